@@ -1,0 +1,9 @@
+//! The engine: continuous batching over one model, as pure Rust.
+//!
+//! A step is three calls: `Scheduler::next_step` decides, `ModelRunner::execute` computes, `Scheduler::complete`
+//! applies. Owned by one thread, so nothing here locks. No llama.cpp names, no HTTP, no OpenAI words.
+
+pub mod runner;
+pub mod scheduler;
+pub mod text;
+pub mod worker;

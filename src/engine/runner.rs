@@ -1,0 +1,123 @@
+//! The seam between deciding and computing: a plan of one step, and what can execute it.
+//!
+//! Implemented by `llama/` and, in tests, by a deterministic fake that panics on any breach of the contract.
+
+use crate::protocol::{SequenceId, TextError, Token};
+
+/// A KV sequence id of llama.cpp, `0..Limits::slots`; a place that a sequence may occupy, nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+/// What a runner can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Slots there are, 1–256.
+    pub slots: u32,
+    /// Rows in one step at most; ≥ `slots`.
+    pub max_rows: u32,
+    /// Positions of a slot: prompt + completion of a sequence, at most.
+    pub max_model_len: u32,
+    /// KV cells of all slots together. At least `max_model_len`; less than `slots * max_model_len` when overcommitted.
+    pub kv_cells: u32,
+    /// Whether a slot's last positions can be dropped and a part of it copied. False for recurrent models:
+    /// then a slot can only be emptied (`keep == 0`) and nothing is copied.
+    pub can_truncate: bool,
+    /// Entries in a row of logits.
+    pub vocabulary_size: u32,
+}
+
+/// What one step does, as plain data: first `kv` in order, then all `rows` in one evaluation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Step {
+    /// Changes to the KV cache before the rows.
+    pub kv: Vec<KvOp>,
+    /// At most `Limits::max_rows`. Rows of one slot are in order of position, without a gap, from the slot's end on.
+    /// May be empty when only `kv` changes.
+    pub rows: Vec<Row>,
+}
+
+/// One token in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Whose token.
+    pub seq: SequenceId,
+    /// Where its KV goes.
+    pub slot: Slot,
+    /// Its position, from 0.
+    pub pos: u32,
+    /// The token.
+    pub token: Token,
+    /// Whether its logits are wanted: only the last row of a slot in a step may say so.
+    pub sample: bool,
+}
+
+/// A change to the KV cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvOp {
+    /// Keeps the first `keep` positions of `slot` and drops the rest; 0 empties it.
+    Truncate {
+        /// Whose.
+        slot: Slot,
+        /// Positions that stay.
+        keep: u32,
+    },
+    /// Makes `to` hold the first `len` positions of `from`, whatever it held before. `from` is unchanged.
+    Copy {
+        /// Whose positions.
+        from: Slot,
+        /// Who gets them.
+        to: Slot,
+        /// How many, ≥ 1 and at most what `from` holds.
+        len: u32,
+    },
+}
+
+/// Why a step could not be executed. Afterwards the slots of its rows hold an unknown number of the step's positions.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    /// No room in the KV cache for the rows; nothing was computed.
+    #[error("no room in the KV cache")]
+    NoKvSpace,
+    /// The evaluation failed with this code of llama.cpp.
+    #[error("the evaluation failed with code {code}")]
+    Decode {
+        /// The code.
+        code: i32,
+    },
+}
+
+/// Executes steps on a model. Lives on the engine thread and need not be `Send`.
+pub trait ModelRunner {
+    /// Constant for the life of the runner.
+    fn limits(&self) -> Limits;
+
+    /// Applies `step.kv`, then evaluates `step.rows`.
+    ///
+    /// # Errors
+    /// See [`StepError`].
+    fn execute(&mut self, step: &Step) -> Result<(), StepError>;
+
+    /// Logits of `step.rows[row]` of the step just executed, `Limits::vocabulary_size` long.
+    /// `None` if that row did not ask for them.
+    fn logits(&self, row: usize) -> Option<&[f32]>;
+}
+
+/// A model's vocabulary. Shared by the tokenizer threads and the engine thread.
+pub trait Tokenizer: Send + Sync {
+    /// Text to tokens; control tokens spelled out in the text are recognised (as OpenAI's and vLLM's completions do).
+    /// `add_special` puts BOS in front where the vocabulary wants it and the text does not begin with it.
+    ///
+    /// # Errors
+    /// `RunTooLong` when the pre-tokenizer would not survive the text.
+    fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Token>, TextError>;
+
+    /// The bytes that a token adds to a text, special tokens as nothing (`special == false`) or written out.
+    /// Empty for an id outside the vocabulary.
+    fn piece(&self, token: Token, special: bool) -> &[u8];
+
+    /// Whether generation ends with this token.
+    fn is_eog(&self, token: Token) -> bool;
+
+    /// Ids are below this.
+    fn vocabulary_size(&self) -> u32;
+}

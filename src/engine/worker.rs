@@ -1,0 +1,1 @@
+//! The engine thread: drain commands, plan a step, execute, sample, report.

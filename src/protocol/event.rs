@@ -1,0 +1,171 @@
+//! What an engine reports: the output of each step, its load, and how things fail.
+
+use super::{SequenceId, Token};
+use serde::{Deserialize, Serialize};
+
+/// Everything that one step produced; one frame on the wire.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Sequences that have news, each at most once.
+    pub outputs: Vec<SequenceOutput>,
+    /// The engine's state after the step.
+    pub stats: EngineStats,
+}
+
+/// News of one sequence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SequenceOutput {
+    /// Whose news.
+    pub id: SequenceId,
+    /// Present once, with the first report of a sequence.
+    pub started: Option<Started>,
+    /// Tokens sampled since the last report, an end-of-generation token included. This is what a replay resumes from.
+    pub tokens: Vec<Token>,
+    /// Text released since the last report. It may lag behind `tokens` (unfinished UTF-8, a possible stop string).
+    pub text: String,
+    /// Log-probabilities of tokens whose text is now released, in order; empty unless asked for.
+    /// Tokens cut off by a stop string and end-of-generation tokens never appear.
+    pub logprobs: Vec<TokenLogprob>,
+    /// Set once, in the last report of a sequence.
+    pub finish: Option<Finish>,
+}
+
+impl SequenceOutput {
+    /// A report without news for `id`, to be filled in.
+    #[must_use]
+    pub fn empty(id: SequenceId) -> Self {
+        Self { id, started: None, tokens: Vec::new(), text: String::new(), logprobs: Vec::new(), finish: None }
+    }
+}
+
+/// The first rows of a sequence were computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Prompt tokens taken from the prefix cache instead of being computed.
+    pub cached_tokens: u32,
+    /// From the engine's receipt of the request to its first scheduled row, µs.
+    pub queue_us: u64,
+}
+
+/// Log-probability of one generated token under the raw softmax (before temperature and truncation), natural log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// The sampled token and its own text.
+    pub chosen: TokenAlternative,
+    /// The likeliest tokens, best first; as many as were asked for. May contain the chosen one.
+    pub top: Vec<TokenAlternative>,
+}
+
+/// A token, its bytes, and its log-probability.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenAlternative {
+    /// Vocabulary id.
+    pub token: Token,
+    /// The bytes it stands for; may be part of a UTF-8 character.
+    pub bytes: Vec<u8>,
+    /// Natural log, finite (−9999 stands for minus infinity, as in vLLM).
+    pub logprob: f32,
+}
+
+/// Why a sequence ended. Precedence: stop string, then end of generation, then length.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finish {
+    /// One of the request's stop strings appeared; its index in `SequenceRequest::stop`.
+    StopString(u32),
+    /// The model produced an end-of-generation token.
+    EndOfGeneration,
+    /// `max_tokens` or the context was reached.
+    Length,
+    /// It could not go on.
+    Failed(GenerationError),
+}
+
+/// Why a sequence failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum GenerationError {
+    /// No room in the KV cache and nothing left to evict.
+    #[error("the KV cache is exhausted; ask for fewer tokens or serve fewer sequences")]
+    KvExhausted,
+    /// `llama_decode` refused the sequence's rows.
+    #[error("the model could not be evaluated (code {code})")]
+    Decode {
+        /// llama.cpp's return code.
+        code: i32,
+    },
+    /// The logits held no candidate (NaN, or everything banned).
+    #[error("no token can be sampled: every candidate is banned or not a number")]
+    NoCandidate,
+    /// The engine was handed something outside its limits; a gateway bug.
+    #[error("invalid request: {0}")]
+    Invalid(String),
+    /// The engine process died and the sequence had been replayed already. Made by the gateway.
+    #[error("the engine died: {0}")]
+    EngineDied(String),
+    /// The server is stopping. Made by the gateway.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// The engine's state after a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStats {
+    /// Sequences that hold a slot.
+    pub running: u32,
+    /// Sequences that wait for one.
+    pub waiting: u32,
+    /// KV cells that running sequences hold.
+    pub kv_cells_used: u32,
+    /// KV cells there are.
+    pub kv_cells_total: u32,
+    /// Steps since the engine started.
+    pub steps: u64,
+    /// Prompt tokens looked up in the prefix cache since start.
+    pub prefix_queries: u64,
+    /// Of these, tokens found there.
+    pub prefix_hits: u64,
+    /// Prompt rows computed since start.
+    pub prefill_rows: u64,
+    /// Sequences that were put back to wait because the KV cache was full.
+    pub preemptions: u64,
+}
+
+/// Why text could not be turned into tokens or back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum TextError {
+    /// The text has an unbroken run of characters longer than this model's pre-tokenizer survives.
+    #[error("the text has a run of {len} characters without a break; at most {max} are accepted for this model")]
+    RunTooLong {
+        /// Characters in the run.
+        len: u64,
+        /// The most that are accepted.
+        max: u64,
+    },
+    /// A token id outside the vocabulary.
+    #[error("token id {id} is outside the vocabulary of {vocabulary_size}")]
+    BadToken {
+        /// The id.
+        id: u32,
+        /// Ids are below this.
+        vocabulary_size: u32,
+    },
+    /// The engine died while it worked on it, twice.
+    #[error("the engine died: {0}")]
+    EngineDied(String),
+}
+
+/// Why a model could not be served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum LoadError {
+    /// No file there.
+    #[error("model file not found: {0}")]
+    NotFound(String),
+    /// The header is not one of a sound GGUF file.
+    #[error("not a usable GGUF file: {0}")]
+    NotGguf(String),
+    /// llama.cpp would not load or open it.
+    #[error("llama.cpp could not load the model: {0}")]
+    Backend(String),
+    /// The model loads but lacks what serving needs.
+    #[error("the model cannot be served: {0}")]
+    Unsupported(String),
+}

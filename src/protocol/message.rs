@@ -1,0 +1,84 @@
+//! The messages of both directions. One enum each; a new message goes last, and changes the version.
+
+use super::{EngineOptions, LoadError, ModelInfo, SequenceId, SequenceRequest, StepReport, TextError, Token};
+use serde::{Deserialize, Serialize};
+
+/// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Matches an answer to its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CallId(pub u64);
+
+/// Gateway → engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToEngine {
+    /// First and only once: load this model. Answered by `LoadProgress`…, then `Ready` or `LoadFailed`.
+    Load {
+        /// Must equal [`PROTOCOL_VERSION`].
+        version: u16,
+        /// What to load and how.
+        options: EngineOptions,
+    },
+    /// Text → tokens. Answered by `Tokenized`.
+    Tokenize {
+        /// Comes back in the answer.
+        call: CallId,
+        /// The text.
+        text: String,
+        /// Put BOS (and what else the vocabulary asks for) in front, unless the text begins with BOS already.
+        add_special: bool,
+    },
+    /// Tokens → text, special tokens written out. Answered by `Detokenized`.
+    Detokenize {
+        /// Comes back in the answer.
+        call: CallId,
+        /// The tokens.
+        tokens: Vec<Token>,
+    },
+    /// Generate. Answered by outputs in `Step` reports, the last one with a `finish`.
+    Submit(Box<SequenceRequest>),
+    /// Forget a sequence within one step. Nothing more is said about it; an unknown id is no error.
+    Cancel(SequenceId),
+    /// Answered by `Pong` from the inbox thread, whatever the engine thread is doing.
+    Ping {
+        /// Comes back in the answer.
+        nonce: u64,
+    },
+}
+
+/// Engine → gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromEngine {
+    /// Share of the model that is loaded, 0–1.
+    LoadProgress(f32),
+    /// The model is loaded and requests are welcome.
+    Ready(Box<ModelInfo>),
+    /// It never will be; the engine exits after this.
+    LoadFailed(LoadError),
+    /// Answer to `Tokenize`.
+    Tokenized {
+        /// Which call.
+        call: CallId,
+        /// The tokens.
+        result: Result<Vec<Token>, TextError>,
+    },
+    /// Answer to `Detokenize`.
+    Detokenized {
+        /// Which call.
+        call: CallId,
+        /// The text; bytes that are not UTF-8 as U+FFFD.
+        result: Result<String, TextError>,
+    },
+    /// What a step produced; also sent without outputs when the engine's state changed.
+    Step(StepReport),
+    /// Answer to `Ping`.
+    Pong {
+        /// Which ping.
+        nonce: u64,
+        /// Steps finished so far: a busy engine whose count stands still is stuck.
+        steps: u64,
+        /// Whether the engine thread has work.
+        busy: bool,
+    },
+}

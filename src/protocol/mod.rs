@@ -1,0 +1,20 @@
+//! What the gateway and an engine say to each other, and the one definition of a generation request.
+//!
+//! Owns the message types, their version and the framing. It knows neither HTTP nor llama.cpp; both
+//! sides depend on it and it depends on nothing of ours.
+
+mod engine_options;
+mod event;
+mod frame;
+mod message;
+mod model_info;
+mod request;
+
+pub use engine_options::{EngineOptions, KvLayout};
+pub use event::{
+    EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
+};
+pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
+pub use message::{CallId, FromEngine, PROTOCOL_VERSION, ToEngine};
+pub use model_info::ModelInfo;
+pub use request::{SamplingParams, SequenceId, SequenceRequest, Token};

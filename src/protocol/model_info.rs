@@ -1,0 +1,45 @@
+//! What a loaded model is and what its engine can do; sent once, when the engine is ready.
+
+use super::{KvLayout, Token};
+use serde::{Deserialize, Serialize};
+
+/// Facts that the gateway needs to validate requests and to tell users what they run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// `general.name` of the file, or its stem.
+    pub name: String,
+    /// `general.architecture`, such as `llama`.
+    pub architecture: String,
+    /// File type as llama.cpp names it, such as `Q4_1`.
+    pub quantization: String,
+    /// Parameters.
+    pub parameters: u64,
+    /// Size of the tensors, bytes.
+    pub size_bytes: u64,
+    /// Context the model was trained for, tokens.
+    pub n_ctx_train: u32,
+    /// Longest prompt + completion served, tokens.
+    pub max_model_len: u32,
+    /// Sequences in one step at most.
+    pub max_num_seqs: u32,
+    /// Rows in one step at most.
+    pub max_num_batched_tokens: u32,
+    /// Ids are below this.
+    pub vocabulary_size: u32,
+    /// Beginning-of-sequence token, if the vocabulary has one.
+    pub bos: Option<Token>,
+    /// Where KV cells lie.
+    pub kv_layout: KvLayout,
+    /// KV cells there are, tokens.
+    pub kv_cells: u32,
+    /// Memory of these cells, bytes.
+    pub kv_bytes: u64,
+    /// CPU threads of a step.
+    pub threads: u32,
+    /// What computes, such as `CPU` or `NVIDIA H100`.
+    pub device: String,
+    /// Set when the CPU kernels were built without what this processor has; the text says what is missing.
+    pub slow_kernels: Option<String>,
+    /// Time from process start to ready, ms.
+    pub load_ms: u64,
+}

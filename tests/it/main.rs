@@ -1,0 +1,1 @@
+//! The one integration binary: each test binary links all of llama.cpp.
