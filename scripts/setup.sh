@@ -24,7 +24,7 @@ at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; 
 
 APT_FRESH=no
 
-can_apt_get() { have apt-get && { [ "$(id -u)" -eq 0 ] || { have sudo && sudo -n true 2>/dev/null; }; }; }
+can_apt() { have apt-get && { [ "$(id -u)" -eq 0 ] || { have sudo && sudo -n true 2>/dev/null; }; }; }
 
 # Runs apt-get quietly and never asking; its output is shown only if it fails.
 apt_get() {
@@ -120,7 +120,7 @@ setup_native_tools() {
     has_pip || missing+=(python3-venv)
     if [ ${#missing[@]} -gt 0 ] && can_apt; then
         # Not needed, but then builds are faster: ninja the first, ccache the later ones.
-        have ninja || missing+=(ninja-build)
+        have ninja || ! have make || missing+=(ninja-build)
         have ccache || missing+=(ccache)
         apt_install "they compile llama.cpp and its bindings" "${missing[@]}" || say "going on without them, where that can be"
     fi
@@ -159,7 +159,7 @@ setup_clang_headers() {
 has_rust() { have cargo && have rustc && at_least "$(rustc --version | cut -d' ' -f2)" "$RUST_MINIMUM"; }
 
 # Installs Rust as Debian packages if these are new enough: the usual ones, the ones kept for browsers, or rustup.
-rust_from_apt_get() {
+rust_from_apt() {
     local flavour candidate
     apt_update || return 1
     for flavour in '' -web; do
