@@ -1,1 +1,5 @@
 //! Metrics and logs.
+
+pub mod generation;
+
+pub use generation::{GenerationRecord, Outcome, record_generation, record_itl};
