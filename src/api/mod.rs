@@ -6,6 +6,7 @@ pub mod health;
 pub mod layers;
 pub mod legacy;
 pub mod openai;
+pub mod respond;
 pub mod router;
 pub mod server;
 pub mod state;

@@ -7,7 +7,8 @@ use crate::engine::{
     worker::{Command, Progress, Worker},
 };
 use crate::protocol::{
-    CallId, EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, TextError, ToEngine, Token, read_frame, write_frame,
+    CallId, EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, TextError, ToEngine, Token, read_frame,
+    write_frame,
 };
 use std::{
     net::Shutdown,
@@ -85,7 +86,8 @@ pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> 
     let hang_up = HangUp(stream.try_clone().map_err(FrameError::from)?);
 
     let outbox_thread = spawn("outbox", 0, move || write_frames(writer, &frames))?;
-    let engine = EngineThread { options, outbox: outbox.clone(), commands: command_inbox, progress: Arc::clone(&progress), _hang_up: hang_up };
+    let engine =
+        EngineThread { options, outbox: outbox.clone(), commands: command_inbox, progress: Arc::clone(&progress), _hang_up: hang_up };
     let engine_thread = spawn("engine", 0, move || engine.run(host, text_inbox))?;
     let inbox = Inbox { commands, texts, outbox, progress }.read(&mut stream);
     let ended = engine_thread.join().map_err(|_| ServeError::Panicked)?;
@@ -105,7 +107,11 @@ impl Drop for HangUp {
     }
 }
 
-fn spawn<T: Send + 'static>(name: &str, stack: usize, body: impl FnOnce() -> T + Send + 'static) -> Result<thread::JoinHandle<T>, FrameError> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    stack: usize,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, FrameError> {
     let builder = thread::Builder::new().name(name.to_owned());
     let builder = if stack > 0 { builder.stack_size(stack) } else { builder };
     Ok(builder.spawn(body)?)
