@@ -59,9 +59,9 @@ fn no_finite_candidate_is_an_error_and_counts_nothing() {
 fn presence_and_frequency_penalties_look_at_generated_tokens_only() {
     let params = SamplingParams { temperature: 0.0, presence_penalty: 0.5, frequency_penalty: 0.25, ..params() };
     // Token 0 is in the prompt only; 1 was generated twice: 0.5 + 2 · 0.25 = 1.0 less.
-    let mut sampler = Sampler::new(params, &[Token(0), Token(0)], &[Token(1), Token(1)]);
+    let sampler = Sampler::new(params, &[Token(0), Token(0)], &[Token(1), Token(1)]);
 
-    let mut next = |logits: &[f32]| sampler.candidates(logits, &mut Scratch::default()).map(|candidates| candidates[0].token.0);
+    let next = |logits: &[f32]| sampler.candidates(logits, &mut Scratch::default()).map(|candidates| candidates[0].token.0);
     assert_eq!(next(&[2.0, 3.01]), Ok(1));
     assert_eq!(next(&[2.0, 2.99]), Ok(0));
 }

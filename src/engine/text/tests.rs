@@ -220,7 +220,7 @@ fn reference(stops: &[String], pieces: &[Vec<u8>]) -> (String, Vec<u32>, bool) {
     }
 
     let mut tokens = Vec::new();
-    let mut at = 0;
+    let mut at = 0_usize;
     for (token, piece) in (0..).zip(pieces) {
         // A token without bytes goes with the byte before it.
         let first = if piece.is_empty() { at.checked_sub(1) } else { Some(at) };
