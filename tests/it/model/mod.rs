@@ -4,6 +4,7 @@
 //! these tests say so and pass. It is loaded once for the whole binary; every test opens a small context of its own.
 
 mod loading;
+mod sampling;
 mod steps;
 mod text;
 
