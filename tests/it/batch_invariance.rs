@@ -110,7 +110,7 @@ impl Scenario {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_request_gets_the_tokens_of_its_prompt_in_any_company(scenario in scenarios()) {

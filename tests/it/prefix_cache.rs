@@ -58,10 +58,11 @@ fn a_follower_goes_on_by_itself_when_its_leader_is_cancelled() {
 #[test]
 fn others_pass_a_sequence_that_is_held_back() {
     let mut driver = driver(4, 64);
-    driver.submit(0, &sharing(500, 0, 30), 8, 0);
+    // The eighth step computes 54 tokens of the first and has room for ten more.
+    driver.submit(0, &sharing(500, 0, 2), 8, 0);
     driver.submit(1, &sharing(500, 1, 30), 8, 0);
     driver.submit(2, &prompt(7, 10), 8, 0);
-    for _ in 0..9 {
+    for _ in 0..8 {
         driver.step();
     }
 
@@ -103,11 +104,9 @@ fn conversations_that_take_turns_keep_their_caches_though_each_uses_the_lowest_s
             if round > 0 {
                 assert_eq!(driver.cached(id), before - 31, "request {id} of round {round}");
             }
-            turn.extend(driver.tokens(id).to_vec());
-            let generated = u32::try_from(driver.tokens(id).len()).unwrap();
-            turn.extend(prompt(100 + round, 30 + 10 - generated + generated));
             // Thirty-one tokens are new each time: the last one sampled and thirty of the user's.
-            turn.truncate(usize::try_from(before + generated + 30).unwrap());
+            turn.extend(driver.tokens(id));
+            turn.extend(prompt(100 + round, 30));
             id += 1;
         }
     }
@@ -184,7 +183,7 @@ fn cached_slots_give_way_to_running_sequences_least_recently_used_first() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_sequence_takes_from_the_cache_only_what_its_own_namespace_computed(

@@ -3,8 +3,8 @@
 //! Every failure ends in fewer possibilities to fail (an empty cache, one sequence less running, one suspect less), so
 //! nothing is retried for ever.
 
-use super::{Sampled, Scheduler};
-use crate::engine::runner::{Step, StepError};
+use super::{Sampled, Scheduler, Suspect};
+use crate::engine::runner::{Row, Step, StepError};
 use crate::protocol::{GenerationError, SequenceId};
 use std::time::Duration;
 
@@ -20,7 +20,10 @@ impl Scheduler {
         self.cache.commit(&step.rows);
         self.counts.prefill_rows += u64::from(std::mem::take(&mut self.prefill_in_flight));
         self.admission_pause = self.admission_pause.saturating_sub(1);
-        if self.suspects.front().is_some_and(|suspect| step.rows.iter().any(|row| row.seq == *suspect)) {
+        if let (Some(suspect), Some(row)) = (self.suspects.front(), step.rows.last())
+            && suspect.id == row.seq
+            && suspect.until <= self.cache.held(row.slot)
+        {
             self.suspects.pop_front();
         }
         for sampled in sampled {
@@ -43,9 +46,10 @@ impl Scheduler {
 
     /// Applies a step that failed. Returns the sequences that cannot go on; the others run again.
     ///
-    /// * No room: the cache is dropped; if there was none, the latest admission is put back to wait; if one sequence has
-    ///   everything for itself, it fails.
-    /// * The evaluation failed: each sequence of the step runs alone once; one that fails alone is dropped.
+    /// * No room: the cache is dropped; if there was none, the latest admission is put back to wait; a sequence that has
+    ///   everything for itself is tried once more, then fails.
+    /// * The evaluation failed: each sequence of the step runs alone until it is past the step; one that fails alone
+    ///   is dropped.
     pub fn fail(&mut self, step: &Step, error: &StepError) -> Vec<(SequenceId, GenerationError)> {
         self.cache.abandon();
         self.prefill_in_flight = 0;
@@ -67,12 +71,14 @@ impl Scheduler {
 
     /// Frees cells that the runner lacks. Returns who must fail because nothing is left to free.
     fn give_way(&mut self) -> Option<SequenceId> {
+        // Nothing was completed since the last time.
+        let again = self.admission_pause == PAUSE_STEPS;
         self.admission_pause = PAUSE_STEPS;
         if self.cache.evict_all() {
             return None;
         }
         if let [id] = self.running[..] {
-            return Some(id);
+            return again.then_some(id);
         }
         self.preempt_latest();
         self.cache.evict_all();
@@ -81,16 +87,13 @@ impl Scheduler {
 
     /// Queues the step's sequences to run alone. Returns the one that did and failed again.
     fn isolate(&mut self, step: &Step) -> Option<SequenceId> {
-        let mut live: Vec<SequenceId> = step.rows.chunk_by(|a, b| a.seq == b.seq).map(|rows| rows[0].seq).collect();
-        live.retain(|id| self.running.contains(id));
-        if let (Some(suspect), [id]) = (self.suspects.front(), &live[..])
-            && suspect == id
-        {
-            return Some(*id);
+        let last_rows = step.rows.chunk_by(|a, b| a.seq == b.seq).filter_map(<[Row]>::last);
+        let mut live = last_rows.filter(|row| self.running.contains(&row.seq)).map(|row| Suspect { id: row.seq, until: row.pos + 1 });
+        if let Some(suspect) = self.suspects.front() {
+            // Whoever was cancelled meanwhile is no suspect any more, and the next one has not run yet.
+            return live.next().map(|row| row.id).filter(|id| *id == suspect.id);
         }
-        if self.suspects.is_empty() {
-            self.suspects.extend(live);
-        }
+        self.suspects = live.collect();
         None
     }
 }

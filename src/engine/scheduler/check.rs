@@ -38,8 +38,8 @@ impl Scheduler {
         if owned != self.running.len() {
             return Err(format!("{owned} slots are owned by {} running sequences", self.running.len()));
         }
-        match self.suspects.iter().find(|id| !self.running.contains(id)) {
-            Some(id) => Err(format!("suspect {} is not running", id.0)),
+        match self.suspects.iter().find(|suspect| !self.running.contains(&suspect.id)) {
+            Some(suspect) => Err(format!("suspect {} is not running", suspect.id.0)),
             None => Ok(()),
         }
     }

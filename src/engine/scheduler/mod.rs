@@ -64,8 +64,8 @@ pub struct Scheduler {
     waiting: VecDeque<SequenceId>,
     /// Oldest admission first; at most one per slot.
     running: Vec<SequenceId>,
-    /// Running sequences of a step that failed; each runs alone once, next first, before anything else goes on.
-    suspects: VecDeque<SequenceId>,
+    /// Running sequences of a step that failed, next first: each runs alone before anything else goes on.
+    suspects: VecDeque<Suspect>,
     cache: Cache,
     budget: Budget,
     /// Completed steps to wait for before the next admission; set when the runner had less room than we thought.
@@ -75,6 +75,14 @@ pub struct Scheduler {
     /// Prompt rows of the step in flight.
     prefill_in_flight: u32,
     counts: Counts,
+}
+
+/// A sequence that may have made a step fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Suspect {
+    id: SequenceId,
+    /// It is cleared when it holds this many positions: what the failed step would have given it.
+    until: u32,
 }
 
 /// Totals since start; see the fields of the same name in [`EngineStats`].
@@ -169,7 +177,7 @@ impl Scheduler {
             Phase::Waiting { .. } => self.waiting.retain(|other| *other != id),
             Phase::Running { slot } => {
                 self.running.retain(|other| *other != id);
-                self.suspects.retain(|other| *other != id);
+                self.suspects.retain(|suspect| suspect.id != id);
                 self.cache.release(slot);
                 self.admission_pause = 0;
             }
@@ -186,7 +194,7 @@ impl Scheduler {
             self.cache.release(slot);
         }
         sequence.put_back();
-        self.suspects.retain(|other| *other != id);
+        self.suspects.retain(|suspect| suspect.id != id);
         self.waiting.push_front(id);
         self.counts.preemptions += 1;
     }

@@ -96,7 +96,8 @@ impl Cache {
         Some(slot)
     }
 
-    /// Copies a free slot's content to another free slot, if its next user drops enough of it that no other slot holds.
+    /// Copies a free slot's content to another free slot that holds less of worth, if its next user drops enough of it
+    /// that no other slot holds. Evicts nobody else.
     /// `reused` is what the next user keeps; `source` is not to be overwritten.
     fn move_aside(&mut self, target: Slot, reused: u32, source: Slot) {
         let record = self.record(target);
@@ -109,13 +110,10 @@ impl Cache {
         if held < elsewhere + MIN_KEEP {
             return;
         }
-        let aside = self
-            .slots()
-            .filter(|slot| *slot != target && *slot != source && self.record(*slot).owner.is_none())
-            .min_by_key(|slot| (self.worth(*slot), Reverse(*slot)));
-        let Some(aside) = aside.filter(|aside| self.worth(*aside) < (held, last_use).into()) else { return };
-        // Not worth evicting others for.
-        if held.saturating_sub(self.held(aside)) <= self.free_cells() {
+        let usable = |slot: &Slot| *slot != target && *slot != source && self.record(*slot).owner.is_none();
+        let has_room = |slot: &Slot| held.saturating_sub(self.held(*slot)) <= self.free_cells();
+        let aside = self.slots().filter(|slot| usable(slot) && has_room(slot)).min_by_key(|slot| (self.worth(*slot), Reverse(*slot)));
+        if let Some(aside) = aside.filter(|aside| self.worth(*aside) < (held, last_use).into()) {
             self.copy(target, aside, held);
         }
     }

@@ -19,7 +19,7 @@ impl Scheduler {
     /// The step is then in flight: `complete` or `fail` comes before the next call.
     ///
     /// 1. Room is made for a row of each decoding sequence: cached slots are evicted, then the latest admission is put back.
-    /// 2. If a step failed, its sequences run alone, one per step.
+    /// 2. If a step failed, its sequences run alone, one after the other.
     /// 3. One row for every sequence that has a single token left to compute.
     /// 4. Prompt chunks of the other running sequences under the budget, oldest first.
     /// 5. Admissions from the queue while rows, slots and cells allow, each with its first chunk.
@@ -32,7 +32,7 @@ impl Scheduler {
         self.make_room_for_running();
         if let Some(suspect) = self.suspects.front() {
             // (2)
-            self.plan_rows(*suspect, self.limits.max_rows, &mut rows);
+            self.plan_rows(suspect.id, self.limits.max_rows, &mut rows);
         } else {
             // (3)
             let (decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.left(**id) == 1);
