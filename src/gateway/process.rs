@@ -14,7 +14,7 @@ use std::{
     ffi::OsStr,
     io,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
@@ -67,12 +67,18 @@ impl ProcessLauncher {
     /// # Errors
     /// No thread can be started.
     pub fn new(program: PathBuf) -> io::Result<Self> {
+        Self::with_arguments(program, &ENGINE_ARGUMENTS)
+    }
+
+    /// The gateway's process id comes behind `arguments`.
+    fn with_arguments(program: PathBuf, arguments: &[&str]) -> io::Result<Self> {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         // At most one order waits: the run loop has one engine at a time.
         let (orders, inbox) = mpsc::channel::<Order>();
         let thread = thread::Builder::new().name("engine-launcher".to_owned()).spawn(move || {
             for Order { runtime, reply } in inbox {
                 // Fails when the supervisor was dropped meanwhile; the child is then dropped here, which kills it.
-                let _ = reply.send(start(&program, &runtime));
+                let _ = reply.send(start(&program, &arguments, &runtime));
             }
         })?;
         Ok(Self { orders: Some(orders), thread: Some(thread) })
@@ -103,14 +109,14 @@ impl Drop for ProcessLauncher {
 }
 
 /// Starts one child, on the thread that it will die with.
-fn start(program: &PathBuf, runtime: &Handle) -> io::Result<Launched<EngineProcess>> {
+fn start(program: &Path, arguments: &[String], runtime: &Handle) -> io::Result<Launched<EngineProcess>> {
     let _runtime = runtime.enter();
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let mut command = Command::new(program);
     command
         .arg0("llamero")
-        .args(ENGINE_ARGUMENTS)
+        .args(arguments)
         .arg(std::process::id().to_string())
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())

@@ -159,6 +159,11 @@ impl ScriptedEngine {
         let _ = self.frames.send(Bytes::from(body)).await;
     }
 
+    /// The bare connection.
+    pub(crate) fn stream(&mut self) -> &mut UnixStream {
+        self.frames.get_mut()
+    }
+
     /// Reports one more step with these outputs.
     pub(crate) async fn step(&mut self, outputs: Vec<SequenceOutput>) {
         self.steps += 1;
