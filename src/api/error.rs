@@ -5,6 +5,7 @@
 //! Sources of the table: the `Error` schema of OpenAI's specification, and openai-python `_base_client.py` for what clients retry.
 
 use crate::{
+    api::fields::FieldError,
     gateway::handle::{SubmitError, TokenizeError},
     protocol::{GenerationError, TextError},
 };
@@ -267,6 +268,12 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         (self.status(), self.headers(), Json(self.envelope())).into_response()
+    }
+}
+
+impl From<FieldError> for ApiError {
+    fn from(error: FieldError) -> Self {
+        Self::BadRequest { message: error.to_string(), param: error.param().map(str::to_owned), code: Some(error.code()) }
     }
 }
 

@@ -84,6 +84,27 @@ fn errors_of_the_gateway_and_the_engine_become_their_rows() {
     assert_eq!(ApiError::from(GenerationError::NoCandidate).status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
+#[test]
+fn every_fault_of_a_field_is_a_400_with_its_code_and_param() {
+    let param = || "n".to_owned();
+    let range = FieldError::OutOfRange { param: param(), min: "1".into(), max: "8".into(), found: "9".into() };
+    let rows = [
+        (FieldError::Body { reason: "it is empty".into() }, "invalid_json", None),
+        (FieldError::Missing { param: param() }, "missing_required_parameter", Some("n")),
+        (FieldError::WrongType { param: param(), expected: "an integer", found: "a string" }, "invalid_type", Some("n")),
+        (range, "invalid_value", Some("n")),
+        (FieldError::invalid("n", "no"), "invalid_value", Some("n")),
+        (FieldError::Unsupported { param: param(), reason: "is not supported yet" }, "unsupported_parameter", Some("n")),
+    ];
+
+    for (fault, code, param) in rows {
+        let message = fault.to_string();
+        let error = ApiError::from(fault);
+        assert_eq!((error.status().as_u16(), error.kind(), error.code(), error.param()), (400, "invalid_request_error", Some(code), param));
+        assert_eq!(error.detail(), message);
+    }
+}
+
 #[tokio::test]
 async fn the_body_is_openais_envelope_with_all_four_keys() {
     let response = ApiError::ModelNotFound { model: "gpt".into() }.into_response();
