@@ -20,7 +20,11 @@ pub(super) fn render(settings: &BTreeMap<&'static str, Setting>) -> String {
         for spec in *options {
             let setting = settings.get(spec.key);
             let from = setting.map_or(String::new(), |setting| format!("  # from {}", setting.at));
-            write!(out, "\n# {}\n{} = {}{from}\n", spec.help, spec.key, value(spec, setting)).expect("a String takes everything");
+            let takes = match spec.kind {
+                Kind::Text | Kind::Switch | Kind::List | Kind::Secrets => String::new(),
+                Kind::Choice(_) | Kind::Integer { .. } | Kind::Number { .. } | Kind::Duration { .. } => format!("# Takes {}.\n", spec.kind),
+            };
+            write!(out, "\n# {}\n{takes}{} = {}{from}\n", spec.help, spec.key, value(spec, setting)).expect("a String takes everything");
         }
     }
     out

@@ -11,7 +11,7 @@
 
 mod cursor;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod types;
 
 use cursor::Cursor;

@@ -89,6 +89,11 @@ impl Hub {
         outcome.map_err(|error| failed(hint(&error), Some(Box::new(error))))
     }
 
+    #[cfg(test)]
+    pub(in crate::models) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     fn cache(&self) -> Cache {
         Cache::new(self.cache.clone())
     }
