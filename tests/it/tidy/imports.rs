@@ -33,8 +33,8 @@ pub(super) const LAYERS: [Layer; 12] = [
     Layer { module: "sampling", may_name: &["protocol"] },
     Layer { module: "llama", may_name: &["protocol", "engine::runner", "models"] },
     // Before either runs.
-    Layer { module: "config", may_name: &["protocol", "models", "build_info"] },
-    Layer { module: "models", may_name: &["protocol"] },
+    Layer { module: "config", may_name: &["protocol", "build_info"] },
+    Layer { module: "models", may_name: &["protocol", "config"] },
     Layer { module: "build_info", may_name: &[] },
 ];
 
