@@ -1,1 +1,3 @@
 //! The one integration binary: each test binary links all of llama.cpp.
+
+mod tidy;
