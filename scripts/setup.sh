@@ -6,11 +6,15 @@
 # apt-get where this user is root or has sudo without a password, then taken from Python wheels in .venv (cmake, ninja,
 # libclang). Everything installed is said aloud. Takes well under a second when nothing is missing.
 #
-# Sets LLAMERO_ROOT and exports what the build reads; changes nothing in the caller's shell profile.
+# Sets LLAMERO_ROOT and FEATURES and exports what the build reads; changes nothing in the caller's shell profile.
 
 LLAMERO_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$LLAMERO_ROOT/.venv
 CMAKE_MINIMUM=3.18
+
+# Cargo features to build with, such as cuda. Not left in the environment: the server reads LLAMERO_ variables as options.
+FEATURES=${LLAMERO_FEATURES:-}
+unset LLAMERO_FEATURES
 
 say() { printf 'llamero: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
@@ -215,9 +219,9 @@ setup_build_environment() {
     export CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR-1}
 }
 
-# features_have NAME: whether LLAMERO_FEATURES, a list as for cargo's --features, has it.
+# features_have NAME: whether FEATURES, a list as for cargo's --features, has it.
 features_have() {
-    case ",${LLAMERO_FEATURES:-}," in *[,\ ]"$1"[,\ ]*) return 0 ;; *) return 1 ;; esac
+    case ",$FEATURES," in *[,\ ]"$1"[,\ ]*) return 0 ;; *) return 1 ;; esac
 }
 
 # cargo reads .cargo/config.toml (target-cpu=native) from where it runs, not from where the manifest lies.

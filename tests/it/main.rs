@@ -8,3 +8,4 @@ mod batch_invariance;
 mod fairness;
 mod model;
 mod prefix_cache;
+mod tidy;

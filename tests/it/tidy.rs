@@ -1,0 +1,90 @@
+//! House rules that no lint knows, held over the whole tree: size, headers, directions of dependency, banned words.
+//!
+//! Each test reports all offenders as `file:line: what`. The rules are plain functions over one file (`rules`,
+//! `imports`, `vendor`); `proofs` feeds each of them something bad. Function size and `unwrap` types are clippy's.
+
+mod imports;
+mod proofs;
+mod rules;
+mod source;
+mod vendor;
+
+use rules::{Offence, Rule};
+use source::Source;
+use std::{fs, path::Path};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Fails with every offence against `rule` in the files that `applies` picks.
+fn hold(rule: Rule, applies: fn(&Source) -> bool) {
+    let files = source::tree(root());
+    assert!(files.iter().any(applies), "the rule was applied to no file at all");
+
+    let offences: Vec<Offence> = files.iter().filter(|file| applies(file)).flat_map(rule).collect();
+
+    let list: Vec<String> = offences.iter().map(ToString::to_string).collect();
+    assert!(list.is_empty(), "{} offences:\n{}", list.len(), list.join("\n"));
+}
+
+#[test]
+fn no_source_file_is_longer_than_500_lines() {
+    hold(rules::size, Source::is_rust);
+}
+
+#[test]
+fn every_source_file_begins_with_a_module_header() {
+    hold(rules::header, Source::is_rust);
+}
+
+#[test]
+fn modules_import_only_what_their_layer_may() {
+    hold(imports::directions, Source::is_product);
+}
+
+#[test]
+fn every_layer_of_the_table_exists() {
+    let missing: Vec<&str> = imports::LAYERS.iter().map(|layer| layer.module).filter(|module| !imports::exists(root(), module)).collect();
+
+    assert_eq!(missing, Vec::<&str>::new(), "layers without a module under src/");
+}
+
+#[test]
+fn words_stay_inside_the_layers_that_may_say_them() {
+    hold(rules::words, Source::is_rust);
+}
+
+#[test]
+fn nothing_is_unwrapped_outside_tests() {
+    hold(rules::unwrap, Source::is_product);
+}
+
+#[test]
+fn lints_are_expected_with_a_reason_and_never_allowed() {
+    hold(rules::allow, Source::is_rust);
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    hold(rules::unfinished, Source::is_rust);
+}
+
+#[test]
+fn a_result_thrown_away_has_a_comment_saying_why() {
+    hold(rules::thrown_away, Source::is_product);
+}
+
+#[test]
+fn no_file_names_a_place_on_one_machine_or_a_package_registry() {
+    hold(rules::places, |_| true);
+}
+
+#[test]
+fn engine_manifest_cargo_manifest_and_lock_name_the_same_versions() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+
+    let problems = vendor::disagreements(&read("vendor/engine.toml"), &read("Cargo.toml"), &read("Cargo.lock"));
+
+    assert_eq!(problems, Vec::<String>::new());
+}

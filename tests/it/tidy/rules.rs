@@ -1,0 +1,160 @@
+//! The rules about one file's text: size, header, words, thrown away results, places.
+//!
+//! Rules return offences and decide nothing about which files they see. Imports have a module of their own.
+
+use super::source::Source;
+use std::fmt;
+
+/// A rule names every place in a file that breaks it.
+pub(super) type Rule = fn(&Source) -> Vec<Offence>;
+
+/// One place that breaks a rule; shown as `path:line: what`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Offence {
+    path: String,
+    /// From 1.
+    pub line: usize,
+    /// What is wrong and what to do.
+    pub what: String,
+}
+
+impl Offence {
+    pub(super) fn new(file: &Source, line: usize, what: impl Into<String>) -> Self {
+        Self { path: file.path.clone(), line, what: what.into() }
+    }
+}
+
+impl fmt::Display for Offence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path, self.line, self.what)
+    }
+}
+
+/// Lines of a file at most: past this it holds two ideas.
+pub(super) const MOST_LINES: usize = 500;
+
+/// No file is longer than [`MOST_LINES`].
+pub(super) fn size(file: &Source) -> Vec<Offence> {
+    let lines = file.text.lines().count();
+    let offence = (lines > MOST_LINES).then(|| Offence::new(file, lines, format!("{lines} lines, at most {MOST_LINES}: split it")));
+    offence.into_iter().collect()
+}
+
+/// Every file says first what it is.
+pub(super) fn header(file: &Source) -> Vec<Offence> {
+    if file.text.starts_with("//! ") {
+        return Vec::new();
+    }
+    vec![Offence::new(file, 1, "no `//!` header: what it is, what it owns, what it does not do")]
+}
+
+/// A word that only some places may say.
+struct Word {
+    word: &'static str,
+    /// Where it may not stand; prefixes of paths.
+    banned: &'static [&'static str],
+    /// Where it may all the same.
+    except: &'static [&'static str],
+    why: &'static str,
+}
+
+/// Everything Rust.
+const ALL: &[&str] = &["src/", "tests/", "benches/", "examples/", "build.rs"];
+/// The only places that know llama.cpp.
+const LLAMA: &[&str] = &["src/llama/", "tests/it/model/", "tests/it/model.rs"];
+const BELOW_HTTP: &[&str] = &["src/gateway/", "src/protocol/", "src/engine/", "src/sampling/", "src/llama/", "src/models/"];
+const ENGINE: &[&str] = &["src/engine/", "src/sampling/", "src/llama/", "src/protocol/"];
+const PURE: &[&str] = &["src/engine/scheduler/", "src/engine/text/", "src/sampling/"];
+
+const WORDS: [Word; 8] = [
+    Word { word: "llama_cpp_2", banned: ALL, except: LLAMA, why: "only src/llama names llama.cpp" },
+    Word { word: "llama_cpp_sys_2", banned: ALL, except: LLAMA, why: "only src/llama names llama.cpp" },
+    Word { word: "unsafe", banned: ALL, except: LLAMA, why: "only src/llama is unsafe" },
+    Word { word: "axum", banned: BELOW_HTTP, except: &[], why: "only api speaks HTTP" },
+    Word { word: "StatusCode", banned: BELOW_HTTP, except: &[], why: "only api knows status codes" },
+    Word { word: "serde_json", banned: ENGINE, except: &[], why: "the engine knows no JSON" },
+    Word { word: "Instant", banned: PURE, except: &[], why: "planning and sampling know no clock: pass the time in" },
+    Word { word: "SystemTime", banned: PURE, except: &[], why: "planning and sampling know no clock: pass the time in" },
+];
+
+/// Words stay inside the layers that may say them.
+pub(super) fn words(file: &Source) -> Vec<Offence> {
+    let within = |prefixes: &[&str]| prefixes.iter().any(|prefix| file.path.starts_with(prefix));
+    let mut offences = Vec::new();
+    for rule in WORDS.iter().filter(|rule| within(rule.banned) && !within(rule.except)) {
+        for (index, line) in file.code.lines().enumerate() {
+            if line.split(|c: char| !is_word(c)).any(|word| word == rule.word) {
+                offences.push(Offence::new(file, index + 1, format!("`{}`: {}", rule.word, rule.why)));
+            }
+        }
+    }
+    offences
+}
+
+/// Whether `c` can stand in an identifier.
+pub(super) fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// No `.unwrap()` in the product.
+pub(super) fn unwrap(file: &Source) -> Vec<Offence> {
+    containing(file, &file.product_code(), &[".unwrap()"], "unwrap: return an error, or `expect` why it cannot fail")
+}
+
+/// No `#[allow]`.
+pub(super) fn allow(file: &Source) -> Vec<Offence> {
+    containing(
+        file,
+        &file.code,
+        &["#[allow(", "#![allow("],
+        "allow: use #[expect(…, reason = \"…\")], which tells when it is needed no more",
+    )
+}
+
+/// Nothing that panics because it was not written yet.
+pub(super) fn unfinished(file: &Source) -> Vec<Offence> {
+    containing(file, &file.code, &["todo!(", "unimplemented!(", "dbg!("], "left unfinished")
+}
+
+fn containing(file: &Source, code: &str, needles: &[&str], what: &str) -> Vec<Offence> {
+    let hits = code.lines().enumerate().filter(|(_, line)| needles.iter().any(|needle| line.contains(needle)));
+    hits.map(|(index, _)| Offence::new(file, index + 1, what)).collect()
+}
+
+/// `let _ =` has a comment on its line or above it; several in a row share one.
+pub(super) fn thrown_away(file: &Source) -> Vec<Offence> {
+    let throws = |line: &str| line.trim_start().starts_with("let _ =");
+    let code = file.product_code();
+    let lines: Vec<(&str, &str)> = code.lines().zip(file.text.lines()).collect();
+    let mut offences = Vec::new();
+    for (index, (_, text)) in lines.iter().enumerate().filter(|(_, (code, _))| throws(code)) {
+        let above = lines[..index].iter().rev().find(|(code, _)| !throws(code)).map_or("", |(_, text)| text);
+        if !text.contains("//") && !above.contains("//") {
+            offences.push(Offence::new(file, index + 1, "`let _ =` without a comment: why may this fail unseen?"));
+        }
+    }
+    offences
+}
+
+/// Names that belong to one machine or one mirror. Written in halves, so that this file does not offend.
+pub(super) const PLACES: [[&str; 2]; 8] = [
+    ["/wo", "rk/"],
+    ["/ro", "ot/"],
+    ["/home", "/"],
+    ["/Use", "rs/"],
+    ["py", "pi.org"],
+    ["python", "hosted.org"],
+    ["registry.", "npmjs"],
+    ["deb.debian", ".org"],
+];
+
+/// No path of one machine, no host of a package registry: both are settings of whoever runs this.
+pub(super) fn places(file: &Source) -> Vec<Offence> {
+    let mut offences = Vec::new();
+    for (index, line) in file.text.lines().enumerate() {
+        for place in PLACES.map(|halves| halves.concat()).iter().filter(|place| line.contains(place.as_str())) {
+            offences.push(Offence::new(file, index + 1, format!("{place}: a place of one machine or one registry")));
+        }
+    }
+    offences
+}
