@@ -151,7 +151,8 @@ impl EngineHandle {
     /// While an engine is being restarted, requests are taken in and held: that takes about as long as a model load.
     ///
     /// # Errors
-    /// See [`SubmitError`]; nothing was started then.
+    /// See [`SubmitError`]; nothing was started then. A request for more sequences than may run and wait together is
+    /// always refused as `QueueFull`.
     pub fn submit(&self, sequences: Vec<SequenceRequest>) -> Result<Generation, SubmitError> {
         self.check_open()?;
         let places = self.status.admission.take(sequences.len())?;

@@ -213,13 +213,14 @@ impl<L: Launcher> RunLoop<L> {
     fn bury(&mut self, death: &Death) {
         self.history.deaths_in_a_row += 1;
         self.status.facts.send_modify(|facts| *facts.deaths.entry(death.cause).or_default() += 1);
-        let last = *self.status.stats.borrow();
-        self.history.totals = EngineStats { running: 0, waiting: 0, kv_cells_used: 0, ..last };
-        self.status.stats.send_replace(self.history.totals);
-
         let summary = death.cause.to_string();
         let casualties = self.sequences.on_death(&summary);
         self.calls.on_death(&summary);
+
+        // What the dead engine held is gone; what is to be replayed waits.
+        let waiting = u32::try_from(self.sequences.len()).unwrap_or(u32::MAX);
+        self.history.totals = EngineStats { running: 0, waiting, kv_cells_used: 0, ..*self.status.stats.borrow() };
+        self.status.stats.send_replace(self.history.totals);
         self.status.set_state(EngineState::Restarting(summary));
         tracing::error!(
             cause = death.cause.label(),

@@ -97,6 +97,52 @@ async fn a_death_in_mid_stream_is_not_seen_by_the_client() {
     assert_eq!((handle.restarts(), handle.stats().steps), (1, 4));
 }
 
+/// Plays a model whose n-th token is n: from the resumed ones on, at most `count` of them, then the finish.
+async fn count_on(engine: &mut ScriptedEngine, submitted: &crate::protocol::SequenceRequest, count: u32) {
+    let first = u32::try_from(submitted.resume.len()).unwrap();
+    for number in (first..submitted.max_tokens).take(count.try_into().unwrap()) {
+        engine.step(vec![token(submitted.id, number, &format!("{number} "))]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_whole_wherever_in_it_the_engine_dies() {
+    for tokens_before_death in 0..=6 {
+        let (handle, _supervisor, mut engines, mut engine) = serving().await;
+        let mut generation = handle.submit(vec![request(6)]).unwrap();
+        let submitted = engine.receive_submit().await;
+        count_on(&mut engine, &submitted, tokens_before_death).await;
+        engine.die(DeathCause::Signal(9));
+
+        let mut second = engines.next_ready().await;
+        if tokens_before_death < 6 {
+            let replayed = second.receive_submit().await;
+            count_on(&mut second, &replayed, u32::MAX).await;
+            second.step(vec![finish(replayed.id, Finish::Length)]).await;
+        }
+
+        let whole = ("0 1 2 3 4 5 ".to_owned(), Some(Finish::Length));
+        assert_eq!(read_out(&mut generation).await, whole, "death after {tokens_before_death}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_up_nobody() {
+    let (handle, _supervisor, _engines, mut engine) = serving().await;
+    let mut slow = handle.submit(vec![request(2_000)]).unwrap();
+    let mut quick = handle.submit(vec![request(2_000)]).unwrap();
+    let (first, second) = (engine.receive_submit().await.id, engine.receive_submit().await.id);
+
+    for number in 0..1_999 {
+        engine.step(vec![token(first, number, "s"), token(second, number, "q")]).await;
+        assert_eq!(quick.next().await.unwrap().output.tokens, [Token(number)]);
+    }
+    engine.step(vec![finish(first, Finish::Length), finish(second, Finish::Length)]).await;
+
+    assert_eq!(read_out(&mut quick).await, (String::new(), Some(Finish::Length)));
+    assert_eq!(read_out(&mut slow).await, ("s".repeat(1_999), Some(Finish::Length)));
+}
+
 #[tokio::test]
 async fn the_second_death_ends_a_stream_with_an_error() {
     let (handle, _supervisor, mut engines, mut engine) = serving().await;
