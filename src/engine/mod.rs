@@ -5,6 +5,7 @@
 //! `process` is the one exception: it joins the engine with llama.cpp and is the entry of the engine process.
 
 pub mod generation;
+pub mod process;
 pub mod runner;
 pub mod scheduler;
 pub mod serve;

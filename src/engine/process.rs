@@ -57,11 +57,11 @@ fn connect() -> io::Result<UnixStream> {
 struct LlamaHost;
 
 impl Host for LlamaHost {
-    fn open(self, options: &EngineOptions, progress: &mut dyn FnMut(f32), body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
+    fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
         let loaded = llama::load(options, progress)?;
         let tokenizer: Arc<dyn Tokenizer> = loaded.tokenizer();
         let mut runner = loaded.runner()?;
-        let info = loaded.info(&runner);
+        let info = loaded.info(&mut runner);
         body(Opened { runner: &mut runner, tokenizer, info });
         Ok(())
     }

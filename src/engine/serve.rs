@@ -46,7 +46,7 @@ pub trait Host: Send + 'static {
     ///
     /// # Errors
     /// If the model cannot be opened; `body` was not called then.
-    fn open(self, options: &EngineOptions, progress: &mut dyn FnMut(f32), body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError>;
+    fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError>;
 }
 
 /// How an engine's work ended.
@@ -132,8 +132,9 @@ impl EngineThread {
         let mut texts = Some(texts);
         let mut spawned = Ok(());
         // Here and below: a send fails only if the gateway is gone, which the worker finds out at once.
-        let mut on_progress = |share| drop(self.outbox.send(FromEngine::LoadProgress(share)));
-        let opened = host.open(&self.options, &mut on_progress, &mut |opened: Opened<'_>| {
+        let loading = self.outbox.clone();
+        let on_progress = Box::new(move |share| drop(loading.send(FromEngine::LoadProgress(share))));
+        let opened = host.open(&self.options, on_progress, &mut |opened: Opened<'_>| {
             if let Some(texts) = texts.take() {
                 spawned = spawn_tokenizers(texts, &opened.tokenizer, &self.outbox);
             }
