@@ -4,7 +4,10 @@
 //! Ready means that a request sent now would be served. Why an engine died is for the log and is not told here.
 
 use super::state::AppState;
-use crate::{gateway::handle::EngineState, telemetry};
+use crate::{
+    gateway::handle::EngineState,
+    telemetry::metrics::{self, EngineReading},
+};
 use axum::{
     Json, Router,
     extract::State,
@@ -21,7 +24,7 @@ const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// `/livez`, `/readyz` and `/metrics`.
 pub(super) fn routes() -> Router<AppState> {
-    Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).route("/metrics", get(metrics))
+    Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).route("/metrics", get(scrape))
 }
 
 /// What may be said in public about the state of the engine.
@@ -81,8 +84,10 @@ async fn readyz(State(state): State<AppState>) -> Response {
     (readiness.status_code(), readiness.headers(), Json(readiness)).into_response()
 }
 
-async fn metrics() -> Response {
-    ([(header::CONTENT_TYPE, METRICS_TYPE)], telemetry::render()).into_response()
+async fn scrape(State(AppState { engine, .. }): State<AppState>) -> Response {
+    let deaths = engine.engine_deaths().iter().map(|(cause, &count)| (cause.label(), count)).collect();
+    let reading = EngineReading { up: engine.state() == EngineState::Ready, stats: engine.stats(), deaths };
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics::render(&reading)).into_response()
 }
 
 #[cfg(test)]

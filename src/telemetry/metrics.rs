@@ -6,7 +6,7 @@
 use crate::protocol::EngineStats;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 /// Names used elsewhere in `telemetry`; each is a row of the table below.
 pub(super) mod name {
@@ -69,22 +69,14 @@ const GAUGES: &[(&str, &str)] = &[
 ];
 
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-static COUNTED: Mutex<Counted> = Mutex::new(Counted { last: EngineStats::ZERO, deaths: Vec::new() });
-
-/// What the engine's counters were when they were last added up: they begin anew with each engine process.
-struct Counted {
-    last: EngineStats,
-    deaths: Vec<(String, u64)>,
-}
-
 /// What `/metrics` reads from the gateway at the moment it is asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineReading {
     /// Whether it serves.
     pub up: bool,
-    /// The engine's latest report.
+    /// The engine's latest report, its totals since the gateway started.
     pub stats: EngineStats,
-    /// Deaths so far by cause.
+    /// Deaths so far by cause, a closed set of labels.
     pub deaths: Vec<(String, u64)>,
 }
 
@@ -149,25 +141,18 @@ fn observe(engine: &EngineReading) {
     gauge!("vllm:num_requests_waiting").set(f64::from(stats.waiting));
     let used = if stats.kv_cells_total == 0 { 0.0 } else { f64::from(stats.kv_cells_used) / f64::from(stats.kv_cells_total) };
     gauge!("vllm:kv_cache_usage_perc").set(used);
-    // A poisoned lock: another scrape panicked between two counters; the figures are still sums.
-    let mut counted = COUNTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    // Fewer steps than before: another engine process, whose counts begin at zero.
-    let last = if stats.steps < counted.last.steps { EngineStats::ZERO } else { counted.last };
-    for (name, now, before) in [
-        ("llamero:engine_steps_total", stats.steps, last.steps),
-        ("llamero:prefill_rows_total", stats.prefill_rows, last.prefill_rows),
-        ("vllm:num_preemptions_total", stats.preemptions, last.preemptions),
-        ("vllm:prefix_cache_queries_total", stats.prefix_queries, last.prefix_queries),
-        ("vllm:prefix_cache_hits_total", stats.prefix_hits, last.prefix_hits),
+    for (name, total) in [
+        ("llamero:engine_steps_total", stats.steps),
+        ("llamero:prefill_rows_total", stats.prefill_rows),
+        ("vllm:num_preemptions_total", stats.preemptions),
+        ("vllm:prefix_cache_queries_total", stats.prefix_queries),
+        ("vllm:prefix_cache_hits_total", stats.prefix_hits),
     ] {
-        counter!(name).increment(now.saturating_sub(before));
+        counter!(name).absolute(total);
     }
-    counted.last = *stats;
     for (cause, count) in &engine.deaths {
-        let before = counted.deaths.iter().find(|(known, _)| known == cause).map_or(0, |(_, count)| *count);
-        counter!("llamero:engine_deaths_total", "cause" => cause.clone()).increment(count.saturating_sub(before));
+        counter!("llamero:engine_deaths_total", "cause" => cause.clone()).absolute(*count);
     }
-    counted.deaths.clone_from(&engine.deaths);
 }
 
 #[cfg(test)]
@@ -175,22 +160,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_has_vllms_names_and_survives_an_engine_restart() {
+    fn the_page_has_vllms_names_and_values() {
         install("test-model").unwrap();
-        let reading = |steps, running| EngineReading {
-            up: true,
-            stats: EngineStats { steps, running, kv_cells_used: 25, kv_cells_total: 100, ..EngineStats::ZERO },
-            deaths: vec![("signal 9".to_owned(), 1)],
-        };
+        let stats = EngineStats { steps: 14, running: 2, kv_cells_used: 25, kv_cells_total: 100, ..EngineStats::ZERO };
 
-        render(&reading(10, 3));
-        let page = render(&reading(4, 2)); // A new engine that has done four steps.
+        let page = render(&EngineReading { up: true, stats, deaths: vec![("signal_9".to_owned(), 1)] });
 
         for line in [
             "vllm:num_requests_running{model_name=\"test-model\"} 2",
             "vllm:kv_cache_usage_perc{model_name=\"test-model\"} 0.25",
             "llamero:engine_steps_total{model_name=\"test-model\"} 14",
-            "llamero:engine_deaths_total{model_name=\"test-model\",cause=\"signal 9\"} 1",
+            "llamero:engine_deaths_total{model_name=\"test-model\",cause=\"signal_9\"} 1",
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }
