@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const ROUNDING: f64 = 1e-4;
 
 fn id(token: u32) -> LlamaToken {
-    LlamaToken(i32::try_from(token).unwrap())
+    LlamaToken(i32::try_from(token).expect("a small vocabulary"))
 }
 
 /// Random logits of the shape of a language model's: a normal bulk and a few outstanding tokens. No two are equal.
@@ -49,7 +49,7 @@ fn array(logits: &[f32]) -> LlamaTokenDataArray {
 fn chain(params: &SamplingParams) -> Vec<LlamaSampler> {
     vec![
         LlamaSampler::temp(params.temperature),
-        LlamaSampler::top_k(i32::try_from(params.top_k).unwrap()),
+        LlamaSampler::top_k(i32::try_from(params.top_k).expect("a small k")),
         LlamaSampler::top_p(params.top_p, 1),
         LlamaSampler::min_p(params.min_p, 1),
     ]
@@ -62,11 +62,11 @@ fn left_by(samplers: Vec<LlamaSampler>, logits: &[f32]) -> BTreeMap<u32, f64> {
     let best = array.data.iter().map(LlamaTokenData::logit).fold(f32::NEG_INFINITY, f32::max);
     let weight = |data: &LlamaTokenData| (f64::from(data.logit()) - f64::from(best)).exp();
     let total: f64 = array.data.iter().map(weight).sum();
-    array.data.iter().map(|data| (u32::try_from(data.id().0).unwrap(), weight(data) / total)).collect()
+    array.data.iter().map(|data| (u32::try_from(data.id().0).expect("an id of ours"), weight(data) / total)).collect()
 }
 
 fn ours(params: &SamplingParams, prompt: &[Token], generated: &[Token], logits: &[f32]) -> BTreeMap<u32, f64> {
-    let candidates = Sampler::new(params.clone(), prompt, generated).candidates(logits, &mut Scratch::default()).unwrap();
+    let candidates = Sampler::new(params.clone(), prompt, generated).candidates(logits, &mut Scratch::default()).expect("finite logits");
     candidates.into_iter().map(|Candidate { token, probability }| (token.0, probability)).collect()
 }
 
