@@ -28,6 +28,6 @@ pub struct Released {
     /// text, those of all tokens with a character before it: a token that holds the end of the text and the
     /// beginning of the stop string is still reported, one that only holds parts of the stop string is not.
     pub logprobs: Vec<TokenLogprob>,
-    /// Index of the stop string that ended the text; nothing may be pushed afterwards.
+    /// Index of the stop string that ended the text; nothing may be pushed afterwards. A flush may say so too.
     pub stopped: Option<u32>,
 }

@@ -3,9 +3,11 @@
 //! Its chain is given our order: penalties, bias, temperature, `top_k`, `top_p`, `min_p`. It adds up in single precision, so
 //! where `top_p` falls within its rounding of a boundary the two may differ by the tokens at that boundary.
 
+use super::{loaded, prefill};
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::{LlamaToken, data::LlamaTokenData, data_array::LlamaTokenDataArray, logit_bias::LlamaLogitBias};
-use llamero::protocol::{SamplingParams, Token};
+use llamero::engine::runner::Tokenizer;
+use llamero::protocol::{KvLayout, SamplingParams, Token};
 use llamero::sampling::{Candidate, Sampler, Scratch};
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use std::collections::BTreeMap;
 const ROUNDING: f64 = 1e-4;
 
 fn id(token: u32) -> LlamaToken {
-    LlamaToken(i32::try_from(token).unwrap())
+    LlamaToken(i32::try_from(token).expect("a small vocabulary"))
 }
 
 /// Random logits of the shape of a language model's: a normal bulk and a few outstanding tokens. No two are equal.
@@ -49,7 +51,7 @@ fn array(logits: &[f32]) -> LlamaTokenDataArray {
 fn chain(params: &SamplingParams) -> Vec<LlamaSampler> {
     vec![
         LlamaSampler::temp(params.temperature),
-        LlamaSampler::top_k(i32::try_from(params.top_k).unwrap()),
+        LlamaSampler::top_k(i32::try_from(params.top_k).expect("a small k")),
         LlamaSampler::top_p(params.top_p, 1),
         LlamaSampler::min_p(params.min_p, 1),
     ]
@@ -62,11 +64,11 @@ fn left_by(samplers: Vec<LlamaSampler>, logits: &[f32]) -> BTreeMap<u32, f64> {
     let best = array.data.iter().map(LlamaTokenData::logit).fold(f32::NEG_INFINITY, f32::max);
     let weight = |data: &LlamaTokenData| (f64::from(data.logit()) - f64::from(best)).exp();
     let total: f64 = array.data.iter().map(weight).sum();
-    array.data.iter().map(|data| (u32::try_from(data.id().0).unwrap(), weight(data) / total)).collect()
+    array.data.iter().map(|data| (u32::try_from(data.id().0).expect("an id of ours"), weight(data) / total)).collect()
 }
 
 fn ours(params: &SamplingParams, prompt: &[Token], generated: &[Token], logits: &[f32]) -> BTreeMap<u32, f64> {
-    let candidates = Sampler::new(params.clone(), prompt, generated).candidates(logits, &mut Scratch::default()).unwrap();
+    let candidates = Sampler::new(params.clone(), prompt, generated).candidates(logits, &mut Scratch::default()).expect("finite logits");
     candidates.into_iter().map(|Candidate { token, probability }| (token.0, probability)).collect()
 }
 
@@ -117,6 +119,23 @@ fn truncated_sets_and_probabilities_are_those_of_llama_cpp() {
         }
     }
     assert!(exact * 10 >= cases * 9, "only {exact} of {cases} cases were equal to the last token");
+}
+
+#[test]
+fn truncated_sets_on_a_real_models_logits_are_those_of_llama_cpp() {
+    let Some(loaded) = loaded(KvLayout::Split) else { return };
+    let mut runner = loaded.runner().unwrap();
+    for (slot, text) in (0..).zip(["The capital of France is", "Once upon a time there was a", "fn main() {\n    let"]) {
+        let tokens = loaded.tokenizer().encode(text, true).unwrap();
+        let logits = prefill(&mut runner, slot, 0, &tokens, 128);
+        for (top_k, top_p, min_p) in [(40, 1.0, 0.0), (0, 0.9, 0.0), (0, 0.5, 0.0), (0, 1.0, 0.05), (40, 0.95, 0.05)] {
+            let params = SamplingParams { temperature: 0.7, top_k, top_p, min_p, ..SamplingParams::default() };
+
+            let ours = ours(&params, &[], &[], &logits);
+
+            assert_same_probabilities(&ours, &left_by(chain(&params), &logits), &format!("{params:?} after {text:?}"));
+        }
+    }
 }
 
 #[test]
