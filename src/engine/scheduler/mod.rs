@@ -143,6 +143,7 @@ impl Scheduler {
     ///
     /// May be called while a step is in flight: `complete` and `fail` then pass over the sequence.
     pub fn cancel(&mut self, id: SequenceId) -> bool {
+        self.started.retain(|(other, _)| *other != id);
         self.remove(id)
     }
 
@@ -172,7 +173,6 @@ impl Scheduler {
     /// Forgets a sequence wherever it is. False if there is none.
     fn remove(&mut self, id: SequenceId) -> bool {
         let Some(sequence) = self.sequences.remove(&id) else { return false };
-        self.started.retain(|(other, _)| *other != id);
         match sequence.phase {
             Phase::Waiting { .. } => self.waiting.retain(|other| *other != id),
             Phase::Running { slot } => {
