@@ -149,7 +149,8 @@ impl Scheduler {
 
     /// Sequences whose first rows are in the step just planned, with the prompt tokens they took from the cache.
     ///
-    /// Each sequence appears once in its life, preempted or not.
+    /// To be called after every `next_step`: what is not taken is kept for the next call. Each sequence appears once in
+    /// its life, preempted or not.
     pub fn take_started(&mut self) -> Vec<(SequenceId, u32)> {
         std::mem::take(&mut self.started)
     }

@@ -156,7 +156,7 @@ fn a_cached_prefix_in_the_lowest_slot_is_kept_in_place() {
     bench.submit(2, &prompt);
 
     assert_eq!(bench.plan(), step(&[truncate(0, 12)], &[chunk(2, 0, &prompt, 12..15)]));
-    assert_eq!(bench.0.take_started(), [(SequenceId(2), 12)]);
+    assert_eq!(bench.0.take_started(), [(SequenceId(1), 0), (SequenceId(2), 12)]);
 }
 
 #[test]
