@@ -1,6 +1,7 @@
 //! HTTP: routes, layers, errors, and the shapes that clients expect. The only place that knows status codes.
 
 pub mod error;
+pub mod family;
 pub mod fields;
 pub mod health;
 pub mod layers;

@@ -151,6 +151,14 @@ pub enum TextError {
     /// The engine died while it worked on it, twice.
     #[error("the engine died: {0}")]
     EngineDied(String),
+    /// The answer might not fit into a frame. Made by the gateway.
+    #[error("the input has {len} bytes; at most {max} can be taken")]
+    TooLong {
+        /// Bytes in the text, or four for each token.
+        len: u64,
+        /// The most that are accepted.
+        max: u64,
+    },
 }
 
 /// Why a model could not be served.
