@@ -73,7 +73,7 @@ impl Run {
     }
 
     /// Follows `events` of `n` choices for each of `prompts` (their lengths in tokens).
-    pub(super) fn follow(events: BoxStream<'static, GenerationEvent>, prompts: &[usize], n: usize, mut recorder: Recorder) -> Self {
+    pub(crate) fn follow(events: BoxStream<'static, GenerationEvent>, prompts: &[usize], n: usize, mut recorder: Recorder) -> Self {
         let unfinished = prompts.len() * n;
         recorder.expect_choices(unfinished);
         let prompts = prompts.iter().map(|&tokens| (tokens, None)).collect();
