@@ -297,7 +297,7 @@ impl From<TokenizeError> for ApiError {
             TokenizeError::Text(TextError::EngineDied(_)) => {
                 Self::EngineFailed { message: "The engine stopped while it tokenized this prompt.".to_owned() }
             }
-            TokenizeError::Text(error @ (TextError::RunTooLong { .. } | TextError::BadToken { .. })) => {
+            TokenizeError::Text(error @ (TextError::RunTooLong { .. } | TextError::BadToken { .. } | TextError::TooLong { .. })) => {
                 Self::invalid("prompt", error.to_string())
             }
         }

@@ -3,6 +3,7 @@
 //! A step is three calls: `Scheduler::next_step` decides, `ModelRunner::execute` computes, `Scheduler::complete`
 //! applies. Owned by one thread, so nothing here locks. No llama.cpp names, no HTTP, no OpenAI words.
 
+pub mod process;
 pub mod runner;
 pub mod scheduler;
 pub mod text;
