@@ -32,9 +32,9 @@ def serve(tmp_path):
     started = []
 
     def start(*arguments):
-        running = support.Server(tmp_path / f"log{len(started)}", *arguments)
+        running = support.Server(tmp_path / f"log{len(started)}", *arguments).wait_ready()
         started.append(running)
-        return running.wait_ready()
+        return running
 
     yield start
     for running in started:

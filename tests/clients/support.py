@@ -83,7 +83,12 @@ class Server:
             except OSError:
                 return False
 
-        wait_until(ready, LOAD_SECONDS, "/readyz answers 200")
+        try:
+            wait_until(ready, LOAD_SECONDS, "/readyz answers 200")
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
         return self
 
     def ask(self, path, body=None, headers=None, method=None):
@@ -131,9 +136,8 @@ class Server:
 @contextmanager
 def serving(log, *arguments):
     """A ready server that is stopped, and looked after, at the end."""
-    server = Server(log, *arguments)
+    server = Server(log, *arguments).wait_ready()
     try:
-        server.wait_ready()
         yield server
     finally:
         server.stop()
