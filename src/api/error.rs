@@ -1,1 +1,322 @@
-//! (in work)
+//! The one error of the HTTP layer, and the one table from errors to status, type, code and headers.
+//!
+//! OpenAI's envelope is rendered here (`IntoResponse`); the legacy routes take [`ApiError::status`], [`ApiError::headers`]
+//! and [`ApiError::detail`] and write FastAPI's shape around them. Conversion has no side effects: nothing is logged here.
+//! Sources of the table: the `Error` schema of OpenAI's specification, and openai-python `_base_client.py` for what clients retry.
+
+use crate::{
+    api::fields::FieldError,
+    gateway::handle::{SubmitError, TokenizeError},
+    protocol::{GenerationError, TextError},
+};
+use axum::{
+    Json,
+    extract::rejection::BytesRejection,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use std::{error::Error, time::Duration};
+
+const INVALID_REQUEST: &str = "invalid_request_error";
+const SERVER_ERROR: &str = "server_error";
+/// Older SDKs honour a suggested wait only up to this, and retry too early beyond it (openai-python before 2.52).
+const LONGEST_HONOURED_WAIT: Duration = Duration::from_secs(60);
+/// What to suggest when only a short disturbance is known.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+
+/// Why a request is answered with something else than its result. The message is written for the client's developer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// The request is at fault: body, field, range or combination.
+    #[error("{message}")]
+    BadRequest {
+        /// What is wrong and what would be right.
+        message: String,
+        /// The field at fault, such as `stop[2]`.
+        param: Option<String>,
+        /// OpenAI's code, such as `invalid_type`.
+        code: Option<&'static str>,
+    },
+    /// Prompt and completion do not fit the model together.
+    #[error(
+        "This model's maximum context length is {max_model_len} tokens, however you requested {} tokens ({prompt_tokens} in your \
+         prompt; {max_tokens} for the completion). Please reduce your prompt or completion length.",
+        .prompt_tokens.saturating_add(*.max_tokens)
+    )]
+    ContextLength {
+        /// Tokens in the longest prompt.
+        prompt_tokens: u64,
+        /// Tokens asked for.
+        max_tokens: u64,
+        /// Tokens that fit.
+        max_model_len: u64,
+    },
+    /// A key is needed and none came.
+    #[error("You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`, `x-api-key` or `api-key`.")]
+    MissingKey,
+    /// A key came that is not accepted. It is not repeated, not even in part.
+    #[error("Incorrect API key provided.")]
+    WrongKey,
+    /// The `Host` header names none that this server may be called by (DNS rebinding).
+    #[error("The host name of this request is not allowed. Call the server as localhost or 127.0.0.1, or start it with API keys.")]
+    HostNotAllowed,
+    /// No such model here.
+    #[error("The model `{model}` does not exist. GET /v1/models lists the models of this server.")]
+    ModelNotFound {
+        /// As the client spelled it.
+        model: String,
+    },
+    /// No such route.
+    #[error("Invalid URL ({method} {path})")]
+    RouteNotFound {
+        /// The request's method.
+        method: String,
+        /// The request's path, without its query.
+        path: String,
+    },
+    /// The route exists, but not with this method.
+    #[error("Not allowed to {method} on {path}")]
+    MethodNotAllowed {
+        /// The request's method.
+        method: String,
+        /// The request's path, without its query.
+        path: String,
+    },
+    /// The body did not arrive in time.
+    #[error("The request body did not arrive within the time allowed.")]
+    BodyTimeout,
+    /// The body is larger than the server accepts.
+    #[error("The request body is larger than the {limit_bytes} bytes that this server accepts.")]
+    BodyTooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The key has used up its requests for now.
+    #[error("Rate limit reached: {requests_per_minute} requests per minute. Please try again in {} ms.", .retry_after.as_millis())]
+    RateLimited {
+        /// The limit.
+        requests_per_minute: u32,
+        /// When the next request will be accepted.
+        retry_after: Duration,
+    },
+    /// Too much to do, for now.
+    #[error("{message}")]
+    Overloaded {
+        /// What is full.
+        message: String,
+        /// Suggested wait.
+        retry_after: Duration,
+    },
+    /// The model is being loaded, or loaded again.
+    #[error("{message}")]
+    ModelLoading {
+        /// What it is doing.
+        message: String,
+        /// Suggested wait.
+        retry_after: Duration,
+    },
+    /// The server is stopping.
+    #[error("The server is shutting down.")]
+    ShuttingDown,
+    /// The engine died under this request and could not resume it.
+    #[error("The engine stopped while it worked on this request. Please try again.")]
+    EngineDied,
+    /// The engine refused this request, and would refuse it again.
+    #[error("{message}")]
+    EngineFailed {
+        /// What failed.
+        message: String,
+    },
+    /// A fault of ours. The log knows more under the request's id.
+    #[error("The server had an error while processing your request.")]
+    Internal,
+}
+
+impl ApiError {
+    /// A 400 that names the field at fault.
+    #[must_use]
+    pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::BadRequest { message: message.into(), param: Some(param.into()), code: Some("invalid_value") }
+    }
+
+    /// A body that could not be read: too large, too slow, or broken off.
+    #[must_use]
+    pub fn from_body_rejection(rejection: &BytesRejection, limit_bytes: usize) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return Self::BodyTooLarge { limit_bytes };
+        }
+        let mut source: Option<&(dyn Error + 'static)> = Some(rejection);
+        while let Some(error) = source {
+            if error.is::<tower_http::timeout::TimeoutError>() {
+                return Self::BodyTimeout;
+            }
+            source = error.source();
+        }
+        Self::BadRequest { message: "The request body could not be read.".to_owned(), param: None, code: None }
+    }
+
+    /// The table: status, type, code.
+    fn row(&self) -> (StatusCode, &'static str, Option<&'static str>) {
+        match self {
+            Self::BadRequest { code, .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST, *code),
+            Self::ContextLength { .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST, Some("context_length_exceeded")),
+            Self::MissingKey | Self::WrongKey => (StatusCode::UNAUTHORIZED, INVALID_REQUEST, Some("invalid_api_key")),
+            Self::HostNotAllowed => (StatusCode::FORBIDDEN, "permission_error", Some("host_not_allowed")),
+            Self::ModelNotFound { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("model_not_found")),
+            Self::RouteNotFound { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, None),
+            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID_REQUEST, None),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "timeout", Some("deadline_exceeded")),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, Some("request_too_large")),
+            Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("rate_limit_exceeded")),
+            Self::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("overloaded")),
+            Self::ModelLoading { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("model_loading")),
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("shutting_down")),
+            Self::EngineDied => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("engine_error")),
+            Self::EngineFailed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR, Some("engine_error")),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR, Some("internal_error")),
+        }
+    }
+
+    /// The response's status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.row().0
+    }
+
+    /// OpenAI's `error.type`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.row().1
+    }
+
+    /// OpenAI's `error.code`.
+    #[must_use]
+    pub fn code(&self) -> Option<&'static str> {
+        self.row().2
+    }
+
+    /// OpenAI's `error.param`: the field at fault.
+    #[must_use]
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::BadRequest { param, .. } => param.as_deref(),
+            Self::ContextLength { prompt_tokens, max_model_len, .. } if prompt_tokens >= max_model_len => Some("prompt"),
+            Self::ContextLength { .. } => Some("max_tokens"),
+            Self::ModelNotFound { .. } => Some("model"),
+            _ => None,
+        }
+    }
+
+    /// What a legacy route puts into `{"detail": …}`: the message alone.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        self.to_string()
+    }
+
+    /// The wait to suggest, for errors that time cures.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Overloaded { retry_after, .. } | Self::ModelLoading { retry_after, .. } => {
+                Some(*retry_after)
+            }
+            Self::ShuttingDown | Self::EngineDied => Some(SHORT_WAIT),
+            _ => None,
+        }
+    }
+
+    /// `Retry-After` (whole seconds, at least 1), `retry-after-ms`, `x-should-retry`, `WWW-Authenticate`, as far as they apply.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(wait) = self.retry_after() {
+            let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000).max(1)));
+            headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(milliseconds));
+        }
+        // The SDKs repeat every 5xx twice; what fails again would only fail three times.
+        let useless = matches!(self, Self::EngineFailed { .. }) || self.retry_after().is_some_and(|wait| wait > LONGEST_HONOURED_WAIT);
+        if useless {
+            headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        headers
+    }
+
+    /// The body `{"error":{message,type,param,code}}`; all four keys are always there.
+    #[must_use]
+    pub fn envelope(&self) -> impl Serialize + use<> {
+        #[derive(Serialize)]
+        struct Envelope {
+            error: Inner,
+        }
+        #[derive(Serialize)]
+        struct Inner {
+            message: String,
+            r#type: &'static str,
+            param: Option<String>,
+            code: Option<&'static str>,
+        }
+        let (_, kind, code) = self.row();
+        Envelope { error: Inner { message: self.to_string(), r#type: kind, param: self.param().map(str::to_owned), code } }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status(), self.headers(), Json(self.envelope())).into_response()
+    }
+}
+
+impl From<FieldError> for ApiError {
+    fn from(error: FieldError) -> Self {
+        Self::BadRequest { message: error.to_string(), param: error.param().map(str::to_owned), code: Some(error.code()) }
+    }
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        let message = error.to_string();
+        match error {
+            SubmitError::NotReady { retry_after, .. } => Self::ModelLoading { message, retry_after },
+            SubmitError::QueueFull { retry_after, .. } => Self::Overloaded { message, retry_after },
+            SubmitError::ShuttingDown => Self::ShuttingDown,
+        }
+    }
+}
+
+impl From<TokenizeError> for ApiError {
+    /// The text of all routes comes from the field `prompt`.
+    fn from(error: TokenizeError) -> Self {
+        match error {
+            TokenizeError::Engine(error) => error.into(),
+            // The text that killed two engines would kill a third.
+            TokenizeError::Text(TextError::EngineDied(_)) => {
+                Self::EngineFailed { message: "The engine stopped while it tokenized this prompt.".to_owned() }
+            }
+            TokenizeError::Text(error @ (TextError::RunTooLong { .. } | TextError::BadToken { .. } | TextError::TooLong { .. })) => {
+                Self::invalid("prompt", error.to_string())
+            }
+        }
+    }
+}
+
+impl From<GenerationError> for ApiError {
+    fn from(error: GenerationError) -> Self {
+        match error {
+            GenerationError::KvExhausted => Self::Overloaded { message: error.to_string(), retry_after: SHORT_WAIT },
+            GenerationError::Decode { .. } | GenerationError::NoCandidate | GenerationError::Invalid(_) => {
+                Self::EngineFailed { message: error.to_string() }
+            }
+            // What the engine said when it died may name files: it is for the log.
+            GenerationError::EngineDied(_) => Self::EngineDied,
+            GenerationError::ShuttingDown => Self::ShuttingDown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,283 @@
-//! (in work)
+//! Reading a JSON body field by field: each read states the field's name, type and range once.
+//!
+//! [`Fields`] is a cursor: what was read is gone, and [`Fields::finish`] returns the names nobody asked for.
+//! JSON `null` equals absence, as clients send `None` through. It knows no endpoint's fields.
+
+use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
+
+/// Deepest nesting of arrays and objects in a body (hazards.md 2.9). serde_json itself stops at 128.
+const MAX_DEPTH: u32 = 64;
+
+/// Why a field or the body as a whole cannot be accepted. Always the client's fault: 400.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// The body is no JSON object.
+    #[error("We could not parse the JSON body of your request: {reason}.")]
+    Body {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A required field is absent or null.
+    #[error("Missing required parameter: '{param}'.")]
+    Missing {
+        /// The field.
+        param: String,
+    },
+    /// The value has the wrong JSON type.
+    #[error("Invalid type for '{param}': expected {expected}, but got {found} instead.")]
+    WrongType {
+        /// The field.
+        param: String,
+        /// What is accepted, with its article.
+        expected: &'static str,
+        /// What came, with its article.
+        found: &'static str,
+    },
+    /// A number outside its range.
+    #[error("Invalid '{param}': expected a value from {min} to {max}, but got {found} instead.")]
+    OutOfRange {
+        /// The field.
+        param: String,
+        /// Lowest accepted value.
+        min: String,
+        /// Highest accepted value.
+        max: String,
+        /// What came.
+        found: String,
+    },
+    /// Any other rule.
+    #[error("Invalid '{param}': {reason}.")]
+    Invalid {
+        /// The field.
+        param: String,
+        /// The rule, and what came.
+        reason: String,
+    },
+    /// A field of OpenAI's that this server does not implement yet: refused, because ignoring it would change the result.
+    #[error("Unsupported parameter: '{param}' {reason}.")]
+    Unsupported {
+        /// The field.
+        param: String,
+        /// What is not supported, and what is.
+        reason: &'static str,
+    },
+}
+
+impl FieldError {
+    /// A rule that is neither type nor range.
+    #[must_use]
+    pub fn invalid(param: &str, reason: impl Into<String>) -> Self {
+        Self::Invalid { param: param.to_owned(), reason: reason.into() }
+    }
+
+    /// A value of the wrong type.
+    #[must_use]
+    pub fn wrong_type(param: &str, expected: &'static str, found: &Value) -> Self {
+        Self::WrongType { param: param.to_owned(), expected, found: type_name(found) }
+    }
+
+    /// The field at fault; `None` for the body as a whole.
+    #[must_use]
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::Body { .. } => None,
+            Self::Missing { param }
+            | Self::WrongType { param, .. }
+            | Self::OutOfRange { param, .. }
+            | Self::Invalid { param, .. }
+            | Self::Unsupported { param, .. } => Some(param),
+        }
+    }
+
+    /// OpenAI's error code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Body { .. } => "invalid_json",
+            Self::Missing { .. } => "missing_required_parameter",
+            Self::WrongType { .. } => "invalid_type",
+            Self::OutOfRange { .. } | Self::Invalid { .. } => "invalid_value",
+            Self::Unsupported { .. } => "unsupported_parameter",
+        }
+    }
+}
+
+/// The fields of an object that nobody has read yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fields {
+    map: Map<String, Value>,
+}
+
+impl Fields {
+    /// Reads a body as a JSON object. Of a repeated key the last value counts.
+    ///
+    /// # Errors
+    /// `Body` if it is empty, not UTF-8, not JSON, nested more than 64 deep, or no object.
+    pub fn parse(body: &[u8]) -> Result<Self, FieldError> {
+        let fault = |reason: String| FieldError::Body { reason };
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err(fault("it is empty".to_owned()));
+        }
+        if nesting_exceeds(body, MAX_DEPTH) {
+            return Err(fault(format!("it is nested more than {MAX_DEPTH} deep")));
+        }
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(map)) => Ok(Self { map }),
+            Ok(other) => Err(fault(format!("expected an object, but got {} instead", type_name(&other)))),
+            Err(error) => Err(fault(error.to_string())),
+        }
+    }
+
+    /// For the fields of an object inside a body.
+    #[must_use]
+    pub fn new(map: Map<String, Value>) -> Self {
+        Self { map }
+    }
+
+    /// Any value but null.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.map.shift_remove(name).filter(|value| !value.is_null())
+    }
+
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// `WrongType`.
+    pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, FieldError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(other) => Err(FieldError::wrong_type(name, "a boolean", &other)),
+        }
+    }
+
+    /// A whole number; JavaScript's `100.0` is one, `true` is not.
+    ///
+    /// # Errors
+    /// `WrongType`, `OutOfRange`.
+    pub fn integer(&mut self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, FieldError> {
+        self.take(name).map(|value| integer(name, &value, range)).transpose()
+    }
+
+    /// A number; JSON has no NaN and no infinity.
+    ///
+    /// # Errors
+    /// `WrongType`, `OutOfRange`.
+    pub fn number(&mut self, name: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, FieldError> {
+        self.take(name).map(|value| number(name, &value, range)).transpose()
+    }
+
+    /// A string, however long: the body's limit bounds it.
+    ///
+    /// # Errors
+    /// `WrongType`.
+    pub fn string(&mut self, name: &str) -> Result<Option<String>, FieldError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(value)) => Ok(Some(value)),
+            Some(other) => Err(FieldError::wrong_type(name, "a string", &other)),
+        }
+    }
+
+    /// An object.
+    ///
+    /// # Errors
+    /// `WrongType`.
+    pub fn object(&mut self, name: &str) -> Result<Option<Map<String, Value>>, FieldError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Object(map)) => Ok(Some(map)),
+            Some(other) => Err(FieldError::wrong_type(name, "an object", &other)),
+        }
+    }
+
+    /// The names that nobody read, in the order of the body.
+    #[must_use]
+    pub fn finish(self) -> Vec<String> {
+        self.map.into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+/// A value as a whole number within a range; `param` names it in the error.
+///
+/// # Errors
+/// `WrongType`, `OutOfRange`.
+pub fn integer(param: &str, value: &Value, range: RangeInclusive<i64>) -> Result<i64, FieldError> {
+    let Value::Number(number) = value else { return Err(FieldError::wrong_type(param, "an integer", value)) };
+    let whole = number.as_i64().or_else(|| number.as_f64().and_then(whole));
+    match whole {
+        Some(whole) if range.contains(&whole) => Ok(whole),
+        // A u64 above i64 or a large float is a whole number, only too large a one.
+        None if number.as_f64().is_some_and(|float| float.fract() != 0.0) => {
+            Err(FieldError::WrongType { param: param.to_owned(), expected: "an integer", found: "a fraction" })
+        }
+        Some(_) | None => Err(out_of_range(param, &range, number)),
+    }
+}
+
+/// A value as a number within a range; `param` names it in the error.
+///
+/// # Errors
+/// `WrongType`, `OutOfRange`.
+pub fn number(param: &str, value: &Value, range: RangeInclusive<f64>) -> Result<f64, FieldError> {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if range.contains(&float) => Ok(float),
+            Some(_) | None => Err(out_of_range(param, &range, number)),
+        },
+        other => Err(FieldError::wrong_type(param, "a number", other)),
+    }
+}
+
+fn out_of_range<T: ToString>(param: &str, range: &RangeInclusive<T>, found: &serde_json::Number) -> FieldError {
+    FieldError::OutOfRange {
+        param: param.to_owned(),
+        min: range.start().to_string(),
+        max: range.end().to_string(),
+        found: found.to_string(),
+    }
+}
+
+/// A float without a fraction as an integer, as far as floats hold integers exactly.
+fn whole(float: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2⁵³
+    // The conversion is exact within this range; there is no `TryFrom<f64>`.
+    (float.fract() == 0.0 && float.abs() <= EXACT).then_some(float as i64)
+}
+
+/// Names a value's type as people say it.
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Whether brackets outside strings nest deeper than `limit`. Wrong about text that is no JSON, which the parser refuses anyway.
+fn nesting_exceeds(body: &[u8], limit: u32) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
 //! HTTP: routes, layers, errors, and the shapes that clients expect. The only place that knows status codes.
 
 pub mod error;
+pub mod family;
 pub mod fields;
 pub mod health;
 pub mod layers;
 pub mod legacy;
 pub mod openai;
+pub mod respond;
 pub mod router;
 pub mod server;
 pub mod state;

@@ -1,1 +1,23 @@
-//! (in work)
+//! Which URLs exist. Nothing else: layers are in `layers`, handlers in their own files.
+
+use super::{
+    family, health,
+    layers::{self, HostPolicy},
+    legacy, openai,
+    state::AppState,
+};
+use axum::Router;
+
+/// Every route, inside every layer.
+pub fn router(state: AppState, hosts: HostPolicy) -> Router {
+    let routes = Router::new()
+        // POST /v1/completions, GET /v1/models, GET /v1/models/{id}
+        .merge(openai::routes())
+        // POST /generate, GET /, GET /health
+        .merge(legacy::routes())
+        // GET /livez, GET /readyz, GET /metrics
+        .merge(health::routes())
+        .fallback(family::route_not_found)
+        .method_not_allowed_fallback(family::method_not_allowed);
+    layers::wrap(routes, &state, hosts).with_state(state)
+}

@@ -1,1 +1,144 @@
-//! (in work)
+//! Listens, serves connections within bounds, and stops in bounded time.
+//!
+//! HTTP/1.1 only: load balancers speak it, and HTTP/2's own floods (CVE-2023-44487) stay out. What a connection may cost before
+//! a request is read is bounded here: their number, the size of a head and the time it takes.
+
+mod connections;
+
+use crate::{config::ListenConfig, gateway::keys::KeyRing};
+use axum::Router;
+use axum_server::Handle;
+use connections::BoundedAcceptor;
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr, TcpListener},
+    time::Duration,
+};
+
+/// Connections at once; further ones are closed as they come.
+const MAX_CONNECTIONS: usize = 4096;
+/// Headers of a request (hazards.md 2.9).
+const MAX_HEADERS: usize = 100;
+/// Bytes of a request's head, about: hyper stops reading when its buffer holds that many (hazards.md 2.9).
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// A kept connection may be silent this long, and a later head on it may take as long. Above the 60 s after which
+/// load balancers drop their idle connections, so that they and not we are the first to close.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// After the drain time, what streams get to write their last event before they are cut.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why the server does not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Everybody who reaches the address could use the server.
+    #[error(
+        "refusing to listen on {host} without API keys, because anyone who can reach that address could use the server; \
+         give keys with --api-key or --api-key-file, listen on 127.0.0.1, or insist with --insecure-no-auth"
+    )]
+    OpenToEverybody {
+        /// The address asked for.
+        host: IpAddr,
+    },
+    /// Something listens there already.
+    #[error("port {} on {} is in use; stop what listens there, or choose another port with --port", address.port(), address.ip())]
+    InUse {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The port is reserved.
+    #[error("no permission to listen on port {}; choose a port from 1024 on with --port", address.port())]
+    Denied {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The machine does not have this address.
+    #[error("this machine has no address {}; choose another with --host, such as 127.0.0.1 or 0.0.0.0", address.ip())]
+    NoSuchAddress {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl ListenError {
+    fn new(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse { address },
+            io::ErrorKind::PermissionDenied => Self::Denied { address },
+            io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress { address },
+            _ => Self::Other { address, source },
+        }
+    }
+}
+
+/// A server that listens and does not serve yet: connections wait in the system's queue.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    header_timeout: Duration,
+    drain_timeout: Duration,
+}
+
+impl Server {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// `OpenToEverybody` before anything is opened, or why the address cannot be had.
+    pub fn bind(config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
+        if !config.host.is_loopback() && keys.is_empty() && !config.insecure_no_auth {
+            return Err(ListenError::OpenToEverybody { host: config.host });
+        }
+        let wanted = SocketAddr::new(config.host, config.port);
+        let listener = TcpListener::bind(wanted).map_err(|source| ListenError::new(wanted, source))?;
+        let address = listener.local_addr().map_err(|source| ListenError::new(wanted, source))?;
+        Ok(Self { listener, address, header_timeout: config.header_timeout, drain_timeout: config.drain_timeout })
+    }
+
+    /// Where it listens; the port that the system chose if 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` is ready. Then the listener closes at once, idle connections close, and running requests have
+    /// the drain time to finish; what is left after that (and a moment for a last event) is cut.
+    ///
+    /// # Errors
+    /// If the listener cannot be handed to the runtime.
+    pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        self.serve_at_most(MAX_CONNECTIONS, router, shutdown).await
+    }
+
+    async fn serve_at_most(self, connections: usize, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let handle = Handle::new();
+        let mut server = axum_server::from_tcp(self.listener)?
+            .acceptor(BoundedAcceptor::new(connections))
+            .http1_only()
+            .first_request_timeout(self.header_timeout)
+            .accept_error_handler(|_peer, error| tracing::warn!(%error, "a connection was not accepted"))
+            .handle(handle.clone());
+        let idle_timeout = IDLE_TIMEOUT.max(self.header_timeout);
+        server.http_builder().http1().max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).header_read_timeout(idle_timeout);
+
+        let serving = server.serve(router.into_make_service());
+        tokio::pin!(serving);
+        tokio::select! {
+            ended = &mut serving => return ended,
+            () = shutdown => {}
+        }
+        handle.graceful_shutdown(Some(self.drain_timeout + FAREWELL));
+        serving.await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,45 @@
-//! Configuration: file < environment < flags, every problem reported at once.
+//! Configuration of `llamero serve`: file < environment < flags, every problem reported at once.
+//!
+//! Each concern has a file: its options (key, range, default, other spellings) beside the struct they fill. Owns no
+//! process state: what the environment holds is a value ([`Environment`]), what the command line gave is another
+//! ([`Flags`]). Finding the model is not done here, nor is anything opened but the configuration file.
+
+mod api;
+mod environment;
+mod keys;
+mod layers;
+mod listen;
+mod logs;
+mod model;
+mod option;
+mod print;
+mod problem;
+mod supervision;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use api::ApiConfig;
+pub use environment::Environment;
+pub use keys::KeyConfig;
+pub use layers::Flags;
+pub use listen::ListenConfig;
+pub use logs::LogFormat;
+pub use option::{Kind, OptionSpec};
+pub(crate) use problem::closest;
+pub use problem::{ConfigErrors, Problem};
+pub use supervision::SupervisionConfig;
 
 use crate::protocol::EngineOptions;
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::path::{Path, PathBuf};
 
 /// All that `llamero serve` needs, validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServeConfig {
     /// Path or catalog name of the model as the user gave it.
     pub model: String,
+    /// Where models are downloaded to and looked up, if the user said so.
+    pub models_dir: Option<PathBuf>,
     /// Names and limits of the API.
     pub api: ApiConfig,
     /// Where to listen.
@@ -20,72 +52,65 @@ pub struct ServeConfig {
     pub supervision: SupervisionConfig,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Which log lines are written: a level, or a filter as `RUST_LOG` has it. Default `info`.
+    pub log_level: String,
 }
 
-/// Names and limits of the API.
+/// A configuration, and what to tell the user about it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ApiConfig {
-    /// Names under which the model is served, the first one in answers; never empty.
-    pub served_model_names: Vec<String>,
-    /// Largest request body, bytes. Default 2 MiB (hazards.md 2.9).
-    pub max_body_bytes: usize,
-    /// Longest wait for a whole request body, from its head. Default 30 s.
-    pub body_timeout: Duration,
-    /// Stop strings accepted, at most 16. Default 4 (OpenAI).
-    pub max_stop_strings: usize,
-    /// Silence in a stream before a comment keeps the connection alive. Default 10 s (proxies cut after 30–60 s).
-    pub keep_alive: Duration,
-    /// Longest time that the status of a stream is held for its first token. Default 10 s.
-    pub hold_status: Duration,
-    /// Requests per minute and key; `None` is unlimited.
-    pub requests_per_minute: Option<u32>,
-    /// Origins that browsers may call from; empty allows none, `*` all.
-    pub allowed_origins: Vec<String>,
+pub struct Loaded {
+    /// The configuration.
+    pub config: ServeConfig,
+    /// For the log: aliases that were taken, variables that were ignored.
+    pub notes: Vec<String>,
+    /// The whole configuration as TOML, without keys (`--print-config`).
+    pub toml: String,
 }
 
-/// Where to listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenConfig {
-    /// Default 127.0.0.1. Any other than loopback needs keys.
-    pub host: IpAddr,
-    /// Default 8000; 0 lets the system choose.
-    pub port: u16,
-    /// Serve beyond loopback without keys all the same.
-    pub insecure_no_auth: bool,
-    /// Longest wait for the head of a request. Default 10 s.
-    pub header_timeout: Duration,
-    /// After SIGTERM, the time that running streams get. Default 30 s.
-    pub drain_timeout: Duration,
+/// Every option, in groups with a title, in the order in which they are shown.
+pub const GROUPS: &[(&str, &[OptionSpec])] = &[
+    ("Model and engine", model::OPTIONS),
+    ("Listening", listen::OPTIONS),
+    ("Keys", keys::OPTIONS),
+    ("API", api::OPTIONS),
+    ("Supervision", supervision::OPTIONS),
+    ("Logs", logs::OPTIONS),
+];
+
+/// Every option.
+pub fn options() -> impl Iterator<Item = &'static OptionSpec> {
+    GROUPS.iter().flat_map(|(_, options)| options.iter())
 }
 
-/// Who may call.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KeyConfig {
-    /// Keys themselves, from flags, environment and configuration.
-    pub keys: Vec<String>,
-    /// A file with one key per line.
-    pub file: Option<PathBuf>,
+/// Puts the configuration together from the command line, the environment and the file that either names.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigErrors> {
+    let (mut values, notes) = layers::gather(flags, environment);
+    let model = values.text(&model::MODEL);
+    if model.is_empty() {
+        values.problem(&model::MODEL, "is empty; give the path of a GGUF file, or a name that `llamero models` lists");
+    }
+    let keys = KeyConfig::read(&mut values);
+    let models_dir = values.optional_text(&model::MODELS_DIR).map(PathBuf::from);
+    let api = ApiConfig::read(&mut values, model_name(&model));
+    let listen = ListenConfig::read(&mut values, &keys);
+    let engine = model::read_engine(&mut values);
+    let supervision = SupervisionConfig::read(&mut values);
+    let (log_format, log_level) = logs::read(&mut values);
+    debug_assert!(options().all(|spec| values.read.contains(&spec.key)), "an option that nobody reads");
+    if !values.problems.is_empty() {
+        return Err(ConfigErrors { problems: values.problems });
+    }
+    let toml = print::render(&values.settings);
+    let config = ServeConfig { model, models_dir, api, listen, keys, engine, supervision, log_format, log_level };
+    Ok(Loaded { config, notes, toml })
 }
 
-/// Supervision of the engine process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SupervisionConfig {
-    /// Sequences that may wait for a slot before requests are refused. Default 512.
-    pub max_waiting: usize,
-    /// A busy engine that finishes no step for this long is killed. Default 120 s.
-    pub stall_timeout: Duration,
-    /// First pause before a restart; doubled on each death in a row, up to 30 s. Default 0: the first restart is at once.
-    pub restart_backoff: Duration,
-    /// Deaths in a row without a finished step after which the server gives up. Default 5.
-    pub max_restarts: u32,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
+/// The name of a model given as a path or as a catalog name: the file's, without folder and `.gguf`.
+fn model_name(model: &str) -> String {
+    let path = Path::new(model);
+    let stem = if path.extension().is_some_and(|extension| extension == "gguf") { path.file_stem() } else { path.file_name() };
+    stem.map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }

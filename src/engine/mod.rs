@@ -2,8 +2,12 @@
 //!
 //! A step is three calls: `Scheduler::next_step` decides, `ModelRunner::execute` computes, `Scheduler::complete`
 //! applies. Owned by one thread, so nothing here locks. No llama.cpp names, no HTTP, no OpenAI words.
+//! `process` is the one exception: it joins the engine with llama.cpp and is the entry of the engine process.
 
+pub mod generation;
+pub mod process;
 pub mod runner;
 pub mod scheduler;
+pub mod serve;
 pub mod text;
 pub mod worker;

@@ -1,1 +1,213 @@
-//! The engine thread: drain commands, plan a step, execute, sample, report.
+//! The engine thread: drain commands, plan a step, execute it, sample, report. Owns the runner and every sequence.
+//!
+//! Never waits for anything but commands, and only while it has nothing to compute. Its outbox is bounded by the
+//! outbox thread, which the gateway always drains; a gateway that stops reading stops this engine, and no other.
+
+use crate::engine::{
+    generation::Generation,
+    runner::{ModelRunner, Step, StepError, Tokenizer},
+    scheduler::{NewSequence, Sampled, Scheduler},
+};
+use crate::protocol::{EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, StepReport, Token};
+use crate::sampling::Scratch;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TryRecvError},
+    },
+    time::Instant,
+};
+
+/// What reaches the engine thread.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Generate.
+    Submit(Box<SequenceRequest>),
+    /// Forget.
+    Cancel(SequenceId),
+}
+
+/// Signs of life, read by the inbox thread for the gateway's heartbeat.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Steps finished.
+    pub(super) steps: AtomicU64,
+    /// Whether there is work.
+    pub(super) busy: AtomicBool,
+}
+
+/// The gateway is gone: nobody is left to work for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Disconnected;
+
+/// The engine thread's state.
+pub(super) struct Worker<'a> {
+    runner: &'a mut dyn ModelRunner,
+    tokenizer: Arc<dyn Tokenizer>,
+    scheduler: Scheduler,
+    generations: HashMap<SequenceId, Generation>,
+    outbox: SyncSender<FromEngine>,
+    progress: Arc<Progress>,
+    scratch: Scratch,
+    reported: EngineStats,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker without sequences.
+    pub(super) fn new(
+        runner: &'a mut dyn ModelRunner,
+        tokenizer: Arc<dyn Tokenizer>,
+        prefill_step_ratio: f32,
+        outbox: SyncSender<FromEngine>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let scheduler = Scheduler::new(runner.limits(), prefill_step_ratio);
+        let generations = HashMap::new();
+        Self { runner, tokenizer, scheduler, generations, outbox, progress, scratch: Scratch::default(), reported: EngineStats::default() }
+    }
+
+    /// Works until the gateway hangs up.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        while self.turn(commands).is_ok() {}
+    }
+
+    /// One turn: every command that is there, then at most one step.
+    fn turn(&mut self, commands: &Receiver<Command>) -> Result<(), Disconnected> {
+        loop {
+            match commands.try_recv() {
+                Ok(command) => self.apply(command)?,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(Disconnected),
+            }
+        }
+        let Some(step) = self.scheduler.next_step() else { return self.idle(commands) };
+        self.progress.busy.store(true, Ordering::Relaxed);
+        let outputs = self.step(&step);
+        self.progress.steps.fetch_add(1, Ordering::Relaxed);
+        self.report(outputs)
+    }
+
+    /// Reports that nothing is left to do, if that is news, and waits for a command.
+    fn idle(&mut self, commands: &Receiver<Command>) -> Result<(), Disconnected> {
+        self.progress.busy.store(false, Ordering::Relaxed);
+        if self.stats() != self.reported {
+            self.report(Vec::new())?;
+        }
+        let command = commands.recv().map_err(|_| Disconnected)?;
+        self.apply(command)
+    }
+
+    fn apply(&mut self, command: Command) -> Result<(), Disconnected> {
+        match command {
+            Command::Cancel(id) => {
+                self.scheduler.cancel(id);
+                self.generations.remove(&id);
+                Ok(())
+            }
+            Command::Submit(request) => match self.submit(&request) {
+                Ok(()) => Ok(()),
+                Err(error) => self.report(vec![failed(request.id, error)]),
+            },
+        }
+    }
+
+    fn submit(&mut self, request: &SequenceRequest) -> Result<(), GenerationError> {
+        let max_len = self.check(request)?;
+        let tokens: Vec<Token> = request.prompt.iter().chain(&request.resume).copied().collect();
+        self.scheduler.submit(NewSequence { id: request.id, tokens, max_len, namespace: request.namespace })?;
+        self.generations.insert(request.id, Generation::new(request, self.tokenizer.as_ref()));
+        Ok(())
+    }
+
+    /// The promises of [`SequenceRequest`]; a breach is the gateway's bug, and must not become llama.cpp's.
+    fn check(&self, request: &SequenceRequest) -> Result<u32, GenerationError> {
+        let invalid = |what: &str| Err(GenerationError::Invalid(what.to_owned()));
+        let limits = self.runner.limits();
+        let outside = |token: &Token| token.0 >= limits.vocabulary_size;
+        if request.prompt.iter().chain(&request.resume).any(outside) || request.sampling.logit_bias.iter().any(|(t, _)| outside(t)) {
+            return invalid("a token id is outside the vocabulary");
+        }
+        let (Ok(prompt), Ok(resume)) = (u32::try_from(request.prompt.len()), u32::try_from(request.resume.len())) else {
+            return invalid("the prompt is too long");
+        };
+        if prompt == 0 || request.max_tokens <= resume {
+            return invalid("nothing to compute");
+        }
+        match prompt.checked_add(request.max_tokens) {
+            Some(max_len) if max_len <= limits.max_model_len => Ok(max_len),
+            _ => invalid("prompt and max_tokens exceed the model length"),
+        }
+    }
+
+    fn step(&mut self, step: &Step) -> Vec<SequenceOutput> {
+        let begun = Instant::now();
+        let mut outputs = self.started(begun);
+        match self.runner.execute(step) {
+            Ok(()) => {
+                let sampled = self.sample(step, &mut outputs);
+                self.scheduler.complete(step, &sampled, begun.elapsed());
+            }
+            Err(error) => self.failed_step(step, &error, &mut outputs),
+        }
+        outputs.into_values().collect()
+    }
+
+    /// Reports of the sequences that begin with this step.
+    fn started(&mut self, now: Instant) -> BTreeMap<SequenceId, SequenceOutput> {
+        let mut outputs = BTreeMap::new();
+        for (id, cached_tokens) in self.scheduler.take_started() {
+            let Some(generation) = self.generations.get(&id) else { continue };
+            let queued = now.saturating_duration_since(generation.received);
+            let queue_us = u64::try_from(queued.as_micros()).unwrap_or(u64::MAX);
+            let started = Some(crate::protocol::Started { cached_tokens, queue_us });
+            outputs.insert(id, SequenceOutput { started, ..SequenceOutput::empty(id) });
+        }
+        outputs
+    }
+
+    /// Draws a token for each row that asked for one.
+    fn sample(&mut self, step: &Step, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) -> Vec<Sampled> {
+        let mut sampled = Vec::new();
+        for (index, row) in step.rows.iter().enumerate().filter(|(_, row)| row.sample) {
+            let Some(generation) = self.generations.get_mut(&row.seq) else { continue };
+            let output = outputs.entry(row.seq).or_insert_with(|| SequenceOutput::empty(row.seq));
+            match self.runner.logits(index) {
+                Some(logits) => generation.advance(logits, self.tokenizer.as_ref(), &mut self.scratch, output),
+                None => output.finish = Some(Finish::Failed(GenerationError::NoCandidate)),
+            }
+            let finished = output.finish.is_some();
+            // A sequence that failed before a token was drawn ends all the same; its token is never computed.
+            let token = output.tokens.last().copied().unwrap_or(row.token);
+            sampled.push(Sampled { id: row.seq, token, finished });
+            if finished {
+                self.generations.remove(&row.seq);
+            }
+        }
+        sampled
+    }
+
+    fn failed_step(&mut self, step: &Step, error: &StepError, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) {
+        tracing::warn!(rows = step.rows.len(), %error, "a step failed");
+        for (id, error) in self.scheduler.fail(step, error) {
+            self.generations.remove(&id);
+            outputs.entry(id).or_insert_with(|| SequenceOutput::empty(id)).finish = Some(Finish::Failed(error));
+        }
+    }
+
+    fn stats(&self) -> EngineStats {
+        EngineStats { steps: self.progress.steps.load(Ordering::Relaxed), ..self.scheduler.stats() }
+    }
+
+    /// Sends a report if it says anything new.
+    fn report(&mut self, outputs: Vec<SequenceOutput>) -> Result<(), Disconnected> {
+        let stats = self.stats();
+        self.reported = stats;
+        self.outbox.send(FromEngine::Step(StepReport { outputs, stats })).map_err(|_| Disconnected)
+    }
+}
+
+fn failed(id: SequenceId, error: GenerationError) -> SequenceOutput {
+    SequenceOutput { finish: Some(Finish::Failed(error)), ..SequenceOutput::empty(id) }
+}

@@ -1,7 +1,25 @@
 //! How the API talks to the engine: tokenize, submit, follow a generation, ask for the state.
+//!
+//! Owns nothing but a channel to the run loop and a view of what it publishes. Admission happens here, on the
+//! caller's task; everything else happens in the run loop.
 
-use crate::protocol::{ModelInfo, SequenceOutput, SequenceRequest, TextError, Token};
-use std::{sync::Arc, time::Duration};
+pub use super::generation::{Generation, GenerationEvent};
+use super::{
+    calls::{MAX_TEXT_BYTES, Question, TextCall},
+    command::{Command, CommandSender},
+    death::DeathCause,
+    generation::events,
+    in_flight::Entry,
+    status::Status,
+};
+use crate::protocol::{EngineStats, ModelInfo, SequenceId, SequenceRequest, TextError, Token};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::sync::{oneshot, watch};
+
+/// Wait to suggest while a model loads; small ones take a second, large ones minutes.
+const RETRY_LOADING: Duration = Duration::from_secs(2);
+/// Wait to suggest when the engine was given up: somebody has to act first.
+const RETRY_FAILED: Duration = Duration::from_secs(60);
 
 /// Where the engine stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,50 +71,70 @@ pub enum TokenizeError {
     Engine(#[from] SubmitError),
 }
 
-/// News of one choice of a generation.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GenerationEvent {
-    /// Index into the submitted sequences.
-    pub choice: usize,
-    /// The news. The last one of each choice has a `finish`.
-    pub output: SequenceOutput,
-}
-
-/// The running thing that a request started. Dropping it cancels what has not finished within one step.
-#[derive(Debug)]
-pub struct Generation {}
-
-impl Generation {
-    /// The next news, or `None` after every choice has finished. Cancel-safe.
-    pub async fn next(&mut self) -> Option<GenerationEvent> {
-        unimplemented!()
-    }
-}
-
 /// A handle on the one served model; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct EngineHandle {}
+pub struct EngineHandle {
+    status: Arc<Status>,
+    commands: CommandSender,
+}
 
-#[expect(unused_variables, clippy::needless_pass_by_value, clippy::unused_async, reason = "signatures first; the body follows")]
 impl EngineHandle {
+    pub(super) fn new(status: Arc<Status>, commands: CommandSender) -> Self {
+        Self { status, commands }
+    }
+
     /// Facts about the model; `None` until it was loaded once.
     #[must_use]
     pub fn model(&self) -> Option<Arc<ModelInfo>> {
-        unimplemented!()
+        self.status.facts.borrow().model.clone()
     }
 
     /// Where the engine stands.
     #[must_use]
     pub fn state(&self) -> EngineState {
-        unimplemented!()
+        self.status.state.borrow().clone()
+    }
+
+    /// Where the engine stands, from now on.
+    #[must_use]
+    pub fn watch_state(&self) -> watch::Receiver<EngineState> {
+        self.status.state.subscribe()
+    }
+
+    /// The engine's load after its last step. Totals go on across restarts; all zero before the first step.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        *self.status.stats.borrow()
+    }
+
+    /// The process of the present engine; `None` between two engines.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.status.facts.borrow().pid
+    }
+
+    /// Engines started after the first one.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.status.facts.borrow().restarts
+    }
+
+    /// Engines that died, by cause.
+    #[must_use]
+    pub fn engine_deaths(&self) -> BTreeMap<DeathCause, u64> {
+        self.status.facts.borrow().deaths.clone()
     }
 
     /// Text to tokens, in the engine process. Repeated once if the engine dies meanwhile.
     ///
+    /// Waits while many other calls are open. Ends in bounded time: an engine that owes an answer for longer than the
+    /// stall timeout is killed.
+    ///
     /// # Errors
     /// `Text` if this text cannot be tokenized, `Engine` if there is no engine to ask.
     pub async fn tokenize(&self, text: String, add_special: bool) -> Result<Vec<Token>, TokenizeError> {
-        unimplemented!()
+        check_size(text.len())?;
+        self.ask(|reply| Question::Tokenize { text, add_special, reply }).await
     }
 
     /// Tokens to text, special tokens written out.
@@ -104,14 +142,69 @@ impl EngineHandle {
     /// # Errors
     /// As [`Self::tokenize`].
     pub async fn detokenize(&self, tokens: Vec<Token>) -> Result<String, TokenizeError> {
-        unimplemented!()
+        check_size(tokens.len().saturating_mul(size_of::<Token>()))?;
+        self.ask(|reply| Question::Detokenize { tokens, reply }).await
     }
 
     /// Starts a generation with one choice per sequence. `id` and `resume` of the sequences are assigned here.
     ///
+    /// While an engine is being restarted, requests are taken in and held: that takes about as long as a model load.
+    ///
     /// # Errors
-    /// See [`SubmitError`]; nothing was started then.
+    /// See [`SubmitError`]; nothing was started then. A request for more sequences than may run and wait together is
+    /// always refused as `QueueFull`.
     pub fn submit(&self, sequences: Vec<SequenceRequest>) -> Result<Generation, SubmitError> {
-        unimplemented!()
+        self.check_open()?;
+        let places = self.status.admission.take(sequences.len())?;
+        let (sender, receiver) = events();
+        let mut ids = Vec::with_capacity(sequences.len());
+        let mut entries = Vec::with_capacity(sequences.len());
+        for (choice, (mut request, place)) in sequences.into_iter().zip(places).enumerate() {
+            request.id = SequenceId(self.status.next_sequence());
+            request.resume.clear();
+            ids.push(request.id);
+            entries.push(Entry::new(request, choice, sender.clone(), place));
+        }
+        self.send(Command::Submit(entries))?;
+        Ok(Generation::new(&ids, receiver, self.commands.clone()))
     }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<Result<T, TokenizeError>>) -> Question) -> Result<T, TokenizeError> {
+        self.check_open()?;
+        let permit = Arc::clone(&self.status.text_calls).acquire_owned().await.map_err(|_| self.gone())?;
+        self.check_open()?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Text(TextCall::new(question(reply), permit)))?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    fn send(&self, command: Command) -> Result<(), SubmitError> {
+        self.commands.send(command).map_err(|_| self.gone())
+    }
+
+    /// Whether new work is taken in.
+    fn check_open(&self) -> Result<(), SubmitError> {
+        let not_ready = |reason: String, retry_after| Err(SubmitError::NotReady { reason, retry_after });
+        match &*self.status.state.borrow() {
+            EngineState::Ready => Ok(()),
+            EngineState::Restarting(_) if self.status.facts.borrow().model.is_some() => Ok(()),
+            EngineState::Restarting(_) => not_ready("it is being loaded again".to_owned(), RETRY_LOADING),
+            EngineState::Loading(share) => not_ready(format!("it is being loaded, {:.0} % done", share * 100.0), RETRY_LOADING),
+            EngineState::Failed(_) => not_ready("the engine failed; see the server's log".to_owned(), RETRY_FAILED),
+            EngineState::Draining => Err(SubmitError::ShuttingDown),
+        }
+    }
+
+    /// Why the run loop does not answer.
+    fn gone(&self) -> SubmitError {
+        self.check_open().err().unwrap_or(SubmitError::ShuttingDown)
+    }
+}
+
+fn check_size(bytes: usize) -> Result<(), TextError> {
+    if bytes <= MAX_TEXT_BYTES {
+        return Ok(());
+    }
+    let long = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    Err(TextError::TooLong { len: long(bytes), max: long(MAX_TEXT_BYTES) })
 }

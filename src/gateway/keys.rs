@@ -1,5 +1,179 @@
-//! API keys: hashed in memory, compared in constant time.
+//! API keys: who may call, and as whom.
+//!
+//! Owns SHA-256 digests of the accepted keys; the keys themselves are dropped as soon as they are hashed, and are
+//! never logged. SHA-256 and not a password hash: keys are long random strings, and a slow hash per request would be
+//! a way to stop the server. Which header a key comes in, and what a refusal looks like, is decided in `api`.
 
-/// The accepted keys.
-#[derive(Debug)]
-pub struct KeyRing {}
+use crate::config::KeyConfig;
+use sha2::{Digest, Sha256};
+use std::{fmt, io, path::PathBuf};
+use subtle::ConstantTimeEq;
+
+/// Longer lines are no keys: somebody named the wrong file.
+const MAX_KEY_BYTES: usize = 512;
+/// Each request is compared with all keys, so their number is bounded.
+const MAX_KEYS: usize = 10_000;
+
+/// Who sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Principal {
+    /// Stands for the key in logs, limits and the prefix cache.
+    pub id: KeyId,
+}
+
+/// A short name for a key that does not reveal it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyId {
+    /// No keys are asked for.
+    Anonymous,
+    /// The first 8 bytes of the key's SHA-256 digest, big-endian.
+    Key(u64),
+}
+
+impl KeyId {
+    /// The prefix-cache namespace of this caller: cached prompts are shared within a key, never between keys.
+    #[must_use]
+    pub fn namespace(self) -> u64 {
+        match self {
+            Self::Anonymous => 0,
+            Self::Key(prefix) => prefix,
+        }
+    }
+}
+
+impl fmt::Display for KeyId {
+    /// `anonymous`, or the first 8 hexadecimal digits of the digest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::Key(prefix) => write!(f, "{:08x}", prefix >> 32),
+        }
+    }
+}
+
+/// Why the configured keys cannot be used. None of the texts contains a key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read.
+    #[error("the key file {} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file names no key; taking that for "no keys wanted" would open the server.
+    #[error("the key file {} holds no key; write one key per line", path.display())]
+    NoKeys {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A key that no client could send in a header.
+    #[error("{place} is not a usable key: {problem}")]
+    Unusable {
+        /// Where it was found, such as `line 3 of /etc/keys` or `API key 1`.
+        place: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// More keys than can be compared on each request.
+    #[error("{count} API keys are configured; at most {MAX_KEYS} are supported")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+}
+
+/// Why a caller is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// A key is needed and none was presented.
+    #[error("no API key was presented")]
+    Missing,
+    /// The presented key is not one of ours.
+    #[error("the API key is not accepted")]
+    Wrong,
+}
+
+/// The accepted keys, as digests. Empty when no keys are configured: then everybody is [`KeyId::Anonymous`].
+#[derive(Default)]
+pub struct KeyRing {
+    digests: Vec<[u8; 32]>,
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRing").field("keys", &self.digests.len()).finish()
+    }
+}
+
+impl KeyRing {
+    /// Reads and hashes the configured keys. A key given twice counts once.
+    ///
+    /// # Errors
+    /// See [`KeyError`]; the first problem is reported.
+    pub fn load(config: &KeyConfig) -> Result<Self, KeyError> {
+        let mut ring = Self::default();
+        for (index, key) in config.keys.iter().enumerate() {
+            ring.add(key, || format!("API key {}", index + 1))?;
+        }
+        if let Some(path) = &config.file {
+            let text = std::fs::read_to_string(path).map_err(|source| KeyError::Unreadable { path: path.clone(), source })?;
+            let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+            let mut found = false;
+            for (number, key) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+                ring.add(key, || format!("line {number} of {}", path.display()))?;
+                found = true;
+            }
+            if !found {
+                return Err(KeyError::NoKeys { path: path.clone() });
+            }
+        }
+        ring.digests.sort_unstable();
+        ring.digests.dedup();
+        if ring.digests.len() > MAX_KEYS {
+            return Err(KeyError::TooMany { count: ring.digests.len() });
+        }
+        Ok(ring)
+    }
+
+    fn add(&mut self, key: &str, place: impl FnOnce() -> String) -> Result<(), KeyError> {
+        let problem = if key.is_empty() {
+            "it is empty"
+        } else if key.len() > MAX_KEY_BYTES {
+            "it is longer than 512 bytes"
+        } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            "it has characters other than visible ASCII, such as a space"
+        } else {
+            self.digests.push(Sha256::digest(key).into());
+            return Ok(());
+        };
+        Err(KeyError::Unusable { place: place(), problem })
+    }
+
+    /// Whether no keys are configured, so that everybody may call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.digests.is_empty()
+    }
+
+    /// Who presents this key. All digests are compared, each in constant time, so that the time tells nothing.
+    ///
+    /// # Errors
+    /// `Missing` if keys are configured and none is presented, `Wrong` if it is none of them.
+    pub fn authenticate(&self, presented: Option<&[u8]>) -> Result<Principal, AuthError> {
+        if self.is_empty() {
+            return Ok(Principal { id: KeyId::Anonymous });
+        }
+        let digest: [u8; 32] = Sha256::digest(presented.ok_or(AuthError::Missing)?).into();
+        let known = self.digests.iter().fold(subtle::Choice::from(0), |known, accepted| known | accepted.ct_eq(&digest));
+        if !bool::from(known) {
+            return Err(AuthError::Wrong);
+        }
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        Ok(Principal { id: KeyId::Key(u64::from_be_bytes([a, b, c, d, e, f, g, h])) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

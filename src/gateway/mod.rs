@@ -1,8 +1,35 @@
 //! What stands between HTTP and an engine: keys, limits, admission, supervision, replay.
 //!
-//! Never names llama.cpp and knows no status code.
+//! ```text
+//! EngineHandle ── Command ──▶ RunLoop (one task, owns everything below)      engine process
+//!      ▲                        ├─ InFlight   live sequences, replays              │
+//!      │                        ├─ Calls      tokenize and detokenize              │
+//!      └── Generation ◀─events──┤  Link ◀──────── frames over a socket ───────────▶│
+//!      └── Status (watched) ◀───┴─ Heartbeat, Launcher, Child ──── starts, kills ──┘
+//! ```
+//!
+//! Nothing here is locked: the run loop alone changes state, everybody else sends it commands or watches what it
+//! publishes. Never names llama.cpp and knows no status code.
 
+mod admission;
+mod calls;
+mod command;
+pub mod death;
+mod engine;
+mod generation;
 pub mod handle;
+mod heartbeat;
+mod in_flight;
 pub mod keys;
+pub mod launcher;
 pub mod limits;
+mod link;
+pub mod process;
+mod run_loop;
+mod status;
+mod stderr_tail;
 pub mod supervisor;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use supervisor::{Supervisor, start};

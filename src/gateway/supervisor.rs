@@ -1,1 +1,97 @@
-//! (in work)
+//! The owner of the run loop: starts it, drains it, ends it.
+//!
+//! Owns the loop's task, which owns the engine: no engine outlives this value. Decides nothing about engines itself.
+
+use super::{
+    admission::Admission,
+    calls::{Calls, MAX_CALLS},
+    command::{self, Command, CommandSender},
+    handle::{EngineHandle, EngineState},
+    in_flight::InFlight,
+    launcher::Launcher,
+    run_loop::RunLoop,
+    status::Status,
+};
+use crate::{config::SupervisionConfig, protocol::EngineOptions};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Stands for "whenever they are done": nobody waits a year for a drain.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Starts an engine and everything that keeps one running. Must be called within a tokio runtime.
+///
+/// Returns at once; the handle's state tells how the load goes on.
+#[must_use]
+pub fn start<L: Launcher>(launcher: L, options: EngineOptions, supervision: SupervisionConfig) -> (EngineHandle, Supervisor) {
+    let running = usize::try_from(options.max_num_seqs).unwrap_or(usize::MAX);
+    let admission = Admission::new(running, supervision.max_waiting);
+    let status = Arc::new(Status::new(admission, MAX_CALLS));
+    let (sender, commands) = command::channel();
+    let run_loop = RunLoop {
+        launcher,
+        options,
+        policy: supervision,
+        status: Arc::clone(&status),
+        commands,
+        sequences: InFlight::default(),
+        calls: Calls::default(),
+        drain_by: None,
+        history: super::run_loop::History::default(),
+    };
+    let guard = EndGuard(Arc::clone(&status));
+    let task = tokio::spawn(async move {
+        let _guard = guard;
+        run_loop.run().await;
+    });
+    let handle = EngineHandle::new(Arc::clone(&status), sender.clone());
+    (handle, Supervisor { task: AbortOnDropHandle::new(task), status, commands: sender })
+}
+
+/// Owns the supervision of an engine. Dropping it kills the engine and fails what is in flight.
+#[derive(Debug)]
+pub struct Supervisor {
+    task: AbortOnDropHandle<()>,
+    status: Arc<Status>,
+    commands: CommandSender,
+}
+
+impl Supervisor {
+    /// Refuses new requests at once, lets running ones finish for up to `patience`, ends the rest with
+    /// `GenerationError::ShuttingDown`, and stops the engine. Returns when its process is gone: a few seconds
+    /// after `patience` at the latest.
+    pub async fn drain_and_stop(self, patience: Duration) {
+        self.status.set_state(EngineState::Draining);
+        let now = Instant::now();
+        let deadline = now.checked_add(patience.min(FOREVER)).unwrap_or(now);
+        // Fails if the run loop has given up already; its end is awaited all the same.
+        let _ = self.commands.send(Command::Drain(deadline));
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the supervision of the engine ended early");
+        }
+    }
+
+    /// Waits until the engine is given up, and says everything that is known about why, over several lines.
+    /// Cancel-safe.
+    pub async fn failed(&mut self) -> String {
+        let mut state = self.status.state.subscribe();
+        let reason = match state.wait_for(|state| matches!(state, EngineState::Failed(_))).await.as_deref() {
+            Ok(EngineState::Failed(reason)) => reason.clone(),
+            // The sender lives in `self.status`, and no other state passes the filter.
+            Ok(_) | Err(_) => "the engine's state is unknown".to_owned(),
+        };
+        self.status.facts.borrow().failure.clone().unwrap_or(reason)
+    }
+}
+
+/// Tells everybody that the run loop is gone, should it panic or be aborted.
+struct EndGuard(Arc<Status>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        // Ignored where the loop ended in order: `Draining` and `Failed` are final.
+        self.0.set_state(EngineState::Failed("the supervision of the engine ended".to_owned()));
+        self.0.facts.send_modify(|facts| facts.pid = None);
+    }
+}

@@ -1,1 +1,24 @@
-//! The only place that names llama.cpp's bindings, and the only place with unsafe code.
+//! llama.cpp as the engine sees it: a model file in, a `Tokenizer` and a `ModelRunner` out.
+//!
+//! The only place that names llama.cpp's bindings. Unsafe code is in `raw` alone, and llama.cpp's failures that it
+//! reports (return codes, null pointers, log lines) become our errors here. What it does not report (an assertion, a C++
+//! exception, a signal) ends the process, which is why everything that comes in from a request is checked before a call.
+//!
+//! Reading order: `load` (file → [`Loaded`]), `plan` (sizes), `suitability` (what is refused), `runner` (steps),
+//! `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `log`, `raw`.
+
+mod cpu;
+mod load;
+mod log;
+mod pieces;
+mod plan;
+mod raw;
+mod runner;
+mod special;
+mod suitability;
+mod text_limits;
+mod tokenizer;
+
+pub use load::{Loaded, load};
+pub use runner::LlamaRunner;
+pub use tokenizer::LlamaTokenizer;

@@ -129,6 +129,21 @@ pub struct EngineStats {
     pub preemptions: u64,
 }
 
+impl EngineStats {
+    /// Of an engine that has done nothing; `Default` as a constant.
+    pub const ZERO: Self = Self {
+        running: 0,
+        waiting: 0,
+        kv_cells_used: 0,
+        kv_cells_total: 0,
+        steps: 0,
+        prefix_queries: 0,
+        prefix_hits: 0,
+        prefill_rows: 0,
+        preemptions: 0,
+    };
+}
+
 /// Why text could not be turned into tokens or back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TextError {
@@ -151,6 +166,14 @@ pub enum TextError {
     /// The engine died while it worked on it, twice.
     #[error("the engine died: {0}")]
     EngineDied(String),
+    /// The answer might not fit into a frame. Made by the gateway.
+    #[error("the input has {len} bytes; at most {max} can be taken")]
+    TooLong {
+        /// Bytes in the text, or four for each token.
+        len: u64,
+        /// The most that are accepted.
+        max: u64,
+    },
 }
 
 /// Why a model could not be served.

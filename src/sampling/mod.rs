@@ -1,6 +1,27 @@
 //! Logits → token, in safe Rust: penalties, bias, temperature, truncation, a seeded draw, log-probabilities.
+//!
+//! ```text
+//! logits ─ penalties ─ logit_bias ─ temperature ─ top_k ─ top_p ─ min_p ─ draw(seed, position) ─▶ token
+//!    └──── raw softmax ─────────────────────────────────────────────────────────────────────────▶ log-probabilities
+//! ```
+//!
+//! Owns nothing but the token counts that penalties need: randomness is a function of seed and position, so a
+//! sequence that resumes on another engine goes on as if nothing had happened. The vocabulary is never sorted and the
+//! caller's logits are never changed. NaN and −inf are no candidates; +inf counts as the largest finite number.
+//! It does not know llama.cpp, and runs on whichever thread calls it.
 
-use crate::protocol::{SamplingParams, Token};
+mod draw;
+mod logprobs;
+mod penalties;
+mod row;
+mod sampler;
+#[cfg(test)]
+mod tests;
+mod truncate;
+
+pub use sampler::Sampler;
+
+use crate::protocol::Token;
 
 /// A drawn token.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,10 +35,19 @@ pub struct Choice {
 /// Natural logs under the raw softmax: before penalties, bias, temperature and truncation. Finite; −9999 for minus infinity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logprobs {
-    /// Of the drawn token.
+    /// Of the drawn token; bit-equal to its entry in `top`, if it has one.
     pub chosen: f32,
-    /// The likeliest tokens, best first, ties by lower id.
+    /// The likeliest tokens, best first, ties by lower id. Tokens whose logit is NaN or −inf are left out.
     pub top: Vec<(Token, f32)>,
+}
+
+/// A token that survives truncation, with its probability among the survivors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// The token.
+    pub token: Token,
+    /// 0–1; those of all survivors add up to 1.
+    pub probability: f64,
 }
 
 /// No finite candidate is left.
@@ -25,27 +55,15 @@ pub struct Logprobs {
 #[error("no token can be sampled")]
 pub struct NoCandidate;
 
-/// Buffers shared by the sequences of a thread, so that a draw allocates nothing.
+/// Buffers shared by the sequences of a thread, so that a draw allocates nothing once they have grown.
+///
+/// They never hold more than a few entries per vocabulary entry.
 #[derive(Debug, Default)]
-pub struct Scratch {}
-
-/// Draws the tokens of one sequence.
-#[derive(Debug)]
-pub struct Sampler {}
-
-#[expect(unused_variables, clippy::needless_pass_by_value, reason = "signatures first; the body follows")]
-impl Sampler {
-    /// For a sequence with this prompt that has already generated `generated`.
-    #[must_use]
-    pub fn new(params: SamplingParams, prompt: &[Token], generated: &[Token]) -> Self {
-        unimplemented!()
-    }
-
-    /// Draws the next token and counts it as generated. `logprobs` asks for that many alternatives.
-    ///
-    /// # Errors
-    /// `NoCandidate` if no finite logit is left.
-    pub fn sample(&mut self, logits: &[f32], logprobs: Option<u8>, scratch: &mut Scratch) -> Result<Choice, NoCandidate> {
-        unimplemented!()
-    }
+pub struct Scratch {
+    /// The logits with penalties and bias, for sequences that have any.
+    adjusted: Vec<f32>,
+    /// What truncation selects in.
+    selection: truncate::Selection,
+    /// Mass of each block of the vocabulary, for draws from all of it.
+    blocks: Vec<f64>,
 }

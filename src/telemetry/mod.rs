@@ -1,1 +1,15 @@
-//! Metrics and logs.
+//! Metrics, the request log and process readings.
+//!
+//! Names, units and buckets stand in one table (`metrics`); `generation` records each generation exactly once.
+//! Never sees a prompt, a completion or a key.
+
+pub mod generation;
+pub mod metrics;
+
+pub use generation::{GenerationRecord, Outcome, record_generation, record_itl};
+
+/// The page of `/metrics`, in Prometheus' text format.
+#[must_use]
+pub fn render() -> String {
+    String::new()
+}

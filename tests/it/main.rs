@@ -1,3 +1,11 @@
 //! The one integration binary: each test binary links all of llama.cpp.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
+
+mod support;
+
+mod batch_invariance;
+mod fairness;
+mod model;
+mod prefix_cache;
 mod tidy;

@@ -1,10 +1,33 @@
 //! Decides what each step computes: who runs, which prompt rows are added, what is cached, who gives way.
 //!
-//! Pure: no clock (elapsed time is an argument), no I/O, no randomness; a plan is plain data.
+//! Pure: no clock (elapsed time is an argument), no I/O, no randomness; a plan is plain data. Owned by the engine
+//! thread; one step is in flight at a time. It never looks at logits and never decides that a sequence is finished.
+//!
+//! ```text
+//! submit ─▶ waiting ──admit──▶ running ──Sampled::finished, cancel, fail──▶ gone (its KV stays in the slot as cache)
+//!              ▲                  │
+//!              └─────preempt──────┘   KV exhausted: back to the front of the queue
+//! ```
+//!
+//! Reading order: `sequence` (one timeline), `cache` (what each slot holds), `place` (which slot and which cached
+//! prefix a sequence gets), `budget` (prompt rows per step), `plan` (building a step), `apply` (what came of it).
 
-use crate::engine::runner::{Limits, Step, StepError};
+mod apply;
+mod budget;
+mod cache;
+mod check;
+mod place;
+mod plan;
+mod sequence;
+#[cfg(test)]
+mod tests;
+
+use crate::engine::runner::Limits;
 use crate::protocol::{EngineStats, GenerationError, SequenceId, Token};
-use std::time::Duration;
+use budget::Budget;
+use cache::Cache;
+use sequence::{Phase, Sequence};
+use std::collections::{HashMap, VecDeque};
 
 /// A sequence to schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +50,67 @@ pub struct Sampled {
     /// The token, to be computed in the next step unless `finished`.
     pub token: Token,
     /// The sequence ends here; its slot is free at once and its KV stays as cache.
+    /// Must be set at the latest for the token that makes the sequence `NewSequence::max_len` tokens long.
     pub finished: bool,
 }
 
 /// Plans steps. See the module.
 #[derive(Debug)]
-pub struct Scheduler {}
+pub struct Scheduler {
+    limits: Limits,
+    /// Every live sequence; each is in exactly one of `waiting` and `running`.
+    sequences: HashMap<SequenceId, Sequence>,
+    /// Next first. Bounded by what the gateway admits.
+    waiting: VecDeque<SequenceId>,
+    /// Oldest admission first; at most one per slot.
+    running: Vec<SequenceId>,
+    /// Running sequences of a step that failed, next first: each runs alone before anything else goes on.
+    suspects: VecDeque<Suspect>,
+    cache: Cache,
+    budget: Budget,
+    /// Completed steps to wait for before the next admission; set when the runner had less room than we thought.
+    admission_pause: u32,
+    /// For `take_started`.
+    started: Vec<(SequenceId, u32)>,
+    /// Prompt rows of the step in flight.
+    prefill_in_flight: u32,
+    counts: Counts,
+}
 
-#[expect(unused_variables, reason = "signatures first; the body follows")]
+/// A sequence that may have made a step fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Suspect {
+    id: SequenceId,
+    /// It is cleared when it holds this many positions: what the failed step would have given it.
+    until: u32,
+}
+
+/// Totals since start; see the fields of the same name in [`EngineStats`].
+#[derive(Debug, Default)]
+struct Counts {
+    prefix_queries: u64,
+    prefix_hits: u64,
+    prefill_rows: u64,
+    preemptions: u64,
+}
+
 impl Scheduler {
     /// A scheduler without sequences and with an empty cache. `prefill_step_ratio` as in `EngineOptions`.
     #[must_use]
     pub fn new(limits: Limits, prefill_step_ratio: f32) -> Self {
-        unimplemented!()
+        Self {
+            limits,
+            sequences: HashMap::new(),
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            suspects: VecDeque::new(),
+            cache: Cache::new(&limits),
+            budget: Budget::new(limits.max_rows, prefill_step_ratio),
+            admission_pause: 0,
+            started: Vec::new(),
+            prefill_in_flight: 0,
+            counts: Counts::default(),
+        }
     }
 
     /// Adds a sequence to the queue.
@@ -47,37 +118,91 @@ impl Scheduler {
     /// # Errors
     /// `Invalid` if it breaks what [`NewSequence`] promises; nothing is queued then.
     pub fn submit(&mut self, sequence: NewSequence) -> Result<(), GenerationError> {
-        unimplemented!()
+        let NewSequence { id, tokens, max_len, namespace } = sequence;
+        let most = self.limits.max_model_len.min(self.limits.kv_cells);
+        let invalid = |why: String| Err(GenerationError::Invalid(why));
+        if self.sequences.contains_key(&id) {
+            return invalid(format!("sequence {} is already there", id.0));
+        }
+        if tokens.is_empty() {
+            return invalid("a sequence needs at least one token".to_owned());
+        }
+        if max_len > most {
+            return invalid(format!("a sequence of {max_len} positions is longer than {most}"));
+        }
+        if u32::try_from(tokens.len()).is_ok_and(|len| len < max_len) {
+            self.sequences.insert(id, Sequence::new(tokens, max_len, namespace));
+            self.waiting.push_back(id);
+            Ok(())
+        } else {
+            invalid(format!("{} tokens leave no room in a sequence of {max_len} positions", tokens.len()))
+        }
     }
 
     /// Forgets a sequence in any phase. Its computed KV stays as cache. False if there is none.
+    ///
+    /// May be called while a step is in flight: `complete` and `fail` then pass over the sequence.
     pub fn cancel(&mut self, id: SequenceId) -> bool {
-        unimplemented!()
-    }
-
-    /// What to compute next; `None` if nothing waits or runs.
-    pub fn next_step(&mut self) -> Option<Step> {
-        unimplemented!()
+        self.remove(id)
     }
 
     /// Sequences whose first rows are in the step just planned, with the prompt tokens they took from the cache.
+    ///
+    /// Each sequence appears once in its life, preempted or not.
     pub fn take_started(&mut self) -> Vec<(SequenceId, u32)> {
-        unimplemented!()
-    }
-
-    /// Applies an executed step. `sampled` has one entry for each row with `sample` whose sequence is still alive.
-    pub fn complete(&mut self, step: &Step, sampled: &[Sampled], elapsed: Duration) {
-        unimplemented!()
-    }
-
-    /// Applies a step that failed. Returns the sequences that cannot go on; the others run again.
-    pub fn fail(&mut self, step: &Step, error: &StepError) -> Vec<(SequenceId, GenerationError)> {
-        unimplemented!()
+        std::mem::take(&mut self.started)
     }
 
     /// Counts for metrics. `steps` is filled in by the worker.
     #[must_use]
     pub fn stats(&self) -> EngineStats {
-        unimplemented!()
+        EngineStats {
+            running: sequence::count(self.running.len()),
+            waiting: sequence::count(self.waiting.len()),
+            kv_cells_used: self.cache.owned_cells(),
+            kv_cells_total: self.limits.kv_cells,
+            steps: 0,
+            prefix_queries: self.counts.prefix_queries,
+            prefix_hits: self.counts.prefix_hits,
+            prefill_rows: self.counts.prefill_rows,
+            preemptions: self.counts.preemptions,
+        }
+    }
+
+    /// Forgets a sequence wherever it is. False if there is none.
+    fn remove(&mut self, id: SequenceId) -> bool {
+        let Some(sequence) = self.sequences.remove(&id) else { return false };
+        self.started.retain(|(other, _)| *other != id);
+        match sequence.phase {
+            Phase::Waiting { .. } => self.waiting.retain(|other| *other != id),
+            Phase::Running { slot } => {
+                self.running.retain(|other| *other != id);
+                self.suspects.retain(|suspect| suspect.id != id);
+                self.cache.release(slot);
+                self.admission_pause = 0;
+            }
+        }
+        true
+    }
+
+    /// Puts the most recently admitted sequence back to the front of the queue, to be computed again.
+    /// Its slot is free from now on and keeps its KV as cache for as long as there is room.
+    fn preempt_latest(&mut self) {
+        let Some(id) = self.running.pop() else { return };
+        let Some(sequence) = self.sequences.get_mut(&id) else { return };
+        if let Some(slot) = sequence.slot() {
+            self.cache.release(slot);
+        }
+        sequence.put_back();
+        self.suspects.retain(|suspect| suspect.id != id);
+        self.waiting.push_front(id);
+        self.counts.preemptions += 1;
+    }
+
+    /// Tokens of a running sequence that are not computed yet, at least 1; 0 for one that waits.
+    /// Exactly 1 means that its next row is a decode row.
+    fn left(&self, id: SequenceId) -> u32 {
+        let sequence = &self.sequences[&id];
+        sequence.slot().map_or(0, |slot| sequence.len() - self.cache.held(slot))
     }
 }

@@ -1,4 +1,21 @@
 //! Tokens' bytes → released text: incremental UTF-8, stop strings with hold-back, log-probabilities kept in step.
+//!
+//! ```text
+//! token bytes ─ utf8 ─▶ characters ─ stop ─▶ released text
+//!      └─ log-probability ── waits for its bytes ──▶ released with them
+//! ```
+//!
+//! Owns what is held back: at most three bytes of an unfinished character, less than one stop string of text, and the
+//! log-probabilities of the tokens they came from. Nothing is read twice. The state is a function of the bytes pushed,
+//! so a replay that pushes a sequence's earlier tokens again arrives where the first run was.
+
+mod assembler;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod utf8;
+
+pub use assembler::TextAssembler;
 
 use crate::protocol::TokenLogprob;
 
@@ -7,31 +24,10 @@ use crate::protocol::TokenLogprob;
 pub struct Released {
     /// Text to append to what was released before.
     pub text: String,
-    /// Log-probabilities of the tokens whose bytes are now wholly released.
+    /// Log-probabilities of the tokens whose bytes are now wholly released, in order. When a stop string cuts the
+    /// text, those of all tokens with a character before it: a token that holds the end of the text and the
+    /// beginning of the stop string is still reported, one that only holds parts of the stop string is not.
     pub logprobs: Vec<TokenLogprob>,
-    /// Index of the stop string that ended the text; nothing may be pushed afterwards.
+    /// Index of the stop string that ended the text; nothing may be pushed afterwards. A flush may say so too.
     pub stopped: Option<u32>,
-}
-
-/// Assembles the text of one sequence. See the module.
-#[derive(Debug)]
-pub struct TextAssembler {}
-
-#[expect(unused_variables, clippy::needless_pass_by_value, reason = "signatures first; the body follows")]
-impl TextAssembler {
-    /// For a sequence with these stop strings, none of them empty.
-    #[must_use]
-    pub fn new(stop: &[String]) -> Self {
-        unimplemented!()
-    }
-
-    /// Adds a token's bytes (possibly none) and what is known about its probability.
-    pub fn push(&mut self, piece: &[u8], logprob: Option<TokenLogprob>) -> Released {
-        unimplemented!()
-    }
-
-    /// Releases what is held back, because generation ended for another reason than a stop string.
-    pub fn flush(&mut self) -> Released {
-        unimplemented!()
-    }
 }

@@ -1,0 +1,46 @@
+//! Who calls. Everything needs a key once keys are configured, unknown routes too, except the paths listed here.
+
+use crate::{
+    api::{error::ApiError, family::Family, state::AppState},
+    gateway::keys::AuthError,
+};
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+
+/// Open to everybody: they tell load balancers what to do, and nothing else. `/metrics` is not: it tells how much is used.
+const OPEN_PATHS: [&str; 4] = ["/", "/health", "/livez", "/readyz"];
+/// Where SDKs other than OpenAI's put the key: Anthropic's, and Azure's.
+const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
+
+/// Puts a [`Principal`](crate::gateway::keys::Principal) into the request's extensions, or answers 401.
+pub(super) async fn authenticate(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if OPEN_PATHS.contains(&path) {
+        return next.run(request).await;
+    }
+    match state.keys.authenticate(presented_key(request.headers())) {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
+        Err(AuthError::Missing) => Family::of(path).refuse(&ApiError::MissingKey),
+        Err(AuthError::Wrong) => Family::of(path).refuse(&ApiError::WrongKey),
+    }
+}
+
+/// The key of the first header that has one. Of a header sent twice, neither counts: who knows which one a proxy checked.
+fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let single = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
+    };
+    let bearer = single(header::AUTHORIZATION.as_str()).and_then(|value| {
+        let (scheme, key) = value.split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
+    });
+    bearer.or_else(|| KEY_HEADERS.iter().find_map(|name| single(name))).filter(|key| !key.is_empty())
+}

@@ -1,0 +1,50 @@
+//! CORS: none unless origins are configured. Then pre-flights are answered here, as is any other OPTIONS request.
+
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use std::time::Duration;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+
+/// Response headers that a page may read: all that we send (wire-contract 2.8).
+const EXPOSED: [HeaderName; 17] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("openai-processing-ms"),
+    HeaderName::from_static("openai-version"),
+    HeaderName::from_static("openai-model"),
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+    header::RETRY_AFTER,
+    HeaderName::from_static("retry-after-ms"),
+    HeaderName::from_static("x-should-retry"),
+    header::WWW_AUTHENTICATE,
+    header::ALLOW,
+    HeaderName::from_static("x-llamero-warnings"),
+];
+
+/// How long a browser may remember a pre-flight's answer; Chromium caps it at two hours.
+const MAX_AGE: Duration = Duration::from_secs(7200);
+
+/// The layer for these origins: scheme, host and port, or `*` for all. `None` if there are none.
+pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let origin = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        // What is no header value can be no browser's origin.
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin.trim_end_matches('/')).ok()))
+    };
+    let layer = CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST])
+        // The SDKs send a dozen `x-stainless-*` headers, more with each version; none of ours grants anything by itself.
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(EXPOSED)
+        .max_age(MAX_AGE);
+    Some(layer)
+}

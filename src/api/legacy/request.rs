@@ -1,0 +1,203 @@
+//! The body of `POST /generate`: fields, defaults, ranges, and FastAPI's answers to what does not fit.
+//!
+//! Types and defaults are those of the FastAPI script that this route replaces. Its ranges were checked later, by vLLM's
+//! `SamplingParams`, and ended in a 500; here they are a 422 in the shape that pydantic gives a bounded field.
+
+use super::{
+    coerce,
+    fault::{Fault, Rule, detail},
+    json::{self, Json, JsonError},
+};
+use axum::http::{HeaderMap, StatusCode, header};
+
+/// `max_tokens` when absent or null.
+const DEFAULT_MAX_TOKENS: i64 = 100;
+/// `temperature` when absent or null.
+const DEFAULT_TEMPERATURE: f64 = 0.7;
+/// `top_p` when absent or null.
+const DEFAULT_TOP_P: f64 = 0.9;
+/// Stop strings, at most. vLLM had no bound, OpenAI's is 4: this is the most that any route takes (hazards.md 2.9).
+const MAX_STOP_STRINGS: usize = 16;
+/// Characters of a stop string, at most (hazards.md 2.9).
+const MAX_STOP_CHARACTERS: usize = 256;
+/// FastAPI's words for what its JSON reader did not survive.
+const UNREADABLE: &str = r#"{"detail":"There was an error parsing the body"}"#;
+
+/// A validated request.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct GenerateRequest {
+    /// The text to go on from.
+    pub(super) prompt: String,
+    /// Tokens to generate at most, ≥ 1; may exceed the context.
+    pub(super) max_tokens: u64,
+    /// ≥ 0 and finite; 0 is greedy.
+    pub(super) temperature: f32,
+    /// 0 < p ≤ 1.
+    pub(super) top_p: f32,
+    /// At most 16, none empty.
+    pub(super) stop: Vec<String>,
+    /// Fields that were sent and mean nothing here, in order.
+    pub(super) ignored: Vec<String>,
+}
+
+/// A refusal, as FastAPI words it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// 400 or 422.
+    pub(super) status: StatusCode,
+    /// JSON text, key order included.
+    pub(super) body: String,
+}
+
+impl GenerateRequest {
+    /// Reads a request from its headers and body.
+    ///
+    /// # Errors
+    /// What FastAPI would answer.
+    pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
+        if body.is_empty() {
+            return Err(unprocessable(&[Fault::no_body()]));
+        }
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+        let text = std::str::from_utf8(body).map_err(|_| unreadable())?;
+        let document = if is_json(headers) {
+            json::parse(text).map_err(|error| match error {
+                JsonError::Syntax { message, position } => unprocessable(&[Fault::not_json(message, position)]),
+                JsonError::TooBig => unreadable(),
+            })?
+        } else {
+            Json::String(text.to_owned())
+        };
+        match &document {
+            Json::Object(members) => Self::from_members(&document, members),
+            _ => Err(unprocessable(&[Fault::of_body(Rule::ModelAttributesType, &document)])),
+        }
+    }
+
+    fn from_members(body: &Json, members: &[(String, Json)]) -> Result<Self, Refusal> {
+        let mut fields = Fields { body, members, faults: Vec::new(), taken: Vec::new() };
+        let request = Self {
+            prompt: fields.prompt(),
+            max_tokens: fields.max_tokens(),
+            temperature: fields
+                .number("temperature", DEFAULT_TEMPERATURE, |value| (value < 0.0).then_some(Rule::GreaterThanEqual("0", "0.0"))),
+            top_p: fields.number("top_p", DEFAULT_TOP_P, |value| match value {
+                value if value <= 0.0 => Some(Rule::GreaterThan("0", "0.0")),
+                value if value > 1.0 => Some(Rule::LessThanEqual("1", "1.0")),
+                _ => None,
+            }),
+            stop: fields.stop(),
+            ignored: fields.leftovers(),
+        };
+        if fields.faults.is_empty() { Ok(request) } else { Err(unprocessable(&fields.faults)) }
+    }
+}
+
+/// Takes the fields in the order in which pydantic reports their faults. A faulty field reads as a default that nobody sees.
+struct Fields<'a> {
+    body: &'a Json,
+    members: &'a [(String, Json)],
+    faults: Vec<Fault<'a>>,
+    taken: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, name: &'static str) -> Option<&'a Json> {
+        self.taken.push(name);
+        self.members.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    fn take_unless_null(&mut self, name: &'static str) -> Option<&'a Json> {
+        self.take(name).filter(|value| **value != Json::Null)
+    }
+
+    fn fault(&mut self, rule: Rule, field: &'static str, index: Option<usize>, input: &'a Json) {
+        self.faults.push(Fault { rule, field: Some(field), index, input });
+    }
+
+    fn prompt(&mut self) -> String {
+        match self.take("prompt") {
+            Some(Json::String(prompt)) => return prompt.clone(),
+            Some(other) => self.fault(Rule::StringType, "prompt", None, other),
+            None => self.fault(Rule::Missing, "prompt", None, self.body),
+        }
+        String::new()
+    }
+
+    fn max_tokens(&mut self) -> u64 {
+        let value = self.take_unless_null("max_tokens");
+        let number = value.map_or(Ok(DEFAULT_MAX_TOKENS), coerce::int);
+        let checked = number.and_then(|number| {
+            let positive = u64::try_from(number).ok().filter(|number| *number >= 1);
+            positive.ok_or(Rule::GreaterThanEqual("1", "1"))
+        });
+        checked.unwrap_or_else(|rule| {
+            self.fault(rule, "max_tokens", None, value.unwrap_or(&Json::Null));
+            1
+        })
+    }
+
+    fn number(&mut self, name: &'static str, default: f64, broken_rule: fn(f64) -> Option<Rule>) -> f32 {
+        let value = self.take_unless_null(name);
+        let number = value.map_or(Ok(default), coerce::float);
+        let checked = number.and_then(|number| {
+            let broken = if number.is_finite() { broken_rule(number) } else { Some(Rule::FiniteNumber) };
+            broken.map_or(Ok(number), Err)
+        });
+        let number = checked.unwrap_or_else(|rule| {
+            self.fault(rule, name, None, value.unwrap_or(&Json::Null));
+            default
+        });
+        // Finite as f32 too; the tiny ones become 0.
+        number.min(f64::from(f32::MAX)) as f32
+    }
+
+    fn stop(&mut self) -> Vec<String> {
+        let Some(value) = self.take_unless_null("stop") else { return Vec::new() };
+        let Json::Array(items) = value else {
+            self.fault(Rule::ListType, "stop", None, value);
+            return Vec::new();
+        };
+        if items.len() > MAX_STOP_STRINGS {
+            self.fault(Rule::TooLong { max: MAX_STOP_STRINGS, actual: items.len() }, "stop", None, value);
+            return Vec::new();
+        }
+        let mut stop = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            match item {
+                Json::String(text) if text.is_empty() => self.fault(Rule::StringTooShort, "stop", Some(index), item),
+                Json::String(text) if text.chars().count() > MAX_STOP_CHARACTERS => {
+                    self.fault(Rule::StringTooLong(MAX_STOP_CHARACTERS), "stop", Some(index), item);
+                }
+                Json::String(text) => stop.push(text.clone()),
+                _ => self.fault(Rule::StringType, "stop", Some(index), item),
+            }
+        }
+        stop
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        let names = self.members.iter().map(|(name, _)| name);
+        names.filter(|name| !self.taken.contains(&name.as_str())).cloned().collect()
+    }
+}
+
+/// Whether FastAPI reads the body as JSON: `application/json`, `application/*+json`, or no type at all, as FastAPI did
+/// until its `strict_content_type`.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+    let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    essence.is_empty() || essence.strip_prefix("application/").is_some_and(|kind| kind == "json" || kind.ends_with("+json"))
+}
+
+fn unprocessable(faults: &[Fault<'_>]) -> Refusal {
+    Refusal { status: StatusCode::UNPROCESSABLE_ENTITY, body: detail(faults) }
+}
+
+fn unreadable() -> Refusal {
+    Refusal { status: StatusCode::BAD_REQUEST, body: UNREADABLE.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! `GET /` and `GET /health`, with the keys that old clients read and a few more.
+
+use super::model_name;
+use crate::api::{health::Readiness, state::AppState};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Root<'a> {
+    message: &'static str,
+    model: &'a str,
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    model_loaded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_percent: Option<u8>,
+}
+
+/// Says what runs here.
+pub(super) async fn root(State(state): State<AppState>) -> Response {
+    Json(Root { message: "llamero is running", model: model_name(&state.config) }).into_response()
+}
+
+/// 200 `healthy` when the model is loaded, else 503.
+pub(super) async fn health(State(state): State<AppState>) -> Response {
+    let readiness = Readiness::of(&state.engine.state());
+    let health = Health {
+        status: if readiness.status_code() == StatusCode::OK { "healthy" } else { readiness.status },
+        model_loaded: readiness.model_loaded,
+        load_percent: readiness.load_percent,
+    };
+    (readiness.status_code(), readiness.headers(), Json(health)).into_response()
+}

@@ -1,0 +1,198 @@
+//! Literal answers and streams, made by the one generation path from scripted events.
+
+use super::*;
+use crate::{
+    api::respond::{Mode, Recorder, Run, respond},
+    protocol::{Finish, GenerationError, SequenceId, SequenceOutput, Started, Token, TokenAlternative, TokenLogprob},
+};
+use axum::body::to_bytes;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const START: &str = r#"data: {"id":"cmpl-1","object":"text_completion","created":7,"model":"m","system_fingerprint":"fp_0","choices":["#;
+
+fn view() -> View {
+    View { n: 1, logprobs: false, echo: false, stream_usage: None, seed: 42 }
+}
+
+fn event(choice: usize, tokens: u32, text: &str, finish: Option<Finish>) -> GenerationEvent {
+    let mut output = SequenceOutput::empty(SequenceId(1));
+    output.tokens = (0..tokens).map(Token).collect();
+    output.text = text.to_owned();
+    output.finish = finish;
+    GenerationEvent { choice, output }
+}
+
+fn started(choice: usize, cached_tokens: u32) -> GenerationEvent {
+    let mut event = event(choice, 0, "", None);
+    event.output.started = Some(Started { cached_tokens, queue_us: 1 });
+    event
+}
+
+fn with_logprob(mut event: GenerationEvent, pieces: &[&str]) -> GenerationEvent {
+    let alternative = |piece: &str| TokenAlternative { token: Token(0), bytes: piece.as_bytes().to_vec(), logprob: -0.5 };
+    event.output.logprobs = pieces.iter().map(|piece| TokenLogprob { chosen: alternative(piece), top: vec![] }).collect();
+    event
+}
+
+/// The body that the events of these prompts (text, tokens) make.
+async fn answer(view: View, prompts: &[(&str, usize)], events: Vec<GenerationEvent>) -> String {
+    let head = Head { id: "cmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
+    let hour = Duration::from_secs(3600);
+    let mode = view.stream_usage.map_or(Mode::Whole, |_| Mode::Stream { hold_status: hour, keep_alive: hour });
+    let lengths: Vec<usize> = prompts.iter().map(|(_, tokens)| *tokens).collect();
+    let recorder = Recorder::new("completions", "m", view.stream_usage.is_some(), Instant::now());
+    let run = Run::follow(stream::iter(events).boxed(), &lengths, view.n, recorder);
+    let format = CompletionFormat::new(head, view, prompts.iter().map(|(text, _)| (*text).to_owned()).collect());
+    let response = respond(run, format, mode).await.unwrap();
+    String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+/// The chunks of a stream, without `[DONE]`.
+fn chunks(body: &str) -> Vec<Value> {
+    let frames = body.strip_suffix("data: [DONE]\n\n").unwrap();
+    frames.split_terminator("\n\n").map(|frame| serde_json::from_str(frame.strip_prefix("data: ").unwrap()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_whole_answer_is_openais_object_with_our_seed() {
+    let events = vec![started(0, 3), event(0, 1, "He", None), event(0, 2, "llo", None), event(0, 1, "", Some(Finish::EndOfGeneration))];
+
+    let body = answer(view(), &[("", 5)], events).await;
+
+    let expected = concat!(
+        r#"{"id":"cmpl-1","object":"text_completion","created":7,"model":"m","system_fingerprint":"fp_0","#,
+        r#""choices":[{"text":"Hello","index":0,"logprobs":null,"finish_reason":"stop"}],"#,
+        r#""usage":{"prompt_tokens":5,"completion_tokens":4,"total_tokens":9,"prompt_tokens_details":{"cached_tokens":3},"#,
+        r#""completion_tokens_details":{"reasoning_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},"seed":42}"#,
+    );
+    assert_eq!(body, expected);
+}
+
+#[tokio::test]
+async fn a_stream_has_no_usage_key_unless_asked() {
+    let view = View { stream_usage: Some(false), ..view() };
+    let events = vec![started(0, 0), event(0, 1, "Hi\n", None), event(0, 1, "", None), event(0, 1, "", Some(Finish::Length))];
+
+    let body = answer(view, &[("", 5)], events).await;
+
+    let expected = [
+        START,
+        r#"{"text":"Hi\n","index":0,"logprobs":null,"finish_reason":null}]}"#,
+        "\n\n",
+        START,
+        r#"{"text":"","index":0,"logprobs":null,"finish_reason":"length"}]}"#,
+        "\n\n",
+        "data: [DONE]\n\n",
+    ];
+    assert_eq!(body, expected.concat());
+}
+
+#[tokio::test]
+async fn asked_for_usage_every_chunk_has_null_and_one_more_chunk_has_the_counts() {
+    let view = View { stream_usage: Some(true), ..view() };
+    let events = vec![event(0, 1, "Hi", Some(Finish::StopString(0)))];
+
+    let body = answer(view, &[("", 5)], events).await;
+
+    let usage = concat!(
+        r#"],"usage":{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6,"prompt_tokens_details":{"cached_tokens":0},"#,
+        r#""completion_tokens_details":{"reasoning_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}"#,
+    );
+    let text = r#"{"text":"Hi","index":0,"logprobs":null,"finish_reason":"stop"}],"usage":null}"#;
+    assert_eq!(body, [START, text, "\n\n", START, usage, "\n\n", "data: [DONE]\n\n"].concat());
+}
+
+#[tokio::test]
+async fn choices_interleave_each_with_its_index_and_its_own_end() {
+    let view = View { n: 2, stream_usage: Some(true), ..view() };
+    let events = vec![
+        event(3, 1, "d", None),
+        event(0, 1, "a", None),
+        event(1, 2, "b", Some(Finish::Length)),
+        event(2, 1, "c", Some(Finish::Length)),
+        event(0, 1, "", Some(Finish::EndOfGeneration)),
+        event(3, 1, "", Some(Finish::StopString(0))),
+    ];
+
+    let chunks = chunks(&answer(view, &[("", 5), ("", 7)], events).await);
+
+    let seen: Vec<_> = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"].get(0))
+        .map(|choice| (choice["index"].as_u64().unwrap(), choice["text"].as_str().unwrap(), choice["finish_reason"].as_str()))
+        .collect();
+    let expected =
+        [(3, "d", None), (0, "a", None), (1, "b", Some("length")), (2, "c", Some("length")), (0, "", Some("stop")), (3, "", Some("stop"))];
+    assert_eq!(seen, expected);
+    assert!(chunks.iter().all(|chunk| chunk["choices"].as_array().unwrap().len() <= 1));
+    let usage = &chunks.last().unwrap()["usage"];
+    assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"], &usage["total_tokens"]), (&json!(12), &json!(7), &json!(19)));
+}
+
+#[tokio::test]
+async fn the_whole_answer_has_the_choices_in_order_and_the_sums() {
+    let view = View { n: 2, ..view() };
+    let events = vec![started(1, 2), started(0, 4), event(1, 1, "b", Some(Finish::Length)), event(0, 3, "a", Some(Finish::Length))];
+
+    let body: Value = serde_json::from_str(&answer(view, &[("", 5)], events).await).unwrap();
+
+    let choice = |index: u32, text: &str| json!({"text": text, "index": index, "logprobs": null, "finish_reason": "length"});
+    assert_eq!(body["choices"], json!([choice(0, "a"), choice(1, "b")]));
+    assert_eq!(body["usage"]["prompt_tokens"], 5);
+    assert_eq!(body["usage"]["completion_tokens"], 4);
+    assert_eq!(body["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
+}
+
+#[tokio::test]
+async fn echo_puts_the_prompt_first_in_both_ways() {
+    let events = || vec![event(1, 1, "!", Some(Finish::Length)), event(0, 1, "?", Some(Finish::Length))];
+    let prompts = [("Hello", 2), ("Bye", 1)];
+
+    let body: Value = serde_json::from_str(&answer(View { echo: true, ..view() }, &prompts, events()).await).unwrap();
+    assert_eq!((&body["choices"][0]["text"], &body["choices"][1]["text"]), (&json!("Hello?"), &json!("Bye!")));
+
+    let streamed = answer(View { echo: true, stream_usage: Some(false), ..view() }, &prompts, events()).await;
+    let texts: Vec<_> = chunks(&streamed).iter().map(|chunk| chunk["choices"][0]["text"].clone()).collect();
+    assert_eq!(texts, ["Hello", "Bye", "!", "?"]);
+}
+
+#[tokio::test]
+async fn logprobs_offsets_begin_after_the_prompt_and_go_on_from_chunk_to_chunk_whatever_text_lags() {
+    let events = || {
+        vec![
+            with_logprob(event(0, 1, "é", None), &["é"]),
+            // Held back: text without its token, then tokens without text.
+            event(0, 1, "ab", None),
+            with_logprob(event(0, 2, "", None), &["abc", "d"]),
+            with_logprob(event(0, 1, "cde", Some(Finish::Length)), &["e"]),
+        ]
+    };
+    let view = View { logprobs: true, ..view() };
+
+    let whole: Value = serde_json::from_str(&answer(view.clone(), &[("höh", 2)], events()).await).unwrap();
+    let expected = json!({
+        "tokens": ["é", "abc", "d", "e"], "token_logprobs": [-0.5, -0.5, -0.5, -0.5],
+        "top_logprobs": [{"é": -0.5}, {"abc": -0.5}, {"d": -0.5}, {"e": -0.5}], "text_offset": [3, 4, 7, 8],
+    });
+    assert_eq!(whole["choices"][0]["logprobs"], expected);
+    assert_eq!(whole["choices"][0]["text"], "éabcde");
+
+    let streamed = answer(View { stream_usage: Some(false), ..view }, &[("höh", 2)], events()).await;
+    let offsets: Vec<_> = chunks(&streamed).iter().map(|chunk| chunk["choices"][0]["logprobs"]["text_offset"].clone()).collect();
+    assert_eq!(offsets, [json!([3]), json!([]), json!([4, 7]), json!([8])]);
+}
+
+#[tokio::test]
+async fn a_failure_in_a_stream_is_an_error_frame_without_usage() {
+    let view = View { stream_usage: Some(true), ..view() };
+    let events = vec![event(0, 1, "Hi", None), event(0, 0, "", Some(Finish::Failed(GenerationError::ShuttingDown)))];
+
+    let body = answer(view, &[("", 5)], events).await;
+
+    let text = r#"{"text":"Hi","index":0,"logprobs":null,"finish_reason":null}],"usage":null}"#;
+    let error = r#"data: {"error":{"message":"The server is shutting down.","type":"server_error","param":null,"code":"shutting_down"}}"#;
+    assert_eq!(body, [START, text, "\n\n", error, "\n\n", "data: [DONE]\n\n"].concat());
+}

@@ -1,0 +1,207 @@
+//! `POST /v1/completions`: reads the request, turns prompts into tokens, checks what fits, and follows the generation.
+//!
+//! Fields are `completion_request.rs`, the answer's shape is `completion_format.rs`, streaming is `api/respond`.
+
+use super::{
+    completion_format::{CompletionFormat, Head, View},
+    completion_request::{CompletionRequest, RequestLimits},
+    models,
+    prompt::Prompt,
+};
+use crate::{
+    api::{
+        error::ApiError,
+        fields::{FieldError, Fields},
+        respond::{Mode, PrefixNamespace, Recorder, Run, respond},
+        state::AppState,
+    },
+    gateway::handle::EngineHandle,
+    protocol::{ModelInfo, SequenceId, SequenceRequest, Token},
+};
+use axum::{
+    Extension,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    http::{HeaderName, HeaderValue},
+    response::Response,
+};
+use futures_util::future::try_join_all;
+use sha2::{Digest, Sha256};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+
+/// OpenAI's default for `max_tokens`.
+const DEFAULT_MAX_TOKENS: u64 = 16;
+/// Tokens of all prompts together, in contexts (hazards.md 2.9).
+const MAX_BATCH_CONTEXTS: u64 = 2;
+/// Names in `x-llamero-warnings` at most, and characters of each.
+const MAX_WARNINGS: usize = 16;
+const MAX_WARNING_LENGTH: usize = 64;
+
+/// The handler.
+///
+/// # Errors
+/// Whatever is wrong before the response has begun.
+pub(super) async fn create(
+    State(state): State<AppState>,
+    namespace: Option<Extension<PrefixNamespace>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let received = Instant::now();
+    let body = body.map_err(|rejection| ApiError::from_body_rejection(&rejection, state.config.max_body_bytes))?;
+    let mut fields = Fields::parse(&body)?;
+    let model = models::requested(&mut fields, &state.config.served_model_names)?;
+    let info = models::loaded(&state.engine)?;
+    let limits = RequestLimits {
+        vocabulary_size: info.vocabulary_size,
+        max_num_seqs: info.max_num_seqs,
+        max_stop_strings: state.config.max_stop_strings,
+    };
+    let mut request = CompletionRequest::read(fields, &limits)?;
+
+    let with_text = request.echo || request.logprobs.is_some();
+    let prompts = std::mem::take(&mut request.prompts);
+    let (tokens, texts) =
+        try_join_all(prompts.into_iter().map(|prompt| encode(&state.engine, prompt, with_text))).await?.into_iter().unzip();
+    let job =
+        Job { seed: request.sampling.seed.map_or_else(draw_seed, Ok)?, namespace: namespace.map_or(0, |Extension(namespace)| namespace.0) };
+    let sequences = sequences(&request, tokens, u64::from(info.max_model_len), job)?;
+    let view = View {
+        n: request.n,
+        logprobs: request.logprobs.is_some(),
+        echo: request.echo,
+        stream_usage: request.stream.then_some(request.include_usage),
+        seed: job.seed,
+    };
+    let recorder = Recorder::new("completions", &model, request.stream, received);
+    let run = Run::start(&state.engine, sequences, request.n, recorder)?;
+    let format = CompletionFormat::new(head(model, &info), view, texts);
+    let mut response = respond(run, format, Mode::of(request.stream, &state.config)).await?;
+    if let Some(warnings) = warnings(&request.unknown) {
+        response.headers_mut().insert(HeaderName::from_static("x-llamero-warnings"), warnings);
+    }
+    Ok(response)
+}
+
+/// What the sequences of a request share that its fields do not say.
+#[derive(Debug, Clone, Copy)]
+struct Job {
+    seed: i64,
+    namespace: u64,
+}
+
+/// A prompt's tokens, and its text if it is wanted. Text gets BOS where the vocabulary wants it, tokens are taken as they are.
+async fn encode(engine: &EngineHandle, prompt: Prompt, with_text: bool) -> Result<(Vec<Token>, String), ApiError> {
+    match prompt {
+        Prompt::Text(text) => {
+            let shown = if with_text { text.clone() } else { String::new() };
+            Ok((engine.tokenize(text, true).await?, shown))
+        }
+        Prompt::Tokens(tokens) => {
+            let shown = if with_text { engine.detokenize(tokens.clone()).await? } else { String::new() };
+            Ok((tokens, shown))
+        }
+    }
+}
+
+/// The sequences to generate: for each prompt its `n` choices in a row.
+fn sequences(
+    request: &CompletionRequest,
+    prompts: Vec<Vec<Token>>,
+    max_model_len: u64,
+    job: Job,
+) -> Result<Vec<SequenceRequest>, ApiError> {
+    let rooms: Vec<u32> = prompts.iter().map(|prompt| room(prompt.len(), request.max_tokens, max_model_len)).collect::<Result<_, _>>()?;
+    let total: u64 = prompts.iter().map(|prompt| u64::try_from(prompt.len()).unwrap_or(u64::MAX)).sum();
+    let most = MAX_BATCH_CONTEXTS * max_model_len;
+    if total > most {
+        return Err(FieldError::invalid("prompt", format!("the prompts have {total} tokens together; at most {most} are accepted")).into());
+    }
+    let mut sequences = Vec::with_capacity(prompts.len() * request.n);
+    for (prompt, max_tokens) in prompts.into_iter().zip(rooms) {
+        for k in 0..request.n {
+            sequences.push(SequenceRequest {
+                id: SequenceId(0), // The gateway assigns it.
+                prompt: prompt.clone(),
+                resume: Vec::new(),
+                max_tokens,
+                sampling: request.sampling.for_choice(k, job.seed),
+                stop: request.stop.clone(),
+                ignore_eos: request.ignore_eos,
+                logprobs: request.logprobs,
+                namespace: job.namespace,
+            });
+        }
+    }
+    Ok(sequences)
+}
+
+/// How many tokens may follow a prompt: what was asked for, if it fits; else 16, or as many as fit.
+fn room(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<u32, ApiError> {
+    if prompt_tokens == 0 {
+        return Err(
+            FieldError::invalid("prompt", "it is empty, and this model has no token to begin with; send at least one character").into()
+        );
+    }
+    let prompt_tokens = u64::try_from(prompt_tokens).unwrap_or(u64::MAX);
+    let left = max_model_len.checked_sub(prompt_tokens);
+    let too_long = |max_tokens| ApiError::ContextLength { prompt_tokens, max_tokens, max_model_len };
+    match (left, asked) {
+        (Some(left), Some(asked)) if asked <= left => Ok(asked),
+        (Some(left), None) if left > 0 => Ok(left.min(DEFAULT_MAX_TOKENS)),
+        // Who named no number asked for at least one token.
+        _ => Err(too_long(asked.unwrap_or(1))),
+    }
+    .map(|fitting| u32::try_from(fitting).unwrap_or(u32::MAX))
+}
+
+/// A seed for a request without one: below 2⁵³, so that a client in JavaScript can send it back.
+fn draw_seed() -> Result<i64, ApiError> {
+    let random = getrandom::u64().map_err(|error| {
+        tracing::error!(%error, "the system gave no random number");
+        ApiError::Internal
+    })?;
+    Ok((random >> 11).cast_signed())
+}
+
+fn head(model: String, info: &ModelInfo) -> Head {
+    // A clock before 1970 is no reason to fail a completion.
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    Head { id: format!("cmpl-{}", uuid::Uuid::new_v4().simple()), created, model, system_fingerprint: fingerprint(info) }
+}
+
+/// A digest of what decides which text a seed gives: this server's version and the model.
+fn fingerprint(info: &ModelInfo) -> String {
+    let facts = format!(
+        "{}\n{}\n{}\n{}\n{}\n{}\n{}",
+        env!("CARGO_PKG_VERSION"),
+        info.name,
+        info.architecture,
+        info.quantization,
+        info.parameters,
+        info.size_bytes,
+        info.device
+    );
+    let digest = Sha256::digest(facts.as_bytes());
+    digest.iter().take(5).fold("fp_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// The header that names what was ignored; field names are the client's, so only plain characters of them are repeated.
+fn warnings(unknown: &[String]) -> Option<HeaderValue> {
+    if unknown.is_empty() {
+        return None;
+    }
+    let plain = |name: &String| -> String {
+        let allowed = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '?' };
+        name.chars().take(MAX_WARNING_LENGTH).map(allowed).collect()
+    };
+    let names: Vec<String> = unknown.iter().take(MAX_WARNINGS).map(plain).collect();
+    let mut text = format!("ignored unknown fields: {}", names.join(", "));
+    if let Some(more @ 1..) = unknown.len().checked_sub(MAX_WARNINGS) {
+        text.push_str(&format!(" and {more} more"));
+    }
+    HeaderValue::try_from(text).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! What becomes of a valid request once its prompts are tokens.
+
+use super::*;
+use crate::protocol::{KvLayout, SamplingParams};
+use serde_json::{Value, json};
+
+const JOB: Job = Job { seed: 40, namespace: 9 };
+
+fn request(body: Value) -> CompletionRequest {
+    let Value::Object(mut map) = body else { panic!("{body} is no object") };
+    map.entry("prompt").or_insert(json!("x"));
+    let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4 };
+    CompletionRequest::read(Fields::new(map), &limits).unwrap()
+}
+
+fn prompts(lengths: &[usize]) -> Vec<Vec<Token>> {
+    lengths.iter().map(|&length| vec![Token(1); length]).collect()
+}
+
+fn info() -> ModelInfo {
+    ModelInfo {
+        name: "tiny".into(),
+        architecture: "llama".into(),
+        quantization: "Q4_1".into(),
+        parameters: 1,
+        size_bytes: 2,
+        n_ctx_train: 100,
+        max_model_len: 100,
+        max_num_seqs: 16,
+        max_num_batched_tokens: 32,
+        vocabulary_size: 100,
+        bos: None,
+        kv_layout: KvLayout::Split,
+        kv_cells: 100,
+        kv_bytes: 100,
+        threads: 1,
+        device: "CPU".into(),
+        slow_kernels: None,
+        load_ms: 1,
+    }
+}
+
+#[test]
+fn each_prompt_has_its_choices_in_a_row_with_seeds_that_count_up() {
+    let request = request(json!({"n": 2, "max_tokens": 5, "stop": "\n", "logprobs": 1, "ignore_eos": true, "temperature": 0.5}));
+
+    let made = sequences(&request, vec![vec![Token(1)], vec![Token(2), Token(3)]], 100, JOB).unwrap();
+
+    let sequence = |prompt: &[u32], seed| SequenceRequest {
+        id: SequenceId(0),
+        prompt: prompt.iter().copied().map(Token).collect(),
+        resume: vec![],
+        max_tokens: 5,
+        sampling: SamplingParams { temperature: 0.5, seed, ..SamplingParams::default() },
+        stop: vec!["\n".into()],
+        ignore_eos: true,
+        logprobs: Some(1),
+        namespace: 9,
+    };
+    assert_eq!(made, [sequence(&[1], 40), sequence(&[1], 41), sequence(&[2, 3], 40), sequence(&[2, 3], 41)]);
+}
+
+#[test]
+fn prompt_and_completion_fit_the_context_exactly_or_are_refused_with_the_numbers() {
+    let too_long = |prompt_tokens, max_tokens| ApiError::ContextLength { prompt_tokens, max_tokens, max_model_len: 100 };
+    let rows = [
+        (60, Some(40), Ok(40)),
+        (60, Some(41), Err(too_long(60, 41))),
+        (60, Some(u64::MAX), Err(too_long(60, u64::MAX))),
+        (60, Some(0), Ok(0)),
+        (100, Some(0), Ok(0)),
+        (101, Some(0), Err(too_long(101, 0))),
+        (60, None, Ok(16)),
+        (84, None, Ok(16)),
+        (85, None, Ok(15)),
+        (99, None, Ok(1)),
+        (100, None, Err(too_long(100, 1))),
+        (101, None, Err(too_long(101, 1))),
+    ];
+    for (prompt_tokens, asked, expected) in rows {
+        assert_eq!(room(prompt_tokens, asked, 100), expected, "{prompt_tokens} + {asked:?}");
+    }
+    assert_eq!(too_long(100, 1).param(), Some("prompt"));
+    assert_eq!(too_long(60, 41).param(), Some("max_tokens"));
+    assert!(too_long(60, u64::MAX).detail().contains("(60 in your prompt; 18446744073709551615 for the completion)"));
+}
+
+#[test]
+fn prompts_may_have_two_contexts_of_tokens_together_and_no_more() {
+    let request = request(json!({"max_tokens": 1}));
+
+    assert_eq!(sequences(&request, prompts(&[99, 99, 2]), 100, JOB).map(|made| made.len()), Ok(3));
+    let error = sequences(&request, prompts(&[99, 99, 3]), 100, JOB).unwrap_err();
+    assert_eq!(error.detail(), "Invalid 'prompt': the prompts have 201 tokens together; at most 200 are accepted.");
+    assert_eq!((error.status().as_u16(), error.param()), (400, Some("prompt")));
+}
+
+#[test]
+fn a_prompt_without_any_token_is_refused() {
+    let error = sequences(&request(json!({})), prompts(&[1, 0]), 100, JOB).unwrap_err();
+
+    assert_eq!((error.status().as_u16(), error.param()), (400, Some("prompt")));
+}
+
+#[test]
+fn drawn_seeds_differ_and_survive_javascript() {
+    let seeds = [draw_seed().unwrap(), draw_seed().unwrap()];
+
+    assert!(seeds.iter().all(|seed| (0..1 << 53).contains(seed)), "{seeds:?}");
+    assert_ne!(seeds[0], seeds[1]);
+}
+
+#[test]
+fn ids_differ_and_the_fingerprint_follows_the_model() {
+    let (one, two) = (head("m".into(), &info()), head("m".into(), &info()));
+
+    assert!(one.id.starts_with("cmpl-") && one.id.len() == 37, "{}", one.id);
+    assert_ne!(one.id, two.id);
+    assert_eq!(one.system_fingerprint, two.system_fingerprint);
+    assert!(one.system_fingerprint.starts_with("fp_") && one.system_fingerprint.len() == 13, "{}", one.system_fingerprint);
+    assert_ne!(fingerprint(&ModelInfo { quantization: "Q8_0".into(), ..info() }), one.system_fingerprint);
+    assert!(one.created > 1_700_000_000);
+}
+
+#[test]
+fn warnings_name_what_was_ignored_in_plain_characters() {
+    let names = |count: usize| (0..count).map(|i| format!("f{i}")).collect::<Vec<_>>();
+
+    assert_eq!(warnings(&[]), None);
+    assert_eq!(warnings(&["min_tokens".into(), "a\r\nb: ü".into()]).unwrap(), "ignored unknown fields: min_tokens, a??b???");
+    assert!(warnings(&names(16)).unwrap().to_str().unwrap().ends_with(", f15"));
+    assert!(warnings(&names(17)).unwrap().to_str().unwrap().ends_with(", f15 and 1 more"));
+    assert_eq!(warnings(&["x".repeat(1000)]).unwrap().len(), "ignored unknown fields: ".len() + 64);
+}

@@ -1,0 +1,120 @@
+//! The `logprobs` object of completions: four parallel arrays (not the shape that chat has).
+//!
+//! `text_offset` counts characters of prompt + completion and continues from chunk to chunk. It is computed from the tokens'
+//! own bytes and not from the text sent, because text may be released before or after the token that it belongs to.
+
+use crate::protocol::{TokenAlternative, TokenLogprob};
+use serde::{Serialize, Serializer};
+use std::fmt::Write;
+
+/// Log-probabilities of some tokens of a choice; natural logs under the raw softmax.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Logprobs {
+    /// The tokens as text; bytes that are no UTF-8 by themselves as `bytes:\xe4\xbd`, as OpenAI writes them.
+    pub tokens: Vec<String>,
+    /// Of each token.
+    pub token_logprobs: Vec<f32>,
+    /// The likeliest tokens at each place, the sampled one always among them.
+    pub top_logprobs: Vec<TopLogprobs>,
+    /// Where each token begins, characters from the start of the prompt.
+    pub text_offset: Vec<u64>,
+}
+
+impl Logprobs {
+    /// Appends later tokens.
+    pub fn append(&mut self, mut later: Self) {
+        self.tokens.append(&mut later.tokens);
+        self.token_logprobs.append(&mut later.token_logprobs);
+        self.top_logprobs.append(&mut later.top_logprobs);
+        self.text_offset.append(&mut later.text_offset);
+    }
+
+    /// For tokens that follow what `offset` has counted.
+    #[must_use]
+    pub fn of(tokens: &[TokenLogprob], offset: &mut CharacterOffset) -> Self {
+        let mut logprobs = Self::default();
+        for token in tokens {
+            logprobs.tokens.push(token_text(&token.chosen.bytes));
+            logprobs.token_logprobs.push(token.chosen.logprob);
+            logprobs.top_logprobs.push(TopLogprobs::of(token));
+            logprobs.text_offset.push(offset.characters);
+            offset.advance(&token.chosen.bytes);
+        }
+        logprobs
+    }
+}
+
+/// A JSON object from token text to log-probability, likeliest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TopLogprobs(Vec<(String, f32)>);
+
+impl TopLogprobs {
+    fn of(token: &TokenLogprob) -> Self {
+        let mut entries: Vec<(String, f32)> = Vec::with_capacity(token.top.len() + 1);
+        let TokenAlternative { bytes, logprob, .. } = &token.chosen;
+        let chosen = token_text(bytes);
+        for alternative in &token.top {
+            let text = token_text(&alternative.bytes);
+            // A key stands once: of different tokens with the same text the sampled one counts, else the likeliest.
+            if text != chosen && entries.iter().all(|(earlier, _)| *earlier != text) {
+                entries.push((text, alternative.logprob));
+            }
+        }
+        let place = entries.partition_point(|(_, other)| other >= logprob);
+        entries.insert(place, (chosen, *logprob));
+        Self(entries)
+    }
+}
+
+impl Serialize for TopLogprobs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(text, logprob)| (text, logprob)))
+    }
+}
+
+fn token_text(bytes: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.to_owned();
+    }
+    bytes.iter().fold("bytes:".to_owned(), |mut text, byte| {
+        write!(text, "\\x{byte:02x}").expect("writing to a string cannot fail");
+        text
+    })
+}
+
+/// Counts the characters of a text that arrives as pieces of bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CharacterOffset {
+    /// Whole characters so far. A piece that begins within a character has the offset of that character.
+    characters: u64,
+    /// The beginning of a character that is not whole yet; at most 3 bytes.
+    partial: Vec<u8>,
+}
+
+impl CharacterOffset {
+    /// After a prompt of so many characters.
+    #[must_use]
+    pub fn after(characters: u64) -> Self {
+        Self { characters, partial: Vec::new() }
+    }
+
+    /// Counts a piece. Bytes that can be no character count as U+FFFD does in the text: one for each maximal part.
+    fn advance(&mut self, piece: &[u8]) {
+        let mut bytes = std::mem::take(&mut self.partial);
+        bytes.extend_from_slice(piece);
+        let mut chunks = bytes.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            self.characters = chunk.valid().chars().fold(self.characters, |count, _| count + 1);
+            let invalid = chunk.invalid();
+            let unfinished = chunks.peek().is_none() && std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
+            if unfinished {
+                self.partial = invalid.to_vec();
+            } else if !invalid.is_empty() {
+                self.characters += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! The field `prompt` of completions: one or many, as text or as token ids.
+//!
+//! Tells `[1, 2]` (one prompt of two tokens) from `[[1], [2]]` and `["a", "b"]` by the first element. Nothing is tokenized here.
+
+use crate::{
+    api::fields::{self, FieldError, Fields},
+    protocol::Token,
+};
+use serde_json::Value;
+
+/// Prompts in one request at most (hazards.md 2.9).
+const MAX_PROMPTS: usize = 32;
+const NAME: &str = "prompt";
+const EXPECTED: &str = "a string, an array of strings, an array of token ids, or an array of arrays of token ids";
+
+/// One prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// Gets BOS in front where the vocabulary wants one. May be empty.
+    Text(String),
+    /// Taken as they are, each within the vocabulary; at least one.
+    Tokens(Vec<Token>),
+}
+
+/// Reads `prompt`: 1 to 32 prompts, all text or all tokens.
+///
+/// # Errors
+/// Absent, empty or mixed arrays, too many prompts, ids outside the vocabulary. All name `prompt`.
+pub fn read_prompts(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, FieldError> {
+    let elements = match f.take(NAME) {
+        None => return Err(FieldError::Missing { param: NAME.to_owned() }),
+        Some(Value::String(text)) => return Ok(vec![Prompt::Text(text)]),
+        Some(Value::Array(elements)) => elements,
+        Some(other) => return Err(FieldError::wrong_type(NAME, EXPECTED, &other)),
+    };
+    let prompts: Vec<Prompt> = match elements.first() {
+        None => return Err(FieldError::invalid(NAME, "the array is empty")),
+        Some(Value::Number(_)) => return Ok(vec![tokens(&elements, vocabulary_size)?]),
+        Some(Value::String(_)) => few(elements)?.into_iter().map(text).collect::<Result<_, _>>()?,
+        Some(Value::Array(_)) => few(elements)?.iter().map(|ids| token_array(ids, vocabulary_size)).collect::<Result<_, _>>()?,
+        Some(other) => return Err(FieldError::wrong_type(NAME, EXPECTED, other)),
+    };
+    Ok(prompts)
+}
+
+fn few(prompts: Vec<Value>) -> Result<Vec<Value>, FieldError> {
+    if prompts.len() > MAX_PROMPTS {
+        return Err(FieldError::invalid(NAME, format!("there are {} prompts; at most {MAX_PROMPTS} are accepted", prompts.len())));
+    }
+    Ok(prompts)
+}
+
+fn text(value: Value) -> Result<Prompt, FieldError> {
+    match value {
+        Value::String(text) => Ok(Prompt::Text(text)),
+        other => Err(FieldError::wrong_type(NAME, "only strings, as the first element is one", &other)),
+    }
+}
+
+fn token_array(value: &Value, vocabulary_size: u32) -> Result<Prompt, FieldError> {
+    match value {
+        Value::Array(ids) if ids.is_empty() => Err(FieldError::invalid(NAME, "an array of token ids is empty")),
+        Value::Array(ids) => tokens(ids, vocabulary_size),
+        other => Err(FieldError::wrong_type(NAME, "only arrays of token ids, as the first element is one", other)),
+    }
+}
+
+fn tokens(ids: &[Value], vocabulary_size: u32) -> Result<Prompt, FieldError> {
+    let highest = i64::from(vocabulary_size) - 1;
+    let token = |id: &Value| {
+        let id = fields::integer(NAME, id, 0..=highest).map_err(|error| match error {
+            FieldError::OutOfRange { found, .. } => {
+                FieldError::invalid(NAME, format!("token id {found} is outside the vocabulary; ids are 0 to {highest}"))
+            }
+            other => other,
+        })?;
+        Ok(Token(u32::try_from(id).expect("the range fits")))
+    };
+    Ok(Prompt::Tokens(ids.iter().map(token).collect::<Result<_, FieldError>>()?))
+}
+
+#[cfg(test)]
+mod tests;

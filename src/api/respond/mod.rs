@@ -1,0 +1,163 @@
+//! The one path from a running generation to an HTTP response: one JSON object, or a stream of SSE frames.
+//!
+//! Knows "stream or not", when a status may be sent, keep-alives, how errors end a stream, and that a dropped response
+//! cancels the work. What the bytes look like is the endpoint's [`WireFormat`]; nothing here names an OpenAI object.
+//!
+//! ```text
+//! Generation ──events──▶ Run ──▶ WireFormat::chunk ──┬─▶ absorb … whole ──▶ one JSON object
+//!                         │                          └─▶ sse::frame ──────▶ data: {…}
+//!                         └─▶ Recorder ──▶ telemetry, once, on drop
+//! ```
+
+mod recorder;
+mod run;
+mod sse;
+
+pub use recorder::Recorder;
+pub use run::{Run, Usage, finish_reason};
+
+use crate::{api::error::ApiError, config::ApiConfig, gateway::handle::GenerationEvent};
+use async_stream::stream;
+use axum::{Json, body::Body, response::IntoResponse, response::Response};
+use serde::Serialize;
+use std::{convert::Infallible, time::Duration};
+use tokio::time::{Instant, timeout_at};
+
+/// How an endpoint writes a generation. What it streams and what it answers at once come from the same chunks.
+pub trait WireFormat: Send + 'static {
+    /// What one frame of a stream holds.
+    type Chunk: Serialize + Send;
+    /// The answer without streaming.
+    type Whole: Serialize;
+
+    /// Chunks to send before any event, such as an echoed prompt.
+    fn opening(&mut self) -> Vec<Self::Chunk>;
+
+    /// The chunk for an event, or `None` if it has nothing to show. The event's finish is never a failure.
+    fn chunk(&mut self, event: GenerationEvent) -> Option<Self::Chunk>;
+
+    /// A last chunk after every choice has finished, such as the usage.
+    fn closing(&mut self, usage: &Usage) -> Option<Self::Chunk>;
+
+    /// Adds a chunk to the answer without streaming. Chunks come in the order in which they would be streamed, without the closing one.
+    fn absorb(&mut self, chunk: Self::Chunk);
+
+    /// The answer, after every chunk was absorbed.
+    fn whole(self, usage: &Usage) -> Self::Whole;
+}
+
+/// A request extension: whose cached prompts the request may share. Set by authentication; without it the namespace is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrefixNamespace(pub u64);
+
+/// Whether and how to stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// One JSON object at the end.
+    Whole,
+    /// Server-sent events.
+    Stream {
+        /// Longest wait for the first token before 200 is sent all the same; a failure until then is a real status.
+        hold_status: Duration,
+        /// Silence before a comment keeps the connection alive.
+        keep_alive: Duration,
+    },
+}
+
+impl Mode {
+    /// For a request's `stream` field under the server's timing.
+    #[must_use]
+    pub fn of(stream: bool, config: &ApiConfig) -> Self {
+        if stream { Self::Stream { hold_status: config.hold_status, keep_alive: config.keep_alive } } else { Self::Whole }
+    }
+}
+
+/// Follows `run` to its end. Dropping the future or the response's body cancels the generation.
+///
+/// # Errors
+/// A failure before the response has begun; later ones are written into the stream.
+pub async fn respond<F: WireFormat>(mut run: Run, mut format: F, mode: Mode) -> Result<Response, ApiError> {
+    match mode {
+        Mode::Whole => {
+            for chunk in format.opening() {
+                format.absorb(chunk);
+            }
+            while let Some(event) = run.next().await? {
+                if let Some(chunk) = format.chunk(event) {
+                    format.absorb(chunk);
+                }
+            }
+            Ok(Json(format.whole(&run.usage())).into_response())
+        }
+        Mode::Stream { hold_status, keep_alive } => {
+            let held = hold(&mut run, hold_status).await?;
+            let frames = stream_frames(run, format, held, keep_alive);
+            Ok((sse::HEADERS, Body::from_stream(frames)).into_response())
+        }
+    }
+}
+
+/// Waits for the first token or finish, but not longer than `hold_status`, and returns the events until then:
+/// at most one per choice, because a choice has nothing else to report before its first token.
+async fn hold(run: &mut Run, hold_status: Duration) -> Result<Vec<GenerationEvent>, ApiError> {
+    let deadline = Instant::now() + hold_status;
+    let mut held = Vec::new();
+    while let Ok(next) = timeout_at(deadline, run.next()).await {
+        let Some(event) = next? else { break };
+        let decided = !event.output.tokens.is_empty() || event.output.finish.is_some();
+        held.push(event);
+        if decided {
+            break;
+        }
+    }
+    Ok(held)
+}
+
+/// The body: opening chunks, a chunk per event, comments in silence, then usage or an error, and `[DONE]` once.
+fn stream_frames<F: WireFormat>(
+    mut run: Run,
+    mut format: F,
+    held: Vec<GenerationEvent>,
+    keep_alive: Duration,
+) -> impl futures_util::Stream<Item = Result<axum::body::Bytes, Infallible>> + Send {
+    stream! {
+        for chunk in format.opening() {
+            yield Ok(sse::frame(&chunk));
+        }
+        if held.is_empty() {
+            // The head goes out with the first bytes of the body; a waiting proxy wants to see it now.
+            yield Ok(sse::PING);
+        }
+        for event in held {
+            if let Some(chunk) = format.chunk(event) {
+                yield Ok(sse::frame(&chunk));
+            }
+        }
+        let mut ping_at = Instant::now() + keep_alive;
+        loop {
+            let frame = match timeout_at(ping_at, run.next()).await {
+                Err(_) => sse::PING,
+                Ok(Ok(Some(event))) => match format.chunk(event) {
+                    Some(chunk) => sse::frame(&chunk),
+                    None => continue,
+                },
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => {
+                    // An end without this frame would look like success to the SDKs.
+                    yield Ok(sse::frame(&error.envelope()));
+                    yield Ok(sse::DONE);
+                    return;
+                }
+            };
+            yield Ok(frame);
+            ping_at = Instant::now() + keep_alive;
+        }
+        if let Some(chunk) = format.closing(&run.usage()) {
+            yield Ok(sse::frame(&chunk));
+        }
+        yield Ok(sse::DONE);
+    }
+}
+
+#[cfg(test)]
+mod tests;

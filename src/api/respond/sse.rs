@@ -1,0 +1,41 @@
+//! Server-sent events as the SDKs' decoders can bear them: only `data:` frames of one line, and comments.
+//!
+//! Never `id:`, `event:` or `retry:`: openai-python's decoder fails on a comment after an `id:` (`_streaming.py`).
+
+use axum::{
+    body::Bytes,
+    http::{HeaderName, HeaderValue, header},
+};
+use serde::Serialize;
+
+/// Of every stream. The last one keeps nginx from buffering it.
+pub(super) const HEADERS: [(HeaderName, HeaderValue); 3] = [
+    (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+];
+
+/// A comment: ignored by clients, it keeps proxies from closing a silent connection.
+pub(super) const PING: Bytes = Bytes::from_static(b": ping\n\n");
+
+/// The end of a stream, whole or failed.
+pub(super) const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+
+/// Sent in place of a chunk that could not be written, so that it does not vanish unseen.
+const BROKEN: Bytes = Bytes::from_static(
+    br#"data: {"error":{"message":"The server had an error while processing your request.","type":"server_error","param":null,"code":"internal_error"}}
+
+"#,
+);
+
+/// `data: {…}` and a blank line. JSON escapes line breaks, so it is always one line.
+pub(super) fn frame<T: Serialize>(value: &T) -> Bytes {
+    let mut buffer = Vec::with_capacity(512);
+    buffer.extend_from_slice(b"data: ");
+    if let Err(error) = serde_json::to_writer(&mut buffer, value) {
+        tracing::error!(%error, "a chunk could not be written as JSON");
+        return BROKEN;
+    }
+    buffer.extend_from_slice(b"\n\n");
+    buffer.into()
+}

@@ -1,0 +1,98 @@
+//! Options of the API: names under which the model is served, limits of requests, timing of streams.
+
+use super::{Kind, OptionSpec, values::Values};
+use std::time::Duration;
+
+/// Names and limits of the API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiConfig {
+    /// Names under which the model is served, the first one in answers; never empty.
+    pub served_model_names: Vec<String>,
+    /// Largest request body, bytes. Default 2 MiB (hazards.md 2.9).
+    pub max_body_bytes: usize,
+    /// Longest wait for a whole request body, from its head. Default 30 s.
+    pub body_timeout: Duration,
+    /// Stop strings accepted, at most 16. Default 4 (OpenAI).
+    pub max_stop_strings: usize,
+    /// Silence in a stream before a comment keeps the connection alive. Default 10 s (proxies cut after 30–60 s).
+    pub keep_alive: Duration,
+    /// Longest time that the status of a stream is held for its first token. Default 10 s.
+    pub hold_status: Duration,
+    /// Requests per minute and key; `None` is unlimited.
+    pub requests_per_minute: Option<u32>,
+    /// Origins that browsers may call from; empty allows none, `*` all.
+    pub allowed_origins: Vec<String>,
+}
+
+const SERVED_MODEL_NAME: OptionSpec =
+    OptionSpec::new("served_model_name", Kind::List, "", "Names under which the model is served; by default that of the model.")
+        .also(&["-a", "--alias"], &["LLAMA_ARG_ALIAS"]);
+const RPM: OptionSpec =
+    OptionSpec::new("rpm", Kind::Integer { min: 1, max: 1_000_000, auto: &["unlimited"] }, "unlimited", "Requests per minute of each key.");
+const MAX_BODY_BYTES: OptionSpec = OptionSpec::new(
+    "max_body_bytes",
+    Kind::Integer { min: 1024, max: 1_073_741_824, auto: &[] },
+    "2097152",
+    "Largest request body, bytes.",
+);
+const BODY_TIMEOUT: OptionSpec =
+    OptionSpec::new("body_timeout", Kind::Duration { min_s: 1, max_s: 3600 }, "30s", "Longest wait for a whole request body.");
+const MAX_STOP_STRINGS: OptionSpec = OptionSpec::new(
+    "max_stop_strings",
+    Kind::Integer { min: 1, max: 16, auto: &[] },
+    "4",
+    "Stop strings that a request may have (OpenAI allows 4).",
+);
+const KEEP_ALIVE: OptionSpec = OptionSpec::new(
+    "keep_alive",
+    Kind::Duration { min_s: 1, max_s: 3600 },
+    "10s",
+    "Silence in a stream before a comment keeps the connection alive; proxies cut after 30 to 60 seconds.",
+);
+const HOLD_STATUS: OptionSpec = OptionSpec::new(
+    "hold_status",
+    Kind::Duration { min_s: 0, max_s: 300 },
+    "10s",
+    "How long a stream's status waits for its first token, so that errors are real statuses.",
+);
+const ALLOWED_ORIGINS: OptionSpec = OptionSpec::new(
+    "allowed_origins",
+    Kind::List,
+    "",
+    "Origins whose pages may call this server from a browser, such as https://chat.example; * allows all.",
+);
+
+pub(super) const OPTIONS: &[OptionSpec] =
+    &[SERVED_MODEL_NAME, RPM, MAX_BODY_BYTES, BODY_TIMEOUT, MAX_STOP_STRINGS, KEEP_ALIVE, HOLD_STATUS, ALLOWED_ORIGINS];
+
+impl ApiConfig {
+    /// Reads the options. `model_name` is the name to serve under if none is given.
+    pub(super) fn read(values: &mut Values, model_name: String) -> Self {
+        let mut served_model_names = values.list(&SERVED_MODEL_NAME);
+        if served_model_names.is_empty() {
+            served_model_names.push(model_name);
+        }
+        let allowed_origins = values.list(&ALLOWED_ORIGINS);
+        for origin in allowed_origins.iter().filter(|origin| !is_origin(origin)) {
+            values.problem(&ALLOWED_ORIGINS, format!("{origin:?} is not an origin such as https://chat.example, without a path"));
+        }
+        Self {
+            served_model_names,
+            max_body_bytes: values.integer(&MAX_BODY_BYTES),
+            body_timeout: values.duration(&BODY_TIMEOUT),
+            max_stop_strings: values.integer(&MAX_STOP_STRINGS),
+            keep_alive: values.duration(&KEEP_ALIVE),
+            hold_status: values.duration(&HOLD_STATUS),
+            requests_per_minute: values.optional_integer(&RPM),
+            allowed_origins,
+        }
+    }
+}
+
+/// Browsers send `scheme://host[:port]` or `null` (RFC 6454); anything else would never match.
+fn is_origin(text: &str) -> bool {
+    let host = text.split_once("://").map(|(_, host)| host);
+    let has_host = host.is_some_and(|host| !host.is_empty() && !host.contains('/'));
+    let visible = text.chars().all(|c| c.is_ascii_graphic());
+    visible && (text == "*" || text == "null" || has_host)
+}

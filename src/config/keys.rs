@@ -1,0 +1,56 @@
+//! Options of who may call. Keys are held as given until the gateway hashes them; they are never printed.
+
+use super::{Kind, OptionSpec, values::Values};
+use std::{fmt, path::PathBuf};
+
+/// Who may call.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct KeyConfig {
+    /// Keys themselves, from flags, environment and configuration.
+    pub keys: Vec<String>,
+    /// A file with one key per line.
+    pub file: Option<PathBuf>,
+}
+
+// Not derived: a log line of the configuration must not show keys.
+impl fmt::Debug for KeyConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyConfig").field("keys", &format_args!("{} not shown", self.keys.len())).field("file", &self.file).finish()
+    }
+}
+
+/// Longest key, bytes; a header must hold it.
+const MAX_KEY_BYTES: usize = 512;
+
+const API_KEY: OptionSpec = OptionSpec::new(
+    "api_key",
+    Kind::Secrets,
+    "",
+    "A key that callers must show; repeat it for several. Better in the environment or a file: others can see flags.",
+)
+.also(&[], &["LLAMA_API_KEY", "VLLM_API_KEY"]);
+const API_KEY_FILE: OptionSpec =
+    OptionSpec::new("api_key_file", Kind::Text, "", "A file with one key per line.").also(&[], &["LLAMA_ARG_API_KEY_FILE"]);
+
+pub(super) const OPTIONS: &[OptionSpec] = &[API_KEY, API_KEY_FILE];
+
+impl KeyConfig {
+    /// Whether no key can be asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.file.is_none()
+    }
+
+    pub(super) fn read(values: &mut Values) -> Self {
+        let config = Self { keys: values.list(&API_KEY), file: values.optional_text(&API_KEY_FILE).map(PathBuf::from) };
+        let usable = |key: &str| key.len() <= MAX_KEY_BYTES && key.bytes().all(|byte| byte.is_ascii_graphic());
+        for (number, _) in config.keys.iter().enumerate().filter(|(_, key)| !usable(key)) {
+            let message = format!("key {} is not {MAX_KEY_BYTES} visible ASCII characters at most, which a header can hold", number + 1);
+            values.problem(&API_KEY, message);
+        }
+        if let Some(file) = config.file.as_ref().filter(|file| !file.is_file()) {
+            values.problem(&API_KEY_FILE, format!("there is no file {}", file.display()));
+        }
+        config
+    }
+}

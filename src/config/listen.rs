@@ -1,0 +1,69 @@
+//! Options of the listening socket and of its end.
+
+use super::{KeyConfig, Kind, OptionSpec, values::Values};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// Default 127.0.0.1. Any other than loopback needs keys.
+    pub host: IpAddr,
+    /// Default 8000; 0 lets the system choose.
+    pub port: u16,
+    /// Serve beyond loopback without keys all the same.
+    pub insecure_no_auth: bool,
+    /// Longest wait for the head of a request. Default 10 s.
+    pub header_timeout: Duration,
+    /// After SIGTERM, the time that running streams get. Default 30 s.
+    pub drain_timeout: Duration,
+}
+
+const HOST: OptionSpec =
+    OptionSpec::new("host", Kind::Text, "127.0.0.1", "Address to listen on; 0.0.0.0 or :: is every one, and needs keys.")
+        .also(&[], &["LLAMA_ARG_HOST"]);
+const PORT: OptionSpec =
+    OptionSpec::new("port", Kind::Integer { min: 0, max: 65_535, auto: &[] }, "8000", "Port to listen on; 0 lets the system choose.")
+        .also(&[], &["LLAMA_ARG_PORT"]);
+const INSECURE_NO_AUTH: OptionSpec = OptionSpec::new(
+    "insecure_no_auth",
+    Kind::Switch,
+    "false",
+    "Serve without keys on an address that others can reach: anybody there may then use the model.",
+);
+const HEADER_TIMEOUT: OptionSpec =
+    OptionSpec::new("header_timeout", Kind::Duration { min_s: 1, max_s: 600 }, "10s", "Longest wait for the head of a request.");
+const DRAIN_TIMEOUT: OptionSpec = OptionSpec::new(
+    "drain_timeout",
+    Kind::Duration { min_s: 0, max_s: 3600 },
+    "30s",
+    "Time that running streams get to finish after SIGTERM or Ctrl-C.",
+);
+
+pub(super) const OPTIONS: &[OptionSpec] = &[HOST, PORT, INSECURE_NO_AUTH, HEADER_TIMEOUT, DRAIN_TIMEOUT];
+
+impl ListenConfig {
+    pub(super) fn read(values: &mut Values, keys: &KeyConfig) -> Self {
+        let config = Self {
+            host: values.parsed(&HOST, |text| match text.trim() {
+                "localhost" => Ok(IpAddr::from(Ipv4Addr::LOCALHOST)),
+                text => text.trim_matches(['[', ']']).parse().map_err(|_| "an IP address such as 127.0.0.1, or localhost".to_owned()),
+            }),
+            port: values.integer(&PORT),
+            insecure_no_auth: values.switch(&INSECURE_NO_AUTH),
+            header_timeout: values.duration(&HEADER_TIMEOUT),
+            drain_timeout: values.duration(&DRAIN_TIMEOUT),
+        };
+        if !config.host.is_loopback() && keys.is_empty() && !config.insecure_no_auth {
+            let message = format!(
+                "{} can be reached from other machines, and anybody there could use the model; give a key with --api-key or \
+                 --api-key-file, or say --insecure-no-auth if that is what you want",
+                config.host
+            );
+            values.problem(&HOST, message);
+        }
+        config
+    }
+}

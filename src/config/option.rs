@@ -1,0 +1,143 @@
+//! What an option is: its key, kind, range, default and spellings. One value of it per option, beside the struct it fills.
+//!
+//! Flag, environment variable, TOML key, `--help`, `--print-config` and `examples/config.toml` are all made from these.
+
+use std::{fmt, time::Duration};
+
+/// An option of `llamero serve`.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionSpec {
+    /// TOML key, such as `max_model_len`.
+    pub key: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// The default, written as a user would write it; empty for "none".
+    pub default: &'static str,
+    /// One sentence for `--help` and the example file.
+    pub help: &'static str,
+    /// Other spellings of the flag, with their dashes: llama-server's and vLLM's.
+    pub flag_aliases: &'static [&'static str],
+    /// Other names of the environment variable, best first.
+    pub env_aliases: &'static [&'static str],
+}
+
+/// What values an option takes. Ranges are inclusive.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A whole number.
+    Integer {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+        /// Words that leave the number to the server, the preferred one first.
+        auto: &'static [&'static str],
+    },
+    /// A number with a fraction.
+    Number {
+        /// Smallest.
+        min: f32,
+        /// Largest.
+        max: f32,
+    },
+    /// Seconds, or a number with the unit `ms`, `s`, `m` or `h`.
+    Duration {
+        /// Shortest, s.
+        min_s: u64,
+        /// Longest, s.
+        max_s: u64,
+    },
+    /// True or false; as a flag, alone means true.
+    Switch,
+    /// Texts: the flag may be repeated, and commas separate.
+    List,
+    /// As `List`, and never shown.
+    Secrets,
+}
+
+impl OptionSpec {
+    /// An option with no other spellings.
+    #[must_use]
+    pub const fn new(key: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Self {
+        Self { key, kind, default, help, flag_aliases: &[], env_aliases: &[] }
+    }
+
+    /// With other spellings of the flag and the environment variable.
+    #[must_use]
+    pub const fn also(self, flag_aliases: &'static [&'static str], env_aliases: &'static [&'static str]) -> Self {
+        Self { flag_aliases, env_aliases, ..self }
+    }
+
+    /// The flag without its dashes, such as `max-model-len`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    /// The environment variable, such as `LLAMERO_MAX_MODEL_LEN`.
+    #[must_use]
+    pub fn env(&self) -> String {
+        format!("LLAMERO_{}", self.key.to_uppercase())
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => write!(f, "a text"),
+            Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
+            Self::Integer { min, max, auto } => {
+                write!(f, "a whole number from {min} to {max}")?;
+                auto.first().map_or(Ok(()), |word| write!(f, ", or {word}"))
+            }
+            Self::Number { min, max } => write!(f, "a number from {min} to {max}"),
+            Self::Duration { min_s, max_s } => write!(f, "a time from {min_s}s to {max_s}s, such as 30, 30s or 500ms"),
+            Self::Switch => write!(f, "true or false"),
+            Self::List | Self::Secrets => write!(f, "a list of texts"),
+        }
+    }
+}
+
+/// Reads `30`, `0.5`, `500ms`, `30s`, `5m` or `1h`; `None` for anything else, and for what is negative or endless.
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(number_end);
+    let seconds_per_unit = match unit.trim() {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds_per_unit).ok()
+}
+
+/// Reads the words people write for a yes or a no.
+pub(super) fn parse_switch(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "on" | "yes" => Some(true),
+        "false" | "0" | "off" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_seconds_or_carry_a_unit() {
+        let cases = [("30", 30_000), ("0.5", 500), ("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1 h", 3_600_000), ("0", 0)];
+        for (text, ms) in cases {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)), "{text:?}");
+        }
+        for text in ["", "s", "-1", "1d", "1.2.3", "inf", "NaN", "1e9", "99999999999999999999h"] {
+            assert_eq!(parse_duration(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What is wrong with a configuration: every problem at once, each naming where it comes from.
+
+use std::fmt;
+
+/// All that is wrong. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// In the order found.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The flag, environment variable or file and key at fault, as the user wrote it.
+    pub at: String,
+    /// What is wrong there and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.message)
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.as_slice() {
+            [only] => write!(f, "{only}"),
+            all => {
+                write!(f, "{} problems in the configuration:", all.len())?;
+                all.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// The candidate closest to `word`, if one is close enough to be what was meant.
+pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = 1 + word.chars().count() / 4;
+    let scored = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
+    scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
+}
+
+/// Edit distance (Levenshtein), ignoring case and taking `-` for `_`.
+fn distance(a: &str, b: &str) -> usize {
+    let normal = |text: &str| text.to_lowercase().replace('-', "_").chars().collect::<Vec<_>>();
+    let (a, b) = (normal(a), normal(b));
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_word_is_suggested_only_if_it_is_close() {
+        let words = ["max_model_len", "max_num_seqs", "port", "host"];
+
+        assert_eq!(closest("max-model-len", words), Some("max_model_len"));
+        assert_eq!(closest("max_modle_len", words), Some("max_model_len"));
+        assert_eq!(closest("prt", words), Some("port"));
+        assert_eq!(closest("temperature", words), None);
+    }
+}

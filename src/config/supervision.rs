@@ -1,0 +1,55 @@
+//! Options of how the engine process is watched and restarted.
+
+use super::{Kind, OptionSpec, values::Values};
+use std::time::Duration;
+
+/// Supervision of the engine process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SupervisionConfig {
+    /// Sequences that may wait for a slot before requests are refused. Default 512.
+    pub max_waiting: usize,
+    /// A busy engine that finishes no step for this long is killed. Default 120 s.
+    pub stall_timeout: Duration,
+    /// First pause before a restart; doubled on each death in a row, up to 30 s. Default 0: the first restart is at once.
+    pub restart_backoff: Duration,
+    /// Deaths in a row without a finished step after which the server gives up. Default 5.
+    pub max_restarts: u32,
+}
+
+const MAX_WAITING: OptionSpec = OptionSpec::new(
+    "max_waiting",
+    Kind::Integer { min: 0, max: 65_536, auto: &[] },
+    "512",
+    "Sequences that may wait for a place before requests are refused with 503.",
+);
+const STALL_TIMEOUT: OptionSpec = OptionSpec::new(
+    "stall_timeout",
+    Kind::Duration { min_s: 1, max_s: 86_400 },
+    "120s",
+    "A busy engine that finishes no step for this long is killed and started again.",
+);
+const RESTART_BACKOFF: OptionSpec = OptionSpec::new(
+    "restart_backoff",
+    Kind::Duration { min_s: 0, max_s: 30 },
+    "0s",
+    "First pause before a dead engine is started again; doubled with each death in a row, up to 30 seconds.",
+);
+const MAX_RESTARTS: OptionSpec = OptionSpec::new(
+    "max_restarts",
+    Kind::Integer { min: 0, max: 1000, auto: &[] },
+    "5",
+    "Deaths of the engine in a row, without a finished step between, after which the server gives up.",
+);
+
+pub(super) const OPTIONS: &[OptionSpec] = &[MAX_WAITING, STALL_TIMEOUT, RESTART_BACKOFF, MAX_RESTARTS];
+
+impl SupervisionConfig {
+    pub(super) fn read(values: &mut Values) -> Self {
+        Self {
+            max_waiting: values.integer(&MAX_WAITING),
+            stall_timeout: values.duration(&STALL_TIMEOUT),
+            restart_backoff: values.duration(&RESTART_BACKOFF),
+            max_restarts: values.integer(&MAX_RESTARTS),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Texts of options → typed values. A value that is wrong becomes a problem and its default stands in, so that all
+//! problems are found in one pass.
+
+use super::{
+    option::{Kind, OptionSpec, parse_duration, parse_switch},
+    problem::Problem,
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// What was given for an option, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Setting {
+    /// As given; several only for lists.
+    pub(super) texts: Vec<String>,
+    /// The flag, environment variable, or file and key.
+    pub(super) at: String,
+}
+
+/// The settings of all layers together, being read.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    /// By key.
+    pub(super) settings: BTreeMap<&'static str, Setting>,
+    pub(super) problems: Vec<Problem>,
+    /// Keys asked for so far: a test holds them against the table of options.
+    pub(super) read: Vec<&'static str>,
+}
+
+impl Values {
+    /// Where an option was set, for problems that concern several options.
+    pub(super) fn at(&self, spec: &OptionSpec) -> String {
+        self.settings.get(spec.key).map_or_else(|| format!("--{}", spec.flag()), |setting| setting.at.clone())
+    }
+
+    /// Notes a problem with an option.
+    pub(super) fn problem(&mut self, spec: &OptionSpec, message: impl Into<String>) {
+        let at = self.at(spec);
+        self.problems.push(Problem { at, message: message.into() });
+    }
+
+    /// One value, read by `parse`, which says what would be right if it cannot.
+    pub(super) fn parsed<T>(&mut self, spec: &OptionSpec, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        self.read.push(spec.key);
+        let given = self.settings.get(spec.key).map(|setting| setting.texts.clone());
+        let problem = match given.as_deref() {
+            None => None,
+            Some([text]) => match parse(text) {
+                Ok(value) => return value,
+                Err(right) => Some(format!("{text:?} is not {right}")),
+            },
+            Some(_) => Some(format!("must be {}, not a list", spec.kind)),
+        };
+        if let Some(message) = problem {
+            self.problem(spec, message);
+        }
+        parse(spec.default).expect("each option accepts its own default, which a test checks")
+    }
+
+    /// A text; empty if none is given and none is the default.
+    pub(super) fn text(&mut self, spec: &OptionSpec) -> String {
+        self.parsed(spec, |text| Ok(text.to_owned()))
+    }
+
+    /// A text that may be absent.
+    pub(super) fn optional_text(&mut self, spec: &OptionSpec) -> Option<String> {
+        Some(self.text(spec)).filter(|text| !text.is_empty())
+    }
+
+    /// A whole number, or `None` for one of the words that leave it to the server.
+    pub(super) fn optional_integer<T: TryFrom<u64>>(&mut self, spec: &OptionSpec) -> Option<T> {
+        self.parsed(spec, |text| {
+            let Kind::Integer { min, max, auto } = spec.kind else { return Err(spec.kind.to_string()) };
+            if auto.contains(&text.to_lowercase().as_str()) {
+                return Ok(None);
+            }
+            let number = text.parse::<u64>().ok().filter(|number| (min..=max).contains(number));
+            number.and_then(|number| T::try_from(number).ok()).map(Some).ok_or_else(|| spec.kind.to_string())
+        })
+    }
+
+    /// A whole number of an option that has no word for "leave it to the server".
+    pub(super) fn integer<T: TryFrom<u64>>(&mut self, spec: &OptionSpec) -> T {
+        self.optional_integer(spec).expect("an option without such words never gives none")
+    }
+
+    /// A number.
+    pub(super) fn number(&mut self, spec: &OptionSpec) -> f32 {
+        self.parsed(spec, |text| {
+            let Kind::Number { min, max } = spec.kind else { return Err(spec.kind.to_string()) };
+            let number = text.parse::<f32>().ok().filter(|number| (min..=max).contains(number));
+            number.ok_or_else(|| spec.kind.to_string())
+        })
+    }
+
+    /// A time.
+    pub(super) fn duration(&mut self, spec: &OptionSpec) -> Duration {
+        self.parsed(spec, |text| {
+            let Kind::Duration { min_s, max_s } = spec.kind else { return Err(spec.kind.to_string()) };
+            let range = Duration::from_secs(min_s)..=Duration::from_secs(max_s);
+            parse_duration(text).filter(|time| range.contains(time)).ok_or_else(|| spec.kind.to_string())
+        })
+    }
+
+    /// Yes or no.
+    pub(super) fn switch(&mut self, spec: &OptionSpec) -> bool {
+        self.parsed(spec, |text| parse_switch(text).ok_or_else(|| spec.kind.to_string()))
+    }
+
+    /// One of an option's words, turned into a value of its own by `choose`, which knows them all.
+    pub(super) fn choice<T>(&mut self, spec: &OptionSpec, choose: impl Fn(&str) -> Option<T>) -> T {
+        self.parsed(spec, |text| choose(&text.to_lowercase()).ok_or_else(|| spec.kind.to_string()))
+    }
+
+    /// A list: every text split at commas, trimmed, without empty parts.
+    pub(super) fn list(&mut self, spec: &OptionSpec) -> Vec<String> {
+        self.read.push(spec.key);
+        let texts = self.settings.get(spec.key).map_or(&[][..], |setting| setting.texts.as_slice());
+        let parts = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+}

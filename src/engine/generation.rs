@@ -1,0 +1,93 @@
+//! One sequence while it generates: its sampler, its text, its end.
+//!
+//! Consumed, never reset: made from a request, dropped when it finishes. Knows nothing of slots or steps.
+
+use crate::engine::{
+    runner::Tokenizer,
+    text::{Released, TextAssembler},
+};
+use crate::protocol::{Finish, GenerationError, SequenceOutput, SequenceRequest, TokenAlternative, TokenLogprob};
+use crate::sampling::{Choice, Logprobs, Sampler, Scratch};
+use std::time::Instant;
+
+/// The state of one sequence beyond what the scheduler keeps.
+#[derive(Debug)]
+pub(super) struct Generation {
+    /// When the engine received it.
+    pub(super) received: Instant,
+    sampler: Sampler,
+    text: TextAssembler,
+    generated: u32,
+    max_tokens: u32,
+    ignore_eos: bool,
+    logprobs: Option<u8>,
+}
+
+impl Generation {
+    /// Starts where the request's `resume` tokens left off: they are fed to the text without being reported.
+    pub(super) fn new(request: &SequenceRequest, tokenizer: &dyn Tokenizer) -> Self {
+        let mut text = TextAssembler::new(&request.stop);
+        for &token in &request.resume {
+            // What this releases was reported by the engine that generated it.
+            text.push(tokenizer.piece(token, false), None);
+        }
+        Self {
+            received: Instant::now(),
+            sampler: Sampler::new(request.sampling.clone(), &request.prompt, &request.resume),
+            text,
+            generated: u32::try_from(request.resume.len()).unwrap_or(u32::MAX),
+            max_tokens: request.max_tokens,
+            ignore_eos: request.ignore_eos,
+            logprobs: request.logprobs,
+        }
+    }
+
+    /// Draws the next token from `logits` and adds the news to `output`. Precedence of ends:
+    /// (1) stop string, (2) end of generation, (3) length (`wire-contract` 2.4).
+    pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) {
+        let choice = match self.sampler.sample(logits, self.logprobs, scratch) {
+            Ok(choice) => choice,
+            Err(_no_candidate) => {
+                self.flush_into(output);
+                output.finish = Some(Finish::Failed(GenerationError::NoCandidate));
+                return;
+            }
+        };
+        self.generated += 1;
+        output.tokens.push(choice.token);
+        let ends = tokenizer.is_eog(choice.token) && !self.ignore_eos;
+        if !ends {
+            let released = self.text.push(tokenizer.piece(choice.token, false), describe(&choice, tokenizer));
+            let stopped = released.stopped;
+            append(output, released);
+            if let Some(stop) = stopped {
+                output.finish = Some(Finish::StopString(stop)); // (1)
+                return;
+            }
+        }
+        if ends {
+            output.finish = Some(Finish::EndOfGeneration); // (2)
+        } else if self.generated >= self.max_tokens {
+            output.finish = Some(Finish::Length); // (3)
+        }
+        if output.finish.is_some() {
+            self.flush_into(output);
+        }
+    }
+
+    fn flush_into(&mut self, output: &mut SequenceOutput) {
+        append(output, self.text.flush());
+    }
+}
+
+fn append(output: &mut SequenceOutput, released: Released) {
+    output.text.push_str(&released.text);
+    output.logprobs.extend(released.logprobs);
+}
+
+/// The log-probabilities of a draw with the bytes of their tokens; special tokens are written out, so that none is nameless.
+fn describe(choice: &Choice, tokenizer: &dyn Tokenizer) -> Option<TokenLogprob> {
+    let Logprobs { chosen, top } = choice.logprobs.as_ref()?;
+    let named = |token, logprob| TokenAlternative { token, bytes: tokenizer.piece(token, true).to_vec(), logprob };
+    Some(TokenLogprob { chosen: named(choice.token, *chosen), top: top.iter().map(|&(token, logprob)| named(token, logprob)).collect() })
+}

@@ -1,0 +1,68 @@
+//! The engine process: dies with its gateway, talks over its standard input, runs the engine with llama.cpp.
+//!
+//! The gateway passes one end of a socket pair as standard input, so that no descriptor number has to be agreed
+//! on and no unsafe code is needed. This is the one place where the engine meets `llama`.
+
+use crate::engine::{
+    runner::Tokenizer,
+    serve::{Host, Opened, ServeError, serve},
+};
+use crate::llama;
+use crate::protocol::{EngineOptions, LoadError};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use std::{io, os::fd::AsFd, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
+
+/// Runs the engine of the gateway with this process id until the gateway hangs up.
+#[must_use]
+pub fn main(parent_pid: u32) -> ExitCode {
+    match die_with(parent_pid).and_then(|()| connect()) {
+        Ok(stream) => finish(serve(stream, LlamaHost)),
+        Err(error) => {
+            tracing::error!(%error, "the engine cannot start; it is started by `llamero serve` and not by hand");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn finish(ended: Result<(), ServeError>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the engine ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks the kernel to kill this process when the gateway ends, and makes it the first victim when memory runs out.
+fn die_with(parent_pid: u32) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The gateway may have died before the line above.
+    if getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get().unsigned_abs()) != Some(parent_pid) {
+        return Err(io::Error::other("the gateway is gone"));
+    }
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "800") {
+        tracing::debug!(%error, "the out-of-memory score stays as it is");
+    }
+    Ok(())
+}
+
+fn connect() -> io::Result<UnixStream> {
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    stream.local_addr().map_err(|_| io::Error::other("standard input is not a socket"))?;
+    Ok(stream)
+}
+
+/// Opens models with llama.cpp.
+struct LlamaHost;
+
+impl Host for LlamaHost {
+    fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
+        let loaded = llama::load(options, progress)?;
+        let tokenizer: Arc<dyn Tokenizer> = loaded.tokenizer();
+        let mut runner = loaded.runner()?;
+        let info = loaded.info(&mut runner);
+        body(Opened { runner: &mut runner, tokenizer, info });
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Applies what came of a step: rows held, tokens sampled, or a failure and how to go on after it.
+//!
+//! Every failure ends in fewer possibilities to fail (an empty cache, one sequence less running, one suspect less), so
+//! nothing is retried for ever.
+
+use super::{Sampled, Scheduler, Suspect};
+use crate::engine::runner::{Row, Step, StepError};
+use crate::protocol::{GenerationError, SequenceId};
+use std::time::Duration;
+
+/// Completed steps without admissions after the runner had no room; a sequence that ends lifts it sooner.
+const PAUSE_STEPS: u32 = 16;
+
+impl Scheduler {
+    /// Applies an executed step. `sampled` has one entry for each row with `sample` whose sequence is still alive.
+    ///
+    /// Entries of sequences that were cancelled meanwhile are passed over; the rows stay as cache.
+    pub fn complete(&mut self, step: &Step, sampled: &[Sampled], elapsed: Duration) {
+        self.budget.observe(step, elapsed);
+        self.cache.commit(&step.rows);
+        self.counts.prefill_rows += u64::from(std::mem::take(&mut self.prefill_in_flight));
+        self.admission_pause = self.admission_pause.saturating_sub(1);
+        if let (Some(suspect), Some(row)) = (self.suspects.front(), step.rows.last())
+            && suspect.id == row.seq
+            && suspect.until <= self.cache.held(row.slot)
+        {
+            self.suspects.pop_front();
+        }
+        for sampled in sampled {
+            self.apply_sampled(sampled);
+        }
+    }
+
+    fn apply_sampled(&mut self, sampled: &Sampled) {
+        let Some(sequence) = self.sequences.get_mut(&sampled.id) else { return };
+        // An id that was cancelled and submitted anew during the step is not the one that was sampled.
+        if sequence.slot().map(|slot| self.cache.held(slot)) != Some(sequence.len()) {
+            return;
+        }
+        if sampled.finished {
+            self.remove(sampled.id);
+        } else {
+            sequence.push(sampled.token);
+        }
+    }
+
+    /// Applies a step that failed. Returns the sequences that cannot go on; the others run again.
+    ///
+    /// * No room: the cache is dropped; if there was none, the latest admission is put back to wait; a sequence that has
+    ///   everything for itself is tried once more, then fails.
+    /// * The evaluation failed: each sequence of the step runs alone until it is past the step; one that fails alone
+    ///   is dropped.
+    pub fn fail(&mut self, step: &Step, error: &StepError) -> Vec<(SequenceId, GenerationError)> {
+        self.cache.abandon();
+        self.prefill_in_flight = 0;
+        // Without room nothing was computed, and what cannot be cut should not be thrown away; cutting again is free.
+        if self.cache.can_truncate || *error != StepError::NoKvSpace {
+            for rows in step.rows.chunk_by(|a, b| a.slot == b.slot) {
+                self.cache.repair(rows[0].slot);
+            }
+        }
+        let failed = match error {
+            StepError::NoKvSpace => self.give_way().map(|id| (id, GenerationError::KvExhausted)),
+            StepError::Decode { code } => self.isolate(step).map(|id| (id, GenerationError::Decode { code: *code })),
+        };
+        if let Some((id, _)) = &failed {
+            self.remove(*id);
+        }
+        failed.into_iter().collect()
+    }
+
+    /// Frees cells that the runner lacks. Returns who must fail because nothing is left to free.
+    fn give_way(&mut self) -> Option<SequenceId> {
+        // Nothing was completed since the last time.
+        let again = self.admission_pause == PAUSE_STEPS;
+        self.admission_pause = PAUSE_STEPS;
+        if self.cache.evict_all() {
+            return None;
+        }
+        if let [id] = self.running[..] {
+            return again.then_some(id);
+        }
+        self.preempt_latest();
+        self.cache.evict_all();
+        None
+    }
+
+    /// Queues the step's sequences to run alone. Returns the one that did and failed again.
+    fn isolate(&mut self, step: &Step) -> Option<SequenceId> {
+        let last_rows = step.rows.chunk_by(|a, b| a.seq == b.seq).filter_map(<[Row]>::last);
+        let mut live = last_rows.filter(|row| self.running.contains(&row.seq)).map(|row| Suspect { id: row.seq, until: row.pos + 1 });
+        if let Some(suspect) = self.suspects.front() {
+            // Whoever was cancelled meanwhile is no suspect any more, and the next one has not run yet.
+            return live.next().map(|row| row.id).filter(|id| *id == suspect.id);
+        }
+        self.suspects = live.collect();
+        None
+    }
+}

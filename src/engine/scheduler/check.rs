@@ -1,0 +1,60 @@
+//! Whether the scheduler's parts agree with each other; for tests and idle moments.
+
+use super::Scheduler;
+use super::cache::position;
+use super::sequence::Phase;
+use crate::engine::runner::Slot;
+use crate::protocol::SequenceId;
+
+impl Scheduler {
+    /// Checks that nothing leaked and nothing is counted twice. Takes time in proportion to all tokens held.
+    ///
+    /// # Errors
+    /// A sentence that names the first contradiction.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.cache.check()?;
+        for slot in self.cache.slots() {
+            let held = self.cache.held(slot);
+            if held > self.limits.max_model_len {
+                return Err(format!("slot {} holds {held} positions", slot.0));
+            }
+        }
+        for id in &self.running {
+            self.check_running(*id)?;
+        }
+        for id in &self.waiting {
+            if !self.sequences.get(id).is_some_and(|sequence| matches!(sequence.phase, Phase::Waiting { .. })) {
+                return Err(format!("sequence {} is queued and does not wait", id.0));
+            }
+        }
+        // Every id above is live and in the phase of its list, so equal numbers mean that each is listed once.
+        let mut listed: Vec<&SequenceId> = self.running.iter().chain(&self.waiting).collect();
+        listed.sort_unstable();
+        listed.dedup();
+        if listed.len() != self.sequences.len() || listed.len() != self.running.len() + self.waiting.len() {
+            return Err(format!("{} sequences, {} running, {} waiting", self.sequences.len(), self.running.len(), self.waiting.len()));
+        }
+        let owned = self.cache.slots().filter(|slot| self.cache.record(*slot).owner.is_some()).count();
+        if owned != self.running.len() {
+            return Err(format!("{owned} slots are owned by {} running sequences", self.running.len()));
+        }
+        match self.suspects.iter().find(|suspect| !self.running.contains(&suspect.id)) {
+            Some(suspect) => Err(format!("suspect {} is not running", suspect.id.0)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_running(&self, id: SequenceId) -> Result<(), String> {
+        let sequence = self.sequences.get(&id).ok_or_else(|| format!("sequence {} runs and is not live", id.0))?;
+        let slot: Slot = sequence.slot().ok_or_else(|| format!("sequence {} runs without a slot", id.0))?;
+        let record = self.cache.record(slot);
+        if record.owner != Some(id) || record.namespace != sequence.namespace {
+            return Err(format!("slot {} of sequence {} belongs to {:?}", slot.0, id.0, record.owner));
+        }
+        let held = position(self.cache.held(slot));
+        if held >= sequence.tokens.len() || record.held != sequence.tokens[..held] {
+            return Err(format!("slot {} does not hold a part of sequence {}", slot.0, id.0));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! Which slot an admitted sequence gets, and which cached prefix it starts from.
+//!
+//! Part of the cache. Two wishes pull apart: active slots should be packed at the low end (llama.cpp puts only
+//! consecutive sequence ids into one ubatch of a split KV), and what is cached should survive. A copy inside the KV
+//! costs milliseconds where computing the same positions costs seconds, so it settles both.
+
+use super::cache::Cache;
+use super::sequence::{common_prefix, count};
+use crate::engine::runner::Slot;
+use crate::protocol::{SequenceId, Token};
+use std::cmp::Reverse;
+
+/// A shared prefix is copied, or waited for, from this many tokens on; a shorter one is computed as quickly.
+pub(super) const MIN_COPY: u32 = 32;
+/// Cached tokens that nobody else holds are copied aside from this many on before their slot is used.
+const MIN_KEEP: u32 = 64;
+
+/// A slot that begins with what is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Match {
+    slot: Slot,
+    /// Tokens in common.
+    len: u32,
+}
+
+impl Cache {
+    /// Gives a sequence a slot that then holds as much of `reusable` as any slot does. `None` if no slot is free.
+    pub(super) fn place(&mut self, id: SequenceId, reusable: &[Token], namespace: u64) -> Option<Slot> {
+        let slot = if self.can_truncate { self.place_by_copy(reusable, namespace)? } else { self.place_as_whole(reusable, namespace)? };
+        let clock = self.clock;
+        let record = self.record_mut(slot);
+        record.owner = Some(id);
+        record.namespace = namespace;
+        record.last_use = clock;
+        Some(slot)
+    }
+
+    /// The longest prefix of `reusable` that any slot holds, tokens.
+    pub(super) fn longest_held(&self, reusable: &[Token], namespace: u64) -> u32 {
+        self.longest_match(reusable, namespace, self.slots()).map_or(0, |best| best.len)
+    }
+
+    /// 1. The target is the lowest free slot.
+    /// 2. If no slot holds enough more than the target does, it keeps what it has in common.
+    /// 3. Otherwise the longest match is copied to it; a slot that gave everything it had is emptied.
+    /// 4. If cells are too short for a copy, a free slot with the match becomes the target itself.
+    ///
+    /// Before the target loses what only it holds, that is moved aside.
+    fn place_by_copy(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
+        let is_free = |slot: &Slot| self.record(*slot).owner.is_none();
+        // (1)
+        let target = self.slots().find(is_free)?;
+        let own = self.longest_match(reusable, namespace, std::iter::once(target)).map_or(0, |own| own.len);
+        let best = self.longest_match(reusable, namespace, std::iter::once(target).chain(self.slots()));
+        // (2)
+        let Some(best) = best.filter(|best| best.slot != target && best.len >= own + MIN_COPY) else {
+            self.move_aside(target, own, target);
+            self.truncate(target, own);
+            return Some(target);
+        };
+        // (3)
+        self.move_aside(target, own, best.slot);
+        if self.make_room(best.len.saturating_sub(self.held(target)), &[best.slot, target]) {
+            self.copy(best.slot, target, best.len);
+            let clock = self.clock;
+            self.record_mut(best.slot).last_use = clock;
+            if self.record(best.slot).owner.is_none() && self.held(best.slot) == best.len {
+                self.truncate(best.slot, 0);
+            }
+            return Some(target);
+        }
+        // (4)
+        let (slot, keep) = if self.record(best.slot).owner.is_none() { (best.slot, best.len) } else { (target, own) };
+        self.truncate(slot, keep);
+        Some(slot)
+    }
+
+    /// For KV that can neither be cut nor copied: a free slot whose whole content is a prefix, else an empty one, else
+    /// the least recently used one, emptied.
+    fn place_as_whole(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
+        let free = || self.slots().filter(|slot| self.record(*slot).owner.is_none());
+        let continued = free()
+            .filter(|slot| {
+                let record = self.record(*slot);
+                !record.held.is_empty() && record.namespace == namespace && reusable.starts_with(&record.held)
+            })
+            .max_by_key(|slot| (self.held(*slot), Reverse(*slot)));
+        if continued.is_some() {
+            return continued;
+        }
+        let slot = free().min_by_key(|slot| {
+            let record = self.record(*slot);
+            (!record.held.is_empty(), if record.held.is_empty() { 0 } else { record.last_use })
+        })?;
+        self.truncate(slot, 0);
+        Some(slot)
+    }
+
+    /// Copies a free slot's content to another free slot that holds less of worth, if its next user drops enough of it
+    /// that no other slot holds. Evicts nobody else.
+    /// `reused` is what the next user keeps; `source` is not to be overwritten.
+    fn move_aside(&mut self, target: Slot, reused: u32, source: Slot) {
+        let record = self.record(target);
+        let (held, last_use) = (count(record.held.len()), record.last_use);
+        if held < reused + MIN_KEEP {
+            return;
+        }
+        let others = self.slots().filter(|slot| *slot != target);
+        let elsewhere = self.longest_match(&record.held, record.namespace, others).map_or(0, |other| other.len);
+        if held < elsewhere + MIN_KEEP {
+            return;
+        }
+        let usable = |slot: &Slot| *slot != target && *slot != source && self.record(*slot).owner.is_none();
+        let has_room = |slot: &Slot| held.saturating_sub(self.held(*slot)) <= self.free_cells();
+        let aside = self.slots().filter(|slot| usable(slot) && has_room(slot)).min_by_key(|slot| (self.worth(*slot), Reverse(*slot)));
+        if let Some(aside) = aside.filter(|aside| self.worth(*aside) < (held, last_use).into()) {
+            self.copy(target, aside, held);
+        }
+    }
+
+    /// What would be lost with a free slot's content.
+    fn worth(&self, slot: Slot) -> Worth {
+        (self.held(slot), self.record(slot).last_use).into()
+    }
+
+    /// The longest match among `slots`; the first of equals.
+    fn longest_match(&self, wanted: &[Token], namespace: u64, slots: impl Iterator<Item = Slot>) -> Option<Match> {
+        let mut best = None;
+        let mut len = 0;
+        for slot in slots {
+            let record = self.record(slot);
+            // One comparison rules out most: a longer match must agree behind the best so far.
+            let longer = record.held.get(len).is_some_and(|token| wanted.get(len) == Some(token));
+            if longer && record.namespace == namespace {
+                let common = common_prefix(&record.held, wanted);
+                if super::cache::position(common) > len {
+                    len = super::cache::position(common);
+                    best = Some(Match { slot, len: common });
+                }
+            }
+        }
+        best
+    }
+}
+
+/// How much a cached content is worth, in order: nothing, less than is worth keeping, then the more recently used the more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    Empty,
+    Scrap,
+    Used(u64),
+}
+
+impl From<(u32, u64)> for Worth {
+    fn from((held, last_use): (u32, u64)) -> Self {
+        match held {
+            0 => Self::Empty,
+            1..MIN_KEEP => Self::Scrap,
+            MIN_KEEP.. => Self::Used(last_use),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Builds a step: decode rows first, then prompt rows of running sequences, then admissions.
+//!
+//! Owns the policy of who gets the rows and the cells of a step. Does not decide where a sequence goes (`place`) or how
+//! many prompt rows a step bears (`budget`).
+
+use super::Scheduler;
+use super::cache::position;
+use super::place::MIN_COPY;
+use super::sequence::{Hold, Phase, Sequence, common_prefix, count};
+use crate::engine::runner::{Row, Step};
+use crate::protocol::SequenceId;
+
+/// A sequence waits for the computing of shared prefixes this often at most; then it computes for itself.
+const MAX_HOLDS: u32 = 8;
+
+impl Scheduler {
+    /// What to compute next; `None` if nothing waits or runs.
+    ///
+    /// The step is then in flight: `complete` or `fail` comes before the next call.
+    ///
+    /// 1. Room is made for a row of each decoding sequence: cached slots are evicted, then the latest admission is put back.
+    /// 2. If a step failed, its sequences run alone, one after the other.
+    /// 3. One row for every sequence that has a single token left to compute.
+    /// 4. Prompt chunks of the other running sequences under the budget, oldest first.
+    /// 5. Admissions from the queue while rows, slots and cells allow, each with its first chunk.
+    pub fn next_step(&mut self) -> Option<Step> {
+        if self.sequences.is_empty() {
+            return None;
+        }
+        let mut rows = Vec::new();
+        // (1)
+        self.make_room_for_running();
+        if let Some(suspect) = self.suspects.front() {
+            // (2)
+            self.plan_rows(suspect.id, self.limits.max_rows, &mut rows);
+        } else {
+            // (3)
+            let (decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.left(**id) == 1);
+            for id in &decoding {
+                self.plan_rows(*id, 1, &mut rows);
+            }
+            let mut budget = self.budget.prompt_rows(count(decoding.len()));
+            // (4)
+            for id in prefilling {
+                budget -= self.plan_rows(id, budget, &mut rows);
+            }
+            // (5)
+            self.admit(budget, &mut rows);
+        }
+        self.prefill_in_flight = count(rows.iter().filter(|row| row.pos < self.sequences[&row.seq].prompt_len).count());
+        Some(Step { kv: self.cache.take_ops(), rows })
+    }
+
+    /// A lone sequence always has room: `submit` refuses what the whole KV could not hold.
+    fn make_room_for_running(&mut self) {
+        loop {
+            let decoding = self.running.iter().filter(|id| self.left(**id) == 1).count();
+            let needed = count(decoding.max(1));
+            if self.running.len() <= 1 || self.cache.make_room(needed, &[]) {
+                return;
+            }
+            self.preempt_latest();
+        }
+    }
+
+    /// Adds the next rows of a running sequence, `most` at most, and returns how many.
+    fn plan_rows(&mut self, id: SequenceId, most: u32, rows: &mut Vec<Row>) -> u32 {
+        let sequence = &self.sequences[&id];
+        let Some(slot) = sequence.slot() else { return 0 };
+        let (held, len) = (self.cache.held(slot), sequence.len());
+        let mut planned = most.min(len - held);
+        if planned > self.cache.free_cells() {
+            planned = planned.min(self.cache.reclaimable_cells());
+            self.cache.make_room(planned, &[]);
+        }
+        self.cache.promise(planned);
+        rows.extend((held..held + planned).map(|pos| Row {
+            seq: id,
+            slot,
+            pos,
+            token: sequence.tokens[position(pos)],
+            sample: pos + 1 == len,
+        }));
+        planned
+    }
+
+    /// Admits in order of the queue. One that is held back is passed; one that lacks cells is not, so that it gets them in time.
+    fn admit(&mut self, mut budget: u32, rows: &mut Vec<Row>) {
+        if self.admission_pause > 0 && !self.running.is_empty() {
+            return;
+        }
+        let mut committed: u64 = self.running.iter().map(|id| self.sequences[id].cells_wanted()).sum();
+        let mut next = 0;
+        while budget > 0 && self.running.len() < position(self.limits.slots) {
+            let Some(id) = self.waiting.get(next).copied() else { return };
+            committed += self.sequences[&id].cells_wanted();
+            if committed > u64::from(self.limits.kv_cells) {
+                return;
+            }
+            if self.hold_back(id) {
+                committed -= self.sequences[&id].cells_wanted();
+                next += 1;
+                continue;
+            }
+            if !self.start(id) {
+                return;
+            }
+            self.waiting.remove(next);
+            budget -= self.plan_rows(id, budget, rows);
+        }
+    }
+
+    /// Moves a sequence from the queue (the caller takes it out) to a slot. False if none is free.
+    fn start(&mut self, id: SequenceId) -> bool {
+        let Some(sequence) = self.sequences.get_mut(&id) else { return false };
+        let Some(slot) = self.cache.place(id, sequence.reusable(), sequence.namespace) else { return false };
+        sequence.phase = Phase::Running { slot };
+        self.running.push(id);
+        if !sequence.started {
+            sequence.started = true;
+            let cached = self.cache.held(slot);
+            self.started.push((id, cached));
+            self.counts.prefix_queries += u64::from(sequence.len());
+            self.counts.prefix_hits += u64::from(cached);
+        }
+        true
+    }
+
+    /// Whether a waiting sequence had better let a running one finish the prefix that both share.
+    ///
+    /// Cheap while nothing changed. It ends when the prefix is computed or the leader is no longer running, and
+    /// cannot recur more than `MAX_HOLDS` times.
+    fn hold_back(&mut self, id: SequenceId) -> bool {
+        let sequence = &self.sequences[&id];
+        let Phase::Waiting { hold } = sequence.phase else { return false };
+        if hold.is_some_and(|hold| self.is_computing(&hold)) {
+            return true;
+        }
+        let hold = if sequence.holds < MAX_HOLDS { self.find_leader(sequence) } else { None };
+        if let Some(sequence) = self.sequences.get_mut(&id) {
+            sequence.phase = Phase::Waiting { hold };
+            sequence.holds += u32::from(hold.is_some());
+        }
+        hold.is_some()
+    }
+
+    fn is_computing(&self, hold: &Hold) -> bool {
+        let slot = self.sequences.get(&hold.leader).and_then(Sequence::slot);
+        slot.is_some_and(|slot| self.cache.held(slot) < hold.common)
+    }
+
+    /// The running sequence that will hold the longest prefix of `sequence`, if that beats what is held now by enough.
+    fn find_leader(&self, sequence: &Sequence) -> Option<Hold> {
+        if !self.cache.can_truncate {
+            return None;
+        }
+        let reusable = sequence.reusable();
+        let enough = self.cache.longest_held(reusable, sequence.namespace) + MIN_COPY;
+        let last = position(enough - 1);
+        let token = reusable.get(last)?;
+        let shares_enough = |other: &Sequence| {
+            // The one comparison rules out most.
+            other.namespace == sequence.namespace && other.tokens.get(last) == Some(token)
+        };
+        self.running
+            .iter()
+            .map(|leader| (*leader, &self.sequences[leader]))
+            .filter(|(_, other)| shares_enough(other))
+            .map(|(leader, other)| Hold { leader, common: common_prefix(&other.tokens, reusable) })
+            .filter(|hold| hold.common >= enough)
+            .max_by_key(|hold| hold.common)
+    }
+}

@@ -1,0 +1,93 @@
+//! One sequence's timeline: its tokens and where it stands.
+//!
+//! Two phases only. How far it is computed is what its slot holds (`cache`), so the two cannot disagree; prefill and
+//! decode differ only in how many tokens are left to compute.
+
+use crate::engine::runner::Slot;
+use crate::protocol::{SequenceId, Token};
+
+/// Where a sequence stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// In the queue. With a hold it lets others pass.
+    Waiting { hold: Option<Hold> },
+    /// In a slot, part of every step that has room for it.
+    Running { slot: Slot },
+}
+
+/// Waiting for another sequence to compute a prefix that both share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hold {
+    /// Who computes it.
+    pub(super) leader: SequenceId,
+    /// Its length, tokens.
+    pub(super) common: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    /// Prompt and what was sampled since. Never empty.
+    pub(super) tokens: Vec<Token>,
+    /// Prefix-cache isolation.
+    pub(super) namespace: u64,
+    /// Where it stands.
+    pub(super) phase: Phase,
+    /// Rows below this position are prompt rows: the tokens it had when it was last queued.
+    pub(super) prompt_len: u32,
+    /// Whether `take_started` has told of it.
+    pub(super) started: bool,
+    /// How often it was held back so far.
+    pub(super) holds: u32,
+    max_len: u32,
+}
+
+impl Sequence {
+    pub(super) fn new(tokens: Vec<Token>, max_len: u32, namespace: u64) -> Self {
+        let prompt_len = count(tokens.len());
+        Self { tokens, namespace, phase: Phase::Waiting { hold: None }, prompt_len, started: false, holds: 0, max_len }
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        count(self.tokens.len())
+    }
+
+    pub(super) fn slot(&self) -> Option<Slot> {
+        match self.phase {
+            Phase::Running { slot } => Some(slot),
+            Phase::Waiting { .. } => None,
+        }
+    }
+
+    /// The tokens that a cache may supply: the last one must be computed, for its logits.
+    pub(super) fn reusable(&self) -> &[Token] {
+        &self.tokens[..self.tokens.len() - 1]
+    }
+
+    /// KV cells it needs to compute every token it has and one more.
+    pub(super) fn cells_wanted(&self) -> u64 {
+        u64::from(self.max_len.min(self.len() + 1))
+    }
+
+    /// Appends a sampled token, to be computed next.
+    pub(super) fn push(&mut self, token: Token) {
+        debug_assert!(self.len() + 1 < self.max_len, "the caller finishes a sequence at max_len");
+        self.tokens.push(token);
+    }
+
+    /// Back to the queue, everything to be computed again.
+    pub(super) fn put_back(&mut self) {
+        self.phase = Phase::Waiting { hold: None };
+        self.prompt_len = self.len();
+    }
+}
+
+/// Lengths here are bounded by `Limits`, whose fields are `u32`, or by the gateway's queue.
+pub(super) fn count(len: usize) -> u32 {
+    u32::try_from(len).expect("every length in the scheduler is bounded by a u32 limit")
+}
+
+/// Tokens that both begin with.
+pub(super) fn common_prefix(a: &[Token], b: &[Token]) -> u32 {
+    count(a.iter().zip(b).take_while(|(a, b)| a == b).count())
+}

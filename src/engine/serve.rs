@@ -1,0 +1,236 @@
+//! An engine on a connection: the inbox thread, the tokenizer threads, the engine thread and the outbox thread.
+//!
+//! Ends when the gateway hangs up. Used by the engine process with llama.cpp, and by tests with a fake model.
+
+use crate::engine::{
+    runner::{ModelRunner, Tokenizer},
+    worker::{Command, Progress, Worker},
+};
+use crate::protocol::{
+    CallId, EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, TextError, ToEngine, Token, read_frame,
+    write_frame,
+};
+use std::{
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+/// Frames that may wait for the socket. The engine thread waits when it is full: the gateway has stopped reading.
+const OUTBOX_FRAMES: usize = 1024;
+/// Commands and text calls that may wait. The gateway's admission bound keeps both far below.
+const INBOX_MESSAGES: usize = 4096;
+/// llama.cpp's pre-tokenizers recurse per character (hazards 2.3); untouched pages of a stack cost nothing.
+const TOKENIZER_STACK_BYTES: usize = 256 << 20;
+/// Tokenizing must not wait behind one long text.
+const TOKENIZER_THREADS: usize = 2;
+
+/// An opened model, lent to the engine thread.
+pub struct Opened<'a> {
+    /// Executes steps.
+    pub runner: &'a mut dyn ModelRunner,
+    /// The vocabulary.
+    pub tokenizer: Arc<dyn Tokenizer>,
+    /// What the gateway is told.
+    pub info: ModelInfo,
+}
+
+/// Opens a model on the engine thread and lends it to `body`. A runner borrows its model, so it cannot be returned.
+pub trait Host: Send + 'static {
+    /// Loads as `options` say, reports the share done (0–1) to `progress`, and calls `body` once.
+    ///
+    /// # Errors
+    /// If the model cannot be opened; `body` was not called then.
+    fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError>;
+}
+
+/// How an engine's work ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The model could not be opened; the gateway was told.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The connection broke or carried something else than this protocol.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The first message was not a `Load` of this version.
+    #[error("the first message was not a load of protocol version {PROTOCOL_VERSION}")]
+    Handshake,
+    /// The engine thread panicked; the reason is on stderr.
+    #[error("the engine thread panicked")]
+    Panicked,
+}
+
+/// A text call on its way to a tokenizer thread.
+enum TextCall {
+    Encode { call: CallId, text: String, add_special: bool },
+    Decode { call: CallId, tokens: Vec<Token> },
+}
+
+/// Serves one gateway on `stream` until it hangs up.
+///
+/// # Errors
+/// See [`ServeError`]; a gateway that hangs up is no error.
+pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> {
+    let ToEngine::Load { version: PROTOCOL_VERSION, options } = read_frame(&mut stream)? else { return Err(ServeError::Handshake) };
+    let (outbox, frames) = sync_channel(OUTBOX_FRAMES);
+    let (commands, command_inbox) = sync_channel(INBOX_MESSAGES);
+    let (texts, text_inbox) = sync_channel(INBOX_MESSAGES);
+    let progress = Arc::new(Progress::default());
+    let writer = stream.try_clone().map_err(FrameError::from)?;
+    let hang_up = HangUp(stream.try_clone().map_err(FrameError::from)?);
+
+    let outbox_thread = spawn("outbox", 0, move || write_frames(writer, &frames))?;
+    let engine =
+        EngineThread { options, outbox: outbox.clone(), commands: command_inbox, progress: Arc::clone(&progress), _hang_up: hang_up };
+    let engine_thread = spawn("engine", 0, move || engine.run(host, text_inbox))?;
+    let inbox = Inbox { commands, texts, outbox, progress }.read(&mut stream);
+    let ended = engine_thread.join().map_err(|_| ServeError::Panicked)?;
+    // The outbox ends when its last sender is gone; a panic there means that the socket is gone, which `inbox` says too.
+    let _ = outbox_thread.join();
+    ended?;
+    inbox
+}
+
+/// Unblocks the inbox when dropped, however the engine thread ends: a panic included.
+struct HangUp(UnixStream);
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        // An error means that it is closed already.
+        let _ = self.0.shutdown(Shutdown::Read);
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    stack: usize,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, FrameError> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    let builder = if stack > 0 { builder.stack_size(stack) } else { builder };
+    Ok(builder.spawn(body)?)
+}
+
+/// What the engine thread owns.
+struct EngineThread {
+    options: EngineOptions,
+    outbox: SyncSender<FromEngine>,
+    commands: Receiver<Command>,
+    progress: Arc<Progress>,
+    _hang_up: HangUp,
+}
+
+impl EngineThread {
+    /// Opens the model, starts the tokenizers, works.
+    fn run(self, host: impl Host, texts: Receiver<TextCall>) -> Result<(), ServeError> {
+        let mut texts = Some(texts);
+        let mut spawned = Ok(());
+        // Here and below: a send fails only if the gateway is gone, which the worker finds out at once.
+        let loading = self.outbox.clone();
+        let on_progress = Box::new(move |share| drop(loading.send(FromEngine::LoadProgress(share))));
+        let opened = host.open(&self.options, on_progress, &mut |opened: Opened<'_>| {
+            if let Some(texts) = texts.take() {
+                spawned = spawn_tokenizers(texts, &opened.tokenizer, &self.outbox);
+            }
+            if spawned.is_err() {
+                return;
+            }
+            drop(self.outbox.send(FromEngine::Ready(Box::new(opened.info))));
+            let (outbox, progress) = (self.outbox.clone(), Arc::clone(&self.progress));
+            Worker::new(opened.runner, opened.tokenizer, self.options.prefill_step_ratio, outbox, progress).run(&self.commands);
+        });
+        if let Err(error) = opened {
+            drop(self.outbox.send(FromEngine::LoadFailed(error.clone())));
+            return Err(error.into());
+        }
+        Ok(spawned?)
+    }
+}
+
+fn spawn_tokenizers(texts: Receiver<TextCall>, tokenizer: &Arc<dyn Tokenizer>, outbox: &SyncSender<FromEngine>) -> Result<(), FrameError> {
+    let texts = Arc::new(std::sync::Mutex::new(texts));
+    for _ in 0..TOKENIZER_THREADS {
+        let (texts, tokenizer, outbox) = (Arc::clone(&texts), Arc::clone(tokenizer), outbox.clone());
+        // Detached: they end when the inbox drops its sender.
+        spawn("tokenizer", TOKENIZER_STACK_BYTES, move || {
+            loop {
+                // The lock is held while waiting for a call and not while working on it.
+                let Some(call) = texts.lock().ok().and_then(|texts| texts.recv().ok()) else { return };
+                if outbox.send(answer(tokenizer.as_ref(), call)).is_err() {
+                    return;
+                }
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn answer(tokenizer: &dyn Tokenizer, call: TextCall) -> FromEngine {
+    match call {
+        TextCall::Encode { call, text, add_special } => FromEngine::Tokenized { call, result: tokenizer.encode(&text, add_special) },
+        TextCall::Decode { call, tokens } => FromEngine::Detokenized { call, result: detokenize(tokenizer, &tokens) },
+    }
+}
+
+fn detokenize(tokenizer: &dyn Tokenizer, tokens: &[Token]) -> Result<String, TextError> {
+    let vocabulary_size = tokenizer.vocabulary_size();
+    let mut bytes = Vec::new();
+    for &token in tokens {
+        if token.0 >= vocabulary_size {
+            return Err(TextError::BadToken { id: token.0, vocabulary_size });
+        }
+        bytes.extend_from_slice(tokenizer.piece(token, true));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The outbox thread: one frame per message, until all senders are gone or the socket breaks.
+fn write_frames(mut socket: UnixStream, frames: &Receiver<FromEngine>) {
+    while let Ok(message) = frames.recv() {
+        if let Err(error) = write_frame(&mut socket, &message) {
+            tracing::warn!(%error, "the gateway cannot be written to");
+            return;
+        }
+    }
+}
+
+/// Sorts messages to those who work on them.
+struct Inbox {
+    commands: SyncSender<Command>,
+    texts: SyncSender<TextCall>,
+    outbox: SyncSender<FromEngine>,
+    progress: Arc<Progress>,
+}
+
+impl Inbox {
+    /// Reads until the gateway hangs up. Answers pings itself, whatever the engine thread does.
+    fn read(self, stream: &mut UnixStream) -> Result<(), ServeError> {
+        loop {
+            let message = match read_frame(stream) {
+                Ok(message) => message,
+                Err(FrameError::Closed) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            let alive = match message {
+                ToEngine::Load { .. } => return Err(ServeError::Handshake),
+                ToEngine::Submit(request) => self.commands.send(Command::Submit(request)).is_ok(),
+                ToEngine::Cancel(id) => self.commands.send(Command::Cancel(id)).is_ok(),
+                ToEngine::Tokenize { call, text, add_special } => self.texts.send(TextCall::Encode { call, text, add_special }).is_ok(),
+                ToEngine::Detokenize { call, tokens } => self.texts.send(TextCall::Decode { call, tokens }).is_ok(),
+                ToEngine::Ping { nonce } => {
+                    let (steps, busy) = (self.progress.steps.load(Ordering::Relaxed), self.progress.busy.load(Ordering::Relaxed));
+                    self.outbox.send(FromEngine::Pong { nonce, steps, busy }).is_ok()
+                }
+            };
+            if !alive {
+                return Ok(()); // The engine thread has ended; joining it says why.
+            }
+        }
+    }
+}

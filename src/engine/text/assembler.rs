@@ -1,0 +1,122 @@
+//! The text of one sequence: decides after each token what may be shown, and which log-probabilities belong to it.
+
+use super::Released;
+use super::stop::{Match, StopFinder};
+use super::utf8::{Begun, Utf8Decoder};
+use crate::protocol::TokenLogprob;
+use std::collections::VecDeque;
+
+/// Assembles the text of one sequence. See the module.
+#[derive(Debug)]
+pub struct TextAssembler {
+    decoder: Utf8Decoder,
+    finder: StopFinder,
+    /// Decoded but not released.
+    held: String,
+    /// Bytes of text released.
+    released: usize,
+    /// Tokens whose log-probabilities are not released, in order. No more than `max_tokens` of the request.
+    waiting: VecDeque<Waiting>,
+    stopped: bool,
+}
+
+/// A token and where in the text its bytes are.
+#[derive(Debug)]
+struct Waiting {
+    logprob: TokenLogprob,
+    /// An offset in the character that its first byte is part of; without bytes, in the character before it.
+    start: usize,
+    /// Offset of the end of the character that its last byte is part of; `None` while that is unfinished.
+    end: Option<usize>,
+}
+
+impl TextAssembler {
+    /// For a sequence with these stop strings, none of them empty.
+    #[must_use]
+    pub fn new(stop: &[String]) -> Self {
+        Self {
+            decoder: Utf8Decoder::default(),
+            finder: StopFinder::new(stop),
+            held: String::new(),
+            released: 0,
+            waiting: VecDeque::new(),
+            stopped: false,
+        }
+    }
+
+    /// Adds a token's bytes (possibly none) and what is known about its probability.
+    pub fn push(&mut self, piece: &[u8], logprob: Option<TokenLogprob>) -> Released {
+        if self.stopped {
+            return Released::default();
+        }
+        let before = self.text_len();
+        let decoded = self.held.len();
+        let begun = self.decoder.push(piece, &mut self.held);
+        self.settle(begun, before);
+        if let Some(logprob) = logprob {
+            let start = match begun {
+                // The bytes of a broken character are those of earlier tokens: this one begins behind it.
+                Begun::Broken => before + char::REPLACEMENT_CHARACTER.len_utf8(),
+                // At the very beginning there is no character before it, and nothing is held back either.
+                Begun::Nothing if piece.is_empty() => before.saturating_sub(1),
+                Begun::Nothing | Begun::Waiting | Begun::Finished(_) => before,
+            };
+            let end = (!self.decoder.is_waiting()).then(|| self.text_len());
+            self.waiting.push_back(Waiting { logprob, start, end });
+        }
+        match self.finder.read(&self.held[decoded..]) {
+            Some(found) => self.stop_at(found),
+            None => self.release_up_to(self.finder.safe()),
+        }
+    }
+
+    /// Releases what is held back, because generation ended for another reason than a stop string.
+    ///
+    /// `stopped` may still be set: a complete stop string was held back because one that starts before it was
+    /// possible. Then that is why the text ends.
+    pub fn flush(&mut self) -> Released {
+        if self.stopped {
+            return Released::default();
+        }
+        let before = self.text_len();
+        let decoded = self.held.len();
+        let begun = self.decoder.finish(&mut self.held);
+        self.settle(begun, before);
+        match self.finder.read(&self.held[decoded..]).or(self.finder.finish()) {
+            Some(found) => self.stop_at(found),
+            None => self.release_up_to(self.text_len()),
+        }
+    }
+
+    /// Length of the decoded text, bytes.
+    fn text_len(&self) -> usize {
+        self.released + self.held.len()
+    }
+
+    /// Says to the tokens of an unfinished character, which began at `start`, where it ends.
+    fn settle(&mut self, begun: Begun, start: usize) {
+        let Some(len) = begun.text_len() else { return };
+        for token in self.waiting.iter_mut().rev().take_while(|token| token.end.is_none()) {
+            token.end = Some(start + len);
+        }
+    }
+
+    /// Releases the text before this offset, a character boundary, and the tokens that end there.
+    fn release_up_to(&mut self, offset: usize) -> Released {
+        let rest = self.held.split_off(offset - self.released);
+        let text = std::mem::replace(&mut self.held, rest);
+        self.released = offset;
+        let ready = self.waiting.iter().take_while(|token| token.end.is_some_and(|end| end <= offset)).count();
+        Released { text, logprobs: self.waiting.drain(..ready).map(|token| token.logprob).collect(), stopped: None }
+    }
+
+    /// Releases the text before a stop string and the tokens that are part of it; forgets everything else.
+    fn stop_at(&mut self, found: Match) -> Released {
+        self.stopped = true;
+        self.held.truncate(found.start - self.released);
+        self.released = found.start;
+        let tokens = std::mem::take(&mut self.waiting).into_iter();
+        let logprobs = tokens.take_while(|token| token.start < found.start).map(|token| token.logprob).collect();
+        Released { text: std::mem::take(&mut self.held), logprobs, stopped: Some(found.stop) }
+    }
+}

@@ -1,0 +1,102 @@
+//! Bytes → text as they arrive, with the result of `String::from_utf8_lossy` on the whole.
+//!
+//! Owns the bytes of a character that is not finished yet, at most three.
+
+use std::str::from_utf8;
+
+/// What U+FFFD takes in UTF-8, bytes.
+const REPLACEMENT_LEN: usize = char::REPLACEMENT_CHARACTER.len_utf8();
+
+/// Decodes one stream of bytes.
+#[derive(Debug, Default)]
+pub(super) struct Utf8Decoder {
+    unfinished: Vec<u8>,
+}
+
+/// What became of the character that earlier bytes had begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// There was none.
+    Nothing,
+    /// It still waits for bytes.
+    Waiting,
+    /// The new bytes finished it; it takes so many bytes of text.
+    Finished(usize),
+    /// The new bytes do not belong to it: U+FFFD took its place.
+    Broken,
+}
+
+impl Begun {
+    /// Bytes of text that it takes, if it is decided.
+    pub(super) fn text_len(self) -> Option<usize> {
+        match self {
+            Self::Nothing | Self::Waiting => None,
+            Self::Finished(len) => Some(len),
+            Self::Broken => Some(REPLACEMENT_LEN),
+        }
+    }
+}
+
+impl Utf8Decoder {
+    /// Whether a character has begun but not ended.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
+    /// Appends to `text` the characters that `bytes` complete.
+    pub(super) fn push(&mut self, bytes: &[u8], text: &mut String) -> Begun {
+        if self.unfinished.is_empty() {
+            self.append(bytes, text);
+            return Begun::Nothing;
+        }
+        let begun = self.unfinished.len();
+        let mut rest = bytes;
+        while let Some((&byte, after)) = rest.split_first() {
+            self.unfinished.push(byte);
+            match from_utf8(&self.unfinished) {
+                Ok(character) => {
+                    text.push_str(character);
+                    let len = self.unfinished.len();
+                    self.unfinished.clear();
+                    self.append(after, text);
+                    return Begun::Finished(len);
+                }
+                Err(error) if error.error_len().is_none() => rest = after,
+                Err(_) => {
+                    // The byte begins something else, and so do those after it.
+                    text.push(char::REPLACEMENT_CHARACTER);
+                    let joined = self.unfinished.len() - 1 - begun;
+                    self.unfinished.clear();
+                    self.append(&bytes[joined..], text);
+                    return if joined == 0 { Begun::Broken } else { Begun::Finished(REPLACEMENT_LEN) };
+                }
+            }
+        }
+        Begun::Waiting
+    }
+
+    /// Ends the stream: an unfinished character becomes U+FFFD.
+    pub(super) fn finish(&mut self, text: &mut String) -> Begun {
+        if self.unfinished.is_empty() {
+            return Begun::Nothing;
+        }
+        self.unfinished.clear();
+        text.push(char::REPLACEMENT_CHARACTER);
+        Begun::Broken
+    }
+
+    /// Appends what `bytes` complete, from the beginning of a character on.
+    fn append(&mut self, mut bytes: &[u8], text: &mut String) {
+        while let Err(error) = from_utf8(bytes) {
+            let (valid, rest) = bytes.split_at(error.valid_up_to());
+            text.push_str(from_utf8(valid).expect("valid up to here"));
+            let Some(invalid) = error.error_len() else {
+                self.unfinished.extend_from_slice(rest);
+                return;
+            };
+            text.push(char::REPLACEMENT_CHARACTER);
+            bytes = &rest[invalid..];
+        }
+        text.push_str(from_utf8(bytes).expect("the loop ends with valid bytes"));
+    }
+}

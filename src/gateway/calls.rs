@@ -1,0 +1,256 @@
+//! Open tokenize and detokenize calls: matched to their answers, repeated once when an engine dies.
+//!
+//! A plain table without a clock and without I/O; owned by the run loop. Each call holds one of [`MAX_CALLS`] permits.
+
+use super::handle::{SubmitError, TokenizeError};
+use crate::protocol::{CallId, TextError, ToEngine, Token};
+use std::collections::BTreeMap;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// Calls open at once; more wait for a permit. A text is at most [`MAX_TEXT_BYTES`], so this bounds their memory.
+pub(super) const MAX_CALLS: usize = 64;
+
+/// Longest text or list of tokens (4 bytes each) in a call: its answer, at up to 5 bytes on the wire for each byte of
+/// text, must fit into a frame.
+pub(super) const MAX_TEXT_BYTES: usize = crate::protocol::MAX_FRAME_BYTES / 5 - 1024;
+
+/// Engines that may die with one call in them before it is given up: it is repeated once.
+const MAX_ATTEMPTS: u32 = 2;
+
+type Reply<T> = oneshot::Sender<Result<T, TokenizeError>>;
+
+/// What is asked, and who wants to know.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// Text to tokens.
+    Tokenize {
+        /// The text.
+        text: String,
+        /// Put BOS in front.
+        add_special: bool,
+        /// Gets the tokens.
+        reply: Reply<Vec<Token>>,
+    },
+    /// Tokens to text.
+    Detokenize {
+        /// The tokens.
+        tokens: Vec<Token>,
+        /// Gets the text.
+        reply: Reply<String>,
+    },
+}
+
+impl Question {
+    fn message(&self, call: CallId) -> ToEngine {
+        match self {
+            Self::Tokenize { text, add_special, .. } => ToEngine::Tokenize { call, text: text.clone(), add_special: *add_special },
+            Self::Detokenize { tokens, .. } => ToEngine::Detokenize { call, tokens: tokens.clone() },
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Tokenize { reply, .. } => reply.is_closed(),
+            Self::Detokenize { reply, .. } => reply.is_closed(),
+        }
+    }
+
+    fn fail(self, error: TokenizeError) {
+        match self {
+            Self::Tokenize { reply, .. } => answer(reply, Err(error)),
+            Self::Detokenize { reply, .. } => answer(reply, Err(error)),
+        }
+    }
+}
+
+/// Answers a caller, who may have gone away meanwhile: then nobody wants to know.
+fn answer<T>(reply: Reply<T>, result: Result<T, TokenizeError>) {
+    let _ = reply.send(result);
+}
+
+/// One open call.
+#[derive(Debug)]
+pub(super) struct TextCall {
+    question: Question,
+    attempts: u32,
+    sent: bool,
+    /// Ticks since it was sent to the present engine.
+    waited: u32,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl TextCall {
+    /// A call that no engine has seen.
+    pub(super) fn new(question: Question, permit: OwnedSemaphorePermit) -> Self {
+        Self { question, attempts: 0, sent: false, waited: 0, _permit: permit }
+    }
+}
+
+/// All open calls, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    open: BTreeMap<u64, TextCall>,
+    next: u64,
+}
+
+impl Calls {
+    /// Whether none is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Takes in a call. It waits until [`Self::unsent`] hands it out.
+    pub(super) fn insert(&mut self, call: TextCall) {
+        self.open.insert(self.next, call);
+        self.next += 1;
+    }
+
+    /// What the present engine has not been asked, oldest first; callers that went away are forgotten.
+    pub(super) fn unsent(&mut self) -> Vec<ToEngine> {
+        self.open.retain(|_, call| call.sent || !call.question.is_abandoned());
+        let held = self.open.iter_mut().filter(|(_, call)| !call.sent);
+        held.map(|(id, call)| {
+            call.sent = true;
+            call.waited = 0;
+            call.attempts += 1;
+            call.question.message(CallId(*id))
+        })
+        .collect()
+    }
+
+    /// Passes an answer on. An unknown call is no error: it may be an abandoned one.
+    pub(super) fn on_tokenized(&mut self, call: CallId, result: Result<Vec<Token>, TextError>) {
+        match self.open.remove(&call.0).map(|call| call.question) {
+            Some(Question::Tokenize { reply, .. }) => answer(reply, result.map_err(TokenizeError::Text)),
+            Some(question @ Question::Detokenize { .. }) => question.fail(mismatch()),
+            None => {}
+        }
+    }
+
+    /// Passes an answer on, as [`Self::on_tokenized`].
+    pub(super) fn on_detokenized(&mut self, call: CallId, result: Result<String, TextError>) {
+        match self.open.remove(&call.0).map(|call| call.question) {
+            Some(Question::Detokenize { reply, .. }) => answer(reply, result.map_err(TokenizeError::Text)),
+            Some(question @ Question::Tokenize { .. }) => question.fail(mismatch()),
+            None => {}
+        }
+    }
+
+    /// A tick has passed. The longest that the present engine has owed an answer, in ticks.
+    pub(super) fn on_tick(&mut self) -> u32 {
+        let sent = self.open.values_mut().filter(|call| call.sent);
+        sent.map(|call| {
+            call.waited += 1;
+            call.waited
+        })
+        .max()
+        .unwrap_or(0)
+    }
+
+    /// The engine died of `reason`: what it was asked is handed out again by [`Self::unsent`], or fails.
+    pub(super) fn on_death(&mut self, reason: &str) {
+        let lost: Vec<u64> = self.open.iter().filter(|(_, call)| call.sent && call.attempts >= MAX_ATTEMPTS).map(|(id, _)| *id).collect();
+        for call in lost.iter().filter_map(|id| self.open.remove(id)) {
+            call.question.fail(TextError::EngineDied(reason.to_owned()).into());
+        }
+        for call in self.open.values_mut() {
+            call.sent = false;
+        }
+    }
+
+    /// Ends every call with `error`.
+    pub(super) fn fail_all(&mut self, error: &SubmitError) {
+        for call in std::mem::take(&mut self.open).into_values() {
+            call.question.fail(error.clone().into());
+        }
+    }
+}
+
+/// The engine answered another question than it was asked.
+fn mismatch() -> TokenizeError {
+    TextError::EngineDied("it mixed up its answers".to_owned()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tokio::sync::Semaphore;
+
+    fn tokenize(calls: &mut Calls, text: &str) -> oneshot::Receiver<Result<Vec<Token>, TokenizeError>> {
+        let (reply, answer) = oneshot::channel();
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        calls.insert(TextCall::new(Question::Tokenize { text: text.to_owned(), add_special: true, reply }, permit));
+        answer
+    }
+
+    fn asked(text: &str, call: u64) -> ToEngine {
+        ToEngine::Tokenize { call: CallId(call), text: text.to_owned(), add_special: true }
+    }
+
+    #[test]
+    fn answers_find_their_callers_in_any_order() {
+        let mut calls = Calls::default();
+        let mut first = tokenize(&mut calls, "a");
+        let mut second = tokenize(&mut calls, "b");
+        assert_eq!(calls.unsent(), [asked("a", 0), asked("b", 1)]);
+
+        calls.on_tokenized(CallId(1), Ok(vec![Token(2)]));
+        calls.on_tokenized(CallId(0), Ok(vec![Token(1)]));
+        calls.on_tokenized(CallId(7), Ok(vec![]));
+
+        assert_eq!(first.try_recv().unwrap(), Ok(vec![Token(1)]));
+        assert_eq!(second.try_recv().unwrap(), Ok(vec![Token(2)]));
+        assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn a_call_is_repeated_once_and_fails_with_the_second_death() {
+        let mut calls = Calls::default();
+        let mut answer = tokenize(&mut calls, "a");
+
+        assert_eq!(calls.unsent(), [asked("a", 0)]);
+        calls.on_death("first");
+        assert_eq!(calls.unsent(), [asked("a", 0)]);
+        assert!(answer.try_recv().is_err());
+        calls.on_death("second");
+
+        assert_eq!(answer.try_recv().unwrap(), Err(TextError::EngineDied("second".into()).into()));
+        assert_eq!(calls.unsent(), []);
+    }
+
+    #[test]
+    fn a_call_that_no_engine_had_survives_any_number_of_deaths() {
+        let mut calls = Calls::default();
+        let _answer = tokenize(&mut calls, "a");
+
+        for _ in 0..5 {
+            calls.on_death("while loading");
+        }
+
+        assert_eq!(calls.unsent(), [asked("a", 0)]);
+    }
+
+    #[test]
+    fn a_caller_that_went_away_is_not_asked_for_again() {
+        let mut calls = Calls::default();
+        drop(tokenize(&mut calls, "a"));
+
+        assert_eq!(calls.unsent(), []);
+        assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn ticks_count_only_while_an_engine_owes_the_answer() {
+        let mut calls = Calls::default();
+        let _answer = tokenize(&mut calls, "a");
+
+        assert_eq!(calls.on_tick(), 0);
+        calls.unsent();
+        assert_eq!((calls.on_tick(), calls.on_tick()), (1, 2));
+        calls.on_death("x");
+        calls.unsent();
+
+        assert_eq!(calls.on_tick(), 1);
+    }
+}

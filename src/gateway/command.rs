@@ -1,0 +1,32 @@
+//! What the handle asks of the run loop.
+//!
+//! The channel is unbounded in type and bounded in fact: see [`channel`].
+
+use super::{calls::TextCall, in_flight::Entry};
+use crate::protocol::SequenceId;
+use tokio::{sync::mpsc, time::Instant};
+
+/// One request to the run loop.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Generate; each entry holds its place.
+    Submit(Vec<Entry>),
+    /// Nobody listens to these any more.
+    Cancel(Vec<SequenceId>),
+    /// Tokenize or detokenize; holds its permit.
+    Text(TextCall),
+    /// Finish what is there by then, and stop.
+    Drain(Instant),
+}
+
+/// Sends commands without waiting, from `Drop` as well.
+pub(super) type CommandSender = mpsc::UnboundedSender<Command>;
+
+/// A channel of commands.
+///
+/// Its bound: a sequence holds a place from before its `Submit` until after its one `Cancel` was received, a text call
+/// one of a fixed number of permits, and there is one `Drain`. So at most 2 × places + text calls + 1 commands wait.
+#[expect(clippy::disallowed_methods, reason = "bounded by the places and permits that commands hold, see above")]
+pub(super) fn channel() -> (CommandSender, mpsc::UnboundedReceiver<Command>) {
+    mpsc::unbounded_channel()
+}

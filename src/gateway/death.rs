@@ -1,0 +1,142 @@
+//! How engines die, in words for clients, for operators and for metrics.
+
+use std::{fmt, process::ExitStatus};
+
+/// Why an engine is no more; also the label of the death counter, so from a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeathCause {
+    /// Killed by this signal, not by us.
+    Signal(i32),
+    /// Ended by itself with this code.
+    Exit(i32),
+    /// Alive but stuck: killed by the gateway.
+    Stalled,
+    /// Sent what is no message of the protocol, or closed the connection and lived on: killed by the gateway.
+    Protocol,
+    /// The model could not be loaded.
+    LoadFailed,
+    /// The process could not be started.
+    LaunchFailed,
+    /// It did not end even when killed (a hung device): a new one would not get its memory.
+    Unkillable,
+}
+
+impl DeathCause {
+    /// What an exit status says.
+    #[must_use]
+    pub fn of_exit(status: ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        status.signal().map_or_else(|| Self::Exit(status.code().unwrap_or(-1)), Self::Signal)
+    }
+
+    /// A metric label, such as `signal_9` or `stalled`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Signal(signal) => format!("signal_{signal}"),
+            Self::Exit(code) => format!("exit_{code}"),
+            Self::Stalled => "stalled".to_owned(),
+            Self::Protocol => "protocol".to_owned(),
+            Self::LoadFailed => "load_failed".to_owned(),
+            Self::LaunchFailed => "launch_failed".to_owned(),
+            Self::Unkillable => "unkillable".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for DeathCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "signal {signal}, {name}"),
+                None => write!(f, "signal {signal}"),
+            },
+            Self::Exit(code) => write!(f, "exit code {code}"),
+            Self::Stalled => f.write_str("stalled"),
+            Self::Protocol => f.write_str("broken connection"),
+            Self::LoadFailed => f.write_str("the model could not be loaded"),
+            Self::LaunchFailed => f.write_str("the process could not be started"),
+            Self::Unkillable => f.write_str("does not end when killed"),
+        }
+    }
+}
+
+/// The signals that engines die of, as an operator would look them up.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        4 => "SIGILL: an instruction that this processor lacks",
+        6 => "SIGABRT: an assertion or an exception",
+        7 => "SIGBUS: the model file was changed or truncated",
+        9 => "SIGKILL: out of memory, or killed by hand",
+        11 => "SIGSEGV: invalid memory access",
+        15 => "SIGTERM",
+        _ => return None,
+    })
+}
+
+/// One death, with what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    /// The cause.
+    pub cause: DeathCause,
+    /// What was seen, if more than the cause; may name files.
+    pub detail: Option<String>,
+    /// The engine's last lines on stderr, oldest first.
+    pub last_words: Vec<String>,
+}
+
+impl Death {
+    /// A death of which only the cause is known.
+    #[must_use]
+    pub fn new(cause: DeathCause) -> Self {
+        Self { cause, detail: None, last_words: Vec::new() }
+    }
+
+    /// Everything, over several lines, for operators.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = self.cause.to_string();
+        if let Some(detail) = &self.detail {
+            text.push_str(": ");
+            text.push_str(detail);
+        }
+        if !self.last_words.is_empty() {
+            text.push_str("\nits last lines were:");
+        }
+        for line in &self.last_words {
+            text.push_str("\n  ");
+            text.push_str(line);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_tells_the_cause_the_detail_and_the_last_lines() {
+        let death = Death {
+            cause: DeathCause::Signal(6),
+            detail: Some("while loading".to_owned()),
+            last_words: vec!["GGML_ASSERT(n > 0) failed".to_owned()],
+        };
+
+        let report = death.report();
+
+        assert_eq!(
+            report,
+            "signal 6, SIGABRT: an assertion or an exception: while loading\nits last lines were:\n  GGML_ASSERT(n > 0) failed"
+        );
+    }
+
+    #[test]
+    fn exit_statuses_become_signals_and_codes() {
+        use std::os::unix::process::ExitStatusExt;
+
+        assert_eq!(DeathCause::of_exit(ExitStatus::from_raw(9)), DeathCause::Signal(9));
+        assert_eq!(DeathCause::of_exit(ExitStatus::from_raw(3 << 8)), DeathCause::Exit(3));
+        assert_eq!(DeathCause::Signal(9).label(), "signal_9");
+    }
+}

@@ -1,0 +1,176 @@
+//! One engine as the run loop sees it: its connection, its pulse, its process.
+//!
+//! Owns all three, and ends the process when it is told to or dropped. Knows nothing of sequences.
+
+use super::{
+    death::{Death, DeathCause},
+    heartbeat::{Heartbeat, Stall, TICK},
+    launcher::EngineChild,
+    link::Link,
+};
+use crate::protocol::{EngineOptions, FrameError, FromEngine, LoadError, PROTOCOL_VERSION, ToEngine};
+use std::{io::ErrorKind, time::Duration};
+use tokio::{
+    net::UnixStream,
+    time::{Interval, MissedTickBehavior, interval, timeout},
+};
+
+/// Time for an engine to end by itself once the connection is closed.
+const GRACE: Duration = Duration::from_secs(2);
+/// Time for a killed process to be gone; longer means that the kernel cannot end it.
+const REAP: Duration = Duration::from_secs(5);
+
+/// How an engine stopped being of use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The connection closed or broke, or what came through it was no message.
+    #[error(transparent)]
+    Connection(#[from] FrameError),
+    /// It breached the protocol.
+    #[error("{0}")]
+    Breach(&'static str),
+    /// It is stuck.
+    #[error(transparent)]
+    Stalled(#[from] Stall),
+    /// It cannot serve this model.
+    #[error(transparent)]
+    LoadFailed(LoadError),
+}
+
+/// What an engine does.
+pub(super) enum Event {
+    /// It says something.
+    Message(FromEngine),
+    /// It has lived for another [`TICK`].
+    Tick,
+}
+
+/// A launched engine.
+pub(super) struct Engine<C> {
+    link: Link,
+    child: C,
+    heartbeat: Heartbeat,
+    ticks: Interval,
+    ready: bool,
+}
+
+impl<C: EngineChild> Engine<C> {
+    /// Takes over what was launched.
+    pub(super) fn new(stream: UnixStream, child: C, outbox_frames: usize, stall_timeout: Duration) -> Self {
+        let mut ticks = interval(TICK);
+        // A late tick must not be followed by a burst: the heartbeat counts them.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { link: Link::open(stream, outbox_frames), child, heartbeat: Heartbeat::new(stall_timeout), ticks, ready: false }
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.pid()
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    pub(super) fn is_stable(&self) -> bool {
+        self.heartbeat.is_stable()
+    }
+
+    /// Asks it to load the model.
+    pub(super) fn load(&mut self, options: EngineOptions) {
+        self.send(ToEngine::Load { version: PROTOCOL_VERSION, options });
+    }
+
+    /// Queues a message; see [`Self::check_outbox`].
+    pub(super) fn send(&mut self, message: ToEngine) {
+        self.link.send(message);
+    }
+
+    /// Whether everything that was sent is on its way.
+    pub(super) fn check_outbox(&self) -> Result<(), Stall> {
+        if self.link.is_overrun() { Err(Stall::Inbox) } else { Ok(()) }
+    }
+
+    /// What happens next. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Event, FrameError> {
+        tokio::select! {
+            message = self.link.receive() => message.map(Event::Message),
+            _ = self.ticks.tick() => Ok(Event::Tick),
+        }
+    }
+
+    // === Pulse ===
+
+    /// Checks the pulse and sends the next ping; a text call has waited `text_ticks`.
+    pub(super) fn on_tick(&mut self, text_ticks: u32) -> Result<(), Stall> {
+        if let Some(nonce) = self.heartbeat.on_tick(text_ticks)? {
+            self.send(ToEngine::Ping { nonce });
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_progress(&mut self) {
+        self.heartbeat.on_progress();
+    }
+
+    pub(super) fn on_ready(&mut self) -> Result<(), Fault> {
+        if self.ready {
+            return Err(Fault::Breach("it was ready twice"));
+        }
+        self.ready = true;
+        self.heartbeat.on_ready();
+        Ok(())
+    }
+
+    pub(super) fn on_pong(&mut self, nonce: u64, steps: u64, busy: bool) -> Result<(), Stall> {
+        self.heartbeat.on_pong(nonce, steps, busy)
+    }
+
+    pub(super) fn on_steps(&mut self, steps: u64) {
+        self.heartbeat.on_steps(steps);
+    }
+
+    // === End ===
+
+    /// Closes the connection, which asks the engine to end, and makes sure that it does.
+    pub(super) async fn stop(self) {
+        let Self { link, mut child, .. } = self;
+        drop(link);
+        if let Err(cause) = end(&mut child, GRACE).await {
+            tracing::warn!(%cause, pid = child.pid(), "the engine did not stop by itself");
+        }
+    }
+
+    /// Makes sure that a faulty engine has ended, and finds out how it did.
+    pub(super) async fn die(self, fault: Fault) -> Death {
+        let Self { link, mut child, .. } = self;
+        drop(link);
+        // (1) A cut connection is most often that of a dead process: its exit status tells more, and is about to come.
+        // (2) An engine that said why it cannot load ends by itself. (3) From all others nothing is to be awaited.
+        let (grace, known) = match &fault {
+            Fault::Connection(FrameError::Closed) => (GRACE, None),
+            Fault::Connection(FrameError::Io(error)) if error.kind() != ErrorKind::InvalidData => (GRACE, None),
+            Fault::LoadFailed(_) => (GRACE, Some(DeathCause::LoadFailed)),
+            Fault::Connection(_) | Fault::Breach(_) => (Duration::ZERO, Some(DeathCause::Protocol)),
+            Fault::Stalled(_) => (Duration::ZERO, Some(DeathCause::Stalled)),
+        };
+        let cause = match end(&mut child, grace).await {
+            Err(DeathCause::Unkillable) => DeathCause::Unkillable,
+            Ok(seen) => known.unwrap_or(seen),
+            Err(_) => known.unwrap_or(DeathCause::Protocol),
+        };
+        let exited = matches!(cause, DeathCause::Signal(_) | DeathCause::Exit(_));
+        Death { cause, detail: (!exited).then(|| fault.to_string()), last_words: child.last_words() }
+    }
+}
+
+/// Waits for `grace`, then kills. How it ended by itself, or `Err` if it had to be killed or could not even be.
+async fn end(child: &mut impl EngineChild, grace: Duration) -> Result<DeathCause, DeathCause> {
+    if let Ok(cause) = timeout(grace, child.wait()).await {
+        return Ok(cause);
+    }
+    child.kill();
+    match timeout(REAP, child.wait()).await {
+        Ok(cause) => Err(cause),
+        Err(_) => Err(DeathCause::Unkillable),
+    }
+}

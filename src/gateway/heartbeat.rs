@@ -1,0 +1,203 @@
+//! Decides from pings, pongs and step counts whether an engine is alive.
+//!
+//! Counts ticks of the run loop instead of reading a clock: a gateway that was itself suspended (a stopped process, a
+//! sleeping laptop) has missed ticks as well and does not blame the engine for them. Sends and kills nothing.
+
+use std::time::Duration;
+
+/// Time between two ticks, each of which sends a ping.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+
+/// Pings in a row without an answer after which the engine is dead. The inbox thread answers them, whatever a step does.
+const MAX_UNANSWERED: u64 = 10;
+
+/// Ticks without progress after which a load is stuck: 5 minutes, as in Ollama; a cold disk is slow.
+const MAX_LOAD_TICKS: u32 = 300;
+
+/// Ticks of service after which earlier deaths are forgiven even if nobody asked for anything.
+const STABLE_TICKS: u32 = 60;
+
+/// What is known of one engine's pulse.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    stall_ticks: u32,
+    ready: bool,
+    /// Ticks since the last sign of a load going on, or since it was ready.
+    age: u32,
+    /// Last ping sent.
+    pinged: u64,
+    /// Last ping answered.
+    answered: u64,
+    /// Steps finished as last heard.
+    steps: u64,
+    /// Pongs in a row that told of work and of no new step.
+    still: u32,
+}
+
+/// Why an engine is given up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Stall {
+    /// The load stands still.
+    #[error("the load made no progress for {0} s")]
+    Load(u32),
+    /// Its process does not run.
+    #[error("no answer to {0} pings")]
+    Pulse(u64),
+    /// Its engine thread is stuck in a step.
+    #[error("busy, and no step finished in {0} s")]
+    Step(u32),
+    /// Its tokenizers are stuck.
+    #[error("a text was not tokenized within {0} s")]
+    Text(u32),
+    /// Its inbox thread is stuck.
+    #[error("it does not read its messages")]
+    Inbox,
+}
+
+impl Heartbeat {
+    /// For an engine that is about to load. A busy one that finishes no step for `stall_timeout` is stuck.
+    pub(super) fn new(stall_timeout: Duration) -> Self {
+        let stall_ticks = u32::try_from(stall_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
+        Self { stall_ticks, ready: false, age: 0, pinged: 0, answered: 0, steps: 0, still: 0 }
+    }
+
+    /// A tick has passed; a text call has waited `text_ticks`. The nonce of the ping to send, if it is time for one.
+    pub(super) fn on_tick(&mut self, text_ticks: u32) -> Result<Option<u64>, Stall> {
+        self.age = self.age.saturating_add(1);
+        if !self.ready {
+            return if self.age >= MAX_LOAD_TICKS { Err(Stall::Load(self.age)) } else { Ok(None) };
+        }
+        let unanswered = self.pinged.saturating_sub(self.answered);
+        if unanswered >= MAX_UNANSWERED {
+            return Err(Stall::Pulse(unanswered));
+        }
+        if text_ticks >= self.stall_ticks {
+            return Err(Stall::Text(text_ticks));
+        }
+        self.pinged += 1;
+        Ok(Some(self.pinged))
+    }
+
+    /// The load goes on.
+    pub(super) fn on_progress(&mut self) {
+        self.age = 0;
+    }
+
+    /// The engine serves.
+    pub(super) fn on_ready(&mut self) {
+        self.ready = true;
+        self.age = 0;
+    }
+
+    /// The engine answered a ping.
+    pub(super) fn on_pong(&mut self, nonce: u64, steps: u64, busy: bool) -> Result<(), Stall> {
+        // A nonce that was never sent proves nothing.
+        if nonce <= self.pinged {
+            self.answered = self.answered.max(nonce);
+        }
+        self.still = if busy && steps <= self.steps { self.still + 1 } else { 0 };
+        self.steps = self.steps.max(steps);
+        if self.still >= self.stall_ticks { Err(Stall::Step(self.still)) } else { Ok(()) }
+    }
+
+    /// A step was reported.
+    pub(super) fn on_steps(&mut self, steps: u64) {
+        if steps > self.steps {
+            self.steps = steps;
+            self.still = 0;
+        }
+    }
+
+    /// Whether it has served so long that earlier deaths no longer count as in a row with it.
+    pub(super) fn is_stable(&self) -> bool {
+        self.ready && self.age >= STABLE_TICKS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(stall_seconds: u64) -> Heartbeat {
+        let mut heartbeat = Heartbeat::new(Duration::from_secs(stall_seconds));
+        heartbeat.on_ready();
+        heartbeat
+    }
+
+    #[test]
+    fn ten_pings_without_an_answer_are_a_death_and_nine_are_not() {
+        let mut heartbeat = ready(100);
+
+        for nonce in 1..=10 {
+            assert_eq!(heartbeat.on_tick(0), Ok(Some(nonce)));
+        }
+
+        assert_eq!(heartbeat.on_tick(0), Err(Stall::Pulse(10)));
+    }
+
+    #[test]
+    fn an_answer_makes_all_earlier_pings_good_but_an_invented_one_does_not() {
+        let mut heartbeat = ready(100);
+        for _ in 0..10 {
+            heartbeat.on_tick(0).unwrap();
+        }
+        let mut deceived = ready(100);
+        for _ in 0..10 {
+            deceived.on_tick(0).unwrap();
+        }
+
+        heartbeat.on_pong(9, 0, false).unwrap();
+        deceived.on_pong(99, 0, false).unwrap();
+
+        assert_eq!(heartbeat.on_tick(0), Ok(Some(11)));
+        assert_eq!(deceived.on_tick(0), Err(Stall::Pulse(10)));
+    }
+
+    #[test]
+    fn a_busy_engine_whose_step_count_stands_still_is_stuck_and_an_idle_one_is_not() {
+        let mut busy = ready(3);
+        let mut idle = ready(3);
+
+        for nonce in 1..=3 {
+            busy.on_tick(0).unwrap();
+            idle.on_tick(0).unwrap();
+            let verdict = busy.on_pong(nonce, 0, true);
+            assert_eq!(verdict, if nonce < 3 { Ok(()) } else { Err(Stall::Step(3)) });
+            assert_eq!(idle.on_pong(nonce, 0, false), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_finished_step_starts_the_count_anew() {
+        let mut heartbeat = ready(2);
+        heartbeat.on_pong(0, 0, true).unwrap();
+
+        heartbeat.on_steps(1);
+
+        assert_eq!(heartbeat.on_pong(0, 1, true), Ok(()));
+        assert_eq!(heartbeat.on_pong(0, 1, true), Err(Stall::Step(2)));
+    }
+
+    #[test]
+    fn a_load_may_take_long_while_it_progresses() {
+        let mut heartbeat = Heartbeat::new(Duration::from_secs(1));
+
+        for tick in 0..1_000 {
+            assert_eq!(heartbeat.on_tick(0), Ok(None));
+            if tick % 200 == 0 {
+                heartbeat.on_progress();
+            }
+        }
+        let stuck = (0..300).find_map(|_| heartbeat.on_tick(0).err());
+
+        assert_eq!(stuck, Some(Stall::Load(300)));
+    }
+
+    #[test]
+    fn a_text_that_is_not_tokenized_in_time_means_stuck_tokenizers() {
+        let mut heartbeat = ready(5);
+
+        assert_eq!(heartbeat.on_tick(4), Ok(Some(1)));
+        assert_eq!(heartbeat.on_tick(5), Err(Stall::Text(5)));
+    }
+}

@@ -1,0 +1,111 @@
+//! Tests of loading and checking keys.
+
+use super::*;
+use std::io::Write as _;
+
+fn ring(keys: &[&str]) -> KeyRing {
+    KeyRing::load(&KeyConfig { keys: keys.iter().map(|key| (*key).to_owned()).collect(), file: None }).unwrap()
+}
+
+fn from_file(content: &str) -> Result<KeyRing, KeyError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(content.as_bytes()).unwrap();
+    KeyRing::load(&KeyConfig { keys: Vec::new(), file: Some(file.path().to_owned()) })
+}
+
+#[test]
+fn without_configured_keys_everybody_is_anonymous_whatever_they_present() {
+    let open = ring(&[]);
+
+    assert!(open.is_empty());
+    assert_eq!(open.authenticate(None), Ok(Principal { id: KeyId::Anonymous }));
+    assert_eq!(open.authenticate(Some(b"EMPTY")), Ok(Principal { id: KeyId::Anonymous }));
+}
+
+#[test]
+fn each_key_is_accepted_and_everything_else_is_not() {
+    let keys = ring(&["first-key", "second-key"]);
+
+    let first = keys.authenticate(Some(b"first-key")).unwrap();
+    let second = keys.authenticate(Some(b"second-key")).unwrap();
+
+    assert_ne!(first, second);
+    assert_eq!(keys.authenticate(None), Err(AuthError::Missing));
+    for wrong in ["", "first-ke", "first-key ", "First-Key", "first-keysecond-key"] {
+        assert_eq!(keys.authenticate(Some(wrong.as_bytes())), Err(AuthError::Wrong), "{wrong:?}");
+    }
+}
+
+#[test]
+fn the_id_of_a_key_is_the_beginning_of_its_digest() {
+    // sha256("abc") = ba7816bf 8f01cfea …
+    let id = ring(&["abc"]).authenticate(Some(b"abc")).unwrap().id;
+
+    assert_eq!(id.to_string(), "ba7816bf");
+    assert_eq!(id.namespace(), 0xba78_16bf_8f01_cfea);
+    assert_eq!(KeyId::Anonymous.to_string(), "anonymous");
+    assert_eq!(KeyId::Anonymous.namespace(), 0);
+}
+
+#[test]
+fn a_key_file_has_one_key_per_line_with_comments_and_blank_lines() {
+    let keys = from_file("# keys of the team\n\n  alice-key  \r\n\n#bob-key\ncarol#key\n").unwrap();
+
+    assert!(keys.authenticate(Some(b"alice-key")).is_ok());
+    assert!(keys.authenticate(Some(b"carol#key")).is_ok());
+    assert_eq!(keys.authenticate(Some(b"bob-key")), Err(AuthError::Wrong));
+    assert_eq!(keys.authenticate(Some(b"#bob-key")), Err(AuthError::Wrong));
+}
+
+#[test]
+fn a_key_file_without_keys_is_refused_instead_of_opening_the_server() {
+    let error = from_file("# nothing yet\n\n").unwrap_err();
+
+    assert!(matches!(error, KeyError::NoKeys { .. }), "{error}");
+}
+
+#[test]
+fn a_missing_key_file_is_named() {
+    let path = PathBuf::from("/nonexistent/keys");
+
+    let error = KeyRing::load(&KeyConfig { keys: Vec::new(), file: Some(path) }).unwrap_err();
+
+    assert!(error.to_string().starts_with("the key file /nonexistent/keys cannot be read:"), "{error}");
+}
+
+#[test]
+fn an_unusable_key_is_named_by_its_place_and_never_shown() {
+    let error = from_file("good-key\n\ntwo words\n").unwrap_err().to_string();
+
+    assert!(error.starts_with("line 3 of "), "{error}");
+    assert!(!error.contains("two"), "{error}");
+    let empty = KeyRing::load(&KeyConfig { keys: vec!["ok".to_owned(), String::new()], file: None }).unwrap_err();
+    assert_eq!(empty.to_string(), "API key 2 is not a usable key: it is empty");
+}
+
+#[test]
+fn a_key_may_have_512_bytes_and_not_one_more() {
+    let longest = "k".repeat(512);
+
+    assert!(ring(&[&longest]).authenticate(Some(longest.as_bytes())).is_ok());
+    let error = KeyRing::load(&KeyConfig { keys: vec!["k".repeat(513)], file: None }).unwrap_err();
+    assert!(error.to_string().ends_with("longer than 512 bytes"), "{error}");
+}
+
+#[test]
+fn ten_thousand_keys_are_accepted_and_not_one_more_and_repeated_ones_count_once() {
+    let mut keys: Vec<String> = (0..10_000).map(|number| format!("key-{number}")).collect();
+    keys.push("key-7".to_owned());
+
+    let ring = KeyRing::load(&KeyConfig { keys: keys.clone(), file: None }).unwrap();
+    keys.push("one-more".to_owned());
+    let error = KeyRing::load(&KeyConfig { keys, file: None }).unwrap_err();
+
+    assert!(ring.authenticate(Some(b"key-9999")).is_ok());
+    assert!(matches!(error, KeyError::TooMany { count: 10_001 }), "{error}");
+}
+
+#[test]
+fn debug_output_shows_how_many_keys_there_are_and_nothing_of_them() {
+    assert_eq!(format!("{:?}", ring(&["secret-one", "secret-two"])), "KeyRing { keys: 2 }");
+}

@@ -1,0 +1,204 @@
+//! Starts engines as child processes of the gateway: the same binary, `llamero engine`.
+//!
+//! The child's end of a socketpair is its standard input: that needs no unsafe code before `exec`, no path and no
+//! port, and is closed by the kernel when either side dies. Owns one thread and, for each child, one task that
+//! reads its stderr.
+
+use super::{
+    death::DeathCause,
+    launcher::{EngineChild, Launched, Launcher},
+    stderr_tail::StderrTail,
+};
+use std::{
+    env,
+    ffi::OsStr,
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use tokio::{
+    io::AsyncReadExt,
+    net::UnixStream,
+    process::{Child, ChildStderr, Command},
+    runtime::Handle,
+    sync::oneshot,
+    time::timeout,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+/// The hidden subcommand, and the flag with the process that the child must die with.
+const ENGINE_ARGUMENTS: [&str; 2] = ["engine", "--parent-pid"];
+
+/// Time for the rest of stderr to arrive once the process has ended; a grandchild may hold it open for ever.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Starts `llamero engine` processes.
+///
+/// A child asks the kernel to be killed when its parent dies (`PR_SET_PDEATHSIG`), and to the kernel the parent is
+/// the *thread* that started it. So all are started by one thread that lives as long as this value.
+#[derive(Debug)]
+pub struct ProcessLauncher {
+    orders: Option<mpsc::Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Asks the thread for a child.
+struct Order {
+    runtime: Handle,
+    reply: oneshot::Sender<io::Result<Launched<EngineProcess>>>,
+}
+
+impl ProcessLauncher {
+    /// Starts engines with the binary that is running now, even if its file is replaced meanwhile.
+    ///
+    /// # Errors
+    /// The binary cannot be found, or no thread can be started.
+    pub fn of_this_binary() -> io::Result<Self> {
+        let program = if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { env::current_exe()? };
+        Self::new(program)
+    }
+
+    /// Starts engines with `program`, a build of this crate's binary.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn new(program: PathBuf) -> io::Result<Self> {
+        Self::with_arguments(program, &ENGINE_ARGUMENTS)
+    }
+
+    /// The gateway's process id comes behind `arguments`.
+    fn with_arguments(program: PathBuf, arguments: &[&str]) -> io::Result<Self> {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        // At most one order waits: the run loop has one engine at a time.
+        let (orders, inbox) = mpsc::channel::<Order>();
+        let thread = thread::Builder::new().name("engine-launcher".to_owned()).spawn(move || {
+            for Order { runtime, reply } in inbox {
+                // Fails when the supervisor was dropped meanwhile; the child is then dropped here, which kills it.
+                let _ = reply.send(start(&program, &arguments, &runtime));
+            }
+        })?;
+        Ok(Self { orders: Some(orders), thread: Some(thread) })
+    }
+}
+
+impl Launcher for ProcessLauncher {
+    type Child = EngineProcess;
+
+    async fn launch(&mut self) -> io::Result<Launched<EngineProcess>> {
+        let gone = || io::Error::other("the thread that starts engines has ended");
+        let (reply, answer) = oneshot::channel();
+        let orders = self.orders.as_ref().ok_or_else(gone)?;
+        orders.send(Order { runtime: Handle::current(), reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for ProcessLauncher {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that starts engines panicked");
+        }
+    }
+}
+
+/// Starts one child, on the thread that it will die with.
+fn start(program: &Path, arguments: &[String], runtime: &Handle) -> io::Result<Launched<EngineProcess>> {
+    let _runtime = runtime.enter();
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut command = Command::new(program);
+    command
+        .arg0("llamero")
+        .args(arguments)
+        .arg(std::process::id().to_string())
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        // ggml would start a debugger for a backtrace before it dies.
+        .env("GGML_NO_BACKTRACE", "1")
+        // Ctrl-C is for the gateway: it drains, and the engine must live until then.
+        .process_group(0)
+        .kill_on_drop(true);
+    for (name, _) in env::vars_os().filter(|(name, _)| is_secret(name)) {
+        command.env_remove(name);
+    }
+    let mut child = command.spawn()?;
+    let tail = Arc::new(Mutex::new(StderrTail::default()));
+    let pump = child.stderr.take().map(|stderr| AbortOnDropHandle::new(runtime.spawn(pump(stderr, Arc::clone(&tail)))));
+    Ok(Launched { stream: UnixStream::from_std(ours)?, child: EngineProcess { pid: child.id(), child, tail, pump } })
+}
+
+/// Whether an environment variable holds what an engine must not know.
+fn is_secret(name: &OsStr) -> bool {
+    let name = name.to_string_lossy().to_ascii_uppercase();
+    ["KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD"].iter().any(|end| name.ends_with(end))
+}
+
+/// Reads stderr to its end, so that the child never blocks on it.
+async fn pump(mut stderr: ChildStderr, tail: Arc<Mutex<StderrTail>>) {
+    let mut buffer = [0_u8; 4096];
+    loop {
+        let read = stderr.read(&mut buffer).await.unwrap_or(0);
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = if read == 0 { tail.finish() } else { tail.push(&buffer[..read]) };
+        drop(tail);
+        for line in lines {
+            tracing::debug!(target: "llamero::engine::stderr", "{line}");
+        }
+        if read == 0 {
+            return;
+        }
+    }
+}
+
+/// An engine process. Dropping it kills it.
+#[derive(Debug)]
+pub struct EngineProcess {
+    /// Kept beyond the end, which `Child` does not.
+    pid: Option<u32>,
+    child: Child,
+    tail: Arc<Mutex<StderrTail>>,
+    pump: Option<AbortOnDropHandle<()>>,
+}
+
+impl EngineChild for EngineProcess {
+    fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    async fn wait(&mut self) -> DeathCause {
+        let cause = match self.child.wait().await {
+            Ok(status) => DeathCause::of_exit(status),
+            Err(error) => {
+                // Somebody else has reaped it (SIGCHLD ignored): it is gone, but nobody knows how it went.
+                tracing::warn!(%error, "no exit status of the engine");
+                DeathCause::Exit(-1)
+            }
+        };
+        if let Some(pump) = &mut self.pump
+            && timeout(LAST_WORDS, pump).await.is_ok()
+        {
+            self.pump = None;
+        }
+        cause
+    }
+
+    fn kill(&mut self) {
+        // Fails when it has ended already, which is what is wanted.
+        let _ = self.child.start_kill();
+    }
+
+    fn last_words(&self) -> Vec<String> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).lines()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! The run loop: one task that owns the engine and everything that is in flight.
+//!
+//! ```text
+//! launch ─▶ load ─▶ serve ─▶ death ─▶ pause ─▶ launch …     gives up after too many deaths in a row
+//!                     └─ drained ─▶ stop
+//! ```
+//!
+//! Events come in one at a time (a frame, a command, a tick, a deadline) and are handled without waiting, so nothing
+//! here locks and no client can hold up another. One engine is alive at most.
+
+use super::{
+    admission::Pace,
+    calls::Calls,
+    command::Command,
+    death::{Death, DeathCause},
+    engine::{Engine, Event, Fault},
+    handle::{EngineState, SubmitError},
+    in_flight::InFlight,
+    launcher::{Launched, Launcher},
+    status::{Status, with_totals_of},
+};
+use crate::{
+    config::SupervisionConfig,
+    protocol::{EngineOptions, EngineStats, FromEngine, GenerationError, StepReport, ToEngine},
+};
+use std::{future::pending, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    time::{Instant, sleep_until},
+};
+
+/// Longest pause before a restart.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// What is doubled when the first restart is to be at once.
+const MIN_DOUBLED_PAUSE: Duration = Duration::from_millis(100);
+/// Frames that may wait to be written, beyond what a full house needs.
+const OUTBOX_RESERVE: usize = 256;
+
+/// All that supervision needs; see the module's header.
+pub(super) struct RunLoop<L: Launcher> {
+    pub(super) launcher: L,
+    pub(super) options: EngineOptions,
+    pub(super) policy: SupervisionConfig,
+    pub(super) status: Arc<Status>,
+    pub(super) commands: UnboundedReceiver<Command>,
+    pub(super) sequences: InFlight,
+    pub(super) calls: Calls,
+    /// Set when the server is stopping: when to stop at the latest.
+    pub(super) drain_by: Option<Instant>,
+    pub(super) history: History,
+}
+
+/// What outlives an engine.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// Without a finished step between them.
+    deaths_in_a_row: u32,
+    /// Totals of the engines that died.
+    totals: EngineStats,
+    pace: Pace,
+}
+
+/// Why the loop ended.
+enum End {
+    Drained,
+    GaveUp(Death),
+}
+
+/// How one engine's life ended.
+enum Life {
+    Drained,
+    Died(Death),
+}
+
+impl<L: Launcher> RunLoop<L> {
+    /// Runs until the server stops or the engine is given up. Afterwards no engine is left.
+    pub(super) async fn run(mut self) {
+        let end = loop {
+            let death = match self.live().await {
+                Life::Drained => break End::Drained,
+                Life::Died(death) => death,
+            };
+            self.bury(&death);
+            if self.is_hopeless(&death) {
+                break End::GaveUp(death);
+            }
+            if self.pause().await {
+                break End::Drained;
+            }
+            self.status.facts.send_modify(|facts| facts.restarts += 1);
+        };
+        self.finish(&end);
+    }
+
+    // === One engine ===
+
+    /// Launches an engine and serves with it until it dies or everything is drained.
+    async fn live(&mut self) -> Life {
+        let Launched { stream, child } = match self.launcher.launch().await {
+            Ok(launched) => launched,
+            Err(error) => return Life::Died(Death { detail: Some(error.to_string()), ..Death::new(DeathCause::LaunchFailed) }),
+        };
+        let outbox_frames = self.status.admission.capacity().saturating_mul(2).saturating_add(OUTBOX_RESERVE);
+        let mut engine = Engine::new(stream, child, outbox_frames, self.policy.stall_timeout);
+        self.status.facts.send_modify(|facts| facts.pid = engine.pid());
+        engine.load(self.options.clone());
+
+        let outcome = self.serve(&mut engine).await;
+
+        self.status.facts.send_modify(|facts| facts.pid = None);
+        match outcome {
+            Ok(()) => {
+                // Clients are told before the engine is waited for.
+                self.fail_all(&GenerationError::ShuttingDown, &SubmitError::ShuttingDown);
+                engine.stop().await;
+                Life::Drained
+            }
+            Err(fault) => Life::Died(engine.die(fault).await),
+        }
+    }
+
+    /// Handles events until everything is drained (`Ok`) or the engine is no more.
+    async fn serve(&mut self, engine: &mut Engine<L::Child>) -> Result<(), Fault> {
+        loop {
+            if self.is_drained() {
+                return Ok(());
+            }
+            tokio::select! {
+                event = engine.next() => match event? {
+                    Event::Message(message) => self.on_message(engine, message)?,
+                    Event::Tick => engine.on_tick(self.calls.on_tick())?,
+                },
+                Some(command) = self.commands.recv() => self.on_command(command, Some(&mut *engine)),
+                () = at(self.drain_by) => {}
+            }
+            if engine.is_ready() {
+                self.send_what_is_held(engine);
+            }
+            if engine.is_stable() {
+                self.history.deaths_in_a_row = 0;
+            }
+            engine.check_outbox()?;
+        }
+    }
+
+    fn on_message(&mut self, engine: &mut Engine<L::Child>, message: FromEngine) -> Result<(), Fault> {
+        match message {
+            FromEngine::LoadProgress(share) => {
+                engine.on_progress();
+                if self.status.facts.borrow().model.is_none() {
+                    self.status.set_state(EngineState::Loading(share.clamp(0.0, 1.0)));
+                }
+            }
+            FromEngine::Ready(info) => {
+                engine.on_ready()?;
+                self.status.facts.send_modify(|facts| facts.model = Some(Arc::new(*info)));
+                self.status.set_state(EngineState::Ready);
+                tracing::info!(pid = engine.pid(), held = self.sequences.len(), "the engine is ready");
+            }
+            FromEngine::LoadFailed(error) => return Err(Fault::LoadFailed(error)),
+            FromEngine::Tokenized { call, result } => self.calls.on_tokenized(call, result),
+            FromEngine::Detokenized { call, result } => self.calls.on_detokenized(call, result),
+            FromEngine::Step(report) => self.on_step(engine, report),
+            FromEngine::Pong { nonce, steps, busy } => engine.on_pong(nonce, steps, busy)?,
+        }
+        Ok(())
+    }
+
+    fn on_step(&mut self, engine: &mut Engine<L::Child>, report: StepReport) {
+        engine.on_steps(report.stats.steps);
+        if report.stats.steps > 0 {
+            self.history.deaths_in_a_row = 0;
+        }
+        let finished = self.sequences.on_report(report.outputs);
+        self.measure_pace(finished);
+        self.status.stats.send_replace(with_totals_of(&self.history.totals, &report.stats));
+    }
+
+    fn measure_pace(&mut self, finished: u32) {
+        if let Some(pace) = self.history.pace.update(Instant::now(), finished, self.sequences.len()) {
+            self.status.admission.set_pace(pace);
+        }
+    }
+
+    fn on_command(&mut self, command: Command, engine: Option<&mut Engine<L::Child>>) {
+        match command {
+            Command::Submit(entries) => entries.into_iter().for_each(|entry| self.sequences.insert(entry)),
+            Command::Cancel(ids) => {
+                let known: Vec<_> = ids.into_iter().filter(|id| self.sequences.cancel(*id)).collect();
+                self.measure_pace(0);
+                if let Some(engine) = engine {
+                    known.into_iter().for_each(|id| engine.send(ToEngine::Cancel(id)));
+                }
+            }
+            Command::Text(call) => self.calls.insert(call),
+            Command::Drain(deadline) => self.drain_by = Some(deadline),
+        }
+    }
+
+    /// New requests as well as, after a restart, those to be replayed.
+    fn send_what_is_held(&mut self, engine: &mut Engine<L::Child>) {
+        for message in self.calls.unsent() {
+            engine.send(message);
+        }
+        for request in self.sequences.unsent() {
+            engine.send(ToEngine::Submit(Box::new(request)));
+        }
+    }
+
+    // === Between two engines ===
+
+    /// Takes note of a death and of what it means for whatever is in flight.
+    fn bury(&mut self, death: &Death) {
+        self.history.deaths_in_a_row += 1;
+        self.status.facts.send_modify(|facts| *facts.deaths.entry(death.cause).or_default() += 1);
+        let summary = death.cause.to_string();
+        let casualties = self.sequences.on_death(&summary);
+        self.calls.on_death(&summary);
+
+        // What the dead engine held is gone; what is to be replayed waits.
+        let waiting = u32::try_from(self.sequences.len()).unwrap_or(u32::MAX);
+        self.history.totals = EngineStats { running: 0, waiting, kv_cells_used: 0, ..*self.status.stats.borrow() };
+        self.status.stats.send_replace(self.history.totals);
+        self.status.set_state(EngineState::Restarting(summary));
+        tracing::error!(
+            cause = death.cause.label(),
+            in_a_row = self.history.deaths_in_a_row,
+            replayed = casualties.replayed,
+            failed = casualties.failed,
+            "the engine died: {}",
+            death.report()
+        );
+    }
+
+    /// Whether another engine would fare no better.
+    fn is_hopeless(&self, death: &Death) -> bool {
+        let never_loaded = self.status.facts.borrow().model.is_none();
+        match death.cause {
+            DeathCause::LoadFailed if never_loaded => true,
+            DeathCause::Unkillable => true,
+            _ => self.history.deaths_in_a_row >= self.policy.max_restarts,
+        }
+    }
+
+    /// Waits before the next start, taking in commands meanwhile. Whether everything was drained instead.
+    async fn pause(&mut self) -> bool {
+        let until = Instant::now() + pause_after(self.history.deaths_in_a_row, self.policy.restart_backoff);
+        loop {
+            if self.is_drained() {
+                return true;
+            }
+            tokio::select! {
+                Some(command) = self.commands.recv() => self.on_command(command, None),
+                () = at(self.drain_by) => {}
+                () = sleep_until(until) => return false,
+            }
+        }
+    }
+
+    // === The end ===
+
+    /// Whether the server is stopping and nothing is left to wait for.
+    fn is_drained(&self) -> bool {
+        let is_empty = self.sequences.len() == 0 && self.calls.is_empty();
+        self.drain_by.is_some_and(|deadline| is_empty || Instant::now() >= deadline)
+    }
+
+    fn fail_all(&mut self, error: &GenerationError, refusal: &SubmitError) {
+        let failed = self.sequences.fail_all(error);
+        self.calls.fail_all(refusal);
+        if failed > 0 {
+            tracing::warn!(failed, %error, "requests were ended early");
+        }
+    }
+
+    /// Publishes the end, then fails what is in flight and what was on its way here.
+    fn finish(mut self, end: &End) {
+        let (error, refusal) = match end {
+            End::Drained => (GenerationError::ShuttingDown, SubmitError::ShuttingDown),
+            End::GaveUp(death) => {
+                let summary = death.cause.to_string();
+                tracing::error!(deaths_in_a_row = self.history.deaths_in_a_row, "the engine is given up");
+                self.status.facts.send_modify(|facts| facts.failure = Some(death.report()));
+                self.status.set_state(EngineState::Failed(summary.clone()));
+                let refusal = SubmitError::NotReady { reason: format!("the engine failed: {summary}"), retry_after: MAX_PAUSE };
+                (GenerationError::EngineDied(summary), refusal)
+            }
+        };
+        // After this, senders learn at once that nobody is here.
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            self.on_command(command, None);
+        }
+        self.fail_all(&error, &refusal);
+    }
+}
+
+/// The pause after this many deaths in a row: `first`, then doubled each time up to [`MAX_PAUSE`].
+fn pause_after(deaths_in_a_row: u32, first: Duration) -> Duration {
+    let doublings = deaths_in_a_row.saturating_sub(1);
+    if doublings == 0 {
+        return first.min(MAX_PAUSE);
+    }
+    first.max(MIN_DOUBLED_PAUSE).saturating_mul(2_u32.saturating_pow(doublings)).min(MAX_PAUSE)
+}
+
+/// Waits for a moment that may never come.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

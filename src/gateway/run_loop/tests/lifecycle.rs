@@ -1,0 +1,235 @@
+//! Tests of loading, stalling, giving up and stopping. Time is paused: it jumps to the next deadline.
+
+use super::*;
+
+/// The one cause of `deaths` deaths.
+fn cause_of(deaths: u64, handle: &EngineHandle) -> DeathCause {
+    let all: Vec<_> = handle.engine_deaths().into_iter().collect();
+    assert_eq!(all.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [deaths], "{all:?}");
+    all[0].0
+}
+
+#[tokio::test]
+async fn nothing_is_taken_in_during_the_first_load() {
+    let (handle, _supervisor, mut engines) = start_scripted(2, 2);
+    let mut engine = engines.next().await;
+    engine.send(FromEngine::LoadProgress(0.25)).await;
+    until(&handle, |state| *state == EngineState::Loading(0.25)).await;
+
+    let refused = handle.submit(vec![request(1)]).unwrap_err();
+    let untokenized = handle.tokenize(String::new(), true).await.unwrap_err();
+
+    assert!(matches!(&refused, SubmitError::NotReady { reason, .. } if reason.contains("25 %")), "{refused:?}");
+    assert_eq!(untokenized, TokenizeError::Engine(refused));
+    assert_eq!(handle.model(), None);
+    assert_eq!(handle.pid(), Some(4711));
+}
+
+#[tokio::test]
+async fn the_engine_is_told_what_to_load_and_the_api_what_was_loaded() {
+    let (handle, _supervisor, mut engines) = start_scripted(3, 2);
+    let mut engine = engines.next().await;
+
+    let load = engine.receive().await;
+    engine.send(FromEngine::Ready(Box::new(testing::model_info()))).await;
+    until(&handle, |state| *state == EngineState::Ready).await;
+
+    assert_eq!(load, Some(ToEngine::Load { version: crate::protocol::PROTOCOL_VERSION, options: testing::options(3) }));
+    assert_eq!(handle.model().as_deref(), Some(&testing::model_info()));
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_loaded_is_given_up_at_once_with_the_reason() {
+    let (handle, mut supervisor, mut engines) = start_scripted(2, 2);
+    let mut engine = engines.next().await;
+
+    engine.send(FromEngine::LoadFailed(LoadError::NotGguf("bad magic".to_owned()))).await;
+    engine.die(DeathCause::Exit(1));
+    let report = supervisor.failed().await;
+
+    assert!(report.contains("bad magic") && report.contains("last words"), "{report}");
+    assert!(matches!(handle.submit(vec![request(1)]), Err(SubmitError::NotReady { .. })));
+    assert_eq!(cause_of(1, &handle), DeathCause::LoadFailed);
+    supervisor.drain_and_stop(Duration::ZERO).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_was_served_before_gets_another_try() {
+    let (handle, _supervisor, mut engines, engine) = serving().await;
+    engine.die(DeathCause::Signal(9));
+    let mut second = engines.next().await;
+
+    second.send(FromEngine::LoadFailed(LoadError::Backend("out of memory".to_owned()))).await;
+    second.die(DeathCause::Exit(1));
+    let _third = engines.next_ready().await;
+    until(&handle, |state| *state == EngineState::Ready).await;
+
+    assert_eq!(handle.restarts(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn engines_that_die_in_a_row_are_given_up_and_whoever_waits_is_told() {
+    let (handle, mut supervisor, mut engines, engine) = serving().await;
+    engine.die(DeathCause::Signal(6));
+    until(&handle, |state| matches!(state, EngineState::Restarting(_))).await;
+    let mut held = handle.submit(vec![request(4)]).unwrap();
+    let asked = {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.tokenize("x".to_owned(), true).await })
+    };
+
+    let started = Instant::now();
+    for _ in 0..4 {
+        engines.next().await.die(DeathCause::Signal(6));
+    }
+    let report = supervisor.failed().await;
+
+    // Nothing before the first of them, then 200, 400 and 800 ms.
+    assert_eq!(started.elapsed().as_millis() / 100, 14);
+    assert!(report.starts_with("signal 6"), "{report}");
+    let expected = GenerationError::EngineDied(DeathCause::Signal(6).to_string());
+    assert_eq!(read_out(&mut held).await.1, Some(Finish::Failed(expected)));
+    assert!(matches!(asked.await.unwrap(), Err(TokenizeError::Engine(SubmitError::NotReady { .. }))));
+    assert_eq!(cause_of(5, &handle), DeathCause::Signal(6));
+    assert_eq!(handle.pid(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_step_or_a_minute_of_service_forgives_earlier_deaths() {
+    let (handle, _supervisor, mut engines, engine) = serving().await;
+    engine.die(DeathCause::Signal(9));
+
+    for round in 0..12 {
+        let mut engine = engines.next_ready().await;
+        if round % 2 == 0 {
+            engine.step(Vec::new()).await;
+        } else {
+            let service = tokio::time::timeout(Duration::from_secs(70), engine.receive()).await;
+            assert!(service.is_err(), "{service:?}");
+        }
+        engine.die(DeathCause::Signal(9));
+    }
+
+    engines.next_ready().await;
+    assert_eq!(cause_of(13, &handle), DeathCause::Signal(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_answers_no_ping_is_killed_within_a_dozen_seconds() {
+    let (handle, _supervisor, mut engines, mut engine) = serving().await;
+    let mut generation = handle.submit(vec![request(4)]).unwrap();
+    engine.receive_submit().await;
+    let started = Instant::now();
+
+    assert_eq!(engine.killed().await, DeathCause::Signal(9));
+
+    assert!(started.elapsed() <= Duration::from_secs(12), "{:?}", started.elapsed());
+    let mut second = engines.next_ready().await;
+    let id = second.receive_submit().await.id;
+    second.step(vec![finish(id, Finish::Length)]).await;
+    assert_eq!(read_out(&mut generation).await.1, Some(Finish::Length));
+    assert_eq!(cause_of(1, &handle), DeathCause::Stalled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_busy_and_finishes_no_step_is_killed() {
+    let (handle, _supervisor, mut engines, mut engine) = serving().await;
+
+    let mut pongs = 0;
+    while let Some(message) = engine.receive_any().await {
+        if let ToEngine::Ping { nonce } = message {
+            engine.send(FromEngine::Pong { nonce, steps: 0, busy: true }).await;
+            pongs += 1;
+        }
+    }
+
+    // The stall timeout is 20 s; one more ping may be on its way when the verdict falls.
+    assert!((20..=21).contains(&pongs), "{pongs}");
+    engines.next_ready().await;
+    assert_eq!(cause_of(1, &handle), DeathCause::Stalled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_owes_a_tokenization_for_too_long_is_killed_and_the_text_fails_with_the_second() {
+    let (handle, _supervisor, mut engines, mut engine) = serving().await;
+    let asked = {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.tokenize("x".to_owned(), true).await })
+    };
+
+    while engine.receive().await.is_some() {}
+    let mut second = engines.next_ready().await;
+    while second.receive().await.is_some() {}
+
+    assert_eq!(asked.await.unwrap(), Err(TextError::EngineDied("stalled".to_owned()).into()));
+    assert_eq!(cause_of(2, &handle), DeathCause::Stalled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_refuses_new_requests_lets_running_ones_finish_and_stops_the_engine() {
+    let (handle, supervisor, _engines, mut engine) = serving().await;
+    let mut generation = handle.submit(vec![request(4)]).unwrap();
+    let id = engine.receive_submit().await.id;
+
+    let drained = tokio::spawn(supervisor.drain_and_stop(Duration::from_secs(30)));
+    until(&handle, |state| *state == EngineState::Draining).await;
+    assert_eq!(handle.submit(vec![request(4)]).unwrap_err(), SubmitError::ShuttingDown);
+    engine.step(vec![SequenceOutput { finish: Some(Finish::Length), ..token(id, 1, "a") }]).await;
+    let engine = tokio::spawn(engine.run(|_| Vec::new()));
+
+    assert_eq!(read_out(&mut generation).await, ("a".to_owned(), Some(Finish::Length)));
+    drained.await.unwrap();
+    engine.await.unwrap();
+    assert!(handle.engine_deaths().is_empty());
+    assert_eq!(handle.state(), EngineState::Draining);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_at_its_deadline_with_an_error_and_a_deaf_engine_is_killed() {
+    let (handle, supervisor, _engines, mut engine) = serving().await;
+    let mut generation = handle.submit(vec![request(4)]).unwrap();
+    engine.receive_submit().await;
+    let started = Instant::now();
+
+    let drained = tokio::spawn(supervisor.drain_and_stop(Duration::from_secs(5)));
+    assert_eq!(read_out(&mut generation).await.1, Some(Finish::Failed(GenerationError::ShuttingDown)));
+    assert_eq!(started.elapsed().as_secs(), 5);
+    drained.await.unwrap();
+
+    assert_eq!(engine.killed().await, DeathCause::Signal(9));
+    assert_eq!(started.elapsed().as_secs(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_during_a_drain_is_replayed_within_the_deadline() {
+    let (handle, supervisor, mut engines, mut engine) = serving().await;
+    let mut generation = handle.submit(vec![request(4)]).unwrap();
+    engine.receive_submit().await;
+    let drained = tokio::spawn(supervisor.drain_and_stop(Duration::from_secs(30)));
+    until(&handle, |state| *state == EngineState::Draining).await;
+
+    engine.die(DeathCause::Signal(9));
+    let mut second = engines.next_ready().await;
+    let id = second.receive_submit().await.id;
+    second.step(vec![finish(id, Finish::Length)]).await;
+
+    assert_eq!(read_out(&mut generation).await.1, Some(Finish::Length));
+    second.die(DeathCause::Exit(0));
+    drained.await.unwrap();
+    assert_eq!(handle.state(), EngineState::Draining);
+}
+
+#[tokio::test]
+async fn a_dropped_supervisor_kills_the_engine_and_ends_every_stream_with_an_error() {
+    let (handle, supervisor, _engines, mut engine) = serving().await;
+    let mut generation = handle.submit(vec![request(4)]).unwrap();
+    engine.receive_submit().await;
+
+    drop(supervisor);
+
+    assert_eq!(engine.killed().await, DeathCause::Signal(9));
+    let (_, end) = read_out(&mut generation).await;
+    assert!(matches!(end, Some(Finish::Failed(GenerationError::EngineDied(_)))), "{end:?}");
+    until(&handle, |state| matches!(state, EngineState::Failed(_))).await;
+    assert!(matches!(handle.submit(vec![request(4)]), Err(SubmitError::NotReady { .. })));
+}

@@ -1,0 +1,88 @@
+//! What the run loop publishes and everybody may read: state, facts, counters.
+//!
+//! Written by the run loop alone (and by `Supervisor` when it starts to drain); readers never wait for it.
+
+use super::{admission::Admission, death::DeathCause, handle::EngineState};
+use crate::protocol::{EngineStats, ModelInfo};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::{Semaphore, watch};
+
+/// What is known of the engines of this gateway.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    /// The model, once it was loaded.
+    pub(super) model: Option<Arc<ModelInfo>>,
+    /// The present engine process.
+    pub(super) pid: Option<u32>,
+    /// Engines started after the first.
+    pub(super) restarts: u64,
+    /// Deaths by cause.
+    pub(super) deaths: BTreeMap<DeathCause, u64>,
+    /// All that is known about why the engine was given up, for operators.
+    pub(super) failure: Option<String>,
+}
+
+/// The board itself, shared by handles, supervisor and run loop.
+#[derive(Debug)]
+pub(super) struct Status {
+    pub(super) state: watch::Sender<EngineState>,
+    pub(super) facts: watch::Sender<Facts>,
+    pub(super) stats: watch::Sender<EngineStats>,
+    /// Places of sequences.
+    pub(super) admission: Admission,
+    /// Permits of text calls.
+    pub(super) text_calls: Arc<Semaphore>,
+    next_sequence: AtomicU64,
+}
+
+impl Status {
+    /// Of an engine that is about to load for the first time.
+    pub(super) fn new(admission: Admission, max_text_calls: usize) -> Self {
+        Self {
+            state: watch::Sender::new(EngineState::Loading(0.0)),
+            facts: watch::Sender::default(),
+            stats: watch::Sender::default(),
+            admission,
+            text_calls: Arc::new(Semaphore::new(max_text_calls)),
+            next_sequence: AtomicU64::new(1),
+        }
+    }
+
+    /// Publishes a new state. `Draining` and `Failed` are final.
+    pub(super) fn set_state(&self, new: EngineState) {
+        self.state.send_if_modified(|state| {
+            let is_final = matches!(state, EngineState::Draining | EngineState::Failed(_));
+            let changes = !is_final && *state != new;
+            if changes {
+                *state = new;
+            }
+            changes
+        });
+    }
+
+    /// An id that no sequence of this process had before.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_sequence.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Adds what earlier engines counted to what the present one reports, so that totals never fall.
+pub(super) fn with_totals_of(earlier: &EngineStats, present: &EngineStats) -> EngineStats {
+    EngineStats {
+        running: present.running,
+        waiting: present.waiting,
+        kv_cells_used: present.kv_cells_used,
+        kv_cells_total: present.kv_cells_total,
+        steps: earlier.steps + present.steps,
+        prefix_queries: earlier.prefix_queries + present.prefix_queries,
+        prefix_hits: earlier.prefix_hits + present.prefix_hits,
+        prefill_rows: earlier.prefill_rows + present.prefill_rows,
+        preemptions: earlier.preemptions + present.preemptions,
+    }
+}

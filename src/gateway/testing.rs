@@ -1,0 +1,259 @@
+//! Engines for tests: the other end of the socket, driven by the test line by line.
+//!
+//! `let (launcher, mut engines) = scripted();` gives a launcher for `start`; each engine that it launches comes out of
+//! `engines.next()`. Nothing here computes: the test says what the engine answers, or hands over a closure that does.
+
+use super::{
+    death::DeathCause,
+    handle::EngineHandle,
+    launcher::{EngineChild, Launched, Launcher},
+    link::codec,
+    supervisor::{Supervisor, start},
+};
+use crate::{
+    config::SupervisionConfig,
+    protocol::{
+        EngineOptions, EngineStats, FromEngine, KvLayout, ModelInfo, SamplingParams, SequenceId, SequenceOutput, SequenceRequest,
+        StepReport, ToEngine, Token, decode, encode,
+    },
+};
+use futures_util::{SinkExt, StreamExt};
+use std::{io, path::PathBuf, time::Duration};
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, watch},
+};
+use tokio_util::{bytes::Bytes, codec::Framed};
+
+/// A launcher and, for each engine that it launches, the other end.
+pub(crate) fn scripted() -> (ScriptedLauncher, ScriptedEngines) {
+    let (launched, engines) = mpsc::channel(16);
+    (ScriptedLauncher { launched }, ScriptedEngines { engines })
+}
+
+/// Starts supervision of scripted engines for `max_num_seqs` running and `max_waiting` waiting sequences, restarted
+/// at once and up to four times in a row.
+pub(crate) fn start_scripted(max_num_seqs: u32, max_waiting: usize) -> (EngineHandle, Supervisor, ScriptedEngines) {
+    let (launcher, engines) = scripted();
+    let (handle, supervisor) = start(launcher, options(max_num_seqs), supervision(max_waiting));
+    (handle, supervisor, engines)
+}
+
+/// Launches scripted engines.
+#[derive(Debug)]
+pub(crate) struct ScriptedLauncher {
+    launched: mpsc::Sender<ScriptedEngine>,
+}
+
+/// The engines that were launched, in order.
+#[derive(Debug)]
+pub(crate) struct ScriptedEngines {
+    engines: mpsc::Receiver<ScriptedEngine>,
+}
+
+impl ScriptedEngines {
+    /// The next engine, before it has read anything.
+    pub(crate) async fn next(&mut self) -> ScriptedEngine {
+        self.engines.recv().await.expect("the launcher lives as long as its supervisor")
+    }
+
+    /// The next engine, with its model loaded.
+    pub(crate) async fn next_ready(&mut self) -> ScriptedEngine {
+        let mut engine = self.next().await;
+        assert!(matches!(engine.receive().await, Some(ToEngine::Load { .. })));
+        engine.send(FromEngine::Ready(Box::new(model_info()))).await;
+        engine
+    }
+}
+
+impl Launcher for ScriptedLauncher {
+    type Child = ScriptedChild;
+
+    async fn launch(&mut self) -> io::Result<Launched<ScriptedChild>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let exit = watch::Sender::new(None);
+        let child = ScriptedChild { exit: exit.clone() };
+        let engine = ScriptedEngine { frames: Framed::new(theirs, codec()), exit, steps: 0 };
+        self.launched.send(engine).await.map_err(io::Error::other)?;
+        Ok(Launched { stream: ours, child })
+    }
+}
+
+/// What the supervisor holds of a scripted engine.
+#[derive(Debug)]
+pub(crate) struct ScriptedChild {
+    exit: watch::Sender<Option<DeathCause>>,
+}
+
+impl EngineChild for ScriptedChild {
+    fn pid(&self) -> Option<u32> {
+        Some(4711)
+    }
+
+    async fn wait(&mut self) -> DeathCause {
+        let mut exit = self.exit.subscribe();
+        let cause = exit.wait_for(Option::is_some).await.expect("the sender is ours");
+        cause.expect("waited for")
+    }
+
+    fn kill(&mut self) {
+        end(&self.exit, DeathCause::Signal(9));
+    }
+
+    fn last_words(&self) -> Vec<String> {
+        vec!["last words".to_owned()]
+    }
+}
+
+impl Drop for ScriptedChild {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Sets the first cause of an end; later ones are none.
+fn end(exit: &watch::Sender<Option<DeathCause>>, cause: DeathCause) {
+    exit.send_if_modified(|exit| exit.is_none() && exit.replace(cause).is_none());
+}
+
+/// The engine's side of a connection.
+#[derive(Debug)]
+pub(crate) struct ScriptedEngine {
+    frames: Framed<UnixStream, tokio_util::codec::LengthDelimitedCodec>,
+    exit: watch::Sender<Option<DeathCause>>,
+    steps: u64,
+}
+
+impl ScriptedEngine {
+    /// The next message that is no ping; pings are answered as an idle engine does. `None` when the gateway hung up.
+    pub(crate) async fn receive(&mut self) -> Option<ToEngine> {
+        loop {
+            match self.receive_any().await? {
+                ToEngine::Ping { nonce } => self.send(FromEngine::Pong { nonce, steps: self.steps, busy: false }).await,
+                message => return Some(message),
+            }
+        }
+    }
+
+    /// The next message, pings too.
+    pub(crate) async fn receive_any(&mut self) -> Option<ToEngine> {
+        let frame = self.frames.next().await?.ok()?;
+        Some(decode(&frame).expect("the gateway speaks the protocol"))
+    }
+
+    /// The next message, which must be a submission.
+    pub(crate) async fn receive_submit(&mut self) -> SequenceRequest {
+        match self.receive().await {
+            Some(ToEngine::Submit(request)) => *request,
+            other => panic!("expected Submit, got {other:?}"),
+        }
+    }
+
+    /// Says something. A gateway that hung up does not hear it.
+    pub(crate) async fn send(&mut self, message: FromEngine) {
+        self.send_raw(encode(&message).expect("small")).await;
+    }
+
+    /// Sends the body of a frame, whatever it is.
+    pub(crate) async fn send_raw(&mut self, body: Vec<u8>) {
+        let _ = self.frames.send(Bytes::from(body)).await;
+    }
+
+    /// The bare connection.
+    pub(crate) fn stream(&mut self) -> &mut UnixStream {
+        self.frames.get_mut()
+    }
+
+    /// Reports one more step with these outputs.
+    pub(crate) async fn step(&mut self, outputs: Vec<SequenceOutput>) {
+        self.steps += 1;
+        let stats = EngineStats { steps: self.steps, ..EngineStats::default() };
+        self.send(FromEngine::Step(StepReport { outputs, stats })).await;
+    }
+
+    /// Answers every message as `script` says, until the gateway hangs up.
+    pub(crate) async fn run(mut self, mut script: impl FnMut(ToEngine) -> Vec<FromEngine>) {
+        while let Some(message) = self.receive().await {
+            for answer in script(message) {
+                self.send(answer).await;
+            }
+        }
+        self.die(DeathCause::Exit(0));
+    }
+
+    /// Ends: the connection closes, and `wait` says why.
+    pub(crate) fn die(self, cause: DeathCause) {
+        end(&self.exit, cause);
+    }
+
+    /// Waits until the supervisor has killed it.
+    pub(crate) async fn killed(&self) -> DeathCause {
+        let mut exit = self.exit.subscribe();
+        let cause = *exit.wait_for(Option::is_some).await.expect("the sender is ours");
+        cause.expect("waited for")
+    }
+}
+
+/// News of `id`: one token and its text.
+pub(crate) fn token(id: SequenceId, token: u32, text: &str) -> SequenceOutput {
+    SequenceOutput { tokens: vec![Token(token)], text: text.to_owned(), ..SequenceOutput::empty(id) }
+}
+
+/// A request for `max_tokens` tokens after a prompt of three.
+pub(crate) fn request(max_tokens: u32) -> SequenceRequest {
+    SequenceRequest {
+        id: SequenceId(0),
+        prompt: vec![Token(1), Token(2), Token(3)],
+        resume: Vec::new(),
+        max_tokens,
+        sampling: SamplingParams::default(),
+        stop: Vec::new(),
+        ignore_eos: false,
+        logprobs: None,
+        namespace: 0,
+    }
+}
+
+/// Options of an engine that loads nothing.
+pub(crate) fn options(max_num_seqs: u32) -> EngineOptions {
+    EngineOptions {
+        model_path: PathBuf::from("model.gguf"),
+        max_model_len: None,
+        max_num_seqs,
+        max_num_batched_tokens: 512,
+        n_gpu_layers: None,
+        threads: None,
+        kv_layout: KvLayout::Split,
+        kv_cache_tokens: None,
+        prefill_step_ratio: 3.0,
+    }
+}
+
+/// Restarts at once, up to four times in a row.
+pub(crate) fn supervision(max_waiting: usize) -> SupervisionConfig {
+    SupervisionConfig { max_waiting, stall_timeout: Duration::from_secs(20), restart_backoff: Duration::ZERO, max_restarts: 5 }
+}
+
+/// A small model.
+pub(crate) fn model_info() -> ModelInfo {
+    ModelInfo {
+        name: "tiny".to_owned(),
+        architecture: "llama".to_owned(),
+        quantization: "Q4_1".to_owned(),
+        parameters: 1_000,
+        size_bytes: 1_000,
+        n_ctx_train: 128,
+        max_model_len: 128,
+        max_num_seqs: 4,
+        max_num_batched_tokens: 512,
+        vocabulary_size: 256,
+        bos: Some(Token(0)),
+        kv_layout: KvLayout::Split,
+        kv_cells: 512,
+        kv_bytes: 512,
+        threads: 1,
+        device: "CPU".to_owned(),
+        slow_kernels: None,
+        load_ms: 1,
+    }
+}

@@ -1,0 +1,267 @@
+//! From a GGUF file to something that can run: backend, model, tokenizer, and a runner on the caller's thread.
+//!
+//! Owns the process-wide initialisation of llama.cpp. Loading blocks for as long as the disk takes and belongs in an engine
+//! process: a malformed file that passes the checks here may still end it.
+
+use super::{
+    cpu, log,
+    plan::Plan,
+    raw,
+    runner::LlamaRunner,
+    suitability::{architecture, check_header, check_model},
+    tokenizer::LlamaTokenizer,
+};
+use crate::{
+    engine::runner::{KvOp, ModelRunner, Row, Slot, Step, Tokenizer},
+    protocol::{EngineOptions, KvLayout, LoadError, ModelInfo, SequenceId, Token},
+};
+use llama_cpp_2::{
+    LlamaBackendDeviceType,
+    context::params::LlamaContextParams,
+    list_llama_ggml_backend_devices,
+    llama_backend::LlamaBackend,
+    model::{LlamaModel, params::LlamaModelParams},
+};
+use std::{
+    num::NonZeroU32,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Instant,
+};
+
+/// More layers than any model has: all of them.
+const ALL_LAYERS: u32 = 999;
+
+/// Held while llama.cpp loads a model or opens a context: opening one writes to its model, and complaints are kept globally.
+static EXCLUSIVE: Mutex<()> = Mutex::new(());
+
+/// A model in memory, its tokenizer, and the sizes that its runner will have.
+pub struct Loaded {
+    model: Arc<LlamaModel>,
+    tokenizer: Arc<LlamaTokenizer>,
+    plan: Plan,
+    on_gpu: bool,
+    slow_kernels: Option<String>,
+    /// File name without extension, for files that do not name their model.
+    file_stem: String,
+    started: Instant,
+}
+
+/// Loads the model that `options` name. `progress` hears the share that is loaded, 0–1, on this thread; a panic in it
+/// fails the load. `'static` because llama-cpp-2 keeps it boxed; give it a channel.
+///
+/// # Errors
+/// `NotFound`, `NotGguf`, `Unsupported` with the option to change, or `Backend` with llama.cpp's own words.
+pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Result<Loaded, LoadError> {
+    let started = Instant::now();
+    check_header(&options.model_path)?;
+    let backend = backend()?;
+    let _exclusive = EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner);
+
+    let can_offload = backend.supports_gpu_offload();
+    let gpu_layers = options.n_gpu_layers.unwrap_or(if can_offload { ALL_LAYERS } else { 0 });
+    let model = load_file(backend, &options.model_path, gpu_layers, progress)?;
+    check_model(&model)?;
+    let cores = u32::try_from(num_cpus::get_physical()).unwrap_or(1);
+    let plan = Plan::new(options, model.n_ctx_train(), cores)?;
+
+    let model = Arc::new(model);
+    Ok(Loaded {
+        tokenizer: Arc::new(LlamaTokenizer::new(Arc::clone(&model))),
+        model,
+        plan,
+        on_gpu: can_offload && gpu_layers > 0,
+        slow_kernels: cpu::slow_kernels(&raw::system_info()),
+        file_stem: options.model_path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        started,
+    })
+}
+
+/// llama.cpp's process-wide state, initialised by the first caller and never torn down: the process ends with it.
+fn backend() -> Result<&'static LlamaBackend, LoadError> {
+    static BACKEND: OnceLock<Result<LlamaBackend, LoadError>> = OnceLock::new();
+    let backend = BACKEND.get_or_init(|| {
+        raw::route_logs();
+        #[cfg(feature = "portable")]
+        load_backends_beside_executable();
+        LlamaBackend::init().map_err(|error| LoadError::Backend(error.to_string()))
+    });
+    backend.as_ref().map_err(Clone::clone)
+}
+
+/// Loads the backend libraries that a portable build ships next to its executable, the best one for this CPU among them.
+#[cfg(feature = "portable")]
+fn load_backends_beside_executable() {
+    let executable = std::env::current_exe().ok();
+    // llama-cpp-2 panics on a path that is not UTF-8.
+    match executable.as_deref().and_then(Path::parent).filter(|folder| folder.to_str().is_some()) {
+        Some(folder) => llama_cpp_2::llama_backend::load_backends_from_path(folder),
+        None => tracing::error!("the folder of the executable is unknown or not UTF-8, so no compute backends can be loaded"),
+    }
+}
+
+fn load_file(
+    backend: &LlamaBackend,
+    path: &Path,
+    gpu_layers: u32,
+    mut progress: impl FnMut(f32) + 'static,
+) -> Result<LlamaModel, LoadError> {
+    let on_progress = move |share| {
+        // Called from C, where a panic must not get to. `false` ends the load.
+        let told = catch_unwind(AssertUnwindSafe(|| progress(share)));
+        if told.is_err() {
+            log::on_line(log::Level::Error, "the receiver of load progress failed");
+        }
+        told.is_ok()
+    };
+    let params = LlamaModelParams::default()
+        .with_n_gpu_layers(gpu_layers)
+        .with_use_mmap(backend.supports_mmap())
+        .with_progress_callback(on_progress);
+    drop(log::take_complaints());
+    LlamaModel::load_from_file(backend, path, &params).map_err(|error| backend_error(&error))
+}
+
+/// What llama.cpp logged, or else what its binding says.
+fn backend_error(error: &dyn std::error::Error) -> LoadError {
+    LoadError::Backend(log::take_complaints().unwrap_or_else(|| error.to_string()))
+}
+
+impl Loaded {
+    /// The vocabulary, shared with whoever needs it.
+    #[must_use]
+    pub fn tokenizer(&self) -> Arc<LlamaTokenizer> {
+        Arc::clone(&self.tokenizer)
+    }
+
+    /// Opens the context and runs a first step, so that memory that cannot be had fails here and not in a request.
+    ///
+    /// The runner borrows the model: build it on the thread and in the stack frame that will use it.
+    ///
+    /// # Errors
+    /// `Backend` when memory is short or llama.cpp refuses the sizes.
+    pub fn runner(&self) -> Result<LlamaRunner<'_>, LoadError> {
+        let backend = backend()?;
+        let exclusive = EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(log::take_complaints());
+        let context = self.model.new_context(backend, self.context_params()).map_err(|error| backend_error(&error))?;
+        drop(exclusive);
+
+        let mut limits = self.plan.limits(self.tokenizer.vocabulary_size(), self.can_truncate());
+        limits.max_rows = limits.max_rows.min(context.n_batch());
+        let mut runner = LlamaRunner::new(context, limits, self.plan.layout, self.on_gpu);
+        self.warm_up(&mut runner)?;
+        Ok(runner)
+    }
+
+    fn context_params(&self) -> LlamaContextParams {
+        let plan = &self.plan;
+        let threads = i32::try_from(plan.threads).unwrap_or(i32::MAX);
+        LlamaContextParams::default()
+            .with_n_ctx(NonZeroU32::new(plan.kv_cells))
+            .with_n_batch(plan.max_rows)
+            .with_n_ubatch(plan.rows_per_graph)
+            .with_n_seq_max(plan.slots)
+            .with_n_threads(threads)
+            .with_n_threads_batch(threads)
+            .with_kv_unified(plan.layout == KvLayout::Unified)
+            .with_flash_attention_policy(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO)
+            .with_offload_kqv(true)
+            .with_no_perf(true)
+    }
+
+    /// Recurrent state cannot be cut back to an earlier position.
+    fn can_truncate(&self) -> bool {
+        !self.model.is_recurrent() && !self.model.is_hybrid()
+    }
+
+    /// One step with a row in every slot, all of them sampled; on a GPU a step of as many rows as allowed.
+    ///
+    /// llama.cpp reserves the memory of its largest graph when the context opens; what is left to first use are the
+    /// logits of every slot, the pages of the weights, and on a GPU the kernels of large batches. A full batch on a CPU
+    /// would find nothing more and delay the start by seconds.
+    fn warm_up(&self, runner: &mut LlamaRunner<'_>) -> Result<(), LoadError> {
+        let limits = runner.limits();
+        let rows_per_slot = if self.on_gpu { (limits.max_rows / limits.slots).clamp(1, limits.max_model_len) } else { 1 };
+        let slots = limits.slots.min(limits.kv_cells / rows_per_slot).max(1);
+        let rows = (0..slots)
+            .flat_map(|slot| (0..rows_per_slot).map(move |pos| (slot, pos)))
+            .map(|(slot, pos)| Row {
+                seq: SequenceId(u64::from(slot)),
+                slot: Slot(slot),
+                pos,
+                token: self.tokenizer.bos().unwrap_or(Token(0)),
+                sample: pos + 1 == rows_per_slot,
+            })
+            .collect();
+        let failed = |error| LoadError::Backend(format!("the first step failed: {error}"));
+        runner.execute(&Step { kv: Vec::new(), rows }).map_err(failed)?;
+        let kv = (0..slots).map(|slot| KvOp::Truncate { slot: Slot(slot), keep: 0 }).collect();
+        runner.execute(&Step { kv, rows: Vec::new() }).map_err(failed)
+    }
+
+    /// Bytes of KV memory, measured: what two positions of a slot add to its saved state, times the allocated cells.
+    ///
+    /// Right for every cache that llama.cpp has, where a formula over layers and heads is not. A recurrent model's
+    /// state does not grow; there it is the state of all slots. Needs an empty `runner` and leaves it empty.
+    fn kv_bytes(&self, runner: &mut LlamaRunner<'_>) -> Option<u64> {
+        /// Position, number of sequences and sequence id of a cell (`llama_kv_cache::state_write_meta`).
+        const CELL_HEADER_BYTES: usize = 12;
+
+        let token = self.tokenizer.bos().unwrap_or(Token(0));
+        let mut size_with = |pos| {
+            let row = Row { seq: SequenceId(0), slot: Slot(0), pos, token, sample: true };
+            runner.execute(&Step { kv: Vec::new(), rows: vec![row] }).ok().map(|()| runner.state_size_of_slot_0())
+        };
+        let one = size_with(0)?;
+        let two = if self.plan.max_model_len > 1 { size_with(1)? } else { one };
+        let empty = Step { kv: vec![KvOp::Truncate { slot: Slot(0), keep: 0 }], rows: Vec::new() };
+        runner.execute(&empty).ok()?;
+        let per_cell = two.saturating_sub(one).saturating_sub(CELL_HEADER_BYTES);
+        let (unit, count) = if per_cell > 0 { (per_cell, runner.allocated_cells()) } else { (one, self.plan.slots) };
+        u64::try_from(unit).ok()?.checked_mul(u64::from(count))
+    }
+
+    /// All that there is to say about the model and its runner, which must be empty (as [`Self::runner`] returns it).
+    ///
+    /// `load_ms` counts from the call of [`load`].
+    #[must_use]
+    pub fn info(&self, runner: &mut LlamaRunner<'_>) -> ModelInfo {
+        let limits = runner.limits();
+        let metadata = |key| self.model.meta_val_str(key).ok().filter(|value| !value.is_empty());
+        let file_type = metadata("general.file_type").and_then(|number| number.parse().ok());
+        ModelInfo {
+            name: metadata("general.name").unwrap_or_else(|| self.file_stem.clone()),
+            architecture: architecture(&self.model),
+            quantization: file_type.map_or_else(|| "unknown".to_owned(), raw::file_type_name),
+            parameters: self.model.n_params(),
+            size_bytes: self.model.size(),
+            n_ctx_train: self.model.n_ctx_train(),
+            max_model_len: limits.max_model_len,
+            max_num_seqs: limits.slots,
+            max_num_batched_tokens: limits.max_rows,
+            vocabulary_size: limits.vocabulary_size,
+            bos: self.tokenizer.bos(),
+            kv_layout: self.plan.layout,
+            kv_cells: limits.kv_cells,
+            kv_bytes: self.kv_bytes(runner).unwrap_or(0),
+            threads: self.plan.threads,
+            device: device(self.on_gpu),
+            slow_kernels: self.slow_kernels.clone(),
+            load_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The GPUs that compute, or `CPU`.
+fn device(on_gpu: bool) -> String {
+    use LlamaBackendDeviceType::{Gpu, IntegratedGpu};
+    let devices = list_llama_ggml_backend_devices();
+    let gpus: Vec<String> = devices
+        .into_iter()
+        .filter(|device| on_gpu && matches!(device.device_type, Gpu | IntegratedGpu))
+        .map(|device| device.description)
+        .collect();
+    if gpus.is_empty() { "CPU".to_owned() } else { gpus.join(", ") }
+}

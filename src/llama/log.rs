@@ -1,0 +1,75 @@
+//! llama.cpp's log: into `tracing`, and the last complaints kept, so that a failure to load can say why.
+//!
+//! Owns a list of at most eight lines. llama.cpp's chatter (hundreds of lines per load) is `debug`; warnings and errors
+//! keep their level. It never sees prompts: llama.cpp does not log them.
+
+use std::{collections::VecDeque, sync::Mutex};
+
+/// Complaints kept; a failed load logs two or three.
+const KEPT_LINES: usize = 8;
+
+static COMPLAINTS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+/// How much a line of llama.cpp's log matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Information, debugging, and continued lines.
+    Detail,
+    /// Something is degraded.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// Takes one line from llama.cpp; called on whichever thread is in it.
+pub(super) fn on_line(level: Level, line: &str) {
+    let line = line.trim();
+    // Progress is drawn as a row of dots.
+    if line.trim_matches('.').is_empty() {
+        return;
+    }
+    match level {
+        Level::Detail => tracing::debug!(target: "llama.cpp", "{line}"),
+        Level::Warning => tracing::warn!(target: "llama.cpp", "{line}"),
+        Level::Error => {
+            tracing::error!(target: "llama.cpp", "{line}");
+            keep(line);
+        }
+    }
+}
+
+fn keep(line: &str) {
+    // A poisoned list is still a list of lines.
+    let mut complaints = COMPLAINTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if complaints.len() == KEPT_LINES {
+        complaints.pop_front();
+    }
+    complaints.push_back(line.to_owned());
+}
+
+/// The errors logged since the last call, oldest first, as one line; `None` if there were none.
+pub(super) fn take_complaints() -> Option<String> {
+    let mut complaints = COMPLAINTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let lines: Vec<String> = complaints.drain(..).collect();
+    if lines.is_empty() { None } else { Some(lines.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_errors_are_kept_in_order_and_handed_out_once() {
+        for number in 0..=KEPT_LINES {
+            on_line(Level::Error, &format!("error {number}\n"));
+        }
+        on_line(Level::Warning, "a warning is not a reason");
+        on_line(Level::Error, "....");
+
+        let complaints = take_complaints().unwrap();
+
+        assert!(complaints.starts_with("error 1; error 2"), "{complaints}");
+        assert!(complaints.ends_with(&format!("error {KEPT_LINES}")), "{complaints}");
+        assert_eq!(take_complaints(), None);
+    }
+}

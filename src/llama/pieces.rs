@@ -1,0 +1,83 @@
+//! The text of every token, computed once at load: two slices and a bit instead of a call into llama.cpp per token.
+//!
+//! Immutable after [`Pieces::read`], so shared by all threads. Ids are range-checked here because llama.cpp throws.
+
+use llama_cpp_2::vocab::LlamaVocab;
+
+/// All pieces of a vocabulary in one buffer, about 8 bytes per token plus their text.
+pub(super) struct Pieces {
+    text: Vec<u8>,
+    /// Piece `i` is `text[ends[i - 1]..ends[i]]`.
+    ends: Vec<u32>,
+    flags: Vec<Flags>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Flags {
+    /// Control and unknown tokens have text only when special tokens are written out.
+    hidden: bool,
+    end_of_generation: bool,
+}
+
+impl Pieces {
+    /// Asks llama.cpp for each piece. Leading spaces stay (`lstrip = 0`): after "Hello" comes " world".
+    pub(super) fn read(vocab: &LlamaVocab<'_>) -> Self {
+        let mut pieces = Self { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
+        for token in vocab.tokens() {
+            let written_out = vocab.token_to_piece(token, true, None);
+            let hidden = !written_out.is_empty() && vocab.token_to_piece(token, false, None).is_empty();
+            pieces.push(&written_out, Flags { hidden, end_of_generation: vocab.is_eog(token) });
+        }
+        pieces
+    }
+
+    fn push(&mut self, piece: &[u8], flags: Flags) {
+        self.text.extend_from_slice(piece);
+        self.ends.push(u32::try_from(self.text.len()).expect("a vocabulary has less than 4 GiB of text: its file stores it"));
+        self.flags.push(flags);
+    }
+
+    /// The bytes of a token; empty for one outside the vocabulary, and for special ones unless `special`.
+    pub(super) fn get(&self, id: u32, special: bool) -> &[u8] {
+        let index = id as usize;
+        match self.flags.get(index) {
+            Some(flags) if special || !flags.hidden => {
+                let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+                &self.text[start..self.ends[index] as usize]
+            }
+            _ => &[],
+        }
+    }
+
+    /// Whether generation ends with this token; false outside the vocabulary.
+    pub(super) fn is_eog(&self, id: u32) -> bool {
+        self.flags.get(id as usize).is_some_and(|flags| flags.end_of_generation)
+    }
+
+    /// Tokens there are.
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.ends.len()).expect("llama.cpp counts tokens in an i32")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_come_back_by_id_and_hidden_ones_only_when_written_out() {
+        let plain = Flags { hidden: false, end_of_generation: false };
+        let special = Flags { hidden: true, end_of_generation: true };
+        let mut pieces = Pieces { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
+        pieces.push(b"<|end|>", special);
+        pieces.push(b"", plain);
+        pieces.push(b" world", plain);
+
+        assert_eq!(pieces.len(), 3);
+        assert_eq!((pieces.get(0, false), pieces.get(0, true)), (b"".as_slice(), b"<|end|>".as_slice()));
+        assert_eq!(pieces.get(1, true), b"");
+        assert_eq!(pieces.get(2, false), b" world");
+        assert_eq!((pieces.get(3, true), pieces.get(u32::MAX, true)), (b"".as_slice(), b"".as_slice()));
+        assert_eq!([0, 2, 3].map(|id| pieces.is_eog(id)), [true, false, false]);
+    }
+}

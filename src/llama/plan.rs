@@ -1,0 +1,188 @@
+//! The sizes of a context, decided before llama.cpp is asked for one: pure arithmetic on the options and the model.
+
+use crate::{
+    engine::runner::Limits,
+    protocol::{EngineOptions, KvLayout, LoadError},
+};
+
+/// llama.cpp's `LLAMA_MAX_SEQ`: more sequence ids than this it refuses.
+const MAX_SLOTS: u32 = 256;
+
+/// Longest context taken without being asked for: longer ones cost memory that most requests never touch.
+const DEFAULT_MAX_MODEL_LEN: u32 = 8192;
+
+/// Rows that one graph computes (llama.cpp's default `n_ubatch`): more buys no speed on a CPU and costs scratch memory.
+const MAX_ROWS_PER_GRAPH: u32 = 512;
+
+/// Sizes of a context, all consistent with each other and with the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// `n_seq_max`, 1–256.
+    pub slots: u32,
+    /// Positions of a slot at most.
+    pub max_model_len: u32,
+    /// `n_batch`; ≥ `slots`.
+    pub max_rows: u32,
+    /// `n_ubatch`.
+    pub rows_per_graph: u32,
+    /// `n_ctx`: cells of all slots together.
+    pub kv_cells: u32,
+    /// CPU threads of a step, ≥ 1.
+    pub threads: u32,
+    /// Where the cells lie.
+    pub layout: KvLayout,
+}
+
+impl Plan {
+    /// Chooses what `options` leave open. `n_ctx_train` is the model's training context, `cores` the machine's.
+    ///
+    /// # Errors
+    /// `Unsupported`, with the name of the option to change.
+    pub(super) fn new(options: &EngineOptions, n_ctx_train: u32, cores: u32) -> Result<Self, LoadError> {
+        let slots = options.max_num_seqs;
+        if !(1..=MAX_SLOTS).contains(&slots) {
+            return unsupported(format!("--max-num-seqs must be 1 to {MAX_SLOTS}, not {slots}"));
+        }
+        let max_model_len = max_model_len(options.max_model_len, n_ctx_train)?;
+        let Some(full_length_cells) = slots.checked_mul(max_model_len).filter(|cells| i32::try_from(*cells).is_ok()) else {
+            return unsupported(format!("{slots} sequences of {max_model_len} tokens are too many cells; lower --max-model-len"));
+        };
+        let kv_cells = match (options.kv_layout, options.kv_cache_tokens) {
+            (KvLayout::Split, _) | (KvLayout::Unified, None) => full_length_cells,
+            (KvLayout::Unified, Some(cells)) if cells < max_model_len => {
+                return unsupported(format!(
+                    "a KV cache of {cells} tokens does not hold one sequence of {max_model_len}; \
+                     raise --kv-cache-tokens or lower --max-model-len"
+                ));
+            }
+            (KvLayout::Unified, Some(cells)) => cells.min(full_length_cells),
+        };
+        let max_rows = options.max_num_batched_tokens.min(kv_cells);
+        if max_rows < slots {
+            return unsupported(format!(
+                "a step of {max_rows} rows has no room for one row of each of {slots} sequences; \
+                 raise --max-num-batched-tokens or lower --max-num-seqs"
+            ));
+        }
+        let threads = options.threads.unwrap_or(cores).max(1);
+        let rows_per_graph = max_rows.min(MAX_ROWS_PER_GRAPH);
+        Ok(Self { slots, max_model_len, max_rows, rows_per_graph, kv_cells, threads, layout: options.kv_layout })
+    }
+
+    /// These sizes as the scheduler sees them.
+    pub(super) fn limits(&self, vocabulary_size: u32, can_truncate: bool) -> Limits {
+        Limits {
+            slots: self.slots,
+            max_rows: self.max_rows,
+            max_model_len: self.max_model_len,
+            kv_cells: self.kv_cells,
+            can_truncate,
+            vocabulary_size,
+        }
+    }
+}
+
+fn max_model_len(asked: Option<u32>, n_ctx_train: u32) -> Result<u32, LoadError> {
+    match asked {
+        _ if n_ctx_train == 0 => unsupported("the file does not say which context the model was trained for".to_owned()),
+        Some(0) => unsupported("--max-model-len must be at least 1".to_owned()),
+        Some(length) if length > n_ctx_train => unsupported(format!(
+            "--max-model-len {length} is longer than the {n_ctx_train} tokens that the model was trained for; \
+             ask for at most {n_ctx_train}"
+        )),
+        Some(length) => Ok(length),
+        None => Ok(n_ctx_train.min(DEFAULT_MAX_MODEL_LEN)),
+    }
+}
+
+fn unsupported<T>(reason: String) -> Result<T, LoadError> {
+    Err(LoadError::Unsupported(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> EngineOptions {
+        EngineOptions {
+            model_path: "model.gguf".into(),
+            max_model_len: None,
+            max_num_seqs: 16,
+            max_num_batched_tokens: 2048,
+            n_gpu_layers: None,
+            threads: None,
+            kv_layout: KvLayout::Split,
+            kv_cache_tokens: None,
+            prefill_step_ratio: 4.0,
+        }
+    }
+
+    fn refusal(options: &EngineOptions, n_ctx_train: u32) -> String {
+        Plan::new(options, n_ctx_train, 2).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_context_defaults_to_what_the_model_was_trained_for_but_at_most_8192() {
+        assert_eq!(Plan::new(&options(), 2048, 2).unwrap().max_model_len, 2048);
+        assert_eq!(Plan::new(&options(), 131_072, 2).unwrap().max_model_len, 8192);
+    }
+
+    #[test]
+    fn a_context_longer_than_the_training_context_is_refused_by_the_name_of_the_option() {
+        let at_most = EngineOptions { max_model_len: Some(2048), ..options() };
+        let too_long = EngineOptions { max_model_len: Some(2049), ..options() };
+
+        assert_eq!(Plan::new(&at_most, 2048, 2).unwrap().max_model_len, 2048);
+        assert!(refusal(&too_long, 2048).contains("--max-model-len 2049"));
+    }
+
+    #[test]
+    fn one_to_256_sequences_are_accepted() {
+        for slots in [1, 256] {
+            assert_eq!(Plan::new(&EngineOptions { max_num_seqs: slots, ..options() }, 512, 2).unwrap().slots, slots);
+        }
+        for slots in [0, 257] {
+            assert!(refusal(&EngineOptions { max_num_seqs: slots, ..options() }, 512).contains("--max-num-seqs"));
+        }
+    }
+
+    #[test]
+    fn a_step_must_hold_a_row_of_every_sequence() {
+        let exact = EngineOptions { max_num_batched_tokens: 16, ..options() };
+        let short = EngineOptions { max_num_batched_tokens: 15, ..options() };
+
+        let plan = Plan::new(&exact, 512, 2).unwrap();
+        assert_eq!((plan.max_rows, plan.rows_per_graph), (16, 16));
+        assert!(refusal(&short, 512).contains("--max-num-batched-tokens"));
+    }
+
+    #[test]
+    fn a_unified_cache_may_be_smaller_than_all_sequences_at_full_length_but_holds_one() {
+        let unified = |cells| EngineOptions { kv_layout: KvLayout::Unified, kv_cache_tokens: cells, ..options() };
+
+        assert_eq!(Plan::new(&unified(None), 512, 2).unwrap().kv_cells, 16 * 512);
+        assert_eq!(Plan::new(&unified(Some(512)), 512, 2).unwrap().kv_cells, 512);
+        assert_eq!(Plan::new(&unified(Some(1 << 30)), 512, 2).unwrap().kv_cells, 16 * 512);
+        assert!(refusal(&unified(Some(511)), 512).contains("--kv-cache-tokens"));
+    }
+
+    #[test]
+    fn a_split_cache_ignores_the_size_of_the_pool() {
+        let split = EngineOptions { kv_cache_tokens: Some(1), ..options() };
+
+        assert_eq!(Plan::new(&split, 512, 2).unwrap().kv_cells, 16 * 512);
+    }
+
+    #[test]
+    fn threads_default_to_the_cores() {
+        assert_eq!(Plan::new(&options(), 512, 6).unwrap().threads, 6);
+        assert_eq!(Plan::new(&EngineOptions { threads: Some(3), ..options() }, 512, 6).unwrap().threads, 3);
+    }
+
+    #[test]
+    fn cells_beyond_llama_cpps_index_type_are_refused_instead_of_wrapping() {
+        let huge = EngineOptions { max_num_seqs: 256, max_model_len: Some(u32::MAX), ..options() };
+
+        assert!(refusal(&huge, u32::MAX).contains("--max-model-len"));
+    }
+}

@@ -1,0 +1,100 @@
+//! Every unsafe call of this program, each behind a safe function.
+//!
+//! Owns the callbacks that llama.cpp calls back into and the opaque copy of a sequence's KV cells. Nothing here decides
+//! anything: callers have checked slots, and errors are values.
+
+#![expect(unsafe_code, reason = "the one file that calls C where llama-cpp-2 has no safe wrapper")]
+
+use super::log;
+use llama_cpp_2::context::{LlamaContext, session::LlamaStateSeqFlags};
+use std::ffi::{CStr, c_char, c_void};
+
+/// Routes the log of llama.cpp and ggml to [`log::on_line`], and what ggml says before it aborts too.
+///
+/// Setting the abort callback also keeps ggml from forking a debugger for a backtrace in front of every abort.
+/// A C++ exception that nobody catches still does, unless `GGML_NO_BACKTRACE` is in the environment of the process.
+pub(super) fn route_logs() {
+    // SAFETY: both callbacks are `extern "C"` functions of the right type, ignore their user data and never unwind;
+    // llama.cpp and ggml keep nothing but the pointers.
+    unsafe {
+        llama_cpp_sys_2::llama_log_set(Some(on_log), std::ptr::null_mut());
+        llama_cpp_sys_2::ggml_log_set(Some(on_log), std::ptr::null_mut());
+        llama_cpp_sys_2::ggml_set_abort_callback(Some(on_abort));
+    }
+}
+
+extern "C" fn on_log(level: llama_cpp_sys_2::ggml_log_level, text: *const c_char, _: *mut c_void) {
+    let level = match level {
+        llama_cpp_sys_2::GGML_LOG_LEVEL_ERROR => log::Level::Error,
+        llama_cpp_sys_2::GGML_LOG_LEVEL_WARN => log::Level::Warning,
+        _ => log::Level::Detail,
+    };
+    hand_over(level, text);
+}
+
+extern "C" fn on_abort(text: *const c_char) {
+    hand_over(log::Level::Error, text);
+}
+
+fn hand_over(level: log::Level, text: *const c_char) {
+    if text.is_null() {
+        return;
+    }
+    // SAFETY: not null, and llama.cpp passes NUL-terminated text that lives until the callback returns.
+    let text = unsafe { CStr::from_ptr(text) };
+    // A panic must not unwind into C; a log line that a subscriber panics on is lost, which is the lesser evil.
+    let _lost = std::panic::catch_unwind(|| log::on_line(level, &text.to_string_lossy()));
+}
+
+/// What the compiled-in backends say of themselves, such as `CPU : AVX2 = 1 | AVX512 = 1 | `.
+pub(super) fn system_info() -> String {
+    // SAFETY: returns a NUL-terminated static buffer. It is refilled on each call, so calls must not overlap; the only
+    // caller holds the lock of model loading (`load::EXCLUSIVE`).
+    let text = unsafe { CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) };
+    text.to_string_lossy().into_owned()
+}
+
+/// llama.cpp's name of a `general.file_type`, such as `Q4_1` or `Q4_K - Medium`.
+pub(super) fn file_type_name(file_type: u32) -> String {
+    // SAFETY: a pure lookup which answers every number with a NUL-terminated static string.
+    let name = unsafe { CStr::from_ptr(llama_cpp_sys_2::llama_ftype_name(file_type as _)) };
+    name.to_string_lossy().into_owned()
+}
+
+/// The KV cells of one sequence in host memory: filled and emptied by the two functions below, so that llama.cpp's parser
+/// sees nothing that it did not write itself in this process (`hazards.md` 2.6). The buffer is reused.
+#[derive(Default)]
+pub(super) struct SequenceState {
+    bytes: Vec<u8>,
+}
+
+/// Bytes that the state of a slot takes, 0 if llama.cpp cannot tell.
+pub(super) fn state_size(context: &LlamaContext<'_>, slot: i32) -> usize {
+    context.state_seq_get_size_ext(slot, LlamaStateSeqFlags::empty())
+}
+
+/// Copies all cells of `slot` into `state`. `slot` must be below the context's `n_seq_max`.
+///
+/// Returns false if llama.cpp failed; `state` is then empty.
+pub(super) fn save(context: &LlamaContext<'_>, slot: i32, state: &mut SequenceState) -> bool {
+    let size = state_size(context, slot);
+    state.bytes.clear();
+    state.bytes.reserve(size);
+    // SAFETY: `size` bytes are reserved, and llama.cpp writes as many as it just said: nothing changed the context in
+    // between, as it is borrowed here and used by one thread only.
+    let written = unsafe { context.state_seq_get_data_ext(state.bytes.as_mut_ptr(), slot, LlamaStateSeqFlags::empty()) };
+    if written == 0 || written != size {
+        return false;
+    }
+    // SAFETY: exactly `size` bytes were reserved and written.
+    unsafe { state.bytes.set_len(size) };
+    true
+}
+
+/// Replaces all cells of `slot` by those in `state`, which must come from this context.
+///
+/// Returns false if llama.cpp failed; the slot is then empty.
+pub(super) fn restore(context: &mut LlamaContext<'_>, slot: i32, state: &SequenceState) -> bool {
+    // SAFETY: the bytes were written by `save`, the only function that fills them.
+    !state.bytes.is_empty() && unsafe { context.state_seq_set_data_ext(&state.bytes, slot, LlamaStateSeqFlags::empty()) }
+}

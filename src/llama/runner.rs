@@ -1,0 +1,265 @@
+//! Steps on a llama.cpp context: KV changes, one `llama_decode`, logits by row.
+//!
+//! Owns the context, one batch and one host buffer, all reused; used by the engine thread alone. It plans nothing, and
+//! refuses what llama.cpp would answer with an abort: slots, positions and tokens outside the limits, too many rows.
+
+use super::raw;
+use crate::{
+    engine::runner::{KvOp, Limits, ModelRunner, Row, Slot, Step, StepError},
+    protocol::KvLayout,
+};
+use llama_cpp_2::{DecodeError, context::LlamaContext, llama_batch::LlamaBatch, token::LlamaToken};
+
+/// `llama_decode`: "invalid input batch" (`llama.h`). Also ours for a step that breaks the contract.
+const INVALID_BATCH: i32 = -1;
+
+/// `llama_decode`: a fatal error, such as memory that could not be allocated. Also ours for a copy that failed.
+const FATAL: i32 = -2;
+
+/// Executes steps on one context of the model that it borrows.
+pub struct LlamaRunner<'m> {
+    context: LlamaContext<'m>,
+    batch: LlamaBatch<'static>,
+    limits: Limits,
+    copying: Copying,
+    /// Positions that each slot holds.
+    held: Vec<u32>,
+    /// For each row of the last step, whether it has logits; empty unless that step succeeded.
+    sampled: Vec<bool>,
+}
+
+/// How part of a slot gets into another.
+enum Copying {
+    /// One pool: cells are marked as belonging to both.
+    Mark,
+    /// A stream per slot: cells are copied, either way.
+    Streams(StreamCopies),
+}
+
+/// Copies between streams: the used cells through host memory, or the whole stream within the device.
+///
+/// `llama_memory_seq_cp` copies all `cells_per_slot` and does it at the start of the next decode. Through the host
+/// it is twice the cells in use (a slot of 620 positions of 8192 is 14 MB instead of 190 MB with the default model), and at once.
+struct StreamCopies {
+    on_gpu: bool,
+    /// A whole-stream copy waits for the next decode, so a copy at once would overtake it.
+    pending: bool,
+    buffer: raw::SequenceState,
+}
+
+impl StreamCopies {
+    /// On a GPU, host memory is behind a slow bus and whole streams are copied at full bandwidth.
+    fn whole_stream(&self, cells_in_use: u32, cells_per_slot: u32) -> bool {
+        self.on_gpu || self.pending || cells_in_use.saturating_mul(2) > cells_per_slot
+    }
+}
+
+impl<'m> LlamaRunner<'m> {
+    /// Takes over an empty context with `limits.slots` sequence ids and `limits.max_rows` rows.
+    pub(super) fn new(context: LlamaContext<'m>, limits: Limits, layout: KvLayout, on_gpu: bool) -> Self {
+        let copying = match layout {
+            KvLayout::Unified => Copying::Mark,
+            KvLayout::Split => Copying::Streams(StreamCopies { on_gpu, pending: false, buffer: raw::SequenceState::default() }),
+        };
+        Self {
+            context,
+            batch: LlamaBatch::new(limits.max_rows as usize, 1),
+            limits,
+            copying,
+            held: vec![0; limits.slots as usize],
+            sampled: Vec::new(),
+        }
+    }
+
+    /// Cells that llama.cpp allocated, which it rounds up to blocks of 256 per stream.
+    pub(super) fn allocated_cells(&self) -> u32 {
+        self.context.n_ctx()
+    }
+
+    /// Bytes that llama.cpp needs to save what slot 0 holds.
+    pub(super) fn state_size_of_slot_0(&self) -> usize {
+        raw::state_size(&self.context, 0)
+    }
+
+    fn apply(&mut self, op: KvOp) -> Result<(), StepError> {
+        match op {
+            KvOp::Truncate { slot, keep } => self.truncate(self.index(slot)?, keep),
+            KvOp::Copy { from, to, len } => {
+                let (from, to) = (self.index(from)?, self.index(to)?);
+                if !self.limits.can_truncate || len == 0 || len > self.held[from] {
+                    return refuse(&format!("cannot copy {len} of the {} positions of slot {from}", self.held[from]));
+                }
+                if from == to {
+                    return self.truncate(to, len);
+                }
+                self.copy(from, to, len)
+            }
+        }
+    }
+
+    fn truncate(&mut self, slot: usize, keep: u32) -> Result<(), StepError> {
+        if keep >= self.held[slot] {
+            return Ok(());
+        }
+        if keep > 0 && !self.limits.can_truncate {
+            return refuse("this model's slots can only be emptied");
+        }
+        let from = (keep > 0).then_some(keep);
+        if self.context.clear_kv_cache_seq(Some(slot as u32), from, None) != Ok(true) {
+            return refuse(&format!("llama.cpp would not drop the positions of slot {slot} from {keep} on"));
+        }
+        self.held[slot] = keep;
+        Ok(())
+    }
+
+    /// `from` and `to` differ and `from` holds at least `len`, which is not 0.
+    fn copy(&mut self, from: usize, to: usize, len: u32) -> Result<(), StepError> {
+        let cells_per_slot = self.limits.max_model_len;
+        let in_use = self.held[from];
+        let copied = match &mut self.copying {
+            Copying::Mark => {
+                self.truncate(to, 0)?;
+                self.context.kv_cache_seq_cp(id(from), id(to), None, Some(len)).is_ok()
+            }
+            Copying::Streams(copies) if copies.whole_stream(in_use, cells_per_slot) => {
+                copies.pending = true;
+                self.context.kv_cache_seq_cp(id(from), id(to), None, None).is_ok()
+            }
+            Copying::Streams(copies) => {
+                raw::save(&self.context, id(from), &mut copies.buffer) && raw::restore(&mut self.context, id(to), &copies.buffer)
+            }
+        };
+        self.measure(to);
+        if !copied || self.held[to] < len {
+            tracing::error!(from, to, len, held = self.held[to], "a slot could not be copied");
+            return Err(StepError::Decode { code: FATAL });
+        }
+        self.truncate(to, len)
+    }
+
+    /// Asks llama.cpp how many positions a slot holds.
+    fn measure(&mut self, slot: usize) {
+        let last = self.context.kv_cache_seq_pos_max(id(slot));
+        self.held[slot] = u32::try_from(last + 1).unwrap_or(0);
+    }
+
+    /// Fills the batch and returns what the slots will hold after it.
+    fn fill_batch(&mut self, rows: &[Row]) -> Result<Vec<u32>, StepError> {
+        if rows.len() > self.limits.max_rows as usize {
+            return refuse(&format!("{} rows exceed the {} of a step", rows.len(), self.limits.max_rows));
+        }
+        let mut held = self.held.clone();
+        self.batch.clear();
+        for row in rows {
+            let slot = self.index(row.slot)?;
+            if row.pos != held[slot] || row.pos >= self.limits.max_model_len {
+                return refuse(&format!("position {} of slot {slot}, which holds {}", row.pos, held[slot]));
+            }
+            if row.token.0 >= self.limits.vocabulary_size {
+                return refuse(&format!("token {} is outside the vocabulary", row.token.0));
+            }
+            // In range by the checks above: positions by max_model_len, tokens by the vocabulary, both i32 in llama.cpp.
+            let (token, pos) = (LlamaToken::new(row.token.0.cast_signed()), row.pos.cast_signed());
+            // Exactly one sequence id per row: the batch has room for one, and llama-cpp-2 does not check.
+            if self.batch.add(token, pos, &[id(slot)], row.sample).is_err() {
+                return refuse("the batch is full");
+            }
+            held[slot] += 1;
+        }
+        Ok(held)
+    }
+
+    fn index(&self, slot: Slot) -> Result<usize, StepError> {
+        if slot.0 < self.limits.slots { Ok(slot.0 as usize) } else { refuse(&format!("slot {} does not exist", slot.0)) }
+    }
+}
+
+impl ModelRunner for LlamaRunner<'_> {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn execute(&mut self, step: &Step) -> Result<(), StepError> {
+        self.sampled.clear();
+        for op in &step.kv {
+            self.apply(*op)?;
+        }
+        if step.rows.is_empty() {
+            return Ok(());
+        }
+        let held = self.fill_batch(&step.rows)?;
+        let decoded = self.context.decode(&mut self.batch);
+        if let Copying::Streams(copies) = &mut self.copying {
+            // Waiting copies are done first thing in a decode, unless it refused the batch before that.
+            copies.pending &= matches!(decoded, Err(DecodeError::NTokensZero));
+        }
+        match decoded {
+            Ok(()) => {
+                self.held = held;
+                self.sampled.extend(step.rows.iter().map(|row| row.sample));
+                Ok(())
+            }
+            Err(error) => {
+                // Of a failed batch some graphs may have been computed and stay in memory (`llama.h`, `llama_decode`).
+                for row in &step.rows {
+                    self.measure(row.slot.0 as usize);
+                }
+                Err(step_error(&error))
+            }
+        }
+    }
+
+    fn logits(&self, row: usize) -> Option<&[f32]> {
+        // llama-cpp-2 panics on a row without logits, so only rows known to have some get that far.
+        let sampled = self.sampled.get(row).copied().unwrap_or(false);
+        sampled.then(|| self.context.get_logits_ith(i32::try_from(row).expect("rows are at most n_batch, an i32")))
+    }
+}
+
+/// The one place where return codes of `llama_decode` get a meaning.
+fn step_error(error: &DecodeError) -> StepError {
+    match error {
+        DecodeError::NoKvCacheSlot => StepError::NoKvSpace,
+        DecodeError::NTokensZero => StepError::Decode { code: INVALID_BATCH },
+        DecodeError::Unknown(code) => StepError::Decode { code: *code },
+    }
+}
+
+fn refuse<T>(reason: &str) -> Result<T, StepError> {
+    tracing::error!(reason, "a step was refused");
+    Err(StepError::Decode { code: INVALID_BATCH })
+}
+
+/// llama.cpp's sequence id of a slot that [`LlamaRunner::index`] let pass: below 256.
+fn id(slot: usize) -> i32 {
+    slot as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copies(on_gpu: bool, pending: bool) -> StreamCopies {
+        StreamCopies { on_gpu, pending, buffer: raw::SequenceState::default() }
+    }
+
+    #[test]
+    fn few_cells_go_through_the_host_and_many_as_a_whole_stream() {
+        assert!(!copies(false, false).whole_stream(4096, 8192));
+        assert!(copies(false, false).whole_stream(4097, 8192));
+        assert!(copies(true, false).whole_stream(1, 8192));
+    }
+
+    #[test]
+    fn nothing_overtakes_a_copy_that_waits_for_the_next_decode() {
+        assert!(copies(false, true).whole_stream(1, 8192));
+    }
+
+    #[test]
+    fn return_codes_keep_their_meaning() {
+        assert_eq!(step_error(&DecodeError::NoKvCacheSlot), StepError::NoKvSpace);
+        assert_eq!(step_error(&DecodeError::NTokensZero), StepError::Decode { code: -1 });
+        assert_eq!(step_error(&DecodeError::Unknown(-3)), StepError::Decode { code: -3 });
+        assert_eq!(step_error(&DecodeError::Unknown(2)), StepError::Decode { code: 2 });
+    }
+}

@@ -1,0 +1,181 @@
+//! Which models are refused, and why: before a call that would end the process instead of failing.
+//!
+//! Three checks: the file's header, the architecture (only causal decoders can be served), the vocabulary (llama.cpp
+//! asserts or throws on vocabularies without a BOS they ask for, or without byte tokens they fall back to).
+
+use super::text_limits::is_hopeless;
+use crate::protocol::LoadError;
+use llama_cpp_2::{model::LlamaModel, token::LlamaToken};
+use std::{collections::HashSet, fs::File, io::Read, path::Path};
+
+/// Magic, version, tensor count, metadata count.
+const HEADER_BYTES: usize = 4 + 4 + 8 + 8;
+
+/// More tensors or metadata entries than any model has; a larger count makes llama.cpp allocate first and check later.
+const MAX_HEADER_COUNT: u64 = 1 << 20;
+
+/// Architectures without a causal decoder (llama.cpp's `LLM_ARCH_NAMES`): encoders, diffusion models, speculative heads,
+/// vocoders and projectors.
+const NOT_A_DECODER: [&str; 20] = [
+    "bert",
+    "modern-bert",
+    "nomic-bert",
+    "nomic-bert-moe",
+    "neo-bert",
+    "jina-bert-v2",
+    "jina-bert-v3",
+    "eurobert",
+    "gemma-embedding",
+    "llama-embed",
+    "t5",
+    "t5encoder",
+    "dream",
+    "llada",
+    "llada-moe",
+    "rnd1",
+    "gemma4-assistant",
+    "eagle3",
+    "dflash",
+    "wavtokenizer-dec",
+];
+
+/// Looks at the first bytes of the file.
+///
+/// # Errors
+/// `NotFound`, or `NotGguf` with what is wrong.
+pub(super) fn check_header(path: &Path) -> Result<(), LoadError> {
+    let name = || path.display().to_string();
+    if !path.is_file() {
+        return Err(LoadError::NotFound(name()));
+    }
+    let mut header = [0_u8; HEADER_BYTES];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    read.map_err(|error| LoadError::NotGguf(format!("{}: {error}", name())))?;
+    header_fault(&header).map_or(Ok(()), |fault| Err(LoadError::NotGguf(format!("{}: {fault}", name()))))
+}
+
+fn header_fault(header: &[u8; HEADER_BYTES]) -> Option<String> {
+    if &header[..4] != b"GGUF" {
+        return Some("it does not begin with GGUF".to_owned());
+    }
+    let number = |at: usize, len: usize| header[at..at + len].iter().rev().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    match (number(4, 4), number(8, 8), number(16, 8)) {
+        (2 | 3, tensors, entries) if tensors <= MAX_HEADER_COUNT && entries <= MAX_HEADER_COUNT => None,
+        (2 | 3, tensors, entries) => Some(format!("{tensors} tensors and {entries} metadata entries are not plausible")),
+        (version, ..) => Some(format!("version {version} is not supported, or the file is big-endian")),
+    }
+}
+
+/// Refuses a loaded model that cannot be served.
+///
+/// # Errors
+/// `Unsupported` with what is missing.
+pub(super) fn check_model(model: &LlamaModel) -> Result<(), LoadError> {
+    check_architecture(&architecture(model), |key| model.meta_val_str(key).ok())?;
+    let vocab = model.vocab();
+    if vocab.n_tokens() < 1 {
+        return refuse("it has no vocabulary".to_owned());
+    }
+    let kind = model.meta_val_str("tokenizer.ggml.model").unwrap_or_default();
+    match kind.as_str() {
+        "" | "none" | "no_vocab" => return refuse("it has no vocabulary".to_owned()),
+        "bert" => return refuse("its vocabulary is that of an encoder".to_owned()),
+        _ => {}
+    }
+    if is_hopeless(&model.meta_val_str("tokenizer.ggml.pre").unwrap_or_default()) {
+        return refuse("llama.cpp needs minutes to split some texts for its vocabulary".to_owned());
+    }
+    // A vocabulary that wants a token in front and has none makes llama.cpp assert.
+    if vocab.should_add_bos() && vocab.bos() == LlamaToken::new(-1) {
+        return refuse("its vocabulary wants a beginning-of-sequence token and has none".to_owned());
+    }
+    // SentencePiece and PLaMo fall back to byte tokens and throw where one is missing; the others skip the byte.
+    if matches!(kind.as_str(), "llama" | "plamo2") {
+        let texts: HashSet<&[u8]> = vocab.tokens().filter_map(|token| Some(vocab.text(token)?.to_bytes())).collect();
+        if let Some(byte) = missing_byte(&texts) {
+            return refuse(format!("its vocabulary has no token for byte 0x{byte:02X}, which any text may need"));
+        }
+    }
+    Ok(())
+}
+
+/// `general.architecture`, empty if the file does not say.
+pub(super) fn architecture(model: &LlamaModel) -> String {
+    model.meta_val_str("general.architecture").unwrap_or_default()
+}
+
+fn check_architecture(architecture: &str, metadata: impl Fn(&str) -> Option<String>) -> Result<(), LoadError> {
+    let causal = metadata(&format!("{architecture}.attention.causal")).is_none_or(|value| value != "false");
+    if NOT_A_DECODER.contains(&architecture) || !causal {
+        return refuse(format!("{architecture} models do not generate text from left to right"));
+    }
+    Ok(())
+}
+
+/// The first byte that neither `<0xHH>` nor the byte itself stands for.
+fn missing_byte(texts: &HashSet<&[u8]>) -> Option<u8> {
+    (0..=u8::MAX).find(|byte| {
+        let spelled = format!("<0x{byte:02X}>");
+        !texts.contains(spelled.as_bytes()) && !texts.contains([*byte].as_slice())
+    })
+}
+
+fn refuse<T>(reason: String) -> Result<T, LoadError> {
+    Err(LoadError::Unsupported(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn header(magic: &[u8; 4], version: u32, tensors: u64, entries: u64) -> [u8; HEADER_BYTES] {
+        let bytes = [magic.as_slice(), &version.to_le_bytes(), &tensors.to_le_bytes(), &entries.to_le_bytes()].concat();
+        bytes.try_into().unwrap()
+    }
+
+    #[test]
+    fn a_plausible_header_passes_and_each_fault_is_named() {
+        assert_eq!(header_fault(&header(b"GGUF", 3, 272, 33)), None);
+        assert_eq!(header_fault(&header(b"GGUF", 2, MAX_HEADER_COUNT, MAX_HEADER_COUNT)), None);
+        assert!(header_fault(&header(b"GGML", 3, 1, 1)).unwrap().contains("begin with GGUF"));
+        assert!(header_fault(&header(b"GGUF", 1, 1, 1)).unwrap().contains("version 1"));
+        assert!(header_fault(&header(b"GGUF", 3_u32.swap_bytes(), 1, 1)).unwrap().contains("big-endian"));
+        assert!(header_fault(&header(b"GGUF", 3, MAX_HEADER_COUNT + 1, 1)).unwrap().contains("not plausible"));
+        assert!(header_fault(&header(b"GGUF", 3, 1, u64::MAX)).unwrap().contains("not plausible"));
+    }
+
+    #[test]
+    fn a_missing_file_and_a_cut_one_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let cut = folder.path().join("cut.gguf");
+        File::create(&cut).unwrap().write_all(b"GGUF\x03").unwrap();
+
+        assert!(matches!(check_header(&folder.path().join("none.gguf")), Err(LoadError::NotFound(_))));
+        assert!(matches!(check_header(folder.path()), Err(LoadError::NotFound(_))));
+        assert!(matches!(check_header(&cut), Err(LoadError::NotGguf(_))));
+    }
+
+    #[test]
+    fn only_causal_decoders_are_served() {
+        let nothing = |_: &str| None;
+        let not_causal = |key: &str| (key == "qwen3.attention.causal").then(|| "false".to_owned());
+
+        assert_eq!(check_architecture("llama", nothing), Ok(()));
+        assert!(check_architecture("nomic-bert", nothing).is_err());
+        assert!(check_architecture("qwen3", not_causal).is_err());
+        assert_eq!(check_architecture("llama", not_causal), Ok(()));
+    }
+
+    #[test]
+    fn a_vocabulary_without_a_byte_is_found_out() {
+        let spelled: Vec<String> = (0..=u8::MAX).map(|byte| format!("<0x{byte:02X}>")).collect();
+        let mut texts: HashSet<&[u8]> = spelled.iter().map(String::as_bytes).collect();
+        assert_eq!(missing_byte(&texts), None);
+
+        texts.remove(b"<0x0A>".as_slice());
+        assert_eq!(missing_byte(&texts), Some(b'\n'));
+        texts.insert(b"\n");
+        assert_eq!(missing_byte(&texts), None);
+    }
+}

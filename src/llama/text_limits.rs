@@ -1,0 +1,196 @@
+//! How long a stretch of text without a break may be, so that llama.cpp's pre-tokenizer survives it.
+//!
+//! BPE vocabularies cut a text into words by regular expressions. llama.cpp has hand-written splitters for some of them and
+//! runs the others through `std::regex`, which recurses once per character that a loop matches: a long enough word
+//! overflows the stack, and nothing can catch that (`hazards.md` 2.3). So every text is checked before.
+//!
+//! Measured on x86-64 Linux with llama.cpp's `unicode_regex_split` (of llama-cpp-sys-2 0.1.161, GCC, -O2) on twelve of its
+//! regular expressions and fifteen kinds of text (letters, digits, spaces, newlines, punctuation, emoji, CJK, accents,
+//! mixtures): **323 bytes of stack per character** at worst, the same for all that recurse, so 831,000 characters
+//! on a stack of 256 MiB. Time is linear (200,000 characters: 0.03–0.4 s) but for two expressions, see below.
+
+use crate::protocol::TextError;
+
+/// Stack that [`super::LlamaTokenizer`]'s callers must give the thread. Untouched pages of it cost nothing.
+pub(super) const STACK_BYTES: usize = 256 << 20;
+
+/// Worst case measured, see above.
+const STACK_BYTES_PER_CHARACTER: usize = 323;
+
+/// Longest run for vocabularies whose expressions recurse. Two neighbouring runs may be matched in one go (punctuation and
+/// then newlines), so this is half of what the stack holds, less a quarter for other compilers.
+const MAX_RUN: u64 = 300_000;
+
+/// Longest run for `\s+$`, which takes quadratic time: 200,000 spaces take minutes, 2 MB in runs of 4,000 take 1.3 s.
+const MAX_QUADRATIC_RUN: u64 = 4_000;
+
+/// More text than any request may hold (frames are capped at 16 MiB); llama.cpp counts bytes in an `int32_t`.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// `tokenizer.ggml.model` of vocabularies that use no regular expressions.
+const WITHOUT_REGEX: [&str; 4] = ["llama", "t5", "rwkv", "plamo2"];
+
+/// `tokenizer.ggml.pre` of BPE vocabularies for which llama.cpp has hand-written splitters (`unicode_regex_split_custom`),
+/// at most with single-character expressions beside them. What is not listed counts as recursive.
+const HAND_WRITTEN: [&str; 50] = [
+    // GPT-2's expression
+    "gpt-2",
+    "phi-2",
+    "jina-es",
+    "jina-de",
+    "gigachat",
+    "jina-v2-es",
+    "jina-v2-de",
+    "a.x-4.0",
+    "mellum",
+    "modern-bert",
+    "jina-v1-en",
+    "jina-v2-code",
+    "roberta-bpe",
+    "exaone4",
+    "mpt",
+    "olmo",
+    "jais",
+    "trillion",
+    "granite-docling",
+    // the same after single digits
+    "starcoder",
+    "refact",
+    "command-r",
+    "smollm",
+    "codeshell",
+    "exaone",
+    "minerva-7b",
+    "mellum2",
+    // Llama 3's
+    "llama3",
+    "llama-v3",
+    "llama-bpe",
+    "falcon3",
+    "falcon-h1",
+    "pixtral",
+    "midm-2.0",
+    "lfm2",
+    "dbrx",
+    "smaug-bpe",
+    "chatglm-bpe",
+    "glm4",
+    "glm5",
+    // Qwen 2's and 3.5's
+    "qwen2",
+    "deepseek-r1-qwen",
+    "kormo",
+    "megrez",
+    "stablelm2",
+    "hunyuan",
+    "solar-open",
+    "grok-2",
+    "qwen35",
+    // its own
+    "kimi-k2",
+];
+
+/// Vocabularies that no limit on runs makes safe: `(?=(\d{3})+(?!\d))` took more than 20 s on 2 MB even in runs of 500 digits.
+pub(super) fn is_hopeless(pre: &str) -> bool {
+    pre == "superbpe"
+}
+
+/// What a vocabulary's pre-tokenizer can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunLimit {
+    /// Any text.
+    None,
+    /// Runs of characters other than white space, and runs of white space, of at most so many characters.
+    Runs(u64),
+    /// Lines of at most so many characters: the expression matches across spaces.
+    Lines(u64),
+}
+
+impl RunLimit {
+    /// By `tokenizer.ggml.model` and `tokenizer.ggml.pre` of the file.
+    pub(super) fn of_model(kind: &str, pre: &str) -> Self {
+        match pre {
+            _ if WITHOUT_REGEX.contains(&kind) => Self::None,
+            _ if HAND_WRITTEN.contains(&pre) => Self::None,
+            "exaone-moe" => Self::Lines(MAX_RUN),
+            "deepseek-llm" => Self::Runs(MAX_QUADRATIC_RUN),
+            _ => Self::Runs(MAX_RUN),
+        }
+    }
+
+    /// One pass over the text.
+    ///
+    /// # Errors
+    /// `RunTooLong`.
+    pub(super) fn check(self, text: &str) -> Result<(), TextError> {
+        let (len, max) = match self {
+            _ if text.len() as u64 > MAX_TEXT_BYTES => (text.len() as u64, MAX_TEXT_BYTES),
+            Self::None => return Ok(()),
+            Self::Runs(max) => (longest_run(text), max),
+            Self::Lines(max) => (text.lines().map(|line| line.chars().count() as u64).max().unwrap_or(0), max),
+        };
+        if len > max { Err(TextError::RunTooLong { len, max }) } else { Ok(()) }
+    }
+}
+
+/// Characters of the longest run that is all white space or has none.
+fn longest_run(text: &str) -> u64 {
+    let (mut longest, mut run, mut in_space) = (0, 0, false);
+    for character in text.chars() {
+        let is_space = character.is_whitespace();
+        run = if is_space == in_space { run + 1 } else { 1 };
+        in_space = is_space;
+        longest = longest.max(run);
+    }
+    longest
+}
+
+/// Two neighbouring runs fit on the stack, with a quarter to spare.
+const _: () = assert!(2 * MAX_RUN as usize * STACK_BYTES_PER_CHARACTER <= STACK_BYTES / 4 * 3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_run_is_counted_in_characters_of_either_kind() {
+        assert_eq!(longest_run(""), 0);
+        assert_eq!(longest_run("ab cde f"), 3);
+        assert_eq!(longest_run("a    b"), 4);
+        assert_eq!(longest_run("éé😀中 x\n\t"), 4);
+        assert_eq!(longest_run("\n\n\nab"), 3);
+    }
+
+    #[test]
+    fn a_run_at_the_limit_passes_and_one_character_more_does_not() {
+        let limit = RunLimit::Runs(5);
+
+        assert_eq!(limit.check("12345 67890"), Ok(()));
+        assert_eq!(limit.check("12345 678901"), Err(TextError::RunTooLong { len: 6, max: 5 }));
+        assert_eq!(limit.check("1      2"), Err(TextError::RunTooLong { len: 6, max: 5 }));
+    }
+
+    #[test]
+    fn a_line_limit_counts_across_spaces() {
+        assert_eq!(RunLimit::Lines(5).check("a b c\nd e f"), Ok(()));
+        assert_eq!(RunLimit::Lines(5).check("a b c d"), Err(TextError::RunTooLong { len: 7, max: 5 }));
+    }
+
+    #[test]
+    fn only_known_vocabularies_are_free_of_a_limit() {
+        assert_eq!(RunLimit::of_model("llama", ""), RunLimit::None);
+        assert_eq!(RunLimit::of_model("gpt2", "smollm"), RunLimit::None);
+        assert_eq!(RunLimit::of_model("gpt2", "llama-bpe"), RunLimit::None);
+        assert_eq!(RunLimit::of_model("gpt2", "gpt-4o"), RunLimit::Runs(MAX_RUN));
+        assert_eq!(RunLimit::of_model("gpt2", "something-new"), RunLimit::Runs(MAX_RUN));
+        assert_eq!(RunLimit::of_model("gpt2", "deepseek-llm"), RunLimit::Runs(MAX_QUADRATIC_RUN));
+        assert_eq!(RunLimit::of_model("gpt2", "exaone-moe"), RunLimit::Lines(MAX_RUN));
+    }
+
+    #[test]
+    fn even_a_vocabulary_without_a_limit_refuses_what_no_request_can_hold() {
+        let text = "a ".repeat(33 << 20);
+
+        assert!(matches!(RunLimit::None.check(&text), Err(TextError::RunTooLong { .. })));
+    }
+}

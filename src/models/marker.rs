@@ -1,0 +1,86 @@
+//! What was verified: a small file beside a model with the size, time and checksum of the file that was checked.
+//!
+//! Without it, gigabytes would be hashed at each start. A file that was changed, copied or replaced since has another
+//! time or size, and is checked again.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+/// A verified file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Marker {
+    /// The file; relative to the marker's folder for a file in it.
+    file: PathBuf,
+    /// Bytes.
+    size: u64,
+    /// Last modification, ns since 1970.
+    modified_ns: u64,
+    /// What was compared, if there was anything to compare with.
+    sha256: Option<String>,
+}
+
+impl Marker {
+    fn of(path: &Path, marker_path: &Path, sha256: Option<String>) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        let since = metadata.modified()?.duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
+        let own_folder = marker_path.parent().unwrap_or(Path::new(""));
+        Ok(Self {
+            file: path.strip_prefix(own_folder).unwrap_or(path).to_owned(),
+            size: metadata.len(),
+            modified_ns: u64::try_from(since.as_nanos()).map_err(io::Error::other)?,
+            sha256,
+        })
+    }
+}
+
+/// Whether `marker_path` vouches for `path` as it is now, with the checksum that is wanted.
+pub(super) fn vouches(marker_path: &Path, path: &Path, wanted: Option<&str>) -> bool {
+    // A marker that is missing or unreadable only means that the file is checked again.
+    let Some(marker) = fs::read_to_string(marker_path).ok().and_then(|text| toml::from_str::<Marker>(&text).ok()) else {
+        return false;
+    };
+    let as_now = Marker::of(path, marker_path, marker.sha256.clone()).is_ok_and(|now| now == marker);
+    as_now && (wanted.is_none() || marker.sha256.as_deref() == wanted)
+}
+
+/// Vouches for `path`, whose checksum was compared if one is given.
+pub(super) fn write(marker_path: &Path, path: &Path, sha256: Option<String>) -> io::Result<()> {
+    let marker = Marker::of(path, marker_path, sha256)?;
+    let text = toml::to_string(&marker).map_err(io::Error::other)?;
+    let unfinished = marker_path.with_extension("ok.part");
+    fs::write(&unfinished, text)?;
+    fs::rename(&unfinished, marker_path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs::File,
+        time::{Duration, SystemTime},
+    };
+
+    #[test]
+    fn a_marker_vouches_until_the_file_or_the_wanted_checksum_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, marker) = (folder.path().join("m.gguf"), folder.path().join("m.gguf.ok"));
+        fs::write(&model, "model").unwrap();
+        assert!(!vouches(&marker, &model, None), "there is no marker yet");
+
+        write(&marker, &model, Some("abc".into())).unwrap();
+
+        assert!(vouches(&marker, &model, Some("abc")) && vouches(&marker, &model, None));
+        assert!(!vouches(&marker, &model, Some("abd")));
+        assert!(fs::read_to_string(&marker).unwrap().contains("file = \"m.gguf\""), "the folder may be moved");
+
+        File::options().write(true).open(&model).unwrap().set_modified(SystemTime::now() + Duration::from_secs(9)).unwrap();
+        assert!(!vouches(&marker, &model, Some("abc")), "the file was touched");
+        fs::write(&marker, "nonsense").unwrap();
+        assert!(!vouches(&marker, &model, None));
+    }
+}

@@ -1,0 +1,65 @@
+//! How far a download or a check is: a bar where somebody looks at one, else a line for each tenth.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::{
+    io::{IsTerminal, stderr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Bytes done of bytes to do. Clones show the same.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    bar: ProgressBar,
+    what: Arc<str>,
+    /// Tenths reported so far where there is no bar.
+    tenths: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// Of `what`, such as "Checking tiny.gguf", with `total` bytes.
+    pub(super) fn new(what: &str, total: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(8));
+        let style = ProgressStyle::with_template("{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what.to_owned());
+        Self { bar, what: what.into(), tenths: Arc::default() }
+    }
+
+    /// The number of bytes to do, once it is known.
+    pub(super) fn set_total(&self, bytes: u64) {
+        self.bar.set_length(bytes);
+    }
+
+    /// So many bytes more.
+    pub(super) fn add(&self, bytes: u64) {
+        self.bar.inc(bytes);
+        let total = self.bar.length().unwrap_or(0).max(1);
+        let tenths = (self.bar.position().saturating_mul(10) / total).min(10);
+        if self.tenths.fetch_max(tenths, Ordering::Relaxed) < tenths && !stderr().is_terminal() {
+            tracing::info!("{}: {} %", self.what, tenths * 10);
+        }
+    }
+
+    /// All done: the bar goes.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+// What hf-hub calls while it downloads.
+impl hf_hub::api::tokio::Progress for Progress {
+    async fn init(&mut self, size: usize, _filename: &str) {
+        self.set_total(u64::try_from(size).unwrap_or(u64::MAX));
+    }
+
+    async fn update(&mut self, size: usize) {
+        self.add(u64::try_from(size).unwrap_or(u64::MAX));
+    }
+
+    async fn finish(&mut self) {
+        Self::finish(self);
+    }
+}

@@ -1,0 +1,128 @@
+//! A model on the Hugging Face hub, or on what `HF_ENDPOINT` names: fetched into the hub's own cache and used there.
+//!
+//! Layout, resumption and locks of the cache are those of hf-hub. What its environment variables mean is decided here,
+//! because hf-hub 0.4 knows only two of them.
+
+use super::PullError;
+use crate::{config::Environment, models::progress::Progress};
+use hf_hub::{
+    Cache, Repo, RepoType,
+    api::tokio::{Api, ApiBuilder, ApiError},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// How much is fetched at a time, bytes: an interrupted download goes on after the last whole chunk.
+const CHUNK_BYTES: usize = 16 * 1024 * 1024;
+
+/// The hub as this user sees it.
+#[derive(Clone)]
+pub(in crate::models) struct Hub {
+    cache: PathBuf,
+    endpoint: String,
+    token: Option<String>,
+    offline: bool,
+    pub(in crate::models) chunk_bytes: usize,
+}
+
+// Not derived: the token is a secret.
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("cache", &self.cache).field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// As `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH` and `HF_HUB_OFFLINE` say.
+    pub(in crate::models) fn of(environment: &Environment) -> Self {
+        let user_cache = environment.path("XDG_CACHE_HOME").or_else(|| environment.path("HOME").map(|home| home.join(".cache")));
+        let home = environment.path("HF_HOME").unwrap_or_else(|| user_cache.unwrap_or_default().join("huggingface"));
+        let token_file = environment.path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
+        let token = environment.text("HF_TOKEN").map(str::to_owned).or_else(|| fs::read_to_string(token_file).ok());
+        let endpoint = environment.text("HF_ENDPOINT").unwrap_or("https://huggingface.co");
+        let offline = environment.text("HF_HUB_OFFLINE").map(str::to_ascii_lowercase);
+        Self {
+            cache: environment.path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")),
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
+            offline: offline.is_some_and(|word| matches!(word.as_str(), "1" | "true" | "yes" | "on")),
+            chunk_bytes: CHUNK_BYTES,
+        }
+    }
+
+    /// A file that is in the cache whole.
+    pub(in crate::models) fn cached(&self, repo: &str, file: &str) -> Option<PathBuf> {
+        self.cache().repo(repository(repo)).get(file)
+    }
+
+    /// Whether a path without links lies in the cache.
+    pub(in crate::models) fn holds(&self, path: &Path) -> bool {
+        fs::canonicalize(&self.cache).is_ok_and(|cache| path.starts_with(cache))
+    }
+
+    /// Removes a broken file from the cache, and leaves files elsewhere alone.
+    pub(in crate::models) fn forget(&self, path: &Path) {
+        if let Ok(blob) = fs::canonicalize(path)
+            && self.holds(&blob)
+        {
+            for file in [path, &blob] {
+                if let Err(error) = fs::remove_file(file) {
+                    tracing::warn!("{} is broken and cannot be removed: {error}", file.display());
+                }
+            }
+        }
+    }
+
+    /// Fetches a file into the cache, where an earlier attempt stopped if there was one.
+    pub(in crate::models) fn fetch(&self, repo: &str, file: &str) -> Result<PathBuf, PullError> {
+        let failed = |hint: String, source| PullError::Hub { repo: repo.to_owned(), hint, source };
+        if self.offline {
+            return Err(failed(format!("{file} is not in the cache, and HF_HUB_OFFLINE forbids fetching it"), None));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| failed("no runtime".into(), Some(Box::new(ApiError::IoError(error)))))?;
+        tracing::info!("fetching {file} from {} of {}", repo, self.endpoint);
+        let progress = Progress::new(file, 0);
+        let outcome = runtime.block_on(async { self.api()?.repo(repository(repo)).download_with_progress(file, progress).await });
+        outcome.map_err(|error| failed(hint(&error), Some(Box::new(error))))
+    }
+
+    #[cfg(test)]
+    pub(in crate::models) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::new(self.cache.clone())
+    }
+
+    fn api(&self) -> Result<Api, ApiError> {
+        ApiBuilder::from_cache(self.cache())
+            .with_endpoint(self.endpoint.clone())
+            .with_token(self.token.clone())
+            .with_chunk_size(Some(self.chunk_bytes))
+            .with_user_agent("llamero", env!("CARGO_PKG_VERSION"))
+            .build()
+    }
+}
+
+fn repository(repo: &str) -> Repo {
+    Repo::new(repo.to_owned(), RepoType::Model)
+}
+
+/// What a user can do about it.
+fn hint(error: &ApiError) -> String {
+    let status = match error {
+        ApiError::RequestError(error) => error.status().map(|status| status.as_u16()),
+        _ => None,
+    };
+    match status {
+        Some(401 | 403) => "access was refused; accept the model's licence on its page and set HF_TOKEN",
+        Some(404) => "there is no such file any more",
+        Some(429) => "too many requests; wait, or set HF_TOKEN",
+        _ => "the download failed; the next attempt goes on where it stopped (HF_ENDPOINT names a mirror, HTTPS_PROXY a proxy)",
+    }
+    .to_owned()
+}

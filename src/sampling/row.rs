@@ -1,0 +1,205 @@
+//! One row of logits under a temperature: its best entry, and each entry's weight relative to that.
+//!
+//! These are the loops that touch the whole vocabulary. They are written over fixed lanes and without branches, so
+//! that the compiler makes vector code of them, and they give the same bits on every machine.
+
+/// Entries that are summed or compared side by side.
+const LANES: usize = 16;
+/// Entries whose weights are made before they are added up; a multiple of `LANES`.
+const RUN: usize = 128;
+/// Entries searched again once it is known that the best one is among them.
+const SEARCHED: usize = 256;
+/// Below this gap a weight counts as zero: e^−87 is about the smallest normal `f32`.
+pub(super) const SMALLEST_GAP: f32 = -87.0;
+
+/// Logits with a candidate among them, their maximum and the temperature.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    /// The logits; NaN and −inf are no candidates.
+    pub(super) logits: &'a [f32],
+    /// The highest, and finite.
+    max: f32,
+    inverse_temperature: f32,
+}
+
+impl<'a> Row<'a> {
+    /// A view of `logits` under a temperature > 0; `None` if no candidate is among them.
+    pub(super) fn new(logits: &'a [f32], temperature: f32) -> Option<Self> {
+        let (_, max) = best(logits)?;
+        // Both bounds keep `gap` from becoming NaN: 0 · inf and inf − inf.
+        Some(Self { logits, max: max.min(f32::MAX), inverse_temperature: temperature.recip().min(f32::MAX) })
+    }
+
+    /// How far a logit lies below the best one, in nats at this temperature: ≤ 0, −inf for −inf, NaN for NaN.
+    pub(super) fn gap(&self, logit: f32) -> f32 {
+        let gap = (logit - self.max) * self.inverse_temperature;
+        if gap > 0.0 { 0.0 } else { gap }
+    }
+
+    /// A logit's probability as a share of the best one's, 0–1.
+    pub(super) fn weight(&self, logit: f32) -> f32 {
+        exp(self.gap(logit))
+    }
+
+    /// The weights of `part` added up, in double precision.
+    pub(super) fn mass(&self, part: &[f32]) -> f64 {
+        let mut sums = [0.0_f64; LANES];
+        let mut weights = [0.0_f32; RUN];
+        for run in part.chunks(RUN) {
+            // Two loops: in one, the doubles would halve the width of the vectors that the weights are made in.
+            for (weight, &logit) in weights.iter_mut().zip(run) {
+                *weight = self.weight(logit);
+            }
+            weights[run.len()..].fill(0.0);
+            for lane in weights.as_chunks::<LANES>().0 {
+                for (sum, &weight) in sums.iter_mut().zip(lane) {
+                    *sum += f64::from(weight);
+                }
+            }
+        }
+        sums.iter().sum()
+    }
+
+    /// Natural log of a logit's share of `mass`, the row's own; in double precision as far as the logits go.
+    pub(super) fn log_share(&self, logit: f32, mass: f64) -> f64 {
+        let gap = (f64::from(logit.min(f32::MAX)) - f64::from(self.max)) * f64::from(self.inverse_temperature);
+        gap - mass.ln()
+    }
+}
+
+/// Index and value of the highest logit, the lowest index of equals; `None` if all are NaN or −inf.
+pub(super) fn best(logits: &[f32]) -> Option<(usize, f32)> {
+    let mut start = 0;
+    let mut best = f32::NEG_INFINITY;
+    for (index, part) in logits.chunks(SEARCHED).enumerate() {
+        let highest = highest(part);
+        if highest > best {
+            best = highest;
+            start = index * SEARCHED;
+        }
+    }
+    let offset = logits.get(start..)?.iter().position(|&logit| logit == best && logit > f32::NEG_INFINITY)?;
+    Some((start + offset, best))
+}
+
+/// The highest entry, −inf if there is none; NaN never wins a comparison.
+fn highest(part: &[f32]) -> f32 {
+    let higher = |a: f32, b: f32| if b > a { b } else { a };
+    let (lanes, rest) = part.as_chunks::<LANES>();
+    let mut highest = [f32::NEG_INFINITY; LANES];
+    for lane in lanes {
+        for (best, &logit) in highest.iter_mut().zip(lane) {
+            *best = higher(*best, logit);
+        }
+    }
+    highest.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| higher(a, b))
+}
+
+/// Visits the entries for which `wanted` holds, in order of id; a stretch without one costs a vector comparison.
+/// `wanted` is asked twice about an entry, and may become stricter from one visit to the next.
+pub(super) fn visit(logits: &[f32], wanted: impl Fn(f32) -> bool, mut found: impl FnMut(u32, f32)) {
+    for (first, part) in (0_u32..).step_by(LANES).zip(logits.chunks(LANES)) {
+        if part.iter().fold(false, |any, &logit| any | wanted(logit)) {
+            for (id, &logit) in (first..).zip(part) {
+                if wanted(logit) {
+                    found(id, logit);
+                }
+            }
+        }
+    }
+}
+
+/// e^x for x ≤ 0, relative error below 3e-7; 0 below [`SMALLEST_GAP`] and for NaN, exactly 1 for 0.
+///
+/// The library's `exp` is a call per entry; this is a dozen vector instructions for sixteen. Only `+` and `*` on
+/// `f32` are used, never a fused multiply-add, hence the same result with every instruction set.
+fn exp(x: f32) -> f32 {
+    // ln 2 in two parts: the first has so few digits that its product with a small integer is exact.
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    // Adding 1.5 · 2²³ rounds to the nearest integer and leaves that integer in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    // 1/k! for k = 7 down to 0: with |r| ≤ ln 2 / 2 the rest of the series is below 6e-9.
+    const SERIES: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * LN_2_HIGH - n * LN_2_LOW;
+    let series = SERIES.iter().fold(0.0, |sum, &term| sum * r + term);
+    // 2ⁿ: n + 127 in the exponent field; what ROUND has in these bits is shifted out.
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
+    if x >= SMALLEST_GAP { series * power } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exponential_is_right_to_seven_digits_over_its_whole_range() {
+        for step in 0..=870_000_u32 {
+            let x = -f64::from(step) / 10_000.0;
+            let x = x as f32;
+            let expected = f64::from(x).exp();
+
+            let error = (f64::from(exp(x)) - expected).abs() / expected;
+
+            assert!(error < 3e-7, "exp({x}) is off by {error}");
+        }
+    }
+
+    #[test]
+    fn the_exponential_is_exact_at_zero_and_zero_beyond_its_range() {
+        assert_eq!(exp(0.0).to_bits(), 1.0_f32.to_bits());
+        assert_eq!(exp(-0.0).to_bits(), 1.0_f32.to_bits());
+        assert_eq!(exp(-87.1), 0.0);
+        assert_eq!(exp(f32::MIN), 0.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(f32::NAN), 0.0);
+    }
+
+    #[test]
+    fn the_best_entry_is_the_first_of_equals_wherever_it_lies() {
+        for length in [1, 15, 16, 17, 255, 256, 257, 1000] {
+            for at in [0, length / 2, length - 1] {
+                let mut logits = vec![-3.0_f32; length];
+                logits[at] = 2.0;
+                logits[length - 1] = 2.0;
+
+                assert_eq!(best(&logits), Some((at, 2.0)), "length {length}, at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn nan_and_minus_infinity_are_never_best() {
+        assert_eq!(best(&[f32::NAN, -5.0, f32::NEG_INFINITY]), Some((1, -5.0)));
+        assert_eq!(best(&[f32::NAN; 40]), None);
+        assert_eq!(best(&[f32::NEG_INFINITY; 40]), None);
+        assert_eq!(best(&[]), None);
+    }
+
+    #[test]
+    fn a_visit_finds_exactly_the_wanted_entries_in_order() {
+        let logits: Vec<f32> = (0..100_u8).map(|id| f32::from(id % 7)).collect();
+        let mut found = Vec::new();
+
+        visit(&logits, |logit| logit > 5.0, |id, _| found.push(id));
+
+        let expected: Vec<u32> = (0..100).filter(|id| id % 7 == 6).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn extreme_logits_and_temperatures_give_weights_between_zero_and_one() {
+        let logits = [f32::INFINITY, f32::MAX, 1.0, 0.0, f32::MIN, f32::NEG_INFINITY, f32::NAN];
+        for temperature in [f32::MIN_POSITIVE, 1e-45, 0.5, 2.0, f32::MAX] {
+            let row = Row::new(&logits, temperature).unwrap();
+
+            let weights = logits.map(|logit| row.weight(logit));
+
+            assert!(weights.iter().all(|weight| (0.0..=1.0).contains(weight)), "{temperature}: {weights:?}");
+            assert_eq!((weights[0], weights[6]), (1.0, 0.0), "{temperature}");
+        }
+    }
+}

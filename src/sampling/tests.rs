@@ -1,0 +1,452 @@
+//! Behaviour of the sampler: each parameter by example, then properties against a plain reference that sorts.
+
+use super::{Candidate, Logprobs, NoCandidate, Sampler, Scratch};
+use crate::protocol::{SamplingParams, Token};
+use proptest::prelude::*;
+
+fn params() -> SamplingParams {
+    SamplingParams::default()
+}
+
+fn sampler(params: SamplingParams) -> Sampler {
+    Sampler::new(params, &[], &[])
+}
+
+fn draw(params: SamplingParams, logits: &[f32]) -> Result<u32, NoCandidate> {
+    sampler(params).sample(logits, None, &mut Scratch::default()).map(|choice| choice.token.0)
+}
+
+fn candidates(params: SamplingParams, logits: &[f32]) -> Vec<Candidate> {
+    sampler(params).candidates(logits, &mut Scratch::default()).unwrap()
+}
+
+fn ids(candidates: &[Candidate]) -> Vec<u32> {
+    candidates.iter().map(|candidate| candidate.token.0).collect()
+}
+
+// === Greedy ===
+
+#[test]
+fn greedy_takes_the_highest_logit_and_the_lowest_id_of_equals() {
+    let greedy = SamplingParams { temperature: 0.0, ..params() };
+
+    assert_eq!(draw(greedy.clone(), &[1.0, 3.0, 3.0, 2.0]), Ok(1));
+    assert_eq!(draw(greedy.clone(), &[f32::NAN, f32::NEG_INFINITY, -1e30]), Ok(2));
+    assert_eq!(draw(greedy, &[1.0, f32::INFINITY, f32::INFINITY]), Ok(1));
+}
+
+#[test]
+fn no_finite_candidate_is_an_error_and_counts_nothing() {
+    for temperature in [0.0, 1.0] {
+        for top_k in [0, 2] {
+            let params = SamplingParams { temperature, top_k, presence_penalty: 2.0, ..params() };
+            let mut sampler = sampler(params);
+            let mut scratch = Scratch::default();
+            let before = format!("{sampler:?}");
+
+            let failed = sampler.sample(&[f32::NAN, f32::NEG_INFINITY, f32::NAN], Some(1), &mut scratch);
+
+            assert_eq!(failed, Err(NoCandidate));
+            assert_eq!(format!("{sampler:?}"), before);
+        }
+    }
+    assert_eq!(draw(params(), &[]), Err(NoCandidate));
+}
+
+// === Penalties and bias ===
+
+#[test]
+fn presence_and_frequency_penalties_look_at_generated_tokens_only() {
+    let params = SamplingParams { temperature: 0.0, presence_penalty: 0.5, frequency_penalty: 0.25, ..params() };
+    // Token 0 is in the prompt only; 1 was generated twice: 0.5 + 2 · 0.25 = 1.0 less.
+    let sampler = Sampler::new(params, &[Token(0), Token(0)], &[Token(1), Token(1)]);
+
+    let next = |logits: &[f32]| sampler.candidates(logits, &mut Scratch::default()).map(|candidates| candidates[0].token.0);
+    assert_eq!(next(&[2.0, 3.01]), Ok(1));
+    assert_eq!(next(&[2.0, 2.99]), Ok(0));
+}
+
+#[test]
+fn the_repetition_penalty_divides_positive_and_multiplies_negative_logits_of_prompt_and_output() {
+    let params = SamplingParams { repetition_penalty: 2.0, ..params() };
+    let sampler = Sampler::new(params, &[Token(0), Token(9)], &[Token(1)]);
+
+    let candidates = sampler.candidates(&[4.0, -1.0, 0.0], &mut Scratch::default()).unwrap();
+
+    let weights = [2.0_f64.exp(), (-2.0_f64).exp(), 1.0];
+    let total: f64 = weights.iter().sum();
+    for (candidate, weight) in candidates.iter().zip(weights) {
+        assert!((candidate.probability - weight / total).abs() < 1e-6, "{candidates:?}");
+    }
+}
+
+#[test]
+fn a_bias_moves_a_logit_and_minus_hundred_takes_the_token_out() {
+    let greedy = |logit_bias| SamplingParams { temperature: 0.0, logit_bias, ..params() };
+
+    assert_eq!(draw(greedy(vec![(Token(0), 1.5)]), &[0.0, 1.0]), Ok(0));
+    assert_eq!(draw(greedy(vec![(Token(0), -100.0)]), &[1e6, 1.0]), Ok(1));
+    assert_eq!(draw(greedy(vec![(Token(0), -100.0), (Token(1), -100.0)]), &[1e6, 1.0]), Err(NoCandidate));
+    assert_eq!(draw(greedy(vec![(Token(77), 100.0)]), &[0.0, 1.0]), Ok(1), "an id outside the vocabulary changes nothing");
+}
+
+#[test]
+fn a_bias_acts_before_temperature() {
+    let params = SamplingParams { temperature: 2.0, logit_bias: vec![(Token(1), 2.0)], ..params() };
+
+    let candidates = candidates(params, &[0.0, 0.0]);
+
+    assert!((candidates[1].probability / candidates[0].probability - 1.0_f64.exp()).abs() < 1e-5, "{candidates:?}");
+}
+
+#[test]
+fn the_logits_of_the_caller_stay_as_they_are_for_the_next_sequence() {
+    let biased = SamplingParams { logit_bias: vec![(Token(0), -100.0)], ..params() };
+    let mut scratch = Scratch::default();
+
+    assert_eq!(ids(&sampler(biased).candidates(&[1.0, 2.0], &mut scratch).unwrap()), [1]);
+    assert_eq!(ids(&sampler(params()).candidates(&[1.0, 2.0], &mut scratch).unwrap()), [0, 1]);
+}
+
+// === Truncation ===
+
+#[test]
+fn top_k_keeps_the_best_and_the_lowest_ids_of_equals() {
+    let logits = [1.0, 5.0, 1.0, 4.0, 1.0];
+
+    assert_eq!(ids(&candidates(SamplingParams { top_k: 3, ..params() }, &logits)), [0, 1, 3]);
+    assert_eq!(ids(&candidates(SamplingParams { top_k: 9, ..params() }, &logits)), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn top_p_keeps_the_smallest_set_that_reaches_it() {
+    let logits: Vec<f32> = [0.5_f32, 0.3, 0.15, 0.05].iter().map(|p| p.ln()).collect();
+    let kept = |top_p| ids(&candidates(SamplingParams { top_p, ..params() }, &logits));
+
+    assert_eq!(kept(0.01), [0]);
+    assert_eq!(kept(0.49), [0]);
+    assert_eq!(kept(0.51), [0, 1]);
+    assert_eq!(kept(0.79), [0, 1]);
+    assert_eq!(kept(0.81), [0, 1, 2]);
+    assert_eq!(kept(0.96), [0, 1, 2, 3]);
+}
+
+#[test]
+fn top_p_of_equal_candidates_keeps_as_many_as_it_says() {
+    for tenths in 1..=9_u8 {
+        let kept = candidates(SamplingParams { top_p: f32::from(tenths) / 10.0, ..params() }, &[0.0; 10]);
+
+        assert_eq!(kept.len(), usize::from(tenths));
+    }
+}
+
+#[test]
+fn top_p_is_taken_of_what_top_k_left() {
+    // Of all four: 0.4, 0.3, 0.2, 0.1. Of the best two: 0.57 and 0.43.
+    let logits: Vec<f32> = [0.4_f32, 0.3, 0.2, 0.1].iter().map(|p| p.ln()).collect();
+
+    assert_eq!(ids(&candidates(SamplingParams { top_p: 0.5, ..params() }, &logits)), [0, 1]);
+    assert_eq!(ids(&candidates(SamplingParams { top_p: 0.5, top_k: 2, ..params() }, &logits)), [0]);
+}
+
+#[test]
+fn min_p_keeps_those_at_least_that_share_as_likely_as_the_best() {
+    let logits: Vec<f32> = [0.6_f32, 0.25, 0.1, 0.05].iter().map(|p| p.ln()).collect();
+    let kept = |min_p| ids(&candidates(SamplingParams { min_p, ..params() }, &logits));
+
+    assert_eq!(kept(0.0), [0, 1, 2, 3]);
+    assert_eq!(kept(0.1), [0, 1, 2]);
+    assert_eq!(kept(0.4), [0, 1]);
+    assert_eq!(kept(1.0), [0]);
+}
+
+#[test]
+fn truncation_comes_after_temperature() {
+    let logits = [0.0, -1.0, -2.0];
+
+    assert_eq!(ids(&candidates(SamplingParams { min_p: 0.3, temperature: 1.0, ..params() }, &logits)), [0, 1]);
+    assert_eq!(ids(&candidates(SamplingParams { min_p: 0.3, temperature: 2.0, ..params() }, &logits)), [0, 1, 2]);
+}
+
+// === Randomness ===
+
+#[test]
+fn a_resumed_sequence_goes_on_as_the_uninterrupted_one() {
+    let params = SamplingParams {
+        temperature: 1.3,
+        top_p: 0.95,
+        presence_penalty: 0.7,
+        frequency_penalty: 0.3,
+        repetition_penalty: 1.2,
+        seed: 42,
+        ..params()
+    };
+    let prompt = [Token(3), Token(5)];
+    let logits: Vec<f32> = (0..500_u16).map(|id| f32::from(id % 17) / 4.0).collect();
+    let mut scratch = Scratch::default();
+    let mut whole = Sampler::new(params.clone(), &prompt, &[]);
+    let uninterrupted: Vec<Token> = (0..40).map(|_| whole.sample(&logits, None, &mut scratch).unwrap().token).collect();
+
+    for crash in [0, 1, 17, 39] {
+        let mut resumed = Sampler::new(params.clone(), &prompt, &uninterrupted[..crash]);
+        let rest: Vec<Token> = (crash..40).map(|_| resumed.sample(&logits, None, &mut scratch).unwrap().token).collect();
+
+        assert_eq!(rest, uninterrupted[crash..], "resumed after {crash}");
+    }
+}
+
+#[test]
+fn seeds_give_different_sequences() {
+    let logits = [0.0; 1000];
+    let tokens = |seed| {
+        let mut sampler = sampler(SamplingParams { seed, ..params() });
+        (0..8).map(|_| sampler.sample(&logits, None, &mut Scratch::default()).unwrap().token.0).collect::<Vec<_>>()
+    };
+
+    assert_ne!(tokens(1), tokens(2));
+    assert_ne!(tokens(1)[0], tokens(1)[1]);
+    assert_eq!(tokens(1), tokens(1));
+}
+
+/// Draws with `draws` seeds and compares the counts with the exact probabilities.
+fn assert_drawn_as_likely_as(params: &SamplingParams, logits: &[f32], draws: u32) {
+    let expected = reference(params, logits);
+    let mut counts = vec![0.0_f64; logits.len()];
+    let mut scratch = Scratch::default();
+    for seed in 0..draws {
+        let mut sampler = sampler(SamplingParams { seed: u64::from(seed), ..params.clone() });
+        let token = sampler.sample(logits, None, &mut scratch).unwrap().token;
+        counts[token.0 as usize] += 1.0;
+    }
+
+    let mut chi_square = 0.0;
+    for (id, &count) in counts.iter().enumerate() {
+        let probability = expected.iter().find(|kept| kept.token.0 as usize == id).map_or(0.0, |kept| kept.probability);
+        let mean = probability * f64::from(draws);
+        assert!(mean > 0.0 || count == 0.0, "{id} was drawn but is no candidate");
+        chi_square += if mean > 0.0 { (count - mean).powi(2) / mean } else { 0.0 };
+    }
+    let freedom = (expected.len() - 1) as f64;
+    // Five standard deviations of the statistic above its mean; the seeds are fixed, so this cannot flicker.
+    assert!(chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(), "{chi_square} with {freedom} degrees of freedom, {params:?}");
+}
+
+#[test]
+fn draws_follow_the_exact_probabilities() {
+    let logits: Vec<f32> = (0..3000_u16).map(|id| if id % 150 == 7 { f32::from(id % 11) / 5.0 } else { -60.0 }).collect();
+    let from_all = SamplingParams { temperature: 0.8, ..params() };
+
+    assert_drawn_as_likely_as(&SamplingParams { top_p: 0.7, ..from_all.clone() }, &logits, 20_000);
+    assert_drawn_as_likely_as(&SamplingParams { top_k: 5, ..from_all.clone() }, &logits, 20_000);
+    assert_drawn_as_likely_as(&SamplingParams { min_p: 0.2, ..from_all.clone() }, &logits, 20_000);
+    // Without truncation the other 2980 are candidates too; less likely than 1e-23 all together, they do not count.
+    let visible: Vec<f32> = logits.iter().map(|&logit| if logit < -50.0 { f32::NEG_INFINITY } else { logit }).collect();
+    assert_drawn_as_likely_as(&from_all, &visible, 20_000);
+}
+
+// === Log-probabilities ===
+
+#[test]
+fn logprobs_are_those_of_the_raw_softmax_whatever_the_parameters() {
+    let logits: Vec<f32> = [0.5_f32, 0.3, 0.2].iter().map(|p| p.ln()).collect();
+    let params = SamplingParams { temperature: 0.1, top_k: 1, logit_bias: vec![(Token(2), 50.0)], ..params() };
+
+    let choice = sampler(params).sample(&logits, Some(2), &mut Scratch::default()).unwrap();
+
+    assert_eq!(choice.token, Token(2));
+    let Logprobs { chosen, top } = choice.logprobs.unwrap();
+    assert!((chosen - 0.2_f32.ln()).abs() < 1e-6, "{chosen}");
+    assert_eq!(top.iter().map(|(token, _)| token.0).collect::<Vec<_>>(), [0, 1]);
+    assert!((top[0].1 - 0.5_f32.ln()).abs() < 1e-6 && (top[1].1 - 0.3_f32.ln()).abs() < 1e-6, "{top:?}");
+}
+
+#[test]
+fn logprobs_are_finite_and_leave_out_what_is_no_candidate() {
+    let logits = [f32::NAN, 1e6, f32::NEG_INFINITY, -1e6];
+
+    let choice = sampler(params()).sample(&logits, Some(4), &mut Scratch::default()).unwrap();
+
+    let logprobs = choice.logprobs.unwrap();
+    assert_eq!(logprobs, Logprobs { chosen: 0.0, top: vec![(Token(1), 0.0), (Token(3), -9999.0)] });
+}
+
+#[test]
+fn logprobs_are_made_only_when_asked_for_and_zero_alternatives_are_still_an_answer() {
+    let mut sampler = sampler(params());
+    let mut scratch = Scratch::default();
+
+    assert_eq!(sampler.sample(&[0.0], None, &mut scratch).unwrap().logprobs, None);
+    assert_eq!(sampler.sample(&[0.0], Some(0), &mut scratch).unwrap().logprobs, Some(Logprobs { chosen: 0.0, top: vec![] }));
+}
+
+#[test]
+fn infinite_logits_share_all_the_probability() {
+    let logits = [0.0, f32::INFINITY, 5.0, f32::INFINITY];
+
+    let kept = candidates(params(), &logits);
+    let choice = sampler(params()).sample(&logits, Some(1), &mut Scratch::default()).unwrap();
+
+    assert_eq!(kept.iter().map(|kept| kept.probability).collect::<Vec<_>>(), [0.0, 0.5, 0.0, 0.5]);
+    assert!((choice.logprobs.unwrap().chosen - 0.5_f32.ln()).abs() < 1e-6);
+}
+
+// === Properties ===
+
+/// Truncation by the book: sort everything, keep prefixes, add up in double precision with the library's `exp`.
+fn reference(params: &SamplingParams, logits: &[f32]) -> Vec<Candidate> {
+    let mut sorted: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).filter(|(_, logit)| *logit > f32::NEG_INFINITY).collect();
+    sorted.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap().then(a.0.cmp(&b.0)));
+    let best = sorted[0].1.min(f32::MAX);
+    let weight = |logit: f32| ((f64::from(logit.min(f32::MAX)) - f64::from(best)) / f64::from(params.temperature)).exp();
+    if params.top_k > 0 {
+        sorted.truncate(params.top_k as usize);
+    }
+    let total: f64 = sorted.iter().map(|&(_, logit)| weight(logit)).sum();
+    let mut mass = 0.0;
+    let reaching = sorted.iter().position(|&(_, logit)| {
+        mass += weight(logit);
+        mass / total >= f64::from(params.top_p)
+    });
+    if params.top_p < 1.0 {
+        sorted.truncate(reaching.map_or(sorted.len(), |at| at + 1));
+    }
+    sorted.retain(|&(_, logit)| weight(logit) >= f64::from(params.min_p));
+    sorted.sort_by_key(|&(id, _)| id);
+    let total: f64 = sorted.iter().map(|&(_, logit)| weight(logit)).sum();
+    sorted.iter().map(|&(id, logit)| Candidate { token: Token(id), probability: weight(logit) / total }).collect()
+}
+
+/// How near the parameters are to a boundary of the reference, where rounding may decide: the least distance of a
+/// cumulative share from `top_p`, and of a candidate's relative share from `min_p`.
+fn margin(params: &SamplingParams, logits: &[f32]) -> f64 {
+    let mut weights: Vec<f64> =
+        reference(&SamplingParams { top_p: 1.0, min_p: 0.0, ..params.clone() }, logits).iter().map(|kept| kept.probability).collect();
+    weights.sort_by(|a, b| b.partial_cmp(a).unwrap());
+    let mut mass = 0.0;
+    let mut margin = f64::INFINITY;
+    for weight in &weights {
+        mass += weight;
+        if params.top_p < 1.0 {
+            margin = margin.min((mass - f64::from(params.top_p)).abs());
+        }
+        if params.min_p > 0.0 {
+            margin = margin.min((weight / weights[0] - f64::from(params.min_p)).abs());
+        }
+    }
+    margin
+}
+
+fn logit() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        20 => -12.0_f32..12.0,
+        10 => (-3_i8..3).prop_map(f32::from),
+        1 => prop::sample::select(vec![f32::NAN, f32::NEG_INFINITY, f32::MAX, f32::MIN, 0.0, -0.0, -200.0]),
+    ]
+}
+
+fn logits() -> impl Strategy<Value = Vec<f32>> {
+    let with_candidate = |logits: &Vec<f32>| logits.iter().any(|&logit| logit > f32::NEG_INFINITY);
+    let finite = prop::collection::vec(-9.0_f32..9.0, 1..1500);
+    prop_oneof![prop::collection::vec(logit(), 1..400), finite].prop_filter("needs a candidate", with_candidate)
+}
+
+fn any_params() -> impl Strategy<Value = SamplingParams> {
+    let top_k = prop_oneof![Just(0_u32), 1..8_u32, 1..500_u32];
+    let top_p = prop_oneof![Just(1.0_f32), 0.01..1.0_f32, 0.98..1.0_f32];
+    let min_p = prop_oneof![Just(0.0_f32), 0.0..1.0_f32, 0.0..0.01_f32];
+    (0.05..3.0_f32, top_k, top_p, min_p, any::<u64>()).prop_map(|(temperature, top_k, top_p, min_p, seed)| SamplingParams {
+        temperature,
+        top_k,
+        top_p,
+        min_p,
+        seed,
+        ..params()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_truncated_set_is_that_of_a_full_sort(params in any_params(), logits in logits()) {
+        prop_assume!(margin(&params, &logits) > 1e-6);
+
+        let kept = candidates(params.clone(), &logits);
+
+        let expected = reference(&params, &logits);
+        prop_assert_eq!(ids(&kept), ids(&expected));
+        for (kept, expected) in kept.iter().zip(&expected) {
+            let error = (kept.probability - expected.probability).abs();
+            prop_assert!(error < 1e-5 * expected.probability + 1e-12, "{:?} {:?}", kept, expected);
+        }
+    }
+
+    #[test]
+    fn probabilities_add_up_to_one_and_the_draw_is_one_of_the_candidates(params in any_params(), logits in logits()) {
+        let kept = candidates(params.clone(), &logits);
+
+        let drawn = draw(params, &logits).unwrap();
+
+        prop_assert!((kept.iter().map(|kept| kept.probability).sum::<f64>() - 1.0).abs() < 1e-9);
+        prop_assert!(kept.iter().any(|kept| kept.token.0 == drawn && kept.probability > 0.0), "{}", drawn);
+    }
+
+    #[test]
+    fn the_same_seed_and_position_give_the_same_draw(params in any_params(), logits in logits(), position in 0..50_usize) {
+        let generated = vec![Token(0); position];
+        let draw = || Sampler::new(params.clone(), &[], &generated).sample(&logits, None, &mut Scratch::default());
+
+        prop_assert_eq!(draw(), draw());
+    }
+
+    #[test]
+    fn a_scratch_that_others_used_changes_nothing(params in any_params(), logits in logits(), other in any_params(), others in logits()) {
+        let mut scratch = Scratch::default();
+        sampler(other).sample(&others, Some(9), &mut scratch).unwrap();
+
+        let used = sampler(params.clone()).sample(&logits, Some(3), &mut scratch);
+
+        prop_assert_eq!(used, sampler(params).sample(&logits, Some(3), &mut Scratch::default()));
+    }
+
+    #[test]
+    fn reordering_the_vocabulary_reorders_the_candidates_and_nothing_else(params in any_params(), order in Just((0..300_u32).collect::<Vec<_>>()).prop_shuffle()) {
+        // All different, so that ids decide nothing.
+        let logits: Vec<f32> = (0..300_u16).map(|id| (f32::from(id) * 0.77).sin() * 5.0 + f32::from(id) * 1e-3).collect();
+        prop_assume!(margin(&params, &logits) > 1e-6);
+        let shuffled: Vec<f32> = order.iter().map(|&id| logits[id as usize]).collect();
+
+        let mut kept: Vec<u32> = ids(&candidates(params.clone(), &shuffled)).iter().map(|&id| order[id as usize]).collect();
+
+        kept.sort_unstable();
+        prop_assert_eq!(kept, ids(&candidates(params, &logits)));
+    }
+
+    #[test]
+    fn a_top_k_of_one_and_a_vanishing_temperature_are_greedy(seed in any::<u64>(), logits in logits()) {
+        let greedy = draw(SamplingParams { temperature: 0.0, ..params() }, &logits);
+
+        prop_assert_eq!(draw(SamplingParams { top_k: 1, seed, ..params() }, &logits), greedy);
+        let best = logits[greedy.unwrap() as usize];
+        let cold = draw(SamplingParams { temperature: 1e-30, seed, ..params() }, &logits).unwrap();
+        prop_assert_eq!(logits[cold as usize], best, "equal best logits share a cold draw");
+    }
+
+    #[test]
+    fn logprobs_are_ordered_and_bit_equal_for_the_chosen_token(params in any_params(), logits in logits(), count in 0..20_u8) {
+        let choice = sampler(params).sample(&logits, Some(count), &mut Scratch::default()).unwrap();
+
+        let Logprobs { chosen, top } = choice.logprobs.unwrap();
+        let valid = logits.iter().filter(|logit| **logit > f32::NEG_INFINITY).count();
+        prop_assert_eq!(top.len(), valid.min(usize::from(count)));
+        prop_assert!(chosen.is_finite() && chosen <= 0.0);
+        for pair in top.windows(2) {
+            let [(a, first), (b, second)] = pair else { unreachable!("windows of two") };
+            prop_assert!(first >= second);
+            prop_assert!(logits[a.0 as usize] > logits[b.0 as usize] || a.0 < b.0);
+        }
+        if let Some((_, listed)) = top.iter().find(|(token, _)| *token == choice.token) {
+            prop_assert_eq!(listed.to_bits(), chosen.to_bits());
+        }
+    }
+}

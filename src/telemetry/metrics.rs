@@ -1,0 +1,185 @@
+//! The table of metrics, the recorder, and the one place that renders them.
+//!
+//! vLLM's names, meanings and buckets where one exists, so that its dashboards and the schedulers that read it work
+//! unchanged; `llamero:` for the rest. Labels come from closed sets, so that no client can grow the page.
+
+use crate::protocol::EngineStats;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+
+/// Names used elsewhere in `telemetry`; each is a row of the table below.
+pub(super) mod name {
+    pub(in crate::telemetry) const TTFT: &str = "vllm:time_to_first_token_seconds";
+    pub(in crate::telemetry) const ITL: &str = "vllm:inter_token_latency_seconds";
+    pub(in crate::telemetry) const TPOT: &str = "vllm:request_time_per_output_token_seconds";
+    pub(in crate::telemetry) const E2E: &str = "vllm:e2e_request_latency_seconds";
+    pub(in crate::telemetry) const QUEUE: &str = "vllm:request_queue_time_seconds";
+    pub(in crate::telemetry) const PROMPT_TOKENS: &str = "vllm:request_prompt_tokens";
+    pub(in crate::telemetry) const GENERATION_TOKENS: &str = "vllm:request_generation_tokens";
+    pub(in crate::telemetry) const PROMPT_TOTAL: &str = "vllm:prompt_tokens_total";
+    pub(in crate::telemetry) const GENERATION_TOTAL: &str = "vllm:generation_tokens_total";
+    pub(in crate::telemetry) const CACHED_TOTAL: &str = "llamero:cached_prompt_tokens_total";
+    pub(in crate::telemetry) const SUCCESS: &str = "vllm:request_success_total";
+    pub(in crate::telemetry) const REFUSED: &str = "llamero:requests_refused_total";
+}
+
+/// vLLM's buckets, seconds (`ecosystem` 2.5: vllm/v1/metrics/loggers.py).
+const TTFT_BUCKETS: &[f64] =
+    &[0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0];
+const ITL_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0];
+const REQUEST_BUCKETS: &[f64] =
+    &[0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0];
+/// 1-2-5 steps, tokens.
+const TOKEN_BUCKETS: &[f64] =
+    &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0, 50000.0, 100_000.0, 200_000.0];
+
+/// Name, buckets, help.
+const HISTOGRAMS: &[(&str, &[f64], &str)] = &[
+    (name::TTFT, TTFT_BUCKETS, "From receipt of the request to its first token."),
+    (name::ITL, ITL_BUCKETS, "Gap between neighbouring tokens of a choice, one value per gap."),
+    (name::TPOT, ITL_BUCKETS, "(last - first token) / (completion tokens - 1), one value per request."),
+    (name::E2E, REQUEST_BUCKETS, "From receipt of the request to its last byte."),
+    (name::QUEUE, REQUEST_BUCKETS, "From the engine's receipt of a sequence to its first scheduled row."),
+    (name::PROMPT_TOKENS, TOKEN_BUCKETS, "Prompt tokens of a request."),
+    (name::GENERATION_TOKENS, TOKEN_BUCKETS, "Completion tokens of a request, over all its choices."),
+];
+
+/// Name, help.
+const COUNTERS: &[(&str, &str)] = &[
+    (name::PROMPT_TOTAL, "Prompt tokens of finished requests."),
+    (name::GENERATION_TOTAL, "Completion tokens of finished requests."),
+    (name::CACHED_TOTAL, "Prompt tokens that were taken from the prefix cache."),
+    (name::SUCCESS, "Generations by how they ended: stop, length, abort (the client left), error."),
+    (name::REFUSED, "Requests refused before they started, by status."),
+    ("vllm:num_preemptions_total", "Sequences put back to wait because the KV cache was full."),
+    ("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache."),
+    ("vllm:prefix_cache_hits_total", "Prompt tokens found there."),
+    ("llamero:prefill_rows_total", "Prompt rows computed."),
+    ("llamero:engine_steps_total", "Steps the engine finished."),
+    ("llamero:engine_deaths_total", "Engine processes that ended unasked, by cause."),
+];
+
+/// Name, help.
+const GAUGES: &[(&str, &str)] = &[
+    ("vllm:num_requests_running", "Sequences that hold a slot."),
+    ("vllm:num_requests_waiting", "Sequences that wait for one."),
+    ("vllm:kv_cache_usage_perc", "Share of KV cells that running sequences hold, 0-1."),
+    ("llamero:engine_up", "1 while the engine serves."),
+];
+
+static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+/// What `/metrics` reads from the gateway at the moment it is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineReading {
+    /// Whether it serves.
+    pub up: bool,
+    /// The engine's latest report, its totals since the gateway started.
+    pub stats: EngineStats,
+    /// Deaths so far by cause, a closed set of labels.
+    pub deaths: Vec<(String, u64)>,
+}
+
+/// Installs the recorder of this process. The second and later calls change nothing.
+///
+/// # Errors
+/// If another recorder is installed already.
+pub fn install(model_name: &str) -> Result<(), BuildError> {
+    if HANDLE.get().is_some() {
+        return Ok(());
+    }
+    let mut builder = PrometheusBuilder::new().add_global_label("model_name", model_name);
+    for (name, buckets, _) in HISTOGRAMS {
+        builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)?;
+    }
+    // A lost race keeps the winner's recorder, which is the installed one.
+    drop(HANDLE.set(builder.install_recorder()?));
+    describe();
+    Ok(())
+}
+
+fn describe() {
+    for (name, _, help) in HISTOGRAMS {
+        describe_histogram!(*name, *help);
+    }
+    for (name, help) in COUNTERS {
+        describe_counter!(*name, *help);
+    }
+    for (name, help) in GAUGES {
+        describe_gauge!(*name, *help);
+    }
+    metrics_process::Collector::default().describe();
+    // Present from the first scrape on, so that a rate over them has a start.
+    for reason in ["stop", "length", "abort", "error"] {
+        counter!(name::SUCCESS, "finished_reason" => reason).absolute(0);
+    }
+    for name in [name::PROMPT_TOTAL, name::GENERATION_TOTAL, name::CACHED_TOTAL] {
+        counter!(name).absolute(0);
+    }
+}
+
+/// Folds samples into their buckets; without it histograms grow for ever (the exporter's documentation). Call every few seconds.
+pub fn run_upkeep() {
+    if let Some(handle) = HANDLE.get() {
+        handle.run_upkeep();
+    }
+}
+
+/// The page of `/metrics`; empty before [`install`].
+#[must_use]
+pub fn render(engine: &EngineReading) -> String {
+    let Some(handle) = HANDLE.get() else { return String::new() };
+    observe(engine);
+    metrics_process::Collector::default().collect();
+    handle.render()
+}
+
+fn observe(engine: &EngineReading) {
+    let stats = &engine.stats;
+    gauge!("llamero:engine_up").set(f64::from(u8::from(engine.up)));
+    gauge!("vllm:num_requests_running").set(f64::from(stats.running));
+    gauge!("vllm:num_requests_waiting").set(f64::from(stats.waiting));
+    let used = if stats.kv_cells_total == 0 { 0.0 } else { f64::from(stats.kv_cells_used) / f64::from(stats.kv_cells_total) };
+    gauge!("vllm:kv_cache_usage_perc").set(used);
+    for (name, total) in [
+        ("llamero:engine_steps_total", stats.steps),
+        ("llamero:prefill_rows_total", stats.prefill_rows),
+        ("vllm:num_preemptions_total", stats.preemptions),
+        ("vllm:prefix_cache_queries_total", stats.prefix_queries),
+        ("vllm:prefix_cache_hits_total", stats.prefix_hits),
+    ] {
+        counter!(name).absolute(total);
+    }
+    for (cause, count) in &engine.deaths {
+        counter!("llamero:engine_deaths_total", "cause" => cause.clone()).absolute(*count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_vllms_names_and_values() {
+        install("test-model").unwrap();
+        let stats = EngineStats { steps: 14, running: 2, kv_cells_used: 25, kv_cells_total: 100, ..EngineStats::ZERO };
+
+        let page = render(&EngineReading { up: true, stats, deaths: vec![("signal_9".to_owned(), 1)] });
+
+        for line in [
+            "vllm:num_requests_running{model_name=\"test-model\"} 2",
+            "vllm:kv_cache_usage_perc{model_name=\"test-model\"} 0.25",
+            "llamero:engine_steps_total{model_name=\"test-model\"} 14",
+            "llamero:engine_deaths_total{model_name=\"test-model\",cause=\"signal_9\"} 1",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+
+    #[test]
+    fn every_histogram_has_rising_buckets() {
+        for (name, buckets, _) in HISTOGRAMS {
+            assert!(buckets.is_sorted_by(|a, b| a < b), "{name}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The tokens of a request do not depend on its company, its chunks, the cache, preemption or failed steps.
+//!
+//! The oracle is computed from the prompt alone, without a scheduler.
+
+use crate::support::driver::{Driver, Outcome, limits, prompt};
+use crate::support::fake_runner::{Cost, FakeRunner, RARE, continuation};
+use llamero::engine::runner::{Limits, StepError};
+use llamero::protocol::{GenerationError, Token};
+use proptest::prelude::*;
+
+/// One request of a scenario.
+#[derive(Debug, Clone)]
+struct Arrival {
+    /// Step before which it is submitted.
+    at: u64,
+    /// Prompts of one group share a beginning.
+    group: u32,
+    common: u32,
+    tail: u32,
+    max_tokens: u32,
+    namespace: u64,
+}
+
+impl Arrival {
+    fn prompt(&self, id: u64) -> Vec<Token> {
+        let mut tokens = prompt(self.group, self.common);
+        tokens.extend(prompt(10 + u32::try_from(id).unwrap(), self.tail));
+        tokens
+    }
+}
+
+/// A machine, its load and its accidents.
+#[derive(Debug, Clone)]
+struct Scenario {
+    limits: Limits,
+    cost: Cost,
+    ratio: f32,
+    arrivals: Vec<Arrival>,
+    /// Steps that fail, and whether for lack of room.
+    faults: Vec<(u64, bool)>,
+    /// Cells that the runner lacks of those it promised, where that leaves enough for one sequence.
+    missing_cells: u32,
+}
+
+const MAX_LEN: u32 = 260;
+
+fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
+    let arrival = (0u64..60, 0u32..3, prop_oneof![Just(0u32), 1u32..60, Just(150)], 1u32..80, 1u32..28, 0u64..2)
+        .prop_map(|(at, group, common, tail, max_tokens, namespace)| Arrival { at, group, common, tail, max_tokens, namespace });
+    proptest::collection::vec(arrival, 1..31)
+}
+
+fn scenarios() -> impl Strategy<Value = Scenario> {
+    let machine = (1u32..9, 0u32..64, prop_oneof![Just(1.0f32), 0.0f32..1.0], prop::bool::weighted(0.75)).prop_map(
+        |(slots, more_rows, full, can_truncate)| {
+            let spare = f64::from((slots - 1) * MAX_LEN) * f64::from(full);
+            Limits { kv_cells: MAX_LEN + spare as u32, can_truncate, ..limits(slots, slots + more_rows, MAX_LEN) }
+        },
+    );
+    let cost = (0u32..5000, 0u32..2000, 0u32..3000, 0u32..5000).prop_map(|(step, decode_row, prompt_row, mixed)| Cost {
+        step,
+        decode_row,
+        prompt_row,
+        mixed,
+    });
+    let faults = proptest::collection::vec((0u64..150, any::<bool>()), 0..5);
+    (machine, cost, 1.0f32..5.0, arrivals(), faults, prop_oneof![3 => Just(0u32), 1 => 0u32..200]).prop_map(
+        |(limits, cost, ratio, arrivals, faults, missing_cells)| Scenario { limits, cost, ratio, arrivals, faults, missing_cells },
+    )
+}
+
+impl Scenario {
+    fn runner(&self) -> FakeRunner {
+        let cells = self.limits.kv_cells.saturating_sub(self.missing_cells).max(MAX_LEN);
+        let runner = FakeRunner::new(self.limits).cost(self.cost).hidden_cells(cells);
+        self.faults.iter().fold(runner, |runner, (step, room)| {
+            runner.fail_step(*step, if *room { StepError::NoKvSpace } else { StepError::Decode { code: -1 } })
+        })
+    }
+
+    /// Runs everything and returns the driver, idle.
+    fn run(&self, runner: FakeRunner) -> Driver {
+        let mut driver = Driver::new(runner, self.ratio);
+        let work: u32 = self.arrivals.iter().map(|a| a.common + a.tail + a.max_tokens).sum();
+        let bound = 500 + 10 * usize::try_from(work).unwrap();
+        let mut pending: Vec<(u64, &Arrival)> = (0..).zip(&self.arrivals).collect();
+        pending.sort_by_key(|(_, arrival)| arrival.at);
+        let mut steps = 0;
+        loop {
+            // Somebody who waits for nobody arrives now, so that an idle engine does not end the test.
+            let idle = driver.scheduler.stats().running + driver.scheduler.stats().waiting == 0;
+            let due = pending.partition_point(|(_, arrival)| arrival.at <= driver.runner.steps());
+            for (id, arrival) in pending.drain(..due.max(usize::from(idle && !pending.is_empty()))) {
+                driver.submit(id, &arrival.prompt(id), arrival.max_tokens, arrival.namespace);
+            }
+            if driver.step().is_none() {
+                assert!(pending.is_empty(), "nothing was planned though {} wait", pending.len());
+                driver.assert_idle();
+                return driver;
+            }
+            steps += 1;
+            assert!(steps <= bound, "not done after {bound} steps: {:?}", driver.scheduler.stats());
+        }
+    }
+
+    fn expected(&self, id: u64) -> Vec<Token> {
+        let arrival = &self.arrivals[usize::try_from(id).unwrap()];
+        continuation(&arrival.prompt(id), arrival.max_tokens)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 160, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_request_gets_the_tokens_of_its_prompt_in_any_company(scenario in scenarios()) {
+        let driver = scenario.run(scenario.runner());
+
+        let mut failed = 0;
+        for id in 0..u64::try_from(scenario.arrivals.len()).unwrap() {
+            let expected = scenario.expected(id);
+            match driver.outcome(id) {
+                Outcome::Finished => prop_assert_eq!(driver.tokens(id), &expected[..], "request {}", id),
+                Outcome::Failed(_) => {
+                    failed += 1;
+                    prop_assert!(expected.starts_with(driver.tokens(id)), "request {}", id);
+                }
+                other => prop_assert!(false, "request {} is {:?}", id, other),
+            }
+        }
+        // Only a fault that strikes a sequence when it runs alone can end it.
+        prop_assert!(failed <= scenario.faults.len(), "{} failed", failed);
+    }
+
+    #[test]
+    fn less_room_than_promised_fails_nobody(scenario in scenarios(), missing in 1u32..2000) {
+        let scenario = Scenario { missing_cells: missing, faults: Vec::new(), ..scenario };
+
+        let driver = scenario.run(scenario.runner());
+
+        for id in 0..u64::try_from(scenario.arrivals.len()).unwrap() {
+            prop_assert_eq!(driver.outcome(id), &Outcome::Finished, "request {}", id);
+            prop_assert_eq!(driver.tokens(id), &scenario.expected(id)[..], "request {}", id);
+        }
+    }
+
+    #[test]
+    fn only_the_guilty_sequence_of_a_failing_step_fails(scenario in scenarios(), guilty in any::<prop::sample::Index>(), at in 0u32..300) {
+        let scenario = Scenario { faults: Vec::new(), missing_cells: 0, ..scenario };
+        let guilty = u64::try_from(guilty.index(scenario.arrivals.len())).unwrap();
+        let mut driver = Driver::new(scenario.runner().poison(RARE), scenario.ratio);
+
+        for (id, arrival) in (0..).zip(&scenario.arrivals) {
+            let mut tokens = arrival.prompt(id);
+            if id == guilty {
+                let at = usize::try_from(at).unwrap() % tokens.len();
+                tokens[at] = RARE;
+            }
+            driver.submit(id, &tokens, arrival.max_tokens, arrival.namespace);
+        }
+        driver.run(20_000);
+
+        driver.assert_idle();
+        for id in 0..u64::try_from(scenario.arrivals.len()).unwrap() {
+            if id == guilty {
+                prop_assert_eq!(driver.outcome(id), &Outcome::Failed(GenerationError::Decode { code: -3 }));
+            } else {
+                prop_assert_eq!(driver.outcome(id), &Outcome::Finished, "request {}", id);
+                prop_assert_eq!(driver.tokens(id), &scenario.expected(id)[..], "request {}", id);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_alone_and_among_thirty_others_gets_the_same_tokens() {
+    let run = |others: u64| {
+        let mut driver = Driver::new(FakeRunner::new(limits(16, 64, 400)), 3.0);
+        for id in 1..=others {
+            driver.submit(id, &prompt(u32::try_from(id).unwrap(), 90), 40, 0);
+        }
+        driver.submit(0, &prompt(0, 120), 200, 0);
+        driver.run(2_000);
+        driver.tokens(0).to_vec()
+    };
+
+    let alone = run(0);
+
+    assert_eq!(alone, continuation(&prompt(0, 120), 200));
+    assert_eq!(run(30), alone);
+}
+
+#[test]
+fn preempted_sequences_go_on_as_if_nothing_had_happened() {
+    // Four sequences of up to 100 positions in 220 cells.
+    let narrow = Limits { kv_cells: 220, ..limits(4, 32, 100) };
+    let mut driver = Driver::new(FakeRunner::new(narrow), 3.0);
+    for id in 0..4 {
+        driver.submit(id, &prompt(u32::try_from(id).unwrap() + 40, 50), 50, 0);
+    }
+
+    driver.run(2_000);
+
+    driver.assert_idle();
+    assert!(driver.scheduler.stats().preemptions > 0);
+    for id in 0..4 {
+        assert_eq!(driver.tokens(id), continuation(&prompt(u32::try_from(id).unwrap() + 40, 50), 50), "request {id}");
+    }
+}
+
+#[test]
+fn a_step_that_fails_once_costs_nobody_a_token() {
+    for error in [StepError::Decode { code: 2 }, StepError::NoKvSpace] {
+        for step in 0..12 {
+            let runner = FakeRunner::new(limits(4, 16, 100)).fail_step(step, error.clone());
+            let mut driver = Driver::new(runner, 3.0);
+            for id in 0..4 {
+                driver.submit(id, &prompt(u32::try_from(id).unwrap(), 20), 12, 0);
+            }
+
+            driver.run(500);
+
+            driver.assert_idle();
+            for id in 0..4 {
+                let expected = continuation(&prompt(u32::try_from(id).unwrap(), 20), 12);
+                assert_eq!(driver.tokens(id), expected, "request {id}, step {step}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sequence_that_finds_no_room_even_alone_fails_and_the_next_one_is_served() {
+    let runner = FakeRunner::new(limits(2, 32, 100)).hidden_cells(40);
+    let mut driver = Driver::new(runner, 3.0);
+    driver.submit(0, &prompt(1, 60), 5, 0);
+    driver.submit(1, &prompt(2, 20), 5, 0);
+
+    driver.run(100);
+
+    driver.assert_idle();
+    assert_eq!(driver.outcome(0), &Outcome::Failed(GenerationError::KvExhausted));
+    assert_eq!(driver.tokens(1), continuation(&prompt(2, 20), 5));
+}

@@ -1,0 +1,155 @@
+//! Nobody starves, running streams keep their pace, and a cancelled sequence is gone within one step.
+
+use crate::support::driver::{Driver, Outcome, limits, prompt};
+use crate::support::fake_runner::{Cost, FakeRunner, continuation, shape};
+use llamero::engine::runner::Limits;
+use llamero::protocol::SequenceId;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const COST: Cost = Cost { step: 4000, decode_row: 1000, prompt_row: 2000, mixed: 3000 };
+const RATIO: f32 = 3.0;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_running_stream_gets_a_row_in_every_step(
+        requests in proptest::collection::vec((1u32..150, 1u32..40, 0u32..4), 1..25),
+        slots in 1u32..8, more_rows in 0u32..60, kv_share in 1u32..4,
+    ) {
+        let limits = Limits { kv_cells: (slots * 200 / kv_share).max(200), ..limits(slots, slots + more_rows, 200) };
+        let mut driver = Driver::new(FakeRunner::new(limits).cost(COST), RATIO);
+        let mut requests = (0u64..).zip(requests).peekable();
+        let mut streaming: BTreeSet<SequenceId> = BTreeSet::new();
+        loop {
+            if let Some((id, (len, max_tokens, pause))) = requests.next() {
+                driver.submit(id, &prompt(u32::try_from(id).unwrap(), len), max_tokens, 0);
+                if pause > 0 && requests.peek().is_some() {
+                    continue;
+                }
+            }
+            let preempted = driver.scheduler.stats().preemptions;
+            let Some(executed) = driver.step() else { break };
+            let rows: BTreeSet<SequenceId> = executed.step.rows.iter().map(|row| row.seq).collect();
+            let left_out = streaming.difference(&rows).count();
+            let preempted = driver.scheduler.stats().preemptions - preempted;
+            prop_assert!(u64::try_from(left_out).unwrap() <= preempted, "{} left out of {:?}", left_out, executed.step);
+            let sampled = executed.step.rows.iter().filter(|row| row.sample).map(|row| row.seq);
+            streaming = sampled.filter(|id| *driver.outcome(id.0) == Outcome::Live).collect();
+        }
+        driver.assert_idle();
+    }
+
+    #[test]
+    fn prompt_rows_stay_within_the_budget_that_the_measured_times_allow(
+        streams in 1u32..8, step in 1000u32..20_000, decode_row in 0u32..3000, prompt_row in 100u32..4000, mixed in 0u32..4000, ratio in 1.5f32..5.0,
+    ) {
+        let cost = Cost { step, decode_row, prompt_row, mixed };
+        let mut driver = Driver::new(FakeRunner::new(limits(12, 256, 8192)).cost(cost), ratio);
+        for id in 0..u64::from(streams) {
+            driver.submit(id, &prompt(u32::try_from(id).unwrap(), 3), 8_000, 0);
+        }
+        for _ in 0..5 {
+            driver.step();
+        }
+        driver.submit(100, &prompt(100, 8000), 1, 0);
+        driver.submit(101, &prompt(101, 8000), 1, 0);
+
+        let mut learning = 12;
+        while driver.requests.range(SequenceId(100)..).any(|(_, request)| request.outcome == Outcome::Live) {
+            let executed = driver.step().unwrap();
+            let (decode, prompt) = shape(&executed.step);
+            let pure = cost.of(decode, 0).as_secs_f64() * f64::from(ratio);
+            let whole = cost.of(decode, prompt).as_secs_f64();
+            learning -= i32::from(learning > 0 && prompt > 0);
+            // 4 rows are always allowed.
+            prop_assert!(learning > 0 || prompt <= 4 || decode == 0 || whole <= pure * 1.05, "{} + {} rows take {} of {} s", decode, prompt, whole, pure);
+        }
+    }
+
+    #[test]
+    fn a_sequence_cancelled_in_any_phase_is_gone_from_the_next_step_and_disturbs_nobody(
+        cancelled in proptest::collection::vec((0u64..12, 0usize..60, any::<bool>()), 1..8), slots in 1u32..6,
+    ) {
+        let mut driver = Driver::new(FakeRunner::new(limits(slots, 24, 200)).cost(COST), RATIO);
+        let text = |id: u64| {
+            let mut tokens = prompt(150, 40 * u32::try_from(id % 3).unwrap());
+            tokens.extend(prompt(u32::try_from(id).unwrap(), 30));
+            tokens
+        };
+        for id in 0..12 {
+            driver.submit(id, &text(id), 20, 0);
+        }
+        for step in 0.. {
+            let now = |in_flight: bool| cancelled.iter().filter(move |(_, at, how)| *at == step && *how == in_flight).map(|(id, ..)| *id);
+            now(false).for_each(|id| driver.cancel(id));
+            // The driver asserts that no later step has a row of it.
+            if driver.step_cancelling(&now(true).collect::<Vec<_>>()).is_none() {
+                break;
+            }
+        }
+
+        driver.assert_idle();
+        for id in 0..12 {
+            let expected = continuation(&text(id), 20);
+            if *driver.outcome(id) == Outcome::Finished {
+                prop_assert_eq!(driver.tokens(id), &expected[..], "request {}", id);
+            } else {
+                prop_assert_eq!(driver.outcome(id), &Outcome::Cancelled);
+                prop_assert!(expected.starts_with(driver.tokens(id)), "request {}", id);
+            }
+        }
+    }
+}
+
+#[test]
+fn sequences_start_in_the_order_of_their_arrival() {
+    let mut driver = Driver::new(FakeRunner::new(limits(3, 16, 200)).cost(COST), RATIO);
+    for id in 0..20 {
+        driver.submit(id, &prompt(u32::try_from(id).unwrap(), 10 + 37 * u32::try_from(id % 4).unwrap()), 10, 0);
+    }
+
+    driver.run(2_000);
+
+    let starts: Vec<u64> = driver.requests.values().map(|request| request.started.unwrap().0).collect();
+    assert!(starts.is_sorted(), "{starts:?}");
+}
+
+#[test]
+fn a_long_prompt_is_not_kept_waiting_by_short_ones_behind_it() {
+    // 150 positions in 200 cells: it must not be overtaken for ever by those that fit beside the others.
+    let narrow = Limits { kv_cells: 200, ..limits(4, 32, 200) };
+    let mut driver = Driver::new(FakeRunner::new(narrow).cost(COST), RATIO);
+    for id in 0..4 {
+        driver.submit(id, &prompt(u32::try_from(id).unwrap(), 40), 8, 0);
+    }
+    driver.step();
+    driver.submit(50, &prompt(50, 150), 5, 0);
+    for id in 100..140 {
+        driver.submit(id, &prompt(u32::try_from(id).unwrap(), 5), 20, 0);
+    }
+
+    driver.run(2_000);
+
+    let start = |id| driver.requests[&SequenceId(id)].started.unwrap().0;
+    assert!(start(50) < start(100), "started at {} and {}", start(50), start(100));
+}
+
+#[test]
+fn a_sequence_is_held_back_a_bounded_number_of_times_however_leaders_come_and_go() {
+    let mut driver = Driver::new(FakeRunner::new(limits(8, 64, 4096)).cost(COST), RATIO);
+    driver.submit(0, &prompt(9, 3000), 4, 0);
+    driver.submit(1, &prompt(9, 3001), 4, 0);
+    // Each leader is cancelled before it is done, and another one is already there.
+    let mut next = 2;
+    while driver.requests[&SequenceId(1)].started.is_none() {
+        driver.step();
+        let leader = if next == 2 { 0 } else { next - 1 };
+        driver.submit(next, &prompt(9, 3002 + u32::try_from(next).unwrap()), 4, 0);
+        driver.step();
+        driver.cancel(leader);
+        next += 1;
+        assert!(next < 40, "starved");
+    }
+}

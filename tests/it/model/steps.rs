@@ -1,0 +1,253 @@
+//! The runner: prefill, copies, truncation, company of other sequences, and steps that must be refused.
+
+use super::*;
+use llamero::engine::runner::StepError;
+
+const PROMPT: &str = "The capital of France is";
+
+/// Longer than one step of 128 rows, so that it can only be computed in chunks.
+fn long_text() -> String {
+    (1..40).map(|number| format!("Line {number} tells of a city by a river. ")).collect()
+}
+
+/// Greedy continuation of what a slot holds, given the logits of its last position.
+fn greedy(runner: &mut LlamaRunner<'_>, slot: u32, mut pos: u32, mut logits: Vec<f32>, count: usize) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    for _ in 0..count {
+        let token = best_two(&logits)[0].0;
+        tokens.push(token);
+        logits = prefill(runner, slot, pos, &[token], 1);
+        pos += 1;
+    }
+    tokens
+}
+
+fn text(tokenizer: &dyn Tokenizer, tokens: &[Token]) -> String {
+    let bytes: Vec<u8> = tokens.iter().flat_map(|&token| tokenizer.piece(token, false).to_vec()).collect();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn length(tokens: &[Token]) -> u32 {
+    u32::try_from(tokens.len()).unwrap()
+}
+
+#[test]
+fn greedy_text_is_plausible_and_the_same_each_time() {
+    with_each_layout(|tokenizer, runner| {
+        let prompt = tokenizer.encode(PROMPT, true).unwrap();
+        let mut texts = (0..2).map(|slot| {
+            let logits = prefill(runner, slot, 0, &prompt, 128);
+            let tokens = greedy(runner, slot, length(&prompt), logits, 8);
+            text(tokenizer, &tokens)
+        });
+
+        let (first, second) = (texts.next().unwrap(), texts.next().unwrap());
+
+        assert!(first.contains("Paris"), "{first:?}");
+        assert_eq!(first, second);
+    });
+}
+
+#[test]
+fn a_prompt_in_chunks_gives_the_logits_of_a_prompt_in_one_step() {
+    with_each_layout(|tokenizer, runner| {
+        let prompt = &tokenizer.encode(&long_text(), true).unwrap()[..128];
+
+        let whole = prefill(runner, 0, 0, prompt, 128);
+
+        for (slot, chunk) in [(1, 64), (2, 37), (3, 1)] {
+            let chunked = prefill(runner, slot, 0, prompt, chunk);
+            assert_close(&whole, &chunked, &format!("chunks of {chunk}"));
+        }
+    });
+}
+
+/// Through the host below half a slot's length (here 256), as a whole stream above; marked cells when unified.
+#[test]
+fn a_copied_prefix_continues_like_a_computed_one() {
+    with_each_layout(|tokenizer, runner| {
+        for prefix in [60, 300] {
+            let prompt = tokenizer.encode(&long_text(), true).unwrap();
+            let (shared, tail) = (&prompt[..prefix], tokenizer.encode(" Then the rain came.", false).unwrap());
+            let shared_len = length(shared);
+            // The source goes on after the shared part, and the target held something else before.
+            prefill(runner, 0, 0, shared, 128);
+            prefill(runner, 0, shared_len, &prompt[prefix..prefix + 20], 128);
+            prefill(runner, 1, 0, &prompt[40..90], 128);
+            prefill(runner, 2, 0, shared, 128);
+            let computed = prefill(runner, 2, shared_len, &tail, 128);
+
+            change(runner, KvOp::Copy { from: Slot(0), to: Slot(1), len: shared_len });
+            let copied = prefill(runner, 1, shared_len, &tail, 128);
+            let source = prefill(runner, 0, shared_len + 20, &tail, 128);
+
+            assert_same(&computed, &copied, &format!("copy of {prefix}"));
+            // The source is as it was: it continues like a slot that was never copied from.
+            change(runner, KvOp::Truncate { slot: Slot(2), keep: 0 });
+            prefill(runner, 2, 0, shared, 128);
+            prefill(runner, 2, shared_len, &prompt[prefix..prefix + 20], 128);
+            let never_copied = prefill(runner, 2, shared_len + 20, &tail, 128);
+            assert_same(&never_copied, &source, &format!("source of a copy of {prefix}"));
+            for slot in 0..3 {
+                change(runner, KvOp::Truncate { slot: Slot(slot), keep: 0 });
+            }
+        }
+    });
+}
+
+/// A copy of a whole stream waits for the next decode; what comes after it in the same step must not overtake it.
+#[test]
+fn copies_in_one_step_happen_in_order() {
+    with_each_layout(|tokenizer, runner| {
+        let prompt = tokenizer.encode(&long_text(), true).unwrap();
+        let (long, short) = (&prompt[..300], &prompt[100..150]);
+        let tail = tokenizer.encode(" In the end", false).unwrap();
+        prefill(runner, 0, 0, long, 128);
+        prefill(runner, 1, 0, short, 128);
+        let after_long = prefill(runner, 0, 300, &tail, 128);
+        let after_short = prefill(runner, 1, 50, &tail, 128);
+
+        // 0 → 2, then 1 → 0: slot 2 must get what slot 0 held before.
+        let kv = vec![
+            KvOp::Copy { from: Slot(0), to: Slot(2), len: 300 },
+            KvOp::Truncate { slot: Slot(0), keep: 0 },
+            KvOp::Copy { from: Slot(1), to: Slot(0), len: 50 },
+            KvOp::Copy { from: Slot(2), to: Slot(3), len: 300 },
+        ];
+        runner.execute(&Step { kv, rows: Vec::new() }).unwrap();
+
+        assert_same(&after_short, &prefill(runner, 0, 50, &tail, 128), "1 → 0");
+        assert_same(&after_long, &prefill(runner, 2, 300, &tail, 128), "0 → 2");
+        assert_same(&after_long, &prefill(runner, 3, 300, &tail, 128), "0 → 2 → 3");
+    });
+}
+
+#[test]
+fn a_truncated_slot_continues_as_if_the_rest_had_never_been() {
+    with_each_layout(|tokenizer, runner| {
+        let prompt = tokenizer.encode(PROMPT, true).unwrap();
+        let fresh = prefill(runner, 0, 0, &prompt, 128);
+        let detour = tokenizer.encode(" of course a very large place", false).unwrap();
+        prefill(runner, 0, length(&prompt), &detour, 128);
+
+        change(runner, KvOp::Truncate { slot: Slot(0), keep: length(&prompt) - 1 });
+        let again = prefill(runner, 0, length(&prompt) - 1, &prompt[prompt.len() - 1..], 128);
+
+        assert_same(&fresh, &again, "after truncation");
+    });
+}
+
+/// The strongest property: a sequence's tokens do not depend on its company.
+#[test]
+fn interleaved_sequences_get_the_tokens_that_they_get_alone() {
+    const PROMPTS: [&str; 4] = [PROMPT, "Once upon a time there was a", "def add(a, b):\n    return", "1 2 3 4 5 6"];
+    const COUNT: usize = 12;
+    with_each_layout(|tokenizer, runner| {
+        let prompts = PROMPTS.map(|prompt| tokenizer.encode(prompt, true).unwrap());
+        let alone = prompts.clone().map(|prompt| {
+            let logits = prefill(runner, 0, 0, &prompt, 128);
+            let tokens = greedy(runner, 0, length(&prompt), logits, COUNT);
+            change(runner, KvOp::Truncate { slot: Slot(0), keep: 0 });
+            tokens
+        });
+
+        // All in one batch from here on. Each is fed its lone tokens, so that one tie does not end the comparison.
+        let mut fed = prompts;
+        let mut positions = [0; 4];
+        for index in 0..COUNT {
+            let all: Vec<Row> = (0..).zip(&fed).flat_map(|(slot, tokens)| rows(slot, positions[slot as usize], tokens)).collect();
+            runner.execute(&Step { kv: Vec::new(), rows: all.clone() }).unwrap();
+            for (at, row) in all.iter().enumerate().filter(|(_, row)| row.sample) {
+                let slot = row.slot.0 as usize;
+                let expected = alone[slot][index];
+                let logits = runner.logits(at).unwrap();
+                let best = best_two(logits)[0];
+                let behind = best.1 - logits[expected.0 as usize];
+                assert!(behind < MARGIN, "sequence {slot}, token {index}: {best:?} instead of {expected:?}, {behind} ahead");
+                positions[slot] = row.pos + 1;
+                fed[slot] = vec![expected];
+            }
+        }
+    });
+}
+
+#[test]
+fn only_rows_that_asked_have_logits_and_only_of_the_last_good_step() {
+    with_each_layout(|tokenizer, runner| {
+        let prompt = tokenizer.encode(PROMPT, true).unwrap();
+        assert_eq!(runner.logits(0), None, "before any step");
+
+        runner.execute(&Step { kv: Vec::new(), rows: rows(0, 0, &prompt) }).unwrap();
+
+        let vocabulary = runner.limits().vocabulary_size as usize;
+        assert_eq!(runner.logits(0), None);
+        assert_eq!(runner.logits(prompt.len() - 1).map(<[f32]>::len), Some(vocabulary));
+        assert_eq!(runner.logits(prompt.len()), None);
+        assert_eq!(runner.logits(usize::MAX), None);
+
+        runner.execute(&Step { kv: Vec::new(), rows: rows(0, 99, &prompt) }).unwrap_err();
+        assert_eq!(runner.logits(prompt.len() - 1), None, "after a refused step");
+    });
+}
+
+#[test]
+fn steps_outside_the_limits_are_refused_and_leave_the_runner_usable() {
+    with_each_layout(|tokenizer, runner| {
+        let token = tokenizer.encode("a", false).unwrap()[0];
+        let limits = runner.limits();
+        let row = |slot, pos, token| Row { seq: SequenceId(1), slot: Slot(slot), pos, token, sample: true };
+        let step = |rows| Step { kv: Vec::new(), rows };
+        let kv = |op| Step { kv: vec![op], rows: Vec::new() };
+        let too_many = vec![token; limits.max_rows as usize + 1];
+        let refused = [
+            ("a slot too high", step(vec![row(limits.slots, 0, token)])),
+            ("a huge slot", step(vec![row(u32::MAX, 0, token)])),
+            ("a gap in front", step(vec![row(0, 1, token)])),
+            ("a gap within", step(vec![row(0, 0, token), row(0, 2, token)])),
+            ("the same position twice", step(vec![row(0, 0, token), row(0, 0, token)])),
+            ("a huge position", step(vec![row(0, u32::MAX, token)])),
+            ("a token past the vocabulary", step(vec![row(0, 0, Token(limits.vocabulary_size))])),
+            ("a huge token", step(vec![row(0, 0, Token(u32::MAX))])),
+            ("too many rows", step(rows(0, 0, &too_many))),
+            ("truncating a slot too high", kv(KvOp::Truncate { slot: Slot(limits.slots), keep: 0 })),
+            ("copying from a slot too high", kv(KvOp::Copy { from: Slot(limits.slots), to: Slot(0), len: 1 })),
+            ("copying to a slot too high", kv(KvOp::Copy { from: Slot(0), to: Slot(u32::MAX), len: 1 })),
+            ("copying more than there is", kv(KvOp::Copy { from: Slot(0), to: Slot(1), len: 1 })),
+        ];
+
+        for (what, step) in refused {
+            assert_eq!(runner.execute(&step), Err(StepError::Decode { code: -1 }), "{what}");
+        }
+
+        assert_eq!(runner.execute(&step(vec![row(0, 0, token)])), Ok(()));
+    });
+}
+
+#[test]
+fn a_slot_can_be_filled_to_the_last_position_and_not_beyond() {
+    with_each_layout(|tokenizer, runner| {
+        let token = tokenizer.encode("a", false).unwrap()[0];
+        let length = runner.limits().max_model_len;
+
+        prefill(runner, 0, 0, &vec![token; length as usize], 128);
+
+        let beyond = Step { kv: Vec::new(), rows: rows(0, length, &[token]) };
+        assert_eq!(runner.execute(&beyond), Err(StepError::Decode { code: -1 }));
+    });
+}
+
+#[test]
+fn a_pool_that_is_full_says_so_and_goes_on_after_room_was_made() {
+    let Some(path) = model_path() else { return };
+    let small = EngineOptions { model_path: path, kv_cache_tokens: Some(512), ..options(KvLayout::Unified) };
+    let loaded = load(&small, |_| {}).unwrap();
+    let mut runner = loaded.runner().unwrap();
+    let token = loaded.tokenizer().encode("a", false).unwrap()[0];
+    prefill(&mut runner, 0, 0, &[token; 500], 128);
+
+    let no_room = Step { kv: Vec::new(), rows: rows(1, 0, &[token; 20]) };
+    assert_eq!(runner.execute(&no_room), Err(StepError::NoKvSpace));
+
+    change(&mut runner, KvOp::Truncate { slot: Slot(0), keep: 400 });
+    assert_eq!(runner.execute(&no_room), Ok(()));
+}

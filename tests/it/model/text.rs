@@ -1,0 +1,101 @@
+//! The tokenizer: round trips, BOS, special tokens, and texts made to hurt.
+
+use super::*;
+use std::time::{Duration, Instant};
+
+fn tokenizer() -> Option<std::sync::Arc<dyn Tokenizer>> {
+    loaded(KvLayout::Split).map(|loaded| loaded.tokenizer() as _)
+}
+
+fn decode(tokenizer: &dyn Tokenizer, tokens: &[Token], special: bool) -> Vec<u8> {
+    tokens.iter().flat_map(|&token| tokenizer.piece(token, special).to_vec()).collect()
+}
+
+#[test]
+fn texts_come_back_byte_for_byte() {
+    let Some(tokenizer) = tokenizer() else { return };
+    let texts = [
+        "",
+        "Hello",
+        " Hello",
+        "   three spaces, and two behind  ",
+        "line\nline\r\n\n\ttab",
+        "zero\0byte",
+        "😀 👩‍👩‍👧‍👦 🇩🇪",
+        "naïve café, 中文字, العربية, हिन्दी",
+        "\u{fffd}\u{feff}\u{200b}",
+        "1234567890 3.14159",
+    ];
+    for text in texts {
+        let tokens = tokenizer.encode(text, false).unwrap();
+
+        assert_eq!(String::from_utf8(decode(&*tokenizer, &tokens, false)).unwrap(), text);
+        assert!(tokens.iter().all(|token| token.0 < tokenizer.vocabulary_size()), "{text:?}");
+    }
+}
+
+#[test]
+fn a_word_in_a_sentence_keeps_its_leading_space() {
+    let Some(tokenizer) = tokenizer() else { return };
+
+    let tokens = tokenizer.encode("Hello world", false).unwrap();
+
+    assert_eq!(decode(&*tokenizer, &tokens[1..], false), b" world");
+}
+
+#[test]
+fn special_tokens_are_recognised_and_shown_only_when_asked_for() {
+    let Some(tokenizer) = tokenizer() else { return };
+
+    let tokens = tokenizer.encode("<|im_start|>user\nHi<|im_end|>", false).unwrap();
+
+    let (first, last) = (tokens[0], *tokens.last().unwrap());
+    assert_eq!(tokenizer.piece(first, true), b"<|im_start|>");
+    assert_eq!(tokenizer.piece(first, false), b"");
+    assert_eq!(decode(&*tokenizer, &tokens, false), b"user\nHi");
+    assert!(tokenizer.is_eog(last) && !tokenizer.is_eog(tokens[1]), "{tokens:?}");
+}
+
+#[test]
+fn bos_is_put_in_front_at_most_once() {
+    let Some(loaded) = loaded(KvLayout::Split) else { return };
+    let tokenizer = loaded.tokenizer();
+    let bos = tokenizer.bos().expect("the test model has one");
+    let spelled = String::from_utf8(tokenizer.piece(bos, true).to_vec()).unwrap();
+
+    let plain = tokenizer.encode("Hi", false).unwrap();
+    let with_special = tokenizer.encode("Hi", true).unwrap();
+    let spelled_out = tokenizer.encode(&format!("{spelled}Hi"), true).unwrap();
+
+    assert_eq!(spelled_out, [[bos].as_slice(), &plain].concat());
+    // SmolLM2 does not ask for BOS; another model under LLAMERO_TEST_MODEL may.
+    assert!(with_special == plain || with_special == spelled_out, "{with_special:?}");
+}
+
+#[test]
+fn ids_outside_the_vocabulary_are_empty_and_end_nothing() {
+    let Some(tokenizer) = tokenizer() else { return };
+    for id in [tokenizer.vocabulary_size(), u32::MAX] {
+        assert_eq!(tokenizer.piece(Token(id), true), b"");
+        assert!(!tokenizer.is_eog(Token(id)));
+    }
+}
+
+/// Two megabytes of one thing, on a stack like the engine's. Times of the default model are in `llama/text_limits.rs`.
+#[test]
+fn no_text_of_two_megabytes_overflows_the_stack_or_takes_long() {
+    let Some(tokenizer) = tokenizer() else { return };
+    let units = ["A", " ", "7", "\n", "!", "😀", "中", "é", "a ", "\n ", "\0", "<", "<|im_end|>", "a<|im_end|>", "The river. "];
+    let work = move || {
+        for unit in units {
+            let text = unit.repeat(2_000_000 / unit.len());
+            let start = Instant::now();
+            let tokens = tokenizer.encode(&text, false).unwrap();
+            let taken = start.elapsed();
+            eprintln!("2 MB of {unit:?}: {} tokens in {taken:.2?}", tokens.len());
+            assert!(taken < Duration::from_secs(30), "2 MB of {unit:?} took {taken:?}");
+            assert_eq!(decode(&*tokenizer, &tokens, true).len(), text.len(), "2 MB of {unit:?}");
+        }
+    };
+    std::thread::Builder::new().stack_size(256 << 20).spawn(work).unwrap().join().unwrap();
+}

@@ -1,0 +1,156 @@
+//! The engine loop without a worker: scheduler and fake runner, greedy sampling, everything checked after every step.
+
+use super::fake_runner::{EOG, FakeRunner};
+use llamero::engine::runner::{Limits, ModelRunner, Step, StepError};
+use llamero::engine::scheduler::{NewSequence, Sampled, Scheduler};
+use llamero::protocol::{GenerationError, SequenceId, Token};
+use std::collections::BTreeMap;
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Live,
+    Finished,
+    Cancelled,
+    Failed(GenerationError),
+}
+
+/// One submitted request and what came of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) outcome: Outcome,
+    /// Steps executed before its first rows, and the tokens it took from the cache.
+    pub(crate) started: Option<(u64, u32)>,
+    max_tokens: u32,
+}
+
+/// A step as it was executed.
+#[derive(Debug, Clone)]
+pub(crate) struct Executed {
+    pub(crate) step: Step,
+    pub(crate) error: Option<StepError>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) scheduler: Scheduler,
+    pub(crate) runner: FakeRunner,
+    pub(crate) requests: BTreeMap<SequenceId, Request>,
+}
+
+impl Driver {
+    pub(crate) fn new(runner: FakeRunner, prefill_step_ratio: f32) -> Self {
+        let scheduler = Scheduler::new(runner.limits(), prefill_step_ratio);
+        Self { scheduler, runner, requests: BTreeMap::new() }
+    }
+
+    pub(crate) fn submit(&mut self, id: u64, prompt: &[Token], max_tokens: u32, namespace: u64) {
+        let id = SequenceId(id);
+        let max_len = u32::try_from(prompt.len()).unwrap() + max_tokens;
+        self.scheduler.submit(NewSequence { id, tokens: prompt.to_vec(), max_len, namespace }).unwrap();
+        let request = Request { tokens: Vec::new(), outcome: Outcome::Live, started: None, max_tokens };
+        assert!(self.requests.insert(id, request).is_none(), "{id:?} twice");
+    }
+
+    pub(crate) fn cancel(&mut self, id: u64) {
+        let request = self.requests.get_mut(&SequenceId(id)).unwrap();
+        let live = request.outcome == Outcome::Live;
+        assert_eq!(self.scheduler.cancel(SequenceId(id)), live, "{id} is {:?}", request.outcome);
+        if live {
+            request.outcome = Outcome::Cancelled;
+        }
+    }
+
+    pub(crate) fn step(&mut self) -> Option<Executed> {
+        self.step_cancelling(&[])
+    }
+
+    /// One step; `cancelled` goes away while it is in flight.
+    pub(crate) fn step_cancelling(&mut self, cancelled: &[u64]) -> Option<Executed> {
+        let step = self.scheduler.next_step()?;
+        assert!(!step.rows.is_empty(), "no progress: {step:?}");
+        for (id, cached) in self.scheduler.take_started() {
+            let request = self.requests.get_mut(&id).unwrap();
+            assert!(request.started.replace((self.runner.steps(), cached)).is_none(), "{id:?} started twice");
+        }
+        for row in &step.rows {
+            assert_eq!(self.requests[&row.seq].outcome, Outcome::Live, "a row of {:?}", row.seq);
+        }
+        let result = self.runner.execute(&step);
+        for id in cancelled {
+            self.cancel(*id);
+        }
+        match &result {
+            Ok(()) => self.complete(&step),
+            Err(error) => {
+                for (id, error) in self.scheduler.fail(&step, error) {
+                    self.requests.get_mut(&id).unwrap().outcome = Outcome::Failed(error);
+                }
+            }
+        }
+        assert_eq!(self.scheduler.check_invariants(), Ok(()), "after {step:?}: {result:?}");
+        Some(Executed { step, error: result.err() })
+    }
+
+    /// Runs until nothing is left, for `bound` steps at most.
+    pub(crate) fn run(&mut self, bound: usize) -> Vec<Executed> {
+        let mut executed = Vec::new();
+        while let Some(step) = self.step() {
+            executed.push(step);
+            assert!(executed.len() <= bound, "not done after {bound} steps: {:?}", self.scheduler.stats());
+        }
+        executed
+    }
+
+    /// Asserts that every sequence has gone and every slot is free.
+    pub(crate) fn assert_idle(&mut self) {
+        let stats = self.scheduler.stats();
+        assert_eq!((stats.running, stats.waiting, stats.kv_cells_used), (0, 0, 0));
+        assert_eq!(self.scheduler.next_step(), None);
+    }
+
+    pub(crate) fn outcome(&self, id: u64) -> &Outcome {
+        &self.requests[&SequenceId(id)].outcome
+    }
+
+    pub(crate) fn tokens(&self, id: u64) -> &[Token] {
+        &self.requests[&SequenceId(id)].tokens
+    }
+
+    /// Prompt tokens that the request took from the cache.
+    pub(crate) fn cached(&self, id: u64) -> u32 {
+        self.requests[&SequenceId(id)].started.expect("it has started").1
+    }
+
+    fn complete(&mut self, step: &Step) {
+        let mut sampled = Vec::new();
+        for (i, row) in step.rows.iter().enumerate() {
+            let logits = self.runner.logits(i);
+            assert_eq!(logits.is_some(), row.sample, "{row:?}");
+            let request = self.requests.get_mut(&row.seq).unwrap();
+            if let (Some(logits), Outcome::Live) = (logits, &request.outcome) {
+                let best = (0..).zip(logits).max_by(|(_, a), (_, b)| a.total_cmp(b)).unwrap().0;
+                let token = Token(best);
+                request.tokens.push(token);
+                let finished = token == EOG || request.tokens.len() == usize::try_from(request.max_tokens).unwrap();
+                if finished {
+                    request.outcome = Outcome::Finished;
+                }
+                sampled.push(Sampled { id: row.seq, token, finished });
+            }
+        }
+        self.scheduler.complete(step, &sampled, self.runner.elapsed());
+    }
+}
+
+/// Limits with room for every slot at full length.
+pub(crate) fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
+    Limits { slots, max_rows, max_model_len, kv_cells: slots * max_model_len, can_truncate: true, vocabulary_size: 0 }
+}
+
+/// `len` tokens that differ from those of any other `seed` from the first one on.
+pub(crate) fn prompt(seed: u32, len: u32) -> Vec<Token> {
+    (0..len).map(|i| Token(if i == 0 { seed % 250 } else { (seed * 31 + i * 7 + i / 50) % 250 })).collect()
+}

@@ -1,0 +1,341 @@
+//! A deterministic stand-in for a model: what it says next depends on every token that came before and on nothing else.
+//!
+//! It keeps its own copy of what each slot holds and panics on any breach of the `ModelRunner` contract, so a scheduler
+//! that loses track cannot pass a test by luck. It can be told to fail. Self-contained: any test may run an engine on it.
+
+use llamero::engine::runner::{KvOp, Limits, ModelRunner, Row, Slot, Step, StepError, Tokenizer};
+use llamero::protocol::{TextError, Token};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Beginning of sequence, spelled `<s>`.
+pub(crate) const BOS: Token = Token(256);
+/// End of generation, spelled `</s>`. The likeliest token after about one context in 64.
+pub(crate) const EOG: Token = Token(257);
+/// Never the likeliest token: for prompts that must not occur elsewhere.
+pub(crate) const RARE: Token = Token(263);
+/// Bytes, the two above, and some tokens of several bytes.
+pub(crate) const VOCABULARY_SIZE: u32 = 264;
+
+const PIECES: [&str; 8] = ["<s>", "</s>", " the", "é", "日本", "\n", "ing ", "<rare>"];
+
+/// What a step is said to take, µs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    pub(crate) step: u32,
+    pub(crate) decode_row: u32,
+    pub(crate) prompt_row: u32,
+    /// Once per step with both kinds of rows.
+    pub(crate) mixed: u32,
+}
+
+impl Cost {
+    /// The time of a step with that many rows of each kind.
+    pub(crate) fn of(&self, decode_rows: u32, prompt_rows: u32) -> Duration {
+        let mixed = if decode_rows > 0 && prompt_rows > 0 { self.mixed } else { 0 };
+        let us = self.step + mixed + self.decode_row * decode_rows + self.prompt_row * prompt_rows;
+        Duration::from_micros(us.into())
+    }
+}
+
+/// One slot: its tokens and, for each, the hash of all tokens up to it.
+#[derive(Debug, Clone, Default)]
+struct Held {
+    tokens: Vec<Token>,
+    hashes: Vec<u64>,
+    /// A failure left an unknown number of positions; only a truncation makes it usable again.
+    uncertain: bool,
+}
+
+impl Held {
+    fn push(&mut self, token: Token) {
+        let before = self.hashes.last().copied().unwrap_or(0);
+        self.hashes.push(mix(before ^ (u64::from(token.0) + 1)));
+        self.tokens.push(token);
+    }
+
+    fn truncate(&mut self, keep: usize) {
+        self.tokens.truncate(keep);
+        self.hashes.truncate(keep);
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct FakeRunner {
+    limits: Limits,
+    cost: Cost,
+    slots: Vec<Held>,
+    logits: Vec<Option<Vec<f32>>>,
+    faults: BTreeMap<u64, StepError>,
+    poison: BTreeSet<Token>,
+    /// Cells there really are.
+    cells: usize,
+    steps: u64,
+    elapsed: Duration,
+}
+
+impl FakeRunner {
+    /// Empty slots; `vocabulary_size` is replaced by ours.
+    pub(crate) fn new(limits: Limits) -> Self {
+        let limits = Limits { vocabulary_size: VOCABULARY_SIZE, ..limits };
+        assert!(limits.max_rows >= limits.slots && limits.kv_cells >= limits.max_model_len, "{limits:?}");
+        Self {
+            limits,
+            cost: Cost::default(),
+            slots: vec![Held::default(); usize_of(limits.slots)],
+            logits: Vec::new(),
+            faults: BTreeMap::new(),
+            poison: BTreeSet::new(),
+            cells: usize_of(limits.kv_cells),
+            steps: 0,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// What steps are said to take.
+    pub(crate) fn cost(mut self, cost: Cost) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// Fails the `step`th call of `execute`, counted from 0.
+    pub(crate) fn fail_step(mut self, step: u64, error: StepError) -> Self {
+        self.faults.insert(step, error);
+        self
+    }
+
+    /// Fails every step with a row of this token.
+    pub(crate) fn poison(mut self, token: Token) -> Self {
+        self.poison.insert(token);
+        self
+    }
+
+    /// Has fewer cells than its limits say: steps that need more fail with `NoKvSpace`.
+    pub(crate) fn hidden_cells(mut self, cells: u32) -> Self {
+        self.cells = usize_of(cells);
+        self
+    }
+
+    /// What the last step is said to have taken.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Calls of `execute` so far.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn slot(&mut self, slot: Slot) -> &mut Held {
+        assert!(slot.0 < self.limits.slots, "{slot:?} of {}", self.limits.slots);
+        &mut self.slots[usize_of(slot.0)]
+    }
+
+    fn held(&self) -> usize {
+        self.slots.iter().map(|slot| slot.tokens.len()).sum()
+    }
+
+    fn apply(&mut self, op: KvOp) {
+        match op {
+            KvOp::Truncate { slot, keep } => {
+                assert!(keep == 0 || self.limits.can_truncate, "a part cannot be dropped: {op:?}");
+                let held = self.slot(slot);
+                assert!(usize_of(keep) <= held.tokens.len(), "{op:?} keeps more than the {} it holds", held.tokens.len());
+                held.truncate(usize_of(keep));
+                held.uncertain = false;
+            }
+            KvOp::Copy { from, to, len } => {
+                assert!(self.limits.can_truncate, "nothing can be copied: {op:?}");
+                assert!(from != to && len >= 1, "{op:?}");
+                let mut copy = self.slot(from).clone();
+                assert!(!copy.uncertain && usize_of(len) <= copy.tokens.len(), "{op:?} of {}", copy.tokens.len());
+                copy.truncate(usize_of(len));
+                *self.slot(to) = copy;
+            }
+        }
+        assert!(self.held() <= usize_of(self.limits.kv_cells), "{op:?} makes {} cells", self.held());
+    }
+
+    fn check_rows(&mut self, rows: &[Row]) {
+        assert!(rows.len() <= usize_of(self.limits.max_rows), "{} rows", rows.len());
+        assert!(self.held() + rows.len() <= usize_of(self.limits.kv_cells), "{} held, {} rows", self.held(), rows.len());
+        let mut owners = BTreeMap::new();
+        let mut ends = BTreeMap::new();
+        for (i, row) in rows.iter().enumerate() {
+            let held = self.slot(row.slot);
+            assert!(!held.uncertain, "{row:?} in a slot that was not repaired");
+            let end = ends.entry(row.slot).or_insert(held.tokens.len());
+            assert_eq!(usize_of(row.pos), *end, "a gap before {row:?}");
+            *end += 1;
+            assert!(row.pos < self.limits.max_model_len, "{row:?} past the context");
+            assert!(row.token.0 < VOCABULARY_SIZE, "{row:?} outside the vocabulary");
+            assert_eq!(*owners.entry(row.slot).or_insert(row.seq), row.seq, "two sequences in one slot");
+            let last = !rows[i + 1..].iter().any(|later| later.slot == row.slot);
+            assert!(last || !row.sample, "{row:?} samples and is not the last of its slot");
+        }
+        let sequences: BTreeSet<_> = owners.values().collect();
+        assert_eq!(sequences.len(), owners.len(), "one sequence in two slots");
+    }
+
+    /// The error of this step, if it is to fail; some of its rows are then applied all the same.
+    fn failure(&mut self, rows: &[Row]) -> Option<StepError> {
+        if self.held() + rows.len() > self.cells {
+            return Some(StepError::NoKvSpace);
+        }
+        let poisoned = rows.iter().any(|row| self.poison.contains(&row.token)).then_some(StepError::Decode { code: -3 });
+        let error = self.faults.remove(&self.steps).or(poisoned)?;
+        if error != StepError::NoKvSpace {
+            for row in rows {
+                self.slot(row.slot).uncertain = true;
+            }
+            let applied = usize::try_from(mix(self.steps) % 1000).unwrap() % (rows.len() + 1);
+            for row in &rows[..applied] {
+                self.slot(row.slot).push(row.token);
+            }
+        }
+        Some(error)
+    }
+}
+
+impl ModelRunner for FakeRunner {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn execute(&mut self, step: &Step) -> Result<(), StepError> {
+        assert!(!step.rows.is_empty() || !step.kv.is_empty(), "a step that does nothing");
+        for op in &step.kv {
+            self.apply(*op);
+        }
+        self.check_rows(&step.rows);
+        self.logits.clear();
+        let failure = self.failure(&step.rows);
+        self.steps += 1;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        for row in &step.rows {
+            let held = self.slot(row.slot);
+            held.push(row.token);
+            let logits = row.sample.then(|| logits_after(*held.hashes.last().unwrap()));
+            self.logits.push(logits);
+        }
+        let (decode, prompt) = shape(step);
+        self.elapsed = self.cost.of(decode, prompt);
+        Ok(())
+    }
+
+    fn logits(&self, row: usize) -> Option<&[f32]> {
+        self.logits[row].as_deref()
+    }
+}
+
+/// The tokens that a greedy reader gets: up to `max_tokens`, the end of generation included if it comes.
+pub(crate) fn continuation(prompt: &[Token], max_tokens: u32) -> Vec<Token> {
+    let mut held = Held::default();
+    prompt.iter().for_each(|token| held.push(*token));
+    let mut tokens = Vec::new();
+    while tokens.len() < usize_of(max_tokens) && tokens.last() != Some(&EOG) {
+        let token = likeliest(*held.hashes.last().unwrap());
+        tokens.push(token);
+        held.push(token);
+    }
+    tokens
+}
+
+/// Decode rows (a single row that samples) and prompt rows of a step.
+pub(crate) fn shape(step: &Step) -> (u32, u32) {
+    step.rows.chunk_by(|a, b| a.seq == b.seq).fold((0, 0), |(decode, prompt), rows| match rows {
+        [row] if row.sample => (decode + 1, prompt),
+        _ => (decode, prompt + u32::try_from(rows.len()).unwrap()),
+    })
+}
+
+/// The vocabulary of [`FakeRunner`]: bytes, and a few longer tokens that only the model uses.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FakeTokenizer;
+
+impl Tokenizer for FakeTokenizer {
+    fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Token>, TextError> {
+        let mut tokens = Vec::new();
+        if add_special && !text.starts_with("<s>") {
+            tokens.push(BOS);
+        }
+        let mut rest = text;
+        while !rest.is_empty() {
+            let control = [(BOS, "<s>"), (EOG, "</s>")].into_iter().find_map(|(token, spelled)| Some((token, rest.strip_prefix(spelled)?)));
+            if let Some((token, after)) = control {
+                tokens.push(token);
+                rest = after;
+            } else {
+                let (character, after) = rest.split_at(rest.chars().next().map_or(0, char::len_utf8));
+                tokens.extend(character.bytes().map(|byte| Token(byte.into())));
+                rest = after;
+            }
+        }
+        Ok(tokens)
+    }
+
+    fn piece(&self, token: Token, special: bool) -> &[u8] {
+        static BYTES: [u8; 256] = {
+            let mut bytes = [0; 256];
+            let mut i = 0;
+            while i < 256 {
+                bytes[i] = i as u8;
+                i += 1;
+            }
+            bytes
+        };
+        let id = usize_of(token.0);
+        match id {
+            0..256 => &BYTES[id..=id],
+            256 | 257 if !special => b"",
+            _ => PIECES.get(id - 256).map_or(b"", |piece| piece.as_bytes()),
+        }
+    }
+
+    fn is_eog(&self, token: Token) -> bool {
+        token == EOG
+    }
+
+    fn vocabulary_size(&self) -> u32 {
+        VOCABULARY_SIZE
+    }
+}
+
+/// Logits with `likeliest` on top, noise for printable tokens, and next to nothing for the others.
+fn logits_after(hash: u64) -> Vec<f32> {
+    let top = likeliest(hash);
+    (0..VOCABULARY_SIZE)
+        .map(|id| match id {
+            _ if id == top.0 => 4.0,
+            32..127 | 258..263 => f32::from(u16::try_from(mix(hash ^ u64::from(id)) % 1024).unwrap()) / 1024.0,
+            _ => -10.0,
+        })
+        .collect()
+}
+
+/// A printable character mostly, sometimes a longer piece, sometimes the end.
+fn likeliest(hash: u64) -> Token {
+    let low = |n: u64| u32::try_from(hash / 64 % n).unwrap();
+    match hash % 64 {
+        0 => EOG,
+        1..8 => Token(258 + low(5)),
+        8..20 => Token(32),
+        20..52 => Token(97 + low(26)),
+        _ => Token(33 + low(94)),
+    }
+}
+
+/// The finalizer of SplitMix64.
+fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+fn usize_of(n: u32) -> usize {
+    usize::try_from(n).unwrap()
+}

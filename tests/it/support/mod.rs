@@ -1,0 +1,4 @@
+//! What the integration tests share.
+
+pub(crate) mod driver;
+pub(crate) mod fake_runner;
