@@ -132,11 +132,11 @@ fn unfinished_refuses_what_panics_for_want_of_code() {
 }
 
 #[test]
-fn a_thrown_away_result_needs_a_comment_on_its_line_or_above() {
-    let bad = "f();\nlet _ = g();\nlet _ = h();\n";
+fn a_thrown_away_result_needs_a_comment_on_its_line_or_close_above() {
+    let bad = "// Far.\nf();\nf();\nlet _ = g();\nlet _ = h();\n";
     let good = "// The peer may be gone.\nlet _ = g();\nlet _ = h();\nf();\nlet _ = g(); // As above.\nlet _guard = h();\n";
 
-    assert_eq!(lines(rules::thrown_away, "src/a.rs", bad), [2, 3]);
+    assert_eq!(lines(rules::thrown_away, "src/a.rs", bad), [4, 5]);
     assert_eq!(lines(rules::thrown_away, "src/a.rs", good), Vec::<usize>::new());
 }
 

@@ -121,15 +121,15 @@ fn containing(file: &Source, code: &str, needles: &[&str], what: &str) -> Vec<Of
     hits.map(|(index, _)| Offence::new(file, index + 1, what)).collect()
 }
 
-/// `let _ =` has a comment on its line or above it; several in a row share one.
+/// `let _ =` has a comment on its line or at most two lines above; several in a row share one.
 pub(super) fn thrown_away(file: &Source) -> Vec<Offence> {
     let throws = |line: &str| line.trim_start().starts_with("let _ =");
     let code = file.product_code();
     let lines: Vec<(&str, &str)> = code.lines().zip(file.text.lines()).collect();
     let mut offences = Vec::new();
     for (index, (_, text)) in lines.iter().enumerate().filter(|(_, (code, _))| throws(code)) {
-        let above = lines[..index].iter().rev().find(|(code, _)| !throws(code)).map_or("", |(_, text)| text);
-        if !text.contains("//") && !above.contains("//") {
+        let above = lines[..index].iter().rev().filter(|(code, _)| !throws(code)).take(2);
+        if !text.contains("//") && above.into_iter().all(|(_, text)| !text.contains("//")) {
             offences.push(Offence::new(file, index + 1, "`let _ =` without a comment: why may this fail unseen?"));
         }
     }

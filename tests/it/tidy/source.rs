@@ -55,9 +55,10 @@ impl Source {
         self.path.ends_with(".rs")
     }
 
-    /// Whether this is Rust of the product: under `src/`, and not a file of tests.
+    /// Whether this is Rust of the product: under `src/`, and not a file that is compiled for tests only.
     pub(super) fn is_product(&self) -> bool {
-        self.is_rust() && self.path.starts_with("src/") && !self.path.ends_with("/tests.rs") && !self.path.contains("/tests/")
+        let of_tests = ["/tests.rs", "/testing.rs"].iter().any(|name| self.path.ends_with(name)) || self.path.contains("/tests/");
+        self.is_rust() && self.path.starts_with("src/") && !of_tests
     }
 
     /// The code without items under `#[cfg(test)]`.

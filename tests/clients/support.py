@@ -1,0 +1,170 @@
+"""A live llamero to test against: starts it, asks it over plain HTTP, stops it and looks for what it left behind.
+
+Knows processes and sockets, not the API: what answers must look like is the tests' part.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("LLAMERO_BIN", ROOT / "target/release/llamero"))
+MODEL_FILE = Path(os.environ.get("LLAMERO_TEST_MODEL", ROOT / "models/smollm2-135m-instruct.gguf"))
+MODEL = "smollm2-135m-instruct"
+
+LOAD_SECONDS = 120
+STOP_SECONDS = 60
+
+
+def missing():
+    """What these tests need and is not here, or None."""
+    if not BINARY.is_file():
+        return f"no binary at {BINARY}: cargo build --release, or set LLAMERO_BIN"
+    if not MODEL_FILE.is_file():
+        return f"no model at {MODEL_FILE}: llamero pull {MODEL}, or set LLAMERO_TEST_MODEL"
+    return None
+
+
+def clean_environment(**more):
+    """This process's environment without what configures servers or clients."""
+    foreign = re.compile(r"(LLAMERO|LLAMA|VLLM|OPENAI)_|(https?|all|no)_proxy$", re.IGNORECASE)
+    return {name: value for name, value in os.environ.items() if not foreign.match(name)} | more
+
+
+def wait_until(reached, seconds, what):
+    """Polls until `reached()` is true and returns what it returned; fails with `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (value := reached()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+    return value
+
+
+class Answer:
+    """Status, headers and body of an HTTP answer, errors included."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Server:
+    """A `llamero serve` on a free port of 127.0.0.1."""
+
+    def __init__(self, log, *arguments):
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.log = log
+        port = self.url.rsplit(":", 1)[1]
+        command = [BINARY, "serve", "--model", MODEL_FILE, "--served-model-name", MODEL, "--port", port, *arguments]
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=clean_environment(),
+            )
+
+    def wait_ready(self):
+        def ready():
+            assert self.process.poll() is None, f"exit {self.process.returncode} at start:\n{self.log_tail()}"
+            try:
+                return self.ask("/readyz").status == 200
+            except OSError:
+                return False
+
+        try:
+            wait_until(ready, LOAD_SECONDS, "/readyz answers 200")
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+        return self
+
+    def ask(self, path, body=None, headers=None, method=None):
+        """One request; a dict is sent as JSON, bytes as they are."""
+        headers = dict(headers or {})
+        if isinstance(body, dict):
+            headers.setdefault("content-type", "application/json")
+            body = json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.headers, error.read())
+
+    def metric(self, name):
+        """Sum over all label sets of a metric; None if it is not there."""
+        text = self.ask("/metrics").body.decode()
+        values = re.findall(rf"^{re.escape(name)}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
+        return sum(map(float, values)) if values else None
+
+    def engine_pid(self):
+        """The engine is the only child; None while there is none."""
+        return next(iter(children(self.process.pid)), None)
+
+    def stop(self):
+        """SIGTERM; asserts exit 0 and that no engine outlives the gateway."""
+        engines = children(self.process.pid)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"still running {STOP_SECONDS} s after SIGTERM:\n{self.log_tail()}") from None
+        assert status == 0, f"exit {status} after SIGTERM:\n{self.log_tail()}"
+        wait_until(lambda: not any(map(alive, engines)), 5, f"engines {engines} are gone")
+
+    def log_tail(self):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
+
+
+@contextmanager
+def serving(log, *arguments):
+    """A ready server that is stopped, and looked after, at the end."""
+    server = Server(log, *arguments).wait_ready()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def children(pid):
+    """Pids of the children of `pid` that still run."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # After the command in parentheses, which may hold anything: state, parent.
+            state, parent = entry.read_text().rsplit(")", 1)[1].split()[:2]
+        except OSError:
+            continue  # It ended meanwhile.
+        if int(parent) == pid and state != "Z":
+            found.append(int(entry.parent.name))
+    return found
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,149 @@
+"""What a user of `openai` sees when something is wrong: the SDK's typed errors, with code, param and remedy."""
+
+import re
+import time
+
+import openai
+import pytest
+from conftest import connect
+from support import MODEL
+
+KEY = "sk-test-1234567890"
+
+
+@pytest.fixture
+def locked(serve):
+    return serve("--api-key", KEY)
+
+
+def create(client, **fields):
+    return client.completions.create(**{"model": MODEL, "prompt": "Hello", "max_tokens": 1} | fields)
+
+
+def test_a_wrong_key_is_an_authentication_error_and_the_right_one_works(locked):
+    with pytest.raises(openai.AuthenticationError) as caught:
+        create(connect(locked, "sk-wrong"))
+
+    assert caught.value.code == "invalid_api_key"
+    assert caught.value.response.headers["www-authenticate"].startswith("Bearer")
+    assert caught.value.request_id
+    assert KEY not in str(caught.value)
+    assert create(connect(locked, KEY)).usage.completion_tokens == 1
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "api-key"])
+def test_keys_are_taken_from_the_other_headers_too(locked, header):
+    body = {"model": MODEL, "prompt": "Hello", "max_tokens": 1}
+
+    assert locked.ask("/v1/completions", body, {header: KEY}).status == 200
+    assert locked.ask("/v1/completions", body, {header: KEY + "x"}).status == 401
+    assert locked.ask("/v1/completions", body).status == 401
+    assert KEY not in locked.log.read_text(), "a key is in the log"
+
+
+def test_legacy_routes_tell_of_a_missing_key_in_their_own_shape(locked):
+    answer = locked.ask("/generate", {"prompt": "Hello"})
+
+    assert answer.status == 401
+    assert list(answer.json()) == ["detail"]
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_probes_need_no_key(locked):
+    assert [locked.ask(path).status for path in ("/livez", "/readyz", "/health")] == [200, 200, 200]
+
+
+def test_an_unknown_model_is_not_found(client):
+    with pytest.raises(openai.NotFoundError) as caught:
+        create(client, model="gpt-9")
+
+    assert caught.value.code == "model_not_found"
+    assert "gpt-9" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("temperature", 9),
+        ("temperature", -0.1),
+        ("top_p", 1.5),
+        ("n", 0),
+        ("n", 129),
+        ("max_tokens", -1),
+        ("logprobs", 6),
+        ("presence_penalty", 2.1),
+        ("frequency_penalty", -2.1),
+        ("stop", [""]),
+        ("stop", ["a", "b", "c", "d", "e"]),
+        ("prompt", []),
+        ("prompt", [10**9]),
+        ("prompt", {"text": "Hello"}),
+        ("logit_bias", {"0": 101}),
+        ("best_of", 2),
+        ("suffix", "the end"),
+    ],
+)
+def test_a_field_that_cannot_be_served_is_a_bad_request_naming_it(client, param, value):
+    with pytest.raises(openai.BadRequestError) as caught:
+        create(client, **{param: value})
+
+    error = caught.value
+    assert error.param is not None and re.split(r"[.\[]", error.param)[0] == param, error.body
+    assert error.type == "invalid_request_error"
+
+
+def test_a_prompt_beyond_the_context_is_refused_with_its_code(client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        create(client, prompt="one two three " * 4000)
+
+    assert caught.value.code == "context_length_exceeded"
+    assert "4096" in caught.value.message, "the limit is named"
+
+
+def test_a_context_filled_to_the_last_token_is_served(client):
+    fits = create(client, prompt=[504] * 4095, max_tokens=1)
+    assert fits.usage.total_tokens == 4096
+
+    with pytest.raises(openai.BadRequestError) as caught:
+        create(client, prompt=[504] * 4095, max_tokens=2)
+    assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b'{"model": NaN}', b"\xff\xfe"])
+def test_malformed_bodies_are_bad_requests_that_no_client_retries(server, body):
+    answer = server.ask("/v1/completions", body, {"content-type": "application/json"})
+
+    assert answer.status == 400, answer.body
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == "invalid_request_error"
+
+
+def exhaust(client, requests):
+    """Sends requests until one is refused, and returns the refusal."""
+    for _ in range(requests):
+        try:
+            create(client)
+        except openai.RateLimitError as error:
+            return error
+    raise AssertionError(f"none of {requests} requests was refused")
+
+
+def test_too_many_requests_are_refused_with_a_wait_and_succeed_after_it(serve):
+    limited = connect(serve("--rpm", "30"))
+
+    refusal = exhaust(limited, 60)
+
+    headers = refusal.response.headers
+    assert refusal.code == "rate_limit_exceeded"
+    assert headers["x-ratelimit-limit-requests"] == "30"
+    assert headers["x-ratelimit-remaining-requests"] == "0"
+    assert 1 <= int(headers["retry-after"]) <= 60
+
+    exhaust(limited, 60)
+    begun = time.monotonic()
+    raw = limited.with_options(max_retries=3).completions.with_raw_response.create(model=MODEL, prompt="Hello", max_tokens=1)
+
+    assert raw.retries_taken >= 1
+    assert time.monotonic() - begun > 0.2, "the SDK waited as it was told"
+    assert raw.parse().usage.completion_tokens == 1
