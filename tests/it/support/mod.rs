@@ -2,3 +2,5 @@
 
 pub(crate) mod driver;
 pub(crate) mod fake_runner;
+pub(crate) mod server;
+pub(crate) mod thread_engine;

@@ -1,0 +1,166 @@
+//! The whole server without sockets: the real router, gateway and engine worker over a fake model.
+
+use super::{
+    driver::limits,
+    thread_engine::{Gate, ThreadLauncher},
+};
+use axum::{
+    Router,
+    body::{Body, BodyDataStream},
+    http::{HeaderMap, Request, StatusCode},
+};
+use futures_util::StreamExt;
+use http_body_util::BodyExt;
+use llamero::{
+    api::{layers::HostPolicy, router::router, state::AppState},
+    config::{Environment, Flags, ServeConfig, load},
+    gateway::{
+        handle::{EngineHandle, EngineState},
+        keys::KeyRing,
+        limits::RequestLimiter,
+        supervisor::{self, Supervisor},
+    },
+    telemetry::metrics,
+};
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use tower::ServiceExt;
+
+/// Nothing here takes long; whatever does hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server to be: `TestServer::with(&[("rpm", "2")]).await`.
+pub(crate) struct TestServer {
+    router: Router,
+    pub(crate) engine: EngineHandle,
+    pub(crate) supervisor: Supervisor,
+    launcher: ThreadLauncher,
+}
+
+/// An answer read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
+    }
+
+    /// The JSON objects of an event stream, whose end is checked.
+    pub(crate) fn chunks(&self) -> Vec<Value> {
+        let frames: Vec<&str> = self.text.split_terminator("\n\n").filter(|frame| !frame.starts_with(':')).collect();
+        assert_eq!(frames.last(), Some(&"data: [DONE]"), "{:?}", self.text);
+        frames[..frames.len() - 1].iter().map(|frame| serde_json::from_str(frame.strip_prefix("data: ").unwrap()).unwrap()).collect()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl TestServer {
+    /// With the default configuration: model `fake`, four places, 4096 positions each.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these keys of the configuration file.
+    pub(crate) async fn with(settings: &[(&'static str, &str)]) -> Self {
+        let mut values: Vec<(&'static str, Vec<String>)> = settings.iter().map(|(key, value)| (*key, vec![(*value).to_owned()])).collect();
+        values.push(("served_model_name", vec!["fake".to_owned()]));
+        let flags = Flags { values, ..Flags::default() };
+        let config = load(&flags, &Environment::of(Vec::<(String, String)>::new())).unwrap().config;
+        metrics::install("fake").unwrap();
+        Self::of(config).await
+    }
+
+    async fn of(config: ServeConfig) -> Self {
+        let launcher = ThreadLauncher::new(limits(config.engine.max_num_seqs.min(4), 64, 4096));
+        let (engine, supervisor) = supervisor::start(launcher.clone(), config.engine.clone(), config.supervision.clone());
+        let keys = KeyRing::load(&config.keys).unwrap();
+        let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);
+        let state = AppState {
+            engine: engine.clone(),
+            keys: Arc::new(keys),
+            limiter: Arc::new(RequestLimiter::new(config.api.requests_per_minute)),
+            config: Arc::new(config.api),
+        };
+        let mut ready = engine.watch_state();
+        within(ready.wait_for(|state| *state == EngineState::Ready)).await.unwrap();
+        Self { router: router(state, hosts), engine, supervisor, launcher }
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.launcher.gate
+    }
+
+    /// Kills the engine and opens the gate.
+    pub(crate) fn kill_engine(&self) {
+        self.launcher.kill();
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.read(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.read(request(path, body)).await
+    }
+
+    pub(crate) async fn post_as(&self, key: &str, path: &str, body: &Value) -> Answer {
+        let mut request = request(path, body);
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        self.read(request).await
+    }
+
+    async fn read(&self, request: Request<Body>) -> Answer {
+        let response = within(self.router.clone().oneshot(request)).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = within(body.collect()).await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    /// A stream whose frames the test reads one by one; dropping it is a client that goes away.
+    pub(crate) async fn stream(&self, path: &str, body: &Value) -> BodyDataStream {
+        let response = within(self.router.clone().oneshot(request(path, body))).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body().into_data_stream()
+    }
+
+    /// Waits until the engine's counts are such.
+    pub(crate) async fn until(&self, wanted: impl Fn(&llamero::protocol::EngineStats) -> bool) {
+        within(async {
+            while !wanted(&self.engine.stats()) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// The next frame, as text.
+pub(crate) async fn frame(stream: &mut BodyDataStream) -> String {
+    let bytes = within(stream.next()).await.expect("the stream goes on").unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What is left of a stream.
+pub(crate) async fn rest(mut stream: BodyDataStream) -> String {
+    let mut text = String::new();
+    while let Some(bytes) = within(stream.next()).await {
+        text.push_str(&String::from_utf8(bytes.unwrap().to_vec()).unwrap());
+    }
+    text
+}
+
+fn request(path: &str, body: &Value) -> Request<Body> {
+    Request::post(path).header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("the server hangs")
+}

@@ -1,0 +1,180 @@
+//! Engines on threads of this process, with the fake model: the real worker, protocol and supervision, no llama.cpp.
+//!
+//! Their steps can be held at a gate, so that a test decides what happens before and after a moment without any clock.
+
+use super::fake_runner::{BOS, FakeRunner, FakeTokenizer, VOCABULARY_SIZE};
+use llamero::engine::{
+    runner::{Limits, ModelRunner, Step, StepError},
+    serve::{Host, Opened, serve},
+};
+use llamero::gateway::{
+    death::DeathCause,
+    launcher::{EngineChild, Launched, Launcher},
+};
+use llamero::protocol::{EngineOptions, KvLayout, LoadError, ModelInfo};
+use std::{
+    io,
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    sync::{Arc, Condvar, Mutex},
+};
+use tokio::sync::watch;
+
+/// How many more steps engines may take.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<Option<u32>>, Condvar)>);
+
+impl Gate {
+    /// Lets `steps` more steps through, then none.
+    pub(crate) fn hold_after(&self, steps: u32) {
+        self.set(Some(steps));
+    }
+
+    /// Lets everything through.
+    pub(crate) fn open(&self) {
+        self.set(None);
+    }
+
+    fn set(&self, permits: Option<u32>) {
+        *self.0.0.lock().unwrap() = permits;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut permits = self.0.1.wait_while(self.0.0.lock().unwrap(), |permits| *permits == Some(0)).unwrap();
+        *permits = permits.map(|permits| permits - 1);
+    }
+}
+
+/// Starts engines on threads.
+#[derive(Debug, Clone)]
+pub(crate) struct ThreadLauncher {
+    pub(crate) limits: Limits,
+    pub(crate) gate: Gate,
+    /// The engine that runs: its end of the connection.
+    current: Arc<Mutex<Option<UnixStream>>>,
+}
+
+impl ThreadLauncher {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits: Limits { vocabulary_size: VOCABULARY_SIZE, ..limits }, gate: Gate::default(), current: Arc::default() }
+    }
+
+    /// Ends the running engine as `kill -9` would: between two bytes, without a word.
+    pub(crate) fn kill(&self) {
+        hang_up(self.current.lock().unwrap().take().expect("an engine runs"));
+        self.gate.open();
+    }
+}
+
+fn hang_up(stream: UnixStream) {
+    // Fails where the gateway hung up first.
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+impl Launcher for ThreadLauncher {
+    type Child = ThreadEngine;
+
+    async fn launch(&mut self) -> io::Result<Launched<ThreadEngine>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        *self.current.lock().unwrap() = Some(theirs.try_clone()?);
+        let child = ThreadEngine { stream: Some(theirs.try_clone()?), gate: self.gate.clone(), ended: watch::channel(false).1 };
+        let (ended, watched) = watch::channel(false);
+        let host = FakeHost { limits: self.limits, gate: self.gate.clone() };
+        std::thread::spawn(move || {
+            // An engine that was hung up on reports a broken connection; its gateway knows.
+            let _ = serve(theirs, host);
+            ended.send_replace(true);
+        });
+        Ok(Launched { stream: tokio::net::UnixStream::from_std(ours)?, child: ThreadEngine { ended: watched, ..child } })
+    }
+}
+
+/// An engine thread, seen from the gateway.
+#[derive(Debug)]
+pub(crate) struct ThreadEngine {
+    stream: Option<UnixStream>,
+    gate: Gate,
+    ended: watch::Receiver<bool>,
+}
+
+impl EngineChild for ThreadEngine {
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+
+    async fn wait(&mut self) -> DeathCause {
+        // A dropped sender means the same: the thread is gone.
+        let _ = self.ended.wait_for(|ended| *ended).await;
+        DeathCause::Signal(9)
+    }
+
+    fn kill(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            hang_up(stream);
+        }
+        self.gate.open();
+    }
+
+    fn last_words(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+struct FakeHost {
+    limits: Limits,
+    gate: Gate,
+}
+
+impl Host for FakeHost {
+    fn open(self, options: &EngineOptions, mut progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
+        progress(1.0);
+        let mut runner = GatedRunner { inner: FakeRunner::new(self.limits), gate: self.gate };
+        body(Opened { runner: &mut runner, tokenizer: Arc::new(FakeTokenizer::default()), info: info(&self.limits, options) });
+        Ok(())
+    }
+}
+
+struct GatedRunner {
+    inner: FakeRunner,
+    gate: Gate,
+}
+
+impl ModelRunner for GatedRunner {
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+
+    fn execute(&mut self, step: &Step) -> Result<(), StepError> {
+        self.gate.pass();
+        self.inner.execute(step)
+    }
+
+    fn logits(&self, row: usize) -> Option<&[f32]> {
+        self.inner.logits(row)
+    }
+}
+
+fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
+    ModelInfo {
+        name: "fake".to_owned(),
+        architecture: "fake".to_owned(),
+        quantization: "F32".to_owned(),
+        parameters: 1,
+        size_bytes: 1,
+        n_ctx_train: limits.max_model_len,
+        max_model_len: limits.max_model_len,
+        max_num_seqs: limits.slots,
+        max_num_batched_tokens: limits.max_rows,
+        vocabulary_size: limits.vocabulary_size,
+        bos: Some(BOS),
+        kv_layout: KvLayout::Split,
+        kv_cells: limits.kv_cells,
+        kv_bytes: 0,
+        threads: options.threads.unwrap_or(1),
+        device: "none".to_owned(),
+        slow_kernels: None,
+        load_ms: 0,
+    }
+}
