@@ -5,6 +5,7 @@
 //! elsewhere.
 
 use super::{args::Mode, logging, print, signals::StopSignals, summary::summary};
+use crate::telemetry::metrics;
 use crate::{
     api::{layers::HostPolicy, router::router, server::Server, state::AppState},
     config::{ConfigErrors, Environment, Flags, Problem, ServeConfig, load},
@@ -18,12 +19,15 @@ use crate::{
     models::{Catalog, ModelsFolder, Store},
 };
 use anyhow::{Context, anyhow};
-use std::{net::SocketAddr, process, sync::Arc};
+use std::{net::SocketAddr, process, sync::Arc, time::Duration};
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Threads of the gateway's runtime. Two, because parsing and writing JSON for many streams needs more than one, and
 /// every core beyond is the engine's: a decode step is as slow as its slowest thread.
 const WORKER_THREADS: usize = 2;
+/// Samples wait this long at most, so few are kept (the exporter's documentation advises seconds).
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyhow::Result<()> {
     let loaded = load(flags, environment)?;
@@ -52,6 +56,8 @@ pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyho
 /// Serves until a signal or until the engine is given up, then drains.
 async fn serve(config: ServeConfig, keys: KeyRing, server: Server) -> anyhow::Result<()> {
     let mut signals = StopSignals::catch().context("signals cannot be caught")?;
+    metrics::install(config.api.served_model_names.first().map_or("", String::as_str)).context("metrics cannot be recorded")?;
+    let _upkeep = AbortOnDropHandle::new(tokio::spawn(keep_metrics()));
     let launcher = ProcessLauncher::of_this_binary().context("the engine cannot be started")?;
     let (engine, mut supervisor) = supervisor::start(launcher, config.engine.clone(), config.supervision.clone());
     let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);
@@ -99,6 +105,15 @@ async fn drain(supervisor: Supervisor, serving: tokio::task::JoinHandle<std::io:
 fn end_at_once(signal: &str) -> ! {
     tracing::warn!("{signal} again: ending at once");
     process::exit(1)
+}
+
+/// Folds metric samples into their buckets for as long as the server runs.
+async fn keep_metrics() {
+    let mut interval = tokio::time::interval(METRICS_UPKEEP);
+    loop {
+        interval.tick().await;
+        metrics::run_upkeep();
+    }
 }
 
 /// Prints the summary once the model is loaded.
