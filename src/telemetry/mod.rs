@@ -7,9 +7,3 @@ pub mod generation;
 pub mod metrics;
 
 pub use generation::{GenerationRecord, Outcome, record_generation, record_itl};
-
-/// The page of `/metrics`, in Prometheus' text format.
-#[must_use]
-pub fn render() -> String {
-    String::new()
-}
