@@ -74,11 +74,12 @@ fn human_number(number: u64) -> String {
     scaled(number, [("B", 1_000_000_000), ("M", 1_000_000), ("k", 1000)]).unwrap_or_else(|| number.to_string())
 }
 
-/// In the largest unit that fits, with one decimal below ten.
+/// In the largest unit that fits, rounded, with one decimal below ten.
 fn scaled(number: u64, units: [(&str, u64); 3]) -> Option<String> {
     let (unit, size) = units.into_iter().find(|(_, size)| number >= *size)?;
-    let (whole, tenth) = (number / size, number % size * 10 / size);
-    Some(if whole < 10 { format!("{whole}.{tenth} {unit}") } else { format!("{whole} {unit}") })
+    let tenths = number.saturating_mul(10).saturating_add(size / 2) / size;
+    let whole = number.saturating_add(size / 2) / size;
+    Some(if tenths < 100 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{whole} {unit}") })
 }
 
 #[cfg(test)]
@@ -121,7 +122,7 @@ mod tests {
         let expected = format!(
             "\
 llamero {} is ready
-  model      SmolLM2 135M (llama, Q4_1, 134 M parameters, 96 MB)
+  model      SmolLM2 135M (llama, Q4_1, 135 M parameters, 96 MB)
   served as  small, tiny
   context    4096 tokens per sequence, trained for 8192
   sequences  16 at once, 512 tokens per step
@@ -158,7 +159,7 @@ llamero {} is ready
     fn sizes_are_in_the_unit_that_fits() {
         assert_eq!(
             [0, 999, 1000, 9_990, 10_000, 98_362_432, 4_920_000_000].map(human_bytes),
-            ["0 B", "999 B", "1.0 kB", "9.9 kB", "10 kB", "98 MB", "4.9 GB"]
+            ["0 B", "999 B", "1.0 kB", "10 kB", "10 kB", "98 MB", "4.9 GB"]
         );
     }
 }

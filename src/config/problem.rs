@@ -38,10 +38,12 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The candidate closest to `word`, if one is close enough to be what was meant.
+/// The candidate closest to `word`, if one is close enough to be what was meant: few letters differ, or it goes on
+/// where a word of three letters or more ends.
 pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = 1 + word.chars().count() / 4;
-    let scored = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
+    let begins = |candidate: &str| word.len() >= 3 && candidate.starts_with(word);
+    let scored = candidates.into_iter().map(|candidate| (if begins(candidate) { 1 } else { distance(word, candidate) }, candidate));
     scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
@@ -72,6 +74,7 @@ mod tests {
         assert_eq!(closest("max-model-len", words), Some("max_model_len"));
         assert_eq!(closest("max_modle_len", words), Some("max_model_len"));
         assert_eq!(closest("prt", words), Some("port"));
+        assert_eq!(closest("max_num", words), Some("max_num_seqs"));
         assert_eq!(closest("temperature", words), None);
     }
 }

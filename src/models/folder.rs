@@ -123,6 +123,6 @@ mod tests {
         let files = ModelsFolder::at(folder.path()).gguf_files().unwrap();
 
         assert_eq!(files, [folder.path().join("a.gguf"), folder.path().join("b.gguf")]);
-        assert_eq!(ModelsFolder::at(folder.path().join("none")).gguf_files().unwrap(), [PathBuf::new(); 0]);
+        assert_eq!(ModelsFolder::at(folder.path().join("none")).gguf_files().unwrap(), Vec::<PathBuf>::new());
     }
 }

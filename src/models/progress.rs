@@ -1,4 +1,4 @@
-//! How far a download or a check is: a bar where somebody looks at one, else a line for each tenth.
+//! How far a download or a check is: a bar where somebody looks at one, else a line for each quarter.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
@@ -14,8 +14,8 @@ use std::{
 pub(super) struct Progress {
     bar: ProgressBar,
     what: Arc<str>,
-    /// Tenths reported so far where there is no bar.
-    tenths: Arc<AtomicU64>,
+    /// Quarters reported so far where there is no bar.
+    quarters: Arc<AtomicU64>,
 }
 
 impl Progress {
@@ -25,7 +25,7 @@ impl Progress {
         let style = ProgressStyle::with_template("{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message(what.to_owned());
-        Self { bar, what: what.into(), tenths: Arc::default() }
+        Self { bar, what: what.into(), quarters: Arc::default() }
     }
 
     /// The number of bytes to do, once it is known.
@@ -37,9 +37,9 @@ impl Progress {
     pub(super) fn add(&self, bytes: u64) {
         self.bar.inc(bytes);
         let total = self.bar.length().unwrap_or(0).max(1);
-        let tenths = (self.bar.position().saturating_mul(10) / total).min(10);
-        if self.tenths.fetch_max(tenths, Ordering::Relaxed) < tenths && !stderr().is_terminal() {
-            tracing::info!("{}: {} %", self.what, tenths * 10);
+        let quarters = (self.bar.position().saturating_mul(4) / total).min(4);
+        if self.quarters.fetch_max(quarters, Ordering::Relaxed) < quarters && !stderr().is_terminal() {
+            tracing::info!("{}: {} %", self.what, quarters * 25);
         }
     }
 
