@@ -297,9 +297,7 @@ impl From<TokenizeError> for ApiError {
             TokenizeError::Text(TextError::EngineDied(_)) => {
                 Self::EngineFailed { message: "The engine stopped while it tokenized this prompt.".to_owned() }
             }
-            TokenizeError::Text(error @ (TextError::RunTooLong { .. } | TextError::BadToken { .. } | TextError::TooLong { .. })) => {
-                Self::invalid("prompt", error.to_string())
-            }
+            TokenizeError::Text(error) => Self::invalid("prompt", error.to_string()),
         }
     }
 }

@@ -239,11 +239,9 @@ fn out_of_range<T: ToString>(param: &str, range: &RangeInclusive<T>, found: &ser
     }
 }
 
-/// A float without a fraction as an integer, as far as floats hold integers exactly.
+/// A float without a fraction as an integer. Exact: such a float prints as its integer, and there is no `TryFrom<f64>`.
 fn whole(float: f64) -> Option<i64> {
-    const EXACT: f64 = 9_007_199_254_740_992.0; // 2⁵³
-    // The conversion is exact within this range; there is no `TryFrom<f64>`.
-    (float.fract() == 0.0 && float.abs() <= EXACT).then_some(float as i64)
+    (float.fract() == 0.0).then(|| format!("{float:.0}").parse().ok()).flatten()
 }
 
 /// Names a value's type as people say it.

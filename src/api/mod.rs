@@ -11,3 +11,5 @@ pub mod respond;
 pub mod router;
 pub mod server;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;

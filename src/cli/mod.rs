@@ -1,9 +1,68 @@
 //! Command line: arguments in, exit code out.
+//!
+//! Owns the process: arguments, environment, signals, logs, exit codes. Each command has a file; what they share with
+//! nobody else is kept there. Errors end here, as one sentence on standard error.
+//!
+//! | exit code | meaning |
+//! | --- | --- |
+//! | 0 | all went well; for `serve`: stopped by a signal, and drained |
+//! | 1 | it failed |
+//! | 64 | the command line or the configuration is wrong (`EX_USAGE` of sysexits.h) |
 
-use std::process::ExitCode;
+mod args;
+mod logging;
+mod models;
+mod pull;
+mod serve;
+mod signals;
+mod spelling;
+mod summary;
+
+use crate::config::{ConfigErrors, Environment};
+use args::Invocation;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+const USAGE: u8 = 64;
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let (arguments, notes) = spelling::canonical(std::env::args_os().skip(1).collect());
+    let invocation = match args::parse(arguments) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            // Nothing is left to tell about a terminal that is gone.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let environment = Environment::of_process();
+    let outcome = match invocation {
+        Invocation::Serve { mut flags, mode } => {
+            flags.notes = notes;
+            serve::run(&flags, mode, &environment)
+        }
+        Invocation::Pull { name, models_dir } => pull::run(&name, models_dir.as_deref(), &environment),
+        Invocation::Models { models_dir } => models::run(models_dir.as_deref(), &environment),
+        Invocation::Engine { parent_pid } => return crate::engine::process::main(parent_pid),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed; the exit code says it all the same.
+            let _ = writeln!(io::stderr(), "llamero: {error:#}");
+            if error.is::<ConfigErrors>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Writes a command's result to standard output. A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }

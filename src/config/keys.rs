@@ -19,9 +19,6 @@ impl fmt::Debug for KeyConfig {
     }
 }
 
-/// Longest key, bytes; a header must hold it.
-const MAX_KEY_BYTES: usize = 512;
-
 const API_KEY: OptionSpec = OptionSpec::new(
     "api_key",
     Kind::Secrets,
@@ -43,11 +40,6 @@ impl KeyConfig {
 
     pub(super) fn read(values: &mut Values) -> Self {
         let config = Self { keys: values.list(&API_KEY), file: values.optional_text(&API_KEY_FILE).map(PathBuf::from) };
-        let usable = |key: &str| key.len() <= MAX_KEY_BYTES && key.bytes().all(|byte| byte.is_ascii_graphic());
-        for (number, _) in config.keys.iter().enumerate().filter(|(_, key)| !usable(key)) {
-            let message = format!("key {} is not {MAX_KEY_BYTES} visible ASCII characters at most, which a header can hold", number + 1);
-            values.problem(&API_KEY, message);
-        }
         if let Some(file) = config.file.as_ref().filter(|file| !file.is_file()) {
             values.problem(&API_KEY_FILE, format!("there is no file {}", file.display()));
         }

@@ -200,9 +200,7 @@ fn keys_appear_in_no_debug_output_no_problem_and_no_print() {
     assert!(!format!("{loaded:?}").contains("sk-"), "{loaded:?}");
     assert!(loaded.toml.contains("api_key = []  # not shown  # from VLLM_API_KEY"), "{}", loaded.toml);
 
-    let found = problems(from_flags(&[("api_key", "sk-ä"), ("api_key_file", "no/such/file")]));
-    assert!(found[0].starts_with("--api-key: key 1 is not") && !found[0].contains("sk-"), "{found:?}");
-    assert_eq!(found[1], "--api-key-file: there is no file no/such/file");
+    assert_eq!(problems(from_flags(&[("api_key_file", "no/such/file")])), ["--api-key-file: there is no file no/such/file"]);
 }
 
 #[test]

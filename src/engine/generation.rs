@@ -47,42 +47,38 @@ impl Generation {
     pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) {
         let choice = match self.sampler.sample(logits, self.logprobs, scratch) {
             Ok(choice) => choice,
-            Err(_no_candidate) => {
-                self.flush_into(output);
-                output.finish = Some(Finish::Failed(GenerationError::NoCandidate));
-                return;
-            }
+            Err(_no_candidate) => return self.end(Finish::Failed(GenerationError::NoCandidate), output),
         };
         self.generated += 1;
         output.tokens.push(choice.token);
         let ends = tokenizer.is_eog(choice.token) && !self.ignore_eos;
         if !ends {
             let released = self.text.push(tokenizer.piece(choice.token, false), describe(&choice, tokenizer));
-            let stopped = released.stopped;
-            append(output, released);
-            if let Some(stop) = stopped {
-                output.finish = Some(Finish::StopString(stop)); // (1)
-                return;
+            if append(output, released) {
+                return; // (1)
             }
         }
         if ends {
-            output.finish = Some(Finish::EndOfGeneration); // (2)
+            self.end(Finish::EndOfGeneration, output); // (2)
         } else if self.generated >= self.max_tokens {
-            output.finish = Some(Finish::Length); // (3)
-        }
-        if output.finish.is_some() {
-            self.flush_into(output);
+            self.end(Finish::Length, output); // (3)
         }
     }
 
-    fn flush_into(&mut self, output: &mut SequenceOutput) {
-        append(output, self.text.flush());
+    /// Releases what is held back. A stop string may have been complete there, waiting for an earlier one: (1) again.
+    fn end(&mut self, finish: Finish, output: &mut SequenceOutput) {
+        if !append(output, self.text.flush()) || matches!(finish, Finish::Failed(_)) {
+            output.finish = Some(finish);
+        }
     }
 }
 
-fn append(output: &mut SequenceOutput, released: Released) {
+/// Adds released text to the news; whether a stop string ended it.
+fn append(output: &mut SequenceOutput, released: Released) -> bool {
     output.text.push_str(&released.text);
     output.logprobs.extend(released.logprobs);
+    output.finish = released.stopped.map(Finish::StopString);
+    output.finish.is_some()
 }
 
 /// The log-probabilities of a draw with the bytes of their tokens; special tokens are written out, so that none is nameless.

@@ -109,7 +109,7 @@ pub trait Tokenizer: Send + Sync {
     /// `add_special` puts BOS in front where the vocabulary wants it and the text does not begin with it.
     ///
     /// # Errors
-    /// `RunTooLong` when the pre-tokenizer would not survive the text.
+    /// `RunTooLong` when the pre-tokenizer would not survive the text, `TooManyParts` when it would take minutes.
     fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Token>, TextError>;
 
     /// The bytes that a token adds to a text, special tokens as nothing (`special == false`) or written out.

@@ -6,7 +6,7 @@
 use super::{
     pieces::Pieces,
     special::{Part, SpecialTokens},
-    text_limits::RunLimit,
+    text_limits::TextLimit,
 };
 use crate::{
     engine::runner::Tokenizer,
@@ -20,7 +20,7 @@ pub struct LlamaTokenizer {
     model: Arc<LlamaModel>,
     pieces: Pieces,
     special: SpecialTokens,
-    run_limit: RunLimit,
+    limit: TextLimit,
     /// Beginning-of-sequence token, if there is one.
     bos: Option<Token>,
     /// Whether the vocabulary asks for it in front of a text.
@@ -33,11 +33,11 @@ impl LlamaTokenizer {
         let vocab = model.vocab();
         let (pieces, special) = (Pieces::read(&vocab), SpecialTokens::read(&vocab));
         let metadata = |key| model.meta_val_str(key).unwrap_or_default();
-        let run_limit = RunLimit::of_model(&metadata("tokenizer.ggml.model"), &metadata("tokenizer.ggml.pre"));
+        let limit = TextLimit::of_model(&metadata("tokenizer.ggml.model"), &metadata("tokenizer.ggml.pre"));
         // llama.cpp's null token is −1, so the conversion fails for it.
         let bos = u32::try_from(vocab.bos().0).ok().map(Token);
         let adds_bos = vocab.should_add_bos();
-        Self { model, pieces, special, run_limit, bos, adds_bos }
+        Self { model, pieces, special, limit, bos, adds_bos }
     }
 
     /// The beginning-of-sequence token, if the vocabulary has one.
@@ -49,10 +49,12 @@ impl LlamaTokenizer {
 
 impl Tokenizer for LlamaTokenizer {
     fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Token>, TextError> {
-        self.run_limit.check(text)?;
+        self.limit.check(text)?;
+        let parts = self.special.split(text);
+        self.limit.check_parts(parts.iter().filter(|part| matches!(part, Part::Text(_))).count())?;
         let vocab = self.model.vocab();
         let mut tokens: Vec<LlamaToken> = Vec::new();
-        for part in self.special.split(text) {
+        for part in parts {
             match part {
                 Part::Special(token) => tokens.push(LlamaToken::new(token.0.cast_signed())),
                 Part::Text(text) => {
@@ -80,5 +82,51 @@ impl Tokenizer for LlamaTokenizer {
 
     fn vocabulary_size(&self) -> u32 {
         self.pieces.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use llama_cpp_2::{llama_backend::LlamaBackend, model::params::LlamaModelParams};
+    use std::path::{Path, PathBuf};
+
+    /// The vocabulary of `LLAMERO_TEST_MODEL` (a file with nothing but a vocabulary will do) or of the default test model.
+    fn vocabulary() -> Option<Arc<LlamaModel>> {
+        let path = std::env::var_os("LLAMERO_TEST_MODEL")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct.gguf"), PathBuf::from);
+        if !path.is_file() {
+            eprintln!("SKIPPED: no model at {}; set LLAMERO_TEST_MODEL", path.display());
+            return None;
+        }
+        let backend = LlamaBackend::init().unwrap();
+        let params = LlamaModelParams::default().with_vocab_only(true);
+        Some(Arc::new(LlamaModel::load_from_file(&backend, path, &params).unwrap()))
+    }
+
+    /// What is cut out here must be what llama.cpp would have cut out.
+    #[test]
+    fn texts_become_the_tokens_that_llama_cpp_makes_of_them() {
+        let Some(model) = vocabulary() else { return };
+        let tokenizer = LlamaTokenizer::new(Arc::clone(&model));
+        let vocab = model.vocab();
+        // Special tokens of this vocabulary, some of them, with all kinds of text around.
+        let written = |id| String::from_utf8_lossy(tokenizer.piece(Token(id), true)).into_owned();
+        let specials = (0..tokenizer.vocabulary_size()).filter(|&id| tokenizer.piece(Token(id), false).is_empty()).map(written);
+        let mut texts: Vec<String> =
+            ["", " ", "Hello  world\n\n x", "é😀中 \0 <s> </s> <|im_start|> [INST] \t\t    x"].map(str::to_owned).into();
+        for special in specials.filter(|text| !text.is_empty()).take(40) {
+            texts.push(special.clone());
+            texts.push(format!("a {special} b {special}{special}\n c{special}"));
+            texts.push(format!("{special}user\nHi there{special}<{special}>"));
+        }
+
+        for text in &texts {
+            let expected: Vec<Token> =
+                vocab.tokenize(text.as_bytes(), false, true).iter().map(|token| Token(token.0.cast_unsigned())).collect();
+
+            assert_eq!(tokenizer.encode(text, false).unwrap(), expected, "{text:?}");
+        }
+        eprintln!("{} texts, {:?}", texts.len(), tokenizer.limit);
     }
 }

@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_named_folder_comes_first_then_the_variable_then_the_checkout() {
-        let environment = Environment::of([("LLAMERO_MODELS_DIR", "/from/variable"), ("HOME", "/home/me")]);
+        let environment = Environment::of([("LLAMERO_MODELS_DIR", "/from/variable"), ("HOME", "/h/me")]);
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
 
         let named = ModelsFolder::locate(Some(Path::new("/from/flag")), &environment).unwrap();
@@ -107,9 +107,9 @@ mod tests {
     fn without_a_checkout_the_data_directory_is_taken() {
         let of = |pairs: &[(&str, &str)]| data_home(&Environment::of(pairs.iter().copied()));
 
-        assert_eq!(of(&[("HOME", "/home/me")]), Some("/home/me/.local/share/llamero/models".into()));
-        assert_eq!(of(&[("HOME", "/home/me"), ("XDG_DATA_HOME", "/data")]), Some("/data/llamero/models".into()));
-        assert_eq!(of(&[("HOME", "/home/me"), ("XDG_DATA_HOME", "data")]), Some("/home/me/.local/share/llamero/models".into()));
+        assert_eq!(of(&[("HOME", "/h/me")]), Some("/h/me/.local/share/llamero/models".into()));
+        assert_eq!(of(&[("HOME", "/h/me"), ("XDG_DATA_HOME", "/data")]), Some("/data/llamero/models".into()));
+        assert_eq!(of(&[("HOME", "/h/me"), ("XDG_DATA_HOME", "data")]), Some("/h/me/.local/share/llamero/models".into()));
         assert_eq!(of(&[]), None);
     }
 

@@ -174,6 +174,14 @@ pub enum TextError {
         /// The most that are accepted.
         max: u64,
     },
+    /// The text spells out special tokens so often that cutting it at each would take this vocabulary minutes.
+    #[error("special tokens cut the text into {parts} parts; at most {max} are accepted for this model")]
+    TooManyParts {
+        /// Texts between special tokens.
+        parts: u64,
+        /// The most that are accepted.
+        max: u64,
+    },
 }
 
 /// Why a model could not be served.

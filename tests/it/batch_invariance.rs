@@ -51,10 +51,10 @@ fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
 }
 
 fn scenarios() -> impl Strategy<Value = Scenario> {
-    let machine = (1u32..9, 0u32..64, prop_oneof![Just(1.0f32), 0.0f32..1.0], prop::bool::weighted(0.75)).prop_map(
+    let machine = (1u32..9, 0u32..64, prop_oneof![Just(100u32), 0u32..100], prop::bool::weighted(0.75)).prop_map(
         |(slots, more_rows, full, can_truncate)| {
-            let spare = f64::from((slots - 1) * MAX_LEN) * f64::from(full);
-            Limits { kv_cells: MAX_LEN + spare as u32, can_truncate, ..limits(slots, slots + more_rows, MAX_LEN) }
+            let spare = (slots - 1) * MAX_LEN * full / 100;
+            Limits { kv_cells: MAX_LEN + spare, can_truncate, ..limits(slots, slots + more_rows, MAX_LEN) }
         },
     );
     let cost = (0u32..5000, 0u32..2000, 0u32..3000, 0u32..5000).prop_map(|(step, decode_row, prompt_row, mixed)| Cost {

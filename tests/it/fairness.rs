@@ -31,11 +31,11 @@ proptest! {
             }
             let preempted = driver.scheduler.stats().preemptions;
             let Some(executed) = driver.step() else { break };
-            let rows: BTreeSet<SequenceId> = executed.step.rows.iter().map(|row| row.seq).collect();
+            let rows: BTreeSet<SequenceId> = executed.rows.iter().map(|row| row.seq).collect();
             let left_out = streaming.difference(&rows).count();
             let preempted = driver.scheduler.stats().preemptions - preempted;
-            prop_assert!(u64::try_from(left_out).unwrap() <= preempted, "{} left out of {:?}", left_out, executed.step);
-            let sampled = executed.step.rows.iter().filter(|row| row.sample).map(|row| row.seq);
+            prop_assert!(u64::try_from(left_out).unwrap() <= preempted, "{} left out of {:?}", left_out, executed);
+            let sampled = executed.rows.iter().filter(|row| row.sample).map(|row| row.seq);
             streaming = sampled.filter(|id| *driver.outcome(id.0) == Outcome::Live).collect();
         }
         driver.assert_idle();
@@ -59,7 +59,7 @@ proptest! {
         let mut learning = 12;
         while driver.requests.range(SequenceId(100)..).any(|(_, request)| request.outcome == Outcome::Live) {
             let executed = driver.step().unwrap();
-            let (decode, prompt) = shape(&executed.step);
+            let (decode, prompt) = shape(&executed);
             let pure = cost.of(decode, 0).as_secs_f64() * f64::from(ratio);
             let whole = cost.of(decode, prompt).as_secs_f64();
             learning -= i32::from(learning > 0 && prompt > 0);

@@ -100,7 +100,7 @@ fn conversations_that_take_turns_keep_their_caches_though_each_uses_the_lowest_s
             driver.submit(id, turn, 10, 0);
             let steps = driver.run(100);
 
-            assert!(steps.iter().flat_map(|s| &s.step.rows).all(|row| row.slot == Slot(0)), "active slots stay packed");
+            assert!(steps.iter().flat_map(|step| &step.rows).all(|row| row.slot == Slot(0)), "active slots stay packed");
             if round > 0 {
                 assert_eq!(driver.cached(id), before - 31, "request {id} of round {round}");
             }
@@ -159,7 +159,7 @@ fn a_model_that_cannot_be_cut_reuses_whole_slots_only() {
 
     assert_eq!(driver.cached(2), held);
     assert_eq!(driver.tokens(2), continuation(&turn, 10));
-    assert!(steps.iter().all(|s| s.step.kv.is_empty()));
+    assert!(steps.iter().all(|step| step.kv.is_empty()));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn cached_slots_give_way_to_running_sequences_least_recently_used_first() {
     driver.submit(2, &prompt(2, 120), 1, 0);
     let steps = driver.run(100);
 
-    let ops: Vec<KvOp> = steps.iter().flat_map(|s| s.step.kv.clone()).collect();
+    let ops: Vec<KvOp> = steps.iter().flat_map(|step| step.kv.clone()).collect();
     assert_eq!(driver.outcome(2), &Outcome::Finished);
     assert_eq!(driver.scheduler.stats().preemptions, 0);
     driver.submit(3, &prompt(1, 120), 1, 0);

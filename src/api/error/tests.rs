@@ -23,7 +23,7 @@ fn every_variant_has_its_status_type_code_and_param() {
     let rate = ApiError::RateLimited { requests_per_minute: 2, retry_after: wait(30_000) };
     let overloaded = ApiError::Overloaded { message: "m".into(), retry_after: wait(1) };
     let loading = ApiError::ModelLoading { message: "m".into(), retry_after: wait(1) };
-    let rows: Vec<(ApiError, u16, &str, Option<&str>, Option<&str>)> = vec![
+    let rows = [
         (bad, 400, "invalid_request_error", Some("invalid_type"), Some("stop")),
         (context(101, 0), 400, "invalid_request_error", Some("context_length_exceeded"), Some("prompt")),
         (context(60, 41), 400, "invalid_request_error", Some("context_length_exceeded"), Some("max_tokens")),
@@ -53,7 +53,7 @@ fn every_variant_has_its_status_type_code_and_param() {
 fn errors_of_the_gateway_and_the_engine_become_their_rows() {
     let not_ready = SubmitError::NotReady { reason: "loading".into(), retry_after: wait(2500) };
     let rows: Vec<(ApiError, ApiError)> = vec![
-        (not_ready.clone().into(), ApiError::ModelLoading { message: "the model is not ready: loading".into(), retry_after: wait(2500) }),
+        (not_ready.into(), ApiError::ModelLoading { message: "the model is not ready: loading".into(), retry_after: wait(2500) }),
         (
             SubmitError::QueueFull { waiting: 3, retry_after: wait(9) }.into(),
             ApiError::Overloaded { message: "3 sequences are waiting already".into(), retry_after: wait(9) },

@@ -53,6 +53,7 @@ fn integers_are_checked_at_both_ends_of_their_range() {
         let error = integer("x", &value, -2..=3).unwrap_err();
         assert!(matches!(error, FieldError::OutOfRange { .. }), "{value}: {error}");
     }
+    assert_eq!(integer("x", &json!(1e18), 0..=i64::MAX), Ok(1_000_000_000_000_000_000));
     assert_eq!(integer("x", &json!(i64::MIN), i64::MIN..=i64::MAX), Ok(i64::MIN));
     assert_eq!(integer("x", &json!(i64::MAX), i64::MIN..=i64::MAX), Ok(i64::MAX));
     let message = "Invalid 'x': expected a value from -2 to 3, but got 4 instead.";

@@ -1,1 +1,340 @@
+//! Tests of the layers around the real routes, in the shapes of both families.
 
+use super::*;
+use crate::api::testing::{Answer, Setup, TestApp, answer_of};
+use axum::{
+    body::{Body, Bytes},
+    http::{Method, Request},
+    routing::get,
+};
+use futures_util::{StreamExt as _, stream};
+use std::{convert::Infallible, time::Duration};
+
+const GENERATE: &str = r#"{"prompt":"hello"}"#;
+
+fn post(path: &str) -> axum::http::request::Builder {
+    Request::post(path).header("content-type", "application/json")
+}
+
+async fn with_headers(app: &TestApp, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    app.send(request.body(Body::empty()).unwrap()).await
+}
+
+// === identify ===
+
+#[tokio::test]
+async fn a_sane_request_id_is_kept_and_any_other_is_replaced() {
+    let app = TestApp::start(Setup::default()).await;
+    let longest = "i".repeat(128);
+
+    for sane in ["abc-1", "{}:/", &longest] {
+        let answer = with_headers(&app, Method::GET, "/livez", &[("x-request-id", sane)]).await;
+        assert_eq!(answer.header("x-request-id"), sane);
+    }
+    for odd in ["", "with space", "i\u{e9}", &"i".repeat(129)] {
+        let answer = with_headers(&app, Method::GET, "/livez", &[("x-request-id", odd)]).await;
+        assert_ne!(answer.header("x-request-id"), odd);
+        assert_eq!(answer.header("x-request-id").len(), 32, "{odd:?}");
+    }
+}
+
+// === authenticate ===
+
+#[tokio::test]
+async fn a_key_is_taken_from_each_of_its_headers() {
+    let app = TestApp::start(Setup { keys: &["good-key"], ..Setup::default() }).await;
+
+    let accepted: [&[(&str, &str)]; 7] = [
+        &[("authorization", "Bearer good-key")],
+        &[("authorization", "bEARER   good-key ")],
+        &[("x-api-key", "good-key")],
+        &[("api-key", "good-key")],
+        &[("authorization", "Basic dXNlcg=="), ("x-api-key", "good-key")],
+        &[("x-api-key", ""), ("authorization", "Bearer good-key")],
+        &[("authorization", "Bearer good-key"), ("x-api-key", "other")],
+    ];
+    for headers in accepted {
+        assert_eq!(with_headers(&app, Method::GET, "/metrics", headers).await.status, 200, "{headers:?}");
+    }
+    let refused: [&[(&str, &str)]; 7] = [
+        &[],
+        &[("authorization", "good-key")],
+        &[("authorization", "Bearer")],
+        &[("authorization", "Bearer ")],
+        &[("authorization", "Bearer good-ke")],
+        &[("authorization", "Bearer wrong"), ("x-api-key", "good-key")],
+        &[("authorization", "Bearer good-key"), ("authorization", "Bearer good-key")],
+    ];
+    for headers in refused {
+        assert_eq!(with_headers(&app, Method::GET, "/metrics", headers).await.status, 401, "{headers:?}");
+    }
+    assert_eq!(app.get("/metrics?api_key=good-key").await.status, 401);
+}
+
+#[tokio::test]
+async fn everything_but_the_open_paths_needs_a_key_unknown_routes_too() {
+    let app = TestApp::start(Setup { keys: &["good-key"], ..Setup::default() }).await;
+
+    for open in ["/", "/health", "/livez", "/readyz"] {
+        assert_eq!(app.get(open).await.status, 200, "{open}");
+    }
+    for closed in ["/metrics", "/generate", "/nope", "/v1/models", "/v1/nope", "/livez/", "//livez"] {
+        assert_eq!(app.get(closed).await.status, 401, "{closed}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_key_is_a_401_in_the_familys_shape_and_is_never_repeated() {
+    let app = TestApp::start(Setup { keys: &["good-key"], ..Setup::default() }).await;
+
+    let missing = app.post("/generate", GENERATE).await;
+    let wrong = with_headers(&app, Method::POST, "/v1/completions", &[("authorization", "Bearer bad-key")]).await;
+
+    assert_eq!((missing.status.as_u16(), missing.header("www-authenticate")), (401, "Bearer"));
+    assert_eq!(missing.body, r#"{"detail":"Not authenticated"}"#);
+    assert_eq!((wrong.status.as_u16(), wrong.header("www-authenticate")), (401, "Bearer"));
+    assert!(wrong.body.starts_with(r#"{"error":{"message":"#), "{}", wrong.body);
+    assert!(wrong.body.contains(r#""code":"invalid_api_key""#), "{}", wrong.body);
+    assert!(!wrong.body.contains("bad-key"), "{}", wrong.body);
+}
+
+// === quota ===
+
+#[tokio::test]
+async fn the_request_after_the_last_of_the_quota_is_a_429_that_says_when_to_come_back() {
+    let mut setup = Setup { keys: &["a", "b"], ..Setup::default() };
+    setup.config.requests_per_minute = Some(2);
+    let app = TestApp::start(setup).await;
+    let call = async |path: &str, key: &str| app.send(post(path).header("x-api-key", key).body(Body::from(GENERATE)).unwrap()).await;
+
+    let first = call("/generate", "a").await;
+    let second = call("/generate", "a").await;
+    let legacy = call("/generate", "a").await;
+    let openai = call("/v1/completions", "a").await;
+    let other_key = call("/generate", "b").await;
+
+    assert_eq!((first.status.as_u16(), first.header("x-ratelimit-remaining-requests")), (200, "1"));
+    assert_eq!((second.status.as_u16(), second.header("x-ratelimit-remaining-requests")), (200, "0"));
+    assert_eq!(first.header("x-ratelimit-limit-requests"), "2");
+    assert_eq!(first.header("x-ratelimit-reset-requests"), "30s");
+    assert_eq!(other_key.status, 200);
+    for (refused, shape) in [(legacy, r#"{"detail":"Rate limit"#), (openai, r#"{"error":{"message":"Rate limit"#)] {
+        assert_eq!(refused.status, 429);
+        assert!(refused.body.starts_with(shape), "{}", refused.body);
+        assert!((1..=30).contains(&refused.header("retry-after").parse::<u32>().unwrap()));
+        assert!((1..=30_000).contains(&refused.header("retry-after-ms").parse::<u32>().unwrap()));
+        assert_eq!(refused.header("x-ratelimit-remaining-requests"), "0");
+        assert!(refused.header("x-ratelimit-reset-requests").ends_with('s'));
+    }
+}
+
+#[tokio::test]
+async fn only_generations_count_and_refused_keys_do_not() {
+    let mut setup = Setup { keys: &["a"], ..Setup::default() };
+    setup.config.requests_per_minute = Some(1);
+    let app = TestApp::start(setup).await;
+
+    for _ in 0..5 {
+        assert_eq!(app.post("/generate", GENERATE).await.status, 401);
+        assert_eq!(with_headers(&app, Method::GET, "/metrics", &[("x-api-key", "a")]).await.status, 200);
+        assert_eq!(app.get("/health").await.status, 200);
+    }
+    let generation = app.send(post("/generate").header("x-api-key", "a").body(Body::from(GENERATE)).unwrap()).await;
+
+    assert_eq!(generation.status, 200);
+}
+
+// === body ===
+
+/// A body in frames, without an announced length.
+fn in_frames(body: String) -> Body {
+    let frames: Vec<Bytes> = body.into_bytes().chunks(100).map(Bytes::copy_from_slice).collect();
+    Body::from_stream(stream::iter(frames).map(Ok::<_, Infallible>))
+}
+
+fn prompt_of_size(bytes: usize) -> String {
+    let frame = r#"{"prompt":"a","x":""}"#.len();
+    format!(r#"{{"prompt":"a","x":"{}"}}"#, "x".repeat(bytes - frame))
+}
+
+#[tokio::test]
+async fn a_body_of_the_limit_is_read_and_one_byte_more_is_a_413_that_names_the_limit() {
+    let app = TestApp::start(Setup::default()).await;
+
+    for body in [Body::from(prompt_of_size(4096)), in_frames(prompt_of_size(4096))] {
+        assert_eq!(app.send(post("/generate").body(body).unwrap()).await.status, 200);
+    }
+    for (path, shape) in [("/generate", r#"{"detail":"#), ("/v1/completions", r#"{"error":{"#)] {
+        for size in [4097, 4 * 4096 + 1] {
+            let announced = post(path).header("content-length", size).body(Body::from(prompt_of_size(size))).unwrap();
+            let unannounced = post(path).body(in_frames(prompt_of_size(size))).unwrap();
+            for request in [announced, unannounced] {
+                let answer = app.send(request).await;
+
+                assert_eq!(answer.status, 413, "{path} {size}");
+                assert!(answer.body.starts_with(shape) && answer.body.contains("4096 bytes"), "{}", answer.body);
+                assert_eq!(answer.header("connection"), "close");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_refused_before_it_sends() {
+    let app = TestApp::start(Setup::default()).await;
+    let request = post("/generate").header("content-length", 4097).header("expect", "100-continue");
+
+    let answer = app.send(request.body(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>())).unwrap()).await;
+
+    assert_eq!(answer.status, 413);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_in_time_is_a_408() {
+    let mut setup = Setup::default();
+    setup.config.body_timeout = Duration::from_millis(5);
+    let app = TestApp::start(setup).await;
+    let endless = || Body::from_stream(stream::iter([Ok::<_, Infallible>(Bytes::from("{"))]).chain(stream::pending()));
+
+    let legacy = app.send(post("/generate").body(endless()).unwrap()).await;
+    let openai = app.send(post("/v1/completions").body(endless()).unwrap()).await;
+
+    assert_eq!((legacy.status.as_u16(), legacy.header("connection")), (408, "close"));
+    assert!(legacy.body.starts_with(r#"{"detail":"#), "{}", legacy.body);
+    assert_eq!((openai.status.as_u16(), openai.header("connection")), (408, "close"));
+    assert!(openai.body.contains(r#""type":"timeout""#), "{}", openai.body);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_a_400() {
+    let app = TestApp::start(Setup::default()).await;
+    let broken = Body::from_stream(stream::iter([Ok(Bytes::from("{")), Err(std::io::Error::other("reset"))]));
+
+    let answer = app.send(post("/generate").body(broken).unwrap()).await;
+
+    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (400, r#"{"detail":"The request body could not be read."}"#));
+}
+
+// === recover ===
+
+#[tokio::test]
+async fn a_panic_is_a_500_in_the_familys_shape_and_says_nothing_of_its_cause() {
+    async fn boom() {
+        panic!("secret path")
+    }
+    let app = TestApp::start(Setup::default()).await;
+    let routes = Router::new().route("/boom", get(boom)).route("/v1/boom", get(boom));
+    let router = wrap(routes, &app.state, HostPolicy::Any).with_state(app.state.clone());
+
+    let legacy = answer_of(router.clone(), Request::get("/boom").body(Body::empty()).unwrap()).await;
+    let openai = answer_of(router, Request::get("/v1/boom").body(Body::empty()).unwrap()).await;
+
+    assert_eq!((legacy.status.as_u16(), legacy.body.as_str()), (500, "Internal Server Error"));
+    assert_eq!(legacy.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(openai.status, 500);
+    assert!(openai.body.contains(r#""code":"internal_error""#) && !openai.body.contains("secret"), "{}", openai.body);
+    assert_eq!(openai.header("x-request-id").len(), 32);
+}
+
+// === stamp ===
+
+#[tokio::test]
+async fn generations_and_v1_carry_openais_headers_and_nothing_else_does() {
+    let app = TestApp::start(Setup::default()).await;
+
+    for answer in [app.post("/generate", GENERATE).await, app.get("/v1/nope").await] {
+        assert_eq!(answer.header("openai-version"), "2020-10-01");
+        assert!(answer.header("openai-processing-ms").parse::<u64>().unwrap() < 60_000);
+    }
+    let probe = app.get("/livez").await;
+    assert_eq!((probe.header("openai-version"), probe.header("openai-processing-ms")), ("", ""));
+}
+
+// === cors ===
+
+async fn preflight(app: &TestApp, origin: &str) -> Answer {
+    let headers = [
+        ("origin", origin),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "authorization,content-type,x-stainless-lang"),
+    ];
+    with_headers(app, Method::OPTIONS, "/generate", &headers).await
+}
+
+#[tokio::test]
+async fn a_configured_origin_may_call_with_the_sdks_headers_and_read_ours_without_a_key_for_the_preflight() {
+    let mut setup = Setup { keys: &["key"], ..Setup::default() };
+    setup.config.allowed_origins = vec!["https://app.example/".to_owned()];
+    let app = TestApp::start(setup).await;
+
+    let allowed = preflight(&app, "https://app.example").await;
+    let other = preflight(&app, "https://evil.example").await;
+    let refused = with_headers(&app, Method::GET, "/metrics", &[("origin", "https://app.example")]).await;
+
+    assert_eq!(allowed.status, 200);
+    assert_eq!(allowed.header("access-control-allow-origin"), "https://app.example");
+    assert!(allowed.header("access-control-allow-headers").contains("x-stainless-lang"));
+    assert!(allowed.header("access-control-allow-methods").contains("POST"));
+    assert_eq!(other.header("access-control-allow-origin"), "");
+    assert_eq!((refused.status.as_u16(), refused.header("access-control-allow-origin")), (401, "https://app.example"));
+    for name in ["x-request-id", "x-ratelimit-remaining-requests", "retry-after-ms", "openai-processing-ms", "x-llamero-warnings"] {
+        assert!(refused.header("access-control-expose-headers").contains(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_star_allows_every_origin() {
+    let mut setup = Setup::default();
+    setup.config.allowed_origins = vec!["*".to_owned()];
+    let app = TestApp::start(setup).await;
+
+    assert_eq!(preflight(&app, "https://any.example").await.header("access-control-allow-origin"), "*");
+}
+
+#[tokio::test]
+async fn without_configured_origins_there_is_no_cors() {
+    let app = TestApp::start(Setup::default()).await;
+
+    let answer = preflight(&app, "https://app.example").await;
+
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+}
+
+// === hosts ===
+
+#[tokio::test]
+async fn on_loopback_without_keys_foreign_hosts_and_origins_are_refused_in_the_familys_shape() {
+    let app = TestApp::start(Setup { hosts: HostPolicy::ThisMachine { allowed_origins: [].into() }, ..Setup::default() }).await;
+
+    let status = async |path: &str, headers: &[(&str, &str)]| with_headers(&app, Method::GET, path, headers).await.status.as_u16();
+    assert_eq!(status("/livez", &[("host", "localhost:8000")]).await, 200);
+    assert_eq!(status("/livez", &[("host", "127.0.0.1:8000"), ("origin", "http://localhost:3000")]).await, 200);
+    assert_eq!(status("/livez", &[("host", "localhost"), ("origin", "https://evil.example")]).await, 403);
+    assert_eq!(status("/livez", &[("host", "localhost"), ("host", "evil.example")]).await, 403);
+    assert_eq!(status("http://evil.example/livez", &[("host", "localhost")]).await, 403);
+    let legacy = with_headers(&app, Method::GET, "/health", &[("host", "evil.example")]).await;
+    let openai = with_headers(&app, Method::GET, "/v1/models", &[("host", "evil.example")]).await;
+    assert_eq!(legacy.status, 403);
+    assert!(legacy.body.starts_with(r#"{"detail":"The host name"#), "{}", legacy.body);
+    assert!(openai.body.contains(r#""type":"permission_error""#), "{}", openai.body);
+}
+
+// === routes ===
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_refused_in_the_familys_shape() {
+    let app = TestApp::start(Setup::default()).await;
+
+    let unknown = app.get("/v1/nope").await;
+    let method = with_headers(&app, Method::DELETE, "/readyz", &[]).await;
+
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.body.contains(r#""message":"Invalid URL (GET /v1/nope)""#), "{}", unknown.body);
+    assert_eq!((method.status.as_u16(), method.header("allow")), (405, "GET,HEAD"));
+    assert_eq!(method.body, r#"{"detail":"Method Not Allowed"}"#);
+}

@@ -7,10 +7,7 @@ use crate::{
         respond::{Mode, Recorder, Run, Usage, WireFormat, respond},
         state::AppState,
     },
-    gateway::{
-        handle::{EngineState, GenerationEvent},
-        keys::Principal,
-    },
+    gateway::{handle::GenerationEvent, keys::Principal},
     protocol::{SamplingParams, SequenceId, SequenceRequest, Token},
 };
 use axum::{
@@ -21,15 +18,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// Below this vLLM samples greedily instead of dividing by almost nothing (`_SAMPLING_EPS`).
 const GREEDY_BELOW: f32 = 1e-5;
 /// Names of ignored fields in a warning, at most: header values are bounded.
 const MAX_NAMED_FIELDS: usize = 16;
-/// What to suggest while the model is loaded.
-const LOADING_WAIT: Duration = Duration::from_secs(2);
 
 /// Answers with the completion, or as FastAPI would. Dropped when the client goes away, which cancels the generation.
 pub(super) async fn generate(
@@ -51,8 +45,11 @@ pub(super) async fn generate(
 
 async fn complete(state: &AppState, principal: Principal, request: GenerateRequest, received: Instant) -> Result<Response, ApiError> {
     let model = model_name(&state.config);
-    let Some(info) = state.engine.model() else { return Err(not_loaded(&state.engine.state())) };
     let prompt = state.engine.tokenize(request.prompt.clone(), true).await?;
+    let Some(info) = state.engine.model() else {
+        tracing::error!("the engine tokenizes before its model is known");
+        return Err(ApiError::Internal);
+    };
     let max_tokens = room(&prompt, request.max_tokens, info.max_model_len)?;
     let warnings = warnings(&request, max_tokens);
     let format = Completion { text: String::new(), prompt: request.prompt.clone(), model: model.to_owned() };
@@ -65,14 +62,6 @@ async fn complete(state: &AppState, principal: Principal, request: GenerateReque
         response.headers_mut().insert(HeaderName::from_static("x-llamero-warnings"), warnings);
     }
     Ok(response)
-}
-
-/// Why there is no model to ask yet.
-fn not_loaded(state: &EngineState) -> ApiError {
-    match state {
-        EngineState::Draining => ApiError::ShuttingDown,
-        _ => ApiError::ModelLoading { message: "The model is not loaded.".to_owned(), retry_after: LOADING_WAIT },
-    }
 }
 
 /// Tokens to generate: what was asked for, reduced to what the context leaves. Old callers send 512 to any model.
@@ -123,7 +112,9 @@ fn warnings(request: &GenerateRequest, max_tokens: u32) -> Option<HeaderValue> {
     if !request.ignored.is_empty() {
         let printable = |name: &String| name.chars().filter(|letter| letter.is_ascii_graphic()).take(64).collect::<String>();
         let names: Vec<String> = request.ignored.iter().take(MAX_NAMED_FIELDS).map(printable).collect();
-        warnings.push(format!("ignored fields: {}", names.join(", ")));
+        let rest = request.ignored.len() - names.len();
+        let rest = if rest > 0 { format!(", and {rest} more") } else { String::new() };
+        warnings.push(format!("ignored fields: {}{rest}", names.join(", ")));
     }
     // Only visible ASCII and spaces went in.
     if warnings.is_empty() { None } else { HeaderValue::try_from(warnings.join("; ")).ok() }

@@ -12,10 +12,10 @@ use crate::{
     api::{
         error::ApiError,
         fields::{FieldError, Fields},
-        respond::{Mode, PrefixNamespace, Recorder, Run, respond},
+        respond::{Mode, Recorder, Run, respond},
         state::AppState,
     },
-    gateway::handle::EngineHandle,
+    gateway::{handle::EngineHandle, keys::Principal},
     protocol::{ModelInfo, SequenceId, SequenceRequest, Token},
 };
 use axum::{
@@ -38,13 +38,13 @@ const MAX_BATCH_CONTEXTS: u64 = 2;
 const MAX_WARNINGS: usize = 16;
 const MAX_WARNING_LENGTH: usize = 64;
 
-/// The handler.
+/// The handler. Authentication has put the principal into the request.
 ///
 /// # Errors
 /// Whatever is wrong before the response has begun.
 pub(super) async fn create(
     State(state): State<AppState>,
-    namespace: Option<Extension<PrefixNamespace>>,
+    Extension(principal): Extension<Principal>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let received = Instant::now();
@@ -63,8 +63,7 @@ pub(super) async fn create(
     let prompts = std::mem::take(&mut request.prompts);
     let (tokens, texts) =
         try_join_all(prompts.into_iter().map(|prompt| encode(&state.engine, prompt, with_text))).await?.into_iter().unzip();
-    let job =
-        Job { seed: request.sampling.seed.map_or_else(draw_seed, Ok)?, namespace: namespace.map_or(0, |Extension(namespace)| namespace.0) };
+    let job = Job { seed: request.sampling.seed.map_or_else(draw_seed, Ok)?, namespace: principal.id.namespace() };
     let sequences = sequences(&request, tokens, u64::from(info.max_model_len), job)?;
     let view = View {
         n: request.n,

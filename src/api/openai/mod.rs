@@ -24,3 +24,6 @@ pub fn routes() -> Router<AppState> {
         .route("/v1/models", get(move |state| models::list(state, created)))
         .route("/v1/models/{*id}", get(move |state, id| models::get(state, id, created)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,10 +46,6 @@ pub trait WireFormat: Send + 'static {
     fn whole(self, usage: &Usage) -> Self::Whole;
 }
 
-/// A request extension: whose cached prompts the request may share. Set by authentication; without it the namespace is 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PrefixNamespace(pub u64);
-
 /// Whether and how to stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

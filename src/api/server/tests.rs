@@ -1,1 +1,220 @@
+//! Tests with real sockets on loopback. None waits for a time: each reads until the server answers or closes.
 
+use super::*;
+use crate::config::KeyConfig;
+use axum::routing::{get, post};
+use std::{future::pending, sync::Arc};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
+
+fn config() -> ListenConfig {
+    ListenConfig {
+        host: IpAddr::from([127, 0, 0, 1]),
+        port: 0,
+        insecure_no_auth: false,
+        header_timeout: Duration::from_secs(60),
+        drain_timeout: Duration::from_secs(60),
+    }
+}
+
+fn hello() -> Router {
+    Router::new().route("/", get(async || "hello"))
+}
+
+struct Running {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+fn start(config: &ListenConfig, connections: usize, router: Router) -> Running {
+    let server = Server::bind(config, &KeyRing::default()).unwrap();
+    let address = server.address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(server.serve_at_most(connections, router, async {
+        if stopped.await.is_err() {
+            pending::<()>().await;
+        }
+    }));
+    Running { address, stop: Some(stop), task }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Sends `bytes` and reads until the server closes the connection.
+async fn exchange(address: SocketAddr, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    read_all(&mut stream).await
+}
+
+/// What the server says until it closes; a reset is a close too.
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+fn status(answer: &str) -> &str {
+    answer.split("\r\n").next().unwrap_or_default()
+}
+
+#[test]
+fn listening_for_everybody_without_keys_is_refused_before_anything_is_opened() {
+    // A port in use would be the error if it tried.
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let everywhere = ListenConfig { host: IpAddr::from([0, 0, 0, 0]), port: taken.local_addr().unwrap().port(), ..config() };
+
+    let error = Server::bind(&everywhere, &KeyRing::default()).unwrap_err();
+
+    assert!(matches!(error, ListenError::OpenToEverybody { .. }), "{error}");
+    assert!(error.to_string().contains("--insecure-no-auth"), "{error}");
+}
+
+#[test]
+fn beyond_loopback_keys_or_insistence_are_enough() {
+    let everywhere = ListenConfig { host: IpAddr::from([0, 0, 0, 0]), ..config() };
+    let keys = KeyRing::load(&KeyConfig { keys: vec!["key".to_owned()], file: None }).unwrap();
+
+    assert!(Server::bind(&everywhere, &keys).unwrap().address().port() > 0);
+    let insisting = ListenConfig { insecure_no_auth: true, ..everywhere };
+    assert!(Server::bind(&insisting, &KeyRing::default()).unwrap().address().port() > 0);
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_way_out() {
+    let first = Server::bind(&config(), &KeyRing::default()).unwrap();
+    let same = ListenConfig { port: first.address().port(), ..config() };
+
+    let error = Server::bind(&same, &KeyRing::default()).unwrap_err();
+
+    let expected = format!("port {} on 127.0.0.1 is in use; stop what listens there, or choose another port with --port", same.port);
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn each_reason_not_to_listen_has_its_own_words() {
+    let address = SocketAddr::from(([10, 0, 0, 1], 80));
+    let words = |kind: io::ErrorKind| ListenError::new(address, io::Error::new(kind, "os")).to_string();
+
+    assert!(words(io::ErrorKind::PermissionDenied).starts_with("no permission to listen on port 80;"));
+    assert!(words(io::ErrorKind::AddrNotAvailable).starts_with("this machine has no address 10.0.0.1;"));
+    assert_eq!(words(io::ErrorKind::Other), "cannot listen on 10.0.0.1:80: os");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_in_time_is_cut_off() {
+    let server = start(&ListenConfig { header_timeout: Duration::from_millis(50), ..config() }, 8, hello());
+
+    assert_eq!(exchange(server.address, "").await, "");
+    assert_eq!(exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await, "");
+}
+
+#[tokio::test]
+async fn a_hundred_headers_are_read_and_one_more_is_a_431() {
+    let server = start(&config(), 8, hello());
+    let request = |headers: usize| {
+        let rest: String = (0..headers - 2).map(|number| format!("x-{number}: y\r\n")).collect();
+        format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{rest}\r\n")
+    };
+
+    assert_eq!(status(&exchange(server.address, &request(100)).await), "HTTP/1.1 200 OK");
+    assert_eq!(status(&exchange(server.address, &request(101)).await), "HTTP/1.1 431 Request Header Fields Too Large");
+}
+
+#[tokio::test]
+async fn a_head_of_sixteen_kilobytes_is_read_and_one_of_twice_that_is_a_431() {
+    let server = start(&config(), 8, hello());
+    let request = |bytes: usize| {
+        let head = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nx-long: \r\n\r\n";
+        head.replace("x-long: ", &format!("x-long: {}", "y".repeat(bytes - head.len())))
+    };
+
+    assert_eq!(status(&exchange(server.address, &request(16 * 1024)).await), "HTTP/1.1 200 OK");
+    assert_eq!(status(&exchange(server.address, &request(32 * 1024)).await), "HTTP/1.1 431 Request Header Fields Too Large");
+}
+
+#[tokio::test]
+async fn http2_is_not_spoken() {
+    let server = start(&config(), 8, hello());
+
+    let answer = exchange(server.address, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+
+    assert!(!answer.contains("200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_bound_is_closed_and_one_that_ends_makes_room() {
+    let server = start(&config(), 1, hello());
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    first.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut byte = [0];
+    first.read_exact(&mut byte).await.unwrap();
+
+    let second = exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    drop(first);
+    // The server learns of the close when it reads it; until then the answer is the same as for the second.
+    let mut third = String::new();
+    while third.is_empty() {
+        third = exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    }
+
+    assert_eq!(second, "");
+    assert_eq!(status(&third), "HTTP/1.1 200 OK");
+}
+
+/// A route that says when it was entered and answers when it is told to.
+fn gated(entered: &Arc<Notify>, open: &Arc<Notify>) -> Router {
+    let (entered, open) = (Arc::clone(entered), Arc::clone(open));
+    let handler = async move || {
+        entered.notify_one();
+        open.notified().await;
+        "done"
+    };
+    Router::new().route("/", post(handler))
+}
+
+#[tokio::test]
+async fn after_the_shutdown_running_requests_finish_and_new_connections_are_refused() {
+    let (entered, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mut server = start(&config(), 8, gated(&entered, &open));
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    entered.notified().await;
+
+    server.stop.take().unwrap().send(()).unwrap();
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    open.notify_one();
+    let answer = read_all(&mut client).await;
+
+    assert_eq!(status(&answer), "HTTP/1.1 200 OK");
+    assert!(answer.ends_with("done"), "{answer}");
+    (&mut server.task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_drain_ends_even_if_a_request_does_not() {
+    let (entered, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mut server = start(&ListenConfig { drain_timeout: Duration::ZERO, ..config() }, 8, gated(&entered, &open));
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    entered.notified().await;
+
+    server.stop.take().unwrap().send(()).unwrap();
+
+    (&mut server.task).await.unwrap().unwrap();
+    assert_eq!(read_all(&mut client).await, "");
+}

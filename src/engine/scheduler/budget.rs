@@ -66,6 +66,7 @@ impl Budget {
             return START_ROWS.min(room);
         };
         let row_seconds = self.added_seconds / self.added_rows;
+        // The cast saturates; the ceiling is far below.
         let rows = if row_seconds > 0.0 { (self.extra * decode_seconds / row_seconds) as u32 } else { self.ceiling };
         rows.clamp(MIN_ROWS, self.ceiling).min(room)
     }

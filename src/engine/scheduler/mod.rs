@@ -143,12 +143,14 @@ impl Scheduler {
     ///
     /// May be called while a step is in flight: `complete` and `fail` then pass over the sequence.
     pub fn cancel(&mut self, id: SequenceId) -> bool {
+        self.started.retain(|(other, _)| *other != id);
         self.remove(id)
     }
 
     /// Sequences whose first rows are in the step just planned, with the prompt tokens they took from the cache.
     ///
-    /// Each sequence appears once in its life, preempted or not.
+    /// To be called after every `next_step`: what is not taken is kept for the next call. Each sequence appears once in
+    /// its life, preempted or not.
     pub fn take_started(&mut self) -> Vec<(SequenceId, u32)> {
         std::mem::take(&mut self.started)
     }
@@ -172,7 +174,6 @@ impl Scheduler {
     /// Forgets a sequence wherever it is. False if there is none.
     fn remove(&mut self, id: SequenceId) -> bool {
         let Some(sequence) = self.sequences.remove(&id) else { return false };
-        self.started.retain(|(other, _)| *other != id);
         match sequence.phase {
             Phase::Waiting { .. } => self.waiting.retain(|other| *other != id),
             Phase::Running { slot } => {

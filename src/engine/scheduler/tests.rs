@@ -1,1 +1,480 @@
-//! Exact steps.
+//! Exact steps for exact situations; what holds in every situation is tested against the fake runner in `tests/it`.
+
+use super::*;
+use crate::engine::runner::{KvOp, Row, Slot, Step, StepError};
+use std::{ops::Range, time::Duration};
+
+/// What is sampled everywhere.
+const NEXT: Token = Token(9999);
+
+fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
+    Limits { slots, max_rows, max_model_len, kv_cells: slots * max_model_len, can_truncate: true, vocabulary_size: 10_000 }
+}
+
+/// Tokens that no other `seed` has.
+fn text(seed: u32, len: u32) -> Vec<Token> {
+    (0..len).map(|i| Token(seed * 1000 + i)).collect()
+}
+
+fn joined(parts: &[&[Token]]) -> Vec<Token> {
+    parts.concat()
+}
+
+/// A scheduler and what tests do with it.
+struct Bench(Scheduler);
+
+impl Bench {
+    fn new(limits: Limits) -> Self {
+        Self(Scheduler::new(limits, 3.0))
+    }
+
+    fn submit(&mut self, id: u64, tokens: &[Token]) {
+        let max_len = self.0.limits.max_model_len;
+        self.0.submit(NewSequence { id: SequenceId(id), tokens: tokens.to_vec(), max_len, namespace: 0 }).unwrap();
+    }
+
+    fn plan(&mut self) -> Step {
+        let step = self.0.next_step().unwrap();
+        assert_eq!(self.0.check_invariants(), Ok(()), "{step:?}");
+        step
+    }
+
+    /// Completes a step in which the sequences `finished` end.
+    fn complete(&mut self, step: &Step, finished: &[u64]) {
+        let sampled = step.rows.iter().filter(|row| row.sample);
+        let sampled: Vec<Sampled> =
+            sampled.map(|row| Sampled { id: row.seq, token: NEXT, finished: finished.contains(&row.seq.0) }).collect();
+        self.0.complete(step, &sampled, Duration::from_millis(10));
+        assert_eq!(self.0.check_invariants(), Ok(()), "{step:?}");
+    }
+
+    fn fail(&mut self, step: &Step, error: &StepError) -> Vec<(SequenceId, GenerationError)> {
+        let failed = self.0.fail(step, error);
+        assert_eq!(self.0.check_invariants(), Ok(()), "{step:?}");
+        failed
+    }
+
+    fn step(&mut self, finished: &[u64]) -> Step {
+        let step = self.plan();
+        self.complete(&step, finished);
+        step
+    }
+
+    /// Computes a prompt whole, samples once, and leaves it as cache.
+    fn compute_and_finish(&mut self, id: u64, tokens: &[Token]) {
+        self.submit(id, tokens);
+        while self.0.sequences.contains_key(&SequenceId(id)) {
+            self.step(&[id]);
+        }
+    }
+}
+
+/// Rows of `tokens` at `range`; the last token of the sequence samples.
+fn chunk(seq: u64, slot: u32, tokens: &[Token], range: Range<u32>) -> Vec<Row> {
+    let last = sequence::count(tokens.len()) - 1;
+    let token = |pos| tokens[cache::position(pos)];
+    range.map(|pos| Row { seq: SequenceId(seq), slot: Slot(slot), pos, token: token(pos), sample: pos == last }).collect()
+}
+
+fn decode(seq: u64, slot: u32, pos: u32) -> Row {
+    Row { seq: SequenceId(seq), slot: Slot(slot), pos, token: NEXT, sample: true }
+}
+
+fn step(kv: &[KvOp], rows: &[Vec<Row>]) -> Step {
+    Step { kv: kv.to_vec(), rows: rows.concat() }
+}
+
+fn truncate(slot: u32, keep: u32) -> KvOp {
+    KvOp::Truncate { slot: Slot(slot), keep }
+}
+
+fn copy(from: u32, to: u32, len: u32) -> KvOp {
+    KvOp::Copy { from: Slot(from), to: Slot(to), len }
+}
+
+// === Planning ===
+
+#[test]
+fn a_prompt_is_computed_and_then_one_token_per_step() {
+    let mut bench = Bench::new(limits(2, 32, 64));
+    let prompt = text(1, 3);
+    bench.submit(1, &prompt);
+
+    assert_eq!(bench.step(&[]), step(&[], &[chunk(1, 0, &prompt, 0..3)]));
+    assert_eq!(bench.0.take_started(), [(SequenceId(1), 0)]);
+    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 3)]]));
+    assert_eq!(bench.step(&[1]), step(&[], &[vec![decode(1, 0, 4)]]));
+    assert_eq!(bench.0.next_step(), None);
+    assert_eq!(bench.0.take_started(), []);
+}
+
+#[test]
+fn several_prompts_share_a_step_and_a_long_one_goes_on_first_in_the_next() {
+    let mut bench = Bench::new(limits(4, 16, 64));
+    let (a, b, c) = (text(1, 6), text(2, 20), text(3, 4));
+    bench.submit(1, &a);
+    bench.submit(2, &b);
+    bench.submit(3, &c);
+
+    assert_eq!(bench.step(&[1]), step(&[], &[chunk(1, 0, &a, 0..6), chunk(2, 1, &b, 0..10)]));
+    assert_eq!(bench.step(&[]), step(&[truncate(0, 0)], &[chunk(2, 1, &b, 10..20), chunk(3, 0, &c, 0..4)]));
+}
+
+#[test]
+fn decode_rows_come_first_and_prompt_rows_beside_them_are_few_until_times_are_known() {
+    let mut bench = Bench::new(limits(2, 64, 64));
+    let (a, b) = (text(1, 2), text(2, 40));
+    bench.submit(1, &a);
+    bench.step(&[]);
+    bench.submit(2, &b);
+
+    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 2)], chunk(2, 1, &b, 0..8)]));
+    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 3)]]), "a step to measure");
+    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 4)], chunk(2, 1, &b, 8..16)]));
+}
+
+#[test]
+fn waiting_sequences_take_the_lowest_free_slot() {
+    let mut bench = Bench::new(limits(2, 64, 64));
+    let prompts: Vec<Vec<Token>> = (0..3).map(|n| text(n, 2)).collect();
+    (0..).zip(&prompts).for_each(|(id, prompt)| bench.submit(id, prompt));
+
+    bench.step(&[0]);
+    let planned = bench.step(&[]);
+
+    assert_eq!(planned, step(&[truncate(0, 0)], &[vec![decode(1, 1, 2)], chunk(2, 0, &prompts[2], 0..2)]));
+}
+
+// === The prefix cache ===
+
+#[test]
+fn a_cached_prefix_in_the_lowest_slot_is_kept_in_place() {
+    let mut bench = Bench::new(limits(2, 64, 64));
+    bench.compute_and_finish(1, &text(1, 20));
+    let prompt = joined(&[&text(1, 12), &text(2, 3)]);
+
+    bench.submit(2, &prompt);
+
+    assert_eq!(bench.plan(), step(&[truncate(0, 12)], &[chunk(2, 0, &prompt, 12..15)]));
+    assert_eq!(bench.0.take_started(), [(SequenceId(1), 0), (SequenceId(2), 12)]);
+}
+
+#[test]
+fn a_prefix_of_a_running_sequence_is_copied_from_its_slot() {
+    let mut bench = Bench::new(limits(2, 64, 128));
+    let prompt = text(1, 40);
+    bench.submit(1, &prompt);
+    bench.step(&[]);
+    let other = joined(&[&prompt, &text(2, 5)]);
+
+    bench.submit(2, &other);
+
+    assert_eq!(bench.plan(), step(&[copy(0, 1, 40)], &[vec![decode(1, 0, 40)], chunk(2, 1, &other, 40..45)]));
+}
+
+#[test]
+fn a_shorter_prefix_than_is_worth_a_copy_is_computed() {
+    for (len, from_cache) in [(31, 0), (32, 32)] {
+        let mut bench = Bench::new(limits(2, 64, 128));
+        bench.submit(1, &text(1, len));
+        bench.step(&[]);
+
+        bench.submit(2, &joined(&[&text(1, len), &text(2, 5)]));
+        bench.plan();
+
+        assert_eq!(bench.0.take_started(), [(SequenceId(1), 0), (SequenceId(2), from_cache)], "{len} tokens");
+    }
+}
+
+#[test]
+fn what_only_the_lowest_slot_holds_is_moved_to_the_highest_empty_one_first() {
+    let mut bench = Bench::new(limits(4, 128, 128));
+    bench.compute_and_finish(1, &text(1, 100));
+    let prompt = text(2, 5);
+
+    bench.submit(2, &prompt);
+
+    let kv = [copy(0, 3, 100), truncate(0, 0)];
+    assert_eq!(bench.step(&[2]), step(&kv, &[chunk(2, 0, &prompt, 0..5)]));
+
+    // It comes back as a whole, so nothing stays behind; the few tokens of the other are not worth a copy.
+    let prompt = joined(&[&text(1, 100), &text(3, 2)]);
+    bench.submit(3, &prompt);
+    let kv = [copy(3, 0, 100), truncate(3, 0)];
+    assert_eq!(bench.plan(), step(&kv, &[chunk(3, 0, &prompt, 100..102)]));
+}
+
+#[test]
+fn a_slot_whose_content_another_one_holds_too_is_simply_overwritten() {
+    let mut bench = Bench::new(limits(3, 128, 256));
+    let shared = text(1, 100);
+    bench.submit(1, &joined(&[&shared, &text(2, 10)]));
+    bench.step(&[]);
+    bench.submit(2, &joined(&[&shared, &text(3, 10)]));
+    bench.step(&[]);
+    bench.step(&[1, 2]);
+
+    bench.submit(3, &text(4, 5));
+
+    assert_eq!(bench.plan().kv, [truncate(0, 0)]);
+}
+
+#[test]
+fn a_free_slot_with_the_match_is_used_itself_when_there_are_no_cells_for_a_copy() {
+    let mut bench = Bench::new(Limits { kv_cells: 150, ..limits(2, 128, 150) });
+    let first = text(1, 10);
+    bench.submit(1, &first);
+    bench.submit(2, &text(2, 100));
+    bench.step(&[2]);
+    bench.step(&[1]);
+    let prompt = joined(&[&text(2, 100), &text(3, 5)]);
+
+    bench.submit(3, &prompt);
+
+    assert_eq!(bench.plan(), step(&[], &[chunk(3, 1, &prompt, 100..105)]));
+}
+
+#[test]
+fn the_namespaces_of_a_cache_are_apart() {
+    let mut bench = Bench::new(limits(2, 64, 64));
+    bench.compute_and_finish(1, &text(1, 20));
+
+    let other = NewSequence { id: SequenceId(2), tokens: text(1, 20), max_len: 30, namespace: 1 };
+    bench.0.submit(other).unwrap();
+
+    assert_eq!(bench.plan(), step(&[truncate(0, 0)], &[chunk(2, 0, &text(1, 20), 0..20)]));
+}
+
+#[test]
+fn a_sequence_waits_for_a_shared_prefix_in_flight_and_not_for_one_too_short() {
+    for (shared, held_back) in [(31, false), (32, true)] {
+        let mut bench = Bench::new(limits(2, 128, 128));
+        let (a, b) = (joined(&[&text(1, shared), &text(2, 3)]), joined(&[&text(1, shared), &text(3, 3)]));
+        bench.submit(1, &a);
+        bench.submit(2, &b);
+
+        let step = bench.step(&[]);
+
+        assert_eq!(step.rows.iter().all(|row| row.seq == SequenceId(1)), held_back, "{shared} tokens");
+        assert_eq!(bench.0.stats().waiting, u32::from(held_back));
+        bench.step(&[]);
+        assert_eq!(bench.0.stats().waiting, 0);
+    }
+}
+
+#[test]
+fn what_cannot_be_cut_is_continued_as_a_whole_or_emptied() {
+    let mut bench = Bench::new(Limits { can_truncate: false, ..limits(2, 64, 64) });
+    bench.compute_and_finish(1, &text(1, 20));
+    let shorter = joined(&[&text(1, 12), &text(2, 3)]);
+    let longer = joined(&[&text(1, 20), &text(3, 3)]);
+    bench.submit(2, &shorter);
+    bench.submit(3, &longer);
+
+    assert_eq!(bench.plan(), step(&[], &[chunk(2, 1, &shorter, 0..15), chunk(3, 0, &longer, 20..23)]));
+}
+
+// === Room ===
+
+#[test]
+fn when_cells_run_out_the_latest_admission_gives_way_and_is_computed_again_later() {
+    let mut bench = Bench::new(Limits { kv_cells: 24, ..limits(2, 64, 24) });
+    let (a, b) = (text(1, 10), text(2, 10));
+    bench.submit(1, &a);
+    bench.submit(2, &b);
+    bench.step(&[]);
+    bench.step(&[]);
+    bench.step(&[]);
+
+    // 24 cells are held; the second has sampled three times and computed two of these.
+    assert_eq!(bench.step(&[]), step(&[truncate(1, 0)], &[vec![decode(1, 0, 12)]]));
+    let stats = bench.0.stats();
+    assert_eq!((stats.running, stats.waiting, stats.preemptions, stats.kv_cells_used), (1, 1, 1, 13));
+
+    bench.step(&[1]);
+    let resumed = joined(&[&b, &[NEXT; 3]]);
+    assert_eq!(bench.step(&[]), step(&[truncate(0, 0)], &[chunk(2, 0, &resumed, 0..13)]));
+    assert_eq!(bench.0.take_started(), [(SequenceId(1), 0), (SequenceId(2), 0)], "it started once");
+    assert_eq!(bench.step(&[2]), step(&[], &[vec![decode(2, 0, 13)]]));
+}
+
+#[test]
+fn cached_slots_are_cut_from_the_tail_before_anybody_gives_way() {
+    let mut bench = Bench::new(Limits { kv_cells: 210, ..limits(2, 256, 210) });
+    bench.submit(1, &text(1, 4));
+    bench.submit(2, &text(2, 200));
+    bench.step(&[2]);
+    for _ in 0..6 {
+        assert_eq!(bench.step(&[]).kv, []);
+    }
+
+    assert_eq!(bench.step(&[]).kv, [truncate(1, 136)]);
+    assert_eq!(bench.0.stats().preemptions, 0);
+}
+
+#[test]
+fn a_sequence_is_admitted_when_its_tokens_and_the_next_of_everybody_fit() {
+    for (len, admitted) in [(18, true), (19, false)] {
+        let mut bench = Bench::new(Limits { kv_cells: 30, ..limits(2, 64, 30) });
+        bench.submit(1, &text(1, 9));
+        bench.step(&[]);
+
+        // The first has 10 tokens by now.
+        bench.submit(2, &text(2, len));
+        bench.plan();
+
+        assert_eq!(bench.0.stats().running == 2, admitted, "{len} tokens");
+    }
+}
+
+// === Failures ===
+
+#[test]
+fn a_failed_step_is_taken_back_and_its_sequences_run_alone_once() {
+    let mut bench = Bench::new(limits(3, 64, 64));
+    let (a, b) = (text(1, 4), text(2, 5));
+    bench.submit(1, &a);
+    bench.step(&[]);
+    bench.submit(2, &b);
+    let failing = bench.plan();
+    bench.submit(3, &text(3, 2));
+
+    assert_eq!(bench.fail(&failing, &StepError::Decode { code: -1 }), []);
+
+    let back = [truncate(0, 4), truncate(1, 0)];
+    assert_eq!(bench.step(&[]), step(&back, &[vec![decode(1, 0, 4)]]));
+    assert_eq!(bench.step(&[]), step(&[], &[chunk(2, 1, &b, 0..5)]));
+    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 5), decode(2, 1, 5)], chunk(3, 2, &text(3, 2), 0..2)]), "everybody again");
+}
+
+#[test]
+fn a_sequence_that_fails_alone_is_dropped_and_the_others_go_on() {
+    let mut bench = Bench::new(limits(2, 64, 64));
+    let (a, b) = (text(1, 4), text(2, 5));
+    bench.submit(1, &a);
+    bench.submit(2, &b);
+    let failing = bench.plan();
+    bench.fail(&failing, &StepError::Decode { code: -1 });
+    let alone = bench.plan();
+    assert_eq!(alone, step(&[truncate(0, 0), truncate(1, 0)], &[chunk(1, 0, &a, 0..4)]));
+
+    let failed = bench.fail(&alone, &StepError::Decode { code: -3 });
+
+    assert_eq!(failed, [(SequenceId(1), GenerationError::Decode { code: -3 })]);
+    assert_eq!(bench.step(&[]), step(&[truncate(0, 0)], &[chunk(2, 1, &b, 0..5)]));
+    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(2, 1, 5)]]));
+}
+
+#[test]
+fn without_room_the_cache_goes_first_then_the_latest_admission_then_the_last_sequence() {
+    let mut bench = Bench::new(limits(3, 64, 64));
+    bench.compute_and_finish(1, &text(1, 20));
+    let (a, b) = (text(2, 4), text(3, 5));
+    bench.submit(2, &a);
+    bench.submit(3, &b);
+    bench.step(&[]);
+    bench.compute_and_finish(4, &text(4, 6));
+    let no_room = StepError::NoKvSpace;
+
+    let planned = bench.plan();
+    assert_eq!(bench.fail(&planned, &no_room), []);
+    let planned = bench.plan();
+    assert_eq!(planned.kv, [truncate(0, 5), truncate(1, 6), truncate(2, 0)], "the cache");
+
+    assert_eq!(bench.fail(&planned, &no_room), []);
+    let planned = bench.plan();
+    assert_eq!(planned, step(&[truncate(0, 5), truncate(1, 6), truncate(1, 0)], &[vec![decode(2, 0, 5)]]), "the latest");
+    assert_eq!(bench.0.stats().preemptions, 1);
+
+    let failed = bench.fail(&planned, &no_room);
+    assert_eq!(failed, [(SequenceId(2), GenerationError::KvExhausted)]);
+    assert_eq!(bench.plan().rows[0].seq, SequenceId(3), "the next one has its turn");
+}
+
+#[test]
+fn after_a_lack_of_room_nobody_is_admitted_until_a_sequence_ends() {
+    let mut bench = Bench::new(limits(3, 64, 64));
+    bench.submit(1, &text(1, 4));
+    bench.submit(2, &text(2, 4));
+    bench.step(&[]);
+    let planned = bench.plan();
+    bench.fail(&planned, &StepError::NoKvSpace);
+
+    bench.step(&[]);
+    assert_eq!(bench.0.stats().waiting, 1);
+    bench.step(&[1]);
+    bench.step(&[]);
+
+    assert_eq!((bench.0.stats().running, bench.0.stats().waiting), (1, 0));
+}
+
+// === Borders ===
+
+#[test]
+fn a_sequence_cancelled_in_flight_leaves_its_rows_as_cache() {
+    let mut bench = Bench::new(limits(2, 64, 64));
+    bench.submit(1, &text(1, 20));
+    let planned = bench.plan();
+
+    assert!(bench.0.cancel(SequenceId(1)));
+    assert!(!bench.0.cancel(SequenceId(1)));
+    assert_eq!(bench.0.take_started(), []);
+    bench.complete(&planned, &[]);
+
+    assert_eq!(bench.0.next_step(), None);
+    bench.submit(1, &text(1, 20));
+    assert_eq!(bench.plan(), step(&[truncate(0, 19)], &[chunk(1, 0, &text(1, 20), 19..20)]));
+}
+
+#[test]
+fn an_id_submitted_anew_in_flight_does_not_get_what_its_predecessor_sampled() {
+    let mut bench = Bench::new(limits(2, 64, 64));
+    bench.submit(1, &text(1, 5));
+    let planned = bench.plan();
+    bench.0.cancel(SequenceId(1));
+    bench.submit(1, &text(2, 5));
+
+    bench.complete(&planned, &[]);
+
+    assert_eq!(bench.plan().rows, chunk(1, 0, &text(2, 5), 0..5));
+}
+
+#[test]
+fn what_breaks_the_promises_of_a_new_sequence_is_refused_and_not_queued() {
+    let mut bench = Bench::new(limits(2, 64, 64));
+    let new = |id, len, max_len| NewSequence { id: SequenceId(id), tokens: text(1, len), max_len, namespace: 0 };
+    assert_eq!(bench.0.submit(new(1, 63, 64)), Ok(()));
+
+    for (sequence, why) in [
+        (new(1, 1, 2), "sequence 1 is already there"),
+        (new(2, 0, 2), "a sequence needs at least one token"),
+        (new(2, 1, 65), "a sequence of 65 positions is longer than 64"),
+        (new(2, 64, 64), "64 tokens leave no room in a sequence of 64 positions"),
+    ] {
+        assert_eq!(bench.0.submit(sequence), Err(GenerationError::Invalid(why.to_owned())));
+    }
+
+    assert_eq!(bench.0.stats().waiting, 1);
+}
+
+#[test]
+fn stats_count_prompt_tokens_looked_up_found_and_computed() {
+    let mut bench = Bench::new(limits(2, 64, 64));
+    bench.compute_and_finish(1, &text(1, 20));
+    bench.submit(2, &joined(&[&text(1, 15), &text(2, 5)]));
+    bench.step(&[]);
+    bench.step(&[]);
+
+    let expected = EngineStats {
+        running: 1,
+        waiting: 0,
+        kv_cells_used: 21,
+        kv_cells_total: 128,
+        steps: 0,
+        prefix_queries: 40,
+        prefix_hits: 15,
+        prefill_rows: 25,
+        preemptions: 0,
+    };
+    assert_eq!(bench.0.stats(), expected);
+}

@@ -8,17 +8,15 @@ use crate::{
         store::VerifyError,
     },
 };
-use axum::{
-    extract::{Path as UrlPath, State},
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
-    routing::get,
-};
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 const FILE_IN_WHEEL: &str = "tiny_model/Tiny.gguf";
@@ -220,53 +218,62 @@ fn models_are_found_by_path_by_name_and_in_the_folder() {
     assert!(matches!(resolve("tinny"), Err(ResolveError::Unknown { meant, .. }) if meant == " (did you mean tiny?)"));
 }
 
-/// A hub with one file, which remembers the ranges asked for and can break down.
-#[derive(Clone)]
+/// A hub on loopback with one file, which remembers the ranges asked for and can break down.
 struct FakeHub {
-    content: Arc<Vec<u8>>,
+    content: Vec<u8>,
     etag: String,
     /// First bytes of ranges asked for.
-    asked: Arc<Mutex<Vec<usize>>>,
-    authorization: Arc<Mutex<Option<String>>>,
+    asked: Mutex<Vec<usize>>,
+    authorization: Mutex<Option<String>>,
     /// From this byte on, requests fail.
-    broken_from: Arc<Mutex<usize>>,
+    broken_from: AtomicUsize,
 }
 
 impl FakeHub {
-    fn with(content: Vec<u8>, etag: String) -> Self {
-        let broken_from = Arc::new(Mutex::new(usize::MAX));
-        Self { content: Arc::new(content), etag, asked: Arc::default(), authorization: Arc::default(), broken_from }
-    }
-
-    /// Serves on loopback for as long as the runtime lives; the URL.
-    fn serve(&self, runtime: &tokio::runtime::Runtime) -> String {
-        let app = axum::Router::new().route("/{owner}/{name}/resolve/main/{file}", get(Self::answer)).with_state(self.clone());
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    /// Starts it; it serves until the test ends. With its URL.
+    fn start(content: Vec<u8>, etag: String) -> (Arc<Self>, String) {
+        let (asked, authorization, broken_from) = (Mutex::default(), Mutex::default(), AtomicUsize::new(usize::MAX));
+        let hub = Arc::new(Self { content, etag, asked, authorization, broken_from });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        runtime.spawn(async move { axum::serve(listener, app).await });
-        url
+        let served = Arc::clone(&hub);
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                served.serve(connection.unwrap());
+            }
+        });
+        (hub, url)
     }
 
-    async fn answer(State(hub): State<Self>, UrlPath(path): UrlPath<(String, String, String)>, headers: HeaderMap) -> Response {
-        let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-        *hub.authorization.lock().unwrap() = header("authorization");
-        if path != ("someone".into(), "tiny".into(), "tiny.gguf".into()) {
-            return StatusCode::NOT_FOUND.into_response();
-        }
-        let range = header("range").unwrap();
+    /// Answers one request and closes.
+    fn serve(&self, mut connection: TcpStream) {
+        let mut lines = BufReader::new(connection.try_clone().unwrap()).lines().map_while(Result::ok);
+        let request = lines.next().unwrap_or_default();
+        let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+        let header = |name: &str| {
+            let named = |line: &&String| line.to_lowercase().starts_with(&format!("{name}: "));
+            headers.iter().find(named).map(|line| line[name.len() + 2..].to_owned())
+        };
+        *self.authorization.lock().unwrap() = header("authorization");
+        let (status, more, body) = match request.as_str() {
+            "GET /someone/tiny/resolve/main/tiny.gguf HTTP/1.1" => self.range(&header("range").unwrap()),
+            _ => ("404 Not Found", String::new(), &[][..]),
+        };
+        let head = format!("HTTP/1.1 {status}\r\n{more}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        connection.write_all(&[head.as_bytes(), body].concat()).unwrap();
+    }
+
+    fn range(&self, range: &str) -> (&'static str, String, &[u8]) {
         let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
         let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
-        let last = last.min(hub.content.len() - 1);
-        hub.asked.lock().unwrap().push(first);
-        if first >= *hub.broken_from.lock().unwrap() {
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        let last = last.min(self.content.len() - 1);
+        self.asked.lock().unwrap().push(first);
+        if first >= self.broken_from.load(Ordering::SeqCst) {
+            return ("500 Internal Server Error", String::new(), &[]);
         }
-        let headers = [
-            ("etag", format!("\"{}\"", hub.etag)),
-            ("x-repo-commit", "0123abcd".to_owned()),
-            ("content-range", format!("bytes {first}-{last}/{}", hub.content.len())),
-        ];
-        (StatusCode::PARTIAL_CONTENT, headers, hub.content[first..=last].to_vec()).into_response()
+        let (etag, size) = (&self.etag, self.content.len());
+        let headers = format!("etag: \"{etag}\"\r\nx-repo-commit: 0123abcd\r\ncontent-range: bytes {first}-{last}/{size}\r\n");
+        ("206 Partial Content", headers, &self.content[first..=last])
     }
 }
 
@@ -285,16 +292,15 @@ fn store_of(fixture: &Fixture, url: &str, more: &[(&str, &str)]) -> Store {
 
 #[test]
 fn a_model_on_the_hub_goes_on_where_it_stopped_and_is_used_in_the_cache() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let hub = FakeHub::with(tiny_gguf(), sha256(&tiny_gguf()));
+    let (hub, url) = FakeHub::start(tiny_gguf(), sha256(&tiny_gguf()));
     let fixture = Fixture::new();
-    let store = store_of(&fixture, &hub.serve(&runtime), &[("HF_TOKEN", "hf_secret")]);
+    let store = store_of(&fixture, &url, &[("HF_TOKEN", "hf_secret")]);
     let model = on_hub("tiny.gguf");
-    *hub.broken_from.lock().unwrap() = 300;
+    hub.broken_from.store(300, Ordering::SeqCst);
 
     let interrupted = store.pull(&model).unwrap_err();
     let after_interruption = store.place(&model);
-    *hub.broken_from.lock().unwrap() = usize::MAX;
+    hub.broken_from.store(usize::MAX, Ordering::SeqCst);
     hub.asked.lock().unwrap().clear();
     let path = store.pull(&model).unwrap();
 
@@ -313,10 +319,9 @@ fn a_model_on_the_hub_goes_on_where_it_stopped_and_is_used_in_the_cache() {
 
 #[test]
 fn what_the_hub_sends_wrong_is_thrown_away() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let hub = FakeHub::with(tiny_gguf(), "0".repeat(64));
+    let (_hub, url) = FakeHub::start(tiny_gguf(), "0".repeat(64));
     let fixture = Fixture::new();
-    let store = store_of(&fixture, &hub.serve(&runtime), &[]);
+    let store = store_of(&fixture, &url, &[]);
 
     let error = store.pull(&on_hub("tiny.gguf")).unwrap_err();
 
@@ -330,10 +335,8 @@ fn what_the_hub_sends_wrong_is_thrown_away() {
 
 #[test]
 fn refusals_of_the_hub_come_with_a_remedy() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let hub = FakeHub::with(tiny_gguf(), "0".repeat(64));
+    let (_hub, url) = FakeHub::start(tiny_gguf(), "0".repeat(64));
     let fixture = Fixture::new();
-    let url = hub.serve(&runtime);
     let message = |store: &Store| store.pull(&on_hub("other.gguf")).unwrap_err().to_string();
 
     let missing = message(&store_of(&fixture, &url, &[]));
@@ -350,8 +353,8 @@ fn the_hubs_variables_decide_where_its_cache_and_token_are() {
     let here = folder.path().to_str().unwrap();
     let shown = |pairs: &[(&str, &str)]| format!("{:?}", Hub::of(&Environment::of(pairs.iter().copied())));
 
-    assert!(shown(&[("HOME", "/home/me")]).contains("\"/home/me/.cache/huggingface/hub\""));
-    assert!(shown(&[("HOME", "/home/me"), ("XDG_CACHE_HOME", "/cache")]).contains("\"/cache/huggingface/hub\""));
+    assert!(shown(&[("HOME", "/h/me")]).contains("\"/h/me/.cache/huggingface/hub\""));
+    assert!(shown(&[("HOME", "/h/me"), ("XDG_CACHE_HOME", "/cache")]).contains("\"/cache/huggingface/hub\""));
     assert!(shown(&[("HF_HOME", here)]).contains(&format!("{:?}", Path::new(here).join("hub"))));
     assert!(shown(&[("HF_HOME", here), ("HF_HUB_CACHE", "/elsewhere")]).contains("\"/elsewhere\""));
     assert_eq!(Hub::of(&Environment::of([("HF_HOME", here)])).token(), Some("hf_from_file"));

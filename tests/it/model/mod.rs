@@ -3,6 +3,8 @@
 //! The model is the file in `LLAMERO_TEST_MODEL`, or `models/smollm2-135m-instruct.gguf` in this repository. Without either,
 //! these tests say so and pass. It is loaded once for the whole binary; every test opens a small context of its own.
 
+#![cfg(test)]
+
 mod loading;
 mod sampling;
 mod steps;

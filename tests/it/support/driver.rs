@@ -1,7 +1,7 @@
 //! The engine loop without a worker: scheduler and fake runner, greedy sampling, everything checked after every step.
 
 use super::fake_runner::{EOG, FakeRunner};
-use llamero::engine::runner::{Limits, ModelRunner, Step, StepError};
+use llamero::engine::runner::{Limits, ModelRunner, Step};
 use llamero::engine::scheduler::{NewSequence, Sampled, Scheduler};
 use llamero::protocol::{GenerationError, SequenceId, Token};
 use std::collections::BTreeMap;
@@ -23,13 +23,6 @@ pub(crate) struct Request {
     /// Steps executed before its first rows, and the tokens it took from the cache.
     pub(crate) started: Option<(u64, u32)>,
     max_tokens: u32,
-}
-
-/// A step as it was executed.
-#[derive(Debug, Clone)]
-pub(crate) struct Executed {
-    pub(crate) step: Step,
-    pub(crate) error: Option<StepError>,
 }
 
 /// See the module.
@@ -63,12 +56,12 @@ impl Driver {
         }
     }
 
-    pub(crate) fn step(&mut self) -> Option<Executed> {
+    pub(crate) fn step(&mut self) -> Option<Step> {
         self.step_cancelling(&[])
     }
 
     /// One step; `cancelled` goes away while it is in flight.
-    pub(crate) fn step_cancelling(&mut self, cancelled: &[u64]) -> Option<Executed> {
+    pub(crate) fn step_cancelling(&mut self, cancelled: &[u64]) -> Option<Step> {
         let step = self.scheduler.next_step()?;
         assert!(!step.rows.is_empty(), "no progress: {step:?}");
         for (id, cached) in self.scheduler.take_started() {
@@ -91,11 +84,11 @@ impl Driver {
             }
         }
         assert_eq!(self.scheduler.check_invariants(), Ok(()), "after {step:?}: {result:?}");
-        Some(Executed { step, error: result.err() })
+        Some(step)
     }
 
     /// Runs until nothing is left, for `bound` steps at most.
-    pub(crate) fn run(&mut self, bound: usize) -> Vec<Executed> {
+    pub(crate) fn run(&mut self, bound: usize) -> Vec<Step> {
         let mut executed = Vec::new();
         while let Some(step) = self.step() {
             executed.push(step);

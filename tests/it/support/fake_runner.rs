@@ -253,8 +253,17 @@ pub(crate) fn shape(step: &Step) -> (u32, u32) {
 }
 
 /// The vocabulary of [`FakeRunner`]: bytes, and a few longer tokens that only the model uses.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct FakeTokenizer;
+#[derive(Debug, Clone)]
+pub(crate) struct FakeTokenizer {
+    pieces: Vec<Vec<u8>>,
+}
+
+impl Default for FakeTokenizer {
+    fn default() -> Self {
+        let bytes = (0..=u8::MAX).map(|byte| vec![byte]);
+        Self { pieces: bytes.chain(PIECES.map(|piece| piece.as_bytes().to_vec())).collect() }
+    }
+}
 
 impl Tokenizer for FakeTokenizer {
     fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Token>, TextError> {
@@ -278,20 +287,9 @@ impl Tokenizer for FakeTokenizer {
     }
 
     fn piece(&self, token: Token, special: bool) -> &[u8] {
-        static BYTES: [u8; 256] = {
-            let mut bytes = [0; 256];
-            let mut i = 0;
-            while i < 256 {
-                bytes[i] = i as u8;
-                i += 1;
-            }
-            bytes
-        };
-        let id = usize_of(token.0);
-        match id {
-            0..256 => &BYTES[id..=id],
-            256 | 257 if !special => b"",
-            _ => PIECES.get(id - 256).map_or(b"", |piece| piece.as_bytes()),
+        match token {
+            BOS | EOG if !special => b"",
+            _ => self.pieces.get(usize_of(token.0)).map_or(b"", Vec::as_slice),
         }
     }
 
@@ -338,4 +336,20 @@ fn mix(mut x: u64) -> u64 {
 
 fn usize_of(n: u32) -> usize {
     usize::try_from(n).unwrap()
+}
+
+#[test]
+fn the_fake_tokenizer_spells_back_what_it_read() {
+    let tokenizer = FakeTokenizer::default();
+    let text = "<s>a é</s>";
+
+    let tokens = tokenizer.encode(text, true).unwrap();
+
+    assert_eq!(tokens, [BOS, Token(97), Token(32), Token(0xC3), Token(0xA9), EOG]);
+    let spelled = |special| tokens.iter().flat_map(|token| tokenizer.piece(*token, special)).copied().collect::<Vec<u8>>();
+    assert_eq!(spelled(true), text.as_bytes());
+    assert_eq!(spelled(false), "a é".as_bytes());
+    assert_eq!(tokenizer.encode("a", true).unwrap(), [BOS, Token(97)]);
+    assert_eq!(tokenizer.piece(Token(VOCABULARY_SIZE), true), b"");
+    assert!(tokenizer.is_eog(EOG) && tokenizer.vocabulary_size() == VOCABULARY_SIZE);
 }

@@ -6,8 +6,7 @@ use serde_json::json;
 const VOCABULARY: u32 = 100;
 
 fn read(prompt: Value) -> Result<Vec<Prompt>, FieldError> {
-    let Value::Object(map) = json!({"prompt": prompt}) else { unreachable!() };
-    read_prompts(&mut Fields::new(map), VOCABULARY)
+    read_prompts(&mut Fields::new([("prompt".to_owned(), prompt)].into_iter().collect()), VOCABULARY)
 }
 
 fn words(words: &[&str]) -> Vec<Prompt> {

@@ -15,8 +15,7 @@ fn params(body: Value) -> SamplingParams {
 }
 
 fn stop(value: Value) -> Result<Vec<String>, FieldError> {
-    let Value::Object(map) = json!({"stop": value}) else { unreachable!() };
-    read_stop(&mut Fields::new(map), 4)
+    read_stop(&mut Fields::new([("stop".to_owned(), value)].into_iter().collect()), 4)
 }
 
 #[test]

@@ -1,0 +1,212 @@
+//! The routes over a scripted engine: a byte is a token, and every completion is "ok" and an end.
+
+use super::*;
+use crate::{
+    config::{ApiConfig, KeyConfig},
+    gateway::{
+        keys::{KeyId, KeyRing, Principal},
+        limits::RequestLimiter,
+        supervisor::Supervisor,
+        testing::{ScriptedEngine, model_info, start_scripted, token},
+    },
+    protocol::{EngineStats, Finish, FromEngine, ModelInfo, SequenceRequest, Started, StepReport, ToEngine, Token},
+};
+use axum::{
+    Extension,
+    body::{Body, to_bytes},
+    http::{Request, Response},
+};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+use tower::ServiceExt;
+
+/// The routes, what keeps the engine supervised, and the engine itself.
+struct Bench {
+    app: Router,
+    engine: ScriptedEngine,
+    _supervisor: Supervisor,
+}
+
+async fn bench() -> Bench {
+    let (engine, supervisor, mut engines) = start_scripted(4, 64);
+    let mut states = engine.watch_state();
+    let scripted = engines.next_ready().await;
+    let config = ApiConfig {
+        served_model_names: vec!["org/tiny:q4".to_owned(), "tiny".to_owned()],
+        max_body_bytes: 1 << 20,
+        body_timeout: Duration::from_secs(10),
+        max_stop_strings: 4,
+        keep_alive: Duration::from_secs(3600),
+        hold_status: Duration::from_secs(3600),
+        requests_per_minute: None,
+        allowed_origins: vec![],
+    };
+    states.wait_for(|state| *state == crate::gateway::handle::EngineState::Ready).await.unwrap();
+    let state = AppState {
+        engine,
+        keys: Arc::new(KeyRing::load(&KeyConfig::default()).unwrap()),
+        limiter: Arc::new(RequestLimiter::new(None)),
+        config: Arc::new(config),
+    };
+    let app = routes().layer(Extension(Principal { id: KeyId::Key(9) })).with_state(state);
+    Bench { app, engine: scripted, _supervisor: supervisor }
+}
+
+/// Answers tokenizing by bytes, and a submission with "ok" and an end at once.
+fn obedient(message: ToEngine) -> Vec<FromEngine> {
+    match message {
+        ToEngine::Tokenize { call, text, add_special } => {
+            assert!(add_special, "a text prompt gets BOS where the vocabulary wants it");
+            vec![FromEngine::Tokenized { call, result: Ok(text.bytes().map(|byte| Token(byte.into())).collect()) }]
+        }
+        ToEngine::Detokenize { call, tokens } => {
+            let text = tokens.iter().map(|token| char::from(u8::try_from(token.0).unwrap())).collect();
+            vec![FromEngine::Detokenized { call, result: Ok(text) }]
+        }
+        ToEngine::Submit(request) => vec![ok(&request)],
+        _ => vec![],
+    }
+}
+
+fn ok(request: &SequenceRequest) -> FromEngine {
+    let mut output = token(request.id, 7, "ok");
+    output.started = Some(Started { cached_tokens: 1, queue_us: 1 });
+    output.finish = Some(Finish::EndOfGeneration);
+    FromEngine::Step(StepReport { outputs: vec![output], stats: EngineStats::default() })
+}
+
+async fn post(app: &Router, body: impl Into<Body>) -> Response<Body> {
+    app.clone().oneshot(Request::post("/v1/completions").body(body.into()).unwrap()).await.unwrap()
+}
+
+async fn get(app: &Router, path: &str) -> (u16, Value) {
+    let response = app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    (response.status().as_u16(), serde_json::from_str(&text(response).await).unwrap())
+}
+
+async fn text(response: Response<Body>) -> String {
+    String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+/// Posts to a bench with an obedient engine.
+async fn complete(body: Value) -> (u16, Value) {
+    let Bench { app, engine, _supervisor } = bench().await;
+    let engine = tokio::spawn(engine.run(obedient));
+    let response = post(&app, body.to_string()).await;
+    let answer = (response.status().as_u16(), serde_json::from_str(&text(response).await).unwrap());
+    engine.abort();
+    answer
+}
+
+#[tokio::test]
+async fn a_completion_goes_through_tokenizing_and_the_engine_and_back() {
+    let (status, body) = complete(json!({"model": "tiny", "prompt": ["abc", "d"], "n": 2, "seed": 5})).await;
+
+    assert_eq!(status, 200, "{body}");
+    assert_eq!((&body["model"], &body["seed"]), (&json!("tiny"), &json!(5)));
+    let choices: Vec<_> =
+        body["choices"].as_array().unwrap().iter().map(|choice| (choice["index"].clone(), choice["text"].clone())).collect();
+    assert_eq!(choices, [0, 1, 2, 3].map(|index| (json!(index), json!("ok"))));
+    assert_eq!((&body["usage"]["prompt_tokens"], &body["usage"]["completion_tokens"]), (&json!(4), &json!(4)));
+    assert_eq!(body["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
+}
+
+#[tokio::test]
+async fn an_echoed_token_prompt_is_shown_as_its_text() {
+    let (_, body) = complete(json!({"model": "tiny", "prompt": [72, 105], "echo": true})).await;
+
+    assert_eq!(body["choices"][0]["text"], "Hiok");
+}
+
+#[tokio::test]
+async fn max_tokens_zero_finishes_without_the_engine() {
+    let (status, body) = complete(json!({"model": "tiny", "prompt": "Hi", "max_tokens": 0, "echo": true})).await;
+
+    assert_eq!(status, 200);
+    assert_eq!((&body["choices"][0]["text"], &body["choices"][0]["finish_reason"]), (&json!("Hi"), &json!("length")));
+    assert_eq!(body["usage"]["completion_tokens"], 0);
+}
+
+#[tokio::test]
+async fn what_is_refused_says_why_and_where() {
+    let room = usize::try_from(model_info().max_model_len).unwrap();
+    let rows = [
+        (json!({"prompt": "x"}), 400, "model", Some("missing_required_parameter")),
+        (json!({"model": "gpt", "prompt": "x"}), 404, "model", Some("model_not_found")),
+        (json!({"model": "tiny"}), 400, "prompt", Some("missing_required_parameter")),
+        (json!({"model": "tiny", "prompt": [256]}), 400, "prompt", Some("invalid_value")),
+        (json!({"model": "tiny", "prompt": ""}), 400, "prompt", Some("invalid_value")),
+        (json!({"model": "tiny", "prompt": "x", "n": 5}), 400, "n", Some("invalid_value")),
+        (json!({"model": "tiny", "prompt": "x", "max_tokens": room}), 400, "max_tokens", Some("context_length_exceeded")),
+        (json!({"model": "tiny", "prompt": "x".repeat(room)}), 400, "prompt", Some("context_length_exceeded")),
+        (json!({"model": "tiny", "prompt": "x", "suffix": "y"}), 400, "suffix", Some("unsupported_parameter")),
+    ];
+    for (request, status, param, code) in rows {
+        let (got, body) = complete(request.clone()).await;
+        let error = &body["error"];
+        assert_eq!((got, error["param"].as_str(), error["code"].as_str()), (status, Some(param), code), "{request}: {body}");
+        assert_eq!(error["type"], "invalid_request_error", "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_is_a_400_and_not_a_500() {
+    let Bench { app, .. } = bench().await;
+
+    for body in ["", "{", "[]", "{\"model\":\"tiny\",\"prompt\":NaN}"] {
+        let response = post(&app, body).await;
+        assert_eq!(response.status(), 400, "{body}");
+        let error: Value = serde_json::from_str(&text(response).await).unwrap();
+        assert_eq!((&error["error"]["code"], &error["error"]["param"]), (&json!("invalid_json"), &Value::Null), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_fields_are_named_in_a_header() {
+    let Bench { app, engine, _supervisor } = bench().await;
+    let engine = tokio::spawn(engine.run(obedient));
+
+    let response = post(&app, json!({"model": "tiny", "prompt": "x", "min_tokens": 3}).to_string()).await;
+    assert_eq!(response.headers()["x-llamero-warnings"], "ignored unknown fields: min_tokens");
+
+    let response = post(&app, json!({"model": "tiny", "prompt": "x", "user": "me"}).to_string()).await;
+    assert!(!response.headers().contains_key("x-llamero-warnings"));
+    engine.abort();
+}
+
+#[tokio::test]
+async fn a_stream_that_the_client_drops_is_cancelled_in_the_engine() {
+    let Bench { app, mut engine, _supervisor } = bench().await;
+    let request = tokio::spawn(async move { post(&app, json!({"model": "tiny", "prompt": [1], "stream": true}).to_string()).await });
+    let submitted = engine.receive_submit().await;
+    assert_eq!((submitted.prompt, submitted.max_tokens, submitted.namespace), (vec![Token(1)], 16, 9));
+    engine.step(vec![token(submitted.id, 7, "ok")]).await;
+    let mut frames = request.await.unwrap().into_body().into_data_stream();
+    let first = frames.next().await.unwrap().unwrap();
+    assert!(first.starts_with(b"data: {\"id\":\"cmpl-"), "{first:?}");
+
+    drop(frames);
+
+    assert_eq!(engine.receive().await, Some(ToEngine::Cancel(submitted.id)));
+}
+
+#[tokio::test]
+async fn models_are_listed_and_found_by_names_with_slashes_and_colons() {
+    let Bench { app, .. } = bench().await;
+
+    let (status, list) = get(&app, "/v1/models").await;
+    assert_eq!((status, &list["object"]), (200, &json!("list")));
+    let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|model| model["id"].clone()).collect();
+    assert_eq!(ids, ["org/tiny:q4", "tiny"]);
+    let ModelInfo { max_model_len, .. } = model_info();
+    assert_eq!(list["data"][0]["max_model_len"], max_model_len);
+
+    for path in ["/v1/models/org/tiny:q4", "/v1/models/org%2Ftiny%3Aq4"] {
+        assert_eq!(get(&app, path).await, (200, list["data"][0].clone()), "{path}");
+    }
+    for path in ["/v1/models/gpt", "/v1/models/%ff"] {
+        let (status, body) = get(&app, path).await;
+        assert_eq!((status, &body["error"]["code"]), (404, &json!("model_not_found")), "{path}");
+    }
+}

@@ -1,0 +1,145 @@
+//! The whole API in front of a scripted engine, without sockets: `TestApp::start(Setup { … }).await`, then `app.post(…)`.
+//!
+//! The engine's tokens are characters. It answers each submission with ` world` and an end, in one step.
+
+use super::{layers::HostPolicy, router::router, state::AppState};
+use crate::{
+    config::{ApiConfig, KeyConfig},
+    gateway::{
+        Supervisor,
+        handle::EngineState,
+        keys::KeyRing,
+        limits::RequestLimiter,
+        testing::{start_scripted, token},
+    },
+    protocol::{Finish, FromEngine, SequenceRequest, StepReport, ToEngine, Token},
+};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request, StatusCode},
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio_util::task::AbortOnDropHandle;
+use tower::ServiceExt as _;
+
+/// What differs from a server without keys and limits whose model is loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) keys: &'static [&'static str],
+    pub(crate) config: ApiConfig,
+    pub(crate) hosts: HostPolicy,
+    /// Whether the engine ever loads its model.
+    pub(crate) loads: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let config = ApiConfig {
+            served_model_names: vec!["tiny".to_owned()],
+            max_body_bytes: 4096,
+            body_timeout: Duration::from_secs(60),
+            max_stop_strings: 4,
+            keep_alive: Duration::from_secs(10),
+            hold_status: Duration::from_secs(10),
+            requests_per_minute: None,
+            allowed_origins: Vec::new(),
+        };
+        Self { keys: &[], config, hosts: HostPolicy::Any, loads: true }
+    }
+}
+
+/// A response, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// A header's text; empty without it.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
+    }
+}
+
+/// A running API.
+pub(crate) struct TestApp {
+    pub(crate) state: AppState,
+    pub(crate) router: Router,
+    submitted: Arc<Mutex<Vec<SequenceRequest>>>,
+    _engine: AbortOnDropHandle<()>,
+    _supervisor: Supervisor,
+}
+
+impl TestApp {
+    pub(crate) async fn start(setup: Setup) -> Self {
+        let (engine, supervisor, mut engines) = start_scripted(4, 4);
+        let submitted = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&submitted);
+        let loads = setup.loads;
+        let engine_task = tokio::spawn(async move {
+            let scripted = if loads { engines.next_ready().await } else { engines.next().await };
+            scripted.run(move |message| answers(message, &seen)).await;
+        });
+        if loads {
+            engine.watch_state().wait_for(|state| *state == EngineState::Ready).await.expect("supervised");
+        }
+        let keys = KeyConfig { keys: setup.keys.iter().map(|key| (*key).to_owned()).collect(), file: None };
+        let state = AppState {
+            engine,
+            keys: Arc::new(KeyRing::load(&keys).expect("sound keys")),
+            limiter: Arc::new(RequestLimiter::new(setup.config.requests_per_minute)),
+            config: Arc::new(setup.config),
+        };
+        let router = router(state.clone(), setup.hosts);
+        Self { state, router, submitted, _engine: AbortOnDropHandle::new(engine_task), _supervisor: supervisor }
+    }
+
+    /// What reached the engine so far.
+    pub(crate) fn submitted(&self) -> Vec<SequenceRequest> {
+        self.submitted.lock().expect("not poisoned").clone()
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        answer_of(self.router.clone(), request).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).expect("a request")).await
+    }
+
+    /// Posts JSON.
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_owned())).expect("a request")).await
+    }
+}
+
+/// Sends one request to a router.
+pub(crate) async fn answer_of(router: Router, request: Request<Body>) -> Answer {
+    let response = router.oneshot(request).await.expect("infallible");
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, 1 << 24).await.expect("a whole body");
+    Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).expect("text") }
+}
+
+fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<FromEngine> {
+    match message {
+        ToEngine::Tokenize { call, text, .. } => {
+            let tokens = text.chars().map(|letter| Token(u32::from(letter))).collect();
+            vec![FromEngine::Tokenized { call, result: Ok(tokens) }]
+        }
+        ToEngine::Submit(request) => {
+            let mut output = token(request.id, 7, " world");
+            output.finish = Some(Finish::EndOfGeneration);
+            submitted.lock().expect("not poisoned").push(*request);
+            vec![FromEngine::Step(StepReport { outputs: vec![output], ..StepReport::default() })]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,203 @@
+//! The command line as clap knows it, made from the table of options; clap's types end here.
+
+use crate::{
+    build_info,
+    config::{Flags, GROUPS, Kind, OptionSpec, options},
+};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::{ffi::OsString, path::PathBuf};
+
+/// What the user asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Invocation {
+    /// Serve a model, or only look at the configuration.
+    Serve { flags: Flags, mode: Mode },
+    /// Fetch a known model.
+    Pull { name: String, models_dir: Option<PathBuf> },
+    /// List models.
+    Models { models_dir: Option<PathBuf> },
+    /// Be the engine of the gateway with this process id.
+    Engine { parent_pid: u32 },
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Run,
+    Print,
+    Check,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 it failed, 64 the command line or the configuration is wrong.";
+
+/// Reads the arguments (without the program). Aliases must be spelled our way already.
+///
+/// # Errors
+/// clap's, which also stands for `--help` and `--version`.
+pub(super) fn parse(arguments: Vec<OsString>) -> Result<Invocation, clap::Error> {
+    let program = std::iter::once(OsString::from("llamero"));
+    let mut matches = command().try_get_matches_from(program.chain(arguments))?;
+    let (name, mut matches) = matches.remove_subcommand().expect("clap demands a subcommand");
+    Ok(match name.as_str() {
+        "serve" => serve_invocation(&mut matches),
+        "pull" => {
+            Invocation::Pull { name: matches.remove_one("name").expect("clap demands it"), models_dir: matches.remove_one("models_dir") }
+        }
+        "models" => Invocation::Models { models_dir: matches.remove_one("models_dir") },
+        _ => Invocation::Engine { parent_pid: matches.remove_one("parent_pid").expect("clap demands it") },
+    })
+}
+
+fn serve_invocation(matches: &mut ArgMatches) -> Invocation {
+    let mode = if matches.get_flag("print_config") {
+        Mode::Print
+    } else if matches.get_flag("check_config") {
+        Mode::Check
+    } else {
+        Mode::Run
+    };
+    let mut flags = Flags { config: matches.remove_one("config"), ..Flags::default() };
+    for spec in options() {
+        if let Some(values) = matches.remove_many::<String>(spec.key) {
+            flags.values.push((spec.key, values.collect()));
+        }
+    }
+    if let Some(model) = matches.remove_one::<String>("positional_model") {
+        flags.values.push(("model", vec![model]));
+    }
+    Invocation::Serve { flags, mode }
+}
+
+fn command() -> Command {
+    let models_dir = Arg::new("models_dir")
+        .long("models-dir")
+        .value_name("FOLDER")
+        .value_parser(value_parser!(PathBuf))
+        .help("Where models are [env: LLAMERO_MODELS_DIR; default: models/ of a checkout, else the user's data directory]");
+    Command::new("llamero")
+        .version(build_info::VERSION)
+        .long_version(build_info::long_version())
+        .about("An OpenAI-compatible inference server for GGUF models")
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(serve_command())
+        .subcommand(
+            Command::new("pull")
+                .about("Fetch a model of the catalog, verify it and print where it is")
+                .arg(Arg::new("name").value_name("NAME").required(true).help("A name that `llamero models` lists"))
+                .arg(models_dir.clone()),
+        )
+        .subcommand(Command::new("models").about("List the models of the catalog and of the models folder").arg(models_dir))
+        .subcommand(
+            // Started by the gateway only: its standard input is the socket to it.
+            Command::new("engine")
+                .hide(true)
+                .arg(Arg::new("parent_pid").long("parent-pid").required(true).value_parser(value_parser!(u32))),
+        )
+}
+
+fn serve_command() -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Read options from this TOML file; environment and flags win over it [env: LLAMERO_CONFIG]");
+    let look = |key: &'static str, help: &'static str| Arg::new(key).long(key.replace('_', "-")).action(ArgAction::SetTrue).help(help);
+    let mut command = Command::new("serve")
+        .about("Serve a model with an OpenAI-compatible API")
+        .after_help(EXIT_CODES)
+        .args_override_self(true)
+        .arg(Arg::new("positional_model").value_name("MODEL").conflicts_with("model").help("Same as --model"))
+        .arg(config)
+        .arg(look("print_config", "Print the whole configuration as TOML, with where each value comes from, and end"))
+        .arg(look("check_config", "Report every problem of the configuration, and end"));
+    for (title, specs) in GROUPS {
+        command = command.next_help_heading(*title);
+        for spec in *specs {
+            command = command.arg(flag(spec));
+        }
+    }
+    command
+}
+
+fn flag(spec: &'static OptionSpec) -> Arg {
+    let default = if spec.default.is_empty() { String::new() } else { format!("default: {}; ", spec.default) };
+    let also = if spec.flag_aliases.is_empty() { String::new() } else { format!("; also {}", spec.flag_aliases.join(", ")) };
+    let arg = Arg::new(spec.key).long(spec.flag()).help(format!("{} [{default}env: {}{also}]", spec.help, spec.env()));
+    match spec.kind {
+        Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL"),
+        // vLLM takes several names behind one flag.
+        Kind::List => arg.action(ArgAction::Append).num_args(1..).value_name("TEXT"),
+        Kind::Secrets => arg.action(ArgAction::Append).value_name("KEY"),
+        Kind::Integer { .. } | Kind::Number { .. } => arg.allow_negative_numbers(true).value_name("N"),
+        Kind::Duration { .. } => arg.value_name("TIME"),
+        Kind::Choice(words) => arg.value_name(words.join("|")),
+        Kind::Text => arg.value_name("TEXT"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::error::ErrorKind;
+
+    fn parsed(arguments: &[&str]) -> Result<Invocation, ErrorKind> {
+        parse(arguments.iter().map(OsString::from).collect()).map_err(|error| error.kind())
+    }
+
+    fn serve(arguments: &[&str]) -> (Flags, Mode) {
+        match parsed(&[&["serve"], arguments].concat()) {
+            Ok(Invocation::Serve { flags, mode }) => (flags, mode),
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_option_with_its_variable_and_other_spellings() {
+        let help = serve_command().term_width(0).render_long_help().to_string();
+
+        for spec in options() {
+            let line = format!("--{}", spec.flag());
+            assert!(help.contains(&line) && help.contains(&spec.env()), "{line} with {}", spec.env());
+            assert!(spec.flag_aliases.iter().all(|alias| help.contains(alias)), "{:?}", spec.flag_aliases);
+        }
+    }
+
+    #[test]
+    fn flags_become_settings_under_their_keys() {
+        let (flags, mode) = serve(&["--port", "1", "--n-gpu-layers", "-1", "--api-key", "a", "--api-key", "b", "--insecure-no-auth"]);
+
+        let expected: [(&str, &[&str]); 4] =
+            [("n_gpu_layers", &["-1"]), ("port", &["1"]), ("insecure_no_auth", &["true"]), ("api_key", &["a", "b"])];
+        let given: Vec<(&str, Vec<&str>)> =
+            flags.values.iter().map(|(key, values)| (*key, values.iter().map(String::as_str).collect())).collect();
+        assert_eq!(given, expected.map(|(key, values)| (key, values.to_vec())));
+        assert_eq!(mode, Mode::Run);
+    }
+
+    #[test]
+    fn the_model_may_stand_alone_and_the_last_of_a_repeated_flag_counts() {
+        assert_eq!(serve(&["x.gguf"]).0.values, [("model", vec!["x.gguf".to_owned()])]);
+        assert_eq!(serve(&["--port", "1", "--port", "2"]).0.values, [("port", vec!["2".to_owned()])]);
+        assert_eq!(serve(&["--served-model-name", "a", "b"]).0.values, [("served_model_name", vec!["a".to_owned(), "b".to_owned()])]);
+        assert_eq!(serve(&["--check-config"]).1, Mode::Check);
+        assert_eq!(serve(&["--config", "c.toml", "--print-config"]).0.config, Some(PathBuf::from("c.toml")));
+        assert_eq!(parsed(&["serve", "x.gguf", "--model", "y.gguf"]), Err(ErrorKind::ArgumentConflict));
+    }
+
+    #[test]
+    fn other_commands_are_understood() {
+        assert_eq!(parsed(&["pull", "tiny"]), Ok(Invocation::Pull { name: "tiny".into(), models_dir: None }));
+        assert_eq!(parsed(&["models", "--models-dir", "m"]), Ok(Invocation::Models { models_dir: Some("m".into()) }));
+        assert_eq!(parsed(&["engine", "--parent-pid", "7"]), Ok(Invocation::Engine { parent_pid: 7 }));
+        assert_eq!(parsed(&["--version"]), Err(ErrorKind::DisplayVersion));
+        assert_eq!(parsed(&["serve", "--no-such-flag"]), Err(ErrorKind::UnknownArgument));
+        assert_eq!(parsed(&["dance"]), Err(ErrorKind::InvalidSubcommand));
+    }
+}

@@ -1,0 +1,25 @@
+//! `llamero pull NAME`: fetches a model of the catalog and prints its path.
+
+use super::{logging, print};
+use crate::{
+    config::{Environment, LogFormat, closest},
+    models::{Catalog, ModelsFolder, Place, Store},
+};
+use anyhow::{Context, bail};
+use std::path::Path;
+
+pub(super) fn run(name: &str, models_dir: Option<&Path>, environment: &Environment) -> anyhow::Result<()> {
+    logging::start(LogFormat::Text, environment.text("RUST_LOG").unwrap_or("info"))?;
+    let catalog = Catalog::embedded();
+    let Some(model) = catalog.get(name) else {
+        let meant = closest(name, catalog.models.iter().map(|model| model.name.as_str()));
+        let meant = meant.map_or(String::new(), |meant| format!(" (did you mean {meant}?)"));
+        bail!("the catalog has no model {name:?}{meant}; `llamero models` lists them");
+    };
+    let store = Store::new(ModelsFolder::locate(models_dir, environment)?, environment);
+    if let Place::Verified(_) = store.place(model) {
+        tracing::info!("{name} is here already, and verified");
+    }
+    let path = store.pull(model).with_context(|| format!("{name} could not be fetched"))?;
+    print(&format!("{}\n", path.display()))
+}

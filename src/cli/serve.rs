@@ -1,0 +1,113 @@
+//! `llamero serve`: from a configuration to a server that runs until it is told to stop.
+//!
+//! Owns the order of things: a wrong option, key or address fails before a model is fetched, and a wrong model before an
+//! engine is started. While the engine loads, the server answers already, that it is loading. Everything else is done
+//! elsewhere.
+
+use super::{args::Mode, logging, print, signals::StopSignals, summary::summary};
+use crate::{
+    api::{layers::HostPolicy, router::router, server::Server, state::AppState},
+    config::{ConfigErrors, Environment, Flags, Problem, ServeConfig, load},
+    gateway::{
+        handle::{EngineHandle, EngineState},
+        keys::KeyRing,
+        limits::RequestLimiter,
+        process::ProcessLauncher,
+        supervisor::{self, Supervisor},
+    },
+    models::{Catalog, ModelsFolder, Store},
+};
+use anyhow::{Context, anyhow};
+use std::{net::SocketAddr, process, sync::Arc};
+use tokio::sync::watch;
+
+/// Threads of the gateway's runtime. Two, because parsing and writing JSON for many streams needs more than one, and
+/// every core beyond is the engine's: a decode step is as slow as its slowest thread.
+const WORKER_THREADS: usize = 2;
+
+pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyhow::Result<()> {
+    let loaded = load(flags, environment)?;
+    let keys = KeyRing::load(&loaded.config.keys)
+        .map_err(|error| ConfigErrors { problems: vec![Problem { at: "keys".to_owned(), message: error.to_string() }] })?;
+    match mode {
+        Mode::Print => return print(&loaded.toml),
+        Mode::Check => return print("the configuration is fine\n"),
+        Mode::Run => {}
+    }
+    let mut config = loaded.config;
+    logging::start(config.log_format, &config.log_level)?;
+    for note in loaded.notes {
+        tracing::info!("{note}");
+    }
+    let server = Server::bind(&config.listen, &keys)?;
+    let store = Store::new(ModelsFolder::locate(config.models_dir.as_deref(), environment)?, environment);
+    let model = store.resolve(&config.model, Catalog::embedded())?;
+    tracing::info!(path = %model.path.display(), quantization = model.summary.quantization(), "loading the model");
+    config.engine.model_path = model.path;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
+    runtime.context("the runtime cannot be started")?.block_on(serve(config, keys, server))
+}
+
+/// Serves until a signal or until the engine is given up, then drains.
+async fn serve(config: ServeConfig, keys: KeyRing, server: Server) -> anyhow::Result<()> {
+    let mut signals = StopSignals::catch().context("signals cannot be caught")?;
+    let launcher = ProcessLauncher::of_this_binary().context("the engine cannot be started")?;
+    let (engine, mut supervisor) = supervisor::start(launcher, config.engine.clone(), config.supervision.clone());
+    let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);
+    let state = AppState {
+        engine: engine.clone(),
+        keys: Arc::new(keys),
+        limiter: Arc::new(RequestLimiter::new(config.api.requests_per_minute)),
+        config: Arc::new(config.api.clone()),
+    };
+    let address = server.address();
+    let announcement = tokio::spawn(announce(engine, config.clone(), address));
+    let (stop, mut stopped) = watch::channel(false);
+    let shutdown = async move {
+        // The sender lives until the end of this function; were it dropped, that would be a reason to stop as well.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let serving = tokio::spawn(server.serve(router(state, hosts), shutdown));
+
+    let failure = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!("{signal}: no new requests; running ones get {:?} to finish", config.listen.drain_timeout);
+            None
+        }
+        reason = supervisor.failed() => Some(reason),
+    };
+    announcement.abort();
+    // Nobody listens if the server ended by itself; joining it below says why.
+    let _ = stop.send(true);
+    tokio::select! {
+        result = drain(supervisor, serving, &config) => result?,
+        signal = signals.next() => end_at_once(signal),
+    }
+    failure.map_or(Ok(()), |reason| Err(anyhow!("the engine was given up: {reason}")))
+}
+
+/// Ends the engine and the server side by side: the server waits for streams, and streams end when the engine has.
+async fn drain(supervisor: Supervisor, serving: tokio::task::JoinHandle<std::io::Result<()>>, config: &ServeConfig) -> anyhow::Result<()> {
+    let ((), served) = tokio::join!(supervisor.drain_and_stop(config.listen.drain_timeout), serving);
+    served.context("the server's task ended early")?.context("the server ended early")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The user does not want to wait. The engine dies with this process.
+fn end_at_once(signal: &str) -> ! {
+    tracing::warn!("{signal} again: ending at once");
+    process::exit(1)
+}
+
+/// Prints the summary once the model is loaded.
+async fn announce(engine: EngineHandle, config: ServeConfig, address: SocketAddr) {
+    let mut state = engine.watch_state();
+    let ready = state.wait_for(|state| matches!(state, EngineState::Ready)).await.is_ok();
+    if let (true, Some(model)) = (ready, engine.model()) {
+        // Said on standard error and not in the log: it is for whoever sits at the terminal, in any log format.
+        eprint!("{}", summary(&model, &config, address));
+        tracing::info!(%address, model = %model.name, "ready");
+    }
+}

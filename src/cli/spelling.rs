@@ -1,0 +1,106 @@
+//! Other servers' spellings of flags → ours, before clap sees the arguments.
+//!
+//! clap has no short flags of two letters (`-np`, `-ngl`), and does not tell which alias was used. A value is never
+//! touched: the token after a flag that takes one is passed on as it is.
+
+use crate::config::{Kind, OptionSpec, options};
+use std::ffi::OsString;
+
+/// `arguments` (without the program) with the aliases of `serve`'s flags spelled our way, and a note for each.
+pub(super) fn canonical(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
+    let mut notes = Vec::new();
+    if arguments.first().is_none_or(|command| command != "serve") {
+        return (arguments, notes);
+    }
+    let mut out = Vec::with_capacity(arguments.len());
+    let mut rest = arguments.into_iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--" {
+            out.push(argument);
+            out.extend(rest.by_ref());
+            break;
+        }
+        let (spelled, value_follows) = spell(&argument, &mut notes);
+        out.push(spelled.unwrap_or(argument));
+        if value_follows {
+            out.extend(rest.next());
+        }
+    }
+    (out, notes)
+}
+
+/// Our spelling of one flag if it has another, and whether its value is the next argument.
+fn spell(argument: &OsString, notes: &mut Vec<String>) -> (Option<OsString>, bool) {
+    let Some(text) = argument.to_str().filter(|text| text.starts_with('-')) else { return (None, false) };
+    let (name, attached) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (text, None),
+    };
+    let takes_value = |spec: &OptionSpec| attached.is_none() && !matches!(spec.kind, Kind::Switch);
+    if let Some(spec) = options().find(|spec| spec.flag_aliases.contains(&name)) {
+        let flag = format!("--{}", spec.flag());
+        notes.push(format!("{name} is read as {flag}"));
+        let spelled = attached.map_or_else(|| flag.clone(), |value| format!("{flag}={value}"));
+        return (Some(spelled.into()), takes_value(spec));
+    }
+    let ours = name.strip_prefix("--").and_then(|flag| options().find(|spec| spec.flag() == flag));
+    (None, ours.is_some_and(takes_value) || name == "--config" && attached.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn respelled(arguments: &[&str]) -> (Vec<String>, Vec<String>) {
+        let (out, notes) = canonical(arguments.iter().map(OsString::from).collect());
+        (out.into_iter().map(|argument| argument.into_string().unwrap()).collect(), notes)
+    }
+
+    #[test]
+    fn aliases_are_spelled_our_way_and_noted() {
+        let (out, notes) = respelled(&["serve", "-m", "x.gguf", "-np=4", "-ngl", "-1", "--ctx-size", "4096", "--port", "1"]);
+
+        let expected = ["serve", "--model", "x.gguf", "--max-num-seqs=4", "--n-gpu-layers", "-1", "--max-model-len", "4096", "--port", "1"];
+        assert_eq!(out, expected);
+        let noted = [
+            "-m is read as --model",
+            "-np is read as --max-num-seqs",
+            "-ngl is read as --n-gpu-layers",
+            "--ctx-size is read as --max-model-len",
+        ];
+        assert_eq!(notes, noted);
+    }
+
+    #[test]
+    fn values_that_look_like_flags_stay() {
+        for arguments in [
+            ["serve", "--api-key", "-np"],
+            ["serve", "--model=-m", "--x"],
+            ["serve", "--", "-np"],
+            ["serve", "--config", "-m"],
+            ["pull", "-m", "x"],
+        ] {
+            assert_eq!(respelled(&arguments).0, arguments);
+        }
+        assert_eq!(respelled(&["serve", "--insecure-no-auth", "-np", "4"]).0, ["serve", "--insecure-no-auth", "--max-num-seqs", "4"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_is_ever_changed(index in 0_usize..1000, value in any::<String>(), spelling in 0_usize..3) {
+            let spec = options().filter(|spec| !matches!(spec.kind, Kind::Switch)).cycle().nth(index).unwrap();
+            let flag = match spec.flag_aliases.get(spelling) {
+                Some(alias) => (*alias).to_owned(),
+                None => format!("--{}", spec.flag()),
+            };
+
+            let (separate, _) = respelled(&["serve", &flag, &value, "-np", "4"]);
+            let (attached, _) = respelled(&["serve", &format!("{flag}={value}")]);
+
+            let ours = format!("--{}", spec.flag());
+            prop_assert_eq!(separate, ["serve", &ours, &value, "--max-num-seqs", "4"]);
+            prop_assert_eq!(attached, ["serve".to_owned(), format!("{ours}={value}")]);
+        }
+    }
+}

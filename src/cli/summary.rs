@@ -1,0 +1,164 @@
+//! What is printed once the server is ready: what is served, with how much room, on what, where and for whom.
+
+use crate::{
+    build_info,
+    config::ServeConfig,
+    protocol::{KvLayout, ModelInfo},
+};
+use std::net::SocketAddr;
+
+/// The start-up summary. Pure: everything it says comes from its arguments and the build.
+pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAddr) -> String {
+    let layout = match model.kv_layout {
+        KvLayout::Split => "split",
+        KvLayout::Unified => "unified",
+    };
+    let rows = [
+        (
+            "model",
+            format!(
+                "{} ({}, {}, {} parameters, {})",
+                model.name,
+                model.architecture,
+                model.quantization,
+                human_number(model.parameters),
+                human_bytes(model.size_bytes)
+            ),
+        ),
+        ("served as", config.api.served_model_names.join(", ")),
+        ("context", format!("{} tokens per sequence, trained for {}", model.max_model_len, model.n_ctx_train)),
+        ("sequences", format!("{} at once, {} tokens per step", model.max_num_seqs, model.max_num_batched_tokens)),
+        ("KV cache", format!("{}, {} tokens, {layout}", human_bytes(model.kv_bytes), model.kv_cells)),
+        ("compute", format!("{}, {} threads", model.device, model.threads)),
+        ("loaded in", format!("{}.{} s", model.load_ms / 1000, model.load_ms % 1000 / 100)),
+        ("auth", auth(config)),
+        ("API", format!("http://{address}/v1")),
+    ];
+    let mut text = format!("llamero {} is ready\n", build_info::VERSION);
+    for (name, value) in rows {
+        text.push_str(&format!("  {name:<10} {value}\n"));
+    }
+    if let Some(missing) = &model.slow_kernels {
+        text.push_str(&format!("\nWARNING: the CPU kernels are slow: {missing}\n"));
+    }
+    if is_open(config) {
+        text.push_str("\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model.\n");
+    }
+    text
+}
+
+fn is_open(config: &ServeConfig) -> bool {
+    config.keys.is_empty() && !config.listen.host.is_loopback()
+}
+
+fn auth(config: &ServeConfig) -> String {
+    match (config.keys.keys.len(), &config.keys.file) {
+        (0, None) if is_open(config) => "none".to_owned(),
+        (0, None) => "none, this machine only".to_owned(),
+        (0, Some(file)) => format!("keys of {}", file.display()),
+        (keys, None) => plural(keys),
+        (keys, Some(file)) => format!("{} and those of {}", plural(keys), file.display()),
+    }
+}
+
+fn plural(keys: usize) -> String {
+    if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") }
+}
+
+/// Bytes with a decimal unit, as disks and model pages give them.
+pub(super) fn human_bytes(bytes: u64) -> String {
+    scaled(bytes, [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)]).unwrap_or_else(|| format!("{bytes} B"))
+}
+
+fn human_number(number: u64) -> String {
+    scaled(number, [("B", 1_000_000_000), ("M", 1_000_000), ("k", 1000)]).unwrap_or_else(|| number.to_string())
+}
+
+/// In the largest unit that fits, with one decimal below ten.
+fn scaled(number: u64, units: [(&str, u64); 3]) -> Option<String> {
+    let (unit, size) = units.into_iter().find(|(_, size)| number >= *size)?;
+    let (whole, tenth) = (number / size, number % size * 10 / size);
+    Some(if whole < 10 { format!("{whole}.{tenth} {unit}") } else { format!("{whole} {unit}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Flags, load};
+
+    fn model() -> ModelInfo {
+        ModelInfo {
+            name: "SmolLM2 135M".into(),
+            architecture: "llama".into(),
+            quantization: "Q4_1".into(),
+            parameters: 134_515_008,
+            size_bytes: 96_000_000,
+            n_ctx_train: 8192,
+            max_model_len: 4096,
+            max_num_seqs: 16,
+            max_num_batched_tokens: 512,
+            vocabulary_size: 49_152,
+            bos: None,
+            kv_layout: KvLayout::Split,
+            kv_cells: 65_536,
+            kv_bytes: 1_509_949_440,
+            threads: 8,
+            device: "CPU".into(),
+            slow_kernels: None,
+            load_ms: 1250,
+        }
+    }
+
+    fn config(pairs: &[(&'static str, &str)]) -> ServeConfig {
+        let values = pairs.iter().map(|(key, value)| (*key, vec![(*value).to_owned()])).collect();
+        load(&Flags { values, ..Flags::default() }, &Environment::default()).unwrap().config
+    }
+
+    #[test]
+    fn the_summary_says_what_is_served_where_and_for_whom() {
+        let text = summary(&model(), &config(&[("served_model_name", "small,tiny")]), "127.0.0.1:8000".parse().unwrap());
+
+        let expected = format!(
+            "\
+llamero {} is ready
+  model      SmolLM2 135M (llama, Q4_1, 134 M parameters, 96 MB)
+  served as  small, tiny
+  context    4096 tokens per sequence, trained for 8192
+  sequences  16 at once, 512 tokens per step
+  KV cache   1.5 GB, 65536 tokens, split
+  compute    CPU, 8 threads
+  loaded in  1.2 s
+  auth       none, this machine only
+  API        http://127.0.0.1:8000/v1
+",
+            build_info::VERSION
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn slow_kernels_and_an_open_address_are_said_aloud() {
+        let slow = ModelInfo { slow_kernels: Some("AVX-512 is missing".into()), ..model() };
+        let open = config(&[("host", "0.0.0.0"), ("insecure_no_auth", "true")]);
+
+        let text = summary(&slow, &open, "0.0.0.0:8000".parse().unwrap());
+
+        assert!(text.contains("\nWARNING: the CPU kernels are slow: AVX-512 is missing\n"), "{text}");
+        assert!(text.contains("\nWARNING: no key is asked for"), "{text}");
+    }
+
+    #[test]
+    fn keys_are_counted_and_never_shown() {
+        let text = summary(&model(), &config(&[("host", "0.0.0.0"), ("api_key", "sk-a,sk-b")]), "0.0.0.0:8000".parse().unwrap());
+
+        assert!(text.contains("auth       2 keys\n") && !text.contains("sk-") && !text.contains("WARNING"), "{text}");
+    }
+
+    #[test]
+    fn sizes_are_in_the_unit_that_fits() {
+        assert_eq!(
+            [0, 999, 1000, 9_990, 10_000, 98_362_432, 4_920_000_000].map(human_bytes),
+            ["0 B", "999 B", "1.0 kB", "9.9 kB", "10 kB", "98 MB", "4.9 GB"]
+        );
+    }
+}
