@@ -105,6 +105,8 @@ fn words_refuse_http_json_and_clocks_where_they_are_not_known() {
     }
     for (path, text) in [
         ("src/api/limits.rs", "use axum::http::StatusCode;"),
+        ("src/models/pull/tests.rs", "use axum::Router;"),
+        ("src/gateway/limits.rs", "#[cfg(test)]\nmod tests { use axum::Router; }"),
         ("src/engine/worker.rs", "use std::time::Instant;"),
         ("src/engine/scheduler/plan.rs", "// No Instant here.\nlet unsafe_code = InstantNoodle;"),
     ] {
