@@ -16,7 +16,16 @@ pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
             let lines = lines.with_target(false);
             if stderr().is_terminal() { lines.finish().try_init()? } else { lines.with_ansi(false).finish().try_init()? }
         }
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().try_init()?,
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()?,
     }
     Ok(())
+}
+
+/// Sets up logging of an engine process: its lines go to the gateway, which keeps the last ones and logs them as its own.
+///
+/// # Errors
+/// If logging was set up before.
+pub(super) fn start_plain() -> anyhow::Result<()> {
+    let lines = tracing_subscriber::fmt().with_writer(stderr).with_ansi(false).with_target(false).without_time();
+    Ok(lines.finish().try_init()?)
 }

@@ -47,7 +47,12 @@ pub fn main() -> ExitCode {
         }
         Invocation::Pull { name, models_dir } => pull::run(&name, models_dir.as_deref(), &environment),
         Invocation::Models { models_dir } => models::run(models_dir.as_deref(), &environment),
-        Invocation::Engine { parent_pid } => return crate::engine::process::main(parent_pid),
+        Invocation::Engine { parent_pid } => {
+            return match logging::start_plain() {
+                Ok(()) => crate::engine::process::main(parent_pid),
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

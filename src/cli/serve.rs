@@ -18,7 +18,7 @@ use crate::{
     },
     models::{Catalog, ModelsFolder, Store},
 };
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use std::{net::SocketAddr, process, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -74,7 +74,7 @@ async fn serve(config: ServeConfig, keys: KeyRing, server: Server) -> anyhow::Re
         // The sender lives until the end of this function; were it dropped, that would be a reason to stop as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let serving = tokio::spawn(server.serve(router(state, hosts), shutdown));
+    let mut serving = tokio::spawn(server.serve(router(state, hosts), shutdown));
 
     let failure = tokio::select! {
         signal = signals.next() => {
@@ -82,9 +82,13 @@ async fn serve(config: ServeConfig, keys: KeyRing, server: Server) -> anyhow::Re
             None
         }
         reason = supervisor.failed() => Some(reason),
+        ended = &mut serving => {
+            ended.context("the server's task ended early")?.context("the server ended early")?;
+            bail!("the server ended by itself");
+        }
     };
     announcement.abort();
-    // Nobody listens if the server ended by itself; joining it below says why.
+    // Nobody listens if the server ended just now; joining it below says why.
     let _ = stop.send(true);
     tokio::select! {
         result = drain(supervisor, serving, &config) => result?,

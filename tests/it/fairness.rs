@@ -137,7 +137,7 @@ fn a_long_prompt_is_not_kept_waiting_by_short_ones_behind_it() {
 }
 
 #[test]
-fn a_sequence_is_held_back_a_bounded_number_of_times_however_leaders_come_and_go() {
+fn a_sequence_that_is_held_back_starts_however_leaders_come_and_go() {
     let mut driver = Driver::new(FakeRunner::new(limits(8, 64, 4096)).cost(COST), RATIO);
     driver.submit(0, &prompt(9, 3000), 4, 0);
     driver.submit(1, &prompt(9, 3001), 4, 0);

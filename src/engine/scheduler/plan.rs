@@ -10,9 +10,6 @@ use super::sequence::{Hold, Phase, Sequence, common_prefix, count};
 use crate::engine::runner::{Row, Step};
 use crate::protocol::SequenceId;
 
-/// A sequence waits for the computing of shared prefixes this often at most; then it computes for itself.
-const MAX_HOLDS: u32 = 8;
-
 impl Scheduler {
     /// What to compute next; `None` if nothing waits or runs.
     ///
@@ -128,18 +125,18 @@ impl Scheduler {
 
     /// Whether a waiting sequence had better let a running one finish the prefix that both share.
     ///
-    /// Cheap while nothing changed. It ends when the prefix is computed or the leader is no longer running, and
-    /// cannot recur more than `MAX_HOLDS` times.
+    /// Cheap while nothing changed. It ends when the prefix is computed or the leader is no longer running. It cannot
+    /// recur without end: whoever passes shares too little to become a leader, or would be held back likewise; and
+    /// each further leader has at least `MIN_COPY` tokens more in common than a running sequence already holds.
     fn hold_back(&mut self, id: SequenceId) -> bool {
         let sequence = &self.sequences[&id];
         let Phase::Waiting { hold } = sequence.phase else { return false };
         if hold.is_some_and(|hold| self.is_computing(&hold)) {
             return true;
         }
-        let hold = if sequence.holds < MAX_HOLDS { self.find_leader(sequence) } else { None };
+        let hold = self.find_leader(sequence);
         if let Some(sequence) = self.sequences.get_mut(&id) {
             sequence.phase = Phase::Waiting { hold };
-            sequence.holds += u32::from(hold.is_some());
         }
         hold.is_some()
     }

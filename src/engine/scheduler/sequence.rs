@@ -37,15 +37,13 @@ pub(super) struct Sequence {
     pub(super) prompt_len: u32,
     /// Whether `take_started` has told of it.
     pub(super) started: bool,
-    /// How often it was held back so far.
-    pub(super) holds: u32,
     max_len: u32,
 }
 
 impl Sequence {
     pub(super) fn new(tokens: Vec<Token>, max_len: u32, namespace: u64) -> Self {
         let prompt_len = count(tokens.len());
-        Self { tokens, namespace, phase: Phase::Waiting { hold: None }, prompt_len, started: false, holds: 0, max_len }
+        Self { tokens, namespace, phase: Phase::Waiting { hold: None }, prompt_len, started: false, max_len }
     }
 
     pub(super) fn len(&self) -> u32 {

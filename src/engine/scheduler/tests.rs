@@ -187,6 +187,21 @@ fn a_shorter_prefix_than_is_worth_a_copy_is_computed() {
 }
 
 #[test]
+fn a_slightly_longer_prefix_elsewhere_is_not_worth_a_copy() {
+    let mut bench = Bench::new(limits(2, 256, 128));
+    bench.submit(1, &joined(&[&text(1, 100), &text(2, 5)]));
+    bench.step(&[]);
+    bench.submit(2, &text(1, 107));
+    bench.step(&[]);
+    bench.step(&[1, 2]);
+    let prompt = joined(&[&text(1, 107), &text(3, 2)]);
+
+    bench.submit(3, &prompt);
+
+    assert_eq!(bench.plan(), step(&[truncate(0, 100)], &[chunk(3, 0, &prompt, 100..109)]));
+}
+
+#[test]
 fn what_only_the_lowest_slot_holds_is_moved_to_the_highest_empty_one_first() {
     let mut bench = Bench::new(limits(4, 128, 128));
     bench.compute_and_finish(1, &text(1, 100));
@@ -283,32 +298,37 @@ fn when_cells_run_out_the_latest_admission_gives_way_and_is_computed_again_later
     bench.submit(1, &a);
     bench.submit(2, &b);
     bench.step(&[]);
+    bench.submit(3, &text(3, 2));
     bench.step(&[]);
     bench.step(&[]);
 
     // 24 cells are held; the second has sampled three times and computed two of these.
     assert_eq!(bench.step(&[]), step(&[truncate(1, 0)], &[vec![decode(1, 0, 12)]]));
     let stats = bench.0.stats();
-    assert_eq!((stats.running, stats.waiting, stats.preemptions, stats.kv_cells_used), (1, 1, 1, 13));
+    assert_eq!((stats.running, stats.waiting, stats.preemptions, stats.kv_cells_used), (1, 2, 1, 13));
 
+    // It is the next one to be admitted, and nobody passes.
     bench.step(&[1]);
     let resumed = joined(&[&b, &[NEXT; 3]]);
-    assert_eq!(bench.step(&[]), step(&[truncate(0, 0)], &[chunk(2, 0, &resumed, 0..13)]));
-    assert_eq!(bench.0.take_started(), [(SequenceId(1), 0), (SequenceId(2), 0)], "it started once");
-    assert_eq!(bench.step(&[2]), step(&[], &[vec![decode(2, 0, 13)]]));
+    let both = [chunk(2, 0, &resumed, 0..13), chunk(3, 1, &text(3, 2), 0..2)];
+    assert_eq!(bench.step(&[]), step(&[truncate(0, 0)], &both));
+    assert_eq!(bench.0.take_started().len(), 3, "each started once");
+    assert_eq!(bench.step(&[2]), step(&[], &[vec![decode(2, 0, 13), decode(3, 1, 2)]]));
 }
 
 #[test]
-fn cached_slots_are_cut_from_the_tail_before_anybody_gives_way() {
-    let mut bench = Bench::new(Limits { kv_cells: 210, ..limits(2, 256, 210) });
+fn the_least_recently_used_cached_slot_is_cut_from_its_tail_before_anybody_gives_way() {
+    let mut bench = Bench::new(Limits { kv_cells: 210, ..limits(3, 256, 210) });
     bench.submit(1, &text(1, 4));
-    bench.submit(2, &text(2, 200));
+    bench.submit(2, &text(2, 100));
+    bench.submit(3, &text(3, 100));
+    bench.step(&[3]);
     bench.step(&[2]);
-    for _ in 0..6 {
+    for _ in 0..4 {
         assert_eq!(bench.step(&[]).kv, []);
     }
 
-    assert_eq!(bench.step(&[]).kv, [truncate(1, 136)]);
+    assert_eq!(bench.step(&[]).kv, [truncate(2, 36)]);
     assert_eq!(bench.0.stats().preemptions, 0);
 }
 
