@@ -16,8 +16,8 @@
 use crate::protocol::TextError;
 use std::collections::HashSet;
 
-/// Stack that [`super::LlamaTokenizer`]'s callers must give the thread. Untouched pages of it cost nothing.
-pub(super) const STACK_BYTES: usize = 256 << 20;
+/// Stack of a thread that calls `encode` of a [`super::LlamaTokenizer`], bytes. Untouched pages of it cost nothing.
+pub const TOKENIZER_STACK_BYTES: usize = 256 << 20;
 
 /// Worst case measured, see above.
 const STACK_BYTES_PER_CHARACTER: usize = 323;
@@ -143,7 +143,7 @@ fn longest_run(text: &str) -> u64 {
 }
 
 /// Two neighbouring runs fit on the stack, with a quarter to spare.
-const _: () = assert!(2 * MAX_RUN as usize * STACK_BYTES_PER_CHARACTER <= STACK_BYTES / 4 * 3);
+const _: () = assert!(2 * MAX_RUN as usize * STACK_BYTES_PER_CHARACTER <= TOKENIZER_STACK_BYTES / 4 * 3);
 
 #[cfg(test)]
 mod tests {

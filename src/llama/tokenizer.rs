@@ -1,7 +1,7 @@
 //! A model's vocabulary behind [`Tokenizer`]: text → tokens through llama.cpp, tokens → text from a table.
 //!
 //! Immutable, so shared by all threads. `encode` may recurse deeply inside llama.cpp: call it on a thread with a stack
-//! of [`super::text_limits::STACK_BYTES`]. It logs no text.
+//! of [`super::TOKENIZER_STACK_BYTES`]. It logs no text.
 
 use super::{
     pieces::Pieces,
@@ -89,7 +89,7 @@ impl Tokenizer for LlamaTokenizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llama::{load::backend, text_limits::STACK_BYTES};
+    use crate::llama::{load::backend, text_limits::TOKENIZER_STACK_BYTES};
     use llama_cpp_2::model::params::LlamaModelParams;
     use std::{
         path::{Path, PathBuf},
@@ -154,6 +154,6 @@ mod tests {
                 assert!(tokens.is_err() || tokens.is_ok_and(|tokens| tokens > 0), "{unit:?}");
             }
         };
-        std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work).unwrap().join().unwrap();
+        std::thread::Builder::new().stack_size(TOKENIZER_STACK_BYTES).spawn(work).unwrap().join().unwrap();
     }
 }
