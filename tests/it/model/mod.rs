@@ -37,7 +37,7 @@ fn model_path() -> Option<PathBuf> {
     found.then_some(path)
 }
 
-/// Four slots of 512 positions, 128 rows per step, on the CPU.
+/// Four slots of 512 positions, 128 rows per step, on one CPU thread: tests run side by side, and more would spin against each other.
 fn options(layout: KvLayout) -> EngineOptions {
     EngineOptions {
         model_path: model_path().unwrap_or_default(),
@@ -45,7 +45,7 @@ fn options(layout: KvLayout) -> EngineOptions {
         max_num_seqs: 4,
         max_num_batched_tokens: 128,
         n_gpu_layers: Some(0),
-        threads: None,
+        threads: Some(1),
         kv_layout: layout,
         kv_cache_tokens: None,
         prefill_step_ratio: 4.0,
