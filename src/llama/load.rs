@@ -79,7 +79,7 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
 }
 
 /// llama.cpp's process-wide state, initialised by the first caller and never torn down: the process ends with it.
-fn backend() -> Result<&'static LlamaBackend, LoadError> {
+pub(super) fn backend() -> Result<&'static LlamaBackend, LoadError> {
     static BACKEND: OnceLock<Result<LlamaBackend, LoadError>> = OnceLock::new();
     let backend = BACKEND.get_or_init(|| {
         raw::route_logs();

@@ -21,4 +21,5 @@ mod tokenizer;
 
 pub use load::{Loaded, load};
 pub use runner::LlamaRunner;
+pub use text_limits::TOKENIZER_STACK_BYTES;
 pub use tokenizer::LlamaTokenizer;

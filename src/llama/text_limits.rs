@@ -14,9 +14,10 @@
 //! `a<|im_end|>` 4.3 s. All linear but for the sorting of merges within a word.
 
 use crate::protocol::TextError;
+use std::collections::HashSet;
 
-/// Stack that [`super::LlamaTokenizer`]'s callers must give the thread. Untouched pages of it cost nothing.
-pub(super) const STACK_BYTES: usize = 256 << 20;
+/// Stack of a thread that calls `encode` of a [`super::LlamaTokenizer`], bytes. Untouched pages of it cost nothing.
+pub const TOKENIZER_STACK_BYTES: usize = 256 << 20;
 
 /// Worst case measured, see above.
 const STACK_BYTES_PER_CHARACTER: usize = 323;
@@ -28,6 +29,14 @@ const MAX_RUN: u64 = 300_000;
 /// Longest run for `\s+$`, which takes quadratic time: 200,000 spaces take minutes, 2 MB in runs of 4,000 take 1.3 s.
 const MAX_QUADRATIC_RUN: u64 = 4_000;
 
+/// Longest run of characters that a SentencePiece vocabulary can only spell as bytes (newlines, most emoji). llama.cpp reserves
+/// room for each of them exactly (`llm_tokenizer_spm_session::resegment`), which copies all tokens so far each time: 2 MB of
+/// newlines take many minutes. Any token in between ends that, as it doubles the room; so only long runs matter.
+const MAX_UNKNOWN_RUN: u64 = 1_000;
+
+/// Texts of at most this size take a second even if nothing in them is known.
+const SHORT_TEXT_BYTES: u64 = 64 << 10;
+
 /// Parts between special tokens for vocabularies whose expressions go through `std::regex`: llama.cpp compiles them anew for each
 /// part (0.2 ms for DeepSeek's, 0.7 ms for GPT-4o's), so 2 MB of `a<|im_end|>` would take two minutes. Twice what a chat
 /// of 2,048 messages has. With hand-written splitters that text takes 4 s and needs no limit.
@@ -36,76 +45,27 @@ const MAX_PARTS: u64 = 8_192;
 /// More text than any request may hold (frames are capped at 16 MiB); llama.cpp counts bytes in an `int32_t`.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 
-/// `tokenizer.ggml.model` of vocabularies that use no regular expressions.
-const WITHOUT_REGEX: [&str; 4] = ["llama", "t5", "rwkv", "plamo2"];
+/// `tokenizer.ggml.model` of vocabularies that use no regular expressions, besides SentencePiece's.
+const WITHOUT_REGEX: [&str; 3] = ["t5", "rwkv", "plamo2"];
 
 /// `tokenizer.ggml.pre` of BPE vocabularies for which llama.cpp has hand-written splitters (`unicode_regex_split_custom`),
-/// at most with single-character expressions beside them. What is not listed counts as recursive.
-const HAND_WRITTEN: [&str; 50] = [
-    // GPT-2's expression
-    "gpt-2",
-    "phi-2",
-    "jina-es",
-    "jina-de",
-    "gigachat",
-    "jina-v2-es",
-    "jina-v2-de",
-    "a.x-4.0",
-    "mellum",
-    "modern-bert",
-    "jina-v1-en",
-    "jina-v2-code",
-    "roberta-bpe",
-    "exaone4",
-    "mpt",
-    "olmo",
-    "jais",
-    "trillion",
-    "granite-docling",
-    // the same after single digits
-    "starcoder",
-    "refact",
-    "command-r",
-    "smollm",
-    "codeshell",
-    "exaone",
-    "minerva-7b",
-    "mellum2",
-    // Llama 3's
-    "llama3",
-    "llama-v3",
-    "llama-bpe",
-    "falcon3",
-    "falcon-h1",
-    "pixtral",
-    "midm-2.0",
-    "lfm2",
-    "dbrx",
-    "smaug-bpe",
-    "chatglm-bpe",
-    "glm4",
-    "glm5",
-    // Qwen 2's and 3.5's
-    "qwen2",
-    "deepseek-r1-qwen",
-    "kormo",
-    "megrez",
-    "stablelm2",
-    "hunyuan",
-    "solar-open",
-    "grok-2",
-    "qwen35",
-    // its own
-    "kimi-k2",
-];
+/// at most with single-character expressions beside them: by row GPT-2's expression, the same after single digits, Llama 3's,
+/// Qwen 2's and 3.5's, Kimi's. What is not listed counts as recursive.
+const HAND_WRITTEN: &str = "
+    gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert jina-v1-en jina-v2-code
+        roberta-bpe exaone4 mpt olmo jais trillion granite-docling
+    starcoder refact command-r smollm codeshell exaone minerva-7b mellum2
+    llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 dbrx smaug-bpe chatglm-bpe glm4 glm5
+    qwen2 deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open grok-2 qwen35
+    kimi-k2";
 
 /// Vocabularies that no limit on runs makes safe: `(?=(\d{3})+(?!\d))` took more than 20 s on 2 MB even in runs of 500 digits.
 pub(super) fn is_hopeless(pre: &str) -> bool {
     pre == "superbpe"
 }
 
-/// What a vocabulary's pre-tokenizer can take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a vocabulary's tokenizer can take.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum TextLimit {
     /// Any text.
     None,
@@ -113,25 +73,19 @@ pub(super) enum TextLimit {
     Runs(u64),
     /// Lines of at most so many characters: the expression matches across spaces.
     Lines(u64),
+    /// Long texts without long runs of characters other than these, which are tokens by themselves.
+    Known(HashSet<char>),
 }
 
 impl TextLimit {
-    /// Looks at how many texts there are between special tokens.
-    ///
-    /// # Errors
-    /// `TooManyParts`.
-    pub(super) fn check_parts(self, parts: usize) -> Result<(), TextError> {
-        let parts = parts as u64;
-        if self == Self::None || parts <= MAX_PARTS { Ok(()) } else { Err(TextError::TooManyParts { parts, max: MAX_PARTS }) }
-    }
-
-    /// By `tokenizer.ggml.model` and `tokenizer.ggml.pre` of the file.
-    pub(super) fn of_model(kind: &str, pre: &str) -> Self {
-        match pre {
+    /// By `tokenizer.ggml.model` and `tokenizer.ggml.pre` of the file. `texts` are those of the tokens.
+    pub(super) fn of_model<'a>(kind: &str, pre: &str, texts: impl Iterator<Item = &'a str>) -> Self {
+        match (kind, pre) {
+            ("llama", _) => Self::Known(texts.filter_map(single_character).collect()),
             _ if WITHOUT_REGEX.contains(&kind) => Self::None,
-            _ if HAND_WRITTEN.contains(&pre) => Self::None,
-            "exaone-moe" => Self::Lines(MAX_RUN),
-            "deepseek-llm" => Self::Runs(MAX_QUADRATIC_RUN),
+            _ if HAND_WRITTEN.split_ascii_whitespace().any(|name| name == pre) => Self::None,
+            (_, "exaone-moe") => Self::Lines(MAX_RUN),
+            (_, "deepseek-llm") => Self::Runs(MAX_QUADRATIC_RUN),
             _ => Self::Runs(MAX_RUN),
         }
     }
@@ -140,15 +94,40 @@ impl TextLimit {
     ///
     /// # Errors
     /// `RunTooLong`.
-    pub(super) fn check(self, text: &str) -> Result<(), TextError> {
+    pub(super) fn check(&self, text: &str) -> Result<(), TextError> {
+        let bytes = text.len() as u64;
         let (len, max) = match self {
-            _ if text.len() as u64 > MAX_TEXT_BYTES => (text.len() as u64, MAX_TEXT_BYTES),
+            _ if bytes > MAX_TEXT_BYTES => (bytes, MAX_TEXT_BYTES),
             Self::None => return Ok(()),
-            Self::Runs(max) => (longest_run(text), max),
-            Self::Lines(max) => (text.lines().map(|line| line.chars().count() as u64).max().unwrap_or(0), max),
+            Self::Known(_) if bytes <= SHORT_TEXT_BYTES => return Ok(()),
+            Self::Known(known) => (longest(text.split(|character| known.contains(&character))), MAX_UNKNOWN_RUN),
+            Self::Runs(max) => (longest_run(text), *max),
+            Self::Lines(max) => (longest(text.lines()), *max),
         };
         if len > max { Err(TextError::RunTooLong { len, max }) } else { Ok(()) }
     }
+
+    /// Looks at how many texts there are between special tokens.
+    ///
+    /// # Errors
+    /// `TooManyParts`.
+    pub(super) fn check_parts(&self, parts: usize) -> Result<(), TextError> {
+        let expensive = matches!(self, Self::Runs(_) | Self::Lines(_));
+        let parts = parts as u64;
+        if expensive && parts > MAX_PARTS { Err(TextError::TooManyParts { parts, max: MAX_PARTS }) } else { Ok(()) }
+    }
+}
+
+/// The character that a token consists of, if it is one; SentencePiece writes a space as U+2581.
+fn single_character(text: &str) -> Option<char> {
+    let mut characters = text.chars();
+    let first = characters.next()?;
+    characters.next().is_none().then_some(if first == '\u{2581}' { ' ' } else { first })
+}
+
+/// Characters of the longest piece.
+fn longest<'t>(pieces: impl Iterator<Item = &'t str>) -> u64 {
+    pieces.map(|piece| piece.chars().count() as u64).max().unwrap_or(0)
 }
 
 /// Characters of the longest run that is all white space or has none.
@@ -164,7 +143,7 @@ fn longest_run(text: &str) -> u64 {
 }
 
 /// Two neighbouring runs fit on the stack, with a quarter to spare.
-const _: () = assert!(2 * MAX_RUN as usize * STACK_BYTES_PER_CHARACTER <= STACK_BYTES / 4 * 3);
+const _: () = assert!(2 * MAX_RUN as usize * STACK_BYTES_PER_CHARACTER <= TOKENIZER_STACK_BYTES / 4 * 3);
 
 #[cfg(test)]
 mod tests {
@@ -205,13 +184,26 @@ mod tests {
 
     #[test]
     fn only_known_vocabularies_are_free_of_a_limit() {
-        assert_eq!(TextLimit::of_model("llama", ""), TextLimit::None);
-        assert_eq!(TextLimit::of_model("gpt2", "smollm"), TextLimit::None);
-        assert_eq!(TextLimit::of_model("gpt2", "llama-bpe"), TextLimit::None);
-        assert_eq!(TextLimit::of_model("gpt2", "gpt-4o"), TextLimit::Runs(MAX_RUN));
-        assert_eq!(TextLimit::of_model("gpt2", "something-new"), TextLimit::Runs(MAX_RUN));
-        assert_eq!(TextLimit::of_model("gpt2", "deepseek-llm"), TextLimit::Runs(MAX_QUADRATIC_RUN));
-        assert_eq!(TextLimit::of_model("gpt2", "exaone-moe"), TextLimit::Lines(MAX_RUN));
+        let of_model = |kind, pre| TextLimit::of_model(kind, pre, std::iter::empty());
+        assert_eq!(of_model("t5", ""), TextLimit::None);
+        assert_eq!(of_model("gpt2", "smollm"), TextLimit::None);
+        assert_eq!(of_model("gpt2", "llama-bpe"), TextLimit::None);
+        assert_eq!(of_model("gpt2", "gpt-4o"), TextLimit::Runs(MAX_RUN));
+        assert_eq!(of_model("gpt2", "something-new"), TextLimit::Runs(MAX_RUN));
+        assert_eq!(of_model("gpt2", "deepseek-llm"), TextLimit::Runs(MAX_QUADRATIC_RUN));
+        assert_eq!(of_model("gpt2", "exaone-moe"), TextLimit::Lines(MAX_RUN));
+    }
+
+    #[test]
+    fn long_runs_of_unknown_characters_are_refused_in_long_texts_only() {
+        let limit = TextLimit::of_model("llama", "", ["a", "\u{2581}", "ab", "<0x0A>"].into_iter());
+        let unknown = |count: u64| "\n".repeat(usize::try_from(count).unwrap());
+        let padding = "a ".repeat(40_000);
+
+        assert_eq!(limit.check(&unknown(SHORT_TEXT_BYTES)), Ok(()));
+        assert_eq!(limit.check(&format!("{padding}{}{padding}", unknown(MAX_UNKNOWN_RUN))), Ok(()));
+        let refused = Err(TextError::RunTooLong { len: MAX_UNKNOWN_RUN + 1, max: MAX_UNKNOWN_RUN });
+        assert_eq!(limit.check(&format!("{padding}{}", unknown(MAX_UNKNOWN_RUN + 1))), refused);
     }
 
     #[test]

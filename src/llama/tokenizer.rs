@@ -1,7 +1,7 @@
 //! A model's vocabulary behind [`Tokenizer`]: text → tokens through llama.cpp, tokens → text from a table.
 //!
 //! Immutable, so shared by all threads. `encode` may recurse deeply inside llama.cpp: call it on a thread with a stack
-//! of [`super::text_limits::STACK_BYTES`]. It logs no text.
+//! of [`super::TOKENIZER_STACK_BYTES`]. It logs no text.
 
 use super::{
     pieces::Pieces,
@@ -33,7 +33,8 @@ impl LlamaTokenizer {
         let vocab = model.vocab();
         let (pieces, special) = (Pieces::read(&vocab), SpecialTokens::read(&vocab));
         let metadata = |key| model.meta_val_str(key).unwrap_or_default();
-        let limit = TextLimit::of_model(&metadata("tokenizer.ggml.model"), &metadata("tokenizer.ggml.pre"));
+        let texts = vocab.tokens().filter_map(|token| vocab.text(token)?.to_str().ok());
+        let limit = TextLimit::of_model(&metadata("tokenizer.ggml.model"), &metadata("tokenizer.ggml.pre"), texts);
         // llama.cpp's null token is −1, so the conversion fails for it.
         let bos = u32::try_from(vocab.bos().0).ok().map(Token);
         let adds_bos = vocab.should_add_bos();
@@ -88,8 +89,12 @@ impl Tokenizer for LlamaTokenizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llama_cpp_2::{llama_backend::LlamaBackend, model::params::LlamaModelParams};
-    use std::path::{Path, PathBuf};
+    use crate::llama::{load::backend, text_limits::TOKENIZER_STACK_BYTES};
+    use llama_cpp_2::model::params::LlamaModelParams;
+    use std::{
+        path::{Path, PathBuf},
+        time::{Duration, Instant},
+    };
 
     /// The vocabulary of `LLAMERO_TEST_MODEL` (a file with nothing but a vocabulary will do) or of the default test model.
     fn vocabulary() -> Option<Arc<LlamaModel>> {
@@ -99,9 +104,8 @@ mod tests {
             eprintln!("SKIPPED: no model at {}; set LLAMERO_TEST_MODEL", path.display());
             return None;
         }
-        let backend = LlamaBackend::init().unwrap();
         let params = LlamaModelParams::default().with_vocab_only(true);
-        Some(Arc::new(LlamaModel::load_from_file(&backend, path, &params).unwrap()))
+        Some(Arc::new(LlamaModel::load_from_file(backend().unwrap(), path, &params).unwrap()))
     }
 
     /// What is cut out here must be what llama.cpp would have cut out.
@@ -127,6 +131,29 @@ mod tests {
 
             assert_eq!(tokenizer.encode(text, false).unwrap(), expected, "{text:?}");
         }
-        eprintln!("{} texts, {:?}", texts.len(), tokenizer.limit);
+    }
+
+    /// One thing over and over, on a stack like the engine's: tokens or an error within seconds. Times are in `text_limits`.
+    #[test]
+    fn no_text_overflows_the_stack_or_takes_long() {
+        let Some(model) = vocabulary() else { return };
+        let tokenizer = LlamaTokenizer::new(model);
+        let newlines = "\n".repeat(1000) + "a";
+        let units = "A| |7|!|😀|中|é|a |\n |\n|!\n|\0|<|The river. |a</s>".split('|').chain(["<|im_end|>", "a<|im_end|>", &newlines]);
+        // As long as a run may be where runs are limited; and 2 MB, as a request body, of what is slowest.
+        let at_the_limit = units.map(|unit| (unit, unit.repeat(300_000 / unit.chars().count())));
+        let large = ["\n", " ", "a<|im_end|>"].map(|unit| (unit, unit.repeat(2_000_000 / unit.len())));
+        let texts: Vec<(String, String)> = at_the_limit.chain(large).map(|(unit, text)| (unit.to_owned(), text)).collect();
+        let work = move || {
+            for (unit, text) in texts {
+                let start = Instant::now();
+                let tokens = tokenizer.encode(&text, false).map(|tokens| tokens.len());
+                let taken = start.elapsed();
+                eprintln!("{} bytes of {unit:?}: {tokens:?} in {taken:.2?}", text.len());
+                assert!(taken < Duration::from_secs(30), "{} bytes of {unit:?} took {taken:?}", text.len());
+                assert!(tokens.is_err() || tokens.is_ok_and(|tokens| tokens > 0), "{unit:?}");
+            }
+        };
+        std::thread::Builder::new().stack_size(TOKENIZER_STACK_BYTES).spawn(work).unwrap().join().unwrap();
     }
 }
