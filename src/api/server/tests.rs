@@ -9,6 +9,7 @@ use tokio::{
     net::TcpStream,
     sync::{Notify, oneshot},
     task::JoinHandle,
+    time::timeout,
 };
 
 fn config() -> ListenConfig {
@@ -58,12 +59,20 @@ async fn exchange(address: SocketAddr, bytes: &str) -> String {
 
 /// What the server says until it closes; a reset is a close too.
 async fn read_all(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-        answer.extend_from_slice(&buffer[..read]);
-    }
-    String::from_utf8(answer).unwrap()
+    let read = async {
+        let mut answer = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            answer.extend_from_slice(&buffer[..read]);
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    within_a_minute(read).await
+}
+
+/// A test that waits in vain fails instead of hanging.
+async fn within_a_minute<T>(event: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(60), event).await.expect("it should have happened by now")
 }
 
 fn status(answer: &str) -> &str {
@@ -165,10 +174,15 @@ async fn a_connection_beyond_the_bound_is_closed_and_one_that_ends_makes_room() 
     let second = exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     drop(first);
     // The server learns of the close when it reads it; until then the answer is the same as for the second.
-    let mut third = String::new();
-    while third.is_empty() {
-        third = exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    }
+    let third = within_a_minute(async {
+        loop {
+            let answer = exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+            if !answer.is_empty() {
+                break answer;
+            }
+        }
+    })
+    .await;
 
     assert_eq!(second, "");
     assert_eq!(status(&third), "HTTP/1.1 200 OK");
@@ -194,15 +208,18 @@ async fn after_the_shutdown_running_requests_finish_and_new_connections_are_refu
     entered.notified().await;
 
     server.stop.take().unwrap().send(()).unwrap();
-    while TcpStream::connect(server.address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    within_a_minute(async {
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     open.notify_one();
     let answer = read_all(&mut client).await;
 
     assert_eq!(status(&answer), "HTTP/1.1 200 OK");
     assert!(answer.ends_with("done"), "{answer}");
-    (&mut server.task).await.unwrap().unwrap();
+    within_a_minute(&mut server.task).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -215,6 +232,6 @@ async fn the_drain_ends_even_if_a_request_does_not() {
 
     server.stop.take().unwrap().send(()).unwrap();
 
-    (&mut server.task).await.unwrap().unwrap();
+    within_a_minute(&mut server.task).await.unwrap().unwrap();
     assert_eq!(read_all(&mut client).await, "");
 }
