@@ -19,10 +19,15 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def start_server(tmp_path_factory):
+    """Makes context managers, each a server with these arguments that is stopped, and looked after, at the end."""
+    return lambda *arguments: support.serving(tmp_path_factory.mktemp("server") / "log", *arguments)
+
+
+@pytest.fixture(scope="session")
+def server(start_server):
     """A server without keys or limits, shared: tests must not harm it."""
-    log = tmp_path_factory.mktemp("server") / "log"
-    with support.serving(log, "--max-num-seqs", "8", "--max-model-len", "4096") as running:
+    with start_server("--max-num-seqs", "8", "--max-model-len", "4096") as running:
         yield running
 
 
@@ -43,7 +48,7 @@ def serve(tmp_path):
 
 def connect(running, api_key="EMPTY", **options):
     """A client that does not retry, so that each error is seen."""
-    return openai.OpenAI(base_url=f"{running.url}/v1", api_key=api_key, **{"max_retries": 0, "timeout": 60} | options)
+    return openai.OpenAI(base_url=running.base_url, api_key=api_key, **{"max_retries": 0, "timeout": 60} | options)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 Knows processes and sockets, not the API: what answers must look like is the tests' part.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -62,10 +63,14 @@ class Server:
     """A `llamero serve` on a free port of 127.0.0.1."""
 
     def __init__(self, log, *arguments):
-        self.url = f"http://127.0.0.1:{free_port()}"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.base_url = f"{self.url}/v1"
+        self.model = MODEL
         self.log = log
-        port = self.url.rsplit(":", 1)[1]
-        command = [BINARY, "serve", "--model", MODEL_FILE, "--served-model-name", MODEL, "--port", port, *arguments]
+        self.seconds_to_ready = None
+        self.begun = time.monotonic()
+        command = [BINARY, "serve", "--model", MODEL_FILE, "--served-model-name", MODEL, "--port", self.port, *arguments]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [str(word) for word in command],
@@ -74,22 +79,36 @@ class Server:
                 stderr=subprocess.STDOUT,
                 env=clean_environment(),
             )
+        self.pid = self.process.pid
+
+    def ready(self):
+        """Whether /readyz says so. Fails if the server has ended."""
+        assert self.alive(), f"exit {self.process.returncode}:\n{self.log_tail()}"
+        try:
+            return self.ask("/readyz").status == 200
+        except OSError:
+            return False
 
     def wait_ready(self):
-        def ready():
-            assert self.process.poll() is None, f"exit {self.process.returncode} at start:\n{self.log_tail()}"
-            try:
-                return self.ask("/readyz").status == 200
-            except OSError:
-                return False
-
         try:
-            wait_until(ready, LOAD_SECONDS, "/readyz answers 200")
+            wait_until(self.ready, LOAD_SECONDS, "/readyz answers 200")
         except BaseException:
             self.process.kill()
             self.process.wait()
             raise
+        self.seconds_to_ready = time.monotonic() - self.begun
         return self
+
+    async def ready_again(self, former_engine, seconds):
+        """Waits until an engine other than `former_engine` serves, while other tasks go on; fails after `seconds`."""
+
+        def restarted():
+            return self.engine_pid() not in (None, former_engine) and self.ready()
+
+        await asyncio.to_thread(wait_until, restarted, seconds, "a new engine serves")
+
+    def alive(self):
+        return self.process.poll() is None
 
     def ask(self, path, body=None, headers=None, method=None):
         """One request; a dict is sent as JSON, bytes as they are."""
@@ -113,12 +132,12 @@ class Server:
 
     def engine_pid(self):
         """The engine is the only child; None while there is none."""
-        return next(iter(children(self.process.pid)), None)
+        return next(iter(children(self.pid)), None)
 
     def stop(self):
         """SIGTERM; asserts exit 0 and that no engine outlives the gateway."""
-        engines = children(self.process.pid)
-        if self.process.poll() is None:
+        engines = children(self.pid)
+        if self.alive():
             self.process.send_signal(signal.SIGTERM)
         try:
             status = self.process.wait(STOP_SECONDS)
@@ -127,7 +146,7 @@ class Server:
             self.process.wait()
             raise AssertionError(f"still running {STOP_SECONDS} s after SIGTERM:\n{self.log_tail()}") from None
         assert status == 0, f"exit {status} after SIGTERM:\n{self.log_tail()}"
-        wait_until(lambda: not any(map(alive, engines)), 5, f"engines {engines} are gone")
+        wait_until(lambda: not any(map(is_alive, engines)), 5, f"engines {engines} are gone")
 
     def log_tail(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
@@ -163,7 +182,7 @@ def children(pid):
     return found
 
 
-def alive(pid):
+def is_alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:

@@ -92,21 +92,17 @@ def test_a_field_that_cannot_be_served_is_a_bad_request_naming_it(client, param,
     assert error.type == "invalid_request_error"
 
 
-def test_a_prompt_beyond_the_context_is_refused_with_its_code(client):
-    with pytest.raises(openai.BadRequestError) as caught:
-        create(client, prompt="one two three " * 4000)
+def test_the_context_is_served_to_its_last_token_and_refused_beyond(serve):
+    small = connect(serve("--max-model-len", "256"))
 
-    assert caught.value.code == "context_length_exceeded"
-    assert "4096" in caught.value.message, "the limit is named"
+    fits = create(small, prompt=[504] * 255, max_tokens=1)
+    assert fits.usage.total_tokens == 256
 
-
-def test_a_context_filled_to_the_last_token_is_served(client):
-    fits = create(client, prompt=[504] * 4095, max_tokens=1)
-    assert fits.usage.total_tokens == 4096
-
-    with pytest.raises(openai.BadRequestError) as caught:
-        create(client, prompt=[504] * 4095, max_tokens=2)
-    assert caught.value.code == "context_length_exceeded"
+    for prompt, max_tokens in (([504] * 255, 2), ("one two three " * 400, 1)):
+        with pytest.raises(openai.BadRequestError) as caught:
+            create(small, prompt=prompt, max_tokens=max_tokens)
+        assert caught.value.code == "context_length_exceeded"
+        assert "256" in caught.value.message, "the limit is named"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b'{"model": NaN}', b"\xff\xfe"])

@@ -53,7 +53,7 @@ def test_a_cancelled_stream_frees_its_sequence_at_once(server, client):
 
 def test_eight_streams_run_at_once_and_each_ends_whole(server):
     async def run():
-        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="EMPTY", max_retries=0) as client:
+        async with openai.AsyncOpenAI(base_url=server.base_url, api_key="EMPTY", max_retries=0) as client:
 
             async def one(index):
                 chunks = await stream(client, f"Chapter {index}. It was", 64)
@@ -88,7 +88,7 @@ def test_a_stream_goes_on_when_the_engine_is_killed(serve):
     # the other way. At the seam itself the text must go on as if nothing had happened.
     same = len(os.path.commonprefix([text, undisturbed]))
     assert same > len(before) + 8, (undisturbed, text)
-    assert server.process.poll() is None
+    assert server.alive()
     assert server.engine_pid() not in (None, engine)
     assert server.metric(RUNNING) == 0
 
