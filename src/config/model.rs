@@ -19,7 +19,7 @@ const MAX_MODEL_LEN: OptionSpec = OptionSpec::new(
     "max_model_len",
     Kind::Integer { min: 2, max: 16_777_216, auto: &["auto", "0", "-1"] },
     "auto",
-    "Longest prompt + completion of one sequence, tokens (llama-server's -c is shared among all); auto is the training context, at most 8192.",
+    "Longest prompt + completion of one sequence, tokens (llama-server's -c is shared among all); auto is the training context, at most 8192 and less where memory is short.",
 )
 .also(&["-c", "--ctx-size"], &["LLAMA_ARG_CTX_SIZE"]);
 const MAX_NUM_SEQS: OptionSpec =

@@ -5,7 +5,7 @@
 
 use crate::engine::{
     runner::Tokenizer,
-    serve::{Host, Opened, ServeError, serve},
+    serve::{Host, Opened, ServeError, TOKENIZER_STACK_BYTES, serve},
 };
 use crate::llama;
 use crate::protocol::{EngineOptions, LoadError};
@@ -52,6 +52,9 @@ fn connect() -> io::Result<UnixStream> {
     stream.local_addr().map_err(|_| io::Error::other("standard input is not a socket"))?;
     Ok(stream)
 }
+
+// The engine's threads are made before it knows which model they will tokenize for.
+const _: () = assert!(TOKENIZER_STACK_BYTES >= llama::TOKENIZER_STACK_BYTES);
 
 /// Opens models with llama.cpp.
 struct LlamaHost;

@@ -4,8 +4,8 @@
 //! process: a malformed file that passes the checks here may still end it.
 
 use super::{
-    cpu, log,
-    plan::Plan,
+    cpu, log, memory,
+    plan::{Given, Plan},
     raw,
     runner::LlamaRunner,
     suitability::{architecture, check_header, check_model},
@@ -64,14 +64,16 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     let model = load_file(backend, &options.model_path, gpu_layers, progress)?;
     check_model(&model)?;
     let cores = u32::try_from(num_cpus::get_physical()).unwrap_or(1);
-    let plan = Plan::new(options, model.n_ctx_train(), cores)?;
+    let on_gpu = can_offload && gpu_layers > 0;
+    let (cell_bytes, kv_budget_bytes) = (memory::cell_bytes(&model), memory::kv_budget_bytes(on_gpu));
+    let plan = Plan::new(options, Given { n_ctx_train: model.n_ctx_train(), cores, cell_bytes, kv_budget_bytes })?;
 
     let model = Arc::new(model);
     Ok(Loaded {
         tokenizer: Arc::new(LlamaTokenizer::new(Arc::clone(&model))),
         model,
         plan,
-        on_gpu: can_offload && gpu_layers > 0,
+        on_gpu,
         slow_kernels: cpu::slow_kernels(&raw::system_info()),
         file_stem: options.model_path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         started,

@@ -10,6 +10,7 @@
 mod cpu;
 mod load;
 mod log;
+mod memory;
 mod pieces;
 mod plan;
 mod raw;

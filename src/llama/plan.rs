@@ -11,6 +11,9 @@ const MAX_SLOTS: u32 = 256;
 /// Longest context taken without being asked for: longer ones cost memory that most requests never touch.
 const DEFAULT_MAX_MODEL_LEN: u32 = 8192;
 
+/// A context chosen for want of memory is not shorter than this (or the model's own, if that is less).
+const LEAST_DEFAULT_MODEL_LEN: u32 = 2048;
+
 /// Rows that one graph computes (llama.cpp's default `n_ubatch`): more buys no speed on a CPU and costs scratch memory.
 const MAX_ROWS_PER_GRAPH: u32 = 512;
 
@@ -33,17 +36,30 @@ pub(super) struct Plan {
     pub layout: KvLayout,
 }
 
+/// What the model and the machine bring along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Given {
+    /// Context the model was trained for, tokens.
+    pub n_ctx_train: u32,
+    /// Physical cores of the machine.
+    pub cores: u32,
+    /// Memory of one KV cell, bytes, about.
+    pub cell_bytes: u64,
+    /// Memory that the KV cells may take without anybody having asked for it, bytes.
+    pub kv_budget_bytes: u64,
+}
+
 impl Plan {
-    /// Chooses what `options` leave open. `n_ctx_train` is the model's training context, `cores` the machine's.
+    /// Chooses what `options` leave open.
     ///
     /// # Errors
     /// `Unsupported`, with the name of the option to change.
-    pub(super) fn new(options: &EngineOptions, n_ctx_train: u32, cores: u32) -> Result<Self, LoadError> {
+    pub(super) fn new(options: &EngineOptions, given: Given) -> Result<Self, LoadError> {
         let slots = options.max_num_seqs;
         if !(1..=MAX_SLOTS).contains(&slots) {
             return unsupported(format!("--max-num-seqs must be 1 to {MAX_SLOTS}, not {slots}"));
         }
-        let max_model_len = max_model_len(options.max_model_len, n_ctx_train)?;
+        let max_model_len = max_model_len(options, given)?;
         let Some(full_length_cells) = slots.checked_mul(max_model_len).filter(|cells| i32::try_from(*cells).is_ok()) else {
             return unsupported(format!("{slots} sequences of {max_model_len} tokens are too many cells; lower --max-model-len"));
         };
@@ -64,7 +80,7 @@ impl Plan {
                  raise --max-num-batched-tokens or lower --max-num-seqs"
             ));
         }
-        let threads = options.threads.unwrap_or(cores).max(1);
+        let threads = options.threads.unwrap_or(given.cores).max(1);
         let rows_per_graph = max_rows.min(MAX_ROWS_PER_GRAPH);
         Ok(Self { slots, max_model_len, max_rows, rows_per_graph, kv_cells, threads, layout: options.kv_layout })
     }
@@ -82,8 +98,9 @@ impl Plan {
     }
 }
 
-fn max_model_len(asked: Option<u32>, n_ctx_train: u32) -> Result<u32, LoadError> {
-    match asked {
+fn max_model_len(options: &EngineOptions, given: Given) -> Result<u32, LoadError> {
+    let n_ctx_train = given.n_ctx_train;
+    match options.max_model_len {
         _ if n_ctx_train == 0 => unsupported("the file does not say which context the model was trained for".to_owned()),
         Some(0) => unsupported("--max-model-len must be at least 1".to_owned()),
         Some(length) if length > n_ctx_train => unsupported(format!(
@@ -91,8 +108,22 @@ fn max_model_len(asked: Option<u32>, n_ctx_train: u32) -> Result<u32, LoadError>
              ask for at most {n_ctx_train}"
         )),
         Some(length) => Ok(length),
-        None => Ok(n_ctx_train.min(DEFAULT_MAX_MODEL_LEN)),
+        None => Ok(default_model_len(options, given)),
     }
+}
+
+/// The training context up to [`DEFAULT_MAX_MODEL_LEN`], halved until the cells of all sequences fit the budget.
+/// A pool of a size that the user chose costs the same whatever the length is.
+fn default_model_len(options: &EngineOptions, given: Given) -> u32 {
+    let mut length = given.n_ctx_train.min(DEFAULT_MAX_MODEL_LEN);
+    if let (KvLayout::Unified, Some(_)) = (options.kv_layout, options.kv_cache_tokens) {
+        return length;
+    }
+    let bytes = |length: u32| u64::from(length).saturating_mul(options.max_num_seqs.into()).saturating_mul(given.cell_bytes);
+    while length / 2 >= LEAST_DEFAULT_MODEL_LEN && bytes(length) > given.kv_budget_bytes {
+        length /= 2;
+    }
+    length
 }
 
 fn unsupported<T>(reason: String) -> Result<T, LoadError> {
@@ -117,14 +148,31 @@ mod tests {
         }
     }
 
+    /// A machine with two cores and all the memory in the world.
+    fn given(n_ctx_train: u32) -> Given {
+        Given { n_ctx_train, cores: 2, cell_bytes: 1000, kv_budget_bytes: u64::MAX }
+    }
+
     fn refusal(options: &EngineOptions, n_ctx_train: u32) -> String {
-        Plan::new(options, n_ctx_train, 2).unwrap_err().to_string()
+        Plan::new(options, given(n_ctx_train)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_default_context_is_halved_until_its_cells_fit_the_memory_but_not_below_2048() {
+        let length = |megabytes: u64, asked| {
+            let options = EngineOptions { max_model_len: asked, ..options() };
+            Plan::new(&options, Given { kv_budget_bytes: megabytes * 1_000_000, ..given(8192) }).unwrap().max_model_len
+        };
+
+        // 16 sequences of 8192 cells of 1000 bytes are 131 MB.
+        assert_eq!((length(132, None), length(131, None), length(40, None), length(1, None)), (8192, 4096, 2048, 2048));
+        assert_eq!(length(1, Some(8192)), 8192, "what was asked for is not cut");
     }
 
     #[test]
     fn the_context_defaults_to_what_the_model_was_trained_for_but_at_most_8192() {
-        assert_eq!(Plan::new(&options(), 2048, 2).unwrap().max_model_len, 2048);
-        assert_eq!(Plan::new(&options(), 131_072, 2).unwrap().max_model_len, 8192);
+        assert_eq!(Plan::new(&options(), given(2048)).unwrap().max_model_len, 2048);
+        assert_eq!(Plan::new(&options(), given(131_072)).unwrap().max_model_len, 8192);
     }
 
     #[test]
@@ -132,14 +180,14 @@ mod tests {
         let at_most = EngineOptions { max_model_len: Some(2048), ..options() };
         let too_long = EngineOptions { max_model_len: Some(2049), ..options() };
 
-        assert_eq!(Plan::new(&at_most, 2048, 2).unwrap().max_model_len, 2048);
+        assert_eq!(Plan::new(&at_most, given(2048)).unwrap().max_model_len, 2048);
         assert!(refusal(&too_long, 2048).contains("--max-model-len 2049"));
     }
 
     #[test]
     fn one_to_256_sequences_are_accepted() {
         for slots in [1, 256] {
-            assert_eq!(Plan::new(&EngineOptions { max_num_seqs: slots, ..options() }, 512, 2).unwrap().slots, slots);
+            assert_eq!(Plan::new(&EngineOptions { max_num_seqs: slots, ..options() }, given(512)).unwrap().slots, slots);
         }
         for slots in [0, 257] {
             assert!(refusal(&EngineOptions { max_num_seqs: slots, ..options() }, 512).contains("--max-num-seqs"));
@@ -151,7 +199,7 @@ mod tests {
         let exact = EngineOptions { max_num_batched_tokens: 16, ..options() };
         let short = EngineOptions { max_num_batched_tokens: 15, ..options() };
 
-        let plan = Plan::new(&exact, 512, 2).unwrap();
+        let plan = Plan::new(&exact, given(512)).unwrap();
         assert_eq!((plan.max_rows, plan.rows_per_graph), (16, 16));
         assert!(refusal(&short, 512).contains("--max-num-batched-tokens"));
     }
@@ -160,9 +208,9 @@ mod tests {
     fn a_unified_cache_may_be_smaller_than_all_sequences_at_full_length_but_holds_one() {
         let unified = |cells| EngineOptions { kv_layout: KvLayout::Unified, kv_cache_tokens: cells, ..options() };
 
-        assert_eq!(Plan::new(&unified(None), 512, 2).unwrap().kv_cells, 16 * 512);
-        assert_eq!(Plan::new(&unified(Some(512)), 512, 2).unwrap().kv_cells, 512);
-        assert_eq!(Plan::new(&unified(Some(1 << 30)), 512, 2).unwrap().kv_cells, 16 * 512);
+        assert_eq!(Plan::new(&unified(None), given(512)).unwrap().kv_cells, 16 * 512);
+        assert_eq!(Plan::new(&unified(Some(512)), given(512)).unwrap().kv_cells, 512);
+        assert_eq!(Plan::new(&unified(Some(1 << 30)), given(512)).unwrap().kv_cells, 16 * 512);
         assert!(refusal(&unified(Some(511)), 512).contains("--kv-cache-tokens"));
     }
 
@@ -170,13 +218,13 @@ mod tests {
     fn a_split_cache_ignores_the_size_of_the_pool() {
         let split = EngineOptions { kv_cache_tokens: Some(1), ..options() };
 
-        assert_eq!(Plan::new(&split, 512, 2).unwrap().kv_cells, 16 * 512);
+        assert_eq!(Plan::new(&split, given(512)).unwrap().kv_cells, 16 * 512);
     }
 
     #[test]
     fn threads_default_to_the_cores() {
-        assert_eq!(Plan::new(&options(), 512, 6).unwrap().threads, 6);
-        assert_eq!(Plan::new(&EngineOptions { threads: Some(3), ..options() }, 512, 6).unwrap().threads, 3);
+        assert_eq!(Plan::new(&options(), Given { cores: 6, ..given(512) }).unwrap().threads, 6);
+        assert_eq!(Plan::new(&EngineOptions { threads: Some(3), ..options() }, Given { cores: 6, ..given(512) }).unwrap().threads, 3);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 pub struct EngineOptions {
     /// The GGUF file.
     pub model_path: PathBuf,
-    /// Longest prompt + completion, tokens (vLLM `--max-model-len`). Default: the model's training context, at most 8192.
+    /// Longest prompt + completion, tokens (vLLM `--max-model-len`). Default: the model's training context, at most 8192,
+    /// less where the KV cells of all sequences would take too much memory.
     pub max_model_len: Option<u32>,
     /// Sequences in one step at most, 1–256 (vLLM `--max-num-seqs`).
     pub max_num_seqs: u32,

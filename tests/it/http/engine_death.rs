@@ -1,7 +1,10 @@
 //! An engine dies under requests: they go on as if nothing had happened, once.
 
 use crate::support::server::{Answer, TestServer, frame, rest};
-use axum::http::{HeaderMap, StatusCode};
+use axum::{
+    body::BodyDataStream,
+    http::{HeaderMap, StatusCode},
+};
 use llamero::gateway::handle::EngineState;
 use serde_json::{Value, json};
 
@@ -15,23 +18,25 @@ fn text(chunks: &[Value]) -> String {
     chunks.iter().map(|chunk| chunk["choices"][0]["text"].as_str().unwrap()).collect()
 }
 
-/// Streams `body`, killing the engine after each of `kills` frames more.
-async fn stream_with_kills(server: &TestServer, body: &Value, kills: &[u32]) -> Answer {
+/// Streams `body` and reads `frames` of it, which the engine's next ten steps hold.
+async fn begin_stream(server: &TestServer, body: &Value, frames: u32) -> (BodyDataStream, String) {
     server.gate().hold_after(10);
     let mut streamed = body.clone();
     streamed["stream"] = json!(true);
     let mut stream = server.stream("/v1/completions", &streamed).await;
-    let mut begun = String::new();
-    for frames in kills {
-        for _ in 0..*frames {
-            begun.push_str(&frame(&mut stream).await);
-        }
-        server.kill_engine();
-        if kills.len() > 1 {
-            server.gate().hold_after(10);
-        }
+    let begun = read(&mut stream, frames).await;
+    (stream, begun)
+}
+
+async fn read(stream: &mut BodyDataStream, frames: u32) -> String {
+    let mut text = String::new();
+    for _ in 0..frames {
+        text.push_str(&frame(stream).await);
     }
-    let text = begun + &rest(stream).await;
+    text
+}
+
+fn streamed(text: String) -> Answer {
     Answer { status: StatusCode::OK, headers: HeaderMap::new(), text }
 }
 
@@ -48,7 +53,9 @@ async fn a_stream_goes_on_after_a_kill_as_if_nothing_had_happened() {
         let body = request(&variant);
         let undisturbed = server.post("/v1/completions", &body).await.json();
 
-        let disturbed = stream_with_kills(&server, &body, &[4]).await.chunks();
+        let (stream, begun) = begin_stream(&server, &body, 4).await;
+        server.kill_engine();
+        let disturbed = streamed(begun + &rest(stream).await).chunks();
 
         assert_eq!(text(&disturbed), undisturbed["choices"][0]["text"], "{variant}");
         assert_eq!(disturbed.last().unwrap()["choices"][0]["finish_reason"], undisturbed["choices"][0]["finish_reason"]);
@@ -61,9 +68,13 @@ async fn a_stream_goes_on_after_a_kill_as_if_nothing_had_happened() {
 async fn a_second_death_ends_the_stream_with_an_error_event_and_done() {
     let server = TestServer::start().await;
 
-    let answer = stream_with_kills(&server, &request(&json!({"temperature": 0})), &[2, 2]).await;
+    let (mut stream, mut text) = begin_stream(&server, &request(&json!({"temperature": 0})), 2).await;
+    server.kill_engine_and_hold(100).await;
+    text += &read(&mut stream, 30).await; // More than the first engine said.
+    server.kill_engine();
+    text += &rest(stream).await;
 
-    let chunks = answer.chunks();
+    let chunks = streamed(text).chunks();
     assert_eq!(chunks.last().unwrap()["error"]["code"], "engine_error", "{:?}", chunks.last());
 }
 
@@ -86,25 +97,11 @@ async fn a_request_that_does_not_stream_survives_a_kill_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn draining_refuses_new_requests_and_ends_running_streams_with_an_error_event() {
     let server = TestServer::start().await;
-    server.gate().hold_after(5);
-    let mut body = request(&json!({"temperature": 0}));
-    body["stream"] = json!(true);
-    let mut stream = server.stream("/v1/completions", &body).await;
-    let begun = frame(&mut stream).await;
-    let TestServerParts { engine, supervisor } = parts(server);
+    let (stream, begun) = begin_stream(&server, &request(&json!({"temperature": 0})), 1).await;
+    let TestServer { engine, supervisor, .. } = server;
 
     let (text, ()) = tokio::join!(rest(stream), supervisor.drain_and_stop(std::time::Duration::ZERO));
 
     assert_eq!(engine.state(), EngineState::Draining);
-    let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), text: begun + &text };
-    assert_eq!(answer.chunks().last().unwrap()["error"]["code"], "shutting_down");
-}
-
-struct TestServerParts {
-    engine: llamero::gateway::handle::EngineHandle,
-    supervisor: llamero::gateway::supervisor::Supervisor,
-}
-
-fn parts(server: TestServer) -> TestServerParts {
-    TestServerParts { engine: server.engine, supervisor: server.supervisor }
+    assert_eq!(streamed(begun + &text).chunks().last().unwrap()["error"]["code"], "shutting_down");
 }

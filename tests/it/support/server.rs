@@ -100,7 +100,14 @@ impl TestServer {
 
     /// Kills the engine and opens the gate.
     pub(crate) fn kill_engine(&self) {
-        self.launcher.kill();
+        self.launcher.kill(None);
+    }
+
+    /// Kills the engine, lets the next one take about so many steps, and waits until it is there.
+    pub(crate) async fn kill_engine_and_hold(&self, steps: u32) {
+        let restarts = self.engine.restarts();
+        self.launcher.kill(Some(steps));
+        self.until(|_| self.engine.restarts() > restarts && self.engine.state() == EngineState::Ready).await;
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -152,7 +159,7 @@ pub(crate) async fn frame(stream: &mut BodyDataStream) -> String {
 pub(crate) async fn rest(mut stream: BodyDataStream) -> String {
     let mut text = String::new();
     while let Some(bytes) = within(stream.next()).await {
-        text.push_str(&String::from_utf8(bytes.unwrap().to_vec()).unwrap());
+        text.push_str(str::from_utf8(&bytes.unwrap()).unwrap());
     }
     text
 }

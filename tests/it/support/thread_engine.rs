@@ -60,14 +60,15 @@ impl ThreadLauncher {
         Self { limits: Limits { vocabulary_size: VOCABULARY_SIZE, ..limits }, gate: Gate::default(), current: Arc::default() }
     }
 
-    /// Ends the running engine as `kill -9` would: between two bytes, without a word.
-    pub(crate) fn kill(&self) {
-        hang_up(self.current.lock().unwrap().take().expect("an engine runs"));
-        self.gate.open();
+    /// Ends the running engine as `kill -9` would: between two bytes, without a word. The next one may take `steps`.
+    pub(crate) fn kill(&self, steps: Option<u32>) {
+        hang_up(&self.current.lock().unwrap().take().expect("an engine runs"));
+        // The old engine's thread takes one or a few of these on its way out.
+        self.gate.set(steps);
     }
 }
 
-fn hang_up(stream: UnixStream) {
+fn hang_up(stream: &UnixStream) {
     // Fails where the gateway hung up first.
     let _ = stream.shutdown(Shutdown::Both);
 }
@@ -112,7 +113,7 @@ impl EngineChild for ThreadEngine {
 
     fn kill(&mut self) {
         if let Some(stream) = self.stream.take() {
-            hang_up(stream);
+            hang_up(&stream);
         }
         self.gate.open();
     }
