@@ -6,7 +6,7 @@
 use crate::protocol::EngineStats;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Names used elsewhere in `telemetry`; each is a row of the table below.
 pub(super) mod name {
@@ -51,7 +51,7 @@ const COUNTERS: &[(&str, &str)] = &[
     (name::GENERATION_TOTAL, "Completion tokens of finished requests."),
     (name::CACHED_TOTAL, "Prompt tokens that were taken from the prefix cache."),
     (name::SUCCESS, "Generations by how they ended: stop, length, abort (the client left), error."),
-    (name::REFUSED, "Requests refused before they started, by status."),
+    (name::REFUSED, "Requests answered with an error status, by status."),
     ("vllm:num_preemptions_total", "Sequences put back to wait because the KV cache was full."),
     ("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache."),
     ("vllm:prefix_cache_hits_total", "Prompt tokens found there."),
@@ -69,6 +69,7 @@ const GAUGES: &[(&str, &str)] = &[
 ];
 
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+static INSTALLING: Mutex<()> = Mutex::new(());
 /// What `/metrics` reads from the gateway at the moment it is asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineReading {
@@ -85,6 +86,8 @@ pub struct EngineReading {
 /// # Errors
 /// If another recorder is installed already.
 pub fn install(model_name: &str) -> Result<(), BuildError> {
+    // One at a time: the recorder is set before the handle is kept. Poison means that another call panicked; look anew.
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if HANDLE.get().is_some() {
         return Ok(());
     }
@@ -92,7 +95,7 @@ pub fn install(model_name: &str) -> Result<(), BuildError> {
     for (name, buckets, _) in HISTOGRAMS {
         builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)?;
     }
-    // A lost race keeps the winner's recorder, which is the installed one.
+    // Cannot be set already: the lock is held and it was empty.
     drop(HANDLE.set(builder.install_recorder()?));
     describe();
     Ok(())
@@ -123,6 +126,11 @@ pub fn run_upkeep() {
     if let Some(handle) = HANDLE.get() {
         handle.run_upkeep();
     }
+}
+
+/// Counts a request that was answered with this error status; our own statuses are a closed set.
+pub fn count_refusal(status: u16) {
+    counter!(name::REFUSED, "status" => status.to_string()).increment(1);
 }
 
 /// The page of `/metrics`; empty before [`install`].

@@ -1,6 +1,9 @@
-//! OpenAI's headers on answers of `/v1` and `/generate`.
+//! OpenAI's headers on answers of `/v1` and `/generate`, and the count of those that are refusals.
 
-use crate::api::family::{Family, is_generation};
+use crate::{
+    api::family::{Family, is_generation},
+    telemetry::metrics,
+};
 use axum::{
     extract::Request,
     http::{HeaderName, HeaderValue},
@@ -18,6 +21,9 @@ pub(super) async fn stamp(request: Request, next: Next) -> Response {
     let received = Instant::now();
     let mut response = next.run(request).await;
     if stamped {
+        if response.status().as_u16() >= 400 {
+            metrics::count_refusal(response.status().as_u16());
+        }
         let headers = response.headers_mut();
         // Until the head of the response; a stream goes on after that.
         let milliseconds = u64::try_from(received.elapsed().as_millis()).unwrap_or(u64::MAX);
