@@ -35,6 +35,13 @@ impl Gate {
         self.set(None);
     }
 
+    /// Opens a gate that lets nothing through, so that who waits there can end; a gate with permits left stays as it is.
+    fn free(&self) {
+        if *self.0.0.lock().unwrap() == Some(0) {
+            self.open();
+        }
+    }
+
     fn set(&self, permits: Option<u32>) {
         *self.0.0.lock().unwrap() = permits;
         self.0.1.notify_all();
@@ -115,7 +122,7 @@ impl EngineChild for ThreadEngine {
         if let Some(stream) = self.stream.take() {
             hang_up(&stream);
         }
-        self.gate.open();
+        self.gate.free();
     }
 
     fn last_words(&self) -> Vec<String> {
