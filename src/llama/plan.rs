@@ -14,8 +14,12 @@ const DEFAULT_MAX_MODEL_LEN: u32 = 8192;
 /// A context chosen for want of memory is not shorter than this (or the model's own, if that is less).
 const LEAST_DEFAULT_MODEL_LEN: u32 = 2048;
 
-/// Rows that one graph computes (llama.cpp's default `n_ubatch`): more buys no speed on a CPU and costs scratch memory.
+/// Rows that one graph computes on a GPU: llama.cpp's default `n_ubatch`.
 const MAX_ROWS_PER_GRAPH: u32 = 512;
+
+/// The same on a CPU: 128 to 256 are the fastest there without flash attention (docs/benchmarks), whose scores take
+/// scratch memory of rows times context times heads.
+const MAX_ROWS_PER_CPU_GRAPH: u32 = 256;
 
 /// Sizes of a context, all consistent with each other and with the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub(super) struct Given {
     pub n_ctx_train: u32,
     /// Physical cores of the machine.
     pub cores: u32,
+    /// Whether layers are computed on a GPU.
+    pub on_gpu: bool,
     /// Memory of one KV cell, bytes, about.
     pub cell_bytes: u64,
     /// Memory that the KV cells may take without anybody having asked for it, bytes.
@@ -81,7 +87,7 @@ impl Plan {
             ));
         }
         let threads = options.threads.unwrap_or(given.cores).max(1);
-        let rows_per_graph = max_rows.min(MAX_ROWS_PER_GRAPH);
+        let rows_per_graph = max_rows.min(if given.on_gpu { MAX_ROWS_PER_GRAPH } else { MAX_ROWS_PER_CPU_GRAPH });
         Ok(Self { slots, max_model_len, max_rows, rows_per_graph, kv_cells, threads, layout: options.kv_layout })
     }
 
@@ -150,7 +156,7 @@ mod tests {
 
     /// A machine with two cores and all the memory in the world.
     fn given(n_ctx_train: u32) -> Given {
-        Given { n_ctx_train, cores: 2, cell_bytes: 1000, kv_budget_bytes: u64::MAX }
+        Given { n_ctx_train, cores: 2, on_gpu: false, cell_bytes: 1000, kv_budget_bytes: u64::MAX }
     }
 
     fn refusal(options: &EngineOptions, n_ctx_train: u32) -> String {
@@ -202,6 +208,13 @@ mod tests {
         let plan = Plan::new(&exact, given(512)).unwrap();
         assert_eq!((plan.max_rows, plan.rows_per_graph), (16, 16));
         assert!(refusal(&short, 512).contains("--max-num-batched-tokens"));
+    }
+
+    #[test]
+    fn a_graph_on_a_cpu_is_smaller_than_one_on_a_gpu() {
+        let rows = |on_gpu| Plan::new(&options(), Given { on_gpu, ..given(512) }).unwrap().rows_per_graph;
+
+        assert_eq!((rows(false), rows(true)), (256, 512));
     }
 
     #[test]

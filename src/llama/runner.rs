@@ -1,6 +1,6 @@
-//! Steps on a llama.cpp context: KV changes, one `llama_decode`, logits by row.
+//! Steps on a llama.cpp context: KV changes, one or two `llama_decode`, logits by row.
 //!
-//! Owns the context, one batch and one host buffer, all reused; used by the engine thread alone. It plans nothing, and
+//! Owns the context, one batch and its host buffers, all reused; used by the engine thread alone. It plans nothing, and
 //! refuses what llama.cpp would answer with an abort: slots, positions and tokens outside the limits, too many rows.
 
 use super::raw;
@@ -16,6 +16,9 @@ const INVALID_BATCH: i32 = -1;
 /// `llama_decode`: a fatal error, such as memory that could not be allocated. Also ours for a copy that failed.
 const FATAL: i32 = -2;
 
+/// Attention goes over blocks of so many cells (`llama_kv_cache::get_n_kv`).
+const CELLS_PER_BLOCK: u32 = 256;
+
 /// Executes steps on one context of the model that it borrows.
 pub struct LlamaRunner<'m> {
     context: LlamaContext<'m>,
@@ -24,8 +27,21 @@ pub struct LlamaRunner<'m> {
     copying: Copying,
     /// Positions that each slot holds.
     held: Vec<u32>,
-    /// For each row of the last step, whether it has logits; empty unless that step succeeded.
-    sampled: Vec<bool>,
+    /// For each row of the last step, where its logits are; empty unless that step succeeded.
+    logits: Vec<Logits>,
+    /// Rows of logits that a second `llama_decode` of the step would have overwritten.
+    kept: Vec<f32>,
+}
+
+/// Where the logits of a row are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Logits {
+    /// Nowhere: the row did not ask for them.
+    None,
+    /// In the context, by their place in its last batch.
+    InContext(i32),
+    /// The so many-th row of [`LlamaRunner::kept`].
+    Kept(usize),
 }
 
 /// How part of a slot gets into another.
@@ -67,7 +83,8 @@ impl<'m> LlamaRunner<'m> {
             limits,
             copying,
             held: vec![0; limits.slots as usize],
-            sampled: Vec::new(),
+            logits: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -143,13 +160,12 @@ impl<'m> LlamaRunner<'m> {
         self.held[slot] = u32::try_from(last + 1).unwrap_or(0);
     }
 
-    /// Fills the batch and returns what the slots will hold after it.
-    fn fill_batch(&mut self, rows: &[Row]) -> Result<Vec<u32>, StepError> {
+    /// What the slots will hold after these rows.
+    fn check(&self, rows: &[Row]) -> Result<Vec<u32>, StepError> {
         if rows.len() > self.limits.max_rows as usize {
             return refuse(&format!("{} rows exceed the {} of a step", rows.len(), self.limits.max_rows));
         }
         let mut held = self.held.clone();
-        self.batch.clear();
         for row in rows {
             let slot = self.index(row.slot)?;
             if row.pos != held[slot] || row.pos >= self.limits.max_model_len {
@@ -158,15 +174,50 @@ impl<'m> LlamaRunner<'m> {
             if row.token.0 >= self.limits.vocabulary_size {
                 return refuse(&format!("token {} is outside the vocabulary", row.token.0));
             }
-            // In range by the checks above: positions by max_model_len, tokens by the vocabulary, both i32 in llama.cpp.
-            let (token, pos) = (LlamaToken::new(row.token.0.cast_signed()), row.pos.cast_signed());
-            // Exactly one sequence id per row: the batch has room for one, and llama-cpp-2 does not check.
-            if self.batch.add(token, pos, &[id(slot)], row.sample).is_err() {
-                return refuse("the batch is full");
-            }
             held[slot] += 1;
         }
         Ok(held)
+    }
+
+    /// Evaluates the rows with these indices, which [`Self::check`] let pass.
+    fn decode(&mut self, rows: &[Row], part: &[usize]) -> Result<(), StepError> {
+        self.batch.clear();
+        for row in part.iter().map(|index| &rows[*index]) {
+            // In range by the checks: positions by max_model_len, tokens by the vocabulary, both i32 in llama.cpp.
+            let (token, pos) = (LlamaToken::new(row.token.0.cast_signed()), row.pos.cast_signed());
+            // Exactly one sequence id per row: the batch has room for one, and llama-cpp-2 does not check.
+            if self.batch.add(token, pos, &[id(row.slot.0 as usize)], row.sample).is_err() {
+                return refuse("the batch is full");
+            }
+        }
+        let decoded = self.context.decode(&mut self.batch);
+        if let Copying::Streams(copies) = &mut self.copying {
+            // Waiting copies are done first thing in a decode, unless it refused the batch before that.
+            copies.pending &= matches!(decoded, Err(DecodeError::NTokensZero));
+        }
+        decoded.map_err(|error| step_error(&error))
+    }
+
+    /// Evaluates both parts and notes where the logits are.
+    fn decode_parts(&mut self, rows: &[Row], parts: &[Vec<usize>; 2]) -> Result<(), StepError> {
+        self.kept.clear();
+        let mut logits = vec![Logits::None; rows.len()];
+        let [first, second] = parts;
+        if !first.is_empty() {
+            self.decode(rows, first)?;
+            for (place, index) in (0..).zip(first).filter(|(_, index)| rows[**index].sample) {
+                logits[*index] = Logits::Kept(self.kept.len() / self.limits.vocabulary_size as usize);
+                self.kept.extend_from_slice(self.context.get_logits_ith(place));
+            }
+        }
+        if !second.is_empty() {
+            self.decode(rows, second)?;
+            for (place, index) in (0..).zip(second).filter(|(_, index)| rows[**index].sample) {
+                logits[*index] = Logits::InContext(place);
+            }
+        }
+        self.logits = logits;
+        Ok(())
     }
 
     fn index(&self, slot: Slot) -> Result<usize, StepError> {
@@ -180,40 +231,53 @@ impl ModelRunner for LlamaRunner<'_> {
     }
 
     fn execute(&mut self, step: &Step) -> Result<(), StepError> {
-        self.sampled.clear();
+        self.logits.clear();
         for op in &step.kv {
             self.apply(*op)?;
         }
         if step.rows.is_empty() {
             return Ok(());
         }
-        let held = self.fill_batch(&step.rows)?;
-        let decoded = self.context.decode(&mut self.batch);
-        if let Copying::Streams(copies) = &mut self.copying {
-            // Waiting copies are done first thing in a decode, unless it refused the batch before that.
-            copies.pending &= matches!(decoded, Err(DecodeError::NTokensZero));
-        }
+        let held = self.check(&step.rows)?;
+        let together = matches!(self.copying, Copying::Mark) || !self.limits.can_truncate;
+        let parts = if together { [Vec::new(), (0..step.rows.len()).collect()] } else { parts(&step.rows) };
+        let decoded = self.decode_parts(&step.rows, &parts);
         match decoded {
-            Ok(()) => {
-                self.held = held;
-                self.sampled.extend(step.rows.iter().map(|row| row.sample));
-                Ok(())
-            }
-            Err(error) => {
-                // Of a failed batch some graphs may have been computed and stay in memory (`llama.h`, `llama_decode`).
-                for row in &step.rows {
-                    self.measure(row.slot.0 as usize);
-                }
-                Err(step_error(&error))
-            }
+            Ok(()) => self.held = held,
+            // Of a failed batch some graphs may have been computed and stay in memory (`llama.h`, `llama_decode`).
+            Err(_) => step.rows.iter().for_each(|row| self.measure(row.slot.0 as usize)),
         }
+        decoded
     }
 
     fn logits(&self, row: usize) -> Option<&[f32]> {
         // llama-cpp-2 panics on a row without logits, so only rows known to have some get that far.
-        let sampled = self.sampled.get(row).copied().unwrap_or(false);
-        sampled.then(|| self.context.get_logits_ith(i32::try_from(row).expect("rows are at most n_batch, an i32")))
+        match *self.logits.get(row)? {
+            Logits::None => None,
+            Logits::InContext(place) => Some(self.context.get_logits_ith(place)),
+            Logits::Kept(place) => self.kept.chunks_exact(self.limits.vocabulary_size as usize).nth(place),
+        }
     }
+}
+
+/// The rows that are evaluated together when each slot has a KV stream, as indices: first chunks of prompts, then decode rows.
+///
+/// In one batch llama.cpp would cut the first row off each chunk, put it among the decode rows and have all of them
+/// attend over as many cells as the longest has. Evaluated apart, decode rows keep to their own cells. Of a chunk that
+/// is no longer than they are the last row joins them: it may close a gap between their slots, which would cost a graph
+/// more. Decode rows come last because their logits, one row each, then need no copy.
+fn parts(rows: &[Row]) -> [Vec<usize>; 2] {
+    let cells = |row: &Row| row.pos / CELLS_PER_BLOCK;
+    let decoding = rows.chunk_by(|a, b| a.slot == b.slot).filter(|rows| rows.len() == 1);
+    let Some(most_cells) = decoding.map(|rows| cells(&rows[0])).max() else {
+        return [Vec::new(), (0..rows.len()).collect()];
+    };
+    let is_last = |index: usize| rows.get(index + 1).is_none_or(|next| next.slot != rows[index].slot);
+    (0..rows.len()).fold([Vec::new(), Vec::new()], |[mut chunks, mut singles], index| {
+        let part = if is_last(index) && cells(&rows[index]) <= most_cells { &mut singles } else { &mut chunks };
+        part.push(index);
+        [chunks, singles]
+    })
 }
 
 /// The one place where return codes of `llama_decode` get a meaning.
@@ -241,6 +305,30 @@ mod tests {
 
     fn copies(on_gpu: bool, pending: bool) -> StreamCopies {
         StreamCopies { on_gpu, pending, buffer: raw::SequenceState::default() }
+    }
+
+    /// Rows of each slot from a position on, so many.
+    fn rows(slots: &[(u32, u32, u32)]) -> Vec<Row> {
+        let row = |slot: u32, pos| Row {
+            seq: crate::protocol::SequenceId(slot.into()),
+            slot: Slot(slot),
+            pos,
+            token: crate::protocol::Token(0),
+            sample: false,
+        };
+        slots.iter().flat_map(|&(slot, from, count)| (from..from + count).map(move |pos| row(slot, pos))).collect()
+    }
+
+    #[test]
+    fn chunks_are_evaluated_before_decode_rows_which_the_last_row_of_a_shorter_one_joins() {
+        assert_eq!(parts(&rows(&[(0, 300, 1), (1, 0, 3), (2, 40, 1)])), [vec![1, 2], vec![0, 3, 4]]);
+        assert_eq!(parts(&rows(&[(0, 20, 1), (1, 300, 3)])), [vec![1, 2, 3], vec![0]], "not that of a longer one");
+    }
+
+    #[test]
+    fn steps_of_one_kind_are_one_evaluation() {
+        assert_eq!(parts(&rows(&[(0, 20, 1), (1, 30, 1)])), [vec![], vec![0, 1]]);
+        assert_eq!(parts(&rows(&[(0, 20, 2), (1, 30, 2)])), [vec![], vec![0, 1, 2, 3]]);
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn a_prompt_in_chunks_gives_the_logits_of_a_prompt_in_one_step() {
 /// Through the host below half a slot's length (here 256), as a whole stream above; marked cells when unified.
 #[test]
 fn a_copied_prefix_continues_like_the_original() {
-    with_each_layout(|tokenizer, runner| {
+    for_each_layout(|layout, tokenizer, runner| {
         let text = tokenizer.encode(&long_text(), true).unwrap();
         let tail = tokenizer.encode(" Then the rain came.", false).unwrap();
         for len in [60, 300] {
@@ -81,8 +81,8 @@ fn a_copied_prefix_continues_like_the_original() {
 
             change(runner, KvOp::Copy { from: Slot(0), to: Slot(1), len });
 
-            assert_same(&after_prefix, &prefill(runner, 1, len, &tail, 128), &format!("copy of {len}"));
-            assert_same(&after_rest, &prefill(runner, 0, len + 20, &tail, 128), &format!("source of a copy of {len}"));
+            assert_copied(layout, &after_prefix, &prefill(runner, 1, len, &tail, 128), &format!("copy of {len}"));
+            assert_copied(layout, &after_rest, &prefill(runner, 0, len + 20, &tail, 128), &format!("source of a copy of {len}"));
             change(runner, KvOp::Truncate { slot: Slot(0), keep: 0 });
             change(runner, KvOp::Truncate { slot: Slot(1), keep: 0 });
         }
@@ -92,7 +92,7 @@ fn a_copied_prefix_continues_like_the_original() {
 /// A copy of a whole stream waits for the next decode; what comes after it in the same step must not overtake it.
 #[test]
 fn copies_in_one_step_happen_in_order() {
-    with_each_layout(|tokenizer, runner| {
+    for_each_layout(|layout, tokenizer, runner| {
         let prompt = tokenizer.encode(&long_text(), true).unwrap();
         let (long, short) = (&prompt[..300], &prompt[100..150]);
         let tail = tokenizer.encode(" In the end", false).unwrap();
@@ -110,9 +110,32 @@ fn copies_in_one_step_happen_in_order() {
         ];
         runner.execute(&Step { kv, rows: Vec::new() }).unwrap();
 
-        assert_same(&after_short, &prefill(runner, 0, 50, &tail, 128), "1 → 0");
-        assert_same(&after_long, &prefill(runner, 2, 300, &tail, 128), "0 → 2");
-        assert_same(&after_long, &prefill(runner, 3, 300, &tail, 128), "0 → 2 → 3");
+        assert_copied(layout, &after_short, &prefill(runner, 0, 50, &tail, 128), "1 → 0");
+        assert_copied(layout, &after_long, &prefill(runner, 2, 300, &tail, 128), "0 → 2");
+        assert_copied(layout, &after_long, &prefill(runner, 3, 300, &tail, 128), "0 → 2 → 3");
+    });
+}
+
+/// Long and short prompts beside the decode row: evaluated apart and together with it.
+#[test]
+fn a_prompt_that_ends_beside_a_decode_row_gives_the_logits_that_both_give_alone() {
+    with_each_layout(|tokenizer, runner| {
+        let text = tokenizer.encode(&long_text(), true).unwrap();
+        for len in [40, 300] {
+            let (prompt, other) = (&text[..len], &text[100..120]);
+            let prompt_alone = prefill(runner, 0, 0, prompt, 128);
+            let other_alone = prefill(runner, 1, 0, other, 19);
+            change(runner, KvOp::Truncate { slot: Slot(0), keep: length(prompt) - 9 });
+            change(runner, KvOp::Truncate { slot: Slot(1), keep: 19 });
+
+            let rows = [rows(0, length(prompt) - 9, &prompt[len - 9..]), rows(1, 19, &other[19..])].concat();
+            runner.execute(&Step { kv: Vec::new(), rows }).unwrap();
+
+            assert_close(&prompt_alone, runner.logits(8).unwrap(), &format!("prompt of {len}"));
+            assert_close(&other_alone, runner.logits(9).unwrap(), &format!("beside a prompt of {len}"));
+            change(runner, KvOp::Truncate { slot: Slot(0), keep: 0 });
+            change(runner, KvOp::Truncate { slot: Slot(1), keep: 0 });
+        }
     });
 }
 
