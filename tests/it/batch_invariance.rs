@@ -193,7 +193,7 @@ fn a_request_alone_and_among_thirty_others_gets_the_same_tokens() {
 #[test]
 fn preempted_sequences_go_on_as_if_nothing_had_happened() {
     // Four sequences of up to 100 positions in 220 cells.
-    let narrow = Limits { kv_cells: 220, ..limits(4, 32, 100) };
+    let narrow = Limits { kv_cells: 220, ..limits(4, 256, 100) };
     let mut driver = Driver::new(FakeRunner::new(narrow), 3.0);
     for id in 0..4 {
         driver.submit(id, &prompt(u32::try_from(id).unwrap() + 40, 50), 50, 0);

@@ -1,25 +1,44 @@
 //! How many prompt rows a step may carry, learnt from how long steps took.
 //!
 //! Running streams wait for the whole step, so prompt rows stretch their inter-token gap. The budget keeps the expected
-//! time of a step with prompt rows within `prefill_step_ratio` times a step without. Owns the estimates; reads no clock.
+//! time of a step with prompt rows within `prefill_step_ratio` times a step without. What prompt rows may add grows with
+//! the sequences that wait for their prompts: else a batch would fill at the pace of its first stream. It doubles for a
+//! short prompt, which is over in a few steps. Owns the estimates; reads no clock.
 //!
-//! Model: `time(decode, prompt) = decode_seconds(decode) + prompt * row_seconds`. What a mixed batch costs extra however
-//! few prompt rows it has ends up in `row_seconds`, which is measured at about the sizes that are used.
+//! Model: `time(decode, prompt) = decode_seconds(decode) + fixed + prompt * per_row`. Mixing has a fixed cost, that of a
+//! graph more in the step. Smaller chunks pay it more often for the same prompt, so a chunk is never so small that two
+//! thirds of its time went there: it would delay the streams longer, if more evenly.
 
 use crate::engine::runner::Step;
 use std::{collections::BTreeMap, time::Duration};
 
 /// Prompt rows in a step with decode rows, whatever the estimates say, so that prefill always gets on.
-const MIN_ROWS: u32 = 4;
+const MIN_ROWS: f64 = 4.0;
+/// The time that rows take is at least this share of what is fixed.
+const LEAST_USE: f64 = 0.5;
 /// Prompt rows beside decode rows before anything was measured.
 const START_ROWS: u32 = 8;
+/// A step up to this long is never too long, seconds: fifty tokens a second are more than anybody reads.
+const UNNOTICED_SECONDS: f64 = 0.025;
+/// At most this many times the usual share goes to prompts.
+const MOST_SHARES: f64 = 4.0;
 /// Weight of a new measurement of a pure decode step.
 const NEW_WEIGHT: f64 = 0.25;
-/// What remains of the earlier mixed steps' sums when one is added.
-const DECAY: f64 = 0.8;
 /// After this many mixed steps in a row one goes without prompt rows: under constant load the time of a pure decode
 /// step would else never be seen. Costs less than 1 % of the prefill speed.
 const PROBE_EVERY: u32 = 64;
+
+/// What a short prompt may take, in shares of a long one.
+const SHORT_PROMPT_SHARES: f64 = 2.0;
+
+/// Who would use prompt rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Demand {
+    /// Sequences whose prompts are not computed yet and that have a slot or could get one.
+    pub(super) sequences: u32,
+    /// Whether the one that comes first has few rows in all.
+    pub(super) short: bool,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -29,10 +48,10 @@ pub(super) struct Budget {
     extra: f64,
     /// Seconds of a step with only that many decode rows; at most one entry per slot.
     decode_seconds: BTreeMap<u32, f64>,
-    /// Decaying sum of what prompt rows added, seconds.
-    added_seconds: f64,
-    /// Decaying sum of the prompt rows that added it.
-    added_rows: f64,
+    /// What prompt rows added.
+    added: Line,
+    /// Recent mixed steps in proportion to what `added` says, 1 when it is exact.
+    level: f64,
     /// Twice the most prompt rows ever measured beside decode rows: estimates are not trusted far from where they were made.
     ceiling: u32,
     /// Mixed steps since the last pure decode step.
@@ -45,15 +64,15 @@ impl Budget {
             max_rows,
             extra: f64::from(prefill_step_ratio - 1.0).max(0.0),
             decode_seconds: BTreeMap::new(),
-            added_seconds: 0.0,
-            added_rows: 0.0,
+            added: Line::default(),
+            level: 1.0,
             ceiling: START_ROWS,
             mixed_in_a_row: 0,
         }
     }
 
     /// Prompt rows that may join `decode_rows` in a step. 0 now and then, for one step.
-    pub(super) fn prompt_rows(&self, decode_rows: u32) -> u32 {
+    pub(super) fn prompt_rows(&self, decode_rows: u32, demand: Demand) -> u32 {
         let room = self.max_rows.saturating_sub(decode_rows);
         if decode_rows == 0 {
             return room;
@@ -62,13 +81,16 @@ impl Budget {
         if self.mixed_in_a_row >= probe_after {
             return 0;
         }
-        let Some(decode_seconds) = self.expected_decode(decode_rows).filter(|_| self.added_rows > 0.0) else {
+        let (Some(decode_seconds), Some((fixed, per_row))) = (self.expected_decode(decode_rows), self.expected_added()) else {
             return START_ROWS.min(room);
         };
-        let row_seconds = self.added_seconds / self.added_rows;
-        // The cast saturates; the ceiling is far below.
-        let rows = if row_seconds > 0.0 { (self.extra * decode_seconds / row_seconds) as u32 } else { self.ceiling };
-        rows.clamp(MIN_ROWS, self.ceiling).min(room)
+        let others = f64::from(demand.sequences.saturating_sub(1));
+        let shares = (1.0 + others / f64::from(decode_rows)) * if demand.short { SHORT_PROMPT_SHARES } else { 1.0 };
+        let shares = shares.min(MOST_SHARES);
+        let allowed = shares * (self.extra * decode_seconds).max(UNNOTICED_SECONDS - self.most_decode(decode_rows));
+        let rows = (allowed / self.level - fixed).max(LEAST_USE * fixed) / per_row;
+        // The cast saturates.
+        (rows.max(MIN_ROWS) as u32).min(self.ceiling).min(room)
     }
 
     /// Learns from an executed step.
@@ -76,6 +98,9 @@ impl Budget {
         let (decode, prompt) = shape(step);
         let seconds = elapsed.as_secs_f64();
         if decode == 0 {
+            if prompt > 0 {
+                self.added.observe(prompt.into(), seconds);
+            }
             return;
         }
         if prompt == 0 {
@@ -85,11 +110,26 @@ impl Budget {
         }
         self.mixed_in_a_row += 1;
         if let Some(decode_seconds) = self.expected_decode(decode) {
-            // A quotient of sums: the last few rows of a prompt, dear each, weigh no more than they are.
-            self.added_seconds = DECAY * self.added_seconds + (seconds - decode_seconds).max(0.0);
-            self.added_rows = DECAY * self.added_rows + f64::from(prompt);
+            let added = (seconds - decode_seconds).max(0.0);
+            if let Some((fixed, per_row)) = self.expected_added() {
+                let off = added / (fixed + per_row * f64::from(prompt));
+                self.level += NEW_WEIGHT * (off.clamp(0.5, 2.0) - self.level);
+            }
+            self.added.observe(prompt.into(), added);
             self.ceiling = self.ceiling.max(prompt.saturating_mul(2));
         }
+    }
+
+    /// Too high rather than too low: the time of the next number of rows that was measured.
+    fn most_decode(&self, rows: u32) -> f64 {
+        let above = self.decode_seconds.range(rows..).next().or_else(|| self.decode_seconds.last_key_value());
+        above.map_or(f64::INFINITY, |(_, seconds)| *seconds)
+    }
+
+    /// Fixed seconds and seconds a row that prompt rows add.
+    fn expected_added(&self) -> Option<(f64, f64)> {
+        // A graph with hardly any rows takes about as long whether they decode or not.
+        self.added.fit(self.expected_decode(2).unwrap_or(f64::INFINITY))
     }
 
     /// Seconds of a pure decode step with `rows` rows: measured, or from the nearest counts that were. Too low rather than too high.
@@ -103,6 +143,44 @@ impl Budget {
             (None, Some((high, b))) => Some(b * f64::from(rows) / f64::from(*high)),
             (None, None) => None,
         }
+    }
+}
+
+/// Least squares of `y = fixed + x * slope` over observations that fade.
+#[derive(Debug, Default)]
+struct Line {
+    weight: f64,
+    x: f64,
+    xx: f64,
+    y: f64,
+    xy: f64,
+}
+
+impl Line {
+    /// What remains of the earlier observations when one is added.
+    const FADE: f64 = 0.99;
+    /// Pull of `fixed` towards 0, in observations: decides while all of them have about the same `x`.
+    const PRIOR: f64 = 0.001;
+
+    /// `x` > 0. Weighs it by 1 / `x`, so that the many small ones are not drowned by the few large ones.
+    fn observe(&mut self, x: f64, y: f64) {
+        for (sum, new) in [(&mut self.weight, 1.0 / x), (&mut self.x, 1.0), (&mut self.xx, x), (&mut self.y, y / x), (&mut self.xy, y)] {
+            *sum = Self::FADE * *sum + new;
+        }
+    }
+
+    /// `fixed` from 0 to `most_fixed`, and `slope` > 0. `None` before the first observation that was not 0.
+    fn fit(&self, most_fixed: f64) -> Option<(f64, f64)> {
+        if self.xy <= 0.0 {
+            return None;
+        }
+        let through_origin = self.xy / self.xx;
+        let weight = self.weight + Self::PRIOR;
+        let fixed = (self.y * self.xx - self.x * self.xy) / (weight * self.xx - self.x * self.x);
+        let fixed = fixed.clamp(0.0, most_fixed);
+        let slope = (self.xy - fixed * self.x) / self.xx;
+        // A flat line would allow any number of rows.
+        Some((fixed, slope.max(0.1 * through_origin)))
     }
 }
 
@@ -128,57 +206,83 @@ mod tests {
         Step { kv: Vec::new(), rows }
     }
 
+    fn long(sequences: u32) -> Demand {
+        Demand { sequences, short: false }
+    }
+
     fn ms(ms: f64) -> Duration {
         Duration::from_secs_f64(ms / 1000.0)
     }
 
+    /// A budget that has seen steps of `base` ms without prompt rows and so many mixed ones of `cost(rows)` ms more.
+    fn learnt(ratio: f32, decode: u32, base: f64, steps: usize, cost: impl Fn(f64) -> f64) -> Budget {
+        let mut budget = Budget::new(512, ratio);
+        budget.observe(&step(decode, 0), ms(base));
+        for _ in 0..steps {
+            let rows = budget.prompt_rows(decode, long(1));
+            let added = if rows > 0 { cost(f64::from(rows)) } else { 0.0 };
+            budget.observe(&step(decode, rows), ms(base + added));
+        }
+        budget
+    }
+
     #[test]
     fn without_decode_rows_a_step_is_filled_up() {
-        assert_eq!(Budget::new(512, 3.0).prompt_rows(0), 512);
+        assert_eq!(Budget::new(512, 3.0).prompt_rows(0, long(1)), 512);
     }
 
     #[test]
     fn before_any_measurement_a_few_rows_are_allowed_and_then_a_decode_step_is_measured() {
         let mut budget = Budget::new(512, 3.0);
-        assert_eq!(budget.prompt_rows(2), 8);
-        assert_eq!(Budget::new(5, 3.0).prompt_rows(2), 3, "never above max_rows");
+        assert_eq!(budget.prompt_rows(2, long(1)), 8);
+        assert_eq!(Budget::new(5, 3.0).prompt_rows(2, long(1)), 3, "never above max_rows");
 
         budget.observe(&step(2, 8), ms(50.0));
-        assert_eq!(budget.prompt_rows(2), 0);
+        assert_eq!(budget.prompt_rows(2, long(1)), 0);
 
         budget.observe(&step(2, 0), ms(10.0));
-        assert_eq!(budget.prompt_rows(2), 8);
+        assert_eq!(budget.prompt_rows(2, long(1)), 8);
     }
 
     #[test]
     fn rows_converge_to_the_allowed_ratio_with_doubling_at_most() {
-        let mut budget = Budget::new(512, 3.0);
-        budget.observe(&step(4, 0), ms(20.0));
-
-        let mut seen = Vec::new();
-        for _ in 0..20 {
-            let rows = budget.prompt_rows(4);
-            seen.push(rows);
-            budget.observe(&step(4, rows), ms(20.0 + 0.5 * f64::from(rows)));
-        }
+        let rows: Vec<u32> = (0..20).map(|steps| learnt(3.0, 4, 20.0, steps, |rows| 0.5 * rows).prompt_rows(4, long(1))).collect();
 
         // 20 ms may become 60 ms: 40 ms for rows of 0.5 ms.
-        assert_eq!(seen[..5], [8, 16, 32, 64, 80]);
-        assert!((79..=80).contains(&seen[19]), "{seen:?}");
+        assert_eq!(rows[..4], [8, 16, 32, 64]);
+        assert!(rows[5..].iter().all(|rows| (78..=80).contains(rows)), "{rows:?}");
     }
 
     #[test]
     fn a_fixed_cost_of_mixing_is_learnt() {
+        let rows = learnt(3.0, 4, 20.0, 60, |rows| 10.0 + 0.5 * rows).prompt_rows(4, long(1));
+
+        assert!((56..=62).contains(&rows), "30 ms are left for rows of 0.5 ms, got {rows}");
+    }
+
+    #[test]
+    fn prefill_alone_teaches_what_chunks_will_cost() {
         let mut budget = Budget::new(512, 3.0);
         budget.observe(&step(4, 0), ms(20.0));
+        for rows in [100, 400] {
+            budget.observe(&step(0, rows), ms(10.0 + 0.5 * f64::from(rows)));
+        }
+        budget.observe(&step(4, 40), ms(20.0 + 10.0 + 0.5 * 40.0));
 
-        for _ in 0..60 {
-            let rows = budget.prompt_rows(4);
-            budget.observe(&step(4, rows), ms(20.0 + 20.0 + 1.0 * f64::from(rows)));
+        let rows = budget.prompt_rows(4, long(1));
+        assert!((56..=62).contains(&rows), "30 ms are left for rows of 0.5 ms, got {rows}");
+    }
+
+    #[test]
+    fn rows_that_grow_dearer_soon_become_fewer() {
+        let mut budget = learnt(3.0, 4, 20.0, 30, |rows| 5.0 + 0.5 * rows);
+        for _ in 0..20 {
+            let rows = budget.prompt_rows(4, long(1));
+            budget.observe(&step(4, rows), ms(20.0 + 10.0 + f64::from(rows)));
         }
 
-        let rows = budget.prompt_rows(4);
-        assert!((18..=21).contains(&rows), "20 ms are left for rows of 1 ms, got {rows}");
+        let rows = budget.prompt_rows(4, long(1));
+        assert!((25..=33).contains(&rows), "40 ms for a fixed 10 ms and rows of 1 ms, got {rows}");
     }
 
     #[test]
@@ -187,7 +291,33 @@ mod tests {
         budget.observe(&step(4, 0), ms(20.0));
         budget.observe(&step(4, 8), ms(500.0));
 
-        assert_eq!(budget.prompt_rows(4), MIN_ROWS);
+        assert_eq!(budget.prompt_rows(4, long(1)), 4);
+    }
+
+    #[test]
+    fn a_chunk_is_not_so_small_that_most_of_its_time_is_the_fixed_cost() {
+        let mut budget = Budget::new(512, 1.5);
+        budget.observe(&step(4, 0), ms(30.0));
+        for rows in [8, 100] {
+            budget.observe(&step(0, rows), ms(14.0 + f64::from(rows)));
+        }
+
+        // 15 ms are allowed, 1 more than is fixed.
+        assert!((6..=7).contains(&budget.prompt_rows(4, long(1))), "{}", budget.prompt_rows(4, long(1)));
+    }
+
+    #[test]
+    fn a_step_that_nobody_notices_is_allowed_whatever_the_ratio() {
+        let rows = learnt(2.0, 1, 5.0, 30, |rows| rows).prompt_rows(1, long(1));
+
+        assert!((19..=20).contains(&rows), "25 ms in all, got {rows}");
+    }
+
+    #[test]
+    fn more_waiting_sequences_get_more_rows_up_to_four_shares() {
+        let budget = learnt(2.0, 4, 40.0, 30, |rows| 4.0 * rows);
+        assert_eq!([1, 2, 3, 100].map(|sequences| budget.prompt_rows(4, long(sequences))), [10, 12, 15, 20]);
+        assert_eq!([1, 3].map(|sequences| budget.prompt_rows(4, Demand { sequences, short: true })), [20, 20]);
     }
 
     #[test]
@@ -215,7 +345,7 @@ mod tests {
 
         let zeros = (0..130)
             .filter(|_| {
-                let rows = budget.prompt_rows(1);
+                let rows = budget.prompt_rows(1, long(1));
                 budget.observe(&step(1, rows), ms(5.0 + f64::from(rows)));
                 rows == 0
             })

@@ -70,6 +70,8 @@ pub struct Scheduler {
     budget: Budget,
     /// Completed steps to wait for before the next admission; set when the runner had less room than we thought.
     admission_pause: u32,
+    /// Steps that running sequences have not been in consecutive slots.
+    gap_steps: u32,
     /// For `take_started`.
     started: Vec<(SequenceId, u32)>,
     /// Prompt rows of the step in flight.
@@ -107,6 +109,7 @@ impl Scheduler {
             cache: Cache::new(&limits),
             budget: Budget::new(limits.max_rows, prefill_step_ratio),
             admission_pause: 0,
+            gap_steps: 0,
             started: Vec::new(),
             prefill_in_flight: 0,
             counts: Counts::default(),

@@ -1,11 +1,12 @@
 //! Which slot an admitted sequence gets, and which cached prefix it starts from.
 //!
-//! Part of the cache. Two wishes pull apart: active slots should be packed at the low end (llama.cpp puts only
+//! Part of the cache, but for the one policy of the scheduler that decides when a gap is closed. Two wishes pull apart: active slots should be packed at the low end (llama.cpp puts only
 //! consecutive sequence ids into one ubatch of a split KV), and what is cached should survive. A copy inside the KV
 //! costs milliseconds where computing the same positions costs seconds, so it settles both.
 
+use super::Scheduler;
 use super::cache::Cache;
-use super::sequence::{common_prefix, count};
+use super::sequence::{Phase, common_prefix, count};
 use crate::engine::runner::Slot;
 use crate::protocol::{SequenceId, Token};
 use std::cmp::Reverse;
@@ -15,12 +16,47 @@ pub(super) const MIN_COPY: u32 = 32;
 /// Cached tokens that nobody else holds are copied aside from this many on before their slot is used.
 const MIN_KEEP: u32 = 64;
 
+/// A gap between running sequences is closed after one step for so many positions to move. A copy takes as long as the
+/// gap costs in about one step for every 100 positions (default model, 2 cores).
+const CELLS_PER_GAP_STEP: u32 = 64;
+
 /// A slot that begins with what is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Match {
     slot: Slot,
     /// Tokens in common.
     len: u32,
+}
+
+impl Scheduler {
+    /// Moves the sequence in the highest slot to a free one between the others when that was free for long enough.
+    ///
+    /// A gap costs each step a graph more. Whoever waits would fill it, so nothing moves while somebody does.
+    pub(super) fn close_gap(&mut self) {
+        let Some((from, to, id)) = self.gap() else {
+            self.gap_steps = 0;
+            return;
+        };
+        self.gap_steps += 1;
+        if self.gap_steps > self.cache.held(from) / CELLS_PER_GAP_STEP && self.cache.relocate(from, to) {
+            self.gap_steps = 0;
+            if let Some(sequence) = self.sequences.get_mut(&id) {
+                sequence.phase = Phase::Running { slot: to };
+            }
+        }
+    }
+
+    /// The highest slot with a running sequence, the lowest free one between two of them, and whose the former is.
+    fn gap(&self) -> Option<(Slot, Slot, SequenceId)> {
+        if !self.cache.can_truncate || !self.waiting.is_empty() {
+            return None;
+        }
+        let owned = || self.cache.slots().filter_map(|slot| Some((slot, self.cache.record(slot).owner?)));
+        let (first, (last, id)) = (owned().next()?.0, owned().next_back()?);
+        let is_free = |slot: &Slot| self.cache.record(*slot).owner.is_none();
+        let to = self.cache.slots().filter(|slot| (first..last).contains(slot)).find(is_free)?;
+        Some((last, to, id))
+    }
 }
 
 impl Cache {
@@ -73,6 +109,22 @@ impl Cache {
         let (slot, keep) = if self.record(best.slot).owner.is_none() { (best.slot, best.len) } else { (target, own) };
         self.truncate(slot, keep);
         Some(slot)
+    }
+
+    /// Moves a running sequence to a free slot and leaves its own empty. False if there is nothing to move or no room for a copy.
+    fn relocate(&mut self, from: Slot, to: Slot) -> bool {
+        let len = self.held(from);
+        if len == 0 {
+            return false;
+        }
+        self.move_aside(to, 0, from);
+        if !self.make_room(len.saturating_sub(self.held(to)), &[from, to]) {
+            return false;
+        }
+        self.copy(from, to, len);
+        self.record_mut(to).owner = self.record_mut(from).owner.take();
+        self.truncate(from, 0);
+        true
     }
 
     /// For KV that can neither be cut nor copied: a free slot whose whole content is a prefix, else an empty one, else

@@ -4,6 +4,7 @@
 //! many prompt rows a step bears (`budget`).
 
 use super::Scheduler;
+use super::budget::Demand;
 use super::cache::position;
 use super::place::MIN_COPY;
 use super::sequence::{Hold, Phase, Sequence, common_prefix, count};
@@ -17,9 +18,11 @@ impl Scheduler {
     ///
     /// 1. Room is made for a row of each decoding sequence: cached slots are evicted, then the latest admission is put back.
     /// 2. If a step failed, its sequences run alone, one after the other.
-    /// 3. One row for every sequence that has a single token left to compute.
+    /// 3. One row for every sequence that has a single token left to compute. Before that, a gap between slots may be closed.
     /// 4. Prompt chunks of the other running sequences under the budget, oldest first.
     /// 5. Admissions from the queue while rows, slots and cells allow, each with its first chunk.
+    /// 6. Rows in order of slots: llama.cpp computes the sequences of a split KV together only where their ids follow
+    ///    each other in the batch (`llama_batch_allocr::split_equal`).
     pub fn next_step(&mut self) -> Option<Step> {
         if self.sequences.is_empty() {
             return None;
@@ -31,12 +34,13 @@ impl Scheduler {
             // (2)
             self.plan_rows(suspect.id, self.limits.max_rows, &mut rows);
         } else {
+            self.close_gap();
             // (3)
             let (decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.left(**id) == 1);
             for id in &decoding {
                 self.plan_rows(*id, 1, &mut rows);
             }
-            let mut budget = self.budget.prompt_rows(count(decoding.len()));
+            let mut budget = self.budget.prompt_rows(count(decoding.len()), self.demand(&prefilling));
             // (4)
             for id in prefilling {
                 budget -= self.plan_rows(id, budget, &mut rows);
@@ -44,8 +48,17 @@ impl Scheduler {
             // (5)
             self.admit(budget, &mut rows);
         }
+        // (6) Stable, so that the rows of a slot stay in order.
+        rows.sort_by_key(|row| row.slot);
         self.prefill_in_flight = count(rows.iter().filter(|row| row.pos < self.sequences[&row.seq].prompt_len).count());
         Some(Step { kv: self.cache.take_ops(), rows })
+    }
+
+    fn demand(&self, prefilling: &[SequenceId]) -> Demand {
+        let admissible = self.waiting.len().min(position(self.limits.slots) - self.running.len());
+        let next = prefilling.first().or(self.waiting.front());
+        let short = next.is_some_and(|id| self.sequences[id].is_short());
+        Demand { sequences: count(prefilling.len() + admissible), short }
     }
 
     /// A lone sequence always has room: `submit` refuses what the whole KV could not hold.
@@ -111,11 +124,11 @@ impl Scheduler {
     fn start(&mut self, id: SequenceId) -> bool {
         let Some(sequence) = self.sequences.get_mut(&id) else { return false };
         let Some(slot) = self.cache.place(id, sequence.reusable(), sequence.namespace) else { return false };
-        sequence.phase = Phase::Running { slot };
+        let cached = self.cache.held(slot);
+        sequence.run_in(slot, cached);
         self.running.push(id);
         if !sequence.started {
             sequence.started = true;
-            let cached = self.cache.held(slot);
             self.started.push((id, cached));
             self.counts.prefix_queries += u64::from(sequence.len());
             self.counts.prefix_hits += u64::from(cached);

@@ -6,6 +6,9 @@
 use crate::engine::runner::Slot;
 use crate::protocol::{SequenceId, Token};
 
+/// Prompt rows of a short prompt, at most.
+const SHORT_PROMPT_ROWS: u32 = 128;
+
 /// Where a sequence stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -37,13 +40,15 @@ pub(super) struct Sequence {
     pub(super) prompt_len: u32,
     /// Whether `take_started` has told of it.
     pub(super) started: bool,
+    /// Prompt rows that no cache supplied; all of them until it runs.
+    prompt_rows: u32,
     max_len: u32,
 }
 
 impl Sequence {
     pub(super) fn new(tokens: Vec<Token>, max_len: u32, namespace: u64) -> Self {
         let prompt_len = count(tokens.len());
-        Self { tokens, namespace, phase: Phase::Waiting { hold: None }, prompt_len, started: false, max_len }
+        Self { tokens, namespace, phase: Phase::Waiting { hold: None }, prompt_len, started: false, prompt_rows: prompt_len, max_len }
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -55,6 +60,17 @@ impl Sequence {
             Phase::Running { slot } => Some(slot),
             Phase::Waiting { .. } => None,
         }
+    }
+
+    /// From the queue to a slot that already holds `cached` of its tokens.
+    pub(super) fn run_in(&mut self, slot: Slot, cached: u32) {
+        self.phase = Phase::Running { slot };
+        self.prompt_rows = self.prompt_len - cached;
+    }
+
+    /// Whether its prompt takes few rows in all, computed ones included.
+    pub(super) fn is_short(&self) -> bool {
+        self.prompt_rows <= SHORT_PROMPT_ROWS
     }
 
     /// The tokens that a cache may supply: the last one must be computed, for its logits.
@@ -77,6 +93,7 @@ impl Sequence {
     pub(super) fn put_back(&mut self) {
         self.phase = Phase::Waiting { hold: None };
         self.prompt_len = self.len();
+        self.prompt_rows = self.prompt_len;
     }
 }
 
