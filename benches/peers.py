@@ -12,6 +12,7 @@ Only ratios from one run count. Without --llama-server only llamero is measured.
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import platform
@@ -129,6 +130,19 @@ def run(args):
     return table
 
 
+def setting(args, load_before):
+    """What a reader needs to judge the figures; no paths of this machine."""
+    with open("/proc/cpuinfo") as info:
+        cpu = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
+    with open(args.model, "rb") as model:
+        digest = hashlib.file_digest(model, "sha256").hexdigest()
+    version = {program: subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+               for program in (args.llamero, args.llama_server) if program}
+    return {"cpu": cpu, "cores": os.cpu_count(), "load before": load_before, "model": os.path.basename(args.model), "sha256": digest,
+            "threads": args.threads, "rounds": args.rounds, "llamero args": args.llamero_args, "llama-server args": args.peer_args,
+            "versions": {os.path.basename(program): (out.stdout + out.stderr).strip() for program, out in version.items()}}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
@@ -152,7 +166,7 @@ def main():
         print(f"{figure:32}{ours:12.3f}" + (f"{theirs:14.3f}{ratio:8.2f}" if theirs else ""))
     if args.json:
         with open(args.json, "w") as out:
-            json.dump({"command": vars(args), "load_before": load_before, "figures": table}, out, indent=1)
+            json.dump({"setting": setting(args, load_before), "figures": table}, out, indent=1)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ const PREFILL_STEP_RATIO: OptionSpec = OptionSpec::new(
     "prefill_step_ratio",
     Kind::Number { min: 1.0, max: 100.0 },
     "2.0",
-    "How many times longer than a step of running streams one may take that also works on prompts.",
+    "How many times longer than a step of running streams one may take that also works on a long prompt; 25 ms are always fine.",
 );
 
 pub(super) const OPTIONS: &[OptionSpec] = &[

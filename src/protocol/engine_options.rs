@@ -23,7 +23,8 @@ pub struct EngineOptions {
     pub kv_layout: KvLayout,
     /// KV cells of the unified pool, tokens; `None` is `max_num_seqs * max_model_len`. Meaningless for split.
     pub kv_cache_tokens: Option<u32>,
-    /// Steps with prompt rows may take this many times a pure decode step, ≥ 1 (bounds the ITL that long prompts cause).
+    /// A step with rows of a long prompt may take this many times a pure decode step, ≥ 1 (bounds the ITL that long prompts
+    /// cause). Short prompts, and several that wait, get up to four times the share that this leaves.
     pub prefill_step_ratio: f32,
 }
 
