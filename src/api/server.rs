@@ -8,7 +8,7 @@ mod connections;
 use crate::{config::ListenConfig, gateway::keys::KeyRing};
 use axum::Router;
 use axum_server::Handle;
-use connections::BoundedAcceptor;
+use connections::{BoundedAcceptor, Bounds};
 use std::{
     future::Future,
     io,
@@ -25,6 +25,8 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// A kept connection may be silent this long, and a later head on it may take as long. Above the 60 s after which
 /// load balancers drop their idle connections, so that they and not we are the first to close.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// A client may take nothing of its answer for this long (nginx's `send_timeout`). Then it is gone, and its request with it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// After the drain time, what streams get to write their last event before they are cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -115,13 +117,14 @@ impl Server {
     /// # Errors
     /// If the listener cannot be handed to the runtime.
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        self.serve_at_most(MAX_CONNECTIONS, router, shutdown).await
+        let bounds = Bounds { connections: MAX_CONNECTIONS, write_timeout: WRITE_TIMEOUT };
+        self.serve_within(bounds, router, shutdown).await
     }
 
-    async fn serve_at_most(self, connections: usize, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    async fn serve_within(self, bounds: Bounds, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let handle = Handle::new();
         let mut server = axum_server::from_tcp(self.listener)?
-            .acceptor(BoundedAcceptor::new(connections))
+            .acceptor(BoundedAcceptor::new(bounds))
             .http1_only()
             .first_request_timeout(self.header_timeout)
             .accept_error_handler(|_peer, error| tracing::warn!(%error, "a connection was not accepted"))

@@ -1,17 +1,32 @@
-//! Accepts connections up to a number, and has their small packets sent at once.
+//! Accepts connections up to a number, has their small packets sent at once, and gives up on clients that never read.
 
 use axum::middleware::AddExtension;
 use axum_server::accept::Accept;
 use std::{
     future::{Ready, ready},
     io,
+    pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::Layer as _;
+
+/// What connections may cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// How many there may be at once.
+    pub(super) connections: usize,
+    /// How long a write may wait for its client.
+    pub(super) write_timeout: Duration,
+}
+
+/// A connection whose writes fail when its client reads nothing for too long. Pinned, because its timer is.
+pub(super) type Connection = Pin<Box<TimeoutStream<TcpStream>>>;
 
 /// Counts a connection for as long as its service lives.
 pub(super) type Counted<S> = AddExtension<S, Arc<OwnedSemaphorePermit>>;
@@ -20,24 +35,27 @@ pub(super) type Counted<S> = AddExtension<S, Arc<OwnedSemaphorePermit>>;
 #[derive(Debug, Clone)]
 pub(super) struct BoundedAcceptor {
     free: Arc<Semaphore>,
+    write_timeout: Duration,
 }
 
 impl BoundedAcceptor {
-    pub(super) fn new(connections: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(connections)) }
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { free: Arc::new(Semaphore::new(bounds.connections)), write_timeout: bounds.write_timeout }
     }
 
-    fn admit<S>(&self, stream: TcpStream, service: S) -> io::Result<(TcpStream, Counted<S>)> {
+    fn admit<S>(&self, stream: TcpStream, service: S) -> io::Result<(Connection, Counted<S>)> {
         let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_| io::Error::other("too many connections"))?;
         stream.set_nodelay(true)?;
-        Ok((stream, axum::Extension(Arc::new(permit)).layer(service)))
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.write_timeout));
+        Ok((Box::pin(stream), axum::Extension(Arc::new(permit)).layer(service)))
     }
 }
 
 impl<S> Accept<TcpStream, S> for BoundedAcceptor {
-    type Stream = TcpStream;
+    type Stream = Connection;
     type Service = Counted<S>;
-    type Future = Ready<io::Result<(TcpStream, Counted<S>)>>;
+    type Future = Ready<io::Result<(Connection, Counted<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         ready(self.admit(stream, service))

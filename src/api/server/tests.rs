@@ -33,10 +33,14 @@ struct Running {
 }
 
 fn start(config: &ListenConfig, connections: usize, router: Router) -> Running {
+    start_within(config, Bounds { connections, write_timeout: WRITE_TIMEOUT }, router)
+}
+
+fn start_within(config: &ListenConfig, bounds: Bounds, router: Router) -> Running {
     let server = Server::bind(config, &KeyRing::default()).unwrap();
     let address = server.address();
     let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(server.serve_at_most(connections, router, async {
+    let task = tokio::spawn(server.serve_within(bounds, router, async {
         if stopped.await.is_err() {
             pending::<()>().await;
         }
@@ -128,6 +132,40 @@ async fn a_head_that_does_not_end_in_time_is_cut_off() {
 
     assert_eq!(exchange(server.address, "").await, "");
     assert_eq!(exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await, "");
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_loses_its_stream() {
+    let dropped = Arc::new(Notify::new());
+    let told = Arc::clone(&dropped);
+    // An answer without end, which tells when nobody wants it any more.
+    let endless = async move || {
+        let guard = notify_on_drop(told);
+        axum::body::Body::from_stream(async_stream::stream! {
+            let _guard = guard;
+            loop {
+                yield Ok::<_, io::Error>(vec![b'x'; 64 * 1024]);
+            }
+        })
+    };
+    let router = Router::new().route("/", get(endless));
+    let server = start_within(&config(), Bounds { connections: 8, write_timeout: Duration::from_millis(50) }, router);
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+
+    within_a_minute(dropped.notified()).await;
+}
+
+/// Notifies when it is dropped.
+fn notify_on_drop(told: Arc<Notify>) -> impl Drop {
+    struct Guard(Arc<Notify>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    Guard(told)
 }
 
 #[tokio::test]
