@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
-/// Deepest nesting of arrays and objects in a body (hazards.md 2.9). serde_json itself stops at 128.
+/// Deepest nesting of arrays and objects in a body. serde_json itself stops at 128.
 const MAX_DEPTH: u32 = 64;
 
 /// Why a field or the body as a whole cannot be accepted. Always the client's fault: 400.

@@ -18,9 +18,9 @@ use std::{
 
 /// Connections at once; further ones are closed as they come.
 const MAX_CONNECTIONS: usize = 4096;
-/// Headers of a request (hazards.md 2.9).
+/// Headers of a request.
 const MAX_HEADERS: usize = 100;
-/// Bytes of a request's head, about: hyper stops reading when its buffer holds that many (hazards.md 2.9).
+/// Bytes of a request's head, about: hyper stops reading when its buffer holds that many.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// A kept connection may be silent this long, and a later head on it may take as long. Above the 60 s after which
 /// load balancers drop their idle connections, so that they and not we are the first to close.

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct ApiConfig {
     /// Names under which the model is served, the first one in answers; never empty.
     pub served_model_names: Vec<String>,
-    /// Largest request body, bytes. Default 2 MiB (hazards.md 2.9).
+    /// Largest request body, bytes. Default 2 MiB.
     pub max_body_bytes: usize,
     /// Longest wait for a whole request body, from its head. Default 30 s.
     pub body_timeout: Duration,

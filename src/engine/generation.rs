@@ -43,7 +43,7 @@ impl Generation {
     }
 
     /// Draws the next token from `logits` and adds the news to `output`. Precedence of ends:
-    /// (1) stop string, (2) end of generation, (3) length (`wire-contract` 2.4).
+    /// (1) stop string, (2) end of generation, (3) length.
     pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) {
         let choice = match self.sampler.sample(logits, self.logprobs, scratch) {
             Ok(choice) => choice,

@@ -25,7 +25,7 @@ use std::{
 const OUTBOX_FRAMES: usize = 1024;
 /// Commands and text calls that may wait. The gateway's admission bound keeps both far below.
 const INBOX_MESSAGES: usize = 4096;
-/// llama.cpp's pre-tokenizers recurse per character (hazards 2.3); untouched pages of a stack cost nothing.
+/// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.
 pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
 /// Tokenizing must not wait behind one long text.
 const TOKENIZER_THREADS: usize = 2;

@@ -62,7 +62,7 @@ pub(super) fn file_type_name(file_type: u32) -> String {
 }
 
 /// The KV cells of one sequence in host memory: filled and emptied by the two functions below, so that llama.cpp's parser
-/// sees nothing that it did not write itself in this process (`hazards.md` 2.6). The buffer is reused.
+/// sees nothing that it did not write itself in this process. The buffer is reused.
 #[derive(Default)]
 pub(super) struct SequenceState {
     bytes: Vec<u8>,

@@ -2,7 +2,7 @@
 //!
 //! BPE vocabularies cut a text into words by regular expressions. llama.cpp has hand-written splitters for some of them and
 //! runs the others through `std::regex`, which recurses once per character that a loop matches: a long enough word
-//! overflows the stack, and nothing can catch that (`hazards.md` 2.3). So every text is checked before.
+//! overflows the stack, and nothing can catch that. So every text is checked before.
 //!
 //! Measured on x86-64 Linux with llama.cpp's `unicode_regex_split` (of llama-cpp-sys-2 0.1.161, GCC, -O2) on twelve of its
 //! regular expressions and fifteen kinds of text (letters, digits, spaces, newlines, punctuation, emoji, CJK, accents,

@@ -24,7 +24,7 @@ pub(super) mod name {
     pub(in crate::telemetry) const REFUSED: &str = "llamero:requests_refused_total";
 }
 
-/// vLLM's buckets, seconds (`ecosystem` 2.5: vllm/v1/metrics/loggers.py).
+/// vLLM's buckets, seconds (vllm/v1/metrics/loggers.py).
 const TTFT_BUCKETS: &[f64] =
     &[0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0];
 const ITL_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0];

@@ -25,7 +25,7 @@ def generate(**fields):
 
 
 CORPUS = {
-    # Token ids (hazards 2.2: `.at()` throws in llama.cpp).
+    # Token ids (`.at()` throws in llama.cpp).
     "id -1": completion(prompt=[-1]),
     "id one past the vocabulary": completion(prompt=[VOCABULARY]),
     "id 2^31": completion(prompt=[2**31]),
@@ -44,7 +44,7 @@ CORPUS = {
     "logit_bias key": completion(logit_bias={"abc": 1}),
     "logit_bias value": completion(logit_bias={"1": 101}),
     "logit_bias size": completion(logit_bias={str(i): 1 for i in range(301)}),
-    # Numbers (hazards 2.5).
+    # Numbers.
     "max_tokens -1": completion(max_tokens=-1),
     "max_tokens 2^31": completion(max_tokens=2**31),
     "max_tokens 1e300": raw_completion(b'"max_tokens": 1e300'),
@@ -75,7 +75,7 @@ CORPUS = {
     "10,000 stops": completion(stop=["x"] * 10_000),
     "long stop": completion(stop=["x" * 257]),
     "stop number": completion(stop=[1]),
-    # Long texts without a break (hazards 2.3: the pre-tokenizers recurse per character).
+    # Long texts without a break (the pre-tokenizers recurse per character).
     "300 kB of A": completion(prompt="A" * 300_000),
     "300 kB of digits": completion(prompt="7" * 300_000),
     "300 kB of newlines": completion(prompt="\n" * 300_000),

@@ -4,7 +4,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use std::time::Duration;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-/// Response headers that a page may read: all that we send (wire-contract 2.8).
+/// Response headers that a page may read: all that we send.
 const EXPOSED: [HeaderName; 17] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("openai-processing-ms"),

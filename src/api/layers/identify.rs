@@ -9,7 +9,7 @@ use axum::{
 use tracing::Instrument as _;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longer ids are replaced (wire-contract 2.8).
+/// Longer ids are replaced.
 const MAX_LENGTH: usize = 128;
 
 /// The id of a request: 1–128 visible ASCII characters. In the extensions of every request.

@@ -10,7 +10,7 @@ mod writer;
 pub(super) use scanner::parse;
 pub(super) use writer::quoted;
 
-/// Arrays and objects within each other, at most (hazards.md 2.9). Python gives up near 1000.
+/// Arrays and objects within each other, at most. Python gives up near 1000.
 pub(super) const MAX_DEPTH: usize = 64;
 /// Digits of an integer, at most: `sys.int_info.default_max_str_digits` of Python.
 pub(super) const MAX_INT_DIGITS: usize = 4300;

@@ -16,9 +16,9 @@ const DEFAULT_MAX_TOKENS: i64 = 100;
 const DEFAULT_TEMPERATURE: f64 = 0.7;
 /// `top_p` when absent or null.
 const DEFAULT_TOP_P: f64 = 0.9;
-/// Stop strings, at most. vLLM had no bound, OpenAI's is 4: this is the most that any route takes (hazards.md 2.9).
+/// Stop strings, at most. vLLM had no bound, OpenAI's is 4: this is the most that any route takes.
 const MAX_STOP_STRINGS: usize = 16;
-/// Characters of a stop string, at most (hazards.md 2.9).
+/// Characters of a stop string, at most.
 const MAX_STOP_CHARACTERS: usize = 256;
 /// FastAPI's words for what its JSON reader did not survive.
 const UNREADABLE: &str = r#"{"detail":"There was an error parsing the body"}"#;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::api::fields::{FieldError, Fields};
 
-/// Choices per prompt at most (hazards.md 2.9); fewer if the engine has fewer slots.
+/// Choices per prompt at most; fewer if the engine has fewer slots.
 const MAX_N: u32 = 8;
 /// Alternatives per token at most (OpenAI).
 const MAX_LOGPROBS: i64 = 5;

@@ -32,7 +32,7 @@ use tokio::time::Instant;
 
 /// OpenAI's default for `max_tokens`.
 const DEFAULT_MAX_TOKENS: u64 = 16;
-/// Tokens of all prompts together, in contexts (hazards.md 2.9).
+/// Tokens of all prompts together, in contexts.
 const MAX_BATCH_CONTEXTS: u64 = 2;
 /// Names in `x-llamero-warnings` at most, and characters of each.
 const MAX_WARNINGS: usize = 16;

@@ -8,7 +8,7 @@ use crate::{
 };
 use serde_json::Value;
 
-/// Prompts in one request at most (hazards.md 2.9).
+/// Prompts in one request at most.
 const MAX_PROMPTS: usize = 32;
 const NAME: &str = "prompt";
 const EXPECTED: &str = "a string, an array of strings, an array of token ids, or an array of arrays of token ids";

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// Entries of `logit_bias` at most (OpenAI's own limit).
 const MAX_LOGIT_BIAS: usize = 300;
-/// Longest stop string, bytes (hazards.md 2.9).
+/// Longest stop string, bytes.
 const MAX_STOP_BYTES: usize = 256;
 /// Below this temperature the likeliest token is certain in `f32`, and dividing by less only overflows: taken as 0.
 const COLDEST: f64 = 1e-5;

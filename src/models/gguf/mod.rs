@@ -1,6 +1,6 @@
 //! The check of a GGUF header before llama.cpp sees the file, and what the header says about the model.
 //!
-//! llama.cpp answers some broken files with an assertion that ends the process (hazards.md 2.7); this check, in safe
+//! llama.cpp answers some broken files with an assertion that ends the process; this check, in safe
 //! Rust, turns them into sentences. It streams the header once, allocates at most a few kB whatever the file claims, and
 //! reads no tensor data. It does not judge whether an architecture is supported: only llama.cpp knows.
 //!
