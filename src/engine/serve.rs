@@ -7,8 +7,8 @@ use crate::engine::{
     worker::{Command, Progress, Worker},
 };
 use crate::protocol::{
-    CallId, EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, TextError, ToEngine, Token, read_frame,
-    write_frame,
+    CallId, EngineOptions, FrameError, FromEngine, LoadError, MAX_FRAME_BYTES, ModelInfo, PROTOCOL_VERSION, TextError, ToEngine, Token,
+    read_frame, write_frame,
 };
 use std::{
     net::Shutdown,
@@ -25,6 +25,8 @@ use std::{
 const OUTBOX_FRAMES: usize = 1024;
 /// Commands and text calls that may wait. The gateway's admission bound keeps both far below.
 const INBOX_MESSAGES: usize = 4096;
+/// Longest text in an answer: a frame but for what surrounds it.
+const MAX_DETOKENIZED_BYTES: usize = MAX_FRAME_BYTES - 1024;
 /// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.
 pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
 /// Tokenizing must not wait behind one long text.
@@ -178,16 +180,26 @@ fn answer(tokenizer: &dyn Tokenizer, call: TextCall) -> FromEngine {
     }
 }
 
+/// # Errors
+/// `BadToken`, and `TooLong` for a text that would not fit into a frame: a token may stand for hundreds of bytes.
 fn detokenize(tokenizer: &dyn Tokenizer, tokens: &[Token]) -> Result<String, TextError> {
     let vocabulary_size = tokenizer.vocabulary_size();
+    let in_frame = |bytes: usize| {
+        let long = |bytes| u64::try_from(bytes).unwrap_or(u64::MAX);
+        if bytes <= MAX_DETOKENIZED_BYTES { Ok(()) } else { Err(TextError::TooLong { len: long(bytes), max: long(MAX_DETOKENIZED_BYTES) }) }
+    };
     let mut bytes = Vec::new();
     for &token in tokens {
         if token.0 >= vocabulary_size {
             return Err(TextError::BadToken { id: token.0, vocabulary_size });
         }
         bytes.extend_from_slice(tokenizer.piece(token, true));
+        in_frame(bytes.len())?;
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    // Each invalid byte becomes three.
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    in_frame(text.len())?;
+    Ok(text)
 }
 
 /// The outbox thread: one frame per message, until all senders are gone or the socket breaks.

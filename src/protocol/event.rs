@@ -166,10 +166,10 @@ pub enum TextError {
     /// The engine died while it worked on it, twice.
     #[error("the engine died: {0}")]
     EngineDied(String),
-    /// The answer might not fit into a frame. Made by the gateway.
-    #[error("the input has {len} bytes; at most {max} can be taken")]
+    /// The answer does not fit into a frame, or might not: found by the gateway before it asks, or by the engine.
+    #[error("the text has {len} bytes or more; at most {max} can be taken")]
     TooLong {
-        /// Bytes in the text, or four for each token.
+        /// Bytes in the text so far, or four for each token.
         len: u64,
         /// The most that are accepted.
         max: u64,

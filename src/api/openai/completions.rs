@@ -61,10 +61,17 @@ pub(super) async fn create(
 
     let with_text = request.echo || request.logprobs.is_some();
     let prompts = std::mem::take(&mut request.prompts);
+    let max_model_len = u64::from(info.max_model_len);
+    for prompt in &prompts {
+        // Before the engine writes out for `echo` what it will not compute.
+        if let Prompt::Tokens(tokens) = prompt {
+            room(tokens.len(), request.max_tokens, max_model_len)?;
+        }
+    }
     let (tokens, texts) =
         try_join_all(prompts.into_iter().map(|prompt| encode(&state.engine, prompt, with_text))).await?.into_iter().unzip();
     let job = Job { seed: request.sampling.seed.map_or_else(draw_seed, Ok)?, namespace: principal.id.namespace() };
-    let sequences = sequences(&request, tokens, u64::from(info.max_model_len), job)?;
+    let sequences = sequences(&request, tokens, max_model_len, job)?;
     let view = View {
         n: request.n,
         logprobs: request.logprobs.is_some(),

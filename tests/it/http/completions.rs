@@ -1,10 +1,13 @@
 //! `/v1/completions`: what a request gets, streamed and not.
 
 use crate::support::{
-    fake_runner::{BOS, FakeTokenizer, continuation},
+    fake_runner::{BOS, FakeTokenizer, LONG, LONG_PIECE_BYTES, continuation},
     server::{Answer, TestServer, frame},
 };
-use llamero::{engine::runner::Tokenizer, protocol::Token};
+use llamero::{
+    engine::runner::Tokenizer,
+    protocol::{MAX_FRAME_BYTES, Token},
+};
 use serde_json::{Value, json};
 
 /// What the fake model says after `prompt`, greedily.
@@ -92,6 +95,20 @@ async fn token_prompts_get_no_bos_and_echo_writes_them_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prompt_too_long_to_be_echoed_is_refused_and_the_engine_lives() {
+    let server = TestServer::start().await;
+    let tokens = MAX_FRAME_BYTES / LONG_PIECE_BYTES + 1;
+    let mut body = greedy(&json!(vec![LONG.0; tokens]), 1);
+    body["echo"] = json!(true);
+
+    let answer = server.post("/v1/completions", &body).await;
+
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["param"]), (400, &json!("prompt")), "{answer:?}");
+    let next = server.post("/v1/completions", &greedy(&json!("hello"), 20)).await;
+    assert_eq!(text(&next, 0), expected("hello", 20));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_string_ends_the_text_before_it_and_frees_the_place() {
     let server = TestServer::start().await;
     // The fake model ends some texts early.
@@ -170,7 +187,7 @@ async fn refusals_name_the_field_in_openais_shape() {
         (json!({"model": "fake", "prompt": "a", "temperature": 9}), 400, "temperature", Value::Null),
         (json!({"model": "fake", "prompt": "a", "suffix": "b"}), 400, "suffix", json!("unsupported_parameter")),
         (json!({"model": "fake", "prompt": "a", "max_tokens": 5000}), 400, "max_tokens", json!("context_length_exceeded")),
-        (json!({"model": "fake", "prompt": [264]}), 400, "prompt", Value::Null),
+        (json!({"model": "fake", "prompt": [265]}), 400, "prompt", Value::Null),
         (json!({"model": "other", "prompt": "a"}), 404, "model", json!("model_not_found")),
     ];
     for (body, status, param, code) in cases {

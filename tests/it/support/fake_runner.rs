@@ -15,7 +15,11 @@ pub(crate) const EOG: Token = Token(257);
 /// Never the likeliest token: for prompts that must not occur elsewhere.
 pub(crate) const RARE: Token = Token(263);
 /// Bytes, the two above, and some tokens of several bytes.
-pub(crate) const VOCABULARY_SIZE: u32 = 264;
+pub(crate) const VOCABULARY_SIZE: u32 = 265;
+
+/// The token with the longest piece; the model never says it.
+pub(crate) const LONG: Token = Token(264);
+pub(crate) const LONG_PIECE_BYTES: usize = 512 * 1024;
 
 const PIECES: [&str; 8] = ["<s>", "</s>", " the", "é", "日本", "\n", "ing ", "<rare>"];
 
@@ -261,7 +265,8 @@ pub(crate) struct FakeTokenizer {
 impl Default for FakeTokenizer {
     fn default() -> Self {
         let bytes = (0..=u8::MAX).map(|byte| vec![byte]);
-        Self { pieces: bytes.chain(PIECES.map(|piece| piece.as_bytes().to_vec())).collect() }
+        let long = vec![b'~'; LONG_PIECE_BYTES];
+        Self { pieces: bytes.chain(PIECES.map(|piece| piece.as_bytes().to_vec())).chain([long]).collect() }
     }
 }
 
