@@ -10,9 +10,12 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// Calls open at once; more wait for a permit. A text is at most [`MAX_TEXT_BYTES`], so this bounds their memory.
 pub(super) const MAX_CALLS: usize = 64;
 
-/// Longest text or list of tokens (4 bytes each) in a call: its answer, at up to 5 bytes on the wire for each byte of
-/// text, must fit into a frame.
+/// Longest text or list of tokens (4 bytes each) in a call: the tokens of a text, at up to 5 bytes on the wire for each
+/// byte of it, must fit into a frame. The text of tokens is bounded by the engine.
 pub(super) const MAX_TEXT_BYTES: usize = crate::protocol::MAX_FRAME_BYTES / 5 - 1024;
+
+/// A call may wait this many times as long as the engine may go without answering any: others are before it.
+const PATIENCE: u32 = 4;
 
 /// Engines that may die with one call in them before it is given up: it is repeated once.
 const MAX_ATTEMPTS: u32 = 2;
@@ -91,6 +94,8 @@ impl TextCall {
 pub(super) struct Calls {
     open: BTreeMap<u64, TextCall>,
     next: u64,
+    /// Ticks for which the present engine has owed answers and given none.
+    silent: u32,
 }
 
 impl Calls {
@@ -120,6 +125,7 @@ impl Calls {
 
     /// Passes an answer on. An unknown call is no error: it may be an abandoned one.
     pub(super) fn on_tokenized(&mut self, call: CallId, result: Result<Vec<Token>, TextError>) {
+        self.silent = 0;
         match self.open.remove(&call.0).map(|call| call.question) {
             Some(Question::Tokenize { reply, .. }) => answer(reply, result.map_err(TokenizeError::Text)),
             Some(question @ Question::Detokenize { .. }) => question.fail(mismatch()),
@@ -129,6 +135,7 @@ impl Calls {
 
     /// Passes an answer on, as [`Self::on_tokenized`].
     pub(super) fn on_detokenized(&mut self, call: CallId, result: Result<String, TextError>) {
+        self.silent = 0;
         match self.open.remove(&call.0).map(|call| call.question) {
             Some(Question::Detokenize { reply, .. }) => answer(reply, result.map_err(TokenizeError::Text)),
             Some(question @ Question::Tokenize { .. }) => question.fail(mismatch()),
@@ -136,15 +143,17 @@ impl Calls {
         }
     }
 
-    /// A tick has passed. The longest that the present engine has owed an answer, in ticks.
+    /// A tick has passed. For how many the present engine has owed answers and given none; a single answer may wait
+    /// [`PATIENCE`] times as long, behind others.
     pub(super) fn on_tick(&mut self) -> u32 {
         let sent = self.open.values_mut().filter(|call| call.sent);
-        sent.map(|call| {
+        let longest = sent.map(|call| {
             call.waited += 1;
             call.waited
-        })
-        .max()
-        .unwrap_or(0)
+        });
+        let longest = longest.max();
+        self.silent = if longest.is_some() { self.silent + 1 } else { 0 };
+        self.silent.max(longest.unwrap_or(0) / PATIENCE)
     }
 
     /// The engine died of `reason`: what it was asked is handed out again by [`Self::unsent`], or fails.
@@ -156,6 +165,7 @@ impl Calls {
         for call in self.open.values_mut() {
             call.sent = false;
         }
+        self.silent = 0;
     }
 
     /// Ends every call with `error`.

@@ -47,7 +47,7 @@ pub(super) enum Stall {
     #[error("busy, and no step finished in {0} s")]
     Step(u32),
     /// Its tokenizers are stuck.
-    #[error("a text was not tokenized within {0} s")]
+    #[error("no text was tokenized within {0} s")]
     Text(u32),
     /// Its inbox thread is stuck.
     #[error("it does not read its messages")]
@@ -61,7 +61,7 @@ impl Heartbeat {
         Self { stall_ticks, ready: false, age: 0, pinged: 0, answered: 0, steps: 0, still: 0 }
     }
 
-    /// A tick has passed; a text call has waited `text_ticks`. The nonce of the ping to send, if it is time for one.
+    /// A tick has passed; no text was tokenized for `text_ticks`. The nonce of the ping to send, if it is time for one.
     pub(super) fn on_tick(&mut self, text_ticks: u32) -> Result<Option<u64>, Stall> {
         self.age = self.age.saturating_add(1);
         if !self.ready {
