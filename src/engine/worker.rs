@@ -8,7 +8,9 @@ use crate::engine::{
     runner::{ModelRunner, Step, StepError, Tokenizer},
     scheduler::{NewSequence, Sampled, Scheduler},
 };
-use crate::protocol::{EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, StepReport, Token};
+use crate::protocol::{
+    EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport, Token,
+};
 use crate::sampling::Scratch;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -84,6 +86,11 @@ impl<'a> Worker<'a> {
         }
         let Some(step) = self.scheduler.next_step() else { return self.idle(commands) };
         self.progress.busy.store(true, Ordering::Relaxed);
+        let started = self.started();
+        if !started.is_empty() {
+            // Before the step: if it kills this process, the gateway knows whom to suspect.
+            self.report(started)?;
+        }
         let outputs = self.step(&step);
         self.progress.steps.fetch_add(1, Ordering::Relaxed);
         self.report(outputs)
@@ -91,6 +98,7 @@ impl<'a> Worker<'a> {
 
     /// Reports that nothing is left to do, if that is news, and waits for a command.
     fn idle(&mut self, commands: &Receiver<Command>) -> Result<(), Disconnected> {
+        debug_assert_eq!(self.scheduler.check_invariants(), Ok(()));
         self.progress.busy.store(false, Ordering::Relaxed);
         if self.stats() != self.reported {
             self.report(Vec::new())?;
@@ -143,7 +151,7 @@ impl<'a> Worker<'a> {
 
     fn step(&mut self, step: &Step) -> Vec<SequenceOutput> {
         let begun = Instant::now();
-        let mut outputs = self.started(begun);
+        let mut outputs = BTreeMap::new();
         match self.runner.execute(step) {
             Ok(()) => {
                 let sampled = self.sample(step, &mut outputs);
@@ -154,17 +162,15 @@ impl<'a> Worker<'a> {
         outputs.into_values().collect()
     }
 
-    /// Reports of the sequences that begin with this step.
-    fn started(&mut self, now: Instant) -> BTreeMap<SequenceId, SequenceOutput> {
-        let mut outputs = BTreeMap::new();
-        for (id, cached_tokens) in self.scheduler.take_started() {
-            let Some(generation) = self.generations.get(&id) else { continue };
-            let queued = now.saturating_duration_since(generation.received);
+    /// Reports of the sequences that begin with the step just planned.
+    fn started(&mut self) -> Vec<SequenceOutput> {
+        let now = Instant::now();
+        let begin = |(id, cached_tokens)| {
+            let queued = now.saturating_duration_since(self.generations.get(&id)?.received);
             let queue_us = u64::try_from(queued.as_micros()).unwrap_or(u64::MAX);
-            let started = Some(crate::protocol::Started { cached_tokens, queue_us });
-            outputs.insert(id, SequenceOutput { started, ..SequenceOutput::empty(id) });
-        }
-        outputs
+            Some(SequenceOutput { started: Some(Started { cached_tokens, queue_us }), ..SequenceOutput::empty(id) })
+        };
+        self.scheduler.take_started().into_iter().filter_map(begin).collect()
     }
 
     /// Draws a token for each row that asked for one.
@@ -175,7 +181,10 @@ impl<'a> Worker<'a> {
             let output = outputs.entry(row.seq).or_insert_with(|| SequenceOutput::empty(row.seq));
             match self.runner.logits(index) {
                 Some(logits) => generation.advance(logits, self.tokenizer.as_ref(), &mut self.scratch, output),
-                None => output.finish = Some(Finish::Failed(GenerationError::NoCandidate)),
+                None => {
+                    tracing::error!(index, "the runner has no logits of a row that asked for them");
+                    output.finish = Some(Finish::Failed(GenerationError::Decode { code: -1 }));
+                }
             }
             let finished = output.finish.is_some();
             // A sequence that failed before a token was drawn ends all the same; its token is never computed.
@@ -200,7 +209,7 @@ impl<'a> Worker<'a> {
         EngineStats { steps: self.progress.steps.load(Ordering::Relaxed), ..self.scheduler.stats() }
     }
 
-    /// Sends a report if it says anything new.
+    /// Sends what is new to the sequences, and the counts.
     fn report(&mut self, outputs: Vec<SequenceOutput>) -> Result<(), Disconnected> {
         let stats = self.stats();
         self.reported = stats;

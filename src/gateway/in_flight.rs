@@ -6,7 +6,7 @@
 //! ```text
 //! insert ─▶ held ──unsent()──▶ sent ──on_report(finish)──▶ gone
 //!             ▲                 │  └──cancel()───────────▶ gone
-//!             └── on_death() ───┘ once; the second time it fails
+//!             └── on_death() ───┘ once for what was being computed; the second time it fails
 //! ```
 
 use super::{
@@ -16,8 +16,11 @@ use super::{
 use crate::protocol::{Finish, GenerationError, SequenceId, SequenceOutput, SequenceRequest};
 use std::collections::BTreeMap;
 
-/// Engines that may die with one sequence in them before it is given up: it is replayed once.
+/// Engines that may die computing a sequence before it is given up: it is replayed once.
 const MAX_ATTEMPTS: u32 = 2;
+/// Engines that may die with a sequence in them that only waited there, as far as we heard. Fewer than the deaths in a
+/// row that end the server, because the engine's word that it began may be lost with it.
+const MAX_DEATHS: u32 = 4;
 
 /// One live sequence.
 #[derive(Debug)]
@@ -27,10 +30,14 @@ pub(super) struct Entry {
     /// Index in its generation.
     choice: usize,
     events: EventSender,
-    /// Engines that it was sent to.
+    /// Engines that died when they had begun to compute it.
     attempts: u32,
+    /// Engines that died with it.
+    deaths: u32,
     /// Whether the present engine has it.
     sent: bool,
+    /// Whether the present engine has begun to compute it.
+    begun: bool,
     /// Whether its start was reported to the client.
     started: bool,
     _place: Place,
@@ -39,7 +46,7 @@ pub(super) struct Entry {
 impl Entry {
     /// A sequence that no engine has seen.
     pub(super) fn new(request: SequenceRequest, choice: usize, events: EventSender, place: Place) -> Self {
-        Self { request, choice, events, attempts: 0, sent: false, started: false, _place: place }
+        Self { request, choice, events, attempts: 0, deaths: 0, sent: false, begun: false, started: false, _place: place }
     }
 
     fn emit(&self, output: SequenceOutput) {
@@ -53,6 +60,7 @@ impl Entry {
 
     /// Takes in one report and passes on what is new to the client. Whether the sequence has finished.
     fn on_output(&mut self, mut output: SequenceOutput) -> bool {
+        self.begun |= output.started.is_some() || !output.tokens.is_empty();
         if self.started {
             output.started = None;
         }
@@ -72,11 +80,13 @@ impl Entry {
             return None;
         }
         self.sent = false;
+        self.deaths += 1;
+        self.attempts += u32::from(std::mem::take(&mut self.begun));
         let max_tokens = usize::try_from(self.request.max_tokens).unwrap_or(usize::MAX);
         if self.request.resume.len() >= max_tokens {
             return Some(Finish::Length);
         }
-        (self.attempts >= MAX_ATTEMPTS).then(|| Finish::Failed(GenerationError::EngineDied(reason.to_owned())))
+        (self.attempts >= MAX_ATTEMPTS || self.deaths >= MAX_DEATHS).then(|| Finish::Failed(GenerationError::EngineDied(reason.to_owned())))
     }
 }
 
@@ -102,7 +112,6 @@ impl InFlight {
         let held = self.sequences.values_mut().filter(|entry| !entry.sent);
         held.map(|entry| {
             entry.sent = true;
-            entry.attempts += 1;
             entry.request.clone()
         })
         .collect()

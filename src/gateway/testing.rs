@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::SupervisionConfig,
     protocol::{
-        EngineOptions, EngineStats, FromEngine, KvLayout, ModelInfo, SamplingParams, SequenceId, SequenceOutput, SequenceRequest,
+        EngineOptions, EngineStats, FromEngine, KvLayout, ModelInfo, SamplingParams, SequenceId, SequenceOutput, SequenceRequest, Started,
         StepReport, ToEngine, Token, decode, encode,
     },
 };
@@ -192,6 +192,11 @@ impl ScriptedEngine {
         let cause = *exit.wait_for(Option::is_some).await.expect("the sender is ours");
         cause.expect("waited for")
     }
+}
+
+/// News of `id`: the engine has begun with it.
+pub(crate) fn begun(id: SequenceId) -> SequenceOutput {
+    SequenceOutput { started: Some(Started { cached_tokens: 0, queue_us: 7 }), ..SequenceOutput::empty(id) }
 }
 
 /// News of `id`: one token and its text.

@@ -64,9 +64,13 @@ fn a_start_is_reported_once_even_if_two_engines_report_it() {
 fn a_sequence_that_was_in_two_dying_engines_fails_and_one_that_was_in_the_second_only_is_replayed() {
     let (mut table, mut receiver) = running(10);
     let (sender, mut late) = events();
+    table.on_report(vec![testing::begun(ID)]);
     table.on_death("first");
     table.insert(entry(SequenceId(2), 10, sender));
     assert_eq!(table.unsent().len(), 2);
+    table.on_report(vec![testing::begun(ID), testing::begun(SequenceId(2))]);
+    passed_on(&mut receiver);
+    passed_on(&mut late);
 
     let casualties = table.on_death("second");
 
@@ -75,6 +79,19 @@ fn a_sequence_that_was_in_two_dying_engines_fails_and_one_that_was_in_the_second
     assert_eq!(finish, Some(Finish::Failed(GenerationError::EngineDied("second".into()))));
     assert_eq!(passed_on(&mut late), []);
     assert_eq!(table.unsent()[0].id, SequenceId(2));
+}
+
+#[test]
+fn a_sequence_that_only_waited_in_dying_engines_fails_with_the_fourth() {
+    let (mut table, _receiver) = running(10);
+
+    let failed = [1, 2, 3, 4].map(|_| {
+        let failed = table.on_death("poisoned by another").failed;
+        table.unsent();
+        failed
+    });
+
+    assert_eq!(failed, [0, 0, 0, 1]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
         Supervisor,
         calls::{MAX_CALLS, MAX_TEXT_BYTES},
         handle::{EngineHandle, Generation, TokenizeError},
-        testing::{self, ScriptedEngine, ScriptedEngines, request, start_scripted, token},
+        testing::{self, ScriptedEngine, ScriptedEngines, begun, request, start_scripted, token},
     },
     protocol::{CallId, Finish, LoadError, MAX_FRAME_BYTES, SequenceId, SequenceOutput, TextError, Token},
 };
@@ -152,6 +152,7 @@ async fn the_second_death_ends_a_stream_with_an_error() {
     engine.die(DeathCause::Signal(11));
     let mut second = engines.next_ready().await;
     second.receive_submit().await;
+    second.step(vec![begun(id)]).await;
     second.die(DeathCause::Signal(9));
 
     let (text, end) = read_out(&mut generation).await;
