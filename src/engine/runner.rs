@@ -22,16 +22,18 @@ pub struct Limits {
     /// Whether a slot's last positions can be dropped and a part of it copied. False for recurrent models:
     /// then a slot can only be emptied (`keep == 0`) and nothing is copied.
     pub can_truncate: bool,
+    /// Whether sequences are computed together only where their slots follow each other.
+    pub consecutive_slots: bool,
     /// Entries in a row of logits.
     pub vocabulary_size: u32,
 }
 
-/// What one step does, as plain data: first `kv` in order, then all `rows` in one evaluation.
+/// What one step does, as plain data: first `kv` in order, then all `rows`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Step {
     /// Changes to the KV cache before the rows.
     pub kv: Vec<KvOp>,
-    /// At most `Limits::max_rows`. Rows of one slot are in order of position, without a gap, from the slot's end on.
+    /// At most `Limits::max_rows`, in order of slots; of a slot in order of position, without a gap, from its end on.
     /// May be empty when only `kv` changes.
     pub rows: Vec<Row>,
 }
@@ -72,11 +74,11 @@ pub enum KvOp {
     },
 }
 
-/// Why a step could not be executed. Its `kv` changes were made all the same; unless said otherwise below, the slots
-/// of its rows hold an unknown number of the step's positions, until the next step's `kv` truncates them.
+/// Why a step could not be executed. Its `kv` changes were made all the same, and the slots of its rows hold an unknown
+/// number of the step's positions, until the next step's `kv` truncates them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
-    /// No room in the KV cache for the rows; nothing was computed.
+    /// No room in the KV cache for the rows; nothing was computed unless the slots can be truncated.
     #[error("no room in the KV cache")]
     NoKvSpace,
     /// The evaluation failed with this code of llama.cpp.
@@ -96,6 +98,9 @@ pub trait ModelRunner {
     ///
     /// # Errors
     /// See [`StepError`].
+    ///
+    /// # Panics
+    /// When a KV change fails: nobody knows then whose positions a slot holds, and the engine must not go on.
     fn execute(&mut self, step: &Step) -> Result<(), StepError>;
 
     /// Logits of `step.rows[row]` of the step just executed, `Limits::vocabulary_size` long.

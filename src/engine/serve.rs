@@ -23,8 +23,9 @@ use std::{
 
 /// Frames that may wait for the socket. The engine thread waits when it is full: the gateway has stopped reading.
 const OUTBOX_FRAMES: usize = 1024;
-/// Commands and text calls that may wait. The gateway's admission bound keeps both far below.
-const INBOX_MESSAGES: usize = 4096;
+/// Commands and text calls that may wait: a submission and a cancellation for each of the most sequences that the
+/// gateway may be told to let wait (`max_waiting`). Were it full, pings behind it would go unanswered.
+const INBOX_MESSAGES: usize = 2 * (65_536 + 256);
 /// Longest text in an answer: a frame but for what surrounds it.
 const MAX_DETOKENIZED_BYTES: usize = MAX_FRAME_BYTES - 1024;
 /// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.

@@ -66,7 +66,8 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     let cores = u32::try_from(num_cpus::get_physical()).unwrap_or(1);
     let on_gpu = can_offload && gpu_layers > 0;
     let (cell_bytes, kv_budget_bytes) = (memory::cell_bytes(&model), memory::kv_budget_bytes(on_gpu));
-    let plan = Plan::new(options, Given { n_ctx_train: model.n_ctx_train(), cores, on_gpu, cell_bytes, kv_budget_bytes })?;
+    let plan =
+        Plan::new(options, Given { n_ctx_train: model.n_ctx_train(), cores, on_gpu, heads: model.n_head(), cell_bytes, kv_budget_bytes })?;
 
     let model = Arc::new(model);
     Ok(Loaded {

@@ -7,12 +7,16 @@ const SHARE_OF_RAM: u64 = 8;
 /// Where nothing is known about the memory.
 const UNKNOWN_BUDGET_BYTES: u64 = 1 << 30;
 
-/// Bytes for KV cells: four fifths of what the weights left free on the GPUs, or an eighth of the machine's memory.
+/// Bytes for KV cells: four fifths of what the weights left free on the GPUs, or an eighth of the machine's memory where
+/// there is none or it does not say.
 pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
     if on_gpu {
-        let gpus = list_llama_ggml_backend_devices().into_iter().filter(|device| device.device_type == LlamaBackendDeviceType::Gpu);
+        let is_gpu = |kind| matches!(kind, LlamaBackendDeviceType::Gpu | LlamaBackendDeviceType::IntegratedGpu);
+        let gpus = list_llama_ggml_backend_devices().into_iter().filter(|device| is_gpu(device.device_type));
         let free: u64 = gpus.filter_map(|device| u64::try_from(device.memory_free).ok()).sum();
-        return free / 5 * 4;
+        if free > 0 {
+            return free / 5 * 4;
+        }
     }
     std::fs::read_to_string("/proc/meminfo")
         .ok()

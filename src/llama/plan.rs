@@ -18,8 +18,12 @@ const LEAST_DEFAULT_MODEL_LEN: u32 = 2048;
 const MAX_ROWS_PER_GRAPH: u32 = 512;
 
 /// The same on a CPU: 128 to 256 are the fastest there without flash attention (docs/benchmarks), whose scores take
-/// scratch memory of rows times context times heads.
+/// scratch memory of rows times context times heads, a float each.
 const MAX_ROWS_PER_CPU_GRAPH: u32 = 256;
+/// Bytes of that scratch memory at most, down to [`LEAST_ROWS_PER_GRAPH`].
+const MAX_SCORE_BYTES: u64 = 1 << 29;
+/// Fewer rows than these make prefill slow.
+const LEAST_ROWS_PER_GRAPH: u32 = 32;
 
 /// Sizes of a context, all consistent with each other and with the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub(super) struct Given {
     pub cores: u32,
     /// Whether layers are computed on a GPU.
     pub on_gpu: bool,
+    /// Attention heads of a layer.
+    pub heads: u32,
     /// Memory of one KV cell, bytes, about.
     pub cell_bytes: u64,
     /// Memory that the KV cells may take without anybody having asked for it, bytes.
@@ -87,7 +93,7 @@ impl Plan {
             ));
         }
         let threads = options.threads.unwrap_or(given.cores).max(1);
-        let rows_per_graph = max_rows.min(if given.on_gpu { MAX_ROWS_PER_GRAPH } else { MAX_ROWS_PER_CPU_GRAPH });
+        let rows_per_graph = max_rows.min(if given.on_gpu { MAX_ROWS_PER_GRAPH } else { rows_per_cpu_graph(max_model_len, given.heads) });
         Ok(Self { slots, max_model_len, max_rows, rows_per_graph, kv_cells, threads, layout: options.kv_layout })
     }
 
@@ -99,9 +105,17 @@ impl Plan {
             max_model_len: self.max_model_len,
             kv_cells: self.kv_cells,
             can_truncate,
+            consecutive_slots: self.layout == KvLayout::Split,
             vocabulary_size,
         }
     }
+}
+
+/// As many rows as keep the attention scores of a graph within [`MAX_SCORE_BYTES`].
+fn rows_per_cpu_graph(max_model_len: u32, heads: u32) -> u32 {
+    let row_bytes = 4 * u64::from(max_model_len) * u64::from(heads.max(1));
+    let rows = u32::try_from(MAX_SCORE_BYTES / row_bytes).unwrap_or(u32::MAX);
+    rows.clamp(LEAST_ROWS_PER_GRAPH, MAX_ROWS_PER_CPU_GRAPH)
 }
 
 fn max_model_len(options: &EngineOptions, given: Given) -> Result<u32, LoadError> {
@@ -156,7 +170,7 @@ mod tests {
 
     /// A machine with two cores and all the memory in the world.
     fn given(n_ctx_train: u32) -> Given {
-        Given { n_ctx_train, cores: 2, on_gpu: false, cell_bytes: 1000, kv_budget_bytes: u64::MAX }
+        Given { n_ctx_train, cores: 2, on_gpu: false, heads: 8, cell_bytes: 1000, kv_budget_bytes: u64::MAX }
     }
 
     fn refusal(options: &EngineOptions, n_ctx_train: u32) -> String {
@@ -215,6 +229,7 @@ mod tests {
         let rows = |on_gpu| Plan::new(&options(), Given { on_gpu, ..given(512) }).unwrap().rows_per_graph;
 
         assert_eq!((rows(false), rows(true)), (256, 512));
+        assert_eq!([8192, 65_536, 1 << 20].map(|length| rows_per_cpu_graph(length, 32)), [256, 64, 32], "less the longer the context");
     }
 
     #[test]

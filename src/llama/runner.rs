@@ -13,9 +13,6 @@ use llama_cpp_2::{DecodeError, context::LlamaContext, llama_batch::LlamaBatch, t
 /// `llama_decode`: "invalid input batch" (`llama.h`). Also ours for a step that breaks the contract.
 const INVALID_BATCH: i32 = -1;
 
-/// `llama_decode`: a fatal error, such as memory that could not be allocated. Also ours for a copy that failed.
-const FATAL: i32 = -2;
-
 /// Attention goes over blocks of so many cells (`llama_kv_cache::get_n_kv`).
 const CELLS_PER_BLOCK: u32 = 256;
 
@@ -122,9 +119,8 @@ impl<'m> LlamaRunner<'m> {
             return refuse("this model's slots can only be emptied");
         }
         let from = (keep > 0).then_some(keep);
-        if self.context.clear_kv_cache_seq(Some(slot as u32), from, None) != Ok(true) {
-            return refuse(&format!("llama.cpp would not drop the positions of slot {slot} from {keep} on"));
-        }
+        let dropped = self.context.clear_kv_cache_seq(Some(slot as u32), from, None) == Ok(true);
+        assert!(dropped, "llama.cpp would not drop the positions of slot {slot} from {keep} on");
         self.held[slot] = keep;
         Ok(())
     }
@@ -147,10 +143,11 @@ impl<'m> LlamaRunner<'m> {
             }
         };
         self.measure(to);
-        if !copied || self.held[to] < len {
-            tracing::error!(from, to, len, held = self.held[to], "a slot could not be copied");
-            return Err(StepError::Decode { code: FATAL });
-        }
+        assert!(
+            copied && self.held[to] >= len,
+            "{len} positions of slot {from} were to be copied to slot {to}, which holds {}",
+            self.held[to]
+        );
         self.truncate(to, len)
     }
 
@@ -164,6 +161,9 @@ impl<'m> LlamaRunner<'m> {
     fn check(&self, rows: &[Row]) -> Result<Vec<u32>, StepError> {
         if rows.len() > self.limits.max_rows as usize {
             return refuse(&format!("{} rows exceed the {} of a step", rows.len(), self.limits.max_rows));
+        }
+        if !rows.is_sorted_by_key(|row| row.slot) {
+            return refuse("rows are not in order of slots");
         }
         let mut held = self.held.clone();
         for row in rows {

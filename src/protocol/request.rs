@@ -23,7 +23,8 @@ pub struct SequenceRequest {
     /// Prompt tokens, BOS included where the model wants one.
     pub prompt: Vec<Token>,
     /// Tokens that an earlier engine already generated for this sequence (replay after a crash).
-    /// They count against `max_tokens`, and no event repeats them or their text.
+    /// They count against `max_tokens`, and no event repeats them or their text. Of those whose text was held back when
+    /// the engine died (for a stop string or the rest of a character) no event has log-probabilities.
     pub resume: Vec<Token>,
     /// Tokens to generate at most, `resume` included.
     pub max_tokens: u32,

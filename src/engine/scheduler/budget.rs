@@ -9,7 +9,7 @@
 //! graph more in the step. Smaller chunks pay it more often for the same prompt, so a chunk is never so small that two
 //! thirds of its time went there: it would delay the streams longer, if more evenly.
 
-use crate::engine::runner::Step;
+use crate::engine::runner::{KvOp, Step};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Prompt rows in a step with decode rows, whatever the estimates say, so that prefill always gets on.
@@ -22,6 +22,8 @@ const START_ROWS: u32 = 8;
 const UNNOTICED_SECONDS: f64 = 0.025;
 /// At most this many times the usual share goes to prompts.
 const MOST_SHARES: f64 = 4.0;
+/// A step without decode rows takes about this long at most, seconds: arrivals and cancellations wait for its end.
+const MAX_STEP_SECONDS: f64 = 2.0;
 /// Weight of a new measurement of a pure decode step.
 const NEW_WEIGHT: f64 = 0.25;
 /// After this many mixed steps in a row one goes without prompt rows: under constant load the time of a pure decode
@@ -75,7 +77,7 @@ impl Budget {
     pub(super) fn prompt_rows(&self, decode_rows: u32, demand: Demand) -> u32 {
         let room = self.max_rows.saturating_sub(decode_rows);
         if decode_rows == 0 {
-            return room;
+            return self.added.fit(0.0).map_or(room, |(_, per_row)| room.min((MAX_STEP_SECONDS / per_row).max(MIN_ROWS) as u32));
         }
         let probe_after = if self.decode_seconds.is_empty() { 1 } else { PROBE_EVERY };
         if self.mixed_in_a_row >= probe_after {
@@ -95,6 +97,10 @@ impl Budget {
 
     /// Learns from an executed step.
     pub(super) fn observe(&mut self, step: &Step, elapsed: Duration) {
+        if step.kv.iter().any(|op| matches!(op, KvOp::Copy { .. })) {
+            // Copies take time that no row is to blame for.
+            return;
+        }
         let (decode, prompt) = shape(step);
         let seconds = elapsed.as_secs_f64();
         if decode == 0 {
@@ -104,8 +110,10 @@ impl Budget {
             return;
         }
         if prompt == 0 {
+            // After a long time without one, what was known may be of other contexts.
+            let weight = if self.mixed_in_a_row >= PROBE_EVERY { 1.0 } else { NEW_WEIGHT };
             self.mixed_in_a_row = 0;
-            self.decode_seconds.entry(decode).and_modify(|old| *old += NEW_WEIGHT * (seconds - *old)).or_insert(seconds);
+            self.decode_seconds.entry(decode).and_modify(|old| *old += weight * (seconds - *old)).or_insert(seconds);
             return;
         }
         self.mixed_in_a_row += 1;
@@ -229,6 +237,23 @@ mod tests {
     #[test]
     fn without_decode_rows_a_step_is_filled_up() {
         assert_eq!(Budget::new(512, 3.0).prompt_rows(0, long(1)), 512);
+    }
+
+    #[test]
+    fn a_step_without_decode_rows_takes_two_seconds_at_most_when_rows_are_slow() {
+        let mut budget = Budget::new(512, 3.0);
+        budget.observe(&step(0, 512), ms(51_200.0));
+
+        assert_eq!(budget.prompt_rows(0, long(1)), 20);
+    }
+
+    #[test]
+    fn a_step_that_copies_teaches_nothing() {
+        let mut budget = Budget::new(512, 3.0);
+        let copy = KvOp::Copy { from: Slot(0), to: Slot(1), len: 9 };
+        budget.observe(&Step { kv: vec![copy], ..step(4, 0) }, ms(500.0));
+
+        assert_eq!(budget.expected_decode(4), None);
     }
 
     #[test]

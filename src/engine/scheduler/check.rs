@@ -1,4 +1,4 @@
-//! Whether the scheduler's parts agree with each other; for tests and idle moments.
+//! Whether the scheduler's parts agree with each other; for tests, and for idle moments of a debug build.
 
 use super::Scheduler;
 use super::cache::position;

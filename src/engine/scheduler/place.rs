@@ -1,8 +1,9 @@
 //! Which slot an admitted sequence gets, and which cached prefix it starts from.
 //!
-//! Part of the cache, but for the one policy of the scheduler that decides when a gap is closed. Two wishes pull apart: active slots should be packed at the low end (llama.cpp puts only
-//! consecutive sequence ids into one ubatch of a split KV), and what is cached should survive. A copy inside the KV
-//! costs milliseconds where computing the same positions costs seconds, so it settles both.
+//! Part of the cache, but for `close_gap`, the scheduler's policy of when a sequence moves. Two wishes pull apart:
+//! active slots should be packed at the low end (llama.cpp puts only consecutive sequence ids into one ubatch of a split
+//! KV), and what is cached should survive. A copy inside the KV costs milliseconds where computing the same positions
+//! costs seconds, so it settles both.
 
 use super::Scheduler;
 use super::cache::Cache;
@@ -16,8 +17,9 @@ pub(super) const MIN_COPY: u32 = 32;
 /// Cached tokens that nobody else holds are copied aside from this many on before their slot is used.
 const MIN_KEEP: u32 = 64;
 
-/// A gap between running sequences is closed after one step for so many positions to move. A copy takes as long as the
-/// gap costs in about one step for every 100 positions (default model, 2 cores).
+/// A gap between running sequences is closed after one step for so many positions to move. On a CPU a copy takes about as
+/// long as the gap costs in one step for every 100 positions (default model, 2 cores); on a GPU it is a whole stream,
+/// at the bandwidth of its memory.
 const CELLS_PER_GAP_STEP: u32 = 64;
 
 /// A slot that begins with what is looked for.
@@ -38,17 +40,20 @@ impl Scheduler {
             return;
         };
         self.gap_steps += 1;
-        if self.gap_steps > self.cache.held(from) / CELLS_PER_GAP_STEP && self.cache.relocate(from, to) {
-            self.gap_steps = 0;
-            if let Some(sequence) = self.sequences.get_mut(&id) {
-                sequence.phase = Phase::Running { slot: to };
-            }
+        if self.gap_steps <= self.cache.held(from) / CELLS_PER_GAP_STEP {
+            return;
+        }
+        self.gap_steps = 0;
+        if self.cache.relocate(from, to)
+            && let Some(sequence) = self.sequences.get_mut(&id)
+        {
+            sequence.phase = Phase::Running { slot: to };
         }
     }
 
     /// The highest slot with a running sequence, the lowest free one between two of them, and whose the former is.
     fn gap(&self) -> Option<(Slot, Slot, SequenceId)> {
-        if !self.cache.can_truncate || !self.waiting.is_empty() {
+        if !self.limits.consecutive_slots || !self.cache.can_truncate || !self.waiting.is_empty() {
             return None;
         }
         let owned = || self.cache.slots().filter_map(|slot| Some((slot, self.cache.record(slot).owner?)));
@@ -114,7 +119,7 @@ impl Cache {
     /// Moves a running sequence to a free slot and leaves its own empty. False if there is nothing to move or no room for a copy.
     fn relocate(&mut self, from: Slot, to: Slot) -> bool {
         let len = self.held(from);
-        if len == 0 {
+        if len == 0 || len > self.reclaimable_cells() {
             return false;
         }
         self.move_aside(to, 0, from);

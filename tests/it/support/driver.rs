@@ -140,7 +140,15 @@ impl Driver {
 
 /// Limits with room for every slot at full length.
 pub(crate) fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
-    Limits { slots, max_rows, max_model_len, kv_cells: slots * max_model_len, can_truncate: true, vocabulary_size: 0 }
+    Limits {
+        slots,
+        max_rows,
+        max_model_len,
+        kv_cells: slots * max_model_len,
+        can_truncate: true,
+        consecutive_slots: true,
+        vocabulary_size: 0,
+    }
 }
 
 /// `len` tokens that differ from those of any other `seed` from the first one on.

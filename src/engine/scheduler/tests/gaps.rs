@@ -72,3 +72,12 @@ fn a_free_slot_below_all_sequences_is_no_gap() {
     assert_eq!(bench.step(&[]).kv, []);
     assert_eq!(bench.step(&[]).kv, []);
 }
+
+#[test]
+fn where_gaps_cost_nothing_nobody_moves() {
+    let mut bench = three_running(Limits { consecutive_slots: false, ..limits(3, 32, 64) }, 4);
+    bench.step(&[2]);
+
+    assert_eq!(bench.step(&[]).kv, []);
+    assert_eq!(bench.step(&[]).kv, []);
+}

@@ -11,7 +11,15 @@ use std::{ops::Range, time::Duration};
 const NEXT: Token = Token(9999);
 
 fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
-    Limits { slots, max_rows, max_model_len, kv_cells: slots * max_model_len, can_truncate: true, vocabulary_size: 10_000 }
+    Limits {
+        slots,
+        max_rows,
+        max_model_len,
+        kv_cells: slots * max_model_len,
+        can_truncate: true,
+        consecutive_slots: true,
+        vocabulary_size: 10_000,
+    }
 }
 
 /// Tokens that no other `seed` has.
