@@ -11,12 +11,11 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::rejection::BytesRejection,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 const INVALID_REQUEST: &str = "invalid_request_error";
 const SERVER_ERROR: &str = "server_error";
@@ -138,22 +137,6 @@ impl ApiError {
     #[must_use]
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::BadRequest { message: message.into(), param: Some(param.into()), code: Some("invalid_value") }
-    }
-
-    /// A body that could not be read: too large, too slow, or broken off.
-    #[must_use]
-    pub fn from_body_rejection(rejection: &BytesRejection, limit_bytes: usize) -> Self {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return Self::BodyTooLarge { limit_bytes };
-        }
-        let mut source: Option<&(dyn Error + 'static)> = Some(rejection);
-        while let Some(error) = source {
-            if error.is::<tower_http::timeout::TimeoutError>() {
-                return Self::BodyTimeout;
-            }
-            source = error.source();
-        }
-        Self::BadRequest { message: "The request body could not be read.".to_owned(), param: None, code: None }
     }
 
     /// The table: status, type, code.
@@ -283,6 +266,7 @@ impl From<SubmitError> for ApiError {
         match error {
             SubmitError::NotReady { retry_after, .. } => Self::ModelLoading { message, retry_after },
             SubmitError::QueueFull { retry_after, .. } => Self::Overloaded { message, retry_after },
+            SubmitError::TooMany { .. } => Self::invalid("prompt", message),
             SubmitError::ShuttingDown => Self::ShuttingDown,
         }
     }

@@ -16,8 +16,10 @@ use std::{
     time::Duration,
 };
 
-/// Connections at once; further ones are closed as they come.
+/// Connections at once; further ones are closed as they come. Fewer where the process may not open so many files.
 const MAX_CONNECTIONS: usize = 4096;
+/// Files kept for everything else: engines and their sockets, logs, metrics.
+const RESERVED_FILES: usize = 128;
 /// Headers of a request.
 const MAX_HEADERS: usize = 100;
 /// Bytes of a request's head, about: hyper stops reading when its buffer holds that many.
@@ -117,7 +119,7 @@ impl Server {
     /// # Errors
     /// If the listener cannot be handed to the runtime.
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let bounds = Bounds { connections: MAX_CONNECTIONS, write_timeout: WRITE_TIMEOUT };
+        let bounds = Bounds { connections: affordable_connections(), write_timeout: WRITE_TIMEOUT };
         self.serve_within(bounds, router, shutdown).await
     }
 
@@ -141,6 +143,21 @@ impl Server {
         handle.graceful_shutdown(Some(self.drain_timeout + FAREWELL));
         serving.await
     }
+}
+
+/// Raises the soft limit of open files to the hard one, and says how many connections that leaves room for. A server
+/// without a free descriptor could not start another engine.
+fn affordable_connections() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    let files = if raised { maximum } else { current };
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    let connections = files.saturating_sub(RESERVED_FILES).clamp(1, MAX_CONNECTIONS);
+    if connections < MAX_CONNECTIONS {
+        tracing::warn!(files, connections, "few files may be open, so few connections are taken; raise it with ulimit -n");
+    }
+    connections
 }
 
 #[cfg(test)]

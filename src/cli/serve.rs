@@ -39,15 +39,19 @@ pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyho
         Mode::Run => {}
     }
     let mut config = loaded.config;
+    config.keys.forget();
     logging::start(config.log_format, &config.log_level)?;
     for note in loaded.notes {
         tracing::info!("{note}");
     }
-    let server = Server::bind(&config.listen, &keys)?;
+    // An address that cannot be had is known before a download. It is let go meanwhile: a port that accepts and does not
+    // answer looks like a server that hangs.
+    drop(Server::bind(&config.listen, &keys)?);
     let store = Store::new(ModelsFolder::locate(config.models_dir.as_deref(), environment)?, environment);
     let model = store.resolve(&config.model, Catalog::embedded())?;
     tracing::info!(path = %model.path.display(), quantization = model.summary.quantization(), "loading the model");
     config.engine.model_path = model.path;
+    let server = Server::bind(&config.listen, &keys)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
     runtime.context("the runtime cannot be started")?.block_on(serve(config, keys, server))

@@ -38,8 +38,17 @@ impl KeyConfig {
         self.keys.is_empty() && self.file.is_none()
     }
 
+    /// Drops the keys and keeps their number: the gateway has their hashes.
+    pub fn forget(&mut self) {
+        self.keys.fill(String::new());
+    }
+
     pub(super) fn read(values: &mut Values) -> Self {
         let config = Self { keys: values.list(&API_KEY), file: values.optional_text(&API_KEY_FILE).map(PathBuf::from) };
+        if config.keys.is_empty() && values.is_given(&API_KEY) {
+            // As `--api-key "$UNSET"` would be: whoever wrote it wants keys.
+            values.problem(&API_KEY, "it has no key in it; leave it out to serve without keys".to_owned());
+        }
         if let Some(file) = config.file.as_ref().filter(|file| !file.is_file()) {
             values.problem(&API_KEY_FILE, format!("there is no file {}", file.display()));
         }

@@ -42,11 +42,18 @@ pub(super) fn gather(flags: &Flags, environment: &Environment) -> (Values, Vec<S
     (values, notes)
 }
 
+/// What is wrong and where, without the line itself: it may hold a key.
+fn syntax(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+    format!("{place}{}", error.message())
+}
+
 fn add_file(values: &mut Values, path: &Path) {
     let at = path.display().to_string();
     let problem = |message: String| Problem { at: at.clone(), message };
     let table = match read_capped(path) {
-        Ok(text) => text.parse::<toml::Table>().map_err(|error| problem(error.to_string().trim_end().to_owned())),
+        Ok(text) => text.parse::<toml::Table>().map_err(|error| problem(syntax(&text, &error))),
         Err(error) => Err(problem(format!("the configuration file cannot be read: {error}"))),
     };
     let table = match table {

@@ -106,6 +106,21 @@ fn a_file_that_is_not_there_or_not_toml_is_a_problem() {
 }
 
 #[test]
+fn a_line_that_is_no_toml_is_not_repeated_because_it_may_hold_a_key() {
+    let found = problems(from_file("port = 1\napi_key = \"sk-secret", Flags::default(), &no_environment()));
+
+    assert!(found[0].contains("line 2") && !found[0].contains("sk-secret"), "{found:#?}");
+}
+
+#[test]
+fn a_key_that_is_empty_does_not_silently_mean_no_keys() {
+    let found = problems(from_flags(&[("api_key", "")]));
+
+    assert!(found[0].contains("it has no key in it"), "{found:#?}");
+    assert!(from_file("api_key = []", Flags::default(), &no_environment()).unwrap().config.keys.is_empty());
+}
+
+#[test]
 fn numbers_are_accepted_at_their_limits_and_refused_past_them() {
     for spec in options() {
         let Kind::Integer { min, max, auto } = spec.kind else { continue };

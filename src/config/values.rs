@@ -111,6 +111,11 @@ impl Values {
         self.parsed(spec, |text| choose(&text.to_lowercase()).ok_or_else(|| spec.kind.to_string()))
     }
 
+    /// Whether an option was given a text, be it empty.
+    pub(super) fn is_given(&self, spec: &OptionSpec) -> bool {
+        self.settings.get(spec.key).is_some_and(|setting| !setting.texts.is_empty())
+    }
+
     /// A list: every text split at commas, trimmed, without empty parts.
     pub(super) fn list(&mut self, spec: &OptionSpec) -> Vec<String> {
         self.read.push(spec.key);

@@ -57,6 +57,9 @@ impl Admission {
     }
 
     fn refusal(&self, count: usize) -> SubmitError {
+        if count > self.capacity {
+            return SubmitError::TooMany { count, capacity: self.capacity };
+        }
         let free = self.places.available_permits();
         let missing = u32::try_from(count.saturating_sub(free).max(1)).unwrap_or(u32::MAX);
         let pace = Duration::from_micros(self.pace_us.load(Ordering::Relaxed));

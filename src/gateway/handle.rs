@@ -55,6 +55,14 @@ pub enum SubmitError {
         /// Suggested wait.
         retry_after: Duration,
     },
+    /// More sequences than may ever run and wait together.
+    #[error("the prompts times n are {count} sequences; at most {capacity} are taken in")]
+    TooMany {
+        /// Sequences asked for.
+        count: usize,
+        /// Places there are.
+        capacity: usize,
+    },
     /// The server is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -151,8 +159,7 @@ impl EngineHandle {
     /// While an engine is being restarted, requests are taken in and held: that takes about as long as a model load.
     ///
     /// # Errors
-    /// See [`SubmitError`]; nothing was started then. A request for more sequences than may run and wait together is
-    /// always refused as `QueueFull`.
+    /// See [`SubmitError`]; nothing was started then.
     pub fn submit(&self, sequences: Vec<SequenceRequest>) -> Result<Generation, SubmitError> {
         self.check_open()?;
         let places = self.status.admission.take(sequences.len())?;

@@ -21,7 +21,7 @@ use crate::{
 use axum::{
     Extension,
     body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::State,
     http::{HeaderName, HeaderValue},
     response::Response,
 };
@@ -45,11 +45,11 @@ const MAX_WARNING_LENGTH: usize = 64;
 pub(super) async fn create(
     State(state): State<AppState>,
     Extension(principal): Extension<Principal>,
-    body: Result<Bytes, BytesRejection>,
+    body: Bytes,
 ) -> Result<Response, ApiError> {
     let received = Instant::now();
-    let body = body.map_err(|rejection| ApiError::from_body_rejection(&rejection, state.config.max_body_bytes))?;
     let mut fields = Fields::parse(&body)?;
+    drop(body);
     let model = models::requested(&mut fields, &state.config.served_model_names)?;
     let info = models::loaded(&state.engine)?;
     let limits = RequestLimits {

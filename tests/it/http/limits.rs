@@ -67,3 +67,13 @@ async fn metrics_show_what_ran() {
         assert!(page.contains(name), "{name} is missing in\n{page}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_sequences_than_there_are_places_are_a_400_that_no_client_repeats() {
+    let server = TestServer::with(&[("max_num_seqs", "1"), ("max_waiting", "2")]).await;
+
+    let answer = server.post("/v1/completions", &json!({"model": "fake", "prompt": ["a", "b", "c", "d"], "max_tokens": 1})).await;
+
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["param"]), (400, &json!("prompt")), "{answer:?}");
+    assert!(answer.text.contains("4 sequences; at most 3"), "{answer:?}");
+}
