@@ -41,6 +41,22 @@ def test_keys_are_taken_from_the_other_headers_too(locked, header):
     assert KEY not in locked.log.read_text(), "a key is in the log"
 
 
+def test_each_request_has_one_log_line_with_its_id_and_the_name_of_its_key(locked):
+    body = {"model": MODEL, "prompt": "a very secret prompt", "max_tokens": 1}
+
+    locked.ask("/v1/completions", body, {"x-api-key": KEY, "x-request-id": "served-1"})
+    locked.ask("/v1/completions", body, {"x-api-key": "sk-wrong", "x-request-id": "refused-1"})
+    locked.ask("/v1/nowhere", {}, {"x-api-key": KEY, "x-request-id": "lost-1"})
+
+    log = locked.log.read_text()
+    lines = {name: [line for line in log.splitlines() if name in line] for name in ("served-1", "refused-1", "lost-1")}
+    assert all(len(found) == 1 for found in lines.values()), lines
+    assert "generation" in lines["served-1"][0] and "key=" in lines["served-1"][0]
+    assert "status=401" in lines["refused-1"][0] and "key=" not in lines["refused-1"][0]
+    assert "status=404" in lines["lost-1"][0] and "key=" in lines["lost-1"][0]
+    assert "secret" not in log
+
+
 def test_legacy_routes_tell_of_a_missing_key_in_their_own_shape(locked):
     answer = locked.ask("/generate", {"prompt": "Hello"})
 

@@ -24,6 +24,7 @@ pub(super) async fn authenticate(State(state): State<AppState>, mut request: Req
     }
     match state.keys.authenticate(presented_key(request.headers())) {
         Ok(principal) => {
+            tracing::Span::current().record("key", tracing::field::display(principal.id));
             request.extensions_mut().insert(principal);
             next.run(request).await
         }

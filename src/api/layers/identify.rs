@@ -1,4 +1,5 @@
 //! The request id: taken from the client if it is sane, else made here; in the span, the extensions and the response.
+//! Around everything, so that what is refused below has its log line in that span.
 
 use axum::{
     extract::Request,
@@ -7,6 +8,8 @@ use axum::{
     response::Response,
 };
 use tracing::Instrument as _;
+
+use crate::api::request_log::logged;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ids are replaced.
@@ -37,8 +40,9 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     // The path without its query, where people put secrets.
-    let span = tracing::info_span!("request", id = id.as_str(), method = %request.method(), path = request.uri().path());
-    let mut response = next.run(request).instrument(span).await;
+    let (method, key) = (request.method().clone(), tracing::field::Empty);
+    let span = tracing::info_span!("request", id = id.as_str(), %method, path = request.uri().path(), key);
+    let mut response = logged(method, next.run(request)).instrument(span).await;
     response.headers_mut().insert(X_REQUEST_ID, id.0);
     response
 }

@@ -2,7 +2,7 @@
 
 use super::{finish_reason, run::Usage};
 use crate::{
-    api::error::ApiError,
+    api::{error::ApiError, request_log},
     gateway::handle::GenerationEvent,
     telemetry::{self, GenerationRecord, Outcome},
 };
@@ -92,6 +92,7 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.record.total = self.received.elapsed();
+        request_log::has_line();
         self.span.in_scope(|| telemetry::record_generation(&self.record));
     }
 }

@@ -1,0 +1,37 @@
+//! One log line for each request: a generation writes its own (`telemetry::generation`), every other one gets it here.
+
+use axum::{http::Method, response::Response};
+use std::{cell::Cell, future::Future, time::Instant};
+
+tokio::task_local! {
+    /// Whether the request that this task answers has its line.
+    static HAS_LINE: Cell<bool>;
+}
+
+/// Says that the present request has its line.
+pub(super) fn has_line() {
+    // Outside of a request, as when a stream ends after its head, there is nobody to tell.
+    let _ = HAS_LINE.try_with(|has_line| has_line.set(true));
+}
+
+/// Answers a request, and logs it in the present span unless something said [`has_line`] meanwhile. Successful look-ups
+/// (probes, metrics, models) come too often for more than `debug`.
+pub(super) async fn logged(method: Method, answer: impl Future<Output = Response>) -> Response {
+    let received = Instant::now();
+    let (response, has_line) = HAS_LINE
+        .scope(Cell::new(false), async {
+            let response = answer.await;
+            (response, HAS_LINE.with(Cell::get))
+        })
+        .await;
+    let (status, total_seconds) = (response.status().as_u16(), received.elapsed().as_secs_f64());
+    if has_line || (response.status().is_success() && method == Method::POST) {
+        return response;
+    }
+    if response.status().is_success() {
+        tracing::debug!(status, total_seconds, "request");
+    } else {
+        tracing::info!(status, total_seconds, "request");
+    }
+    response
+}
