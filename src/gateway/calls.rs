@@ -10,6 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// Calls open at once; more wait for a permit. A text is at most [`MAX_TEXT_BYTES`], so this bounds their memory.
 pub(super) const MAX_CALLS: usize = 64;
 
+/// Calls that may wait for a permit; more are refused.
+pub(super) const MAX_WAITING_CALLS: usize = 1024;
+
 /// Longest text or list of tokens (4 bytes each) in a call: the tokens of a text, at up to 5 bytes on the wire for each
 /// byte of it, must fit into a frame. The text of tokens is bounded by the engine.
 pub(super) const MAX_TEXT_BYTES: usize = crate::protocol::MAX_FRAME_BYTES / 5 - 1024;

@@ -5,7 +5,7 @@
 
 pub use super::generation::{Generation, GenerationEvent};
 use super::{
-    calls::{MAX_TEXT_BYTES, Question, TextCall},
+    calls::{MAX_TEXT_BYTES, MAX_WAITING_CALLS, Question, TextCall},
     command::{Command, CommandSender},
     death::DeathCause,
     generation::events,
@@ -20,6 +20,9 @@ use tokio::sync::{oneshot, watch};
 const RETRY_LOADING: Duration = Duration::from_secs(2);
 /// Wait to suggest when the engine was given up: somebody has to act first.
 const RETRY_FAILED: Duration = Duration::from_secs(60);
+
+/// Wait to suggest when too many texts wait to be tokenized.
+const RETRY_TEXTS: Duration = Duration::from_secs(1);
 
 /// Where the engine stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,6 +181,8 @@ impl EngineHandle {
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<Result<T, TokenizeError>>) -> Question) -> Result<T, TokenizeError> {
         self.check_open()?;
+        let full = |_| SubmitError::QueueFull { waiting: MAX_WAITING_CALLS, retry_after: RETRY_TEXTS };
+        let _turn = self.status.text_queue.try_acquire().map_err(full)?;
         let permit = Arc::clone(&self.status.text_calls).acquire_owned().await.map_err(|_| self.gone())?;
         self.check_open()?;
         let (reply, answer) = oneshot::channel();

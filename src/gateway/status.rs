@@ -2,7 +2,7 @@
 //!
 //! Written by the run loop alone (and by `Supervisor` when it starts to drain); readers never wait for it.
 
-use super::{admission::Admission, death::DeathCause, handle::EngineState};
+use super::{admission::Admission, calls::MAX_WAITING_CALLS, death::DeathCause, handle::EngineState};
 use crate::protocol::{EngineStats, ModelInfo};
 use std::{
     collections::BTreeMap,
@@ -38,6 +38,8 @@ pub(super) struct Status {
     pub(super) admission: Admission,
     /// Permits of text calls.
     pub(super) text_calls: Arc<Semaphore>,
+    /// Permits of text calls that are open or wait to be.
+    pub(super) text_queue: Semaphore,
     next_sequence: AtomicU64,
 }
 
@@ -50,6 +52,7 @@ impl Status {
             stats: watch::Sender::default(),
             admission,
             text_calls: Arc::new(Semaphore::new(max_text_calls)),
+            text_queue: Semaphore::new(max_text_calls + MAX_WAITING_CALLS),
             next_sequence: AtomicU64::new(1),
         }
     }

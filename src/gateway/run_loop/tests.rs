@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     gateway::{
         Supervisor,
-        calls::{MAX_CALLS, MAX_TEXT_BYTES},
+        calls::{MAX_CALLS, MAX_TEXT_BYTES, MAX_WAITING_CALLS},
         handle::{EngineHandle, Generation, TokenizeError},
         testing::{self, ScriptedEngine, ScriptedEngines, begun, request, start_scripted, token},
     },
@@ -223,6 +223,19 @@ async fn more_text_calls_than_may_be_open_wait_for_their_turn() {
     for answer in asked.drain(..) {
         assert_eq!(answer.await.unwrap(), Ok("x".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn more_texts_than_may_wait_are_refused_with_the_wait() {
+    let (handle, _supervisor, _engines, _engine) = serving().await;
+    let mut asked: Vec<_> = (0..MAX_CALLS + MAX_WAITING_CALLS).map(|_| Box::pin(handle.detokenize(vec![Token(1)]))).collect();
+    for call in &mut asked {
+        assert!(futures_util::poll!(call).is_pending());
+    }
+
+    let refused = handle.detokenize(vec![Token(1)]).await;
+
+    assert!(matches!(refused, Err(TokenizeError::Engine(SubmitError::QueueFull { .. }))), "{refused:?}");
 }
 
 #[tokio::test]
