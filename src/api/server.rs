@@ -89,7 +89,6 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     header_timeout: Duration,
-    drain_timeout: Duration,
 }
 
 impl Server {
@@ -104,7 +103,7 @@ impl Server {
         let wanted = SocketAddr::new(config.host, config.port);
         let listener = TcpListener::bind(wanted).map_err(|source| ListenError::new(wanted, source))?;
         let address = listener.local_addr().map_err(|source| ListenError::new(wanted, source))?;
-        Ok(Self { listener, address, header_timeout: config.header_timeout, drain_timeout: config.drain_timeout })
+        Ok(Self { listener, address, header_timeout: config.header_timeout })
     }
 
     /// Where it listens; the port that the system chose if 0 was asked for.
@@ -114,16 +113,16 @@ impl Server {
     }
 
     /// Serves until `shutdown` is ready. Then the listener closes at once, idle connections close, and running requests have
-    /// the drain time to finish; what is left after that (and a moment for a last event) is cut.
+    /// the time that it says to finish; what is left after that (and a moment for a last event) is cut.
     ///
     /// # Errors
     /// If the listener cannot be handed to the runtime.
-    pub async fn serve(self, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn serve(self, router: Router, shutdown: impl Future<Output = Duration>) -> io::Result<()> {
         let bounds = Bounds { connections: affordable_connections(), write_timeout: WRITE_TIMEOUT };
         self.serve_within(bounds, router, shutdown).await
     }
 
-    async fn serve_within(self, bounds: Bounds, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    async fn serve_within(self, bounds: Bounds, router: Router, shutdown: impl Future<Output = Duration>) -> io::Result<()> {
         let handle = Handle::new();
         let mut server = axum_server::from_tcp(self.listener)?
             .acceptor(BoundedAcceptor::new(bounds))
@@ -136,11 +135,11 @@ impl Server {
 
         let serving = server.serve(router.into_make_service());
         tokio::pin!(serving);
-        tokio::select! {
+        let left = tokio::select! {
             ended = &mut serving => return ended,
-            () = shutdown => {}
-        }
-        handle.graceful_shutdown(Some(self.drain_timeout + FAREWELL));
+            left = shutdown => left,
+        };
+        handle.graceful_shutdown(Some(left + FAREWELL));
         serving.await
     }
 }

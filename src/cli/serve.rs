@@ -19,7 +19,12 @@ use crate::{
     models::{Catalog, ModelsFolder, Store},
 };
 use anyhow::{Context, anyhow, bail};
-use std::{net::SocketAddr, process, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    process,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -73,10 +78,10 @@ async fn serve(config: ServeConfig, keys: KeyRing, server: Server) -> anyhow::Re
     };
     let address = server.address();
     let announcement = tokio::spawn(announce(engine, config.clone(), address));
-    let (stop, mut stopped) = watch::channel(false);
+    let (stop, mut stopped) = watch::channel(None);
     let shutdown = async move {
         // The sender lives until the end of this function; were it dropped, that would be a reason to stop as well.
-        let _ = stopped.wait_for(|stop| *stop).await;
+        stopped.wait_for(Option::is_some).await.ok().and_then(|left| *left).unwrap_or_default()
     };
     let mut serving = tokio::spawn(server.serve(router(state, hosts), shutdown));
 
@@ -92,18 +97,26 @@ async fn serve(config: ServeConfig, keys: KeyRing, server: Server) -> anyhow::Re
         }
     };
     announcement.abort();
-    // Nobody listens if the server ended just now; joining it below says why.
-    let _ = stop.send(true);
     tokio::select! {
-        result = drain(supervisor, serving, &config) => result?,
+        result = drain(supervisor, stop, serving, config.listen.drain_timeout) => result?,
         signal = signals.next() => end_at_once(signal),
     }
     failure.map_or(Ok(()), |reason| Err(anyhow!("the engine was given up: {reason}")))
 }
 
-/// Ends the engine and the server side by side: the server waits for streams, and streams end when the engine has.
-async fn drain(supervisor: Supervisor, serving: tokio::task::JoinHandle<std::io::Result<()>>, config: &ServeConfig) -> anyhow::Result<()> {
-    let ((), served) = tokio::join!(supervisor.drain_and_stop(config.listen.drain_timeout), serving);
+/// Ends the engine, then the server, which answers meanwhile: new requests hear 503 with the wait, and probes that it is
+/// not ready. Clients that are slow to read get what is left of the drain time.
+async fn drain(
+    supervisor: Supervisor,
+    stop: watch::Sender<Option<Duration>>,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    drain_timeout: Duration,
+) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    supervisor.drain_and_stop(drain_timeout).await;
+    // Nobody listens if the server ended just now; joining it says why.
+    let _ = stop.send(Some(drain_timeout.saturating_sub(begun.elapsed())));
+    let served = serving.await;
     served.context("the server's task ended early")?.context("the server ended early")?;
     tracing::info!("stopped");
     Ok(())

@@ -39,6 +39,9 @@ CORPUS = {
     "empty token prompt": completion(prompt=[[]]),
     "33 prompts": completion(prompt=["a"] * 33),
     "prompt object": completion(prompt={"a": 1}),
+    # Written out, some tokens are long: the text would not fit into a frame between the processes.
+    "300,000 ids written out by echo": completion(prompt=[VOCABULARY - 1] * 300_000, echo=True),
+    "300,000 ids written out for logprobs": completion(prompt=[VOCABULARY - 1] * 300_000, logprobs=1),
     "logit_bias id -1": completion(logit_bias={"-1": 1}),
     "logit_bias id too large": completion(logit_bias={str(VOCABULARY): 1}),
     "logit_bias key": completion(logit_bias={"abc": 1}),

@@ -112,8 +112,12 @@ def test_sigterm_lets_running_streams_finish(serve):
     next(chunks)
 
     server.process.send_signal(signal.SIGTERM)
+    while server.ask("/readyz").status == 200:
+        pass  # The signal is on its way.
+    refused = server.ask("/v1/completions", {"model": MODEL, "prompt": "too late", "max_tokens": 1})
     _, finish, usage = read(chunks)
 
+    assert (refused.status, "retry-after" in refused.headers) == (503, True), refused
     assert finish == "length"
     assert usage.completion_tokens == 300
     assert server.process.wait(30) == 0

@@ -40,10 +40,12 @@ fn start_within(config: &ListenConfig, bounds: Bounds, router: Router) -> Runnin
     let server = Server::bind(config, &KeyRing::default()).unwrap();
     let address = server.address();
     let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(server.serve_within(bounds, router, async {
+    let drain_timeout = config.drain_timeout;
+    let task = tokio::spawn(server.serve_within(bounds, router, async move {
         if stopped.await.is_err() {
             pending::<()>().await;
         }
+        drain_timeout
     }));
     Running { address, stop: Some(stop), task }
 }
