@@ -5,9 +5,10 @@
 //! the sequences that wait for their prompts: else a batch would fill at the pace of its first stream. It doubles for a
 //! short prompt, which is over in a few steps. Owns the estimates; reads no clock.
 //!
-//! Model: `time(decode, prompt) = decode_seconds(decode) + fixed + prompt * per_row`. Mixing has a fixed cost, that of a
-//! graph more in the step. Smaller chunks pay it more often for the same prompt, so a chunk is never so small that two
-//! thirds of its time went there: it would delay the streams longer, if more evenly.
+//! Model: `time(decode, prompt) = decode_seconds(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed cost,
+//! that of a graph more in the step. Smaller chunks pay it more often for the same prompt, so a chunk is never so small
+//! that more than two thirds of its time went there: it would delay the streams longer, if more evenly. The shape
+//! (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in a long prompt cost more than early ones.
 
 use crate::engine::runner::{KvOp, Step};
 use std::{collections::BTreeMap, time::Duration};
@@ -18,7 +19,7 @@ const MIN_ROWS: f64 = 4.0;
 const LEAST_USE: f64 = 0.5;
 /// Prompt rows beside decode rows before anything was measured.
 const START_ROWS: u32 = 8;
-/// A step up to this long is never too long, seconds: fifty tokens a second are more than anybody reads.
+/// A step up to this long is never too long, seconds: forty tokens a second are more than anybody reads.
 const UNNOTICED_SECONDS: f64 = 0.025;
 /// At most this many times the usual share goes to prompts.
 const MOST_SHARES: f64 = 4.0;
