@@ -18,6 +18,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rustc-env=LLAMERO_ENGINE={}", engine(root)?);
     println!("cargo::rustc-env=LLAMERO_FEATURES={}", features());
     println!("cargo::rustc-env=LLAMERO_COMMIT={}", commit(root).unwrap_or_else(|| "unknown".to_owned()));
+    if env::var_os("CARGO_FEATURE_PORTABLE").is_some() {
+        ship_libraries(Path::new(&env::var("OUT_DIR")?))?;
+        println!("cargo::rustc-link-arg-bins=-Wl,-rpath,$ORIGIN");
+    }
+    Ok(())
+}
+
+/// Puts llama.cpp's libraries, those that it loads by kind of CPU among them, beside the executable, which looks there.
+/// llama-cpp-sys-2 leaves the latter in its build folder and links to the former by names that it does not make.
+fn ship_libraries(out: &Path) -> Result<(), Box<dyn Error>> {
+    let build = out.ancestors().nth(2).ok_or("OUT_DIR is not where cargo puts it")?;
+    let beside = build.parent().ok_or("OUT_DIR is not where cargo puts it")?;
+    let folders = fs::read_dir(build)?.filter_map(Result::ok).map(|entry| entry.path().join("out/build/bin"));
+    let newest = folders.filter(|folder| folder.is_dir()).max_by_key(|folder| fs::metadata(folder).and_then(|data| data.modified()).ok());
+    for entry in fs::read_dir(newest.ok_or("llama-cpp-sys-2 has built no libraries")?)? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|name| name.to_string_lossy().contains(".so")) {
+            fs::copy(&path, beside.join(name))?;
+        }
+    }
     Ok(())
 }
 
