@@ -23,9 +23,11 @@ use std::{
 
 /// Frames that may wait for the socket. The engine thread waits when it is full: the gateway has stopped reading.
 const OUTBOX_FRAMES: usize = 1024;
-/// Commands and text calls that may wait: a submission and a cancellation for each of the most sequences that the
+/// Text calls that may wait; the gateway has 64 open at most.
+const INBOX_TEXTS: usize = 1024;
+/// Commands that may wait: a submission and a cancellation for each of the most sequences that the
 /// gateway may be told to let wait (`max_waiting`). Were it full, pings behind it would go unanswered.
-const INBOX_MESSAGES: usize = 2 * (65_536 + 256);
+const INBOX_COMMANDS: usize = 2 * (65_536 + 256);
 /// Longest text in an answer: a frame but for what surrounds it.
 const MAX_DETOKENIZED_BYTES: usize = MAX_FRAME_BYTES - 1024;
 /// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.
@@ -82,8 +84,8 @@ enum TextCall {
 pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> {
     let ToEngine::Load { version: PROTOCOL_VERSION, options } = read_frame(&mut stream)? else { return Err(ServeError::Handshake) };
     let (outbox, frames) = sync_channel(OUTBOX_FRAMES);
-    let (commands, command_inbox) = sync_channel(INBOX_MESSAGES);
-    let (texts, text_inbox) = sync_channel(INBOX_MESSAGES);
+    let (commands, command_inbox) = sync_channel(INBOX_COMMANDS);
+    let (texts, text_inbox) = sync_channel(INBOX_TEXTS);
     let progress = Arc::new(Progress::default());
     let writer = stream.try_clone().map_err(FrameError::from)?;
     let hang_up = HangUp(stream.try_clone().map_err(FrameError::from)?);
