@@ -1,6 +1,9 @@
 //! One log line for each request: a generation writes its own (`telemetry::generation`), every other one gets it here.
 
-use axum::{http::Method, response::Response};
+use axum::{
+    http::{Method, StatusCode},
+    response::Response,
+};
 use std::{cell::Cell, future::Future, time::Instant};
 
 tokio::task_local! {
@@ -14,8 +17,8 @@ pub(super) fn has_line() {
     let _ = HAS_LINE.try_with(|has_line| has_line.set(true));
 }
 
-/// Answers a request, and logs it in the present span unless something said [`has_line`] meanwhile. Successful look-ups
-/// (probes, metrics, models) come too often for more than `debug`.
+/// Answers a request, and logs it in the present span unless something said [`has_line`] meanwhile. Look-ups (probes,
+/// metrics, models) that succeed, or hear 503 while a model loads, come too often for more than `debug`.
 pub(super) async fn logged(method: Method, answer: impl Future<Output = Response>) -> Response {
     let received = Instant::now();
     let (response, has_line) = HAS_LINE
@@ -28,7 +31,7 @@ pub(super) async fn logged(method: Method, answer: impl Future<Output = Response
     if has_line || (response.status().is_success() && method == Method::POST) {
         return response;
     }
-    if response.status().is_success() {
+    if response.status().is_success() || (method == Method::GET && response.status() == StatusCode::SERVICE_UNAVAILABLE) {
         tracing::debug!(status, total_seconds, "request");
     } else {
         tracing::info!(status, total_seconds, "request");
