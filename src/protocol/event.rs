@@ -129,21 +129,6 @@ pub struct EngineStats {
     pub preemptions: u64,
 }
 
-impl EngineStats {
-    /// Of an engine that has done nothing; `Default` as a constant.
-    pub const ZERO: Self = Self {
-        running: 0,
-        waiting: 0,
-        kv_cells_used: 0,
-        kv_cells_total: 0,
-        steps: 0,
-        prefix_queries: 0,
-        prefix_hits: 0,
-        prefill_rows: 0,
-        preemptions: 0,
-    };
-}
-
 /// Why text could not be turned into tokens or back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TextError {

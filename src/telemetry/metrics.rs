@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn the_page_has_vllms_names_and_values() {
         install("test-model").unwrap();
-        let stats = EngineStats { steps: 14, running: 2, kv_cells_used: 25, kv_cells_total: 100, ..EngineStats::ZERO };
+        let stats = EngineStats { steps: 14, running: 2, kv_cells_used: 25, kv_cells_total: 100, ..EngineStats::default() };
 
         let page = render(&EngineReading { up: true, stats, deaths: vec![("signal_9".to_owned(), 1)] });
 
