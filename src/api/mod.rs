@@ -14,3 +14,4 @@ pub mod server;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
+mod warnings;

@@ -6,6 +6,7 @@ use crate::{
         error::ApiError,
         respond::{Mode, Recorder, Run, Usage, WireFormat, respond},
         state::AppState,
+        warnings,
     },
     gateway::{handle::GenerationEvent, keys::Principal},
     protocol::{SamplingParams, SequenceId, SequenceRequest, Token},
@@ -14,7 +15,7 @@ use axum::{
     Extension,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -22,8 +23,6 @@ use tokio::time::Instant;
 
 /// Below this vLLM samples greedily instead of dividing by almost nothing (`_SAMPLING_EPS`).
 const GREEDY_BELOW: f32 = 1e-5;
-/// Names of ignored fields in a warning, at most: header values are bounded.
-const MAX_NAMED_FIELDS: usize = 16;
 
 /// Answers with the completion, or as FastAPI would. Dropped when the client goes away, which cancels the generation.
 pub(super) async fn generate(
@@ -59,7 +58,7 @@ async fn complete(state: &AppState, principal: Principal, request: GenerateReque
     let run = Run::start(&state.engine, vec![sequence], 1, recorder)?;
     let mut response = respond(run, format, Mode::Whole).await?;
     if let Some(warnings) = warnings {
-        response.headers_mut().insert(HeaderName::from_static("x-llamero-warnings"), warnings);
+        response.headers_mut().insert(warnings::X_LLAMERO_WARNINGS, warnings);
     }
     Ok(response)
 }
@@ -105,19 +104,13 @@ fn sequence(request: GenerateRequest, prompt: Vec<Token>, max_tokens: u32, princ
 
 /// What was not done as asked, for the header `x-llamero-warnings`.
 fn warnings(request: &GenerateRequest, max_tokens: u32) -> Option<HeaderValue> {
-    let mut warnings = Vec::new();
+    let mut texts = Vec::new();
     if u64::from(max_tokens) < request.max_tokens {
-        warnings.push(format!("max_tokens was reduced to {max_tokens}, the room that the prompt leaves in the context"));
+        texts.push(format!("max_tokens was reduced to {max_tokens}, the room that the prompt leaves in the context"));
     }
-    if !request.ignored.is_empty() {
-        let printable = |name: &String| name.chars().filter(|letter| letter.is_ascii_graphic()).take(64).collect::<String>();
-        let names: Vec<String> = request.ignored.iter().take(MAX_NAMED_FIELDS).map(printable).collect();
-        let rest = request.ignored.len() - names.len();
-        let rest = if rest > 0 { format!(", and {rest} more") } else { String::new() };
-        warnings.push(format!("ignored fields: {}{rest}", names.join(", ")));
-    }
+    texts.extend(warnings::of_ignored(&request.ignored));
     // Only visible ASCII and spaces went in.
-    if warnings.is_empty() { None } else { HeaderValue::try_from(warnings.join("; ")).ok() }
+    if texts.is_empty() { None } else { HeaderValue::try_from(texts.join("; ")).ok() }
 }
 
 /// The answer: the completion alone, the prompt as sent, and the model's name.

@@ -14,17 +14,12 @@ use crate::{
         fields::{FieldError, Fields},
         respond::{Mode, Recorder, Run, respond},
         state::AppState,
+        warnings,
     },
     gateway::{handle::EngineHandle, keys::Principal},
     protocol::{ModelInfo, SequenceId, SequenceRequest, Token},
 };
-use axum::{
-    Extension,
-    body::Bytes,
-    extract::State,
-    http::{HeaderName, HeaderValue},
-    response::Response,
-};
+use axum::{Extension, body::Bytes, extract::State, http::HeaderValue, response::Response};
 use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -34,9 +29,6 @@ use tokio::time::Instant;
 const DEFAULT_MAX_TOKENS: u64 = 16;
 /// Tokens of all prompts together, in contexts.
 const MAX_BATCH_CONTEXTS: u64 = 2;
-/// Names in `x-llamero-warnings` at most, and characters of each.
-const MAX_WARNINGS: usize = 16;
-const MAX_WARNING_LENGTH: usize = 64;
 
 /// The handler. Authentication has put the principal into the request.
 ///
@@ -83,8 +75,8 @@ pub(super) async fn create(
     let run = Run::start(&state.engine, sequences, request.n, recorder)?;
     let format = CompletionFormat::new(head(model, &info), view, texts);
     let mut response = respond(run, format, Mode::of(request.stream, &state.config)).await?;
-    if let Some(warnings) = warnings(&request.unknown) {
-        response.headers_mut().insert(HeaderName::from_static("x-llamero-warnings"), warnings);
+    if let Some(warning) = warnings::of_ignored(&request.unknown).and_then(|text| HeaderValue::try_from(text).ok()) {
+        response.headers_mut().insert(warnings::X_LLAMERO_WARNINGS, warning);
     }
     Ok(response)
 }
@@ -190,23 +182,6 @@ fn fingerprint(info: &ModelInfo) -> String {
     );
     let digest = Sha256::digest(facts.as_bytes());
     digest.iter().take(5).fold("fp_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
-}
-
-/// The header that names what was ignored; field names are the client's, so only plain characters of them are repeated.
-fn warnings(unknown: &[String]) -> Option<HeaderValue> {
-    if unknown.is_empty() {
-        return None;
-    }
-    let plain = |name: &String| -> String {
-        let allowed = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '?' };
-        name.chars().take(MAX_WARNING_LENGTH).map(allowed).collect()
-    };
-    let names: Vec<String> = unknown.iter().take(MAX_WARNINGS).map(plain).collect();
-    let mut text = format!("ignored unknown fields: {}", names.join(", "));
-    if let Some(more @ 1..) = unknown.len().checked_sub(MAX_WARNINGS) {
-        text.push_str(&format!(" and {more} more"));
-    }
-    HeaderValue::try_from(text).ok()
 }
 
 #[cfg(test)]

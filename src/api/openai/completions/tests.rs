@@ -121,14 +121,3 @@ fn ids_differ_and_the_fingerprint_follows_the_model() {
     assert_ne!(fingerprint(&ModelInfo { quantization: "Q8_0".into(), ..info() }), one.system_fingerprint);
     assert!(one.created > 1_700_000_000);
 }
-
-#[test]
-fn warnings_name_what_was_ignored_in_plain_characters() {
-    let names = |count: usize| (0..count).map(|i| format!("f{i}")).collect::<Vec<_>>();
-
-    assert_eq!(warnings(&[]), None);
-    assert_eq!(warnings(&["min_tokens".into(), "a\r\nb: ü".into()]).unwrap(), "ignored unknown fields: min_tokens, a??b???");
-    assert!(warnings(&names(16)).unwrap().to_str().unwrap().ends_with(", f15"));
-    assert!(warnings(&names(17)).unwrap().to_str().unwrap().ends_with(", f15 and 1 more"));
-    assert_eq!(warnings(&["x".repeat(1000)]).unwrap().len(), "ignored unknown fields: ".len() + 64);
-}
