@@ -290,9 +290,10 @@ impl From<GenerationError> for ApiError {
     fn from(error: GenerationError) -> Self {
         match error {
             GenerationError::KvExhausted => Self::Overloaded { message: error.to_string(), retry_after: SHORT_WAIT },
-            GenerationError::Decode { .. } | GenerationError::NoCandidate | GenerationError::Invalid(_) => {
-                Self::EngineFailed { message: error.to_string() }
-            }
+            GenerationError::Decode { .. }
+            | GenerationError::NoCandidate
+            | GenerationError::Constraint(_)
+            | GenerationError::Invalid(_) => Self::EngineFailed { message: error.to_string() },
             // What the engine said when it died may name files: it is for the log.
             GenerationError::EngineDied(_) => Self::EngineDied,
             GenerationError::ShuttingDown => Self::ShuttingDown,

@@ -2,7 +2,7 @@
 //!
 //! Implemented by `llama/` and, in tests, by a deterministic fake that panics on any breach of the contract.
 
-use crate::protocol::{SequenceId, TextError, Token};
+use crate::protocol::{SequenceId, SpecialText, TextError, Token};
 
 /// A KV sequence id of llama.cpp, `0..Limits::slots`; a place that a sequence may occupy, nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,12 +110,11 @@ pub trait ModelRunner {
 
 /// A model's vocabulary. Shared by the tokenizer threads and the engine thread.
 pub trait Tokenizer: Send + Sync {
-    /// Text to tokens; control tokens spelled out in the text are recognised (as OpenAI's and vLLM's completions do).
-    /// `add_special` puts BOS in front where the vocabulary wants it and the text does not begin with it.
+    /// Text to tokens; `special` says what control tokens spelled out in it become. `add_special` puts BOS in front where the vocabulary wants it and the text does not begin with it.
     ///
     /// # Errors
     /// `RunTooLong` when the pre-tokenizer would not survive the text, `TooManyParts` when it would take minutes.
-    fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Token>, TextError>;
+    fn encode(&self, text: &str, add_special: bool, special: &SpecialText) -> Result<Vec<Token>, TextError>;
 
     /// The bytes that a token adds to a text, special tokens as nothing (`special == false`) or written out.
     /// Empty for an id outside the vocabulary.

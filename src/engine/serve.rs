@@ -7,8 +7,8 @@ use crate::engine::{
     worker::{Command, Progress, Worker},
 };
 use crate::protocol::{
-    CallId, EngineOptions, FrameError, FromEngine, LoadError, MAX_FRAME_BYTES, ModelInfo, PROTOCOL_VERSION, TextError, ToEngine, Token,
-    read_frame, write_frame,
+    CallId, EngineOptions, FrameError, FromEngine, LoadError, MAX_FRAME_BYTES, ModelInfo, PROTOCOL_VERSION, SpecialText, TextError,
+    ToEngine, Token, read_frame, write_frame,
 };
 use std::{
     net::Shutdown,
@@ -73,7 +73,7 @@ pub enum ServeError {
 
 /// A text call on its way to a tokenizer thread.
 enum TextCall {
-    Encode { call: CallId, text: String, add_special: bool },
+    Encode { call: CallId, text: String, add_special: bool, special: SpecialText },
     Decode { call: CallId, tokens: Vec<Token> },
 }
 
@@ -178,7 +178,9 @@ fn spawn_tokenizers(texts: Receiver<TextCall>, tokenizer: &Arc<dyn Tokenizer>, o
 
 fn answer(tokenizer: &dyn Tokenizer, call: TextCall) -> FromEngine {
     match call {
-        TextCall::Encode { call, text, add_special } => FromEngine::Tokenized { call, result: tokenizer.encode(&text, add_special) },
+        TextCall::Encode { call, text, add_special, special } => {
+            FromEngine::Tokenized { call, result: tokenizer.encode(&text, add_special, &special) }
+        }
         TextCall::Decode { call, tokens } => FromEngine::Detokenized { call, result: detokenize(tokenizer, &tokens) },
     }
 }
@@ -236,7 +238,9 @@ impl Inbox {
                 ToEngine::Load { .. } => return Err(ServeError::Handshake),
                 ToEngine::Submit(request) => self.commands.send(Command::Submit(request)).is_ok(),
                 ToEngine::Cancel(id) => self.commands.send(Command::Cancel(id)).is_ok(),
-                ToEngine::Tokenize { call, text, add_special } => self.texts.send(TextCall::Encode { call, text, add_special }).is_ok(),
+                ToEngine::Tokenize { call, text, add_special, special } => {
+                    self.texts.send(TextCall::Encode { call, text, add_special, special }).is_ok()
+                }
                 ToEngine::Detokenize { call, tokens } => self.texts.send(TextCall::Decode { call, tokens }).is_ok(),
                 ToEngine::Ping { nonce } => {
                     let (steps, busy) = (self.progress.steps.load(Ordering::Relaxed), self.progress.busy.load(Ordering::Relaxed));

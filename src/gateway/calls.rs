@@ -3,7 +3,7 @@
 //! A plain table without a clock and without I/O; owned by the run loop. Each call holds one of [`MAX_CALLS`] permits.
 
 use super::handle::{SubmitError, TokenizeError};
-use crate::protocol::{CallId, TextError, ToEngine, Token};
+use crate::protocol::{CallId, SpecialText, TextError, ToEngine, Token};
 use std::collections::BTreeMap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -34,6 +34,8 @@ pub(super) enum Question {
         text: String,
         /// Put BOS in front.
         add_special: bool,
+        /// What control tokens in it become.
+        special: SpecialText,
         /// Gets the tokens.
         reply: Reply<Vec<Token>>,
     },
@@ -49,7 +51,9 @@ pub(super) enum Question {
 impl Question {
     fn message(&self, call: CallId) -> ToEngine {
         match self {
-            Self::Tokenize { text, add_special, .. } => ToEngine::Tokenize { call, text: text.clone(), add_special: *add_special },
+            Self::Tokenize { text, add_special, special, .. } => {
+                ToEngine::Tokenize { call, text: text.clone(), add_special: *add_special, special: special.clone() }
+            }
             Self::Detokenize { tokens, .. } => ToEngine::Detokenize { call, tokens: tokens.clone() },
         }
     }
@@ -193,12 +197,15 @@ mod tests {
     fn tokenize(calls: &mut Calls, text: &str) -> oneshot::Receiver<Result<Vec<Token>, TokenizeError>> {
         let (reply, answer) = oneshot::channel();
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        calls.insert(TextCall::new(Question::Tokenize { text: text.to_owned(), add_special: true, reply }, permit));
+        calls.insert(TextCall::new(
+            Question::Tokenize { text: text.to_owned(), add_special: true, special: SpecialText::Recognised, reply },
+            permit,
+        ));
         answer
     }
 
     fn asked(text: &str, call: u64) -> ToEngine {
-        ToEngine::Tokenize { call: CallId(call), text: text.to_owned(), add_special: true }
+        ToEngine::Tokenize { call: CallId(call), text: text.to_owned(), add_special: true, special: SpecialText::Recognised }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     in_flight::Entry,
     status::Status,
 };
-use crate::protocol::{EngineStats, ModelInfo, SequenceId, SequenceRequest, TextError, Token};
+use crate::protocol::{EngineStats, ModelInfo, SequenceId, SequenceRequest, SpecialText, TextError, Token};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
 
@@ -143,9 +143,9 @@ impl EngineHandle {
     ///
     /// # Errors
     /// `Text` if this text cannot be tokenized, `Engine` if there is no engine to ask.
-    pub async fn tokenize(&self, text: String, add_special: bool) -> Result<Vec<Token>, TokenizeError> {
+    pub async fn tokenize(&self, text: String, add_special: bool, special: SpecialText) -> Result<Vec<Token>, TokenizeError> {
         check_size(text.len())?;
-        self.ask(|reply| Question::Tokenize { text, add_special, reply }).await
+        self.ask(|reply| Question::Tokenize { text, add_special, special, reply }).await
     }
 
     /// Tokens to text, special tokens written out.

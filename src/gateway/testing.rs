@@ -13,8 +13,8 @@ use super::{
 use crate::{
     config::SupervisionConfig,
     protocol::{
-        EngineOptions, EngineStats, FromEngine, KvLayout, ModelInfo, SamplingParams, SequenceId, SequenceOutput, SequenceRequest, Started,
-        StepReport, ToEngine, Token, decode, encode,
+        EngineOptions, EngineStats, FromEngine, KvLayout, ModelInfo, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport,
+        ToEngine, Token, decode, encode,
     },
 };
 use futures_util::{SinkExt, StreamExt};
@@ -206,17 +206,7 @@ pub(crate) fn token(id: SequenceId, token: u32, text: &str) -> SequenceOutput {
 
 /// A request for `max_tokens` tokens after a prompt of three.
 pub(crate) fn request(max_tokens: u32) -> SequenceRequest {
-    SequenceRequest {
-        id: SequenceId(0),
-        prompt: vec![Token(1), Token(2), Token(3)],
-        resume: Vec::new(),
-        max_tokens,
-        sampling: SamplingParams::default(),
-        stop: Vec::new(),
-        ignore_eos: false,
-        logprobs: None,
-        namespace: 0,
-    }
+    SequenceRequest { prompt: vec![Token(1), Token(2), Token(3)], max_tokens, ..SequenceRequest::default() }
 }
 
 /// Options of an engine that loads nothing.
@@ -253,6 +243,12 @@ pub(crate) fn model_info() -> ModelInfo {
         max_num_batched_tokens: 512,
         vocabulary_size: 256,
         bos: Some(Token(0)),
+        adds_bos: true,
+        eos: None,
+        fim: None,
+        chat_templates: Vec::new(),
+        control_tokens: Vec::new(),
+        tokenizer: "llama".to_owned(),
         kv_layout: KvLayout::Split,
         kv_cells: 512,
         kv_bytes: 512,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step, Tokenizer},
-    protocol::{EngineOptions, KvLayout, LoadError, ModelInfo, SequenceId, Token},
+    protocol::{EngineOptions, FimTokens, KvLayout, LoadError, ModelInfo, SequenceId, Token},
 };
 use llama_cpp_2::{
     LlamaBackendDeviceType,
@@ -21,6 +21,8 @@ use llama_cpp_2::{
     list_llama_ggml_backend_devices,
     llama_backend::LlamaBackend,
     model::{LlamaModel, params::LlamaModelParams},
+    token::LlamaToken,
+    vocab::LlamaVocab,
 };
 use std::{
     num::NonZeroU32,
@@ -233,6 +235,17 @@ impl Loaded {
         u64::try_from(unit).ok()?.checked_mul(u64::from(count))
     }
 
+    /// `tokenizer.chat_template` as `default`, and each `tokenizer.chat_template.NAME`.
+    fn chat_templates(&self) -> Vec<(String, String)> {
+        const KEY: &str = "tokenizer.chat_template";
+        let entries = (0..self.model.meta_count()).filter_map(|index| self.model.meta_key_by_index(index).ok());
+        let named = entries.filter_map(|key| match key.strip_prefix(KEY)? {
+            "" => Some(("default".to_owned(), key)),
+            name => Some((name.strip_prefix('.')?.to_owned(), key)),
+        });
+        named.filter_map(|(name, key)| Some((name, self.model.meta_val_str(&key).ok()?))).collect()
+    }
+
     /// All that there is to say about the model and its runner, which must be empty (as [`Self::runner`] returns it).
     ///
     /// `load_ms` counts from the call of [`load`].
@@ -240,6 +253,7 @@ impl Loaded {
     pub fn info(&self, runner: &mut LlamaRunner<'_>) -> ModelInfo {
         let limits = runner.limits();
         let metadata = |key| self.model.meta_val_str(key).ok().filter(|value| !value.is_empty());
+        let vocab = self.model.vocab();
         let file_type = metadata("general.file_type").and_then(|number| number.parse().ok());
         ModelInfo {
             name: metadata("general.name").unwrap_or_else(|| self.file_stem.clone()),
@@ -253,6 +267,12 @@ impl Loaded {
             max_num_batched_tokens: limits.max_rows,
             vocabulary_size: limits.vocabulary_size,
             bos: self.tokenizer.bos(),
+            adds_bos: self.tokenizer.adds_bos(),
+            eos: token(vocab.eos()),
+            fim: fim_tokens(&vocab),
+            chat_templates: self.chat_templates(),
+            control_tokens: self.tokenizer.control_tokens(),
+            tokenizer: metadata("tokenizer.ggml.model").unwrap_or_default(),
             kv_layout: self.plan.layout,
             kv_cells: limits.kv_cells,
             kv_bytes: self.kv_bytes(runner).unwrap_or(0),
@@ -262,6 +282,15 @@ impl Loaded {
             load_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
     }
+}
+
+/// llama.cpp's null token is −1.
+fn token(token: LlamaToken) -> Option<Token> {
+    u32::try_from(token.0).ok().map(Token)
+}
+
+fn fim_tokens(vocab: &LlamaVocab<'_>) -> Option<FimTokens> {
+    Some(FimTokens { prefix: token(vocab.fim_pre())?, suffix: token(vocab.fim_suf())?, middle: token(vocab.fim_mid())? })
 }
 
 /// The GPUs that compute, or `CPU`.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::runner::Tokenizer,
-    protocol::{TextError, Token},
+    protocol::{SpecialText, TextError, Token},
 };
 use llama_cpp_2::{model::LlamaModel, token::LlamaToken};
 use std::sync::Arc;
@@ -41,6 +41,54 @@ impl LlamaTokenizer {
         Self { model, pieces, special, limit, bos, adds_bos }
     }
 
+    /// Text without special tokens. SentencePiece merges characters into whatever the vocabulary has, control tokens
+    /// too (`llm_tokenizer_spm_session`): where it did, the text is cut within each of them and the pieces done apart.
+    fn encode_text(&self, text: &str) -> Vec<Token> {
+        let tokens = self.encode_piece(text);
+        if !tokens.iter().any(|token| self.special.is_control(*token)) {
+            return tokens;
+        }
+        let mut cuts = self.special.cuts(text);
+        cuts.sort_unstable();
+        cuts.dedup();
+        let mut tokens = Vec::new();
+        let mut from = 0;
+        for to in cuts.into_iter().chain([text.len()]) {
+            let piece = &text[from..to];
+            tokens.extend(if from == 0 { self.encode_piece(piece) } else { self.encode_continuation(piece) });
+            from = to;
+        }
+        tokens
+    }
+
+    /// What follows other text: without the space that SentencePiece puts in front. A byte that no vocabulary has a
+    /// longer token with takes that space and is dropped with it.
+    fn encode_continuation(&self, text: &str) -> Vec<Token> {
+        const ANCHOR: &str = "\u{1}";
+        let mut tokens = self.encode_piece(&format!("{ANCHOR}{text}"));
+        match tokens.iter().position(|token| self.piece(*token, true) == ANCHOR.as_bytes()) {
+            Some(anchor) => tokens.split_off(anchor + 1),
+            None => self.encode_piece(text),
+        }
+    }
+
+    fn encode_piece(&self, text: &str) -> Vec<Token> {
+        // A token per byte at most, and SentencePiece's space in front; with less room it would be done twice.
+        let mut tokens: Vec<LlamaToken> = Vec::with_capacity(text.len() + 4);
+        self.model.vocab().tokenize_into(text.as_bytes(), &mut tokens, false, false);
+        tokens.into_iter().map(|token| Token(token.0.cast_unsigned())).collect()
+    }
+
+    /// Control tokens as they are spelled, by id.
+    pub(super) fn control_tokens(&self) -> Vec<(String, Token)> {
+        self.special.control_tokens()
+    }
+
+    /// Whether the vocabulary asks for BOS in front of a text.
+    pub(super) fn adds_bos(&self) -> bool {
+        self.adds_bos
+    }
+
     /// The beginning-of-sequence token, if the vocabulary has one.
     #[must_use]
     pub fn bos(&self) -> Option<Token> {
@@ -49,26 +97,20 @@ impl LlamaTokenizer {
 }
 
 impl Tokenizer for LlamaTokenizer {
-    fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Token>, TextError> {
+    fn encode(&self, text: &str, add_special: bool, special: &SpecialText) -> Result<Vec<Token>, TextError> {
         self.limit.check(text)?;
-        let parts = self.special.split(text);
+        let parts = self.special.split(text, special);
         self.limit.check_parts(parts.iter().filter(|part| matches!(part, Part::Text(_))).count())?;
-        let vocab = self.model.vocab();
-        let mut tokens: Vec<LlamaToken> = Vec::new();
+        let mut tokens: Vec<Token> = Vec::new();
         for part in parts {
             match part {
-                Part::Special(token) => tokens.push(LlamaToken::new(token.0.cast_signed())),
-                Part::Text(text) => {
-                    // A token per byte at most, and SentencePiece's space in front; with less room it would be done twice.
-                    tokens.reserve(text.len() + 4);
-                    vocab.tokenize_into(text.as_bytes(), &mut tokens, false, false);
-                }
+                Part::Special(token) => tokens.push(token),
+                Part::Text(text) => tokens.append(&mut self.encode_text(text)),
             }
         }
-        let tokens = tokens.into_iter().map(|token| Token(token.0.cast_unsigned()));
         // BOS is put in front here and not by llama.cpp, which would double one that the text spells out, and add EOS too.
         let bos = self.bos.filter(|_| add_special && self.adds_bos);
-        let mut tokens = tokens.peekable();
+        let mut tokens = tokens.into_iter().peekable();
         let bos = bos.filter(|bos| tokens.peek() != Some(bos));
         Ok(bos.into_iter().chain(tokens).collect())
     }
@@ -129,7 +171,7 @@ mod tests {
             let expected: Vec<Token> =
                 vocab.tokenize(text.as_bytes(), false, true).iter().map(|token| Token(token.0.cast_unsigned())).collect();
 
-            assert_eq!(tokenizer.encode(text, false).unwrap(), expected, "{text:?}");
+            assert_eq!(tokenizer.encode(text, false, &SpecialText::Recognised).unwrap(), expected, "{text:?}");
         }
     }
 
@@ -147,7 +189,7 @@ mod tests {
         let work = move || {
             for (unit, text) in texts {
                 let start = Instant::now();
-                let tokens = tokenizer.encode(&text, false).map(|tokens| tokens.len());
+                let tokens = tokenizer.encode(&text, false, &SpecialText::Recognised).map(|tokens| tokens.len());
                 let taken = start.elapsed();
                 eprintln!("{} bytes of {unit:?}: {tokens:?} in {taken:.2?}", text.len());
                 assert!(taken < Duration::from_secs(30), "{} bytes of {unit:?} took {taken:?}", text.len());

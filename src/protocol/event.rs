@@ -19,6 +19,9 @@ pub struct SequenceOutput {
     pub id: SequenceId,
     /// Present once, with the first report of a sequence.
     pub started: Option<Started>,
+    /// Log-probabilities of prompt tokens computed since the last report, in order and without the first token of the
+    /// prompt, which has none; empty unless asked for.
+    pub prompt_logprobs: Vec<TokenLogprob>,
     /// Tokens sampled since the last report, an end-of-generation token included. This is what a replay resumes from.
     pub tokens: Vec<Token>,
     /// Text released since the last report. It may lag behind `tokens` (unfinished UTF-8, a possible stop string).
@@ -34,7 +37,7 @@ impl SequenceOutput {
     /// A report without news for `id`, to be filled in.
     #[must_use]
     pub fn empty(id: SequenceId) -> Self {
-        Self { id, started: None, tokens: Vec::new(), text: String::new(), logprobs: Vec::new(), finish: None }
+        Self { id, started: None, prompt_logprobs: Vec::new(), tokens: Vec::new(), text: String::new(), logprobs: Vec::new(), finish: None }
     }
 }
 
@@ -72,6 +75,8 @@ pub struct TokenAlternative {
 pub enum Finish {
     /// One of the request's stop strings appeared; its index in `SequenceRequest::stop`.
     StopString(u32),
+    /// One of the request's stop tokens was sampled. It is not part of the text.
+    StopToken(Token),
     /// The model produced an end-of-generation token.
     EndOfGeneration,
     /// `max_tokens` or the context was reached.
@@ -95,6 +100,9 @@ pub enum GenerationError {
     /// The logits held no candidate (NaN, or everything banned).
     #[error("no token can be sampled: every candidate is banned or not a number")]
     NoCandidate,
+    /// The constraint does not compile, or nothing that it allows is left; what is wrong with it.
+    #[error("the output cannot be constrained: {0}")]
+    Constraint(String),
     /// The engine was handed something outside its limits; a gateway bug.
     #[error("invalid request: {0}")]
     Invalid(String),

@@ -4,11 +4,23 @@ use super::{EngineOptions, LoadError, ModelInfo, SequenceId, SequenceRequest, St
 use serde::{Deserialize, Serialize};
 
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// Matches an answer to its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CallId(pub u64);
+
+/// What a text's spelled-out control tokens, such as `<s>`, become.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SpecialText {
+    /// Those tokens, as OpenAI's and vLLM's completions do.
+    Recognised,
+    /// Plain text, all of them: a user's own words.
+    Plain,
+    /// Those tokens, except one that spans any of these byte offsets (sorted, each inside the text): words of a user
+    /// in a template that a server wrote.
+    RecognisedOutside(Vec<u32>),
+}
 
 /// Gateway → engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +40,8 @@ pub enum ToEngine {
         text: String,
         /// Put BOS (and what else the vocabulary asks for) in front, unless the text begins with BOS already.
         add_special: bool,
+        /// Whether control tokens that the text spells out become those tokens.
+        special: SpecialText,
     },
     /// Tokens → text, special tokens written out. Answered by `Detokenized`.
     Detokenize {

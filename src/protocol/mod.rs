@@ -3,6 +3,7 @@
 //! Owns the message types, their version and the framing. It knows neither HTTP nor llama.cpp; both
 //! sides depend on it and it depends on nothing of ours.
 
+mod constraint;
 mod engine_options;
 mod event;
 mod frame;
@@ -10,11 +11,12 @@ mod message;
 mod model_info;
 mod request;
 
+pub use constraint::Constraint;
 pub use engine_options::{EngineOptions, KvLayout};
 pub use event::{
     EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
 };
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
-pub use message::{CallId, FromEngine, PROTOCOL_VERSION, ToEngine};
-pub use model_info::ModelInfo;
+pub use message::{CallId, FromEngine, PROTOCOL_VERSION, SpecialText, ToEngine};
+pub use model_info::{FimTokens, ModelInfo};
 pub use request::{SamplingParams, SequenceId, SequenceRequest, Token};

@@ -3,6 +3,17 @@
 use super::{KvLayout, Token};
 use serde::{Deserialize, Serialize};
 
+/// Tokens that mark the parts of a text with a hole. All three or none: a model with fewer cannot fill in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FimTokens {
+    /// Before what precedes the hole.
+    pub prefix: Token,
+    /// Before what follows the hole.
+    pub suffix: Token,
+    /// Before what fills it.
+    pub middle: Token,
+}
+
 /// Facts that the gateway needs to validate requests and to tell users what they run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
@@ -28,6 +39,18 @@ pub struct ModelInfo {
     pub vocabulary_size: u32,
     /// Beginning-of-sequence token, if the vocabulary has one.
     pub bos: Option<Token>,
+    /// Whether the vocabulary asks for BOS in front of a text.
+    pub adds_bos: bool,
+    /// End-of-sequence token, if the vocabulary has one.
+    pub eos: Option<Token>,
+    /// Tokens for filling in the middle, if the vocabulary has them.
+    pub fim: Option<FimTokens>,
+    /// Chat templates (Jinja) of the file by name; the usual one is named `default`.
+    pub chat_templates: Vec<(String, String)>,
+    /// Control tokens as they are spelled, with their ids.
+    pub control_tokens: Vec<(String, Token)>,
+    /// Kind of the vocabulary as the file names it, such as `llama` (SentencePiece) or `gpt2` (byte-pair encoding).
+    pub tokenizer: String,
     /// Where KV cells lie.
     pub kv_layout: KvLayout,
     /// KV cells there are, tokens.

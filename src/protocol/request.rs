@@ -2,6 +2,7 @@
 //!
 //! Values here are already validated; the names, ranges and defaults that users see live in `api/`.
 
+use super::Constraint;
 use serde::{Deserialize, Serialize};
 
 /// A vocabulary id, `0 ≤ id < ModelInfo::vocabulary_size`. Checked at the API before it gets here.
@@ -9,14 +10,14 @@ use serde::{Deserialize, Serialize};
 pub struct Token(pub u32);
 
 /// One choice's token timeline; unique for the life of a gateway process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SequenceId(pub u64);
 
 /// One choice to generate.
 ///
-/// Invariants that the gateway holds: `prompt` is not empty, `max_tokens ≥ 1`,
-/// `prompt.len() + max_tokens ≤ ModelInfo::max_model_len`, `resume.len() < max_tokens`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Invariants that the gateway holds: `prompt` is not empty, `prompt.len() + max_tokens ≤ ModelInfo::max_model_len`,
+/// `resume.len() < max_tokens`; with `prompt_logprobs`, `max_tokens` may be 0 and `resume` is then empty.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SequenceRequest {
     /// Which sequence this is; also the key of every event about it.
     pub id: SequenceId,
@@ -32,10 +33,21 @@ pub struct SequenceRequest {
     pub sampling: SamplingParams,
     /// Stop strings, none of them empty. Not part of the output.
     pub stop: Vec<String>,
+    /// Keep the stop string that ended the text at its end (vLLM's `include_stop_str_in_output`).
+    pub include_stop: bool,
+    /// Tokens that end the generation as an end-of-generation token does, `ignore_eos` or not (vLLM's `stop_token_ids`).
+    pub stop_tokens: Vec<Token>,
+    /// Tokens to generate before an end-of-generation token or one of `stop_tokens` may be sampled (vLLM's `min_tokens`).
+    pub min_tokens: u32,
     /// Go on past end-of-generation tokens (vLLM's `ignore_eos`): they can then not be sampled away, only ignored.
     pub ignore_eos: bool,
     /// Report the sampled token's log-probability and this many alternatives; `None` reports nothing.
     pub logprobs: Option<u8>,
+    /// Report the log-probability of each prompt token but the first, and this many alternatives. The prompt is then
+    /// computed in full, whatever the prefix cache holds.
+    pub prompt_logprobs: Option<u8>,
+    /// What the output must obey; the gateway has had it compiled once, so it is sound.
+    pub constraint: Option<Constraint>,
     /// Prefix-cache isolation: sequences share cached tokens only within a namespace.
     pub namespace: u64,
 }

@@ -9,7 +9,7 @@ use crate::{
         warnings,
     },
     gateway::{handle::GenerationEvent, keys::Principal},
-    protocol::{SamplingParams, SequenceId, SequenceRequest, Token},
+    protocol::{SamplingParams, SequenceRequest, SpecialText, Token},
 };
 use axum::{
     Extension,
@@ -44,7 +44,7 @@ pub(super) async fn generate(
 
 async fn complete(state: &AppState, principal: Principal, request: GenerateRequest, received: Instant) -> Result<Response, ApiError> {
     let model = model_name(&state.config);
-    let prompt = state.engine.tokenize(request.prompt.clone(), true).await?;
+    let prompt = state.engine.tokenize(request.prompt.clone(), true, SpecialText::Recognised).await?;
     let Some(info) = state.engine.model() else {
         tracing::error!("the engine tokenizes before its model is known");
         return Err(ApiError::Internal);
@@ -83,10 +83,7 @@ fn sequence(request: GenerateRequest, prompt: Vec<Token>, max_tokens: u32, princ
         ApiError::Internal
     })?;
     Ok(SequenceRequest {
-        // Assigned by the gateway.
-        id: SequenceId(0),
         prompt,
-        resume: Vec::new(),
         max_tokens,
         sampling: SamplingParams {
             temperature: if request.temperature < GREEDY_BELOW { 0.0 } else { request.temperature },
@@ -96,9 +93,9 @@ fn sequence(request: GenerateRequest, prompt: Vec<Token>, max_tokens: u32, princ
             ..SamplingParams::default()
         },
         stop: request.stop,
-        ignore_eos: false,
-        logprobs: None,
         namespace: principal.id.namespace(),
+        // The gateway assigns the id.
+        ..SequenceRequest::default()
     })
 }
 

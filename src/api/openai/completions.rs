@@ -17,7 +17,7 @@ use crate::{
         warnings,
     },
     gateway::{handle::EngineHandle, keys::Principal},
-    protocol::{ModelInfo, SequenceId, SequenceRequest, Token},
+    protocol::{ModelInfo, SequenceRequest, SpecialText, Token},
 };
 use axum::{Extension, body::Bytes, extract::State, http::HeaderValue, response::Response};
 use futures_util::future::try_join_all;
@@ -93,7 +93,7 @@ async fn encode(engine: &EngineHandle, prompt: Prompt, with_text: bool) -> Resul
     match prompt {
         Prompt::Text(text) => {
             let shown = if with_text { text.clone() } else { String::new() };
-            Ok((engine.tokenize(text, true).await?, shown))
+            Ok((engine.tokenize(text, true, SpecialText::Recognised).await?, shown))
         }
         Prompt::Tokens(tokens) => {
             let shown = if with_text { engine.detokenize(tokens.clone()).await? } else { String::new() };
@@ -119,15 +119,15 @@ fn sequences(
     for (prompt, max_tokens) in prompts.into_iter().zip(rooms) {
         for k in 0..request.n {
             sequences.push(SequenceRequest {
-                id: SequenceId(0), // The gateway assigns it.
                 prompt: prompt.clone(),
-                resume: Vec::new(),
                 max_tokens,
                 sampling: request.sampling.for_choice(k, job.seed),
                 stop: request.stop.clone(),
                 ignore_eos: request.ignore_eos,
                 logprobs: request.logprobs,
                 namespace: job.namespace,
+                // The gateway assigns the id.
+                ..SequenceRequest::default()
             });
         }
     }

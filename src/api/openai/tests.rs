@@ -56,7 +56,7 @@ async fn bench() -> Bench {
 /// Answers tokenizing by bytes, and a submission with "ok" and an end at once.
 fn obedient(message: ToEngine) -> Vec<FromEngine> {
     match message {
-        ToEngine::Tokenize { call, text, add_special } => {
+        ToEngine::Tokenize { call, text, add_special, .. } => {
             assert!(add_special, "a text prompt gets BOS where the vocabulary wants it");
             vec![FromEngine::Tokenized { call, result: Ok(text.bytes().map(|byte| Token(byte.into())).collect()) }]
         }

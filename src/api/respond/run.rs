@@ -26,7 +26,7 @@ pub struct Usage {
 #[must_use]
 pub fn finish_reason(finish: &Finish) -> Option<&'static str> {
     match finish {
-        Finish::StopString(_) | Finish::EndOfGeneration => Some("stop"),
+        Finish::StopString(_) | Finish::StopToken(_) | Finish::EndOfGeneration => Some("stop"),
         Finish::Length => Some("length"),
         Finish::Failed(_) => None,
     }
@@ -96,7 +96,7 @@ impl Run {
         self.note(&event);
         match &event.output.finish {
             Some(Finish::Failed(error)) => return Err(self.fail(error.clone().into(), error.to_string())),
-            Some(Finish::StopString(_) | Finish::EndOfGeneration | Finish::Length) => self.unfinished -= 1,
+            Some(_) => self.unfinished -= 1,
             None => {}
         }
         if self.unfinished == 0 {

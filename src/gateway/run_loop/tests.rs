@@ -8,7 +8,7 @@ use crate::{
         handle::{EngineHandle, Generation, TokenizeError},
         testing::{self, ScriptedEngine, ScriptedEngines, begun, request, start_scripted, token},
     },
-    protocol::{CallId, Finish, LoadError, MAX_FRAME_BYTES, SequenceId, SequenceOutput, TextError, Token},
+    protocol::{CallId, Finish, LoadError, MAX_FRAME_BYTES, SequenceId, SequenceOutput, SpecialText, TextError, Token},
 };
 use tokio::io::AsyncWriteExt;
 
@@ -186,7 +186,7 @@ async fn a_text_call_is_repeated_once_when_the_engine_dies() {
     let (handle, _supervisor, mut engines, mut engine) = serving().await;
     let asked = {
         let handle = handle.clone();
-        tokio::spawn(async move { handle.tokenize("text".to_owned(), true).await })
+        tokio::spawn(async move { handle.tokenize("text".to_owned(), true, SpecialText::Recognised).await })
     };
     let question = engine.receive().await.unwrap();
     engine.die(DeathCause::Signal(11));
@@ -246,8 +246,8 @@ async fn a_text_that_could_not_be_answered_in_a_frame_is_refused() {
         _ => Vec::new(),
     }));
 
-    let at_the_limit = handle.tokenize("x".repeat(MAX_TEXT_BYTES), false).await.unwrap();
-    let past_it = handle.tokenize("x".repeat(MAX_TEXT_BYTES + 1), false).await;
+    let at_the_limit = handle.tokenize("x".repeat(MAX_TEXT_BYTES), false, SpecialText::Recognised).await.unwrap();
+    let past_it = handle.tokenize("x".repeat(MAX_TEXT_BYTES + 1), false, SpecialText::Recognised).await;
 
     assert_eq!(at_the_limit.len(), MAX_TEXT_BYTES);
     assert!(matches!(past_it, Err(TokenizeError::Text(TextError::TooLong { .. }))), "{past_it:?}");

@@ -6,13 +6,13 @@ use crate::support::{
 };
 use llamero::{
     engine::runner::Tokenizer,
-    protocol::{MAX_FRAME_BYTES, Token},
+    protocol::{MAX_FRAME_BYTES, SpecialText, Token},
 };
 use serde_json::{Value, json};
 
 /// What the fake model says after `prompt`, greedily.
 fn expected(prompt: &str, max_tokens: u32) -> String {
-    let tokens = FakeTokenizer::default().encode(prompt, true).unwrap();
+    let tokens = FakeTokenizer::default().encode(prompt, true, &SpecialText::Recognised).unwrap();
     assert_eq!(tokens[0], BOS);
     text_of(&continuation(&tokens, max_tokens))
 }
@@ -60,7 +60,7 @@ async fn a_stream_carries_the_same_text_one_id_and_the_usage_last() {
     assert_eq!(streamed, expected("hello", 20));
     assert!(chunks.iter().all(|chunk| chunk["id"] == usage["id"] && chunk["created"] == usage["created"] && chunk["usage"].is_null()));
     assert_eq!(usage["choices"], json!([]));
-    let tokens = continuation(&FakeTokenizer::default().encode("hello", true).unwrap(), 20).len();
+    let tokens = continuation(&FakeTokenizer::default().encode("hello", true, &SpecialText::Recognised).unwrap(), 20).len();
     assert_eq!(usage["usage"]["completion_tokens"], tokens);
 }
 

@@ -13,7 +13,7 @@ mod text;
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step, Tokenizer},
     llama::{LlamaRunner, Loaded, load},
-    protocol::{EngineOptions, KvLayout, SequenceId, Token},
+    protocol::{EngineOptions, KvLayout, SequenceId, SpecialText, Token},
 };
 use std::{path::PathBuf, sync::OnceLock};
 

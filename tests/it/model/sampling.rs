@@ -7,7 +7,7 @@ use super::{loaded, prefill};
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::{LlamaToken, data::LlamaTokenData, data_array::LlamaTokenDataArray, logit_bias::LlamaLogitBias};
 use llamero::engine::runner::Tokenizer;
-use llamero::protocol::{KvLayout, SamplingParams, Token};
+use llamero::protocol::{KvLayout, SamplingParams, SpecialText, Token};
 use llamero::sampling::{Candidate, Sampler, Scratch};
 use std::collections::BTreeMap;
 
@@ -126,7 +126,7 @@ fn truncated_sets_on_a_real_models_logits_are_those_of_llama_cpp() {
     let Some(loaded) = loaded(KvLayout::Split) else { return };
     let mut runner = loaded.runner().unwrap();
     for (slot, text) in (0..).zip(["The capital of France is", "Once upon a time there was a", "fn main() {\n    let"]) {
-        let tokens = loaded.tokenizer().encode(text, true).unwrap();
+        let tokens = loaded.tokenizer().encode(text, true, &SpecialText::Recognised).unwrap();
         let logits = prefill(&mut runner, slot, 0, &tokens, 128);
         for (top_k, top_p, min_p) in [(40, 1.0, 0.0), (0, 0.9, 0.0), (0, 0.5, 0.0), (0, 1.0, 0.05), (40, 0.95, 0.05)] {
             let params = SamplingParams { temperature: 0.7, top_k, top_p, min_p, ..SamplingParams::default() };

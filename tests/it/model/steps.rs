@@ -34,7 +34,7 @@ fn length(tokens: &[Token]) -> u32 {
 #[test]
 fn greedy_text_is_plausible_and_the_same_each_time() {
     with_each_layout(|tokenizer, runner| {
-        let prompt = tokenizer.encode(PROMPT, true).unwrap();
+        let prompt = tokenizer.encode(PROMPT, true, &SpecialText::Recognised).unwrap();
         let mut texts = (0..2).map(|slot| {
             let logits = prefill(runner, slot, 0, &prompt, 128);
             let tokens = greedy(runner, slot, length(&prompt), logits, 8);
@@ -51,7 +51,7 @@ fn greedy_text_is_plausible_and_the_same_each_time() {
 #[test]
 fn a_prompt_in_chunks_gives_the_logits_of_a_prompt_in_one_step() {
     with_each_layout(|tokenizer, runner| {
-        let prompt = &tokenizer.encode(&long_text(), true).unwrap()[..80];
+        let prompt = &tokenizer.encode(&long_text(), true, &SpecialText::Recognised).unwrap()[..80];
 
         let whole = prefill(runner, 0, 0, prompt, 128);
 
@@ -66,8 +66,8 @@ fn a_prompt_in_chunks_gives_the_logits_of_a_prompt_in_one_step() {
 #[test]
 fn a_copied_prefix_continues_like_the_original() {
     for_each_layout(|layout, tokenizer, runner| {
-        let text = tokenizer.encode(&long_text(), true).unwrap();
-        let tail = tokenizer.encode(" Then the rain came.", false).unwrap();
+        let text = tokenizer.encode(&long_text(), true, &SpecialText::Recognised).unwrap();
+        let tail = tokenizer.encode(" Then the rain came.", false, &SpecialText::Recognised).unwrap();
         for len in [60, 300] {
             let (prefix, rest) = (&text[..len as usize], &text[len as usize..][..20]);
             // Slot 0 has the prefix and goes on; slot 1 has something else.
@@ -93,9 +93,9 @@ fn a_copied_prefix_continues_like_the_original() {
 #[test]
 fn copies_in_one_step_happen_in_order() {
     for_each_layout(|layout, tokenizer, runner| {
-        let prompt = tokenizer.encode(&long_text(), true).unwrap();
+        let prompt = tokenizer.encode(&long_text(), true, &SpecialText::Recognised).unwrap();
         let (long, short) = (&prompt[..300], &prompt[100..150]);
-        let tail = tokenizer.encode(" In the end", false).unwrap();
+        let tail = tokenizer.encode(" In the end", false, &SpecialText::Recognised).unwrap();
         prefill(runner, 0, 0, long, 128);
         prefill(runner, 1, 0, short, 128);
         let after_long = prefill(runner, 0, 300, &tail, 128);
@@ -120,7 +120,7 @@ fn copies_in_one_step_happen_in_order() {
 #[test]
 fn a_prompt_that_ends_beside_a_decode_row_gives_the_logits_that_both_give_alone() {
     with_each_layout(|tokenizer, runner| {
-        let text = tokenizer.encode(&long_text(), true).unwrap();
+        let text = tokenizer.encode(&long_text(), true, &SpecialText::Recognised).unwrap();
         for len in [40, 300] {
             let (prompt, other) = (&text[..len], &text[100..120]);
             let prompt_alone = prefill(runner, 0, 0, prompt, 128);
@@ -142,9 +142,9 @@ fn a_prompt_that_ends_beside_a_decode_row_gives_the_logits_that_both_give_alone(
 #[test]
 fn a_truncated_slot_continues_as_if_the_rest_had_never_been() {
     with_each_layout(|tokenizer, runner| {
-        let prompt = tokenizer.encode(PROMPT, true).unwrap();
+        let prompt = tokenizer.encode(PROMPT, true, &SpecialText::Recognised).unwrap();
         let fresh = prefill(runner, 0, 0, &prompt, 128);
-        let detour = tokenizer.encode(" of course a very large place", false).unwrap();
+        let detour = tokenizer.encode(" of course a very large place", false, &SpecialText::Recognised).unwrap();
         prefill(runner, 0, length(&prompt), &detour, 128);
 
         change(runner, KvOp::Truncate { slot: Slot(0), keep: length(&prompt) - 1 });
@@ -160,7 +160,7 @@ fn interleaved_sequences_get_the_tokens_that_they_get_alone() {
     const PROMPTS: [&str; 4] = [PROMPT, "Once upon a time there was a", "def add(a, b):\n    return", "1 2 3 4 5 6"];
     const COUNT: usize = 12;
     with_each_layout(|tokenizer, runner| {
-        let prompts = PROMPTS.map(|prompt| tokenizer.encode(prompt, true).unwrap());
+        let prompts = PROMPTS.map(|prompt| tokenizer.encode(prompt, true, &SpecialText::Recognised).unwrap());
         let alone = prompts.clone().map(|prompt| {
             let logits = prefill(runner, 0, 0, &prompt, 128);
             let tokens = greedy(runner, 0, length(&prompt), logits, COUNT);
@@ -191,7 +191,7 @@ fn interleaved_sequences_get_the_tokens_that_they_get_alone() {
 #[test]
 fn only_rows_that_asked_have_logits_and_only_of_the_last_good_step() {
     with_each_layout(|tokenizer, runner| {
-        let prompt = tokenizer.encode(PROMPT, true).unwrap();
+        let prompt = tokenizer.encode(PROMPT, true, &SpecialText::Recognised).unwrap();
         assert_eq!(runner.logits(0), None, "before any step");
 
         runner.execute(&Step { kv: Vec::new(), rows: rows(0, 0, &prompt) }).unwrap();
@@ -210,7 +210,7 @@ fn only_rows_that_asked_have_logits_and_only_of_the_last_good_step() {
 #[test]
 fn steps_outside_the_limits_are_refused_and_leave_the_runner_usable() {
     with_each_layout(|tokenizer, runner| {
-        let token = tokenizer.encode("a", false).unwrap()[0];
+        let token = tokenizer.encode("a", false, &SpecialText::Recognised).unwrap()[0];
         let limits = runner.limits();
         let row = |slot, pos, token| Row { seq: SequenceId(1), slot: Slot(slot), pos, token, sample: true };
         let step = |rows| Step { kv: Vec::new(), rows };
@@ -243,7 +243,7 @@ fn steps_outside_the_limits_are_refused_and_leave_the_runner_usable() {
 #[test]
 fn a_slot_can_be_filled_to_the_last_position_and_not_beyond() {
     with_each_layout(|tokenizer, runner| {
-        let token = tokenizer.encode("a", false).unwrap()[0];
+        let token = tokenizer.encode("a", false, &SpecialText::Recognised).unwrap()[0];
         let length = runner.limits().max_model_len;
 
         prefill(runner, 0, 0, &vec![token; length as usize], 128);
@@ -259,7 +259,7 @@ fn a_pool_that_is_full_says_so_and_goes_on_after_room_was_made() {
     let small = EngineOptions { model_path: path, kv_cache_tokens: Some(512), ..options(KvLayout::Unified) };
     let loaded = load(&small, |_| {}).unwrap();
     let mut runner = loaded.runner().unwrap();
-    let token = loaded.tokenizer().encode("a", false).unwrap()[0];
+    let token = loaded.tokenizer().encode("a", false, &SpecialText::Recognised).unwrap()[0];
     prefill(&mut runner, 0, 0, &[token; 500], 128);
 
     let no_room = Step { kv: Vec::new(), rows: rows(1, 0, &[token; 20]) };

@@ -26,7 +26,7 @@ fn texts_come_back_byte_for_byte() {
         "1234567890 3.14159",
     ];
     for text in texts {
-        let tokens = tokenizer.encode(text, false).unwrap();
+        let tokens = tokenizer.encode(text, false, &SpecialText::Recognised).unwrap();
 
         assert_eq!(String::from_utf8(decode(&*tokenizer, &tokens, false)).unwrap(), text);
         assert!(tokens.iter().all(|token| token.0 < tokenizer.vocabulary_size()), "{text:?}");
@@ -37,7 +37,7 @@ fn texts_come_back_byte_for_byte() {
 fn a_word_in_a_sentence_keeps_its_leading_space() {
     let Some(tokenizer) = tokenizer() else { return };
 
-    let tokens = tokenizer.encode("Hello world", false).unwrap();
+    let tokens = tokenizer.encode("Hello world", false, &SpecialText::Recognised).unwrap();
 
     assert_eq!(decode(&*tokenizer, &tokens[1..], false), b" world");
 }
@@ -46,7 +46,7 @@ fn a_word_in_a_sentence_keeps_its_leading_space() {
 fn special_tokens_are_recognised_and_shown_only_when_asked_for() {
     let Some(tokenizer) = tokenizer() else { return };
 
-    let tokens = tokenizer.encode("<|im_start|>user\nHi<|im_end|>", false).unwrap();
+    let tokens = tokenizer.encode("<|im_start|>user\nHi<|im_end|>", false, &SpecialText::Recognised).unwrap();
 
     let (first, last) = (tokens[0], *tokens.last().unwrap());
     assert_eq!(tokenizer.piece(first, true), b"<|im_start|>");
@@ -62,9 +62,9 @@ fn bos_is_put_in_front_at_most_once() {
     let bos = tokenizer.bos().expect("the test model has one");
     let spelled = String::from_utf8(tokenizer.piece(bos, true).to_vec()).unwrap();
 
-    let plain = tokenizer.encode("Hi", false).unwrap();
-    let with_special = tokenizer.encode("Hi", true).unwrap();
-    let spelled_out = tokenizer.encode(&format!("{spelled}Hi"), true).unwrap();
+    let plain = tokenizer.encode("Hi", false, &SpecialText::Recognised).unwrap();
+    let with_special = tokenizer.encode("Hi", true, &SpecialText::Recognised).unwrap();
+    let spelled_out = tokenizer.encode(&format!("{spelled}Hi"), true, &SpecialText::Recognised).unwrap();
 
     assert_eq!(spelled_out, [[bos].as_slice(), &plain].concat());
     // SmolLM2 does not ask for BOS; another model under LLAMERO_TEST_MODEL may.

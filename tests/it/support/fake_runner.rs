@@ -4,7 +4,7 @@
 //! that loses track cannot pass a test by luck. It can be told to fail. Self-contained: any test may run an engine on it.
 
 use llamero::engine::runner::{KvOp, Limits, ModelRunner, Row, Slot, Step, StepError, Tokenizer};
-use llamero::protocol::{TextError, Token};
+use llamero::protocol::{SpecialText, TextError, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -271,7 +271,7 @@ impl Default for FakeTokenizer {
 }
 
 impl Tokenizer for FakeTokenizer {
-    fn encode(&self, text: &str, add_special: bool) -> Result<Vec<Token>, TextError> {
+    fn encode(&self, text: &str, add_special: bool, _special: &SpecialText) -> Result<Vec<Token>, TextError> {
         let mut tokens = Vec::new();
         if add_special && !text.starts_with("<s>") {
             tokens.push(BOS);
@@ -348,13 +348,13 @@ fn the_fake_tokenizer_spells_back_what_it_read() {
     let tokenizer = FakeTokenizer::default();
     let text = "<s>a é</s>";
 
-    let tokens = tokenizer.encode(text, true).unwrap();
+    let tokens = tokenizer.encode(text, true, &SpecialText::Recognised).unwrap();
 
     assert_eq!(tokens, [BOS, Token(97), Token(32), Token(0xC3), Token(0xA9), EOG]);
     let spelled = |special| tokens.iter().flat_map(|token| tokenizer.piece(*token, special)).copied().collect::<Vec<u8>>();
     assert_eq!(spelled(true), text.as_bytes());
     assert_eq!(spelled(false), "a é".as_bytes());
-    assert_eq!(tokenizer.encode("a", true).unwrap(), [BOS, Token(97)]);
+    assert_eq!(tokenizer.encode("a", true, &SpecialText::Recognised).unwrap(), [BOS, Token(97)]);
     assert_eq!(tokenizer.piece(Token(VOCABULARY_SIZE), true), b"");
     assert!(tokenizer.is_eog(EOG) && tokenizer.vocabulary_size() == VOCABULARY_SIZE);
 }

@@ -30,6 +30,12 @@ fn info() -> ModelInfo {
         max_num_batched_tokens: 32,
         vocabulary_size: 100,
         bos: None,
+        adds_bos: true,
+        eos: None,
+        fim: None,
+        chat_templates: Vec::new(),
+        control_tokens: Vec::new(),
+        tokenizer: "llama".to_owned(),
         kv_layout: KvLayout::Split,
         kv_cells: 100,
         kv_bytes: 100,
@@ -47,15 +53,14 @@ fn each_prompt_has_its_choices_in_a_row_with_seeds_that_count_up() {
     let made = sequences(&request, vec![vec![Token(1)], vec![Token(2), Token(3)]], 100, JOB).unwrap();
 
     let sequence = |prompt: &[u32], seed| SequenceRequest {
-        id: SequenceId(0),
         prompt: prompt.iter().copied().map(Token).collect(),
-        resume: vec![],
         max_tokens: 5,
         sampling: SamplingParams { temperature: 0.5, seed, ..SamplingParams::default() },
         stop: vec!["\n".into()],
         ignore_eos: true,
         logprobs: Some(1),
         namespace: 9,
+        ..SequenceRequest::default()
     };
     assert_eq!(made, [sequence(&[1], 40), sequence(&[1], 41), sequence(&[2, 3], 40), sequence(&[2, 3], 41)]);
 }

@@ -17,7 +17,7 @@ async fn nothing_is_taken_in_during_the_first_load() {
     until(&handle, |state| *state == EngineState::Loading(0.25)).await;
 
     let refused = handle.submit(vec![request(1)]).unwrap_err();
-    let untokenized = handle.tokenize(String::new(), true).await.unwrap_err();
+    let untokenized = handle.tokenize(String::new(), true, SpecialText::Recognised).await.unwrap_err();
 
     assert!(matches!(&refused, SubmitError::NotReady { reason, .. } if reason.contains("25 %")), "{refused:?}");
     assert_eq!(untokenized, TokenizeError::Engine(refused));
@@ -75,7 +75,7 @@ async fn engines_that_die_in_a_row_are_given_up_and_whoever_waits_is_told() {
     let mut held = handle.submit(vec![request(4)]).unwrap();
     let asked = {
         let handle = handle.clone();
-        tokio::spawn(async move { handle.tokenize("x".to_owned(), true).await })
+        tokio::spawn(async move { handle.tokenize("x".to_owned(), true, SpecialText::Recognised).await })
     };
 
     let started = Instant::now();
@@ -154,7 +154,7 @@ async fn an_engine_that_owes_a_tokenization_for_too_long_is_killed_and_the_text_
     let (handle, _supervisor, mut engines, mut engine) = serving().await;
     let asked = {
         let handle = handle.clone();
-        tokio::spawn(async move { handle.tokenize("x".to_owned(), true).await })
+        tokio::spawn(async move { handle.tokenize("x".to_owned(), true, SpecialText::Recognised).await })
     };
 
     while engine.receive().await.is_some() {}

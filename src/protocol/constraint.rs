@@ -1,0 +1,18 @@
+//! What a generated text must obey. Compiled to token masks in the engine process, because that needs the vocabulary.
+
+use serde::{Deserialize, Serialize};
+
+/// One rule for the whole of an output. Fails closed: what does not compile is refused, never ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Constraint {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that this schema (itself JSON text) accepts.
+    JsonSchema(String),
+    /// A match of this regular expression, from the first to the last character.
+    Regex(String),
+    /// One of these texts; not empty.
+    Choice(Vec<String>),
+    /// A grammar in Lark's notation as llguidance reads it, or in llama.cpp's GBNF.
+    Grammar(String),
+}
