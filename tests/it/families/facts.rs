@@ -5,10 +5,11 @@ use llamero::engine::runner::{ModelRunner, Row, Slot, Step};
 use llamero::protocol::{FimTokens, SequenceId};
 
 /// Name, kind of the vocabulary, BOS, whether it is put in front, EOS.
-const FACTS: [(&str, &str, &str, bool, &str); 7] = [
+const FACTS: [(&str, &str, &str, bool, &str); 8] = [
     ("llama2-like", "llama", "<s>", true, "</s>"),
     ("codellama-like", "llama", "<s>", true, "</s>"),
     ("mistral-v3-like", "llama", "<s>", true, "</s>"),
+    ("gemma-like", "llama", "<bos>", true, "<eos>"),
     ("tekken-like", "gpt2", "<s>", true, "</s>"),
     // Nothing in the file says so: llama.cpp knows it of this kind of byte pairs.
     ("llama3-like", "gpt2", "<|begin_of_text|>", true, "<|eot_id|>"),
@@ -36,6 +37,7 @@ fn the_chat_template_of_the_file_is_the_default_one() {
         ("llama2-like", "<<SYS>>"),
         ("mistral-v3-like", "[/INST]"),
         ("tekken-like", "'[INST]' + turn.content"),
+        ("gemma-like", "<start_of_turn>"),
         ("llama3-like", "<|start_header_id|>"),
         ("qwen-like", "<|im_start|>"),
     ] {
@@ -89,7 +91,7 @@ fn a_vocabulary_with_only_some_fim_tokens_has_no_fim() {
 #[test]
 fn every_separator_is_among_the_control_tokens_and_no_word_is() {
     for family in families() {
-        let mut separators = family.separators();
+        let mut separators = family.separators.clone();
         separators.sort_by_key(|(_, token)| *token);
 
         assert_eq!(family.info.control_tokens, separators, "{}", family.info.name);
@@ -98,12 +100,13 @@ fn every_separator_is_among_the_control_tokens_and_no_word_is() {
 
 #[test]
 fn generation_ends_with_the_tokens_of_each_family_that_say_so() {
-    let ends: [(&str, &[&str]); 8] = [
+    let ends: [(&str, &[&str]); 9] = [
         ("llama2-like", &["</s>"]),
         ("codellama-like", &["</s>", "▁<EOT>"]),
         // Nothing in the file says so of `▁<EOT>`.
         ("codellama-reachable", &["</s>", "▁<EOT>"]),
         ("mistral-v3-like", &["</s>"]),
+        ("gemma-like", &["<eos>", "<end_of_turn>"]),
         ("tekken-like", &["</s>"]),
         ("llama3-like", &["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"]),
         // Those of repositories too: past them begins another file.

@@ -32,11 +32,12 @@ struct Family {
     loaded: Loaded,
     tokenizer: Arc<LlamaTokenizer>,
     info: ModelInfo,
+    separators: Vec<(String, Token)>,
     reference: LlamaModel,
 }
 
 /// Every family; the name is `general.name` of the toy.
-const FAMILIES: [fn() -> Toy; 11] = [
+const FAMILIES: [fn() -> Toy; 12] = [
     gguf::llama2_like,
     gguf::llama2_reachable,
     gguf::codellama_like,
@@ -44,6 +45,7 @@ const FAMILIES: [fn() -> Toy; 11] = [
     gguf::codellama_user_defined,
     gguf::mistral_v3_like,
     gguf::mistral_v3_reachable,
+    gguf::gemma_like,
     gguf::tekken_like,
     gguf::llama3_like,
     gguf::qwen_like,
@@ -68,7 +70,7 @@ impl Family {
         let backend = ManuallyDrop::new(LlamaBackend {});
         let params = LlamaModelParams::default().with_vocab_only(true);
         let reference = LlamaModel::load_from_file(&backend, &path, &params).unwrap();
-        Self { toy, tokenizer: loaded.tokenizer(), loaded, info, reference }
+        Self { separators: separators(&toy), tokenizer: loaded.tokenizer(), toy, loaded, info, reference }
     }
 
     fn encode(&self, text: &str, special: &SpecialText) -> Vec<Token> {
@@ -94,14 +96,25 @@ impl Family {
         self.info.tokenizer == "llama"
     }
 
-    /// Tokens that separate roles, tools and parts of a prompt, as they are spelled: of whatever kind the file says they are.
-    fn separators(&self) -> Vec<(String, Token)> {
-        let words = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"];
-        let vocabulary = &self.toy.vocabulary;
-        let kinds = [Kind::Control, Kind::Unknown, Kind::UserDefined];
-        let texts = kinds.into_iter().flat_map(|kind| vocabulary.of_kind(kind)).filter(|text| !words.contains(text));
-        texts.map(|text| (text.to_owned(), self.token(text))).collect()
+    /// Whether a text gets a space in front, as SentencePiece does it, but not Gemma's.
+    fn puts_space_in_front(&self) -> bool {
+        self.is_sentencepiece() && self.info.name != "gemma-like"
     }
+
+    /// Which of these a user may not write, as they are spelled.
+    fn controls(&self, tokens: &[Token]) -> Vec<String> {
+        let spelled = |token: &Token| self.separators.iter().find(|(_, separator)| separator == token);
+        tokens.iter().filter_map(spelled).map(|(text, _)| text.clone()).collect()
+    }
+}
+
+/// Tokens that separate roles, tools and parts of a prompt, as they are spelled: of whatever kind the file says they are.
+fn separators(toy: &Toy) -> Vec<(String, Token)> {
+    let words = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"];
+    let kinds = [Kind::Control, Kind::Unknown, Kind::UserDefined];
+    let texts = kinds.into_iter().flat_map(|kind| toy.vocabulary.of_kind(kind));
+    let texts = texts.filter(|text| !words.contains(text) && !text.trim().is_empty());
+    texts.map(|text| (text.to_owned(), Token(toy.id(text)))).collect()
 }
 
 /// Runs `work` as the engine runs its tokenizers: on a stack of their size.

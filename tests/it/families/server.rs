@@ -18,11 +18,12 @@ async fn complete(toy: Toy, prompt: &str) -> Value {
 #[tokio::test]
 async fn completions_end_and_are_spaced_as_each_family_has_it() {
     // What the toy says, the prompt, how many tokens that is, and the text.
-    let cases: [(Toy, &[&str], u64, &str); 6] = [
+    let cases: [(Toy, &[&str], u64, &str); 7] = [
         (gguf::llama2_like(), &["▁the", "▁quick", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>", "</s>"], 3, " the quick😀"),
         (gguf::codellama_like(), &["▁return", "▁x", "▁<EOT>"], 3, " return x"),
         (gguf::codellama_reachable(), &["▁return", "▁<EOT>"], 3, " return"),
         (gguf::mistral_v3_like(), &["▁the", "▁fox", "</s>"], 3, " the fox"),
+        (gguf::gemma_like(), &["Hello", "▁world", "\n\n", "<end_of_turn>"], 3, "Hello world\n\n"),
         (gguf::llama3_like(), &["Hello", "Ġworld", "<|eom_id|>"], 3, "Hello world"),
         (gguf::qwen_like(), &["Hello", "Ġworld", "<|im_end|>"], 2, "Hello world"),
     ];

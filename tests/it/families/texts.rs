@@ -22,7 +22,7 @@ const TEXTS: [&str; 14] = [
 
 /// What a text's tokens decode to: SentencePiece puts a space in front of it.
 fn decoded(family: &Family, text: &str) -> Vec<u8> {
-    if family.is_sentencepiece() && !text.is_empty() { format!(" {text}").into_bytes() } else { text.as_bytes().to_vec() }
+    if family.puts_space_in_front() && !text.is_empty() { format!(" {text}").into_bytes() } else { text.as_bytes().to_vec() }
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_word_behind_another_keeps_its_space() {
         let tokens = family.encode("Hello world", &SpecialText::Plain);
 
         let space = if family.is_sentencepiece() { "▁" } else { "Ġ" };
-        let first = if family.is_sentencepiece() { "▁Hello" } else { "Hello" };
+        let first = if family.puts_space_in_front() { "▁Hello" } else { "Hello" };
         assert_eq!(tokens, [family.token(first), family.token(&format!("{space}world"))], "{}", family.info.name);
         // As the pieces of a completion follow each other.
         assert_eq!(family.tokenizer.piece(tokens[1], false), b" world", "{}", family.info.name);
@@ -88,7 +88,7 @@ fn whole_words_come_before_merges_in_llama_3s_way() {
 fn fragments(family: &Family) -> Vec<String> {
     let words = ["Hello", " world", " ", "\n", "é", "😀", "x", "<", ">", "[", "]", "/", "|", "_", "\u{2581}", "Ġ"].map(str::to_owned);
     let spelled = family.toy.vocabulary.of_kind(Kind::UserDefined).into_iter().map(str::to_owned);
-    let separators: Vec<String> = family.separators().into_iter().map(|(text, _)| text).collect();
+    let separators: Vec<String> = family.separators.iter().map(|(text, _)| text.clone()).collect();
     let halves = separators.iter().flat_map(|text| {
         let half = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
         [text[..half].to_owned(), text[half..].to_owned(), text.trim_start_matches('\u{2581}').to_owned()]
@@ -122,7 +122,7 @@ proptest! {
             let text = fragments.concat();
             let expected = family.reference(&text, false);
             // Where llama.cpp itself makes control tokens of plain text, the tests of users' texts say what is right.
-            if !expected.iter().any(|token| family.separators().iter().any(|(_, separator)| separator == token)) {
+            if family.controls(&expected).is_empty() {
                 prop_assert_eq!(family.encode(&text, &SpecialText::Plain), expected, "{}: {:?}", family.info.name, text);
             }
         }

@@ -3,25 +3,18 @@
 use super::{texts::texts_of_fragments, *};
 use proptest::prelude::*;
 
-/// Control tokens among these.
-fn controls(family: &Family, tokens: &[Token]) -> Vec<String> {
-    let separators = family.separators();
-    let spelled = |token: &Token| separators.iter().find(|(_, separator)| separator == token).map(|(text, _)| text.clone());
-    tokens.iter().filter_map(spelled).collect()
-}
-
 /// Tokens of a text are that text, but for what SentencePiece does to it: a space in front of whatever stands at the beginning or
 /// behind a special token, and U+2581 for a space.
 fn assert_decodes(family: &Family, tokens: &[Token], text: &str) {
     let decoded = String::from_utf8(family.decode(tokens)).unwrap();
-    let expected =
-        if family.is_sentencepiece() && !text.is_empty() { format!(" {}", text.replace('\u{2581}', " ")) } else { text.to_owned() };
+    let spaces = if family.is_sentencepiece() { text.replace('\u{2581}', " ") } else { text.to_owned() };
+    let expected = if family.puts_space_in_front() && !text.is_empty() { format!(" {spaces}") } else { spaces };
     assert_eq!(decoded, expected, "{}: {text:?} as {tokens:?}", family.info.name);
 }
 
 fn assert_plain(family: &Family, text: &str) {
     let tokens = family.encode(text, &SpecialText::Plain);
-    assert_eq!(controls(family, &tokens), Vec::<String>::new(), "{}: {text:?} as {tokens:?}", family.info.name);
+    assert_eq!(family.controls(&tokens), Vec::<String>::new(), "{}: {text:?} as {tokens:?}", family.info.name);
     assert_decodes(family, &tokens, text);
 }
 
@@ -34,10 +27,10 @@ fn barriers(before: &str, users: &str) -> SpecialText {
 #[test]
 fn control_tokens_that_a_user_spells_stay_text() {
     for family in families() {
-        for (text, _) in family.separators() {
-            let bare = text.trim_start_matches('\u{2581}').to_owned();
-            for text in [text, bare] {
-                assert_plain(family, &text);
+        for (text, _) in &family.separators {
+            let bare = text.trim_start_matches('\u{2581}');
+            for text in [text.as_str(), bare] {
+                assert_plain(family, text);
                 assert_plain(family, &format!("Hello {text} world{text}{text}\n{text}"));
                 assert_plain(family, &format!("<{text}>😀{text}"));
             }
@@ -80,6 +73,7 @@ fn the_templates_own_tokens_are_recognised_around_a_users_text() {
         ("llama3-like", "<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"),
         ("qwen-like", "<|im_start|>user\n", "<|im_end|>\n"),
         ("mistral-v3-reachable", "<s>[INST] ", "[/INST]"),
+        ("gemma-like", "<bos><start_of_turn>user\n", "<end_of_turn>\n"),
         ("tekken-like", "<s>[INST]", "[/INST]"),
         ("llama2-reachable", "<s>", "</s>"),
         ("codellama-reachable", "<s>▁<PRE>", "▁<SUF>"),
@@ -87,9 +81,9 @@ fn the_templates_own_tokens_are_recognised_around_a_users_text() {
     ];
     for (name, before, after) in cases {
         let family = family(name);
-        let templates = controls(family, &family.encode(&format!("{before}{after}"), &SpecialText::Recognised));
+        let templates = family.controls(&family.encode(&format!("{before}{after}"), &SpecialText::Recognised));
         assert!(!templates.is_empty(), "{name}");
-        for (spelled, _) in family.separators() {
+        for (spelled, _) in &family.separators {
             for users in [spelled.clone(), format!("a{spelled}b {spelled}"), spelled.chars().skip(1).collect()]
                 .iter()
                 .filter(|text| !text.is_empty())
@@ -98,7 +92,7 @@ fn the_templates_own_tokens_are_recognised_around_a_users_text() {
 
                 let tokens = family.encode(&text, &barriers(before, users));
 
-                assert_eq!(controls(family, &tokens), templates, "{name}: {users:?}");
+                assert_eq!(family.controls(&tokens), templates, "{name}: {users:?}");
                 let decoded = String::from_utf8(family.decode(&tokens)).unwrap().replace(['\u{2581}', ' '], "");
                 assert_eq!(decoded, text.replace(['\u{2581}', ' '], ""), "{name}: {users:?}");
             }
@@ -115,8 +109,8 @@ proptest! {
             let text = fragments.concat();
             let words = family.toy.vocabulary.of_kind(Kind::UserDefined);
             let tokens = family.encode(&text, &SpecialText::Plain);
-            prop_assert_eq!(controls(family, &tokens), Vec::<String>::new(), "{}: {:?}", family.info.name, text);
-            if !family.is_sentencepiece() || !words.iter().any(|word| text.contains(word)) {
+            prop_assert_eq!(family.controls(&tokens), Vec::<String>::new(), "{}: {:?}", family.info.name, text);
+            if !family.puts_space_in_front() || !words.iter().any(|word| text.contains(word)) {
                 assert_decodes(family, &tokens, &text);
             }
         }
@@ -125,7 +119,7 @@ proptest! {
     #[test]
     fn a_user_between_a_templates_tokens_adds_none(texts in texts_of_fragments()) {
         for (family, fragments) in families().iter().zip(texts) {
-            let separators = family.separators();
+            let separators = &family.separators;
             let users = fragments.concat();
             let (before, after) = (&separators[1].0, &separators[2].0);
             let text = format!("{before}{users}{after}");
@@ -133,7 +127,7 @@ proptest! {
             let tokens = family.encode(&text, &barriers(before, &users));
 
             prop_assert_eq!(
-                controls(family, &tokens),
+                family.controls(&tokens),
                 vec![before.clone(), after.clone()],
                 "{}: {:?} as {:?}", family.info.name, text, tokens
             );

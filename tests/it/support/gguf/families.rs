@@ -4,7 +4,7 @@
 
 use super::{
     Toy,
-    templates::{CHATML, LLAMA_2, LLAMA_3, MISTRAL_TEKKEN, MISTRAL_V3},
+    templates::{CHATML, GEMMA, LLAMA_2, LLAMA_3, MISTRAL_TEKKEN, MISTRAL_V3},
     vocabulary::{
         Kind::{Control, Unknown, UserDefined},
         SPACE, Vocabulary,
@@ -74,6 +74,20 @@ fn sentencepiece(name: &str, first: &[(&str, super::Kind)], last: &[(&str, super
         .with_ids(&[("bos", "<s>"), ("eos", "</s>"), ("unknown", "<unk>")])
         .with("tokenizer.ggml.add_bos_token", true)
         .with("tokenizer.ggml.add_eos_token", false)
+}
+
+/// Gemma 2: SentencePiece without a space in front, its first tokens in another order, runs of newlines and of spaces as words.
+pub(crate) fn gemma_like() -> Toy {
+    let runs: Vec<String> = ["\n", " "].iter().flat_map(|unit| (1..32).map(|count| unit.repeat(count))).filter(|run| run != " ").collect();
+    let controls = ["<pad>", "<eos>", "<bos>"].map(|text| (text, Control));
+    let turns = ["<start_of_turn>", "<end_of_turn>"].map(|text| (text, Control));
+    let first = [controls.as_slice(), &[("<unk>", Unknown), ("<mask>", Control)], &turns].concat();
+    let runs: Vec<_> = runs.iter().map(|run| (run.as_str(), UserDefined)).collect();
+    Toy::new("gemma-like", "llama", Vocabulary::sentencepiece(&[first, runs].concat(), &[], false))
+        .with_ids(&[("bos", "<bos>"), ("eos", "<eos>"), ("unknown", "<unk>"), ("padding", "<pad>")])
+        .with("tokenizer.ggml.add_bos_token", true)
+        .with("tokenizer.ggml.add_space_prefix", false)
+        .with("tokenizer.chat_template", GEMMA)
 }
 
 /// Mistral Nemo: byte pairs in Tekken's way, the control tokens first.

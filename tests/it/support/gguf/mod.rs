@@ -18,8 +18,8 @@ mod weights;
 mod writer;
 
 pub(crate) use families::{
-    codellama_like, codellama_reachable, codellama_user_defined, gpt_oss_like, llama2_like, llama2_reachable, llama3_like, mistral_v3_like,
-    mistral_v3_reachable, qwen_like, tekken_like,
+    codellama_like, codellama_reachable, codellama_user_defined, gemma_like, gpt_oss_like, llama2_like, llama2_reachable, llama3_like,
+    mistral_v3_like, mistral_v3_reachable, qwen_like, tekken_like,
 };
 pub(crate) use vocabulary::{Kind, Vocabulary};
 pub(crate) use writer::Value;

@@ -27,3 +27,9 @@ pub(super) const MISTRAL_TEKKEN: &str = "{{ bos_token }}{% for turn in messages 
 pub(super) const CHATML: &str = "{% for turn in messages %}\
     {{ '<|im_start|>' + turn.role + '\\n' + turn.content + '<|im_end|>\\n' }}{% endfor %}\
     {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+/// `<start_of_turn>role`, a newline, the words, `<end_of_turn>`; the assistant is called model.
+pub(super) const GEMMA: &str = "{{ bos_token }}{% for turn in messages %}\
+    {% set role = 'model' if turn.role == 'assistant' else turn.role %}\
+    {{ '<start_of_turn>' + role + '\\n' + turn.content.strip() + '<end_of_turn>\\n' }}{% endfor %}\
+    {% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}";
