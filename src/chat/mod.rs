@@ -2,4 +2,5 @@
 //!
 //! Pure: no HTTP, no clock, no model. Knows the shapes of OpenAI's chat messages and of the model families' syntaxes.
 
+pub mod messages;
 pub mod output;
