@@ -7,7 +7,11 @@ use super::{
     json::{python_float, tojson},
     template::TemplateError,
 };
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, escape_formatter, syntax::SyntaxConfig, value::ValueKind};
+use minijinja::{
+    Environment, Error, ErrorKind, State, UndefinedBehavior, Value, escape_formatter,
+    syntax::SyntaxConfig,
+    value::{Kwargs, Rest, ValueKind},
+};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use std::fmt;
 
@@ -62,8 +66,8 @@ pub(super) fn compile(source: &str) -> Result<Environment<'static>, TemplateErro
         Ok(number) if value.kind() == ValueKind::Number && !value.is_integer() => Ok(out.write_str(&python_float(number))?),
         _ => escape_formatter(out, state, value),
     });
-    environment.add_filter("tojson", |state: &minijinja::State<'_, '_>, value: &Value, args: minijinja::value::Rest<Value>| {
-        tojson(state, value, &args)
+    environment.add_filter("tojson", |state: &State<'_, '_>, value: &Value, by_place: Rest<Value>, named: Kwargs| {
+        tojson(state, value, &by_place, &named)
     });
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(message)))

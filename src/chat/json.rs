@@ -5,7 +5,7 @@
 use super::environment::MARKER;
 use minijinja::{
     Error, ErrorKind, State, Value,
-    value::{Kwargs, ValueKind, from_args},
+    value::{Kwargs, ValueKind},
 };
 use std::fmt::Write as _;
 
@@ -17,18 +17,20 @@ const MAX_INDENT: usize = 64;
 const BYTES_PER_FUEL: usize = 16;
 
 /// The filter; takes `ensure_ascii=False`, `indent=None`, `separators=None`, `sort_keys=False` by place or by name.
-pub(super) fn tojson(state: &State<'_, '_>, value: &Value, args: &[Value]) -> Result<Value, Error> {
-    let (ensure_ascii, indent, separators, sort_keys, named): (Option<&Value>, Option<&Value>, Option<&Value>, Option<&Value>, Kwargs) =
-        from_args(args)?;
-    let pick = |place: Option<&Value>, name| match place {
+pub(super) fn tojson(state: &State<'_, '_>, value: &Value, by_place: &[Value], named: &Kwargs) -> Result<Value, Error> {
+    let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
+    if by_place.len() > names.len() {
+        return Err(Error::new(ErrorKind::TooManyArguments, "tojson takes four arguments"));
+    }
+    let pick = |index: usize| match by_place.get(index) {
         Some(value) => Ok(Some(value.clone())),
-        None => named.get::<Option<Value>>(name),
+        None => named.get::<Option<Value>>(names[index]),
     };
     let truthy = |value: Option<Value>| value.is_some_and(|value| value.is_true());
-    let ensure_ascii = truthy(pick(ensure_ascii, "ensure_ascii")?);
-    let indent = indentation(pick(indent, "indent")?)?;
-    let (item, key) = separator_pair(pick(separators, "separators")?, indent.is_some())?;
-    let sort_keys = truthy(pick(sort_keys, "sort_keys")?);
+    let ensure_ascii = truthy(pick(0)?);
+    let indent = indentation(pick(1)?)?;
+    let (item, key) = separator_pair(pick(2)?, indent.is_some())?;
+    let sort_keys = truthy(pick(3)?);
     named.assert_all_used()?;
     let marker = state.lookup(MARKER).and_then(|marker| marker.as_str().and_then(|marker| marker.chars().next()));
     let mut writer = Writer { state, out: String::new(), paid: 0, ensure_ascii, indent, item, key, sort_keys, marker };

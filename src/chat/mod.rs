@@ -16,3 +16,6 @@ mod template;
 
 pub use select::{ChatTemplates, FALLBACK};
 pub use template::{ChatInput, ChatTemplate, RenderedPrompt, TemplateError, TemplateTokens};
+
+#[cfg(test)]
+mod fixtures;
