@@ -14,6 +14,8 @@ pub struct ApiConfig {
     pub body_timeout: Duration,
     /// Stop strings accepted, at most 16. Default 4 (OpenAI).
     pub max_stop_strings: usize,
+    /// Alternatives that a request may ask for per token, 0–100; `None` is OpenAI's, 5 for completions and 20 for chat.
+    pub max_logprobs: Option<u8>,
     /// Silence in a stream before a comment keeps the connection alive. Default 10 s (proxies cut after 30–60 s).
     pub keep_alive: Duration,
     /// Longest time that the status of a stream is held for its first token. Default 10 s.
@@ -43,6 +45,12 @@ const MAX_STOP_STRINGS: OptionSpec = OptionSpec::new(
     "4",
     "Stop strings that a request may have (OpenAI allows 4).",
 );
+const MAX_LOGPROBS: OptionSpec = OptionSpec::new(
+    "max_logprobs",
+    Kind::Integer { min: 0, max: 100, auto: &["auto"] },
+    "auto",
+    "Alternatives per token that a request may ask for with logprobs or top_logprobs; auto is OpenAI's 5 for completions and 20 for chat.",
+);
 const KEEP_ALIVE: OptionSpec = OptionSpec::new(
     "keep_alive",
     Kind::Duration { min_s: 1, max_s: 3600 },
@@ -63,7 +71,7 @@ const ALLOWED_ORIGINS: OptionSpec = OptionSpec::new(
 );
 
 pub(super) const OPTIONS: &[OptionSpec] =
-    &[SERVED_MODEL_NAME, RPM, MAX_BODY_BYTES, BODY_TIMEOUT, MAX_STOP_STRINGS, KEEP_ALIVE, HOLD_STATUS, ALLOWED_ORIGINS];
+    &[SERVED_MODEL_NAME, RPM, MAX_BODY_BYTES, BODY_TIMEOUT, MAX_STOP_STRINGS, MAX_LOGPROBS, KEEP_ALIVE, HOLD_STATUS, ALLOWED_ORIGINS];
 
 impl ApiConfig {
     /// Reads the options. `model_name` is the name to serve under if none is given.
@@ -81,6 +89,7 @@ impl ApiConfig {
             max_body_bytes: values.integer(&MAX_BODY_BYTES),
             body_timeout: values.duration(&BODY_TIMEOUT),
             max_stop_strings: values.integer(&MAX_STOP_STRINGS),
+            max_logprobs: values.optional_integer(&MAX_LOGPROBS),
             keep_alive: values.duration(&KEEP_ALIVE),
             hold_status: values.duration(&HOLD_STATUS),
             requests_per_minute: values.optional_integer(&RPM),

@@ -37,6 +37,7 @@ async fn bench() -> Bench {
         max_body_bytes: 1 << 20,
         body_timeout: Duration::from_secs(10),
         max_stop_strings: 4,
+        max_logprobs: None,
         keep_alive: Duration::from_secs(3600),
         hold_status: Duration::from_secs(3600),
         requests_per_minute: None,
