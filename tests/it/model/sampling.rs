@@ -59,8 +59,13 @@ fn chain(params: &SamplingParams) -> Vec<LlamaSampler> {
 
 /// Tokens and probabilities that these samplers leave, by id.
 pub(super) fn left_by(samplers: Vec<LlamaSampler>, logits: &[f32]) -> BTreeMap<u32, f64> {
+    left_by_chain(&mut LlamaSampler::chain_simple(samplers), logits)
+}
+
+/// The same, for a chain that is used again.
+pub(super) fn left_by_chain(chain: &mut LlamaSampler, logits: &[f32]) -> BTreeMap<u32, f64> {
     let mut array = array(logits);
-    array.apply_sampler(&mut LlamaSampler::chain_simple(samplers));
+    array.apply_sampler(chain);
     let best = array.data.iter().map(LlamaTokenData::logit).fold(f32::NEG_INFINITY, f32::max);
     let weight = |data: &LlamaTokenData| (f64::from(data.logit()) - f64::from(best)).exp();
     let total: f64 = array.data.iter().map(weight).sum();
