@@ -43,7 +43,7 @@ pub(super) async fn create(
     let mut fields = Fields::parse(&body)?;
     drop(body);
     let model = models::requested(&mut fields, &state.config.served_model_names)?;
-    let info = models::loaded(&state.engine)?;
+    let info = models::generating(&state.engine)?;
     let limits = RequestLimits {
         vocabulary_size: info.vocabulary_size,
         max_num_seqs: info.max_num_seqs,
