@@ -43,6 +43,7 @@ fn info() -> ModelInfo {
         device: "CPU".into(),
         slow_kernels: None,
         load_ms: 1,
+        embedding: None,
     }
 }
 
