@@ -5,6 +5,7 @@
 
 mod completions;
 mod document;
+mod embeddings;
 mod field;
 #[cfg(test)]
 mod markdown;
