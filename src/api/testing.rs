@@ -43,6 +43,7 @@ impl Default for Setup {
             max_body_bytes: 4096,
             body_timeout: Duration::from_secs(60),
             max_stop_strings: 4,
+            strict: false,
             keep_alive: Duration::from_secs(10),
             hold_status: Duration::from_secs(10),
             requests_per_minute: None,

@@ -1,36 +1,149 @@
-//! What the header `x-llamero-warnings` says of fields that were ignored, on every route.
+//! What was not done as asked: named in the header `x-llamero-warnings`, on request in the body, or refused when the
+//! request or the server is strict. The same on every route.
 
-use axum::http::HeaderName;
+use crate::{api::error::ApiError, config::ApiConfig};
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue},
+    response::Response,
+};
 
-/// The header.
+/// In answers: the warnings. In requests `body` asks for them in the answer's body too.
 pub(super) const X_LLAMERO_WARNINGS: HeaderName = HeaderName::from_static("x-llamero-warnings");
+/// In requests: `1` or `true` makes every warning a 400; `0` or `false` undoes `--strict`.
+const X_LLAMERO_STRICT: HeaderName = HeaderName::from_static("x-llamero-strict");
 /// Fields named at most, and characters of each.
 const MAX_NAMES: usize = 16;
 const MAX_NAME_LENGTH: usize = 64;
 
-/// Names ignored fields, `None` if there are none. The names are the client's: only visible ASCII of them is repeated.
-pub(super) fn of_ignored(fields: &[String]) -> Option<String> {
-    let visible = |name: &String| name.chars().filter(char::is_ascii_graphic).take(MAX_NAME_LENGTH).collect::<String>();
-    let names: Vec<String> = fields.iter().take(MAX_NAMES).map(visible).collect();
-    let rest = match fields.len() - names.len() {
-        0 => String::new(),
-        more => format!(", and {more} more"),
-    };
-    (!names.is_empty()).then(|| format!("ignored fields: {}{rest}", names.join(", ")))
+/// What happens to warnings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct WarningPolicy {
+    /// A request that would be answered with a warning is refused.
+    strict: bool,
+    /// The body has them too.
+    in_body: bool,
+}
+
+impl WarningPolicy {
+    /// By the request's headers, else the server's configuration.
+    pub(super) fn of(headers: &HeaderMap, config: &ApiConfig) -> Self {
+        let value = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        let strict = match value(&X_LLAMERO_STRICT) {
+            Some("1" | "true") => true,
+            Some("0" | "false") => false,
+            Some(_) | None => config.strict,
+        };
+        Self { strict, in_body: value(&X_LLAMERO_WARNINGS) == Some("body") }
+    }
+}
+
+/// What was not done as asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Warnings {
+    /// The first field concerned.
+    param: Option<String>,
+    texts: Vec<String>,
+}
+
+impl Warnings {
+    /// Names ignored fields, if there are any. The names are the client's: only visible ASCII of them is repeated.
+    pub(super) fn ignored(fields: &[String]) -> Self {
+        let visible = |name: &String| name.chars().filter(char::is_ascii_graphic).take(MAX_NAME_LENGTH).collect::<String>();
+        let names: Vec<String> = fields.iter().take(MAX_NAMES).map(visible).collect();
+        let rest = match fields.len() - names.len() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let Some(first) = names.first() else { return Self::default() };
+        Self { param: Some(first.clone()), texts: vec![format!("ignored fields: {}{rest}", names.join(", "))] }
+    }
+
+    /// Adds that a field was obeyed only in part; `text` is visible ASCII and spaces.
+    pub(super) fn clamped(&mut self, param: &str, text: String) {
+        self.param.get_or_insert_with(|| param.to_owned());
+        self.texts.push(text);
+    }
+
+    /// Lets the request go on, unless the policy is strict and there is a warning.
+    ///
+    /// # Errors
+    /// 400 that names the first field concerned and says all that would have been reported.
+    pub(super) fn enforce(self, policy: WarningPolicy) -> Result<Reported, ApiError> {
+        if policy.strict && !self.texts.is_empty() {
+            let message = format!("Strict request not carried out: {}.", self.texts.join("; "));
+            return Err(ApiError::BadRequest { message, param: self.param, code: Some("unsupported_parameter") });
+        }
+        Ok(Reported { texts: self.texts, in_body: policy.in_body })
+    }
+}
+
+/// Warnings of a request that goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Reported {
+    texts: Vec<String>,
+    in_body: bool,
+}
+
+impl Reported {
+    /// For the body, if the request asked for them there.
+    pub(super) fn for_body(&self) -> Option<Vec<String>> {
+        self.in_body.then(|| self.texts.clone())
+    }
+
+    /// Puts the header on the response, if there is anything to say.
+    pub(super) fn put_on(&self, response: &mut Response) {
+        if self.texts.is_empty() {
+            return;
+        }
+        // Only visible ASCII and spaces went in.
+        if let Ok(value) = HeaderValue::try_from(self.texts.join("; ")) {
+            response.headers_mut().insert(X_LLAMERO_WARNINGS, value);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::response::IntoResponse;
+
+    fn header(warnings: Warnings) -> Option<String> {
+        let mut response = ().into_response();
+        warnings.enforce(WarningPolicy::default()).unwrap().put_on(&mut response);
+        response.headers().get(X_LLAMERO_WARNINGS).map(|value| value.to_str().unwrap().to_owned())
+    }
 
     #[test]
     fn warnings_name_what_was_ignored_in_plain_characters() {
         let names = |count: usize| (0..count).map(|i| format!("f{i}")).collect::<Vec<_>>();
 
-        assert_eq!(of_ignored(&[]), None);
-        assert_eq!(of_ignored(&["min_tokens".into(), "a\r\nb: ü".into()]).unwrap(), "ignored fields: min_tokens, ab:");
-        assert!(of_ignored(&names(16)).unwrap().ends_with(", f15"));
-        assert!(of_ignored(&names(17)).unwrap().ends_with(", f15, and 1 more"));
-        assert_eq!(of_ignored(&["x".repeat(1000)]).unwrap().len(), "ignored fields: ".len() + 64);
+        assert_eq!(header(Warnings::ignored(&[])), None);
+        assert_eq!(header(Warnings::ignored(&["foo".into(), "a\r\nb: ü".into()])).unwrap(), "ignored fields: foo, ab:");
+        assert!(header(Warnings::ignored(&names(16))).unwrap().ends_with(", f15"));
+        assert!(header(Warnings::ignored(&names(17))).unwrap().ends_with(", f15, and 1 more"));
+        assert_eq!(header(Warnings::ignored(&["x".repeat(1000)])).unwrap().len(), "ignored fields: ".len() + 64);
+    }
+
+    #[test]
+    fn a_strict_request_is_refused_by_the_first_field_that_would_be_reported() {
+        let strict = WarningPolicy { strict: true, in_body: false };
+        let mut warnings = Warnings::ignored(&["foo".into()]);
+        warnings.clamped("max_tokens", "max_tokens was reduced to 5".into());
+
+        let error = warnings.enforce(strict).unwrap_err();
+
+        assert_eq!((error.status().as_u16(), error.param(), error.code()), (400, Some("foo"), Some("unsupported_parameter")));
+        assert_eq!(error.detail(), "Strict request not carried out: ignored fields: foo; max_tokens was reduced to 5.");
+        assert_eq!(Warnings::default().enforce(strict), Ok(Reported::default()));
+    }
+
+    #[test]
+    fn the_body_has_warnings_only_where_they_were_asked_for() {
+        let warnings = Warnings::ignored(&["foo".into()]);
+        let asked = WarningPolicy { strict: false, in_body: true };
+
+        assert_eq!(warnings.clone().enforce(WarningPolicy::default()).unwrap().for_body(), None);
+        assert_eq!(warnings.enforce(asked).unwrap().for_body(), Some(vec!["ignored fields: foo".to_owned()]));
+        assert_eq!(Warnings::default().enforce(asked).unwrap().for_body(), Some(vec![]));
     }
 }

@@ -18,6 +18,8 @@ pub struct ApiConfig {
     pub keep_alive: Duration,
     /// Longest time that the status of a stream is held for its first token. Default 10 s.
     pub hold_status: Duration,
+    /// A request with a field that would be ignored or clamped is refused. Default false; `x-llamero-strict` overrides it.
+    pub strict: bool,
     /// Requests per minute and key; `None` is unlimited.
     pub requests_per_minute: Option<u32>,
     /// Origins that browsers may call from; empty allows none, `*` all.
@@ -43,6 +45,12 @@ const MAX_STOP_STRINGS: OptionSpec = OptionSpec::new(
     "4",
     "Stop strings that a request may have (OpenAI allows 4).",
 );
+const STRICT: OptionSpec = OptionSpec::new(
+    "strict",
+    Kind::Switch,
+    "false",
+    "Refuse requests with fields that would be ignored or clamped, instead of naming these in x-llamero-warnings.",
+);
 const KEEP_ALIVE: OptionSpec = OptionSpec::new(
     "keep_alive",
     Kind::Duration { min_s: 1, max_s: 3600 },
@@ -63,7 +71,7 @@ const ALLOWED_ORIGINS: OptionSpec = OptionSpec::new(
 );
 
 pub(super) const OPTIONS: &[OptionSpec] =
-    &[SERVED_MODEL_NAME, RPM, MAX_BODY_BYTES, BODY_TIMEOUT, MAX_STOP_STRINGS, KEEP_ALIVE, HOLD_STATUS, ALLOWED_ORIGINS];
+    &[SERVED_MODEL_NAME, RPM, MAX_BODY_BYTES, BODY_TIMEOUT, MAX_STOP_STRINGS, STRICT, KEEP_ALIVE, HOLD_STATUS, ALLOWED_ORIGINS];
 
 impl ApiConfig {
     /// Reads the options. `model_name` is the name to serve under if none is given.
@@ -81,6 +89,7 @@ impl ApiConfig {
             max_body_bytes: values.integer(&MAX_BODY_BYTES),
             body_timeout: values.duration(&BODY_TIMEOUT),
             max_stop_strings: values.integer(&MAX_STOP_STRINGS),
+            strict: values.switch(&STRICT),
             keep_alive: values.duration(&KEEP_ALIVE),
             hold_status: values.duration(&HOLD_STATUS),
             requests_per_minute: values.optional_integer(&RPM),

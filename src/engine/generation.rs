@@ -6,9 +6,9 @@ use crate::engine::{
     runner::Tokenizer,
     text::{Released, TextAssembler},
 };
-use crate::protocol::{Finish, GenerationError, SequenceOutput, SequenceRequest, TokenAlternative, TokenLogprob};
-use crate::sampling::{Choice, Logprobs, Sampler, Scratch};
-use std::time::Instant;
+use crate::protocol::{Finish, GenerationError, SequenceOutput, SequenceRequest, Token, TokenAlternative, TokenLogprob};
+use crate::sampling::{self, Choice, Logprobs, NoCandidate, Sampler, Scratch};
+use std::{ops::Range, time::Instant};
 
 /// The state of one sequence beyond what the scheduler keeps.
 #[derive(Debug)]
@@ -19,14 +19,69 @@ pub(super) struct Generation {
     text: TextAssembler,
     generated: u32,
     max_tokens: u32,
-    ignore_eos: bool,
+    ends: Ends,
     logprobs: Option<u8>,
+    scoring: Option<Scoring>,
+}
+
+/// Which tokens end the generation, and from when on.
+#[derive(Debug)]
+struct Ends {
+    ignore_eos: bool,
+    stop_tokens: Vec<Token>,
+    /// The text of a stop token belongs to the output.
+    include_stop: bool,
+    min_tokens: u32,
+    /// What must not be sampled before `min_tokens`; empty if there is no such time.
+    too_early: Vec<Token>,
+}
+
+/// The prompt of a sequence whose prompt tokens are scored.
+#[derive(Debug)]
+struct Scoring {
+    prompt: Vec<Token>,
+    alternatives: u8,
+    /// Prompt tokens reported so far; after a preemption some are computed again.
+    reported: usize,
+}
+
+impl Scoring {
+    /// The first prompt token follows nothing, so nothing can be said of it but what it is.
+    fn report_first(&mut self, tokenizer: &dyn Tokenizer, output: &mut SequenceOutput) {
+        if let (0, Some(&first)) = (self.reported, self.prompt.first()) {
+            output.prompt_logprobs.push(describe(first, &Logprobs { chosen: 0.0, top: Vec::new() }, tokenizer));
+            self.reported = 1;
+        }
+    }
+}
+
+impl Ends {
+    fn new(request: &SequenceRequest, tokenizer: &dyn Tokenizer) -> Self {
+        let waits = usize::try_from(request.min_tokens).unwrap_or(usize::MAX) > request.resume.len();
+        let ends = |token: &Token| request.stop_tokens.contains(token) || (!request.ignore_eos && tokenizer.is_eog(*token));
+        let too_early = if waits { (0..tokenizer.vocabulary_size()).map(Token).filter(ends).collect() } else { Vec::new() };
+        Self {
+            ignore_eos: request.ignore_eos,
+            stop_tokens: request.stop_tokens.clone(),
+            include_stop: request.include_stop,
+            min_tokens: request.min_tokens,
+            too_early,
+        }
+    }
+
+    /// The end that a token is, if it is one.
+    fn of(&self, token: Token, tokenizer: &dyn Tokenizer) -> Option<Finish> {
+        if self.stop_tokens.contains(&token) {
+            return Some(Finish::StopToken(token));
+        }
+        (tokenizer.is_eog(token) && !self.ignore_eos).then_some(Finish::EndOfGeneration)
+    }
 }
 
 impl Generation {
     /// Starts where the request's `resume` tokens left off: they are fed to the text without being reported.
     pub(super) fn new(request: &SequenceRequest, tokenizer: &dyn Tokenizer) -> Self {
-        let mut text = TextAssembler::new(&request.stop);
+        let mut text = TextAssembler::new(&request.stop, request.include_stop);
         for &token in &request.resume {
             // What this releases was reported by the engine that generated it.
             text.push(tokenizer.piece(token, false), None);
@@ -37,32 +92,98 @@ impl Generation {
             text,
             generated: u32::try_from(request.resume.len()).unwrap_or(u32::MAX),
             max_tokens: request.max_tokens,
-            ignore_eos: request.ignore_eos,
+            ends: Ends::new(request, tokenizer),
             logprobs: request.logprobs,
+            scoring: request.prompt_logprobs.map(|alternatives| Scoring {
+                prompt: request.prompt.clone(),
+                alternatives,
+                reported: usize::try_from(request.prompt_scored).unwrap_or(usize::MAX),
+            }),
+        }
+    }
+
+    /// Positions whose logits score the prompt token behind them; empty unless the request wants that.
+    pub(super) fn scored_positions(request: &SequenceRequest) -> Range<u32> {
+        let last = u32::try_from(request.prompt.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        if request.prompt_logprobs.is_some() { request.prompt_scored.saturating_sub(1).min(last)..last } else { 0..0 }
+    }
+
+    /// Whether the logits of a position are for [`Self::score`] and not for [`Self::advance`].
+    pub(super) fn is_scored(&self, pos: u32) -> bool {
+        self.scoring.as_ref().is_some_and(|scoring| (pos as usize) + 1 < scoring.prompt.len())
+    }
+
+    /// Reports the log-probability of the prompt token behind `pos`.
+    pub(super) fn score(
+        &mut self,
+        pos: u32,
+        logits: &[f32],
+        tokenizer: &dyn Tokenizer,
+        scratch: &mut Scratch,
+        output: &mut SequenceOutput,
+    ) {
+        let Some(scoring) = &mut self.scoring else { return };
+        scoring.report_first(tokenizer, output);
+        let next = pos as usize + 1;
+        let Some(&token) = scoring.prompt.get(next).filter(|_| scoring.reported == next) else { return };
+        match sampling::score(logits, token, scoring.alternatives, scratch) {
+            Some(logprobs) => {
+                output.prompt_logprobs.push(describe(token, &logprobs, tokenizer));
+                scoring.reported += 1;
+            }
+            None => output.finish = Some(Finish::Failed(GenerationError::NoCandidate)),
         }
     }
 
     /// Draws the next token from `logits` and adds the news to `output`. Precedence of ends:
-    /// (1) stop string, (2) end of generation, (3) length.
+    /// (1) stop string, (2) stop token or end of generation, (3) length.
     pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) {
-        let choice = match self.sampler.sample(logits, self.logprobs, scratch) {
+        if let Some(scoring) = &mut self.scoring {
+            scoring.report_first(tokenizer, output);
+        }
+        if self.max_tokens == 0 {
+            return self.end(Finish::Length, output); // Only the prompt was wanted.
+        }
+        let choice = match self.choose(logits, scratch) {
             Ok(choice) => choice,
             Err(_no_candidate) => return self.end(Finish::Failed(GenerationError::NoCandidate), output),
         };
         self.generated += 1;
         output.tokens.push(choice.token);
-        let ends = tokenizer.is_eog(choice.token) && !self.ignore_eos;
-        if !ends {
-            let released = self.text.push(tokenizer.piece(choice.token, false), describe(&choice, tokenizer));
+        let ends = self.ends.of(choice.token, tokenizer);
+        let shows = match ends {
+            None => true,
+            Some(Finish::StopToken(_)) => self.ends.include_stop,
+            Some(_) => false,
+        };
+        if shows {
+            let logprob = choice.logprobs.as_ref().map(|logprobs| describe(choice.token, logprobs, tokenizer));
+            let released = self.text.push(tokenizer.piece(choice.token, false), logprob);
             if append(output, released) {
                 return; // (1)
             }
         }
-        if ends {
-            self.end(Finish::EndOfGeneration, output); // (2)
+        if let Some(finish) = ends {
+            self.end(finish, output); // (2)
         } else if self.generated >= self.max_tokens {
             self.end(Finish::Length, output); // (3)
         }
+    }
+
+    /// Draws from what may be drawn. Log-probabilities are those of all candidates all the same.
+    fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<Choice, NoCandidate> {
+        if self.generated >= self.ends.min_tokens || self.ends.too_early.is_empty() {
+            return self.sampler.sample(logits, self.logprobs, scratch);
+        }
+        let mut allowed = logits.to_vec();
+        for token in &self.ends.too_early {
+            if let Some(logit) = allowed.get_mut(token.0 as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+        let choice = self.sampler.sample(&allowed, None, scratch)?;
+        let logprobs = self.logprobs.and_then(|count| sampling::score(logits, choice.token, count, scratch));
+        Ok(Choice { logprobs, ..choice })
     }
 
     /// Releases what is held back. A stop string may have been complete there, waiting for an earlier one: (1) again.
@@ -81,9 +202,11 @@ fn append(output: &mut SequenceOutput, released: Released) -> bool {
     output.finish.is_some()
 }
 
-/// The log-probabilities of a draw with the bytes of their tokens; special tokens are written out, so that none is nameless.
-fn describe(choice: &Choice, tokenizer: &dyn Tokenizer) -> Option<TokenLogprob> {
-    let Logprobs { chosen, top } = choice.logprobs.as_ref()?;
+/// Log-probabilities with the bytes of their tokens; special tokens are written out, so that none is nameless.
+fn describe(token: Token, logprobs: &Logprobs, tokenizer: &dyn Tokenizer) -> TokenLogprob {
     let named = |token, logprob| TokenAlternative { token, bytes: tokenizer.piece(token, true).to_vec(), logprob };
-    Some(TokenLogprob { chosen: named(choice.token, *chosen), top: top.iter().map(|&(token, logprob)| named(token, logprob)).collect() })
+    TokenLogprob {
+        chosen: named(token, logprobs.chosen),
+        top: logprobs.top.iter().map(|&(token, logprob)| named(token, logprob)).collect(),
+    }
 }

@@ -28,6 +28,15 @@ pub struct Limits {
     pub vocabulary_size: u32,
 }
 
+impl Limits {
+    /// Rows of a step whose logits are wanted, at most, beyond one for each slot: 64 MiB of them.
+    #[must_use]
+    pub fn scored_rows(&self) -> u32 {
+        const BYTES: u32 = 64 << 20;
+        (BYTES / 4 / self.vocabulary_size.max(1)).clamp(1, 256)
+    }
+}
+
 /// What one step does, as plain data: first `kv` in order, then all `rows`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Step {
@@ -49,7 +58,7 @@ pub struct Row {
     pub pos: u32,
     /// The token.
     pub token: Token,
-    /// Whether its logits are wanted: only the last row of a slot in a step may say so.
+    /// Whether its logits are wanted.
     pub sample: bool,
 }
 

@@ -124,7 +124,8 @@ impl<'a> Worker<'a> {
     fn submit(&mut self, request: &SequenceRequest) -> Result<(), GenerationError> {
         let max_len = self.check(request)?;
         let tokens: Vec<Token> = request.prompt.iter().chain(&request.resume).copied().collect();
-        self.scheduler.submit(NewSequence { id: request.id, tokens, max_len, namespace: request.namespace })?;
+        let scored = Generation::scored_positions(request);
+        self.scheduler.submit(NewSequence { id: request.id, tokens, max_len, scored, namespace: request.namespace })?;
         self.generations.insert(request.id, Generation::new(request, self.tokenizer.as_ref()));
         Ok(())
     }
@@ -134,13 +135,17 @@ impl<'a> Worker<'a> {
         let invalid = |what: &str| Err(GenerationError::Invalid(what.to_owned()));
         let limits = self.runner.limits();
         let outside = |token: &Token| token.0 >= limits.vocabulary_size;
-        if request.prompt.iter().chain(&request.resume).any(outside) || request.sampling.logit_bias.iter().any(|(t, _)| outside(t)) {
+        if request.prompt.iter().chain(&request.resume).any(outside)
+            || request.sampling.logit_bias.iter().any(|(t, _)| outside(t))
+            || request.stop_tokens.iter().any(outside)
+        {
             return invalid("a token id is outside the vocabulary");
         }
         let (Ok(prompt), Ok(resume)) = (u32::try_from(request.prompt.len()), u32::try_from(request.resume.len())) else {
             return invalid("the prompt is too long");
         };
-        if prompt == 0 || request.max_tokens <= resume {
+        let scores_only = request.prompt_logprobs.is_some() && request.max_tokens == 0 && resume == 0;
+        if prompt == 0 || (request.max_tokens <= resume && !scores_only) {
             return invalid("nothing to compute");
         }
         match prompt.checked_add(request.max_tokens) {
@@ -173,13 +178,21 @@ impl<'a> Worker<'a> {
         self.scheduler.take_started().into_iter().filter_map(begin).collect()
     }
 
-    /// Draws a token for each row that asked for one.
+    /// Draws a token for each row that asked for one, and scores the prompt tokens that follow rows of a scored prompt.
     fn sample(&mut self, step: &Step, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) -> Vec<Sampled> {
         let mut sampled = Vec::new();
         for (index, row) in step.rows.iter().enumerate().filter(|(_, row)| row.sample) {
             let Some(generation) = self.generations.get_mut(&row.seq) else { continue };
             let output = outputs.entry(row.seq).or_insert_with(|| SequenceOutput::empty(row.seq));
             match self.runner.logits(index) {
+                Some(logits) if generation.is_scored(row.pos) => {
+                    generation.score(row.pos, logits, self.tokenizer.as_ref(), &mut self.scratch, output);
+                    if output.finish.is_some() {
+                        self.generations.remove(&row.seq);
+                        self.scheduler.cancel(row.seq);
+                    }
+                    continue;
+                }
                 Some(logits) => generation.advance(logits, self.tokenizer.as_ref(), &mut self.scratch, output),
                 None => {
                     tracing::error!(index, "the runner has no logits of a row that asked for them");

@@ -66,8 +66,14 @@ impl Entry {
         }
         self.started |= output.started.is_some();
         self.request.resume.extend_from_slice(&output.tokens);
+        let scored = u32::try_from(output.prompt_logprobs.len()).unwrap_or(u32::MAX);
+        self.request.prompt_scored = self.request.prompt_scored.saturating_add(scored);
         let finished = output.finish.is_some();
-        let is_news = output.started.is_some() || !output.tokens.is_empty() || !output.text.is_empty() || !output.logprobs.is_empty();
+        let is_news = output.started.is_some()
+            || !output.tokens.is_empty()
+            || !output.text.is_empty()
+            || !output.logprobs.is_empty()
+            || !output.prompt_logprobs.is_empty();
         if finished || is_news {
             self.emit(output);
         }
@@ -83,7 +89,7 @@ impl Entry {
         self.deaths += 1;
         self.attempts += u32::from(std::mem::take(&mut self.begun));
         let max_tokens = usize::try_from(self.request.max_tokens).unwrap_or(usize::MAX);
-        if self.request.resume.len() >= max_tokens {
+        if max_tokens > 0 && self.request.resume.len() >= max_tokens {
             return Some(Finish::Length);
         }
         (self.attempts >= MAX_ATTEMPTS || self.deaths >= MAX_DEATHS).then(|| Finish::Failed(GenerationError::EngineDied(reason.to_owned())))

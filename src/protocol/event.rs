@@ -19,8 +19,8 @@ pub struct SequenceOutput {
     pub id: SequenceId,
     /// Present once, with the first report of a sequence.
     pub started: Option<Started>,
-    /// Log-probabilities of prompt tokens computed since the last report, in order and without the first token of the
-    /// prompt, which has none; empty unless asked for.
+    /// Log-probabilities of prompt tokens computed since the last report, in order; empty unless asked for. The first
+    /// token of a prompt has none: 0 stands there, without alternatives.
     pub prompt_logprobs: Vec<TokenLogprob>,
     /// Tokens sampled since the last report, an end-of-generation token included. This is what a replay resumes from.
     pub tokens: Vec<Token>,

@@ -43,9 +43,11 @@ pub struct SequenceRequest {
     pub ignore_eos: bool,
     /// Report the sampled token's log-probability and this many alternatives; `None` reports nothing.
     pub logprobs: Option<u8>,
-    /// Report the log-probability of each prompt token but the first, and this many alternatives. The prompt is then
-    /// computed in full, whatever the prefix cache holds.
+    /// Report the log-probability of each prompt token and this many alternatives. The prompt is then computed in full,
+    /// whatever the prefix cache holds.
     pub prompt_logprobs: Option<u8>,
+    /// How many prompt tokens an earlier engine reported so (replay after a crash); they are not reported again.
+    pub prompt_scored: u32,
     /// What the output must obey; the gateway has had it compiled once, so it is sound.
     pub constraint: Option<Constraint>,
     /// Prefix-cache isolation: sequences share cached tokens only within a namespace.

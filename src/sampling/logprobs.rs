@@ -1,12 +1,19 @@
 //! Log-probabilities under the raw softmax; computed only when asked for.
 
-use super::Logprobs;
 use super::row::Row;
 use super::truncate::{Entry, best_first, top_k};
+use super::{Logprobs, Scratch};
 use crate::protocol::Token;
 
 /// Stands for minus infinity, which JSON cannot say (vLLM's number).
 const FLOOR: f64 = -9999.0;
+
+/// Of a token that was not drawn here, such as the next one of a prompt, and of the `count` likeliest.
+/// `None` if `logits` has no candidate or no entry for the token.
+#[must_use]
+pub fn score(logits: &[f32], token: Token, count: u8, scratch: &mut Scratch) -> Option<Logprobs> {
+    logprobs(logits, token, count, &mut scratch.selection.kept)
+}
 
 /// Of the chosen token and of the `count` likeliest. `None` if `logits` has no candidate or no entry for the token.
 pub(super) fn logprobs(logits: &[f32], chosen: Token, count: u8, best: &mut Vec<Entry>) -> Option<Logprobs> {

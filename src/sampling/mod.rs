@@ -19,6 +19,7 @@ mod sampler;
 mod tests;
 mod truncate;
 
+pub use logprobs::score;
 pub use sampler::Sampler;
 
 use crate::protocol::Token;

@@ -6,7 +6,7 @@ use crate::{
         error::ApiError,
         respond::{Mode, Recorder, Run, Usage, WireFormat, respond},
         state::AppState,
-        warnings,
+        warnings::{WarningPolicy, Warnings},
     },
     gateway::{handle::GenerationEvent, keys::Principal},
     protocol::{SamplingParams, SequenceRequest, SpecialText, Token},
@@ -15,7 +15,7 @@ use axum::{
     Extension,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -36,13 +36,20 @@ pub(super) async fn generate(
         Ok(request) => request,
         Err(refusal) => return (refusal.status, [(header::CONTENT_TYPE, "application/json")], refusal.body).into_response(),
     };
-    match complete(&state, principal, request, received).await {
+    let policy = WarningPolicy::of(&headers, &state.config);
+    match complete(&state, principal, request, policy, received).await {
         Ok(response) => response,
         Err(error) => super::refusal(&error),
     }
 }
 
-async fn complete(state: &AppState, principal: Principal, request: GenerateRequest, received: Instant) -> Result<Response, ApiError> {
+async fn complete(
+    state: &AppState,
+    principal: Principal,
+    request: GenerateRequest,
+    policy: WarningPolicy,
+    received: Instant,
+) -> Result<Response, ApiError> {
     let model = model_name(&state.config);
     let prompt = state.engine.tokenize(request.prompt.clone(), true, SpecialText::Recognised).await?;
     let Some(info) = state.engine.model() else {
@@ -50,16 +57,14 @@ async fn complete(state: &AppState, principal: Principal, request: GenerateReque
         return Err(ApiError::Internal);
     };
     let max_tokens = room(&prompt, request.max_tokens, info.max_model_len)?;
-    let warnings = warnings(&request, max_tokens);
+    let warnings = warnings(&request, max_tokens).enforce(policy)?;
     let format = Completion { text: String::new(), prompt: request.prompt.clone(), model: model.to_owned() };
     let sequence = sequence(request, prompt, max_tokens, principal)?;
 
     let recorder = Recorder::new("generate", model, false, received);
     let run = Run::start(&state.engine, vec![sequence], 1, recorder)?;
     let mut response = respond(run, format, Mode::Whole).await?;
-    if let Some(warnings) = warnings {
-        response.headers_mut().insert(warnings::X_LLAMERO_WARNINGS, warnings);
-    }
+    warnings.put_on(&mut response);
     Ok(response)
 }
 
@@ -99,15 +104,13 @@ fn sequence(request: GenerateRequest, prompt: Vec<Token>, max_tokens: u32, princ
     })
 }
 
-/// What was not done as asked, for the header `x-llamero-warnings`.
-fn warnings(request: &GenerateRequest, max_tokens: u32) -> Option<HeaderValue> {
-    let mut texts = Vec::new();
+/// What was not done as asked.
+fn warnings(request: &GenerateRequest, max_tokens: u32) -> Warnings {
+    let mut warnings = Warnings::ignored(&request.ignored);
     if u64::from(max_tokens) < request.max_tokens {
-        texts.push(format!("max_tokens was reduced to {max_tokens}, the room that the prompt leaves in the context"));
+        warnings.clamped("max_tokens", format!("max_tokens was reduced to {max_tokens}, the room that the prompt leaves in the context"));
     }
-    texts.extend(warnings::of_ignored(&request.ignored));
-    // Only visible ASCII and spaces went in.
-    if texts.is_empty() { None } else { HeaderValue::try_from(texts.join("; ")).ok() }
+    warnings
 }
 
 /// The answer: the completion alone, the prompt as sent, and the model's name.

@@ -2,10 +2,14 @@
 //!
 //! Owns ids, choice indices, echo, character offsets and the usage object. When and how bytes are sent is `api/respond`'s.
 
-use super::logprobs::{CharacterOffset, Logprobs};
+use super::{
+    logprobs::{CharacterOffset, Logprobs},
+    prompt_logprobs::PromptLogprobs,
+};
 use crate::{
     api::respond::{Usage, WireFormat, finish_reason},
     gateway::handle::GenerationEvent,
+    protocol::{Finish, SequenceOutput, Token},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::sync::Arc;
@@ -28,14 +32,33 @@ pub struct Head {
 pub struct View {
     /// Choices per prompt, at least 1.
     pub n: usize,
-    /// Whether log-probabilities were asked for.
+    /// Candidates per prompt, at least `n`; more only without streaming.
+    pub candidates: usize,
+    /// Whether log-probabilities were asked for; with `echo` those of the prompt too.
     pub logprobs: bool,
+    /// Whether vLLM's `prompt_logprobs` were asked for.
+    pub prompt_logprobs: bool,
     /// Whether each choice begins with its prompt.
     pub echo: bool,
+    /// Whether token ids are shown (vLLM's `return_token_ids`).
+    pub token_ids: bool,
     /// `None` for an answer without streaming, which always has the usage; else `stream_options.include_usage`.
     pub stream_usage: Option<bool>,
     /// The seed that the request gave or that was drawn for it (an extension, in answers without streaming).
     pub seed: i64,
+    /// What was not done as asked, if the body is to say so (in answers without streaming).
+    pub warnings: Option<Vec<String>>,
+    /// The request's stop strings.
+    pub stop: Vec<String>,
+}
+
+/// A prompt as far as its answer needs it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PromptView {
+    /// Its text; empty where neither echo nor character offsets need it.
+    pub text: String,
+    /// Its tokens; empty unless they are shown.
+    pub ids: Vec<Token>,
 }
 
 /// Writes one response. See the module.
@@ -43,33 +66,97 @@ pub struct View {
 pub struct CompletionFormat {
     head: Arc<Head>,
     view: View,
-    /// Per prompt, its text; empty strings where the view needs none.
-    prompts: Vec<String>,
-    /// Per choice, where its next token begins.
-    offsets: Vec<CharacterOffset>,
-    /// Per choice, what was absorbed.
+    prompts: Vec<PromptView>,
+    /// Per candidate, where it stands.
+    places: Vec<Place>,
+    /// Per candidate, what was absorbed.
     whole: Vec<Choice>,
 }
 
+/// Where a candidate stands.
+#[derive(Debug)]
+struct Place {
+    /// Where its next token begins.
+    offset: CharacterOffset,
+    /// Whether prompt tokens were shown.
+    in_prompt: bool,
+    /// Sum and number of its tokens' log-probabilities.
+    score: (f64, u32),
+}
+
 impl CompletionFormat {
-    /// For `prompts.len() × view.n` choices. The prompts' texts matter only for echo and for character offsets.
+    /// For `prompts.len() × view.candidates` candidates.
     #[must_use]
-    pub fn new(head: Head, view: View, prompts: Vec<String>) -> Self {
-        let characters = |prompt: &String| prompt.chars().fold(0_u64, |count, _| count + 1);
-        let choices = prompts.len() * view.n;
-        let offsets = (0..choices).map(|choice| CharacterOffset::after(characters(&prompts[choice / view.n]))).collect();
-        let whole = (0..choices).map(|index| Choice::new(index, view.logprobs)).collect();
-        Self { head: Arc::new(head), view, prompts, offsets, whole }
+    pub fn new(head: Head, view: View, prompts: Vec<PromptView>) -> Self {
+        let candidates = prompts.len() * view.candidates;
+        let place = |candidate: usize| {
+            let start = if view.echo { 0 } else { characters(&prompts[candidate / view.candidates].text) };
+            Place { offset: CharacterOffset::after(start), in_prompt: false, score: (0.0, 0) }
+        };
+        let places = (0..candidates).map(place).collect();
+        let whole = (0..candidates).map(|index| Choice::new(index, &view)).collect();
+        Self { head: Arc::new(head), view, prompts, places, whole }
     }
 
     fn object(&self, choices: Vec<Choice>, usage: UsageField) -> CompletionObject {
-        CompletionObject { head: Arc::clone(&self.head), choices, usage, seed: None }
+        CompletionObject { head: Arc::clone(&self.head), choices, usage, seed: None, warnings: None }
     }
 
     fn running(&self, choice: Choice) -> CompletionObject {
         let usage = if self.view.stream_usage == Some(true) { UsageField::Null } else { UsageField::Absent };
         self.object(vec![choice], usage)
     }
+
+    /// The `logprobs` object of an event: of prompt tokens where they are echoed, then of generated ones.
+    fn logprobs(&mut self, index: usize, output: &SequenceOutput) -> Option<Logprobs> {
+        let place = self.places.get_mut(index)?;
+        for token in &output.logprobs {
+            place.score = (place.score.0 + f64::from(token.chosen.logprob), place.score.1 + 1);
+        }
+        if !self.view.logprobs {
+            return None;
+        }
+        let text = &self.prompts[index / self.view.candidates].text;
+        let mut logprobs = Logprobs::default();
+        if self.view.echo {
+            for token in &output.prompt_logprobs {
+                let first = !std::mem::replace(&mut place.in_prompt, true);
+                logprobs.push_prompt(token, first, text, &mut place.offset);
+            }
+            if place.in_prompt && !output.logprobs.is_empty() {
+                // Whatever the pieces of the prompt added up to: what is generated begins behind its text.
+                place.offset = std::mem::take(&mut place.offset).at_least(characters(text));
+            }
+        }
+        logprobs.append(Logprobs::of(&output.logprobs, &mut place.offset));
+        Some(logprobs)
+    }
+
+    /// The `n` candidates of each prompt with the highest log-probability per token, best first.
+    fn best(&mut self) -> Vec<Choice> {
+        let (n, candidates) = (self.view.n, self.view.candidates);
+        let mut choices = std::mem::take(&mut self.whole);
+        if candidates == n {
+            return choices;
+        }
+        let mean = |choice: &Choice| {
+            let (sum, tokens) = self.places[choice.index].score;
+            if tokens == 0 { f64::NEG_INFINITY } else { sum / f64::from(tokens) }
+        };
+        let mut best = Vec::new();
+        for prompt in choices.chunks_mut(candidates) {
+            prompt.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
+            best.extend(prompt.iter().take(n).cloned());
+        }
+        for (index, choice) in best.iter_mut().enumerate() {
+            choice.index = index;
+        }
+        best
+    }
+}
+
+fn characters(text: &str) -> u64 {
+    text.chars().fold(0, |count, _| count + 1)
 }
 
 impl WireFormat for CompletionFormat {
@@ -77,28 +164,37 @@ impl WireFormat for CompletionFormat {
     type Whole = CompletionObject;
 
     fn opening(&mut self) -> Vec<CompletionObject> {
-        if !self.view.echo {
+        if !self.view.echo && !self.view.token_ids {
             return Vec::new();
         }
-        let echo = |index: usize| {
-            let mut choice = Choice::new(index, self.view.logprobs);
-            choice.text.clone_from(&self.prompts[index / self.view.n]);
+        let opening = |index: usize| {
+            let prompt = &self.prompts[index / self.view.candidates];
+            let mut choice = Choice::new(index, &self.view);
+            if self.view.echo {
+                choice.text.clone_from(&prompt.text);
+            }
+            choice.prompt_token_ids = self.view.token_ids.then(|| prompt.ids.clone());
             self.running(choice)
         };
-        (0..self.whole.len()).map(echo).collect()
+        (0..self.whole.len()).map(opening).collect()
     }
 
     fn chunk(&mut self, event: GenerationEvent) -> Option<CompletionObject> {
         let output = event.output;
-        if output.text.is_empty() && output.logprobs.is_empty() && output.finish.is_none() {
+        let scored = !output.prompt_logprobs.is_empty() && ((self.view.logprobs && self.view.echo) || self.view.prompt_logprobs);
+        let named = self.view.token_ids && !output.tokens.is_empty();
+        if output.text.is_empty() && output.logprobs.is_empty() && output.finish.is_none() && !scored && !named {
             return None;
         }
-        let offset = self.offsets.get_mut(event.choice)?;
         let choice = Choice {
-            text: output.text,
             index: event.choice,
-            logprobs: self.view.logprobs.then(|| Logprobs::of(&output.logprobs, offset)),
+            logprobs: self.logprobs(event.choice, &output),
             finish_reason: output.finish.as_ref().and_then(finish_reason),
+            stop_reason: output.finish.as_ref().and_then(|finish| stop_reason(finish, &self.view.stop)),
+            prompt_logprobs: self.view.prompt_logprobs.then(|| PromptLogprobs::of(output.prompt_logprobs)),
+            token_ids: self.view.token_ids.then_some(output.tokens),
+            prompt_token_ids: None,
+            text: output.text,
         };
         Some(self.running(choice))
     }
@@ -116,23 +212,61 @@ impl WireFormat for CompletionFormat {
     }
 
     fn whole(mut self, usage: &Usage) -> CompletionObject {
-        let choices = std::mem::take(&mut self.whole);
-        CompletionObject { seed: Some(self.view.seed), ..self.object(choices, UsageField::Full(*usage)) }
+        let choices = self.best();
+        let (seed, warnings) = (Some(self.view.seed), self.view.warnings.take());
+        CompletionObject { seed, warnings, ..self.object(choices, UsageField::Full(*usage)) }
     }
 }
 
-/// One choice, or a part of it. All four keys are always written.
+/// What ended a choice, if it was a stop string or token of the request (vLLM's `stop_reason`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum StopReason {
+    /// The stop string.
+    String(String),
+    /// The stop token.
+    Token(Token),
+}
+
+/// vLLM's `stop_reason` of a finish; `stop` are the request's stop strings.
+#[must_use]
+pub fn stop_reason(finish: &Finish, stop: &[String]) -> Option<StopReason> {
+    match finish {
+        Finish::StopString(index) => stop.get(usize::try_from(*index).ok()?).cloned().map(StopReason::String),
+        Finish::StopToken(token) => Some(StopReason::Token(*token)),
+        Finish::EndOfGeneration | Finish::Length | Finish::Failed(_) => None,
+    }
+}
+
+/// One choice, or a part of it. OpenAI's four keys are always written, vLLM's where they were asked for or say something.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Choice {
     text: String,
     index: usize,
     logprobs: Option<Logprobs>,
     finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_reason: Option<StopReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_logprobs: Option<PromptLogprobs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_token_ids: Option<Vec<Token>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_ids: Option<Vec<Token>>,
 }
 
 impl Choice {
-    fn new(index: usize, logprobs: bool) -> Self {
-        Self { text: String::new(), index, logprobs: logprobs.then(Logprobs::default), finish_reason: None }
+    fn new(index: usize, view: &View) -> Self {
+        Self {
+            text: String::new(),
+            index,
+            logprobs: view.logprobs.then(Logprobs::default),
+            finish_reason: None,
+            stop_reason: None,
+            prompt_logprobs: view.prompt_logprobs.then(PromptLogprobs::default),
+            prompt_token_ids: None,
+            token_ids: view.token_ids.then(Vec::new),
+        }
     }
 
     fn append(&mut self, later: Self) {
@@ -140,7 +274,15 @@ impl Choice {
         if let (Some(logprobs), Some(later)) = (&mut self.logprobs, later.logprobs) {
             logprobs.append(later);
         }
+        if let (Some(logprobs), Some(later)) = (&mut self.prompt_logprobs, later.prompt_logprobs) {
+            logprobs.append(later);
+        }
+        if let (Some(ids), Some(mut later)) = (&mut self.token_ids, later.token_ids) {
+            ids.append(&mut later);
+        }
+        self.prompt_token_ids = later.prompt_token_ids.or(self.prompt_token_ids.take());
         self.finish_reason = later.finish_reason.or(self.finish_reason);
+        self.stop_reason = later.stop_reason.or(self.stop_reason.take());
     }
 }
 
@@ -151,6 +293,7 @@ pub struct CompletionObject {
     choices: Vec<Choice>,
     usage: UsageField,
     seed: Option<i64>,
+    warnings: Option<Vec<String>>,
 }
 
 /// Clients of a stream expect the key only if they asked for it, and then in every chunk.
@@ -164,7 +307,7 @@ enum UsageField {
 impl Serialize for CompletionObject {
     /// By hand: chunks share one `Head`, and `usage` is absent, null or an object.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("CompletionObject", 8)?;
+        let mut object = serializer.serialize_struct("CompletionObject", 9)?;
         object.serialize_field("id", &self.head.id)?;
         object.serialize_field("object", "text_completion")?;
         object.serialize_field("created", &self.head.created)?;
@@ -179,6 +322,10 @@ impl Serialize for CompletionObject {
         match self.seed {
             None => object.skip_field("seed")?,
             Some(seed) => object.serialize_field("seed", &seed)?,
+        }
+        match &self.warnings {
+            None => object.skip_field("warnings")?,
+            Some(warnings) => object.serialize_field("warnings", warnings)?,
         }
         object.end()
     }

@@ -4,12 +4,13 @@
 //! Limits that need token counts are checked in `completions.rs`.
 
 use super::{
+    ending::Ending,
     prompt::{Prompt, read_prompts},
-    sampling::{Sampling, read_stop},
+    sampling::Sampling,
 };
 use crate::api::fields::{FieldError, Fields};
 
-/// Choices per prompt at most; fewer if the engine has fewer slots.
+/// Choices and candidates per prompt at most; fewer if the engine has fewer slots.
 const MAX_N: u32 = 8;
 /// Alternatives per token at most (OpenAI).
 const MAX_LOGPROBS: i64 = 5;
@@ -30,26 +31,52 @@ pub struct RequestLimits {
 pub struct CompletionRequest {
     /// 1 to 32 prompts.
     pub prompts: Vec<Prompt>,
+    /// What is done to a prompt before it is computed.
+    pub encoding: Encoding,
     /// Tokens to generate at most; `None` is OpenAI's 16, or fewer where no more fit.
     pub max_tokens: Option<u64>,
     /// Choices per prompt, 1 to 8. Default 1.
     pub n: usize,
+    /// Candidates per prompt of which the `n` with the highest log-probability per token are shown, `n` to 8. Default `n`.
+    pub best_of: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Stop strings, none of them empty.
-    pub stop: Vec<String>,
-    /// Go on past end-of-generation tokens. Default false.
-    pub ignore_eos: bool,
-    /// Alternatives to report per token, 0 to 5; `None` reports nothing.
+    /// Where the text ends.
+    pub ending: Ending,
+    /// Alternatives to report per token, 0 to 5; `None` reports nothing. With `echo` for the prompt's tokens too.
     pub logprobs: Option<u8>,
     /// Put the prompt in front of the completion. Default false.
     pub echo: bool,
+    /// vLLM's: alternatives to report per prompt token, 0 to 5.
+    pub prompt_logprobs: Option<u8>,
+    /// vLLM's: show token ids. Default false.
+    pub return_token_ids: bool,
     /// Server-sent events. Default false.
     pub stream: bool,
     /// A chunk with the usage at the end of a stream. Default false.
     pub include_usage: bool,
     /// Names of fields that this server does not know; they had no effect.
     pub unknown: Vec<String>,
+}
+
+/// What is done to a prompt before it is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoding {
+    /// vLLM's `add_special_tokens`: BOS in front of a text, where the vocabulary wants it. Default true.
+    pub add_special: bool,
+    /// vLLM's `truncate_prompt_tokens`.
+    pub truncation: Truncation,
+}
+
+/// What becomes of the beginning of a long prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truncation {
+    /// A prompt that does not fit is refused.
+    None,
+    /// The last so many tokens are kept, ≥ 1.
+    Keep(u64),
+    /// As many as the context has room for (-1).
+    Fit,
 }
 
 impl CompletionRequest {
@@ -59,54 +86,108 @@ impl CompletionRequest {
     /// The first field at fault.
     pub fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
         let prompts = read_prompts(&mut f, limits.vocabulary_size)?;
-        let n = f.integer("n", 1..=i64::from(limits.max_num_seqs.clamp(1, MAX_N)))?.unwrap_or(1);
-        let max_tokens = f.integer("max_tokens", 0..=i64::MAX)?;
-        let logprobs = f.integer("logprobs", 0..=MAX_LOGPROBS)?;
-        let echo = f.boolean("echo")?.unwrap_or(false);
-        if echo && logprobs.is_some() {
-            return Err(unsupported(
-                "logprobs",
-                "together with 'echo' is not supported yet: log-probabilities of the prompt are not computed",
-            ));
-        }
-        refuse_best_of_and_suffix(&mut f, n)?;
+        let encoding = Encoding::read(&mut f)?;
         let stream = f.boolean("stream")?.unwrap_or(false);
+        let (n, best_of) = read_choices(&mut f, limits.max_num_seqs, stream)?;
+        let max_tokens = f.integer("max_tokens", 0..=i64::MAX)?.map(i64::unsigned_abs);
+        let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
+        ending.check(max_tokens)?;
+        refuse_suffix(&mut f)?;
+        let prompt_logprobs = alternatives(&mut f, "prompt_logprobs")?;
+        if stream && prompt_logprobs.is_some() {
+            return Err(FieldError::invalid("prompt_logprobs", "it is not available when 'stream' is true"));
+        }
         let (include_usage, mut unknown) = stream_options(&mut f, stream)?;
         let mut request = Self {
             prompts,
-            max_tokens: max_tokens.map(i64::unsigned_abs),
-            n: usize::try_from(n).expect("the range fits"),
+            encoding,
+            max_tokens,
+            n,
+            best_of,
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
-            stop: read_stop(&mut f, limits.max_stop_strings)?,
-            ignore_eos: f.boolean("ignore_eos")?.unwrap_or(false),
-            logprobs: logprobs.map(|top| u8::try_from(top).expect("the range fits")),
-            echo,
+            ending,
+            logprobs: alternatives(&mut f, "logprobs")?,
+            echo: f.boolean("echo")?.unwrap_or(false),
+            prompt_logprobs,
+            return_token_ids: f.boolean("return_token_ids")?.unwrap_or(false),
             stream,
             include_usage,
             unknown: Vec::new(),
         };
+        refuse_what_would_change_the_result(&mut f)?;
         // Accepted whatever it is, as OpenAI does; nothing is done with it, and it is never logged.
         f.take("user");
         unknown.extend(f.finish());
         request.unknown = unknown;
         Ok(request)
     }
+
+    /// Alternatives to report per prompt token, if prompts are scored.
+    #[must_use]
+    pub fn scores_prompts(&self) -> Option<u8> {
+        self.prompt_logprobs.max(if self.echo { self.logprobs } else { None })
+    }
+}
+
+impl Encoding {
+    fn read(f: &mut Fields) -> Result<Self, FieldError> {
+        const NAME: &str = "truncate_prompt_tokens";
+        let truncation = match f.integer(NAME, -1..=i64::MAX)? {
+            None => Truncation::None,
+            Some(-1) => Truncation::Fit,
+            Some(0) => return Err(FieldError::invalid(NAME, "at least one token has to be kept")),
+            Some(most) => Truncation::Keep(most.unsigned_abs()),
+        };
+        Ok(Self { add_special: f.boolean("add_special_tokens")?.unwrap_or(true), truncation })
+    }
+}
+
+fn alternatives(f: &mut Fields, name: &str) -> Result<Option<u8>, FieldError> {
+    Ok(f.integer(name, 0..=MAX_LOGPROBS)?.map(|top| u8::try_from(top).expect("the range fits")))
+}
+
+/// `n` and `best_of`. OpenAI lets `best_of` be 0, which can only mean that it was not set.
+fn read_choices(f: &mut Fields, max_num_seqs: u32, stream: bool) -> Result<(usize, usize), FieldError> {
+    let most = i64::from(max_num_seqs.clamp(1, MAX_N));
+    let n = f.integer("n", 1..=most)?.unwrap_or(1);
+    let best_of = f.integer("best_of", 0..=most)?.filter(|best_of| *best_of > 0).unwrap_or(n);
+    if best_of < n {
+        return Err(FieldError::invalid("best_of", format!("it must not be less than 'n', which is {n}")));
+    }
+    if stream && best_of > n {
+        return Err(FieldError::invalid(
+            "best_of",
+            "the best candidates are known only at the end: it must equal 'n' when 'stream' is true",
+        ));
+    }
+    let count = |number: i64| usize::try_from(number).expect("the range fits");
+    Ok((count(n), count(best_of)))
 }
 
 fn unsupported(param: &str, reason: &'static str) -> FieldError {
     FieldError::Unsupported { param: param.to_owned(), reason }
 }
 
-/// Both would change the result, so neither is ignored; values without an effect are accepted.
-fn refuse_best_of_and_suffix(f: &mut Fields, n: i64) -> Result<(), FieldError> {
-    // The best `n` of `n` candidates are all of them.
-    if f.integer("best_of", 0..=20)?.is_some_and(|best_of| best_of != n) {
-        return Err(unsupported("best_of", "is not supported yet, unless it equals 'n'"));
-    }
+/// It would change the result, so it is not ignored; an empty one has no effect.
+fn refuse_suffix(f: &mut Fields) -> Result<(), FieldError> {
     if f.string("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
         return Err(unsupported("suffix", "is not supported yet"));
     }
     Ok(())
+}
+
+/// vLLM's fields that would change the result and are not implemented; values without an effect are accepted.
+fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError> {
+    for name in ["allowed_token_ids", "bad_words", "logits_processors", "prompt_embeds"] {
+        let given = f.take(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()));
+        if given {
+            return Err(unsupported(name, "is not supported"));
+        }
+    }
+    match f.boolean("use_beam_search")? {
+        Some(true) => Err(unsupported("use_beam_search", "is not supported")),
+        Some(false) | None => Ok(()),
+    }
 }
 
 /// `include_usage`, and the names of unknown options. `include_obfuscation` is accepted: nothing is obfuscated here.

@@ -3,8 +3,8 @@
 //! Fields are `completion_request.rs`, the answer's shape is `completion_format.rs`, streaming is `api/respond`.
 
 use super::{
-    completion_format::{CompletionFormat, Head, View},
-    completion_request::{CompletionRequest, RequestLimits},
+    completion_format::{CompletionFormat, Head, PromptView, View},
+    completion_request::{CompletionRequest, Encoding, RequestLimits, Truncation},
     models,
     prompt::Prompt,
 };
@@ -14,15 +14,18 @@ use crate::{
         fields::{FieldError, Fields},
         respond::{Mode, Recorder, Run, respond},
         state::AppState,
-        warnings,
+        warnings::{WarningPolicy, Warnings},
     },
     gateway::{handle::EngineHandle, keys::Principal},
     protocol::{ModelInfo, SequenceRequest, SpecialText, Token},
 };
-use axum::{Extension, body::Bytes, extract::State, http::HeaderValue, response::Response};
+use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
 use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tokio::time::Instant;
 
 /// OpenAI's default for `max_tokens`.
@@ -37,11 +40,59 @@ const MAX_BATCH_CONTEXTS: u64 = 2;
 pub(super) async fn create(
     State(state): State<AppState>,
     Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let received = Instant::now();
-    let mut fields = Fields::parse(&body)?;
+    let fields = Fields::parse(&body)?;
     drop(body);
+    let prepared = prepare(&state, fields, principal).await?;
+    let warnings = prepared.warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
+    let request = prepared.request;
+    let view = View {
+        n: request.n,
+        candidates: request.best_of,
+        logprobs: request.logprobs.is_some(),
+        prompt_logprobs: request.prompt_logprobs.is_some(),
+        echo: request.echo,
+        token_ids: request.return_token_ids,
+        stream_usage: request.stream.then_some(request.include_usage),
+        seed: prepared.seed,
+        warnings: warnings.for_body(),
+        stop: request.ending.strings,
+    };
+    let recorder = Recorder::new("completions", &prepared.model, request.stream, received);
+    let run = Run::start(&state.engine, prepared.sequences, request.best_of, recorder)?;
+    let format = CompletionFormat::new(head(prepared.model, &prepared.info), view, prepared.prompts);
+    let mut response = respond(run, format, Mode::of(request.stream, &state.config)).await?;
+    warnings.put_on(&mut response);
+    Ok(response)
+}
+
+/// A request that is valid in every respect, and what would be computed for it.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The fields; `prompts` is empty, see below.
+    pub(super) request: CompletionRequest,
+    /// As the request named it.
+    pub(super) model: String,
+    /// The served model.
+    pub(super) info: Arc<ModelInfo>,
+    /// What will not be done as asked.
+    pub(super) warnings: Warnings,
+    /// The request's seed or the one drawn for it.
+    pub(super) seed: i64,
+    /// The prompts as far as the answer shows them.
+    pub(super) prompts: Vec<PromptView>,
+    /// For each prompt its candidates in a row.
+    pub(super) sequences: Vec<SequenceRequest>,
+}
+
+/// Reads a request, turns its prompts into tokens and checks what fits. Nothing is computed or reserved yet.
+///
+/// # Errors
+/// Whatever is wrong with the request, or the engine is not there.
+pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
     let model = models::requested(&mut fields, &state.config.served_model_names)?;
     let info = models::loaded(&state.engine)?;
     let limits = RequestLimits {
@@ -50,35 +101,19 @@ pub(super) async fn create(
         max_stop_strings: state.config.max_stop_strings,
     };
     let mut request = CompletionRequest::read(fields, &limits)?;
+    let mut warnings = Warnings::ignored(&request.unknown);
 
-    let with_text = request.echo || request.logprobs.is_some();
     let prompts = std::mem::take(&mut request.prompts);
-    let max_model_len = u64::from(info.max_model_len);
-    for prompt in &prompts {
-        // Before the engine writes out for `echo` what it will not compute.
-        if let Prompt::Tokens(tokens) = prompt {
-            room(tokens.len(), request.max_tokens, max_model_len)?;
-        }
+    let encoder = Encoder { engine: &state.engine, request: &request, info: &info };
+    let encoded = try_join_all(prompts.into_iter().map(|prompt| encoder.encode(prompt))).await?;
+    for dropped in encoded.iter().map(|prompt| prompt.dropped).filter(|dropped| *dropped > 0) {
+        warnings.clamped("truncate_prompt_tokens", format!("the first {dropped} tokens of a prompt were dropped"));
     }
-    let (tokens, texts) =
-        try_join_all(prompts.into_iter().map(|prompt| encode(&state.engine, prompt, with_text))).await?.into_iter().unzip();
-    let job = Job { seed: request.sampling.seed.map_or_else(draw_seed, Ok)?, namespace: principal.id.namespace() };
-    let sequences = sequences(&request, tokens, max_model_len, job)?;
-    let view = View {
-        n: request.n,
-        logprobs: request.logprobs.is_some(),
-        echo: request.echo,
-        stream_usage: request.stream.then_some(request.include_usage),
-        seed: job.seed,
-    };
-    let recorder = Recorder::new("completions", &model, request.stream, received);
-    let run = Run::start(&state.engine, sequences, request.n, recorder)?;
-    let format = CompletionFormat::new(head(model, &info), view, texts);
-    let mut response = respond(run, format, Mode::of(request.stream, &state.config)).await?;
-    if let Some(warning) = warnings::of_ignored(&request.unknown).and_then(|text| HeaderValue::try_from(text).ok()) {
-        response.headers_mut().insert(warnings::X_LLAMERO_WARNINGS, warning);
-    }
-    Ok(response)
+    let (tokens, prompts) = encoded.into_iter().map(|prompt| (prompt.tokens, prompt.view)).unzip();
+    let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
+    let job = Job { seed, namespace: principal.id.namespace() };
+    let sequences = sequences(&request, tokens, u64::from(info.max_model_len), job)?;
+    Ok(Prepared { request, model, info, warnings, seed, prompts, sequences })
 }
 
 /// What the sequences of a request share that its fields do not say.
@@ -88,21 +123,74 @@ struct Job {
     namespace: u64,
 }
 
-/// A prompt's tokens, and its text if it is wanted. Text gets BOS where the vocabulary wants it, tokens are taken as they are.
-async fn encode(engine: &EngineHandle, prompt: Prompt, with_text: bool) -> Result<(Vec<Token>, String), ApiError> {
-    match prompt {
-        Prompt::Text(text) => {
-            let shown = if with_text { text.clone() } else { String::new() };
-            Ok((engine.tokenize(text, true, SpecialText::Recognised).await?, shown))
-        }
-        Prompt::Tokens(tokens) => {
-            let shown = if with_text { engine.detokenize(tokens.clone()).await? } else { String::new() };
-            Ok((tokens, shown))
-        }
+/// Turns the prompts of a request into tokens.
+struct Encoder<'a> {
+    engine: &'a EngineHandle,
+    request: &'a CompletionRequest,
+    info: &'a ModelInfo,
+}
+
+/// A prompt as tokens.
+struct Encoded {
+    tokens: Vec<Token>,
+    view: PromptView,
+    /// Tokens that truncation took away.
+    dropped: usize,
+}
+
+impl Encoder<'_> {
+    /// Text gets BOS where the vocabulary wants it, tokens are taken as they are.
+    async fn encode(&self, prompt: Prompt) -> Result<Encoded, ApiError> {
+        let Encoding { add_special, .. } = self.request.encoding;
+        let (mut tokens, text) = match prompt {
+            Prompt::Text(text) => {
+                let shown = if self.shows_text() { text.clone() } else { String::new() };
+                (self.engine.tokenize(text, add_special, SpecialText::Recognised).await?, Some(shown))
+            }
+            Prompt::Tokens(tokens) => (tokens, None),
+        };
+        let keeps_bos = text.is_some() && add_special && self.info.adds_bos;
+        let begins_with_bos = keeps_bos && tokens.first().copied() == self.info.bos;
+        let dropped = truncate(&mut tokens, self.most_tokens(), begins_with_bos);
+        // Before the engine writes out for `echo` what it will not compute.
+        room(tokens.len(), self.request.max_tokens, u64::from(self.info.max_model_len))?;
+        let text = match text {
+            Some(text) if dropped == 0 => text,
+            _ if !self.shows_text() => String::new(),
+            _ => self.engine.detokenize(tokens.clone()).await?,
+        };
+        let shown_ids = if self.request.return_token_ids { tokens.clone() } else { Vec::new() };
+        Ok(Encoded { tokens, view: PromptView { text, ids: shown_ids }, dropped })
+    }
+
+    /// The prompt's characters are counted for `logprobs`, too.
+    fn shows_text(&self) -> bool {
+        self.request.echo || self.request.logprobs.is_some()
+    }
+
+    fn most_tokens(&self) -> Option<usize> {
+        let most = match self.request.encoding.truncation {
+            Truncation::None => return None,
+            Truncation::Keep(most) => most,
+            Truncation::Fit => {
+                u64::from(self.info.max_model_len).saturating_sub(self.request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)).max(1)
+            }
+        };
+        Some(usize::try_from(most).unwrap_or(usize::MAX))
     }
 }
 
-/// The sequences to generate: for each prompt its `n` choices in a row.
+/// Keeps the last `most` tokens, and the first one if it is a BOS that was put there. How many were dropped.
+fn truncate(tokens: &mut Vec<Token>, most: Option<usize>, keep_first: bool) -> usize {
+    let dropped = tokens.len().saturating_sub(most.unwrap_or(usize::MAX));
+    if dropped > 0 {
+        let from = usize::from(keep_first && most > Some(1));
+        tokens.drain(from..from + dropped);
+    }
+    dropped
+}
+
+/// The sequences to generate: for each prompt its candidates in a row.
 fn sequences(
     request: &CompletionRequest,
     prompts: Vec<Vec<Token>>,
@@ -115,16 +203,22 @@ fn sequences(
     if total > most {
         return Err(FieldError::invalid("prompt", format!("the prompts have {total} tokens together; at most {most} are accepted")).into());
     }
-    let mut sequences = Vec::with_capacity(prompts.len() * request.n);
+    // Candidates are compared by the log-probabilities of their tokens.
+    let compared = (request.best_of > request.n).then_some(0);
+    let mut sequences = Vec::with_capacity(prompts.len() * request.best_of);
     for (prompt, max_tokens) in prompts.into_iter().zip(rooms) {
-        for k in 0..request.n {
+        for k in 0..request.best_of {
             sequences.push(SequenceRequest {
                 prompt: prompt.clone(),
                 max_tokens,
                 sampling: request.sampling.for_choice(k, job.seed),
-                stop: request.stop.clone(),
-                ignore_eos: request.ignore_eos,
-                logprobs: request.logprobs,
+                stop: request.ending.strings.clone(),
+                include_stop: request.ending.include,
+                stop_tokens: request.ending.tokens.clone(),
+                min_tokens: request.ending.min_tokens,
+                ignore_eos: request.ending.ignore_eos,
+                logprobs: request.logprobs.max(compared),
+                prompt_logprobs: request.scores_prompts(),
                 namespace: job.namespace,
                 // The gateway assigns the id.
                 ..SequenceRequest::default()

@@ -12,10 +12,10 @@ use std::fmt::Write;
 pub struct Logprobs {
     /// The tokens as text; bytes that are no UTF-8 by themselves as `bytes:\xe4\xbd`, as OpenAI writes them.
     pub tokens: Vec<String>,
-    /// Of each token.
-    pub token_logprobs: Vec<f32>,
+    /// Of each token; `None` for the first one of a prompt, which follows nothing.
+    pub token_logprobs: Vec<Option<f32>>,
     /// The likeliest tokens at each place, the sampled one always among them.
-    pub top_logprobs: Vec<TopLogprobs>,
+    pub top_logprobs: Vec<Option<TopLogprobs>>,
     /// Where each token begins, characters from the start of the prompt.
     pub text_offset: Vec<u64>,
 }
@@ -29,14 +29,32 @@ impl Logprobs {
         self.text_offset.append(&mut later.text_offset);
     }
 
+    /// Adds a token of the echoed prompt `text`; the first one has no log-probability.
+    ///
+    /// What tokenizing put in front of the text has no width: a BOS, and SentencePiece's space.
+    pub fn push_prompt(&mut self, token: &TokenLogprob, first: bool, text: &str, offset: &mut CharacterOffset) {
+        let bytes = &token.chosen.bytes;
+        self.tokens.push(token_text(bytes));
+        self.token_logprobs.push((!first).then_some(token.chosen.logprob));
+        self.top_logprobs.push((!first).then(|| TopLogprobs::of(token)));
+        self.text_offset.push(offset.characters);
+        let text = text.as_bytes();
+        let visible = match bytes.split_first() {
+            _ if !offset.is_start() || text.starts_with(bytes) => bytes,
+            Some((b' ', rest)) if text.starts_with(rest) => rest,
+            _ => &[],
+        };
+        offset.advance(visible);
+    }
+
     /// For tokens that follow what `offset` has counted.
     #[must_use]
     pub fn of(tokens: &[TokenLogprob], offset: &mut CharacterOffset) -> Self {
         let mut logprobs = Self::default();
         for token in tokens {
             logprobs.tokens.push(token_text(&token.chosen.bytes));
-            logprobs.token_logprobs.push(token.chosen.logprob);
-            logprobs.top_logprobs.push(TopLogprobs::of(token));
+            logprobs.token_logprobs.push(Some(token.chosen.logprob));
+            logprobs.top_logprobs.push(Some(TopLogprobs::of(token)));
             logprobs.text_offset.push(offset.characters);
             offset.advance(&token.chosen.bytes);
         }
@@ -72,7 +90,8 @@ impl Serialize for TopLogprobs {
     }
 }
 
-fn token_text(bytes: &[u8]) -> String {
+/// A token as text; bytes that are no UTF-8 by themselves as `bytes:\\xe4\\xbd`.
+pub(super) fn token_text(bytes: &[u8]) -> String {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return text.to_owned();
     }
@@ -96,6 +115,17 @@ impl CharacterOffset {
     #[must_use]
     pub fn after(characters: u64) -> Self {
         Self { characters, partial: Vec::new() }
+    }
+
+    /// Whether nothing was counted.
+    fn is_start(&self) -> bool {
+        self.characters == 0 && self.partial.is_empty()
+    }
+
+    /// Not before so many characters.
+    #[must_use]
+    pub fn at_least(self, characters: u64) -> Self {
+        if self.characters < characters { Self::after(characters) } else { self }
     }
 
     /// Counts a piece. Bytes that can be no character count as U+FFFD does in the text: one for each maximal part.

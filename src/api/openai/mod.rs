@@ -3,9 +3,11 @@
 pub mod completion_format;
 pub mod completion_request;
 mod completions;
+pub mod ending;
 pub mod logprobs;
 mod models;
 pub mod prompt;
+mod prompt_logprobs;
 pub mod sampling;
 
 use crate::api::state::AppState;

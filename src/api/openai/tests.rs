@@ -37,6 +37,7 @@ async fn bench() -> Bench {
         max_body_bytes: 1 << 20,
         body_timeout: Duration::from_secs(10),
         max_stop_strings: 4,
+        strict: false,
         keep_alive: Duration::from_secs(3600),
         hold_status: Duration::from_secs(3600),
         requests_per_minute: None,
@@ -167,8 +168,8 @@ async fn unknown_fields_are_named_in_a_header() {
     let Bench { app, engine, _supervisor } = bench().await;
     let engine = tokio::spawn(engine.run(obedient));
 
-    let response = post(&app, json!({"model": "tiny", "prompt": "x", "min_tokens": 3}).to_string()).await;
-    assert_eq!(response.headers()["x-llamero-warnings"], "ignored fields: min_tokens");
+    let response = post(&app, json!({"model": "tiny", "prompt": "x", "min_token": 3}).to_string()).await;
+    assert_eq!(response.headers()["x-llamero-warnings"], "ignored fields: min_token");
 
     let response = post(&app, json!({"model": "tiny", "prompt": "x", "user": "me"}).to_string()).await;
     assert!(!response.headers().contains_key("x-llamero-warnings"));

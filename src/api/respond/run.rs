@@ -47,14 +47,14 @@ pub struct Run {
 
 impl Run {
     /// Submits `sequences`: for each prompt `n` in a row, `n ≥ 1`.
-    /// Sequences that may generate nothing (`max_tokens == 0`, then for all of them) finish without the engine.
+    /// Sequences with nothing to compute (`max_tokens == 0` and no prompt to score, then all of them) finish without the engine.
     ///
     /// # Errors
     /// As [`EngineHandle::submit`].
     pub fn start(engine: &EngineHandle, sequences: Vec<SequenceRequest>, n: usize, mut recorder: Recorder) -> Result<Self, ApiError> {
         let prompts: Vec<usize> = sequences.iter().step_by(n).map(|sequence| sequence.prompt.len()).collect();
         recorder.expect_choices(sequences.len());
-        if sequences.iter().all(|sequence| sequence.max_tokens == 0) {
+        if sequences.iter().all(|sequence| sequence.max_tokens == 0 && sequence.prompt_logprobs.is_none()) {
             let events: Vec<_> = sequences.iter().enumerate().map(|(choice, sequence)| nothing(choice, sequence)).collect();
             return Ok(Self::follow(stream::iter(events).boxed(), &prompts, n, recorder));
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 const PAUSE_STEPS: u32 = 16;
 
 impl Scheduler {
-    /// Applies an executed step. `sampled` has one entry for each row with `sample` whose sequence is still alive.
+    /// Applies an executed step. `sampled` has one entry for each last row of a sequence that is still alive.
     ///
     /// Entries of sequences that were cancelled meanwhile are passed over; the rows stay as cache.
     pub fn complete(&mut self, step: &Step, sampled: &[Sampled], elapsed: Duration) {

@@ -78,7 +78,8 @@ impl Scheduler {
         let sequence = &self.sequences[&id];
         let Some(slot) = sequence.slot() else { return 0 };
         let (held, len) = (self.cache.held(slot), sequence.len());
-        let mut planned = most.min(len - held);
+        let wanted = count(rows.iter().filter(|row| row.sample).count());
+        let mut planned = sequence.rows_within(held, most.min(len - held), self.limits.scored_rows().saturating_sub(wanted));
         if planned > self.cache.free_cells() {
             planned = planned.min(self.cache.reclaimable_cells());
             self.cache.make_room(planned, &[]);
@@ -89,7 +90,7 @@ impl Scheduler {
             slot,
             pos,
             token: sequence.tokens[position(pos)],
-            sample: pos + 1 == len,
+            sample: sequence.wants_logits(pos),
         }));
         planned
     }

@@ -5,6 +5,7 @@
 
 use crate::engine::runner::Slot;
 use crate::protocol::{SequenceId, Token};
+use std::ops::Range;
 
 /// Prompt rows of a short prompt, at most.
 const SHORT_PROMPT_ROWS: u32 = 128;
@@ -42,13 +43,16 @@ pub(super) struct Sequence {
     pub(super) started: bool,
     /// Prompt rows that no cache supplied; all of them until it runs.
     prompt_rows: u32,
+    /// Positions whose logits are wanted besides those of the last token.
+    scored: Range<u32>,
     max_len: u32,
 }
 
 impl Sequence {
-    pub(super) fn new(tokens: Vec<Token>, max_len: u32, namespace: u64) -> Self {
+    pub(super) fn new(tokens: Vec<Token>, max_len: u32, scored: Range<u32>, namespace: u64) -> Self {
         let prompt_len = count(tokens.len());
-        Self { tokens, namespace, phase: Phase::Waiting { hold: None }, prompt_len, started: false, prompt_rows: prompt_len, max_len }
+        let phase = Phase::Waiting { hold: None };
+        Self { tokens, namespace, phase, prompt_len, started: false, prompt_rows: prompt_len, scored, max_len }
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -73,9 +77,22 @@ impl Sequence {
         self.prompt_rows <= SHORT_PROMPT_ROWS
     }
 
-    /// The tokens that a cache may supply: the last one must be computed, for its logits.
+    /// The tokens that a cache may supply: the last one must be computed, for its logits, and so must scored ones.
     pub(super) fn reusable(&self) -> &[Token] {
-        &self.tokens[..self.tokens.len() - 1]
+        if self.scored.is_empty() { &self.tokens[..self.tokens.len() - 1] } else { &[] }
+    }
+
+    /// Whether the logits of a position are wanted.
+    pub(super) fn wants_logits(&self, pos: u32) -> bool {
+        pos + 1 == self.len() || self.scored.contains(&pos)
+    }
+
+    /// How many of the next `rows` from `held` on may be planned if the logits of `most` fit into the step.
+    pub(super) fn rows_within(&self, held: u32, rows: u32, most: u32) -> u32 {
+        if self.scored.is_empty() || held + rows <= self.scored.start {
+            return rows;
+        }
+        rows.min(self.scored.start.saturating_sub(held) + most.max(1))
     }
 
     /// KV cells it needs to compute every token it has and one more.

@@ -17,6 +17,8 @@ pub struct TextAssembler {
     released: usize,
     /// Tokens whose log-probabilities are not released, in order. No more than `max_tokens` of the request.
     waiting: VecDeque<Waiting>,
+    /// Whether the text ends with the stop string instead of before it.
+    include_stop: bool,
     stopped: bool,
 }
 
@@ -31,15 +33,16 @@ struct Waiting {
 }
 
 impl TextAssembler {
-    /// For a sequence with these stop strings, none of them empty.
+    /// For a sequence with these stop strings, none of them empty; with `include_stop` the one that ends the text stays in it.
     #[must_use]
-    pub fn new(stop: &[String]) -> Self {
+    pub fn new(stop: &[String], include_stop: bool) -> Self {
         Self {
             decoder: Utf8Decoder::default(),
             finder: StopFinder::new(stop),
             held: String::new(),
             released: 0,
             waiting: VecDeque::new(),
+            include_stop,
             stopped: false,
         }
     }
@@ -110,13 +113,14 @@ impl TextAssembler {
         Released { text, logprobs: self.waiting.drain(..ready).map(|token| token.logprob).collect(), stopped: None }
     }
 
-    /// Releases the text before a stop string and the tokens that are part of it; forgets everything else.
+    /// Releases the text before a stop string, or with it, and the tokens that are part of that; forgets everything else.
     fn stop_at(&mut self, found: Match) -> Released {
         self.stopped = true;
-        self.held.truncate(found.start - self.released);
-        self.released = found.start;
+        let end = if self.include_stop { found.end() } else { found.start };
+        self.held.truncate(end - self.released);
+        self.released = end;
         let tokens = std::mem::take(&mut self.waiting).into_iter();
-        let logprobs = tokens.take_while(|token| token.start < found.start).map(|token| token.logprob).collect();
+        let logprobs = tokens.take_while(|token| token.start < end).map(|token| token.logprob).collect();
         Released { text: std::mem::take(&mut self.held), logprobs, stopped: Some(found.stop) }
     }
 }

@@ -21,6 +21,13 @@ pub(super) struct Match {
     len: usize,
 }
 
+impl Match {
+    /// Offset behind its last byte.
+    pub(super) fn end(&self) -> usize {
+        self.start + self.len
+    }
+}
+
 /// The search for the stop strings of one sequence.
 #[derive(Debug)]
 pub(super) struct StopFinder {

@@ -5,7 +5,7 @@ use crate::protocol::{Token, TokenAlternative, TokenLogprob};
 use proptest::prelude::*;
 
 fn assembler(stops: &[&str]) -> TextAssembler {
-    TextAssembler::new(&stops.iter().map(|&stop| stop.to_owned()).collect::<Vec<_>>())
+    TextAssembler::new(&stops.iter().map(|&stop| stop.to_owned()).collect::<Vec<_>>(), false)
 }
 
 /// A log-probability that is recognised by its token.
@@ -300,7 +300,7 @@ proptest! {
     #[test]
     fn less_than_one_stop_string_and_one_character_is_held_back(stops in stops(), pieces in pieces()) {
         let longest = stops.iter().map(String::len).max().unwrap_or(1);
-        let mut assembler = TextAssembler::new(&stops);
+        let mut assembler = TextAssembler::new(&stops, false);
         let mut pushed = Vec::new();
         let mut shown = String::new();
 

@@ -42,7 +42,7 @@ impl Driver {
     pub(crate) fn submit(&mut self, id: u64, prompt: &[Token], max_tokens: u32, namespace: u64) {
         let id = SequenceId(id);
         let max_len = u32::try_from(prompt.len()).unwrap() + max_tokens;
-        self.scheduler.submit(NewSequence { id, tokens: prompt.to_vec(), max_len, namespace }).unwrap();
+        self.scheduler.submit(NewSequence { id, tokens: prompt.to_vec(), max_len, scored: 0..0, namespace }).unwrap();
         let request = Request { tokens: Vec::new(), outcome: Outcome::Live, started: None, max_tokens };
         assert!(self.requests.insert(id, request).is_none(), "{id:?} twice");
     }

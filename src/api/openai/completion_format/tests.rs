@@ -14,7 +14,18 @@ use tokio::time::Instant;
 const START: &str = r#"data: {"id":"cmpl-1","object":"text_completion","created":7,"model":"m","system_fingerprint":"fp_0","choices":["#;
 
 fn view() -> View {
-    View { n: 1, logprobs: false, echo: false, stream_usage: None, seed: 42 }
+    View {
+        n: 1,
+        candidates: 1,
+        logprobs: false,
+        prompt_logprobs: false,
+        echo: false,
+        token_ids: false,
+        stream_usage: None,
+        seed: 42,
+        warnings: None,
+        stop: vec![],
+    }
 }
 
 fn event(choice: usize, tokens: u32, text: &str, finish: Option<Finish>) -> GenerationEvent {
@@ -31,6 +42,10 @@ fn started(choice: usize, cached_tokens: u32) -> GenerationEvent {
     event
 }
 
+fn scored(piece: &str, logprob: f32) -> TokenLogprob {
+    TokenLogprob { chosen: TokenAlternative { token: Token(0), bytes: piece.as_bytes().to_vec(), logprob }, top: vec![] }
+}
+
 fn with_logprob(mut event: GenerationEvent, pieces: &[&str]) -> GenerationEvent {
     let alternative = |piece: &str| TokenAlternative { token: Token(0), bytes: piece.as_bytes().to_vec(), logprob: -0.5 };
     event.output.logprobs = pieces.iter().map(|piece| TokenLogprob { chosen: alternative(piece), top: vec![] }).collect();
@@ -44,8 +59,9 @@ async fn answer(view: View, prompts: &[(&str, usize)], events: Vec<GenerationEve
     let mode = view.stream_usage.map_or(Mode::Whole, |_| Mode::Stream { hold_status: hour, keep_alive: hour });
     let lengths: Vec<usize> = prompts.iter().map(|(_, tokens)| *tokens).collect();
     let recorder = Recorder::new("completions", "m", view.stream_usage.is_some(), Instant::now());
-    let run = Run::follow(stream::iter(events).boxed(), &lengths, view.n, recorder);
-    let format = CompletionFormat::new(head, view, prompts.iter().map(|(text, _)| (*text).to_owned()).collect());
+    let run = Run::follow(stream::iter(events).boxed(), &lengths, view.candidates, recorder);
+    let format =
+        CompletionFormat::new(head, view, prompts.iter().map(|(text, _)| PromptView { text: (*text).to_owned(), ids: vec![] }).collect());
     let response = respond(run, format, mode).await.unwrap();
     String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
 }
@@ -107,7 +123,7 @@ async fn asked_for_usage_every_chunk_has_null_and_one_more_chunk_has_the_counts(
 
 #[tokio::test]
 async fn choices_interleave_each_with_its_index_and_its_own_end() {
-    let view = View { n: 2, stream_usage: Some(true), ..view() };
+    let view = View { n: 2, candidates: 2, stream_usage: Some(true), ..view() };
     let events = vec![
         event(3, 1, "d", None),
         event(0, 1, "a", None),
@@ -134,7 +150,7 @@ async fn choices_interleave_each_with_its_index_and_its_own_end() {
 
 #[tokio::test]
 async fn the_whole_answer_has_the_choices_in_order_and_the_sums() {
-    let view = View { n: 2, ..view() };
+    let view = View { n: 2, candidates: 2, ..view() };
     let events = vec![started(1, 2), started(0, 4), event(1, 1, "b", Some(Finish::Length)), event(0, 3, "a", Some(Finish::Length))];
 
     let body: Value = serde_json::from_str(&answer(view, &[("", 5)], events).await).unwrap();
@@ -183,6 +199,85 @@ async fn logprobs_offsets_begin_after_the_prompt_and_go_on_from_chunk_to_chunk_w
     let streamed = answer(View { stream_usage: Some(false), ..view }, &[("höh", 2)], events()).await;
     let offsets: Vec<_> = chunks(&streamed).iter().map(|chunk| chunk["choices"][0]["logprobs"]["text_offset"].clone()).collect();
     assert_eq!(offsets, [json!([3]), json!([]), json!([4, 7]), json!([8])]);
+}
+
+#[tokio::test]
+async fn an_echoed_prompt_is_scored_token_by_token_and_its_first_token_has_no_score() {
+    let events = || {
+        let mut prompt = event(0, 0, "", None);
+        prompt.output.prompt_logprobs = vec![scored("<s>", 0.0), scored(" Hé", -1.5)];
+        let mut rest = event(0, 0, "", None);
+        rest.output.prompt_logprobs = vec![scored("llo", -2.5)];
+        vec![started(0, 0), prompt, rest, with_logprob(event(0, 1, "!", Some(Finish::Length)), &["!"])]
+    };
+    let view = View { logprobs: true, echo: true, ..view() };
+    let expected = json!({
+        "tokens": ["<s>", " Hé", "llo", "!"], "token_logprobs": [null, -1.5, -2.5, -0.5],
+        "top_logprobs": [null, {" Hé": -1.5}, {"llo": -2.5}, {"!": -0.5}], "text_offset": [0, 0, 2, 5],
+    });
+
+    let whole: Value = serde_json::from_str(&answer(view.clone(), &[("Héllo", 3)], events()).await).unwrap();
+
+    assert_eq!((&whole["choices"][0]["text"], &whole["choices"][0]["logprobs"]), (&json!("Héllo!"), &expected));
+    let streamed = chunks(&answer(View { stream_usage: Some(false), ..view }, &[("Héllo", 3)], events()).await);
+    let tokens = |key: &str| -> Vec<Value> {
+        streamed.iter().flat_map(|chunk| chunk["choices"][0]["logprobs"][key].as_array().unwrap().clone()).collect()
+    };
+    for key in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+        assert_eq!(json!(tokens(key)), expected[key], "{key}");
+    }
+}
+
+#[tokio::test]
+async fn the_best_candidates_are_shown_and_all_are_counted() {
+    let candidate = |choice: usize, text: &str, logprobs: &[f32]| {
+        let mut event = event(choice, 2, text, Some(Finish::Length));
+        event.output.logprobs = logprobs.iter().map(|logprob| scored("x", *logprob)).collect();
+        event
+    };
+    // Of two prompts; per token candidate 2 is the best of the first, and 4 of the second, where 5 has no tokens.
+    let events = vec![
+        candidate(0, "a", &[-1.0]),
+        candidate(1, "b", &[-5.0, -5.0]),
+        candidate(2, "c", &[-0.5, -0.9]),
+        candidate(3, "d", &[-3.0]),
+        candidate(4, "e", &[-2.0]),
+        candidate(5, "f", &[]),
+    ];
+    let view = View { n: 2, candidates: 3, ..view() };
+
+    let whole: Value = serde_json::from_str(&answer(view, &[("", 1), ("", 1)], events).await).unwrap();
+
+    let shown: Vec<_> = whole["choices"].as_array().unwrap().iter().map(|choice| json!([choice["index"], choice["text"]])).collect();
+    assert_eq!(shown, [json!([0, "c"]), json!([1, "a"]), json!([2, "e"]), json!([3, "d"])]);
+    assert_eq!((&whole["usage"]["completion_tokens"], &whole["choices"][0]["logprobs"]), (&json!(12), &Value::Null));
+}
+
+#[tokio::test]
+async fn vllms_extras_are_shown_where_they_were_asked_for() {
+    let mut first = event(0, 1, "a", None);
+    first.output.prompt_logprobs = vec![scored("p", 0.0), scored("q", -1.0)];
+    let events = vec![first, event(0, 2, "b", Some(Finish::StopString(1)))];
+    let warnings = Some(vec!["ignored fields: x".to_owned()]);
+    let stop = vec!["no".to_owned(), "yes".to_owned()];
+    let view = View { prompt_logprobs: true, token_ids: true, warnings, stop, ..view() };
+
+    let whole: Value = serde_json::from_str(&answer(view, &[("", 2)], events).await).unwrap();
+
+    let choice = &whole["choices"][0];
+    assert_eq!((&choice["stop_reason"], &choice["token_ids"], &choice["prompt_token_ids"]), (&json!("yes"), &json!([0, 0, 1]), &json!([])));
+    assert_eq!(choice["prompt_logprobs"], json!([null, {"0": {"logprob": -1.0, "rank": null, "decoded_token": "q"}}]));
+    assert_eq!(whole["warnings"], json!(["ignored fields: x"]));
+}
+
+#[test]
+fn the_reason_of_a_stop_is_the_string_or_the_token() {
+    let stop = ["a".to_owned()];
+
+    assert_eq!(stop_reason(&Finish::StopString(0), &stop), Some(StopReason::String("a".into())));
+    assert_eq!(stop_reason(&Finish::StopToken(Token(5)), &stop), Some(StopReason::Token(Token(5))));
+    assert_eq!(serde_json::to_value(StopReason::Token(Token(5))).unwrap(), json!(5));
+    assert_eq!(stop_reason(&Finish::EndOfGeneration, &stop), None);
 }
 
 #[tokio::test]

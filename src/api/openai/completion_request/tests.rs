@@ -25,8 +25,8 @@ fn a_bare_prompt_gets_openais_defaults() {
 
     assert_eq!(request.prompts, [Prompt::Text("x".into())]);
     assert_eq!((request.max_tokens, request.n, request.logprobs), (None, 1, None));
-    assert!(!(request.echo || request.stream || request.include_usage || request.ignore_eos));
-    assert!(request.stop.is_empty() && request.unknown.is_empty());
+    assert!(!(request.echo || request.stream || request.include_usage || request.ending.ignore_eos));
+    assert!(request.ending.strings.is_empty() && request.unknown.is_empty());
 }
 
 #[test]
@@ -64,7 +64,11 @@ fn every_field_is_accepted_at_its_limits_and_refused_past_them() {
         ("n", vec![json!(1), json!(8), json!(8.0)], vec![json!(0), json!(9), json!("1"), json!(true), json!(1.5)]),
         ("max_tokens", vec![json!(0), json!(i64::MAX), json!(100.0)], vec![json!(-1), json!(1e300), json!("16"), json!(false)]),
         ("logprobs", vec![json!(0), json!(5)], vec![json!(-1), json!(6), json!(true)]),
-        ("best_of", vec![json!(1), json!(1.0)], vec![json!(-1), json!(0), json!(2), json!(21), json!("1")]),
+        ("best_of", vec![json!(0), json!(1), json!(8.0)], vec![json!(-1), json!(9), json!("1")]),
+        ("prompt_logprobs", vec![json!(0), json!(5)], vec![json!(-1), json!(6), json!(true)]),
+        ("return_token_ids", vec![json!(true)], vec![json!(1)]),
+        ("add_special_tokens", vec![json!(false)], vec![json!("no")]),
+        ("min_tokens", vec![json!(0), json!(5)], vec![json!(-1), json!("5")]),
         ("suffix", vec![json!("")], vec![json!("x"), json!(1)]),
         ("echo", vec![json!(true), json!(false)], vec![json!(1), json!("true")]),
         ("stream", vec![json!(true), json!(false)], vec![json!(1), json!("true")]),
@@ -98,23 +102,52 @@ fn n_is_limited_by_the_engines_sequences() {
 }
 
 #[test]
-fn best_of_and_suffix_are_refused_by_name_where_they_would_matter() {
-    assert!(read(json!({"n": 3, "best_of": 3})).is_ok());
-    let error = refused(json!({"n": 3, "best_of": 4}));
-    assert_eq!((error.param(), error.code()), (Some("best_of"), "unsupported_parameter"));
-    let error = refused(json!({"suffix": "}"}));
-    assert_eq!((error.param(), error.code()), (Some("suffix"), "unsupported_parameter"));
-    assert_eq!(error.to_string(), "Unsupported parameter: 'suffix' is not supported yet.");
+fn best_of_is_at_least_n_and_has_no_stream() {
+    let read = |body| read(body).map(|request| (request.n, request.best_of));
+
+    assert_eq!(read(json!({"n": 3, "best_of": 4})), Ok((3, 4)));
+    assert_eq!(read(json!({"n": 3, "best_of": 0})), Ok((3, 3)));
+    assert_eq!(read(json!({"n": 3, "best_of": 3, "stream": true})), Ok((3, 3)));
+    for body in [json!({"n": 3, "best_of": 2}), json!({"n": 1, "best_of": 2, "stream": true})] {
+        let error = refused(body);
+        assert_eq!((error.param(), error.code()), (Some("best_of"), "invalid_value"));
+    }
 }
 
 #[test]
-fn echo_with_logprobs_is_refused_by_name() {
-    let error = refused(json!({"echo": true, "logprobs": 0}));
+fn what_would_change_the_result_and_is_not_there_is_refused_by_name() {
+    for name in ["allowed_token_ids", "bad_words", "logits_processors", "prompt_embeds"] {
+        let error = refused(json!({name: ["x"]}));
+        assert_eq!((error.param(), error.code()), (Some(name), "unsupported_parameter"));
+        assert!(read(json!({name: []})).is_ok() && read(json!({name: null})).is_ok(), "{name}");
+    }
+    assert_eq!(refused(json!({"use_beam_search": true})).param(), Some("use_beam_search"));
+    let error = refused(json!({"suffix": "}"}));
+    assert_eq!((error.param(), error.code()), (Some("suffix"), "unsupported_parameter"));
+}
 
-    assert_eq!((error.param(), error.code()), (Some("logprobs"), "unsupported_parameter"));
-    assert!(error.to_string().contains("together with 'echo' is not supported yet"), "{error}");
-    assert!(read(json!({"echo": false, "logprobs": 0})).is_ok());
-    assert!(read(json!({"echo": true, "logprobs": null})).is_ok());
+#[test]
+fn prompts_are_scored_for_prompt_logprobs_and_for_logprobs_with_echo() {
+    let scores = |body| read(body).unwrap().scores_prompts();
+
+    assert_eq!(scores(json!({"logprobs": 3})), None);
+    assert_eq!(scores(json!({"echo": true})), None);
+    assert_eq!(scores(json!({"echo": true, "logprobs": 0})), Some(0));
+    assert_eq!(scores(json!({"echo": true, "logprobs": 1, "prompt_logprobs": 4})), Some(4));
+    assert_eq!(scores(json!({"logprobs": 5, "prompt_logprobs": 0})), Some(0));
+    assert_eq!(refused(json!({"prompt_logprobs": 1, "stream": true})).param(), Some("prompt_logprobs"));
+}
+
+#[test]
+fn truncation_keeps_some_tokens_or_what_fits() {
+    let truncation = |body| read(body).unwrap().encoding.truncation;
+
+    assert_eq!(truncation(json!({})), Truncation::None);
+    assert_eq!(truncation(json!({"truncate_prompt_tokens": 5})), Truncation::Keep(5));
+    assert_eq!(truncation(json!({"truncate_prompt_tokens": -1})), Truncation::Fit);
+    for bad in [json!(0), json!(-2), json!("5")] {
+        assert_eq!(refused(json!({"truncate_prompt_tokens": bad})).param(), Some("truncate_prompt_tokens"));
+    }
 }
 
 #[test]
@@ -130,9 +163,9 @@ fn stream_options_need_a_stream() {
 
 #[test]
 fn unknown_fields_are_accepted_and_named() {
-    let request = read(json!({"min_tokens": 5, "response_format": {}, "stream": true, "stream_options": {"x": 1}})).unwrap();
+    let request = read(json!({"min_token": 5, "response_formats": {}, "stream": true, "stream_options": {"x": 1}})).unwrap();
 
-    assert_eq!(request.unknown, ["stream_options.x", "min_tokens", "response_format"]);
+    assert_eq!(request.unknown, ["stream_options.x", "min_token", "response_formats"]);
 }
 
 #[test]
@@ -144,8 +177,8 @@ fn values_arrive_in_the_request() {
 
     assert_eq!(request.prompts, [Prompt::Tokens(vec![Token(1), Token(2)]), Prompt::Tokens(vec![Token(3)])]);
     assert_eq!((request.max_tokens, request.n, request.logprobs), (Some(0), 2, Some(3)));
-    assert_eq!((request.stop, request.sampling.seed), (vec!["\n".to_owned()], Some(-7)));
-    assert!(request.ignore_eos && request.stream);
+    assert_eq!((request.ending.strings, request.sampling.seed), (vec!["\n".to_owned()], Some(-7)));
+    assert!(request.ending.ignore_eos && request.stream);
 }
 
 /// Any JSON value, a few levels deep, with numbers and strings that fields like.
@@ -171,7 +204,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 fn any_body() -> impl Strategy<Value = Map<String, Value>> {
     let name = prop_oneof![
         "n|max_tokens|temperature|top_p|top_k|min_p|seed|stop|echo|stream|logprobs|best_of|suffix|logit_bias",
-        "presence_penalty|frequency_penalty|repetition_penalty|ignore_eos|stream_options|user|prompt|.{0,6}",
+        "best_of|min_tokens|stop_token_ids|prompt_logprobs|truncate_prompt_tokens|presence_penalty|frequency_penalty|repetition_penalty|ignore_eos|stream_options|user|prompt|.{0,6}",
     ];
     prop::collection::btree_map(name, any_json(), 0..6).prop_map(|entries| entries.into_iter().collect())
 }
@@ -186,7 +219,7 @@ proptest! {
         match CompletionRequest::read(Fields::new(body), &LIMITS) {
             Ok(request) => {
                 prop_assert!((1..=32).contains(&request.prompts.len()) && (1..=8).contains(&request.n));
-                prop_assert!(request.stop.len() <= 4 && request.stop.iter().all(|stop| !stop.is_empty()));
+                prop_assert!(request.ending.strings.len() <= 4 && request.ending.strings.iter().all(|stop| !stop.is_empty()));
                 let params = request.sampling.for_choice(0, 0);
                 prop_assert!((0.0..=2.0).contains(&params.temperature) && params.top_p > 0.0 && params.top_p <= 1.0);
                 prop_assert!(params.logit_bias.iter().all(|(token, bias)| token.0 < 100 && bias.abs() <= 100.0));

@@ -101,6 +101,31 @@ fn prompts_may_have_two_contexts_of_tokens_together_and_no_more() {
 }
 
 #[test]
+fn candidates_are_compared_by_log_probabilities_that_nobody_asked_for() {
+    let made = |body| sequences(&request(body), prompts(&[1]), 100, JOB).unwrap();
+
+    let candidates = made(json!({"best_of": 3, "echo": true}));
+    assert_eq!((candidates.len(), candidates[0].logprobs, candidates[0].prompt_logprobs), (3, Some(0), None));
+    assert_eq!(made(json!({"best_of": 3, "logprobs": 2}))[0].logprobs, Some(2));
+    assert_eq!(made(json!({}))[0].logprobs, None);
+}
+
+#[test]
+fn truncation_drops_the_beginning_but_not_the_bos_that_was_put_there() {
+    let cut = |most, keep_first| {
+        let mut tokens: Vec<Token> = (0..5).map(Token).collect();
+        let dropped = truncate(&mut tokens, most, keep_first);
+        (dropped, tokens.iter().map(|token| token.0).collect::<Vec<_>>())
+    };
+
+    assert_eq!(cut(None, true), (0, vec![0, 1, 2, 3, 4]));
+    assert_eq!(cut(Some(5), true), (0, vec![0, 1, 2, 3, 4]));
+    assert_eq!(cut(Some(2), false), (3, vec![3, 4]));
+    assert_eq!(cut(Some(2), true), (3, vec![0, 4]));
+    assert_eq!(cut(Some(1), true), (4, vec![4]));
+}
+
+#[test]
 fn a_prompt_without_any_token_is_refused() {
     let error = sequences(&request(json!({})), prompts(&[1, 0]), 100, JOB).unwrap_err();
 

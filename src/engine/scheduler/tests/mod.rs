@@ -41,7 +41,7 @@ impl Bench {
 
     fn submit(&mut self, id: u64, tokens: &[Token]) {
         let max_len = self.0.limits.max_model_len;
-        self.0.submit(NewSequence { id: SequenceId(id), tokens: tokens.to_vec(), max_len, namespace: 0 }).unwrap();
+        self.0.submit(NewSequence { id: SequenceId(id), tokens: tokens.to_vec(), max_len, scored: 0..0, namespace: 0 }).unwrap();
     }
 
     fn plan(&mut self) -> Step {
@@ -283,7 +283,7 @@ fn the_namespaces_of_a_cache_are_apart() {
     let mut bench = Bench::new(limits(2, 64, 64));
     bench.compute_and_finish(1, &text(1, 20));
 
-    let other = NewSequence { id: SequenceId(2), tokens: text(1, 20), max_len: 30, namespace: 1 };
+    let other = NewSequence { id: SequenceId(2), tokens: text(1, 20), max_len: 30, scored: 0..0, namespace: 1 };
     bench.0.submit(other).unwrap();
 
     assert_eq!(bench.plan(), step(&[truncate(0, 0)], &[chunk(2, 0, &text(1, 20), 0..20)]));
@@ -410,14 +410,14 @@ fn an_id_submitted_anew_in_flight_does_not_get_what_its_predecessor_sampled() {
 #[test]
 fn what_breaks_the_promises_of_a_new_sequence_is_refused_and_not_queued() {
     let mut bench = Bench::new(limits(2, 64, 64));
-    let new = |id, len, max_len| NewSequence { id: SequenceId(id), tokens: text(1, len), max_len, namespace: 0 };
+    let new = |id, len, max_len| NewSequence { id: SequenceId(id), tokens: text(1, len), max_len, scored: 0..0, namespace: 0 };
     assert_eq!(bench.0.submit(new(1, 63, 64)), Ok(()));
 
     for (sequence, why) in [
         (new(1, 1, 2), "sequence 1 is already there"),
         (new(2, 0, 2), "a sequence needs at least one token"),
         (new(2, 1, 65), "a sequence of 65 positions is longer than 64"),
-        (new(2, 64, 64), "64 tokens leave no room in a sequence of 64 positions"),
+        (new(2, 65, 64), "65 tokens do not fit into a sequence of 64 positions"),
     ] {
         assert_eq!(bench.0.submit(sequence), Err(GenerationError::Invalid(why.to_owned())));
     }
