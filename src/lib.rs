@@ -13,6 +13,7 @@
 
 pub mod api;
 pub mod build_info;
+pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod engine;

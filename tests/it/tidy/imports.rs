@@ -18,12 +18,13 @@ pub(super) struct Layer {
 }
 
 /// The picture of docs/ARCHITECTURE.md as a table: `cli → api → gateway → protocol ← engine ← llama`.
-pub(super) const LAYERS: [Layer; 12] = [
+pub(super) const LAYERS: [Layer; 13] = [
     // Composition roots: they join the layers and may name them all.
     Layer { module: "cli", may_name: &["*"] },
     Layer { module: "engine::process", may_name: &["llama", "protocol", "sampling", "build_info"] },
     // The gateway process.
-    Layer { module: "api", may_name: &["gateway", "protocol", "config", "telemetry", "build_info"] },
+    Layer { module: "api", may_name: &["chat", "gateway", "protocol", "config", "telemetry", "build_info"] },
+    Layer { module: "chat", may_name: &["protocol"] },
     Layer { module: "gateway", may_name: &["protocol", "config", "telemetry"] },
     Layer { module: "telemetry", may_name: &["protocol", "config", "build_info"] },
     // What both processes say to each other.

@@ -1,0 +1,206 @@
+//! Reads one call written as a JSON object: `{"name": …, "arguments": {…}}`.
+//!
+//! Its members may come in any order; `parameters` is another word for `arguments`. Arguments are passed on as they come
+//! once the name is known to be a tool's.
+
+use super::ToolSpec;
+use super::json::{JsonReader, Step};
+use super::sink::Sink;
+
+/// One call, read as far as it came.
+#[derive(Debug)]
+pub(super) struct CallObject {
+    state: State,
+    name: Option<String>,
+    /// Arguments that came before the name, or that are no object as written.
+    early: Option<String>,
+    /// Whether all members are known ones, as they must be for an object that no mark announced.
+    strict: bool,
+    announced: bool,
+}
+
+/// What a character was.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// A part of the call that is not passed on.
+    Structure,
+    /// Arguments that were passed on.
+    Arguments,
+    /// With it the call is known to be one, and was announced.
+    Announced,
+    /// The end of the call.
+    Done,
+    /// It cannot stand here, so this is no call, or no further part of one.
+    Bad,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Before a key; the end of the object may come instead at its beginning.
+    Key {
+        first: bool,
+    },
+    InKey(JsonReader, String),
+    Colon(Member),
+    Value(Member, JsonReader, String),
+    /// Arguments that are passed on.
+    Arguments(JsonReader),
+    AfterValue,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Member {
+    Name,
+    Arguments,
+    Other,
+}
+
+impl CallObject {
+    /// After the opening brace.
+    pub(super) fn new(strict: bool) -> Self {
+        Self { state: State::Key { first: true }, name: None, early: None, strict, announced: false }
+    }
+
+    /// Reads a character; announces the call and passes arguments on to `sink`.
+    pub(super) fn push(&mut self, c: char, tools: &[ToolSpec], sink: &mut Sink) -> Heard {
+        match &mut self.state {
+            State::Key { .. } | State::Colon(_) | State::AfterValue if is_blank(c) => Heard::Structure,
+            State::Value(_, _, text) if text.is_empty() && is_blank(c) => Heard::Structure,
+            State::Key { first: true } | State::AfterValue if c == '}' => self.end(sink),
+            State::Key { .. } if c == '"' => {
+                let (reader, text) = begin(c);
+                self.state = State::InKey(reader, text);
+                Heard::Structure
+            }
+            State::InKey(reader, text) => match reader.push(c, text) {
+                Step::More => Heard::Structure,
+                Step::Done => {
+                    let key = std::mem::take(text);
+                    self.key(&key)
+                }
+                Step::DoneBefore | Step::Bad => Heard::Bad,
+            },
+            State::Colon(member) if c == ':' => {
+                self.state = State::Value(*member, JsonReader::new(), String::new());
+                Heard::Structure
+            }
+            State::Value(Member::Arguments, _, text) if c == '{' && text.is_empty() && self.name.is_some() && !self.announced => {
+                let (reader, text) = begin(c);
+                self.state = State::Arguments(reader);
+                self.announce(&text, sink)
+            }
+            State::Value(member, reader, text) => {
+                let member = *member;
+                match reader.push(c, text) {
+                    Step::More => Heard::Structure,
+                    Step::Done => {
+                        let text = std::mem::take(text);
+                        self.value(member, &text, tools, sink)
+                    }
+                    Step::DoneBefore => {
+                        self.state = State::AfterValue;
+                        // A number. It is neither a name nor arguments.
+                        if member == Member::Other { self.push(c, tools, sink) } else { Heard::Bad }
+                    }
+                    Step::Bad => Heard::Bad,
+                }
+            }
+            State::Arguments(reader) => {
+                let mut text = String::new();
+                let step = reader.push(c, &mut text);
+                sink.arguments(&text);
+                match step {
+                    Step::More => Heard::Arguments,
+                    Step::Done => {
+                        self.state = State::AfterValue;
+                        Heard::Arguments
+                    }
+                    Step::DoneBefore | Step::Bad => Heard::Bad,
+                }
+            }
+            State::AfterValue if c == ',' => {
+                self.state = State::Key { first: false };
+                Heard::Structure
+            }
+            State::Key { .. } | State::Colon(_) | State::AfterValue => Heard::Bad,
+        }
+    }
+
+    fn key(&mut self, text: &str) -> Heard {
+        let member = match serde_json::from_str::<String>(text).as_deref() {
+            Ok("name") => Member::Name,
+            Ok("arguments" | "parameters") => Member::Arguments,
+            Ok("id" | "type") => Member::Other,
+            Ok(_) if !self.strict => Member::Other,
+            _ => return Heard::Bad,
+        };
+        self.state = State::Colon(member);
+        Heard::Structure
+    }
+
+    /// A value is whole.
+    fn value(&mut self, member: Member, text: &str, tools: &[ToolSpec], sink: &mut Sink) -> Heard {
+        self.state = State::AfterValue;
+        match member {
+            Member::Other => return Heard::Structure,
+            Member::Name => match serde_json::from_str::<String>(text) {
+                Ok(name) if self.name.is_none() && is_tool(&name, tools) => self.name = Some(name),
+                _ => return Heard::Bad,
+            },
+            Member::Arguments => match arguments(text) {
+                Some(arguments) if self.early.is_none() && !self.announced => self.early = Some(arguments),
+                _ => return Heard::Bad,
+            },
+        }
+        match self.early.take_if(|_| self.name.is_some()) {
+            Some(early) => self.announce(&early, sink),
+            None => Heard::Structure,
+        }
+    }
+
+    fn announce(&mut self, arguments: &str, sink: &mut Sink) -> Heard {
+        self.announced = true;
+        sink.start(self.name.as_deref().unwrap_or_default());
+        sink.arguments(arguments);
+        Heard::Announced
+    }
+
+    /// The closing brace. A call without arguments takes none.
+    fn end(&mut self, sink: &mut Sink) -> Heard {
+        if self.name.is_none() {
+            return Heard::Bad;
+        }
+        if !self.announced {
+            self.announce("{}", sink);
+        }
+        Heard::Done
+    }
+}
+
+/// What JSON takes for white space.
+pub(super) fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\n' | '\r' | '\t')
+}
+
+/// Whether `name` is a function that may be called.
+pub(super) fn is_tool(name: &str, tools: &[ToolSpec]) -> bool {
+    tools.iter().any(|tool| tool.name == name)
+}
+
+fn begin(c: char) -> (JsonReader, String) {
+    let (mut reader, mut text) = (JsonReader::new(), String::new());
+    reader.push(c, &mut text);
+    (reader, text)
+}
+
+/// The JSON object that `text`, a JSON value, stands for: itself, one that models wrote into a string, or none for `null`.
+fn arguments(text: &str) -> Option<String> {
+    match text.as_bytes().first()? {
+        b'{' => Some(text.to_owned()),
+        b'n' => Some("{}".to_owned()),
+        b'"' => serde_json::from_str::<String>(text)
+            .ok()
+            .filter(|inner| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(inner).is_ok()),
+        _ => None,
+    }
+}

@@ -1,0 +1,305 @@
+//! Tells calls from content in what a model says.
+//!
+//! ```text
+//!  Text ── mark, or `{` or `[` at the beginning ──▶ Open ──▶ Object · Header ▶ Arguments · Python ──▶ After ──▶ Text
+//!   ▲                                                └────────────┴──── no call after all ────────────┘
+//! ```
+//!
+//! `pending` is what was read since the last thing that was certain. It is content if no call comes of it, and dropped if
+//! one does. It is never read again: a mark inside of it is no beginning.
+
+use super::call_object::{CallObject, Heard, is_blank, is_tool};
+use super::format::{CallSyntax, Syntax, name_in_header};
+use super::json::{JsonReader, Step};
+use super::marks::{Marks, Seen};
+use super::python::{PythonCall, PythonStep};
+use super::sink::Sink;
+use super::{Calls, OutputSpec, ToolFormat};
+use std::sync::Arc;
+
+/// Bytes before the arguments of a call with a header: a name of 64, an id and the marks between them.
+const MAX_HEADER: usize = 256;
+
+/// Reads what is said, one character at a time.
+#[derive(Debug)]
+pub(super) struct CallParser {
+    spec: Arc<OutputSpec>,
+    syntax: Syntax,
+    state: State,
+    marks: Marks,
+    /// White space that may turn out to stand beside a call.
+    blank: String,
+    pending: String,
+    in_list: bool,
+    /// Whether only white space was said.
+    beginning: bool,
+    /// Whether only white space was said since a call.
+    after_call: bool,
+    /// Calls that are whole.
+    whole: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is a call.
+    Plain,
+    Text,
+    /// The arguments of the function that was named must begin.
+    Named,
+    /// A call, or a list of calls, must begin.
+    Open,
+    Object(CallObject),
+    /// The name before an object of arguments, or before Python's parenthesis.
+    Header(String),
+    Arguments(JsonReader),
+    Python(PythonCall),
+    /// Between the calls of a list.
+    After,
+}
+
+impl CallParser {
+    pub(super) fn new(spec: Arc<OutputSpec>) -> Self {
+        let free = spec.format.syntax();
+        let syntax = match spec.calls {
+            Calls::Auto | Calls::None => free,
+            // The shape that `forced_constraint` asks for.
+            Calls::Required | Calls::Named(_) => Syntax { open: &[], close: &[], ..ToolFormat::Json.syntax() },
+        };
+        let state = match spec.calls {
+            Calls::None => State::Plain,
+            _ if spec.tools.is_empty() => State::Plain,
+            Calls::Auto | Calls::Required => State::Text,
+            Calls::Named(_) => State::Named,
+        };
+        let marks = Marks::new([syntax.open, syntax.close].concat());
+        Self {
+            spec,
+            syntax,
+            state,
+            marks,
+            blank: String::new(),
+            pending: String::new(),
+            in_list: false,
+            beginning: true,
+            after_call: false,
+            whole: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, c: char, sink: &mut Sink) {
+        // A state that cannot take the character leaves it to the next; `Text` and `Open` end every such chain.
+        while !self.take(c, sink) {}
+    }
+
+    pub(super) fn finish(&mut self, sink: &mut Sink) {
+        let rest = self.marks.finish();
+        rest.chars().for_each(|c| self.text(c, sink));
+        let pending = std::mem::take(&mut self.pending);
+        let blank = std::mem::take(&mut self.blank);
+        let nothing = pending.chars().all(|c| is_blank(c) || c == ',' || self.syntax.separator == Some(c));
+        if !self.after_call || !nothing {
+            sink.content(&blank);
+            sink.content(&pending);
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.whole > 0 && (!self.spec.parallel || matches!(self.spec.calls, Calls::Named(_)))
+    }
+
+    /// Whether `c` was used up.
+    fn take(&mut self, c: char, sink: &mut Sink) -> bool {
+        match &mut self.state {
+            State::Plain => sink.content(c.encode_utf8(&mut [0; 4])),
+            State::Text => self.watch(c, sink),
+            State::Named if is_blank(c) => self.blank.push(c),
+            State::Named => return self.named(c, sink),
+            State::Open => return self.open(c, sink),
+            State::Object(object) => match object.push(c, &self.spec.tools, sink) {
+                Heard::Structure => self.pending.push(c),
+                Heard::Announced => self.pending.clear(),
+                Heard::Arguments => {}
+                Heard::Done => self.call_is_whole(),
+                Heard::Bad => return self.reject(sink),
+            },
+            State::Header(header) if matches!(c, '{' | '(') => {
+                let header = std::mem::take(header);
+                return self.header(&header, c, sink);
+            }
+            State::Header(header) if header.len() < MAX_HEADER && (self.syntax.call != CallSyntax::Python || is_name(c)) => {
+                header.push(c);
+                self.pending.push(c);
+            }
+            State::Header(_) => return self.reject(sink),
+            State::Arguments(reader) => {
+                let mut text = String::new();
+                let step = reader.push(c, &mut text);
+                sink.arguments(&text);
+                match step {
+                    Step::More => {}
+                    Step::Done => self.call_is_whole(),
+                    Step::DoneBefore | Step::Bad => return self.reject(sink),
+                }
+            }
+            State::Python(call) => match call.push(c) {
+                PythonStep::More => self.pending.push(c),
+                PythonStep::Done(arguments) => {
+                    sink.start(call.name());
+                    sink.arguments(&arguments);
+                    self.call_is_whole();
+                }
+                PythonStep::Bad => return self.reject(sink),
+            },
+            State::After => return self.after(c, sink),
+        }
+        true
+    }
+}
+
+impl CallParser {
+    /// Said, unless a mark or a bare call begins with it.
+    fn watch(&mut self, c: char, sink: &mut Sink) {
+        if self.marks.is_idle() && self.begins_bare(c) {
+            self.begin("");
+            self.open(c, sink);
+            return;
+        }
+        if self.marks.is_idle() && self.after_call && self.syntax.separator == Some(c) {
+            self.begin(c.encode_utf8(&mut [0; 4]));
+            return;
+        }
+        match self.marks.push(c) {
+            Seen::Text(text) => text.chars().for_each(|c| self.text(c, sink)),
+            Seen::Mark(text, mark) => {
+                text.chars().for_each(|c| self.text(c, sink));
+                if self.syntax.open.contains(&mark) {
+                    self.begin(mark);
+                } else if self.after_call {
+                    self.blank.clear();
+                } else {
+                    mark.chars().for_each(|c| self.text(c, sink));
+                }
+            }
+        }
+    }
+
+    fn named(&mut self, c: char, sink: &mut Sink) -> bool {
+        let spec = Arc::clone(&self.spec);
+        match &spec.calls {
+            Calls::Named(name) if c == '{' => {
+                self.blank.clear();
+                self.announce(name, sink);
+                false
+            }
+            _ => self.reject(sink),
+        }
+    }
+
+    fn begins_bare(&self, c: char) -> bool {
+        let opens = match c {
+            '[' => self.beginning,
+            '{' => (self.beginning || self.after_call) && self.syntax.call != CallSyntax::Python,
+            _ => false,
+        };
+        self.syntax.bare && opens
+    }
+
+    /// A call may begin with `mark`.
+    fn begin(&mut self, mark: &str) {
+        self.pending = std::mem::take(&mut self.blank);
+        self.pending.push_str(mark);
+        self.beginning = false;
+        self.state = State::Open;
+    }
+
+    /// No part of a call.
+    fn text(&mut self, c: char, sink: &mut Sink) {
+        if c.is_whitespace() {
+            self.blank.push(c);
+            return;
+        }
+        self.beginning = false;
+        self.after_call = false;
+        sink.content(&std::mem::take(&mut self.blank));
+        sink.content(c.encode_utf8(&mut [0; 4]));
+    }
+
+    fn open(&mut self, c: char, sink: &mut Sink) -> bool {
+        let header = match self.syntax.call {
+            CallSyntax::Object => false,
+            CallSyntax::ObjectOrHeader => !self.in_list,
+            CallSyntax::Python => self.in_list,
+        };
+        self.state = match c {
+            _ if is_blank(c) => State::Open,
+            '{' if self.syntax.call != CallSyntax::Python => State::Object(CallObject::new(self.syntax.bare)),
+            '[' if !self.in_list => {
+                self.in_list = true;
+                State::Open
+            }
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' if header => State::Header(c.into()),
+            _ => return self.reject(sink),
+        };
+        self.pending.push(c);
+        true
+    }
+
+    /// The header of a call is whole; its arguments begin with `c`.
+    fn header(&mut self, header: &str, c: char, sink: &mut Sink) -> bool {
+        let python = self.syntax.call == CallSyntax::Python;
+        let name = if python { header.trim_end() } else { name_in_header(header) };
+        if python != (c == '(') || !is_tool(name, &self.spec.tools) {
+            return self.reject(sink);
+        }
+        if python {
+            self.pending.push(c);
+            self.state = State::Python(PythonCall::new(name));
+            return true;
+        }
+        self.announce(name, sink);
+        self.take(c, sink)
+    }
+
+    /// Only arguments follow.
+    fn announce(&mut self, name: &str, sink: &mut Sink) {
+        sink.start(name);
+        self.pending.clear();
+        self.state = State::Arguments(JsonReader::new());
+    }
+
+    fn after(&mut self, c: char, sink: &mut Sink) -> bool {
+        match c {
+            ']' => {
+                self.in_list = false;
+                self.pending.clear();
+                self.state = State::Text;
+                return true;
+            }
+            ',' => self.state = State::Open,
+            _ if is_blank(c) => {}
+            _ => return self.reject(sink),
+        }
+        self.pending.push(c);
+        true
+    }
+
+    fn call_is_whole(&mut self) {
+        self.pending.clear();
+        self.whole += 1;
+        self.after_call = true;
+        self.state = if self.in_list { State::After } else { State::Text };
+    }
+
+    /// What is pending is content, and so may be the character that told.
+    fn reject(&mut self, sink: &mut Sink) -> bool {
+        sink.content(&std::mem::take(&mut self.pending));
+        self.in_list = false;
+        self.after_call = false;
+        self.state = State::Text;
+        false
+    }
+}
+
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}

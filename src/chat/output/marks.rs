@@ -1,0 +1,54 @@
+//! Finds fixed marks in a text that arrives one character at a time, holding back no more than the beginning of one.
+
+/// Watches for any of a few marks, none of which begins with another.
+#[derive(Debug)]
+pub(super) struct Marks {
+    marks: Vec<&'static str>,
+    /// What may still become a mark: a proper beginning of one.
+    begun: String,
+}
+
+/// What a character showed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// This much is no mark, oldest first; empty while one may be arriving.
+    Text(String),
+    /// The text, and then this mark.
+    Mark(String, &'static str),
+}
+
+impl Marks {
+    pub(super) fn new(marks: Vec<&'static str>) -> Self {
+        Self { marks, begun: String::new() }
+    }
+
+    /// Whether no mark has begun.
+    pub(super) fn is_idle(&self) -> bool {
+        self.begun.is_empty()
+    }
+
+    pub(super) fn push(&mut self, c: char) -> Seen {
+        self.begun.push(c);
+        let mut from = 0;
+        while from < self.begun.len() {
+            let rest = &self.begun[from..];
+            if let Some(mark) = self.marks.iter().find(|mark| mark.starts_with(rest)) {
+                let whole = mark.len() == rest.len();
+                let text = self.begun[..from].to_owned();
+                self.begun.drain(..from);
+                if whole {
+                    self.begun.clear();
+                    return Seen::Mark(text, mark);
+                }
+                return Seen::Text(text);
+            }
+            from += rest.chars().next().map_or(1, char::len_utf8);
+        }
+        Seen::Text(std::mem::take(&mut self.begun))
+    }
+
+    /// What was held back, now that no more comes.
+    pub(super) fn finish(&mut self) -> String {
+        std::mem::take(&mut self.begun)
+    }
+}

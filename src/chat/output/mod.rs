@@ -1,0 +1,178 @@
+//! What a chat model's text means: reasoning, content and tool calls, told apart while the text arrives.
+//!
+//! ```text
+//! text ─ reasoning ─▶ what was thought        ─▶ Reasoning
+//!            └──────▶ calls ─▶ what was said  ─▶ Content
+//!                       └────▶ what is called ─▶ CallStart, CallArguments
+//! ```
+//!
+//! Owns the split. Makes no ids, knows no HTTP and no token: it is fed text.
+//!
+//! Read one character at a time, so the deltas' concatenation depends on the text alone and never on how it was cut, and
+//! nothing is read twice, so no output takes more than linear time. What is held back is bounded by one call.
+//!
+//! # What the caller must do
+//! - Under `Calls::Auto`, ask the engine to show special tokens: `[TOOL_CALLS]`, `<|python_tag|>`, `<|tool_call|>` and
+//!   the like are control tokens, whose text is otherwise empty. Tokens that end a generation need not be shown.
+//! - Under `Required` and `Named`, generate under [`forced_constraint`]. It rules the output from its first token, so
+//!   nothing is thought: the parser then takes no reasoning tags, and a template should not be told to open one.
+//! - Stop early if [`OutputParser::is_done`] says that nothing that follows would count.
+//!
+//! # What is promised
+//! - A call begins once, with its whole name, and `index` counts from 0. Only names among the tools are calls.
+//! - Arguments are the model's own JSON text of one object, checked as it streams. Control characters that the model
+//!   wrote bare in a string are escaped, because JSON forbids them and models write them.
+//! - What is no call is content, to the letter, also when it looked like one until its end. Dropped are only the marks of
+//!   calls and of reasoning and the white space beside them, and further calls where `parallel` is false.
+//! - A call that breaks off or breaks JSON after it was announced keeps the arguments said so far (OpenAI too streams
+//!   what `max_tokens` then cuts); from the character that broke it on, the text is content.
+//! - `strict` tools are held to their schema under `Required` and `Named`. Under `Auto` generation is free, so their
+//!   arguments are JSON but may miss the schema.
+//!
+//! # Why not a library
+//! Tried in November 2026, each as the newest release:
+//! - `tool-parser` 1.10 with `reasoning-parser` 1.10 add 62 crates to our 243 (3.5 CPU minutes), among them five of
+//!   malachite under LGPL-3.0-only, which a static binary under MIT or Apache-2.0 cannot take. Its interface is async. The
+//!   buffer is cloned and the partial JSON parsed anew at each push, so time is quadratic in a call's length; and
+//!   `reasoning-parser` finds a tag that is cut only if the piece begins with it.
+//! - `dynamo-parsers` 11 adds 122, with image codecs and an AV1 encoder among them, by way of `async-openai` and
+//!   `openai-harmony`.
+
+mod call_object;
+mod calls;
+mod forced;
+mod format;
+mod json;
+mod marks;
+mod python;
+mod reasoning;
+mod sink;
+#[cfg(test)]
+mod tests;
+
+pub use forced::forced_constraint;
+pub use format::ToolFormat;
+pub use reasoning::Reasoning;
+
+use calls::CallParser;
+use reasoning::{Part, ReasoningParser};
+use sink::Sink;
+use std::sync::Arc;
+
+/// What an output may contain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputSpec {
+    /// The functions that may be called.
+    pub tools: Vec<ToolSpec>,
+    /// Whether they may, must or must not be.
+    pub calls: Calls,
+    /// Whether more than one call counts.
+    pub parallel: bool,
+    /// How the model writes calls under [`Calls::Auto`].
+    pub format: ToolFormat,
+    /// How it marks what it thinks.
+    pub reasoning: Reasoning,
+}
+
+/// A function that may be called.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolSpec {
+    /// `[a-zA-Z0-9_-]{1,64}`, not twice in one request.
+    pub name: String,
+    /// JSON Schema of the arguments, an object; `{}` says that there are none.
+    pub parameters: serde_json::Value,
+    /// OpenAI's `strict`. See the module for what it does.
+    pub strict: bool,
+}
+
+/// OpenAI's `tool_choice`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Calls {
+    /// No text is a call.
+    None,
+    /// The model decides.
+    Auto,
+    /// At least one call, and nothing else.
+    Required,
+    /// Exactly one call of this function.
+    Named(String),
+}
+
+/// A part of an output. Adjacent ones of a kind belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputDelta {
+    /// Said to the user.
+    Content(String),
+    /// Thought.
+    Reasoning(String),
+    /// A call begins.
+    CallStart {
+        /// From 0, without gaps.
+        index: usize,
+        /// Of the function, whole.
+        name: String,
+    },
+    /// More of a call's arguments.
+    CallArguments {
+        /// Of the call, the one that began last.
+        index: usize,
+        /// To append.
+        text: String,
+    },
+}
+
+/// Reads the text of one choice.
+#[derive(Debug)]
+pub struct OutputParser {
+    reasoning: ReasoningParser,
+    calls: CallParser,
+    sink: Sink,
+}
+
+impl OutputParser {
+    /// At the beginning of an output.
+    #[must_use]
+    pub fn new(spec: Arc<OutputSpec>) -> Self {
+        let forced = matches!(spec.calls, Calls::Required | Calls::Named(_));
+        let reasoning = if forced { Reasoning::None } else { spec.reasoning };
+        Self { reasoning: ReasoningParser::new(reasoning), sink: Sink::new(spec.parallel), calls: CallParser::new(spec) }
+    }
+
+    /// What is known after `text` was added; may be nothing.
+    #[must_use]
+    pub fn push(&mut self, text: &str) -> Vec<OutputDelta> {
+        for c in text.chars() {
+            let Self { reasoning, calls, sink } = self;
+            reasoning.push(c, &mut |part, c| match part {
+                Part::Thought => sink.reasoning(c),
+                Part::Said => calls.push(c, sink),
+            });
+        }
+        self.sink.take()
+    }
+
+    /// What was held back, now that the output is at its end. Nothing may be pushed afterwards.
+    #[must_use]
+    pub fn finish(&mut self) -> Vec<OutputDelta> {
+        let Self { reasoning, calls, sink } = self;
+        reasoning.finish(&mut |part, c| match part {
+            Part::Thought => sink.reasoning(c),
+            Part::Said => calls.push(c, sink),
+        });
+        calls.finish(sink);
+        sink.take()
+    }
+
+    /// Whether a call began, so that the finish reason `stop` is `tool_calls`.
+    #[must_use]
+    pub fn has_calls(&self) -> bool {
+        self.sink.has_calls()
+    }
+
+    /// Whether the one call that counts is whole, so that generating may stop: `parallel` is false, or one function was
+    /// named.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.calls.is_done()
+    }
+}

@@ -1,0 +1,165 @@
+//! Splits what a model thinks from what it says: `<think>…</think>` at the beginning of an output.
+//!
+//! Only there: the same tag within an answer is part of the answer. White space beside the tags belongs to neither part.
+//! An output that ends before the closing tag was all thought.
+
+use super::marks::{Marks, Seen};
+
+/// How a model marks what it thinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reasoning {
+    /// It does not.
+    None,
+    /// Between two tags, at the beginning of the output.
+    Tags {
+        /// The opening tag.
+        open: &'static str,
+        /// The closing tag.
+        close: &'static str,
+        /// Whether the prompt already ends with the opening tag, so that the output begins within.
+        begins_inside: bool,
+    },
+}
+
+/// Pairs of tags, the commoner first.
+const TAGS: [(&str, &str); 5] = [
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<thinking>", "</thinking>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<reasoning>", "</reasoning>"),
+];
+
+impl Reasoning {
+    /// From a chat template and what it rendered for this request: a model thinks if its template knows the tags, and
+    /// begins inside if the prompt ends with an open one. A prompt that ends with a closed pair (as Qwen 3 renders for
+    /// `enable_thinking: false`) leaves nothing to split, but the model is still watched for opening another.
+    #[must_use]
+    pub fn detect(template_source: &str, rendered_prompt: &str) -> Self {
+        let known = |(open, close): &&(&'static str, &'static str)| template_source.contains(*open) || template_source.contains(*close);
+        let Some(&(open, close)) = TAGS.iter().find(known) else {
+            return Self::None;
+        };
+        Self::Tags { open, close, begins_inside: rendered_prompt.trim_end().ends_with(open) }
+    }
+}
+
+/// Which part a character belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Thought,
+    Said,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing but white space so far; an opening tag may follow.
+    Beginning,
+    Inside,
+    /// Nothing but white space since the closing tag.
+    Closed,
+    Outside,
+}
+
+/// Reads an output one character at a time.
+#[derive(Debug)]
+pub(super) struct ReasoningParser {
+    state: State,
+    close: Option<&'static str>,
+    /// Watches for the opening tag.
+    opening: Marks,
+    /// Watches for both.
+    inside: Marks,
+    /// White space that may turn out to stand beside a tag.
+    blank: String,
+    /// Whether something was thought.
+    thought: bool,
+}
+
+impl ReasoningParser {
+    pub(super) fn new(reasoning: Reasoning) -> Self {
+        let (state, opening, inside, close) = match reasoning {
+            Reasoning::None => (State::Outside, Vec::new(), Vec::new(), None),
+            Reasoning::Tags { open, close, begins_inside } => {
+                let state = if begins_inside { State::Inside } else { State::Beginning };
+                (state, vec![open], vec![open, close], Some(close))
+            }
+        };
+        Self { state, close, opening: Marks::new(opening), inside: Marks::new(inside), blank: String::new(), thought: false }
+    }
+
+    /// Gives `out` each character that is now known to belong to a part.
+    pub(super) fn push(&mut self, c: char, out: &mut dyn FnMut(Part, char)) {
+        match self.state {
+            State::Outside => out(Part::Said, c),
+            State::Closed if c.is_whitespace() => {}
+            State::Closed => {
+                self.state = State::Outside;
+                out(Part::Said, c);
+            }
+            State::Beginning if self.opening.is_idle() && c.is_whitespace() => self.blank.push(c),
+            State::Beginning => match self.opening.push(c) {
+                Seen::Mark(..) => self.enter(),
+                Seen::Text(text) if text.is_empty() => {}
+                Seen::Text(text) => self.say(&text, out),
+            },
+            State::Inside => self.think(c, out),
+        }
+    }
+
+    /// Hands out what was held back.
+    pub(super) fn finish(&mut self, out: &mut dyn FnMut(Part, char)) {
+        match self.state {
+            State::Beginning => self.say("", out),
+            State::Inside => {
+                let rest = self.inside.finish();
+                self.thoughts(&rest, out);
+                std::mem::take(&mut self.blank).chars().for_each(|c| out(Part::Thought, c));
+            }
+            State::Closed | State::Outside => {}
+        }
+    }
+
+    fn enter(&mut self) {
+        self.blank.clear();
+        self.state = State::Inside;
+    }
+
+    /// There was no opening tag: all of what was held back is said.
+    fn say(&mut self, text: &str, out: &mut dyn FnMut(Part, char)) {
+        self.state = State::Outside;
+        let rest = self.opening.finish();
+        let held = [std::mem::take(&mut self.blank).as_str(), text, &rest].concat();
+        held.chars().for_each(|c| out(Part::Said, c));
+    }
+
+    fn think(&mut self, c: char, out: &mut dyn FnMut(Part, char)) {
+        match self.inside.push(c) {
+            Seen::Text(text) => self.thoughts(&text, out),
+            Seen::Mark(text, mark) => {
+                self.thoughts(&text, out);
+                if Some(mark) == self.close {
+                    self.blank.clear();
+                    self.state = State::Closed;
+                } else if self.thought {
+                    self.thoughts(mark, out);
+                } // Else a model whose prompt opened the tag has opened it again.
+            }
+        }
+    }
+
+    /// Thought, but for the white space before its first word and, until more follows, after its last.
+    fn thoughts(&mut self, text: &str, out: &mut dyn FnMut(Part, char)) {
+        for c in text.chars() {
+            if c.is_whitespace() {
+                if self.thought {
+                    self.blank.push(c);
+                }
+                continue;
+            }
+            self.thought = true;
+            std::mem::take(&mut self.blank).chars().for_each(|c| out(Part::Thought, c));
+            out(Part::Thought, c);
+        }
+    }
+}

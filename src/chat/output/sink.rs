@@ -1,0 +1,69 @@
+//! Collects deltas: joins what belongs together, numbers the calls and drops those that do not count.
+
+use super::OutputDelta;
+
+/// The deltas since the last [`Sink::take`]. See the module.
+#[derive(Debug)]
+pub(super) struct Sink {
+    deltas: Vec<OutputDelta>,
+    /// Calls begun, also those that do not count.
+    begun: usize,
+    parallel: bool,
+}
+
+impl Sink {
+    pub(super) fn new(parallel: bool) -> Self {
+        Self { deltas: Vec::new(), begun: 0, parallel }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<OutputDelta> {
+        std::mem::take(&mut self.deltas)
+    }
+
+    pub(super) fn has_calls(&self) -> bool {
+        self.begun > 0
+    }
+
+    pub(super) fn reasoning(&mut self, c: char) {
+        if let Some(OutputDelta::Reasoning(text)) = self.deltas.last_mut() {
+            text.push(c);
+        } else {
+            self.deltas.push(OutputDelta::Reasoning(c.into()));
+        }
+    }
+
+    pub(super) fn content(&mut self, more: &str) {
+        if more.is_empty() {
+            return;
+        }
+        if let Some(OutputDelta::Content(text)) = self.deltas.last_mut() {
+            text.push_str(more);
+        } else {
+            self.deltas.push(OutputDelta::Content(more.to_owned()));
+        }
+    }
+
+    pub(super) fn start(&mut self, name: &str) {
+        self.begun += 1;
+        if self.counts() {
+            self.deltas.push(OutputDelta::CallStart { index: self.begun - 1, name: name.to_owned() });
+        }
+    }
+
+    /// More arguments of the call that began last.
+    pub(super) fn arguments(&mut self, more: &str) {
+        if more.is_empty() || !self.counts() {
+            return;
+        }
+        if let Some(OutputDelta::CallArguments { text, .. }) = self.deltas.last_mut() {
+            text.push_str(more);
+        } else {
+            self.deltas.push(OutputDelta::CallArguments { index: self.begun.saturating_sub(1), text: more.to_owned() });
+        }
+    }
+
+    /// Whether the call that began last does.
+    fn counts(&self) -> bool {
+        self.parallel || self.begun == 1
+    }
+}
