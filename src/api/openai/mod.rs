@@ -1,5 +1,7 @@
-//! OpenAI's routes: completions and models.
+//! OpenAI's routes: completions, chat and models.
 
+mod answer;
+mod chat;
 pub mod completion_format;
 pub mod completion_request;
 mod completions;
@@ -23,6 +25,7 @@ pub fn routes() -> Router<AppState> {
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     Router::new()
         .route("/v1/completions", post(completions::create))
+        .route("/v1/chat/completions", post(chat::create))
         .route("/v1/models", get(move |state| models::list(state, created)))
         .route("/v1/models/{*id}", get(move |state, id| models::get(state, id, created)))
 }
