@@ -16,6 +16,8 @@ pub struct ApiConfig {
     pub max_stop_strings: usize,
     /// Silence in a stream before a comment keeps the connection alive. Default 10 s (proxies cut after 30–60 s).
     pub keep_alive: Duration,
+    /// File with a chat template, or the template itself; `None` takes the model's own.
+    pub chat_template: Option<String>,
     /// Longest time that the status of a stream is held for its first token. Default 10 s.
     pub hold_status: Duration,
     /// A request with a field that would be ignored or clamped is refused. Default false; `x-llamero-strict` overrides it.
@@ -57,6 +59,13 @@ const KEEP_ALIVE: OptionSpec = OptionSpec::new(
     "10s",
     "Silence in a stream before a comment keeps the connection alive; proxies cut after 30 to 60 seconds.",
 );
+const CHAT_TEMPLATE: OptionSpec = OptionSpec::new(
+    "chat_template",
+    Kind::Text,
+    "",
+    "A file with the Jinja template of /v1/chat/completions, or the template itself; by default the model's own.",
+)
+.also(&["--chat-template-file"], &["LLAMA_ARG_CHAT_TEMPLATE_FILE", "LLAMA_ARG_CHAT_TEMPLATE"]);
 const HOLD_STATUS: OptionSpec = OptionSpec::new(
     "hold_status",
     Kind::Duration { min_s: 0, max_s: 300 },
@@ -71,7 +80,7 @@ const ALLOWED_ORIGINS: OptionSpec = OptionSpec::new(
 );
 
 pub(super) const OPTIONS: &[OptionSpec] =
-    &[SERVED_MODEL_NAME, RPM, MAX_BODY_BYTES, BODY_TIMEOUT, MAX_STOP_STRINGS, STRICT, KEEP_ALIVE, HOLD_STATUS, ALLOWED_ORIGINS];
+    &[SERVED_MODEL_NAME, RPM, MAX_BODY_BYTES, BODY_TIMEOUT, MAX_STOP_STRINGS, STRICT, CHAT_TEMPLATE, KEEP_ALIVE, HOLD_STATUS, ALLOWED_ORIGINS];
 
 impl ApiConfig {
     /// Reads the options. `model_name` is the name to serve under if none is given.
@@ -91,6 +100,7 @@ impl ApiConfig {
             max_stop_strings: values.integer(&MAX_STOP_STRINGS),
             strict: values.switch(&STRICT),
             keep_alive: values.duration(&KEEP_ALIVE),
+            chat_template: values.optional_text(&CHAT_TEMPLATE),
             hold_status: values.duration(&HOLD_STATUS),
             requests_per_minute: values.optional_integer(&RPM),
             allowed_origins,
