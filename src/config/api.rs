@@ -79,8 +79,18 @@ const ALLOWED_ORIGINS: OptionSpec = OptionSpec::new(
     "Origins whose pages may call this server from a browser, such as https://chat.example; * allows all.",
 );
 
-pub(super) const OPTIONS: &[OptionSpec] =
-    &[SERVED_MODEL_NAME, RPM, MAX_BODY_BYTES, BODY_TIMEOUT, MAX_STOP_STRINGS, STRICT, CHAT_TEMPLATE, KEEP_ALIVE, HOLD_STATUS, ALLOWED_ORIGINS];
+pub(super) const OPTIONS: &[OptionSpec] = &[
+    SERVED_MODEL_NAME,
+    RPM,
+    MAX_BODY_BYTES,
+    BODY_TIMEOUT,
+    MAX_STOP_STRINGS,
+    STRICT,
+    CHAT_TEMPLATE,
+    KEEP_ALIVE,
+    HOLD_STATUS,
+    ALLOWED_ORIGINS,
+];
 
 impl ApiConfig {
     /// Reads the options. `model_name` is the name to serve under if none is given.

@@ -139,7 +139,7 @@ impl WireFormat for ChatFormat {
             .into_iter()
             .map(|delta| {
                 // The first chunk takes all there are: nothing says which token belongs to which delta.
-                let logprobs = place.logprobs.as_mut().map(std::mem::take);
+                let logprobs = place.logprobs.as_mut().map(std::mem::take).filter(|logprobs| !logprobs.is_empty());
                 ChunkChoice { index, delta, logprobs, finish_reason: None, stop_reason: None }
             })
             .collect();

@@ -35,10 +35,16 @@ struct Named {
 impl ChatLogprobs {
     /// Appends tokens with exactly as many alternatives as the engine was asked for.
     pub(super) fn extend(&mut self, tokens: Vec<TokenLogprob>) {
-        self.content.extend(tokens.into_iter().map(|token| ChatTokenLogprob {
-            chosen: named(token.chosen),
-            top_logprobs: token.top.into_iter().map(named).collect(),
-        }));
+        self.content.extend(
+            tokens
+                .into_iter()
+                .map(|token| ChatTokenLogprob { chosen: named(token.chosen), top_logprobs: token.top.into_iter().map(named).collect() }),
+        );
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.content.is_empty()
     }
 
     /// Appends what follows.

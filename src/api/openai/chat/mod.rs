@@ -28,9 +28,9 @@ use crate::{
         state::AppState,
         warnings::{WarningPolicy, Warnings},
     },
-    chat::output::{Calls, OutputSpec, Reasoning},
+    chat::output::{Calls, OutputSpec, Reasoning, forced_constraint},
     gateway::keys::Principal,
-    protocol::{ModelInfo, SequenceRequest, Token},
+    protocol::{ModelInfo, SequenceRequest},
 };
 use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
 use format::{ChatFormat, View};
@@ -119,6 +119,7 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
         min_tokens: request.ending.min_tokens,
         ignore_eos: request.ending.ignore_eos,
         logprobs: request.logprobs,
+        constraint: forced_constraint(&output),
         show_special: request.show_special || marks_are_special(&output, &info),
         namespace: principal.id.namespace(),
         // The gateway assigns the id.

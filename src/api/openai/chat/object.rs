@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// A chunk of a stream: one choice, or none and the usage.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ChatChunk {
+pub(super) struct ChatChunk {
     pub(super) head: Arc<Head>,
     pub(super) choice: Option<ChunkChoice>,
     pub(super) usage: UsageField,
@@ -65,7 +65,7 @@ pub(super) struct FunctionDelta {
 
 /// The answer without streaming.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ChatCompletion {
+pub(super) struct ChatCompletion {
     pub(super) head: Arc<Head>,
     pub(super) choices: Vec<Choice>,
     pub(super) usage: UsageField,

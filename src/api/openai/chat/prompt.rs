@@ -66,12 +66,7 @@ pub(super) async fn render(state: &AppState, info: &Arc<ModelInfo>, request: &mu
         format: ToolFormat::detect(template.source(), &info.architecture, &info.name),
         reasoning,
     };
-    Ok(ChatPrompt {
-        text: rendered.text,
-        special: SpecialText::RecognisedOutside(rendered.barriers),
-        output,
-        ignored,
-    })
+    Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored })
 }
 
 /// Turns a rendered prompt into tokens, with BOS in front where the vocabulary wants it and the template left it out.

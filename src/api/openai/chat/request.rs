@@ -110,9 +110,10 @@ fn max_tokens(f: &mut Fields) -> Result<Option<u64>, FieldError> {
     let old = f.integer("max_tokens", 1..=i64::MAX)?;
     let new = f.integer("max_completion_tokens", 1..=i64::MAX)?;
     match (old, new) {
-        (Some(old), Some(new)) if old != new => {
-            Err(FieldError::invalid("max_tokens", format!("it is {old}, but 'max_completion_tokens', which replaced it, is {new}; send one")))
-        }
+        (Some(old), Some(new)) if old != new => Err(FieldError::invalid(
+            "max_tokens",
+            format!("it is {old}, but 'max_completion_tokens', which replaced it, is {new}; send one"),
+        )),
         _ => Ok(new.or(old).map(i64::unsigned_abs)),
     }
 }
@@ -169,7 +170,13 @@ fn without_effect(f: &mut Fields) -> Result<Vec<String>, FieldError> {
         ignored.push("service_tier".to_owned());
     }
     // vllm-router sends its own fields with every request, most often with the values that change nothing.
-    let harmless = [("store", false), ("no_stop_trim", false), ("return_hidden_states", false), ("separate_reasoning", true), ("stream_reasoning", true)];
+    let harmless = [
+        ("store", false),
+        ("no_stop_trim", false),
+        ("return_hidden_states", false),
+        ("separate_reasoning", true),
+        ("stream_reasoning", true),
+    ];
     for (name, value) in harmless {
         if f.boolean(name)?.is_some_and(|given| given != value) {
             ignored.push(name.to_owned());

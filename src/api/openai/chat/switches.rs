@@ -112,9 +112,7 @@ fn think(kwargs: &mut Map<String, Value>, source: &str, whether: bool) -> bool {
 
 fn one_of(f: &mut Fields, name: &str, words: &[&str]) -> Result<Option<String>, FieldError> {
     match f.string(name)? {
-        Some(word) if !words.contains(&word.as_str()) => {
-            Err(FieldError::invalid(name, format!("expected one of {}", words.join(", "))))
-        }
+        Some(word) if !words.contains(&word.as_str()) => Err(FieldError::invalid(name, format!("expected one of {}", words.join(", ")))),
         word => Ok(word),
     }
 }
