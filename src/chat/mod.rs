@@ -1,5 +1,23 @@
-//! What a conversation is to a model: which messages and tools go in, and what the text that comes out means.
+//! What a conversation is to a model: messages and tools go in as a prompt, and the text that comes out has a meaning.
 //!
-//! Pure: no HTTP, no clock, no model. Knows the shapes of OpenAI's chat messages and of the model families' syntaxes.
+//! ```text
+//! messages, tools, kwargs ─ guard (marks what could spell a control token) ─ Jinja ─ marks out ─▶ text + barriers
+//! text of a choice ─ output ─▶ reasoning, content, calls
+//! ```
+//!
+//! Owns compiled templates, their limits, the choice among a model's templates, the shapes of OpenAI's chat messages and
+//! the model families' syntaxes. It knows no HTTP, no clock and no engine; the caller tokenizes the text with the barriers
+//! ([`SpecialText::RecognisedOutside`](crate::protocol::SpecialText::RecognisedOutside)) and feeds the answer back.
 
+mod environment;
+mod guard;
+mod json;
 pub mod output;
+mod select;
+mod template;
+
+pub use select::{ChatTemplates, FALLBACK};
+pub use template::{ChatInput, ChatTemplate, RenderedPrompt, TemplateError, TemplateTokens};
+
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,314 @@
+//! Keeps a user's words from becoming control tokens: marks where they could, and reads the marks off the rendered text.
+//!
+//! A mark is one character that occurs nowhere else in the request or the template. It stands inside every control
+//! token that a user spells (in any letter case, since templates change case), and where the user's text ends or begins
+//! with a piece of one that neighbouring text could complete. Text may also end where the template trims or splits it,
+//! so the separators that the template names count as ends. Nothing else is touched: comparisons, trims and splits in
+//! the template see the user's own text. A template that assembles a control token from single characters of a user's
+//! text, by slices for instance, is beyond this. Tokens of a single character cannot be marked.
+
+use super::template::{ChatInput, RenderedPrompt, TemplateError, TemplateTokens};
+use aho_corasick::{
+    Anchored, MatchKind,
+    automaton::{Automaton, StateID},
+    nfa::contiguous::NFA,
+};
+use minijinja::Value;
+use serde_json::{Map, Value as Json};
+use std::collections::{BTreeSet, HashSet};
+
+/// Deepest nesting of a request's values; serde_json reads no deeper either.
+const MAX_DEPTH: usize = 128;
+/// What a value counts for besides its text, bytes.
+const VALUE_COST: u64 = 64;
+/// Separators of a template that are looked for at most.
+const MAX_SEPARATORS: usize = 64;
+/// Unicode's private characters: first those of three bytes in UTF-8, then those of four.
+const PRIVATE: [std::ops::RangeInclusive<char>; 3] = ['\u{e000}'..='\u{f8ff}', '\u{f0000}'..='\u{ffffd}', '\u{100000}'..='\u{10fffd}'];
+
+/// What to mark, for one template and vocabulary.
+#[derive(Debug)]
+pub(super) struct Guard {
+    /// The control tokens, and the same backwards.
+    forward: NFA,
+    backward: NFA,
+    /// Bytes of each token's first character.
+    first: Vec<usize>,
+    /// Where this template may cut a text.
+    separators: Vec<String>,
+    /// Characters besides white space that this template trims.
+    trimmed: HashSet<char>,
+    /// Private characters in the template and the tokens.
+    taken: BTreeSet<char>,
+}
+
+impl Guard {
+    /// For `tokens` and the template `source`.
+    pub(super) fn new(tokens: &TemplateTokens, source: &str) -> Result<Self, TemplateError> {
+        let spelled: BTreeSet<&str> = tokens.control.iter().chain([&tokens.bos, &tokens.eos]).map(String::as_str).collect();
+        let spelled: Vec<&str> = spelled.into_iter().filter(|token| token.chars().nth(1).is_some()).collect();
+        let reversed: Vec<Vec<u8>> = spelled.iter().map(|token| token.bytes().rev().collect()).collect();
+        let automaton = |patterns: Vec<Vec<u8>>| {
+            let built = NFA::builder().match_kind(MatchKind::Standard).ascii_case_insensitive(true).prefilter(false).build(patterns);
+            built.map_err(|error| TemplateError::Failed(format!("too many control tokens: {error}")))
+        };
+        let first = spelled.iter().filter_map(|token| token.chars().next()).map(char::len_utf8).collect();
+        let mut taken = BTreeSet::new();
+        spelled.iter().chain([&source]).for_each(|text| collect_private(text, &mut taken));
+        let (separators, trimmed) = separators(source);
+        let forward = automaton(spelled.iter().map(|token| token.as_bytes().to_vec()).collect())?;
+        Ok(Self { forward, backward: automaton(reversed)?, first, separators, trimmed, taken })
+    }
+
+    /// Chooses the marks for one render.
+    ///
+    /// # Errors
+    /// `Input` when the request uses every private character there is, or nests too deep.
+    pub(super) fn marks(&self, input: &ChatInput) -> Result<Marks<'_>, TemplateError> {
+        let mut taken = self.taken.clone();
+        let lists = input.messages.iter().chain(input.tools.iter().flatten()).chain(input.kwargs.values());
+        for value in lists {
+            collect_in(value, &mut taken, 0)?;
+        }
+        let mut free = PRIVATE.into_iter().flatten().filter(|c| !taken.contains(c));
+        match (free.next(), free.next()) {
+            (Some(marker), Some(end_tag)) => Ok(Marks { guard: self, marker, end_tag }),
+            _ => Err(TemplateError::Input("the request uses all private characters of Unicode; the server needs two of them".to_owned())),
+        }
+    }
+
+    /// Byte offsets in `text`, rising, where marks belong.
+    fn offsets(&self, text: &str) -> Vec<usize> {
+        let mut cuts = vec![0, text.len()];
+        for separator in &self.separators {
+            for (at, found) in text.match_indices(separator) {
+                cuts.extend([at, at + found.len()]);
+            }
+        }
+        cuts.sort_unstable();
+        let mut offsets = self.inside(text);
+        offsets.extend(begun(&self.forward, text.bytes(), &self.ends(text, &cuts)));
+        let starts: Vec<usize> = self.starts(text, &cuts).into_iter().rev().map(|start| text.len() - start).collect();
+        offsets.extend(begun(&self.backward, text.bytes().rev(), &starts).into_iter().map(|from_end| text.len() - from_end));
+        offsets.sort_unstable();
+        offsets.dedup();
+        offsets
+    }
+
+    /// Offsets behind the first character of every control token in `text`, whatever its letter case.
+    fn inside(&self, text: &str) -> Vec<usize> {
+        let mut offsets = Vec::new();
+        walk(&self.forward, text.bytes(), |read, state| {
+            for index in 0..if self.forward.is_match(state) { self.forward.match_len(state) } else { 0 } {
+                let token = self.forward.match_pattern(state, index);
+                offsets.push(read - self.forward.pattern_len(token) + self.first[token.as_usize()]);
+            }
+        });
+        offsets
+    }
+
+    /// Where what stands before each of `cuts` may end: there, and without what a template trims.
+    fn ends(&self, text: &str, cuts: &[usize]) -> Vec<usize> {
+        let mut ends = cuts.to_vec();
+        for is_trimmed in [|_: &Self, c: char| c.is_whitespace(), |guard: &Self, c: char| guard.trims(c)] {
+            let mut solid = text.char_indices().filter(|(_, c)| !is_trimmed(self, *c)).map(|(at, c)| at + c.len_utf8()).peekable();
+            let mut last = 0;
+            for cut in cuts {
+                while let Some(end) = solid.next_if(|end| end <= cut) {
+                    last = end;
+                }
+                ends.push(last);
+            }
+        }
+        ends.sort_unstable();
+        ends.dedup();
+        ends
+    }
+
+    /// Where what stands behind each of `cuts` may begin.
+    fn starts(&self, text: &str, cuts: &[usize]) -> Vec<usize> {
+        let mut starts = cuts.to_vec();
+        for is_trimmed in [|_: &Self, c: char| c.is_whitespace(), |guard: &Self, c: char| guard.trims(c)] {
+            let mut solid = text.char_indices().filter(|(_, c)| !is_trimmed(self, *c)).map(|(at, _)| at).peekable();
+            for cut in cuts {
+                while solid.next_if(|start| start < cut).is_some() {}
+                starts.push(solid.peek().copied().unwrap_or(text.len()));
+            }
+        }
+        starts.sort_unstable();
+        starts.dedup();
+        starts
+    }
+
+    fn trims(&self, c: char) -> bool {
+        c.is_whitespace() || self.trimmed.contains(&c)
+    }
+}
+
+/// Those of `positions` (rising) where the bytes read so far end with the beginning of a pattern.
+fn begun(automaton: &NFA, bytes: impl Iterator<Item = u8>, positions: &[usize]) -> Vec<usize> {
+    let mut positions = positions.iter().copied().skip_while(|position| *position == 0).peekable();
+    let mut found = Vec::new();
+    walk(automaton, bytes, |read, state| {
+        if positions.next_if_eq(&read).is_some() && !automaton.is_start(state) {
+            found.push(read);
+        }
+    });
+    found
+}
+
+/// Calls `visit` after each byte with the number of bytes read and the state: the longest beginning of a pattern that
+/// they end with.
+fn walk(automaton: &NFA, bytes: impl Iterator<Item = u8>, mut visit: impl FnMut(usize, StateID)) {
+    // It supports unanchored searches, which is all that can fail here.
+    let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
+    for (index, byte) in bytes.enumerate() {
+        state = automaton.next_state(Anchored::No, state, byte);
+        visit(index + 1, state);
+    }
+}
+
+/// The marks of one render.
+pub(super) struct Marks<'g> {
+    guard: &'g Guard,
+    marker: char,
+    end_tag: char,
+}
+
+impl Marks<'_> {
+    /// The character that keeps tokens apart.
+    pub(super) fn marker(&self) -> char {
+        self.marker
+    }
+
+    /// The character that shows where the last message's text ended.
+    pub(super) fn end_tag(&self) -> char {
+        self.end_tag
+    }
+
+    /// Puts the end tag, and a space that shows whether the template trims, behind the last message's text.
+    pub(super) fn tag_end(&self, messages: &mut [Json]) {
+        let text = match messages.last_mut().and_then(|message| message.get_mut("content")) {
+            Some(Json::Array(parts)) => parts.iter_mut().rev().find_map(|part| part.get_mut("text").filter(|text| text.is_string())),
+            content => content,
+        };
+        if let Some(Json::String(text)) = text {
+            text.push(self.end_tag);
+            text.push(' ');
+        }
+    }
+
+    /// A user's value for the template; adds what it weighs to `cost`.
+    pub(super) fn value(&self, value: &Json, cost: &mut u64) -> Result<Value, TemplateError> {
+        *cost += VALUE_COST;
+        Ok(match value {
+            Json::Null => Value::from(()),
+            Json::Bool(flag) => Value::from(*flag),
+            Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(number), _) => Value::from(number),
+                (None, Some(number)) => Value::from(number),
+                (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(text) => Value::from(self.marked(text, cost)),
+            Json::Array(items) => Value::from(items.iter().map(|item| self.value(item, cost)).collect::<Result<Vec<_>, _>>()?),
+            Json::Object(fields) => self.object(fields, cost)?,
+        })
+    }
+
+    fn object(&self, fields: &Map<String, Json>, cost: &mut u64) -> Result<Value, TemplateError> {
+        let pairs = fields.iter().map(|(name, value)| Ok((self.marked(name, cost), self.value(value, cost)?)));
+        Ok(Value::from_pairs(pairs.collect::<Result<Vec<(String, Value)>, TemplateError>>()?))
+    }
+
+    fn marked(&self, text: &str, cost: &mut u64) -> String {
+        *cost += text.len() as u64;
+        // The tag stands where the prompt is cut, so what precedes it meets nothing of the template.
+        let (text, tail) = match text.find(self.end_tag) {
+            Some(end) => text.split_at(end),
+            None => (text, ""),
+        };
+        let mut marked = String::with_capacity(text.len() + tail.len());
+        let mut done = 0;
+        for offset in self.guard.offsets(text) {
+            marked.push_str(&text[done..offset]);
+            marked.push(self.marker);
+            done = offset;
+        }
+        marked.push_str(&text[done..]);
+        marked.push_str(tail);
+        marked
+    }
+
+    /// `rendered` without marks, and where they were.
+    pub(super) fn remove(&self, rendered: &str) -> RenderedPrompt {
+        let mut text = String::with_capacity(rendered.len());
+        let mut barriers = Vec::new();
+        for piece in rendered.split([self.marker, self.end_tag]) {
+            if let Ok(offset) = u32::try_from(text.len()) {
+                barriers.push(offset);
+            }
+            text.push_str(piece);
+        }
+        barriers.retain(|offset| *offset > 0 && (*offset as usize) < text.len());
+        barriers.dedup();
+        RenderedPrompt { text, barriers }
+    }
+}
+
+fn collect_private(text: &str, taken: &mut BTreeSet<char>) {
+    taken.extend(text.chars().filter(|c| PRIVATE.iter().any(|range| range.contains(c))));
+}
+
+fn collect_in(value: &Json, taken: &mut BTreeSet<char>, depth: usize) -> Result<(), TemplateError> {
+    if depth > MAX_DEPTH {
+        return Err(TemplateError::Input(format!("messages, tools and template arguments nest {MAX_DEPTH} levels at most")));
+    }
+    match value {
+        Json::String(text) => collect_private(text, taken),
+        Json::Array(items) => items.iter().try_for_each(|item| collect_in(item, taken, depth + 1))?,
+        Json::Object(fields) => {
+            for (name, value) in fields {
+                collect_private(name, taken);
+                collect_in(value, taken, depth + 1)?;
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+    Ok(())
+}
+
+/// What `source` splits or replaces texts by, and the characters that it trims, as far as it writes them down.
+fn separators(source: &str) -> (Vec<String>, HashSet<char>) {
+    let mut separators = BTreeSet::new();
+    let mut trimmed = HashSet::new();
+    for name in ["split(", "partition(", "replace("] {
+        separators.extend(source.match_indices(name).filter_map(|(at, _)| literal(&source[at + name.len()..])));
+    }
+    for name in ["strip(", "trim("] {
+        let literals = source.match_indices(name).filter_map(|(at, _)| literal(&source[at + name.len()..]));
+        trimmed.extend(literals.flat_map(|text| text.chars().collect::<Vec<char>>()));
+    }
+    let separators = separators.into_iter().filter(|separator| !separator.is_empty()).take(MAX_SEPARATORS);
+    (separators.collect(), trimmed)
+}
+
+/// The text of the string literal that `code` begins with, if it does.
+fn literal(code: &str) -> Option<String> {
+    let code = code.trim_start();
+    let quote = code.chars().next().filter(|c| ['\'', '"'].contains(c))?;
+    let mut text = String::new();
+    let mut chars = code[1..].chars();
+    while let Some(c) = chars.next() {
+        match c {
+            c if c == quote => return Some(text),
+            '\\' => text.push(match chars.next()? {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                other => other,
+            }),
+            c => text.push(c),
+        }
+    }
+    None
+}

@@ -1,0 +1,212 @@
+//! One compiled chat template and what it makes of a conversation.
+//!
+//! Owns rendering, its limits, and the cut of a prompt that continues the last message. It does not choose the template.
+
+use super::{
+    environment::{self, MARKER, NAME, RESERVED},
+    guard::{Guard, Marks},
+};
+use minijinja::{Environment, Value};
+use serde_json::{Map, Value as Json};
+use std::io;
+
+/// Longest rendered text, bytes.
+const MAX_OUTPUT: usize = 8 << 20;
+/// Instructions, and 64 bytes each of text built, that every render may spend.
+const BASE_FUEL: u64 = 1_000_000;
+/// Bytes of input for one more fuel: each byte may be copied some 30 times.
+const BYTES_PER_FUEL: u64 = 2;
+
+/// A model's chat template, compiled once; renders from any thread.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: String,
+    tokens: TemplateTokens,
+    guard: Guard,
+}
+
+/// Tokens of the model, as they are spelled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TemplateTokens {
+    /// Beginning of sequence, the template's `bos_token`; empty if the vocabulary has none.
+    pub bos: String,
+    /// End of sequence, the template's `eos_token`; empty if the vocabulary has none.
+    pub eos: String,
+    /// Control tokens: what a user's words must not become.
+    pub control: Vec<String>,
+}
+
+/// What to render. Every string in it, keys too, counts as a user's words.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ChatInput {
+    /// Objects with `role` and `content`, as the template is to see them.
+    pub messages: Vec<Json>,
+    /// Tools in OpenAI's form; `None` and no tools are different things to some templates.
+    pub tools: Option<Vec<Json>>,
+    /// Whether the prompt ends where the assistant begins to speak.
+    pub add_generation_prompt: bool,
+    /// Whether the prompt ends within the last message, so that the answer continues it. Not with `add_generation_prompt`.
+    pub continue_final_message: bool,
+    /// More variables for the template, such as `enable_thinking`.
+    pub kwargs: Map<String, Json>,
+}
+
+/// A prompt, to be tokenized with BOS added unless it is there (`add_special`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderedPrompt {
+    /// The text.
+    pub text: String,
+    /// Byte offsets within `text`, rising: a control token that spans one is a user's words, and no token
+    /// ([`SpecialText::RecognisedOutside`](crate::protocol::SpecialText::RecognisedOutside)).
+    pub barriers: Vec<u32>,
+}
+
+/// Why there is no prompt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// The template refused this conversation, in its own words: the request's fault.
+    #[error("{0}")]
+    Raised(String),
+    /// The request asks for what no template can do: the request's fault.
+    #[error("{0}")]
+    Input(String),
+    /// The template is faulty or spends more than its limits: the model's fault.
+    #[error("the model's chat template failed: {0}")]
+    Failed(String),
+}
+
+impl ChatTemplate {
+    /// Compiles a template.
+    ///
+    /// # Errors
+    /// `Failed` when `source` is no Jinja, uses what is not supported, or is longer than 1 MiB.
+    pub fn compile(source: &str, tokens: TemplateTokens) -> Result<Self, TemplateError> {
+        let environment = environment::compile(source)?;
+        let guard = Guard::new(&tokens, source)?;
+        Ok(Self { environment, source: source.to_owned(), tokens, guard })
+    }
+
+    /// The template as it was given.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Renders a conversation. Takes time linear in the input for known templates, and bounded time for all: call it off
+    /// the async threads when the input is long.
+    ///
+    /// # Errors
+    /// `Raised` when the template refuses, `Input` when the request contradicts itself, `Failed` otherwise.
+    pub fn render(&self, input: &ChatInput) -> Result<RenderedPrompt, TemplateError> {
+        check(input)?;
+        let marks = self.guard.marks(input)?;
+        let (context, cost) = self.context(input, &marks)?;
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(BASE_FUEL + cost / BYTES_PER_FUEL));
+        let template = environment.get_template(NAME).map_err(|error| environment::failure(&error))?;
+        let mut output = Bounded { bytes: Vec::new(), overflown: false };
+        let result = template.render_captured_to(context, &mut output).map(drop);
+        if output.overflown {
+            return Err(TemplateError::Failed(format!("its text is longer than {MAX_OUTPUT} bytes")));
+        }
+        result.map_err(|error| environment::failure(&error))?;
+        let text = String::from_utf8(output.bytes).map_err(|_| TemplateError::Failed("its text is not UTF-8".to_owned()))?;
+        finish(&text, input, &marks)
+    }
+
+    /// The template's variables, and how much input they are, bytes.
+    fn context(&self, input: &ChatInput, marks: &Marks<'_>) -> Result<(Value, u64), TemplateError> {
+        let mut cost = 0;
+        let mut converted = |value: &Json| marks.value(value, &mut cost);
+        let list = |values: &[Json], converted: &mut dyn FnMut(&Json) -> Result<Value, TemplateError>| {
+            values.iter().map(converted).collect::<Result<Vec<Value>, _>>().map(Value::from)
+        };
+        let mut variables: Vec<(String, Value)> = vec![("documents".to_owned(), Value::from(()))];
+        for (name, value) in &input.kwargs {
+            variables.push((name.clone(), converted(value)?));
+        }
+        let mut messages = input.messages.clone();
+        if input.continue_final_message {
+            marks.tag_end(&mut messages);
+        }
+        variables.push(("messages".to_owned(), list(&messages, &mut converted)?));
+        let tools = input.tools.as_deref().map(|tools| list(tools, &mut converted)).transpose()?;
+        variables.push(("tools".to_owned(), tools.unwrap_or(Value::from(()))));
+        variables.push(("add_generation_prompt".to_owned(), Value::from(input.add_generation_prompt)));
+        variables.push((MARKER.to_owned(), Value::from(marks.marker().to_string())));
+        let tokens = [("bos_token", &self.tokens.bos), ("eos_token", &self.tokens.eos)];
+        let tokens = tokens.into_iter().filter(|(_, token)| !token.is_empty());
+        variables.extend(tokens.map(|(name, token)| (name.to_owned(), Value::from(token.as_str()))));
+        Ok((Value::from_pairs(variables), cost))
+    }
+}
+
+fn check(input: &ChatInput) -> Result<(), TemplateError> {
+    if let Some(name) = input.kwargs.keys().find(|name| RESERVED.contains(&name.as_str())) {
+        return Err(TemplateError::Input(format!("`{name}` is set by the server and cannot be a template's argument")));
+    }
+    if input.add_generation_prompt && input.continue_final_message {
+        let text = "`add_generation_prompt` begins a new message and `continue_final_message` continues the last: set one of them";
+        return Err(TemplateError::Input(text.to_owned()));
+    }
+    if input.continue_final_message && final_text(&input.messages).is_none() {
+        let text = "`continue_final_message` needs a last message with text";
+        return Err(TemplateError::Input(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// The text that `continue_final_message` continues: the content of the last message, or its last part with text.
+fn final_text(messages: &[Json]) -> Option<&str> {
+    match messages.last()?.get("content")? {
+        Json::String(text) => Some(text),
+        Json::Array(parts) => parts.iter().rev().find_map(|part| part.get("text")?.as_str()),
+        _ => None,
+    }
+}
+
+/// Takes the marks out of `rendered`, and cuts it where the last message's text ends if that is to be continued.
+fn finish(rendered: &str, input: &ChatInput, marks: &Marks<'_>) -> Result<RenderedPrompt, TemplateError> {
+    let mut rendered = rendered;
+    if input.continue_final_message {
+        let lost =
+            || TemplateError::Input("`continue_final_message`: the model's chat template leaves the last message's text out".to_owned());
+        let end = rendered.rfind(marks.end_tag()).ok_or_else(lost)?;
+        // The tag is followed by a space: where that was trimmed, so was the message's own.
+        let kept = rendered[end + marks.end_tag().len_utf8()..].starts_with(' ');
+        rendered = if kept { &rendered[..end] } else { rendered[..end].trim_end() };
+    }
+    let prompt = marks.remove(rendered);
+    if input.continue_final_message {
+        let text = final_text(&input.messages).unwrap_or_default().trim();
+        if !prompt.text.contains(text) {
+            let reason = "`continue_final_message`: the model's chat template changes the last message's text";
+            return Err(TemplateError::Input(reason.to_owned()));
+        }
+    }
+    Ok(prompt)
+}
+
+/// Takes text up to `MAX_OUTPUT`.
+struct Bounded {
+    bytes: Vec<u8>,
+    overflown: bool,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + more.len() > MAX_OUTPUT {
+            self.overflown = true;
+            return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+        }
+        self.bytes.extend_from_slice(more);
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
