@@ -12,6 +12,7 @@
 mod environment;
 mod guard;
 mod json;
+pub mod messages;
 pub mod output;
 mod select;
 mod template;

@@ -183,7 +183,7 @@ pub(super) fn is_blank(c: char) -> bool {
 }
 
 /// Whether `name` is a function that may be called.
-pub(super) fn is_tool(name: &str, tools: &[ToolSpec]) -> bool {
+fn is_tool(name: &str, tools: &[ToolSpec]) -> bool {
     tools.iter().any(|tool| tool.name == name)
 }
 

@@ -1,19 +1,20 @@
 //! Tells calls from content in what a model says.
 //!
 //! ```text
-//!  Text ── mark, or `{` or `[` at the beginning ──▶ Open ──▶ Object · Header ▶ Arguments · Python ──▶ After ──▶ Text
-//!   ▲                                                └────────────┴──── no call after all ────────────┘
+//!  Text ── mark, or `{` or `[` at the beginning ──▶ Open ──▶ Object · Header ▶ Arguments · Python · Xml ──▶ After ──▶ Text
+//!   ▲                                                └────────────┴──── no call after all ───┘
 //! ```
 //!
 //! `pending` is what was read since the last thing that was certain. It is content if no call comes of it, and dropped if
 //! one does. It is never read again: a mark inside of it is no beginning.
 
-use super::call_object::{CallObject, Heard, is_blank, is_tool};
+use super::call_object::{CallObject, Heard, is_blank};
 use super::format::{CallSyntax, Syntax, name_in_header};
 use super::json::{JsonReader, Step};
 use super::marks::{Marks, Seen};
-use super::python::{PythonCall, PythonStep};
+use super::python::{PythonCall, WholeStep};
 use super::sink::Sink;
+use super::xml::XmlCall;
 use super::{Calls, OutputSpec, ToolFormat};
 use std::sync::Arc;
 
@@ -35,8 +36,8 @@ pub(super) struct CallParser {
     beginning: bool,
     /// Whether only white space was said since a call.
     after_call: bool,
-    /// Calls that are whole.
-    whole: usize,
+    /// Number of calls that are whole.
+    complete: usize,
 }
 
 #[derive(Debug)]
@@ -49,10 +50,11 @@ enum State {
     /// A call, or a list of calls, must begin.
     Open,
     Object(CallObject),
-    /// The name before an object of arguments, or before Python's parenthesis.
+    /// The name of a call that is no object.
     Header(String),
     Arguments(JsonReader),
     Python(PythonCall),
+    Xml(XmlCall),
     /// Between the calls of a list.
     After,
 }
@@ -82,7 +84,7 @@ impl CallParser {
             in_list: false,
             beginning: true,
             after_call: false,
-            whole: 0,
+            complete: 0,
         }
     }
 
@@ -104,7 +106,7 @@ impl CallParser {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.whole > 0 && (!self.spec.parallel || matches!(self.spec.calls, Calls::Named(_)))
+        self.complete > 0 && (!self.spec.parallel || matches!(self.spec.calls, Calls::Named(_)))
     }
 
     /// Whether `c` was used up.
@@ -122,11 +124,11 @@ impl CallParser {
                 Heard::Done => self.call_is_whole(),
                 Heard::Bad => return self.reject(sink),
             },
-            State::Header(header) if matches!(c, '{' | '(') => {
+            State::Header(header) if c == self.syntax.call.header_end() => {
                 let header = std::mem::take(header);
                 return self.header(&header, c, sink);
             }
-            State::Header(header) if header.len() < MAX_HEADER && (self.syntax.call != CallSyntax::Python || is_name(c)) => {
+            State::Header(header) if header.len() < MAX_HEADER && (self.syntax.call == CallSyntax::ObjectOrHeader || is_name(c)) => {
                 header.push(c);
                 self.pending.push(c);
             }
@@ -141,15 +143,14 @@ impl CallParser {
                     Step::DoneBefore | Step::Bad => return self.reject(sink),
                 }
             }
-            State::Python(call) => match call.push(c) {
-                PythonStep::More => self.pending.push(c),
-                PythonStep::Done(arguments) => {
-                    sink.start(call.name());
-                    sink.arguments(&arguments);
-                    self.call_is_whole();
-                }
-                PythonStep::Bad => return self.reject(sink),
-            },
+            State::Python(call) => {
+                let step = call.push(c);
+                return self.whole(c, step, sink);
+            }
+            State::Xml(call) => {
+                let step = call.push(c);
+                return self.whole(c, step, sink);
+            }
             State::After => return self.after(c, sink),
         }
         true
@@ -229,11 +230,13 @@ impl CallParser {
             CallSyntax::Object => false,
             CallSyntax::ObjectOrHeader => !self.in_list,
             CallSyntax::Python => self.in_list,
+            CallSyntax::Xml => true,
         };
+        let object = matches!(self.syntax.call, CallSyntax::Object | CallSyntax::ObjectOrHeader);
         self.state = match c {
             _ if is_blank(c) => State::Open,
-            '{' if self.syntax.call != CallSyntax::Python => State::Object(CallObject::new(self.syntax.bare)),
-            '[' if !self.in_list => {
+            '{' if object => State::Object(CallObject::new(self.syntax.bare)),
+            '[' if !self.in_list && self.syntax.call != CallSyntax::Xml => {
                 self.in_list = true;
                 State::Open
             }
@@ -246,18 +249,20 @@ impl CallParser {
 
     /// The header of a call is whole; its arguments begin with `c`.
     fn header(&mut self, header: &str, c: char, sink: &mut Sink) -> bool {
-        let python = self.syntax.call == CallSyntax::Python;
-        let name = if python { header.trim_end() } else { name_in_header(header) };
-        if python != (c == '(') || !is_tool(name, &self.spec.tools) {
+        let name = name_in_header(header);
+        let Some(tool) = self.spec.tools.iter().find(|tool| tool.name == name) else {
             return self.reject(sink);
-        }
-        if python {
-            self.pending.push(c);
-            self.state = State::Python(PythonCall::new(name));
-            return true;
-        }
-        self.announce(name, sink);
-        self.take(c, sink)
+        };
+        self.state = match self.syntax.call {
+            CallSyntax::Python => State::Python(PythonCall::new(name)),
+            CallSyntax::Xml => State::Xml(XmlCall::new(name, &tool.parameters)),
+            CallSyntax::Object | CallSyntax::ObjectOrHeader => {
+                self.announce(name, sink);
+                return false;
+            }
+        };
+        self.pending.push(c);
+        true
     }
 
     /// Only arguments follow.
@@ -265,6 +270,20 @@ impl CallParser {
         sink.start(name);
         self.pending.clear();
         self.state = State::Arguments(JsonReader::new());
+    }
+
+    /// A character of a call that is understood at its end.
+    fn whole(&mut self, c: char, step: WholeStep, sink: &mut Sink) -> bool {
+        match (step, &self.state) {
+            (WholeStep::More, _) => self.pending.push(c),
+            (WholeStep::Done(arguments), State::Python(PythonCall { name, .. }) | State::Xml(XmlCall { name, .. })) => {
+                sink.start(name);
+                sink.arguments(&arguments);
+                self.call_is_whole();
+            }
+            _ => return self.reject(sink),
+        }
+        true
     }
 
     fn after(&mut self, c: char, sink: &mut Sink) -> bool {
@@ -285,7 +304,7 @@ impl CallParser {
 
     fn call_is_whole(&mut self) {
         self.pending.clear();
-        self.whole += 1;
+        self.complete += 1;
         self.after_call = true;
         self.state = if self.in_list { State::After } else { State::Text };
     }

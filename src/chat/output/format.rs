@@ -17,6 +17,8 @@ pub enum ToolFormat {
     DeepSeek,
     /// `[f(a=1), g(b="x")]`, alone or within `<|python_start|>`: Llama 4, and what Llama 3.2 was trained on.
     Pythonic,
+    /// `<tool_call><function=f><parameter=a>1</parameter></function></tool_call>`, also without the outer tags: Qwen 3 Coder.
+    FunctionXml,
     /// A call as a JSON object or a list of them, alone or within `<tool_call>`: models that were taught no syntax.
     Json,
 }
@@ -45,6 +47,19 @@ pub(super) enum CallSyntax {
     ObjectOrHeader,
     /// As in Python: `f(a=1)`, in a list.
     Python,
+    /// In tags: `f>…</function>` after the mark.
+    Xml,
+}
+
+impl CallSyntax {
+    /// What ends a call's header, if it has one.
+    pub(super) fn header_end(self) -> char {
+        match self {
+            Self::Object | Self::ObjectOrHeader => '{',
+            Self::Python => '(',
+            Self::Xml => '>',
+        }
+    }
 }
 
 impl ToolFormat {
@@ -54,6 +69,7 @@ impl ToolFormat {
         let marks = [
             ("[TOOL_CALLS]", Self::Mistral),
             ("<｜tool▁call", Self::DeepSeek),
+            ("<function=", Self::FunctionXml),
             ("<tool_call>", Self::Hermes),
             ("<|tool_call|>", Self::ToolCallList),
             ("functools[", Self::Functools),
@@ -80,7 +96,7 @@ impl ToolFormat {
     }
 
     pub(super) fn syntax(self) -> Syntax {
-        use CallSyntax::{Object, ObjectOrHeader, Python};
+        use CallSyntax::{Object, ObjectOrHeader, Python, Xml};
         let syntax = |open, close, bare, call| Syntax { open, close, bare, separator: None, call };
         match self {
             Self::Llama3Json => Syntax { separator: Some(';'), ..syntax(&["<|python_tag|>"], &[], true, Object) },
@@ -95,6 +111,7 @@ impl ToolFormat {
                 ObjectOrHeader,
             ),
             Self::Pythonic => syntax(&["<|python_start|>"], &["<|python_end|>"], true, Python),
+            Self::FunctionXml => syntax(&["<tool_call>\n<function=", "<tool_call><function=", "<function="], &["</tool_call>"], false, Xml),
             Self::Json => syntax(&["<tool_call>"], &["</tool_call>"], true, Object),
         }
     }

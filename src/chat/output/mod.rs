@@ -49,6 +49,7 @@ mod reasoning;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod xml;
 
 pub use forced::forced_constraint;
 pub use format::ToolFormat;

@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 64;
 /// One call, read as far as it came. Its end is found while it comes; it is read at its end, once.
 #[derive(Debug)]
 pub(super) struct PythonCall {
-    name: String,
+    pub(super) name: String,
     /// What stands between the parentheses.
     inside: String,
     /// The quote that ends the string that is open.
@@ -20,9 +20,9 @@ pub(super) struct PythonCall {
     depth: usize,
 }
 
-/// What a character did.
+/// What a character did to a call that is understood at its end.
 #[derive(Debug)]
-pub(super) enum PythonStep {
+pub(super) enum WholeStep {
     /// The call goes on.
     More,
     /// The call is whole, with these arguments as a JSON object.
@@ -37,29 +37,25 @@ impl PythonCall {
         Self { name: name.to_owned(), inside: String::new(), quote: None, escaped: false, depth: 0 }
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn push(&mut self, c: char) -> PythonStep {
+    pub(super) fn push(&mut self, c: char) -> WholeStep {
         match (self.quote, c) {
             (Some(_), _) if self.escaped => self.escaped = false,
             (Some(_), '\\') => self.escaped = true,
             (Some(quote), _) if c == quote => self.quote = None,
             (Some(_), _) => {}
             (None, '"' | '\'') => self.quote = Some(c),
-            (None, '(' | '[' | '{') if self.depth == MAX_DEPTH => return PythonStep::Bad,
+            (None, '(' | '[' | '{') if self.depth == MAX_DEPTH => return WholeStep::Bad,
             (None, '(' | '[' | '{') => self.depth += 1,
             (None, ')') if self.depth == 0 => {
                 let whole = Literals { rest: &self.inside }.keywords();
-                return whole.map_or(PythonStep::Bad, |arguments| PythonStep::Done(Value::Object(arguments).to_string()));
+                return whole.map_or(WholeStep::Bad, |arguments| WholeStep::Done(Value::Object(arguments).to_string()));
             }
-            (None, ']' | '}') if self.depth == 0 => return PythonStep::Bad,
+            (None, ']' | '}') if self.depth == 0 => return WholeStep::Bad,
             (None, ')' | ']' | '}') => self.depth -= 1,
             (None, _) => {}
         }
         self.inside.push(c);
-        PythonStep::More
+        WholeStep::More
     }
 }
 

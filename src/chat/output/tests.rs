@@ -1,9 +1,10 @@
 //! What outputs mean, whole and cut anywhere.
 
+mod forced;
+mod properties;
+
 use super::*;
-use proptest::prelude::*;
 use serde_json::json;
-use std::time::{Duration, Instant};
 
 /// The deltas of an output, joined.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,7 +16,8 @@ struct Meaning {
 
 const THINK: Reasoning = Reasoning::Tags { open: "<think>", close: "</think>", begins_inside: false };
 const THINKING: Reasoning = Reasoning::Tags { open: "<think>", close: "</think>", begins_inside: true };
-const FORMATS: [ToolFormat; 8] = [
+const FORMATS: [ToolFormat; 9] = [
+    ToolFormat::FunctionXml,
     ToolFormat::Llama3Json,
     ToolFormat::Mistral,
     ToolFormat::Hermes,
@@ -121,6 +123,11 @@ fn family_outputs() -> Vec<(ToolFormat, &'static str, Meaning)> {
             "<|python_start|>[get_weather(city='Par\\'is'), add(a=-1, b=(2.5, None), c={\"x\": [True]})]<|python_end|>",
             said("", &[("get_weather", r#"{"city":"Par'is"}"#), ("add", r#"{"a":-1,"b":[2.5,null],"c":{"x":[true]}}"#)]),
         ),
+        (
+            ToolFormat::FunctionXml,
+            "So.\n<tool_call>\n<function=get_weather>\n<parameter=city>\nPa<ris\n\n</parameter>\n</function>\n</tool_call>\n<function=add>{\"a\": 1}</function>",
+            said("So.", &[("get_weather", r#"{"city":"Pa<ris\n"}"#), ("add", r#"{"a":1}"#)]),
+        ),
         (ToolFormat::Pythonic, " [add()]", said("", &[("add", "{}")])),
         (ToolFormat::Json, "{\"name\": \"get_weather\", \"arguments\": \"{\\\"city\\\": \\\"Paris\\\"}\"}", said("", &[PARIS])),
         (ToolFormat::Json, "[{\"name\": \"add\"}]", said("", &[("add", "{}")])),
@@ -163,6 +170,9 @@ fn near_misses() -> Vec<(ToolFormat, &'static str, Meaning)> {
         (ToolFormat::Pythonic, "[add(a=b)]", content("[add(a=b)]")),
         (ToolFormat::Pythonic, "[add(1)]", content("[add(1)]")),
         (ToolFormat::Pythonic, "[a note] and (more)", content("[a note] and (more)")),
+        (ToolFormat::FunctionXml, "<tool_call>\n<function=rm>\n</function>", content("<tool_call>\n<function=rm>\n</function>")),
+        (ToolFormat::FunctionXml, "<function=add><parameter=a>1</function>", content("<function=add><parameter=a>1</function>")),
+        (ToolFormat::FunctionXml, "<function=add>\n<parameter=a>", content("<function=add>\n<parameter=a>")),
         (ToolFormat::Json, "[{\"name\": \"add\"}, 7]", said(", 7]", &[("add", "{}")])),
         (ToolFormat::DeepSeek, "```json\n{}\n```", content("```json\n{}\n```")),
     ]
@@ -198,4 +208,124 @@ fn single_characters_mean_what_the_whole_means() {
         let characters = text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]);
         assert_eq!(meaning(spec(format), characters), expected, "{format:?}: {text}");
     }
+}
+
+fn thinking(text: &str, reasoning: Reasoning) -> (String, String) {
+    let spec = || OutputSpec { reasoning, ..spec(ToolFormat::Hermes) };
+    let expected = meaning(spec(), [text]);
+    for (cut, _) in text.char_indices() {
+        let (left, right) = text.split_at(cut);
+        assert_eq!(meaning(spec(), [left, right]), expected, "{left} | {right}");
+    }
+    (expected.reasoning, expected.content)
+}
+
+fn parts(reasoning: &str, content: &str) -> (String, String) {
+    (reasoning.to_owned(), content.to_owned())
+}
+
+#[test]
+fn thoughts_are_told_from_what_is_said() {
+    assert_eq!(thinking("<think>\nHm.\n\nSo: 1 < 2.\n</think>\n\nYes. ", THINK), parts("Hm.\n\nSo: 1 < 2.", "Yes. "));
+    assert_eq!(thinking("Hm.\n</think>\n\nYes.", THINKING), parts("Hm.", "Yes."));
+    assert_eq!(thinking("<think>\n\n</think>\n\nYes.", THINK), parts("", "Yes."));
+}
+
+#[test]
+fn a_thought_without_end_is_all_thought() {
+    assert_eq!(thinking("\n<think>\nHm, </thi ", THINK), parts("Hm, </thi ", ""));
+    assert_eq!(thinking("Hm. <", THINKING), parts("Hm. <", ""));
+}
+
+#[test]
+fn a_model_may_open_again_what_its_prompt_opened() {
+    assert_eq!(thinking("<think>\nHm.</think>Yes.", THINKING), parts("Hm.", "Yes."));
+    assert_eq!(thinking("The tag <think> opens.</think>Yes.", THINKING), parts("The tag <think> opens.", "Yes."));
+}
+
+#[test]
+fn tags_within_an_answer_are_part_of_it() {
+    assert_eq!(thinking("Write <think>x</think>.", THINK), parts("", "Write <think>x</think>."));
+    assert_eq!(thinking("<think>a</think>b<think>c</think>", THINK), parts("a", "b<think>c</think>"));
+    assert_eq!(thinking(" <thin", THINK), parts("", " <thin"));
+}
+
+#[test]
+fn calls_follow_thoughts_but_are_none_within() {
+    let text = "<think>I could <tool_call>{\"name\": \"add\"}</tool_call></think>\n<tool_call>{\"name\": \"add\"}</tool_call>";
+    let heard = meaning(OutputSpec { reasoning: THINK, ..spec(ToolFormat::Hermes) }, [text]);
+    assert_eq!(heard.reasoning, "I could <tool_call>{\"name\": \"add\"}</tool_call>");
+    assert_eq!((heard.content.as_str(), heard.calls), ("", vec![("add".to_owned(), "{}".to_owned())]));
+}
+
+#[test]
+fn templates_and_prompts_tell_how_a_model_thinks() {
+    assert_eq!(Reasoning::detect("{{ '<think>' }}", "<|im_start|>assistant\n<think>\n"), THINKING);
+    assert_eq!(Reasoning::detect("{{ '<think>' }}", "<|im_start|>assistant\n"), THINK);
+    assert_eq!(Reasoning::detect("{{ content.split('</think>') }}", "<think>\n\n</think>\n\n"), THINK);
+    assert_eq!(Reasoning::detect("{{ bos_token }}", "<think>"), Reasoning::None);
+}
+
+#[test]
+fn templates_and_names_tell_how_a_model_calls() {
+    assert_eq!(ToolFormat::detect("… <tool_call> …", "llama", "x"), ToolFormat::Hermes);
+    assert_eq!(ToolFormat::detect("{{ '[TOOL_CALLS]' }}", "llama", "x"), ToolFormat::Mistral);
+    assert_eq!(ToolFormat::detect("<|start_header_id|> <|python_tag|>", "llama", "x"), ToolFormat::Llama3Json);
+    assert_eq!(ToolFormat::detect("", "llama", "Mistral-7B-Instruct-v0.3"), ToolFormat::Mistral);
+    assert_eq!(ToolFormat::detect("", "llama", "Llama 3.1 8B Instruct"), ToolFormat::Llama3Json);
+    assert_eq!(ToolFormat::detect("", "qwen3", "x"), ToolFormat::Hermes);
+    assert_eq!(ToolFormat::detect("", "llama4", "x"), ToolFormat::Pythonic);
+    assert_eq!(ToolFormat::detect("", "gemma", "x"), ToolFormat::Json);
+}
+
+#[test]
+fn without_tools_or_with_none_chosen_no_text_is_a_call() {
+    for (format, text, _) in family_outputs() {
+        let none = OutputSpec { calls: Calls::None, ..spec(format) };
+        assert_eq!(meaning(none, [text]), said(text, &[]), "{format:?}");
+        let no_tools = OutputSpec { tools: Vec::new(), ..spec(format) };
+        assert_eq!(meaning(no_tools, [text]), said(text, &[]), "{format:?}");
+    }
+}
+
+#[test]
+fn only_the_first_call_counts_unless_they_may_be_parallel() {
+    let text = "<tool_call>{\"name\": \"add\"}</tool_call>\n<tool_call>{\"name\": \"get_weather\"}</tool_call> Done.";
+    let single = OutputSpec { parallel: false, ..spec(ToolFormat::Hermes) };
+    assert_eq!(meaning(single.clone(), [text]), said(" Done.", &[("add", "{}")]));
+    let mut parser = OutputParser::new(Arc::new(single));
+    let first = text.find("}<").unwrap();
+    let _ = parser.push(&text[..first]);
+    assert!(!parser.is_done());
+    let _ = parser.push(&text[first..=first]);
+    assert!(parser.is_done());
+}
+
+#[test]
+fn arguments_stream_before_their_end_has_come() {
+    let mut parser = OutputParser::new(Arc::new(spec(ToolFormat::Hermes)));
+    assert_eq!(parser.push("<tool_call>{\"name\": \"add\", \"arg"), []);
+    let start = OutputDelta::CallStart { index: 0, name: "add".to_owned() };
+    let arguments = |text: &str| OutputDelta::CallArguments { index: 0, text: text.to_owned() };
+    assert_eq!(parser.push("uments\": {\"a\""), [start, arguments("{\"a\"")]);
+    assert_eq!(parser.push(": 1"), [arguments(": 1")]);
+}
+
+#[test]
+fn parameters_in_tags_have_the_type_that_the_schema_gives_them() {
+    let mut spec = spec(ToolFormat::FunctionXml);
+    let kind = |kind: &str| json!({"type": kind});
+    spec.tools[1].parameters = json!({"properties": {"i": kind("integer"), "s": kind("string"), "b": kind("boolean"), "l": kind("array")}});
+    let parameters = [("i", "7"), ("s", "7"), ("b", "True"), ("l", "[1]"), ("other", "7"), ("i2", "x")];
+    let parameters: String = parameters.iter().map(|(name, text)| format!("<parameter={name}>\n{text}\n</parameter>\n")).collect();
+    let text = format!("<function=add>\n{parameters}</function>");
+    let expected = r#"{"i":7,"s":"7","b":true,"l":[1],"other":"7","i2":"x"}"#;
+    assert_eq!(meaning(spec, [text.as_str()]), said("", &[("add", expected)]));
+}
+
+#[test]
+fn control_characters_in_strings_are_escaped() {
+    let text = "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": \"x\ny\tz\u{1}\"}}</tool_call>";
+    let expected = said("", &[("add", "{\"a\": \"x\\ny\\tz\\u0001\"}")]);
+    assert_eq!(whole(ToolFormat::Hermes, text), expected);
 }

@@ -1,0 +1,164 @@
+//! What messages and tools become, and what is refused by which name.
+
+use super::*;
+use crate::chat::output::{Calls, ToolSpec};
+use serde_json::json;
+
+fn one(message: Value) -> Result<Value, MessageError> {
+    read_messages(json!([message])).map(|messages| messages[0].clone())
+}
+
+/// The field that is refused.
+fn refused<T: std::fmt::Debug>(result: Result<T, MessageError>) -> String {
+    result.unwrap_err().param
+}
+
+#[test]
+fn developers_are_the_system_and_parts_are_one_text() {
+    let message = one(json!({"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]})).unwrap();
+    assert_eq!(message, json!({"role": "system", "content": "a\nb"}));
+}
+
+#[test]
+fn arguments_of_past_calls_are_objects_for_the_template() {
+    let call = |arguments: Value| json!({"id": "call_1", "type": "function", "function": {"name": "f", "arguments": arguments}});
+    let message = one(json!({"role": "assistant", "content": null, "refusal": null, "tool_calls": [
+        call(json!("{\"a\": [1]}")), call(json!("")), call(json!("{\"a\": ")), call(json!({"b": 2}))]}));
+    let expected = json!({"role": "assistant", "content": "", "tool_calls": [
+        call(json!({"a": [1]})), call(json!({})), call(json!("{\"a\": ")), call(json!({"b": 2}))]});
+    assert_eq!(message.unwrap(), expected);
+}
+
+#[test]
+fn names_ids_thoughts_and_unknown_fields_are_kept() {
+    let tool = json!({"role": "tool", "content": "21 °C", "tool_call_id": "call_1", "name": "f"});
+    assert_eq!(one(tool.clone()).unwrap(), tool);
+    let thought = json!({"role": "assistant", "content": "", "reasoning_content": "hm", "prefix": true});
+    assert_eq!(one(thought.clone()).unwrap(), thought);
+}
+
+#[test]
+fn what_an_sdk_sends_back_is_accepted() {
+    let answer = json!({"role": "assistant", "content": "Hi", "refusal": null, "annotations": [], "audio": null, "function_call": null,
+        "tool_calls": null});
+    assert_eq!(one(answer).unwrap(), json!({"role": "assistant", "content": "Hi", "annotations": []}));
+    assert_eq!(
+        one(json!({"role": "assistant", "content": null, "refusal": "No."})).unwrap(),
+        json!({"role": "assistant", "content": "No."})
+    );
+}
+
+#[test]
+fn messages_that_break_a_rule_are_refused_by_name() {
+    let call = json!([{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+    let cases = [
+        (json!(5), "messages[0]"),
+        (json!({"content": "a"}), "messages[0].role"),
+        (json!({"role": "king", "content": "a"}), "messages[0].role"),
+        (json!({"role": "function", "name": "f", "content": "a"}), "messages[0].role"),
+        (json!({"role": "user"}), "messages[0].content"),
+        (json!({"role": "assistant"}), "messages[0].content"),
+        (json!({"role": "user", "content": 5}), "messages[0].content"),
+        (json!({"role": "user", "content": []}), "messages[0].content"),
+        (json!({"role": "user", "content": ["a"]}), "messages[0].content[0]"),
+        (
+            json!({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]}),
+            "messages[0].content[1]",
+        ),
+        (json!({"role": "user", "content": [{"type": "text"}]}), "messages[0].content[0].text"),
+        (json!({"role": "user", "content": [{"type": "poem", "text": "a"}]}), "messages[0].content[0].type"),
+        (json!({"role": "user", "content": "a", "name": 5}), "messages[0].name"),
+        (json!({"role": "user", "content": "a", "tool_calls": call}), "messages[0].tool_calls"),
+        (json!({"role": "tool", "content": "a"}), "messages[0].tool_call_id"),
+        (json!({"role": "assistant", "content": "a", "audio": {"id": "x"}}), "messages[0].audio"),
+        (json!({"role": "assistant", "function_call": {"name": "f", "arguments": ""}}), "messages[0].function_call"),
+        (json!({"role": "assistant", "tool_calls": [5]}), "messages[0].tool_calls[0]"),
+        (json!({"role": "assistant", "tool_calls": [{"id": "1", "type": "custom"}]}), "messages[0].tool_calls[0].type"),
+        (json!({"role": "assistant", "tool_calls": [{"id": "1"}]}), "messages[0].tool_calls[0].function"),
+        (json!({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}), "messages[0].tool_calls[0].id"),
+        (json!({"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "a b"}}]}), "messages[0].tool_calls[0].function.name"),
+        (
+            json!({"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": 5}}]}),
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+    ];
+    for (message, param) in cases {
+        assert_eq!(refused(one(message.clone())), param, "{message}");
+    }
+}
+
+#[test]
+fn the_number_of_messages_is_limited() {
+    let message = json!({"role": "user", "content": "a"});
+    assert_eq!(refused(read_messages(json!([]))), "messages");
+    assert_eq!(refused(read_messages(json!("hello"))), "messages");
+    assert_eq!(read_messages(Value::Array(vec![message.clone(); MAX_MESSAGES])).unwrap().len(), MAX_MESSAGES);
+    let error = read_messages(Value::Array(vec![message; MAX_MESSAGES + 1])).unwrap_err();
+    assert_eq!(error.to_string(), "Invalid 'messages': expected 1 to 2048 messages, but got 2049 instead.");
+}
+
+fn tool(name: &str) -> Value {
+    json!({"type": "function", "function": {"name": name, "description": "d", "parameters": {"type": "object"}, "strict": true}})
+}
+
+#[test]
+fn tools_are_read_for_the_parser_and_for_the_template() {
+    let tools = read_tools(json!([tool("f"), {"type": "function", "function": {"name": "g", "parameters": null}}])).unwrap();
+    let spec = |name: &str, parameters: Value, strict| ToolSpec { name: name.to_owned(), parameters, strict };
+    assert_eq!(tools.specs, [spec("f", json!({"type": "object"}), true), spec("g", json!({}), false)]);
+    let for_template = [
+        json!({"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}),
+        json!({"type": "function", "function": {"name": "g"}}),
+    ];
+    assert_eq!(tools.values, for_template);
+    assert_eq!(read_tools(json!(null)).unwrap(), Tools::default());
+    assert_eq!(read_tools(json!([])).unwrap(), Tools::default());
+}
+
+#[test]
+fn tools_that_break_a_rule_are_refused_by_name() {
+    let cases = [
+        (json!("f"), "tools"),
+        (json!([5]), "tools[0]"),
+        (json!([{"type": "custom", "custom": {"name": "f"}}]), "tools[0].type"),
+        (json!([{"type": "function"}]), "tools[0].function"),
+        (json!([{"type": "function", "function": {}}]), "tools[0].function.name"),
+        (json!([tool("a.b")]), "tools[0].function.name"),
+        (json!([tool(&"a".repeat(65))]), "tools[0].function.name"),
+        (json!([tool("f"), tool("f")]), "tools[1].function.name"),
+        (json!([{"function": {"name": "f", "parameters": []}}]), "tools[0].function.parameters"),
+        (json!([{"function": {"name": "f", "parameters": {"type": "string"}}}]), "tools[0].function.parameters.type"),
+        (json!([{"function": {"name": "f", "strict": "yes"}}]), "tools[0].function.strict"),
+        (json!([{"function": {"name": "f", "description": {}}}]), "tools[0].function.description"),
+    ];
+    for (tools, param) in cases {
+        assert_eq!(refused(read_tools(tools.clone())), param, "{tools}");
+    }
+}
+
+#[test]
+fn the_number_and_the_size_of_tools_are_limited() {
+    let many = |count: usize| Value::Array((0..count).map(|at| tool(&format!("f{at}"))).collect());
+    assert_eq!(read_tools(many(MAX_TOOLS)).unwrap().specs.len(), MAX_TOOLS);
+    assert_eq!(refused(read_tools(many(MAX_TOOLS + 1))), "tools");
+    let long = json!([{"function": {"name": "f", "description": "d".repeat(MAX_TOOL_BYTES)}}]);
+    assert_eq!(refused(read_tools(long)), "tools");
+}
+
+#[test]
+fn a_tool_choice_is_one_of_the_tools_or_a_word() {
+    let tools = read_tools(json!([tool("f")])).unwrap().specs;
+    let named = |name: &str| json!({"type": "function", "function": {"name": name}});
+    assert_eq!(read_tool_choice(json!(null), &tools), Ok(Calls::Auto));
+    assert_eq!(read_tool_choice(json!("auto"), &tools), Ok(Calls::Auto));
+    assert_eq!(read_tool_choice(json!("none"), &tools), Ok(Calls::None));
+    assert_eq!(read_tool_choice(json!("required"), &tools), Ok(Calls::Required));
+    assert_eq!(read_tool_choice(named("f"), &tools), Ok(Calls::Named("f".to_owned())));
+    assert_eq!(read_tool_choice(json!(null), &[]), Ok(Calls::None));
+    assert_eq!(read_tool_choice(json!("auto"), &[]), Ok(Calls::None));
+    assert_eq!(refused(read_tool_choice(named("g"), &tools)), "tool_choice.function.name");
+    assert_eq!(refused(read_tool_choice(json!({"type": "allowed_tools"}), &tools)), "tool_choice.type");
+    assert_eq!(refused(read_tool_choice(json!("any"), &tools)), "tool_choice");
+    assert_eq!(refused(read_tool_choice(json!(1), &tools)), "tool_choice");
+    assert_eq!(refused(read_tool_choice(json!("required"), &[])), "tool_choice");
+}

@@ -1,0 +1,80 @@
+//! Calls that must be made: the constraint, and outputs that obey it.
+
+use super::*;
+use crate::protocol::Constraint;
+use serde_json::Value;
+
+fn forced(calls: Calls) -> OutputSpec {
+    let mut spec = OutputSpec { calls, ..spec(ToolFormat::Hermes) };
+    spec.tools[0].parameters = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "properties": {"city": {"$ref": "#/$defs/city"}, "default": {"$ref": "#"}, "n": {"enum": [{"$ref": "#/data"}]}},
+        "$defs": {"city": {"type": "string"}},
+    });
+    spec
+}
+
+fn schema(spec: &OutputSpec) -> Value {
+    match forced_constraint(spec) {
+        Some(Constraint::JsonSchema(schema)) => serde_json::from_str(&schema).unwrap(),
+        other => panic!("not a schema: {other:?}"),
+    }
+}
+
+#[test]
+fn a_named_function_is_forced_by_its_arguments_alone() {
+    let expected = json!({
+        "properties": {"city": {"$ref": "#/$defs/city"}, "default": {"$ref": "#"}, "n": {"enum": [{"$ref": "#/data"}]}},
+        "$defs": {"city": {"type": "string"}},
+        "type": "object",
+    });
+    assert_eq!(schema(&forced(Calls::Named("get_weather".to_owned()))), expected);
+    let none = json!({"properties": {}, "additionalProperties": false, "type": "object"});
+    assert_eq!(schema(&forced(Calls::Named("add".to_owned()))), none);
+}
+
+#[test]
+fn any_function_is_forced_by_a_list_whose_references_still_lead_home() {
+    let list = schema(&forced(Calls::Required));
+    assert_eq!((&list["type"], &list["minItems"], &list["maxItems"]), (&json!("array"), &json!(1), &Value::Null));
+    let call = &list["items"]["anyOf"][0];
+    assert_eq!(call["properties"]["name"], json!({"const": "get_weather"}));
+    assert_eq!(call["required"], json!(["name", "parameters"]));
+    let properties = &call["properties"]["parameters"]["properties"];
+    assert_eq!(properties["default"]["$ref"], json!("#/items/anyOf/0/properties/parameters"));
+    assert_eq!(properties["n"]["enum"], json!([{"$ref": "#/data"}]), "data is no reference");
+    let target = properties["city"]["$ref"].as_str().unwrap();
+    assert_eq!(list.pointer(&target[1..]), Some(&json!({"type": "string"})));
+    assert_eq!(schema(&OutputSpec { parallel: false, ..forced(Calls::Required) })["maxItems"], json!(1));
+}
+
+#[test]
+fn nothing_is_forced_where_the_model_decides_or_there_is_nothing_to_call() {
+    assert_eq!(forced_constraint(&forced(Calls::Auto)), None);
+    assert_eq!(forced_constraint(&forced(Calls::None)), None);
+    assert_eq!(forced_constraint(&forced(Calls::Named("rm".to_owned()))), None);
+    assert_eq!(forced_constraint(&OutputSpec { tools: Vec::new(), ..forced(Calls::Required) }), None);
+}
+
+#[test]
+fn forced_outputs_are_calls_wherever_they_are_cut() {
+    let required = " [{\"name\": \"get_weather\", \"parameters\": {\"city\": \"Paris\"}}, {\"name\": \"add\", \"parameters\": {}}]";
+    let named = "\n{\"city\": \"Paris\"} ";
+    let cases = [
+        (Calls::Required, required, said("", &[PARIS, ("add", "{}")])),
+        (Calls::Required, &required[..50], said("", &[("get_weather", "{\"city\": \"")])),
+        (Calls::Named("get_weather".to_owned()), named, said("", &[PARIS])),
+        (Calls::Named("get_weather".to_owned()), "{\"city\": \"P", said("", &[("get_weather", "{\"city\": \"P")])),
+        (Calls::Named("get_weather".to_owned()), "", said("", &[])),
+        (Calls::Named("get_weather".to_owned()), "\nno", said("\nno", &[])),
+    ];
+    for (calls, text, expected) in cases {
+        // Under a constraint nothing is thought, even if the template opened a thought.
+        let spec = || OutputSpec { calls: calls.clone(), reasoning: THINKING, ..spec(ToolFormat::Mistral) };
+        assert_eq!(meaning(spec(), [text]), expected, "{text}");
+        for (cut, _) in text.char_indices() {
+            let (left, right) = text.split_at(cut);
+            assert_eq!(meaning(spec(), [left, right]), expected, "{left} | {right}");
+        }
+    }
+}
