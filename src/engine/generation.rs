@@ -47,12 +47,11 @@ struct Scoring {
 }
 
 impl Scoring {
-    /// The first prompt token follows nothing, so nothing can be said of it but what it is.
-    fn report_first(&mut self, tokenizer: &dyn Tokenizer, output: &mut SequenceOutput) {
-        if let (0, Some(&first)) = (self.reported, self.prompt.first()) {
-            output.prompt_logprobs.push(describe(first, &Logprobs { chosen: 0.0, top: Vec::new() }, tokenizer));
-            self.reported = 1;
-        }
+    /// The first prompt token, if it was not reported. It follows nothing, so nothing can be said of it but what it is.
+    fn first(&mut self, tokenizer: &dyn Tokenizer) -> Option<TokenLogprob> {
+        let first = *self.prompt.first().filter(|_| self.reported == 0)?;
+        self.reported = 1;
+        Some(describe(first, &Logprobs { chosen: 0.0, top: Vec::new() }, tokenizer))
     }
 }
 
@@ -115,34 +114,32 @@ impl Generation {
         self.scoring.as_ref().is_some_and(|scoring| (pos as usize) + 1 < scoring.prompt.len())
     }
 
-    /// Reports the log-probability of the prompt token behind `pos`.
+    /// What is news of the prompt: the log-probability of the token behind `pos`, and before that the first token.
+    ///
+    /// # Errors
+    /// `NoCandidate` if `logits` says nothing of that token.
     pub(super) fn score(
         &mut self,
         pos: u32,
         logits: &[f32],
         tokenizer: &dyn Tokenizer,
         scratch: &mut Scratch,
-        output: &mut SequenceOutput,
-    ) {
-        let Some(scoring) = &mut self.scoring else { return };
-        scoring.report_first(tokenizer, output);
+    ) -> Result<Vec<TokenLogprob>, NoCandidate> {
+        let Some(scoring) = &mut self.scoring else { return Ok(Vec::new()) };
+        let mut news: Vec<TokenLogprob> = scoring.first(tokenizer).into_iter().collect();
         let next = pos as usize + 1;
-        let Some(&token) = scoring.prompt.get(next).filter(|_| scoring.reported == next) else { return };
-        match sampling::score(logits, token, scoring.alternatives, scratch) {
-            Some(logprobs) => {
-                output.prompt_logprobs.push(describe(token, &logprobs, tokenizer));
-                scoring.reported += 1;
-            }
-            None => output.finish = Some(Finish::Failed(GenerationError::NoCandidate)),
+        if let Some(&token) = scoring.prompt.get(next).filter(|_| scoring.reported == next) {
+            let logprobs = sampling::score(logits, token, scoring.alternatives, scratch).ok_or(NoCandidate)?;
+            news.push(describe(token, &logprobs, tokenizer));
+            scoring.reported += 1;
         }
+        Ok(news)
     }
 
     /// Draws the next token from `logits` and adds the news to `output`. Precedence of ends:
     /// (1) stop string, (2) stop token or end of generation, (3) length.
     pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) {
-        if let Some(scoring) = &mut self.scoring {
-            scoring.report_first(tokenizer, output);
-        }
+        output.prompt_logprobs.extend(self.scoring.as_mut().and_then(|scoring| scoring.first(tokenizer)));
         if self.max_tokens == 0 {
             return self.end(Finish::Length, output); // Only the prompt was wanted.
         }

@@ -186,10 +186,13 @@ impl<'a> Worker<'a> {
             let output = outputs.entry(row.seq).or_insert_with(|| SequenceOutput::empty(row.seq));
             match self.runner.logits(index) {
                 Some(logits) if generation.is_scored(row.pos) => {
-                    generation.score(row.pos, logits, self.tokenizer.as_ref(), &mut self.scratch, output);
-                    if output.finish.is_some() {
-                        self.generations.remove(&row.seq);
-                        self.scheduler.cancel(row.seq);
+                    match generation.score(row.pos, logits, self.tokenizer.as_ref(), &mut self.scratch) {
+                        Ok(news) => output.prompt_logprobs.extend(news),
+                        Err(_no_candidate) => {
+                            output.finish = Some(Finish::Failed(GenerationError::NoCandidate));
+                            self.generations.remove(&row.seq);
+                            self.scheduler.cancel(row.seq);
+                        }
                     }
                     continue;
                 }

@@ -62,6 +62,26 @@ fn a_prompt_in_chunks_gives_the_logits_of_a_prompt_in_one_step() {
     });
 }
 
+/// What scoring a prompt needs.
+#[test]
+fn any_row_of_a_chunk_has_the_logits_of_a_prompt_that_ends_there() {
+    with_each_layout(|tokenizer, runner| {
+        let prompt = &tokenizer.encode(&long_text(), true, &SpecialText::Recognised).unwrap()[..40];
+        let mut rows = rows(1, 0, prompt);
+        rows.iter_mut().for_each(|row| row.sample = true);
+
+        runner.execute(&Step { kv: Vec::new(), rows }).unwrap();
+
+        let all: Vec<Vec<f32>> = (0..prompt.len()).map(|row| runner.logits(row).unwrap().to_vec()).collect();
+        // Few rows go through other kernels, which round otherwise.
+        for row in [9, 20, 31, 39] {
+            let ended = prefill(runner, 2, 0, &prompt[..=row], 128);
+            change(runner, KvOp::Truncate { slot: Slot(2), keep: 0 });
+            assert_close(&ended, &all[row], &format!("row {row}"));
+        }
+    });
+}
+
 /// Through the host below half a slot's length (here 256), as a whole stream above; marked cells when unified.
 #[test]
 fn a_copied_prefix_continues_like_the_original() {

@@ -246,6 +246,16 @@ pub(crate) fn continuation(prompt: &[Token], max_tokens: u32) -> Vec<Token> {
     tokens
 }
 
+/// The logits behind each token of a sequence.
+pub(crate) fn logits_behind(tokens: &[Token]) -> Vec<Vec<f32>> {
+    let mut held = Held::default();
+    let logits = tokens.iter().map(|token| {
+        held.push(*token);
+        logits_after(*held.hashes.last().unwrap())
+    });
+    logits.collect()
+}
+
 /// Decode rows (a single row that samples) and prompt rows of a step.
 pub(crate) fn shape(step: &Step) -> (u32, u32) {
     step.rows.chunk_by(|a, b| a.seq == b.seq).fold((0, 0), |(decode, prompt), rows| match rows {
