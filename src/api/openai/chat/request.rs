@@ -11,6 +11,7 @@ use crate::{
             completion_request::{RequestLimits, most_choices, refuse_what_would_change_the_result, stream_options},
             ending::Ending,
             sampling::Sampling,
+            structured::{Constrained, read_constraint},
         },
     },
     chat::{
@@ -32,6 +33,8 @@ pub(super) struct ChatRequest {
     pub(super) tools: Tools,
     /// OpenAI's `tool_choice`.
     pub(super) calls: Calls,
+    /// What the answer must obey: `response_format` and its like.
+    pub(super) constrained: Option<Constrained>,
     /// OpenAI's `parallel_tool_calls`. Default true.
     pub(super) parallel: bool,
     /// What the template is told besides.
@@ -80,6 +83,7 @@ impl ChatRequest {
             messages,
             tools,
             calls,
+            constrained: read_constraint(&mut f)?,
             parallel: f.boolean("parallel_tool_calls")?.unwrap_or(true),
             switches: Switches::read(&mut f)?,
             max_tokens,
