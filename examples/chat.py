@@ -9,7 +9,7 @@ client = OpenAI(
     api_key=os.environ.get("OPENAI_API_KEY", "EMPTY"),
 )
 
-messages = [{"role": "system", "content": "You are a friendly assistant. Answer in one sentence."}]
+messages = []
 while True:
     try:
         line = input("> ").strip()
