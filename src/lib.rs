@@ -9,7 +9,8 @@
 //! knows no HTTP. If the engine dies, the gateway starts another and replays what was in flight.
 //!
 //! Reading order: `protocol` (what is said), `engine` (how steps are planned and text is made), `sampling`, `llama`
-//! (the only unsafe code), `gateway` (supervision, limits), `chat` (templates), `api` (routes), `config` and `cli`, `models`, `telemetry`.
+//! (the only unsafe code), `gateway` (supervision, limits), `chat` (messages, calls), `api` (routes),
+//! `config` and `cli`, `models`, `telemetry`.
 
 pub mod api;
 pub mod build_info;

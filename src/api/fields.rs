@@ -104,10 +104,17 @@ impl FieldError {
 }
 
 /// The fields of an object that nobody has read yet.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Fields {
     map: Map<String, Value>,
+    /// Every name that was asked for, for the test that holds the documents against the readers.
+    #[cfg(test)]
+    asked: Asked,
 }
+
+/// Names that a reader asked for.
+#[cfg(test)]
+pub(crate) type Asked = std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<String>>>;
 
 impl Fields {
     /// Reads a body as a JSON object. Of a repeated key the last value counts.
@@ -123,7 +130,7 @@ impl Fields {
             return Err(fault(format!("it is nested more than {MAX_DEPTH} deep")));
         }
         match serde_json::from_slice(body) {
-            Ok(Value::Object(map)) => Ok(Self { map }),
+            Ok(Value::Object(map)) => Ok(Self::new(map)),
             Ok(other) => Err(fault(format!("expected an object, but got {} instead", type_name(&other)))),
             Err(error) => Err(fault(error.to_string())),
         }
@@ -132,11 +139,23 @@ impl Fields {
     /// For the fields of an object inside a body.
     #[must_use]
     pub fn new(map: Map<String, Value>) -> Self {
-        Self { map }
+        Self {
+            map,
+            #[cfg(test)]
+            asked: Asked::default(),
+        }
+    }
+
+    /// The names that will have been asked for.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> Asked {
+        Asked::clone(&self.asked)
     }
 
     /// Any value but null.
     pub fn take(&mut self, name: &str) -> Option<Value> {
+        #[cfg(test)]
+        self.asked.lock().expect("no test panics in here").insert(name.to_owned());
         self.map.shift_remove(name).filter(|value| !value.is_null())
     }
 

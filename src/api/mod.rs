@@ -7,6 +7,7 @@ pub mod health;
 pub mod layers;
 pub mod legacy;
 pub mod openai;
+pub mod openapi;
 mod request_log;
 pub mod respond;
 pub mod router;

@@ -3,7 +3,7 @@
 use super::{
     family, health,
     layers::{self, HostPolicy},
-    legacy, openai,
+    legacy, openai, openapi,
     state::AppState,
 };
 use axum::Router;
@@ -17,6 +17,8 @@ pub fn router(state: AppState, hosts: HostPolicy) -> Router {
         .merge(legacy::routes())
         // GET /livez, GET /readyz, GET /metrics
         .merge(health::routes())
+        // GET /openapi.json, GET /docs
+        .merge(openapi::routes())
         .fallback(family::route_not_found)
         .method_not_allowed_fallback(family::method_not_allowed);
     layers::wrap(routes, &state, hosts).with_state(state)

@@ -44,6 +44,7 @@ impl Default for Setup {
             body_timeout: Duration::from_secs(60),
             max_stop_strings: 4,
             strict: false,
+            max_logprobs: None,
             keep_alive: Duration::from_secs(10),
             chat_template: None,
             hold_status: Duration::from_secs(10),

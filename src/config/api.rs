@@ -14,6 +14,8 @@ pub struct ApiConfig {
     pub body_timeout: Duration,
     /// Stop strings accepted, at most 16. Default 4 (OpenAI).
     pub max_stop_strings: usize,
+    /// Alternatives that a request may ask for per token, 0–100; `None` is OpenAI's, 5 for completions and 20 for chat.
+    pub max_logprobs: Option<u8>,
     /// Silence in a stream before a comment keeps the connection alive. Default 10 s (proxies cut after 30–60 s).
     pub keep_alive: Duration,
     /// File with a chat template, or the template itself; `None` takes the model's own.
@@ -53,6 +55,12 @@ const STRICT: OptionSpec = OptionSpec::new(
     "false",
     "Refuse requests with fields that would be ignored or clamped, instead of naming these in x-llamero-warnings.",
 );
+const MAX_LOGPROBS: OptionSpec = OptionSpec::new(
+    "max_logprobs",
+    Kind::Integer { min: 0, max: 100, auto: &["auto"] },
+    "auto",
+    "Alternatives per token that a request may ask for with logprobs or top_logprobs; auto is OpenAI's 5 for completions and 20 for chat.",
+);
 const KEEP_ALIVE: OptionSpec = OptionSpec::new(
     "keep_alive",
     Kind::Duration { min_s: 1, max_s: 3600 },
@@ -86,6 +94,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     BODY_TIMEOUT,
     MAX_STOP_STRINGS,
     STRICT,
+    MAX_LOGPROBS,
     CHAT_TEMPLATE,
     KEEP_ALIVE,
     HOLD_STATUS,
@@ -109,6 +118,7 @@ impl ApiConfig {
             body_timeout: values.duration(&BODY_TIMEOUT),
             max_stop_strings: values.integer(&MAX_STOP_STRINGS),
             strict: values.switch(&STRICT),
+            max_logprobs: values.optional_integer(&MAX_LOGPROBS),
             keep_alive: values.duration(&KEEP_ALIVE),
             chat_template: values.optional_text(&CHAT_TEMPLATE),
             hold_status: values.duration(&HOLD_STATUS),

@@ -11,7 +11,7 @@ use crate::engine::{
 use crate::protocol::{
     EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport, Token,
 };
-use crate::sampling::Scratch;
+use crate::sampling::{Pieces, Scratch};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -44,6 +44,15 @@ pub(super) struct Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Disconnected;
 
+/// The vocabulary as samplers read it.
+struct WrittenOut(Arc<dyn Tokenizer>);
+
+impl Pieces for WrittenOut {
+    fn piece(&self, token: Token) -> &[u8] {
+        self.0.piece(token, true)
+    }
+}
+
 /// The engine thread's state.
 pub(super) struct Worker<'a> {
     runner: &'a mut dyn ModelRunner,
@@ -67,7 +76,8 @@ impl<'a> Worker<'a> {
     ) -> Self {
         let scheduler = Scheduler::new(runner.limits(), prefill_step_ratio);
         let generations = HashMap::new();
-        Self { runner, tokenizer, scheduler, generations, outbox, progress, scratch: Scratch::default(), reported: EngineStats::default() }
+        let scratch = Scratch::new(Arc::new(WrittenOut(Arc::clone(&tokenizer))));
+        Self { runner, tokenizer, scheduler, generations, outbox, progress, scratch, reported: EngineStats::default() }
     }
 
     /// Works until the gateway hangs up.

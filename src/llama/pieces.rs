@@ -2,6 +2,7 @@
 //!
 //! Immutable after [`Pieces::read`], so shared by all threads. Ids are range-checked here because llama.cpp throws.
 
+use super::special::ends_generation;
 use llama_cpp_2::vocab::LlamaVocab;
 
 /// All pieces of a vocabulary in one buffer, about 8 bytes per token plus their text.
@@ -26,7 +27,7 @@ impl Pieces {
         for token in vocab.tokens() {
             let written_out = vocab.token_to_piece(token, true, None);
             let hidden = !written_out.is_empty() && vocab.token_to_piece(token, false, None).is_empty();
-            pieces.push(&written_out, Flags { hidden, end_of_generation: vocab.is_eog(token) });
+            pieces.push(&written_out, Flags { hidden, end_of_generation: ends_generation(vocab, token) });
         }
         pieces
     }

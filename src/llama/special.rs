@@ -1,4 +1,4 @@
-//! Finds special tokens that a text spells out, in time linear in the text.
+//! Finds special tokens that a text spells out, in time linear in the text, and knows which of them no user may write.
 //!
 //! llama.cpp does the same in `tokenizer_st_partition`, but walks its list of fragments from the start for every match:
 //! 2 MB of `<|im_end|>` cost it minutes. So special tokens are cut out here, and llama.cpp tokenizes only the
@@ -10,16 +10,32 @@ use llama_cpp_2::{
     token_type::LlamaTokenAttr::{Control, LStrip, RStrip, Unknown, UserDefined},
     vocab::LlamaVocab,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What C's `isspace` takes for white space, which is what llama.cpp strips beside some special tokens.
 const SPACES: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
+
+/// Control tokens of gpt-oss and Solar Open, which llama.cpp turns into user-defined ones so that it shows them
+/// (`llama_vocab::impl::load`). What separates the roles of a chat must not be a user's to write.
+const SHOWN_CONTROL: [&str; 5] = ["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>", "<|end|>"];
+
+/// CodeLlama's end of a filled-in middle. llama.cpp knows its other three tokens by their spelling and would know this one, but
+/// looks for it with an underscore; files that do not name it as `eot_token_id` would generate past it.
+const CODELLAMA_EOT: &str = "\u{2581}<EOT>";
+
+/// Whether generation ends with this token.
+pub(super) fn ends_generation(vocab: &LlamaVocab<'_>, token: LlamaToken) -> bool {
+    let codellama = || vocab.text(token).is_some_and(|text| text.to_bytes() == CODELLAMA_EOT.as_bytes());
+    vocab.is_eog(token) || codellama()
+}
 
 /// A stretch of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part<'t> {
     /// To be tokenized; never empty.
     Text(&'t str),
+    /// The same, right behind another text.
+    Continuation(&'t str),
     /// A special token that was spelled out.
     Special(Token),
 }
@@ -27,16 +43,21 @@ pub(super) enum Part<'t> {
 /// The special tokens of a vocabulary, for lookup by their text.
 pub(super) struct SpecialTokens {
     by_text: HashMap<String, Special>,
-    control: HashSet<Token>,
-    /// For each first byte, the lengths of special tokens that begin with it.
-    lengths: Vec<Vec<usize>>,
+    /// Tokens that a user's words must not become, as they are spelled.
+    control: BTreeMap<Token, String>,
+    /// Lengths of special tokens, longest first, each with the first bytes of those.
+    lengths: Vec<(usize, FirstBytes)>,
 }
+
+type FirstBytes = Box<[bool; 256]>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Special {
     token: Token,
-    /// Control and unknown tokens, which a user's words must not become. llama.cpp cuts out the others wherever they stand.
+    /// A user's words must not become it. llama.cpp cuts out the others wherever they stand.
     control: bool,
+    /// llama.cpp cuts it out wherever it stands, though `control`.
+    cut_out_anyway: bool,
     /// White space in front of it belongs to it.
     strip_left: bool,
     /// White space behind it belongs to it.
@@ -47,18 +68,18 @@ struct Match {
     start: usize,
     length: usize,
     special: Special,
+    /// Whether the text becomes the token; otherwise it is only kept from llama.cpp.
+    allowed: bool,
 }
 
-impl Match {
-    fn is_allowed(&self, special: &SpecialText) -> bool {
-        let inside = |barrier: &u32| (self.start + 1..self.start + self.length).contains(&(*barrier as usize));
-        match special {
-            SpecialText::Recognised => true,
-            SpecialText::Plain => false,
-            SpecialText::RecognisedOutside(barriers) => {
-                let next = barriers.partition_point(|barrier| *barrier as usize <= self.start);
-                !barriers.get(next).is_some_and(inside)
-            }
+/// Whether `special` lets the control token become one that stands at `start`.
+fn is_allowed(start: usize, length: usize, special: &SpecialText) -> bool {
+    match special {
+        SpecialText::Recognised => true,
+        SpecialText::Plain => false,
+        SpecialText::RecognisedOutside(barriers) => {
+            let next = barriers.partition_point(|barrier| *barrier as usize <= start);
+            barriers.get(next).is_none_or(|barrier| *barrier as usize >= start + length)
         }
     }
 }
@@ -66,100 +87,120 @@ impl Match {
 impl SpecialTokens {
     /// Whether this is a token that a user's words must not become.
     pub(super) fn is_control(&self, token: Token) -> bool {
-        self.control.contains(&token)
-    }
-
-    /// Offsets within `text` that lie inside every control token that it spells, one for each: cut there, none is left.
-    pub(super) fn cuts(&self, text: &str) -> Vec<usize> {
-        let control = self.candidates(text).into_iter().filter(|found| found.special.control);
-        control.filter_map(|found| Some(found.start + text[found.start..].chars().next()?.len_utf8())).collect()
+        self.control.contains_key(&token)
     }
 
     /// Control tokens as they are spelled, by id.
-    pub(super) fn control_tokens(&self) -> Vec<(String, Token)> {
-        let control = self.by_text.iter().filter(|(_, special)| special.control);
-        let mut list: Vec<(String, Token)> = control.map(|(text, special)| (text.clone(), special.token)).collect();
-        list.sort_by_key(|(_, token)| *token);
-        list
+    pub(super) fn control(&self) -> &BTreeMap<Token, String> {
+        &self.control
     }
 
-    /// Collects what llama.cpp collects: control, unknown and user-defined tokens.
+    /// Collects what llama.cpp collects: control, unknown and user-defined tokens. Tokens for filling in the middle are control
+    /// tokens whatever the file says they are.
     pub(super) fn read(vocab: &LlamaVocab<'_>) -> Self {
-        let specials = vocab.tokens().filter_map(|token: LlamaToken| {
+        let fim = [vocab.fim_pre(), vocab.fim_suf(), vocab.fim_mid()];
+        let mut control = BTreeMap::new();
+        let mut specials = Vec::new();
+        for token in vocab.tokens() {
             let attributes = vocab.attr(token);
-            if !attributes.intersects(Control | Unknown | UserDefined) {
-                return None;
+            let Some(text) = vocab.text(token).and_then(|text| text.to_str().ok()) else { continue };
+            let id = Token(token.0.cast_unsigned());
+            let declared = attributes.intersects(Control | Unknown);
+            let user_defined = attributes.contains(UserDefined);
+            let shown = user_defined && (SHOWN_CONTROL.contains(&text) || ends_generation(vocab, token));
+            let is_control = declared || shown || fim.contains(&token);
+            if is_control {
+                control.insert(id, text.to_owned());
             }
-            let text = vocab.text(token)?.to_str().ok()?;
-            let special = Special {
-                token: Token(token.0.cast_unsigned()),
-                control: attributes.intersects(Control | Unknown),
-                strip_left: attributes.contains(LStrip),
-                strip_right: attributes.contains(RStrip),
-            };
-            Some((text.to_owned(), special))
-        });
-        Self::new(specials)
-    }
-
-    fn new(specials: impl Iterator<Item = (String, Special)>) -> Self {
-        let by_text: HashMap<String, Special> = specials.filter(|(text, _)| !text.is_empty()).collect();
-        let mut lengths = vec![Vec::new(); 256];
-        for text in by_text.keys() {
-            let lengths: &mut Vec<usize> = &mut lengths[usize::from(text.as_bytes()[0])];
-            if !lengths.contains(&text.len()) {
-                lengths.push(text.len());
+            if declared || user_defined {
+                let special = Special {
+                    token: id,
+                    control: is_control,
+                    cut_out_anyway: !declared,
+                    strip_left: attributes.contains(LStrip),
+                    strip_right: attributes.contains(RStrip),
+                };
+                specials.push((text.to_owned(), special));
             }
         }
-        let control = by_text.values().filter(|special| special.control).map(|special| special.token).collect();
+        Self::new(specials, control)
+    }
+
+    fn new(specials: Vec<(String, Special)>, control: BTreeMap<Token, String>) -> Self {
+        let by_text: HashMap<String, Special> = specials.into_iter().filter(|(text, _)| !text.is_empty()).collect();
+        let lengths: BTreeSet<usize> = by_text.keys().map(String::len).collect();
+        let first_bytes = |length: usize| {
+            let mut first = Box::new([false; 256]);
+            by_text.keys().filter(|text| text.len() == length).for_each(|text| first[usize::from(text.as_bytes()[0])] = true);
+            (length, first)
+        };
+        let lengths = lengths.into_iter().rev().map(first_bytes).collect();
         Self { by_text, control, lengths }
     }
 
-    /// Cuts `text` at the special tokens in it, as far as `special` lets them be recognised.
+    /// Cuts `text` at the special tokens in it, as far as `special` lets them be recognised, and within those that llama.cpp
+    /// would recognise against it.
     pub(super) fn split<'t>(&self, text: &'t str, special: &SpecialText) -> Vec<Part<'t>> {
         let mut parts = Vec::new();
         let (mut rest_from, mut strip) = (0, false);
         for found in self.matches(text, special) {
-            push_text(&mut parts, &text[rest_from..found.start], strip, found.special.strip_left);
-            parts.push(Part::Special(found.special.token));
-            rest_from = found.start + found.length;
-            strip = found.special.strip_right;
+            if found.allowed {
+                push_text(&mut parts, &text[rest_from..found.start], strip, found.special.strip_left);
+                parts.push(Part::Special(found.special.token));
+                rest_from = found.start + found.length;
+                strip = found.special.strip_right;
+            } else {
+                let inside = found.start + text[found.start..].chars().next().map_or(0, char::len_utf8);
+                push_text(&mut parts, &text[rest_from..inside], strip, false);
+                (rest_from, strip) = (inside, false);
+            }
         }
         push_text(&mut parts, &text[rest_from..], strip, false);
         parts
     }
 
     /// Matches that do not overlap, from left to right; where some would overlap, the longest wins, then the leftmost.
+    ///
+    /// One pass for each length of a special token: all candidates at once would take gigabytes for 2 MB of newlines, of which
+    /// Gemma has tokens of every length up to 31.
     fn matches(&self, text: &str, special: &SpecialText) -> Vec<Match> {
-        let mut candidates = self.candidates(text);
-        candidates.retain(|found| !found.special.control || found.is_allowed(special));
-        candidates.sort_by_key(|found| (std::cmp::Reverse(found.length), found.special.token, found.start));
-
-        let mut taken = vec![false; if candidates.is_empty() { 0 } else { text.len() }];
-        candidates.retain(|found| {
-            // What is taken already is at least as long, so an overlap covers one of the ends.
-            let range = found.start..found.start + found.length;
-            let free = !taken[range.start] && !taken[range.end - 1];
-            if free {
-                taken[range].fill(true);
+        let mut taken = vec![false; text.len()];
+        let mut matches = Vec::new();
+        for (length, first_bytes) in &self.lengths {
+            let mut found = self.of_length(*length, first_bytes, text, &taken);
+            for found in &mut found {
+                found.allowed = !found.special.control || is_allowed(found.start, found.length, special);
             }
-            free
-        });
-        candidates.sort_by_key(|found| found.start);
-        candidates
-    }
-
-    fn candidates(&self, text: &str) -> Vec<Match> {
-        let mut candidates = Vec::new();
-        for (start, byte) in text.bytes().enumerate() {
-            for &length in &self.lengths[usize::from(byte)] {
-                // `get` is `None` past the end and inside a character.
-                let special = text.get(start..start + length).and_then(|piece| self.by_text.get(piece));
-                candidates.extend(special.map(|&special| Match { start, length, special }));
-            }
+            found.retain(|found| found.allowed || found.special.cut_out_anyway);
+            found.sort_by_key(|found| (found.special.token, found.start));
+            found.retain(|found| {
+                let free = is_free(&taken, found.start, found.length);
+                if free {
+                    taken[found.start..found.start + found.length].fill(true);
+                }
+                free
+            });
+            matches.append(&mut found);
         }
-        candidates
+        matches.sort_by_key(|found| found.start);
+        matches
     }
+
+    fn of_length(&self, length: usize, first_bytes: &[bool; 256], text: &str, taken: &[bool]) -> Vec<Match> {
+        let starts = text.bytes().enumerate().filter(|(_, byte)| first_bytes[usize::from(*byte)]).map(|(start, _)| start);
+        let candidates = starts.filter(|start| start + length <= text.len() && is_free(taken, *start, length));
+        let found = candidates.filter_map(|start| {
+            // `None` inside a character.
+            let special = *self.by_text.get(text.get(start..start + length)?)?;
+            Some(Match { start, length, special, allowed: false })
+        });
+        found.collect()
+    }
+}
+
+/// Whether nothing as long or longer stands there: it would cover one of the ends.
+fn is_free(taken: &[bool], start: usize, length: usize) -> bool {
+    !taken[start] && !taken[start + length - 1]
 }
 
 fn push_text<'t>(parts: &mut Vec<Part<'t>>, mut text: &'t str, strip_start: bool, strip_end: bool) {
@@ -169,9 +210,11 @@ fn push_text<'t>(parts: &mut Vec<Part<'t>>, mut text: &'t str, strip_start: bool
     if strip_end {
         text = text.trim_end_matches(SPACES);
     }
-    if !text.is_empty() {
-        parts.push(Part::Text(text));
+    if text.is_empty() {
+        return;
     }
+    let continues = matches!(parts.last(), Some(Part::Text(_) | Part::Continuation(_)));
+    parts.push(if continues { Part::Continuation(text) } else { Part::Text(text) });
 }
 
 #[cfg(test)]
@@ -180,9 +223,11 @@ mod tests {
     use super::*;
 
     fn specials(list: &[(&str, bool, bool)]) -> SpecialTokens {
-        SpecialTokens::new((0..).zip(list).map(|(id, &(text, strip_left, strip_right))| {
-            (text.to_owned(), Special { token: Token(id), control: true, strip_left, strip_right })
-        }))
+        let special = |(id, &(text, strip_left, strip_right)): (u32, &(&str, bool, bool))| {
+            let special = Special { token: Token(id), control: true, cut_out_anyway: false, strip_left, strip_right };
+            (text.to_owned(), special)
+        };
+        SpecialTokens::new((0..).zip(list).map(special).collect(), BTreeMap::new())
     }
 
     #[test]
@@ -241,19 +286,24 @@ mod tests {
     }
 
     #[test]
-    fn cuts_leave_no_control_token_whole() {
-        let specials = specials(&[("<s>", false, false), ("<<s>>", false, false), ("é!", false, false)]);
-        let text = "a<<s>>é!b<s>";
+    fn a_control_token_that_llama_cpp_cuts_out_of_plain_text_is_kept_from_it_in_two_pieces() {
+        let special = |id, control| Special { token: Token(id), control, cut_out_anyway: true, strip_left: false, strip_right: false };
+        let specials =
+            SpecialTokens::new(vec![("<|start|>".to_owned(), special(0, true)), ("<call>".to_owned(), special(1, false))], BTreeMap::new());
+        let text = "a<|start|><call>b";
 
-        let cuts = specials.cuts(text);
+        assert_eq!(specials.split(text, &SpecialText::Plain), [Text("a<"), Part::Continuation("|start|>"), Found(Token(1)), Text("b")]);
+        assert_eq!(specials.split(text, &SpecialText::Recognised), [Text("a"), Found(Token(0)), Found(Token(1)), Text("b")]);
+    }
 
-        let mut pieces = Vec::new();
-        let mut from = 0;
-        for cut in cuts.iter().chain([&text.len()]) {
-            pieces.push(&text[from..*cut]);
-            from = *cut;
-        }
-        assert_eq!(pieces.concat(), text);
-        assert!(pieces.iter().all(|piece| specials.candidates(piece).is_empty()), "{pieces:?}");
+    #[test]
+    fn two_megabytes_of_newlines_with_tokens_of_every_length_take_no_gigabytes() {
+        let runs: Vec<String> = (1..32).map(|count| "\n".repeat(count)).collect();
+        let list: Vec<(&str, bool, bool)> = runs.iter().map(|run| (run.as_str(), false, false)).collect();
+        let text = "\n".repeat(2_000_000);
+
+        let parts = specials(&list).split(&text, &SpecialText::Recognised);
+
+        assert_eq!((parts.len(), parts.last()), (64_517, Some(&Found(Token(3)))));
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     protocol::{SpecialText, TextError, Token},
 };
 use llama_cpp_2::{model::LlamaModel, token::LlamaToken};
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// The vocabulary of a loaded model, which it keeps alive.
 pub struct LlamaTokenizer {
@@ -41,24 +41,39 @@ impl LlamaTokenizer {
         Self { model, pieces, special, limit, bos, adds_bos }
     }
 
-    /// Text without special tokens. SentencePiece merges characters into whatever the vocabulary has, control tokens
-    /// too (`llm_tokenizer_spm_session`): where it did, the text is cut within each of them and the pieces done apart.
-    fn encode_text(&self, text: &str) -> Vec<Token> {
-        let tokens = self.encode_piece(text);
-        if !tokens.iter().any(|token| self.special.is_control(*token)) {
+    /// Text between special tokens.
+    ///
+    /// SentencePiece merges characters into whatever the vocabulary has, control tokens too (`llm_tokenizer_spm_session`), and
+    /// byte-pair encoding takes a whole word for any token of that text: a user's words are then spelled in other tokens.
+    /// Where all control tokens are recognised, the result is llama.cpp's as it is.
+    fn encode_text(&self, text: &str, continues: bool, special: &SpecialText) -> Vec<Token> {
+        let tokens = if continues { self.encode_continuation(text) } else { self.encode_piece(text) };
+        if *special == SpecialText::Recognised || !self.has_control(&tokens) {
             return tokens;
         }
-        let mut cuts = self.special.cuts(text);
-        cuts.sort_unstable();
-        cuts.dedup();
-        let mut tokens = Vec::new();
-        let mut from = 0;
-        for to in cuts.into_iter().chain([text.len()]) {
-            let piece = &text[from..to];
-            tokens.extend(if from == 0 { self.encode_piece(piece) } else { self.encode_continuation(piece) });
-            from = to;
+        let mut spelled: HashMap<Token, Vec<Token>> = HashMap::new();
+        let mut plain = Vec::with_capacity(tokens.len() + 16);
+        for token in tokens {
+            match self.special.control().get(&token) {
+                Some(text) => plain.extend(spelled.entry(token).or_insert_with(|| self.spell(text)).iter()),
+                None => plain.push(token),
+            }
         }
-        tokens
+        plain
+    }
+
+    fn has_control(&self, tokens: &[Token]) -> bool {
+        tokens.iter().any(|token| self.special.is_control(*token))
+    }
+
+    /// The text of a control token in other tokens: cut in two where that takes fewest, or letter by letter.
+    fn spell(&self, text: &str) -> Vec<Token> {
+        let halves = |(at, _)| [self.encode_continuation(&text[..at]), self.encode_continuation(&text[at..])].concat();
+        let spellings = text.char_indices().skip(1).map(halves).filter(|tokens| !self.has_control(tokens));
+        spellings.min_by_key(Vec::len).unwrap_or_else(|| {
+            let mut letter = [0; 4];
+            text.chars().flat_map(|character| self.encode_continuation(character.encode_utf8(&mut letter))).collect()
+        })
     }
 
     /// What follows other text: without the space that SentencePiece puts in front. A byte that no vocabulary has a
@@ -81,7 +96,7 @@ impl LlamaTokenizer {
 
     /// Control tokens as they are spelled, by id.
     pub(super) fn control_tokens(&self) -> Vec<(String, Token)> {
-        self.special.control_tokens()
+        self.special.control().iter().map(|(token, text)| (text.clone(), *token)).collect()
     }
 
     /// Whether the vocabulary asks for BOS in front of a text.
@@ -100,12 +115,13 @@ impl Tokenizer for LlamaTokenizer {
     fn encode(&self, text: &str, add_special: bool, special: &SpecialText) -> Result<Vec<Token>, TextError> {
         self.limit.check(text)?;
         let parts = self.special.split(text, special);
-        self.limit.check_parts(parts.iter().filter(|part| matches!(part, Part::Text(_))).count())?;
+        self.limit.check_parts(parts.iter().filter(|part| !matches!(part, Part::Special(_))).count())?;
         let mut tokens: Vec<Token> = Vec::new();
         for part in parts {
             match part {
                 Part::Special(token) => tokens.push(token),
-                Part::Text(text) => tokens.append(&mut self.encode_text(text)),
+                Part::Text(text) => tokens.append(&mut self.encode_text(text, false, special)),
+                Part::Continuation(text) => tokens.append(&mut self.encode_text(text, true, special)),
             }
         }
         // BOS is put in front here and not by llama.cpp, which would double one that the text spells out, and add EOS too.

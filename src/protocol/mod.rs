@@ -19,4 +19,4 @@ pub use event::{
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use message::{CallId, FromEngine, PROTOCOL_VERSION, SpecialText, ToEngine};
 pub use model_info::{FimTokens, ModelInfo};
-pub use request::{SamplingParams, SequenceId, SequenceRequest, Token};
+pub use request::{Dry, SamplingParams, SequenceId, SequenceRequest, Token};

@@ -20,6 +20,12 @@ pub(super) fn uniform(seed: u64, position: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
+/// Another number in `[0, 1)` for the same token, independent of [`uniform`]: whether XTC acts on it.
+pub(super) fn second_uniform(seed: u64, position: u64) -> f64 {
+    // Mixed, so that no other seed of a request, which are neighbours, has this for its first number.
+    uniform(mix(!seed), position)
+}
+
 /// SplitMix64's finalizer: every input bit changes half of the output bits.
 fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -74,6 +80,20 @@ mod tests {
 
         // Computed by a script in another language.
         assert_eq!(drawn, [0.28176129772258496, 0.6524484863740322, 0.8628561488610587, 0.31482353407721675]);
+    }
+
+    #[test]
+    fn the_second_number_is_independent_of_the_first() {
+        // Both of a pair in a 8 × 8 grid: 63 degrees of freedom, as below.
+        let mut bins = [0.0_f64; 64];
+        for n in 0..64_000 {
+            let (first, second) = (uniform(n / 400, n % 400), second_uniform(n / 400, n % 400));
+            bins[(first * 8.0) as usize * 8 + (second * 8.0) as usize] += 1.0;
+        }
+
+        let chi_square: f64 = bins.iter().map(|count| (count - 1000.0).powi(2) / 1000.0).sum();
+
+        assert!(chi_square < 120.0, "{chi_square}");
     }
 
     #[test]

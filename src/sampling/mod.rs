@@ -1,20 +1,24 @@
 //! Logits → token, in safe Rust: penalties, bias, temperature, truncation, a seeded draw, log-probabilities.
 //!
 //! ```text
-//! logits ─ penalties ─ logit_bias ─ temperature ─ top_k ─ top_p ─ min_p ─ draw(seed, position) ─▶ token
-//!    └──── raw softmax ─────────────────────────────────────────────────────────────────────────▶ log-probabilities
+//! logits ─ penalties ─ DRY ─ logit_bias ─ temperature ─ top_n_sigma ─ top_k ─ typical_p ─ top_p ─ min_p ─ XTC ─ draw ─▶ token
+//!    └──── raw softmax ───────────────────────────────────────────────────────────────────────────▶ log-probabilities
 //! ```
 //!
-//! Owns nothing but the token counts that penalties need: randomness is a function of seed and position, so a
-//! sequence that resumes on another engine goes on as if nothing had happened. The vocabulary is never sorted and the
-//! caller's logits are never changed. NaN and −inf are no candidates; +inf counts as the largest finite number.
-//! It does not know llama.cpp, and runs on whichever thread calls it.
+//! Owns what penalties need of a sequence's own tokens, and no other state: randomness is a function of seed and position,
+//! so a sequence that resumes on another engine goes on as if nothing had happened. Hence no sampler whose state comes
+//! from earlier logits, such as mirostat. The vocabulary is never sorted and the caller's logits are never changed.
+//! NaN and −inf are no candidates; +inf counts as the largest finite number. It knows neither llama.cpp nor a tokenizer, and
+//! runs on whichever thread calls it.
 
+mod adjust;
 mod draw;
+mod dry;
 mod logprobs;
 mod penalties;
 mod row;
 mod sampler;
+mod temperature;
 #[cfg(test)]
 mod tests;
 mod truncate;
@@ -23,6 +27,7 @@ pub use logprobs::score;
 pub use sampler::Sampler;
 
 use crate::protocol::Token;
+use std::sync::Arc;
 
 /// A drawn token.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,15 +61,30 @@ pub struct Candidate {
 #[error("no token can be sampled")]
 pub struct NoCandidate;
 
-/// Buffers shared by the sequences of a thread, so that a draw allocates nothing once they have grown.
-///
-/// They never hold more than a few entries per vocabulary entry.
+/// The texts of tokens, which DRY looks for sequence breakers in.
+pub trait Pieces: Send + Sync {
+    /// The bytes that a token adds to a text, special tokens written out; empty for an id outside the vocabulary.
+    fn piece(&self, token: Token) -> &[u8];
+}
+
+/// What the sequences of a thread share: buffers, so that a draw allocates nothing once they have grown, and the texts of
+/// tokens. The buffers never hold more than a few entries per vocabulary entry, and per token of the longest sequence.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// The logits with penalties and bias, for sequences that have any.
-    adjusted: Vec<f32>,
+    adjusting: adjust::Buffers,
     /// What truncation selects in.
     selection: truncate::Selection,
     /// Mass of each block of the vocabulary, for draws from all of it.
     blocks: Vec<f64>,
+}
+
+impl Scratch {
+    /// With the texts of the vocabulary. By default no token has a text, and no breaker occurs.
+    #[must_use]
+    pub fn new(pieces: Arc<dyn Pieces>) -> Self {
+        let mut scratch = Self::default();
+        scratch.adjusting.dry.pieces = Some(pieces);
+        scratch
+    }
 }

@@ -1,86 +1,124 @@
-//! Penalties and bias: sparse changes to a row of logits, and the token counts they depend on.
+//! Repetition, presence and frequency penalties, and the token counts they depend on.
 //!
-//! Owns the counts, at most one per distinct token of the sequence, and only if a penalty is on. A sequence without
-//! penalties and bias pays nothing; others pay one copy of the row into a reused buffer.
+//! Owns the counts, at most one per distinct token of the sequence, and only if a penalty is on; where the penalties look
+//! only at the last tokens, those tokens too.
 
+use super::adjust::entry;
 use crate::protocol::{SamplingParams, Token};
+use std::collections::VecDeque;
 
-/// A bias at or below this takes the token out of the candidates (OpenAI `logit_bias`).
-const BAN: f32 = -100.0;
-
-/// What is done to the logits before temperature.
+/// Penalties of tokens that occurred.
 #[derive(Debug)]
-pub(super) struct Adjustments {
+pub(super) struct Penalties {
     repetition: f32,
     presence: f32,
     frequency: f32,
-    bias: Vec<(Token, f32)>,
     /// Sorted by token; empty if no penalty is on.
     seen: Vec<Seen>,
+    window: Option<Window>,
 }
 
-/// A token that occurred. Zero times generated means: only in the prompt.
+/// A token that occurred, and how often where.
 #[derive(Debug)]
 struct Seen {
     token: Token,
+    prompt: u32,
     generated: u32,
 }
 
-impl Adjustments {
+/// The last tokens, which alone count.
+#[derive(Debug)]
+struct Window {
+    /// Tokens in it at most.
+    size: usize,
+    /// Oldest first, and whether each was generated.
+    tokens: VecDeque<(Token, bool)>,
+}
+
+impl Penalties {
     /// For a sequence with this prompt that has already generated `generated`.
     pub(super) fn new(params: &SamplingParams, prompt: &[Token], generated: &[Token]) -> Self {
-        let mut adjustments = Self {
+        let mut penalties = Self {
             repetition: params.repetition_penalty,
             presence: params.presence_penalty,
             frequency: params.frequency_penalty,
-            bias: params.logit_bias.clone(),
             seen: Vec::new(),
+            window: None,
         };
-        if adjustments.counts() {
-            // OpenAI's penalties count what was generated; only the repetition penalty looks at the prompt too.
-            let prompt = if adjustments.repetition == 1.0 { &[] } else { prompt };
-            let mut seen: Vec<Seen> = prompt.iter().map(|&token| Seen { token, generated: 0 }).collect();
-            seen.extend(generated.iter().map(|&token| Seen { token, generated: 1 }));
-            seen.sort_unstable_by_key(|seen| seen.token);
-            seen.dedup_by(|next, kept| {
-                let same = next.token == kept.token;
-                kept.generated += if same { next.generated } else { 0 };
-                same
-            });
-            adjustments.seen = seen;
+        if !penalties.are_on() {
+            return penalties;
         }
-        adjustments
+        let last_n = params.repeat_last_n.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let size = last_n.unwrap_or(usize::MAX);
+        let generated = &generated[generated.len().saturating_sub(size)..];
+        let prompt = &prompt[prompt.len().saturating_sub(size - generated.len())..];
+        if last_n.is_some() {
+            let tokens = prompt.iter().map(|&token| (token, false)).chain(generated.iter().map(|&token| (token, true))).collect();
+            penalties.window = Some(Window { size, tokens });
+        }
+        // OpenAI's penalties count what was generated; only the repetition penalty looks at the prompt too.
+        let prompt = if penalties.counts_prompt() { prompt } else { &[] };
+        let mut seen: Vec<Seen> = prompt.iter().map(|&token| Seen { token, prompt: 1, generated: 0 }).collect();
+        seen.extend(generated.iter().map(|&token| Seen { token, prompt: 0, generated: 1 }));
+        seen.sort_unstable_by_key(|seen| seen.token);
+        seen.dedup_by(|next, kept| {
+            let same = next.token == kept.token;
+            if same {
+                kept.prompt += next.prompt;
+                kept.generated += next.generated;
+            }
+            same
+        });
+        penalties.seen = seen;
+        penalties
     }
 
     /// Counts a generated token.
     pub(super) fn count(&mut self, token: Token) {
-        if !self.counts() {
+        if !self.are_on() {
             return;
         }
         match self.seen.binary_search_by_key(&token, |seen| seen.token) {
             Ok(at) => self.seen[at].generated += 1,
-            Err(at) => self.seen.insert(at, Seen { token, generated: 1 }),
+            Err(at) => self.seen.insert(at, Seen { token, prompt: 0, generated: 1 }),
+        }
+        let Some(window) = &mut self.window else { return };
+        window.tokens.push_back((token, true));
+        if window.tokens.len() > window.size
+            && let Some((oldest, generated)) = window.tokens.pop_front()
+        {
+            self.forget(oldest, generated);
         }
     }
 
-    /// The logits with all changes applied: in `buffer`, or as they are if there are none.
-    pub(super) fn apply<'a>(&self, logits: &'a [f32], buffer: &'a mut Vec<f32>) -> &'a [f32] {
-        if self.seen.is_empty() && self.bias.is_empty() {
-            return logits;
+    /// Takes back one count of a token that has left the window.
+    fn forget(&mut self, token: Token, generated: bool) {
+        let counted = generated || self.counts_prompt();
+        if !counted {
+            return;
         }
-        buffer.clear();
-        buffer.extend_from_slice(logits);
+        if let Ok(at) = self.seen.binary_search_by_key(&token, |seen| seen.token) {
+            let seen = &mut self.seen[at];
+            let count = if generated { &mut seen.generated } else { &mut seen.prompt };
+            *count = count.saturating_sub(1);
+            if (seen.prompt, seen.generated) == (0, 0) {
+                self.seen.remove(at);
+            }
+        }
+    }
+
+    /// Whether no logit would change.
+    pub(super) fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// Applies the penalties to the logits.
+    pub(super) fn apply(&self, logits: &mut [f32]) {
         for seen in &self.seen {
-            if let Some(logit) = entry(buffer, seen.token) {
+            if let Some(logit) = entry(logits, seen.token) {
                 *logit = self.penalized(*logit, seen.generated);
             }
         }
-        for &(token, bias) in &self.bias {
-            if let Some(logit) = entry(buffer, token) {
-                *logit = if bias <= BAN { f32::NEG_INFINITY } else { *logit + bias };
-            }
-        }
-        buffer
     }
 
     /// Repetition first, then presence and frequency, as vLLM and llama.cpp do.
@@ -93,12 +131,11 @@ impl Adjustments {
         logit
     }
 
-    fn counts(&self) -> bool {
-        self.repetition != 1.0 || self.presence != 0.0 || self.frequency != 0.0
+    fn are_on(&self) -> bool {
+        self.counts_prompt() || self.presence != 0.0 || self.frequency != 0.0
     }
-}
 
-/// The token's entry; none for an id outside the vocabulary, which the API refuses before it gets here.
-fn entry(logits: &mut [f32], token: Token) -> Option<&mut f32> {
-    logits.get_mut(usize::try_from(token.0).ok()?)
+    fn counts_prompt(&self) -> bool {
+        self.repetition != 1.0
+    }
 }

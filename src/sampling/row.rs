@@ -23,7 +23,7 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// A view of `logits` under a temperature > 0; `None` if no candidate is among them.
+    /// A view of `logits` under a temperature ≥ 0, 0 being as cold as can be; `None` if no candidate is among them.
     pub(super) fn new(logits: &'a [f32], temperature: f32) -> Option<Self> {
         let (_, max) = best(logits)?;
         // Both bounds keep `gap` from becoming NaN: 0 · inf and inf − inf.
@@ -43,21 +43,39 @@ impl<'a> Row<'a> {
 
     /// The weights of `part` added up, in double precision.
     pub(super) fn mass(&self, part: &[f32]) -> f64 {
-        let mut sums = [0.0_f64; LANES];
-        let mut weights = [0.0_f32; RUN];
-        for run in part.chunks(RUN) {
-            // Two loops: in one, the doubles would halve the width of the vectors that the weights are made in.
-            for (weight, &logit) in weights.iter_mut().zip(run) {
-                *weight = self.weight(logit);
-            }
-            weights[run.len()..].fill(0.0);
-            for lane in weights.as_chunks::<LANES>().0 {
-                for (sum, &weight) in sums.iter_mut().zip(lane) {
-                    *sum += f64::from(weight);
-                }
-            }
-        }
-        sums.iter().sum()
+        sum(part, |logit| self.weight(logit))
+    }
+
+    /// The expected gap, ≤ 0, of a draw from the whole row, whose mass is `mass`. The entropy is `ln(mass)` less this.
+    pub(super) fn mean_gap(&self, mass: f64) -> f64 {
+        let weighted = |logit: f32| {
+            let gap = self.gap(logit);
+            let weight = exp(gap);
+            // Of what has no weight the gap may be infinite or NaN.
+            if weight > 0.0 { weight * gap } else { 0.0 }
+        };
+        sum(self.logits, weighted) / mass
+    }
+
+    /// The entropy as a share of what as many equal candidates would have, 0–1; 0 for a single one.
+    pub(super) fn uncertainty(&self) -> f64 {
+        let candidates = self.logits.iter().filter(|logit| **logit > f32::NEG_INFINITY).count();
+        let mass = self.mass(self.logits);
+        let entropy = mass.ln() - self.mean_gap(mass);
+        if candidates < 2 { 0.0 } else { (entropy / (candidates as f64).ln()).clamp(0.0, 1.0) }
+    }
+
+    /// The standard deviation of the candidates' gaps, ≥ 0.
+    pub(super) fn deviation(&self) -> f64 {
+        let count = self.sum_of_candidates(|_| 1.0);
+        let mean = (self.sum_of_candidates(|gap| gap) / count) as f32;
+        (self.sum_of_candidates(|gap| (gap - mean) * (gap - mean)) / count).sqrt()
+    }
+
+    fn sum_of_candidates(&self, term: impl Fn(f32) -> f32) -> f64 {
+        // A gap whose square is finite in `f32`.
+        const LOWEST_GAP: f32 = -1e18;
+        sum(self.logits, |logit| if logit > f32::NEG_INFINITY { term(self.gap(logit).max(LOWEST_GAP)) } else { 0.0 })
     }
 
     /// Natural log of a logit's share of `mass`, the row's own; in double precision as far as the logits go.
@@ -65,6 +83,25 @@ impl<'a> Row<'a> {
         let gap = (f64::from(logit.min(f32::MAX)) - f64::from(self.max)) * f64::from(self.inverse_temperature);
         gap - mass.ln()
     }
+}
+
+/// `term` of every entry added up, in double precision.
+fn sum(part: &[f32], term: impl Fn(f32) -> f32) -> f64 {
+    let mut sums = [0.0_f64; LANES];
+    let mut terms = [0.0_f32; RUN];
+    for run in part.chunks(RUN) {
+        // Two loops: in one, the doubles would halve the width of the vectors that the terms are made in.
+        for (made, &logit) in terms.iter_mut().zip(run) {
+            *made = term(logit);
+        }
+        terms[run.len()..].fill(0.0);
+        for lane in terms.as_chunks::<LANES>().0 {
+            for (sum, &term) in sums.iter_mut().zip(lane) {
+                *sum += f64::from(term);
+            }
+        }
+    }
+    sums.iter().sum()
 }
 
 /// Index and value of the highest logit, the lowest index of equals; `None` if all are NaN or −inf.
@@ -191,6 +228,22 @@ mod tests {
     }
 
     #[test]
+    fn mean_gap_and_deviation_are_those_of_the_textbook() {
+        let logits = [2.0, 1.0, f32::NEG_INFINITY, -1.0, f32::NAN];
+        let row = Row::new(&logits, 0.5).unwrap();
+        let weights = [0.0_f64, -2.0, -6.0].map(|gap| (gap, gap.exp()));
+        let mass: f64 = weights.iter().map(|(_, weight)| weight).sum();
+
+        let mean: f64 = weights.iter().map(|(gap, weight)| gap * weight / mass).sum();
+        // Of 2, 1 and −1: the mean is 2/3, the squares are 16/9, 1/9 and 25/9.
+        let deviation = (14.0_f64 / 9.0).sqrt() / 0.5;
+
+        assert!((row.mass(&logits) - mass).abs() < 1e-6);
+        assert!((row.mean_gap(mass) - mean).abs() < 1e-6);
+        assert!((row.deviation() - deviation).abs() < 1e-6);
+    }
+
+    #[test]
     fn extreme_logits_and_temperatures_give_weights_between_zero_and_one() {
         let logits = [f32::INFINITY, f32::MAX, 1.0, 0.0, f32::MIN, f32::NEG_INFINITY, f32::NAN];
         for temperature in [f32::MIN_POSITIVE, 1e-45, 0.5, 2.0, f32::MAX] {
@@ -200,6 +253,7 @@ mod tests {
 
             assert!(weights.iter().all(|weight| (0.0..=1.0).contains(weight)), "{temperature}: {weights:?}");
             assert_eq!((weights[0], weights[6]), (1.0, 0.0), "{temperature}");
+            assert!(row.mean_gap(row.mass(&logits)).is_finite() && row.deviation() >= 0.0, "{temperature}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The sampler of one sequence: the order in which the steps of the module are applied, and the position of the next draw.
 
-use super::draw::{from_all, pick, token_at, uniform};
+use super::adjust::Adjustments;
+use super::draw::{from_all, pick, second_uniform, token_at, uniform};
 use super::logprobs::logprobs;
-use super::penalties::Adjustments;
-use super::row::{Row, best};
+use super::row::best;
+use super::temperature::Temperature;
 use super::truncate::Truncation;
 use super::{Candidate, Choice, NoCandidate, Scratch};
 use crate::protocol::{SamplingParams, Token};
@@ -12,8 +13,11 @@ use crate::protocol::{SamplingParams, Token};
 #[derive(Debug)]
 pub struct Sampler {
     adjustments: Adjustments,
-    temperature: f32,
+    temperature: Temperature,
+    /// As it is where XTC does not act.
     truncation: Truncation,
+    xtc_probability: f32,
+    xtc_threshold: f32,
     seed: u64,
     /// Tokens generated so far: with the seed, all that the next draw depends on.
     position: u64,
@@ -25,12 +29,12 @@ impl Sampler {
     #[expect(clippy::needless_pass_by_value, reason = "callers hand over their only copy")]
     #[must_use]
     pub fn new(params: SamplingParams, prompt: &[Token], generated: &[Token]) -> Self {
-        let top_k = if params.top_k == 0 { usize::MAX } else { usize::try_from(params.top_k).unwrap_or(usize::MAX) };
         Self {
             adjustments: Adjustments::new(&params, prompt, generated),
-            temperature: params.temperature,
-            // A min_p above 1 would leave nobody, not even the best.
-            truncation: Truncation { top_k, top_p: params.top_p, min_gap: params.min_p.min(1.0).ln() },
+            temperature: Temperature::new(&params),
+            truncation: Truncation::new(&params),
+            xtc_probability: params.xtc_probability,
+            xtc_threshold: params.xtc_threshold,
             seed: params.seed,
             position: u64::try_from(generated.len()).unwrap_or(u64::MAX),
         }
@@ -53,38 +57,40 @@ impl Sampler {
     ///
     /// # Errors
     /// `NoCandidate` if no finite logit is left.
-    pub fn candidates(&self, logits: &[f32], scratch: &mut Scratch) -> Result<Vec<Candidate>, NoCandidate> {
-        let logits = self.adjustments.apply(logits, &mut scratch.adjusted);
-        if self.is_greedy() {
+    pub fn candidates(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<Vec<Candidate>, NoCandidate> {
+        let logits = self.adjustments.apply(logits, &mut scratch.adjusting);
+        if self.temperature.is_greedy() {
             let token = best(logits).and_then(|(index, _)| token_at(index)).ok_or(NoCandidate)?;
             return Ok(vec![Candidate { token, probability: 1.0 }]);
         }
-        let row = Row::new(logits, self.temperature).ok_or(NoCandidate)?;
-        self.truncation.apply(&row, &mut scratch.selection);
+        let row = self.temperature.row(logits).ok_or(NoCandidate)?;
+        self.next_truncation().apply(&row, &mut scratch.selection);
+        let total = scratch.selection.mass();
         let kept = &scratch.selection.kept;
-        let total: f64 = kept.iter().map(|entry| f64::from(entry.weight)).sum();
         Ok(kept.iter().map(|entry| Candidate { token: Token(entry.id), probability: f64::from(entry.weight) / total }).collect())
     }
 
     /// The decisions, cheapest first: (1) greedy needs the best logit only; (2) without truncation the draw walks the
     /// row itself; (3) otherwise it walks the candidates that are left.
-    fn choose(&self, logits: &[f32], scratch: &mut Scratch) -> Option<Token> {
-        let logits = self.adjustments.apply(logits, &mut scratch.adjusted);
-        if self.is_greedy() {
+    fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<Token> {
+        let logits = self.adjustments.apply(logits, &mut scratch.adjusting);
+        if self.temperature.is_greedy() {
             return token_at(best(logits)?.0); // (1)
         }
-        let row = Row::new(logits, self.temperature)?;
+        let row = self.temperature.row(logits)?;
         let uniform = uniform(self.seed, self.position);
-        if self.truncation.keeps_all(logits.len()) {
+        let truncation = self.next_truncation();
+        if truncation.keeps_all(logits.len()) {
             return from_all(&row, uniform, &mut scratch.blocks); // (2)
         }
-        self.truncation.apply(&row, &mut scratch.selection); // (3)
-        let weighted = || scratch.selection.kept.iter().map(|entry| (entry.id, f64::from(entry.weight)));
-        let total: f64 = weighted().map(|(_, weight)| weight).sum();
-        pick(weighted(), uniform * total).map(|(id, _)| Token(id))
+        truncation.apply(&row, &mut scratch.selection); // (3)
+        let weighted = scratch.selection.kept.iter().map(|entry| (entry.id, f64::from(entry.weight)));
+        pick(weighted, uniform * scratch.selection.mass()).map(|(id, _)| Token(id))
     }
 
-    fn is_greedy(&self) -> bool {
-        self.temperature <= 0.0
+    /// The truncation of the next draw: XTC acts on some of them, by a number of its own.
+    fn next_truncation(&self) -> Truncation {
+        let acts = self.xtc_probability > 0.0 && second_uniform(self.seed, self.position) < f64::from(self.xtc_probability);
+        Truncation { exclude_above: if acts { self.xtc_threshold } else { 1.0 }, ..self.truncation }
     }
 }

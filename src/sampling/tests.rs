@@ -1,8 +1,13 @@
-//! Behaviour of the sampler: each parameter by example, then properties against a plain reference that sorts.
+//! Behaviour of the sampler: each of OpenAI's and vLLM's parameters by example; llama.cpp's are in `extras.rs`, and `properties.rs`
+//! compares them all with a plain reference that sorts.
 
 use super::{Candidate, Logprobs, NoCandidate, Sampler, Scratch};
 use crate::protocol::{SamplingParams, Token};
-use proptest::prelude::*;
+use properties::reference;
+
+mod extras;
+mod properties;
+mod speed;
 
 fn params() -> SamplingParams {
     SamplingParams::default()
@@ -59,9 +64,9 @@ fn no_finite_candidate_is_an_error_and_counts_nothing() {
 fn presence_and_frequency_penalties_look_at_generated_tokens_only() {
     let params = SamplingParams { temperature: 0.0, presence_penalty: 0.5, frequency_penalty: 0.25, ..params() };
     // Token 0 is in the prompt only; 1 was generated twice: 0.5 + 2 · 0.25 = 1.0 less.
-    let sampler = Sampler::new(params, &[Token(0), Token(0)], &[Token(1), Token(1)]);
+    let mut sampler = Sampler::new(params, &[Token(0), Token(0)], &[Token(1), Token(1)]);
 
-    let next = |logits: &[f32]| sampler.candidates(logits, &mut Scratch::default()).map(|candidates| candidates[0].token.0);
+    let mut next = |logits: &[f32]| sampler.candidates(logits, &mut Scratch::default()).map(|candidates| candidates[0].token.0);
     assert_eq!(next(&[2.0, 3.01]), Ok(1));
     assert_eq!(next(&[2.0, 2.99]), Ok(0));
 }
@@ -69,7 +74,7 @@ fn presence_and_frequency_penalties_look_at_generated_tokens_only() {
 #[test]
 fn the_repetition_penalty_divides_positive_and_multiplies_negative_logits_of_prompt_and_output() {
     let params = SamplingParams { repetition_penalty: 2.0, ..params() };
-    let sampler = Sampler::new(params, &[Token(0), Token(9)], &[Token(1)]);
+    let mut sampler = Sampler::new(params, &[Token(0), Token(9)], &[Token(1)]);
 
     let candidates = sampler.candidates(&[4.0, -1.0, 0.0], &mut Scratch::default()).unwrap();
 
@@ -288,165 +293,4 @@ fn infinite_logits_share_all_the_probability() {
 
     assert_eq!(kept.iter().map(|kept| kept.probability).collect::<Vec<_>>(), [0.0, 0.5, 0.0, 0.5]);
     assert!((choice.logprobs.unwrap().chosen - 0.5_f32.ln()).abs() < 1e-6);
-}
-
-// === Properties ===
-
-/// Truncation by the book: sort everything, keep prefixes, add up in double precision with the library's `exp`.
-fn reference(params: &SamplingParams, logits: &[f32]) -> Vec<Candidate> {
-    let mut sorted: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).filter(|(_, logit)| *logit > f32::NEG_INFINITY).collect();
-    sorted.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap().then(a.0.cmp(&b.0)));
-    let best = sorted[0].1.min(f32::MAX);
-    let weight = |logit: f32| ((f64::from(logit.min(f32::MAX)) - f64::from(best)) / f64::from(params.temperature)).exp();
-    if params.top_k > 0 {
-        sorted.truncate(params.top_k as usize);
-    }
-    let total: f64 = sorted.iter().map(|&(_, logit)| weight(logit)).sum();
-    let mut mass = 0.0;
-    let reaching = sorted.iter().position(|&(_, logit)| {
-        mass += weight(logit);
-        mass / total >= f64::from(params.top_p)
-    });
-    if params.top_p < 1.0 {
-        sorted.truncate(reaching.map_or(sorted.len(), |at| at + 1));
-    }
-    sorted.retain(|&(_, logit)| weight(logit) >= f64::from(params.min_p));
-    sorted.sort_by_key(|&(id, _)| id);
-    let total: f64 = sorted.iter().map(|&(_, logit)| weight(logit)).sum();
-    sorted.iter().map(|&(id, logit)| Candidate { token: Token(id), probability: weight(logit) / total }).collect()
-}
-
-/// How near the parameters are to a boundary of the reference, where rounding may decide: the least distance of a
-/// cumulative share from `top_p`, and of a candidate's relative share from `min_p`.
-fn margin(params: &SamplingParams, logits: &[f32]) -> f64 {
-    let mut weights: Vec<f64> =
-        reference(&SamplingParams { top_p: 1.0, min_p: 0.0, ..params.clone() }, logits).iter().map(|kept| kept.probability).collect();
-    weights.sort_by(|a, b| b.partial_cmp(a).unwrap());
-    let mut mass = 0.0;
-    let mut margin = f64::INFINITY;
-    for weight in &weights {
-        mass += weight;
-        if params.top_p < 1.0 {
-            margin = margin.min((mass - f64::from(params.top_p)).abs());
-        }
-        if params.min_p > 0.0 {
-            margin = margin.min((weight / weights[0] - f64::from(params.min_p)).abs());
-        }
-    }
-    margin
-}
-
-fn logit() -> impl Strategy<Value = f32> {
-    prop_oneof![
-        20 => -12.0_f32..12.0,
-        10 => (-3_i8..3).prop_map(f32::from),
-        1 => prop::sample::select(vec![f32::NAN, f32::NEG_INFINITY, f32::MAX, f32::MIN, 0.0, -0.0, -200.0]),
-    ]
-}
-
-fn logits() -> impl Strategy<Value = Vec<f32>> {
-    let with_candidate = |logits: &Vec<f32>| logits.iter().any(|&logit| logit > f32::NEG_INFINITY);
-    let finite = prop::collection::vec(-9.0_f32..9.0, 1..1500);
-    prop_oneof![prop::collection::vec(logit(), 1..400), finite].prop_filter("needs a candidate", with_candidate)
-}
-
-fn any_params() -> impl Strategy<Value = SamplingParams> {
-    let top_k = prop_oneof![Just(0_u32), 1..8_u32, 1..500_u32];
-    let top_p = prop_oneof![Just(1.0_f32), 0.01..1.0_f32, 0.98..1.0_f32];
-    let min_p = prop_oneof![Just(0.0_f32), 0.0..1.0_f32, 0.0..0.01_f32];
-    (0.05..3.0_f32, top_k, top_p, min_p, any::<u64>()).prop_map(|(temperature, top_k, top_p, min_p, seed)| SamplingParams {
-        temperature,
-        top_k,
-        top_p,
-        min_p,
-        seed,
-        ..params()
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_truncated_set_is_that_of_a_full_sort(params in any_params(), logits in logits()) {
-        prop_assume!(margin(&params, &logits) > 1e-6);
-
-        let kept = candidates(params.clone(), &logits);
-
-        let expected = reference(&params, &logits);
-        prop_assert_eq!(ids(&kept), ids(&expected));
-        for (kept, expected) in kept.iter().zip(&expected) {
-            let error = (kept.probability - expected.probability).abs();
-            prop_assert!(error < 1e-5 * expected.probability + 1e-12, "{:?} {:?}", kept, expected);
-        }
-    }
-
-    #[test]
-    fn probabilities_add_up_to_one_and_the_draw_is_one_of_the_candidates(params in any_params(), logits in logits()) {
-        let kept = candidates(params.clone(), &logits);
-
-        let drawn = draw(params, &logits).unwrap();
-
-        prop_assert!((kept.iter().map(|kept| kept.probability).sum::<f64>() - 1.0).abs() < 1e-9);
-        prop_assert!(kept.iter().any(|kept| kept.token.0 == drawn && kept.probability > 0.0), "{}", drawn);
-    }
-
-    #[test]
-    fn the_same_seed_and_position_give_the_same_draw(params in any_params(), logits in logits(), position in 0..50_usize) {
-        let generated = vec![Token(0); position];
-        let draw = || Sampler::new(params.clone(), &[], &generated).sample(&logits, None, &mut Scratch::default());
-
-        prop_assert_eq!(draw(), draw());
-    }
-
-    #[test]
-    fn a_scratch_that_others_used_changes_nothing(params in any_params(), logits in logits(), other in any_params(), others in logits()) {
-        let mut scratch = Scratch::default();
-        sampler(other).sample(&others, Some(9), &mut scratch).unwrap();
-
-        let used = sampler(params.clone()).sample(&logits, Some(3), &mut scratch);
-
-        prop_assert_eq!(used, sampler(params).sample(&logits, Some(3), &mut Scratch::default()));
-    }
-
-    #[test]
-    fn reordering_the_vocabulary_reorders_the_candidates_and_nothing_else(params in any_params(), order in Just((0..300_u32).collect::<Vec<_>>()).prop_shuffle()) {
-        // All different, so that ids decide nothing.
-        let logits: Vec<f32> = (0..300_u16).map(|id| (f32::from(id) * 0.77).sin() * 5.0 + f32::from(id) * 1e-3).collect();
-        prop_assume!(margin(&params, &logits) > 1e-6);
-        let shuffled: Vec<f32> = order.iter().map(|&id| logits[id as usize]).collect();
-
-        let mut kept: Vec<u32> = ids(&candidates(params.clone(), &shuffled)).iter().map(|&id| order[id as usize]).collect();
-
-        kept.sort_unstable();
-        prop_assert_eq!(kept, ids(&candidates(params, &logits)));
-    }
-
-    #[test]
-    fn a_top_k_of_one_and_a_vanishing_temperature_are_greedy(seed in any::<u64>(), logits in logits()) {
-        let greedy = draw(SamplingParams { temperature: 0.0, ..params() }, &logits);
-
-        prop_assert_eq!(draw(SamplingParams { top_k: 1, seed, ..params() }, &logits), greedy);
-        let best = logits[greedy.unwrap() as usize];
-        let cold = draw(SamplingParams { temperature: 1e-30, seed, ..params() }, &logits).unwrap();
-        prop_assert_eq!(logits[cold as usize], best, "equal best logits share a cold draw");
-    }
-
-    #[test]
-    fn logprobs_are_ordered_and_bit_equal_for_the_chosen_token(params in any_params(), logits in logits(), count in 0..20_u8) {
-        let choice = sampler(params).sample(&logits, Some(count), &mut Scratch::default()).unwrap();
-
-        let Logprobs { chosen, top } = choice.logprobs.unwrap();
-        let valid = logits.iter().filter(|logit| **logit > f32::NEG_INFINITY).count();
-        prop_assert_eq!(top.len(), valid.min(usize::from(count)));
-        prop_assert!(chosen.is_finite() && chosen <= 0.0);
-        for pair in top.windows(2) {
-            let [(a, first), (b, second)] = pair else { unreachable!("windows of two") };
-            prop_assert!(first >= second);
-            prop_assert!(logits[a.0 as usize] > logits[b.0 as usize] || a.0 < b.0);
-        }
-        if let Some((_, listed)) = top.iter().find(|(token, _)| *token == choice.token) {
-            prop_assert_eq!(listed.to_bits(), chosen.to_bits());
-        }
-    }
 }

@@ -1,13 +1,16 @@
-//! Truncation: top_k, then top_p of what is left, then min_p.
+//! Truncation: top_n_sigma and top_k, then typical_p of what is left, then top_p, min_p and XTC.
 //!
-//! All three keep a prefix of the same order, higher logit first and lower id first among equals, so the result is
-//! exact and does not depend on how it was found. None of them sorts the vocabulary:
+//! All but typical_p and XTC keep a prefix of the same order, higher logit first and lower id first among equals, so the
+//! result is exact and does not depend on how it was found. None of them sorts the vocabulary:
+//! * top_n_sigma and min_p are a bar known from the start;
 //! * top_k keeps a buffer of at most 2k entries whose k-th best is the bar for the rest;
 //! * top_p first leaves out entries too unlikely to matter even together, then sums the others in buckets of nearly
 //!   equal weight, and sorts only the bucket in which the sum passes `top_p`;
-//! * min_p is a bar known from the start.
+//! * typical_p does the same in the order of distance from the mean;
+//! * XTC takes away a prefix, up to the last entry that is probable enough.
 
 use super::row::{Row, SMALLEST_GAP, visit};
+use crate::protocol::SamplingParams;
 use std::cell::Cell;
 use std::cmp::Ordering;
 
@@ -19,12 +22,18 @@ const MIN_TOP_K_BUFFER: usize = 128;
 /// What to keep.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Truncation {
+    /// Those at most this many standard deviations below the best; 0 keeps all.
+    pub(super) top_n_sigma: f32,
     /// This many; `usize::MAX` keeps all.
     pub(super) top_k: usize,
+    /// Those nearest to the mean up to this probability; 1 keeps all.
+    pub(super) typical_p: f32,
     /// Up to this probability; 1 keeps all.
     pub(super) top_p: f32,
     /// Those at most this far below the best, in nats: ln(`min_p`); −inf keeps all.
     pub(super) min_gap: f32,
+    /// Of those with at least this probability only the last (XTC); above 0.5 keeps all.
+    pub(super) exclude_above: f32,
 }
 
 /// A candidate on the way.
@@ -48,35 +57,72 @@ pub(super) struct Selection {
 }
 
 impl Truncation {
+    /// As the parameters say, without XTC.
+    pub(super) fn new(params: &SamplingParams) -> Self {
+        Self {
+            top_n_sigma: params.top_n_sigma,
+            top_k: if params.top_k == 0 { usize::MAX } else { usize::try_from(params.top_k).unwrap_or(usize::MAX) },
+            typical_p: params.typical_p,
+            top_p: params.top_p,
+            // A min_p above 1 would leave nobody, not even the best.
+            min_gap: params.min_p.min(1.0).ln(),
+            exclude_above: 1.0,
+        }
+    }
+
     /// Whether nothing is cut from a vocabulary of this size.
     pub(super) fn keeps_all(&self, vocabulary: usize) -> bool {
-        self.top_k >= vocabulary && self.top_p >= 1.0 && self.min_gap == f32::NEG_INFINITY
+        let bars = self.top_n_sigma <= 0.0 && self.min_gap == f32::NEG_INFINITY;
+        bars && self.top_k >= vocabulary && self.typical_p >= 1.0 && self.top_p >= 1.0 && self.exclude_above > 0.5
     }
 
     /// Leaves in `selection.kept` the candidates of the row that survive, at least one.
     pub(super) fn apply(&self, row: &Row<'_>, selection: &mut Selection) {
-        let kept = &mut selection.kept;
-        let mut total = 0.0;
-        if self.top_k < row.logits.len() {
-            top_k(row.logits, self.top_k, kept);
-            kept.sort_unstable_by_key(|entry| entry.id);
-            for entry in kept.iter_mut() {
-                entry.weight = row.weight(entry.logit);
-                total += f64::from(entry.weight);
-            }
-        } else {
-            let mut min_gap = self.min_gap;
-            if self.top_p < 1.0 {
-                total = row.mass(row.logits);
-                min_gap = min_gap.max(negligible(self.top_p, total, row.logits.len()));
-            }
-            collect(row, min_gap, kept);
+        // The best gap of what is left; only typical_p can take the best away.
+        let mut best = 0.0;
+        let mut total = self.begin(row, &mut selection.kept);
+        if self.typical_p < 1.0 {
+            selection.typical_p(row, self.typical_p);
+            total = selection.mass();
+            best = selection.kept.iter().map(|entry| row.gap(entry.logit)).fold(f32::NEG_INFINITY, f32::max);
         }
         if self.top_p < 1.0 {
             selection.top_p(row, self.top_p, total);
         }
-        selection.kept.retain(|entry| row.gap(entry.logit) >= self.min_gap);
+        selection.kept.retain(|entry| row.gap(entry.logit) - best >= self.min_gap);
+        if self.exclude_above <= 0.5 {
+            selection.exclude_above(self.exclude_above);
+        }
     }
+
+    /// Puts what top_n_sigma and top_k leave into `kept`, in order of id, and says the mass that top_p is taken of.
+    /// Entries that no later step would keep may be missing.
+    fn begin(&self, row: &Row<'_>, kept: &mut Vec<Entry>) -> f64 {
+        let bar = if self.top_n_sigma > 0.0 { -(f64::from(self.top_n_sigma) * row.deviation()) as f32 } else { f32::NEG_INFINITY };
+        if self.top_k < row.logits.len() {
+            top_k(row.logits, self.top_k, kept);
+            kept.retain(|entry| row.gap(entry.logit) >= bar);
+            kept.sort_unstable_by_key(|entry| entry.id);
+            for entry in kept.iter_mut() {
+                entry.weight = row.weight(entry.logit);
+            }
+            mass(kept)
+        } else if bar > f32::NEG_INFINITY || self.typical_p < 1.0 {
+            collect(row, bar, kept);
+            mass(kept)
+        } else if self.top_p < 1.0 {
+            let total = row.mass(row.logits);
+            collect(row, self.min_gap.max(negligible(self.top_p, total, row.logits.len())), kept);
+            total
+        } else {
+            collect(row, self.min_gap, kept);
+            0.0
+        }
+    }
+}
+
+fn mass(entries: &[Entry]) -> f64 {
+    entries.iter().map(|entry| f64::from(entry.weight)).sum()
 }
 
 /// The gap below which the entries of a row, however many, cannot be needed to reach `top_p` of `total`.
@@ -127,13 +173,44 @@ pub(super) fn best_first(a: &Entry, b: &Entry) -> Ordering {
 }
 
 impl Selection {
+    /// What is kept weighs this.
+    pub(super) fn mass(&self) -> f64 {
+        mass(&self.kept)
+    }
+
     /// Keeps the shortest prefix, best first, that has `top_p` of `total`.
     fn top_p(&mut self, row: &Row<'_>, top_p: f32, total: f64) {
         // Compared as `f32`, the precision that the user's 0.9 has: otherwise ten equal candidates and 0.1 keep two.
-        let reached = |mass: f64| (mass / total) as f32 >= top_p;
+        self.keep_prefix(best_first, |entry| bucket(-row.gap(entry.logit)), |mass| (mass / total) as f32 >= top_p);
+    }
+
+    /// Keeps those nearest to the mean gap until they have more than `typical_p`. The distance of a token's surprise from the
+    /// entropy, which is the expected surprise, is that of its gap from the mean gap: the two differ by the same constant.
+    fn typical_p(&mut self, row: &Row<'_>, typical_p: f32) {
+        // What is never drawn has an infinite surprise, and no say in the mean.
+        self.kept.retain(|entry| entry.weight > 0.0);
+        let total = self.mass();
+        let mean: f64 = self.kept.iter().map(|entry| f64::from(entry.weight) * f64::from(row.gap(entry.logit))).sum::<f64>() / total;
+        let distance = |entry: &Entry| (row.gap(entry.logit) - mean as f32).abs();
+        let nearest_first = |a: &Entry, b: &Entry| distance(a).total_cmp(&distance(b)).then(a.id.cmp(&b.id));
+        self.keep_prefix(nearest_first, |entry| bucket(distance(entry)), |mass| (mass / total) as f32 > typical_p);
+    }
+
+    /// Takes away all but the worst of those that have at least this probability.
+    fn exclude_above(&mut self, threshold: f32) {
+        let total = self.mass();
+        let probable = self.kept.iter().filter(|entry| (f64::from(entry.weight) / total) as f32 >= threshold);
+        if let Some(&last) = probable.max_by(|a, b| best_first(a, b)) {
+            self.kept.retain(|entry| best_first(entry, &last) != Ordering::Less);
+        }
+    }
+
+    /// Keeps the shortest prefix in this order whose mass has `reached` enough; all if none has. `bucket` must not fall along
+    /// the order: only the entries of one bucket are sorted.
+    fn keep_prefix(&mut self, order: impl Fn(&Entry, &Entry) -> Ordering, bucket: impl Fn(&Entry) -> usize, reached: impl Fn(f64) -> bool) {
         self.buckets.clear();
         for entry in &self.kept {
-            let bucket = bucket(row, entry);
+            let bucket = bucket(entry);
             if bucket >= self.buckets.len() {
                 self.buckets.resize(bucket + 1, 0.0);
             }
@@ -149,20 +226,20 @@ impl Selection {
         };
 
         self.edge.clear();
-        self.edge.extend(self.kept.iter().filter(|entry| bucket(row, entry) == passed));
-        self.edge.sort_unstable_by(best_first);
+        self.edge.extend(self.kept.iter().filter(|entry| bucket(entry) == passed));
+        self.edge.sort_unstable_by(&order);
         let last = self.edge.iter().find(|entry| {
             above += f64::from(entry.weight);
             reached(above)
         });
         // The sums of bucket and walk may differ by rounding; then all of the bucket is kept.
         if let Some(&last) = last.or(self.edge.last()) {
-            self.kept.retain(|entry| best_first(entry, &last) != Ordering::Greater);
+            self.kept.retain(|entry| order(entry, &last) != Ordering::Greater);
         }
     }
 }
 
-/// Which bucket an entry belongs to: the better, the lower. Beyond the smallest weight all share the last one.
-fn bucket(row: &Row<'_>, entry: &Entry) -> usize {
-    (-row.gap(entry.logit).max(SMALLEST_GAP - 1.0) * BUCKETS_PER_NAT) as usize
+/// Which bucket an entry at this distance ≥ 0 from the first belongs to, in nats. Beyond the smallest weight all share the last one.
+fn bucket(distance: f32) -> usize {
+    (distance.min(1.0 - SMALLEST_GAP) * BUCKETS_PER_NAT) as usize
 }

@@ -6,6 +6,7 @@ mod support;
 
 mod batch_invariance;
 mod fairness;
+mod families;
 mod http;
 mod model;
 mod prefix_cache;

@@ -38,6 +38,7 @@ async fn bench() -> Bench {
         body_timeout: Duration::from_secs(10),
         max_stop_strings: 4,
         strict: false,
+        max_logprobs: None,
         keep_alive: Duration::from_secs(3600),
         chat_template: None,
         hold_status: Duration::from_secs(3600),

@@ -5,7 +5,7 @@ use crate::chat::output::{Calls, ToolSpec};
 use serde_json::json;
 
 fn one(message: Value) -> Result<Value, MessageError> {
-    read_messages(json!([message])).map(|messages| messages[0].clone())
+    read_messages(Value::Array(vec![message])).map(|mut messages| messages.remove(0))
 }
 
 /// The field that is refused.

@@ -211,3 +211,36 @@ async fn unknown_fields_are_served_and_named_in_a_header() {
     assert_eq!(answer.status, 200);
     assert!(answer.header("x-llamero-warnings").contains("no_stop_trim"), "{:?}", answer.headers);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dry_keeps_a_repetition_from_going_on_unless_a_breaker_is_in_it() {
+    let server = TestServer::start().await;
+    // Every letter has followed "q#" already; of these prompts one at least is followed by a letter.
+    let prompts = (0..20).map(|n| format!("{n}{}q#", ('a'..='z').map(|letter| format!("q#{letter}")).collect::<String>()));
+    let is_letter = |text: &String| text.bytes().all(|byte| byte.is_ascii_lowercase()) && text.len() == 1;
+    let prompt = prompts.into_iter().find(|prompt| is_letter(&expected(prompt, 1))).unwrap();
+    let said = async |breakers: &[&str]| {
+        let mut body = greedy(&json!(prompt), 1);
+        body["dry_multiplier"] = json!(100);
+        body["dry_sequence_breakers"] = json!(breakers);
+        let answer = server.post("/v1/completions", &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("x-llamero-warnings"), "");
+        text(&answer, 0)
+    };
+
+    assert!(!is_letter(&said(&[]).await));
+    assert_eq!(said(&["#"]).await, expected(&prompt, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mirostat_is_refused_by_name() {
+    let server = TestServer::start().await;
+    let mut body = greedy(&json!("hello"), 1);
+    body["mirostat"] = json!(2);
+
+    let answer = server.post("/v1/completions", &body).await;
+
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["param"]), (400, &json!("mirostat")), "{answer:?}");
+    assert_eq!(answer.json()["error"]["code"], "unsupported_parameter");
+}

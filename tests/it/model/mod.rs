@@ -7,6 +7,7 @@
 
 mod loading;
 mod sampling;
+mod sampling_extras;
 mod steps;
 mod text;
 

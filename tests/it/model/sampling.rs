@@ -1,4 +1,4 @@
-//! Our sampling against llama.cpp's own samplers on the same logits.
+//! Our sampling against llama.cpp's own samplers on the same logits: OpenAI's and vLLM's parameters.
 //!
 //! Its chain is given our order: penalties, bias, temperature, `top_k`, `top_p`, `min_p`. It adds up in single precision, so
 //! where `top_p` falls within its rounding of a boundary the two may differ by the tokens at that boundary.
@@ -12,14 +12,14 @@ use llamero::sampling::{Candidate, Sampler, Scratch};
 use std::collections::BTreeMap;
 
 /// What single precision may lose in a sum over a vocabulary.
-const ROUNDING: f64 = 1e-4;
+pub(super) const ROUNDING: f64 = 1e-4;
 
-fn id(token: u32) -> LlamaToken {
+pub(super) fn id(token: u32) -> LlamaToken {
     LlamaToken(i32::try_from(token).expect("a small vocabulary"))
 }
 
 /// Random logits of the shape of a language model's: a normal bulk and a few outstanding tokens. No two are equal.
-fn logits(vocabulary: u32, spread: f64, outstanding: u32, seed: u64) -> Vec<f32> {
+pub(super) fn logits(vocabulary: u32, spread: f64, outstanding: u32, seed: u64) -> Vec<f32> {
     let mut state = seed;
     let mut uniform = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -58,9 +58,14 @@ fn chain(params: &SamplingParams) -> Vec<LlamaSampler> {
 }
 
 /// Tokens and probabilities that these samplers leave, by id.
-fn left_by(samplers: Vec<LlamaSampler>, logits: &[f32]) -> BTreeMap<u32, f64> {
+pub(super) fn left_by(samplers: Vec<LlamaSampler>, logits: &[f32]) -> BTreeMap<u32, f64> {
+    left_by_chain(&mut LlamaSampler::chain_simple(samplers), logits)
+}
+
+/// The same, for a chain that is used again.
+pub(super) fn left_by_chain(chain: &mut LlamaSampler, logits: &[f32]) -> BTreeMap<u32, f64> {
     let mut array = array(logits);
-    array.apply_sampler(&mut LlamaSampler::chain_simple(samplers));
+    array.apply_sampler(chain);
     let best = array.data.iter().map(LlamaTokenData::logit).fold(f32::NEG_INFINITY, f32::max);
     let weight = |data: &LlamaTokenData| (f64::from(data.logit()) - f64::from(best)).exp();
     let total: f64 = array.data.iter().map(weight).sum();
@@ -72,7 +77,7 @@ fn ours(params: &SamplingParams, prompt: &[Token], generated: &[Token], logits: 
     candidates.into_iter().map(|Candidate { token, probability }| (token.0, probability)).collect()
 }
 
-fn assert_same_probabilities(ours: &BTreeMap<u32, f64>, theirs: &BTreeMap<u32, f64>, case: &str) {
+pub(super) fn assert_same_probabilities(ours: &BTreeMap<u32, f64>, theirs: &BTreeMap<u32, f64>, case: &str) {
     assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>(), "{case}");
     for ((token, ours), theirs) in ours.iter().zip(theirs.values()) {
         assert!((ours - theirs).abs() <= 1e-5 * theirs + 1e-9, "{case}: token {token} has {ours}, llama.cpp says {theirs}");

@@ -2,5 +2,7 @@
 
 pub(crate) mod driver;
 pub(crate) mod fake_runner;
+pub(crate) mod gguf;
+pub(crate) mod llama_server;
 pub(crate) mod server;
 pub(crate) mod thread_engine;

@@ -1,0 +1,114 @@
+//! `/openapi.json`: OpenAPI 3.1, made from the tables of operations and fields and from `schemas.json`.
+
+use super::{
+    field::{Field, Status},
+    operations::{Body, OPERATIONS, Operation},
+};
+use serde_json::{Map, Value, json};
+
+/// Schemas of answers.
+const SCHEMAS: &str = include_str!("schemas.json");
+
+/// The document.
+///
+/// # Panics
+/// If a table holds text that is no JSON, which a test rules out.
+#[must_use]
+pub(super) fn document() -> Value {
+    let mut paths = Map::new();
+    for operation in OPERATIONS {
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method] = describe(operation);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "llamero",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "An OpenAI-compatible inference server for GGUF models. In requests `null` equals absence. Fields that are not listed are accepted and named in the answer's `x-llamero-warnings`; with `x-llamero-strict: 1` they are a 400.",
+            "license": {"name": "MIT OR Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{}, {"key": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "schemas": parsed(SCHEMAS),
+        },
+    })
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).expect("a test parses every text of the tables")
+}
+
+fn describe(operation: &Operation) -> Value {
+    let content: Map<String, Value> =
+        operation.answers.iter().map(|(media, schema)| ((*media).to_owned(), json!({"schema": reference(schema)}))).collect();
+    let mut responses = json!({"200": {"description": "The answer.", "content": content}});
+    for status in operation.refusals {
+        let schema = if operation.path.starts_with("/v1") { "Error" } else { "Detail" };
+        responses[status.to_string()] =
+            json!({"description": meaning(*status), "content": {"application/json": {"schema": reference(schema)}}});
+    }
+    let name = operation.path.trim_start_matches('/').replace(['/', '{', '}', '*'], "_");
+    let mut described = json!({"operationId": format!("{}_{name}", operation.method), "summary": operation.about, "responses": responses});
+    if let Some(body) = &operation.body {
+        described["requestBody"] = json!({"required": true, "content": {"application/json": {
+            "schema": schema(body), "example": parsed(body.example),
+        }}});
+    }
+    described
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+fn meaning(status: u16) -> &'static str {
+    match status {
+        400 => "A field is wrong; `param` names it.",
+        401 => "No key, or one that is not accepted.",
+        403 => "This host may not call.",
+        404 => "No such model or route.",
+        408 => "The body did not arrive in time.",
+        413 => "The body is too large.",
+        429 => "The key has used up its requests for now; `Retry-After` says for how long.",
+        503 => "Too busy, loading or stopping; `Retry-After` says when to come back.",
+        _ => "The server failed.",
+    }
+}
+
+/// A body's schema. Refused fields are left out: whoever follows the document does not send them.
+fn schema(body: &Body) -> Value {
+    let fields = body.fields.iter().copied().flatten().filter(|field| field.status != Status::Refused);
+    let properties: Map<String, Value> =
+        fields.map(|field| (field.name.to_owned(), property(field, body.required.contains(&field.name)))).collect();
+    json!({"type": "object", "required": body.required, "properties": properties})
+}
+
+fn property(field: &Field, required: bool) -> Value {
+    let mut schema = parsed(field.schema);
+    if schema == json!({}) {
+        return json!({"description": field.about});
+    }
+    if !required {
+        schema = nullable(schema);
+    }
+    schema["description"] = json!(field.about);
+    schema["examples"] = json!([parsed(field.example)]);
+    schema
+}
+
+/// Lets `null` stand for absence.
+fn nullable(mut schema: Value) -> Value {
+    if let Some(options) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
+        options.push(json!({"type": "null"}));
+    } else if let Some(kind) = schema.get("type").cloned() {
+        schema["type"] = json!([kind, "null"]);
+        if let Some(words) = schema.get_mut("enum").and_then(Value::as_array_mut) {
+            words.push(Value::Null);
+        }
+    }
+    schema
+}

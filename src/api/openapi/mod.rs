@@ -1,0 +1,36 @@
+//! The documents of the API: `GET /openapi.json`, and `GET /docs`, which shows it. Both come from this binary alone.
+//!
+//! The tables of fields are the source: the specification and `docs/API.md` are made from them, and tests hold each table
+//! against the code that reads the fields. Owns no behaviour of any route.
+
+mod completions;
+mod document;
+mod field;
+#[cfg(test)]
+mod markdown;
+mod operations;
+mod shared;
+
+use super::state::AppState;
+use axum::{
+    Router,
+    http::header,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use std::sync::OnceLock;
+
+/// `/openapi.json` and `/docs`.
+pub(super) fn routes() -> Router<AppState> {
+    let ui = utoipa_swagger_ui::SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
+    Router::new().route("/openapi.json", get(specification)).merge(ui)
+}
+
+async fn specification() -> Response {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let text = TEXT.get_or_init(|| document::document().to_string());
+    ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! The routes as the documents list them.
+
+use super::{
+    completions::COMPLETIONS,
+    field::Field,
+    shared::{ENDING, SAMPLING},
+};
+
+/// A route and what it is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operation {
+    /// `get` or `post`.
+    pub(super) method: &'static str,
+    /// With parameters in braces.
+    pub(super) path: &'static str,
+    /// One sentence.
+    pub(super) about: &'static str,
+    /// What a body may contain; `None` without a body.
+    pub(super) body: Option<Body>,
+    /// Media type and schema of the answer; a name in `schemas.json`.
+    pub(super) answers: &'static [(&'static str, &'static str)],
+    /// Statuses of refusals.
+    pub(super) refusals: &'static [u16],
+}
+
+/// A JSON body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Body {
+    /// Tables of its fields.
+    pub(super) fields: &'static [&'static [Field]],
+    /// Fields that must be there.
+    pub(super) required: &'static [&'static str],
+    /// A request, JSON text.
+    pub(super) example: &'static str,
+}
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+/// What any route with a body may answer.
+const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503];
+
+/// Every route.
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: "post",
+        path: "/v1/completions",
+        about: "OpenAI's completions, whole or as server-sent events.",
+        body: Some(Body {
+            fields: &[COMPLETIONS, SAMPLING, ENDING],
+            required: &["model", "prompt"],
+            example: r#"{"model":"MODEL","prompt":"The capital of France is","max_tokens":8,"temperature":0}"#,
+        }),
+        answers: &[(JSON, "Completion"), (EVENTS, "Events")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "get",
+        path: "/v1/models",
+        about: "The names under which the model is served.",
+        body: None,
+        answers: &[(JSON, "ModelList")],
+        refusals: &[401, 403],
+    },
+];

@@ -1,0 +1,118 @@
+//! The documents agree with the code that reads the fields.
+
+use super::{
+    field::{Field, Status},
+    operations::{OPERATIONS, Operation},
+    *,
+};
+use crate::api::{
+    error::ApiError,
+    fields::{FieldError, Fields},
+    openai::completion_request::{CompletionRequest, RequestLimits},
+};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+/// Reads a body as the route does; the names that were ignored.
+type Reader = fn(Fields) -> Result<Vec<String>, FieldError>;
+
+/// The reader of each documented route with a body.
+fn reader(operation: &Operation) -> Reader {
+    match operation.path {
+        "/v1/completions" => |mut fields| {
+            fields.take("model");
+            let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4 };
+            CompletionRequest::read(fields, &limits).map(|request| request.unknown)
+        },
+        path => panic!("{path} has a body and no reader here"),
+    }
+}
+
+fn with_bodies() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().filter(|operation| operation.body.is_some())
+}
+
+fn fields(operation: &Operation) -> Vec<&'static Field> {
+    operation.body.as_ref().map(|body| body.fields.iter().copied().flatten().collect()).unwrap_or_default()
+}
+
+/// The example request of a route with one more field.
+fn body_with(operation: &Operation, field: &Field) -> Map<String, Value> {
+    let mut body: Map<String, Value> = serde_json::from_str(operation.body.as_ref().unwrap().example).unwrap();
+    body.insert(field.name.to_owned(), serde_json::from_str(field.example).unwrap());
+    if field.name == "stream_options" {
+        body.insert("stream".to_owned(), json!(true));
+    }
+    body
+}
+
+#[test]
+fn every_text_of_the_tables_is_json_and_no_field_stands_twice() {
+    let document = document::document();
+
+    assert_eq!(document["openapi"], "3.1.0");
+    for operation in OPERATIONS {
+        let mut names = BTreeSet::new();
+        for field in fields(operation) {
+            assert!(names.insert(field.name), "{} twice in {}", field.name, operation.path);
+            assert!(field.about.ends_with('.'), "{}", field.name);
+        }
+        for (_, schema) in operation.answers {
+            assert!(document["components"]["schemas"].get(schema).is_some(), "{schema}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_asks_for_the_fields_of_its_table_and_for_no_others() {
+    for operation in with_bodies() {
+        let body = serde_json::from_str(operation.body.as_ref().unwrap().example).unwrap();
+        let fields_of_example = Fields::new(body);
+        let asked = fields_of_example.asked();
+
+        reader(operation)(fields_of_example).unwrap_or_else(|error| panic!("{}: {error}", operation.path));
+
+        let documented: BTreeSet<String> = fields(operation).iter().map(|field| field.name.to_owned()).collect();
+        assert_eq!(*asked.lock().unwrap(), documented, "{}", operation.path);
+    }
+}
+
+#[test]
+fn every_field_is_taken_or_refused_or_reported_as_its_table_says() {
+    for operation in with_bodies() {
+        for field in fields(operation) {
+            let read = reader(operation)(Fields::new(body_with(operation, field)));
+
+            let shown = format!("{} {}: {read:?}", operation.path, field.name);
+            match field.status {
+                Status::Works | Status::Extra | Status::Accepted => assert_eq!(read, Ok(vec![]), "{shown}"),
+                Status::Refused => {
+                    let error = ApiError::from(read.expect_err(&shown));
+                    assert_eq!((error.status().as_u16(), error.param()), (400, Some(field.name)), "{shown}");
+                }
+            }
+        }
+    }
+}
+
+/// The fields of OpenAI's `CreateCompletionRequest`.
+#[test]
+fn no_field_of_openais_completions_is_missing() {
+    let openai = "model prompt best_of echo frequency_penalty logit_bias logprobs max_tokens n presence_penalty seed stop stream stream_options suffix temperature top_p user";
+    let operation = OPERATIONS.iter().find(|operation| operation.path == "/v1/completions").unwrap();
+
+    let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
+
+    assert!(openai.split(' ').all(|name| documented.contains(name)));
+}
+
+/// `LLAMERO_WRITE_DOCS=1 cargo test --release documents` writes it anew.
+#[test]
+fn the_documents_for_people_are_those_of_the_tables() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/API.md");
+    if std::env::var_os("LLAMERO_WRITE_DOCS").is_some() {
+        std::fs::write(&path, markdown::file()).unwrap();
+    }
+
+    assert!(std::fs::read_to_string(&path).unwrap() == markdown::file(), "docs/API.md is stale; see the comment of this test");
+}

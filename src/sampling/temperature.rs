@@ -1,0 +1,37 @@
+//! The temperature of one draw: fixed, or moved within a range by how certain the model is (llama.cpp's "dynatemp").
+//!
+//! Owns nothing. The entropy is that of the candidates before any truncation, as llama.cpp's is when its chain begins with temperature.
+
+use super::row::Row;
+use crate::protocol::SamplingParams;
+
+/// What decides the temperature of a draw.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Temperature {
+    base: f32,
+    range: f32,
+    exponent: f32,
+}
+
+impl Temperature {
+    /// As the parameters say.
+    pub(super) fn new(params: &SamplingParams) -> Self {
+        Self { base: params.temperature, range: params.dynatemp_range, exponent: params.dynatemp_exponent }
+    }
+
+    /// Whether the best candidate is taken and nothing is drawn.
+    pub(super) fn is_greedy(&self) -> bool {
+        self.base <= 0.0
+    }
+
+    /// The row at the temperature of its draw; `None` if there is no candidate.
+    pub(super) fn row<'a>(&self, logits: &'a [f32]) -> Option<Row<'a>> {
+        if self.range <= 0.0 {
+            return Row::new(logits, self.base);
+        }
+        let uncertainty = Row::new(logits, 1.0)?.uncertainty();
+        let (coldest, hottest) = ((self.base - self.range).max(0.0), self.base + self.range);
+        let temperature = coldest + (hottest - coldest) * (uncertainty as f32).powf(self.exponent);
+        Row::new(logits, temperature)
+    }
+}

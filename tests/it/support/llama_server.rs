@@ -1,0 +1,129 @@
+//! The whole server without sockets and without a process: the real router, gateway, engine and llama.cpp, over a toy model.
+
+use super::{gguf, server::Answer};
+use axum::{Router, body::Body, http::Request};
+use http_body_util::BodyExt;
+use llamero::{
+    api::{layers::HostPolicy, router::router, state::AppState},
+    config::{Environment, Flags, load},
+    engine::serve::{Host, Opened, serve},
+    gateway::{
+        death::DeathCause,
+        handle::EngineState,
+        keys::KeyRing,
+        launcher::{EngineChild, Launched, Launcher},
+        limits::RequestLimiter,
+        supervisor::{self, Supervisor},
+    },
+    llama,
+    protocol::{EngineOptions, LoadError},
+    telemetry::metrics,
+};
+use serde_json::Value;
+use std::{io, net::Shutdown, os::unix::net::UnixStream, path::Path, sync::Arc, time::Duration};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+/// Nothing here takes long; whatever does hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server that runs a GGUF file on a thread of this process. Not for what ends an engine: that would end the tests.
+pub(crate) struct LlamaServer {
+    router: Router,
+    /// Stops the engine when dropped.
+    _supervisor: Supervisor,
+}
+
+impl LlamaServer {
+    /// Opens `model` as [`gguf::engine_options`] say and waits until it is ready.
+    pub(crate) async fn start(model: &Path) -> Self {
+        let flags = Flags { values: vec![("served_model_name", vec!["toy".to_owned()])], ..Flags::default() };
+        let config = load(&flags, &Environment::of(Vec::<(String, String)>::new())).unwrap().config;
+        metrics::install("toy").unwrap();
+        let (engine, supervisor) = supervisor::start(LlamaLauncher, gguf::engine_options(model), config.supervision.clone());
+        let keys = KeyRing::load(&config.keys).unwrap();
+        let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);
+        let state = AppState {
+            engine: engine.clone(),
+            keys: Arc::new(keys),
+            limiter: Arc::new(RequestLimiter::new(config.api.requests_per_minute)),
+            config: Arc::new(config.api),
+        };
+        let mut ready = engine.watch_state();
+        within(ready.wait_for(|state| *state == EngineState::Ready)).await.unwrap();
+        Self { router: router(state, hosts), _supervisor: supervisor }
+    }
+
+    /// Posts a JSON body and reads the answer to its end.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = Request::post(path).header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
+        let response = within(self.router.clone().oneshot(request)).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = within(body.collect()).await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("the server hangs")
+}
+
+/// Starts engines with llama.cpp on threads.
+struct LlamaLauncher;
+
+impl Launcher for LlamaLauncher {
+    type Child = LlamaEngine;
+
+    async fn launch(&mut self) -> io::Result<Launched<LlamaEngine>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let (ended, watched) = watch::channel(false);
+        let child = LlamaEngine { stream: theirs.try_clone()?, ended: watched };
+        std::thread::spawn(move || {
+            // An engine that was hung up on reports a broken connection; its gateway knows.
+            let _ = serve(theirs, LlamaHost);
+            ended.send_replace(true);
+        });
+        Ok(Launched { stream: tokio::net::UnixStream::from_std(ours)?, child })
+    }
+}
+
+/// An engine thread, seen from the gateway.
+struct LlamaEngine {
+    stream: UnixStream,
+    ended: watch::Receiver<bool>,
+}
+
+impl EngineChild for LlamaEngine {
+    fn pid(&self) -> Option<u32> {
+        None
+    }
+
+    async fn wait(&mut self) -> DeathCause {
+        // A dropped sender means the same: the thread is gone.
+        let _ = self.ended.wait_for(|ended| *ended).await;
+        DeathCause::Signal(9)
+    }
+
+    fn kill(&mut self) {
+        // Fails where the gateway hung up first.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    fn last_words(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Opens models as the engine process does.
+struct LlamaHost;
+
+impl Host for LlamaHost {
+    fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
+        let loaded = llama::load(options, progress)?;
+        let mut runner = loaded.runner()?;
+        let info = loaded.info(&mut runner);
+        body(Opened { runner: &mut runner, tokenizer: loaded.tokenizer(), info });
+        Ok(())
+    }
+}
