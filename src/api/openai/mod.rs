@@ -1,7 +1,7 @@
 //! OpenAI's routes: completions, chat and models.
 
 mod answer;
-mod chat;
+pub(in crate::api) mod chat;
 pub mod completion_format;
 pub mod completion_request;
 mod completions;

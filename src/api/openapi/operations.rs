@@ -1,6 +1,7 @@
 //! The routes as the documents list them.
 
 use super::{
+    chat::CHAT,
     completions::COMPLETIONS,
     field::Field,
     shared::{ENDING, SAMPLING},
@@ -51,6 +52,18 @@ pub(super) const OPERATIONS: &[Operation] = &[
             example: r#"{"model":"MODEL","prompt":"The capital of France is","max_tokens":8,"temperature":0}"#,
         }),
         answers: &[(JSON, "Completion"), (EVENTS, "Events")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/chat/completions",
+        about: "OpenAI's chat, whole or as server-sent events, by the model's own chat template.",
+        body: Some(Body {
+            fields: &[CHAT, SAMPLING, ENDING],
+            required: &["model", "messages"],
+            example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_tokens":8,"temperature":0}"#,
+        }),
+        answers: &[(JSON, "ChatCompletion"), (EVENTS, "Events")],
         refusals: REFUSALS,
     },
     Operation {

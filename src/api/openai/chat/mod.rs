@@ -11,7 +11,7 @@ mod format;
 mod logprobs;
 mod object;
 mod prompt;
-mod request;
+pub(in crate::api) mod request;
 mod switches;
 
 use super::{
@@ -19,7 +19,6 @@ use super::{
     completion_request::RequestLimits,
     completions::room,
     models,
-    structured::{self, Constrained},
 };
 use crate::{
     api::{
@@ -105,17 +104,9 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
         max_stop_strings: state.config.max_stop_strings,
     };
     let mut request = ChatRequest::read(fields, &limits)?;
-    let overruled = settle(&mut request);
-    let free = request.constrained.is_none() && !is_forced(&request.calls);
+    let free = !matches!(request.calls, Calls::Required | Calls::Named(_));
     let mut prompt = prompt::render(state, &info, &mut request, free).await?;
     let ignored = [std::mem::take(&mut request.ignored), std::mem::take(&mut prompt.ignored)].concat();
-    let mut warnings = Warnings::ignored(&ignored);
-    if let Some((param, text)) = overruled {
-        warnings.clamped(param, text);
-    }
-    let forced = forced_constraint(&prompt.output).map(|constraint| (constraint, "tools"));
-    let constrained: Option<Constrained> = forced.or(request.constrained.take());
-    structured::check(&state.engine, constrained.as_ref()).await?;
     let tokens = prompt::encode(state, &mut prompt).await?;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let output = Arc::new(prompt.output);
@@ -128,7 +119,7 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
         min_tokens: request.ending.min_tokens,
         ignore_eos: request.ending.ignore_eos,
         logprobs: request.logprobs,
-        constraint: constrained.map(|(constraint, _)| constraint),
+        constraint: forced_constraint(&output),
         show_special: request.show_special || marks_are_special(&output, &info),
         namespace: principal.id.namespace(),
         // The gateway assigns the id.
@@ -136,27 +127,7 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
     };
     let choice = |k| SequenceRequest { sampling: request.sampling.for_choice(k, seed), ..sequence.clone() };
     let sequences = (0..request.n).map(choice).collect();
-    Ok(Prepared { request, model, info, warnings, seed, output, sequences })
-}
-
-fn is_forced(calls: &Calls) -> bool {
-    matches!(calls, Calls::Required | Calls::Named(_))
-}
-
-/// One rule holds for the whole of an output: a call that must be made comes before a format, and a format before calls
-/// that may be made. What was overruled, and the warning.
-fn settle(request: &mut ChatRequest) -> Option<(&'static str, String)> {
-    let (_, format) = request.constrained.as_ref()?;
-    if is_forced(&request.calls) {
-        let text = format!("{format} was not applied: tool_choice asks for a call");
-        let param = *format;
-        request.constrained = None;
-        return Some((param, text));
-    }
-    let text = format!("no tool was offered: {format} rules the whole answer");
-    let overruled = request.calls == Calls::Auto;
-    request.calls = Calls::None;
-    overruled.then_some(("tools", text))
+    Ok(Prepared { request, model, info, warnings: Warnings::ignored(&ignored), seed, output, sequences })
 }
 
 /// How many tokens may follow a prompt: what was asked for, if it fits, else all that fit.

@@ -11,7 +11,6 @@ use crate::{
             completion_request::{RequestLimits, most_choices, refuse_what_would_change_the_result, stream_options},
             ending::Ending,
             sampling::Sampling,
-            structured::{Constrained, read_constraint},
         },
     },
     chat::{
@@ -26,15 +25,13 @@ const MAX_TOP_LOGPROBS: i64 = 20;
 
 /// A request whose fields are each valid.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct ChatRequest {
+pub(in crate::api) struct ChatRequest {
     /// At least one, as a template is to see them.
     pub(super) messages: Vec<Value>,
     /// The functions that may be called.
     pub(super) tools: Tools,
     /// OpenAI's `tool_choice`.
     pub(super) calls: Calls,
-    /// What the answer must obey: `response_format` and its like.
-    pub(super) constrained: Option<Constrained>,
     /// OpenAI's `parallel_tool_calls`. Default true.
     pub(super) parallel: bool,
     /// What the template is told besides.
@@ -58,7 +55,7 @@ pub(super) struct ChatRequest {
     /// A chunk with the usage at the end of a stream. Default false.
     pub(super) include_usage: bool,
     /// Names of fields that had no effect.
-    pub(super) ignored: Vec<String>,
+    pub(in crate::api) ignored: Vec<String>,
 }
 
 impl ChatRequest {
@@ -66,7 +63,7 @@ impl ChatRequest {
     ///
     /// # Errors
     /// The first field at fault.
-    pub(super) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
+    pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
         let messages = f.take("messages").ok_or_else(|| FieldError::Missing { param: "messages".to_owned() })?;
         let messages = read_messages(messages).map_err(of_message)?;
         refuse_what_is_not_text(&mut f)?;
@@ -83,7 +80,6 @@ impl ChatRequest {
             messages,
             tools,
             calls,
-            constrained: read_constraint(&mut f)?,
             parallel: f.boolean("parallel_tool_calls")?.unwrap_or(true),
             switches: Switches::read(&mut f)?,
             max_tokens,
@@ -161,18 +157,12 @@ fn refuse_what_is_not_text(f: &mut Fields) -> Result<(), FieldError> {
 /// Takes known fields without an effect on the answer. The names of those that asked for something that is not done.
 fn without_effect(f: &mut Fields) -> Result<Vec<String>, FieldError> {
     // For the operator's books and caches. Nothing is done with them, and they are never logged.
-    for name in ["user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"] {
+    for name in ["user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier"] {
         f.take(name);
     }
+    // It makes an answer faster, not different.
+    f.take("prediction");
     let mut ignored = Vec::new();
-    // A prediction makes an answer faster, not different.
-    if f.take("prediction").is_some() {
-        ignored.push("prediction".to_owned());
-    }
-    // OpenAI's default is one of these.
-    if f.string("service_tier")?.is_some_and(|tier| !["auto", "default"].contains(&tier.as_str())) {
-        ignored.push("service_tier".to_owned());
-    }
     // vllm-router sends its own fields with every request, most often with the values that change nothing.
     let harmless = [
         ("store", false),

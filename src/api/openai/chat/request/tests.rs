@@ -126,8 +126,7 @@ fn books_are_taken_in_silence_and_what_is_not_done_is_reported() {
     assert_eq!(read(silent).unwrap().ignored, [""; 0]);
 
     let reported = json!({
-        "prediction": {"type": "content", "content": "x"}, "store": true, "service_tier": "flex", "return_hidden_states": true,
-        "frobnicate": 1,
+        "store": true, "return_hidden_states": true, "frobnicate": 1,
     });
-    assert_eq!(read(reported).unwrap().ignored, ["prediction", "service_tier", "store", "return_hidden_states", "frobnicate"]);
+    assert_eq!(read(reported).unwrap().ignored, ["store", "return_hidden_states", "frobnicate"]);
 }
