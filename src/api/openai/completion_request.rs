@@ -12,8 +12,8 @@ use crate::api::fields::{FieldError, Fields};
 
 /// Choices and candidates per prompt at most; fewer if the engine has fewer slots.
 const MAX_N: u32 = 8;
-/// Alternatives per token at most (OpenAI).
-const MAX_LOGPROBS: i64 = 5;
+/// Alternatives per token at most (OpenAI), unless the operator says otherwise.
+const MAX_LOGPROBS: u8 = 5;
 
 /// What the served model and the operator allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct RequestLimits {
     pub max_num_seqs: u32,
     /// Stop strings at most.
     pub max_stop_strings: usize,
+    /// Alternatives per token at most; `None` is OpenAI's number.
+    pub max_logprobs: Option<u8>,
 }
 
 /// A request whose fields are each valid.
@@ -93,7 +95,8 @@ impl CompletionRequest {
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
         ending.check(max_tokens)?;
         refuse_suffix(&mut f)?;
-        let prompt_logprobs = alternatives(&mut f, "prompt_logprobs")?;
+        let most = limits.max_logprobs.unwrap_or(MAX_LOGPROBS);
+        let prompt_logprobs = alternatives(&mut f, "prompt_logprobs", most)?;
         if stream && prompt_logprobs.is_some() {
             return Err(FieldError::invalid("prompt_logprobs", "it is not available when 'stream' is true"));
         }
@@ -106,7 +109,7 @@ impl CompletionRequest {
             best_of,
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
             ending,
-            logprobs: alternatives(&mut f, "logprobs")?,
+            logprobs: alternatives(&mut f, "logprobs", most)?,
             echo: f.boolean("echo")?.unwrap_or(false),
             prompt_logprobs,
             return_token_ids: f.boolean("return_token_ids")?.unwrap_or(false),
@@ -142,8 +145,8 @@ impl Encoding {
     }
 }
 
-fn alternatives(f: &mut Fields, name: &str) -> Result<Option<u8>, FieldError> {
-    Ok(f.integer(name, 0..=MAX_LOGPROBS)?.map(|top| u8::try_from(top).expect("the range fits")))
+fn alternatives(f: &mut Fields, name: &str, most: u8) -> Result<Option<u8>, FieldError> {
+    Ok(f.integer(name, 0..=i64::from(most))?.map(|top| u8::try_from(top).expect("the range fits")))
 }
 
 /// The most that `n` may be.

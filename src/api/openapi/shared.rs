@@ -53,6 +53,88 @@ pub(super) const SAMPLING: &[Field] = &[
         "1.1",
         "Divides logits of tokens in prompt or output (vLLM).",
     ),
+    Field::extra(
+        "repeat_penalty",
+        r#"{"type":"number","minimum":0.01,"maximum":10,"default":1}"#,
+        "1.1",
+        "Another name of `repetition_penalty` (llama-server).",
+    ),
+    Field::extra(
+        "repeat_last_n",
+        r#"{"type":"integer","minimum":-1,"maximum":2147483647,"default":-1}"#,
+        "64",
+        "How many of the last tokens the penalties look at; -1 is all (llama-server).",
+    ),
+    Field::extra(
+        "typical_p",
+        r#"{"type":"number","minimum":0,"maximum":1,"default":1}"#,
+        "0.9",
+        "Locally typical sampling (Hugging Face, llama-server).",
+    ),
+    Field::extra("typ_p", r#"{"type":"number","minimum":0,"maximum":1,"default":1}"#, "0.9", "Another name of `typical_p` (llama-server)."),
+    Field::extra(
+        "top_n_sigma",
+        r#"{"type":"number","minimum":-1,"maximum":100,"default":0}"#,
+        "1.5",
+        "Keep tokens within so many standard deviations of the best logit; 0 and -1 are off (llama-server).",
+    ),
+    Field::extra(
+        "dynatemp_range",
+        r#"{"type":"number","minimum":0,"maximum":2,"default":0}"#,
+        "0.5",
+        "How far the temperature follows the entropy (llama-server).",
+    ),
+    Field::extra(
+        "dynatemp_exponent",
+        r#"{"type":"number","minimum":0,"maximum":10,"default":1}"#,
+        "1.5",
+        "How it follows it (llama-server).",
+    ),
+    Field::extra(
+        "xtc_probability",
+        r#"{"type":"number","minimum":0,"maximum":1,"default":0}"#,
+        "0.5",
+        "How often the likeliest tokens above `xtc_threshold` but one are dropped (llama-server).",
+    ),
+    Field::extra(
+        "xtc_threshold",
+        r#"{"type":"number","minimum":0,"maximum":1,"default":0.1}"#,
+        "0.2",
+        "From which probability on (llama-server).",
+    ),
+    Field::extra(
+        "dry_multiplier",
+        r#"{"type":"number","minimum":0,"maximum":100,"default":0}"#,
+        "0.8",
+        "Strength of the penalty for repeated sequences; 0 is off (llama-server).",
+    ),
+    Field::extra(
+        "dry_base",
+        r#"{"type":"number","minimum":1,"maximum":100,"default":1.75}"#,
+        "1.75",
+        "How it grows with the length of the repetition (llama-server).",
+    ),
+    Field::extra(
+        "dry_allowed_length",
+        r#"{"type":"integer","minimum":1,"maximum":2147483647,"default":2}"#,
+        "2",
+        "Longest repetition without penalty, tokens (llama-server).",
+    ),
+    Field::extra(
+        "dry_penalty_last_n",
+        r#"{"type":"integer","minimum":-1,"maximum":2147483647,"default":-1}"#,
+        "64",
+        "How many of the last tokens are looked at (llama-server).",
+    ),
+    Field::extra(
+        "dry_sequence_breakers",
+        r#"{"type":"array","maxItems":16,"items":{"type":"string"}}"#,
+        r#"["\n"]"#,
+        "Texts that a repetition does not go across (llama-server).",
+    ),
+    Field::refused("mirostat", "2", "llama-server's; its state cannot be restored when the engine restarts."),
+    Field::extra("mirostat_tau", r#"{"type":"number","minimum":0,"maximum":1000}"#, "5", "Without effect, as `mirostat` is not there."),
+    Field::extra("mirostat_eta", r#"{"type":"number","minimum":0,"maximum":1000}"#, "0.1", "Without effect, as `mirostat` is not there."),
 ];
 
 /// Read by `api::openai::ending`.

@@ -24,7 +24,7 @@ fn reader(operation: &Operation) -> Reader {
     match operation.path {
         "/v1/completions" => |mut fields| {
             fields.take("model");
-            let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4 };
+            let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
             CompletionRequest::read(fields, &limits).map(|request| request.unknown)
         },
         "/v1/chat/completions" => |mut fields| {

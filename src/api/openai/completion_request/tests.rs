@@ -5,7 +5,7 @@ use crate::{api::error::ApiError, protocol::Token};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-const LIMITS: RequestLimits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4 };
+const LIMITS: RequestLimits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4, max_logprobs: None };
 
 /// A request with `prompt: "x"` and these fields.
 fn read(body: Value) -> Result<CompletionRequest, FieldError> {

@@ -9,7 +9,7 @@ const JOB: Job = Job { seed: 40, namespace: 9 };
 fn request(body: Value) -> CompletionRequest {
     let Value::Object(mut map) = body else { panic!("{body} is no object") };
     map.entry("prompt").or_insert(json!("x"));
-    let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4 };
+    let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4, max_logprobs: None };
     CompletionRequest::read(Fields::new(map), &limits).unwrap()
 }
 
