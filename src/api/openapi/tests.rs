@@ -29,7 +29,7 @@ fn reader(operation: &Operation) -> Reader {
         },
         "/v1/chat/completions" => |mut fields| {
             fields.take("model");
-            let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4 };
+            let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
             ChatRequest::read(fields, &limits).map(|request| request.ignored)
         },
         path => panic!("{path} has a body and no reader here"),

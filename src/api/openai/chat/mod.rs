@@ -102,6 +102,7 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
         vocabulary_size: info.vocabulary_size,
         max_num_seqs: info.max_num_seqs,
         max_stop_strings: state.config.max_stop_strings,
+        max_logprobs: state.config.max_logprobs,
     };
     let mut request = ChatRequest::read(fields, &limits)?;
     let free = !matches!(request.calls, Calls::Required | Calls::Named(_));

@@ -20,8 +20,8 @@ use crate::{
 };
 use serde_json::Value;
 
-/// Alternatives per token at most (OpenAI).
-const MAX_TOP_LOGPROBS: i64 = 20;
+/// Alternatives per token at most (OpenAI), unless `--max-logprobs` says otherwise.
+const MAX_TOP_LOGPROBS: u8 = 20;
 
 /// A request whose fields are each valid.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,7 +86,7 @@ impl ChatRequest {
             n: usize::try_from(n).expect("the range fits"),
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
             ending,
-            logprobs: logprobs(&mut f)?,
+            logprobs: logprobs(&mut f, limits.max_logprobs.unwrap_or(MAX_TOP_LOGPROBS))?,
             include_reasoning: f.boolean("include_reasoning")?.unwrap_or(true),
             show_special: !f.boolean("skip_special_tokens")?.unwrap_or(true),
             stream,
@@ -119,9 +119,9 @@ fn max_tokens(f: &mut Fields) -> Result<Option<u64>, FieldError> {
 }
 
 /// `logprobs` and `top_logprobs`.
-fn logprobs(f: &mut Fields) -> Result<Option<u8>, FieldError> {
+fn logprobs(f: &mut Fields, most: u8) -> Result<Option<u8>, FieldError> {
     let wanted = f.boolean("logprobs")?.unwrap_or(false);
-    let top = f.integer("top_logprobs", 0..=MAX_TOP_LOGPROBS)?;
+    let top = f.integer("top_logprobs", 0..=i64::from(most))?;
     if !wanted && top.is_some_and(|top| top > 0) {
         return Err(FieldError::invalid("top_logprobs", "it is only allowed when 'logprobs' is true"));
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 fn read(body: Value) -> Result<ChatRequest, FieldError> {
     let Value::Object(mut map) = body else { panic!("{body} is no object") };
     map.entry("messages").or_insert(json!([{"role": "user", "content": "Hi"}]));
-    ChatRequest::read(Fields::new(map), &RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4 })
+    ChatRequest::read(Fields::new(map), &RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4, max_logprobs: None })
 }
 
 fn tools() -> Value {
