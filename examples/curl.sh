@@ -19,6 +19,10 @@ show "the same as a stream (-N: do not hold lines back)"
 curl -sSN --fail-with-body "${key[@]}" "${json[@]}" "$url/v1/completions" \
     -d '{"model":"'"$model"'","prompt":"The capital of France is","max_tokens":16,"temperature":0,"stream":true}'
 
+show "a conversation"
+curl -sS --fail-with-body "${key[@]}" "${json[@]}" "$url/v1/chat/completions" \
+    -d '{"model":"'"$model"'","messages":[{"role":"user","content":"What is the capital of France?"}],"max_tokens":16,"temperature":0}'
+
 show "the legacy route"
 curl -sS --fail-with-body "${key[@]}" "${json[@]}" "$url/generate" \
     -d '{"prompt":"The future of AI is","max_tokens":50,"temperature":0.7}'

@@ -13,6 +13,7 @@ pub mod respond;
 pub mod router;
 pub mod server;
 pub mod state;
+pub mod templates;
 #[cfg(test)]
 pub(crate) mod testing;
 mod warnings;

@@ -1,5 +1,6 @@
 //! What every handler is given.
 
+use super::templates::TemplateCache;
 use crate::{
     config::ApiConfig,
     gateway::{handle::EngineHandle, keys::KeyRing, limits::RequestLimiter},
@@ -17,4 +18,6 @@ pub struct AppState {
     pub limiter: Arc<RequestLimiter>,
     /// Names and limits of the API.
     pub config: Arc<ApiConfig>,
+    /// How the model wants conversations written.
+    pub templates: Arc<TemplateCache>,
 }

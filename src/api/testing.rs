@@ -46,6 +46,7 @@ impl Default for Setup {
             strict: false,
             max_logprobs: None,
             keep_alive: Duration::from_secs(10),
+            chat_template: None,
             hold_status: Duration::from_secs(10),
             requests_per_minute: None,
             allowed_origins: Vec::new(),
@@ -108,6 +109,7 @@ impl TestApp {
             keys: Arc::new(KeyRing::load(&keys).expect("sound keys")),
             limiter: Arc::new(RequestLimiter::new(setup.config.requests_per_minute)),
             config: Arc::new(setup.config),
+            templates: Arc::default(),
         };
         let router = router(state.clone(), setup.hosts);
         Self { state, router, submitted, _engine: AbortOnDropHandle::new(engine_task), _supervisor: supervisor }

@@ -7,7 +7,7 @@
 use super::{args::Mode, logging, print, signals::StopSignals, summary::summary};
 use crate::telemetry::metrics;
 use crate::{
-    api::{layers::HostPolicy, router::router, server::Server, state::AppState},
+    api::{layers::HostPolicy, router::router, server::Server, state::AppState, templates::TemplateCache},
     config::{ConfigErrors, Environment, Flags, Problem, ServeConfig, load},
     gateway::{
         handle::{EngineHandle, EngineState},
@@ -38,6 +38,8 @@ pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyho
     let loaded = load(flags, environment)?;
     let keys = KeyRing::load(&loaded.config.keys)
         .map_err(|error| ConfigErrors { problems: vec![Problem { at: "keys".to_owned(), message: error.to_string() }] })?;
+    let templates = TemplateCache::load(loaded.config.api.chat_template.as_deref())
+        .map_err(|error| ConfigErrors { problems: vec![Problem { at: "chat_template".to_owned(), message: error.to_string() }] })?;
     match mode {
         Mode::Print => return print(&loaded.toml),
         Mode::Check => return print("the configuration is fine\n"),
@@ -59,11 +61,11 @@ pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyho
     let server = Server::bind(&config.listen, &keys)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
-    runtime.context("the runtime cannot be started")?.block_on(serve(config, keys, server))
+    runtime.context("the runtime cannot be started")?.block_on(serve(config, keys, templates, server))
 }
 
 /// Serves until a signal or until the engine is given up, then drains.
-async fn serve(config: ServeConfig, keys: KeyRing, server: Server) -> anyhow::Result<()> {
+async fn serve(config: ServeConfig, keys: KeyRing, templates: TemplateCache, server: Server) -> anyhow::Result<()> {
     let mut signals = StopSignals::catch().context("signals cannot be caught")?;
     metrics::install(config.api.served_model_names.first().map_or("", String::as_str)).context("metrics cannot be recorded")?;
     let _upkeep = AbortOnDropHandle::new(tokio::spawn(keep_metrics()));
@@ -75,6 +77,7 @@ async fn serve(config: ServeConfig, keys: KeyRing, server: Server) -> anyhow::Re
         keys: Arc::new(keys),
         limiter: Arc::new(RequestLimiter::new(config.api.requests_per_minute)),
         config: Arc::new(config.api.clone()),
+        templates: Arc::new(templates),
     };
     let address = server.address();
     let announcement = tokio::spawn(announce(engine, config.clone(), address));

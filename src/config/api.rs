@@ -18,6 +18,8 @@ pub struct ApiConfig {
     pub max_logprobs: Option<u8>,
     /// Silence in a stream before a comment keeps the connection alive. Default 10 s (proxies cut after 30–60 s).
     pub keep_alive: Duration,
+    /// File with a chat template, or the template itself; `None` takes the model's own.
+    pub chat_template: Option<String>,
     /// Longest time that the status of a stream is held for its first token. Default 10 s.
     pub hold_status: Duration,
     /// A request with a field that would be ignored or clamped is refused. Default false; `x-llamero-strict` overrides it.
@@ -65,6 +67,13 @@ const KEEP_ALIVE: OptionSpec = OptionSpec::new(
     "10s",
     "Silence in a stream before a comment keeps the connection alive; proxies cut after 30 to 60 seconds.",
 );
+const CHAT_TEMPLATE: OptionSpec = OptionSpec::new(
+    "chat_template",
+    Kind::Text,
+    "",
+    "A file with the Jinja template of /v1/chat/completions, or the template itself; by default the model's own.",
+)
+.also(&["--chat-template-file"], &["LLAMA_ARG_CHAT_TEMPLATE_FILE", "LLAMA_ARG_CHAT_TEMPLATE"]);
 const HOLD_STATUS: OptionSpec = OptionSpec::new(
     "hold_status",
     Kind::Duration { min_s: 0, max_s: 300 },
@@ -86,6 +95,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     MAX_STOP_STRINGS,
     STRICT,
     MAX_LOGPROBS,
+    CHAT_TEMPLATE,
     KEEP_ALIVE,
     HOLD_STATUS,
     ALLOWED_ORIGINS,
@@ -110,6 +120,7 @@ impl ApiConfig {
             strict: values.switch(&STRICT),
             max_logprobs: values.optional_integer(&MAX_LOGPROBS),
             keep_alive: values.duration(&KEEP_ALIVE),
+            chat_template: values.optional_text(&CHAT_TEMPLATE),
             hold_status: values.duration(&HOLD_STATUS),
             requests_per_minute: values.optional_integer(&RPM),
             allowed_origins,

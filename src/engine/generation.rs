@@ -20,6 +20,7 @@ pub(super) struct Generation {
     generated: u32,
     max_tokens: u32,
     ends: Ends,
+    show_special: bool,
     logprobs: Option<u8>,
     scoring: Option<Scoring>,
 }
@@ -83,7 +84,7 @@ impl Generation {
         let mut text = TextAssembler::new(&request.stop, request.include_stop);
         for &token in &request.resume {
             // What this releases was reported by the engine that generated it.
-            text.push(tokenizer.piece(token, false), None);
+            text.push(shown(token, request.show_special, tokenizer), None);
         }
         Self {
             received: Instant::now(),
@@ -92,6 +93,7 @@ impl Generation {
             generated: u32::try_from(request.resume.len()).unwrap_or(u32::MAX),
             max_tokens: request.max_tokens,
             ends: Ends::new(request, tokenizer),
+            show_special: request.show_special,
             logprobs: request.logprobs,
             scoring: request.prompt_logprobs.map(|alternatives| Scoring {
                 prompt: request.prompt.clone(),
@@ -155,7 +157,7 @@ impl Generation {
         };
         if shows {
             let logprob = choice.logprobs.as_ref().map(|logprobs| describe(choice.token, logprobs, tokenizer));
-            let released = self.text.push(tokenizer.piece(choice.token, false), logprob);
+            let released = self.text.push(shown(choice.token, self.show_special, tokenizer), logprob);
             if append(output, released) {
                 return; // (1)
             }
@@ -189,6 +191,11 @@ impl Generation {
             output.finish = Some(finish);
         }
     }
+}
+
+/// A token's part of the text. One that ends generations has none, also where that is ignored.
+fn shown(token: Token, show_special: bool, tokenizer: &dyn Tokenizer) -> &[u8] {
+    tokenizer.piece(token, show_special && !tokenizer.is_eog(token))
 }
 
 /// Adds released text to the news; whether a stop string ended it.

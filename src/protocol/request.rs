@@ -41,6 +41,9 @@ pub struct SequenceRequest {
     pub min_tokens: u32,
     /// Go on past end-of-generation tokens (vLLM's `ignore_eos`): they can then not be sampled away, only ignored.
     pub ignore_eos: bool,
+    /// Special tokens have their spelling as text (vLLM's `skip_special_tokens: false`); else they have none. Tokens that
+    /// end a generation never have any.
+    pub show_special: bool,
     /// Report the sampled token's log-probability and this many alternatives; `None` reports nothing.
     pub logprobs: Option<u8>,
     /// Report the log-probability of each prompt token and this many alternatives. The prompt is then computed in full,

@@ -10,11 +10,9 @@ from support import ROOT, clean_environment
 EXAMPLES = ROOT / "examples"
 
 
-def run(server, *command):
+def run(server, *command, stdin=None):
     environment = clean_environment(LLAMERO_URL=server.url, OPENAI_BASE_URL=f"{server.url}/v1", OPENAI_API_KEY="EMPTY")
-    ended = subprocess.run(
-        [str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, env=environment
-    )
+    ended = subprocess.run([str(word) for word in command], input=stdin or "", capture_output=True, text=True, timeout=120, env=environment)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -25,6 +23,13 @@ def test_completion_py_prints_a_completion(server):
 
 def test_stream_py_prints_a_stream(server):
     assert "Paris" in run(server, sys.executable, EXAMPLES / "stream.py")
+
+
+def test_chat_py_holds_a_conversation(server):
+    out = run(server, sys.executable, EXAMPLES / "chat.py", stdin="What is the capital of France?\nAnd of Italy?\n")
+
+    assert "Paris" in out
+    assert out.count("> ") == 3
 
 
 def test_the_legacy_client_finds_its_server_as_it_left_it(server):
@@ -39,6 +44,7 @@ def test_curl_sh_talks_to_every_route(server):
 
     assert out.count('"text_completion"') >= 2
     assert "data: [DONE]" in out
+    assert '"chat.completion"' in out
     assert '"prompt":"The future of AI is"' in out
 
 

@@ -1,5 +1,6 @@
 //! The server over HTTP, from request bytes to response bytes, with the fake model.
 
+mod chat;
 mod completions;
 mod engine_death;
 mod legacy;

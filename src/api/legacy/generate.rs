@@ -123,13 +123,14 @@ struct Completion {
 
 impl WireFormat for Completion {
     type Chunk = String;
+    type Chunks = Option<String>;
     type Whole = Self;
 
     fn opening(&mut self) -> Vec<String> {
         Vec::new()
     }
 
-    fn chunk(&mut self, event: GenerationEvent) -> Option<String> {
+    fn chunks(&mut self, event: GenerationEvent) -> Option<String> {
         Some(event.output.text)
     }
 

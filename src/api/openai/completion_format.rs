@@ -1,8 +1,9 @@
 //! How `/v1/completions` writes a generation: the same `text_completion` object streamed and not.
 //!
-//! Owns ids, choice indices, echo, character offsets and the usage object. When and how bytes are sent is `api/respond`'s.
+//! Owns choice indices, echo and character offsets; ids and the usage object are `answer.rs`. When and how bytes are sent is `api/respond`'s.
 
 use super::{
+    answer::{Head, UsageField, UsageObject},
     logprobs::{CharacterOffset, Logprobs},
     prompt_logprobs::PromptLogprobs,
 };
@@ -13,19 +14,6 @@ use crate::{
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::sync::Arc;
-
-/// What all chunks of a response have in common.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
-    /// `cmpl-` and 32 hexadecimal digits.
-    pub id: String,
-    /// Unix time of the response, s.
-    pub created: u64,
-    /// As the request named it.
-    pub model: String,
-    /// `fp_` and a digest of server and model: when it changes, the same seed may give another text.
-    pub system_fingerprint: String,
-}
 
 /// What a request wants to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +149,7 @@ fn characters(text: &str) -> u64 {
 
 impl WireFormat for CompletionFormat {
     type Chunk = CompletionObject;
+    type Chunks = Option<CompletionObject>;
     type Whole = CompletionObject;
 
     fn opening(&mut self) -> Vec<CompletionObject> {
@@ -179,7 +168,7 @@ impl WireFormat for CompletionFormat {
         (0..self.whole.len()).map(opening).collect()
     }
 
-    fn chunk(&mut self, event: GenerationEvent) -> Option<CompletionObject> {
+    fn chunks(&mut self, event: GenerationEvent) -> Option<CompletionObject> {
         let output = event.output;
         let scored = !output.prompt_logprobs.is_empty() && ((self.view.logprobs && self.view.echo) || self.view.prompt_logprobs);
         let named = self.view.token_ids && !output.tokens.is_empty();
@@ -200,7 +189,7 @@ impl WireFormat for CompletionFormat {
     }
 
     fn closing(&mut self, usage: &Usage) -> Option<CompletionObject> {
-        (self.view.stream_usage == Some(true)).then(|| self.object(Vec::new(), UsageField::Full(*usage)))
+        (self.view.stream_usage == Some(true)).then(|| self.object(Vec::new(), UsageField::Full(UsageObject::of(*usage, 0))))
     }
 
     fn absorb(&mut self, chunk: CompletionObject) {
@@ -214,7 +203,7 @@ impl WireFormat for CompletionFormat {
     fn whole(mut self, usage: &Usage) -> CompletionObject {
         let choices = self.best();
         let (seed, warnings) = (Some(self.view.seed), self.view.warnings.take());
-        CompletionObject { seed, warnings, ..self.object(choices, UsageField::Full(*usage)) }
+        CompletionObject { seed, warnings, ..self.object(choices, UsageField::Full(UsageObject::of(*usage, 0))) }
     }
 }
 
@@ -296,29 +285,13 @@ pub struct CompletionObject {
     warnings: Option<Vec<String>>,
 }
 
-/// Clients of a stream expect the key only if they asked for it, and then in every chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UsageField {
-    Absent,
-    Null,
-    Full(Usage),
-}
-
 impl Serialize for CompletionObject {
     /// By hand: chunks share one `Head`, and `usage` is absent, null or an object.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("CompletionObject", 9)?;
-        object.serialize_field("id", &self.head.id)?;
-        object.serialize_field("object", "text_completion")?;
-        object.serialize_field("created", &self.head.created)?;
-        object.serialize_field("model", &self.head.model)?;
-        object.serialize_field("system_fingerprint", &self.head.system_fingerprint)?;
+        self.head.serialize_into::<S>(&mut object, "text_completion")?;
         object.serialize_field("choices", &self.choices)?;
-        match self.usage {
-            UsageField::Absent => object.skip_field("usage")?,
-            UsageField::Null => object.serialize_field("usage", &None::<()>)?,
-            UsageField::Full(usage) => object.serialize_field("usage", &UsageObject::from(usage))?,
-        }
+        self.usage.serialize_into::<S>(&mut object)?;
         match self.seed {
             None => object.skip_field("seed")?,
             Some(seed) => object.serialize_field("seed", &seed)?,
@@ -328,41 +301,6 @@ impl Serialize for CompletionObject {
             Some(warnings) => object.serialize_field("warnings", warnings)?,
         }
         object.end()
-    }
-}
-
-/// OpenAI's `CompletionUsage`.
-#[derive(Serialize)]
-struct UsageObject {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
-    prompt_tokens_details: PromptTokensDetails,
-    completion_tokens_details: CompletionTokensDetails,
-}
-
-#[derive(Serialize)]
-struct PromptTokensDetails {
-    cached_tokens: u64,
-}
-
-/// Nothing here reasons or predicts; SDKs want the keys.
-#[derive(Default, Serialize)]
-struct CompletionTokensDetails {
-    reasoning_tokens: u64,
-    accepted_prediction_tokens: u64,
-    rejected_prediction_tokens: u64,
-}
-
-impl From<Usage> for UsageObject {
-    fn from(usage: Usage) -> Self {
-        Self {
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-            total_tokens: usage.prompt_tokens + usage.completion_tokens,
-            prompt_tokens_details: PromptTokensDetails { cached_tokens: usage.cached_tokens },
-            completion_tokens_details: CompletionTokensDetails::default(),
-        }
     }
 }
 

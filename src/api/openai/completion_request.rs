@@ -149,9 +149,14 @@ fn alternatives(f: &mut Fields, name: &str, most: u8) -> Result<Option<u8>, Fiel
     Ok(f.integer(name, 0..=i64::from(most))?.map(|top| u8::try_from(top).expect("the range fits")))
 }
 
+/// The most that `n` may be.
+pub(super) fn most_choices(max_num_seqs: u32) -> i64 {
+    i64::from(max_num_seqs.clamp(1, MAX_N))
+}
+
 /// `n` and `best_of`. OpenAI lets `best_of` be 0, which can only mean that it was not set.
 fn read_choices(f: &mut Fields, max_num_seqs: u32, stream: bool) -> Result<(usize, usize), FieldError> {
-    let most = i64::from(max_num_seqs.clamp(1, MAX_N));
+    let most = most_choices(max_num_seqs);
     let n = f.integer("n", 1..=most)?.unwrap_or(1);
     let best_of = f.integer("best_of", 0..=most)?.filter(|best_of| *best_of > 0).unwrap_or(n);
     if best_of < n {
@@ -180,7 +185,7 @@ fn refuse_suffix(f: &mut Fields) -> Result<(), FieldError> {
 }
 
 /// vLLM's fields that would change the result and are not implemented; values without an effect are accepted.
-fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError> {
+pub(super) fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError> {
     for name in ["allowed_token_ids", "bad_words", "logits_processors", "prompt_embeds"] {
         let given = f.take(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()));
         if given {
@@ -194,7 +199,7 @@ fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError>
 }
 
 /// `include_usage`, and the names of unknown options. `include_obfuscation` is accepted: nothing is obfuscated here.
-fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Vec<String>), FieldError> {
+pub(super) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Vec<String>), FieldError> {
     let Some(options) = f.object("stream_options")? else { return Ok((false, Vec::new())) };
     if !stream {
         return Err(FieldError::invalid("stream_options", "it is only allowed when 'stream' is true"));

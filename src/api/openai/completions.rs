@@ -3,7 +3,8 @@
 //! Fields are `completion_request.rs`, the answer's shape is `completion_format.rs`, streaming is `api/respond`.
 
 use super::{
-    completion_format::{CompletionFormat, Head, PromptView, View},
+    answer::{Head, draw_seed},
+    completion_format::{CompletionFormat, PromptView, View},
     completion_request::{CompletionRequest, Encoding, RequestLimits, Truncation},
     models,
     prompt::Prompt,
@@ -21,11 +22,7 @@ use crate::{
 };
 use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
 use futures_util::future::try_join_all;
-use sha2::{Digest, Sha256};
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// OpenAI's default for `max_tokens`.
@@ -63,7 +60,7 @@ pub(super) async fn create(
     };
     let recorder = Recorder::new("completions", &prepared.model, request.stream, received);
     let run = Run::start(&state.engine, prepared.sequences, request.best_of, recorder)?;
-    let format = CompletionFormat::new(head(prepared.model, &prepared.info), view, prepared.prompts);
+    let format = CompletionFormat::new(Head::new("cmpl", prepared.model, &prepared.info), view, prepared.prompts);
     let mut response = respond(run, format, Mode::of(request.stream, &state.config)).await?;
     warnings.put_on(&mut response);
     Ok(response)
@@ -230,7 +227,7 @@ fn sequences(
 }
 
 /// How many tokens may follow a prompt: what was asked for, if it fits; else 16, or as many as fit.
-fn room(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<u32, ApiError> {
+pub(super) fn room(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<u32, ApiError> {
     if prompt_tokens == 0 {
         return Err(
             FieldError::invalid("prompt", "it is empty, and this model has no token to begin with; send at least one character").into()
@@ -246,37 +243,6 @@ fn room(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<
         _ => Err(too_long(asked.unwrap_or(1))),
     }
     .map(|fitting| u32::try_from(fitting).unwrap_or(u32::MAX))
-}
-
-/// A seed for a request without one: below 2⁵³, so that a client in JavaScript can send it back.
-fn draw_seed() -> Result<i64, ApiError> {
-    let random = getrandom::u64().map_err(|error| {
-        tracing::error!(%error, "the system gave no random number");
-        ApiError::Internal
-    })?;
-    Ok((random >> 11).cast_signed())
-}
-
-fn head(model: String, info: &ModelInfo) -> Head {
-    // A clock before 1970 is no reason to fail a completion.
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    Head { id: format!("cmpl-{}", uuid::Uuid::new_v4().simple()), created, model, system_fingerprint: fingerprint(info) }
-}
-
-/// A digest of what decides which text a seed gives: this server's version and the model.
-fn fingerprint(info: &ModelInfo) -> String {
-    let facts = format!(
-        "{}\n{}\n{}\n{}\n{}\n{}\n{}",
-        env!("CARGO_PKG_VERSION"),
-        info.name,
-        info.architecture,
-        info.quantization,
-        info.parameters,
-        info.size_bytes,
-        info.device
-    );
-    let digest = Sha256::digest(facts.as_bytes());
-    digest.iter().take(5).fold("fp_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[cfg(test)]

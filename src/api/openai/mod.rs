@@ -1,5 +1,7 @@
-//! OpenAI's routes: completions, embeddings and models; and those of others that belong to embeddings, rerank and score.
+//! OpenAI's routes: completions, chat, embeddings and models; and those of others that belong to embeddings, rerank and score.
 
+mod answer;
+pub(in crate::api) mod chat;
 pub mod completion_format;
 pub mod completion_request;
 mod completions;
@@ -29,6 +31,7 @@ pub fn routes() -> Router<AppState> {
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     Router::new()
         .route("/v1/completions", post(completions::create))
+        .route("/v1/chat/completions", post(chat::create))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/rerank", post(rerank::rerank))
         .route("/v2/rerank", post(rerank::rerank))

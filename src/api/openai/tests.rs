@@ -40,6 +40,7 @@ async fn bench() -> Bench {
         strict: false,
         max_logprobs: None,
         keep_alive: Duration::from_secs(3600),
+        chat_template: None,
         hold_status: Duration::from_secs(3600),
         requests_per_minute: None,
         allowed_origins: vec![],
@@ -50,6 +51,7 @@ async fn bench() -> Bench {
         keys: Arc::new(KeyRing::load(&KeyConfig::default()).unwrap()),
         limiter: Arc::new(RequestLimiter::new(None)),
         config: Arc::new(config),
+        templates: Arc::default(),
     };
     let app = routes().layer(Extension(Principal { id: KeyId::Key(9) })).with_state(state);
     Bench { app, engine: scripted, _supervisor: supervisor }

@@ -3,7 +3,8 @@
 use super::field::Field;
 
 const INPUT: &str = r#"{"anyOf":[{"type":"string","minLength":1},{"type":"array","minItems":1,"maxItems":2048,"items":{"type":"string","minLength":1}},{"type":"array","minItems":1,"items":{"type":"integer","minimum":0}},{"type":"array","minItems":1,"maxItems":2048,"items":{"type":"array","minItems":1,"items":{"type":"integer","minimum":0}}}]}"#;
-const TEXTS: &str = r#"{"anyOf":[{"type":"string","minLength":1},{"type":"array","minItems":1,"maxItems":2048,"items":{"type":"string","minLength":1}}]}"#;
+const TEXTS: &str =
+    r#"{"anyOf":[{"type":"string","minLength":1},{"type":"array","minItems":1,"maxItems":2048,"items":{"type":"string","minLength":1}}]}"#;
 const MODEL: Field = Field::works("model", r#"{"type":"string"}"#, "\"tiny\"", "One of the names that `GET /v1/models` lists.");
 const USER: Field = Field::accepted("user", "Accepted, not used, never logged.");
 const TRUNCATE: Field = Field::extra(
@@ -17,7 +18,12 @@ const TRUNCATE: Field = Field::extra(
 pub(super) const EMBEDDINGS: &[Field] = &[
     MODEL,
     Field::works("input", INPUT, "\"x\"", "A string, strings, token ids, or lists of token ids; 2,048 inputs and 300,000 tokens at most."),
-    Field::works("encoding_format", r#"{"type":"string","enum":["float","base64"],"default":"float"}"#, "\"base64\"", "`base64` is of little-endian 32-bit floats."),
+    Field::works(
+        "encoding_format",
+        r#"{"type":"string","enum":["float","base64"],"default":"float"}"#,
+        "\"base64\"",
+        "`base64` is of little-endian 32-bit floats.",
+    ),
     Field::works("dimensions", r#"{"type":"integer","minimum":1}"#, "4", "Keep the first so many dimensions, normalised again."),
     USER,
     TRUNCATE,
@@ -28,7 +34,12 @@ pub(super) const EMBEDDINGS: &[Field] = &[
 pub(super) const RERANK: &[Field] = &[
     MODEL,
     Field::extra("query", r#"{"type":"string","minLength":1}"#, "\"x\"", "What the documents are compared with."),
-    Field::extra("documents", r#"{"type":"array","minItems":1,"maxItems":2048,"items":{"anyOf":[{"type":"string","minLength":1},{"type":"object","required":["text"],"properties":{"text":{"type":"string","minLength":1}}}]}}"#, "[\"x\"]", "Texts, or objects with a `text`."),
+    Field::extra(
+        "documents",
+        r#"{"type":"array","minItems":1,"maxItems":2048,"items":{"anyOf":[{"type":"string","minLength":1},{"type":"object","required":["text"],"properties":{"text":{"type":"string","minLength":1}}}]}}"#,
+        "[\"x\"]",
+        "Texts, or objects with a `text`.",
+    ),
     Field::extra("top_n", r#"{"type":"integer","minimum":1}"#, "1", "Results at most."),
     Field::extra("return_documents", r#"{"type":"boolean","default":true}"#, "false", "Whether results have their texts."),
     USER,

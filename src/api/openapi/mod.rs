@@ -3,6 +3,7 @@
 //! The tables of fields are the source: the specification and `docs/API.md` are made from them, and tests hold each table
 //! against the code that reads the fields. Owns no behaviour of any route.
 
+mod chat;
 mod completions;
 mod document;
 mod embeddings;

@@ -1,6 +1,7 @@
 //! The routes as the documents list them.
 
 use super::{
+    chat::CHAT,
     completions::COMPLETIONS,
     embeddings::{EMBEDDINGS, RERANK, SCORE},
     field::Field,
@@ -56,13 +57,21 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "post",
+        path: "/v1/chat/completions",
+        about: "OpenAI's chat, whole or as server-sent events, by the model's own chat template.",
+        body: Some(Body {
+            fields: &[CHAT, SAMPLING, ENDING],
+            required: &["model", "messages"],
+            example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_tokens":8,"temperature":0}"#,
+        }),
+        answers: &[(JSON, "ChatCompletion"), (EVENTS, "Events")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
         path: "/v1/embeddings",
         about: "A normalised vector for each input, where an embedding model is served.",
-        body: Some(Body {
-            fields: &[EMBEDDINGS],
-            required: &["model", "input"],
-            example: r#"{"model":"MODEL","input":"The river bank"}"#,
-        }),
+        body: Some(Body { fields: &[EMBEDDINGS], required: &["model", "input"], example: r#"{"model":"MODEL","input":"The river bank"}"# }),
         answers: &[(JSON, "EmbeddingList")],
         refusals: REFUSALS,
     },

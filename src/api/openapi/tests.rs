@@ -5,10 +5,18 @@ use super::{
     operations::{OPERATIONS, Operation},
     *,
 };
-use crate::api::{
-    error::ApiError,
-    fields::{FieldError, Fields},
-    openai::completion_request::{CompletionRequest, RequestLimits},
+use crate::{
+    api::{
+        error::ApiError,
+        fields::{FieldError, Fields},
+        openai::{
+            chat::request::ChatRequest,
+            completion_request::{CompletionRequest, RequestLimits},
+            embedding_request::EmbeddingRequest,
+            rerank_request::{RerankRequest, ScoreRequest},
+        },
+    },
+    gateway::testing::embedding_info,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -23,6 +31,23 @@ fn reader(operation: &Operation) -> Reader {
             fields.take("model");
             let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
             CompletionRequest::read(fields, &limits).map(|request| request.unknown)
+        },
+        "/v1/chat/completions" => |mut fields| {
+            fields.take("model");
+            let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
+            ChatRequest::read(fields, &limits).map(|request| request.ignored)
+        },
+        "/v1/embeddings" => |mut fields| {
+            fields.take("model");
+            EmbeddingRequest::read(fields, &embedding_info(), 100).map(|request| request.unknown)
+        },
+        "/v1/rerank" => |mut fields| {
+            fields.take("model");
+            RerankRequest::read(fields, &embedding_info()).map(|request| request.unknown)
+        },
+        "/v1/score" => |mut fields| {
+            fields.take("model");
+            ScoreRequest::read(fields, &embedding_info()).map(|request| request.unknown)
         },
         path => panic!("{path} has a body and no reader here"),
     }
@@ -104,6 +129,21 @@ fn no_field_of_openais_completions_is_missing() {
     let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
 
     assert!(openai.split(' ').all(|name| documented.contains(name)));
+}
+
+/// The fields of OpenAI's `CreateChatCompletionRequest`.
+#[test]
+fn no_field_of_openais_chat_is_missing() {
+    let openai = "messages model modalities verbosity reasoning_effort max_completion_tokens frequency_penalty presence_penalty \
+                  web_search_options top_logprobs response_format audio store stream stop logit_bias logprobs max_tokens n prediction seed \
+                  stream_options tools tool_choice parallel_tool_calls function_call functions metadata temperature top_p user \
+                  safety_identifier service_tier prompt_cache_key prompt_cache_retention";
+    let operation = OPERATIONS.iter().find(|operation| operation.path == "/v1/chat/completions").unwrap();
+
+    let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
+
+    let missing: Vec<&str> = openai.split_whitespace().filter(|name| !documented.contains(name)).collect();
+    assert_eq!(missing, [""; 0]);
 }
 
 /// `LLAMERO_WRITE_DOCS=1 cargo test --release documents` writes it anew.

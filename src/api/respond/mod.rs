@@ -4,7 +4,7 @@
 //! cancels the work. What the bytes look like is the endpoint's [`WireFormat`]; nothing here names an OpenAI object.
 //!
 //! ```text
-//! Generation ──events──▶ Run ──▶ WireFormat::chunk ──┬─▶ absorb … whole ──▶ one JSON object
+//! Generation ──events──▶ Run ──▶ WireFormat::chunks ─┬─▶ absorb … whole ──▶ one JSON object
 //!                         │                          └─▶ sse::frame ──────▶ data: {…}
 //!                         └─▶ Recorder ──▶ telemetry, once, on drop
 //! ```
@@ -27,14 +27,16 @@ use tokio::time::{Instant, timeout_at};
 pub trait WireFormat: Send + 'static {
     /// What one frame of a stream holds.
     type Chunk: Serialize + Send;
+    /// What an event is shown as: any number of chunks, an `Option` where it is one at most.
+    type Chunks: IntoIterator<Item = Self::Chunk, IntoIter: Send> + Send;
     /// The answer without streaming.
     type Whole: Serialize;
 
     /// Chunks to send before any event, such as an echoed prompt.
     fn opening(&mut self) -> Vec<Self::Chunk>;
 
-    /// The chunk for an event, or `None` if it has nothing to show. The event's finish is never a failure.
-    fn chunk(&mut self, event: GenerationEvent) -> Option<Self::Chunk>;
+    /// The chunks for an event, none if it has nothing to show. The event's finish is never a failure.
+    fn chunks(&mut self, event: GenerationEvent) -> Self::Chunks;
 
     /// A last chunk after every choice has finished, such as the usage.
     fn closing(&mut self, usage: &Usage) -> Option<Self::Chunk>;
@@ -79,7 +81,7 @@ pub async fn respond<F: WireFormat>(mut run: Run, mut format: F, mode: Mode) -> 
                 format.absorb(chunk);
             }
             while let Some(event) = run.next().await? {
-                if let Some(chunk) = format.chunk(event) {
+                for chunk in format.chunks(event) {
                     format.absorb(chunk);
                 }
             }
@@ -125,18 +127,23 @@ fn stream_frames<F: WireFormat>(
             yield Ok(sse::PING);
         }
         for event in held {
-            if let Some(chunk) = format.chunk(event) {
+            for chunk in format.chunks(event) {
                 yield Ok(sse::frame(&chunk));
             }
         }
         let mut ping_at = Instant::now() + keep_alive;
         loop {
-            let frame = match timeout_at(ping_at, run.next()).await {
-                Err(_) => sse::PING,
-                Ok(Ok(Some(event))) => match format.chunk(event) {
-                    Some(chunk) => sse::frame(&chunk),
-                    None => continue,
-                },
+            match timeout_at(ping_at, run.next()).await {
+                Err(_) => yield Ok(sse::PING),
+                Ok(Ok(Some(event))) => {
+                    let mut chunks = format.chunks(event).into_iter().peekable();
+                    if chunks.peek().is_none() {
+                        continue;
+                    }
+                    for chunk in chunks {
+                        yield Ok(sse::frame(&chunk));
+                    }
+                }
                 Ok(Ok(None)) => break,
                 Ok(Err(error)) => {
                     // An end without this frame would look like success to the SDKs.
@@ -144,8 +151,7 @@ fn stream_frames<F: WireFormat>(
                     yield Ok(sse::DONE);
                     return;
                 }
-            };
-            yield Ok(frame);
+            }
             ping_at = Instant::now() + keep_alive;
         }
         if let Some(chunk) = format.closing(&run.usage()) {

@@ -22,13 +22,14 @@ struct Plain {
 
 impl WireFormat for Plain {
     type Chunk = String;
+    type Chunks = Option<String>;
     type Whole = Value;
 
     fn opening(&mut self) -> Vec<String> {
         vec!["<".to_owned()]
     }
 
-    fn chunk(&mut self, event: GenerationEvent) -> Option<String> {
+    fn chunks(&mut self, event: GenerationEvent) -> Option<String> {
         (!event.output.text.is_empty()).then_some(event.output.text)
     }
 

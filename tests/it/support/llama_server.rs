@@ -48,6 +48,7 @@ impl LlamaServer {
             keys: Arc::new(keys),
             limiter: Arc::new(RequestLimiter::new(config.api.requests_per_minute)),
             config: Arc::new(config.api),
+            templates: Arc::default(),
         };
         let mut ready = engine.watch_state();
         within(ready.wait_for(|state| *state == EngineState::Ready)).await.unwrap();

@@ -1,7 +1,7 @@
 //! What becomes of a valid request once its prompts are tokens.
 
 use super::*;
-use crate::protocol::{KvLayout, SamplingParams};
+use crate::protocol::SamplingParams;
 use serde_json::{Value, json};
 
 const JOB: Job = Job { seed: 40, namespace: 9 };
@@ -15,36 +15,6 @@ fn request(body: Value) -> CompletionRequest {
 
 fn prompts(lengths: &[usize]) -> Vec<Vec<Token>> {
     lengths.iter().map(|&length| vec![Token(1); length]).collect()
-}
-
-fn info() -> ModelInfo {
-    ModelInfo {
-        name: "tiny".into(),
-        architecture: "llama".into(),
-        quantization: "Q4_1".into(),
-        parameters: 1,
-        size_bytes: 2,
-        n_ctx_train: 100,
-        max_model_len: 100,
-        max_num_seqs: 16,
-        max_num_batched_tokens: 32,
-        vocabulary_size: 100,
-        bos: None,
-        adds_bos: true,
-        eos: None,
-        fim: None,
-        chat_templates: Vec::new(),
-        control_tokens: Vec::new(),
-        tokenizer: "llama".to_owned(),
-        kv_layout: KvLayout::Split,
-        kv_cells: 100,
-        kv_bytes: 100,
-        threads: 1,
-        device: "CPU".into(),
-        slow_kernels: None,
-        load_ms: 1,
-        embedding: None,
-    }
 }
 
 #[test]
@@ -131,24 +101,4 @@ fn a_prompt_without_any_token_is_refused() {
     let error = sequences(&request(json!({})), prompts(&[1, 0]), 100, JOB).unwrap_err();
 
     assert_eq!((error.status().as_u16(), error.param()), (400, Some("prompt")));
-}
-
-#[test]
-fn drawn_seeds_differ_and_survive_javascript() {
-    let seeds = [draw_seed().unwrap(), draw_seed().unwrap()];
-
-    assert!(seeds.iter().all(|seed| (0..1 << 53).contains(seed)), "{seeds:?}");
-    assert_ne!(seeds[0], seeds[1]);
-}
-
-#[test]
-fn ids_differ_and_the_fingerprint_follows_the_model() {
-    let (one, two) = (head("m".into(), &info()), head("m".into(), &info()));
-
-    assert!(one.id.starts_with("cmpl-") && one.id.len() == 37, "{}", one.id);
-    assert_ne!(one.id, two.id);
-    assert_eq!(one.system_fingerprint, two.system_fingerprint);
-    assert!(one.system_fingerprint.starts_with("fp_") && one.system_fingerprint.len() == 13, "{}", one.system_fingerprint);
-    assert_ne!(fingerprint(&ModelInfo { quantization: "Q8_0".into(), ..info() }), one.system_fingerprint);
-    assert!(one.created > 1_700_000_000);
 }

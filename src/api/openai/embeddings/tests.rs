@@ -106,7 +106,7 @@ async fn an_input_that_is_too_long_is_refused_by_its_place_with_the_limit_or_tru
     assert_eq!((cut_status, &cut["usage"]["prompt_tokens"]), (200, &json!(3 + 16)));
     let last = floats(&cut["data"][1]["embedding"]);
     assert!((last[0] / last[2] - 8.0).abs() < 1e-5, "16 tokens, the last one still the closing one: {last:?}");
-    assert_eq!(answer.header("x-llamero-warnings"), "1 inputs were truncated to 16 tokens; ignored fields: priority");
+    assert_eq!(answer.header("x-llamero-warnings"), "ignored fields: priority; 1 inputs were truncated to 16 tokens");
 }
 
 #[tokio::test]

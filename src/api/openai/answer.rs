@@ -1,0 +1,176 @@
+//! What the answers of all generating routes have in common: id, time, fingerprint, seed and usage.
+
+use crate::{
+    api::{error::ApiError, respond::Usage},
+    protocol::ModelInfo,
+};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+use sha2::{Digest, Sha256};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What all chunks of a response have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// `cmpl-` or `chatcmpl-` and 32 hexadecimal digits.
+    pub id: String,
+    /// Unix time of the response, s.
+    pub created: u64,
+    /// As the request named it.
+    pub model: String,
+    /// `fp_` and a digest of server and model: when it changes, the same seed may give another text.
+    pub system_fingerprint: String,
+}
+
+impl Head {
+    /// For an answer that begins now, with an id of its own.
+    pub(super) fn new(prefix: &str, model: String, info: &ModelInfo) -> Self {
+        // A clock before 1970 is no reason to fail a completion.
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        Self { id: format!("{prefix}-{}", uuid::Uuid::new_v4().simple()), created, model, system_fingerprint: fingerprint(info) }
+    }
+
+    /// Writes the five keys that every object begins with; `kind` is its `object`.
+    pub(super) fn serialize_into<S: Serializer>(&self, object: &mut S::SerializeStruct, kind: &'static str) -> Result<(), S::Error> {
+        object.serialize_field("id", &self.id)?;
+        object.serialize_field("object", kind)?;
+        object.serialize_field("created", &self.created)?;
+        object.serialize_field("model", &self.model)?;
+        object.serialize_field("system_fingerprint", &self.system_fingerprint)
+    }
+}
+
+/// A digest of what decides which text a seed gives: this server's version and the model.
+fn fingerprint(info: &ModelInfo) -> String {
+    let facts = format!(
+        "{}\n{}\n{}\n{}\n{}\n{}\n{}",
+        env!("CARGO_PKG_VERSION"),
+        info.name,
+        info.architecture,
+        info.quantization,
+        info.parameters,
+        info.size_bytes,
+        info.device
+    );
+    let digest = Sha256::digest(facts.as_bytes());
+    digest.iter().take(5).fold("fp_".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// A seed for a request without one: below 2⁵³, so that a client in JavaScript can send it back.
+pub(super) fn draw_seed() -> Result<i64, ApiError> {
+    let random = getrandom::u64().map_err(|error| {
+        tracing::error!(%error, "the system gave no random number");
+        ApiError::Internal
+    })?;
+    Ok((random >> 11).cast_signed())
+}
+
+/// Clients of a stream expect the key only if they asked for it, and then in every chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UsageField {
+    Absent,
+    Null,
+    Full(UsageObject),
+}
+
+impl UsageField {
+    /// Writes the key `usage`, or leaves it out.
+    pub(super) fn serialize_into<S: Serializer>(&self, object: &mut S::SerializeStruct) -> Result<(), S::Error> {
+        match self {
+            Self::Absent => object.skip_field("usage"),
+            Self::Null => object.serialize_field("usage", &None::<()>),
+            Self::Full(usage) => object.serialize_field("usage", usage),
+        }
+    }
+}
+
+/// OpenAI's `CompletionUsage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct UsageObject {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    prompt_tokens_details: PromptTokensDetails,
+    completion_tokens_details: CompletionTokensDetails,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct PromptTokensDetails {
+    cached_tokens: u64,
+}
+
+/// No prediction is taken in here; SDKs want the keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+struct CompletionTokensDetails {
+    reasoning_tokens: u64,
+    accepted_prediction_tokens: u64,
+    rejected_prediction_tokens: u64,
+}
+
+impl UsageObject {
+    /// Of a request; `reasoning_tokens` are those of its completion tokens that were thought.
+    pub(super) fn of(usage: Usage, reasoning_tokens: u64) -> Self {
+        Self {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            total_tokens: usage.prompt_tokens + usage.completion_tokens,
+            prompt_tokens_details: PromptTokensDetails { cached_tokens: usage.cached_tokens },
+            completion_tokens_details: CompletionTokensDetails { reasoning_tokens, ..CompletionTokensDetails::default() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::KvLayout;
+
+    fn info() -> ModelInfo {
+        ModelInfo {
+            name: "tiny".into(),
+            architecture: "llama".into(),
+            quantization: "Q4_1".into(),
+            parameters: 1,
+            size_bytes: 2,
+            n_ctx_train: 100,
+            max_model_len: 100,
+            max_num_seqs: 16,
+            max_num_batched_tokens: 32,
+            vocabulary_size: 100,
+            bos: None,
+            adds_bos: true,
+            eos: None,
+            fim: None,
+            chat_templates: Vec::new(),
+            control_tokens: Vec::new(),
+            tokenizer: "llama".to_owned(),
+            kv_layout: KvLayout::Split,
+            kv_cells: 100,
+            kv_bytes: 100,
+            threads: 1,
+            device: "CPU".into(),
+            slow_kernels: None,
+            load_ms: 1,
+            embedding: None,
+        }
+    }
+
+    #[test]
+    fn drawn_seeds_differ_and_survive_javascript() {
+        let seeds = [draw_seed().unwrap(), draw_seed().unwrap()];
+
+        assert!(seeds.iter().all(|seed| (0..1 << 53).contains(seed)), "{seeds:?}");
+        assert_ne!(seeds[0], seeds[1]);
+    }
+
+    #[test]
+    fn ids_differ_and_the_fingerprint_follows_the_model() {
+        let (one, two) = (Head::new("cmpl", "m".into(), &info()), Head::new("cmpl", "m".into(), &info()));
+
+        assert!(one.id.starts_with("cmpl-") && one.id.len() == 37, "{}", one.id);
+        assert_ne!(one.id, two.id);
+        assert_eq!(one.system_fingerprint, two.system_fingerprint);
+        assert!(one.system_fingerprint.starts_with("fp_") && one.system_fingerprint.len() == 13, "{}", one.system_fingerprint);
+        assert_ne!(fingerprint(&ModelInfo { quantization: "Q8_0".into(), ..info() }), one.system_fingerprint);
+        assert!(one.created > 1_700_000_000);
+    }
+}

@@ -1,0 +1,195 @@
+//! How `/v1/chat/completions` writes a generation: `chat.completion`, or chunks of it.
+//!
+//! Feeds each choice's text to its [`OutputParser`] and turns what that finds into deltas. Owns the ids of calls, the
+//! finish reason and the count of reasoning tokens. The objects' shapes are `object.rs`, when bytes are sent is `api/respond`'s.
+
+use super::{
+    logprobs::ChatLogprobs,
+    object::{CallDelta, ChatChunk, ChatCompletion, Choice, ChunkChoice, Delta, FunctionDelta},
+};
+use crate::{
+    api::{
+        openai::{
+            answer::{Head, UsageField, UsageObject},
+            completion_format::stop_reason,
+        },
+        respond::{Usage, WireFormat, finish_reason},
+    },
+    chat::output::{OutputDelta, OutputParser, OutputSpec},
+    gateway::handle::GenerationEvent,
+    protocol::Finish,
+};
+use std::sync::Arc;
+
+/// What a request wants to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    /// Choices, at least 1.
+    pub(super) n: usize,
+    /// Whether log-probabilities were asked for.
+    pub(super) logprobs: bool,
+    /// Whether reasoning is shown (vLLM's `include_reasoning`).
+    pub(super) reasoning: bool,
+    /// `None` for an answer without streaming, which always has the usage; else `stream_options.include_usage`.
+    pub(super) stream_usage: Option<bool>,
+    /// The seed that the request gave or that was drawn for it.
+    pub(super) seed: i64,
+    /// What was not done as asked, if the body is to say so (in answers without streaming).
+    pub(super) warnings: Option<Vec<String>>,
+    /// The request's stop strings.
+    pub(super) stop: Vec<String>,
+}
+
+/// Writes one response. See the module.
+#[derive(Debug)]
+pub(super) struct ChatFormat {
+    head: Arc<Head>,
+    view: View,
+    /// Per choice, where it stands.
+    places: Vec<Place>,
+    /// Per choice, what was absorbed.
+    whole: Vec<Choice>,
+}
+
+/// Where a choice stands.
+#[derive(Debug)]
+struct Place {
+    parser: OutputParser,
+    /// Of tokens that no chunk has shown yet. No more than the choice has tokens.
+    logprobs: Option<ChatLogprobs>,
+    tokens: u64,
+    /// Tokens up to the last one whose event showed reasoning.
+    reasoning_tokens: u64,
+}
+
+impl ChatFormat {
+    /// For `view.n` choices whose text means what `spec` says.
+    pub(super) fn new(head: Head, view: View, spec: &Arc<OutputSpec>) -> Self {
+        let place = |_| Place {
+            parser: OutputParser::new(Arc::clone(spec)),
+            logprobs: view.logprobs.then(ChatLogprobs::default),
+            tokens: 0,
+            reasoning_tokens: 0,
+        };
+        let places = (0..view.n).map(place).collect();
+        let whole = (0..view.n).map(|index| Choice::new(index, view.logprobs)).collect();
+        Self { head: Arc::new(head), view, places, whole }
+    }
+
+    fn chunk(&self, choice: Option<ChunkChoice>) -> ChatChunk {
+        let usage = if self.view.stream_usage == Some(true) { UsageField::Null } else { UsageField::Absent };
+        ChatChunk { head: Arc::clone(&self.head), choice, usage }
+    }
+
+    fn usage(&self, usage: &Usage) -> UsageField {
+        let reasoning_tokens = self.places.iter().map(|place| place.reasoning_tokens).sum();
+        UsageField::Full(UsageObject::of(*usage, reasoning_tokens))
+    }
+}
+
+impl Place {
+    /// The deltas of an event, an empty one last if it is the choice's end.
+    fn read(&mut self, text: &str, tokens: u64, ends: bool) -> Vec<Delta> {
+        self.tokens += tokens;
+        let mut found = self.parser.push(text);
+        if ends {
+            found.extend(self.parser.finish());
+        }
+        if found.iter().any(|delta| matches!(delta, OutputDelta::Reasoning(_))) {
+            self.reasoning_tokens = self.tokens;
+        }
+        let mut deltas: Vec<Delta> = found.into_iter().map(delta).collect();
+        if ends {
+            deltas.push(Delta::default());
+        }
+        deltas
+    }
+
+    /// OpenAI's word for an end.
+    fn finish_reason(&self, finish: &Finish) -> Option<&'static str> {
+        finish_reason(finish).map(|reason| if reason == "stop" && self.parser.has_calls() { "tool_calls" } else { reason })
+    }
+}
+
+impl WireFormat for ChatFormat {
+    type Chunk = ChatChunk;
+    type Chunks = Vec<ChatChunk>;
+    type Whole = ChatCompletion;
+
+    fn opening(&mut self) -> Vec<ChatChunk> {
+        let first = |index| {
+            let delta = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
+            self.chunk(Some(ChunkChoice { index, delta, logprobs: None, finish_reason: None, stop_reason: None }))
+        };
+        (0..self.view.n).map(first).collect()
+    }
+
+    fn chunks(&mut self, event: GenerationEvent) -> Vec<ChatChunk> {
+        let (index, output) = (event.choice, event.output);
+        let Some(place) = self.places.get_mut(index) else { return Vec::new() };
+        if let Some(logprobs) = &mut place.logprobs {
+            logprobs.extend(output.logprobs);
+        }
+        let tokens = u64::try_from(output.tokens.len()).unwrap_or(u64::MAX);
+        let mut deltas = place.read(&output.text, tokens, output.finish.is_some());
+        if !self.view.reasoning {
+            deltas.retain(|delta| delta.reasoning_content.is_none());
+        }
+        let mut choices: Vec<ChunkChoice> = deltas
+            .into_iter()
+            .map(|delta| {
+                // The first chunk takes all there are: nothing says which token belongs to which delta.
+                let logprobs = place.logprobs.as_mut().map(std::mem::take).filter(|logprobs| !logprobs.is_empty());
+                ChunkChoice { index, delta, logprobs, finish_reason: None, stop_reason: None }
+            })
+            .collect();
+        if let (Some(finish), Some(last)) = (&output.finish, choices.last_mut()) {
+            last.finish_reason = place.finish_reason(finish);
+            last.stop_reason = stop_reason(finish, &self.view.stop);
+        }
+        choices.into_iter().map(|choice| self.chunk(Some(choice))).collect()
+    }
+
+    fn closing(&mut self, usage: &Usage) -> Option<ChatChunk> {
+        let wanted = self.view.stream_usage == Some(true);
+        wanted.then(|| ChatChunk { head: Arc::clone(&self.head), choice: None, usage: self.usage(usage) })
+    }
+
+    fn absorb(&mut self, chunk: ChatChunk) {
+        if let Some(choice) = chunk.choice
+            && let Some(whole) = self.whole.get_mut(choice.index)
+        {
+            whole.append(choice);
+        }
+    }
+
+    fn whole(mut self, usage: &Usage) -> ChatCompletion {
+        let usage = self.usage(usage);
+        let (choices, warnings) = (std::mem::take(&mut self.whole), self.view.warnings.take());
+        ChatCompletion { head: self.head, choices, usage, seed: self.view.seed, warnings }
+    }
+}
+
+/// What was found in a text as what a client adds to its message.
+fn delta(found: OutputDelta) -> Delta {
+    let call = |index, id: Option<String>, name: Option<String>, arguments| {
+        let kind = id.is_some().then_some("function");
+        let call = CallDelta { index, id, kind, function: FunctionDelta { name, arguments } };
+        Delta { tool_calls: vec![call], ..Delta::default() }
+    };
+    match found {
+        OutputDelta::Content(text) => Delta { content: Some(text), ..Delta::default() },
+        OutputDelta::Reasoning(text) => Delta { reasoning_content: Some(text), ..Delta::default() },
+        OutputDelta::CallStart { index, name } => call(index, Some(call_id()), Some(name), String::new()),
+        OutputDelta::CallArguments { index, text } => call(index, None, None, text),
+    }
+}
+
+/// `call_` and 24 characters, as OpenAI's are.
+fn call_id() -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("call_{}", random.chars().take(24).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! The `logprobs` object of chat: a list of tokens, each with its own bytes (not the four arrays that completions have).
+//!
+//! Every generated token is listed, also those of reasoning and of tool calls; the text may be cut differently from them.
+
+use crate::{
+    api::openai::logprobs::token_text,
+    protocol::{TokenAlternative, TokenLogprob},
+};
+use serde::Serialize;
+
+/// OpenAI's `ChatCompletionChoice.logprobs`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(super) struct ChatLogprobs {
+    content: Vec<ChatTokenLogprob>,
+    /// Nothing is refused here; SDKs want the key.
+    refusal: (),
+}
+
+/// OpenAI's `ChatCompletionTokenLogprob`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct ChatTokenLogprob {
+    #[serde(flatten)]
+    chosen: Named,
+    top_logprobs: Vec<Named>,
+}
+
+/// A token by its text and its bytes; natural log under the raw softmax.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Named {
+    token: String,
+    logprob: f32,
+    bytes: Vec<u8>,
+}
+
+impl ChatLogprobs {
+    /// Appends tokens with exactly as many alternatives as the engine was asked for.
+    pub(super) fn extend(&mut self, tokens: Vec<TokenLogprob>) {
+        self.content.extend(
+            tokens
+                .into_iter()
+                .map(|token| ChatTokenLogprob { chosen: named(token.chosen), top_logprobs: token.top.into_iter().map(named).collect() }),
+        );
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.content.is_empty()
+    }
+
+    /// Appends what follows.
+    pub(super) fn append(&mut self, mut later: Self) {
+        self.content.append(&mut later.content);
+    }
+}
+
+fn named(alternative: TokenAlternative) -> Named {
+    Named { token: token_text(&alternative.bytes), logprob: alternative.logprob, bytes: alternative.bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Token;
+    use serde_json::json;
+
+    #[test]
+    fn each_token_has_its_text_its_bytes_and_the_likeliest_instead() {
+        let alternative = |bytes: &[u8], logprob| TokenAlternative { token: Token(1), bytes: bytes.to_vec(), logprob };
+        let mut logprobs = ChatLogprobs::default();
+
+        logprobs.extend(vec![TokenLogprob { chosen: alternative(&[0xe4, 0xbd], -0.5), top: vec![alternative(b"a", -0.25)] }]);
+        let mut later = ChatLogprobs::default();
+        later.extend(vec![TokenLogprob { chosen: alternative(b"b", -1.0), top: vec![] }]);
+        logprobs.append(later);
+
+        let expected = json!({
+            "content": [
+                {"token": "bytes:\\xe4\\xbd", "logprob": -0.5, "bytes": [228, 189],
+                 "top_logprobs": [{"token": "a", "logprob": -0.25, "bytes": [97]}]},
+                {"token": "b", "logprob": -1.0, "bytes": [98], "top_logprobs": []},
+            ],
+            "refusal": null,
+        });
+        assert_eq!(serde_json::to_value(logprobs).unwrap(), expected);
+    }
+}

@@ -1,0 +1,151 @@
+//! `POST /v1/chat/completions`: reads the request, renders and tokenizes the prompt, checks what fits, and follows the
+//! generation.
+//!
+//! ```text
+//! request ─ switches ─▶ prompt ─▶ tokens ─▶ sequences ─▶ events ─▶ format ─▶ objects
+//! ```
+//!
+//! What messages, templates and calls are is `crate::chat`'s; streaming is `api/respond`'s.
+
+mod format;
+mod logprobs;
+mod object;
+mod prompt;
+pub(in crate::api) mod request;
+mod switches;
+
+use super::{
+    answer::{Head, draw_seed},
+    completion_request::RequestLimits,
+    completions::room,
+    models,
+};
+use crate::{
+    api::{
+        error::ApiError,
+        fields::Fields,
+        respond::{Mode, Recorder, Run, respond},
+        state::AppState,
+        warnings::{WarningPolicy, Warnings},
+    },
+    chat::output::{Calls, OutputSpec, Reasoning, forced_constraint},
+    gateway::keys::Principal,
+    protocol::{ModelInfo, SequenceRequest},
+};
+use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
+use format::{ChatFormat, View};
+use prompt::about_messages;
+use request::ChatRequest;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// The handler. Authentication has put the principal into the request.
+///
+/// # Errors
+/// Whatever is wrong before the response has begun.
+pub(super) async fn create(
+    State(state): State<AppState>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let received = Instant::now();
+    let fields = Fields::parse(&body)?;
+    drop(body);
+    let prepared = prepare(&state, fields, principal).await?;
+    let warnings = prepared.warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
+    let request = prepared.request;
+    let view = View {
+        n: request.n,
+        logprobs: request.logprobs.is_some(),
+        reasoning: request.include_reasoning,
+        stream_usage: request.stream.then_some(request.include_usage),
+        seed: prepared.seed,
+        warnings: warnings.for_body(),
+        stop: request.ending.strings,
+    };
+    let recorder = Recorder::new("chat_completions", &prepared.model, request.stream, received);
+    let run = Run::start(&state.engine, prepared.sequences, request.n, recorder)?;
+    let format = ChatFormat::new(Head::new("chatcmpl", prepared.model, &prepared.info), view, &prepared.output);
+    let mut response = respond(run, format, Mode::of(request.stream, &state.config)).await?;
+    warnings.put_on(&mut response);
+    Ok(response)
+}
+
+/// A request that is valid in every respect, and what would be computed for it.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The fields; messages and tools have gone into the prompt.
+    request: ChatRequest,
+    /// As the request named it.
+    pub(super) model: String,
+    /// The served model.
+    pub(super) info: Arc<ModelInfo>,
+    /// What will not be done as asked.
+    pub(super) warnings: Warnings,
+    /// The request's seed or the one drawn for it.
+    pub(super) seed: i64,
+    /// How to read the text of a choice.
+    pub(super) output: Arc<OutputSpec>,
+    /// The choices.
+    pub(super) sequences: Vec<SequenceRequest>,
+}
+
+/// Reads a request, renders its messages, turns them into tokens and checks what fits. Nothing is computed or reserved yet.
+///
+/// # Errors
+/// Whatever is wrong with the request, or the engine is not there.
+pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
+    let model = models::requested(&mut fields, &state.config.served_model_names)?;
+    let info = models::loaded(&state.engine)?;
+    let limits = RequestLimits {
+        vocabulary_size: info.vocabulary_size,
+        max_num_seqs: info.max_num_seqs,
+        max_stop_strings: state.config.max_stop_strings,
+        max_logprobs: state.config.max_logprobs,
+    };
+    let mut request = ChatRequest::read(fields, &limits)?;
+    let free = !matches!(request.calls, Calls::Required | Calls::Named(_));
+    let mut prompt = prompt::render(state, &info, &mut request, free).await?;
+    let ignored = [std::mem::take(&mut request.ignored), std::mem::take(&mut prompt.ignored)].concat();
+    let tokens = prompt::encode(state, &mut prompt).await?;
+    let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
+    let output = Arc::new(prompt.output);
+    let sequence = SequenceRequest {
+        max_tokens: fitting(tokens.len(), request.max_tokens, u64::from(info.max_model_len))?,
+        prompt: tokens,
+        stop: request.ending.strings.clone(),
+        include_stop: request.ending.include,
+        stop_tokens: request.ending.tokens.clone(),
+        min_tokens: request.ending.min_tokens,
+        ignore_eos: request.ending.ignore_eos,
+        logprobs: request.logprobs,
+        constraint: forced_constraint(&output),
+        show_special: request.show_special || marks_are_special(&output, &info),
+        namespace: principal.id.namespace(),
+        // The gateway assigns the id.
+        ..SequenceRequest::default()
+    };
+    let choice = |k| SequenceRequest { sampling: request.sampling.for_choice(k, seed), ..sequence.clone() };
+    let sequences = (0..request.n).map(choice).collect();
+    Ok(Prepared { request, model, info, warnings: Warnings::ignored(&ignored), seed, output, sequences })
+}
+
+/// How many tokens may follow a prompt: what was asked for, if it fits, else all that fit.
+fn fitting(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<u32, ApiError> {
+    let left = max_model_len.saturating_sub(u64::try_from(prompt_tokens).unwrap_or(u64::MAX));
+    room(prompt_tokens, Some(asked.unwrap_or(left.max(1))), max_model_len).map_err(about_messages)
+}
+
+/// Whether the marks of calls or thoughts can be control tokens, whose text is empty unless they are shown.
+fn marks_are_special(output: &OutputSpec, info: &ModelInfo) -> bool {
+    let is_control = |mark: &str| info.control_tokens.iter().any(|(text, _)| text == mark);
+    match output.reasoning {
+        _ if output.calls == Calls::Auto => true,
+        Reasoning::Tags { open, close, .. } => is_control(open) || is_control(close),
+        Reasoning::None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

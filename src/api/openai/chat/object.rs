@@ -1,0 +1,202 @@
+//! The objects of chat as they stand in JSON: `chat.completion`, `chat.completion.chunk`, messages, deltas, tool calls.
+//!
+//! Source: OpenAI's `CreateChatCompletionResponse` and `CreateChatCompletionStreamResponse`; `reasoning_content` is
+//! DeepSeek's and vLLM's, `stop_reason` vLLM's, `seed` and `warnings` ours. What goes into them is `format.rs`.
+
+use super::logprobs::ChatLogprobs;
+use crate::api::openai::{
+    answer::{Head, UsageField},
+    completion_format::StopReason,
+};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+use std::sync::Arc;
+
+/// A chunk of a stream: one choice, or none and the usage.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ChatChunk {
+    pub(super) head: Arc<Head>,
+    pub(super) choice: Option<ChunkChoice>,
+    pub(super) usage: UsageField,
+}
+
+/// A part of a choice. OpenAI's four keys are always written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct ChunkChoice {
+    pub(super) index: usize,
+    pub(super) delta: Delta,
+    pub(super) logprobs: Option<ChatLogprobs>,
+    pub(super) finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stop_reason: Option<StopReason>,
+}
+
+/// What a chunk adds to its message. Clients concatenate strings, so nothing is said twice.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(super) struct Delta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reasoning_content: Option<String>,
+    /// At most one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tool_calls: Vec<CallDelta>,
+}
+
+/// A part of a tool call: the first has `id`, `type` and the name, later ones only more arguments.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct CallDelta {
+    pub(super) index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'static str>,
+    pub(super) function: FunctionDelta,
+}
+
+/// See [`CallDelta`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct FunctionDelta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    pub(super) arguments: String,
+}
+
+/// The answer without streaming.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ChatCompletion {
+    pub(super) head: Arc<Head>,
+    pub(super) choices: Vec<Choice>,
+    pub(super) usage: UsageField,
+    pub(super) seed: i64,
+    pub(super) warnings: Option<Vec<String>>,
+}
+
+/// A whole choice.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Choice {
+    pub(super) index: usize,
+    pub(super) message: Message,
+    pub(super) logprobs: Option<ChatLogprobs>,
+    pub(super) finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stop_reason: Option<StopReason>,
+}
+
+/// What the model said.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Message {
+    pub(super) content: String,
+    pub(super) reasoning: String,
+    pub(super) calls: Vec<Call>,
+}
+
+/// A whole tool call.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Call {
+    pub(super) id: String,
+    pub(super) name: String,
+    /// JSON as text.
+    pub(super) arguments: String,
+}
+
+impl Choice {
+    /// Before anything was said.
+    pub(super) fn new(index: usize, logprobs: bool) -> Self {
+        let logprobs = logprobs.then(ChatLogprobs::default);
+        Self { index, message: Message::default(), logprobs, finish_reason: None, stop_reason: None }
+    }
+
+    /// Adds a chunk of this choice.
+    pub(super) fn append(&mut self, chunk: ChunkChoice) {
+        self.message.append(chunk.delta);
+        if let (Some(logprobs), Some(later)) = (&mut self.logprobs, chunk.logprobs) {
+            logprobs.append(later);
+        }
+        self.finish_reason = chunk.finish_reason.or(self.finish_reason);
+        self.stop_reason = chunk.stop_reason.or(self.stop_reason.take());
+    }
+}
+
+impl Message {
+    fn append(&mut self, delta: Delta) {
+        self.content.push_str(&delta.content.unwrap_or_default());
+        self.reasoning.push_str(&delta.reasoning_content.unwrap_or_default());
+        for CallDelta { index, id, function, .. } in delta.tool_calls {
+            if index == self.calls.len() {
+                self.calls.push(Call::default());
+            }
+            if let Some(call) = self.calls.get_mut(index) {
+                call.id.push_str(&id.unwrap_or_default());
+                call.name.push_str(&function.name.unwrap_or_default());
+                call.arguments.push_str(&function.arguments);
+            }
+        }
+    }
+}
+
+impl Serialize for ChatChunk {
+    /// By hand: chunks share one `Head`, and `usage` is absent, null or an object.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("ChatChunk", 7)?;
+        self.head.serialize_into::<S>(&mut object, "chat.completion.chunk")?;
+        object.serialize_field("choices", self.choice.as_slice())?;
+        self.usage.serialize_into::<S>(&mut object)?;
+        object.end()
+    }
+}
+
+impl Serialize for ChatCompletion {
+    /// As a chunk.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("ChatCompletion", 9)?;
+        self.head.serialize_into::<S>(&mut object, "chat.completion")?;
+        object.serialize_field("choices", &self.choices)?;
+        self.usage.serialize_into::<S>(&mut object)?;
+        object.serialize_field("seed", &self.seed)?;
+        match &self.warnings {
+            None => object.skip_field("warnings")?,
+            Some(warnings) => object.serialize_field("warnings", warnings)?,
+        }
+        object.end()
+    }
+}
+
+impl Serialize for Message {
+    /// `content` is null only beside tool calls, as clients expect a text everywhere else; `refusal` is always there.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Message", 5)?;
+        object.serialize_field("role", "assistant")?;
+        let silent = self.content.is_empty() && !self.calls.is_empty();
+        object.serialize_field("content", &(!silent).then_some(&self.content))?;
+        object.serialize_field("refusal", &None::<()>)?;
+        if self.reasoning.is_empty() {
+            object.skip_field("reasoning_content")?;
+        } else {
+            object.serialize_field("reasoning_content", &self.reasoning)?;
+        }
+        if self.calls.is_empty() {
+            object.skip_field("tool_calls")?;
+        } else {
+            object.serialize_field("tool_calls", &self.calls)?;
+        }
+        object.end()
+    }
+}
+
+impl Serialize for Call {
+    /// The first chunk of a call and a whole one look the same, but for `index`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Function<'a> {
+            name: &'a str,
+            arguments: &'a str,
+        }
+        let mut object = serializer.serialize_struct("Call", 3)?;
+        object.serialize_field("id", &self.id)?;
+        object.serialize_field("type", "function")?;
+        object.serialize_field("function", &Function { name: &self.name, arguments: &self.arguments })?;
+        object.end()
+    }
+}

@@ -1,0 +1,98 @@
+//! From messages to tokens: the model's template renders them, and no word of a user becomes a control token.
+//!
+//! Also says, from the template and what it rendered, how this model writes calls and thoughts.
+
+use super::request::ChatRequest;
+use crate::{
+    api::{error::ApiError, fields::FieldError, state::AppState},
+    chat::{
+        ChatInput, TemplateError,
+        output::{Calls, OutputSpec, Reasoning, ToolFormat},
+    },
+    protocol::{ModelInfo, SpecialText, Token},
+};
+use std::sync::Arc;
+
+/// A rendered prompt, and how to read what follows it.
+#[derive(Debug)]
+pub(super) struct ChatPrompt {
+    /// To be tokenized as `special` says.
+    pub(super) text: String,
+    /// Which control tokens of the text are the template's.
+    pub(super) special: SpecialText,
+    /// How to read the answer.
+    pub(super) output: OutputSpec,
+    /// Names of fields that had no effect on the template.
+    pub(super) ignored: Vec<String>,
+}
+
+/// Renders a request's messages and tools. `free` is whether nothing constrains the answer from its first token on.
+///
+/// # Errors
+/// The template refuses the messages or fails on them: 400. The model has no template that compiles: 500.
+pub(super) async fn render(state: &AppState, info: &Arc<ModelInfo>, request: &mut ChatRequest, free: bool) -> Result<ChatPrompt, ApiError> {
+    let compiled = state.templates.of(info);
+    let templates = compiled.map_err(|reason| ApiError::EngineFailed { message: format!("Chat is not available: {reason}.") })?;
+    let has_tools = !request.tools.values.is_empty() && request.calls != Calls::None;
+    let template = Arc::clone(templates.select(has_tools));
+    let (kwargs, ignored) = request.switches.kwargs(template.source(), free)?;
+    let input = ChatInput {
+        messages: std::mem::take(&mut request.messages),
+        tools: has_tools.then(|| std::mem::take(&mut request.tools.values)),
+        add_generation_prompt: request.switches.add_generation_prompt,
+        continue_final_message: request.switches.continue_final_message,
+        kwargs,
+    };
+    let turn = state.templates.turn().await;
+    let rendering = {
+        let template = Arc::clone(&template);
+        // A request that is given up meanwhile keeps its turn until this ends.
+        tokio::task::spawn_blocking(move || {
+            let rendered = template.render(&input);
+            drop(turn);
+            rendered
+        })
+    };
+    let rendered = rendering.await.map_err(|error| {
+        tracing::error!(%error, "rendering a chat template ended early");
+        ApiError::Internal
+    })?;
+    let rendered = rendered.map_err(of_template)?;
+    let reasoning = if free { Reasoning::detect(template.source(), &rendered.text) } else { Reasoning::None };
+    let output = OutputSpec {
+        tools: std::mem::take(&mut request.tools.specs),
+        calls: request.calls.clone(),
+        parallel: request.parallel,
+        format: ToolFormat::detect(template.source(), &info.architecture, &info.name),
+        reasoning,
+    };
+    Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored })
+}
+
+/// Turns a rendered prompt into tokens, with BOS in front where the vocabulary wants it and the template left it out.
+///
+/// # Errors
+/// As [`EngineHandle::tokenize`](crate::gateway::handle::EngineHandle::tokenize), naming `messages`.
+pub(super) async fn encode(state: &AppState, prompt: &mut ChatPrompt) -> Result<Vec<Token>, ApiError> {
+    let text = std::mem::take(&mut prompt.text);
+    let special = std::mem::replace(&mut prompt.special, SpecialText::Plain);
+    state.engine.tokenize(text, true, special).await.map_err(|error| about_messages(error.into()))
+}
+
+/// What is wrong with a prompt is wrong with the messages that it was made of.
+pub(super) fn about_messages(error: ApiError) -> ApiError {
+    if error.param() != Some("prompt") {
+        return error;
+    }
+    ApiError::BadRequest { message: error.to_string(), param: Some("messages".to_owned()), code: error.code() }
+}
+
+/// A template that fails on one conversation serves others: the request is refused, not the server broken.
+fn of_template(error: TemplateError) -> ApiError {
+    match error {
+        TemplateError::Raised(reason) => {
+            FieldError::invalid("messages", format!("the model's chat template refuses them: {}", reason.trim_end_matches('.'))).into()
+        }
+        TemplateError::Input(reason) | TemplateError::Failed(reason) => FieldError::invalid("messages", reason).into(),
+    }
+}

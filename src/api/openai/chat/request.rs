@@ -1,0 +1,183 @@
+//! What `POST /v1/chat/completions` may ask for: every field of OpenAI's `CreateChatCompletionRequest`, and vLLM's extras.
+//!
+//! A field either works, or is refused by name because ignoring it would change the result, or is reported. What needs
+//! the model's template is checked in `prompt.rs`, what needs token counts in `mod.rs`; messages and tools in `crate::chat`.
+
+use super::switches::Switches;
+use crate::{
+    api::{
+        fields::{FieldError, Fields},
+        openai::{
+            completion_request::{RequestLimits, most_choices, refuse_what_would_change_the_result, stream_options},
+            ending::Ending,
+            sampling::Sampling,
+        },
+    },
+    chat::{
+        messages::{MessageError, REPLACED, Tools, read_messages, read_tool_choice, read_tools},
+        output::Calls,
+    },
+};
+use serde_json::Value;
+
+/// Alternatives per token at most (OpenAI), unless `--max-logprobs` says otherwise.
+const MAX_TOP_LOGPROBS: u8 = 20;
+
+/// A request whose fields are each valid.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::api) struct ChatRequest {
+    /// At least one, as a template is to see them.
+    pub(super) messages: Vec<Value>,
+    /// The functions that may be called.
+    pub(super) tools: Tools,
+    /// OpenAI's `tool_choice`.
+    pub(super) calls: Calls,
+    /// OpenAI's `parallel_tool_calls`. Default true.
+    pub(super) parallel: bool,
+    /// What the template is told besides.
+    pub(super) switches: Switches,
+    /// Tokens to generate at most; `None` is the room that the prompt leaves in the context.
+    pub(super) max_tokens: Option<u64>,
+    /// Choices, 1 to 8. Default 1.
+    pub(super) n: usize,
+    /// How tokens are chosen.
+    pub(super) sampling: Sampling,
+    /// Where the text ends.
+    pub(super) ending: Ending,
+    /// Alternatives to report per token, 0 to 20; `None` reports nothing.
+    pub(super) logprobs: Option<u8>,
+    /// vLLM's `include_reasoning`. Default true.
+    pub(super) include_reasoning: bool,
+    /// The opposite of vLLM's `skip_special_tokens`. Default false.
+    pub(super) show_special: bool,
+    /// Server-sent events. Default false.
+    pub(super) stream: bool,
+    /// A chunk with the usage at the end of a stream. Default false.
+    pub(super) include_usage: bool,
+    /// Names of fields that had no effect.
+    pub(in crate::api) ignored: Vec<String>,
+}
+
+impl ChatRequest {
+    /// Reads all fields but `model`, which was taken before.
+    ///
+    /// # Errors
+    /// The first field at fault.
+    pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
+        let messages = f.take("messages").ok_or_else(|| FieldError::Missing { param: "messages".to_owned() })?;
+        let messages = read_messages(messages).map_err(of_message)?;
+        refuse_what_is_not_text(&mut f)?;
+        refuse_what_would_change_the_result(&mut f)?;
+        let tools = f.take("tools").map(read_tools).transpose().map_err(of_message)?.unwrap_or_default();
+        let calls = read_tool_choice(f.take("tool_choice").unwrap_or(Value::Null), &tools.specs).map_err(of_message)?;
+        let n = f.integer("n", 1..=most_choices(limits.max_num_seqs))?.unwrap_or(1);
+        let max_tokens = max_tokens(&mut f)?;
+        let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
+        ending.check(max_tokens)?;
+        let stream = f.boolean("stream")?.unwrap_or(false);
+        let (include_usage, mut ignored) = stream_options(&mut f, stream)?;
+        let mut request = Self {
+            messages,
+            tools,
+            calls,
+            parallel: f.boolean("parallel_tool_calls")?.unwrap_or(true),
+            switches: Switches::read(&mut f)?,
+            max_tokens,
+            n: usize::try_from(n).expect("the range fits"),
+            sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
+            ending,
+            logprobs: logprobs(&mut f, limits.max_logprobs.unwrap_or(MAX_TOP_LOGPROBS))?,
+            include_reasoning: f.boolean("include_reasoning")?.unwrap_or(true),
+            show_special: !f.boolean("skip_special_tokens")?.unwrap_or(true),
+            stream,
+            include_usage,
+            ignored: Vec::new(),
+        };
+        ignored.extend(without_effect(&mut f)?);
+        ignored.extend(f.finish());
+        request.ignored = ignored;
+        Ok(request)
+    }
+}
+
+/// A fault of a message or tool as any other field's.
+fn of_message(error: MessageError) -> FieldError {
+    FieldError::Invalid { param: error.param, reason: error.reason }
+}
+
+/// `max_completion_tokens`, or `max_tokens`, which it replaced.
+fn max_tokens(f: &mut Fields) -> Result<Option<u64>, FieldError> {
+    let old = f.integer("max_tokens", 1..=i64::MAX)?;
+    let new = f.integer("max_completion_tokens", 1..=i64::MAX)?;
+    match (old, new) {
+        (Some(old), Some(new)) if old != new => Err(FieldError::invalid(
+            "max_tokens",
+            format!("it is {old}, but 'max_completion_tokens', which replaced it, is {new}; send one"),
+        )),
+        _ => Ok(new.or(old).map(i64::unsigned_abs)),
+    }
+}
+
+/// `logprobs` and `top_logprobs`.
+fn logprobs(f: &mut Fields, most: u8) -> Result<Option<u8>, FieldError> {
+    let wanted = f.boolean("logprobs")?.unwrap_or(false);
+    let top = f.integer("top_logprobs", 0..=i64::from(most))?;
+    if !wanted && top.is_some_and(|top| top > 0) {
+        return Err(FieldError::invalid("top_logprobs", "it is only allowed when 'logprobs' is true"));
+    }
+    Ok(wanted.then(|| u8::try_from(top.unwrap_or(0)).expect("the range fits")))
+}
+
+/// The answer is text made by the served model alone, from these messages alone.
+fn refuse_what_is_not_text(f: &mut Fields) -> Result<(), FieldError> {
+    let refused = [
+        ("audio", "is not supported: the answer is text"),
+        ("web_search_options", "is not supported: this server does not search the web"),
+        ("documents", "is not supported: put documents into 'messages'"),
+        ("chat_template", "is not supported: the server's operator chooses the template (--chat-template)"),
+        ("truncate_prompt_tokens", "is not supported in chat: leave out old messages instead"),
+    ];
+    for (name, reason) in refused.into_iter().chain(REPLACED) {
+        if f.take(name).is_some() {
+            return Err(FieldError::Unsupported { param: name.to_owned(), reason });
+        }
+    }
+    for name in ["echo", "add_special_tokens"] {
+        if f.boolean(name)? == Some(true) {
+            return Err(FieldError::Unsupported { param: name.to_owned(), reason: "is not supported in chat" });
+        }
+    }
+    match f.take("modalities") {
+        Some(Value::Array(kinds)) if kinds.iter().all(|kind| kind == "text") => Ok(()),
+        Some(_) => Err(FieldError::Unsupported { param: "modalities".to_owned(), reason: "must be [\"text\"]" }),
+        None => Ok(()),
+    }
+}
+
+/// Takes known fields without an effect on the answer. The names of those that asked for something that is not done.
+fn without_effect(f: &mut Fields) -> Result<Vec<String>, FieldError> {
+    // For the operator's books and caches. Nothing is done with them, and they are never logged.
+    for name in ["user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier"] {
+        f.take(name);
+    }
+    // It makes an answer faster, not different.
+    f.take("prediction");
+    let mut ignored = Vec::new();
+    // vllm-router sends its own fields with every request, most often with the values that change nothing.
+    let harmless = [
+        ("store", false),
+        ("no_stop_trim", false),
+        ("return_hidden_states", false),
+        ("separate_reasoning", true),
+        ("stream_reasoning", true),
+    ];
+    for (name, value) in harmless {
+        if f.boolean(name)?.is_some_and(|given| given != value) {
+            ignored.push(name.to_owned());
+        }
+    }
+    Ok(ignored)
+}
+
+#[cfg(test)]
+mod tests;

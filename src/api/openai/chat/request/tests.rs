@@ -1,0 +1,132 @@
+//! Each field: its default, its range, and what is refused or reported.
+
+use super::*;
+use serde_json::json;
+
+fn read(body: Value) -> Result<ChatRequest, FieldError> {
+    let Value::Object(mut map) = body else { panic!("{body} is no object") };
+    map.entry("messages").or_insert(json!([{"role": "user", "content": "Hi"}]));
+    ChatRequest::read(Fields::new(map), &RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4, max_logprobs: None })
+}
+
+fn tools() -> Value {
+    json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}])
+}
+
+#[test]
+fn a_request_of_messages_alone_has_openais_defaults() {
+    let request = read(json!({})).unwrap();
+
+    assert_eq!(request.messages, [json!({"role": "user", "content": "Hi"})]);
+    assert_eq!((request.max_tokens, request.n, request.logprobs, request.stream), (None, 1, None, false));
+    assert_eq!((request.calls, request.parallel, request.tools.specs.len()), (Calls::None, true, 0));
+    assert_eq!((request.ending, request.include_reasoning, request.show_special), (Ending::default(), true, false));
+    assert!(request.switches.add_generation_prompt && request.ignored.is_empty());
+}
+
+#[test]
+fn null_is_as_good_as_absent() {
+    let names = [
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "n",
+        "stop",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "stream",
+        "stream_options",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "functions",
+        "function_call",
+        "reasoning_effort",
+        "chat_template_kwargs",
+        "audio",
+        "modalities",
+        "web_search_options",
+        "prediction",
+        "store",
+        "metadata",
+        "user",
+        "service_tier",
+        "verbosity",
+        "safety_identifier",
+        "prompt_cache_key",
+        "echo",
+        "documents",
+    ];
+    let body = names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+
+    assert_eq!(read(Value::Object(body)), read(json!({})));
+}
+
+#[test]
+fn everything_may_be_said() {
+    let request = read(json!({
+        "tools": tools(), "tool_choice": "required", "parallel_tool_calls": false, "max_completion_tokens": 7, "max_tokens": 7, "n": 8,
+        "stop": "x", "stop_token_ids": [5], "min_tokens": 2, "ignore_eos": true, "logprobs": true, "top_logprobs": 20, "stream": true,
+        "stream_options": {"include_usage": true}, "include_reasoning": false, "skip_special_tokens": false, "temperature": 0.5,
+    }))
+    .unwrap();
+
+    assert_eq!((request.max_tokens, request.n, request.logprobs, request.stream), (Some(7), 8, Some(20), true));
+    assert_eq!((request.calls, request.parallel, request.include_usage), (Calls::Required, false, true));
+    assert_eq!((request.include_reasoning, request.show_special, request.ending.min_tokens), (false, true, 2));
+    assert_eq!(request.ignored, [""; 0]);
+}
+
+#[test]
+fn what_is_wrong_or_unsupported_is_named() {
+    let rows = [
+        ("messages", json!({"messages": null})),
+        ("messages", json!({"messages": []})),
+        ("messages[0].role", json!({"messages": [{"role": "me", "content": "x"}]})),
+        ("max_tokens", json!({"max_tokens": 0})),
+        ("max_completion_tokens", json!({"max_completion_tokens": -1})),
+        ("max_tokens", json!({"max_tokens": 5, "max_completion_tokens": 6})),
+        ("min_tokens", json!({"min_tokens": 6, "max_completion_tokens": 5})),
+        ("n", json!({"n": 9})),
+        ("top_logprobs", json!({"logprobs": true, "top_logprobs": 21})),
+        ("top_logprobs", json!({"top_logprobs": 1})),
+        ("logprobs", json!({"logprobs": 5})),
+        ("tool_choice", json!({"tool_choice": "required"})),
+        ("stream_options", json!({"stream_options": {}})),
+        ("audio", json!({"audio": {"voice": "x"}})),
+        ("modalities", json!({"modalities": ["text", "audio"]})),
+        ("web_search_options", json!({"web_search_options": {}})),
+        ("functions", json!({"functions": []})),
+        ("function_call", json!({"function_call": "auto"})),
+        ("chat_template", json!({"chat_template": "{{ x }}"})),
+        ("documents", json!({"documents": []})),
+        ("truncate_prompt_tokens", json!({"truncate_prompt_tokens": 5})),
+        ("echo", json!({"echo": true})),
+        ("reasoning_effort", json!({"reasoning_effort": "much"})),
+        ("bad_words", json!({"bad_words": ["x"]})),
+    ];
+    for (param, body) in rows {
+        assert_eq!(read(body.clone()).unwrap_err().param(), Some(param), "{body}");
+    }
+}
+
+#[test]
+fn books_are_taken_in_silence_and_what_is_not_done_is_reported() {
+    let silent = json!({
+        "user": "me", "metadata": {"a": "b"}, "safety_identifier": "x", "prompt_cache_key": "k", "store": false, "service_tier": "auto",
+        "modalities": ["text"], "echo": false,
+        // As vllm-router sends them.
+        "no_stop_trim": false, "separate_reasoning": true, "stream_reasoning": true, "return_hidden_states": false,
+    });
+    assert_eq!(read(silent).unwrap().ignored, [""; 0]);
+
+    let reported = json!({
+        "store": true, "return_hidden_states": true, "frobnicate": 1,
+    });
+    assert_eq!(read(reported).unwrap().ignored, ["store", "return_hidden_states", "frobnicate"]);
+}

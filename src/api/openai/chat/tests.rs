@@ -1,0 +1,147 @@
+//! The route over a scripted engine whose tokens are characters and which answers everything with ` world`.
+
+use crate::{
+    api::testing::{Answer, Setup, TestApp},
+    chat::FALLBACK,
+    protocol::{SequenceRequest, Token},
+};
+use serde_json::{Value, json};
+
+async fn app() -> TestApp {
+    TestApp::start(Setup::default()).await
+}
+
+async fn chat(app: &TestApp, mut body: Value) -> Answer {
+    let fields = body.as_object_mut().unwrap();
+    fields.entry("model").or_insert(json!("tiny"));
+    fields.entry("messages").or_insert(json!([{"role": "user", "content": "Hello"}]));
+    app.post("/v1/chat/completions", &body.to_string()).await
+}
+
+fn json_of(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.body))
+}
+
+fn prompt_of(request: &SequenceRequest) -> String {
+    request.prompt.iter().map(|token| char::from_u32(token.0).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn messages_are_rendered_by_the_template_and_the_answer_is_a_chat_completion() {
+    assert!(FALLBACK.contains("<|im_start|>"), "what the scripted model, which has no template, is given");
+    let app = app().await;
+
+    let answer = chat(&app, json!({"seed": 5})).await;
+
+    let body = json_of(&answer);
+    assert_eq!(answer.status, 200, "{body}");
+    assert_eq!(prompt_of(&app.submitted()[0]), "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n");
+    assert_eq!((&body["object"], &body["seed"], &body["model"]), (&json!("chat.completion"), &json!(5), &json!("tiny")));
+    assert_eq!(body["choices"][0]["message"], json!({"role": "assistant", "content": " world", "refusal": null}));
+    assert!(body["id"].as_str().unwrap().starts_with("chatcmpl-"));
+}
+
+#[tokio::test]
+async fn the_engine_is_asked_for_what_the_request_says() {
+    let app = app().await;
+
+    chat(&app, json!({"n": 2, "seed": 7, "max_tokens": 5, "stop": "x", "logprobs": true, "top_logprobs": 3, "min_tokens": 1})).await;
+
+    let submitted = app.submitted();
+    let seen: Vec<_> = submitted.iter().map(|s| (s.sampling.seed, s.max_tokens, s.stop.clone(), s.logprobs, s.min_tokens)).collect();
+    assert_eq!(seen, [7, 8].map(|seed| (seed, 5, vec!["x".to_owned()], Some(3), 1)));
+    assert!(submitted.iter().all(|s| !s.show_special && s.constraint.is_none()));
+}
+
+#[tokio::test]
+async fn without_a_limit_the_answer_may_fill_the_context() {
+    let app = app().await;
+    let max_model_len = app.state.engine.model().unwrap().max_model_len;
+
+    chat(&app, json!({})).await;
+
+    let request = &app.submitted()[0];
+    assert_eq!(request.max_tokens + u32::try_from(request.prompt.len()).unwrap(), max_model_len);
+}
+
+#[tokio::test]
+async fn the_last_message_is_continued_if_it_is_to_be() {
+    let app = app().await;
+    let messages = json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello,"}]);
+
+    chat(&app, json!({"messages": messages, "continue_final_message": true})).await;
+
+    assert!(prompt_of(&app.submitted()[0]).ends_with("<|im_start|>assistant\nHello,"));
+}
+
+#[tokio::test]
+async fn special_tokens_are_shown_where_calls_are_looked_for() {
+    let app = app().await;
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+
+    chat(&app, json!({"tools": tools})).await;
+    chat(&app, json!({"tools": tools, "tool_choice": "none"})).await;
+    chat(&app, json!({"skip_special_tokens": false})).await;
+
+    assert_eq!(app.submitted().iter().map(|s| s.show_special).collect::<Vec<_>>(), [true, false, true]);
+}
+
+#[tokio::test]
+async fn refusals_name_the_field_and_nothing_reaches_the_engine() {
+    let app = app().await;
+    let long = "x".repeat(usize::try_from(app.state.engine.model().unwrap().max_model_len).unwrap());
+    let rows = [
+        (json!({"model": "gpt"}), 404, "model", "model_not_found"),
+        (json!({"messages": null}), 400, "messages", "missing_required_parameter"),
+        (json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}), 400, "messages[0].content[0]", "invalid_value"),
+        (json!({"messages": [{"role": "user", "content": long}]}), 400, "messages", "context_length_exceeded"),
+        (json!({"max_tokens": 100_000}), 400, "max_tokens", "context_length_exceeded"),
+        (json!({"chat_template_kwargs": {"x": 1}}), 400, "chat_template_kwargs.x", "invalid_value"),
+        (json!({"audio": {}}), 400, "audio", "unsupported_parameter"),
+    ];
+    for (body, status, param, code) in rows {
+        let answer = chat(&app, body.clone()).await;
+        let error = &json_of(&answer)["error"];
+        assert_eq!((answer.status.as_u16(), &error["param"], &error["code"]), (status, &json!(param), &json!(code)), "{body}: {error}");
+    }
+    assert!(app.submitted().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_ignored_is_in_the_header_and_strict_requests_are_refused_for_it() {
+    let app = app().await;
+
+    let answer = chat(&app, json!({"frobnicate": 1, "reasoning_effort": "low"})).await;
+
+    assert_eq!(answer.header("x-llamero-warnings"), "ignored fields: frobnicate, reasoning_effort");
+    let quiet = chat(&app, json!({"user": "me", "no_stop_trim": false, "separate_reasoning": true})).await;
+    assert_eq!(quiet.header("x-llamero-warnings"), "");
+}
+
+#[tokio::test]
+async fn a_stream_is_chunks_of_one_id() {
+    let app = app().await;
+
+    let answer = chat(&app, json!({"stream": true})).await;
+
+    assert_eq!(answer.header("content-type"), "text/event-stream; charset=utf-8");
+    let frames: Vec<&str> = answer.body.split_terminator("\n\n").collect();
+    let (done, frames) = frames.split_last().unwrap();
+    assert_eq!((*done, frames.len()), ("data: [DONE]", 3));
+    let chunks: Vec<Value> = frames.iter().map(|frame| serde_json::from_str(frame.strip_prefix("data: ").unwrap()).unwrap()).collect();
+    assert!(chunks.iter().all(|chunk| chunk["id"] == chunks[0]["id"] && chunk["object"] == "chat.completion.chunk"));
+}
+
+#[tokio::test]
+async fn the_same_templates_serve_until_another_model_is_loaded() {
+    let app = app().await;
+    let model = app.state.engine.model().unwrap();
+
+    let first = app.state.templates.of(&model).unwrap();
+    let again = app.state.templates.of(&model).unwrap();
+    let reloaded = app.state.templates.of(&std::sync::Arc::new((*model).clone())).unwrap();
+
+    assert!(std::sync::Arc::ptr_eq(&first, &again));
+    assert!(!std::sync::Arc::ptr_eq(&first, &reloaded));
+    assert_eq!(app.submitted().iter().map(|s| s.prompt.clone()).collect::<Vec<Vec<Token>>>(), [[]; 0]);
+}
