@@ -12,13 +12,15 @@ use llama_cpp_2::{model::LlamaModel, token::LlamaToken};
 /// Longest template, bytes: it is tokenized on the engine thread, whose stack is small.
 const MAX_TEMPLATE_BYTES: usize = 4096;
 
+/// Tokens in front of a query, between it and a document, and behind that.
+type Pair = (Vec<Token>, Vec<Token>, Vec<Token>);
+
 /// What stands around texts and pairs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Around {
     /// In front and behind.
     pub(super) text: (Vec<Token>, Vec<Token>),
-    /// In front, between and behind.
-    pub(super) pair: (Vec<Token>, Vec<Token>, Vec<Token>),
+    pub(super) pair: Pair,
 }
 
 /// What the vocabulary says of its special tokens.
@@ -64,7 +66,7 @@ fn around(specials: Specials) -> Around {
 }
 
 /// The parts of a template around `{query}` and `{document}`, as tokens.
-fn of_template(template: &str, tokenizer: &LlamaTokenizer) -> Result<(Vec<Token>, Vec<Token>, Vec<Token>), LoadError> {
+fn of_template(template: &str, tokenizer: &LlamaTokenizer) -> Result<Pair, LoadError> {
     let refuse = |reason: String| LoadError::Unsupported(format!("its rerank template {reason}"));
     if template.len() > MAX_TEMPLATE_BYTES {
         return Err(refuse(format!("is longer than {MAX_TEMPLATE_BYTES} bytes")));

@@ -26,6 +26,8 @@ impl Embedder for FakeEmbedder {
     }
 }
 
+type Vectors = Result<Vec<Vec<f32>>, EmbedError>;
+
 fn embed(call: u64, inputs: &[Vec<u32>], alone: bool) -> Command {
     let inputs = inputs.iter().map(|input| input.iter().map(|id| Token(*id)).collect()).collect();
     Command::Embed(Box::new(EmbedCall { call: CallId(call), inputs, alone }))
@@ -60,7 +62,7 @@ fn work(commands: Vec<Command>) -> (Vec<Vec<usize>>, Vec<FromEngine>, EngineStat
     (embedder.batches, said, stats)
 }
 
-fn answers(said: &[FromEngine]) -> Vec<(u64, Result<Vec<Vec<f32>>, EmbedError>)> {
+fn answers(said: &[FromEngine]) -> Vec<(u64, Vectors)> {
     let answer = |message: &FromEngine| match message {
         FromEngine::Embedded { call, result } => Some((call.0, result.clone())),
         _ => None,
