@@ -6,8 +6,8 @@
 
 use crate::{
     api::fields::FieldError,
-    gateway::handle::{SubmitError, TokenizeError},
-    protocol::{GenerationError, TextError},
+    gateway::handle::{EmbeddingError, SubmitError, TokenizeError},
+    protocol::{EmbedError, GenerationError, TextError},
 };
 use axum::{
     Json,
@@ -139,6 +139,13 @@ impl ApiError {
         Self::BadRequest { message: message.into(), param: Some(param.into()), code: Some("invalid_value") }
     }
 
+    /// A 400 for a request that the served model is not made for.
+    #[must_use]
+    pub fn wrong_kind_of_model(reason: &str) -> Self {
+        let message = format!("The model of this server cannot answer this request: {reason}.");
+        Self::BadRequest { message, param: Some("model".to_owned()), code: Some("model_not_supported") }
+    }
+
     /// The table: status, type, code.
     fn row(&self) -> (StatusCode, &'static str, Option<&'static str>) {
         match self {
@@ -268,6 +275,7 @@ impl From<SubmitError> for ApiError {
             SubmitError::QueueFull { retry_after, .. } => Self::Overloaded { message, retry_after },
             SubmitError::TooMany { .. } => Self::invalid("prompt", message),
             SubmitError::ShuttingDown => Self::ShuttingDown,
+            SubmitError::NotGenerating | SubmitError::NotEmbedding => Self::wrong_kind_of_model(&message),
         }
     }
 }
@@ -282,6 +290,19 @@ impl From<TokenizeError> for ApiError {
                 Self::EngineFailed { message: "The engine stopped while it tokenized this prompt.".to_owned() }
             }
             TokenizeError::Text(error) => Self::invalid("prompt", error.to_string()),
+        }
+    }
+}
+
+impl From<EmbeddingError> for ApiError {
+    fn from(error: EmbeddingError) -> Self {
+        match error {
+            EmbeddingError::Engine(error) => error.into(),
+            // What killed two engines would kill a third.
+            EmbeddingError::Embed(EmbedError::EngineDied(_)) => {
+                Self::EngineFailed { message: "The engine stopped while it computed this request.".to_owned() }
+            }
+            EmbeddingError::Embed(error) => Self::EngineFailed { message: error.to_string() },
         }
     }
 }

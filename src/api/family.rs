@@ -1,6 +1,6 @@
 //! The two families of routes, and the shape that an error has in each.
 //!
-//! Under `/v1` errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's `{"detail":…}`, because that is what
+//! Under `/v1`, and on vLLM's aliases of rerank and score, errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's `{"detail":…}`, because that is what
 //! the scripts know which call these routes. Layers and fallbacks answer through here, so each error has one shape per family.
 
 use super::{error::ApiError, legacy};
@@ -10,10 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+/// Routes outside of `/v1` that clients of OpenAI-like servers know: they are generations with OpenAI's errors (vLLM's names).
+const ALIASES: [&str; 3] = ["/rerank", "/v2/rerank", "/score"];
+
 /// Which shape of errors a path has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// `/v1` and below.
+    /// `/v1` and below, `/rerank`, `/v2/rerank` and `/score`.
     OpenAi,
     /// Everything else.
     Legacy,
@@ -23,7 +26,7 @@ impl Family {
     /// The family of a request's path.
     #[must_use]
     pub fn of(path: &str) -> Self {
-        if path == "/v1" || path.starts_with("/v1/") { Self::OpenAi } else { Self::Legacy }
+        if path == "/v1" || path.starts_with("/v1/") || ALIASES.contains(&path) { Self::OpenAi } else { Self::Legacy }
     }
 
     /// The error as a response of this family, with its headers.
@@ -36,10 +39,10 @@ impl Family {
     }
 }
 
-/// Whether the request asks for a generation: these are authenticated, limited and timed.
+/// Whether the request asks the model to compute, a generation or vectors: these are authenticated, limited and timed.
 #[must_use]
 pub fn is_generation(method: &Method, path: &str) -> bool {
-    method == Method::POST && (path == "/generate" || path.starts_with("/v1/"))
+    method == Method::POST && (path == "/generate" || path.starts_with("/v1/") || ALIASES.contains(&path))
 }
 
 /// Answers a path that is no route: 404, or for a legacy route with slashes behind it the 307 that FastAPI sends.
@@ -67,10 +70,10 @@ mod tests {
 
     #[test]
     fn only_v1_and_what_lies_below_it_is_openai() {
-        for path in ["/v1", "/v1/", "/v1/completions", "/v1/nope"] {
+        for path in ["/v1", "/v1/", "/v1/completions", "/v1/nope", "/rerank", "/v2/rerank", "/score"] {
             assert_eq!(Family::of(path), Family::OpenAi, "{path}");
         }
-        for path in ["/", "/generate", "/v1x", "/v10/completions", "/x/v1/"] {
+        for path in ["/", "/generate", "/v1x", "/v10/completions", "/x/v1/", "/v2/", "/rerank/x"] {
             assert_eq!(Family::of(path), Family::Legacy, "{path}");
         }
     }
@@ -79,6 +82,7 @@ mod tests {
     fn posts_to_generate_and_below_v1_are_generations() {
         assert!(is_generation(&Method::POST, "/generate"));
         assert!(is_generation(&Method::POST, "/v1/completions"));
+        assert!(is_generation(&Method::POST, "/rerank"));
         assert!(!is_generation(&Method::GET, "/v1/models"));
         assert!(!is_generation(&Method::POST, "/health"));
     }

@@ -10,9 +10,9 @@ use crate::{
         handle::EngineState,
         keys::KeyRing,
         limits::RequestLimiter,
-        testing::{start_scripted, token},
+        testing::{model_info, start_scripted, token},
     },
-    protocol::{Finish, FromEngine, SequenceRequest, StepReport, ToEngine, Token},
+    protocol::{Finish, FromEngine, ModelInfo, SequenceRequest, StepReport, ToEngine, Token},
 };
 use axum::{
     Router,
@@ -81,13 +81,24 @@ pub(crate) struct TestApp {
 
 impl TestApp {
     pub(crate) async fn start(setup: Setup) -> Self {
-        let (engine, supervisor, mut engines) = start_scripted(4, 4);
         let submitted = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&submitted);
+        let app = Self::start_with(setup, model_info(), move |message| answers(message, &seen)).await;
+        Self { submitted, ..app }
+    }
+
+    /// With an engine that has loaded this model, if any, and answers like this.
+    pub(crate) async fn start_with(
+        setup: Setup,
+        model: ModelInfo,
+        script: impl FnMut(ToEngine) -> Vec<FromEngine> + Send + 'static,
+    ) -> Self {
+        let (engine, supervisor, mut engines) = start_scripted(4, 4);
+        let submitted = Arc::default();
         let loads = setup.loads;
         let engine_task = tokio::spawn(async move {
-            let scripted = if loads { engines.next_ready().await } else { engines.next().await };
-            scripted.run(move |message| answers(message, &seen)).await;
+            let scripted = if loads { engines.next_ready_with(model).await } else { engines.next().await };
+            scripted.run(script).await;
         });
         if loads {
             engine.watch_state().wait_for(|state| *state == EngineState::Ready).await.expect("supervised");

@@ -3,7 +3,7 @@
 use crate::{
     build_info,
     config::ServeConfig,
-    protocol::{KvLayout, ModelInfo},
+    protocol::{EmbeddingInfo, KvLayout, ModelInfo, Pooling},
 };
 use std::net::SocketAddr;
 
@@ -28,7 +28,10 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         ("served as", config.api.served_model_names.join(", ")),
         ("context", format!("{} tokens per sequence, trained for {}", model.max_model_len, model.n_ctx_train)),
         ("sequences", format!("{} at once, {} tokens per step", model.max_num_seqs, model.max_num_batched_tokens)),
-        ("KV cache", format!("{}, {} tokens, {layout}", human_bytes(model.kv_bytes), model.kv_cells)),
+        match &model.embedding {
+            None => ("KV cache", format!("{}, {} tokens, {layout}", human_bytes(model.kv_bytes), model.kv_cells)),
+            Some(embedding) => ("embeds", embeds(embedding)),
+        },
         ("compute", format!("{}, {} threads", model.device, model.threads)),
         ("loaded in", format!("{}.{} s", model.load_ms / 1000, model.load_ms % 1000 / 100)),
         ("auth", auth(config)),
@@ -45,6 +48,16 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         text.push_str("\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model.\n");
     }
     text
+}
+
+fn embeds(embedding: &EmbeddingInfo) -> String {
+    let by = |pooling| format!("vectors of {} numbers, {pooling} of the tokens", embedding.dimensions);
+    match embedding.pooling {
+        Pooling::Mean => by("the mean"),
+        Pooling::Cls => by("the first"),
+        Pooling::Last => by("the last"),
+        Pooling::Rank(_) => "scores of documents for a query".to_owned(),
+    }
 }
 
 fn is_open(config: &ServeConfig) -> bool {
@@ -113,6 +126,7 @@ mod tests {
             device: "CPU".into(),
             slow_kernels: None,
             load_ms: 1250,
+            embedding: None,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::engine::{
     runner::Tokenizer,
-    serve::{Host, Opened, ServeError, TOKENIZER_STACK_BYTES, serve},
+    serve::{Host, Model, Opened, ServeError, TOKENIZER_STACK_BYTES, serve},
 };
 use crate::llama;
 use crate::protocol::{EngineOptions, LoadError};
@@ -63,9 +63,15 @@ impl Host for LlamaHost {
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
         let loaded = llama::load(options, progress)?;
         let tokenizer: Arc<dyn Tokenizer> = loaded.tokenizer();
-        let mut runner = loaded.runner()?;
-        let info = loaded.info(&mut runner);
-        body(Opened { runner: &mut runner, tokenizer, info });
+        if loaded.embeds() {
+            let mut embedder = loaded.embedder()?;
+            let info = loaded.embedding_info(&embedder);
+            body(Opened { model: Model::Embeds(&mut embedder), tokenizer, info });
+        } else {
+            let mut runner = loaded.runner()?;
+            let info = loaded.info(&mut runner);
+            body(Opened { model: Model::Generates(&mut runner), tokenizer, info });
+        }
         Ok(())
     }
 }

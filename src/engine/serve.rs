@@ -3,6 +3,8 @@
 //! Ends when the gateway hangs up. Used by the engine process with llama.cpp, and by tests with a fake model.
 
 use crate::engine::{
+    embedder::Embedder,
+    embedding::{EmbedCall, EmbeddingWorker},
     runner::{ModelRunner, Tokenizer},
     worker::{Command, Progress, Worker},
 };
@@ -37,12 +39,20 @@ const TOKENIZER_THREADS: usize = 2;
 
 /// An opened model, lent to the engine thread.
 pub struct Opened<'a> {
-    /// Executes steps.
-    pub runner: &'a mut dyn ModelRunner,
+    /// What computes.
+    pub model: Model<'a>,
     /// The vocabulary.
     pub tokenizer: Arc<dyn Tokenizer>,
     /// What the gateway is told.
     pub info: ModelInfo,
+}
+
+/// What an opened model does.
+pub enum Model<'a> {
+    /// It generates: executes steps.
+    Generates(&'a mut dyn ModelRunner),
+    /// It embeds.
+    Embeds(&'a mut dyn Embedder),
 }
 
 /// Opens a model on the engine thread and lends it to `body`. A runner borrows its model, so it cannot be returned.
@@ -148,7 +158,12 @@ impl EngineThread {
             }
             drop(self.outbox.send(FromEngine::Ready(Box::new(opened.info))));
             let (outbox, progress) = (self.outbox.clone(), Arc::clone(&self.progress));
-            Worker::new(opened.runner, opened.tokenizer, self.options.prefill_step_ratio, outbox, progress).run(&self.commands);
+            match opened.model {
+                Model::Generates(runner) => {
+                    Worker::new(runner, opened.tokenizer, self.options.prefill_step_ratio, outbox, progress).run(&self.commands);
+                }
+                Model::Embeds(embedder) => EmbeddingWorker::new(embedder, outbox, progress).run(&self.commands),
+            }
         });
         if let Err(error) = opened {
             drop(self.outbox.send(FromEngine::LoadFailed(error.clone())));
@@ -238,6 +253,9 @@ impl Inbox {
                 ToEngine::Load { .. } => return Err(ServeError::Handshake),
                 ToEngine::Submit(request) => self.commands.send(Command::Submit(request)).is_ok(),
                 ToEngine::Cancel(id) => self.commands.send(Command::Cancel(id)).is_ok(),
+                ToEngine::Embed { call, inputs, alone } => {
+                    self.commands.send(Command::Embed(Box::new(EmbedCall { call, inputs, alone }))).is_ok()
+                }
                 ToEngine::Tokenize { call, text, add_special, special } => {
                     self.texts.send(TextCall::Encode { call, text, add_special, special }).is_ok()
                 }

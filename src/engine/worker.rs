@@ -4,12 +4,13 @@
 //! outbox thread, which the gateway always drains; a gateway that stops reading stops this engine, and no other.
 
 use crate::engine::{
+    embedding::EmbedCall,
     generation::Generation,
     runner::{ModelRunner, Step, StepError, Tokenizer},
     scheduler::{NewSequence, Sampled, Scheduler},
 };
 use crate::protocol::{
-    EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport, Token,
+    EmbedError, EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport, Token,
 };
 use crate::sampling::{Pieces, Scratch};
 use std::{
@@ -29,6 +30,8 @@ pub(super) enum Command {
     Submit(Box<SequenceRequest>),
     /// Forget.
     Cancel(SequenceId),
+    /// Compute vectors.
+    Embed(Box<EmbedCall>),
 }
 
 /// Signs of life, read by the inbox thread for the gateway's heartbeat.
@@ -128,6 +131,10 @@ impl<'a> Worker<'a> {
                 Ok(()) => Ok(()),
                 Err(error) => self.report(vec![failed(request.id, error)]),
             },
+            Command::Embed(call) => {
+                let result = Err(EmbedError::Invalid("this model generates and does not embed".to_owned()));
+                self.outbox.send(FromEngine::Embedded { call: call.call, result }).map_err(|_| Disconnected)
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The channel is unbounded in type and bounded in fact: see [`channel`].
 
-use super::{calls::TextCall, in_flight::Entry};
+use super::{calls::TextCall, embeds::EmbedRequest, in_flight::Entry};
 use crate::protocol::SequenceId;
 use tokio::{sync::mpsc, time::Instant};
 
@@ -15,6 +15,8 @@ pub(super) enum Command {
     Cancel(Vec<SequenceId>),
     /// Tokenize or detokenize; holds its permit.
     Text(TextCall),
+    /// Compute vectors; holds its permit.
+    Embed(EmbedRequest),
     /// Finish what is there by then, and stop.
     Drain(Instant),
 }
@@ -24,8 +26,8 @@ pub(super) type CommandSender = mpsc::UnboundedSender<Command>;
 
 /// A channel of commands.
 ///
-/// Its bound: a sequence holds a place from before its `Submit` until after its one `Cancel` was received, a text call
-/// one of a fixed number of permits, and there is one `Drain`. So at most 2 × places + text calls + 1 commands wait.
+/// Its bound: a sequence holds a place from before its `Submit` until after its one `Cancel` was received, a text call or a
+/// request for vectors one of a fixed number of permits, and there is one `Drain`. So at most 2 × places + permits + 1 wait.
 #[expect(clippy::disallowed_methods, reason = "bounded by the places and permits that commands hold, see above")]
 pub(super) fn channel() -> (CommandSender, mpsc::UnboundedReceiver<Command>) {
     mpsc::unbounded_channel()

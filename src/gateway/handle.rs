@@ -8,11 +8,12 @@ use super::{
     calls::{MAX_TEXT_BYTES, MAX_WAITING_CALLS, Question, TextCall},
     command::{Command, CommandSender},
     death::DeathCause,
+    embeds::{EmbedRequest, MAX_WAITING_REQUESTS},
     generation::events,
     in_flight::Entry,
     status::Status,
 };
-use crate::protocol::{EngineStats, ModelInfo, SequenceId, SequenceRequest, SpecialText, TextError, Token};
+use crate::protocol::{EmbedError, EngineStats, ModelInfo, SequenceId, SequenceRequest, SpecialText, TextError, Token};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
 
@@ -21,7 +22,7 @@ const RETRY_LOADING: Duration = Duration::from_secs(2);
 /// Wait to suggest when the engine was given up: somebody has to act first.
 const RETRY_FAILED: Duration = Duration::from_secs(60);
 
-/// Wait to suggest when too many texts wait to be tokenized.
+/// Wait to suggest when too many texts wait to be tokenized, or requests for their vectors.
 const RETRY_TEXTS: Duration = Duration::from_secs(1);
 
 /// Where the engine stands.
@@ -69,6 +70,12 @@ pub enum SubmitError {
     /// The server is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The served model embeds.
+    #[error("the model computes embeddings and does not generate text; serve a generation model for this")]
+    NotGenerating,
+    /// The served model generates.
+    #[error("the model generates text and does not compute embeddings; serve an embedding or reranking model for this")]
+    NotEmbedding,
 }
 
 /// Why text could not be tokenized.
@@ -78,6 +85,17 @@ pub enum TokenizeError {
     #[error(transparent)]
     Text(#[from] TextError),
     /// The engine is not there.
+    #[error(transparent)]
+    Engine(#[from] SubmitError),
+}
+
+/// Why inputs have no vectors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EmbeddingError {
+    /// An input could not be computed.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// The engine is not there, or its model does not embed.
     #[error(transparent)]
     Engine(#[from] SubmitError),
 }
@@ -165,6 +183,9 @@ impl EngineHandle {
     /// See [`SubmitError`]; nothing was started then.
     pub fn submit(&self, sequences: Vec<SequenceRequest>) -> Result<Generation, SubmitError> {
         self.check_open()?;
+        if self.model().is_some_and(|model| model.embedding.is_some()) {
+            return Err(SubmitError::NotGenerating);
+        }
         let places = self.status.admission.take(sequences.len())?;
         let (sender, receiver) = events();
         let mut ids = Vec::with_capacity(sequences.len());
@@ -177,6 +198,27 @@ impl EngineHandle {
         }
         self.send(Command::Submit(entries))?;
         Ok(Generation::new(&ids, receiver, self.commands.clone()))
+    }
+
+    /// A vector for each input, in order and not normalised; for a rank head a score. Each input has 1 to
+    /// `EmbeddingInfo::max_input_tokens` tokens of the vocabulary, special ones included.
+    ///
+    /// Waits while many other requests are open. Repeated once if the engine dies meanwhile. Dropping the future stops the
+    /// work within two batches.
+    ///
+    /// # Errors
+    /// `Embed` if an input cannot be computed, `Engine` if there is no engine to ask or its model generates.
+    pub async fn embed(&self, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, EmbeddingError> {
+        self.check_open()?;
+        let full = |_| SubmitError::QueueFull { waiting: MAX_WAITING_REQUESTS, retry_after: RETRY_TEXTS };
+        let _turn = self.status.embed_queue.try_acquire().map_err(full)?;
+        let permit = Arc::clone(&self.status.embeds).acquire_owned().await.map_err(|_| self.gone())?;
+        self.check_open()?;
+        let model = self.model();
+        let Some(info) = model.as_ref().and_then(|model| model.embedding.as_ref()) else { return Err(SubmitError::NotEmbedding.into()) };
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Embed(EmbedRequest::new(inputs, info, reply, permit)))?;
+        answer.await.map_err(|_| self.gone())?
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<Result<T, TokenizeError>>) -> Question) -> Result<T, TokenizeError> {

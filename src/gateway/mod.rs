@@ -4,6 +4,7 @@
 //! EngineHandle ── Command ──▶ RunLoop (one task, owns everything below)      engine process
 //!      ▲                        ├─ InFlight   live sequences, replays              │
 //!      │                        ├─ Calls      tokenize and detokenize              │
+//!      │                        ├─ Embeds     requests for vectors                 │
 //!      └── Generation ◀─events──┤  Link ◀──────── frames over a socket ───────────▶│
 //!      └── Status (watched) ◀───┴─ Heartbeat, Launcher, Child ──── starts, kills ──┘
 //! ```
@@ -15,6 +16,7 @@ mod admission;
 mod calls;
 mod command;
 pub mod death;
+mod embeds;
 mod engine;
 mod generation;
 pub mod handle;

@@ -13,6 +13,7 @@ use super::{
     calls::Calls,
     command::Command,
     death::{Death, DeathCause},
+    embeds::Embeds,
     engine::{Engine, Event, Fault},
     handle::{EngineState, SubmitError},
     in_flight::InFlight,
@@ -45,6 +46,7 @@ pub(super) struct RunLoop<L: Launcher> {
     pub(super) commands: UnboundedReceiver<Command>,
     pub(super) sequences: InFlight,
     pub(super) calls: Calls,
+    pub(super) embeds: Embeds,
     /// Set when the server is stopping: when to stop at the latest.
     pub(super) drain_by: Option<Instant>,
     pub(super) history: History,
@@ -160,6 +162,8 @@ impl<L: Launcher> RunLoop<L> {
             FromEngine::LoadFailed(error) => return Err(Fault::LoadFailed(error)),
             FromEngine::Tokenized { call, result } => self.calls.on_tokenized(call, result),
             FromEngine::Detokenized { call, result } => self.calls.on_detokenized(call, result),
+            FromEngine::Embedding(calls) => self.embeds.on_begun(&calls),
+            FromEngine::Embedded { call, result } => self.embeds.on_embedded(call, result),
             FromEngine::Step(report) => self.on_step(engine, report),
             FromEngine::Pong { nonce, steps, busy } => engine.on_pong(nonce, steps, busy)?,
         }
@@ -193,6 +197,7 @@ impl<L: Launcher> RunLoop<L> {
                 }
             }
             Command::Text(call) => self.calls.insert(call),
+            Command::Embed(request) => self.embeds.insert(request),
             Command::Drain(deadline) => self.drain_by = Some(deadline),
         }
     }
@@ -200,6 +205,9 @@ impl<L: Launcher> RunLoop<L> {
     /// New requests as well as, after a restart, those to be replayed.
     fn send_what_is_held(&mut self, engine: &mut Engine<L::Child>) {
         for message in self.calls.unsent() {
+            engine.send(message);
+        }
+        for message in self.embeds.unsent() {
             engine.send(message);
         }
         for request in self.sequences.unsent() {
@@ -216,6 +224,7 @@ impl<L: Launcher> RunLoop<L> {
         let summary = death.cause.to_string();
         let casualties = self.sequences.on_death(&summary);
         self.calls.on_death(&summary);
+        self.embeds.on_death(&summary);
 
         // What the dead engine held is gone; what is to be replayed waits.
         let waiting = u32::try_from(self.sequences.len()).unwrap_or(u32::MAX);
@@ -261,13 +270,14 @@ impl<L: Launcher> RunLoop<L> {
 
     /// Whether the server is stopping and nothing is left to wait for.
     fn is_drained(&self) -> bool {
-        let is_empty = self.sequences.len() == 0 && self.calls.is_empty();
+        let is_empty = self.sequences.len() == 0 && self.calls.is_empty() && self.embeds.is_empty();
         self.drain_by.is_some_and(|deadline| is_empty || Instant::now() >= deadline)
     }
 
     fn fail_all(&mut self, error: &GenerationError, refusal: &SubmitError) {
         let failed = self.sequences.fail_all(error);
         self.calls.fail_all(refusal);
+        self.embeds.fail_all(refusal);
         if failed > 0 {
             tracing::warn!(failed, %error, "requests were ended early");
         }

@@ -2,7 +2,13 @@
 //!
 //! Written by the run loop alone (and by `Supervisor` when it starts to drain); readers never wait for it.
 
-use super::{admission::Admission, calls::MAX_WAITING_CALLS, death::DeathCause, handle::EngineState};
+use super::{
+    admission::Admission,
+    calls::MAX_WAITING_CALLS,
+    death::DeathCause,
+    embeds::{MAX_REQUESTS, MAX_WAITING_REQUESTS},
+    handle::EngineState,
+};
 use crate::protocol::{EngineStats, ModelInfo};
 use std::{
     collections::BTreeMap,
@@ -40,6 +46,10 @@ pub(super) struct Status {
     pub(super) text_calls: Arc<Semaphore>,
     /// Permits of text calls that are open or wait to be.
     pub(super) text_queue: Semaphore,
+    /// Permits of requests for vectors.
+    pub(super) embeds: Arc<Semaphore>,
+    /// Permits of requests for vectors that are open or wait to be.
+    pub(super) embed_queue: Semaphore,
     next_sequence: AtomicU64,
 }
 
@@ -53,6 +63,8 @@ impl Status {
             admission,
             text_calls: Arc::new(Semaphore::new(max_text_calls)),
             text_queue: Semaphore::new(max_text_calls + MAX_WAITING_CALLS),
+            embeds: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            embed_queue: Semaphore::new(MAX_REQUESTS + MAX_WAITING_REQUESTS),
             next_sequence: AtomicU64::new(1),
         }
     }

@@ -6,6 +6,7 @@ use super::{
     admission::Admission,
     calls::{Calls, MAX_CALLS},
     command::{self, Command, CommandSender},
+    embeds::Embeds,
     handle::{EngineHandle, EngineState},
     in_flight::InFlight,
     launcher::Launcher,
@@ -37,6 +38,7 @@ pub fn start<L: Launcher>(launcher: L, options: EngineOptions, supervision: Supe
         commands,
         sequences: InFlight::default(),
         calls: Calls::default(),
+        embeds: Embeds::default(),
         drain_by: None,
         history: super::run_loop::History::default(),
     };

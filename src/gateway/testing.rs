@@ -13,8 +13,8 @@ use super::{
 use crate::{
     config::SupervisionConfig,
     protocol::{
-        EngineOptions, EngineStats, FromEngine, KvLayout, ModelInfo, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport,
-        ToEngine, Token, decode, encode,
+        EmbeddingInfo, EngineOptions, EngineStats, FromEngine, KvLayout, ModelInfo, Pooling, SequenceId, SequenceOutput, SequenceRequest,
+        Started, StepReport, ToEngine, Token, decode, encode,
     },
 };
 use futures_util::{SinkExt, StreamExt};
@@ -59,9 +59,14 @@ impl ScriptedEngines {
 
     /// The next engine, with its model loaded.
     pub(crate) async fn next_ready(&mut self) -> ScriptedEngine {
+        self.next_ready_with(model_info()).await
+    }
+
+    /// The next engine, with this model loaded.
+    pub(crate) async fn next_ready_with(&mut self, model: ModelInfo) -> ScriptedEngine {
         let mut engine = self.next().await;
         assert!(matches!(engine.receive().await, Some(ToEngine::Load { .. })));
-        engine.send(FromEngine::Ready(Box::new(model_info()))).await;
+        engine.send(FromEngine::Ready(Box::new(model))).await;
         engine
     }
 }
@@ -256,5 +261,20 @@ pub(crate) fn model_info() -> ModelInfo {
         device: "CPU".to_owned(),
         slow_kernels: None,
         load_ms: 1,
+        embedding: None,
+    }
+}
+
+/// What a small model that embeds says of itself: texts between tokens 1 and 2, pairs as 1 q 2 d 2.
+pub(crate) fn embedding_info() -> EmbeddingInfo {
+    let token = |id| vec![Token(id)];
+    EmbeddingInfo {
+        dimensions: 4,
+        pooling: Pooling::Mean,
+        max_input_tokens: 16,
+        batch_tokens: 32,
+        batch_inputs: 4,
+        around_text: (token(1), token(2)),
+        around_pair: (token(1), token(2), token(2)),
     }
 }

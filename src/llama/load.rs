@@ -4,7 +4,11 @@
 //! process: a malformed file that passes the checks here may still end it.
 
 use super::{
-    cpu, log, memory,
+    around::{self, Around},
+    cpu,
+    embed_plan::{EmbedGiven, EmbedPlan, is_causal, pooling},
+    embedder::LlamaEmbedder,
+    log, memory,
     plan::{Given, Plan},
     raw,
     runner::LlamaRunner,
@@ -12,12 +16,18 @@ use super::{
     tokenizer::LlamaTokenizer,
 };
 use crate::{
-    engine::runner::{KvOp, ModelRunner, Row, Slot, Step, Tokenizer},
-    protocol::{EngineOptions, FimTokens, KvLayout, LoadError, ModelInfo, SequenceId, Token},
+    engine::{
+        embedder::Embedder,
+        runner::{KvOp, ModelRunner, Row, Slot, Step, Tokenizer},
+    },
+    protocol::{EmbeddingInfo, EngineOptions, FimTokens, KvLayout, LoadError, ModelInfo, Pooling, SequenceId, Token},
 };
 use llama_cpp_2::{
     LlamaBackendDeviceType,
-    context::params::LlamaContextParams,
+    context::{
+        LlamaContext,
+        params::{LlamaContextParams, LlamaPoolingType},
+    },
     list_llama_ggml_backend_devices,
     llama_backend::LlamaBackend,
     model::{LlamaModel, params::LlamaModelParams},
@@ -43,6 +53,8 @@ pub struct Loaded {
     model: Arc<LlamaModel>,
     tokenizer: Arc<LlamaTokenizer>,
     plan: Plan,
+    /// Set for a model that embeds.
+    embedding: Option<(EmbedPlan, Around)>,
     on_gpu: bool,
     slow_kernels: Option<String>,
     /// File name without extension, for files that do not name their model.
@@ -64,18 +76,34 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     let can_offload = backend.supports_gpu_offload();
     let gpu_layers = options.n_gpu_layers.unwrap_or(if can_offload { ALL_LAYERS } else { 0 });
     let model = load_file(backend, &options.model_path, gpu_layers, progress)?;
-    check_model(&model)?;
+    let metadata = |key: &str| model.meta_val_str(key).ok();
+    let architecture = architecture(&model);
+    let pooling = pooling(&architecture, metadata, model.n_cls_out())?;
+    check_model(&model, pooling.is_some())?;
     let cores = u32::try_from(num_cpus::get_physical()).unwrap_or(1);
     let on_gpu = can_offload && gpu_layers > 0;
-    let (cell_bytes, kv_budget_bytes) = (memory::cell_bytes(&model), memory::kv_budget_bytes(on_gpu));
-    let plan =
-        Plan::new(options, Given { n_ctx_train: model.n_ctx_train(), cores, on_gpu, heads: model.n_head(), cell_bytes, kv_budget_bytes })?;
-
+    let (n_ctx_train, heads) = (model.n_ctx_train(), model.n_head());
+    let causal = is_causal(&architecture, metadata);
     let model = Arc::new(model);
+    let tokenizer = LlamaTokenizer::new(Arc::clone(&model));
+    let (plan, embedding, tokenizer) = if let Some(pooling) = pooling {
+        if model.is_recurrent() || model.is_hybrid() {
+            return Err(LoadError::Unsupported(format!("{architecture} models with a state are not served for embeddings")));
+        }
+        let dimensions = if matches!(pooling, Pooling::Rank(_)) { 1 } else { u32::try_from(model.n_embd_out()).unwrap_or(0) };
+        let vocabulary_size = tokenizer.vocabulary_size();
+        let plan = EmbedPlan::new(pooling, options, EmbedGiven { n_ctx_train, vocabulary_size, heads, dimensions, causal, cores, on_gpu })?;
+        let (around, tokenizer) = around::read(&model, tokenizer)?;
+        (plan.context(), Some((plan, around)), tokenizer)
+    } else {
+        let (cell_bytes, kv_budget_bytes) = (memory::cell_bytes(&model), memory::kv_budget_bytes(on_gpu));
+        (Plan::new(options, Given { n_ctx_train, cores, on_gpu, heads, cell_bytes, kv_budget_bytes })?, None, tokenizer)
+    };
     Ok(Loaded {
-        tokenizer: Arc::new(LlamaTokenizer::new(Arc::clone(&model))),
+        tokenizer: Arc::new(tokenizer),
         model,
         plan,
+        embedding,
         on_gpu,
         slow_kernels: cpu::slow_kernels(&raw::system_info()),
         file_stem: options.model_path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -147,17 +175,53 @@ impl Loaded {
     /// # Errors
     /// `Backend` when memory is short or llama.cpp refuses the sizes.
     pub fn runner(&self) -> Result<LlamaRunner<'_>, LoadError> {
-        let backend = backend()?;
-        let exclusive = EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(log::take_complaints());
-        let context = self.model.new_context(backend, self.context_params()).map_err(|error| backend_error(&error))?;
-        drop(exclusive);
-
+        if self.embeds() {
+            return Err(LoadError::Unsupported("the model embeds and does not generate".to_owned()));
+        }
+        let context = self.open(self.context_params())?;
         let mut limits = self.plan.limits(self.tokenizer.vocabulary_size(), self.can_truncate());
         limits.max_rows = limits.max_rows.min(context.n_batch());
         let mut runner = LlamaRunner::new(context, limits, self.plan.layout, self.on_gpu);
         self.warm_up(&mut runner)?;
         Ok(runner)
+    }
+
+    /// Whether this is a model for [`Self::embedder`] and not for [`Self::runner`].
+    #[must_use]
+    pub fn embeds(&self) -> bool {
+        self.embedding.is_some()
+    }
+
+    /// As [`Self::runner`], for a model that embeds.
+    ///
+    /// # Errors
+    /// `Unsupported` for a model that generates, else as [`Self::runner`].
+    pub fn embedder(&self) -> Result<LlamaEmbedder<'_>, LoadError> {
+        let Some((plan, around)) = &self.embedding else {
+            return Err(LoadError::Unsupported("the model generates and does not embed".to_owned()));
+        };
+        let params = self.context_params().with_embeddings(true).with_pooling_type(pooling_type(plan.pooling));
+        let blocks = params.clone().with_flash_attention_policy(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO);
+        let mut embedder = LlamaEmbedder::new(self.open(if plan.in_blocks { blocks } else { params })?, *plan);
+        let (before, after) = &around.text;
+        let mut first: Vec<Token> = before.iter().chain(after).copied().chain([Token(0)]).collect();
+        first.truncate(plan.limits.max_input as usize);
+        embedder.embed(&[&first]).map_err(|error| LoadError::Backend(format!("the first batch failed: {error}")))?;
+        Ok(embedder)
+    }
+
+    /// All that there is to say about a model that embeds.
+    #[must_use]
+    pub fn embedding_info(&self, embedder: &LlamaEmbedder<'_>) -> ModelInfo {
+        let limits = embedder.limits();
+        self.describe(limits.batch_tokens.max(limits.max_input), 0)
+    }
+
+    fn open(&self, params: LlamaContextParams) -> Result<LlamaContext<'_>, LoadError> {
+        let backend = backend()?;
+        let _exclusive = EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(log::take_complaints());
+        self.model.new_context(backend, params).map_err(|error| backend_error(&error))
     }
 
     fn context_params(&self) -> LlamaContextParams {
@@ -251,7 +315,11 @@ impl Loaded {
     /// `load_ms` counts from the call of [`load`].
     #[must_use]
     pub fn info(&self, runner: &mut LlamaRunner<'_>) -> ModelInfo {
-        let limits = runner.limits();
+        let max_rows = runner.limits().max_rows;
+        self.describe(max_rows, self.kv_bytes(runner).unwrap_or(0))
+    }
+
+    fn describe(&self, max_rows: u32, kv_bytes: u64) -> ModelInfo {
         let metadata = |key| self.model.meta_val_str(key).ok().filter(|value| !value.is_empty());
         let vocab = self.model.vocab();
         let file_type = metadata("general.file_type").and_then(|number| number.parse().ok());
@@ -262,10 +330,10 @@ impl Loaded {
             parameters: self.model.n_params(),
             size_bytes: self.model.size(),
             n_ctx_train: self.model.n_ctx_train(),
-            max_model_len: limits.max_model_len,
-            max_num_seqs: limits.slots,
-            max_num_batched_tokens: limits.max_rows,
-            vocabulary_size: limits.vocabulary_size,
+            max_model_len: self.plan.max_model_len,
+            max_num_seqs: self.plan.slots,
+            max_num_batched_tokens: max_rows,
+            vocabulary_size: self.tokenizer.vocabulary_size(),
             bos: self.tokenizer.bos(),
             adds_bos: self.tokenizer.adds_bos(),
             eos: token(vocab.eos()),
@@ -274,13 +342,31 @@ impl Loaded {
             control_tokens: self.tokenizer.control_tokens(),
             tokenizer: metadata("tokenizer.ggml.model").unwrap_or_default(),
             kv_layout: self.plan.layout,
-            kv_cells: limits.kv_cells,
-            kv_bytes: self.kv_bytes(runner).unwrap_or(0),
+            kv_cells: self.plan.kv_cells,
+            kv_bytes,
             threads: self.plan.threads,
             device: device(self.on_gpu),
             slow_kernels: self.slow_kernels.clone(),
             load_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            embedding: self.embedding.as_ref().map(|(plan, around)| EmbeddingInfo {
+                dimensions: plan.limits.dimensions,
+                pooling: plan.pooling,
+                max_input_tokens: plan.limits.max_input,
+                batch_tokens: plan.limits.batch_tokens,
+                batch_inputs: plan.limits.batch_inputs,
+                around_text: around.text.clone(),
+                around_pair: around.pair.clone(),
+            }),
         }
+    }
+}
+
+fn pooling_type(pooling: Pooling) -> LlamaPoolingType {
+    match pooling {
+        Pooling::Mean => LlamaPoolingType::Mean,
+        Pooling::Cls => LlamaPoolingType::Cls,
+        Pooling::Last => LlamaPoolingType::Last,
+        Pooling::Rank(_) => LlamaPoolingType::Rank,
     }
 }
 

@@ -5,9 +5,12 @@
 //! exception, a signal) ends the process, which is why everything that comes in from a request is checked before a call.
 //!
 //! Reading order: `load` (file → [`Loaded`]), `plan` (sizes), `suitability` (what is refused), `runner` (steps),
-//! `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `log`, `raw`.
+//! `embed_plan`, `around` and `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `log`, `raw`.
 
+mod around;
 mod cpu;
+mod embed_plan;
+mod embedder;
 mod load;
 mod log;
 mod memory;
@@ -20,6 +23,7 @@ mod suitability;
 mod text_limits;
 mod tokenizer;
 
+pub use embedder::LlamaEmbedder;
 pub use load::{Loaded, load};
 pub use runner::LlamaRunner;
 pub use text_limits::TOKENIZER_STACK_BYTES;

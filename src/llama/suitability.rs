@@ -1,6 +1,6 @@
 //! Which models are refused, and why: before a call that would end the process instead of failing.
 //!
-//! Three checks: the file's header, the architecture (only causal decoders can be served), the vocabulary (llama.cpp
+//! Three checks: the file's header, the architecture (decoders and encoders can be served), the vocabulary (llama.cpp
 //! asserts or throws on vocabularies without a BOS they ask for, or without byte tokens they fall back to).
 
 use super::text_limits::is_hopeless;
@@ -14,30 +14,10 @@ const HEADER_BYTES: usize = 4 + 4 + 8 + 8;
 /// More tensors or metadata entries than any model has; a larger count makes llama.cpp allocate first and check later.
 const MAX_HEADER_COUNT: u64 = 1 << 20;
 
-/// Architectures without a causal decoder (llama.cpp's `LLM_ARCH_NAMES`): encoders, diffusion models, speculative heads,
-/// vocoders and projectors.
-const NOT_A_DECODER: [&str; 20] = [
-    "bert",
-    "modern-bert",
-    "nomic-bert",
-    "nomic-bert-moe",
-    "neo-bert",
-    "jina-bert-v2",
-    "jina-bert-v3",
-    "eurobert",
-    "gemma-embedding",
-    "llama-embed",
-    "t5",
-    "t5encoder",
-    "dream",
-    "llada",
-    "llada-moe",
-    "rnd1",
-    "gemma4-assistant",
-    "eagle3",
-    "dflash",
-    "wavtokenizer-dec",
-];
+/// Architectures that neither generate from left to right nor embed (llama.cpp's `LLM_ARCH_NAMES`): encoders with a decoder,
+/// diffusion models, speculative heads, vocoders and projectors.
+const NEITHER: [&str; 10] =
+    ["t5", "t5encoder", "dream", "llada", "llada-moe", "rnd1", "gemma4-assistant", "eagle3", "dflash", "wavtokenizer-dec"];
 
 /// Looks at the first bytes of the file.
 ///
@@ -70,8 +50,8 @@ fn header_fault(header: &[u8; HEADER_BYTES]) -> Option<String> {
 ///
 /// # Errors
 /// `Unsupported` with what is missing.
-pub(super) fn check_model(model: &LlamaModel) -> Result<(), LoadError> {
-    check_architecture(&architecture(model), |key| model.meta_val_str(key).ok())?;
+pub(super) fn check_model(model: &LlamaModel, embeds: bool) -> Result<(), LoadError> {
+    check_architecture(&architecture(model))?;
     let vocab = model.vocab();
     if vocab.n_tokens() < 1 {
         return refuse("it has no vocabulary".to_owned());
@@ -79,6 +59,7 @@ pub(super) fn check_model(model: &LlamaModel) -> Result<(), LoadError> {
     let kind = model.meta_val_str("tokenizer.ggml.model").unwrap_or_default();
     match kind.as_str() {
         "" | "none" | "no_vocab" => return refuse("it has no vocabulary".to_owned()),
+        "bert" if embeds => return check_word_pieces(model),
         "bert" => return refuse("its vocabulary is that of an encoder".to_owned()),
         _ => {}
     }
@@ -88,6 +69,9 @@ pub(super) fn check_model(model: &LlamaModel) -> Result<(), LoadError> {
     // A vocabulary that wants a token in front and has none makes llama.cpp assert.
     if vocab.should_add_bos() && vocab.bos() == LlamaToken::new(-1) {
         return refuse("its vocabulary wants a beginning-of-sequence token and has none".to_owned());
+    }
+    if embeds && vocab.should_add_eos() && vocab.eos() == LlamaToken::new(-1) {
+        return refuse("its vocabulary wants an end-of-sequence token and has none".to_owned());
     }
     // SentencePiece and PLaMo fall back to byte tokens and throw where one is missing; the others skip the byte.
     if matches!(kind.as_str(), "llama" | "plamo2") {
@@ -99,15 +83,31 @@ pub(super) fn check_model(model: &LlamaModel) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// A vocabulary of word pieces puts its classification and separator tokens around every text, and its unknown token where
+/// it has no piece, whatever the file says of them.
+fn check_word_pieces(model: &LlamaModel) -> Result<(), LoadError> {
+    /// llama.cpp's own, for files that name none (`llama_vocab::impl::load`).
+    const DEFAULT_UNKNOWN: i32 = 100;
+
+    let vocab = model.vocab();
+    let named = model.meta_val_str("tokenizer.ggml.unknown_token_id").ok().and_then(|id| id.parse().ok());
+    let unknown = LlamaToken::new(named.unwrap_or(DEFAULT_UNKNOWN));
+    for (name, token) in [("classification", vocab.bos()), ("separator", vocab.sep()), ("unknown", unknown)] {
+        if !(0..vocab.n_tokens()).contains(&token.0) {
+            return refuse(format!("its vocabulary of word pieces has no {name} token"));
+        }
+    }
+    Ok(())
+}
+
 /// `general.architecture`, empty if the file does not say.
 pub(super) fn architecture(model: &LlamaModel) -> String {
     model.meta_val_str("general.architecture").unwrap_or_default()
 }
 
-fn check_architecture(architecture: &str, metadata: impl Fn(&str) -> Option<String>) -> Result<(), LoadError> {
-    let causal = metadata(&format!("{architecture}.attention.causal")).is_none_or(|value| value != "false");
-    if NOT_A_DECODER.contains(&architecture) || !causal {
-        return refuse(format!("{architecture} models do not generate text from left to right"));
+fn check_architecture(architecture: &str) -> Result<(), LoadError> {
+    if NEITHER.contains(&architecture) {
+        return refuse(format!("{architecture} models neither generate text from left to right nor embed it"));
     }
     Ok(())
 }
@@ -157,14 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn only_causal_decoders_are_served() {
-        let nothing = |_: &str| None;
-        let not_causal = |key: &str| (key == "qwen3.attention.causal").then(|| "false".to_owned());
-
-        assert_eq!(check_architecture("llama", nothing), Ok(()));
-        assert!(check_architecture("nomic-bert", nothing).is_err());
-        assert!(check_architecture("qwen3", not_causal).is_err());
-        assert_eq!(check_architecture("llama", not_causal), Ok(()));
+    fn decoders_and_encoders_are_served_and_nothing_else() {
+        assert_eq!(check_architecture("llama"), Ok(()));
+        assert_eq!(check_architecture("nomic-bert"), Ok(()));
+        assert!(check_architecture("t5").is_err());
+        assert!(check_architecture("llada").is_err());
     }
 
     #[test]

@@ -46,7 +46,7 @@ const MAX_PARTS: u64 = 8_192;
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// `tokenizer.ggml.model` of vocabularies that use no regular expressions, besides SentencePiece's.
-const WITHOUT_REGEX: [&str; 3] = ["t5", "rwkv", "plamo2"];
+const WITHOUT_REGEX: [&str; 4] = ["t5", "rwkv", "plamo2", "bert"];
 
 /// `tokenizer.ggml.pre` of BPE vocabularies for which llama.cpp has hand-written splitters (`unicode_regex_split_custom`),
 /// at most with single-character expressions beside them: by row GPT-2's expression, the same after single digits, Llama 3's,

@@ -25,6 +25,8 @@ pub struct LlamaTokenizer {
     bos: Option<Token>,
     /// Whether the vocabulary asks for it in front of a text.
     adds_bos: bool,
+    /// What goes behind a text that special tokens are added to: nothing for a model that is to go on with it.
+    closing: Option<Token>,
 }
 
 impl LlamaTokenizer {
@@ -38,7 +40,12 @@ impl LlamaTokenizer {
         // llama.cpp's null token is −1, so the conversion fails for it.
         let bos = u32::try_from(vocab.bos().0).ok().map(Token);
         let adds_bos = vocab.should_add_bos();
-        Self { model, pieces, special, limit, bos, adds_bos }
+        Self { model, pieces, special, limit, bos, adds_bos, closing: None }
+    }
+
+    /// The same for a model that embeds: a text gets `opening` in front and `closing` behind, as it was trained.
+    pub(super) fn around(self, opening: Option<Token>, closing: Option<Token>) -> Self {
+        Self { bos: opening.or(self.bos), adds_bos: opening.is_some(), closing, ..self }
     }
 
     /// Text between special tokens.
@@ -128,7 +135,7 @@ impl Tokenizer for LlamaTokenizer {
         let bos = self.bos.filter(|_| add_special && self.adds_bos);
         let mut tokens = tokens.into_iter().peekable();
         let bos = bos.filter(|bos| tokens.peek() != Some(bos));
-        Ok(bos.into_iter().chain(tokens).collect())
+        Ok(bos.into_iter().chain(tokens).chain(self.closing.filter(|_| add_special)).collect())
     }
 
     fn piece(&self, token: Token, special: bool) -> &[u8] {

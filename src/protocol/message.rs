@@ -1,10 +1,10 @@
 //! The messages of both directions. One enum each; a new message goes last, and changes the version.
 
-use super::{EngineOptions, LoadError, ModelInfo, SequenceId, SequenceRequest, StepReport, TextError, Token};
+use super::{EmbedError, EngineOptions, LoadError, ModelInfo, SequenceId, SequenceRequest, StepReport, TextError, Token};
 use serde::{Deserialize, Serialize};
 
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Matches an answer to its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,6 +59,15 @@ pub enum ToEngine {
         /// Comes back in the answer.
         nonce: u64,
     },
+    /// Tokens → vectors, by an engine whose model embeds. Answered by `Embedding` and `Embedded`.
+    Embed {
+        /// Comes back in the answers.
+        call: CallId,
+        /// What to embed, special tokens included: 1 to `EmbeddingInfo::batch_inputs` inputs, each of them not empty.
+        inputs: Vec<Vec<Token>>,
+        /// Compute it in a batch of its own: an engine has died of it or of its company.
+        alone: bool,
+    },
 }
 
 /// Engine → gateway.
@@ -94,5 +103,14 @@ pub enum FromEngine {
         steps: u64,
         /// Whether the engine thread has work.
         busy: bool,
+    },
+    /// These `Embed` calls are computed next. If it kills this process, the gateway knows whom to suspect.
+    Embedding(Vec<CallId>),
+    /// Answer to `Embed`.
+    Embedded {
+        /// Which call.
+        call: CallId,
+        /// A vector of `EmbeddingInfo::dimensions` finite numbers for each input, as the model computes it: not normalised.
+        result: Result<Vec<Vec<f32>>, EmbedError>,
     },
 }

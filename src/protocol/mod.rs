@@ -4,6 +4,7 @@
 //! sides depend on it and it depends on nothing of ours.
 
 mod constraint;
+mod embedding;
 mod engine_options;
 mod event;
 mod frame;
@@ -12,6 +13,7 @@ mod model_info;
 mod request;
 
 pub use constraint::Constraint;
+pub use embedding::{EmbedError, EmbeddingInfo, Pooling, RankScore};
 pub use engine_options::{EngineOptions, KvLayout};
 pub use event::{
     EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,

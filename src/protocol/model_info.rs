@@ -1,6 +1,6 @@
 //! What a loaded model is and what its engine can do; sent once, when the engine is ready.
 
-use super::{KvLayout, Token};
+use super::{EmbeddingInfo, KvLayout, Token};
 use serde::{Deserialize, Serialize};
 
 /// Tokens that mark the parts of a text with a hole. All three or none: a model with fewer cannot fill in.
@@ -65,4 +65,6 @@ pub struct ModelInfo {
     pub slow_kernels: Option<String>,
     /// Time from process start to ready, ms.
     pub load_ms: u64,
+    /// Set for a model that embeds, which then does not generate.
+    pub embedding: Option<EmbeddingInfo>,
 }

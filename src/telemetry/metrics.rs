@@ -20,6 +20,7 @@ pub(super) mod name {
     pub(in crate::telemetry) const PROMPT_TOTAL: &str = "vllm:prompt_tokens_total";
     pub(in crate::telemetry) const GENERATION_TOTAL: &str = "vllm:generation_tokens_total";
     pub(in crate::telemetry) const CACHED_TOTAL: &str = "llamero:cached_prompt_tokens_total";
+    pub(in crate::telemetry) const EMBEDDED_TOTAL: &str = "llamero:embedded_inputs_total";
     pub(in crate::telemetry) const SUCCESS: &str = "vllm:request_success_total";
     pub(in crate::telemetry) const REFUSED: &str = "llamero:requests_refused_total";
 }
@@ -50,7 +51,8 @@ const COUNTERS: &[(&str, &str)] = &[
     (name::PROMPT_TOTAL, "Prompt tokens of finished requests."),
     (name::GENERATION_TOTAL, "Completion tokens of finished requests."),
     (name::CACHED_TOTAL, "Prompt tokens that were taken from the prefix cache."),
-    (name::SUCCESS, "Generations by how they ended: stop, length, abort (the client left), error."),
+    (name::EMBEDDED_TOTAL, "Inputs that vectors or scores were computed for."),
+    (name::SUCCESS, "Generations, and requests for vectors, by how they ended: stop, length, abort (the client left), error."),
     (name::REFUSED, "Requests answered with an error status, by status."),
     ("vllm:num_preemptions_total", "Sequences put back to wait because the KV cache was full."),
     ("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache."),
@@ -116,7 +118,7 @@ fn describe() {
     for reason in ["stop", "length", "abort", "error"] {
         counter!(name::SUCCESS, "finished_reason" => reason).absolute(0);
     }
-    for name in [name::PROMPT_TOTAL, name::GENERATION_TOTAL, name::CACHED_TOTAL] {
+    for name in [name::PROMPT_TOTAL, name::GENERATION_TOTAL, name::CACHED_TOTAL, name::EMBEDDED_TOTAL] {
         counter!(name).absolute(0);
     }
 }

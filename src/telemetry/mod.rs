@@ -3,7 +3,9 @@
 //! Names, units and buckets stand in one table (`metrics`); `generation` records each generation exactly once.
 //! Never sees a prompt, a completion or a key.
 
+pub mod embedding;
 pub mod generation;
 pub mod metrics;
 
+pub use embedding::{EmbeddingRecord, record_embedding};
 pub use generation::{GenerationRecord, Outcome, record_generation, record_itl};

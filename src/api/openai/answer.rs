@@ -150,6 +150,7 @@ mod tests {
             device: "CPU".into(),
             slow_kernels: None,
             load_ms: 1,
+            embedding: None,
         }
     }
 

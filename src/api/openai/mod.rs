@@ -1,16 +1,22 @@
-//! OpenAI's routes: completions, chat and models.
+//! OpenAI's routes: completions, chat, embeddings and models; and those of others that belong to embeddings, rerank and score.
 
 mod answer;
 pub(in crate::api) mod chat;
 pub mod completion_format;
 pub mod completion_request;
 mod completions;
+pub mod embedding_request;
+mod embedding_run;
+mod embeddings;
 pub mod ending;
 pub mod logprobs;
 mod models;
 pub mod prompt;
 mod prompt_logprobs;
+mod rerank;
+pub mod rerank_request;
 pub mod sampling;
+pub mod vectors;
 
 use crate::api::state::AppState;
 use axum::{
@@ -26,6 +32,12 @@ pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/v1/completions", post(completions::create))
         .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/rerank", post(rerank::rerank))
+        .route("/v2/rerank", post(rerank::rerank))
+        .route("/rerank", post(rerank::rerank))
+        .route("/v1/score", post(rerank::score))
+        .route("/score", post(rerank::score))
         .route("/v1/models", get(move |state| models::list(state, created)))
         .route("/v1/models/{*id}", get(move |state, id| models::get(state, id, created)))
 }

@@ -8,7 +8,7 @@ use crate::{
         fields::{FieldError, Fields},
         state::AppState,
     },
-    gateway::handle::{EngineHandle, EngineState},
+    gateway::handle::{EngineHandle, EngineState, SubmitError},
     protocol::ModelInfo,
 };
 use axum::{
@@ -80,6 +80,15 @@ pub(super) fn requested(fields: &mut Fields, served_model_names: &[String]) -> R
 /// The model was never loaded yet: 503, and when to come back.
 pub(super) fn loaded(engine: &EngineHandle) -> Result<Arc<ModelInfo>, ApiError> {
     engine.model().ok_or_else(|| not_loaded(&engine.state()))
+}
+
+/// Facts about the model, for a route that generates text with it.
+///
+/// # Errors
+/// As [`loaded`]; or the model embeds: 400, saying so.
+pub(super) fn generating(engine: &EngineHandle) -> Result<Arc<ModelInfo>, ApiError> {
+    let info = loaded(engine)?;
+    if info.embedding.is_some() { Err(SubmitError::NotGenerating.into()) } else { Ok(info) }
 }
 
 fn not_loaded(state: &EngineState) -> ApiError {

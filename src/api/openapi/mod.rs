@@ -6,6 +6,7 @@
 mod chat;
 mod completions;
 mod document;
+mod embeddings;
 mod field;
 #[cfg(test)]
 mod markdown;

@@ -3,6 +3,7 @@
 use super::{
     chat::CHAT,
     completions::COMPLETIONS,
+    embeddings::{EMBEDDINGS, RERANK, SCORE},
     field::Field,
     shared::{ENDING, SAMPLING},
 };
@@ -64,6 +65,42 @@ pub(super) const OPERATIONS: &[Operation] = &[
             example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_tokens":8,"temperature":0}"#,
         }),
         answers: &[(JSON, "ChatCompletion"), (EVENTS, "Events")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/embeddings",
+        about: "A normalised vector for each input, where an embedding model is served.",
+        body: Some(Body {
+            fields: &[EMBEDDINGS],
+            required: &["model", "input"],
+            example: r#"{"model":"MODEL","input":"The river bank"}"#,
+        }),
+        answers: &[(JSON, "EmbeddingList")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/rerank",
+        about: "Documents by relevance to a query (Jina, Cohere); also at `/rerank` and `/v2/rerank`.",
+        body: Some(Body {
+            fields: &[RERANK],
+            required: &["model", "query", "documents"],
+            example: r#"{"model":"MODEL","query":"bank","documents":["river","money"]}"#,
+        }),
+        answers: &[(JSON, "Ranking")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/score",
+        about: "How relevant texts are to each other (vLLM); also at `/score`.",
+        body: Some(Body {
+            fields: &[SCORE],
+            required: &["model", "text_1", "text_2"],
+            example: r#"{"model":"MODEL","text_1":"bank","text_2":["river","money"]}"#,
+        }),
+        answers: &[(JSON, "ScoreList")],
         refusals: REFUSALS,
     },
     Operation {

@@ -5,6 +5,7 @@
 
 #![cfg(test)]
 
+mod embedding;
 mod loading;
 mod sampling;
 mod sampling_extras;

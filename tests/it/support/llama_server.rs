@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use llamero::{
     api::{layers::HostPolicy, router::router, state::AppState},
     config::{Environment, Flags, load},
-    engine::serve::{Host, Opened, serve},
+    engine::serve::{Host, Model, Opened, serve},
     gateway::{
         death::DeathCause,
         handle::EngineState,
@@ -124,7 +124,7 @@ impl Host for LlamaHost {
         let loaded = llama::load(options, progress)?;
         let mut runner = loaded.runner()?;
         let info = loaded.info(&mut runner);
-        body(Opened { runner: &mut runner, tokenizer: loaded.tokenizer(), info });
+        body(Opened { model: Model::Generates(&mut runner), tokenizer: loaded.tokenizer(), info });
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 use super::fake_runner::{BOS, FakeRunner, FakeTokenizer, VOCABULARY_SIZE};
 use llamero::engine::{
     runner::{Limits, ModelRunner, Step, StepError},
-    serve::{Host, Opened, serve},
+    serve::{Host, Model, Opened, serve},
 };
 use llamero::gateway::{
     death::DeathCause,
@@ -139,7 +139,8 @@ impl Host for FakeHost {
     fn open(self, options: &EngineOptions, mut progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
         progress(1.0);
         let mut runner = GatedRunner { inner: FakeRunner::new(self.limits), gate: self.gate };
-        body(Opened { runner: &mut runner, tokenizer: Arc::new(FakeTokenizer::default()), info: info(&self.limits, options) });
+        let model = Model::Generates(&mut runner);
+        body(Opened { model, tokenizer: Arc::new(FakeTokenizer::default()), info: info(&self.limits, options) });
         Ok(())
     }
 }
@@ -190,5 +191,6 @@ fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
         device: "none".to_owned(),
         slow_kernels: None,
         load_ms: 0,
+        embedding: None,
     }
 }

@@ -32,7 +32,7 @@ pub(super) const LAYERS: [Layer; 13] = [
     // The engine process.
     Layer { module: "engine", may_name: &["protocol", "sampling"] },
     Layer { module: "sampling", may_name: &["protocol"] },
-    Layer { module: "llama", may_name: &["protocol", "engine::runner", "models"] },
+    Layer { module: "llama", may_name: &["protocol", "engine::runner", "engine::embedder", "models"] },
     // Before either runs.
     Layer { module: "config", may_name: &["protocol", "build_info"] },
     Layer { module: "models", may_name: &["protocol", "config"] },

@@ -1,0 +1,133 @@
+//! What `POST /v1/embeddings` may ask for: every field of OpenAI's `CreateEmbeddingRequest`, and two of vLLM's.
+//!
+//! Limits that need token counts are checked in `embedding_run.rs`.
+
+use super::{prompt::Prompt, vectors::Encoding};
+use crate::{
+    api::fields::{self, FieldError, Fields},
+    protocol::{EmbeddingInfo, Token},
+};
+use serde_json::Value;
+
+/// Inputs in one request at most (OpenAI).
+pub const MAX_INPUTS: usize = 2048;
+const NAME: &str = "input";
+const EXPECTED: &str = "a string, an array of strings, an array of token ids, or an array of arrays of token ids";
+
+/// A request whose fields are each valid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddingRequest {
+    /// 1 to [`MAX_INPUTS`] inputs, none of them empty.
+    pub inputs: Vec<Prompt>,
+    /// How vectors are written. Default float.
+    pub encoding: Encoding,
+    /// Numbers of a vector to keep, 1 to the model's; all by default.
+    pub dimensions: usize,
+    /// Cut longer inputs to so many tokens, special ones included (vLLM's `truncate_prompt_tokens`). Default: refuse them.
+    pub truncate: Option<usize>,
+    /// Put the model's special tokens around texts (vLLM's `add_special_tokens`). Default true.
+    pub add_special: bool,
+    /// Names of fields that this server does not know; they had no effect.
+    pub unknown: Vec<String>,
+}
+
+impl EmbeddingRequest {
+    /// Reads all fields but `model`, which was taken before. Token ids are below `vocabulary_size`.
+    ///
+    /// # Errors
+    /// The first field at fault.
+    pub fn read(mut f: Fields, info: &EmbeddingInfo, vocabulary_size: u32) -> Result<Self, FieldError> {
+        let inputs = read_inputs(&mut f, vocabulary_size)?;
+        let encoding = match f.string("encoding_format")?.as_deref() {
+            None | Some("float") => Encoding::Float,
+            Some("base64") => Encoding::Base64,
+            Some(_) => return Err(FieldError::invalid("encoding_format", "it must be 'float' or 'base64'")),
+        };
+        let dimensions = f.integer("dimensions", 1..=i64::from(info.dimensions))?.unwrap_or_else(|| i64::from(info.dimensions));
+        let truncate = read_truncation(&mut f, info)?;
+        let add_special = f.boolean("add_special_tokens")?.unwrap_or(true);
+        // Accepted whatever it is, as OpenAI does; nothing is done with it, and it is never logged.
+        f.take("user");
+        let dimensions = usize::try_from(dimensions).expect("the range fits");
+        Ok(Self { inputs, encoding, dimensions, truncate, add_special, unknown: f.finish() })
+    }
+}
+
+/// Reads `truncate_prompt_tokens`: −1 for the longest that the model takes, or a number of tokens.
+pub(super) fn read_truncation(f: &mut Fields, info: &EmbeddingInfo) -> Result<Option<usize>, FieldError> {
+    const NAME: &str = "truncate_prompt_tokens";
+
+    let longest = i64::from(info.max_input_tokens);
+    let (before, between, after) = &info.around_pair;
+    let special = i64::try_from(before.len() + between.len() + after.len()).unwrap_or(longest);
+    let least = (special + 1).min(longest);
+    let truncate = match f.integer(NAME, -1..=longest)? {
+        Some(-1) => Some(longest),
+        Some(few) if few < least => return Err(FieldError::invalid(NAME, format!("it must be -1 or from {least} to {longest}"))),
+        other => other,
+    };
+    Ok(truncate.map(|tokens| usize::try_from(tokens).expect("the range fits")))
+}
+
+/// Tells one input of token ids from several inputs by the first element.
+fn read_inputs(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, FieldError> {
+    let elements = match f.take(NAME) {
+        None => return Err(FieldError::Missing { param: NAME.to_owned() }),
+        Some(Value::String(text)) => return Ok(vec![Prompt::Text(not_empty(NAME, text)?)]),
+        Some(Value::Array(elements)) => elements,
+        Some(other) => return Err(FieldError::wrong_type(NAME, EXPECTED, &other)),
+    };
+    match elements.first() {
+        None => Err(FieldError::invalid(NAME, "the array is empty")),
+        Some(Value::Number(_)) => Ok(vec![tokens(NAME, &elements, vocabulary_size)?]),
+        Some(Value::String(_) | Value::Array(_)) if elements.len() > MAX_INPUTS => {
+            Err(FieldError::invalid(NAME, format!("there are {} inputs; at most {MAX_INPUTS} are accepted", elements.len())))
+        }
+        Some(Value::String(_)) => Ok(read_texts(NAME, elements)?.into_iter().map(Prompt::Text).collect()),
+        Some(Value::Array(_)) => {
+            let input = |(index, ids): (usize, &Value)| {
+                let name = format!("{NAME}[{index}]");
+                let Value::Array(ids) = ids else {
+                    return Err(FieldError::wrong_type(&name, "an array of token ids, as the first is one", ids));
+                };
+                tokens(&name, ids, vocabulary_size)
+            };
+            elements.iter().enumerate().map(input).collect()
+        }
+        Some(other) => Err(FieldError::wrong_type(NAME, EXPECTED, other)),
+    }
+}
+
+/// Strings, none of them empty; errors name the one at fault.
+pub(super) fn read_texts(name: &str, elements: Vec<Value>) -> Result<Vec<String>, FieldError> {
+    let text = |(index, element): (usize, Value)| {
+        let name = format!("{name}[{index}]");
+        match element {
+            Value::String(text) => not_empty(&name, text),
+            other => Err(FieldError::wrong_type(&name, "a string", &other)),
+        }
+    };
+    elements.into_iter().enumerate().map(text).collect()
+}
+
+pub(super) fn not_empty(name: &str, text: String) -> Result<String, FieldError> {
+    if text.is_empty() { Err(FieldError::invalid(name, "it is an empty string")) } else { Ok(text) }
+}
+
+fn tokens(name: &str, ids: &[Value], vocabulary_size: u32) -> Result<Prompt, FieldError> {
+    let highest = i64::from(vocabulary_size) - 1;
+    if ids.is_empty() {
+        return Err(FieldError::invalid(name, "it has no tokens"));
+    }
+    let token = |id: &Value| match fields::integer(name, id, 0..=highest) {
+        Ok(id) => Ok(Token(u32::try_from(id).expect("the range fits"))),
+        Err(FieldError::OutOfRange { found, .. }) => {
+            Err(FieldError::invalid(name, format!("token id {found} is outside the vocabulary; ids are 0 to {highest}")))
+        }
+        Err(other) => Err(other),
+    };
+    Ok(Prompt::Tokens(ids.iter().map(token).collect::<Result<_, _>>()?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! From texts to vectors for the routes that need them: tokenize, check what fits, ask the engine, keep the record.
+
+use super::{models, prompt::Prompt};
+use crate::{
+    api::{
+        error::ApiError,
+        fields::FieldError,
+        request_log,
+        warnings::{Reported, WarningPolicy, Warnings},
+    },
+    gateway::handle::{EngineHandle, SubmitError, TokenizeError},
+    protocol::{EmbeddingInfo, ModelInfo, SpecialText, TextError, Token},
+    telemetry::{self, EmbeddingRecord, Outcome},
+};
+use axum::{
+    http::header,
+    response::{IntoResponse, Response},
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Tokens of all inputs together (OpenAI).
+const MAX_TOKENS: usize = 300_000;
+/// Texts of a request that are tokenized at once; the engine has two threads for all requests.
+const TEXTS_AT_ONCE: usize = 8;
+
+/// OpenAI's usage of an embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// A request that needs vectors. Unless it is refused exactly one record of it is written, in the span of the request.
+pub(super) struct EmbeddingRun {
+    engine: EngineHandle,
+    pub(super) model: Arc<ModelInfo>,
+    received: Instant,
+    span: tracing::Span,
+    record: EmbeddingRecord,
+    /// It was refused for what the client did wrong: that has the log line of any refusal, and is no failure to count.
+    refused: bool,
+    policy: WarningPolicy,
+    warnings: Warnings,
+    reported: Reported,
+}
+
+impl EmbeddingRun {
+    /// For a request to `endpoint` that names the model `name`.
+    ///
+    /// # Errors
+    /// The model was never loaded yet.
+    pub(super) fn new(endpoint: &'static str, name: &str, engine: &EngineHandle, policy: WarningPolicy) -> Result<Self, ApiError> {
+        let model = models::loaded(engine)?;
+        let record = EmbeddingRecord {
+            endpoint,
+            model: name.to_owned(),
+            inputs: 0,
+            prompt_tokens: 0,
+            total: Duration::ZERO,
+            // Until told otherwise.
+            outcome: Outcome::ClientGone,
+        };
+        let (received, span) = (Instant::now(), tracing::Span::current());
+        let (warnings, reported) = (Warnings::default(), Reported::default());
+        Ok(Self { engine: engine.clone(), model, received, span, record, refused: false, policy, warnings, reported })
+    }
+
+    /// Takes note of fields that have no effect.
+    pub(super) fn ignored(&mut self, fields: &[String]) {
+        self.warnings = Warnings::ignored(fields);
+    }
+
+    /// What the model says of embeddings.
+    ///
+    /// # Errors
+    /// It generates text instead.
+    pub(super) fn info(&self) -> Result<&EmbeddingInfo, ApiError> {
+        self.model.embedding.as_ref().ok_or_else(|| SubmitError::NotEmbedding.into())
+    }
+
+    /// Tokens of the inputs, in order. Texts are a user's words: what spells a special token is text as any other.
+    ///
+    /// # Errors
+    /// A text that cannot be tokenized, named by `name` and its index if `is_list`; no engine.
+    pub(super) async fn tokenize(
+        &self,
+        name: &str,
+        is_list: bool,
+        inputs: Vec<Prompt>,
+        add_special: bool,
+    ) -> Result<Vec<Vec<Token>>, ApiError> {
+        let one = async |(index, input): (usize, Prompt)| match input {
+            Prompt::Tokens(tokens) => Ok(tokens),
+            Prompt::Text(text) => {
+                let tokens = self.engine.tokenize(text, add_special, SpecialText::Plain).await;
+                tokens.map_err(|error| text_error(&element(name, is_list, index), error))
+            }
+        };
+        stream::iter(inputs.into_iter().enumerate()).map(one).buffered(TEXTS_AT_ONCE).try_collect().await
+    }
+
+    /// Cuts each list of tokens to `truncate`, its last `kept` tokens aside, and reports that; or refuses what is too long.
+    ///
+    /// # Errors
+    /// Names the input and the limit.
+    pub(super) fn fit(
+        &mut self,
+        name: impl Fn(usize) -> String,
+        inputs: &mut [Vec<Token>],
+        truncate: Option<usize>,
+        kept: usize,
+    ) -> Result<(), ApiError> {
+        let longest = self.info()?.max_input_tokens as usize;
+        let mut cut = 0;
+        for (index, input) in inputs.iter_mut().enumerate() {
+            match truncate {
+                Some(most) if input.len() > most => {
+                    let behind = input.split_off(input.len() - kept.min(most));
+                    input.truncate(most - behind.len());
+                    input.extend(behind);
+                    cut += 1;
+                }
+                None if input.len() > longest => {
+                    let reason = format!(
+                        "it has {} tokens and this model takes {longest} at most; shorten it or send 'truncate_prompt_tokens': -1",
+                        input.len()
+                    );
+                    return Err(FieldError::invalid(&name(index), reason).into());
+                }
+                _ => {}
+            }
+            if input.is_empty() {
+                return Err(FieldError::invalid(&name(index), "it has no tokens").into());
+            }
+        }
+        if let (Some(most), true) = (truncate, cut > 0) {
+            self.warnings.clamped("truncate_prompt_tokens", format!("{cut} inputs were truncated to {most} tokens"));
+        }
+        Ok(())
+    }
+
+    /// A vector for each input, as the model computes it. Dropping the future stops the work.
+    ///
+    /// # Errors
+    /// Too many tokens in all, named by `param`; a warning in a strict request; an engine that fails.
+    pub(super) async fn embed(&mut self, param: &str, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, ApiError> {
+        let tokens: usize = inputs.iter().map(Vec::len).sum();
+        if tokens > MAX_TOKENS {
+            let reason = format!("the inputs have {tokens} tokens together; at most {MAX_TOKENS} are accepted");
+            return Err(FieldError::invalid(param, reason).into());
+        }
+        self.reported = std::mem::take(&mut self.warnings).enforce(self.policy)?;
+        self.record.inputs = inputs.len();
+        self.record.prompt_tokens = tokens;
+        Ok(self.engine.embed(inputs).await?)
+    }
+
+    /// Tokens that were asked for.
+    pub(super) fn usage(&self) -> Usage {
+        Usage { prompt_tokens: self.record.prompt_tokens, total_tokens: self.record.prompt_tokens }
+    }
+
+    /// The answer, with what was not done as asked in a header, or the error; either is taken note of. The body is written
+    /// on a thread where that may take a while.
+    ///
+    /// # Errors
+    /// What `result` has, and `Internal` for a body that cannot be written.
+    pub(super) async fn answer<T: Serialize + Send + 'static>(mut self, result: Result<T, ApiError>) -> Result<Response, ApiError> {
+        let written = match result {
+            Ok(body) => {
+                let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&body)).await;
+                json.ok().and_then(Result::ok).ok_or(ApiError::Internal)
+            }
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(json) => {
+                self.record.outcome = Outcome::Finished;
+                let mut response = ([(header::CONTENT_TYPE, "application/json")], json).into_response();
+                self.reported.put_on(&mut response);
+                Ok(response)
+            }
+            Err(error) => {
+                self.refused = error.status().is_client_error();
+                self.record.outcome = Outcome::Failed { code: error.code().unwrap_or("error"), detail: error.to_string() };
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for EmbeddingRun {
+    fn drop(&mut self) {
+        if self.refused {
+            return;
+        }
+        self.record.total = self.received.elapsed();
+        request_log::has_line();
+        self.span.in_scope(|| telemetry::record_embedding(&self.record));
+    }
+}
+
+/// `name`, or the name of its `index`-th element.
+pub(super) fn element(name: &str, is_list: bool, index: usize) -> String {
+    if is_list { format!("{name}[{index}]") } else { name.to_owned() }
+}
+
+fn text_error(name: &str, error: TokenizeError) -> ApiError {
+    match error {
+        TokenizeError::Text(error) if !matches!(error, TextError::EngineDied(_)) => FieldError::invalid(name, error.to_string()).into(),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,68 @@
+//! `POST /v1/embeddings`: texts or tokens in, one normalised vector for each out.
+
+use super::{
+    embedding_request::EmbeddingRequest,
+    embedding_run::{EmbeddingRun, Usage, element},
+    models,
+    vectors::{Encoded, normalised},
+};
+use crate::{
+    api::{error::ApiError, fields::Fields, state::AppState, warnings::WarningPolicy},
+    protocol::Pooling,
+};
+use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
+use serde::Serialize;
+
+/// OpenAI's `CreateEmbeddingResponse`.
+#[derive(Debug, Serialize)]
+struct EmbeddingList {
+    object: &'static str,
+    data: Vec<Embedding>,
+    model: String,
+    usage: Usage,
+}
+
+/// OpenAI's `Embedding`.
+#[derive(Debug, Serialize)]
+struct Embedding {
+    object: &'static str,
+    index: usize,
+    embedding: Encoded,
+}
+
+/// The handler. Dropped when the client goes away, which stops the work.
+///
+/// # Errors
+/// What is wrong with the request, or the engine's failure.
+pub(super) async fn create(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let mut fields = Fields::parse(&body)?;
+    drop(body);
+    let model = models::requested(&mut fields, &state.config.served_model_names)?;
+    let mut run = EmbeddingRun::new("embeddings", &model, &state.engine, WarningPolicy::of(&headers, &state.config))?;
+    let result = embed(&mut run, model, fields).await;
+    run.answer(result).await
+}
+
+async fn embed(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<EmbeddingList, ApiError> {
+    let info = run.info()?.clone();
+    if matches!(info.pooling, Pooling::Rank(_)) {
+        return Err(ApiError::wrong_kind_of_model("the model ranks documents and has no embeddings; use /v1/rerank or /v1/score"));
+    }
+    let request = EmbeddingRequest::read(fields, &info, run.model.vocabulary_size)?;
+    run.ignored(&request.unknown);
+    let is_list = request.inputs.len() > 1;
+    let closing = if request.add_special { info.around_text.1.len() } else { 0 };
+    let mut inputs = run.tokenize("input", is_list, request.inputs, request.add_special).await?;
+    run.fit(|index| element("input", is_list, index), &mut inputs, request.truncate, closing)?;
+    let vectors = run.embed("input", inputs).await?;
+    let embedding = |(index, vector)| Embedding {
+        object: "embedding",
+        index,
+        embedding: Encoded { vector: normalised(vector, request.dimensions), encoding: request.encoding },
+    };
+    let data = vectors.into_iter().enumerate().map(embedding).collect();
+    Ok(EmbeddingList { object: "list", data, model, usage: run.usage() })
+}
+
+#[cfg(test)]
+pub(super) mod tests;

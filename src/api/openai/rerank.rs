@@ -1,0 +1,200 @@
+//! `POST /v1/rerank` (Jina's and Cohere's shape) and `POST /v1/score` (vLLM's): how relevant texts are to each other.
+//!
+//! A model with a rank head reads both texts together; its score is 0 to 1. Of an embedding model it is the cosine of the
+//! two vectors, −1 to 1.
+
+use super::{
+    embedding_run::{EmbeddingRun, Usage, element},
+    models,
+    prompt::Prompt,
+    rerank_request::{RerankRequest, ScoreRequest},
+    vectors::{cosine, sigmoid},
+};
+use crate::{
+    api::{error::ApiError, fields::Fields, state::AppState, warnings::WarningPolicy},
+    protocol::{Pooling, RankScore, Token},
+};
+use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
+use serde::Serialize;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Jina's response, as vLLM sends it.
+#[derive(Debug, Serialize)]
+struct Ranking {
+    id: String,
+    model: String,
+    usage: Usage,
+    results: Vec<Ranked>,
+}
+
+#[derive(Debug, Serialize)]
+struct Ranked {
+    index: usize,
+    relevance_score: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<Document>,
+}
+
+#[derive(Debug, Serialize)]
+struct Document {
+    text: String,
+}
+
+/// vLLM's response.
+#[derive(Debug, Serialize)]
+struct ScoreList {
+    id: String,
+    object: &'static str,
+    created: u64,
+    model: String,
+    data: Vec<Score>,
+    usage: Usage,
+}
+
+#[derive(Debug, Serialize)]
+struct Score {
+    index: usize,
+    object: &'static str,
+    score: f64,
+}
+
+/// The texts of pairs, with the names of the fields that they come from.
+struct Sides {
+    left: Vec<String>,
+    right: Vec<String>,
+    left_name: (&'static str, bool),
+    right_name: (&'static str, bool),
+    truncate: Option<usize>,
+}
+
+/// The handler of `/v1/rerank`.
+///
+/// # Errors
+/// What is wrong with the request, or the engine's failure.
+pub(super) async fn rerank(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let mut fields = Fields::parse(&body)?;
+    drop(body);
+    let model = models::requested(&mut fields, &state.config.served_model_names)?;
+    let mut run = EmbeddingRun::new("rerank", &model, &state.engine, WarningPolicy::of(&headers, &state.config))?;
+    let result = rank(&mut run, model, fields).await;
+    run.answer(result).await
+}
+
+/// The handler of `/v1/score`.
+///
+/// # Errors
+/// As [`rerank`].
+pub(super) async fn score(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let mut fields = Fields::parse(&body)?;
+    drop(body);
+    let model = models::requested(&mut fields, &state.config.served_model_names)?;
+    let mut run = EmbeddingRun::new("score", &model, &state.engine, WarningPolicy::of(&headers, &state.config))?;
+    let result = compare(&mut run, model, fields).await;
+    run.answer(result).await
+}
+
+async fn rank(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<Ranking, ApiError> {
+    let request = RerankRequest::read(fields, run.info()?)?;
+    run.ignored(&request.unknown);
+    let sides = Sides {
+        left: vec![request.query],
+        right: request.documents.clone(),
+        left_name: ("query", false),
+        right_name: ("documents", true),
+        truncate: request.truncate,
+    };
+    let scores = scores(run, sides).await?;
+    let mut results: Vec<Ranked> = scores
+        .into_iter()
+        .zip(request.documents)
+        .enumerate()
+        .map(|(index, (relevance_score, text))| Ranked {
+            index,
+            relevance_score,
+            document: request.return_documents.then_some(Document { text }),
+        })
+        .collect();
+    // Stable: of equals the first in the request comes first.
+    results.sort_by(|left, right| right.relevance_score.total_cmp(&left.relevance_score));
+    results.truncate(request.top_n);
+    Ok(Ranking { id: new_id("rerank"), model, usage: run.usage(), results })
+}
+
+async fn compare(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<ScoreList, ApiError> {
+    let request = ScoreRequest::read(fields, run.info()?)?;
+    run.ignored(&request.unknown);
+    let sides = Sides {
+        left: request.left,
+        right: request.right,
+        left_name: ("text_1", request.lists.0),
+        right_name: ("text_2", request.lists.1),
+        truncate: request.truncate,
+    };
+    let scores = scores(run, sides).await?;
+    let data = scores.into_iter().enumerate().map(|(index, score)| Score { index, object: "score", score }).collect();
+    // A clock before 1970 is no reason to fail.
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    Ok(ScoreList { id: new_id("score"), object: "list", created, model, data, usage: run.usage() })
+}
+
+/// A score for each text of the right side: with the one text of the left side, or with that of the same place.
+async fn scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<f64>, ApiError> {
+    match run.info()?.pooling {
+        Pooling::Rank(kind) => {
+            let scores = rank_scores(run, sides).await?;
+            let relevance = |vector: Vec<f32>| match (vector.first(), kind) {
+                (Some(logit), RankScore::Logit) => sigmoid(*logit),
+                (Some(score), RankScore::Probability) => f64::from(*score),
+                // The engine sends as many numbers as the model has dimensions, one.
+                (None, _) => 0.0,
+            };
+            Ok(scores.into_iter().map(relevance).collect())
+        }
+        Pooling::Mean | Pooling::Cls | Pooling::Last => cosine_scores(run, sides).await,
+    }
+}
+
+async fn cosine_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<f64>, ApiError> {
+    let closing = run.info()?.around_text.1.len();
+    let (names, lefts) = ((sides.left_name, sides.right_name), sides.left.len());
+    let mut inputs = tokenize(run, names.0, sides.left, true).await?;
+    inputs.extend(tokenize(run, names.1, sides.right, true).await?);
+    let name = |index: usize| match index.checked_sub(lefts) {
+        None => element(names.0.0, names.0.1, index),
+        Some(index) => element(names.1.0, names.1.1, index),
+    };
+    run.fit(name, &mut inputs, sides.truncate, closing)?;
+    let vectors = run.embed(names.1.0, inputs).await?;
+    let (left, right) = vectors.split_at(lefts);
+    // One text on the left goes with all on the right.
+    Ok(right.iter().zip(left.iter().cycle()).map(|(right, left)| cosine(left, right)).collect())
+}
+
+/// A rank head's output for each pair.
+async fn rank_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<Vec<f32>>, ApiError> {
+    let (before, between, after) = run.info()?.around_pair.clone();
+    let right_name = sides.right_name;
+    let left = tokenize(run, sides.left_name, sides.left, false).await?;
+    let right = tokenize(run, right_name, sides.right, false).await?;
+    let pair =
+        |(right, left): (&Vec<Token>, &Vec<Token>)| [&before, left, &between, right, &after].into_iter().flatten().copied().collect();
+    let mut pairs: Vec<Vec<Token>> = right.iter().zip(left.iter().cycle()).map(pair).collect();
+    run.fit(|index| element(right_name.0, right_name.1, index), &mut pairs, sides.truncate, after.len())?;
+    run.embed(right_name.0, pairs).await
+}
+
+async fn tokenize(
+    run: &EmbeddingRun,
+    (name, is_list): (&str, bool),
+    texts: Vec<String>,
+    add_special: bool,
+) -> Result<Vec<Vec<Token>>, ApiError> {
+    run.tokenize(name, is_list, texts.into_iter().map(Prompt::Text).collect(), add_special).await
+}
+
+fn new_id(kind: &str) -> String {
+    format!("{kind}-{}", uuid::Uuid::new_v4().simple())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! What `/v1/rerank` and `/v1/score` may ask for: Jina's and Cohere's fields of the one, vLLM's of the other.
+
+use super::{
+    embedding_request::{MAX_INPUTS, not_empty, read_texts, read_truncation},
+    embedding_run::element,
+};
+use crate::{
+    api::fields::{FieldError, Fields},
+    protocol::EmbeddingInfo,
+};
+use serde_json::Value;
+
+/// Which documents answer a query best.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RerankRequest {
+    /// Not empty.
+    pub query: String,
+    /// 1 to 2047 texts, none of them empty.
+    pub documents: Vec<String>,
+    /// How many to name, the best first; more than there are is all. Default all.
+    pub top_n: usize,
+    /// Repeat the texts. Default true, as Jina and vLLM have it.
+    pub return_documents: bool,
+    /// Cut longer inputs to so many tokens. Default: refuse them.
+    pub truncate: Option<usize>,
+    /// Names of fields that this server does not know; they had no effect.
+    pub unknown: Vec<String>,
+}
+
+impl RerankRequest {
+    /// Reads all fields but `model`, which was taken before.
+    ///
+    /// # Errors
+    /// The first field at fault.
+    pub fn read(mut f: Fields, info: &EmbeddingInfo) -> Result<Self, FieldError> {
+        let query = f.string("query")?.ok_or_else(|| missing("query"))?;
+        let query = not_empty("query", query)?;
+        let documents = match f.take("documents") {
+            None => return Err(missing("documents")),
+            Some(Value::Array(documents)) => read_documents(few("documents", documents)?)?,
+            Some(other) => return Err(FieldError::wrong_type("documents", "an array of strings or of objects with a 'text'", &other)),
+        };
+        let top_n = f.integer("top_n", 1..=i64::MAX)?.map_or(usize::MAX, |top_n| usize::try_from(top_n).unwrap_or(usize::MAX));
+        let return_documents = f.boolean("return_documents")?.unwrap_or(true);
+        let truncate = read_truncation(&mut f, info)?;
+        f.take("user");
+        Ok(Self { query, documents, top_n, return_documents, truncate, unknown: f.finish() })
+    }
+}
+
+/// How close the texts of pairs are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScoreRequest {
+    /// One text, which is compared with each of the others, or as many as there are others.
+    pub left: Vec<String>,
+    /// The others, 1 to 1024.
+    pub right: Vec<String>,
+    /// Whether `text_1` and `text_2` came as lists, for errors.
+    pub lists: (bool, bool),
+    /// Cut longer inputs to so many tokens. Default: refuse them.
+    pub truncate: Option<usize>,
+    /// Names of fields that this server does not know; they had no effect.
+    pub unknown: Vec<String>,
+}
+
+impl ScoreRequest {
+    /// Reads all fields but `model`, which was taken before.
+    ///
+    /// # Errors
+    /// The first field at fault.
+    pub fn read(mut f: Fields, info: &EmbeddingInfo) -> Result<Self, FieldError> {
+        let (left, left_list) = read_side(&mut f, "text_1")?;
+        let (right, right_list) = read_side(&mut f, "text_2")?;
+        if left.len() > 1 && left.len() != right.len() {
+            let reason = format!("it has {} texts and 'text_2' has {}; send one, or as many", left.len(), right.len());
+            return Err(FieldError::invalid("text_1", reason));
+        }
+        let truncate = read_truncation(&mut f, info)?;
+        f.take("user");
+        Ok(Self { left, right, lists: (left_list, right_list), truncate, unknown: f.finish() })
+    }
+}
+
+fn missing(param: &str) -> FieldError {
+    FieldError::Missing { param: param.to_owned() }
+}
+
+/// Leaves room for the query among the inputs of a request.
+fn few(name: &str, elements: Vec<Value>) -> Result<Vec<Value>, FieldError> {
+    let most = MAX_INPUTS - 1;
+    match elements.len() {
+        0 => Err(FieldError::invalid(name, "the array is empty")),
+        many if many > most => Err(FieldError::invalid(name, format!("there are {many} texts; at most {most} are accepted"))),
+        _ => Ok(elements),
+    }
+}
+
+fn read_documents(documents: Vec<Value>) -> Result<Vec<String>, FieldError> {
+    let text = |(index, document): (usize, Value)| {
+        let name = element("documents", true, index);
+        let text = match document {
+            Value::String(text) => text,
+            Value::Object(mut object) => match object.shift_remove("text") {
+                Some(Value::String(text)) => text,
+                Some(other) => return Err(FieldError::wrong_type(&format!("{name}.text"), "a string", &other)),
+                None => return Err(missing(&format!("{name}.text"))),
+            },
+            other => return Err(FieldError::wrong_type(&name, "a string or an object with a 'text'", &other)),
+        };
+        not_empty(&name, text)
+    };
+    documents.into_iter().enumerate().map(text).collect()
+}
+
+/// The texts of one side, and whether they came as a list.
+fn read_side(f: &mut Fields, name: &str) -> Result<(Vec<String>, bool), FieldError> {
+    match f.take(name) {
+        None => Err(missing(name)),
+        Some(Value::String(text)) => Ok((vec![not_empty(name, text)?], false)),
+        Some(Value::Array(texts)) => {
+            let texts = read_texts(name, few(name, texts)?)?;
+            // A pair of embeddings is two inputs.
+            if texts.len() > MAX_INPUTS / 2 {
+                return Err(FieldError::invalid(name, format!("there are {} texts; at most {} are accepted", texts.len(), MAX_INPUTS / 2)));
+            }
+            Ok((texts, true))
+        }
+        Some(other) => Err(FieldError::wrong_type(name, "a string or an array of strings", &other)),
+    }
+}

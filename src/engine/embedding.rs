@@ -1,0 +1,192 @@
+//! The engine thread of an embedding model: drain commands, fill a batch, compute it, answer.
+//!
+//! Calls are computed in the order of their arrival, as many at a time as fit one batch. The gateway sends calls that are
+//! one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long behind
+//! a large request. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
+
+use super::{
+    embedder::Embedder,
+    runner::StepError,
+    worker::{Command, Progress},
+};
+use crate::protocol::{
+    CallId, EmbedError, EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, StepReport, Token,
+};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, SyncSender, TryRecvError},
+    },
+};
+
+/// One `Embed` message.
+#[derive(Debug)]
+pub(super) struct EmbedCall {
+    pub(super) call: CallId,
+    pub(super) inputs: Vec<Vec<Token>>,
+    /// Not to be batched with other calls.
+    pub(super) alone: bool,
+}
+
+impl EmbedCall {
+    fn tokens(&self) -> usize {
+        self.inputs.iter().map(Vec::len).sum()
+    }
+}
+
+/// The gateway is gone.
+struct Disconnected;
+
+/// The engine thread's state. Its queue is bounded by the gateway, which sends few calls before it has their answers.
+pub(super) struct EmbeddingWorker<'a> {
+    embedder: &'a mut dyn Embedder,
+    waiting: VecDeque<EmbedCall>,
+    outbox: SyncSender<FromEngine>,
+    progress: Arc<Progress>,
+    /// Tokens computed so far.
+    rows: u64,
+}
+
+impl<'a> EmbeddingWorker<'a> {
+    /// A worker without calls.
+    pub(super) fn new(embedder: &'a mut dyn Embedder, outbox: SyncSender<FromEngine>, progress: Arc<Progress>) -> Self {
+        Self { embedder, waiting: VecDeque::new(), outbox, progress, rows: 0 }
+    }
+
+    /// Works until the gateway hangs up.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        while self.turn(commands).is_ok() {}
+    }
+
+    /// One turn: every command that is there, then at most one batch; or a wait for the next command.
+    fn turn(&mut self, commands: &Receiver<Command>) -> Result<(), Disconnected> {
+        loop {
+            match commands.try_recv() {
+                Ok(command) => self.apply(command)?,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(Disconnected),
+            }
+        }
+        let batch = self.next_batch();
+        if batch.is_empty() {
+            self.progress.busy.store(false, Ordering::Relaxed);
+            let command = commands.recv().map_err(|_| Disconnected)?;
+            return self.apply(command);
+        }
+        self.progress.busy.store(true, Ordering::Relaxed);
+        self.send(FromEngine::Embedding(batch.iter().map(|call| call.call).collect()))?;
+        let answers = self.compute(&batch);
+        for (call, result) in batch.iter().zip(answers) {
+            self.send(FromEngine::Embedded { call: call.call, result })?;
+        }
+        self.report(Vec::new())
+    }
+
+    fn apply(&mut self, command: Command) -> Result<(), Disconnected> {
+        match command {
+            Command::Embed(call) => match self.check(&call) {
+                Ok(()) => {
+                    self.waiting.push_back(*call);
+                    Ok(())
+                }
+                Err(error) => self.send(FromEngine::Embedded { call: call.call, result: Err(error) }),
+            },
+            Command::Submit(request) => self.report(vec![refused(request.id)]),
+            // No sequence was ever taken in.
+            Command::Cancel(_) => Ok(()),
+        }
+    }
+
+    /// The promises of [`Embedder::embed`]; a breach is the gateway's bug, and must not become llama.cpp's.
+    fn check(&self, call: &EmbedCall) -> Result<(), EmbedError> {
+        let limits = self.embedder.limits();
+        let invalid = |what: &str| Err(EmbedError::Invalid(what.to_owned()));
+        if call.inputs.is_empty() || call.inputs.len() > limits.batch_inputs as usize {
+            return invalid("there are no inputs, or more than a batch holds");
+        }
+        if call.inputs.iter().any(|input| input.is_empty() || input.len() > limits.max_input as usize) {
+            return invalid("an input is empty or too long");
+        }
+        if call.inputs.len() > 1 && call.tokens() > limits.batch_tokens as usize {
+            return invalid("the inputs do not fit one batch");
+        }
+        if call.inputs.iter().flatten().any(|token| token.0 >= limits.vocabulary_size) {
+            return invalid("a token id is outside the vocabulary");
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest call and those behind it that fit the same batch.
+    fn next_batch(&mut self) -> Vec<EmbedCall> {
+        let limits = self.embedder.limits();
+        let mut batch: Vec<EmbedCall> = Vec::new();
+        let (mut inputs, mut tokens) = (0, 0);
+        while let Some(next) = self.waiting.front() {
+            inputs += next.inputs.len();
+            tokens += next.tokens();
+            let fits = inputs <= limits.batch_inputs as usize && tokens <= limits.batch_tokens as usize;
+            let apart = next.alone || batch.last().is_some_and(|last| last.alone);
+            if !batch.is_empty() && (apart || !fits) {
+                break;
+            }
+            batch.extend(self.waiting.pop_front());
+        }
+        batch
+    }
+
+    /// The answers to these calls. When a batch fails its inputs are tried one by one, so that one bad input fails alone.
+    fn compute(&mut self, batch: &[EmbedCall]) -> Vec<Result<Vec<Vec<f32>>, EmbedError>> {
+        let inputs: Vec<&[Token]> = batch.iter().flat_map(|call| &call.inputs).map(Vec::as_slice).collect();
+        let mut vectors: VecDeque<Result<Vec<f32>, EmbedError>> = match self.step(&inputs) {
+            Ok(vectors) => vectors.into_iter().map(Ok).collect(),
+            Err(error) if inputs.len() == 1 => [Err(error)].into(),
+            Err(error) => {
+                tracing::warn!(inputs = inputs.len(), %error, "a batch failed; its inputs are tried one by one");
+                inputs.iter().map(|input| Ok(self.step(&[input])?.pop().unwrap_or_default())).collect()
+            }
+        };
+        batch.iter().map(|call| vectors.drain(..call.inputs.len()).map(finite).collect()).collect()
+    }
+
+    /// One evaluation.
+    fn step(&mut self, inputs: &[&[Token]]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let computed = self.embedder.embed(inputs).map_err(|error| match error {
+            StepError::Decode { code } => EmbedError::Decode { code },
+            // Sized for a whole batch when the context was opened.
+            StepError::NoKvSpace => EmbedError::Invalid("the batch does not fit the context".to_owned()),
+        });
+        self.progress.steps.fetch_add(1, Ordering::Relaxed);
+        let rows: usize = inputs.iter().map(|input| input.len()).sum();
+        self.rows += u64::try_from(rows).unwrap_or(0);
+        computed
+    }
+
+    /// Sends the counts, and outputs of sequences that should not be here.
+    fn report(&self, outputs: Vec<SequenceOutput>) -> Result<(), Disconnected> {
+        let stats = EngineStats {
+            steps: self.progress.steps.load(Ordering::Relaxed),
+            waiting: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
+            prefill_rows: self.rows,
+            ..EngineStats::default()
+        };
+        self.send(FromEngine::Step(StepReport { outputs, stats }))
+    }
+
+    fn send(&self, message: FromEngine) -> Result<(), Disconnected> {
+        self.outbox.send(message).map_err(|_| Disconnected)
+    }
+}
+
+fn finite(vector: Result<Vec<f32>, EmbedError>) -> Result<Vec<f32>, EmbedError> {
+    vector.and_then(|vector| if vector.iter().all(|number| number.is_finite()) { Ok(vector) } else { Err(EmbedError::NotFinite) })
+}
+
+fn refused(id: SequenceId) -> SequenceOutput {
+    let error = GenerationError::Invalid("this model embeds and does not generate".to_owned());
+    SequenceOutput { finish: Some(Finish::Failed(error)), ..SequenceOutput::empty(id) }
+}
+
+#[cfg(test)]
+mod tests;

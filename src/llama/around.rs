@@ -1,0 +1,93 @@
+//! The special tokens around what is embedded: a text, or a query with a document.
+//!
+//! By the vocabulary, as llama.cpp's own tokenizer and its server's `format_rerank` do it, or by the file's `rerank` template.
+
+use super::tokenizer::LlamaTokenizer;
+use crate::{
+    engine::runner::Tokenizer,
+    protocol::{LoadError, SpecialText, Token},
+};
+use llama_cpp_2::{model::LlamaModel, token::LlamaToken};
+
+/// Longest template, bytes: it is tokenized on the engine thread, whose stack is small.
+const MAX_TEMPLATE_BYTES: usize = 4096;
+
+/// What stands around texts and pairs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Around {
+    /// In front and behind.
+    pub(super) text: (Vec<Token>, Vec<Token>),
+    /// In front, between and behind.
+    pub(super) pair: (Vec<Token>, Vec<Token>, Vec<Token>),
+}
+
+/// What the vocabulary says of its special tokens.
+#[derive(Debug, Clone, Copy)]
+struct Specials {
+    word_pieces: bool,
+    bos: Option<Token>,
+    eos: Option<Token>,
+    sep: Option<Token>,
+}
+
+/// Reads what stands around inputs, and tells the tokenizer.
+///
+/// # Errors
+/// `Unsupported` for a template that is not one.
+pub(super) fn read(model: &LlamaModel, tokenizer: LlamaTokenizer) -> Result<(Around, LlamaTokenizer), LoadError> {
+    let vocab = model.vocab();
+    let word_pieces = model.meta_val_str("tokenizer.ggml.model").is_ok_and(|kind| kind == "bert");
+    let wanted = |token: LlamaToken, wanted: bool| u32::try_from(token.0).ok().filter(|_| wanted).map(Token);
+    let specials = Specials {
+        word_pieces,
+        bos: wanted(vocab.bos(), word_pieces || vocab.should_add_bos()),
+        eos: wanted(vocab.eos(), vocab.should_add_eos()),
+        sep: wanted(vocab.sep(), word_pieces || vocab.should_add_sep()),
+    };
+    let mut around = around(specials);
+    let opening = around.text.0.first().copied();
+    let tokenizer = tokenizer.around(opening, around.text.1.first().copied());
+    if let Ok(template) = model.meta_val_str("tokenizer.chat_template.rerank") {
+        around.pair = of_template(&template, &tokenizer)?;
+    }
+    Ok((around, tokenizer))
+}
+
+/// BERT's `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`; RoBERTa's `<s> a </s>` and `<s> a </s></s> b </s>`; others likewise.
+fn around(specials: Specials) -> Around {
+    let list = |token: Option<Token>| token.into_iter().collect::<Vec<_>>();
+    let Specials { word_pieces, bos, eos, sep } = specials;
+    if word_pieces {
+        return Around { text: (list(bos), list(sep)), pair: (list(bos), list(sep), list(sep)) };
+    }
+    Around { text: (list(bos), list(eos)), pair: (list(bos), eos.into_iter().chain(sep).collect(), list(eos)) }
+}
+
+/// The parts of a template around `{query}` and `{document}`, as tokens.
+fn of_template(template: &str, tokenizer: &LlamaTokenizer) -> Result<(Vec<Token>, Vec<Token>, Vec<Token>), LoadError> {
+    let refuse = |reason: String| LoadError::Unsupported(format!("its rerank template {reason}"));
+    if template.len() > MAX_TEMPLATE_BYTES {
+        return Err(refuse(format!("is longer than {MAX_TEMPLATE_BYTES} bytes")));
+    }
+    let parts = template.split_once("{query}").and_then(|(before, rest)| Some((before, rest.split_once("{document}")?)));
+    let Some((before, (between, after))) = parts else { return Err(refuse("does not name {query} and then {document}".to_owned())) };
+    let tokens = |text: &str| tokenizer.encode(text, false, &SpecialText::Recognised).map_err(|error| refuse(error.to_string()));
+    Ok((tokens(before)?, tokens(between)?, tokens(after)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_put_together_as_the_models_were_trained() {
+        let [bos, eos, sep] = [0, 1, 2].map(Token);
+        let bert = around(Specials { word_pieces: true, bos: Some(bos), eos: None, sep: Some(sep) });
+        let roberta = around(Specials { word_pieces: false, bos: Some(bos), eos: Some(eos), sep: Some(sep) });
+        let decoder = around(Specials { word_pieces: false, bos: None, eos: Some(eos), sep: None });
+
+        assert_eq!((bert.text, bert.pair), ((vec![bos], vec![sep]), (vec![bos], vec![sep], vec![sep])));
+        assert_eq!((roberta.text, roberta.pair), ((vec![bos], vec![eos]), (vec![bos], vec![eos, sep], vec![eos])));
+        assert_eq!((decoder.text, decoder.pair), ((vec![], vec![eos]), (vec![], vec![eos], vec![eos])));
+    }
+}

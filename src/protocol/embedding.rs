@@ -1,0 +1,67 @@
+//! What an embedding model is, what it is asked and how that fails.
+//!
+//! A model either generates or embeds: llama.cpp pools per context, and an engine has one.
+
+use super::Token;
+use serde::{Deserialize, Serialize};
+
+/// How the vectors of an input's tokens become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pooling {
+    /// Their mean.
+    Mean,
+    /// The first one, that of the classification token.
+    Cls,
+    /// The last one.
+    Last,
+    /// A head on top turns a query with a document into one score.
+    Rank(RankScore),
+}
+
+/// What the score of a rank head is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RankScore {
+    /// Any number; its sigmoid is the relevance.
+    Logit,
+    /// The relevance itself, 0–1.
+    Probability,
+}
+
+/// What a gateway must know of a model that embeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddingInfo {
+    /// Numbers in a vector; 1 for a rank head.
+    pub dimensions: u32,
+    /// How token vectors become one.
+    pub pooling: Pooling,
+    /// Longest input, tokens, special ones included.
+    pub max_input_tokens: u32,
+    /// Tokens that one batch is filled up to. A single longer input is a batch by itself.
+    pub batch_tokens: u32,
+    /// Inputs in one batch at most.
+    pub batch_inputs: u32,
+    /// What goes around a text: tokens in front and behind.
+    pub around_text: (Vec<Token>, Vec<Token>),
+    /// What goes around a query with a document: tokens in front, between and behind.
+    pub around_pair: (Vec<Token>, Vec<Token>, Vec<Token>),
+}
+
+/// Why an input has no vector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum EmbedError {
+    /// The engine was handed something outside its limits; a gateway bug.
+    #[error("invalid request: {0}")]
+    Invalid(String),
+    /// `llama_decode` refused the input.
+    #[error("the model could not be evaluated (code {code})")]
+    Decode {
+        /// llama.cpp's return code.
+        code: i32,
+    },
+    /// The vector has entries that are not finite.
+    #[error("the model's vector has numbers that are not finite")]
+    NotFinite,
+    /// The engine process died while it computed this, twice. Made by the gateway.
+    #[error("the engine died: {0}")]
+    EngineDied(String),
+}

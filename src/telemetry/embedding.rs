@@ -1,0 +1,52 @@
+//! What is remembered of a request for embeddings or scores when it ends, however it ends: exactly one record each.
+//!
+//! The records are made by the API; this module only writes them down. They hold neither text nor keys.
+
+use super::{Outcome, metrics::name};
+use metrics::{counter, histogram};
+use std::time::Duration;
+
+/// One request, from its acceptance by the parser to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddingRecord {
+    /// Which route: `embeddings`, `rerank` or `score`.
+    pub endpoint: &'static str,
+    /// The model as the client named it (one of the served names).
+    pub model: String,
+    /// Vectors or scores that were to be computed.
+    pub inputs: usize,
+    /// Tokens of all inputs.
+    pub prompt_tokens: usize,
+    /// From receipt to the end.
+    pub total: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// Writes one log line and counts. Called once per request, from a `Drop`: it neither blocks nor panics.
+pub fn record_embedding(record: &EmbeddingRecord) {
+    let (outcome, detail, reason) = match &record.outcome {
+        Outcome::Finished => ("finished", "", "stop"),
+        Outcome::ClientGone => ("client_gone", "", "abort"),
+        Outcome::Failed { code, detail } => (*code, detail.as_str(), "error"),
+    };
+    tracing::info!(
+        endpoint = record.endpoint,
+        model = record.model,
+        inputs = record.inputs,
+        prompt_tokens = record.prompt_tokens,
+        total_seconds = record.total.as_secs_f64(),
+        outcome,
+        detail,
+        "embedding"
+    );
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    counter!(name::SUCCESS, "finished_reason" => reason).increment(1);
+    if record.outcome == Outcome::Finished {
+        counter!(name::PROMPT_TOTAL).increment(count(record.prompt_tokens));
+        counter!(name::EMBEDDED_TOTAL).increment(count(record.inputs));
+        histogram!(name::E2E).record(record.total);
+        // Exact below 2^32, more than any request has.
+        histogram!(name::PROMPT_TOKENS).record(f64::from(u32::try_from(record.prompt_tokens).unwrap_or(u32::MAX)));
+    }
+}
