@@ -113,3 +113,55 @@ fn template_tokens(model: &ModelInfo) -> TemplateTokens {
         control: model.control_tokens.iter().map(|(text, _)| text.clone()).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{chat::ChatInput, gateway::testing::model_info};
+    use serde_json::json;
+
+    fn rendered(cache: &TemplateCache, model: ModelInfo) -> String {
+        let templates = cache.of(&Arc::new(model)).unwrap();
+        let input = ChatInput { messages: vec![json!({"role": "user", "content": "Hi"})], ..ChatInput::default() };
+        templates.select(false).render(&input).unwrap().text
+    }
+
+    fn model(template: &str) -> ModelInfo {
+        ModelInfo { chat_templates: vec![("default".to_owned(), template.to_owned())], ..model_info() }
+    }
+
+    #[test]
+    fn the_operators_template_comes_before_the_models_as_text_or_as_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "from a file: {{ messages[0].content }}").unwrap();
+        let load = |option: &str| TemplateCache::load(Some(option)).unwrap();
+
+        assert_eq!(rendered(&TemplateCache::load(None).unwrap(), model("of the model")), "of the model");
+        assert_eq!(rendered(&load("inline: {{ messages[0].content }}"), model("of the model")), "inline: Hi");
+        assert_eq!(rendered(&load(file.path().to_str().unwrap()), model("of the model")), "from a file: Hi");
+    }
+
+    #[test]
+    fn an_operators_template_that_cannot_be_used_is_known_at_the_start() {
+        assert!(matches!(TemplateCache::load(Some("/no/such/file")), Err(TemplateFileError::File { .. })));
+        assert!(matches!(TemplateCache::load(Some("{% if %}")), Err(TemplateFileError::Template(_))));
+    }
+
+    #[test]
+    fn a_models_template_that_does_not_compile_costs_it_its_chat_and_nothing_else() {
+        let cache = TemplateCache::default();
+        let broken = Arc::new(model("{% if %}"));
+
+        assert!(cache.of(&broken).is_err());
+        assert!(cache.of(&broken).is_err(), "the answer is kept");
+        assert_eq!(rendered(&cache, model("of another")), "of another");
+    }
+
+    #[test]
+    fn the_template_is_told_the_models_tokens_as_they_are_spelled() {
+        let control_tokens = vec![("<s>".to_owned(), Token(1)), ("</s>".to_owned(), Token(2))];
+        let model = ModelInfo { bos: Some(Token(1)), eos: Some(Token(2)), control_tokens, ..model("{{ bos_token }}|{{ eos_token }}") };
+
+        assert_eq!(rendered(&TemplateCache::default(), model), "<s>|</s>");
+    }
+}

@@ -97,7 +97,7 @@ pub(super) struct Prepared {
 /// Whatever is wrong with the request, or the engine is not there.
 pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
     let model = models::requested(&mut fields, &state.config.served_model_names)?;
-    let info = models::loaded(&state.engine)?;
+    let info = models::generating(&state.engine)?;
     let limits = RequestLimits {
         vocabulary_size: info.vocabulary_size,
         max_num_seqs: info.max_num_seqs,

@@ -5,6 +5,7 @@ use crate::{
     chat::FALLBACK,
     protocol::{SequenceRequest, Token},
 };
+use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
 
 async fn app() -> TestApp {
@@ -114,6 +115,9 @@ async fn what_was_ignored_is_in_the_header_and_strict_requests_are_refused_for_i
     let answer = chat(&app, json!({"frobnicate": 1, "reasoning_effort": "low"})).await;
 
     assert_eq!(answer.header("x-llamero-warnings"), "ignored fields: frobnicate, reasoning_effort");
+    let body = json!({"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "frobnicate": 1}).to_string();
+    let strict = Request::post("/v1/chat/completions").header("x-llamero-strict", "1").body(Body::from(body)).unwrap();
+    assert_eq!(app.send(strict).await.status, 400);
     let quiet = chat(&app, json!({"user": "me", "no_stop_trim": false, "separate_reasoning": true})).await;
     assert_eq!(quiet.header("x-llamero-warnings"), "");
 }
