@@ -9,7 +9,8 @@ use crate::engine::{
     scheduler::{NewSequence, Sampled, Scheduler},
 };
 use crate::protocol::{
-    EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport, Token,
+    CallId, EngineStats, Finish, FromEngine, GenerationError, Prospect, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport,
+    Token,
 };
 use crate::sampling::{Pieces, Scratch};
 use std::{
@@ -29,6 +30,8 @@ pub(super) enum Command {
     Submit(Box<SequenceRequest>),
     /// Forget.
     Cancel(SequenceId),
+    /// Say what would become of a request.
+    Foresee(CallId, Prospect),
 }
 
 /// Signs of life, read by the inbox thread for the gateway's heartbeat.
@@ -128,6 +131,10 @@ impl<'a> Worker<'a> {
                 Ok(()) => Ok(()),
                 Err(error) => self.report(vec![failed(request.id, error)]),
             },
+            Command::Foresee(call, prospect) => {
+                let forecast = self.scheduler.foresee(&prospect);
+                self.outbox.send(FromEngine::Forecast { call, forecast }).map_err(|_| Disconnected)
+            }
         }
     }
 

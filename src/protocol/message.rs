@@ -1,10 +1,10 @@
 //! The messages of both directions. One enum each; a new message goes last, and changes the version.
 
-use super::{EngineOptions, LoadError, ModelInfo, SequenceId, SequenceRequest, StepReport, TextError, Token};
+use super::{EngineOptions, Forecast, LoadError, ModelInfo, Prospect, SequenceId, SequenceRequest, StepReport, TextError, Token};
 use serde::{Deserialize, Serialize};
 
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Matches an answer to its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub enum SpecialText {
     Recognised,
     /// Plain text, all of them: a user's own words.
     Plain,
+    /// As `Plain`, for text that goes on other text: without the space that SentencePiece puts in front (Meta's
+    /// `encode_infilling`).
+    Continuation,
     /// Those tokens, except one that spans any of these byte offsets (sorted, each inside the text): words of a user
     /// in a template that a server wrote.
     RecognisedOutside(Vec<u32>),
@@ -59,6 +62,20 @@ pub enum ToEngine {
         /// Comes back in the answer.
         nonce: u64,
     },
+    /// Tokens → the bytes of each, special tokens written out. Answered by `Pieces`.
+    Spell {
+        /// Comes back in the answer.
+        call: CallId,
+        /// The tokens.
+        tokens: Vec<Token>,
+    },
+    /// What would become of a request now; nothing is changed. Answered by `Forecast` between two steps.
+    Foresee {
+        /// Comes back in the answer.
+        call: CallId,
+        /// The request.
+        prospect: Prospect,
+    },
 }
 
 /// Engine → gateway.
@@ -94,5 +111,19 @@ pub enum FromEngine {
         steps: u64,
         /// Whether the engine thread has work.
         busy: bool,
+    },
+    /// Answer to `Spell`.
+    Pieces {
+        /// Which call.
+        call: CallId,
+        /// The bytes of each token, in order.
+        result: Result<Vec<Vec<u8>>, TextError>,
+    },
+    /// Answer to `Foresee`.
+    Forecast {
+        /// Which call.
+        call: CallId,
+        /// What was found.
+        forecast: Forecast,
     },
 }
