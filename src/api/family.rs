@@ -1,7 +1,7 @@
 //! The two families of routes, and the shape that an error has in each.
 //!
-//! Under `/v1` errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's `{"detail":…}`, because that is what
-//! the scripts know which call these routes. Layers and fallbacks answer through here, so each error has one shape per family.
+//! Under `/v1`, and on the routes of vLLM and llama-server that lie beside it, errors are OpenAI's `{"error":{…}}`;
+//! everywhere else they are FastAPI's `{"detail":…}`, because that is what the scripts know which call these routes. Layers and fallbacks answer through here, so each error has one shape per family.
 
 use super::{error::ApiError, legacy};
 use axum::{
@@ -10,10 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+/// Routes outside `/v1` whose callers know OpenAI's errors: those of vLLM and of llama-server, both of which use that shape.
+const BESIDE_V1: [&str; 4] = ["/tokenize", "/detokenize", "/tokenizer_info", "/infill"];
+
 /// Which shape of errors a path has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// `/v1` and below.
+    /// `/v1` and below, and the routes of vLLM and llama-server.
     OpenAi,
     /// Everything else.
     Legacy,
@@ -23,7 +26,8 @@ impl Family {
     /// The family of a request's path.
     #[must_use]
     pub fn of(path: &str) -> Self {
-        if path == "/v1" || path.starts_with("/v1/") { Self::OpenAi } else { Self::Legacy }
+        let is_openai = path == "/v1" || path.starts_with("/v1/") || BESIDE_V1.contains(&path);
+        if is_openai { Self::OpenAi } else { Self::Legacy }
     }
 
     /// The error as a response of this family, with its headers.
@@ -36,10 +40,11 @@ impl Family {
     }
 }
 
-/// Whether the request asks for a generation: these are authenticated, limited and timed.
+/// Whether the request makes the engine work: these are authenticated, limited and timed. That is every POST of a
+/// generation, and those that only tokenize too: a key with a limit could else keep the tokenizers from everybody.
 #[must_use]
 pub fn is_generation(method: &Method, path: &str) -> bool {
-    method == Method::POST && (path == "/generate" || path.starts_with("/v1/"))
+    method == Method::POST && (path == "/generate" || path.starts_with("/v1/") || BESIDE_V1.contains(&path))
 }
 
 /// Answers a path that is no route: 404, or for a legacy route with slashes behind it the 307 that FastAPI sends.
@@ -66,11 +71,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_v1_and_what_lies_below_it_is_openai() {
-        for path in ["/v1", "/v1/", "/v1/completions", "/v1/nope"] {
+    fn v1_and_what_lies_below_or_beside_it_is_openai() {
+        for path in ["/v1", "/v1/", "/v1/completions", "/v1/nope", "/tokenize", "/infill"] {
             assert_eq!(Family::of(path), Family::OpenAi, "{path}");
         }
-        for path in ["/", "/generate", "/v1x", "/v10/completions", "/x/v1/"] {
+        for path in ["/", "/generate", "/v1x", "/v10/completions", "/x/v1/", "/tokenize/", "/x/infill"] {
             assert_eq!(Family::of(path), Family::Legacy, "{path}");
         }
     }
@@ -79,6 +84,8 @@ mod tests {
     fn posts_to_generate_and_below_v1_are_generations() {
         assert!(is_generation(&Method::POST, "/generate"));
         assert!(is_generation(&Method::POST, "/v1/completions"));
+        assert!(is_generation(&Method::POST, "/tokenize"));
+        assert!(!is_generation(&Method::GET, "/tokenizer_info"));
         assert!(!is_generation(&Method::GET, "/v1/models"));
         assert!(!is_generation(&Method::POST, "/health"));
     }

@@ -4,6 +4,7 @@ pub mod error;
 pub mod family;
 pub mod fields;
 pub mod health;
+mod infill;
 pub mod layers;
 pub mod legacy;
 pub mod openai;
@@ -15,4 +16,5 @@ pub mod server;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tokens;
 mod warnings;

@@ -14,6 +14,8 @@ pub struct Prospect {
     pub choices: u32,
     /// Prefix-cache isolation, as in `SequenceRequest`.
     pub namespace: u64,
+    /// Whether log-probabilities of the prompts are wanted: then no cache supplies any of them.
+    pub scored: bool,
 }
 
 /// What the engine finds between two steps. Times come from the model of step times that also bounds prompt chunks

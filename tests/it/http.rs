@@ -2,6 +2,9 @@
 
 mod completions;
 mod engine_death;
+mod explain;
+mod infill;
 mod legacy;
 mod limits;
 mod scoring;
+mod tokens;

@@ -1,13 +1,16 @@
-//! OpenAI's routes: completions and models.
+//! OpenAI's routes, completions and models, and what explains and renders their requests.
 
 pub mod completion_format;
 pub mod completion_request;
-mod completions;
+pub(super) mod completions;
 pub mod ending;
+mod explain;
+pub mod fim;
 pub mod logprobs;
-mod models;
+pub(super) mod models;
 pub mod prompt;
 mod prompt_logprobs;
+mod render;
 pub mod sampling;
 
 use crate::api::state::AppState;
@@ -23,6 +26,8 @@ pub fn routes() -> Router<AppState> {
     let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     Router::new()
         .route("/v1/completions", post(completions::create))
+        .route("/v1/completions/render", post(render::completions))
+        .route("/v1/explain", post(explain::explain))
         .route("/v1/models", get(move |state| models::list(state, created)))
         .route("/v1/models/{*id}", get(move |state, id| models::get(state, id, created)))
 }

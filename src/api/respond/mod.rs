@@ -12,6 +12,7 @@
 mod recorder;
 mod run;
 mod sse;
+mod time_limit;
 
 pub use recorder::Recorder;
 pub use run::{Run, Usage, finish_reason};
@@ -29,6 +30,9 @@ pub trait WireFormat: Send + 'static {
     type Chunk: Serialize + Send;
     /// The answer without streaming.
     type Whole: Serialize;
+
+    /// Whether a stream ends with `data: [DONE]`, as OpenAI's do.
+    const ENDS_WITH_DONE: bool = true;
 
     /// Chunks to send before any event, such as an echoed prompt.
     fn opening(&mut self) -> Vec<Self::Chunk>;
@@ -141,7 +145,9 @@ fn stream_frames<F: WireFormat>(
                 Ok(Err(error)) => {
                     // An end without this frame would look like success to the SDKs.
                     yield Ok(sse::frame(&error.envelope()));
-                    yield Ok(sse::DONE);
+                    if F::ENDS_WITH_DONE {
+                        yield Ok(sse::DONE);
+                    }
                     return;
                 }
             };
@@ -151,7 +157,9 @@ fn stream_frames<F: WireFormat>(
         if let Some(chunk) = format.closing(&run.usage()) {
             yield Ok(sse::frame(&chunk));
         }
-        yield Ok(sse::DONE);
+        if F::ENDS_WITH_DONE {
+            yield Ok(sse::DONE);
+        }
     }
 }
 

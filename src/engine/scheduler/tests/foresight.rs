@@ -5,7 +5,7 @@ use crate::protocol::{Forecast, Prospect};
 
 fn foresee(bench: &Bench, prompts: &[&[Token]], choices: u32) -> Forecast {
     let prompts = prompts.iter().map(|prompt| prompt.to_vec()).collect();
-    bench.0.foresee(&Prospect { prompts, choices, namespace: 0 })
+    bench.0.foresee(&Prospect { prompts, choices, namespace: 0, scored: false })
 }
 
 /// Submits, and says what the cache supplied.
@@ -57,7 +57,17 @@ fn another_namespace_is_foreseen_nothing() {
     let mut bench = Bench::new(limits(2, 256, 200));
     bench.compute_and_finish(1, &text(1, 100));
 
-    let forecast = bench.0.foresee(&Prospect { prompts: vec![text(1, 100)], choices: 1, namespace: 7 });
+    let forecast = bench.0.foresee(&Prospect { prompts: vec![text(1, 100)], choices: 1, namespace: 7, scored: false });
+
+    assert_eq!(forecast.cached_tokens, [0]);
+}
+
+#[test]
+fn a_prompt_whose_log_probabilities_are_wanted_is_computed_in_full() {
+    let mut bench = Bench::new(limits(2, 256, 200));
+    bench.compute_and_finish(1, &text(1, 100));
+
+    let forecast = bench.0.foresee(&Prospect { prompts: vec![text(1, 100)], choices: 1, namespace: 0, scored: true });
 
     assert_eq!(forecast.cached_tokens, [0]);
 }
