@@ -65,6 +65,8 @@ fn fim_tokens_are_found_in_the_families_that_have_them_and_in_no_other() {
         prefix: family.token(prefix),
         suffix: family.token(suffix),
         middle: family.token(middle),
+        repository: None,
+        file: None,
     };
     for family in families() {
         let expected = match family.info.name.as_str() {

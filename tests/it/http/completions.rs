@@ -1,7 +1,7 @@
 //! `/v1/completions`: what a request gets, streamed and not.
 
 use crate::support::{
-    fake_runner::{BOS, FakeTokenizer, LONG, LONG_PIECE_BYTES, continuation},
+    fake_runner::{BOS, FakeTokenizer, LONG, LONG_PIECE_BYTES, VOCABULARY_SIZE, continuation},
     server::{Answer, TestServer, frame},
 };
 use llamero::{
