@@ -6,7 +6,7 @@
 //! OpenAI's shape and not a 501; errors in a stream are `data:` frames.
 
 mod format;
-mod request;
+pub(super) mod request;
 mod window;
 
 use super::{

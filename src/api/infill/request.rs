@@ -14,11 +14,23 @@ use std::time::Duration;
 const MAX_EXTRA: usize = 128;
 /// Entries of `response_fields` and `samplers` at most.
 const MAX_NAMES: usize = 64;
-/// Samplers of llama-server that are here, the field of each, its default there, and the value that is no sampler at all.
-const SAMPLERS: [(&str, &str, f64, f64); 4] =
-    [("temperature", "temperature", 0.8, 1.0), ("top_k", "top_k", 40.0, 0.0), ("top_p", "top_p", 0.95, 1.0), ("min_p", "min_p", 0.05, 0.0)];
+/// Samplers of llama-server that are here, with their fields.
+const SAMPLERS: [(&str, &[&str]); 10] = [
+    ("penalties", &["repetition_penalty", "repeat_penalty", "presence_penalty", "frequency_penalty", "repeat_last_n"]),
+    ("dry", &["dry_multiplier"]),
+    ("top_n_sigma", &["top_n_sigma"]),
+    ("top_k", &["top_k"]),
+    ("typ_p", &["typ_p", "typical_p"]),
+    ("typical_p", &["typ_p", "typical_p"]),
+    ("top_p", &["top_p"]),
+    ("min_p", &["min_p"]),
+    ("xtc", &["xtc_probability"]),
+    ("temperature", &["temperature", "dynatemp_range"]),
+];
+/// llama-server's defaults where they are not OpenAI's.
+const DEFAULTS: [(&str, f64); 4] = [("temperature", 0.8), ("top_k", 40.0), ("top_p", 0.95), ("min_p", 0.05)];
 /// Fields that do nothing here, and nothing in llama-server either when they are `false`, 0, -1 or empty.
-const WITHOUT_EFFECT: [&str; 13] = [
+const WITHOUT_EFFECT: [&str; 9] = [
     "n_indent",
     "n_keep",
     "n_cache_reuse",
@@ -27,20 +39,16 @@ const WITHOUT_EFFECT: [&str; 13] = [
     "return_progress",
     "id_slot",
     "min_keep",
-    "mirostat",
-    "dry_multiplier",
-    "xtc_probability",
-    "dynatemp_range",
     "post_sampling_probs",
 ];
 
 /// What the served model and the operator allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct InfillLimits {
+pub(in crate::api) struct InfillLimits {
     /// Token ids are below this.
-    pub(super) vocabulary_size: u32,
+    pub(in crate::api) vocabulary_size: u32,
     /// Stop strings at most.
-    pub(super) max_stop_strings: usize,
+    pub(in crate::api) max_stop_strings: usize,
 }
 
 /// The texts of a request.
@@ -64,7 +72,7 @@ pub(super) struct ExtraFile {
 
 /// A request whose fields are each valid.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct InfillRequest {
+pub(in crate::api) struct InfillRequest {
     texts: Texts,
     /// Tokens to generate at most; `None` goes on until the context is full.
     pub(super) n_predict: Option<u64>,
@@ -78,18 +86,15 @@ pub(super) struct InfillRequest {
     pub(super) return_tokens: bool,
     pub(super) stream: bool,
     /// Names of fields that had no effect.
-    pub(super) unknown: Vec<String>,
+    pub(in crate::api) unknown: Vec<String>,
 }
 
 impl InfillRequest {
     /// Reads all fields but `model`, which was taken before.
-    pub(super) fn read(mut f: Fields, limits: &InfillLimits) -> Result<Self, FieldError> {
+    pub(in crate::api) fn read(mut f: Fields, limits: &InfillLimits) -> Result<Self, FieldError> {
         let texts = Texts::read(&mut f)?;
         let mut unknown = use_samplers(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
-        if let Some(penalty) = f.number("repeat_penalty", 0.01..=10.0)? {
-            f.set_default("repetition_penalty", json!(penalty));
-        }
         // -1 is a random one, which is what no seed is.
         if let Some(seed) = f.integer("seed", i64::MIN..=i64::MAX)?.filter(|seed| *seed != -1) {
             f.set_default("seed", json!(seed));
@@ -164,22 +169,22 @@ fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
     files.into_iter().map(file).collect()
 }
 
-/// Puts in llama-server's defaults for the samplers that `samplers` lists, or that are listed without it, and takes the
-/// others out. Names of listed ones that are not here come back. Their order here is always the same.
+/// Takes out the fields of samplers that `samplers` does not list, and gives those that are used llama-server's defaults.
+/// Names of listed ones that are not here come back. Their order here is always the same.
 fn use_samplers(f: &mut Fields) -> Result<Vec<String>, FieldError> {
     const NAME: &str = "samplers";
-    let listed = if f.has(NAME) { Some(names(f, NAME)?) } else { None };
-    for (sampler, field, default, neutral) in SAMPLERS {
-        let is_used = listed.as_ref().is_none_or(|list| list.iter().any(|name| name == sampler));
-        if is_used {
-            f.set_default(field, number(default));
-        } else {
-            f.take(field);
-            f.set_default(field, number(neutral));
-        }
+    let all = !f.has(NAME);
+    let listed = names(f, NAME)?;
+    let is_used =
+        |field: &str| all || SAMPLERS.iter().any(|(name, fields)| fields.contains(&field) && listed.iter().any(|listed| listed == name));
+    for field in SAMPLERS.iter().copied().flat_map(|(_, fields)| fields).filter(|field| !is_used(field)) {
+        f.take(field);
     }
-    let is_here = |name: &String| SAMPLERS.iter().any(|(sampler, ..)| sampler == name);
-    Ok(listed.unwrap_or_default().into_iter().filter(|name| !is_here(name)).map(|name| format!("{NAME}.{name}")).collect())
+    for (field, default) in DEFAULTS.into_iter().filter(|(field, _)| is_used(field)) {
+        f.set_default(field, number(default));
+    }
+    let is_here = |name: &String| SAMPLERS.iter().any(|(sampler, _)| sampler == name);
+    Ok(listed.iter().filter(|name| !is_here(name)).map(|name| format!("{NAME}.{name}")).collect())
 }
 
 /// Whole numbers as such: `top_k` is one.

@@ -6,10 +6,12 @@
 mod completions;
 mod document;
 mod field;
+mod infill;
 #[cfg(test)]
 mod markdown;
 mod operations;
 mod shared;
+mod tokens;
 
 use super::state::AppState;
 use axum::{

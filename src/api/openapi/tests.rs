@@ -8,7 +8,9 @@ use super::{
 use crate::api::{
     error::ApiError,
     fields::{FieldError, Fields},
+    infill::request::{InfillLimits, InfillRequest},
     openai::completion_request::{CompletionRequest, RequestLimits},
+    tokens::{detokenize, tokenize::TokenizeRequest},
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -19,10 +21,22 @@ type Reader = fn(Fields) -> Result<Vec<String>, FieldError>;
 /// The reader of each documented route with a body.
 fn reader(operation: &Operation) -> Reader {
     match operation.path {
-        "/v1/completions" => |mut fields| {
+        "/v1/completions" | "/v1/completions/render" | "/v1/explain" => |mut fields| {
             fields.take("model");
             let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
             CompletionRequest::read(fields, &limits).map(|request| request.unknown)
+        },
+        "/tokenize" => |mut fields| {
+            fields.take("model");
+            TokenizeRequest::read(&mut fields).map(|_| fields.finish())
+        },
+        "/detokenize" => |mut fields| {
+            fields.take("model");
+            detokenize::read(&mut fields, 100).map(|_| fields.finish())
+        },
+        "/infill" => |mut fields| {
+            fields.take("model");
+            InfillRequest::read(fields, &InfillLimits { vocabulary_size: 100, max_stop_strings: 4 }).map(|request| request.unknown)
         },
         path => panic!("{path} has a body and no reader here"),
     }

@@ -1,11 +1,14 @@
 //! `POST /detokenize`: the text of `tokens`, as llama-server's `content` and as vLLM's `prompt`.
 
-use crate::api::{
-    error::ApiError,
-    fields::{FieldError, Fields},
-    openai::{models, prompt::token_ids},
-    state::AppState,
-    warnings::{WarningPolicy, Warnings},
+use crate::{
+    api::{
+        error::ApiError,
+        fields::{FieldError, Fields},
+        openai::{models, prompt::token_ids},
+        state::AppState,
+        warnings::{WarningPolicy, Warnings},
+    },
+    protocol::Token,
 };
 use axum::{
     Json,
@@ -24,21 +27,30 @@ struct Detokenized {
     prompt: String,
 }
 
+const NAME: &str = "tokens";
+
+/// Takes `tokens`.
+///
+/// # Errors
+/// It is missing, no array of ids, or names one outside the vocabulary.
+pub(in crate::api) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Token>, FieldError> {
+    match f.take(NAME) {
+        None => Err(FieldError::Missing { param: NAME.to_owned() }),
+        Some(Value::Array(ids)) => token_ids(NAME, &ids, vocabulary_size),
+        Some(other) => Err(FieldError::wrong_type(NAME, "an array of token ids", &other)),
+    }
+}
+
 /// The handler. Control tokens are written out; bytes that are no UTF-8 become U+FFFD.
 ///
 /// # Errors
 /// A field at fault, an id outside the vocabulary, a text that is too long, or no engine.
 pub(super) async fn detokenize(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    const NAME: &str = "tokens";
     let mut fields = Fields::parse(&body)?;
     drop(body);
     models::requested_or_first(&mut fields, &state.config.served_model_names)?;
     let info = models::loaded(&state.engine)?;
-    let tokens = match fields.take(NAME) {
-        None => return Err(FieldError::Missing { param: NAME.to_owned() }.into()),
-        Some(Value::Array(ids)) => token_ids(NAME, &ids, info.vocabulary_size)?,
-        Some(other) => return Err(FieldError::wrong_type(NAME, "an array of token ids", &other).into()),
-    };
+    let tokens = read(&mut fields, info.vocabulary_size)?;
     let warnings = Warnings::ignored(&fields.finish()).enforce(WarningPolicy::of(&headers, &state.config))?;
 
     let prompt = state.engine.detokenize(tokens).await.map_err(|error| ApiError::of_text(NAME, error))?;

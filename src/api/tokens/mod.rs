@@ -4,9 +4,9 @@
 //! and an answer has the keys of both. Nothing is generated. A long text is work all the same, so the two POSTs count
 //! against the requests per minute of a key as generations do; the GET does not.
 
-mod detokenize;
+pub(super) mod detokenize;
 mod info;
-mod tokenize;
+pub(super) mod tokenize;
 
 use super::state::AppState;
 use axum::{

@@ -25,7 +25,7 @@ use serde::{Serialize, Serializer};
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
-struct TokenizeRequest {
+pub(in crate::api) struct TokenizeRequest {
     text: String,
     /// The field that the text came from.
     param: &'static str,
@@ -99,7 +99,7 @@ pub(super) async fn tokenize(State(state): State<AppState>, headers: HeaderMap, 
 }
 
 impl TokenizeRequest {
-    fn read(f: &mut Fields) -> Result<Self, FieldError> {
+    pub(in crate::api) fn read(f: &mut Fields) -> Result<Self, FieldError> {
         if f.take("messages").is_some() {
             let reason = "is not supported here; /v1/chat/completions/render gives the tokens of a chat";
             return Err(FieldError::Unsupported { param: "messages".to_owned(), reason });

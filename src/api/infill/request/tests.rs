@@ -28,13 +28,16 @@ fn the_defaults_are_llama_servers() {
 
 #[test]
 fn samplers_that_are_not_listed_are_off_and_those_that_are_not_here_are_reported() {
-    let request = read(json!({"samplers": ["top_k", "top_p", "infill"], "top_k": 30, "temperature": 0.1})).unwrap();
+    let body = json!({"samplers": ["top_k", "top_p", "infill"], "top_k": 30, "temperature": 0.1, "repeat_penalty": 2, "typ_p": 0.5});
+    let request = read(body).unwrap();
 
     let expected = SamplingParams { temperature: 1.0, top_k: 30, top_p: 0.95, min_p: 0.0, ..SamplingParams::default() };
     assert_eq!(request.sampling.for_choice(0, 0), expected);
     assert_eq!(request.unknown, ["samplers.infill"]);
     let none = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..SamplingParams::default() };
     assert_eq!(sampling(json!({"samplers": []})), none);
+    let typical = SamplingParams { typical_p: 0.5, ..none };
+    assert_eq!(sampling(json!({"samplers": ["typ_p"], "typ_p": 0.5})), typical);
 }
 
 #[test]
@@ -82,6 +85,7 @@ fn too_many_of_anything_are_refused() {
         ("json_schema", json!({"type": "object"})),
         ("n_cmpl", json!(2)),
         ("repeat_penalty", json!(0)),
+        ("mirostat", json!(2)),
     ] {
         assert_eq!(read(json!({field: value})).unwrap_err().param(), Some(field), "{field}");
     }
