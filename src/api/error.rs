@@ -146,6 +146,19 @@ impl ApiError {
         Self::BadRequest { message, param: Some("model".to_owned()), code: Some("model_not_supported") }
     }
 
+    /// Why the text of the field `param` could not be tokenized, or its tokens not be written.
+    #[must_use]
+    pub fn of_text(param: &str, error: TokenizeError) -> Self {
+        match error {
+            TokenizeError::Engine(error) => error.into(),
+            // The text that killed two engines would kill a third.
+            TokenizeError::Text(TextError::EngineDied(_)) => {
+                Self::EngineFailed { message: "The engine stopped while it tokenized this prompt.".to_owned() }
+            }
+            TokenizeError::Text(error) => Self::invalid(param, error.to_string()),
+        }
+    }
+
     /// The table: status, type, code.
     fn row(&self) -> (StatusCode, &'static str, Option<&'static str>) {
         match self {
@@ -281,16 +294,9 @@ impl From<SubmitError> for ApiError {
 }
 
 impl From<TokenizeError> for ApiError {
-    /// The text of all routes comes from the field `prompt`.
+    /// The text of most routes comes from the field `prompt`.
     fn from(error: TokenizeError) -> Self {
-        match error {
-            TokenizeError::Engine(error) => error.into(),
-            // The text that killed two engines would kill a third.
-            TokenizeError::Text(TextError::EngineDied(_)) => {
-                Self::EngineFailed { message: "The engine stopped while it tokenized this prompt.".to_owned() }
-            }
-            TokenizeError::Text(error) => Self::invalid("prompt", error.to_string()),
-        }
+        Self::of_text("prompt", error)
     }
 }
 

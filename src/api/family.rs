@@ -1,7 +1,7 @@
 //! The two families of routes, and the shape that an error has in each.
 //!
-//! Under `/v1`, and on vLLM's aliases of rerank and score, errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's `{"detail":…}`, because that is what
-//! the scripts know which call these routes. Layers and fallbacks answer through here, so each error has one shape per family.
+//! Under `/v1`, and on the routes of vLLM and llama-server that lie beside it, errors are OpenAI's `{"error":{…}}`;
+//! everywhere else they are FastAPI's `{"detail":…}`, because that is what the scripts know which call these routes. Layers and fallbacks answer through here, so each error has one shape per family.
 
 use super::{error::ApiError, legacy};
 use axum::{
@@ -10,13 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// Routes outside of `/v1` that clients of OpenAI-like servers know: they are generations with OpenAI's errors (vLLM's names).
-const ALIASES: [&str; 3] = ["/rerank", "/v2/rerank", "/score"];
+/// Routes outside `/v1` whose callers know OpenAI's errors: those of vLLM and of llama-server, both of which use that shape.
+const BESIDE_V1: [&str; 7] = ["/tokenize", "/detokenize", "/tokenizer_info", "/infill", "/rerank", "/v2/rerank", "/score"];
 
 /// Which shape of errors a path has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// `/v1` and below, `/rerank`, `/v2/rerank` and `/score`.
+    /// `/v1` and below, and the routes of vLLM and llama-server.
     OpenAi,
     /// Everything else.
     Legacy,
@@ -26,7 +26,8 @@ impl Family {
     /// The family of a request's path.
     #[must_use]
     pub fn of(path: &str) -> Self {
-        if path == "/v1" || path.starts_with("/v1/") || ALIASES.contains(&path) { Self::OpenAi } else { Self::Legacy }
+        let is_openai = path == "/v1" || path.starts_with("/v1/") || BESIDE_V1.contains(&path);
+        if is_openai { Self::OpenAi } else { Self::Legacy }
     }
 
     /// The error as a response of this family, with its headers.
@@ -39,10 +40,11 @@ impl Family {
     }
 }
 
-/// Whether the request asks the model to compute, a generation or vectors: these are authenticated, limited and timed.
+/// Whether the request makes the engine work: these are authenticated, limited and timed. That is every POST of a
+/// generation, and those that only tokenize too: a key with a limit could else keep the tokenizers from everybody.
 #[must_use]
 pub fn is_generation(method: &Method, path: &str) -> bool {
-    method == Method::POST && (path == "/generate" || path.starts_with("/v1/") || ALIASES.contains(&path))
+    method == Method::POST && (path == "/generate" || path.starts_with("/v1/") || BESIDE_V1.contains(&path))
 }
 
 /// Answers a path that is no route: 404, or for a legacy route with slashes behind it the 307 that FastAPI sends.
@@ -69,11 +71,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_v1_and_what_lies_below_it_is_openai() {
-        for path in ["/v1", "/v1/", "/v1/completions", "/v1/nope", "/rerank", "/v2/rerank", "/score"] {
+    fn v1_and_what_lies_below_or_beside_it_is_openai() {
+        for path in ["/v1", "/v1/", "/v1/completions", "/v1/nope", "/tokenize", "/infill", "/rerank", "/v2/rerank", "/score"] {
             assert_eq!(Family::of(path), Family::OpenAi, "{path}");
         }
-        for path in ["/", "/generate", "/v1x", "/v10/completions", "/x/v1/", "/v2/", "/rerank/x"] {
+        for path in ["/", "/generate", "/v1x", "/v10/completions", "/x/v1/", "/tokenize/", "/x/infill", "/v2/", "/rerank/x"] {
             assert_eq!(Family::of(path), Family::Legacy, "{path}");
         }
     }
@@ -83,6 +85,8 @@ mod tests {
         assert!(is_generation(&Method::POST, "/generate"));
         assert!(is_generation(&Method::POST, "/v1/completions"));
         assert!(is_generation(&Method::POST, "/rerank"));
+        assert!(is_generation(&Method::POST, "/tokenize"));
+        assert!(!is_generation(&Method::GET, "/tokenizer_info"));
         assert!(!is_generation(&Method::GET, "/v1/models"));
         assert!(!is_generation(&Method::POST, "/health"));
     }

@@ -152,6 +152,19 @@ impl Fields {
         Asked::clone(&self.asked)
     }
 
+    /// Whether a field is there, and not null.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Gives a field that is absent or null this value.
+    pub fn set_default(&mut self, name: &str, value: Value) {
+        if !self.has(name) {
+            self.map.insert(name.to_owned(), value);
+        }
+    }
+
     /// Any value but null.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         #[cfg(test)]

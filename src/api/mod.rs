@@ -4,6 +4,7 @@ pub mod error;
 pub mod family;
 pub mod fields;
 pub mod health;
+mod infill;
 pub mod layers;
 pub mod legacy;
 pub mod openai;
@@ -16,4 +17,5 @@ pub mod state;
 pub mod templates;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tokens;
 mod warnings;

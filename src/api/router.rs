@@ -1,10 +1,11 @@
 //! Which URLs exist. Nothing else: layers are in `layers`, handlers in their own files.
 
 use super::{
-    family, health,
+    family, health, infill,
     layers::{self, HostPolicy},
     legacy, openai, openapi,
     state::AppState,
+    tokens,
 };
 use axum::Router;
 
@@ -13,6 +14,10 @@ pub fn router(state: AppState, hosts: HostPolicy) -> Router {
     let routes = Router::new()
         // POST /v1/completions, /v1/embeddings, /v1/rerank (/v2/rerank, /rerank), /v1/score (/score), GET /v1/models, GET /v1/models/{id}
         .merge(openai::routes())
+        // POST /tokenize, POST /detokenize, GET /tokenizer_info
+        .merge(tokens::routes())
+        // POST /infill
+        .merge(infill::routes())
         // POST /generate, GET /, GET /health
         .merge(legacy::routes())
         // GET /livez, GET /readyz, GET /metrics

@@ -85,6 +85,11 @@ pub(super) struct Reported {
 }
 
 impl Reported {
+    /// All of them.
+    pub(super) fn all(&self) -> &[String] {
+        &self.texts
+    }
+
     /// For the body, if the request asked for them there.
     pub(super) fn for_body(&self) -> Option<Vec<String>> {
         self.in_body.then(|| self.texts.clone())

@@ -10,7 +10,7 @@ use super::{
     worker::{Command, Progress},
 };
 use crate::protocol::{
-    CallId, EmbedError, EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, StepReport, Token,
+    CallId, EmbedError, EngineStats, Finish, Forecast, FromEngine, GenerationError, SequenceId, SequenceOutput, StepReport, Token,
 };
 use std::{
     collections::VecDeque,
@@ -94,6 +94,8 @@ impl<'a> EmbeddingWorker<'a> {
                 Err(error) => self.send(FromEngine::Embedded { call: call.call, result: Err(error) }),
             },
             Command::Submit(request) => self.report(vec![refused(request.id)]),
+            // Nothing is ever generated here: nothing is cached and nothing is known.
+            Command::Foresee(call, _) => self.send(FromEngine::Forecast { call, forecast: Forecast::default() }),
             // No sequence was ever taken in.
             Command::Cancel(_) => Ok(()),
         }

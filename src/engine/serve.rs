@@ -32,6 +32,8 @@ const INBOX_TEXTS: usize = 1024;
 const INBOX_COMMANDS: usize = 2 * (65_536 + 256);
 /// Longest text in an answer: a frame but for what surrounds it.
 const MAX_DETOKENIZED_BYTES: usize = MAX_FRAME_BYTES - 1024;
+/// A piece's length on the wire, at most, bytes.
+const PIECE_OVERHEAD_BYTES: usize = 5;
 /// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.
 pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
 /// Tokenizing must not wait behind one long text.
@@ -85,6 +87,7 @@ pub enum ServeError {
 enum TextCall {
     Encode { call: CallId, text: String, add_special: bool, special: SpecialText },
     Decode { call: CallId, tokens: Vec<Token> },
+    Spell { call: CallId, tokens: Vec<Token> },
 }
 
 /// Serves one gateway on `stream` until it hangs up.
@@ -197,28 +200,45 @@ fn answer(tokenizer: &dyn Tokenizer, call: TextCall) -> FromEngine {
             FromEngine::Tokenized { call, result: tokenizer.encode(&text, add_special, &special) }
         }
         TextCall::Decode { call, tokens } => FromEngine::Detokenized { call, result: detokenize(tokenizer, &tokens) },
+        TextCall::Spell { call, tokens } => FromEngine::Pieces { call, result: spell(tokenizer, &tokens) },
     }
+}
+
+/// # Errors
+/// `BadToken`, and `TooLong` for pieces that would not fit into a frame together.
+fn spell(tokenizer: &dyn Tokenizer, tokens: &[Token]) -> Result<Vec<Vec<u8>>, TextError> {
+    let mut pieces = Vec::with_capacity(tokens.len());
+    let mut bytes = 0;
+    for &token in tokens {
+        let piece = checked_piece(tokenizer, token)?;
+        bytes += piece.len() + PIECE_OVERHEAD_BYTES;
+        check_fits(bytes)?;
+        pieces.push(piece.to_vec());
+    }
+    Ok(pieces)
+}
+
+fn checked_piece(tokenizer: &dyn Tokenizer, token: Token) -> Result<&[u8], TextError> {
+    let vocabulary_size = tokenizer.vocabulary_size();
+    if token.0 < vocabulary_size { Ok(tokenizer.piece(token, true)) } else { Err(TextError::BadToken { id: token.0, vocabulary_size }) }
+}
+
+fn check_fits(bytes: usize) -> Result<(), TextError> {
+    let long = |bytes| u64::try_from(bytes).unwrap_or(u64::MAX);
+    if bytes <= MAX_DETOKENIZED_BYTES { Ok(()) } else { Err(TextError::TooLong { len: long(bytes), max: long(MAX_DETOKENIZED_BYTES) }) }
 }
 
 /// # Errors
 /// `BadToken`, and `TooLong` for a text that would not fit into a frame: a token may stand for hundreds of bytes.
 fn detokenize(tokenizer: &dyn Tokenizer, tokens: &[Token]) -> Result<String, TextError> {
-    let vocabulary_size = tokenizer.vocabulary_size();
-    let in_frame = |bytes: usize| {
-        let long = |bytes| u64::try_from(bytes).unwrap_or(u64::MAX);
-        if bytes <= MAX_DETOKENIZED_BYTES { Ok(()) } else { Err(TextError::TooLong { len: long(bytes), max: long(MAX_DETOKENIZED_BYTES) }) }
-    };
     let mut bytes = Vec::new();
     for &token in tokens {
-        if token.0 >= vocabulary_size {
-            return Err(TextError::BadToken { id: token.0, vocabulary_size });
-        }
-        bytes.extend_from_slice(tokenizer.piece(token, true));
-        in_frame(bytes.len())?;
+        bytes.extend_from_slice(checked_piece(tokenizer, token)?);
+        check_fits(bytes.len())?;
     }
     // Each invalid byte becomes three.
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    in_frame(text.len())?;
+    check_fits(text.len())?;
     Ok(text)
 }
 
@@ -260,6 +280,8 @@ impl Inbox {
                     self.texts.send(TextCall::Encode { call, text, add_special, special }).is_ok()
                 }
                 ToEngine::Detokenize { call, tokens } => self.texts.send(TextCall::Decode { call, tokens }).is_ok(),
+                ToEngine::Spell { call, tokens } => self.texts.send(TextCall::Spell { call, tokens }).is_ok(),
+                ToEngine::Foresee { call, prospect } => self.commands.send(Command::Foresee(call, prospect)).is_ok(),
                 ToEngine::Ping { nonce } => {
                     let (steps, busy) = (self.progress.steps.load(Ordering::Relaxed), self.progress.busy.load(Ordering::Relaxed));
                     self.outbox.send(FromEngine::Pong { nonce, steps, busy }).is_ok()

@@ -10,7 +10,8 @@ use crate::engine::{
     scheduler::{NewSequence, Sampled, Scheduler},
 };
 use crate::protocol::{
-    EmbedError, EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport, Token,
+    CallId, EmbedError, EngineStats, Finish, FromEngine, GenerationError, Prospect, SequenceId, SequenceOutput, SequenceRequest, Started,
+    StepReport, Token,
 };
 use crate::sampling::{Pieces, Scratch};
 use std::{
@@ -32,6 +33,8 @@ pub(super) enum Command {
     Cancel(SequenceId),
     /// Compute vectors.
     Embed(Box<EmbedCall>),
+    /// Say what would become of a request.
+    Foresee(CallId, Prospect),
 }
 
 /// Signs of life, read by the inbox thread for the gateway's heartbeat.
@@ -134,6 +137,10 @@ impl<'a> Worker<'a> {
             Command::Embed(call) => {
                 let result = Err(EmbedError::Invalid("this model generates and does not embed".to_owned()));
                 self.outbox.send(FromEngine::Embedded { call: call.call, result }).map_err(|_| Disconnected)
+            }
+            Command::Foresee(call, prospect) => {
+                let forecast = self.scheduler.foresee(&prospect);
+                self.outbox.send(FromEngine::Forecast { call, forecast }).map_err(|_| Disconnected)
             }
         }
     }

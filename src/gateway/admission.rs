@@ -48,6 +48,16 @@ impl Admission {
         self.capacity
     }
 
+    /// Places that are free now.
+    pub(super) fn free(&self) -> usize {
+        self.places.available_permits()
+    }
+
+    /// What was last published by [`Self::set_pace`].
+    pub(super) fn pace(&self) -> Option<Duration> {
+        Some(Duration::from_micros(self.pace_us.load(Ordering::Relaxed))).filter(|pace| !pace.is_zero())
+    }
+
     /// Places for `count` sequences, or none at all.
     pub(super) fn take(&self, count: usize) -> Result<Vec<Place>, SubmitError> {
         let permits = u32::try_from(count).ok().and_then(|count| Arc::clone(&self.places).try_acquire_many_owned(count).ok());

@@ -1,9 +1,9 @@
-//! Open tokenize and detokenize calls: matched to their answers, repeated once when an engine dies.
+//! Open calls (tokenize, detokenize, spell, foresee): matched to their answers, repeated once when an engine dies.
 //!
 //! A plain table without a clock and without I/O; owned by the run loop. Each call holds one of [`MAX_CALLS`] permits.
 
 use super::handle::{SubmitError, TokenizeError};
-use crate::protocol::{CallId, SpecialText, TextError, ToEngine, Token};
+use crate::protocol::{CallId, Forecast, Prospect, SpecialText, TextError, ToEngine, Token};
 use std::collections::BTreeMap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -46,6 +46,33 @@ pub(super) enum Question {
         /// Gets the text.
         reply: Reply<String>,
     },
+    /// Tokens to the bytes of each.
+    Spell {
+        /// The tokens.
+        tokens: Vec<Token>,
+        /// Gets the bytes.
+        reply: Reply<Vec<Vec<u8>>>,
+    },
+    /// What would become of a request.
+    Foresee {
+        /// The request.
+        prospect: Prospect,
+        /// Gets the figures.
+        reply: Reply<Forecast>,
+    },
+}
+
+/// What an engine answered.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// To `Tokenize`.
+    Tokens(Result<Vec<Token>, TextError>),
+    /// To `Detokenize`.
+    Text(Result<String, TextError>),
+    /// To `Spell`.
+    Pieces(Result<Vec<Vec<u8>>, TextError>),
+    /// To `Foresee`.
+    Forecast(Forecast),
 }
 
 impl Question {
@@ -55,6 +82,8 @@ impl Question {
                 ToEngine::Tokenize { call, text: text.clone(), add_special: *add_special, special: special.clone() }
             }
             Self::Detokenize { tokens, .. } => ToEngine::Detokenize { call, tokens: tokens.clone() },
+            Self::Spell { tokens, .. } => ToEngine::Spell { call, tokens: tokens.clone() },
+            Self::Foresee { prospect, .. } => ToEngine::Foresee { call, prospect: prospect.clone() },
         }
     }
 
@@ -62,6 +91,8 @@ impl Question {
         match self {
             Self::Tokenize { reply, .. } => reply.is_closed(),
             Self::Detokenize { reply, .. } => reply.is_closed(),
+            Self::Spell { reply, .. } => reply.is_closed(),
+            Self::Foresee { reply, .. } => reply.is_closed(),
         }
     }
 
@@ -69,6 +100,8 @@ impl Question {
         match self {
             Self::Tokenize { reply, .. } => answer(reply, Err(error)),
             Self::Detokenize { reply, .. } => answer(reply, Err(error)),
+            Self::Spell { reply, .. } => answer(reply, Err(error)),
+            Self::Foresee { reply, .. } => answer(reply, Err(error)),
         }
     }
 }
@@ -131,22 +164,15 @@ impl Calls {
     }
 
     /// Passes an answer on. An unknown call is no error: it may be an abandoned one.
-    pub(super) fn on_tokenized(&mut self, call: CallId, result: Result<Vec<Token>, TextError>) {
+    pub(super) fn on_answer(&mut self, call: CallId, given: Answer) {
         self.silent = 0;
-        match self.open.remove(&call.0).map(|call| call.question) {
-            Some(Question::Tokenize { reply, .. }) => answer(reply, result.map_err(TokenizeError::Text)),
-            Some(question @ Question::Detokenize { .. }) => question.fail(mismatch()),
-            None => {}
-        }
-    }
-
-    /// Passes an answer on, as [`Self::on_tokenized`].
-    pub(super) fn on_detokenized(&mut self, call: CallId, result: Result<String, TextError>) {
-        self.silent = 0;
-        match self.open.remove(&call.0).map(|call| call.question) {
-            Some(Question::Detokenize { reply, .. }) => answer(reply, result.map_err(TokenizeError::Text)),
-            Some(question @ Question::Tokenize { .. }) => question.fail(mismatch()),
-            None => {}
+        let Some(question) = self.open.remove(&call.0).map(|call| call.question) else { return };
+        match (question, given) {
+            (Question::Tokenize { reply, .. }, Answer::Tokens(result)) => answer(reply, result.map_err(TokenizeError::Text)),
+            (Question::Detokenize { reply, .. }, Answer::Text(result)) => answer(reply, result.map_err(TokenizeError::Text)),
+            (Question::Spell { reply, .. }, Answer::Pieces(result)) => answer(reply, result.map_err(TokenizeError::Text)),
+            (Question::Foresee { reply, .. }, Answer::Forecast(forecast)) => answer(reply, Ok(forecast)),
+            (question, _) => question.fail(mismatch()),
         }
     }
 
@@ -215,13 +241,24 @@ mod tests {
         let mut second = tokenize(&mut calls, "b");
         assert_eq!(calls.unsent(), [asked("a", 0), asked("b", 1)]);
 
-        calls.on_tokenized(CallId(1), Ok(vec![Token(2)]));
-        calls.on_tokenized(CallId(0), Ok(vec![Token(1)]));
-        calls.on_tokenized(CallId(7), Ok(vec![]));
+        calls.on_answer(CallId(1), Answer::Tokens(Ok(vec![Token(2)])));
+        calls.on_answer(CallId(0), Answer::Tokens(Ok(vec![Token(1)])));
+        calls.on_answer(CallId(7), Answer::Tokens(Ok(vec![])));
 
         assert_eq!(first.try_recv().unwrap(), Ok(vec![Token(1)]));
         assert_eq!(second.try_recv().unwrap(), Ok(vec![Token(2)]));
         assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn an_answer_to_another_question_fails_the_call() {
+        let mut calls = Calls::default();
+        let mut answer = tokenize(&mut calls, "a");
+        calls.unsent();
+
+        calls.on_answer(CallId(0), Answer::Text(Ok("b".into())));
+
+        assert_eq!(answer.try_recv().unwrap(), Err(mismatch()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     in_flight::Entry,
     status::Status,
 };
-use crate::protocol::{EmbedError, EngineStats, ModelInfo, SequenceId, SequenceRequest, SpecialText, TextError, Token};
+use crate::protocol::{EmbedError, EngineStats, Forecast, ModelInfo, Prospect, SequenceId, SequenceRequest, SpecialText, TextError, Token};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
 
@@ -173,6 +173,37 @@ impl EngineHandle {
     pub async fn detokenize(&self, tokens: Vec<Token>) -> Result<String, TokenizeError> {
         check_size(tokens.len().saturating_mul(size_of::<Token>()))?;
         self.ask(|reply| Question::Detokenize { tokens, reply }).await
+    }
+
+    /// Tokens to the bytes of each, special tokens written out.
+    ///
+    /// # Errors
+    /// As [`Self::tokenize`].
+    pub async fn spell(&self, tokens: Vec<Token>) -> Result<Vec<Vec<u8>>, TokenizeError> {
+        check_size(tokens.len().saturating_mul(size_of::<Token>()))?;
+        self.ask(|reply| Question::Spell { tokens, reply }).await
+    }
+
+    /// What would become of a request now. Answered between two steps; nothing is changed.
+    ///
+    /// # Errors
+    /// As [`Self::tokenize`].
+    pub async fn foresee(&self, prospect: Prospect) -> Result<Forecast, TokenizeError> {
+        let tokens: usize = prospect.prompts.iter().map(Vec::len).sum();
+        check_size(tokens.saturating_mul(size_of::<Token>()))?;
+        self.ask(|reply| Question::Foresee { prospect, reply }).await
+    }
+
+    /// Smoothed time between two completions while there is something to complete; `None` before the first.
+    #[must_use]
+    pub fn pace(&self) -> Option<Duration> {
+        self.status.admission.pace()
+    }
+
+    /// Sequences that would be taken in now, and how many there may ever be.
+    #[must_use]
+    pub fn places(&self) -> (usize, usize) {
+        (self.status.admission.free(), self.status.admission.capacity())
     }
 
     /// Starts a generation with one choice per sequence. `id` and `resume` of the sequences are assigned here.

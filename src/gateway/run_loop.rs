@@ -10,7 +10,7 @@
 
 use super::{
     admission::Pace,
-    calls::Calls,
+    calls::{Answer, Calls},
     command::Command,
     death::{Death, DeathCause},
     embeds::Embeds,
@@ -160,8 +160,10 @@ impl<L: Launcher> RunLoop<L> {
                 tracing::info!(pid = engine.pid(), held = self.sequences.len(), "the engine is ready");
             }
             FromEngine::LoadFailed(error) => return Err(Fault::LoadFailed(error)),
-            FromEngine::Tokenized { call, result } => self.calls.on_tokenized(call, result),
-            FromEngine::Detokenized { call, result } => self.calls.on_detokenized(call, result),
+            FromEngine::Tokenized { call, result } => self.calls.on_answer(call, Answer::Tokens(result)),
+            FromEngine::Detokenized { call, result } => self.calls.on_answer(call, Answer::Text(result)),
+            FromEngine::Pieces { call, result } => self.calls.on_answer(call, Answer::Pieces(result)),
+            FromEngine::Forecast { call, forecast } => self.calls.on_answer(call, Answer::Forecast(forecast)),
             FromEngine::Embedding(calls) => self.embeds.on_begun(&calls),
             FromEngine::Embedded { call, result } => self.embeds.on_embedded(call, result),
             FromEngine::Step(report) => self.on_step(engine, report),

@@ -376,7 +376,13 @@ fn token(token: LlamaToken) -> Option<Token> {
 }
 
 fn fim_tokens(vocab: &LlamaVocab<'_>) -> Option<FimTokens> {
-    Some(FimTokens { prefix: token(vocab.fim_pre())?, suffix: token(vocab.fim_suf())?, middle: token(vocab.fim_mid())? })
+    Some(FimTokens {
+        prefix: token(vocab.fim_pre())?,
+        suffix: token(vocab.fim_suf())?,
+        middle: token(vocab.fim_mid())?,
+        repository: token(vocab.fim_rep()),
+        file: token(vocab.fim_sep()),
+    })
 }
 
 /// The GPUs that compute, or `CPU`.

@@ -76,7 +76,7 @@ struct Match {
 fn is_allowed(start: usize, length: usize, special: &SpecialText) -> bool {
     match special {
         SpecialText::Recognised => true,
-        SpecialText::Plain => false,
+        SpecialText::Plain | SpecialText::Continuation => false,
         SpecialText::RecognisedOutside(barriers) => {
             let next = barriers.partition_point(|barrier| *barrier as usize <= start);
             barriers.get(next).is_none_or(|barrier| *barrier as usize >= start + length)
@@ -98,7 +98,7 @@ impl SpecialTokens {
     /// Collects what llama.cpp collects: control, unknown and user-defined tokens. Tokens for filling in the middle are control
     /// tokens whatever the file says they are.
     pub(super) fn read(vocab: &LlamaVocab<'_>) -> Self {
-        let fim = [vocab.fim_pre(), vocab.fim_suf(), vocab.fim_mid()];
+        let fim = [vocab.fim_pre(), vocab.fim_suf(), vocab.fim_mid(), vocab.fim_rep(), vocab.fim_sep()];
         let mut control = BTreeMap::new();
         let mut specials = Vec::new();
         for token in vocab.tokens() {

@@ -27,6 +27,8 @@ pub struct LlamaTokenizer {
     adds_bos: bool,
     /// What goes behind a text that special tokens are added to: nothing for a model that is to go on with it.
     closing: Option<Token>,
+    /// Whether a text gets a space in front, as SentencePiece does.
+    adds_space: bool,
 }
 
 impl LlamaTokenizer {
@@ -40,7 +42,10 @@ impl LlamaTokenizer {
         // llama.cpp's null token is −1, so the conversion fails for it.
         let bos = u32::try_from(vocab.bos().0).ok().map(Token);
         let adds_bos = vocab.should_add_bos();
-        Self { model, pieces, special, limit, bos, adds_bos, closing: None }
+        let mut tokenizer = Self { model, pieces, special, limit, bos, adds_bos, adds_space: false, closing: None };
+        // llama.cpp does not tell, so a text is tried.
+        tokenizer.adds_space = tokenizer.encode_piece("a").first().is_some_and(|token| tokenizer.piece(*token, true).starts_with(b" "));
+        tokenizer
     }
 
     /// The same for a model that embeds: a text gets `opening` in front and `closing` behind, as it was trained.
@@ -84,9 +89,13 @@ impl LlamaTokenizer {
     }
 
     /// What follows other text: without the space that SentencePiece puts in front. A byte that no vocabulary has a
-    /// longer token with takes that space and is dropped with it.
+    /// longer token with takes that space and is dropped with it, as Meta's `encode_infilling` does it with `☺`.
     fn encode_continuation(&self, text: &str) -> Vec<Token> {
         const ANCHOR: &str = "\u{1}";
+        if !self.adds_space {
+            // The anchor would be part of the first word.
+            return self.encode_piece(text);
+        }
         let mut tokens = self.encode_piece(&format!("{ANCHOR}{text}"));
         match tokens.iter().position(|token| self.piece(*token, true) == ANCHOR.as_bytes()) {
             Some(anchor) => tokens.split_off(anchor + 1),
@@ -124,10 +133,11 @@ impl Tokenizer for LlamaTokenizer {
         let parts = self.special.split(text, special);
         self.limit.check_parts(parts.iter().filter(|part| !matches!(part, Part::Special(_))).count())?;
         let mut tokens: Vec<Token> = Vec::new();
-        for part in parts {
+        for (index, part) in parts.into_iter().enumerate() {
+            let goes_on = index == 0 && *special == SpecialText::Continuation;
             match part {
                 Part::Special(token) => tokens.push(token),
-                Part::Text(text) => tokens.append(&mut self.encode_text(text, false, special)),
+                Part::Text(text) => tokens.append(&mut self.encode_text(text, goes_on, special)),
                 Part::Continuation(text) => tokens.append(&mut self.encode_text(text, true, special)),
             }
         }
@@ -152,73 +162,4 @@ impl Tokenizer for LlamaTokenizer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::llama::{load::backend, text_limits::TOKENIZER_STACK_BYTES};
-    use llama_cpp_2::model::params::LlamaModelParams;
-    use std::{
-        path::{Path, PathBuf},
-        time::{Duration, Instant},
-    };
-
-    /// The vocabulary of `LLAMERO_TEST_MODEL` (a file with nothing but a vocabulary will do) or of the default test model.
-    fn vocabulary() -> Option<Arc<LlamaModel>> {
-        let path = std::env::var_os("LLAMERO_TEST_MODEL")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct.gguf"), PathBuf::from);
-        if !path.is_file() {
-            eprintln!("SKIPPED: no model at {}; set LLAMERO_TEST_MODEL", path.display());
-            return None;
-        }
-        let params = LlamaModelParams::default().with_vocab_only(true);
-        Some(Arc::new(LlamaModel::load_from_file(backend().unwrap(), path, &params).unwrap()))
-    }
-
-    /// What is cut out here must be what llama.cpp would have cut out.
-    #[test]
-    fn texts_become_the_tokens_that_llama_cpp_makes_of_them() {
-        let Some(model) = vocabulary() else { return };
-        let tokenizer = LlamaTokenizer::new(Arc::clone(&model));
-        let vocab = model.vocab();
-        // Special tokens of this vocabulary, some of them, with all kinds of text around.
-        let written = |id| String::from_utf8_lossy(tokenizer.piece(Token(id), true)).into_owned();
-        let specials = (0..tokenizer.vocabulary_size()).filter(|&id| tokenizer.piece(Token(id), false).is_empty()).map(written);
-        let mut texts: Vec<String> =
-            ["", " ", "Hello  world\n\n x", "é😀中 \0 <s> </s> <|im_start|> [INST] \t\t    x"].map(str::to_owned).into();
-        for special in specials.filter(|text| !text.is_empty()).take(40) {
-            texts.push(special.clone());
-            texts.push(format!("a {special} b {special}{special}\n c{special}"));
-            texts.push(format!("{special}user\nHi there{special}<{special}>"));
-        }
-
-        for text in &texts {
-            let expected: Vec<Token> =
-                vocab.tokenize(text.as_bytes(), false, true).iter().map(|token| Token(token.0.cast_unsigned())).collect();
-
-            assert_eq!(tokenizer.encode(text, false, &SpecialText::Recognised).unwrap(), expected, "{text:?}");
-        }
-    }
-
-    /// One thing over and over, on a stack like the engine's: tokens or an error within seconds. Times are in `text_limits`.
-    #[test]
-    fn no_text_overflows_the_stack_or_takes_long() {
-        let Some(model) = vocabulary() else { return };
-        let tokenizer = LlamaTokenizer::new(model);
-        let newlines = "\n".repeat(1000) + "a";
-        let units = "A| |7|!|😀|中|é|a |\n |\n|!\n|\0|<|The river. |a</s>".split('|').chain(["<|im_end|>", "a<|im_end|>", &newlines]);
-        // As long as a run may be where runs are limited; and 2 MB, as a request body, of what is slowest.
-        let at_the_limit = units.map(|unit| (unit, unit.repeat(300_000 / unit.chars().count())));
-        let large = ["\n", " ", "a<|im_end|>"].map(|unit| (unit, unit.repeat(2_000_000 / unit.len())));
-        let texts: Vec<(String, String)> = at_the_limit.chain(large).map(|(unit, text)| (unit.to_owned(), text)).collect();
-        let work = move || {
-            for (unit, text) in texts {
-                let start = Instant::now();
-                let tokens = tokenizer.encode(&text, false, &SpecialText::Recognised).map(|tokens| tokens.len());
-                let taken = start.elapsed();
-                eprintln!("{} bytes of {unit:?}: {tokens:?} in {taken:.2?}", text.len());
-                assert!(taken < Duration::from_secs(30), "{} bytes of {unit:?} took {taken:?}", text.len());
-                assert!(tokens.is_err() || tokens.is_ok_and(|tokens| tokens > 0), "{unit:?}");
-            }
-        };
-        std::thread::Builder::new().stack_size(TOKENIZER_STACK_BYTES).spawn(work).unwrap().join().unwrap();
-    }
-}
+mod tests;

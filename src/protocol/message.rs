@@ -1,6 +1,8 @@
 //! The messages of both directions. One enum each; a new message goes last, and changes the version.
 
-use super::{EmbedError, EngineOptions, LoadError, ModelInfo, SequenceId, SequenceRequest, StepReport, TextError, Token};
+use super::{
+    EmbedError, EngineOptions, Forecast, LoadError, ModelInfo, Prospect, SequenceId, SequenceRequest, StepReport, TextError, Token,
+};
 use serde::{Deserialize, Serialize};
 
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
@@ -17,6 +19,9 @@ pub enum SpecialText {
     Recognised,
     /// Plain text, all of them: a user's own words.
     Plain,
+    /// As `Plain`, for text that goes on other text: without the space that SentencePiece puts in front (Meta's
+    /// `encode_infilling`).
+    Continuation,
     /// Those tokens, except one that spans any of these byte offsets (sorted, each inside the text): words of a user
     /// in a template that a server wrote.
     RecognisedOutside(Vec<u32>),
@@ -68,6 +73,20 @@ pub enum ToEngine {
         /// Compute it in a batch of its own: an engine has died of it or of its company.
         alone: bool,
     },
+    /// Tokens → the bytes of each, special tokens written out. Answered by `Pieces`.
+    Spell {
+        /// Comes back in the answer.
+        call: CallId,
+        /// The tokens.
+        tokens: Vec<Token>,
+    },
+    /// What would become of a request now; nothing is changed. Answered by `Forecast` between two steps.
+    Foresee {
+        /// Comes back in the answer.
+        call: CallId,
+        /// The request.
+        prospect: Prospect,
+    },
 }
 
 /// Engine → gateway.
@@ -112,5 +131,19 @@ pub enum FromEngine {
         call: CallId,
         /// A vector of `EmbeddingInfo::dimensions` finite numbers for each input, as the model computes it: not normalised.
         result: Result<Vec<Vec<f32>>, EmbedError>,
+    },
+    /// Answer to `Spell`.
+    Pieces {
+        /// Which call.
+        call: CallId,
+        /// The bytes of each token, in order.
+        result: Result<Vec<Vec<u8>>, TextError>,
+    },
+    /// Answer to `Foresee`.
+    Forecast {
+        /// Which call.
+        call: CallId,
+        /// What was found.
+        forecast: Forecast,
     },
 }

@@ -7,6 +7,7 @@ mod constraint;
 mod embedding;
 mod engine_options;
 mod event;
+mod forecast;
 mod frame;
 mod message;
 mod model_info;
@@ -18,6 +19,7 @@ pub use engine_options::{EngineOptions, KvLayout};
 pub use event::{
     EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
 };
+pub use forecast::{Forecast, Prospect};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use message::{CallId, FromEngine, PROTOCOL_VERSION, SpecialText, ToEngine};
 pub use model_info::{FimTokens, ModelInfo};

@@ -3,7 +3,7 @@
 use super::{EmbeddingInfo, KvLayout, Token};
 use serde::{Deserialize, Serialize};
 
-/// Tokens that mark the parts of a text with a hole. All three or none: a model with fewer cannot fill in.
+/// Tokens that mark the parts of a text with a hole. The first three or none: a model with fewer cannot fill in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FimTokens {
     /// Before what precedes the hole.
@@ -12,6 +12,10 @@ pub struct FimTokens {
     pub suffix: Token,
     /// Before what fills it.
     pub middle: Token,
+    /// Before the name of a repository, where other files of it may precede the text.
+    pub repository: Option<Token>,
+    /// Before the name of each file.
+    pub file: Option<Token>,
 }
 
 /// Facts that the gateway needs to validate requests and to tell users what they run.

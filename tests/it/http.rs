@@ -3,6 +3,9 @@
 mod chat;
 mod completions;
 mod engine_death;
+mod explain;
+mod infill;
 mod legacy;
 mod limits;
 mod scoring;
+mod tokens;

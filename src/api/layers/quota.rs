@@ -20,8 +20,9 @@ const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
 
-/// Lets a request through or answers 429. Runs after authentication.
-pub(super) async fn count(State(state): State<AppState>, request: Request, next: Next) -> Response {
+/// Lets a request through, with its [`Allowance`](crate::gateway::limits::Allowance) in the extensions where there is a
+/// limit, or answers 429. Runs after authentication.
+pub(super) async fn count(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if !is_generation(request.method(), path) {
         return next.run(request).await;
@@ -34,6 +35,7 @@ pub(super) async fn count(State(state): State<AppState>, request: Request, next:
     match state.limiter.check(principal) {
         Ok(None) => next.run(request).await,
         Ok(Some(allowance)) => {
+            request.extensions_mut().insert(allowance);
             let mut response = next.run(request).await;
             tell(&mut response, allowance.limit, allowance.remaining, allowance.reset);
             response

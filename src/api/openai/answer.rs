@@ -56,7 +56,7 @@ fn fingerprint(info: &ModelInfo) -> String {
 }
 
 /// A seed for a request without one: below 2⁵³, so that a client in JavaScript can send it back.
-pub(super) fn draw_seed() -> Result<i64, ApiError> {
+pub(in crate::api) fn draw_seed() -> Result<i64, ApiError> {
     let random = getrandom::u64().map_err(|error| {
         tracing::error!(%error, "the system gave no random number");
         ApiError::Internal

@@ -35,6 +35,8 @@ pub struct CompletionRequest {
     pub prompts: Vec<Prompt>,
     /// What is done to a prompt before it is computed.
     pub encoding: Encoding,
+    /// Text behind the hole that the completion fills; `None` without a hole. Not empty, and all prompts are text then.
+    pub suffix: Option<String>,
     /// Tokens to generate at most; `None` is OpenAI's 16, or fewer where no more fit.
     pub max_tokens: Option<u64>,
     /// Choices per prompt, 1 to 8. Default 1.
@@ -94,7 +96,7 @@ impl CompletionRequest {
         let max_tokens = f.integer("max_tokens", 0..=i64::MAX)?.map(i64::unsigned_abs);
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
         ending.check(max_tokens)?;
-        refuse_suffix(&mut f)?;
+        let suffix = read_suffix(&mut f, &prompts, encoding)?;
         let most = limits.max_logprobs.unwrap_or(MAX_LOGPROBS);
         let prompt_logprobs = alternatives(&mut f, "prompt_logprobs", most)?;
         if stream && prompt_logprobs.is_some() {
@@ -104,6 +106,7 @@ impl CompletionRequest {
         let mut request = Self {
             prompts,
             encoding,
+            suffix,
             max_tokens,
             n,
             best_of,
@@ -117,6 +120,12 @@ impl CompletionRequest {
             include_usage,
             unknown: Vec::new(),
         };
+        if request.suffix.is_some() && request.echo && request.logprobs.is_some() {
+            return Err(unsupported(
+                "suffix",
+                "is not supported together with 'echo' and 'logprobs': what is computed is not what is echoed",
+            ));
+        }
         refuse_what_would_change_the_result(&mut f)?;
         // Accepted whatever it is, as OpenAI does; nothing is done with it, and it is never logged.
         f.take("user");
@@ -176,12 +185,17 @@ fn unsupported(param: &str, reason: &'static str) -> FieldError {
     FieldError::Unsupported { param: param.to_owned(), reason }
 }
 
-/// It would change the result, so it is not ignored; an empty one has no effect.
-fn refuse_suffix(f: &mut Fields) -> Result<(), FieldError> {
-    if f.string("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
-        return Err(unsupported("suffix", "is not supported yet"));
+/// An empty one needs no marks and has no effect. Whether the model has marks is checked in `completions.rs`.
+fn read_suffix(f: &mut Fields, prompts: &[Prompt], encoding: Encoding) -> Result<Option<String>, FieldError> {
+    const NAME: &str = "suffix";
+    let suffix = f.string(NAME)?.filter(|suffix| !suffix.is_empty());
+    if suffix.is_some() && prompts.iter().any(|prompt| matches!(prompt, Prompt::Tokens(_))) {
+        return Err(FieldError::invalid(NAME, "it needs prompts of text; put the model's tokens around a prompt of token ids yourself"));
     }
-    Ok(())
+    if suffix.is_some() && encoding.truncation != Truncation::None {
+        return Err(unsupported(NAME, "is not supported together with 'truncate_prompt_tokens'"));
+    }
+    Ok(suffix)
 }
 
 /// vLLM's fields that would change the result and are not implemented; values without an effect are accepted.

@@ -6,6 +6,7 @@ use super::{
     answer::{Head, draw_seed},
     completion_format::{CompletionFormat, PromptView, View},
     completion_request::{CompletionRequest, Encoding, RequestLimits, Truncation},
+    fim::{FimPrompt, NO_MARKS, begin},
     models,
     prompt::Prompt,
 };
@@ -143,7 +144,7 @@ impl Encoder<'_> {
         let (mut tokens, text) = match prompt {
             Prompt::Text(text) => {
                 let shown = if self.shows_text() { text.clone() } else { String::new() };
-                (self.engine.tokenize(text, add_special, SpecialText::Recognised).await?, Some(shown))
+                (self.tokenize(text, add_special).await?, Some(shown))
             }
             Prompt::Tokens(tokens) => (tokens, None),
         };
@@ -159,6 +160,17 @@ impl Encoder<'_> {
         };
         let shown_ids = if self.request.return_token_ids { tokens.clone() } else { Vec::new() };
         Ok(Encoded { tokens, view: PromptView { text, ids: shown_ids }, dropped })
+    }
+
+    /// A text, or what is around the hole that a suffix makes.
+    async fn tokenize(&self, text: String, add_special: bool) -> Result<Vec<Token>, ApiError> {
+        let Some(suffix) = self.request.suffix.clone() else {
+            return Ok(self.engine.tokenize(text, add_special, SpecialText::Recognised).await?);
+        };
+        let no_marks = || FieldError::Unsupported { param: "suffix".to_owned(), reason: NO_MARKS };
+        let marks = self.info.fim.ok_or_else(no_marks)?;
+        let hole = FimPrompt { prefix: text, suffix }.tokenize(self.engine, "prompt", "suffix").await?;
+        Ok(hole.assemble(begin(self.info).filter(|_| add_special), &marks, &[]))
     }
 
     /// The prompt's characters are counted for `logprobs`, too.

@@ -1,18 +1,22 @@
-//! OpenAI's routes: completions, chat, embeddings and models; and those of others that belong to embeddings, rerank and score.
+//! OpenAI's routes: completions, chat, embeddings and models; those of others that belong to them, rerank and score; and what
+//! explains and renders requests.
 
-mod answer;
+pub(super) mod answer;
 pub(in crate::api) mod chat;
 pub mod completion_format;
 pub mod completion_request;
-mod completions;
+pub(super) mod completions;
 pub mod embedding_request;
 mod embedding_run;
 mod embeddings;
 pub mod ending;
+mod explain;
+pub mod fim;
 pub mod logprobs;
-mod models;
+pub(super) mod models;
 pub mod prompt;
 mod prompt_logprobs;
+mod render;
 mod rerank;
 pub mod rerank_request;
 pub mod sampling;
@@ -38,6 +42,8 @@ pub fn routes() -> Router<AppState> {
         .route("/rerank", post(rerank::rerank))
         .route("/v1/score", post(rerank::score))
         .route("/score", post(rerank::score))
+        .route("/v1/completions/render", post(render::completions))
+        .route("/v1/explain", post(explain::explain))
         .route("/v1/models", get(move |state| models::list(state, created)))
         .route("/v1/models/{*id}", get(move |state, id| models::get(state, id, created)))
 }

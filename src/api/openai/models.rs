@@ -74,11 +74,22 @@ pub(super) fn requested(fields: &mut Fields, served_model_names: &[String]) -> R
     served(name, served_model_names)
 }
 
+/// Takes the field `model` where it may be absent: the first served name then.
+///
+/// # Errors
+/// It is no string, or not served here.
+pub(in crate::api) fn requested_or_first(fields: &mut Fields, served_model_names: &[String]) -> Result<String, ApiError> {
+    match fields.string("model")? {
+        Some(name) => served(name, served_model_names),
+        None => Ok(served_model_names.first().cloned().unwrap_or_default()),
+    }
+}
+
 /// Facts about the model.
 ///
 /// # Errors
 /// The model was never loaded yet: 503, and when to come back.
-pub(super) fn loaded(engine: &EngineHandle) -> Result<Arc<ModelInfo>, ApiError> {
+pub(in crate::api) fn loaded(engine: &EngineHandle) -> Result<Arc<ModelInfo>, ApiError> {
     engine.model().ok_or_else(|| not_loaded(&engine.state()))
 }
 

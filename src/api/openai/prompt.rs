@@ -35,7 +35,7 @@ pub fn read_prompts(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>,
     };
     let prompts: Vec<Prompt> = match elements.first() {
         None => return Err(FieldError::invalid(NAME, "the array is empty")),
-        Some(Value::Number(_)) => return Ok(vec![tokens(&elements, vocabulary_size)?]),
+        Some(Value::Number(_)) => return Ok(vec![Prompt::Tokens(token_ids(NAME, &elements, vocabulary_size)?)]),
         Some(Value::String(_)) => few(elements)?.into_iter().map(text).collect::<Result<_, _>>()?,
         Some(Value::Array(_)) => few(elements)?.iter().map(|ids| token_array(ids, vocabulary_size)).collect::<Result<_, _>>()?,
         Some(other) => return Err(FieldError::wrong_type(NAME, EXPECTED, other)),
@@ -60,23 +60,27 @@ fn text(value: Value) -> Result<Prompt, FieldError> {
 fn token_array(value: &Value, vocabulary_size: u32) -> Result<Prompt, FieldError> {
     match value {
         Value::Array(ids) if ids.is_empty() => Err(FieldError::invalid(NAME, "an array of token ids is empty")),
-        Value::Array(ids) => tokens(ids, vocabulary_size),
+        Value::Array(ids) => Ok(Prompt::Tokens(token_ids(NAME, ids, vocabulary_size)?)),
         other => Err(FieldError::wrong_type(NAME, "only arrays of token ids, as the first element is one", other)),
     }
 }
 
-fn tokens(ids: &[Value], vocabulary_size: u32) -> Result<Prompt, FieldError> {
+/// The token ids of the field `param`, each within the vocabulary.
+///
+/// # Errors
+/// One of another type, or outside the vocabulary.
+pub fn token_ids(param: &str, ids: &[Value], vocabulary_size: u32) -> Result<Vec<Token>, FieldError> {
     let highest = i64::from(vocabulary_size) - 1;
     let token = |id: &Value| {
-        let id = fields::integer(NAME, id, 0..=highest).map_err(|error| match error {
+        let id = fields::integer(param, id, 0..=highest).map_err(|error| match error {
             FieldError::OutOfRange { found, .. } => {
-                FieldError::invalid(NAME, format!("token id {found} is outside the vocabulary; ids are 0 to {highest}"))
+                FieldError::invalid(param, format!("token id {found} is outside the vocabulary; ids are 0 to {highest}"))
             }
             other => other,
         })?;
         Ok(Token(u32::try_from(id).expect("the range fits")))
     };
-    Ok(Prompt::Tokens(ids.iter().map(token).collect::<Result<_, FieldError>>()?))
+    ids.iter().map(token).collect()
 }
 
 #[cfg(test)]

@@ -145,6 +145,7 @@ async fn what_is_refused_says_why_and_where() {
         (json!({"model": "tiny", "prompt": "x", "max_tokens": room}), 400, "max_tokens", Some("context_length_exceeded")),
         (json!({"model": "tiny", "prompt": "x".repeat(room)}), 400, "prompt", Some("context_length_exceeded")),
         (json!({"model": "tiny", "prompt": "x", "suffix": "y"}), 400, "suffix", Some("unsupported_parameter")),
+        (json!({"model": "tiny", "prompt": [1], "suffix": "y"}), 400, "suffix", Some("invalid_value")),
     ];
     for (request, status, param, code) in rows {
         let (got, body) = complete(request.clone()).await;

@@ -4,6 +4,7 @@ use super::{
     field::{Field, Status},
     operations::{Body, OPERATIONS, Operation},
 };
+use crate::api::family::Family;
 use serde_json::{Map, Value, json};
 
 /// Schemas of answers.
@@ -47,7 +48,10 @@ fn describe(operation: &Operation) -> Value {
         operation.answers.iter().map(|(media, schema)| ((*media).to_owned(), json!({"schema": reference(schema)}))).collect();
     let mut responses = json!({"200": {"description": "The answer.", "content": content}});
     for status in operation.refusals {
-        let schema = if operation.path.starts_with("/v1") { "Error" } else { "Detail" };
+        let schema = match Family::of(operation.path) {
+            Family::OpenAi => "Error",
+            Family::Legacy => "Detail",
+        };
         responses[status.to_string()] =
             json!({"description": meaning(*status), "content": {"application/json": {"schema": reference(schema)}}});
     }

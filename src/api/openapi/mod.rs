@@ -8,10 +8,12 @@ mod completions;
 mod document;
 mod embeddings;
 mod field;
+mod infill;
 #[cfg(test)]
 mod markdown;
 mod operations;
 mod shared;
+mod tokens;
 
 use super::state::AppState;
 use axum::{

@@ -5,7 +5,9 @@ use super::{
     completions::COMPLETIONS,
     embeddings::{EMBEDDINGS, RERANK, SCORE},
     field::Field,
+    infill::INFILL,
     shared::{ENDING, SAMPLING},
+    tokens::{DETOKENIZE, TOKENIZE},
 };
 
 /// A route and what it is for.
@@ -41,17 +43,19 @@ const EVENTS: &str = "text/event-stream";
 /// What any route with a body may answer.
 const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503];
 
+const COMPLETION: Body = Body {
+    fields: &[COMPLETIONS, SAMPLING, ENDING],
+    required: &["model", "prompt"],
+    example: r#"{"model":"MODEL","prompt":"The capital of France is","max_tokens":8,"temperature":0}"#,
+};
+
 /// Every route.
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         method: "post",
         path: "/v1/completions",
         about: "OpenAI's completions, whole or as server-sent events.",
-        body: Some(Body {
-            fields: &[COMPLETIONS, SAMPLING, ENDING],
-            required: &["model", "prompt"],
-            example: r#"{"model":"MODEL","prompt":"The capital of France is","max_tokens":8,"temperature":0}"#,
-        }),
+        body: Some(COMPLETION),
         answers: &[(JSON, "Completion"), (EVENTS, "Events")],
         refusals: REFUSALS,
     },
@@ -97,6 +101,58 @@ pub(super) const OPERATIONS: &[Operation] = &[
             example: r#"{"model":"MODEL","text_1":"bank","text_2":["river","money"]}"#,
         }),
         answers: &[(JSON, "ScoreList")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/completions/render",
+        about: "The tokens that a completions request would compute, one element per prompt (vLLM). Nothing is generated.",
+        body: Some(COMPLETION),
+        answers: &[(JSON, "RenderedList")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/explain",
+        about: "What would become of a completions request, with its tokens, parameters, limits and times. Nothing is generated.",
+        body: Some(COMPLETION),
+        answers: &[(JSON, "Explanation")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/tokenize",
+        about: "Text to tokens, as vLLM and as llama-server do.",
+        body: Some(Body { fields: &[TOKENIZE], required: &[], example: r#"{"prompt":"Hello"}"# }),
+        answers: &[(JSON, "Tokenized")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/detokenize",
+        about: "Tokens to text, as vLLM and as llama-server do.",
+        body: Some(Body { fields: &[DETOKENIZE], required: &["tokens"], example: r#"{"tokens":[1,2]}"# }),
+        answers: &[(JSON, "Detokenized")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "get",
+        path: "/tokenizer_info",
+        about: "Names of special tokens and the chat template (vLLM).",
+        body: None,
+        answers: &[(JSON, "TokenizerInfo")],
+        refusals: &[401, 403, 503],
+    },
+    Operation {
+        method: "post",
+        path: "/infill",
+        about: "llama-server's code completion for editors, for models with fill-in-the-middle tokens.",
+        body: Some(Body {
+            fields: &[INFILL, SAMPLING],
+            required: &["input_prefix", "input_suffix"],
+            example: r#"{"input_prefix":"fn main() {\n","input_suffix":"\n}\n","n_predict":16}"#,
+        }),
+        answers: &[(JSON, "Infill"), (EVENTS, "Events")],
         refusals: REFUSALS,
     },
     Operation {

@@ -9,12 +9,14 @@ use crate::{
     api::{
         error::ApiError,
         fields::{FieldError, Fields},
+        infill::request::{InfillLimits, InfillRequest},
         openai::{
             chat::request::ChatRequest,
             completion_request::{CompletionRequest, RequestLimits},
             embedding_request::EmbeddingRequest,
             rerank_request::{RerankRequest, ScoreRequest},
         },
+        tokens::{detokenize, tokenize::TokenizeRequest},
     },
     gateway::testing::embedding_info,
 };
@@ -27,7 +29,7 @@ type Reader = fn(Fields) -> Result<Vec<String>, FieldError>;
 /// The reader of each documented route with a body.
 fn reader(operation: &Operation) -> Reader {
     match operation.path {
-        "/v1/completions" => |mut fields| {
+        "/v1/completions" | "/v1/completions/render" | "/v1/explain" => |mut fields| {
             fields.take("model");
             let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
             CompletionRequest::read(fields, &limits).map(|request| request.unknown)
@@ -49,6 +51,18 @@ fn reader(operation: &Operation) -> Reader {
             fields.take("model");
             ScoreRequest::read(fields, &embedding_info()).map(|request| request.unknown)
         },
+        "/tokenize" => |mut fields| {
+            fields.take("model");
+            TokenizeRequest::read(&mut fields).map(|_| fields.finish())
+        },
+        "/detokenize" => |mut fields| {
+            fields.take("model");
+            detokenize::read(&mut fields, 100).map(|_| fields.finish())
+        },
+        "/infill" => |mut fields| {
+            fields.take("model");
+            InfillRequest::read(fields, &InfillLimits { vocabulary_size: 100, max_stop_strings: 4 }).map(|request| request.unknown)
+        },
         path => panic!("{path} has a body and no reader here"),
     }
 }
@@ -67,6 +81,9 @@ fn body_with(operation: &Operation, field: &Field) -> Map<String, Value> {
     body.insert(field.name.to_owned(), serde_json::from_str(field.example).unwrap());
     if field.name == "stream_options" {
         body.insert("stream".to_owned(), json!(true));
+    }
+    if field.name == "max_completion_tokens" {
+        body.remove("max_tokens");
     }
     body
 }

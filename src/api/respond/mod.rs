@@ -12,6 +12,7 @@
 mod recorder;
 mod run;
 mod sse;
+mod time_limit;
 
 pub use recorder::Recorder;
 pub use run::{Run, Usage, finish_reason};
@@ -31,6 +32,9 @@ pub trait WireFormat: Send + 'static {
     type Chunks: IntoIterator<Item = Self::Chunk, IntoIter: Send> + Send;
     /// The answer without streaming.
     type Whole: Serialize;
+
+    /// Whether a stream ends with `data: [DONE]`, as OpenAI's do.
+    const ENDS_WITH_DONE: bool = true;
 
     /// Chunks to send before any event, such as an echoed prompt.
     fn opening(&mut self) -> Vec<Self::Chunk>;
@@ -148,7 +152,9 @@ fn stream_frames<F: WireFormat>(
                 Ok(Err(error)) => {
                     // An end without this frame would look like success to the SDKs.
                     yield Ok(sse::frame(&error.envelope()));
-                    yield Ok(sse::DONE);
+                    if F::ENDS_WITH_DONE {
+                        yield Ok(sse::DONE);
+                    }
                     return;
                 }
             }
@@ -157,7 +163,9 @@ fn stream_frames<F: WireFormat>(
         if let Some(chunk) = format.closing(&run.usage()) {
             yield Ok(sse::frame(&chunk));
         }
-        yield Ok(sse::DONE);
+        if F::ENDS_WITH_DONE {
+            yield Ok(sse::DONE);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A generation as a response follows it: its events in order, its failure as an [`ApiError`], its usage.
 
-use super::Recorder;
+use super::{Recorder, time_limit};
 use crate::{
     api::error::ApiError,
     gateway::handle::{EngineHandle, GenerationEvent},
@@ -10,6 +10,7 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use std::time::Duration;
 
 /// Token counts of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,6 +81,14 @@ impl Run {
         let mut run = Self { events, unfinished, n, prompts, completion_tokens: 0, recorder };
         run.recorder.count(run.usage());
         run
+    }
+
+    /// Ends a generation of one choice with the first tokens that come `limit` after its first ones and after a line
+    /// break: `Finish::Length`. What of their text was held back for a stop string is not shown.
+    #[must_use]
+    pub fn end_lines_after(mut self, limit: Duration) -> Self {
+        self.events = time_limit::end_lines_after(self.events, limit);
+        self
     }
 
     /// The next event, or `None` after every choice has finished. Cancel-safe.

@@ -129,6 +129,25 @@ impl Budget {
         }
     }
 
+    /// Seconds until `rows` prompt rows of `demand` are computed beside `decode_rows`. `None` until enough was measured.
+    pub(super) fn prompt_seconds(&self, rows: u64, decode_rows: u32, demand: Demand) -> Option<f64> {
+        if rows == 0 {
+            return Some(0.0);
+        }
+        let decode_seconds = if decode_rows == 0 { 0.0 } else { self.expected_decode(decode_rows)? };
+        let (fixed, per_row) = if decode_rows == 0 { self.added.fit(0.0)? } else { self.expected_added()? };
+        let level = if decode_rows == 0 { 1.0 } else { self.level };
+        let per_step = self.prompt_rows(decode_rows, demand).max(1);
+        // Far below 2⁵³.
+        let (steps, rows) = (rows.div_ceil(per_step.into()) as f64, rows as f64);
+        Some(steps * (decode_seconds + level * fixed) + level * rows * per_row)
+    }
+
+    /// Seconds of a step with `decode_rows` rows that decode and no others. `None` until one like it was measured.
+    pub(super) fn decode_seconds(&self, decode_rows: u32) -> Option<f64> {
+        self.expected_decode(decode_rows)
+    }
+
     /// Too high rather than too low: the time of the next number of rows that was measured.
     fn most_decode(&self, rows: u32) -> f64 {
         let above = self.decode_seconds.range(rows..).next().or_else(|| self.decode_seconds.last_key_value());

@@ -10,12 +10,14 @@
 //! ```
 //!
 //! Reading order: `sequence` (one timeline), `cache` (what each slot holds), `place` (which slot and which cached
-//! prefix a sequence gets), `budget` (prompt rows per step), `plan` (building a step), `apply` (what came of it).
+//! prefix a sequence gets), `budget` (prompt rows per step), `plan` (building a step), `apply` (what came of it),
+//! `foresee` (what would become of a request).
 
 mod apply;
 mod budget;
 mod cache;
 mod check;
+mod foresee;
 mod place;
 mod plan;
 mod sequence;

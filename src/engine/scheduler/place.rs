@@ -30,6 +30,16 @@ struct Match {
     len: u32,
 }
 
+/// Where a sequence would go, and what it would start from.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    target: Slot,
+    /// Tokens that the target has in common with what is looked for.
+    own: u32,
+    /// Another slot's, if they are worth a copy.
+    better: Option<Match>,
+}
+
 impl Scheduler {
     /// Moves the sequence in the highest slot to a free one between the others when that was free for long enough.
     ///
@@ -81,6 +91,25 @@ impl Cache {
         self.longest_match(reusable, namespace, self.slots()).map_or(0, |best| best.len)
     }
 
+    /// How many of `reusable` [`Self::place`] would find now, tokens; with no slot free, how many are held anywhere.
+    pub(super) fn would_find(&self, reusable: &[Token], namespace: u64) -> u32 {
+        if self.can_truncate {
+            return self.choose(reusable, namespace).map_or_else(
+                || self.longest_held(reusable, namespace),
+                |Choice { own, better, .. }| better.map_or(own, |better| better.len),
+            );
+        }
+        self.continued(reusable, namespace).map_or(0, |slot| self.held(slot))
+    }
+
+    /// The lowest free slot, what it has in common with `reusable`, and what is worth a copy from elsewhere.
+    fn choose(&self, reusable: &[Token], namespace: u64) -> Option<Choice> {
+        let target = self.slots().find(|slot| self.record(*slot).owner.is_none())?;
+        let own = self.longest_match(reusable, namespace, std::iter::once(target)).map_or(0, |own| own.len);
+        let best = self.longest_match(reusable, namespace, std::iter::once(target).chain(self.slots()));
+        Some(Choice { target, own, better: best.filter(|best| best.slot != target && best.len >= own + MIN_COPY) })
+    }
+
     /// 1. The target is the lowest free slot.
     /// 2. If no slot holds enough more than the target does, it keeps what it has in common.
     /// 3. Otherwise the longest match is copied to it; a slot that gave everything it had is emptied.
@@ -88,13 +117,10 @@ impl Cache {
     ///
     /// Before the target loses what only it holds, that is moved aside.
     fn place_by_copy(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
-        let is_free = |slot: &Slot| self.record(*slot).owner.is_none();
         // (1)
-        let target = self.slots().find(is_free)?;
-        let own = self.longest_match(reusable, namespace, std::iter::once(target)).map_or(0, |own| own.len);
-        let best = self.longest_match(reusable, namespace, std::iter::once(target).chain(self.slots()));
+        let Choice { target, own, better } = self.choose(reusable, namespace)?;
         // (2)
-        let Some(best) = best.filter(|best| best.slot != target && best.len >= own + MIN_COPY) else {
+        let Some(best) = better else {
             self.move_aside(target, own, target);
             self.truncate(target, own);
             return Some(target);
@@ -135,22 +161,27 @@ impl Cache {
     /// For KV that can neither be cut nor copied: a free slot whose whole content is a prefix, else an empty one, else
     /// the least recently used one, emptied.
     fn place_as_whole(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
-        let free = || self.slots().filter(|slot| self.record(*slot).owner.is_none());
-        let continued = free()
-            .filter(|slot| {
-                let record = self.record(*slot);
-                !record.held.is_empty() && record.namespace == namespace && reusable.starts_with(&record.held)
-            })
-            .max_by_key(|slot| (self.held(*slot), Reverse(*slot)));
+        let continued = self.continued(reusable, namespace);
         if continued.is_some() {
             return continued;
         }
-        let slot = free().min_by_key(|slot| {
+        let free = self.slots().filter(|slot| self.record(*slot).owner.is_none());
+        let slot = free.min_by_key(|slot| {
             let record = self.record(*slot);
             (!record.held.is_empty(), if record.held.is_empty() { 0 } else { record.last_use })
         })?;
         self.truncate(slot, 0);
         Some(slot)
+    }
+
+    /// The free slot with the longest content that is a prefix as a whole.
+    fn continued(&self, reusable: &[Token], namespace: u64) -> Option<Slot> {
+        let is_prefix = |slot: &Slot| {
+            let record = self.record(*slot);
+            let is_free = record.owner.is_none();
+            is_free && !record.held.is_empty() && record.namespace == namespace && reusable.starts_with(&record.held)
+        };
+        self.slots().filter(is_prefix).max_by_key(|slot| (self.held(*slot), Reverse(*slot)))
     }
 
     /// Copies a free slot's content to another free slot that holds less of worth, if its next user drops enough of it

@@ -65,11 +65,17 @@ fn fim_tokens_are_found_in_the_families_that_have_them_and_in_no_other() {
         prefix: family.token(prefix),
         suffix: family.token(suffix),
         middle: family.token(middle),
+        repository: None,
+        file: None,
     };
     for family in families() {
         let expected = match family.info.name.as_str() {
             name if name.starts_with("codellama") => Some(of(family, "▁<PRE>", "▁<SUF>", "▁<MID>")),
-            "qwen-like" => Some(of(family, "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")),
+            "qwen-like" => Some(FimTokens {
+                repository: Some(family.token("<|repo_name|>")),
+                file: Some(family.token("<|file_sep|>")),
+                ..of(family, "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+            }),
             _ => None,
         };
 

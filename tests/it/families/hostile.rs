@@ -30,6 +30,7 @@ fn name(special: &SpecialText) -> &'static str {
     match special {
         SpecialText::Recognised => "recognised",
         SpecialText::Plain => "plain",
+        SpecialText::Continuation => "a continuation",
         SpecialText::RecognisedOutside(_) => "a user's in a template",
     }
 }

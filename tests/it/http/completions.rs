@@ -1,7 +1,7 @@
 //! `/v1/completions`: what a request gets, streamed and not.
 
 use crate::support::{
-    fake_runner::{BOS, FakeTokenizer, LONG, LONG_PIECE_BYTES, continuation},
+    fake_runner::{BOS, FakeTokenizer, LONG, LONG_PIECE_BYTES, VOCABULARY_SIZE, continuation},
     server::{Answer, TestServer, frame},
 };
 use llamero::{
@@ -185,9 +185,9 @@ async fn refusals_name_the_field_in_openais_shape() {
     let server = TestServer::start().await;
     let cases = [
         (json!({"model": "fake", "prompt": "a", "temperature": 9}), 400, "temperature", Value::Null),
-        (json!({"model": "fake", "prompt": "a", "suffix": "b"}), 400, "suffix", json!("unsupported_parameter")),
+        (json!({"model": "fake", "prompt": [97], "suffix": "b"}), 400, "suffix", json!("invalid_value")),
         (json!({"model": "fake", "prompt": "a", "max_tokens": 5000}), 400, "max_tokens", json!("context_length_exceeded")),
-        (json!({"model": "fake", "prompt": [265]}), 400, "prompt", Value::Null),
+        (json!({"model": "fake", "prompt": [VOCABULARY_SIZE]}), 400, "prompt", Value::Null),
         (json!({"model": "other", "prompt": "a"}), 404, "model", json!("model_not_found")),
     ];
     for (body, status, param, code) in cases {

@@ -33,6 +33,18 @@ fn texts_come_back_byte_for_byte() {
     }
 }
 
+/// A vocabulary that puts no space in front: words around a hole are words as ever.
+#[test]
+fn a_continuation_is_tokenized_as_any_text() {
+    let Some(tokenizer) = tokenizer() else { return };
+    for text in ["foo(bar)", " foo", "\n    return x;\n", "(", "é😀", "<|im_end|>"] {
+        let plain = tokenizer.encode(text, false, &SpecialText::Plain).unwrap();
+
+        assert_eq!(tokenizer.encode(text, false, &SpecialText::Continuation).unwrap(), plain, "{text:?}");
+        assert_eq!(decode(&*tokenizer, &plain, false), text.as_bytes());
+    }
+}
+
 #[test]
 fn a_word_in_a_sentence_keeps_its_leading_space() {
     let Some(tokenizer) = tokenizer() else { return };

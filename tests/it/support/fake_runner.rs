@@ -15,11 +15,15 @@ pub(crate) const EOG: Token = Token(257);
 /// Never the likeliest token: for prompts that must not occur elsewhere.
 pub(crate) const RARE: Token = Token(263);
 /// Bytes, the two above, and some tokens of several bytes.
-pub(crate) const VOCABULARY_SIZE: u32 = 265;
+pub(crate) const VOCABULARY_SIZE: u32 = 268;
 
 /// The token with the longest piece; the model never says it.
 pub(crate) const LONG: Token = Token(264);
 pub(crate) const LONG_PIECE_BYTES: usize = 512 * 1024;
+
+/// Marks around a hole: prefix, suffix, middle.
+pub(crate) const MARKS: [Token; 3] = [Token(265), Token(266), Token(267)];
+const MARK_PIECES: [&str; 3] = ["<PRE>", "<SUF>", "<MID>"];
 
 const PIECES: [&str; 8] = ["<s>", "</s>", " the", "é", "日本", "\n", "ing ", "<rare>"];
 
@@ -274,20 +278,22 @@ impl Default for FakeTokenizer {
     fn default() -> Self {
         let bytes = (0..=u8::MAX).map(|byte| vec![byte]);
         let long = vec![b'~'; LONG_PIECE_BYTES];
-        Self { pieces: bytes.chain(PIECES.map(|piece| piece.as_bytes().to_vec())).chain([long]).collect() }
+        let named = |pieces: &[&str]| pieces.iter().map(|piece| piece.as_bytes().to_vec()).collect::<Vec<_>>();
+        Self { pieces: bytes.chain(named(&PIECES)).chain([long]).chain(named(&MARK_PIECES)).collect() }
     }
 }
 
 impl Tokenizer for FakeTokenizer {
-    fn encode(&self, text: &str, add_special: bool, _special: &SpecialText) -> Result<Vec<Token>, TextError> {
+    fn encode(&self, text: &str, add_special: bool, special: &SpecialText) -> Result<Vec<Token>, TextError> {
+        let is_plain = matches!(special, SpecialText::Plain | SpecialText::Continuation);
         let mut tokens = Vec::new();
-        if add_special && !text.starts_with("<s>") {
+        if add_special && (is_plain || !text.starts_with("<s>")) {
             tokens.push(BOS);
         }
         let mut rest = text;
         while !rest.is_empty() {
             let control = [(BOS, "<s>"), (EOG, "</s>")].into_iter().find_map(|(token, spelled)| Some((token, rest.strip_prefix(spelled)?)));
-            if let Some((token, after)) = control {
+            if let Some((token, after)) = control.filter(|_| !is_plain) {
                 tokens.push(token);
                 rest = after;
             } else {
@@ -302,6 +308,7 @@ impl Tokenizer for FakeTokenizer {
     fn piece(&self, token: Token, special: bool) -> &[u8] {
         match token {
             BOS | EOG if !special => b"",
+            _ if MARKS.contains(&token) && !special => b"",
             _ => self.pieces.get(usize_of(token.0)).map_or(b"", Vec::as_slice),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Their steps can be held at a gate, so that a test decides what happens before and after a moment without any clock.
 
-use super::fake_runner::{BOS, FakeRunner, FakeTokenizer, VOCABULARY_SIZE};
+use super::fake_runner::{BOS, EOG, FakeRunner, FakeTokenizer, MARKS, VOCABULARY_SIZE};
 use llamero::engine::{
     runner::{Limits, ModelRunner, Step, StepError},
     serve::{Host, Model, Opened, serve},
@@ -11,7 +11,7 @@ use llamero::gateway::{
     death::DeathCause,
     launcher::{EngineChild, Launched, Launcher},
 };
-use llamero::protocol::{EngineOptions, KvLayout, LoadError, ModelInfo};
+use llamero::protocol::{EngineOptions, FimTokens, KvLayout, LoadError, ModelInfo};
 use std::{
     io,
     net::Shutdown,
@@ -179,10 +179,10 @@ fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
         vocabulary_size: limits.vocabulary_size,
         bos: Some(BOS),
         adds_bos: true,
-        eos: None,
-        fim: None,
-        chat_templates: Vec::new(),
-        control_tokens: Vec::new(),
+        eos: Some(EOG),
+        fim: Some(FimTokens { prefix: MARKS[0], suffix: MARKS[1], middle: MARKS[2], repository: None, file: None }),
+        chat_templates: vec![("default".to_owned(), "{{ messages }}".to_owned())],
+        control_tokens: vec![("<s>".to_owned(), BOS), ("</s>".to_owned(), EOG)],
         tokenizer: "llama".to_owned(),
         kv_layout: KvLayout::Split,
         kv_cells: limits.kv_cells,

@@ -69,7 +69,7 @@ fn every_field_is_accepted_at_its_limits_and_refused_past_them() {
         ("return_token_ids", vec![json!(true)], vec![json!(1)]),
         ("add_special_tokens", vec![json!(false)], vec![json!("no")]),
         ("min_tokens", vec![json!(0), json!(5)], vec![json!(-1), json!("5")]),
-        ("suffix", vec![json!("")], vec![json!("x"), json!(1)]),
+        ("suffix", vec![json!(""), json!("x")], vec![json!(1)]),
         ("echo", vec![json!(true), json!(false)], vec![json!(1), json!("true")]),
         ("stream", vec![json!(true), json!(false)], vec![json!(1), json!("true")]),
         ("ignore_eos", vec![json!(true)], vec![json!(1)]),
@@ -122,8 +122,24 @@ fn what_would_change_the_result_and_is_not_there_is_refused_by_name() {
         assert!(read(json!({name: []})).is_ok() && read(json!({name: null})).is_ok(), "{name}");
     }
     assert_eq!(refused(json!({"use_beam_search": true})).param(), Some("use_beam_search"));
-    let error = refused(json!({"suffix": "}"}));
-    assert_eq!((error.param(), error.code()), (Some("suffix"), "unsupported_parameter"));
+}
+
+#[test]
+fn a_suffix_needs_prompts_of_text_and_an_empty_one_is_none() {
+    let suffix = |body| read(body).map(|request| request.suffix);
+
+    assert_eq!(suffix(json!({"suffix": "}"})), Ok(Some("}".to_owned())));
+    assert_eq!(suffix(json!({"suffix": "}", "prompt": ["a", "b"]})), Ok(Some("}".to_owned())));
+    assert_eq!(suffix(json!({"suffix": "", "prompt": [1, 2]})), Ok(None));
+    assert_eq!(suffix(json!({"suffix": null})), Ok(None));
+    for body in [
+        json!({"suffix": "}", "prompt": [1, 2]}),
+        json!({"suffix": "}", "prompt": [[1], [2]]}),
+        json!({"suffix": "}", "truncate_prompt_tokens": 5}),
+        json!({"suffix": "}", "echo": true, "logprobs": 0}),
+    ] {
+        assert_eq!(refused(body).param(), Some("suffix"));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Exact steps for exact situations; what holds in every situation is tested against the fake runner in `tests/it`.
 
 mod failures;
+mod foresight;
 mod gaps;
 
 use super::*;

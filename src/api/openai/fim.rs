@@ -1,0 +1,102 @@
+//! Prompts with a hole: what stands before it and behind it becomes tokens in the order prefix, suffix, middle.
+//!
+//! ```text
+//! [BOS] [context] <PRE> prefix <SUF> suffix <MID>      the model then writes the middle
+//! ```
+//!
+//! The order and the spaces are those of Meta's `infilling_prompt_tokens` (codellama, `llama/generation.py`): the prefix is
+//! tokenized as any text, the suffix without the space that SentencePiece puts in front, and both are the user's words,
+//! in which no control token is recognised. The marks are the vocabulary's own. What fits is the caller's business.
+
+use crate::{
+    api::error::ApiError,
+    gateway::handle::EngineHandle,
+    protocol::{FimTokens, ModelInfo, SpecialText, Token},
+};
+
+/// The text around a hole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FimPrompt {
+    /// Before the hole. May be empty.
+    pub prefix: String,
+    /// Behind it. May be empty.
+    pub suffix: String,
+}
+
+/// The tokens around a hole, without marks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FimTexts {
+    /// Before the hole.
+    pub prefix: Vec<Token>,
+    /// Behind it.
+    pub suffix: Vec<Token>,
+}
+
+impl FimPrompt {
+    /// Tokenizes both parts. `prefix_param` and `suffix_param` are the fields that they came from.
+    ///
+    /// # Errors
+    /// A part cannot be tokenized; the error names its field.
+    pub async fn tokenize(self, engine: &EngineHandle, prefix_param: &str, suffix_param: &str) -> Result<FimTexts, ApiError> {
+        let prefix = engine.tokenize(self.prefix, false, SpecialText::Plain);
+        let suffix = engine.tokenize(self.suffix, false, SpecialText::Continuation);
+        let (prefix, suffix) = tokio::join!(prefix, suffix);
+        Ok(FimTexts {
+            prefix: prefix.map_err(|error| ApiError::of_text(prefix_param, error))?,
+            suffix: suffix.map_err(|error| ApiError::of_text(suffix_param, error))?,
+        })
+    }
+}
+
+impl FimTexts {
+    /// The prompt: `bos` (see [`begin`]), then `context` (other files, or nothing), then the parts between their marks.
+    #[must_use]
+    pub fn assemble(&self, bos: Option<Token>, marks: &FimTokens, context: &[Token]) -> Vec<Token> {
+        let mut tokens = Vec::with_capacity(context.len() + self.prefix.len() + self.suffix.len() + 4);
+        tokens.extend(bos);
+        tokens.extend_from_slice(context);
+        tokens.push(marks.prefix);
+        tokens.extend_from_slice(&self.prefix);
+        tokens.push(marks.suffix);
+        tokens.extend_from_slice(&self.suffix);
+        tokens.push(marks.middle);
+        tokens
+    }
+}
+
+/// The BOS that a prompt begins with, where the vocabulary wants one.
+#[must_use]
+pub fn begin(model: &ModelInfo) -> Option<Token> {
+    model.bos.filter(|_| model.adds_bos)
+}
+
+/// What to say of a model without marks.
+pub const NO_MARKS: &str = "is not supported by this model: its vocabulary has no tokens that mark prefix, suffix and middle";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::testing::model_info;
+
+    const MARKS: FimTokens = FimTokens { prefix: Token(250), suffix: Token(251), middle: Token(252), repository: None, file: None };
+
+    fn ids(tokens: &[u32]) -> Vec<Token> {
+        tokens.iter().copied().map(Token).collect()
+    }
+
+    #[test]
+    fn the_order_is_begin_context_prefix_suffix_middle() {
+        let texts = FimTexts { prefix: ids(&[1, 2]), suffix: ids(&[3]) };
+
+        assert_eq!(texts.assemble(begin(&model_info()), &MARKS, &ids(&[7, 8])), ids(&[0, 7, 8, 250, 1, 2, 251, 3, 252]));
+        let without_bos = ModelInfo { adds_bos: false, ..model_info() };
+        assert_eq!(texts.assemble(begin(&without_bos), &MARKS, &[]), ids(&[250, 1, 2, 251, 3, 252]));
+    }
+
+    #[test]
+    fn a_hole_may_lie_at_the_beginning_or_the_end_or_in_nothing() {
+        let texts = FimTexts { prefix: vec![], suffix: vec![] };
+
+        assert_eq!(texts.assemble(begin(&model_info()), &MARKS, &[]), ids(&[0, 250, 251, 252]));
+    }
+}

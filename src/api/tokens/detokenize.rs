@@ -1,0 +1,60 @@
+//! `POST /detokenize`: the text of `tokens`, as llama-server's `content` and as vLLM's `prompt`.
+
+use crate::{
+    api::{
+        error::ApiError,
+        fields::{FieldError, Fields},
+        openai::{models, prompt::token_ids},
+        state::AppState,
+        warnings::{WarningPolicy, Warnings},
+    },
+    protocol::Token,
+};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::Value;
+
+/// The keys of both dialects.
+#[derive(Serialize)]
+struct Detokenized {
+    content: String,
+    prompt: String,
+}
+
+const NAME: &str = "tokens";
+
+/// Takes `tokens`.
+///
+/// # Errors
+/// It is missing, no array of ids, or names one outside the vocabulary.
+pub(in crate::api) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Token>, FieldError> {
+    match f.take(NAME) {
+        None => Err(FieldError::Missing { param: NAME.to_owned() }),
+        Some(Value::Array(ids)) => token_ids(NAME, &ids, vocabulary_size),
+        Some(other) => Err(FieldError::wrong_type(NAME, "an array of token ids", &other)),
+    }
+}
+
+/// The handler. Control tokens are written out; bytes that are no UTF-8 become U+FFFD.
+///
+/// # Errors
+/// A field at fault, an id outside the vocabulary, a text that is too long, or no engine.
+pub(super) async fn detokenize(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let mut fields = Fields::parse(&body)?;
+    drop(body);
+    models::requested_or_first(&mut fields, &state.config.served_model_names)?;
+    let info = models::loaded(&state.engine)?;
+    let tokens = read(&mut fields, info.vocabulary_size)?;
+    let warnings = Warnings::ignored(&fields.finish()).enforce(WarningPolicy::of(&headers, &state.config))?;
+
+    let prompt = state.engine.detokenize(tokens).await.map_err(|error| ApiError::of_text(NAME, error))?;
+    let mut response = Json(Detokenized { content: prompt.clone(), prompt }).into_response();
+    warnings.put_on(&mut response);
+    Ok(response)
+}

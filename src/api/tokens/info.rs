@@ -1,0 +1,54 @@
+//! `GET /tokenizer_info`: what vLLM tells of a tokenizer, as far as a GGUF file says it.
+//!
+//! lm-eval's remote tokenizer reads `eos_token`, `bos_token`, `pad_token` and `chat_template`, and encodes the first
+//! two with `/tokenize` to learn their ids; so they are here as that route recognises them.
+
+use crate::{
+    api::{error::ApiError, openai::models, state::AppState},
+    protocol::{ModelInfo, Token},
+};
+use axum::{Json, extract::State};
+use serde::Serialize;
+
+/// Names are those of Hugging Face's `tokenizer_config.json`, but for `tokenizer`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct TokenizerInfo {
+    /// Kind of the vocabulary as the file names it, such as `llama` or `gpt2`.
+    tokenizer: String,
+    bos_token: Option<String>,
+    eos_token: Option<String>,
+    /// Always null: sequences are never padded here.
+    pad_token: Option<String>,
+    add_bos_token: bool,
+    additional_special_tokens: Vec<String>,
+    chat_template: Option<String>,
+    model_max_length: u32,
+    vocab_size: u32,
+}
+
+/// The handler.
+///
+/// # Errors
+/// The model is not loaded, or its engine is gone.
+pub(super) async fn info(State(state): State<AppState>) -> Result<Json<TokenizerInfo>, ApiError> {
+    let model = models::loaded(&state.engine)?;
+    let wanted: Vec<Token> = model.bos.into_iter().chain(model.eos).collect();
+    let mut texts = state.engine.spell(wanted).await?.into_iter().map(|piece| String::from_utf8_lossy(&piece).into_owned());
+    let mut text_of = |token: Option<Token>| token.and_then(|_| texts.next());
+    let (bos_token, eos_token) = (text_of(model.bos), text_of(model.eos));
+    Ok(Json(TokenizerInfo {
+        tokenizer: model.tokenizer.clone(),
+        bos_token,
+        eos_token,
+        pad_token: None,
+        add_bos_token: model.adds_bos,
+        additional_special_tokens: model.control_tokens.iter().map(|(text, _)| text.clone()).collect(),
+        chat_template: default_template(&model),
+        model_max_length: model.max_model_len,
+        vocab_size: model.vocabulary_size,
+    }))
+}
+
+fn default_template(model: &ModelInfo) -> Option<String> {
+    model.chat_templates.iter().find(|(name, _)| name == "default").map(|(_, template)| template.clone())
+}

@@ -1,0 +1,173 @@
+//! `POST /tokenize`: llama-server's `{content, add_special, parse_special, with_pieces}` and vLLM's
+//! `{prompt, add_special_tokens, return_token_strs}`.
+//!
+//! The field with the text tells the dialects apart where their defaults differ: BOS is added to a `prompt` and not to a
+//! `content`. Control tokens that the text spells become those tokens in both.
+
+use crate::{
+    api::{
+        error::ApiError,
+        fields::{FieldError, Fields},
+        openai::models,
+        state::AppState,
+        warnings::{WarningPolicy, Warnings},
+    },
+    protocol::{SpecialText, Token},
+};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+use serde::{Serialize, Serializer};
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::api) struct TokenizeRequest {
+    text: String,
+    /// The field that the text came from.
+    param: &'static str,
+    add_special: bool,
+    special: SpecialText,
+    with_pieces: bool,
+    return_token_strs: bool,
+}
+
+/// The keys of both dialects.
+#[derive(Serialize)]
+struct Tokenized {
+    tokens: Tokens,
+    count: usize,
+    max_model_len: u32,
+    token_strs: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Tokens {
+    Ids(Vec<u32>),
+    WithPieces(Vec<TokenWithPiece>),
+}
+
+#[derive(Serialize)]
+struct TokenWithPiece {
+    id: u32,
+    #[serde(serialize_with = "text_or_bytes")]
+    piece: Vec<u8>,
+}
+
+/// llama-server's: a string if the bytes are UTF-8, else the list of bytes.
+fn text_or_bytes<S: Serializer>(piece: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    match str::from_utf8(piece) {
+        Ok(text) => serializer.serialize_str(text),
+        Err(_) => serializer.collect_seq(piece),
+    }
+}
+
+/// The handler.
+///
+/// # Errors
+/// A field at fault, a text that cannot be tokenized, or no engine.
+pub(super) async fn tokenize(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let mut fields = Fields::parse(&body)?;
+    drop(body);
+    models::requested_or_first(&mut fields, &state.config.served_model_names)?;
+    let max_model_len = models::loaded(&state.engine)?.max_model_len;
+    let request = TokenizeRequest::read(&mut fields)?;
+    let warnings = Warnings::ignored(&fields.finish()).enforce(WarningPolicy::of(&headers, &state.config))?;
+
+    let of_text = |error| ApiError::of_text(request.param, error);
+    let tokens = state.engine.tokenize(request.text, request.add_special, request.special).await.map_err(of_text)?;
+    let count = tokens.len();
+    let pieces = if request.with_pieces || request.return_token_strs {
+        state.engine.spell(tokens.clone()).await.map_err(of_text)?
+    } else {
+        Vec::new()
+    };
+    let token_strs = request.return_token_strs.then(|| pieces.iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect());
+    let tokens = if request.with_pieces {
+        let both = tokens.into_iter().zip(pieces);
+        Tokens::WithPieces(both.map(|(Token(id), piece)| TokenWithPiece { id, piece }).collect())
+    } else {
+        Tokens::Ids(tokens.into_iter().map(|Token(id)| id).collect())
+    };
+    let mut response = Json(Tokenized { tokens, count, max_model_len, token_strs }).into_response();
+    warnings.put_on(&mut response);
+    Ok(response)
+}
+
+impl TokenizeRequest {
+    pub(in crate::api) fn read(f: &mut Fields) -> Result<Self, FieldError> {
+        if f.take("messages").is_some() {
+            let reason = "is not supported here; /v1/chat/completions/render gives the tokens of a chat";
+            return Err(FieldError::Unsupported { param: "messages".to_owned(), reason });
+        }
+        let (text, param) = match (f.string("content")?, f.string("prompt")?) {
+            (Some(text), None) => (text, "content"),
+            (None, Some(text)) => (text, "prompt"),
+            (Some(_), Some(_)) => return Err(FieldError::invalid("content", "there is a 'prompt' too; send one of them")),
+            (None, None) => return Err(FieldError::Missing { param: "prompt".to_owned() }),
+        };
+        let add_special = match (f.boolean("add_special")?, f.boolean("add_special_tokens")?) {
+            (Some(one), Some(other)) if one != other => {
+                return Err(FieldError::invalid("add_special", "'add_special_tokens' says the contrary"));
+            }
+            (Some(given), _) | (None, Some(given)) => given,
+            (None, None) => param == "prompt",
+        };
+        let parse_special = f.boolean("parse_special")?.unwrap_or(true);
+        Ok(Self {
+            text,
+            param,
+            add_special,
+            special: if parse_special { SpecialText::Recognised } else { SpecialText::Plain },
+            with_pieces: f.boolean("with_pieces")?.unwrap_or(false),
+            return_token_strs: f.boolean("return_token_strs")?.unwrap_or(false),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(body: Value) -> Result<TokenizeRequest, FieldError> {
+        let Value::Object(map) = body else { panic!("{body} is no object") };
+        TokenizeRequest::read(&mut Fields::new(map))
+    }
+
+    #[test]
+    fn each_dialect_has_its_own_default_for_bos() {
+        let add_special = |body| read(body).unwrap().add_special;
+
+        assert!(add_special(json!({"prompt": "a"})));
+        assert!(!add_special(json!({"content": "a"})));
+        assert!(!add_special(json!({"prompt": "a", "add_special_tokens": false})));
+        assert!(!add_special(json!({"prompt": "a", "add_special": false})));
+        assert!(add_special(json!({"content": "a", "add_special": true, "add_special_tokens": true})));
+    }
+
+    #[test]
+    fn control_tokens_are_recognised_unless_that_is_unwanted() {
+        assert_eq!(read(json!({"content": "a"})).unwrap().special, SpecialText::Recognised);
+        assert_eq!(read(json!({"content": "a", "parse_special": false})).unwrap().special, SpecialText::Plain);
+    }
+
+    #[test]
+    fn what_is_at_fault_is_named() {
+        for (body, param) in [
+            (json!({}), "prompt"),
+            (json!({"content": "a", "prompt": "b"}), "content"),
+            (json!({"content": [1, 2]}), "content"),
+            (json!({"prompt": ["a", "b"]}), "prompt"),
+            (json!({"messages": []}), "messages"),
+            (json!({"prompt": "a", "add_special": true, "add_special_tokens": false}), "add_special"),
+            (json!({"prompt": "a", "with_pieces": 1}), "with_pieces"),
+        ] {
+            assert_eq!(read(body.clone()).unwrap_err().param(), Some(param), "{body}");
+        }
+    }
+}

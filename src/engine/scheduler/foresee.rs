@@ -1,0 +1,53 @@
+//! What would become of a request: what the cache holds of it, and how long its parts would take.
+//!
+//! Changes nothing. Times are `budget`'s model of a step, applied to the work at hand; queueing for a slot is not in
+//! them, because nobody here knows how long running sequences will go on.
+
+use super::Scheduler;
+use super::budget::Demand;
+use super::sequence::count;
+use crate::protocol::{Forecast, Prospect, Token};
+
+impl Scheduler {
+    /// See [`Forecast`]. Takes time in proportion to slots and tokens of the prompts.
+    #[must_use]
+    pub fn foresee(&self, prospect: &Prospect) -> Forecast {
+        let cached_tokens: Vec<u32> = prospect.prompts.iter().map(|prompt| self.would_be_cached(prompt, prospect)).collect();
+        let to_compute = prospect.prompts.iter().zip(&cached_tokens);
+        let rows: Vec<u64> = to_compute.map(|(prompt, cached)| u64::from(count(prompt.len()).saturating_sub(*cached))).collect();
+        // Further choices of a prompt find in the cache what the first one computed, all but the last token.
+        let of_a_choice = |rows: &u64| if prospect.scored { *rows } else { 1 };
+        let more_choices = u64::from(prospect.choices.saturating_sub(1));
+        let all_rows: u64 = rows.iter().map(|rows| rows + more_choices * of_a_choice(rows)).sum();
+
+        let (decoding, prefilling): (Vec<u32>, Vec<u32>) = self.running.iter().map(|id| self.left(*id)).partition(|left| *left == 1);
+        let waiting_rows = self.waiting.iter().map(|id| u64::from(self.sequences[id].len()));
+        let rows_ahead = prefilling.iter().copied().map(u64::from).chain(waiting_rows).sum();
+        let others = count(prefilling.len() + self.waiting.len());
+        // Whether a prompt is short matters only at its own turn, which comes last.
+        let demand = Demand { sequences: others.saturating_add(1), short: false };
+        let seconds = |rows: u64| self.budget.prompt_seconds(rows, count(decoding.len()), demand);
+
+        let running = count(self.running.len());
+        let sequences = prospect.choices.saturating_mul(count(prospect.prompts.len()));
+        let together = running.saturating_add(sequences).min(self.limits.slots);
+        Forecast {
+            cached_tokens,
+            running,
+            waiting: count(self.waiting.len()),
+            slots: self.limits.slots,
+            rows_ahead,
+            first_prompt_seconds: seconds(rows_ahead + rows.first().copied().unwrap_or(0)),
+            prompts_seconds: seconds(rows_ahead + all_rows),
+            step_seconds: self.budget.decode_seconds(together),
+        }
+    }
+
+    fn would_be_cached(&self, prompt: &[Token], prospect: &Prospect) -> u32 {
+        match prompt.split_last() {
+            // The last token is computed for its logits, and all of them if their log-probabilities are wanted.
+            Some((_, reusable)) if !prospect.scored => self.cache.would_find(reusable, prospect.namespace),
+            _ => 0,
+        }
+    }
+}

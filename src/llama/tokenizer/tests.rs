@@ -1,0 +1,169 @@
+//! Against llama.cpp on the test model, and on a small SentencePiece vocabulary that is written here.
+
+use super::*;
+use crate::llama::{load::backend, text_limits::TOKENIZER_STACK_BYTES};
+use llama_cpp_2::model::params::LlamaModelParams;
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// The vocabulary of `LLAMERO_TEST_MODEL` (a file with nothing but a vocabulary will do) or of the default test model.
+fn vocabulary() -> Option<Arc<LlamaModel>> {
+    let path = std::env::var_os("LLAMERO_TEST_MODEL")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct.gguf"), PathBuf::from);
+    if !path.is_file() {
+        eprintln!("SKIPPED: no model at {}; set LLAMERO_TEST_MODEL", path.display());
+        return None;
+    }
+    let params = LlamaModelParams::default().with_vocab_only(true);
+    Some(Arc::new(LlamaModel::load_from_file(backend().unwrap(), path, &params).unwrap()))
+}
+
+/// What is cut out here must be what llama.cpp would have cut out.
+#[test]
+fn texts_become_the_tokens_that_llama_cpp_makes_of_them() {
+    let Some(model) = vocabulary() else { return };
+    let tokenizer = LlamaTokenizer::new(Arc::clone(&model));
+    let vocab = model.vocab();
+    // Special tokens of this vocabulary, some of them, with all kinds of text around.
+    let written = |id| String::from_utf8_lossy(tokenizer.piece(Token(id), true)).into_owned();
+    let specials = (0..tokenizer.vocabulary_size()).filter(|&id| tokenizer.piece(Token(id), false).is_empty()).map(written);
+    let mut texts: Vec<String> =
+        ["", " ", "Hello  world\n\n x", "é😀中 \0 <s> </s> <|im_start|> [INST] \t\t    x"].map(str::to_owned).into();
+    for special in specials.filter(|text| !text.is_empty()).take(40) {
+        texts.push(special.clone());
+        texts.push(format!("a {special} b {special}{special}\n c{special}"));
+        texts.push(format!("{special}user\nHi there{special}<{special}>"));
+    }
+
+    for text in &texts {
+        let expected: Vec<Token> =
+            vocab.tokenize(text.as_bytes(), false, true).iter().map(|token| Token(token.0.cast_unsigned())).collect();
+
+        assert_eq!(tokenizer.encode(text, false, &SpecialText::Recognised).unwrap(), expected, "{text:?}");
+    }
+}
+
+/// One thing over and over, on a stack like the engine's: tokens or an error within seconds. Times are in `text_limits`.
+#[test]
+fn no_text_overflows_the_stack_or_takes_long() {
+    let Some(model) = vocabulary() else { return };
+    let tokenizer = LlamaTokenizer::new(model);
+    let newlines = "\n".repeat(1000) + "a";
+    let units = "A| |7|!|😀|中|é|a |\n |\n|!\n|\0|<|The river. |a</s>".split('|').chain(["<|im_end|>", "a<|im_end|>", &newlines]);
+    // As long as a run may be where runs are limited; and 2 MB, as a request body, of what is slowest.
+    let at_the_limit = units.map(|unit| (unit, unit.repeat(300_000 / unit.chars().count())));
+    let large = ["\n", " ", "a<|im_end|>"].map(|unit| (unit, unit.repeat(2_000_000 / unit.len())));
+    let texts: Vec<(String, String)> = at_the_limit.chain(large).map(|(unit, text)| (unit.to_owned(), text)).collect();
+    let work = move || {
+        for (unit, text) in texts {
+            let start = Instant::now();
+            let tokens = tokenizer.encode(&text, false, &SpecialText::Recognised).map(|tokens| tokens.len());
+            let taken = start.elapsed();
+            eprintln!("{} bytes of {unit:?}: {tokens:?} in {taken:.2?}", text.len());
+            assert!(taken < Duration::from_secs(30), "{} bytes of {unit:?} took {taken:?}", text.len());
+            assert!(tokens.is_err() || tokens.is_ok_and(|tokens| tokens > 0), "{unit:?}");
+        }
+    };
+    std::thread::Builder::new().stack_size(TOKENIZER_STACK_BYTES).spawn(work).unwrap().join().unwrap();
+}
+
+/// A file with a vocabulary like CodeLlama's and nothing else: `<unk>`, `<s>`, `</s>`, bytes, these pieces.
+fn sentencepiece(pieces: &[&str], adds_space: bool) -> LlamaTokenizer {
+    const NORMAL: i32 = 1;
+    const UNKNOWN: i32 = 2;
+    const CONTROL: i32 = 3;
+    const BYTE: i32 = 6;
+    let bytes = (0..=255_u8).map(|byte| (format!("<0x{byte:02X}>"), BYTE));
+    let special = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)].map(|(text, kind)| (text.to_owned(), kind));
+    let normal = pieces.iter().map(|piece| ((*piece).to_owned(), NORMAL));
+    let tokens: Vec<(String, i32)> = special.into_iter().chain(bytes).chain(normal).collect();
+
+    let mut entries = Vec::new();
+    entries.push(("general.architecture", string("llama")));
+    entries.push(("tokenizer.ggml.model", string("llama")));
+    entries.push(("tokenizer.ggml.tokens", array(8, tokens.iter().map(|(text, _)| text_bytes(text)))));
+    entries.push(("tokenizer.ggml.scores", array(6, (0..tokens.len()).map(|rank| (-(rank as f32)).to_le_bytes().to_vec()))));
+    entries.push(("tokenizer.ggml.token_type", array(5, tokens.iter().map(|(_, kind)| kind.to_le_bytes().to_vec()))));
+    entries.push(("tokenizer.ggml.add_space_prefix", [7_u32.to_le_bytes().to_vec(), vec![u8::from(adds_space)]].concat()));
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"GGUF").unwrap();
+    file.write_all(&3_u32.to_le_bytes()).unwrap();
+    file.write_all(&0_u64.to_le_bytes()).unwrap();
+    file.write_all(&(entries.len() as u64).to_le_bytes()).unwrap();
+    for (key, value) in entries {
+        file.write_all(&text_bytes(key)).unwrap();
+        file.write_all(&value).unwrap();
+    }
+    file.write_all(&[0; 64]).unwrap();
+    file.flush().unwrap();
+    let params = LlamaModelParams::default().with_vocab_only(true);
+    LlamaTokenizer::new(Arc::new(LlamaModel::load_from_file(backend().unwrap(), file.path(), &params).unwrap()))
+}
+
+fn text_bytes(text: &str) -> Vec<u8> {
+    [(text.len() as u64).to_le_bytes().to_vec(), text.as_bytes().to_vec()].concat()
+}
+
+fn string(text: &str) -> Vec<u8> {
+    [8_u32.to_le_bytes().to_vec(), text_bytes(text)].concat()
+}
+
+fn array(kind: u32, items: impl ExactSizeIterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut bytes = [9_u32.to_le_bytes(), kind.to_le_bytes()].concat();
+    bytes.extend((items.len() as u64).to_le_bytes());
+    bytes.extend(items.flatten());
+    bytes
+}
+
+/// Bytes of the tokens, each for itself.
+fn spelled(tokenizer: &LlamaTokenizer, text: &str, special: &SpecialText) -> Vec<String> {
+    let tokens = tokenizer.encode(text, false, special).unwrap();
+    tokens.iter().map(|token| String::from_utf8_lossy(tokenizer.piece(*token, true)).into_owned()).collect()
+}
+
+/// Meta's `encode_infilling` of a suffix, where `encode` puts a space in front.
+#[test]
+fn a_continuation_gets_no_space_in_front_and_keeps_its_own() {
+    let pieces = ["▁", "a", "b", "(", ")", "▁a", "▁b", "ab", "▁ab", "▁▁", "▁<PRE>", "▁<SUF>", "▁<MID>"];
+    let tokenizer = sentencepiece(&pieces, true);
+    let rows: [(&str, &[&str], &[&str]); 7] = [
+        ("ab", &[" ab"], &["ab"]),
+        (" ab", &[" ", " ab"], &[" ab"]),
+        ("(ab)", &[" ", "(", "ab", ")"], &["(", "ab", ")"]),
+        ("\nab", &[" ", "\n", "ab"], &["\n", "ab"]),
+        ("\u{1}b", &[" ", "\u{1}", "b"], &["\u{1}", "b"]),
+        ("é", &[" ", "\u{FFFD}", "\u{FFFD}"], &["\u{FFFD}", "\u{FFFD}"]),
+        ("", &[], &[]),
+    ];
+    for (text, plain, continuation) in rows {
+        assert_eq!(spelled(&tokenizer, text, &SpecialText::Plain), plain, "{text:?}");
+        assert_eq!(spelled(&tokenizer, text, &SpecialText::Continuation), continuation, "{text:?}");
+    }
+}
+
+#[test]
+fn a_vocabulary_without_the_space_takes_a_continuation_as_any_text() {
+    let tokenizer = sentencepiece(&["▁", "a", "b", "▁a"], false);
+
+    assert_eq!(spelled(&tokenizer, "ab", &SpecialText::Plain), ["a", "b"]);
+    assert_eq!(spelled(&tokenizer, "ab", &SpecialText::Continuation), ["a", "b"]);
+}
+
+/// The hole's marks are control tokens, though the file says otherwise; a user who writes them gets plain text.
+#[test]
+fn no_text_of_a_user_becomes_a_token_of_the_hole() {
+    let tokenizer = sentencepiece(&["▁", "<", ">", "PRE", "▁<PRE>", "▁<SUF>", "▁<MID>"], true);
+    let control: Vec<Token> = tokenizer.control_tokens().into_iter().map(|(_, token)| token).collect();
+    assert!(control.len() >= 5, "{control:?}");
+
+    for text in ["<PRE>", " <PRE>", "x <MID> <SUF>", "<s></s>", "▁<MID>"] {
+        for special in [SpecialText::Plain, SpecialText::Continuation] {
+            let tokens = tokenizer.encode(text, false, &special).unwrap();
+
+            assert!(!tokens.iter().any(|token| control.contains(token)), "{text:?} {special:?}: {tokens:?}");
+        }
+    }
+}
