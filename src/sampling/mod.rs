@@ -1,8 +1,8 @@
 //! Logits → token, in safe Rust: penalties, bias, temperature, truncation, a seeded draw, log-probabilities.
 //!
 //! ```text
-//! logits ─ penalties ─ logit_bias ─ temperature ─ top_k ─ top_p ─ min_p ─ draw(seed, position) ─▶ token
-//!    └──── raw softmax ─────────────────────────────────────────────────────────────────────────▶ log-probabilities
+//! logits ─ penalties ─ logit_bias ─ mask ─ temperature ─ top_k ─ top_p ─ min_p ─ draw(seed, position) ─▶ token
+//!    └──── raw softmax ────────────────────────────────────────────────────────────────────────────────▶ log-probabilities
 //! ```
 //!
 //! Owns nothing but the token counts that penalties need: randomness is a function of seed and position, so a
@@ -10,6 +10,7 @@
 //! caller's logits are never changed. NaN and −inf are no candidates; +inf counts as the largest finite number.
 //! It does not know llama.cpp, and runs on whichever thread calls it.
 
+mod allowed;
 mod draw;
 mod logprobs;
 mod penalties;
@@ -62,6 +63,8 @@ pub struct NoCandidate;
 pub struct Scratch {
     /// The logits with penalties and bias, for sequences that have any.
     adjusted: Vec<f32>,
+    /// The same with only the allowed tokens left, for sequences under a constraint.
+    masked: Vec<f32>,
     /// What truncation selects in.
     selection: truncate::Selection,
     /// Mass of each block of the vocabulary, for draws from all of it.
