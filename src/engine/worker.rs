@@ -3,6 +3,7 @@
 //! Never waits for anything but commands, and only while it has nothing to compute. Its outbox is bounded by the
 //! outbox thread, which the gateway always drains; a gateway that stops reading stops this engine, and no other.
 
+use crate::constrain::Matcher;
 use crate::engine::{
     generation::Generation,
     runner::{ModelRunner, Step, StepError, Tokenizer},
@@ -26,7 +27,14 @@ use std::{
 #[derive(Debug)]
 pub(super) enum Command {
     /// Generate.
-    Submit(Box<SequenceRequest>),
+    Submit {
+        /// What.
+        request: Box<SequenceRequest>,
+        /// The state of its constraint behind `resume`; there if the request has one.
+        matcher: Option<Box<Matcher>>,
+    },
+    /// A submission failed on its way here: say so.
+    Refuse(SequenceId, GenerationError),
     /// Forget.
     Cancel(SequenceId),
 }
@@ -114,18 +122,22 @@ impl<'a> Worker<'a> {
                 self.generations.remove(&id);
                 Ok(())
             }
-            Command::Submit(request) => match self.submit(&request) {
+            Command::Submit { request, matcher } => match self.submit(&request, matcher) {
                 Ok(()) => Ok(()),
                 Err(error) => self.report(vec![failed(request.id, error)]),
             },
+            Command::Refuse(id, error) => self.report(vec![failed(id, error)]),
         }
     }
 
-    fn submit(&mut self, request: &SequenceRequest) -> Result<(), GenerationError> {
+    fn submit(&mut self, request: &SequenceRequest, matcher: Option<Box<Matcher>>) -> Result<(), GenerationError> {
         let max_len = self.check(request)?;
+        if request.constraint.is_some() != matcher.is_some() {
+            return Err(GenerationError::Constraint("it was not compiled".to_owned()));
+        }
         let tokens: Vec<Token> = request.prompt.iter().chain(&request.resume).copied().collect();
         self.scheduler.submit(NewSequence { id: request.id, tokens, max_len, namespace: request.namespace })?;
-        self.generations.insert(request.id, Generation::new(request, self.tokenizer.as_ref()));
+        self.generations.insert(request.id, Generation::new(request, matcher, self.tokenizer.as_ref()));
         Ok(())
     }
 

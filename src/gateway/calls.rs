@@ -1,9 +1,9 @@
-//! Open tokenize and detokenize calls: matched to their answers, repeated once when an engine dies.
+//! Open calls (tokenize, detokenize, check a constraint): matched to their answers, repeated once when an engine dies.
 //!
 //! A plain table without a clock and without I/O; owned by the run loop. Each call holds one of [`MAX_CALLS`] permits.
 
-use super::handle::{SubmitError, TokenizeError};
-use crate::protocol::{CallId, SpecialText, TextError, ToEngine, Token};
+use super::handle::{CheckError, SubmitError, TokenizeError};
+use crate::protocol::{CallId, Constraint, SpecialText, TextError, ToEngine, Token};
 use std::collections::BTreeMap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -23,7 +23,7 @@ const PATIENCE: u32 = 4;
 /// Engines that may die with one call in them before it is given up: it is repeated once.
 const MAX_ATTEMPTS: u32 = 2;
 
-type Reply<T> = oneshot::Sender<Result<T, TokenizeError>>;
+type Reply<T, E = TokenizeError> = oneshot::Sender<Result<T, E>>;
 
 /// What is asked, and who wants to know.
 #[derive(Debug)]
@@ -46,6 +46,13 @@ pub(super) enum Question {
         /// Gets the text.
         reply: Reply<String>,
     },
+    /// Can this be generated?
+    Check {
+        /// What an output would have to obey.
+        constraint: Constraint,
+        /// Gets the answer.
+        reply: Reply<(), CheckError>,
+    },
 }
 
 impl Question {
@@ -55,6 +62,7 @@ impl Question {
                 ToEngine::Tokenize { call, text: text.clone(), add_special: *add_special, special: special.clone() }
             }
             Self::Detokenize { tokens, .. } => ToEngine::Detokenize { call, tokens: tokens.clone() },
+            Self::Check { constraint, .. } => ToEngine::Check { call, constraint: constraint.clone() },
         }
     }
 
@@ -62,6 +70,7 @@ impl Question {
         match self {
             Self::Tokenize { reply, .. } => reply.is_closed(),
             Self::Detokenize { reply, .. } => reply.is_closed(),
+            Self::Check { reply, .. } => reply.is_closed(),
         }
     }
 
@@ -69,12 +78,13 @@ impl Question {
         match self {
             Self::Tokenize { reply, .. } => answer(reply, Err(error)),
             Self::Detokenize { reply, .. } => answer(reply, Err(error)),
+            Self::Check { reply, .. } => answer(reply, Err(error.into())),
         }
     }
 }
 
 /// Answers a caller, who may have gone away meanwhile: then nobody wants to know.
-fn answer<T>(reply: Reply<T>, result: Result<T, TokenizeError>) {
+fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
     let _ = reply.send(result);
 }
 
@@ -135,7 +145,7 @@ impl Calls {
         self.silent = 0;
         match self.open.remove(&call.0).map(|call| call.question) {
             Some(Question::Tokenize { reply, .. }) => answer(reply, result.map_err(TokenizeError::Text)),
-            Some(question @ Question::Detokenize { .. }) => question.fail(mismatch()),
+            Some(other) => other.fail(mismatch()),
             None => {}
         }
     }
@@ -145,7 +155,17 @@ impl Calls {
         self.silent = 0;
         match self.open.remove(&call.0).map(|call| call.question) {
             Some(Question::Detokenize { reply, .. }) => answer(reply, result.map_err(TokenizeError::Text)),
-            Some(question @ Question::Tokenize { .. }) => question.fail(mismatch()),
+            Some(other) => other.fail(mismatch()),
+            None => {}
+        }
+    }
+
+    /// Passes an answer on, as [`Self::on_tokenized`].
+    pub(super) fn on_checked(&mut self, call: CallId, result: Result<(), String>) {
+        self.silent = 0;
+        match self.open.remove(&call.0).map(|call| call.question) {
+            Some(Question::Check { reply, .. }) => answer(reply, result.map_err(CheckError::Refused)),
+            Some(other) => other.fail(mismatch()),
             None => {}
         }
     }
@@ -237,6 +257,38 @@ mod tests {
 
         assert_eq!(answer.try_recv().unwrap(), Err(TextError::EngineDied("second".into()).into()));
         assert_eq!(calls.unsent(), []);
+    }
+
+    #[test]
+    fn a_refused_constraint_is_told_from_an_engine_that_died_twice_of_it() {
+        let mut calls = Calls::default();
+        let mut check = || {
+            let (reply, answer) = oneshot::channel();
+            let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            calls.insert(TextCall::new(Question::Check { constraint: Constraint::JsonObject, reply }, permit));
+            answer
+        };
+        let (mut refused, mut deadly) = (check(), check());
+        assert_eq!(calls.unsent().last(), Some(&ToEngine::Check { call: CallId(1), constraint: Constraint::JsonObject }));
+
+        calls.on_checked(CallId(0), Err("no".into()));
+        calls.on_death("first");
+        assert_eq!(calls.unsent().len(), 1);
+        calls.on_death("second");
+
+        assert_eq!(refused.try_recv().unwrap(), Err(CheckError::Refused("no".into())));
+        assert_eq!(deadly.try_recv().unwrap(), Err(CheckError::EngineDied("second".into())));
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_the_engine_s_fault() {
+        let mut calls = Calls::default();
+        let mut answer = tokenize(&mut calls, "a");
+        calls.unsent();
+
+        calls.on_checked(CallId(0), Ok(()));
+
+        assert!(matches!(answer.try_recv().unwrap(), Err(TokenizeError::Text(TextError::EngineDied(_)))));
     }
 
     #[test]

@@ -160,6 +160,7 @@ impl<L: Launcher> RunLoop<L> {
             FromEngine::LoadFailed(error) => return Err(Fault::LoadFailed(error)),
             FromEngine::Tokenized { call, result } => self.calls.on_tokenized(call, result),
             FromEngine::Detokenized { call, result } => self.calls.on_detokenized(call, result),
+            FromEngine::Checked { call, result } => self.calls.on_checked(call, result),
             FromEngine::Step(report) => self.on_step(engine, report),
             FromEngine::Pong { nonce, steps, busy } => engine.on_pong(nonce, steps, busy)?,
         }

@@ -1,10 +1,10 @@
 //! The messages of both directions. One enum each; a new message goes last, and changes the version.
 
-use super::{EngineOptions, LoadError, ModelInfo, SequenceId, SequenceRequest, StepReport, TextError, Token};
+use super::{Constraint, EngineOptions, LoadError, ModelInfo, SequenceId, SequenceRequest, StepReport, TextError, Token};
 use serde::{Deserialize, Serialize};
 
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Matches an answer to its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,6 +59,13 @@ pub enum ToEngine {
         /// Comes back in the answer.
         nonce: u64,
     },
+    /// Can this be generated? Answered by `Checked`. A `Submit` with the same constraint then finds it compiled.
+    Check {
+        /// Comes back in the answer.
+        call: CallId,
+        /// What an output would have to obey.
+        constraint: Constraint,
+    },
 }
 
 /// Engine → gateway.
@@ -94,5 +101,12 @@ pub enum FromEngine {
         steps: u64,
         /// Whether the engine thread has work.
         busy: bool,
+    },
+    /// Answer to `Check`.
+    Checked {
+        /// Which call.
+        call: CallId,
+        /// What is wrong with the constraint, for those who wrote it.
+        result: Result<(), String>,
     },
 }

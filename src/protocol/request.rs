@@ -46,7 +46,8 @@ pub struct SequenceRequest {
     /// Report the log-probability of each prompt token but the first, and this many alternatives. The prompt is then
     /// computed in full, whatever the prefix cache holds.
     pub prompt_logprobs: Option<u8>,
-    /// What the output must obey; the gateway has had it compiled once, so it is sound.
+    /// What the output must obey; the gateway has had it compiled once, so it is sound. It decides where the text may end:
+    /// end-of-generation tokens can be sampled there only, and end it with `ignore_eos` too.
     pub constraint: Option<Constraint>,
     /// Prefix-cache isolation: sequences share cached tokens only within a namespace.
     pub namespace: u64,
