@@ -4,3 +4,4 @@ mod completions;
 mod engine_death;
 mod legacy;
 mod limits;
+mod structured;

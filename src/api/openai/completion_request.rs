@@ -6,6 +6,7 @@
 use super::{
     prompt::{Prompt, read_prompts},
     sampling::{Sampling, read_stop},
+    structured::{Constrained, read_constraint},
 };
 use crate::api::fields::{FieldError, Fields};
 
@@ -40,6 +41,8 @@ pub struct CompletionRequest {
     pub stop: Vec<String>,
     /// Go on past end-of-generation tokens. Default false.
     pub ignore_eos: bool,
+    /// What the output must obey, and the field that said so.
+    pub constraint: Option<Constrained>,
     /// Alternatives to report per token, 0 to 5; `None` reports nothing.
     pub logprobs: Option<u8>,
     /// Put the prompt in front of the completion. Default false.
@@ -79,6 +82,7 @@ impl CompletionRequest {
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
             stop: read_stop(&mut f, limits.max_stop_strings)?,
             ignore_eos: f.boolean("ignore_eos")?.unwrap_or(false),
+            constraint: read_constraint(&mut f)?,
             logprobs: logprobs.map(|top| u8::try_from(top).expect("the range fits")),
             echo,
             stream,

@@ -7,6 +7,7 @@ use super::{
     completion_request::{CompletionRequest, RequestLimits},
     models,
     prompt::Prompt,
+    structured,
 };
 use crate::{
     api::{
@@ -60,6 +61,7 @@ pub(super) async fn create(
             room(tokens.len(), request.max_tokens, max_model_len)?;
         }
     }
+    structured::check(&state.engine, request.constraint.as_ref()).await?;
     let (tokens, texts) =
         try_join_all(prompts.into_iter().map(|prompt| encode(&state.engine, prompt, with_text))).await?.into_iter().unzip();
     let job = Job { seed: request.sampling.seed.map_or_else(draw_seed, Ok)?, namespace: principal.id.namespace() };
@@ -125,6 +127,7 @@ fn sequences(
                 stop: request.stop.clone(),
                 ignore_eos: request.ignore_eos,
                 logprobs: request.logprobs,
+                constraint: request.constraint.as_ref().map(|(constraint, _)| constraint.clone()),
                 namespace: job.namespace,
                 // The gateway assigns the id.
                 ..SequenceRequest::default()

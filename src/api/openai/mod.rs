@@ -7,6 +7,7 @@ pub mod logprobs;
 mod models;
 pub mod prompt;
 pub mod sampling;
+pub mod structured;
 
 use crate::api::state::AppState;
 use axum::{

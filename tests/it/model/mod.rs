@@ -5,6 +5,7 @@
 
 #![cfg(test)]
 
+mod constraint;
 mod loading;
 mod sampling;
 mod steps;
