@@ -8,15 +8,16 @@
 //! One binary, two processes. The gateway speaks HTTP and never calls llama.cpp; the engine owns the model and
 //! knows no HTTP. If the engine dies, the gateway starts another and replays what was in flight.
 //!
-//! Reading order: `protocol` (what is said), `engine` (how steps are planned and text is made), `sampling`, `llama`
-//! (the only unsafe code), `gateway` (supervision, limits), `chat` (messages, calls), `api` (routes),
-//! `config` and `cli`, `models`, `telemetry`.
+//! Reading order: `protocol` (what is said), `engine` (how steps are planned and text is made), `sampling`, `constrain`
+//! (what a text must obey), `llama` (the only unsafe code), `gateway` (supervision, limits), `chat` (messages, calls),
+//! `api` (routes), `config` and `cli`, `models`, `telemetry`.
 
 pub mod api;
 pub mod build_info;
 pub mod chat;
 pub mod cli;
 pub mod config;
+pub mod constrain;
 pub mod engine;
 pub mod gateway;
 pub mod llama;

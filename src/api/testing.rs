@@ -1,6 +1,6 @@
 //! The whole API in front of a scripted engine, without sockets: `TestApp::start(Setup { … }).await`, then `app.post(…)`.
 //!
-//! The engine's tokens are characters. It answers each submission with ` world` and an end, in one step.
+//! The engine's tokens are characters, and the regex `refuse me` is the only constraint that it refuses. It answers each submission with ` world` and an end, in one step.
 
 use super::{layers::HostPolicy, router::router, state::AppState};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         limits::RequestLimiter,
         testing::{model_info, start_scripted, token},
     },
-    protocol::{Finish, FromEngine, ModelInfo, SequenceRequest, StepReport, ToEngine, Token},
+    protocol::{Constraint, Finish, FromEngine, ModelInfo, SequenceRequest, StepReport, ToEngine, Token},
 };
 use axum::{
     Router,
@@ -148,6 +148,10 @@ fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<Fr
         ToEngine::Tokenize { call, text, .. } => {
             let tokens = text.chars().map(|letter| Token(u32::from(letter))).collect();
             vec![FromEngine::Tokenized { call, result: Ok(tokens) }]
+        }
+        ToEngine::Check { call, constraint } => {
+            let refused = constraint == Constraint::Regex("refuse me".to_owned());
+            vec![FromEngine::Checked { call, result: if refused { Err("it is refused".to_owned()) } else { Ok(()) } }]
         }
         ToEngine::Submit(request) => {
             let mut output = token(request.id, 7, " world");

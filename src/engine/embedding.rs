@@ -93,7 +93,8 @@ impl<'a> EmbeddingWorker<'a> {
                 }
                 Err(error) => self.send(FromEngine::Embedded { call: call.call, result: Err(error) }),
             },
-            Command::Submit(request) => self.report(vec![refused(request.id)]),
+            Command::Submit { request, .. } => self.report(vec![refused(request.id)]),
+            Command::Refuse(id, _) => self.report(vec![refused(id)]),
             // Nothing is ever generated here: nothing is cached and nothing is known.
             Command::Foresee(call, _) => self.send(FromEngine::Forecast { call, forecast: Forecast::default() }),
             // No sequence was ever taken in.

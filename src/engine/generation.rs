@@ -2,6 +2,7 @@
 //!
 //! Consumed, never reset: made from a request, dropped when it finishes. Knows nothing of slots or steps.
 
+use crate::constrain::Matcher;
 use crate::engine::{
     runner::Tokenizer,
     text::{Released, TextAssembler},
@@ -16,6 +17,8 @@ pub(super) struct Generation {
     /// When the engine received it.
     pub(super) received: Instant,
     sampler: Sampler,
+    /// The state of the constraint, if there is one.
+    matcher: Option<Box<Matcher>>,
     text: TextAssembler,
     generated: u32,
     max_tokens: u32,
@@ -79,8 +82,9 @@ impl Ends {
 }
 
 impl Generation {
-    /// Starts where the request's `resume` tokens left off: they are fed to the text without being reported.
-    pub(super) fn new(request: &SequenceRequest, tokenizer: &dyn Tokenizer) -> Self {
+    /// Starts where the request's `resume` tokens left off: they are fed to the text without being reported. `matcher`
+    /// stands behind them already.
+    pub(super) fn new(request: &SequenceRequest, matcher: Option<Box<Matcher>>, tokenizer: &dyn Tokenizer) -> Self {
         let mut text = TextAssembler::new(&request.stop, request.include_stop);
         for &token in &request.resume {
             // What this releases was reported by the engine that generated it.
@@ -89,6 +93,7 @@ impl Generation {
         Self {
             received: Instant::now(),
             sampler: Sampler::new(request.sampling.clone(), &request.prompt, &request.resume),
+            matcher,
             text,
             generated: u32::try_from(request.resume.len()).unwrap_or(u32::MAX),
             max_tokens: request.max_tokens,
@@ -149,11 +154,16 @@ impl Generation {
         };
         self.generated += 1;
         output.tokens.push(choice.token);
-        let ends = self.ends.of(choice.token, tokenizer);
+        let ends = match self.obey(choice.token) {
+            Ok(true) => Some(Finish::EndOfGeneration),
+            Ok(false) => self.ends.of(choice.token, tokenizer),
+            Err(reason) => return self.end(Finish::Failed(GenerationError::Constraint(reason)), output),
+        };
         let shows = match ends {
             None => true,
             Some(Finish::StopToken(_)) => self.ends.include_stop,
-            Some(_) => false,
+            // The last token of a constrained text is a part of it.
+            Some(_) => !tokenizer.is_eog(choice.token),
         };
         if shows {
             let logprob = choice.logprobs.as_ref().map(|logprobs| describe(choice.token, logprobs, tokenizer));
@@ -170,19 +180,31 @@ impl Generation {
     }
 
     /// Draws from what may be drawn. Log-probabilities are those of all candidates all the same.
-    fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<Choice, NoCandidate> {
-        if self.generated >= self.ends.min_tokens || self.ends.too_early.is_empty() {
-            return self.sampler.sample(logits, self.logprobs, scratch);
-        }
-        let mut allowed = logits.to_vec();
-        for token in &self.ends.too_early {
-            if let Some(logit) = allowed.get_mut(token.0 as usize) {
-                *logit = f32::NEG_INFINITY;
+    ///
+    /// A constraint comes before `min_tokens`: where it leaves nothing but the end, the text ends.
+    fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<Choice, GenerationError> {
+        let allowed = self.matcher.as_mut().map(|matcher| matcher.allowed()).transpose().map_err(GenerationError::Constraint)?;
+        let no_candidate = |_: NoCandidate| GenerationError::NoCandidate;
+        if self.generated < self.ends.min_tokens && !self.ends.too_early.is_empty() {
+            let mut later = logits.to_vec();
+            for token in &self.ends.too_early {
+                if let Some(logit) = later.get_mut(token.0 as usize) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+            if let Ok(choice) = self.sampler.sample_among(allowed, &later, None, scratch) {
+                let logprobs = self.logprobs.and_then(|count| sampling::score(logits, choice.token, count, scratch));
+                return Ok(Choice { logprobs, ..choice });
             }
         }
-        let choice = self.sampler.sample(&allowed, None, scratch)?;
-        let logprobs = self.logprobs.and_then(|count| sampling::score(logits, choice.token, count, scratch));
-        Ok(Choice { logprobs, ..choice })
+        self.sampler.sample_among(allowed, logits, self.logprobs, scratch).map_err(no_candidate)
+    }
+
+    /// Takes a drawn token into the constraint, which alone says where the text ends, `ignore_eos` or not: whether here.
+    fn obey(&mut self, token: Token) -> Result<bool, String> {
+        let Some(matcher) = &mut self.matcher else { return Ok(false) };
+        matcher.advance(token)?;
+        Ok(matcher.is_finished())
     }
 
     /// Releases what is held back. A stop string may have been complete there, waiting for an earlier one: (1) again.

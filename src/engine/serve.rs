@@ -1,8 +1,10 @@
-//! An engine on a connection: the inbox thread, the tokenizer threads, the engine thread and the outbox thread.
+//! An engine on a connection: the inbox thread, the tokenizer threads, the constraint threads, the engine thread and the
+//! outbox thread.
 //!
 //! Ends when the gateway hangs up. Used by the engine process with llama.cpp, and by tests with a fake model.
 
 use crate::engine::{
+    constraints::{self, Constraints, LazyCompiler},
     embedder::Embedder,
     embedding::{EmbedCall, EmbeddingWorker},
     runner::{ModelRunner, Tokenizer},
@@ -36,6 +38,8 @@ const MAX_DETOKENIZED_BYTES: usize = MAX_FRAME_BYTES - 1024;
 const PIECE_OVERHEAD_BYTES: usize = 5;
 /// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.
 pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
+/// Constraints are followed by code that recurses, on the engine thread and where resumed sequences catch up.
+const ENGINE_STACK_BYTES: usize = 64 << 20;
 /// Tokenizing must not wait behind one long text.
 const TOKENIZER_THREADS: usize = 2;
 
@@ -102,12 +106,20 @@ pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> 
     let progress = Arc::new(Progress::default());
     let writer = stream.try_clone().map_err(FrameError::from)?;
     let hang_up = HangUp(stream.try_clone().map_err(FrameError::from)?);
+    let constraints = Arc::new(Constraints::new(commands.clone()));
 
     let outbox_thread = spawn("outbox", 0, move || write_frames(writer, &frames))?;
-    let engine =
-        EngineThread { options, outbox: outbox.clone(), commands: command_inbox, progress: Arc::clone(&progress), _hang_up: hang_up };
-    let engine_thread = spawn("engine", 0, move || engine.run(host, text_inbox))?;
-    let inbox = Inbox { commands, texts, outbox, progress }.read(&mut stream);
+    let engine = EngineThread {
+        options,
+        outbox: outbox.clone(),
+        commands: command_inbox,
+        constraints: Arc::clone(&constraints),
+        progress: Arc::clone(&progress),
+        _hang_up: hang_up,
+    };
+    let engine_thread = spawn("engine", ENGINE_STACK_BYTES, move || engine.run(host, text_inbox))?;
+    let inbox = Inbox { commands, texts, constraints: Arc::clone(&constraints), outbox, progress }.read(&mut stream);
+    constraints.close();
     let ended = engine_thread.join().map_err(|_| ServeError::Panicked)?;
     // The outbox ends when its last sender is gone; a panic there means that the socket is gone, which `inbox` says too.
     let _ = outbox_thread.join();
@@ -140,6 +152,7 @@ struct EngineThread {
     options: EngineOptions,
     outbox: SyncSender<FromEngine>,
     commands: Receiver<Command>,
+    constraints: Arc<Constraints>,
     progress: Arc<Progress>,
     _hang_up: HangUp,
 }
@@ -154,7 +167,8 @@ impl EngineThread {
         let on_progress = Box::new(move |share| drop(loading.send(FromEngine::LoadProgress(share))));
         let opened = host.open(&self.options, on_progress, &mut |opened: Opened<'_>| {
             if let Some(texts) = texts.take() {
-                spawned = spawn_tokenizers(texts, &opened.tokenizer, &self.outbox);
+                spawned = spawn_tokenizers(texts, &opened.tokenizer, &self.outbox)
+                    .and_then(|()| spawn_constraint_threads(&self.constraints, &opened.tokenizer, &self.outbox));
             }
             if spawned.is_err() {
                 return;
@@ -190,6 +204,21 @@ fn spawn_tokenizers(texts: Receiver<TextCall>, tokenizer: &Arc<dyn Tokenizer>, o
                 }
             }
         })?;
+    }
+    Ok(())
+}
+
+fn spawn_constraint_threads(
+    constraints: &Arc<Constraints>,
+    tokenizer: &Arc<dyn Tokenizer>,
+    outbox: &SyncSender<FromEngine>,
+) -> Result<(), FrameError> {
+    let compiler = Arc::new(LazyCompiler::default());
+    for _ in 0..constraints::THREADS {
+        let (constraints, tokenizer) = (Arc::clone(constraints), Arc::clone(tokenizer));
+        let (compiler, outbox) = (Arc::clone(&compiler), outbox.clone());
+        // Detached: they end when the queue is closed.
+        spawn("constraint", ENGINE_STACK_BYTES, move || constraints.work(tokenizer.as_ref(), &compiler, &outbox))?;
     }
     Ok(())
 }
@@ -256,6 +285,7 @@ fn write_frames(mut socket: UnixStream, frames: &Receiver<FromEngine>) {
 struct Inbox {
     commands: SyncSender<Command>,
     texts: SyncSender<TextCall>,
+    constraints: Arc<Constraints>,
     outbox: SyncSender<FromEngine>,
     progress: Arc<Progress>,
 }
@@ -271,8 +301,12 @@ impl Inbox {
             };
             let alive = match message {
                 ToEngine::Load { .. } => return Err(ServeError::Handshake),
-                ToEngine::Submit(request) => self.commands.send(Command::Submit(request)).is_ok(),
-                ToEngine::Cancel(id) => self.commands.send(Command::Cancel(id)).is_ok(),
+                ToEngine::Submit(request) if request.constraint.is_some() => {
+                    self.constraints.submit(request);
+                    true
+                }
+                ToEngine::Submit(request) => self.commands.send(Command::Submit { request, matcher: None }).is_ok(),
+                ToEngine::Cancel(id) => self.constraints.cancel(id) || self.commands.send(Command::Cancel(id)).is_ok(),
                 ToEngine::Embed { call, inputs, alone } => {
                     self.commands.send(Command::Embed(Box::new(EmbedCall { call, inputs, alone }))).is_ok()
                 }
@@ -282,6 +316,10 @@ impl Inbox {
                 ToEngine::Detokenize { call, tokens } => self.texts.send(TextCall::Decode { call, tokens }).is_ok(),
                 ToEngine::Spell { call, tokens } => self.texts.send(TextCall::Spell { call, tokens }).is_ok(),
                 ToEngine::Foresee { call, prospect } => self.commands.send(Command::Foresee(call, prospect)).is_ok(),
+                ToEngine::Check { call, constraint } => {
+                    self.constraints.check(call, constraint);
+                    true
+                }
                 ToEngine::Ping { nonce } => {
                     let (steps, busy) = (self.progress.steps.load(Ordering::Relaxed), self.progress.busy.load(Ordering::Relaxed));
                     self.outbox.send(FromEngine::Pong { nonce, steps, busy }).is_ok()

@@ -3,6 +3,7 @@
 //! Never waits for anything but commands, and only while it has nothing to compute. Its outbox is bounded by the
 //! outbox thread, which the gateway always drains; a gateway that stops reading stops this engine, and no other.
 
+use crate::constrain::Matcher;
 use crate::engine::{
     embedding::EmbedCall,
     generation::Generation,
@@ -28,7 +29,14 @@ use std::{
 #[derive(Debug)]
 pub(super) enum Command {
     /// Generate.
-    Submit(Box<SequenceRequest>),
+    Submit {
+        /// What.
+        request: Box<SequenceRequest>,
+        /// The state of its constraint behind `resume`; there if the request has one.
+        matcher: Option<Box<Matcher>>,
+    },
+    /// A submission failed on its way here: say so.
+    Refuse(SequenceId, GenerationError),
     /// Forget.
     Cancel(SequenceId),
     /// Compute vectors.
@@ -130,7 +138,7 @@ impl<'a> Worker<'a> {
                 self.generations.remove(&id);
                 Ok(())
             }
-            Command::Submit(request) => match self.submit(&request) {
+            Command::Submit { request, matcher } => match self.submit(&request, matcher) {
                 Ok(()) => Ok(()),
                 Err(error) => self.report(vec![failed(request.id, error)]),
             },
@@ -142,15 +150,19 @@ impl<'a> Worker<'a> {
                 let forecast = self.scheduler.foresee(&prospect);
                 self.outbox.send(FromEngine::Forecast { call, forecast }).map_err(|_| Disconnected)
             }
+            Command::Refuse(id, error) => self.report(vec![failed(id, error)]),
         }
     }
 
-    fn submit(&mut self, request: &SequenceRequest) -> Result<(), GenerationError> {
+    fn submit(&mut self, request: &SequenceRequest, matcher: Option<Box<Matcher>>) -> Result<(), GenerationError> {
         let max_len = self.check(request)?;
+        if request.constraint.is_some() != matcher.is_some() {
+            return Err(GenerationError::Constraint("it was not compiled".to_owned()));
+        }
         let tokens: Vec<Token> = request.prompt.iter().chain(&request.resume).copied().collect();
         let scored = Generation::scored_positions(request);
         self.scheduler.submit(NewSequence { id: request.id, tokens, max_len, scored, namespace: request.namespace })?;
-        self.generations.insert(request.id, Generation::new(request, self.tokenizer.as_ref()));
+        self.generations.insert(request.id, Generation::new(request, matcher, self.tokenizer.as_ref()));
         Ok(())
     }
 

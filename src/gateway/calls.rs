@@ -1,9 +1,9 @@
-//! Open calls (tokenize, detokenize, spell, foresee): matched to their answers, repeated once when an engine dies.
+//! Open calls (tokenize, detokenize, spell, foresee, check a constraint): matched to their answers, repeated once when an engine dies.
 //!
 //! A plain table without a clock and without I/O; owned by the run loop. Each call holds one of [`MAX_CALLS`] permits.
 
-use super::handle::{SubmitError, TokenizeError};
-use crate::protocol::{CallId, Forecast, Prospect, SpecialText, TextError, ToEngine, Token};
+use super::handle::{CheckError, SubmitError, TokenizeError};
+use crate::protocol::{CallId, Constraint, Forecast, Prospect, SpecialText, TextError, ToEngine, Token};
 use std::collections::BTreeMap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -23,7 +23,7 @@ const PATIENCE: u32 = 4;
 /// Engines that may die with one call in them before it is given up: it is repeated once.
 const MAX_ATTEMPTS: u32 = 2;
 
-type Reply<T> = oneshot::Sender<Result<T, TokenizeError>>;
+type Reply<T, E = TokenizeError> = oneshot::Sender<Result<T, E>>;
 
 /// What is asked, and who wants to know.
 #[derive(Debug)]
@@ -60,6 +60,13 @@ pub(super) enum Question {
         /// Gets the figures.
         reply: Reply<Forecast>,
     },
+    /// Can this be generated?
+    Check {
+        /// What an output would have to obey.
+        constraint: Constraint,
+        /// Gets the answer.
+        reply: Reply<(), CheckError>,
+    },
 }
 
 /// What an engine answered.
@@ -73,6 +80,8 @@ pub(super) enum Answer {
     Pieces(Result<Vec<Vec<u8>>, TextError>),
     /// To `Foresee`.
     Forecast(Forecast),
+    /// To `Check`.
+    Checked(Result<(), String>),
 }
 
 impl Question {
@@ -84,6 +93,7 @@ impl Question {
             Self::Detokenize { tokens, .. } => ToEngine::Detokenize { call, tokens: tokens.clone() },
             Self::Spell { tokens, .. } => ToEngine::Spell { call, tokens: tokens.clone() },
             Self::Foresee { prospect, .. } => ToEngine::Foresee { call, prospect: prospect.clone() },
+            Self::Check { constraint, .. } => ToEngine::Check { call, constraint: constraint.clone() },
         }
     }
 
@@ -93,6 +103,7 @@ impl Question {
             Self::Detokenize { reply, .. } => reply.is_closed(),
             Self::Spell { reply, .. } => reply.is_closed(),
             Self::Foresee { reply, .. } => reply.is_closed(),
+            Self::Check { reply, .. } => reply.is_closed(),
         }
     }
 
@@ -102,12 +113,13 @@ impl Question {
             Self::Detokenize { reply, .. } => answer(reply, Err(error)),
             Self::Spell { reply, .. } => answer(reply, Err(error)),
             Self::Foresee { reply, .. } => answer(reply, Err(error)),
+            Self::Check { reply, .. } => answer(reply, Err(error.into())),
         }
     }
 }
 
 /// Answers a caller, who may have gone away meanwhile: then nobody wants to know.
-fn answer<T>(reply: Reply<T>, result: Result<T, TokenizeError>) {
+fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
     let _ = reply.send(result);
 }
 
@@ -172,6 +184,7 @@ impl Calls {
             (Question::Detokenize { reply, .. }, Answer::Text(result)) => answer(reply, result.map_err(TokenizeError::Text)),
             (Question::Spell { reply, .. }, Answer::Pieces(result)) => answer(reply, result.map_err(TokenizeError::Text)),
             (Question::Foresee { reply, .. }, Answer::Forecast(forecast)) => answer(reply, Ok(forecast)),
+            (Question::Check { reply, .. }, Answer::Checked(result)) => answer(reply, result.map_err(CheckError::Refused)),
             (question, _) => question.fail(mismatch()),
         }
     }
@@ -274,6 +287,38 @@ mod tests {
 
         assert_eq!(answer.try_recv().unwrap(), Err(TextError::EngineDied("second".into()).into()));
         assert_eq!(calls.unsent(), []);
+    }
+
+    #[test]
+    fn a_refused_constraint_is_told_from_an_engine_that_died_twice_of_it() {
+        let mut calls = Calls::default();
+        let mut check = || {
+            let (reply, answer) = oneshot::channel();
+            let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            calls.insert(TextCall::new(Question::Check { constraint: Constraint::JsonObject, reply }, permit));
+            answer
+        };
+        let (mut refused, mut deadly) = (check(), check());
+        assert_eq!(calls.unsent().last(), Some(&ToEngine::Check { call: CallId(1), constraint: Constraint::JsonObject }));
+
+        calls.on_answer(CallId(0), Answer::Checked(Err("no".into())));
+        calls.on_death("first");
+        assert_eq!(calls.unsent().len(), 1);
+        calls.on_death("second");
+
+        assert_eq!(refused.try_recv().unwrap(), Err(CheckError::Refused("no".into())));
+        assert_eq!(deadly.try_recv().unwrap(), Err(CheckError::EngineDied("second".into())));
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_the_engine_s_fault() {
+        let mut calls = Calls::default();
+        let mut answer = tokenize(&mut calls, "a");
+        calls.unsent();
+
+        calls.on_answer(CallId(0), Answer::Checked(Ok(())));
+
+        assert!(matches!(answer.try_recv().unwrap(), Err(TokenizeError::Text(TextError::EngineDied(_)))));
     }
 
     #[test]

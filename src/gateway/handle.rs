@@ -1,4 +1,4 @@
-//! How the API talks to the engine: tokenize, submit, follow a generation, ask for the state.
+//! How the API talks to the engine: tokenize, check a constraint, submit, follow a generation, ask for the state.
 //!
 //! Owns nothing but a channel to the run loop and a view of what it publishes. Admission happens here, on the
 //! caller's task; everything else happens in the run loop.
@@ -13,7 +13,9 @@ use super::{
     in_flight::Entry,
     status::Status,
 };
-use crate::protocol::{EmbedError, EngineStats, Forecast, ModelInfo, Prospect, SequenceId, SequenceRequest, SpecialText, TextError, Token};
+use crate::protocol::{
+    Constraint, EmbedError, EngineStats, Forecast, ModelInfo, Prospect, SequenceId, SequenceRequest, SpecialText, TextError, Token,
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
 
@@ -98,6 +100,31 @@ pub enum EmbeddingError {
     /// The engine is not there, or its model does not embed.
     #[error(transparent)]
     Engine(#[from] SubmitError),
+}
+
+/// Why a constraint cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// The constraint is at fault; what is wrong with it.
+    #[error("{0}")]
+    Refused(String),
+    /// The engine died while it worked on it, twice.
+    #[error("the engine died: {0}")]
+    EngineDied(String),
+    /// The engine is not there.
+    #[error(transparent)]
+    Engine(#[from] SubmitError),
+}
+
+impl From<TokenizeError> for CheckError {
+    /// Calls of all kinds fail alike.
+    fn from(error: TokenizeError) -> Self {
+        match error {
+            TokenizeError::Text(TextError::EngineDied(reason)) => Self::EngineDied(reason),
+            TokenizeError::Text(error) => Self::Refused(error.to_string()),
+            TokenizeError::Engine(error) => Self::Engine(error),
+        }
+    }
 }
 
 /// A handle on the one served model; cheap to clone.
@@ -206,6 +233,17 @@ impl EngineHandle {
         (self.status.admission.free(), self.status.admission.capacity())
     }
 
+    /// Whether text under a constraint can be generated, found out by compiling it in the engine process. A submission
+    /// that follows finds it compiled.
+    ///
+    /// # Errors
+    /// `Refused` says what is wrong with it; the others as [`Self::tokenize`].
+    pub async fn check_constraint(&self, constraint: Constraint) -> Result<(), CheckError> {
+        let too_long = |error: TextError| CheckError::Refused(error.to_string());
+        check_size(constraint.text_bytes()).map_err(too_long)?;
+        self.ask(|reply| Question::Check { constraint, reply }).await
+    }
+
     /// Starts a generation with one choice per sequence. `id` and `resume` of the sequences are assigned here.
     ///
     /// While an engine is being restarted, requests are taken in and held: that takes about as long as a model load.
@@ -252,7 +290,7 @@ impl EngineHandle {
         answer.await.map_err(|_| self.gone())?
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<Result<T, TokenizeError>>) -> Question) -> Result<T, TokenizeError> {
+    async fn ask<T, E: From<SubmitError>>(&self, question: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Question) -> Result<T, E> {
         self.check_open()?;
         let full = |_| SubmitError::QueueFull { waiting: MAX_WAITING_CALLS, retry_after: RETRY_TEXTS };
         let _turn = self.status.text_queue.try_acquire().map_err(full)?;

@@ -166,6 +166,7 @@ impl<L: Launcher> RunLoop<L> {
             FromEngine::Forecast { call, forecast } => self.calls.on_answer(call, Answer::Forecast(forecast)),
             FromEngine::Embedding(calls) => self.embeds.on_begun(&calls),
             FromEngine::Embedded { call, result } => self.embeds.on_embedded(call, result),
+            FromEngine::Checked { call, result } => self.calls.on_answer(call, Answer::Checked(result)),
             FromEngine::Step(report) => self.on_step(engine, report),
             FromEngine::Pong { nonce, steps, busy } => engine.on_pong(nonce, steps, busy)?,
         }

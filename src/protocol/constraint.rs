@@ -16,3 +16,15 @@ pub enum Constraint {
     /// A grammar in Lark's notation as llguidance reads it, or in llama.cpp's GBNF.
     Grammar(String),
 }
+
+impl Constraint {
+    /// Bytes of all texts in it.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Self::JsonObject => 0,
+            Self::JsonSchema(text) | Self::Regex(text) | Self::Grammar(text) => text.len(),
+            Self::Choice(texts) => texts.iter().map(String::len).sum(),
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! The messages of both directions. One enum each; a new message goes last, and changes the version.
 
 use super::{
-    EmbedError, EngineOptions, Forecast, LoadError, ModelInfo, Prospect, SequenceId, SequenceRequest, StepReport, TextError, Token,
+    Constraint, EmbedError, EngineOptions, Forecast, LoadError, ModelInfo, Prospect, SequenceId, SequenceRequest, StepReport, TextError,
+    Token,
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,13 @@ pub enum ToEngine {
         /// The request.
         prospect: Prospect,
     },
+    /// Can this be generated? Answered by `Checked`. A `Submit` with the same constraint then finds it compiled.
+    Check {
+        /// Comes back in the answer.
+        call: CallId,
+        /// What an output would have to obey.
+        constraint: Constraint,
+    },
 }
 
 /// Engine → gateway.
@@ -145,5 +153,12 @@ pub enum FromEngine {
         call: CallId,
         /// What was found.
         forecast: Forecast,
+    },
+    /// Answer to `Check`.
+    Checked {
+        /// Which call.
+        call: CallId,
+        /// What is wrong with the constraint, for those who wrote it.
+        result: Result<(), String>,
     },
 }

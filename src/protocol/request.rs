@@ -51,7 +51,8 @@ pub struct SequenceRequest {
     pub prompt_logprobs: Option<u8>,
     /// How many prompt tokens an earlier engine reported so (replay after a crash); they are not reported again.
     pub prompt_scored: u32,
-    /// What the output must obey; the gateway has had it compiled once, so it is sound.
+    /// What the output must obey; the gateway has had it compiled once, so it is sound. It decides where the text may end:
+    /// end-of-generation tokens can be sampled there only, and end it with `ignore_eos` too.
     pub constraint: Option<Constraint>,
     /// Prefix-cache isolation: sequences share cached tokens only within a namespace.
     pub namespace: u64,

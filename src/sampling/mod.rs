@@ -1,8 +1,8 @@
 //! Logits → token, in safe Rust: penalties, bias, temperature, truncation, a seeded draw, log-probabilities.
 //!
 //! ```text
-//! logits ─ penalties ─ DRY ─ logit_bias ─ temperature ─ top_n_sigma ─ top_k ─ typical_p ─ top_p ─ min_p ─ XTC ─ draw ─▶ token
-//!    └──── raw softmax ───────────────────────────────────────────────────────────────────────────▶ log-probabilities
+//! logits ─ penalties ─ DRY ─ logit_bias ─ mask ─ temperature ─ top_n_sigma ─ top_k ─ typical_p ─ top_p ─ min_p ─ XTC ─ draw ─▶ token
+//!    └──── raw softmax ──────────────────────────────────────────────────────────────────────────────────▶ log-probabilities
 //! ```
 //!
 //! Owns what penalties need of a sequence's own tokens, and no other state: randomness is a function of seed and position,
@@ -12,6 +12,7 @@
 //! runs on whichever thread calls it.
 
 mod adjust;
+mod allowed;
 mod draw;
 mod dry;
 mod logprobs;
@@ -73,6 +74,8 @@ pub trait Pieces: Send + Sync {
 pub struct Scratch {
     /// The logits with penalties and bias, for sequences that have any.
     adjusting: adjust::Buffers,
+    /// The logits with only the allowed tokens left, for sequences under a constraint.
+    masked: Vec<f32>,
     /// What truncation selects in.
     selection: truncate::Selection,
     /// Mass of each block of the vocabulary, for draws from all of it.

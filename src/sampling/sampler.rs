@@ -1,6 +1,7 @@
 //! The sampler of one sequence: the order in which the steps of the module are applied, and the position of the next draw.
 
 use super::adjust::Adjustments;
+use super::allowed::restrict;
 use super::draw::{from_all, pick, second_uniform, token_at, uniform};
 use super::logprobs::logprobs;
 use super::row::best;
@@ -45,7 +46,22 @@ impl Sampler {
     /// # Errors
     /// `NoCandidate` if no finite logit is left; nothing is counted then.
     pub fn sample(&mut self, logits: &[f32], logprobs: Option<u8>, scratch: &mut Scratch) -> Result<Choice, NoCandidate> {
-        let token = self.choose(logits, scratch).ok_or(NoCandidate)?;
+        self.sample_among(None, logits, logprobs, scratch)
+    }
+
+    /// The same among the tokens whose bit is set in `allowed` (bit `id % 32` of word `id / 32`); `None` allows all.
+    /// Log-probabilities are those of the model, of tokens that are not allowed too.
+    ///
+    /// # Errors
+    /// `NoCandidate` if no allowed token has a finite logit left; nothing is counted then.
+    pub fn sample_among(
+        &mut self,
+        allowed: Option<&[u32]>,
+        logits: &[f32],
+        logprobs: Option<u8>,
+        scratch: &mut Scratch,
+    ) -> Result<Choice, NoCandidate> {
+        let token = self.choose(logits, allowed, scratch).ok_or(NoCandidate)?;
         self.adjustments.count(token);
         self.position += 1;
         let logprobs = logprobs.and_then(|count| self::logprobs(logits, token, count, &mut scratch.selection.kept));
@@ -72,8 +88,9 @@ impl Sampler {
 
     /// The decisions, cheapest first: (1) greedy needs the best logit only; (2) without truncation the draw walks the
     /// row itself; (3) otherwise it walks the candidates that are left.
-    fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Option<Token> {
+    fn choose(&mut self, logits: &[f32], allowed: Option<&[u32]>, scratch: &mut Scratch) -> Option<Token> {
         let logits = self.adjustments.apply(logits, &mut scratch.adjusting);
+        let logits = allowed.map_or(logits, |allowed| restrict(logits, allowed, &mut scratch.masked));
         if self.temperature.is_greedy() {
             return token_at(best(logits)?.0); // (1)
         }

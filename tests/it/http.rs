@@ -8,4 +8,5 @@ mod infill;
 mod legacy;
 mod limits;
 mod scoring;
+mod structured;
 mod tokens;

@@ -7,6 +7,7 @@ use super::{
     ending::Ending,
     prompt::{Prompt, read_prompts},
     sampling::Sampling,
+    structured::{Constrained, read_constraint},
 };
 use crate::api::fields::{FieldError, Fields};
 
@@ -47,6 +48,8 @@ pub struct CompletionRequest {
     pub sampling: Sampling,
     /// Where the text ends.
     pub ending: Ending,
+    /// What the output must obey, and the field that said so.
+    pub constraint: Option<Constrained>,
     /// Alternatives to report per token, 0 to 5; `None` reports nothing. With `echo` for the prompt's tokens too.
     pub logprobs: Option<u8>,
     /// Put the prompt in front of the completion. Default false.
@@ -112,6 +115,7 @@ impl CompletionRequest {
             best_of,
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
             ending,
+            constraint: read_constraint(&mut f)?,
             logprobs: alternatives(&mut f, "logprobs", most)?,
             echo: f.boolean("echo")?.unwrap_or(false),
             prompt_logprobs,

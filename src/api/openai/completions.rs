@@ -9,6 +9,7 @@ use super::{
     fim::{FimPrompt, NO_MARKS, begin},
     models,
     prompt::Prompt,
+    structured,
 };
 use crate::{
     api::{
@@ -108,6 +109,7 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
     for dropped in encoded.iter().map(|prompt| prompt.dropped).filter(|dropped| *dropped > 0) {
         warnings.clamped("truncate_prompt_tokens", format!("the first {dropped} tokens of a prompt were dropped"));
     }
+    structured::check(&state.engine, request.constraint.as_ref()).await?;
     let (tokens, prompts) = encoded.into_iter().map(|prompt| (prompt.tokens, prompt.view)).unzip();
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let job = Job { seed, namespace: principal.id.namespace() };
@@ -229,6 +231,7 @@ fn sequences(
                 ignore_eos: request.ending.ignore_eos,
                 logprobs: request.logprobs.max(compared),
                 prompt_logprobs: request.scores_prompts(),
+                constraint: request.constraint.as_ref().map(|(constraint, _)| constraint.clone()),
                 namespace: job.namespace,
                 // The gateway assigns the id.
                 ..SequenceRequest::default()

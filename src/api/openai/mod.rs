@@ -20,6 +20,7 @@ mod render;
 mod rerank;
 pub mod rerank_request;
 pub mod sampling;
+pub mod structured;
 pub mod vectors;
 
 use crate::api::state::AppState;

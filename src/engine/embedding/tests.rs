@@ -121,7 +121,7 @@ fn what_breaks_the_promises_is_refused_and_never_computed() {
 fn a_generation_is_refused() {
     let request = SequenceRequest { id: SequenceId(5), ..SequenceRequest::default() };
 
-    let (batches, said, _) = work(vec![Command::Submit(Box::new(request)), Command::Cancel(SequenceId(5))]);
+    let (batches, said, _) = work(vec![Command::Submit { request: Box::new(request), matcher: None }, Command::Cancel(SequenceId(5))]);
 
     assert!(batches.is_empty());
     let [FromEngine::Step(report)] = said.as_slice() else { panic!("{said:?}") };

@@ -48,7 +48,10 @@ async fn a_stream_goes_on_after_a_kill_as_if_nothing_had_happened() {
         json!({"temperature": 1.3, "seed": 11, "top_p": 0.9}),
         json!({"temperature": 1.0, "seed": 3, "frequency_penalty": 1.5, "repetition_penalty": 1.3}),
         json!({"temperature": 0, "stop": ["zzzzzz", "qqq"]}),
+        json!({"temperature": 1.0, "seed": 5, "guided_regex": "([a-z]{3,9} ){18}[0-9]+!"}),
+        json!({"temperature": 1.2, "seed": 8, "guided_json": {"type": "array", "items": {"enum": ["red", "green"]}, "minItems": 12}}),
     ];
+    let variants_count = u64::try_from(variants.len()).unwrap();
     for variant in variants {
         let body = request(&variant);
         let undisturbed = server.post("/v1/completions", &body).await.json();
@@ -60,8 +63,8 @@ async fn a_stream_goes_on_after_a_kill_as_if_nothing_had_happened() {
         assert_eq!(text(&disturbed), undisturbed["choices"][0]["text"], "{variant}");
         assert_eq!(disturbed.last().unwrap()["choices"][0]["finish_reason"], undisturbed["choices"][0]["finish_reason"]);
     }
-    assert_eq!(server.engine.restarts(), 4);
-    assert_eq!(server.engine.engine_deaths().values().sum::<u64>(), 4);
+    assert_eq!(server.engine.restarts(), variants_count);
+    assert_eq!(server.engine.engine_deaths().values().sum::<u64>(), variants_count);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@
 
 #![cfg(test)]
 
+mod constraint;
 mod embedding;
 mod loading;
 mod sampling;

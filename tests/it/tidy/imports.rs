@@ -18,7 +18,7 @@ pub(super) struct Layer {
 }
 
 /// The picture of docs/ARCHITECTURE.md as a table: `cli → api → gateway → protocol ← engine ← llama`.
-pub(super) const LAYERS: [Layer; 13] = [
+pub(super) const LAYERS: [Layer; 14] = [
     // Composition roots: they join the layers and may name them all.
     Layer { module: "cli", may_name: &["*"] },
     Layer { module: "engine::process", may_name: &["llama", "protocol", "sampling", "build_info"] },
@@ -30,8 +30,9 @@ pub(super) const LAYERS: [Layer; 13] = [
     // What both processes say to each other.
     Layer { module: "protocol", may_name: &[] },
     // The engine process.
-    Layer { module: "engine", may_name: &["protocol", "sampling"] },
+    Layer { module: "engine", may_name: &["protocol", "sampling", "constrain"] },
     Layer { module: "sampling", may_name: &["protocol"] },
+    Layer { module: "constrain", may_name: &["protocol"] },
     Layer { module: "llama", may_name: &["protocol", "engine::runner", "engine::embedder", "models"] },
     // Before either runs.
     Layer { module: "config", may_name: &["protocol", "build_info"] },

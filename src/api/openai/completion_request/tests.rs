@@ -52,6 +52,14 @@ fn null_in_every_optional_field_equals_absence() {
         "repetition_penalty",
         "logit_bias",
         "ignore_eos",
+        "response_format",
+        "structured_outputs",
+        "guided_json",
+        "guided_regex",
+        "guided_choice",
+        "guided_grammar",
+        "json_schema",
+        "grammar",
     ];
     let body: Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
 
@@ -73,6 +81,10 @@ fn every_field_is_accepted_at_its_limits_and_refused_past_them() {
         ("echo", vec![json!(true), json!(false)], vec![json!(1), json!("true")]),
         ("stream", vec![json!(true), json!(false)], vec![json!(1), json!("true")]),
         ("ignore_eos", vec![json!(true)], vec![json!(1)]),
+        ("guided_regex", vec![json!("a+")], vec![json!(1), json!(["a"])]),
+        ("guided_choice", vec![json!(["a"])], vec![json!("a"), json!([1])]),
+        ("guided_json", vec![json!({}), json!("{}")], vec![json!([]), json!(1)]),
+        ("grammar", vec![json!("root ::= \"a\""), json!("")], vec![json!(1)]),
         ("stop", vec![json!("a"), json!(["a", "b", "c", "d"])], vec![json!(""), json!(["a", "b", "c", "d", "e"]), json!(1)]),
         ("temperature", vec![json!(0), json!(2)], vec![json!(-0.1), json!(2.1)]),
         ("logit_bias", vec![json!({"99": 1})], vec![json!({"100": 1})]),
@@ -179,9 +191,9 @@ fn stream_options_need_a_stream() {
 
 #[test]
 fn unknown_fields_are_accepted_and_named() {
-    let request = read(json!({"min_token": 5, "response_formats": {}, "stream": true, "stream_options": {"x": 1}})).unwrap();
+    let request = read(json!({"min_token": 5, "guided_backend": {}, "stream": true, "stream_options": {"x": 1}})).unwrap();
 
-    assert_eq!(request.unknown, ["stream_options.x", "min_token", "response_formats"]);
+    assert_eq!(request.unknown, ["stream_options.x", "min_token", "guided_backend"]);
 }
 
 #[test]
@@ -221,6 +233,7 @@ fn any_body() -> impl Strategy<Value = Map<String, Value>> {
     let name = prop_oneof![
         "n|max_tokens|temperature|top_p|top_k|min_p|seed|stop|echo|stream|logprobs|best_of|suffix|logit_bias",
         "best_of|min_tokens|stop_token_ids|prompt_logprobs|truncate_prompt_tokens|presence_penalty|frequency_penalty|repetition_penalty|ignore_eos|stream_options|user|prompt|.{0,6}",
+        "response_format|structured_outputs|guided_json|guided_regex|guided_choice|guided_grammar|json_schema|grammar",
     ];
     prop::collection::btree_map(name, any_json(), 0..6).prop_map(|entries| entries.into_iter().collect())
 }

@@ -1,0 +1,182 @@
+//! The fields that say what an output must obey, once for all endpoints, and the question to the engine whether it can.
+//!
+//! | field | of |
+//! | --- | --- |
+//! | `response_format` | OpenAI; `schema` beside `type` as llama-server takes it |
+//! | `structured_outputs` | vLLM |
+//! | `guided_json`, `guided_regex`, `guided_choice`, `guided_grammar` | vLLM before 0.12 |
+//! | `json_schema`, `grammar` | llama-server |
+//!
+//! A request may use one of them. What a constraint means is `protocol::Constraint`; nothing is compiled here.
+
+use crate::{
+    api::{
+        error::ApiError,
+        fields::{FieldError, Fields},
+    },
+    gateway::handle::{CheckError, EngineHandle},
+    protocol::Constraint,
+};
+use serde_json::Value;
+
+/// Longest `response_format.json_schema.name` (OpenAI).
+const MAX_NAME: usize = 64;
+
+/// A constraint and the field that it came in.
+pub type Constrained = (Constraint, &'static str);
+
+/// Reads all of these fields; `None` if the output is free.
+///
+/// # Errors
+/// A field of the wrong shape, an option that does not work here, or more than one constraint.
+pub fn read_constraint(f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
+    let mut found: Option<Constrained> = None;
+    let constraints = [
+        ("response_format", response_format(f)?),
+        ("structured_outputs", structured_outputs(f)?),
+        ("guided_json", schema(f, "guided_json", "guided_json")?),
+        ("guided_regex", f.string("guided_regex")?.map(Constraint::Regex)),
+        ("guided_choice", choice(f, "guided_choice", "guided_choice")?),
+        ("guided_grammar", f.string("guided_grammar")?.map(Constraint::Grammar)),
+        ("json_schema", schema(f, "json_schema", "json_schema")?),
+        // llama-server's clients send an empty one for none.
+        ("grammar", f.string("grammar")?.filter(|grammar| !grammar.is_empty()).map(Constraint::Grammar)),
+    ];
+    for (param, constraint) in constraints {
+        let Some(constraint) = constraint else { continue };
+        if let Some((_, first)) = &found {
+            return Err(FieldError::invalid(param, format!("it cannot be used together with '{first}'; send one of them")));
+        }
+        found = Some((constraint, param));
+    }
+    Ok(found)
+}
+
+/// Asks the engine whether the constraint compiles.
+///
+/// # Errors
+/// A 400 that names the field and says what is wrong; an engine that is not there.
+pub async fn check(engine: &EngineHandle, constrained: Option<&Constrained>) -> Result<(), ApiError> {
+    let Some((constraint, param)) = constrained else { return Ok(()) };
+    engine.check_constraint(constraint.clone()).await.map_err(|error| match error {
+        CheckError::Refused(reason) => FieldError::invalid(param, reason.trim_end_matches('.')).into(),
+        // What killed two engines would kill a third.
+        CheckError::EngineDied(_) => ApiError::EngineFailed { message: format!("The engine stopped while it compiled '{param}'.") },
+        CheckError::Engine(error) => error.into(),
+    })
+}
+
+/// OpenAI's `text`, `json_object` and `json_schema`. `strict` makes no difference: the schema is always obeyed.
+fn response_format(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
+    const NAME: &str = "response_format";
+    const SCHEMA: &str = "response_format.json_schema.schema";
+    let Some(format) = f.object(NAME)? else { return Ok(None) };
+    let mut format = Fields::new(format);
+    let kind = format.string("type").map_err(|error| inside(NAME, error))?;
+    let beside = schema(&mut format, "schema", "response_format.schema")?;
+    let constraint = match kind.as_deref() {
+        None => return Err(FieldError::Missing { param: "response_format.type".to_owned() }),
+        Some("text") => None,
+        Some("json_object") => Some(beside.unwrap_or(Constraint::JsonObject)),
+        Some("json_schema") => match (json_schema(&mut format)?, beside) {
+            (Some(constraint), _) | (None, Some(constraint)) => Some(constraint),
+            (None, None) => return Err(FieldError::Missing { param: SCHEMA.to_owned() }),
+        },
+        Some(other) => {
+            let shown: String = other.chars().take(32).collect();
+            let reason = format!("expected 'text', 'json_object' or 'json_schema', but got '{shown}' instead");
+            return Err(FieldError::invalid("response_format.type", reason));
+        }
+    };
+    Ok(constraint)
+}
+
+/// `response_format.json_schema`: `{name, description, strict, schema}`.
+fn json_schema(format: &mut Fields) -> Result<Option<Constraint>, FieldError> {
+    const NAME: &str = "response_format.json_schema";
+    let Some(object) = format.object("json_schema").map_err(|error| inside("response_format", error))? else { return Ok(None) };
+    let mut object = Fields::new(object);
+    let name = object.string("name").map_err(|error| inside(NAME, error))?;
+    if let Some(name) = name {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(allowed) {
+            let reason = format!("it must have 1 to {MAX_NAME} characters of a-z, A-Z, 0-9, '_' and '-'");
+            return Err(FieldError::invalid("response_format.json_schema.name", reason));
+        }
+    }
+    object.string("description").map_err(|error| inside(NAME, error))?;
+    object.boolean("strict").map_err(|error| inside(NAME, error))?;
+    match schema(&mut object, "schema", "response_format.json_schema.schema")? {
+        Some(constraint) => Ok(Some(constraint)),
+        None => Err(FieldError::Missing { param: "response_format.json_schema.schema".to_owned() }),
+    }
+}
+
+/// vLLM's `structured_outputs`. Its other options change what is generated, so none is ignored.
+fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
+    const NAME: &str = "structured_outputs";
+    let Some(options) = f.object(NAME)? else { return Ok(None) };
+    let mut options = Fields::new(options);
+    let inner = |error| inside(NAME, error);
+    let found = [
+        schema(&mut options, "json", "structured_outputs.json")?,
+        options.string("regex").map_err(inner)?.map(Constraint::Regex),
+        choice(&mut options, "choice", "structured_outputs.choice")?,
+        options.string("grammar").map_err(inner)?.map(Constraint::Grammar),
+        options.boolean("json_object").map_err(inner)?.filter(|wanted| *wanted).map(|_| Constraint::JsonObject),
+    ];
+    // Another way to compile would be no other output; here there is only one.
+    options.boolean("disable_fallback").map_err(inner)?;
+    if let Some(name) = options.finish().first() {
+        let param = format!("{NAME}.{name}");
+        return Err(FieldError::Unsupported {
+            param,
+            reason: "is not supported; 'json', 'regex', 'choice', 'grammar' and 'json_object' are",
+        });
+    }
+    let mut found = found.into_iter().flatten();
+    match (found.next(), found.next()) {
+        (Some(constraint), None) => Ok(Some(constraint)),
+        _ => Err(FieldError::invalid(NAME, "it needs exactly one of 'json', 'regex', 'choice', 'grammar' and 'json_object'")),
+    }
+}
+
+/// A schema, as an object or as JSON text.
+fn schema(f: &mut Fields, name: &str, param: &str) -> Result<Option<Constraint>, FieldError> {
+    match f.take(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(Constraint::JsonSchema(text))),
+        Some(object @ Value::Object(_)) => Ok(Some(Constraint::JsonSchema(object.to_string()))),
+        Some(other) => Err(FieldError::wrong_type(param, "an object", &other)),
+    }
+}
+
+/// A list of texts.
+fn choice(f: &mut Fields, name: &str, param: &str) -> Result<Option<Constraint>, FieldError> {
+    let values = match f.take(name) {
+        None => return Ok(None),
+        Some(Value::Array(values)) => values,
+        Some(other) => return Err(FieldError::wrong_type(param, "an array of strings", &other)),
+    };
+    let text = |value| match value {
+        Value::String(text) => Ok(text),
+        other => Err(FieldError::wrong_type(param, "an array of strings", &other)),
+    };
+    values.into_iter().map(text).collect::<Result<_, _>>().map(|texts| Some(Constraint::Choice(texts)))
+}
+
+/// An error of a field inside another: its name with the path to it.
+fn inside(outer: &str, mut error: FieldError) -> FieldError {
+    match &mut error {
+        FieldError::Body { .. } => {}
+        FieldError::Missing { param }
+        | FieldError::WrongType { param, .. }
+        | FieldError::OutOfRange { param, .. }
+        | FieldError::Invalid { param, .. }
+        | FieldError::Unsupported { param, .. } => *param = format!("{outer}.{param}"),
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! How large a constraint may be, and how much work it may cause. Checked before anything is parsed.
+
+use crate::protocol::Constraint;
+use llguidance::api::ParserLimits;
+
+/// Longest JSON schema, bytes.
+const MAX_SCHEMA_BYTES: usize = 64 << 10;
+/// Longest grammar, bytes.
+const MAX_GRAMMAR_BYTES: usize = 64 << 10;
+/// Longest regular expression, bytes; a schema's `pattern` too.
+const MAX_REGEX_BYTES: usize = 8 << 10;
+/// Texts in a choice.
+const MAX_CHOICES: usize = 1_000;
+/// Longest text in a choice, bytes.
+const MAX_CHOICE_BYTES: usize = 4 << 10;
+/// Brackets within brackets, of regular expressions and grammars: their parsers recurse.
+const MAX_NESTING: usize = 100;
+
+/// Bounds of llguidance's work. The numbers are its defaults unless said otherwise.
+pub(super) fn apply(limits: &mut ParserLimits) {
+    limits.max_items_in_row = 2_000;
+    limits.initial_lexer_fuel = 1_000_000; // About 20 ms.
+    limits.step_lexer_fuel = 200_000; // About 15 ms of the engine thread.
+    limits.step_max_items = 50_000; // About 3 ms.
+    limits.max_grammar_size = 200_000; // Not 500,000: our schemas have 64 KiB.
+    limits.max_lexer_states = 50_000; // Not 250,000: 1–2 kB each, for each sequence.
+    limits.precompute_large_lexemes = true;
+    limits.verbose_errors = false; // They contain the text generated so far.
+}
+
+/// Whether a constraint is small enough to be looked at.
+///
+/// # Errors
+/// Which limit it exceeds.
+pub(super) fn check(constraint: &Constraint) -> Result<(), String> {
+    match constraint {
+        Constraint::JsonObject => Ok(()),
+        Constraint::JsonSchema(text) => at_most("the schema", text, MAX_SCHEMA_BYTES),
+        Constraint::Regex(text) => regex("the regular expression", text),
+        Constraint::Choice(texts) => choice(texts),
+        Constraint::Grammar(text) => {
+            at_most("the grammar", text, MAX_GRAMMAR_BYTES)?;
+            nesting("the grammar", text)
+        }
+    }
+}
+
+/// A regular expression, anywhere in a constraint.
+///
+/// # Errors
+/// Which limit it exceeds, or that it is cut off.
+pub(super) fn regex(what: &str, text: &str) -> Result<(), String> {
+    at_most(what, text, MAX_REGEX_BYTES)?;
+    // llguidance drops it.
+    if text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1 {
+        return Err(format!("{what} ends with a backslash that escapes nothing"));
+    }
+    nesting(what, text)
+}
+
+fn choice(texts: &[String]) -> Result<(), String> {
+    if texts.is_empty() {
+        return Err("the choice is empty; at least one text is needed".to_owned());
+    }
+    if texts.len() > MAX_CHOICES {
+        return Err(format!("the choice has {} texts; at most {MAX_CHOICES} are accepted", texts.len()));
+    }
+    texts.iter().try_for_each(|text| at_most("a text of the choice", text, MAX_CHOICE_BYTES))
+}
+
+fn at_most(what: &str, text: &str, max: usize) -> Result<(), String> {
+    if text.len() <= max { Ok(()) } else { Err(format!("{what} has {} bytes; at most {max} are accepted", text.len())) }
+}
+
+/// Counts brackets that no backslash escapes. Brackets in quotes and classes count too, which is wrong only about texts
+/// that have a hundred more opening than closing ones.
+fn nesting(what: &str, text: &str) -> Result<(), String> {
+    let (mut depth, mut escaped) = (0_usize, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_NESTING {
+            return Err(format!("{what} is nested more than {MAX_NESTING} deep"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! What a text must obey (JSON schema, regex, choice, grammar) as the set of tokens that may come next.
+//!
+//! ```text
+//! Constraint ─ limits ─ source ─▶ Lark or schema ─ llguidance ─▶ Compiled ─ matcher() ─▶ Matcher ─ allowed() ─▶ mask
+//!                                                  ▲ Vocabulary                          ▲ advance(token)
+//! ```
+//!
+//! Owns the vocabulary's trie, the cache of compiled constraints, and the bounds of what is compiled. Fails closed: what
+//! does not compile, or stops compiling half-way through a text, is an error and never an unconstrained text. It knows
+//! neither scheduling nor sampling; which thread calls it is the engine's business. `docs/STRUCTURED_OUTPUT.md` says
+//! which keywords of JSON schema work; a test keeps that true.
+
+mod cache;
+mod compiler;
+mod gbnf;
+mod limits;
+mod matcher;
+mod schema;
+mod source;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+
+pub use compiler::{Compiled, Compiler};
+pub use matcher::Matcher;
+pub use vocabulary::{Piece, Vocabulary};

@@ -1,0 +1,210 @@
+//! The check of a JSON schema before it is compiled: its size, and that no keyword in it would be ignored.
+//!
+//! llguidance refuses what it does not implement, but only as far as the schema's draft knows the keyword, and with
+//! words for its developers. Here every keyword that restricts and does not work is refused by name and place, whatever
+//! the draft. Names that JSON schema does not define are annotations (core specification 2020-12, 4.3.1) and ignored.
+
+mod endings;
+mod steps;
+
+use super::limits;
+use serde_json::{Map, Value};
+use steps::Steps;
+
+/// Schemas within schemas.
+const MAX_DEPTH: usize = 32;
+/// Longest name of a property, bytes.
+const MAX_NAME_BYTES: usize = 256;
+/// Definitions of the whole schema.
+const MAX_DEFINITIONS: usize = 256;
+/// Values in one `enum`.
+const MAX_ENUM: usize = 1_000;
+/// Items, characters or properties that a bound may ask for or permit.
+const MAX_COUNT: u64 = 100_000;
+/// Beyond this an `f64` misses integers, and llguidance computes in `f64`.
+const MAX_INTEGER: u64 = 1 << 53;
+
+/// Keywords that restrict a value and are not implemented. `nullable` is OpenAPI's, `x-guidance` the compiler's own.
+pub(super) const REFUSED: [&str; 20] = [
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependencies",
+    "dependentRequired",
+    "dependentSchemas",
+    "contains",
+    "minContains",
+    "maxContains",
+    "propertyNames",
+    "uniqueItems",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "$dynamicRef",
+    "$dynamicAnchor",
+    "$recursiveRef",
+    "$recursiveAnchor",
+    "nullable",
+    "x-guidance",
+];
+/// Of these, the ones that say nothing when they are `false`.
+const HARMLESS_WHEN_FALSE: [&str; 3] = ["uniqueItems", "nullable", "$recursiveAnchor"];
+
+/// Parses and checks a schema; what llguidance needs no more is taken out.
+///
+/// # Errors
+/// Which keyword cannot be used and where, or which limit is exceeded.
+pub(super) fn prepare(text: &str) -> Result<Value, String> {
+    let mut schema: Value = serde_json::from_str(text).map_err(|error| format!("the schema is not JSON: {error}"))?;
+    if !schema.is_object() {
+        return Err("the schema is not a JSON object".to_owned());
+    }
+    let mut walk = Walk::default();
+    walk.schema(&mut schema, "#", 0)?;
+    walk.steps.check()?;
+    endings::check(&schema)?;
+    Ok(schema)
+}
+
+#[derive(Default)]
+struct Walk {
+    definitions: usize,
+    steps: Steps,
+}
+
+impl Walk {
+    fn schema(&mut self, schema: &mut Value, at: &str, depth: usize) -> Result<(), String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("the schema is nested more than {MAX_DEPTH} deep"));
+        }
+        let schema = match schema {
+            Value::Bool(_) => return Ok(()),
+            Value::Object(schema) => schema,
+            _ => return Err(format!("{at} is no schema: a schema is an object, true or false")),
+        };
+        tidy(schema, at)?;
+        self.keywords(schema, at, depth)?;
+        rules(schema, at)
+    }
+
+    /// Each keyword by what it holds.
+    fn keywords(&mut self, schema: &mut Map<String, Value>, at: &str, depth: usize) -> Result<(), String> {
+        for (keyword, value) in schema.iter_mut() {
+            let here = format!("{at}/{keyword}");
+            match (keyword.as_str(), value) {
+                ("$defs" | "definitions", value) => {
+                    self.definitions += value.as_object().map_or(0, Map::len);
+                    if self.definitions > MAX_DEFINITIONS {
+                        return Err(format!("the schema has more than {MAX_DEFINITIONS} definitions"));
+                    }
+                    self.named(value, &here, depth)?;
+                }
+                ("properties" | "patternProperties", value) => self.named(value, &here, depth)?,
+                ("allOf" | "anyOf" | "oneOf" | "prefixItems" | "items", Value::Array(schemas)) => {
+                    for (index, schema) in schemas.iter_mut().enumerate() {
+                        self.schema(schema, &format!("{here}/{index}"), depth + 1)?;
+                    }
+                }
+                ("items" | "additionalItems" | "additionalProperties", value) => self.schema(value, &here, depth + 1)?,
+                ("$ref", Value::String(reference)) => check_reference(reference, &here)?,
+                ("pattern", Value::String(pattern)) => limits::regex(&here, pattern)?,
+                ("$id", _) if depth > 0 => return Err(format!("{here}: a schema with an own '$id' inside another is not supported")),
+                ("enum" | "const", value) => exact(value, &here)?,
+                ("minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum", value) => exact(value, &here)?,
+                ("multipleOf", value) => self.steps.add(value, &here)?,
+                ("minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties", value) => count(value, &here)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Schemas by name.
+    fn named(&mut self, schemas: &mut Value, at: &str, depth: usize) -> Result<(), String> {
+        let Value::Object(schemas) = schemas else { return Err(format!("{at} is not an object")) };
+        for (name, schema) in schemas.iter_mut() {
+            check_name(name, at)?;
+            if at.ends_with("/patternProperties") {
+                limits::regex(at, name)?;
+            }
+            self.schema(schema, &format!("{at}/{name}"), depth + 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what does not work, and takes out what says nothing. Which draft a schema names makes no difference here.
+fn tidy(schema: &mut Map<String, Value>, at: &str) -> Result<(), String> {
+    schema.retain(|keyword, value| {
+        let harmless = *value == Value::Bool(false) && HARMLESS_WHEN_FALSE.contains(&keyword.as_str());
+        keyword != "$schema" && !harmless
+    });
+    match REFUSED.iter().find(|keyword| schema.contains_key(**keyword)) {
+        Some(keyword) => Err(format!("the keyword '{keyword}' is not supported ({at}/{keyword})")),
+        None => Ok(()),
+    }
+}
+
+/// What a schema may not say as a whole.
+fn rules(schema: &Map<String, Value>, at: &str) -> Result<(), String> {
+    let array = |keyword: &str| schema.get(keyword).and_then(Value::as_array);
+    if array("enum").is_some_and(|values| values.len() > MAX_ENUM) {
+        return Err(format!("{at}/enum has more than {MAX_ENUM} values"));
+    }
+    for name in array("required").into_iter().flatten().filter_map(Value::as_str) {
+        check_name(name, &format!("{at}/required"))?;
+    }
+    // Only newer drafts know `prefixItems` and only older ones the others: together they mean different things to each.
+    if schema.contains_key("prefixItems") && (schema.contains_key("additionalItems") || array("items").is_some()) {
+        return Err(format!("{at}/prefixItems cannot be used together with 'additionalItems' or an array of 'items'"));
+    }
+    // Nothing keeps a model from giving two free properties the same name, and then they count as one.
+    let least = schema.get("minProperties").and_then(Value::as_u64).unwrap_or(0);
+    let required = u64::try_from(array("required").map_or(0, Vec::len)).unwrap_or(u64::MAX);
+    let free = schema.get("additionalProperties") != Some(&Value::Bool(false)) || schema.contains_key("patternProperties");
+    if free && least > required + 1 {
+        return Err(format!("{at}/minProperties is supported up to one more than the number of required properties"));
+    }
+    Ok(())
+}
+
+fn check_name(name: &str, at: &str) -> Result<(), String> {
+    if name.len() <= MAX_NAME_BYTES {
+        return Ok(());
+    }
+    Err(format!("{at}: a name has {} bytes; at most {MAX_NAME_BYTES} are accepted", name.len()))
+}
+
+/// References stay inside the schema, by plain paths.
+fn check_reference(reference: &str, at: &str) -> Result<(), String> {
+    let inside = reference == "#" || reference.starts_with("#/");
+    if inside && !reference.contains(['~', '%']) {
+        return Ok(());
+    }
+    let shown: String = reference.chars().take(64).collect();
+    Err(format!("{at}: '{shown}' is not supported; a '$ref' is a path inside the schema, such as '#/$defs/name', without escapes"))
+}
+
+fn count(value: &Value, at: &str) -> Result<(), String> {
+    match value.as_u64() {
+        Some(count) if count <= MAX_COUNT => Ok(()),
+        // JSON schema allows 3.0, the compiler does not.
+        Some(_) | None => Err(format!("{at} must be an integer from 0 to {MAX_COUNT}")),
+    }
+}
+
+/// Numbers must survive `f64`.
+fn exact(value: &Value, at: &str) -> Result<(), String> {
+    match value {
+        Value::Number(number) => {
+            let magnitude = number.as_i64().map(i64::unsigned_abs).or(number.as_u64());
+            if magnitude.is_some_and(|magnitude| magnitude > MAX_INTEGER) {
+                return Err(format!("{at}: {number} is too large; integers up to 2^53 are supported"));
+            }
+            Ok(())
+        }
+        Value::Array(values) => values.iter().try_for_each(|value| exact(value, at)),
+        Value::Object(values) => values.iter().try_for_each(|(name, value)| check_name(name, at).and_then(|()| exact(value, at))),
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+    }
+}

@@ -1,0 +1,100 @@
+//! Whether a recursive schema has a finite value at all: `{"next": {"$ref": "#"}}` with a required `next` has none, and a
+//! text under it would never be complete.
+//!
+//! Sees only what recursion can break; what else makes a schema impossible is found when it is compiled.
+
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Places that references point to, at most: the search takes a step for each pair of place and schema.
+const MAX_TARGETS: usize = 256;
+
+/// For each place that a reference points to, whether a finite value is known to exist.
+type Ends<'a> = BTreeMap<&'a str, bool>;
+
+/// # Errors
+/// If no finite value exists, a reference points nowhere, or there are too many to find out.
+pub(super) fn check(root: &Value) -> Result<(), String> {
+    let mut ends = Ends::new();
+    collect(root, &mut ends)?;
+    // From "none ends", each round finds those that end because others do.
+    loop {
+        let before = ends.values().filter(|ends| **ends).count();
+        let targets: Vec<&str> = ends.iter().filter(|(_, ends)| !**ends).map(|(target, _)| *target).collect();
+        for target in targets {
+            let schema = target_of(root, target).ok_or_else(|| format!("'$ref' points to '{target}', which does not exist"))?;
+            if can_end(schema, &ends) {
+                ends.insert(target, true);
+            }
+        }
+        if ends.values().filter(|ends| **ends).count() == before {
+            break;
+        }
+    }
+    if can_end(root, &ends) { Ok(()) } else { Err("no finite value can fulfil the schema: its '$ref's never come to an end".to_owned()) }
+}
+
+fn collect<'a>(value: &'a Value, targets: &mut Ends<'a>) -> Result<(), String> {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::String(target)) = map.get("$ref") {
+                targets.insert(target, false);
+                if targets.len() > MAX_TARGETS {
+                    return Err(format!("the schema has '$ref's to more than {MAX_TARGETS} places"));
+                }
+            }
+            let schemas = map.iter().filter(|(keyword, _)| !["const", "enum", "default", "examples"].contains(&keyword.as_str()));
+            schemas.map(|(_, value)| value).try_for_each(|value| collect(value, targets))
+        }
+        Value::Array(values) => values.iter().try_for_each(|value| collect(value, targets)),
+        _ => Ok(()),
+    }
+}
+
+fn target_of<'a>(root: &'a Value, target: &str) -> Option<&'a Value> {
+    root.pointer(target.strip_prefix('#')?)
+}
+
+/// Whether a finite value is known to exist.
+fn can_end(schema: &Value, ends: &Ends<'_>) -> bool {
+    let Value::Object(schema) = schema else { return *schema != Value::Bool(false) };
+    let list = |keyword: &str| schema.get(keyword).and_then(Value::as_array);
+    let refers = schema.get("$ref").and_then(Value::as_str).is_none_or(|target| ends.get(target) == Some(&true));
+    let all = list("allOf").is_none_or(|schemas| schemas.iter().all(|schema| can_end(schema, ends)));
+    let any =
+        ["anyOf", "oneOf"].iter().all(|keyword| list(keyword).is_none_or(|schemas| schemas.iter().any(|schema| can_end(schema, ends))));
+    refers && all && any && own_type_can_end(schema, ends)
+}
+
+/// Scalars always end; objects and arrays if what they must have does.
+fn own_type_can_end(schema: &Map<String, Value>, ends: &Ends<'_>) -> bool {
+    let of_type = |name: &str| match name {
+        "object" => required(schema).all(|schema| schema.is_none_or(|schema| can_end(schema, ends))),
+        "array" => {
+            let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
+            items(schema, least).all(|schema| can_end(schema, ends))
+        }
+        _ => true,
+    };
+    match schema.get("type") {
+        Some(Value::String(name)) => of_type(name),
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).any(of_type),
+        _ => true,
+    }
+}
+
+/// The schemas of the properties that must be there; `None` for what may be anything, or is decided by its pattern.
+fn required(schema: &Map<String, Value>) -> impl Iterator<Item = Option<&Value>> {
+    let names = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let free = if schema.contains_key("patternProperties") { None } else { schema.get("additionalProperties") };
+    names.map(move |name| schema.get("properties").and_then(|properties| properties.get(name)).or(free))
+}
+
+/// The schemas of the items that must be there.
+fn items(schema: &Map<String, Value>, least: u64) -> impl Iterator<Item = &Value> {
+    let least = usize::try_from(least).unwrap_or(usize::MAX);
+    let array = |keyword: &str| schema.get(keyword).and_then(Value::as_array);
+    let first = array("prefixItems").or(array("items")).map_or(&[][..], Vec::as_slice);
+    let others = schema.get("items").filter(|items| !items.is_array()).or(schema.get("additionalItems"));
+    first.iter().take(least).chain(others.filter(|_| first.len() < least))
+}

@@ -1,0 +1,98 @@
+//! The `multipleOf`s of a schema: llguidance computes remainders and least common multiples in 32 bits and does not notice
+//! when they overflow, so that only those pass that cannot.
+
+use serde_json::Value;
+
+/// Decimals of a step at most: a digit's weight must fit into 32 bits.
+const MAX_DECIMALS: u32 = 8;
+
+/// Steps as integers of 10^-`decimals`.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    steps: Vec<(u64, u32)>,
+}
+
+impl Steps {
+    /// Takes in a `multipleOf`.
+    ///
+    /// # Errors
+    /// If it is no positive number, or has too many digits.
+    pub(super) fn add(&mut self, value: &Value, at: &str) -> Result<(), String> {
+        let step = value.as_f64().filter(|step| *step > 0.0).ok_or_else(|| format!("{at} must be a number greater than 0"))?;
+        // As llguidance does it, so that both find the same digits.
+        let (mut scaled, mut decimals) = (step, 0);
+        while scaled.fract() != 0.0 && decimals <= MAX_DECIMALS {
+            scaled *= 10.0;
+            decimals += 1;
+        }
+        if decimals > MAX_DECIMALS || scaled > f64::from(u32::MAX) {
+            return Err(format!("{at}: {value} has too many digits"));
+        }
+        // Exact: a whole number below 2^32.
+        self.steps.push((scaled as u64, decimals));
+        Ok(())
+    }
+
+    /// Whether no least common multiple of any of them overflows.
+    ///
+    /// # Errors
+    /// If one might.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let decimals = self.steps.iter().map(|(_, decimals)| *decimals).max().unwrap_or(0);
+        let scaled = || self.steps.iter().map(|(step, own)| step.checked_mul(10_u64.pow(decimals - own)));
+        let common = scaled().try_fold(1_u64, |all, step| {
+            let step = step?;
+            (all / greatest_common_divisor(all, step)).checked_mul(step)
+        });
+        let largest = scaled().try_fold(1_u64, |largest, step| step.map(|step| step.max(largest)));
+        match common.zip(largest).and_then(|(common, largest)| common.checked_mul(largest)) {
+            Some(product) if product <= u64::from(u32::MAX) => Ok(()),
+            _ => Err("'multipleOf' is supported up to 65535 without a decimal point, and several in one schema only if their \
+                      least common multiple is small"
+                .to_owned()),
+        }
+    }
+}
+
+fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(values: &[f64]) -> Result<(), String> {
+        let mut steps = Steps::default();
+        values.iter().try_for_each(|value| steps.add(&json!(value), "#/multipleOf"))?;
+        steps.check()
+    }
+
+    #[test]
+    fn steps_whose_arithmetic_fits_32_bits_are_accepted() {
+        for steps in [&[][..], &[1.0], &[0.01], &[65_535.0], &[0.25, 0.5, 5.0], &[0.01, 100.0], &[7.0, 3.0, 10.0]] {
+            assert_eq!(check(steps), Ok(()), "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn steps_that_would_overflow_are_refused() {
+        for steps in [
+            &[65_536.0][..],
+            &[4_294_967_291.0],
+            &[1e300],
+            &[1e-300],
+            &[0.1 + 0.2],
+            &[0.0],
+            &[-1.0],
+            &[65_521.0, 65_519.0],
+            &[0.000_1, 1e4],
+        ] {
+            assert!(check(steps).is_err(), "{steps:?}");
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Constraints over a vocabulary of single bytes, where what can be generated is exactly the language.
+
+mod coverage;
+
+use super::{Compiled, Compiler, Matcher, Piece, Vocabulary};
+use crate::protocol::{Constraint, Token};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+/// Ends a text. Its neighbour is a control token.
+const END: Token = Token(256);
+const CONTROL: Token = Token(257);
+/// The token with the text ` the`.
+const WORD: Token = Token(258);
+
+fn compiler() -> &'static Compiler {
+    static COMPILER: OnceLock<Compiler> = OnceLock::new();
+    COMPILER.get_or_init(|| {
+        let bytes: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
+        let long = "a".repeat(5000);
+        let piece = |token: Token| match token {
+            END => Piece::End(b"</s>"),
+            CONTROL => Piece::Special(b"<|control|>"),
+            WORD => Piece::Text(b" the"),
+            Token(259) => Piece::Text(long.as_bytes()),
+            Token(id) => Piece::Text(&bytes[id as usize]),
+        };
+        Compiler::new(Vocabulary::new(260, piece).unwrap())
+    })
+}
+
+/// A constraint as something that accepts or rejects texts, byte by byte.
+#[derive(Debug)]
+pub(in crate::constrain) struct Automaton(Compiled);
+
+impl Automaton {
+    pub(in crate::constrain) fn new(constraint: &Constraint) -> Result<Self, String> {
+        compiler().compile(constraint).map(Self)
+    }
+
+    /// Whether exactly this text can be generated.
+    pub(in crate::constrain) fn accepts(&self, text: &str) -> bool {
+        let mut matcher = self.0.matcher();
+        text.bytes().all(|byte| push(&mut matcher, Token(byte.into()))) && may_end(&mut matcher)
+    }
+
+    /// Whether a text can begin like this.
+    fn begins(&self, text: &str) -> bool {
+        let mut matcher = self.0.matcher();
+        text.bytes().all(|byte| push(&mut matcher, Token(byte.into())))
+    }
+}
+
+fn may(matcher: &mut Matcher, token: Token) -> bool {
+    let (word, bit) = (token.0 as usize / 32, token.0 % 32);
+    matcher.allowed().is_ok_and(|allowed| allowed[word] >> bit & 1 == 1)
+}
+
+/// Advances if that is allowed.
+fn push(matcher: &mut Matcher, token: Token) -> bool {
+    !matcher.is_finished() && may(matcher, token) && matcher.advance(token).is_ok()
+}
+
+fn may_end(matcher: &mut Matcher) -> bool {
+    matcher.is_finished() || may(matcher, END)
+}
+
+fn schema(text: &str) -> Result<Automaton, String> {
+    Automaton::new(&Constraint::JsonSchema(text.to_owned()))
+}
+
+fn regex(text: &str) -> Result<Automaton, String> {
+    Automaton::new(&Constraint::Regex(text.to_owned()))
+}
+
+fn grammar(text: &str) -> Result<Automaton, String> {
+    Automaton::new(&Constraint::Grammar(text.to_owned()))
+}
+
+fn choice(texts: &[&str]) -> Result<Automaton, String> {
+    Automaton::new(&Constraint::Choice(texts.iter().map(|text| (*text).to_owned()).collect()))
+}
+
+#[test]
+fn a_regex_matches_from_the_first_to_the_last_character() {
+    for text in [r"[ab]+\d{2}", r"^[ab]+\d{2}$", r"^[ab]+\d{2}", r"[ab]+\d{2}$"] {
+        let automaton = regex(text).unwrap();
+        assert!(automaton.accepts("ab12") && automaton.accepts("b99"), "{text}");
+        assert!(!automaton.accepts("xab12") && !automaton.accepts("ab12x") && !automaton.accepts("ab1"), "{text}");
+    }
+    let dollar = regex(r"a/b\$").unwrap();
+    assert!(dollar.accepts("a/b$") && !dollar.accepts("a/b"));
+    assert!(regex("日本|é+").unwrap().accepts("éé"));
+}
+
+#[test]
+fn a_regex_that_cannot_be_followed_is_refused() {
+    for text in ["", "^$", "(", "[z-a]", r"(?=a)b", r"\bword", "a^b", "a\\"] {
+        let refused = regex(text).unwrap_err();
+        assert!(!refused.is_empty() && !refused.contains('\u{0}'), "{text}: {refused}");
+    }
+}
+
+#[test]
+fn a_choice_is_one_of_its_texts_whole() {
+    let texts = ["a", "ab", "with \"quotes\" \\ and\nlines\t\u{7f}\u{1}", "日本", " the end", "1e5"];
+    let automaton = choice(&texts).unwrap();
+    for text in texts {
+        assert!(automaton.accepts(text), "{text:?}");
+    }
+    for text in ["", "b", "abc", "日", " the"] {
+        assert!(!automaton.accepts(text), "{text:?}");
+    }
+}
+
+#[test]
+fn an_empty_text_is_a_text() {
+    for automaton in [choice(&["", "a"]).unwrap(), regex("a?").unwrap(), grammar("start: A\nA: /a?/\n").unwrap()] {
+        assert!(automaton.accepts("") && automaton.accepts("a") && !automaton.accepts("aa"));
+    }
+    assert!(choice(&[""]).unwrap().accepts(""));
+}
+
+#[test]
+fn a_text_ends_by_itself_where_nothing_may_follow() {
+    let mut matcher = choice(&["yes", "no"]).unwrap().0.matcher();
+    for byte in b"yes" {
+        assert!(!matcher.is_finished());
+        matcher.advance(Token(u32::from(*byte))).unwrap();
+    }
+    assert!(matcher.is_finished());
+    assert!(may(&mut matcher, END) && !may(&mut matcher, Token(b's'.into())));
+}
+
+#[test]
+fn json_objects_are_objects_of_any_kind() {
+    let automaton = Automaton::new(&Constraint::JsonObject).unwrap();
+    assert!(automaton.accepts(r#"{"a":[1,{"b":null}], "c": "the"}"#) && automaton.accepts("{}"));
+    assert!(!automaton.accepts("[]") && !automaton.accepts(r#"{"a":1"#) && !automaton.accepts(r#"{"a":1}x"#));
+}
+
+#[test]
+fn white_space_between_parts_of_json_is_bounded() {
+    let automaton =
+        schema(r#"{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false}"#).unwrap();
+    for text in [r#"{"a":1}"#, r#"{"a": 1}"#, "{\n  \"a\": 1\n}", "{\n\t\t\"a\": 1\n}"] {
+        assert!(automaton.accepts(text), "{text:?}");
+    }
+    for text in ["{  ", "{\n\n", "{ \n", &format!("{{\n{}", " ".repeat(21)), " {", "\n{"] {
+        assert!(!automaton.begins(text), "{text:?}");
+    }
+}
+
+#[test]
+fn a_property_has_one_spelling_so_that_free_names_cannot_repeat_it() {
+    let automaton = schema(r#"{"type":"object","properties":{"a":{"type":"integer"}}}"#).unwrap();
+    assert!(automaton.accepts(r#"{"a":1,"b":"x"}"#));
+    assert!(!automaton.begins(r#"{"a":1,"a":"#) && !automaton.begins(r#"{"\u"#));
+}
+
+#[test]
+fn an_end_is_allowed_exactly_where_the_text_is_complete_and_control_tokens_never() {
+    let mut matcher = schema(r#"{"type":"integer","minimum":10,"maximum":99}"#).unwrap().0.matcher();
+    assert!(!may(&mut matcher, END));
+    assert!(push(&mut matcher, Token(b'4'.into())));
+    assert!(!may(&mut matcher, END) && !may(&mut matcher, CONTROL));
+    assert!(push(&mut matcher, Token(b'2'.into())));
+    assert!(may_end(&mut matcher));
+
+    let mut anything = regex("(?s).*").unwrap().0.matcher();
+    assert!(may(&mut anything, END) && may(&mut anything, WORD) && !may(&mut anything, CONTROL));
+    assert!(!may(&mut anything, Token(0xFF)), "no UTF-8 begins with this byte");
+    assert!(!may(&mut anything, Token(259)), "too long for the trie");
+    anything.advance(END).unwrap();
+    assert!(anything.is_finished());
+}
+
+#[test]
+fn a_token_that_was_not_allowed_is_an_error_and_so_is_everything_after_it() {
+    let mut matcher = choice(&["yes"]).unwrap().0.matcher();
+
+    assert!(matcher.advance(Token(b'n'.into())).is_err());
+
+    assert!(matcher.allowed().is_err() && matcher.advance(Token(b'y'.into())).is_err());
+    assert!(!matcher.is_finished());
+}
+
+#[test]
+fn texts_of_one_constraint_do_not_disturb_each_other() {
+    let compiled = regex("[a-z]{3,40}x").unwrap().0;
+    let (mut one, mut other) = (compiled.matcher(), compiled.matcher());
+
+    for _ in 0..30 {
+        assert!(push(&mut one, Token(b'q'.into())));
+    }
+    assert!(one.advance(END).is_err());
+
+    assert!(push(&mut other, Token(b'a'.into())));
+}
+
+#[test]
+fn lark_grammars_work() {
+    let automaton = grammar("start: expr\nexpr: NUMBER | \"(\" expr \"+\" expr \")\"\nNUMBER: /[0-9]+/\n").unwrap();
+    assert!(automaton.accepts("12") && automaton.accepts("(1+(2+33))"));
+    assert!(!automaton.accepts("(1+2") && !automaton.accepts("1+2"));
+    let refused = grammar("start: missing\n").unwrap_err();
+    assert!(refused.contains("missing"), "{refused}");
+}
+
+#[test]
+fn alternatives_that_overlap_are_refused_with_a_way_out() {
+    let refused = schema(r#"{"oneOf":[{"type":"integer"},{"type":"number"}]}"#).unwrap_err();
+    assert!(refused.contains("'oneOf'") && refused.contains("'anyOf'"), "{refused}");
+}
+
+#[test]
+fn limits_are_named_with_what_came() {
+    let long = |n: usize| "x".repeat(n);
+    let cases = [
+        (Constraint::JsonSchema(long(70_000)), "70000 bytes; at most 65536"),
+        (Constraint::Regex(long(9_000)), "9000 bytes; at most 8192"),
+        (Constraint::Grammar(long(70_000)), "70000 bytes; at most 65536"),
+        (Constraint::Choice(vec![long(5_000)]), "5000 bytes; at most 4096"),
+        (Constraint::Choice(vec![String::new(); 1_001]), "1001 texts; at most 1000"),
+        (Constraint::Choice(Vec::new()), "empty"),
+        (Constraint::JsonSchema("[]".to_owned()), "not a JSON object"),
+        (Constraint::JsonSchema("{".to_owned()), "not JSON"),
+        (Constraint::JsonSchema(format!(r#"{{"properties":{{"{}":{{}}}}}}"#, long(257))), "257 bytes; at most 256"),
+        (Constraint::JsonSchema(format!(r#"{{"required":["{}"]}}"#, long(257))), "257 bytes; at most 256"),
+        (Constraint::JsonSchema(format!(r#"{{"pattern":"{}"}}"#, long(9_000))), "#/pattern has 9000 bytes"),
+        (Constraint::JsonSchema(format!(r#"{{"enum":[{}0]}}"#, "0,".repeat(1_000))), "more than 1000 values"),
+        (Constraint::JsonSchema(r#"{"maxLength":100001}"#.to_owned()), "#/maxLength must be an integer from 0 to 100000"),
+        (Constraint::JsonSchema(r#"{"const":9007199254740993}"#.to_owned()), "2^53"),
+        (Constraint::JsonSchema(r#"{"minProperties":2}"#.to_owned()), "#/minProperties"),
+        (Constraint::JsonSchema(r#"{"properties":{"a":{"$id":"x"}}}"#.to_owned()), "#/properties/a/$id"),
+        (Constraint::JsonSchema(r#"{"$ref":"https://example.org/x"}"#.to_owned()), "path inside the schema"),
+        (Constraint::JsonSchema(r##"{"$ref":"#/$defs/none"}"##.to_owned()), "does not exist"),
+        (Constraint::JsonSchema(r#"{"items":[{}],"prefixItems":[{}]}"#.to_owned()), "#/prefixItems"),
+        (Constraint::JsonSchema(r#"{"items":3}"#.to_owned()), "#/items is no schema"),
+        (Constraint::JsonSchema(r#"{"properties":3}"#.to_owned()), "#/properties is not an object"),
+        (Constraint::JsonSchema(r#"{"format":"phone"}"#.to_owned()), "phone"),
+    ];
+    for (constraint, expected) in cases {
+        let refused = Automaton::new(&constraint).unwrap_err();
+        assert!(refused.contains(expected), "{refused:?} does not say {expected:?}");
+    }
+}
+
+#[test]
+fn impossible_constraints_are_refused() {
+    let impossible = [
+        r#"{"type":"integer","minimum":5,"maximum":4}"#,
+        r#"{"type":"string","minLength":3,"maxLength":2}"#,
+        r#"{"type":"string","pattern":"^a$","minLength":2}"#,
+        r#"{"type":"array","minItems":3,"maxItems":2}"#,
+        r#"{"allOf":[{"type":"string"},{"type":"integer"}]}"#,
+        r#"{"type":"object","properties":{"a":false},"required":["a"]}"#,
+        r#"{"type":"object","required":["a"],"additionalProperties":false}"#,
+        r#"{"type":"object","properties":{"a":{"type":"array","minItems":1,"items":false}},"required":["a"]}"#,
+        r#"{"enum":[]}"#,
+        r#"{"type":[]}"#,
+        r##"{"$ref":"#"}"##,
+        r##"{"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]}"##,
+        r##"{"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}}"##,
+        r##"{"$ref":"#/$defs/a","$defs":{"a":{"type":"array","prefixItems":[{"$ref":"#/$defs/a"}],"minItems":1}}}"##,
+        r##"{"anyOf":[{"$ref":"#"},{"type":"object","required":["x"],"additionalProperties":{"$ref":"#"}}]}"##,
+        r#"{"not":{}}"#,
+        r#"{"type":"number","multipleOf":0}"#,
+    ];
+    let accepted: Vec<&str> = impossible.into_iter().filter(|text| schema(text).is_ok()).collect();
+    assert_eq!(accepted, Vec::<&str>::new());
+}
+
+/// What a compilation may take at most, with a margin for a busy machine.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Refuses or compiles in bounded time, and if it compiles, some tokens of it do not take long either.
+#[track_caller]
+fn survives(constraint: &Constraint) -> Result<(), String> {
+    let begun = Instant::now();
+    let result = Automaton::new(constraint).map(|automaton| {
+        let mut matcher = automaton.0.matcher();
+        for _ in 0..50 {
+            let Some(token) = (0..256).map(Token).find(|token| may(&mut matcher, *token)) else { break };
+            if !push(&mut matcher, token) {
+                break;
+            }
+        }
+    });
+    assert!(begun.elapsed() < SOON, "{:?}: {result:?}", begun.elapsed());
+    result
+}
+
+#[test]
+fn hostile_schemas_end_soon() {
+    let chain = |n: usize, step: &dyn Fn(usize) -> String| {
+        let definitions: Vec<String> = (0..n).map(|i| format!(r#""d{i}":{}"#, step(i))).collect();
+        format!(r##"{{"$ref":"#/$defs/d0","$defs":{{{},"d{n}":{{"type":"null"}}}}}}"##, definitions.join(","))
+    };
+    let reference = |i: usize| format!(r##"{{"$ref":"#/$defs/d{}"}}"##, i + 1);
+    let nested = |n: usize| format!("{}{}{}", r#"{"items":"#.repeat(n), "{}", "}".repeat(n));
+    let names = |n: usize, schema: &str| (0..n).map(|i| format!(r#""p{i}":{schema}"#)).collect::<Vec<_>>().join(",");
+    let cases = [
+        chain(200, &|i| format!(r#"{{"anyOf":[{},{}]}}"#, reference(i), reference(i))),
+        chain(200, &|i| format!(r#"{{"allOf":[{},{}]}}"#, reference(i), reference(i))),
+        chain(200, &|i| format!(r#"{{"type":"object","properties":{{"a":{},"b":{}}}}}"#, reference(i), reference(i))),
+        chain(200, &|i| format!(r#"{{"oneOf":[{},{}]}}"#, reference(i), reference(i))),
+        nested(30),
+        nested(33),
+        nested(5_000),
+        format!(r#"{{"properties":{{{}}}}}"#, names(3_000, "{}")),
+        format!(r#"{{"properties":{{{}}},"required":["p2999"]}}"#, names(2_000, r#"{"type":"string","maxLength":99999}"#)),
+        format!(r#"{{"enum":[{}]}}"#, (0..1_000).map(|i| format!(r#""value {i}""#)).collect::<Vec<_>>().join(",")),
+        format!(
+            r#"{{"allOf":[{0},{0},{0}]}}"#,
+            format!(r#"{{"enum":[{}]}}"#, (0..900).map(|i| i.to_string()).collect::<Vec<_>>().join(","))
+        ),
+        r#"{"type":"array","minItems":100000,"maxItems":100000,"items":{"type":"array","minItems":100000}}"#.to_owned(),
+        r#"{"type":"string","minLength":100000,"pattern":"a.*b.*c.*d"}"#.to_owned(),
+        r#"{"type":"string","pattern":"(((((a{1,99}){1,99}){1,99}){1,99}){1,99}){1,99}"}"#.to_owned(),
+        r#"{"type":"string","pattern":"^(.*a){12}.{40}$","format":"email"}"#.to_owned(),
+        format!(r#"{{"type":"string","pattern":"{}"}}"#, "(".repeat(5_000)),
+        r#"{"type":"number","multipleOf":1e-300}"#.to_owned(),
+        r#"{"type":"integer","multipleOf":4294967291}"#.to_owned(),
+        r#"{"type":"number","minimum":-1e308,"maximum":1e308}"#.to_owned(),
+        format!(r#"{{"patternProperties":{{{}}}}}"#, (0..200).map(|i| format!(r#""(a|b)*x.{{{i}}}":{{}}"#)).collect::<Vec<_>>().join(",")),
+        format!(r#"{{"type":"{}"}}"#, "é".repeat(200)),
+    ];
+    for text in cases {
+        let shown: String = text.chars().take(100).collect();
+        let begun = Instant::now();
+        let result = survives(&Constraint::JsonSchema(text));
+        eprintln!("{:>7.1} ms {shown}: {result:?}", begun.elapsed().as_secs_f64() * 1e3);
+    }
+}
+
+#[test]
+fn hostile_regexes_choices_and_grammars_end_soon() {
+    let rules = |n: usize| (0..n).map(|i| format!("r{i} ::= r{0} | r{0}\n", i + 1)).collect::<String>();
+    let cases = [
+        Constraint::Regex("(a*)*".repeat(1_000)),
+        Constraint::Regex("(.*a){20}.{200}".to_owned()),
+        Constraint::Regex("((((a{1,999}){1,999}){1,999}){1,999}){1,999}".to_owned()),
+        Constraint::Regex("[ab]*a[ab]{60}".to_owned()),
+        Constraint::Regex("(".repeat(8_000)),
+        Constraint::Regex("a".repeat(8_193)),
+        Constraint::Regex("\\p{L}{1,500}".repeat(100)),
+        Constraint::Choice((0..1_000).map(|i| format!("{i}{}", "x".repeat(4_000))).collect()),
+        Constraint::Choice(vec!["x".to_owned(); 1_001]),
+        Constraint::Grammar(format!("root ::= r0\n{}r1000 ::= \"a\"\n", rules(1_000))),
+        Constraint::Grammar(format!("root ::= {}", "(".repeat(30_000))),
+        Constraint::Grammar("root ::= (((\"a\"{2000}){2000}){2000}){2000}".to_owned()),
+        Constraint::Grammar("root ::= root root root | \"a\" | \"\"".to_owned()),
+        Constraint::Grammar("start: a\na: a a a | \"x\" |\n".to_owned()),
+        Constraint::Grammar(format!("start: {}", "(".repeat(60_000))),
+        Constraint::Grammar(format!("start: {}\"a\"", "~".repeat(60_000))),
+        Constraint::Grammar(format!("start: %json {}1{}", "[".repeat(90), "]".repeat(90))),
+        Constraint::Grammar("start: /a/{2000000000}".to_owned()),
+        Constraint::Grammar("x".repeat(65_537)),
+        Constraint::Grammar(String::new()),
+    ];
+    for constraint in cases {
+        let shown: String = format!("{constraint:?}").chars().take(80).collect();
+        let begun = Instant::now();
+        let result = survives(&constraint);
+        eprintln!("{:>7.1} ms {shown}: {result:?}", begun.elapsed().as_secs_f64() * 1e3);
+    }
+}

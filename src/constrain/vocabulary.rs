@@ -1,0 +1,86 @@
+//! The vocabulary as llguidance wants it: a trie over the bytes of all tokens. Made once per model.
+
+use crate::protocol::Token;
+use llguidance::{
+    ParserFactory,
+    earley::SlicedBiasComputer,
+    toktrie::{ApproximateTokEnv, INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie},
+};
+use std::sync::Arc;
+
+/// Tokens with more bytes are never drawn under a constraint: the trie's depth is bounded (1,024), and its builder recurses.
+const MAX_PIECE_BYTES: usize = 512;
+/// Bytes of all tokens: the trie has at most as many nodes, and an offset in it has 22 bits. The largest vocabularies
+/// in use, of 262,144 tokens, have about half of it.
+const MAX_BYTES: usize = (1 << 22) - 2;
+
+/// What a token is to a constraint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// It adds these bytes to a text.
+    Text(&'a [u8]),
+    /// It adds nothing; a Lark grammar may name it as it is spelled, such as `<|im_start|>`.
+    Special(&'a [u8]),
+    /// It ends a text: allowed where the constraint is fulfilled, and only there.
+    End(&'a [u8]),
+}
+
+/// A model's vocabulary, ready for constraints.
+pub struct Vocabulary {
+    pub(super) factory: ParserFactory,
+}
+
+impl std::fmt::Debug for Vocabulary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vocabulary").finish_non_exhaustive()
+    }
+}
+
+impl Vocabulary {
+    /// For the tokens with ids below `size`. Takes some hundreds of milliseconds for 50,000 of them.
+    ///
+    /// # Errors
+    /// If the vocabulary is too large for the trie.
+    pub fn new<'a>(size: u32, piece: impl Fn(Token) -> Piece<'a>) -> Result<Self, String> {
+        let mut ends = Vec::new();
+        let words: Vec<Vec<u8>> = (0..size)
+            .map(|id| match piece(Token(id)) {
+                // The marker is no UTF-8, so that a text never has it; a token that begins with it must not look special.
+                Piece::Text(bytes) if bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) => Vec::new(),
+                Piece::Text(bytes) => within(bytes).to_vec(),
+                Piece::Special(spelled) => marked(spelled),
+                Piece::End(spelled) => {
+                    ends.push(id);
+                    marked(spelled)
+                }
+            })
+            .collect();
+        let bytes: usize = words.iter().map(Vec::len).sum();
+        if bytes > MAX_BYTES {
+            return Err(format!("output cannot be constrained: this model's tokens have {bytes} bytes, at most {MAX_BYTES} are possible"));
+        }
+        let first_end = ends.first().copied().unwrap_or(INVALID_TOKEN);
+        let trie = TokTrie::from(&TokRxInfo::new(size, first_end), &words);
+        let trie = if ends.is_empty() { trie } else { trie.with_eos_tokens(&ends) };
+        // Not canonical: the model chooses how to spell what is forced, because our masks force no tokens.
+        let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+        let slices = SlicedBiasComputer::general_slices();
+        let mut factory = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices)
+            .map_err(|error| format!("output cannot be constrained: {error}"))?;
+        factory.quiet();
+        super::limits::apply(factory.limits_mut());
+        Ok(Self { factory })
+    }
+}
+
+fn within(bytes: &[u8]) -> &[u8] {
+    if bytes.len() <= MAX_PIECE_BYTES { bytes } else { b"" }
+}
+
+/// A special token in llguidance's convention; nameless ones are never allowed.
+fn marked(spelled: &[u8]) -> Vec<u8> {
+    match within(spelled) {
+        b"" => Vec::new(),
+        spelled => [&[TokTrie::SPECIAL_TOKEN_MARKER], spelled].concat(),
+    }
+}
