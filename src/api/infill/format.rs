@@ -208,8 +208,8 @@ impl WireFormat for InfillFormat {
         }))
     }
 
-    fn closing(&mut self, usage: &Usage) -> Option<Value> {
-        Some(self.last("", &[], usage))
+    fn closing(&mut self, usage: &Usage) -> Vec<Value> {
+        vec![self.last("", &[], usage)]
     }
 
     fn absorb(&mut self, _chunk: Value) {

@@ -134,8 +134,8 @@ impl WireFormat for Completion {
         Some(event.output.text)
     }
 
-    fn closing(&mut self, _usage: &Usage) -> Option<String> {
-        None
+    fn closing(&mut self, _usage: &Usage) -> Vec<String> {
+        Vec::new()
     }
 
     fn absorb(&mut self, chunk: String) {

@@ -188,8 +188,9 @@ impl WireFormat for CompletionFormat {
         Some(self.running(choice))
     }
 
-    fn closing(&mut self, usage: &Usage) -> Option<CompletionObject> {
-        (self.view.stream_usage == Some(true)).then(|| self.object(Vec::new(), UsageField::Full(UsageObject::of(*usage, 0))))
+    fn closing(&mut self, usage: &Usage) -> Vec<CompletionObject> {
+        let wanted = self.view.stream_usage == Some(true);
+        wanted.then(|| self.object(Vec::new(), UsageField::Full(UsageObject::of(*usage, 0)))).into_iter().collect()
     }
 
     fn absorb(&mut self, chunk: CompletionObject) {

@@ -19,10 +19,10 @@ pub(super) const CHAT: &[Field] = &[
     Field::works(
         "max_completion_tokens",
         r#"{"type":"integer","minimum":1}"#,
-        "5",
+        "8",
         "Tokens to generate at most, reasoning included; by default the room that the prompt leaves in the context.",
     ),
-    Field::works("max_tokens", r#"{"type":"integer","minimum":1}"#, "5", "The older name of `max_completion_tokens`."),
+    Field::works("max_tokens", r#"{"type":"integer","minimum":1}"#, "8", "The older name of `max_completion_tokens`."),
     Field::works("n", r#"{"type":"integer","minimum":1,"maximum":8,"default":1}"#, "2", "Choices."),
     Field::works(
         "logprobs",

@@ -6,7 +6,7 @@ use super::{
     embeddings::{EMBEDDINGS, RERANK, SCORE},
     field::Field,
     infill::INFILL,
-    shared::{ENDING, SAMPLING},
+    shared::{ENDING, SAMPLING, STRUCTURED},
     tokens::{DETOKENIZE, TOKENIZE},
 };
 
@@ -44,7 +44,7 @@ const EVENTS: &str = "text/event-stream";
 const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503];
 
 const COMPLETION: Body = Body {
-    fields: &[COMPLETIONS, SAMPLING, ENDING],
+    fields: &[COMPLETIONS, SAMPLING, ENDING, STRUCTURED],
     required: &["model", "prompt"],
     example: r#"{"model":"MODEL","prompt":"The capital of France is","max_tokens":8,"temperature":0}"#,
 };
@@ -64,9 +64,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/chat/completions",
         about: "OpenAI's chat, whole or as server-sent events, by the model's own chat template.",
         body: Some(Body {
-            fields: &[CHAT, SAMPLING, ENDING],
+            fields: &[CHAT, SAMPLING, ENDING, STRUCTURED],
             required: &["model", "messages"],
-            example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_tokens":8,"temperature":0}"#,
+            example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_completion_tokens":8,"temperature":0}"#,
         }),
         answers: &[(JSON, "ChatCompletion"), (EVENTS, "Events")],
         refusals: REFUSALS,

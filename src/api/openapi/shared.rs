@@ -165,3 +165,30 @@ pub(super) const ENDING: &[Field] = &[
     ),
     Field::extra("ignore_eos", r#"{"type":"boolean","default":false}"#, "true", "Go on past the end of generation (vLLM)."),
 ];
+
+/// Read by `api::openai::structured`.
+pub(super) const STRUCTURED: &[Field] = &[
+    Field::works(
+        "response_format",
+        r#"{"type":"object","required":["type"],"properties":{"type":{"enum":["text","json_object","json_schema"]},"json_schema":{"type":["object","null"],"required":["name","schema"],"properties":{"name":{"type":"string"},"schema":{"type":"object"},"strict":{"type":["boolean","null"]},"description":{"type":["string","null"]}}}}}"#,
+        r#"{"type":"json_object"}"#,
+        "What the answer must be; a schema is always obeyed, `strict` or not, and one that is not supported is refused.",
+    ),
+    Field::extra(
+        "structured_outputs",
+        r#"{"type":"object"}"#,
+        r#"{"choice":["a","b"]}"#,
+        "One of `json`, `regex`, `choice`, `grammar` and `json_object` (vLLM).",
+    ),
+    Field::extra("guided_json", r#"{"type":["object","string"]}"#, r#"{"type":"object"}"#, "A JSON Schema (vLLM before 0.12)."),
+    Field::extra("guided_regex", r#"{"type":"string"}"#, "\"a+\"", "A regular expression (vLLM before 0.12)."),
+    Field::extra(
+        "guided_choice",
+        r#"{"type":"array","minItems":1,"items":{"type":"string"}}"#,
+        r#"["a","b"]"#,
+        "Texts of which the answer is one (vLLM before 0.12).",
+    ),
+    Field::extra("guided_grammar", r#"{"type":"string"}"#, r#""root ::= \"a\"""#, "A grammar (vLLM before 0.12)."),
+    Field::extra("json_schema", r#"{"type":["object","string"]}"#, r#"{"type":"object"}"#, "A JSON Schema (llama-server)."),
+    Field::extra("grammar", r#"{"type":"string"}"#, r#""root ::= \"a\"""#, "A grammar in GBNF (llama-server)."),
+];

@@ -11,7 +11,7 @@
 
 mod recorder;
 mod run;
-mod sse;
+pub(in crate::api) mod sse;
 mod time_limit;
 
 pub use recorder::Recorder;
@@ -19,7 +19,12 @@ pub use run::{Run, Usage, finish_reason};
 
 use crate::{api::error::ApiError, config::ApiConfig, gateway::handle::GenerationEvent};
 use async_stream::stream;
-use axum::{Json, body::Body, response::IntoResponse, response::Response};
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    response::IntoResponse,
+    response::Response,
+};
 use serde::Serialize;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -42,10 +47,20 @@ pub trait WireFormat: Send + 'static {
     /// The chunks for an event, none if it has nothing to show. The event's finish is never a failure.
     fn chunks(&mut self, event: GenerationEvent) -> Self::Chunks;
 
-    /// A last chunk after every choice has finished, such as the usage.
-    fn closing(&mut self, usage: &Usage) -> Option<Self::Chunk>;
+    /// Last chunks after every choice has finished, such as the usage.
+    fn closing(&mut self, usage: &Usage) -> Vec<Self::Chunk>;
 
-    /// Adds a chunk to the answer without streaming. Chunks come in the order in which they would be streamed, without the closing one.
+    /// The name of a chunk's frame, if it has one.
+    fn event_name(_chunk: &Self::Chunk) -> Option<&'static str> {
+        None
+    }
+
+    /// The frames that end a stream which fails, before `[DONE]`. An end without one would look like success to the SDKs.
+    fn failing(&mut self, error: &ApiError) -> Vec<Bytes> {
+        vec![sse::frame(None, &error.envelope())]
+    }
+
+    /// Adds a chunk to the answer without streaming. Chunks come in the order in which they would be streamed, without the closing ones.
     fn absorb(&mut self, chunk: Self::Chunk);
 
     /// The answer, after every chunk was absorbed.
@@ -121,10 +136,10 @@ fn stream_frames<F: WireFormat>(
     mut format: F,
     held: Vec<GenerationEvent>,
     keep_alive: Duration,
-) -> impl futures_util::Stream<Item = Result<axum::body::Bytes, Infallible>> + Send {
+) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send {
     stream! {
         for chunk in format.opening() {
-            yield Ok(sse::frame(&chunk));
+            yield Ok(frame::<F>(&chunk));
         }
         if held.is_empty() {
             // The head goes out with the first bytes of the body; a waiting proxy wants to see it now.
@@ -132,7 +147,7 @@ fn stream_frames<F: WireFormat>(
         }
         for event in held {
             for chunk in format.chunks(event) {
-                yield Ok(sse::frame(&chunk));
+                yield Ok(frame::<F>(&chunk));
             }
         }
         let mut ping_at = Instant::now() + keep_alive;
@@ -145,13 +160,14 @@ fn stream_frames<F: WireFormat>(
                         continue;
                     }
                     for chunk in chunks {
-                        yield Ok(sse::frame(&chunk));
+                        yield Ok(frame::<F>(&chunk));
                     }
                 }
                 Ok(Ok(None)) => break,
                 Ok(Err(error)) => {
-                    // An end without this frame would look like success to the SDKs.
-                    yield Ok(sse::frame(&error.envelope()));
+                    for frame in format.failing(&error) {
+                        yield Ok(frame);
+                    }
                     if F::ENDS_WITH_DONE {
                         yield Ok(sse::DONE);
                     }
@@ -160,13 +176,17 @@ fn stream_frames<F: WireFormat>(
             }
             ping_at = Instant::now() + keep_alive;
         }
-        if let Some(chunk) = format.closing(&run.usage()) {
-            yield Ok(sse::frame(&chunk));
+        for chunk in format.closing(&run.usage()) {
+            yield Ok(frame::<F>(&chunk));
         }
         if F::ENDS_WITH_DONE {
             yield Ok(sse::DONE);
         }
     }
+}
+
+fn frame<F: WireFormat>(chunk: &F::Chunk) -> Bytes {
+    sse::frame(F::event_name(chunk), chunk)
 }
 
 #[cfg(test)]

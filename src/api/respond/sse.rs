@@ -1,6 +1,8 @@
-//! Server-sent events as the SDKs' decoders can bear them: only `data:` frames of one line, and comments.
+//! Server-sent events as the SDKs' decoders can bear them: frames of one `data:` line, named where a route's clients go by
+//! names, and comments.
 //!
-//! Never `id:`, `event:` or `retry:`: openai-python's decoder fails on a comment after an `id:` (`_streaming.py`).
+//! Never `id:` or `retry:`, and no `event:` without data: openai-python's decoder fails on a comment after an `id:`, and on
+//! a frame that has no data (`_streaming.py`).
 
 use axum::{
     body::Bytes,
@@ -28,9 +30,14 @@ const BROKEN: Bytes = Bytes::from_static(
 "#,
 );
 
-/// `data: {…}` and a blank line. JSON escapes line breaks, so it is always one line.
-pub(super) fn frame<T: Serialize>(value: &T) -> Bytes {
+/// `event: …` if the frame has a name, `data: {…}` and a blank line. JSON escapes line breaks, so it is always one line.
+pub(in crate::api) fn frame<T: Serialize>(event: Option<&'static str>, value: &T) -> Bytes {
     let mut buffer = Vec::with_capacity(512);
+    if let Some(event) = event {
+        for part in ["event: ", event, "\n"] {
+            buffer.extend_from_slice(part.as_bytes());
+        }
+    }
     buffer.extend_from_slice(b"data: ");
     if let Err(error) = serde_json::to_writer(&mut buffer, value) {
         tracing::error!(%error, "a chunk could not be written as JSON");

@@ -33,8 +33,8 @@ impl WireFormat for Plain {
         (!event.output.text.is_empty()).then_some(event.output.text)
     }
 
-    fn closing(&mut self, usage: &Usage) -> Option<String> {
-        Some(format!("{} tokens", usage.completion_tokens))
+    fn closing(&mut self, usage: &Usage) -> Vec<String> {
+        vec![format!("{} tokens", usage.completion_tokens)]
     }
 
     fn absorb(&mut self, chunk: String) {

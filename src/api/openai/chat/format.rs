@@ -150,9 +150,9 @@ impl WireFormat for ChatFormat {
         choices.into_iter().map(|choice| self.chunk(Some(choice))).collect()
     }
 
-    fn closing(&mut self, usage: &Usage) -> Option<ChatChunk> {
+    fn closing(&mut self, usage: &Usage) -> Vec<ChatChunk> {
         let wanted = self.view.stream_usage == Some(true);
-        wanted.then(|| ChatChunk { head: Arc::clone(&self.head), choice: None, usage: self.usage(usage) })
+        wanted.then(|| ChatChunk { head: Arc::clone(&self.head), choice: None, usage: self.usage(usage) }).into_iter().collect()
     }
 
     fn absorb(&mut self, chunk: ChatChunk) {

@@ -19,6 +19,7 @@ use super::{
     completion_request::RequestLimits,
     completions::room,
     models,
+    structured::{self, Constrained},
 };
 use crate::{
     api::{
@@ -74,28 +75,28 @@ pub(super) async fn create(
 
 /// A request that is valid in every respect, and what would be computed for it.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(in crate::api) struct Prepared {
     /// The fields; messages and tools have gone into the prompt.
-    request: ChatRequest,
+    pub(in crate::api) request: ChatRequest,
     /// As the request named it.
-    pub(super) model: String,
+    pub(in crate::api) model: String,
     /// The served model.
-    pub(super) info: Arc<ModelInfo>,
+    pub(in crate::api) info: Arc<ModelInfo>,
     /// What will not be done as asked.
-    pub(super) warnings: Warnings,
+    pub(in crate::api) warnings: Warnings,
     /// The request's seed or the one drawn for it.
-    pub(super) seed: i64,
+    pub(in crate::api) seed: i64,
     /// How to read the text of a choice.
-    pub(super) output: Arc<OutputSpec>,
+    pub(in crate::api) output: Arc<OutputSpec>,
     /// The choices.
-    pub(super) sequences: Vec<SequenceRequest>,
+    pub(in crate::api) sequences: Vec<SequenceRequest>,
 }
 
 /// Reads a request, renders its messages, turns them into tokens and checks what fits. Nothing is computed or reserved yet.
 ///
 /// # Errors
 /// Whatever is wrong with the request, or the engine is not there.
-pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
+pub(in crate::api) async fn prepare(state: &AppState, mut fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
     let model = models::requested(&mut fields, &state.config.served_model_names)?;
     let info = models::generating(&state.engine)?;
     let limits = RequestLimits {
@@ -105,9 +106,17 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
         max_logprobs: state.config.max_logprobs,
     };
     let mut request = ChatRequest::read(fields, &limits)?;
-    let free = !matches!(request.calls, Calls::Required | Calls::Named(_));
+    let overruled = settle(&mut request);
+    let free = request.constrained.is_none() && !is_forced(&request.calls);
     let mut prompt = prompt::render(state, &info, &mut request, free).await?;
     let ignored = [std::mem::take(&mut request.ignored), std::mem::take(&mut prompt.ignored)].concat();
+    let mut warnings = Warnings::ignored(&ignored);
+    if let Some((param, text)) = overruled {
+        warnings.clamped(param, text);
+    }
+    let forced = forced_constraint(&prompt.output).map(|constraint| (constraint, "tools"));
+    let constrained: Option<Constrained> = forced.or(request.constrained.take());
+    structured::check(&state.engine, constrained.as_ref()).await?;
     let tokens = prompt::encode(state, &mut prompt).await?;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let output = Arc::new(prompt.output);
@@ -120,7 +129,7 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
         min_tokens: request.ending.min_tokens,
         ignore_eos: request.ending.ignore_eos,
         logprobs: request.logprobs,
-        constraint: forced_constraint(&output),
+        constraint: constrained.map(|(constraint, _)| constraint),
         show_special: request.show_special || marks_are_special(&output, &info),
         namespace: principal.id.namespace(),
         // The gateway assigns the id.
@@ -128,7 +137,27 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
     };
     let choice = |k| SequenceRequest { sampling: request.sampling.for_choice(k, seed), ..sequence.clone() };
     let sequences = (0..request.n).map(choice).collect();
-    Ok(Prepared { request, model, info, warnings: Warnings::ignored(&ignored), seed, output, sequences })
+    Ok(Prepared { request, model, info, warnings, seed, output, sequences })
+}
+
+fn is_forced(calls: &Calls) -> bool {
+    matches!(calls, Calls::Required | Calls::Named(_))
+}
+
+/// One rule holds for the whole of an output: a call that must be made comes before a format, and a format before calls
+/// that may be made. What was overruled, and the warning.
+fn settle(request: &mut ChatRequest) -> Option<(&'static str, String)> {
+    let (_, format) = request.constrained.as_ref()?;
+    if is_forced(&request.calls) {
+        let text = format!("{format} was not applied: tool_choice asks for a call");
+        let param = *format;
+        request.constrained = None;
+        return Some((param, text));
+    }
+    let text = format!("no tool was offered: {format} rules the whole answer");
+    let overruled = request.calls == Calls::Auto;
+    request.calls = Calls::None;
+    overruled.then_some(("tools", text))
 }
 
 /// How many tokens may follow a prompt: what was asked for, if it fits, else all that fit.

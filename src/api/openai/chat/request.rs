@@ -11,6 +11,7 @@ use crate::{
             completion_request::{RequestLimits, most_choices, refuse_what_would_change_the_result, stream_options},
             ending::Ending,
             sampling::Sampling,
+            structured::{Constrained, read_constraint},
         },
     },
     chat::{
@@ -27,33 +28,35 @@ const MAX_TOP_LOGPROBS: u8 = 20;
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct ChatRequest {
     /// At least one, as a template is to see them.
-    pub(super) messages: Vec<Value>,
+    pub(in crate::api) messages: Vec<Value>,
     /// The functions that may be called.
-    pub(super) tools: Tools,
+    pub(in crate::api) tools: Tools,
     /// OpenAI's `tool_choice`.
-    pub(super) calls: Calls,
+    pub(in crate::api) calls: Calls,
+    /// What the answer must obey: `response_format` and its like.
+    pub(in crate::api) constrained: Option<Constrained>,
     /// OpenAI's `parallel_tool_calls`. Default true.
-    pub(super) parallel: bool,
+    pub(in crate::api) parallel: bool,
     /// What the template is told besides.
     pub(super) switches: Switches,
     /// Tokens to generate at most; `None` is the room that the prompt leaves in the context.
-    pub(super) max_tokens: Option<u64>,
+    pub(in crate::api) max_tokens: Option<u64>,
     /// Choices, 1 to 8. Default 1.
-    pub(super) n: usize,
+    pub(in crate::api) n: usize,
     /// How tokens are chosen.
-    pub(super) sampling: Sampling,
+    pub(in crate::api) sampling: Sampling,
     /// Where the text ends.
-    pub(super) ending: Ending,
+    pub(in crate::api) ending: Ending,
     /// Alternatives to report per token, 0 to 20; `None` reports nothing.
-    pub(super) logprobs: Option<u8>,
+    pub(in crate::api) logprobs: Option<u8>,
     /// vLLM's `include_reasoning`. Default true.
-    pub(super) include_reasoning: bool,
+    pub(in crate::api) include_reasoning: bool,
     /// The opposite of vLLM's `skip_special_tokens`. Default false.
-    pub(super) show_special: bool,
+    pub(in crate::api) show_special: bool,
     /// Server-sent events. Default false.
-    pub(super) stream: bool,
+    pub(in crate::api) stream: bool,
     /// A chunk with the usage at the end of a stream. Default false.
-    pub(super) include_usage: bool,
+    pub(in crate::api) include_usage: bool,
     /// Names of fields that had no effect.
     pub(in crate::api) ignored: Vec<String>,
 }
@@ -80,6 +83,7 @@ impl ChatRequest {
             messages,
             tools,
             calls,
+            constrained: read_constraint(&mut f)?,
             parallel: f.boolean("parallel_tool_calls")?.unwrap_or(true),
             switches: Switches::read(&mut f)?,
             max_tokens,

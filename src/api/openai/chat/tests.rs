@@ -3,7 +3,7 @@
 use crate::{
     api::testing::{Answer, Setup, TestApp},
     chat::FALLBACK,
-    protocol::{SequenceRequest, Token},
+    protocol::{Constraint, SequenceRequest, Token},
 };
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
@@ -85,6 +85,21 @@ async fn special_tokens_are_shown_where_calls_are_looked_for() {
     chat(&app, json!({"skip_special_tokens": false})).await;
 
     assert_eq!(app.submitted().iter().map(|s| s.show_special).collect::<Vec<_>>(), [true, false, true]);
+}
+
+#[tokio::test]
+async fn one_rule_holds_for_the_whole_answer() {
+    let app = app().await;
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let format = json!({"type": "json_object"});
+
+    let forced = chat(&app, json!({"tools": tools, "tool_choice": "required", "response_format": format})).await;
+    let offered = chat(&app, json!({"tools": tools, "response_format": format})).await;
+
+    assert_eq!(forced.header("x-llamero-warnings"), "response_format was not applied: tool_choice asks for a call");
+    assert_eq!(offered.header("x-llamero-warnings"), "no tool was offered: response_format rules the whole answer");
+    let constraints: Vec<_> = app.submitted().into_iter().map(|s| s.constraint.unwrap()).collect();
+    assert!(matches!(constraints[..], [Constraint::JsonSchema(_), Constraint::JsonObject]), "{constraints:?}");
 }
 
 #[tokio::test]
