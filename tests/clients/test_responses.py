@@ -52,7 +52,7 @@ def test_an_answer_knows_the_capital_of_france(client):
 def test_an_answer_is_of_the_type_that_the_package_declares(client):
     raw = client.responses.with_raw_response.create(model=MODEL, input=QUESTION, max_output_tokens=4)
 
-    body = json.loads(raw.text())
+    body = json.loads(raw.text)
     assert Response.model_validate(body, strict=True).id == body["id"]
     missing = [name for name, field in Response.model_fields.items() if field.is_required() and name not in body]
     assert (missing, body["store"], body["usage"]["input_tokens_details"].keys() >= {"cached_tokens"}) == ([], False, True)
