@@ -12,7 +12,8 @@ use axum::Router;
 /// Every route, inside every layer.
 pub fn router(state: AppState, hosts: HostPolicy) -> Router {
     let routes = Router::new()
-        // POST /v1/completions, /v1/embeddings, /v1/rerank (/v2/rerank, /rerank), /v1/score (/score), GET /v1/models, GET /v1/models/{id}
+        // POST /v1/completions, /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/rerank (/v2/rerank, /rerank), /v1/score
+        // (/score), GET /v1/models, GET /v1/models/{id}
         .merge(openai::routes())
         // POST /tokenize, POST /detokenize, GET /tokenizer_info
         .merge(tokens::routes())

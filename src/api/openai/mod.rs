@@ -1,4 +1,4 @@
-//! OpenAI's routes: completions, chat, embeddings and models; those of others that belong to them, rerank and score; and what
+//! OpenAI's routes: completions, chat, responses, embeddings and models; those of others that belong to them, rerank and score; and what
 //! explains and renders requests.
 
 pub(super) mod answer;
@@ -19,6 +19,7 @@ mod prompt_logprobs;
 mod render;
 mod rerank;
 pub mod rerank_request;
+pub(in crate::api) mod responses;
 pub mod sampling;
 pub mod structured;
 pub mod vectors;
@@ -37,6 +38,10 @@ pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/v1/completions", post(completions::create))
         .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/{id}", get(responses::not_stored).delete(responses::not_stored))
+        .route("/v1/responses/{id}/cancel", post(responses::not_stored))
+        .route("/v1/responses/{id}/input_items", get(responses::not_stored))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/rerank", post(rerank::rerank))
         .route("/v2/rerank", post(rerank::rerank))

@@ -166,7 +166,7 @@ fn choice(f: &mut Fields, name: &str, param: &str) -> Result<Option<Constraint>,
 }
 
 /// An error of a field inside another: its name with the path to it.
-fn inside(outer: &str, mut error: FieldError) -> FieldError {
+pub(super) fn inside(outer: &str, mut error: FieldError) -> FieldError {
     match &mut error {
         FieldError::Body { .. } => {}
         FieldError::Missing { param }

@@ -12,6 +12,7 @@ mod infill;
 #[cfg(test)]
 mod markdown;
 mod operations;
+mod responses;
 mod shared;
 mod tokens;
 

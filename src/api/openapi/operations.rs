@@ -6,7 +6,8 @@ use super::{
     embeddings::{EMBEDDINGS, RERANK, SCORE},
     field::Field,
     infill::INFILL,
-    shared::{ENDING, SAMPLING, STRUCTURED},
+    responses::RESPONSES,
+    shared::{ENDING, RESPONSE_FORMAT, SAMPLING, STRUCTURED},
     tokens::{DETOKENIZE, TOKENIZE},
 };
 
@@ -44,7 +45,7 @@ const EVENTS: &str = "text/event-stream";
 const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503];
 
 const COMPLETION: Body = Body {
-    fields: &[COMPLETIONS, SAMPLING, ENDING, STRUCTURED],
+    fields: &[COMPLETIONS, SAMPLING, ENDING, RESPONSE_FORMAT, STRUCTURED],
     required: &["model", "prompt"],
     example: r#"{"model":"MODEL","prompt":"The capital of France is","max_tokens":8,"temperature":0}"#,
 };
@@ -64,11 +65,23 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/chat/completions",
         about: "OpenAI's chat, whole or as server-sent events, by the model's own chat template.",
         body: Some(Body {
-            fields: &[CHAT, SAMPLING, ENDING, STRUCTURED],
+            fields: &[CHAT, SAMPLING, ENDING, RESPONSE_FORMAT, STRUCTURED],
             required: &["model", "messages"],
             example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_completion_tokens":8,"temperature":0}"#,
         }),
         answers: &[(JSON, "ChatCompletion"), (EVENTS, "Events")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/responses",
+        about: "OpenAI's Responses API over chat, whole or as named events. Nothing is stored: what needs a stored response is refused.",
+        body: Some(Body {
+            fields: &[RESPONSES, SAMPLING, ENDING, STRUCTURED],
+            required: &["model", "input"],
+            example: r#"{"model":"MODEL","input":"What is the capital of France?","max_output_tokens":8,"temperature":0}"#,
+        }),
+        answers: &[(JSON, "Response"), (EVENTS, "ResponseEvents")],
         refusals: REFUSALS,
     },
     Operation {

@@ -15,6 +15,7 @@ use crate::{
             completion_request::{CompletionRequest, RequestLimits},
             embedding_request::EmbeddingRequest,
             rerank_request::{RerankRequest, ScoreRequest},
+            responses::request::ResponsesRequest,
         },
         tokens::{detokenize, tokenize::TokenizeRequest},
     },
@@ -38,6 +39,13 @@ fn reader(operation: &Operation) -> Reader {
             fields.take("model");
             let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
             ChatRequest::read(fields, &limits).map(|request| request.ignored)
+        },
+        "/v1/responses" => |fields| {
+            let request = ResponsesRequest::read(fields)?;
+            let mut chat = Fields::new(request.chat);
+            chat.take("model");
+            let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
+            ChatRequest::read(chat, &limits).map(|chat| [request.ignored, chat.ignored].concat())
         },
         "/v1/embeddings" => |mut fields| {
             fields.take("model");
@@ -156,6 +164,21 @@ fn no_field_of_openais_chat_is_missing() {
                   stream_options tools tool_choice parallel_tool_calls function_call functions metadata temperature top_p user \
                   safety_identifier service_tier prompt_cache_key prompt_cache_retention";
     let operation = OPERATIONS.iter().find(|operation| operation.path == "/v1/chat/completions").unwrap();
+
+    let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
+
+    let missing: Vec<&str> = openai.split_whitespace().filter(|name| !documented.contains(name)).collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+/// The fields of OpenAI's `CreateResponse`.
+#[test]
+fn no_field_of_openais_responses_is_missing() {
+    let openai = "access_programs background background_options context_management conversation image include input instructions \
+                  max_output_tokens max_tool_calls metadata model moderation parallel_tool_calls previous_response_id prompt \
+                  prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier service_tier store stream \
+                  stream_options temperature text tool_choice tools top_logprobs top_p truncation user";
+    let operation = OPERATIONS.iter().find(|operation| operation.path == "/v1/responses").unwrap();
 
     let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
 

@@ -8,7 +8,7 @@
 //! What messages, templates and calls are is `crate::chat`'s; streaming is `api/respond`'s.
 
 mod format;
-mod logprobs;
+pub(super) mod logprobs;
 mod object;
 mod prompt;
 pub(in crate::api) mod request;

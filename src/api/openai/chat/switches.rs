@@ -17,7 +17,7 @@ const THINKING: [&str; 2] = ["enable_thinking", "thinking"];
 const USUAL: [&str; 7] =
     ["enable_thinking", "thinking", "thinking_budget", "reasoning_effort", "verbosity", "date_string", "builtin_tools"];
 /// OpenAI's `ReasoningEffort`.
-const EFFORTS: [&str; 6] = ["none", "minimal", "low", "medium", "high", "xhigh"];
+const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 /// OpenAI's `Verbosity`, its default in the middle.
 const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];
 
