@@ -64,6 +64,18 @@ impl Warnings {
         self.texts.push(text);
     }
 
+    /// These, then `others`.
+    pub(super) fn and(mut self, others: Self) -> Self {
+        self.param = self.param.or(others.param);
+        self.texts.extend(others.texts);
+        self
+    }
+
+    /// With other names for the fields: `rename` is given the name of the first one, and each text.
+    pub(super) fn renamed(self, rename: impl Fn(&str) -> String) -> Self {
+        Self { param: self.param.map(|param| rename(&param)), texts: self.texts.iter().map(|text| rename(text)).collect() }
+    }
+
     /// Lets the request go on, unless the policy is strict and there is a warning.
     ///
     /// # Errors
@@ -140,6 +152,14 @@ mod tests {
         assert_eq!((error.status().as_u16(), error.param(), error.code()), (400, Some("foo"), Some("unsupported_parameter")));
         assert_eq!(error.detail(), "Strict request not carried out: ignored fields: foo; max_tokens was reduced to 5.");
         assert_eq!(Warnings::default().enforce(strict), Ok(Reported::default()));
+    }
+
+    #[test]
+    fn warnings_of_two_readers_are_told_together_under_the_names_of_the_route() {
+        let chat = Warnings::ignored(&["reasoning_effort".into()]).renamed(|text| text.replace("reasoning_effort", "thinking"));
+
+        assert_eq!(header(Warnings::ignored(&["foo".into()]).and(chat.clone())).unwrap(), "ignored fields: foo; ignored fields: thinking");
+        assert_eq!(Warnings::default().and(chat).param.as_deref(), Some("thinking"));
     }
 
     #[test]
