@@ -114,19 +114,19 @@ impl MessageFormat {
         match found {
             OutputDelta::Content(text) => {
                 self.enter(Kind::Text, || Block::Text { text: String::new() }, events);
-                self.add(Delta::TextDelta { text }, events);
+                self.add(Delta::Text { text }, events);
             }
             OutputDelta::Reasoning(thinking) => {
                 self.enter(Kind::Thinking, || Block::Thinking { thinking: String::new(), signature: "" }, events);
                 if self.view.thoughts {
-                    self.add(Delta::ThinkingDelta { thinking }, events);
+                    self.add(Delta::Thinking { thinking }, events);
                 }
             }
             OutputDelta::CallStart { name, .. } => {
                 self.leave(events);
                 self.enter(Kind::Call, || Block::ToolUse { id: id("toolu"), name, input: Map::new() }, events);
             }
-            OutputDelta::CallArguments { text, .. } => self.add(Delta::InputJsonDelta { partial_json: text }, events),
+            OutputDelta::CallArguments { text, .. } => self.add(Delta::InputJson { partial_json: text }, events),
         }
     }
 
@@ -146,7 +146,7 @@ impl MessageFormat {
         let Some(kind) = self.open else { return };
         if kind == Kind::Thinking {
             // Clients keep a thought for the next request once it is signed, with whatever.
-            self.add(Delta::SignatureDelta { signature: "" }, events);
+            self.add(Delta::Signature { signature: "" }, events);
         }
         events.push(Event::ContentBlockStop { index: self.blocks - 1 });
         self.open = None;
@@ -257,9 +257,9 @@ impl WireFormat for MessageFormat {
 impl Part {
     fn append(&mut self, delta: Delta) {
         match (delta, &mut self.block) {
-            (Delta::TextDelta { text: more }, Block::Text { text }) => text.push_str(&more),
-            (Delta::ThinkingDelta { thinking: more }, Block::Thinking { thinking, .. }) => thinking.push_str(&more),
-            (Delta::InputJsonDelta { partial_json }, Block::ToolUse { .. }) => self.input.push_str(&partial_json),
+            (Delta::Text { text: more }, Block::Text { text }) => text.push_str(&more),
+            (Delta::Thinking { thinking: more }, Block::Thinking { thinking, .. }) => thinking.push_str(&more),
+            (Delta::InputJson { partial_json }, Block::ToolUse { .. }) => self.input.push_str(&partial_json),
             // The signature is empty, and no delta comes to another kind of block.
             (_, Block::Text { .. } | Block::Thinking { .. } | Block::ToolUse { .. }) => {}
         }

@@ -15,12 +15,12 @@ fn chat(body: Value) -> Map<String, Value> {
     request.chat
 }
 
-fn messages(messages: Value) -> Value {
+fn messages(messages: &Value) -> Value {
     chat(json!({"messages": messages}))["messages"].clone()
 }
 
 /// Place and message of the fault.
-fn fault(body: Value) -> (String, String) {
+fn fault(body: &Value) -> (String, String) {
     let error = read(body.clone()).expect_err(&body.to_string());
     (error.param().unwrap_or_default().to_owned(), error.to_string())
 }
@@ -37,7 +37,7 @@ fn the_system_prompt_is_the_first_message() {
 
 #[test]
 fn a_round_of_tools_keeps_its_order() {
-    let read = messages(json!([
+    let read = messages(&json!([
         {"role": "user", "content": "Weather?"},
         {"role": "assistant", "content": [
             {"type": "thinking", "thinking": "Hm.", "signature": "abc"},
@@ -68,7 +68,7 @@ fn a_round_of_tools_keeps_its_order() {
 
 #[test]
 fn messages_of_one_role_in_a_row_are_one() {
-    let read = messages(json!([
+    let read = messages(&json!([
         {"role": "user", "content": "A"},
         {"role": "user", "content": [{"type": "text", "text": "B"}]},
         {"role": "assistant", "content": "C"},
@@ -176,7 +176,7 @@ fn a_format_of_either_name_is_chats() {
 
     assert_eq!(chat(json!({"output_config": {"format": format}}))["response_format"], expected);
     assert_eq!(chat(json!({"output_format": format}))["response_format"], expected);
-    assert_eq!(fault(json!({"output_format": format, "output_config": {"format": format}})).0, "output_format");
+    assert_eq!(fault(&json!({"output_format": format, "output_config": {"format": format}})).0, "output_format");
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn what_is_wrong_is_named_by_its_place() {
         (json!({"metadata": 5}), "metadata"),
     ];
     for (body, place) in rows {
-        let (param, message) = fault(body.clone());
+        let (param, message) = fault(&body);
         assert_eq!(param, place, "{body}");
         assert!(message.contains(&format!("'{place}'")), "{message}");
     }
