@@ -90,6 +90,20 @@ impl FieldError {
         }
     }
 
+    /// The same fault of a field inside another: its name with the path to it.
+    #[must_use]
+    pub fn inside(mut self, outer: &str) -> Self {
+        match &mut self {
+            Self::Body { .. } => {}
+            Self::Missing { param }
+            | Self::WrongType { param, .. }
+            | Self::OutOfRange { param, .. }
+            | Self::Invalid { param, .. }
+            | Self::Unsupported { param, .. } => *param = format!("{outer}.{param}"),
+        }
+        self
+    }
+
     /// OpenAI's error code.
     #[must_use]
     pub fn code(&self) -> &'static str {

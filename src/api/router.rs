@@ -1,7 +1,7 @@
 //! Which URLs exist. Nothing else: layers are in `layers`, handlers in their own files.
 
 use super::{
-    family, health, infill,
+    anthropic, family, health, infill,
     layers::{self, HostPolicy},
     legacy, openai, openapi,
     state::AppState,
@@ -15,6 +15,8 @@ pub fn router(state: AppState, hosts: HostPolicy) -> Router {
         // POST /v1/completions, /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/rerank (/v2/rerank, /rerank), /v1/score
         // (/score), GET /v1/models, GET /v1/models/{id}
         .merge(openai::routes())
+        // POST /v1/messages, POST /v1/messages/count_tokens
+        .merge(anthropic::routes())
         // POST /tokenize, POST /detokenize, GET /tokenizer_info
         .merge(tokens::routes())
         // POST /infill

@@ -45,6 +45,7 @@ def test_curl_sh_talks_to_every_route(server):
     assert out.count('"text_completion"') >= 2
     assert "data: [DONE]" in out
     assert '"chat.completion"' in out
+    assert '"type":"message"' in out
     assert '"prompt":"The future of AI is"' in out
 
 

@@ -50,6 +50,7 @@ fn describe(operation: &Operation) -> Value {
     for status in operation.refusals {
         let schema = match Family::of(operation.path) {
             Family::OpenAi => "Error",
+            Family::Anthropic => "AnthropicError",
             Family::Legacy => "Detail",
         };
         responses[status.to_string()] =
@@ -71,13 +72,14 @@ fn reference(schema: &str) -> Value {
 
 fn meaning(status: u16) -> &'static str {
     match status {
-        400 => "A field is wrong; `param` names it.",
+        400 => "A field is wrong; the error names it.",
         401 => "No key, or one that is not accepted.",
         403 => "This host may not call.",
         404 => "No such model or route.",
         408 => "The body did not arrive in time.",
         413 => "The body is too large.",
         429 => "The key has used up its requests for now; `Retry-After` says for how long.",
+        529 => "Too busy; `Retry-After` says when to come back.",
         503 => "Too busy, loading or stopping; `Retry-After` says when to come back.",
         _ => "The server failed.",
     }

@@ -6,7 +6,7 @@
 pub(super) enum Status {
     /// It does what its specification says.
     Works,
-    /// It does what its specification says, and OpenAI's API does not have it.
+    /// It does what its specification says, and the API that the route follows does not have it.
     Extra,
     /// Accepted, and without effect by its nature: what it asks for makes no difference to the answer.
     Accepted,

@@ -10,7 +10,7 @@ use std::fmt::Write;
 pub(super) fn file() -> String {
     let mut text = String::from(
         "# Routes and fields\n\nMade from the tables in `src/api/openapi`, which tests hold against the code; do not edit by hand.\n\n\
-         **works**: as OpenAI specifies it. **extra**: works, and OpenAI's API does not have it. **accepted**: without effect by its nature.\n\
+         **works**: as OpenAI, or for `/v1/messages` Anthropic, specifies it. **extra**: works, and their API does not have it. **accepted**: without effect by its nature.\n\
          **refused**: a 400 that names it, unless its value has no effect. Any other field is ignored and named in `x-llamero-warnings`, or\n\
          refused with `x-llamero-strict: 1`. `null` equals absence.\n",
     );

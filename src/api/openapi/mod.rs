@@ -11,6 +11,7 @@ mod field;
 mod infill;
 #[cfg(test)]
 mod markdown;
+mod messages;
 mod operations;
 mod responses;
 mod shared;

@@ -6,6 +6,7 @@ use super::{
     embeddings::{EMBEDDINGS, RERANK, SCORE},
     field::Field,
     infill::INFILL,
+    messages::MESSAGES,
     responses::RESPONSES,
     shared::{ENDING, RESPONSE_FORMAT, SAMPLING, STRUCTURED},
     tokens::{DETOKENIZE, TOKENIZE},
@@ -43,6 +44,9 @@ const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 /// What any route with a body may answer.
 const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503];
+
+/// The same at Anthropic's routes, where a full queue has a status of its own.
+const ANTHROPICS_REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503, 529];
 
 const COMPLETION: Body = Body {
     fields: &[COMPLETIONS, SAMPLING, ENDING, RESPONSE_FORMAT, STRUCTURED],
@@ -83,6 +87,30 @@ pub(super) const OPERATIONS: &[Operation] = &[
         }),
         answers: &[(JSON, "Response"), (EVENTS, "ResponseEvents")],
         refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/messages",
+        about: "Anthropic's messages, whole or as server-sent events, by the model's own chat template.",
+        body: Some(Body {
+            fields: &[MESSAGES],
+            required: &["model", "messages", "max_tokens"],
+            example: r#"{"model":"MODEL","max_tokens":8,"messages":[{"role":"user","content":"What is the capital of France?"}],"temperature":0}"#,
+        }),
+        answers: &[(JSON, "Message"), (EVENTS, "MessageEvents")],
+        refusals: ANTHROPICS_REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/messages/count_tokens",
+        about: "How many tokens the prompt of a messages request has: `input_tokens` and `cache_read_input_tokens` of its usage together.",
+        body: Some(Body {
+            fields: &[MESSAGES],
+            required: &["model", "messages"],
+            example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}]}"#,
+        }),
+        answers: &[(JSON, "TokenCount")],
+        refusals: ANTHROPICS_REFUSALS,
     },
     Operation {
         method: "post",

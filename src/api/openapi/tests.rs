@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     api::{
+        anthropic::request::{Aim, MessageRequest},
         error::ApiError,
         fields::{FieldError, Fields},
         infill::request::{InfillLimits, InfillRequest},
@@ -46,6 +47,14 @@ fn reader(operation: &Operation) -> Reader {
             chat.take("model");
             let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
             ChatRequest::read(chat, &limits).map(|chat| [request.ignored, chat.ignored].concat())
+        },
+        "/v1/messages" => |mut fields| {
+            fields.take("model");
+            MessageRequest::read(fields, Aim::Create).map(|request| request.ignored)
+        },
+        "/v1/messages/count_tokens" => |mut fields| {
+            fields.take("model");
+            MessageRequest::read(fields, Aim::Count).map(|request| request.ignored)
         },
         "/v1/embeddings" => |mut fields| {
             fields.take("model");
@@ -89,6 +98,9 @@ fn body_with(operation: &Operation, field: &Field) -> Map<String, Value> {
     body.insert(field.name.to_owned(), serde_json::from_str(field.example).unwrap());
     if field.name == "stream_options" {
         body.insert("stream".to_owned(), json!(true));
+    }
+    if field.name == "tool_choice" && operation.path.starts_with("/v1/messages") {
+        body.insert("tools".to_owned(), json!([{"name": "f", "input_schema": {"type": "object"}}]));
     }
     if field.name == "max_completion_tokens" {
         body.remove("max_tokens");
@@ -184,6 +196,23 @@ fn no_field_of_openais_responses_is_missing() {
 
     let missing: Vec<&str> = openai.split_whitespace().filter(|name| !documented.contains(name)).collect();
     assert_eq!(missing, [""; 0]);
+}
+
+/// The fields of Anthropic's `MessageCreateParams` (`anthropic` 2.13), those that it has had before, and those of the beta
+/// API that Claude Code sends.
+#[test]
+fn no_field_of_anthropics_messages_is_missing() {
+    let anthropic = "max_tokens messages model cache_control container diagnostics inference_geo metadata output_config service_tier \
+                     speed stop_sequences stream system thinking tool_choice tools user_profile_id workspace_id temperature top_k top_p \
+                     mcp_servers context_management output_format thread";
+    for path in ["/v1/messages", "/v1/messages/count_tokens"] {
+        let operation = OPERATIONS.iter().find(|operation| operation.path == path).unwrap();
+
+        let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
+
+        let missing: Vec<&str> = anthropic.split_whitespace().filter(|name| !documented.contains(name)).collect();
+        assert_eq!(missing, [""; 0], "{path}");
+    }
 }
 
 /// `LLAMERO_WRITE_DOCS=1 cargo test --release documents` writes it anew.

@@ -4,10 +4,7 @@
 //! message, whatever number of items it came as. Content is checked by `crate::chat`; where each message came from is kept,
 //! so that an error names the item.
 
-use crate::api::{
-    fields::{FieldError, Fields},
-    openai::structured::inside,
-};
+use crate::api::fields::{FieldError, Fields};
 use serde_json::{Map, Value, json};
 
 /// Chat's messages, and where they came from.
@@ -77,7 +74,7 @@ impl Reader {
         let Value::Object(mut item) = item else { return Err(FieldError::wrong_type(at, "an item object", &item)) };
         item.retain(|_, value| !value.is_null());
         let mut item = Fields::new(item);
-        let kind = item.string("type").map_err(|error| inside(at, error))?;
+        let kind = item.string("type").map_err(|error| error.inside(at))?;
         // Of items that are sent back; they change nothing.
         for name in ["id", "status"] {
             item.take(name);
@@ -109,7 +106,7 @@ impl Reader {
         // It marks what a model of OpenAI's said before its last answer.
         item.take("phase");
         let missing = |name: &str| FieldError::Missing { param: format!("{at}.{name}") };
-        let role = item.string("role").map_err(|error| inside(at, error))?.ok_or_else(|| missing("role"))?;
+        let role = item.string("role").map_err(|error| error.inside(at))?.ok_or_else(|| missing("role"))?;
         let content = item.take("content").ok_or_else(|| missing("content"))?;
         match role.as_str() {
             "user" | "system" | "developer" => self.add(json!({"role": role, "content": content}), at, "content"),

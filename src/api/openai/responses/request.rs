@@ -9,10 +9,7 @@ use super::{
     names::Names,
     tools::{text_format, tool_choice, tools},
 };
-use crate::api::{
-    fields::{FieldError, Fields},
-    openai::structured::inside,
-};
+use crate::api::fields::{FieldError, Fields};
 use serde_json::{Map, Value, json};
 
 /// Fields of chat that have the same name and meaning here.
@@ -150,7 +147,7 @@ impl ResponsesRequest {
     fn text(&mut self, f: &mut Fields) -> Result<(), FieldError> {
         let mut text = Fields::new(f.object("text")?.unwrap_or_default());
         let verbosity = text.take("verbosity");
-        let format = text.object("format").map_err(|error| inside("text", error))?;
+        let format = text.object("format").map_err(|error| error.inside("text"))?;
         let shown_format = format.clone().map_or_else(|| json!({"type": "text"}), Value::Object);
         self.show("text", json!({"format": shown_format, "verbosity": verbosity.as_ref().unwrap_or(&json!("medium"))}));
         let format = format.map(|format| text_format(format, &mut self.ignored));
@@ -216,7 +213,7 @@ impl ResponsesRequest {
             return Err(FieldError::invalid("stream_options", "it is only allowed when 'stream' is true"));
         }
         let mut options = Fields::new(options);
-        let obfuscate = options.boolean("include_obfuscation").map_err(|error| inside("stream_options", error))?;
+        let obfuscate = options.boolean("include_obfuscation").map_err(|error| error.inside("stream_options"))?;
         let obfuscate = (obfuscate == Some(true)).then(|| "include_obfuscation".to_owned());
         self.ignore("stream_options", options.finish().into_iter().chain(obfuscate));
         Ok(())
@@ -257,7 +254,7 @@ impl ResponsesRequest {
             self.ignored.push("store".to_owned());
         }
         let mut cache = Fields::new(f.object(CACHE)?.unwrap_or_default());
-        if cache.boolean("prewarm").map_err(|error| inside(CACHE, error))? == Some(true) {
+        if cache.boolean("prewarm").map_err(|error| error.inside(CACHE))? == Some(true) {
             let param = format!("{CACHE}.prewarm");
             return Err(FieldError::Unsupported { param, reason: "is not supported: every request generates" });
         }

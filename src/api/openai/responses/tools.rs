@@ -2,10 +2,7 @@
 //!
 //! Refuses OpenAI's built-in tools, which would run here; everything else is checked where chat's fields are read.
 
-use crate::api::{
-    fields::{FieldError, Fields},
-    openai::structured::inside,
-};
+use crate::api::fields::{FieldError, Fields};
 use serde_json::{Map, Value, json};
 
 /// `tools` for chat, and as a response repeats them.
@@ -24,7 +21,7 @@ pub(super) fn tools(f: &mut Fields, ignored: &mut Vec<String>) -> Result<(Option
         let Value::Object(mut tool) = tool else { return Err(FieldError::wrong_type(&at, "a tool object", &tool)) };
         tool.retain(|_, value| !value.is_null());
         let mut tool = Fields::new(tool);
-        match tool.string("type").map_err(|error| inside(&at, error))?.as_deref() {
+        match tool.string("type").map_err(|error| error.inside(&at))?.as_deref() {
             Some("function") => {}
             None => return Err(FieldError::Missing { param: format!("{at}.type") }),
             Some(other) => {
