@@ -43,7 +43,8 @@ pub fn routes() -> Router<AppState> {
         .route("/rerank", post(rerank::rerank))
         .route("/v1/score", post(rerank::score))
         .route("/score", post(rerank::score))
-        .route("/v1/completions/render", post(render::completions))
+        .route("/v1/completions/render", post(render::of_completions))
+        .route("/v1/chat/completions/render", post(render::of_chat))
         .route("/v1/explain", post(explain::explain))
         .route("/v1/models", get(move |state| models::list(state, created)))
         .route("/v1/models/{*id}", get(move |state, id| models::get(state, id, created)))
@@ -51,3 +52,6 @@ pub fn routes() -> Router<AppState> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(in crate::api) use embeddings::tests::answers as embeddings_script;
