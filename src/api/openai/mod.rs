@@ -39,16 +39,14 @@ pub fn routes() -> Router<AppState> {
         .route("/v1/completions", post(completions::create))
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/responses", post(responses::create))
-        .route("/v1/responses/{id}", get(responses::not_stored).delete(responses::not_stored))
-        .route("/v1/responses/{id}/cancel", post(responses::not_stored))
-        .route("/v1/responses/{id}/input_items", get(responses::not_stored))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/rerank", post(rerank::rerank))
         .route("/v2/rerank", post(rerank::rerank))
         .route("/rerank", post(rerank::rerank))
         .route("/v1/score", post(rerank::score))
         .route("/score", post(rerank::score))
-        .route("/v1/completions/render", post(render::completions))
+        .route("/v1/completions/render", post(render::of_completions))
+        .route("/v1/chat/completions/render", post(render::of_chat))
         .route("/v1/explain", post(explain::explain))
         .route("/v1/models", get(move |state| models::list(state, created)))
         .route("/v1/models/{*id}", get(move |state, id| models::get(state, id, created)))
@@ -56,3 +54,6 @@ pub fn routes() -> Router<AppState> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(in crate::api) use embeddings::tests::answers as embeddings_script;

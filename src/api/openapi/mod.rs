@@ -9,6 +9,7 @@ mod document;
 mod embeddings;
 mod field;
 mod infill;
+mod legacy;
 #[cfg(test)]
 mod markdown;
 mod messages;

@@ -81,13 +81,14 @@ fn sentencepiece(pieces: &[&str], adds_space: bool) -> LlamaTokenizer {
     let normal = pieces.iter().map(|piece| ((*piece).to_owned(), NORMAL));
     let tokens: Vec<(String, i32)> = special.into_iter().chain(bytes).chain(normal).collect();
 
-    let mut entries = Vec::new();
-    entries.push(("general.architecture", string("llama")));
-    entries.push(("tokenizer.ggml.model", string("llama")));
-    entries.push(("tokenizer.ggml.tokens", array(8, tokens.iter().map(|(text, _)| text_bytes(text)))));
-    entries.push(("tokenizer.ggml.scores", array(6, (0..tokens.len()).map(|rank| (-(rank as f32)).to_le_bytes().to_vec()))));
-    entries.push(("tokenizer.ggml.token_type", array(5, tokens.iter().map(|(_, kind)| kind.to_le_bytes().to_vec()))));
-    entries.push(("tokenizer.ggml.add_space_prefix", [7_u32.to_le_bytes().to_vec(), vec![u8::from(adds_space)]].concat()));
+    let entries = vec![
+        ("general.architecture", string("llama")),
+        ("tokenizer.ggml.model", string("llama")),
+        ("tokenizer.ggml.tokens", array(8, tokens.iter().map(|(text, _)| text_bytes(text)))),
+        ("tokenizer.ggml.scores", array(6, (0..tokens.len()).map(|rank| (-(rank as f32)).to_le_bytes().to_vec()))),
+        ("tokenizer.ggml.token_type", array(5, tokens.iter().map(|(_, kind)| kind.to_le_bytes().to_vec()))),
+        ("tokenizer.ggml.add_space_prefix", [7_u32.to_le_bytes().to_vec(), vec![u8::from(adds_space)]].concat()),
+    ];
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"GGUF").unwrap();
     file.write_all(&3_u32.to_le_bytes()).unwrap();

@@ -25,13 +25,7 @@ use crate::{
     },
     gateway::keys::Principal,
 };
-use axum::{
-    Extension,
-    body::Bytes,
-    extract::{Path, State, rejection::PathRejection},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
 use format::{ResponsesFormat, View};
 use request::ResponsesRequest;
 use tokio::time::Instant;
@@ -69,11 +63,6 @@ pub(super) async fn create(
     let mut response = respond(run, format, Mode::of(request.stream, &state.config)).await?;
     warnings.put_on(&mut response);
     Ok(response)
-}
-
-/// Answers whoever asks for a response by its id.
-pub(super) async fn not_stored(id: Result<Path<String>, PathRejection>) -> ApiError {
-    ApiError::ResponseNotFound { id: id.map(|Path(id)| id).unwrap_or_default() }
 }
 
 #[cfg(test)]
