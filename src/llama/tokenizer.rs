@@ -57,7 +57,8 @@ impl LlamaTokenizer {
     ///
     /// SentencePiece merges characters into whatever the vocabulary has, control tokens too (`llm_tokenizer_spm_session`), and
     /// byte-pair encoding takes a whole word for any token of that text: a user's words are then spelled in other tokens.
-    /// Where all control tokens are recognised, the result is llama.cpp's as it is.
+    /// Where all control tokens are recognised, the result is llama.cpp's as it is. The unknown token stays where no word spells
+    /// it: it stands for text that the vocabulary cannot express.
     fn encode_text(&self, text: &str, continues: bool, special: &SpecialText) -> Vec<Token> {
         let tokens = if continues { self.encode_continuation(text) } else { self.encode_piece(text) };
         if *special == SpecialText::Recognised || !self.has_control(&tokens) {
@@ -67,6 +68,7 @@ impl LlamaTokenizer {
         let mut plain = Vec::with_capacity(tokens.len() + 16);
         for token in tokens {
             match self.special.control().get(&token) {
+                Some(spelling) if self.special.is_unknown(token) && !text.contains(spelling) => plain.push(token),
                 Some(text) => plain.extend(spelled.entry(token).or_insert_with(|| self.spell(text)).iter()),
                 None => plain.push(token),
             }
