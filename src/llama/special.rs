@@ -45,8 +45,6 @@ pub(super) struct SpecialTokens {
     by_text: HashMap<String, Special>,
     /// Tokens that a user's words must not become, as they are spelled.
     control: BTreeMap<Token, String>,
-    /// What a vocabulary without bytes has for text that it cannot express.
-    unknown: Option<Token>,
     /// Lengths of special tokens, longest first, each with the first bytes of those.
     lengths: Vec<(usize, FirstBytes)>,
 }
@@ -92,11 +90,6 @@ impl SpecialTokens {
         self.control.contains_key(&token)
     }
 
-    /// Whether this is the token for text that the vocabulary cannot express.
-    pub(super) fn is_unknown(&self, token: Token) -> bool {
-        self.unknown == Some(token)
-    }
-
     /// Control tokens as they are spelled, by id.
     pub(super) fn control(&self) -> &BTreeMap<Token, String> {
         &self.control
@@ -108,7 +101,6 @@ impl SpecialTokens {
         let fim = [vocab.fim_pre(), vocab.fim_suf(), vocab.fim_mid(), vocab.fim_rep(), vocab.fim_sep()];
         let mut control = BTreeMap::new();
         let mut specials = Vec::new();
-        let mut unknown = None;
         for token in vocab.tokens() {
             let attributes = vocab.attr(token);
             let Some(text) = vocab.text(token).and_then(|text| text.to_str().ok()) else { continue };
@@ -116,9 +108,6 @@ impl SpecialTokens {
             let declared = attributes.intersects(Control | Unknown);
             let user_defined = attributes.contains(UserDefined);
             let shown = user_defined && (SHOWN_CONTROL.contains(&text) || ends_generation(vocab, token));
-            if attributes.contains(Unknown) {
-                unknown = Some(id);
-            }
             let is_control = declared || shown || fim.contains(&token);
             if is_control {
                 control.insert(id, text.to_owned());
@@ -134,7 +123,7 @@ impl SpecialTokens {
                 specials.push((text.to_owned(), special));
             }
         }
-        Self { unknown, ..Self::new(specials, control) }
+        Self::new(specials, control)
     }
 
     fn new(specials: Vec<(String, Special)>, control: BTreeMap<Token, String>) -> Self {
@@ -146,7 +135,7 @@ impl SpecialTokens {
             (length, first)
         };
         let lengths = lengths.into_iter().rev().map(first_bytes).collect();
-        Self { by_text, control, unknown: None, lengths }
+        Self { by_text, control, lengths }
     }
 
     /// Cuts `text` at the special tokens in it, as far as `special` lets them be recognised, and within those that llama.cpp

@@ -91,7 +91,14 @@ fn sentencepiece(pieces: &[&str], adds_space: bool) -> LlamaTokenizer {
 /// A file with a vocabulary like BERT's and nothing else.
 fn word_pieces(pieces: &[(&str, i32)]) -> LlamaTokenizer {
     let tokens: Vec<(String, i32)> = pieces.iter().map(|(text, kind)| ((*text).to_owned(), *kind)).collect();
-    load(&described("bert", "bert", &tokens))
+    let id = |id: u32| [4_u32.to_le_bytes(), id.to_le_bytes()].concat();
+    let mut entries = described("bert", "bert", &tokens);
+    entries.push(("tokenizer.ggml.unknown_token_id", id(0)));
+    entries.push(("tokenizer.ggml.bos_token_id", id(1)));
+    entries.push(("tokenizer.ggml.seperator_token_id", id(2)));
+    entries.push(("tokenizer.ggml.padding_token_id", id(1)));
+    entries.push(("tokenizer.ggml.mask_token_id", id(1)));
+    load(&entries)
 }
 
 type Entry = (&'static str, Vec<u8>);
@@ -174,11 +181,14 @@ fn a_vocabulary_without_the_space_takes_a_continuation_as_any_text() {
 /// What no vocabulary of words can express is one unknown token; the words that spell that token are words.
 #[test]
 fn unknown_text_is_the_unknown_token_and_its_spelling_is_not() {
-    let pieces = [("[UNK]", UNKNOWN), ("[CLS]", CONTROL), ("[SEP]", CONTROL), ("▁a", NORMAL), ("▁[", NORMAL), ("▁]", NORMAL), ("▁unk", NORMAL)];
+    // The converter says of all three that they are control tokens.
+    let pieces =
+        [("[UNK]", CONTROL), ("[CLS]", CONTROL), ("[SEP]", CONTROL), ("▁a", NORMAL), ("▁[", NORMAL), ("▁]", NORMAL), ("▁unk", NORMAL)];
     let tokenizer = word_pieces(&pieces);
+    let ids = |text| tokenizer.encode(text, false, &SpecialText::Plain).unwrap();
 
-    assert_eq!(spelled(&tokenizer, "a 🗼 a", &SpecialText::Plain), [" a", "[UNK]", " a"]);
-    assert_eq!(spelled(&tokenizer, "[UNK] a", &SpecialText::Plain), [" [", " unk", " ]", " a"]);
+    assert_eq!(ids("a 🗼 a"), [3, 0, 3].map(Token));
+    assert_eq!(ids("[UNK] a"), [4, 6, 5, 3].map(Token));
 }
 
 /// The hole's marks are control tokens, though the file says otherwise; a user who writes them gets plain text.

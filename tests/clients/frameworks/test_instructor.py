@@ -10,7 +10,9 @@ from support import MODEL
 
 
 class Person(pydantic.BaseModel):
-    """Somebody whom a text mentions."""
+    """Somebody whom a text mentions. What a schema does not forbid, a small model adds without end."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
 
     name: Literal["Ann", "Bob", "Cleo"]
     age: int = pydantic.Field(ge=0, le=120)

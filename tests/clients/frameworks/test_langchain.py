@@ -19,6 +19,9 @@ EMBEDDING_MODEL = Path(os.environ.get("LLAMERO_TEST_EMBEDDING_MODEL", ROOT / "mo
 class Verdict(pydantic.BaseModel):
     """What somebody thinks of something."""
 
+    # What a schema does not forbid, a small model adds without end.
+    model_config = pydantic.ConfigDict(extra="forbid")
+
     sentiment: Literal["good", "bad"]
     certain: bool
 
@@ -31,7 +34,7 @@ def get_weather(city: Literal["Paris", "Rome"], unit: Literal["C", "F"]) -> str:
 
 @pytest.fixture
 def chat(server):
-    return ChatOpenAI(model=MODEL, base_url=server.base_url, api_key="EMPTY", temperature=0, max_tokens=32, max_retries=0)
+    return ChatOpenAI(model=MODEL, base_url=server.base_url, api_key="EMPTY", temperature=0, max_tokens=64, max_retries=0)
 
 
 def test_a_question_is_answered(chat):
@@ -67,7 +70,7 @@ def test_a_chain_of_prompt_and_model_runs(chat):
 
 @pytest.mark.parametrize("choice", ["required", "get_weather"])
 def test_a_tool_is_called_and_its_result_goes_back(chat, choice):
-    caller = chat.bind_tools([get_weather], tool_choice=choice).bind(max_tokens=128)
+    caller = chat.bind_tools([get_weather], tool_choice=choice, strict=True, parallel_tool_calls=False).bind(max_tokens=128)
     question = HumanMessage("What is the weather in Paris?")
 
     answer = caller.invoke([question])
@@ -81,7 +84,7 @@ def test_a_tool_is_called_and_its_result_goes_back(chat, choice):
 
 def test_a_tools_call_is_put_together_from_a_stream(chat):
     whole = None
-    for piece in chat.bind_tools([get_weather], tool_choice="required").bind(max_tokens=128).stream("Weather?"):
+    for piece in chat.bind_tools([get_weather], tool_choice="required", strict=True, parallel_tool_calls=False).stream("Weather?"):
         whole = piece if whole is None else whole + piece
 
     assert whole.tool_calls[0]["args"]["unit"] in ("C", "F")

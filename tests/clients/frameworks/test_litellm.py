@@ -35,7 +35,7 @@ def test_a_stream_builds_the_same_answer(ask):
 
 
 def test_a_tool_is_called(ask):
-    answer = ask(tools=[CLOCK], tool_choice="required", max_tokens=128)
+    answer = ask(tools=[CLOCK], tool_choice="required", parallel_tool_calls=False, max_tokens=128)
 
     calls = answer.choices[0].message.tool_calls
     assert calls and all((call.function.name, json.loads(call.function.arguments)) == ("get_time", {}) for call in calls)
