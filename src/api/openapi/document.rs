@@ -124,8 +124,11 @@ fn property(field: &Field, required: bool) -> Value {
 fn nullable(mut schema: Value) -> Value {
     if let Some(options) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
         options.push(json!({"type": "null"}));
-    } else if let Some(kind) = schema.get("type").cloned() {
-        schema["type"] = json!([kind, "null"]);
+    } else if let Some(kind) = schema.get_mut("type") {
+        match kind {
+            Value::Array(kinds) => kinds.push(json!("null")),
+            kind => *kind = json!([kind.take(), "null"]),
+        }
         if let Some(words) = schema.get_mut("enum").and_then(Value::as_array_mut) {
             words.push(Value::Null);
         }
