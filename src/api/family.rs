@@ -63,7 +63,11 @@ pub async fn route_not_found(request: Request) -> Response {
         let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         return (axum::http::StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{trimmed}{query}"))]).into_response();
     }
-    family.refuse(&ApiError::RouteNotFound { method: request.method().to_string(), path: path.to_owned() })
+    family.refuse(&match path.strip_prefix("/v1/responses/") {
+        // OpenAI's SDKs have methods for these.
+        Some(id) if !id.is_empty() => ApiError::ResponseNotFound { id: id.split('/').next().unwrap_or_default().to_owned() },
+        Some(_) | None => ApiError::RouteNotFound { method: request.method().to_string(), path: path.to_owned() },
+    })
 }
 
 /// Answers a route that has other methods; the router adds `Allow`.

@@ -45,7 +45,7 @@ fn row(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::BadRequest { .. } | ApiError::ContextLength { .. } | ApiError::MethodNotAllowed { .. } => "invalid_request_error",
         ApiError::MissingKey | ApiError::WrongKey => "authentication_error",
         ApiError::HostNotAllowed => "permission_error",
-        ApiError::ModelNotFound { .. } | ApiError::RouteNotFound { .. } => "not_found_error",
+        ApiError::ModelNotFound { .. } | ApiError::ResponseNotFound { .. } | ApiError::RouteNotFound { .. } => "not_found_error",
         ApiError::BodyTimeout => "timeout_error",
         ApiError::BodyTooLarge { .. } => "request_too_large",
         ApiError::RateLimited { .. } => "rate_limit_error",

@@ -102,13 +102,15 @@ fn read(body: &[u8], aim: Aim) -> Result<(MessageRequest, Fields), Refusal> {
     Ok((request, Fields::new(chat)))
 }
 
-/// What was ignored here, what was obeyed in part, and what chat says of the rest.
+/// What chat says that was ignored or obeyed in part, and what else was here.
 fn warnings(request: &mut MessageRequest, of_chat: Warnings) -> Warnings {
-    let mut warnings = Warnings::ignored(&std::mem::take(&mut request.ignored));
+    let mut warnings = of_chat;
+    warnings.rename(|name| request.names.of_text(name));
+    warnings.ignore(std::mem::take(&mut request.ignored));
     for (param, text) in std::mem::take(&mut request.partly) {
         warnings.clamped(param, text.to_owned());
     }
-    warnings.and(of_chat.renamed(|text| request.names.of_text(text)))
+    warnings
 }
 
 #[cfg(test)]

@@ -76,10 +76,21 @@ fn response_format(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
     let beside = schema(&mut format, "schema", "response_format.schema")?;
     let constraint = match kind.as_deref() {
         None => return Err(FieldError::Missing { param: "response_format.type".to_owned() }),
-        Some("text") => None,
+        Some("text") => {
+            if beside.is_some() {
+                format.report("schema");
+            }
+            None
+        }
         Some("json_object") => Some(beside.unwrap_or(Constraint::JsonObject)),
         Some("json_schema") => match (json_schema(&mut format)?, beside) {
-            (Some(constraint), _) | (None, Some(constraint)) => Some(constraint),
+            (Some(constraint), beside) => {
+                if beside.is_some() {
+                    format.report("schema");
+                }
+                Some(constraint)
+            }
+            (None, Some(constraint)) => Some(constraint),
             (None, None) => return Err(FieldError::Missing { param: SCHEMA.to_owned() }),
         },
         Some(other) => {
@@ -88,6 +99,7 @@ fn response_format(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
             return Err(FieldError::invalid("response_format.type", reason));
         }
     };
+    f.leave(NAME, format);
     Ok(constraint)
 }
 
@@ -104,9 +116,14 @@ fn json_schema(format: &mut Fields) -> Result<Option<Constraint>, FieldError> {
             return Err(FieldError::invalid("response_format.json_schema.name", reason));
         }
     }
-    object.string("description").map_err(|error| error.inside(NAME))?;
+    // OpenAI tells it to the model; here no template has a place for it.
+    if object.string("description").map_err(|error| error.inside(NAME))?.is_some() {
+        object.report("description");
+    }
     object.boolean("strict").map_err(|error| error.inside(NAME))?;
-    match schema(&mut object, "schema", "response_format.json_schema.schema")? {
+    let constraint = schema(&mut object, "schema", "response_format.json_schema.schema")?;
+    format.leave("json_schema", object);
+    match constraint {
         Some(constraint) => Ok(Some(constraint)),
         None => Err(FieldError::Missing { param: "response_format.json_schema.schema".to_owned() }),
     }

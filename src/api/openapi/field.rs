@@ -45,6 +45,11 @@ impl Field {
         Self { name, status: Status::Accepted, schema: "{}", example: "\"x\"", about }
     }
 
+    /// A field that may say this, which makes no difference.
+    pub(super) const fn harmless(name: &'static str, schema: &'static str, example: &'static str, about: &'static str) -> Self {
+        Self { name, status: Status::Accepted, schema, example, about }
+    }
+
     /// A field that is refused with this value.
     pub(super) const fn refused(name: &'static str, example: &'static str, about: &'static str) -> Self {
         Self { name, status: Status::Refused, schema: "{}", example, about }

@@ -8,7 +8,7 @@
 //! What messages, templates and calls are is `crate::chat`'s; streaming is `api/respond`'s.
 
 mod format;
-mod logprobs;
+pub(super) mod logprobs;
 mod object;
 mod prompt;
 pub(in crate::api) mod request;
@@ -124,8 +124,8 @@ pub(in crate::api) async fn understand(state: &AppState, mut fields: Fields) -> 
     let overruled = settle(&mut request);
     let free = request.constrained.is_none() && !is_forced(&request.calls);
     let mut prompt = prompt::render(state, &info, &mut request, free).await?;
-    let ignored = [std::mem::take(&mut request.ignored), std::mem::take(&mut prompt.ignored)].concat();
-    let mut warnings = Warnings::ignored(&ignored);
+    request.ignored.append(&mut prompt.ignored);
+    let mut warnings = Warnings::ignored(&request.ignored);
     if let Some((param, text)) = overruled {
         warnings.clamped(param, text);
     }
