@@ -36,7 +36,7 @@ def missing():
 
 def clean_environment(**more):
     """This process's environment without what configures servers or clients."""
-    foreign = re.compile(r"(LLAMERO|LLAMA|VLLM|OPENAI)_|(https?|all|no)_proxy$", re.IGNORECASE)
+    foreign = re.compile(r"(LLAMERO|LLAMA|VLLM|OPENAI|ANTHROPIC)_|(https?|all|no)_proxy$", re.IGNORECASE)
     return {name: value for name, value in os.environ.items() if not foreign.match(name)} | more
 
 
