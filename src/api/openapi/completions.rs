@@ -18,7 +18,7 @@ pub(super) const COMPLETIONS: &[Field] = &[
         "echo",
         r#"{"type":"boolean","default":false}"#,
         "true",
-        "Put the prompt in front; with `logprobs` its tokens are scored too.",
+        "Put the prompt in front; with `logprobs` its tokens are scored too, and a token that ends the text.",
     ),
     Field::works(
         "logprobs",
