@@ -33,6 +33,10 @@ impl Names {
             .replace("response_format", self.format)
             .replace("reasoning_effort", self.effort)
             .replace("`continue_final_message`", "a last message of the assistant")
+            .replace("messages[].tool_calls", "messages.content.tool_use")
+            .replace("messages[].reasoning_content", "messages.content.thinking")
+            .replace("messages[].", "messages.")
+            .replace("tools[].function.", "tools.")
     }
 }
 
@@ -51,6 +55,8 @@ mod tests {
             ("response_format.json_schema.schema", "output_config.format.schema"),
             ("reasoning_effort", "thinking"),
             ("tools", "tools"),
+            ("tools[].function.description", "tools.description"),
+            ("messages[].tool_calls", "messages.content.tool_use"),
             ("max_tokens", "max_tokens"),
         ];
         for (theirs, ours) in rows {

@@ -68,7 +68,7 @@ fn prompts_of_w2_share_their_beginning_and_nothing_else() {
     let shots = shots(&plan(&["--workload", "w2", "--requests", "2"])).unwrap();
 
     let [a, b] = [0, 1].map(|at: usize| shots[at].body["prompt"].as_array().unwrap().clone());
-    assert_eq!((a.len(), &a[..620] == &b[..620], a[620] == b[620]), (660, true, false));
+    assert_eq!((a.len(), a[..620] == b[..620], a[620] == b[620]), (660, true, false));
 }
 
 #[test]

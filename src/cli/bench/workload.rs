@@ -49,24 +49,24 @@ pub(super) fn shots(plan: &Plan) -> anyhow::Result<Vec<Shot>> {
     Ok(match &plan.workload {
         Workload::W1 => {
             let (input, output) = numbers(104, 64);
-            each.map(|_| completion(ids(&mut rng, input), output)).collect()
+            each.map(|_| completion(&ids(&mut rng, input), output)).collect()
         }
         Workload::W2 => {
             let (own, output) = numbers(40, 32);
             let common = ids(&mut rng, 620);
-            each.map(|_| completion([common.clone(), ids(&mut rng, own)].concat(), output)).collect()
+            each.map(|_| completion(&[common.clone(), ids(&mut rng, own)].concat(), output)).collect()
         }
         Workload::W3 => {
             let (long, output) = numbers(700, 256);
-            let streams = (0..W3_STREAMS).map(|_| Shot { group: Group::Streams, ..completion(ids(&mut rng, 32), output) });
+            let streams = (0..W3_STREAMS).map(|_| Shot { group: Group::Streams, ..completion(&ids(&mut rng, 32), output) });
             let mut shots: Vec<Shot> = streams.collect();
-            shots.extend(each.map(|_| Shot { group: Group::LongPrompts, ..completion(ids(&mut rng, long), 1) }));
+            shots.extend(each.map(|_| Shot { group: Group::LongPrompts, ..completion(&ids(&mut rng, long), 1) }));
             shots
         }
         Workload::W4 => each.map(|n| structured(n, plan.max_tokens.unwrap_or(200))).collect(),
         Workload::W5 => {
             let (input, output) = numbers(32, 128);
-            each.map(|_| completion(ids(&mut rng, input), output)).collect()
+            each.map(|_| completion(&ids(&mut rng, input), output)).collect()
         }
         Workload::File(file) => from_file(file, plan)?,
     })
@@ -76,7 +76,7 @@ fn ids(rng: &mut Rng, count: usize) -> Vec<u32> {
     (0..count).map(|_| rng.u32(IDS)).collect()
 }
 
-fn completion(prompt: Vec<u32>, max_tokens: u32) -> Shot {
+fn completion(prompt: &[u32], max_tokens: u32) -> Shot {
     let body = json!({"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": true});
     shot(false, body)
 }

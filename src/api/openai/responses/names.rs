@@ -41,6 +41,11 @@ impl Names {
         if rest.is_empty() {
             return Some("input".to_owned());
         }
+        if let Some(any) = rest.strip_prefix("[]") {
+            // Of some items. A call is an item of its own, and so is what was thought.
+            let any = any.replacen(".tool_calls", ".function_call", 1).replacen(".reasoning_content", ".reasoning", 1);
+            return Some(format!("input[]{any}"));
+        }
         let (index, field) = indexed(rest)?;
         let origin = self.origins.get(index)?;
         let at = &origin.at;
@@ -103,6 +108,7 @@ mod tests {
     #[test]
     fn every_name_of_chat_is_the_one_that_the_caller_wrote() {
         let rows = [
+            ("messages[].tool_calls", "input[].function_call"),
             ("messages", "input"),
             ("messages[0].content", "instructions"),
             ("messages[1].content[2].text", "input[0].content[2].text"),
