@@ -23,6 +23,10 @@ show "a conversation"
 curl -sS --fail-with-body "${key[@]}" "${json[@]}" "$url/v1/chat/completions" \
     -d '{"model":"'"$model"'","messages":[{"role":"user","content":"What is the capital of France?"}],"max_tokens":16,"temperature":0}'
 
+show "the same as Anthropic's clients ask"
+curl -sS --fail-with-body "${key[@]}" "${json[@]}" "$url/v1/messages" \
+    -d '{"model":"'"$model"'","messages":[{"role":"user","content":"What is the capital of France?"}],"max_tokens":16,"temperature":0}'
+
 show "the legacy route"
 curl -sS --fail-with-body "${key[@]}" "${json[@]}" "$url/generate" \
     -d '{"prompt":"The future of AI is","max_tokens":50,"temperature":0.7}'

@@ -66,6 +66,12 @@ pub enum ApiError {
         /// As the client spelled it.
         model: String,
     },
+    /// A response is asked for by its id.
+    #[error("Response with id '{id}' not found: this server does not store responses.")]
+    ResponseNotFound {
+        /// As the client spelled it.
+        id: String,
+    },
     /// No such route.
     #[error("Invalid URL ({method} {path})")]
     RouteNotFound {
@@ -167,7 +173,7 @@ impl ApiError {
             Self::MissingKey | Self::WrongKey => (StatusCode::UNAUTHORIZED, INVALID_REQUEST, Some("invalid_api_key")),
             Self::HostNotAllowed => (StatusCode::FORBIDDEN, "permission_error", Some("host_not_allowed")),
             Self::ModelNotFound { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("model_not_found")),
-            Self::RouteNotFound { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, None),
+            Self::ResponseNotFound { .. } | Self::RouteNotFound { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, None),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID_REQUEST, None),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "timeout", Some("deadline_exceeded")),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, Some("request_too_large")),

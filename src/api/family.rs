@@ -1,9 +1,9 @@
-//! The two families of routes, and the shape that an error has in each.
+//! The three families of routes, and the shape that an error has in each.
 //!
-//! Under `/v1`, and on the routes of vLLM and llama-server that lie beside it, errors are OpenAI's `{"error":{…}}`;
-//! everywhere else they are FastAPI's `{"detail":…}`, because that is what the scripts know which call these routes. Layers and fallbacks answer through here, so each error has one shape per family.
+//! Under `/v1/messages` errors are Anthropic's `{"type":"error",…}`. Elsewhere under `/v1`, and on the routes of vLLM and
+//! llama-server that lie beside it, errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's `{"detail":…}`, because that is what the scripts know which call these routes. Layers and fallbacks answer through here, so each error has one shape per family.
 
-use super::{error::ApiError, legacy};
+use super::{anthropic, error::ApiError, legacy};
 use axum::{
     extract::Request,
     http::{Method, header},
@@ -18,6 +18,8 @@ const BESIDE_V1: [&str; 7] = ["/tokenize", "/detokenize", "/tokenizer_info", "/i
 pub enum Family {
     /// `/v1` and below, and the routes of vLLM and llama-server.
     OpenAi,
+    /// `/v1/messages` and below.
+    Anthropic,
     /// Everything else.
     Legacy,
 }
@@ -26,6 +28,9 @@ impl Family {
     /// The family of a request's path.
     #[must_use]
     pub fn of(path: &str) -> Self {
+        if path == "/v1/messages" || path.starts_with("/v1/messages/") {
+            return Self::Anthropic;
+        }
         let is_openai = path == "/v1" || path.starts_with("/v1/") || BESIDE_V1.contains(&path);
         if is_openai { Self::OpenAi } else { Self::Legacy }
     }
@@ -35,6 +40,7 @@ impl Family {
     pub fn refuse(self, error: &ApiError) -> Response {
         match self {
             Self::OpenAi => error.clone().into_response(),
+            Self::Anthropic => anthropic::refusal(error),
             Self::Legacy => legacy::refusal(error),
         }
     }
@@ -57,7 +63,11 @@ pub async fn route_not_found(request: Request) -> Response {
         let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         return (axum::http::StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{trimmed}{query}"))]).into_response();
     }
-    family.refuse(&ApiError::RouteNotFound { method: request.method().to_string(), path: path.to_owned() })
+    family.refuse(&match path.strip_prefix("/v1/responses/") {
+        // OpenAI's SDKs have methods for these.
+        Some(id) if !id.is_empty() => ApiError::ResponseNotFound { id: id.split('/').next().unwrap_or_default().to_owned() },
+        Some(_) | None => ApiError::RouteNotFound { method: request.method().to_string(), path: path.to_owned() },
+    })
 }
 
 /// Answers a route that has other methods; the router adds `Allow`.
@@ -78,6 +88,15 @@ mod tests {
         for path in ["/", "/generate", "/v1x", "/v10/completions", "/x/v1/", "/tokenize/", "/x/infill", "/v2/", "/rerank/x"] {
             assert_eq!(Family::of(path), Family::Legacy, "{path}");
         }
+    }
+
+    #[test]
+    fn messages_and_what_lies_below_is_anthropics() {
+        for path in ["/v1/messages", "/v1/messages/", "/v1/messages/count_tokens", "/v1/messages/batches/x"] {
+            assert_eq!(Family::of(path), Family::Anthropic, "{path}");
+        }
+        assert_eq!(Family::of("/v1/messagesx"), Family::OpenAi);
+        assert_eq!(Family::of("/messages"), Family::Legacy);
     }
 
     #[test]

@@ -90,6 +90,20 @@ impl FieldError {
         }
     }
 
+    /// The same fault of a field inside another: its name with the path to it.
+    #[must_use]
+    pub fn inside(mut self, outer: &str) -> Self {
+        match &mut self {
+            Self::Body { .. } => {}
+            Self::Missing { param }
+            | Self::WrongType { param, .. }
+            | Self::OutOfRange { param, .. }
+            | Self::Invalid { param, .. }
+            | Self::Unsupported { param, .. } => *param = format!("{outer}.{param}"),
+        }
+        self
+    }
+
     /// OpenAI's error code.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -107,6 +121,8 @@ impl FieldError {
 #[derive(Debug, Clone)]
 pub struct Fields {
     map: Map<String, Value>,
+    /// Names of fields inside others that nobody read.
+    unread: Vec<String>,
     /// Every name that was asked for, for the test that holds the documents against the readers.
     #[cfg(test)]
     asked: Asked,
@@ -141,6 +157,7 @@ impl Fields {
     pub fn new(map: Map<String, Value>) -> Self {
         Self {
             map,
+            unread: Vec::new(),
             #[cfg(test)]
             asked: Asked::default(),
         }
@@ -224,10 +241,25 @@ impl Fields {
         }
     }
 
-    /// The names that nobody read, in the order of the body.
+    /// Counts what nobody read of `inner`, the object at `name`, among what [`Fields::finish`] returns.
+    pub fn leave(&mut self, name: &str, inner: Self) {
+        let names = inner.finish().into_iter().map(|key| format!("{name}.{key}"));
+        for name in names {
+            self.report(&name);
+        }
+    }
+
+    /// Counts a field that was read but has no effect among what [`Fields::finish`] returns; once, however often it is named.
+    pub fn report(&mut self, name: &str) {
+        if !self.unread.iter().any(|known| known == name) {
+            self.unread.push(name.to_owned());
+        }
+    }
+
+    /// The names that nobody read, in the order of the body, then those inside other fields. `null` is no field.
     #[must_use]
     pub fn finish(self) -> Vec<String> {
-        self.map.into_iter().map(|(name, _)| name).collect()
+        self.map.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name).chain(self.unread).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! HTTP: routes, layers, errors, and the shapes that clients expect. The only place that knows status codes.
 
+mod anthropic;
 pub mod error;
 pub mod family;
 pub mod fields;

@@ -1,7 +1,7 @@
 //! Which URLs exist. Nothing else: layers are in `layers`, handlers in their own files.
 
 use super::{
-    family, health, infill,
+    anthropic, family, health, infill,
     layers::{self, HostPolicy},
     legacy, openai, openapi,
     state::AppState,
@@ -12,8 +12,10 @@ use axum::Router;
 /// Every route, inside every layer.
 pub fn router(state: AppState, hosts: HostPolicy) -> Router {
     let routes = Router::new()
-        // POST /v1/completions, /v1/embeddings, /v1/rerank (/v2/rerank, /rerank), /v1/score (/score), GET /v1/models, GET /v1/models/{id}
+        // What OpenAI has, what others put beside it, and what explains and renders requests. All paths: openapi/operations.rs
         .merge(openai::routes())
+        // POST /v1/messages, POST /v1/messages/count_tokens
+        .merge(anthropic::routes())
         // POST /tokenize, POST /detokenize, GET /tokenizer_info
         .merge(tokens::routes())
         // POST /infill

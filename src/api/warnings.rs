@@ -40,28 +40,37 @@ impl WarningPolicy {
 /// What was not done as asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Warnings {
-    /// The first field concerned.
-    param: Option<String>,
-    texts: Vec<String>,
+    /// Names of fields without effect, as the client wrote them.
+    ignored: Vec<String>,
+    /// Fields that were obeyed only in part, and how.
+    clamped: Vec<(String, String)>,
 }
 
 impl Warnings {
-    /// Names ignored fields, if there are any. The names are the client's: only visible ASCII of them is repeated.
+    /// Names ignored fields, if there are any.
     pub(super) fn ignored(fields: &[String]) -> Self {
-        let visible = |name: &String| name.chars().filter(char::is_ascii_graphic).take(MAX_NAME_LENGTH).collect::<String>();
-        let names: Vec<String> = fields.iter().take(MAX_NAMES).map(visible).collect();
-        let rest = match fields.len() - names.len() {
-            0 => String::new(),
-            more => format!(", and {more} more"),
-        };
-        let Some(first) = names.first() else { return Self::default() };
-        Self { param: Some(first.clone()), texts: vec![format!("ignored fields: {}{rest}", names.join(", "))] }
+        Self { ignored: fields.to_vec(), clamped: Vec::new() }
+    }
+
+    /// Names more ignored fields.
+    pub(super) fn ignore(&mut self, fields: Vec<String>) {
+        self.ignored.extend(fields);
     }
 
     /// Adds that a field was obeyed only in part; `text` is visible ASCII and spaces.
     pub(super) fn clamped(&mut self, param: &str, text: String) {
-        self.param.get_or_insert_with(|| param.to_owned());
-        self.texts.push(text);
+        self.clamped.push((param.to_owned(), text));
+    }
+
+    /// Gives fields other names, for a route that another one's code works for.
+    pub(super) fn rename(&mut self, name: impl Fn(&str) -> String) {
+        for field in &mut self.ignored {
+            *field = name(field);
+        }
+        for (param, text) in &mut self.clamped {
+            *param = name(param);
+            *text = text.split(' ').map(&name).collect::<Vec<_>>().join(" ");
+        }
     }
 
     /// Lets the request go on, unless the policy is strict and there is a warning.
@@ -69,12 +78,28 @@ impl Warnings {
     /// # Errors
     /// 400 that names the first field concerned and says all that would have been reported.
     pub(super) fn enforce(self, policy: WarningPolicy) -> Result<Reported, ApiError> {
-        if policy.strict && !self.texts.is_empty() {
-            let message = format!("Strict request not carried out: {}.", self.texts.join("; "));
-            return Err(ApiError::BadRequest { message, param: self.param, code: Some("unsupported_parameter") });
+        let names: Vec<String> = self.ignored.iter().take(MAX_NAMES).map(|name| visible(name)).collect();
+        let param = names.first().or(self.clamped.first().map(|(param, _)| param)).cloned();
+        let mut texts = Vec::new();
+        if !names.is_empty() {
+            let rest = match self.ignored.len() - names.len() {
+                0 => String::new(),
+                more => format!(", and {more} more"),
+            };
+            texts.push(format!("ignored fields: {}{rest}", names.join(", ")));
         }
-        Ok(Reported { texts: self.texts, in_body: policy.in_body })
+        texts.extend(self.clamped.into_iter().map(|(_, text)| text));
+        if policy.strict && !texts.is_empty() {
+            let message = format!("Strict request not carried out: {}.", texts.join("; "));
+            return Err(ApiError::BadRequest { message, param, code: Some("unsupported_parameter") });
+        }
+        Ok(Reported { texts, in_body: policy.in_body })
     }
+}
+
+/// What of a name is repeated: names are the client's, and stand in a header.
+fn visible(name: &str) -> String {
+    name.chars().filter(char::is_ascii_graphic).take(MAX_NAME_LENGTH).collect()
 }
 
 /// Warnings of a request that goes on.
@@ -140,6 +165,17 @@ mod tests {
         assert_eq!((error.status().as_u16(), error.param(), error.code()), (400, Some("foo"), Some("unsupported_parameter")));
         assert_eq!(error.detail(), "Strict request not carried out: ignored fields: foo; max_tokens was reduced to 5.");
         assert_eq!(Warnings::default().enforce(strict), Ok(Reported::default()));
+    }
+
+    #[test]
+    fn another_routes_names_stand_in_every_text() {
+        let mut warnings = Warnings::ignored(&["old".into(), "foo".into()]);
+        warnings.clamped("old", "old was not applied".into());
+
+        warnings.rename(|name| name.replace("old", "new"));
+        warnings.ignore(vec!["bar".into()]);
+
+        assert_eq!(header(warnings).unwrap(), "ignored fields: new, foo, bar; new was not applied");
     }
 
     #[test]

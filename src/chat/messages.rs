@@ -15,6 +15,9 @@
 #[cfg(test)]
 mod tests;
 mod tools;
+mod unread;
+
+pub use unread::unread;
 
 pub use tools::{MAX_TOOL_BYTES, MAX_TOOLS, Tools, read_tool_choice, read_tools};
 

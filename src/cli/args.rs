@@ -1,5 +1,6 @@
 //! The command line as clap knows it, made from the table of options; clap's types end here.
 
+use super::bench;
 use crate::{
     build_info,
     config::{Flags, GROUPS, Kind, OptionSpec, options},
@@ -8,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::{ffi::OsString, path::PathBuf};
 
 /// What the user asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Invocation {
     /// Serve a model, or only look at the configuration.
     Serve { flags: Flags, mode: Mode },
@@ -16,6 +17,8 @@ pub(super) enum Invocation {
     Pull { name: String, models_dir: Option<PathBuf> },
     /// List models.
     Models { models_dir: Option<PathBuf> },
+    /// Measure a server, or compare two measurements.
+    Bench(bench::Action),
     /// Be the engine of the gateway with this process id.
     Engine { parent_pid: u32 },
 }
@@ -43,6 +46,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Invocation, clap::Error>
         "pull" => {
             Invocation::Pull { name: matches.remove_one("name").expect("clap demands it"), models_dir: matches.remove_one("models_dir") }
         }
+        "bench" => Invocation::Bench(bench::read(&mut matches)),
         "models" => Invocation::Models { models_dir: matches.remove_one("models_dir") },
         _ => Invocation::Engine { parent_pid: matches.remove_one("parent_pid").expect("clap demands it") },
     })
@@ -89,6 +93,7 @@ fn command() -> Command {
                 .arg(models_dir.clone()),
         )
         .subcommand(Command::new("models").about("List the models of the catalog and of the models folder").arg(models_dir))
+        .subcommand(bench::command())
         .subcommand(
             // Started by the gateway only: its standard input is the socket to it.
             Command::new("engine")

@@ -10,6 +10,7 @@
 //! | 64 | the command line or the configuration is wrong (`EX_USAGE` of sysexits.h) |
 
 mod args;
+mod bench;
 mod logging;
 mod models;
 mod pull;
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
         }
         Invocation::Pull { name, models_dir } => pull::run(&name, models_dir.as_deref(), &environment),
         Invocation::Models { models_dir } => models::run(models_dir.as_deref(), &environment),
+        Invocation::Bench(action) => bench::run(action),
         Invocation::Engine { parent_pid } => {
             return match logging::start_plain() {
                 Ok(()) => crate::engine::process::main(parent_pid),

@@ -5,6 +5,7 @@
 //! the draft. Names that JSON schema does not define are annotations (core specification 2020-12, 4.3.1) and ignored.
 
 mod endings;
+mod formats;
 mod steps;
 
 use super::limits;
@@ -50,7 +51,7 @@ pub(super) const REFUSED: [&str; 20] = [
 /// Of these, the ones that say nothing when they are `false`.
 const HARMLESS_WHEN_FALSE: [&str; 3] = ["uniqueItems", "nullable", "$recursiveAnchor"];
 
-/// Parses and checks a schema; what llguidance needs no more is taken out.
+/// Parses and checks a schema; what llguidance needs no more is taken out, and what it misses is put in.
 ///
 /// # Errors
 /// Which keyword cannot be used and where, or which limit is exceeded.
@@ -84,7 +85,9 @@ impl Walk {
         };
         tidy(schema, at)?;
         self.keywords(schema, at, depth)?;
-        rules(schema, at)
+        rules(schema, at)?;
+        formats::narrow(schema);
+        Ok(())
     }
 
     /// Each keyword by what it holds.

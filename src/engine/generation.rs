@@ -183,15 +183,16 @@ impl Generation {
             // The last token of a constrained text is a part of it.
             Some(_) => !tokenizer.is_eog(choice.token),
         };
+        let mut logprob = choice.logprobs.as_ref().map(|logprobs| describe(choice.token, logprobs, tokenizer));
         if shows {
-            let logprob = choice.logprobs.as_ref().map(|logprobs| describe(choice.token, logprobs, tokenizer));
-            let released = self.text.push(shown(choice.token, self.show_special, tokenizer), logprob);
+            let released = self.text.push(shown(choice.token, self.show_special, tokenizer), logprob.take());
             if append(output, released) {
                 return; // (1)
             }
         }
         if let Some(finish) = ends {
             self.end(finish, output); // (2)
+            self.score_end(logprob, output);
         } else if self.generated >= self.max_tokens {
             self.end(Finish::Length, output); // (3)
         }
@@ -237,6 +238,14 @@ impl Generation {
     /// Whether the constraint, which alone says where its text ends, `ignore_eos` or not, allows nothing but the end.
     fn is_complete(&self) -> bool {
         self.matcher.as_ref().is_some_and(|matcher| matcher.is_finished())
+    }
+
+    /// Reports the log-probability of a token that ends the text without being part of it, where the prompt is scored too:
+    /// lm-eval takes all scores but the last for the prompt's, and so needs as many as there are tokens.
+    fn score_end(&self, logprob: Option<TokenLogprob>, output: &mut SequenceOutput) {
+        if self.scoring.is_some() && !matches!(output.finish, Some(Finish::StopString(_))) {
+            output.logprobs.extend(logprob);
+        }
     }
 
     /// Releases what is held back. A stop string may have been complete there, waiting for an earlier one: (1) again.

@@ -12,7 +12,7 @@ use crate::{
     engine::runner::Tokenizer,
     protocol::{SpecialText, TextError, Token},
 };
-use llama_cpp_2::{model::LlamaModel, token::LlamaToken};
+use llama_cpp_2::{model::LlamaModel, token::LlamaToken, token_type::LlamaTokenAttr};
 use std::{collections::HashMap, sync::Arc};
 
 /// The vocabulary of a loaded model, which it keeps alive.
@@ -27,6 +27,8 @@ pub struct LlamaTokenizer {
     adds_bos: bool,
     /// What goes behind a text that special tokens are added to: nothing for a model that is to go on with it.
     closing: Option<Token>,
+    /// What stands for text that the vocabulary cannot express, where it has no bytes for it.
+    unknown: Option<Token>,
     /// Whether a text gets a space in front, as SentencePiece does.
     adds_space: bool,
 }
@@ -42,7 +44,11 @@ impl LlamaTokenizer {
         // llama.cpp's null token is −1, so the conversion fails for it.
         let bos = u32::try_from(vocab.bos().0).ok().map(Token);
         let adds_bos = vocab.should_add_bos();
-        let mut tokenizer = Self { model, pieces, special, limit, bos, adds_bos, adds_space: false, closing: None };
+        // BERT's is a control token like others, so what the file says goes first.
+        let named = metadata("tokenizer.ggml.unknown_token_id").parse().ok().map(Token);
+        let typed = || vocab.tokens().find(|token| vocab.attr(*token).contains(LlamaTokenAttr::Unknown));
+        let unknown = named.or_else(|| typed().map(|token| Token(token.0.cast_unsigned())));
+        let mut tokenizer = Self { model, pieces, special, limit, bos, adds_bos, unknown, adds_space: false, closing: None };
         // llama.cpp does not tell, so a text is tried.
         tokenizer.adds_space = tokenizer.encode_piece("a").first().is_some_and(|token| tokenizer.piece(*token, true).starts_with(b" "));
         tokenizer
@@ -57,7 +63,8 @@ impl LlamaTokenizer {
     ///
     /// SentencePiece merges characters into whatever the vocabulary has, control tokens too (`llm_tokenizer_spm_session`), and
     /// byte-pair encoding takes a whole word for any token of that text: a user's words are then spelled in other tokens.
-    /// Where all control tokens are recognised, the result is llama.cpp's as it is.
+    /// Where all control tokens are recognised, the result is llama.cpp's as it is. The unknown token stays where no word spells
+    /// it: it stands for text that the vocabulary cannot express.
     fn encode_text(&self, text: &str, continues: bool, special: &SpecialText) -> Vec<Token> {
         let tokens = if continues { self.encode_continuation(text) } else { self.encode_piece(text) };
         if *special == SpecialText::Recognised || !self.has_control(&tokens) {
@@ -67,6 +74,7 @@ impl LlamaTokenizer {
         let mut plain = Vec::with_capacity(tokens.len() + 16);
         for token in tokens {
             match self.special.control().get(&token) {
+                Some(spelling) if self.unknown == Some(token) && !text.contains(spelling) => plain.push(token),
                 Some(text) => plain.extend(spelled.entry(token).or_insert_with(|| self.spell(text)).iter()),
                 None => plain.push(token),
             }

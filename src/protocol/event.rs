@@ -27,7 +27,8 @@ pub struct SequenceOutput {
     /// Text released since the last report. It may lag behind `tokens` (unfinished UTF-8, a possible stop string).
     pub text: String,
     /// Log-probabilities of tokens whose text is now released, in order; empty unless asked for.
-    /// Tokens cut off by a stop string and end-of-generation tokens never appear.
+    /// Tokens cut off by a stop string never appear; a token that ends the text without being part of it does, as the
+    /// last, where the prompt is scored too.
     pub logprobs: Vec<TokenLogprob>,
     /// Set once, in the last report of a sequence.
     pub finish: Option<Finish>,

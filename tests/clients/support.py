@@ -36,7 +36,7 @@ def missing():
 
 def clean_environment(**more):
     """This process's environment without what configures servers or clients."""
-    foreign = re.compile(r"(LLAMERO|LLAMA|VLLM|OPENAI)_|(https?|all|no)_proxy$", re.IGNORECASE)
+    foreign = re.compile(r"(LLAMERO|LLAMA|VLLM|OPENAI|ANTHROPIC)_|(https?|all|no)_proxy$", re.IGNORECASE)
     return {name: value for name, value in os.environ.items() if not foreign.match(name)} | more
 
 
@@ -110,7 +110,7 @@ class Server:
     def alive(self):
         return self.process.poll() is None
 
-    def ask(self, path, body=None, headers=None, method=None):
+    def ask(self, path, body=None, headers=None, method=None, timeout=60):
         """One request; a dict is sent as JSON, bytes as they are."""
         headers = dict(headers or {})
         if isinstance(body, dict):
@@ -118,7 +118,7 @@ class Server:
             body = json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, body, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             with error:

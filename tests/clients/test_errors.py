@@ -95,7 +95,7 @@ def test_an_unknown_model_is_not_found(client):
         ("prompt", [10**9]),
         ("prompt", {"text": "Hello"}),
         ("logit_bias", {"0": 101}),
-        ("best_of", 2),
+        ("best_of", 129),
         ("suffix", "the end"),
     ],
 )

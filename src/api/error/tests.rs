@@ -31,6 +31,7 @@ fn every_variant_has_its_status_type_code_and_param() {
         (ApiError::WrongKey, 401, "invalid_request_error", Some("invalid_api_key"), None),
         (ApiError::HostNotAllowed, 403, "permission_error", Some("host_not_allowed"), None),
         (ApiError::ModelNotFound { model: "m".into() }, 404, "invalid_request_error", Some("model_not_found"), Some("model")),
+        (ApiError::ResponseNotFound { id: "resp_1".into() }, 404, "invalid_request_error", None, None),
         (ApiError::RouteNotFound { method: "GET".into(), path: "/x".into() }, 404, "invalid_request_error", None, None),
         (method, 405, "invalid_request_error", None, None),
         (ApiError::BodyTimeout, 408, "timeout", Some("deadline_exceeded"), None),

@@ -82,12 +82,22 @@ fn other_types_are_named_in_the_error() {
 }
 
 #[test]
-fn what_nobody_read_is_left_over_in_its_order() {
-    let mut f = fields(json!({"z": 1, "known": "x", "a": null}));
+fn what_nobody_read_is_left_over_in_its_order_and_null_is_nothing() {
+    let mut f = fields(json!({"z": 1, "known": "x", "a": 2, "b": null}));
 
     assert_eq!(f.string("known"), Ok(Some("x".to_owned())));
 
     assert_eq!(f.finish(), ["z", "a"]);
+}
+
+#[test]
+fn what_nobody_read_inside_a_field_is_left_over_once() {
+    let mut f = fields(json!({"z": 1}));
+
+    f.leave("in", fields(json!({"a": 1, "b": null})));
+    f.leave("in", fields(json!({"a": 2})));
+
+    assert_eq!(f.finish(), ["z", "in.a"]);
 }
 
 #[test]

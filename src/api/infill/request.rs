@@ -159,10 +159,14 @@ fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
     let file = |file: Value| match file {
         Value::Object(map) => {
             let mut file = Fields::new(map);
-            Ok(ExtraFile {
+            // llama.vim's own note of when it saw the text.
+            file.take("time");
+            let read = ExtraFile {
                 filename: file.string("filename")?.unwrap_or_else(|| "tmp".to_owned()),
                 text: file.string("text")?.unwrap_or_default(),
-            })
+            };
+            f.leave("input_extra[]", file);
+            Ok(read)
         }
         other => Err(FieldError::wrong_type(NAME, "only objects with 'filename' and 'text'", &other)),
     };

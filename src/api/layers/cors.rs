@@ -5,8 +5,9 @@ use std::time::Duration;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 /// Response headers that a page may read: all that we send.
-const EXPOSED: [HeaderName; 17] = [
+const EXPOSED: [HeaderName; 18] = [
     HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
     HeaderName::from_static("openai-processing-ms"),
     HeaderName::from_static("openai-version"),
     HeaderName::from_static("openai-model"),

@@ -9,11 +9,18 @@ use axum::{
 };
 use tracing::Instrument as _;
 
-use crate::api::request_log::logged;
+use crate::api::{family::Family, request_log::logged};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The name of the same header at Anthropic; its SDKs read no other.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// Longer ids are replaced.
 const MAX_LENGTH: usize = 128;
+
+tokio::task_local! {
+    /// Of the request that this task answers.
+    static PRESENT: RequestId;
+}
 
 /// The id of a request: 1–128 visible ASCII characters. In the extensions of every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +31,12 @@ impl RequestId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
+    }
+
+    /// Of the request that is being answered; `None` outside of one, as when a stream goes on after its head.
+    #[must_use]
+    pub fn present() -> Option<Self> {
+        PRESENT.try_with(Self::clone).ok()
     }
 
     fn of(request: &Request) -> Self {
@@ -42,7 +55,12 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     // The path without its query, where people put secrets.
     let (method, key) = (request.method().clone(), tracing::field::Empty);
     let span = tracing::info_span!("request", id = id.as_str(), %method, path = request.uri().path(), key);
-    let mut response = logged(method, next.run(request)).instrument(span).await;
+    let family = Family::of(request.uri().path());
+    let answer = PRESENT.scope(id.clone(), logged(method, next.run(request)));
+    let mut response = answer.instrument(span).await;
+    if family == Family::Anthropic {
+        response.headers_mut().insert(REQUEST_ID, id.0.clone());
+    }
     response.headers_mut().insert(X_REQUEST_ID, id.0);
     response
 }

@@ -2,7 +2,7 @@
 //!
 //! 1. `identify`: request id and span, so that everything below is found in the log
 //! 2. CORS: also refusals must be readable by an allowed page
-//! 3. `stamp`: `openai-version`, `openai-processing-ms`
+//! 3. `stamp`: `openai-version`, `openai-processing-ms`, not for Anthropic's clients
 //! 4. `recover`: a panic below is a 500 and not a broken connection
 //! 5. `hosts`: on loopback without keys, only requests that were meant for this machine
 //! 6. `authenticate`: everything but the open paths, unknown routes included

@@ -24,9 +24,12 @@ pub struct Head {
 impl Head {
     /// For an answer that begins now, with an id of its own.
     pub(super) fn new(prefix: &str, model: String, info: &ModelInfo) -> Self {
-        // A clock before 1970 is no reason to fail a completion.
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        Self { id: format!("{prefix}-{}", uuid::Uuid::new_v4().simple()), created, model, system_fingerprint: fingerprint(info) }
+        Self {
+            id: format!("{prefix}-{}", uuid::Uuid::new_v4().simple()),
+            created: unix_time(),
+            model,
+            system_fingerprint: fingerprint(info),
+        }
     }
 
     /// Writes the five keys that every object begins with; `kind` is its `object`.
@@ -37,6 +40,11 @@ impl Head {
         object.serialize_field("model", &self.model)?;
         object.serialize_field("system_fingerprint", &self.system_fingerprint)
     }
+}
+
+/// Now, s. A clock before 1970 is no reason to fail an answer.
+pub(super) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// A digest of what decides which text a seed gives: this server's version and the model.

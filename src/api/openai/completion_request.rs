@@ -58,6 +58,8 @@ pub struct CompletionRequest {
     pub prompt_logprobs: Option<u8>,
     /// vLLM's: show token ids. Default false.
     pub return_token_ids: bool,
+    /// The opposite of vLLM's `skip_special_tokens`. Default false.
+    pub show_special: bool,
     /// Server-sent events. Default false.
     pub stream: bool,
     /// A chunk with the usage at the end of a stream. Default false.
@@ -120,6 +122,7 @@ impl CompletionRequest {
             echo: f.boolean("echo")?.unwrap_or(false),
             prompt_logprobs,
             return_token_ids: f.boolean("return_token_ids")?.unwrap_or(false),
+            show_special: !f.boolean("skip_special_tokens")?.unwrap_or(true),
             stream,
             include_usage,
             unknown: Vec::new(),
@@ -216,7 +219,7 @@ pub(super) fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), 
     }
 }
 
-/// `include_usage`, and the names of unknown options. `include_obfuscation` is accepted: nothing is obfuscated here.
+/// `include_usage`, and the names of options without effect.
 pub(super) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Vec<String>), FieldError> {
     let Some(options) = f.object("stream_options")? else { return Ok((false, Vec::new())) };
     if !stream {
@@ -224,7 +227,10 @@ pub(super) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Vec<
     }
     let mut options = Fields::new(options);
     let include_usage = options.boolean("include_usage")?.unwrap_or(false);
-    options.boolean("include_obfuscation")?;
+    // Nothing is obfuscated here: who asks for it must know.
+    if options.boolean("include_obfuscation")? == Some(true) {
+        options.report("include_obfuscation");
+    }
     Ok((include_usage, options.finish().into_iter().map(|name| format!("stream_options.{name}")).collect()))
 }
 

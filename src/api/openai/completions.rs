@@ -231,6 +231,7 @@ fn sequences(
                 ignore_eos: request.ending.ignore_eos,
                 logprobs: request.logprobs.max(compared),
                 prompt_logprobs: request.scores_prompts(),
+                show_special: request.show_special,
                 constraint: request.constraint.as_ref().map(|(constraint, _)| constraint.clone()),
                 namespace: job.namespace,
                 // The gateway assigns the id.

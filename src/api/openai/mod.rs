@@ -1,4 +1,4 @@
-//! OpenAI's routes: completions, chat, embeddings and models; those of others that belong to them, rerank and score; and what
+//! OpenAI's routes: completions, chat, responses, embeddings and models; those of others that belong to them, rerank and score; and what
 //! explains and renders requests.
 
 pub(super) mod answer;
@@ -19,6 +19,7 @@ mod prompt_logprobs;
 mod render;
 mod rerank;
 pub mod rerank_request;
+pub(in crate::api) mod responses;
 pub mod sampling;
 pub mod structured;
 pub mod vectors;
@@ -37,13 +38,15 @@ pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/v1/completions", post(completions::create))
         .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/responses", post(responses::create))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/rerank", post(rerank::rerank))
         .route("/v2/rerank", post(rerank::rerank))
         .route("/rerank", post(rerank::rerank))
         .route("/v1/score", post(rerank::score))
         .route("/score", post(rerank::score))
-        .route("/v1/completions/render", post(render::completions))
+        .route("/v1/completions/render", post(render::of_completions))
+        .route("/v1/chat/completions/render", post(render::of_chat))
         .route("/v1/explain", post(explain::explain))
         .route("/v1/models", get(move |state| models::list(state, created)))
         .route("/v1/models/{*id}", get(move |state, id| models::get(state, id, created)))
@@ -51,3 +54,6 @@ pub fn routes() -> Router<AppState> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(in crate::api) use embeddings::tests::answers as embeddings_script;

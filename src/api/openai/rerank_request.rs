@@ -37,7 +37,7 @@ impl RerankRequest {
         let query = not_empty("query", query)?;
         let documents = match f.take("documents") {
             None => return Err(missing("documents")),
-            Some(Value::Array(documents)) => read_documents(few("documents", documents)?)?,
+            Some(Value::Array(documents)) => read_documents(&mut f, few("documents", documents)?)?,
             Some(other) => return Err(FieldError::wrong_type("documents", "an array of strings or of objects with a 'text'", &other)),
         };
         let top_n = f.integer("top_n", 1..=i64::MAX)?.map_or(usize::MAX, |top_n| usize::try_from(top_n).unwrap_or(usize::MAX));
@@ -95,16 +95,21 @@ fn few(name: &str, elements: Vec<Value>) -> Result<Vec<Value>, FieldError> {
     }
 }
 
-fn read_documents(documents: Vec<Value>) -> Result<Vec<String>, FieldError> {
+fn read_documents(f: &mut Fields, documents: Vec<Value>) -> Result<Vec<String>, FieldError> {
     let text = |(index, document): (usize, Value)| {
         let name = element("documents", true, index);
         let text = match document {
             Value::String(text) => text,
-            Value::Object(mut object) => match object.shift_remove("text") {
-                Some(Value::String(text)) => text,
-                Some(other) => return Err(FieldError::wrong_type(&format!("{name}.text"), "a string", &other)),
-                None => return Err(missing(&format!("{name}.text"))),
-            },
+            Value::Object(object) => {
+                let mut object = Fields::new(object);
+                let text = match object.take("text") {
+                    Some(Value::String(text)) => text,
+                    Some(other) => return Err(FieldError::wrong_type(&format!("{name}.text"), "a string", &other)),
+                    None => return Err(missing(&format!("{name}.text"))),
+                };
+                f.leave("documents[]", object);
+                text
+            }
             other => return Err(FieldError::wrong_type(&name, "a string or an object with a 'text'", &other)),
         };
         not_empty(&name, text)

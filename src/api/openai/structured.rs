@@ -72,14 +72,25 @@ fn response_format(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
     const SCHEMA: &str = "response_format.json_schema.schema";
     let Some(format) = f.object(NAME)? else { return Ok(None) };
     let mut format = Fields::new(format);
-    let kind = format.string("type").map_err(|error| inside(NAME, error))?;
+    let kind = format.string("type").map_err(|error| error.inside(NAME))?;
     let beside = schema(&mut format, "schema", "response_format.schema")?;
     let constraint = match kind.as_deref() {
         None => return Err(FieldError::Missing { param: "response_format.type".to_owned() }),
-        Some("text") => None,
+        Some("text") => {
+            if beside.is_some() {
+                format.report("schema");
+            }
+            None
+        }
         Some("json_object") => Some(beside.unwrap_or(Constraint::JsonObject)),
         Some("json_schema") => match (json_schema(&mut format)?, beside) {
-            (Some(constraint), _) | (None, Some(constraint)) => Some(constraint),
+            (Some(constraint), beside) => {
+                if beside.is_some() {
+                    format.report("schema");
+                }
+                Some(constraint)
+            }
+            (None, Some(constraint)) => Some(constraint),
             (None, None) => return Err(FieldError::Missing { param: SCHEMA.to_owned() }),
         },
         Some(other) => {
@@ -88,15 +99,16 @@ fn response_format(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
             return Err(FieldError::invalid("response_format.type", reason));
         }
     };
+    f.leave(NAME, format);
     Ok(constraint)
 }
 
 /// `response_format.json_schema`: `{name, description, strict, schema}`.
 fn json_schema(format: &mut Fields) -> Result<Option<Constraint>, FieldError> {
     const NAME: &str = "response_format.json_schema";
-    let Some(object) = format.object("json_schema").map_err(|error| inside("response_format", error))? else { return Ok(None) };
+    let Some(object) = format.object("json_schema").map_err(|error| error.inside("response_format"))? else { return Ok(None) };
     let mut object = Fields::new(object);
-    let name = object.string("name").map_err(|error| inside(NAME, error))?;
+    let name = object.string("name").map_err(|error| error.inside(NAME))?;
     if let Some(name) = name {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(allowed) {
@@ -104,9 +116,14 @@ fn json_schema(format: &mut Fields) -> Result<Option<Constraint>, FieldError> {
             return Err(FieldError::invalid("response_format.json_schema.name", reason));
         }
     }
-    object.string("description").map_err(|error| inside(NAME, error))?;
-    object.boolean("strict").map_err(|error| inside(NAME, error))?;
-    match schema(&mut object, "schema", "response_format.json_schema.schema")? {
+    // OpenAI tells it to the model; here no template has a place for it.
+    if object.string("description").map_err(|error| error.inside(NAME))?.is_some() {
+        object.report("description");
+    }
+    object.boolean("strict").map_err(|error| error.inside(NAME))?;
+    let constraint = schema(&mut object, "schema", "response_format.json_schema.schema")?;
+    format.leave("json_schema", object);
+    match constraint {
         Some(constraint) => Ok(Some(constraint)),
         None => Err(FieldError::Missing { param: "response_format.json_schema.schema".to_owned() }),
     }
@@ -117,7 +134,7 @@ fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> 
     const NAME: &str = "structured_outputs";
     let Some(options) = f.object(NAME)? else { return Ok(None) };
     let mut options = Fields::new(options);
-    let inner = |error| inside(NAME, error);
+    let inner = |error: FieldError| error.inside(NAME);
     let found = [
         schema(&mut options, "json", "structured_outputs.json")?,
         options.string("regex").map_err(inner)?.map(Constraint::Regex),
@@ -163,19 +180,6 @@ fn choice(f: &mut Fields, name: &str, param: &str) -> Result<Option<Constraint>,
         other => Err(FieldError::wrong_type(param, "an array of strings", &other)),
     };
     values.into_iter().map(text).collect::<Result<_, _>>().map(|texts| Some(Constraint::Choice(texts)))
-}
-
-/// An error of a field inside another: its name with the path to it.
-fn inside(outer: &str, mut error: FieldError) -> FieldError {
-    match &mut error {
-        FieldError::Body { .. } => {}
-        FieldError::Missing { param }
-        | FieldError::WrongType { param, .. }
-        | FieldError::OutOfRange { param, .. }
-        | FieldError::Invalid { param, .. }
-        | FieldError::Unsupported { param, .. } => *param = format!("{outer}.{param}"),
-    }
-    error
 }
 
 #[cfg(test)]

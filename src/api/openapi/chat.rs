@@ -1,6 +1,6 @@
 //! Fields of `POST /v1/chat/completions`, in the order of OpenAI's specification, then vLLM's and vllm-router's.
 
-use super::field::{Field, Status};
+use super::field::Field;
 
 const MESSAGES: &str = r#"{"type":"array","minItems":1,"maxItems":2048,"items":{"type":"object","required":["role"],"properties":{"role":{"enum":["system","developer","user","assistant","tool"]},"content":{"anyOf":[{"type":"string"},{"type":"array","minItems":1,"items":{"type":"object","required":["type"],"properties":{"type":{"type":"string"},"text":{"type":"string"}}}},{"type":"null"}]},"tool_calls":{"type":["array","null"]},"tool_call_id":{"type":["string","null"]},"name":{"type":["string","null"]},"reasoning_content":{"type":["string","null"]}}}}"#;
 const TOOLS: &str = r#"{"type":"array","items":{"type":"object","required":["function"],"properties":{"type":{"const":"function"},"function":{"type":"object","required":["name"],"properties":{"name":{"type":"string","pattern":"^[a-zA-Z0-9_-]{1,64}$"},"description":{"type":["string","null"]},"parameters":{"type":["object","null"]},"strict":{"type":["boolean","null"]}}}}}}"#;
@@ -53,7 +53,7 @@ pub(super) const CHAT: &[Field] = &[
     Field::works("parallel_tool_calls", r#"{"type":"boolean","default":true}"#, "false", "Whether more than one call may be made."),
     Field::works(
         "reasoning_effort",
-        r#"{"enum":["none","minimal","low","medium","high","xhigh"],"type":"string"}"#,
+        r#"{"enum":["none","minimal","low","medium","high","xhigh","max"],"type":"string"}"#,
         "\"low\"",
         "Told to the template if it knows the name, else `none` turns its thinking off and anything else on; reported if it has no such switch.",
     ),
@@ -64,10 +64,10 @@ pub(super) const CHAT: &[Field] = &[
         "Told to the template if it knows the name; reported otherwise, unless `medium`.",
     ),
     Field::works("modalities", r#"{"type":"array","items":{"const":"text"}}"#, r#"["text"]"#, "Text is the only one."),
-    harmless("store", BOOLEAN, "false", "Nothing is stored; `true` is reported."),
-    harmless("prediction", "{}", r#"{"type":"content","content":"x"}"#, "It would make an answer faster, not different."),
-    harmless("service_tier", r#"{"type":"string"}"#, "\"auto\"", "There is one tier."),
-    harmless("metadata", "{}", r#"{"a":"b"}"#, "Not used, never logged."),
+    Field::harmless("store", BOOLEAN, "false", "Nothing is stored; `true` is reported."),
+    Field::harmless("prediction", "{}", r#"{"type":"content","content":"x"}"#, "It would make an answer faster, not different."),
+    Field::harmless("service_tier", r#"{"type":"string"}"#, "\"auto\"", "There is one tier."),
+    Field::harmless("metadata", "{}", r#"{"a":"b"}"#, "Not used, never logged."),
     Field::accepted("user", "Not used, never logged."),
     Field::accepted("safety_identifier", "Not used, never logged."),
     Field::accepted("prompt_cache_key", "Prompts are cached by what they say."),
@@ -96,10 +96,10 @@ pub(super) const CHAT: &[Field] = &[
     ),
     Field::extra("include_reasoning", r#"{"type":"boolean","default":true}"#, "false", "Show `reasoning_content` (vLLM)."),
     Field::extra("skip_special_tokens", r#"{"type":"boolean","default":true}"#, "false", "Leave control tokens out of the text (vLLM)."),
-    harmless("separate_reasoning", BOOLEAN, "true", "Always done; `false` is reported (vllm-router)."),
-    harmless("stream_reasoning", BOOLEAN, "true", "Always done; `false` is reported (vllm-router)."),
-    harmless("no_stop_trim", BOOLEAN, "false", "`true` is reported; `include_stop_str_in_output` does it (vllm-router)."),
-    harmless("return_hidden_states", BOOLEAN, "false", "`true` is reported (vllm-router)."),
+    Field::harmless("separate_reasoning", BOOLEAN, "true", "Always done; `false` is reported (vllm-router)."),
+    Field::harmless("stream_reasoning", BOOLEAN, "true", "Always done; `false` is reported (vllm-router)."),
+    Field::harmless("no_stop_trim", BOOLEAN, "false", "`true` is reported; `include_stop_str_in_output` does it (vllm-router)."),
+    Field::harmless("return_hidden_states", BOOLEAN, "false", "`true` is reported (vllm-router)."),
     Field::refused("chat_template", "\"{{ x }}\"", "vLLM's; the operator chooses the template (`--chat-template`)."),
     Field::refused("documents", "[]", "vLLM's; put documents into `messages`."),
     Field::refused("truncate_prompt_tokens", "5", "vLLM's; leave out old messages instead."),
@@ -111,8 +111,3 @@ pub(super) const CHAT: &[Field] = &[
     Field::refused("prompt_embeds", "\"x\"", "vLLM's; not supported."),
     Field::refused("use_beam_search", "true", "vLLM's; not supported."),
 ];
-
-/// A field without effect by its nature.
-const fn harmless(name: &'static str, schema: &'static str, example: &'static str, about: &'static str) -> Field {
-    Field { name, status: Status::Accepted, schema, example, about }
-}

@@ -18,7 +18,7 @@ pub(super) const COMPLETIONS: &[Field] = &[
         "echo",
         r#"{"type":"boolean","default":false}"#,
         "true",
-        "Put the prompt in front; with `logprobs` its tokens are scored too.",
+        "Put the prompt in front; with `logprobs` its tokens are scored too, and a token that ends the text.",
     ),
     Field::works(
         "logprobs",
@@ -66,6 +66,7 @@ pub(super) const COMPLETIONS: &[Field] = &[
         "Score the prompt's tokens, in vLLM's shape. Not with `stream`.",
     ),
     Field::extra("return_token_ids", r#"{"type":"boolean","default":false}"#, "true", "Show the ids of prompt and output (vLLM)."),
+    Field::extra("skip_special_tokens", r#"{"type":"boolean","default":true}"#, "false", "Leave control tokens out of the text (vLLM)."),
     Field::refused("allowed_token_ids", "[1]", "vLLM's; not supported."),
     Field::refused("bad_words", "[\"x\"]", "vLLM's; not supported."),
     Field::refused("logits_processors", "[\"x\"]", "vLLM's; not supported."),

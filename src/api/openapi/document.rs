@@ -19,7 +19,10 @@ pub(super) fn document() -> Value {
     let mut paths = Map::new();
     for operation in OPERATIONS {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
-        path[operation.method] = describe(operation);
+        match path.get_mut(operation.method) {
+            None => path[operation.method] = describe(operation),
+            Some(described) => add_body(described, operation),
+        }
     }
     json!({
         "openapi": "3.1.0",
@@ -50,6 +53,7 @@ fn describe(operation: &Operation) -> Value {
     for status in operation.refusals {
         let schema = match Family::of(operation.path) {
             Family::OpenAi => "Error",
+            Family::Anthropic => "AnthropicError",
             Family::Legacy => "Detail",
         };
         responses[status.to_string()] =
@@ -65,19 +69,31 @@ fn describe(operation: &Operation) -> Value {
     described
 }
 
+/// Lets a route that was described take this body too.
+fn add_body(described: &mut Value, operation: &Operation) {
+    let Some(body) = &operation.body else { return };
+    let content = &mut described["requestBody"]["content"]["application/json"];
+    match content["schema"]["anyOf"].as_array_mut() {
+        Some(bodies) => bodies.push(schema(body)),
+        None => content["schema"] = json!({"anyOf": [content["schema"].take(), schema(body)]}),
+    }
+}
+
 fn reference(schema: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{schema}")})
 }
 
 fn meaning(status: u16) -> &'static str {
     match status {
-        400 => "A field is wrong; `param` names it.",
+        400 => "A field is wrong; the error names it.",
         401 => "No key, or one that is not accepted.",
         403 => "This host may not call.",
         404 => "No such model or route.",
         408 => "The body did not arrive in time.",
         413 => "The body is too large.",
+        422 => "A field is wrong; `detail` says which.",
         429 => "The key has used up its requests for now; `Retry-After` says for how long.",
+        529 => "Too busy; `Retry-After` says when to come back.",
         503 => "Too busy, loading or stopping; `Retry-After` says when to come back.",
         _ => "The server failed.",
     }
@@ -108,8 +124,11 @@ fn property(field: &Field, required: bool) -> Value {
 fn nullable(mut schema: Value) -> Value {
     if let Some(options) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
         options.push(json!({"type": "null"}));
-    } else if let Some(kind) = schema.get("type").cloned() {
-        schema["type"] = json!([kind, "null"]);
+    } else if let Some(kind) = schema.get_mut("type") {
+        match kind {
+            Value::Array(kinds) => kinds.push(json!("null")),
+            kind => *kind = json!([kind.take(), "null"]),
+        }
         if let Some(words) = schema.get_mut("enum").and_then(Value::as_array_mut) {
             words.push(Value::Null);
         }

@@ -6,7 +6,7 @@
 pub(super) enum Status {
     /// It does what its specification says.
     Works,
-    /// It does what its specification says, and OpenAI's API does not have it.
+    /// It does what its specification says, and the API that the route follows does not have it.
     Extra,
     /// Accepted, and without effect by its nature: what it asks for makes no difference to the answer.
     Accepted,
@@ -43,6 +43,11 @@ impl Field {
     /// A field that may say anything.
     pub(super) const fn accepted(name: &'static str, about: &'static str) -> Self {
         Self { name, status: Status::Accepted, schema: "{}", example: "\"x\"", about }
+    }
+
+    /// A field that may say this, which makes no difference.
+    pub(super) const fn harmless(name: &'static str, schema: &'static str, example: &'static str, about: &'static str) -> Self {
+        Self { name, status: Status::Accepted, schema, example, about }
     }
 
     /// A field that is refused with this value.

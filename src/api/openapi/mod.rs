@@ -9,9 +9,12 @@ mod document;
 mod embeddings;
 mod field;
 mod infill;
+mod legacy;
 #[cfg(test)]
 mod markdown;
+mod messages;
 mod operations;
+mod responses;
 mod shared;
 mod tokens;
 

@@ -6,7 +6,10 @@ use super::{
     embeddings::{EMBEDDINGS, RERANK, SCORE},
     field::Field,
     infill::INFILL,
-    shared::{ENDING, SAMPLING, STRUCTURED},
+    legacy::GENERATE,
+    messages::MESSAGES,
+    responses::RESPONSES,
+    shared::{ENDING, RESPONSE_FORMAT, SAMPLING, STRUCTURED},
     tokens::{DETOKENIZE, TOKENIZE},
 };
 
@@ -43,13 +46,39 @@ const EVENTS: &str = "text/event-stream";
 /// What any route with a body may answer.
 const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503];
 
+/// The same at Anthropic's routes, where a full queue has a status of its own.
+const ANTHROPICS_REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503, 529];
+
 const COMPLETION: Body = Body {
-    fields: &[COMPLETIONS, SAMPLING, ENDING, STRUCTURED],
+    fields: &[COMPLETIONS, SAMPLING, ENDING, RESPONSE_FORMAT, STRUCTURED],
     required: &["model", "prompt"],
     example: r#"{"model":"MODEL","prompt":"The capital of France is","max_tokens":8,"temperature":0}"#,
 };
 
-/// Every route.
+const CHAT_COMPLETION: Body = Body {
+    fields: &[CHAT, SAMPLING, ENDING, RESPONSE_FORMAT, STRUCTURED],
+    required: &["model", "messages"],
+    example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_completion_tokens":8,"temperature":0}"#,
+};
+
+const RANKED: Body = Body {
+    fields: &[RERANK],
+    required: &["model", "query", "documents"],
+    example: r#"{"model":"MODEL","query":"bank","documents":["river","money"]}"#,
+};
+
+const SCORED: Body = Body {
+    fields: &[SCORE],
+    required: &["model", "text_1", "text_2"],
+    example: r#"{"model":"MODEL","text_1":"bank","text_2":["river","money"]}"#,
+};
+
+/// A route that reads nothing and that nobody is kept from.
+const fn page(path: &'static str, about: &'static str, answers: &'static [(&'static str, &'static str)]) -> Operation {
+    Operation { method: "get", path, about, body: None, answers, refusals: &[403] }
+}
+
+/// Every route. One with two kinds of body stands here twice.
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         method: "post",
@@ -63,13 +92,45 @@ pub(super) const OPERATIONS: &[Operation] = &[
         method: "post",
         path: "/v1/chat/completions",
         about: "OpenAI's chat, whole or as server-sent events, by the model's own chat template.",
-        body: Some(Body {
-            fields: &[CHAT, SAMPLING, ENDING, STRUCTURED],
-            required: &["model", "messages"],
-            example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_completion_tokens":8,"temperature":0}"#,
-        }),
+        body: Some(CHAT_COMPLETION),
         answers: &[(JSON, "ChatCompletion"), (EVENTS, "Events")],
         refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/responses",
+        about: "OpenAI's Responses API over chat, whole or as named events. Nothing is stored: what needs a stored response is refused.",
+        body: Some(Body {
+            fields: &[RESPONSES, SAMPLING, ENDING, STRUCTURED],
+            required: &["model", "input"],
+            example: r#"{"model":"MODEL","input":"What is the capital of France?","max_output_tokens":8,"temperature":0}"#,
+        }),
+        answers: &[(JSON, "Response"), (EVENTS, "ResponseEvents")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/messages",
+        about: "Anthropic's messages, whole or as server-sent events, by the model's own chat template.",
+        body: Some(Body {
+            fields: &[MESSAGES],
+            required: &["model", "messages", "max_tokens"],
+            example: r#"{"model":"MODEL","max_tokens":8,"messages":[{"role":"user","content":"What is the capital of France?"}],"temperature":0}"#,
+        }),
+        answers: &[(JSON, "Message"), (EVENTS, "MessageEvents")],
+        refusals: ANTHROPICS_REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/messages/count_tokens",
+        about: "How many tokens the prompt of a messages request has: `input_tokens` and `cache_read_input_tokens` of its usage together.",
+        body: Some(Body {
+            fields: &[MESSAGES],
+            required: &["model", "messages"],
+            example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}]}"#,
+        }),
+        answers: &[(JSON, "TokenCount")],
+        refusals: ANTHROPICS_REFUSALS,
     },
     Operation {
         method: "post",
@@ -82,24 +143,40 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         method: "post",
         path: "/v1/rerank",
-        about: "Documents by relevance to a query (Jina, Cohere); also at `/rerank` and `/v2/rerank`.",
-        body: Some(Body {
-            fields: &[RERANK],
-            required: &["model", "query", "documents"],
-            example: r#"{"model":"MODEL","query":"bank","documents":["river","money"]}"#,
-        }),
+        about: "Documents by relevance to a query (Jina, Cohere).",
+        body: Some(RANKED),
+        answers: &[(JSON, "Ranking")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v2/rerank",
+        about: "The same, where Cohere has it.",
+        body: Some(RANKED),
+        answers: &[(JSON, "Ranking")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/rerank",
+        about: "The same, where Jina and vLLM have it.",
+        body: Some(RANKED),
         answers: &[(JSON, "Ranking")],
         refusals: REFUSALS,
     },
     Operation {
         method: "post",
         path: "/v1/score",
-        about: "How relevant texts are to each other (vLLM); also at `/score`.",
-        body: Some(Body {
-            fields: &[SCORE],
-            required: &["model", "text_1", "text_2"],
-            example: r#"{"model":"MODEL","text_1":"bank","text_2":["river","money"]}"#,
-        }),
+        about: "How relevant texts are to each other (vLLM).",
+        body: Some(SCORED),
+        answers: &[(JSON, "ScoreList")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/score",
+        about: "The same, where vLLM has it.",
+        body: Some(SCORED),
         answers: &[(JSON, "ScoreList")],
         refusals: REFUSALS,
     },
@@ -113,9 +190,25 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "post",
+        path: "/v1/chat/completions/render",
+        about: "The tokens that a chat request would compute (vLLM). Nothing is generated.",
+        body: Some(CHAT_COMPLETION),
+        answers: &[(JSON, "Rendered")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
         path: "/v1/explain",
         about: "What would become of a completions request, with its tokens, parameters, limits and times. Nothing is generated.",
         body: Some(COMPLETION),
+        answers: &[(JSON, "Explanation")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/explain",
+        about: "The same of a chat request: a body with `messages`.",
+        body: Some(CHAT_COMPLETION),
         answers: &[(JSON, "Explanation")],
         refusals: REFUSALS,
     },
@@ -163,4 +256,27 @@ pub(super) const OPERATIONS: &[Operation] = &[
         answers: &[(JSON, "ModelList")],
         refusals: &[401, 403],
     },
+    Operation {
+        method: "get",
+        path: "/v1/models/{id}",
+        about: "One of them.",
+        body: None,
+        answers: &[(JSON, "Model")],
+        refusals: &[401, 403, 404],
+    },
+    Operation {
+        method: "post",
+        path: "/generate",
+        about: "A prompt in, a completion out, as a FastAPI script answers it.",
+        body: Some(Body { fields: &[GENERATE], required: &["prompt"], example: r#"{"prompt":"Hello","max_tokens":8}"# }),
+        answers: &[(JSON, "Generated")],
+        refusals: &[400, 401, 403, 408, 413, 422, 429, 500, 503],
+    },
+    page("/", "What runs here.", &[(JSON, "Object")]),
+    page("/health", "200 `healthy` once the model is loaded, else 503.", &[(JSON, "Object")]),
+    page("/livez", "200 while this process answers.", &[(JSON, "Object")]),
+    page("/readyz", "200 while a request sent now would be served, else 503 and why.", &[(JSON, "Object")]),
+    page("/metrics", "Prometheus; vLLM's names and buckets where one exists.", &[("text/plain", "Text")]),
+    page("/openapi.json", "This specification.", &[(JSON, "Object")]),
+    page("/docs", "A page that shows it; nothing is loaded from elsewhere.", &[("text/html", "Text")]),
 ];

@@ -166,14 +166,16 @@ pub(super) const ENDING: &[Field] = &[
     Field::extra("ignore_eos", r#"{"type":"boolean","default":false}"#, "true", "Go on past the end of generation (vLLM)."),
 ];
 
-/// Read by `api::openai::structured`.
+/// Read by `api::openai::structured`, where a request has it under this name.
+pub(super) const RESPONSE_FORMAT: &[Field] = &[Field::works(
+    "response_format",
+    r#"{"type":"object","required":["type"],"properties":{"type":{"enum":["text","json_object","json_schema"]},"json_schema":{"type":["object","null"],"required":["name","schema"],"properties":{"name":{"type":"string"},"schema":{"type":"object"},"strict":{"type":["boolean","null"]},"description":{"type":["string","null"]}}}}}"#,
+    r#"{"type":"json_object"}"#,
+    "What the answer must be; a schema is always obeyed, `strict` or not, and one that is not supported is refused.",
+)];
+
+/// Read by `api::openai::structured`, beside what a request's own format says.
 pub(super) const STRUCTURED: &[Field] = &[
-    Field::works(
-        "response_format",
-        r#"{"type":"object","required":["type"],"properties":{"type":{"enum":["text","json_object","json_schema"]},"json_schema":{"type":["object","null"],"required":["name","schema"],"properties":{"name":{"type":"string"},"schema":{"type":"object"},"strict":{"type":["boolean","null"]},"description":{"type":["string","null"]}}}}}"#,
-        r#"{"type":"json_object"}"#,
-        "What the answer must be; a schema is always obeyed, `strict` or not, and one that is not supported is refused.",
-    ),
     Field::extra(
         "structured_outputs",
         r#"{"type":"object"}"#,

@@ -1,5 +1,10 @@
 //! The documents agree with the code that reads the fields.
 
+mod bench;
+mod nested;
+mod silence;
+mod values;
+
 use super::{
     field::{Field, Status},
     operations::{OPERATIONS, Operation},
@@ -7,6 +12,7 @@ use super::{
 };
 use crate::{
     api::{
+        anthropic::request::{Aim, MessageRequest},
         error::ApiError,
         fields::{FieldError, Fields},
         infill::request::{InfillLimits, InfillRequest},
@@ -15,7 +21,9 @@ use crate::{
             completion_request::{CompletionRequest, RequestLimits},
             embedding_request::EmbeddingRequest,
             rerank_request::{RerankRequest, ScoreRequest},
+            responses::request::ResponsesRequest,
         },
+        testing::{Setup, TestApp},
         tokens::{detokenize, tokenize::TokenizeRequest},
     },
     gateway::testing::embedding_info,
@@ -29,25 +37,37 @@ type Reader = fn(Fields) -> Result<Vec<String>, FieldError>;
 /// The reader of each documented route with a body.
 fn reader(operation: &Operation) -> Reader {
     match operation.path {
+        "/v1/chat/completions" | "/v1/chat/completions/render" => chat,
+        "/v1/explain" if operation.body.is_some_and(|body| body.required.contains(&"messages")) => chat,
         "/v1/completions" | "/v1/completions/render" | "/v1/explain" => |mut fields| {
             fields.take("model");
             let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
             CompletionRequest::read(fields, &limits).map(|request| request.unknown)
         },
-        "/v1/chat/completions" => |mut fields| {
-            fields.take("model");
+        "/v1/responses" => |fields| {
+            let request = ResponsesRequest::read(fields)?;
+            let mut chat = Fields::new(request.chat);
+            chat.take("model");
             let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
-            ChatRequest::read(fields, &limits).map(|request| request.ignored)
+            ChatRequest::read(chat, &limits).map(|chat| [request.ignored, chat.ignored].concat())
+        },
+        "/v1/messages" => |mut fields| {
+            fields.take("model");
+            MessageRequest::read(fields, Aim::Create).map(|request| request.ignored)
+        },
+        "/v1/messages/count_tokens" => |mut fields| {
+            fields.take("model");
+            MessageRequest::read(fields, Aim::Count).map(|request| request.ignored)
         },
         "/v1/embeddings" => |mut fields| {
             fields.take("model");
             EmbeddingRequest::read(fields, &embedding_info(), 100).map(|request| request.unknown)
         },
-        "/v1/rerank" => |mut fields| {
+        "/v1/rerank" | "/v2/rerank" | "/rerank" => |mut fields| {
             fields.take("model");
             RerankRequest::read(fields, &embedding_info()).map(|request| request.unknown)
         },
-        "/v1/score" => |mut fields| {
+        "/v1/score" | "/score" => |mut fields| {
             fields.take("model");
             ScoreRequest::read(fields, &embedding_info()).map(|request| request.unknown)
         },
@@ -67,8 +87,15 @@ fn reader(operation: &Operation) -> Reader {
     }
 }
 
+fn chat(mut fields: Fields) -> Result<Vec<String>, FieldError> {
+    fields.take("model");
+    let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
+    ChatRequest::read(fields, &limits).map(|request| request.ignored)
+}
+
+/// Routes whose fields are read as [`Fields`]. `/generate` reads JSON as Python does, and is held to its table in `silence`.
 fn with_bodies() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().filter(|operation| operation.body.is_some())
+    OPERATIONS.iter().filter(|operation| operation.body.is_some() && operation.path != "/generate")
 }
 
 fn fields(operation: &Operation) -> Vec<&'static Field> {
@@ -81,6 +108,9 @@ fn body_with(operation: &Operation, field: &Field) -> Map<String, Value> {
     body.insert(field.name.to_owned(), serde_json::from_str(field.example).unwrap());
     if field.name == "stream_options" {
         body.insert("stream".to_owned(), json!(true));
+    }
+    if field.name == "tool_choice" && operation.path.starts_with("/v1/messages") {
+        body.insert("tools".to_owned(), json!([{"name": "f", "input_schema": {"type": "object"}}]));
     }
     if field.name == "max_completion_tokens" {
         body.remove("max_tokens");
@@ -163,13 +193,79 @@ fn no_field_of_openais_chat_is_missing() {
     assert_eq!(missing, [""; 0]);
 }
 
-/// `LLAMERO_WRITE_DOCS=1 cargo test --release documents` writes it anew.
+/// The fields of OpenAI's `CreateResponse`.
+#[test]
+fn no_field_of_openais_responses_is_missing() {
+    let openai = "access_programs background background_options context_management conversation image include input instructions \
+                  max_output_tokens max_tool_calls metadata model moderation parallel_tool_calls previous_response_id prompt \
+                  prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier service_tier store stream \
+                  stream_options temperature text tool_choice tools top_logprobs top_p truncation user";
+    let operation = OPERATIONS.iter().find(|operation| operation.path == "/v1/responses").unwrap();
+
+    let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
+
+    let missing: Vec<&str> = openai.split_whitespace().filter(|name| !documented.contains(name)).collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+/// The fields of Anthropic's `MessageCreateParams` (`anthropic` 2.13), those that it has had before, and those of the beta
+/// API that Claude Code sends.
+#[test]
+fn no_field_of_anthropics_messages_is_missing() {
+    let anthropic = "max_tokens messages model cache_control container diagnostics inference_geo metadata output_config service_tier \
+                     speed stop_sequences stream system thinking tool_choice tools user_profile_id workspace_id temperature top_k top_p \
+                     mcp_servers context_management output_format thread";
+    for path in ["/v1/messages", "/v1/messages/count_tokens"] {
+        let operation = OPERATIONS.iter().find(|operation| operation.path == path).unwrap();
+
+        let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
+
+        let missing: Vec<&str> = anthropic.split_whitespace().filter(|name| !documented.contains(name)).collect();
+        assert_eq!(missing, [""; 0], "{path}");
+    }
+}
+
+/// `LLAMERO_WRITE_DOCS=1 cargo test --release documents` writes both anew.
 #[test]
 fn the_documents_for_people_are_those_of_the_tables() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/API.md");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (api, readme) = (root.join("docs/API.md"), root.join("README.md"));
+    let text = std::fs::read_to_string(&readme).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("README.md has a place for the table");
+    let (_, after) = rest.split_once(END).expect("README.md has an end of the table");
+    let fresh = format!("{before}{BEGIN}\n{}{END}{after}", markdown::table());
     if std::env::var_os("LLAMERO_WRITE_DOCS").is_some() {
-        std::fs::write(&path, markdown::file()).unwrap();
+        std::fs::write(&api, markdown::file()).unwrap();
+        std::fs::write(&readme, &fresh).unwrap();
     }
 
-    assert!(std::fs::read_to_string(&path).unwrap() == markdown::file(), "docs/API.md is stale; see the comment of this test");
+    assert!(std::fs::read_to_string(&api).unwrap() == markdown::file(), "docs/API.md is stale; see the comment of this test");
+    assert!(std::fs::read_to_string(&readme).unwrap() == fresh, "README.md is stale; see the comment of this test");
+}
+
+/// Around the table of fields in `README.md`.
+const BEGIN: &str = "<!-- fields -->";
+const END: &str = "<!-- /fields -->";
+
+#[test]
+fn the_readme_names_every_route() {
+    let readme = include_str!("../../../README.md");
+
+    let missing: Vec<&str> =
+        OPERATIONS.iter().map(|operation| operation.path).filter(|path| !readme.contains(&format!("{path}`"))).collect();
+
+    assert_eq!(missing, [""; 0]);
+}
+
+/// Each with a body of `{}`, which no route takes for a request but some for a 400.
+#[tokio::test]
+async fn every_documented_route_is_there() {
+    let app = TestApp::start(Setup::default()).await;
+
+    for Operation { method, path, .. } in OPERATIONS {
+        let path = path.replace("{id}", "tiny");
+        // A page of the documents lies behind a redirect to its folder.
+        let answer = if *method == "get" { app.get(&path).await } else { app.post(&path, "{}").await };
+        assert!(![404, 405].contains(&answer.status.as_u16()), "{method} {path}: {answer:?}");
+    }
 }

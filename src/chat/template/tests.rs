@@ -1,3 +1,5 @@
+//! What a template makes of conversations, and what it is not allowed to.
+
 use super::*;
 use serde_json::json;
 

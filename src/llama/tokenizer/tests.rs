@@ -70,24 +70,50 @@ fn no_text_overflows_the_stack_or_takes_long() {
     std::thread::Builder::new().stack_size(TOKENIZER_STACK_BYTES).spawn(work).unwrap().join().unwrap();
 }
 
+const NORMAL: i32 = 1;
+const UNKNOWN: i32 = 2;
+const CONTROL: i32 = 3;
+const BYTE: i32 = 6;
+
 /// A file with a vocabulary like CodeLlama's and nothing else: `<unk>`, `<s>`, `</s>`, bytes, these pieces.
 fn sentencepiece(pieces: &[&str], adds_space: bool) -> LlamaTokenizer {
-    const NORMAL: i32 = 1;
-    const UNKNOWN: i32 = 2;
-    const CONTROL: i32 = 3;
-    const BYTE: i32 = 6;
     let bytes = (0..=255_u8).map(|byte| (format!("<0x{byte:02X}>"), BYTE));
     let special = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)].map(|(text, kind)| (text.to_owned(), kind));
     let normal = pieces.iter().map(|piece| ((*piece).to_owned(), NORMAL));
     let tokens: Vec<(String, i32)> = special.into_iter().chain(bytes).chain(normal).collect();
 
-    let mut entries = Vec::new();
-    entries.push(("general.architecture", string("llama")));
-    entries.push(("tokenizer.ggml.model", string("llama")));
-    entries.push(("tokenizer.ggml.tokens", array(8, tokens.iter().map(|(text, _)| text_bytes(text)))));
+    let mut entries = described("llama", "llama", &tokens);
     entries.push(("tokenizer.ggml.scores", array(6, (0..tokens.len()).map(|rank| (-(rank as f32)).to_le_bytes().to_vec()))));
-    entries.push(("tokenizer.ggml.token_type", array(5, tokens.iter().map(|(_, kind)| kind.to_le_bytes().to_vec()))));
     entries.push(("tokenizer.ggml.add_space_prefix", [7_u32.to_le_bytes().to_vec(), vec![u8::from(adds_space)]].concat()));
+    load(&entries)
+}
+
+/// A file with a vocabulary like BERT's and nothing else.
+fn word_pieces(pieces: &[(&str, i32)]) -> LlamaTokenizer {
+    let tokens: Vec<(String, i32)> = pieces.iter().map(|(text, kind)| ((*text).to_owned(), *kind)).collect();
+    let id = |id: u32| [4_u32.to_le_bytes(), id.to_le_bytes()].concat();
+    let mut entries = described("bert", "bert", &tokens);
+    entries.push(("tokenizer.ggml.unknown_token_id", id(0)));
+    entries.push(("tokenizer.ggml.bos_token_id", id(1)));
+    entries.push(("tokenizer.ggml.seperator_token_id", id(2)));
+    entries.push(("tokenizer.ggml.padding_token_id", id(1)));
+    entries.push(("tokenizer.ggml.mask_token_id", id(1)));
+    load(&entries)
+}
+
+type Entry = (&'static str, Vec<u8>);
+
+/// What every file of a vocabulary says.
+fn described(architecture: &str, kind: &str, tokens: &[(String, i32)]) -> Vec<Entry> {
+    vec![
+        ("general.architecture", string(architecture)),
+        ("tokenizer.ggml.model", string(kind)),
+        ("tokenizer.ggml.tokens", array(8, tokens.iter().map(|(text, _)| text_bytes(text)))),
+        ("tokenizer.ggml.token_type", array(5, tokens.iter().map(|(_, kind)| kind.to_le_bytes().to_vec()))),
+    ]
+}
+
+fn load(entries: &[Entry]) -> LlamaTokenizer {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"GGUF").unwrap();
     file.write_all(&3_u32.to_le_bytes()).unwrap();
@@ -95,7 +121,7 @@ fn sentencepiece(pieces: &[&str], adds_space: bool) -> LlamaTokenizer {
     file.write_all(&(entries.len() as u64).to_le_bytes()).unwrap();
     for (key, value) in entries {
         file.write_all(&text_bytes(key)).unwrap();
-        file.write_all(&value).unwrap();
+        file.write_all(value).unwrap();
     }
     file.write_all(&[0; 64]).unwrap();
     file.flush().unwrap();
@@ -150,6 +176,19 @@ fn a_vocabulary_without_the_space_takes_a_continuation_as_any_text() {
 
     assert_eq!(spelled(&tokenizer, "ab", &SpecialText::Plain), ["a", "b"]);
     assert_eq!(spelled(&tokenizer, "ab", &SpecialText::Continuation), ["a", "b"]);
+}
+
+/// What no vocabulary of words can express is one unknown token; the words that spell that token are words.
+#[test]
+fn unknown_text_is_the_unknown_token_and_its_spelling_is_not() {
+    // The converter says of all three that they are control tokens.
+    let pieces =
+        [("[UNK]", CONTROL), ("[CLS]", CONTROL), ("[SEP]", CONTROL), ("▁a", NORMAL), ("▁[", NORMAL), ("▁]", NORMAL), ("▁unk", NORMAL)];
+    let tokenizer = word_pieces(&pieces);
+    let ids = |text| tokenizer.encode(text, false, &SpecialText::Plain).unwrap();
+
+    assert_eq!(ids("a 🗼 a"), [3, 0, 3].map(Token));
+    assert_eq!(ids("[UNK] a"), [4, 6, 5, 3].map(Token));
 }
 
 /// The hole's marks are control tokens, though the file says otherwise; a user who writes them gets plain text.

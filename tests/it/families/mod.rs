@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod facts;
+mod fields;
 mod hostile;
 mod server;
 mod texts;

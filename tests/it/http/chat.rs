@@ -1,4 +1,4 @@
-//! `/v1/chat/completions` over the fake model, which has no template: ChatML serves.
+//! `/v1/chat/completions` over the fake model, whose template is ChatML.
 
 use crate::support::{
     fake_runner::{EOG, FakeTokenizer, continuation},

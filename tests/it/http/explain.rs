@@ -1,25 +1,7 @@
-//! `/v1/explain` and `/v1/completions/render`: what they say is what then happens.
+//! `/v1/explain` and the two `render` routes: what they say is what then happens.
 
-use crate::support::server::TestServer;
+use crate::support::{server::TestServer, shapes};
 use serde_json::{Value, json};
-
-/// Every shape of prompt, with and without what changes its tokens.
-fn shapes() -> Vec<Value> {
-    vec![
-        json!({"prompt": "hello"}),
-        json!({"prompt": "<s>hello é"}),
-        json!({"prompt": ["one", "two words", "three"]}),
-        json!({"prompt": [104, 101, 121]}),
-        json!({"prompt": [[104], [101, 121], [256, 97, 98]]}),
-        json!({"prompt": "def f(", "suffix": "):\n"}),
-        json!({"prompt": ["a", "bc"], "suffix": "<s>z"}),
-        json!({"prompt": "a", "suffix": ""}),
-        json!({"prompt": "hello", "add_special_tokens": false}),
-        json!({"prompt": "a long prompt", "truncate_prompt_tokens": 5}),
-        json!({"prompt": "hello", "n": 2, "best_of": 3}),
-        json!({"prompt": ["x", "yy"], "echo": true, "logprobs": 1, "max_tokens": 0}),
-    ]
-}
 
 fn complete(mut request: Value) -> Value {
     request["model"] = json!("fake");
@@ -32,7 +14,7 @@ fn complete(mut request: Value) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prompt_tokens_are_those_of_the_later_usage_for_every_shape_of_prompt() {
     let server = TestServer::start().await;
-    for request in shapes().into_iter().map(complete) {
+    for request in shapes::completions("fake") {
         let explained = server.post("/v1/explain", &request).await;
         let rendered = server.post("/v1/completions/render", &request).await;
         let done = server.post("/v1/completions", &request).await;
@@ -42,6 +24,67 @@ async fn prompt_tokens_are_those_of_the_later_usage_for_every_shape_of_prompt() 
         assert_eq!(explained.json()["prompt_tokens"], usage["prompt_tokens"], "{request}");
         let ids: usize = rendered.json().as_array().unwrap().iter().map(|prompt| prompt["token_ids"].as_array().unwrap().len()).sum();
         assert_eq!(json!(ids), usage["prompt_tokens"], "{request}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chats_prompt_is_that_of_the_later_usage_too() {
+    let server = TestServer::start().await;
+    for request in shapes::chats("fake") {
+        let explained = server.post("/v1/explain", &request).await;
+        let rendered = server.post("/v1/chat/completions/render", &request).await;
+        let done = server.post("/v1/chat/completions", &request).await;
+
+        assert_eq!((explained.status.as_u16(), done.status.as_u16()), (200, 200), "{request}: {explained:?} {done:?}");
+        let usage = &done.json()["usage"];
+        assert_eq!(explained.json()["prompt_tokens"], usage["prompt_tokens"], "{request}");
+        assert_eq!(explained.json()["endpoint"], "/v1/chat/completions");
+        assert_eq!(explained.json()["prompts"][0]["text"], rendered.json()["prompt"], "{request}");
+        assert_eq!(json!(rendered.json()["token_ids"].as_array().unwrap().len()), usage["prompt_tokens"], "{request}");
+        for answer in [&explained, &rendered] {
+            assert_eq!(answer.header("x-llamero-warnings"), done.header("x-llamero-warnings"), "{request}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_is_explained_with_its_parameters_and_what_has_no_effect() {
+    let server = TestServer::start().await;
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let request = json!({"model": "fake", "messages": [{"role": "user", "content": "Hi"}], "tools": tools, "tool_choice": "required",
+        "reasoning_effort": "low", "foo": 1, "top_k": 4, "typical_p": 0.5, "max_completion_tokens": 9});
+
+    let told = server.post("/v1/explain", &request).await.json();
+    let rendered = server.post("/v1/chat/completions/render", &request).await.json();
+
+    assert_eq!(server.engine.stats().steps, 0);
+    let ignored: Vec<&str> = told["ignored_fields"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(["foo", "reasoning_effort"].iter().all(|name| ignored.contains(name)), "{told}");
+    let parameters = &told["parameters"];
+    assert_eq!((&parameters["tool_choice"], &parameters["tools"]), (&json!("required"), &json!(["f"])));
+    assert_eq!((&parameters["constraint"], &parameters["skip_special_tokens"]), (&json!("json_schema"), &json!(true)));
+    assert_eq!((&parameters["top_k"], &parameters["typical_p"], &parameters["max_tokens"]), (&json!(4), &json!(0.5), &json!(9)));
+    assert_eq!(rendered["sampling_params"], json!({"n": 1, "max_tokens": 9}));
+    assert!(rendered["request_id"].as_str().unwrap().starts_with("chatcmpl-"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_be_refused_in_a_chat_is_refused_with_the_same_words() {
+    let server = TestServer::start().await;
+    for request in [
+        json!({"model": "fake", "messages": []}),
+        json!({"model": "gpt", "messages": [{"role": "user", "content": "Hi"}]}),
+        json!({"model": "fake", "messages": [{"role": "robot", "content": "Hi"}]}),
+        json!({"model": "fake", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5000}),
+        json!({"model": "fake", "messages": [{"role": "user", "content": "Hi"}], "guided_regex": "("}),
+    ] {
+        let done = server.post("/v1/chat/completions", &request).await;
+        let explained = server.post("/v1/explain", &request).await;
+        let rendered = server.post("/v1/chat/completions/render", &request).await;
+
+        assert!(done.status.is_client_error(), "{request}: {done:?}");
+        assert_eq!((explained.status, explained.json()), (done.status, done.json()), "{request}");
+        assert_eq!((rendered.status, rendered.json()), (done.status, done.json()), "{request}");
     }
 }
 
@@ -115,8 +158,6 @@ async fn what_would_be_refused_is_refused_with_the_same_words() {
         assert_eq!((explained.status, explained.json()), (done.status, done.json()), "{request}");
         assert_eq!((rendered.status, rendered.json()), (done.status, done.json()), "{request}");
     }
-    let chat = server.post("/v1/explain", &json!({"model": "fake", "messages": []})).await;
-    assert_eq!((chat.status.as_u16(), &chat.json()["error"]["param"]), (400, &json!("messages")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,7 +65,7 @@ async fn the_likeliest_tokens_score_is_the_highest_of_its_alternatives_bit_for_b
 
     let logprobs = &answer["choices"][0]["logprobs"];
     let (scores, tops) = (logprobs["token_logprobs"].as_array().unwrap(), logprobs["top_logprobs"].as_array().unwrap());
-    assert_eq!(scores.len(), prompt.len() + usize::from(answer["choices"][0]["finish_reason"] == "length"));
+    assert_eq!(scores.len(), prompt.len() + 1);
     for (score, top) in scores.iter().zip(tops).skip(1) {
         let highest = top.as_object().unwrap().values().map(|value| value.as_f64().unwrap()).fold(f64::MIN, f64::max);
         assert_eq!(score.as_f64().unwrap(), highest, "{top}");
@@ -117,6 +117,23 @@ fn that_ends(most: u32) -> (String, usize) {
     });
     let usable = |(_, length): &(String, usize)| (2..most as usize).contains(length);
     lengths.into_iter().find(usable).expect("one text in 64 ends with each token")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_ends_the_text_is_scored_behind_an_echoed_prompt() {
+    let server = TestServer::start().await;
+    let (prompt, length) = that_ends(20);
+    let body = |echo| json!({"model": "fake", "prompt": prompt, "max_tokens": 30, "temperature": 0, "echo": echo, "logprobs": 1});
+
+    let plain = server.post("/v1/completions", &body(false)).await.json();
+    let echoed = server.post("/v1/completions", &body(true)).await.json();
+
+    let (plain, echoed) = (&plain["choices"][0], &echoed["choices"][0]);
+    let count = |choice: &Value, key: &str| choice["logprobs"][key].as_array().unwrap().len();
+    assert_eq!((&echoed["finish_reason"], count(plain, "tokens")), (&json!("stop"), length - 1));
+    let all = ["tokens", "token_logprobs", "top_logprobs", "text_offset"].map(|key| count(echoed, key));
+    assert_eq!(all, [tokens_of(&prompt).len() + length; 4]);
+    assert_eq!(echoed["text"], format!("{prompt}{}", plain["text"].as_str().unwrap()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

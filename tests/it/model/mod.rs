@@ -7,6 +7,7 @@
 
 mod constraint;
 mod embedding;
+mod explain;
 mod loading;
 mod sampling;
 mod sampling_extras;

@@ -5,4 +5,5 @@ pub(crate) mod fake_runner;
 pub(crate) mod gguf;
 pub(crate) mod llama_server;
 pub(crate) mod server;
+pub(crate) mod shapes;
 pub(crate) mod thread_engine;

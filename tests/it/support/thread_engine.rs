@@ -3,6 +3,7 @@
 //! Their steps can be held at a gate, so that a test decides what happens before and after a moment without any clock.
 
 use super::fake_runner::{BOS, EOG, FakeRunner, FakeTokenizer, MARKS, VOCABULARY_SIZE};
+use llamero::chat::FALLBACK;
 use llamero::engine::{
     runner::{Limits, ModelRunner, Step, StepError},
     serve::{Host, Model, Opened, serve},
@@ -181,7 +182,7 @@ fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
         adds_bos: true,
         eos: Some(EOG),
         fim: Some(FimTokens { prefix: MARKS[0], suffix: MARKS[1], middle: MARKS[2], repository: None, file: None }),
-        chat_templates: vec![("default".to_owned(), "{{ messages }}".to_owned())],
+        chat_templates: vec![("default".to_owned(), FALLBACK.to_owned())],
         control_tokens: vec![("<s>".to_owned(), BOS), ("</s>".to_owned(), EOG)],
         tokenizer: "llama".to_owned(),
         kv_layout: KvLayout::Split,

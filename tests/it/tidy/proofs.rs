@@ -1,7 +1,7 @@
 //! Proofs that each rule of `tidy` can fail, and that it does not cry wolf: small files fed to the rule functions.
 
 use super::{
-    imports,
+    imports, routes,
     rules::{self, Rule},
     source::{Source, blank},
     vendor,
@@ -183,4 +183,17 @@ fn vendor_versions_must_agree_in_all_three_files() {
     assert_eq!(problems(engine("1.0.2"), manifest("=1.0.1"), lock("1.0.3")), 1, "another one in the lock");
     assert_eq!(problems(engine("1.0.3"), manifest("=1.0.1"), lock("1.0.1")), 2, "another one in engine.toml");
     assert_eq!(problems(engine("1.0.2"), manifest("=1.0.1"), lock("1.0.1") + &package("llama-cpp-2", "1.0.0")), 1, "two in the lock");
+}
+
+#[test]
+fn routes_refuse_a_path_that_is_not_documented_or_that_nobody_can_read() {
+    let known = ["/a".to_owned(), "/b/{id}".to_owned()];
+    let lines = |text: &str| -> Vec<usize> {
+        routes::undocumented(&Source::new("src/api/a.rs", text), &known).iter().map(|offence| offence.line).collect()
+    };
+
+    assert_eq!(lines("//! A.\nf().route(\"/a\", get(a))\n    .route(\"/b/{*id}\", get(b));\n"), Vec::<usize>::new());
+    assert_eq!(lines("//! A.\nf()\n    .route(\"/c\", get(c));\n"), [3]);
+    assert_eq!(lines("//! A.\nf().route(PATH, get(c)).nest(\"/a\", x);\n"), [2, 2]);
+    assert_eq!(lines("//! A.\n#[cfg(test)]\nmod tests {\n    fn f() { f().route(\"/c\", c) }\n}\n"), Vec::<usize>::new());
 }

@@ -57,7 +57,8 @@ impl Source {
 
     /// Whether this is Rust of the product: under `src/`, and not a file that is compiled for tests only.
     pub(super) fn is_product(&self) -> bool {
-        let of_tests = ["/tests.rs", "/testing.rs"].iter().any(|name| self.path.ends_with(name)) || self.path.contains("/tests/");
+        let of_tests =
+            ["/tests.rs", "/testing.rs", "/fixtures.rs"].iter().any(|name| self.path.ends_with(name)) || self.path.contains("/tests/");
         self.is_rust() && self.path.starts_with("src/") && !of_tests
     }
 

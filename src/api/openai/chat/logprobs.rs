@@ -1,6 +1,7 @@
-//! The `logprobs` object of chat: a list of tokens, each with its own bytes (not the four arrays that completions have).
+//! The `logprobs` object of chat, and the list in it, which responses have too: tokens, each with its own bytes (not the
+//! four arrays that completions have).
 //!
-//! Every generated token is listed, also those of reasoning and of tool calls; the text may be cut differently from them.
+//! In chat every generated token is listed, also those of reasoning and of tool calls; the text may be cut differently.
 
 use crate::{
     api::openai::logprobs::token_text,
@@ -11,10 +12,15 @@ use serde::Serialize;
 /// OpenAI's `ChatCompletionChoice.logprobs`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct ChatLogprobs {
-    content: Vec<ChatTokenLogprob>,
+    content: TokenLogprobs,
     /// Nothing is refused here; SDKs want the key.
     refusal: (),
 }
+
+/// Tokens of a text in order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub(in crate::api::openai) struct TokenLogprobs(Vec<ChatTokenLogprob>);
 
 /// OpenAI's `ChatCompletionTokenLogprob`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,23 +39,35 @@ struct Named {
 }
 
 impl ChatLogprobs {
-    /// Appends tokens with exactly as many alternatives as the engine was asked for.
+    /// As [`TokenLogprobs::extend`].
     pub(super) fn extend(&mut self, tokens: Vec<TokenLogprob>) {
-        self.content.extend(
+        self.content.extend(tokens);
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.content.0.is_empty()
+    }
+
+    /// Appends what follows.
+    pub(super) fn append(&mut self, later: Self) {
+        self.content.append(later.content);
+    }
+}
+
+impl TokenLogprobs {
+    /// Appends tokens with exactly as many alternatives as the engine was asked for.
+    pub(in crate::api::openai) fn extend(&mut self, tokens: Vec<TokenLogprob>) {
+        self.0.extend(
             tokens
                 .into_iter()
                 .map(|token| ChatTokenLogprob { chosen: named(token.chosen), top_logprobs: token.top.into_iter().map(named).collect() }),
         );
     }
 
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.content.is_empty()
-    }
-
     /// Appends what follows.
-    pub(super) fn append(&mut self, mut later: Self) {
-        self.content.append(&mut later.content);
+    pub(in crate::api::openai) fn append(&mut self, mut later: Self) {
+        self.0.append(&mut later.0);
     }
 }
 

@@ -8,7 +8,7 @@
 //! What messages, templates and calls are is `crate::chat`'s; streaming is `api/respond`'s.
 
 mod format;
-mod logprobs;
+pub(super) mod logprobs;
 mod object;
 mod prompt;
 pub(in crate::api) mod request;
@@ -31,7 +31,7 @@ use crate::{
     },
     chat::output::{Calls, OutputSpec, Reasoning, forced_constraint},
     gateway::keys::Principal,
-    protocol::{ModelInfo, SequenceRequest},
+    protocol::{ModelInfo, SequenceRequest, Token},
 };
 use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
 use format::{ChatFormat, View};
@@ -92,11 +92,26 @@ pub(in crate::api) struct Prepared {
     pub(in crate::api) sequences: Vec<SequenceRequest>,
 }
 
-/// Reads a request, renders its messages, turns them into tokens and checks what fits. Nothing is computed or reserved yet.
+/// A request whose prompt is known. Whether an answer fits behind it is not looked at yet.
+#[derive(Debug)]
+pub(in crate::api) struct Understood {
+    /// The fields; messages, tools and constraint have gone from them.
+    request: ChatRequest,
+    model: String,
+    info: Arc<ModelInfo>,
+    /// What will not be done as asked.
+    pub(in crate::api) warnings: Warnings,
+    output: OutputSpec,
+    constrained: Option<Constrained>,
+    /// The prompt.
+    pub(in crate::api) tokens: Vec<Token>,
+}
+
+/// Reads a request, renders its messages and turns them into tokens.
 ///
 /// # Errors
-/// Whatever is wrong with the request, or the engine is not there.
-pub(in crate::api) async fn prepare(state: &AppState, mut fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
+/// Whatever is wrong with the request but its length, or the engine is not there.
+pub(in crate::api) async fn understand(state: &AppState, mut fields: Fields) -> Result<Understood, ApiError> {
     let model = models::requested(&mut fields, &state.config.served_model_names)?;
     let info = models::generating(&state.engine)?;
     let limits = RequestLimits {
@@ -109,8 +124,8 @@ pub(in crate::api) async fn prepare(state: &AppState, mut fields: Fields, princi
     let overruled = settle(&mut request);
     let free = request.constrained.is_none() && !is_forced(&request.calls);
     let mut prompt = prompt::render(state, &info, &mut request, free).await?;
-    let ignored = [std::mem::take(&mut request.ignored), std::mem::take(&mut prompt.ignored)].concat();
-    let mut warnings = Warnings::ignored(&ignored);
+    request.ignored.append(&mut prompt.ignored);
+    let mut warnings = Warnings::ignored(&request.ignored);
     if let Some((param, text)) = overruled {
         warnings.clamped(param, text);
     }
@@ -118,8 +133,17 @@ pub(in crate::api) async fn prepare(state: &AppState, mut fields: Fields, princi
     let constrained: Option<Constrained> = forced.or(request.constrained.take());
     structured::check(&state.engine, constrained.as_ref()).await?;
     let tokens = prompt::encode(state, &mut prompt).await?;
+    Ok(Understood { request, model, info, warnings, output: prompt.output, constrained, tokens })
+}
+
+/// Reads a request, renders its messages, turns them into tokens and checks what fits. Nothing is computed or reserved yet.
+///
+/// # Errors
+/// Whatever is wrong with the request, or the engine is not there.
+pub(in crate::api) async fn prepare(state: &AppState, fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
+    let Understood { request, model, info, warnings, output, constrained, tokens } = understand(state, fields).await?;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
-    let output = Arc::new(prompt.output);
+    let output = Arc::new(output);
     let sequence = SequenceRequest {
         max_tokens: fitting(tokens.len(), request.max_tokens, u64::from(info.max_model_len))?,
         prompt: tokens,

@@ -2,7 +2,7 @@
 //!
 //! Also says, from the template and what it rendered, how this model writes calls and thoughts.
 
-use super::request::ChatRequest;
+use super::{request::ChatRequest, switches::mentions};
 use crate::{
     api::{error::ApiError, fields::FieldError, state::AppState},
     chat::{
@@ -11,6 +11,7 @@ use crate::{
     },
     protocol::{ModelInfo, SpecialText, Token},
 };
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// A rendered prompt, and how to read what follows it.
@@ -35,7 +36,8 @@ pub(super) async fn render(state: &AppState, info: &Arc<ModelInfo>, request: &mu
     let templates = compiled.map_err(|reason| ApiError::EngineFailed { message: format!("Chat is not available: {reason}.") })?;
     let has_tools = !request.tools.values.is_empty() && request.calls != Calls::None;
     let template = Arc::clone(templates.select(has_tools));
-    let (kwargs, ignored) = request.switches.kwargs(template.source(), free)?;
+    let (kwargs, mut ignored) = request.switches.kwargs(template.source(), free)?;
+    ignored.extend(unshown(template.source(), request));
     let input = ChatInput {
         messages: std::mem::take(&mut request.messages),
         tools: has_tools.then(|| std::mem::take(&mut request.tools.values)),
@@ -67,6 +69,36 @@ pub(super) async fn render(state: &AppState, info: &Arc<ModelInfo>, request: &mu
         reasoning,
     };
     Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored })
+}
+
+/// Names of what messages and tools say and a template with this source does not show, so that the model does not know it.
+fn unshown(source: &str, request: &ChatRequest) -> Vec<String> {
+    let dense: String = source.chars().filter(|c| !c.is_whitespace()).collect();
+    let shows_all = ["message|tojson", "messages|tojson", "{{message}}", "{{messages}}"].iter().any(|whole| dense.contains(whole));
+    // Which call a result belongs to is said by their order too.
+    let told = ["role", "content", "tool_call_id"];
+    let keys = request.messages.iter().filter_map(Value::as_object).flat_map(Map::keys);
+    let is_hidden = |key: &&String| !told.contains(&key.as_str()) && !shows_all && !mentions(source, key);
+    let mut names: Vec<String> = keys.filter(is_hidden).map(|key| format!("messages[].{key}")).collect();
+    names.sort_unstable();
+    names.dedup();
+    let tools = &request.tools;
+    if !tools.values.is_empty() && !mentions(source, "tools") {
+        match request.calls {
+            Calls::None => {}
+            Calls::Auto => names.push("tools".to_owned()),
+            // The constraint has their names and parameters.
+            Calls::Required | Calls::Named(_) if tools.values.iter().any(|tool| tool["function"].get("description").is_some()) => {
+                names.push("tools[].function.description".to_owned());
+            }
+            Calls::Required | Calls::Named(_) => {}
+        }
+    }
+    if request.calls == Calls::Auto && tools.specs.iter().any(|tool| tool.strict) {
+        // Nothing constrains a call that may be made or not.
+        names.push("tools[].function.strict".to_owned());
+    }
+    names
 }
 
 /// Turns a rendered prompt into tokens, with BOS in front where the vocabulary wants it and the template left it out.

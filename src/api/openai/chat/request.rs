@@ -15,7 +15,7 @@ use crate::{
         },
     },
     chat::{
-        messages::{MessageError, REPLACED, Tools, read_messages, read_tool_choice, read_tools},
+        messages::{MessageError, REPLACED, Tools, read_messages, read_tool_choice, read_tools, unread},
         output::Calls,
     },
 };
@@ -38,7 +38,7 @@ pub(in crate::api) struct ChatRequest {
     /// OpenAI's `parallel_tool_calls`. Default true.
     pub(in crate::api) parallel: bool,
     /// What the template is told besides.
-    pub(super) switches: Switches,
+    pub(in crate::api) switches: Switches,
     /// Tokens to generate at most; `None` is the room that the prompt leaves in the context.
     pub(in crate::api) max_tokens: Option<u64>,
     /// Choices, 1 to 8. Default 1.
@@ -68,11 +68,13 @@ impl ChatRequest {
     /// The first field at fault.
     pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
         let messages = f.take("messages").ok_or_else(|| FieldError::Missing { param: "messages".to_owned() })?;
+        let (tools, tool_choice) = (f.take("tools"), f.take("tool_choice"));
+        let unread = unread(&messages, tools.as_ref(), tool_choice.as_ref());
         let messages = read_messages(messages).map_err(of_message)?;
         refuse_what_is_not_text(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
-        let tools = f.take("tools").map(read_tools).transpose().map_err(of_message)?.unwrap_or_default();
-        let calls = read_tool_choice(f.take("tool_choice").unwrap_or(Value::Null), &tools.specs).map_err(of_message)?;
+        let tools = tools.map(read_tools).transpose().map_err(of_message)?.unwrap_or_default();
+        let calls = read_tool_choice(tool_choice.unwrap_or(Value::Null), &tools.specs).map_err(of_message)?;
         let n = f.integer("n", 1..=most_choices(limits.max_num_seqs))?.unwrap_or(1);
         let max_tokens = max_tokens(&mut f)?;
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
@@ -97,6 +99,7 @@ impl ChatRequest {
             include_usage,
             ignored: Vec::new(),
         };
+        ignored.extend(unread);
         ignored.extend(without_effect(&mut f)?);
         ignored.extend(f.finish());
         request.ignored = ignored;

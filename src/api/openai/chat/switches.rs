@@ -17,17 +17,17 @@ const THINKING: [&str; 2] = ["enable_thinking", "thinking"];
 const USUAL: [&str; 7] =
     ["enable_thinking", "thinking", "thinking_budget", "reasoning_effort", "verbosity", "date_string", "builtin_tools"];
 /// OpenAI's `ReasoningEffort`.
-const EFFORTS: [&str; 6] = ["none", "minimal", "low", "medium", "high", "xhigh"];
+const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 /// OpenAI's `Verbosity`, its default in the middle.
 const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Switches {
+pub(in crate::api) struct Switches {
     /// The prompt ends where the assistant begins to speak. Default: unless the last message is continued.
-    pub(super) add_generation_prompt: bool,
+    pub(in crate::api) add_generation_prompt: bool,
     /// The answer continues the last message. Default false.
-    pub(super) continue_final_message: bool,
+    pub(in crate::api) continue_final_message: bool,
     /// OpenAI's `reasoning_effort`.
     effort: Option<String>,
     /// OpenAI's `verbosity`.
@@ -118,7 +118,7 @@ fn one_of(f: &mut Fields, name: &str, words: &[&str]) -> Result<Option<String>, 
 }
 
 /// Whether `name` stands in `source` as a word of its own.
-fn mentions(source: &str, name: &str) -> bool {
+pub(super) fn mentions(source: &str, name: &str) -> bool {
     let part = |c: Option<char>| c.is_some_and(|c| c == '_' || c.is_alphanumeric());
     let whole = |at: usize| !part(source[..at].chars().next_back()) && !part(source[at + name.len()..].chars().next());
     !name.is_empty() && source.match_indices(name).any(|(at, _)| whole(at))

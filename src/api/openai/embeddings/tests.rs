@@ -3,7 +3,7 @@
 use crate::{
     api::testing::{Answer, Setup, TestApp},
     gateway::testing::{embedding_info, model_info},
-    protocol::{EmbedError, EmbeddingInfo, FromEngine, ModelInfo, Pooling, RankScore, ToEngine, Token},
+    protocol::{EmbedError, EmbeddingInfo, FromEngine, ModelInfo, Pooling, RankScore, SpecialText, ToEngine, Token},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn model(info: EmbeddingInfo) -> ModelInfo {
 }
 
 /// An engine that embeds; letter `!` makes it fail.
-pub(in crate::api::openai) fn answers(message: ToEngine) -> Vec<FromEngine> {
+pub(in crate::api) fn answers(message: ToEngine) -> Vec<FromEngine> {
     match message {
         ToEngine::Tokenize { call, text, add_special, .. } => {
             let letters = text.chars().map(|letter| Token(u32::from(letter)));
@@ -184,4 +184,27 @@ async fn the_model_must_be_named_and_keys_and_limits_hold() {
     }
     let (status, body, _) = post(&open, json!({"model": "gpt-9", "input": "a"})).await;
     assert_eq!((status, &body["error"]["code"]), (404, &json!("model_not_found")));
+}
+
+#[tokio::test]
+async fn inputs_of_all_three_routes_are_a_users_words() {
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&asked);
+    let script = move |message: ToEngine| {
+        if let ToEngine::Tokenize { special, .. } = &message {
+            seen.lock().unwrap().push(special.clone());
+        }
+        answers(message)
+    };
+    let app = TestApp::start_with(Setup::default(), model(embedding_info()), script).await;
+
+    for (path, body) in [
+        ("/v1/embeddings", json!({"model": "tiny", "input": ["<s>", "a"]})),
+        ("/v1/rerank", json!({"model": "tiny", "query": "<s>", "documents": ["</s>", {"text": "a"}]})),
+        ("/v1/score", json!({"model": "tiny", "text_1": "<s>", "text_2": ["</s>"]})),
+    ] {
+        assert_eq!(app.post(path, &body.to_string()).await.status, 200, "{path}");
+    }
+
+    assert_eq!(*asked.lock().unwrap(), vec![SpecialText::Plain; 2 + 3 + 2]);
 }

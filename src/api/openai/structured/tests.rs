@@ -27,7 +27,7 @@ fn each_field_gives_its_constraint_and_its_name() {
         (json!({"response_format": {"type": "json_object"}}), Constraint::JsonObject, "response_format"),
         (
             json!({"response_format": {"type": "json_schema", "json_schema":
-                {"name": "x-1", "description": "d", "strict": true, "schema": schema}}}),
+                {"name": "x-1", "strict": true, "schema": schema}}}),
             json_schema(),
             "response_format",
         ),

@@ -1,0 +1,92 @@
+//! An [`ApiError`] in Anthropic's words: `{"type":"error","error":{type,message},"request_id"}`.
+//!
+//! Source of types and statuses: the `anthropic` package, `_error_classes.py` and `types/shared`. There is no `param`, so
+//! messages name the field.
+//!
+//! A full queue is 529 and not 503, because Anthropic's SDKs have a class of their own for it and clients go by it, and
+//! because nothing is lost: they repeat every status from 500 on, after the same `retry-after-ms` and `Retry-After`. What
+//! else passes by itself (loading, stopping) stays 503, which load balancers know.
+
+use crate::api::{error::ApiError, fields::FieldError, layers::RequestId};
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+/// The body of a refusal, and the data of a stream's `error` event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct ErrorObject {
+    r#type: &'static str,
+    error: Inner,
+    /// Absent outside of a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Inner {
+    r#type: &'static str,
+    message: String,
+}
+
+impl ErrorObject {
+    /// Says `error` of the request with this id.
+    pub(super) fn new(error: &ApiError, request_id: Option<&RequestId>) -> Self {
+        let inner = Inner { r#type: row(error).1, message: error.to_string() };
+        Self { r#type: "error", error: inner, request_id: request_id.map(|id| id.as_str().to_owned()) }
+    }
+}
+
+/// The table: status, and Anthropic's type.
+fn row(error: &ApiError) -> (StatusCode, &'static str) {
+    let kind = match error {
+        ApiError::BadRequest { .. } | ApiError::ContextLength { .. } | ApiError::MethodNotAllowed { .. } => "invalid_request_error",
+        ApiError::MissingKey | ApiError::WrongKey => "authentication_error",
+        ApiError::HostNotAllowed => "permission_error",
+        ApiError::ModelNotFound { .. } | ApiError::ResponseNotFound { .. } | ApiError::RouteNotFound { .. } => "not_found_error",
+        ApiError::BodyTimeout => "timeout_error",
+        ApiError::BodyTooLarge { .. } => "request_too_large",
+        ApiError::RateLimited { .. } => "rate_limit_error",
+        // See the module. A stream's client has the type only, and learns that it may come again.
+        ApiError::Overloaded { .. } | ApiError::ModelLoading { .. } | ApiError::ShuttingDown => "overloaded_error",
+        ApiError::EngineDied | ApiError::EngineFailed { .. } | ApiError::Internal => "api_error",
+    };
+    let status = match error {
+        ApiError::Overloaded { .. } => StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+        _ => error.status(),
+    };
+    (status, kind)
+}
+
+/// The response, with the error's headers.
+pub(in crate::api) fn refusal(error: &ApiError) -> Response {
+    let body = ErrorObject::new(error, RequestId::present().as_ref());
+    (row(error).0, error.headers(), Json(body)).into_response()
+}
+
+/// An [`ApiError`] that a handler answers with in this shape.
+#[derive(Debug)]
+pub(super) struct Refusal(ApiError);
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<FieldError> for Refusal {
+    fn from(error: FieldError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        refusal(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

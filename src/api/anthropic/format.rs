@@ -1,0 +1,313 @@
+//! How `/v1/messages` writes a generation: a `message`, or the events that make one.
+//!
+//! Feeds the text to its [`OutputParser`] and turns what that finds into blocks, one open at a time, numbered without gaps.
+//! Owns ids, the stop reason and the count of thinking tokens. The objects' shapes are `object.rs`, when bytes are sent is
+//! `api/respond`'s.
+
+use super::{
+    error::ErrorObject,
+    object::{Block, Delta, Ending, Event, Message, UsageObject},
+};
+use crate::{
+    api::{
+        error::ApiError,
+        layers::RequestId,
+        respond::{Usage, WireFormat, sse},
+    },
+    chat::output::{OutputDelta, OutputParser, OutputSpec},
+    gateway::handle::GenerationEvent,
+    protocol::Finish,
+};
+use axum::body::Bytes;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// What a request wants to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    /// Whether thinking blocks have their text.
+    pub(super) thoughts: bool,
+    /// The request's stop strings.
+    pub(super) stop_sequences: Vec<String>,
+    /// Tokens of the prompt.
+    pub(super) prompt_tokens: usize,
+    /// What was not done as asked, if the body is to say so (in answers without streaming).
+    pub(super) warnings: Option<Vec<String>>,
+    /// For an error within a stream.
+    pub(super) request_id: Option<RequestId>,
+}
+
+/// Writes one response. See the module.
+#[derive(Debug)]
+pub(super) struct MessageFormat {
+    id: String,
+    model: String,
+    view: View,
+    parser: OutputParser,
+    /// Whether `message_start` was made.
+    begun: bool,
+    /// What the block that has begun and not ended is.
+    open: Option<Kind>,
+    /// Blocks begun.
+    blocks: usize,
+    tokens: u64,
+    /// Tokens up to the last one whose event showed a thought.
+    thinking_tokens: u64,
+    finish: Option<Finish>,
+    /// What was absorbed.
+    whole: Vec<Part>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Thinking,
+    Call,
+}
+
+/// A block as it is put together.
+#[derive(Debug)]
+struct Part {
+    block: Block,
+    /// The input of a call so far, JSON text.
+    input: String,
+}
+
+impl MessageFormat {
+    /// For an answer under this model's name whose text means what `spec` says.
+    pub(super) fn new(model: String, view: View, spec: Arc<OutputSpec>) -> Self {
+        Self {
+            id: id("msg"),
+            model,
+            view,
+            parser: OutputParser::new(spec),
+            begun: false,
+            open: None,
+            blocks: 0,
+            tokens: 0,
+            thinking_tokens: 0,
+            finish: None,
+            whole: Vec::new(),
+        }
+    }
+
+    /// The message before anything was said, with what is known of its usage by then.
+    fn start(&self, cached_tokens: u32) -> Event {
+        let prompt_tokens = u64::try_from(self.view.prompt_tokens).unwrap_or(u64::MAX);
+        let usage = Usage { prompt_tokens, cached_tokens: u64::from(cached_tokens).min(prompt_tokens), completion_tokens: 0 };
+        Event::MessageStart {
+            message: Message {
+                id: self.id.clone(),
+                r#type: "message",
+                role: "assistant",
+                model: self.model.clone(),
+                content: Vec::new(),
+                stop_reason: None,
+                stop_sequence: None,
+                usage: UsageObject::of(&usage, 0),
+                warnings: None,
+            },
+        }
+    }
+
+    fn show(&mut self, found: OutputDelta, events: &mut Vec<Event>) {
+        match found {
+            OutputDelta::Content(text) => {
+                self.enter(Kind::Text, || Block::Text { text: String::new() }, events);
+                self.add(Delta::Text { text }, events);
+            }
+            OutputDelta::Reasoning(thinking) => {
+                self.enter(Kind::Thinking, || Block::Thinking { thinking: String::new(), signature: "" }, events);
+                if self.view.thoughts {
+                    self.add(Delta::Thinking { thinking }, events);
+                }
+            }
+            OutputDelta::CallStart { name, .. } => {
+                self.leave(events);
+                self.enter(Kind::Call, || Block::ToolUse { id: id("toolu"), name, input: Map::new() }, events);
+            }
+            OutputDelta::CallArguments { text, .. } => self.add(Delta::InputJson { partial_json: text }, events),
+        }
+    }
+
+    /// Begins a block, unless one of this kind is open.
+    fn enter(&mut self, kind: Kind, block: impl FnOnce() -> Block, events: &mut Vec<Event>) {
+        if self.open == Some(kind) {
+            return;
+        }
+        self.leave(events);
+        events.push(Event::ContentBlockStart { index: self.blocks, content_block: block() });
+        self.open = Some(kind);
+        self.blocks += 1;
+    }
+
+    /// Ends the open block.
+    fn leave(&mut self, events: &mut Vec<Event>) {
+        let Some(kind) = self.open else { return };
+        if kind == Kind::Thinking {
+            // Clients keep a thought for the next request once it is signed, with whatever.
+            self.add(Delta::Signature { signature: "" }, events);
+        }
+        events.push(Event::ContentBlockStop { index: self.blocks - 1 });
+        self.open = None;
+    }
+
+    /// Adds to the open block.
+    fn add(&self, delta: Delta, events: &mut Vec<Event>) {
+        if let Some(index) = self.blocks.checked_sub(1).filter(|_| self.open.is_some()) {
+            events.push(Event::ContentBlockDelta { index, delta });
+        }
+    }
+
+    /// Anthropic's words for the end. A stop string comes before calls: it may have cut one.
+    fn ending(&self) -> Ending {
+        let plain = |stop_reason| Ending { stop_reason: Some(stop_reason), stop_sequence: None };
+        match &self.finish {
+            Some(Finish::StopString(index)) => Ending {
+                stop_reason: Some("stop_sequence"),
+                stop_sequence: usize::try_from(*index).ok().and_then(|index| self.view.stop_sequences.get(index).cloned()),
+            },
+            Some(Finish::StopToken(_) | Finish::EndOfGeneration) if self.parser.has_calls() => plain("tool_use"),
+            Some(Finish::StopToken(_) | Finish::EndOfGeneration) => plain("end_turn"),
+            Some(Finish::Length) => plain("max_tokens"),
+            Some(Finish::Failed(_)) | None => Ending { stop_reason: None, stop_sequence: None },
+        }
+    }
+}
+
+impl WireFormat for MessageFormat {
+    type Chunk = Event;
+    type Chunks = Vec<Event>;
+    type Whole = Message;
+
+    const ENDS_WITH_DONE: bool = false;
+
+    /// Nothing: only the first event tells how much of the prompt was cached, and `message_start` is to say so.
+    fn opening(&mut self) -> Vec<Event> {
+        Vec::new()
+    }
+
+    fn chunks(&mut self, event: GenerationEvent) -> Vec<Event> {
+        let output = event.output;
+        let mut events = Vec::new();
+        if !self.begun {
+            self.begun = true;
+            events.push(self.start(output.started.map_or(0, |started| started.cached_tokens)));
+        }
+        self.tokens += u64::try_from(output.tokens.len()).unwrap_or(u64::MAX);
+        let mut found = self.parser.push(&output.text);
+        if output.finish.is_some() {
+            found.extend(self.parser.finish());
+        }
+        if found.iter().any(|delta| matches!(delta, OutputDelta::Reasoning(_))) {
+            self.thinking_tokens = self.tokens;
+        }
+        for delta in found {
+            self.show(delta, &mut events);
+        }
+        if output.finish.is_some() {
+            self.leave(&mut events);
+            self.finish = output.finish;
+        }
+        events
+    }
+
+    fn closing(&mut self, usage: &Usage) -> Vec<Event> {
+        let usage = UsageObject::of(usage, self.thinking_tokens);
+        vec![Event::MessageDelta { delta: self.ending(), usage }, Event::MessageStop]
+    }
+
+    fn event_name(event: &Event) -> Option<&'static str> {
+        Some(event.name())
+    }
+
+    fn failing(&mut self, error: &ApiError) -> Vec<Bytes> {
+        vec![sse::frame(Some("error"), &ErrorObject::new(error, self.view.request_id.as_ref()))]
+    }
+
+    fn absorb(&mut self, event: Event) {
+        match event {
+            Event::ContentBlockStart { content_block, .. } => self.whole.push(Part { block: content_block, input: String::new() }),
+            Event::ContentBlockDelta { index, delta } => {
+                if let Some(part) = self.whole.get_mut(index) {
+                    part.append(delta);
+                }
+            }
+            // The message is made at its end.
+            Event::MessageStart { .. } | Event::ContentBlockStop { .. } | Event::MessageDelta { .. } | Event::MessageStop => {}
+        }
+    }
+
+    fn whole(mut self, usage: &Usage) -> Message {
+        let Ending { stop_reason, stop_sequence } = self.ending();
+        Message {
+            content: std::mem::take(&mut self.whole).into_iter().map(Part::into_block).collect(),
+            id: self.id,
+            r#type: "message",
+            role: "assistant",
+            model: self.model,
+            stop_reason,
+            stop_sequence,
+            usage: UsageObject::of(usage, self.thinking_tokens),
+            warnings: self.view.warnings,
+        }
+    }
+}
+
+impl Part {
+    fn append(&mut self, delta: Delta) {
+        match (delta, &mut self.block) {
+            (Delta::Text { text: more }, Block::Text { text }) => text.push_str(&more),
+            (Delta::Thinking { thinking: more }, Block::Thinking { thinking, .. }) => thinking.push_str(&more),
+            (Delta::InputJson { partial_json }, Block::ToolUse { .. }) => self.input.push_str(&partial_json),
+            // The signature is empty, and no delta comes to another kind of block.
+            (_, Block::Text { .. } | Block::Thinking { .. } | Block::ToolUse { .. }) => {}
+        }
+    }
+
+    fn into_block(self) -> Block {
+        match self.block {
+            Block::ToolUse { id, name, .. } => Block::ToolUse { id, name, input: as_far_as_it_goes(&self.input) },
+            block @ (Block::Text { .. } | Block::Thinking { .. }) => block,
+        }
+    }
+}
+
+/// The object that `text` is as JSON, or, where `max_tokens` cut it, the members that were whole by then: a member is never
+/// half of what the model was about to say. So do the SDKs with the events of a stream.
+fn as_far_as_it_goes(text: &str) -> Map<String, Value> {
+    if let Ok(whole) = serde_json::from_str(text) {
+        return whole;
+    }
+    // What is open at the end was open at the last place where the text may be cut: every bracket is such a place.
+    let (mut open, mut in_string, mut escaped, mut cut) = (Vec::new(), false, false, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_string => escaped = true,
+            '"' => in_string = !in_string,
+            _ if in_string => {}
+            '{' | '[' => {
+                open.push(if c == '{' { '}' } else { ']' });
+                cut = at + 1;
+            }
+            '}' | ']' => {
+                open.pop();
+                cut = at + 1;
+            }
+            ',' => cut = at,
+            _ => {}
+        }
+    }
+    let closed: String = text[..cut].chars().chain(open.into_iter().rev()).collect();
+    serde_json::from_str(&closed).unwrap_or_default()
+}
+
+/// A prefix and 24 characters, about as long as Anthropic's.
+fn id(prefix: &str) -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{prefix}_{}", random.chars().take(24).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! The objects of the Messages API as they stand in JSON: messages, blocks, events of a stream, usage.
+//!
+//! Source: the `anthropic` package, `types/message.py`, `types/raw_message_stream_event.py`, `types/usage.py`; `warnings` is
+//! ours. What goes into them is `format.rs`.
+
+use crate::api::respond::Usage;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Anthropic's `Message`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Message {
+    pub(super) id: String,
+    pub(super) r#type: &'static str,
+    pub(super) role: &'static str,
+    pub(super) model: String,
+    pub(super) content: Vec<Block>,
+    pub(super) stop_reason: Option<&'static str>,
+    pub(super) stop_sequence: Option<String>,
+    pub(super) usage: UsageObject,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) warnings: Option<Vec<String>>,
+}
+
+/// A part of a message.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Block {
+    /// Said.
+    Text { text: String },
+    /// Thought. There is nobody to sign for: the signature is empty, and any is accepted when the block comes back.
+    Thinking { thinking: String, signature: &'static str },
+    /// Called. `input` is empty where a stream begins the block.
+    ToolUse { id: String, name: String, input: Map<String, Value> },
+}
+
+/// What a stream adds to a block.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type")]
+pub(super) enum Delta {
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'static str },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
+}
+
+/// An event of a stream.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Event {
+    MessageStart { message: Message },
+    ContentBlockStart { index: usize, content_block: Block },
+    ContentBlockDelta { index: usize, delta: Delta },
+    ContentBlockStop { index: usize },
+    MessageDelta { delta: Ending, usage: UsageObject },
+    MessageStop,
+}
+
+impl Event {
+    /// Of its frame: the same word as its `type`.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::MessageStart { .. } => "message_start",
+            Self::ContentBlockStart { .. } => "content_block_start",
+            Self::ContentBlockDelta { .. } => "content_block_delta",
+            Self::ContentBlockStop { .. } => "content_block_stop",
+            Self::MessageDelta { .. } => "message_delta",
+            Self::MessageStop => "message_stop",
+        }
+    }
+}
+
+/// Why a message ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Ending {
+    pub(super) stop_reason: Option<&'static str>,
+    pub(super) stop_sequence: Option<String>,
+}
+
+/// Anthropic's `Usage`. All of the prompt is `input_tokens`, `cache_creation_input_tokens` and `cache_read_input_tokens`
+/// together: tokens that the prefix cache supplied are in the last and not in the first. Nothing is charged for filling
+/// the cache, and every prompt fills it, so the second is always 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct UsageObject {
+    input_tokens: u64,
+    cache_creation_input_tokens: u64,
+    cache_read_input_tokens: u64,
+    output_tokens: u64,
+    output_tokens_details: OutputTokensDetails,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct OutputTokensDetails {
+    thinking_tokens: u64,
+}
+
+impl UsageObject {
+    /// Of a request; `thinking_tokens` are those of its completion tokens that were thought.
+    pub(super) fn of(usage: &Usage, thinking_tokens: u64) -> Self {
+        Self {
+            input_tokens: usage.prompt_tokens.saturating_sub(usage.cached_tokens),
+            cache_creation_input_tokens: 0,
+            cache_read_input_tokens: usage.cached_tokens,
+            output_tokens: usage.completion_tokens,
+            output_tokens_details: OutputTokensDetails { thinking_tokens },
+        }
+    }
+}
+
+/// The answer of `/v1/messages/count_tokens`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct TokenCount {
+    /// Of the whole prompt, cached or not.
+    pub(super) input_tokens: usize,
+}

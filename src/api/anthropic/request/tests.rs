@@ -1,0 +1,266 @@
+//! Bodies to fields of chat, and what is refused by its place.
+
+use super::*;
+
+fn read(mut body: Value) -> Result<MessageRequest, FieldError> {
+    let fields = body.as_object_mut().unwrap();
+    fields.entry("max_tokens").or_insert(json!(8));
+    fields.entry("messages").or_insert(json!([{"role": "user", "content": "Hi"}]));
+    MessageRequest::read(Fields::new(fields.clone()), Aim::Create)
+}
+
+fn chat(body: Value) -> Map<String, Value> {
+    let request = read(body).unwrap();
+    assert_eq!(request.ignored, [""; 0]);
+    request.chat
+}
+
+fn messages(messages: &Value) -> Value {
+    chat(json!({"messages": messages}))["messages"].clone()
+}
+
+/// Place and message of the fault.
+fn fault(body: &Value) -> (String, String) {
+    let error = read(body.clone()).expect_err(&body.to_string());
+    (error.param().unwrap_or_default().to_owned(), error.to_string())
+}
+
+#[test]
+fn the_system_prompt_is_the_first_message() {
+    let system = json!([{"type": "text", "text": "A", "cache_control": {"type": "ephemeral"}}, {"type": "text", "text": "B"}]);
+
+    let chat = chat(json!({"system": system}));
+
+    assert_eq!(chat["messages"], json!([{"role": "system", "content": "A\nB"}, {"role": "user", "content": "Hi"}]));
+    assert_eq!(read(json!({"system": ""})).unwrap().chat["messages"], json!([{"role": "user", "content": "Hi"}]));
+}
+
+#[test]
+fn a_round_of_tools_keeps_its_order() {
+    let read = messages(&json!([
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "Hm.", "signature": "abc"},
+            {"type": "text", "text": "I look."},
+            {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"city": "Paris"}, "caller": {"type": "direct"}},
+        ]},
+        {"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "9"}, {"type": "text", "text": "C"}]},
+            {"type": "tool_result", "tool_use_id": "toolu_2", "content": "gone", "is_error": true},
+            {"type": "tool_result", "tool_use_id": "toolu_3", "content": "ERROR 5", "is_error": true},
+            {"type": "tool_result", "tool_use_id": "toolu_4"},
+            {"type": "text", "text": "So?", "cache_control": {"type": "ephemeral"}},
+        ]},
+    ]));
+
+    let call = json!({"id": "toolu_1", "type": "function", "function": {"name": "f", "arguments": {"city": "Paris"}}});
+    let expected = json!([
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": "I look.", "reasoning_content": "Hm.", "tool_calls": [call]},
+        {"role": "tool", "content": "9\nC", "tool_call_id": "toolu_1"},
+        {"role": "tool", "content": "Error: gone", "tool_call_id": "toolu_2"},
+        {"role": "tool", "content": "ERROR 5", "tool_call_id": "toolu_3"},
+        {"role": "tool", "content": "", "tool_call_id": "toolu_4"},
+        {"role": "user", "content": "So?"},
+    ]);
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn messages_of_one_role_in_a_row_are_one() {
+    let read = messages(&json!([
+        {"role": "user", "content": "A"},
+        {"role": "user", "content": [{"type": "text", "text": "B"}]},
+        {"role": "assistant", "content": "C"},
+        {"role": "assistant", "content": "D"},
+        {"role": "user", "content": "E"},
+    ]));
+
+    let expected = json!([{"role": "user", "content": "A\nB"}, {"role": "assistant", "content": "C\nD"}, {"role": "user", "content": "E"}]);
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn a_last_message_of_the_assistant_begins_the_answer_if_it_has_text() {
+    let ends_with =
+        |content: Value| read(json!({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": content}]}));
+
+    let continued = ends_with(json!("Hello,")).unwrap().chat;
+    assert_eq!((&continued["continue_final_message"], &continued["messages"][1]["content"]), (&json!(true), &json!("Hello,")));
+    for empty in [json!(""), json!([]), json!([{"type": "text", "text": ""}])] {
+        let chat = ends_with(empty.clone()).unwrap().chat;
+        assert_eq!((chat.contains_key("continue_final_message"), chat["messages"].as_array().unwrap().len()), (false, 1), "{empty}");
+    }
+    let call = ends_with(json!([{"type": "text", "text": "x"}, {"type": "tool_use", "id": "t", "name": "f", "input": {}}]));
+    assert_eq!(call.unwrap_err().param(), Some("messages"));
+}
+
+#[test]
+fn limits_are_chats_under_its_names() {
+    let chat = chat(json!({"stop_sequences": ["x"], "temperature": 0.5, "top_p": 1, "top_k": 3, "stream": true, "seed": 7,
+        "metadata": {"user_id": "me"}, "service_tier": "auto", "cache_control": {"type": "ephemeral"}, "speed": "standard"}));
+
+    let mut expected = json!({"max_tokens": 8, "stop": ["x"], "temperature": 0.5, "top_p": 1.0, "top_k": 3, "stream": true, "seed": 7});
+    expected["messages"] = json!([{"role": "user", "content": "Hi"}]);
+    assert_eq!(chat, *expected.as_object().unwrap());
+}
+
+#[test]
+fn only_an_answer_needs_max_tokens() {
+    let body = || Fields::new(json!({"messages": [{"role": "user", "content": "Hi"}]}).as_object().unwrap().clone());
+
+    let error = MessageRequest::read(body(), Aim::Create).unwrap_err();
+
+    assert_eq!(error.to_string(), "Missing required parameter: 'max_tokens'.");
+    assert!(!MessageRequest::read(body(), Aim::Count).unwrap().chat.contains_key("max_tokens"));
+}
+
+#[test]
+fn tools_and_their_choice_are_functions_and_theirs() {
+    let tools = json!([
+        {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {}}, "type": "custom", "strict": true,
+         "cache_control": {"type": "ephemeral"}, "allowed_callers": ["direct"], "defer_loading": false},
+        {"name": "g", "input_schema": {}},
+    ]);
+    let choose = |choice: Value| chat(json!({"tools": tools, "tool_choice": choice}));
+
+    let chat = choose(json!({"type": "any", "disable_parallel_tool_use": true}));
+
+    let f = json!({"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}, "strict": true});
+    let expected = json!([{"type": "function", "function": f}, {"type": "function", "function": {"name": "g", "parameters": {}}}]);
+    assert_eq!((&chat["tools"], &chat["tool_choice"]), (&expected, &json!("required")));
+    assert_eq!(chat["parallel_tool_calls"], false);
+    assert_eq!(choose(json!({"type": "auto"}))["tool_choice"], "auto");
+    assert_eq!(choose(json!({"type": "none"}))["tool_choice"], "none");
+    assert_eq!(choose(json!({"type": "tool", "name": "g"}))["tool_choice"], json!({"type": "function", "function": {"name": "g"}}));
+}
+
+#[test]
+fn thinking_and_effort_are_one_switch_of_chats() {
+    let effort = |body: Value| {
+        let request = read(body).unwrap();
+        (request.chat.get("reasoning_effort").cloned(), request.names.effort, request.ignored)
+    };
+    let rows = [
+        (json!({}), None, "output_config.effort", vec![]),
+        (json!({"thinking": {"type": "disabled"}}), Some("none"), "thinking", vec![]),
+        (json!({"thinking": {"type": "adaptive"}}), Some("medium"), "thinking", vec![]),
+        (json!({"thinking": {"type": "enabled", "budget_tokens": 1024}}), Some("medium"), "thinking", vec![]),
+        (json!({"output_config": {"effort": "max"}}), Some("xhigh"), "output_config.effort", vec![]),
+        (
+            json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
+            Some("low"),
+            "thinking, output_config.effort",
+            vec![],
+        ),
+        (
+            json!({"thinking": {"type": "disabled"}, "output_config": {"effort": "low"}}),
+            Some("none"),
+            "thinking",
+            vec!["output_config.effort".to_owned()],
+        ),
+    ];
+    for (body, expected, from, ignored) in rows {
+        assert_eq!(effort(body.clone()), (expected.map(Value::from), from, ignored), "{body}");
+    }
+    let budget = read(json!({"thinking": {"type": "enabled", "budget_tokens": 1024, "display": "omitted"}})).unwrap();
+    assert_eq!(budget.partly, [("thinking.budget_tokens", "thinking.budget_tokens is not enforced")]);
+    assert!(!budget.shows_thoughts);
+}
+
+#[test]
+fn a_format_of_either_name_is_chats() {
+    let schema = json!({"type": "object"});
+    let expected = json!({"type": "json_schema", "json_schema": {"name": "output", "schema": schema}});
+    let format = json!({"type": "json_schema", "schema": schema});
+
+    assert_eq!(chat(json!({"output_config": {"format": format}}))["response_format"], expected);
+    assert_eq!(chat(json!({"output_format": format}))["response_format"], expected);
+    assert_eq!(fault(&json!({"output_format": format, "output_config": {"format": format}})).0, "output_format");
+}
+
+#[test]
+fn what_has_no_effect_is_named_by_its_place() {
+    let request = read(json!({
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Hi", "citations": [{"type": "char_location"}], "x": 1}], "id": "y"},
+            {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "abc"}, {"type": "text", "text": "Ha"}]},
+            {"role": "user", "content": "Go"},
+        ],
+        "tools": [{"name": "f", "input_schema": {}, "defer_loading": true, "allowed_callers": ["code_execution_20250825"], "input_examples": []}],
+        "tool_choice": {"type": "auto", "y": 1},
+        "speed": "fast",
+        "diagnostics": {"previous_message_id": "msg_1"},
+        "context_management": {"edits": [{"type": "clear_thinking_20251015"}]},
+        "output_config": {"task_budget": {}},
+        "frobnicate": 1,
+        "logprobs": true,
+    }))
+    .unwrap();
+
+    let expected = "speed diagnostics context_management messages.0.content.0.citations messages.0.content.0.x messages.0.id \
+                    messages.1.content.0 tools.0.defer_loading tools.0.allowed_callers tools.0.input_examples tool_choice.y \
+                    output_config.task_budget frobnicate logprobs";
+    assert_eq!(request.ignored, expected.split_whitespace().collect::<Vec<_>>());
+    assert!(!request.chat.contains_key("logprobs"), "a field of chat's is none of this route's");
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_place() {
+    let user = |block: Value| json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}, block]}]});
+    let assistant = |block: Value| json!({"messages": [{"role": "assistant", "content": [block]}, {"role": "user", "content": "x"}]});
+    let tool = |tool: Value| json!({"tools": [tool]});
+    let rows = [
+        (json!({"messages": []}), "messages"),
+        (json!({"messages": "x"}), "messages"),
+        (json!({"messages": ["x"]}), "messages.0"),
+        (json!({"messages": [{"content": "x"}]}), "messages.0.role"),
+        (json!({"messages": [{"role": "tool", "content": "x"}]}), "messages.0.role"),
+        (json!({"messages": [{"role": "user"}]}), "messages.0.content"),
+        (json!({"messages": [{"role": "user", "content": []}]}), "messages.0.content"),
+        (json!({"messages": [{"role": "user", "content": 5}]}), "messages.0.content"),
+        (user(json!({"type": "image", "source": {}})), "messages.0.content.1"),
+        (user(json!({"type": "document"})), "messages.0.content.1"),
+        (user(json!({"type": "tool_use"})), "messages.0.content.1"),
+        (user(json!({"text": "x"})), "messages.0.content.1.type"),
+        (user(json!({"type": "text"})), "messages.0.content.1.text"),
+        (user(json!({"type": "tool_result"})), "messages.0.content.1.tool_use_id"),
+        (user(json!({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image"}]})), "messages.0.content.1.content.0"),
+        (user(json!({"type": "tool_result", "tool_use_id": "t", "is_error": "no"})), "messages.0.content.1.is_error"),
+        (assistant(json!({"type": "tool_use", "id": "t", "name": "f"})), "messages.0.content.0.input"),
+        (assistant(json!({"type": "tool_use", "id": "t", "name": "f g", "input": {}})), "messages.0.content.0.name"),
+        (assistant(json!({"type": "thinking"})), "messages.0.content.0.thinking"),
+        (assistant(json!({"type": "server_tool_use"})), "messages.0.content.0"),
+        (json!({"system": [{"type": "image"}]}), "system.0"),
+        (json!({"system": 5}), "system"),
+        (tool(json!({"type": "web_search_20250305", "name": "web_search"})), "tools.0.type"),
+        (tool(json!({"name": "f"})), "tools.0.input_schema"),
+        (tool(json!({"name": "f", "input_schema": {"type": "array"}})), "tools.0.input_schema.type"),
+        (tool(json!({"name": "", "input_schema": {}})), "tools.0.name"),
+        (json!({"tools": [{"name": "f", "input_schema": {}}, {"name": "f", "input_schema": {}}]}), "tools.1.name"),
+        (json!({"tool_choice": {"type": "any"}}), "tool_choice"),
+        (json!({"tool_choice": {"type": "tool", "name": "f"}}), "tool_choice.name"),
+        (json!({"tool_choice": {"type": "some"}}), "tool_choice.type"),
+        (json!({"tool_choice": "auto"}), "tool_choice"),
+        (json!({"max_tokens": 0}), "max_tokens"),
+        (json!({"temperature": 1.1}), "temperature"),
+        (json!({"top_p": -0.1}), "top_p"),
+        (json!({"top_k": -1}), "top_k"),
+        (json!({"stop_sequences": "x"}), "stop_sequences"),
+        (json!({"thinking": {"type": "enabled"}}), "thinking.budget_tokens"),
+        (json!({"thinking": {"type": "between_tools"}}), "thinking.type"),
+        (json!({"thinking": {"type": "adaptive", "display": "x"}}), "thinking.display"),
+        (json!({"output_config": {"effort": "x"}}), "output_config.effort"),
+        (json!({"output_config": {"format": {"type": "text"}}}), "output_config.format.type"),
+        (json!({"output_format": {"type": "json_schema"}}), "output_format.schema"),
+        (json!({"container": "c"}), "container"),
+        (json!({"mcp_servers": [{}]}), "mcp_servers"),
+        (json!({"metadata": 5}), "metadata"),
+    ];
+    for (body, place) in rows {
+        let (param, message) = fault(&body);
+        assert_eq!(param, place, "{body}");
+        assert!(message.contains(&format!("'{place}'")), "{message}");
+    }
+    assert!(read(json!({"mcp_servers": [], "container": null})).is_ok());
+}

@@ -1,0 +1,193 @@
+//! The objects of the Responses API as they stand in JSON: the response, its items and their parts, and the events of a
+//! stream.
+//!
+//! Source: OpenAI's `Response`, `OutputItem` and `ResponseStreamEvent`; `seed` and `warnings` are ours. What goes into them
+//! is `format.rs`.
+
+use crate::api::{openai::chat::logprobs::TokenLogprobs, respond::Usage};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// An id like OpenAI's: what it is of, and 32 hexadecimal digits.
+pub(super) fn new_id(prefix: &str) -> String {
+    format!("{prefix}_{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Where a response or an item of it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Status {
+    InProgress,
+    Completed,
+    /// Cut off by a limit of tokens.
+    Incomplete,
+    Failed,
+}
+
+/// OpenAI's `Response`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct ResponseObject {
+    pub(super) id: String,
+    pub(super) object: &'static str,
+    /// Unix time, s.
+    pub(super) created_at: u64,
+    pub(super) status: Status,
+    pub(super) completed_at: Option<u64>,
+    pub(super) error: Option<Failure>,
+    pub(super) incomplete_details: Option<IncompleteDetails>,
+    pub(super) model: String,
+    pub(super) output: Vec<Item>,
+    pub(super) usage: Option<ResponseUsage>,
+    #[serde(flatten)]
+    pub(super) echo: Echo,
+    pub(super) seed: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) warnings: Option<Vec<String>>,
+}
+
+/// Keys that repeat the request, shared by the events that hold a response: instructions and tools can be long.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Echo(pub(super) Arc<Map<String, Value>>);
+
+impl Serialize for Echo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// OpenAI's `ResponseError`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Failure {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+/// Why a response is incomplete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct IncompleteDetails {
+    pub(super) reason: &'static str,
+}
+
+/// OpenAI's `ResponseUsage`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct ResponseUsage {
+    input_tokens: u64,
+    input_tokens_details: InputTokensDetails,
+    output_tokens: u64,
+    output_tokens_details: OutputTokensDetails,
+    total_tokens: u64,
+}
+
+/// Whatever was computed stays cached while there is room, so no part of it is written on request: SDKs want the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct InputTokensDetails {
+    cached_tokens: u64,
+    cache_write_tokens: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct OutputTokensDetails {
+    reasoning_tokens: u64,
+}
+
+impl ResponseUsage {
+    /// Of a request; `reasoning_tokens` are those of its completion tokens that were thought.
+    pub(super) fn of(usage: Usage, reasoning_tokens: u64) -> Self {
+        Self {
+            input_tokens: usage.prompt_tokens,
+            input_tokens_details: InputTokensDetails { cached_tokens: usage.cached_tokens, cache_write_tokens: 0 },
+            output_tokens: usage.completion_tokens,
+            output_tokens_details: OutputTokensDetails { reasoning_tokens },
+            total_tokens: usage.prompt_tokens + usage.completion_tokens,
+        }
+    }
+}
+
+/// OpenAI's `OutputItem`, of the kinds that a model alone makes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Item {
+    /// What was thought. There is no summary of it.
+    Reasoning { id: String, summary: [(); 0], content: Vec<Part>, status: Status },
+    /// What was said.
+    Message { id: String, role: &'static str, content: Vec<Part>, status: Status },
+    /// What is to be called; the arguments are JSON as text.
+    FunctionCall { id: String, call_id: String, name: String, arguments: String, status: Status },
+}
+
+/// A part of an item's content. An item has one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Part {
+    ReasoningText { text: String },
+    OutputText { text: String, annotations: [(); 0], logprobs: TokenLogprobs },
+}
+
+impl Item {
+    /// Nothing thought yet.
+    pub(super) fn reasoning() -> Self {
+        Self::Reasoning { id: new_id("rs"), summary: [], content: Vec::new(), status: Status::InProgress }
+    }
+
+    /// Nothing said yet.
+    pub(super) fn message() -> Self {
+        Self::Message { id: new_id("msg"), role: "assistant", content: Vec::new(), status: Status::InProgress }
+    }
+
+    /// A call without arguments yet.
+    pub(super) fn call(name: String) -> Self {
+        let (id, call_id) = (new_id("fc"), new_id("call"));
+        Self::FunctionCall { id, call_id, name, arguments: String::new(), status: Status::InProgress }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::Reasoning { id, .. } | Self::Message { id, .. } | Self::FunctionCall { id, .. } => id,
+        }
+    }
+
+    pub(super) fn set_status(&mut self, new: Status) {
+        match self {
+            Self::Reasoning { status, .. } | Self::Message { status, .. } | Self::FunctionCall { status, .. } => *status = new,
+        }
+    }
+}
+
+/// OpenAI's `ResponseStreamEvent`, of those that this server sends.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Event {
+    /// Also the name of the frame.
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    /// 0, 1, 2 …
+    pub(super) sequence_number: u64,
+    #[serde(flatten)]
+    pub(super) body: EventBody,
+}
+
+/// What kinds of events hold.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(super) enum EventBody {
+    /// The response as it stands.
+    Response { response: Box<ResponseObject> },
+    /// An item, begun or whole.
+    Item { output_index: usize, item: Item },
+    /// The part of an item, begun or whole.
+    Part { item_id: String, output_index: usize, content_index: usize, part: Part },
+    /// More of a text.
+    TextDelta { item_id: String, output_index: usize, content_index: usize, delta: String, logprobs: TokenLogprobs },
+    /// A whole text.
+    TextDone { item_id: String, output_index: usize, content_index: usize, text: String, logprobs: TokenLogprobs },
+    /// More of a thought.
+    ReasoningDelta { item_id: String, output_index: usize, content_index: usize, delta: String },
+    /// A whole thought.
+    ReasoningDone { item_id: String, output_index: usize, content_index: usize, text: String },
+    /// More of a call's arguments.
+    ArgumentsDelta { item_id: String, output_index: usize, delta: String },
+    /// All of a call's arguments.
+    ArgumentsDone { item_id: String, output_index: usize, name: String, arguments: String },
+    /// What went wrong.
+    Error { code: Option<&'static str>, message: String, param: Option<String> },
+}

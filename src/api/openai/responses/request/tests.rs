@@ -1,0 +1,159 @@
+//! What fields become for chat, what an answer repeats of them, and what is refused by which name.
+
+use super::*;
+
+fn read(fields: Value) -> Result<ResponsesRequest, FieldError> {
+    let Value::Object(mut map) = fields else { panic!("{fields} is no object") };
+    map.entry("input").or_insert(json!("Hi"));
+    ResponsesRequest::read(Fields::new(map))
+}
+
+/// What chat is asked besides the message of the tests.
+fn chat(fields: Value) -> Value {
+    let mut chat = read(fields).unwrap().chat;
+    assert_eq!(chat.shift_remove("messages"), Some(json!([{"role": "user", "content": "Hi"}])));
+    assert_eq!(chat.shift_remove("stream"), Some(json!(false)));
+    chat.into()
+}
+
+#[test]
+fn flat_tools_and_choices_are_nested_for_chat_and_flat_in_the_answer() {
+    let tool = json!({"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true});
+    let choice = json!({"type": "function", "name": "f"});
+
+    let request = read(json!({"tools": [tool], "tool_choice": choice})).unwrap();
+
+    let function = json!({"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true});
+    assert_eq!(request.chat["tools"], json!([{"type": "function", "function": function}]));
+    assert_eq!(request.chat["tool_choice"], json!({"type": "function", "function": {"name": "f"}}));
+    assert_eq!((&request.echo["tools"], &request.echo["tool_choice"]), (&json!([tool]), &choice));
+    let plain = read(json!({})).unwrap();
+    assert_eq!((&plain.echo["tools"], &plain.echo["tool_choice"]), (&json!([]), &json!("auto")));
+}
+
+#[test]
+fn the_format_of_a_text_is_the_format_of_an_answer() {
+    let schema = json!({"type": "object"});
+    let format = json!({"type": "json_schema", "name": "n", "schema": schema, "strict": true});
+
+    let request = read(json!({"text": {"format": format, "verbosity": "low"}})).unwrap();
+
+    let nested = json!({"name": "n", "description": null, "schema": schema, "strict": true});
+    assert_eq!(request.chat["response_format"], json!({"type": "json_schema", "json_schema": nested}));
+    assert_eq!(request.chat["verbosity"], "low");
+    assert_eq!(request.echo["text"], json!({"format": format, "verbosity": "low"}));
+    assert_eq!(chat(json!({"text": {"format": {"type": "json_object"}}})), json!({"response_format": {"type": "json_object"}}));
+    assert_eq!(read(json!({})).unwrap().echo["text"], json!({"format": {"type": "text"}, "verbosity": "medium"}));
+}
+
+#[test]
+fn limits_efforts_and_samplers_reach_chat_under_its_names() {
+    let fields = json!({"max_output_tokens": 5, "reasoning": {"effort": "low"}, "temperature": 0.5, "top_k": 3, "seed": 1, "stop": "x"});
+
+    let expected = json!({"max_completion_tokens": 5, "reasoning_effort": "low", "temperature": 0.5, "seed": 1, "top_k": 3, "stop": "x"});
+    assert_eq!(chat(fields), expected);
+}
+
+#[test]
+fn log_probabilities_are_there_if_they_are_included() {
+    let included = json!({"include": ["message.output_text.logprobs", "file_search_call.results"], "top_logprobs": 2});
+
+    assert_eq!(chat(included), json!({"logprobs": true, "top_logprobs": 2}));
+    let request = read(json!({"top_logprobs": 2})).unwrap();
+    assert_eq!((request.chat.get("logprobs"), request.ignored), (None, vec!["top_logprobs".to_owned()]));
+}
+
+#[test]
+fn an_answer_repeats_the_request_and_says_what_always_holds() {
+    let fields = json!({"instructions": "i", "temperature": 0, "metadata": {"a": "b"}, "user": "u", "max_output_tokens": 9});
+
+    let echo = Value::from(read(fields).unwrap().echo);
+
+    let expected = json!({
+        "tools": [], "tool_choice": "auto", "text": {"format": {"type": "text"}, "verbosity": "medium"},
+        "reasoning": {"effort": null, "summary": null}, "top_logprobs": 0, "instructions": "i", "temperature": 0, "top_p": 1.0,
+        "parallel_tool_calls": true, "max_output_tokens": 9, "metadata": {"a": "b"}, "user": "u", "safety_identifier": null,
+        "prompt_cache_key": null, "max_tool_calls": null, "previous_response_id": null, "background": false, "store": false,
+        "service_tier": "default", "truncation": "disabled",
+    });
+    assert_eq!(echo, expected);
+}
+
+#[test]
+fn what_is_not_done_is_reported() {
+    let rows = [
+        (json!({"store": true}), "store"),
+        (json!({"include": ["reasoning.encrypted_content"]}), "include[0]"),
+        (json!({"reasoning": {"summary": "auto"}}), "reasoning.summary"),
+        (json!({"reasoning": {"mode": "pro"}}), "reasoning.mode"),
+        (json!({"text": {"colour": "red"}}), "text.colour"),
+        (json!({"text": {"format": {"type": "json_schema", "name": "n", "schema": {}, "colour": "red"}}}), "text.format.colour"),
+        (json!({"tools": [{"type": "function", "name": "f", "defer_loading": true}]}), "tools[0].defer_loading"),
+        (json!({"stream": true, "stream_options": {"include_obfuscation": true}}), "stream_options.include_obfuscation"),
+        (json!({"stream": true, "stream_options": {"include_usage": true}}), "stream_options.include_usage"),
+        (json!({"prompt_cache_options": {"comparison_response_id": "resp_1"}}), "prompt_cache_options.comparison_response_id"),
+    ];
+    for (fields, name) in rows {
+        assert_eq!(read(fields.clone()).unwrap().ignored, [name], "{fields}");
+    }
+}
+
+#[test]
+fn chats_own_names_are_no_fields_of_this_route() {
+    let names = ["messages", "n", "response_format", "max_tokens", "max_completion_tokens", "logprobs", "reasoning_effort", "functions"];
+    for name in names {
+        let request = read(json!({name: 3})).unwrap();
+        assert_eq!((request.ignored, request.chat.get(name) == Some(&json!(3))), (vec![name.to_owned()], false));
+    }
+}
+
+#[test]
+fn fields_that_say_what_is_done_anyway_are_quiet() {
+    let quiet = json!({
+        "store": false, "background": false, "truncation": "disabled", "service_tier": "auto", "prompt_cache_retention": "24h",
+        "reasoning": {"effort": null, "summary": null, "context": "auto", "mode": "standard"}, "top_logprobs": 0,
+        "prompt_cache_options": {"ttl": "30m"}, "tools": [], "include": [],
+    });
+    assert_eq!(read(quiet).unwrap().ignored, [""; 0]);
+}
+
+#[test]
+fn fields_at_fault_are_refused_by_name() {
+    let long = "x".repeat(65);
+    let rows = [
+        (json!({"input": null}), "input"),
+        (json!({"instructions": 5}), "instructions"),
+        (json!({"previous_response_id": "resp_1"}), "previous_response_id"),
+        (json!({"conversation": {"id": "conv_1"}}), "conversation"),
+        (json!({"background": true}), "background"),
+        (json!({"prompt": {"id": "pmpt_1"}}), "prompt"),
+        (json!({"max_tool_calls": 1}), "max_tool_calls"),
+        (json!({"truncation": "auto"}), "truncation"),
+        (json!({"truncation": "some"}), "truncation"),
+        (json!({"prompt_cache_options": {"prewarm": true}}), "prompt_cache_options.prewarm"),
+        (json!({"include": ["everything"]}), "include[0]"),
+        (json!({"include": "all"}), "include"),
+        (json!({"tools": {}}), "tools"),
+        (json!({"tools": ["f"]}), "tools[0]"),
+        (json!({"tools": [{"name": "f"}]}), "tools[0].type"),
+        (json!({"tools": [{"type": "web_search"}]}), "tools[0].type"),
+        (json!({"text": {"format": "json"}}), "text.format"),
+        (json!({"stream": "yes"}), "stream"),
+        (json!({"stream_options": {"include_obfuscation": false}}), "stream_options"),
+        (json!({"metadata": {"a": 1}}), "metadata"),
+        (json!({"metadata": {long.as_str(): "a"}}), "metadata"),
+        (json!({"user": 5}), "user"),
+    ];
+    for (fields, param) in rows {
+        assert_eq!(read(fields.clone()).unwrap_err().param(), Some(param), "{fields}");
+    }
+}
+
+#[test]
+fn metadata_has_sixteen_short_entries_at_most() {
+    let entries = |count: usize| (0..count).map(|i| (format!("{i:064}"), json!("v".repeat(512)))).collect::<Map<_, _>>();
+
+    assert_eq!(read(json!({"metadata": entries(16)})).unwrap().echo["metadata"], Value::from(entries(16)));
+    assert_eq!(read(json!({"metadata": entries(17)})).unwrap_err().param(), Some("metadata"));
+    assert_eq!(read(json!({"metadata": {"a": "v".repeat(513)}})).unwrap_err().param(), Some("metadata"));
+}

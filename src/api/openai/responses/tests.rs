@@ -1,0 +1,162 @@
+//! The route over a scripted engine whose tokens are characters and which answers everything with ` world`.
+
+use crate::{
+    api::testing::{Answer, Setup, TestApp},
+    protocol::{Constraint, SequenceRequest},
+};
+use axum::{body::Body, http::Request};
+use serde_json::{Value, json};
+
+async fn app() -> TestApp {
+    TestApp::start(Setup::default()).await
+}
+
+async fn respond(app: &TestApp, mut body: Value) -> Answer {
+    let fields = body.as_object_mut().unwrap();
+    fields.entry("model").or_insert(json!("tiny"));
+    fields.entry("input").or_insert(json!("Hello"));
+    app.post("/v1/responses", &body.to_string()).await
+}
+
+fn json_of(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.body))
+}
+
+fn prompt_of(request: &SequenceRequest) -> String {
+    request.prompt.iter().map(|token| char::from_u32(token.0).unwrap()).collect()
+}
+
+fn function() -> Value {
+    json!({"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}})
+}
+
+#[tokio::test]
+async fn the_input_is_rendered_by_the_template_and_the_answer_is_a_response() {
+    let app = app().await;
+
+    let answer = respond(&app, json!({"instructions": "Be brief.", "seed": 5})).await;
+
+    let body = json_of(&answer);
+    assert_eq!(answer.status, 200, "{body}");
+    let expected = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n";
+    assert_eq!(prompt_of(&app.submitted()[0]), expected);
+    assert_eq!((&body["object"], &body["model"], &body["seed"]), (&json!("response"), &json!("tiny"), &json!(5)));
+    assert_eq!(body["output"][0]["content"][0]["text"], " world");
+    assert_eq!((&body["instructions"], &body["store"]), (&json!("Be brief."), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_call_and_its_output_are_read_by_the_template() {
+    let app = app().await;
+    let input = json!([
+        {"role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{\"a\": 1}"},
+        {"type": "function_call_output", "call_id": "call_1", "output": "sunny"},
+    ]);
+
+    let answer = respond(&app, json!({"input": input, "tools": [function()]})).await;
+
+    // The template of this test shows results, and neither calls nor tools.
+    let told = "ignored fields: input[].function_call, tools";
+    assert_eq!((answer.status.as_u16(), answer.header("x-llamero-warnings")), (200, told));
+    assert!(prompt_of(&app.submitted()[0]).contains("sunny"));
+}
+
+#[tokio::test]
+async fn the_engine_is_asked_for_what_the_request_says() {
+    let app = app().await;
+    let include = ["message.output_text.logprobs"];
+
+    respond(&app, json!({"seed": 7, "max_output_tokens": 5, "stop": "x", "include": include, "top_logprobs": 3})).await;
+    respond(&app, json!({"tools": [function()], "tool_choice": {"type": "function", "name": "f"}})).await;
+    respond(&app, json!({"text": {"format": {"type": "json_object"}}})).await;
+
+    let [sampled, called, formatted] = &app.submitted()[..] else { panic!() };
+    assert_eq!((sampled.sampling.seed, sampled.max_tokens, sampled.logprobs), (7, 5, Some(3)));
+    assert_eq!(sampled.stop, ["x"]);
+    assert!(matches!(called.constraint, Some(Constraint::JsonSchema(_))));
+    assert_eq!(formatted.constraint, Some(Constraint::JsonObject));
+}
+
+#[tokio::test]
+async fn refusals_name_the_callers_field_and_nothing_reaches_the_engine() {
+    let app = app().await;
+    let long = "x".repeat(usize::try_from(app.state.engine.model().unwrap().max_model_len).unwrap());
+    let image = json!([{"role": "user", "content": "a"}, {"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]);
+    let rows = [
+        (json!({"model": "gpt"}), 404, "model", "model_not_found"),
+        (json!({"input": null}), 400, "input", "missing_required_parameter"),
+        (json!({"input": image}), 400, "input[1].content[0]", "invalid_value"),
+        (json!({"input": [{"type": "function_call_output", "output": "x"}]}), 400, "input[0].call_id", "invalid_value"),
+        (json!({"input": [{"type": "function_call", "call_id": "1", "name": "a b"}]}), 400, "input[0].name", "invalid_value"),
+        (json!({"input": long}), 400, "input", "context_length_exceeded"),
+        (json!({"max_output_tokens": 0}), 400, "max_output_tokens", "invalid_value"),
+        (json!({"max_output_tokens": 100_000}), 400, "max_output_tokens", "context_length_exceeded"),
+        (json!({"max_output_tokens": 1, "min_tokens": 2}), 400, "min_tokens", "invalid_value"),
+        (json!({"text": {"format": {"type": "xml"}}}), 400, "text.format.type", "invalid_value"),
+        (json!({"text": {"format": {"type": "json_schema", "name": "n"}}}), 400, "text.format.schema", "missing_required_parameter"),
+        (json!({"text": {"verbosity": "loud"}}), 400, "text.verbosity", "invalid_value"),
+        (json!({"reasoning": {"effort": "much"}}), 400, "reasoning.effort", "invalid_value"),
+        (json!({"tools": [{"type": "function", "parameters": {}}]}), 400, "tools[0].name", "invalid_value"),
+        (json!({"tools": [function()], "tool_choice": {"type": "function", "name": "g"}}), 400, "tool_choice.name", "invalid_value"),
+        (json!({"tools": [function()], "tool_choice": {"type": "allowed_tools"}}), 400, "tool_choice.type", "invalid_value"),
+        (json!({"previous_response_id": "resp_1"}), 400, "previous_response_id", "unsupported_parameter"),
+        (json!({"temperature": 3}), 400, "temperature", "invalid_value"),
+    ];
+    for (body, status, param, code) in rows {
+        let answer = respond(&app, body.clone()).await;
+        let error = &json_of(&answer)["error"];
+        assert_eq!((answer.status.as_u16(), &error["param"], &error["code"]), (status, &json!(param), &json!(code)), "{body}: {error}");
+        let message = error["message"].as_str().unwrap();
+        for word in ["messages", "max_tokens", "max_completion_tokens", "response_format", ".function", "reasoning_effort"] {
+            assert!(!message.contains(word), "{message}");
+        }
+    }
+    assert!(app.submitted().is_empty());
+}
+
+#[tokio::test]
+async fn warnings_name_the_callers_fields_and_strict_requests_are_refused_for_them() {
+    let app = app().await;
+    let body = json!({"model": "tiny", "input": "Hi", "reasoning": {"effort": "low"}, "text": {"verbosity": "low"}, "store": true, "n": 2});
+
+    let answer = respond(&app, body.clone()).await;
+    let forced = json!({"tools": [function()], "tool_choice": "required", "text": {"format": {"type": "json_object"}}});
+    let forced = respond(&app, forced).await;
+    let strict = Request::post("/v1/responses").header("x-llamero-strict", "1").body(Body::from(body.to_string())).unwrap();
+
+    assert_eq!(answer.header("x-llamero-warnings"), "ignored fields: reasoning.effort, text.verbosity, store, n");
+    assert_eq!(forced.header("x-llamero-warnings"), "text.format was not applied: tool_choice asks for a call");
+    let refused = app.send(strict).await;
+    assert_eq!((refused.status.as_u16(), &json_of(&refused)["error"]["param"]), (400, &json!("reasoning.effort")));
+}
+
+#[tokio::test]
+async fn a_stream_is_named_events_without_done() {
+    let app = app().await;
+
+    let answer = respond(&app, json!({"stream": true})).await;
+
+    assert_eq!(answer.header("content-type"), "text/event-stream; charset=utf-8");
+    assert!(answer.body.starts_with("event: response.created\ndata: {"), "{}", answer.body);
+    assert!(answer.body.contains("event: response.completed\n") && !answer.body.contains("[DONE]"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_stored_response_is_told_that_none_is() {
+    let app = app().await;
+    let asked = [
+        ("GET", "/v1/responses/resp_1"),
+        ("DELETE", "/v1/responses/resp_1"),
+        ("POST", "/v1/responses/resp_1/cancel"),
+        ("GET", "/v1/responses/resp_1/input_items"),
+    ];
+    for (method, path) in asked {
+        let request = Request::builder().method(method).uri(path).body(Body::from("{}")).unwrap();
+
+        let answer = app.send(request).await;
+
+        let message = json!("Response with id 'resp_1' not found: this server does not store responses.");
+        assert_eq!((answer.status.as_u16(), &json_of(&answer)["error"]["message"]), (404, &message), "{method} {path}");
+    }
+}

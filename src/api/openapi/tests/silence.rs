@@ -1,0 +1,210 @@
+//! Nothing is ignored in silence: each field of each specification, with a value that is not its default, changes what
+//! reaches the engine or the answer, or is named in `x-llamero-warnings`, or is refused by its name.
+//!
+//! Fields of the tables are walked by themselves; those inside other fields, and those that no table names, stand here. What
+//! has no effect by its nature is in [`BY_NATURE`] with its reason, and nowhere else.
+
+use super::{
+    bench::{Bench, POOR, RICH, Seen},
+    fields,
+    nested::{CHAT, COMPLETIONS},
+    *,
+};
+
+/// A field, what has to stand beside it to mean something, and a value that is not its default; pointer and JSON texts.
+pub(super) type Case = (&'static str, &'static str, &'static str);
+
+/// Fields without effect, and why.
+const BY_NATURE: &[(&str, &str)] = &[
+    ("user", "for the operator's books; never logged"),
+    ("metadata", "for the operator's books; never logged"),
+    ("safety_identifier", "for the operator's books; never logged"),
+    ("prompt_cache_key", "prompts are cached by what they say"),
+    ("prompt_cache_retention", "what is used least leaves the cache first"),
+    ("service_tier", "there is one tier"),
+    ("prediction", "it makes an answer faster, not different"),
+    ("response_format.json_schema.name", "a label, which OpenAI requires"),
+    ("response_format.json_schema.strict", "a schema is always obeyed"),
+    ("mirostat_tau", "a parameter of mirostat, which is refused"),
+    ("mirostat_eta", "a parameter of mirostat, which is refused"),
+    ("messages[].tool_call_id", "which call a result belongs to is said by their order; templates that print it are given it"),
+    ("t_max_predict_ms", "it acts after a time, and the engine of this test takes none"),
+];
+
+/// What a documented field needs beside it, and a value that differs from its default where the table's example does not.
+const DOCUMENTED: &[Case] = &[
+    ("/stream_options", r#"{"stream":true}"#, r#"{"include_usage":true}"#),
+    ("/top_logprobs", r#"{"logprobs":true}"#, "2"),
+    ("/dry_base", r#"{"dry_multiplier":1}"#, "3"),
+    ("/dry_allowed_length", r#"{"dry_multiplier":1}"#, "5"),
+    ("/dry_penalty_last_n", r#"{"dry_multiplier":1}"#, "64"),
+    ("/dry_sequence_breakers", r#"{"dry_multiplier":1}"#, r#"["x"]"#),
+    ("/suffix", "{}", "\"x\""),
+    ("/max_completion_tokens", r#"{"max_tokens":null}"#, "5"),
+    ("/modalities", "{}", r#"["text","audio"]"#),
+    ("/verbosity", "{}", "\"low\""),
+    ("/tool_choice", r#"{"tools":[{"type":"function","function":{"name":"f"}}]}"#, "\"required\""),
+    ("/parallel_tool_calls", r#"{"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required"}"#, "false"),
+    ("/store", "{}", "true"),
+    ("/separate_reasoning", "{}", "false"),
+    ("/stream_reasoning", "{}", "false"),
+    ("/no_stop_trim", "{}", "true"),
+    ("/return_hidden_states", "{}", "true"),
+    ("/continue_final_message", r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}"#, "true"),
+    ("/truncate_prompt_tokens", "{}", "4"),
+    ("/content", "{}", "\"x\""),
+    ("/add_special", "{}", "false"),
+    ("/add_special_tokens", "{}", "false"),
+    ("/dimensions", "{}", "2"),
+    ("/top_k", "{}", "7"),
+    ("/min_p", "{}", "0.3"),
+    ("/cache_prompt", "{}", "false"),
+    ("/n_indent", "{}", "5"),
+    ("/n_keep", "{}", "5"),
+    ("/n_cache_reuse", "{}", "5"),
+    ("/t_max_prompt_ms", "{}", "5"),
+    ("/timings_per_token", "{}", "true"),
+    ("/return_progress", "{}", "true"),
+    ("/id_slot", "{}", "5"),
+    ("/min_keep", "{}", "5"),
+    ("/post_sampling_probs", "{}", "true"),
+    ("/n_predict", "{}", "5"),
+    ("/top_n", "{}", "1"),
+    ("/model", "{}", "\"other\""),
+];
+
+/// Names that vLLM, its router and llama-server know, and no table.
+const OTHERS: &str = "priority cache_salt timeout length_penalty early_stopping spaces_between_special_tokens detokenize \
+    return_tokens_as_token_ids request_id kv_transfer_params vllm_xargs mm_processor_kwargs logprob_token_ids thinking_token_budget \
+    cached_content moderation frobnicate";
+
+/// The routes that are walked, with a request of each; `seed` and `max_tokens` so that two answers can be compared.
+const ROUTES: &[(&str, &str)] = &[
+    ("/v1/completions", r#"{"model":"tiny","prompt":"Hello","seed":1,"max_tokens":9}"#),
+    ("/v1/chat/completions", r#"{"model":"tiny","messages":[{"role":"user","content":"Hello"}],"seed":1,"max_tokens":9}"#),
+    ("/v1/embeddings", r#"{"model":"tiny","input":"Hello there"}"#),
+    ("/v1/rerank", r#"{"model":"tiny","query":"Hello","documents":["there","now"]}"#),
+    ("/v1/score", r#"{"model":"tiny","text_1":"Hello","text_2":["there"]}"#),
+    ("/infill", r#"{"input_prefix":"Hello","input_suffix":"there","seed":1,"n_predict":9}"#),
+    ("/tokenize", r#"{"prompt":"Hello"}"#),
+    ("/detokenize", r#"{"tokens":[72,73]}"#),
+    ("/generate", r#"{"prompt":"Hello","max_tokens":9,"temperature":0}"#),
+];
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// `/messages/1/tool_calls/0/id` as the server names it: `messages[].tool_calls[].id`.
+fn name_of(pointer: &str) -> String {
+    let mut name = String::new();
+    for part in pointer.split('/').skip(1) {
+        if part.parse::<usize>().is_ok() {
+            name.push_str("[]");
+        } else {
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.push_str(part);
+        }
+    }
+    name
+}
+
+/// Whether a warning names the field, or one that it is in.
+fn names(warnings: &str, field: &str) -> bool {
+    let words = warnings.split([' ', ',', ';', ':']).filter(|word| !word.is_empty());
+    words.into_iter().any(|word| field == word || field.strip_prefix(word).is_some_and(|rest| rest.starts_with(['.', '['])))
+}
+
+/// Sends a request with and without a field. What is wrong with that, if anything.
+async fn fault(bench: &Bench, path: &str, body: &Value, (pointer, beside, value): Case) -> Option<String> {
+    let field = name_of(pointer);
+    let first = field.split(['.', '[']).next().unwrap_or_default().to_owned();
+    let mut without = body.clone();
+    for (key, value) in parse(beside).as_object().unwrap() {
+        without[key] = value.clone();
+    }
+    let mut with = without.clone();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    with.pointer_mut(parent).expect("its place is there")[key] = parse(value);
+    let before = bench.post(path, &without).await;
+    let after = bench.post(path, &with).await;
+    let short = |seen: &Seen| format!("{seen:?}").chars().take(400).collect::<String>();
+    let told = |what: &str| Some(format!("{path} {field} = {value}: {what}\n  without {}\n  with    {}", short(&before), short(&after)));
+    if before.status != 200 {
+        return told("the request without it is no request");
+    }
+    match after {
+        Seen { status: 400..=499, ref param, .. } if param.as_deref().is_some_and(|param| param.starts_with(&first)) => None,
+        Seen { status: 200, ref warnings, .. } if names(warnings, &field) => {
+            let strict = bench.post_strictly(path, &with).await;
+            // FastAPI's shape has no place for a field's name.
+            if strict.status == 400 && (strict.param.is_some() || path == "/generate") {
+                None
+            } else {
+                told("it is reported, and a strict request goes on")
+            }
+        }
+        Seen { status: 200, .. } if after != before => None,
+        Seen { status: 200, .. } if BY_NATURE.iter().any(|(name, _)| *name == field) => None,
+        Seen { status: 200, .. } => told("it is ignored in silence"),
+        Seen { .. } => told("it is refused by another name, or fails"),
+    }
+}
+
+/// Every field of a route: those of its tables, those inside them, and those that nobody knows.
+fn cases(path: &str) -> Vec<Case> {
+    let operation = OPERATIONS.iter().find(|operation| operation.path == path).unwrap();
+    let pointer = |name: &str| -> &'static str { Box::leak(format!("/{name}").into_boxed_str()) };
+    let of_table = |field: &'static Field| {
+        let at = pointer(field.name);
+        let told = DOCUMENTED.iter().copied().find(|(name, ..)| *name == at && field.status != Status::Refused);
+        told.unwrap_or((at, "{}", field.example))
+    };
+    let nested = match path {
+        "/v1/completions" => COMPLETIONS,
+        "/v1/chat/completions" => CHAT,
+        _ => &[],
+    };
+    let others = OTHERS.split_whitespace().map(|name| (pointer(name), "{}", "1"));
+    fields(operation).into_iter().map(of_table).chain(nested.iter().copied()).chain(others).collect()
+}
+
+async fn faults(bench: &Bench, path: &str, body: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    for case in cases(path) {
+        faults.extend(fault(bench, path, &parse(body), case).await);
+    }
+    faults
+}
+
+#[tokio::test]
+async fn no_field_of_any_route_is_ignored_in_silence() {
+    let (generating, embedding) = (Bench::generating(RICH).await, Bench::embedding().await);
+    let mut all = Vec::new();
+    for (path, body) in ROUTES {
+        let embeds = ["/v1/embeddings", "/v1/rerank", "/v1/score"].contains(path);
+        all.extend(faults(if embeds { &embedding } else { &generating }, path, body).await);
+    }
+
+    assert!(all.is_empty(), "{} faults:\n{}", all.len(), all.join("\n"));
+}
+
+#[tokio::test]
+async fn what_a_models_template_does_not_show_is_reported() {
+    let bench = Bench::generating(POOR).await;
+
+    let mut faults = faults(&bench, "/v1/chat/completions", ROUTES[1].1).await;
+    // Its model marks no thoughts, so there are none to hide.
+    faults.retain(|fault| !fault.contains("include_reasoning = false"));
+
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn names_are_those_of_the_server() {
+    assert_eq!(name_of("/messages/1/tool_calls/0/id"), "messages[].tool_calls[].id");
+    assert!(names("ignored fields: a, tools", "tools[].function.name") && names("ignored fields: a.b", "a.b"));
+    assert!(!names("ignored fields: tool", "tools") && !names("", "a"));
+}

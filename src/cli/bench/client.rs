@@ -1,0 +1,157 @@
+//! One streamed request, and when its pieces came.
+
+use super::{plan::Plan, record::Record, workload::Shot};
+use anyhow::{Context, bail};
+use eventsource_stream::Eventsource;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Characters of an error that are kept.
+const MAX_ERROR: usize = 300;
+
+/// A server, as one of its clients sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: String,
+    api_key: Option<String>,
+    timeout: Duration,
+}
+
+/// What is read of a chunk.
+#[derive(Deserialize)]
+struct Chunk {
+    #[serde(default)]
+    choices: Vec<Choice>,
+    usage: Option<Usage>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    text: Option<String>,
+    delta: Option<Delta>,
+}
+
+#[derive(Deserialize)]
+struct Delta {
+    content: Option<String>,
+    reasoning_content: Option<String>,
+    tool_calls: Option<Vec<IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+    prompt_tokens_details: Option<PromptDetails>,
+}
+
+#[derive(Deserialize)]
+struct PromptDetails {
+    cached_tokens: Option<u64>,
+}
+
+impl Choice {
+    /// Whether a reader sees anything of it.
+    fn says_something(&self) -> bool {
+        let said = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let calls = |delta: &Delta| delta.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
+        said(&self.text) || self.delta.as_ref().is_some_and(|delta| said(&delta.content) || said(&delta.reasoning_content) || calls(delta))
+    }
+}
+
+impl Client {
+    /// For the plan's server. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub(super) fn new(plan: &Plan) -> anyhow::Result<Self> {
+        // A connection for each request: llama-server announces keep-alive and closes after each stream all the same, so
+        // that a client which believes it counts failures that are none.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).tcp_nodelay(true).build()?;
+        Ok(Self { http, url: plan.url.clone(), api_key: plan.api_key.clone(), timeout: Duration::from_secs(plan.timeout_seconds) })
+    }
+
+    fn with_key(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.api_key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
+    }
+
+    /// The first model of `GET /v1/models`.
+    ///
+    /// # Errors
+    /// The server is not there, or lists none.
+    pub(super) async fn first_model(&self) -> anyhow::Result<String> {
+        let answer = self.with_key(self.http.get(format!("{}/v1/models", self.url))).timeout(Duration::from_secs(10)).send().await?;
+        let models: Value = answer.error_for_status()?.json().await?;
+        models["data"][0]["id"].as_str().map(str::to_owned).context("GET /v1/models lists no model")
+    }
+
+    /// Sends a request and follows its stream to the end. `began` is the beginning of the run.
+    pub(super) async fn send(&self, shot: Shot, model: &str, began: Instant) -> Record {
+        let start = Instant::now();
+        let mut record = Record {
+            group: shot.group,
+            start: (start - began).as_secs_f64(),
+            pieces: Vec::new(),
+            total: 0.0,
+            completion_tokens: 0,
+            prompt_tokens: 0,
+            cached_tokens: 0,
+            error: None,
+        };
+        let outcome = match timeout(self.timeout, self.follow(shot, model, start, &mut record)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(anyhow::anyhow!("it took longer than {} s", self.timeout.as_secs())),
+        };
+        record.total = start.elapsed().as_secs_f64();
+        record.error = outcome.err().map(|error| format!("{error:#}").chars().take(MAX_ERROR).collect());
+        if record.completion_tokens == 0 {
+            record.completion_tokens = u64::try_from(record.pieces.len()).unwrap_or(u64::MAX);
+        }
+        record
+    }
+
+    async fn follow(&self, shot: Shot, model: &str, start: Instant, record: &mut Record) -> anyhow::Result<()> {
+        let path = if shot.is_chat { "chat/completions" } else { "completions" };
+        let mut body = shot.body;
+        body.insert("model".to_owned(), model.into());
+        body.insert("stream".to_owned(), true.into());
+        body.entry("stream_options").or_insert_with(|| json!({"include_usage": true}));
+        let answer = self.with_key(self.http.post(format!("{}/v1/{path}", self.url)).json(&body)).send().await?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("{status}: {}", answer.text().await.unwrap_or_default().trim());
+        }
+        let mut events = answer.bytes_stream().eventsource();
+        while let Some(event) = events.next().await {
+            let event = event?;
+            if event.data.trim() == "[DONE]" {
+                return Ok(());
+            }
+            let at = start.elapsed().as_secs_f64();
+            let chunk: Chunk = serde_json::from_str(&event.data).with_context(|| format!("no chunk: {}", event.data))?;
+            if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
+                bail!("the stream failed: {error}");
+            }
+            if chunk.choices.iter().any(Choice::says_something) {
+                record.pieces.push(at);
+            }
+            if let Some(usage) = chunk.usage {
+                record.prompt_tokens = usage.prompt_tokens;
+                record.completion_tokens = usage.completion_tokens;
+                record.cached_tokens = usage.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0);
+            }
+        }
+        bail!("the stream ended without [DONE]")
+    }
+}

@@ -1,0 +1,32 @@
+//! Two results beside each other, with their ratio.
+
+use super::report::{Report, times, title};
+use comfy_table::{CellAlignment, Table, presets};
+
+/// A row for each figure: of A, of B, B over A.
+pub(super) fn table(a: &Report, b: &Report) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["", "A", "B", "B / A"]);
+    for (group, of_a) in &a.groups {
+        let Some(of_b) = b.groups.get(group) else { continue };
+        let mut row = |name: &str, a: f64, b: f64| {
+            let ratio = if a > 0.0 { format!("{:.2}", b / a) } else { "-".to_owned() };
+            table.add_row([format!("{} {name}", title(*group)), format!("{a:.2}"), format!("{b:.2}"), ratio]);
+        };
+        row("failed", of_a.failed as f64, of_b.failed as f64);
+        row("requests/s", of_a.requests_per_second, of_b.requests_per_second);
+        row("good requests/s", of_a.goodput_per_second, of_b.goodput_per_second);
+        row("output tokens/s", of_a.output_tokens_per_second, of_b.output_tokens_per_second);
+        for ((name, of_a), (_, of_b)) in times(of_a).into_iter().zip(times(of_b)) {
+            row(&format!("{name} p50 ms"), of_a.p50, of_b.p50);
+            row(&format!("{name} p99 ms"), of_a.p99, of_b.p99);
+        }
+    }
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    let heads = [("A", a), ("B", b)].map(|(name, report)| {
+        format!("{name}: {}, {} of {}, {}, seed {}\n", report.label, report.workload, report.model, report.arrival, report.seed)
+    });
+    let alike = (&a.workload, &a.arrival, a.seed) == (&b.workload, &b.arrival, b.seed);
+    let warning = if alike { "" } else { "The two were not measured alike, so their ratio says little.\n" };
+    format!("{}{warning}\n{}\n", heads.concat(), table.trim_fmt())
+}

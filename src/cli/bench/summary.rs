@@ -1,0 +1,109 @@
+//! From records to figures: rates, percentiles, goodput. Percentiles come from HDR histograms of microseconds with three
+//! significant digits.
+
+use super::{plan::Slo, record::Record};
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Longest time that a histogram holds, µs: an hour.
+const LONGEST_US: u64 = 3_600_000_000;
+
+/// The figures of one kind of request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Summary {
+    pub(super) requests: usize,
+    pub(super) failed: usize,
+    /// Errors, and how many requests had each.
+    pub(super) errors: BTreeMap<String, usize>,
+    pub(super) prompt_tokens: u64,
+    pub(super) cached_tokens: u64,
+    pub(super) completion_tokens: u64,
+    /// Requests that went well, per second of the run.
+    pub(super) requests_per_second: f64,
+    /// Of those that fulfil the objective.
+    pub(super) goodput_per_second: f64,
+    pub(super) output_tokens_per_second: f64,
+    /// Received → first token. Milliseconds, like all that follow.
+    pub(super) ttft_ms: Times,
+    /// Per further token, one value per request.
+    pub(super) tpot_ms: Times,
+    /// Gaps between pieces of text, one value per gap.
+    pub(super) itl_ms: Times,
+    /// Received → last byte.
+    pub(super) e2e_ms: Times,
+}
+
+/// A distribution.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Times {
+    pub(super) count: u64,
+    pub(super) mean: f64,
+    pub(super) p50: f64,
+    pub(super) p90: f64,
+    pub(super) p95: f64,
+    pub(super) p99: f64,
+    pub(super) max: f64,
+}
+
+impl Times {
+    /// Of seconds, in milliseconds.
+    pub(super) fn of(seconds: impl Iterator<Item = f64>) -> Self {
+        let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3).expect("these bounds are within HdrHistogram's");
+        for value in seconds {
+            // Not negative: clocks here are monotonic. The cast saturates.
+            histogram.saturating_record((value * 1e6).max(1.0) as u64);
+        }
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        Self {
+            count: histogram.len(),
+            mean: histogram.mean() / 1e3,
+            p50: at(0.5),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            max: histogram.max() as f64 / 1e3,
+        }
+    }
+}
+
+impl Summary {
+    /// Of records of one kind, in a run that took so many seconds.
+    pub(super) fn of(records: &[&Record], seconds: f64, slo: Slo) -> Self {
+        let well: Vec<&Record> = records.iter().copied().filter(|record| record.error.is_none()).collect();
+        let mut errors = BTreeMap::new();
+        for error in records.iter().filter_map(|record| record.error.clone()) {
+            *errors.entry(error).or_insert(0) += 1;
+        }
+        let sum = |of: fn(&Record) -> u64| well.iter().map(|record| of(record)).sum::<u64>();
+        let completion_tokens = sum(|record| record.completion_tokens);
+        let good = well.iter().filter(|record| is_good(record, slo)).count();
+        Self {
+            requests: records.len(),
+            failed: records.len() - well.len(),
+            errors,
+            prompt_tokens: sum(|record| record.prompt_tokens),
+            cached_tokens: sum(|record| record.cached_tokens),
+            completion_tokens,
+            requests_per_second: well.len() as f64 / seconds,
+            goodput_per_second: good as f64 / seconds,
+            output_tokens_per_second: completion_tokens as f64 / seconds,
+            ttft_ms: Times::of(well.iter().filter_map(|record| record.ttft())),
+            tpot_ms: Times::of(well.iter().filter_map(|record| record.tpot())),
+            itl_ms: Times::of(well.iter().flat_map(|record| record.gaps())),
+            e2e_ms: Times::of(well.iter().map(|record| record.total)),
+        }
+    }
+}
+
+/// A part that does not apply to a request (a time per further token, where there is one token) is fulfilled.
+fn is_good(record: &Record, slo: Slo) -> bool {
+    let within = |seconds: Option<f64>, limit: Option<f64>| match (seconds, limit) {
+        (Some(seconds), Some(limit)) => seconds * 1e3 <= limit,
+        (None, _) | (_, None) => true,
+    };
+    within(record.ttft(), slo.ttft_ms) && within(record.tpot(), slo.tpot_ms) && within(Some(record.total), slo.e2e_ms)
+}

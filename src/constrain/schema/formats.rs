@@ -1,0 +1,27 @@
+//! What llguidance's formats of dates and times let through that no calendar has: 29 February of any year, the year 0, and
+//! a second 60 in any minute. A pattern beside the format takes it out.
+//!
+//! The only seconds 60 there are, leap seconds, go with the others: what they are depends on the day and the zone.
+
+use serde_json::{Map, Value, json};
+
+/// A year from 1, and a month with its day; of February those that every year has.
+const DAY: &str = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-(?:(?:0[13-9]|1[0-2])-[0-9]{2}|02-(?:[01][0-9]|2[0-8]))";
+/// The 29 February of a leap year.
+const LEAP_DAY: &str = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)-02-29";
+/// A time up to its tens of seconds.
+const TIME: &str = "[0-9]{2}:[0-9]{2}:[0-5]";
+
+/// Adds to a schema with such a format what narrows it.
+pub(super) fn narrow(schema: &mut Map<String, Value>) {
+    let pattern = match schema.get("format").and_then(Value::as_str) {
+        Some("date") => format!("^(?:{DAY}|{LEAP_DAY})$"),
+        Some("date-time") => format!("^(?:{DAY}|{LEAP_DAY})[tT]{TIME}"),
+        Some("time") => format!("^{TIME}"),
+        _ => return,
+    };
+    // Among `allOf`, since there may be a pattern already. What is no array there is refused when it is compiled.
+    if let Value::Array(all) = schema.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
+        all.push(json!({ "pattern": pattern }));
+    }
+}
