@@ -39,6 +39,15 @@ impl Matcher {
         self.inner.consume_token(token.0).map_err(|error| readable(&error.to_string()))
     }
 
+    /// Takes in the tokens that must come next, up to where there is a choice again, and returns them; mostly none.
+    ///
+    /// They are written as the model's tokenizer would write them together with the token before. A last one that could
+    /// be the beginning of a longer token with what may follow is left to the model.
+    pub fn forced(&mut self) -> Vec<Token> {
+        // An error shows in the next call of `allowed`.
+        self.inner.consume_ff_tokens().into_iter().map(Token).collect()
+    }
+
     /// Whether the text is complete and nothing but its end may follow.
     #[must_use]
     pub fn is_finished(&self) -> bool {

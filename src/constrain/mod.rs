@@ -17,10 +17,12 @@ mod limits;
 mod matcher;
 mod schema;
 mod source;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
 
 pub use compiler::{Compiled, Compiler};
 pub use matcher::Matcher;
+pub use spelling::Spell;
 pub use vocabulary::{Piece, Vocabulary};

@@ -5,7 +5,7 @@ mod coverage;
 use super::{Compiled, Compiler, Matcher, Piece, Vocabulary};
 use crate::protocol::{Constraint, Token};
 use std::{
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,8 @@ fn compiler() -> &'static Compiler {
             Token(259) => Piece::Text(long.as_bytes()),
             Token(id) => Piece::Text(&bytes[id as usize]),
         };
-        Compiler::new(Vocabulary::new(260, piece).unwrap())
+        let spell = |text: &str| text.bytes().map(|byte| Token(byte.into())).collect();
+        Compiler::new(Vocabulary::new(260, piece, Arc::new(spell)).unwrap())
     })
 }
 
@@ -367,4 +368,27 @@ fn hostile_regexes_choices_and_grammars_end_soon() {
         let result = survives(&constraint);
         eprintln!("{:>7.1} ms {shown}: {result:?}", begun.elapsed().as_secs_f64() * 1e3);
     }
+}
+
+/// What follows a text without a choice.
+fn forced_behind(constraint: &Constraint, text: &str) -> String {
+    let mut matcher = compiler().compile(constraint).unwrap().matcher();
+    assert!(text.bytes().all(|byte| push(&mut matcher, Token(byte.into()))), "{text}");
+    let forced = matcher.forced().into_iter().map(|Token(id)| char::from(u8::try_from(id).unwrap())).collect();
+    assert!(matcher.is_finished() || matcher.allowed().is_ok_and(|allowed| allowed.iter().any(|word| *word != 0)), "{forced}");
+    forced
+}
+
+#[test]
+fn what_a_constraint_leaves_no_choice_about_is_known_and_goes_up_to_the_next_choice() {
+    let schema = Constraint::JsonSchema(
+        r#"{"type":"object","properties":{"temperature":{"enum":["hot","cold"]}},"required":["temperature"],"additionalProperties":false}"#
+            .to_owned(),
+    );
+
+    assert_eq!(forced_behind(&schema, ""), "{");
+    assert_eq!(forced_behind(&schema, "{\""), "temperature\":");
+    assert_eq!(forced_behind(&schema, "{\"temperature\":\"h"), "ot\"");
+    assert_eq!(forced_behind(&Constraint::Choice(vec!["yes, please".to_owned(), "no".to_owned()]), "y"), "es, please");
+    assert_eq!(forced_behind(&Constraint::Regex("[a-z]+".to_owned()), "a"), "");
 }

@@ -1,10 +1,11 @@
 //! The vocabulary as llguidance wants it: a trie over the bytes of all tokens. Made once per model.
 
+use super::spelling::{Spell, Spelling};
 use crate::protocol::Token;
 use llguidance::{
     ParserFactory,
     earley::SlicedBiasComputer,
-    toktrie::{ApproximateTokEnv, INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie},
+    toktrie::{INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie},
 };
 use std::sync::Arc;
 
@@ -37,11 +38,12 @@ impl std::fmt::Debug for Vocabulary {
 }
 
 impl Vocabulary {
-    /// For the tokens with ids below `size`. Takes some hundreds of milliseconds for 50,000 of them.
+    /// For the tokens with ids below `size`; `spell` is how the model's tokenizer writes a text that goes on another one.
+    /// Takes some hundreds of milliseconds for 50,000 tokens.
     ///
     /// # Errors
     /// If the vocabulary is too large for the trie.
-    pub fn new<'a>(size: u32, piece: impl Fn(Token) -> Piece<'a>) -> Result<Self, String> {
+    pub fn new<'a>(size: u32, piece: impl Fn(Token) -> Piece<'a>, spell: Spell) -> Result<Self, String> {
         let mut ends = Vec::new();
         let words: Vec<Vec<u8>> = (0..size)
             .map(|id| match piece(Token(id)) {
@@ -62,8 +64,7 @@ impl Vocabulary {
         let first_end = ends.first().copied().unwrap_or(INVALID_TOKEN);
         let trie = TokTrie::from(&TokRxInfo::new(size, first_end), &words);
         let trie = if ends.is_empty() { trie } else { trie.with_eos_tokens(&ends) };
-        // Not canonical: the model chooses how to spell what is forced, because our masks force no tokens.
-        let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+        let environment: TokEnv = Arc::new(Spelling::new(trie, spell));
         let slices = SlicedBiasComputer::general_slices();
         let mut factory = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices)
             .map_err(|error| format!("output cannot be constrained: {error}"))?;

@@ -11,10 +11,10 @@
 
 use crate::constrain::{Compiler, Matcher, Piece, Vocabulary};
 use crate::engine::{runner::Tokenizer, worker::Command};
-use crate::protocol::{CallId, Constraint, FromEngine, GenerationError, SequenceId, SequenceRequest};
+use crate::protocol::{CallId, Constraint, FromEngine, GenerationError, SequenceId, SequenceRequest, SpecialText};
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc::SyncSender},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc::SyncSender},
 };
 
 /// Threads that compile; one constraint that takes long must not hold up all others.
@@ -80,7 +80,7 @@ impl Constraints {
     }
 
     /// Works until the gateway is gone: the body of a thread.
-    pub(super) fn work(&self, tokenizer: &dyn Tokenizer, compiler: &LazyCompiler, outbox: &SyncSender<FromEngine>) {
+    pub(super) fn work(&self, tokenizer: &Arc<dyn Tokenizer>, compiler: &LazyCompiler, outbox: &SyncSender<FromEngine>) {
         while let Some(job) = self.next() {
             match job {
                 Job::Check { call, constraint } => {
@@ -138,8 +138,13 @@ impl Constraints {
 pub(super) struct LazyCompiler(OnceLock<Result<Compiler, String>>);
 
 impl LazyCompiler {
-    fn get(&self, tokenizer: &dyn Tokenizer) -> Result<&Compiler, String> {
-        let make = || Vocabulary::new(tokenizer.vocabulary_size(), |token| piece(tokenizer, token)).map(Compiler::new);
+    fn get(&self, tokenizer: &Arc<dyn Tokenizer>) -> Result<&Compiler, String> {
+        let make = || {
+            let (speller, pieces) = (Arc::clone(tokenizer), tokenizer.as_ref());
+            // What the tokenizer refuses, llguidance spells.
+            let spell = move |text: &str| speller.encode(text, false, &SpecialText::Continuation).unwrap_or_default();
+            Vocabulary::new(tokenizer.vocabulary_size(), |token| piece(pieces, token), Arc::new(spell)).map(Compiler::new)
+        };
         self.0.get_or_init(make).as_ref().map_err(Clone::clone)
     }
 }
@@ -154,7 +159,7 @@ fn piece(tokenizer: &dyn Tokenizer, token: crate::protocol::Token) -> Piece<'_> 
 }
 
 /// The matcher of a submission, behind the tokens that an earlier engine generated.
-fn matcher(compiler: &LazyCompiler, tokenizer: &dyn Tokenizer, request: &SequenceRequest) -> Result<Matcher, String> {
+fn matcher(compiler: &LazyCompiler, tokenizer: &Arc<dyn Tokenizer>, request: &SequenceRequest) -> Result<Matcher, String> {
     let constraint = request.constraint.as_ref().ok_or("there is no constraint")?;
     let mut matcher = compiler.get(tokenizer)?.compile(constraint)?.matcher();
     request.resume.iter().try_for_each(|&token| matcher.advance(token))?;

@@ -141,8 +141,8 @@ impl Generation {
         Ok(news)
     }
 
-    /// Draws the next token from `logits` and adds the news to `output`. Precedence of ends:
-    /// (1) stop string, (2) stop token or end of generation, (3) length.
+    /// Draws the next token from `logits` and adds the news to `output`: the token, and those behind it that the
+    /// constraint leaves no choice about, which need not be computed to be known.
     pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) {
         output.prompt_logprobs.extend(self.scoring.as_mut().and_then(|scoring| scoring.first(tokenizer)));
         if self.max_tokens == 0 {
@@ -152,13 +152,31 @@ impl Generation {
             Ok(choice) => choice,
             Err(_no_candidate) => return self.end(Finish::Failed(GenerationError::NoCandidate), output),
         };
+        let is_complete = match self.obey(choice.token) {
+            Ok(is_complete) => is_complete,
+            Err(reason) => {
+                output.tokens.push(choice.token);
+                return self.end(Finish::Failed(GenerationError::Constraint(reason)), output);
+            }
+        };
+        let forced = if is_complete { Vec::new() } else { self.forced() };
+        self.take(choice, is_complete, tokenizer, output);
+        let mut left = forced.len();
+        for token in forced {
+            if output.finish.is_some() {
+                return;
+            }
+            left -= 1;
+            self.sampler.note(token);
+            self.take(Choice { token, logprobs: None }, left == 0 && self.is_complete(), tokenizer, output);
+        }
+    }
+
+    /// Adds a token to the output. Precedence of ends: (1) stop string, (2) stop token or end of generation, (3) length.
+    fn take(&mut self, choice: Choice, is_complete: bool, tokenizer: &dyn Tokenizer, output: &mut SequenceOutput) {
         self.generated += 1;
         output.tokens.push(choice.token);
-        let ends = match self.obey(choice.token) {
-            Ok(true) => Some(Finish::EndOfGeneration),
-            Ok(false) => self.ends.of(choice.token, tokenizer),
-            Err(reason) => return self.end(Finish::Failed(GenerationError::Constraint(reason)), output),
-        };
+        let ends = if is_complete { Some(Finish::EndOfGeneration) } else { self.ends.of(choice.token, tokenizer) };
         let shows = match ends {
             None => true,
             Some(Finish::StopToken(_)) => self.ends.include_stop,
@@ -201,11 +219,25 @@ impl Generation {
         self.sampler.sample_among(allowed, logits, self.logprobs, scratch).map_err(no_candidate)
     }
 
-    /// Takes a drawn token into the constraint, which alone says where the text ends, `ignore_eos` or not: whether here.
+    /// Takes a drawn token into the constraint: whether the text is complete with it.
     fn obey(&mut self, token: Token) -> Result<bool, String> {
         let Some(matcher) = &mut self.matcher else { return Ok(false) };
         matcher.advance(token)?;
-        Ok(matcher.is_finished())
+        Ok(self.is_complete())
+    }
+
+    /// The tokens that the constraint leaves no choice about. None where log-probabilities are wanted: those are of logits,
+    /// which are then computed token by token. The text is the same.
+    fn forced(&mut self) -> Vec<Token> {
+        match &mut self.matcher {
+            Some(matcher) if self.logprobs.is_none() => matcher.forced(),
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// Whether the constraint, which alone says where its text ends, `ignore_eos` or not, allows nothing but the end.
+    fn is_complete(&self) -> bool {
+        self.matcher.as_ref().is_some_and(|matcher| matcher.is_finished())
     }
 
     /// Reports the log-probability of a token that ends the text without being part of it, where the prompt is scored too:

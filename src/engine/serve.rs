@@ -218,7 +218,7 @@ fn spawn_constraint_threads(
         let (constraints, tokenizer) = (Arc::clone(constraints), Arc::clone(tokenizer));
         let (compiler, outbox) = (Arc::clone(&compiler), outbox.clone());
         // Detached: they end when the queue is closed.
-        spawn("constraint", ENGINE_STACK_BYTES, move || constraints.work(tokenizer.as_ref(), &compiler, &outbox))?;
+        spawn("constraint", ENGINE_STACK_BYTES, move || constraints.work(&tokenizer, &compiler, &outbox))?;
     }
     Ok(())
 }

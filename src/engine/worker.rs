@@ -240,8 +240,8 @@ impl<'a> Worker<'a> {
             }
             let finished = output.finish.is_some();
             // A sequence that failed before a token was drawn ends all the same; its token is never computed.
-            let token = output.tokens.last().copied().unwrap_or(row.token);
-            sampled.push(Sampled { id: row.seq, token, finished });
+            let (token, forced) = output.tokens.split_first().map_or((row.token, &[][..]), |(token, forced)| (*token, forced));
+            sampled.push(Sampled { id: row.seq, token, forced: forced.to_vec(), finished });
             if finished {
                 self.generations.remove(&row.seq);
             }

@@ -136,6 +136,8 @@ pub struct EngineStats {
     pub prefill_rows: u64,
     /// Sequences that were put back to wait because the KV cache was full.
     pub preemptions: u64,
+    /// Tokens since start that a constraint left no choice about and that were computed together with the one before.
+    pub forced_rows: u64,
 }
 
 /// Why text could not be turned into tokens or back.

@@ -62,10 +62,15 @@ impl Sampler {
         scratch: &mut Scratch,
     ) -> Result<Choice, NoCandidate> {
         let token = self.choose(logits, allowed, scratch).ok_or(NoCandidate)?;
-        self.adjustments.count(token);
-        self.position += 1;
+        self.note(token);
         let logprobs = logprobs.and_then(|count| self::logprobs(logits, token, count, &mut scratch.selection.kept));
         Ok(Choice { token, logprobs })
+    }
+
+    /// Counts a token as generated that was not drawn.
+    pub fn note(&mut self, token: Token) {
+        self.adjustments.count(token);
+        self.position += 1;
     }
 
     /// The tokens that the next draw may give, by id, with their probabilities. For tests and tools: it collects what

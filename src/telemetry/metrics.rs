@@ -58,6 +58,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache."),
     ("vllm:prefix_cache_hits_total", "Prompt tokens found there."),
     ("llamero:prefill_rows_total", "Prompt rows computed."),
+    ("llamero:forced_tokens_total", "Tokens that a constraint left no choice about, computed together with the one before."),
     ("llamero:engine_steps_total", "Steps the engine finished."),
     ("llamero:engine_deaths_total", "Engine processes that ended unasked, by cause."),
 ];
@@ -154,6 +155,7 @@ fn observe(engine: &EngineReading) {
     for (name, total) in [
         ("llamero:engine_steps_total", stats.steps),
         ("llamero:prefill_rows_total", stats.prefill_rows),
+        ("llamero:forced_tokens_total", stats.forced_rows),
         ("vllm:num_preemptions_total", stats.preemptions),
         ("vllm:prefix_cache_queries_total", stats.prefix_queries),
         ("vllm:prefix_cache_hits_total", stats.prefix_hits),

@@ -40,6 +40,8 @@ struct Scenario {
     faults: Vec<(u64, bool)>,
     /// Cells that the runner lacks of those it promised, where that leaves enough for one sequence.
     missing_cells: u32,
+    /// Tokens behind every third one that are known before they are computed.
+    forced: u32,
 }
 
 const MAX_LEN: u32 = 260;
@@ -64,8 +66,17 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
         mixed,
     });
     let faults = proptest::collection::vec((0u64..150, any::<bool>()), 0..5);
-    (machine, cost, 1.0f32..5.0, arrivals(), faults, prop_oneof![3 => Just(0u32), 1 => 0u32..200]).prop_map(
-        |(limits, cost, ratio, arrivals, faults, missing_cells)| Scenario { limits, cost, ratio, arrivals, faults, missing_cells },
+    let forced = prop_oneof![2 => Just(0u32), 1 => 1u32..12];
+    (machine, cost, 1.0f32..5.0, arrivals(), faults, prop_oneof![3 => Just(0u32), 1 => 0u32..200], forced).prop_map(
+        |(limits, cost, ratio, arrivals, faults, missing_cells, forced)| Scenario {
+            limits,
+            cost,
+            ratio,
+            arrivals,
+            faults,
+            missing_cells,
+            forced,
+        },
     )
 }
 
@@ -80,7 +91,7 @@ impl Scenario {
 
     /// Runs everything and returns the driver, idle.
     fn run(&self, runner: FakeRunner) -> Driver {
-        let mut driver = Driver::new(runner, self.ratio);
+        let mut driver = Driver { forced: self.forced, ..Driver::new(runner, self.ratio) };
         let work: u32 = self.arrivals.iter().map(|a| a.common + a.tail + a.max_tokens).sum();
         let bound = 500 + 10 * usize::try_from(work).unwrap();
         let mut pending: Vec<(u64, &Arrival)> = (0..).zip(&self.arrivals).collect();
@@ -148,7 +159,7 @@ proptest! {
     fn only_the_guilty_sequence_of_a_failing_step_fails(scenario in scenarios(), guilty in any::<prop::sample::Index>(), at in 0u32..300) {
         let scenario = Scenario { faults: Vec::new(), missing_cells: 0, ..scenario };
         let guilty = u64::try_from(guilty.index(scenario.arrivals.len())).unwrap();
-        let mut driver = Driver::new(scenario.runner().poison(RARE), scenario.ratio);
+        let mut driver = Driver { forced: scenario.forced, ..Driver::new(scenario.runner().poison(RARE), scenario.ratio) };
 
         for (id, arrival) in (0..).zip(&scenario.arrivals) {
             let mut tokens = arrival.prompt(id);

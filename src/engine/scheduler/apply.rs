@@ -41,6 +41,8 @@ impl Scheduler {
             self.remove(sampled.id);
         } else {
             sequence.push(sampled.token);
+            sampled.forced.iter().for_each(|token| sequence.push(*token));
+            self.counts.forced_rows += u64::from(super::sequence::count(sampled.forced.len()));
         }
     }
 

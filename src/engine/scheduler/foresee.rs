@@ -6,7 +6,7 @@
 use super::Scheduler;
 use super::budget::Demand;
 use super::sequence::count;
-use crate::protocol::{Forecast, Prospect, Token};
+use crate::protocol::{Forecast, Prospect, SequenceId, Token};
 
 impl Scheduler {
     /// See [`Forecast`]. Takes time in proportion to slots and tokens of the prompts.
@@ -20,9 +20,9 @@ impl Scheduler {
         let more_choices = u64::from(prospect.choices.saturating_sub(1));
         let all_rows: u64 = rows.iter().map(|rows| rows + more_choices * of_a_choice(rows)).sum();
 
-        let (decoding, prefilling): (Vec<u32>, Vec<u32>) = self.running.iter().map(|id| self.left(*id)).partition(|left| *left == 1);
+        let (decoding, prefilling): (Vec<SequenceId>, Vec<_>) = self.running.iter().partition(|id| self.decodes(**id));
         let waiting_rows = self.waiting.iter().map(|id| u64::from(self.sequences[id].len()));
-        let rows_ahead = prefilling.iter().copied().map(u64::from).chain(waiting_rows).sum();
+        let rows_ahead = prefilling.iter().map(|id| u64::from(self.left(*id))).chain(waiting_rows).sum();
         let others = count(prefilling.len() + self.waiting.len());
         // Whether a prompt is short matters only at its own turn, which comes last.
         let demand = Demand { sequences: others.saturating_add(1), short: false };

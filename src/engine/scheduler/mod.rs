@@ -51,14 +51,16 @@ pub struct NewSequence {
 }
 
 /// What was sampled from a row that asked for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sampled {
     /// Whose.
     pub id: SequenceId,
     /// The token, to be computed in the next step unless `finished`.
     pub token: Token,
+    /// Tokens that are known to follow it, to be computed with it.
+    pub forced: Vec<Token>,
     /// The sequence ends here; its slot is free at once and its KV stays as cache.
-    /// Must be set at the latest for the token that makes the sequence `NewSequence::max_len` tokens long.
+    /// Must be set at the latest for the tokens that make the sequence `NewSequence::max_len` tokens long.
     pub finished: bool,
 }
 
@@ -102,6 +104,7 @@ struct Counts {
     prefix_hits: u64,
     prefill_rows: u64,
     preemptions: u64,
+    forced_rows: u64,
 }
 
 impl Scheduler {
@@ -179,6 +182,7 @@ impl Scheduler {
             prefix_hits: self.counts.prefix_hits,
             prefill_rows: self.counts.prefill_rows,
             preemptions: self.counts.preemptions,
+            forced_rows: self.counts.forced_rows,
         }
     }
 
@@ -212,9 +216,16 @@ impl Scheduler {
     }
 
     /// Tokens of a running sequence that are not computed yet, at least 1; 0 for one that waits.
-    /// Exactly 1 means that its next row is a decode row.
     fn left(&self, id: SequenceId) -> u32 {
         let sequence = &self.sequences[&id];
         sequence.slot().map_or(0, |slot| sequence.len() - self.cache.held(slot))
+    }
+
+    /// Whether a running sequence generates: all that it lacks is the last token of its prompt, or tokens that were generated.
+    fn decodes(&self, id: SequenceId) -> bool {
+        let sequence = &self.sequences[&id];
+        let Some(slot) = sequence.slot() else { return false };
+        let held = self.cache.held(slot);
+        held + 1 == sequence.len() || held >= sequence.prompt_len
     }
 }

@@ -18,7 +18,8 @@ impl Scheduler {
     ///
     /// 1. Room is made for a row of each decoding sequence: cached slots are evicted, then the latest admission is put back.
     /// 2. If a step failed, its sequences run alone, one after the other.
-    /// 3. One row for every sequence that has a single token left to compute. Before that, a gap between slots may be closed.
+    /// 3. One row for every sequence that generates, and its forced tokens' where there is room. Before that, a gap between
+    ///    slots may be closed.
     /// 4. Prompt chunks of the other running sequences under the budget, oldest first.
     /// 5. Admissions from the queue while rows, slots and cells allow, each with its first chunk.
     /// 6. Rows in order of slots: llama.cpp computes the sequences of a split KV together only where their ids follow
@@ -36,11 +37,10 @@ impl Scheduler {
         } else {
             self.close_gap();
             // (3)
-            let (decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.left(**id) == 1);
-            for id in &decoding {
-                self.plan_rows(*id, 1, &mut rows);
-            }
-            let mut budget = self.budget.prompt_rows(count(decoding.len()), self.demand(&prefilling));
+            let (decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.decodes(**id));
+            self.plan_decoding(&decoding, &mut rows);
+            let room = self.limits.max_rows - count(rows.len());
+            let mut budget = self.budget.prompt_rows(count(decoding.len()), self.demand(&prefilling)).min(room);
             // (4)
             for id in prefilling {
                 budget -= self.plan_rows(id, budget, &mut rows);
@@ -61,10 +61,20 @@ impl Scheduler {
         Demand { sequences: count(prefilling.len() + admissible), short }
     }
 
+    /// A row for each sequence that generates. What is left of the step's rows and of the KV takes forced tokens.
+    fn plan_decoding(&mut self, decoding: &[SequenceId], rows: &mut Vec<Row>) {
+        let each = count(decoding.len());
+        let mut spare = (self.limits.max_rows - each).min(self.cache.reclaimable_cells().saturating_sub(each));
+        for id in decoding {
+            spare += 1;
+            spare -= self.plan_rows(*id, spare, rows);
+        }
+    }
+
     /// A lone sequence always has room: `submit` refuses what the whole KV could not hold.
     fn make_room_for_running(&mut self) {
         loop {
-            let decoding = self.running.iter().filter(|id| self.left(**id) == 1).count();
+            let decoding = self.running.iter().filter(|id| self.decodes(**id)).count();
             let needed = count(decoding.max(1));
             if self.running.len() <= 1 || self.cache.make_room(needed, &[]) {
                 return;

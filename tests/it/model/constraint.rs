@@ -6,20 +6,25 @@ use llamero::{
     protocol::Constraint,
 };
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-fn vocabulary(tokenizer: &dyn Tokenizer) -> Vocabulary {
+fn vocabulary(tokenizer: &Arc<dyn Tokenizer>) -> Vocabulary {
+    let spell = Arc::clone(tokenizer);
+    let spell = move |text: &str| spell.encode(text, false, &SpecialText::Continuation).unwrap();
     let piece = |token| match tokenizer.piece(token, false) {
         _ if tokenizer.is_eog(token) => Piece::End(tokenizer.piece(token, true)),
         b"" => Piece::Special(tokenizer.piece(token, true)),
         bytes => Piece::Text(bytes),
     };
-    Vocabulary::new(tokenizer.vocabulary_size(), piece).unwrap()
+    Vocabulary::new(tokenizer.vocabulary_size(), piece, Arc::new(spell)).unwrap()
 }
 
-fn compiler() -> Option<(std::sync::Arc<dyn Tokenizer>, Compiler)> {
+fn compiler() -> Option<(Arc<dyn Tokenizer>, Compiler)> {
     let tokenizer: std::sync::Arc<dyn Tokenizer> = loaded(KvLayout::Split)?.tokenizer();
-    let compiler = Compiler::new(vocabulary(&*tokenizer));
+    let compiler = Compiler::new(vocabulary(&tokenizer));
     Some((tokenizer, compiler))
 }
 
@@ -62,7 +67,7 @@ fn keywords_of_json_schema_hold_for_tokens_as_they_do_for_bytes() {
 fn masks_take_microseconds() {
     let Some((tokenizer, compiler)) = compiler() else { return };
     let begun = Instant::now();
-    drop(vocabulary(&*tokenizer));
+    drop(vocabulary(&tokenizer));
     eprintln!("vocabulary of {}: {:.0} ms", tokenizer.vocabulary_size(), begun.elapsed().as_secs_f64() * 1e3);
     let person = json!({"type": "object", "properties": {
         "name": {"type": "string"}, "age": {"type": "integer", "minimum": 0, "maximum": 130}, "email": {"type": "string", "format": "email"},

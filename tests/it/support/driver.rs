@@ -1,6 +1,6 @@
 //! The engine loop without a worker: scheduler and fake runner, greedy sampling, everything checked after every step.
 
-use super::fake_runner::{EOG, FakeRunner};
+use super::fake_runner::{EOG, FakeRunner, continuation};
 use llamero::engine::runner::{Limits, ModelRunner, Step};
 use llamero::engine::scheduler::{NewSequence, Sampled, Scheduler};
 use llamero::protocol::{GenerationError, SequenceId, Token};
@@ -22,7 +22,17 @@ pub(crate) struct Request {
     pub(crate) outcome: Outcome,
     /// Steps executed before its first rows, and the tokens it took from the cache.
     pub(crate) started: Option<(u64, u32)>,
+    prompt: Vec<Token>,
     max_tokens: u32,
+}
+
+impl Request {
+    /// The next tokens, up to `most`, none of which ends the text: what a constraint would leave no choice about.
+    fn foreknown(&self, most: u32) -> Vec<Token> {
+        let so_far = [&self.prompt[..], &self.tokens].concat();
+        let left = self.max_tokens - u32::try_from(self.tokens.len()).unwrap();
+        continuation(&so_far, most.min(left)).into_iter().take_while(|token| *token != EOG).collect()
+    }
 }
 
 /// See the module.
@@ -31,19 +41,22 @@ pub(crate) struct Driver {
     pub(crate) scheduler: Scheduler,
     pub(crate) runner: FakeRunner,
     pub(crate) requests: BTreeMap<SequenceId, Request>,
+    /// Behind every third token, so many are known before they are computed. Default none.
+    pub(crate) forced: u32,
 }
 
 impl Driver {
     pub(crate) fn new(runner: FakeRunner, prefill_step_ratio: f32) -> Self {
         let scheduler = Scheduler::new(runner.limits(), prefill_step_ratio);
-        Self { scheduler, runner, requests: BTreeMap::new() }
+        Self { scheduler, runner, requests: BTreeMap::new(), forced: 0 }
     }
 
     pub(crate) fn submit(&mut self, id: u64, prompt: &[Token], max_tokens: u32, namespace: u64) {
         let id = SequenceId(id);
         let max_len = u32::try_from(prompt.len()).unwrap() + max_tokens;
         self.scheduler.submit(NewSequence { id, tokens: prompt.to_vec(), max_len, scored: 0..0, namespace }).unwrap();
-        let request = Request { tokens: Vec::new(), outcome: Outcome::Live, started: None, max_tokens };
+        let prompt = prompt.to_vec();
+        let request = Request { tokens: Vec::new(), outcome: Outcome::Live, started: None, prompt, max_tokens };
         assert!(self.requests.insert(id, request).is_none(), "{id:?} twice");
     }
 
@@ -127,11 +140,13 @@ impl Driver {
                 let best = (0..).zip(logits).max_by(|(_, a), (_, b)| a.total_cmp(b)).unwrap().0;
                 let token = Token(best);
                 request.tokens.push(token);
+                let forced = if token != EOG && token.0.is_multiple_of(3) { request.foreknown(self.forced) } else { Vec::new() };
+                request.tokens.extend(&forced);
                 let finished = token == EOG || request.tokens.len() == usize::try_from(request.max_tokens).unwrap();
                 if finished {
                     request.outcome = Outcome::Finished;
                 }
-                sampled.push(Sampled { id: row.seq, token, finished });
+                sampled.push(Sampled { id: row.seq, token, forced, finished });
             }
         }
         self.scheduler.complete(step, &sampled, self.runner.elapsed());

@@ -1,6 +1,7 @@
 //! Exact steps for exact situations; what holds in every situation is tested against the fake runner in `tests/it`.
 
 mod failures;
+mod forced;
 mod foresight;
 mod gaps;
 
@@ -51,11 +52,20 @@ impl Bench {
         step
     }
 
+    /// Completes a step in which each sequence that is sampled gets these tokens more.
+    fn force(&mut self, step: &Step, forced: &[Token]) {
+        let rows = step.rows.iter().filter(|row| row.sample);
+        let sampled: Vec<Sampled> =
+            rows.map(|row| Sampled { id: row.seq, token: NEXT, forced: forced.to_vec(), finished: false }).collect();
+        self.0.complete(step, &sampled, Duration::from_millis(10));
+        assert_eq!(self.0.check_invariants(), Ok(()), "{step:?}");
+    }
+
     /// Completes a step in which the sequences `finished` end.
     fn complete(&mut self, step: &Step, finished: &[u64]) {
         let sampled = step.rows.iter().filter(|row| row.sample);
         let sampled: Vec<Sampled> =
-            sampled.map(|row| Sampled { id: row.seq, token: NEXT, finished: finished.contains(&row.seq.0) }).collect();
+            sampled.map(|row| Sampled { id: row.seq, token: NEXT, forced: Vec::new(), finished: finished.contains(&row.seq.0) }).collect();
         self.0.complete(step, &sampled, Duration::from_millis(10));
         assert_eq!(self.0.check_invariants(), Ok(()), "{step:?}");
     }
@@ -444,6 +454,7 @@ fn stats_count_prompt_tokens_looked_up_found_and_computed() {
         prefix_hits: 15,
         prefill_rows: 25,
         preemptions: 0,
+        forced_rows: 0,
     };
     assert_eq!(bench.0.stats(), expected);
 }

@@ -1,0 +1,51 @@
+//! How a text that a constraint forces is written in tokens: as the model's own tokenizer would write it.
+//!
+//! A model that is made to spell `"temperature":` letter by letter goes on worse than one that reads it as it was trained
+//! to. What the tokenizer cannot write to the byte (a part of a character) is written greedily, the longest token first.
+
+use crate::protocol::Token;
+use llguidance::toktrie::{TokTrie, TokenId, TokenizerEnv};
+use std::sync::Arc;
+
+/// Writes a text that goes on another one in tokens.
+pub type Spell = Arc<dyn Fn(&str) -> Vec<Token> + Send + Sync>;
+
+/// Bytes that are written at a time. The engine thread does it, with an ordinary stack, and some models' pre-tokenizers
+/// recurse for each character; longer texts are cut, which may cost a token at each cut.
+const MAX_SPELLED: usize = 1 << 10;
+
+/// llguidance's view of a tokenizer.
+pub(super) struct Spelling {
+    trie: TokTrie,
+    spell: Spell,
+}
+
+impl Spelling {
+    pub(super) fn new(trie: TokTrie, spell: Spell) -> Self {
+        Self { trie, spell }
+    }
+
+    /// In the tokenizer's own tokens, if they say exactly this.
+    fn canonical(&self, text: &str) -> Option<Vec<TokenId>> {
+        let tokens: Vec<TokenId> = (self.spell)(text).into_iter().map(|Token(id)| id).collect();
+        let is_known = tokens.iter().all(|&id| usize::try_from(id).is_ok_and(|id| id < self.trie.vocab_size()));
+        (is_known && self.trie.decode_raw(&tokens) == text.as_bytes()).then_some(tokens)
+    }
+}
+
+impl TokenizerEnv for Spelling {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
+        let Ok(mut text) = std::str::from_utf8(bytes) else { return self.trie.greedy_tokenize(bytes) };
+        let mut tokens = Vec::new();
+        while !text.is_empty() {
+            let (now, later) = text.split_at(text.floor_char_boundary(MAX_SPELLED));
+            tokens.extend(self.canonical(now).unwrap_or_else(|| self.trie.greedy_tokenize(now.as_bytes())));
+            text = later;
+        }
+        tokens
+    }
+}
