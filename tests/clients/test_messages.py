@@ -184,7 +184,7 @@ def test_structured_output_is_the_json_that_was_asked_for(claude):
 def test_thinking_that_the_template_cannot_do_is_reported(claude):
     raw = claude.messages.with_raw_response.create(**request(thinking={"type": "enabled", "budget_tokens": 1024}))
 
-    assert raw.headers["x-llamero-warnings"] == "thinking.budget_tokens is not enforced; ignored fields: thinking"
+    assert raw.headers["x-llamero-warnings"] == "ignored fields: thinking; thinking.budget_tokens is not enforced"
     assert raw.parse().content
     with pytest.raises(anthropic.BadRequestError) as caught:
         ask(claude, thinking={"type": "adaptive"}, extra_headers={"x-llamero-strict": "1"})

@@ -61,6 +61,10 @@ fn describe(operation: &Operation) -> Value {
     }
     let name = operation.path.trim_start_matches('/').replace(['/', '{', '}', '*'], "_");
     let mut described = json!({"operationId": format!("{}_{name}", operation.method), "summary": operation.about, "responses": responses});
+    let parameters = parameters(operation.path);
+    if !parameters.is_empty() {
+        described["parameters"] = parameters.into();
+    }
     if let Some(body) = &operation.body {
         described["requestBody"] = json!({"required": true, "content": {"application/json": {
             "schema": schema(body), "example": parsed(body.example),
@@ -69,13 +73,20 @@ fn describe(operation: &Operation) -> Value {
     described
 }
 
+/// What stands in braces in a path.
+fn parameters(path: &str) -> Vec<Value> {
+    let names = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    names.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})).collect()
+}
+
 /// Lets a route that was described take this body too.
 fn add_body(described: &mut Value, operation: &Operation) {
     let Some(body) = &operation.body else { return };
     let content = &mut described["requestBody"]["content"]["application/json"];
-    match content["schema"]["anyOf"].as_array_mut() {
+    let described = &mut content["schema"];
+    match described.get_mut("anyOf").and_then(Value::as_array_mut) {
         Some(bodies) => bodies.push(schema(body)),
-        None => content["schema"] = json!({"anyOf": [content["schema"].take(), schema(body)]}),
+        None => *described = json!({"anyOf": [described.take(), schema(body)]}),
     }
 }
 

@@ -94,6 +94,27 @@ async fn two_hundred_varied_schemas_give_valid_json_whenever_the_text_is_complet
     eprintln!("{complete} of 200 texts ended by themselves, all of them valid");
 }
 
+/// With log-probabilities every token is drawn; without, those that nothing else can follow are known before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_are_forced_are_those_that_would_be_drawn() {
+    let server = TestServer::start().await;
+    for n in 0..60 {
+        let schema = schema(&mut Dice(n), 2);
+        let asked = |more: Value| {
+            let mut asked = json!({"json_schema": schema, "seed": n, "max_tokens": 1 + n * 7, "stop": ["3", "e\""]});
+            asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            asked
+        };
+
+        let forced = post(&server, &format!("prompt {n}"), &asked(json!({}))).await;
+        let drawn = post(&server, &format!("prompt {n}"), &asked(json!({"logprobs": 0}))).await;
+
+        assert_eq!((text(&forced), finish(&forced)), (text(&drawn), finish(&drawn)), "{schema}");
+        let tokens = |answer: &Answer| answer.json()["usage"]["completion_tokens"].clone();
+        assert_eq!(tokens(&forced), tokens(&drawn), "{schema}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn greedy_and_sampled_texts_obey_every_kind_of_constraint() {
     let server = TestServer::start().await;

@@ -82,6 +82,8 @@ const OTHERS: &str = "priority cache_salt timeout length_penalty early_stopping 
 const ROUTES: &[(&str, &str)] = &[
     ("/v1/completions", r#"{"model":"tiny","prompt":"Hello","seed":1,"max_tokens":9}"#),
     ("/v1/chat/completions", r#"{"model":"tiny","messages":[{"role":"user","content":"Hello"}],"seed":1,"max_tokens":9}"#),
+    ("/v1/responses", r#"{"model":"tiny","input":"Hello","seed":1,"max_output_tokens":9}"#),
+    ("/v1/messages", r#"{"model":"tiny","messages":[{"role":"user","content":"Hello"}],"seed":1,"max_tokens":9}"#),
     ("/v1/embeddings", r#"{"model":"tiny","input":"Hello there"}"#),
     ("/v1/rerank", r#"{"model":"tiny","query":"Hello","documents":["there","now"]}"#),
     ("/v1/score", r#"{"model":"tiny","text_1":"Hello","text_2":["there"]}"#),
