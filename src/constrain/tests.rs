@@ -387,7 +387,7 @@ fn what_a_constraint_leaves_no_choice_about_is_known_and_goes_up_to_the_next_cho
     );
 
     assert_eq!(forced_behind(&schema, ""), "{");
-    assert_eq!(forced_behind(&schema, "{\""), "temperature\":");
+    assert_eq!(forced_behind(&schema, "{\""), "temperature\"");
     assert_eq!(forced_behind(&schema, "{\"temperature\":\"h"), "ot\"");
     assert_eq!(forced_behind(&Constraint::Choice(vec!["yes, please".to_owned(), "no".to_owned()]), "y"), "es, please");
     assert_eq!(forced_behind(&Constraint::Regex("[a-z]+".to_owned()), "a"), "");

@@ -82,7 +82,7 @@ impl Bench {
         let of_fastapi = json["detail"][0]["loc"][1].as_str();
         // Anthropic's errors name the field in their message, in quotes.
         let message = json["error"]["message"].as_str().filter(|_| json["type"] == "error");
-        let of_anthropic = message.and_then(|message| message.split('\'').nth(1));
+        let of_anthropic = message.and_then(|message| message.split('\'').nth(1).or(message.starts_with("The model `").then_some("model")));
         Seen {
             status: answer.status.as_u16(),
             param: json["error"]["param"].as_str().or(of_fastapi).or(of_anthropic).map(str::to_owned),

@@ -25,6 +25,12 @@ const BY_NATURE: &[(&str, &str)] = &[
     ("prediction", "it makes an answer faster, not different"),
     ("response_format.json_schema.name", "a label, which OpenAI requires"),
     ("response_format.json_schema.strict", "a schema is always obeyed"),
+    ("access_programs", "there are none"),
+    ("image", "no image is read"),
+    ("cache_control", "what prompts have in common is always cached"),
+    ("inference_geo", "the answer is made here"),
+    ("user_profile_id", "for the operator's books; never logged"),
+    ("workspace_id", "for the operator's books; never logged"),
     ("mirostat_tau", "a parameter of mirostat, which is refused"),
     ("mirostat_eta", "a parameter of mirostat, which is refused"),
     ("messages[].tool_call_id", "which call a result belongs to is said by their order; templates that print it are given it"),
@@ -71,6 +77,21 @@ const DOCUMENTED: &[Case] = &[
     ("/n_predict", "{}", "5"),
     ("/top_n", "{}", "1"),
     ("/model", "{}", "\"other\""),
+];
+
+/// The same where a route has fields of that name which are others.
+const OF_ROUTES: &[(&str, Case)] = &[
+    ("/v1/responses", ("/tool_choice", r#"{"tools":[{"type":"function","name":"f","parameters":{}}]}"#, "\"required\"")),
+    (
+        "/v1/responses",
+        ("/parallel_tool_calls", r#"{"tools":[{"type":"function","name":"f","parameters":{}}],"tool_choice":"required"}"#, "false"),
+    ),
+    ("/v1/responses", ("/truncation", "{}", "\"auto\"")),
+    ("/v1/responses", ("/prompt_cache_options", "{}", r#"{"prewarm":true}"#)),
+    ("/v1/messages", ("/tool_choice", r#"{"tools":[{"name":"f","input_schema":{"type":"object"}}]}"#, r#"{"type":"any"}"#)),
+    ("/v1/messages", ("/speed", "{}", "\"fast\"")),
+    ("/v1/messages", ("/diagnostics", "{}", r#"{"previous_message_id":"x"}"#)),
+    ("/v1/messages", ("/context_management", "{}", r#"{"edits":[{"type":"x"}]}"#)),
 ];
 
 /// Names that vLLM, its router and llama-server know, and no table.
@@ -141,8 +162,8 @@ async fn fault(bench: &Bench, path: &str, body: &Value, (pointer, beside, value)
         Seen { status: 400..=499, ref param, .. } if param.as_deref().is_some_and(|param| param.starts_with(&first)) => None,
         Seen { status: 200, ref warnings, .. } if names(warnings, &field) => {
             let strict = bench.post_strictly(path, &with).await;
-            // FastAPI's shape has no place for a field's name.
-            if strict.status == 400 && (strict.param.is_some() || path == "/generate") {
+            // FastAPI's and Anthropic's shapes have no place for a field's name.
+            if strict.status == 400 && (strict.param.is_some() || ["/generate", "/v1/messages"].contains(&path)) {
                 None
             } else {
                 told("it is reported, and a strict request goes on")
@@ -161,7 +182,8 @@ fn cases(path: &str) -> Vec<Case> {
     let pointer = |name: &str| -> &'static str { Box::leak(format!("/{name}").into_boxed_str()) };
     let of_table = |field: &'static Field| {
         let at = pointer(field.name);
-        let told = DOCUMENTED.iter().copied().find(|(name, ..)| *name == at && field.status != Status::Refused);
+        let of_route = OF_ROUTES.iter().filter(|(route, _)| *route == path).map(|(_, case)| *case);
+        let told = of_route.chain(DOCUMENTED.iter().copied()).find(|(name, ..)| *name == at && field.status != Status::Refused);
         told.unwrap_or((at, "{}", field.example))
     };
     let nested = match path {
