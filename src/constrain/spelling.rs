@@ -42,7 +42,9 @@ impl TokenizerEnv for Spelling {
         let Ok(mut text) = std::str::from_utf8(bytes) else { return self.trie.greedy_tokenize(bytes) };
         let mut tokens = Vec::new();
         while !text.is_empty() {
-            let (now, later) = text.split_at(text.floor_char_boundary(MAX_SPELLED));
+            // A character has four bytes at most, so the cut is not at 0.
+            let cut = (0..=MAX_SPELLED.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+            let (now, later) = text.split_at(cut);
             tokens.extend(self.canonical(now).unwrap_or_else(|| self.trie.greedy_tokenize(now.as_bytes())));
             text = later;
         }

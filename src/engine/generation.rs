@@ -160,7 +160,7 @@ impl Generation {
             }
         };
         let forced = if is_complete { Vec::new() } else { self.forced() };
-        self.take(choice, is_complete, tokenizer, output);
+        self.take(&choice, is_complete, tokenizer, output);
         let mut left = forced.len();
         for token in forced {
             if output.finish.is_some() {
@@ -168,12 +168,12 @@ impl Generation {
             }
             left -= 1;
             self.sampler.note(token);
-            self.take(Choice { token, logprobs: None }, left == 0 && self.is_complete(), tokenizer, output);
+            self.take(&Choice { token, logprobs: None }, left == 0 && self.is_complete(), tokenizer, output);
         }
     }
 
     /// Adds a token to the output. Precedence of ends: (1) stop string, (2) stop token or end of generation, (3) length.
-    fn take(&mut self, choice: Choice, is_complete: bool, tokenizer: &dyn Tokenizer, output: &mut SequenceOutput) {
+    fn take(&mut self, choice: &Choice, is_complete: bool, tokenizer: &dyn Tokenizer, output: &mut SequenceOutput) {
         self.generated += 1;
         output.tokens.push(choice.token);
         let ends = if is_complete { Some(Finish::EndOfGeneration) } else { self.ends.of(choice.token, tokenizer) };

@@ -10,7 +10,7 @@ use super::{
     messages::MESSAGES,
     responses::RESPONSES,
     shared::{ENDING, RESPONSE_FORMAT, SAMPLING, STRUCTURED},
-    tokens::{DETOKENIZE, TOKENIZE},
+    tokens::{DETOKENIZE, TOKENIZE, TOKENIZE_CHAT},
 };
 
 /// A route and what it is for.
@@ -217,6 +217,18 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/tokenize",
         about: "Text to tokens, as vLLM and as llama-server do.",
         body: Some(Body { fields: &[TOKENIZE], required: &[], example: r#"{"prompt":"Hello"}"# }),
+        answers: &[(JSON, "Tokenized")],
+        refusals: REFUSALS,
+    },
+    Operation {
+        method: "post",
+        path: "/tokenize",
+        about: "The tokens of a chat's prompt, as vLLM does: a body with `messages`.",
+        body: Some(Body {
+            fields: &[TOKENIZE_CHAT],
+            required: &["messages"],
+            example: r#"{"messages":[{"role":"user","content":"Hello"}]}"#,
+        }),
         answers: &[(JSON, "Tokenized")],
         refusals: REFUSALS,
     },

@@ -24,7 +24,10 @@ use crate::{
             responses::request::ResponsesRequest,
         },
         testing::{Setup, TestApp},
-        tokens::{detokenize, tokenize::TokenizeRequest},
+        tokens::{
+            detokenize,
+            tokenize::{TokenizeChat, TokenizeRequest},
+        },
     },
     gateway::testing::embedding_info,
 };
@@ -70,6 +73,12 @@ fn reader(operation: &Operation) -> Reader {
         "/v1/score" | "/score" => |mut fields| {
             fields.take("model");
             ScoreRequest::read(fields, &embedding_info()).map(|request| request.unknown)
+        },
+        "/tokenize" if operation.body.is_some_and(|body| body.required.contains(&"messages")) => |mut fields| {
+            fields.take("model");
+            let request = TokenizeChat::read(&mut fields)?;
+            let ignored = chat(Fields::new(request.chat))?;
+            Ok([ignored, fields.finish()].concat())
         },
         "/tokenize" => |mut fields| {
             fields.take("model");

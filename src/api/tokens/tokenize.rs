@@ -1,14 +1,14 @@
 //! `POST /tokenize`: llama-server's `{content, add_special, parse_special, with_pieces}` and vLLM's
-//! `{prompt, add_special_tokens, return_token_strs}`.
+//! `{prompt, add_special_tokens, return_token_strs}`, or `{messages, tools, …}` for the prompt of a chat.
 //!
 //! The field with the text tells the dialects apart where their defaults differ: BOS is added to a `prompt` and not to a
-//! `content`. Control tokens that the text spells become those tokens in both.
+//! `content`. Control tokens that the text spells become those tokens in both; in a chat, only those of the template.
 
 use crate::{
     api::{
         error::ApiError,
         fields::{FieldError, Fields},
-        openai::models,
+        openai::{chat::understand, models},
         state::AppState,
         warnings::{WarningPolicy, Warnings},
     },
@@ -22,6 +22,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,9 +32,27 @@ pub(in crate::api) struct TokenizeRequest {
     param: &'static str,
     add_special: bool,
     special: SpecialText,
+    spelling: Spelling,
+}
+
+/// A chat whose prompt is asked for.
+#[derive(Debug, PartialEq)]
+pub(in crate::api) struct TokenizeChat {
+    /// The fields of the chat request that has this prompt, but for `model`.
+    pub(in crate::api) chat: Map<String, Value>,
+    spelling: Spelling,
+}
+
+/// How tokens are shown besides their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spelling {
     with_pieces: bool,
     return_token_strs: bool,
 }
+
+/// Fields of chat that say what its prompt is (vLLM's `TokenizeChatRequest`).
+const OF_CHAT: [&str; 7] =
+    ["messages", "tools", "add_generation_prompt", "continue_final_message", "chat_template_kwargs", "chat_template", "add_special_tokens"];
 
 /// The keys of both dialects.
 #[derive(Serialize)]
@@ -73,21 +92,31 @@ fn text_or_bytes<S: Serializer>(piece: &[u8], serializer: S) -> Result<S::Ok, S:
 pub(super) async fn tokenize(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let mut fields = Fields::parse(&body)?;
     drop(body);
-    models::requested_or_first(&mut fields, &state.config.served_model_names)?;
+    let model = models::requested_or_first(&mut fields, &state.config.served_model_names)?;
     let max_model_len = models::loaded(&state.engine)?.max_model_len;
-    let request = TokenizeRequest::read(&mut fields)?;
-    let warnings = Warnings::ignored(&fields.finish()).enforce(WarningPolicy::of(&headers, &state.config))?;
-
-    let of_text = |error| ApiError::of_text(request.param, error);
-    let tokens = state.engine.tokenize(request.text, request.add_special, request.special).await.map_err(of_text)?;
+    let policy = WarningPolicy::of(&headers, &state.config);
+    let (tokens, spelling, param, warnings) = if fields.has("messages") {
+        let TokenizeChat { mut chat, spelling } = TokenizeChat::read(&mut fields)?;
+        chat.insert("model".to_owned(), model.into());
+        let understood = understand(&state, Fields::new(chat)).await?;
+        let mut warnings = understood.warnings;
+        warnings.ignore(fields.finish());
+        (understood.tokens, spelling, "messages", warnings.enforce(policy)?)
+    } else {
+        let TokenizeRequest { text, param, add_special, special, spelling } = TokenizeRequest::read(&mut fields)?;
+        let warnings = Warnings::ignored(&fields.finish()).enforce(policy)?;
+        let tokens = state.engine.tokenize(text, add_special, special).await.map_err(|error| ApiError::of_text(param, error))?;
+        (tokens, spelling, param, warnings)
+    };
+    let Spelling { with_pieces, return_token_strs } = spelling;
     let count = tokens.len();
-    let pieces = if request.with_pieces || request.return_token_strs {
-        state.engine.spell(tokens.clone()).await.map_err(of_text)?
+    let pieces = if with_pieces || return_token_strs {
+        state.engine.spell(tokens.clone()).await.map_err(|error| ApiError::of_text(param, error))?
     } else {
         Vec::new()
     };
-    let token_strs = request.return_token_strs.then(|| pieces.iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect());
-    let tokens = if request.with_pieces {
+    let token_strs = return_token_strs.then(|| pieces.iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect());
+    let tokens = if with_pieces {
         let both = tokens.into_iter().zip(pieces);
         Tokens::WithPieces(both.map(|(Token(id), piece)| TokenWithPiece { id, piece }).collect())
     } else {
@@ -98,12 +127,34 @@ pub(super) async fn tokenize(State(state): State<AppState>, headers: HeaderMap, 
     Ok(response)
 }
 
+impl Spelling {
+    fn read(f: &mut Fields) -> Result<Self, FieldError> {
+        Ok(Self {
+            with_pieces: f.boolean("with_pieces")?.unwrap_or(false),
+            return_token_strs: f.boolean("return_token_strs")?.unwrap_or(false),
+        })
+    }
+}
+
+impl TokenizeChat {
+    /// Reads all fields but `model`; chat's reader checks what they hold.
+    ///
+    /// # Errors
+    /// A field of the wrong type; a text besides.
+    pub(in crate::api) fn read(f: &mut Fields) -> Result<Self, FieldError> {
+        for text in ["content", "prompt"] {
+            if f.take(text).is_some() {
+                return Err(FieldError::invalid(text, "there are 'messages' too; send one of them"));
+            }
+        }
+        let spelling = Spelling::read(f)?;
+        let chat = OF_CHAT.iter().filter_map(|name| Some(((*name).to_owned(), f.take(name)?))).collect();
+        Ok(Self { chat, spelling })
+    }
+}
+
 impl TokenizeRequest {
     pub(in crate::api) fn read(f: &mut Fields) -> Result<Self, FieldError> {
-        if f.take("messages").is_some() {
-            let reason = "is not supported here; /v1/chat/completions/render gives the tokens of a chat";
-            return Err(FieldError::Unsupported { param: "messages".to_owned(), reason });
-        }
         let (text, param) = match (f.string("content")?, f.string("prompt")?) {
             (Some(text), None) => (text, "content"),
             (None, Some(text)) => (text, "prompt"),
@@ -123,8 +174,7 @@ impl TokenizeRequest {
             param,
             add_special,
             special: if parse_special { SpecialText::Recognised } else { SpecialText::Plain },
-            with_pieces: f.boolean("with_pieces")?.unwrap_or(false),
-            return_token_strs: f.boolean("return_token_strs")?.unwrap_or(false),
+            spelling: Spelling::read(f)?,
         })
     }
 }
@@ -132,7 +182,7 @@ impl TokenizeRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn read(body: Value) -> Result<TokenizeRequest, FieldError> {
         let Value::Object(map) = body else { panic!("{body} is no object") };
@@ -163,11 +213,21 @@ mod tests {
             (json!({"content": "a", "prompt": "b"}), "content"),
             (json!({"content": [1, 2]}), "content"),
             (json!({"prompt": ["a", "b"]}), "prompt"),
-            (json!({"messages": []}), "messages"),
             (json!({"prompt": "a", "add_special": true, "add_special_tokens": false}), "add_special"),
             (json!({"prompt": "a", "with_pieces": 1}), "with_pieces"),
         ] {
             assert_eq!(read(body.clone()).unwrap_err().param(), Some(param), "{body}");
         }
+    }
+
+    #[test]
+    fn a_chat_is_read_without_a_text_and_with_what_makes_its_prompt() {
+        let read = |body: Value| TokenizeChat::read(&mut Fields::new(body.as_object().unwrap().clone()));
+
+        let request = read(json!({"messages": [1], "tools": [2], "with_pieces": true, "temperature": 1})).unwrap();
+
+        assert_eq!(Value::Object(request.chat), json!({"messages": [1], "tools": [2]}));
+        assert!(request.spelling.with_pieces);
+        assert_eq!(read(json!({"messages": [1], "prompt": "a"})).unwrap_err().param(), Some("prompt"));
     }
 }

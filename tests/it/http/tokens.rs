@@ -127,3 +127,19 @@ fn what_was_tokenized_comes_back_as_it_was() {
 
     result.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_has_the_tokens_that_its_request_would_compute() {
+    let server = TestServer::start().await;
+    let messages = json!([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hé <s>"}]);
+
+    let answer = server.post("/tokenize", &json!({"messages": messages, "return_token_strs": true, "foo": 1})).await;
+    let rendered = server.post("/v1/chat/completions/render", &json!({"model": "fake", "messages": messages})).await;
+    let both = server.post("/tokenize", &json!({"messages": messages, "content": "a"})).await;
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["tokens"], rendered.json()["token_ids"]);
+    assert_eq!(answer.json()["count"], answer.json()["token_strs"].as_array().unwrap().len());
+    assert_eq!(answer.header("x-llamero-warnings"), "ignored fields: foo");
+    assert_eq!((both.status, &both.json()["error"]["param"]), (400.try_into().unwrap(), &json!("content")));
+}
