@@ -323,10 +323,11 @@ impl From<GenerationError> for ApiError {
     fn from(error: GenerationError) -> Self {
         match error {
             GenerationError::KvExhausted => Self::Overloaded { message: error.to_string(), retry_after: SHORT_WAIT },
-            GenerationError::Decode { .. }
-            | GenerationError::NoCandidate
-            | GenerationError::Constraint(_)
-            | GenerationError::Invalid(_) => Self::EngineFailed { message: error.to_string() },
+            // The request's own: it compiled, and then no text of this model could go on under it. It would fail again.
+            GenerationError::Constraint(_) => Self::BadRequest { message: error.to_string(), param: None, code: Some("invalid_value") },
+            GenerationError::Decode { .. } | GenerationError::NoCandidate | GenerationError::Invalid(_) => {
+                Self::EngineFailed { message: error.to_string() }
+            }
             // What the engine said when it died may name files: it is for the log.
             GenerationError::EngineDied(_) => Self::EngineDied,
             GenerationError::ShuttingDown => Self::ShuttingDown,

@@ -43,6 +43,7 @@ impl Compiled {
 /// Compiles constraints for one vocabulary. Any thread may call it.
 pub struct Compiler {
     factory: Arc<ParserFactory>,
+    writes: [bool; 256],
     cache: Mutex<Cache>,
     running: Arc<AtomicUsize>,
 }
@@ -57,7 +58,7 @@ impl Compiler {
     /// A compiler that knows no constraint yet.
     #[must_use]
     pub fn new(vocabulary: Vocabulary) -> Self {
-        Self { factory: Arc::new(vocabulary.factory), cache: Mutex::default(), running: Arc::default() }
+        Self { factory: Arc::new(vocabulary.factory), writes: vocabulary.writes, cache: Mutex::default(), running: Arc::default() }
     }
 
     /// Compiles a constraint, or finds it compiled. Returns within about 2 s.
@@ -66,6 +67,7 @@ impl Compiler {
     /// What is wrong with it, in words for whoever wrote it: too long, no such keyword, impossible to fulfil, too complex.
     pub fn compile(&self, constraint: &Constraint) -> Result<Compiled, String> {
         limits::check(constraint)?;
+        self.can_write(constraint)?;
         if let Some(known) = self.cache().get(constraint) {
             return known;
         }
@@ -88,6 +90,22 @@ impl Compiler {
         };
         self.cache().insert(constraint.clone(), compiled.clone());
         compiled
+    }
+
+    /// A choice is of texts that the model can write: it could else begin one and find no token to go on with.
+    fn can_write(&self, constraint: &Constraint) -> Result<(), String> {
+        let Constraint::Choice(texts) = constraint else { return Ok(()) };
+        let stray = texts.iter().flat_map(|text| text.chars()).find(|c| {
+            let mut buffer = [0; 4];
+            c.encode_utf8(&mut buffer).bytes().any(|byte| !self.writes[usize::from(byte)])
+        });
+        match stray {
+            Some(c) => Err(format!(
+                "a text of the choice has the character {c:?} (U+{:04X}), which no token of this model can write",
+                u32::from(c)
+            )),
+            None => Ok(()),
+        }
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {

@@ -392,3 +392,17 @@ fn what_a_constraint_leaves_no_choice_about_is_known_and_goes_up_to_the_next_cho
     assert_eq!(forced_behind(&Constraint::Choice(vec!["yes, please".to_owned(), "no".to_owned()]), "y"), "es, please");
     assert_eq!(forced_behind(&Constraint::Regex("[a-z]+".to_owned()), "a"), "");
 }
+
+#[test]
+fn a_choice_with_a_character_that_no_token_can_write_is_refused() {
+    let bytes: Vec<[u8; 1]> = (0..128).map(|byte| [byte]).collect();
+    let piece = |token: Token| if token.0 == 128 { Piece::End(b"</s>") } else { Piece::Text(&bytes[token.0 as usize]) };
+    let spell = |text: &str| text.bytes().map(|byte| Token(byte.into())).collect();
+    let ascii = Compiler::new(Vocabulary::new(129, piece, Arc::new(spell)).unwrap());
+    let choice = |text: &str| Constraint::Choice(vec!["plain".to_owned(), text.to_owned()]);
+
+    let refused = ascii.compile(&choice("caf\u{e9}")).unwrap_err();
+
+    assert!(refused.contains("U+00E9"), "{refused}");
+    assert!(ascii.compile(&choice("coffee")).is_ok());
+}

@@ -29,6 +29,8 @@ pub enum Piece<'a> {
 /// A model's vocabulary, ready for constraints.
 pub struct Vocabulary {
     pub(super) factory: ParserFactory,
+    /// By byte, whether any token of text has it. Vocabularies lack some that are in no text they were made from.
+    pub(super) writes: [bool; 256],
 }
 
 impl std::fmt::Debug for Vocabulary {
@@ -57,6 +59,10 @@ impl Vocabulary {
                 }
             })
             .collect();
+        let mut writes = [false; 256];
+        for word in words.iter().filter(|word| word.first() != Some(&TokTrie::SPECIAL_TOKEN_MARKER)) {
+            word.iter().for_each(|byte| writes[usize::from(*byte)] = true);
+        }
         let bytes: usize = words.iter().map(Vec::len).sum();
         if bytes > MAX_BYTES {
             return Err(format!("output cannot be constrained: this model's tokens have {bytes} bytes, at most {MAX_BYTES} are possible"));
@@ -70,7 +76,7 @@ impl Vocabulary {
             .map_err(|error| format!("output cannot be constrained: {error}"))?;
         factory.quiet();
         super::limits::apply(factory.limits_mut());
-        Ok(Self { factory })
+        Ok(Self { factory, writes })
     }
 }
 

@@ -150,7 +150,7 @@ impl Generation {
         }
         let choice = match self.choose(logits, scratch) {
             Ok(choice) => choice,
-            Err(_no_candidate) => return self.end(Finish::Failed(GenerationError::NoCandidate), output),
+            Err(error) => return self.end(Finish::Failed(error), output),
         };
         let is_complete = match self.obey(choice.token) {
             Ok(is_complete) => is_complete,
@@ -203,7 +203,11 @@ impl Generation {
     /// A constraint comes before `min_tokens`: where it leaves nothing but the end, the text ends.
     fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<Choice, GenerationError> {
         let allowed = self.matcher.as_mut().map(|matcher| matcher.allowed()).transpose().map_err(GenerationError::Constraint)?;
-        let no_candidate = |_: NoCandidate| GenerationError::NoCandidate;
+        let constrained = allowed.is_some();
+        let no_candidate = |_: NoCandidate| match constrained && logits.iter().any(|logit| logit.is_finite()) {
+            true => GenerationError::Constraint("no token of this model can continue the text".to_owned()),
+            false => GenerationError::NoCandidate,
+        };
         if self.generated < self.ends.min_tokens && !self.ends.too_early.is_empty() {
             let mut later = logits.to_vec();
             for token in &self.ends.too_early {

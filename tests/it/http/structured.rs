@@ -225,5 +225,5 @@ async fn a_bias_that_bans_everything_a_constraint_allows_is_an_error_and_no_free
 
     let answer = post(&server, "hello", &json!({"guided_regex": "~", "logit_bias": {"126": -100}})).await;
 
-    assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].as_str()), (500, Some("engine_error")), "{answer:?}");
+    assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].as_str()), (400, Some("invalid_value")), "{answer:?}");
 }
