@@ -3,7 +3,7 @@
 //! Every failure ends in fewer possibilities to fail (an empty cache, one sequence less running, one suspect less), so
 //! nothing is retried for ever.
 
-use super::{Sampled, Scheduler, Suspect};
+use super::{Sampled, Scheduler, Suspect, budget::shape};
 use crate::engine::runner::{Row, Step, StepError};
 use crate::protocol::{GenerationError, SequenceId};
 use std::time::Duration;
@@ -16,9 +16,14 @@ impl Scheduler {
     ///
     /// Entries of sequences that were cancelled meanwhile are passed over; the rows stay as cache.
     pub fn complete(&mut self, step: &Step, sampled: &[Sampled], elapsed: Duration) {
-        self.budget.observe(step, elapsed);
+        let prefill_rows = std::mem::take(&mut self.prefill_in_flight);
+        if prefill_rows == 0 && shape(step).1 > 0 {
+            self.budget.pass();
+        } else {
+            self.budget.observe(step, elapsed);
+        }
         self.cache.commit(&step.rows);
-        self.counts.prefill_rows += u64::from(std::mem::take(&mut self.prefill_in_flight));
+        self.counts.prefill_rows += u64::from(prefill_rows);
         self.admission_pause = self.admission_pause.saturating_sub(1);
         if let (Some(suspect), Some(row)) = (self.suspects.front(), step.rows.last())
             && suspect.id == row.seq

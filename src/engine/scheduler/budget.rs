@@ -96,6 +96,12 @@ impl Budget {
         (rows.max(MIN_ROWS) as u32).min(self.ceiling).min(room)
     }
 
+    /// After a step with forced tokens and no prompt rows: it teaches neither what decode steps take nor what prompt rows
+    /// add, and it is a step without prompt rows all the same, after which there may be some again.
+    pub(super) fn pass(&mut self) {
+        self.mixed_in_a_row = 0;
+    }
+
     /// Learns from an executed step.
     pub(super) fn observe(&mut self, step: &Step, elapsed: Duration) {
         if step.kv.iter().any(|op| matches!(op, KvOp::Copy { .. })) {

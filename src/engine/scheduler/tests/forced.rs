@@ -66,3 +66,21 @@ fn forced_tokens_take_nothing_from_prompts_but_rows() {
     assert_eq!(rows_of(&step, 1).len(), 4);
     assert!(step.rows.len() <= 8, "{step:?}");
 }
+
+#[test]
+fn a_stream_of_forced_tokens_does_not_keep_prompts_waiting() {
+    let mut bench = Bench::new(limits(2, 64, 1_000));
+    bench.submit(1, &text(1, 2));
+    let step = bench.plan();
+    bench.force(&step, &FORCED);
+    bench.submit(2, &text(2, 60));
+
+    let mut computed = 0;
+    for _ in 0..40 {
+        let step = bench.plan();
+        computed += rows_of(&step, 2).iter().filter(|(pos, _)| *pos < 60).count();
+        bench.force(&step, &FORCED);
+    }
+
+    assert_eq!(computed, 60);
+}
