@@ -94,6 +94,18 @@ async fn two_hundred_varied_schemas_give_valid_json_whenever_the_text_is_complet
     eprintln!("{complete} of 200 texts ended by themselves, all of them valid");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_forced_is_not_waited_for_token_by_token() {
+    let server = TestServer::start().await;
+    let choice = json!(["abcdefghijklmnop", "zyxwvutsrqponmlk"]);
+
+    let forced = post(&server, "hello", &json!({"guided_choice": choice, "stream": true})).await;
+    let drawn = post(&server, "hello", &json!({"guided_choice": choice, "stream": true, "logprobs": 0})).await;
+
+    let frames = |answer: &Answer| answer.text.matches("data: {").count();
+    assert!(frames(&forced) <= 3 && frames(&drawn) >= 16, "{forced:?} {drawn:?}");
+}
+
 /// With log-probabilities every token is drawn; without, those that nothing else can follow are known before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_that_are_forced_are_those_that_would_be_drawn() {

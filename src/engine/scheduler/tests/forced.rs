@@ -68,18 +68,19 @@ fn forced_tokens_take_nothing_from_prompts_but_rows() {
 }
 
 #[test]
-fn a_stream_of_forced_tokens_does_not_keep_prompts_waiting() {
-    let mut bench = Bench::new(limits(2, 64, 1_000));
+fn a_stream_of_forced_tokens_beside_another_does_not_keep_prompts_waiting() {
+    let mut bench = Bench::new(limits(3, 64, 1_000));
     bench.submit(1, &text(1, 2));
+    bench.submit(3, &text(3, 2));
     let step = bench.plan();
-    bench.force(&step, &FORCED);
+    bench.force_one(1, &step, &FORCED);
     bench.submit(2, &text(2, 60));
 
     let mut computed = 0;
     for _ in 0..40 {
         let step = bench.plan();
         computed += rows_of(&step, 2).iter().filter(|(pos, _)| *pos < 60).count();
-        bench.force(&step, &FORCED);
+        bench.force_one(1, &step, &FORCED);
     }
 
     assert_eq!(computed, 60);

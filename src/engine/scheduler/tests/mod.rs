@@ -54,9 +54,18 @@ impl Bench {
 
     /// Completes a step in which each sequence that is sampled gets these tokens more.
     fn force(&mut self, step: &Step, forced: &[Token]) {
+        self.force_if(|_| true, step, forced);
+    }
+
+    /// Completes a step in which this sequence, if it is sampled, gets these tokens more.
+    fn force_one(&mut self, id: u64, step: &Step, forced: &[Token]) {
+        self.force_if(|sampled| sampled == SequenceId(id), step, forced);
+    }
+
+    fn force_if(&mut self, gets_more: impl Fn(SequenceId) -> bool, step: &Step, forced: &[Token]) {
         let rows = step.rows.iter().filter(|row| row.sample);
-        let sampled: Vec<Sampled> =
-            rows.map(|row| Sampled { id: row.seq, token: NEXT, forced: forced.to_vec(), finished: false }).collect();
+        let more = |id| if gets_more(id) { forced.to_vec() } else { Vec::new() };
+        let sampled: Vec<Sampled> = rows.map(|row| Sampled { id: row.seq, token: NEXT, forced: more(row.seq), finished: false }).collect();
         self.0.complete(step, &sampled, Duration::from_millis(10));
         assert_eq!(self.0.check_invariants(), Ok(()), "{step:?}");
     }
