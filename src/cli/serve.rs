@@ -58,6 +58,11 @@ pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyho
     let model = store.resolve(&config.model, Catalog::embedded())?;
     tracing::info!(path = %model.path.display(), quantization = model.summary.quantization(), "loading the model");
     config.engine.model_path = model.path;
+    if let Some(name) = &config.draft_model {
+        let draft = store.resolve(name, Catalog::embedded()).context("the draft model")?;
+        tracing::info!(path = %draft.path.display(), quantization = draft.summary.quantization(), "a draft model guesses ahead");
+        config.engine.draft_model = Some(draft.path);
+    }
     let server = Server::bind(&config.listen, &keys)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();

@@ -40,6 +40,8 @@ pub struct ServeConfig {
     pub model: String,
     /// Where models are downloaded to and looked up, if the user said so.
     pub models_dir: Option<PathBuf>,
+    /// As `model`: a smaller one that guesses ahead.
+    pub draft_model: Option<String>,
     /// Names and limits of the API.
     pub api: ApiConfig,
     /// Where to listen.
@@ -104,7 +106,8 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigEr
         return Err(ConfigErrors { problems: values.problems });
     }
     let toml = print::render(&values.settings);
-    let config = ServeConfig { model, models_dir, api, listen, keys, engine, supervision, log_format, log_level };
+    let draft_model = values.optional_text(&model::DRAFT_MODEL);
+    let config = ServeConfig { model, draft_model, models_dir, api, listen, keys, engine, supervision, log_format, log_level };
     Ok(Loaded { config, notes, toml })
 }
 

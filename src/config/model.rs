@@ -65,6 +65,27 @@ const PREFILL_STEP_RATIO: OptionSpec = OptionSpec::new(
     "How many times longer than a step of running streams one may take that also works on a long prompt; 25 ms are always fine.",
 );
 
+const TARGET_ITL_MS: OptionSpec = OptionSpec::new(
+    "target_itl_ms",
+    Kind::Integer { min: 1, max: 60_000, auto: &["auto"] },
+    "auto",
+    "Longest gap between tokens of a running stream that prompts may cause, ms; auto goes by prefill_step_ratio.",
+);
+pub(super) const DRAFT_MODEL: OptionSpec = OptionSpec::new(
+    "draft_model",
+    Kind::Text,
+    "",
+    "Path of a smaller GGUF model with the same vocabulary, or a name that `llamero models` lists: it guesses ahead instead of what the text said before.",
+)
+.also(&["-md", "--model-draft"], &["LLAMA_ARG_MODEL_DRAFT"]);
+const NUM_SPECULATIVE_TOKENS: OptionSpec = OptionSpec::new(
+    "num_speculative_tokens",
+    Kind::Integer { min: 0, max: 64, auto: NO_WORDS },
+    "8",
+    "Tokens to guess ahead at most; fewer or none where that does not pay. The output is the same. 0 turns it off.",
+)
+.also(&["--draft-max"], &["LLAMA_ARG_DRAFT_MAX"]);
+
 pub(super) const OPTIONS: &[OptionSpec] = &[
     MODEL,
     MODELS_DIR,
@@ -76,6 +97,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     KV_LAYOUT,
     KV_CACHE_TOKENS,
     PREFILL_STEP_RATIO,
+    TARGET_ITL_MS,
+    DRAFT_MODEL,
+    NUM_SPECULATIVE_TOKENS,
 ];
 
 /// Reads what an engine needs; the model's path is found later.
@@ -94,6 +118,9 @@ pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
         }),
         kv_cache_tokens: values.optional_integer(&KV_CACHE_TOKENS),
         prefill_step_ratio: values.number(&PREFILL_STEP_RATIO),
+        target_itl_ms: values.optional_integer(&TARGET_ITL_MS),
+        draft_model: None,
+        num_speculative_tokens: values.integer(&NUM_SPECULATIVE_TOKENS),
     };
     check_together(values, &options);
     options

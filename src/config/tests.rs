@@ -43,6 +43,7 @@ fn the_defaults_are_what_the_documentation_says() {
     assert_eq!((config.engine.max_num_seqs, config.engine.max_num_batched_tokens), (16, 512));
     assert_eq!((config.engine.max_model_len, config.engine.n_gpu_layers, config.engine.threads), (None, None, None));
     assert_eq!((config.engine.kv_layout, config.engine.prefill_step_ratio), (KvLayout::Split, 2.0));
+    assert_eq!(config.engine.num_speculative_tokens, 8);
     assert_eq!((config.api.max_body_bytes, config.api.max_stop_strings), (2 * 1024 * 1024, 4));
     assert_eq!(config.api.max_logprobs, None);
     assert_eq!((config.api.keep_alive, config.api.hold_status), (Duration::from_secs(10), Duration::from_secs(10)));

@@ -4,6 +4,7 @@
 
 use crate::constrain::Matcher;
 use crate::engine::{
+    lookup::Lookup,
     runner::Tokenizer,
     text::{Released, TextAssembler},
 };
@@ -26,6 +27,7 @@ pub(super) struct Generation {
     show_special: bool,
     logprobs: Option<u8>,
     scoring: Option<Scoring>,
+    lookup: Lookup,
 }
 
 /// Which tokens end the generation, and from when on.
@@ -105,7 +107,13 @@ impl Generation {
                 alternatives,
                 reported: usize::try_from(request.prompt_scored).unwrap_or(usize::MAX),
             }),
+            lookup: Lookup::new(request.prompt.len(), request.prediction.clone()),
         }
+    }
+
+    /// A guess of up to `most` tokens that follow its `tokens` so far; empty where there is nothing to go by.
+    pub(super) fn draft(&mut self, tokens: &[Token], most: u32) -> Vec<Token> {
+        self.lookup.draft(tokens, most)
     }
 
     /// Positions whose logits score the prompt token behind them; empty unless the request wants that.

@@ -5,9 +5,11 @@
 //! `process` is the one exception: it joins the engine with llama.cpp and is the entry of the engine process.
 
 mod constraints;
+mod draft_model;
 pub mod embedder;
 mod embedding;
 pub mod generation;
+mod lookup;
 pub mod process;
 pub mod runner;
 pub mod scheduler;

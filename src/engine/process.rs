@@ -4,13 +4,13 @@
 //! on and no unsafe code is needed. This is the one place where the engine meets `llama`.
 
 use crate::engine::{
-    runner::Tokenizer,
+    runner::{ModelRunner, Tokenizer},
     serve::{Host, Model, Opened, ServeError, TOKENIZER_STACK_BYTES, serve},
 };
-use crate::llama;
-use crate::protocol::{EngineOptions, LoadError};
+use crate::llama::{self, Loaded};
+use crate::protocol::{EngineOptions, LoadError, Token};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
-use std::{io, os::fd::AsFd, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
+use std::{io, os::fd::AsFd, os::unix::net::UnixStream, path::Path, process::ExitCode, sync::Arc};
 
 /// Runs the engine of the gateway with this process id until the gateway hangs up.
 #[must_use]
@@ -56,6 +56,40 @@ fn connect() -> io::Result<UnixStream> {
 // The engine's threads are made before it knows which model they will tokenize for.
 const _: () = assert!(TOKENIZER_STACK_BYTES >= llama::TOKENIZER_STACK_BYTES);
 
+/// Loads a model that guesses ahead of `served`. It may hold fewer tokens; what is longer then has no drafts.
+///
+/// # Errors
+/// As `llama::load`, and `Unsupported` if tokens mean something else to it.
+fn load_draft(path: &Path, options: &EngineOptions, served: &Loaded) -> Result<Loaded, LoadError> {
+    let of_length = |max_model_len| {
+        let options = EngineOptions { model_path: path.to_owned(), draft_model: None, max_model_len, ..options.clone() };
+        llama::load(&options, |_| {})
+    };
+    // As long as what it guesses for if it was trained for that, and else as long as it can.
+    let draft = of_length(Some(served.max_model_len())).or_else(|_| of_length(None))?;
+    if draft.embeds() {
+        return Err(LoadError::Unsupported("--draft-model embeds and does not generate".to_owned()));
+    }
+    match vocabularies_differ(served.tokenizer().as_ref(), draft.tokenizer().as_ref()) {
+        Some(how) => Err(LoadError::Unsupported(format!("--draft-model: {how}"))),
+        None => Ok(draft),
+    }
+}
+
+/// Sizes may differ by this much: files are padded differently (llama.cpp, `common/speculative.cpp`).
+const MAX_PADDING: u32 = 128;
+
+/// What keeps tokens of one model from meaning the same to another.
+fn vocabularies_differ(served: &dyn Tokenizer, draft: &dyn Tokenizer) -> Option<String> {
+    let (ours, theirs) = (served.vocabulary_size(), draft.vocabulary_size());
+    if ours.abs_diff(theirs) > MAX_PADDING {
+        return Some(format!("it has {theirs} tokens and the model {ours}; they must have the same vocabulary"));
+    }
+    let differs = |token: &Token| served.piece(*token, true) != draft.piece(*token, true);
+    let first = (0..ours.min(theirs)).map(Token).find(differs)?;
+    Some(format!("its token {} is another than the model's; they must have the same vocabulary", first.0))
+}
+
 /// Opens models with llama.cpp.
 struct LlamaHost;
 
@@ -70,7 +104,10 @@ impl Host for LlamaHost {
         } else {
             let mut runner = loaded.runner()?;
             let info = loaded.info(&mut runner);
-            body(Opened { model: Model::Generates(&mut runner), tokenizer, info });
+            let draft = options.draft_model.as_ref().map(|path| load_draft(path, options, &loaded)).transpose()?;
+            let mut draft = draft.as_ref().map(Loaded::runner).transpose()?;
+            let draft = draft.as_mut().map(|runner| -> &mut dyn ModelRunner { runner });
+            body(Opened { model: Model::Generates { runner: &mut runner, draft }, tokenizer, info });
         }
         Ok(())
     }

@@ -55,8 +55,13 @@ pub struct Opened<'a> {
 
 /// What an opened model does.
 pub enum Model<'a> {
-    /// It generates: executes steps.
-    Generates(&'a mut dyn ModelRunner),
+    /// It generates.
+    Generates {
+        /// Executes steps.
+        runner: &'a mut dyn ModelRunner,
+        /// Executes steps of a smaller model with the same tokens, to guess ahead.
+        draft: Option<&'a mut dyn ModelRunner>,
+    },
     /// It embeds.
     Embeds(&'a mut dyn Embedder),
 }
@@ -176,8 +181,9 @@ impl EngineThread {
             drop(self.outbox.send(FromEngine::Ready(Box::new(opened.info))));
             let (outbox, progress) = (self.outbox.clone(), Arc::clone(&self.progress));
             match opened.model {
-                Model::Generates(runner) => {
-                    Worker::new(runner, opened.tokenizer, self.options.prefill_step_ratio, outbox, progress).run(&self.commands);
+                Model::Generates { runner, draft } => {
+                    let worker = Worker::new(runner, opened.tokenizer, &self.options, outbox, progress);
+                    worker.with_draft_model(draft).run(&self.commands);
                 }
                 Model::Embeds(embedder) => EmbeddingWorker::new(embedder, outbox, progress).run(&self.commands),
             }

@@ -5,14 +5,15 @@
 
 use crate::constrain::Matcher;
 use crate::engine::{
+    draft_model::{DraftModel, Wanted},
     embedding::EmbedCall,
     generation::Generation,
     runner::{ModelRunner, Step, StepError, Tokenizer},
-    scheduler::{NewSequence, Sampled, Scheduler},
+    scheduler::{DraftWish, NewSequence, Sampled, Scheduler},
 };
 use crate::protocol::{
-    CallId, EmbedError, EngineStats, Finish, FromEngine, GenerationError, Prospect, SequenceId, SequenceOutput, SequenceRequest, Started,
-    StepReport, Token,
+    CallId, Drafts, EmbedError, EngineOptions, EngineStats, Finish, FromEngine, GenerationError, Prospect, SequenceId, SequenceOutput,
+    SequenceRequest, Started, StepReport, Token,
 };
 use crate::sampling::{Pieces, Scratch};
 use std::{
@@ -22,7 +23,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TryRecvError},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// What reaches the engine thread.
@@ -70,6 +71,7 @@ impl Pieces for WrittenOut {
 /// The engine thread's state.
 pub(super) struct Worker<'a> {
     runner: &'a mut dyn ModelRunner,
+    draft_model: Option<DraftModel<'a>>,
     tokenizer: Arc<dyn Tokenizer>,
     scheduler: Scheduler,
     generations: HashMap<SequenceId, Generation>,
@@ -84,14 +86,22 @@ impl<'a> Worker<'a> {
     pub(super) fn new(
         runner: &'a mut dyn ModelRunner,
         tokenizer: Arc<dyn Tokenizer>,
-        prefill_step_ratio: f32,
+        options: &EngineOptions,
         outbox: SyncSender<FromEngine>,
         progress: Arc<Progress>,
     ) -> Self {
-        let scheduler = Scheduler::new(runner.limits(), prefill_step_ratio);
+        let target_itl = options.target_itl_ms.map(|ms| Duration::from_millis(ms.into()));
+        let scheduler = Scheduler::new(runner.limits(), options.prefill_step_ratio);
+        let scheduler = scheduler.with_target_itl(target_itl).with_drafts(options.num_speculative_tokens);
         let generations = HashMap::new();
         let scratch = Scratch::new(Arc::new(WrittenOut(Arc::clone(&tokenizer))));
-        Self { runner, tokenizer, scheduler, generations, outbox, progress, scratch, reported: EngineStats::default() }
+        Self { runner, draft_model: None, tokenizer, scheduler, generations, outbox, progress, scratch, reported: EngineStats::default() }
+    }
+
+    /// With a draft model, if there is one, that guesses instead of looking at what a text said before.
+    pub(super) fn with_draft_model(mut self, draft: Option<&'a mut dyn ModelRunner>) -> Self {
+        self.draft_model = draft.map(|draft| DraftModel::new(draft, self.runner.limits().vocabulary_size));
+        self
     }
 
     /// Works until the gateway hangs up.
@@ -108,6 +118,11 @@ impl<'a> Worker<'a> {
                 Err(TryRecvError::Disconnected) => return Err(Disconnected),
             }
         }
+        let mut begun = Instant::now();
+        if !self.draft() {
+            // What was looked for and not found is no part of the step's time.
+            begun = Instant::now();
+        }
         let Some(step) = self.scheduler.next_step() else { return self.idle(commands) };
         self.progress.busy.store(true, Ordering::Relaxed);
         let started = self.started();
@@ -115,7 +130,7 @@ impl<'a> Worker<'a> {
             // Before the step: if it kills this process, the gateway knows whom to suspect.
             self.report(started)?;
         }
-        let outputs = self.step(&step);
+        let outputs = self.step(&step, begun);
         self.progress.steps.fetch_add(1, Ordering::Relaxed);
         self.report(outputs)
     }
@@ -190,8 +205,26 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn step(&mut self, step: &Step) -> Vec<SequenceOutput> {
-        let begun = Instant::now();
+    /// Guesses what sequences will say, where that is worth it. Whether there is any guess.
+    fn draft(&mut self) -> bool {
+        let wishes = self.scheduler.draft_wishes();
+        let drafts: Vec<(SequenceId, Vec<Token>)> = if let Some(model) = &mut self.draft_model {
+            let wanted = |wish: &DraftWish| Wanted { id: wish.id, tokens: self.scheduler.tokens(wish.id), most: wish.most };
+            let wanted: Vec<Wanted<'_>> = wishes.iter().map(wanted).collect();
+            model.draft(&wanted, |id| self.generations.contains_key(&id))
+        } else {
+            let guess = |DraftWish { id, most }| Some((id, self.generations.get_mut(&id)?.draft(self.scheduler.tokens(id), most)));
+            wishes.into_iter().filter_map(guess).filter(|(_, draft)| !draft.is_empty()).collect()
+        };
+        let is_any = !drafts.is_empty();
+        for (id, draft) in drafts {
+            self.scheduler.propose(id, draft);
+        }
+        is_any
+    }
+
+    /// Executes a step that was planned since `begun`, and samples.
+    fn step(&mut self, step: &Step, begun: Instant) -> Vec<SequenceOutput> {
         let mut outputs = BTreeMap::new();
         match self.runner.execute(step) {
             Ok(()) => {
@@ -214,39 +247,83 @@ impl<'a> Worker<'a> {
         self.scheduler.take_started().into_iter().filter_map(begin).collect()
     }
 
-    /// Draws a token for each row that asked for one, and scores the prompt tokens that follow rows of a scored prompt.
+    /// Draws what follows each sequence whose last row is in the step, and scores the prompt tokens that follow rows of
+    /// scored prompts.
     fn sample(&mut self, step: &Step, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) -> Vec<Sampled> {
         let mut sampled = Vec::new();
-        for (index, row) in step.rows.iter().enumerate().filter(|(_, row)| row.sample) {
-            let Some(generation) = self.generations.get_mut(&row.seq) else { continue };
-            let output = outputs.entry(row.seq).or_insert_with(|| SequenceOutput::empty(row.seq));
-            match self.runner.logits(index) {
-                Some(logits) if generation.is_scored(row.pos) => {
-                    match generation.score(row.pos, logits, self.tokenizer.as_ref(), &mut self.scratch) {
-                        Ok(news) => output.prompt_logprobs.extend(news),
-                        Err(_no_candidate) => {
-                            output.finish = Some(Finish::Failed(GenerationError::NoCandidate));
-                            self.generations.remove(&row.seq);
-                            self.scheduler.cancel(row.seq);
-                        }
-                    }
-                    continue;
-                }
-                Some(logits) => generation.advance(logits, self.tokenizer.as_ref(), &mut self.scratch, output),
-                None => {
-                    tracing::error!(index, "the runner has no logits of a row that asked for them");
-                    output.finish = Some(Finish::Failed(GenerationError::Decode { code: -1 }));
-                }
-            }
-            let finished = output.finish.is_some();
-            // A sequence that failed before a token was drawn ends all the same; its token is never computed.
-            let (token, forced) = output.tokens.split_first().map_or((row.token, &[][..]), |(token, forced)| (*token, forced));
-            sampled.push(Sampled { id: row.seq, token, forced: forced.to_vec(), finished });
-            if finished {
-                self.generations.remove(&row.seq);
+        let mut first = 0;
+        for rows in step.rows.chunk_by(|a, b| a.seq == b.seq) {
+            let indices = first..first + rows.len();
+            first = indices.end;
+            let wanted = indices.filter(|index| step.rows[*index].sample);
+            if let Some(draws_from) = self.score(step, wanted, outputs) {
+                sampled.extend(self.draw(step, draws_from, outputs));
             }
         }
         sampled
+    }
+
+    /// Scores a sequence's prompt tokens behind these rows. Returns the first row whose logits are to be drawn from.
+    fn score(
+        &mut self,
+        step: &Step,
+        rows: impl Iterator<Item = usize>,
+        outputs: &mut BTreeMap<SequenceId, SequenceOutput>,
+    ) -> Option<usize> {
+        for index in rows {
+            let row = &step.rows[index];
+            let generation = self.generations.get_mut(&row.seq)?;
+            if !generation.is_scored(row.pos) {
+                return Some(index);
+            }
+            let output = outputs.entry(row.seq).or_insert_with(|| SequenceOutput::empty(row.seq));
+            let logits = self.runner.logits(index).unwrap_or_default();
+            match generation.score(row.pos, logits, self.tokenizer.as_ref(), &mut self.scratch) {
+                Ok(news) => output.prompt_logprobs.extend(news),
+                Err(_no_candidate) => {
+                    output.finish = Some(Finish::Failed(GenerationError::NoCandidate));
+                    self.generations.remove(&row.seq);
+                    self.scheduler.cancel(row.seq);
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Draws what follows the row `index`, and goes on behind its draft for as long as that turns out right.
+    fn draw(&mut self, step: &Step, first: usize, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) -> Option<Sampled> {
+        let id = step.rows[first].seq;
+        let mut index = first;
+        let generation = self.generations.get_mut(&id)?;
+        let output = outputs.entry(id).or_insert_with(|| SequenceOutput::empty(id));
+        let mut forced = 0;
+        loop {
+            let before = output.tokens.len();
+            let Some(logits) = self.runner.logits(index) else {
+                tracing::error!(index, "the runner has no logits of a row that asked for them");
+                output.finish = Some(Finish::Failed(GenerationError::Decode { code: -1 }));
+                break;
+            };
+            generation.advance(logits, self.tokenizer.as_ref(), &mut self.scratch, output);
+            let drawn = &output.tokens[before..];
+            forced += drawn.len().saturating_sub(1);
+            let guessed = step.rows.get(index + 1..=index + drawn.len()).unwrap_or_default();
+            let is_right = guessed.iter().map(|row| (row.seq, row.token)).eq(drawn.iter().map(|token| (id, *token)));
+            if is_right {
+                index += drawn.len();
+            }
+            if output.finish.is_some() || !is_right {
+                break;
+            }
+        }
+        let guessed = step.rows[first + 1..].iter().take_while(|row| row.seq == id).count();
+        output.drafts = drafts(index - first, guessed);
+        let finished = output.finish.is_some();
+        if finished {
+            self.generations.remove(&id);
+        }
+        Some(Sampled { id, tokens: output.tokens.clone(), forced: u32::try_from(forced).unwrap_or(u32::MAX), finished })
     }
 
     fn failed_step(&mut self, step: &Step, error: &StepError, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) {
@@ -267,6 +344,12 @@ impl<'a> Worker<'a> {
         self.reported = stats;
         self.outbox.send(FromEngine::Step(StepReport { outputs, stats })).map_err(|_| Disconnected)
     }
+}
+
+/// What came of `guessed` tokens of which the first `accepted` were right.
+fn drafts(accepted: usize, guessed: usize) -> Drafts {
+    let number = |tokens| u32::try_from(tokens).unwrap_or(u32::MAX);
+    Drafts { accepted: number(accepted), rejected: number(guessed - accepted) }
 }
 
 fn failed(id: SequenceId, error: GenerationError) -> SequenceOutput {

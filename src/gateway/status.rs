@@ -100,5 +100,7 @@ pub(super) fn with_totals_of(earlier: &EngineStats, present: &EngineStats) -> En
         prefill_rows: earlier.prefill_rows + present.prefill_rows,
         preemptions: earlier.preemptions + present.preemptions,
         forced_rows: earlier.forced_rows + present.forced_rows,
+        draft_rows: earlier.draft_rows + present.draft_rows,
+        drafts_accepted: earlier.drafts_accepted + present.drafts_accepted,
     }
 }

@@ -226,6 +226,9 @@ pub(crate) fn options(max_num_seqs: u32) -> EngineOptions {
         kv_layout: KvLayout::Split,
         kv_cache_tokens: None,
         prefill_step_ratio: 3.0,
+        target_itl_ms: None,
+        draft_model: None,
+        num_speculative_tokens: 8,
     }
 }
 

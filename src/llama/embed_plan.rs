@@ -181,6 +181,9 @@ mod tests {
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,
             prefill_step_ratio: 4.0,
+            target_itl_ms: None,
+            draft_model: None,
+            num_speculative_tokens: 8,
         }
     }
 

@@ -168,6 +168,12 @@ impl Loaded {
         Arc::clone(&self.tokenizer)
     }
 
+    /// Positions of a slot of its runner.
+    #[must_use]
+    pub fn max_model_len(&self) -> u32 {
+        self.plan.max_model_len
+    }
+
     /// Opens the context and runs a first step, so that memory that cannot be had fails here and not in a request.
     ///
     /// The runner borrows the model: build it on the thread and in the stack frame that will use it.

@@ -27,6 +27,13 @@ pub struct EngineOptions {
     /// cause). Short prompts, and several that wait, get up to four times the share that this leaves; 25 ms are always
     /// fine, and a chunk takes at least half its fixed cost.
     pub prefill_step_ratio: f32,
+    /// What a step with decode rows and rows of prompts may take, ms, ≥ 1, whoever waits; it then replaces the ratio.
+    pub target_itl_ms: Option<u32>,
+    /// The GGUF file of a smaller model with the same vocabulary that guesses ahead (llama.cpp `--model-draft`).
+    /// `None`: guesses come from the text itself.
+    pub draft_model: Option<PathBuf>,
+    /// Tokens of a draft at most (vLLM's name); 0 for no speculation.
+    pub num_speculative_tokens: u32,
 }
 
 /// Where the KV cells of the sequences lie.

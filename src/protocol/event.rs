@@ -22,6 +22,8 @@ pub struct SequenceOutput {
     /// Log-probabilities of prompt tokens computed since the last report, in order; empty unless asked for. The first
     /// token of a prompt has none: 0 stands there, without alternatives.
     pub prompt_logprobs: Vec<TokenLogprob>,
+    /// What came of guesses since the last report.
+    pub drafts: Drafts,
     /// Tokens sampled since the last report, an end-of-generation token included. This is what a replay resumes from.
     pub tokens: Vec<Token>,
     /// Text released since the last report. It may lag behind `tokens` (unfinished UTF-8, a possible stop string).
@@ -38,8 +40,26 @@ impl SequenceOutput {
     /// A report without news for `id`, to be filled in.
     #[must_use]
     pub fn empty(id: SequenceId) -> Self {
-        Self { id, started: None, prompt_logprobs: Vec::new(), tokens: Vec::new(), text: String::new(), logprobs: Vec::new(), finish: None }
+        Self {
+            id,
+            started: None,
+            prompt_logprobs: Vec::new(),
+            drafts: Drafts::default(),
+            tokens: Vec::new(),
+            text: String::new(),
+            logprobs: Vec::new(),
+            finish: None,
+        }
     }
+}
+
+/// Tokens that were guessed ahead of a sequence and computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drafts {
+    /// They came true and are among its tokens.
+    pub accepted: u32,
+    /// They did not.
+    pub rejected: u32,
 }
 
 /// The first rows of a sequence were computed.
@@ -138,6 +158,10 @@ pub struct EngineStats {
     pub preemptions: u64,
     /// Tokens since start that a constraint left no choice about and that were computed together with the one before.
     pub forced_rows: u64,
+    /// Draft tokens since start that were computed to see whether they are right.
+    pub draft_rows: u64,
+    /// Of these, the ones that were.
+    pub drafts_accepted: u64,
 }
 
 /// Why text could not be turned into tokens or back.

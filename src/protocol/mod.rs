@@ -17,7 +17,7 @@ pub use constraint::Constraint;
 pub use embedding::{EmbedError, EmbeddingInfo, Pooling, RankScore};
 pub use engine_options::{EngineOptions, KvLayout};
 pub use event::{
-    EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
+    Drafts, EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
 };
 pub use forecast::{Forecast, Prospect};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};

@@ -54,6 +54,9 @@ pub struct SequenceRequest {
     /// What the output must obey; the gateway has had it compiled once, so it is sound. It decides where the text may end:
     /// end-of-generation tokens can be sampled there only, and end it with `ignore_eos` too.
     pub constraint: Option<Constraint>,
+    /// What the caller thinks the output will be (OpenAI's `prediction`): guessed first where drafts are made. It makes
+    /// the output faster, not different.
+    pub prediction: Vec<Token>,
     /// Prefix-cache isolation: sequences share cached tokens only within a namespace.
     pub namespace: u64,
 }

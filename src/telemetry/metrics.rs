@@ -59,6 +59,8 @@ const COUNTERS: &[(&str, &str)] = &[
     ("vllm:prefix_cache_hits_total", "Prompt tokens found there."),
     ("llamero:prefill_rows_total", "Prompt rows computed."),
     ("llamero:forced_tokens_total", "Tokens that a constraint left no choice about, computed together with the one before."),
+    ("vllm:spec_decode_num_draft_tokens_total", "Tokens guessed ahead and computed to see whether they are right."),
+    ("vllm:spec_decode_num_accepted_tokens_total", "Of these, the ones that were."),
     ("llamero:engine_steps_total", "Steps the engine finished."),
     ("llamero:engine_deaths_total", "Engine processes that ended unasked, by cause."),
 ];
@@ -156,6 +158,8 @@ fn observe(engine: &EngineReading) {
         ("llamero:engine_steps_total", stats.steps),
         ("llamero:prefill_rows_total", stats.prefill_rows),
         ("llamero:forced_tokens_total", stats.forced_rows),
+        ("vllm:spec_decode_num_draft_tokens_total", stats.draft_rows),
+        ("vllm:spec_decode_num_accepted_tokens_total", stats.drafts_accepted),
         ("vllm:num_preemptions_total", stats.preemptions),
         ("vllm:prefix_cache_queries_total", stats.prefix_queries),
         ("vllm:prefix_cache_hits_total", stats.prefix_hits),

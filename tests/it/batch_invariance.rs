@@ -42,6 +42,8 @@ struct Scenario {
     missing_cells: u32,
     /// Tokens behind every third one that are known before they are computed.
     forced: u32,
+    /// Tokens guessed ahead of every sequence at most.
+    draft: u32,
 }
 
 const MAX_LEN: u32 = 260;
@@ -66,9 +68,9 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
         mixed,
     });
     let faults = proptest::collection::vec((0u64..150, any::<bool>()), 0..5);
-    let forced = prop_oneof![2 => Just(0u32), 1 => 1u32..12];
-    (machine, cost, 1.0f32..5.0, arrivals(), faults, prop_oneof![3 => Just(0u32), 1 => 0u32..200], forced).prop_map(
-        |(limits, cost, ratio, arrivals, faults, missing_cells, forced)| Scenario {
+    let ahead = (prop_oneof![2 => Just(0u32), 1 => 1u32..12], prop_oneof![1 => Just(0u32), 1 => 1u32..12]);
+    (machine, cost, 1.0f32..5.0, arrivals(), faults, prop_oneof![3 => Just(0u32), 1 => 0u32..200], ahead).prop_map(
+        |(limits, cost, ratio, arrivals, faults, missing_cells, (forced, draft))| Scenario {
             limits,
             cost,
             ratio,
@@ -76,6 +78,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
             faults,
             missing_cells,
             forced,
+            draft,
         },
     )
 }
@@ -91,7 +94,7 @@ impl Scenario {
 
     /// Runs everything and returns the driver, idle.
     fn run(&self, runner: FakeRunner) -> Driver {
-        let mut driver = Driver { forced: self.forced, ..Driver::new(runner, self.ratio) };
+        let mut driver = Driver { forced: self.forced, draft: self.draft, ..Driver::new(runner, self.ratio) };
         let work: u32 = self.arrivals.iter().map(|a| a.common + a.tail + a.max_tokens).sum();
         let bound = 500 + 10 * usize::try_from(work).unwrap();
         let mut pending: Vec<(u64, &Arrival)> = (0..).zip(&self.arrivals).collect();
@@ -159,7 +162,8 @@ proptest! {
     fn only_the_guilty_sequence_of_a_failing_step_fails(scenario in scenarios(), guilty in any::<prop::sample::Index>(), at in 0u32..300) {
         let scenario = Scenario { faults: Vec::new(), missing_cells: 0, ..scenario };
         let guilty = u64::try_from(guilty.index(scenario.arrivals.len())).unwrap();
-        let mut driver = Driver { forced: scenario.forced, ..Driver::new(scenario.runner().poison(RARE), scenario.ratio) };
+        let (forced, draft) = (scenario.forced, scenario.draft);
+        let mut driver = Driver { forced, draft, ..Driver::new(scenario.runner().poison(RARE), scenario.ratio) };
 
         for (id, arrival) in (0..).zip(&scenario.arrivals) {
             let mut tokens = arrival.prompt(id);
@@ -252,4 +256,27 @@ fn a_sequence_that_finds_no_room_even_alone_fails_and_the_next_one_is_served() {
     driver.assert_idle();
     assert_eq!(driver.outcome(0), &Outcome::Failed(GenerationError::KvExhausted));
     assert_eq!(driver.tokens(1), continuation(&prompt(2, 20), 5));
+}
+
+#[test]
+fn drafts_right_or_wrong_change_no_token_and_save_steps_where_they_are_right() {
+    let run = |draft: u32| {
+        let cost = Cost { step: 5000, decode_row: 100, prompt_row: 100, mixed: 0 };
+        let mut driver = Driver { draft, ..Driver::new(FakeRunner::new(limits(4, 64, 400)).cost(cost), 3.0) };
+        for id in 0..3 {
+            driver.submit(id, &prompt(u32::try_from(id).unwrap() + 70, 20), 300, 0);
+        }
+        let steps = driver.run(2_000).len();
+        for id in 0..3 {
+            assert_eq!(driver.tokens(id), continuation(&prompt(u32::try_from(id).unwrap() + 70, 20), 300), "request {id}");
+        }
+        (steps, driver.scheduler.stats())
+    };
+
+    let (alone, without) = run(0);
+    let (fewer, stats) = run(6);
+
+    assert_eq!((without.draft_rows, without.drafts_accepted), (0, 0));
+    assert!(0 < stats.drafts_accepted && stats.drafts_accepted < stats.draft_rows, "{stats:?}");
+    assert!(fewer < alone, "{fewer} steps instead of {alone}");
 }

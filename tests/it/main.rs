@@ -10,4 +10,5 @@ mod families;
 mod http;
 mod model;
 mod prefix_cache;
+mod speculation;
 mod tidy;

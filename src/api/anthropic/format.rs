@@ -94,7 +94,7 @@ impl MessageFormat {
     /// The message before anything was said, with what is known of its usage by then.
     fn start(&self, cached_tokens: u32) -> Event {
         let prompt_tokens = u64::try_from(self.view.prompt_tokens).unwrap_or(u64::MAX);
-        let usage = Usage { prompt_tokens, cached_tokens: u64::from(cached_tokens).min(prompt_tokens), completion_tokens: 0 };
+        let usage = Usage { prompt_tokens, cached_tokens: u64::from(cached_tokens).min(prompt_tokens), ..Usage::default() };
         Event::MessageStart {
             message: Message {
                 id: self.id.clone(),

@@ -106,7 +106,8 @@ struct PromptTokensDetails {
     cached_tokens: u64,
 }
 
-/// No prediction is taken in here; SDKs want the keys.
+/// A prediction is whatever was guessed ahead: from OpenAI's `prediction`, or by this server of its own accord. Unlike
+/// OpenAI's, rejected tokens are not among the completion's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 struct CompletionTokensDetails {
     reasoning_tokens: u64,
@@ -122,7 +123,11 @@ impl UsageObject {
             completion_tokens: usage.completion_tokens,
             total_tokens: usage.prompt_tokens + usage.completion_tokens,
             prompt_tokens_details: PromptTokensDetails { cached_tokens: usage.cached_tokens },
-            completion_tokens_details: CompletionTokensDetails { reasoning_tokens, ..CompletionTokensDetails::default() },
+            completion_tokens_details: CompletionTokensDetails {
+                reasoning_tokens,
+                accepted_prediction_tokens: usage.accepted_drafts,
+                rejected_prediction_tokens: usage.rejected_drafts,
+            },
         }
     }
 }

@@ -203,7 +203,7 @@ async fn usage_counts_prompts_once_choices_all_and_the_least_cached() {
     while run.next().await.unwrap().is_some() {}
 
     // Prompt 0 had 3 and 2 tokens cached; prompt 1 claims more than its 4.
-    assert_eq!(run.usage(), Usage { prompt_tokens: 14, cached_tokens: 6, completion_tokens: 5 });
+    assert_eq!(run.usage(), Usage { prompt_tokens: 14, cached_tokens: 6, completion_tokens: 5, accepted_drafts: 0, rejected_drafts: 0 });
     let record = run.recorder().record();
     assert_eq!((record.choices, record.prompt_tokens, record.cached_tokens, record.completion_tokens), (4, 14, 6, 5));
     assert_eq!(record.queue, Some(Duration::from_micros(9)));

@@ -17,7 +17,10 @@ impl Scheduler {
     /// Entries of sequences that were cancelled meanwhile are passed over; the rows stay as cache.
     pub fn complete(&mut self, step: &Step, sampled: &[Sampled], elapsed: Duration) {
         let prefill_rows = std::mem::take(&mut self.prefill_in_flight);
-        if prefill_rows == 0 && shape(step).1 > 0 {
+        let draft_rows = std::mem::take(&mut self.drafts_in_flight);
+        if draft_rows > 0 {
+            self.budget.observe_drafts(step, draft_rows, elapsed);
+        } else if prefill_rows == 0 && shape(step).1 > 0 {
             self.budget.pass();
         } else {
             self.budget.observe(step, elapsed);
@@ -37,17 +40,15 @@ impl Scheduler {
     }
 
     fn apply_sampled(&mut self, sampled: &Sampled) {
-        let Some(sequence) = self.sequences.get_mut(&sampled.id) else { return };
+        let Some(sequence) = self.sequences.get(&sampled.id) else { return };
         // An id that was cancelled and submitted anew during the step is not the one that was sampled.
-        if sequence.slot().map(|slot| self.cache.held(slot)) != Some(sequence.len()) {
-            return;
-        }
+        let Some(slot) = sequence.slot().filter(|slot| self.cache.held(*slot) >= sequence.len()) else { return };
+        self.judge_draft(sampled.id, slot, &sampled.tokens);
         if sampled.finished {
             self.remove(sampled.id);
-        } else {
-            sequence.push(sampled.token);
-            sampled.forced.iter().for_each(|token| sequence.push(*token));
-            self.counts.forced_rows += u64::from(super::sequence::count(sampled.forced.len()));
+        } else if let Some(sequence) = self.sequences.get_mut(&sampled.id) {
+            sampled.tokens.iter().for_each(|token| sequence.push(*token));
+            self.counts.forced_rows += u64::from(sampled.forced);
         }
     }
 
@@ -60,6 +61,7 @@ impl Scheduler {
     pub fn fail(&mut self, step: &Step, error: &StepError) -> Vec<(SequenceId, GenerationError)> {
         self.cache.abandon();
         self.prefill_in_flight = 0;
+        self.drafts_in_flight = 0;
         // Without room nothing was computed, and what cannot be cut should not be thrown away; cutting again is free.
         if self.cache.can_truncate || *error != StepError::NoKvSpace {
             for rows in step.rows.chunk_by(|a, b| a.slot == b.slot) {

@@ -3,13 +3,15 @@
 //! Running streams wait for the whole step, so prompt rows stretch their inter-token gap. The budget keeps the expected
 //! time of a step with prompt rows within `prefill_step_ratio` times a step without. What prompt rows may add grows with
 //! the sequences that wait for their prompts: else a batch would fill at the pace of its first stream. It doubles for a
-//! short prompt, which is over in a few steps. Owns the estimates; reads no clock.
+//! short prompt, which is over in a few steps. Where a target is set in seconds, that is the bound instead, whoever waits.
+//! Owns the estimates; reads no clock.
 //!
 //! Model: `time(decode, prompt) = decode_seconds(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed cost,
 //! that of a graph more in the step. Smaller chunks pay it more often for the same prompt, so a chunk is never so small
 //! that more than two thirds of its time went there: it would delay the streams longer, if more evenly. The shape
 //! (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in a long prompt cost more than early ones.
 
+use super::sequence::count;
 use crate::engine::runner::{KvOp, Step};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -49,6 +51,8 @@ pub(super) struct Budget {
     max_rows: u32,
     /// Share of a decode step's time that prompt rows may add.
     extra: f64,
+    /// What a step with prompt rows may take, seconds, if somebody said so.
+    target: Option<f64>,
     /// Seconds of a step with only that many decode rows; at most one entry per slot.
     decode_seconds: BTreeMap<u32, f64>,
     /// What prompt rows added.
@@ -59,6 +63,10 @@ pub(super) struct Budget {
     ceiling: u32,
     /// Mixed steps since the last pure decode step.
     mixed_in_a_row: u32,
+    /// What draft rows added to steps with 1, 2–3, 4–7 … sequences: beside others they may be a graph more.
+    drafted: [Line; BATCHES],
+    /// Steps with drafts since the last pure decode step.
+    drafted_in_a_row: u32,
 }
 
 impl Budget {
@@ -66,12 +74,20 @@ impl Budget {
         Self {
             max_rows,
             extra: f64::from(prefill_step_ratio - 1.0).max(0.0),
+            target: None,
             decode_seconds: BTreeMap::new(),
             added: Line::default(),
             level: 1.0,
             ceiling: START_ROWS,
             mixed_in_a_row: 0,
+            drafted: std::array::from_fn(|_| Line::default()),
+            drafted_in_a_row: 0,
         }
+    }
+
+    /// Keeps steps with decode and prompt rows within so many seconds, as far as prompts get on at all.
+    pub(super) fn hold(&mut self, target: f64) {
+        self.target = Some(target);
     }
 
     /// Prompt rows that may join `decode_rows` in a step. 0 now and then, for one step.
@@ -87,10 +103,10 @@ impl Budget {
         let (Some(decode_seconds), Some((fixed, per_row))) = (self.expected_decode(decode_rows), self.expected_added()) else {
             return START_ROWS.min(room);
         };
-        let others = f64::from(demand.sequences.saturating_sub(1));
-        let shares = (1.0 + others / f64::from(decode_rows)) * if demand.short { SHORT_PROMPT_SHARES } else { 1.0 };
-        let shares = shares.min(MOST_SHARES);
-        let allowed = shares * (self.extra * decode_seconds).max(UNNOTICED_SECONDS - self.most_decode(decode_rows));
+        let allowed = match self.target {
+            Some(target) => (target - decode_seconds).max(0.0),
+            None => shares(decode_rows, demand) * (self.extra * decode_seconds).max(UNNOTICED_SECONDS - self.most_decode(decode_rows)),
+        };
         let rows = (allowed / self.level - fixed).max(LEAST_USE * fixed) / per_row;
         // The cast saturates.
         (rows.max(MIN_ROWS) as u32).min(self.ceiling).min(room)
@@ -120,6 +136,7 @@ impl Budget {
             // After a long time without one, what was known may be of other contexts.
             let weight = if self.mixed_in_a_row >= PROBE_EVERY { 1.0 } else { NEW_WEIGHT };
             self.mixed_in_a_row = 0;
+            self.drafted_in_a_row = 0;
             self.decode_seconds.entry(decode).and_modify(|old| *old += weight * (seconds - *old)).or_insert(seconds);
             return;
         }
@@ -133,6 +150,27 @@ impl Budget {
             self.added.observe(prompt.into(), added);
             self.ceiling = self.ceiling.max(prompt.saturating_mul(2));
         }
+    }
+
+    /// Learns from an executed step whose rows decode or are drafts, one sequence after the other.
+    pub(super) fn observe_drafts(&mut self, step: &Step, draft_rows: u32, elapsed: Duration) {
+        self.drafted_in_a_row += 1;
+        let sequences = count(step.rows.chunk_by(|a, b| a.seq == b.seq).count());
+        if step.kv.iter().all(|op| matches!(op, KvOp::Truncate { .. }))
+            && let Some(decode_seconds) = self.expected_decode(sequences)
+        {
+            self.drafted[batch(sequences)].observe(draft_rows.into(), (elapsed.as_secs_f64() - decode_seconds).max(0.0));
+        }
+    }
+
+    /// Seconds that draft rows add to a step with so many sequences: fixed, and per row. `None` until some were measured.
+    pub(super) fn draft_cost(&self, sequences: u32) -> Option<(f64, f64)> {
+        self.drafted[batch(sequences)].fit(self.expected_decode(2).unwrap_or(f64::INFINITY))
+    }
+
+    /// Whether a step had better go without drafts, so that the time of a pure decode step is known.
+    pub(super) fn wants_pure_decode(&self, decode_rows: u32) -> bool {
+        self.expected_decode(decode_rows).is_none() || self.drafted_in_a_row >= PROBE_EVERY
     }
 
     /// Seconds until `rows` prompt rows of `demand` are computed beside `decode_rows`. `None` until enough was measured.
@@ -180,6 +218,21 @@ impl Budget {
     }
 }
 
+/// Kinds of batches, by size: up to 256 sequences.
+const BATCHES: usize = 9;
+
+/// The kind of a batch of so many sequences, ≥ 1.
+fn batch(sequences: u32) -> usize {
+    (sequences.max(1).ilog2() as usize).min(BATCHES - 1)
+}
+
+/// The shares of the usual time that prompts of this demand may take.
+fn shares(decode_rows: u32, demand: Demand) -> f64 {
+    let others = f64::from(demand.sequences.saturating_sub(1));
+    let shares = (1.0 + others / f64::from(decode_rows)) * if demand.short { SHORT_PROMPT_SHARES } else { 1.0 };
+    shares.min(MOST_SHARES)
+}
+
 /// Least squares of `y = fixed + x * slope` over observations that fade.
 #[derive(Debug, Default)]
 struct Line {
@@ -222,7 +275,7 @@ impl Line {
 pub(super) fn shape(step: &Step) -> (u32, u32) {
     step.rows.chunk_by(|a, b| a.seq == b.seq).fold((0, 0), |(decode, prompt), rows| match rows {
         [row] if row.sample => (decode + 1, prompt),
-        _ => (decode, prompt + super::sequence::count(rows.len())),
+        _ => (decode, prompt + count(rows.len())),
     })
 }
 
@@ -302,6 +355,29 @@ mod tests {
         // 20 ms may become 60 ms: 40 ms for rows of 0.5 ms.
         assert_eq!(rows[..4], [8, 16, 32, 64]);
         assert!(rows[5..].iter().all(|rows| (78..=80).contains(rows)), "{rows:?}");
+    }
+
+    #[test]
+    fn a_target_in_seconds_bounds_the_step_whoever_waits() {
+        for demand in [long(1), long(9), Demand { sequences: 9, short: true }] {
+            let mut budget = Budget::new(512, 3.0);
+            budget.hold(0.05);
+            for _ in 0..30 {
+                let rows = budget.prompt_rows(4, demand);
+                budget.observe(&step(4, rows), ms(20.0 + if rows > 0 { 5.0 + 0.5 * f64::from(rows) } else { 0.0 }));
+            }
+
+            let rows = budget.prompt_rows(4, demand);
+            assert!((46..=52).contains(&rows), "25 ms are left for rows of 0.5 ms, got {rows}");
+        }
+    }
+
+    #[test]
+    fn prompts_get_on_even_where_the_target_cannot_be_held() {
+        let mut budget = learnt(3.0, 4, 20.0, 30, |rows| 0.5 * rows);
+        budget.hold(0.001);
+
+        assert!(budget.prompt_rows(4, long(1)) >= 4);
     }
 
     #[test]

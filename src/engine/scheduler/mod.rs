@@ -10,13 +10,14 @@
 //! ```
 //!
 //! Reading order: `sequence` (one timeline), `cache` (what each slot holds), `place` (which slot and which cached
-//! prefix a sequence gets), `budget` (prompt rows per step), `plan` (building a step), `apply` (what came of it),
-//! `foresee` (what would become of a request).
+//! prefix a sequence gets), `budget` (prompt rows per step), `drafts` (guessing ahead), `plan` (building a step), `apply`
+//! (what came of it), `foresee` (what would become of a request).
 
 mod apply;
 mod budget;
 mod cache;
 mod check;
+mod drafts;
 mod foresee;
 mod place;
 mod plan;
@@ -28,10 +29,13 @@ use crate::engine::runner::Limits;
 use crate::protocol::{EngineStats, GenerationError, SequenceId, Token};
 use budget::Budget;
 use cache::Cache;
+use drafts::Acceptance;
+pub use drafts::DraftWish;
 use sequence::{Phase, Sequence};
 use std::{
     collections::{HashMap, VecDeque},
     ops::Range,
+    time::Duration,
 };
 
 /// A sequence to schedule.
@@ -50,15 +54,16 @@ pub struct NewSequence {
     pub namespace: u64,
 }
 
-/// What was sampled from a row that asked for it.
+/// What a step gave to a sequence whose last row was in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sampled {
     /// Whose.
     pub id: SequenceId,
-    /// The token, to be computed in the next step unless `finished`.
-    pub token: Token,
-    /// Tokens that are known to follow it, to be computed with it.
-    pub forced: Vec<Token>,
+    /// What follows its tokens: those of the draft that turned out right, the one drawn behind them, and tokens that
+    /// are known to follow that one. Empty only if it finished before a token could be drawn.
+    pub tokens: Vec<Token>,
+    /// How many of them were known without being drawn.
+    pub forced: u32,
     /// The sequence ends here; its slot is free at once and its KV stays as cache.
     /// Must be set at the latest for the tokens that make the sequence `NewSequence::max_len` tokens long.
     pub finished: bool,
@@ -86,6 +91,14 @@ pub struct Scheduler {
     started: Vec<(SequenceId, u32)>,
     /// Prompt rows of the step in flight.
     prefill_in_flight: u32,
+    /// Tokens of a draft at most; 0 for no drafts.
+    max_draft: u32,
+    /// Steps until drafts may be made to learn from.
+    trial_in: u32,
+    /// Draft rows of the step in flight.
+    drafts_in_flight: u32,
+    /// How often drafts come true, over all sequences.
+    acceptance: Acceptance,
     counts: Counts,
 }
 
@@ -105,6 +118,8 @@ struct Counts {
     prefill_rows: u64,
     preemptions: u64,
     forced_rows: u64,
+    draft_rows: u64,
+    drafts_accepted: u64,
 }
 
 impl Scheduler {
@@ -123,8 +138,21 @@ impl Scheduler {
             gap_steps: 0,
             started: Vec::new(),
             prefill_in_flight: 0,
+            max_draft: 0,
+            trial_in: 0,
+            drafts_in_flight: 0,
+            acceptance: Acceptance::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// Bounds the time of steps with running streams and prompts, instead of the ratio; `None` leaves it at that.
+    #[must_use]
+    pub fn with_target_itl(mut self, target: Option<Duration>) -> Self {
+        if let Some(target) = target {
+            self.budget.hold(target.as_secs_f64());
+        }
+        self
     }
 
     /// Adds a sequence to the queue.
@@ -183,6 +211,8 @@ impl Scheduler {
             prefill_rows: self.counts.prefill_rows,
             preemptions: self.counts.preemptions,
             forced_rows: self.counts.forced_rows,
+            draft_rows: self.counts.draft_rows,
+            drafts_accepted: self.counts.drafts_accepted,
         }
     }
 

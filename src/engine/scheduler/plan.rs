@@ -18,8 +18,8 @@ impl Scheduler {
     ///
     /// 1. Room is made for a row of each decoding sequence: cached slots are evicted, then the latest admission is put back.
     /// 2. If a step failed, its sequences run alone, one after the other.
-    /// 3. One row for every sequence that generates, and its forced tokens' where there is room. Before that, a gap between
-    ///    slots may be closed.
+    /// 3. One row for every sequence that generates, and its forced tokens' where there is room; rows of drafts where
+    ///    nobody waits for a prompt. Before that, a gap between slots may be closed.
     /// 4. Prompt chunks of the other running sequences under the budget, oldest first.
     /// 5. Admissions from the queue while rows, slots and cells allow, each with its first chunk.
     /// 6. Rows in order of slots: llama.cpp computes the sequences of a split KV together only where their ids follow
@@ -29,6 +29,7 @@ impl Scheduler {
             return None;
         }
         let mut rows = Vec::new();
+        self.drafts_in_flight = 0;
         // (1)
         self.make_room_for_running();
         if let Some(suspect) = self.suspects.front() {
@@ -39,6 +40,7 @@ impl Scheduler {
             // (3)
             let (decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.decodes(**id));
             self.plan_decoding(&decoding, &mut rows);
+            self.plan_drafts(&decoding, &prefilling, &mut rows);
             let room = self.limits.max_rows - count(rows.len());
             let mut budget = self.budget.prompt_rows(count(decoding.len()), self.demand(&prefilling)).min(room);
             // (4)
@@ -54,7 +56,7 @@ impl Scheduler {
         Some(Step { kv: self.cache.take_ops(), rows })
     }
 
-    fn demand(&self, prefilling: &[SequenceId]) -> Demand {
+    pub(super) fn demand(&self, prefilling: &[SequenceId]) -> Demand {
         let admissible = self.waiting.len().min(position(self.limits.slots) - self.running.len());
         let next = prefilling.first().or(self.waiting.front());
         let short = next.is_some_and(|id| self.sequences[id].is_short());

@@ -3,6 +3,7 @@
 //! Two phases only. How far it is computed is what its slot holds (`cache`), so the two cannot disagree; prefill and
 //! decode differ only in how many tokens are left to compute.
 
+use super::drafts::Acceptance;
 use crate::engine::runner::Slot;
 use crate::protocol::{SequenceId, Token};
 use std::ops::Range;
@@ -41,6 +42,10 @@ pub(super) struct Sequence {
     pub(super) prompt_len: u32,
     /// Whether `take_started` has told of it.
     pub(super) started: bool,
+    /// Guesses of what follows `tokens`, for the next step.
+    pub(super) draft: Vec<Token>,
+    /// How often such guesses came true.
+    pub(super) acceptance: Acceptance,
     /// Prompt rows that no cache supplied; all of them until it runs.
     prompt_rows: u32,
     /// Positions whose logits are wanted besides those of the last token.
@@ -52,7 +57,9 @@ impl Sequence {
     pub(super) fn new(tokens: Vec<Token>, max_len: u32, scored: Range<u32>, namespace: u64) -> Self {
         let prompt_len = count(tokens.len());
         let phase = Phase::Waiting { hold: None };
-        Self { tokens, namespace, phase, prompt_len, started: false, prompt_rows: prompt_len, scored, max_len }
+        let acceptance = Acceptance::default();
+        let draft = Vec::new();
+        Self { tokens, namespace, phase, prompt_len, started: false, draft, acceptance, prompt_rows: prompt_len, scored, max_len }
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -100,6 +107,11 @@ impl Sequence {
         u64::from(self.max_len.min(self.len() + 1))
     }
 
+    /// Tokens that a draft may have: the last token of a sequence at full length is never computed.
+    pub(super) fn draft_room(&self) -> u32 {
+        self.max_len.saturating_sub(self.len() + 1)
+    }
+
     /// Appends a sampled token, to be computed next.
     pub(super) fn push(&mut self, token: Token) {
         debug_assert!(self.len() + 1 < self.max_len, "the caller finishes a sequence at max_len");
@@ -109,6 +121,7 @@ impl Sequence {
     /// Back to the queue, everything to be computed again.
     pub(super) fn put_back(&mut self) {
         self.phase = Phase::Waiting { hold: None };
+        self.draft.clear();
         self.prompt_len = self.len();
         self.prompt_rows = self.prompt_len;
     }

@@ -22,7 +22,7 @@ use llamero::{
 use std::{path::PathBuf, sync::OnceLock};
 
 /// Two logits closer than this may change places when the shape of a batch changes the order of float sums.
-const MARGIN: f32 = 0.5;
+pub(crate) const MARGIN: f32 = 0.5;
 
 /// Logits of the same token at the same place, from steps of different shape or other cells of a unified cache, differ by
 /// less (values are about −10–20): sums in another order round activations to other 8-bit values, and 0.9 was seen.
@@ -31,7 +31,7 @@ const EPSILON: f32 = 1.0;
 /// The same, from steps of the same shape where a sequence's cells begin at the same place: 0 was seen.
 const SAME_SHAPE_EPSILON: f32 = 0.01;
 
-fn model_path() -> Option<PathBuf> {
+pub(crate) fn model_path() -> Option<PathBuf> {
     let path = std::env::var_os("LLAMERO_TEST_MODEL")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct.gguf"), PathBuf::from);
     let found = path.is_file();
@@ -53,6 +53,9 @@ fn options(layout: KvLayout) -> EngineOptions {
         kv_layout: layout,
         kv_cache_tokens: None,
         prefill_step_ratio: 4.0,
+        target_itl_ms: None,
+        draft_model: None,
+        num_speculative_tokens: 8,
     }
 }
 

@@ -43,12 +43,14 @@ pub(crate) struct Driver {
     pub(crate) requests: BTreeMap<SequenceId, Request>,
     /// Behind every third token, so many are known before they are computed. Default none.
     pub(crate) forced: u32,
+    /// Tokens that are guessed ahead of every sequence at most, some of them wrongly. Default none.
+    pub(crate) draft: u32,
 }
 
 impl Driver {
     pub(crate) fn new(runner: FakeRunner, prefill_step_ratio: f32) -> Self {
-        let scheduler = Scheduler::new(runner.limits(), prefill_step_ratio);
-        Self { scheduler, runner, requests: BTreeMap::new(), forced: 0 }
+        let scheduler = Scheduler::new(runner.limits(), prefill_step_ratio).with_drafts(64);
+        Self { scheduler, runner, requests: BTreeMap::new(), forced: 0, draft: 0 }
     }
 
     pub(crate) fn submit(&mut self, id: u64, prompt: &[Token], max_tokens: u32, namespace: u64) {
@@ -75,6 +77,7 @@ impl Driver {
 
     /// One step; `cancelled` goes away while it is in flight.
     pub(crate) fn step_cancelling(&mut self, cancelled: &[u64]) -> Option<Step> {
+        self.propose();
         let step = self.scheduler.next_step()?;
         assert!(!step.rows.is_empty(), "no progress: {step:?}");
         for (id, cached) in self.scheduler.take_started() {
@@ -98,6 +101,19 @@ impl Driver {
         }
         assert_eq!(self.scheduler.check_invariants(), Ok(()), "after {step:?}: {result:?}");
         Some(step)
+    }
+
+    /// Guesses for every sequence, whether it wishes for them or not. How many tokens are right depends on how far it is.
+    fn propose(&mut self) {
+        let wishes = self.scheduler.draft_wishes();
+        assert!(wishes.iter().all(|wish| self.requests[&wish.id].outcome == Outcome::Live && wish.most > 0), "{wishes:?}");
+        for (id, request) in self.requests.iter().filter(|(_, request)| self.draft > 0 && request.outcome == Outcome::Live) {
+            let so_far = request.tokens.len();
+            let right = so_far % (usize::try_from(self.draft).unwrap() + 1);
+            let wrong = |(place, token): (usize, Token)| if place < right { token } else { Token((token.0 + 1) % 250) };
+            let draft = request.foreknown(self.draft).into_iter().enumerate().map(wrong).collect();
+            self.scheduler.propose(*id, draft);
+        }
     }
 
     /// Runs until nothing is left, for `bound` steps at most.
@@ -131,12 +147,15 @@ impl Driver {
     }
 
     fn complete(&mut self, step: &Step) {
-        let mut sampled = Vec::new();
+        let mut sampled: BTreeMap<SequenceId, Sampled> = BTreeMap::new();
         for (i, row) in step.rows.iter().enumerate() {
             let logits = self.runner.logits(i);
             assert_eq!(logits.is_some(), row.sample, "{row:?}");
             let request = self.requests.get_mut(&row.seq).unwrap();
-            if let (Some(logits), Outcome::Live) = (logits, &request.outcome) {
+            // Of a draft only what was right counts.
+            let known = [&request.prompt[..], &request.tokens].concat();
+            let is_known = usize::try_from(row.pos + 1).unwrap() == known.len() && known.last() == Some(&row.token);
+            if let (Some(logits), Outcome::Live, true) = (logits, &request.outcome, is_known) {
                 let best = (0..).zip(logits).max_by(|(_, a), (_, b)| a.total_cmp(b)).unwrap().0;
                 let token = Token(best);
                 request.tokens.push(token);
@@ -146,9 +165,14 @@ impl Driver {
                 if finished {
                     request.outcome = Outcome::Finished;
                 }
-                sampled.push(Sampled { id: row.seq, token, forced, finished });
+                let news = sampled.entry(row.seq).or_insert_with(|| Sampled { id: row.seq, tokens: Vec::new(), forced: 0, finished });
+                news.tokens.push(token);
+                news.tokens.extend(&forced);
+                news.forced += u32::try_from(forced.len()).unwrap();
+                news.finished = finished;
             }
         }
+        let sampled: Vec<Sampled> = sampled.into_values().collect();
         self.scheduler.complete(step, &sampled, self.runner.elapsed());
     }
 }

@@ -124,7 +124,7 @@ impl Host for LlamaHost {
         let loaded = llama::load(options, progress)?;
         let mut runner = loaded.runner()?;
         let info = loaded.info(&mut runner);
-        body(Opened { model: Model::Generates(&mut runner), tokenizer: loaded.tokenizer(), info });
+        body(Opened { model: Model::Generates { runner: &mut runner, draft: None }, tokenizer: loaded.tokenizer(), info });
         Ok(())
     }
 }

@@ -140,7 +140,7 @@ impl Host for FakeHost {
     fn open(self, options: &EngineOptions, mut progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
         progress(1.0);
         let mut runner = GatedRunner { inner: FakeRunner::new(self.limits), gate: self.gate };
-        let model = Model::Generates(&mut runner);
+        let model = Model::Generates { runner: &mut runner, draft: None };
         body(Opened { model, tokenizer: Arc::new(FakeTokenizer::default()), info: info(&self.limits, options) });
         Ok(())
     }
@@ -166,7 +166,7 @@ impl ModelRunner for GatedRunner {
     }
 }
 
-fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
+pub(crate) fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
     ModelInfo {
         name: "fake".to_owned(),
         architecture: "fake".to_owned(),

@@ -6,7 +6,7 @@ use crate::{
     protocol::SequenceId,
 };
 
-const USAGE: Usage = Usage { prompt_tokens: 10, cached_tokens: 4, completion_tokens: 2 };
+const USAGE: Usage = Usage { prompt_tokens: 10, cached_tokens: 4, completion_tokens: 2, accepted_drafts: 0, rejected_drafts: 0 };
 
 fn format(max_tokens: u32, is_cut_short: bool) -> InfillFormat {
     let head =

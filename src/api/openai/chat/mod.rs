@@ -144,6 +144,7 @@ pub(in crate::api) async fn prepare(state: &AppState, fields: Fields, principal:
     let Understood { request, model, info, warnings, output, constrained, tokens } = understand(state, fields).await?;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let output = Arc::new(output);
+    let prediction = prompt::encode_prediction(state, request.prediction.as_deref(), info.max_model_len).await?;
     let sequence = SequenceRequest {
         max_tokens: fitting(tokens.len(), request.max_tokens, u64::from(info.max_model_len))?,
         prompt: tokens,
@@ -156,6 +157,7 @@ pub(in crate::api) async fn prepare(state: &AppState, fields: Fields, principal:
         constraint: constrained.map(|(constraint, _)| constraint),
         show_special: request.show_special || marks_are_special(&output, &info),
         namespace: principal.id.namespace(),
+        prediction,
         // The gateway assigns the id.
         ..SequenceRequest::default()
     };

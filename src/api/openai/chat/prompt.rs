@@ -111,6 +111,15 @@ pub(super) async fn encode(state: &AppState, prompt: &mut ChatPrompt) -> Result<
     state.engine.tokenize(text, true, special).await.map_err(|error| about_messages(error.into()))
 }
 
+/// The tokens of OpenAI's `prediction`, `most` at most: nothing longer can come true.
+pub(super) async fn encode_prediction(state: &AppState, text: Option<&str>, most: u32) -> Result<Vec<Token>, ApiError> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let tokens = state.engine.tokenize(text.to_owned(), false, SpecialText::Continuation).await;
+    let mut tokens = tokens.map_err(|error| ApiError::of_text("prediction", error))?;
+    tokens.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(tokens)
+}
+
 /// What is wrong with a prompt is wrong with the messages that it was made of.
 pub(super) fn about_messages(error: ApiError) -> ApiError {
     if error.param() != Some("prompt") {

@@ -53,6 +53,8 @@ pub(in crate::api) struct ChatRequest {
     pub(in crate::api) include_reasoning: bool,
     /// The opposite of vLLM's `skip_special_tokens`. Default false.
     pub(in crate::api) show_special: bool,
+    /// OpenAI's `prediction`: what the answer will mostly be. It makes it faster, not different.
+    pub(in crate::api) prediction: Option<String>,
     /// Server-sent events. Default false.
     pub(in crate::api) stream: bool,
     /// A chunk with the usage at the end of a stream. Default false.
@@ -95,6 +97,7 @@ impl ChatRequest {
             logprobs: logprobs(&mut f, limits.max_logprobs.unwrap_or(MAX_TOP_LOGPROBS))?,
             include_reasoning: f.boolean("include_reasoning")?.unwrap_or(true),
             show_special: !f.boolean("skip_special_tokens")?.unwrap_or(true),
+            prediction: prediction(&mut f)?,
             stream,
             include_usage,
             ignored: Vec::new(),
@@ -135,6 +138,19 @@ fn logprobs(f: &mut Fields, most: u8) -> Result<Option<u8>, FieldError> {
     Ok(wanted.then(|| u8::try_from(top.unwrap_or(0)).expect("the range fits")))
 }
 
+/// The text of `prediction`: `{"type": "content", "content": …}`, which is a text or text parts.
+fn prediction(f: &mut Fields) -> Result<Option<String>, FieldError> {
+    let Some(value) = f.take("prediction") else { return Ok(None) };
+    let shape = || FieldError::invalid("prediction", "it must be {\"type\": \"content\", \"content\": a text or a list of text parts}");
+    let text = |part: &Value| part.get("text").and_then(Value::as_str).map(str::to_owned);
+    let content = value.get("content").filter(|_| value.get("type").is_some_and(|kind| kind == "content"));
+    match content {
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::Array(parts)) => parts.iter().map(text).collect::<Option<String>>().map(Some).ok_or_else(shape),
+        _ => Err(shape()),
+    }
+}
+
 /// The answer is text made by the served model alone, from these messages alone.
 fn refuse_what_is_not_text(f: &mut Fields) -> Result<(), FieldError> {
     let refused = [
@@ -167,8 +183,6 @@ fn without_effect(f: &mut Fields) -> Result<Vec<String>, FieldError> {
     for name in ["user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier"] {
         f.take(name);
     }
-    // It makes an answer faster, not different.
-    f.take("prediction");
     let mut ignored = Vec::new();
     // vllm-router sends its own fields with every request, most often with the values that change nothing.
     let harmless = [

@@ -1,5 +1,6 @@
 //! Exact steps for exact situations; what holds in every situation is tested against the fake runner in `tests/it`.
 
+mod drafts;
 mod failures;
 mod forced;
 mod foresight;
@@ -64,8 +65,14 @@ impl Bench {
 
     fn force_if(&mut self, gets_more: impl Fn(SequenceId) -> bool, step: &Step, forced: &[Token]) {
         let rows = step.rows.iter().filter(|row| row.sample);
-        let more = |id| if gets_more(id) { forced.to_vec() } else { Vec::new() };
-        let sampled: Vec<Sampled> = rows.map(|row| Sampled { id: row.seq, token: NEXT, forced: more(row.seq), finished: false }).collect();
+        let more = |id| if gets_more(id) { forced } else { &[] };
+        let next = |row: &Row| Sampled {
+            id: row.seq,
+            tokens: joined(&[&[NEXT], more(row.seq)]),
+            forced: sequence::count(more(row.seq).len()),
+            finished: false,
+        };
+        let sampled: Vec<Sampled> = rows.map(next).collect();
         self.0.complete(step, &sampled, Duration::from_millis(10));
         assert_eq!(self.0.check_invariants(), Ok(()), "{step:?}");
     }
@@ -74,7 +81,7 @@ impl Bench {
     fn complete(&mut self, step: &Step, finished: &[u64]) {
         let sampled = step.rows.iter().filter(|row| row.sample);
         let sampled: Vec<Sampled> =
-            sampled.map(|row| Sampled { id: row.seq, token: NEXT, forced: Vec::new(), finished: finished.contains(&row.seq.0) }).collect();
+            sampled.map(|row| Sampled { id: row.seq, tokens: vec![NEXT], forced: 0, finished: finished.contains(&row.seq.0) }).collect();
         self.0.complete(step, &sampled, Duration::from_millis(10));
         assert_eq!(self.0.check_invariants(), Ok(()), "{step:?}");
     }
@@ -464,6 +471,8 @@ fn stats_count_prompt_tokens_looked_up_found_and_computed() {
         prefill_rows: 25,
         preemptions: 0,
         forced_rows: 0,
+        draft_rows: 0,
+        drafts_accepted: 0,
     };
     assert_eq!(bench.0.stats(), expected);
 }

@@ -1,0 +1,137 @@
+//! Guesses what a text will say: by what the caller thinks it will, and by what it said before, since texts often repeat
+//! their prompt and themselves (code, quotes, JSON).
+//!
+//! The latter is "prompt lookup decoding" (A. Saxena 2023; vLLM's `ngram` speculation): the last tokens are looked for in
+//! all tokens so far, and what followed them there is the guess. Owns an index of one sequence; whether guesses are worth
+//! their time is the scheduler's business.
+
+use crate::protocol::Token;
+use std::collections::HashMap;
+
+/// Tokens that must repeat before anything is guessed.
+const MATCHED: usize = 3;
+
+/// See the module. Holds an entry for each token of the sequence at most.
+#[derive(Debug, Default)]
+pub(super) struct Lookup {
+    /// Where the latest occurrence of so many tokens ends: the place of the token behind it.
+    behind: HashMap<[Token; MATCHED], usize>,
+    /// Occurrences that begin before this place are in the index.
+    indexed: usize,
+    prediction: Prediction,
+}
+
+/// What the caller thinks the text will say, and where in it the text is.
+#[derive(Debug, Default)]
+struct Prediction {
+    tokens: Vec<Token>,
+    /// Tokens of the sequence that were compared with it; first, those of its prompt.
+    compared: usize,
+    /// The place of what comes next, while the text says what is predicted.
+    next: usize,
+    /// The text says something else at present.
+    is_lost: bool,
+}
+
+impl Prediction {
+    /// What is predicted next; empty while the text says something else.
+    fn follow(&mut self, tokens: &[Token]) -> &[Token] {
+        for token in tokens.get(self.compared..).unwrap_or_default() {
+            self.is_lost |= self.tokens.get(self.next) != Some(token);
+            self.next += usize::from(!self.is_lost);
+        }
+        self.compared = tokens.len();
+        if let (true, Some(last)) = (self.is_lost, tokens.last_chunk::<MATCHED>()) {
+            // Ahead of where the text left it, or else anywhere.
+            let from = self.next.min(self.tokens.len());
+            let find = |tokens: &[Token]| tokens.windows(MATCHED).position(|window| window == last);
+            if let Some(place) = find(&self.tokens[from..]).map(|place| from + place).or_else(|| find(&self.tokens)) {
+                (self.next, self.is_lost) = (place + MATCHED, false);
+            }
+        }
+        if self.is_lost { &[] } else { &self.tokens[self.next.min(self.tokens.len())..] }
+    }
+}
+
+impl Lookup {
+    /// For a sequence whose prompt has so many tokens; `prediction` is what may follow it.
+    pub(super) fn new(prompt_len: usize, prediction: Vec<Token>) -> Self {
+        Self { prediction: Prediction { tokens: prediction, compared: prompt_len, ..Prediction::default() }, ..Self::default() }
+    }
+
+    /// Up to `most` tokens that may follow `tokens`, which go on from those of the last call.
+    pub(super) fn draft(&mut self, tokens: &[Token], most: u32) -> Vec<Token> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let predicted = self.prediction.follow(tokens);
+        if !predicted.is_empty() {
+            return predicted.iter().take(most).copied().collect();
+        }
+        // What ends the text is followed by nothing yet.
+        for (place, matched) in tokens.windows(MATCHED + 1).enumerate().skip(self.indexed) {
+            if let Some(first) = matched.first_chunk() {
+                self.behind.insert(*first, place + MATCHED);
+            }
+        }
+        self.indexed = tokens.len().saturating_sub(MATCHED);
+        let Some(place) = tokens.last_chunk::<MATCHED>().and_then(|last| self.behind.get(last)) else { return Vec::new() };
+        // A repetition that reaches the end goes on with itself.
+        tokens[*place..].iter().copied().cycle().take(most).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tokens(text: &str) -> Vec<Token> {
+        text.bytes().map(|byte| Token(byte.into())).collect()
+    }
+
+    fn guess(text: &str, most: u32) -> String {
+        Lookup::default().draft(&tokens(text), most).into_iter().map(|token| char::from(token.0 as u8)).collect()
+    }
+
+    #[test]
+    fn what_followed_the_last_tokens_before_is_the_guess() {
+        assert_eq!(guess("the quick fox. the qu", 4), "ick ");
+        assert_eq!(guess("abc1 abc2 abc", 2), "2 ", "the latest occurrence");
+        assert_eq!(guess("nothing", 4), "");
+        assert_eq!(guess("ab", 4), "");
+    }
+
+    #[test]
+    fn a_repetition_goes_on_for_as_long_as_is_asked() {
+        assert_eq!(guess("xyxyxy", 5), "xyxyx");
+        assert_eq!(guess("aaaa", 3), "aaa");
+    }
+
+    #[test]
+    fn a_prediction_is_followed_left_and_found_again() {
+        let mut lookup = Lookup::new(3, tokens("let alpha = 1; let beta = 2;"));
+        let mut after = |text: &str| -> String {
+            let guess = lookup.draft(&tokens(&format!("in:{text}")), 6);
+            guess.into_iter().map(|token| char::from(token.0 as u8)).collect()
+        };
+
+        assert_eq!(after(""), "let al");
+        assert_eq!(after("let "), "alpha ");
+        assert_eq!(after("let gamma"), "", "it says something else");
+        assert_eq!(after("let gamma = "), "1; let", "and goes on as predicted");
+        assert_eq!(after("let gamma = 1; let beta = 2;"), "", "nothing more is predicted");
+    }
+
+    proptest! {
+        #[test]
+        fn an_index_that_grows_with_the_text_guesses_as_one_made_at_once(text in "[ab]{0,40}", cuts in prop::collection::vec(0usize..40, 0..6)) {
+            let all = tokens(&text);
+            let mut growing = Lookup::default();
+            let mut cuts: Vec<usize> = cuts.into_iter().filter(|cut| *cut <= all.len()).collect();
+            cuts.sort_unstable();
+            for cut in cuts {
+                prop_assert_eq!(growing.draft(&all[..cut], 5), Lookup::default().draft(&all[..cut], 5));
+            }
+            prop_assert_eq!(growing.draft(&all, 5), Lookup::default().draft(&all, 5));
+        }
+    }
+}

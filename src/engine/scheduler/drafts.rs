@@ -1,0 +1,233 @@
+//! Guessing ahead: how many tokens to guess for which sequence, which guesses get rows, and what came of them.
+//!
+//! A draft is a guess of the tokens that follow a sequence, whoever made it. Its rows are computed in one step with the
+//! row of the sequence's last token, and as many of them count as the sampler then draws one after the other: the output
+//! is what it would be without. With a draft that is no distribution but one guess, this *is* rejection sampling
+//! (Leviathan et al. 2023): a token is
+//! drawn from the model's own distribution, and nothing is lost where it is not the guessed one.
+//!
+//! Owns the policy, by measured times (`budget`) and by how often drafts came true: a row is worth its time if the
+//! chance that it counts, in tokens, beats what the step yields in the same time without it. Drafts that do not pay pause,
+//! longer each time, and are tried again. Where prompts wait there are no drafts: their rows are worth more.
+
+use super::Scheduler;
+use super::cache::position;
+use super::sequence::{common_prefix, count};
+use crate::engine::runner::{Row, Slot};
+use crate::protocol::{SequenceId, Token};
+
+/// What is assumed of drafts before any were judged, in tokens that came true of those that were judged.
+const FIRST_RATE: f64 = 0.6;
+/// How many judged tokens of its own outweigh, in a sequence's rate, what drafts of other sequences were worth.
+const PRIOR_WEIGHT: f64 = 2.0;
+/// What remains of earlier judgements when a draft is judged.
+const FADE: f64 = 0.9;
+/// What remains of them when drafts pause: the text may be another by then.
+const FADE_IN_PAUSE: f64 = 0.3;
+/// Tokens of a draft that is made to learn from.
+const TRIAL_TOKENS: u32 = 3;
+/// Steps from one with such drafts to the next: together they cost a percent or two.
+const TRIAL_EVERY: u32 = 48;
+/// Steps of the first pause, and of the longest.
+const FIRST_PAUSE: u32 = 16;
+const LONGEST_PAUSE: u32 = 512;
+/// A draft must promise this much more than it costs.
+const MARGIN: f64 = 1.05;
+
+/// A sequence that would use a draft in the next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DraftWish {
+    /// Whose.
+    pub id: SequenceId,
+    /// Tokens at most, ≥ 1.
+    pub most: u32,
+}
+
+/// How often drafts come true, and whether they are made at present.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Acceptance {
+    accepted: f64,
+    judged: f64,
+    /// Steps to go without drafts.
+    paused: u32,
+    /// Steps of the next pause.
+    next_pause: u32,
+    /// The next draft is made to learn from, whatever it promises.
+    on_trial: bool,
+}
+
+impl Default for Acceptance {
+    fn default() -> Self {
+        Self { accepted: 0.0, judged: 0.0, paused: 0, next_pause: FIRST_PAUSE, on_trial: false }
+    }
+}
+
+impl Acceptance {
+    /// The chance that a draft's next token comes true after all before it did, 0–1 exclusive.
+    fn rate(&self, usual: f64) -> f64 {
+        ((self.accepted + PRIOR_WEIGHT * usual) / (self.judged + PRIOR_WEIGHT)).clamp(0.01, 0.99)
+    }
+
+    /// Of a draft's `drafted` tokens the first `accepted` came true; those behind the first wrong one say nothing.
+    fn observe(&mut self, accepted: u32, drafted: u32) {
+        self.accepted = FADE * self.accepted + f64::from(accepted);
+        self.judged = FADE * self.judged + f64::from(drafted.min(accepted + 1));
+        if std::mem::take(&mut self.on_trial) && accepted == drafted {
+            self.next_pause = FIRST_PAUSE;
+        }
+    }
+
+    fn pause(&mut self) {
+        self.accepted *= FADE_IN_PAUSE;
+        self.judged *= FADE_IN_PAUSE;
+        self.paused = self.next_pause;
+        self.next_pause = (2 * self.next_pause).min(LONGEST_PAUSE);
+        self.on_trial = true;
+    }
+
+    /// Whether this step is part of a pause.
+    fn pauses(&mut self) -> bool {
+        let pauses = self.paused > 0;
+        self.paused = self.paused.saturating_sub(1);
+        pauses
+    }
+}
+
+impl Scheduler {
+    /// Allows drafts of so many tokens; by default there are none. Without effect where slots cannot be truncated.
+    #[must_use]
+    pub fn with_drafts(mut self, most: u32) -> Self {
+        self.max_draft = if self.limits.can_truncate { most } else { 0 };
+        self
+    }
+
+    /// The sequences that would use a draft in the next step. To be called once before each `next_step`.
+    pub fn draft_wishes(&mut self) -> Vec<DraftWish> {
+        if self.max_draft == 0 || !self.suspects.is_empty() {
+            return Vec::new();
+        }
+        self.trial_in = self.trial_in.saturating_sub(1);
+        let (decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.decodes(**id));
+        let rows = count(decoding.len());
+        if self.demand(&prefilling).sequences > 0 || self.budget.wants_pure_decode(rows) {
+            return Vec::new();
+        }
+        let least_chance = self.least_chance(rows);
+        let wishes = decoding.into_iter().map(|id| DraftWish { id, most: self.wish(id, least_chance) });
+        wishes.filter(|wish| wish.most > 0).collect()
+    }
+
+    /// A guess of what follows a sequence, for the next step. What it has no room for is cut off, and a sequence that is not
+    /// running has no use for any.
+    pub fn propose(&mut self, id: SequenceId, mut draft: Vec<Token>) {
+        if let Some(sequence) = self.sequences.get_mut(&id).filter(|sequence| sequence.slot().is_some()) {
+            draft.truncate(position(sequence.draft_room().min(self.max_draft)));
+            sequence.draft = draft;
+        }
+    }
+
+    /// The tokens of a live sequence: prompt and what was sampled since.
+    #[must_use]
+    pub fn tokens(&self, id: SequenceId) -> &[Token] {
+        self.sequences.get(&id).map_or(&[], |sequence| &sequence.tokens)
+    }
+
+    /// The chance from which on a row of a draft is worth its time beside so many that decode. `None` until it is known.
+    fn least_chance(&self, decode_rows: u32) -> Option<f64> {
+        let (_, per_row) = self.budget.draft_cost(decode_rows)?;
+        let decode_seconds = self.budget.decode_seconds(decode_rows)?;
+        Some(MARGIN * per_row * f64::from(decode_rows) / decode_seconds)
+    }
+
+    /// Tokens worth guessing for a sequence now.
+    fn wish(&mut self, id: SequenceId, least_chance: Option<f64>) -> u32 {
+        let usual = self.acceptance.rate(FIRST_RATE);
+        let may_try = self.trial_in == 0;
+        let Some(sequence) = self.sequences.get_mut(&id) else { return 0 };
+        let most = sequence.draft_room().min(self.max_draft);
+        if most == 0 || sequence.acceptance.pauses() {
+            return 0;
+        }
+        let (Some(least), false) = (least_chance, sequence.acceptance.on_trial) else {
+            return if may_try { most.min(TRIAL_TOKENS) } else { 0 };
+        };
+        // The last of k tokens counts with a chance of rateᵏ. The cast saturates.
+        let worth = (least.min(1.0).ln() / sequence.acceptance.rate(usual).ln()) as u32;
+        if worth == 0 {
+            sequence.acceptance.pause();
+        }
+        worth.min(most)
+    }
+
+    /// Rows for drafts, if they pay all together. Nobody is evicted for them.
+    pub(super) fn plan_drafts(&mut self, decoding: &[SequenceId], prefilling: &[SequenceId], rows: &mut Vec<Row>) {
+        let drafted = decoding.iter().copied().filter(|id| !self.sequences[id].draft.is_empty());
+        let drafted: Vec<SequenceId> = drafted.collect();
+        if drafted.is_empty() {
+            return;
+        }
+        let pays = self.demand(prefilling).sequences == 0 && self.drafts_pay(&drafted, count(decoding.len()));
+        let mut room = (self.limits.max_rows - count(rows.len())).min(self.cache.free_cells()).min(self.limits.scored_rows());
+        for id in drafted {
+            let Some(sequence) = self.sequences.get_mut(&id) else { continue };
+            let draft = std::mem::take(&mut sequence.draft);
+            let Some(last) = rows.iter().rfind(|row| row.seq == id).copied() else { continue };
+            if !pays || last.pos + 1 != sequence.len() {
+                continue; // Other tokens come first.
+            }
+            let planned = room.min(count(draft.len()));
+            room -= planned;
+            self.cache.promise(planned);
+            self.drafts_in_flight += planned;
+            rows.extend((last.pos + 1..).zip(draft).take(position(planned)).map(|(pos, token)| Row { pos, token, ..last }));
+        }
+    }
+
+    /// Whether a step with these drafts is expected to yield more tokens a second than one without. If not, they pause.
+    fn drafts_pay(&mut self, drafted: &[SequenceId], decode_rows: u32) -> bool {
+        let cost = self.budget.draft_cost(decode_rows).zip(self.budget.decode_seconds(decode_rows));
+        let Some(((fixed, per_row), decode_seconds)) = cost else {
+            self.trial_in = TRIAL_EVERY;
+            return true;
+        };
+        let usual = self.acceptance.rate(FIRST_RATE);
+        let (mut tokens, mut yields, mut learns) = (0, 0.0, false);
+        for id in drafted {
+            let sequence = &self.sequences[id];
+            let (len, rate) = (count(sequence.draft.len()), sequence.acceptance.rate(usual));
+            tokens += len;
+            yields += rate * (1.0 - rate.powf(len.into())) / (1.0 - rate);
+            learns |= sequence.acceptance.on_trial;
+        }
+        let cost = fixed + per_row * f64::from(tokens);
+        if learns {
+            self.trial_in = TRIAL_EVERY;
+        }
+        let pays = learns || yields * decode_seconds > MARGIN * cost * f64::from(decode_rows);
+        if !pays {
+            for id in drafted {
+                if let Some(sequence) = self.sequences.get_mut(id) {
+                    sequence.acceptance.pause();
+                }
+            }
+        }
+        pays
+    }
+
+    /// Compares what a slot holds behind the sequence's tokens with what follows them in truth, and drops what is wrong.
+    pub(super) fn judge_draft(&mut self, id: SequenceId, slot: Slot, next: &[Token]) {
+        let Some(sequence) = self.sequences.get_mut(&id) else { return };
+        let len = sequence.len();
+        let draft = &self.cache.record(slot).held[position(len)..];
+        if draft.is_empty() {
+            return;
+        }
+        let (drafted, accepted) = (count(draft.len()), common_prefix(draft, next));
+        sequence.acceptance.observe(accepted, drafted);
+        self.acceptance.observe(accepted, drafted);
+        self.counts.draft_rows += u64::from(drafted);
+        self.counts.drafts_accepted += u64::from(accepted);
+        // The last token is computed in the next step.
+        self.cache.truncate(slot, len + accepted.min(count(next.len()).saturating_sub(1)));
+    }
+}

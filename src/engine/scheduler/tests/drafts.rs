@@ -1,0 +1,169 @@
+//! Guessing ahead: exact rows, what is kept, and when there are none.
+
+use super::*;
+use crate::engine::runner::Row;
+
+const DRAFT: [Token; 3] = [Token(7001), Token(7002), Token(7003)];
+
+/// A bench with a sequence that has computed its prompt of five tokens and one step more, which took 10 ms.
+fn decoding(limits: Limits) -> Bench {
+    let mut bench = Bench(Scheduler::new(limits, 3.0).with_drafts(8));
+    bench.submit(1, &text(1, 5));
+    bench.step(&[]);
+    bench.step(&[]);
+    bench
+}
+
+fn rows(step: &Step) -> Vec<(u32, Token, bool)> {
+    step.rows.iter().map(|row: &Row| (row.pos, row.token, row.sample)).collect()
+}
+
+/// Completes a step in which sequence 1 gets these tokens.
+fn complete(bench: &mut Bench, step: &Step, tokens: &[Token], finished: bool, millis: u64) {
+    let sampled = Sampled { id: SequenceId(1), tokens: tokens.to_vec(), forced: 0, finished };
+    bench.0.complete(step, &[sampled], Duration::from_millis(millis));
+    assert_eq!(bench.0.check_invariants(), Ok(()), "{step:?}");
+}
+
+#[test]
+fn every_row_of_a_draft_is_sampled() {
+    let mut bench = decoding(limits(2, 16, 64));
+    assert_eq!(bench.0.draft_wishes(), [DraftWish { id: SequenceId(1), most: 3 }], "a first one to learn from");
+    bench.0.propose(SequenceId(1), DRAFT.to_vec());
+
+    let step = bench.plan();
+
+    assert_eq!(rows(&step), [(6, NEXT, true), (7, DRAFT[0], true), (8, DRAFT[1], true), (9, DRAFT[2], true)]);
+}
+
+#[test]
+fn what_was_right_is_kept_and_the_rest_is_dropped() {
+    let mut bench = decoding(limits(2, 16, 64));
+    bench.0.propose(SequenceId(1), DRAFT.to_vec());
+    let step = bench.plan();
+    complete(&mut bench, &step, &[DRAFT[0], Token(8000)], false, 10);
+
+    let step = bench.plan();
+
+    assert_eq!(step.kv, [truncate(0, 8)]);
+    assert_eq!(rows(&step), [(8, Token(8000), true)]);
+    let stats = bench.0.stats();
+    assert_eq!((stats.draft_rows, stats.drafts_accepted), (3, 1));
+}
+
+#[test]
+fn a_draft_that_is_right_to_its_end_costs_no_change_of_the_cache() {
+    let mut bench = decoding(limits(2, 16, 64));
+    bench.0.propose(SequenceId(1), DRAFT.to_vec());
+    let step = bench.plan();
+    complete(&mut bench, &step, &[&DRAFT[..], &[NEXT]].concat(), false, 10);
+
+    let step = bench.plan();
+
+    assert_eq!((step.kv.len(), rows(&step)), (0, vec![(10, NEXT, true)]));
+}
+
+#[test]
+fn a_sequence_that_ends_within_a_draft_leaves_its_rows_as_cache() {
+    let mut bench = decoding(limits(2, 16, 64));
+    bench.0.propose(SequenceId(1), DRAFT.to_vec());
+    let step = bench.plan();
+    complete(&mut bench, &step, &DRAFT[..1], true, 10);
+
+    assert_eq!(bench.0.stats().running, 0);
+    assert_eq!(bench.0.check_invariants(), Ok(()));
+}
+
+#[test]
+fn nothing_is_guessed_beyond_the_end_or_without_room() {
+    let mut bench = decoding(limits(2, 16, 9));
+    // Of nine positions the last one is never computed: 6 is next, 7 may be guessed.
+    bench.0.propose(SequenceId(1), DRAFT.to_vec());
+    assert_eq!(bench.plan().rows.len(), 2);
+
+    let mut bench = decoding(limits(2, 2, 64));
+    bench.0.propose(SequenceId(1), DRAFT.to_vec());
+    assert_eq!(bench.plan().rows.len(), 2, "a step has two rows");
+}
+
+#[test]
+fn where_a_prompt_waits_nobody_guesses() {
+    let mut bench = decoding(limits(2, 16, 64));
+    bench.submit(2, &text(2, 5));
+
+    assert_eq!(bench.0.draft_wishes(), []);
+    bench.0.propose(SequenceId(1), DRAFT.to_vec());
+    assert!(bench.plan().rows.iter().all(|row| !DRAFT.contains(&row.token)));
+}
+
+#[test]
+fn slots_that_cannot_be_cut_take_no_drafts() {
+    let mut bench = decoding(Limits { can_truncate: false, ..limits(2, 16, 64) });
+
+    assert_eq!(bench.0.draft_wishes(), []);
+    bench.0.propose(SequenceId(1), DRAFT.to_vec());
+    assert_eq!(bench.plan().rows.len(), 1);
+}
+
+#[test]
+fn a_step_that_fails_forgets_its_drafts() {
+    let mut bench = decoding(limits(2, 16, 64));
+    bench.0.propose(SequenceId(1), DRAFT.to_vec());
+    let step = bench.plan();
+
+    assert_eq!(bench.fail(&step, &StepError::Decode { code: 2 }), []);
+    assert_eq!(rows(&bench.plan()), [(6, NEXT, true)]);
+}
+
+/// Runs `steps` steps in which drafts as long as wished for are right, or wrong from the first token on. A step takes 10 ms
+/// and `per_row` ms for each row of a draft. Returns the tokens that came of it.
+fn run(bench: &mut Bench, steps: u32, is_right: bool, per_row: u64) -> usize {
+    let mut tokens = 0;
+    for _ in 0..steps {
+        for DraftWish { id, most } in bench.0.draft_wishes() {
+            bench.0.propose(id, vec![NEXT; cache::position(most)]);
+        }
+        let step = bench.plan();
+        let drafted = step.rows.len() - 1;
+        let came = if is_right { vec![NEXT; drafted + 1] } else { vec![Token(8000)] };
+        tokens += came.len();
+        complete(bench, &step, &came, false, 10 + per_row * u64::try_from(drafted).unwrap());
+    }
+    tokens
+}
+
+#[test]
+fn drafts_that_come_true_grow_and_those_that_do_not_cease() {
+    let mut bench = decoding(limits(2, 64, 16_000));
+    let right = run(&mut bench, 100, true, 2);
+    assert!(right > 700, "drafts of eight tokens soon, got {right} tokens in 100 steps");
+
+    run(&mut bench, 100, false, 2);
+    let before = bench.0.stats();
+    run(&mut bench, 1000, false, 2);
+    let drafted = bench.0.stats().draft_rows - before.draft_rows;
+    assert!((1..=60).contains(&drafted), "a trial now and then, got {drafted} rows in 1000 steps");
+
+    let again = run(&mut bench, 700, true, 2);
+    assert!(again > 1400, "they are taken up again, got {again} tokens in 700 steps");
+}
+
+#[test]
+fn rows_as_dear_as_steps_are_not_worth_a_guess_that_is_right_three_times_in_four() {
+    let mut bench = decoding(limits(2, 64, 16_000));
+    for round in 0..500 {
+        run(&mut bench, 1, round % 4 != 0, 10);
+    }
+
+    let stats = bench.0.stats();
+    assert!(stats.draft_rows < 100, "{stats:?}");
+}
+
+#[test]
+fn a_pure_decode_step_is_measured_now_and_then() {
+    let mut bench = decoding(limits(2, 64, 16_000));
+    run(&mut bench, 10, true, 2);
+
+    let quiet = (0..70).filter(|_| run(&mut bench, 1, true, 2) == 1).count();
+    assert!((1..=2).contains(&quiet), "{quiet} of 70 steps without a draft");
+}
