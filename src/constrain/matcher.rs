@@ -8,6 +8,8 @@ use llguidance::toktrie::SimpleVob;
 pub struct Matcher {
     inner: llguidance::Matcher,
     mask: SimpleVob,
+    /// Whether `mask` is that of the present state.
+    is_current: bool,
 }
 
 impl std::fmt::Debug for Matcher {
@@ -18,16 +20,20 @@ impl std::fmt::Debug for Matcher {
 
 impl Matcher {
     pub(super) fn new(inner: llguidance::Matcher) -> Self {
-        Self { inner, mask: SimpleVob::new() }
+        Self { inner, mask: SimpleVob::new(), is_current: false }
     }
 
     /// The tokens that may come next: bit `id % 32` of word `id / 32`. Those that end a text are among them exactly where
-    /// the constraint is fulfilled. Takes microseconds mostly and 20 ms at worst, bounded by fuel and not by the clock.
+    /// the constraint is fulfilled. Takes microseconds mostly and 20 ms at worst, bounded by fuel and not by the clock; nothing
+    /// when it was asked for since the last token.
     ///
     /// # Errors
     /// If nothing may come next, or the constraint turns out too complex.
     pub fn allowed(&mut self) -> Result<&[u32], String> {
-        self.mask = self.inner.compute_mask_or_eos().map_err(|error| readable(&error.to_string()))?;
+        if !self.is_current {
+            self.mask = self.inner.compute_mask_or_eos().map_err(|error| readable(&error.to_string()))?;
+            self.is_current = true;
+        }
         Ok(self.mask.as_slice())
     }
 
@@ -36,6 +42,7 @@ impl Matcher {
     /// # Errors
     /// If it was not allowed.
     pub fn advance(&mut self, token: Token) -> Result<(), String> {
+        self.is_current = false;
         self.inner.consume_token(token.0).map_err(|error| readable(&error.to_string()))
     }
 
@@ -44,6 +51,7 @@ impl Matcher {
     /// They are written as the model's tokenizer would write them together with the token before. A last one that could
     /// be the beginning of a longer token with what may follow is left to the model.
     pub fn forced(&mut self) -> Vec<Token> {
+        self.is_current = false;
         // An error shows in the next call of `allowed`.
         self.inner.consume_ff_tokens().into_iter().map(Token).collect()
     }

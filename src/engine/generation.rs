@@ -149,6 +149,14 @@ impl Generation {
         Ok(news)
     }
 
+    /// Finds out what the next token may be, where a constraint says so: while a GPU still computes its logits.
+    pub(super) fn foresee(&mut self) {
+        if let Some(matcher) = &mut self.matcher {
+            // An error comes again when the token is drawn, and ends the text there.
+            let _ = matcher.allowed();
+        }
+    }
+
     /// Draws the next token from `logits` and adds the news to `output`: the token, and those behind it that the
     /// constraint leaves no choice about, which need not be computed to be known.
     pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) {

@@ -228,6 +228,12 @@ impl<'a> Worker<'a> {
         let mut outputs = BTreeMap::new();
         match self.runner.execute(step) {
             Ok(()) => {
+                // On a GPU the call has returned before the work is done; the first look at a logit waits for it.
+                for row in step.rows.iter().filter(|row| row.sample) {
+                    if let Some(generation) = self.generations.get_mut(&row.seq) {
+                        generation.foresee();
+                    }
+                }
                 let sampled = self.sample(step, &mut outputs);
                 self.scheduler.complete(step, &sampled, begun.elapsed());
             }

@@ -23,8 +23,10 @@ const LEAST_USE: f64 = 0.5;
 const START_ROWS: u32 = 8;
 /// A step up to this long is never too long, seconds: forty tokens a second are more than anybody reads.
 const UNNOTICED_SECONDS: f64 = 0.025;
-/// At most this many times the usual share goes to prompts.
-const MOST_SHARES: f64 = 4.0;
+/// At most this many times the usual share goes to prompts, however many wait for one that streams …
+const MOST_SHARES: f64 = 16.0;
+/// … and not so much that a step takes longer than this for it, seconds, unless the usual share is more.
+const MAX_BURST_SECONDS: f64 = 0.25;
 /// A step without decode rows takes about this long at most, seconds: arrivals and cancellations wait for its end.
 const MAX_STEP_SECONDS: f64 = 2.0;
 /// Weight of a new measurement of a pure decode step.
@@ -105,7 +107,10 @@ impl Budget {
         };
         let allowed = match self.target {
             Some(target) => (target - decode_seconds).max(0.0),
-            None => shares(decode_rows, demand) * (self.extra * decode_seconds).max(UNNOTICED_SECONDS - self.most_decode(decode_rows)),
+            None => {
+                let usual = (self.extra * decode_seconds).max(UNNOTICED_SECONDS - self.most_decode(decode_rows));
+                (shares(decode_rows, demand) * usual).min(usual.max(MAX_BURST_SECONDS))
+            }
         };
         let rows = (allowed / self.level - fixed).max(LEAST_USE * fixed) / per_row;
         // The cast saturates.
@@ -441,10 +446,17 @@ mod tests {
     }
 
     #[test]
-    fn more_waiting_sequences_get_more_rows_up_to_four_shares() {
-        let budget = learnt(2.0, 4, 40.0, 30, |rows| 4.0 * rows);
-        assert_eq!([1, 2, 3, 100].map(|sequences| budget.prompt_rows(4, long(sequences))), [10, 12, 15, 20]);
-        assert_eq!([1, 3].map(|sequences| budget.prompt_rows(4, Demand { sequences, short: true })), [20, 20]);
+    fn more_waiting_sequences_get_more_rows_until_a_step_takes_a_quarter_of_a_second_more() {
+        let mut budget = learnt(2.0, 4, 40.0, 30, |rows| 4.0 * rows);
+        budget.observe(&step(4, 100), ms(440.0));
+
+        assert_eq!([1, 2, 3, 9, 100].map(|sequences| budget.prompt_rows(4, long(sequences))), [10, 12, 15, 30, 62]);
+        assert_eq!([1, 3].map(|sequences| budget.prompt_rows(4, Demand { sequences, short: true })), [20, 30]);
+    }
+
+    #[test]
+    fn a_slow_machine_gives_a_prompt_its_share_though_that_takes_longer() {
+        assert_eq!(learnt(2.0, 4, 400.0, 30, |rows| 40.0 * rows).prompt_rows(4, long(100)), 10);
     }
 
     #[test]
