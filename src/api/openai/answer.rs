@@ -130,7 +130,7 @@ impl UsageObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::KvLayout;
+    use crate::protocol::{KvLayout, KvType};
 
     fn info() -> ModelInfo {
         ModelInfo {
@@ -154,6 +154,8 @@ mod tests {
             kv_layout: KvLayout::Split,
             kv_cells: 100,
             kv_bytes: 100,
+            kv_type: KvType::F16,
+            memory: Vec::new(),
             threads: 1,
             device: "CPU".into(),
             slow_kernels: None,

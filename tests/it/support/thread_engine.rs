@@ -188,6 +188,8 @@ fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
         kv_layout: KvLayout::Split,
         kv_cells: limits.kv_cells,
         kv_bytes: 0,
+        kv_type: options.kv_cache_dtype,
+        memory: Vec::new(),
         threads: options.threads.unwrap_or(1),
         device: "none".to_owned(),
         slow_kernels: None,
