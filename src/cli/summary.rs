@@ -38,7 +38,7 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     ];
     rows.extend(model.memory.iter().map(|need| (place(need), memory(need))));
     rows.extend([
-        ("compute", format!("{}, {} threads", model.device, model.threads)),
+        ("compute", format!("{}, {}{} threads", model.device, if model.threads_adapt { "up to " } else { "" }, model.threads)),
         ("loaded in", format!("{}.{} s", model.load_ms / 1000, model.load_ms % 1000 / 100)),
         ("auth", auth(config)),
         ("API", format!("http://{address}/v1")),
@@ -155,6 +155,7 @@ mod tests {
                 available_bytes: Some(23_000_000_000),
             }],
             threads: 8,
+            threads_adapt: true,
             device: "CPU".into(),
             slow_kernels: None,
             load_ms: 1250,
@@ -180,7 +181,7 @@ llamero {} is ready
   sequences  16 at once, 512 tokens per step
   KV cache   1.5 GB, 65536 tokens of f16, split
   memory     about 1.7 GB of 23 GB available (weights 96 MB, KV 1.5 GB, scratch 90 MB)
-  compute    CPU, 8 threads
+  compute    CPU, up to 8 threads
   loaded in  1.2 s
   auth       none, this machine only
   API        http://127.0.0.1:8000/v1

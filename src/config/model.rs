@@ -43,7 +43,7 @@ const THREADS: OptionSpec = OptionSpec::new(
     "threads",
     Kind::Integer { min: 1, max: 1024, auto: &["auto", "0", "-1"] },
     "auto",
-    "CPU threads of a step; auto is the number of physical cores.",
+    "CPU threads of a step; auto is the number of physical cores, and fewer while other programs keep some of them busy.",
 )
 .also(&["-t"], &["LLAMA_ARG_THREADS"]);
 const KV_LAYOUT: OptionSpec = OptionSpec::new(

@@ -100,5 +100,6 @@ pub(super) fn with_totals_of(earlier: &EngineStats, present: &EngineStats) -> En
         prefill_rows: earlier.prefill_rows + present.prefill_rows,
         preemptions: earlier.preemptions + present.preemptions,
         forced_rows: earlier.forced_rows + present.forced_rows,
+        threads: present.threads,
     }
 }

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     config::SupervisionConfig,
     protocol::{
-        EmbeddingInfo, EngineOptions, EngineStats, FlashAttention, FromEngine, KvLayout, KvType, ModelInfo, Pooling, SequenceId, SequenceOutput, SequenceRequest,
-        Started, StepReport, ToEngine, Token, decode, encode,
+        EmbeddingInfo, EngineOptions, EngineStats, FlashAttention, FromEngine, KvLayout, KvType, ModelInfo, Pooling, SequenceId,
+        SequenceOutput, SequenceRequest, Started, StepReport, ToEngine, Token, decode, encode,
     },
 };
 use futures_util::{SinkExt, StreamExt};
@@ -262,6 +262,7 @@ pub(crate) fn model_info() -> ModelInfo {
         kv_type: KvType::F16,
         memory: Vec::new(),
         threads: 1,
+        threads_adapt: false,
         device: "CPU".to_owned(),
         slow_kernels: None,
         load_ms: 1,

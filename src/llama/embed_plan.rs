@@ -114,6 +114,7 @@ impl EmbedPlan {
             rows_per_graph: self.rows,
             kv_cells: cells,
             threads: self.threads,
+            adapts: false,
             layout: KvLayout::Unified,
             kv_type: KvType::F16,
             attention: self.attention,

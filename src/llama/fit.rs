@@ -154,6 +154,7 @@ mod tests {
             rows_per_graph: 256,
             kv_cells: 16 * max_model_len,
             threads: 2,
+            adapts: true,
             layout: KvLayout::Split,
             kv_type: KvType::F16,
             attention: Attention::Plain,

@@ -203,7 +203,7 @@ impl Loaded {
         let context = self.open(self.context_params())?;
         let mut limits = self.plan.limits(self.tokenizer.vocabulary_size(), self.can_truncate());
         limits.max_rows = limits.max_rows.min(context.n_batch());
-        let mut runner = LlamaRunner::new(context, limits, self.plan.layout, self.on_gpu);
+        let mut runner = LlamaRunner::new(context, limits, &self.plan, self.on_gpu);
         self.warm_up(&mut runner)?;
         Ok(runner)
     }
@@ -363,6 +363,7 @@ impl Loaded {
             kv_type: self.plan.kv_type,
             memory: self.memory.clone(),
             threads: self.plan.threads,
+            threads_adapt: self.plan.adapts,
             device: device(self.on_gpu),
             slow_kernels: self.slow_kernels.clone(),
             load_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),

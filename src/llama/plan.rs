@@ -38,8 +38,10 @@ pub(super) struct Plan {
     pub rows_per_graph: u32,
     /// `n_ctx`: cells of all slots together.
     pub kv_cells: u32,
-    /// CPU threads of a step, ≥ 1.
+    /// CPU threads of a step at most, ≥ 1.
     pub threads: u32,
+    /// Whether steps take fewer where that is faster.
+    pub adapts: bool,
     /// Where the cells lie.
     pub layout: KvLayout,
     /// What they are stored as.
@@ -121,6 +123,8 @@ impl Plan {
             rows_per_graph: rows_per_graph.min(max_rows),
             kv_cells,
             threads,
+            // With a GPU the CPU's part of a step says nothing about its cores.
+            adapts: options.threads.is_none() && !given.on_gpu && threads > 1,
             layout: options.kv_layout,
             kv_type: options.kv_cache_dtype,
             attention,
@@ -344,6 +348,16 @@ mod tests {
     fn threads_default_to_the_cores() {
         assert_eq!(Plan::new(&options(), Given { cores: 6, ..given(512) }).unwrap().threads, 6);
         assert_eq!(Plan::new(&EngineOptions { threads: Some(3), ..options() }, Given { cores: 6, ..given(512) }).unwrap().threads, 3);
+    }
+
+    #[test]
+    fn threads_adapt_unless_their_number_was_asked_for_or_a_gpu_computes() {
+        let adapts = |threads, on_gpu, cores| {
+            Plan::new(&EngineOptions { threads, ..options() }, Given { cores, on_gpu, ..given(512) }).unwrap().adapts
+        };
+
+        assert!(adapts(None, false, 2));
+        assert!(!adapts(Some(2), false, 2) && !adapts(None, true, 2) && !adapts(None, false, 1));
     }
 
     #[test]

@@ -138,6 +138,8 @@ pub struct EngineStats {
     pub preemptions: u64,
     /// Tokens since start that a constraint left no choice about and that were computed together with the one before.
     pub forced_rows: u64,
+    /// CPU threads of a step; 0 where nobody counts them.
+    pub threads: u32,
 }
 
 /// Why text could not be turned into tokens or back.

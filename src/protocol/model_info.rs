@@ -65,8 +65,10 @@ pub struct ModelInfo {
     pub kv_type: KvType,
     /// What was expected to be needed of each kind of memory.
     pub memory: Vec<MemoryNeed>,
-    /// CPU threads of a step.
+    /// CPU threads of a step at most.
     pub threads: u32,
+    /// Whether steps take fewer while other programs want the cores.
+    pub threads_adapt: bool,
     /// What computes, such as `CPU` or `NVIDIA H100`.
     pub device: String,
     /// Set when the CPU kernels were built without what this processor has; the text says what is missing.

@@ -157,6 +157,7 @@ mod tests {
             kv_type: KvType::F16,
             memory: Vec::new(),
             threads: 1,
+            threads_adapt: false,
             device: "CPU".into(),
             slow_kernels: None,
             load_ms: 1,

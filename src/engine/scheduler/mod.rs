@@ -169,7 +169,7 @@ impl Scheduler {
         std::mem::take(&mut self.started)
     }
 
-    /// Counts for metrics. `steps` is filled in by the worker.
+    /// Counts for metrics. `steps` and `threads` are filled in by the worker.
     #[must_use]
     pub fn stats(&self) -> EngineStats {
         EngineStats {
@@ -183,6 +183,7 @@ impl Scheduler {
             prefill_rows: self.counts.prefill_rows,
             preemptions: self.counts.preemptions,
             forced_rows: self.counts.forced_rows,
+            threads: 0,
         }
     }
 

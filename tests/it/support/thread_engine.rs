@@ -191,6 +191,7 @@ fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
         kv_type: options.kv_cache_dtype,
         memory: Vec::new(),
         threads: options.threads.unwrap_or(1),
+        threads_adapt: false,
         device: "none".to_owned(),
         slow_kernels: None,
         load_ms: 0,

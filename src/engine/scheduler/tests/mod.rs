@@ -464,6 +464,7 @@ fn stats_count_prompt_tokens_looked_up_found_and_computed() {
         prefill_rows: 25,
         preemptions: 0,
         forced_rows: 0,
+        threads: 0,
     };
     assert_eq!(bench.0.stats(), expected);
 }
