@@ -3,7 +3,7 @@
 use crate::{
     build_info,
     config::ServeConfig,
-    protocol::{EmbeddingInfo, KvLayout, ModelInfo, Pooling},
+    protocol::{EmbeddingInfo, KvLayout, MemoryNeed, MemoryPlace, ModelInfo, Pooling},
 };
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         KvLayout::Split => "split",
         KvLayout::Unified => "unified",
     };
-    let rows = [
+    let mut rows = vec![
         (
             "model",
             format!(
@@ -29,17 +29,26 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         ("context", format!("{} tokens per sequence, trained for {}", model.max_model_len, model.n_ctx_train)),
         ("sequences", format!("{} at once, {} tokens per step", model.max_num_seqs, model.max_num_batched_tokens)),
         match &model.embedding {
-            None => ("KV cache", format!("{}, {} tokens, {layout}", human_bytes(model.kv_bytes), model.kv_cells)),
+            None => {
+                let (bytes, kind) = (human_bytes(model.kv_bytes), model.kv_type.name());
+                ("KV cache", format!("{bytes}, {} tokens of {kind}, {layout}", model.kv_cells))
+            }
             Some(embedding) => ("embeds", embeds(embedding)),
         },
-        ("compute", format!("{}, {} threads", model.device, model.threads)),
+    ];
+    rows.extend(model.memory.iter().map(|need| (place(need), memory(need))));
+    rows.extend([
+        ("compute", format!("{}, {}{} threads", model.device, if model.threads_adapt { "up to " } else { "" }, model.threads)),
         ("loaded in", format!("{}.{} s", model.load_ms / 1000, model.load_ms % 1000 / 100)),
         ("auth", auth(config)),
         ("API", format!("http://{address}/v1")),
-    ];
+    ]);
     let mut text = format!("llamero {} is ready\n", build_info::VERSION);
     for (name, value) in rows {
         text.push_str(&format!("  {name:<10} {value}\n"));
+    }
+    for need in model.memory.iter().filter(|need| need.is_tight()) {
+        text.push_str(&format!("\nWARNING: more {} is needed than was available: {}. It may be very slow.\n", place(need), memory(need)));
     }
     if let Some(missing) = &model.slow_kernels {
         text.push_str(&format!("\nWARNING: the CPU kernels are slow: {missing}\n"));
@@ -48,6 +57,20 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         text.push_str("\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model.\n");
     }
     text
+}
+
+fn place(need: &MemoryNeed) -> &'static str {
+    match need.place {
+        MemoryPlace::Host => "memory",
+        MemoryPlace::Gpu => "GPU memory",
+    }
+}
+
+fn memory(need: &MemoryNeed) -> String {
+    let parts = [("weights", need.weights_bytes), ("KV", need.kv_bytes), ("scratch", need.scratch_bytes)];
+    let parts: Vec<String> = parts.iter().map(|(name, bytes)| format!("{name} {}", human_bytes(*bytes))).collect();
+    let available = need.available_bytes.map_or_else(String::new, |bytes| format!(" of {} available", human_bytes(bytes)));
+    format!("about {}{available} ({})", human_bytes(need.bytes()), parts.join(", "))
 }
 
 fn embeds(embedding: &EmbeddingInfo) -> String {
@@ -99,6 +122,7 @@ fn scaled(number: u64, units: [(&str, u64); 3]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::config::{Environment, Flags, load};
+    use crate::protocol::KvType;
 
     fn model() -> ModelInfo {
         ModelInfo {
@@ -122,7 +146,16 @@ mod tests {
             kv_layout: KvLayout::Split,
             kv_cells: 65_536,
             kv_bytes: 1_509_949_440,
+            kv_type: KvType::F16,
+            memory: vec![MemoryNeed {
+                place: MemoryPlace::Host,
+                weights_bytes: 96_000_000,
+                kv_bytes: 1_509_949_440,
+                scratch_bytes: 90_000_000,
+                available_bytes: Some(23_000_000_000),
+            }],
             threads: 8,
+            threads_adapt: true,
             device: "CPU".into(),
             slow_kernels: None,
             load_ms: 1250,
@@ -146,8 +179,9 @@ llamero {} is ready
   served as  small, tiny
   context    4096 tokens per sequence, trained for 8192
   sequences  16 at once, 512 tokens per step
-  KV cache   1.5 GB, 65536 tokens, split
-  compute    CPU, 8 threads
+  KV cache   1.5 GB, 65536 tokens of f16, split
+  memory     about 1.7 GB of 23 GB available (weights 96 MB, KV 1.5 GB, scratch 90 MB)
+  compute    CPU, up to 8 threads
   loaded in  1.2 s
   auth       none, this machine only
   API        http://127.0.0.1:8000/v1
@@ -166,6 +200,18 @@ llamero {} is ready
 
         assert!(text.contains("\nWARNING: the CPU kernels are slow: AVX-512 is missing\n"), "{text}");
         assert!(text.contains("\nWARNING: no key is asked for"), "{text}");
+    }
+
+    #[test]
+    fn memory_that_is_short_is_said_aloud() {
+        let short = |mut model: ModelInfo| {
+            model.memory[0].available_bytes = Some(1_600_000_000);
+            model
+        };
+
+        let text = summary(&short(model()), &config(&[]), "127.0.0.1:8000".parse().unwrap());
+
+        assert!(text.contains("\nWARNING: more memory is needed than was available: about 1.7 GB of 1.6 GB available ("), "{text}");
     }
 
     #[test]

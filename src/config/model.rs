@@ -1,7 +1,7 @@
 //! Options of the model and of the engine that opens it.
 
 use super::{Kind, OptionSpec, values::Values};
-use crate::protocol::{EngineOptions, KvLayout};
+use crate::protocol::{EngineOptions, FlashAttention, KvLayout, KvType};
 use std::path::PathBuf;
 
 const NO_WORDS: &[&str] = &[];
@@ -43,7 +43,7 @@ const THREADS: OptionSpec = OptionSpec::new(
     "threads",
     Kind::Integer { min: 1, max: 1024, auto: &["auto", "0", "-1"] },
     "auto",
-    "CPU threads of a step; auto is the number of physical cores.",
+    "CPU threads of a step; auto is the number of physical cores, and fewer while other programs keep some of them busy.",
 )
 .also(&["-t"], &["LLAMA_ARG_THREADS"]);
 const KV_LAYOUT: OptionSpec = OptionSpec::new(
@@ -58,6 +58,19 @@ const KV_CACHE_TOKENS: OptionSpec = OptionSpec::new(
     "auto",
     "KV cells of the unified pool, tokens; auto is max_num_seqs times max_model_len.",
 );
+const KV_CACHE_DTYPE: OptionSpec = OptionSpec::new(
+    "kv_cache_dtype",
+    Kind::Choice(&["auto", "f16", "bf16", "q8_0", "q4_0"]),
+    "auto",
+    "How KV cells are stored; auto is f16, q8_0 takes 0.53 times its memory and q4_0 0.28 times.",
+);
+const FLASH_ATTN: OptionSpec = OptionSpec::new(
+    "flash_attn",
+    Kind::Choice(&["auto", "on", "off"]),
+    "auto",
+    "Attention in blocks; auto is on for q8_0 and q4_0 cells, and else off on a CPU, where it is slower, and on for GPUs that can.",
+)
+.also(&["-fa"], &["LLAMA_ARG_FLASH_ATTN"]);
 const PREFILL_STEP_RATIO: OptionSpec = OptionSpec::new(
     "prefill_step_ratio",
     Kind::Number { min: 1.0, max: 100.0 },
@@ -96,6 +109,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     THREADS,
     KV_LAYOUT,
     KV_CACHE_TOKENS,
+    KV_CACHE_DTYPE,
+    FLASH_ATTN,
     PREFILL_STEP_RATIO,
     TARGET_ITL_MS,
     DRAFT_MODEL,
@@ -117,6 +132,19 @@ pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
             _ => None,
         }),
         kv_cache_tokens: values.optional_integer(&KV_CACHE_TOKENS),
+        kv_cache_dtype: values.choice(&KV_CACHE_DTYPE, |word| match word {
+            "auto" | "f16" => Some(KvType::F16),
+            "bf16" => Some(KvType::Bf16),
+            "q8_0" => Some(KvType::Q8_0),
+            "q4_0" => Some(KvType::Q4_0),
+            _ => None,
+        }),
+        flash_attn: values.choice(&FLASH_ATTN, |word| match word {
+            "auto" => Some(FlashAttention::Auto),
+            "on" => Some(FlashAttention::On),
+            "off" => Some(FlashAttention::Off),
+            _ => None,
+        }),
         prefill_step_ratio: values.number(&PREFILL_STEP_RATIO),
         target_itl_ms: values.optional_integer(&TARGET_ITL_MS),
         draft_model: None,
@@ -131,6 +159,9 @@ fn check_together(values: &mut Values, options: &EngineOptions) {
         let (tokens, seqs) = (options.max_num_batched_tokens, options.max_num_seqs);
         let message = format!("{tokens} is less than max_num_seqs, {seqs}: every sequence needs a token in each step");
         values.problem(&MAX_NUM_BATCHED_TOKENS, message);
+    }
+    if options.kv_cache_dtype.is_quantized() && options.flash_attn == FlashAttention::Off {
+        values.problem(&FLASH_ATTN, format!("kv_cache_dtype {} needs it; leave this at auto", options.kv_cache_dtype.name()));
     }
     match (options.kv_cache_tokens, options.kv_layout, options.max_model_len) {
         (Some(_), KvLayout::Split, _) => {

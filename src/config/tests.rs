@@ -1,7 +1,7 @@
 //! Layers, problems and printing of configurations, without touching the process environment.
 
 use super::{ConfigErrors, Environment, Flags, Kind, Loaded, LogFormat, load, options};
-use crate::protocol::KvLayout;
+use crate::protocol::{FlashAttention, KvLayout, KvType};
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 fn flags(pairs: &[(&'static str, &str)]) -> Flags {
@@ -44,6 +44,7 @@ fn the_defaults_are_what_the_documentation_says() {
     assert_eq!((config.engine.max_model_len, config.engine.n_gpu_layers, config.engine.threads), (None, None, None));
     assert_eq!((config.engine.kv_layout, config.engine.prefill_step_ratio), (KvLayout::Split, 2.0));
     assert_eq!(config.engine.num_speculative_tokens, 8);
+    assert_eq!((config.engine.kv_cache_dtype, config.engine.flash_attn), (KvType::F16, FlashAttention::Auto));
     assert_eq!((config.api.max_body_bytes, config.api.max_stop_strings), (2 * 1024 * 1024, 4));
     assert_eq!(config.api.max_logprobs, None);
     assert_eq!((config.api.keep_alive, config.api.hold_status), (Duration::from_secs(10), Duration::from_secs(10)));
@@ -182,6 +183,9 @@ fn options_that_depend_on_each_other_are_checked_together() {
     let split = problems(from_flags(&[("kv_cache_tokens", "4096")]));
     let pool = problems(from_flags(&[("kv_layout", "unified"), ("kv_cache_tokens", "4095"), ("max_model_len", "4096")]));
 
+    let quantized = problems(from_flags(&[("kv_cache_dtype", "q8_0"), ("flash_attn", "off")]));
+
+    assert_eq!(quantized, ["--flash-attn: kv_cache_dtype q8_0 needs it; leave this at auto"]);
     assert!(batch[0].starts_with("--max-num-batched-tokens: 63 is less than max_num_seqs, 64"), "{batch:?}");
     assert!(split[0].contains("set kv_layout to unified"), "{split:?}");
     assert!(pool[0].contains("4095 is less than max_model_len, 4096"), "{pool:?}");

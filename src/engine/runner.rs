@@ -103,6 +103,11 @@ pub trait ModelRunner {
     /// Constant for the life of the runner.
     fn limits(&self) -> Limits;
 
+    /// CPU threads of the next step; 0 where there is no such thing.
+    fn threads(&self) -> u32 {
+        0
+    }
+
     /// Applies `step.kv`, then evaluates `step.rows`.
     ///
     /// # Errors

@@ -341,7 +341,7 @@ impl<'a> Worker<'a> {
     }
 
     fn stats(&self) -> EngineStats {
-        EngineStats { steps: self.progress.steps.load(Ordering::Relaxed), ..self.scheduler.stats() }
+        EngineStats { steps: self.progress.steps.load(Ordering::Relaxed), threads: self.runner.threads(), ..self.scheduler.stats() }
     }
 
     /// Sends what is new to the sequences, and the counts.

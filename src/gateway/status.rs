@@ -102,5 +102,6 @@ pub(super) fn with_totals_of(earlier: &EngineStats, present: &EngineStats) -> En
         forced_rows: earlier.forced_rows + present.forced_rows,
         draft_rows: earlier.draft_rows + present.draft_rows,
         drafts_accepted: earlier.drafts_accepted + present.drafts_accepted,
+        threads: present.threads,
     }
 }

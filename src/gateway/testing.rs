@@ -13,8 +13,8 @@ use super::{
 use crate::{
     config::SupervisionConfig,
     protocol::{
-        EmbeddingInfo, EngineOptions, EngineStats, FromEngine, KvLayout, ModelInfo, Pooling, SequenceId, SequenceOutput, SequenceRequest,
-        Started, StepReport, ToEngine, Token, decode, encode,
+        EmbeddingInfo, EngineOptions, EngineStats, FlashAttention, FromEngine, KvLayout, KvType, ModelInfo, Pooling, SequenceId,
+        SequenceOutput, SequenceRequest, Started, StepReport, ToEngine, Token, decode, encode,
     },
 };
 use futures_util::{SinkExt, StreamExt};
@@ -225,6 +225,8 @@ pub(crate) fn options(max_num_seqs: u32) -> EngineOptions {
         threads: None,
         kv_layout: KvLayout::Split,
         kv_cache_tokens: None,
+        kv_cache_dtype: KvType::F16,
+        flash_attn: FlashAttention::Auto,
         prefill_step_ratio: 3.0,
         target_itl_ms: None,
         draft_model: None,
@@ -260,7 +262,10 @@ pub(crate) fn model_info() -> ModelInfo {
         kv_layout: KvLayout::Split,
         kv_cells: 512,
         kv_bytes: 512,
+        kv_type: KvType::F16,
+        memory: Vec::new(),
         threads: 1,
+        threads_adapt: false,
         device: "CPU".to_owned(),
         slow_kernels: None,
         load_ms: 1,

@@ -18,6 +18,12 @@ pub(super) fn slow_kernels(system_info: &str) -> Option<String> {
     ))
 }
 
+/// Cores that this process may keep busy: physical ones, as two threads of a core share its arithmetic, but no more than
+/// its affinity and the quota of its control group allow, which `get_physical` does not look at.
+pub(super) fn cores() -> u32 {
+    u32::try_from(num_cpus::get_physical().min(num_cpus::get())).unwrap_or(1).max(1)
+}
+
 /// Extensions, by ggml's names, that `available` holds and `system_info` does not list as compiled in.
 fn missing(system_info: &str, available: &[&'static str]) -> Vec<&'static str> {
     // Backends other than the CPU list features of their own; the CPU's part begins at its name.

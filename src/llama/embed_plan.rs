@@ -1,9 +1,9 @@
 //! Whether a model embeds, how it pools, and the sizes of its context: pure decisions on the file's metadata and the options.
 
-use super::plan::Plan;
+use super::plan::{Attention, Plan};
 use crate::{
     engine::embedder::EmbedLimits,
-    protocol::{EngineOptions, KvLayout, LoadError, MAX_FRAME_BYTES, Pooling, RankScore},
+    protocol::{EngineOptions, FlashAttention, KvLayout, KvType, LoadError, MAX_FRAME_BYTES, Pooling, RankScore},
 };
 
 /// Architectures whose tokens see the whole input (llama.cpp's `LLM_ARCH_NAMES`): they embed and cannot generate.
@@ -62,8 +62,7 @@ pub(super) struct EmbedPlan {
     pub(super) limits: EmbedLimits,
     /// Rows of one `llama_decode`: a whole batch, or part of one where a token sees only those before it and the last one counts.
     pub(super) rows: u32,
-    /// Whether attention must be computed in blocks for want of memory.
-    pub(super) in_blocks: bool,
+    pub(super) attention: Attention,
     threads: u32,
 }
 
@@ -84,6 +83,12 @@ impl EmbedPlan {
         let in_parts = given.causal && matches!(pooling, Pooling::Last | Pooling::Rank(_));
         let rows = if in_parts { whole_batch.min(CHUNK_ROWS) } else { whole_batch };
         let score_bytes = 4 * u64::from(rows) * u64::from(whole_batch) * u64::from(given.heads.max(1));
+        let attention = match options.flash_attn {
+            FlashAttention::On => Attention::Blocks,
+            FlashAttention::Off => Attention::Plain,
+            FlashAttention::Auto if given.on_gpu || score_bytes > MAX_SCORE_BYTES => Attention::Either,
+            FlashAttention::Auto => Attention::Plain,
+        };
         Ok(Self {
             pooling,
             limits: EmbedLimits {
@@ -94,7 +99,7 @@ impl EmbedPlan {
                 dimensions: given.dimensions,
             },
             rows,
-            in_blocks: score_bytes > MAX_SCORE_BYTES,
+            attention,
             threads: options.threads.unwrap_or(given.cores).max(1),
         })
     }
@@ -109,7 +114,10 @@ impl EmbedPlan {
             rows_per_graph: self.rows,
             kv_cells: cells,
             threads: self.threads,
+            adapts: false,
             layout: KvLayout::Unified,
+            kv_type: KvType::F16,
+            attention: self.attention,
         }
     }
 }
@@ -180,6 +188,8 @@ mod tests {
             threads: None,
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,
+            kv_cache_dtype: KvType::F16,
+            flash_attn: FlashAttention::Auto,
             prefill_step_ratio: 4.0,
             target_itl_ms: None,
             draft_model: None,
@@ -238,9 +248,13 @@ mod tests {
 
     #[test]
     fn attention_over_long_inputs_is_computed_in_blocks() {
-        let in_blocks = |asked| EmbedPlan::new(Pooling::Mean, &options(Some(asked)), given(8192, false)).unwrap().in_blocks;
+        let attention = |asked, flash_attn| {
+            let options = EngineOptions { flash_attn, ..options(Some(asked)) };
+            EmbedPlan::new(Pooling::Mean, &options, given(8192, false)).unwrap().attention
+        };
 
-        assert!(!in_blocks(2048));
-        assert!(in_blocks(8192));
+        assert_eq!(attention(2048, FlashAttention::Auto), Attention::Plain);
+        assert_eq!(attention(8192, FlashAttention::Auto), Attention::Either);
+        assert_eq!((attention(8192, FlashAttention::Off), attention(2, FlashAttention::On)), (Attention::Plain, Attention::Blocks));
     }
 }

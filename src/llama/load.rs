@@ -5,11 +5,14 @@
 
 use super::{
     around::{self, Around},
+    cells::{CellShape, Defaults},
     cpu,
     embed_plan::{EmbedGiven, EmbedPlan, is_causal, pooling},
     embedder::LlamaEmbedder,
-    log, memory,
-    plan::{Given, Plan},
+    fit::{self, Room, Sizes},
+    log,
+    memory::{self, Free},
+    plan::{Attention, Given, Plan},
     raw,
     runner::LlamaRunner,
     suitability::{architecture, check_header, check_model},
@@ -20,13 +23,16 @@ use crate::{
         embedder::Embedder,
         runner::{KvOp, ModelRunner, Row, Slot, Step, Tokenizer},
     },
-    protocol::{EmbeddingInfo, EngineOptions, FimTokens, KvLayout, LoadError, ModelInfo, Pooling, SequenceId, Token},
+    protocol::{
+        EmbeddingInfo, EngineOptions, FimTokens, KvLayout, KvType, LoadError, MemoryNeed, MemoryPlace, ModelInfo, Pooling, SequenceId,
+        Token,
+    },
 };
 use llama_cpp_2::{
     LlamaBackendDeviceType,
     context::{
         LlamaContext,
-        params::{LlamaContextParams, LlamaPoolingType},
+        params::{KvCacheType, LlamaContextParams, LlamaPoolingType},
     },
     list_llama_ggml_backend_devices,
     llama_backend::LlamaBackend,
@@ -56,6 +62,7 @@ pub struct Loaded {
     /// Set for a model that embeds.
     embedding: Option<(EmbedPlan, Around)>,
     on_gpu: bool,
+    memory: Vec<MemoryNeed>,
     slow_kernels: Option<String>,
     /// File name without extension, for files that do not name their model.
     file_stem: String,
@@ -75,14 +82,16 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
 
     let can_offload = backend.supports_gpu_offload();
     let gpu_layers = options.n_gpu_layers.unwrap_or(if can_offload { ALL_LAYERS } else { 0 });
+    let on_gpu = can_offload && gpu_layers > 0;
+    let before = (memory::host(), if on_gpu { memory::gpus() } else { None });
     let model = load_file(backend, &options.model_path, gpu_layers, progress)?;
     let metadata = |key: &str| model.meta_val_str(key).ok();
     let architecture = architecture(&model);
     let pooling = pooling(&architecture, metadata, model.n_cls_out())?;
     check_model(&model, pooling.is_some())?;
-    let cores = u32::try_from(num_cpus::get_physical()).unwrap_or(1);
-    let on_gpu = can_offload && gpu_layers > 0;
+    let cores = cpu::cores();
     let (n_ctx_train, heads) = (model.n_ctx_train(), model.n_head());
+    let cells = cells(&model);
     let causal = is_causal(&architecture, metadata);
     let model = Arc::new(model);
     let tokenizer = LlamaTokenizer::new(Arc::clone(&model));
@@ -96,15 +105,28 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
         let (around, tokenizer) = around::read(&model, tokenizer)?;
         (plan.context(), Some((plan, around)), tokenizer)
     } else {
-        let (cell_bytes, kv_budget_bytes) = (memory::cell_bytes(&model), memory::kv_budget_bytes(on_gpu));
+        cells.check(options.kv_cache_dtype)?;
+        let (cell_bytes, kv_budget_bytes) = (cells.bytes(options.kv_cache_dtype), memory::kv_budget_bytes(on_gpu));
         (Plan::new(options, Given { n_ctx_train, cores, on_gpu, heads, cell_bytes, kv_budget_bytes })?, None, tokenizer)
     };
+    let sizes = Sizes {
+        weights_bytes: model.size(),
+        cells: if causal { cells } else { CellShape::none() },
+        cells_at_most: model.is_hybrid(),
+        layers: model.n_layer(),
+        gpu_layers: if on_gpu { gpu_layers } else { 0 },
+        width: u32::try_from(model.n_embd()).unwrap_or(0),
+        heads,
+        vocabulary_size: tokenizer.vocabulary_size(),
+    };
+    let memory = fit(&plan, &sizes, before)?;
     Ok(Loaded {
         tokenizer: Arc::new(tokenizer),
         model,
         plan,
         embedding,
         on_gpu,
+        memory,
         slow_kernels: cpu::slow_kernels(&raw::system_info()),
         file_stem: options.model_path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         started,
@@ -187,7 +209,7 @@ impl Loaded {
         let context = self.open(self.context_params())?;
         let mut limits = self.plan.limits(self.tokenizer.vocabulary_size(), self.can_truncate());
         limits.max_rows = limits.max_rows.min(context.n_batch());
-        let mut runner = LlamaRunner::new(context, limits, self.plan.layout, self.on_gpu);
+        let mut runner = LlamaRunner::new(context, limits, &self.plan, self.on_gpu);
         self.warm_up(&mut runner)?;
         Ok(runner)
     }
@@ -207,8 +229,7 @@ impl Loaded {
             return Err(LoadError::Unsupported("the model generates and does not embed".to_owned()));
         };
         let params = self.context_params().with_embeddings(true).with_pooling_type(pooling_type(plan.pooling));
-        let blocks = params.clone().with_flash_attention_policy(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO);
-        let mut embedder = LlamaEmbedder::new(self.open(if plan.in_blocks { blocks } else { params })?, *plan);
+        let mut embedder = LlamaEmbedder::new(self.open(params)?, *plan);
         let (before, after) = &around.text;
         let mut first: Vec<Token> = before.iter().chain(after).copied().chain([Token(0)]).collect();
         first.truncate(plan.limits.max_input as usize);
@@ -241,16 +262,11 @@ impl Loaded {
             .with_n_threads(threads)
             .with_n_threads_batch(threads)
             .with_kv_unified(plan.layout == KvLayout::Unified)
-            .with_flash_attention_policy(self.flash_attention())
+            .with_flash_attention_policy(policy(plan.attention))
+            .with_type_k(cache_type(plan.kv_type))
+            .with_type_v(cache_type(plan.kv_type))
             .with_offload_kqv(true)
             .with_no_perf(true)
-    }
-
-    /// On a CPU plain attention: ggml's fused kernel there takes one row at a time unless a graph has 64 of one sequence
-    /// (`GGML_FA_TILE_Q` in `ggml-cpu/ops.cpp`), and so decodes 1.3 times slower at 100 positions and 3 times at 6,000
-    /// (docs/benchmarks). It gains 1.2 to 1.5 times in large prefill graphs, which are the smaller part of the time.
-    fn flash_attention(&self) -> llama_cpp_sys_2::llama_flash_attn_type {
-        if self.on_gpu { llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO } else { llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED }
     }
 
     /// Recurrent state cannot be cut back to an earlier position.
@@ -350,7 +366,10 @@ impl Loaded {
             kv_layout: self.plan.layout,
             kv_cells: self.plan.kv_cells,
             kv_bytes,
+            kv_type: self.plan.kv_type,
+            memory: self.memory.clone(),
             threads: self.plan.threads,
+            threads_adapt: self.plan.adapts,
             device: device(self.on_gpu),
             slow_kernels: self.slow_kernels.clone(),
             load_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -364,6 +383,47 @@ impl Loaded {
                 around_pair: around.pair.clone(),
             }),
         }
+    }
+}
+
+/// Cells of a model by its file; an encoder has none, whatever they would be.
+fn cells(model: &LlamaModel) -> CellShape {
+    if model.is_recurrent() {
+        return CellShape::none();
+    }
+    let width = u32::try_from(model.n_embd()).unwrap_or(0) / model.n_head().max(1);
+    let defaults = Defaults { layers: model.n_layer(), heads: model.n_head_kv(), width };
+    CellShape::read(&architecture(model), |key| model.meta_val_str(key).ok(), defaults)
+}
+
+/// Holds a plan against the memory there was before the model was loaded, on the host and the GPUs, and what is left.
+fn fit(plan: &Plan, sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> Result<Vec<MemoryNeed>, LoadError> {
+    let host = Room { place: MemoryPlace::Host, before: before.0, now: memory::host() };
+    let gpu = Room { place: MemoryPlace::Gpu, before: before.1, now: memory::gpus() };
+    let rooms = if sizes.gpu_layers > 0 { vec![gpu, host] } else { vec![host] };
+    let needs = fit::needs(plan, sizes, &rooms);
+    for need in needs.iter().filter(|need| need.is_tight()) {
+        // Here too: if the kernel kills this process for it, these are its last words.
+        tracing::warn!(?need, "the model and its context take more memory than is available");
+    }
+    fit::check(plan, sizes, &needs, &rooms)?;
+    Ok(needs)
+}
+
+fn policy(attention: Attention) -> llama_cpp_sys_2::llama_flash_attn_type {
+    match attention {
+        Attention::Plain => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+        Attention::Blocks => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED,
+        Attention::Either => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO,
+    }
+}
+
+fn cache_type(kind: KvType) -> KvCacheType {
+    match kind {
+        KvType::F16 => KvCacheType::F16,
+        KvType::Bf16 => KvCacheType::BF16,
+        KvType::Q8_0 => KvCacheType::Q8_0,
+        KvType::Q4_0 => KvCacheType::Q4_0,
     }
 }
 

@@ -1,39 +1,90 @@
-//! How much memory a KV cache may take when nobody said how large it should be.
+//! How much memory there is: of the machine, of the control groups that this process is in, of the GPUs.
+//!
+//! Reads `/proc` and `/sys` when asked; the texts are taken apart by pure functions. What is done with it is `fit.rs`.
 
-use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices, model::LlamaModel};
+use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices};
+use std::{
+    fs::read_to_string,
+    path::{Path, PathBuf},
+};
 
 /// Share of the machine's memory: the weights, other programs and the page cache need the rest.
 const SHARE_OF_RAM: u64 = 8;
 /// Where nothing is known about the memory.
 const UNKNOWN_BUDGET_BYTES: u64 = 1 << 30;
+/// Where the kernel shows version 2 of control groups (cgroups(7)). Limits of version 1 are not read.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// Bytes for KV cells: four fifths of what the weights left free on the GPUs, or an eighth of the machine's memory where
-/// there is none or it does not say.
-pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
-    if on_gpu {
-        let is_gpu = |kind| matches!(kind, LlamaBackendDeviceType::Gpu | LlamaBackendDeviceType::IntegratedGpu);
-        let gpus = list_llama_ggml_backend_devices().into_iter().filter(|device| is_gpu(device.device_type));
-        let free: u64 = gpus.filter_map(|device| u64::try_from(device.memory_free).ok()).sum();
-        if free > 0 {
-            return free / 5 * 4;
-        }
-    }
-    std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| total_bytes(&text))
-        .map_or(UNKNOWN_BUDGET_BYTES, |total| total / SHARE_OF_RAM)
+/// Memory of one place, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Free {
+    /// What can be had without swapping: file pages that the kernel would drop count.
+    pub(super) bytes: u64,
+    /// What could be moved out for more.
+    pub(super) swap_bytes: u64,
 }
 
-/// `MemTotal` of `/proc/meminfo`, which is in KiB (proc(5)).
-fn total_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+/// Bytes that KV cells may take without anybody having asked for them: four fifths of what the weights left free on the
+/// GPUs, or an eighth of the memory that this process may use where there is none or it does not say.
+pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
+    if let Some(free) = gpus().filter(|_| on_gpu) {
+        return free.bytes / 5 * 4;
+    }
+    let machine = read_to_string("/proc/meminfo").ok().and_then(|text| entry(&text, "MemTotal:"));
+    let limits = cgroup_folders().into_iter().filter_map(|folder| number(&folder.join("memory.max")));
+    machine.into_iter().chain(limits).min().map_or(UNKNOWN_BUDGET_BYTES, |total| total / SHARE_OF_RAM)
+}
+
+/// The least of what the machine has and what each control group around this process lets it have; `None` where the
+/// kernel does not say.
+pub(super) fn host() -> Option<Free> {
+    let meminfo = read_to_string("/proc/meminfo").ok()?;
+    let in_groups = cgroup_folders().into_iter().filter_map(|folder| {
+        let stat = read_to_string(folder.join("memory.stat")).unwrap_or_default();
+        Some(left_in_group(number(&folder.join("memory.max"))?, number(&folder.join("memory.current"))?, &stat))
+    });
+    let bytes = in_groups.chain(entry(&meminfo, "MemAvailable:")).min()?;
+    Some(Free { bytes, swap_bytes: entry(&meminfo, "SwapFree:").unwrap_or(0) })
+}
+
+/// All GPUs together; `None` without one that says.
+pub(super) fn gpus() -> Option<Free> {
+    let is_gpu = |kind| matches!(kind, LlamaBackendDeviceType::Gpu | LlamaBackendDeviceType::IntegratedGpu);
+    let gpus = list_llama_ggml_backend_devices().into_iter().filter(|device| is_gpu(device.device_type));
+    let bytes = gpus.filter_map(|device| u64::try_from(device.memory_free).ok()).sum();
+    (bytes > 0).then_some(Free { bytes, swap_bytes: 0 })
+}
+
+/// An entry of `/proc/meminfo`, which is in KiB (proc(5)), as bytes.
+fn entry(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Bytes of one KV cell: keys and values of every layer in f16. An estimate for architectures whose layers differ.
-pub(super) fn cell_bytes(model: &LlamaModel) -> u64 {
-    let head_width = u64::try_from(model.n_embd()).unwrap_or(0) / u64::from(model.n_head().max(1));
-    2 * 2 * u64::from(model.n_layer()) * u64::from(model.n_head_kv()) * head_width
+/// The folders of this process's control group and of those around it, innermost first.
+fn cgroup_folders() -> Vec<PathBuf> {
+    read_to_string("/proc/self/cgroup").map(|text| folders_of(&text)).unwrap_or_default()
+}
+
+fn folders_of(self_cgroup: &str) -> Vec<PathBuf> {
+    let Some(path) = self_cgroup.lines().find_map(|line| line.strip_prefix("0::/")) else { return Vec::new() };
+    Path::new(path).ancestors().map(|path| Path::new(CGROUP_ROOT).join(path)).collect()
+}
+
+/// A file with one number, or `max` for none.
+fn number(path: &Path) -> Option<u64> {
+    read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// What a control group may still take: its limit less what it holds, where file pages that are no shared memory count
+/// as free (`memory.stat`).
+fn left_in_group(max: u64, current: u64, stat: &str) -> u64 {
+    let bytes = |name: &str| {
+        let line = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let droppable = bytes("file").saturating_sub(bytes("shmem"));
+    max.saturating_sub(current.saturating_sub(droppable))
 }
 
 #[cfg(test)]
@@ -41,8 +92,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_total_is_read_from_the_line_that_names_it() {
-        assert_eq!(total_bytes("MemTotal:       24689732 kB\nMemFree: 1 kB\n"), Some(24_689_732 * 1024));
-        assert_eq!(total_bytes("MemFree: 1 kB\n"), None);
+    fn an_entry_is_read_from_the_line_that_names_it() {
+        assert_eq!(entry("MemTotal:       24689732 kB\nMemFree: 1 kB\n", "MemTotal:"), Some(24_689_732 * 1024));
+        assert_eq!(entry("MemFree: 1 kB\n", "MemTotal:"), None);
+    }
+
+    #[test]
+    fn limits_are_looked_for_in_every_group_around_the_process() {
+        let folders = |text| folders_of(text).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+
+        assert_eq!(folders("1:cpu:/x\n0::/a/b\n"), ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup/"]);
+        assert_eq!(folders("0::/\n"), ["/sys/fs/cgroup/"]);
+        assert_eq!(folders("4:memory:/a\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn file_pages_of_a_group_count_as_free_and_shared_memory_does_not() {
+        let stat = "anon 300\nfile 500\nfile_mapped 7\nshmem 100\n";
+
+        assert_eq!(left_in_group(1000, 800, stat), 600);
+        assert_eq!(left_in_group(1000, 800, ""), 200);
+        assert_eq!(left_in_group(1000, 5000, ""), 0);
     }
 }

@@ -4,13 +4,15 @@
 //! reports (return codes, null pointers, log lines) become our errors here. What it does not report (an assertion, a C++
 //! exception, a signal) ends the process, which is why everything that comes in from a request is checked before a call.
 //!
-//! Reading order: `load` (file → [`Loaded`]), `plan` (sizes), `suitability` (what is refused), `runner` (steps),
+//! Reading order: `load` (file → [`Loaded`]), `plan` (sizes), `cells`, `memory` and `fit` (do they fit?), `suitability` (what is refused), `runner` (steps) with `threads` (how many),
 //! `embed_plan`, `around` and `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `log`, `raw`.
 
 mod around;
+mod cells;
 mod cpu;
 mod embed_plan;
 mod embedder;
+mod fit;
 mod load;
 mod log;
 mod memory;
@@ -21,6 +23,7 @@ mod runner;
 mod special;
 mod suitability;
 mod text_limits;
+mod threads;
 mod tokenizer;
 
 pub use embedder::LlamaEmbedder;

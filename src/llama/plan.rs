@@ -2,7 +2,7 @@
 
 use crate::{
     engine::runner::Limits,
-    protocol::{EngineOptions, KvLayout, LoadError},
+    protocol::{EngineOptions, FlashAttention, KvLayout, KvType, LoadError},
 };
 
 /// llama.cpp's `LLAMA_MAX_SEQ`: more sequence ids than this it refuses.
@@ -14,11 +14,11 @@ const DEFAULT_MAX_MODEL_LEN: u32 = 8192;
 /// A context chosen for want of memory is not shorter than this (or the model's own, if that is less).
 const LEAST_DEFAULT_MODEL_LEN: u32 = 2048;
 
-/// Rows that one graph computes on a GPU: llama.cpp's default `n_ubatch`.
+/// Rows that one graph computes on a GPU, or in blocks: llama.cpp's default `n_ubatch`.
 const MAX_ROWS_PER_GRAPH: u32 = 512;
 
-/// The same on a CPU: 128 to 256 are the fastest there without flash attention (docs/benchmarks), whose scores take
-/// scratch memory of rows times context times heads, a float each.
+/// The same on a CPU without flash attention: 128 to 256 are the fastest there (docs/benchmarks). Its scores take scratch
+/// memory of rows times cells times heads, a float each.
 const MAX_ROWS_PER_CPU_GRAPH: u32 = 256;
 /// Bytes of that scratch memory at most, down to [`LEAST_ROWS_PER_GRAPH`].
 const MAX_SCORE_BYTES: u64 = 1 << 29;
@@ -38,10 +38,27 @@ pub(super) struct Plan {
     pub rows_per_graph: u32,
     /// `n_ctx`: cells of all slots together.
     pub kv_cells: u32,
-    /// CPU threads of a step, ≥ 1.
+    /// CPU threads of a step at most, ≥ 1.
     pub threads: u32,
+    /// Whether steps take fewer where that is faster.
+    pub adapts: bool,
     /// Where the cells lie.
     pub layout: KvLayout,
+    /// What they are stored as.
+    pub kv_type: KvType,
+    /// How attention is computed.
+    pub attention: Attention,
+}
+
+/// How attention is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attention {
+    /// With a matrix of scores.
+    Plain,
+    /// Without one (flash attention).
+    Blocks,
+    /// As llama.cpp finds that the devices can.
+    Either,
 }
 
 /// What the model and the machine bring along.
@@ -92,9 +109,33 @@ impl Plan {
                  raise --max-num-batched-tokens or lower --max-num-seqs"
             ));
         }
+        let attention = attention(options, given.on_gpu)?;
+        let cells_of_a_row = if options.kv_layout == KvLayout::Split { max_model_len } else { kv_cells };
+        let rows_per_graph = match attention {
+            Attention::Plain if !given.on_gpu => rows_per_cpu_graph(cells_of_a_row, given.heads),
+            _ => MAX_ROWS_PER_GRAPH,
+        };
         let threads = options.threads.unwrap_or(given.cores).max(1);
-        let rows_per_graph = max_rows.min(if given.on_gpu { MAX_ROWS_PER_GRAPH } else { rows_per_cpu_graph(max_model_len, given.heads) });
-        Ok(Self { slots, max_model_len, max_rows, rows_per_graph, kv_cells, threads, layout: options.kv_layout })
+        Ok(Self {
+            slots,
+            max_model_len,
+            max_rows,
+            rows_per_graph: rows_per_graph.min(max_rows),
+            kv_cells,
+            threads,
+            // With a GPU the CPU's part of a step says nothing about its cores.
+            adapts: options.threads.is_none() && !given.on_gpu && threads > 1,
+            layout: options.kv_layout,
+            kv_type: options.kv_cache_dtype,
+            attention,
+        })
+    }
+
+    /// Bytes of a graph's attention scores, if it writes them down, and of their mask.
+    pub(super) fn score_bytes(&self, heads: u32) -> u64 {
+        let cells = if self.layout == KvLayout::Split { self.max_model_len } else { self.kv_cells };
+        let matrices = if self.attention == Attention::Plain { heads.max(1) + 1 } else { 1 };
+        4 * u64::from(self.rows_per_graph) * u64::from(cells) * u64::from(matrices)
     }
 
     /// These sizes as the scheduler sees them.
@@ -111,9 +152,31 @@ impl Plan {
     }
 }
 
+/// On a CPU plain attention: ggml's fused kernel there takes one row at a time unless a graph has 64 of one sequence
+/// (`GGML_FA_TILE_Q` in `ggml-cpu/ops.cpp`), and over f16 cells decodes 1.3 times slower at 100 positions and 3 times at
+/// 6,000 (docs/benchmarks). It gains 1.2 to 1.5 times in large prefill graphs, which are the smaller part of the time.
+/// Quantized cells have nothing else in llama.cpp; over q8_0 it decodes as fast as plain attention over f16 at 200 positions
+/// and 0.8 to 0.9 times as fast at 2,000.
+///
+/// # Errors
+/// `Unsupported`, with the option to change.
+fn attention(options: &EngineOptions, on_gpu: bool) -> Result<Attention, LoadError> {
+    let kind = options.kv_cache_dtype;
+    match options.flash_attn {
+        FlashAttention::Off if kind.is_quantized() => {
+            unsupported(format!("--kv-cache-dtype {} needs flash attention; leave --flash-attn at auto", kind.name()))
+        }
+        FlashAttention::Off => Ok(Attention::Plain),
+        FlashAttention::On => Ok(Attention::Blocks),
+        FlashAttention::Auto if kind.is_quantized() => Ok(Attention::Blocks),
+        FlashAttention::Auto if on_gpu => Ok(Attention::Either),
+        FlashAttention::Auto => Ok(Attention::Plain),
+    }
+}
+
 /// As many rows as keep the attention scores of a graph within [`MAX_SCORE_BYTES`].
-fn rows_per_cpu_graph(max_model_len: u32, heads: u32) -> u32 {
-    let row_bytes = 4 * u64::from(max_model_len) * u64::from(heads.max(1));
+fn rows_per_cpu_graph(cells: u32, heads: u32) -> u32 {
+    let row_bytes = 4 * u64::from(cells) * u64::from(heads.max(1));
     let rows = u32::try_from(MAX_SCORE_BYTES / row_bytes).unwrap_or(u32::MAX);
     rows.clamp(LEAST_ROWS_PER_GRAPH, MAX_ROWS_PER_CPU_GRAPH)
 }
@@ -164,6 +227,8 @@ mod tests {
             threads: None,
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,
+            kv_cache_dtype: KvType::F16,
+            flash_attn: FlashAttention::Auto,
             prefill_step_ratio: 4.0,
             target_itl_ms: None,
             draft_model: None,
@@ -236,6 +301,36 @@ mod tests {
     }
 
     #[test]
+    fn attention_is_plain_on_a_cpu_and_in_blocks_where_cells_are_quantized() {
+        let attention = |kv_cache_dtype, flash_attn, on_gpu| {
+            let options = EngineOptions { kv_cache_dtype, flash_attn, ..options() };
+            Plan::new(&options, Given { on_gpu, ..given(512) }).map(|plan| plan.attention)
+        };
+        let cases = [
+            (KvType::F16, FlashAttention::Auto, false, Attention::Plain),
+            (KvType::F16, FlashAttention::Auto, true, Attention::Either),
+            (KvType::Bf16, FlashAttention::On, false, Attention::Blocks),
+            (KvType::F16, FlashAttention::Off, true, Attention::Plain),
+            (KvType::Q8_0, FlashAttention::Auto, false, Attention::Blocks),
+            (KvType::Q4_0, FlashAttention::Auto, true, Attention::Blocks),
+        ];
+
+        for (kind, flash, on_gpu, expected) in cases {
+            assert_eq!(attention(kind, flash, on_gpu), Ok(expected), "{kind:?}, {flash:?}, on a GPU: {on_gpu}");
+        }
+        let refused = attention(KvType::Q4_0, FlashAttention::Off, false).unwrap_err().to_string();
+        assert!(refused.contains("--kv-cache-dtype q4_0") && refused.contains("--flash-attn"), "{refused}");
+    }
+
+    #[test]
+    fn a_graph_is_smaller_where_its_rows_attend_over_a_whole_pool() {
+        let rows = |kv_layout| Plan::new(&EngineOptions { kv_layout, ..options() }, given(8192)).unwrap().rows_per_graph;
+
+        // 16 sequences of 8192 cells with 8 heads: 4 MiB of scores for a row of the pool.
+        assert_eq!((rows(KvLayout::Split), rows(KvLayout::Unified)), (256, 128));
+    }
+
+    #[test]
     fn a_unified_cache_may_be_smaller_than_all_sequences_at_full_length_but_holds_one() {
         let unified = |cells| EngineOptions { kv_layout: KvLayout::Unified, kv_cache_tokens: cells, ..options() };
 
@@ -256,6 +351,16 @@ mod tests {
     fn threads_default_to_the_cores() {
         assert_eq!(Plan::new(&options(), Given { cores: 6, ..given(512) }).unwrap().threads, 6);
         assert_eq!(Plan::new(&EngineOptions { threads: Some(3), ..options() }, Given { cores: 6, ..given(512) }).unwrap().threads, 3);
+    }
+
+    #[test]
+    fn threads_adapt_unless_their_number_was_asked_for_or_a_gpu_computes() {
+        let adapts = |threads, on_gpu, cores| {
+            Plan::new(&EngineOptions { threads, ..options() }, Given { cores, on_gpu, ..given(512) }).unwrap().adapts
+        };
+
+        assert!(adapts(None, false, 2));
+        assert!(!adapts(Some(2), false, 2) && !adapts(None, true, 2) && !adapts(None, false, 1));
     }
 
     #[test]

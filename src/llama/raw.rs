@@ -61,6 +61,26 @@ pub(super) fn file_type_name(file_type: u32) -> String {
     name.to_string_lossy().into_owned()
 }
 
+/// From its next evaluation on, the context computes with so many threads, ≥ 1.
+///
+/// Returns false, and changes nothing, where llama-cpp-2 is not the version that this was written for.
+pub(super) fn set_threads(context: &mut LlamaContext<'_>, threads: u32) -> bool {
+    let Some(pointer) = address_in(&format!("{context:?}")).map(std::ptr::with_exposed_provenance_mut) else { return false };
+    let threads = i32::try_from(threads).unwrap_or(i32::MAX);
+    // SAFETY: the pointer is the context's own, which lives and is borrowed mutably here; printing it exposed it.
+    unsafe {
+        llama_cpp_sys_2::llama_set_n_threads(pointer, threads, threads);
+        llama_cpp_sys_2::llama_n_threads(pointer) == threads
+    }
+}
+
+/// The one pointer in llama-cpp-2's description of a context, which shows it nowhere else and wraps no call that sets threads.
+/// The version is pinned, and a test on a real model holds this to it.
+fn address_in(description: &str) -> Option<usize> {
+    let digits = description.strip_prefix("LlamaContext { context: 0x")?.strip_suffix(" }")?;
+    usize::from_str_radix(digits, 16).ok().filter(|address| *address != 0)
+}
+
 /// The KV cells of one sequence in host memory: filled and emptied by the two functions below, so that llama.cpp's parser
 /// sees nothing that it did not write itself in this process. The buffer is reused.
 #[derive(Default)]
@@ -97,4 +117,19 @@ pub(super) fn save(context: &LlamaContext<'_>, slot: i32, state: &mut SequenceSt
 pub(super) fn restore(context: &mut LlamaContext<'_>, slot: i32, state: &SequenceState) -> bool {
     // SAFETY: the bytes were written by `save`, the only function that fills them.
     !state.bytes.is_empty() && unsafe { context.state_seq_set_data_ext(&state.bytes, slot, LlamaStateSeqFlags::empty()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_description_of_the_known_shape_has_an_address() {
+        assert_eq!(address_in("LlamaContext { context: 0x7f00beef10 }"), Some(0x7f_00be_ef10));
+        for other in
+            ["", "LlamaContext { context: 0x0 }", "LlamaContext { context: Ptr(0x10) }", "LlamaContext { context: 0x10, model: 1 }"]
+        {
+            assert_eq!(address_in(other), None, "{other:?}");
+        }
+    }
 }

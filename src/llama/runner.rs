@@ -3,12 +3,13 @@
 //! Owns the context, one batch and its host buffers, all reused; used by the engine thread alone. It plans nothing, and
 //! refuses what llama.cpp would answer with an abort: slots, positions and tokens outside the limits, too many rows.
 
-use super::raw;
+use super::{plan::Plan, raw, threads::Threads};
 use crate::{
     engine::runner::{KvOp, Limits, ModelRunner, Row, Slot, Step, StepError},
     protocol::KvLayout,
 };
 use llama_cpp_2::{DecodeError, context::LlamaContext, llama_batch::LlamaBatch, token::LlamaToken};
+use std::time::{Duration, Instant};
 
 /// `llama_decode`: "invalid input batch" (`llama.h`). Also ours for a step that breaks the contract.
 const INVALID_BATCH: i32 = -1;
@@ -22,12 +23,21 @@ pub struct LlamaRunner<'m> {
     batch: LlamaBatch<'static>,
     limits: Limits,
     copying: Copying,
+    threads: RunningThreads,
     /// Positions that each slot holds.
     held: Vec<u32>,
     /// For each row of the last step, where its logits are; empty unless that step succeeded.
     logits: Vec<Logits>,
     /// Rows of logits that a second `llama_decode` of the step would have overwritten.
     kept: Vec<f32>,
+}
+
+/// CPU threads of a step.
+struct RunningThreads {
+    /// What the context uses.
+    now: u32,
+    /// Set if they follow the times of steps.
+    choice: Option<Threads>,
 }
 
 /// Where the logits of a row are.
@@ -69,8 +79,10 @@ impl StreamCopies {
 
 impl<'m> LlamaRunner<'m> {
     /// Takes over an empty context with `limits.slots` sequence ids and `limits.max_rows` rows.
-    pub(super) fn new(context: LlamaContext<'m>, limits: Limits, layout: KvLayout, on_gpu: bool) -> Self {
-        let copying = match layout {
+    ///
+    /// It was opened by `plan`, whose threads are the most that steps will use.
+    pub(super) fn new(context: LlamaContext<'m>, limits: Limits, plan: &Plan, on_gpu: bool) -> Self {
+        let copying = match plan.layout {
             KvLayout::Unified => Copying::Mark,
             KvLayout::Split => Copying::Streams(StreamCopies { on_gpu, pending: false, buffer: raw::SequenceState::default() }),
         };
@@ -79,6 +91,7 @@ impl<'m> LlamaRunner<'m> {
             batch: LlamaBatch::new(limits.max_rows as usize, 1),
             limits,
             copying,
+            threads: RunningThreads { now: plan.threads, choice: plan.adapts.then(|| Threads::new(plan.threads, limits.slots)) },
             held: vec![0; limits.slots as usize],
             logits: Vec::new(),
             kept: Vec::new(),
@@ -220,6 +233,21 @@ impl<'m> LlamaRunner<'m> {
         Ok(())
     }
 
+    /// After the rows took so long: perhaps other threads for the next ones.
+    fn follow(&mut self, rows: &[Row], elapsed: Duration) {
+        let Some(choice) = &mut self.threads.choice else { return };
+        // Of prompts every step has another shape, so only those of running sequences are compared.
+        if rows.windows(2).any(|pair| pair[0].slot == pair[1].slot) {
+            return;
+        }
+        choice.observe(rows.len(), elapsed);
+        let next = choice.now();
+        if next != self.threads.now && raw::set_threads(&mut self.context, next) {
+            tracing::debug!(threads = next, "steps take another number of threads");
+            self.threads.now = next;
+        }
+    }
+
     fn index(&self, slot: Slot) -> Result<usize, StepError> {
         if slot.0 < self.limits.slots { Ok(slot.0 as usize) } else { refuse(&format!("slot {} does not exist", slot.0)) }
     }
@@ -241,13 +269,21 @@ impl ModelRunner for LlamaRunner<'_> {
         let held = self.check(&step.rows)?;
         let together = matches!(self.copying, Copying::Mark) || !self.limits.can_truncate;
         let parts = if together { [Vec::new(), (0..step.rows.len()).collect()] } else { parts(&step.rows) };
+        let begun = Instant::now();
         let decoded = self.decode_parts(&step.rows, &parts);
         match decoded {
-            Ok(()) => self.held = held,
+            Ok(()) => {
+                self.held = held;
+                self.follow(&step.rows, begun.elapsed());
+            }
             // Of a failed batch some graphs may have been computed and stay in memory (`llama.h`, `llama_decode`).
             Err(_) => step.rows.iter().for_each(|row| self.measure(row.slot.0 as usize)),
         }
         decoded
+    }
+
+    fn threads(&self) -> u32 {
+        self.threads.now
     }
 
     fn logits(&self, row: usize) -> Option<&[f32]> {

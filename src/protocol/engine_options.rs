@@ -23,6 +23,10 @@ pub struct EngineOptions {
     pub kv_layout: KvLayout,
     /// KV cells of the unified pool, tokens; `None` is `max_num_seqs * max_model_len`. Meaningless for split.
     pub kv_cache_tokens: Option<u32>,
+    /// How keys and values are stored in KV cells (vLLM `--kv-cache-dtype`).
+    pub kv_cache_dtype: KvType,
+    /// Whether attention is computed in blocks (llama-server `--flash-attn`).
+    pub flash_attn: FlashAttention,
     /// A step with rows of a long prompt may take this many times a pure decode step, ≥ 1 (bounds the ITL that long prompts
     /// cause). Short prompts, and several that wait, get more than the share that this leaves, up to 250 ms; 25 ms are always
     /// fine, and a chunk takes at least half its fixed cost.
@@ -45,4 +49,65 @@ pub enum KvLayout {
     Split,
     /// One pool of cells: sharing a prefix is free, and more sequences than fit at full length may run.
     Unified,
+}
+
+/// What a number of a key or a value is stored as. Quantized ones need flash attention: llama.cpp keeps values transposed
+/// without it, and a block of them cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KvType {
+    /// 16 bits; what all figures are measured with.
+    #[default]
+    F16,
+    /// 16 bits with the exponent of 32.
+    Bf16,
+    /// Blocks of 32 numbers in 34 bytes.
+    Q8_0,
+    /// Blocks of 32 numbers in 18 bytes.
+    Q4_0,
+}
+
+impl KvType {
+    /// Numbers that are stored together.
+    pub const BLOCK_NUMBERS: u32 = 32;
+
+    /// Bytes of [`Self::BLOCK_NUMBERS`] numbers (`ggml_type_size`, `ggml-common.h`).
+    #[must_use]
+    pub fn block_bytes(self) -> u32 {
+        match self {
+            Self::F16 | Self::Bf16 => 64,
+            Self::Q8_0 => 34,
+            Self::Q4_0 => 18,
+        }
+    }
+
+    /// Whether the numbers of a block share a scale.
+    #[must_use]
+    pub fn is_quantized(self) -> bool {
+        matches!(self, Self::Q8_0 | Self::Q4_0)
+    }
+
+    /// As options, logs and people spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
+        }
+    }
+}
+
+/// Attention in blocks, without a matrix of scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlashAttention {
+    /// What is faster where it is computed, and on where the type of the cells needs it.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
 }

@@ -162,6 +162,8 @@ pub struct EngineStats {
     pub draft_rows: u64,
     /// Of these, the ones that were.
     pub drafts_accepted: u64,
+    /// CPU threads of a step; 0 where nobody counts them.
+    pub threads: u32,
 }
 
 /// Why text could not be turned into tokens or back.

@@ -15,12 +15,12 @@ mod request;
 
 pub use constraint::Constraint;
 pub use embedding::{EmbedError, EmbeddingInfo, Pooling, RankScore};
-pub use engine_options::{EngineOptions, KvLayout};
+pub use engine_options::{EngineOptions, FlashAttention, KvLayout, KvType};
 pub use event::{
     Drafts, EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
 };
 pub use forecast::{Forecast, Prospect};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use message::{CallId, FromEngine, PROTOCOL_VERSION, SpecialText, ToEngine};
-pub use model_info::{FimTokens, ModelInfo};
+pub use model_info::{FimTokens, MemoryNeed, MemoryPlace, ModelInfo};
 pub use request::{Dry, SamplingParams, SequenceId, SequenceRequest, Token};

@@ -1,6 +1,6 @@
 //! What a loaded model is and what its engine can do; sent once, when the engine is ready.
 
-use super::{EmbeddingInfo, KvLayout, Token};
+use super::{EmbeddingInfo, KvLayout, KvType, Token};
 use serde::{Deserialize, Serialize};
 
 /// Tokens that mark the parts of a text with a hole. The first three or none: a model with fewer cannot fill in.
@@ -61,8 +61,14 @@ pub struct ModelInfo {
     pub kv_cells: u32,
     /// Memory of these cells, bytes.
     pub kv_bytes: u64,
-    /// CPU threads of a step.
+    /// What is stored in them.
+    pub kv_type: KvType,
+    /// What was expected to be needed of each kind of memory.
+    pub memory: Vec<MemoryNeed>,
+    /// CPU threads of a step at most.
     pub threads: u32,
+    /// Whether steps take fewer while other programs want the cores.
+    pub threads_adapt: bool,
     /// What computes, such as `CPU` or `NVIDIA H100`.
     pub device: String,
     /// Set when the CPU kernels were built without what this processor has; the text says what is missing.
@@ -71,4 +77,42 @@ pub struct ModelInfo {
     pub load_ms: u64,
     /// Set for a model that embeds, which then does not generate.
     pub embedding: Option<EmbeddingInfo>,
+}
+
+/// Where memory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemoryPlace {
+    /// The machine's.
+    Host,
+    /// On all GPUs together.
+    Gpu,
+}
+
+/// What a model and its context were expected to take of a place, and what was there before they were loaded, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryNeed {
+    /// Where.
+    pub place: MemoryPlace,
+    /// Weights. On a host their file may be mapped, and then gives way.
+    pub weights_bytes: u64,
+    /// KV cells.
+    pub kv_bytes: u64,
+    /// A graph's intermediate results, and logits.
+    pub scratch_bytes: u64,
+    /// What could be had without swapping; `None` where nobody says.
+    pub available_bytes: Option<u64>,
+}
+
+impl MemoryNeed {
+    /// All of it.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.weights_bytes.saturating_add(self.kv_bytes).saturating_add(self.scratch_bytes)
+    }
+
+    /// Whether there was less than that: it works, by swapping or by reading weights again and again.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.available_bytes.is_some_and(|available| self.bytes() > available)
+    }
 }

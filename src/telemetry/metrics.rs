@@ -70,6 +70,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("vllm:num_requests_running", "Sequences that hold a slot."),
     ("vllm:num_requests_waiting", "Sequences that wait for one."),
     ("vllm:kv_cache_usage_perc", "Share of KV cells that running sequences hold, 0-1."),
+    ("llamero:engine_threads", "CPU threads of a step at the moment; fewer than at the start while other programs want the cores."),
     ("llamero:engine_up", "1 while the engine serves."),
 ];
 
@@ -152,6 +153,7 @@ fn observe(engine: &EngineReading) {
     gauge!("llamero:engine_up").set(f64::from(u8::from(engine.up)));
     gauge!("vllm:num_requests_running").set(f64::from(stats.running));
     gauge!("vllm:num_requests_waiting").set(f64::from(stats.waiting));
+    gauge!("llamero:engine_threads").set(f64::from(stats.threads));
     let used = if stats.kv_cells_total == 0 { 0.0 } else { f64::from(stats.kv_cells_used) / f64::from(stats.kv_cells_total) };
     gauge!("vllm:kv_cache_usage_perc").set(used);
     for (name, total) in [
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn the_page_has_vllms_names_and_values() {
         install("test-model").unwrap();
-        let stats = EngineStats { steps: 14, running: 2, kv_cells_used: 25, kv_cells_total: 100, ..EngineStats::default() };
+        let stats = EngineStats { steps: 14, running: 2, kv_cells_used: 25, kv_cells_total: 100, threads: 3, ..EngineStats::default() };
 
         let page = render(&EngineReading { up: true, stats, deaths: vec![("signal_9".to_owned(), 1)] });
 
@@ -186,6 +188,7 @@ mod tests {
             "vllm:num_requests_running{model_name=\"test-model\"} 2",
             "vllm:kv_cache_usage_perc{model_name=\"test-model\"} 0.25",
             "llamero:engine_steps_total{model_name=\"test-model\"} 14",
+            "llamero:engine_threads{model_name=\"test-model\"} 3",
             "llamero:engine_deaths_total{model_name=\"test-model\",cause=\"signal_9\"} 1",
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");

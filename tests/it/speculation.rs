@@ -16,8 +16,8 @@ use llamero::{
     },
     llama::{Loaded, load},
     protocol::{
-        Drafts, EngineOptions, EngineStats, Finish, FromEngine, KvLayout, LoadError, PROTOCOL_VERSION, SamplingParams, SequenceId,
-        SequenceOutput, SequenceRequest, SpecialText, ToEngine, Token, read_frame, write_frame,
+        Drafts, EngineOptions, EngineStats, Finish, FlashAttention, FromEngine, KvLayout, KvType, LoadError, PROTOCOL_VERSION,
+        SamplingParams, SequenceId, SequenceOutput, SequenceRequest, SpecialText, ToEngine, Token, read_frame, write_frame,
     },
 };
 use proptest::prelude::*;
@@ -33,6 +33,8 @@ fn options(num_speculative_tokens: u32, draft_model: Option<PathBuf>) -> EngineO
         threads: Some(1),
         kv_layout: KvLayout::Split,
         kv_cache_tokens: None,
+        kv_cache_dtype: KvType::F16,
+        flash_attn: FlashAttention::Auto,
         prefill_step_ratio: 4.0,
         target_itl_ms: None,
         draft_model,

@@ -135,7 +135,7 @@ impl UsageObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::KvLayout;
+    use crate::protocol::{KvLayout, KvType};
 
     fn info() -> ModelInfo {
         ModelInfo {
@@ -159,7 +159,10 @@ mod tests {
             kv_layout: KvLayout::Split,
             kv_cells: 100,
             kv_bytes: 100,
+            kv_type: KvType::F16,
+            memory: Vec::new(),
             threads: 1,
+            threads_adapt: false,
             device: "CPU".into(),
             slow_kernels: None,
             load_ms: 1,

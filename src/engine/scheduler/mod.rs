@@ -197,7 +197,7 @@ impl Scheduler {
         std::mem::take(&mut self.started)
     }
 
-    /// Counts for metrics. `steps` is filled in by the worker.
+    /// Counts for metrics. `steps` and `threads` are filled in by the worker.
     #[must_use]
     pub fn stats(&self) -> EngineStats {
         EngineStats {
@@ -213,6 +213,7 @@ impl Scheduler {
             forced_rows: self.counts.forced_rows,
             draft_rows: self.counts.draft_rows,
             drafts_accepted: self.counts.drafts_accepted,
+            threads: 0,
         }
     }
 

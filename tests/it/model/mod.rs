@@ -8,6 +8,7 @@
 mod constraint;
 mod embedding;
 mod explain;
+mod kv_types;
 mod loading;
 mod sampling;
 mod sampling_extras;
@@ -17,7 +18,7 @@ mod text;
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step, Tokenizer},
     llama::{LlamaRunner, Loaded, load},
-    protocol::{EngineOptions, KvLayout, SequenceId, SpecialText, Token},
+    protocol::{EngineOptions, FlashAttention, KvLayout, KvType, SequenceId, SpecialText, Token},
 };
 use std::{path::PathBuf, sync::OnceLock};
 
@@ -52,6 +53,8 @@ fn options(layout: KvLayout) -> EngineOptions {
         threads: Some(1),
         kv_layout: layout,
         kv_cache_tokens: None,
+        kv_cache_dtype: KvType::F16,
+        flash_attn: FlashAttention::Auto,
         prefill_step_ratio: 4.0,
         target_itl_ms: None,
         draft_model: None,

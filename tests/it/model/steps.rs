@@ -288,3 +288,45 @@ fn a_pool_that_is_full_says_so_and_goes_on_after_room_was_made() {
     change(&mut runner, KvOp::Truncate { slot: Slot(0), keep: 400 });
     assert_eq!(runner.execute(&no_room), Ok(()));
 }
+
+/// So a step may take any: each row of a matrix product is summed by one thread.
+#[test]
+fn logits_do_not_depend_on_the_number_of_threads() {
+    let Some(path) = model_path() else { return };
+    let logits = [1, 2].map(|threads| {
+        let options = EngineOptions { model_path: path.clone(), threads: Some(threads), ..options(KvLayout::Split) };
+        let loaded = load(&options, |_| {}).unwrap();
+        let prompt = loaded.tokenizer().encode(&long_text(), true, &SpecialText::Recognised).unwrap();
+        let mut runner = loaded.runner().unwrap();
+        let chunk = prefill(&mut runner, 0, 0, &prompt[..300], 128);
+        let row = prefill(&mut runner, 0, 300, &prompt[300..301], 1);
+        (runner.threads(), chunk, row)
+    });
+
+    let [(1, chunk_of_one, row_of_one), (2, chunk_of_two, row_of_two)] = logits else { panic!("the threads that were asked for") };
+    assert_same(&chunk_of_one, &chunk_of_two, "a chunk on one thread and on two");
+    assert_same(&row_of_one, &row_of_two, "a row on one thread and on two");
+}
+
+/// By the clock it is decided whether that stays so; here, that llama.cpp is told.
+#[test]
+fn after_a_few_steps_one_thread_less_is_tried() {
+    let Some(path) = model_path() else { return };
+    let loaded = load(&EngineOptions { model_path: path, threads: None, ..options(KvLayout::Split) }, |_| {}).unwrap();
+    let mut runner = loaded.runner().unwrap();
+    let most = runner.threads();
+    if most == 1 {
+        return eprintln!("SKIPPED: this machine has one core");
+    }
+    let token = loaded.tokenizer().encode("a", false, &SpecialText::Recognised).unwrap()[0];
+
+    let used: Vec<u32> = (0..20)
+        .map(|pos| {
+            prefill(&mut runner, 0, pos, &[token], 1);
+            runner.threads()
+        })
+        .collect();
+
+    assert!(used.contains(&(most - 1)), "{used:?}");
+    assert_eq!(used[..8], [most; 8]);
+}

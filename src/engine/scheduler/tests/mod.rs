@@ -473,6 +473,7 @@ fn stats_count_prompt_tokens_looked_up_found_and_computed() {
         forced_rows: 0,
         draft_rows: 0,
         drafts_accepted: 0,
+        threads: 0,
     };
     assert_eq!(bench.0.stats(), expected);
 }

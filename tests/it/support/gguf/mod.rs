@@ -24,7 +24,7 @@ pub(crate) use families::{
 pub(crate) use vocabulary::{Kind, Vocabulary};
 pub(crate) use writer::Value;
 
-use llamero::protocol::{EngineOptions, KvLayout};
+use llamero::protocol::{EngineOptions, FlashAttention, KvLayout, KvType};
 use std::{
     io::{BufWriter, Write},
     path::Path,
@@ -107,6 +107,8 @@ pub(crate) fn engine_options(path: &Path) -> EngineOptions {
         threads: Some(1),
         kv_layout: KvLayout::Split,
         kv_cache_tokens: None,
+        kv_cache_dtype: KvType::F16,
+        flash_attn: FlashAttention::Auto,
         prefill_step_ratio: 4.0,
         target_itl_ms: None,
         draft_model: None,

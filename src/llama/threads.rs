@@ -1,0 +1,357 @@
+//! How many threads a step should have: all cores while they are ours, fewer while other programs want some of them.
+//!
+//! All threads of a step wait for each other hundreds of times in it, so it is as slow as the one whose core somebody else
+//! has taken, and one thread less can be several times faster. So now and then a few steps run with one thread more or
+//! less (a probe), and if they are faster it stays so. Pure: times are arguments. Only steps with the same number of rows
+//! are compared, and only with those just before them, since a step takes longer the longer the texts are.
+
+use std::{collections::VecDeque, time::Duration};
+
+/// Steps before a probe that it is held against.
+const BASE_STEPS: usize = 8;
+/// Steps of a probe; the first that takes as long as all of them may ends it.
+const PROBE_STEPS: u32 = 3;
+/// A probe wins if its steps take less than this share of those before. Nearer to 1, noise would decide.
+const WIN: f64 = 0.9;
+/// Steps that take this many times what such steps took before make a probe due; a single slow one is no neighbour.
+const SUSPICIOUS: f64 = 1.3;
+/// Two steps running that take this many times the usual are a neighbour, and there is a probe at once: with GNU's OpenMP,
+/// whose threads keep a core for milliseconds while they wait for one that has none, they may take twenty times as long.
+const ALARMING: f64 = 2.5;
+/// Steps until the first probe.
+const FIRST_WAIT: u32 = 16;
+/// Steps between probes, doubled each time that nothing is gained. With all cores: on an idle machine a probe costs about
+/// two steps.
+const WAIT_WITH_ALL: Wait = Wait { least: 64, most: 1024 };
+/// With fewer.
+const WAIT_WITH_FEWER: Wait = Wait { least: 128, most: 256 };
+/// The time that a lost probe cost is at most this share of the time until the next one.
+const COST: f64 = 0.02;
+const LONGEST_WAIT: f64 = 8192.0;
+/// Steps of another shape after which a probe is given up.
+const PATIENCE: u32 = 16;
+
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    least: u32,
+    most: u32,
+}
+
+/// The choice, and what it rests on.
+#[derive(Debug)]
+pub(super) struct Threads {
+    most: u32,
+    now: u32,
+    /// The latest steps with `now` threads, all of `rows` rows.
+    base: VecDeque<f64>,
+    rows: usize,
+    /// Seconds that steps of so many rows took when nothing was suspicious; 0 is unknown.
+    usual: Vec<f64>,
+    probe: Option<Probe>,
+    /// Whether the next probe is one with more threads, where both are possible.
+    up_next: bool,
+    /// Whether it goes half the way to the last or first thread, and not just one: past several neighbours at once.
+    far_next: bool,
+    /// Steps until the next probe, and until the one after it if that one gains nothing.
+    wait: u32,
+    next_wait: u32,
+}
+
+#[derive(Debug)]
+struct Probe {
+    threads: u32,
+    steps: u32,
+    seconds: f64,
+    misses: u32,
+}
+
+impl Threads {
+    /// At most `most`, which is used first. `max_rows` is of the steps that will be observed.
+    pub(super) fn new(most: u32, max_rows: u32) -> Self {
+        Self {
+            most: most.max(1),
+            now: most.max(1),
+            base: VecDeque::with_capacity(BASE_STEPS),
+            rows: 0,
+            usual: vec![0.0; max_rows as usize + 1],
+            probe: None,
+            up_next: false,
+            far_next: false,
+            wait: FIRST_WAIT,
+            next_wait: WAIT_WITH_ALL.least,
+        }
+    }
+
+    /// Threads for the next step, 1 or more.
+    pub(super) fn now(&self) -> u32 {
+        self.probe.as_ref().map_or(self.now, |probe| probe.threads)
+    }
+
+    /// A step of one row for each of `rows` sequences took so long, with as many threads as [`Self::now`] said.
+    pub(super) fn observe(&mut self, rows: usize, elapsed: Duration) {
+        if self.most == 1 || rows >= self.usual.len() {
+            return;
+        }
+        let seconds = elapsed.as_secs_f64();
+        match self.probe.take() {
+            Some(probe) => self.judge(probe, rows, seconds),
+            None => self.note(rows, seconds),
+        }
+    }
+
+    /// A step without a probe; perhaps the next one is the first of a probe.
+    fn note(&mut self, rows: usize, seconds: f64) {
+        if rows != self.rows {
+            self.base.clear();
+            self.rows = rows;
+        }
+        if self.base.len() == BASE_STEPS {
+            self.base.pop_front();
+        }
+        self.base.push_back(seconds);
+        self.wait = self.wait.saturating_sub(1);
+        if self.is_alarming() {
+            self.base.drain(..self.base.len() - 2);
+            return self.start();
+        }
+        if self.base.len() < BASE_STEPS {
+            return;
+        }
+        let (typical, usual) = (self.typical(), self.usual[rows]);
+        let suspicious = self.now == self.most && usual > 0.0 && typical > SUSPICIOUS * usual;
+        if self.now == self.most && (usual == 0.0 || typical < usual) {
+            self.usual[rows] = typical;
+        }
+        if suspicious || self.wait == 0 {
+            self.start();
+        }
+    }
+
+    /// Whether the last two steps are.
+    fn is_alarming(&self) -> bool {
+        let limit = ALARMING * self.usual[self.rows];
+        self.now == self.most && limit > 0.0 && self.base.len() >= 2 && self.base.iter().rev().take(2).all(|seconds| *seconds > limit)
+    }
+
+    fn start(&mut self) {
+        let up = self.now < self.most && (self.up_next || self.now == 1);
+        let room = if up { self.most - self.now } else { self.now - 1 };
+        let distance = if self.far_next { room.div_ceil(2) } else { 1 };
+        let threads = if up { self.now + distance } else { self.now - distance };
+        self.probe = Some(Probe { threads, steps: 0, seconds: 0.0, misses: 0 });
+    }
+
+    /// A step during a probe.
+    fn judge(&mut self, mut probe: Probe, rows: usize, seconds: f64) {
+        if rows == self.rows {
+            probe.steps += 1;
+            probe.seconds += seconds;
+        } else {
+            probe.misses += 1;
+        }
+        let allowed = WIN * self.typical() * f64::from(PROBE_STEPS);
+        if probe.seconds >= allowed || probe.misses > PATIENCE {
+            self.lost(&probe);
+        } else if probe.steps == PROBE_STEPS {
+            self.won(&probe);
+        } else {
+            self.probe = Some(probe);
+        }
+    }
+
+    /// On in the same direction soon: there may be several neighbours.
+    fn won(&mut self, probe: &Probe) {
+        self.up_next = probe.threads > self.now;
+        self.now = probe.threads;
+        self.base.clear();
+        self.next_wait = self.wait_range().least;
+        self.wait = FIRST_WAIT;
+    }
+
+    fn lost(&mut self, probe: &Probe) {
+        // What was suspicious is usual from now on, unless nothing was found out: longer texts, or a machine slower for all.
+        if self.now == self.most && probe.steps > 0 {
+            self.usual[self.rows] = self.typical();
+        }
+        self.far_next = !self.far_next;
+        self.up_next = probe.threads < self.now;
+        let range = self.wait_range();
+        let scheduled = self.next_wait.clamp(range.least, range.most);
+        self.next_wait = scheduled.saturating_mul(2);
+        let typical = self.typical().max(f64::MIN_POSITIVE);
+        let lost_steps = (probe.seconds / typical - f64::from(probe.steps)).max(0.0);
+        // Not negative and bounded: the cast is exact enough.
+        self.wait = scheduled.max((lost_steps / COST).min(LONGEST_WAIT) as u32);
+        self.base.clear();
+    }
+
+    fn wait_range(&self) -> Wait {
+        if self.now == self.most { WAIT_WITH_ALL } else { WAIT_WITH_FEWER }
+    }
+
+    /// What a step before took: the mean of all but the slowest. 0 before there are two.
+    fn typical(&self) -> f64 {
+        let slowest = self.base.iter().copied().fold(0.0, f64::max);
+        (self.base.iter().sum::<f64>() - slowest) / self.base.len().saturating_sub(1).max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Steps that take what `ms` says for a number of threads; the threads used for each.
+    fn run(threads: &mut Threads, steps: usize, rows: usize, ms: impl Fn(u32) -> f64) -> Vec<u32> {
+        (0..steps)
+            .map(|_| {
+                let now = threads.now();
+                threads.observe(rows, Duration::from_secs_f64(ms(now) / 1e3));
+                now
+            })
+            .collect()
+    }
+
+    /// Two cores to ourselves, and shared with a busy neighbour (measured: docs/benchmarks).
+    fn idle(threads: u32) -> f64 {
+        if threads == 2 { 7.0 } else { 11.0 }
+    }
+
+    fn busy(threads: u32) -> f64 {
+        if threads == 2 { 24.0 } else { 11.5 }
+    }
+
+    #[test]
+    fn an_idle_machine_loses_less_than_half_a_per_cent_to_probes() {
+        let mut threads = Threads::new(2, 16);
+
+        let used = run(&mut threads, 20_000, 1, idle);
+
+        let took: f64 = used.iter().map(|&n| idle(n)).sum();
+        assert_eq!(threads.now(), 2);
+        assert!(took < 20_000.0 * idle(2) * 1.005, "{} times the best", took / (20_000.0 * idle(2)));
+    }
+
+    #[test]
+    fn a_neighbour_that_comes_is_noticed_within_two_steps() {
+        let mut threads = Threads::new(2, 16);
+        run(&mut threads, 3000, 1, idle);
+
+        let used = run(&mut threads, 20, 1, busy);
+
+        assert_eq!(used.iter().filter(|n| **n == 2).count(), 2, "{used:?}");
+        assert_eq!(threads.now(), 1);
+    }
+
+    #[test]
+    fn a_neighbour_that_was_there_first_is_noticed_too() {
+        let mut threads = Threads::new(2, 16);
+
+        run(&mut threads, 40, 4, busy);
+
+        assert_eq!(threads.now(), 1);
+    }
+
+    #[test]
+    fn beside_a_neighbour_probes_cost_about_a_per_cent() {
+        let mut threads = Threads::new(2, 16);
+        run(&mut threads, 100, 1, busy);
+
+        let used = run(&mut threads, 10_000, 1, busy);
+
+        let took: f64 = used.iter().map(|&n| busy(n)).sum();
+        assert!(took < 10_000.0 * busy(1) * 1.01, "{} times the best", took / (10_000.0 * busy(1)));
+    }
+
+    #[test]
+    fn all_cores_are_used_again_within_300_steps_of_the_neighbours_leaving() {
+        let mut threads = Threads::new(2, 16);
+        run(&mut threads, 5000, 1, busy);
+        assert_eq!(threads.now(), 1);
+
+        run(&mut threads, 300, 1, idle);
+
+        assert_eq!(threads.now(), 2);
+    }
+
+    /// As four streams and a neighbour were measured.
+    #[test]
+    fn where_one_step_of_a_probe_costs_eighteen_they_are_the_rarer_for_it() {
+        let busy = |threads: u32| if threads == 2 { 561.0 } else { 30.5 };
+        let mut threads = Threads::new(2, 16);
+        run(&mut threads, 100, 4, busy);
+
+        let used = run(&mut threads, 10_000, 4, busy);
+
+        let took: f64 = used.iter().map(|&n| busy(n)).sum();
+        assert!(took < 10_000.0 * busy(1) * 1.025, "{} times the best", took / (10_000.0 * busy(1)));
+    }
+
+    #[test]
+    fn several_neighbours_take_several_threads() {
+        let mut threads = Threads::new(8, 16);
+        let shared = |threads: u32| if threads > 5 { 100.0 } else { 40.0 / f64::from(threads) };
+
+        run(&mut threads, 2000, 1, shared);
+
+        assert_eq!(threads.now(), 5);
+    }
+
+    #[test]
+    fn steps_that_grow_longer_with_their_texts_change_nothing() {
+        let mut threads = Threads::new(2, 16);
+        for step in 0..5000_u32 {
+            let grown = 1.0 + f64::from(step) / 1000.0;
+            let now = threads.now();
+            threads.observe(4, Duration::from_secs_f64(idle(now) * grown / 1e3));
+        }
+
+        assert_eq!(threads.now(), 2);
+    }
+
+    #[test]
+    fn a_slow_step_now_and_then_is_no_neighbour() {
+        let mut threads = Threads::new(2, 16);
+        let mut fewer = 0;
+        for step in 0..20_000 {
+            let now = threads.now();
+            fewer += u32::from(now < 2);
+            threads.observe(1, Duration::from_secs_f64(idle(now) * if step % 20 == 0 { 6.0 } else { 1.0 } / 1e3));
+        }
+
+        assert!(fewer < 100, "{fewer} steps of 20,000 with one thread");
+    }
+
+    #[test]
+    fn a_single_core_is_never_probed() {
+        let mut threads = Threads::new(1, 16);
+
+        assert!(run(&mut threads, 1000, 1, |_| 10.0).iter().all(|n| *n == 1));
+    }
+
+    #[test]
+    fn steps_of_another_shape_end_a_probe_that_they_keep_waiting() {
+        let mut threads = Threads::new(2, 16);
+        run(&mut threads, 16, 1, idle);
+        assert_eq!(threads.now(), 1, "a probe");
+
+        run(&mut threads, 17, 3, idle);
+
+        assert_eq!(threads.now(), 2);
+    }
+
+    proptest! {
+        /// Whatever the times are.
+        #[test]
+        fn there_are_always_between_one_thread_and_the_most(
+            most in 1_u32..9,
+            steps in prop::collection::vec((0_usize..20, 0_u64..1_000_000), 0..2000),
+        ) {
+            let mut threads = Threads::new(most, 16);
+            for (rows, micros) in steps {
+                threads.observe(rows, Duration::from_micros(micros));
+                prop_assert!((1..=most).contains(&threads.now()));
+            }
+        }
+    }
+}
