@@ -23,19 +23,14 @@ import load
 from servers import Server
 
 
-def measure(args):
-    """Values of each figure and contender, one per round."""
-    table = {}
-    setups = contenders.setups(args)
-    for round_number in range(1, args.rounds + 1):
-        for setup in setups:
-            for name, command in setup.contenders.items():
-                for figure, value in one_turn(args, setup, name, command, round_number).items():
-                    table.setdefault(figure, {}).setdefault(name, []).append(value)
-            for figure, value in contenders.raw_engine(args, setup).items():
-                table[figure].setdefault(figures.RAW, []).append(value)
-        print(f"round {round_number} of {args.rounds}:\n{figures.as_text(table)}\n", flush=True)
-    return table
+def measure(args, setups, table, round_number):
+    """Adds a round to the values of each figure and contender."""
+    for setup in setups:
+        for name, command in setup.contenders.items():
+            for figure, value in one_turn(args, setup, name, command, round_number).items():
+                table.setdefault(figure, {}).setdefault(name, []).append(value)
+        for figure, value in contenders.raw_engine(args, setup).items():
+            table[figure].setdefault(figures.RAW, []).append(value)
 
 
 def one_turn(args, setup, name, command, round_number):
@@ -48,7 +43,7 @@ def one_turn(args, setup, name, command, round_number):
         return {figure: value for row in setup.rows.values() for figure, value in row(args, server, round_number).items()}
 
 
-def setting(args, load_before):
+def setting(args):
     """What a reader needs to judge the figures; no paths of this machine."""
     with open("/proc/cpuinfo") as info:
         cpu = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
@@ -56,7 +51,7 @@ def setting(args, load_before):
         digest = hashlib.file_digest(model, "sha256").hexdigest()
     versions = {program: subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
                 for program in (args.llamero, args.llama_server) if program}
-    return {"cpu": cpu, "cores": os.cpu_count(), "load before": load_before, "model": args.model.name, "sha256": digest,
+    return {"cpu": cpu, "cores": os.cpu_count(), "load before": os.getloadavg()[0], "model": args.model.name, "sha256": digest,
             "threads": args.threads, "rounds": args.rounds, "rows": args.rows, "quick": args.quick,
             "llamero args": args.llamero_args, "llama-server args": args.peer_args,
             "versions": {os.path.basename(program): (out.stdout + out.stderr).strip() for program, out in versions.items()}}
@@ -83,16 +78,17 @@ def main():
     args = arguments()
     # So that servers are stopped when this is.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    written = figures.as_markdown if args.markdown else figures.as_text
     if args.show:
-        table = {figure: values for file in args.show for figure, values in json.loads(file.read_text())["figures"].items()}
-    else:
-        load_before = os.getloadavg()[0]
-        print(f"{platform.machine()}, {os.cpu_count()} cores, load before {load_before:.2f}", flush=True)
-        table = measure(args)
+        print(written({figure: values for file in args.show for figure, values in json.loads(file.read_text())["figures"].items()}))
+        return
+    described, setups, table = setting(args), contenders.setups(args), {}
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load before {described['load before']:.2f}", flush=True)
+    for round_number in range(1, args.rounds + 1):
+        measure(args, setups, table, round_number)
+        print(f"round {round_number} of {args.rounds}:\n{written(table)}\n", flush=True)
         if args.json:
-            args.json.write_text(json.dumps({"setting": setting(args, load_before), "figures": table}, indent=1) + "\n")
-    if args.show or args.markdown:
-        print((figures.as_markdown if args.markdown else figures.as_text)(table))
+            args.json.write_text(json.dumps({"setting": described, "figures": table}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

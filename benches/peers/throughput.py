@@ -22,7 +22,7 @@ def neighbour(args, server, round_number):
     """W1 beside a process that wants a core for itself."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as spinning:
         try:
-            requests = 4 if args.quick else 12
+            requests = 4 if args.quick else 8
             return {"busy neighbour, w1 C=4, tokens/s": load.rate(args, server, "w1", 4, requests, round_number * 100 + 50)}
         finally:
             spinning.kill()
