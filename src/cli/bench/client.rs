@@ -65,6 +65,12 @@ impl Choice {
         let calls = |delta: &Delta| delta.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
         said(&self.text) || self.delta.as_ref().is_some_and(|delta| said(&delta.content) || said(&delta.reasoning_content) || calls(delta))
     }
+
+    /// What it adds to the text.
+    fn text(&self) -> &str {
+        let content = || self.delta.as_ref()?.content.as_deref();
+        self.text.as_deref().or_else(content).unwrap_or_default()
+    }
 }
 
 impl Client {
@@ -107,6 +113,7 @@ impl Client {
             completion_tokens: 0,
             prompt_tokens: 0,
             cached_tokens: 0,
+            text: String::new(),
             error: None,
         };
         let outcome = match timeout(self.timeout, self.follow(shot, model, start, &mut record)).await {
@@ -146,6 +153,7 @@ impl Client {
             if chunk.choices.iter().any(Choice::says_something) {
                 record.pieces.push(at);
             }
+            chunk.choices.iter().for_each(|choice| record.text.push_str(choice.text()));
             if let Some(usage) = chunk.usage {
                 record.prompt_tokens = usage.prompt_tokens;
                 record.completion_tokens = usage.completion_tokens;

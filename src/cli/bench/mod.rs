@@ -57,6 +57,9 @@ fn measure(plan: &Plan) -> anyhow::Result<()> {
     if let Some(file) = &plan.json {
         std::fs::write(file, report.to_json()?).with_context(|| format!("writing {}", file.display()))?;
     }
+    if let Some(file) = &plan.records {
+        std::fs::write(file, run.json_lines()?).with_context(|| format!("writing {}", file.display()))?;
+    }
     if let Some(file) = &plan.html {
         std::fs::write(file, html::page(&report, &run)?).with_context(|| format!("writing {}", file.display()))?;
     }

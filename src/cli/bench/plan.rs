@@ -40,6 +40,7 @@ pub(in crate::cli) struct Plan {
     /// What the result is called.
     pub(super) label: Option<String>,
     pub(super) json: Option<PathBuf>,
+    pub(super) records: Option<PathBuf>,
     pub(super) html: Option<PathBuf>,
 }
 
@@ -78,7 +79,7 @@ pub(in crate::cli) struct Slo {
 }
 
 /// Options that say nothing about a comparison.
-const ONLY_TO_MEASURE: [&str; 7] = ["prompts", "concurrency", "rate", "requests", "json", "html", "label"];
+const ONLY_TO_MEASURE: [&str; 8] = ["prompts", "concurrency", "rate", "requests", "json", "records", "html", "label"];
 
 /// The command as clap knows it.
 pub(in crate::cli) fn command() -> Command {
@@ -116,6 +117,7 @@ pub(in crate::cli) fn command() -> Command {
         .arg(number("timeout", "Seconds after which a request has failed [default: 600]"))
         .arg(option("label", "TEXT", "What to call the result"))
         .arg(path("json", "Write the result as JSON"))
+        .arg(path("records", "Write each request's times and text, as a line of JSON"))
         .arg(path("html", "Write the result as a page with plots; it loads nothing"))
         .arg(path("compare", "Put two JSON results beside each other").num_args(2).conflicts_with_all(ONLY_TO_MEASURE))
 }
@@ -167,6 +169,7 @@ pub(in crate::cli) fn read(matches: &mut ArgMatches) -> Action {
         timeout_seconds: count(matches, "timeout").unwrap_or(600),
         label: matches.remove_one("label"),
         json: matches.remove_one("json"),
+        records: matches.remove_one("records"),
         html: matches.remove_one("html"),
     }))
 }

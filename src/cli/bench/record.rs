@@ -1,10 +1,11 @@
 //! What was seen of one request. Times are seconds; those of a run count from its beginning.
 
 use super::workload::Group;
+use serde::Serialize;
 use std::time::Duration;
 
-/// One request.
-#[derive(Debug, Clone, PartialEq)]
+/// One request. A line of `--records`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Record {
     pub(super) group: Group,
     /// When it was sent.
@@ -19,6 +20,8 @@ pub(super) struct Record {
     pub(super) prompt_tokens: u64,
     /// Of these, taken from a cache.
     pub(super) cached_tokens: u64,
+    /// What was generated, reasoning left out.
+    pub(super) text: String,
     /// What went wrong.
     pub(super) error: Option<String>,
 }
@@ -49,4 +52,15 @@ pub(super) struct Run {
     pub(super) records: Vec<Record>,
     /// From the first request to the end of the last.
     pub(super) duration: Duration,
+}
+
+impl Run {
+    /// A JSON object per line and request.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub(super) fn json_lines(&self) -> anyhow::Result<String> {
+        let line = |record| Ok(serde_json::to_string(record)? + "\n");
+        self.records.iter().map(line).collect()
+    }
 }

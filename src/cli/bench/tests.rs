@@ -30,6 +30,7 @@ fn record(pieces: &[f64], completion_tokens: u64) -> Record {
         completion_tokens,
         prompt_tokens: 10,
         cached_tokens: 4,
+        text: String::new(),
         error: None,
     }
 }
@@ -122,6 +123,16 @@ fn a_summary_counts_tokens_of_what_went_well_and_goodput_of_what_was_in_time() {
 }
 
 #[test]
+fn records_are_a_line_of_json_each_in_order() {
+    let records = vec![Record { text: "a\nb".to_owned(), ..record(&[0.1], 1) }, record(&[0.1, 0.2], 2)];
+
+    let lines = run(records).json_lines().unwrap();
+
+    let read: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((read.len(), &read[0]["text"], &read[1]["pieces"][1]), (2, &"a\nb".into(), &0.2.into()));
+}
+
+#[test]
 fn a_distribution_is_drawn_to_its_last_value() {
     let points = cumulative((0..5_000).rev().map(f64::from).collect());
 
@@ -180,7 +191,7 @@ async fn a_stream_is_followed_to_its_end_and_counted_as_the_server_counts() {
 
     assert_eq!(records.len(), 3);
     for record in records {
-        assert_eq!((record.error, record.pieces.len()), (None, 2));
+        assert_eq!((record.error, record.pieces.len(), record.text.as_str()), (None, 2, "abc"));
         assert_eq!((record.prompt_tokens, record.cached_tokens, record.completion_tokens), (9, 5, 7));
     }
 }

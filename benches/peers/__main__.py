@@ -1,0 +1,95 @@
+"""llamero beside llama-server on one machine: same model file, same threads, one after the other, A B A B A B.
+
+  python3 benches/peers --model models/smollm2-135m-instruct.gguf --llama-server …/llama-server --json result.json
+  python3 benches/peers --show result.json --markdown
+
+Only ratios from one run count: R is the median of each round's llamero / llama-server, at the better of llama-server's settings.
+Without --llama-server only llamero is measured. docs/benchmarks says what each row is.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import contenders
+import figures
+import load
+from servers import Server
+
+
+def measure(args, setups, table, round_number):
+    """Adds a round to the values of each figure and contender."""
+    for setup in setups:
+        for name, command in setup.contenders.items():
+            for figure, value in one_turn(args, setup, name, command, round_number).items():
+                table.setdefault(figure, {}).setdefault(name, []).append(value)
+        for figure, value in contenders.raw_engine(args, setup).items():
+            table[figure].setdefault(figures.RAW, []).append(value)
+
+
+def one_turn(args, setup, name, command, round_number):
+    """The figures of a contender in a round."""
+    if setup.starts:
+        return {figure: value for row in setup.rows.values() for figure, value in row(args, name, command, round_number).items()}
+    with Server(name, command) as server:
+        # A server that has just started has neither touched its memory nor learnt what steps take.
+        load.rate(args, server, "w1", 4, 8, 9999, max_tokens=16)
+        return {figure: value for row in setup.rows.values() for figure, value in row(args, server, round_number).items()}
+
+
+def setting(args):
+    """What a reader needs to judge the figures; no paths of this machine."""
+    with open("/proc/cpuinfo") as info:
+        cpu = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), platform.machine())
+    with open(args.model, "rb") as model:
+        digest = hashlib.file_digest(model, "sha256").hexdigest()
+    versions = {program: subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+                for program in (args.llamero, args.llama_server) if program}
+    return {"cpu": cpu, "cores": os.cpu_count(), "load before": os.getloadavg()[0], "model": args.model.name, "sha256": digest,
+            "threads": args.threads, "rounds": args.rounds, "rows": args.rows, "quick": args.quick,
+            "llamero args": args.llamero_args, "llama-server args": args.peer_args,
+            "versions": {os.path.basename(program): (out.stdout + out.stderr).strip() for program, out in versions.items()}}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="benches/peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=Path("models/smollm2-135m-instruct.gguf"))
+    parser.add_argument("--llamero", default="target/release/llamero")
+    parser.add_argument("--llama-server")
+    parser.add_argument("--llamero-args", default="", help="more options for llamero serve")
+    parser.add_argument("--peer-args", default="", help="more options for llama-server")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", nargs="+", choices=contenders.ROWS, default=contenders.ROWS)
+    parser.add_argument("--quick", action="store_true", help="few requests: whether it works, not how fast")
+    parser.add_argument("--json", type=Path, help="write every round and the setting here")
+    parser.add_argument("--markdown", action="store_true", help="print the table for a page")
+    parser.add_argument("--show", nargs="+", type=Path, metavar="JSON", help="measure nothing, print these results as one")
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    # So that servers are stopped when this is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    written = figures.as_markdown if args.markdown else figures.as_text
+    if args.show:
+        print(written({figure: values for file in args.show for figure, values in json.loads(file.read_text())["figures"].items()}))
+        return
+    described, setups, table = setting(args), contenders.setups(args), {}
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load before {described['load before']:.2f}", flush=True)
+    for round_number in range(1, args.rounds + 1):
+        measure(args, setups, table, round_number)
+        print(f"round {round_number} of {args.rounds}:\n{written(table)}\n", flush=True)
+        if args.json:
+            args.json.write_text(json.dumps({"setting": described, "figures": table}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Who is measured, with which options, on which rows. A setup is a set of contenders that do the same work."""
+
+import json
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import cancel
+import footprint
+import throughput
+import toy
+from figures import OURS, PEER
+
+# For requests that wait.
+LONG_QUEUE = ["--max-waiting", "1100"]
+
+
+@dataclass(frozen=True)
+class Model:
+    file: Path
+    context: int
+    sequences: int
+
+
+@dataclass
+class Setup:
+    """Contenders by name with their command, and rows by name."""
+
+    model: Model
+    contenders: dict
+    rows: dict
+    # Whether rows start their server themselves.
+    starts: bool = False
+
+
+def alone(args, model, options=()):
+    return {OURS: [args.llamero, "serve", "--model", str(model.file), "--served-model-name", "bench", "--max-model-len", str(model.context),
+                   "--max-num-seqs", str(model.sequences), "--threads", str(args.threads), *options, *shlex.split(args.llamero_args)]}
+
+
+def beside_peer(args, model):
+    """llama-server with its default of few slots that share a cache, and with a slot and KV stream for each sequence."""
+    if not args.llama_server:
+        return alone(args, model)
+    command = [args.llama_server, "-m", str(model.file), "-c", str(model.context * model.sequences), "-t", str(args.threads),
+               "--no-webui", *shlex.split(args.peer_args)]
+    return alone(args, model) | {PEER: command, f"{PEER} -np {model.sequences}": [*command, "-np", str(model.sequences)]}
+
+
+def setups(args):
+    """All there are, with the rows that were asked for."""
+    main, toy_model = Model(args.model, 2048, 16), Model(toy.path(), 512, 32)
+    few = Model(args.model, 2048, footprint.STREAMS)
+    every = [
+        Setup(main, beside_peer(args, main), {"memory": footprint.memory, "w1": throughput.w1, "neighbour": throughput.neighbour,
+                                              "w2": throughput.w2, "w3": throughput.w3, "w4": throughput.w4}),
+        Setup(toy_model, beside_peer(args, toy_model), {"w5": throughput.w5}),
+        Setup(main, alone(args, main), {"idle": footprint.idle, "cancel": cancel.cancel}),
+        Setup(few, alone(args, few, LONG_QUEUE), {"queued": footprint.queued}),
+        Setup(main, beside_peer(args, main), {"start": footprint.start}, starts=True),
+    ]
+    for setup in every:
+        setup.rows = {name: row for name, row in setup.rows.items() if name in args.rows}
+    return [setup for setup in every if setup.rows]
+
+
+ROWS = ["w1", "w2", "w3", "w4", "w5", "idle", "queued", "cancel", "start", "memory", "neighbour"]
+
+# What benches/raw_engine.rs computes for the figures of a row: prompt, output, batches.
+RAW_SHAPES = {"w1": (104, 64, (1, 4, 16)), "w5": (32, 128, (1, 8, 32))}
+
+
+def raw_engine(args, setup):
+    """The figures of a setup's rows by llama.cpp alone, where it is asked for the same tokens."""
+    figures = {}
+    for row in RAW_SHAPES.keys() & setup.rows.keys():
+        prompt, output, batches = RAW_SHAPES[row]
+        numbers = {"threads": args.threads, "max-model-len": setup.model.context, "prompt": prompt, "output": output,
+                   "rounds": 1 if args.quick else 2}
+        words = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
+        words += [word for batch in batches for word in ("--batch", str(batch))]
+        command = ["cargo", "bench", "--quiet", "--bench", "raw_engine", "--", "--model", str(setup.model.file), *words]
+        lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+        for result in (json.loads(line) for line in lines if line.startswith("{")):
+            figures[f"{row} C={result['batch']}, tokens/s"] = result["output_tokens_per_second"]
+    return figures
