@@ -58,9 +58,15 @@ const KV_CACHE_TOKENS: OptionSpec = OptionSpec::new(
     "auto",
     "KV cells of the unified pool, tokens; auto is max_num_seqs times max_model_len.",
 );
+const SWAP_SPACE: OptionSpec = OptionSpec::new(
+    "swap_space",
+    Kind::Number { min: 0.0, max: 65_536.0, auto: &["auto"] },
+    "auto",
+    "Host memory for cached KV that has to give way, GiB; 0 is none, auto a sixteenth of the machine's memory and at most 4.",
+);
 const PREFILL_STEP_RATIO: OptionSpec = OptionSpec::new(
     "prefill_step_ratio",
-    Kind::Number { min: 1.0, max: 100.0 },
+    Kind::Number { min: 1.0, max: 100.0, auto: NO_WORDS },
     "2.0",
     "How many times longer than a step of running streams one may take that also works on a long prompt; 25 ms are always fine.",
 );
@@ -75,6 +81,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     THREADS,
     KV_LAYOUT,
     KV_CACHE_TOKENS,
+    SWAP_SPACE,
     PREFILL_STEP_RATIO,
 ];
 
@@ -93,6 +100,8 @@ pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
             _ => None,
         }),
         kv_cache_tokens: values.optional_integer(&KV_CACHE_TOKENS),
+        // Whole bytes of at most 2⁴⁶; the cast cuts a part of one.
+        swap_space_bytes: values.optional_number(&SWAP_SPACE).map(|gib| (f64::from(gib) * f64::from(1 << 30)) as u64),
         prefill_step_ratio: values.number(&PREFILL_STEP_RATIO),
     };
     check_together(values, &options);

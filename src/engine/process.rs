@@ -69,7 +69,7 @@ impl Host for LlamaHost {
             body(Opened { model: Model::Embeds(&mut embedder), tokenizer, info });
         } else {
             let mut runner = loaded.runner()?;
-            let info = loaded.info(&mut runner);
+            let info = loaded.info(&runner);
             body(Opened { model: Model::Generates(&mut runner), tokenizer, info });
         }
         Ok(())

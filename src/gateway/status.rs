@@ -100,5 +100,9 @@ pub(super) fn with_totals_of(earlier: &EngineStats, present: &EngineStats) -> En
         prefill_rows: earlier.prefill_rows + present.prefill_rows,
         preemptions: earlier.preemptions + present.preemptions,
         forced_rows: earlier.forced_rows + present.forced_rows,
+        parked_bytes: present.parked_bytes,
+        parked_tokens: earlier.parked_tokens + present.parked_tokens,
+        loaded_tokens: earlier.loaded_tokens + present.loaded_tokens,
+        cache_resets: earlier.cache_resets + present.cache_resets,
     }
 }

@@ -225,6 +225,7 @@ pub(crate) fn options(max_num_seqs: u32) -> EngineOptions {
         threads: None,
         kv_layout: KvLayout::Split,
         kv_cache_tokens: None,
+        swap_space_bytes: None,
         prefill_step_ratio: 3.0,
     }
 }

@@ -180,6 +180,7 @@ mod tests {
             threads: None,
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,
+            swap_space_bytes: None,
             prefill_step_ratio: 4.0,
         }
     }

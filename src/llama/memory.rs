@@ -1,9 +1,12 @@
-//! How much memory a KV cache may take when nobody said how large it should be.
+//! How much memory a KV cache, and what is parked of it, may take when nobody said how much.
 
 use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices, model::LlamaModel};
 
 /// Share of the machine's memory: the weights, other programs and the page cache need the rest.
 const SHARE_OF_RAM: u64 = 8;
+/// Share of the machine's memory for parked KV, and its most: vLLM's default of `--swap-space`.
+const SWAP_SHARE_OF_RAM: u64 = 16;
+const MOST_SWAP_BYTES: u64 = 4 << 30;
 /// Where nothing is known about the memory.
 const UNKNOWN_BUDGET_BYTES: u64 = 1 << 30;
 
@@ -18,10 +21,16 @@ pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
             return free / 5 * 4;
         }
     }
-    std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| total_bytes(&text))
-        .map_or(UNKNOWN_BUDGET_BYTES, |total| total / SHARE_OF_RAM)
+    ram_bytes().map_or(UNKNOWN_BUDGET_BYTES, |total| total / SHARE_OF_RAM)
+}
+
+/// Bytes of host memory for parked KV: a sixteenth of the machine's, at most 4 GiB. None where its size is unknown.
+pub(super) fn swap_bytes() -> u64 {
+    ram_bytes().map_or(0, |total| (total / SWAP_SHARE_OF_RAM).min(MOST_SWAP_BYTES))
+}
+
+fn ram_bytes() -> Option<u64> {
+    std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_bytes(&text))
 }
 
 /// `MemTotal` of `/proc/meminfo`, which is in KiB (proc(5)).

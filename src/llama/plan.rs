@@ -1,7 +1,7 @@
 //! The sizes of a context, decided before llama.cpp is asked for one: pure arithmetic on the options and the model.
 
 use crate::{
-    engine::runner::Limits,
+    engine::runner::{Limits, SwapLimits},
     protocol::{EngineOptions, KvLayout, LoadError},
 };
 
@@ -97,7 +97,7 @@ impl Plan {
         Ok(Self { slots, max_model_len, max_rows, rows_per_graph, kv_cells, threads, layout: options.kv_layout })
     }
 
-    /// These sizes as the scheduler sees them.
+    /// These sizes as the scheduler sees them, without swap space, whose unit is measured later.
     pub(super) fn limits(&self, vocabulary_size: u32, can_truncate: bool) -> Limits {
         Limits {
             slots: self.slots,
@@ -107,6 +107,7 @@ impl Plan {
             can_truncate,
             consecutive_slots: self.layout == KvLayout::Split,
             vocabulary_size,
+            swap: SwapLimits::default(),
         }
     }
 }
@@ -164,6 +165,7 @@ mod tests {
             threads: None,
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,
+            swap_space_bytes: None,
             prefill_step_ratio: 4.0,
         }
     }

@@ -23,6 +23,9 @@ pub struct EngineOptions {
     pub kv_layout: KvLayout,
     /// KV cells of the unified pool, tokens; `None` is `max_num_seqs * max_model_len`. Meaningless for split.
     pub kv_cache_tokens: Option<u32>,
+    /// Host memory for KV that no slot has room for, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of the
+    /// machine's memory, at most 4 GiB.
+    pub swap_space_bytes: Option<u64>,
     /// A step with rows of a long prompt may take this many times a pure decode step, ≥ 1 (bounds the ITL that long prompts
     /// cause). Short prompts, and several that wait, get up to four times the share that this leaves; 25 ms are always
     /// fine, and a chunk takes at least half its fixed cost.

@@ -9,8 +9,8 @@
 //!              └─────preempt──────┘   KV exhausted: back to the front of the queue
 //! ```
 //!
-//! Reading order: `sequence` (one timeline), `cache` (what each slot holds), `place` (which slot and which cached
-//! prefix a sequence gets), `budget` (prompt rows per step), `plan` (building a step), `apply` (what came of it),
+//! Reading order: `sequence` (one timeline), `cache` (what each slot holds), `swap` (what is parked in host memory),
+//! `place` (which slot and which cached prefix a sequence gets), `budget` (prompt rows per step), `plan` (building a step), `apply` (what came of it),
 //! `foresee` (what would become of a request).
 
 mod apply;
@@ -21,6 +21,7 @@ mod foresee;
 mod place;
 mod plan;
 mod sequence;
+mod swap;
 #[cfg(test)]
 mod tests;
 
@@ -105,6 +106,7 @@ struct Counts {
     prefill_rows: u64,
     preemptions: u64,
     forced_rows: u64,
+    cache_resets: u64,
 }
 
 impl Scheduler {
@@ -183,6 +185,10 @@ impl Scheduler {
             prefill_rows: self.counts.prefill_rows,
             preemptions: self.counts.preemptions,
             forced_rows: self.counts.forced_rows,
+            parked_bytes: self.cache.swap.used_bytes(),
+            parked_tokens: self.cache.swap.moved.saved,
+            loaded_tokens: self.cache.swap.moved.loaded,
+            cache_resets: self.counts.cache_resets,
         }
     }
 

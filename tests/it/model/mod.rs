@@ -12,6 +12,7 @@ mod loading;
 mod sampling;
 mod sampling_extras;
 mod steps;
+mod swap;
 mod text;
 
 use llamero::{
@@ -52,6 +53,7 @@ fn options(layout: KvLayout) -> EngineOptions {
         threads: Some(1),
         kv_layout: layout,
         kv_cache_tokens: None,
+        swap_space_bytes: None,
         prefill_step_ratio: 4.0,
     }
 }

@@ -4,9 +4,10 @@ mod failures;
 mod forced;
 mod foresight;
 mod gaps;
+mod swap;
 
 use super::*;
-use crate::engine::runner::{KvOp, Row, Slot, Step, StepError};
+use crate::engine::runner::{KvOp, Parked, Row, Slot, Step, StepError, SwapLimits};
 use std::{ops::Range, time::Duration};
 
 /// What is sampled everywhere.
@@ -21,6 +22,7 @@ fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
         can_truncate: true,
         consecutive_slots: true,
         vocabulary_size: 10_000,
+        swap: SwapLimits::default(),
     }
 }
 
@@ -463,7 +465,7 @@ fn stats_count_prompt_tokens_looked_up_found_and_computed() {
         prefix_hits: 15,
         prefill_rows: 25,
         preemptions: 0,
-        forced_rows: 0,
+        ..EngineStats::default()
     };
     assert_eq!(bench.0.stats(), expected);
 }
