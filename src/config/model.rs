@@ -71,9 +71,15 @@ const FLASH_ATTN: OptionSpec = OptionSpec::new(
     "Attention in blocks; auto is on for q8_0 and q4_0 cells, and else off on a CPU, where it is slower, and on for GPUs that can.",
 )
 .also(&["-fa"], &["LLAMA_ARG_FLASH_ATTN"]);
+const SWAP_SPACE: OptionSpec = OptionSpec::new(
+    "swap_space",
+    Kind::Number { min: 0.0, max: 65_536.0, auto: &["auto"] },
+    "auto",
+    "Host memory for cached KV that has to give way, GiB; 0 is none, auto a sixteenth of the machine's memory and at most 4.",
+);
 const PREFILL_STEP_RATIO: OptionSpec = OptionSpec::new(
     "prefill_step_ratio",
-    Kind::Number { min: 1.0, max: 100.0 },
+    Kind::Number { min: 1.0, max: 100.0, auto: NO_WORDS },
     "2.0",
     "How many times longer than a step of running streams one may take that also works on a long prompt; 25 ms are always fine.",
 );
@@ -111,6 +117,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     KV_CACHE_TOKENS,
     KV_CACHE_DTYPE,
     FLASH_ATTN,
+    SWAP_SPACE,
     PREFILL_STEP_RATIO,
     TARGET_ITL_MS,
     DRAFT_MODEL,
@@ -145,6 +152,8 @@ pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
             "off" => Some(FlashAttention::Off),
             _ => None,
         }),
+        // Whole bytes of at most 2⁴⁶; the cast cuts a part of one.
+        swap_space_bytes: values.optional_number(&SWAP_SPACE).map(|gib| (f64::from(gib) * f64::from(1 << 30)) as u64),
         prefill_step_ratio: values.number(&PREFILL_STEP_RATIO),
         target_itl_ms: values.optional_integer(&TARGET_ITL_MS),
         draft_model: None,

@@ -43,6 +43,8 @@ pub enum Kind {
         min: f32,
         /// Largest.
         max: f32,
+        /// Words that leave the number to the server, the preferred one first.
+        auto: &'static [&'static str],
     },
     /// Seconds, or a number with the unit `ms`, `s`, `m` or `h`.
     Duration {
@@ -94,7 +96,10 @@ impl fmt::Display for Kind {
                 write!(f, "a whole number from {min} to {max}")?;
                 auto.first().map_or(Ok(()), |word| write!(f, ", or {word}"))
             }
-            Self::Number { min, max } => write!(f, "a number from {min} to {max}"),
+            Self::Number { min, max, auto } => {
+                write!(f, "a number from {min} to {max}")?;
+                auto.first().map_or(Ok(()), |word| write!(f, ", or {word}"))
+            }
             Self::Duration { min_s, max_s } => write!(f, "a time from {min_s}s to {max_s}s, such as 30, 30s or 500ms"),
             Self::Switch => write!(f, "true or false"),
             Self::List | Self::Secrets => write!(f, "a list of texts"),

@@ -194,6 +194,14 @@ fn options_that_depend_on_each_other_are_checked_together() {
 }
 
 #[test]
+fn swap_space_is_gib_and_may_be_left_to_the_server() {
+    let bytes = |text: &str| from_flags(&[("swap_space", text)]).unwrap().config.engine.swap_space_bytes;
+
+    assert_eq!(["0", "0.5", "4", "auto"].map(bytes), [Some(0), Some(1 << 29), Some(4 << 30), None]);
+    assert!(problems(from_flags(&[("swap_space", "-1")]))[0].contains("a number from 0 to 65536, or auto"));
+}
+
+#[test]
 fn lists_are_repeated_or_separated_by_commas() {
     let many = Flags { values: vec![("served_model_name", vec!["a".into(), "b, c".into()])], ..Flags::default() };
     let file = "allowed_origins = [\"https://a.example\", \"http://localhost:3000\"]\nserved_model_name = \"x\"";

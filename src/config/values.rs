@@ -83,13 +83,21 @@ impl Values {
         self.optional_integer(spec).expect("an option without such words never gives none")
     }
 
-    /// A number.
-    pub(super) fn number(&mut self, spec: &OptionSpec) -> f32 {
+    /// A number, or `None` for one of the words that leave it to the server.
+    pub(super) fn optional_number(&mut self, spec: &OptionSpec) -> Option<f32> {
         self.parsed(spec, |text| {
-            let Kind::Number { min, max } = spec.kind else { return Err(spec.kind.to_string()) };
+            let Kind::Number { min, max, auto } = spec.kind else { return Err(spec.kind.to_string()) };
+            if auto.contains(&text.to_lowercase().as_str()) {
+                return Ok(None);
+            }
             let number = text.parse::<f32>().ok().filter(|number| (min..=max).contains(number));
-            number.ok_or_else(|| spec.kind.to_string())
+            number.map(Some).ok_or_else(|| spec.kind.to_string())
         })
+    }
+
+    /// A number of an option that has no word for "leave it to the server".
+    pub(super) fn number(&mut self, spec: &OptionSpec) -> f32 {
+        self.optional_number(spec).expect("an option without such words never gives none")
     }
 
     /// A time.

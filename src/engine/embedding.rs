@@ -158,7 +158,7 @@ impl<'a> EmbeddingWorker<'a> {
         let computed = self.embedder.embed(inputs).map_err(|error| match error {
             StepError::Decode { code } => EmbedError::Decode { code },
             // Sized for a whole batch when the context was opened.
-            StepError::NoKvSpace => EmbedError::Invalid("the batch does not fit the context".to_owned()),
+            StepError::NoKvSpace | StepError::NotLoaded(_) => EmbedError::Invalid("the batch does not fit the context".to_owned()),
         });
         self.progress.steps.fetch_add(1, Ordering::Relaxed);
         let rows: usize = inputs.iter().map(|input| input.len()).sum();

@@ -103,7 +103,7 @@ impl Host for LlamaHost {
             body(Opened { model: Model::Embeds(&mut embedder), tokenizer, info });
         } else {
             let mut runner = loaded.runner()?;
-            let info = loaded.info(&mut runner);
+            let info = loaded.info(&runner);
             let draft = options.draft_model.as_ref().map(|path| load_draft(path, options, &loaded)).transpose()?;
             let mut draft = draft.as_ref().map(Loaded::runner).transpose()?;
             let draft = draft.as_mut().map(|runner| -> &mut dyn ModelRunner { runner });

@@ -8,6 +8,29 @@ use crate::protocol::{SequenceId, SpecialText, TextError, Token};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub u32);
 
+/// A slot's content in host memory. The scheduler makes up the number, and never the same one twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Parked(pub u64);
+
+/// The host memory for parked content (`--swap-space`). All zero where nothing can be parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SwapLimits {
+    /// Bytes of all content together, at most.
+    pub bytes: u64,
+    /// Bytes of one content, however long it is; most of the state of a recurrent model.
+    pub entry_bytes: u64,
+    /// Bytes more for each position.
+    pub cell_bytes: u64,
+}
+
+impl SwapLimits {
+    /// Bytes of a content of `len` positions.
+    #[must_use]
+    pub fn bytes_of(&self, len: u32) -> u64 {
+        self.cell_bytes.saturating_mul(len.into()).saturating_add(self.entry_bytes)
+    }
+}
+
 /// What a runner can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -26,6 +49,8 @@ pub struct Limits {
     pub consecutive_slots: bool,
     /// Entries in a row of logits.
     pub vocabulary_size: u32,
+    /// Room for what slots held.
+    pub swap: SwapLimits,
 }
 
 impl Limits {
@@ -81,10 +106,33 @@ pub enum KvOp {
         /// How many, ≥ 1 and at most what `from` holds.
         len: u32,
     },
+    /// Copies all that `slot` holds, at least one position, to host memory. `slot` is unchanged, and no target of a `Copy`
+    /// of this step: such copies may be made as late as the rows. A failure is not told: the content cannot be loaded then.
+    Save {
+        /// Whose positions.
+        slot: Slot,
+        /// What they can be loaded by.
+        to: Parked,
+    },
+    /// Makes `slot` hold the first `len` positions of what was saved, whatever it held before. There is room for all that
+    /// was saved, and `slot` is part of no `Copy` before it in this step.
+    Load {
+        /// What was saved.
+        from: Parked,
+        /// Who gets it.
+        slot: Slot,
+        /// How many, ≥ 1; where `Limits::can_truncate` is false, as many as were saved.
+        len: u32,
+    },
+    /// Forgets what was saved.
+    Drop {
+        /// What.
+        parked: Parked,
+    },
 }
 
-/// Why a step could not be executed. Its `kv` changes were made all the same, and the slots of its rows hold an unknown
-/// number of the step's positions, until the next step's `kv` truncates them.
+/// Why a step could not be executed. Its `kv` changes were made all the same, and but for `NotLoaded` the slots of its
+/// rows hold an unknown number of the step's positions, until the next step's `kv` truncates them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
     /// No room in the KV cache for the rows; nothing was computed unless the slots can be truncated.
@@ -96,6 +144,10 @@ pub enum StepError {
         /// The code.
         code: i32,
     },
+    /// Parked content could not be loaded. These slots, which were to get it by a `Load` or by a `Copy` of such a slot, are
+    /// empty; the others are as the step's `kv` says, and no row was computed.
+    #[error("parked content could not be loaded into {} slots", .0.len())]
+    NotLoaded(Vec<Slot>),
 }
 
 /// Executes steps on a model. Lives on the engine thread and need not be `Send`.
@@ -114,7 +166,7 @@ pub trait ModelRunner {
     /// See [`StepError`].
     ///
     /// # Panics
-    /// When a KV change fails: nobody knows then whose positions a slot holds, and the engine must not go on.
+    /// When a KV change other than `Save` and `Load` fails: nobody knows then whose positions a slot holds, and the engine must not go on.
     fn execute(&mut self, step: &Step) -> Result<(), StepError>;
 
     /// Logits of `step.rows[row]` of the step just executed, `Limits::vocabulary_size` long.

@@ -231,7 +231,7 @@ impl<L: Launcher> RunLoop<L> {
 
         // What the dead engine held is gone; what is to be replayed waits.
         let waiting = u32::try_from(self.sequences.len()).unwrap_or(u32::MAX);
-        self.history.totals = EngineStats { running: 0, waiting, kv_cells_used: 0, ..*self.status.stats.borrow() };
+        self.history.totals = EngineStats { running: 0, waiting, kv_cells_used: 0, parked_bytes: 0, ..*self.status.stats.borrow() };
         self.status.stats.send_replace(self.history.totals);
         self.status.set_state(EngineState::Restarting(summary));
         tracing::error!(

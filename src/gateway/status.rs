@@ -103,5 +103,9 @@ pub(super) fn with_totals_of(earlier: &EngineStats, present: &EngineStats) -> En
         draft_rows: earlier.draft_rows + present.draft_rows,
         drafts_accepted: earlier.drafts_accepted + present.drafts_accepted,
         threads: present.threads,
+        parked_bytes: present.parked_bytes,
+        parked_tokens: earlier.parked_tokens + present.parked_tokens,
+        loaded_tokens: earlier.loaded_tokens + present.loaded_tokens,
+        cache_resets: earlier.cache_resets + present.cache_resets,
     }
 }

@@ -227,6 +227,7 @@ pub(crate) fn options(max_num_seqs: u32) -> EngineOptions {
         kv_cache_tokens: None,
         kv_cache_dtype: KvType::F16,
         flash_attn: FlashAttention::Auto,
+        swap_space_bytes: None,
         prefill_step_ratio: 3.0,
         target_itl_ms: None,
         draft_model: None,

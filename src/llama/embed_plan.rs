@@ -190,6 +190,7 @@ mod tests {
             kv_cache_tokens: None,
             kv_cache_dtype: KvType::F16,
             flash_attn: FlashAttention::Auto,
+            swap_space_bytes: None,
             prefill_step_ratio: 4.0,
             target_itl_ms: None,
             draft_model: None,

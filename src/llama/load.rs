@@ -6,6 +6,7 @@
 use super::{
     around::{self, Around},
     cells::{CellShape, Defaults},
+    copies::StateSizes,
     cpu,
     embed_plan::{EmbedGiven, EmbedPlan, is_causal, pooling},
     embedder::LlamaEmbedder,
@@ -59,6 +60,8 @@ pub struct Loaded {
     model: Arc<LlamaModel>,
     tokenizer: Arc<LlamaTokenizer>,
     plan: Plan,
+    /// Host memory for what slots held, bytes.
+    swap_bytes: u64,
     /// Set for a model that embeds.
     embedding: Option<(EmbedPlan, Around)>,
     on_gpu: bool,
@@ -124,6 +127,7 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
         tokenizer: Arc::new(tokenizer),
         model,
         plan,
+        swap_bytes: options.swap_space_bytes.unwrap_or_else(memory::swap_bytes),
         embedding,
         on_gpu,
         memory,
@@ -211,6 +215,9 @@ impl Loaded {
         limits.max_rows = limits.max_rows.min(context.n_batch());
         let mut runner = LlamaRunner::new(context, limits, &self.plan, self.on_gpu);
         self.warm_up(&mut runner)?;
+        if let Some(sizes) = self.state_sizes(&mut runner) {
+            runner.allow_swap(sizes, self.swap_bytes);
+        }
         Ok(runner)
     }
 
@@ -299,25 +306,31 @@ impl Loaded {
         runner.execute(&Step { kv, rows: Vec::new() }).map_err(failed)
     }
 
-    /// Bytes of KV memory, measured: what two positions of a slot add to its saved state, times the allocated cells.
+    /// What a slot's saved state takes with one position and with two. Needs an empty `runner` and leaves it empty.
     ///
-    /// Right for every cache that llama.cpp has, where a formula over layers and heads is not. A recurrent model's
-    /// state does not grow; there it is the state of all slots. Needs an empty `runner` and leaves it empty.
-    fn kv_bytes(&self, runner: &mut LlamaRunner<'_>) -> Option<u64> {
-        /// Position, number of sequences and sequence id of a cell (`llama_kv_cache::state_write_meta`).
-        const CELL_HEADER_BYTES: usize = 12;
-
+    /// Right for every cache that llama.cpp has, where a formula over layers and heads is not.
+    fn state_sizes(&self, runner: &mut LlamaRunner<'_>) -> Option<StateSizes> {
         let token = self.tokenizer.bos().unwrap_or(Token(0));
         let mut size_with = |pos| {
             let row = Row { seq: SequenceId(0), slot: Slot(0), pos, token, sample: true };
             runner.execute(&Step { kv: Vec::new(), rows: vec![row] }).ok().map(|()| runner.state_size_of_slot_0())
         };
-        let one = size_with(0)?;
-        let two = if self.plan.max_model_len > 1 { size_with(1)? } else { one };
+        let first = size_with(0)?;
+        let two = if self.plan.max_model_len > 1 { size_with(1)? } else { first };
         let empty = Step { kv: vec![KvOp::Truncate { slot: Slot(0), keep: 0 }], rows: Vec::new() };
         runner.execute(&empty).ok()?;
-        let per_cell = two.saturating_sub(one).saturating_sub(CELL_HEADER_BYTES);
-        let (unit, count) = if per_cell > 0 { (per_cell, runner.allocated_cells()) } else { (one, self.plan.slots) };
+        Some(StateSizes { first, next: two.saturating_sub(first) })
+    }
+
+    /// Bytes of KV memory: what a position adds to a saved state, times the allocated cells. A recurrent model's
+    /// state does not grow; there it is the state of all slots.
+    fn kv_bytes(&self, runner: &LlamaRunner<'_>) -> Option<u64> {
+        /// Position, number of sequences and sequence id of a cell (`llama_kv_cache::state_write_meta`).
+        const CELL_HEADER_BYTES: usize = 12;
+
+        let StateSizes { first, next } = runner.state_sizes();
+        let per_cell = next.saturating_sub(CELL_HEADER_BYTES);
+        let (unit, count) = if per_cell > 0 { (per_cell, runner.allocated_cells()) } else { (first, self.plan.slots) };
         u64::try_from(unit).ok()?.checked_mul(u64::from(count))
     }
 
@@ -332,11 +345,11 @@ impl Loaded {
         named.filter_map(|(name, key)| Some((name, self.model.meta_val_str(&key).ok()?))).collect()
     }
 
-    /// All that there is to say about the model and its runner, which must be empty (as [`Self::runner`] returns it).
+    /// All that there is to say about the model and its runner.
     ///
     /// `load_ms` counts from the call of [`load`].
     #[must_use]
-    pub fn info(&self, runner: &mut LlamaRunner<'_>) -> ModelInfo {
+    pub fn info(&self, runner: &LlamaRunner<'_>) -> ModelInfo {
         let max_rows = runner.limits().max_rows;
         self.describe(max_rows, self.kv_bytes(runner).unwrap_or(0))
     }

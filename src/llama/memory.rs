@@ -10,6 +10,9 @@ use std::{
 
 /// Share of the machine's memory: the weights, other programs and the page cache need the rest.
 const SHARE_OF_RAM: u64 = 8;
+/// Share of the machine's memory for parked KV, and its most: vLLM's default of `--swap-space`.
+const SWAP_SHARE_OF_RAM: u64 = 16;
+const MOST_SWAP_BYTES: u64 = 4 << 30;
 /// Where nothing is known about the memory.
 const UNKNOWN_BUDGET_BYTES: u64 = 1 << 30;
 /// Where the kernel shows version 2 of control groups (cgroups(7)). Limits of version 1 are not read.
@@ -24,15 +27,25 @@ pub(super) struct Free {
     pub(super) swap_bytes: u64,
 }
 
+/// Bytes of host memory for parked KV: a sixteenth of the machine's, at most 4 GiB. None where its size is unknown.
+pub(super) fn swap_bytes() -> u64 {
+    ram_bytes().map_or(0, |total| (total / SWAP_SHARE_OF_RAM).min(MOST_SWAP_BYTES))
+}
+
+/// What this process may use of the machine's memory, bytes.
+fn ram_bytes() -> Option<u64> {
+    let machine = read_to_string("/proc/meminfo").ok().and_then(|text| entry(&text, "MemTotal:"));
+    let limits = cgroup_folders().into_iter().filter_map(|folder| number(&folder.join("memory.max")));
+    machine.into_iter().chain(limits).min()
+}
+
 /// Bytes that KV cells may take without anybody having asked for them: four fifths of what the weights left free on the
 /// GPUs, or an eighth of the memory that this process may use where there is none or it does not say.
 pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
     if let Some(free) = gpus().filter(|_| on_gpu) {
         return free.bytes / 5 * 4;
     }
-    let machine = read_to_string("/proc/meminfo").ok().and_then(|text| entry(&text, "MemTotal:"));
-    let limits = cgroup_folders().into_iter().filter_map(|folder| number(&folder.join("memory.max")));
-    machine.into_iter().chain(limits).min().map_or(UNKNOWN_BUDGET_BYTES, |total| total / SHARE_OF_RAM)
+    ram_bytes().map_or(UNKNOWN_BUDGET_BYTES, |total| total / SHARE_OF_RAM)
 }
 
 /// The least of what the machine has and what each control group around this process lets it have; `None` where the

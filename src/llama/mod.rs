@@ -9,6 +9,7 @@
 
 mod around;
 mod cells;
+mod copies;
 mod cpu;
 mod embed_plan;
 mod embedder;

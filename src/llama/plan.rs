@@ -1,7 +1,7 @@
 //! The sizes of a context, decided before llama.cpp is asked for one: pure arithmetic on the options and the model.
 
 use crate::{
-    engine::runner::Limits,
+    engine::runner::{Limits, SwapLimits},
     protocol::{EngineOptions, FlashAttention, KvLayout, KvType, LoadError},
 };
 
@@ -138,7 +138,7 @@ impl Plan {
         4 * u64::from(self.rows_per_graph) * u64::from(cells) * u64::from(matrices)
     }
 
-    /// These sizes as the scheduler sees them.
+    /// These sizes as the scheduler sees them, without swap space, whose unit is measured later.
     pub(super) fn limits(&self, vocabulary_size: u32, can_truncate: bool) -> Limits {
         Limits {
             slots: self.slots,
@@ -148,6 +148,7 @@ impl Plan {
             can_truncate,
             consecutive_slots: self.layout == KvLayout::Split,
             vocabulary_size,
+            swap: SwapLimits::default(),
         }
     }
 }
@@ -229,6 +230,7 @@ mod tests {
             kv_cache_tokens: None,
             kv_cache_dtype: KvType::F16,
             flash_attn: FlashAttention::Auto,
+            swap_space_bytes: None,
             prefill_step_ratio: 4.0,
             target_itl_ms: None,
             draft_model: None,

@@ -83,9 +83,16 @@ fn address_in(description: &str) -> Option<usize> {
 
 /// The KV cells of one sequence in host memory: filled and emptied by the two functions below, so that llama.cpp's parser
 /// sees nothing that it did not write itself in this process. The buffer is reused.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct SequenceState {
     bytes: Vec<u8>,
+}
+
+impl SequenceState {
+    /// Bytes of it; 0 if it is empty.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 /// Bytes that the state of a slot takes, 0 if llama.cpp cannot tell.
@@ -95,11 +102,13 @@ pub(super) fn state_size(context: &LlamaContext<'_>, slot: i32) -> usize {
 
 /// Copies all cells of `slot` into `state`. `slot` must be below the context's `n_seq_max`.
 ///
-/// Returns false if llama.cpp failed; `state` is then empty.
+/// Returns false if llama.cpp failed or memory is short; `state` is then empty.
 pub(super) fn save(context: &LlamaContext<'_>, slot: i32, state: &mut SequenceState) -> bool {
     let size = state_size(context, slot);
     state.bytes.clear();
-    state.bytes.reserve(size);
+    if state.bytes.try_reserve_exact(size).is_err() {
+        return false;
+    }
     // SAFETY: `size` bytes are reserved, and llama.cpp writes as many as it just said: nothing changed the context in
     // between, as it is borrowed here and used by one thread only.
     let written = unsafe { context.state_seq_get_data_ext(state.bytes.as_mut_ptr(), slot, LlamaStateSeqFlags::empty()) };

@@ -3,13 +3,21 @@
 //! Owns the context, one batch and its host buffers, all reused; used by the engine thread alone. It plans nothing, and
 //! refuses what llama.cpp would answer with an abort: slots, positions and tokens outside the limits, too many rows.
 
-use super::{plan::Plan, raw, threads::Threads};
+use super::{
+    copies::{Content, Copying, StateSizes, StreamCopies},
+    plan::Plan,
+    raw,
+    threads::Threads,
+};
 use crate::{
-    engine::runner::{KvOp, Limits, ModelRunner, Row, Slot, Step, StepError},
+    engine::runner::{KvOp, Limits, ModelRunner, Parked, Row, Slot, Step, StepError, SwapLimits},
     protocol::KvLayout,
 };
 use llama_cpp_2::{DecodeError, context::LlamaContext, llama_batch::LlamaBatch, token::LlamaToken};
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 /// `llama_decode`: "invalid input batch" (`llama.h`). Also ours for a step that breaks the contract.
 const INVALID_BATCH: i32 = -1;
@@ -26,6 +34,10 @@ pub struct LlamaRunner<'m> {
     threads: RunningThreads,
     /// Positions that each slot holds.
     held: Vec<u32>,
+    /// What was saved; the scheduler bounds its bytes.
+    parked: HashMap<Parked, Content>,
+    /// What saved states take, measured.
+    sizes: StateSizes,
     /// For each row of the last step, where its logits are; empty unless that step succeeded.
     logits: Vec<Logits>,
     /// Rows of logits that a second `llama_decode` of the step would have overwritten.
@@ -51,32 +63,6 @@ enum Logits {
     Kept(usize),
 }
 
-/// How part of a slot gets into another.
-enum Copying {
-    /// One pool: cells are marked as belonging to both.
-    Mark,
-    /// A stream per slot: cells are copied, either way.
-    Streams(StreamCopies),
-}
-
-/// Copies between streams: the used cells through host memory, or the whole stream within the device.
-///
-/// `llama_memory_seq_cp` copies all `cells_per_slot` and does it at the start of the next decode. Through the host
-/// it is twice the cells in use (a slot of 620 positions of 8192 is 14 MB instead of 190 MB with the default model), and at once.
-struct StreamCopies {
-    on_gpu: bool,
-    /// A whole-stream copy waits for the next decode, so a copy at once would overtake it.
-    pending: bool,
-    buffer: raw::SequenceState,
-}
-
-impl StreamCopies {
-    /// On a GPU, host memory is behind a slow bus and whole streams are copied at full bandwidth.
-    fn whole_stream(&self, cells_in_use: u32, cells_per_slot: u32) -> bool {
-        self.on_gpu || self.pending || cells_in_use.saturating_mul(2) > cells_per_slot
-    }
-}
-
 impl<'m> LlamaRunner<'m> {
     /// Takes over an empty context with `limits.slots` sequence ids and `limits.max_rows` rows.
     ///
@@ -84,7 +70,7 @@ impl<'m> LlamaRunner<'m> {
     pub(super) fn new(context: LlamaContext<'m>, limits: Limits, plan: &Plan, on_gpu: bool) -> Self {
         let copying = match plan.layout {
             KvLayout::Unified => Copying::Mark,
-            KvLayout::Split => Copying::Streams(StreamCopies { on_gpu, pending: false, buffer: raw::SequenceState::default() }),
+            KvLayout::Split => Copying::Streams(StreamCopies::new(on_gpu)),
         };
         Self {
             context,
@@ -93,6 +79,8 @@ impl<'m> LlamaRunner<'m> {
             copying,
             threads: RunningThreads { now: plan.threads, choice: plan.adapts.then(|| Threads::new(plan.threads, limits.slots)) },
             held: vec![0; limits.slots as usize],
+            parked: HashMap::new(),
+            sizes: StateSizes::default(),
             logits: Vec::new(),
             kept: Vec::new(),
         }
@@ -108,9 +96,42 @@ impl<'m> LlamaRunner<'m> {
         raw::state_size(&self.context, 0)
     }
 
-    fn apply(&mut self, op: KvOp) -> Result<(), StepError> {
+    /// Says what saved states take, and lets so many bytes of them be parked.
+    pub(super) fn allow_swap(&mut self, sizes: StateSizes, bytes: u64) {
+        self.sizes = sizes;
+        let (first, next) = (sizes.first as u64, sizes.next as u64);
+        let swap = SwapLimits { bytes, entry_bytes: first.saturating_sub(next), cell_bytes: next };
+        self.limits.swap = if first > 0 { swap } else { SwapLimits::default() };
+    }
+
+    /// See [`Self::allow_swap`].
+    pub(super) fn state_sizes(&self) -> StateSizes {
+        self.sizes
+    }
+
+    /// `lost` are slots that should have got parked content and are empty instead.
+    fn apply(&mut self, op: KvOp, lost: &mut Vec<Slot>) -> Result<(), StepError> {
         match op {
             KvOp::Truncate { slot, keep } => self.truncate(self.index(slot)?, keep),
+            KvOp::Save { slot, to } => {
+                let slot = self.index(slot)?;
+                self.save(slot, to);
+                Ok(())
+            }
+            KvOp::Load { from, slot, len } => {
+                if !self.load(from, self.index(slot)?, len)? {
+                    lost.push(slot);
+                }
+                Ok(())
+            }
+            KvOp::Drop { parked } => {
+                self.parked.remove(&parked);
+                Ok(())
+            }
+            KvOp::Copy { from, to, .. } if lost.contains(&from) => {
+                lost.push(to);
+                self.truncate(self.index(to)?, 0)
+            }
             KvOp::Copy { from, to, len } => {
                 let (from, to) = (self.index(from)?, self.index(to)?);
                 if !self.limits.can_truncate || len == 0 || len > self.held[from] {
@@ -138,6 +159,45 @@ impl<'m> LlamaRunner<'m> {
         Ok(())
     }
 
+    /// Parks a slot's content, or does nothing if that is not to be had: it can then not be loaded.
+    fn save(&mut self, slot: usize, to: Parked) {
+        let len = self.held[slot];
+        if len == 0 || self.copying.is_awaited(slot) {
+            return;
+        }
+        let mut state = raw::SequenceState::default();
+        let whole = raw::save(&self.context, id(slot), &mut state) && (!self.limits.can_truncate || self.sizes.is_whole(&state, len));
+        if whole {
+            self.parked.insert(to, Content { state, len });
+        } else {
+            tracing::debug!(slot, len, "a slot could not be saved to host memory");
+        }
+    }
+
+    /// Fills a slot with the first `len` positions of parked content. False if that failed; the slot is then empty.
+    fn load(&mut self, from: Parked, slot: usize, len: u32) -> Result<bool, StepError> {
+        self.truncate(slot, 0)?;
+        let Some(content) = self.parked.get(&from) else { return Ok(false) };
+        if len == 0 || len > content.len || (len < content.len && !self.limits.can_truncate) {
+            return refuse(&format!("cannot load {len} of {} parked positions", content.len));
+        }
+        if self.copying.is_awaited(slot) || self.copying.is_source(slot) {
+            return Ok(false);
+        }
+        let loaded = raw::restore(&mut self.context, id(slot), &content.state);
+        let whole = content.len;
+        self.measure(slot);
+        if loaded && self.held[slot] == whole {
+            self.truncate(slot, len)?;
+            return Ok(true);
+        }
+        tracing::warn!(slot, len, "parked content could not be loaded");
+        // Whatever llama.cpp left there, if anything.
+        self.held[slot] = whole;
+        self.truncate(slot, 0)?;
+        Ok(false)
+    }
+
     /// `from` and `to` differ and `from` holds at least `len`, which is not 0.
     fn copy(&mut self, from: usize, to: usize, len: u32) -> Result<(), StepError> {
         let cells_per_slot = self.limits.max_model_len;
@@ -147,12 +207,16 @@ impl<'m> LlamaRunner<'m> {
                 self.truncate(to, 0)?;
                 self.context.kv_cache_seq_cp(id(from), id(to), None, Some(len)).is_ok()
             }
-            Copying::Streams(copies) if copies.whole_stream(in_use, cells_per_slot) => {
-                copies.pending = true;
-                self.context.kv_cache_seq_cp(id(from), id(to), None, None).is_ok()
-            }
             Copying::Streams(copies) => {
-                raw::save(&self.context, id(from), &mut copies.buffer) && raw::restore(&mut self.context, id(to), &copies.buffer)
+                let through_host = !copies.whole_stream(in_use, cells_per_slot)
+                    && raw::save(&self.context, id(from), &mut copies.buffer)
+                    && self.sizes.is_whole(&copies.buffer, in_use);
+                if through_host {
+                    raw::restore(&mut self.context, id(to), &copies.buffer)
+                } else {
+                    copies.pending.push((from, to));
+                    self.context.kv_cache_seq_cp(id(from), id(to), None, None).is_ok()
+                }
             }
         };
         self.measure(to);
@@ -206,7 +270,9 @@ impl<'m> LlamaRunner<'m> {
         let decoded = self.context.decode(&mut self.batch);
         if let Copying::Streams(copies) = &mut self.copying {
             // Waiting copies are done first thing in a decode, unless it refused the batch before that.
-            copies.pending &= matches!(decoded, Err(DecodeError::NTokensZero));
+            if !matches!(decoded, Err(DecodeError::NTokensZero)) {
+                copies.pending.clear();
+            }
         }
         decoded.map_err(|error| step_error(&error))
     }
@@ -260,8 +326,12 @@ impl ModelRunner for LlamaRunner<'_> {
 
     fn execute(&mut self, step: &Step) -> Result<(), StepError> {
         self.logits.clear();
+        let mut lost = Vec::new();
         for op in &step.kv {
-            self.apply(*op)?;
+            self.apply(*op, &mut lost)?;
+        }
+        if !lost.is_empty() {
+            return Err(StepError::NotLoaded(lost));
         }
         if step.rows.is_empty() {
             return Ok(());
@@ -339,10 +409,6 @@ fn id(slot: usize) -> i32 {
 mod tests {
     use super::*;
 
-    fn copies(on_gpu: bool, pending: bool) -> StreamCopies {
-        StreamCopies { on_gpu, pending, buffer: raw::SequenceState::default() }
-    }
-
     /// Rows of each slot from a position on, so many.
     fn rows(slots: &[(u32, u32, u32)]) -> Vec<Row> {
         let row = |slot: u32, pos| Row {
@@ -365,18 +431,6 @@ mod tests {
     fn steps_of_one_kind_are_one_evaluation() {
         assert_eq!(parts(&rows(&[(0, 20, 1), (1, 30, 1)])), [vec![], vec![0, 1]]);
         assert_eq!(parts(&rows(&[(0, 20, 2), (1, 30, 2)])), [vec![], vec![0, 1, 2, 3]]);
-    }
-
-    #[test]
-    fn few_cells_go_through_the_host_and_many_as_a_whole_stream() {
-        assert!(!copies(false, false).whole_stream(4096, 8192));
-        assert!(copies(false, false).whole_stream(4097, 8192));
-        assert!(copies(true, false).whole_stream(1, 8192));
-    }
-
-    #[test]
-    fn nothing_overtakes_a_copy_that_waits_for_the_next_decode() {
-        assert!(copies(false, true).whole_stream(1, 8192));
     }
 
     #[test]

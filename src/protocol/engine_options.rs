@@ -27,6 +27,9 @@ pub struct EngineOptions {
     pub kv_cache_dtype: KvType,
     /// Whether attention is computed in blocks (llama-server `--flash-attn`).
     pub flash_attn: FlashAttention,
+    /// Host memory for KV that no slot has room for, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of the
+    /// machine's memory, at most 4 GiB.
+    pub swap_space_bytes: Option<u64>,
     /// A step with rows of a long prompt may take this many times a pure decode step, ≥ 1 (bounds the ITL that long prompts
     /// cause). Short prompts, and several that wait, get more than the share that this leaves, up to 250 ms; 25 ms are always
     /// fine, and a chunk takes at least half its fixed cost.

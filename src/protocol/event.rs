@@ -164,6 +164,14 @@ pub struct EngineStats {
     pub drafts_accepted: u64,
     /// CPU threads of a step; 0 where nobody counts them.
     pub threads: u32,
+    /// Bytes of parked KV in host memory.
+    pub parked_bytes: u64,
+    /// Tokens whose KV was saved to host memory since start.
+    pub parked_tokens: u64,
+    /// Tokens whose KV was loaded from there since start instead of being computed.
+    pub loaded_tokens: u64,
+    /// Times since start that the whole cache was dropped because its record contradicted itself.
+    pub cache_resets: u64,
 }
 
 /// Why text could not be turned into tokens or back.

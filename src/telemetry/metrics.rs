@@ -57,6 +57,9 @@ const COUNTERS: &[(&str, &str)] = &[
     ("vllm:num_preemptions_total", "Sequences put back to wait because the KV cache was full."),
     ("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache."),
     ("vllm:prefix_cache_hits_total", "Prompt tokens found there."),
+    ("llamero:parked_tokens_total", "Tokens whose KV was saved to host memory (--swap-space)."),
+    ("llamero:loaded_tokens_total", "Tokens whose KV was loaded from there instead of being computed."),
+    ("llamero:kv_cache_resets_total", "Times that the KV cache was dropped because its record contradicted itself; a bug."),
     ("llamero:prefill_rows_total", "Prompt rows computed."),
     ("llamero:forced_tokens_total", "Tokens that a constraint left no choice about, computed together with the one before."),
     ("vllm:spec_decode_num_draft_tokens_total", "Tokens guessed ahead and computed to see whether they are right."),
@@ -71,6 +74,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("vllm:num_requests_waiting", "Sequences that wait for one."),
     ("vllm:kv_cache_usage_perc", "Share of KV cells that running sequences hold, 0-1."),
     ("llamero:engine_threads", "CPU threads of a step at the moment; fewer than at the start while other programs want the cores."),
+    ("llamero:parked_bytes", "Bytes of KV in host memory (--swap-space)."),
     ("llamero:engine_up", "1 while the engine serves."),
 ];
 
@@ -156,8 +160,13 @@ fn observe(engine: &EngineReading) {
     gauge!("llamero:engine_threads").set(f64::from(stats.threads));
     let used = if stats.kv_cells_total == 0 { 0.0 } else { f64::from(stats.kv_cells_used) / f64::from(stats.kv_cells_total) };
     gauge!("vllm:kv_cache_usage_perc").set(used);
+    // Exact up to 2⁵³ bytes.
+    gauge!("llamero:parked_bytes").set(stats.parked_bytes as f64);
     for (name, total) in [
         ("llamero:engine_steps_total", stats.steps),
+        ("llamero:parked_tokens_total", stats.parked_tokens),
+        ("llamero:loaded_tokens_total", stats.loaded_tokens),
+        ("llamero:kv_cache_resets_total", stats.cache_resets),
         ("llamero:prefill_rows_total", stats.prefill_rows),
         ("llamero:forced_tokens_total", stats.forced_rows),
         ("vllm:spec_decode_num_draft_tokens_total", stats.draft_rows),

@@ -3,7 +3,7 @@
 //! The oracle is computed from the prompt alone, without a scheduler.
 
 use crate::support::driver::{Driver, Outcome, limits, prompt};
-use crate::support::fake_runner::{Cost, FakeRunner, RARE, continuation};
+use crate::support::fake_runner::{Cost, FakeRunner, RARE, continuation, swap};
 use llamero::engine::runner::{Limits, StepError};
 use llamero::protocol::{GenerationError, Token};
 use proptest::prelude::*;
@@ -44,6 +44,8 @@ struct Scenario {
     forced: u32,
     /// Tokens guessed ahead of every sequence at most.
     draft: u32,
+    /// Every so-manieth content cannot be saved to host memory; 0 for none.
+    lost_saves: u64,
 }
 
 const MAX_LEN: u32 = 260;
@@ -55,10 +57,12 @@ fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
 }
 
 fn scenarios() -> impl Strategy<Value = Scenario> {
-    let machine = (1u32..9, 0u32..64, prop_oneof![Just(100u32), 0u32..100], prop::bool::weighted(0.75)).prop_map(
-        |(slots, more_rows, full, can_truncate)| {
+    let parked = prop_oneof![Just(0u32), 60u32..2000];
+    let machine = (1u32..9, 0u32..64, prop_oneof![Just(100u32), 0u32..100], prop::bool::weighted(0.75), parked).prop_map(
+        |(slots, more_rows, full, can_truncate, parked)| {
             let spare = (slots - 1) * MAX_LEN * full / 100;
-            Limits { kv_cells: MAX_LEN + spare, can_truncate, ..limits(slots, slots + more_rows, MAX_LEN) }
+            let kv_cells = MAX_LEN + spare;
+            Limits { kv_cells, can_truncate, swap: swap(parked), ..limits(slots, slots + more_rows, MAX_LEN) }
         },
     );
     let cost = (0u32..5000, 0u32..2000, 0u32..3000, 0u32..5000).prop_map(|(step, decode_row, prompt_row, mixed)| Cost {
@@ -69,8 +73,9 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
     });
     let faults = proptest::collection::vec((0u64..150, any::<bool>()), 0..5);
     let ahead = (prop_oneof![2 => Just(0u32), 1 => 1u32..12], prop_oneof![1 => Just(0u32), 1 => 1u32..12]);
-    (machine, cost, 1.0f32..5.0, arrivals(), faults, prop_oneof![3 => Just(0u32), 1 => 0u32..200], ahead).prop_map(
-        |(limits, cost, ratio, arrivals, faults, missing_cells, (forced, draft))| Scenario {
+    let lost_saves = prop_oneof![3 => Just(0u64), 1 => 1u64..5];
+    (machine, cost, 1.0f32..5.0, arrivals(), faults, prop_oneof![3 => Just(0u32), 1 => 0u32..200], ahead, lost_saves).prop_map(
+        |(limits, cost, ratio, arrivals, faults, missing_cells, (forced, draft), lost_saves)| Scenario {
             limits,
             cost,
             ratio,
@@ -79,6 +84,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
             missing_cells,
             forced,
             draft,
+            lost_saves,
         },
     )
 }
@@ -86,7 +92,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
 impl Scenario {
     fn runner(&self) -> FakeRunner {
         let cells = self.limits.kv_cells.saturating_sub(self.missing_cells).max(MAX_LEN);
-        let runner = FakeRunner::new(self.limits).cost(self.cost).hidden_cells(cells);
+        let runner = FakeRunner::new(self.limits).cost(self.cost).hidden_cells(cells).lose_saves(self.lost_saves);
         self.faults.iter().fold(runner, |runner, (step, room)| {
             runner.fail_step(*step, if *room { StepError::NoKvSpace } else { StepError::Decode { code: -1 } })
         })
@@ -221,6 +227,32 @@ fn preempted_sequences_go_on_as_if_nothing_had_happened() {
     for id in 0..4 {
         assert_eq!(driver.tokens(id), continuation(&prompt(u32::try_from(id).unwrap() + 40, 50), 50), "request {id}");
     }
+}
+
+#[test]
+fn preempted_sequences_are_loaded_from_host_memory_and_go_on() {
+    // Four sequences of up to 180 positions in 400 cells.
+    let narrow = Limits { kv_cells: 400, swap: swap(1000), ..limits(4, 256, 180) };
+    let run = |runner: FakeRunner| {
+        let mut driver = Driver::new(runner, 3.0);
+        for id in 0..4 {
+            driver.submit(id, &prompt(u32::try_from(id).unwrap() + 40, 90), 90, 0);
+        }
+        driver.run(2_000);
+        driver.assert_idle();
+        for id in 0..4 {
+            assert_eq!(driver.tokens(id), continuation(&prompt(u32::try_from(id).unwrap() + 40, 90), 90), "request {id}");
+        }
+        driver.scheduler.stats()
+    };
+
+    let with = run(FakeRunner::new(narrow));
+    let unsaved = run(FakeRunner::new(narrow).lose_saves(1));
+    let without = run(FakeRunner::new(Limits { swap: swap(0), ..narrow }));
+
+    assert!(with.preemptions > 0 && with.loaded_tokens > 0, "{with:?}");
+    assert!(with.prefill_rows < without.prefill_rows, "{with:?} against {without:?}");
+    assert!(unsaved.prefill_rows > with.prefill_rows, "{unsaved:?} against {with:?}");
 }
 
 #[test]

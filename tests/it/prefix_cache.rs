@@ -1,7 +1,7 @@
 //! What was computed once is not computed again, by whom it may be shared, and for nobody else.
 
 use crate::support::driver::{Driver, Outcome, limits, prompt};
-use crate::support::fake_runner::{Cost, FakeRunner, continuation};
+use crate::support::fake_runner::{Cost, FakeRunner, continuation, swap};
 use llamero::engine::runner::{KvOp, Limits, Slot};
 use llamero::protocol::Token;
 use proptest::prelude::*;
@@ -113,6 +113,31 @@ fn conversations_that_take_turns_keep_their_caches_though_each_uses_the_lowest_s
 }
 
 #[test]
+fn more_conversations_than_slots_keep_their_caches_in_host_memory() {
+    for can_truncate in [true, false] {
+        let two = Limits { can_truncate, swap: swap(20_000), ..limits(2, 512, 1024) };
+        let mut driver = Driver::new(FakeRunner::new(two), 3.0);
+        let mut turns: Vec<Vec<Token>> = (0..6).map(|n| prompt(20 + n, 200)).collect();
+        let mut id = 0;
+        for round in 0..4 {
+            for turn in &mut turns {
+                let before = u32::try_from(turn.len()).unwrap();
+                driver.submit(id, turn, 10, 0);
+                driver.run(100);
+                if round > 0 {
+                    assert_eq!(driver.cached(id), before - 91, "request {id} of round {round}, can_truncate {can_truncate}");
+                }
+                assert_eq!(driver.tokens(id), continuation(turn, 10));
+                turn.extend(driver.tokens(id));
+                // Growth that is worth saving.
+                turn.extend(prompt(100 + round, 90));
+                id += 1;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_prompt_that_is_cached_entirely_still_computes_its_last_token() {
     let mut driver = driver(2, 64);
     driver.submit(0, &prompt(1, 100), 5, 0);
@@ -188,9 +213,10 @@ proptest! {
     #[test]
     fn a_sequence_takes_from_the_cache_only_what_its_own_namespace_computed(
         requests in proptest::collection::vec((0u64..3, 1u32..120, 0u32..40, 0u32..3), 1..25),
-        slots in 1u32..6,
+        slots in 1u32..6, parked in 0u32..600,
     ) {
-        let mut driver = driver(slots, 48);
+        let limits = Limits { swap: swap(parked), ..limits(slots, 48, 1024) };
+        let mut driver = Driver::new(FakeRunner::new(limits), 3.0);
         let mut seen: Vec<(u64, Vec<Token>)> = Vec::new();
         for (id, (namespace, common, tail, pause)) in (0..).zip(requests) {
             let tokens = sharing(common, id % 5, tail);

@@ -35,6 +35,7 @@ fn options(num_speculative_tokens: u32, draft_model: Option<PathBuf>) -> EngineO
         kv_cache_tokens: None,
         kv_cache_dtype: KvType::F16,
         flash_attn: FlashAttention::Auto,
+        swap_space_bytes: None,
         prefill_step_ratio: 4.0,
         target_itl_ms: None,
         draft_model,
@@ -68,7 +69,7 @@ impl Host for Real {
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
         let loaded = load(options, progress)?;
         let mut runner = loaded.runner()?;
-        let info = loaded.info(&mut runner);
+        let info = loaded.info(&runner);
         let mut draft = options.draft_model.as_ref().map(|_| loaded.runner()).transpose()?;
         let draft = draft.as_mut().map(|runner| -> &mut dyn ModelRunner { runner });
         body(Opened { model: Model::Generates { runner: &mut runner, draft }, tokenizer: loaded.tokenizer(), info });

@@ -58,10 +58,15 @@ impl Scheduler {
     ///   everything for itself is tried once more, then fails.
     /// * The evaluation failed: each sequence of the step runs alone until it is past the step; one that fails alone
     ///   is dropped.
+    /// * Parked content could not be loaded: it is forgotten, and who was to get it computes it.
     pub fn fail(&mut self, step: &Step, error: &StepError) -> Vec<(SequenceId, GenerationError)> {
         self.cache.abandon();
         self.prefill_in_flight = 0;
         self.drafts_in_flight = 0;
+        if let StepError::NotLoaded(slots) = error {
+            self.cache.not_loaded(&step.kv, slots);
+            return Vec::new();
+        }
         // Without room nothing was computed, and what cannot be cut should not be thrown away; cutting again is free.
         if self.cache.can_truncate || *error != StepError::NoKvSpace {
             for rows in step.rows.chunk_by(|a, b| a.slot == b.slot) {
@@ -71,6 +76,7 @@ impl Scheduler {
         let failed = match error {
             StepError::NoKvSpace => self.give_way().map(|id| (id, GenerationError::KvExhausted)),
             StepError::Decode { code } => self.isolate(step).map(|id| (id, GenerationError::Decode { code: *code })),
+            StepError::NotLoaded(_) => None,
         };
         if let Some((id, _)) = &failed {
             self.remove(*id);

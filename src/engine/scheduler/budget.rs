@@ -125,8 +125,8 @@ impl Budget {
 
     /// Learns from an executed step.
     pub(super) fn observe(&mut self, step: &Step, elapsed: Duration) {
-        if step.kv.iter().any(|op| matches!(op, KvOp::Copy { .. })) {
-            // Copies take time that no row is to blame for.
+        if step.kv.iter().any(|op| matches!(op, KvOp::Copy { .. } | KvOp::Save { .. } | KvOp::Load { .. })) {
+            // These take time that no row is to blame for.
             return;
         }
         let (decode, prompt) = shape(step);
@@ -287,7 +287,7 @@ pub(super) fn shape(step: &Step) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::runner::{Row, Slot};
+    use crate::engine::runner::{Parked, Row, Slot};
     use crate::protocol::{SequenceId, Token};
 
     /// A step with that many decode rows and one prompt chunk.
@@ -332,10 +332,14 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_copies_teaches_nothing() {
+    fn a_step_that_copies_saves_or_loads_teaches_nothing() {
         let mut budget = Budget::new(512, 3.0);
         let copy = KvOp::Copy { from: Slot(0), to: Slot(1), len: 9 };
-        budget.observe(&Step { kv: vec![copy], ..step(4, 0) }, ms(500.0));
+        let save = KvOp::Save { slot: Slot(0), to: Parked(0) };
+        let load = KvOp::Load { from: Parked(0), slot: Slot(1), len: 9 };
+        for op in [copy, save, load] {
+            budget.observe(&Step { kv: vec![op], ..step(4, 0) }, ms(500.0));
+        }
 
         assert_eq!(budget.expected_decode(4), None);
     }

@@ -4,13 +4,16 @@
 //! next step, so the record and the runner cannot drift apart: operations are always applied, also when the rows of the
 //! step then fail. Rows are held only after they were computed. Copies count in full, though a unified KV shares them.
 //!
+//! What a free slot loses may first be parked in host memory (`swap`).
+//!
 //! ```text
 //! cells   |◀─ owned by running ─▶|◀─ cached in free slots ─▶|◀ promised ▶|◀─ free ─▶|
-//!                                  evicted least recently     rows of the step
-//!                                  used first, tail first     in the making
+//!                                  evicted least worth        rows of the step
+//!                                  first, tail first          in the making
 //! ```
 
 use super::sequence::count;
+use super::swap::{Swap, worth};
 use crate::engine::runner::{KvOp, Limits, Row, Slot};
 use crate::protocol::{SequenceId, Token};
 
@@ -26,6 +29,8 @@ pub(super) struct Record {
     pub(super) namespace: u64,
     /// `Cache::clock` when it last served a sequence.
     pub(super) last_use: u64,
+    /// Sequences that its content served since it was computed, in whatever slot.
+    pub(super) hits: u32,
     /// The running sequence in it; without one the slot is free and its content is cache.
     pub(super) owner: Option<SequenceId>,
 }
@@ -43,7 +48,8 @@ pub(super) struct Cache {
     /// Cells for rows that are planned and not yet held.
     promised: u32,
     /// For the next step.
-    ops: Vec<KvOp>,
+    pub(super) ops: Vec<KvOp>,
+    pub(super) swap: Swap,
 }
 
 impl Cache {
@@ -56,6 +62,7 @@ impl Cache {
             held_cells: 0,
             promised: 0,
             ops: Vec::new(),
+            swap: Swap::new(limits),
         }
     }
 
@@ -92,7 +99,13 @@ impl Cache {
         self.kv_cells.saturating_sub(self.owned_cells() + self.promised)
     }
 
-    /// Evicts cached slots, least recently used first, until `cells` are free. False if that was not enough.
+    /// What a slot's content is worth; see [`worth`].
+    pub(super) fn worth(&self, slot: Slot) -> u64 {
+        let record = self.record(slot);
+        worth(record.last_use, count(record.held.len()), record.hits)
+    }
+
+    /// Evicts cached slots, least worth first, until `cells` are free. False if that was not enough.
     pub(super) fn make_room(&mut self, cells: u32, protected: &[Slot]) -> bool {
         loop {
             let short = cells.saturating_sub(self.free_cells());
@@ -103,7 +116,8 @@ impl Cache {
                 let record = self.record(*slot);
                 record.owner.is_none() && !record.held.is_empty() && !protected.contains(slot)
             };
-            let Some(slot) = self.slots().filter(evictable).min_by_key(|slot| self.record(*slot).last_use) else { return false };
+            let Some(slot) = self.slots().filter(evictable).min_by_key(|slot| self.worth(*slot)) else { return false };
+            self.park(slot);
             // The tail goes first: a beginning is what others may share.
             let keep = if self.can_truncate { self.held(slot).saturating_sub(short.max(MIN_EVICT)) } else { 0 };
             self.truncate(slot, keep);
@@ -115,10 +129,21 @@ impl Cache {
         let before = self.held_cells;
         for slot in self.slots() {
             if self.record(slot).owner.is_none() {
+                self.park(slot);
                 self.truncate(slot, 0);
             }
         }
         self.held_cells < before
+    }
+
+    /// Empties every slot, whatever is recorded of it.
+    pub(super) fn forget_slots(&mut self) {
+        for slot in self.slots() {
+            *self.record_mut(slot) = Record::default();
+            self.ops.push(KvOp::Truncate { slot, keep: 0 });
+        }
+        self.held_cells = 0;
+        self.promised = 0;
     }
 
     /// Sets cells aside for planned rows. The caller made room.
@@ -171,23 +196,41 @@ impl Cache {
 
     /// Makes `to` hold the first `len` positions of `from` and nothing else. The caller made room.
     pub(super) fn copy(&mut self, from: Slot, to: Slot, len: u32) {
-        self.drop_behind(to, 0);
         let source = self.record(from);
-        let (held, namespace, last_use) = (source.held[..position(len)].to_vec(), source.namespace, source.last_use);
+        let (held, namespace, last_use, hits) = (source.held[..position(len)].to_vec(), source.namespace, source.last_use, source.hits);
+        self.hold(to, held, hits);
         let target = self.record_mut(to);
-        target.held = held;
         target.namespace = namespace;
         target.last_use = last_use;
-        self.held_cells += len;
         self.ops.push(KvOp::Copy { from, to, len });
+    }
+
+    /// Records that a slot holds this and nothing else. The caller made room, and the operation that makes it true.
+    pub(super) fn hold(&mut self, slot: Slot, held: Vec<Token>, hits: u32) {
+        self.drop_behind(slot, 0);
+        self.held_cells += count(held.len());
+        let record = self.record_mut(slot);
+        record.held = held;
+        record.hits = hits;
+    }
+
+    /// Whether the step being planned copies into a slot. The copy may be made as late as the step's rows.
+    pub(super) fn is_copied_to(&self, slot: Slot) -> bool {
+        self.ops.iter().any(|op| matches!(op, KvOp::Copy { to, .. } if *to == slot))
+    }
+
+    /// Whether it copies from the slot; see [`Self::is_copied_to`].
+    pub(super) fn is_copied_from(&self, slot: Slot) -> bool {
+        self.ops.iter().any(|op| matches!(op, KvOp::Copy { from, .. } if *from == slot))
     }
 
     /// The operations that lead to the present record, for the step being planned.
     pub(super) fn take_ops(&mut self) -> Vec<KvOp> {
+        self.swap.next_step();
         std::mem::take(&mut self.ops)
     }
 
-    /// What is wrong with the count of cells, if anything.
+    /// What is wrong with the count of cells and bytes, if anything.
     pub(super) fn check(&self) -> Result<(), String> {
         let sum: usize = self.records.iter().map(|record| record.held.len()).sum();
         if count(sum) != self.held_cells {
@@ -196,7 +239,7 @@ impl Cache {
         if self.held_cells + self.promised > self.kv_cells {
             return Err(format!("{} cells held and {} promised of {}", self.held_cells, self.promised, self.kv_cells));
         }
-        Ok(())
+        self.swap.check()
     }
 
     fn drop_behind(&mut self, slot: Slot, keep: u32) {

@@ -9,9 +9,9 @@
 //!              └─────preempt──────┘   KV exhausted: back to the front of the queue
 //! ```
 //!
-//! Reading order: `sequence` (one timeline), `cache` (what each slot holds), `place` (which slot and which cached
-//! prefix a sequence gets), `budget` (prompt rows per step), `drafts` (guessing ahead), `plan` (building a step), `apply`
-//! (what came of it), `foresee` (what would become of a request).
+//! Reading order: `sequence` (one timeline), `cache` (what each slot holds), `swap` (what is parked in host memory),
+//! `place` (which slot and which cached prefix a sequence gets), `budget` (prompt rows per step), `drafts` (guessing
+//! ahead), `plan` (building a step), `apply` (what came of it), `foresee` (what would become of a request).
 
 mod apply;
 mod budget;
@@ -22,6 +22,7 @@ mod foresee;
 mod place;
 mod plan;
 mod sequence;
+mod swap;
 #[cfg(test)]
 mod tests;
 
@@ -120,6 +121,7 @@ struct Counts {
     forced_rows: u64,
     draft_rows: u64,
     drafts_accepted: u64,
+    cache_resets: u64,
 }
 
 impl Scheduler {
@@ -214,6 +216,10 @@ impl Scheduler {
             draft_rows: self.counts.draft_rows,
             drafts_accepted: self.counts.drafts_accepted,
             threads: 0,
+            parked_bytes: self.cache.swap.used_bytes(),
+            parked_tokens: self.cache.swap.moved.saved,
+            loaded_tokens: self.cache.swap.moved.loaded,
+            cache_resets: self.counts.cache_resets,
         }
     }
 

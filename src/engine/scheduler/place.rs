@@ -6,16 +6,17 @@
 //! costs seconds, so it settles both.
 
 use super::Scheduler;
-use super::cache::Cache;
+use super::cache::{Cache, position};
 use super::sequence::{Phase, common_prefix, count};
+use super::swap::ParkedMatch;
 use crate::engine::runner::Slot;
 use crate::protocol::{SequenceId, Token};
 use std::cmp::Reverse;
 
-/// A shared prefix is copied, or waited for, from this many tokens on; a shorter one is computed as quickly.
+/// A shared prefix is copied, loaded, or waited for, from this many tokens on; a shorter one is computed as quickly.
 pub(super) const MIN_COPY: u32 = 32;
-/// Cached tokens that nobody else holds are copied aside from this many on before their slot is used.
-const MIN_KEEP: u32 = 64;
+/// Cached tokens that nobody else holds are copied aside, or parked, from this many on before their slot is used.
+pub(super) const MIN_KEEP: u32 = 64;
 
 /// A gap between running sequences is closed after one step for so many positions to move. On a CPU a copy takes about as
 /// long as the gap costs in one step for every 100 positions (default model, 2 cores); on a GPU it is a whole stream,
@@ -36,8 +37,25 @@ struct Choice {
     target: Slot,
     /// Tokens that the target has in common with what is looked for.
     own: u32,
-    /// Another slot's, if they are worth a copy.
-    better: Option<Match>,
+    /// What is worth being brought to it instead.
+    better: Option<Better>,
+}
+
+/// More of what is looked for than the target has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Better {
+    /// In another slot.
+    Held(Match),
+    /// In host memory, and more than any slot has.
+    Parked(ParkedMatch),
+}
+
+impl Better {
+    fn len(self) -> u32 {
+        match self {
+            Self::Held(Match { len, .. }) | Self::Parked(ParkedMatch { len, .. }) => len,
+        }
+    }
 }
 
 impl Scheduler {
@@ -75,7 +93,8 @@ impl Scheduler {
 }
 
 impl Cache {
-    /// Gives a sequence a slot that then holds as much of `reusable` as any slot does. `None` if no slot is free.
+    /// Gives a sequence a slot that then holds as much of `reusable` as any slot does, or more that was parked. `None` if no
+    /// slot is free, or the step being planned moves too much already: the next one will do.
     pub(super) fn place(&mut self, id: SequenceId, reusable: &[Token], namespace: u64) -> Option<Slot> {
         let slot = if self.can_truncate { self.place_by_copy(reusable, namespace)? } else { self.place_as_whole(reusable, namespace)? };
         let clock = self.clock;
@@ -86,48 +105,59 @@ impl Cache {
         Some(slot)
     }
 
-    /// The longest prefix of `reusable` that any slot holds, tokens.
+    /// The longest prefix of `reusable` that any slot holds, or that is parked and worth loading, tokens.
     pub(super) fn longest_held(&self, reusable: &[Token], namespace: u64) -> u32 {
-        self.longest_match(reusable, namespace, self.slots()).map_or(0, |best| best.len)
+        let held = self.longest_match(reusable, namespace, self.slots()).map_or(0, |best| best.len);
+        self.parked_match(reusable, namespace, held).map_or(held, |parked| parked.len)
     }
 
     /// How many of `reusable` [`Self::place`] would find now, tokens; with no slot free, how many are held anywhere.
     pub(super) fn would_find(&self, reusable: &[Token], namespace: u64) -> u32 {
         if self.can_truncate {
-            return self.choose(reusable, namespace).map_or_else(
-                || self.longest_held(reusable, namespace),
-                |Choice { own, better, .. }| better.map_or(own, |better| better.len),
-            );
+            return self
+                .choose(reusable, namespace)
+                .map_or_else(|| self.longest_held(reusable, namespace), |Choice { own, better, .. }| better.map_or(own, Better::len));
         }
-        self.continued(reusable, namespace).map_or(0, |slot| self.held(slot))
+        let held = self.continued(reusable, namespace).map_or(0, |slot| self.held(slot));
+        self.parked_match(reusable, namespace, held).map_or(held, |parked| parked.len)
     }
 
-    /// The lowest free slot, what it has in common with `reusable`, and what is worth a copy from elsewhere.
+    /// The lowest free slot, what it has in common with `reusable`, and what is worth being brought from elsewhere.
     fn choose(&self, reusable: &[Token], namespace: u64) -> Option<Choice> {
         let target = self.slots().find(|slot| self.record(*slot).owner.is_none())?;
         let own = self.longest_match(reusable, namespace, std::iter::once(target)).map_or(0, |own| own.len);
         let best = self.longest_match(reusable, namespace, std::iter::once(target).chain(self.slots()));
-        Some(Choice { target, own, better: best.filter(|best| best.slot != target && best.len >= own + MIN_COPY) })
+        let held = best.filter(|best| best.slot != target && best.len >= own + MIN_COPY);
+        let parked = self.parked_match(reusable, namespace, best.map_or(0, |best| best.len));
+        Some(Choice { target, own, better: parked.map(Better::Parked).or(held.map(Better::Held)) })
     }
 
     /// 1. The target is the lowest free slot.
-    /// 2. If no slot holds enough more than the target does, it keeps what it has in common.
-    /// 3. Otherwise the longest match is copied to it; a slot that gave everything it had is emptied.
-    /// 4. If cells are too short for a copy, a free slot with the match becomes the target itself.
+    /// 2. If nothing elsewhere is enough better than what the target holds, it keeps what it has in common.
+    /// 3. What is parked is loaded, if the step may still move that much.
+    /// 4. What another slot holds is copied; a slot that gave everything it had is emptied.
+    /// 5. If cells are too short for a copy, a free slot with the match becomes the target itself.
     ///
-    /// Before the target loses what only it holds, that is moved aside.
+    /// Before the target loses what only it holds, that is moved aside or parked.
     fn place_by_copy(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
         // (1)
         let Choice { target, own, better } = self.choose(reusable, namespace)?;
-        // (2)
-        let Some(best) = better else {
-            self.move_aside(target, own, target);
-            self.truncate(target, own);
-            return Some(target);
+        let best = match better {
+            // (2)
+            None => {
+                self.move_aside(target, own, target);
+                self.truncate(target, own);
+                self.served(target, own);
+                return Some(target);
+            }
+            // (3)
+            Some(Better::Parked(found)) => return self.place_by_load(target, own, found),
+            Some(Better::Held(best)) => best,
         };
-        // (3)
+        // (4)
         self.move_aside(target, own, best.slot);
         if self.make_room(best.len.saturating_sub(self.held(target)), &[best.slot, target]) {
+            self.served(best.slot, best.len);
             self.copy(best.slot, target, best.len);
             let clock = self.clock;
             self.record_mut(best.slot).last_use = clock;
@@ -136,10 +166,29 @@ impl Cache {
             }
             return Some(target);
         }
-        // (4)
+        // (5)
         let (slot, keep) = if self.record(best.slot).owner.is_none() { (best.slot, best.len) } else { (target, own) };
+        if self.held(slot) >= keep + MIN_KEEP {
+            self.park(slot);
+        }
         self.truncate(slot, keep);
+        self.served(slot, keep);
         Some(slot)
+    }
+
+    /// Fills the target with parked content. `own` is what it has in common with that.
+    fn place_by_load(&mut self, target: Slot, own: u32, found: ParkedMatch) -> Option<Slot> {
+        if !self.can_load(target, found.parked) {
+            return None;
+        }
+        self.load(target, own, found);
+        Some(target)
+    }
+
+    /// A slot gave so many tokens to a sequence.
+    fn served(&mut self, slot: Slot, len: u32) {
+        let record = self.record_mut(slot);
+        record.hits = if len >= MIN_COPY { record.hits.saturating_add(1) } else { 0 };
     }
 
     /// Moves a running sequence to a free slot and leaves its own empty. False if there is nothing to move or no room for a copy.
@@ -159,18 +208,23 @@ impl Cache {
     }
 
     /// For KV that can neither be cut nor copied: a free slot whose whole content is a prefix, else an empty one, else
-    /// the least recently used one, emptied.
+    /// the one of least worth, emptied. The latter two get parked content if that is a longer prefix.
     fn place_as_whole(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
         let continued = self.continued(reusable, namespace);
-        if continued.is_some() {
+        let held = continued.map_or(0, |slot| self.held(slot));
+        let parked = self.parked_match(reusable, namespace, held);
+        if let (Some(slot), None) = (continued, parked) {
+            self.served(slot, held);
             return continued;
         }
         let free = self.slots().filter(|slot| self.record(*slot).owner.is_none());
-        let slot = free.min_by_key(|slot| {
-            let record = self.record(*slot);
-            (!record.held.is_empty(), if record.held.is_empty() { 0 } else { record.last_use })
-        })?;
+        let slot = free.min_by_key(|slot| (self.held(*slot) > 0, if self.held(*slot) > 0 { self.worth(*slot) } else { 0 }))?;
+        if let Some(found) = parked {
+            return self.place_by_load(slot, 0, found);
+        }
+        self.park(slot);
         self.truncate(slot, 0);
+        self.served(slot, 0);
         Some(slot)
     }
 
@@ -185,11 +239,11 @@ impl Cache {
     }
 
     /// Copies a free slot's content to another free slot that holds less of worth, if its next user drops enough of it
-    /// that no other slot holds. Evicts nobody else.
+    /// that no other slot holds; without such a slot it is parked. Evicts nobody else.
     /// `reused` is what the next user keeps; `source` is not to be overwritten.
     fn move_aside(&mut self, target: Slot, reused: u32, source: Slot) {
         let record = self.record(target);
-        let (held, last_use) = (count(record.held.len()), record.last_use);
+        let held = count(record.held.len());
         if held < reused + MIN_KEEP {
             return;
         }
@@ -200,51 +254,62 @@ impl Cache {
         }
         let usable = |slot: &Slot| *slot != target && *slot != source && self.record(*slot).owner.is_none();
         let has_room = |slot: &Slot| held.saturating_sub(self.held(*slot)) <= self.free_cells();
-        let aside = self.slots().filter(|slot| usable(slot) && has_room(slot)).min_by_key(|slot| (self.worth(*slot), Reverse(*slot)));
-        if let Some(aside) = aside.filter(|aside| self.worth(*aside) < (held, last_use).into()) {
-            self.copy(target, aside, held);
+        let aside = self.slots().filter(|slot| usable(slot) && has_room(slot)).min_by_key(|slot| (self.loss(*slot), Reverse(*slot)));
+        match aside.filter(|aside| self.loss(*aside) < self.loss(target)) {
+            Some(aside) => {
+                self.park(aside);
+                self.copy(target, aside, held);
+            }
+            None => self.park(target),
         }
     }
 
     /// What would be lost with a free slot's content.
-    fn worth(&self, slot: Slot) -> Worth {
-        (self.held(slot), self.record(slot).last_use).into()
+    fn loss(&self, slot: Slot) -> Loss {
+        match self.held(slot) {
+            0 => Loss::Nothing,
+            1..MIN_KEEP => Loss::Scrap,
+            MIN_KEEP.. => Loss::Worth(self.worth(slot)),
+        }
     }
 
     /// The longest match among `slots`; the first of equals.
     fn longest_match(&self, wanted: &[Token], namespace: u64, slots: impl Iterator<Item = Slot>) -> Option<Match> {
-        let mut best = None;
-        let mut len = 0;
-        for slot in slots {
+        let contents = slots.map(|slot| {
             let record = self.record(slot);
-            // One comparison rules out most: a longer match must agree behind the best so far.
-            let longer = record.held.get(len).is_some_and(|token| wanted.get(len) == Some(token));
-            if longer && record.namespace == namespace {
-                let common = common_prefix(&record.held, wanted);
-                if super::cache::position(common) > len {
-                    len = super::cache::position(common);
-                    best = Some(Match { slot, len: common });
-                }
+            (slot, record.namespace, &record.held[..])
+        });
+        longest_prefix(wanted, namespace, contents).map(|(slot, len)| Match { slot, len })
+    }
+}
+
+/// Which of some contents (with a name and a namespace each) has the longest beginning of `wanted`, and its length; the
+/// first of equals.
+pub(super) fn longest_prefix<'a, K>(
+    wanted: &[Token],
+    namespace: u64,
+    contents: impl Iterator<Item = (K, u64, &'a [Token])>,
+) -> Option<(K, u32)> {
+    let mut best = None;
+    let mut len = 0;
+    for (key, theirs, held) in contents {
+        // One comparison rules out most: a longer match must agree behind the best so far.
+        let longer = held.get(len).is_some_and(|token| wanted.get(len) == Some(token));
+        if longer && theirs == namespace {
+            let common = common_prefix(held, wanted);
+            if position(common) > len {
+                len = position(common);
+                best = Some((key, common));
             }
         }
-        best
     }
+    best
 }
 
-/// How much a cached content is worth, in order: nothing, less than is worth keeping, then the more recently used the more.
+/// What goes with a cached content, in order: nothing, less than is worth keeping, or its worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Worth {
-    Empty,
+enum Loss {
+    Nothing,
     Scrap,
-    Used(u64),
-}
-
-impl From<(u32, u64)> for Worth {
-    fn from((held, last_use): (u32, u64)) -> Self {
-        match held {
-            0 => Self::Empty,
-            1..MIN_KEEP => Self::Scrap,
-            MIN_KEEP.. => Self::Used(last_use),
-        }
-    }
+    Worth(u64),
 }

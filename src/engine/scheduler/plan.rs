@@ -133,7 +133,7 @@ impl Scheduler {
         }
     }
 
-    /// Moves a sequence from the queue (the caller takes it out) to a slot. False if none is free.
+    /// Moves a sequence from the queue (the caller takes it out) to a slot. False if none is free, or can be filled in this step.
     fn start(&mut self, id: SequenceId) -> bool {
         let Some(sequence) = self.sequences.get_mut(&id) else { return false };
         let Some(slot) = self.cache.place(id, sequence.reusable(), sequence.namespace) else { return false };

@@ -11,6 +11,7 @@ mod hostile;
 mod server;
 mod texts;
 mod users;
+mod windows;
 
 use crate::support::gguf::{self, Kind, Toy};
 use llama_cpp_2::{
@@ -66,7 +67,7 @@ impl Family {
     fn of(toy: Toy) -> Self {
         let path = toy.write();
         let loaded = load(&gguf::engine_options(&path), |_| {}).unwrap_or_else(|error| panic!("{error}"));
-        let info = loaded.info(&mut loaded.runner().unwrap());
+        let info = loaded.info(&loaded.runner().unwrap());
         // Initialised by the load above, for as long as this process lives.
         let backend = ManuallyDrop::new(LlamaBackend {});
         let params = LlamaModelParams::default().with_vocab_only(true);

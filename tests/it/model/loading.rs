@@ -10,7 +10,7 @@ fn a_loaded_model_tells_what_it_is() {
         let Some(loaded) = loaded(layout) else { return };
         let mut runner = loaded.runner().unwrap();
 
-        let info = loaded.info(&mut runner);
+        let info = loaded.info(&runner);
 
         assert_eq!(info.vocabulary_size, runner.limits().vocabulary_size);
         assert_eq!((info.max_model_len, info.max_num_seqs, info.max_num_batched_tokens), (512, 4, 128));

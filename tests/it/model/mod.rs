@@ -13,6 +13,7 @@ mod loading;
 mod sampling;
 mod sampling_extras;
 mod steps;
+mod swap;
 mod text;
 
 use llamero::{
@@ -55,6 +56,7 @@ fn options(layout: KvLayout) -> EngineOptions {
         kv_cache_tokens: None,
         kv_cache_dtype: KvType::F16,
         flash_attn: FlashAttention::Auto,
+        swap_space_bytes: None,
         prefill_step_ratio: 4.0,
         target_itl_ms: None,
         draft_model: None,

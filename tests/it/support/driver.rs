@@ -1,7 +1,7 @@
 //! The engine loop without a worker: scheduler and fake runner, greedy sampling, everything checked after every step.
 
 use super::fake_runner::{EOG, FakeRunner, continuation};
-use llamero::engine::runner::{Limits, ModelRunner, Step};
+use llamero::engine::runner::{Limits, ModelRunner, Step, SwapLimits};
 use llamero::engine::scheduler::{NewSequence, Sampled, Scheduler};
 use llamero::protocol::{GenerationError, SequenceId, Token};
 use std::collections::BTreeMap;
@@ -187,6 +187,7 @@ pub(crate) fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
         can_truncate: true,
         consecutive_slots: true,
         vocabulary_size: 0,
+        swap: SwapLimits::default(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! It keeps its own copy of what each slot holds and panics on any breach of the `ModelRunner` contract, so a scheduler
 //! that loses track cannot pass a test by luck. It can be told to fail. Self-contained: any test may run an engine on it.
 
-use llamero::engine::runner::{KvOp, Limits, ModelRunner, Row, Slot, Step, StepError, Tokenizer};
+use llamero::engine::runner::{KvOp, Limits, ModelRunner, Parked, Row, Slot, Step, StepError, SwapLimits, Tokenizer};
 use llamero::protocol::{SpecialText, TextError, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -74,6 +74,11 @@ pub(crate) struct FakeRunner {
     limits: Limits,
     cost: Cost,
     slots: Vec<Held>,
+    /// `None` for what could not be saved.
+    parked: BTreeMap<Parked, Option<Held>>,
+    saves: u64,
+    /// Every so-manieth content is not saved; 0 for none.
+    lost_saves: u64,
     logits: Vec<Option<Vec<f32>>>,
     faults: BTreeMap<u64, StepError>,
     poison: BTreeSet<Token>,
@@ -92,6 +97,9 @@ impl FakeRunner {
             limits,
             cost: Cost::default(),
             slots: vec![Held::default(); usize_of(limits.slots)],
+            parked: BTreeMap::new(),
+            saves: 0,
+            lost_saves: 0,
             logits: Vec::new(),
             faults: BTreeMap::new(),
             poison: BTreeSet::new(),
@@ -125,6 +133,12 @@ impl FakeRunner {
         self
     }
 
+    /// Does not save every so-manieth content.
+    pub(crate) fn lose_saves(mut self, every: u64) -> Self {
+        self.lost_saves = every;
+        self
+    }
+
     /// What the last step is said to have taken.
     pub(crate) fn elapsed(&self) -> Duration {
         self.elapsed
@@ -144,8 +158,49 @@ impl FakeRunner {
         self.slots.iter().map(|slot| slot.tokens.len()).sum()
     }
 
-    fn apply(&mut self, op: KvOp) {
+    /// `before` is what the step did so far, `lost` the slots that should hold what could not be loaded.
+    fn apply(&mut self, op: KvOp, before: &[KvOp], lost: &mut BTreeSet<Slot>) {
         match op {
+            KvOp::Save { slot, to } => {
+                let late = |op: &KvOp| matches!(op, KvOp::Copy { to, .. } if *to == slot);
+                assert!(!before.iter().any(late), "{op:?} of what may not be there yet");
+                let held = self.slot(slot).clone();
+                assert!(!held.uncertain && (!held.tokens.is_empty() || lost.contains(&slot)), "{op:?} of {held:?}");
+                self.saves += 1;
+                let is_saved = !(lost.contains(&slot) || self.saves.is_multiple_of(self.lost_saves));
+                assert!(self.parked.insert(to, Some(held).filter(|_| is_saved)).is_none(), "{to:?} twice");
+                let bytes = |held: &Held| self.limits.swap.bytes_of(u32::try_from(held.tokens.len()).unwrap());
+                let bytes: u64 = self.parked.values().flatten().map(bytes).sum();
+                assert!(bytes <= self.limits.swap.bytes, "{op:?} makes {bytes} bytes");
+            }
+            KvOp::Load { from, slot, len } => {
+                let late = |op: &KvOp| matches!(op, KvOp::Copy { from, to, .. } if *to == slot || *from == slot);
+                assert!(!before.iter().any(late), "{op:?} into what may be copied later");
+                let parked = self.parked.get(&from).unwrap_or_else(|| panic!("{op:?} of nothing")).clone();
+                *self.slot(slot) = parked.clone().unwrap_or_default();
+                assert!(self.held() <= usize_of(self.limits.kv_cells), "{op:?} makes {} cells", self.held());
+                match parked {
+                    Some(held) => {
+                        let fits = (1..=held.tokens.len()).contains(&usize_of(len));
+                        assert!(
+                            fits && (self.limits.can_truncate || usize_of(len) == held.tokens.len()),
+                            "{op:?} of {}",
+                            held.tokens.len()
+                        );
+                        self.slot(slot).truncate(usize_of(len));
+                    }
+                    None => {
+                        lost.insert(slot);
+                    }
+                }
+            }
+            KvOp::Drop { parked } => {
+                assert!(self.parked.remove(&parked).is_some(), "{op:?} of nothing");
+            }
+            KvOp::Copy { from, to, .. } if lost.contains(&from) => {
+                *self.slot(to) = Held::default();
+                lost.insert(to);
+            }
             KvOp::Truncate { slot, keep } => {
                 assert!(keep == 0 || self.limits.can_truncate, "a part cannot be dropped: {op:?}");
                 let held = self.slot(slot);
@@ -211,8 +266,14 @@ impl ModelRunner for FakeRunner {
 
     fn execute(&mut self, step: &Step) -> Result<(), StepError> {
         assert!(!step.rows.is_empty() || !step.kv.is_empty(), "a step that does nothing");
-        for op in &step.kv {
-            self.apply(*op);
+        let mut lost = BTreeSet::new();
+        for (index, op) in step.kv.iter().enumerate() {
+            self.apply(*op, &step.kv[..index], &mut lost);
+        }
+        if !lost.is_empty() {
+            self.logits.clear();
+            self.steps += 1;
+            return Err(StepError::NotLoaded(lost.into_iter().collect()));
         }
         self.check_rows(&step.rows);
         self.logits.clear();
@@ -235,6 +296,11 @@ impl ModelRunner for FakeRunner {
     fn logits(&self, row: usize) -> Option<&[f32]> {
         self.logits[row].as_deref()
     }
+}
+
+/// Swap space for so many positions.
+pub(crate) fn swap(positions: u32) -> SwapLimits {
+    SwapLimits { bytes: u64::from(positions) * 1000, entry_bytes: 10, cell_bytes: 999 }
 }
 
 /// The tokens that a greedy reader gets: up to `max_tokens`, the end of generation included if it comes.

@@ -5,9 +5,10 @@ mod failures;
 mod forced;
 mod foresight;
 mod gaps;
+mod swap;
 
 use super::*;
-use crate::engine::runner::{KvOp, Row, Slot, Step, StepError};
+use crate::engine::runner::{KvOp, Parked, Row, Slot, Step, StepError, SwapLimits};
 use std::{ops::Range, time::Duration};
 
 /// What is sampled everywhere.
@@ -22,6 +23,7 @@ fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
         can_truncate: true,
         consecutive_slots: true,
         vocabulary_size: 10_000,
+        swap: SwapLimits::default(),
     }
 }
 
@@ -470,10 +472,7 @@ fn stats_count_prompt_tokens_looked_up_found_and_computed() {
         prefix_hits: 15,
         prefill_rows: 25,
         preemptions: 0,
-        forced_rows: 0,
-        draft_rows: 0,
-        drafts_accepted: 0,
-        threads: 0,
+        ..EngineStats::default()
     };
     assert_eq!(bench.0.stats(), expected);
 }

@@ -37,12 +37,13 @@ pub(crate) struct Toy {
     pub(crate) vocabulary: Vocabulary,
     metadata: Vec<(String, Value)>,
     script: Vec<u32>,
+    window: Option<u32>,
 }
 
 impl Toy {
     /// `model` is `tokenizer.ggml.model`, such as `llama` or `gpt2`.
     pub(crate) fn new(name: &str, model: &str, vocabulary: Vocabulary) -> Self {
-        let toy = Self { vocabulary, metadata: Vec::new(), script: Vec::new() };
+        let toy = Self { vocabulary, metadata: Vec::new(), script: Vec::new(), window: None };
         toy.with("general.architecture", "llama")
             .with("general.name", name)
             .with("general.file_type", 0_u32)
@@ -78,6 +79,11 @@ impl Toy {
         self
     }
 
+    /// Of an architecture whose every second layer attends to the last `window` positions only; it says nothing of sense.
+    pub(crate) fn sliding(self, window: u32) -> Self {
+        Self { window: Some(window), ..self.with("general.architecture", "cohere2") }
+    }
+
     /// The id of the token that is stored as `text`; panics when there is none.
     pub(crate) fn id(&self, text: &str) -> u32 {
         self.vocabulary.id(text)
@@ -86,8 +92,9 @@ impl Toy {
     /// Writes the file to the folder of temporary files. Dropping the path deletes it, also while a model has it mapped.
     pub(crate) fn write(&self) -> TempPath {
         let file = tempfile::Builder::new().prefix("toy-").suffix(".gguf").tempfile().unwrap();
-        let metadata = [self.metadata.clone(), weights::metadata(), self.vocabulary.metadata()].concat();
+        let metadata = [self.metadata.clone(), weights::metadata(self.window), self.vocabulary.metadata()].concat();
         let tensors = weights::tensors(self.vocabulary.len(), &self.script, 7);
+        let tensors = if self.window.is_some() { weights::with_window(tensors) } else { tensors };
         let mut out = BufWriter::new(file.as_file());
         writer::write(&mut out, &metadata, &tensors).unwrap();
         out.flush().unwrap();
@@ -109,6 +116,7 @@ pub(crate) fn engine_options(path: &Path) -> EngineOptions {
         kv_cache_tokens: None,
         kv_cache_dtype: KvType::F16,
         flash_attn: FlashAttention::Auto,
+        swap_space_bytes: None,
         prefill_step_ratio: 4.0,
         target_itl_ms: None,
         draft_model: None,

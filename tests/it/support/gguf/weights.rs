@@ -1,4 +1,4 @@
-//! Weights of a toy: two layers of llama's architecture, random, but so small that a script written into the embeddings wins.
+//! Weights of a toy: two layers of llama's architecture, or of cohere2's, which has a sliding window, random, but so small that a script written into the embeddings wins.
 //!
 //! Every embedding holds [`COMMON`] and each token of the script a dimension of its own. The output layer reads them: after any
 //! token the first of the script is likeliest, and after one of the script the next.
@@ -24,8 +24,8 @@ const NOISE: f32 = 0.05;
 /// Tokens that a script may have: the dimensions but for the first.
 pub(crate) const LONGEST_SCRIPT: usize = EMBEDDING as usize - 1;
 
-/// The metadata that belongs to these shapes.
-pub(super) fn metadata() -> Vec<(String, Value)> {
+/// The metadata that belongs to these shapes; with a window, every second layer attends to so many positions only.
+pub(super) fn metadata(window: Option<u32>) -> Vec<(String, Value)> {
     let entries: [(&str, Value); 9] = [
         ("context_length", CONTEXT.into()),
         ("embedding_length", EMBEDDING.into()),
@@ -37,7 +37,21 @@ pub(super) fn metadata() -> Vec<(String, Value)> {
         ("rope.dimension_count", HEAD.into()),
         ("rope.freq_base", 10_000.0_f32.into()),
     ];
-    entries.into_iter().map(|(key, value)| (format!("llama.{key}"), value)).collect()
+    let sliding = window.into_iter().flat_map(|window| {
+        [
+            ("attention.sliding_window", Value::from(window)),
+            ("attention.sliding_window_pattern", 2_u32.into()),
+            ("attention.layer_norm_epsilon", 1e-5_f32.into()),
+            ("logit_scale", 1.0_f32.into()),
+        ]
+    });
+    let architecture = if window.is_some() { "cohere2" } else { "llama" };
+    entries.into_iter().chain(sliding).map(|(key, value)| (format!("{architecture}.{key}"), value)).collect()
+}
+
+/// Of [`tensors`], those that cohere2 has: its output reads the embeddings, and one norm serves both halves of a layer.
+pub(super) fn with_window(tensors: Vec<Tensor>) -> Vec<Tensor> {
+    tensors.into_iter().filter(|tensor| tensor.name != "output.weight" && !tensor.name.contains("ffn_norm")).collect()
 }
 
 /// All tensors for a vocabulary of this size.

@@ -1,0 +1,91 @@
+//! How what a slot holds gets elsewhere: into another slot, or into host memory.
+//!
+//! Owns what waits and what was saved; the calls of llama.cpp are the runner's.
+
+use super::raw;
+
+/// A slot's content in host memory.
+pub(super) struct Content {
+    pub(super) state: raw::SequenceState,
+    /// Positions in it.
+    pub(super) len: u32,
+}
+
+/// What a saved state takes: `first` bytes with one position, `next` more for each further one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct StateSizes {
+    pub(super) first: usize,
+    pub(super) next: usize,
+}
+
+impl StateSizes {
+    /// Whether a state has all positions of a slot, and not only those that its last one attends to: of a sliding window
+    /// llama.cpp leaves out the rest (`llama_kv_cache::state_write`), and what was left out cannot be cut back to.
+    pub(super) fn is_whole(self, state: &raw::SequenceState, len: u32) -> bool {
+        self.first > 0 && state.bytes() >= self.first + self.next * (len.max(1) - 1) as usize
+    }
+}
+
+/// How part of a slot gets into another.
+pub(super) enum Copying {
+    /// One pool: cells are marked as belonging to both.
+    Mark,
+    /// A stream per slot: cells are copied, either way.
+    Streams(StreamCopies),
+}
+
+/// Copies between streams: the used cells through host memory, or the whole stream within the device.
+///
+/// `llama_memory_seq_cp` copies all `cells_per_slot` and does it at the start of the next decode. Through the host
+/// it is twice the cells in use (a slot of 620 positions of 8192 is 14 MB instead of 190 MB with the default model), and at once.
+pub(super) struct StreamCopies {
+    on_gpu: bool,
+    /// Whole-stream copies, from and to, that wait for the next decode: a copy at once would overtake them.
+    pub(super) pending: Vec<(usize, usize)>,
+    pub(super) buffer: raw::SequenceState,
+}
+
+impl StreamCopies {
+    /// None waits.
+    pub(super) fn new(on_gpu: bool) -> Self {
+        Self { on_gpu, pending: Vec::new(), buffer: raw::SequenceState::default() }
+    }
+
+    /// On a GPU, host memory is behind a slow bus and whole streams are copied at full bandwidth.
+    pub(super) fn whole_stream(&self, cells_in_use: u32, cells_per_slot: u32) -> bool {
+        self.on_gpu || !self.pending.is_empty() || cells_in_use.saturating_mul(2) > cells_per_slot
+    }
+}
+
+impl Copying {
+    /// Whether a slot does not have its content yet.
+    pub(super) fn is_awaited(&self, slot: usize) -> bool {
+        matches!(self, Self::Streams(copies) if copies.pending.iter().any(|(_, to)| *to == slot))
+    }
+
+    /// Whether another slot does not have yet what this one held.
+    pub(super) fn is_source(&self, slot: usize) -> bool {
+        matches!(self, Self::Streams(copies) if copies.pending.iter().any(|(from, _)| *from == slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copies(on_gpu: bool, pending: bool) -> StreamCopies {
+        StreamCopies { pending: if pending { vec![(0, 1)] } else { Vec::new() }, ..StreamCopies::new(on_gpu) }
+    }
+
+    #[test]
+    fn few_cells_go_through_the_host_and_many_as_a_whole_stream() {
+        assert!(!copies(false, false).whole_stream(4096, 8192));
+        assert!(copies(false, false).whole_stream(4097, 8192));
+        assert!(copies(true, false).whole_stream(1, 8192));
+    }
+
+    #[test]
+    fn nothing_overtakes_a_copy_that_waits_for_the_next_decode() {
+        assert!(copies(false, true).whole_stream(1, 8192));
+    }
+}
