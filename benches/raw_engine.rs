@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step, StepError},
     llama::load,
-    protocol::{EngineOptions, KvLayout, SequenceId, Token},
+    protocol::{EngineOptions, FlashAttention, KvLayout, KvType, SequenceId, Token},
 };
 use serde_json::json;
 use std::{path::PathBuf, time::Instant};
@@ -55,7 +55,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         threads: Some(threads),
         kv_layout: KvLayout::Split,
         kv_cache_tokens: None,
+        kv_cache_dtype: KvType::F16,
+        flash_attn: FlashAttention::Auto,
+        swap_space_bytes: Some(0),
         prefill_step_ratio: 1.0,
+        target_itl_ms: None,
+        draft_model: None,
+        num_speculative_tokens: 0,
     };
     let loaded = load(&options, |_| {})?;
     let mut runner = loaded.runner()?;

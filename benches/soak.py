@@ -156,7 +156,7 @@ def soak(args, port, process):
             print(f"  {name} {end[name]:g}")
     wrong = faults[:10]
     wrong += [f"{name} is {end[name]:g}" for name in
-              ("vllm:kv_cache_usage_perc", "llamero:engine_deaths_total", "llamero:integrity_failures_total") if end[name]]
+              ("vllm:kv_cache_usage_perc", "llamero:engine_deaths_total", "llamero:kv_cache_resets_total") if end[name]]
     if after > before + MOST_GROWTH_MB:
         wrong.append(f"memory grew by {after - before:.1f} MB")
     return wrong

@@ -308,9 +308,9 @@ fn logits_do_not_depend_on_the_number_of_threads() {
     assert_same(&row_of_one, &row_of_two, "a row on one thread and on two");
 }
 
-/// By the clock it is decided whether that stays so; here, that llama.cpp is told.
+/// By the clock it is decided when, and whether that stays so; here, that llama.cpp is told.
 #[test]
-fn after_a_few_steps_one_thread_less_is_tried() {
+fn within_twenty_steps_one_thread_less_is_tried() {
     let Some(path) = model_path() else { return };
     let loaded = load(&EngineOptions { model_path: path, threads: None, ..options(KvLayout::Split) }, |_| {}).unwrap();
     let mut runner = loaded.runner().unwrap();
@@ -328,5 +328,5 @@ fn after_a_few_steps_one_thread_less_is_tried() {
         .collect();
 
     assert!(used.contains(&(most - 1)), "{used:?}");
-    assert_eq!(used[..8], [most; 8]);
+    assert_eq!(used[0], most);
 }
