@@ -26,13 +26,13 @@ const FADE: f64 = 0.9;
 const FADE_IN_PAUSE: f64 = 0.3;
 /// Tokens of a draft that is made to learn from.
 const TRIAL_TOKENS: u32 = 3;
-/// Steps from one with such drafts to the next: together they cost a percent or two.
-const TRIAL_EVERY: u32 = 48;
+/// Steps from one with such drafts to the next: together they cost about a percent.
+const TRIAL_EVERY: u32 = 96;
 /// Steps of the first pause, and of the longest.
 const FIRST_PAUSE: u32 = 16;
 const LONGEST_PAUSE: u32 = 512;
-/// A draft must promise this much more than it costs.
-const MARGIN: f64 = 1.05;
+/// A draft must promise this much more than it costs: what is hoped for is an average, and what it costs is sure.
+const MARGIN: f64 = 1.25;
 
 /// A sequence that would use a draft in the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
