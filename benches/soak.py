@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 CLIENTS = 12
 # Memory may grow by this much from the second third of the time to the last.
@@ -35,7 +36,7 @@ def text(rng, words):
 
 def requests(rng, shared):
     """One request of a random kind: its name, route, body, and after how many chunks the client hangs up."""
-    sampled = {"temperature": rng.choice([0, 0.8, 1.0]), "seed": rng.randrange(1 << 30), "stream": True}
+    sampled = {"model": "soak", "temperature": rng.choice([0, 0.8, 1.0]), "seed": rng.randrange(1 << 30), "stream": True}
     short = {**sampled, "prompt": text(rng, rng.randrange(4, 60)), "max_tokens": rng.randrange(1, 80)}
     kinds = {
         "short": ("/v1/completions", short, None),
@@ -84,6 +85,9 @@ def client(port, seed, shared, deadline, results):
         except OSError as error:
             fault = repr(error)
         results.append((name, fault))
+        if fault:
+            # What fails at once would else be asked for a thousand times a second.
+            time.sleep(1)
 
 
 def metrics(port):
@@ -100,8 +104,9 @@ def metrics(port):
 
 def memory_mb(pid):
     """Proportional memory of a process and its children, MB, without the pages of the weights' file."""
-    with open(f"/proc/{pid}/task/{pid}/children") as children:
-        pids = [pid, *children.read().split()]
+    # A child belongs to the thread that started it.
+    children = [(task / "children").read_text().split() for task in Path(f"/proc/{pid}/task").iterdir()]
+    pids = [pid, *(child for of_task in children for child in of_task)]
     total = 0
     for each in pids:
         with open(f"/proc/{each}/smaps_rollup") as rollup:
@@ -171,7 +176,7 @@ def main():
     parser.add_argument("serve", nargs="*", help="options of llamero serve, after --")
     args = parser.parse_args()
     port = free_port()
-    process = subprocess.Popen([args.llamero, "serve", "--model", args.model, "--port", str(port), "--log-level", "warn", *args.serve])
+    process = subprocess.Popen([args.llamero, "serve", "--model", args.model, "--served-model-name", "soak", "--port", str(port), "--log-level", "warn", *args.serve])
     try:
         wait_until("ready", lambda: is_ready(port), 120)
         wrong = soak(args, port, process)

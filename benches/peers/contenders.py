@@ -1,6 +1,7 @@
 """Who is measured, with which options, on which rows. A setup is a set of contenders that do the same work."""
 
 import json
+import os
 import shlex
 import subprocess
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ import throughput
 import toy
 from figures import OURS, PEER
 
-# For requests that wait.
-LONG_QUEUE = ["--max-waiting", "1100"]
+# For clients that wait: all of them, beside streams whose speed does not depend on what they happen to say.
+WITHOUT_GUESSES = ["--num-speculative-tokens", "0"]
+LONG_QUEUE = [*WITHOUT_GUESSES, "--max-waiting", "1100"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,14 @@ class Setup:
     starts: bool = False
 
 
+def threads(args):
+    """llamero's: its default, which follows what other programs leave, unless a number was asked for."""
+    return [] if args.threads == os.cpu_count() else ["--threads", str(args.threads)]
+
+
 def alone(args, model, options=()):
     return {OURS: [args.llamero, "serve", "--model", str(model.file), "--served-model-name", "bench", "--max-model-len", str(model.context),
-                   "--max-num-seqs", str(model.sequences), "--threads", str(args.threads), *options, *shlex.split(args.llamero_args)]}
+                   "--max-num-seqs", str(model.sequences), *threads(args), *options, *shlex.split(args.llamero_args)]}
 
 
 def beside_peer(args, model):
@@ -56,7 +63,7 @@ def setups(args):
         Setup(main, beside_peer(args, main), {"memory": footprint.memory, "w1": throughput.w1, "neighbour": throughput.neighbour,
                                               "w2": throughput.w2, "w3": throughput.w3, "w4": throughput.w4}),
         Setup(toy_model, beside_peer(args, toy_model), {"w5": throughput.w5}),
-        Setup(main, alone(args, main), {"idle": footprint.idle, "cancel": cancel.cancel}),
+        Setup(main, alone(args, main, WITHOUT_GUESSES), {"idle": footprint.idle, "cancel": cancel.cancel}),
         Setup(few, alone(args, few, LONG_QUEUE), {"queued": footprint.queued}),
         Setup(main, beside_peer(args, main), {"start": footprint.start}, starts=True),
     ]

@@ -96,6 +96,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigEr
     }
     let keys = KeyConfig::read(&mut values);
     let models_dir = values.optional_text(&model::MODELS_DIR).map(PathBuf::from);
+    let draft_model = values.optional_text(&model::DRAFT_MODEL);
     let api = ApiConfig::read(&mut values, model_name(&model));
     let listen = ListenConfig::read(&mut values, &keys);
     let engine = model::read_engine(&mut values);
@@ -106,7 +107,6 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigEr
         return Err(ConfigErrors { problems: values.problems });
     }
     let toml = print::render(&values.settings);
-    let draft_model = values.optional_text(&model::DRAFT_MODEL);
     let config = ServeConfig { model, draft_model, models_dir, api, listen, keys, engine, supervision, log_format, log_level };
     Ok(Loaded { config, notes, toml })
 }

@@ -88,7 +88,7 @@ const TARGET_ITL_MS: OptionSpec = OptionSpec::new(
     "target_itl_ms",
     Kind::Integer { min: 1, max: 60_000, auto: &["auto"] },
     "auto",
-    "Longest gap between tokens of a running stream that prompts may cause, ms; auto goes by prefill_step_ratio.",
+    "What a step with prompts beside running streams may take, ms, as far as prompts get on at all; auto goes by prefill_step_ratio.",
 );
 pub(super) const DRAFT_MODEL: OptionSpec = OptionSpec::new(
     "draft_model",
@@ -101,7 +101,7 @@ const NUM_SPECULATIVE_TOKENS: OptionSpec = OptionSpec::new(
     "num_speculative_tokens",
     Kind::Integer { min: 0, max: 64, auto: NO_WORDS },
     "8",
-    "Tokens to guess ahead at most; fewer or none where that does not pay. The output is the same. 0 turns it off.",
+    "Tokens to guess ahead at most; fewer or none where that does not pay, and none for requests with a seed. 0 turns it off.",
 )
 .also(&["--draft-max"], &["LLAMA_ARG_DRAFT_MAX"]);
 

@@ -1,11 +1,14 @@
 //! Guesses what a text will say by asking a smaller model, which says its likeliest tokens one after the other.
 //!
 //! Owns the draft model's runner and what each of its slots holds; the slots have nothing to do with those of the model
-//! that is served. It computes prompts of its own, a bounded number of rows at a time, so a sequence gets its first
+//! that is served. It computes prompts of its own, a bounded number of rows in each step, so a sequence gets its first
 //! draft when its prompt is through. A failure costs drafts and nothing else.
 
 use crate::engine::runner::{KvOp, ModelRunner, Row, Slot, Step};
 use crate::protocol::{SequenceId, Token};
+
+/// Rows of prompts, of all sequences together, that are computed in one step: running streams wait for them.
+const MAX_PROMPT_ROWS: u32 = 64;
 
 /// A sequence that wants a draft.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +58,9 @@ impl<'a> DraftModel<'a> {
         }
         let mut drafts: Vec<Draft<'_>> = wanted.iter().filter_map(|wanted| self.begin(*wanted)).collect();
         let longest = drafts.iter().map(|draft| draft.wanted.most).max().unwrap_or(0);
-        for _ in 0..longest {
-            if !self.extend(&mut drafts) {
+        for round in 0..longest {
+            // Prompts go on in the first round only.
+            if !self.extend(&mut drafts, if round == 0 { MAX_PROMPT_ROWS } else { 1 }) {
                 break;
             }
         }
@@ -81,11 +85,11 @@ impl<'a> DraftModel<'a> {
     }
 
     /// Computes what each slot lacks, as far as a step has rows, and adds a token to each draft that is short and whose
-    /// slot then lacks nothing. False if nothing was added.
-    fn extend(&mut self, drafts: &mut [Draft<'_>]) -> bool {
+    /// slot then lacks nothing; of what lacks more than a row, so many rows. False if nothing was added.
+    fn extend(&mut self, drafts: &mut [Draft<'_>], most: u32) -> bool {
         drafts.sort_by_key(|draft| draft.slot);
         let mut step = Step::default();
-        let mut room = self.runner.limits().max_rows;
+        let mut room = most;
         for draft in &*drafts {
             room -= self.plan(draft, room, &mut step);
         }
@@ -111,7 +115,8 @@ impl<'a> DraftModel<'a> {
         added
     }
 
-    /// Adds the rows of what a draft's slot lacks to a step, `room` at most, and returns how many.
+    /// Adds the rows of what a draft's slot lacks to a step and returns how many of them count against `room`: one row
+    /// always has room, and more than one only within it.
     fn plan(&mut self, draft: &Draft<'_>, room: u32, step: &mut Step) -> u32 {
         let Draft { wanted, slot, tokens } = draft;
         let limits = self.runner.limits();
@@ -126,15 +131,20 @@ impl<'a> DraftModel<'a> {
         // The last token is computed for its logits. What cannot be cut is begun anew.
         let keep = if common == held.len() && common < len { common } else { common.min(len - 1) };
         let keep = if keep < held.len() && !limits.can_truncate { 0 } else { keep };
+        let is_prompt = len - keep > 1;
+        let (most, left) = (if is_prompt { room } else { 1 }, limits.max_rows - number(step.rows.len()));
+        if is_prompt && room <= 1 {
+            return 0;
+        }
         let place = Slot(number(*slot));
         if keep < held.len() {
             step.kv.push(KvOp::Truncate { slot: place, keep: number(keep) });
             held.truncate(keep);
         }
-        let rows = all().enumerate().skip(keep).take(room as usize);
+        let rows = all().enumerate().skip(keep).take(most.min(left) as usize);
         let before = step.rows.len();
         step.rows.extend(rows.map(|(pos, token)| Row { seq: wanted.id, slot: place, pos: number(pos), token, sample: pos + 1 == len }));
-        number(step.rows.len() - before)
+        if is_prompt { number(step.rows.len() - before) } else { 0 }
     }
 
     /// Empties every slot, whatever it holds.

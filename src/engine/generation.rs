@@ -27,6 +27,7 @@ pub(super) struct Generation {
     show_special: bool,
     logprobs: Option<u8>,
     scoring: Option<Scoring>,
+    repeatable: bool,
     lookup: Lookup,
 }
 
@@ -107,13 +108,22 @@ impl Generation {
                 alternatives,
                 reported: usize::try_from(request.prompt_scored).unwrap_or(usize::MAX),
             }),
+            repeatable: request.sampling.repeatable,
             lookup: Lookup::new(request.prompt.len(), request.prediction.clone()),
         }
     }
 
-    /// A guess of up to `most` tokens that follow its `tokens` so far; empty where there is nothing to go by.
-    pub(super) fn draft(&mut self, tokens: &[Token], most: u32) -> Vec<Token> {
-        self.lookup.draft(tokens, most)
+    /// Whether its tokens may be guessed ahead. Not those of a request that is to be repeatable: the shape of a batch rounds
+    /// its logits otherwise, and whether there are guesses depends on the time that steps take.
+    pub(super) fn takes_drafts(&self) -> bool {
+        !self.repeatable
+    }
+
+    /// A guess of up to `most` tokens that follow its `tokens` so far: what was predicted, or with `from_text` what the text
+    /// said before. Empty where there is nothing to go by.
+    pub(super) fn draft(&mut self, tokens: &[Token], most: u32, from_text: bool) -> Vec<Token> {
+        let predicted = self.lookup.predicted(tokens, most);
+        if predicted.is_empty() && from_text { self.lookup.draft(tokens, most) } else { predicted }
     }
 
     /// Positions whose logits score the prompt token behind them; empty unless the request wants that.

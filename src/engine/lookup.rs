@@ -59,13 +59,15 @@ impl Lookup {
         Self { prediction: Prediction { tokens: prediction, compared: prompt_len, ..Prediction::default() }, ..Self::default() }
     }
 
-    /// Up to `most` tokens that may follow `tokens`, which go on from those of the last call.
+    /// Up to `most` tokens that were predicted to follow `tokens`, which go on from those of the last call.
+    pub(super) fn predicted(&mut self, tokens: &[Token], most: u32) -> Vec<Token> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.prediction.follow(tokens).iter().take(most).copied().collect()
+    }
+
+    /// Up to `most` tokens that followed the last ones of `tokens` before. They go on from those of the last call.
     pub(super) fn draft(&mut self, tokens: &[Token], most: u32) -> Vec<Token> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let predicted = self.prediction.follow(tokens);
-        if !predicted.is_empty() {
-            return predicted.iter().take(most).copied().collect();
-        }
         // What ends the text is followed by nothing yet.
         for (place, matched) in tokens.windows(MATCHED + 1).enumerate().skip(self.indexed) {
             if let Some(first) = matched.first_chunk() {
@@ -110,7 +112,7 @@ mod tests {
     fn a_prediction_is_followed_left_and_found_again() {
         let mut lookup = Lookup::new(3, tokens("let alpha = 1; let beta = 2;"));
         let mut after = |text: &str| -> String {
-            let guess = lookup.draft(&tokens(&format!("in:{text}")), 6);
+            let guess = lookup.predicted(&tokens(&format!("in:{text}")), 6);
             guess.into_iter().map(|token| char::from(token.0 as u8)).collect()
         };
 

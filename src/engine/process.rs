@@ -8,7 +8,7 @@ use crate::engine::{
     serve::{Host, Model, Opened, ServeError, TOKENIZER_STACK_BYTES, serve},
 };
 use crate::llama::{self, Loaded};
-use crate::protocol::{EngineOptions, LoadError, Token};
+use crate::protocol::{EngineOptions, KvLayout, LoadError, Token};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::{io, os::fd::AsFd, os::unix::net::UnixStream, path::Path, process::ExitCode, sync::Arc};
 
@@ -62,11 +62,22 @@ const _: () = assert!(TOKENIZER_STACK_BYTES >= llama::TOKENIZER_STACK_BYTES);
 /// As `llama::load`, and `Unsupported` if tokens mean something else to it.
 fn load_draft(path: &Path, options: &EngineOptions, served: &Loaded) -> Result<Loaded, LoadError> {
     let of_length = |max_model_len| {
-        let options = EngineOptions { model_path: path.to_owned(), draft_model: None, max_model_len, ..options.clone() };
+        let options = EngineOptions {
+            model_path: path.to_owned(),
+            draft_model: None,
+            max_model_len,
+            kv_layout: KvLayout::Split,
+            kv_cache_tokens: None,
+            swap_space_bytes: Some(0),
+            ..options.clone()
+        };
         llama::load(&options, |_| {})
     };
     // As long as what it guesses for if it was trained for that, and else as long as it can.
-    let draft = of_length(Some(served.max_model_len())).or_else(|_| of_length(None))?;
+    let draft = match of_length(Some(served.max_model_len())) {
+        Err(LoadError::Unsupported(_)) => of_length(None)?,
+        loaded => loaded?,
+    };
     if draft.embeds() {
         return Err(LoadError::Unsupported("--draft-model embeds and does not generate".to_owned()));
     }

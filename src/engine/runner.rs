@@ -21,6 +21,9 @@ pub struct SwapLimits {
     pub entry_bytes: u64,
     /// Bytes more for each position.
     pub cell_bytes: u64,
+    /// Positions of a content, at most: of a longer one not all would be saved (a sliding window). Says nothing where
+    /// slots cannot be truncated.
+    pub max_len: u32,
 }
 
 impl SwapLimits {

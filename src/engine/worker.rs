@@ -9,7 +9,7 @@ use crate::engine::{
     embedding::EmbedCall,
     generation::Generation,
     runner::{ModelRunner, Step, StepError, Tokenizer},
-    scheduler::{DraftWish, NewSequence, Sampled, Scheduler},
+    scheduler::{NewSequence, Sampled, Scheduler},
 };
 use crate::protocol::{
     CallId, Drafts, EmbedError, EngineOptions, EngineStats, Finish, FromEngine, GenerationError, Prospect, SequenceId, SequenceOutput,
@@ -118,12 +118,12 @@ impl<'a> Worker<'a> {
                 Err(TryRecvError::Disconnected) => return Err(Disconnected),
             }
         }
-        let mut begun = Instant::now();
-        if !self.draft() {
-            // What was looked for and not found is no part of the step's time.
-            begun = Instant::now();
-        }
+        let drafting = Instant::now();
+        self.draft();
+        let planning = Instant::now();
         let Some(step) = self.scheduler.next_step() else { return self.idle(commands) };
+        // Only drafts that are used are part of the step's time.
+        let begun = if self.scheduler.uses_drafts() { drafting } else { planning };
         self.progress.busy.store(true, Ordering::Relaxed);
         let started = self.started();
         if !started.is_empty() {
@@ -207,22 +207,27 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Guesses what sequences will say, where that is worth it. Whether there is any guess.
-    fn draft(&mut self) -> bool {
-        let wishes = self.scheduler.draft_wishes();
-        let drafts: Vec<(SequenceId, Vec<Token>)> = if let Some(model) = &mut self.draft_model {
-            let wanted = |wish: &DraftWish| Wanted { id: wish.id, tokens: self.scheduler.tokens(wish.id), most: wish.most };
-            let wanted: Vec<Wanted<'_>> = wishes.iter().map(wanted).collect();
-            model.draft(&wanted, |id| self.generations.contains_key(&id))
-        } else {
-            let guess = |DraftWish { id, most }| Some((id, self.generations.get_mut(&id)?.draft(self.scheduler.tokens(id), most)));
-            wishes.into_iter().filter_map(guess).filter(|(_, draft)| !draft.is_empty()).collect()
-        };
-        let is_any = !drafts.is_empty();
+    /// Guesses what sequences will say, where that is worth it: what was predicted, else what the draft model says if there is
+    /// one, and if not what the text said before.
+    fn draft(&mut self) {
+        let mut wanted = Vec::new();
+        let mut drafts = Vec::new();
+        for wish in self.scheduler.draft_wishes() {
+            let Some(generation) = self.generations.get_mut(&wish.id).filter(|generation| generation.takes_drafts()) else { continue };
+            let tokens = self.scheduler.tokens(wish.id);
+            let draft = generation.draft(tokens, wish.most, self.draft_model.is_none());
+            if draft.is_empty() {
+                wanted.push(Wanted { id: wish.id, tokens, most: wish.most });
+            } else {
+                drafts.push((wish.id, draft));
+            }
+        }
+        if let Some(model) = &mut self.draft_model {
+            drafts.extend(model.draft(&wanted, |id| self.generations.contains_key(&id)));
+        }
         for (id, draft) in drafts {
             self.scheduler.propose(id, draft);
         }
-        is_any
     }
 
     /// Executes a step that was planned since `begun`, and samples.
@@ -325,8 +330,9 @@ impl<'a> Worker<'a> {
                 break;
             }
         }
-        let guessed = step.rows[first + 1..].iter().take_while(|row| row.seq == id).count();
-        output.drafts = drafts(index - first, guessed);
+        let guessed: Vec<Token> = step.rows[first + 1..].iter().take_while(|row| row.seq == id).map(|row| row.token).collect();
+        let accepted = guessed.iter().zip(&output.tokens).take_while(|(guess, token)| guess == token).count();
+        output.drafts = drafts(accepted, guessed.len());
         let finished = output.finish.is_some();
         if finished {
             self.generations.remove(&id);

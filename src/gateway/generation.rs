@@ -18,14 +18,18 @@ pub struct GenerationEvent {
 }
 
 /// Where the run loop puts a sequence's news; shared by the choices of a request.
-pub(super) type EventSender = mpsc::UnboundedSender<GenerationEvent>;
+///
+/// Boxed, because a channel allocates room for 32 events at once: 6 KB for each request that waits in a queue.
+pub(super) type EventSender = mpsc::UnboundedSender<Box<GenerationEvent>>;
+/// The other end.
+pub(super) type EventReceiver = mpsc::UnboundedReceiver<Box<GenerationEvent>>;
 
 /// A request's channel of events.
 ///
 /// Unbounded so that a slow reader never holds up the others; its bound is what the choices can say: at most
 /// `max_tokens` reports with tokens, one more for held-back text and one for the finish, for each choice.
 #[expect(clippy::disallowed_methods, reason = "bounded by max_tokens + 2 events for each choice, see above")]
-pub(super) fn events() -> (EventSender, mpsc::UnboundedReceiver<GenerationEvent>) {
+pub(super) fn events() -> (EventSender, EventReceiver) {
     mpsc::unbounded_channel()
 }
 
@@ -34,14 +38,14 @@ pub(super) fn events() -> (EventSender, mpsc::UnboundedReceiver<GenerationEvent>
 pub struct Generation {
     /// By choice; `None` once it has finished.
     unfinished: Vec<Option<SequenceId>>,
-    events: mpsc::UnboundedReceiver<GenerationEvent>,
+    events: EventReceiver,
     commands: CommandSender,
     /// Failures made here after the run loop went away, not yet handed out.
     orphaned: VecDeque<GenerationEvent>,
 }
 
 impl Generation {
-    pub(super) fn new(ids: &[SequenceId], events: mpsc::UnboundedReceiver<GenerationEvent>, commands: CommandSender) -> Self {
+    pub(super) fn new(ids: &[SequenceId], events: EventReceiver, commands: CommandSender) -> Self {
         Self { unfinished: ids.iter().copied().map(Some).collect(), events, commands, orphaned: VecDeque::new() }
     }
 
@@ -59,7 +63,7 @@ impl Generation {
         {
             *id = None;
         }
-        Some(event)
+        Some(*event)
     }
 
     /// The run loop dropped our sequences without a word: it was aborted or it panicked.

@@ -51,7 +51,7 @@ impl Entry {
 
     fn emit(&self, output: SequenceOutput) {
         // Fails when the client has dropped its `Generation`: the `Cancel` that this sent is on its way here.
-        let _ = self.events.send(GenerationEvent { choice: self.choice, output });
+        let _ = self.events.send(Box::new(GenerationEvent { choice: self.choice, output }));
     }
 
     fn end(&self, finish: Finish) {

@@ -216,7 +216,7 @@ impl Loaded {
         let mut runner = LlamaRunner::new(context, limits, &self.plan, self.on_gpu);
         self.warm_up(&mut runner)?;
         if let Some(sizes) = self.state_sizes(&mut runner) {
-            runner.allow_swap(sizes, self.swap_bytes);
+            runner.allow_swap(sizes, self.swap_bytes, self.window());
         }
         Ok(runner)
     }
@@ -274,6 +274,14 @@ impl Loaded {
             .with_type_v(cache_type(plan.kv_type))
             .with_offload_kqv(true)
             .with_no_perf(true)
+    }
+
+    /// Positions that every layer attends to, at least: the sliding window of the file, if it has one. Of what lies
+    /// outside llama.cpp saves nothing.
+    fn window(&self) -> u32 {
+        let key = format!("{}.attention.sliding_window", architecture(&self.model));
+        let window = self.model.meta_val_str(&key).ok().and_then(|text| text.parse().ok());
+        window.filter(|window| *window > 0).unwrap_or(u32::MAX)
     }
 
     /// Recurrent state cannot be cut back to an earlier position.

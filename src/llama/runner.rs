@@ -96,11 +96,11 @@ impl<'m> LlamaRunner<'m> {
         raw::state_size(&self.context, 0)
     }
 
-    /// Says what saved states take, and lets so many bytes of them be parked.
-    pub(super) fn allow_swap(&mut self, sizes: StateSizes, bytes: u64) {
+    /// Says what saved states take, and lets so many bytes of them be parked, each of up to `max_len` positions.
+    pub(super) fn allow_swap(&mut self, sizes: StateSizes, bytes: u64, max_len: u32) {
         self.sizes = sizes;
         let (first, next) = (sizes.first as u64, sizes.next as u64);
-        let swap = SwapLimits { bytes, entry_bytes: first.saturating_sub(next), cell_bytes: next };
+        let swap = SwapLimits { bytes, entry_bytes: first.saturating_sub(next), cell_bytes: next, max_len };
         self.limits.swap = if first > 0 { swap } else { SwapLimits::default() };
     }
 
@@ -299,18 +299,20 @@ impl<'m> LlamaRunner<'m> {
         Ok(())
     }
 
-    /// After the rows took so long: perhaps other threads for the next ones.
-    fn follow(&mut self, rows: &[Row], elapsed: Duration) {
-        let Some(choice) = &mut self.threads.choice else { return };
-        // Of prompts every step has another shape, so only those of running sequences are compared.
-        if rows.windows(2).any(|pair| pair[0].slot == pair[1].slot) {
-            return;
-        }
-        choice.observe(rows.len(), elapsed);
-        let next = choice.now();
+    /// Takes as many threads as these rows should have. Another number is only tried on steps that can be compared.
+    fn choose_threads(&mut self, rows: &[Row]) {
+        let Some(choice) = &self.threads.choice else { return };
+        let next = if are_comparable(rows) { choice.now() } else { choice.settled() };
         if next != self.threads.now && raw::set_threads(&mut self.context, next) {
             tracing::debug!(threads = next, "steps take another number of threads");
             self.threads.now = next;
+        }
+    }
+
+    /// The rows took so long.
+    fn learn_threads(&mut self, rows: &[Row], elapsed: Duration) {
+        if let Some(choice) = self.threads.choice.as_mut().filter(|_| are_comparable(rows)) {
+            choice.observe(rows.len(), elapsed);
         }
     }
 
@@ -339,12 +341,13 @@ impl ModelRunner for LlamaRunner<'_> {
         let held = self.check(&step.rows)?;
         let together = matches!(self.copying, Copying::Mark) || !self.limits.can_truncate;
         let parts = if together { [Vec::new(), (0..step.rows.len()).collect()] } else { parts(&step.rows) };
+        self.choose_threads(&step.rows);
         let begun = Instant::now();
         let decoded = self.decode_parts(&step.rows, &parts);
         match decoded {
             Ok(()) => {
                 self.held = held;
-                self.follow(&step.rows, begun.elapsed());
+                self.learn_threads(&step.rows, begun.elapsed());
             }
             // Of a failed batch some graphs may have been computed and stay in memory (`llama.h`, `llama_decode`).
             Err(_) => step.rows.iter().for_each(|row| self.measure(row.slot.0 as usize)),
@@ -384,6 +387,11 @@ fn parts(rows: &[Row]) -> [Vec<usize>; 2] {
         part.push(index);
         [chunks, singles]
     })
+}
+
+/// Whether the time of such rows says something about that of others: of prompts and drafts every step has another shape.
+fn are_comparable(rows: &[Row]) -> bool {
+    rows.windows(2).all(|pair| pair[0].slot != pair[1].slot)
 }
 
 /// The one place where return codes of `llama_decode` get a meaning.

@@ -87,6 +87,11 @@ impl Threads {
         self.probe.as_ref().map_or(self.now, |probe| probe.threads)
     }
 
+    /// Threads for a step that says nothing about their number.
+    pub(super) fn settled(&self) -> u32 {
+        self.now
+    }
+
     /// A step of one row for each of `rows` sequences took so long, with as many threads as [`Self::now`] said.
     pub(super) fn observe(&mut self, rows: usize, elapsed: Duration) {
         if self.most == 1 || rows >= self.usual.len() {

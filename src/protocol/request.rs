@@ -105,6 +105,9 @@ pub struct SamplingParams {
     pub logit_bias: Vec<(Token, f32)>,
     /// Same seed and same position give the same draw, after a restart too.
     pub seed: u64,
+    /// The caller chose the seed and means to get the same tokens again: nothing is guessed ahead, since that changes
+    /// how logits are rounded.
+    pub repeatable: bool,
 }
 
 impl Default for SamplingParams {
@@ -127,6 +130,7 @@ impl Default for SamplingParams {
             dry: None,
             logit_bias: Vec::new(),
             seed: 0,
+            repeatable: false,
         }
     }
 }

@@ -141,11 +141,11 @@ proptest! {
             let drawn = SequenceRequest { prediction, ..request(id, tokens, max_tokens, if drawn { 1.0 } else { 0.0 }) };
             SequenceRequest { logprobs: logprobs.then_some(2), ..drawn }
         }).collect();
-        let draft = failing.map(|step| FakeRunner::new(fake_limits()).fail_step(step, StepError::Decode { code: 2 }));
 
         let (alone, _) = generate(Fake { draft: None }, options(0, None), &sequences);
         let (guessed, _) = generate(Fake { draft: None }, options(most, None), &sequences);
-        let (drafted, _) = generate(Fake { draft }, options(most, None), &sequences);
+        let draft = failing.map_or_else(|| FakeRunner::new(fake_limits()), |step| FakeRunner::new(fake_limits()).fail_step(step, StepError::Decode { code: 2 }));
+        let (drafted, _) = generate(Fake { draft: Some(draft) }, options(most, None), &sequences);
 
         for (id, output) in &alone {
             prop_assert_eq!(output.drafts, Drafts::default());
@@ -154,6 +154,19 @@ proptest! {
             prop_assert_eq!(said(&drafted[id]), said(output), "a draft model, {}", id);
             prop_assert_eq!(&drafted[id].logprobs, &output.logprobs);
         }
+    }
+}
+
+#[test]
+fn a_request_that_is_to_be_repeatable_is_computed_without_guesses() {
+    let prompt = talkative();
+    let mut request = SequenceRequest { prediction: continuation(&prompt, 200), ..request(1, prompt, 200, 0.0) };
+    request.sampling.repeatable = true;
+
+    for draft in [None, Some(FakeRunner::new(fake_limits()))] {
+        let (outputs, stats) = generate(Fake { draft }, options(8, None), std::slice::from_ref(&request));
+
+        assert_eq!((&outputs[&1].tokens, stats.draft_rows), (&request.prediction, 0));
     }
 }
 

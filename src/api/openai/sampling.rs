@@ -64,6 +64,7 @@ impl Sampling {
             dry: dry(f)?,
             logit_bias: logit_bias(f, vocabulary_size)?,
             seed: 0,
+            repeatable: false,
         };
         Ok(Self { params, seed: f.integer("seed", i64::MIN..=i64::MAX)? })
     }
@@ -75,7 +76,7 @@ impl Sampling {
     #[must_use]
     pub fn for_choice(&self, k: usize, seed: i64) -> SamplingParams {
         let k = u64::try_from(k).unwrap_or(u64::MAX);
-        SamplingParams { seed: seed.cast_unsigned().wrapping_add(k), ..self.params.clone() }
+        SamplingParams { seed: seed.cast_unsigned().wrapping_add(k), repeatable: self.seed.is_some(), ..self.params.clone() }
     }
 }
 

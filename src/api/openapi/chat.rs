@@ -69,7 +69,7 @@ pub(super) const CHAT: &[Field] = &[
         "prediction",
         r#"{"type":["object","null"]}"#,
         r#"{"type":"content","content":"x"}"#,
-        "Guessed ahead first: the answer comes faster where it is right, and is the same.",
+        "Guessed ahead first: the answer comes faster where it is right. Without effect beside a `seed`.",
     ),
     Field::harmless("service_tier", r#"{"type":"string"}"#, "\"auto\"", "There is one tier."),
     Field::harmless("metadata", "{}", r#"{"a":"b"}"#, "Not used, never logged."),

@@ -103,7 +103,9 @@ impl Scheduler {
     /// Queues the step's sequences to run alone. Returns the one that did and failed again.
     fn isolate(&mut self, step: &Step) -> Option<SequenceId> {
         let last_rows = step.rows.chunk_by(|a, b| a.seq == b.seq).filter_map(<[Row]>::last);
-        let mut live = last_rows.filter(|row| self.running.contains(&row.seq)).map(|row| Suspect { id: row.seq, until: row.pos + 1 });
+        // What was only guessed need not come.
+        let until = |row: &Row| (row.pos + 1).min(self.sequences[&row.seq].len());
+        let mut live = last_rows.filter(|row| self.running.contains(&row.seq)).map(|row| Suspect { id: row.seq, until: until(row) });
         if let Some(suspect) = self.suspects.front() {
             // Whoever was cancelled meanwhile is no suspect any more, and the next one has not run yet.
             return live.next().map(|row| row.id).filter(|id| *id == suspect.id);

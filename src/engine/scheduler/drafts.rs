@@ -1,10 +1,9 @@
 //! Guessing ahead: how many tokens to guess for which sequence, which guesses get rows, and what came of them.
 //!
 //! A draft is a guess of the tokens that follow a sequence, whoever made it. Its rows are computed in one step with the
-//! row of the sequence's last token, and as many of them count as the sampler then draws one after the other: the output
-//! is what it would be without. With a draft that is no distribution but one guess, this *is* rejection sampling
-//! (Leviathan et al. 2023): a token is
-//! drawn from the model's own distribution, and nothing is lost where it is not the guessed one.
+//! row of the sequence's last token, and as many of them count as the sampler then draws one after the other. With a
+//! draft that is no distribution but one guess, this *is* rejection sampling (Leviathan et al. 2023): a token is drawn
+//! from the model's own distribution, and nothing is lost where it is not the guessed one.
 //!
 //! Owns the policy, by measured times (`budget`) and by how often drafts came true: a row is worth its time if the
 //! chance that it counts, in tokens, beats what the step yields in the same time without it. Drafts that do not pay pause,
@@ -103,7 +102,8 @@ impl Scheduler {
 
     /// The sequences that would use a draft in the next step. To be called once before each `next_step`.
     pub fn draft_wishes(&mut self) -> Vec<DraftWish> {
-        if self.max_draft == 0 || !self.suspects.is_empty() {
+        // After a step that failed, none until things go on well.
+        if self.max_draft == 0 || !self.suspects.is_empty() || self.admission_pause > 0 {
             return Vec::new();
         }
         self.trial_in = self.trial_in.saturating_sub(1);
@@ -124,6 +124,12 @@ impl Scheduler {
             draft.truncate(position(sequence.draft_room().min(self.max_draft)));
             sequence.draft = draft;
         }
+    }
+
+    /// Whether the step in flight has rows of drafts.
+    #[must_use]
+    pub fn uses_drafts(&self) -> bool {
+        self.drafts_in_flight > 0
     }
 
     /// The tokens of a live sequence: prompt and what was sampled since.

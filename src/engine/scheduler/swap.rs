@@ -224,7 +224,8 @@ impl Cache {
     /// Saves what a free slot holds, before it loses that, unless it is too little or others hold it too.
     pub(super) fn park(&mut self, slot: Slot) {
         let held = self.held(slot);
-        if self.swap.limits.bytes == 0 || held < MIN_KEEP || self.is_copied_to(slot) || !self.swap.may_move(held) {
+        let is_too_long = self.can_truncate && held > self.swap.limits.max_len;
+        if self.swap.limits.bytes == 0 || held < MIN_KEEP || is_too_long || self.is_copied_to(slot) || !self.swap.may_move(held) {
             return;
         }
         let record = &self.records[position(slot.0)];

@@ -2,15 +2,18 @@
 
 use super::*;
 use crate::{
-    gateway::{admission::Admission, generation::events, testing},
+    gateway::{
+        admission::Admission,
+        generation::{EventReceiver, events},
+        testing,
+    },
     protocol::{SequenceId, Started, Token},
 };
-use tokio::sync::mpsc::UnboundedReceiver;
 
 const ID: SequenceId = SequenceId(1);
 
 /// A table with one sequence that the engine has.
-fn running(max_tokens: u32) -> (InFlight, UnboundedReceiver<GenerationEvent>) {
+fn running(max_tokens: u32) -> (InFlight, EventReceiver) {
     let (sender, receiver) = events();
     let mut table = InFlight::default();
     table.insert(entry(ID, max_tokens, sender));
@@ -28,7 +31,7 @@ fn started(output: SequenceOutput) -> SequenceOutput {
 }
 
 /// The outputs that were passed on.
-fn passed_on(receiver: &mut UnboundedReceiver<GenerationEvent>) -> Vec<SequenceOutput> {
+fn passed_on(receiver: &mut EventReceiver) -> Vec<SequenceOutput> {
     std::iter::from_fn(|| receiver.try_recv().ok()).map(|event| event.output).collect()
 }
 

@@ -188,6 +188,7 @@ fn with_every_parameter_on_a_resumed_sequence_goes_on_as_the_uninterrupted_one()
         }),
         logit_bias: vec![(Token(4), 0.5)],
         seed: 99,
+        repeatable: true,
     };
     let prompt = [Token(3), Token(5), Token(26), Token(3), Token(5)];
     // Other logits at each position, as a model would give.

@@ -25,7 +25,7 @@ fn cells_take_the_memory_of_their_type() {
     for (kind, block_bytes) in [(KvType::F16, 64), (KvType::Bf16, 64), (KvType::Q8_0, 34), (KvType::Q4_0, 18)] {
         let Some(loaded) = stored_as(kind) else { return };
 
-        let info = loaded.info(&mut loaded.runner().unwrap());
+        let info = loaded.info(&loaded.runner().unwrap());
 
         assert_eq!(info.kv_type, kind);
         if info.name.contains("SmolLM2") || info.name.contains("Smollm2") {

@@ -300,7 +300,7 @@ impl ModelRunner for FakeRunner {
 
 /// Swap space for so many positions.
 pub(crate) fn swap(positions: u32) -> SwapLimits {
-    SwapLimits { bytes: u64::from(positions) * 1000, entry_bytes: 10, cell_bytes: 999 }
+    SwapLimits { bytes: u64::from(positions) * 1000, entry_bytes: 10, cell_bytes: 999, max_len: u32::MAX }
 }
 
 /// The tokens that a greedy reader gets: up to `max_tokens`, the end of generation included if it comes.

@@ -97,6 +97,7 @@ fn values_arrive_where_the_engine_reads_them() {
         }),
         logit_bias: vec![(Token(5), 1.5), (Token(7), -100.0)],
         seed: 0,
+        repeatable: false,
     };
     assert_eq!(params(body), expected);
 }

@@ -6,7 +6,7 @@ use crate::protocol::Prospect;
 
 /// One slot, or more, of 200 positions, and room for so many parked ones of a byte each.
 fn swapping(slots: u32, positions: u64) -> Limits {
-    Limits { swap: SwapLimits { bytes: positions, entry_bytes: 0, cell_bytes: 1 }, ..limits(slots, 256, 200) }
+    Limits { swap: SwapLimits { bytes: positions, entry_bytes: 0, cell_bytes: 1, max_len: u32::MAX }, ..limits(slots, 256, 200) }
 }
 
 fn save(slot: u32, parked: u64) -> KvOp {
@@ -61,6 +61,17 @@ fn too_little_and_what_another_slot_holds_are_not_saved() {
     bench.step(&[1]);
     bench.submit(4, &text(4, 5));
     assert_eq!(bench.plan().kv, [truncate(0, 0)], "the other still holds it");
+}
+
+#[test]
+fn what_is_longer_than_can_be_saved_whole_is_not_saved() {
+    let whole = swapping(1, 1000);
+    let window = |max_len| Limits { swap: SwapLimits { max_len, ..whole.swap }, ..whole };
+    for (max_len, ops) in [(99, vec![truncate(0, 0)]), (100, vec![save(0, 0), truncate(0, 0)])] {
+        let mut bench = Bench::new(window(max_len));
+        bench.compute_and_finish(1, &text(1, 100));
+        assert_eq!(kv_of(&mut bench, 2, &text(2, 5)), ops, "a window of {max_len}");
+    }
 }
 
 #[test]
@@ -240,7 +251,7 @@ fn who_cannot_get_parked_content_computes_it_and_nobody_tries_again() {
 #[test]
 fn only_the_first_content_of_a_step_may_be_large() {
     // A hundred positions of a MiB each are more than a step moves.
-    let swap = SwapLimits { bytes: 1 << 40, entry_bytes: 0, cell_bytes: 1 << 20 };
+    let swap = SwapLimits { bytes: 1 << 40, entry_bytes: 0, cell_bytes: 1 << 20, max_len: u32::MAX };
     let mut bench = Bench::new(Limits { swap, ..swapping(2, 0) });
     bench.submit(1, &text(1, 100));
     bench.submit(2, &text(2, 100));
@@ -256,7 +267,7 @@ fn only_the_first_content_of_a_step_may_be_large() {
 
 #[test]
 fn a_large_content_is_loaded_in_a_step_of_its_own_while_others_run() {
-    let swap = SwapLimits { bytes: 1 << 40, entry_bytes: 0, cell_bytes: 1 << 20 };
+    let swap = SwapLimits { bytes: 1 << 40, entry_bytes: 0, cell_bytes: 1 << 20, max_len: u32::MAX };
     let mut bench = Bench::new(Limits { swap, ..swapping(3, 0) });
     park_all(&mut bench, &[&text(1, 100), &text(2, 100)]);
     bench.submit(3, &joined(&[&text(1, 100), &text(3, 5)]));
