@@ -67,7 +67,7 @@ pub(super) const CHAT: &[Field] = &[
     Field::harmless("store", BOOLEAN, "false", "Nothing is stored; `true` is reported."),
     Field::works(
         "prediction",
-        r#"{"type":["object","null"]}"#,
+        r#"{"type":"object","required":["type","content"],"properties":{"type":{"const":"content"},"content":{"anyOf":[{"type":"string"},{"type":"array","items":{"type":"object","required":["text"],"properties":{"text":{"type":"string"}}}}]}}}"#,
         r#"{"type":"content","content":"x"}"#,
         "Guessed ahead first: the answer comes faster where it is right. Without effect beside a `seed`.",
     ),

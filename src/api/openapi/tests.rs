@@ -144,6 +144,24 @@ fn every_text_of_the_tables_is_json_and_no_field_stands_twice() {
     }
 }
 
+/// What JSON Schema says of `type` (2020-12, validation 6.1.1); generators of clients and requests refuse other documents.
+#[test]
+fn no_list_of_types_names_one_twice() {
+    fn check(value: &Value, path: &str) {
+        if let Some(kinds) = value.get("type").and_then(Value::as_array) {
+            let distinct: BTreeSet<String> = kinds.iter().map(Value::to_string).collect();
+            assert_eq!(distinct.len(), kinds.len(), "{path}: {kinds:?}");
+        }
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| check(value, &format!("{path}.{key}"))),
+            Value::Array(list) => list.iter().for_each(|value| check(value, path)),
+            _ => {}
+        }
+    }
+
+    check(&document::document(), "");
+}
+
 #[test]
 fn a_reader_asks_for_the_fields_of_its_table_and_for_no_others() {
     for operation in with_bodies() {
