@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step, StepError},
     llama::load,
-    protocol::{EngineOptions, FlashAttention, KvLayout, KvType, SequenceId, Token},
+    protocol::{EngineOptions, SequenceId, Token},
 };
 use serde_json::json;
 use std::{path::PathBuf, time::Instant};
@@ -47,21 +47,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (prompt, output) = (number("prompt"), number("output"));
     let batches: Vec<u32> = matches.remove_many("batch").into_iter().flatten().collect();
     let options = EngineOptions {
-        model_path: matches.remove_one("model").unwrap_or_default(),
         max_model_len: Some(max_model_len),
         max_num_seqs: batches.iter().copied().max().unwrap_or(1),
-        max_num_batched_tokens: 512,
-        n_gpu_layers: None,
         threads: Some(threads),
-        kv_layout: KvLayout::Split,
-        kv_cache_tokens: None,
-        kv_cache_dtype: KvType::F16,
-        flash_attn: FlashAttention::Auto,
         swap_space_bytes: Some(0),
-        prefill_step_ratio: 1.0,
-        target_itl_ms: None,
-        draft_model: None,
-        num_speculative_tokens: 0,
+        ..EngineOptions::new(matches.remove_one("model").unwrap_or_default())
     };
     let loaded = load(&options, |_| {})?;
     let mut runner = loaded.runner()?;

@@ -1,7 +1,7 @@
 //! Layers, problems and printing of configurations, without touching the process environment.
 
 use super::{ConfigErrors, Environment, Flags, Kind, Loaded, LogFormat, load, options};
-use crate::protocol::{FlashAttention, KvLayout, KvType};
+use crate::protocol::{EngineOptions, FlashAttention, KvLayout, KvType};
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 fn flags(pairs: &[(&'static str, &str)]) -> Flags {
@@ -40,6 +40,7 @@ fn the_defaults_are_what_the_documentation_says() {
     assert_eq!(config.model, "smollm2-135m-instruct");
     assert_eq!(config.api.served_model_names, ["smollm2-135m-instruct"]);
     assert_eq!((config.listen.host.to_string().as_str(), config.listen.port), ("127.0.0.1", 8000));
+    assert_eq!(config.engine, EngineOptions::new(PathBuf::new()), "one set of defaults");
     assert_eq!((config.engine.max_num_seqs, config.engine.max_num_batched_tokens), (16, 512));
     assert_eq!((config.engine.max_model_len, config.engine.n_gpu_layers, config.engine.threads), (None, None, None));
     assert_eq!((config.engine.kv_layout, config.engine.prefill_step_ratio), (KvLayout::Split, 2.0));

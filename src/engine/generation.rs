@@ -160,7 +160,7 @@ impl Generation {
     }
 
     /// Finds out what the next token may be, where a constraint says so: while a GPU still computes its logits.
-    pub(super) fn foresee(&mut self) {
+    pub(super) fn prepare_mask(&mut self) {
         if let Some(matcher) = &mut self.matcher {
             // An error comes again when the token is drawn, and ends the text there.
             let _ = matcher.allowed();

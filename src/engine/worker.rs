@@ -212,7 +212,7 @@ impl<'a> Worker<'a> {
     fn draft(&mut self) {
         let mut wanted = Vec::new();
         let mut drafts = Vec::new();
-        for wish in self.scheduler.draft_wishes() {
+        for wish in self.scheduler.take_draft_wishes() {
             let Some(generation) = self.generations.get_mut(&wish.id).filter(|generation| generation.takes_drafts()) else { continue };
             let tokens = self.scheduler.tokens(wish.id);
             let draft = generation.draft(tokens, wish.most, self.draft_model.is_none());
@@ -238,7 +238,7 @@ impl<'a> Worker<'a> {
                 // On a GPU the call has returned before the work is done; the first look at a logit waits for it.
                 for row in step.rows.iter().filter(|row| row.sample) {
                     if let Some(generation) = self.generations.get_mut(&row.seq) {
-                        generation.foresee();
+                        generation.prepare_mask();
                     }
                 }
                 let sampled = self.sample(step, &mut outputs);

@@ -13,12 +13,12 @@ use super::{
 use crate::{
     config::SupervisionConfig,
     protocol::{
-        EmbeddingInfo, EngineOptions, EngineStats, FlashAttention, FromEngine, KvLayout, KvType, ModelInfo, Pooling, SequenceId,
-        SequenceOutput, SequenceRequest, Started, StepReport, ToEngine, Token, decode, encode,
+        EmbeddingInfo, EngineOptions, EngineStats, FromEngine, KvLayout, KvType, ModelInfo, Pooling, SequenceId, SequenceOutput,
+        SequenceRequest, Started, StepReport, ToEngine, Token, decode, encode,
     },
 };
 use futures_util::{SinkExt, StreamExt};
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, time::Duration};
 use tokio::{
     net::UnixStream,
     sync::{mpsc, watch},
@@ -216,23 +216,7 @@ pub(crate) fn request(max_tokens: u32) -> SequenceRequest {
 
 /// Options of an engine that loads nothing.
 pub(crate) fn options(max_num_seqs: u32) -> EngineOptions {
-    EngineOptions {
-        model_path: PathBuf::from("model.gguf"),
-        max_model_len: None,
-        max_num_seqs,
-        max_num_batched_tokens: 512,
-        n_gpu_layers: None,
-        threads: None,
-        kv_layout: KvLayout::Split,
-        kv_cache_tokens: None,
-        kv_cache_dtype: KvType::F16,
-        flash_attn: FlashAttention::Auto,
-        swap_space_bytes: None,
-        prefill_step_ratio: 3.0,
-        target_itl_ms: None,
-        draft_model: None,
-        num_speculative_tokens: 8,
-    }
+    EngineOptions { max_num_seqs, ..EngineOptions::new("model.gguf".into()) }
 }
 
 /// Restarts at once, up to four times in a row.

@@ -179,23 +179,7 @@ mod tests {
     use super::*;
 
     fn options(max_model_len: Option<u32>) -> EngineOptions {
-        EngineOptions {
-            model_path: "model.gguf".into(),
-            max_model_len,
-            max_num_seqs: 16,
-            max_num_batched_tokens: 2048,
-            n_gpu_layers: None,
-            threads: None,
-            kv_layout: KvLayout::Split,
-            kv_cache_tokens: None,
-            kv_cache_dtype: KvType::F16,
-            flash_attn: FlashAttention::Auto,
-            swap_space_bytes: None,
-            prefill_step_ratio: 4.0,
-            target_itl_ms: None,
-            draft_model: None,
-            num_speculative_tokens: 8,
-        }
+        EngineOptions { max_model_len, max_num_batched_tokens: 2048, ..EngineOptions::new("model.gguf".into()) }
     }
 
     fn given(n_ctx_train: u32, causal: bool) -> EmbedGiven {

@@ -219,23 +219,7 @@ mod tests {
     use super::*;
 
     fn options() -> EngineOptions {
-        EngineOptions {
-            model_path: "model.gguf".into(),
-            max_model_len: None,
-            max_num_seqs: 16,
-            max_num_batched_tokens: 2048,
-            n_gpu_layers: None,
-            threads: None,
-            kv_layout: KvLayout::Split,
-            kv_cache_tokens: None,
-            kv_cache_dtype: KvType::F16,
-            flash_attn: FlashAttention::Auto,
-            swap_space_bytes: None,
-            prefill_step_ratio: 4.0,
-            target_itl_ms: None,
-            draft_model: None,
-            num_speculative_tokens: 8,
-        }
+        EngineOptions { max_num_batched_tokens: 2048, ..EngineOptions::new("model.gguf".into()) }
     }
 
     /// A machine with two cores and all the memory in the world.

@@ -442,6 +442,12 @@ mod tests {
     }
 
     #[test]
+    fn only_steps_of_a_row_for_each_sequence_are_compared() {
+        assert!(are_comparable(&rows(&[(0, 20, 1), (1, 300, 1)])));
+        assert!(!are_comparable(&rows(&[(0, 20, 1), (1, 30, 2)])), "a chunk or a draft");
+    }
+
+    #[test]
     fn return_codes_keep_their_meaning() {
         assert_eq!(step_error(&DecodeError::NoKvCacheSlot), StepError::NoKvSpace);
         assert_eq!(step_error(&DecodeError::NTokensZero), StepError::Decode { code: -1 });

@@ -217,6 +217,16 @@ mod tests {
             .collect()
     }
 
+    #[test]
+    fn a_step_that_says_nothing_never_runs_on_the_threads_of_a_probe() {
+        let mut threads = Threads::new(4, 8);
+        while threads.now() == 4 {
+            threads.observe(2, Duration::from_millis(10));
+        }
+
+        assert_eq!((threads.now(), threads.settled()), (3, 4));
+    }
+
     /// Two cores to ourselves, and shared with a busy neighbour (measured: docs/benchmarks).
     fn idle(threads: u32) -> f64 {
         if threads == 2 { 7.0 } else { 11.0 }

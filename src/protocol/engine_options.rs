@@ -43,6 +43,30 @@ pub struct EngineOptions {
     pub num_speculative_tokens: u32,
 }
 
+impl EngineOptions {
+    /// As `llamero serve` opens a model where nobody says otherwise.
+    #[must_use]
+    pub fn new(model_path: PathBuf) -> Self {
+        Self {
+            model_path,
+            max_model_len: None,
+            max_num_seqs: 16,
+            max_num_batched_tokens: 512,
+            n_gpu_layers: None,
+            threads: None,
+            kv_layout: KvLayout::default(),
+            kv_cache_tokens: None,
+            kv_cache_dtype: KvType::default(),
+            flash_attn: FlashAttention::default(),
+            swap_space_bytes: None,
+            prefill_step_ratio: 2.0,
+            target_itl_ms: None,
+            draft_model: None,
+            num_speculative_tokens: 8,
+        }
+    }
+}
+
 /// Where the KV cells of the sequences lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

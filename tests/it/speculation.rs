@@ -2,7 +2,7 @@
 //! against the same engine without.
 
 use crate::{
-    model::{MARGIN, model_path},
+    model::{MARGIN, model_path, small_options},
     support::{
         driver::{limits, prompt},
         fake_runner::{FakeRunner, FakeTokenizer, VOCABULARY_SIZE, continuation},
@@ -16,31 +16,15 @@ use llamero::{
     },
     llama::{Loaded, load},
     protocol::{
-        Drafts, EngineOptions, EngineStats, Finish, FlashAttention, FromEngine, KvLayout, KvType, LoadError, PROTOCOL_VERSION,
-        SamplingParams, SequenceId, SequenceOutput, SequenceRequest, SpecialText, ToEngine, Token, read_frame, write_frame,
+        Drafts, EngineOptions, EngineStats, Finish, FromEngine, LoadError, PROTOCOL_VERSION, SamplingParams, SequenceId, SequenceOutput,
+        SequenceRequest, SpecialText, ToEngine, Token, read_frame, write_frame,
     },
 };
 use proptest::prelude::*;
 use std::{collections::BTreeMap, os::unix::net::UnixStream, path::PathBuf, sync::Arc, thread};
 
 fn options(num_speculative_tokens: u32, draft_model: Option<PathBuf>) -> EngineOptions {
-    EngineOptions {
-        model_path: model_path().unwrap_or_default(),
-        max_model_len: Some(512),
-        max_num_seqs: 4,
-        max_num_batched_tokens: 128,
-        n_gpu_layers: Some(0),
-        threads: Some(1),
-        kv_layout: KvLayout::Split,
-        kv_cache_tokens: None,
-        kv_cache_dtype: KvType::F16,
-        flash_attn: FlashAttention::Auto,
-        swap_space_bytes: None,
-        prefill_step_ratio: 4.0,
-        target_itl_ms: None,
-        draft_model,
-        num_speculative_tokens,
-    }
+    EngineOptions { draft_model, num_speculative_tokens, ..small_options(model_path().unwrap_or_default()) }
 }
 
 /// Opens the fake model, and a draft model if there is one.
@@ -229,6 +213,7 @@ fn a_real_model_says_the_same_when_it_guesses_from_the_text_or_drafts_for_itself
         assert_near(&alone[id], &guessed[id]);
         assert_near(&alone[id], &drafted[id]);
     }
-    assert!(from_text.drafts_accepted >= 10, "the texts repeat: {from_text:?}");
+    // How many are worth making is for the clock to say; the first ones are always made.
+    assert!(from_text.drafts_accepted > 0, "the texts repeat: {from_text:?}");
     assert!(by_itself.drafts_accepted > 0 && 4 * by_itself.drafts_accepted >= 3 * by_itself.draft_rows, "it knows itself: {by_itself:?}");
 }

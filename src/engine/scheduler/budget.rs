@@ -88,7 +88,7 @@ impl Budget {
     }
 
     /// Keeps steps with decode and prompt rows within so many seconds, as far as prompts get on at all.
-    pub(super) fn hold(&mut self, target: f64) {
+    pub(super) fn set_target(&mut self, target: f64) {
         self.target = Some(target);
     }
 
@@ -370,7 +370,7 @@ mod tests {
     fn a_target_in_seconds_bounds_the_step_whoever_waits() {
         for demand in [long(1), long(9), Demand { sequences: 9, short: true }] {
             let mut budget = Budget::new(512, 3.0);
-            budget.hold(0.05);
+            budget.set_target(0.05);
             for _ in 0..30 {
                 let rows = budget.prompt_rows(4, demand);
                 budget.observe(&step(4, rows), ms(20.0 + if rows > 0 { 5.0 + 0.5 * f64::from(rows) } else { 0.0 }));
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn prompts_get_on_even_where_the_target_cannot_be_held() {
         let mut budget = learnt(3.0, 4, 20.0, 30, |rows| 0.5 * rows);
-        budget.hold(0.001);
+        budget.set_target(0.001);
 
         assert!(budget.prompt_rows(4, long(1)) >= 4);
     }

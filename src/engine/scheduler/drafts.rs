@@ -84,8 +84,8 @@ impl Acceptance {
         self.on_trial = true;
     }
 
-    /// Whether this step is part of a pause.
-    fn pauses(&mut self) -> bool {
+    /// Counts a step, and whether it is part of a pause.
+    fn pass_step(&mut self) -> bool {
         let pauses = self.paused > 0;
         self.paused = self.paused.saturating_sub(1);
         pauses
@@ -101,7 +101,7 @@ impl Scheduler {
     }
 
     /// The sequences that would use a draft in the next step. To be called once before each `next_step`.
-    pub fn draft_wishes(&mut self) -> Vec<DraftWish> {
+    pub fn take_draft_wishes(&mut self) -> Vec<DraftWish> {
         // After a step that failed, none until things go on well.
         if self.max_draft == 0 || !self.suspects.is_empty() || self.admission_pause > 0 {
             return Vec::new();
@@ -151,7 +151,7 @@ impl Scheduler {
         let may_try = self.trial_in == 0;
         let Some(sequence) = self.sequences.get_mut(&id) else { return 0 };
         let most = sequence.draft_room().min(self.max_draft);
-        if most == 0 || sequence.acceptance.pauses() {
+        if most == 0 || sequence.acceptance.pass_step() {
             return 0;
         }
         let (Some(least), false) = (least_chance, sequence.acceptance.on_trial) else {

@@ -152,7 +152,7 @@ impl Scheduler {
     #[must_use]
     pub fn with_target_itl(mut self, target: Option<Duration>) -> Self {
         if let Some(target) = target {
-            self.budget.hold(target.as_secs_f64());
+            self.budget.set_target(target.as_secs_f64());
         }
         self
     }

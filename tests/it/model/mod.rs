@@ -44,24 +44,20 @@ pub(crate) fn model_path() -> Option<PathBuf> {
 }
 
 /// Four slots of 512 positions, 128 rows per step, on one CPU thread: tests run side by side, and more would spin against each other.
-fn options(layout: KvLayout) -> EngineOptions {
+pub(crate) fn small_options(model_path: PathBuf) -> EngineOptions {
     EngineOptions {
-        model_path: model_path().unwrap_or_default(),
         max_model_len: Some(512),
         max_num_seqs: 4,
         max_num_batched_tokens: 128,
         n_gpu_layers: Some(0),
         threads: Some(1),
-        kv_layout: layout,
-        kv_cache_tokens: None,
-        kv_cache_dtype: KvType::F16,
-        flash_attn: FlashAttention::Auto,
-        swap_space_bytes: None,
-        prefill_step_ratio: 4.0,
-        target_itl_ms: None,
-        draft_model: None,
-        num_speculative_tokens: 8,
+        ..EngineOptions::new(model_path)
     }
+}
+
+/// The same, of the test model and in one layout.
+fn options(layout: KvLayout) -> EngineOptions {
+    EngineOptions { kv_layout: layout, ..small_options(model_path().unwrap_or_default()) }
 }
 
 /// The model for contexts of one layout, or `None` (said aloud) when there is no file.

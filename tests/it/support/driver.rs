@@ -105,7 +105,7 @@ impl Driver {
 
     /// Guesses for every sequence, whether it wishes for them or not. How many tokens are right depends on how far it is.
     fn propose(&mut self) {
-        let wishes = self.scheduler.draft_wishes();
+        let wishes = self.scheduler.take_draft_wishes();
         assert!(wishes.iter().all(|wish| self.requests[&wish.id].outcome == Outcome::Live && wish.most > 0), "{wishes:?}");
         for (id, request) in self.requests.iter().filter(|(_, request)| self.draft > 0 && request.outcome == Outcome::Live) {
             let so_far = request.tokens.len();

@@ -28,7 +28,7 @@ fn complete(bench: &mut Bench, step: &Step, tokens: &[Token], finished: bool, mi
 #[test]
 fn every_row_of_a_draft_is_sampled() {
     let mut bench = decoding(limits(2, 16, 64));
-    assert_eq!(bench.0.draft_wishes(), [DraftWish { id: SequenceId(1), most: 3 }], "a first one to learn from");
+    assert_eq!(bench.0.take_draft_wishes(), [DraftWish { id: SequenceId(1), most: 3 }], "a first one to learn from");
     bench.0.propose(SequenceId(1), DRAFT.to_vec());
 
     let step = bench.plan();
@@ -91,7 +91,7 @@ fn where_a_prompt_waits_nobody_guesses() {
     let mut bench = decoding(limits(2, 16, 64));
     bench.submit(2, &text(2, 5));
 
-    assert_eq!(bench.0.draft_wishes(), []);
+    assert_eq!(bench.0.take_draft_wishes(), []);
     bench.0.propose(SequenceId(1), DRAFT.to_vec());
     assert!(bench.plan().rows.iter().all(|row| !DRAFT.contains(&row.token)));
 }
@@ -100,7 +100,7 @@ fn where_a_prompt_waits_nobody_guesses() {
 fn slots_that_cannot_be_cut_take_no_drafts() {
     let mut bench = decoding(Limits { can_truncate: false, ..limits(2, 16, 64) });
 
-    assert_eq!(bench.0.draft_wishes(), []);
+    assert_eq!(bench.0.take_draft_wishes(), []);
     bench.0.propose(SequenceId(1), DRAFT.to_vec());
     assert_eq!(bench.plan().rows.len(), 1);
 }
@@ -120,7 +120,7 @@ fn a_step_that_fails_forgets_its_drafts() {
 fn run(bench: &mut Bench, steps: u32, is_right: bool, per_row: u64) -> usize {
     let mut tokens = 0;
     for _ in 0..steps {
-        for DraftWish { id, most } in bench.0.draft_wishes() {
+        for DraftWish { id, most } in bench.0.take_draft_wishes() {
             bench.0.propose(id, vec![NEXT; cache::position(most)]);
         }
         let step = bench.plan();

@@ -24,7 +24,7 @@ pub(crate) use families::{
 pub(crate) use vocabulary::{Kind, Vocabulary};
 pub(crate) use writer::Value;
 
-use llamero::protocol::{EngineOptions, FlashAttention, KvLayout, KvType};
+use llamero::protocol::EngineOptions;
 use std::{
     io::{BufWriter, Write},
     path::Path,
@@ -106,20 +106,11 @@ impl Toy {
 /// How tests open a toy: two slots of 256 positions, 64 rows per step, one CPU thread.
 pub(crate) fn engine_options(path: &Path) -> EngineOptions {
     EngineOptions {
-        model_path: path.to_owned(),
         max_model_len: Some(256),
         max_num_seqs: 2,
         max_num_batched_tokens: 64,
         n_gpu_layers: Some(0),
         threads: Some(1),
-        kv_layout: KvLayout::Split,
-        kv_cache_tokens: None,
-        kv_cache_dtype: KvType::F16,
-        flash_attn: FlashAttention::Auto,
-        swap_space_bytes: None,
-        prefill_step_ratio: 4.0,
-        target_itl_ms: None,
-        draft_model: None,
-        num_speculative_tokens: 8,
+        ..EngineOptions::new(path.to_owned())
     }
 }
