@@ -74,6 +74,8 @@ pub(super) struct ReasoningParser {
     blank: String,
     /// Whether something was thought.
     thought: bool,
+    /// Whether an opening tag is one that the prompt ends with, repeated by the model.
+    may_repeat: bool,
 }
 
 impl ReasoningParser {
@@ -85,7 +87,8 @@ impl ReasoningParser {
                 (state, vec![open], vec![open, close], Some(close))
             }
         };
-        Self { state, close, opening: Marks::new(opening), inside: Marks::new(inside), blank: String::new(), thought: false }
+        let (opening, inside) = (Marks::new(opening), Marks::new(inside));
+        Self { state, close, opening, inside, blank: String::new(), thought: false, may_repeat: state == State::Inside }
     }
 
     /// Gives `out` each character that is now known to belong to a part.
@@ -141,9 +144,9 @@ impl ReasoningParser {
                 if Some(mark) == self.close {
                     self.blank.clear();
                     self.state = State::Closed;
-                } else if self.thought {
+                } else if self.thought || !std::mem::take(&mut self.may_repeat) {
                     self.thoughts(mark, out);
-                } // Else a model whose prompt opened the tag has opened it again.
+                }
             }
         }
     }

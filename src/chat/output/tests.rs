@@ -244,6 +244,12 @@ fn a_model_may_open_again_what_its_prompt_opened() {
 }
 
 #[test]
+fn a_model_may_repeat_only_the_tag_of_its_prompt_and_that_once() {
+    assert_eq!(thinking("<think><think>Hm.</think>Yes.", THINKING), parts("<think>Hm.", "Yes."));
+    assert_eq!(thinking("<think><think>Hm.</think>Yes.", THINK), parts("<think>Hm.", "Yes."));
+}
+
+#[test]
 fn tags_within_an_answer_are_part_of_it() {
     assert_eq!(thinking("Write <think>x</think>.", THINK), parts("", "Write <think>x</think>."));
     assert_eq!(thinking("<think>a</think>b<think>c</think>", THINK), parts("a", "b<think>c</think>"));
