@@ -4,7 +4,7 @@
 //! reports (return codes, null pointers, log lines) become our errors here. What it does not report (an assertion, a C++
 //! exception, a signal) ends the process, which is why everything that comes in from a request is checked before a call.
 //!
-//! Reading order: `load` (file → [`Loaded`]), `plan` (sizes), `cells`, `memory` and `fit` (do they fit?), `suitability` (what is refused), `runner` (steps) with `threads` (how many),
+//! Reading order: `load` (file → [`Loaded`]), `plan` (sizes), `cells`, `memory` and `fit` (do they fit?), `suitability` (what is refused), `runner` (steps) with `threads` (how many) and `neighbours`,
 //! `embed_plan`, `around` and `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `log`, `raw`.
 
 mod around;
@@ -17,6 +17,7 @@ mod fit;
 mod load;
 mod log;
 mod memory;
+mod neighbours;
 mod pieces;
 mod plan;
 mod raw;

@@ -5,6 +5,7 @@
 
 use super::{
     copies::{Content, Copying, StateSizes, StreamCopies},
+    neighbours::Neighbours,
     plan::Plan,
     raw,
     threads::Threads,
@@ -48,8 +49,9 @@ pub struct LlamaRunner<'m> {
 struct RunningThreads {
     /// What the context uses.
     now: u32,
-    /// Set if they follow the times of steps.
+    /// Set if they follow the times of steps and what others use.
     choice: Option<Threads>,
+    neighbours: Neighbours,
 }
 
 /// Where the logits of a row are.
@@ -77,7 +79,11 @@ impl<'m> LlamaRunner<'m> {
             batch: LlamaBatch::new(limits.max_rows as usize, 1),
             limits,
             copying,
-            threads: RunningThreads { now: plan.threads, choice: plan.adapts.then(|| Threads::new(plan.threads, limits.slots)) },
+            threads: RunningThreads {
+                now: plan.threads,
+                choice: plan.adapts.then(|| Threads::new(plan.threads, limits.slots)),
+                neighbours: Neighbours::default(),
+            },
             held: vec![0; limits.slots as usize],
             parked: HashMap::new(),
             sizes: StateSizes::default(),
@@ -301,7 +307,10 @@ impl<'m> LlamaRunner<'m> {
 
     /// Takes as many threads as these rows should have. Another number is only tried on steps that can be compared.
     fn choose_threads(&mut self, rows: &[Row]) {
-        let Some(choice) = &self.threads.choice else { return };
+        let Some(choice) = &mut self.threads.choice else { return };
+        if let Some(seen) = self.threads.neighbours.look() {
+            choice.see(seen);
+        }
         let next = if are_comparable(rows) { choice.now() } else { choice.settled() };
         if next != self.threads.now && raw::set_threads(&mut self.context, next) {
             tracing::debug!(threads = next, "steps take another number of threads");

@@ -4,7 +4,11 @@
 //! has taken, and one thread less can be several times faster. So now and then a few steps run with one thread more or
 //! less (a probe), and if they are faster it stays so. Pure: times are arguments. Only steps with the same number of rows
 //! are compared, and only with those just before them, since a step takes longer the longer the texts are.
+//!
+//! Where the kernel says what other programs use, that saves most probes: while they leave all cores to us there is nothing
+//! to find out, and cores that they have left are taken back at once.
 
+use super::neighbours::Use;
 use std::{collections::VecDeque, time::Duration};
 
 /// Steps before a probe that it is held against.
@@ -28,6 +32,12 @@ const WAIT_WITH_FEWER: Wait = Wait { least: 128, most: 256 };
 /// The time that a lost probe cost is at most this share of the time until the next one.
 const COST: f64 = 0.02;
 const LONGEST_WAIT: f64 = 8192.0;
+/// Others that use no more cores than this, or leave that much less than whole ones, are no neighbours: everybody's daemons.
+const NEGLIGIBLE: f64 = 0.25;
+/// Looks in a row that must show free cores before they are taken, at most: doubled each time that it was a mistake.
+const MOST_LOOKS: u32 = 64;
+/// A probe that takes them away again within so many steps shows one.
+const MISTAKE_STEPS: u32 = 256;
 /// Steps of another shape after which a probe is given up.
 const PATIENCE: u32 = 16;
 
@@ -55,6 +65,13 @@ pub(super) struct Threads {
     /// Steps until the next probe, and until the one after it if that one gains nothing.
     wait: u32,
     next_wait: u32,
+    /// Whether other programs leave as many cores as there may be threads; false where that is unknown.
+    alone: bool,
+    /// Looks in a row that showed more free cores than there are threads, and how many are needed.
+    looks: u32,
+    looks_needed: u32,
+    /// Steps since cores were last taken because of what was seen.
+    since_taken: u32,
 }
 
 #[derive(Debug)]
@@ -79,6 +96,10 @@ impl Threads {
             far_next: false,
             wait: FIRST_WAIT,
             next_wait: WAIT_WITH_ALL.least,
+            alone: false,
+            looks: 0,
+            looks_needed: 1,
+            since_taken: MISTAKE_STEPS,
         }
     }
 
@@ -92,12 +113,35 @@ impl Threads {
         self.now
     }
 
+    /// What cores are used for at present: takes those that others have left.
+    pub(super) fn see(&mut self, seen: Use) {
+        let free = seen.cores - seen.others;
+        self.alone = free + NEGLIGIBLE >= f64::from(self.most);
+        // Not negative and far below 2³²: the cast cuts off the fraction.
+        let threads = ((free + NEGLIGIBLE) as u32).min(self.most);
+        if threads <= self.now {
+            self.looks = 0;
+            return;
+        }
+        self.looks += 1;
+        if self.looks >= self.looks_needed {
+            self.now = threads;
+            self.looks = 0;
+            self.since_taken = 0;
+            self.probe = None;
+            self.base.clear();
+            self.next_wait = self.wait_range().least;
+            self.wait = self.next_wait;
+        }
+    }
+
     /// A step of one row for each of `rows` sequences took so long, with as many threads as [`Self::now`] said.
     pub(super) fn observe(&mut self, rows: usize, elapsed: Duration) {
         if self.most == 1 || rows >= self.usual.len() {
             return;
         }
         let seconds = elapsed.as_secs_f64();
+        self.since_taken = self.since_taken.saturating_add(1);
         match self.probe.take() {
             Some(probe) => self.judge(probe, rows, seconds),
             None => self.note(rows, seconds),
@@ -123,11 +167,12 @@ impl Threads {
             return;
         }
         let (typical, usual) = (self.typical(), self.usual[rows]);
+        let settled = self.now == self.most && self.alone;
         let suspicious = self.now == self.most && usual > 0.0 && typical > SUSPICIOUS * usual;
         if self.now == self.most && (usual == 0.0 || typical < usual) {
             self.usual[rows] = typical;
         }
-        if suspicious || self.wait == 0 {
+        if !settled && (suspicious || self.wait == 0) {
             self.start();
         }
     }
@@ -166,6 +211,11 @@ impl Threads {
 
     /// On in the same direction soon: there may be several neighbours.
     fn won(&mut self, probe: &Probe) {
+        if probe.threads < self.now {
+            let mistaken = self.since_taken < MISTAKE_STEPS;
+            self.looks_needed = if mistaken { (2 * self.looks_needed).min(MOST_LOOKS) } else { 1 };
+            self.looks = 0;
+        }
         self.up_next = probe.threads > self.now;
         self.now = probe.threads;
         self.base.clear();
@@ -300,6 +350,62 @@ mod tests {
 
         let took: f64 = used.iter().map(|&n| busy(n)).sum();
         assert!(took < 10_000.0 * busy(1) * 1.025, "{} times the best", took / (10_000.0 * busy(1)));
+    }
+
+    fn used(cores: u32, others: f64) -> Use {
+        Use { cores: f64::from(cores), others }
+    }
+
+    #[test]
+    fn cores_that_others_have_left_are_taken_at_once() {
+        let mut threads = Threads::new(2, 16);
+        run(&mut threads, 100, 1, busy);
+        assert_eq!(threads.settled(), 1);
+
+        threads.see(used(2, 1.0));
+        assert_eq!(threads.settled(), 1);
+
+        threads.see(used(2, 0.2));
+        assert_eq!(threads.settled(), 2);
+    }
+
+    #[test]
+    fn nothing_is_probed_while_others_use_nothing() {
+        let mut threads = Threads::new(2, 16);
+        threads.see(used(2, 0.1));
+
+        let longer = |step: usize| if step < 1000 { 7.0 } else { 12.0 };
+        for step in 0..2000 {
+            assert_eq!(threads.now(), 2, "step {step}");
+            threads.observe(4, Duration::from_secs_f64(longer(step) / 1e3));
+        }
+    }
+
+    #[test]
+    fn a_neighbour_is_noticed_within_two_steps_whatever_was_seen_before() {
+        let mut threads = Threads::new(2, 16);
+        threads.see(used(2, 0.0));
+        run(&mut threads, 100, 1, idle);
+
+        assert_eq!(run(&mut threads, 20, 1, busy).iter().filter(|n| **n == 2).count(), 2);
+    }
+
+    /// As where a quota leaves fewer cores than the kernel shows.
+    #[test]
+    fn cores_that_turn_out_not_to_be_free_are_taken_ever_more_seldom() {
+        let mut threads = Threads::new(2, 16);
+        run(&mut threads, 100, 1, idle);
+        let mut with_two = 0;
+        for step in 0..20_000 {
+            if step % 50 == 0 {
+                threads.see(used(64, 3.0));
+            }
+            let now = threads.now();
+            with_two += u32::from(now == 2);
+            threads.observe(1, Duration::from_secs_f64(busy(now) / 1e3));
+        }
+
+        assert!(with_two < 400, "{with_two} steps of 20,000 with two threads");
     }
 
     #[test]

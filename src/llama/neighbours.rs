@@ -1,0 +1,119 @@
+//! How many cores other programs keep busy, by what the kernel counts for each core that this process may run on.
+//!
+//! Reads `/proc/stat` twice a second at most; where that cannot be read, or says nothing of our cores, nothing is known.
+//! In a container with a quota of the machine's time its other programs count too, though they may be no hindrance.
+
+use procfs::{CpuTime, CurrentSI, KernelStats};
+use rustix::{
+    thread::sched_getaffinity,
+    time::{ClockId, clock_gettime},
+};
+use std::time::{Duration, Instant};
+
+/// Between two looks: the kernel counts in hundredths of a second.
+const WINDOW: Duration = Duration::from_millis(500);
+
+/// What cores are used for, between two looks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Use {
+    /// Cores that this process may run on.
+    pub(super) cores: f64,
+    /// Cores that other programs kept busy, from 0 to `cores`.
+    pub(super) others: f64,
+}
+
+/// Looks now and then.
+#[derive(Debug, Default)]
+pub(super) struct Neighbours {
+    last: Option<Look>,
+}
+
+/// Totals at one time.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    at: Instant,
+    /// Of all cores together that this process may run on.
+    idle: Duration,
+    /// CPU time of this process.
+    ours: Duration,
+    cores: u32,
+}
+
+impl Neighbours {
+    /// What cores were used for since the last look, if that is long enough ago.
+    pub(super) fn look(&mut self) -> Option<Use> {
+        let now = Instant::now();
+        if self.last.is_some_and(|last| now - last.at < WINDOW) {
+            return None;
+        }
+        let look = Look::take(now)?;
+        self.last.replace(look).and_then(|before| look.since(&before))
+    }
+}
+
+impl Look {
+    fn take(at: Instant) -> Option<Self> {
+        let allowed = sched_getaffinity(None).ok()?;
+        let stats = KernelStats::current().ok()?;
+        let idle: Vec<Duration> =
+            stats.cpu_time.iter().enumerate().filter(|(cpu, _)| allowed.is_set(*cpu)).map(|(_, time)| idle(time)).collect();
+        let used = clock_gettime(ClockId::ProcessCPUTime);
+        let ours = Duration::new(used.tv_sec.try_into().ok()?, used.tv_nsec.try_into().ok()?);
+        Some(Self { at, idle: idle.iter().sum(), ours, cores: idle.len().try_into().ok()? })
+    }
+
+    /// `None` after a change of the cores.
+    fn since(&self, before: &Self) -> Option<Use> {
+        if self.cores != before.cores || self.cores == 0 {
+            return None;
+        }
+        let cores = f64::from(self.cores);
+        let elapsed = (self.at - before.at).as_secs_f64();
+        let share = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() / elapsed;
+        let others = cores - share(self.idle, before.idle) - share(self.ours, before.ours);
+        Some(Use { cores, others: others.clamp(0.0, cores) })
+    }
+}
+
+/// Waiting for a disk is idle too.
+fn idle(time: &CpuTime) -> Duration {
+    time.idle_duration() + time.iowait_duration().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(at: Instant, idle: f64, ours: f64, cores: u32) -> Look {
+        Look { at, idle: Duration::from_secs_f64(idle), ours: Duration::from_secs_f64(ours), cores }
+    }
+
+    #[test]
+    fn what_is_neither_idle_nor_ours_is_others() {
+        let begun = Instant::now();
+        let before = look(begun, 100.0, 10.0, 4);
+
+        let after = look(begun + Duration::from_secs(2), 102.0, 12.0, 4);
+
+        assert_eq!(after.since(&before), Some(Use { cores: 4.0, others: 2.0 }));
+    }
+
+    #[test]
+    fn counts_that_do_not_add_up_give_no_impossible_number_and_other_cores_none() {
+        let begun = Instant::now();
+        let before = look(begun, 100.0, 10.0, 2);
+        let at = begun + Duration::from_secs(1);
+
+        assert_eq!(look(at, 102.0, 11.0, 2).since(&before), Some(Use { cores: 2.0, others: 0.0 }));
+        assert_eq!(look(at, 90.0, 0.0, 2).since(&before), Some(Use { cores: 2.0, others: 2.0 }));
+        assert_eq!(look(at, 101.0, 11.0, 3).since(&before), None);
+    }
+
+    #[test]
+    fn two_looks_at_once_are_one() {
+        let mut neighbours = Neighbours::default();
+
+        assert_eq!(neighbours.look(), None, "the first has nothing to compare with");
+        assert_eq!(neighbours.look(), None);
+    }
+}
