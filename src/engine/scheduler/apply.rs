@@ -18,6 +18,13 @@ impl Scheduler {
     pub fn complete(&mut self, step: &Step, sampled: &[Sampled], elapsed: Duration) {
         let prefill_rows = std::mem::take(&mut self.prefill_in_flight);
         let draft_rows = std::mem::take(&mut self.drafts_in_flight);
+        let moved = std::mem::take(&mut self.moved_in_flight);
+        if moved > 0
+            && draft_rows == 0
+            && let Some(expected) = self.budget.expected(step)
+        {
+            self.moves.observe(moved, elapsed.as_secs_f64() - expected);
+        }
         if draft_rows > 0 {
             self.budget.observe_drafts(step, draft_rows, elapsed);
         } else if prefill_rows == 0 && shape(step).1 > 0 {
@@ -62,6 +69,7 @@ impl Scheduler {
     pub fn fail(&mut self, step: &Step, error: &StepError) -> Vec<(SequenceId, GenerationError)> {
         self.cache.abandon();
         self.prefill_in_flight = 0;
+        self.moved_in_flight = 0;
         self.drafts_in_flight = 0;
         if let StepError::NotLoaded(slots) = error {
             self.cache.not_loaded(&step.kv, slots);

@@ -27,6 +27,8 @@ const FADE_IN_PAUSE: f64 = 0.3;
 const TRIAL_TOKENS: u32 = 3;
 /// Steps from one with such drafts to the next: together they cost about a percent.
 const TRIAL_EVERY: u32 = 96;
+/// One sequence in so many has a part in a trial, at least one.
+const TRIAL_SEQUENCES: u32 = 4;
 /// Steps of the first pause, and of the longest.
 const FIRST_PAUSE: u32 = 16;
 const LONGEST_PAUSE: u32 = 512;
@@ -113,7 +115,8 @@ impl Scheduler {
             return Vec::new();
         }
         let least_chance = self.least_chance(rows);
-        let wishes = decoding.into_iter().map(|id| DraftWish { id, most: self.wish(id, least_chance) });
+        let mut trials = if self.trial_in == 0 { rows.div_ceil(TRIAL_SEQUENCES) } else { 0 };
+        let wishes = decoding.into_iter().map(|id| DraftWish { id, most: self.wish(id, least_chance, &mut trials) });
         wishes.filter(|wish| wish.most > 0).collect()
     }
 
@@ -145,17 +148,20 @@ impl Scheduler {
         Some(MARGIN * per_row * f64::from(decode_rows) / decode_seconds)
     }
 
-    /// Tokens worth guessing for a sequence now.
-    fn wish(&mut self, id: SequenceId, least_chance: Option<f64>) -> u32 {
+    /// Tokens worth guessing for a sequence now. `trials` are the sequences that may still guess to learn from it.
+    fn wish(&mut self, id: SequenceId, least_chance: Option<f64>, trials: &mut u32) -> u32 {
         let usual = self.acceptance.rate(FIRST_RATE);
-        let may_try = self.trial_in == 0;
         let Some(sequence) = self.sequences.get_mut(&id) else { return 0 };
         let most = sequence.draft_room().min(self.max_draft);
         if most == 0 || sequence.acceptance.pass_step() {
             return 0;
         }
         let (Some(least), false) = (least_chance, sequence.acceptance.on_trial) else {
-            return if may_try { most.min(TRIAL_TOKENS) } else { 0 };
+            if *trials == 0 {
+                return 0;
+            }
+            *trials -= 1;
+            return most.min(TRIAL_TOKENS);
         };
         // The last of k tokens counts with a chance of rateᵏ. The cast saturates.
         let worth = (least.min(1.0).ln() / sequence.acceptance.rate(usual).ln()) as u32;

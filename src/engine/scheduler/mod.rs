@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Reading order: `sequence` (one timeline), `cache` (what each slot holds), `swap` (what is parked in host memory),
-//! `place` (which slot and which cached prefix a sequence gets), `budget` (prompt rows per step), `drafts` (guessing
+//! `place` (which slot and which cached prefix a sequence gets), `budget` (prompt rows per step) with `line` (what rows cost) and `moves`, `drafts` (guessing
 //! ahead), `plan` (building a step), `apply` (what came of it), `foresee` (what would become of a request).
 
 mod apply;
@@ -19,6 +19,8 @@ mod cache;
 mod check;
 mod drafts;
 mod foresee;
+mod line;
+mod moves;
 mod place;
 mod plan;
 mod sequence;
@@ -32,6 +34,7 @@ use budget::Budget;
 use cache::Cache;
 use drafts::Acceptance;
 pub use drafts::DraftWish;
+use moves::MoveCost;
 use sequence::{Phase, Sequence};
 use std::{
     collections::{HashMap, VecDeque},
@@ -84,6 +87,7 @@ pub struct Scheduler {
     suspects: VecDeque<Suspect>,
     cache: Cache,
     budget: Budget,
+    moves: MoveCost,
     /// Completed steps to wait for before the next admission; set when the runner had less room than we thought.
     admission_pause: u32,
     /// Steps that running sequences have not been in consecutive slots.
@@ -92,6 +96,8 @@ pub struct Scheduler {
     started: Vec<(SequenceId, u32)>,
     /// Prompt rows of the step in flight.
     prefill_in_flight: u32,
+    /// Bytes that the step in flight moves between the tiers of the cache.
+    moved_in_flight: u64,
     /// Tokens of a draft at most; 0 for no drafts.
     max_draft: u32,
     /// Steps until drafts may be made to learn from.
@@ -136,10 +142,12 @@ impl Scheduler {
             suspects: VecDeque::new(),
             cache: Cache::new(&limits),
             budget: Budget::new(limits.max_rows, prefill_step_ratio),
+            moves: MoveCost::default(),
             admission_pause: 0,
             gap_steps: 0,
             started: Vec::new(),
             prefill_in_flight: 0,
+            moved_in_flight: 0,
             max_draft: 0,
             trial_in: 0,
             drafts_in_flight: 0,

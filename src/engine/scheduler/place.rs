@@ -17,6 +17,12 @@ use std::cmp::Reverse;
 pub(super) const MIN_COPY: u32 = 32;
 /// Cached tokens that nobody else holds are copied aside, or parked, from this many on before their slot is used.
 pub(super) const MIN_KEEP: u32 = 64;
+/// All of a content is moved even for the few of its tokens that nobody else holds. So of those copied aside at least one in
+/// this many must be such a token: a copy takes 11 µs a token, computing one takes 900 (default model, 2 cores), and perhaps
+/// nobody will ask for it.
+pub(super) const COPIED_PER_OWN: u32 = 16;
+/// Of those parked, which takes as long again to come back, fresh memory, and the place of others: one in this many.
+pub(super) const PARKED_PER_OWN: u32 = 4;
 
 /// A gap between running sequences is closed after one step for so many positions to move. On a CPU a copy takes about as
 /// long as the gap costs in one step for every 100 positions (default model, 2 cores); on a GPU it is a whole stream,
@@ -249,7 +255,7 @@ impl Cache {
         }
         let others = self.slots().filter(|slot| *slot != target);
         let elsewhere = self.longest_match(&record.held, record.namespace, others).map_or(0, |other| other.len);
-        if held < elsewhere + MIN_KEEP {
+        if !is_worth_moving(held, elsewhere, COPIED_PER_OWN) {
             return;
         }
         let usable = |slot: &Slot| *slot != target && *slot != source && self.record(*slot).owner.is_none();
@@ -281,6 +287,13 @@ impl Cache {
         });
         longest_prefix(wanted, namespace, contents).map(|(slot, len)| Match { slot, len })
     }
+}
+
+/// Whether `held` tokens, of which others hold the first `elsewhere`, are worth being moved if that takes one of its own for
+/// every `per_own`.
+pub(super) fn is_worth_moving(held: u32, elsewhere: u32, per_own: u32) -> bool {
+    let own = held.saturating_sub(elsewhere);
+    own >= MIN_KEEP && own.saturating_mul(per_own) >= held
 }
 
 /// Which of some contents (with a name and a namespace each) has the longest beginning of `wanted`, and its length; the

@@ -11,6 +11,9 @@ use super::sequence::{Hold, Phase, Sequence, common_prefix, count};
 use crate::engine::runner::{Row, Step};
 use crate::protocol::SequenceId;
 
+/// Rows that matrix kernels compute together: 33 take a quarter longer than 32, and 40 as long as 64 (llama-bench on AMX).
+const TILE: u32 = 32;
+
 impl Scheduler {
     /// What to compute next; `None` if nothing waits or runs.
     ///
@@ -20,7 +23,8 @@ impl Scheduler {
     /// 2. If a step failed, its sequences run alone, one after the other.
     /// 3. One row for every sequence that generates, and its forced tokens' where there is room; rows of drafts where
     ///    nobody waits for a prompt. Before that, a gap between slots may be closed.
-    /// 4. Prompt chunks of the other running sequences under the budget, oldest first.
+    /// 4. Prompt chunks of the other running sequences under the budget, half of it for short ones and the rest for the others,
+    ///    oldest first.
     /// 5. Admissions from the queue while rows, slots and cells allow, each with its first chunk.
     /// 6. Rows in order of slots: llama.cpp computes the sequences of a split KV together only where their ids follow
     ///    each other in the batch (`llama_batch_allocr::split_equal`).
@@ -42,25 +46,33 @@ impl Scheduler {
             self.plan_decoding(&decoding, &mut rows);
             self.plan_drafts(&decoding, &prefilling, &mut rows);
             let room = self.limits.max_rows - count(rows.len());
-            let mut budget = self.budget.prompt_rows(count(decoding.len()), self.demand(&prefilling)).min(room);
+            let budget = self.budget.prompt_rows(count(decoding.len()), self.demand(&prefilling)).min(room);
             // (4)
-            for id in prefilling {
-                budget -= self.plan_rows(id, budget, &mut rows);
-            }
+            let budget = self.plan_prompts(&prefilling, budget, &mut rows);
             // (5)
-            self.admit(budget, &mut rows);
+            self.admit(budget, !decoding.is_empty(), &mut rows);
         }
         // (6) Stable, so that the rows of a slot stay in order.
         rows.sort_by_key(|row| row.slot);
         self.prefill_in_flight = count(rows.iter().filter(|row| row.pos < self.sequences[&row.seq].prompt_len).count());
+        self.moved_in_flight = self.cache.swap.step_bytes();
         Some(Step { kv: self.cache.take_ops(), rows })
     }
 
     pub(super) fn demand(&self, prefilling: &[SequenceId]) -> Demand {
         let admissible = self.waiting.len().min(position(self.limits.slots) - self.running.len());
-        let next = prefilling.first().or(self.waiting.front());
-        let short = next.is_some_and(|id| self.sequences[id].is_short());
+        let short = prefilling.iter().any(|id| self.sequences[id].is_short()) || self.admits_short_next();
         Demand { sequences: count(prefilling.len() + admissible), short }
+    }
+
+    /// Whether the next sequence of the queue that could be admitted has a short prompt, but for what is cached.
+    fn admits_short_next(&self) -> bool {
+        if self.running.len() >= position(self.limits.slots) || self.admission_pause > 0 {
+            return false;
+        }
+        let may_start = |sequence: &&Sequence| sequence.phase == Phase::Waiting { hold: None };
+        let next = self.waiting.iter().map(|id| &self.sequences[id]).find(may_start);
+        next.is_some_and(|next| next.would_be_short(self.cache.longest_held(next.reusable(), next.namespace)))
     }
 
     /// A row for each sequence that generates. What is left of the step's rows and of the KV takes forced tokens.
@@ -83,6 +95,34 @@ impl Scheduler {
             }
             self.preempt_latest();
         }
+    }
+
+    /// Shares the budget among prompts: half of it goes to short ones first, so that none is stuck behind a long one, and the
+    /// rest to the others, oldest first. Returns what is left for admissions.
+    fn plan_prompts(&mut self, prefilling: &[SequenceId], budget: u32, rows: &mut Vec<Row>) -> u32 {
+        let (short, long): (Vec<_>, Vec<_>) = prefilling.iter().partition(|id| self.sequences[id].is_short());
+        let for_short = if long.is_empty() { budget } else { budget / 2 };
+        let mut left = for_short;
+        for id in short {
+            left = self.plan_chunk(id, left, rows);
+        }
+        let for_next = if self.admits_short_next() { left } else { 0 };
+        let mut left = budget - for_short + left - for_next;
+        for id in long {
+            left = self.plan_chunk(id, left, rows);
+        }
+        left + for_next
+    }
+
+    /// Adds the next rows of a prompt, all or as many whole tiles of them as the budget has. Returns what is left of that:
+    /// nothing behind a prompt that was cut.
+    fn plan_chunk(&mut self, id: SequenceId, budget: u32, rows: &mut Vec<Row>) -> u32 {
+        if self.left(id) <= budget {
+            return budget - self.plan_rows(id, budget, rows);
+        }
+        let most = if budget < TILE { budget } else { budget / TILE * TILE };
+        self.plan_rows(id, most, rows);
+        0
     }
 
     /// Adds the next rows of a running sequence, `most` at most, and returns how many.
@@ -108,7 +148,8 @@ impl Scheduler {
     }
 
     /// Admits in order of the queue. One that is held back is passed; one that lacks cells is not, so that it gets them in time.
-    fn admit(&mut self, mut budget: u32, rows: &mut Vec<Row>) {
+    /// Where streams wait for the step, what is moved for an admission counts like prompt rows.
+    fn admit(&mut self, mut budget: u32, beside_streams: bool, rows: &mut Vec<Row>) {
         if self.admission_pause > 0 && !self.running.is_empty() {
             return;
         }
@@ -125,11 +166,16 @@ impl Scheduler {
                 next += 1;
                 continue;
             }
+            let moved_before = self.cache.swap.step_bytes();
             if !self.start(id) {
                 return;
             }
             self.waiting.remove(next);
-            budget -= self.plan_rows(id, budget, rows);
+            if beside_streams {
+                let moved = self.cache.swap.step_bytes() - moved_before;
+                budget = self.budget.rows_left(budget, self.moves.seconds(moved));
+            }
+            budget = self.plan_chunk(id, budget, rows);
         }
     }
 

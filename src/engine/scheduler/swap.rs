@@ -6,8 +6,8 @@
 //! whole: llama.cpp knows no part of a sequence's state.
 
 use super::cache::{Cache, Record, position};
-use super::place::{MIN_COPY, MIN_KEEP, longest_prefix};
-use super::sequence::count;
+use super::place::{COPIED_PER_OWN, MIN_COPY, MIN_KEEP, PARKED_PER_OWN, is_worth_moving, longest_prefix};
+use super::sequence::{common_prefix, count};
 use crate::engine::runner::{KvOp, Limits, Parked, Slot, SwapLimits};
 use crate::protocol::Token;
 use std::cmp::Reverse;
@@ -35,10 +35,15 @@ pub(super) fn worth(last_use: u64, len: u32, hits: u32) -> u64 {
     last_use + u64::from(len.min(LONG) / TOKENS_PER_STEP) * u64::from(1 + hits.min(MOST_HITS))
 }
 
-/// Whether `content` is to be had from `other`, but for less than is worth keeping.
-fn covers(other: &[Token], content: &[Token], can_cut: bool) -> bool {
-    let needed = if can_cut { content.len().saturating_sub(position(MIN_KEEP) - 1) } else { content.len() };
-    other.starts_with(&content[..needed]) && (can_cut || other.len() == needed)
+/// Whether `content` is to be had from `other`, but for less than is worth being parked for. `is_parked` says that `other`
+/// is, and would give way to what continues it: that takes little more memory, and it was asked for before.
+fn covers(other: &[Token], is_parked: bool, content: &[Token], can_cut: bool) -> bool {
+    if !can_cut {
+        return other == content;
+    }
+    let common = common_prefix(other, content);
+    let per_own = if is_parked && position(common) == other.len() { COPIED_PER_OWN } else { PARKED_PER_OWN };
+    !is_worth_moving(count(content.len()), common, per_own)
 }
 
 /// Parked content.
@@ -119,6 +124,11 @@ impl Swap {
         longest_prefix(wanted, namespace, contents).map(|(parked, len)| ParkedMatch { parked, len })
     }
 
+    /// Bytes saved and loaded in the step being planned.
+    pub(super) fn step_bytes(&self) -> u64 {
+        self.step_bytes
+    }
+
     /// Positions that loading an entry takes, even if only a part of it is wanted.
     pub(super) fn len(&self, parked: Parked) -> u32 {
         self.entries.iter().find(|entry| entry.parked == parked).map_or(0, |entry| count(entry.tokens.len()))
@@ -137,7 +147,7 @@ impl Swap {
     /// The entry that holds all of this content that is worth keeping.
     fn covering(&mut self, tokens: &[Token], namespace: u64) -> Option<&mut Entry> {
         let can_cut = self.can_cut;
-        self.entries.iter_mut().find(|entry| entry.namespace == namespace && covers(&entry.tokens, tokens, can_cut))
+        self.entries.iter_mut().find(|entry| entry.namespace == namespace && covers(&entry.tokens, true, tokens, can_cut))
     }
 
     /// Saves a slot's content if that is worth more than what must go for it; entries that it begins with go too.
@@ -230,7 +240,7 @@ impl Cache {
         }
         let record = &self.records[position(slot.0)];
         let can_cut = self.can_truncate;
-        let holds_it = |other: &Record| other.namespace == record.namespace && covers(&other.held, &record.held, can_cut);
+        let holds_it = |other: &Record| other.namespace == record.namespace && covers(&other.held, false, &record.held, can_cut);
         if self.slots().any(|other| other != slot && holds_it(self.record(other))) {
             return;
         }

@@ -5,11 +5,15 @@ mod failures;
 mod forced;
 mod foresight;
 mod gaps;
+mod shares;
 mod swap;
 
 use super::*;
 use crate::engine::runner::{KvOp, Parked, Row, Slot, Step, StepError, SwapLimits};
 use std::{ops::Range, time::Duration};
+
+/// What a step takes where nothing else is said.
+const STEP: Duration = Duration::from_millis(10);
 
 /// What is sampled everywhere.
 const NEXT: Token = Token(9999);
@@ -75,16 +79,20 @@ impl Bench {
             finished: false,
         };
         let sampled: Vec<Sampled> = rows.map(next).collect();
-        self.0.complete(step, &sampled, Duration::from_millis(10));
+        self.0.complete(step, &sampled, STEP);
         assert_eq!(self.0.check_invariants(), Ok(()), "{step:?}");
     }
 
     /// Completes a step in which the sequences `finished` end.
     fn complete(&mut self, step: &Step, finished: &[u64]) {
+        self.complete_in(STEP, step, finished);
+    }
+
+    fn complete_in(&mut self, elapsed: Duration, step: &Step, finished: &[u64]) {
         let sampled = step.rows.iter().filter(|row| row.sample);
         let sampled: Vec<Sampled> =
             sampled.map(|row| Sampled { id: row.seq, tokens: vec![NEXT], forced: 0, finished: finished.contains(&row.seq.0) }).collect();
-        self.0.complete(step, &sampled, Duration::from_millis(10));
+        self.0.complete(step, &sampled, elapsed);
         assert_eq!(self.0.check_invariants(), Ok(()), "{step:?}");
     }
 
@@ -149,46 +157,6 @@ fn a_prompt_is_computed_and_then_one_token_per_step() {
     assert_eq!(bench.step(&[1]), step(&[], &[vec![decode(1, 0, 4)]]));
     assert_eq!(bench.0.next_step(), None);
     assert_eq!(bench.0.take_started(), []);
-}
-
-#[test]
-fn several_prompts_share_a_step_and_a_long_one_goes_on_first_in_the_next() {
-    let mut bench = Bench::new(limits(4, 16, 64));
-    let (a, b, c) = (text(1, 6), text(2, 20), text(3, 4));
-    bench.submit(1, &a);
-    bench.submit(2, &b);
-    bench.submit(3, &c);
-
-    assert_eq!(bench.step(&[1]), step(&[], &[chunk(1, 0, &a, 0..6), chunk(2, 1, &b, 0..10)]));
-    assert_eq!(bench.step(&[]), step(&[truncate(0, 0)], &[chunk(2, 1, &b, 10..20), chunk(3, 0, &c, 0..4)]));
-}
-
-#[test]
-fn decode_rows_come_first_and_prompt_rows_beside_them_are_few_until_times_are_known() {
-    let mut bench = Bench::new(limits(2, 64, 300));
-    let (a, b) = (text(1, 2), text(2, 200));
-    bench.submit(1, &a);
-    bench.step(&[]);
-    bench.submit(2, &b);
-
-    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 2)], chunk(2, 1, &b, 0..8)]));
-    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 3)]]), "a step to measure");
-    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 4)], chunk(2, 1, &b, 8..12)]));
-}
-
-#[test]
-fn a_short_prompt_gets_more_rows_beside_a_stream_than_a_long_one() {
-    let rows_of_third_step = |len| {
-        let mut bench = Bench::new(limits(2, 256, 512));
-        bench.submit(1, &text(1, 2));
-        bench.step(&[]);
-        bench.submit(2, &text(2, len));
-        bench.step(&[]);
-        bench.step(&[]);
-        bench.step(&[]).rows.len() - 1
-    };
-
-    assert_eq!((rows_of_third_step(128), rows_of_third_step(129)), (8, 4));
 }
 
 #[test]

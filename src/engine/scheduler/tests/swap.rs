@@ -63,6 +63,55 @@ fn too_little_and_what_another_slot_holds_are_not_saved() {
     assert_eq!(bench.plan().kv, [truncate(0, 0)], "the other still holds it");
 }
 
+/// Room for long contents in `slots`, and for as many parked.
+fn long_texts(slots: u32) -> Limits {
+    Limits { swap: swapping(slots, 4000).swap, ..limits(slots, 2048, 2048) }
+}
+
+#[test]
+fn of_what_is_saved_a_quarter_must_be_nowhere_else() {
+    for (own, ops) in [(99, vec![truncate(1, 0)]), (100, vec![save(1, 0), truncate(1, 0)])] {
+        let mut bench = Bench::new(long_texts(2));
+        bench.submit(1, &text(1, 300));
+        bench.step(&[]);
+        bench.compute_and_finish(2, &joined(&[&text(1, 300), &text(2, own)]));
+
+        bench.submit(3, &text(3, 5));
+        assert_eq!(bench.plan().kv, ops, "{own}");
+    }
+}
+
+#[test]
+fn of_what_continues_a_saved_content_a_sixteenth_is_enough() {
+    for (more, ops) in [(99, vec![truncate(0, 0)]), (100, vec![drop_of(0), save(0, 1), truncate(0, 0)])] {
+        let mut bench = Bench::new(long_texts(1));
+        let turn = text(1, 1500);
+        bench.compute_and_finish(1, &turn);
+        kv_of(&mut bench, 2, &text(2, 5));
+        bench.compute_and_finish(3, &joined(&[&turn, &text(3, more)]));
+
+        assert_eq!(kv_of(&mut bench, 4, &text(4, 5)), ops, "{more}");
+    }
+}
+
+#[test]
+fn beside_a_stream_a_step_that_saves_has_fewer_prompt_rows() {
+    let rows_of_admission = |bytes| {
+        let swap = SwapLimits { bytes, entry_bytes: 0, cell_bytes: 1_000_000, max_len: u32::MAX };
+        let mut bench = Bench::new(Limits { swap, ..limits(2, 256, 400) });
+        bench.submit(1, &text(1, 5));
+        bench.step(&[]);
+        bench.compute_and_finish(2, &text(2, 100));
+        bench.submit(3, &text(3, 200));
+        let step = bench.plan();
+        assert_eq!(step.kv.contains(&save(1, 0)), bytes > 0);
+        step.rows.len() - 1
+    };
+
+    assert_eq!(rows_of_admission(1_000_000_000), 4, "a tenth of a second goes to the 100 MB");
+    assert!(rows_of_admission(0) >= 8);
+}
+
 #[test]
 fn what_is_longer_than_can_be_saved_whole_is_not_saved() {
     let whole = swapping(1, 1000);

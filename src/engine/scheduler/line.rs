@@ -1,0 +1,61 @@
+//! What rows cost, learnt from steps: a line through observations that fade.
+
+/// Least squares of `y = fixed + x * slope` over observations that fade.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    weight: f64,
+    x: f64,
+    xx: f64,
+    y: f64,
+    xy: f64,
+}
+
+impl Line {
+    /// What remains of the earlier observations when one is added.
+    const FADE: f64 = 0.99;
+    /// Pull of `fixed` towards 0, in observations: decides while all of them have about the same `x`.
+    const PRIOR: f64 = 0.001;
+
+    /// `x` > 0. Weighs it by 1 / `x`, so that the many small ones are not drowned by the few large ones.
+    pub(super) fn observe(&mut self, x: f64, y: f64) {
+        for (sum, new) in [(&mut self.weight, 1.0 / x), (&mut self.x, 1.0), (&mut self.xx, x), (&mut self.y, y / x), (&mut self.xy, y)] {
+            *sum = Self::FADE * *sum + new;
+        }
+    }
+
+    /// `fixed` from 0 to `most_fixed`, and `slope` > 0. `None` before the first observation that was not 0.
+    pub(super) fn fit(&self, most_fixed: f64) -> Option<(f64, f64)> {
+        if self.xy <= 0.0 {
+            return None;
+        }
+        let through_origin = self.xy / self.xx;
+        let weight = self.weight + Self::PRIOR;
+        let fixed = (self.y * self.xx - self.x * self.xy) / (weight * self.xx - self.x * self.x);
+        let fixed = fixed.clamp(0.0, most_fixed);
+        let slope = (self.xy - fixed * self.x) / self.xx;
+        // A flat line would allow any number of rows.
+        Some((fixed, slope.max(0.1 * through_origin)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_found_from_points_on_it_and_never_a_flat_one() {
+        let mut line = Line::default();
+        assert_eq!(line.fit(1.0), None);
+        for x in [4.0, 40.0, 400.0] {
+            line.observe(x, 0.01 + 0.001 * x);
+        }
+        let (fixed, slope) = line.fit(1.0).unwrap();
+        assert!((fixed - 0.01).abs() < 1e-4 && (slope - 0.001).abs() < 1e-5, "{fixed} + {slope} x");
+
+        let mut flat = Line::default();
+        for x in [4.0, 400.0] {
+            flat.observe(x, 0.01);
+        }
+        assert!(flat.fit(1.0).unwrap().1 > 0.0);
+    }
+}

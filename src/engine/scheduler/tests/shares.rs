@@ -1,0 +1,73 @@
+//! Which prompts get the rows of a step, and how many.
+
+use super::*;
+
+#[test]
+fn several_prompts_share_a_step_and_a_long_one_goes_on_first_in_the_next() {
+    let mut bench = Bench::new(limits(4, 16, 64));
+    let (a, b, c) = (text(1, 6), text(2, 20), text(3, 4));
+    bench.submit(1, &a);
+    bench.submit(2, &b);
+    bench.submit(3, &c);
+
+    assert_eq!(bench.step(&[1]), step(&[], &[chunk(1, 0, &a, 0..6), chunk(2, 1, &b, 0..10)]));
+    assert_eq!(bench.step(&[]), step(&[truncate(0, 0)], &[chunk(2, 1, &b, 10..20), chunk(3, 0, &c, 0..4)]));
+}
+
+#[test]
+fn decode_rows_come_first_and_prompt_rows_beside_them_are_few_until_times_are_known() {
+    let mut bench = Bench::new(limits(2, 64, 300));
+    let (a, b) = (text(1, 2), text(2, 200));
+    bench.submit(1, &a);
+    bench.step(&[]);
+    bench.submit(2, &b);
+
+    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 2)], chunk(2, 1, &b, 0..8)]));
+    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 3)]]), "a step to measure");
+    assert_eq!(bench.step(&[]), step(&[], &[vec![decode(1, 0, 4)], chunk(2, 1, &b, 8..16)]));
+}
+
+#[test]
+fn a_short_prompt_gets_more_rows_beside_a_stream_than_a_long_one() {
+    let rows_of_third_step = |len| {
+        let mut bench = Bench::new(limits(2, 256, 512));
+        bench.submit(1, &text(1, 2));
+        for _ in 0..3 {
+            let step = bench.plan();
+            bench.complete_in(Duration::from_millis(60), &step, &[]);
+            if step.rows.len() == 2 {
+                bench.submit(2, &text(2, len));
+            }
+        }
+        bench.step(&[]).rows.len() - 1
+    };
+
+    assert_eq!((rows_of_third_step(128), rows_of_third_step(129)), (8, 4));
+}
+
+#[test]
+fn a_prompt_that_is_cut_is_cut_at_whole_tiles_and_nothing_small_comes_behind_it() {
+    let mut bench = Bench::new(limits(3, 150, 300));
+    let (a, b) = (text(1, 170), text(2, 100));
+    bench.submit(1, &a);
+    bench.submit(2, &b);
+
+    assert_eq!(bench.step(&[]), step(&[], &[chunk(1, 0, &a, 0..128)]));
+    assert_eq!(bench.step(&[1]), step(&[], &[chunk(1, 0, &a, 128..170), chunk(2, 1, &b, 0..100)]));
+}
+
+#[test]
+fn short_prompts_are_not_stuck_behind_a_long_one_and_leave_it_half_of_each_step() {
+    let mut bench = Bench::new(limits(4, 64, 300));
+    let long = text(1, 250);
+    bench.submit(1, &long);
+    assert_eq!(bench.step(&[]), step(&[], &[chunk(1, 0, &long, 0..64)]));
+    let short: Vec<Vec<Token>> = (2..5).map(|id| text(id, 20)).collect();
+    (2..).zip(&short).for_each(|(id, prompt)| bench.submit(id, prompt));
+
+    let rows = [chunk(1, 0, &long, 64..96), chunk(2, 1, &short[0], 0..20), chunk(3, 2, &short[1], 0..12)];
+    assert_eq!(bench.step(&[2]), step(&[], &rows));
+    let rows = [chunk(1, 0, &long, 96..128), chunk(4, 1, &short[2], 0..20), chunk(3, 2, &short[1], 12..20)];
+    assert_eq!(bench.step(&[3, 4]), step(&[truncate(1, 0)], &rows));
+    assert_eq!(bench.step(&[]), step(&[], &[chunk(1, 0, &long, 128..192)]));
+}
