@@ -13,9 +13,10 @@ import throughput
 import toy
 from figures import OURS, PEER
 
-# For clients that wait: all of them, beside streams whose speed does not depend on what they happen to say.
-WITHOUT_GUESSES = ["--num-speculative-tokens", "0"]
-LONG_QUEUE = [*WITHOUT_GUESSES, "--max-waiting", "1100"]
+# For clients that wait: all of them, beside streams whose speed does not depend on what they happen to say, and without
+# what the server saves of earlier streams meanwhile, which is not the clients' memory.
+WAITING = ["--num-speculative-tokens", "0", "--swap-space", "0"]
+LONG_QUEUE = [*WAITING, "--max-waiting", "1100"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def setups(args):
         Setup(main, beside_peer(args, main), {"memory": footprint.memory, "w1": throughput.w1, "neighbour": throughput.neighbour,
                                               "w2": throughput.w2, "w3": throughput.w3, "w4": throughput.w4}),
         Setup(toy_model, beside_peer(args, toy_model), {"w5": throughput.w5}),
-        Setup(main, alone(args, main, WITHOUT_GUESSES), {"idle": footprint.idle, "cancel": cancel.cancel}),
+        Setup(main, alone(args, main, WAITING), {"idle": footprint.idle, "cancel": cancel.cancel}),
         Setup(few, alone(args, few, LONG_QUEUE), {"queued": footprint.queued}),
         Setup(main, beside_peer(args, main), {"start": footprint.start}, starts=True),
     ]
