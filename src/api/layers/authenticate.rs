@@ -1,14 +1,12 @@
 //! Who calls. Everything needs a key once keys are configured, unknown routes too, except the paths listed here.
 
 use crate::{
-    api::{error::ApiError, family::Family, state::AppState},
+    api::{error::ApiError, state::AppState},
     gateway::keys::AuthError,
 };
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderValue, header},
-    middleware::Next,
-    response::Response,
 };
 
 /// Open to everybody: they tell load balancers what to do, and nothing else. `/metrics` is not: it tells how much is used.
@@ -16,21 +14,18 @@ const OPEN_PATHS: [&str; 4] = ["/", "/health", "/livez", "/readyz"];
 /// Where SDKs other than OpenAI's put the key: Anthropic's, and Azure's.
 const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
 
-/// Puts a [`Principal`](crate::gateway::keys::Principal) into the request's extensions, or answers 401.
-pub(super) async fn authenticate(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if OPEN_PATHS.contains(&path) {
-        return next.run(request).await;
+/// Puts a [`Principal`](crate::gateway::keys::Principal) into the request's extensions, or refuses.
+pub(super) fn authenticate(state: &AppState, request: &mut Request) -> Result<(), ApiError> {
+    if OPEN_PATHS.contains(&request.uri().path()) {
+        return Ok(());
     }
-    match state.keys.authenticate(presented_key(request.headers())) {
-        Ok(principal) => {
-            tracing::Span::current().record("key", tracing::field::display(principal.id));
-            request.extensions_mut().insert(principal);
-            next.run(request).await
-        }
-        Err(AuthError::Missing) => Family::of(path).refuse(&ApiError::MissingKey),
-        Err(AuthError::Wrong) => Family::of(path).refuse(&ApiError::WrongKey),
-    }
+    let principal = state.keys.authenticate(presented_key(request.headers())).map_err(|error| match error {
+        AuthError::Missing => ApiError::MissingKey,
+        AuthError::Wrong => ApiError::WrongKey,
+    })?;
+    tracing::Span::current().record("key", tracing::field::display(principal.id));
+    request.extensions_mut().insert(principal);
+    Ok(())
 }
 
 /// The key of the first header that has one. Of a header sent twice, neither counts: who knows which one a proxy checked.

@@ -5,9 +5,8 @@
 use crate::api::{error::ApiError, family::Family, state::AppState};
 use axum::{
     body::{Body, BodyDataStream},
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header},
-    middleware::Next,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, header, request::Parts},
     response::Response,
 };
 use futures_util::StreamExt as _;
@@ -17,10 +16,9 @@ use tokio::time::timeout;
 /// listens gets the 413 and not a reset connection.
 const DRAINED_LIMITS: usize = 4;
 
-/// Replaces the body by one in memory, or answers 413, 408 or 400.
-pub(super) async fn buffer(State(state): State<AppState>, request: Request, next: Next) -> Response {
+/// Replaces the body by one in memory, or refuses with 413, 408 or 400.
+pub(super) async fn buffer(state: &AppState, family: Family, request: Request) -> Result<Request, Response> {
     let limit = state.config.max_body_bytes;
-    let family = Family::of(request.uri().path());
     let (parts, body) = request.into_parts();
     let read = async {
         if refused_unread(&parts.headers, limit) {
@@ -29,15 +27,24 @@ pub(super) async fn buffer(State(state): State<AppState>, request: Request, next
         collect(body.into_data_stream(), limit).await
     };
     let result = timeout(state.config.body_timeout, read).await.unwrap_or(Err(ApiError::BodyTimeout));
-    match result {
-        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Err(error) => {
-            let mut response = family.refuse(&error);
-            // What is left of the body would be read as the next request.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            response
-        }
-    }
+    result.map(|bytes| Request::from_parts(detached(parts), Body::from(bytes))).map_err(|error| {
+        let mut response = family.refuse(&error);
+        // What is left of the body would be read as the next request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    })
+}
+
+/// The same head with headers in memory of their own: hyper's point into the read buffer of their connection, 8 KB that a handler
+/// which keeps them would keep for as long as it waits. (CORS with a list of origins keeps a browser's `Origin` all the same.)
+fn detached(mut parts: Parts) -> Parts {
+    let copied = |value: &HeaderValue| {
+        let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        copy.set_sensitive(value.is_sensitive());
+        copy
+    };
+    parts.headers = parts.headers.iter().map(|(name, value)| (name.clone(), copied(value))).collect();
+    parts
 }
 
 /// Whether the announced length is too large, and the client either waits for our consent or would send far more than we drain.
@@ -65,4 +72,23 @@ async fn collect(mut frames: BodyDataStream, limit: usize) -> Result<Vec<u8>, Ap
         }
     }
     if received > limit { Err(ApiError::BodyTooLarge { limit_bytes: limit }) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_in_memory_of_its_own_says_the_same() {
+        let mut request = Request::post("/v1/completions?a=1").header("x-a", "1").header("x-b", "é").header("x-a", "2").body(()).unwrap();
+        request.headers_mut().get_mut("x-b").unwrap().set_sensitive(true);
+        let (parts, ()) = request.into_parts();
+        let (headers, uri) = (parts.headers.clone(), parts.uri.clone());
+
+        let copy = detached(parts);
+
+        assert_eq!((&copy.headers, &copy.uri), (&headers, &uri));
+        assert_eq!(copy.headers.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert!(copy.headers["x-b"].is_sensitive());
+    }
 }

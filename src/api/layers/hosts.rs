@@ -4,15 +4,10 @@
 //! `http://127.0.0.1:8000` without reading the answer. So `Host` must name this machine, and `Origin`, if sent, too, unless it is
 //! one of the configured origins.
 
-use crate::{
-    api::{error::ApiError, family::Family},
-    gateway::keys::KeyRing,
-};
+use crate::{api::error::ApiError, gateway::keys::KeyRing};
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, header, uri::Authority},
-    middleware::Next,
-    response::Response,
 };
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -49,9 +44,9 @@ impl HostPolicy {
     }
 }
 
-/// Answers 403 to what the policy does not allow.
-pub(super) async fn check(State(policy): State<HostPolicy>, request: Request, next: Next) -> Response {
-    if policy.allows(&request) { next.run(request).await } else { Family::of(request.uri().path()).refuse(&ApiError::HostNotAllowed) }
+/// Refuses what the policy does not allow.
+pub(super) fn check(policy: &HostPolicy, request: &Request) -> Result<(), ApiError> {
+    if policy.allows(request) { Ok(()) } else { Err(ApiError::HostNotAllowed) }
 }
 
 /// Whether all values of a header are fine; true without any.

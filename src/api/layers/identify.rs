@@ -42,7 +42,8 @@ impl RequestId {
     fn of(request: &Request) -> Self {
         let sane = |value: &&HeaderValue| (1..=MAX_LENGTH).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic);
         if let Some(inbound) = request.headers().get(X_REQUEST_ID).filter(sane) {
-            return Self(inbound.clone());
+            // Its own copy: see `body`.
+            return Self(HeaderValue::from_bytes(inbound.as_bytes()).unwrap_or_else(|_| inbound.clone()));
         }
         let id = uuid::Uuid::new_v4().simple().to_string();
         Self(HeaderValue::try_from(id).expect("hexadecimal digits are a header value"))

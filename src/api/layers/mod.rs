@@ -1,4 +1,4 @@
-//! What happens around every request. The order, outermost first, is that of [`wrap`] read from the bottom:
+//! What happens around every request. In this order, outermost first ([`wrap`], [`pass`]):
 //!
 //! 1. `identify`: request id and span, so that everything below is found in the log
 //! 2. CORS: also refusals must be readable by an allowed page
@@ -23,26 +23,53 @@ mod stamp;
 pub use hosts::HostPolicy;
 pub use identify::RequestId;
 
-use super::state::AppState;
+use super::{family::Family, state::AppState};
+use authenticate::authenticate;
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
-    middleware::{from_fn, from_fn_with_state},
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::Response,
 };
+use recover::recover;
+use stamp::Stamp;
 
 /// Puts all layers around the routes.
 pub(super) fn wrap(routes: Router<AppState>, state: &AppState, hosts: HostPolicy) -> Router<AppState> {
     routes
         // `body` bounds it; axum's own 2 MB would cut a larger configured limit.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(state.clone(), body::buffer))
-        .layer(from_fn_with_state(state.clone(), quota::count))
-        .layer(from_fn_with_state(state.clone(), authenticate::authenticate))
-        .layer(from_fn_with_state(hosts, hosts::check))
-        .layer(from_fn(recover::recover))
-        .layer(from_fn(stamp::stamp))
+        .layer(from_fn_with_state((state.clone(), hosts), pass))
         .layer(tower::util::option_layer(cors::layer(&state.config.allowed_origins)))
         .layer(from_fn(identify::identify))
+}
+
+/// Numbers 3 to 8 as one layer of axum's: each boxes what it keeps of a request, and a thousand requests that wait for their turn keep
+/// it a thousand times.
+async fn pass(State((state, hosts)): State<(AppState, HostPolicy)>, request: Request, next: Next) -> Response {
+    let stamp = Stamp::new(&request);
+    let family = Family::of(request.uri().path());
+    stamp.put(recover(family, admit(&state, &hosts, family, request, next)).await)
+}
+
+/// Numbers 5 to 8, and the routes.
+async fn admit(state: &AppState, hosts: &HostPolicy, family: Family, mut request: Request, next: Next) -> Response {
+    let checked = hosts::check(hosts, &request).and_then(|()| authenticate(state, &mut request));
+    let quota = match checked.and_then(|()| quota::count(state, &mut request)) {
+        Ok(quota) => quota,
+        Err(error) => return family.refuse(&error),
+    };
+    let mut response = match quota.as_ref().and_then(|quota| quota.refusal.as_ref()) {
+        Some(error) => family.refuse(error),
+        None => match body::buffer(state, family, request).await {
+            Ok(request) => next.run(request).await,
+            Err(refusal) => refusal,
+        },
+    };
+    if let Some(quota) = quota {
+        quota.tell(&mut response);
+    }
+    response
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use crate::{
 use axum::{
     extract::Request,
     http::{HeaderName, HeaderValue},
-    middleware::Next,
     response::Response,
 };
 use std::time::Instant;
@@ -16,21 +15,33 @@ use std::time::Instant;
 /// The date that OpenAI's servers send.
 const VERSION: HeaderValue = HeaderValue::from_static("2020-10-01");
 
-pub(super) async fn stamp(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let family = Family::of(path);
-    let counted = family != Family::Legacy || is_generation(request.method(), path);
-    let received = Instant::now();
-    let mut response = next.run(request).await;
-    if counted && response.status().as_u16() >= 400 {
-        metrics::count_refusal(response.status().as_u16());
+/// What is known of a request before it is answered.
+pub(super) struct Stamp {
+    family: Family,
+    is_counted: bool,
+    received: Instant,
+}
+
+impl Stamp {
+    /// Of a request that has just been received.
+    pub(super) fn new(request: &Request) -> Self {
+        let path = request.uri().path();
+        let family = Family::of(path);
+        Self { family, is_counted: family != Family::Legacy || is_generation(request.method(), path), received: Instant::now() }
     }
-    if counted && family != Family::Anthropic {
-        let headers = response.headers_mut();
-        // Until the head of the response; a stream goes on after that.
-        let milliseconds = u64::try_from(received.elapsed().as_millis()).unwrap_or(u64::MAX);
-        headers.insert(HeaderName::from_static("openai-processing-ms"), HeaderValue::from(milliseconds));
-        headers.insert(HeaderName::from_static("openai-version"), VERSION);
+
+    /// Puts the headers on, and counts a refusal.
+    pub(super) fn put(self, mut response: Response) -> Response {
+        if self.is_counted && response.status().as_u16() >= 400 {
+            metrics::count_refusal(response.status().as_u16());
+        }
+        if self.is_counted && self.family != Family::Anthropic {
+            let headers = response.headers_mut();
+            // Until the head of the response; a stream goes on after that.
+            let milliseconds = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+            headers.insert(HeaderName::from_static("openai-processing-ms"), HeaderValue::from(milliseconds));
+            headers.insert(HeaderName::from_static("openai-version"), VERSION);
+        }
+        response
     }
-    response
 }
