@@ -61,8 +61,8 @@ def setups(args):
     main, toy_model = Model(args.model, 2048, 16), Model(toy.path(), 512, 32)
     few = Model(args.model, 2048, footprint.STREAMS)
     every = [
-        Setup(main, beside_peer(args, main), {"memory": footprint.memory, "w1": throughput.w1, "neighbour": throughput.neighbour,
-                                              "w2": throughput.w2, "w3": throughput.w3, "w4": throughput.w4}),
+        Setup(main, beside_peer(args, main), {"memory": footprint.memory, "w1": throughput.w1, "w2": throughput.w2,
+                                              "w3": throughput.w3, "w4": throughput.w4, "neighbour": throughput.neighbour}),
         Setup(toy_model, beside_peer(args, toy_model), {"w5": throughput.w5}),
         Setup(main, alone(args, main, WAITING), {"idle": footprint.idle, "cancel": cancel.cancel}),
         Setup(few, alone(args, few, LONG_QUEUE), {"queued": footprint.queued}),

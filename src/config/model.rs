@@ -81,7 +81,7 @@ const PREFILL_STEP_RATIO: OptionSpec = OptionSpec::new(
     "prefill_step_ratio",
     Kind::Number { min: 1.0, max: 100.0, auto: NO_WORDS },
     "2.0",
-    "How many times longer than a step of running streams one may take that also works on a long prompt; 25 ms are always fine.",
+    "How many times longer than a step of running streams one may take that also works on a long prompt; 60 ms are always fine.",
 );
 
 const TARGET_ITL_MS: OptionSpec = OptionSpec::new(

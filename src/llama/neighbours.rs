@@ -1,17 +1,19 @@
 //! How many cores other programs keep busy, by what the kernel counts for each core that this process may run on.
 //!
-//! Reads `/proc/stat` twice a second at most; where that cannot be read, or says nothing of our cores, nothing is known.
+//! Reads `/proc/stat` four times a second at most; where that cannot be read, or says nothing of our cores, nothing is known.
 //! In a container with a quota of the machine's time its other programs count too, though they may be no hindrance.
 
 use procfs::{CpuTime, CurrentSI, KernelStats};
 use rustix::{
-    thread::sched_getaffinity,
+    thread::{CpuSet, sched_getaffinity},
     time::{ClockId, clock_gettime},
 };
 use std::time::{Duration, Instant};
 
-/// Between two looks: the kernel counts in hundredths of a second.
-const WINDOW: Duration = Duration::from_millis(500);
+/// Between two looks, at least: the kernel counts in hundredths of a second.
+const WINDOW: Duration = Duration::from_millis(250);
+/// A look longer ago says nothing of the present.
+const STALE: Duration = Duration::from_secs(2);
 
 /// What cores are used for, between two looks.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,6 +28,8 @@ pub(super) struct Use {
 #[derive(Debug, Default)]
 pub(super) struct Neighbours {
     last: Option<Look>,
+    /// When the last look was tried.
+    tried: Option<Instant>,
 }
 
 /// Totals at one time.
@@ -43,11 +47,13 @@ impl Neighbours {
     /// What cores were used for since the last look, if that is long enough ago.
     pub(super) fn look(&mut self) -> Option<Use> {
         let now = Instant::now();
-        if self.last.is_some_and(|last| now - last.at < WINDOW) {
+        if self.tried.is_some_and(|tried| now - tried < WINDOW) {
             return None;
         }
-        let look = Look::take(now)?;
-        self.last.replace(look).and_then(|before| look.since(&before))
+        self.tried = Some(now);
+        let look = Look::take(now);
+        let before = std::mem::replace(&mut self.last, look);
+        look?.since(&before?)
     }
 }
 
@@ -55,6 +61,10 @@ impl Look {
     fn take(at: Instant) -> Option<Self> {
         let allowed = sched_getaffinity(None).ok()?;
         let stats = KernelStats::current().ok()?;
+        // Lines have the order of the cores that are online. Where one is not, the numbers of those behind it are unknown.
+        if stats.cpu_time.len() <= (0..CpuSet::MAX_CPU).rfind(|cpu| allowed.is_set(*cpu))? {
+            return None;
+        }
         let idle: Vec<Duration> =
             stats.cpu_time.iter().enumerate().filter(|(cpu, _)| allowed.is_set(*cpu)).map(|(_, time)| idle(time)).collect();
         let used = clock_gettime(ClockId::ProcessCPUTime);
@@ -62,13 +72,13 @@ impl Look {
         Some(Self { at, idle: idle.iter().sum(), ours, cores: idle.len().try_into().ok()? })
     }
 
-    /// `None` after a change of the cores.
+    /// `None` after a change of the cores, or a long time.
     fn since(&self, before: &Self) -> Option<Use> {
-        if self.cores != before.cores || self.cores == 0 {
+        let elapsed = self.at - before.at;
+        if self.cores != before.cores || self.cores == 0 || elapsed > STALE {
             return None;
         }
-        let cores = f64::from(self.cores);
-        let elapsed = (self.at - before.at).as_secs_f64();
+        let (cores, elapsed) = (f64::from(self.cores), elapsed.as_secs_f64());
         let share = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() / elapsed;
         let others = cores - share(self.idle, before.idle) - share(self.ours, before.ours);
         Some(Use { cores, others: others.clamp(0.0, cores) })
@@ -107,6 +117,7 @@ mod tests {
         assert_eq!(look(at, 102.0, 11.0, 2).since(&before), Some(Use { cores: 2.0, others: 0.0 }));
         assert_eq!(look(at, 90.0, 0.0, 2).since(&before), Some(Use { cores: 2.0, others: 2.0 }));
         assert_eq!(look(at, 101.0, 11.0, 3).since(&before), None);
+        assert_eq!(look(begun + Duration::from_secs(60), 160.0, 11.0, 2).since(&before), None, "an hour's mean is not the present");
     }
 
     #[test]

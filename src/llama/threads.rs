@@ -113,8 +113,14 @@ impl Threads {
         self.now
     }
 
-    /// What cores are used for at present: takes those that others have left.
+    /// What cores are used for at present: takes those that others have left. Only where there are as many cores as
+    /// there may be threads: of two hardware threads on one core the kernel's counts do not say whether they are in each other's way,
+    /// nor do those of a whole machine say what a quota of it leaves.
     pub(super) fn see(&mut self, seen: Use) {
+        if seen.cores != f64::from(self.most) {
+            self.alone = false;
+            return;
+        }
         let free = seen.cores - seen.others;
         self.alone = free + NEGLIGIBLE >= f64::from(self.most);
         // Not negative and far below 2³²: the cast cuts off the fraction.
@@ -215,6 +221,8 @@ impl Threads {
             let mistaken = self.since_taken < MISTAKE_STEPS;
             self.looks_needed = if mistaken { (2 * self.looks_needed).min(MOST_LOOKS) } else { 1 };
             self.looks = 0;
+            // It is counted once, however many threads it takes to undo it.
+            self.since_taken = MISTAKE_STEPS;
         }
         self.up_next = probe.threads > self.now;
         self.now = probe.threads;
@@ -390,7 +398,7 @@ mod tests {
         assert_eq!(run(&mut threads, 20, 1, busy).iter().filter(|n| **n == 2).count(), 2);
     }
 
-    /// As where a quota leaves fewer cores than the kernel shows.
+    /// As beside a neighbour that the kernel's counts do not show, such as another guest of the machine.
     #[test]
     fn cores_that_turn_out_not_to_be_free_are_taken_ever_more_seldom() {
         let mut threads = Threads::new(2, 16);
@@ -398,14 +406,29 @@ mod tests {
         let mut with_two = 0;
         for step in 0..20_000 {
             if step % 50 == 0 {
-                threads.see(used(64, 3.0));
+                threads.see(used(2, 0.0));
             }
             let now = threads.now();
             with_two += u32::from(now == 2);
-            threads.observe(1, Duration::from_secs_f64(busy(now) / 1e3));
+            threads.observe(1, Duration::from_secs_f64(if now == 2 { 30.0 } else { 11.5 } / 1e3));
         }
 
         assert!(with_two < 400, "{with_two} steps of 20,000 with two threads");
+    }
+
+    #[test]
+    fn where_there_are_more_cores_than_threads_only_times_count() {
+        for seen in [used(16, 3.0), used(64, 0.0)] {
+            let mut threads = Threads::new(8, 16);
+            threads.see(used(8, 0.0));
+            let shared = |threads: u32| if threads > 5 { 100.0 } else { 40.0 / f64::from(threads) };
+            for _ in 0..40 {
+                threads.see(seen);
+                run(&mut threads, 50, 1, shared);
+            }
+
+            assert_eq!(threads.settled(), 5, "{seen:?}");
+        }
     }
 
     #[test]

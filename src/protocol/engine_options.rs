@@ -31,7 +31,7 @@ pub struct EngineOptions {
     /// machine's memory, at most 4 GiB.
     pub swap_space_bytes: Option<u64>,
     /// A step with rows of a long prompt may take this many times a pure decode step, ≥ 1 (bounds the ITL that long prompts
-    /// cause). Short prompts, and several that wait, get more than the share that this leaves, up to 250 ms; 25 ms are always
+    /// cause). Short prompts, and several that wait, get more than the share that this leaves, up to 250 ms; 60 ms are always
     /// fine, and a chunk takes at least half its fixed cost.
     pub prefill_step_ratio: f32,
     /// What a step with decode rows and rows of prompts may take, ms, ≥ 1, whoever waits; it then replaces the ratio.

@@ -4,7 +4,7 @@
 //! nothing is retried for ever.
 
 use super::{Sampled, Scheduler, Suspect, budget::shape};
-use crate::engine::runner::{Row, Step, StepError};
+use crate::engine::runner::{KvOp, Row, Step, StepError};
 use crate::protocol::{GenerationError, SequenceId};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ impl Scheduler {
         let moved = std::mem::take(&mut self.moved_in_flight);
         if moved > 0
             && draft_rows == 0
+            && !step.kv.iter().any(|op| matches!(op, KvOp::Copy { .. }))
             && let Some(expected) = self.budget.expected(step)
         {
             self.moves.observe(moved, elapsed.as_secs_f64() - expected);

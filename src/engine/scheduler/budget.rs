@@ -7,11 +7,11 @@
 //! Owns the estimates; reads no clock.
 //!
 //! Model: `time(decode, prompt) = decode_seconds(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed cost,
-//! that of a graph more in the step. Smaller chunks pay it more often for the same prompt, so a chunk is never so small
-//! that more than two thirds of its time went there: it would delay the streams longer, if more evenly. The shape
+//! that of a graph more in the step. Smaller chunks pay it more often for the same prompt, so the rows of a step are never
+//! so few that more than two thirds of their time went there: they would delay the streams longer, if more evenly. The shape
 //! (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in a long prompt cost more than early ones.
 
-use super::{line::Line, sequence::count};
+use super::{line::Line, plan::whole_tiles, sequence::count};
 use crate::engine::runner::{KvOp, Step};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -44,7 +44,7 @@ const SHORT_PROMPT_SHARES: f64 = 2.0;
 pub(super) struct Demand {
     /// Sequences whose prompts are not computed yet and that have a slot or could get one.
     pub(super) sequences: u32,
-    /// Whether the one that comes first has few rows in all.
+    /// Whether one of those whose turn it is has few rows in all.
     pub(super) short: bool,
 }
 
@@ -187,7 +187,7 @@ impl Budget {
         let decode_seconds = if decode_rows == 0 { 0.0 } else { self.expected_decode(decode_rows)? };
         let (fixed, per_row) = if decode_rows == 0 { self.added.fit(0.0)? } else { self.expected_added()? };
         let level = if decode_rows == 0 { 1.0 } else { self.level };
-        let per_step = self.prompt_rows(decode_rows, demand).max(1);
+        let per_step = whole_tiles(self.prompt_rows(decode_rows, demand)).max(1);
         // Far below 2⁵³.
         let (steps, rows) = (rows.div_ceil(per_step.into()) as f64, rows as f64);
         Some(steps * (decode_seconds + level * fixed) + level * rows * per_row)

@@ -115,8 +115,7 @@ impl Scheduler {
             return Vec::new();
         }
         let least_chance = self.least_chance(rows);
-        let mut trials = if self.trial_in == 0 { rows.div_ceil(TRIAL_SEQUENCES) } else { 0 };
-        let wishes = decoding.into_iter().map(|id| DraftWish { id, most: self.wish(id, least_chance, &mut trials) });
+        let wishes = decoding.into_iter().map(|id| DraftWish { id, most: self.wish(id, least_chance) });
         wishes.filter(|wish| wish.most > 0).collect()
     }
 
@@ -148,20 +147,17 @@ impl Scheduler {
         Some(MARGIN * per_row * f64::from(decode_rows) / decode_seconds)
     }
 
-    /// Tokens worth guessing for a sequence now. `trials` are the sequences that may still guess to learn from it.
-    fn wish(&mut self, id: SequenceId, least_chance: Option<f64>, trials: &mut u32) -> u32 {
+    /// Tokens worth guessing for a sequence now.
+    fn wish(&mut self, id: SequenceId, least_chance: Option<f64>) -> u32 {
         let usual = self.acceptance.rate(FIRST_RATE);
+        let may_try = self.trial_in == 0;
         let Some(sequence) = self.sequences.get_mut(&id) else { return 0 };
         let most = sequence.draft_room().min(self.max_draft);
         if most == 0 || sequence.acceptance.pass_step() {
             return 0;
         }
         let (Some(least), false) = (least_chance, sequence.acceptance.on_trial) else {
-            if *trials == 0 {
-                return 0;
-            }
-            *trials -= 1;
-            return most.min(TRIAL_TOKENS);
+            return if may_try { most.min(TRIAL_TOKENS) } else { 0 };
         };
         // The last of k tokens counts with a chance of rateᵏ. The cast saturates.
         let worth = (least.min(1.0).ln() / sequence.acceptance.rate(usual).ln()) as u32;
@@ -173,8 +169,7 @@ impl Scheduler {
 
     /// Rows for drafts, if they pay all together. Nobody is evicted for them.
     pub(super) fn plan_drafts(&mut self, decoding: &[SequenceId], prefilling: &[SequenceId], rows: &mut Vec<Row>) {
-        let drafted = decoding.iter().copied().filter(|id| !self.sequences[id].draft.is_empty());
-        let drafted: Vec<SequenceId> = drafted.collect();
+        let drafted = self.take_part(decoding);
         if drafted.is_empty() {
             return;
         }
@@ -193,6 +188,25 @@ impl Scheduler {
             self.drafts_in_flight += planned;
             rows.extend((last.pos + 1..).zip(draft).take(position(planned)).map(|(pos, token)| Row { pos, token, ..last }));
         }
+    }
+
+    /// Those whose drafts are tried: all that are expected to pay, and a share of those that are made to learn from.
+    fn take_part(&mut self, decoding: &[SequenceId]) -> Vec<SequenceId> {
+        let decode_rows = count(decoding.len());
+        let is_unknown = self.least_chance(decode_rows).is_none();
+        let mut trials = decode_rows.div_ceil(TRIAL_SEQUENCES);
+        let mut drafted = Vec::new();
+        for id in decoding {
+            let Some(sequence) = self.sequences.get_mut(id).filter(|sequence| !sequence.draft.is_empty()) else { continue };
+            let is_trial = is_unknown || sequence.acceptance.on_trial;
+            if is_trial && trials == 0 {
+                sequence.draft.clear();
+                continue;
+            }
+            trials -= u32::from(is_trial);
+            drafted.push(*id);
+        }
+        drafted
     }
 
     /// Whether a step with these drafts is expected to yield more tokens a second than one without. If not, they pause.

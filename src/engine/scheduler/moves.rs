@@ -4,32 +4,40 @@
 
 /// Before anything was moved: a gigabyte a second, of which most is for fresh pages.
 const FIRST_SECONDS_PER_BYTE: f64 = 1e-9;
-/// Weight of a new measurement.
-const NEW_WEIGHT: f64 = 0.25;
+/// No memory is faster.
+const LEAST_SECONDS_PER_BYTE: f64 = 1e-11;
+/// What that assumption weighs, bytes.
+const FIRST_BYTES: f64 = 16e6;
+/// What remains of the earlier measurements when one is added.
+const FADE: f64 = 0.75;
+/// A measurement counts as this many times what was expected at most: a step may be late for other reasons.
+const MOST_OFF: f64 = 8.0;
 
-/// Seconds by bytes.
+/// Seconds and bytes of the latest moves, which fade: what rows took more or less than expected evens out.
 #[derive(Debug)]
 pub(super) struct MoveCost {
-    seconds_per_byte: f64,
+    seconds: f64,
+    bytes: f64,
 }
 
 impl Default for MoveCost {
     fn default() -> Self {
-        Self { seconds_per_byte: FIRST_SECONDS_PER_BYTE }
+        Self { seconds: FIRST_SECONDS_PER_BYTE * FIRST_BYTES, bytes: FIRST_BYTES }
     }
 }
 
 impl MoveCost {
     /// A step that moved so many bytes, ≥ 1, took so many seconds more than its rows were expected to.
     pub(super) fn observe(&mut self, bytes: u64, seconds: f64) {
+        let most = MOST_OFF * self.seconds(bytes);
+        self.seconds = FADE * self.seconds + seconds.clamp(-most, most);
         // Far below 2⁵³.
-        let measured = seconds.max(0.0) / bytes as f64;
-        self.seconds_per_byte += NEW_WEIGHT * (measured - self.seconds_per_byte);
+        self.bytes = FADE * self.bytes + bytes as f64;
     }
 
     /// What moving so many takes, seconds.
     pub(super) fn seconds(&self, bytes: u64) -> f64 {
-        bytes as f64 * self.seconds_per_byte
+        bytes as f64 * (self.seconds / self.bytes).max(LEAST_SECONDS_PER_BYTE)
     }
 }
 
@@ -46,7 +54,17 @@ mod tests {
         }
         assert!((cost.seconds(10_000_000) - 0.04).abs() < 1e-6);
 
-        cost.observe(1_000_000, -1.0);
-        assert!((cost.seconds(10_000_000) - 0.03).abs() < 1e-6, "no step is faster for it");
+        for _ in 0..50 {
+            cost.observe(1_000_000, -1.0);
+        }
+        assert!(cost.seconds(10_000_000) > 0.0, "no step is faster for it");
+    }
+
+    #[test]
+    fn one_late_step_is_no_measure() {
+        let mut cost = MoveCost::default();
+        cost.observe(1_000_000, 5.0);
+
+        assert!(cost.seconds(1_000_000) < 0.002, "{}", cost.seconds(1_000_000));
     }
 }

@@ -61,18 +61,28 @@ impl Scheduler {
 
     pub(super) fn demand(&self, prefilling: &[SequenceId]) -> Demand {
         let admissible = self.waiting.len().min(position(self.limits.slots) - self.running.len());
-        let short = prefilling.iter().any(|id| self.sequences[id].is_short()) || self.admits_short_next();
+        let next = self.waiting.front().filter(|_| admissible > 0);
+        let short = prefilling.iter().chain(next).any(|id| self.sequences[id].is_short());
         Demand { sequences: count(prefilling.len() + admissible), short }
     }
 
-    /// Whether the next sequence of the queue that could be admitted has a short prompt, but for what is cached.
-    fn admits_short_next(&self) -> bool {
+    /// Whether a sequence of the queue could be admitted now. Rows are kept for it beside long prompts: it is short, or what comes
+    /// behind it may be.
+    fn could_admit(&self) -> bool {
         if self.running.len() >= position(self.limits.slots) || self.admission_pause > 0 {
             return false;
         }
-        let may_start = |sequence: &&Sequence| sequence.phase == Phase::Waiting { hold: None };
+        let may_start = |sequence: &&Sequence| match sequence.phase {
+            Phase::Waiting { hold } => hold.is_none_or(|hold| !self.is_computing(&hold)),
+            Phase::Running { .. } => false,
+        };
         let next = self.waiting.iter().map(|id| &self.sequences[id]).find(may_start);
-        next.is_some_and(|next| next.would_be_short(self.cache.longest_held(next.reusable(), next.namespace)))
+        next.is_some_and(|next| self.cells_committed() + next.cells_wanted() <= u64::from(self.limits.kv_cells))
+    }
+
+    /// Cells that running sequences may come to need.
+    fn cells_committed(&self) -> u64 {
+        self.running.iter().map(|id| self.sequences[id].cells_wanted()).sum()
     }
 
     /// A row for each sequence that generates. What is left of the step's rows and of the KV takes forced tokens.
@@ -101,12 +111,12 @@ impl Scheduler {
     /// rest to the others, oldest first. Returns what is left for admissions.
     fn plan_prompts(&mut self, prefilling: &[SequenceId], budget: u32, rows: &mut Vec<Row>) -> u32 {
         let (short, long): (Vec<_>, Vec<_>) = prefilling.iter().partition(|id| self.sequences[id].is_short());
-        let for_short = if long.is_empty() { budget } else { budget / 2 };
+        let for_short = if long.is_empty() { budget } else { budget.div_ceil(2) };
         let mut left = for_short;
         for id in short {
             left = self.plan_chunk(id, left, rows);
         }
-        let for_next = if self.admits_short_next() { left } else { 0 };
+        let for_next = if self.could_admit() { left } else { 0 };
         let mut left = budget - for_short + left - for_next;
         for id in long {
             left = self.plan_chunk(id, left, rows);
@@ -120,9 +130,10 @@ impl Scheduler {
         if self.left(id) <= budget {
             return budget - self.plan_rows(id, budget, rows);
         }
-        let most = if budget < TILE { budget } else { budget / TILE * TILE };
-        self.plan_rows(id, most, rows);
-        0
+        let most = whole_tiles(budget);
+        let planned = self.plan_rows(id, most, rows);
+        // Something else bounds a prompt whose logits are wanted.
+        if planned < most { budget - planned } else { 0 }
     }
 
     /// Adds the next rows of a running sequence, `most` at most, and returns how many.
@@ -148,12 +159,12 @@ impl Scheduler {
     }
 
     /// Admits in order of the queue. One that is held back is passed; one that lacks cells is not, so that it gets them in time.
-    /// Where streams wait for the step, what is moved for an admission counts like prompt rows.
+    /// Where streams wait for the step, what is saved or loaded to place a sequence counts like prompt rows.
     fn admit(&mut self, mut budget: u32, beside_streams: bool, rows: &mut Vec<Row>) {
         if self.admission_pause > 0 && !self.running.is_empty() {
             return;
         }
-        let mut committed: u64 = self.running.iter().map(|id| self.sequences[id].cells_wanted()).sum();
+        let mut committed = self.cells_committed();
         let mut next = 0;
         while budget > 0 && self.running.len() < position(self.limits.slots) {
             let Some(id) = self.waiting.get(next).copied() else { return };
@@ -239,4 +250,9 @@ impl Scheduler {
             .filter(|hold| hold.common >= enough)
             .max_by_key(|hold| hold.common)
     }
+}
+
+/// Of so many rows as many as fill whole tiles, or all where there is not one.
+pub(super) fn whole_tiles(rows: u32) -> u32 {
+    if rows < TILE { rows } else { rows / TILE * TILE }
 }

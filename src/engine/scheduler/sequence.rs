@@ -84,11 +84,6 @@ impl Sequence {
         self.prompt_rows <= SHORT_PROMPT_ROWS
     }
 
-    /// Whether it will, if so many tokens come from the cache.
-    pub(super) fn would_be_short(&self, cached: u32) -> bool {
-        self.len() - cached <= SHORT_PROMPT_ROWS
-    }
-
     /// The tokens that a cache may supply: the last one must be computed, for its logits, and so must scored ones.
     pub(super) fn reusable(&self) -> &[Token] {
         if self.scored.is_empty() { &self.tokens[..self.tokens.len() - 1] } else { &[] }

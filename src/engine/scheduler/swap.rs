@@ -1,8 +1,8 @@
 //! The second tier of the prefix cache: what slots held, in host memory, and what is worth keeping of either tier.
 //!
 //! Owns the index of parked content and the count of its bytes; the runner has the bytes. Before a slot loses cached
-//! content that nobody else holds, all of it is saved here if it is worth more than what must go for it; a sequence that
-//! begins with it later loads it. Preempted sequences come back that way. An entry is saved, loaded and dropped as a
+//! content of which enough is nowhere else, all of it is saved here if it is worth more than what must go for it; a sequence that
+//! begins with it later loads it. Preempted sequences mostly come back that way. An entry is saved, loaded and dropped as a
 //! whole: llama.cpp knows no part of a sequence's state.
 
 use super::cache::{Cache, Record, position};

@@ -57,6 +57,45 @@ fn a_prompt_that_is_cut_is_cut_at_whole_tiles_and_nothing_small_comes_behind_it(
 }
 
 #[test]
+fn a_short_prompt_behind_two_long_ones_waits_for_neither() {
+    let mut bench = Bench::new(limits(4, 64, 300));
+    let (first, second, short) = (text(1, 250), text(2, 250), text(3, 20));
+    bench.submit(1, &first);
+    bench.step(&[]);
+    bench.submit(2, &second);
+    bench.submit(3, &short);
+
+    assert_eq!(bench.step(&[]), step(&[], &[chunk(1, 0, &first, 64..96), chunk(2, 1, &second, 0..32)]));
+    let rows = [chunk(1, 0, &first, 96..128), chunk(3, 2, &short, 0..20)];
+    assert_eq!(bench.step(&[3]), step(&[], &rows));
+}
+
+#[test]
+fn a_short_prompt_that_waited_for_a_prefix_is_not_stuck_behind_a_long_one() {
+    let mut bench = Bench::new(limits(4, 64, 300));
+    let (shared, long) = (text(1, 60), text(2, 250));
+    bench.submit(1, &joined(&[&shared, &text(3, 4)]));
+    bench.submit(2, &long);
+    bench.submit(4, &joined(&[&shared, &text(4, 4)]));
+    bench.step(&[1]);
+    assert_eq!(bench.step(&[]).rows.len(), 64, "the first step of the long one");
+
+    let rows = bench.step(&[]).rows;
+    assert_eq!(rows.iter().filter(|row| row.seq == SequenceId(4)).count(), 4, "{rows:?}");
+}
+
+#[test]
+fn no_rows_are_kept_for_an_admission_that_lacks_cells() {
+    let mut bench = Bench::new(Limits { kv_cells: 300, ..limits(4, 64, 300) });
+    let long = text(1, 250);
+    bench.submit(1, &long);
+    bench.step(&[]);
+    bench.submit(2, &text(2, 100));
+
+    assert_eq!(bench.step(&[]).rows.len(), 64);
+}
+
+#[test]
 fn short_prompts_are_not_stuck_behind_a_long_one_and_leave_it_half_of_each_step() {
     let mut bench = Bench::new(limits(4, 64, 300));
     let long = text(1, 250);
