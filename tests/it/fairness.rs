@@ -66,8 +66,8 @@ proptest! {
                 continue;
             }
             let pure = cost.of(decode, 0).as_secs_f64();
-            let share = (pure * f64::from(ratio - 1.0)).max(0.025 - pure);
-            let both_wait = 1.0 + 1.0 / f64::from(decode);
+            let share = (pure * f64::from(ratio - 1.0)).max(0.06 - pure);
+            let both_wait = (1.0 + 1.0 / f64::from(decode)).powi(2);
             // Rows worth half the fixed cost are always allowed.
             let least = 1.5 * f64::from(mixed) / 1e6;
             let allowed = pure + (share * both_wait).max(least);

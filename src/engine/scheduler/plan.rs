@@ -14,6 +14,9 @@ use crate::protocol::SequenceId;
 /// Rows that matrix kernels compute together: 33 take a quarter longer than 32, and 40 as long as 64 (llama-bench on AMX).
 const TILE: u32 = 32;
 
+/// Of a long queue of sequences that wait for a prefix, so many are looked at in each step.
+const LOOKED_AT: usize = 32;
+
 impl Scheduler {
     /// What to compute next; `None` if nothing waits or runs.
     ///
@@ -73,10 +76,10 @@ impl Scheduler {
             return false;
         }
         let may_start = |sequence: &&Sequence| match sequence.phase {
-            Phase::Waiting { hold } => hold.is_none_or(|hold| !self.is_computing(&hold)),
+            Phase::Waiting { hold } => !hold.is_some_and(|hold| self.is_computing(&hold)) && self.find_leader(sequence).is_none(),
             Phase::Running { .. } => false,
         };
-        let next = self.waiting.iter().map(|id| &self.sequences[id]).find(may_start);
+        let next = self.waiting.iter().take(LOOKED_AT).map(|id| &self.sequences[id]).find(may_start);
         next.is_some_and(|next| self.cells_committed() + next.cells_wanted() <= u64::from(self.limits.kv_cells))
     }
 

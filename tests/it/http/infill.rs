@@ -2,13 +2,14 @@
 
 use crate::support::{
     fake_runner::{BOS, FakeTokenizer, MARKS, continuation},
-    server::TestServer,
+    server::{TestServer, frame},
 };
 use llamero::{
     engine::runner::Tokenizer,
     protocol::{SpecialText, Token},
 };
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// What llama.vim sends, but for the sampling.
 fn request() -> Value {
@@ -189,8 +190,24 @@ async fn a_time_limit_ends_the_answer_after_a_line() {
     body["ignore_eos"] = json!(true);
     body["t_max_predict_ms"] = json!(1);
     body["logit_bias"] = json!({"10": 100});
+    body["stream"] = json!(true);
+    server.gate().hold_after(3);
 
-    let json = server.post("/infill", &body).await.json();
+    let mut stream = server.stream("/infill", &body).await;
+    frame(&mut stream).await;
+    // The time runs since the first token, at the latest.
+    let first = Instant::now();
+    while first.elapsed() < Duration::from_millis(2) {
+        tokio::task::yield_now().await;
+    }
+    server.gate().open();
+    let json: Value = loop {
+        let frame = frame(&mut stream).await;
+        let json: Value = serde_json::from_str(frame.trim().strip_prefix("data: ").unwrap()).unwrap();
+        if json["stop"] == json!(true) {
+            break json;
+        }
+    };
 
     assert_eq!((&json["stop_type"], &json["has_new_line"], &json["truncated"]), (&json!("limit"), &json!(true), &json!(false)));
     assert!(json["tokens_predicted"].as_u64().unwrap() < 2000, "{json}");
