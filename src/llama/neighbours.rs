@@ -1,7 +1,6 @@
 //! How many cores other programs keep busy, by what the kernel counts for each core that this process may run on.
 //!
 //! Reads `/proc/stat` four times a second at most; where that cannot be read, or says nothing of our cores, nothing is known.
-//! In a container with a quota of the machine's time its other programs count too, though they may be no hindrance.
 
 use procfs::{CpuTime, CurrentSI, KernelStats};
 use rustix::{
@@ -24,9 +23,11 @@ pub(super) struct Use {
     pub(super) others: f64,
 }
 
-/// Looks now and then.
-#[derive(Debug, Default)]
+/// Looks now and then, where there are as many cores as threads: of two hardware threads on one core the kernel's counts do not
+/// say whether they are in each other's way, nor do those of a whole machine say what a quota of it leaves.
+#[derive(Debug)]
 pub(super) struct Neighbours {
+    threads: u32,
     last: Option<Look>,
     /// When the last look was tried.
     tried: Option<Instant>,
@@ -44,6 +45,11 @@ struct Look {
 }
 
 impl Neighbours {
+    /// Of a process that computes with so many threads at most.
+    pub(super) fn new(threads: u32) -> Self {
+        Self { threads, last: None, tried: None }
+    }
+
     /// What cores were used for since the last look, if that is long enough ago.
     pub(super) fn look(&mut self) -> Option<Use> {
         let now = Instant::now();
@@ -51,15 +57,15 @@ impl Neighbours {
             return None;
         }
         self.tried = Some(now);
-        let look = Look::take(now);
+        let look = Look::take(now, self.threads);
         let before = std::mem::replace(&mut self.last, look);
         look?.since(&before?)
     }
 }
 
 impl Look {
-    fn take(at: Instant) -> Option<Self> {
-        let allowed = sched_getaffinity(None).ok()?;
+    fn take(at: Instant, cores: u32) -> Option<Self> {
+        let allowed = sched_getaffinity(None).ok().filter(|allowed| allowed.count() == cores)?;
         let stats = KernelStats::current().ok()?;
         // Lines have the order of the cores that are online. Where one is not, the numbers of those behind it are unknown.
         if stats.cpu_time.len() <= (0..CpuSet::MAX_CPU).rfind(|cpu| allowed.is_set(*cpu))? {
@@ -69,13 +75,13 @@ impl Look {
             stats.cpu_time.iter().enumerate().filter(|(cpu, _)| allowed.is_set(*cpu)).map(|(_, time)| idle(time)).collect();
         let used = clock_gettime(ClockId::ProcessCPUTime);
         let ours = Duration::new(used.tv_sec.try_into().ok()?, used.tv_nsec.try_into().ok()?);
-        Some(Self { at, idle: idle.iter().sum(), ours, cores: idle.len().try_into().ok()? })
+        Some(Self { at, idle: idle.iter().sum(), ours, cores })
     }
 
-    /// `None` after a change of the cores, or a long time.
+    /// `None` after a long time.
     fn since(&self, before: &Self) -> Option<Use> {
         let elapsed = self.at - before.at;
-        if self.cores != before.cores || self.cores == 0 || elapsed > STALE {
+        if elapsed > STALE {
             return None;
         }
         let (cores, elapsed) = (f64::from(self.cores), elapsed.as_secs_f64());
@@ -109,20 +115,28 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_do_not_add_up_give_no_impossible_number_and_other_cores_none() {
+    fn counts_that_do_not_add_up_give_no_impossible_number_and_old_ones_none() {
         let begun = Instant::now();
         let before = look(begun, 100.0, 10.0, 2);
         let at = begun + Duration::from_secs(1);
 
         assert_eq!(look(at, 102.0, 11.0, 2).since(&before), Some(Use { cores: 2.0, others: 0.0 }));
         assert_eq!(look(at, 90.0, 0.0, 2).since(&before), Some(Use { cores: 2.0, others: 2.0 }));
-        assert_eq!(look(at, 101.0, 11.0, 3).since(&before), None);
-        assert_eq!(look(begun + Duration::from_secs(60), 160.0, 11.0, 2).since(&before), None, "an hour's mean is not the present");
+        assert_eq!(look(begun + Duration::from_secs(60), 160.0, 11.0, 2).since(&before), None, "a mean over a minute is not the present");
+    }
+
+    #[test]
+    fn where_there_are_not_as_many_cores_as_threads_nothing_is_known() {
+        let cores = sched_getaffinity(None).unwrap().count();
+
+        for other in [cores - 1, cores + 1, 8 * cores] {
+            assert!(Look::take(Instant::now(), other).is_none(), "{other} threads on {cores} cores");
+        }
     }
 
     #[test]
     fn two_looks_at_once_are_one() {
-        let mut neighbours = Neighbours::default();
+        let mut neighbours = Neighbours::new(2);
 
         assert_eq!(neighbours.look(), None, "the first has nothing to compare with");
         assert_eq!(neighbours.look(), None);

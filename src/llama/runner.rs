@@ -82,7 +82,7 @@ impl<'m> LlamaRunner<'m> {
             threads: RunningThreads {
                 now: plan.threads,
                 choice: plan.adapts.then(|| Threads::new(plan.threads, limits.slots)),
-                neighbours: Neighbours::default(),
+                neighbours: Neighbours::new(plan.threads),
             },
             held: vec![0; limits.slots as usize],
             parked: HashMap::new(),

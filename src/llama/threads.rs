@@ -113,14 +113,8 @@ impl Threads {
         self.now
     }
 
-    /// What cores are used for at present: takes those that others have left. Only where there are as many cores as
-    /// there may be threads: of two hardware threads on one core the kernel's counts do not say whether they are in each other's way,
-    /// nor do those of a whole machine say what a quota of it leaves.
+    /// What cores are used for at present: takes those that others have left.
     pub(super) fn see(&mut self, seen: Use) {
-        if seen.cores != f64::from(self.most) {
-            self.alone = false;
-            return;
-        }
         let free = seen.cores - seen.others;
         self.alone = free + NEGLIGIBLE >= f64::from(self.most);
         // Not negative and far below 2³²: the cast cuts off the fraction.

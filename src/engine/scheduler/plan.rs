@@ -119,7 +119,8 @@ impl Scheduler {
         for id in short {
             left = self.plan_chunk(id, left, rows);
         }
-        let for_next = if self.could_admit() { left } else { 0 };
+        // Only beside long prompts does anything depend on the queue.
+        let for_next = if !long.is_empty() && self.could_admit() { left } else { 0 };
         let mut left = budget - for_short + left - for_next;
         for id in long {
             left = self.plan_chunk(id, left, rows);

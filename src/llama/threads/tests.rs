@@ -156,21 +156,6 @@ fn cores_that_turn_out_not_to_be_free_are_taken_ever_more_seldom() {
 }
 
 #[test]
-fn where_there_are_more_cores_than_threads_only_times_count() {
-    for seen in [used(16, 3.0), used(64, 0.0)] {
-        let mut threads = Threads::new(8, 16);
-        threads.see(used(8, 0.0));
-        let shared = |threads: u32| if threads > 5 { 100.0 } else { 40.0 / f64::from(threads) };
-        for _ in 0..40 {
-            threads.see(seen);
-            run(&mut threads, 50, 1, shared);
-        }
-
-        assert_eq!(threads.settled(), 5, "{seen:?}");
-    }
-}
-
-#[test]
 fn several_neighbours_take_several_threads() {
     let mut threads = Threads::new(8, 16);
     let shared = |threads: u32| if threads > 5 { 100.0 } else { 40.0 / f64::from(threads) };

@@ -167,3 +167,20 @@ fn a_pure_decode_step_is_measured_now_and_then() {
     let quiet = (0..70).filter(|_| run(&mut bench, 1, true, 2) == 1).count();
     assert!((1..=2).contains(&quiet), "{quiet} of 70 steps without a draft");
 }
+
+#[test]
+fn a_quarter_of_the_sequences_take_part_in_a_trial_and_none_without_a_guess_holds_up_the_others() {
+    for guessing in [1..9, 5..9] {
+        let mut bench = Bench(Scheduler::new(limits(8, 64, 64), 3.0).with_drafts(8));
+        (1..9).for_each(|id| bench.submit(id.into(), &text(id, 3)));
+        bench.step(&[]);
+        bench.step(&[]);
+        assert_eq!(bench.0.take_draft_wishes().len(), 8);
+        guessing.clone().for_each(|id: u32| bench.0.propose(SequenceId(id.into()), DRAFT.to_vec()));
+
+        let step = bench.plan();
+
+        let drafted = step.rows.chunk_by(|a, b| a.seq == b.seq).filter(|rows| rows.len() > 1).map(|rows| rows[0].seq.0);
+        assert_eq!(drafted.collect::<Vec<_>>(), [guessing.start, guessing.start + 1].map(u64::from));
+    }
+}
