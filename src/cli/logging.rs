@@ -21,11 +21,12 @@ pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sets up logging of an engine process: its lines go to the gateway, which keeps the last ones and logs them as its own.
+/// Sets up logging of an engine process: its lines go to the gateway, which keeps the last ones and logs them as its own
+/// (`gateway/stderr_tail.rs` reads the level and whose words they are off them).
 ///
 /// # Errors
 /// If logging was set up before.
 pub(super) fn start_plain() -> anyhow::Result<()> {
-    let lines = tracing_subscriber::fmt().with_writer(stderr).with_ansi(false).with_target(false).without_time();
+    let lines = tracing_subscriber::fmt().with_writer(stderr).with_ansi(false).without_time();
     Ok(lines.finish().try_init()?)
 }

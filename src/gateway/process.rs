@@ -7,7 +7,7 @@
 use super::{
     death::DeathCause,
     launcher::{EngineChild, Launched, Launcher},
-    stderr_tail::StderrTail,
+    stderr_tail::{StderrTail, own_words},
 };
 use std::{
     env,
@@ -29,6 +29,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Level;
 
 /// The hidden subcommand, and the flag with the process that the child must die with.
 const ENGINE_ARGUMENTS: [&str; 2] = ["engine", "--parent-pid"];
@@ -150,11 +151,22 @@ async fn pump(mut stderr: ChildStderr, tail: Arc<Mutex<StderrTail>>) {
         let lines = if read == 0 { tail.finish() } else { tail.push(&buffer[..read]) };
         drop(tail);
         for line in lines {
-            tracing::debug!(target: "llamero::engine::stderr", "{line}");
+            log(&line);
         }
         if read == 0 {
             return;
         }
+    }
+}
+
+/// Logs a line of an engine: what this program says at its own level, anything else (llama.cpp, a panic) for who looks for it.
+fn log(line: &str) {
+    const TARGET: &str = "llamero::engine::stderr";
+    match own_words(line) {
+        Some((Level::ERROR, words)) => tracing::error!(target: TARGET, "engine: {words}"),
+        Some((Level::WARN, words)) => tracing::warn!(target: TARGET, "engine: {words}"),
+        Some((Level::INFO, words)) => tracing::info!(target: TARGET, "engine: {words}"),
+        Some(_) | None => tracing::debug!(target: TARGET, "{line}"),
     }
 }
 

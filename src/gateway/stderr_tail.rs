@@ -3,6 +3,7 @@
 //! Pure: bytes in, lines out.
 
 use std::collections::VecDeque;
+use tracing::Level;
 
 /// Lines that are kept.
 const MAX_LINES: usize = 50;
@@ -56,6 +57,15 @@ impl StderrTail {
     }
 }
 
+/// What this program itself says in a line of an engine, and how much it matters. `None` for a line of anybody else, such as
+/// ` WARN llama.cpp: …`, whose warnings are about choices that we made.
+pub(super) fn own_words(line: &str) -> Option<(Level, &str)> {
+    let (level, rest) = line.trim_start().split_once(' ')?;
+    let (target, words) = rest.split_once(": ")?;
+    let is_own = target.starts_with("llamero::") && !target.contains(' ');
+    is_own.then_some((level.parse().ok()?, words))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +98,22 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_replaced() {
         assert_eq!(StderrTail::default().push(b"a\xffb\n"), ["a\u{fffd}b"]);
+    }
+
+    #[test]
+    fn only_what_this_program_says_is_taken_at_its_word() {
+        let said = |line| own_words(line).map(|(level, words)| (level.to_string(), words));
+
+        assert_eq!(said(" WARN llamero::engine::disk: no room: 5"), Some(("WARN".to_owned(), "no room: 5")));
+        assert_eq!(said("ERROR llamero::engine::worker: a step failed"), Some(("ERROR".to_owned(), "a step failed")));
+        for other in [
+            " WARN llama.cpp: n_ctx is small",
+            "thread 'engine' panicked at src/engine/worker.rs:1:",
+            "LOUD llamero::engine: x",
+            "WARN llamero:: is a word: x",
+            "",
+        ] {
+            assert_eq!(said(other), None, "{other:?}");
+        }
     }
 }
