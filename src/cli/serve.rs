@@ -16,11 +16,15 @@ use crate::{
         process::ProcessLauncher,
         supervisor::{self, Supervisor},
     },
-    models::{Catalog, ModelsFolder, Store},
+    models::{Catalog, ModelsFolder, Store, model_checksum},
+    protocol::PrefixCacheFolder,
 };
 use anyhow::{Context, anyhow, bail};
 use std::{
+    fs::DirBuilder,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
     process,
     sync::Arc,
     time::{Duration, Instant},
@@ -63,10 +67,21 @@ pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyho
         tracing::info!(path = %draft.path.display(), quantization = draft.summary.quantization(), "a draft model guesses ahead");
         config.engine.draft_model = Some(draft.path);
     }
+    if let Some(folder) = config.prefix_cache_dir.take() {
+        config.engine.prefix_cache = Some(prefix_cache(folder, &config.engine.model_path)?);
+    }
     let server = Server::bind(&config.listen, &keys)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
     runtime.context("the runtime cannot be started")?.block_on(serve(config, keys, templates, server))
+}
+
+/// Makes the folder of the prefix cache, which holds what users said, and finds out whose it is to be.
+fn prefix_cache(path: PathBuf, model: &Path) -> anyhow::Result<PrefixCacheFolder> {
+    let unusable = || format!("--prefix-cache-dir {} cannot be used", path.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(unusable)?;
+    let model_checksum = model_checksum(model, &path).with_context(unusable)?;
+    Ok(PrefixCacheFolder { path, model_checksum, discard: false })
 }
 
 /// Serves until a signal or until the engine is given up, then drains.

@@ -42,13 +42,15 @@ pub struct ServeConfig {
     pub models_dir: Option<PathBuf>,
     /// As `model`: a smaller one that guesses ahead.
     pub draft_model: Option<String>,
+    /// Where cached prompts are kept for the next start.
+    pub prefix_cache_dir: Option<PathBuf>,
     /// Names and limits of the API.
     pub api: ApiConfig,
     /// Where to listen.
     pub listen: ListenConfig,
     /// Who may call.
     pub keys: KeyConfig,
-    /// How the engine opens the model; `model_path` is filled in once the model was found.
+    /// How the engine opens the model; its paths are filled in once the model was found.
     pub engine: EngineOptions,
     /// Supervision of the engine process.
     pub supervision: SupervisionConfig,
@@ -100,6 +102,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigEr
     let api = ApiConfig::read(&mut values, model_name(&model));
     let listen = ListenConfig::read(&mut values, &keys);
     let engine = model::read_engine(&mut values);
+    let prefix_cache_dir = model::read_prefix_cache_dir(&mut values, &engine);
     let supervision = SupervisionConfig::read(&mut values);
     let (log_format, log_level) = logs::read(&mut values);
     debug_assert!(options().all(|spec| values.read.contains(&spec.key)), "an option that nobody reads");
@@ -107,7 +110,8 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigEr
         return Err(ConfigErrors { problems: values.problems });
     }
     let toml = print::render(&values.settings);
-    let config = ServeConfig { model, draft_model, models_dir, api, listen, keys, engine, supervision, log_format, log_level };
+    let config =
+        ServeConfig { model, draft_model, models_dir, prefix_cache_dir, api, listen, keys, engine, supervision, log_format, log_level };
     Ok(Loaded { config, notes, toml })
 }
 

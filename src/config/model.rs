@@ -77,6 +77,12 @@ const SWAP_SPACE: OptionSpec = OptionSpec::new(
     "auto",
     "Host memory for cached KV that has to give way, GiB; 0 is none, auto a sixteenth of the machine's memory and at most 4.",
 );
+const PREFIX_CACHE_DIR: OptionSpec = OptionSpec::new(
+    "prefix_cache_dir",
+    Kind::Text,
+    "",
+    "Folder that keeps what is in swap_space for the next start; of one server, and readable to its user alone, as it holds what users said. Empty keeps nothing.",
+);
 const PREFILL_STEP_RATIO: OptionSpec = OptionSpec::new(
     "prefill_step_ratio",
     Kind::Number { min: 1.0, max: 100.0, auto: NO_WORDS },
@@ -118,6 +124,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     KV_CACHE_DTYPE,
     FLASH_ATTN,
     SWAP_SPACE,
+    PREFIX_CACHE_DIR,
     PREFILL_STEP_RATIO,
     TARGET_ITL_MS,
     DRAFT_MODEL,
@@ -154,6 +161,7 @@ pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
         }),
         // Whole bytes of at most 2⁴⁶; the cast cuts a part of one.
         swap_space_bytes: values.optional_number(&SWAP_SPACE).map(|gib| (f64::from(gib) * f64::from(1 << 30)) as u64),
+        prefix_cache: None,
         prefill_step_ratio: values.number(&PREFILL_STEP_RATIO),
         target_itl_ms: values.optional_integer(&TARGET_ITL_MS),
         draft_model: None,
@@ -161,6 +169,15 @@ pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
     };
     check_together(values, &options);
     options
+}
+
+/// Where parked content is kept, if it is to be kept.
+pub(super) fn read_prefix_cache_dir(values: &mut Values, engine: &EngineOptions) -> Option<PathBuf> {
+    let folder = values.optional_text(&PREFIX_CACHE_DIR).map(PathBuf::from)?;
+    if engine.swap_space_bytes == Some(0) {
+        values.problem(&PREFIX_CACHE_DIR, "keeps what is in swap_space, which is 0; give that some GiB, or leave this out");
+    }
+    Some(folder)
 }
 
 fn check_together(values: &mut Values, options: &EngineOptions) {

@@ -195,6 +195,16 @@ fn options_that_depend_on_each_other_are_checked_together() {
 }
 
 #[test]
+fn a_prefix_cache_needs_swap_space() {
+    let folder = |settings: &[(&'static str, &str)]| from_flags(settings).map(|loaded| loaded.config.prefix_cache_dir);
+
+    assert_eq!(folder(&[]).unwrap(), None);
+    assert_eq!(folder(&[("prefix_cache_dir", "/a/b")]).unwrap(), Some("/a/b".into()));
+    let refused = problems(from_flags(&[("prefix_cache_dir", "/a/b"), ("swap_space", "0")]));
+    assert!(refused[0].contains("prefix-cache-dir") && refused[0].contains("swap_space"), "{refused:?}");
+}
+
+#[test]
 fn swap_space_is_gib_and_may_be_left_to_the_server() {
     let bytes = |text: &str| from_flags(&[("swap_space", text)]).unwrap().config.engine.swap_space_bytes;
 

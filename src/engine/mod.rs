@@ -5,6 +5,7 @@
 //! `process` is the one exception: it joins the engine with llama.cpp and is the entry of the engine process.
 
 mod constraints;
+mod disk;
 mod draft_model;
 pub mod embedder;
 mod embedding;

@@ -69,6 +69,7 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &Loaded) -> Result<L
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,
             swap_space_bytes: Some(0),
+            prefix_cache: None,
             ..options.clone()
         };
         llama::load(&options, |_| {})

@@ -3,6 +3,7 @@
 //! Implemented by `llama/` and, in tests, by a deterministic fake that panics on any breach of the contract.
 
 use crate::protocol::{SequenceId, SpecialText, TextError, Token};
+use std::sync::Arc;
 
 /// A KV sequence id of llama.cpp, `0..Limits::slots`; a place that a sequence may occupy, nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +33,15 @@ impl SwapLimits {
     pub fn bytes_of(&self, len: u32) -> u64 {
         self.cell_bytes.saturating_mul(len.into()).saturating_add(self.entry_bytes)
     }
+}
+
+/// What was saved of a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedState {
+    /// The runner's own.
+    pub bytes: Vec<u8>,
+    /// Positions in it, ≥ 1.
+    pub len: u32,
 }
 
 /// What a runner can do.
@@ -171,6 +181,23 @@ pub trait ModelRunner {
     /// # Panics
     /// When a KV change other than `Save` and `Load` fails: nobody knows then whose positions a slot holds, and the engine must not go on.
     fn execute(&mut self, step: &Step) -> Result<(), StepError>;
+
+    /// What states depend on besides the model's files and this program: a runner that says the same can load them. `None` where
+    /// nothing can be parked, or nothing of it be kept.
+    fn state_format(&self) -> Option<String> {
+        None
+    }
+
+    /// What was saved under this number and not dropped since; the runner holds it until then. `None` also if saving failed.
+    fn parked(&self, _parked: Parked) -> Option<Arc<ParkedState>> {
+        None
+    }
+
+    /// Takes what a runner of the same [`Self::state_format`] had saved, as if it had been saved here. False if it cannot be that;
+    /// loading it then fails, as it may in any case.
+    fn adopt(&mut self, _parked: Parked, _state: Arc<ParkedState>) -> bool {
+        false
+    }
 
     /// Logits of `step.rows[row]` of the step just executed, `Limits::vocabulary_size` long.
     /// `None` if that row did not ask for them.

@@ -5,6 +5,7 @@
 
 use crate::engine::{
     constraints::{self, Constraints, LazyCompiler},
+    disk::Folder,
     embedder::Embedder,
     embedding::{EmbedCall, EmbeddingWorker},
     runner::{ModelRunner, Tokenizer},
@@ -167,6 +168,10 @@ impl EngineThread {
     fn run(self, host: impl Host, texts: Receiver<TextCall>) -> Result<(), ServeError> {
         let mut texts = Some(texts);
         let mut spawned = Ok(());
+        let mut folder = match self.options.prefix_cache.as_ref().map(Folder::open).transpose() {
+            Ok(folder) => folder,
+            Err(error) => return self.refuse(error),
+        };
         // Here and below: a send fails only if the gateway is gone, which the worker finds out at once.
         let loading = self.outbox.clone();
         let on_progress = Box::new(move |share| drop(loading.send(FromEngine::LoadProgress(share))));
@@ -183,16 +188,25 @@ impl EngineThread {
             match opened.model {
                 Model::Generates { runner, draft } => {
                     let worker = Worker::new(runner, opened.tokenizer, &self.options, outbox, progress);
-                    worker.with_draft_model(draft).run(&self.commands);
+                    worker.with_draft_model(draft).with_folder(folder.take()).run(&self.commands);
                 }
-                Model::Embeds(embedder) => EmbeddingWorker::new(embedder, outbox, progress).run(&self.commands),
+                Model::Embeds(embedder) => {
+                    if folder.is_some() {
+                        tracing::warn!("--prefix-cache-dir: a model that embeds has no prefixes to keep");
+                    }
+                    EmbeddingWorker::new(embedder, outbox, progress).run(&self.commands);
+                }
             }
         });
-        if let Err(error) = opened {
-            drop(self.outbox.send(FromEngine::LoadFailed(error.clone())));
-            return Err(error.into());
+        match opened {
+            Ok(()) => Ok(spawned?),
+            Err(error) => self.refuse(error),
         }
-        Ok(spawned?)
+    }
+
+    fn refuse(&self, error: LoadError) -> Result<(), ServeError> {
+        drop(self.outbox.send(FromEngine::LoadFailed(error.clone())));
+        Err(error.into())
     }
 }
 
@@ -281,7 +295,7 @@ fn detokenize(tokenizer: &dyn Tokenizer, tokens: &[Token]) -> Result<String, Tex
 fn write_frames(mut socket: UnixStream, frames: &Receiver<FromEngine>) {
     while let Ok(message) = frames.recv() {
         if let Err(error) = write_frame(&mut socket, &message) {
-            tracing::warn!(%error, "the gateway cannot be written to");
+            tracing::debug!(%error, "the gateway cannot be written to");
             return;
         }
     }

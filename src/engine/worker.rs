@@ -5,6 +5,7 @@
 
 use crate::constrain::Matcher;
 use crate::engine::{
+    disk::{DiskTier, Folder},
     draft_model::{DraftModel, Wanted},
     embedding::EmbedCall,
     generation::Generation,
@@ -21,7 +22,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TryRecvError},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError},
     },
     time::{Duration, Instant},
 };
@@ -74,6 +75,7 @@ pub(super) struct Worker<'a> {
     draft_model: Option<DraftModel<'a>>,
     tokenizer: Arc<dyn Tokenizer>,
     scheduler: Scheduler,
+    disk: Option<DiskTier>,
     generations: HashMap<SequenceId, Generation>,
     outbox: SyncSender<FromEngine>,
     progress: Arc<Progress>,
@@ -95,7 +97,8 @@ impl<'a> Worker<'a> {
         let scheduler = scheduler.with_target_itl(target_itl).with_drafts(options.num_speculative_tokens);
         let generations = HashMap::new();
         let scratch = Scratch::new(Arc::new(WrittenOut(Arc::clone(&tokenizer))));
-        Self { runner, draft_model: None, tokenizer, scheduler, generations, outbox, progress, scratch, reported: EngineStats::default() }
+        let reported = EngineStats::default();
+        Self { runner, draft_model: None, tokenizer, scheduler, disk: None, generations, outbox, progress, scratch, reported }
     }
 
     /// With a draft model, if there is one, that guesses instead of looking at what a text said before.
@@ -104,9 +107,32 @@ impl<'a> Worker<'a> {
         self
     }
 
+    /// With what a folder holds, if there is one, and everything cached kept there.
+    pub(super) fn with_folder(mut self, folder: Option<Folder>) -> Self {
+        self.disk = folder.and_then(|folder| DiskTier::start(folder, self.runner));
+        self
+    }
+
     /// Works until the gateway hangs up.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         while self.turn(commands).is_ok() {}
+        self.keep();
+    }
+
+    /// Writes what is cached to disk, if there is a folder for it. Nobody is left to work for.
+    fn keep(mut self) {
+        if self.disk.is_none() {
+            return;
+        }
+        for id in std::mem::take(&mut self.generations).into_keys() {
+            self.scheduler.cancel(id);
+        }
+        while let Some(step) = self.scheduler.park_idle(true) {
+            self.step(&step, Instant::now());
+        }
+        if let Some(disk) = self.disk {
+            disk.close();
+        }
     }
 
     /// One turn: every command that is there, then at most one step.
@@ -117,6 +143,9 @@ impl<'a> Worker<'a> {
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return Err(Disconnected),
             }
+        }
+        if let Some(disk) = &mut self.disk {
+            disk.restore(&mut self.scheduler, self.runner);
         }
         let drafting = Instant::now();
         self.draft();
@@ -132,6 +161,9 @@ impl<'a> Worker<'a> {
         }
         let outputs = self.step(&step, begun);
         self.progress.steps.fetch_add(1, Ordering::Relaxed);
+        if let Some(disk) = &mut self.disk {
+            disk.on_step();
+        }
         self.report(outputs)
     }
 
@@ -144,8 +176,30 @@ impl<'a> Worker<'a> {
         if self.stats() != self.reported {
             self.report(Vec::new())?;
         }
-        let command = commands.recv().map_err(|_| Disconnected)?;
-        self.apply(command)
+        match self.disk.as_ref().and_then(DiskTier::patience) {
+            None => {
+                let command = commands.recv().map_err(|_| Disconnected)?;
+                self.apply(command)
+            }
+            Some(patience) => match commands.recv_timeout(patience) {
+                Ok(command) => self.apply(command),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.save_idle();
+                    Ok(())
+                }
+                Err(RecvTimeoutError::Disconnected) => Err(Disconnected),
+            },
+        }
+    }
+
+    /// Saves a content that a slot holds and disk does not, if it is time for that.
+    fn save_idle(&mut self) {
+        let Some(disk) = self.disk.as_mut().filter(|disk| disk.may_save()) else { return };
+        let step = self.scheduler.park_idle(false);
+        disk.on_idle(step.is_some());
+        if let Some(step) = step {
+            self.step(&step, Instant::now());
+        }
     }
 
     fn apply(&mut self, command: Command) -> Result<(), Disconnected> {
@@ -233,7 +287,11 @@ impl<'a> Worker<'a> {
     /// Executes a step that was planned since `begun`, and samples.
     fn step(&mut self, step: &Step, begun: Instant) -> Vec<SequenceOutput> {
         let mut outputs = BTreeMap::new();
-        match self.runner.execute(step) {
+        let executed = self.runner.execute(step);
+        if let Some(disk) = &mut self.disk {
+            disk.follow(&step.kv, &self.scheduler, self.runner);
+        }
+        match executed {
             Ok(()) => {
                 // On a GPU the call has returned before the work is done; the first look at a logit waits for it.
                 for row in step.rows.iter().filter(|row| row.sample) {

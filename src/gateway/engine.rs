@@ -17,6 +17,8 @@ use tokio::{
 
 /// Time for an engine to end by itself once the connection is closed.
 const GRACE: Duration = Duration::from_secs(2);
+/// The same for one that writes to disk what it has cached: it loses what it does not get to.
+const WRITING_GRACE: Duration = Duration::from_secs(10);
 /// Time for a killed process to be gone; longer means that the kernel cannot end it.
 const REAP: Duration = Duration::from_secs(5);
 
@@ -52,6 +54,8 @@ pub(super) struct Engine<C> {
     heartbeat: Heartbeat,
     ticks: Interval,
     ready: bool,
+    /// Time to end in order.
+    grace: Duration,
 }
 
 impl<C: EngineChild> Engine<C> {
@@ -60,7 +64,7 @@ impl<C: EngineChild> Engine<C> {
         let mut ticks = interval(TICK);
         // A late tick must not be followed by a burst: the heartbeat counts them.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { link: Link::open(stream, outbox_frames), child, heartbeat: Heartbeat::new(stall_timeout), ticks, ready: false }
+        Self { link: Link::open(stream, outbox_frames), child, heartbeat: Heartbeat::new(stall_timeout), ticks, ready: false, grace: GRACE }
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -77,6 +81,9 @@ impl<C: EngineChild> Engine<C> {
 
     /// Asks it to load the model.
     pub(super) fn load(&mut self, options: EngineOptions) {
+        if options.prefix_cache.is_some() {
+            self.grace = WRITING_GRACE;
+        }
         self.send(ToEngine::Load { version: PROTOCOL_VERSION, options });
     }
 
@@ -133,9 +140,9 @@ impl<C: EngineChild> Engine<C> {
 
     /// Closes the connection, which asks the engine to end, and makes sure that it does.
     pub(super) async fn stop(self) {
-        let Self { link, mut child, .. } = self;
+        let Self { link, mut child, grace, .. } = self;
         drop(link);
-        if let Err(cause) = end(&mut child, GRACE).await {
+        if let Err(cause) = end(&mut child, grace).await {
             tracing::warn!(%cause, pid = child.pid(), "the engine did not stop by itself");
         }
     }

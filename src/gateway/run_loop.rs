@@ -228,6 +228,10 @@ impl<L: Launcher> RunLoop<L> {
         let casualties = self.sequences.on_death(&summary);
         self.calls.on_death(&summary);
         self.embeds.on_death(&summary);
+        if let Some(folder) = &mut self.options.prefix_cache {
+            // It may have died of what it read there.
+            folder.discard = true;
+        }
 
         // What the dead engine held is gone; what is to be replayed waits.
         let waiting = u32::try_from(self.sequences.len()).unwrap_or(u32::MAX);

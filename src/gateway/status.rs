@@ -106,6 +106,7 @@ pub(super) fn with_totals_of(earlier: &EngineStats, present: &EngineStats) -> En
         parked_bytes: present.parked_bytes,
         parked_tokens: earlier.parked_tokens + present.parked_tokens,
         loaded_tokens: earlier.loaded_tokens + present.loaded_tokens,
+        restored_tokens: earlier.restored_tokens + present.restored_tokens,
         cache_resets: earlier.cache_resets + present.cache_resets,
     }
 }

@@ -62,7 +62,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Refuses new requests at once, lets running ones finish for up to `patience`, ends the rest with
     /// `GenerationError::ShuttingDown`, and stops the engine. Returns when its process is gone: a few seconds
-    /// after `patience` at the latest.
+    /// after `patience` at the latest, or about 15 if it has a prefix cache to write.
     pub async fn drain_and_stop(self, patience: Duration) {
         self.status.set_state(EngineState::Draining);
         let now = Instant::now();

@@ -1,15 +1,6 @@
 //! How what a slot holds gets elsewhere: into another slot, or into host memory.
 //!
-//! Owns what waits and what was saved; the calls of llama.cpp are the runner's.
-
-use super::raw;
-
-/// A slot's content in host memory.
-pub(super) struct Content {
-    pub(super) state: raw::SequenceState,
-    /// Positions in it.
-    pub(super) len: u32,
-}
+//! Owns what waits; the calls of llama.cpp are the runner's.
 
 /// What a saved state takes: `first` bytes with one position, `next` more for each further one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,8 +12,8 @@ pub(super) struct StateSizes {
 impl StateSizes {
     /// Whether a state has all positions of a slot, and not only those that its last one attends to: of a sliding window
     /// llama.cpp leaves out the rest (`llama_kv_cache::state_write`), and what was left out cannot be cut back to.
-    pub(super) fn is_whole(self, state: &raw::SequenceState, len: u32) -> bool {
-        self.first > 0 && state.bytes() >= self.first + self.next * (len.max(1) - 1) as usize
+    pub(super) fn is_whole(self, state: &[u8], len: u32) -> bool {
+        self.first > 0 && state.len() >= self.first + self.next * (len.max(1) - 1) as usize
     }
 }
 
@@ -42,13 +33,13 @@ pub(super) struct StreamCopies {
     on_gpu: bool,
     /// Whole-stream copies, from and to, that wait for the next decode: a copy at once would overtake them.
     pub(super) pending: Vec<(usize, usize)>,
-    pub(super) buffer: raw::SequenceState,
+    pub(super) buffer: Vec<u8>,
 }
 
 impl StreamCopies {
     /// None waits.
     pub(super) fn new(on_gpu: bool) -> Self {
-        Self { on_gpu, pending: Vec::new(), buffer: raw::SequenceState::default() }
+        Self { on_gpu, pending: Vec::new(), buffer: Vec::new() }
     }
 
     /// On a GPU, host memory is behind a slow bus and whole streams are copied at full bandwidth.

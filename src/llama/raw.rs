@@ -1,6 +1,6 @@
 //! Every unsafe call of this program, each behind a safe function.
 //!
-//! Owns the callbacks that llama.cpp calls back into and the opaque copy of a sequence's KV cells. Nothing here decides
+//! Owns the callbacks that llama.cpp calls back into. Nothing here decides
 //! anything: callers have checked slots, and errors are values.
 
 #![expect(unsafe_code, reason = "the one file that calls C where llama-cpp-2 has no safe wrapper")]
@@ -81,51 +81,38 @@ fn address_in(description: &str) -> Option<usize> {
     usize::from_str_radix(digits, 16).ok().filter(|address| *address != 0)
 }
 
-/// The KV cells of one sequence in host memory: filled and emptied by the two functions below, so that llama.cpp's parser
-/// sees nothing that it did not write itself in this process. The buffer is reused.
-#[derive(Debug, Default)]
-pub(super) struct SequenceState {
-    bytes: Vec<u8>,
-}
-
-impl SequenceState {
-    /// Bytes of it; 0 if it is empty.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
 /// Bytes that the state of a slot takes, 0 if llama.cpp cannot tell.
 pub(super) fn state_size(context: &LlamaContext<'_>, slot: i32) -> usize {
     context.state_seq_get_size_ext(slot, LlamaStateSeqFlags::empty())
 }
 
-/// Copies all cells of `slot` into `state`. `slot` must be below the context's `n_seq_max`.
+/// Copies all cells of `slot` into `state`, whose memory is reused. `slot` must be below the context's `n_seq_max`.
 ///
 /// Returns false if llama.cpp failed or memory is short; `state` is then empty.
-pub(super) fn save(context: &LlamaContext<'_>, slot: i32, state: &mut SequenceState) -> bool {
+pub(super) fn save(context: &LlamaContext<'_>, slot: i32, state: &mut Vec<u8>) -> bool {
     let size = state_size(context, slot);
-    state.bytes.clear();
-    if state.bytes.try_reserve_exact(size).is_err() {
+    state.clear();
+    if state.try_reserve_exact(size).is_err() {
         return false;
     }
     // SAFETY: `size` bytes are reserved, and llama.cpp writes as many as it just said: nothing changed the context in
     // between, as it is borrowed here and used by one thread only.
-    let written = unsafe { context.state_seq_get_data_ext(state.bytes.as_mut_ptr(), slot, LlamaStateSeqFlags::empty()) };
+    let written = unsafe { context.state_seq_get_data_ext(state.as_mut_ptr(), slot, LlamaStateSeqFlags::empty()) };
     if written == 0 || written != size {
         return false;
     }
     // SAFETY: exactly `size` bytes were reserved and written.
-    unsafe { state.bytes.set_len(size) };
+    unsafe { state.set_len(size) };
     true
 }
 
-/// Replaces all cells of `slot` by those in `state`, which must come from this context.
+/// Replaces all cells of `slot` by those in `state`, which [`save`] wrote for a context of the same model and sizes.
 ///
 /// Returns false if llama.cpp failed; the slot is then empty.
-pub(super) fn restore(context: &mut LlamaContext<'_>, slot: i32, state: &SequenceState) -> bool {
-    // SAFETY: the bytes were written by `save`, the only function that fills them.
-    !state.bytes.is_empty() && unsafe { context.state_seq_set_data_ext(&state.bytes, slot, LlamaStateSeqFlags::empty()) }
+pub(super) fn restore(context: &mut LlamaContext<'_>, slot: i32, state: &[u8]) -> bool {
+    // SAFETY: llama.cpp reads `state` within its length and compares the types, sizes and counts in it with its own before it
+    // copies (`llama_io_read_host`, `llama_kv_cache::state_read_meta` and `state_read_data`); an exception becomes false.
+    !state.is_empty() && unsafe { context.state_seq_set_data_ext(state, slot, LlamaStateSeqFlags::empty()) }
 }
 
 #[cfg(test)]

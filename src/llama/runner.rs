@@ -4,19 +4,20 @@
 //! refuses what llama.cpp would answer with an abort: slots, positions and tokens outside the limits, too many rows.
 
 use super::{
-    copies::{Content, Copying, StateSizes, StreamCopies},
+    copies::{Copying, StateSizes, StreamCopies},
     neighbours::Neighbours,
     plan::Plan,
     raw,
     threads::Threads,
 };
 use crate::{
-    engine::runner::{KvOp, Limits, ModelRunner, Parked, Row, Slot, Step, StepError, SwapLimits},
+    engine::runner::{KvOp, Limits, ModelRunner, Parked, ParkedState, Row, Slot, Step, StepError, SwapLimits},
     protocol::KvLayout,
 };
 use llama_cpp_2::{DecodeError, context::LlamaContext, llama_batch::LlamaBatch, token::LlamaToken};
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -36,9 +37,11 @@ pub struct LlamaRunner<'m> {
     /// Positions that each slot holds.
     held: Vec<u32>,
     /// What was saved; the scheduler bounds its bytes.
-    parked: HashMap<Parked, Content>,
+    parked: HashMap<Parked, Arc<ParkedState>>,
     /// What saved states take, measured.
     sizes: StateSizes,
+    /// What they depend on.
+    format: String,
     /// For each row of the last step, where its logits are; empty unless that step succeeded.
     logits: Vec<Logits>,
     /// Rows of logits that a second `llama_decode` of the step would have overwritten.
@@ -87,6 +90,10 @@ impl<'m> LlamaRunner<'m> {
             held: vec![0; limits.slots as usize],
             parked: HashMap::new(),
             sizes: StateSizes::default(),
+            format: format!(
+                "{:?} cells, {:?} attention, {:?}: {} slots of {}, on a GPU: {on_gpu}",
+                plan.kv_type, plan.attention, plan.layout, plan.slots, plan.max_model_len
+            ),
             logits: Vec::new(),
             kept: Vec::new(),
         }
@@ -171,13 +178,17 @@ impl<'m> LlamaRunner<'m> {
         if len == 0 || self.copying.is_awaited(slot) {
             return;
         }
-        let mut state = raw::SequenceState::default();
-        let whole = raw::save(&self.context, id(slot), &mut state) && (!self.limits.can_truncate || self.sizes.is_whole(&state, len));
-        if whole {
-            self.parked.insert(to, Content { state, len });
+        let mut bytes = Vec::new();
+        if raw::save(&self.context, id(slot), &mut bytes) && self.is_whole(&bytes, len) {
+            self.parked.insert(to, Arc::new(ParkedState { bytes, len }));
         } else {
             tracing::debug!(slot, len, "a slot could not be saved to host memory");
         }
+    }
+
+    /// Whether a state of so many positions can be loaded.
+    fn is_whole(&self, bytes: &[u8], len: u32) -> bool {
+        !self.limits.can_truncate || self.sizes.is_whole(bytes, len)
     }
 
     /// Fills a slot with the first `len` positions of parked content. False if that failed; the slot is then empty.
@@ -190,7 +201,7 @@ impl<'m> LlamaRunner<'m> {
         if self.copying.is_awaited(slot) || self.copying.is_source(slot) {
             return Ok(false);
         }
-        let loaded = raw::restore(&mut self.context, id(slot), &content.state);
+        let loaded = raw::restore(&mut self.context, id(slot), &content.bytes);
         let whole = content.len;
         self.measure(slot);
         if loaded && self.held[slot] == whole {
@@ -333,6 +344,22 @@ impl<'m> LlamaRunner<'m> {
 impl ModelRunner for LlamaRunner<'_> {
     fn limits(&self) -> Limits {
         self.limits
+    }
+
+    fn state_format(&self) -> Option<String> {
+        (self.limits.swap.bytes > 0).then(|| format!("{}, {:?}", self.format, self.sizes))
+    }
+
+    fn parked(&self, parked: Parked) -> Option<Arc<ParkedState>> {
+        self.parked.get(&parked).cloned()
+    }
+
+    fn adopt(&mut self, parked: Parked, state: Arc<ParkedState>) -> bool {
+        let fits = (1..=self.limits.max_model_len).contains(&state.len) && self.is_whole(&state.bytes, state.len);
+        if fits {
+            self.parked.insert(parked, state);
+        }
+        fits
     }
 
     fn execute(&mut self, step: &Step) -> Result<(), StepError> {

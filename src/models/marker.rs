@@ -40,12 +40,19 @@ impl Marker {
 
 /// Whether `marker_path` vouches for `path` as it is now, with the checksum that is wanted.
 pub(super) fn vouches(marker_path: &Path, path: &Path, wanted: Option<&str>) -> bool {
-    // A marker that is missing or unreadable only means that the file is checked again.
-    let Some(marker) = fs::read_to_string(marker_path).ok().and_then(|text| toml::from_str::<Marker>(&text).ok()) else {
-        return false;
-    };
-    let as_now = Marker::of(path, marker_path, marker.sha256.clone()).is_ok_and(|now| now == marker);
-    as_now && (wanted.is_none() || marker.sha256.as_deref() == wanted)
+    current(marker_path, path).is_some_and(|marker| wanted.is_none() || marker.sha256.as_deref() == wanted)
+}
+
+/// The checksum of `path` as it is now, if `marker_path` has it.
+pub(super) fn checksum(marker_path: &Path, path: &Path) -> Option<String> {
+    current(marker_path, path)?.sha256
+}
+
+/// A marker of `path` as it is now. One that is missing or unreadable only means that the file is checked again.
+fn current(marker_path: &Path, path: &Path) -> Option<Marker> {
+    let marker: Marker = toml::from_str(&fs::read_to_string(marker_path).ok()?).ok()?;
+    let now = Marker::of(path, marker_path, marker.sha256.clone()).ok()?;
+    (now == marker).then_some(marker)
 }
 
 /// Vouches for `path`, whose checksum was compared if one is given.

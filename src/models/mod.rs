@@ -1,12 +1,13 @@
 //! Known models, downloads, and the check of a GGUF header before llama.cpp sees the file.
 //!
 //! `catalog` is what is known, `folder` where files are, `store` which of them are usable, `pull` fetches,
-//! `resolve` turns what a user calls a model into a checked file. Everything blocks: it runs before the server does.
+//! `resolve` turns what a user calls a model into a checked file, `identity` tells it from others. Everything blocks: it runs before the server does.
 
 pub mod catalog;
 mod checksum;
 pub mod folder;
 pub mod gguf;
+mod identity;
 mod marker;
 mod progress;
 pub mod pull;
@@ -15,5 +16,6 @@ pub mod store;
 
 pub use catalog::{Catalog, CatalogModel, Source};
 pub use folder::ModelsFolder;
+pub use identity::model_checksum;
 pub use resolve::{ResolveError, Resolved};
 pub use store::{Place, Store};

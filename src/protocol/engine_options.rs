@@ -30,6 +30,8 @@ pub struct EngineOptions {
     /// Host memory for KV that no slot has room for, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of the
     /// machine's memory, at most 4 GiB.
     pub swap_space_bytes: Option<u64>,
+    /// Where what is in that memory is kept on disk too, for the next start.
+    pub prefix_cache: Option<PrefixCacheFolder>,
     /// A step with rows of a long prompt may take this many times a pure decode step, ≥ 1 (bounds the ITL that long prompts
     /// cause). Short prompts, and several that wait, get more than the share that this leaves, up to 250 ms; 60 ms are always
     /// fine, and a chunk takes at least half its fixed cost.
@@ -59,12 +61,24 @@ impl EngineOptions {
             kv_cache_dtype: KvType::default(),
             flash_attn: FlashAttention::default(),
             swap_space_bytes: None,
+            prefix_cache: None,
             prefill_step_ratio: 2.0,
             target_itl_ms: None,
             draft_model: None,
             num_speculative_tokens: 8,
         }
     }
+}
+
+/// A folder that outlives engines and holds what they parked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefixCacheFolder {
+    /// It exists. One engine uses it at a time.
+    pub path: PathBuf,
+    /// What tells the model's files from any others.
+    pub model_checksum: String,
+    /// Whether what is there is deleted unread: after an engine died, because it may have died of it.
+    pub discard: bool,
 }
 
 /// Where the KV cells of the sequences lie.

@@ -170,6 +170,8 @@ pub struct EngineStats {
     pub parked_tokens: u64,
     /// Tokens whose KV was loaded from there since start instead of being computed.
     pub loaded_tokens: u64,
+    /// Tokens whose KV was read from disk since start.
+    pub restored_tokens: u64,
     /// Times since start that the whole cache was dropped because its record contradicted itself.
     pub cache_resets: u64,
 }

@@ -7,6 +7,7 @@ mod explain;
 mod infill;
 mod legacy;
 mod limits;
+mod restart;
 mod scoring;
 mod structured;
 mod tokens;

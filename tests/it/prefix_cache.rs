@@ -2,9 +2,13 @@
 
 use crate::support::driver::{Driver, Outcome, limits, prompt};
 use crate::support::fake_runner::{Cost, FakeRunner, continuation, swap};
-use llamero::engine::runner::{KvOp, Limits, Slot};
+use llamero::engine::{
+    runner::{KvOp, Limits, ModelRunner, Parked, ParkedState, Slot},
+    scheduler::ParkedContent,
+};
 use llamero::protocol::Token;
 use proptest::prelude::*;
+use std::{sync::Arc, time::Duration};
 
 /// A shared beginning of `common` tokens and a tail of its own.
 fn sharing(common: u32, id: u64, tail: u32) -> Vec<Token> {
@@ -239,4 +243,50 @@ proptest! {
             prop_assert!(cached <= most, "request {} took {} tokens, {} were its namespace's", id, cached, most);
         }
     }
+
+    #[test]
+    fn what_one_engine_kept_serves_the_next_within_its_namespace_and_changes_no_text(
+        lives in proptest::collection::vec(proptest::collection::vec((0u64..2, 1u32..120, 0u32..40, 0u32..3), 1..8), 2..4),
+        slots in 1u32..5, parked in 64u32..900, lost in 0u64..4,
+    ) {
+        let limits = Limits { swap: swap(parked), ..limits(slots, 48, 1024) };
+        let mut kept: Vec<(ParkedContent, Arc<ParkedState>)> = Vec::new();
+        let mut said: Vec<(u64, Vec<Token>)> = Vec::new();
+        for requests in lives {
+            let mut driver = Driver::new(FakeRunner::new(limits).lose_saves(lost), 3.0);
+            for (content, state) in kept.drain(..) {
+                let Driver { scheduler, runner, .. } = &mut driver;
+                scheduler.adopt(content, |parked| runner.adopt(parked, state));
+            }
+            for (id, (namespace, common, tail, pause)) in (0..).zip(&requests) {
+                driver.submit(id, &sharing(*common, id % 5, *tail), 6, *namespace);
+                (0..*pause).for_each(|_| drop(driver.step()));
+            }
+            driver.run(5_000);
+            for (id, (namespace, common, tail, _)) in (0..).zip(&requests) {
+                let prompt = sharing(*common, id % 5, *tail);
+                prop_assert_eq!(driver.tokens(id), continuation(&prompt, 6));
+                said.push((*namespace, [&prompt, driver.tokens(id)].concat()));
+            }
+            kept = keep(&mut driver);
+            for (content, _) in &kept {
+                let theirs = |(namespace, text): &(u64, Vec<Token>)| *namespace == content.namespace && text.starts_with(&content.tokens);
+                prop_assert!(said.iter().any(theirs), "{:?} was never said", content);
+            }
+        }
+    }
+}
+
+/// Parks what slots hold, as an engine does at its end; all that is parked then.
+fn keep(driver: &mut Driver) -> Vec<(ParkedContent, Arc<ParkedState>)> {
+    let mut numbers = 0;
+    while let Some(step) = driver.scheduler.park_idle(true) {
+        driver.runner.execute(&step).unwrap();
+        driver.scheduler.complete(&step, &[], Duration::ZERO);
+        assert_eq!(driver.scheduler.check_invariants(), Ok(()));
+        numbers += 1;
+        assert!(numbers <= driver.runner.limits().slots, "a slot is saved once");
+    }
+    let all = (0..1000).map(Parked);
+    all.filter_map(|parked| Some((driver.scheduler.parked(parked)?, driver.runner.parked(parked)?))).collect()
 }

@@ -41,6 +41,7 @@ use std::{
     ops::Range,
     time::Duration,
 };
+pub use swap::ParkedContent;
 
 /// A sequence to schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,6 +228,7 @@ impl Scheduler {
             parked_bytes: self.cache.swap.used_bytes(),
             parked_tokens: self.cache.swap.moved.saved,
             loaded_tokens: self.cache.swap.moved.loaded,
+            restored_tokens: self.cache.swap.moved.restored,
             cache_resets: self.counts.cache_resets,
         }
     }

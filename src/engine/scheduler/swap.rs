@@ -5,10 +5,11 @@
 //! begins with it later loads it. Preempted sequences mostly come back that way. An entry is saved, loaded and dropped as a
 //! whole: llama.cpp knows no part of a sequence's state.
 
+use super::Scheduler;
 use super::cache::{Cache, Record, position};
 use super::place::{COPIED_PER_OWN, MIN_COPY, MIN_KEEP, PARKED_PER_OWN, is_worth_moving, longest_prefix};
 use super::sequence::{common_prefix, count};
-use crate::engine::runner::{KvOp, Limits, Parked, Slot, SwapLimits};
+use crate::engine::runner::{KvOp, Limits, Parked, Slot, Step, SwapLimits};
 use crate::protocol::Token;
 use std::cmp::Reverse;
 
@@ -35,15 +36,26 @@ pub(super) fn worth(last_use: u64, len: u32, hits: u32) -> u64 {
     last_use + u64::from(len.min(LONG) / TOKENS_PER_STEP) * u64::from(1 + hits.min(MOST_HITS))
 }
 
-/// Whether `content` is to be had from `other`, but for less than is worth being parked for. `is_parked` says that `other`
-/// is, and would give way to what continues it: that takes little more memory, and it was asked for before.
-fn covers(other: &[Token], is_parked: bool, content: &[Token], can_cut: bool) -> bool {
+/// Whether `content` is to be had from `other`, but for less than is worth being parked for: one in [`PARKED_PER_OWN`] of its
+/// tokens, or one in `per_more` if all of `other` is in it.
+fn covers(other: &[Token], per_more: u32, content: &[Token], can_cut: bool) -> bool {
     if !can_cut {
         return other == content;
     }
     let common = common_prefix(other, content);
-    let per_own = if is_parked && position(common) == other.len() { COPIED_PER_OWN } else { PARKED_PER_OWN };
+    let per_own = if position(common) == other.len() { per_more } else { PARKED_PER_OWN };
     !is_worth_moving(count(content.len()), common, per_own)
+}
+
+/// Parked content, as whoever keeps it elsewhere needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedContent {
+    /// Its tokens, by position; not empty.
+    pub tokens: Vec<Token>,
+    /// Whose cache it is.
+    pub namespace: u64,
+    /// Sequences that it served.
+    pub hits: u32,
 }
 
 /// Parked content.
@@ -78,6 +90,7 @@ pub(super) struct ParkedMatch {
 pub(super) struct Moved {
     pub(super) saved: u64,
     pub(super) loaded: u64,
+    pub(super) restored: u64,
 }
 
 /// See the module.
@@ -144,16 +157,16 @@ impl Swap {
         self.step_bytes == 0 || self.step_bytes.saturating_add(self.limits.bytes_of(len)) <= MAX_STEP_BYTES
     }
 
-    /// The entry that holds all of this content that is worth keeping.
-    fn covering(&mut self, tokens: &[Token], namespace: u64) -> Option<&mut Entry> {
+    /// The entry that holds all of this content that is worth keeping; see [`covers`].
+    fn covering(&mut self, tokens: &[Token], namespace: u64, per_more: u32) -> Option<&mut Entry> {
         let can_cut = self.can_cut;
-        self.entries.iter_mut().find(|entry| entry.namespace == namespace && covers(&entry.tokens, true, tokens, can_cut))
+        self.entries.iter_mut().find(|entry| entry.namespace == namespace && covers(&entry.tokens, per_more, tokens, can_cut))
     }
 
     /// Saves a slot's content if that is worth more than what must go for it; entries that it begins with go too.
-    fn save(&mut self, slot: Slot, content: Content<'_>, ops: &mut Vec<KvOp>) {
+    fn save(&mut self, slot: Slot, content: Content<'_>, per_more: u32, ops: &mut Vec<KvOp>) {
         let Content { tokens, namespace, last_use, hits } = content;
-        if let Some(entry) = self.covering(tokens, namespace) {
+        if let Some(entry) = self.covering(tokens, namespace, per_more) {
             entry.last_use = entry.last_use.max(last_use);
             entry.hits = entry.hits.max(hits);
             return;
@@ -164,13 +177,31 @@ impl Swap {
         for parked in victims {
             self.remove(parked, ops);
         }
-        let to = Parked(self.next);
-        self.next += 1;
-        self.entries.push(Entry { parked: to, tokens: tokens.to_vec(), namespace, last_use, hits });
-        self.used_bytes += bytes;
+        let to = self.insert(tokens.to_vec(), namespace, last_use, hits);
         self.step_bytes += bytes;
         self.moved.saved += u64::from(len);
         ops.push(KvOp::Save { slot, to });
+    }
+
+    fn insert(&mut self, tokens: Vec<Token>, namespace: u64, last_use: u64, hits: u32) -> Parked {
+        let parked = Parked(self.next);
+        self.next += 1;
+        self.used_bytes += self.limits.bytes_of(count(tokens.len()));
+        self.entries.push(Entry { parked, tokens, namespace, last_use, hits });
+        parked
+    }
+
+    /// See [`Scheduler::adopt`].
+    fn adopt(&mut self, content: ParkedContent, most_len: u32, take: impl FnOnce(Parked) -> bool) -> Option<Parked> {
+        let ParkedContent { tokens, namespace, hits } = content;
+        let len = u32::try_from(tokens.len()).ok().filter(|len| (1..=most_len).contains(len))?;
+        let fits = self.entries.len() < MAX_ENTRIES && self.used_bytes.saturating_add(self.limits.bytes_of(len)) <= self.limits.bytes;
+        if !fits || self.covering(&tokens, namespace, PARKED_PER_OWN).is_some() || !take(Parked(self.next)) {
+            return None;
+        }
+        self.moved.restored += u64::from(len);
+        // Used longer ago than anything that is used from now on.
+        Some(self.insert(tokens, namespace, 0, hits))
     }
 
     /// Who goes for a new content of so many bytes: its own beginnings, then what is worth the least. `None` if that is
@@ -233,19 +264,39 @@ impl Content<'_> {
 impl Cache {
     /// Saves what a free slot holds, before it loses that, unless it is too little or others hold it too.
     pub(super) fn park(&mut self, slot: Slot) {
+        let record = self.record(slot);
+        let can_cut = self.can_truncate;
+        let holds_it = |other: &Record| other.namespace == record.namespace && covers(&other.held, PARKED_PER_OWN, &record.held, can_cut);
+        if self.slots().any(|other| other != slot && holds_it(self.record(other))) {
+            return;
+        }
+        // What continues a saved content gets its place: that takes little more memory, and it was asked for before.
+        self.save(slot, COPIED_PER_OWN);
+    }
+
+    /// Saves what a free slot holds, whatever other slots do; `per_more` as for [`covers`]. The slot of most worth first that is
+    /// worth saving.
+    fn park_next(&mut self, per_more: u32) {
+        let mut free: Vec<Slot> = self.slots().filter(|slot| self.record(*slot).owner.is_none()).collect();
+        free.sort_by_key(|slot| Reverse(self.worth(*slot)));
+        let before = self.ops.len();
+        for slot in free {
+            self.save(slot, per_more);
+            if self.ops.len() > before {
+                return;
+            }
+        }
+    }
+
+    fn save(&mut self, slot: Slot, per_more: u32) {
         let held = self.held(slot);
         let is_too_long = self.can_truncate && held > self.swap.limits.max_len;
         if self.swap.limits.bytes == 0 || held < MIN_KEEP || is_too_long || self.is_copied_to(slot) || !self.swap.may_move(held) {
             return;
         }
         let record = &self.records[position(slot.0)];
-        let can_cut = self.can_truncate;
-        let holds_it = |other: &Record| other.namespace == record.namespace && covers(&other.held, false, &record.held, can_cut);
-        if self.slots().any(|other| other != slot && holds_it(self.record(other))) {
-            return;
-        }
         let content = Content { tokens: &record.held, namespace: record.namespace, last_use: record.last_use, hits: record.hits };
-        self.swap.save(slot, content, &mut self.ops);
+        self.swap.save(slot, content, per_more, &mut self.ops);
     }
 
     /// Parked content that is worth loading beside the `held` tokens that a slot has in common with `reusable`.
@@ -306,5 +357,36 @@ impl Cache {
         self.swap.used_bytes = 0;
         self.ops.extend(dropped);
         self.forget_slots();
+    }
+}
+
+/// What is parked and what of it is kept elsewhere, for who does that.
+impl Scheduler {
+    /// Saves a free slot's content that host memory lacks: a step without rows, to be executed and completed like any. `None`
+    /// if there is none, or some sequence is live. Of what continues a saved content a quarter must be new, so that
+    /// a growing one is not written again and again; `at_last`, when nothing comes any more, a sixteenth.
+    pub fn park_idle(&mut self, at_last: bool) -> Option<Step> {
+        if !self.sequences.is_empty() {
+            return None;
+        }
+        self.cache.park_next(if at_last { COPIED_PER_OWN } else { PARKED_PER_OWN });
+        self.moved_in_flight = self.cache.swap.step_bytes();
+        let kv = self.cache.take_ops();
+        (!kv.is_empty()).then_some(Step { kv, rows: Vec::new() })
+    }
+
+    /// Takes what an earlier engine parked as parked here, if the runner takes its state under that number. `None` if not, or it
+    /// does not fit, or is there already, or is no content.
+    pub fn adopt(&mut self, content: ParkedContent, take: impl FnOnce(Parked) -> bool) -> Option<Parked> {
+        let most_len =
+            if self.cache.can_truncate { self.limits.max_model_len.min(self.limits.swap.max_len) } else { self.limits.max_model_len };
+        self.cache.swap.adopt(content, most_len, take)
+    }
+
+    /// What is parked under a number, if it still is.
+    #[must_use]
+    pub fn parked(&self, parked: Parked) -> Option<ParkedContent> {
+        let entry = self.cache.swap.entries.iter().find(|entry| entry.parked == parked)?;
+        Some(ParkedContent { tokens: entry.tokens.clone(), namespace: entry.namespace, hits: entry.hits })
     }
 }

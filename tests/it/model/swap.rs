@@ -2,10 +2,13 @@
 
 use super::*;
 use llamero::engine::{
-    runner::{Parked, StepError},
+    runner::{Parked, ParkedState, StepError},
     scheduler::{NewSequence, Sampled, Scheduler},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 fn story(tokenizer: &dyn Tokenizer, subject: &str) -> Vec<Token> {
     let text: String = (1..60).map(|number| format!("Line {number} tells of a {subject} by a river. ")).collect();
@@ -33,6 +36,34 @@ fn loaded_content_continues_like_the_original_whole_or_in_part() {
         }
         assert_eq!(runner.execute(&step_of(KvOp::Drop { parked: Parked(7) })), Ok(()));
     });
+}
+
+#[test]
+fn what_one_runner_saved_is_loaded_by_another_and_nonsense_by_none() {
+    for layout in [KvLayout::Split, KvLayout::Unified] {
+        let Some(loaded) = loaded(layout) else { return };
+        let (tokenizer, mut first, mut second) = (loaded.tokenizer(), loaded.runner().unwrap(), loaded.runner().unwrap());
+        assert!(first.state_format().is_some() && first.state_format() == second.state_format());
+        let prompt = &story(&*tokenizer, "city")[..300];
+        let tail = tokenizer.encode(" Then the rain came.", false, &SpecialText::Recognised).unwrap();
+        prefill(&mut first, 0, 0, prompt, 128);
+        change(&mut first, KvOp::Save { slot: Slot(0), to: Parked(7) });
+        let expected = prefill(&mut first, 0, 300, &tail, 128);
+        let state = first.parked(Parked(7)).unwrap();
+        assert_eq!((state.len, first.parked(Parked(8))), (300, None));
+
+        assert!(second.adopt(Parked(3), Arc::clone(&state)));
+        change(&mut second, KvOp::Load { from: Parked(3), slot: Slot(1), len: 300 });
+        assert_copied(layout, &expected, &prefill(&mut second, 1, 300, &tail, 128), "300 positions");
+
+        let cut = ParkedState { bytes: state.bytes[..state.bytes.len() / 2].to_vec(), len: 300 };
+        assert!(!second.adopt(Parked(4), Arc::new(cut)), "half of it");
+        let noise = state.bytes.iter().map(|byte| byte.wrapping_mul(31).wrapping_add(7)).collect();
+        assert!(second.adopt(Parked(5), Arc::new(ParkedState { bytes: noise, len: 300 })), "only llama.cpp can tell");
+        let failed = second.execute(&step_of(KvOp::Load { from: Parked(5), slot: Slot(0), len: 300 }));
+        assert_eq!(failed, Err(StepError::NotLoaded(vec![Slot(0)])));
+        prefill(&mut second, 0, 0, &prompt[..40], 128);
+    }
 }
 
 fn step_of(op: KvOp) -> Step {

@@ -3,9 +3,10 @@
 //! It keeps its own copy of what each slot holds and panics on any breach of the `ModelRunner` contract, so a scheduler
 //! that loses track cannot pass a test by luck. It can be told to fail. Self-contained: any test may run an engine on it.
 
-use llamero::engine::runner::{KvOp, Limits, ModelRunner, Parked, Row, Slot, Step, StepError, SwapLimits, Tokenizer};
+use llamero::engine::runner::{KvOp, Limits, ModelRunner, Parked, ParkedState, Row, Slot, Step, StepError, SwapLimits, Tokenizer};
 use llamero::protocol::{SpecialText, TextError, Token};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Beginning of sequence, spelled `<s>`.
@@ -62,6 +63,11 @@ impl Held {
         self.tokens.push(token);
     }
 
+    fn state(&self) -> ParkedState {
+        let bytes = self.tokens.iter().flat_map(|token| token.0.to_le_bytes()).collect();
+        ParkedState { bytes, len: u32::try_from(self.tokens.len()).unwrap() }
+    }
+
     fn truncate(&mut self, keep: usize) {
         self.tokens.truncate(keep);
         self.hashes.truncate(keep);
@@ -76,6 +82,8 @@ pub(crate) struct FakeRunner {
     slots: Vec<Held>,
     /// `None` for what could not be saved.
     parked: BTreeMap<Parked, Option<Held>>,
+    /// The tokens of what is parked, four bytes each.
+    states: BTreeMap<Parked, Arc<ParkedState>>,
     saves: u64,
     /// Every so-manieth content is not saved; 0 for none.
     lost_saves: u64,
@@ -98,6 +106,7 @@ impl FakeRunner {
             cost: Cost::default(),
             slots: vec![Held::default(); usize_of(limits.slots)],
             parked: BTreeMap::new(),
+            states: BTreeMap::new(),
             saves: 0,
             lost_saves: 0,
             logits: Vec::new(),
@@ -168,6 +177,9 @@ impl FakeRunner {
                 assert!(!held.uncertain && (!held.tokens.is_empty() || lost.contains(&slot)), "{op:?} of {held:?}");
                 self.saves += 1;
                 let is_saved = !(lost.contains(&slot) || self.saves.is_multiple_of(self.lost_saves));
+                if is_saved {
+                    self.states.insert(to, Arc::new(held.state()));
+                }
                 assert!(self.parked.insert(to, Some(held).filter(|_| is_saved)).is_none(), "{to:?} twice");
                 let bytes = |held: &Held| self.limits.swap.bytes_of(u32::try_from(held.tokens.len()).unwrap());
                 let bytes: u64 = self.parked.values().flatten().map(bytes).sum();
@@ -195,6 +207,7 @@ impl FakeRunner {
                 }
             }
             KvOp::Drop { parked } => {
+                self.states.remove(&parked);
                 assert!(self.parked.remove(&parked).is_some(), "{op:?} of nothing");
             }
             KvOp::Copy { from, to, .. } if lost.contains(&from) => {
@@ -291,6 +304,24 @@ impl ModelRunner for FakeRunner {
         let (decode, prompt) = shape(step);
         self.elapsed = self.cost.of(decode, prompt);
         Ok(())
+    }
+
+    fn state_format(&self) -> Option<String> {
+        (self.limits.swap.bytes > 0).then(|| "fake".to_owned())
+    }
+
+    fn parked(&self, parked: Parked) -> Option<Arc<ParkedState>> {
+        self.states.get(&parked).cloned()
+    }
+
+    fn adopt(&mut self, parked: Parked, state: Arc<ParkedState>) -> bool {
+        let mut held = Held::default();
+        let (tokens, rest) = state.bytes.as_chunks();
+        assert!(rest.is_empty() && tokens.len() == usize_of(state.len), "{state:?}");
+        tokens.iter().for_each(|bytes| held.push(Token(u32::from_le_bytes(*bytes))));
+        self.states.insert(parked, state);
+        assert!(self.parked.insert(parked, Some(held)).is_none(), "{parked:?} twice");
+        true
     }
 
     fn logits(&self, row: usize) -> Option<&[f32]> {

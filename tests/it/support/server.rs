@@ -2,6 +2,7 @@
 
 use super::{
     driver::limits,
+    fake_runner::swap,
     thread_engine::{Gate, ThreadLauncher},
 };
 use axum::{
@@ -14,16 +15,18 @@ use http_body_util::BodyExt;
 use llamero::{
     api::{layers::HostPolicy, router::router, state::AppState},
     config::{Environment, Flags, ServeConfig, load},
+    engine::runner::{Limits, SwapLimits},
     gateway::{
         handle::{EngineHandle, EngineState},
         keys::KeyRing,
         limits::RequestLimiter,
         supervisor::{self, Supervisor},
     },
+    protocol::PrefixCacheFolder,
     telemetry::metrics,
 };
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 use tower::ServiceExt;
 
 /// Nothing here takes long; whatever does hangs.
@@ -70,16 +73,33 @@ impl TestServer {
 
     /// With these keys of the configuration file.
     pub(crate) async fn with(settings: &[(&'static str, &str)]) -> Self {
+        Self::of(Self::config(settings)).await
+    }
+
+    fn config(settings: &[(&'static str, &str)]) -> ServeConfig {
         let mut values: Vec<(&'static str, Vec<String>)> = settings.iter().map(|(key, value)| (*key, vec![(*value).to_owned()])).collect();
         values.push(("served_model_name", vec!["fake".to_owned()]));
         let flags = Flags { values, ..Flags::default() };
-        let config = load(&flags, &Environment::of(Vec::<(String, String)>::new())).unwrap().config;
         metrics::install("fake").unwrap();
+        load(&flags, &Environment::of(Vec::<(String, String)>::new())).unwrap().config
+    }
+
+    /// With a folder for the prefixes of a model of this checksum.
+    pub(crate) async fn keeping(folder: &Path, model_checksum: &str) -> Self {
+        let mut config = Self::config(&[]);
+        let (path, model_checksum) = (folder.to_owned(), model_checksum.to_owned());
+        config.engine.prefix_cache = Some(PrefixCacheFolder { path, model_checksum, discard: false });
         Self::of(config).await
     }
 
+    /// Stops the engine in order and waits for its end.
+    pub(crate) async fn stop(self) {
+        within(self.supervisor.drain_and_stop(PATIENCE)).await;
+    }
+
     async fn of(config: ServeConfig) -> Self {
-        let launcher = ThreadLauncher::new(limits(config.engine.max_num_seqs.min(4), 64, 4096));
+        let room = if config.engine.prefix_cache.is_some() { swap(10_000) } else { SwapLimits::default() };
+        let launcher = ThreadLauncher::new(Limits { swap: room, ..limits(config.engine.max_num_seqs.min(4), 64, 4096) });
         let (engine, supervisor) = supervisor::start(launcher.clone(), config.engine.clone(), config.supervision.clone());
         let keys = KeyRing::load(&config.keys).unwrap();
         let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);

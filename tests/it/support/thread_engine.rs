@@ -5,7 +5,7 @@
 use super::fake_runner::{BOS, EOG, FakeRunner, FakeTokenizer, MARKS, VOCABULARY_SIZE};
 use llamero::chat::FALLBACK;
 use llamero::engine::{
-    runner::{Limits, ModelRunner, Step, StepError},
+    runner::{Limits, ModelRunner, Parked, ParkedState, Step, StepError},
     serve::{Host, Model, Opened, serve},
 };
 use llamero::gateway::{
@@ -159,6 +159,18 @@ impl ModelRunner for GatedRunner {
     fn execute(&mut self, step: &Step) -> Result<(), StepError> {
         self.gate.pass();
         self.inner.execute(step)
+    }
+
+    fn state_format(&self) -> Option<String> {
+        self.inner.state_format()
+    }
+
+    fn parked(&self, parked: Parked) -> Option<Arc<ParkedState>> {
+        self.inner.parked(parked)
+    }
+
+    fn adopt(&mut self, parked: Parked, state: Arc<ParkedState>) -> bool {
+        self.inner.adopt(parked, state)
     }
 
     fn logits(&self, row: usize) -> Option<&[f32]> {

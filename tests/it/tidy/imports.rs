@@ -30,7 +30,7 @@ pub(super) const LAYERS: [Layer; 14] = [
     // What both processes say to each other.
     Layer { module: "protocol", may_name: &[] },
     // The engine process.
-    Layer { module: "engine", may_name: &["protocol", "sampling", "constrain"] },
+    Layer { module: "engine", may_name: &["protocol", "sampling", "constrain", "build_info"] },
     Layer { module: "sampling", may_name: &["protocol"] },
     Layer { module: "constrain", may_name: &["protocol"] },
     Layer { module: "llama", may_name: &["protocol", "engine::runner", "engine::embedder", "models"] },

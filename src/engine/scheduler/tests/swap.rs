@@ -5,19 +5,19 @@ use crate::engine::scheduler::swap::worth;
 use crate::protocol::Prospect;
 
 /// One slot, or more, of 200 positions, and room for so many parked ones of a byte each.
-fn swapping(slots: u32, positions: u64) -> Limits {
+pub(super) fn swapping(slots: u32, positions: u64) -> Limits {
     Limits { swap: SwapLimits { bytes: positions, entry_bytes: 0, cell_bytes: 1, max_len: u32::MAX }, ..limits(slots, 256, 200) }
 }
 
-fn save(slot: u32, parked: u64) -> KvOp {
+pub(super) fn save(slot: u32, parked: u64) -> KvOp {
     KvOp::Save { slot: Slot(slot), to: Parked(parked) }
 }
 
-fn load(parked: u64, slot: u32, len: u32) -> KvOp {
+pub(super) fn load(parked: u64, slot: u32, len: u32) -> KvOp {
     KvOp::Load { from: Parked(parked), slot: Slot(slot), len }
 }
 
-fn drop_of(parked: u64) -> KvOp {
+pub(super) fn drop_of(parked: u64) -> KvOp {
     KvOp::Drop { parked: Parked(parked) }
 }
 

@@ -1,0 +1,228 @@
+//! A parked content as a file: what it is, and the state of the runner that saved it.
+//!
+//! ```text
+//! magic, 8 bytes │ length of header, u32 │ header (postcard) │ state │ CRC-32 of all before, u32      little-endian
+//! ```
+//!
+//! A file is written under another name and renamed, and believed only as a whole: right length, right checksum, right
+//! [`Binding`]. The checksum is against broken disks and half-written files, not against whoever may write to the folder.
+
+use crate::engine::runner::ParkedState;
+use crate::engine::scheduler::ParkedContent;
+use crate::protocol::Token;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+const MAGIC: [u8; 8] = *b"llamero\x01";
+/// `MAGIC` and the length of the header.
+const START_BYTES: u64 = 12;
+const SUM_BYTES: u64 = 4;
+/// A token takes 5 bytes at most, and no sequence has more than 2²⁴.
+const MOST_HEADER_BYTES: u64 = 128 << 20;
+
+/// Files end with this.
+pub(super) const EXTENSION: &str = "prefix";
+/// Files that are being written do.
+pub(super) const UNFINISHED: &str = "part";
+
+/// What a state is good for: this program, model, and state format, digested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Binding([u8; 32]);
+
+impl Binding {
+    /// Of states that depend on all of these.
+    pub(super) fn new(parts: &[&str]) -> Self {
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update(part.len().to_le_bytes());
+            digest.update(part);
+        }
+        Self(digest.finalize().into())
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    binding: Binding,
+    namespace: u64,
+    hits: u32,
+    tokens: Vec<Token>,
+    state_bytes: u64,
+}
+
+/// Why a file is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    /// It is not what was written.
+    #[error("it is damaged: {0}")]
+    Damaged(&'static str),
+    /// Of another model, build, or option.
+    #[error("it is of another model, release or options")]
+    Foreign,
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What this program calls the file of a content; the same for the same content.
+pub(super) fn name(content: &ParkedContent) -> String {
+    let mut digest = Sha256::new();
+    digest.update(content.namespace.to_le_bytes());
+    content.tokens.iter().for_each(|token| digest.update(token.0.to_le_bytes()));
+    let digest: [u8; 32] = digest.finalize().into();
+    let digits: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{digits}.{EXTENSION}")
+}
+
+/// Writes a content's file as a whole or not at all.
+pub(super) fn write(path: &Path, binding: Binding, content: &ParkedContent, state: &ParkedState) -> io::Result<()> {
+    let unfinished = path.with_extension(UNFINISHED);
+    let written = write_to(&unfinished, binding, content, state).and_then(|()| fs::rename(&unfinished, path));
+    if written.is_err() {
+        // What is left of it is removed at the next start otherwise.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
+}
+
+fn write_to(path: &Path, binding: Binding, content: &ParkedContent, state: &ParkedState) -> io::Result<()> {
+    let ParkedContent { tokens, namespace, hits } = content.clone();
+    let header = Header { binding, namespace, hits, tokens, state_bytes: state.bytes.len() as u64 };
+    let header = postcard::to_stdvec(&header).map_err(io::Error::other)?;
+    let length = u32::try_from(header.len()).map_err(io::Error::other)?.to_le_bytes();
+    let mut sum = crc32fast::Hasher::new();
+    // Prompts are in it.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    for part in [&MAGIC[..], &length, &header, &state.bytes] {
+        sum.update(part);
+        file.write_all(part)?;
+    }
+    file.write_all(&sum.finalize().to_le_bytes())
+}
+
+/// Reads a file of this binding with a state of `most_bytes` at most.
+pub(super) fn read(path: &Path, binding: Binding, most_bytes: u64) -> Result<(ParkedContent, ParkedState), Unusable> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut sum = crc32fast::Hasher::new();
+    let mut next = |bytes: u64| -> Result<Vec<u8>, Unusable> {
+        // At most the length of the file, and the limits below.
+        let mut part = vec![0; usize::try_from(bytes).map_err(|_| Unusable::Damaged("its length"))?];
+        file.read_exact(&mut part)?;
+        sum.update(&part);
+        Ok(part)
+    };
+    let after_header = length.checked_sub(START_BYTES + SUM_BYTES).ok_or(Unusable::Damaged("its length"))?;
+    let start = next(START_BYTES)?;
+    let (magic, header_bytes) = start.split_at(MAGIC.len());
+    if magic != MAGIC {
+        return Err(Unusable::Foreign);
+    }
+    let header_bytes = header_bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let state_bytes = after_header.checked_sub(header_bytes).filter(|state| header_bytes <= MOST_HEADER_BYTES && *state <= most_bytes);
+    let state_bytes = state_bytes.ok_or(Unusable::Damaged("its length"))?;
+    let header: Header = postcard::from_bytes(&next(header_bytes)?).map_err(|_| Unusable::Damaged("its header"))?;
+    if header.binding != binding {
+        return Err(Unusable::Foreign);
+    }
+    if header.state_bytes != state_bytes || header.tokens.is_empty() {
+        return Err(Unusable::Damaged("its length"));
+    }
+    let len = u32::try_from(header.tokens.len()).map_err(|_| Unusable::Damaged("its tokens"))?;
+    let bytes = next(state_bytes)?;
+    let mut stored = [0; SUM_BYTES as usize];
+    file.read_exact(&mut stored)?;
+    if u32::from_le_bytes(stored) != sum.finalize() {
+        return Err(Unusable::Damaged("its checksum"));
+    }
+    let content = ParkedContent { tokens: header.tokens, namespace: header.namespace, hits: header.hits };
+    Ok((content, ParkedState { bytes, len }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn content(tokens: &[u32], namespace: u64) -> ParkedContent {
+        ParkedContent { tokens: tokens.iter().copied().map(Token).collect(), namespace, hits: 3 }
+    }
+
+    fn state(bytes: &[u8], len: u32) -> ParkedState {
+        ParkedState { bytes: bytes.to_vec(), len }
+    }
+
+    #[test]
+    fn a_file_is_named_by_its_content() {
+        let one = name(&content(&[1, 2], 0));
+
+        assert_eq!(one, name(&ParkedContent { hits: 9, ..content(&[1, 2], 0) }));
+        assert!(one != name(&content(&[1, 2], 7)) && one != name(&content(&[1, 3], 0)) && one.ends_with(".prefix"), "{one}");
+    }
+
+    #[test]
+    fn a_binding_is_of_all_its_parts() {
+        assert_eq!(Binding::new(&["a", "b"]), Binding::new(&["a", "b"]));
+        assert!(Binding::new(&["a", "b"]) != Binding::new(&["ab", ""]));
+    }
+
+    #[test]
+    fn only_the_user_reads_a_file_and_nothing_unfinished_stays() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.prefix");
+
+        write(&path, Binding::new(&[]), &content(&[1], 0), &state(b"state", 1)).unwrap();
+
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(write(&folder.path().join("no/a.prefix"), Binding::new(&[]), &content(&[1], 0), &state(b"", 1)).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_of_another_model_or_too_large_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.prefix");
+        write(&path, Binding::new(&["this"]), &content(&[1], 0), &state(b"state", 1)).unwrap();
+
+        assert!(read(&path, Binding::new(&["this"]), 5).is_ok());
+        assert!(matches!(read(&path, Binding::new(&["other"]), 5), Err(Unusable::Foreign)));
+        assert!(matches!(read(&path, Binding::new(&["this"]), 4), Err(Unusable::Damaged(_))));
+        fs::write(&path, "something else, which is long enough").unwrap();
+        assert!(matches!(read(&path, Binding::new(&["this"]), 5), Err(Unusable::Foreign)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_nothing_else_is(
+            tokens in proptest::collection::vec(any::<u32>(), 1..50),
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            namespace in any::<u64>(),
+            (at, flip) in (any::<prop::sample::Index>(), 1_u8..),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.prefix");
+            let binding = Binding::new(&["model"]);
+            let written = (content(&tokens, namespace), state(&bytes, u32::try_from(tokens.len()).unwrap()));
+            write(&path, binding, &written.0, &written.1).unwrap();
+            prop_assert_eq!(read(&path, binding, 1000).unwrap(), written);
+
+            let whole = fs::read(&path).unwrap();
+            let at = at.index(whole.len());
+            fs::write(&path, &whole[..at]).unwrap();
+            prop_assert!(read(&path, binding, 1000).is_err(), "cut at {}", at);
+            fs::write(&path, [&whole[..], b"x"].concat()).unwrap();
+            prop_assert!(read(&path, binding, 1000).is_err(), "longer");
+            let mut damaged = whole;
+            damaged[at] ^= flip;
+            fs::write(&path, damaged).unwrap();
+            prop_assert!(read(&path, binding, 1000).is_err(), "byte {} is another", at);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The folder of the disk tier, and what its thread does with it.
+//!
+//! Owns the lock on it. A file that is not one of ours is left alone; one of ours that is of no use is removed.
+
+use super::{
+    Order, Stored,
+    file::{self, Binding, EXTENSION, UNFINISHED, Unusable},
+};
+use crate::build_info::{ENGINE, VERSION};
+use crate::protocol::{LoadError, PrefixCacheFolder};
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, SyncSender},
+    time::SystemTime,
+};
+
+const LOCK: &str = "lock";
+
+/// A folder that no other engine uses.
+pub(in crate::engine) struct Folder {
+    options: PrefixCacheFolder,
+    /// Let go when this is dropped, or the process ends.
+    _lock: File,
+}
+
+impl Folder {
+    /// Locks the folder.
+    ///
+    /// # Errors
+    /// `Unsupported`, with the option to change, if it cannot be used or another server uses it.
+    pub(in crate::engine) fn open(options: &PrefixCacheFolder) -> Result<Self, LoadError> {
+        let shown = options.path.display();
+        let unusable = |error: io::Error| LoadError::Unsupported(format!("--prefix-cache-dir {shown} cannot be used: {error}"));
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(options.path.join(LOCK)).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { options: options.clone(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                Err(LoadError::Unsupported(format!("--prefix-cache-dir {shown} is used by another server; give each its own")))
+            }
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        }
+    }
+
+    /// For states of this format of which host memory has room for so many bytes.
+    pub(super) fn bind(self, state_format: &str, most_bytes: u64) -> BoundFolder {
+        let binding = Binding::new(&[VERSION, ENGINE, &self.options.model_checksum, state_format]);
+        BoundFolder { folder: self, binding, most_bytes, write_failed: false }
+    }
+}
+
+/// A folder, and what its files must be of.
+pub(super) struct BoundFolder {
+    folder: Folder,
+    binding: Binding,
+    most_bytes: u64,
+    /// Whether that was said since a file could be written.
+    write_failed: bool,
+}
+
+impl BoundFolder {
+    /// The thread: hands over what is there, then does what it is told until nobody is left to tell it.
+    pub(super) fn serve(mut self, found: SyncSender<Stored>, orders: &Receiver<Order>) {
+        self.read(&found);
+        drop(found);
+        while let Ok(order) = orders.recv() {
+            self.follow(order);
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.options.path.join(name)
+    }
+
+    /// Hands over the usable files, latest used first, and removes the others.
+    fn read(&self, found: &SyncSender<Stored>) {
+        let folder = self.folder.options.path.as_path();
+        let files = match ours(folder) {
+            Ok(files) => files,
+            Err(error) => {
+                tracing::warn!(%error, folder = %folder.display(), "the prefix cache cannot be read");
+                return;
+            }
+        };
+        let (mut contents, mut tokens, mut removed) = (0, 0, 0);
+        for (_, path) in files {
+            match self.read_file(&path) {
+                Some(stored) => {
+                    contents += 1;
+                    tokens += stored.content.tokens.len();
+                    if found.send(stored).is_err() {
+                        return; // The engine has ended.
+                    }
+                }
+                None => {
+                    removed += 1;
+                    remove(&path);
+                }
+            }
+        }
+        tracing::info!(contents, tokens, removed, folder = %folder.display(), "the prefix cache was read");
+    }
+
+    fn read_file(&self, path: &Path) -> Option<Stored> {
+        if self.folder.options.discard || path.extension().is_some_and(|extension| extension == UNFINISHED) {
+            return None;
+        }
+        match file::read(path, self.binding, self.most_bytes) {
+            Ok((content, state)) => {
+                let name = file::name(&content);
+                // What was renamed by hand would be written twice.
+                path.ends_with(&name).then_some(Stored { name, content, state })
+            }
+            Err(Unusable::Foreign) => None,
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "a cached prompt is removed");
+                None
+            }
+        }
+    }
+
+    fn follow(&mut self, order: Order) {
+        match order {
+            Order::Write { name, content, state } => {
+                let Some(state) = state.upgrade() else { return };
+                match file::write(&self.path(&name), self.binding, &content, &state) {
+                    Ok(()) => self.write_failed = false,
+                    Err(error) if !self.write_failed => {
+                        self.write_failed = true;
+                        tracing::warn!(%error, folder = %self.folder.options.path.display(), "a prompt cannot be kept on disk");
+                    }
+                    Err(_) => {}
+                }
+            }
+            Order::Touch { name } => {
+                let touched = File::options().write(true).open(self.path(&name)).and_then(|file| file.set_modified(SystemTime::now()));
+                if let Err(error) = touched {
+                    tracing::debug!(%error, name, "a cached prompt keeps its time");
+                }
+            }
+            Order::Remove { name } => remove(&self.path(&name)),
+        }
+    }
+}
+
+/// Our files with their times, latest first.
+fn ours(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf)>> {
+    let is_ours = |path: &Path| path.extension().is_some_and(|extension| extension == EXTENSION || extension == UNFINISHED);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_file() && is_ours(&entry.path()) {
+            files.push((metadata.modified()?, entry.path()));
+        }
+    }
+    files.sort_by(|a, b| b.cmp(a));
+    Ok(files)
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        // It was never written: dropped before its turn, or there was no room.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(%error, path = %path.display(), "a cached prompt cannot be removed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file;
+    use super::*;
+    use crate::engine::{runner::ParkedState, scheduler::ParkedContent};
+    use crate::protocol::Token;
+    use std::{
+        sync::{Arc, mpsc::sync_channel},
+        time::Duration,
+    };
+
+    fn options(path: &Path) -> PrefixCacheFolder {
+        PrefixCacheFolder { path: path.to_owned(), model_checksum: "abc".to_owned(), discard: false }
+    }
+
+    fn content(first: u32) -> ParkedContent {
+        ParkedContent { tokens: vec![Token(first), Token(2)], namespace: 0, hits: 0 }
+    }
+
+    /// What the thread does with these orders, and hands over before.
+    fn serve(options: &PrefixCacheFolder, orders: Vec<Order>) -> Vec<ParkedContent> {
+        let (found, restored) = sync_channel(10);
+        let (sender, inbox) = sync_channel(10);
+        orders.into_iter().for_each(|order| sender.send(order).unwrap());
+        drop(sender);
+        Folder::open(options).unwrap().bind("format", 100).serve(found, &inbox);
+        restored.iter().map(|stored| stored.content).collect()
+    }
+
+    fn write(content: &ParkedContent, state: &Arc<ParkedState>) -> Order {
+        Order::Write { name: file::name(content), content: content.clone(), state: Arc::downgrade(state) }
+    }
+
+    fn files(folder: &Path) -> usize {
+        ours(folder).unwrap().len()
+    }
+
+    #[test]
+    fn what_was_written_is_handed_over_at_the_next_start_last_used_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path());
+        let state = Arc::new(ParkedState { bytes: vec![7; 9], len: 2 });
+        let contents = [content(1), content(5), content(9)];
+        assert_eq!(serve(&options, contents.iter().map(|content| write(content, &state)).collect()), []);
+        for (age, content) in (1..).zip(&contents) {
+            let file = File::options().write(true).open(folder.path().join(file::name(content))).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age * 100)).unwrap();
+        }
+
+        let touched = vec![Order::Touch { name: file::name(&content(9)) }, Order::Remove { name: file::name(&content(1)) }];
+        assert_eq!(serve(&options, touched), contents);
+        assert_eq!(serve(&options, Vec::new()), [content(9), content(5)]);
+    }
+
+    #[test]
+    fn what_host_memory_has_dropped_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(ParkedState { bytes: vec![7; 9], len: 2 });
+        let order = write(&content(1), &state);
+        drop(state);
+
+        serve(&options(folder.path()), vec![order, Order::Remove { name: file::name(&content(1)) }]);
+
+        assert_eq!(files(folder.path()), 0);
+    }
+
+    #[test]
+    fn ours_that_are_of_no_use_are_removed_and_others_files_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(ParkedState { bytes: vec![7; 9], len: 2 });
+        let all = |options: &PrefixCacheFolder| serve(options, vec![write(&content(1), &state)]);
+        for name in ["damaged.prefix", "begun.part", "notes.txt"] {
+            fs::write(folder.path().join(name), "what is this").unwrap();
+        }
+        all(&options(folder.path()));
+        assert_eq!(files(folder.path()), 1);
+
+        let other_model = PrefixCacheFolder { model_checksum: "def".to_owned(), ..options(folder.path()) };
+        assert_eq!(serve(&other_model, Vec::new()), []);
+        assert_eq!(files(folder.path()), 0);
+
+        all(&options(folder.path()));
+        assert_eq!(serve(&PrefixCacheFolder { discard: true, ..options(folder.path()) }, Vec::new()), []);
+        assert_eq!(files(folder.path()), 0);
+        assert!(folder.path().join("notes.txt").exists());
+    }
+
+    #[test]
+    fn a_folder_is_for_one_engine_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Folder::open(&options(folder.path())).unwrap();
+        let refused = Folder::open(&options(folder.path())).err().unwrap().to_string();
+        assert!(refused.contains("--prefix-cache-dir") && refused.contains("another server"), "{refused}");
+
+        drop(first);
+        assert!(Folder::open(&options(folder.path())).is_ok());
+        let missing = Folder::open(&options(&folder.path().join("no"))).err().unwrap().to_string();
+        assert!(missing.contains("cannot be used"), "{missing}");
+    }
+}

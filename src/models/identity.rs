@@ -1,0 +1,76 @@
+//! What tells a model's files from any others: the SHA-256 of what is in them.
+//!
+//! Computed once for each file and noted in a folder of the caller's; a file that was changed since is read again.
+
+use super::{checksum, marker, progress::Progress};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The SHA-256 of a model, in hexadecimal: of its file, or those of its parts joined by `+`. Reads all of them the first time.
+///
+/// # Errors
+/// A file cannot be read, or nothing be written to `notes`.
+pub fn model_checksum(model: &Path, notes: &Path) -> io::Result<String> {
+    let sums: io::Result<Vec<String>> = parts(model).iter().map(|part| file_checksum(part, notes)).collect();
+    Ok(sums?.join("+"))
+}
+
+fn file_checksum(file: &Path, notes: &Path) -> io::Result<String> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let note = notes.join(format!("{name}.ok"));
+    if let Some(known) = marker::checksum(&note, file) {
+        return Ok(known);
+    }
+    let progress = Progress::new(&format!("Checksum of {name}"), fs::metadata(file)?.len());
+    let sum = checksum::of_file(file, &progress)?;
+    progress.finish();
+    marker::write(&note, file, Some(sum.clone()))?;
+    Ok(sum)
+}
+
+/// The files of a model of which one is given: all of `name-00001-of-00003.gguf` (`llama_split_path`), or just that one.
+fn parts(model: &Path) -> Vec<PathBuf> {
+    let split = || {
+        let (start, of) = model.file_stem()?.to_str()?.rsplit_once("-of-")?;
+        let (name, part) = start.rsplit_once('-')?;
+        let is_number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let count: u32 = of.parse().ok().filter(|_| is_number(of) && is_number(part))?;
+        Some((1..=count).map(|part| model.with_file_name(format!("{name}-{part:05}-of-{of}.gguf"))).collect())
+    };
+    split().unwrap_or_else(|| vec![model.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_told_by_what_is_in_it_and_read_once() {
+        let (models, notes) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let model = models.path().join("m.gguf");
+        fs::write(&model, "abc").unwrap();
+        let sum = model_checksum(&model, notes.path()).unwrap();
+        // FIPS 180-4, the example of one block.
+        assert_eq!(sum, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+
+        let note = notes.path().join("m.gguf.ok");
+        marker::write(&note, &model, Some("noted".to_owned())).unwrap();
+        assert_eq!(model_checksum(&model, notes.path()).unwrap(), "noted", "it was not read again");
+
+        fs::write(&model, "abcd").unwrap();
+        let changed = model_checksum(&model, notes.path()).unwrap();
+        assert!(changed != sum && changed != "noted", "another file by the same name");
+    }
+
+    #[test]
+    fn all_parts_of_a_model_count() {
+        let names = |model: &str| parts(Path::new(model)).iter().map(|part| part.display().to_string()).collect::<Vec<_>>();
+
+        assert_eq!(names("a/m-00001-of-00002.gguf"), ["a/m-00001-of-00002.gguf", "a/m-00002-of-00002.gguf"]);
+        for whole in ["a/m.gguf", "a/best-of-both.gguf", "a/m-1-of-2.gguf"] {
+            assert_eq!(names(whole), [whole]);
+        }
+    }
+}
