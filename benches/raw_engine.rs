@@ -1,16 +1,19 @@
 //! What the engine can do at best: W1's tokens through `llamero::llama` alone, without server, scheduler and sampler.
 //!
-//! `benches/peers` holds the server against it. Decodes fixed tokens, because their values change nothing about the time;
-//! logits are asked for as a sampler would. Prints one JSON object per batch size.
+//! `benches/peers` holds the server against it, and options of the engine are compared with it. Decodes fixed tokens, because their
+//! values change nothing about the time; logits are asked for as a sampler would. Prints one JSON object per batch size.
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step, StepError},
     llama::load,
-    protocol::{EngineOptions, SequenceId, Token},
+    protocol::{EngineOptions, FlashAttention, KvLayout, KvType, SequenceId, Token},
 };
 use serde_json::json;
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 /// Ids of ordinary tokens in every vocabulary of 32,000 and more.
 const FIRST_ID: u32 = 1_000;
@@ -22,6 +25,15 @@ struct Shape {
     prompt: u32,
     output: u32,
     batch: u32,
+    /// Whether all sequences have one prompt, which is computed once.
+    shared: bool,
+}
+
+/// What the parts of a run took.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    prompts: Duration,
+    decoding: Duration,
 }
 
 fn command() -> Command {
@@ -36,52 +48,87 @@ fn command() -> Command {
         .arg(number("output", "64", "Tokens to generate after each"))
         .arg(number("batch", "1", "Sequences at a time; several are measured one after the other").action(ArgAction::Append))
         .arg(number("rounds", "2", "Batches of each size"))
+        .arg(choice("kv-layout", ["split", "unified"]))
+        .arg(choice("kv-cache-dtype", ["f16", "q8_0", "q4_0"]))
+        .arg(choice("flash-attn", ["auto", "on", "off"]))
+        .arg(Arg::new("shared").long("shared").action(ArgAction::SetTrue).help("One prompt for all sequences, computed once"))
         // `cargo bench` says so to every program.
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
+}
+
+fn choice<const N: usize>(name: &'static str, words: [&'static str; N]) -> Arg {
+    Arg::new(name).long(name).default_value(words[0]).value_parser(words).help("As of `llamero serve`")
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut matches = command().get_matches();
     let number = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or_default();
     let (threads, max_model_len, rounds) = (number("threads"), number("max-model-len"), number("rounds"));
-    let (prompt, output) = (number("prompt"), number("output"));
+    let (prompt, output, shared) = (number("prompt"), number("output"), matches.get_flag("shared"));
+    let word = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
+    let kv_layout = if word("kv-layout") == "unified" { KvLayout::Unified } else { KvLayout::Split };
+    let kinds = [KvType::F16, KvType::Q8_0, KvType::Q4_0];
+    let kv_cache_dtype = kinds.into_iter().find(|kind| kind.name() == word("kv-cache-dtype")).unwrap_or_default();
+    let flash_attn = match word("flash-attn") {
+        "on" => FlashAttention::On,
+        "off" => FlashAttention::Off,
+        _ => FlashAttention::Auto,
+    };
     let batches: Vec<u32> = matches.remove_many("batch").into_iter().flatten().collect();
     let options = EngineOptions {
         max_model_len: Some(max_model_len),
         max_num_seqs: batches.iter().copied().max().unwrap_or(1),
         threads: Some(threads),
+        kv_layout,
+        kv_cache_dtype,
+        flash_attn,
         swap_space_bytes: Some(0),
         ..EngineOptions::new(matches.remove_one("model").unwrap_or_default())
     };
     let loaded = load(&options, |_| {})?;
     let mut runner = loaded.runner()?;
-    run(&mut runner, Shape { prompt, output: 2, batch: 1 })?; // Warms caches and threads up.
+    run(&mut runner, Shape { prompt: prompt.min(200), output: 2, batch: 1, shared })?; // Warms caches and threads up.
     for batch in batches {
-        let shape = Shape { prompt, output, batch };
-        let begun = Instant::now();
+        let shape = Shape { prompt, output, batch, shared };
+        let mut times = Times::default();
         for _ in 0..rounds {
-            run(&mut runner, shape)?;
+            let round = run(&mut runner, shape)?;
+            times.prompts += round.prompts;
+            times.decoding += round.decoding;
         }
-        let seconds = begun.elapsed().as_secs_f64();
-        let tokens = rounds * batch * output;
-        println!("{}", json!({"batch": batch, "seconds": seconds, "output_tokens_per_second": f64::from(tokens) / seconds}));
+        let seconds = (times.prompts + times.decoding).as_secs_f64();
+        let tokens = f64::from(rounds * batch * output);
+        let steps = f64::from(rounds * (output - 1).max(1));
+        let step_ms = times.decoding.as_secs_f64() * 1e3 / steps;
+        println!(
+            "{}",
+            json!({"batch": batch, "seconds": seconds, "output_tokens_per_second": tokens / seconds, "decode_step_ms": step_ms})
+        );
     }
     Ok(())
 }
 
 /// One batch from its prompts to its last tokens. Leaves the slots empty.
-fn run(runner: &mut dyn ModelRunner, shape: Shape) -> Result<(), StepError> {
+fn run(runner: &mut dyn ModelRunner, shape: Shape) -> Result<Times, StepError> {
+    let begun = Instant::now();
+    let computed = if shape.shared { 1 } else { shape.batch };
     let prompts: Vec<Row> =
-        (0..shape.batch).flat_map(|slot| (0..shape.prompt).map(move |pos| row(slot, pos, pos + 1 == shape.prompt))).collect();
+        (0..computed).flat_map(|slot| (0..shape.prompt).map(move |pos| row(slot, pos, pos + 1 == shape.prompt))).collect();
     for rows in prompts.chunks(runner.limits().max_rows as usize) {
         execute(runner, rows.to_vec())?;
     }
+    let copies: Vec<KvOp> = (computed..shape.batch).map(|slot| KvOp::Copy { from: Slot(0), to: Slot(slot), len: shape.prompt }).collect();
+    runner.execute(&Step { kv: copies, rows: Vec::new() })?;
+    let prompts = begun.elapsed();
+    let begun = Instant::now();
     // The logits of a prompt's last row give the first token.
     for pos in shape.prompt..shape.prompt + shape.output - 1 {
         execute(runner, (0..shape.batch).map(|slot| row(slot, pos, true)).collect())?;
     }
+    let decoding = begun.elapsed();
     let kv = (0..shape.batch).map(|slot| KvOp::Truncate { slot: Slot(slot), keep: 0 }).collect();
-    runner.execute(&Step { kv, rows: Vec::new() })
+    runner.execute(&Step { kv, rows: Vec::new() })?;
+    Ok(Times { prompts, decoding })
 }
 
 fn row(slot: u32, pos: u32, sample: bool) -> Row {

@@ -15,6 +15,7 @@ import random
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -106,15 +107,14 @@ def metrics(port):
 
 
 def memory_mb(pid):
-    """Proportional memory of a process and its children, MB, without the pages of the weights' file."""
+    """Proportional memory of a process and of its children, MB, without the pages of the weights' file."""
     # A child belongs to the thread that started it.
     children = [(task / "children").read_text().split() for task in Path(f"/proc/{pid}/task").iterdir()]
-    pids = [pid, *(child for of_task in children for child in of_task)]
-    total = 0
-    for each in pids:
+    def of(each):
         with open(f"/proc/{each}/smaps_rollup") as rollup:
-            total += sum(int(line.split()[1]) for line in rollup if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
-    return total / 1024
+            return sum(int(line.split()[1]) for line in rollup if line.startswith(("Pss_Anon:", "Pss_Shmem:"))) / 1024
+
+    return of(pid), sum(of(child) for of_task in children for child in of_task)
 
 
 def free_port():
@@ -156,9 +156,12 @@ def soak(args, port, process):
     end = metrics(port)
     faults = [f"{name}: {fault}" for name, fault in results if fault]
     third = len(memory) // 3
-    before, after = (sorted(part)[len(part) // 2] for part in (memory[third:2 * third], memory[2 * third:]))
+    thirds = [memory[:third], memory[third:2 * third], memory[2 * third:]]
     print(f"{len(results)} requests: {dict(Counter(name for name, _ in results))}")
-    print(f"memory, median MB: {before:.1f} in the second third, {after:.1f} in the last")
+    medians = [[statistics.median(process) for process in zip(*part)] for part in thirds]
+    for name, values in zip(("gateway", "engine"), zip(*medians)):
+        print(f"memory of the {name} in each third, median MB: " + ", ".join(f"{value:.1f}" for value in values))
+    before, after = sum(medians[1]), sum(medians[2])
     for name in sorted(end):
         if name.startswith(("llamero:", "vllm:")) and name.endswith(("_total", "_perc", "running", "waiting")):
             print(f"  {name} {end[name]:g}")

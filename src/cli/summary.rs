@@ -37,6 +37,11 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         },
     ];
     rows.extend(model.memory.iter().map(|need| (place(need), memory(need))));
+    if model.swap_bytes > 0 {
+        let bytes = human_bytes(model.swap_bytes);
+        let kept = config.engine.prefix_cache.as_ref().map_or_else(String::new, |cache| format!(", kept in {}", cache.path.display()));
+        rows.push(("swap space", format!("up to {bytes} of memory more for cached prompts{kept}")));
+    }
     rows.extend([
         ("compute", format!("{}, {}{} threads", model.device, if model.threads_adapt { "up to " } else { "" }, model.threads)),
         ("loaded in", format!("{}.{} s", model.load_ms / 1000, model.load_ms % 1000 / 100)),
@@ -122,7 +127,7 @@ fn scaled(number: u64, units: [(&str, u64); 3]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::config::{Environment, Flags, load};
-    use crate::protocol::KvType;
+    use crate::protocol::{KvType, PrefixCacheFolder};
 
     fn model() -> ModelInfo {
         ModelInfo {
@@ -147,6 +152,7 @@ mod tests {
             kv_cells: 65_536,
             kv_bytes: 1_509_949_440,
             kv_type: KvType::F16,
+            swap_bytes: 1_600_000_000,
             memory: vec![MemoryNeed {
                 place: MemoryPlace::Host,
                 weights_bytes: 96_000_000,
@@ -181,6 +187,7 @@ llamero {} is ready
   sequences  16 at once, 512 tokens per step
   KV cache   1.5 GB, 65536 tokens of f16, split
   memory     about 1.7 GB of 23 GB available (weights 96 MB, KV 1.5 GB, scratch 90 MB)
+  swap space up to 1.6 GB of memory more for cached prompts
   compute    CPU, up to 8 threads
   loaded in  1.2 s
   auth       none, this machine only
@@ -189,6 +196,18 @@ llamero {} is ready
             build_info::VERSION
         );
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_kept_for_the_next_start_is_said() {
+        let mut config = config(&[]);
+        let (path, model_checksum) = ("/var/cache/llamero".into(), String::new());
+        config.engine.prefix_cache = Some(PrefixCacheFolder { path, model_checksum, discard: false });
+
+        let text = |model: &ModelInfo| summary(model, &config, "127.0.0.1:8000".parse().unwrap());
+
+        assert!(text(&model()).contains("for cached prompts, kept in /var/cache/llamero\n"));
+        assert!(!text(&ModelInfo { swap_bytes: 0, ..model() }).contains("swap space"));
     }
 
     #[test]

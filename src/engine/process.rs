@@ -8,14 +8,15 @@ use crate::engine::{
     serve::{Host, Model, Opened, ServeError, TOKENIZER_STACK_BYTES, serve},
 };
 use crate::llama::{self, Loaded};
-use crate::protocol::{EngineOptions, KvLayout, LoadError, Token};
+use crate::protocol::{EngineOptions, KvLayout, LoadError, MemoryNeed, Token};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::{io, os::fd::AsFd, os::unix::net::UnixStream, path::Path, process::ExitCode, sync::Arc};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the engine of the gateway with this process id until the gateway hangs up.
 #[must_use]
 pub fn main(parent_pid: u32) -> ExitCode {
-    match die_with(parent_pid).and_then(|()| connect()) {
+    match die_with(parent_pid).and_then(|()| pass_over_sigterm()).and_then(|()| connect()) {
         Ok(stream) => finish(serve(stream, LlamaHost)),
         Err(error) => {
             tracing::error!(%error, "the engine cannot start; it is started by `llamero serve` and not by hand");
@@ -45,6 +46,14 @@ fn die_with(parent_pid: u32) -> io::Result<()> {
         tracing::debug!(%error, "the out-of-memory score stays as it is");
     }
     Ok(())
+}
+
+/// Service managers send SIGTERM to all processes of a service. The gateway then drains, and says when it is time by hanging up.
+fn pass_over_sigterm() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _guard = runtime.enter();
+    // Once installed, tokio's handler stays, and does nothing where nobody listens.
+    signal(SignalKind::terminate()).map(drop)
 }
 
 fn connect() -> io::Result<UnixStream> {
@@ -102,6 +111,13 @@ fn vocabularies_differ(served: &dyn Tokenizer, draft: &dyn Tokenizer) -> Option<
     Some(format!("its token {} is another than the model's; they must have the same vocabulary", first.0))
 }
 
+/// What a model and its draft model need of each kind of memory, of what there was before either.
+fn together(served: &[MemoryNeed], draft: &[MemoryNeed]) -> Vec<MemoryNeed> {
+    let share = |place| draft.iter().find(|need| need.place == place);
+    let both = served.iter().map(|need| share(need.place).map_or(*need, |draft| need.with(draft)));
+    both.chain(draft.iter().filter(|need| served.iter().all(|other| other.place != need.place)).copied()).collect()
+}
+
 /// Opens models with llama.cpp.
 struct LlamaHost;
 
@@ -115,8 +131,11 @@ impl Host for LlamaHost {
             body(Opened { model: Model::Embeds(&mut embedder), tokenizer, info });
         } else {
             let mut runner = loaded.runner()?;
-            let info = loaded.info(&runner);
+            let mut info = loaded.info(&runner);
             let draft = options.draft_model.as_ref().map(|path| load_draft(path, options, &loaded)).transpose()?;
+            if let Some(draft) = &draft {
+                info.memory = together(&info.memory, draft.memory());
+            }
             let mut draft = draft.as_ref().map(Loaded::runner).transpose()?;
             let draft = draft.as_mut().map(|runner| -> &mut dyn ModelRunner { runner });
             body(Opened { model: Model::Generates { runner: &mut runner, draft }, tokenizer, info });

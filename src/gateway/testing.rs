@@ -249,6 +249,7 @@ pub(crate) fn model_info() -> ModelInfo {
         kv_bytes: 512,
         kv_type: KvType::F16,
         memory: Vec::new(),
+        swap_bytes: 0,
         threads: 1,
         threads_adapt: false,
         device: "CPU".to_owned(),

@@ -221,6 +221,12 @@ impl Loaded {
         Ok(runner)
     }
 
+    /// What it was expected to need of each kind of memory.
+    #[must_use]
+    pub fn memory(&self) -> &[MemoryNeed] {
+        &self.memory
+    }
+
     /// Whether this is a model for [`Self::embedder`] and not for [`Self::runner`].
     #[must_use]
     pub fn embeds(&self) -> bool {
@@ -358,8 +364,8 @@ impl Loaded {
     /// `load_ms` counts from the call of [`load`].
     #[must_use]
     pub fn info(&self, runner: &LlamaRunner<'_>) -> ModelInfo {
-        let max_rows = runner.limits().max_rows;
-        self.describe(max_rows, self.kv_bytes(runner).unwrap_or(0))
+        let limits = runner.limits();
+        ModelInfo { swap_bytes: limits.swap.bytes, ..self.describe(limits.max_rows, self.kv_bytes(runner).unwrap_or(0)) }
     }
 
     fn describe(&self, max_rows: u32, kv_bytes: u64) -> ModelInfo {
@@ -389,6 +395,7 @@ impl Loaded {
             kv_bytes,
             kv_type: self.plan.kv_type,
             memory: self.memory.clone(),
+            swap_bytes: 0,
             threads: self.plan.threads,
             threads_adapt: self.plan.adapts,
             device: device(self.on_gpu),
@@ -473,7 +480,7 @@ fn fim_tokens(vocab: &LlamaVocab<'_>) -> Option<FimTokens> {
 }
 
 /// The GPUs that compute, or `CPU`.
-fn device(on_gpu: bool) -> String {
+pub(super) fn device(on_gpu: bool) -> String {
     use LlamaBackendDeviceType::{Gpu, IntegratedGpu};
     let devices = list_llama_ggml_backend_devices();
     let gpus: Vec<String> = devices

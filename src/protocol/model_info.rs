@@ -63,8 +63,10 @@ pub struct ModelInfo {
     pub kv_bytes: u64,
     /// What is stored in them.
     pub kv_type: KvType,
-    /// What was expected to be needed of each kind of memory.
+    /// What was expected to be needed of each kind of memory, a draft model's share included.
     pub memory: Vec<MemoryNeed>,
+    /// Host memory that cached prompts may come to take beside that, bytes.
+    pub swap_bytes: u64,
     /// CPU threads of a step at most.
     pub threads: u32,
     /// Whether steps take fewer while other programs want the cores.
@@ -108,6 +110,17 @@ impl MemoryNeed {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.weights_bytes.saturating_add(self.kv_bytes).saturating_add(self.scratch_bytes)
+    }
+
+    /// With what another model needs of the same place.
+    #[must_use]
+    pub fn with(self, other: &Self) -> Self {
+        Self {
+            weights_bytes: self.weights_bytes.saturating_add(other.weights_bytes),
+            kv_bytes: self.kv_bytes.saturating_add(other.kv_bytes),
+            scratch_bytes: self.scratch_bytes.saturating_add(other.scratch_bytes),
+            ..self
+        }
     }
 
     /// Whether there was less than that: it works, by swapping or by reading weights again and again.

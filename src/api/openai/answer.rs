@@ -161,6 +161,7 @@ mod tests {
             kv_bytes: 100,
             kv_type: KvType::F16,
             memory: Vec::new(),
+            swap_bytes: 0,
             threads: 1,
             threads_adapt: false,
             device: "CPU".into(),

@@ -202,6 +202,7 @@ pub(crate) fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
         kv_bytes: 0,
         kv_type: options.kv_cache_dtype,
         memory: Vec::new(),
+        swap_bytes: 0,
         threads: options.threads.unwrap_or(1),
         threads_adapt: false,
         device: "none".to_owned(),
