@@ -19,11 +19,12 @@ use crate::{
     models::{Catalog, ModelsFolder, Store, model_checksum},
     protocol::PrefixCacheFolder,
 };
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
+use rustix::process::geteuid;
 use std::{
     fs::DirBuilder,
     net::SocketAddr,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     process,
     sync::Arc,
@@ -76,10 +77,13 @@ pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyho
     runtime.context("the runtime cannot be started")?.block_on(serve(config, keys, templates, server))
 }
 
-/// Makes the folder of the prefix cache, which holds what users said, and finds out whose it is to be.
+/// Makes the folder of the prefix cache, and finds out whose it is to be. What is in it is believed, so nobody else may write there.
 fn prefix_cache(path: PathBuf, model: &Path) -> anyhow::Result<PrefixCacheFolder> {
     let unusable = || format!("--prefix-cache-dir {} cannot be used", path.display());
     DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(unusable)?;
+    let metadata = path.metadata().with_context(unusable)?;
+    let is_safe = metadata.mode() & 0o022 == 0 && [geteuid().as_raw(), 0].contains(&metadata.uid());
+    ensure!(is_safe, "--prefix-cache-dir {}: others may write there; give a folder that is the server's user's alone", path.display());
     let model_checksum = model_checksum(model, &path).with_context(unusable)?;
     Ok(PrefixCacheFolder { path, model_checksum, discard: false })
 }

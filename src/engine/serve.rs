@@ -40,7 +40,7 @@ const PIECE_OVERHEAD_BYTES: usize = 5;
 /// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.
 pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
 /// Constraints are followed by code that recurses, on the engine thread and where resumed sequences catch up.
-const ENGINE_STACK_BYTES: usize = 64 << 20;
+pub(super) const ENGINE_STACK_BYTES: usize = 64 << 20;
 /// Tokenizing must not wait behind one long text.
 const TOKENIZER_THREADS: usize = 2;
 
@@ -170,6 +170,11 @@ impl EngineThread {
         let mut spawned = Ok(());
         let mut folder = match self.options.prefix_cache.as_ref().map(Folder::open).transpose() {
             Ok(folder) => folder,
+            Err(error) if self.options.prefix_cache.as_ref().is_some_and(|folder| folder.discard) => {
+                // It could be used when the server started, which goes on serving.
+                tracing::error!(%error, "no more prompts are kept on disk");
+                None
+            }
             Err(error) => return self.refuse(error),
         };
         // Here and below: a send fails only if the gateway is gone, which the worker finds out at once.

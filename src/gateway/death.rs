@@ -29,6 +29,12 @@ impl DeathCause {
         status.signal().map_or_else(|| Self::Exit(status.code().unwrap_or(-1)), Self::Signal)
     }
 
+    /// Whether it may have died of what it worked on.
+    #[must_use]
+    pub fn is_of_work(&self) -> bool {
+        !matches!(self, Self::LoadFailed | Self::LaunchFailed)
+    }
+
     /// A metric label, such as `signal_9` or `stalled`.
     #[must_use]
     pub fn label(&self) -> String {

@@ -140,8 +140,9 @@ impl<C: EngineChild> Engine<C> {
 
     /// Closes the connection, which asks the engine to end, and makes sure that it does.
     pub(super) async fn stop(self) {
-        let Self { link, mut child, grace, .. } = self;
+        let Self { link, mut child, grace, ready, .. } = self;
         drop(link);
+        let grace = if ready { grace } else { GRACE };
         if let Err(cause) = end(&mut child, grace).await {
             tracing::warn!(%cause, pid = child.pid(), "the engine did not stop by itself");
         }

@@ -228,7 +228,7 @@ impl<L: Launcher> RunLoop<L> {
         let casualties = self.sequences.on_death(&summary);
         self.calls.on_death(&summary);
         self.embeds.on_death(&summary);
-        if let Some(folder) = &mut self.options.prefix_cache {
+        if let Some(folder) = self.options.prefix_cache.as_mut().filter(|_| death.cause.is_of_work()) {
             // It may have died of what it read there.
             folder.discard = true;
         }

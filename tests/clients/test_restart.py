@@ -1,5 +1,7 @@
 """A server that starts again knows the prompts that it had computed, if it was given a folder for them."""
 
+import os
+import signal
 import subprocess
 
 import openai
@@ -46,6 +48,7 @@ def test_a_server_that_was_stopped_starts_warm(tmp_path):
     warm.stop()
 
     other_cells = start(tmp_path, folder, "--kv-cache-dtype", "q8_0")
+    wait_until(lambda: not kept(folder), 20, "what is of no use is removed")
     assert ask(other_cells, "Where do I wait?")[1] == 0
     other_cells.stop()
 
@@ -62,6 +65,31 @@ def test_a_server_that_was_killed_starts_with_what_it_saved_when_idle(tmp_path):
     again, cached = ask(warm, "Where do I wait?")
     assert again == first and cached > 500
     warm.stop()
+
+
+def test_a_sigterm_that_reaches_the_engine_too_lets_streams_finish_and_prompts_be_kept(tmp_path):
+    folder = tmp_path / "prefixes"
+    running = start(tmp_path, folder)
+    with openai.OpenAI(base_url=running.base_url, api_key="EMPTY", max_retries=0, timeout=60) as client:
+        stream = client.completions.create(
+            model=MODEL, prompt=SYSTEM, max_tokens=100, temperature=0, stream=True, extra_body={"ignore_eos": True}
+        )
+        chunks = [next(stream)]
+        for pid in (running.engine_pid(), running.pid):
+            os.kill(pid, signal.SIGTERM)
+        chunks += list(stream)
+    assert chunks[-1].choices[0].finish_reason == "length"
+    assert running.process.wait(20) == 0
+    assert kept(folder)
+
+
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path):
+    folder = tmp_path / "prefixes"
+    folder.mkdir()
+    folder.chmod(0o777)
+    command = [BINARY, "serve", "--model", MODEL_FILE, "--port", free_port(), "--prefix-cache-dir", folder]
+    ended = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, env=clean_environment())
+    assert ended.returncode != 0 and "others may write there" in ended.stderr
 
 
 def test_two_servers_do_not_share_a_folder_and_swap_space_is_needed(tmp_path):

@@ -268,6 +268,13 @@ proptest! {
                 prop_assert_eq!(driver.tokens(id), continuation(&prompt, 6));
                 said.push((*namespace, [&prompt, driver.tokens(id)].concat()));
             }
+            for (id, (namespace, common, tail, _)) in (0..).zip(&requests) {
+                let prompt = sharing(*common, id % 5, *tail);
+                let own = said.len() - requests.len() + usize::try_from(id).unwrap();
+                let others = said.iter().enumerate().filter(|(index, (theirs, _))| *index != own && theirs == namespace);
+                let most = others.map(|(_, (_, text))| text.iter().zip(&prompt).take_while(|(a, b)| a == b).count()).max().unwrap_or(0);
+                prop_assert!(usize::try_from(driver.cached(id)).unwrap() <= most);
+            }
             kept = keep(&mut driver);
             for (content, _) in &kept {
                 let theirs = |(namespace, text): &(u64, Vec<Token>)| *namespace == content.namespace && text.starts_with(&content.tokens);
@@ -275,6 +282,27 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_next_engine_computes_only_what_the_last_did_not_keep() {
+    let limits = Limits { swap: swap(2_000), ..limits(2, 64, 1024) };
+    let mut first = Driver::new(FakeRunner::new(limits), 3.0);
+    first.submit(0, &sharing(300, 0, 20), 6, 7);
+    first.run(100);
+    let kept = keep(&mut first);
+    assert_eq!(kept.len(), 1);
+
+    let mut next = Driver::new(FakeRunner::new(limits), 3.0);
+    for (content, state) in kept {
+        let Driver { scheduler, runner, .. } = &mut next;
+        assert!(scheduler.adopt(content, |parked| runner.adopt(parked, state)).is_some());
+    }
+    next.submit(0, &sharing(300, 1, 20), 6, 8);
+    next.submit(1, &sharing(300, 2, 20), 6, 7);
+    next.run(200);
+
+    assert_eq!((next.cached(0), next.cached(1)), (0, 300), "to each what is its own namespace's");
 }
 
 /// Parks what slots hold, as an engine does at its end; all that is parked then.

@@ -62,7 +62,7 @@ pub(super) enum Unusable {
     /// It is not what was written.
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
-    /// Of another model, build, or option.
+    /// Of another model, build or options, less swap space among them.
     #[error("it is of another model, release or options")]
     Foreign,
     /// It cannot be read.
@@ -113,8 +113,12 @@ pub(super) fn read(path: &Path, binding: Binding, most_bytes: u64) -> Result<(Pa
     let mut sum = crc32fast::Hasher::new();
     let mut next = |bytes: u64| -> Result<Vec<u8>, Unusable> {
         // At most the length of the file, and the limits below.
-        let mut part = vec![0; usize::try_from(bytes).map_err(|_| Unusable::Damaged("its length"))?];
-        file.read_exact(&mut part)?;
+        let mut part = Vec::new();
+        part.try_reserve_exact(usize::try_from(bytes).map_err(io::Error::other)?).map_err(io::Error::other)?;
+        Read::by_ref(&mut file).take(bytes).read_to_end(&mut part)?;
+        if part.len() as u64 != bytes {
+            return Err(Unusable::Damaged("its end"));
+        }
         sum.update(&part);
         Ok(part)
     };
@@ -125,8 +129,11 @@ pub(super) fn read(path: &Path, binding: Binding, most_bytes: u64) -> Result<(Pa
         return Err(Unusable::Foreign);
     }
     let header_bytes = header_bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
-    let state_bytes = after_header.checked_sub(header_bytes).filter(|state| header_bytes <= MOST_HEADER_BYTES && *state <= most_bytes);
+    let state_bytes = after_header.checked_sub(header_bytes).filter(|_| header_bytes <= MOST_HEADER_BYTES);
     let state_bytes = state_bytes.ok_or(Unusable::Damaged("its length"))?;
+    if state_bytes > most_bytes {
+        return Err(Unusable::Foreign);
+    }
     let header: Header = postcard::from_bytes(&next(header_bytes)?).map_err(|_| Unusable::Damaged("its header"))?;
     if header.binding != binding {
         return Err(Unusable::Foreign);
@@ -193,7 +200,7 @@ mod tests {
 
         assert!(read(&path, Binding::new(&["this"]), 5).is_ok());
         assert!(matches!(read(&path, Binding::new(&["other"]), 5), Err(Unusable::Foreign)));
-        assert!(matches!(read(&path, Binding::new(&["this"]), 4), Err(Unusable::Damaged(_))));
+        assert!(matches!(read(&path, Binding::new(&["this"]), 4), Err(Unusable::Foreign)));
         fs::write(&path, "something else, which is long enough").unwrap();
         assert!(matches!(read(&path, Binding::new(&["this"]), 5), Err(Unusable::Foreign)));
     }

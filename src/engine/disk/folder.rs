@@ -6,18 +6,27 @@ use super::{
     Order, Stored,
     file::{self, Binding, EXTENSION, UNFINISHED, Unusable},
 };
-use crate::build_info::{ENGINE, VERSION};
+use crate::build_info::{ENGINE, FEATURES, VERSION};
 use crate::protocol::{LoadError, PrefixCacheFolder};
+use rustix::process::setpriority_process;
 use std::{
+    ffi::OsStr,
     fs::{self, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, SyncSender},
-    time::SystemTime,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+    time::{Duration, SystemTime},
 };
 
 const LOCK: &str = "lock";
+/// An engine that was killed lets go of its lock when its memory is gone.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Digits of a file's name.
+const NAME_DIGITS: usize = 32;
+/// The lowest priority (`setpriority`): a step is as slow as its slowest thread.
+const NICE: i32 = 19;
 
 /// A folder that no other engine uses.
 pub(in crate::engine) struct Folder {
@@ -27,28 +36,50 @@ pub(in crate::engine) struct Folder {
 }
 
 impl Folder {
-    /// Locks the folder.
+    /// Locks the folder, and empties it if that is wanted.
     ///
     /// # Errors
     /// `Unsupported`, with the option to change, if it cannot be used or another server uses it.
     pub(in crate::engine) fn open(options: &PrefixCacheFolder) -> Result<Self, LoadError> {
+        Self::open_within(options, LOCK_PATIENCE)
+    }
+
+    fn open_within(options: &PrefixCacheFolder, patience: Duration) -> Result<Self, LoadError> {
         let shown = options.path.display();
         let unusable = |error: io::Error| LoadError::Unsupported(format!("--prefix-cache-dir {shown} cannot be used: {error}"));
         let lock =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(options.path.join(LOCK)).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { options: options.clone(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                Err(LoadError::Unsupported(format!("--prefix-cache-dir {shown} is used by another server; give each its own")))
+        let used = || LoadError::Unsupported(format!("--prefix-cache-dir {shown} is used by another server; give each its own"));
+        let lock = match lock.try_lock() {
+            Ok(()) => lock,
+            Err(TryLockError::WouldBlock) => wait_for(lock, patience).ok_or_else(used)?.map_err(unusable)?,
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        };
+        if options.discard {
+            for (_, path) in ours(&options.path).map_err(unusable)? {
+                remove(&path);
             }
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
+        Ok(Self { options: options.clone(), _lock: lock })
     }
 
     /// For states of this format of which host memory has room for so many bytes.
     pub(super) fn bind(self, state_format: &str, most_bytes: u64) -> BoundFolder {
-        let binding = Binding::new(&[VERSION, ENGINE, &self.options.model_checksum, state_format]);
+        let binding = Binding::new(&[VERSION, ENGINE, FEATURES, &self.options.model_checksum, state_format]);
         BoundFolder { folder: self, binding, most_bytes, write_failed: false }
+    }
+}
+
+/// Locks a file that another process has locked. `None` if that does not let go; the thread that waits then ends with this process.
+fn wait_for(lock: File, patience: Duration) -> Option<io::Result<File>> {
+    let (locked, waiting) = sync_channel(1);
+    let wait = move || {
+        // Fails if nobody waits any more: the lock is then let go.
+        let _ = locked.send(lock.lock().map(|()| lock));
+    };
+    match thread::Builder::new().name("prefix-cache-lock".to_owned()).spawn(wait) {
+        Ok(_detached) => waiting.recv_timeout(patience).ok(),
+        Err(error) => Some(Err(error)),
     }
 }
 
@@ -64,6 +95,10 @@ pub(super) struct BoundFolder {
 impl BoundFolder {
     /// The thread: hands over what is there, then does what it is told until nobody is left to tell it.
     pub(super) fn serve(mut self, found: SyncSender<Stored>, orders: &Receiver<Order>) {
+        // On Linux this is the thread's own priority.
+        if let Err(error) = setpriority_process(None, NICE) {
+            tracing::debug!(%error, "the prefix cache is read and written with the priority of steps");
+        }
         self.read(&found);
         drop(found);
         while let Ok(order) = orders.recv() {
@@ -105,7 +140,7 @@ impl BoundFolder {
     }
 
     fn read_file(&self, path: &Path) -> Option<Stored> {
-        if self.folder.options.discard || path.extension().is_some_and(|extension| extension == UNFINISHED) {
+        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
             return None;
         }
         match file::read(path, self.binding, self.most_bytes) {
@@ -146,19 +181,22 @@ impl BoundFolder {
     }
 }
 
-/// Our files with their times, latest first.
+/// Our files with their times, latest first. What cannot be looked at, such as a file that is just being removed, is passed over.
 fn ours(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf)>> {
-    let is_ours = |path: &Path| path.extension().is_some_and(|extension| extension == EXTENSION || extension == UNFINISHED);
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        if metadata.is_file() && is_ours(&entry.path()) {
-            files.push((metadata.modified()?, entry.path()));
-        }
-    }
+    let look = |path: PathBuf| {
+        let metadata = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
+        Some((metadata.modified().ok()?, path))
+    };
+    let paths = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_ours(path));
+    let mut files: Vec<_> = paths.filter_map(look).collect();
     files.sort_by(|a, b| b.cmp(a));
     Ok(files)
+}
+
+fn is_ours(path: &Path) -> bool {
+    let is_name = |stem: &str| stem.len() == NAME_DIGITS && stem.bytes().all(|byte| byte.is_ascii_hexdigit());
+    path.extension().is_some_and(|extension| extension == EXTENSION || extension == UNFINISHED)
+        && path.file_stem().and_then(OsStr::to_str).is_some_and(is_name)
 }
 
 fn remove(path: &Path) {
@@ -176,10 +214,7 @@ mod tests {
     use super::*;
     use crate::engine::{runner::ParkedState, scheduler::ParkedContent};
     use crate::protocol::Token;
-    use std::{
-        sync::{Arc, mpsc::sync_channel},
-        time::Duration,
-    };
+    use std::sync::Arc;
 
     fn options(path: &Path) -> PrefixCacheFolder {
         PrefixCacheFolder { path: path.to_owned(), model_checksum: "abc".to_owned(), discard: false }
@@ -241,9 +276,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = Arc::new(ParkedState { bytes: vec![7; 9], len: 2 });
         let all = |options: &PrefixCacheFolder| serve(options, vec![write(&content(1), &state)]);
-        for name in ["damaged.prefix", "begun.part", "notes.txt"] {
+        let digits = "0123456789abcdef".repeat(2);
+        let others = ["llama.prefix".to_owned(), "model.gguf.part".to_owned(), format!("{digits}.txt")];
+        for name in [format!("{digits}.prefix"), format!("{digits}.part")].iter().chain(&others) {
             fs::write(folder.path().join(name), "what is this").unwrap();
         }
+        assert_eq!(files(folder.path()), 2);
         all(&options(folder.path()));
         assert_eq!(files(folder.path()), 1);
 
@@ -254,14 +292,14 @@ mod tests {
         all(&options(folder.path()));
         assert_eq!(serve(&PrefixCacheFolder { discard: true, ..options(folder.path()) }, Vec::new()), []);
         assert_eq!(files(folder.path()), 0);
-        assert!(folder.path().join("notes.txt").exists());
+        assert!(others.iter().all(|name| folder.path().join(name).exists()));
     }
 
     #[test]
     fn a_folder_is_for_one_engine_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let first = Folder::open(&options(folder.path())).unwrap();
-        let refused = Folder::open(&options(folder.path())).err().unwrap().to_string();
+        let refused = Folder::open_within(&options(folder.path()), Duration::ZERO).err().unwrap().to_string();
         assert!(refused.contains("--prefix-cache-dir") && refused.contains("another server"), "{refused}");
 
         drop(first);

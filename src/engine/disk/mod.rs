@@ -1,7 +1,7 @@
 //! What is parked in host memory, kept in a folder too, so that the next start begins with it (`--prefix-cache-dir`).
 //!
 //! The folder mirrors host memory: what is saved there is written, what is dropped is removed, and no content is read but at the
-//! start. So no step ever waits for a disk, and the folder is no larger than that memory. Owns the thread that reads and
+//! start. So no step ever waits for a disk, and the folder is about as large as that memory at most. Owns the thread that reads and
 //! writes. What slots hold is saved when the engine has been idle for a moment, and when it ends.
 
 mod file;
@@ -23,10 +23,10 @@ use std::{
     time::Duration,
 };
 
-/// Changes that may wait for the disk. Beyond them nothing more is kept until it has caught up.
+/// Changes that may wait for the disk. Beyond them nothing more is written until it has caught up.
 const ORDERS: usize = 1024;
-/// Contents that were read and wait for the engine thread: each takes its memory beside the swap space.
-const RESTORED: usize = 1;
+/// Contents that were read and wait for the engine thread, beside the one that is in the reader's hands.
+const RESTORED: usize = 0;
 /// An idle engine looks for what was read this often.
 const RESTORE_POLL: Duration = Duration::from_millis(5);
 /// Without work for so long, an engine saves what slots hold: between the turns of a conversation rather than within a burst.
@@ -58,7 +58,10 @@ pub(super) struct DiskTier {
     names: HashMap<Parked, String>,
     /// When an idle engine saves more of what slots hold; `None` when that is all saved.
     saves_in: Option<Duration>,
-    is_behind: bool,
+    /// Files to remove that found no place among the orders: at most the orders and all that is parked.
+    to_remove: Vec<String>,
+    /// Whether what is wrong with the disk was said since it last kept up.
+    complained: bool,
     thread: JoinHandle<()>,
 }
 
@@ -75,8 +78,8 @@ impl DiskTier {
         let thread = thread::Builder::new().name("prefix-cache".to_owned()).spawn(move || folder.serve(found, &inbox));
         match thread {
             Ok(thread) => {
-                let (names, restored, saves_in) = (HashMap::new(), Some(restored), Some(IDLE));
-                Some(Self { orders, restored, names, saves_in, is_behind: false, thread })
+                let (names, to_remove) = (HashMap::new(), Vec::new());
+                Some(Self { orders, restored: Some(restored), names, saves_in: Some(IDLE), to_remove, complained: false, thread })
             }
             Err(error) => {
                 tracing::error!(%error, "--prefix-cache-dir: no thread for it; nothing is kept");
@@ -98,21 +101,17 @@ impl DiskTier {
         };
         match scheduler.adopt(content, |parked| runner.adopt(parked, Arc::new(state))) {
             Some(parked) => drop(self.names.insert(parked, name)),
-            // It may have been computed and written anew meanwhile.
-            None if self.names.values().any(|known| *known == name) => {}
-            None => self.order(Order::Remove { name }),
+            None => self.remove(name),
         }
     }
 
-    /// Keeps up with a step that was executed, whatever came of it.
+    /// Keeps up with a step that was executed, whatever came of it. What is dropped for something new goes when that is written.
     pub(super) fn follow(&mut self, kv: &[KvOp], scheduler: &Scheduler, runner: &dyn ModelRunner) {
         for op in kv {
             match op {
                 KvOp::Save { to, .. } => {
                     if let (Some(content), Some(state)) = (scheduler.parked(*to), runner.parked(*to)) {
-                        let name = file::name(&content);
-                        self.names.insert(*to, name.clone());
-                        self.order(Order::Write { name, content, state: Arc::downgrade(&state) });
+                        self.write(*to, content, &state);
                     }
                 }
                 KvOp::Load { from, .. } => {
@@ -120,31 +119,72 @@ impl DiskTier {
                         self.order(Order::Touch { name });
                     }
                 }
-                KvOp::Drop { parked } => {
-                    if let Some(name) = self.names.remove(parked) {
-                        self.order(Order::Remove { name });
-                    }
-                }
-                KvOp::Truncate { .. } | KvOp::Copy { .. } => {}
+                KvOp::Drop { .. } | KvOp::Truncate { .. } | KvOp::Copy { .. } => {}
+            }
+        }
+        for op in kv {
+            if let KvOp::Drop { parked } = op
+                && let Some(name) = self.names.remove(parked)
+            {
+                self.remove(name);
             }
         }
     }
 
-    fn order(&mut self, order: Order) {
-        match self.orders.try_send(order) {
-            Ok(()) => self.is_behind = false,
-            Err(TrySendError::Full(_)) if self.is_behind => {}
-            Err(TrySendError::Full(_)) => {
-                self.is_behind = true;
-                tracing::warn!("--prefix-cache-dir: its disk is slower than the cache changes; some of it is not kept");
-            }
-            Err(TrySendError::Disconnected(_)) => tracing::debug!("the thread that keeps the prefix cache has ended"),
+    fn write(&mut self, parked: Parked, content: ParkedContent, state: &Arc<ParkedState>) {
+        if usize::try_from(state.len) != Ok(content.tokens.len()) {
+            tracing::error!(positions = state.len, tokens = content.tokens.len(), "a prompt is not kept: it is not what its record says");
+            return;
         }
+        // Or what is still to be removed might be this.
+        if !self.send_removals() {
+            return;
+        }
+        let name = file::name(&content);
+        if self.order(Order::Write { name: name.clone(), content, state: Arc::downgrade(state) }) {
+            self.names.insert(parked, name);
+        }
+    }
+
+    /// Removes a file, unless the same content was parked anew meanwhile.
+    fn remove(&mut self, name: String) {
+        if !self.names.values().any(|known| *known == name) {
+            self.to_remove.push(name);
+            self.send_removals();
+        }
+    }
+
+    /// False if there are more than find a place.
+    fn send_removals(&mut self) -> bool {
+        while let Some(name) = self.to_remove.pop() {
+            if !self.order(Order::Remove { name: name.clone() }) {
+                self.to_remove.push(name);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// False if the disk is too far behind, or its thread has ended.
+    fn order(&mut self, order: Order) -> bool {
+        let why = match self.orders.try_send(order) {
+            Ok(()) => {
+                self.complained = false;
+                return true;
+            }
+            Err(TrySendError::Full(_)) => "its disk is slower than the cache changes; some of it is not kept",
+            Err(TrySendError::Disconnected(_)) => "the thread that writes it has ended; nothing more is kept",
+        };
+        if !self.complained {
+            self.complained = true;
+            tracing::warn!("--prefix-cache-dir: {why}");
+        }
+        false
     }
 
     // === Idle time ===
 
-    /// How long an idle engine waits for commands before it asks [`Self::may_save`]; `None`: until one comes.
+    /// How long an idle engine waits for commands before it looks for what was read, or saves; `None`: until one comes.
     pub(super) fn patience(&self) -> Option<Duration> {
         if self.restored.is_some() { Some(RESTORE_POLL) } else { self.saves_in }
     }
