@@ -7,6 +7,7 @@
 mod constraints;
 mod disk;
 mod draft_model;
+mod draws;
 pub mod embedder;
 mod embedding;
 pub mod generation;

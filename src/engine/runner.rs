@@ -173,6 +173,12 @@ pub trait ModelRunner {
         0
     }
 
+    /// CPU threads, ≥ 1, that may draw tokens: the one that calls, and those that it leaves idle between steps. Threads that
+    /// compute steps wait for the next one by spinning.
+    fn idle_threads(&self) -> u32 {
+        1
+    }
+
     /// Applies `step.kv`, then evaluates `step.rows`.
     ///
     /// # Errors

@@ -1,22 +1,24 @@
 //! The engine thread: drain commands, plan a step, execute it, sample, report. Owns the runner and every sequence.
 //!
-//! Never waits for anything but commands, and only while it has nothing to compute. Its outbox is bounded by the
+//! Never waits for anything but commands, and only while it has nothing to compute; at its end, for what it keeps on disk. Its outbox is bounded by the
 //! outbox thread, which the gateway always drains; a gateway that stops reading stops this engine, and no other.
 
 use crate::constrain::Matcher;
 use crate::engine::{
     disk::{DiskTier, Folder},
     draft_model::{DraftModel, Wanted},
+    draws::{Draw, Drawers, Drawn},
     embedding::EmbedCall,
     generation::Generation,
     runner::{ModelRunner, Step, StepError, Tokenizer},
     scheduler::{NewSequence, Sampled, Scheduler},
+    serve::ENGINE_STACK_BYTES,
 };
 use crate::protocol::{
-    CallId, Drafts, EmbedError, EngineOptions, EngineStats, Finish, FromEngine, GenerationError, Prospect, SequenceId, SequenceOutput,
+    CallId, EmbedError, EngineOptions, EngineStats, Finish, FromEngine, GenerationError, Prospect, SequenceId, SequenceOutput,
     SequenceRequest, Started, StepReport, Token,
 };
-use crate::sampling::{Pieces, Scratch};
+use crate::sampling::Pieces;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -79,7 +81,7 @@ pub(super) struct Worker<'a> {
     generations: HashMap<SequenceId, Generation>,
     outbox: SyncSender<FromEngine>,
     progress: Arc<Progress>,
-    scratch: Scratch,
+    drawers: Drawers,
     reported: EngineStats,
 }
 
@@ -96,9 +98,10 @@ impl<'a> Worker<'a> {
         let scheduler = Scheduler::new(runner.limits(), options.prefill_step_ratio);
         let scheduler = scheduler.with_target_itl(target_itl).with_drafts(options.num_speculative_tokens);
         let generations = HashMap::new();
-        let scratch = Scratch::new(Arc::new(WrittenOut(Arc::clone(&tokenizer))));
+        let pieces: Arc<dyn Pieces> = Arc::new(WrittenOut(Arc::clone(&tokenizer)));
+        let drawers = Drawers::new(runner.idle_threads(), ENGINE_STACK_BYTES, &pieces);
         let reported = EngineStats::default();
-        Self { runner, draft_model: None, tokenizer, scheduler, disk: None, generations, outbox, progress, scratch, reported }
+        Self { runner, draft_model: None, tokenizer, scheduler, disk: None, generations, outbox, progress, drawers, reported }
     }
 
     /// With a draft model, if there is one, that guesses instead of looking at what a text said before.
@@ -127,6 +130,7 @@ impl<'a> Worker<'a> {
         for id in std::mem::take(&mut self.generations).into_keys() {
             self.scheduler.cancel(id);
         }
+        self.check_cache();
         while let Some(step) = self.scheduler.park_idle(true) {
             self.step(&step, Instant::now());
         }
@@ -155,23 +159,21 @@ impl<'a> Worker<'a> {
         let begun = if self.scheduler.uses_drafts() { drafting } else { planning };
         self.progress.busy.store(true, Ordering::Relaxed);
         let started = self.started();
-        if !started.is_empty() {
-            // Before the step: if it kills this process, the gateway knows whom to suspect.
-            self.report(started)?;
-        }
+        // Before the step: if it kills this process, the gateway knows whom to suspect.
+        let told = if started.is_empty() { Ok(()) } else { self.report(started) };
+        // Also when nobody is left to be told: what is on record of the KV must be done.
         let outputs = self.step(&step, begun);
         self.progress.steps.fetch_add(1, Ordering::Relaxed);
         if let Some(disk) = &mut self.disk {
             disk.on_step();
         }
+        told?;
         self.report(outputs)
     }
 
     /// Reports that nothing is left to do, if that is news, and waits for a command.
     fn idle(&mut self, commands: &Receiver<Command>) -> Result<(), Disconnected> {
-        if let Err(contradiction) = self.scheduler.check_idle() {
-            tracing::error!(%contradiction, "the KV cache is not what it should be; all of it is dropped");
-        }
+        self.check_cache();
         self.progress.busy.store(false, Ordering::Relaxed);
         if self.stats() != self.reported {
             self.report(Vec::new())?;
@@ -189,6 +191,13 @@ impl<'a> Worker<'a> {
                 }
                 Err(RecvTimeoutError::Disconnected) => Err(Disconnected),
             },
+        }
+    }
+
+    /// Drops everything cached if its record contradicts itself. Nothing is live.
+    fn check_cache(&mut self) {
+        if let Err(contradiction) = self.scheduler.check_idle() {
+            tracing::error!(%contradiction, "the KV cache is not what it should be; all of it is dropped");
         }
     }
 
@@ -321,81 +330,31 @@ impl<'a> Worker<'a> {
     /// Draws what follows each sequence whose last row is in the step, and scores the prompt tokens that follow rows of
     /// scored prompts.
     fn sample(&mut self, step: &Step, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) -> Vec<Sampled> {
-        let mut sampled = Vec::new();
+        let mut draws = Vec::new();
         let mut first = 0;
         for rows in step.rows.chunk_by(|a, b| a.seq == b.seq) {
             let indices = first..first + rows.len();
             first = indices.end;
-            let wanted = indices.filter(|index| step.rows[*index].sample);
-            if let Some(draws_from) = self.score(step, wanted, outputs) {
-                sampled.extend(self.draw(step, draws_from, outputs));
+            if rows.iter().any(|row| row.sample)
+                && let Some(generation) = self.generations.remove(&rows[0].seq)
+            {
+                let logits = indices.map(|index| if step.rows[index].sample { self.runner.logits(index) } else { None }).collect();
+                draws.push(Draw { rows, logits, generation });
             }
         }
+        let drawn = self.drawers.draw(draws, self.tokenizer.as_ref());
+        drawn.into_iter().filter_map(|drawn| self.take(drawn, outputs)).collect()
+    }
+
+    fn take(&mut self, drawn: Drawn, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) -> Option<Sampled> {
+        let Drawn { generation, output, sampled } = drawn;
+        if output.finish.is_none() {
+            self.generations.insert(output.id, generation);
+        } else if sampled.is_none() {
+            self.scheduler.cancel(output.id);
+        }
+        outputs.insert(output.id, output);
         sampled
-    }
-
-    /// Scores a sequence's prompt tokens behind these rows. Returns the first row whose logits are to be drawn from.
-    fn score(
-        &mut self,
-        step: &Step,
-        rows: impl Iterator<Item = usize>,
-        outputs: &mut BTreeMap<SequenceId, SequenceOutput>,
-    ) -> Option<usize> {
-        for index in rows {
-            let row = &step.rows[index];
-            let generation = self.generations.get_mut(&row.seq)?;
-            if !generation.is_scored(row.pos) {
-                return Some(index);
-            }
-            let output = outputs.entry(row.seq).or_insert_with(|| SequenceOutput::empty(row.seq));
-            let logits = self.runner.logits(index).unwrap_or_default();
-            match generation.score(row.pos, logits, self.tokenizer.as_ref(), &mut self.scratch) {
-                Ok(news) => output.prompt_logprobs.extend(news),
-                Err(_no_candidate) => {
-                    output.finish = Some(Finish::Failed(GenerationError::NoCandidate));
-                    self.generations.remove(&row.seq);
-                    self.scheduler.cancel(row.seq);
-                    return None;
-                }
-            }
-        }
-        None
-    }
-
-    /// Draws what follows the row `index`, and goes on behind its draft for as long as that turns out right.
-    fn draw(&mut self, step: &Step, first: usize, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) -> Option<Sampled> {
-        let id = step.rows[first].seq;
-        let mut index = first;
-        let generation = self.generations.get_mut(&id)?;
-        let output = outputs.entry(id).or_insert_with(|| SequenceOutput::empty(id));
-        let mut forced = 0;
-        loop {
-            let before = output.tokens.len();
-            let Some(logits) = self.runner.logits(index) else {
-                tracing::error!(index, "the runner has no logits of a row that asked for them");
-                output.finish = Some(Finish::Failed(GenerationError::Decode { code: -1 }));
-                break;
-            };
-            generation.advance(logits, self.tokenizer.as_ref(), &mut self.scratch, output);
-            let drawn = &output.tokens[before..];
-            forced += drawn.len().saturating_sub(1);
-            let guessed = step.rows.get(index + 1..=index + drawn.len()).unwrap_or_default();
-            let is_right = guessed.iter().map(|row| (row.seq, row.token)).eq(drawn.iter().map(|token| (id, *token)));
-            if is_right {
-                index += drawn.len();
-            }
-            if output.finish.is_some() || !is_right {
-                break;
-            }
-        }
-        let guessed: Vec<Token> = step.rows[first + 1..].iter().take_while(|row| row.seq == id).map(|row| row.token).collect();
-        let accepted = guessed.iter().zip(&output.tokens).take_while(|(guess, token)| guess == token).count();
-        output.drafts = drafts(accepted, guessed.len());
-        let finished = output.finish.is_some();
-        if finished {
-            self.generations.remove(&id);
-        }
-        Some(Sampled { id, tokens: output.tokens.clone(), forced: u32::try_from(forced).unwrap_or(u32::MAX), finished })
     }
 
     fn failed_step(&mut self, step: &Step, error: &StepError, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) {
@@ -416,12 +375,6 @@ impl<'a> Worker<'a> {
         self.reported = stats;
         self.outbox.send(FromEngine::Step(StepReport { outputs, stats })).map_err(|_| Disconnected)
     }
-}
-
-/// What came of `guessed` tokens of which the first `accepted` were right.
-fn drafts(accepted: usize, guessed: usize) -> Drafts {
-    let number = |tokens| u32::try_from(tokens).unwrap_or(u32::MAX);
-    Drafts { accepted: number(accepted), rejected: number(guessed - accepted) }
 }
 
 fn failed(id: SequenceId, error: GenerationError) -> SequenceOutput {

@@ -5,6 +5,7 @@
 
 use super::{
     copies::{Copying, StateSizes, StreamCopies},
+    load::device,
     neighbours::Neighbours,
     plan::Plan,
     raw,
@@ -27,6 +28,9 @@ const INVALID_BATCH: i32 = -1;
 /// Attention goes over blocks of so many cells (`llama_kv_cache::get_n_kv`).
 const CELLS_PER_BLOCK: u32 = 256;
 
+/// More threads than these draw no faster: their memory is one.
+const MOST_IDLE_THREADS: u32 = 16;
+
 /// Executes steps on one context of the model that it borrows.
 pub struct LlamaRunner<'m> {
     context: LlamaContext<'m>,
@@ -34,6 +38,8 @@ pub struct LlamaRunner<'m> {
     limits: Limits,
     copying: Copying,
     threads: RunningThreads,
+    /// See [`ModelRunner::idle_threads`].
+    idle_threads: u32,
     /// Positions that each slot holds.
     held: Vec<u32>,
     /// What was saved; the scheduler bounds its bytes.
@@ -77,6 +83,17 @@ impl<'m> LlamaRunner<'m> {
             KvLayout::Unified => Copying::Mark,
             KvLayout::Split => Copying::Streams(StreamCopies::new(on_gpu)),
         };
+        let format = format!(
+            "{:?} cells, {:?} attention, {:?}: {} slots of {}, {} cells, on {}",
+            plan.kv_type,
+            plan.attention,
+            plan.layout,
+            plan.slots,
+            plan.max_model_len,
+            // Some models turn keys by it (`llama_model::get_rope_factors`).
+            context.n_ctx(),
+            device(on_gpu)
+        );
         Self {
             context,
             batch: LlamaBatch::new(limits.max_rows as usize, 1),
@@ -87,13 +104,11 @@ impl<'m> LlamaRunner<'m> {
                 choice: plan.adapts.then(|| Threads::new(plan.threads, limits.slots)),
                 neighbours: Neighbours::new(plan.threads),
             },
+            idle_threads: if on_gpu { plan.threads.clamp(1, MOST_IDLE_THREADS) } else { 1 },
             held: vec![0; limits.slots as usize],
             parked: HashMap::new(),
             sizes: StateSizes::default(),
-            format: format!(
-                "{:?} cells, {:?} attention, {:?}: {} slots of {}, on a GPU: {on_gpu}",
-                plan.kv_type, plan.attention, plan.layout, plan.slots, plan.max_model_len
-            ),
+            format,
             logits: Vec::new(),
             kept: Vec::new(),
         }
@@ -346,6 +361,10 @@ impl ModelRunner for LlamaRunner<'_> {
         self.limits
     }
 
+    fn idle_threads(&self) -> u32 {
+        self.idle_threads
+    }
+
     fn state_format(&self) -> Option<String> {
         (self.limits.swap.bytes > 0).then(|| format!("{}, {:?}", self.format, self.sizes))
     }
@@ -450,44 +469,4 @@ fn id(slot: usize) -> i32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Rows of each slot from a position on, so many.
-    fn rows(slots: &[(u32, u32, u32)]) -> Vec<Row> {
-        let row = |slot: u32, pos| Row {
-            seq: crate::protocol::SequenceId(slot.into()),
-            slot: Slot(slot),
-            pos,
-            token: crate::protocol::Token(0),
-            sample: false,
-        };
-        slots.iter().flat_map(|&(slot, from, count)| (from..from + count).map(move |pos| row(slot, pos))).collect()
-    }
-
-    #[test]
-    fn chunks_are_evaluated_before_decode_rows_which_the_last_row_of_a_shorter_one_joins() {
-        assert_eq!(parts(&rows(&[(0, 300, 1), (1, 0, 3), (2, 40, 1)])), [vec![1, 2], vec![0, 3, 4]]);
-        assert_eq!(parts(&rows(&[(0, 20, 1), (1, 300, 3)])), [vec![1, 2, 3], vec![0]], "not that of a longer one");
-    }
-
-    #[test]
-    fn steps_of_one_kind_are_one_evaluation() {
-        assert_eq!(parts(&rows(&[(0, 20, 1), (1, 30, 1)])), [vec![], vec![0, 1]]);
-        assert_eq!(parts(&rows(&[(0, 20, 2), (1, 30, 2)])), [vec![], vec![0, 1, 2, 3]]);
-    }
-
-    #[test]
-    fn only_steps_of_a_row_for_each_sequence_are_compared() {
-        assert!(are_comparable(&rows(&[(0, 20, 1), (1, 300, 1)])));
-        assert!(!are_comparable(&rows(&[(0, 20, 1), (1, 30, 2)])), "a chunk or a draft");
-    }
-
-    #[test]
-    fn return_codes_keep_their_meaning() {
-        assert_eq!(step_error(&DecodeError::NoKvCacheSlot), StepError::NoKvSpace);
-        assert_eq!(step_error(&DecodeError::NTokensZero), StepError::Decode { code: -1 });
-        assert_eq!(step_error(&DecodeError::Unknown(-3)), StepError::Decode { code: -3 });
-        assert_eq!(step_error(&DecodeError::Unknown(2)), StepError::Decode { code: 2 });
-    }
-}
+mod tests;

@@ -1,0 +1,41 @@
+//! How rows are split into evaluations, which steps can be compared, and what return codes mean.
+
+use super::*;
+
+/// Rows of each slot from a position on, so many.
+fn rows(slots: &[(u32, u32, u32)]) -> Vec<Row> {
+    let row = |slot: u32, pos| Row {
+        seq: crate::protocol::SequenceId(slot.into()),
+        slot: Slot(slot),
+        pos,
+        token: crate::protocol::Token(0),
+        sample: false,
+    };
+    slots.iter().flat_map(|&(slot, from, count)| (from..from + count).map(move |pos| row(slot, pos))).collect()
+}
+
+#[test]
+fn chunks_are_evaluated_before_decode_rows_which_the_last_row_of_a_shorter_one_joins() {
+    assert_eq!(parts(&rows(&[(0, 300, 1), (1, 0, 3), (2, 40, 1)])), [vec![1, 2], vec![0, 3, 4]]);
+    assert_eq!(parts(&rows(&[(0, 20, 1), (1, 300, 3)])), [vec![1, 2, 3], vec![0]], "not that of a longer one");
+}
+
+#[test]
+fn steps_of_one_kind_are_one_evaluation() {
+    assert_eq!(parts(&rows(&[(0, 20, 1), (1, 30, 1)])), [vec![], vec![0, 1]]);
+    assert_eq!(parts(&rows(&[(0, 20, 2), (1, 30, 2)])), [vec![], vec![0, 1, 2, 3]]);
+}
+
+#[test]
+fn only_steps_of_a_row_for_each_sequence_are_compared() {
+    assert!(are_comparable(&rows(&[(0, 20, 1), (1, 300, 1)])));
+    assert!(!are_comparable(&rows(&[(0, 20, 1), (1, 30, 2)])), "a chunk or a draft");
+}
+
+#[test]
+fn return_codes_keep_their_meaning() {
+    assert_eq!(step_error(&DecodeError::NoKvCacheSlot), StepError::NoKvSpace);
+    assert_eq!(step_error(&DecodeError::NTokensZero), StepError::Decode { code: -1 });
+    assert_eq!(step_error(&DecodeError::Unknown(-3)), StepError::Decode { code: -3 });
+    assert_eq!(step_error(&DecodeError::Unknown(2)), StepError::Decode { code: 2 });
+}
