@@ -1,7 +1,8 @@
 //! The engine thread: drain commands, plan a step, execute it, sample, report. Owns the runner and every sequence.
 //!
-//! Never waits for anything but commands, and only while it has nothing to compute; at its end, for what it keeps on disk. Its outbox is bounded by the
-//! outbox thread, which the gateway always drains; a gateway that stops reading stops this engine, and no other.
+//! Never waits for anything but commands, and only while it has nothing to compute; at its end, for what it keeps on disk. Its
+//! outbox is bounded by the outbox thread, which the gateway always drains; a gateway that stops reading stops this engine, and no
+//! other.
 
 use crate::constrain::Matcher;
 use crate::engine::{
@@ -132,6 +133,7 @@ impl<'a> Worker<'a> {
         }
         self.check_cache();
         while let Some(step) = self.scheduler.park_idle(true) {
+            // Without rows it has no news for anybody; the same below.
             self.step(&step, Instant::now());
         }
         if let Some(disk) = self.disk {

@@ -13,6 +13,7 @@ use crate::protocol::Token;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
+    borrow::Cow,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
@@ -48,11 +49,11 @@ impl Binding {
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Header {
+struct Header<'a> {
     binding: Binding,
     namespace: u64,
     hits: u32,
-    tokens: Vec<Token>,
+    tokens: Cow<'a, [Token]>,
     state_bytes: u64,
 }
 
@@ -92,8 +93,9 @@ pub(super) fn write(path: &Path, binding: Binding, content: &ParkedContent, stat
 }
 
 fn write_to(path: &Path, binding: Binding, content: &ParkedContent, state: &ParkedState) -> io::Result<()> {
-    let ParkedContent { tokens, namespace, hits } = content.clone();
-    let header = Header { binding, namespace, hits, tokens, state_bytes: state.bytes.len() as u64 };
+    let ParkedContent { tokens, namespace, hits } = content;
+    let header =
+        Header { binding, namespace: *namespace, hits: *hits, tokens: Cow::Borrowed(tokens), state_bytes: state.bytes.len() as u64 };
     let header = postcard::to_stdvec(&header).map_err(io::Error::other)?;
     let length = u32::try_from(header.len()).map_err(io::Error::other)?.to_le_bytes();
     let mut sum = crc32fast::Hasher::new();
@@ -134,7 +136,7 @@ pub(super) fn read(path: &Path, binding: Binding, most_bytes: u64) -> Result<(Pa
     if state_bytes > most_bytes {
         return Err(Unusable::Foreign);
     }
-    let header: Header = postcard::from_bytes(&next(header_bytes)?).map_err(|_| Unusable::Damaged("its header"))?;
+    let header: Header<'_> = postcard::from_bytes(&next(header_bytes)?).map_err(|_| Unusable::Damaged("its header"))?;
     if header.binding != binding {
         return Err(Unusable::Foreign);
     }
@@ -148,7 +150,7 @@ pub(super) fn read(path: &Path, binding: Binding, most_bytes: u64) -> Result<(Pa
     if u32::from_le_bytes(stored) != sum.finalize() {
         return Err(Unusable::Damaged("its checksum"));
     }
-    let content = ParkedContent { tokens: header.tokens, namespace: header.namespace, hits: header.hits };
+    let content = ParkedContent { tokens: header.tokens.into_owned(), namespace: header.namespace, hits: header.hits };
     Ok((content, ParkedState { bytes, len }))
 }
 

@@ -110,8 +110,12 @@ impl BoundFolder {
         self.folder.options.path.join(name)
     }
 
-    /// Hands over the usable files, latest used first, and removes the others.
+    /// Hands over the usable files, latest used first, and removes the others. Nothing where all was to be removed, whether that
+    /// worked or not.
     fn read(&self, found: &SyncSender<Stored>) {
+        if self.folder.options.discard {
+            return;
+        }
         let folder = self.folder.options.path.as_path();
         let files = match ours(folder) {
             Ok(files) => files,
@@ -293,6 +297,25 @@ mod tests {
         assert_eq!(serve(&PrefixCacheFolder { discard: true, ..options(folder.path()) }, Vec::new()), []);
         assert_eq!(files(folder.path()), 0);
         assert!(others.iter().all(|name| folder.path().join(name).exists()));
+    }
+
+    #[test]
+    fn what_could_not_be_removed_is_not_read_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(ParkedState { bytes: vec![7; 9], len: 2 });
+        serve(&options(folder.path()), vec![write(&content(1), &state)]);
+        let file = folder.path().join(file::name(&content(1)));
+        let bytes = fs::read(&file).unwrap();
+        let emptied = Folder::open(&PrefixCacheFolder { discard: true, ..options(folder.path()) }).unwrap();
+        assert!(!file.exists());
+        fs::write(&file, bytes).unwrap();
+
+        let ((found, restored), (orders, inbox)) = (sync_channel(1), sync_channel(1));
+        drop(orders);
+        emptied.bind("format", 100).serve(found, &inbox);
+
+        assert_eq!(restored.iter().count(), 0);
+        drop(state);
     }
 
     #[test]
