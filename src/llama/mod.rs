@@ -24,6 +24,8 @@ mod raw;
 mod runner;
 mod special;
 mod suitability;
+#[cfg(test)]
+mod testing;
 mod text_limits;
 mod threads;
 mod tokenizer;

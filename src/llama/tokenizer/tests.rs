@@ -1,24 +1,18 @@
 //! Against llama.cpp on the test model, and on a small SentencePiece vocabulary that is written here.
 
 use super::*;
-use crate::llama::{load::backend, text_limits::TOKENIZER_STACK_BYTES};
-use llama_cpp_2::model::params::LlamaModelParams;
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
+use crate::llama::{
+    load::backend,
+    testing::{cpu_time, model_path},
+    text_limits::TOKENIZER_STACK_BYTES,
 };
+use llama_cpp_2::model::params::LlamaModelParams;
+use std::{io::Write as _, time::Duration};
 
-/// The vocabulary of `LLAMERO_TEST_MODEL` (a file with nothing but a vocabulary will do) or of the default test model.
+/// The vocabulary of the test model; a file with nothing but a vocabulary will do.
 fn vocabulary() -> Option<Arc<LlamaModel>> {
-    let path = std::env::var_os("LLAMERO_TEST_MODEL")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models/smollm2-135m-instruct.gguf"), PathBuf::from);
-    if !path.is_file() {
-        eprintln!("SKIPPED: no model at {}; set LLAMERO_TEST_MODEL", path.display());
-        return None;
-    }
     let params = LlamaModelParams::default().with_vocab_only(true);
-    Some(Arc::new(LlamaModel::load_from_file(backend().unwrap(), path, &params).unwrap()))
+    model_path().map(|path| Arc::new(LlamaModel::load_from_file(backend().unwrap(), path, &params).unwrap()))
 }
 
 /// What is cut out here must be what llama.cpp would have cut out.
@@ -46,7 +40,12 @@ fn texts_become_the_tokens_that_llama_cpp_makes_of_them() {
     }
 }
 
-/// One thing over and over, on a stack like the engine's: tokens or an error within seconds. Times are in `text_limits`.
+/// Four times the text may take nine times the CPU time: a linear pass takes four times as much, a quadratic one sixteen times.
+const MAX_GROWTH: u32 = 9;
+/// What less work takes says nothing: caches and page faults decide it.
+const NOISE: Duration = Duration::from_millis(50);
+
+/// One thing over and over, on a stack like the engine's: tokens or an error, in time about linear. Times are in `text_limits`.
 #[test]
 fn no_text_overflows_the_stack_or_takes_long() {
     let Some(model) = vocabulary() else { return };
@@ -54,16 +53,17 @@ fn no_text_overflows_the_stack_or_takes_long() {
     let newlines = "\n".repeat(1000) + "a";
     let units = "A| |7|!|😀|中|é|a |\n |\n|!\n|\0|<|The river. |a</s>".split('|').chain(["<|im_end|>", "a<|im_end|>", &newlines]);
     // As long as a run may be where runs are limited; and 2 MB, as a request body, of what is slowest.
-    let at_the_limit = units.map(|unit| (unit, unit.repeat(300_000 / unit.chars().count())));
-    let large = ["\n", " ", "a<|im_end|>"].map(|unit| (unit, unit.repeat(2_000_000 / unit.len())));
-    let texts: Vec<(String, String)> = at_the_limit.chain(large).map(|(unit, text)| (unit.to_owned(), text)).collect();
+    let at_the_limit = units.map(|unit| (unit, 300_000 / unit.chars().count()));
+    let large = ["\n", " ", "a<|im_end|>"].map(|unit| (unit, 2_000_000 / unit.len()));
+    let texts: Vec<(String, usize)> = at_the_limit.chain(large).map(|(unit, times)| (unit.to_owned(), times)).collect();
     let work = move || {
-        for (unit, text) in texts {
-            let start = Instant::now();
-            let tokens = tokenizer.encode(&text, false, &SpecialText::Recognised).map(|tokens| tokens.len());
-            let taken = start.elapsed();
-            eprintln!("{} bytes of {unit:?}: {tokens:?} in {taken:.2?}", text.len());
-            assert!(taken < Duration::from_secs(30), "{} bytes of {unit:?} took {taken:?}", text.len());
+        for (unit, times) in texts {
+            let encode =
+                |times| cpu_time(|| tokenizer.encode(&unit.repeat(times), false, &SpecialText::Recognised).map(|tokens| tokens.len()));
+            let (_, quarter) = encode(times / 4);
+            let (tokens, whole) = encode(times);
+            eprintln!("{} bytes of {unit:?}: {tokens:?} in {whole:.2?}, a quarter of it in {quarter:.2?}", unit.len() * times);
+            assert!(whole < MAX_GROWTH * quarter.max(NOISE), "{} bytes of {unit:?}: {whole:?} after {quarter:?}", unit.len() * times);
             assert!(tokens.is_err() || tokens.is_ok_and(|tokens| tokens > 0), "{unit:?}");
         }
     };

@@ -2,7 +2,6 @@
 
 use super::*;
 use llamero::engine::runner::StepError;
-use std::time::{Duration, Instant};
 
 const PROMPT: &str = "The capital of France is";
 
@@ -307,33 +306,4 @@ fn logits_do_not_depend_on_the_number_of_threads() {
     let [(1, chunk_of_one, row_of_one), (2, chunk_of_two, row_of_two)] = logits else { panic!("the threads that were asked for") };
     assert_same(&chunk_of_one, &chunk_of_two, "a chunk on one thread and on two");
     assert_same(&row_of_one, &row_of_two, "a row on one thread and on two");
-}
-
-/// By the clock it is decided when, and whether that stays so; here, that llama.cpp is told. After a quarter of a second the machine is
-/// known to be ours, and nothing is tried any more: then with a new runner.
-#[test]
-fn within_twenty_steps_one_thread_less_is_tried() {
-    let Some(path) = model_path() else { return };
-    let loaded = load(&EngineOptions { model_path: path, threads: None, ..options(KvLayout::Split) }, |_| {}).unwrap();
-    let token = loaded.tokenizer().encode("a", false, &SpecialText::Recognised).unwrap()[0];
-    for _ in 0..20 {
-        let mut runner = loaded.runner().unwrap();
-        let most = runner.threads();
-        if most == 1 {
-            return eprintln!("SKIPPED: this machine has one core");
-        }
-        let begun = Instant::now();
-        let step = |pos| {
-            prefill(&mut runner, 0, pos, &[token], 1);
-            runner.threads()
-        };
-        let used: Vec<u32> = (0..20).map(step).collect();
-
-        assert_eq!(used[0], most);
-        if used.contains(&(most - 1)) {
-            return;
-        }
-        assert!(begun.elapsed() > Duration::from_millis(250), "{used:?}");
-    }
-    eprintln!("SKIPPED: this machine is too busy for twenty steps in a quarter of a second");
 }

@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+mod cpu_time;
 pub(crate) mod driver;
 pub(crate) mod fake_runner;
 pub(crate) mod gguf;
@@ -7,3 +8,5 @@ pub(crate) mod llama_server;
 pub(crate) mod server;
 pub(crate) mod shapes;
 pub(crate) mod thread_engine;
+
+pub(crate) use cpu_time::cpu_time;
