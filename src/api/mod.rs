@@ -5,6 +5,7 @@ pub mod error;
 pub mod family;
 pub mod fields;
 pub mod health;
+mod heavy;
 mod infill;
 pub mod layers;
 pub mod legacy;

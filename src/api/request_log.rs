@@ -17,16 +17,20 @@ pub(super) fn has_line() {
     let _ = HAS_LINE.try_with(|has_line| has_line.set(true));
 }
 
+/// The outcome of `work`, and whether something said [`has_line`] meanwhile.
+pub(super) async fn noting<T>(work: impl Future<Output = T>) -> (T, bool) {
+    let noting = async {
+        let done = work.await;
+        (done, HAS_LINE.with(Cell::get))
+    };
+    HAS_LINE.scope(Cell::new(false), noting).await
+}
+
 /// Answers a request, and logs it in the present span unless something said [`has_line`] meanwhile. Look-ups (probes,
 /// metrics, models) that succeed, or hear 503 while a model loads, come too often for more than `debug`.
 pub(super) async fn logged(method: Method, answer: impl Future<Output = Response>) -> Response {
     let received = Instant::now();
-    let (response, has_line) = HAS_LINE
-        .scope(Cell::new(false), async {
-            let response = answer.await;
-            (response, HAS_LINE.with(Cell::get))
-        })
-        .await;
+    let (response, has_line) = noting(answer).await;
     let (status, total_seconds) = (response.status().as_u16(), received.elapsed().as_secs_f64());
     if has_line || (response.status().is_success() && method == Method::POST) {
         return response;

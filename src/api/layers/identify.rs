@@ -39,6 +39,17 @@ impl RequestId {
         PRESENT.try_with(Self::clone).ok()
     }
 
+    /// The same work for a task of its own that still answers the present request.
+    pub(super) fn keep<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+        let present = Self::present();
+        async move {
+            match present {
+                Some(id) => PRESENT.scope(id, work).await,
+                None => work.await,
+            }
+        }
+    }
+
     fn of(request: &Request) -> Self {
         let sane = |value: &&HeaderValue| (1..=MAX_LENGTH).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic);
         if let Some(inbound) = request.headers().get(X_REQUEST_ID).filter(sane) {

@@ -4,16 +4,18 @@
 //! 2. CORS: also refusals must be readable by an allowed page
 //! 3. `stamp`: `openai-version`, `openai-processing-ms`, not for Anthropic's clients
 //! 4. `recover`: a panic below is a 500 and not a broken connection
-//! 5. `hosts`: on loopback without keys, only requests that were meant for this machine
+//! 5. `hosts`: one sound `Host`; on loopback without keys, only requests that were meant for this machine
 //! 6. `authenticate`: everything but the open paths, unknown routes included
 //! 7. `quota`: requests per minute, before a body is read
 //! 8. `body`: read whole, bounded in size and time; handlers get it from memory
+//! 9. `heavy`: a long body is read and answered on threads of their own
 //!
 //! Errors have the shape of the route's [`Family`](super::family::Family).
 
 mod authenticate;
 mod body;
 mod cors;
+mod heavy;
 mod hosts;
 mod identify;
 mod quota;
@@ -44,7 +46,7 @@ pub(super) fn wrap(routes: Router<AppState>, state: &AppState, hosts: HostPolicy
         .layer(from_fn(identify::identify))
 }
 
-/// Numbers 3 to 8 as one layer of axum's: each boxes what it keeps of a request, and a thousand requests that wait for their turn keep
+/// Numbers 3 to 9 as one layer of axum's: each boxes what it keeps of a request, and a thousand requests that wait for their turn keep
 /// it a thousand times.
 async fn pass(State((state, hosts)): State<(AppState, HostPolicy)>, request: Request, next: Next) -> Response {
     let stamp = Stamp::new(&request);
@@ -52,7 +54,7 @@ async fn pass(State((state, hosts)): State<(AppState, HostPolicy)>, request: Req
     stamp.put(recover(family, admit(&state, &hosts, family, request, next)).await)
 }
 
-/// Numbers 5 to 8, and the routes.
+/// Numbers 5 to 9, and the routes.
 async fn admit(state: &AppState, hosts: &HostPolicy, family: Family, mut request: Request, next: Next) -> Response {
     let checked = hosts::check(hosts, &request).and_then(|()| authenticate(state, &mut request));
     let quota = match checked.and_then(|()| quota::count(state, &mut request)) {
@@ -62,7 +64,7 @@ async fn admit(state: &AppState, hosts: &HostPolicy, family: Family, mut request
     let mut response = match quota.as_ref().and_then(|quota| quota.refusal.as_ref()) {
         Some(error) => family.refuse(error),
         None => match body::buffer(state, family, request).await {
-            Ok(request) => next.run(request).await,
+            Ok(request) => heavy::run(next, request).await,
             Err(refusal) => refusal,
         },
     };

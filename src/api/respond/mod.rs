@@ -17,10 +17,13 @@ mod time_limit;
 pub use recorder::Recorder;
 pub use run::{Run, Usage, finish_reason};
 
-use crate::{api::error::ApiError, config::ApiConfig, gateway::handle::GenerationEvent};
+use crate::{
+    api::{error::ApiError, heavy},
+    config::ApiConfig,
+    gateway::handle::GenerationEvent,
+};
 use async_stream::stream;
 use axum::{
-    Json,
     body::{Body, Bytes},
     response::IntoResponse,
     response::Response,
@@ -29,6 +32,9 @@ use serde::Serialize;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
+/// Tokens in an answer from which on it is written on a thread of its own: each may have 20 alternatives with their bytes.
+const HEAVY_TOKENS: u64 = 512;
+
 /// How an endpoint writes a generation. What it streams and what it answers at once come from the same chunks.
 pub trait WireFormat: Send + 'static {
     /// What one frame of a stream holds.
@@ -36,7 +42,7 @@ pub trait WireFormat: Send + 'static {
     /// What an event is shown as: any number of chunks, an `Option` where it is one at most.
     type Chunks: IntoIterator<Item = Self::Chunk, IntoIter: Send> + Send;
     /// The answer without streaming.
-    type Whole: Serialize;
+    type Whole: Serialize + Send + 'static;
 
     /// Whether a stream ends with `data: [DONE]`, as OpenAI's do.
     const ENDS_WITH_DONE: bool = true;
@@ -104,7 +110,9 @@ pub async fn respond<F: WireFormat>(mut run: Run, mut format: F, mode: Mode) -> 
                     format.absorb(chunk);
                 }
             }
-            Ok(Json(format.whole(&run.usage())).into_response())
+            let usage = run.usage();
+            let whole = format.whole(&usage);
+            heavy::json(usage.prompt_tokens + usage.completion_tokens >= HEAVY_TOKENS, whole).await
         }
         Mode::Stream { hold_status, keep_alive } => {
             let held = hold(&mut run, hold_status).await?;
