@@ -2,7 +2,11 @@
 //!
 //! [`Fields`] is a cursor: what was read is gone, and [`Fields::finish`] returns the names nobody asked for.
 //! JSON `null` equals absence, as clients send `None` through. It knows no endpoint's fields.
+//! A read takes the same time however many fields there are.
 
+pub mod ignored;
+
+use ignored::Ignored;
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
@@ -120,9 +124,10 @@ impl FieldError {
 /// The fields of an object that nobody has read yet.
 #[derive(Debug, Clone)]
 pub struct Fields {
+    /// What was read has become null: to take it out would move all that follows.
     map: Map<String, Value>,
     /// Names of fields inside others that nobody read.
-    unread: Vec<String>,
+    unread: Ignored,
     /// Every name that was asked for, for the test that holds the documents against the readers.
     #[cfg(test)]
     asked: Asked,
@@ -157,7 +162,7 @@ impl Fields {
     pub fn new(map: Map<String, Value>) -> Self {
         Self {
             map,
-            unread: Vec::new(),
+            unread: Ignored::default(),
             #[cfg(test)]
             asked: Asked::default(),
         }
@@ -186,7 +191,7 @@ impl Fields {
     pub fn take(&mut self, name: &str) -> Option<Value> {
         #[cfg(test)]
         self.asked.lock().expect("no test panics in here").insert(name.to_owned());
-        self.map.shift_remove(name).filter(|value| !value.is_null())
+        self.map.get_mut(name).map(Value::take).filter(|value| !value.is_null())
     }
 
     /// `true` or `false`.
@@ -243,23 +248,20 @@ impl Fields {
 
     /// Counts what nobody read of `inner`, the object at `name`, among what [`Fields::finish`] returns.
     pub fn leave(&mut self, name: &str, inner: Self) {
-        let names = inner.finish().into_iter().map(|key| format!("{name}.{key}"));
-        for name in names {
-            self.report(&name);
-        }
+        self.unread.extend_inside(name, &inner.finish());
     }
 
     /// Counts a field that was read but has no effect among what [`Fields::finish`] returns; once, however often it is named.
     pub fn report(&mut self, name: &str) {
-        if !self.unread.iter().any(|known| known == name) {
-            self.unread.push(name.to_owned());
-        }
+        self.unread.add(name);
     }
 
     /// The names that nobody read, in the order of the body, then those inside other fields. `null` is no field.
     #[must_use]
-    pub fn finish(self) -> Vec<String> {
-        self.map.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name).chain(self.unread).collect()
+    pub fn finish(self) -> Ignored {
+        let mut names: Ignored = self.map.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str()).collect();
+        names.extend(self.unread);
+        names
     }
 }
 

@@ -1,7 +1,10 @@
 //! What was not done as asked: named in the header `x-llamero-warnings`, on request in the body, or refused when the
 //! request or the server is strict. The same on every route.
 
-use crate::{api::error::ApiError, config::ApiConfig};
+use crate::{
+    api::{error::ApiError, fields::ignored::Ignored},
+    config::ApiConfig,
+};
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue},
     response::Response,
@@ -11,8 +14,7 @@ use axum::{
 pub(super) const X_LLAMERO_WARNINGS: HeaderName = HeaderName::from_static("x-llamero-warnings");
 /// In requests: `1` or `true` makes every warning a 400; `0` or `false` undoes `--strict`.
 const X_LLAMERO_STRICT: HeaderName = HeaderName::from_static("x-llamero-strict");
-/// Fields named at most, and characters of each.
-const MAX_NAMES: usize = 16;
+/// Characters of a name, at most.
 const MAX_NAME_LENGTH: usize = 64;
 
 /// What happens to warnings.
@@ -41,19 +43,19 @@ impl WarningPolicy {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Warnings {
     /// Names of fields without effect, as the client wrote them.
-    ignored: Vec<String>,
+    ignored: Ignored,
     /// Fields that were obeyed only in part, and how.
     clamped: Vec<(String, String)>,
 }
 
 impl Warnings {
     /// Names ignored fields, if there are any.
-    pub(super) fn ignored(fields: &[String]) -> Self {
-        Self { ignored: fields.to_vec(), clamped: Vec::new() }
+    pub(super) fn ignored(fields: Ignored) -> Self {
+        Self { ignored: fields, clamped: Vec::new() }
     }
 
     /// Names more ignored fields.
-    pub(super) fn ignore(&mut self, fields: Vec<String>) {
+    pub(super) fn ignore(&mut self, fields: Ignored) {
         self.ignored.extend(fields);
     }
 
@@ -64,9 +66,7 @@ impl Warnings {
 
     /// Gives fields other names, for a route that another one's code works for.
     pub(super) fn rename(&mut self, name: impl Fn(&str) -> String) {
-        for field in &mut self.ignored {
-            *field = name(field);
-        }
+        self.ignored.rename(&name);
         for (param, text) in &mut self.clamped {
             *param = name(param);
             *text = text.split(' ').map(&name).collect::<Vec<_>>().join(" ");
@@ -78,7 +78,7 @@ impl Warnings {
     /// # Errors
     /// 400 that names the first field concerned and says all that would have been reported.
     pub(super) fn enforce(self, policy: WarningPolicy) -> Result<Reported, ApiError> {
-        let names: Vec<String> = self.ignored.iter().take(MAX_NAMES).map(|name| visible(name)).collect();
+        let names: Vec<String> = self.ignored.shown().map(visible).collect();
         let param = names.first().or(self.clamped.first().map(|(param, _)| param)).cloned();
         let mut texts = Vec::new();
         if !names.is_empty() {
@@ -145,19 +145,21 @@ mod tests {
 
     #[test]
     fn warnings_name_what_was_ignored_in_plain_characters() {
-        let names = |count: usize| (0..count).map(|i| format!("f{i}")).collect::<Vec<_>>();
+        let numbered = |count: usize| (0..count).map(|i| format!("f{i}")).collect::<Vec<_>>();
+        let header_of = |names: &[String]| header(Warnings::ignored(names.iter().map(String::as_str).collect()));
 
-        assert_eq!(header(Warnings::ignored(&[])), None);
-        assert_eq!(header(Warnings::ignored(&["foo".into(), "a\r\nb: ü".into()])).unwrap(), "ignored fields: foo, ab:");
-        assert!(header(Warnings::ignored(&names(16))).unwrap().ends_with(", f15"));
-        assert!(header(Warnings::ignored(&names(17))).unwrap().ends_with(", f15, and 1 more"));
-        assert_eq!(header(Warnings::ignored(&["x".repeat(1000)])).unwrap().len(), "ignored fields: ".len() + 64);
+        assert_eq!(header_of(&[]), None);
+        assert_eq!(header_of(&["foo".into(), "a\r\nb: ü".into()]).unwrap(), "ignored fields: foo, ab:");
+        assert!(header_of(&numbered(16)).unwrap().ends_with(", f15"));
+        assert!(header_of(&numbered(17)).unwrap().ends_with(", f15, and 1 more"));
+        assert!(header_of(&numbered(100_000)).unwrap().ends_with(", f15, and 99984 more"));
+        assert_eq!(header_of(&["x".repeat(1000)]).unwrap().len(), "ignored fields: ".len() + 64);
     }
 
     #[test]
     fn a_strict_request_is_refused_by_the_first_field_that_would_be_reported() {
         let strict = WarningPolicy { strict: true, in_body: false };
-        let mut warnings = Warnings::ignored(&["foo".into()]);
+        let mut warnings = Warnings::ignored(["foo"].into_iter().collect());
         warnings.clamped("max_tokens", "max_tokens was reduced to 5".into());
 
         let error = warnings.enforce(strict).unwrap_err();
@@ -169,18 +171,18 @@ mod tests {
 
     #[test]
     fn another_routes_names_stand_in_every_text() {
-        let mut warnings = Warnings::ignored(&["old".into(), "foo".into()]);
+        let mut warnings = Warnings::ignored(["old", "foo"].into_iter().collect());
         warnings.clamped("old", "old was not applied".into());
 
         warnings.rename(|name| name.replace("old", "new"));
-        warnings.ignore(vec!["bar".into()]);
+        warnings.ignore(["bar"].into_iter().collect());
 
         assert_eq!(header(warnings).unwrap(), "ignored fields: new, foo, bar; new was not applied");
     }
 
     #[test]
     fn the_body_has_warnings_only_where_they_were_asked_for() {
-        let warnings = Warnings::ignored(&["foo".into()]);
+        let warnings = Warnings::ignored(["foo"].into_iter().collect());
         let asked = WarningPolicy { strict: false, in_body: true };
 
         assert_eq!(warnings.clone().enforce(WarningPolicy::default()).unwrap().for_body(), None);

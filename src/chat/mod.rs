@@ -12,11 +12,13 @@
 mod environment;
 mod guard;
 mod json;
+mod mentions;
 pub mod messages;
 pub mod output;
 mod select;
 mod template;
 
+pub use mentions::Mentions;
 pub use select::{ChatTemplates, FALLBACK};
 pub use template::{ChatInput, ChatTemplate, RenderedPrompt, TemplateError, TemplateTokens};
 

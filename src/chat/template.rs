@@ -5,6 +5,7 @@
 use super::{
     environment::{self, MARKER, NAME, RESERVED},
     guard::{Guard, Marks},
+    mentions::Mentions,
 };
 use minijinja::{Environment, Value};
 use serde_json::{Map, Value as Json};
@@ -22,6 +23,7 @@ const BYTES_PER_FUEL: u64 = 2;
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
+    mentions: Mentions,
     tokens: TemplateTokens,
     guard: Guard,
 }
@@ -84,12 +86,17 @@ impl ChatTemplate {
     pub fn compile(source: &str, tokens: TemplateTokens) -> Result<Self, TemplateError> {
         let environment = environment::compile(source)?;
         let guard = Guard::new(&tokens, source)?;
-        Ok(Self { environment, source: source.to_owned(), tokens, guard })
+        Ok(Self { environment, source: source.to_owned(), mentions: Mentions::of(source), tokens, guard })
     }
 
     /// The template as it was given.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The names that it mentions.
+    pub fn mentions(&self) -> &Mentions {
+        &self.mentions
     }
 
     /// Renders a conversation. Takes time linear in the input for known templates, and bounded time for all: call it off

@@ -13,7 +13,7 @@
 //! written as Anthropic writes them: `messages.0.content.1`.
 
 use super::tools::{self, object, string};
-use crate::api::fields::{FieldError, Fields};
+use crate::api::fields::{FieldError, Fields, ignored::Ignored};
 use serde_json::{Map, Value, json};
 
 /// What was said so far.
@@ -23,7 +23,7 @@ pub(super) struct Conversation {
     /// Whether the answer continues the last message.
     pub(super) continues: bool,
     /// Places of what has no effect.
-    pub(super) ignored: Vec<String>,
+    pub(super) ignored: Ignored,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl Conversation {
             }
             (Role::Assistant, "redacted_thinking") => {
                 block.take("data");
-                self.ignored.push(at.to_owned());
+                self.ignored.add(at);
             }
             (_, "tool_use" | "thinking" | "redacted_thinking" | "tool_result") => {
                 return Err(FieldError::invalid(at, format!("a message of role '{}' has no blocks of type '{kind}'", role.name())));
@@ -201,7 +201,7 @@ impl Conversation {
         let text = string(&mut block, "text", at)?;
         block.take("cache_control");
         if block.take("citations").is_some_and(|citations| citations != json!([])) {
-            self.ignored.push(format!("{at}.citations"));
+            self.ignored.add_inside(at, "citations");
         }
         self.report(block, at);
         Ok(text)
@@ -231,7 +231,7 @@ impl Conversation {
     }
 
     fn report(&mut self, unread: Fields, at: &str) {
-        self.ignored.extend(unread.finish().into_iter().map(|name| format!("{at}.{name}")));
+        self.ignored.extend_inside(at, &unread.finish());
     }
 }
 

@@ -5,7 +5,7 @@
 //! clients send it unasked.
 
 use super::{conversation::Conversation, names::Names, tools};
-use crate::api::fields::{FieldError, Fields};
+use crate::api::fields::{FieldError, Fields, ignored::Ignored};
 use serde_json::{Map, Value, json};
 
 /// What a body is read for.
@@ -25,7 +25,7 @@ pub(in crate::api) struct MessageRequest {
     /// Whether the text of thinking blocks is shown.
     pub(super) shows_thoughts: bool,
     /// Names and places of fields that have no effect.
-    pub(in crate::api) ignored: Vec<String>,
+    pub(in crate::api) ignored: Ignored,
     /// Fields that are obeyed in part only, and how; visible ASCII and spaces.
     pub(super) partly: Vec<(&'static str, &'static str)>,
     /// How chat's names are told.
@@ -51,8 +51,8 @@ impl MessageRequest {
         let mut chat = Map::new();
         let system = f.take("system");
         let messages = f.take("messages").ok_or_else(|| FieldError::Missing { param: "messages".to_owned() })?;
-        let conversation = Conversation::read(system, messages)?;
-        ignored.extend(conversation.ignored.iter().cloned());
+        let mut conversation = Conversation::read(system, messages)?;
+        ignored.extend(std::mem::take(&mut conversation.ignored));
         if conversation.continues {
             chat.insert("continue_final_message".to_owned(), true.into());
         }
@@ -89,26 +89,26 @@ fn refuse(f: &mut Fields) -> Result<(), FieldError> {
 }
 
 /// Takes known fields without an effect on the answer. The names of those that asked for something that is not done.
-fn without_effect(f: &mut Fields) -> Result<Vec<String>, FieldError> {
+fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
     // For the operator's books and caches. Nothing is done with them, and they are never logged.
     f.object("metadata")?;
     for name in ["cache_control", "inference_geo", "service_tier", "user_profile_id", "workspace_id"] {
         f.take(name);
     }
-    let mut ignored = Vec::new();
+    let mut ignored = Ignored::default();
     if f.string("speed")?.is_some_and(|speed| speed != "standard") {
-        ignored.push("speed".to_owned());
+        ignored.add("speed");
     }
     if let Some(diagnostics) = f.object("diagnostics")?
         && diagnostics.values().any(|value| !value.is_null())
     {
-        ignored.push("diagnostics".to_owned());
+        ignored.add("diagnostics");
     }
     // What is to be cleared from a long conversation stays in it.
     if let Some(management) = f.object("context_management")?
         && management.get("edits").is_none_or(|edits| *edits != json!([]))
     {
-        ignored.push("context_management".to_owned());
+        ignored.add("context_management");
     }
     Ok(ignored)
 }
@@ -151,7 +151,7 @@ fn limits(f: &mut Fields, aim: Aim, chat: &mut Map<String, Value>) -> Result<(),
 }
 
 /// The field `thinking`.
-fn thinking(f: &mut Fields, ignored: &mut Vec<String>) -> Result<Option<Thinking>, FieldError> {
+fn thinking(f: &mut Fields, ignored: &mut Ignored) -> Result<Option<Thinking>, FieldError> {
     const AT: &str = "thinking";
     let inside = |error: FieldError| error.inside(AT);
     let Some(thinking) = f.object(AT)? else { return Ok(None) };
@@ -172,7 +172,7 @@ fn thinking(f: &mut Fields, ignored: &mut Vec<String>) -> Result<Option<Thinking
         Some("omitted") => false,
         Some(_) => return Err(FieldError::invalid("thinking.display", "expected 'summarized' or 'omitted'")),
     };
-    ignored.extend(thinking.finish().into_iter().map(|name| format!("{AT}.{name}")));
+    ignored.extend_inside(AT, &thinking.finish());
     Ok(Some(Thinking { on, shown, has_budget: on && budget.is_some() }))
 }
 
@@ -181,7 +181,7 @@ fn thinking(f: &mut Fields, ignored: &mut Vec<String>) -> Result<Option<Thinking
 fn output_config(
     f: &mut Fields,
     chat: &mut Map<String, Value>,
-    ignored: &mut Vec<String>,
+    ignored: &mut Ignored,
 ) -> Result<(Option<&'static str>, &'static str), FieldError> {
     const AT: &str = "output_config";
     let older = f.object("output_format")?;
@@ -204,7 +204,7 @@ fn output_config(
         let format = json!({"type": "json_schema", "json_schema": {"name": "output", "schema": schema}});
         chat.insert("response_format".to_owned(), format);
     }
-    ignored.extend(config.finish().into_iter().map(|name| format!("{AT}.{name}")));
+    ignored.extend_inside(AT, &config.finish());
     Ok((effort, place))
 }
 
@@ -218,14 +218,10 @@ fn schema(format: &mut Fields, at: &str) -> Result<Map<String, Value>, FieldErro
 }
 
 /// Chat's `reasoning_effort`, which `thinking` and `output_config.effort` are together, and the name to tell it by.
-fn settle_effort(
-    thinking: Option<Thinking>,
-    effort: Option<&'static str>,
-    ignored: &mut Vec<String>,
-) -> (Option<&'static str>, &'static str) {
+fn settle_effort(thinking: Option<Thinking>, effort: Option<&'static str>, ignored: &mut Ignored) -> (Option<&'static str>, &'static str) {
     match (thinking.map(|thinking| thinking.on), effort) {
         (Some(false), effort) => {
-            ignored.extend(effort.map(|_| "output_config.effort".to_owned()));
+            ignored.extend(effort.iter().map(|_| "output_config.effort").collect());
             (Some("none"), "thinking")
         }
         (Some(true), None) => (Some("medium"), "thinking"),

@@ -2,7 +2,7 @@
 //!
 //! Tools of the client's own work; those that Anthropic runs, or that its models were trained for, are refused by name.
 
-use crate::api::fields::{FieldError, Fields};
+use crate::api::fields::{FieldError, Fields, ignored::Ignored};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 ///
 /// # Errors
 /// The first place at fault.
-pub(super) fn read(f: &mut Fields, chat: &mut Map<String, Value>, ignored: &mut Vec<String>) -> Result<(), FieldError> {
+pub(super) fn read(f: &mut Fields, chat: &mut Map<String, Value>, ignored: &mut Ignored) -> Result<(), FieldError> {
     let tools = match f.take("tools") {
         None => Vec::new(),
         Some(Value::Array(tools)) => tools,
@@ -32,7 +32,7 @@ pub(super) fn read(f: &mut Fields, chat: &mut Map<String, Value>, ignored: &mut 
         if choice.boolean("disable_parallel_tool_use").map_err(|error| error.inside("tool_choice"))? == Some(true) {
             chat.insert("parallel_tool_calls".to_owned(), false.into());
         }
-        ignored.extend(choice.finish().into_iter().map(|name| format!("tool_choice.{name}")));
+        ignored.extend_inside("tool_choice", &choice.finish());
     }
     if !functions.is_empty() {
         chat.insert("tools".to_owned(), functions.into());
@@ -41,7 +41,7 @@ pub(super) fn read(f: &mut Fields, chat: &mut Map<String, Value>, ignored: &mut 
 }
 
 /// A tool's name, and the tool as chat has it.
-fn tool(value: Value, at: &str, ignored: &mut Vec<String>) -> Result<(String, Value), FieldError> {
+fn tool(value: Value, at: &str, ignored: &mut Ignored) -> Result<(String, Value), FieldError> {
     let inside = |error: FieldError| error.inside(at);
     let mut tool = object(value, at)?;
     match tool.string("type").map_err(inside)?.as_deref() {
@@ -70,12 +70,12 @@ fn tool(value: Value, at: &str, ignored: &mut Vec<String>) -> Result<(String, Va
         tool.take(name);
     }
     if tool.boolean("defer_loading").map_err(inside)? == Some(true) {
-        ignored.push(format!("{at}.defer_loading"));
+        ignored.add_inside(at, "defer_loading");
     }
     if tool.take("allowed_callers").is_some_and(|callers| callers != json!(["direct"])) {
-        ignored.push(format!("{at}.allowed_callers"));
+        ignored.add_inside(at, "allowed_callers");
     }
-    ignored.extend(tool.finish().into_iter().map(|name| format!("{at}.{name}")));
+    ignored.extend_inside(at, &tool.finish());
     Ok((name, json!({"type": "function", "function": function})))
 }
 

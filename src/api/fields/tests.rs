@@ -28,7 +28,7 @@ fn null_equals_absence() {
     assert_eq!(f.string("d"), Ok(None));
     assert_eq!(f.object("e"), Ok(None));
     assert_eq!(f.string("absent"), Ok(None));
-    assert_eq!(f.finish(), Vec::<String>::new());
+    assert_eq!(f.finish(), [""; 0]);
 }
 
 #[test]

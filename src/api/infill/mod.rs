@@ -50,7 +50,7 @@ async fn infill(
     let limits = InfillLimits { vocabulary_size: info.vocabulary_size, max_stop_strings: state.config.max_stop_strings };
     let mut request = InfillRequest::read(fields, &limits)?;
 
-    let mut warnings = Warnings::ignored(&request.unknown);
+    let mut warnings = Warnings::ignored(std::mem::take(&mut request.unknown));
     let window = window::fit(&state.engine, &info, &marks, request.take_texts(), request.n_predict).await?;
     for (param, text) in window.cuts {
         warnings.clamped(param, text);

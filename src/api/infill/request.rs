@@ -4,7 +4,7 @@
 //! because ignoring it would change the form of the result, or is reported as ignored.
 
 use crate::api::{
-    fields::{FieldError, Fields},
+    fields::{FieldError, Fields, ignored::Ignored},
     openai::sampling::{Sampling, read_stop},
 };
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ pub(in crate::api) struct InfillRequest {
     pub(super) return_tokens: bool,
     pub(super) stream: bool,
     /// Names of fields that had no effect.
-    pub(in crate::api) unknown: Vec<String>,
+    pub(in crate::api) unknown: Ignored,
 }
 
 impl InfillRequest {
@@ -111,14 +111,14 @@ impl InfillRequest {
             response_fields: names(&mut f, "response_fields")?,
             return_tokens: f.boolean("return_tokens")?.unwrap_or(false),
             stream: f.boolean("stream")?.unwrap_or(false),
-            unknown: Vec::new(),
+            unknown: Ignored::default(),
         };
         // What is cached is always used; there is no need to ask for it, and no way to refuse it.
         if f.boolean("cache_prompt")? == Some(false) {
-            unknown.push("cache_prompt".to_owned());
+            unknown.add("cache_prompt");
         }
         let has_effect = |name: &&str| f.take(name).is_some_and(|value| !is_neutral(&value));
-        unknown.extend(WITHOUT_EFFECT.iter().copied().filter(has_effect).map(str::to_owned));
+        unknown.extend(WITHOUT_EFFECT.iter().copied().filter(has_effect).collect());
         unknown.extend(f.finish());
         request.unknown = unknown;
         Ok(request)
@@ -175,7 +175,7 @@ fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
 
 /// Takes out the fields of samplers that `samplers` does not list, and gives those that are used llama-server's defaults.
 /// Names of listed ones that are not here come back. Their order here is always the same.
-fn use_samplers(f: &mut Fields) -> Result<Vec<String>, FieldError> {
+fn use_samplers(f: &mut Fields) -> Result<Ignored, FieldError> {
     const NAME: &str = "samplers";
     let all = !f.has(NAME);
     let listed = names(f, NAME)?;
@@ -188,7 +188,9 @@ fn use_samplers(f: &mut Fields) -> Result<Vec<String>, FieldError> {
         f.set_default(field, number(default));
     }
     let is_here = |name: &String| SAMPLERS.iter().any(|(sampler, _)| sampler == name);
-    Ok(listed.iter().filter(|name| !is_here(name)).map(|name| format!("{NAME}.{name}")).collect())
+    let mut unknown = Ignored::default();
+    listed.iter().filter(|name| !is_here(name)).for_each(|name| unknown.add_inside(NAME, name));
+    Ok(unknown)
 }
 
 /// Whole numbers as such: `top_k` is one.

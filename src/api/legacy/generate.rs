@@ -106,7 +106,7 @@ fn sequence(request: GenerateRequest, prompt: Vec<Token>, max_tokens: u32, princ
 
 /// What was not done as asked.
 fn warnings(request: &GenerateRequest, max_tokens: u32) -> Warnings {
-    let mut warnings = Warnings::ignored(&request.ignored);
+    let mut warnings = Warnings::ignored(request.ignored.clone());
     if u64::from(max_tokens) < request.max_tokens {
         warnings.clamped("max_tokens", format!("max_tokens was reduced to {max_tokens}, the room that the prompt leaves in the context"));
     }

@@ -8,6 +8,7 @@ use super::{
     fault::{Fault, Rule, detail},
     json::{self, Json, JsonError},
 };
+use crate::api::fields::ignored::Ignored;
 use axum::http::{HeaderMap, StatusCode, header};
 
 /// `max_tokens` when absent or null.
@@ -37,7 +38,7 @@ pub(super) struct GenerateRequest {
     /// At most 16, none empty.
     pub(super) stop: Vec<String>,
     /// Fields that were sent and mean nothing here, in order.
-    pub(super) ignored: Vec<String>,
+    pub(super) ignored: Ignored,
 }
 
 /// A refusal, as FastAPI words it.
@@ -176,9 +177,9 @@ impl<'a> Fields<'a> {
         stop
     }
 
-    fn leftovers(&self) -> Vec<String> {
-        let names = self.members.iter().map(|(name, _)| name);
-        names.filter(|name| !self.taken.contains(&name.as_str())).cloned().collect()
+    fn leftovers(&self) -> Ignored {
+        let names = self.members.iter().map(|(name, _)| name.as_str());
+        names.filter(|name| !self.taken.contains(name)).collect()
     }
 }
 

@@ -66,6 +66,8 @@ pub struct CompletionFormat {
 struct Place {
     /// Where its next token begins.
     offset: CharacterOffset,
+    /// Characters of its prompt, counted once: the prompt may be long, and each token asks.
+    prompt_end: u64,
     /// Whether prompt tokens were shown.
     in_prompt: bool,
     /// Sum and number of its tokens' log-probabilities.
@@ -78,8 +80,9 @@ impl CompletionFormat {
     pub fn new(head: Head, view: View, prompts: Vec<PromptView>) -> Self {
         let candidates = prompts.len() * view.candidates;
         let place = |candidate: usize| {
-            let start = if view.echo { 0 } else { characters(&prompts[candidate / view.candidates].text) };
-            Place { offset: CharacterOffset::after(start), in_prompt: false, score: (0.0, 0) }
+            let prompt_end = characters(&prompts[candidate / view.candidates].text);
+            let start = if view.echo { 0 } else { prompt_end };
+            Place { offset: CharacterOffset::after(start), prompt_end, in_prompt: false, score: (0.0, 0) }
         };
         let places = (0..candidates).map(place).collect();
         let whole = (0..candidates).map(|index| Choice::new(index, &view)).collect();
@@ -113,7 +116,7 @@ impl CompletionFormat {
             }
             if place.in_prompt && !output.logprobs.is_empty() {
                 // Whatever the pieces of the prompt added up to: what is generated begins behind its text.
-                place.offset = std::mem::take(&mut place.offset).at_least(characters(text));
+                place.offset = std::mem::take(&mut place.offset).at_least(place.prompt_end);
             }
         }
         logprobs.append(Logprobs::of(&output.logprobs, &mut place.offset));

@@ -9,7 +9,7 @@ use super::{
     sampling::Sampling,
     structured::{Constrained, read_constraint},
 };
-use crate::api::fields::{FieldError, Fields};
+use crate::api::fields::{FieldError, Fields, ignored::Ignored};
 
 /// Choices and candidates per prompt at most; fewer if the engine has fewer slots.
 const MAX_N: u32 = 8;
@@ -65,7 +65,7 @@ pub struct CompletionRequest {
     /// A chunk with the usage at the end of a stream. Default false.
     pub include_usage: bool,
     /// Names of fields that this server does not know; they had no effect.
-    pub unknown: Vec<String>,
+    pub unknown: Ignored,
 }
 
 /// What is done to a prompt before it is computed.
@@ -125,7 +125,7 @@ impl CompletionRequest {
             show_special: !f.boolean("skip_special_tokens")?.unwrap_or(true),
             stream,
             include_usage,
-            unknown: Vec::new(),
+            unknown: Ignored::default(),
         };
         if request.suffix.is_some() && request.echo && request.logprobs.is_some() {
             return Err(unsupported(
@@ -220,10 +220,12 @@ pub(super) fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), 
 }
 
 /// `include_usage`, and the names of options without effect.
-pub(super) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Vec<String>), FieldError> {
-    let Some(options) = f.object("stream_options")? else { return Ok((false, Vec::new())) };
+pub(super) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Ignored), FieldError> {
+    const NAME: &str = "stream_options";
+    let mut ignored = Ignored::default();
+    let Some(options) = f.object(NAME)? else { return Ok((false, ignored)) };
     if !stream {
-        return Err(FieldError::invalid("stream_options", "it is only allowed when 'stream' is true"));
+        return Err(FieldError::invalid(NAME, "it is only allowed when 'stream' is true"));
     }
     let mut options = Fields::new(options);
     let include_usage = options.boolean("include_usage")?.unwrap_or(false);
@@ -231,7 +233,8 @@ pub(super) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Vec<
     if options.boolean("include_obfuscation")? == Some(true) {
         options.report("include_obfuscation");
     }
-    Ok((include_usage, options.finish().into_iter().map(|name| format!("stream_options.{name}")).collect()))
+    ignored.extend_inside(NAME, &options.finish());
+    Ok((include_usage, ignored))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{
     answer::{Head, draw_seed},
     completion_format::{CompletionFormat, PromptView, View},
     completion_request::{CompletionRequest, Encoding, RequestLimits, Truncation},
-    fim::{FimPrompt, NO_MARKS, begin},
+    fim::{self, FimTexts, NO_MARKS, begin},
     models,
     prompt::Prompt,
     structured,
@@ -20,7 +20,7 @@ use crate::{
         warnings::{WarningPolicy, Warnings},
     },
     gateway::{handle::EngineHandle, keys::Principal},
-    protocol::{ModelInfo, SequenceRequest, SpecialText, Token},
+    protocol::{FimTokens, ModelInfo, SequenceRequest, SpecialText, Token},
 };
 use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
 use futures_util::future::try_join_all;
@@ -101,10 +101,10 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
         max_logprobs: state.config.max_logprobs,
     };
     let mut request = CompletionRequest::read(fields, &limits)?;
-    let mut warnings = Warnings::ignored(&request.unknown);
+    let mut warnings = Warnings::ignored(request.unknown.clone());
 
     let prompts = std::mem::take(&mut request.prompts);
-    let encoder = Encoder { engine: &state.engine, request: &request, info: &info };
+    let encoder = Encoder::new(&state.engine, &request, &info).await?;
     let encoded = try_join_all(prompts.into_iter().map(|prompt| encoder.encode(prompt))).await?;
     for dropped in encoded.iter().map(|prompt| prompt.dropped).filter(|dropped| *dropped > 0) {
         warnings.clamped("truncate_prompt_tokens", format!("the first {dropped} tokens of a prompt were dropped"));
@@ -129,6 +129,8 @@ struct Encoder<'a> {
     engine: &'a EngineHandle,
     request: &'a CompletionRequest,
     info: &'a ModelInfo,
+    /// What stands behind the hole of every prompt, and the marks around it.
+    suffix: Option<(Vec<Token>, FimTokens)>,
 }
 
 /// A prompt as tokens.
@@ -139,7 +141,20 @@ struct Encoded {
     dropped: usize,
 }
 
-impl Encoder<'_> {
+impl<'a> Encoder<'a> {
+    async fn new(engine: &'a EngineHandle, request: &'a CompletionRequest, info: &'a ModelInfo) -> Result<Self, ApiError> {
+        let suffix = match request.suffix.clone() {
+            None => None,
+            Some(text) => {
+                let no_marks = || FieldError::Unsupported { param: "suffix".to_owned(), reason: NO_MARKS };
+                let marks = info.fim.ok_or_else(no_marks)?;
+                // Once for all prompts.
+                Some((fim::suffix(engine, text, "suffix").await?, marks))
+            }
+        };
+        Ok(Self { engine, request, info, suffix })
+    }
+
     /// Text gets BOS where the vocabulary wants it, tokens are taken as they are.
     async fn encode(&self, prompt: Prompt) -> Result<Encoded, ApiError> {
         let Encoding { add_special, .. } = self.request.encoding;
@@ -166,13 +181,11 @@ impl Encoder<'_> {
 
     /// A text, or what is around the hole that a suffix makes.
     async fn tokenize(&self, text: String, add_special: bool) -> Result<Vec<Token>, ApiError> {
-        let Some(suffix) = self.request.suffix.clone() else {
+        let Some((suffix, marks)) = &self.suffix else {
             return Ok(self.engine.tokenize(text, add_special, SpecialText::Recognised).await?);
         };
-        let no_marks = || FieldError::Unsupported { param: "suffix".to_owned(), reason: NO_MARKS };
-        let marks = self.info.fim.ok_or_else(no_marks)?;
-        let hole = FimPrompt { prefix: text, suffix }.tokenize(self.engine, "prompt", "suffix").await?;
-        Ok(hole.assemble(begin(self.info).filter(|_| add_special), &marks, &[]))
+        let hole = FimTexts { prefix: fim::prefix(self.engine, text, "prompt").await?, suffix: suffix.clone() };
+        Ok(hole.assemble(begin(self.info).filter(|_| add_special), marks, &[]))
     }
 
     /// The prompt's characters are counted for `logprobs`, too.

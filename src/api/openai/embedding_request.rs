@@ -4,7 +4,7 @@
 
 use super::{prompt::Prompt, vectors::Encoding};
 use crate::{
-    api::fields::{self, FieldError, Fields},
+    api::fields::{self, FieldError, Fields, ignored::Ignored},
     protocol::{EmbeddingInfo, Token},
 };
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub struct EmbeddingRequest {
     /// Put the model's special tokens around texts (vLLM's `add_special_tokens`). Default true.
     pub add_special: bool,
     /// Names of fields that this server does not know; they had no effect.
-    pub unknown: Vec<String>,
+    pub unknown: Ignored,
 }
 
 impl EmbeddingRequest {

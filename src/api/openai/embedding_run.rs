@@ -4,18 +4,15 @@ use super::{models, prompt::Prompt};
 use crate::{
     api::{
         error::ApiError,
-        fields::FieldError,
-        request_log,
+        fields::{FieldError, ignored::Ignored},
+        heavy, request_log,
         warnings::{Reported, WarningPolicy, Warnings},
     },
     gateway::handle::{EngineHandle, SubmitError, TokenizeError},
     protocol::{EmbeddingInfo, ModelInfo, SpecialText, TextError, Token},
     telemetry::{self, EmbeddingRecord, Outcome},
 };
-use axum::{
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
@@ -25,6 +22,9 @@ use tokio::time::Instant;
 const MAX_TOKENS: usize = 300_000;
 /// Texts of a request that are tokenized at once; the engine has two threads for all requests.
 const TEXTS_AT_ONCE: usize = 8;
+
+/// Numbers in all vectors of a request that are normalised and written in a millisecond or two.
+const LIGHT_NUMBERS: usize = 16 * 1024;
 
 /// OpenAI's usage of an embedding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,7 +69,7 @@ impl EmbeddingRun {
     }
 
     /// Takes note of fields that have no effect.
-    pub(super) fn ignored(&mut self, fields: &[String]) {
+    pub(super) fn ignored(&mut self, fields: Ignored) {
         self.warnings = Warnings::ignored(fields);
     }
 
@@ -123,13 +123,7 @@ impl EmbeddingRun {
                     input.extend(behind);
                     cut += 1;
                 }
-                None if input.len() > longest => {
-                    let reason = format!(
-                        "it has {} tokens and this model takes {longest} at most; shorten it or send 'truncate_prompt_tokens': -1",
-                        input.len()
-                    );
-                    return Err(FieldError::invalid(&name(index), reason).into());
-                }
+                None if input.len() > longest => return Err(too_long(&name(index), input.len(), longest).into()),
                 _ => {}
             }
             if input.is_empty() {
@@ -147,15 +141,18 @@ impl EmbeddingRun {
     /// # Errors
     /// Too many tokens in all, named by `param`; a warning in a strict request; an engine that fails.
     pub(super) async fn embed(&mut self, param: &str, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, ApiError> {
-        let tokens: usize = inputs.iter().map(Vec::len).sum();
-        if tokens > MAX_TOKENS {
-            let reason = format!("the inputs have {tokens} tokens together; at most {MAX_TOKENS} are accepted");
-            return Err(FieldError::invalid(param, reason).into());
-        }
+        let tokens = inputs.iter().map(Vec::len).sum();
+        few_tokens(param, tokens)?;
         self.reported = std::mem::take(&mut self.warnings).enforce(self.policy)?;
         self.record.inputs = inputs.len();
         self.record.prompt_tokens = tokens;
         Ok(self.engine.embed(inputs).await?)
+    }
+
+    /// Whether there are so many numbers that work on all of them belongs on threads of its own.
+    pub(super) fn is_heavy(&self) -> bool {
+        let dimensions = self.model.embedding.as_ref().map_or(0, |info| info.dimensions as usize);
+        self.record.inputs.saturating_mul(dimensions) > LIGHT_NUMBERS
     }
 
     /// Tokens that were asked for.
@@ -163,23 +160,18 @@ impl EmbeddingRun {
         Usage { prompt_tokens: self.record.prompt_tokens, total_tokens: self.record.prompt_tokens }
     }
 
-    /// The answer, with what was not done as asked in a header, or the error; either is taken note of. The body is written
-    /// on a thread where that may take a while.
+    /// The answer, with what was not done as asked in a header, or the error; either is taken note of.
     ///
     /// # Errors
     /// What `result` has, and `Internal` for a body that cannot be written.
     pub(super) async fn answer<T: Serialize + Send + 'static>(mut self, result: Result<T, ApiError>) -> Result<Response, ApiError> {
         let written = match result {
-            Ok(body) => {
-                let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&body)).await;
-                json.ok().and_then(Result::ok).ok_or(ApiError::Internal)
-            }
+            Ok(body) => heavy::json(self.is_heavy(), body).await,
             Err(error) => Err(error),
         };
         match written {
-            Ok(json) => {
+            Ok(mut response) => {
                 self.record.outcome = Outcome::Finished;
-                let mut response = ([(header::CONTENT_TYPE, "application/json")], json).into_response();
                 self.reported.put_on(&mut response);
                 Ok(response)
             }
@@ -201,6 +193,23 @@ impl Drop for EmbeddingRun {
         request_log::has_line();
         self.span.in_scope(|| telemetry::record_embedding(&self.record));
     }
+}
+
+/// An input that does not fit the model.
+pub(super) fn too_long(param: &str, tokens: usize, longest: usize) -> FieldError {
+    let reason = format!("it has {tokens} tokens and this model takes {longest} at most; shorten it or send 'truncate_prompt_tokens': -1");
+    FieldError::invalid(param, reason)
+}
+
+/// Refuses inputs of too many tokens together.
+///
+/// # Errors
+/// Names `param` and the limit.
+pub(super) fn few_tokens(param: &str, tokens: usize) -> Result<(), FieldError> {
+    if tokens > MAX_TOKENS {
+        return Err(FieldError::invalid(param, format!("the inputs have {tokens} tokens together; at most {MAX_TOKENS} are accepted")));
+    }
+    Ok(())
 }
 
 /// `name`, or the name of its `index`-th element.

@@ -7,7 +7,7 @@ use super::{
     vectors::{Encoded, normalised},
 };
 use crate::{
-    api::{error::ApiError, fields::Fields, state::AppState, warnings::WarningPolicy},
+    api::{error::ApiError, fields::Fields, heavy, state::AppState, warnings::WarningPolicy},
     protocol::Pooling,
 };
 use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
@@ -49,18 +49,19 @@ async fn embed(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<
         return Err(ApiError::wrong_kind_of_model("the model ranks documents and has no embeddings; use /v1/rerank or /v1/score"));
     }
     let request = EmbeddingRequest::read(fields, &info, run.model.vocabulary_size)?;
-    run.ignored(&request.unknown);
+    run.ignored(request.unknown);
     let is_list = request.inputs.len() > 1;
     let closing = if request.add_special { info.around_text.1.len() } else { 0 };
     let mut inputs = run.tokenize("input", is_list, request.inputs, request.add_special).await?;
     run.fit(|index| element("input", is_list, index), &mut inputs, request.truncate, closing)?;
     let vectors = run.embed("input", inputs).await?;
-    let embedding = |(index, vector)| Embedding {
+    let (dimensions, encoding) = (request.dimensions, request.encoding);
+    let embedding = move |(index, vector)| Embedding {
         object: "embedding",
         index,
-        embedding: Encoded { vector: normalised(vector, request.dimensions), encoding: request.encoding },
+        embedding: Encoded { vector: normalised(vector, dimensions), encoding },
     };
-    let data = vectors.into_iter().enumerate().map(embedding).collect();
+    let data = heavy::run_if(run.is_heavy(), async move { vectors.into_iter().enumerate().map(embedding).collect() }).await;
     Ok(EmbeddingList { object: "list", data, model, usage: run.usage() })
 }
 

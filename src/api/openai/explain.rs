@@ -45,7 +45,7 @@ struct Explanation {
     cached_tokens: u64,
     prompts: Vec<ExplainedPrompt>,
     parameters: Parameters,
-    /// Fields that would have no effect.
+    /// Fields that would have no effect, the first 16.
     ignored_fields: Vec<String>,
     /// What `x-llamero-warnings` would say.
     warnings: Vec<String>,
@@ -171,7 +171,7 @@ impl Subject {
         let sequences = self.sequences();
         let max_tokens = sequences.iter().map(|sequence| sequence.max_tokens).max().unwrap_or(0);
         let (count, used) = (sequences.len(), sequences.iter().map(positions).max().unwrap_or(0));
-        let (endpoint, info, model, ignored_fields, parameters) = match self {
+        let (endpoint, info, model, ignored, parameters) = match self {
             Self::Completion(mut prepared) => {
                 let ignored = std::mem::take(&mut prepared.request.unknown);
                 let (info, model) = (prepared.info.clone(), std::mem::take(&mut prepared.model));
@@ -191,7 +191,7 @@ impl Subject {
             cached_tokens: prompts.iter().map(|prompt| u64::from(prompt.cached_tokens)).sum(),
             prompts,
             parameters,
-            ignored_fields,
+            ignored_fields: ignored.shown().map(str::to_owned).collect(),
             // The handler's to say.
             warnings: Vec::new(),
             limits: limits(info.max_model_len, used, count, allowance, engine),

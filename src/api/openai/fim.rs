@@ -38,14 +38,25 @@ impl FimPrompt {
     /// # Errors
     /// A part cannot be tokenized; the error names its field.
     pub async fn tokenize(self, engine: &EngineHandle, prefix_param: &str, suffix_param: &str) -> Result<FimTexts, ApiError> {
-        let prefix = engine.tokenize(self.prefix, false, SpecialText::Plain);
-        let suffix = engine.tokenize(self.suffix, false, SpecialText::Continuation);
-        let (prefix, suffix) = tokio::join!(prefix, suffix);
-        Ok(FimTexts {
-            prefix: prefix.map_err(|error| ApiError::of_text(prefix_param, error))?,
-            suffix: suffix.map_err(|error| ApiError::of_text(suffix_param, error))?,
-        })
+        let (prefix, suffix) = tokio::join!(prefix(engine, self.prefix, prefix_param), suffix(engine, self.suffix, suffix_param));
+        Ok(FimTexts { prefix: prefix?, suffix: suffix? })
     }
+}
+
+/// The tokens before a hole.
+///
+/// # Errors
+/// The text cannot be tokenized; the error names `param`.
+pub(super) async fn prefix(engine: &EngineHandle, text: String, param: &str) -> Result<Vec<Token>, ApiError> {
+    engine.tokenize(text, false, SpecialText::Plain).await.map_err(|error| ApiError::of_text(param, error))
+}
+
+/// The tokens behind a hole.
+///
+/// # Errors
+/// As [`prefix`].
+pub(super) async fn suffix(engine: &EngineHandle, text: String, param: &str) -> Result<Vec<Token>, ApiError> {
+    engine.tokenize(text, false, SpecialText::Continuation).await.map_err(|error| ApiError::of_text(param, error))
 }
 
 impl FimTexts {

@@ -4,14 +4,14 @@
 //! two vectors, −1 to 1.
 
 use super::{
-    embedding_run::{EmbeddingRun, Usage, element},
+    embedding_run::{EmbeddingRun, Usage, element, few_tokens, too_long},
     models,
     prompt::Prompt,
     rerank_request::{RerankRequest, ScoreRequest},
     vectors::{cosine, sigmoid},
 };
 use crate::{
-    api::{error::ApiError, fields::Fields, state::AppState, warnings::WarningPolicy},
+    api::{error::ApiError, fields::Fields, heavy, state::AppState, warnings::WarningPolicy},
     protocol::{Pooling, RankScore, Token},
 };
 use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
@@ -95,7 +95,7 @@ pub(super) async fn score(State(state): State<AppState>, headers: HeaderMap, bod
 
 async fn rank(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<Ranking, ApiError> {
     let request = RerankRequest::read(fields, run.info()?)?;
-    run.ignored(&request.unknown);
+    run.ignored(request.unknown);
     let sides = Sides {
         left: vec![request.query],
         right: request.documents.clone(),
@@ -122,7 +122,7 @@ async fn rank(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<R
 
 async fn compare(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<ScoreList, ApiError> {
     let request = ScoreRequest::read(fields, run.info()?)?;
-    run.ignored(&request.unknown);
+    run.ignored(request.unknown);
     let sides = Sides {
         left: request.left,
         right: request.right,
@@ -165,9 +165,12 @@ async fn cosine_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<f64>,
     };
     run.fit(name, &mut inputs, sides.truncate, closing)?;
     let vectors = run.embed(names.1.0, inputs).await?;
-    let (left, right) = vectors.split_at(lefts);
-    // One text on the left goes with all on the right.
-    Ok(right.iter().zip(left.iter().cycle()).map(|(right, left)| cosine(left, right)).collect())
+    let compared = async move {
+        let (left, right) = vectors.split_at(lefts);
+        // One text on the left goes with all on the right.
+        right.iter().zip(left.iter().cycle()).map(|(right, left)| cosine(left, right)).collect()
+    };
+    Ok(heavy::run_if(run.is_heavy(), compared).await)
 }
 
 /// A rank head's output for each pair.
@@ -176,10 +179,27 @@ async fn rank_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<Vec<f32
     let right_name = sides.right_name;
     let left = tokenize(run, sides.left_name, sides.left, false).await?;
     let right = tokenize(run, right_name, sides.right, false).await?;
-    let pair =
-        |(right, left): (&Vec<Token>, &Vec<Token>)| [&before, left, &between, right, &after].into_iter().flatten().copied().collect();
+    let name = |index| element(right_name.0, right_name.1, index);
+    let longest = run.info()?.max_input_tokens as usize;
+    let special = before.len() + between.len() + after.len();
+    // The query stands in every pair: what is too long is refused before it is copied as many times as there are documents.
+    let mut total = 0;
+    for (index, (right, left)) in right.iter().zip(left.iter().cycle()).enumerate() {
+        let tokens = special + left.len() + right.len();
+        if sides.truncate.is_none() && tokens > longest {
+            return Err(too_long(&name(index), tokens, longest).into());
+        }
+        total += tokens.min(sides.truncate.unwrap_or(longest));
+    }
+    few_tokens(right_name.0, total)?;
+    // One more than is kept shows that something was cut.
+    let most = sides.truncate.unwrap_or(longest) + 1;
+    let pair = |(right, left): (&Vec<Token>, &Vec<Token>)| {
+        let text = [&before, left, &between, right].into_iter().flatten().take(most);
+        text.chain(&after).copied().collect()
+    };
     let mut pairs: Vec<Vec<Token>> = right.iter().zip(left.iter().cycle()).map(pair).collect();
-    run.fit(|index| element(right_name.0, right_name.1, index), &mut pairs, sides.truncate, after.len())?;
+    run.fit(name, &mut pairs, sides.truncate, after.len())?;
     run.embed(right_name.0, pairs).await
 }
 

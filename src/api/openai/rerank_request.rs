@@ -5,7 +5,7 @@ use super::{
     embedding_run::element,
 };
 use crate::{
-    api::fields::{FieldError, Fields},
+    api::fields::{FieldError, Fields, ignored::Ignored},
     protocol::EmbeddingInfo,
 };
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub struct RerankRequest {
     /// Cut longer inputs to so many tokens. Default: refuse them.
     pub truncate: Option<usize>,
     /// Names of fields that this server does not know; they had no effect.
-    pub unknown: Vec<String>,
+    pub unknown: Ignored,
 }
 
 impl RerankRequest {
@@ -60,7 +60,7 @@ pub struct ScoreRequest {
     /// Cut longer inputs to so many tokens. Default: refuse them.
     pub truncate: Option<usize>,
     /// Names of fields that this server does not know; they had no effect.
-    pub unknown: Vec<String>,
+    pub unknown: Ignored,
 }
 
 impl ScoreRequest {

@@ -144,7 +144,7 @@ fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> 
     ];
     // Another way to compile would be no other output; here there is only one.
     options.boolean("disable_fallback").map_err(inner)?;
-    if let Some(name) = options.finish().first() {
+    if let Some(name) = options.finish().shown().next() {
         let param = format!("{NAME}.{name}");
         return Err(FieldError::Unsupported {
             param,

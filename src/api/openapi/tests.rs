@@ -14,7 +14,7 @@ use crate::{
     api::{
         anthropic::request::{Aim, MessageRequest},
         error::ApiError,
-        fields::{FieldError, Fields},
+        fields::{FieldError, Fields, ignored::Ignored},
         infill::request::{InfillLimits, InfillRequest},
         openai::{
             chat::request::ChatRequest,
@@ -35,7 +35,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Reads a body as the route does; the names that were ignored.
-type Reader = fn(Fields) -> Result<Vec<String>, FieldError>;
+type Reader = fn(Fields) -> Result<Ignored, FieldError>;
 
 /// The reader of each documented route with a body.
 fn reader(operation: &Operation) -> Reader {
@@ -52,7 +52,7 @@ fn reader(operation: &Operation) -> Reader {
             let mut chat = Fields::new(request.chat);
             chat.take("model");
             let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
-            ChatRequest::read(chat, &limits).map(|chat| [request.ignored, chat.ignored].concat())
+            ChatRequest::read(chat, &limits).map(|chat| both(request.ignored, chat.ignored))
         },
         "/v1/messages" => |mut fields| {
             fields.take("model");
@@ -78,7 +78,7 @@ fn reader(operation: &Operation) -> Reader {
             fields.take("model");
             let request = TokenizeChat::read(&mut fields)?;
             let ignored = chat(Fields::new(request.chat))?;
-            Ok([ignored, fields.finish()].concat())
+            Ok(both(ignored, fields.finish()))
         },
         "/tokenize" => |mut fields| {
             fields.take("model");
@@ -96,7 +96,12 @@ fn reader(operation: &Operation) -> Reader {
     }
 }
 
-fn chat(mut fields: Fields) -> Result<Vec<String>, FieldError> {
+fn both(mut names: Ignored, others: Ignored) -> Ignored {
+    names.extend(others);
+    names
+}
+
+fn chat(mut fields: Fields) -> Result<Ignored, FieldError> {
     fields.take("model");
     let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
     ChatRequest::read(fields, &limits).map(|request| request.ignored)

@@ -51,7 +51,7 @@ pub(super) async fn detokenize(State(state): State<AppState>, headers: HeaderMap
     models::requested_or_first(&mut fields, &state.config.served_model_names)?;
     let info = models::loaded(&state.engine)?;
     let tokens = read(&mut fields, info.vocabulary_size)?;
-    let warnings = Warnings::ignored(&fields.finish()).enforce(WarningPolicy::of(&headers, &state.config))?;
+    let warnings = Warnings::ignored(fields.finish()).enforce(WarningPolicy::of(&headers, &state.config))?;
 
     let prompt = state.engine.detokenize(tokens).await.map_err(|error| ApiError::of_text(NAME, error))?;
     let mut response = Json(Detokenized { content: prompt.clone(), prompt }).into_response();

@@ -104,7 +104,7 @@ pub(super) async fn tokenize(State(state): State<AppState>, headers: HeaderMap, 
         (understood.tokens, spelling, "messages", warnings.enforce(policy)?)
     } else {
         let TokenizeRequest { text, param, add_special, special, spelling } = TokenizeRequest::read(&mut fields)?;
-        let warnings = Warnings::ignored(&fields.finish()).enforce(policy)?;
+        let warnings = Warnings::ignored(fields.finish()).enforce(policy)?;
         let tokens = state.engine.tokenize(text, add_special, special).await.map_err(|error| ApiError::of_text(param, error))?;
         (tokens, spelling, param, warnings)
     };

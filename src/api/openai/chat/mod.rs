@@ -124,8 +124,8 @@ pub(in crate::api) async fn understand(state: &AppState, mut fields: Fields) -> 
     let overruled = settle(&mut request);
     let free = request.constrained.is_none() && !is_forced(&request.calls);
     let mut prompt = prompt::render(state, &info, &mut request, free).await?;
-    request.ignored.append(&mut prompt.ignored);
-    let mut warnings = Warnings::ignored(&request.ignored);
+    request.ignored.extend(std::mem::take(&mut prompt.ignored));
+    let mut warnings = Warnings::ignored(request.ignored.clone());
     if let Some((param, text)) = overruled {
         warnings.clamped(param, text);
     }

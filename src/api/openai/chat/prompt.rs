@@ -2,11 +2,15 @@
 //!
 //! Also says, from the template and what it rendered, how this model writes calls and thoughts.
 
-use super::{request::ChatRequest, switches::mentions};
+use super::request::ChatRequest;
 use crate::{
-    api::{error::ApiError, fields::FieldError, state::AppState},
+    api::{
+        error::ApiError,
+        fields::{FieldError, ignored::Ignored},
+        state::AppState,
+    },
     chat::{
-        ChatInput, TemplateError,
+        ChatInput, ChatTemplate, TemplateError,
         output::{Calls, OutputSpec, Reasoning, ToolFormat},
     },
     protocol::{ModelInfo, SpecialText, Token},
@@ -24,7 +28,7 @@ pub(super) struct ChatPrompt {
     /// How to read the answer.
     pub(super) output: OutputSpec,
     /// Names of fields that had no effect on the template.
-    pub(super) ignored: Vec<String>,
+    pub(super) ignored: Ignored,
 }
 
 /// Renders a request's messages and tools. `free` is whether nothing constrains the answer from its first token on.
@@ -36,8 +40,8 @@ pub(super) async fn render(state: &AppState, info: &Arc<ModelInfo>, request: &mu
     let templates = compiled.map_err(|reason| ApiError::EngineFailed { message: format!("Chat is not available: {reason}.") })?;
     let has_tools = !request.tools.values.is_empty() && request.calls != Calls::None;
     let template = Arc::clone(templates.select(has_tools));
-    let (kwargs, mut ignored) = request.switches.kwargs(template.source(), free)?;
-    ignored.extend(unshown(template.source(), request));
+    let (kwargs, mut ignored) = request.switches.kwargs(template.mentions(), free)?;
+    ignored.extend(unshown(&template, request));
     let input = ChatInput {
         messages: std::mem::take(&mut request.messages),
         tools: has_tools.then(|| std::mem::take(&mut request.tools.values)),
@@ -72,31 +76,30 @@ pub(super) async fn render(state: &AppState, info: &Arc<ModelInfo>, request: &mu
 }
 
 /// Names of what messages and tools say and a template with this source does not show, so that the model does not know it.
-fn unshown(source: &str, request: &ChatRequest) -> Vec<String> {
-    let dense: String = source.chars().filter(|c| !c.is_whitespace()).collect();
+fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
+    let dense: String = template.source().chars().filter(|c| !c.is_whitespace()).collect();
     let shows_all = ["message|tojson", "messages|tojson", "{{message}}", "{{messages}}"].iter().any(|whole| dense.contains(whole));
     // Which call a result belongs to is said by their order too.
     let told = ["role", "content", "tool_call_id"];
     let keys = request.messages.iter().filter_map(Value::as_object).flat_map(Map::keys);
-    let is_hidden = |key: &&String| !told.contains(&key.as_str()) && !shows_all && !mentions(source, key);
-    let mut names: Vec<String> = keys.filter(is_hidden).map(|key| format!("messages[].{key}")).collect();
-    names.sort_unstable();
-    names.dedup();
+    let is_hidden = |key: &&String| !told.contains(&key.as_str()) && !shows_all && !template.mentions().contains(key);
+    let mut names = Ignored::default();
+    keys.filter(is_hidden).for_each(|key| names.add_inside("messages[]", key));
     let tools = &request.tools;
-    if !tools.values.is_empty() && !mentions(source, "tools") {
+    if !tools.values.is_empty() && !template.mentions().contains("tools") {
         match request.calls {
             Calls::None => {}
-            Calls::Auto => names.push("tools".to_owned()),
+            Calls::Auto => names.add("tools"),
             // The constraint has their names and parameters.
             Calls::Required | Calls::Named(_) if tools.values.iter().any(|tool| tool["function"].get("description").is_some()) => {
-                names.push("tools[].function.description".to_owned());
+                names.add("tools[].function.description");
             }
             Calls::Required | Calls::Named(_) => {}
         }
     }
     if request.calls == Calls::Auto && tools.specs.iter().any(|tool| tool.strict) {
         // Nothing constrains a call that may be made or not.
-        names.push("tools[].function.strict".to_owned());
+        names.add("tools[].function.strict");
     }
     names
 }

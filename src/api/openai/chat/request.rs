@@ -6,7 +6,7 @@
 use super::switches::Switches;
 use crate::{
     api::{
-        fields::{FieldError, Fields},
+        fields::{FieldError, Fields, ignored::Ignored},
         openai::{
             completion_request::{RequestLimits, most_choices, refuse_what_would_change_the_result, stream_options},
             ending::Ending,
@@ -60,7 +60,7 @@ pub(in crate::api) struct ChatRequest {
     /// A chunk with the usage at the end of a stream. Default false.
     pub(in crate::api) include_usage: bool,
     /// Names of fields that had no effect.
-    pub(in crate::api) ignored: Vec<String>,
+    pub(in crate::api) ignored: Ignored,
 }
 
 impl ChatRequest {
@@ -71,7 +71,8 @@ impl ChatRequest {
     pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
         let messages = f.take("messages").ok_or_else(|| FieldError::Missing { param: "messages".to_owned() })?;
         let (tools, tool_choice) = (f.take("tools"), f.take("tool_choice"));
-        let unread = unread(&messages, tools.as_ref(), tool_choice.as_ref());
+        let mut hidden = Ignored::default();
+        unread(&messages, tools.as_ref(), tool_choice.as_ref(), &mut |at, name| hidden.add_inside(at, name));
         let messages = read_messages(messages).map_err(of_message)?;
         refuse_what_is_not_text(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
@@ -100,9 +101,9 @@ impl ChatRequest {
             prediction: prediction(&mut f)?,
             stream,
             include_usage,
-            ignored: Vec::new(),
+            ignored: Ignored::default(),
         };
-        ignored.extend(unread);
+        ignored.extend(hidden);
         ignored.extend(without_effect(&mut f)?);
         ignored.extend(f.finish());
         request.ignored = ignored;
@@ -178,12 +179,12 @@ fn refuse_what_is_not_text(f: &mut Fields) -> Result<(), FieldError> {
 }
 
 /// Takes known fields without an effect on the answer. The names of those that asked for something that is not done.
-fn without_effect(f: &mut Fields) -> Result<Vec<String>, FieldError> {
+fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
     // For the operator's books and caches. Nothing is done with them, and they are never logged.
     for name in ["user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier"] {
         f.take(name);
     }
-    let mut ignored = Vec::new();
+    let mut ignored = Ignored::default();
     // vllm-router sends its own fields with every request, most often with the values that change nothing.
     let harmless = [
         ("store", false),
@@ -194,7 +195,7 @@ fn without_effect(f: &mut Fields) -> Result<Vec<String>, FieldError> {
     ];
     for (name, value) in harmless {
         if f.boolean(name)?.is_some_and(|given| given != value) {
-            ignored.push(name.to_owned());
+            ignored.add(name);
         }
     }
     Ok(ignored)

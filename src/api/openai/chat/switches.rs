@@ -5,7 +5,10 @@
 //! templates, which is reported and has no effect. Everything else is a 400, because a misspelled switch would else do
 //! nothing in silence.
 
-use crate::api::fields::{FieldError, Fields};
+use crate::{
+    api::fields::{FieldError, Fields, ignored::Ignored},
+    chat::Mentions,
+};
 use serde_json::{Map, Value};
 
 /// Entries of `chat_template_kwargs` at most.
@@ -60,50 +63,50 @@ impl Switches {
         })
     }
 
-    /// The variables for a template with this source, and the names of fields that have no effect on it. `thinks` is
+    /// The variables for a template that mentions these names, and the names of fields that have no effect on it. `thinks` is
     /// false where an answer must not begin with a thought.
     ///
     /// # Errors
     /// `Invalid`: an entry of `chat_template_kwargs` that neither this template nor the usual ones know.
-    pub(super) fn kwargs(&self, source: &str, thinks: bool) -> Result<(Map<String, Value>, Vec<String>), FieldError> {
-        let mut ignored = Vec::new();
+    pub(super) fn kwargs(&self, template: &Mentions, thinks: bool) -> Result<(Map<String, Value>, Ignored), FieldError> {
+        let mut ignored = Ignored::default();
         let mut kwargs = Map::new();
         for (name, value) in &self.kwargs {
-            if mentions(source, name) {
+            if template.contains(name) {
                 kwargs.insert(name.clone(), value.clone());
             } else if USUAL.contains(&name.as_str()) {
-                ignored.push(format!("{KWARGS}.{name}"));
+                ignored.add_inside(KWARGS, name);
             } else {
                 let shown: String = name.chars().take(64).collect();
                 return Err(FieldError::invalid(&format!("{KWARGS}.{shown}"), "this model's chat template does not use it"));
             }
         }
         if let Some(effort) = &self.effort {
-            let known = mentions(source, "reasoning_effort");
+            let known = template.contains("reasoning_effort");
             if known {
                 kwargs.entry("reasoning_effort").or_insert_with(|| effort.as_str().into());
             }
-            if !think(&mut kwargs, source, effort != "none") && !known {
-                ignored.push("reasoning_effort".to_owned());
+            if !think(&mut kwargs, template, effort != "none") && !known {
+                ignored.add("reasoning_effort");
             }
         }
         match &self.verbosity {
-            Some(verbosity) if mentions(source, "verbosity") => {
+            Some(verbosity) if template.contains("verbosity") => {
                 kwargs.entry("verbosity").or_insert_with(|| verbosity.as_str().into());
             }
-            Some(verbosity) if verbosity != "medium" => ignored.push("verbosity".to_owned()),
+            Some(verbosity) if verbosity != "medium" => ignored.add("verbosity"),
             Some(_) | None => {}
         }
         if !thinks {
-            think(&mut kwargs, source, false);
+            think(&mut kwargs, template, false);
         }
         Ok((kwargs, ignored))
     }
 }
 
 /// Sets the template's switch for thinking, unless the request has set it. Whether it has one.
-fn think(kwargs: &mut Map<String, Value>, source: &str, whether: bool) -> bool {
-    let known = THINKING.into_iter().find(|name| mentions(source, name));
+fn think(kwargs: &mut Map<String, Value>, template: &Mentions, whether: bool) -> bool {
+    let known = THINKING.into_iter().find(|name| template.contains(name));
     if let Some(name) = known {
         kwargs.entry(name).or_insert(whether.into());
     }
@@ -115,13 +118,6 @@ fn one_of(f: &mut Fields, name: &str, words: &[&str]) -> Result<Option<String>, 
         Some(word) if !words.contains(&word.as_str()) => Err(FieldError::invalid(name, format!("expected one of {}", words.join(", ")))),
         word => Ok(word),
     }
-}
-
-/// Whether `name` stands in `source` as a word of its own.
-pub(super) fn mentions(source: &str, name: &str) -> bool {
-    let part = |c: Option<char>| c.is_some_and(|c| c == '_' || c.is_alphanumeric());
-    let whole = |at: usize| !part(source[..at].chars().next_back()) && !part(source[at + name.len()..].chars().next());
-    !name.is_empty() && source.match_indices(name).any(|(at, _)| whole(at))
 }
 
 #[cfg(test)]
@@ -137,8 +133,8 @@ mod tests {
     }
 
     fn kwargs(body: Value, source: &str) -> (Value, Vec<String>) {
-        let (kwargs, ignored) = read(body).unwrap().kwargs(source, true).unwrap();
-        (Value::Object(kwargs), ignored)
+        let (kwargs, ignored) = read(body).unwrap().kwargs(&Mentions::of(source), true).unwrap();
+        (Value::Object(kwargs), ignored.shown().map(str::to_owned).collect())
     }
 
     #[test]
@@ -158,7 +154,7 @@ mod tests {
         let ignored = vec!["chat_template_kwargs.enable_thinking".to_owned()];
         assert_eq!(kwargs(json!({"chat_template_kwargs": {"enable_thinking": false}}), "{{ x }}"), (json!({}), ignored));
 
-        let misspelled = read(json!({"chat_template_kwargs": {"enable_thinkin": false}})).unwrap().kwargs(QWEN, true);
+        let misspelled = read(json!({"chat_template_kwargs": {"enable_thinkin": false}})).unwrap().kwargs(&Mentions::of(QWEN), true);
         assert_eq!(misspelled.unwrap_err().param(), Some("chat_template_kwargs.enable_thinkin"));
     }
 
@@ -174,9 +170,9 @@ mod tests {
     #[test]
     fn what_the_request_says_of_thinking_counts_more_than_what_its_format_suggests() {
         let switches = read(json!({"chat_template_kwargs": {"enable_thinking": true}})).unwrap();
-        assert_eq!(switches.kwargs(QWEN, false).unwrap().0["enable_thinking"], true);
-        assert_eq!(read(json!({})).unwrap().kwargs(QWEN, false).unwrap().0["enable_thinking"], false);
-        assert!(read(json!({})).unwrap().kwargs("{{ x }}", false).unwrap().0.is_empty());
+        assert_eq!(switches.kwargs(&Mentions::of(QWEN), false).unwrap().0["enable_thinking"], true);
+        assert_eq!(read(json!({})).unwrap().kwargs(&Mentions::of(QWEN), false).unwrap().0["enable_thinking"], false);
+        assert!(read(json!({})).unwrap().kwargs(&Mentions::of("{{ x }}"), false).unwrap().0.is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! message, whatever number of items it came as. Content is checked by `crate::chat`; where each message came from is kept,
 //! so that an error names the item.
 
-use crate::api::fields::{FieldError, Fields};
+use crate::api::fields::{FieldError, Fields, ignored::Ignored};
 use serde_json::{Map, Value, json};
 
 /// Chat's messages, and where they came from.
@@ -15,7 +15,7 @@ pub(super) struct Conversation {
     /// Of each message.
     pub(super) origins: Vec<Origin>,
     /// Names of what had no effect, such as `input[2].encrypted_content`.
-    pub(super) ignored: Vec<String>,
+    pub(super) ignored: Ignored,
 }
 
 /// Which part of a request became a message.
@@ -98,7 +98,7 @@ impl Reader {
                 return Err(FieldError::invalid(&format!("{at}.type"), reason));
             }
         }
-        self.conversation.ignored.extend(item.finish().into_iter().map(|name| format!("{at}.{name}")));
+        self.conversation.ignored.extend_inside(at, &item.finish());
         Ok(())
     }
 

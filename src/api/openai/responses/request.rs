@@ -9,7 +9,7 @@ use super::{
     names::Names,
     tools::{text_format, tool_choice, tools},
 };
-use crate::api::fields::{FieldError, Fields};
+use crate::api::fields::{FieldError, Fields, ignored::Ignored};
 use serde_json::{Map, Value, json};
 
 /// Fields of chat that have the same name and meaning here.
@@ -87,7 +87,7 @@ pub(in crate::api) struct ResponsesRequest {
     /// The keys of a response that repeat the request.
     pub(super) echo: Map<String, Value>,
     /// Names of fields that had no effect.
-    pub(in crate::api) ignored: Vec<String>,
+    pub(in crate::api) ignored: Ignored,
 }
 
 impl ResponsesRequest {
@@ -128,11 +128,6 @@ impl ResponsesRequest {
         self.echo.insert(name.to_owned(), value);
     }
 
-    /// Reports what is left of an object inside the body.
-    fn ignore(&mut self, outer: &str, left: impl IntoIterator<Item = String>) {
-        self.ignored.extend(left.into_iter().map(|name| format!("{outer}.{name}")));
-    }
-
     fn tools(&mut self, f: &mut Fields) -> Result<(), FieldError> {
         let (offered, shown) = tools(f, &mut self.ignored)?;
         let (choice, shown_choice) = tool_choice(f);
@@ -153,22 +148,23 @@ impl ResponsesRequest {
         let format = format.map(|format| text_format(format, &mut self.ignored));
         self.say("response_format", format);
         self.say("verbosity", verbosity);
-        self.ignore("text", text.finish());
+        self.ignored.extend_inside("text", &text.finish());
         Ok(())
     }
 
     /// `reasoning`: how much is thought. There is no summary: what was thought is shown as it is.
     fn reasoning(&mut self, f: &mut Fields) -> Result<(), FieldError> {
-        let mut options = f.object("reasoning")?.unwrap_or_default();
-        let effort = options.shift_remove("effort").filter(|effort| !effort.is_null());
+        let mut options = Fields::new(f.object("reasoning")?.unwrap_or_default());
+        let effort = options.take("effort");
         self.show("reasoning", json!({"effort": effort, "summary": null}));
         self.say("reasoning_effort", effort);
-        options.retain(|name, value| match (name.as_str(), value.as_str()) {
-            // The defaults, which are what is done here.
-            ("context", Some("auto")) | ("mode", Some("standard")) => false,
-            _ => !value.is_null(),
-        });
-        self.ignore("reasoning", options.into_iter().map(|(name, _)| name));
+        // The defaults, which are what is done here.
+        for (name, default) in [("context", "auto"), ("mode", "standard")] {
+            if options.take(name).is_some_and(|value| value != default) {
+                options.report(name);
+            }
+        }
+        self.ignored.extend_inside("reasoning", &options.finish());
         Ok(())
     }
 
@@ -184,7 +180,7 @@ impl ResponsesRequest {
             let at = format!("include[{index}]");
             match value.as_str() {
                 Some(LOGPROBS) => wanted = true,
-                Some(ENCRYPTED) => self.ignored.push(at),
+                Some(ENCRYPTED) => self.ignored.add(&at),
                 Some(name) if NOTHING_TO_INCLUDE.contains(&name) => {}
                 Some(_) => {
                     let reason = format!("expected '{LOGPROBS}', which works, or another of OpenAI's names");
@@ -199,7 +195,7 @@ impl ResponsesRequest {
             self.say("logprobs", Some(true.into()));
             self.say("top_logprobs", top);
         } else if top.is_some_and(|top| top != 0) {
-            self.ignored.push("top_logprobs".to_owned());
+            self.ignored.add("top_logprobs");
         }
         Ok(())
     }
@@ -213,9 +209,10 @@ impl ResponsesRequest {
             return Err(FieldError::invalid("stream_options", "it is only allowed when 'stream' is true"));
         }
         let mut options = Fields::new(options);
-        let obfuscate = options.boolean("include_obfuscation").map_err(|error| error.inside("stream_options"))?;
-        let obfuscate = (obfuscate == Some(true)).then(|| "include_obfuscation".to_owned());
-        self.ignore("stream_options", options.finish().into_iter().chain(obfuscate));
+        if options.boolean("include_obfuscation").map_err(|error| error.inside("stream_options"))? == Some(true) {
+            options.report("include_obfuscation");
+        }
+        self.ignored.extend_inside("stream_options", &options.finish());
         Ok(())
     }
 
@@ -251,7 +248,7 @@ impl ResponsesRequest {
             f.take(name);
         }
         if f.boolean("store")? == Some(true) {
-            self.ignored.push("store".to_owned());
+            self.ignored.add("store");
         }
         let mut cache = Fields::new(f.object(CACHE)?.unwrap_or_default());
         if cache.boolean("prewarm").map_err(|error| error.inside(CACHE))? == Some(true) {
@@ -259,7 +256,7 @@ impl ResponsesRequest {
             return Err(FieldError::Unsupported { param, reason: "is not supported: every request generates" });
         }
         if cache.take("comparison_response_id").is_some() {
-            self.ignore(CACHE, ["comparison_response_id".to_owned()]);
+            self.ignored.add_inside(CACHE, "comparison_response_id");
         }
         Ok(())
     }

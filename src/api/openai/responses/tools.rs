@@ -2,14 +2,14 @@
 //!
 //! Refuses OpenAI's built-in tools, which would run here; everything else is checked where chat's fields are read.
 
-use crate::api::fields::{FieldError, Fields};
+use crate::api::fields::{FieldError, Fields, ignored::Ignored};
 use serde_json::{Map, Value, json};
 
 /// `tools` for chat, and as a response repeats them.
 ///
 /// # Errors
 /// Another type than a list of objects, or a tool that is no function.
-pub(super) fn tools(f: &mut Fields, ignored: &mut Vec<String>) -> Result<(Option<Value>, Vec<Value>), FieldError> {
+pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Option<Value>, Vec<Value>), FieldError> {
     let tools = match f.take("tools") {
         None => return Ok((None, Vec::new())),
         Some(Value::Array(tools)) => tools,
@@ -35,7 +35,7 @@ pub(super) fn tools(f: &mut Fields, ignored: &mut Vec<String>) -> Result<(Option
         offered.push(json!({"type": "function", "function": function}));
         let strict = strict.unwrap_or(Value::Bool(false));
         shown.push(json!({"type": "function", "name": name, "description": description, "parameters": parameters, "strict": strict}));
-        ignored.extend(tool.finish().into_iter().map(|name| format!("{at}.{name}")));
+        ignored.extend_inside(&at, &tool.finish());
     }
     Ok((Some(offered.into()), shown))
 }
@@ -55,12 +55,12 @@ pub(super) fn tool_choice(f: &mut Fields) -> (Option<Value>, Value) {
 }
 
 /// `text.format` as chat's `response_format`. One that is no schema has the same shape.
-pub(super) fn text_format(format: Map<String, Value>, ignored: &mut Vec<String>) -> Value {
+pub(super) fn text_format(format: Map<String, Value>, ignored: &mut Ignored) -> Value {
     if format.get("type").and_then(Value::as_str) != Some("json_schema") {
         return Value::Object(format);
     }
     let mut format = Fields::new(format);
     let [kind, name, description, schema, strict] = ["type", "name", "description", "schema", "strict"].map(|name| format.take(name));
-    ignored.extend(format.finish().into_iter().map(|name| format!("text.format.{name}")));
+    ignored.extend_inside("text.format", &format.finish());
     json!({"type": kind, "json_schema": {"name": name, "description": description, "schema": schema, "strict": strict}})
 }

@@ -9,7 +9,7 @@ fn read(body: Value) -> Result<Option<Constrained>, FieldError> {
     let Value::Object(map) = body else { panic!("an object") };
     let mut fields = Fields::new(map);
     let constraint = read_constraint(&mut fields)?;
-    assert_eq!(fields.finish(), Vec::<String>::new(), "a field was left");
+    assert_eq!(fields.finish(), [""; 0], "a field was left");
     Ok(constraint)
 }
 

@@ -60,7 +60,8 @@ fn log_probabilities_are_there_if_they_are_included() {
 
     assert_eq!(chat(included), json!({"logprobs": true, "top_logprobs": 2}));
     let request = read(json!({"top_logprobs": 2})).unwrap();
-    assert_eq!((request.chat.get("logprobs"), request.ignored), (None, vec!["top_logprobs".to_owned()]));
+    assert_eq!(request.chat.get("logprobs"), None);
+    assert_eq!(request.ignored, ["top_logprobs"]);
 }
 
 #[test]
@@ -103,7 +104,8 @@ fn chats_own_names_are_no_fields_of_this_route() {
     let names = ["messages", "n", "response_format", "max_tokens", "max_completion_tokens", "logprobs", "reasoning_effort", "functions"];
     for name in names {
         let request = read(json!({name: 3})).unwrap();
-        assert_eq!((request.ignored, request.chat.get(name) == Some(&json!(3))), (vec![name.to_owned()], false));
+        assert_ne!(request.chat.get(name), Some(&json!(3)));
+        assert_eq!(request.ignored, [name]);
     }
 }
 

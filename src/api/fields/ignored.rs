@@ -1,0 +1,154 @@
+//! Names of fields that have no effect, as they are told to the caller.
+//!
+//! Owns how many are told: the first [`SHOWN`]; of the others only their number is known. A body of 2 MB can have 400,000
+//! names, so each costs the same however many came before it.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+    sync::LazyLock,
+};
+
+/// Names that are kept as text.
+pub(in crate::api) const SHOWN: usize = 16;
+
+/// Chosen anew by each process, so that nobody can send names of one digest.
+static DIGESTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// See the module.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ignored {
+    /// The first ones, in order, with their digests.
+    shown: Vec<(u64, String)>,
+    /// Digests of all.
+    known: HashSet<u64>,
+}
+
+impl Ignored {
+    /// Adds a name, unless it is there.
+    pub fn add(&mut self, name: &str) {
+        self.insert(digest(name), || name.to_owned());
+    }
+
+    /// Adds the name of a field inside another, `outer.name`.
+    pub fn add_inside(&mut self, outer: &str, name: &str) {
+        self.insert(digest((outer, digest(name))), || format!("{outer}.{name}"));
+    }
+
+    /// Adds names of fields inside another.
+    pub fn extend_inside(&mut self, outer: &str, names: &Self) {
+        for (known, name) in &names.shown {
+            self.insert(digest((outer, *known)), || format!("{outer}.{name}"));
+        }
+        self.known.extend(names.hidden().map(|known| digest((outer, known))));
+    }
+
+    /// Adds names of fields beside the others.
+    pub fn extend(&mut self, names: Self) {
+        self.known.extend(names.hidden());
+        for (known, name) in names.shown {
+            self.insert(known, || name);
+        }
+    }
+
+    /// Gives those that are shown other names.
+    pub fn rename(&mut self, rename: impl Fn(&str) -> String) {
+        for (_, name) in &mut self.shown {
+            *name = rename(name);
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// The first ones.
+    pub fn shown(&self) -> impl Iterator<Item = &str> {
+        self.shown.iter().map(|(_, name)| name.as_str())
+    }
+
+    fn hidden(&self) -> impl Iterator<Item = u64> {
+        // Few are shown, so this is no loop over many for each of many.
+        self.known.iter().copied().filter(|known| self.shown.iter().all(|(shown, _)| shown != known))
+    }
+
+    fn insert(&mut self, known: u64, name: impl FnOnce() -> String) {
+        if self.known.insert(known) && self.shown.len() < SHOWN {
+            self.shown.push((known, name()));
+        }
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Ignored {
+    fn from_iter<T: IntoIterator<Item = &'a str>>(names: T) -> Self {
+        let mut ignored = Self::default();
+        names.into_iter().for_each(|name| ignored.add(name));
+        ignored
+    }
+}
+
+/// Two names of one digest would be counted as one: once in 10⁸ bodies of 400,000 names.
+fn digest(of: impl std::hash::Hash) -> u64 {
+    DIGESTS.hash_one(of)
+}
+
+#[cfg(test)]
+impl<const N: usize> PartialEq<[&str; N]> for Ignored {
+    fn eq(&self, names: &[&str; N]) -> bool {
+        self.len() == N && self.shown().eq(names.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn many(prefix: &str, count: usize) -> Ignored {
+        let names: Vec<String> = (0..count).map(|number| format!("{prefix}{number}")).collect();
+        names.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn the_first_names_are_shown_and_all_are_counted_once() {
+        let mut ignored = many("a", 15);
+        ignored.add("a3");
+        ignored.add_inside("x", "b");
+        ignored.add("c");
+        ignored.add_inside("x", "b");
+        ignored.add("c");
+
+        assert_eq!((ignored.len(), ignored.shown().count()), (17, 16));
+        assert_eq!(ignored.shown().last(), Some("x.b"));
+    }
+
+    #[test]
+    fn names_beside_and_inside_are_counted_once_whether_shown_or_not() {
+        let mut ignored = many("a", 20);
+        ignored.extend(many("a", 30));
+        assert_eq!(ignored.len(), 30);
+
+        let mut outer = Ignored::default();
+        outer.extend_inside("x", &ignored);
+        outer.extend_inside("x", &ignored);
+        outer.extend_inside("y", &ignored);
+        assert_eq!((outer.len(), outer.shown().next(), outer.shown().count()), (60, Some("x.a0"), 16));
+    }
+
+    #[test]
+    fn two_hundred_thousand_names_are_no_more_work_each_than_two() {
+        let mut ignored = many("a", 200_000);
+        ignored.extend(many("b", 200_000));
+        let mut outer = Ignored::default();
+        outer.extend_inside("x", &ignored);
+
+        assert_eq!((outer.len(), outer.shown().count()), (400_000, SHOWN));
+    }
+}
