@@ -17,7 +17,7 @@ use crate::{
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{HeaderMap, Request, StatusCode},
+    http::{HeaderMap, HeaderValue, Request, StatusCode},
 };
 use std::{
     sync::{Arc, Mutex},
@@ -135,8 +135,14 @@ impl TestApp {
     }
 }
 
-/// Sends one request to a router.
-pub(crate) async fn answer_of(router: Router, request: Request<Body>) -> Answer {
+/// Sends one request to a router, with the `Host` that every client sends.
+pub(crate) async fn answer_of(router: Router, mut request: Request<Body>) -> Answer {
+    request.headers_mut().entry("host").or_insert(HeaderValue::from_static("localhost"));
+    answer_of_exactly(router, request).await
+}
+
+/// Sends one request to a router as it is.
+pub(crate) async fn answer_of_exactly(router: Router, request: Request<Body>) -> Answer {
     let response = router.oneshot(request).await.expect("infallible");
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, 1 << 24).await.expect("a whole body");

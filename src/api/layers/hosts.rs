@@ -1,5 +1,6 @@
-//! On loopback without keys, the address is the only protection; here a web page is kept from using it.
+//! Which host a request was meant for. It must say so, once (RFC 9112 3.2).
 //!
+//! On loopback without keys, the address is the only protection; here a web page is kept from using it.
 //! A page may call `http://its-own-name:8000` after pointing that name to 127.0.0.1 (DNS rebinding, CVE-2024-28224), or post to
 //! `http://127.0.0.1:8000` without reading the answer. So `Host` must name this machine, and `Origin`, if sent, too, unless it is
 //! one of the configured origins.
@@ -7,7 +8,7 @@
 use crate::{api::error::ApiError, gateway::keys::KeyRing};
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderName, header, uri::Authority},
+    http::{HeaderMap, HeaderName, Version, header, uri::Authority},
 };
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -35,7 +36,7 @@ impl HostPolicy {
 
     fn allows(&self, request: &Request) -> bool {
         let Self::ThisMachine { allowed_origins } = self else { return true };
-        // All browsers send Host; who sends none (HTTP/1.0, a test) is not led astray by one.
+        // All browsers send Host; who sends none (HTTP/1.0) is not led astray by one.
         let host_allowed = every(request.headers(), &header::HOST, names_this_machine);
         // A request line in absolute form names the host as well.
         let target_allowed = request.uri().authority().is_none_or(|authority| names_this_machine(authority.as_str()));
@@ -44,9 +45,27 @@ impl HostPolicy {
     }
 }
 
-/// Refuses what the policy does not allow.
+/// Refuses what says badly where it wants to go, and what the policy does not allow.
 pub(super) fn check(policy: &HostPolicy, request: &Request) -> Result<(), ApiError> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let fault = match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() <= Version::HTTP_10 => None,
+        (None, _) => Some("The request has no 'Host' header; HTTP/1.1 requires one."),
+        (Some(_), Some(_)) => Some("The request has more than one 'Host' header."),
+        (Some(host), None) if host.to_str().is_ok_and(is_host) => None,
+        (Some(_), None) => Some("The 'Host' header is no host name or address with or without a port."),
+    };
+    if let Some(message) = fault {
+        return Err(ApiError::BadRequest { message: message.to_owned(), param: None, code: None });
+    }
     if policy.allows(request) { Ok(()) } else { Err(ApiError::HostNotAllowed) }
+}
+
+/// Whether `host` is what a `Host` header may say: `uri-host [":" port]`, or nothing for a target that has no host.
+fn is_host(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return host.is_empty() };
+    let port = host.strip_prefix(authority.host()).unwrap_or(host);
+    !authority.host().is_empty() && (port.is_empty() || port == ":" || authority.port_u16().is_some())
 }
 
 /// Whether all values of a header are fine; true without any.
@@ -113,6 +132,17 @@ mod tests {
             "2130706433",
         ] {
             assert!(!names_this_machine(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+        for host in ["", "localhost", "a_b.example:80", "EXAMPLE.", "10.0.0.1:65535", "[::1]", "[::1]:8000", "example:"] {
+            assert!(is_host(host), "{host:?}");
+        }
+        for host in ["a b", "a/b", "user@example", "example:http", "example:65536", "example:1:2", ":80", "http://example", "[::1", "a,b,"]
+        {
+            assert!(!is_host(host), "{host:?}");
         }
     }
 

@@ -1,10 +1,10 @@
 //! Tests of the layers around the real routes, in the shapes of both families.
 
 use super::*;
-use crate::api::testing::{Answer, Setup, TestApp, answer_of};
+use crate::api::testing::{Answer, Setup, TestApp, answer_of, answer_of_exactly};
 use axum::{
     body::{Body, Bytes},
-    http::{Method, Request},
+    http::{Method, Request, Version},
     routing::get,
 };
 use futures_util::{StreamExt as _, stream};
@@ -177,7 +177,6 @@ async fn a_body_of_the_limit_is_read_and_one_byte_more_is_a_413_that_names_the_l
 
                 assert_eq!(answer.status, 413, "{path} {size}");
                 assert!(answer.body.starts_with(shape) && answer.body.contains("4096 bytes"), "{}", answer.body);
-                assert_eq!(answer.header("connection"), "close");
             }
         }
     }
@@ -217,6 +216,44 @@ async fn a_body_that_breaks_off_is_a_400() {
     let answer = app.send(post("/generate").body(broken).unwrap()).await;
 
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (400, r#"{"detail":"The request body could not be read."}"#));
+}
+
+// === heavy ===
+
+#[tokio::test]
+async fn a_long_body_is_answered_on_a_thread_of_its_own_with_the_request_s_id_and_log_line() {
+    async fn here(body: Bytes) -> String {
+        crate::api::request_log::has_line();
+        let thread = std::thread::current();
+        format!("{} {} {}", body.len(), thread.name().unwrap_or_default(), RequestId::present().unwrap().as_str())
+    }
+    let mut setup = Setup::default();
+    setup.config.max_body_bytes = 1 << 20;
+    let app = TestApp::start(setup).await;
+    let router = wrap(Router::new().route("/here", axum::routing::post(here)), &app.state, HostPolicy::Any).with_state(app.state.clone());
+    let ask = async |length: usize| {
+        let request = post("/here").header("x-request-id", "mine").body(Body::from("x".repeat(length))).unwrap();
+        answer_of(router.clone(), request).await.body
+    };
+
+    assert_eq!(ask(65536).await, "65536 llamero-heavy mine");
+    let short = ask(65535).await;
+    assert!(short.starts_with("65535 ") && !short.contains("heavy") && short.ends_with(" mine"), "{short}");
+}
+
+#[tokio::test]
+async fn a_panic_over_a_long_body_is_a_500_too() {
+    async fn boom() {
+        panic!("boom")
+    }
+    let mut setup = Setup::default();
+    setup.config.max_body_bytes = 1 << 20;
+    let app = TestApp::start(setup).await;
+    let router = wrap(Router::new().route("/boom", axum::routing::post(boom)), &app.state, HostPolicy::Any).with_state(app.state.clone());
+
+    let answer = answer_of(router, post("/boom").body(Body::from("x".repeat(100_000))).unwrap()).await;
+
+    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (500, "Internal Server Error"));
 }
 
 // === recover ===
@@ -315,13 +352,36 @@ async fn on_loopback_without_keys_foreign_hosts_and_origins_are_refused_in_the_f
     assert_eq!(status("/livez", &[("host", "localhost:8000")]).await, 200);
     assert_eq!(status("/livez", &[("host", "127.0.0.1:8000"), ("origin", "http://localhost:3000")]).await, 200);
     assert_eq!(status("/livez", &[("host", "localhost"), ("origin", "https://evil.example")]).await, 403);
-    assert_eq!(status("/livez", &[("host", "localhost"), ("host", "evil.example")]).await, 403);
+    assert_eq!(status("/livez", &[("host", "localhost"), ("host", "evil.example")]).await, 400);
     assert_eq!(status("http://evil.example/livez", &[("host", "localhost")]).await, 403);
     let legacy = with_headers(&app, Method::GET, "/health", &[("host", "evil.example")]).await;
     let openai = with_headers(&app, Method::GET, "/v1/models", &[("host", "evil.example")]).await;
     assert_eq!(legacy.status, 403);
     assert!(legacy.body.starts_with(r#"{"detail":"The host name"#), "{}", legacy.body);
     assert!(openai.body.contains(r#""type":"permission_error""#), "{}", openai.body);
+}
+
+#[tokio::test]
+async fn of_http_1_1_one_sound_host_is_required_and_of_1_0_none() {
+    let app = TestApp::start(Setup { keys: &["key"], ..Setup::default() }).await;
+    let ask = async |path: &str, version: Version, hosts: &[&str]| {
+        let request = hosts.iter().fold(Request::get(path).version(version), |request, host| request.header("host", *host));
+        answer_of_exactly(app.router.clone(), request.body(Body::empty()).unwrap()).await
+    };
+
+    for hosts in [&[][..], &["a", "a"], &["a b"], &["user@a"]] {
+        let legacy = ask("/livez", Version::HTTP_11, hosts).await;
+        let openai = ask("/v1/models", Version::HTTP_11, hosts).await;
+        let anthropic = ask("/v1/messages", Version::HTTP_11, hosts).await;
+        assert_eq!([legacy.status, openai.status, anthropic.status], [400; 3], "{hosts:?}");
+        assert!(legacy.body.starts_with(r#"{"detail":"The "#), "{}", legacy.body);
+        assert!(openai.body.contains(r#""type":"invalid_request_error""#), "{}", openai.body);
+        assert!(anthropic.body.starts_with(r#"{"type":"error","#), "{}", anthropic.body);
+    }
+    assert_eq!(ask("/livez", Version::HTTP_11, &["a"]).await.status, 200);
+    assert_eq!(ask("/livez", Version::HTTP_11, &[""]).await.status, 200);
+    assert_eq!(ask("/livez", Version::HTTP_10, &[]).await.status, 200);
+    assert_eq!(ask("/livez", Version::HTTP_10, &["a", "a"]).await.status, 400);
 }
 
 // === routes ===

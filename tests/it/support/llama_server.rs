@@ -57,7 +57,8 @@ impl LlamaServer {
 
     /// Posts a JSON body and reads the answer to its end.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        let request = Request::post(path).header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
+        let request = Request::post(path).header("host", "localhost").header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_string())).unwrap();
         let response = within(self.router.clone().oneshot(request)).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = within(body.collect()).await.unwrap().to_bytes();

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use llamero::{
     api::{layers::HostPolicy, router::router, state::AppState},
-    config::{Environment, Flags, ServeConfig, load},
+    config::{Environment, Flags, ListenConfig, ServeConfig, load},
     engine::runner::{Limits, SwapLimits},
     gateway::{
         handle::{EngineHandle, EngineState},
@@ -37,6 +37,8 @@ pub(crate) struct TestServer {
     router: Router,
     pub(crate) engine: EngineHandle,
     pub(crate) supervisor: Supervisor,
+    /// On a free port of loopback.
+    pub(crate) listen: ListenConfig,
     launcher: ThreadLauncher,
 }
 
@@ -112,7 +114,12 @@ impl TestServer {
         };
         let mut ready = engine.watch_state();
         within(ready.wait_for(|state| *state == EngineState::Ready)).await.unwrap();
-        Self { router: router(state, hosts), engine, supervisor, launcher }
+        let listen = ListenConfig { port: 0, ..config.listen };
+        Self { router: router(state, hosts), engine, supervisor, listen, launcher }
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -132,7 +139,7 @@ impl TestServer {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.read(Request::get(path).body(Body::empty()).unwrap()).await
+        self.read(Request::get(path).header("host", "localhost").body(Body::empty()).unwrap()).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -161,12 +168,17 @@ impl TestServer {
 
     /// Waits until the engine's counts are such.
     pub(crate) async fn until(&self, wanted: impl Fn(&llamero::protocol::EngineStats) -> bool) {
-        within(async {
+        self.until_labelled("", wanted).await;
+    }
+
+    /// The same, with words for the failure.
+    pub(crate) async fn until_labelled(&self, label: &str, wanted: impl Fn(&llamero::protocol::EngineStats) -> bool) {
+        let waited = tokio::time::timeout(PATIENCE, async {
             while !wanted(&self.engine.stats()) {
                 tokio::task::yield_now().await;
             }
-        })
-        .await;
+        });
+        assert!(waited.await.is_ok(), "the server hangs: {label}");
     }
 }
 
@@ -186,7 +198,7 @@ pub(crate) async fn rest(mut stream: BodyDataStream) -> String {
 }
 
 fn request(path: &str, body: &Value) -> Request<Body> {
-    Request::post(path).header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()
+    Request::post(path).header("host", "localhost").header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
