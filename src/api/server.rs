@@ -3,7 +3,11 @@
 //! HTTP/1.1 only: load balancers speak it, and HTTP/2's own floods (CVE-2023-44487) stay out. What a connection may cost before
 //! a request is read is bounded here: their number, the size of a head and the time it takes.
 
+mod attend;
 mod connections;
+mod peer;
+mod received;
+mod socket;
 
 use crate::{config::ListenConfig, gateway::keys::KeyRing};
 use axum::Router;
@@ -131,7 +135,10 @@ impl Server {
             .accept_error_handler(|_peer, error| tracing::warn!(%error, "a connection was not accepted"))
             .handle(handle.clone());
         let idle_timeout = IDLE_TIMEOUT.max(self.header_timeout);
-        server.http_builder().http1().max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).header_read_timeout(idle_timeout);
+        let mut builder = server.http_builder().http1();
+        builder.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).header_read_timeout(idle_timeout);
+        // hyper would take the end of input for the end of the client; `attend` knows better.
+        builder.half_close(true);
 
         let serving = server.serve(router.into_make_service());
         tokio::pin!(serving);

@@ -2,11 +2,14 @@
 
 mod chat;
 mod completions;
+mod departure;
+mod early_answers;
 mod engine_death;
 mod explain;
 mod infill;
 mod legacy;
 mod limits;
+mod many_fields;
 mod restart;
 mod scoring;
 mod structured;

@@ -12,27 +12,29 @@ use axum::{
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-/// Of a body that is too large, this many times the limit is read and dropped, so that a client which sends before it
-/// listens gets the 413 and not a reset connection.
-const DRAINED_LIMITS: usize = 4;
-
-/// Replaces the body by one in memory, or refuses with 413, 408 or 400.
+/// Replaces the body by one in memory, or refuses with 413, 408 or 400. What is left of a refused one is the connection's
+/// to read (`server/received.rs`).
 pub(super) async fn buffer(state: &AppState, family: Family, request: Request) -> Result<Request, Response> {
     let limit = state.config.max_body_bytes;
     let (parts, body) = request.into_parts();
     let read = async {
-        if refused_unread(&parts.headers, limit) {
+        if announced_length(&parts.headers) > limit {
             return Err(ApiError::BodyTooLarge { limit_bytes: limit });
         }
         collect(body.into_data_stream(), limit).await
     };
-    let result = timeout(state.config.body_timeout, read).await.unwrap_or(Err(ApiError::BodyTimeout));
-    result.map(|bytes| Request::from_parts(detached(parts), Body::from(bytes))).map_err(|error| {
-        let mut response = family.refuse(&error);
-        // What is left of the body would be read as the next request.
+    let Ok(result) = timeout(state.config.body_timeout, read).await else {
+        let mut response = family.refuse(&ApiError::BodyTimeout);
+        // Who was too slow so far is not waited for again.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        response
-    })
+        return Err(response);
+    };
+    result.map(|bytes| Request::from_parts(detached(parts), Body::from(bytes))).map_err(|error| family.refuse(&error))
+}
+
+/// 0 if it is not announced.
+fn announced_length(headers: &HeaderMap) -> usize {
+    headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// The same head with headers in memory of their own: hyper's point into the read buffer of their connection, 8 KB that a handler
@@ -47,31 +49,19 @@ fn detached(mut parts: Parts) -> Parts {
     parts
 }
 
-/// Whether the announced length is too large, and the client either waits for our consent or would send far more than we drain.
-fn refused_unread(headers: &HeaderMap, limit: usize) -> bool {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok()).unwrap_or(0);
-    length > limit && (headers.contains_key(header::EXPECT) || length > limit.saturating_mul(DRAINED_LIMITS))
-}
-
 async fn collect(mut frames: BodyDataStream, limit: usize) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::new();
-    let mut received: usize = 0;
     while let Some(frame) = frames.next().await {
         let Ok(frame) = frame else {
             let message = "The request body could not be read.".to_owned();
             return Err(ApiError::BadRequest { message, param: None, code: None });
         };
-        received = received.saturating_add(frame.len());
-        if received > limit.saturating_mul(DRAINED_LIMITS) {
-            break;
+        if frame.len() > limit - bytes.len() {
+            return Err(ApiError::BodyTooLarge { limit_bytes: limit });
         }
-        if received > limit {
-            bytes = Vec::new();
-        } else {
-            bytes.extend_from_slice(&frame);
-        }
+        bytes.extend_from_slice(&frame);
     }
-    if received > limit { Err(ApiError::BodyTooLarge { limit_bytes: limit }) } else { Ok(bytes) }
+    Ok(bytes)
 }
 
 #[cfg(test)]

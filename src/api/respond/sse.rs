@@ -18,7 +18,7 @@ pub(super) const HEADERS: [(HeaderName, HeaderValue); 3] = [
 ];
 
 /// A comment: ignored by clients, it keeps proxies from closing a silent connection.
-pub(super) const PING: Bytes = Bytes::from_static(b": ping\n\n");
+pub(in crate::api) const PING: Bytes = Bytes::from_static(b": ping\n\n");
 
 /// The end of a stream, whole or failed.
 pub(super) const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");

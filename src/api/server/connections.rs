@@ -1,6 +1,6 @@
 //! Accepts connections up to a number, has their small packets sent at once, and gives up on clients that never read.
 
-use axum::middleware::AddExtension;
+use super::{attend::Attended, peer::Peer, socket::Socket};
 use axum_server::accept::Accept;
 use std::{
     future::{Ready, ready},
@@ -9,12 +9,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::{net::TcpStream, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
-use tower::Layer as _;
 
 /// What connections may cost.
 #[derive(Debug, Clone, Copy)]
@@ -26,10 +22,7 @@ pub(super) struct Bounds {
 }
 
 /// A connection whose writes fail when its client reads nothing for too long. Pinned, because its timer is.
-pub(super) type Connection = Pin<Box<TimeoutStream<TcpStream>>>;
-
-/// Counts a connection for as long as its service lives.
-pub(super) type Counted<S> = AddExtension<S, Arc<OwnedSemaphorePermit>>;
+pub(super) type Connection = Pin<Box<TimeoutStream<Socket>>>;
 
 /// Closes connections beyond a number at once, and sets `TCP_NODELAY` on the others: a token is a packet.
 #[derive(Debug, Clone)]
@@ -43,19 +36,20 @@ impl BoundedAcceptor {
         Self { free: Arc::new(Semaphore::new(bounds.connections)), write_timeout: bounds.write_timeout }
     }
 
-    fn admit<S>(&self, stream: TcpStream, service: S) -> io::Result<(Connection, Counted<S>)> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_| io::Error::other("too many connections"))?;
+    fn admit<S>(&self, stream: TcpStream, service: S) -> io::Result<(Connection, Attended<S>)> {
+        let place = Arc::clone(&self.free).try_acquire_owned().map_err(|_| io::Error::other("too many connections"))?;
         stream.set_nodelay(true)?;
-        let mut stream = TimeoutStream::new(stream);
+        let peer = Arc::new(Peer::new(stream, place));
+        let mut stream = TimeoutStream::new(Socket::new(Arc::clone(&peer)));
         stream.set_write_timeout(Some(self.write_timeout));
-        Ok((Box::pin(stream), axum::Extension(Arc::new(permit)).layer(service)))
+        Ok((Box::pin(stream), Attended::new(service, peer)))
     }
 }
 
 impl<S> Accept<TcpStream, S> for BoundedAcceptor {
     type Stream = Connection;
-    type Service = Counted<S>;
-    type Future = Ready<io::Result<(Connection, Counted<S>)>>;
+    type Service = Attended<S>;
+    type Future = Ready<io::Result<(Connection, Attended<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         ready(self.admit(stream, service))

@@ -8,5 +8,6 @@ pub(crate) mod llama_server;
 pub(crate) mod server;
 pub(crate) mod shapes;
 pub(crate) mod thread_engine;
+pub(crate) mod wire;
 
 pub(crate) use cpu_time::cpu_time;

@@ -1,0 +1,183 @@
+//! The client at the other end of a connection: its socket, what is known of its requests, and whether it is still there.
+//!
+//! hyper reads and writes through `socket.rs`. While an answer is pending hyper does not read, so this file does: it keeps the
+//! first [`MAX_PIPELINED`] bytes that follow a request for hyper and drops further ones, so that the end of input is seen
+//! whatever was sent before it. That end does not tell a client that left from one that only stopped sending (`nc -N`). Both
+//! kernels know: bytes that are sent to a socket that was closed are answered with a reset. So the caller is told when to send
+//! some ([`Sign::Silent`]), and when the reset has come ([`Sign::Gone`]).
+
+use async_stream::stream;
+use futures_util::Stream;
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    sync::{Notify, OwnedSemaphorePermit},
+    time::timeout,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Bytes of later requests that are kept while one is being answered; hyper's own buffer holds as many again.
+const MAX_PIPELINED: usize = 16 * 1024;
+/// Bytes beyond those that are read and dropped. A client that sends more before it has its answer is treated as gone.
+const MAX_DROPPED: usize = 1 << 20;
+/// After the end of input a client is sent something once, and again after each of these pauses: a forwarder on the way
+/// (`ssh -L`, Docker's proxy) learns only from the second write that its own client has left.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
+/// An interim response (RFC 9110 15.2): every client of HTTP/1.1 skips it.
+const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
+
+/// What is known of a client that waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It will send no more. Whether it still listens shows if it is sent something now.
+    Silent,
+    /// It has closed the connection, or broken it.
+    Gone,
+}
+
+/// A client; shared by its connection, the request that is being answered and the stream of the answer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) stream: TcpStream,
+    state: Mutex<State>,
+    /// Notified when `State::request_read` becomes true.
+    request_was_read: Notify,
+    /// Reads and drops what is left of a body that nobody wanted.
+    drain: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Its place among the connections.
+    _place: OwnedSemaphorePermit,
+}
+
+/// What changes.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The body of the present request was read to its end.
+    request_read: bool,
+    /// Read ahead of hyper.
+    pub(super) ahead: Vec<u8>,
+    /// Bytes that were read and dropped because `ahead` was full. hyper then reads no more.
+    dropped: usize,
+    /// The end of input was read.
+    pub(super) ended: bool,
+    /// hyper has bytes in its buffer that were not all written.
+    pub(super) is_writing: bool,
+    /// The client has sent bytes that no request accounts for so far.
+    pub(super) mid_message: bool,
+    /// A body was not read to its end.
+    pub(super) unread: bool,
+    /// This answer is the last one on the connection.
+    pub(super) is_last: bool,
+}
+
+impl State {
+    /// Whether hyper gets no further bytes.
+    pub(super) fn is_closed_for_reading(&self) -> bool {
+        self.ended || self.dropped > 0
+    }
+
+    /// Takes in bytes that follow a request. False if there are too many.
+    fn keep(&mut self, bytes: &[u8]) -> bool {
+        if self.dropped == 0 && self.ahead.len() + bytes.len() <= MAX_PIPELINED {
+            self.ahead.extend_from_slice(bytes);
+        } else {
+            // A part of a request is none.
+            self.ahead = Vec::new();
+            self.dropped += bytes.len();
+        }
+        self.dropped <= MAX_DROPPED
+    }
+}
+
+impl Peer {
+    pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
+        Self { stream, state: Mutex::default(), request_was_read: Notify::new(), drain: Mutex::default(), _place: place }
+    }
+
+    /// What is known now.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The head of a request was read.
+    pub(super) fn request_begins(&self) {
+        let mut state = self.state();
+        (state.request_read, state.mid_message, state.is_last) = (false, false, false);
+    }
+
+    /// The request's body was read to its end, or it has none.
+    pub(super) fn request_was_read(&self) {
+        {
+            let mut state = self.state();
+            (state.request_read, state.mid_message) = (true, false);
+        }
+        self.request_was_read.notify_one();
+    }
+
+    /// Owns the task that drains a body.
+    pub(super) fn drain(&self, task: AbortOnDropHandle<()>) {
+        *self.drain.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+    }
+
+    /// Signs of a client that waits for an answer. Ends with [`Sign::Gone`].
+    pub(super) fn signs(self: Arc<Self>) -> impl Stream<Item = Sign> + Send {
+        stream! {
+            // Until then hyper reads. A permit may be left from an earlier request.
+            while !self.state().request_read {
+                self.request_was_read.notified().await;
+            }
+            if self.end_of_input().await.is_ok() {
+                for pause in PAUSES {
+                    yield Sign::Silent;
+                    if timeout(pause, self.reset()).await.is_ok() {
+                        break;
+                    }
+                }
+                self.reset().await;
+            }
+            yield Sign::Gone;
+        }
+    }
+
+    /// Sends an interim response to a client that waits for an answer, unless an earlier answer is still being written: that
+    /// serves as well. False if it cannot be sent.
+    pub(super) fn nudge(&self) -> bool {
+        if self.state().is_writing {
+            return true;
+        }
+        match self.stream.try_write(INTERIM) {
+            Ok(written) => written == INTERIM.len(),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Reads what follows a request until the client sends no more.
+    ///
+    /// # Errors
+    /// The connection is broken, or the client sends without end.
+    async fn end_of_input(&self) -> io::Result<()> {
+        while !self.state().ended {
+            self.stream.readable().await?;
+            let mut bytes = [0; 4096];
+            match self.stream.try_read(&mut bytes) {
+                Ok(0) => self.state().ended = true,
+                Ok(read) if self.state().keep(&bytes[..read]) => {}
+                Ok(_) => return Err(io::Error::other("too many bytes follow a request")),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the connection is reset. After the end of input no read shows that: the system's event does.
+    async fn reset(&self) {
+        // Fails only when the runtime ends, and then so does the connection.
+        let _ = self.stream.ready(Interest::ERROR).await;
+    }
+}

@@ -1,0 +1,114 @@
+//! The body of a request, which does not matter any more once it is dropped: what is left of it is read all the same.
+//!
+//! An answer that is given before the body was read would else end the connection, and reset it under a client that sends
+//! before it listens, or under a proxy that keeps it for others (RFC 9112 9.6). Bytes are dropped as they come, in bounded
+//! number and time; a client that asked first (`Expect: 100-continue`) is not waited for.
+
+use super::peer::Peer;
+use axum::{
+    body::{Body, BodyDataStream, Bytes, HttpBody as _},
+    extract::Request,
+    http::{HeaderMap, header},
+};
+use futures_util::{Stream, StreamExt as _};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Bytes of a body that are dropped before the connection is closed instead.
+pub(super) const DRAIN_BYTES: usize = 8 << 20;
+/// Time that this may take.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// Has a request's body drained when it is dropped before its end.
+pub(super) fn receive(peer: &Arc<Peer>, request: Request) -> Request {
+    peer.request_begins();
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        peer.request_was_read();
+        return Request::from_parts(parts, body);
+    }
+    let received = Received {
+        peer: Arc::clone(peer),
+        left: announced_length(&parts.headers),
+        awaits_consent: parts.headers.contains_key(header::EXPECT),
+        frames: Some(body.into_data_stream()),
+    };
+    Request::from_parts(parts, Body::from_stream(received))
+}
+
+/// 0 if it is not announced.
+fn announced_length(headers: &HeaderMap) -> usize {
+    headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+/// See the module.
+struct Received {
+    peer: Arc<Peer>,
+    /// Bytes that are still to come, as far as they were announced.
+    left: usize,
+    /// The client sends nothing before it is told to, which the first read does.
+    awaits_consent: bool,
+    /// `None` after its end.
+    frames: Option<BodyDataStream>,
+}
+
+impl Stream for Received {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.awaits_consent = false;
+        let Some(frames) = &mut self.frames else { return Poll::Ready(None) };
+        let frame = std::task::ready!(frames.poll_next_unpin(cx));
+        match &frame {
+            Some(Ok(bytes)) => self.left = self.left.saturating_sub(bytes.len()),
+            Some(Err(_)) => self.frames = None,
+            None => {
+                self.frames = None;
+                self.peer.request_was_read();
+            }
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        let Some(frames) = self.frames.take() else { return };
+        let mut state = self.peer.state();
+        state.unread = true;
+        if self.awaits_consent || self.left > DRAIN_BYTES {
+            state.is_last = true;
+            return;
+        }
+        drop(state);
+        // The connection owns the task, which must not own the connection.
+        let peer = Arc::downgrade(&self.peer);
+        let drain = async move {
+            if timeout(DRAIN_TIME, drain(frames)).await == Ok(true)
+                && let Some(peer) = peer.upgrade()
+            {
+                let mut state = peer.state();
+                (state.unread, state.mid_message) = (false, false);
+            }
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.peer.drain(AbortOnDropHandle::new(runtime.spawn(drain)));
+        }
+    }
+}
+
+/// Reads a body to its end and drops it. False if it breaks off or is too long.
+async fn drain(mut frames: BodyDataStream) -> bool {
+    let mut left = DRAIN_BYTES;
+    while let Some(frame) = frames.next().await {
+        let Some(rest) = frame.ok().and_then(|frame| left.checked_sub(frame.len())) else { return false };
+        left = rest;
+    }
+    true
+}

@@ -1,0 +1,162 @@
+//! A connection as hyper reads and writes it, and how it is closed.
+//!
+//! A socket that is closed while bytes of its client are unread is reset, and the reset takes the answer with it before the
+//! client has read it (RFC 9112 9.6). So a connection on which more may come is closed in stages: no more is written, what
+//! comes is read and dropped for a while, then it is closed. It keeps its place among the connections until then.
+
+use super::peer::Peer;
+use rustix::net::{Shutdown, shutdown};
+use std::{
+    future::Future as _,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+/// How long a client may go on sending after its last answer (nginx: `lingering_time`, 30 s).
+const LINGER_TIME: Duration = Duration::from_secs(10);
+/// How long it may be silent meanwhile (nginx: `lingering_timeout`, 5 s).
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+/// Bytes that it may send meanwhile.
+const LINGER_BYTES: usize = 64 << 20;
+
+/// hyper's end of a connection.
+#[derive(Debug)]
+pub(super) struct Socket {
+    peer: Arc<Peer>,
+    closing: Option<Closing>,
+}
+
+/// A connection on which nothing is written any more.
+#[derive(Debug)]
+struct Closing {
+    /// When it is closed unless bytes come.
+    silence: Pin<Box<Sleep>>,
+    /// When it is closed whatever comes.
+    deadline: Instant,
+    bytes_left: usize,
+}
+
+impl Socket {
+    pub(super) fn new(peer: Arc<Peer>) -> Self {
+        Self { peer, closing: None }
+    }
+
+    /// Ends writing. `None` if the client knows all that it is to know, and the connection may be closed.
+    fn begin_closing(&self) -> Option<Closing> {
+        // Fails if the client has broken the connection: then nothing is left to save.
+        shutdown(&self.peer.stream, Shutdown::Write).ok()?;
+        let expects_more = {
+            let state = self.peer.state();
+            state.unread || state.mid_message || state.is_closed_for_reading() && !state.ended
+        };
+        let bytes_left = match self.drop_bytes() {
+            Ok(0) => return None,
+            Ok(read) => LINGER_BYTES.saturating_sub(read),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && expects_more => LINGER_BYTES,
+            Err(_) => return None,
+        };
+        Some(Closing { silence: Box::pin(sleep(LINGER_SILENCE)), deadline: Instant::now() + LINGER_TIME, bytes_left })
+    }
+
+    fn drop_bytes(&self) -> io::Result<usize> {
+        self.peer.stream.try_read(&mut [0; 4096])
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        {
+            let mut state = self.peer.state();
+            if !state.ahead.is_empty() {
+                let read = state.ahead.len().min(buffer.remaining());
+                buffer.put_slice(&state.ahead[..read]);
+                state.ahead.drain(..read);
+                state.mid_message = true;
+                return Poll::Ready(Ok(()));
+            }
+            if state.is_closed_for_reading() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        loop {
+            ready!(self.peer.stream.poll_read_ready(cx))?;
+            match self.peer.stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(0) => {
+                    self.peer.state().ended = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(_) => {
+                    self.peer.state().mid_message = true;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.peer.state().is_writing = true;
+        loop {
+            ready!(self.peer.stream.poll_write_ready(cx))?;
+            match self.peer.stream.try_write_vectored(slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper calls this when its buffer is empty.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.peer.state();
+        let was_writing = std::mem::replace(&mut state.is_writing, false);
+        if was_writing && (!state.ahead.is_empty() || state.is_closed_for_reading()) {
+            // The event that these bytes came with is spent: nothing else would have hyper read them.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.closing.is_none() {
+            self.closing = self.begin_closing();
+        }
+        let Self { peer, closing } = &mut *self;
+        let Some(closing) = closing else { return Poll::Ready(Ok(())) };
+        loop {
+            if closing.silence.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            // An error is the end that is waited for: the client has closed too.
+            if ready!(peer.stream.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(Ok(()));
+            }
+            match peer.stream.try_read(&mut [0; 4096]) {
+                Ok(read) if read > 0 && read <= closing.bytes_left => {
+                    closing.bytes_left -= read;
+                    let until = closing.deadline.min(Instant::now() + LINGER_SILENCE);
+                    closing.silence.as_mut().reset(until);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) | Err(_) => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A server behind a real socket, and a client that writes bytes: what hyper and the connections make of them.
+
+use super::server::TestServer;
+use llamero::{api::server::Server, gateway::keys::KeyRing};
+use std::{future::pending, io, net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+};
+
+/// Nothing here takes long; whatever does hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A port on which a [`TestServer`] answers until this is dropped.
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Listening {
+    /// Listens on a port that the system chooses.
+    pub(crate) fn start(server: &TestServer) -> Self {
+        let listener = Server::bind(&server.listen, &KeyRing::default()).unwrap();
+        let address = listener.address();
+        Self { address, task: tokio::spawn(listener.serve(server.router(), pending())) }
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.address).await.unwrap())
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A connection; dropping it closes it.
+pub(crate) struct Client(pub(crate) TcpStream);
+
+/// One response of HTTP/1.1.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// In lower case.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        within(self.0.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// Sends no more, and goes on reading.
+    pub(crate) async fn finish_sending(&mut self) {
+        within(self.0.shutdown()).await.unwrap();
+    }
+
+    /// The next response with a length, interim ones among them.
+    pub(crate) async fn response(&mut self) -> Response {
+        let head = self.head().await;
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        within(self.0.read_exact(&mut body)).await.unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Response { status, head, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// The next response that is no interim one.
+    pub(crate) async fn final_response(&mut self) -> Response {
+        loop {
+            let response = self.response().await;
+            if response.status >= 200 {
+                return response;
+            }
+        }
+    }
+
+    /// The next head, in lower case.
+    pub(crate) async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let byte = within(self.0.read_u8()).await;
+            head.push(byte.unwrap_or_else(|error| panic!("{error} after {:?}", String::from_utf8_lossy(&head))));
+        }
+        String::from_utf8(head).unwrap().to_lowercase()
+    }
+
+    /// Everything until the server closes.
+    pub(crate) async fn rest(&mut self) -> String {
+        let mut bytes = Vec::new();
+        within(self.0.read_to_end(&mut bytes)).await.unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+}
+
+/// A POST of JSON.
+pub(crate) fn post(path: &str, body: &str) -> String {
+    format!("{}{body}", head_of_post(path, body.len(), ""))
+}
+
+/// The head of a POST of so many bytes, with more header lines.
+pub(crate) fn head_of_post(path: &str, length: usize, lines: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{lines}Content-Length: {length}\r\n\r\n")
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("the server hangs")
+}
