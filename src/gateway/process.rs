@@ -2,7 +2,9 @@
 //!
 //! The child's end of a socketpair is its standard input: that needs no unsafe code before `exec`, no path and no
 //! port, and is closed by the kernel when either side dies. Owns one thread and, for each child, one task that
-//! reads its stderr.
+//! reads its stderr. Which variables a child is given is `environment.rs`.
+
+mod environment;
 
 use super::{
     death::DeathCause,
@@ -10,9 +12,7 @@ use super::{
     stderr_tail::{StderrTail, own_words},
 };
 use std::{
-    env,
-    ffi::OsStr,
-    io,
+    env, io,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::{Path, PathBuf},
     process::Stdio,
@@ -122,24 +122,17 @@ fn start(program: &Path, arguments: &[String], runtime: &Handle) -> io::Result<L
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        .env_clear()
+        .envs(environment::of_engine(env::vars_os()))
         // ggml would start a debugger for a backtrace before it dies.
         .env("GGML_NO_BACKTRACE", "1")
         // Ctrl-C is for the gateway: it drains, and the engine must live until then.
         .process_group(0)
         .kill_on_drop(true);
-    for (name, _) in env::vars_os().filter(|(name, _)| is_secret(name)) {
-        command.env_remove(name);
-    }
     let mut child = command.spawn()?;
     let tail = Arc::new(Mutex::new(StderrTail::default()));
     let pump = child.stderr.take().map(|stderr| AbortOnDropHandle::new(runtime.spawn(pump(stderr, Arc::clone(&tail)))));
     Ok(Launched { stream: UnixStream::from_std(ours)?, child: EngineProcess { pid: child.id(), child, tail, pump } })
-}
-
-/// Whether an environment variable holds what an engine must not know.
-fn is_secret(name: &OsStr) -> bool {
-    let name = name.to_string_lossy().to_ascii_uppercase();
-    ["KEY", "KEYS", "TOKEN", "SECRET", "PASSWORD"].iter().any(|end| name.ends_with(end))
 }
 
 /// Reads stderr to its end, so that the child never blocks on it.

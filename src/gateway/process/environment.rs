@@ -1,0 +1,178 @@
+//! Which environment variables an engine is given: those that it, its libraries or a driver can need, and no others.
+//!
+//! An engine opens a file that somebody made and runs a lot of C++: what it does not know it cannot tell. Helper processes that an
+//! engine starts inherit its environment. The list is by name; `RUST_LOG` and `LLAMERO_*` configure the gateway, which tells the
+//! engine what it is to know.
+
+use std::ffi::{OsStr, OsString};
+
+/// Names.
+const NAMES: &[&str] = &[
+    // Where programs, users and temporary files are; libraries keep caches there.
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "TMP",
+    "TEMP",
+    "PWD",
+    // Language and time.
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TZDIR",
+    // Logs, backtraces and the allocator.
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "RUST_LIB_BACKTRACE",
+    "RUST_MIN_STACK",
+    "GLIBC_TUNABLES",
+    // Sanitizers and coverage, in builds that have them.
+    "ASAN_OPTIONS",
+    "LSAN_OPTIONS",
+    "TSAN_OPTIONS",
+    "UBSAN_OPTIONS",
+    "LLVM_PROFILE_FILE",
+    // Where Vulkan's loader looks for drivers (LoaderInterfaceArchitecture.md), and where drivers keep compiled shaders.
+    "XDG_DATA_DIRS",
+    "XDG_DATA_HOME",
+    "XDG_CONFIG_DIRS",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "DRI_PRIME",
+    // How AMD's driver numbers devices.
+    "GPU_DEVICE_ORDINAL",
+    "GPU_MAX_HW_QUEUES",
+];
+
+/// Beginnings of names.
+const PREFIXES: &[&str] = &[
+    // Locale, dynamic loader (Linux and macOS), malloc.
+    "LC_",
+    "LD_",
+    "DYLD_",
+    "MALLOC_",
+    // llama.cpp and its BLAS and OpenMP libraries. `LLAMA_ARG_…` are the gateway's.
+    "GGML_",
+    "LLAMA_",
+    "OMP_",
+    "GOMP_",
+    "KMP_",
+    "OPENBLAS_",
+    "MKL_",
+    "BLIS_",
+    // NVIDIA.
+    "CUDA_",
+    "CUBLAS_",
+    "NVIDIA_",
+    "NCCL_",
+    "__NV_",
+    // AMD.
+    "HIP_",
+    "HSA_",
+    "ROCR_",
+    "ROCM_",
+    "ROC_",
+    "ROCBLAS_",
+    "HIPBLASLT_",
+    "AMD_",
+    "RADV_",
+    // Vulkan and Mesa.
+    "VK_",
+    "MESA_",
+    "ANV_",
+    "INTEL_",
+    // Metal.
+    "METAL_",
+    "MTL_",
+];
+
+/// Beginnings of names that are refused all the same.
+const REFUSED_PREFIXES: &[&str] = &["LLAMA_ARG_"];
+
+/// Ends of names that are refused all the same: whatever uses the prefix, these are secrets.
+const REFUSED_ENDS: &[&str] = &["KEY", "KEYS", "TOKEN", "TOKENS", "SECRET", "PASSWORD", "CREDENTIALS"];
+
+/// The variables of `all` that an engine is given.
+pub(super) fn of_engine(all: impl IntoIterator<Item = (OsString, OsString)>) -> impl Iterator<Item = (OsString, OsString)> {
+    all.into_iter().filter(|(name, _)| passes(name))
+}
+
+/// Whether an engine is given the variable of this name.
+fn passes(name: &OsStr) -> bool {
+    // All that are passed have names of ASCII.
+    let Some(name) = name.to_str() else { return false };
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let upper = name.to_ascii_uppercase();
+    let is_refused = begins(REFUSED_PREFIXES) || REFUSED_ENDS.iter().any(|end| upper.ends_with(end));
+    (NAMES.contains(&name) || begins(PREFIXES)) && !is_refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_libraries_and_drivers_read_is_passed() {
+        let names = [
+            "PATH",
+            "HOME",
+            "TMPDIR",
+            "TZ",
+            "LANG",
+            "LC_ALL",
+            "RUST_LOG",
+            "RUST_BACKTRACE",
+            "LD_LIBRARY_PATH",
+            "LD_PRELOAD",
+            "GGML_VK_VISIBLE_DEVICES",
+            "GGML_CUDA_DISABLE_GRAPHS",
+            "LLAMA_GRAPH_REUSE_DISABLE",
+            "OMP_NUM_THREADS",
+            "GOMP_SPINCOUNT",
+            "KMP_BLOCKTIME",
+            "CUDA_VISIBLE_DEVICES",
+            "NVIDIA_VISIBLE_DEVICES",
+            "HIP_VISIBLE_DEVICES",
+            "ROCR_VISIBLE_DEVICES",
+            "HSA_OVERRIDE_GFX_VERSION",
+            "VK_ICD_FILENAMES",
+            "XDG_DATA_DIRS",
+            "METAL_DEVICE_WRAPPER_TYPE",
+        ];
+        for name in names {
+            assert!(passes(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_kept_from_the_engine() {
+        let names = [
+            "DATABASE_URL",
+            "LLAMERO_API_KEY",
+            "LLAMERO_API_KEY_FILE",
+            "LLAMA_API_KEY",
+            "LLAMA_ARG_API_KEY_FILE",
+            "VLLM_API_KEY",
+            "OPENAI_API_KEY",
+            "HF_TOKEN",
+            "AWS_SECRET_ACCESS_KEY",
+            "aws_secret_access_key",
+            "PGPASSWORD",
+            "SSH_AUTH_SOCK",
+            "HTTPS_PROXY",
+            "KUBERNETES_SERVICE_HOST",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "NVIDIA_API_KEY",
+            "path",
+            "",
+        ];
+        for name in names {
+            assert!(!passes(OsStr::new(name)), "{name}");
+        }
+        use std::os::unix::ffi::OsStrExt;
+        assert!(!passes(OsStr::from_bytes(b"LD_\xff")));
+    }
+}
