@@ -3,9 +3,11 @@
 //! Without it, gigabytes would be hashed at each start. A file that was changed, copied or replaced since has another
 //! time or size, and is checked again.
 
+use super::plain_file;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
@@ -60,7 +62,7 @@ pub(super) fn write(marker_path: &Path, path: &Path, sha256: Option<String>) -> 
     let marker = Marker::of(path, marker_path, sha256)?;
     let text = toml::to_string(&marker).map_err(io::Error::other)?;
     let unfinished = marker_path.with_extension("ok.part");
-    fs::write(&unfinished, text)?;
+    plain_file::create(&unfinished)?.write_all(text.as_bytes())?;
     fs::rename(&unfinished, marker_path)
 }
 

@@ -1,7 +1,7 @@
 //! Known models, downloads, and the check of a GGUF header before llama.cpp sees the file.
 //!
 //! `catalog` is what is known, `folder` where files are, `store` which of them are usable, `pull` fetches,
-//! `resolve` turns what a user calls a model into a checked file, `identity` tells it from others. Everything blocks: it runs before the server does.
+//! `resolve` turns what a user calls a model into a checked file, `identity` tells it from others. Everything blocks: it runs on threads of its own.
 
 pub mod catalog;
 mod checksum;
@@ -9,6 +9,7 @@ pub mod folder;
 pub mod gguf;
 mod identity;
 mod marker;
+mod plain_file;
 mod progress;
 pub mod pull;
 pub mod resolve;
@@ -17,5 +18,5 @@ pub mod store;
 pub use catalog::{Catalog, CatalogModel, Source};
 pub use folder::ModelsFolder;
 pub use identity::model_checksum;
-pub use resolve::{ResolveError, Resolved};
+pub use resolve::{ModelSearch, ResolveError, Resolved};
 pub use store::{Place, Store};

@@ -1,8 +1,9 @@
 //! How far a download or a check is: a bar where somebody looks at one, else a line for each quarter.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::stdio::stderr;
 use std::{
-    io::{IsTerminal, stderr},
+    io::IsTerminal,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},

@@ -2,10 +2,12 @@
 
 use super::{
     Catalog,
+    folder::{ModelsFolder, NoFolder},
     gguf::{self, GgufError, GgufSummary},
     pull::PullError,
     store::{Place, Store, VerifyError},
 };
+use crate::config::Environment;
 use std::path::{Path, PathBuf};
 
 /// A model that may be given to the engine.
@@ -26,6 +28,9 @@ pub enum ResolveError {
         /// The path.
         path: String,
     },
+    /// It looks like a name, and there is no folder to look for it in.
+    #[error(transparent)]
+    NoFolder(#[from] NoFolder),
     /// It looks like a name, and nobody knows it.
     #[error("there is no model {name:?}{meant}; `llamero models` lists those known, and any GGUF file can be given by its path")]
     Unknown {
@@ -60,6 +65,42 @@ pub enum ResolveError {
     },
 }
 
+/// Where to look for models. A folder for them is needed only for what is no path.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelSearch<'a> {
+    /// The models folder, if the user named one.
+    pub models_dir: Option<&'a Path>,
+    /// Where the folder is otherwise, and how to fetch.
+    pub environment: &'a Environment,
+    /// What is known.
+    pub catalog: &'a Catalog,
+}
+
+impl ModelSearch<'_> {
+    /// As [`Store::resolve`], in the store of this user.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub fn resolve(&self, wanted: &str) -> Result<Resolved, ResolveError> {
+        if Path::new(wanted).is_file() {
+            return checked(PathBuf::from(wanted));
+        }
+        if looks_like_path(wanted) && self.catalog.get(wanted).is_none() {
+            return Err(ResolveError::NoFile { path: wanted.to_owned() });
+        }
+        Store::new(ModelsFolder::locate(self.models_dir, self.environment)?, self.environment).resolve(wanted, self.catalog)
+    }
+}
+
+fn looks_like_path(wanted: &str) -> bool {
+    Path::new(wanted).components().count() != 1
+}
+
+fn checked(path: PathBuf) -> Result<Resolved, ResolveError> {
+    let summary = gguf::check_file(&path).map_err(|source| ResolveError::Header { path: path.display().to_string(), source })?;
+    Ok(Resolved { path, summary })
+}
+
 impl Store {
     /// Finds a model and checks its header. The first of these that fits:
     ///
@@ -70,10 +111,7 @@ impl Store {
     /// # Errors
     /// See [`ResolveError`].
     pub fn resolve(&self, wanted: &str, catalog: &Catalog) -> Result<Resolved, ResolveError> {
-        let path = self.find(wanted, catalog)?;
-        let checked = gguf::check_file(&path);
-        let summary = checked.map_err(|source| ResolveError::Header { path: path.display().to_string(), source })?;
-        Ok(Resolved { path, summary })
+        checked(self.find(wanted, catalog)?)
     }
 
     fn find(&self, wanted: &str, catalog: &Catalog) -> Result<PathBuf, ResolveError> {
@@ -95,7 +133,7 @@ impl Store {
             };
         }
         // (3)
-        let looks_like_path = as_path.components().count() != 1;
+        let looks_like_path = looks_like_path(wanted);
         let candidates = [self.folder.file(wanted), self.folder.file(&format!("{wanted}.gguf"))];
         match candidates.into_iter().find(|path| !looks_like_path && path.is_file()) {
             Some(path) => Ok(path),
@@ -106,5 +144,28 @@ impl Store {
                 Err(ResolveError::Unknown { name: wanted.to_owned(), meant })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a search without any home says.
+    fn search(models_dir: Option<&Path>, wanted: &str) -> ResolveError {
+        let search = ModelSearch { models_dir, environment: &Environment::default(), catalog: Catalog::embedded() };
+        search.resolve(wanted).unwrap_err()
+    }
+
+    #[test]
+    fn a_path_needs_no_folder_for_models() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("m.gguf");
+        std::fs::write(&file, "no model").unwrap();
+        let no_folder = || Some(Path::new("/no/such/folder"));
+
+        assert!(matches!(search(no_folder(), file.to_str().unwrap()), ResolveError::Header { .. }));
+        assert!(matches!(search(no_folder(), "/no/such/file.gguf"), ResolveError::NoFile { .. }));
+        assert!(matches!(search(no_folder(), "no-such-name"), ResolveError::Unknown { .. }));
     }
 }

@@ -40,7 +40,7 @@ pub enum Place {
 /// Why a file is not what it should be.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// It could not be read, or the verification not be recorded.
+    /// It could not be read.
     #[error("{path}")]
     File {
         /// Which file.
@@ -98,7 +98,7 @@ impl Store {
         if marker::vouches(&self.marker(model), &path, expected.as_deref()) { Place::Verified(path) } else { Place::Unverified(path) }
     }
 
-    /// Checks header and checksum of a model's file, and records that they are right.
+    /// Checks header and checksum of a model's file, and records that they are right if it can.
     pub(super) fn verify(&self, model: &CatalogModel, path: &Path) -> Result<(), VerifyError> {
         let shown = || path.display().to_string();
         gguf::check_file(path).map_err(|source| VerifyError::Header { path: shown(), source })?;
@@ -112,14 +112,17 @@ impl Store {
                 return Err(VerifyError::Checksum { path: shown(), expected: expected.clone(), actual });
             }
         }
-        self.record(model, path, expected)
+        self.record(model, path, expected);
+        Ok(())
     }
 
-    /// Records that a model's file was verified.
-    pub(super) fn record(&self, model: &CatalogModel, path: &Path, sha256: Option<String>) -> Result<(), VerifyError> {
+    /// Records that a model's file was verified. Where that cannot be written, such as on a disk for reading only, the file is
+    /// checked again the next time.
+    pub(super) fn record(&self, model: &CatalogModel, path: &Path, sha256: Option<String>) {
         let marker = self.marker(model);
-        fs::create_dir_all(self.folder.path()).map_err(VerifyError::file(self.folder.path()))?;
-        marker::write(&marker, path, sha256).map_err(VerifyError::file(&marker))
+        if let Err(error) = fs::create_dir_all(self.folder.path()).and_then(|()| marker::write(&marker, path, sha256)) {
+            tracing::warn!("{} cannot be written, so {} is checked again at the next start: {error}", marker.display(), model.name);
+        }
     }
 
     fn marker(&self, model: &CatalogModel) -> PathBuf {

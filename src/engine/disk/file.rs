@@ -10,6 +10,7 @@
 use crate::engine::runner::ParkedState;
 use crate::engine::scheduler::ParkedContent;
 use crate::protocol::Token;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -99,8 +100,7 @@ fn write_to(path: &Path, binding: Binding, content: &ParkedContent, state: &Park
     let header = postcard::to_stdvec(&header).map_err(io::Error::other)?;
     let length = u32::try_from(header.len()).map_err(io::Error::other)?.to_le_bytes();
     let mut sum = crc32fast::Hasher::new();
-    // Prompts are in it.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = create(path)?;
     for part in [&MAGIC[..], &length, &header, &state.bytes] {
         sum.update(part);
         file.write_all(part)?;
@@ -108,9 +108,29 @@ fn write_to(path: &Path, binding: Binding, content: &ParkedContent, state: &Park
     file.write_all(&sum.finalize().to_le_bytes())
 }
 
+/// Makes a file that was not there, for its user alone: prompts are in it. What stands in its place is removed before; of a link
+/// that somebody planted only the link.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            options.open(path)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Opens what is a file and no link to one.
+pub(super) fn open_plain(path: &Path, access: OFlags) -> io::Result<File> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
 /// Reads a file of this binding with a state of `most_bytes` at most.
 pub(super) fn read(path: &Path, binding: Binding, most_bytes: u64) -> Result<(ParkedContent, ParkedState), Unusable> {
-    let mut file = File::open(path)?;
+    let mut file = open_plain(path, OFlags::RDONLY)?;
     let length = file.metadata()?.len();
     let mut sum = crc32fast::Hasher::new();
     let mut next = |bytes: u64| -> Result<Vec<u8>, Unusable> {
@@ -192,6 +212,23 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(write(&folder.path().join("no/a.prefix"), Binding::new(&[]), &content(&[1], 0), &state(b"", 1)).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_planted_link_is_neither_written_nor_read_through() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let [path, target, elsewhere] = ["a.prefix", "target", "elsewhere.prefix"].map(|name| folder.path().join(name));
+        fs::write(&target, "precious").unwrap();
+        symlink(&target, path.with_extension(UNFINISHED)).unwrap();
+        symlink(&target, &path).unwrap();
+
+        write(&path, Binding::new(&[]), &content(&[1], 0), &state(b"state", 1)).unwrap();
+
+        assert_eq!(fs::read(&target).unwrap(), b"precious");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file() && read(&path, Binding::new(&[]), 5).is_ok());
+        symlink(&path, &elsewhere).unwrap();
+        assert!(matches!(read(&elsewhere, Binding::new(&[]), 5), Err(Unusable::Io(_))));
     }
 
     #[test]

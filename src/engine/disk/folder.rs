@@ -4,16 +4,15 @@
 
 use super::{
     Order, Stored,
-    file::{self, Binding, EXTENSION, UNFINISHED, Unusable},
+    file::{self, Binding, EXTENSION, UNFINISHED, Unusable, open_plain},
 };
 use crate::build_info::{ENGINE, FEATURES, VERSION};
 use crate::protocol::{LoadError, PrefixCacheFolder};
-use rustix::process::setpriority_process;
+use rustix::{fs::OFlags, process::setpriority_process};
 use std::{
     ffi::OsStr,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
@@ -47,8 +46,7 @@ impl Folder {
     fn open_within(options: &PrefixCacheFolder, patience: Duration) -> Result<Self, LoadError> {
         let shown = options.path.display();
         let unusable = |error: io::Error| LoadError::Unsupported(format!("--prefix-cache-dir {shown} cannot be used: {error}"));
-        let lock =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(options.path.join(LOCK)).map_err(unusable)?;
+        let lock = open_plain(&options.path.join(LOCK), OFlags::WRONLY | OFlags::CREATE).map_err(unusable)?;
         let used = || LoadError::Unsupported(format!("--prefix-cache-dir {shown} is used by another server; give each its own"));
         let lock = match lock.try_lock() {
             Ok(()) => lock,
@@ -175,7 +173,8 @@ impl BoundFolder {
                 }
             }
             Order::Touch { name } => {
-                let touched = File::options().write(true).open(self.path(&name)).and_then(|file| file.set_modified(SystemTime::now()));
+                let file = open_plain(&self.path(&name), OFlags::WRONLY);
+                let touched = file.and_then(|file| file.set_modified(SystemTime::now()));
                 if let Err(error) = touched {
                     tracing::debug!(%error, name, "a cached prompt keeps its time");
                 }
@@ -327,6 +326,10 @@ mod tests {
 
         drop(first);
         assert!(Folder::open(&options(folder.path())).is_ok());
+        fs::remove_file(folder.path().join(LOCK)).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("target"), folder.path().join(LOCK)).unwrap();
+        assert!(Folder::open(&options(folder.path())).is_err(), "the lock is a link");
+        assert!(!folder.path().join("target").exists());
         let missing = Folder::open(&options(&folder.path().join("no"))).err().unwrap().to_string();
         assert!(missing.contains("cannot be used"), "{missing}");
     }

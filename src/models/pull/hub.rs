@@ -20,7 +20,8 @@ const CHUNK_BYTES: usize = 16 * 1024 * 1024;
 /// The hub as this user sees it.
 #[derive(Clone)]
 pub(in crate::models) struct Hub {
-    cache: PathBuf,
+    /// `None` where there is no home to keep it in.
+    cache: Option<PathBuf>,
     endpoint: String,
     token: Option<String>,
     offline: bool,
@@ -37,14 +38,17 @@ impl std::fmt::Debug for Hub {
 impl Hub {
     /// As `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH` and `HF_HUB_OFFLINE` say.
     pub(in crate::models) fn of(environment: &Environment) -> Self {
-        let user_cache = environment.path("XDG_CACHE_HOME").or_else(|| environment.path("HOME").map(|home| home.join(".cache")));
-        let home = environment.path("HF_HOME").unwrap_or_else(|| user_cache.unwrap_or_default().join("huggingface"));
-        let token_file = environment.path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
-        let token = environment.text("HF_TOKEN").map(str::to_owned).or_else(|| fs::read_to_string(token_file).ok());
+        // The specification: a relative path in XDG_CACHE_HOME is to be ignored.
+        let named = environment.path("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+        let user_cache = named.or_else(|| environment.path("HOME").map(|home| home.join(".cache")));
+        let home = environment.path("HF_HOME").or_else(|| user_cache.map(|cache| cache.join("huggingface")));
+        let in_home = |name: &str| home.as_ref().map(|home| home.join(name));
+        let token_file = environment.path("HF_TOKEN_PATH").or_else(|| in_home("token"));
+        let token = environment.text("HF_TOKEN").map(str::to_owned).or_else(|| fs::read_to_string(token_file?).ok());
         let endpoint = environment.text("HF_ENDPOINT").unwrap_or("https://huggingface.co");
         let offline = environment.text("HF_HUB_OFFLINE").map(str::to_ascii_lowercase);
         Self {
-            cache: environment.path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")),
+            cache: environment.path("HF_HUB_CACHE").or_else(|| in_home("hub")),
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
             offline: offline.is_some_and(|word| matches!(word.as_str(), "1" | "true" | "yes" | "on")),
@@ -54,12 +58,12 @@ impl Hub {
 
     /// A file that is in the cache whole.
     pub(in crate::models) fn cached(&self, repo: &str, file: &str) -> Option<PathBuf> {
-        self.cache().repo(repository(repo)).get(file)
+        self.cache()?.repo(repository(repo)).get(file)
     }
 
     /// Whether a path without links lies in the cache.
     pub(in crate::models) fn holds(&self, path: &Path) -> bool {
-        fs::canonicalize(&self.cache).is_ok_and(|cache| path.starts_with(cache))
+        self.cache.as_ref().and_then(|cache| fs::canonicalize(cache).ok()).is_some_and(|cache| path.starts_with(cache))
     }
 
     /// Removes a broken file from the cache, and leaves files elsewhere alone.
@@ -81,11 +85,15 @@ impl Hub {
         if self.offline {
             return Err(failed(format!("{file} is not in the cache, and HF_HUB_OFFLINE forbids fetching it"), None));
         }
+        let Some(cache) = self.cache() else {
+            let hint = "there is no folder to keep it in: none of HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME is set";
+            return Err(failed(hint.to_owned(), None));
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| failed("no runtime".into(), Some(Box::new(ApiError::IoError(error)))))?;
         tracing::info!("fetching {file} from {} of {}", repo, self.endpoint);
         let progress = Progress::new(file, 0);
-        let outcome = runtime.block_on(async { self.api()?.repo(repository(repo)).download_with_progress(file, progress).await });
+        let outcome = runtime.block_on(async { self.api(cache)?.repo(repository(repo)).download_with_progress(file, progress).await });
         outcome.map_err(|error| failed(hint(&error), Some(Box::new(error))))
     }
 
@@ -94,12 +102,12 @@ impl Hub {
         self.token.as_deref()
     }
 
-    fn cache(&self) -> Cache {
-        Cache::new(self.cache.clone())
+    fn cache(&self) -> Option<Cache> {
+        self.cache.clone().map(Cache::new)
     }
 
-    fn api(&self) -> Result<Api, ApiError> {
-        ApiBuilder::from_cache(self.cache())
+    fn api(&self, cache: Cache) -> Result<Api, ApiError> {
+        ApiBuilder::from_cache(cache)
             .with_endpoint(self.endpoint.clone())
             .with_token(self.token.clone())
             .with_chunk_size(Some(self.chunk_bytes))

