@@ -1,18 +1,28 @@
 //! API keys: who may call, and as whom.
 //!
 //! Owns SHA-256 digests of the accepted keys; the keys themselves are dropped as soon as they are hashed, and are
-//! never logged. SHA-256 and not a password hash: keys are long random strings, and a slow hash per request would be
+//! never logged. The key file can be read again while the server runs; keys given otherwise stay as they are. SHA-256 and not a password hash: keys are long random strings, and a slow hash per request would be
 //! a way to stop the server. Which header a key comes in, and what a refusal looks like, is decided in `api`.
 
 use crate::config::KeyConfig;
 use sha2::{Digest, Sha256};
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{PoisonError, RwLock},
+};
 use subtle::ConstantTimeEq;
 
 /// Longer lines are no keys: somebody named the wrong file.
 const MAX_KEY_BYTES: usize = 512;
 /// Each request is compared with all keys, so their number is bounded.
 const MAX_KEYS: usize = 10_000;
+/// Longest key file, bytes: that many keys, and as much again of comments.
+const MAX_FILE_BYTES: u64 = 10 << 20;
+
+type Digest256 = [u8; 32];
 
 /// Who sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,12 +108,16 @@ pub enum AuthError {
 /// The accepted keys, as digests. Empty when no keys are configured: then everybody is [`KeyId::Anonymous`].
 #[derive(Default)]
 pub struct KeyRing {
-    digests: Vec<[u8; 32]>,
+    /// Of flags, environment and configuration.
+    given: Vec<Digest256>,
+    file: Option<PathBuf>,
+    /// `given` and those of `file`, in order, each once.
+    accepted: RwLock<Vec<Digest256>>,
 }
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyRing").field("keys", &self.digests.len()).finish()
+        f.debug_struct("KeyRing").field("keys", &self.len()).finish()
     }
 }
 
@@ -113,48 +127,33 @@ impl KeyRing {
     /// # Errors
     /// See [`KeyError`]; the first problem is reported.
     pub fn load(config: &KeyConfig) -> Result<Self, KeyError> {
-        let mut ring = Self::default();
-        for (index, key) in config.keys.iter().enumerate() {
-            ring.add(key, || format!("API key {}", index + 1))?;
-        }
-        if let Some(path) = &config.file {
-            let text = std::fs::read_to_string(path).map_err(|source| KeyError::Unreadable { path: path.clone(), source })?;
-            let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
-            let mut found = false;
-            for (number, key) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-                ring.add(key, || format!("line {number} of {}", path.display()))?;
-                found = true;
-            }
-            if !found {
-                return Err(KeyError::NoKeys { path: path.clone() });
-            }
-        }
-        ring.digests.sort_unstable();
-        ring.digests.dedup();
-        if ring.digests.len() > MAX_KEYS {
-            return Err(KeyError::TooMany { count: ring.digests.len() });
-        }
-        Ok(ring)
+        let digests = config.keys.iter().enumerate().map(|(index, key)| digest(key, || format!("API key {}", index + 1)));
+        let given = digests.collect::<Result<Vec<_>, _>>()?;
+        let accepted = RwLock::new(accepted(given.clone(), config.file.as_deref())?);
+        Ok(Self { given, file: config.file.clone(), accepted })
     }
 
-    fn add(&mut self, key: &str, place: impl FnOnce() -> String) -> Result<(), KeyError> {
-        let problem = if key.is_empty() {
-            "it is empty"
-        } else if key.len() > MAX_KEY_BYTES {
-            "it is longer than 512 bytes"
-        } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            "it has characters other than visible ASCII, such as a space"
-        } else {
-            self.digests.push(Sha256::digest(key).into());
-            return Ok(());
-        };
-        Err(KeyError::Unusable { place: place(), problem })
+    /// Reads the key file again: its new keys are accepted from now on, and keys that are not in it any more are refused.
+    /// Blocks on the disk. The number of keys accepted now, or `None` if there is no key file.
+    ///
+    /// # Errors
+    /// See [`KeyError`]; nothing has changed then.
+    pub fn reload(&self) -> Result<Option<usize>, KeyError> {
+        let Some(file) = self.file.as_deref() else { return Ok(None) };
+        let accepted = accepted(self.given.clone(), Some(file))?;
+        let number = accepted.len();
+        *self.accepted.write().unwrap_or_else(PoisonError::into_inner) = accepted;
+        Ok(Some(number))
     }
 
-    /// Whether no keys are configured, so that everybody may call.
+    /// Whether no keys are configured, so that everybody may call. A reload does not change it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.digests.is_empty()
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.accepted.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Who presents this key. All digests are compared, each in constant time, so that the time tells nothing.
@@ -162,17 +161,60 @@ impl KeyRing {
     /// # Errors
     /// `Missing` if keys are configured and none is presented, `Wrong` if it is none of them.
     pub fn authenticate(&self, presented: Option<&[u8]>) -> Result<Principal, AuthError> {
-        if self.is_empty() {
+        // Written to only by a reload, which swaps in what it has read before.
+        let accepted = self.accepted.read().unwrap_or_else(PoisonError::into_inner);
+        if accepted.is_empty() {
             return Ok(Principal { id: KeyId::Anonymous });
         }
-        let digest: [u8; 32] = Sha256::digest(presented.ok_or(AuthError::Missing)?).into();
-        let known = self.digests.iter().fold(subtle::Choice::from(0), |known, accepted| known | accepted.ct_eq(&digest));
+        let digest: Digest256 = Sha256::digest(presented.ok_or(AuthError::Missing)?).into();
+        let known = accepted.iter().fold(subtle::Choice::from(0), |known, accepted| known | accepted.ct_eq(&digest));
         if !bool::from(known) {
             return Err(AuthError::Wrong);
         }
         let [a, b, c, d, e, f, g, h, ..] = digest;
         Ok(Principal { id: KeyId::Key(u64::from_be_bytes([a, b, c, d, e, f, g, h])) })
     }
+}
+
+/// These keys and those of a file, in order, each once.
+fn accepted(mut digests: Vec<Digest256>, file: Option<&Path>) -> Result<Vec<Digest256>, KeyError> {
+    if let Some(path) = file {
+        let text = read_capped(path).map_err(|source| KeyError::Unreadable { path: path.to_owned(), source })?;
+        let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+        let before = digests.len();
+        for (number, key) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+            digests.push(digest(key, || format!("line {number} of {}", path.display()))?);
+        }
+        if digests.len() == before {
+            return Err(KeyError::NoKeys { path: path.to_owned() });
+        }
+    }
+    digests.sort_unstable();
+    digests.dedup();
+    if digests.len() > MAX_KEYS { Err(KeyError::TooMany { count: digests.len() }) } else { Ok(digests) }
+}
+
+fn read_capped(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if u64::try_from(read).is_ok_and(|read| read <= MAX_FILE_BYTES) {
+        return Ok(text);
+    }
+    Err(io::Error::other(format!("it has more than {MAX_FILE_BYTES} bytes")))
+}
+
+/// The digest of a key that was found at `place`.
+fn digest(key: &str, place: impl FnOnce() -> String) -> Result<Digest256, KeyError> {
+    let problem = if key.is_empty() {
+        "it is empty"
+    } else if key.len() > MAX_KEY_BYTES {
+        "it is longer than 512 bytes"
+    } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "it has characters other than visible ASCII, such as a space"
+    } else {
+        return Ok(Sha256::digest(key).into());
+    };
+    Err(KeyError::Unusable { place: place(), problem })
 }
 
 #[cfg(test)]

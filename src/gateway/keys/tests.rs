@@ -109,3 +109,51 @@ fn ten_thousand_keys_are_accepted_and_not_one_more_and_repeated_ones_count_once(
 fn debug_output_shows_how_many_keys_there_are_and_nothing_of_them() {
     assert_eq!(format!("{:?}", ring(&["secret-one", "secret-two"])), "KeyRing { keys: 2 }");
 }
+
+#[test]
+fn a_reload_accepts_new_keys_of_the_file_and_refuses_those_that_left_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "old\nstays\n").unwrap();
+    let keys = KeyRing::load(&KeyConfig { keys: vec!["given".to_owned()], file: Some(file.path().to_owned()) }).unwrap();
+    let accepted = |key: &str| keys.authenticate(Some(key.as_bytes())).is_ok();
+
+    std::fs::write(file.path(), "stays\nnew\n").unwrap();
+    assert!(accepted("old") && !accepted("new"), "nothing changes before the reload");
+
+    assert_eq!(keys.reload().unwrap(), Some(3));
+
+    let known = ["given", "stays", "new", "old"].map(accepted);
+    assert_eq!(known, [true, true, true, false]);
+}
+
+#[test]
+fn a_broken_file_changes_nothing_and_its_problem_is_said() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "old\n").unwrap();
+    let keys = KeyRing::load(&KeyConfig { keys: Vec::new(), file: Some(file.path().to_owned()) }).unwrap();
+
+    for (content, said) in [("new\nno key\n", "line 2 of"), ("# none\n", "holds no key"), ("\u{0}\n", "line 1 of")] {
+        std::fs::write(file.path(), content).unwrap();
+        let error = keys.reload().unwrap_err().to_string();
+        assert!(error.contains(said) && !error.contains('\n'), "{content:?}: {error}");
+        assert!(keys.authenticate(Some(b"old")).is_ok() && keys.authenticate(Some(b"new")).is_err(), "{content:?}");
+    }
+    file.close().unwrap();
+    assert!(matches!(keys.reload(), Err(KeyError::Unreadable { .. })));
+    assert!(keys.authenticate(Some(b"old")).is_ok());
+}
+
+#[test]
+fn without_a_key_file_there_is_nothing_to_read_again() {
+    assert_eq!(ring(&["key"]).reload().unwrap(), None);
+    assert_eq!(ring(&[]).reload().unwrap(), None);
+}
+
+#[test]
+fn a_key_file_has_a_limit() {
+    let at = from_file(&format!("key\n#{}", "x".repeat(usize::try_from(MAX_FILE_BYTES).unwrap() - 5)));
+    let past = from_file(&format!("key\n#{}", "x".repeat(usize::try_from(MAX_FILE_BYTES).unwrap() - 4)));
+
+    assert!(at.is_ok(), "{at:?}");
+    assert!(past.unwrap_err().to_string().contains("cannot be read: it has more than"));
+}
