@@ -3,6 +3,8 @@
 //! `benches/peers` holds the server against it, and options of the engine are compared with it. Decodes fixed tokens, because their
 //! values change nothing about the time; logits are asked for as a sampler would. Prints one JSON object per batch size.
 
+#![expect(clippy::print_stdout, reason = "a measurement prints its result")]
+
 use clap::{Arg, ArgAction, Command, value_parser};
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step, StepError},

@@ -1,23 +1,41 @@
-//! Where log lines go and how they look: standard error, for people or as JSON.
+//! Where log lines go and how they look: standard error, for people or as JSON, panics among them.
+//!
+//! Everything that this process says on standard error goes through one writer that never waits for its reader
+//! (`telemetry/log_writer.rs`).
 
-use crate::config::LogFormat;
-use std::io::{IsTerminal, stderr};
+use crate::{config::LogFormat, telemetry::log_writer};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    fmt::Write as _,
+    io::IsTerminal,
+    panic::{self, PanicHookInfo},
+    thread,
+    time::Duration,
+};
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+
+/// How long the end of the process waits for the reader of its last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long a panic in an engine waits: what follows may be an abort, and the gateway reads at once.
+const PANIC_LINES: Duration = Duration::from_millis(200);
 
 /// Sets up logging for the whole process; `level` is a level or a filter.
 ///
 /// # Errors
 /// If the filter cannot be understood, or logging was set up before.
 pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(level)?).with_writer(stderr);
+    let writer = log_writer::standard_error()?;
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(level)?).with_writer(move || writer.clone());
+    let lines = lines.log_internal_errors(false);
     match format {
         LogFormat::Text => {
             // Colour codes in a file or a log collector help nobody; NO_COLOR is respected by tracing-subscriber.
             let lines = lines.with_target(false);
-            if stderr().is_terminal() { lines.finish().try_init()? } else { lines.with_ansi(false).finish().try_init()? }
+            if is_terminal() { lines.finish().try_init()? } else { lines.with_ansi(false).finish().try_init()? }
         }
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()?,
     }
+    panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
@@ -27,6 +45,65 @@ pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
 /// # Errors
 /// If logging was set up before.
 pub(super) fn start_plain() -> anyhow::Result<()> {
-    let lines = tracing_subscriber::fmt().with_writer(stderr).with_ansi(false).without_time();
-    Ok(lines.finish().try_init()?)
+    let writer = log_writer::standard_error()?;
+    let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).log_internal_errors(false).with_ansi(false).without_time();
+    lines.finish().try_init()?;
+    panic::set_hook(Box::new(move |panicked| {
+        log_panic(panicked);
+        writer.flush(PANIC_LINES);
+    }));
+    Ok(())
+}
+
+/// Says something on standard error that is no log line. It is lost, as log lines are, if it cannot be written.
+pub(super) fn say(text: &str) {
+    match log_writer::standard_error() {
+        Ok(writer) => writer.push(text.as_bytes().to_vec()),
+        Err(_no_thread) => {
+            // Nobody is left to be told; the exit code says it all the same.
+            let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
+        }
+    }
+}
+
+/// Whether somebody looks at standard error.
+pub(super) fn is_terminal() -> bool {
+    rustix::stdio::stderr().is_terminal()
+}
+
+/// Waits, for a moment at most, until everything that was said is written.
+pub(super) fn finish() {
+    // Without a thread nothing was queued. Where the reader stalls, its lines are lost and this process ends.
+    if let Ok(writer) = log_writer::standard_error() {
+        writer.flush(LAST_LINES);
+    }
+}
+
+/// Calls [`finish`] when it is dropped, after a panic too.
+pub(super) struct FinishOnDrop;
+
+impl Drop for FinishOnDrop {
+    fn drop(&mut self) {
+        finish();
+    }
+}
+
+/// Says what the standard hook says, which writes to standard error itself and waits for its reader.
+fn log_panic(panicked: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let mut text = format!("thread '{}' panicked", thread.name().unwrap_or("<unnamed>"));
+    if let Some(place) = panicked.location() {
+        // A String takes everything.
+        let _ = write!(text, " at {place}");
+    }
+    let payload = panicked.payload();
+    let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    // As above.
+    let _ = write!(text, ": {}", message.unwrap_or("no message"));
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        // As above.
+        let _ = write!(text, "\n{backtrace}");
+    }
+    tracing::error!("{text}");
 }

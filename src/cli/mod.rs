@@ -31,13 +31,19 @@ const USAGE: u8 = 64;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    let _last_lines = logging::FinishOnDrop;
     let (arguments, notes) = spelling::canonical(std::env::args_os().skip(1).collect());
     let invocation = match args::parse(arguments) {
         Ok(invocation) => invocation,
         Err(error) => {
-            // Nothing is left to tell about a terminal that is gone.
+            if error.use_stderr() {
+                let text = error.render();
+                logging::say(&if logging::is_terminal() { text.ansi().to_string() } else { text.to_string() });
+                return ExitCode::from(USAGE);
+            }
+            // Help that nobody reads any more (`| head`) is no failure.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return ExitCode::SUCCESS;
         }
     };
     let environment = Environment::of_process();
@@ -59,14 +65,14 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be closed; the exit code says it all the same.
-            let _ = writeln!(io::stderr(), "llamero: {error:#}");
+            logging::say(&format!("llamero: {error:#}\n"));
             if error.is::<ConfigErrors>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
 
 /// Writes a command's result to standard output. A reader that has seen enough (`| head`) is no error.
+#[expect(clippy::disallowed_methods, reason = "commands end with it; a server and an engine never write to standard output")]
 fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

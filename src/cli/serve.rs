@@ -152,6 +152,7 @@ async fn drain(
 /// The user does not want to wait. The engine dies with this process.
 fn end_at_once(signal: &str) -> ! {
     tracing::warn!("{signal} again: ending at once");
+    logging::finish();
     process::exit(1)
 }
 
@@ -170,7 +171,7 @@ async fn announce(engine: EngineHandle, config: ServeConfig, address: SocketAddr
     let ready = state.wait_for(|state| matches!(state, EngineState::Ready)).await.is_ok();
     if let (true, Some(model)) = (ready, engine.model()) {
         // Said on standard error and not in the log: it is for whoever sits at the terminal, in any log format.
-        eprint!("{}", summary(&model, &config, address));
+        logging::say(&summary(&model, &config, address));
         tracing::info!(%address, model = %model.name, "ready");
     }
 }

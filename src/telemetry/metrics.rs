@@ -3,6 +3,7 @@
 //! vLLM's names, meanings and buckets where one exists, so that its dashboards and the schedulers that read it work
 //! unchanged; `llamero:` for the rest. Labels come from closed sets, so that no client can grow the page.
 
+use super::log_writer;
 use crate::protocol::EngineStats;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -23,6 +24,7 @@ pub(super) mod name {
     pub(in crate::telemetry) const EMBEDDED_TOTAL: &str = "llamero:embedded_inputs_total";
     pub(in crate::telemetry) const SUCCESS: &str = "vllm:request_success_total";
     pub(in crate::telemetry) const REFUSED: &str = "llamero:requests_refused_total";
+    pub(in crate::telemetry) const LOG_LINES_LOST: &str = "llamero:log_lines_lost_total";
 }
 
 /// vLLM's buckets, seconds (vllm/v1/metrics/loggers.py).
@@ -67,6 +69,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("vllm:spec_decode_num_accepted_tokens_total", "Of these, the ones that were."),
     ("llamero:engine_steps_total", "Steps the engine finished."),
     ("llamero:engine_deaths_total", "Engine processes that ended unasked, by cause."),
+    (name::LOG_LINES_LOST, "Log lines that could not be written: standard error was closed or full, or its reader stalled."),
 ];
 
 /// Name, help.
@@ -155,6 +158,7 @@ pub fn render(engine: &EngineReading) -> String {
 
 fn observe(engine: &EngineReading) {
     let stats = &engine.stats;
+    counter!(name::LOG_LINES_LOST).absolute(log_writer::lines_lost());
     gauge!("llamero:engine_up").set(f64::from(u8::from(engine.up)));
     gauge!("vllm:num_requests_running").set(f64::from(stats.running));
     gauge!("vllm:num_requests_waiting").set(f64::from(stats.waiting));
@@ -201,6 +205,7 @@ mod tests {
             "llamero:engine_steps_total{model_name=\"test-model\"} 14",
             "llamero:engine_threads{model_name=\"test-model\"} 3",
             "llamero:engine_deaths_total{model_name=\"test-model\",cause=\"signal_9\"} 1",
+            "llamero:log_lines_lost_total{model_name=\"test-model\"} 0",
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }

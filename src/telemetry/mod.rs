@@ -1,10 +1,12 @@
 //! Metrics, the request log and process readings.
 //!
-//! Names, units and buckets stand in one table (`metrics`); `generation` records each generation exactly once.
+//! Names, units and buckets stand in one table (`metrics`); `generation` records each generation exactly once;
+//! `log_writer` writes log lines and never holds up whoever logs.
 //! Never sees a prompt, a completion or a key.
 
 pub mod embedding;
 pub mod generation;
+pub mod log_writer;
 pub mod metrics;
 
 pub use embedding::{EmbeddingRecord, record_embedding};

@@ -1,0 +1,223 @@
+//! Writes log lines to standard error without holding up whoever logs: a bounded queue, and one thread that writes.
+//!
+//! A line that finds no room, or that cannot be written (a closed pipe, a full disk), is lost and counted, and nothing else
+//! happens. Owns the queue, the thread and the count of lost lines. The thread is never joined, because a reader that stalls
+//! may hold it for ever; it ends with the process. Not the crate `tracing-appender`: that one does not count failed writes,
+//! leaves torn lines, and prints its own troubles with a macro that panics when standard error is what failed.
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    stdio,
+};
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Lines that may wait to be written.
+const MAX_LINES: usize = 4096;
+/// Bytes of all lines that wait.
+const MAX_BYTES: usize = 1 << 20;
+
+static STANDARD_ERROR: OnceLock<LogWriter> = OnceLock::new();
+
+/// The writer to this process's standard error. The first call starts its thread.
+///
+/// # Errors
+/// No thread can be started.
+pub fn standard_error() -> io::Result<&'static LogWriter> {
+    if let Some(writer) = STANDARD_ERROR.get() {
+        return Ok(writer);
+    }
+    // Two first calls at once would start two threads, one of which gets no line: harmless.
+    let writer = LogWriter::start(StandardError)?;
+    Ok(STANDARD_ERROR.get_or_init(|| writer))
+}
+
+/// Log lines of this process that were lost so far.
+#[must_use]
+pub fn lines_lost() -> u64 {
+    STANDARD_ERROR.get().map_or(0, LogWriter::lost)
+}
+
+/// Takes lines from any thread and never waits. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LogWriter {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// A line was added.
+    added: Condvar,
+    /// The queue is empty and nothing is being written.
+    idle: Condvar,
+    lost: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    lines: VecDeque<Vec<u8>>,
+    /// Bytes of `lines`.
+    bytes: usize,
+    /// Whether the thread is writing a line that it took.
+    writing: bool,
+}
+
+impl LogWriter {
+    /// Starts a thread that writes to `output`.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub(crate) fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        let _detached = thread::Builder::new().name("log".to_owned()).spawn(move || of_thread.write_all(output))?;
+        Ok(Self { shared })
+    }
+
+    /// Queues one or more whole lines. Lost if they find no room.
+    pub fn push(&self, lines: Vec<u8>) {
+        let mut queue = self.shared.lock();
+        if queue.lines.len() >= MAX_LINES || queue.bytes.saturating_add(lines.len()) > MAX_BYTES {
+            drop(queue);
+            self.shared.count_lost();
+            return;
+        }
+        queue.bytes += lines.len();
+        queue.lines.push_back(lines);
+        drop(queue);
+        self.shared.added.notify_one();
+    }
+
+    /// Waits until everything that was queued is written, but not longer than `patience`. Whether it is.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let is_busy = |queue: &mut Queue| queue.writing || !queue.lines.is_empty();
+        let queue = self.shared.lock();
+        let (queue, timeout) = self.shared.idle.wait_timeout_while(queue, patience, is_busy).unwrap_or_else(PoisonError::into_inner);
+        drop(queue);
+        !timeout.timed_out()
+    }
+
+    /// Lines lost so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// `tracing-subscriber` writes each line with one call.
+impl Write for LogWriter {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.push(lines.to_vec());
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // What is inside is whole whenever the lock is free.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The thread.
+    fn write_all(&self, mut output: impl Write) {
+        let mut torn = false;
+        let mut reported = 0;
+        loop {
+            let (line, is_last) = self.next();
+            match write_line(&mut output, &line, &mut torn) {
+                Ok(()) => {
+                    let lost = self.lost.load(Ordering::Relaxed);
+                    // Once the reader has caught up: a notice amid a backlog would only add to it.
+                    if lost > reported && is_last {
+                        tracing::warn!("{} log lines were lost: they could not be written", lost - reported);
+                        reported = lost;
+                    }
+                }
+                Err(_) => self.count_lost(),
+            }
+        }
+    }
+
+    /// Waits for a line; it, and whether no other waits.
+    fn next(&self) -> (Vec<u8>, bool) {
+        let mut queue = self.lock();
+        queue.writing = false;
+        loop {
+            if let Some(line) = queue.lines.pop_front() {
+                queue.bytes -= line.len();
+                queue.writing = true;
+                return (line, queue.lines.is_empty());
+            }
+            self.idle.notify_all();
+            queue = self.added.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Writes a line whole. If an earlier one was `torn`, begins a new line first.
+fn write_line(output: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Result<()> {
+    if *torn {
+        output.write_all(b"\n")?;
+        *torn = false;
+    }
+    let mut rest = line;
+    while !rest.is_empty() {
+        match output.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                rest = rest.get(written..).unwrap_or_default();
+                *torn = !rest.is_empty();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Descriptor 2, without the lock of `std::io::stderr`: who holds that lock while a reader stalls would hold up others.
+struct StandardError;
+
+impl Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match rustix::io::write(stdio::stderr(), bytes) {
+                // Somebody made the pipe non-blocking: wait for room all the same.
+                Err(Errno::AGAIN) => wait_until_writable()?,
+                outcome => return outcome.map_err(io::Error::from),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn wait_until_writable() -> Result<(), Errno> {
+    match poll(&mut [PollFd::from_borrowed_fd(stdio::stderr(), PollFlags::OUT)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;
