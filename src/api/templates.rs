@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Templates rendered at a time: they take the processor from the engine.
 const MAX_RENDERS: usize = 2;
 
+const NO_TEMPLATE: &str = "the model has no chat template, so ChatML is used, which it may not know; give it one with --chat-template";
+
 /// Templates of a model, or why there are none.
 type Compiled = Result<Arc<ChatTemplates>, String>;
 
@@ -79,12 +81,23 @@ impl TemplateCache {
         match &compiled {
             Err(reason) => tracing::error!(%reason, "chat is not available; --chat-template gives this model a template that works"),
             Ok(templates) if templates.is_fallback() => {
-                tracing::warn!("the model has no chat template: ChatML serves, which it may not know; --chat-template gives it another");
+                tracing::warn!("{NO_TEMPLATE}");
             }
             Ok(_) => {}
         }
         *cached = Some((Arc::clone(model), compiled.clone()));
         compiled
+    }
+
+    /// What an operator should know about chat with this model, for the start. Compiles the templates.
+    pub fn complaint(&self, model: &Arc<ModelInfo>) -> Option<String> {
+        if model.embedding.is_some() {
+            return None;
+        }
+        match self.of(model) {
+            Ok(templates) => templates.is_fallback().then(|| NO_TEMPLATE.to_owned()),
+            Err(reason) => Some(format!("chat is not available: {reason}; give the model a template that works with --chat-template")),
+        }
     }
 
     /// Waits for a turn to render.
@@ -155,6 +168,19 @@ mod tests {
         assert!(cache.of(&broken).is_err());
         assert!(cache.of(&broken).is_err(), "the answer is kept");
         assert_eq!(rendered(&cache, model("of another")), "of another");
+    }
+
+    #[test]
+    fn what_is_wrong_with_chat_is_known_at_the_start() {
+        let complaint = |model: ModelInfo| TemplateCache::default().complaint(&Arc::new(model)).unwrap_or_default();
+
+        assert_eq!(complaint(model("fine")), "");
+        assert_eq!(complaint(model_info()), NO_TEMPLATE);
+        assert_eq!(complaint(model(" \n")), NO_TEMPLATE, "a blank one says nothing of messages");
+        let broken = complaint(model("{% if %}"));
+        assert!(broken.starts_with("chat is not available: ") && broken.contains("--chat-template"), "{broken}");
+        let operators = TemplateCache::load(Some("{{ messages }}")).unwrap();
+        assert_eq!(operators.complaint(&Arc::new(model_info())), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use super::{layers::HostPolicy, router::router, state::AppState};
 use crate::{
+    chat::FALLBACK,
     config::{ApiConfig, KeyConfig},
     gateway::{
         Supervisor,
@@ -81,9 +82,19 @@ pub(crate) struct TestApp {
 
 impl TestApp {
     pub(crate) async fn start(setup: Setup) -> Self {
+        let chat_templates = vec![("default".to_owned(), FALLBACK.to_owned())];
+        Self::of_model(setup, ModelInfo { chat_templates, ..model_info() }).await
+    }
+
+    /// As [`Self::start`], with a model that has no chat template.
+    pub(crate) async fn without_template(setup: Setup) -> Self {
+        Self::of_model(setup, model_info()).await
+    }
+
+    async fn of_model(setup: Setup, model: ModelInfo) -> Self {
         let submitted = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&submitted);
-        let app = Self::start_with(setup, model_info(), move |message| answers(message, &seen)).await;
+        let app = Self::start_with(setup, model, move |message| answers(message, &seen)).await;
         Self { submitted, ..app }
     }
 

@@ -19,7 +19,7 @@ mod select;
 mod template;
 
 pub use mentions::Mentions;
-pub use select::{ChatTemplates, FALLBACK};
+pub use select::{ChatTemplates, FALLBACK, FALLBACK_MARKS};
 pub use template::{ChatInput, ChatTemplate, RenderedPrompt, TemplateError, TemplateTokens};
 
 #[cfg(test)]

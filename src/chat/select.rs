@@ -10,6 +10,9 @@ use std::sync::Arc;
 pub const FALLBACK: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}\
     {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
+/// What ends a turn of [`FALLBACK`], and what begins the next one: a model to which they are plain text writes them as such.
+pub const FALLBACK_MARKS: [&str; 2] = ["<|im_end|>", "<|im_start|>"];
+
 /// A model's templates, compiled.
 #[derive(Debug, Clone)]
 pub struct ChatTemplates {
@@ -20,7 +23,7 @@ pub struct ChatTemplates {
 
 impl ChatTemplates {
     /// Compiles the operator's template, which then serves every request; else those of the model by name
-    /// (`ModelInfo::chat_templates`); else [`FALLBACK`].
+    /// (`ModelInfo::chat_templates`) that are not blank; else [`FALLBACK`].
     ///
     /// # Errors
     /// `Failed` when a template that would be used does not compile.
@@ -29,6 +32,7 @@ impl ChatTemplates {
         if let Some(source) = of_operator {
             return Ok(Self { default: compile(source)?, tool_use: None, is_fallback: false });
         }
+        let of_model: Vec<&(String, String)> = of_model.iter().filter(|(_, source)| !source.trim().is_empty()).collect();
         let named = |wanted: &str| of_model.iter().find(|(name, _)| name == wanted).map(|(_, source)| source.as_str());
         let tool_use = named("tool_use").map(compile).transpose()?;
         let source = named("default").or(of_model.iter().find(|(name, _)| name != "tool_use").map(|(_, source)| source.as_str()));

@@ -171,7 +171,7 @@ async fn announce(engine: EngineHandle, config: ServeConfig, address: SocketAddr
     let ready = state.wait_for(|state| matches!(state, EngineState::Ready)).await.is_ok();
     if let (true, Some(model)) = (ready, engine.model()) {
         // Said on standard error and not in the log: it is for whoever sits at the terminal, in any log format.
-        logging::say(&summary(&model, &config, address));
+        logging::say(&summary(&model, &config, address, None));
         tracing::info!(%address, model = %model.name, "ready");
     }
 }

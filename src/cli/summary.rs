@@ -7,8 +7,9 @@ use crate::{
 };
 use std::net::SocketAddr;
 
-/// The start-up summary. Pure: everything it says comes from its arguments and the build.
-pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAddr) -> String {
+/// The start-up summary. Pure: everything it says comes from its arguments and the build. `about_chat` is what is wrong with the
+/// model's chat template.
+pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAddr, about_chat: Option<&str>) -> String {
     let layout = match model.kv_layout {
         KvLayout::Split => "split",
         KvLayout::Unified => "unified",
@@ -57,6 +58,9 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     }
     if let Some(missing) = &model.slow_kernels {
         text.push_str(&format!("\nWARNING: the CPU kernels are slow: {missing}\n"));
+    }
+    if let Some(about_chat) = about_chat {
+        text.push_str(&format!("\nWARNING: {about_chat}\n"));
     }
     if is_open(config) {
         text.push_str("\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model.\n");
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_summary_says_what_is_served_where_and_for_whom() {
-        let text = summary(&model(), &config(&[("served_model_name", "small,tiny")]), "127.0.0.1:8000".parse().unwrap());
+        let text = summary(&model(), &config(&[("served_model_name", "small,tiny")]), "127.0.0.1:8000".parse().unwrap(), None);
 
         let expected = format!(
             "\
@@ -204,7 +208,7 @@ llamero {} is ready
         let (path, model_checksum) = ("/var/cache/llamero".into(), String::new());
         config.engine.prefix_cache = Some(PrefixCacheFolder { path, model_checksum, discard: false });
 
-        let text = |model: &ModelInfo| summary(model, &config, "127.0.0.1:8000".parse().unwrap());
+        let text = |model: &ModelInfo| summary(model, &config, "127.0.0.1:8000".parse().unwrap(), None);
 
         assert!(text(&model()).contains("for cached prompts, kept in /var/cache/llamero\n"));
         assert!(!text(&ModelInfo { swap_bytes: 0, ..model() }).contains("swap space"));
@@ -215,7 +219,7 @@ llamero {} is ready
         let slow = ModelInfo { slow_kernels: Some("AVX-512 is missing".into()), ..model() };
         let open = config(&[("host", "0.0.0.0"), ("insecure_no_auth", "true")]);
 
-        let text = summary(&slow, &open, "0.0.0.0:8000".parse().unwrap());
+        let text = summary(&slow, &open, "0.0.0.0:8000".parse().unwrap(), None);
 
         assert!(text.contains("\nWARNING: the CPU kernels are slow: AVX-512 is missing\n"), "{text}");
         assert!(text.contains("\nWARNING: no key is asked for"), "{text}");
@@ -228,14 +232,21 @@ llamero {} is ready
             model
         };
 
-        let text = summary(&short(model()), &config(&[]), "127.0.0.1:8000".parse().unwrap());
+        let text = summary(&short(model()), &config(&[]), "127.0.0.1:8000".parse().unwrap(), None);
 
         assert!(text.contains("\nWARNING: more memory is needed than was available: about 1.7 GB of 1.6 GB available ("), "{text}");
     }
 
     #[test]
+    fn a_model_without_a_chat_template_is_said_aloud() {
+        let text = summary(&model(), &config(&[]), "127.0.0.1:8000".parse().unwrap(), Some("no template"));
+
+        assert!(text.ends_with("\nWARNING: no template\n"), "{text}");
+    }
+
+    #[test]
     fn keys_are_counted_and_never_shown() {
-        let text = summary(&model(), &config(&[("host", "0.0.0.0"), ("api_key", "sk-a,sk-b")]), "0.0.0.0:8000".parse().unwrap());
+        let text = summary(&model(), &config(&[("host", "0.0.0.0"), ("api_key", "sk-a,sk-b")]), "0.0.0.0:8000".parse().unwrap(), None);
 
         assert!(text.contains("auth       2 keys\n") && !text.contains("sk-") && !text.contains("WARNING"), "{text}");
     }

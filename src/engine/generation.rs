@@ -36,6 +36,8 @@ pub(super) struct Generation {
 struct Ends {
     ignore_eos: bool,
     stop_tokens: Vec<Token>,
+    /// Stop strings of the request; what is numbered after them is an end mark.
+    stop_strings: u32,
     /// The text of a stop token belongs to the output.
     include_stop: bool,
     min_tokens: u32,
@@ -69,6 +71,7 @@ impl Ends {
         Self {
             ignore_eos: request.ignore_eos,
             stop_tokens: request.stop_tokens.clone(),
+            stop_strings: u32::try_from(request.stop.len()).unwrap_or(u32::MAX),
             include_stop: request.include_stop,
             min_tokens: request.min_tokens,
             too_early,
@@ -88,7 +91,7 @@ impl Generation {
     /// Starts where the request's `resume` tokens left off: they are fed to the text without being reported. `matcher`
     /// stands behind them already.
     pub(super) fn new(request: &SequenceRequest, matcher: Option<Box<Matcher>>, tokenizer: &dyn Tokenizer) -> Self {
-        let mut text = TextAssembler::new(&request.stop, request.include_stop);
+        let mut text = TextAssembler::with_end_marks(&request.stop, request.include_stop, &request.end_marks);
         for &token in &request.resume {
             // What this releases was reported by the engine that generated it.
             text.push(shown(token, request.show_special, tokenizer), None);
@@ -212,7 +215,7 @@ impl Generation {
         let mut logprob = choice.logprobs.as_ref().map(|logprobs| describe(choice.token, logprobs, tokenizer));
         if shows {
             let released = self.text.push(shown(choice.token, self.show_special, tokenizer), logprob.take());
-            if append(output, released) {
+            if self.append(output, released) {
                 return; // (1)
             }
         }
@@ -280,23 +283,25 @@ impl Generation {
 
     /// Releases what is held back. A stop string may have been complete there, waiting for an earlier one: (1) again.
     fn end(&mut self, finish: Finish, output: &mut SequenceOutput) {
-        if !append(output, self.text.flush()) || matches!(finish, Finish::Failed(_)) {
+        let released = self.text.flush();
+        if !self.append(output, released) || matches!(finish, Finish::Failed(_)) {
             output.finish = Some(finish);
         }
+    }
+
+    /// Adds released text to the news; whether a stop string or an end mark ended it.
+    fn append(&self, output: &mut SequenceOutput, released: Released) -> bool {
+        output.text.push_str(&released.text);
+        output.logprobs.extend(released.logprobs);
+        let is_mark = |stop: u32| stop >= self.ends.stop_strings;
+        output.finish = released.stopped.map(|stop| if is_mark(stop) { Finish::EndOfGeneration } else { Finish::StopString(stop) });
+        output.finish.is_some()
     }
 }
 
 /// A token's part of the text. One that ends generations has none, also where that is ignored.
 fn shown(token: Token, show_special: bool, tokenizer: &dyn Tokenizer) -> &[u8] {
     tokenizer.piece(token, show_special && !tokenizer.is_eog(token))
-}
-
-/// Adds released text to the news; whether a stop string ended it.
-fn append(output: &mut SequenceOutput, released: Released) -> bool {
-    output.text.push_str(&released.text);
-    output.logprobs.extend(released.logprobs);
-    output.finish = released.stopped.map(Finish::StopString);
-    output.finish.is_some()
 }
 
 /// Log-probabilities with the bytes of their tokens; special tokens are written out, so that none is nameless.

@@ -35,6 +35,8 @@ pub struct SequenceRequest {
     pub stop: Vec<String>,
     /// Keep the stop string that ended the text at its end (vLLM's `include_stop_str_in_output`).
     pub include_stop: bool,
+    /// Texts that end the generation as an end-of-generation token does, none of them empty. Never part of the output.
+    pub end_marks: Vec<String>,
     /// Tokens that end the generation as an end-of-generation token does, `ignore_eos` or not (vLLM's `stop_token_ids`).
     pub stop_tokens: Vec<Token>,
     /// Tokens to generate before an end-of-generation token or one of `stop_tokens` may be sampled (vLLM's `min_tokens`).

@@ -19,6 +19,8 @@ pub struct TextAssembler {
     waiting: VecDeque<Waiting>,
     /// Whether the text ends with the stop string instead of before it.
     include_stop: bool,
+    /// Stop strings from this one on are marks, which are never part of the text.
+    first_mark: u32,
     stopped: bool,
 }
 
@@ -36,13 +38,20 @@ impl TextAssembler {
     /// For a sequence with these stop strings, none of them empty; with `include_stop` the one that ends the text stays in it.
     #[must_use]
     pub fn new(stop: &[String], include_stop: bool) -> Self {
+        Self::with_end_marks(stop, include_stop, &[])
+    }
+
+    /// As [`Self::new`], and the text also ends before any of these marks; they are numbered after the stop strings.
+    #[must_use]
+    pub fn with_end_marks(stop: &[String], include_stop: bool, marks: &[String]) -> Self {
         Self {
             decoder: Utf8Decoder::default(),
-            finder: StopFinder::new(stop),
+            finder: StopFinder::new(&[stop, marks].concat()),
             held: String::new(),
             released: 0,
             waiting: VecDeque::new(),
             include_stop,
+            first_mark: u32::try_from(stop.len()).unwrap_or(u32::MAX),
             stopped: false,
         }
     }
@@ -116,7 +125,8 @@ impl TextAssembler {
     /// Releases the text before a stop string, or with it, and the tokens that are part of that; forgets everything else.
     fn stop_at(&mut self, found: Match) -> Released {
         self.stopped = true;
-        let end = if self.include_stop { found.end() } else { found.start };
+        let is_shown = self.include_stop && found.stop < self.first_mark;
+        let end = if is_shown { found.end() } else { found.start };
         self.held.truncate(end - self.released);
         self.released = end;
         let tokens = std::mem::take(&mut self.waiting).into_iter();

@@ -95,6 +95,18 @@ fn what_is_held_back_is_the_longest_possible_beginning_and_nothing_more() {
 }
 
 #[test]
+fn an_end_mark_is_never_shown_and_numbered_after_the_stop_strings() {
+    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    for (text, shown, stopped) in [("one<|end|>two", "one", 2), ("one.two<|end|>", "one.", 0)] {
+        let mut assembler = TextAssembler::with_end_marks(&texts(&[".", ""]), true, &texts(&["<|end|>"]));
+
+        let released = assembler.push(text.as_bytes(), None);
+
+        assert_eq!((released.text.as_str(), released.stopped), (shown, Some(stopped)), "{text}");
+    }
+}
+
+#[test]
 fn a_stop_string_inside_one_token_drops_what_follows_it() {
     let released = run(&["\n"], &[b"end\nmore\n"]);
 

@@ -38,6 +38,46 @@ async fn completions_end_and_are_spaced_as_each_family_has_it() {
     }
 }
 
+/// A model without a chat template, to which ChatML's marks are text like any other.
+fn without_template() -> Toy {
+    let mut toy = gguf::gpt_oss_like();
+    for text in ["Hello", "<|im_", "end|>", "Ġon"] {
+        toy.vocabulary.add(text, gguf::Kind::Normal);
+    }
+    toy.saying(&["Hello", "<|im_", "end|>", "Ġon", "Ġon", "Ġon", "<|return|>"])
+}
+
+#[tokio::test]
+async fn a_model_without_a_template_ends_its_turn_where_it_writes_the_mark_of_one_and_that_is_said() {
+    let file = without_template().write();
+    let server = LlamaServer::start(&file).await;
+    let messages = json!([{"role": "user", "content": "Hi"}]);
+    let chat = json!({"model": "toy", "messages": messages, "max_tokens": 8, "temperature": 0});
+    let shown =
+        json!({"model": "toy", "messages": messages, "max_tokens": 8, "temperature": 0, "stop": ["x"], "include_stop_str_in_output": true});
+    let response = json!({"model": "toy", "input": "Hi", "max_output_tokens": 16, "temperature": 0});
+    let cases = [
+        ("/v1/chat/completions", &chat, "/choices/0/message/content", "/choices/0/finish_reason", "stop"),
+        ("/v1/chat/completions", &shown, "/choices/0/message/content", "/choices/0/finish_reason", "stop"),
+        ("/v1/responses", &response, "/output/0/content/0/text", "/status", "completed"),
+        ("/v1/messages", &chat, "/content/0/text", "/stop_reason", "end_turn"),
+    ];
+    for (path, body, text, end, ended) in cases {
+        let answer = server.post(path, body).await;
+
+        let json = answer.json();
+        assert_eq!((json.pointer(text), json.pointer(end)), (Some(&json!("Hello")), Some(&json!(ended))), "{path} {json}");
+        let warnings = answer.header("x-llamero-warnings");
+        assert!(warnings.contains("no chat template") && warnings.contains("--chat-template"), "{path}: {warnings:?}");
+        assert!(answer.json().pointer("/choices/0/stop_reason").is_none_or(Value::is_null), "{json}");
+    }
+
+    let mut past = chat.clone();
+    past["ignore_eos"] = json!(true);
+    let past = server.post("/v1/chat/completions", &past).await.json();
+    assert_eq!(past["choices"][0]["finish_reason"], "length", "{past}");
+}
+
 #[tokio::test]
 async fn bos_in_a_prompt_is_counted_once() {
     let answer = complete(gguf::llama3_like().saying(&["Hello", "<|eot_id|>"]), "<|begin_of_text|>lazy dog").await;

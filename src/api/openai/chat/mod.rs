@@ -40,6 +40,9 @@ use request::ChatRequest;
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// Of an answer that was made without a template. For a header: no semicolons.
+const NO_TEMPLATE: &str = "the model has no chat template, so ChatML was used, which it may not know (--chat-template gives it one)";
+
 /// The handler. Authentication has put the principal into the request.
 ///
 /// # Errors
@@ -103,6 +106,8 @@ pub(in crate::api) struct Understood {
     pub(in crate::api) warnings: Warnings,
     output: OutputSpec,
     constrained: Option<Constrained>,
+    /// Texts that end the answer.
+    end_marks: Vec<String>,
     /// The prompt.
     pub(in crate::api) tokens: Vec<Token>,
 }
@@ -129,11 +134,17 @@ pub(in crate::api) async fn understand(state: &AppState, mut fields: Fields) -> 
     if let Some((param, text)) = overruled {
         warnings.clamped(param, text);
     }
+    if !prompt.end_marks.is_empty() {
+        warnings.clamped("messages", NO_TEMPLATE.to_owned());
+    }
     let forced = forced_constraint(&prompt.output).map(|constraint| (constraint, "tools"));
     let constrained: Option<Constrained> = forced.or(request.constrained.take());
     structured::check(&state.engine, constrained.as_ref()).await?;
     let tokens = prompt::encode(state, &mut prompt).await?;
-    Ok(Understood { request, model, info, warnings, output: prompt.output, constrained, tokens })
+    // A constraint says by itself where its text ends, and a request that goes on past every end past these too.
+    let ends_by_itself = constrained.is_some() || request.ending.ignore_eos;
+    let end_marks = if ends_by_itself { Vec::new() } else { prompt.end_marks };
+    Ok(Understood { request, model, info, warnings, output: prompt.output, constrained, end_marks, tokens })
 }
 
 /// Reads a request, renders its messages, turns them into tokens and checks what fits. Nothing is computed or reserved yet.
@@ -141,7 +152,7 @@ pub(in crate::api) async fn understand(state: &AppState, mut fields: Fields) -> 
 /// # Errors
 /// Whatever is wrong with the request, or the engine is not there.
 pub(in crate::api) async fn prepare(state: &AppState, fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
-    let Understood { request, model, info, warnings, output, constrained, tokens } = understand(state, fields).await?;
+    let Understood { request, model, info, warnings, output, constrained, end_marks, tokens } = understand(state, fields).await?;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let output = Arc::new(output);
     let prediction = prompt::encode_prediction(state, request.prediction.as_deref(), info.max_model_len).await?;
@@ -150,6 +161,7 @@ pub(in crate::api) async fn prepare(state: &AppState, fields: Fields, principal:
         prompt: tokens,
         stop: request.ending.strings.clone(),
         include_stop: request.ending.include,
+        end_marks,
         stop_tokens: request.ending.tokens.clone(),
         min_tokens: request.ending.min_tokens,
         ignore_eos: request.ending.ignore_eos,

@@ -10,7 +10,7 @@ use crate::{
         state::AppState,
     },
     chat::{
-        ChatInput, ChatTemplate, TemplateError,
+        ChatInput, ChatTemplate, FALLBACK_MARKS, TemplateError,
         output::{Calls, OutputSpec, Reasoning, ToolFormat},
     },
     protocol::{ModelInfo, SpecialText, Token},
@@ -29,6 +29,8 @@ pub(super) struct ChatPrompt {
     pub(super) output: OutputSpec,
     /// Names of fields that had no effect on the template.
     pub(super) ignored: Ignored,
+    /// Texts that end the answer: those of a template that the model does not know, and writes as text.
+    pub(super) end_marks: Vec<String>,
 }
 
 /// Renders a request's messages and tools. `free` is whether nothing constrains the answer from its first token on.
@@ -72,7 +74,8 @@ pub(super) async fn render(state: &AppState, info: &Arc<ModelInfo>, request: &mu
         format: ToolFormat::detect(template.source(), &info.architecture, &info.name),
         reasoning,
     };
-    Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored })
+    let end_marks = if templates.is_fallback() { FALLBACK_MARKS.map(str::to_owned).to_vec() } else { Vec::new() };
+    Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored, end_marks })
 }
 
 /// Names of what messages and tools say and a template with this source does not show, so that the model does not know it.

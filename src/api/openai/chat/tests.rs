@@ -29,7 +29,7 @@ fn prompt_of(request: &SequenceRequest) -> String {
 
 #[tokio::test]
 async fn messages_are_rendered_by_the_template_and_the_answer_is_a_chat_completion() {
-    assert!(FALLBACK.contains("<|im_start|>"), "what the scripted model, which has no template, is given");
+    assert!(FALLBACK.contains("<|im_start|>"), "the template of the scripted model");
     let app = app().await;
 
     let answer = chat(&app, json!({"seed": 5})).await;
@@ -163,4 +163,23 @@ async fn the_same_templates_serve_until_another_model_is_loaded() {
     assert!(std::sync::Arc::ptr_eq(&first, &again));
     assert!(!std::sync::Arc::ptr_eq(&first, &reloaded));
     assert_eq!(app.submitted().iter().map(|s| s.prompt.clone()).collect::<Vec<Vec<Token>>>(), [[]; 0]);
+}
+
+#[tokio::test]
+async fn a_model_without_a_template_is_said_and_refused_to_strict_requests() {
+    let app = TestApp::without_template(Setup::default()).await;
+
+    let answer = chat(&app, json!({})).await;
+    let constrained = chat(&app, json!({"response_format": {"type": "json_object"}})).await;
+    let body = json!({"model": "tiny", "messages": [{"role": "user", "content": "Hello"}]}).to_string();
+    let strict = Request::post("/v1/chat/completions").header("x-llamero-strict", "1").header("content-type", "application/json");
+    let refused = app.send(strict.body(Body::from(body)).unwrap()).await;
+
+    assert_eq!((answer.status, constrained.status), (axum::http::StatusCode::OK, axum::http::StatusCode::OK));
+    assert!(answer.header("x-llamero-warnings").contains("no chat template"), "{:?}", answer.headers);
+    let marks: Vec<_> = app.submitted().into_iter().map(|request| request.end_marks).collect();
+    assert_eq!(marks, [vec!["<|im_end|>".to_owned(), "<|im_start|>".to_owned()], Vec::new()], "a constraint ends its text by itself");
+    let error = &json_of(&refused)["error"];
+    assert_eq!((refused.status.as_u16(), &error["param"]), (400, &json!("messages")));
+    assert!(error["message"].as_str().unwrap().contains("--chat-template"), "{error}");
 }
