@@ -1,11 +1,12 @@
 //! Probes: `GET /livez`, `GET /readyz`, `GET /metrics`.
 //!
 //! Alive means that this process answers; killing it would not help a model that loads or an engine that restarts.
-//! Ready means that a request sent now would be served. Why an engine died is for the log and is not told here.
+//! Ready means that a request sent now would be served, and that the server is not about to stop. Why an engine died is for the
+//! log and is not told here.
 
 use super::state::AppState;
 use crate::{
-    gateway::handle::EngineState,
+    gateway::handle::{EngineHandle, EngineState},
     telemetry::metrics::{self, EngineReading},
 };
 use axum::{
@@ -43,9 +44,15 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// For a state of the engine.
-    pub(super) fn of(state: &EngineState) -> Self {
+    /// For the engine as it is now.
+    pub(super) fn now(engine: &EngineHandle) -> Self {
+        Self::of(&engine.state(), engine.is_leaving())
+    }
+
+    fn of(state: &EngineState, is_leaving: bool) -> Self {
         let (status, model_loaded, reason) = match state {
+            EngineState::Ready if is_leaving => ("leaving", true, Some("the server is about to shut down, and still serves")),
+            EngineState::Preparing => ("preparing", false, Some("the model file is being fetched or checked")),
             EngineState::Ready => ("ready", true, None),
             EngineState::Loading(_) => ("loading", false, Some("the model is being loaded")),
             EngineState::Restarting(_) => ("restarting", false, Some("the engine stopped and is being started again")),
@@ -80,7 +87,7 @@ async fn livez() -> Response {
 }
 
 async fn readyz(State(state): State<AppState>) -> Response {
-    let readiness = Readiness::of(&state.engine.state());
+    let readiness = Readiness::now(&state.engine);
     (readiness.status_code(), readiness.headers(), Json(readiness)).into_response()
 }
 
@@ -99,6 +106,11 @@ mod tests {
         let cases = [
             (EngineState::Ready, 200, r#"{"status":"ready","model_loaded":true}"#),
             (
+                EngineState::Preparing,
+                503,
+                r#"{"status":"preparing","model_loaded":false,"reason":"the model file is being fetched or checked"}"#,
+            ),
+            (
                 EngineState::Loading(0.429),
                 503,
                 r#"{"status":"loading","model_loaded":false,"load_percent":42,"reason":"the model is being loaded"}"#,
@@ -116,7 +128,7 @@ mod tests {
             (EngineState::Draining, 503, r#"{"status":"draining","model_loaded":true,"reason":"the server is shutting down"}"#),
         ];
         for (state, status, body) in cases {
-            let readiness = Readiness::of(&state);
+            let readiness = Readiness::of(&state, false);
 
             assert_eq!(readiness.status_code(), status, "{state:?}");
             assert_eq!(serde_json::to_string(&readiness).unwrap(), body, "{state:?}");
@@ -124,8 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn a_server_about_to_stop_is_not_ready_and_says_that_it_serves() {
+        let leaving = Readiness::of(&EngineState::Ready, true);
+
+        let body = r#"{"status":"leaving","model_loaded":true,"reason":"the server is about to shut down, and still serves"}"#;
+        assert_eq!((leaving.status_code().as_u16(), serde_json::to_string(&leaving).unwrap().as_str()), (503, body));
+        assert_eq!(Readiness::of(&EngineState::Draining, true), Readiness::of(&EngineState::Draining, false));
+    }
+
+    #[test]
     fn a_wait_is_suggested_while_it_may_help() {
-        let wait = |state: EngineState| Readiness::of(&state).headers().get(header::RETRY_AFTER).cloned();
+        let wait = |state: EngineState| Readiness::of(&state, false).headers().get(header::RETRY_AFTER).cloned();
 
         assert_eq!(wait(EngineState::Loading(0.0)), Some(HeaderValue::from(2)));
         assert_eq!(wait(EngineState::Restarting(String::new())), Some(HeaderValue::from(2)));
@@ -137,7 +158,7 @@ mod tests {
     #[test]
     fn a_share_outside_its_range_is_still_a_percentage() {
         for (share, percent) in [(-1.0, 0), (0.0, 0), (1.0, 100), (7.0, 100), (f32::NAN, 0)] {
-            assert_eq!(Readiness::of(&EngineState::Loading(share)).load_percent, Some(percent), "{share}");
+            assert_eq!(Readiness::of(&EngineState::Loading(share), false).load_percent, Some(percent), "{share}");
         }
     }
 }

@@ -1,26 +1,106 @@
-//! The signals that stop the server: the first one asks it to drain, the second one ends it at once.
+//! The signals that a server obeys: SIGTERM and SIGINT stop it, SIGHUP has it read its key file again.
+//!
+//! Owns their handlers, from before the configuration is read: as process 1 of a container, a process without handlers ignores
+//! them, and any other would be ended by them at once. What a stop means is `serve`'s.
 
-use std::io;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use crate::gateway::keys::KeyRing;
+use std::{io, sync::Arc, time::Duration};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::spawn_blocking,
+    time::Instant,
+};
 
-/// SIGTERM and SIGINT, caught from now on.
+/// Signals to stop within this time are one wish: `timeout` signals its child and then the group that the child is in, and
+/// whoever presses Ctrl-C twice in a blink presses once.
+const ONE_WISH: Duration = Duration::from_secs(1);
+
+/// All of them, caught from now on.
+#[derive(Debug)]
+pub(super) struct Signals {
+    pub(super) stop: StopSignals,
+    pub(super) hangup: Hangups,
+}
+
+impl Signals {
+    /// Catches them. Must be called within a tokio runtime.
+    pub(super) fn catch() -> io::Result<Self> {
+        let stop =
+            StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, wish: Wish::default() };
+        Ok(Self { stop, hangup: Hangups(signal(SignalKind::hangup())?) })
+    }
+}
+
+/// SIGTERM and SIGINT.
 #[derive(Debug)]
 pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    wish: Wish,
 }
 
 impl StopSignals {
-    /// Catches them. Must be called within a tokio runtime.
-    pub(super) fn catch() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for the next one; its name. Cancel-safe.
+    /// Waits for the next one that counts; its name. Cancel-safe.
     pub(super) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            let name = tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+            };
+            if self.wish.is_new(Instant::now()) {
+                return name;
+            }
+            tracing::info!("{name} again within {ONE_WISH:?} counts as one");
         }
+    }
+}
+
+/// When a signal counted last.
+#[derive(Debug, Default)]
+struct Wish(Option<Instant>);
+
+impl Wish {
+    /// Whether a signal at this moment counts as another wish than the one before.
+    fn is_new(&mut self, now: Instant) -> bool {
+        let is_new = self.0.is_none_or(|counted| now.saturating_duration_since(counted) >= ONE_WISH);
+        if is_new {
+            self.0 = Some(now);
+        }
+        is_new
+    }
+}
+
+/// SIGHUP.
+#[derive(Debug)]
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    /// Reads the key file again for each one, for ever.
+    pub(super) async fn reload(mut self, keys: Arc<KeyRing>) {
+        while self.0.recv().await.is_some() {
+            let keys = Arc::clone(&keys);
+            // Those that come meanwhile are one.
+            match spawn_blocking(move || keys.reload()).await {
+                Ok(Ok(Some(number))) => tracing::info!("SIGHUP: the key file was read again; {number} keys are accepted"),
+                Ok(Ok(None)) => tracing::info!("SIGHUP: there is no --api-key-file to read again; nothing changes"),
+                Ok(Err(error)) => tracing::error!("SIGHUP: the keys stay as they are: {error}"),
+                Err(error) => tracing::error!("SIGHUP: the keys stay as they are: reading them ended early: {error}"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_within_a_second_of_one_that_counted_are_one_wish() {
+        let begun = Instant::now();
+        let mut wish = Wish::default();
+
+        let counted = [0, 1, 999, 1000, 1001, 1999, 2000, 9000].map(|ms| wish.is_new(begun + Duration::from_millis(ms)));
+
+        assert_eq!(counted, [true, false, false, true, false, false, true, true]);
     }
 }

@@ -17,7 +17,9 @@ pub struct ListenConfig {
     pub insecure_no_auth: bool,
     /// Longest wait for the head of a request. Default 10 s.
     pub header_timeout: Duration,
-    /// After SIGTERM, the time that running streams get. Default 30 s.
+    /// After SIGTERM, how long requests are served as before although the server is not ready any more. Default 0.
+    pub shutdown_delay: Duration,
+    /// After SIGTERM and the delay, the time that running streams get. Default 25 s, because Kubernetes kills after 30.
     pub drain_timeout: Duration,
 }
 
@@ -35,14 +37,20 @@ const INSECURE_NO_AUTH: OptionSpec = OptionSpec::new(
 );
 const HEADER_TIMEOUT: OptionSpec =
     OptionSpec::new("header_timeout", Kind::Duration { min_s: 1, max_s: 600 }, "10s", "Longest wait for the head of a request.");
+const SHUTDOWN_DELAY: OptionSpec = OptionSpec::new(
+    "shutdown_delay",
+    Kind::Duration { min_s: 0, max_s: 3600 },
+    "0s",
+    "After SIGTERM or Ctrl-C, time for load balancers to notice that /readyz is 503; requests are served as before until then.",
+);
 const DRAIN_TIMEOUT: OptionSpec = OptionSpec::new(
     "drain_timeout",
     Kind::Duration { min_s: 0, max_s: 3600 },
-    "30s",
-    "Time that running streams get to finish after SIGTERM or Ctrl-C.",
+    "25s",
+    "Time that running streams get to finish after SIGTERM or Ctrl-C and shutdown_delay; whoever kills must wait for both and 5 s more.",
 );
 
-pub(super) const OPTIONS: &[OptionSpec] = &[HOST, PORT, INSECURE_NO_AUTH, HEADER_TIMEOUT, DRAIN_TIMEOUT];
+pub(super) const OPTIONS: &[OptionSpec] = &[HOST, PORT, INSECURE_NO_AUTH, HEADER_TIMEOUT, SHUTDOWN_DELAY, DRAIN_TIMEOUT];
 
 impl ListenConfig {
     pub(super) fn read(values: &mut Values, keys: &KeyConfig) -> Self {
@@ -54,6 +62,7 @@ impl ListenConfig {
             port: values.integer(&PORT),
             insecure_no_auth: values.switch(&INSECURE_NO_AUTH),
             header_timeout: values.duration(&HEADER_TIMEOUT),
+            shutdown_delay: values.duration(&SHUTDOWN_DELAY),
             drain_timeout: values.duration(&DRAIN_TIMEOUT),
         };
         if !config.host.is_loopback() && keys.is_empty() && !config.insecure_no_auth {

@@ -49,7 +49,9 @@ fn the_defaults_are_what_the_documentation_says() {
     assert_eq!((config.api.max_body_bytes, config.api.max_stop_strings), (2 * 1024 * 1024, 4));
     assert_eq!(config.api.max_logprobs, None);
     assert_eq!((config.api.keep_alive, config.api.hold_status), (Duration::from_secs(10), Duration::from_secs(10)));
-    assert_eq!((config.listen.drain_timeout, config.supervision.stall_timeout), (Duration::from_secs(30), Duration::from_secs(120)));
+    // Together with the end of the engine within the 30 s after which Kubernetes kills.
+    assert_eq!((config.listen.shutdown_delay, config.listen.drain_timeout), (Duration::ZERO, Duration::from_secs(25)));
+    assert_eq!(config.supervision.stall_timeout, Duration::from_secs(120));
     assert_eq!((config.supervision.max_waiting, config.supervision.max_restarts), (512, 5));
     assert_eq!((config.log_format, config.log_level.as_str()), (LogFormat::Text, "info"));
     assert!(config.keys.is_empty() && config.api.requests_per_minute.is_none());

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Runs the engine of the gateway with this process id until the gateway hangs up.
 #[must_use]
 pub fn main(parent_pid: u32) -> ExitCode {
-    match die_with(parent_pid).and_then(|()| pass_over_sigterm()).and_then(|()| connect()) {
+    match die_with(parent_pid).and_then(|()| pass_over_signals()).and_then(|()| connect()) {
         Ok(stream) => finish(serve(stream, LlamaHost)),
         Err(error) => {
             tracing::error!(%error, "the engine cannot start; it is started by `llamero serve` and not by hand");
@@ -48,12 +48,16 @@ fn die_with(parent_pid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Service managers send SIGTERM to all processes of a service. The gateway then drains, and says when it is time by hanging up.
-fn pass_over_sigterm() -> io::Result<()> {
+/// Service managers and terminals send signals to all processes of a service. To stop is the gateway's: it drains, and says when it
+/// is time by hanging up. So is what SIGHUP means, which is not to stop. SIGQUIT stays: who sends it wants a core.
+fn pass_over_signals() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _guard = runtime.enter();
     // Once installed, tokio's handler stays, and does nothing where nobody listens.
-    signal(SignalKind::terminate()).map(drop)
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        signal(kind).map(drop)?;
+    }
+    Ok(())
 }
 
 fn connect() -> io::Result<UnixStream> {

@@ -17,7 +17,7 @@ pub(super) enum Command {
     Text(TextCall),
     /// Compute vectors; holds its permit.
     Embed(EmbedRequest),
-    /// Finish what is there by then, and stop.
+    /// Finish what is there by then, and stop. A second one has an earlier moment.
     Drain(Instant),
 }
 
@@ -27,7 +27,7 @@ pub(super) type CommandSender = mpsc::UnboundedSender<Command>;
 /// A channel of commands.
 ///
 /// Its bound: a sequence holds a place from before its `Submit` until after its one `Cancel` was received, a text call or a
-/// request for vectors one of a fixed number of permits, and there is one `Drain`. So at most 2 × places + permits + 1 wait.
+/// request for vectors one of a fixed number of permits, and there are two `Drain`s. So at most 2 × places + permits + 2 wait.
 #[expect(clippy::disallowed_methods, reason = "bounded by the places and permits that commands hold, see above")]
 pub(super) fn channel() -> (CommandSender, mpsc::UnboundedReceiver<Command>) {
     mpsc::unbounded_channel()

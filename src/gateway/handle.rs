@@ -16,7 +16,11 @@ use super::{
 use crate::protocol::{
     Constraint, EmbedError, EngineStats, Forecast, ModelInfo, Prospect, SequenceId, SequenceRequest, SpecialText, TextError, Token,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::sync::{oneshot, watch};
 
 /// Wait to suggest while a model loads; small ones take a second, large ones minutes.
@@ -30,6 +34,8 @@ const RETRY_TEXTS: Duration = Duration::from_secs(1);
 /// Where the engine stands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EngineState {
+    /// No engine yet: the model file is being fetched or checked.
+    Preparing,
     /// The first load, share done 0–1.
     Loading(f32),
     /// Serving.
@@ -149,6 +155,12 @@ impl EngineHandle {
     #[must_use]
     pub fn state(&self) -> EngineState {
         self.status.state.borrow().clone()
+    }
+
+    /// Whether the server is about to stop and still serves, so that load balancers send their next requests elsewhere.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.status.leaving.load(Ordering::Relaxed)
     }
 
     /// Where the engine stands, from now on.
@@ -312,6 +324,7 @@ impl EngineHandle {
             EngineState::Ready => Ok(()),
             EngineState::Restarting(_) if self.status.facts.borrow().model.is_some() => Ok(()),
             EngineState::Restarting(_) => not_ready("it is being loaded again".to_owned(), RETRY_LOADING),
+            EngineState::Preparing => not_ready("its file is being fetched or checked".to_owned(), RETRY_LOADING),
             EngineState::Loading(share) => not_ready(format!("it is being loaded, {:.0} % done", share * 100.0), RETRY_LOADING),
             EngineState::Failed(_) => not_ready("the engine failed; see the server's log".to_owned(), RETRY_FAILED),
             EngineState::Draining => Err(SubmitError::ShuttingDown),

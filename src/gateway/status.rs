@@ -14,7 +14,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use tokio::sync::{Semaphore, watch};
@@ -38,6 +38,8 @@ pub(super) struct Facts {
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) state: watch::Sender<EngineState>,
+    /// Whether the server is about to stop and still serves.
+    pub(super) leaving: AtomicBool,
     pub(super) facts: watch::Sender<Facts>,
     pub(super) stats: watch::Sender<EngineStats>,
     /// Places of sequences.
@@ -54,10 +56,11 @@ pub(super) struct Status {
 }
 
 impl Status {
-    /// Of an engine that is about to load for the first time.
+    /// Of an engine whose model is not known yet.
     pub(super) fn new(admission: Admission, max_text_calls: usize) -> Self {
         Self {
-            state: watch::Sender::new(EngineState::Loading(0.0)),
+            state: watch::Sender::new(EngineState::Preparing),
+            leaving: AtomicBool::new(false),
             facts: watch::Sender::default(),
             stats: watch::Sender::default(),
             admission,

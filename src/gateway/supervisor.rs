@@ -14,41 +14,71 @@ use super::{
     status::Status,
 };
 use crate::{config::SupervisionConfig, protocol::EngineOptions};
-use std::{sync::Arc, time::Duration};
-use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// Stands for "whenever they are done": nobody waits a year for a drain.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// An engine that is not started yet, because its model is still being fetched or checked. The handle that came with it refuses
+/// requests meanwhile, and says why. Dropping it leaves the handle in that state.
+#[derive(Debug)]
+pub struct Prepared {
+    supervision: SupervisionConfig,
+    status: Arc<Status>,
+    sender: CommandSender,
+    commands: UnboundedReceiver<Command>,
+}
+
+/// Makes the handle of an engine that runs `max_num_seqs` sequences at once, before it is known which model that serves.
+#[must_use]
+pub fn prepare(max_num_seqs: u32, supervision: SupervisionConfig) -> (EngineHandle, Prepared) {
+    let running = usize::try_from(max_num_seqs).unwrap_or(usize::MAX);
+    let admission = Admission::new(running, supervision.max_waiting);
+    let status = Arc::new(Status::new(admission, MAX_CALLS));
+    let (sender, commands) = command::channel();
+    let handle = EngineHandle::new(Arc::clone(&status), sender.clone());
+    (handle, Prepared { supervision, status, sender, commands })
+}
 
 /// Starts an engine and everything that keeps one running. Must be called within a tokio runtime.
 ///
 /// Returns at once; the handle's state tells how the load goes on.
 #[must_use]
 pub fn start<L: Launcher>(launcher: L, options: EngineOptions, supervision: SupervisionConfig) -> (EngineHandle, Supervisor) {
-    let running = usize::try_from(options.max_num_seqs).unwrap_or(usize::MAX);
-    let admission = Admission::new(running, supervision.max_waiting);
-    let status = Arc::new(Status::new(admission, MAX_CALLS));
-    let (sender, commands) = command::channel();
-    let run_loop = RunLoop {
-        launcher,
-        options,
-        policy: supervision,
-        status: Arc::clone(&status),
-        commands,
-        sequences: InFlight::default(),
-        calls: Calls::default(),
-        embeds: Embeds::default(),
-        drain_by: None,
-        history: super::run_loop::History::default(),
-    };
-    let guard = EndGuard(Arc::clone(&status));
-    let task = tokio::spawn(async move {
-        let _guard = guard;
-        run_loop.run().await;
-    });
-    let handle = EngineHandle::new(Arc::clone(&status), sender.clone());
-    (handle, Supervisor { task: AbortOnDropHandle::new(task), status, commands: sender })
+    let (handle, prepared) = prepare(options.max_num_seqs, supervision);
+    (handle, prepared.start(launcher, options))
+}
+
+impl Prepared {
+    /// Starts the engine with the `max_num_seqs` of before. As [`start`] in everything else.
+    #[must_use]
+    pub fn start<L: Launcher>(self, launcher: L, options: EngineOptions) -> Supervisor {
+        let Self { supervision, status, sender, commands } = self;
+        status.set_state(EngineState::Loading(0.0));
+        let run_loop = RunLoop {
+            launcher,
+            options,
+            policy: supervision,
+            status: Arc::clone(&status),
+            commands,
+            sequences: InFlight::default(),
+            calls: Calls::default(),
+            embeds: Embeds::default(),
+            drain_by: None,
+            history: super::run_loop::History::default(),
+        };
+        let guard = EndGuard(Arc::clone(&status));
+        let task = tokio::spawn(async move {
+            let _guard = guard;
+            run_loop.run().await;
+        });
+        Supervisor { task: AbortOnDropHandle::new(task), status, commands: sender }
+    }
 }
 
 /// Owns the supervision of an engine. Dropping it kills the engine and fails what is in flight.
@@ -60,16 +90,34 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    /// Announces the end: [`EngineHandle::is_leaving`] is true from now on, and everything else goes on as before.
+    pub fn leave(&self) {
+        self.status.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Refuses new requests at once, lets running ones finish for up to `patience`, ends the rest with
     /// `GenerationError::ShuttingDown`, and stops the engine. Returns when its process is gone: a few seconds
     /// after `patience` at the latest, or about 15 if it has a prefix cache to write.
     pub async fn drain_and_stop(self, patience: Duration) {
+        self.drain_and_stop_unless(patience, &CancellationToken::new()).await;
+    }
+
+    /// As [`Self::drain_and_stop`]; once `hurry` is cancelled, no patience is left.
+    pub async fn drain_and_stop_unless(mut self, patience: Duration, hurry: &CancellationToken) {
         self.status.set_state(EngineState::Draining);
         let now = Instant::now();
         let deadline = now.checked_add(patience.min(FOREVER)).unwrap_or(now);
         // Fails if the run loop has given up already; its end is awaited all the same.
         let _ = self.commands.send(Command::Drain(deadline));
-        if let Err(error) = self.task.await {
+        let ended = tokio::select! {
+            ended = &mut self.task => ended,
+            () = hurry.cancelled() => {
+                // As above.
+                let _ = self.commands.send(Command::Drain(Instant::now()));
+                self.task.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::error!(%error, "the supervision of the engine ended early");
         }
     }
@@ -97,3 +145,6 @@ impl Drop for EndGuard {
         self.0.facts.send_modify(|facts| facts.pid = None);
     }
 }
+
+#[cfg(test)]
+mod tests;

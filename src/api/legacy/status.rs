@@ -31,7 +31,7 @@ pub(super) async fn root(State(state): State<AppState>) -> Response {
 
 /// 200 `healthy` when the model is loaded, else 503.
 pub(super) async fn health(State(state): State<AppState>) -> Response {
-    let readiness = Readiness::of(&state.engine.state());
+    let readiness = Readiness::now(&state.engine);
     let health = Health {
         status: if readiness.status_code() == StatusCode::OK { "healthy" } else { readiness.status },
         model_loaded: readiness.model_loaded,

@@ -108,6 +108,7 @@ fn not_loaded(state: &EngineState) -> ApiError {
         EngineState::Loading(share) => {
             loading(format!("The model is being loaded ({:.0} % done). Please try again.", share.clamp(0.0, 1.0) * 100.0), LOADING_WAIT)
         }
+        EngineState::Preparing => loading("The model's file is being fetched or checked. Please try again.".to_owned(), LOADING_WAIT),
         // What the engine said when it died is for the log.
         EngineState::Ready | EngineState::Restarting(_) => loading("The model is being loaded. Please try again.".to_owned(), LOADING_WAIT),
         EngineState::Failed(_) => loading("The model could not be loaded; the server's log says why.".to_owned(), REPAIR_WAIT),

@@ -46,6 +46,7 @@ fn a_model_is_openais_object_with_vllms_max_model_len_once_it_is_known() {
 #[test]
 fn without_a_model_the_answer_is_503_and_says_whether_to_come_back() {
     let rows = [
+        (EngineState::Preparing, "model_loading", "fetched or checked", None),
         (EngineState::Loading(0.404), "model_loading", "40 % done", None),
         (EngineState::Restarting("/secret".into()), "model_loading", "being loaded", None),
         (EngineState::Failed("/secret".into()), "model_loading", "could not be loaded", Some("false")),

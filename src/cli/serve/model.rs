@@ -1,0 +1,57 @@
+//! Which files the engine opens: the model, fetched and checked if it has to be, its draft model, and the prefix cache's folder.
+//!
+//! Takes from milliseconds to hours and blocks all the while, so it has a thread of its own, which ends with the process.
+
+use crate::{
+    config::{Environment, ServeConfig},
+    models::{Catalog, ModelSearch, Resolved, model_checksum},
+    protocol::{EngineOptions, PrefixCacheFolder},
+};
+use anyhow::{Context, anyhow, ensure};
+use rustix::process::geteuid;
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+    thread,
+};
+use tokio::sync::oneshot;
+
+/// Fills in the paths of the engine's options. Dropping the future leaves the thread to itself.
+pub(super) async fn find(config: ServeConfig, environment: Environment) -> anyhow::Result<EngineOptions> {
+    let (reply, found) = oneshot::channel();
+    let work = move || {
+        // Fails if the server is stopping already.
+        let _ = reply.send(engine_options(config, &environment));
+    };
+    let _detached = thread::Builder::new().name("find-model".to_owned()).spawn(work).context("no thread to find the model with")?;
+    found.await.unwrap_or_else(|_| Err(anyhow!("the search for the model ended early; the log says why")))
+}
+
+fn engine_options(config: ServeConfig, environment: &Environment) -> anyhow::Result<EngineOptions> {
+    let mut options = config.engine;
+    let search = ModelSearch { models_dir: config.models_dir.as_deref(), environment, catalog: Catalog::embedded() };
+    let model = search.resolve(&config.model)?;
+    tracing::info!(path = %model.path.display(), quantization = model.summary.quantization(), "loading the model");
+    options.model_path = model.path;
+    if let Some(name) = &config.draft_model {
+        let Resolved { path, summary } = search.resolve(name).context("the draft model")?;
+        tracing::info!(path = %path.display(), quantization = summary.quantization(), "a draft model guesses ahead");
+        options.draft_model = Some(path);
+    }
+    if let Some(folder) = config.prefix_cache_dir {
+        options.prefix_cache = Some(prefix_cache(folder, &options.model_path)?);
+    }
+    Ok(options)
+}
+
+/// Makes the folder of the prefix cache, and finds out whose it is to be. What is in it is believed, so nobody else may write there.
+fn prefix_cache(path: PathBuf, model: &Path) -> anyhow::Result<PrefixCacheFolder> {
+    let unusable = || format!("--prefix-cache-dir {} cannot be used", path.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(unusable)?;
+    let metadata = path.metadata().with_context(unusable)?;
+    let is_safe = metadata.mode() & 0o022 == 0 && [geteuid().as_raw(), 0].contains(&metadata.uid());
+    ensure!(is_safe, "--prefix-cache-dir {}: others may write there; give a folder that is the server's user's alone", path.display());
+    let model_checksum = model_checksum(model, &path).with_context(unusable)?;
+    Ok(PrefixCacheFolder { path, model_checksum, discard: false })
+}

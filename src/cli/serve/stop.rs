@@ -1,0 +1,108 @@
+//! The end of a server: still serving for `--shutdown-delay`, then draining for `--drain-timeout`, then closing.
+//!
+//! A signal that counts as another wish cuts all of that short: running streams end with an error event at once, and so does
+//! the process a moment later. Owns no handlers and no sockets.
+
+use super::super::{logging, signals::StopSignals};
+use crate::{
+    config::ListenConfig,
+    gateway::{
+        handle::{EngineHandle, EngineState},
+        supervisor::Supervisor,
+    },
+};
+use anyhow::{Context, bail};
+use std::{io, process, time::Duration};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+/// What is left once somebody is in a hurry: for the last events of streams, and for the engine to end.
+const HURRIED: Duration = Duration::from_secs(4);
+
+/// The HTTP server while it runs, and how it is told to stop: with the time that running requests get.
+pub(super) struct Serving {
+    pub(super) task: JoinHandle<io::Result<()>>,
+    pub(super) stop: watch::Sender<Option<Duration>>,
+}
+
+impl Serving {
+    /// Waits until it has ended by itself. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
+        (&mut self.task).await.context("the server's task ended early")?.context("the server ended early")
+    }
+
+    /// Has it stop and waits for that; requests that run get so long.
+    pub(super) async fn close(mut self, patience: Duration) -> anyhow::Result<()> {
+        // Nobody listens if the server ended just now; joining it says why.
+        let _ = self.stop.send(Some(patience));
+        self.ended().await
+    }
+}
+
+/// Goes on serving for the delay, although no longer ready, so that load balancers notice and send their requests elsewhere.
+/// Nothing is waited for where nothing could be served. True if another signal ended the wait.
+pub(super) async fn delay(engine: &EngineHandle, supervisor: &mut Supervisor, signals: &mut StopSignals, delay: Duration) -> bool {
+    if delay.is_zero() || engine.state() != EngineState::Ready {
+        return false;
+    }
+    tracing::info!("not ready any more; requests are served for {delay:?} still");
+    supervisor.leave();
+    tokio::select! {
+        () = sleep(delay) => false,
+        _reason = supervisor.failed() => false,
+        signal = signals.next() => {
+            tracing::warn!("{signal} again: no further delay");
+            true
+        }
+    }
+}
+
+/// Ends the engine, then the server, which answers meanwhile: new requests hear 503 with the wait, and probes that it is
+/// not ready. Clients that are slow to read get what is left of the drain time.
+///
+/// # Errors
+/// The server failed, or somebody was in a hurry, so that requests were cut short.
+pub(super) async fn drain(
+    supervisor: Supervisor,
+    serving: Serving,
+    signals: &mut StopSignals,
+    listen: &ListenConfig,
+    hurried: bool,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now().checked_add(listen.drain_timeout).unwrap_or_else(Instant::now);
+    let hurry = CancellationToken::new();
+    let draining = async {
+        supervisor.drain_and_stop_unless(listen.drain_timeout, &hurry).await;
+        let left = if hurry.is_cancelled() { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
+        serving.close(left).await
+    };
+    tokio::pin!(draining);
+    if !hurried {
+        tokio::select! {
+            drained = &mut draining => {
+                drained?;
+                tracing::info!("stopped");
+                return Ok(());
+            }
+            signal = signals.next() => tracing::warn!("{signal} again: running requests are ended now"),
+        }
+    }
+    hurry.cancel();
+    tokio::select! {
+        drained = &mut draining => drained?,
+        () = sleep_until(Instant::now() + HURRIED) => end_at_once(),
+        _signal = signals.next() => end_at_once(),
+    }
+    bail!("ended early, as a second signal asked for")
+}
+
+/// The engine dies with this process.
+fn end_at_once() -> ! {
+    tracing::warn!("ending at once");
+    logging::finish();
+    process::exit(1)
+}
