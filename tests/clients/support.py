@@ -60,9 +60,9 @@ class Answer:
 
 
 class Server:
-    """A `llamero serve` on a free port of 127.0.0.1."""
+    """A `llamero serve` on a free port of 127.0.0.1. Standard error goes to the file `log`, or to the descriptor `stderr`."""
 
-    def __init__(self, log, *arguments):
+    def __init__(self, log, *arguments, model=MODEL_FILE, stderr=subprocess.STDOUT, environment=None, cwd=None):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.base_url = f"{self.url}/v1"
@@ -70,14 +70,15 @@ class Server:
         self.log = log
         self.seconds_to_ready = None
         self.begun = time.monotonic()
-        command = [BINARY, "serve", "--model", MODEL_FILE, "--served-model-name", MODEL, "--port", self.port, *arguments]
+        command = [BINARY, "serve", "--model", model, "--served-model-name", MODEL, "--port", self.port, *arguments]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
-                stderr=subprocess.STDOUT,
-                env=clean_environment(),
+                stderr=stderr,
+                env=clean_environment() if environment is None else environment,
+                cwd=cwd,
             )
         self.pid = self.process.pid
 

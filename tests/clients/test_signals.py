@@ -1,0 +1,183 @@
+"""What signals do to a server, its streams and its engine."""
+
+import os
+import signal
+import time
+
+import openai
+import pytest
+from conftest import connect
+from support import MODEL, MODEL_FILE, Server, is_alive, wait_until
+
+
+def stream(client, max_tokens):
+    """A stream that has begun."""
+    chunks = client.completions.create(
+        model=MODEL, prompt="Once upon a time", max_tokens=max_tokens, stream=True, temperature=0, extra_body={"ignore_eos": True}
+    )
+    next(chunks)
+    return chunks
+
+
+def finish(chunks):
+    """The finish reason at the end of a stream; an error event is raised."""
+    last = None
+    for chunk in chunks:
+        last = chunk
+    return last.choices[0].finish_reason if last else None
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Starts servers that the test ends itself."""
+    started = []
+
+    def launch(*arguments, **options):
+        running = Server(tmp_path / f"log{len(started)}", *arguments, **options)
+        started.append(running)
+        return running
+
+    yield launch
+    for running in started:
+        if running.alive():
+            running.process.kill()
+            running.process.wait()
+
+
+def log_of(running):
+    return running.log.read_text(errors="replace")
+
+
+def test_sighup_reads_the_key_file_again_and_ends_nothing(launch, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("old\n")
+    running = launch("--api-key-file", keys).wait_ready()
+
+    def status(key):
+        return running.ask("/v1/models", headers={"authorization": f"Bearer {key}"}).status
+
+    chunks = stream(connect(running, api_key="old"), 400)
+    engine = running.engine_pid()
+
+    keys.write_text("new\n")
+    for pid in (running.pid, engine):
+        os.kill(pid, signal.SIGHUP)
+    wait_until(lambda: status("new") == 200, 20, "the new key is accepted")
+    assert status("old") == 401
+
+    keys.write_text("not a key\n")
+    os.kill(running.pid, signal.SIGHUP)
+    wait_until(lambda: "the keys stay as they are" in log_of(running), 20, "the broken file is complained of")
+    complaints = [line for line in log_of(running).splitlines() if "the keys stay as they are" in line]
+    assert len(complaints) == 1 and "line 1 of" in complaints[0] and "not a key" not in complaints[0]
+    assert (status("new"), status("old")) == (200, 401)
+
+    assert finish(chunks) == "length", "a stream of a key that is refused meanwhile"
+    assert running.engine_pid() == engine
+    running.stop()
+
+
+def test_sighup_without_a_key_file_changes_nothing(launch):
+    running = launch().wait_ready()
+    os.kill(running.pid, signal.SIGHUP)
+    wait_until(lambda: "nothing changes" in log_of(running), 20, "that is said")
+    running.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_both_processes_drains(launch, number):
+    running = launch().wait_ready()
+    engine = running.engine_pid()
+    chunks = stream(connect(running), 200)
+
+    for pid in (engine, running.pid):
+        os.kill(pid, number)
+
+    assert finish(chunks) == "length"
+    assert running.process.wait(30) == 0
+    assert not is_alive(engine)
+
+
+def test_two_signals_at_once_are_one(launch):
+    running = launch().wait_ready()
+    chunks = stream(connect(running), 200)
+
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        os.kill(running.pid, number)
+
+    assert finish(chunks) == "length"
+    assert running.process.wait(30) == 0
+
+
+def test_a_second_signal_a_second_later_ends_streams_with_an_error_event(launch):
+    running = launch("--drain-timeout", "600").wait_ready()
+    chunks = stream(connect(running), 4000)
+    begun = time.monotonic()
+
+    def hurried():
+        # Those of the first second count as one.
+        os.kill(running.pid, signal.SIGTERM)
+        return "running requests are ended now" in log_of(running)
+
+    os.kill(running.pid, signal.SIGTERM)
+    wait_until(hurried, 20, "a second wish counts")
+    assert time.monotonic() - begun >= 1
+    with pytest.raises(openai.APIError) as caught:
+        finish(chunks)
+
+    assert caught.value.message
+    assert running.process.wait(30) == 1
+
+
+def test_during_the_shutdown_delay_requests_are_served_and_probes_say_not_ready(launch):
+    running = launch("--shutdown-delay", "600", "--drain-timeout", "600").wait_ready()
+    os.kill(running.pid, signal.SIGTERM)
+
+    wait_until(lambda: running.ask("/readyz").status == 503, 20, "not ready")
+    body = running.ask("/readyz").json()
+    assert body["status"] == "leaving" and body["model_loaded"]
+    assert running.ask("/livez").status == 200
+    with connect(running) as client:
+        answer = client.completions.create(model=MODEL, prompt="Hello", max_tokens=2, extra_body={"ignore_eos": True})
+    assert answer.usage.completion_tokens == 2
+
+    # Another wish cuts the delay short.
+    wait_until(lambda: running.alive() and os.kill(running.pid, signal.SIGTERM) or not running.alive(), 60, "it ends")
+    assert running.process.wait(30) == 1
+
+
+def test_the_shutdown_delay_ends_by_itself(launch):
+    running = launch("--shutdown-delay", "100ms").wait_ready()
+    os.kill(running.pid, signal.SIGTERM)
+
+    assert running.process.wait(30) == 0
+
+
+@pytest.fixture
+def large_model(tmp_path):
+    """The model, followed by nothing for so long that its checksum takes minutes."""
+    path = tmp_path / "large.gguf"
+    path.write_bytes(MODEL_FILE.read_bytes())
+    os.truncate(path, 1 << 40)
+    return path
+
+
+def test_probes_are_answered_and_a_signal_stops_while_the_model_is_checked(launch, large_model, tmp_path):
+    running = launch("--prefix-cache-dir", tmp_path / "prefixes", model=large_model)
+
+    def answers():
+        try:
+            return running.ask("/livez").status == 200
+        except OSError:
+            return False
+
+    wait_until(answers, 20, "it listens")
+    ready = running.ask("/readyz")
+    assert (ready.status, ready.json()["status"]) == (503, "preparing")
+    refused = running.ask("/v1/completions", {"model": MODEL, "prompt": "too early", "max_tokens": 1})
+    assert (refused.status, "retry-after" in refused.headers) == (503, True)
+    os.kill(running.pid, signal.SIGHUP)
+
+    os.kill(running.pid, signal.SIGTERM)
+
+    assert running.process.wait(20) == 0
