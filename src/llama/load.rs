@@ -1,10 +1,11 @@
 //! From a GGUF file to something that can run: backend, model, tokenizer, and a runner on the caller's thread.
 //!
-//! Owns the process-wide initialisation of llama.cpp. Loading blocks for as long as the disk takes and belongs in an engine
-//! process: a malformed file that passes the checks here may still end it.
+//! Loading blocks for as long as the disk takes and belongs in an engine process: a malformed file that passes the checks here may
+//! still end it.
 
 use super::{
     around::{self, Around},
+    backend::{EXCLUSIVE, backend, backend_error, load_file},
     cells::{CellShape, Defaults},
     copies::StateSizes,
     cpu,
@@ -36,24 +37,18 @@ use llama_cpp_2::{
         params::{KvCacheType, LlamaContextParams, LlamaPoolingType},
     },
     list_llama_ggml_backend_devices,
-    llama_backend::LlamaBackend,
-    model::{LlamaModel, params::LlamaModelParams},
+    model::LlamaModel,
     token::LlamaToken,
     vocab::LlamaVocab,
 };
 use std::{
     num::NonZeroU32,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, PoisonError},
     time::Instant,
 };
 
 /// More layers than any model has: all of them.
 const ALL_LAYERS: u32 = 999;
-
-/// Held while llama.cpp loads a model or opens a context: opening one writes to its model, and complaints are kept globally.
-static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
 /// A model in memory, its tokenizer, and the sizes that its runner will have.
 pub struct Loaded {
@@ -135,56 +130,6 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
         file_stem: options.model_path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         started,
     })
-}
-
-/// llama.cpp's process-wide state, initialised by the first caller and never torn down: the process ends with it.
-pub(super) fn backend() -> Result<&'static LlamaBackend, LoadError> {
-    static BACKEND: OnceLock<Result<LlamaBackend, LoadError>> = OnceLock::new();
-    let backend = BACKEND.get_or_init(|| {
-        raw::route_logs();
-        #[cfg(feature = "portable")]
-        load_backends_beside_executable();
-        LlamaBackend::init().map_err(|error| LoadError::Backend(error.to_string()))
-    });
-    backend.as_ref().map_err(Clone::clone)
-}
-
-/// Loads the backend libraries that a portable build ships next to its executable, the best one for this CPU among them.
-#[cfg(feature = "portable")]
-fn load_backends_beside_executable() {
-    let executable = std::env::current_exe().ok();
-    // llama-cpp-2 panics on a path that is not UTF-8.
-    match executable.as_deref().and_then(Path::parent).filter(|folder| folder.to_str().is_some()) {
-        Some(folder) => llama_cpp_2::llama_backend::load_backends_from_path(folder),
-        None => tracing::error!("the folder of the executable is unknown or not UTF-8, so no compute backends can be loaded"),
-    }
-}
-
-fn load_file(
-    backend: &LlamaBackend,
-    path: &Path,
-    gpu_layers: u32,
-    mut progress: impl FnMut(f32) + 'static,
-) -> Result<LlamaModel, LoadError> {
-    let on_progress = move |share| {
-        // Called from C, where a panic must not get to. `false` ends the load.
-        let told = catch_unwind(AssertUnwindSafe(|| progress(share)));
-        if told.is_err() {
-            log::on_line(log::Level::Error, "the receiver of load progress failed");
-        }
-        told.is_ok()
-    };
-    let params = LlamaModelParams::default()
-        .with_n_gpu_layers(gpu_layers)
-        .with_use_mmap(backend.supports_mmap())
-        .with_progress_callback(on_progress);
-    drop(log::take_complaints());
-    LlamaModel::load_from_file(backend, path, &params).map_err(|error| backend_error(&error))
-}
-
-/// What llama.cpp logged, or else what its binding says.
-fn backend_error(error: &dyn std::error::Error) -> LoadError {
-    LoadError::Backend(log::take_complaints().unwrap_or_else(|| error.to_string()))
 }
 
 impl Loaded {

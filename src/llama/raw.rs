@@ -49,7 +49,7 @@ fn hand_over(level: log::Level, text: *const c_char) {
 /// What the compiled-in backends say of themselves, such as `CPU : AVX2 = 1 | AVX512 = 1 | `.
 pub(super) fn system_info() -> String {
     // SAFETY: returns a NUL-terminated static buffer. It is refilled on each call, so calls must not overlap; the only
-    // caller holds the lock of model loading (`load::EXCLUSIVE`).
+    // caller holds the lock of model loading (`backend::EXCLUSIVE`).
     let text = unsafe { CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) };
     text.to_string_lossy().into_owned()
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::llama::{
-    load::backend,
+    backend::backend,
     testing::{cpu_time, model_path},
     text_limits::TOKENIZER_STACK_BYTES,
 };

@@ -1,0 +1,72 @@
+//! llama.cpp as a whole: its process-wide start, the lock around what it does not do twice at once, a model read from its file.
+//!
+//! Owns that state for the life of the process. Decides nothing about a model.
+
+use super::{log, raw};
+use crate::protocol::LoadError;
+use llama_cpp_2::{
+    llama_backend::LlamaBackend,
+    model::{LlamaModel, params::LlamaModelParams},
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Mutex, OnceLock},
+};
+
+/// Held while llama.cpp loads a model or opens a context: opening one writes to its model, and complaints are kept globally.
+pub(super) static EXCLUSIVE: Mutex<()> = Mutex::new(());
+
+/// llama.cpp's process-wide state, initialised by the first caller and never torn down: the process ends with it.
+pub(super) fn backend() -> Result<&'static LlamaBackend, LoadError> {
+    static BACKEND: OnceLock<Result<LlamaBackend, LoadError>> = OnceLock::new();
+    let backend = BACKEND.get_or_init(|| {
+        raw::route_logs();
+        #[cfg(feature = "portable")]
+        load_backends_beside_executable();
+        LlamaBackend::init().map_err(|error| LoadError::Backend(error.to_string()))
+    });
+    backend.as_ref().map_err(Clone::clone)
+}
+
+/// Loads the backend libraries that a portable build ships next to its executable, the best one for this CPU among them.
+#[cfg(feature = "portable")]
+fn load_backends_beside_executable() {
+    let executable = std::env::current_exe().ok();
+    // llama-cpp-2 panics on a path that is not UTF-8.
+    match executable.as_deref().and_then(Path::parent).filter(|folder| folder.to_str().is_some()) {
+        Some(folder) => llama_cpp_2::llama_backend::load_backends_from_path(folder),
+        None => tracing::error!("the folder of the executable is unknown or not UTF-8, so no compute backends can be loaded"),
+    }
+}
+
+/// Reads a model from its file, with so many layers to a GPU. `progress` hears the share that is loaded.
+///
+/// # Errors
+/// `Backend` with llama.cpp's own words.
+pub(super) fn load_file(
+    backend: &LlamaBackend,
+    path: &Path,
+    gpu_layers: u32,
+    mut progress: impl FnMut(f32) + 'static,
+) -> Result<LlamaModel, LoadError> {
+    let on_progress = move |share| {
+        // Called from C, where a panic must not get to. `false` ends the load.
+        let told = catch_unwind(AssertUnwindSafe(|| progress(share)));
+        if told.is_err() {
+            log::on_line(log::Level::Error, "the receiver of load progress failed");
+        }
+        told.is_ok()
+    };
+    let params = LlamaModelParams::default()
+        .with_n_gpu_layers(gpu_layers)
+        .with_use_mmap(backend.supports_mmap())
+        .with_progress_callback(on_progress);
+    drop(log::take_complaints());
+    LlamaModel::load_from_file(backend, path, &params).map_err(|error| backend_error(&error))
+}
+
+/// What llama.cpp logged, or else what its binding says.
+pub(super) fn backend_error(error: &dyn std::error::Error) -> LoadError {
+    LoadError::Backend(log::take_complaints().unwrap_or_else(|| error.to_string()))
+}
