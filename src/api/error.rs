@@ -127,6 +127,11 @@ pub enum ApiError {
     /// The engine died under this request and could not resume it.
     #[error("The engine stopped while it worked on this request. Please try again.")]
     EngineDied,
+    /// The file of the model was changed under this request.
+    #[error(
+        "The model file was changed while the model was served, and another model cannot go on with this request. Please send it again."
+    )]
+    ModelChanged,
     /// The engine refused this request, and would refuse it again.
     #[error("{message}")]
     EngineFailed {
@@ -182,6 +187,7 @@ impl ApiError {
             Self::ModelLoading { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("model_loading")),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("shutting_down")),
             Self::EngineDied => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("engine_error")),
+            Self::ModelChanged => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("model_changed")),
             Self::EngineFailed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR, Some("engine_error")),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, SERVER_ERROR, Some("internal_error")),
         }
@@ -230,7 +236,7 @@ impl ApiError {
             Self::RateLimited { retry_after, .. } | Self::Overloaded { retry_after, .. } | Self::ModelLoading { retry_after, .. } => {
                 Some(*retry_after)
             }
-            Self::ShuttingDown | Self::EngineDied => Some(SHORT_WAIT),
+            Self::ShuttingDown | Self::EngineDied | Self::ModelChanged => Some(SHORT_WAIT),
             _ => None,
         }
     }
@@ -330,6 +336,7 @@ impl From<GenerationError> for ApiError {
             }
             // What the engine said when it died may name files: it is for the log.
             GenerationError::EngineDied(_) => Self::EngineDied,
+            GenerationError::ModelChanged => Self::ModelChanged,
             GenerationError::ShuttingDown => Self::ShuttingDown,
         }
     }

@@ -35,7 +35,7 @@ pub(super) struct Readiness {
     pub(super) status: &'static str,
     /// Whether the model is in memory.
     pub(super) model_loaded: bool,
-    /// How far the first load is.
+    /// How far the load is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) load_percent: Option<u8>,
     /// Why requests are not welcome.
@@ -46,24 +46,27 @@ pub(super) struct Readiness {
 impl Readiness {
     /// For the engine as it is now.
     pub(super) fn now(engine: &EngineHandle) -> Self {
-        Self::of(&engine.state(), engine.is_leaving())
+        Self::of(&engine.state(), engine.load_share(), engine.is_leaving())
     }
 
-    fn of(state: &EngineState, is_leaving: bool) -> Self {
+    /// For a state of the engine, which has loaded this share of the model if it loads, of a server that `is_leaving` or not.
+    fn of(state: &EngineState, load_share: Option<f32>, is_leaving: bool) -> Self {
         let (status, model_loaded, reason) = match state {
             EngineState::Ready if is_leaving => ("leaving", true, Some("the server is about to shut down, and still serves")),
             EngineState::Preparing => ("preparing", false, Some("the model file is being fetched or checked")),
             EngineState::Ready => ("ready", true, None),
             EngineState::Loading(_) => ("loading", false, Some("the model is being loaded")),
             EngineState::Restarting(_) => ("restarting", false, Some("the engine stopped and is being started again")),
-            EngineState::Failed(_) => ("failed", false, Some("the engine stopped too often; the log says why")),
+            EngineState::Failed(_) => ("failed", false, Some("the engine is given up; the log says why")),
             EngineState::Draining => ("draining", true, Some("the server is shutting down")),
         };
-        let load_percent = match state {
-            // In range, and a percentage needs no more precision.
-            EngineState::Loading(share) => Some((share.clamp(0.0, 1.0) * 100.0) as u8),
+        let share = match state {
+            EngineState::Loading(share) => Some(*share),
+            EngineState::Restarting(_) => load_share,
             _ => None,
         };
+        // In range, and a percentage needs no more precision.
+        let load_percent = share.map(|share| (share.clamp(0.0, 1.0) * 100.0) as u8);
         Self { status, model_loaded, load_percent, reason }
     }
 
@@ -123,12 +126,12 @@ mod tests {
             (
                 EngineState::Failed("/secret/path".to_owned()),
                 503,
-                r#"{"status":"failed","model_loaded":false,"reason":"the engine stopped too often; the log says why"}"#,
+                r#"{"status":"failed","model_loaded":false,"reason":"the engine is given up; the log says why"}"#,
             ),
             (EngineState::Draining, 503, r#"{"status":"draining","model_loaded":true,"reason":"the server is shutting down"}"#),
         ];
         for (state, status, body) in cases {
-            let readiness = Readiness::of(&state, false);
+            let readiness = Readiness::of(&state, None, false);
 
             assert_eq!(readiness.status_code(), status, "{state:?}");
             assert_eq!(serde_json::to_string(&readiness).unwrap(), body, "{state:?}");
@@ -137,16 +140,24 @@ mod tests {
 
     #[test]
     fn a_server_about_to_stop_is_not_ready_and_says_that_it_serves() {
-        let leaving = Readiness::of(&EngineState::Ready, true);
+        let leaving = Readiness::of(&EngineState::Ready, None, true);
 
         let body = r#"{"status":"leaving","model_loaded":true,"reason":"the server is about to shut down, and still serves"}"#;
         assert_eq!((leaving.status_code().as_u16(), serde_json::to_string(&leaving).unwrap().as_str()), (503, body));
-        assert_eq!(Readiness::of(&EngineState::Draining, true), Readiness::of(&EngineState::Draining, false));
+        assert_eq!(Readiness::of(&EngineState::Draining, None, true), Readiness::of(&EngineState::Draining, None, false));
+    }
+
+    #[test]
+    fn a_load_after_a_death_says_how_far_it_is_too() {
+        let percent = |state, share| Readiness::of(&state, share, false).load_percent;
+
+        assert_eq!(percent(EngineState::Restarting(String::new()), Some(0.5)), Some(50));
+        assert_eq!(percent(EngineState::Ready, Some(0.5)), None);
     }
 
     #[test]
     fn a_wait_is_suggested_while_it_may_help() {
-        let wait = |state: EngineState| Readiness::of(&state, false).headers().get(header::RETRY_AFTER).cloned();
+        let wait = |state: EngineState| Readiness::of(&state, None, false).headers().get(header::RETRY_AFTER).cloned();
 
         assert_eq!(wait(EngineState::Loading(0.0)), Some(HeaderValue::from(2)));
         assert_eq!(wait(EngineState::Restarting(String::new())), Some(HeaderValue::from(2)));
@@ -158,7 +169,7 @@ mod tests {
     #[test]
     fn a_share_outside_its_range_is_still_a_percentage() {
         for (share, percent) in [(-1.0, 0), (0.0, 0), (1.0, 100), (7.0, 100), (f32::NAN, 0)] {
-            assert_eq!(Readiness::of(&EngineState::Loading(share), false).load_percent, Some(percent), "{share}");
+            assert_eq!(Readiness::of(&EngineState::Loading(share), None, false).load_percent, Some(percent), "{share}");
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     },
 };
 use anyhow::{Context, anyhow, bail};
+use model::Found;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use stop::Serving;
 use tokio::sync::watch;
@@ -93,7 +94,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let templates = Arc::clone(&state.templates);
     let mut serving = start(server, state, hosts);
 
-    let options = tokio::select! {
+    let found = tokio::select! {
         found = model::find(config.clone(), environment.clone()) => found,
         signal = signals.next() => {
             tracing::info!("{signal}: stopped before there was a model to serve");
@@ -101,8 +102,8 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
         }
         ended = serving.ended() => return by_itself(ended),
     };
-    let options = match options {
-        Ok(options) => options,
+    let Found { options, _held } = match found {
+        Ok(found) => found,
         Err(error) => {
             // Why there is no model matters more than how the server closed.
             let _ = serving.close(Duration::ZERO).await;

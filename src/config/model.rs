@@ -135,6 +135,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
     let options = EngineOptions {
         model_path: PathBuf::new(),
+        model_files: Vec::new(),
         max_model_len: values.optional_integer(&MAX_MODEL_LEN),
         max_num_seqs: values.integer(&MAX_NUM_SEQS),
         max_num_batched_tokens: values.integer(&MAX_NUM_BATCHED_TOKENS),
@@ -165,6 +166,7 @@ pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
         prefill_step_ratio: values.number(&PREFILL_STEP_RATIO),
         target_itl_ms: values.optional_integer(&TARGET_ITL_MS),
         draft_model: None,
+        draft_files: Vec::new(),
         num_speculative_tokens: values.integer(&NUM_SPECULATIVE_TOKENS),
     };
     check_together(values, &options);

@@ -10,6 +10,8 @@ pub struct SupervisionConfig {
     pub max_waiting: usize,
     /// A busy engine that finishes no step for this long is killed. Default 120 s.
     pub stall_timeout: Duration,
+    /// A load during which the engine reads nothing for this long is given up; 0: never. Default 300 s, as Ollama.
+    pub load_timeout: Duration,
     /// First pause before a restart; doubled on each death in a row, up to 30 s. Default 0: the first restart is at once.
     pub restart_backoff: Duration,
     /// Deaths in a row without a finished step after which the server gives up. Default 5.
@@ -28,6 +30,12 @@ const STALL_TIMEOUT: OptionSpec = OptionSpec::new(
     "120s",
     "A busy engine that finishes no step for this long is killed and started again.",
 );
+const LOAD_TIMEOUT: OptionSpec = OptionSpec::new(
+    "load_timeout",
+    Kind::Duration { min_s: 0, max_s: 604_800 },
+    "300s",
+    "An engine that reads nothing of the model for this long is killed, however long the load takes in all; 0 never does.",
+);
 const RESTART_BACKOFF: OptionSpec = OptionSpec::new(
     "restart_backoff",
     Kind::Duration { min_s: 0, max_s: 30 },
@@ -41,13 +49,14 @@ const MAX_RESTARTS: OptionSpec = OptionSpec::new(
     "Deaths of the engine in a row, without a finished step between, after which the server gives up.",
 );
 
-pub(super) const OPTIONS: &[OptionSpec] = &[MAX_WAITING, STALL_TIMEOUT, RESTART_BACKOFF, MAX_RESTARTS];
+pub(super) const OPTIONS: &[OptionSpec] = &[MAX_WAITING, STALL_TIMEOUT, LOAD_TIMEOUT, RESTART_BACKOFF, MAX_RESTARTS];
 
 impl SupervisionConfig {
     pub(super) fn read(values: &mut Values) -> Self {
         Self {
             max_waiting: values.integer(&MAX_WAITING),
             stall_timeout: values.duration(&STALL_TIMEOUT),
+            load_timeout: values.duration(&LOAD_TIMEOUT),
             restart_backoff: values.duration(&RESTART_BACKOFF),
             max_restarts: values.integer(&MAX_RESTARTS),
         }

@@ -77,7 +77,9 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &Loaded) -> Result<L
     let of_length = |max_model_len| {
         let options = EngineOptions {
             model_path: path.to_owned(),
+            model_files: options.draft_files.clone(),
             draft_model: None,
+            draft_files: Vec::new(),
             max_model_len,
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,

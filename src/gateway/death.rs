@@ -15,6 +15,8 @@ pub enum DeathCause {
     Protocol,
     /// The model could not be loaded.
     LoadFailed,
+    /// The model's file is not any more what the server opened.
+    ModelChanged,
     /// The process could not be started.
     LaunchFailed,
     /// It did not end even when killed (a hung device): a new one would not get its memory.
@@ -32,7 +34,7 @@ impl DeathCause {
     /// Whether it may have died of what it worked on.
     #[must_use]
     pub fn is_of_work(&self) -> bool {
-        !matches!(self, Self::LoadFailed | Self::LaunchFailed)
+        !matches!(self, Self::LoadFailed | Self::ModelChanged | Self::LaunchFailed)
     }
 
     /// A metric label, such as `signal_9` or `stalled`.
@@ -44,6 +46,7 @@ impl DeathCause {
             Self::Stalled => "stalled".to_owned(),
             Self::Protocol => "protocol".to_owned(),
             Self::LoadFailed => "load_failed".to_owned(),
+            Self::ModelChanged => "model_changed".to_owned(),
             Self::LaunchFailed => "launch_failed".to_owned(),
             Self::Unkillable => "unkillable".to_owned(),
         }
@@ -61,6 +64,7 @@ impl fmt::Display for DeathCause {
             Self::Stalled => f.write_str("stalled"),
             Self::Protocol => f.write_str("broken connection"),
             Self::LoadFailed => f.write_str("the model could not be loaded"),
+            Self::ModelChanged => f.write_str("the model file was changed since the server opened it"),
             Self::LaunchFailed => f.write_str("the process could not be started"),
             Self::Unkillable => f.write_str("does not end when killed"),
         }

@@ -5,15 +5,14 @@
 use super::{
     death::{Death, DeathCause},
     heartbeat::{Heartbeat, Stall, TICK},
-    launcher::EngineChild,
+    launcher::{EngineChild, Launched},
     link::Link,
+    load_watch::LoadWatch,
 };
+use crate::config::SupervisionConfig;
 use crate::protocol::{EngineOptions, FrameError, FromEngine, LoadError, PROTOCOL_VERSION, ToEngine};
 use std::{io::ErrorKind, time::Duration};
-use tokio::{
-    net::UnixStream,
-    time::{Interval, MissedTickBehavior, interval, timeout},
-};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 /// Time for an engine to end by itself once the connection is closed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -52,6 +51,7 @@ pub(super) struct Engine<C> {
     link: Link,
     child: C,
     heartbeat: Heartbeat,
+    load_watch: LoadWatch,
     ticks: Interval,
     ready: bool,
     /// Time to end in order.
@@ -59,12 +59,23 @@ pub(super) struct Engine<C> {
 }
 
 impl<C: EngineChild> Engine<C> {
-    /// Takes over what was launched.
-    pub(super) fn new(stream: UnixStream, child: C, outbox_frames: usize, stall_timeout: Duration) -> Self {
+    /// Takes over what was launched, and asks it to load the model.
+    pub(super) fn new(launched: Launched<C>, outbox_frames: usize, policy: &SupervisionConfig, options: EngineOptions) -> Self {
+        let Launched { stream, child } = launched;
         let mut ticks = interval(TICK);
         // A late tick must not be followed by a burst: the heartbeat counts them.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { link: Link::open(stream, outbox_frames), child, heartbeat: Heartbeat::new(stall_timeout), ticks, ready: false, grace: GRACE }
+        let mut engine = Self {
+            link: Link::open(stream, outbox_frames),
+            child,
+            heartbeat: Heartbeat::new(policy.stall_timeout, policy.load_timeout),
+            load_watch: LoadWatch::new(&options),
+            ticks,
+            ready: false,
+            grace: if options.prefix_cache.is_some() { WRITING_GRACE } else { GRACE },
+        };
+        engine.send(ToEngine::Load { version: PROTOCOL_VERSION, options });
+        engine
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -77,14 +88,6 @@ impl<C: EngineChild> Engine<C> {
 
     pub(super) fn is_stable(&self) -> bool {
         self.heartbeat.is_stable()
-    }
-
-    /// Asks it to load the model.
-    pub(super) fn load(&mut self, options: EngineOptions) {
-        if options.prefix_cache.is_some() {
-            self.grace = WRITING_GRACE;
-        }
-        self.send(ToEngine::Load { version: PROTOCOL_VERSION, options });
     }
 
     /// Queues a message; see [`Self::check_outbox`].
@@ -109,14 +112,34 @@ impl<C: EngineChild> Engine<C> {
 
     /// Checks the pulse and sends the next ping; a text call has waited `text_ticks`.
     pub(super) fn on_tick(&mut self, text_ticks: u32) -> Result<(), Stall> {
+        if !self.ready {
+            self.watch_load();
+        }
         if let Some(nonce) = self.heartbeat.on_tick(text_ticks)? {
             self.send(ToEngine::Ping { nonce });
         }
         Ok(())
     }
 
-    pub(super) fn on_progress(&mut self) {
+    fn watch_load(&mut self) {
+        let work = self.child.load_work();
+        if let Some(work) = work {
+            self.heartbeat.on_load_work(work.count);
+        }
+        if let Some(line) = self.load_watch.on_tick(work) {
+            tracing::info!(pid = self.pid(), "{line}");
+        }
+    }
+
+    /// The engine says that this share of the load is done.
+    pub(super) fn on_progress(&mut self, share: f32) {
         self.heartbeat.on_progress();
+        self.load_watch.on_told(share);
+    }
+
+    /// Share of the load that is done, 0–1; `None` once the engine serves.
+    pub(super) fn load_share(&self) -> Option<f32> {
+        (!self.ready).then(|| self.load_watch.share())
     }
 
     pub(super) fn on_ready(&mut self) -> Result<(), Fault> {
@@ -157,6 +180,7 @@ impl<C: EngineChild> Engine<C> {
         let (grace, known) = match &fault {
             Fault::Connection(FrameError::Closed) => (GRACE, None),
             Fault::Connection(FrameError::Io(error)) if error.kind() != ErrorKind::InvalidData => (GRACE, None),
+            Fault::LoadFailed(LoadError::Changed(_)) => (GRACE, Some(DeathCause::ModelChanged)),
             Fault::LoadFailed(_) => (GRACE, Some(DeathCause::LoadFailed)),
             Fault::Connection(_) | Fault::Breach(_) => (Duration::ZERO, Some(DeathCause::Protocol)),
             Fault::Stalled(_) => (Duration::ZERO, Some(DeathCause::Stalled)),

@@ -181,6 +181,12 @@ impl EngineHandle {
         self.status.facts.borrow().pid
     }
 
+    /// Share of the model that an engine has loaded, 0–1; `None` while none loads.
+    #[must_use]
+    pub fn load_share(&self) -> Option<f32> {
+        self.status.facts.borrow().load_share
+    }
+
     /// Engines started after the first one.
     #[must_use]
     pub fn restarts(&self) -> u64 {
@@ -326,7 +332,7 @@ impl EngineHandle {
             EngineState::Restarting(_) => not_ready("it is being loaded again".to_owned(), RETRY_LOADING),
             EngineState::Preparing => not_ready("its file is being fetched or checked".to_owned(), RETRY_LOADING),
             EngineState::Loading(share) => not_ready(format!("it is being loaded, {:.0} % done", share * 100.0), RETRY_LOADING),
-            EngineState::Failed(_) => not_ready("the engine failed; see the server's log".to_owned(), RETRY_FAILED),
+            EngineState::Failed(reason) => not_ready(format!("the engine failed: {reason}"), RETRY_FAILED),
             EngineState::Draining => Err(SubmitError::ShuttingDown),
         }
     }

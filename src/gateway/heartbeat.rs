@@ -11,9 +11,6 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 /// Pings in a row without an answer after which the engine is dead. The inbox thread answers them, whatever a step does.
 const MAX_UNANSWERED: u64 = 10;
 
-/// Ticks without progress after which a load is stuck: 5 minutes, as in Ollama; a cold disk is slow.
-const MAX_LOAD_TICKS: u32 = 300;
-
 /// Ticks of service after which earlier deaths are forgiven even if nobody asked for anything.
 const STABLE_TICKS: u32 = 60;
 
@@ -21,6 +18,8 @@ const STABLE_TICKS: u32 = 60;
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     stall_ticks: u32,
+    /// Ticks without progress after which a load is stuck; `None`: it never is.
+    load_ticks: Option<u32>,
     ready: bool,
     /// Ticks since the last sign of a load going on, or since it was ready.
     age: u32,
@@ -32,6 +31,8 @@ pub(super) struct Heartbeat {
     steps: u64,
     /// Pongs in a row that told of work and of no new step.
     still: u32,
+    /// What the load had done when last looked at.
+    load_work: u64,
 }
 
 /// Why an engine is given up.
@@ -55,17 +56,20 @@ pub(super) enum Stall {
 }
 
 impl Heartbeat {
-    /// For an engine that is about to load. A busy one that finishes no step for `stall_timeout` is stuck.
-    pub(super) fn new(stall_timeout: Duration) -> Self {
-        let stall_ticks = u32::try_from(stall_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
-        Self { stall_ticks, ready: false, age: 0, pinged: 0, answered: 0, steps: 0, still: 0 }
+    /// For an engine that is about to load. A load without progress for `load_timeout` is stuck, unless that is 0; so is a busy
+    /// engine that finishes no step for `stall_timeout`.
+    pub(super) fn new(stall_timeout: Duration, load_timeout: Duration) -> Self {
+        let stall_ticks = ticks(stall_timeout);
+        let load_ticks = (!load_timeout.is_zero()).then(|| ticks(load_timeout));
+        Self { stall_ticks, load_ticks, load_work: 0, ready: false, age: 0, pinged: 0, answered: 0, steps: 0, still: 0 }
     }
 
     /// A tick has passed; no text was tokenized for `text_ticks`. The nonce of the ping to send, if it is time for one.
     pub(super) fn on_tick(&mut self, text_ticks: u32) -> Result<Option<u64>, Stall> {
         self.age = self.age.saturating_add(1);
         if !self.ready {
-            return if self.age >= MAX_LOAD_TICKS { Err(Stall::Load(self.age)) } else { Ok(None) };
+            let is_stuck = self.load_ticks.is_some_and(|most| self.age >= most);
+            return if is_stuck { Err(Stall::Load(self.age)) } else { Ok(None) };
         }
         let unanswered = self.pinged.saturating_sub(self.answered);
         if unanswered >= MAX_UNANSWERED {
@@ -81,6 +85,14 @@ impl Heartbeat {
     /// The load goes on.
     pub(super) fn on_progress(&mut self) {
         self.age = 0;
+    }
+
+    /// The load has done so much since it began, in whatever unit. It goes on if that is another number than before.
+    pub(super) fn on_load_work(&mut self, done: u64) {
+        if done != self.load_work && !self.ready {
+            self.load_work = done;
+            self.on_progress();
+        }
     }
 
     /// The engine serves.
@@ -114,12 +126,21 @@ impl Heartbeat {
     }
 }
 
+/// Whole ticks of a time, at least one.
+fn ticks(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn loading(load_seconds: u64) -> Heartbeat {
+        Heartbeat::new(Duration::from_secs(1), Duration::from_secs(load_seconds))
+    }
+
     fn ready(stall_seconds: u64) -> Heartbeat {
-        let mut heartbeat = Heartbeat::new(Duration::from_secs(stall_seconds));
+        let mut heartbeat = Heartbeat::new(Duration::from_secs(stall_seconds), Duration::from_secs(1));
         heartbeat.on_ready();
         heartbeat
     }
@@ -180,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_load_may_take_long_while_it_progresses() {
-        let mut heartbeat = Heartbeat::new(Duration::from_secs(1));
+        let mut heartbeat = loading(300);
 
         for tick in 0..1_000 {
             assert_eq!(heartbeat.on_tick(0), Ok(None));
@@ -191,6 +212,33 @@ mod tests {
         let stuck = (0..300).find_map(|_| heartbeat.on_tick(0).err());
 
         assert_eq!(stuck, Some(Stall::Load(300)));
+    }
+
+    #[test]
+    fn a_load_of_which_nothing_is_heard_goes_on_while_its_process_does_anything() {
+        let mut heartbeat = loading(300);
+
+        for tick in 0..10_000_u64 {
+            assert_eq!(heartbeat.on_tick(0), Ok(None));
+            // Something every four minutes, and between that the same number again.
+            heartbeat.on_load_work(tick / 240);
+        }
+        let stuck = (0..301).find_map(|_| {
+            heartbeat.on_load_work(10_000 / 240);
+            heartbeat.on_tick(0).err()
+        });
+
+        assert!(matches!(stuck, Some(Stall::Load(300))), "{stuck:?}");
+    }
+
+    #[test]
+    fn a_load_may_take_as_long_as_the_option_says_and_for_ever_without_one() {
+        let first_error = |seconds| {
+            let mut heartbeat = loading(seconds);
+            (1..=100_000).find(|_| heartbeat.on_tick(0).is_err())
+        };
+
+        assert_eq!([first_error(1), first_error(7), first_error(0)], [Some(1), Some(7), None]);
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub trait EngineChild: Send + 'static {
     /// Its process, where it has one.
     fn pid(&self) -> Option<u32>;
 
+    /// What it has done since it started, as far as that is to be seen from outside.
+    fn load_work(&self) -> Option<LoadWork> {
+        None
+    }
+
     /// Waits until it has ended and says how. Cancel-safe, and may be called again.
     fn wait(&mut self) -> impl Future<Output = DeathCause> + Send;
 
@@ -40,4 +45,13 @@ pub trait EngineChild: Send + 'static {
 
     /// Its last lines on stderr, oldest first; complete once `wait` has returned.
     fn last_words(&self) -> Vec<String>;
+}
+
+/// What a loading process has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadWork {
+    /// Rises with all that a load does but computing: bytes read by calls and from disks, and page faults. Of no unit.
+    pub count: u64,
+    /// Bytes of files that it has read or has in memory.
+    pub bytes: u64,
 }

@@ -26,6 +26,7 @@ pub mod keys;
 pub mod launcher;
 pub mod limits;
 mod link;
+mod load_watch;
 pub mod process;
 mod run_loop;
 mod status;

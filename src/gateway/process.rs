@@ -8,7 +8,8 @@ mod environment;
 
 use super::{
     death::DeathCause,
-    launcher::{EngineChild, Launched, Launcher},
+    launcher::{EngineChild, Launched, Launcher, LoadWork},
+    load_watch::work_of,
     stderr_tail::{StderrTail, own_words},
 };
 use std::{
@@ -176,6 +177,10 @@ pub struct EngineProcess {
 impl EngineChild for EngineProcess {
     fn pid(&self) -> Option<u32> {
         self.pid
+    }
+
+    fn load_work(&self) -> Option<LoadWork> {
+        work_of(self.child.id()?)
     }
 
     async fn wait(&mut self) -> DeathCause {

@@ -17,7 +17,7 @@ use super::{
     engine::{Engine, Event, Fault},
     handle::{EngineState, SubmitError},
     in_flight::InFlight,
-    launcher::{Launched, Launcher},
+    launcher::Launcher,
     status::{Status, with_totals_of},
 };
 use crate::{
@@ -32,6 +32,11 @@ use tokio::{
 
 /// Longest pause before a restart.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Pause after a load that failed though one had worked, doubled each time up to [`MAX_PAUSE`]: a file system or a device that
+/// is away for a while comes back.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+/// Such loads in a row that requests are held for, about half a minute. Then they fail, and new ones are refused, until a load works.
+const MAX_HELD_LOADS: u32 = 5;
 /// What is doubled when the first restart is to be at once.
 const MIN_DOUBLED_PAUSE: Duration = Duration::from_millis(100);
 /// Frames that may wait to be written, beyond what a full house needs.
@@ -57,6 +62,8 @@ pub(super) struct RunLoop<L: Launcher> {
 pub(super) struct History {
     /// Without a finished step between them.
     deaths_in_a_row: u32,
+    /// Loads that failed since one worked; they are no deaths in a row.
+    failed_loads: u32,
     /// Totals of the engines that died.
     totals: EngineStats,
     pace: Pace,
@@ -98,18 +105,17 @@ impl<L: Launcher> RunLoop<L> {
 
     /// Launches an engine and serves with it until it dies or everything is drained.
     async fn live(&mut self) -> Life {
-        let Launched { stream, child } = match self.launcher.launch().await {
+        let launched = match self.launcher.launch().await {
             Ok(launched) => launched,
             Err(error) => return Life::Died(Death { detail: Some(error.to_string()), ..Death::new(DeathCause::LaunchFailed) }),
         };
         let outbox_frames = self.status.admission.capacity().saturating_mul(2).saturating_add(OUTBOX_RESERVE);
-        let mut engine = Engine::new(stream, child, outbox_frames, self.policy.stall_timeout);
+        let mut engine = Engine::new(launched, outbox_frames, &self.policy, self.options.clone());
         self.status.facts.send_modify(|facts| facts.pid = engine.pid());
-        engine.load(self.options.clone());
 
         let outcome = self.serve(&mut engine).await;
 
-        self.status.facts.send_modify(|facts| facts.pid = None);
+        self.status.facts.send_modify(|facts| (facts.pid, facts.load_share) = (None, None));
         match outcome {
             Ok(()) => {
                 // Clients are told before the engine is waited for.
@@ -130,7 +136,10 @@ impl<L: Launcher> RunLoop<L> {
             tokio::select! {
                 event = engine.next() => match event? {
                     Event::Message(message) => self.on_message(engine, message)?,
-                    Event::Tick => engine.on_tick(self.calls.on_tick())?,
+                    Event::Tick => {
+                        engine.on_tick(self.calls.on_tick())?;
+                        self.publish_load(engine);
+                    }
                 },
                 Some(command) = self.commands.recv() => self.on_command(command, Some(&mut *engine)),
                 () = at(self.drain_by) => {}
@@ -148,14 +157,14 @@ impl<L: Launcher> RunLoop<L> {
     fn on_message(&mut self, engine: &mut Engine<L::Child>, message: FromEngine) -> Result<(), Fault> {
         match message {
             FromEngine::LoadProgress(share) => {
-                engine.on_progress();
-                if self.status.facts.borrow().model.is_none() {
-                    self.status.set_state(EngineState::Loading(share.clamp(0.0, 1.0)));
-                }
+                engine.on_progress(share);
+                self.publish_load(engine);
             }
             FromEngine::Ready(info) => {
                 engine.on_ready()?;
                 self.status.facts.send_modify(|facts| facts.model = Some(Arc::new(*info)));
+                self.history.failed_loads = 0;
+                self.publish_load(engine);
                 self.status.set_state(EngineState::Ready);
                 tracing::info!(pid = engine.pid(), held = self.sequences.len(), "the engine is ready");
             }
@@ -171,6 +180,16 @@ impl<L: Launcher> RunLoop<L> {
             FromEngine::Pong { nonce, steps, busy } => engine.on_pong(nonce, steps, busy)?,
         }
         Ok(())
+    }
+
+    /// Says how far the load is.
+    fn publish_load(&self, engine: &Engine<L::Child>) {
+        let share = engine.load_share();
+        self.status.facts.send_if_modified(|facts| std::mem::replace(&mut facts.load_share, share) != share);
+        let is_loading = matches!(*self.status.state.borrow(), EngineState::Loading(_));
+        if let Some(share) = share.filter(|_| is_loading) {
+            self.status.set_state(EngineState::Loading(share));
+        }
     }
 
     fn on_step(&mut self, engine: &mut Engine<L::Child>, report: StepReport) {
@@ -222,7 +241,11 @@ impl<L: Launcher> RunLoop<L> {
 
     /// Takes note of a death and of what it means for whatever is in flight.
     fn bury(&mut self, death: &Death) {
-        self.history.deaths_in_a_row += 1;
+        if self.is_failed_reload(death) {
+            self.history.failed_loads += 1;
+        } else {
+            self.history.deaths_in_a_row += 1;
+        }
         self.status.facts.send_modify(|facts| *facts.deaths.entry(death.cause).or_default() += 1);
         let summary = death.cause.to_string();
         let casualties = self.sequences.on_death(&summary);
@@ -240,7 +263,7 @@ impl<L: Launcher> RunLoop<L> {
         self.status.set_state(EngineState::Restarting(summary));
         tracing::error!(
             cause = death.cause.label(),
-            in_a_row = self.history.deaths_in_a_row,
+            in_a_row = self.history.deaths_in_a_row + self.history.failed_loads,
             replayed = casualties.replayed,
             failed = casualties.failed,
             "the engine died: {}",
@@ -248,19 +271,31 @@ impl<L: Launcher> RunLoop<L> {
         );
     }
 
+    /// Whether the model, which was loaded before, could not be loaded this time.
+    fn is_failed_reload(&self, death: &Death) -> bool {
+        let was_loaded = self.status.facts.borrow().model.is_some();
+        was_loaded && matches!(death.cause, DeathCause::LoadFailed | DeathCause::LaunchFailed)
+    }
+
     /// Whether another engine would fare no better.
     fn is_hopeless(&self, death: &Death) -> bool {
-        let never_loaded = self.status.facts.borrow().model.is_none();
         match death.cause {
-            DeathCause::LoadFailed if never_loaded => true,
-            DeathCause::Unkillable => true,
+            _ if self.is_failed_reload(death) => false,
+            DeathCause::LoadFailed | DeathCause::ModelChanged | DeathCause::Unkillable => true,
             _ => self.history.deaths_in_a_row >= self.policy.max_restarts,
         }
     }
 
     /// Waits before the next start, taking in commands meanwhile. Whether everything was drained instead.
     async fn pause(&mut self) -> bool {
-        let until = Instant::now() + pause_after(self.history.deaths_in_a_row, self.policy.restart_backoff);
+        let pause = match self.history.failed_loads {
+            0 => pause_after(self.history.deaths_in_a_row, self.policy.restart_backoff),
+            failed => pause_after_load(failed),
+        };
+        if self.history.failed_loads >= MAX_HELD_LOADS {
+            self.stop_holding();
+        }
+        let until = Instant::now() + pause;
         loop {
             if self.is_drained() {
                 return true;
@@ -271,6 +306,13 @@ impl<L: Launcher> RunLoop<L> {
                 () = sleep_until(until) => return false,
             }
         }
+    }
+
+    /// Fails whatever is held, and refuses what comes until a load works.
+    fn stop_holding(&mut self) {
+        let reason = DeathCause::LoadFailed.to_string();
+        self.status.set_state(EngineState::Loading(0.0));
+        self.fail_all(&GenerationError::EngineDied(reason.clone()), &SubmitError::NotReady { reason, retry_after: MAX_PAUSE });
     }
 
     // === The end ===
@@ -300,7 +342,11 @@ impl<L: Launcher> RunLoop<L> {
                 self.status.facts.send_modify(|facts| facts.failure = Some(death.report()));
                 self.status.set_state(EngineState::Failed(summary.clone()));
                 let refusal = SubmitError::NotReady { reason: format!("the engine failed: {summary}"), retry_after: MAX_PAUSE };
-                (GenerationError::EngineDied(summary), refusal)
+                let error = match death.cause {
+                    DeathCause::ModelChanged => GenerationError::ModelChanged,
+                    _ => GenerationError::EngineDied(summary),
+                };
+                (error, refusal)
             }
         };
         // After this, senders learn at once that nobody is here.
@@ -319,6 +365,11 @@ fn pause_after(deaths_in_a_row: u32, first: Duration) -> Duration {
         return first.min(MAX_PAUSE);
     }
     first.max(MIN_DOUBLED_PAUSE).saturating_mul(2_u32.saturating_pow(doublings)).min(MAX_PAUSE)
+}
+
+/// The pause after so many loads that failed, ≥ 1, though one had worked.
+fn pause_after_load(failed: u32) -> Duration {
+    RELOAD_PAUSE.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1))).min(MAX_PAUSE)
 }
 
 /// Waits for a moment that may never come.

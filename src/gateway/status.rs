@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub(super) model: Option<Arc<ModelInfo>>,
     /// The present engine process.
     pub(super) pid: Option<u32>,
+    /// Share that the present engine has loaded, 0–1; `None` when it serves.
+    pub(super) load_share: Option<f32>,
     /// Engines started after the first.
     pub(super) restarts: u64,
     /// Deaths by cause.

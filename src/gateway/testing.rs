@@ -6,7 +6,7 @@
 use super::{
     death::DeathCause,
     handle::EngineHandle,
-    launcher::{EngineChild, Launched, Launcher},
+    launcher::{EngineChild, Launched, Launcher, LoadWork},
     link::codec,
     supervisor::{Supervisor, start},
 };
@@ -18,7 +18,14 @@ use crate::{
     },
 };
 use futures_util::{SinkExt, StreamExt};
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     net::UnixStream,
     sync::{mpsc, watch},
@@ -77,8 +84,9 @@ impl Launcher for ScriptedLauncher {
     async fn launch(&mut self) -> io::Result<Launched<ScriptedChild>> {
         let (ours, theirs) = UnixStream::pair()?;
         let exit = watch::Sender::new(None);
-        let child = ScriptedChild { exit: exit.clone() };
-        let engine = ScriptedEngine { frames: Framed::new(theirs, codec()), exit, steps: 0 };
+        let work = Arc::new(AtomicU64::new(0));
+        let child = ScriptedChild { exit: exit.clone(), work: Arc::clone(&work) };
+        let engine = ScriptedEngine { frames: Framed::new(theirs, codec()), exit, work, steps: 0 };
         self.launched.send(engine).await.map_err(io::Error::other)?;
         Ok(Launched { stream: ours, child })
     }
@@ -88,11 +96,17 @@ impl Launcher for ScriptedLauncher {
 #[derive(Debug)]
 pub(crate) struct ScriptedChild {
     exit: watch::Sender<Option<DeathCause>>,
+    work: Arc<AtomicU64>,
 }
 
 impl EngineChild for ScriptedChild {
     fn pid(&self) -> Option<u32> {
         Some(4711)
+    }
+
+    fn load_work(&self) -> Option<LoadWork> {
+        let bytes = self.work.load(Ordering::Relaxed);
+        Some(LoadWork { count: bytes, bytes })
     }
 
     async fn wait(&mut self) -> DeathCause {
@@ -126,6 +140,7 @@ fn end(exit: &watch::Sender<Option<DeathCause>>, cause: DeathCause) {
 pub(crate) struct ScriptedEngine {
     frames: Framed<UnixStream, tokio_util::codec::LengthDelimitedCodec>,
     exit: watch::Sender<Option<DeathCause>>,
+    work: Arc<AtomicU64>,
     steps: u64,
 }
 
@@ -186,6 +201,11 @@ impl ScriptedEngine {
         self.die(DeathCause::Exit(0));
     }
 
+    /// Its process has read so many bytes, as the kernel counts.
+    pub(crate) fn has_read(&self, bytes: u64) {
+        self.work.store(bytes, Ordering::Relaxed);
+    }
+
     /// Ends: the connection closes, and `wait` says why.
     pub(crate) fn die(self, cause: DeathCause) {
         end(&self.exit, cause);
@@ -221,7 +241,8 @@ pub(crate) fn options(max_num_seqs: u32) -> EngineOptions {
 
 /// Restarts at once, up to four times in a row.
 pub(crate) fn supervision(max_waiting: usize) -> SupervisionConfig {
-    SupervisionConfig { max_waiting, stall_timeout: Duration::from_secs(20), restart_backoff: Duration::ZERO, max_restarts: 5 }
+    let (stall_timeout, load_timeout) = (Duration::from_secs(20), Duration::from_secs(300));
+    SupervisionConfig { max_waiting, stall_timeout, load_timeout, restart_backoff: Duration::ZERO, max_restarts: 5 }
 }
 
 /// A small model.

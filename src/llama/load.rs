@@ -11,6 +11,7 @@ use super::{
     cpu,
     embed_plan::{EmbedGiven, EmbedPlan, is_causal, pooling},
     embedder::LlamaEmbedder,
+    files::Files,
     fit::{self, Room, Sizes},
     log,
     memory::{self, Free},
@@ -71,18 +72,21 @@ pub struct Loaded {
 /// fails the load. `'static` because llama-cpp-2 keeps it boxed; give it a channel.
 ///
 /// # Errors
-/// `NotFound`, `NotGguf`, `Unsupported` with the option to change, or `Backend` with llama.cpp's own words.
+/// `NotFound`, `NotGguf`, `Changed` if a file is not what the server opened, `Unsupported` with the option to change, or `Backend`
+/// with llama.cpp's own words.
 pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Result<Loaded, LoadError> {
     let started = Instant::now();
-    check_header(&options.model_path)?;
     let backend = backend()?;
     let _exclusive = EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    let files = Files::find(&options.model_path, &options.model_files)?;
+    check_header(files.path(), &options.model_path)?;
 
     let can_offload = backend.supports_gpu_offload();
     let gpu_layers = options.n_gpu_layers.unwrap_or(if can_offload { ALL_LAYERS } else { 0 });
     let on_gpu = can_offload && gpu_layers > 0;
     let before = (memory::host(), if on_gpu { memory::gpus() } else { None });
-    let model = load_file(backend, &options.model_path, gpu_layers, progress)?;
+    let model = load_file(backend, files.path(), gpu_layers, progress)?;
+    files.check()?;
     let metadata = |key: &str| model.meta_val_str(key).ok();
     let architecture = architecture(&model);
     let pooling = pooling(&architecture, metadata, model.n_cls_out())?;

@@ -4,7 +4,7 @@
 //! reports (return codes, null pointers, log lines) become our errors here. What it does not report (an assertion, a C++
 //! exception, a signal) ends the process, which is why everything that comes in from a request is checked before a call.
 //!
-//! Reading order: `backend` (llama.cpp as a whole), `load` (file → [`Loaded`]), `plan` (sizes), `cells`, `memory` and `fit` (do they fit?), `suitability` (what is refused), `runner` (steps) with `threads` (how many) and `neighbours`,
+//! Reading order: `backend` (llama.cpp as a whole), `files` (which), `load` (file → [`Loaded`]), `plan` (sizes), `cells`, `memory` and `fit` (do they fit?), `suitability` (what is refused), `runner` (steps) with `threads` (how many) and `neighbours`,
 //! `embed_plan`, `around` and `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `log`, `raw`.
 
 mod around;
@@ -14,6 +14,7 @@ mod copies;
 mod cpu;
 mod embed_plan;
 mod embedder;
+mod files;
 mod fit;
 mod load;
 mod log;

@@ -19,12 +19,12 @@ const MAX_HEADER_COUNT: u64 = 1 << 20;
 const NEITHER: [&str; 10] =
     ["t5", "t5encoder", "dream", "llada", "llada-moe", "rnd1", "gemma4-assistant", "eagle3", "dflash", "wavtokenizer-dec"];
 
-/// Looks at the first bytes of the file.
+/// Looks at the first bytes of the file at `path`, which users call `name`.
 ///
 /// # Errors
 /// `NotFound`, or `NotGguf` with what is wrong.
-pub(super) fn check_header(path: &Path) -> Result<(), LoadError> {
-    let name = || path.display().to_string();
+pub(super) fn check_header(path: &Path, name: &Path) -> Result<(), LoadError> {
+    let name = || name.display().to_string();
     if !path.is_file() {
         return Err(LoadError::NotFound(name()));
     }
@@ -151,9 +151,10 @@ mod tests {
         let cut = folder.path().join("cut.gguf");
         File::create(&cut).unwrap().write_all(b"GGUF\x03").unwrap();
 
-        assert!(matches!(check_header(&folder.path().join("none.gguf")), Err(LoadError::NotFound(_))));
-        assert!(matches!(check_header(folder.path()), Err(LoadError::NotFound(_))));
-        assert!(matches!(check_header(&cut), Err(LoadError::NotGguf(_))));
+        let check = |path: &Path| check_header(path, Path::new("model"));
+        assert_eq!(check(&folder.path().join("none.gguf")), Err(LoadError::NotFound("model".to_owned())));
+        assert!(matches!(check(folder.path()), Err(LoadError::NotFound(_))));
+        assert!(matches!(check(&cut), Err(LoadError::NotGguf(_))));
     }
 
     #[test]

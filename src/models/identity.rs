@@ -2,7 +2,11 @@
 //!
 //! Computed once for each file and noted in a folder of the caller's; a file that was changed since is read again.
 
-use super::{checksum, marker, progress::Progress};
+use super::{
+    checksum, marker,
+    opened::{OpenedModel, difference},
+    progress::Progress,
+};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -11,10 +15,16 @@ use std::{
 /// The SHA-256 of a model, in hexadecimal: of its file, or those of its parts joined by `+`. Reads all of them the first time.
 ///
 /// # Errors
-/// A file cannot be read, or nothing be written to `notes`.
-pub fn model_checksum(model: &Path, notes: &Path) -> io::Result<String> {
-    let sums: io::Result<Vec<String>> = parts(model).iter().map(|part| file_checksum(part, notes)).collect();
-    Ok(sums?.join("+"))
+/// A file cannot be read, or is another than was opened; or nothing can be written to `notes`.
+pub fn model_checksum(model: &OpenedModel, notes: &Path) -> io::Result<String> {
+    let mut sums = Vec::new();
+    for file in &model.files {
+        sums.push(file_checksum(&file.name, notes)?);
+        if let Some(difference) = difference(file, &file.name)? {
+            return Err(io::Error::other(format!("{}: {difference}; start again", file.name.display())));
+        }
+    }
+    Ok(sums.join("+"))
 }
 
 fn file_checksum(file: &Path, notes: &Path) -> io::Result<String> {
@@ -31,7 +41,7 @@ fn file_checksum(file: &Path, notes: &Path) -> io::Result<String> {
 }
 
 /// The files of a model of which one is given: all of `name-00001-of-00003.gguf` (`llama_split_path`), or just that one.
-fn parts(model: &Path) -> Vec<PathBuf> {
+pub(super) fn parts(model: &Path) -> Vec<PathBuf> {
     let split = || {
         let (start, of) = model.file_stem()?.to_str()?.rsplit_once("-of-")?;
         let (name, part) = start.rsplit_once('-')?;
@@ -51,16 +61,18 @@ mod tests {
         let (models, notes) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let model = models.path().join("m.gguf");
         fs::write(&model, "abc").unwrap();
-        let sum = model_checksum(&model, notes.path()).unwrap();
+        let opened = OpenedModel::open(&model).unwrap();
+        let sum = model_checksum(&opened, notes.path()).unwrap();
         // FIPS 180-4, the example of one block.
         assert_eq!(sum, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 
         let note = notes.path().join("m.gguf.ok");
         marker::write(&note, &model, Some("noted".to_owned())).unwrap();
-        assert_eq!(model_checksum(&model, notes.path()).unwrap(), "noted", "it was not read again");
+        assert_eq!(model_checksum(&opened, notes.path()).unwrap(), "noted", "it was not read again");
 
         fs::write(&model, "abcd").unwrap();
-        let changed = model_checksum(&model, notes.path()).unwrap();
+        assert!(model_checksum(&opened, notes.path()).unwrap_err().to_string().contains("4 bytes, and had 3"));
+        let changed = model_checksum(&OpenedModel::open(&model).unwrap(), notes.path()).unwrap();
         assert!(changed != sum && changed != "noted", "another file by the same name");
     }
 

@@ -1,7 +1,8 @@
 //! Known models, downloads, and the check of a GGUF header before llama.cpp sees the file.
 //!
 //! `catalog` is what is known, `folder` where files are, `store` which of them are usable, `pull` fetches,
-//! `resolve` turns what a user calls a model into a checked file, `identity` tells it from others. Everything blocks: it runs on threads of its own.
+//! `resolve` turns what a user calls a model into a checked file, `identity` tells it from others, `opened` holds its files. Everything
+//! blocks: it runs on threads of its own.
 
 pub mod catalog;
 mod checksum;
@@ -9,6 +10,7 @@ pub mod folder;
 pub mod gguf;
 mod identity;
 mod marker;
+pub mod opened;
 mod plain_file;
 mod progress;
 pub mod pull;

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub struct EngineOptions {
     /// The GGUF file.
     pub model_path: PathBuf,
+    /// Its files, first part first, as the server opened them. Empty: whatever is at `model_path` is loaded.
+    pub model_files: Vec<OpenedFile>,
     /// Longest prompt + completion, tokens (vLLM `--max-model-len`). Default: the model's training context, at most 8192,
     /// less where the KV cells of all sequences would take too much memory.
     pub max_model_len: Option<u32>,
@@ -41,6 +43,8 @@ pub struct EngineOptions {
     /// The GGUF file of a smaller model with the same vocabulary that guesses ahead (llama.cpp `--model-draft`).
     /// `None`: guesses come from the text itself.
     pub draft_model: Option<PathBuf>,
+    /// As `model_files`, of `draft_model`.
+    pub draft_files: Vec<OpenedFile>,
     /// Tokens of a draft at most (vLLM's name); 0 for no speculation.
     pub num_speculative_tokens: u32,
 }
@@ -51,6 +55,7 @@ impl EngineOptions {
     pub fn new(model_path: PathBuf) -> Self {
         Self {
             model_path,
+            model_files: Vec::new(),
             max_model_len: None,
             max_num_seqs: 16,
             max_num_batched_tokens: 512,
@@ -65,9 +70,27 @@ impl EngineOptions {
             prefill_step_ratio: 2.0,
             target_itl_ms: None,
             draft_model: None,
+            draft_files: Vec::new(),
             num_speculative_tokens: 8,
         }
     }
+}
+
+/// A file of a model, held open by the server for as long as that runs, and what tells it from any other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenedFile {
+    /// Its name when it was opened; may be another file's by now.
+    pub name: PathBuf,
+    /// The file itself, whatever became of its name (`/proc/PID/fd/N`, proc_pid_fd(5)). `None` where there is no such thing.
+    pub held: Option<PathBuf>,
+    /// `st_dev` and `st_ino` of stat(2).
+    pub device: u64,
+    /// See `device`.
+    pub inode: u64,
+    /// Its size, bytes.
+    pub bytes: u64,
+    /// When it was last written: seconds since 1970, and nanoseconds (`st_mtim`).
+    pub modified: (i64, i64),
 }
 
 /// A folder that outlives engines and holds what they parked.

@@ -130,6 +130,9 @@ pub enum GenerationError {
     /// The engine process died and the sequence had been replayed already. Made by the gateway.
     #[error("the engine died: {0}")]
     EngineDied(String),
+    /// The model's file was changed, and no engine can go on with the sequence. Made by the gateway.
+    #[error("the model file was changed while the model was served")]
+    ModelChanged,
     /// The server is stopping. Made by the gateway.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -231,4 +234,7 @@ pub enum LoadError {
     /// The model loads but lacks what serving needs.
     #[error("the model cannot be served: {0}")]
     Unsupported(String),
+    /// A file of it is not any more what the server opened; which, and how it differs.
+    #[error("the model file was changed since the server opened it: {0}")]
+    Changed(String),
 }

@@ -15,7 +15,7 @@ mod request;
 
 pub use constraint::Constraint;
 pub use embedding::{EmbedError, EmbeddingInfo, Pooling, RankScore};
-pub use engine_options::{EngineOptions, FlashAttention, KvLayout, KvType, PrefixCacheFolder};
+pub use engine_options::{EngineOptions, FlashAttention, KvLayout, KvType, OpenedFile, PrefixCacheFolder};
 pub use event::{
     Drafts, EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
 };

@@ -51,7 +51,7 @@ fn row(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::RateLimited { .. } => "rate_limit_error",
         // See the module. A stream's client has the type only, and learns that it may come again.
         ApiError::Overloaded { .. } | ApiError::ModelLoading { .. } | ApiError::ShuttingDown => "overloaded_error",
-        ApiError::EngineDied | ApiError::EngineFailed { .. } | ApiError::Internal => "api_error",
+        ApiError::EngineDied | ApiError::ModelChanged | ApiError::EngineFailed { .. } | ApiError::Internal => "api_error",
     };
     let status = match error {
         ApiError::Overloaded { .. } => StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),

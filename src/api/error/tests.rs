@@ -41,6 +41,7 @@ fn every_variant_has_its_status_type_code_and_param() {
         (loading, 503, "server_error", Some("model_loading"), None),
         (ApiError::ShuttingDown, 503, "server_error", Some("shutting_down"), None),
         (ApiError::EngineDied, 503, "server_error", Some("engine_error"), None),
+        (ApiError::ModelChanged, 503, "server_error", Some("model_changed"), None),
         (ApiError::EngineFailed { message: "m".into() }, 500, "server_error", Some("engine_error"), None),
         (ApiError::Internal, 500, "server_error", Some("internal_error"), None),
     ];
@@ -70,6 +71,7 @@ fn errors_of_the_gateway_and_the_engine_become_their_rows() {
             ApiError::EngineFailed { message: "The engine stopped while it tokenized this prompt.".into() },
         ),
         (GenerationError::EngineDied("/secret/path".into()).into(), ApiError::EngineDied),
+        (GenerationError::ModelChanged.into(), ApiError::ModelChanged),
         (GenerationError::ShuttingDown.into(), ApiError::ShuttingDown),
         (
             GenerationError::Decode { code: -3 }.into(),

@@ -287,7 +287,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     page("/", "What runs here.", &[(JSON, "Object")]),
     page("/health", "200 `healthy` once the model is loaded, else 503.", &[(JSON, "Object")]),
     page("/livez", "200 while this process answers.", &[(JSON, "Object")]),
-    page("/readyz", "200 while requests are welcome, else 503 and why: loading, restarting, about to stop.", &[(JSON, "Object")]),
+    page(
+        "/readyz",
+        "200 while requests are welcome, else 503 and why: loading (`load_percent` says how far), restarting, about to stop.",
+        &[(JSON, "Object")],
+    ),
     page("/metrics", "Prometheus; vLLM's names and buckets where one exists.", &[("text/plain", "Text")]),
     page("/openapi.json", "This specification.", &[(JSON, "Object")]),
     page("/docs", "A page that shows it; nothing is loaded from elsewhere.", &[("text/html", "Text")]),

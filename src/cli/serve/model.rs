@@ -1,10 +1,11 @@
 //! Which files the engine opens: the model, fetched and checked if it has to be, its draft model, and the prefix cache's folder.
 //!
 //! Takes from milliseconds to hours and blocks all the while, so it has a thread of its own, which ends with the process.
+//! Owns the files that it opened, until [`Found`] is dropped.
 
 use crate::{
     config::{Environment, ServeConfig},
-    models::{Catalog, ModelSearch, Resolved, model_checksum},
+    models::{Catalog, ModelSearch, Resolved, model_checksum, opened::OpenedModel},
     protocol::{EngineOptions, PrefixCacheFolder},
 };
 use anyhow::{Context, anyhow, ensure};
@@ -17,8 +18,16 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Fills in the paths of the engine's options. Dropping the future leaves the thread to itself.
-pub(super) async fn find(config: ServeConfig, environment: Environment) -> anyhow::Result<EngineOptions> {
+/// What was found.
+pub(super) struct Found {
+    /// What the engine is started with.
+    pub(super) options: EngineOptions,
+    /// Every engine loads these files, whatever takes their names, for as long as they are held.
+    pub(super) _held: Vec<OpenedModel>,
+}
+
+/// Fills in the paths and files of the engine's options. Dropping the future leaves the thread to itself.
+pub(super) async fn find(config: ServeConfig, environment: Environment) -> anyhow::Result<Found> {
     let (reply, found) = oneshot::channel();
     let work = move || {
         // Fails if the server is stopping already.
@@ -28,25 +37,36 @@ pub(super) async fn find(config: ServeConfig, environment: Environment) -> anyho
     found.await.unwrap_or_else(|_| Err(anyhow!("the search for the model ended early; the log says why")))
 }
 
-fn engine_options(config: ServeConfig, environment: &Environment) -> anyhow::Result<EngineOptions> {
+fn engine_options(config: ServeConfig, environment: &Environment) -> anyhow::Result<Found> {
     let mut options = config.engine;
     let search = ModelSearch { models_dir: config.models_dir.as_deref(), environment, catalog: Catalog::embedded() };
     let model = search.resolve(&config.model)?;
     tracing::info!(path = %model.path.display(), quantization = model.summary.quantization(), "loading the model");
+    let opened = open(&model.path)?;
+    options.model_files = opened.files.clone();
     options.model_path = model.path;
+    let mut held = Vec::new();
     if let Some(name) = &config.draft_model {
         let Resolved { path, summary } = search.resolve(name).context("the draft model")?;
         tracing::info!(path = %path.display(), quantization = summary.quantization(), "a draft model guesses ahead");
+        let draft = open(&path)?;
+        options.draft_files = draft.files.clone();
         options.draft_model = Some(path);
+        held.push(draft);
     }
     if let Some(folder) = config.prefix_cache_dir {
-        options.prefix_cache = Some(prefix_cache(folder, &options.model_path)?);
+        options.prefix_cache = Some(prefix_cache(folder, &opened)?);
     }
-    Ok(options)
+    held.push(opened);
+    Ok(Found { options, _held: held })
+}
+
+fn open(path: &Path) -> anyhow::Result<OpenedModel> {
+    OpenedModel::open(path).with_context(|| format!("{} cannot be opened", path.display()))
 }
 
 /// Makes the folder of the prefix cache, and finds out whose it is to be. What is in it is believed, so nobody else may write there.
-fn prefix_cache(path: PathBuf, model: &Path) -> anyhow::Result<PrefixCacheFolder> {
+fn prefix_cache(path: PathBuf, model: &OpenedModel) -> anyhow::Result<PrefixCacheFolder> {
     let unusable = || format!("--prefix-cache-dir {} cannot be used", path.display());
     DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(unusable)?;
     let metadata = path.metadata().with_context(unusable)?;

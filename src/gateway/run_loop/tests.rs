@@ -8,7 +8,7 @@ use crate::{
         handle::{EngineHandle, Generation, TokenizeError},
         testing::{self, ScriptedEngine, ScriptedEngines, begun, request, start_scripted, token},
     },
-    protocol::{CallId, Finish, LoadError, MAX_FRAME_BYTES, SequenceId, SequenceOutput, SpecialText, TextError, Token},
+    protocol::{CallId, Finish, LoadError, MAX_FRAME_BYTES, OpenedFile, SequenceId, SequenceOutput, SpecialText, TextError, Token},
 };
 use tokio::io::AsyncWriteExt;
 

@@ -8,6 +8,7 @@
 mod facts;
 mod fields;
 mod hostile;
+mod replaced;
 mod server;
 mod texts;
 mod users;

@@ -26,6 +26,7 @@ fn every_variant_has_its_status_and_type() {
         (ApiError::ModelLoading { message: text(), retry_after: wait }, 503, "overloaded_error"),
         (ApiError::ShuttingDown, 503, "overloaded_error"),
         (ApiError::EngineDied, 503, "api_error"),
+        (ApiError::ModelChanged, 503, "api_error"),
         (ApiError::EngineFailed { message: text() }, 500, "api_error"),
         (ApiError::Internal, 500, "api_error"),
     ];

@@ -25,6 +25,30 @@ async fn nothing_is_taken_in_during_the_first_load() {
     assert_eq!(handle.pid(), Some(4711));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_load_goes_on_while_its_process_reads_and_is_given_up_when_it_does_not() {
+    let (launcher, mut engines) = testing::scripted();
+    let file = OpenedFile { name: "m".into(), held: None, device: 0, inode: 0, bytes: 1_000, modified: (0, 0) };
+    let options = EngineOptions { model_files: vec![file], ..testing::options(2) };
+    let (handle, _supervisor) = crate::gateway::start(launcher, options, testing::supervision(2));
+    let engine = engines.next().await;
+    let begun = Instant::now();
+
+    for quarter in 1..=3_u8 {
+        engine.has_read(u64::from(quarter) * 250);
+        // In all, longer than a load may stand still.
+        assert!(tokio::time::timeout(Duration::from_secs(200), engine.killed()).await.is_err(), "quarter {quarter}");
+        assert_eq!(handle.state(), EngineState::Loading(f32::from(quarter) / 4.0));
+        assert_eq!(handle.load_share(), Some(f32::from(quarter) / 4.0));
+    }
+
+    assert_eq!(engine.killed().await, DeathCause::Signal(9));
+    assert!((690..710).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    engines.next_ready().await;
+    until(&handle, |state| *state == EngineState::Ready).await;
+    assert_eq!((handle.load_share(), cause_of(1, &handle)), (None, DeathCause::Stalled));
+}
+
 #[tokio::test]
 async fn the_engine_is_told_what_to_load_and_the_api_what_was_loaded() {
     let (handle, _supervisor, mut engines) = start_scripted(3, 2);
@@ -65,6 +89,54 @@ async fn a_model_that_was_served_before_gets_another_try() {
     until(&handle, |state| *state == EngineState::Ready).await;
 
     assert_eq!(handle.restarts(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_fails_after_one_that_worked_is_tried_again_with_growing_pauses_until_it_works() {
+    let (handle, _supervisor, mut engines, engine) = serving().await;
+    engine.die(DeathCause::Signal(9));
+    until(&handle, |state| matches!(state, EngineState::Restarting(_))).await;
+    let mut held = handle.submit(vec![request(4)]).unwrap();
+
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let begun = Instant::now();
+        let mut next = engines.next().await;
+        pauses.push(begun.elapsed().as_secs());
+        next.send(FromEngine::LoadFailed(LoadError::Backend("stale file handle".to_owned()))).await;
+        next.die(DeathCause::Exit(1));
+    }
+
+    assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 30, 30]);
+    let reason = DeathCause::LoadFailed.to_string();
+    assert_eq!(read_out(&mut held).await.1, Some(Finish::Failed(GenerationError::EngineDied(reason))), "nobody waits for ever");
+    assert!(matches!(handle.submit(vec![request(4)]), Err(SubmitError::NotReady { .. })));
+    // The next one that works is as good as the first, and the next death one of no row.
+    engines.next_ready().await.die(DeathCause::Signal(9));
+    let mut last = engines.next_ready().await;
+    until(&handle, |state| *state == EngineState::Ready).await;
+    let _taken = handle.submit(vec![request(4)]).unwrap();
+    last.receive_submit().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_not_continued_in_another_model() {
+    let (handle, mut supervisor, mut engines, mut engine) = serving().await;
+    let mut generation = handle.submit(vec![request(4)]).unwrap();
+    let id = engine.receive_submit().await.id;
+    engine.step(vec![token(id, 1, "a")]).await;
+    engine.die(DeathCause::Signal(7));
+
+    let mut second = engines.next().await;
+    second.send(FromEngine::LoadFailed(LoadError::Changed("m.gguf: it was written to".to_owned()))).await;
+    second.die(DeathCause::Exit(1));
+
+    assert_eq!(read_out(&mut generation).await, ("a".to_owned(), Some(Finish::Failed(GenerationError::ModelChanged))));
+    let report = supervisor.failed().await;
+    assert!(report.contains("model file was changed") && report.contains("m.gguf: it was written to"), "{report}");
+    let refused = handle.submit(vec![request(4)]).unwrap_err().to_string();
+    assert!(refused.contains("the model file was changed"), "{refused}");
+    assert_eq!(handle.engine_deaths().into_keys().collect::<Vec<_>>(), [DeathCause::Signal(7), DeathCause::ModelChanged]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,7 @@ pub(crate) use writer::Value;
 use llamero::protocol::EngineOptions;
 use std::{
     io::{BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 use tempfile::TempPath;
 
@@ -92,14 +92,38 @@ impl Toy {
     /// Writes the file to the folder of temporary files. Dropping the path deletes it, also while a model has it mapped.
     pub(crate) fn write(&self) -> TempPath {
         let file = tempfile::Builder::new().prefix("toy-").suffix(".gguf").tempfile().unwrap();
-        let metadata = [self.metadata.clone(), weights::metadata(self.window), self.vocabulary.metadata()].concat();
-        let tensors = weights::tensors(self.vocabulary.len(), &self.script, 7);
-        let tensors = if self.window.is_some() { weights::with_window(tensors) } else { tensors };
+        let (metadata, tensors) = self.contents();
         let mut out = BufWriter::new(file.as_file());
         writer::write(&mut out, &metadata, &tensors).unwrap();
         out.flush().unwrap();
         drop(out);
         file.into_temp_path()
+    }
+
+    /// Writes the model as `{name}-00001-of-00002.gguf` and its second part into a folder, as llama.cpp's `gguf-split` does. The
+    /// paths of both.
+    pub(crate) fn write_parts(&self, folder: &Path, name: &str) -> [PathBuf; 2] {
+        let (metadata, tensors) = self.contents();
+        let (first, second) = tensors.split_at(tensors.len() / 2);
+        let all_tensors = i32::try_from(tensors.len()).unwrap();
+        let of_part = |number: u16| {
+            let numbers = [("no", Value::U16(number)), ("count", Value::U16(2)), ("tensors.count", Value::I32(all_tensors))];
+            numbers.map(|(key, value)| (format!("split.{key}"), value))
+        };
+        let parts = [(0, metadata, first), (1, Vec::new(), second)];
+        parts.map(|(number, metadata, tensors)| {
+            let path = folder.join(format!("{name}-0000{}-of-00002.gguf", number + 1));
+            let mut bytes = Vec::new();
+            writer::write(&mut bytes, &[metadata, of_part(number).to_vec()].concat(), tensors).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            path
+        })
+    }
+
+    fn contents(&self) -> (Vec<(String, Value)>, Vec<writer::Tensor>) {
+        let metadata = [self.metadata.clone(), weights::metadata(self.window), self.vocabulary.metadata()].concat();
+        let tensors = weights::tensors(self.vocabulary.len(), &self.script, 7);
+        (metadata, if self.window.is_some() { weights::with_window(tensors) } else { tensors })
     }
 }
 

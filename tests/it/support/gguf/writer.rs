@@ -12,6 +12,7 @@ const ALIGNMENT: usize = 32;
 #[expect(dead_code, reason = "a writer for whoever builds a file; not every test needs every type")]
 pub(crate) enum Value {
     U8(u8),
+    U16(u16),
     U32(u32),
     I32(i32),
     F32(f32),
@@ -102,6 +103,7 @@ fn type_number(value: &Value) -> u32 {
 fn element_number(value: &Value) -> Result<u32, u32> {
     match value {
         Value::U8(_) => Err(0),
+        Value::U16(_) => Err(2),
         Value::U32(_) => Err(4),
         Value::I32(_) => Err(5),
         Value::F32(_) => Err(6),
@@ -132,6 +134,7 @@ fn put_value(out: &mut Vec<u8>, value: &Value) {
     }
     match value {
         Value::U8(number) => out.push(*number),
+        Value::U16(number) => out.extend_from_slice(&number.to_le_bytes()),
         Value::U32(number) => out.extend_from_slice(&number.to_le_bytes()),
         Value::I32(number) => out.extend_from_slice(&number.to_le_bytes()),
         Value::F32(number) => out.extend_from_slice(&number.to_le_bytes()),

@@ -1,0 +1,132 @@
+//! How far a load is, and whether it gets on: from what the engine says, and from what the kernel counts of its process.
+//!
+//! Mapped weights come in by page faults, of which llama.cpp knows nothing: a slow disk would look like a hung one. Owns the
+//! reading of `/proc`, a few small files that the kernel writes from memory without waiting, and the line in the log.
+
+use super::launcher::LoadWork;
+use crate::protocol::EngineOptions;
+use procfs::process::Process;
+
+/// Ticks between two lines in the log.
+const LOG_TICKS: u32 = 15;
+/// Share of a load at most: when all weights are read, there is memory for KV cells to fill and a first step to run.
+const MOST: f32 = 0.99;
+
+/// What a process has done, by proc_pid_io(5), proc_pid_stat(5) and proc_pid_statm(5). `None` where the kernel does not say.
+pub(super) fn work_of(pid: u32) -> Option<LoadWork> {
+    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+    let (stat, statm) = (process.stat().ok()?, process.statm().ok()?);
+    let resident = statm.shared.saturating_mul(procfs::page_size());
+    // Not in every kernel.
+    let (read, from_disk) = process.io().map_or((0, 0), |io| (io.rchar, io.read_bytes));
+    let count = [stat.minflt, stat.majflt, read, from_disk].into_iter().fold(0, u64::wrapping_add);
+    Some(LoadWork { count, bytes: resident.max(read) })
+}
+
+/// One load.
+#[derive(Debug)]
+pub(super) struct LoadWatch {
+    /// Bytes of the model's files, and of its draft model's; 0 if nobody knows.
+    model_bytes: u64,
+    /// Most bytes read so far.
+    read_bytes: u64,
+    /// Share done, 0–1, as the engine says.
+    told: f32,
+    ticks: u32,
+}
+
+impl LoadWatch {
+    /// Of a load that begins now.
+    pub(super) fn new(options: &EngineOptions) -> Self {
+        let files = options.model_files.iter().chain(&options.draft_files);
+        Self { model_bytes: files.map(|file| file.bytes).sum(), read_bytes: 0, told: 0.0, ticks: 0 }
+    }
+
+    /// The engine says that this share is done.
+    pub(super) fn on_told(&mut self, share: f32) {
+        self.told = self.told.max(share.clamp(0.0, MOST));
+    }
+
+    /// A tick has passed, and so much was done. A line for the log now and then.
+    pub(super) fn on_tick(&mut self, work: Option<LoadWork>) -> Option<String> {
+        self.ticks += 1;
+        self.read_bytes = self.read_bytes.max(work.map_or(0, |work| work.bytes));
+        let percent = self.share() * 100.0;
+        self.ticks.is_multiple_of(LOG_TICKS).then(|| {
+            let (read, all) = (self.read_bytes / 1_000_000, self.model_bytes / 1_000_000);
+            format!("the model is being loaded: {percent:.0} % after {} s, {} of {all} MB", self.ticks, read.min(all))
+        })
+    }
+
+    /// Share done, 0–1; it never falls.
+    pub(super) fn share(&self) -> f32 {
+        if self.model_bytes == 0 {
+            return self.told;
+        }
+        // A percentage needs no more precision.
+        let by_reading = self.read_bytes as f32 / self.model_bytes as f32;
+        self.told.max(by_reading.min(MOST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::OpenedFile;
+
+    fn watch(bytes: &[u64]) -> LoadWatch {
+        let file = |bytes: &u64| OpenedFile { name: "m".into(), held: None, device: 0, inode: 0, bytes: *bytes, modified: (0, 0) };
+        LoadWatch::new(&EngineOptions { model_files: bytes.iter().map(file).collect(), ..EngineOptions::new("m".into()) })
+    }
+
+    fn read(bytes: u64) -> Option<LoadWork> {
+        Some(LoadWork { count: 0, bytes })
+    }
+
+    #[test]
+    fn the_share_follows_what_was_read_and_what_the_engine_says_and_never_falls() {
+        let mut watch = watch(&[600, 400]);
+
+        let shares: Vec<f32> = [read(250), None, read(100), read(5_000)]
+            .into_iter()
+            .map(|work| {
+                watch.on_tick(work);
+                watch.share()
+            })
+            .collect();
+        watch.on_told(1.0);
+
+        assert_eq!(shares, [0.25, 0.25, 0.25, MOST]);
+        assert_eq!(watch.share(), MOST, "not before the engine serves");
+    }
+
+    #[test]
+    fn where_the_sizes_are_unknown_the_engine_alone_is_believed() {
+        let mut watch = watch(&[]);
+        watch.on_tick(read(5_000));
+        watch.on_told(0.25);
+        watch.on_told(f32::NAN);
+
+        assert_eq!(watch.share(), 0.25);
+    }
+
+    #[test]
+    fn the_log_hears_of_a_long_load_now_and_then() {
+        let mut watch = watch(&[40_000_000_000]);
+
+        let lines: Vec<String> = (1..=31).filter_map(|tick| watch.on_tick(read(tick * 1_000_000_000))).collect();
+
+        assert_eq!(lines[0], "the model is being loaded: 38 % after 15 s, 15000 of 40000 MB");
+        assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn what_this_process_reads_is_counted() {
+        let before = work_of(std::process::id()).expect("Linux has /proc");
+
+        std::fs::read("/proc/self/exe").unwrap();
+
+        let after = work_of(std::process::id()).unwrap();
+        assert!(after.count > before.count && after.bytes > 0, "{before:?}, {after:?}");
+    }
+}
