@@ -5,8 +5,8 @@
 //!    └──── raw softmax ──────────────────────────────────────────────────────────────────────────────────▶ log-probabilities
 //! ```
 //!
-//! Owns what penalties need of a sequence's own tokens, and no other state: randomness is a function of seed and position,
-//! so a sequence that resumes on another engine goes on as if nothing had happened. Hence no sampler whose state comes
+//! Owns what penalties need of a sequence's own tokens, and no other state: randomness is a function of seed, position and token
+//! (`noise.rs`), so a sequence that resumes on another engine goes on as if nothing had happened. Hence no sampler whose state comes
 //! from earlier logits, such as mirostat. The vocabulary is never sorted and the caller's logits are never changed.
 //! NaN and −inf are no candidates; +inf counts as the largest finite number. It knows neither llama.cpp nor a tokenizer, and
 //! runs on whichever thread calls it.
@@ -16,6 +16,7 @@ mod allowed;
 mod draw;
 mod dry;
 mod logprobs;
+mod noise;
 mod penalties;
 mod row;
 mod sampler;
@@ -78,8 +79,6 @@ pub struct Scratch {
     masked: Vec<f32>,
     /// What truncation selects in.
     selection: truncate::Selection,
-    /// Mass of each block of the vocabulary, for draws from all of it.
-    blocks: Vec<f64>,
 }
 
 impl Scratch {

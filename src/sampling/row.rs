@@ -17,7 +17,9 @@ pub(super) const SMALLEST_GAP: f32 = -87.0;
 pub(super) struct Row<'a> {
     /// The logits; NaN and −inf are no candidates.
     pub(super) logits: &'a [f32],
-    /// The highest, and finite.
+    /// Index of the highest logit, the lowest of equals.
+    pub(super) best: usize,
+    /// That logit, and finite.
     max: f32,
     inverse_temperature: f32,
 }
@@ -25,9 +27,9 @@ pub(super) struct Row<'a> {
 impl<'a> Row<'a> {
     /// A view of `logits` under a temperature ≥ 0, 0 being as cold as can be; `None` if no candidate is among them.
     pub(super) fn new(logits: &'a [f32], temperature: f32) -> Option<Self> {
-        let (_, max) = best(logits)?;
+        let (best, max) = best(logits)?;
         // Both bounds keep `gap` from becoming NaN: 0 · inf and inf − inf.
-        Some(Self { logits, max: max.min(f32::MAX), inverse_temperature: temperature.recip().min(f32::MAX) })
+        Some(Self { logits, best, max: max.min(f32::MAX), inverse_temperature: temperature.recip().min(f32::MAX) })
     }
 
     /// How far a logit lies below the best one, in nats at this temperature: ≤ 0, −inf for −inf, NaN for NaN.

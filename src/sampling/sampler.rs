@@ -2,8 +2,9 @@
 
 use super::adjust::Adjustments;
 use super::allowed::restrict;
-use super::draw::{from_all, pick, second_uniform, token_at, uniform};
+use super::draw::{from_all, from_kept, token_at};
 use super::logprobs::logprobs;
+use super::noise::{Noise, coin};
 use super::row::best;
 use super::temperature::Temperature;
 use super::truncate::Truncation;
@@ -91,8 +92,8 @@ impl Sampler {
         Ok(kept.iter().map(|entry| Candidate { token: Token(entry.id), probability: f64::from(entry.weight) / total }).collect())
     }
 
-    /// The decisions, cheapest first: (1) greedy needs the best logit only; (2) without truncation the draw walks the
-    /// row itself; (3) otherwise it walks the candidates that are left.
+    /// The decisions, cheapest first: (1) greedy needs the best logit only; (2) without truncation the draw is from the
+    /// row itself; (3) otherwise from the candidates that are left.
     fn choose(&mut self, logits: &[f32], allowed: Option<&[u32]>, scratch: &mut Scratch) -> Option<Token> {
         let logits = self.adjustments.apply(logits, &mut scratch.adjusting);
         let logits = allowed.map_or(logits, |allowed| restrict(logits, allowed, &mut scratch.masked));
@@ -100,19 +101,18 @@ impl Sampler {
             return token_at(best(logits)?.0); // (1)
         }
         let row = self.temperature.row(logits)?;
-        let uniform = uniform(self.seed, self.position);
+        let noise = Noise::new(self.seed, self.position);
         let truncation = self.next_truncation();
         if truncation.keeps_all(logits.len()) {
-            return from_all(&row, uniform, &mut scratch.blocks); // (2)
+            return from_all(&row, noise); // (2)
         }
         truncation.apply(&row, &mut scratch.selection); // (3)
-        let weighted = scratch.selection.kept.iter().map(|entry| (entry.id, f64::from(entry.weight)));
-        pick(weighted, uniform * scratch.selection.mass()).map(|(id, _)| Token(id))
+        from_kept(&row, &scratch.selection.kept, noise)
     }
 
     /// The truncation of the next draw: XTC acts on some of them, by a number of its own.
     fn next_truncation(&self) -> Truncation {
-        let acts = self.xtc_probability > 0.0 && second_uniform(self.seed, self.position) < f64::from(self.xtc_probability);
+        let acts = self.xtc_probability > 0.0 && coin(self.seed, self.position) < f64::from(self.xtc_probability);
         Truncation { exclude_above: if acts { self.xtc_threshold } else { 1.0 }, ..self.truncation }
     }
 }

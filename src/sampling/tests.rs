@@ -213,21 +213,64 @@ fn seeds_give_different_sequences() {
     assert_eq!(tokens(1), tokens(1));
 }
 
-/// Draws with `draws` seeds and compares the counts with the exact probabilities.
+#[test]
+fn logits_that_move_by_rounding_change_few_draws() {
+    const DRAWS: u32 = 2000;
+    const TEMPERATURE: f32 = 0.8;
+    let logits = speed::typical_logits(8_000);
+    let mut scratch = Scratch::default();
+    for (case, params) in [
+        ("all", params()),
+        ("top_p", SamplingParams { top_p: 0.95, ..params() }),
+        ("min_p", SamplingParams { min_p: 0.05, ..params() }),
+        ("top_k", SamplingParams { top_k: 40, ..params() }),
+    ] {
+        let params = SamplingParams { temperature: TEMPERATURE, ..params };
+        for moved_by in [0.01_f32, 0.03, 0.06] {
+            // By −√1.5, 0 or +√1.5 times as much, each token on its own: that is the standard deviation.
+            let moved: Vec<f32> = (0_u32..)
+                .zip(&logits)
+                .map(|(id, logit)| logit + ((id.wrapping_mul(2_654_435_761) >> 16) % 3) as f32 * 1.2247 * moved_by - 1.2247 * moved_by)
+                .collect();
+            let mut drawn = |seed: u32, logits: &[f32]| {
+                let mut sampler = sampler(SamplingParams { seed: u64::from(seed), ..params.clone() });
+                sampler.sample(logits, None, &mut scratch).unwrap().token
+            };
+
+            let flips = (0..DRAWS).filter(|&seed| drawn(seed, &logits) != drawn(seed, &moved)).count();
+
+            // The lead of the first sum over the second has a density of at most 1 per nat at zero, and two tokens move
+            // against each other by √2 · √(2/π) standard deviations on average. An inverted cumulative sum flips 8 % at 0.01.
+            let expected = f64::from(DRAWS) * f64::from(moved_by / TEMPERATURE) * 1.128;
+            println!("{case}, logits moved by {moved_by}: {flips} of {DRAWS} draws differ, at most {expected:.0} on average");
+            assert!((flips as f64) < expected + 3.0 * expected.sqrt(), "{case}, {moved_by}: {flips} flips, {expected} expected at most");
+        }
+    }
+}
+
+/// Draws with `draws` seeds, and at as many positions of one seed, and compares the counts with the exact probabilities.
 fn assert_drawn_as_likely_as(params: &SamplingParams, logits: &[f32], draws: u32) {
+    let mut scratch = Scratch::default();
+    let by_seed = (0..draws).map(|seed| {
+        let mut sampler = sampler(SamplingParams { seed: u64::from(seed), ..params.clone() });
+        sampler.sample(logits, None, &mut scratch).unwrap().token
+    });
+    assert_likely(params, logits, &by_seed.collect::<Vec<_>>());
+    let mut one = sampler(SamplingParams { seed: 77, ..params.clone() });
+    let by_position = (0..draws).map(|_| one.sample(logits, None, &mut scratch).unwrap().token);
+    assert_likely(params, logits, &by_position.collect::<Vec<_>>());
+}
+
+/// Compares counts with the exact probabilities.
+fn assert_likely(params: &SamplingParams, logits: &[f32], drawn: &[Token]) {
     let expected = reference(params, logits);
     let mut counts = vec![0.0_f64; logits.len()];
-    let mut scratch = Scratch::default();
-    for seed in 0..draws {
-        let mut sampler = sampler(SamplingParams { seed: u64::from(seed), ..params.clone() });
-        let token = sampler.sample(logits, None, &mut scratch).unwrap().token;
-        counts[token.0 as usize] += 1.0;
-    }
+    drawn.iter().for_each(|token| counts[token.0 as usize] += 1.0);
 
     let mut chi_square = 0.0;
     for (id, &count) in counts.iter().enumerate() {
         let probability = expected.iter().find(|kept| kept.token.0 as usize == id).map_or(0.0, |kept| kept.probability);
-        let mean = probability * f64::from(draws);
+        let mean = probability * drawn.len() as f64;
         assert!(mean > 0.0 || count == 0.0, "{id} was drawn but is no candidate");
         chi_square += if mean > 0.0 { (count - mean).powi(2) / mean } else { 0.0 };
     }
@@ -244,9 +287,39 @@ fn draws_follow_the_exact_probabilities() {
     assert_drawn_as_likely_as(&SamplingParams { top_p: 0.7, ..from_all.clone() }, &logits, 20_000);
     assert_drawn_as_likely_as(&SamplingParams { top_k: 5, ..from_all.clone() }, &logits, 20_000);
     assert_drawn_as_likely_as(&SamplingParams { min_p: 0.2, ..from_all.clone() }, &logits, 20_000);
+    assert_drawn_as_likely_as(&SamplingParams { typical_p: 0.6, ..from_all.clone() }, &logits, 20_000);
+    assert_drawn_as_likely_as(&SamplingParams { top_n_sigma: 0.5, ..from_all.clone() }, &logits, 20_000);
+    assert_drawn_as_likely_as(&SamplingParams { xtc_probability: 1.0, xtc_threshold: 0.1, ..from_all.clone() }, &logits, 20_000);
     // Without truncation the other 2980 are candidates too; less likely than 1e-23 all together, they do not count.
     let visible: Vec<f32> = logits.iter().map(|&logit| if logit < -50.0 { f32::NEG_INFINITY } else { logit }).collect();
     assert_drawn_as_likely_as(&from_all, &visible, 20_000);
+}
+
+#[test]
+fn draws_follow_the_exact_probabilities_where_candidates_share_a_block_and_where_they_fill_several() {
+    let params = SamplingParams { temperature: 1.3, ..params() };
+    for length in [2_u16, 5, 64, 65, 200] {
+        let logits: Vec<f32> = (0..length).map(|id| f32::from(id * 7 % 13) / 6.0).collect();
+
+        assert_drawn_as_likely_as(&params, &logits, 40_000);
+    }
+}
+
+#[test]
+fn draws_under_a_mask_follow_the_probabilities_of_what_it_leaves() {
+    let logits: Vec<f32> = (0..200_u16).map(|id| f32::from(id * 7 % 13) / 6.0).collect();
+    let mask: Vec<u32> = (0..7_u32).map(|word| 0x8421_0421_u32.rotate_left(word)).collect();
+    let is_allowed = |id: usize| mask[id / 32] >> (id % 32) & 1 == 1;
+    let left: Vec<f32> = logits.iter().enumerate().map(|(id, &logit)| if is_allowed(id) { logit } else { f32::NEG_INFINITY }).collect();
+    for params in [params(), SamplingParams { top_p: 0.8, ..params() }] {
+        let mut sampler = sampler(SamplingParams { seed: 5, ..params.clone() });
+        let mut scratch = Scratch::default();
+
+        let drawn: Vec<Token> =
+            (0..40_000).map(|_| sampler.sample_among(Some(&mask), &logits, None, &mut scratch).unwrap().token).collect();
+
+        assert_likely(&params, &left, &drawn);
+    }
 }
 
 // === Log-probabilities ===

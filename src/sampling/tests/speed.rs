@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 /// Logits of the shape of a language model's: a normal bulk and a few outstanding tokens.
-fn typical_logits(vocabulary: u32) -> Vec<f32> {
+pub(super) fn typical_logits(vocabulary: u32) -> Vec<f32> {
     let mut state = 1_u64;
     let mut uniform = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
