@@ -30,7 +30,7 @@ fn accepted(echo: &Value) -> GenerateRequest {
         temperature: number("temperature", 0.7) as f32,
         top_p: number("top_p", 0.9) as f32,
         stop: stop.iter().map(|stop| stop.as_str().unwrap().to_owned()).collect(),
-        ignored: Vec::new(),
+        ignored: Ignored::default(),
     }
 }
 

@@ -13,7 +13,7 @@ async fn app(pooling: Pooling) -> TestApp {
     let model = ModelInfo { embedding: Some(info), vocabulary_size: 0x11_0000, ..model_info() };
     let ranks = matches!(pooling, Pooling::Rank(_));
     let mut setup = Setup::default();
-    setup.config.max_body_bytes = 1 << 16;
+    setup.config.max_body_bytes = 2 << 20;
     TestApp::start_with(setup, model, move |message| match message {
         // A rank head's score is the number of tokens less ten.
         ToEngine::Embed { call, inputs, .. } if ranks => {
@@ -130,4 +130,28 @@ async fn a_pair_that_is_too_long_can_be_cut_in_its_document() {
 
     assert_eq!(status, 200, "{body}");
     assert_eq!(scores(&body["results"], "relevance_score"), [(0, 2.0)]);
+}
+
+#[tokio::test]
+async fn a_document_with_a_hundred_thousand_fields_is_ranked_and_a_few_of_them_are_named() {
+    let app = app(Pooling::Mean).await;
+    let mut document = json!({"text": "wxyz"});
+    document.as_object_mut().unwrap().extend((0..100_000).map(|number| (format!("f{number:x}"), json!(1))));
+
+    let answer = app.post("/rerank", &json!({"model": "tiny", "query": "abcd", "documents": ["a", document]}).to_string()).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let warnings = answer.header("x-llamero-warnings");
+    assert!(warnings.starts_with("ignored fields: documents[].f0, documents[].f1, ") && warnings.ends_with("and 99984 more"), "{warnings}");
+}
+
+#[tokio::test]
+async fn a_query_that_fits_no_document_is_refused_before_it_is_copied_for_each() {
+    let app = app(Pooling::Rank(RankScore::Logit)).await;
+    // 2,047 copies of its tokens would be 4 GB.
+    let body = json!({"model": "tiny", "query": "q".repeat(500_000), "documents": vec!["d"; 2047]});
+
+    let (status, body) = post(&app, "/rerank", body).await;
+
+    assert_eq!((status, &body["error"]["param"]), (400, &json!("documents[0]")), "{body}");
 }
