@@ -70,11 +70,13 @@ impl LlamaTokenizer {
         if *special == SpecialText::Recognised || !self.has_control(&tokens) {
             return tokens;
         }
+        // Looked for once: a text may have as many unknown tokens as words.
+        let unspelled = self.unknown.filter(|token| self.special.control().get(token).is_some_and(|spelling| !text.contains(spelling)));
         let mut spelled: HashMap<Token, Vec<Token>> = HashMap::new();
         let mut plain = Vec::with_capacity(tokens.len() + 16);
         for token in tokens {
             match self.special.control().get(&token) {
-                Some(spelling) if self.unknown == Some(token) && !text.contains(spelling) => plain.push(token),
+                Some(_) if unspelled == Some(token) => plain.push(token),
                 Some(text) => plain.extend(spelled.entry(token).or_insert_with(|| self.spell(text)).iter()),
                 None => plain.push(token),
             }

@@ -191,6 +191,16 @@ fn unknown_text_is_the_unknown_token_and_its_spelling_is_not() {
     assert_eq!(ids("[UNK] a"), [4, 6, 5, 3].map(Token));
 }
 
+/// Looking through the text for each of them would take hours.
+#[test]
+fn a_text_of_nothing_but_unknown_words_takes_time_linear_in_its_length() {
+    let tokenizer = word_pieces(&[("[UNK]", UNKNOWN), ("[CLS]", CONTROL), ("[SEP]", CONTROL), ("▁a", NORMAL)]);
+
+    let tokens = tokenizer.encode(&"🗼 ".repeat(400_000), false, &SpecialText::Plain).unwrap();
+
+    assert_eq!(tokens, vec![Token(0); 400_000]);
+}
+
 /// The hole's marks are control tokens, though the file says otherwise; a user who writes them gets plain text.
 #[test]
 fn no_text_of_a_user_becomes_a_token_of_the_hole() {
