@@ -264,6 +264,7 @@ pub(crate) fn model_info() -> ModelInfo {
         fim: None,
         chat_templates: Vec::new(),
         control_tokens: Vec::new(),
+        longest_piece: Some(4),
         tokenizer: "llama".to_owned(),
         kv_layout: KvLayout::Split,
         kv_cells: 512,

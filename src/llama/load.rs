@@ -338,6 +338,7 @@ impl Loaded {
             fim: fim_tokens(&vocab),
             chat_templates: self.chat_templates(),
             control_tokens: self.tokenizer.control_tokens(),
+            longest_piece: self.tokenizer.longest_piece(),
             tokenizer: metadata("tokenizer.ggml.model").unwrap_or_default(),
             kv_layout: self.plan.layout,
             kv_cells: self.plan.kv_cells,

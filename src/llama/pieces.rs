@@ -50,6 +50,18 @@ impl Pieces {
         }
     }
 
+    /// Bytes of the longest piece, special ones written out; `None` if a byte of some text is no piece, so that it is dropped or
+    /// stands, with whatever is around it, for the unknown token.
+    pub(super) fn longest(&self) -> Option<u32> {
+        let pieces = || (0..self.len()).map(|id| self.get(id, true));
+        let mut known = [false; 256];
+        pieces().filter(|piece| piece.len() == 1).for_each(|piece| known[usize::from(piece[0])] = true);
+        // These occur in no UTF-8.
+        let occurs = |byte: u8| !matches!(byte, 0xC0 | 0xC1 | 0xF5..);
+        let is_complete = (0..=u8::MAX).all(|byte| known[usize::from(byte)] || !occurs(byte));
+        is_complete.then(|| pieces().map(<[u8]>::len).max()).flatten().and_then(|longest| u32::try_from(longest).ok())
+    }
+
     /// Whether generation ends with this token; false outside the vocabulary.
     pub(super) fn is_eog(&self, id: u32) -> bool {
         self.flags.get(id as usize).is_some_and(|flags| flags.end_of_generation)
@@ -64,6 +76,22 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_piece_is_known_only_where_every_byte_is_one() {
+        let plain = Flags { hidden: false, end_of_generation: false };
+        let special = Flags { hidden: true, end_of_generation: true };
+        let mut pieces = Pieces { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
+        pieces.push(b"<|end|>", special);
+        // All but the last byte that UTF-8 has, and those that it has not.
+        (0..0xF4).filter(|byte| !matches!(byte, 0xC0 | 0xC1)).for_each(|byte| pieces.push(&[byte], plain));
+
+        assert_eq!(pieces.longest(), None);
+        pieces.push(&[0xF4], plain);
+        assert_eq!(pieces.longest(), Some(7), "special tokens can be spelled out");
+        pieces.push(b" something", plain);
+        assert_eq!(pieces.longest(), Some(10));
+    }
 
     #[test]
     fn pieces_come_back_by_id_and_hidden_ones_only_when_written_out() {

@@ -90,6 +90,11 @@ impl SpecialTokens {
         self.control.contains_key(&token)
     }
 
+    /// Whether white space beside a special token may be dropped.
+    pub(super) fn drops_space(&self) -> bool {
+        self.by_text.values().any(|special| special.strip_left || special.strip_right)
+    }
+
     /// Control tokens as they are spelled, by id.
     pub(super) fn control(&self) -> &BTreeMap<Token, String> {
         &self.control

@@ -31,7 +31,13 @@ pub struct LlamaTokenizer {
     unknown: Option<Token>,
     /// Whether a text gets a space in front, as SentencePiece does.
     adds_space: bool,
+    /// See [`Self::longest_piece`].
+    longest_piece: Option<u32>,
 }
+
+/// `tokenizer.ggml.model` of vocabularies that neither change a text nor leave anything of it out. The others fold case, join white
+/// space, or take a whole word that they do not know for one token.
+const KEEPS_TEXT: [&str; 2] = ["gpt2", "llama"];
 
 impl LlamaTokenizer {
     /// Reads all of the vocabulary that is needed later (some tens of milliseconds for 50,000 tokens).
@@ -48,7 +54,9 @@ impl LlamaTokenizer {
         let named = metadata("tokenizer.ggml.unknown_token_id").parse().ok().map(Token);
         let typed = || vocab.tokens().find(|token| vocab.attr(*token).contains(LlamaTokenAttr::Unknown));
         let unknown = named.or_else(|| typed().map(|token| Token(token.0.cast_unsigned())));
-        let mut tokenizer = Self { model, pieces, special, limit, bos, adds_bos, unknown, adds_space: false, closing: None };
+        let keeps_text = KEEPS_TEXT.contains(&metadata("tokenizer.ggml.model").as_str()) && !special.drops_space();
+        let longest_piece = pieces.longest().filter(|_| keeps_text);
+        let mut tokenizer = Self { model, pieces, special, limit, bos, adds_bos, unknown, adds_space: false, closing: None, longest_piece };
         // llama.cpp does not tell, so a text is tried.
         tokenizer.adds_space = tokenizer.encode_piece("a").first().is_some_and(|token| tokenizer.piece(*token, true).starts_with(b" "));
         tokenizer
@@ -123,6 +131,11 @@ impl LlamaTokenizer {
     /// Control tokens as they are spelled, by id.
     pub(super) fn control_tokens(&self) -> Vec<(String, Token)> {
         self.special.control().iter().map(|(token, text)| (text.clone(), *token)).collect()
+    }
+
+    /// Bytes of text that one token stands for at most; `None` where a text may have fewer tokens than that says.
+    pub(super) fn longest_piece(&self) -> Option<u32> {
+        self.longest_piece
     }
 
     /// Whether the vocabulary asks for BOS in front of a text.

@@ -53,6 +53,9 @@ pub struct ModelInfo {
     pub chat_templates: Vec<(String, String)>,
     /// Control tokens as they are spelled, with their ids.
     pub control_tokens: Vec<(String, Token)>,
+    /// Bytes of text that one token stands for at most: a text of more bytes has more tokens. `None` for a vocabulary that may drop
+    /// text, or take any length of text that it does not know for one token.
+    pub longest_piece: Option<u32>,
     /// Kind of the vocabulary as the file names it, such as `llama` (SentencePiece) or `gpt2` (byte-pair encoding).
     pub tokenizer: String,
     /// Where KV cells lie.
@@ -79,6 +82,15 @@ pub struct ModelInfo {
     pub load_ms: u64,
     /// Set for a model that embeds, which then does not generate.
     pub embedding: Option<EmbeddingInfo>,
+}
+
+impl ModelInfo {
+    /// Tokens that a text of so many bytes has at least.
+    #[must_use]
+    pub fn fewest_tokens(&self, bytes: usize) -> u64 {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.longest_piece.map_or(0, |longest| bytes.div_ceil(u64::from(longest.max(1))))
+    }
 }
 
 /// Where memory is.

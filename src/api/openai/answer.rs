@@ -155,6 +155,7 @@ mod tests {
             fim: None,
             chat_templates: Vec::new(),
             control_tokens: Vec::new(),
+            longest_piece: None,
             tokenizer: "llama".to_owned(),
             kv_layout: KvLayout::Split,
             kv_cells: 100,

@@ -196,6 +196,7 @@ pub(crate) fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
         fim: Some(FimTokens { prefix: MARKS[0], suffix: MARKS[1], middle: MARKS[2], repository: None, file: None }),
         chat_templates: vec![("default".to_owned(), FALLBACK.to_owned())],
         control_tokens: vec![("<s>".to_owned(), BOS), ("</s>".to_owned(), EOG)],
+        longest_piece: Some(4),
         tokenizer: "llama".to_owned(),
         kv_layout: KvLayout::Split,
         kv_cells: limits.kv_cells,
