@@ -124,6 +124,12 @@ pub enum ApiError {
     /// The server is stopping.
     #[error("The server is shutting down.")]
     ShuttingDown,
+    /// Two engines died while they worked on this very request.
+    #[error(
+        "The engine ended twice while it worked on this request, so the request is not tried again for ten minutes. Please change \
+         it, or tell whoever runs this server."
+    )]
+    Quarantined,
     /// The engine died under this request and could not resume it.
     #[error("The engine stopped while it worked on this request. Please try again.")]
     EngineDied,
@@ -162,10 +168,7 @@ impl ApiError {
     pub fn of_text(param: &str, error: TokenizeError) -> Self {
         match error {
             TokenizeError::Engine(error) => error.into(),
-            // The text that killed two engines would kill a third.
-            TokenizeError::Text(TextError::EngineDied(_)) => {
-                Self::EngineFailed { message: "The engine stopped while it tokenized this prompt.".to_owned() }
-            }
+            TokenizeError::Text(TextError::EngineDied(_)) => Self::EngineDied,
             TokenizeError::Text(error) => Self::invalid(param, error.to_string()),
         }
     }
@@ -182,6 +185,7 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID_REQUEST, None),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "timeout", Some("deadline_exceeded")),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, Some("request_too_large")),
+            Self::Quarantined => (StatusCode::UNPROCESSABLE_ENTITY, INVALID_REQUEST, Some("request_quarantined")),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("rate_limit_exceeded")),
             Self::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("overloaded")),
             Self::ModelLoading { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("model_loading")),
@@ -250,8 +254,9 @@ impl ApiError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000).max(1)));
             headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(milliseconds));
         }
-        // The SDKs repeat every 5xx twice; what fails again would only fail three times.
-        let useless = matches!(self, Self::EngineFailed { .. }) || self.retry_after().is_some_and(|wait| wait > LONGEST_HONOURED_WAIT);
+        // The SDKs repeat every 5xx twice; what fails again would only fail three times. A proxy may repeat anything.
+        let useless = matches!(self, Self::EngineFailed { .. } | Self::Quarantined)
+            || self.retry_after().is_some_and(|wait| wait > LONGEST_HONOURED_WAIT);
         if useless {
             headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
         }
@@ -298,6 +303,8 @@ impl From<SubmitError> for ApiError {
         match error {
             SubmitError::NotReady { retry_after, .. } => Self::ModelLoading { message, retry_after },
             SubmitError::QueueFull { retry_after, .. } => Self::Overloaded { message, retry_after },
+            SubmitError::TooMuchText => Self::Overloaded { message, retry_after: SHORT_WAIT },
+            SubmitError::Quarantined => Self::Quarantined,
             SubmitError::TooMany { .. } => Self::invalid("prompt", message),
             SubmitError::ShuttingDown => Self::ShuttingDown,
             SubmitError::NotGenerating | SubmitError::NotEmbedding => Self::wrong_kind_of_model(&message),
@@ -316,10 +323,7 @@ impl From<EmbeddingError> for ApiError {
     fn from(error: EmbeddingError) -> Self {
         match error {
             EmbeddingError::Engine(error) => error.into(),
-            // What killed two engines would kill a third.
-            EmbeddingError::Embed(EmbedError::EngineDied(_)) => {
-                Self::EngineFailed { message: "The engine stopped while it computed this request.".to_owned() }
-            }
+            EmbeddingError::Embed(EmbedError::EngineDied(_)) => Self::EngineDied,
             EmbeddingError::Embed(error) => Self::EngineFailed { message: error.to_string() },
         }
     }
@@ -337,6 +341,7 @@ impl From<GenerationError> for ApiError {
             // What the engine said when it died may name files: it is for the log.
             GenerationError::EngineDied(_) => Self::EngineDied,
             GenerationError::ModelChanged => Self::ModelChanged,
+            GenerationError::Quarantined => Self::Quarantined,
             GenerationError::ShuttingDown => Self::ShuttingDown,
         }
     }

@@ -1,10 +1,15 @@
 //! What every handler is given.
 
-use super::templates::TemplateCache;
+use super::{error::ApiError, templates::TemplateCache};
 use crate::{
     config::ApiConfig,
-    gateway::{handle::EngineHandle, keys::KeyRing, limits::RequestLimiter},
+    gateway::{
+        handle::EngineHandle,
+        keys::{KeyRing, Principal},
+        limits::RequestLimiter,
+    },
 };
+use axum::{extract::FromRequestParts, http::request::Parts};
 use std::sync::Arc;
 
 /// Shared by all handlers; cheap to clone.
@@ -20,4 +25,20 @@ pub struct AppState {
     pub config: Arc<ApiConfig>,
     /// How the model wants conversations written.
     pub templates: Arc<TemplateCache>,
+}
+
+/// The same for a handler that asks the engine: its handle knows who asks, so that callers take turns there.
+#[derive(Debug)]
+pub struct OfCaller(pub AppState);
+
+impl FromRequestParts<AppState> for OfCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Some(principal) = parts.extensions.get::<Principal>() else {
+            tracing::error!("a route that asks the engine was reached without authentication");
+            return Err(ApiError::Internal);
+        };
+        Ok(Self(AppState { engine: state.engine.of_caller(principal.id), ..state.clone() }))
+    }
 }

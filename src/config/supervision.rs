@@ -14,7 +14,7 @@ pub struct SupervisionConfig {
     pub load_timeout: Duration,
     /// First pause before a restart; doubled on each death in a row, up to 30 s. Default 0: the first restart is at once.
     pub restart_backoff: Duration,
-    /// Deaths in a row without a finished step after which the server gives up. Default 5.
+    /// Engines in a row that die before they are ready or are given any work, after which the server gives up. Default 5.
     pub max_restarts: u32,
 }
 
@@ -40,13 +40,13 @@ const RESTART_BACKOFF: OptionSpec = OptionSpec::new(
     "restart_backoff",
     Kind::Duration { min_s: 0, max_s: 30 },
     "0s",
-    "First pause before a dead engine is started again; doubled with each death in a row, up to 30 seconds.",
+    "First pause before a dead engine is started again; doubled with each death in a row, up to 30 seconds, or 5 after work.",
 );
 const MAX_RESTARTS: OptionSpec = OptionSpec::new(
     "max_restarts",
     Kind::Integer { min: 0, max: 1000, auto: &[] },
     "5",
-    "Deaths of the engine in a row, without a finished step between, after which the server gives up.",
+    "Engines in a row that die before they are ready or are given any work, after which the server gives up.",
 );
 
 pub(super) const OPTIONS: &[OptionSpec] = &[MAX_WAITING, STALL_TIMEOUT, LOAD_TIMEOUT, RESTART_BACKOFF, MAX_RESTARTS];

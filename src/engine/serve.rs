@@ -28,7 +28,7 @@ use std::{
 
 /// Frames that may wait for the socket. The engine thread waits when it is full: the gateway has stopped reading.
 const OUTBOX_FRAMES: usize = 1024;
-/// Text calls that may wait; the gateway has 64 open at most.
+/// Text calls that may wait; the gateway has a few dozen open at most.
 const INBOX_TEXTS: usize = 1024;
 /// Commands that may wait: a submission and a cancellation for each of the most sequences that the
 /// gateway may be told to let wait (`max_waiting`). Were it full, pings behind it would go unanswered.
@@ -41,8 +41,9 @@ const PIECE_OVERHEAD_BYTES: usize = 5;
 pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
 /// Constraints are followed by code that recurses, on the engine thread and where resumed sequences catch up.
 pub(super) const ENGINE_STACK_BYTES: usize = 64 << 20;
-/// Tokenizing must not wait behind one long text.
-const TOKENIZER_THREADS: usize = 2;
+/// One for each size of text: the gateway sends one long text and one of middle length at a time (`gateway/calls/turns.rs`), so
+/// that a short one always finds a thread.
+const TOKENIZER_THREADS: usize = 3;
 
 /// An opened model, lent to the engine thread.
 pub struct Opened<'a> {

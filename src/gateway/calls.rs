@@ -1,17 +1,32 @@
-//! Open calls (tokenize, detokenize, spell, foresee, check a constraint): matched to their answers, repeated once when an engine dies.
+//! Open calls (tokenize, detokenize, spell, foresee, check a constraint): whose turn it is, and which answer is whose.
 //!
-//! A plain table without a clock and without I/O; owned by the run loop. Each call holds one of [`MAX_CALLS`] permits.
+//! A plain table without a clock and without I/O; owned by the run loop. Each call holds a [`CallPlace`]; of one key there are at
+//! most [`MAX_KEY_CALLS`] and [`MAX_KEY_BYTES`]. In which order they are handed out says [`turns`], whether a call is handed out
+//! again when an engine dies say `blame` and `quarantine`.
 
-use super::handle::{CheckError, SubmitError, TokenizeError};
+mod turns;
+
+use super::{
+    blame::{Fate, Gate, Stage, Work},
+    fingerprint::{Fingerprint, Fingerprints},
+    handle::{CheckError, SubmitError, TokenizeError},
+    in_flight::Aftermath,
+    quarantine::Quarantine,
+};
 use crate::protocol::{CallId, Constraint, Forecast, Prospect, SpecialText, TextError, ToEngine, Token};
 use std::collections::BTreeMap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use turns::{Lane, Ticket, Turns};
 
-/// Calls open at once; more wait for a permit. A text is at most [`MAX_TEXT_BYTES`], so this bounds their memory.
-pub(super) const MAX_CALLS: usize = 64;
+/// Calls that are open or wait, at most; more are refused.
+pub(super) const MAX_CALLS: usize = 2048;
+/// The same of one key, so that others find places.
+pub(super) const MAX_KEY_CALLS: usize = MAX_CALLS / 2;
 
-/// Calls that may wait for a permit; more are refused.
-pub(super) const MAX_WAITING_CALLS: usize = 1024;
+/// Bytes of all texts in these calls, at most.
+pub(super) const MAX_BYTES: usize = 128 << 20;
+/// The same of one key.
+pub(super) const MAX_KEY_BYTES: usize = MAX_BYTES / 2;
 
 /// Longest text or list of tokens (4 bytes each) in a call: the tokens of a text, at up to 5 bytes on the wire for each
 /// byte of it, must fit into a frame. The text of tokens is bounded by the engine.
@@ -19,9 +34,6 @@ pub(super) const MAX_TEXT_BYTES: usize = crate::protocol::MAX_FRAME_BYTES / 5 - 
 
 /// A call may wait this many times as long as the engine may go without answering any: others are before it.
 const PATIENCE: u32 = 4;
-
-/// Engines that may die with one call in them before it is given up: it is repeated once.
-const MAX_ATTEMPTS: u32 = 2;
 
 type Reply<T, E = TokenizeError> = oneshot::Sender<Result<T, E>>;
 
@@ -97,6 +109,35 @@ impl Question {
         }
     }
 
+    /// Bytes of its text or tokens.
+    fn bytes(&self) -> usize {
+        let of_tokens = |tokens: usize| tokens.saturating_mul(size_of::<Token>());
+        match self {
+            Self::Tokenize { text, .. } => text.len(),
+            Self::Detokenize { tokens, .. } | Self::Spell { tokens, .. } => of_tokens(tokens.len()),
+            Self::Foresee { prospect, .. } => of_tokens(prospect.prompts.iter().map(Vec::len).sum()),
+            Self::Check { constraint, .. } => constraint.text_bytes(),
+        }
+    }
+
+    fn lane(&self) -> Lane {
+        match self {
+            Self::Tokenize { .. } | Self::Detokenize { .. } | Self::Spell { .. } => Lane::of_text(self.bytes()),
+            Self::Foresee { .. } => Lane::Forecast,
+            Self::Check { .. } => Lane::Constraint,
+        }
+    }
+
+    fn fingerprint(&self, fingerprints: &Fingerprints) -> Fingerprint {
+        match self {
+            Self::Tokenize { text, add_special, special, .. } => fingerprints.of("tokenize", (text, add_special, special)),
+            Self::Detokenize { tokens, .. } => fingerprints.of("detokenize", tokens),
+            Self::Spell { tokens, .. } => fingerprints.of("spell", tokens),
+            Self::Foresee { prospect, .. } => fingerprints.of("foresee", prospect),
+            Self::Check { constraint, .. } => fingerprints.of("check", constraint),
+        }
+    }
+
     fn is_abandoned(&self) -> bool {
         match self {
             Self::Tokenize { reply, .. } => reply.is_closed(),
@@ -123,29 +164,57 @@ fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
     let _ = reply.send(result);
 }
 
+/// A call's right to be here: one of [`MAX_CALLS`], and one of [`MAX_BYTES`] for each byte, counted in KiB.
+#[derive(Debug)]
+pub(super) struct CallPlace {
+    pub(super) _call: OwnedSemaphorePermit,
+    pub(super) _bytes: OwnedSemaphorePermit,
+}
+
 /// One open call.
 #[derive(Debug)]
 pub(super) struct TextCall {
     question: Question,
-    attempts: u32,
-    sent: bool,
+    ticket: Ticket,
+    work: Work,
     /// Ticks since it was sent to the present engine.
     waited: u32,
-    _permit: OwnedSemaphorePermit,
+    _place: CallPlace,
 }
 
 impl TextCall {
-    /// A call that no engine has seen.
-    pub(super) fn new(question: Question, permit: OwnedSemaphorePermit) -> Self {
-        Self { question, attempts: 0, sent: false, waited: 0, _permit: permit }
+    /// A call of `key` that no engine has seen.
+    pub(super) fn new(question: Question, key: u64, fingerprints: &Fingerprints, place: CallPlace) -> Self {
+        let (ticket, work) = (Ticket { lane: question.lane(), key }, Work::new(question.fingerprint(fingerprints)));
+        Self { question, ticket, work, waited: 0, _place: place }
+    }
+
+    /// What it is.
+    pub(super) fn content(&self) -> Fingerprint {
+        self.work.content
+    }
+
+    /// Ends it.
+    pub(super) fn refuse(self, error: SubmitError) {
+        self.question.fail(error.into());
     }
 }
 
-/// All open calls, oldest first.
+/// What a key has here.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Use {
+    calls: usize,
+    bytes: usize,
+}
+
+/// All open calls.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     open: BTreeMap<u64, TextCall>,
     next: u64,
+    turns: Turns,
+    /// By key; none is zero.
+    used: BTreeMap<u64, Use>,
     /// Ticks for which the present engine has owed answers and given none.
     silent: u32,
 }
@@ -156,30 +225,87 @@ impl Calls {
         self.open.is_empty()
     }
 
-    /// Takes in a call. It waits until [`Self::unsent`] hands it out.
+    /// Takes in a call, or refuses it if its key has too many here. It waits until [`Self::unsent`] hands it out.
     pub(super) fn insert(&mut self, call: TextCall) {
+        if !self.has_room(&call) {
+            self.forget_abandoned();
+        }
+        if !self.has_room(&call) {
+            return call.refuse(SubmitError::TooMuchText);
+        }
+        let key = self.used.entry(call.ticket.key).or_default();
+        key.calls += 1;
+        key.bytes += call.question.bytes();
+        self.turns.push(self.next, call.ticket);
         self.open.insert(self.next, call);
         self.next += 1;
     }
 
-    /// What the present engine has not been asked, oldest first; callers that went away are forgotten.
-    pub(super) fn unsent(&mut self) -> Vec<ToEngine> {
-        self.open.retain(|_, call| call.sent || !call.question.is_abandoned());
-        let held = self.open.iter_mut().filter(|(_, call)| !call.sent);
-        held.map(|(id, call)| {
-            call.sent = true;
-            call.waited = 0;
-            call.attempts += 1;
-            call.question.message(CallId(*id))
-        })
-        .collect()
+    fn has_room(&self, call: &TextCall) -> bool {
+        let used = self.used.get(&call.ticket.key).copied().unwrap_or_default();
+        used.calls < MAX_KEY_CALLS && used.bytes.saturating_add(call.question.bytes()) <= MAX_KEY_BYTES
     }
 
-    /// Passes an answer on. An unknown call is no error: it may be an abandoned one.
-    pub(super) fn on_answer(&mut self, call: CallId, given: Answer) {
+    /// All that the present engine has or is to get.
+    pub(super) fn works(&self) -> impl Iterator<Item = Work> + Clone {
+        self.open.values().map(|call| call.work)
+    }
+
+    /// What the present engine is to be asked next.
+    pub(super) fn unsent(&mut self, gate: &mut Gate<'_>) -> Vec<ToEngine> {
+        let mut messages = Vec::new();
+        loop {
+            let open = &self.open;
+            // Those whose callers went away have a turn and are then forgotten.
+            let admits = |id: u64| open.get(&id).is_none_or(|call| call.question.is_abandoned() || gate.admits(call.work.content));
+            let Some(id) = self.turns.next(admits) else { return messages };
+            let Some(call) = self.open.get_mut(&id) else { continue };
+            call.work.stage = Stage::Touched;
+            if call.question.is_abandoned() {
+                self.remove(id);
+                continue;
+            }
+            call.waited = 0;
+            messages.push(call.question.message(CallId(id)));
+        }
+    }
+
+    /// Takes a call out of all tables.
+    fn remove(&mut self, id: u64) -> Option<TextCall> {
+        let call = self.open.remove(&id)?;
+        if call.work.is_sent() {
+            self.turns.done(call.ticket);
+        }
+        if let Some(used) = self.used.get_mut(&call.ticket.key) {
+            used.calls -= 1;
+            used.bytes -= call.question.bytes();
+            if *used == Use::default() {
+                self.used.remove(&call.ticket.key);
+            }
+        }
+        Some(call)
+    }
+
+    /// Removes what waits for a turn and nobody waits for.
+    fn forget_abandoned(&mut self) {
+        let abandoned = |call: &TextCall| !call.work.is_sent() && call.question.is_abandoned();
+        let gone: Vec<u64> = self.open.iter().filter(|(_, call)| abandoned(call)).map(|(id, _)| *id).collect();
+        if gone.is_empty() {
+            return;
+        }
+        for id in gone {
+            self.remove(id);
+        }
+        let open = &self.open;
+        self.turns.retain(|id| open.contains_key(&id));
+    }
+
+    /// Passes an answer on; its content is no suspect any more. An unknown call is no error: it may be an abandoned one.
+    pub(super) fn on_answer(&mut self, call: CallId, given: Answer, quarantine: &mut Quarantine) {
         self.silent = 0;
-        let Some(question) = self.open.remove(&call.0).map(|call| call.question) else { return };
-        match (question, given) {
+        let Some(call) = self.remove(call.0) else { return };
+        quarantine.acquit(call.work.content);
+        match (call.question, given) {
             (Question::Tokenize { reply, .. }, Answer::Tokens(result)) => answer(reply, result.map_err(TokenizeError::Text)),
             (Question::Detokenize { reply, .. }, Answer::Text(result)) => answer(reply, result.map_err(TokenizeError::Text)),
             (Question::Spell { reply, .. }, Answer::Pieces(result)) => answer(reply, result.map_err(TokenizeError::Text)),
@@ -192,7 +318,8 @@ impl Calls {
     /// A tick has passed. For how many the present engine has owed answers and given none; a single answer may wait
     /// [`PATIENCE`] times as long, behind others.
     pub(super) fn on_tick(&mut self) -> u32 {
-        let sent = self.open.values_mut().filter(|call| call.sent);
+        self.forget_abandoned();
+        let sent = self.open.values_mut().filter(|call| call.work.is_sent());
         let longest = sent.map(|call| {
             call.waited += 1;
             call.waited
@@ -202,22 +329,41 @@ impl Calls {
         self.silent.max(longest.unwrap_or(0) / PATIENCE)
     }
 
-    /// The engine died of `reason`: what it was asked is handed out again by [`Self::unsent`], or fails.
-    pub(super) fn on_death(&mut self, reason: &str) {
-        let lost: Vec<u64> = self.open.iter().filter(|(_, call)| call.sent && call.attempts >= MAX_ATTEMPTS).map(|(id, _)| *id).collect();
-        for call in lost.iter().filter_map(|id| self.open.remove(id)) {
-            call.question.fail(TextError::EngineDied(reason.to_owned()).into());
+    /// An engine died: what it was asked is handed out again by [`Self::unsent`], or fails.
+    pub(super) fn on_death(&mut self, after: &Aftermath<'_>) {
+        let mut ended = Vec::new();
+        // Backwards, so that what is given back is in order again.
+        for (id, call) in self.open.iter_mut().rev() {
+            let was_sent = call.work.is_sent();
+            match call.work.on_death(after.verdict, after.quarantine, after.now) {
+                Fate::Again if was_sent => self.turns.give_back(*id, call.ticket),
+                Fate::Again => {}
+                fate => {
+                    if was_sent {
+                        self.turns.done(call.ticket);
+                    }
+                    ended.push((*id, fate));
+                }
+            }
         }
-        for call in self.open.values_mut() {
-            call.sent = false;
+        for (id, fate) in ended {
+            let Some(call) = self.remove(id) else { continue };
+            match fate {
+                Fate::Refused | Fate::Again => call.refuse(SubmitError::Quarantined),
+                Fate::GivenUp => call.question.fail(TextError::EngineDied(after.reason.to_owned()).into()),
+            }
         }
+        let open = &self.open;
+        self.turns.retain(|id| open.contains_key(&id));
         self.silent = 0;
     }
 
     /// Ends every call with `error`.
     pub(super) fn fail_all(&mut self, error: &SubmitError) {
+        self.turns = Turns::default();
+        self.used.clear();
         for call in std::mem::take(&mut self.open).into_values() {
-            call.question.fail(error.clone().into());
+            call.refuse(error.clone());
         }
     }
 }
@@ -228,131 +374,4 @@ fn mismatch() -> TokenizeError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-    use tokio::sync::Semaphore;
-
-    fn tokenize(calls: &mut Calls, text: &str) -> oneshot::Receiver<Result<Vec<Token>, TokenizeError>> {
-        let (reply, answer) = oneshot::channel();
-        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        calls.insert(TextCall::new(
-            Question::Tokenize { text: text.to_owned(), add_special: true, special: SpecialText::Recognised, reply },
-            permit,
-        ));
-        answer
-    }
-
-    fn asked(text: &str, call: u64) -> ToEngine {
-        ToEngine::Tokenize { call: CallId(call), text: text.to_owned(), add_special: true, special: SpecialText::Recognised }
-    }
-
-    #[test]
-    fn answers_find_their_callers_in_any_order() {
-        let mut calls = Calls::default();
-        let mut first = tokenize(&mut calls, "a");
-        let mut second = tokenize(&mut calls, "b");
-        assert_eq!(calls.unsent(), [asked("a", 0), asked("b", 1)]);
-
-        calls.on_answer(CallId(1), Answer::Tokens(Ok(vec![Token(2)])));
-        calls.on_answer(CallId(0), Answer::Tokens(Ok(vec![Token(1)])));
-        calls.on_answer(CallId(7), Answer::Tokens(Ok(vec![])));
-
-        assert_eq!(first.try_recv().unwrap(), Ok(vec![Token(1)]));
-        assert_eq!(second.try_recv().unwrap(), Ok(vec![Token(2)]));
-        assert!(calls.is_empty());
-    }
-
-    #[test]
-    fn an_answer_to_another_question_fails_the_call() {
-        let mut calls = Calls::default();
-        let mut answer = tokenize(&mut calls, "a");
-        calls.unsent();
-
-        calls.on_answer(CallId(0), Answer::Text(Ok("b".into())));
-
-        assert_eq!(answer.try_recv().unwrap(), Err(mismatch()));
-    }
-
-    #[test]
-    fn a_call_is_repeated_once_and_fails_with_the_second_death() {
-        let mut calls = Calls::default();
-        let mut answer = tokenize(&mut calls, "a");
-
-        assert_eq!(calls.unsent(), [asked("a", 0)]);
-        calls.on_death("first");
-        assert_eq!(calls.unsent(), [asked("a", 0)]);
-        assert!(answer.try_recv().is_err());
-        calls.on_death("second");
-
-        assert_eq!(answer.try_recv().unwrap(), Err(TextError::EngineDied("second".into()).into()));
-        assert_eq!(calls.unsent(), []);
-    }
-
-    #[test]
-    fn a_refused_constraint_is_told_from_an_engine_that_died_twice_of_it() {
-        let mut calls = Calls::default();
-        let mut check = || {
-            let (reply, answer) = oneshot::channel();
-            let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-            calls.insert(TextCall::new(Question::Check { constraint: Constraint::JsonObject, reply }, permit));
-            answer
-        };
-        let (mut refused, mut deadly) = (check(), check());
-        assert_eq!(calls.unsent().last(), Some(&ToEngine::Check { call: CallId(1), constraint: Constraint::JsonObject }));
-
-        calls.on_answer(CallId(0), Answer::Checked(Err("no".into())));
-        calls.on_death("first");
-        assert_eq!(calls.unsent().len(), 1);
-        calls.on_death("second");
-
-        assert_eq!(refused.try_recv().unwrap(), Err(CheckError::Refused("no".into())));
-        assert_eq!(deadly.try_recv().unwrap(), Err(CheckError::EngineDied("second".into())));
-    }
-
-    #[test]
-    fn an_answer_to_another_question_is_the_engine_s_fault() {
-        let mut calls = Calls::default();
-        let mut answer = tokenize(&mut calls, "a");
-        calls.unsent();
-
-        calls.on_answer(CallId(0), Answer::Checked(Ok(())));
-
-        assert!(matches!(answer.try_recv().unwrap(), Err(TokenizeError::Text(TextError::EngineDied(_)))));
-    }
-
-    #[test]
-    fn a_call_that_no_engine_had_survives_any_number_of_deaths() {
-        let mut calls = Calls::default();
-        let _answer = tokenize(&mut calls, "a");
-
-        for _ in 0..5 {
-            calls.on_death("while loading");
-        }
-
-        assert_eq!(calls.unsent(), [asked("a", 0)]);
-    }
-
-    #[test]
-    fn a_caller_that_went_away_is_not_asked_for_again() {
-        let mut calls = Calls::default();
-        drop(tokenize(&mut calls, "a"));
-
-        assert_eq!(calls.unsent(), []);
-        assert!(calls.is_empty());
-    }
-
-    #[test]
-    fn ticks_count_only_while_an_engine_owes_the_answer() {
-        let mut calls = Calls::default();
-        let _answer = tokenize(&mut calls, "a");
-
-        assert_eq!(calls.on_tick(), 0);
-        calls.unsent();
-        assert_eq!((calls.on_tick(), calls.on_tick()), (1, 2));
-        calls.on_death("x");
-        calls.unsent();
-
-        assert_eq!(calls.on_tick(), 1);
-    }
-}
+mod tests;

@@ -1,78 +1,134 @@
-//! Requests for vectors: cut into batches, sent a few ahead, put together again; repeated once when an engine dies of them.
+//! Requests for vectors: cut into batches, sent a few ahead, put together again; an input that ends engines fails its request.
 //!
-//! A plain table without a clock and without I/O; owned by the run loop. Each request holds one of [`MAX_REQUESTS`] permits.
+//! A plain table without a clock and without I/O; owned by the run loop. Each request holds one of [`MAX_REQUESTS`] permits; of one
+//! key there are at most [`MAX_KEY_REQUESTS`]. Keys take turns, and so do the requests of a key. Whether an input is computed again
+//! when an engine dies say `blame` and `quarantine`; while there are suspects inputs are sent one by one.
 
-use super::handle::{EmbeddingError, SubmitError};
+use super::{
+    blame::{Fate, Gate, Stage, Work},
+    fingerprint::{Fingerprint, Fingerprints},
+    handle::{EmbeddingError, SubmitError},
+    in_flight::Aftermath,
+    quarantine::Quarantine,
+};
 use crate::protocol::{CallId, EmbedError, EmbeddingInfo, ToEngine, Token};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// Requests open at once; more wait for a permit. With `MAX_AHEAD` this bounds what is sent and not answered.
-pub(super) const MAX_REQUESTS: usize = 64;
-/// Requests that may wait for a permit; more are refused. Their tokens are in memory, 1.2 MB each at most.
-pub(super) const MAX_WAITING_REQUESTS: usize = 256;
+/// Requests that are open or wait, at most; more are refused. Their tokens are in memory, 1.2 MB each at most.
+pub(super) const MAX_REQUESTS: usize = 320;
+/// The same of one key, so that others find places.
+pub(super) const MAX_KEY_REQUESTS: usize = MAX_REQUESTS / 2;
+/// Batches that the engine has at once.
+const MAX_SENT: usize = 64;
 /// Batches of a request that the engine has at once: one to compute and one so that it need not wait for the next.
 const MAX_AHEAD: usize = 2;
-/// Engines that may die while they compute a batch before its request is given up: it is repeated once.
-const MAX_ATTEMPTS: u32 = 2;
 
 type Reply = oneshot::Sender<Result<Vec<Vec<f32>>, EmbeddingError>>;
 
-/// Inputs that are sent together.
+/// Tokens that get a vector.
+#[derive(Debug)]
+struct Input {
+    /// Which of its request.
+    index: usize,
+    tokens: Vec<Token>,
+    work: Work,
+}
+
+/// Inputs that were sent together.
 #[derive(Debug)]
 struct Batch {
-    /// Index of the first of them in the request.
-    first: usize,
-    inputs: Vec<Vec<Token>>,
-    /// Engines that died while they computed this.
-    deaths: u32,
-    /// Whether the present engine has begun with it.
-    begun: bool,
+    /// Number of their request.
+    request: u64,
+    inputs: Vec<Input>,
 }
 
 /// One request.
 #[derive(Debug)]
 pub(super) struct EmbedRequest {
+    key: u64,
     /// What no engine has, in order.
-    unsent: VecDeque<Batch>,
+    unsent: VecDeque<Input>,
+    /// Inputs and tokens of a batch, at most.
+    limits: (usize, usize),
     /// Batches that the present engine has.
     sent: usize,
+    /// When it had its last turn, in turns.
+    served: u64,
     vectors: Vec<Vec<f32>>,
     reply: Reply,
     _permit: OwnedSemaphorePermit,
 }
 
-impl EmbedRequest {
-    /// A request that no engine has seen: vectors of `inputs`, each of them within the limits of `info`.
-    pub(super) fn new(inputs: Vec<Vec<Token>>, info: &EmbeddingInfo, reply: Reply, permit: OwnedSemaphorePermit) -> Self {
-        Self { sent: 0, vectors: vec![Vec::new(); inputs.len()], unsent: batches(inputs, info), reply, _permit: permit }
-    }
+/// Who asks.
+#[derive(Debug)]
+pub(super) struct Asker {
+    /// Whose request.
+    pub(super) key: u64,
+    /// Gets the vectors.
+    pub(super) reply: Reply,
+    /// One of [`MAX_REQUESTS`].
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// Cuts inputs into batches that fit the engine's.
-fn batches(inputs: Vec<Vec<Token>>, info: &EmbeddingInfo) -> VecDeque<Batch> {
-    let (most_inputs, most_tokens) = (info.batch_inputs as usize, info.batch_tokens as usize);
-    let mut batches: VecDeque<Batch> = VecDeque::new();
-    let mut tokens = 0;
-    for (index, input) in inputs.into_iter().enumerate() {
-        tokens += input.len();
-        match batches.back_mut() {
-            Some(batch) if batch.inputs.len() < most_inputs && tokens <= most_tokens => batch.inputs.push(input),
-            _ => {
-                tokens = input.len();
-                batches.push_back(Batch { first: index, inputs: vec![input], deaths: 0, begun: false });
-            }
+impl EmbedRequest {
+    /// A request that no engine has seen: vectors of `inputs`, each of them within the limits of `info`.
+    pub(super) fn new(inputs: Vec<Vec<Token>>, info: &EmbeddingInfo, fingerprints: &Fingerprints, asker: Asker) -> Self {
+        let vectors = vec![Vec::new(); inputs.len()];
+        let input = |(index, tokens): (usize, Vec<Token>)| Input { index, work: Work::new(fingerprints.of_input(&tokens)), tokens };
+        Self {
+            key: asker.key,
+            unsent: inputs.into_iter().enumerate().map(input).collect(),
+            limits: (info.batch_inputs as usize, info.batch_tokens as usize),
+            sent: 0,
+            served: 0,
+            vectors,
+            reply: asker.reply,
+            _permit: asker.permit,
         }
     }
-    batches
+
+    /// What its inputs are.
+    pub(super) fn contents(&self) -> impl Iterator<Item = Fingerprint> {
+        self.unsent.iter().map(|input| input.work.content)
+    }
+
+    /// Ends it.
+    pub(super) fn refuse(self, error: SubmitError) {
+        answer(self.reply, Err(error.into()));
+    }
+
+    /// Whether the engine may get a batch of it.
+    fn is_ready(&self) -> bool {
+        self.sent < MAX_AHEAD && !self.unsent.is_empty()
+    }
+
+    /// Takes the inputs of the next batch: as many as fit one, of which the gate admits each; one, if it admits not all.
+    fn next_batch(&mut self, gate: &mut Gate<'_>) -> Vec<Input> {
+        let mut inputs: Vec<Input> = Vec::new();
+        let mut tokens = 0;
+        let most_inputs = if gate.is_open() { self.limits.0 } else { 1 };
+        while let Some(next) = self.unsent.front() {
+            tokens += next.tokens.len();
+            let is_full = !inputs.is_empty() && (inputs.len() >= most_inputs || tokens > self.limits.1);
+            if is_full || !gate.admits(next.work.content) {
+                break;
+            }
+            inputs.extend(self.unsent.pop_front());
+        }
+        inputs
+    }
 }
 
 /// All open requests, oldest first, and which batches of them the engine has.
 #[derive(Debug, Default)]
 pub(super) struct Embeds {
     open: BTreeMap<u64, EmbedRequest>,
-    /// By call; with the number of its request.
-    sent: BTreeMap<u64, (u64, Batch)>,
+    /// By call.
+    sent: BTreeMap<u64, Batch>,
+    /// When each key that has requests had its last turn, in turns.
+    served: BTreeMap<u64, u64>,
+    turn: u64,
     next_request: u64,
     next_call: u64,
 }
@@ -83,47 +139,90 @@ impl Embeds {
         self.open.is_empty()
     }
 
-    /// Takes in a request. It waits until [`Self::unsent`] hands out its batches.
+    /// Takes in a request, or refuses it if its key has too many here. It waits until [`Self::unsent`] hands out its batches.
     pub(super) fn insert(&mut self, request: EmbedRequest) {
+        self.open.retain(|_, request| !request.reply.is_closed());
+        if self.open.values().filter(|open| open.key == request.key).count() >= MAX_KEY_REQUESTS {
+            return request.refuse(SubmitError::TooMuchText);
+        }
         self.open.insert(self.next_request, request);
         self.next_request += 1;
     }
 
+    /// All that the present engine has, and what it might get next.
+    pub(super) fn works(&self) -> impl Iterator<Item = Work> + Clone {
+        let sent = self.sent.values().flat_map(|batch| &batch.inputs);
+        let next = |request: &EmbedRequest| if request.is_ready() { MAX_AHEAD * request.limits.0 } else { 0 };
+        let held = self.open.values().flat_map(move |request| request.unsent.iter().take(next(request)));
+        sent.chain(held).map(|input| input.work)
+    }
+
     /// What the present engine is to be asked next; requests whose callers went away are forgotten.
-    pub(super) fn unsent(&mut self) -> Vec<ToEngine> {
+    pub(super) fn unsent(&mut self, gate: &mut Gate<'_>) -> Vec<ToEngine> {
         self.open.retain(|_, request| !request.reply.is_closed());
+        let (open, served) = (&self.open, &mut self.served);
+        served.retain(|key, _| open.values().any(|request| request.key == *key));
         let mut messages = Vec::new();
-        for (number, request) in &mut self.open {
-            while request.sent < MAX_AHEAD {
-                let Some(batch) = request.unsent.pop_front() else { break };
-                let call = CallId(self.next_call);
-                messages.push(ToEngine::Embed { call, inputs: batch.inputs.clone(), alone: batch.deaths > 0 });
-                self.sent.insert(call.0, (*number, batch));
-                self.next_call += 1;
-                request.sent += 1;
+        while self.sent.len() < MAX_SENT {
+            let handed_out = self.ready().into_iter().find_map(|number| self.hand_out(number, gate));
+            match handed_out {
+                Some(message) => messages.push(message),
+                None => break,
             }
         }
         messages
     }
 
+    /// Requests of which the engine may get a batch, by turn.
+    fn ready(&self) -> Vec<u64> {
+        let ready = self.open.iter().filter(|(_, request)| request.is_ready());
+        let turn_of = |request: &EmbedRequest| (self.served.get(&request.key).copied().unwrap_or(0), request.served);
+        let mut turns: Vec<_> = ready.map(|(number, request)| (turn_of(request), *number)).collect();
+        turns.sort_unstable();
+        turns.into_iter().map(|(_, number)| number).collect()
+    }
+
+    /// The next batch of a request, if the gate admits one.
+    fn hand_out(&mut self, number: u64, gate: &mut Gate<'_>) -> Option<ToEngine> {
+        let request = self.open.get_mut(&number)?;
+        let alone = !gate.is_open();
+        let mut inputs = request.next_batch(gate);
+        if inputs.is_empty() {
+            return None;
+        }
+        self.turn += 1;
+        request.served = self.turn;
+        request.sent += 1;
+        self.served.insert(request.key, self.turn);
+        inputs.iter_mut().for_each(|input| input.work.stage = Stage::Waiting);
+        let call = CallId(self.next_call);
+        self.next_call += 1;
+        let message = ToEngine::Embed { call, inputs: inputs.iter().map(|input| input.tokens.clone()).collect(), alone };
+        self.sent.insert(call.0, Batch { request: number, inputs });
+        Some(message)
+    }
+
     /// The engine computes these next.
     pub(super) fn on_begun(&mut self, calls: &[CallId]) {
         for call in calls {
-            if let Some((_, batch)) = self.sent.get_mut(&call.0) {
-                batch.begun = true;
+            if let Some(batch) = self.sent.get_mut(&call.0) {
+                batch.inputs.iter_mut().for_each(|input| input.work.begin());
             }
         }
     }
 
-    /// Takes an answer. An unknown call is no error: its caller may have gone away.
-    pub(super) fn on_embedded(&mut self, call: CallId, result: Result<Vec<Vec<f32>>, EmbedError>) {
-        let Some((number, batch)) = self.sent.remove(&call.0) else { return };
+    /// Takes an answer; what it answers is no suspect any more. An unknown call is no error: its caller may have gone away.
+    pub(super) fn on_embedded(&mut self, call: CallId, result: Result<Vec<Vec<f32>>, EmbedError>, quarantine: &mut Quarantine) {
+        let Some(Batch { request: number, inputs }) = self.sent.remove(&call.0) else { return };
+        inputs.iter().for_each(|input| quarantine.acquit(input.work.content));
         let Some(request) = self.open.get_mut(&number) else { return };
         request.sent -= 1;
         match result {
-            Ok(vectors) if vectors.len() == batch.inputs.len() => {
-                for (place, vector) in request.vectors.iter_mut().skip(batch.first).zip(vectors) {
-                    *place = vector;
+            Ok(vectors) if vectors.len() == inputs.len() => {
+                for (input, vector) in inputs.iter().zip(vectors) {
+                    if let Some(place) = request.vectors.get_mut(input.index) {
+                        *place = vector;
+                    }
                 }
                 if request.sent == 0
                     && request.unsent.is_empty()
@@ -137,19 +236,25 @@ impl Embeds {
         }
     }
 
-    /// The engine died of `reason`: what it had is handed out again by [`Self::unsent`], or fails if it was the second to die
-    /// while it computed it.
-    pub(super) fn on_death(&mut self, reason: &str) {
-        // Backwards, so that the batches of a request are in order again.
-        for (_, (number, mut batch)) in std::mem::take(&mut self.sent).into_iter().rev() {
-            batch.deaths += u32::from(batch.begun);
-            batch.begun = false;
-            if batch.deaths >= MAX_ATTEMPTS {
-                self.fail(number, EmbedError::EngineDied(reason.to_owned()).into());
-            } else if let Some(request) = self.open.get_mut(&number) {
-                request.sent = 0;
-                request.unsent.push_front(batch);
+    /// An engine died: what it had is handed out again by [`Self::unsent`], or fails with its request.
+    pub(super) fn on_death(&mut self, after: &Aftermath<'_>) {
+        // Backwards, so that the inputs of a request are in order again.
+        for batch in std::mem::take(&mut self.sent).into_values().rev() {
+            let Some(request) = self.open.get_mut(&batch.request) else { continue };
+            request.sent = 0;
+            batch.inputs.into_iter().rev().for_each(|input| request.unsent.push_front(input));
+        }
+        let mut ended = Vec::new();
+        for (number, request) in &mut self.open {
+            let fates = request.unsent.iter_mut().map(|input| input.work.on_death(after.verdict, after.quarantine, after.now));
+            match fates.max_by_key(|fate| (*fate == Fate::GivenUp, *fate == Fate::Refused)) {
+                Some(Fate::Refused) => ended.push((*number, SubmitError::Quarantined.into())),
+                Some(Fate::GivenUp) => ended.push((*number, EmbedError::EngineDied(after.reason.to_owned()).into())),
+                Some(Fate::Again) | None => {}
             }
+        }
+        for (number, error) in ended {
+            self.fail(number, error);
         }
     }
 
@@ -157,7 +262,7 @@ impl Embeds {
     pub(super) fn fail_all(&mut self, error: &SubmitError) {
         self.sent.clear();
         for request in std::mem::take(&mut self.open).into_values() {
-            answer(request.reply, Err(error.clone().into()));
+            request.refuse(error.clone());
         }
     }
 

@@ -171,8 +171,8 @@ impl<C: EngineChild> Engine<C> {
         }
     }
 
-    /// Makes sure that a faulty engine has ended, and finds out how it did.
-    pub(super) async fn die(self, fault: Fault) -> Death {
+    /// Makes sure that a faulty engine has ended, and finds out how it did. With the process if it does not even end when killed.
+    pub(super) async fn die(self, fault: Fault) -> (Death, Option<C>) {
         let Self { link, mut child, .. } = self;
         drop(link);
         // (1) A cut connection is most often that of a dead process: its exit status tells more, and is about to come.
@@ -191,7 +191,8 @@ impl<C: EngineChild> Engine<C> {
             Err(_) => known.unwrap_or(DeathCause::Protocol),
         };
         let exited = matches!(cause, DeathCause::Signal(_) | DeathCause::Exit(_));
-        Death { cause, detail: (!exited).then(|| fault.to_string()), last_words: child.last_words() }
+        let death = Death { cause, detail: (!exited).then(|| fault.to_string()), last_words: child.last_words() };
+        (death, (cause == DeathCause::Unkillable).then_some(child))
     }
 }
 

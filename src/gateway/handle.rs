@@ -5,12 +5,13 @@
 
 pub use super::generation::{Generation, GenerationEvent};
 use super::{
-    calls::{MAX_TEXT_BYTES, MAX_WAITING_CALLS, Question, TextCall},
+    calls::{CallPlace, MAX_TEXT_BYTES, Question, TextCall},
     command::{Command, CommandSender},
     death::DeathCause,
-    embeds::{EmbedRequest, MAX_WAITING_REQUESTS},
+    embeds::{Asker, EmbedRequest},
     generation::events,
     in_flight::Entry,
+    keys::KeyId,
     status::Status,
 };
 use crate::protocol::{
@@ -27,9 +28,6 @@ use tokio::sync::{oneshot, watch};
 const RETRY_LOADING: Duration = Duration::from_secs(2);
 /// Wait to suggest when the engine was given up: somebody has to act first.
 const RETRY_FAILED: Duration = Duration::from_secs(60);
-
-/// Wait to suggest when too many texts wait to be tokenized, or requests for their vectors.
-const RETRY_TEXTS: Duration = Duration::from_secs(1);
 
 /// Where the engine stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +76,12 @@ pub enum SubmitError {
     /// The server is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// As many texts wait to be tokenized, constraints to be compiled or inputs to be embedded as may, of all callers or of this key.
+    #[error("too many texts of this key, or of all together, are being worked on already")]
+    TooMuchText,
+    /// Two engines died while they worked on the same content.
+    #[error("the engine died twice while it worked on this request")]
+    Quarantined,
     /// The served model embeds.
     #[error("the model computes embeddings and does not generate text; serve a generation model for this")]
     NotGenerating,
@@ -114,10 +118,10 @@ pub enum CheckError {
     /// The constraint is at fault; what is wrong with it.
     #[error("{0}")]
     Refused(String),
-    /// The engine died while it worked on it, twice.
+    /// Several engines died while they worked on it, and nobody knows of what.
     #[error("the engine died: {0}")]
     EngineDied(String),
-    /// The engine is not there.
+    /// The engine is not there, or does not take this.
     #[error(transparent)]
     Engine(#[from] SubmitError),
 }
@@ -138,11 +142,19 @@ impl From<TokenizeError> for CheckError {
 pub struct EngineHandle {
     status: Arc<Status>,
     commands: CommandSender,
+    /// Whose texts and inputs these are: keys take turns.
+    key: u64,
 }
 
 impl EngineHandle {
     pub(super) fn new(status: Arc<Status>, commands: CommandSender) -> Self {
-        Self { status, commands }
+        Self { status, commands, key: 0 }
+    }
+
+    /// The same for what this caller asks. Callers take turns where they wait, and each may have a part of what is waiting only.
+    #[must_use]
+    pub fn of_caller(&self, caller: KeyId) -> Self {
+        Self { key: caller.namespace(), ..self.clone() }
     }
 
     /// Facts about the model; `None` until it was loaded once.
@@ -201,14 +213,14 @@ impl EngineHandle {
 
     /// Text to tokens, in the engine process. Repeated once if the engine dies meanwhile.
     ///
-    /// Waits while many other calls are open. Ends in bounded time: an engine that owes an answer for longer than the
+    /// Waits for its turn: short texts pass long ones, and keys take turns. Ends in bounded time: an engine that owes an answer for longer than the
     /// stall timeout is killed.
     ///
     /// # Errors
     /// `Text` if this text cannot be tokenized, `Engine` if there is no engine to ask.
     pub async fn tokenize(&self, text: String, add_special: bool, special: SpecialText) -> Result<Vec<Token>, TokenizeError> {
-        check_size(text.len())?;
-        self.ask(|reply| Question::Tokenize { text, add_special, special, reply }).await
+        let bytes = check_size(text.len())?;
+        self.ask(bytes, |reply| Question::Tokenize { text, add_special, special, reply }).await
     }
 
     /// Tokens to text, special tokens written out.
@@ -216,8 +228,8 @@ impl EngineHandle {
     /// # Errors
     /// As [`Self::tokenize`].
     pub async fn detokenize(&self, tokens: Vec<Token>) -> Result<String, TokenizeError> {
-        check_size(tokens.len().saturating_mul(size_of::<Token>()))?;
-        self.ask(|reply| Question::Detokenize { tokens, reply }).await
+        let bytes = check_size(tokens.len().saturating_mul(size_of::<Token>()))?;
+        self.ask(bytes, |reply| Question::Detokenize { tokens, reply }).await
     }
 
     /// Tokens to the bytes of each, special tokens written out.
@@ -225,8 +237,8 @@ impl EngineHandle {
     /// # Errors
     /// As [`Self::tokenize`].
     pub async fn spell(&self, tokens: Vec<Token>) -> Result<Vec<Vec<u8>>, TokenizeError> {
-        check_size(tokens.len().saturating_mul(size_of::<Token>()))?;
-        self.ask(|reply| Question::Spell { tokens, reply }).await
+        let bytes = check_size(tokens.len().saturating_mul(size_of::<Token>()))?;
+        self.ask(bytes, |reply| Question::Spell { tokens, reply }).await
     }
 
     /// What would become of a request now. Answered between two steps; nothing is changed.
@@ -235,8 +247,8 @@ impl EngineHandle {
     /// As [`Self::tokenize`].
     pub async fn foresee(&self, prospect: Prospect) -> Result<Forecast, TokenizeError> {
         let tokens: usize = prospect.prompts.iter().map(Vec::len).sum();
-        check_size(tokens.saturating_mul(size_of::<Token>()))?;
-        self.ask(|reply| Question::Foresee { prospect, reply }).await
+        let bytes = check_size(tokens.saturating_mul(size_of::<Token>()))?;
+        self.ask(bytes, |reply| Question::Foresee { prospect, reply }).await
     }
 
     /// Smoothed time between two completions while there is something to complete; `None` before the first.
@@ -258,8 +270,8 @@ impl EngineHandle {
     /// `Refused` says what is wrong with it; the others as [`Self::tokenize`].
     pub async fn check_constraint(&self, constraint: Constraint) -> Result<(), CheckError> {
         let too_long = |error: TextError| CheckError::Refused(error.to_string());
-        check_size(constraint.text_bytes()).map_err(too_long)?;
-        self.ask(|reply| Question::Check { constraint, reply }).await
+        let bytes = check_size(constraint.text_bytes()).map_err(too_long)?;
+        self.ask(bytes, |reply| Question::Check { constraint, reply }).await
     }
 
     /// Starts a generation with one choice per sequence. `id` and `resume` of the sequences are assigned here.
@@ -281,7 +293,8 @@ impl EngineHandle {
             request.id = SequenceId(self.status.next_sequence());
             request.resume.clear();
             ids.push(request.id);
-            entries.push(Entry::new(request, choice, sender.clone(), place));
+            let content = self.status.fingerprints.of_sequence(&request);
+            entries.push(Entry::new(request, choice, content, sender.clone(), place));
         }
         self.send(Command::Submit(entries))?;
         Ok(Generation::new(&ids, receiver, self.commands.clone()))
@@ -290,33 +303,40 @@ impl EngineHandle {
     /// A vector for each input, in order and not normalised; for a rank head a score. Each input has 1 to
     /// `EmbeddingInfo::max_input_tokens` tokens of the vocabulary, special ones included.
     ///
-    /// Waits while many other requests are open. Repeated once if the engine dies meanwhile. Dropping the future stops the
+    /// Waits for its turn: keys take turns. Repeated once if the engine dies meanwhile. Dropping the future stops the
     /// work within two batches.
     ///
     /// # Errors
     /// `Embed` if an input cannot be computed, `Engine` if there is no engine to ask or its model generates.
     pub async fn embed(&self, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, EmbeddingError> {
         self.check_open()?;
-        let full = |_| SubmitError::QueueFull { waiting: MAX_WAITING_REQUESTS, retry_after: RETRY_TEXTS };
-        let _turn = self.status.embed_queue.try_acquire().map_err(full)?;
-        let permit = Arc::clone(&self.status.embeds).acquire_owned().await.map_err(|_| self.gone())?;
-        self.check_open()?;
+        let permit = Arc::clone(&self.status.embeds).try_acquire_owned().map_err(|_| SubmitError::TooMuchText)?;
         let model = self.model();
         let Some(info) = model.as_ref().and_then(|model| model.embedding.as_ref()) else { return Err(SubmitError::NotEmbedding.into()) };
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Embed(EmbedRequest::new(inputs, info, reply, permit)))?;
+        let asker = Asker { key: self.key, reply, permit };
+        self.send(Command::Embed(EmbedRequest::new(inputs, info, &self.status.fingerprints, asker)))?;
         answer.await.map_err(|_| self.gone())?
     }
 
-    async fn ask<T, E: From<SubmitError>>(&self, question: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Question) -> Result<T, E> {
+    /// Asks the engine something about so many bytes.
+    async fn ask<T, E: From<SubmitError>>(
+        &self,
+        bytes: usize,
+        question: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Question,
+    ) -> Result<T, E> {
         self.check_open()?;
-        let full = |_| SubmitError::QueueFull { waiting: MAX_WAITING_CALLS, retry_after: RETRY_TEXTS };
-        let _turn = self.status.text_queue.try_acquire().map_err(full)?;
-        let permit = Arc::clone(&self.status.text_calls).acquire_owned().await.map_err(|_| self.gone())?;
-        self.check_open()?;
+        let place = self.call_place(bytes).ok_or(SubmitError::TooMuchText)?;
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Text(TextCall::new(question(reply), permit)))?;
+        self.send(Command::Text(TextCall::new(question(reply), self.key, &self.status.fingerprints, place)))?;
         answer.await.map_err(|_| self.gone())?
+    }
+
+    fn call_place(&self, bytes: usize) -> Option<CallPlace> {
+        let kib = u32::try_from(bytes.div_ceil(1 << 10)).ok()?;
+        let call = Arc::clone(&self.status.text_calls).try_acquire_owned().ok()?;
+        let bytes = Arc::clone(&self.status.text_kib).try_acquire_many_owned(kib).ok()?;
+        Some(CallPlace { _call: call, _bytes: bytes })
     }
 
     fn send(&self, command: Command) -> Result<(), SubmitError> {
@@ -328,6 +348,9 @@ impl EngineHandle {
         let not_ready = |reason: String, retry_after| Err(SubmitError::NotReady { reason, retry_after });
         match &*self.status.state.borrow() {
             EngineState::Ready => Ok(()),
+            EngineState::Restarting(_) if self.status.facts.borrow().is_stuck => {
+                not_ready("the engine does not end, so that it cannot be started again".to_owned(), RETRY_FAILED)
+            }
             EngineState::Restarting(_) if self.status.facts.borrow().model.is_some() => Ok(()),
             EngineState::Restarting(_) => not_ready("it is being loaded again".to_owned(), RETRY_LOADING),
             EngineState::Preparing => not_ready("its file is being fetched or checked".to_owned(), RETRY_LOADING),
@@ -343,9 +366,10 @@ impl EngineHandle {
     }
 }
 
-fn check_size(bytes: usize) -> Result<(), TextError> {
+/// These bytes, if a call may have so many.
+fn check_size(bytes: usize) -> Result<usize, TextError> {
     if bytes <= MAX_TEXT_BYTES {
-        return Ok(());
+        return Ok(bytes);
     }
     let long = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     Err(TextError::TooLong { len: long(bytes), max: long(MAX_TEXT_BYTES) })

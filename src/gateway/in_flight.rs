@@ -5,22 +5,26 @@
 //!
 //! ```text
 //! insert ─▶ held ──unsent()──▶ sent ──on_report(finish)──▶ gone
-//!             ▲                 │  └──cancel()───────────▶ gone
-//!             └── on_death() ───┘ once for what was being computed; the second time it fails
+//!             ▲                 │  └──cancel()───────────▶ leaving, until the engine has forgotten it
+//!             └── on_death() ───┘ as `blame` and `quarantine` decide; else it fails
 //! ```
 
 use super::{
     admission::Place,
+    blame::{Fate, Gate, Stage, Verdict, Work},
+    fingerprint::Fingerprint,
     generation::{EventSender, GenerationEvent},
+    quarantine::Quarantine,
 };
 use crate::protocol::{Finish, GenerationError, SequenceId, SequenceOutput, SequenceRequest};
 use std::collections::BTreeMap;
+use tokio::time::Instant;
 
-/// Engines that may die computing a sequence before it is given up: it is replayed once.
-const MAX_ATTEMPTS: u32 = 2;
-/// Engines that may die with a sequence in them that only waited there, as far as we heard. Fewer than the deaths in a
-/// row that end the server, because the engine's word that it began may be lost with it.
-const MAX_DEATHS: u32 = 4;
+/// Steps after which an engine has forgotten what was cancelled: the one that was being computed, and the next, which begins with
+/// reading messages.
+const STEPS_TO_FORGET: u64 = 2;
+/// Cancelled sequences that are watched until the engine has forgotten them; what is cancelled beyond that is not.
+const MAX_LEAVING: usize = 4096;
 
 /// One live sequence.
 #[derive(Debug)]
@@ -30,14 +34,7 @@ pub(super) struct Entry {
     /// Index in its generation.
     choice: usize,
     events: EventSender,
-    /// Engines that died when they had begun to compute it.
-    attempts: u32,
-    /// Engines that died with it.
-    deaths: u32,
-    /// Whether the present engine has it.
-    sent: bool,
-    /// Whether the present engine has begun to compute it.
-    begun: bool,
+    work: Work,
     /// Whether its start was reported to the client.
     started: bool,
     _place: Place,
@@ -45,8 +42,18 @@ pub(super) struct Entry {
 
 impl Entry {
     /// A sequence that no engine has seen.
-    pub(super) fn new(request: SequenceRequest, choice: usize, events: EventSender, place: Place) -> Self {
-        Self { request, choice, events, attempts: 0, deaths: 0, sent: false, begun: false, started: false, _place: place }
+    pub(super) fn new(request: SequenceRequest, choice: usize, content: Fingerprint, events: EventSender, place: Place) -> Self {
+        Self { request, choice, events, work: Work::new(content), started: false, _place: place }
+    }
+
+    /// What it is.
+    pub(super) fn content(&self) -> Fingerprint {
+        self.work.content
+    }
+
+    /// Ends it before any engine has it: two have died of the same content.
+    pub(super) fn refuse(&self) {
+        self.end(Finish::Failed(GenerationError::Quarantined));
     }
 
     fn emit(&self, output: SequenceOutput) {
@@ -60,7 +67,11 @@ impl Entry {
 
     /// Takes in one report and passes on what is new to the client. Whether the sequence has finished.
     fn on_output(&mut self, mut output: SequenceOutput) -> bool {
-        self.begun |= output.started.is_some() || !output.tokens.is_empty();
+        if !output.tokens.is_empty() {
+            self.work.on_tokens();
+        } else if output.started.is_some() {
+            self.work.begin();
+        }
         if self.started {
             output.started = None;
         }
@@ -80,26 +91,55 @@ impl Entry {
         finished
     }
 
-    /// Its engine is gone. How the sequence ends, or `None` if it is to be replayed.
-    fn on_death(&mut self, reason: &str) -> Option<Finish> {
-        if !self.sent {
-            return None;
-        }
-        self.sent = false;
-        self.deaths += 1;
-        self.attempts += u32::from(std::mem::take(&mut self.begun));
+    /// The present engine gets it.
+    fn hand_out(&mut self) -> SequenceRequest {
+        // Under a constraint an engine begins at once: it compiles it.
+        self.work.stage = if self.request.constraint.is_some() { Stage::Touched } else { Stage::Waiting };
+        self.request.clone()
+    }
+
+    /// An engine is gone. How the sequence ends, or `None` if it goes on.
+    fn on_death(&mut self, after: &Aftermath<'_>) -> Option<Finish> {
+        let was_sent = self.work.is_sent();
+        let fate = self.work.on_death(after.verdict, after.quarantine, after.now);
         let max_tokens = usize::try_from(self.request.max_tokens).unwrap_or(usize::MAX);
-        if max_tokens > 0 && self.request.resume.len() >= max_tokens {
+        if was_sent && max_tokens > 0 && self.request.resume.len() >= max_tokens {
             return Some(Finish::Length);
         }
-        (self.attempts >= MAX_ATTEMPTS || self.deaths >= MAX_DEATHS).then(|| Finish::Failed(GenerationError::EngineDied(reason.to_owned())))
+        match fate {
+            Fate::Again => None,
+            Fate::Refused => Some(Finish::Failed(GenerationError::Quarantined)),
+            Fate::GivenUp => Some(Finish::Failed(GenerationError::EngineDied(after.reason.to_owned()))),
+        }
     }
+}
+
+/// What is known when an engine has died.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Aftermath<'a> {
+    /// Of what it died, for clients.
+    pub(super) reason: &'a str,
+    /// Who may have been the cause; the quarantine knows it already.
+    pub(super) verdict: &'a Verdict,
+    pub(super) quarantine: &'a Quarantine,
+    pub(super) now: Instant,
+}
+
+/// A sequence that nobody listens to any more and that the engine may still compute.
+#[derive(Debug)]
+struct Leaving {
+    work: Work,
+    /// Gone when so many steps were taken.
+    steps: u64,
 }
 
 /// All live sequences, oldest first; at most as many as there are places.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     sequences: BTreeMap<SequenceId, Entry>,
+    leaving: Vec<Leaving>,
+    /// Steps of the present engine, as last heard.
+    steps: u64,
 }
 
 impl InFlight {
@@ -113,42 +153,76 @@ impl InFlight {
         self.sequences.insert(entry.request.id, entry);
     }
 
-    /// The requests that the present engine has not got, oldest first; from now on it has them.
-    pub(super) fn unsent(&mut self) -> Vec<SequenceRequest> {
-        let held = self.sequences.values_mut().filter(|entry| !entry.sent);
-        held.map(|entry| {
-            entry.sent = true;
-            entry.request.clone()
-        })
-        .collect()
+    /// All that the present engine has or is to get, and what it has not forgotten yet.
+    pub(super) fn works(&self) -> impl Iterator<Item = Work> + Clone {
+        let live = self.sequences.values().map(|entry| entry.work);
+        live.chain(self.leaving.iter().map(|leaving| leaving.work))
     }
 
-    /// Passes a step's news on. How many sequences finished. News of unknown ones (cancelled meanwhile) is dropped.
-    pub(super) fn on_report(&mut self, outputs: Vec<SequenceOutput>) -> u32 {
-        let mut finished = 0;
+    /// The requests that the present engine has not got and that the gate admits, oldest first; from now on it has them. Where
+    /// not everything is admitted it gets no more than `slots`, so that none waits there for others to end.
+    pub(super) fn unsent(&mut self, gate: &mut Gate<'_>, slots: usize) -> Vec<SequenceRequest> {
+        let mut room = if gate.is_open() {
+            usize::MAX
+        } else {
+            slots.saturating_sub(self.sequences.values().filter(|entry| entry.work.is_sent()).count())
+        };
+        let mut requests = Vec::new();
+        for entry in self.sequences.values_mut().filter(|entry| !entry.work.is_sent()) {
+            if room == 0 {
+                break;
+            }
+            if gate.admits(entry.work.content) {
+                requests.push(entry.hand_out());
+                room -= 1;
+            }
+        }
+        requests
+    }
+
+    /// Passes a step's news on. The contents of the sequences that finished. News of unknown ones (cancelled meanwhile) is dropped.
+    pub(super) fn on_report(&mut self, outputs: Vec<SequenceOutput>) -> Vec<Fingerprint> {
+        let mut finished = Vec::new();
         for output in outputs {
             let id = output.id;
             let Some(entry) = self.sequences.get_mut(&id) else { continue };
             if entry.on_output(output) {
+                finished.push(entry.work.content);
                 self.sequences.remove(&id);
-                finished += 1;
             }
         }
         finished
     }
 
-    /// Forgets a sequence. Whether the present engine has to forget it too.
-    pub(super) fn cancel(&mut self, id: SequenceId) -> bool {
-        self.sequences.remove(&id).is_some_and(|entry| entry.sent)
+    /// The engine has taken so many steps.
+    pub(super) fn on_steps(&mut self, steps: u64) {
+        self.steps = steps;
+        self.leaving.retain(|leaving| steps < leaving.steps);
     }
 
-    /// The engine died of `reason`: what it had is handed out again by [`Self::unsent`], or fails.
-    /// The numbers of both.
-    pub(super) fn on_death(&mut self, reason: &str) -> Casualties {
+    /// The engine has nothing to do: what was cancelled before is forgotten.
+    pub(super) fn on_idle(&mut self) {
+        self.leaving.clear();
+    }
+
+    /// Forgets a sequence. Whether the present engine has to forget it too.
+    pub(super) fn cancel(&mut self, id: SequenceId) -> bool {
+        let Some(entry) = self.sequences.remove(&id) else { return false };
+        let was_sent = entry.work.is_sent();
+        if was_sent && self.leaving.len() < MAX_LEAVING {
+            self.leaving.push(Leaving { work: entry.work, steps: self.steps + STEPS_TO_FORGET });
+        }
+        was_sent
+    }
+
+    /// An engine died: what it had is handed out again by [`Self::unsent`], or fails. The numbers of both.
+    pub(super) fn on_death(&mut self, after: &Aftermath<'_>) -> Casualties {
         let mut casualties = Casualties::default();
+        self.leaving.clear();
+        self.steps = 0;
         self.sequences.retain(|_, entry| {
-            let was_sent = entry.sent;
-            let end = entry.on_death(reason);
+            let was_sent = entry.work.is_sent();
+            let end = entry.on_death(after);
             casualties.replayed += usize::from(was_sent && end.is_none());
             casualties.failed += usize::from(matches!(end, Some(Finish::Failed(_))));
             if let Some(finish) = end {

@@ -3,8 +3,9 @@
 //! ```text
 //! EngineHandle ── Command ──▶ RunLoop (one task, owns everything below)      engine process
 //!      ▲                        ├─ InFlight   live sequences, replays              │
-//!      │                        ├─ Calls      tokenize and detokenize              │
+//!      │                        ├─ Calls      tokenize, compile; whose turn it is  │
 //!      │                        ├─ Embeds     requests for vectors                 │
+//!      │                        ├─ Quarantine what engines died of                 │
 //!      └── Generation ◀─events──┤  Link ◀──────── frames over a socket ───────────▶│
 //!      └── Status (watched) ◀───┴─ Heartbeat, Launcher, Child ──── starts, kills ──┘
 //! ```
@@ -13,11 +14,13 @@
 //! publishes. Never names llama.cpp and knows no status code.
 
 mod admission;
+mod blame;
 mod calls;
 mod command;
 pub mod death;
 mod embeds;
 mod engine;
+mod fingerprint;
 mod generation;
 pub mod handle;
 mod heartbeat;
@@ -28,6 +31,7 @@ pub mod limits;
 mod link;
 mod load_watch;
 pub mod process;
+mod quarantine;
 mod run_loop;
 mod status;
 mod stderr_tail;

@@ -1,28 +1,34 @@
 //! The run loop: one task that owns the engine and everything that is in flight.
 //!
 //! ```text
-//! launch ─▶ load ─▶ serve ─▶ death ─▶ pause ─▶ launch …     gives up after too many deaths in a row
+//! launch ─▶ load ─▶ serve ─▶ death ─▶ pause ─▶ launch …     gives up after too many failed starts in a row
 //!                     └─ drained ─▶ stop
 //! ```
+//!
+//! An engine that dies after it was given work may have died of that work: then there are a pause and a quarantine, and never an
+//! end, so that no request ends the server. Only engines that die before they are ready, or that were never given any work, count
+//! as failed starts.
 //!
 //! Events come in one at a time (a frame, a command, a tick, a deadline) and are handled without waiting, so nothing
 //! here locks and no client can hold up another. One engine is alive at most.
 
 use super::{
     admission::Pace,
+    blame::{Gate, judge},
     calls::{Answer, Calls},
     command::Command,
     death::{Death, DeathCause},
     embeds::Embeds,
     engine::{Engine, Event, Fault},
     handle::{EngineState, SubmitError},
-    in_flight::InFlight,
-    launcher::Launcher,
+    in_flight::{Aftermath, Casualties, InFlight},
+    launcher::{EngineChild, Launcher},
+    quarantine::Quarantine,
     status::{Status, with_totals_of},
 };
 use crate::{
     config::SupervisionConfig,
-    protocol::{EngineOptions, EngineStats, FromEngine, GenerationError, StepReport, ToEngine},
+    protocol::{CallId, EngineOptions, EngineStats, FromEngine, GenerationError, StepReport, ToEngine},
 };
 use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
@@ -32,6 +38,8 @@ use tokio::{
 
 /// Longest pause before a restart.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The same where the engine was given work: a request must not keep others waiting for longer.
+const MAX_PAUSE_AFTER_WORK: Duration = Duration::from_secs(5);
 /// Pause after a load that failed though one had worked, doubled each time up to [`MAX_PAUSE`]: a file system or a device that
 /// is away for a while comes back.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
@@ -52,6 +60,7 @@ pub(super) struct RunLoop<L: Launcher> {
     pub(super) sequences: InFlight,
     pub(super) calls: Calls,
     pub(super) embeds: Embeds,
+    pub(super) quarantine: Quarantine,
     /// Set when the server is stopping: when to stop at the latest.
     pub(super) drain_by: Option<Instant>,
     pub(super) history: History,
@@ -62,11 +71,28 @@ pub(super) struct RunLoop<L: Launcher> {
 pub(super) struct History {
     /// Without a finished step between them.
     deaths_in_a_row: u32,
+    /// Of these, the last ones that no work can have been the cause of.
+    failed_starts: u32,
+    /// Whether the present engine, or the last one, was given any work.
+    was_given_work: bool,
     /// Loads that failed since one worked; they are no deaths in a row.
     failed_loads: u32,
     /// Totals of the engines that died.
     totals: EngineStats,
     pace: Pace,
+}
+
+impl History {
+    /// An engine works, or has lived for a while: what was before counts no more.
+    fn forgive(&mut self) {
+        self.deaths_in_a_row = 0;
+        self.failed_starts = 0;
+    }
+
+    fn on_death(&mut self, is_of_work: bool) {
+        self.deaths_in_a_row += 1;
+        self.failed_starts = if is_of_work { 0 } else { self.failed_starts + 1 };
+    }
 }
 
 /// Why the loop ended.
@@ -76,24 +102,25 @@ enum End {
 }
 
 /// How one engine's life ended.
-enum Life {
+enum Life<C> {
     Drained,
-    Died(Death),
+    /// With the process, if it does not end.
+    Died(Death, Option<C>),
 }
 
 impl<L: Launcher> RunLoop<L> {
     /// Runs until the server stops or the engine is given up. Afterwards no engine is left.
     pub(super) async fn run(mut self) {
         let end = loop {
-            let death = match self.live().await {
+            let (death, remains) = match self.live().await {
                 Life::Drained => break End::Drained,
-                Life::Died(death) => death,
+                Life::Died(death, remains) => (death, remains),
             };
             self.bury(&death);
             if self.is_hopeless(&death) {
                 break End::GaveUp(death);
             }
-            if self.pause().await {
+            if self.wait_for_end(remains).await || self.pause().await {
                 break End::Drained;
             }
             self.status.facts.send_modify(|facts| facts.restarts += 1);
@@ -104,10 +131,11 @@ impl<L: Launcher> RunLoop<L> {
     // === One engine ===
 
     /// Launches an engine and serves with it until it dies or everything is drained.
-    async fn live(&mut self) -> Life {
+    async fn live(&mut self) -> Life<L::Child> {
+        self.history.was_given_work = false;
         let launched = match self.launcher.launch().await {
             Ok(launched) => launched,
-            Err(error) => return Life::Died(Death { detail: Some(error.to_string()), ..Death::new(DeathCause::LaunchFailed) }),
+            Err(error) => return Life::Died(Death { detail: Some(error.to_string()), ..Death::new(DeathCause::LaunchFailed) }, None),
         };
         let outbox_frames = self.status.admission.capacity().saturating_mul(2).saturating_add(OUTBOX_RESERVE);
         let mut engine = Engine::new(launched, outbox_frames, &self.policy, self.options.clone());
@@ -123,7 +151,10 @@ impl<L: Launcher> RunLoop<L> {
                 engine.stop().await;
                 Life::Drained
             }
-            Err(fault) => Life::Died(engine.die(fault).await),
+            Err(fault) => {
+                let (death, remains) = engine.die(fault).await;
+                Life::Died(death, remains)
+            }
         }
     }
 
@@ -148,7 +179,7 @@ impl<L: Launcher> RunLoop<L> {
                 self.send_what_is_held(engine);
             }
             if engine.is_stable() {
-                self.history.deaths_in_a_row = 0;
+                self.history.forgive();
             }
             engine.check_outbox()?;
         }
@@ -169,15 +200,20 @@ impl<L: Launcher> RunLoop<L> {
                 tracing::info!(pid = engine.pid(), held = self.sequences.len(), "the engine is ready");
             }
             FromEngine::LoadFailed(error) => return Err(Fault::LoadFailed(error)),
-            FromEngine::Tokenized { call, result } => self.calls.on_answer(call, Answer::Tokens(result)),
-            FromEngine::Detokenized { call, result } => self.calls.on_answer(call, Answer::Text(result)),
-            FromEngine::Pieces { call, result } => self.calls.on_answer(call, Answer::Pieces(result)),
-            FromEngine::Forecast { call, forecast } => self.calls.on_answer(call, Answer::Forecast(forecast)),
+            FromEngine::Tokenized { call, result } => self.on_answer(call, Answer::Tokens(result)),
+            FromEngine::Detokenized { call, result } => self.on_answer(call, Answer::Text(result)),
+            FromEngine::Pieces { call, result } => self.on_answer(call, Answer::Pieces(result)),
+            FromEngine::Forecast { call, forecast } => self.on_answer(call, Answer::Forecast(forecast)),
             FromEngine::Embedding(calls) => self.embeds.on_begun(&calls),
-            FromEngine::Embedded { call, result } => self.embeds.on_embedded(call, result),
-            FromEngine::Checked { call, result } => self.calls.on_answer(call, Answer::Checked(result)),
+            FromEngine::Embedded { call, result } => self.embeds.on_embedded(call, result, &mut self.quarantine),
+            FromEngine::Checked { call, result } => self.on_answer(call, Answer::Checked(result)),
             FromEngine::Step(report) => self.on_step(engine, report),
-            FromEngine::Pong { nonce, steps, busy } => engine.on_pong(nonce, steps, busy)?,
+            FromEngine::Pong { nonce, steps, busy } => {
+                if !busy {
+                    self.sequences.on_idle();
+                }
+                engine.on_pong(nonce, steps, busy)?;
+            }
         }
         Ok(())
     }
@@ -195,11 +231,17 @@ impl<L: Launcher> RunLoop<L> {
     fn on_step(&mut self, engine: &mut Engine<L::Child>, report: StepReport) {
         engine.on_steps(report.stats.steps);
         if report.stats.steps > 0 {
-            self.history.deaths_in_a_row = 0;
+            self.history.forgive();
         }
         let finished = self.sequences.on_report(report.outputs);
-        self.measure_pace(finished);
+        self.sequences.on_steps(report.stats.steps);
+        finished.iter().for_each(|content| self.quarantine.acquit(*content));
+        self.measure_pace(u32::try_from(finished.len()).unwrap_or(u32::MAX));
         self.status.stats.send_replace(with_totals_of(&self.history.totals, &report.stats));
+    }
+
+    fn on_answer(&mut self, call: CallId, answer: Answer) {
+        self.calls.on_answer(call, answer, &mut self.quarantine);
     }
 
     fn measure_pace(&mut self, finished: u32) {
@@ -209,8 +251,14 @@ impl<L: Launcher> RunLoop<L> {
     }
 
     fn on_command(&mut self, command: Command, engine: Option<&mut Engine<L::Child>>) {
+        let now = Instant::now();
+        let is_refused = |content| self.quarantine.is_refused(content, now);
         match command {
-            Command::Submit(entries) => entries.into_iter().for_each(|entry| self.sequences.insert(entry)),
+            Command::Submit(entries) => {
+                for entry in entries {
+                    if is_refused(entry.content()) { entry.refuse() } else { self.sequences.insert(entry) }
+                }
+            }
             Command::Cancel(ids) => {
                 let known: Vec<_> = ids.into_iter().filter(|id| self.sequences.cancel(*id)).collect();
                 self.measure_pace(0);
@@ -218,22 +266,30 @@ impl<L: Launcher> RunLoop<L> {
                     known.into_iter().for_each(|id| engine.send(ToEngine::Cancel(id)));
                 }
             }
+            Command::Text(call) if is_refused(call.content()) => call.refuse(SubmitError::Quarantined),
             Command::Text(call) => self.calls.insert(call),
+            Command::Embed(request) if request.contents().any(is_refused) => request.refuse(SubmitError::Quarantined),
             Command::Embed(request) => self.embeds.insert(request),
             Command::Drain(deadline) => self.drain_by = Some(deadline),
         }
     }
 
-    /// New requests as well as, after a restart, those to be replayed.
+    /// New requests as well as, after a restart, those to be replayed: all of them, or one at a time (`blame`).
     fn send_what_is_held(&mut self, engine: &mut Engine<L::Child>) {
-        for message in self.calls.unsent() {
-            engine.send(message);
-        }
-        for message in self.embeds.unsent() {
-            engine.send(message);
-        }
-        for request in self.sequences.unsent() {
-            engine.send(ToEngine::Submit(Box::new(request)));
+        let works = self.calls.works().chain(self.embeds.works()).chain(self.sequences.works());
+        let mut gate = Gate::new(works, &self.quarantine, Instant::now());
+        let slots = self.status.facts.borrow().model.as_ref().map_or(self.options.max_num_seqs, |model| model.max_num_seqs);
+        let slots = usize::try_from(slots).unwrap_or(usize::MAX);
+        for _ in 0..2 {
+            let mut messages = self.calls.unsent(&mut gate);
+            messages.append(&mut self.embeds.unsent(&mut gate));
+            messages.extend(self.sequences.unsent(&mut gate, slots).into_iter().map(|request| ToEngine::Submit(Box::new(request))));
+            self.history.was_given_work |= !messages.is_empty();
+            messages.into_iter().for_each(|message| engine.send(message));
+            if gate.is_open() {
+                return;
+            }
+            gate.turn_to_others();
         }
     }
 
@@ -244,13 +300,11 @@ impl<L: Launcher> RunLoop<L> {
         if self.is_failed_reload(death) {
             self.history.failed_loads += 1;
         } else {
-            self.history.deaths_in_a_row += 1;
+            self.history.on_death(self.is_of_work(death));
         }
         self.status.facts.send_modify(|facts| *facts.deaths.entry(death.cause).or_default() += 1);
         let summary = death.cause.to_string();
-        let casualties = self.sequences.on_death(&summary);
-        self.calls.on_death(&summary);
-        self.embeds.on_death(&summary);
+        let casualties = self.find_the_cause(&summary);
         if let Some(folder) = self.options.prefix_cache.as_mut().filter(|_| death.cause.is_of_work()) {
             // It may have died of what it read there.
             folder.discard = true;
@@ -277,19 +331,64 @@ impl<L: Launcher> RunLoop<L> {
         was_loaded && matches!(death.cause, DeathCause::LoadFailed | DeathCause::LaunchFailed)
     }
 
+    /// Finds out what the engine may have died of, and what becomes of what it had.
+    fn find_the_cause(&mut self, reason: &str) -> Casualties {
+        let now = Instant::now();
+        let verdict = judge(self.calls.works().chain(self.embeds.works()).chain(self.sequences.works()));
+        if self.quarantine.on_death(&verdict, now) {
+            tracing::error!("the second engine died of the same content: it is refused from now on");
+        }
+        let after = Aftermath { reason, verdict: &verdict, quarantine: &self.quarantine, now };
+        self.calls.on_death(&after);
+        self.embeds.on_death(&after);
+        self.sequences.on_death(&after)
+    }
+
+    /// Whether the engine may have died of what clients asked for.
+    fn is_of_work(&self, death: &Death) -> bool {
+        self.history.was_given_work && death.cause.is_of_work()
+    }
+
     /// Whether another engine would fare no better.
     fn is_hopeless(&self, death: &Death) -> bool {
         match death.cause {
-            _ if self.is_failed_reload(death) => false,
+            _ if self.is_failed_reload(death) || self.is_of_work(death) => false,
             DeathCause::LoadFailed | DeathCause::ModelChanged | DeathCause::Unkillable => true,
-            _ => self.history.deaths_in_a_row >= self.policy.max_restarts,
+            _ => self.history.failed_starts >= self.policy.max_restarts,
         }
+    }
+
+    /// Waits until an engine that does not end when killed is gone: it has the memory that the next one needs. Nobody knows how
+    /// long that takes, so nothing waits with it. Whether everything was drained instead.
+    async fn wait_for_end(&mut self, remains: Option<L::Child>) -> bool {
+        let Some(mut child) = remains else { return false };
+        self.status.facts.send_modify(|facts| facts.is_stuck = true);
+        let refusal = self.stuck();
+        let error = GenerationError::EngineDied(DeathCause::Unkillable.to_string());
+        let gone = loop {
+            self.fail_all(&error, &refusal);
+            if self.is_drained() {
+                break false;
+            }
+            tokio::select! {
+                _ = child.wait() => break true,
+                Some(command) = self.commands.recv() => self.on_command(command, None),
+                () = at(self.drain_by) => {}
+            }
+        };
+        self.status.facts.send_modify(|facts| facts.is_stuck = false);
+        !gone
+    }
+
+    fn stuck(&self) -> SubmitError {
+        SubmitError::NotReady { reason: format!("the engine {}", DeathCause::Unkillable), retry_after: MAX_PAUSE }
     }
 
     /// Waits before the next start, taking in commands meanwhile. Whether everything was drained instead.
     async fn pause(&mut self) -> bool {
+        let longest = if self.history.was_given_work { MAX_PAUSE_AFTER_WORK } else { MAX_PAUSE };
         let pause = match self.history.failed_loads {
-            0 => pause_after(self.history.deaths_in_a_row, self.policy.restart_backoff),
+            0 => pause_after(self.history.deaths_in_a_row, self.policy.restart_backoff).min(longest),
             failed => pause_after_load(failed),
         };
         if self.history.failed_loads >= MAX_HELD_LOADS {
@@ -338,7 +437,7 @@ impl<L: Launcher> RunLoop<L> {
             End::Drained => (GenerationError::ShuttingDown, SubmitError::ShuttingDown),
             End::GaveUp(death) => {
                 let summary = death.cause.to_string();
-                tracing::error!(deaths_in_a_row = self.history.deaths_in_a_row, "the engine is given up");
+                tracing::error!(failed_starts = self.history.failed_starts, "the engine is given up");
                 self.status.facts.send_modify(|facts| facts.failure = Some(death.report()));
                 self.status.set_state(EngineState::Failed(summary.clone()));
                 let refusal = SubmitError::NotReady { reason: format!("the engine failed: {summary}"), retry_after: MAX_PAUSE };

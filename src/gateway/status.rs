@@ -4,9 +4,10 @@
 
 use super::{
     admission::Admission,
-    calls::MAX_WAITING_CALLS,
+    calls::{MAX_BYTES, MAX_CALLS},
     death::DeathCause,
-    embeds::{MAX_REQUESTS, MAX_WAITING_REQUESTS},
+    embeds::MAX_REQUESTS,
+    fingerprint::Fingerprints,
     handle::EngineState,
 };
 use crate::protocol::{EngineStats, ModelInfo};
@@ -28,6 +29,8 @@ pub(super) struct Facts {
     pub(super) pid: Option<u32>,
     /// Share that the present engine has loaded, 0–1; `None` when it serves.
     pub(super) load_share: Option<f32>,
+    /// Whether an engine that was killed is still there, so that no other one can be started.
+    pub(super) is_stuck: bool,
     /// Engines started after the first.
     pub(super) restarts: u64,
     /// Deaths by cause.
@@ -48,28 +51,27 @@ pub(super) struct Status {
     pub(super) admission: Admission,
     /// Permits of text calls.
     pub(super) text_calls: Arc<Semaphore>,
-    /// Permits of text calls that are open or wait to be.
-    pub(super) text_queue: Semaphore,
+    /// Permits of their texts, one for each KiB begun.
+    pub(super) text_kib: Arc<Semaphore>,
     /// Permits of requests for vectors.
     pub(super) embeds: Arc<Semaphore>,
-    /// Permits of requests for vectors that are open or wait to be.
-    pub(super) embed_queue: Semaphore,
+    pub(super) fingerprints: Fingerprints,
     next_sequence: AtomicU64,
 }
 
 impl Status {
     /// Of an engine whose model is not known yet.
-    pub(super) fn new(admission: Admission, max_text_calls: usize) -> Self {
+    pub(super) fn new(admission: Admission) -> Self {
         Self {
             state: watch::Sender::new(EngineState::Preparing),
             leaving: AtomicBool::new(false),
             facts: watch::Sender::default(),
             stats: watch::Sender::default(),
             admission,
-            text_calls: Arc::new(Semaphore::new(max_text_calls)),
-            text_queue: Semaphore::new(max_text_calls + MAX_WAITING_CALLS),
+            text_calls: Arc::new(Semaphore::new(MAX_CALLS)),
+            text_kib: Arc::new(Semaphore::new(MAX_BYTES >> 10)),
             embeds: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            embed_queue: Semaphore::new(MAX_REQUESTS + MAX_WAITING_REQUESTS),
+            fingerprints: Fingerprints::default(),
             next_sequence: AtomicU64::new(1),
         }
     }

@@ -4,12 +4,13 @@
 
 use super::{
     admission::Admission,
-    calls::{Calls, MAX_CALLS},
+    calls::Calls,
     command::{self, Command, CommandSender},
     embeds::Embeds,
     handle::{EngineHandle, EngineState},
     in_flight::InFlight,
     launcher::Launcher,
+    quarantine::Quarantine,
     run_loop::RunLoop,
     status::Status,
 };
@@ -39,7 +40,7 @@ pub struct Prepared {
 pub fn prepare(max_num_seqs: u32, supervision: SupervisionConfig) -> (EngineHandle, Prepared) {
     let running = usize::try_from(max_num_seqs).unwrap_or(usize::MAX);
     let admission = Admission::new(running, supervision.max_waiting);
-    let status = Arc::new(Status::new(admission, MAX_CALLS));
+    let status = Arc::new(Status::new(admission));
     let (sender, commands) = command::channel();
     let handle = EngineHandle::new(Arc::clone(&status), sender.clone());
     (handle, Prepared { supervision, status, sender, commands })
@@ -69,6 +70,7 @@ impl Prepared {
             sequences: InFlight::default(),
             calls: Calls::default(),
             embeds: Embeds::default(),
+            quarantine: Quarantine::default(),
             drain_by: None,
             history: super::run_loop::History::default(),
         };

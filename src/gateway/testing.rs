@@ -22,7 +22,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -64,6 +64,13 @@ impl ScriptedEngines {
         self.engines.recv().await.expect("the launcher lives as long as its supervisor")
     }
 
+    /// The next engine, with its model loaded, until supervision has ended.
+    pub(crate) async fn next_if_any(&mut self) -> Option<ScriptedEngine> {
+        let mut engine = self.engines.recv().await?;
+        engine.load(model_info()).await;
+        Some(engine)
+    }
+
     /// The next engine, with its model loaded.
     pub(crate) async fn next_ready(&mut self) -> ScriptedEngine {
         self.next_ready_with(model_info()).await
@@ -72,8 +79,7 @@ impl ScriptedEngines {
     /// The next engine, with this model loaded.
     pub(crate) async fn next_ready_with(&mut self, model: ModelInfo) -> ScriptedEngine {
         let mut engine = self.next().await;
-        assert!(matches!(engine.receive().await, Some(ToEngine::Load { .. })));
-        engine.send(FromEngine::Ready(Box::new(model))).await;
+        engine.load(model).await;
         engine
     }
 }
@@ -85,8 +91,9 @@ impl Launcher for ScriptedLauncher {
         let (ours, theirs) = UnixStream::pair()?;
         let exit = watch::Sender::new(None);
         let work = Arc::new(AtomicU64::new(0));
-        let child = ScriptedChild { exit: exit.clone(), work: Arc::clone(&work) };
-        let engine = ScriptedEngine { frames: Framed::new(theirs, codec()), exit, work, steps: 0 };
+        let unkillable = Arc::new(AtomicBool::new(false));
+        let child = ScriptedChild { exit: exit.clone(), work: Arc::clone(&work), unkillable: Arc::clone(&unkillable) };
+        let engine = ScriptedEngine { frames: Framed::new(theirs, codec()), exit, work, unkillable, steps: 0 };
         self.launched.send(engine).await.map_err(io::Error::other)?;
         Ok(Launched { stream: ours, child })
     }
@@ -97,6 +104,7 @@ impl Launcher for ScriptedLauncher {
 pub(crate) struct ScriptedChild {
     exit: watch::Sender<Option<DeathCause>>,
     work: Arc<AtomicU64>,
+    unkillable: Arc<AtomicBool>,
 }
 
 impl EngineChild for ScriptedChild {
@@ -116,7 +124,9 @@ impl EngineChild for ScriptedChild {
     }
 
     fn kill(&mut self) {
-        end(&self.exit, DeathCause::Signal(9));
+        if !self.unkillable.load(Ordering::Relaxed) {
+            end(&self.exit, DeathCause::Signal(9));
+        }
     }
 
     fn last_words(&self) -> Vec<String> {
@@ -141,10 +151,22 @@ pub(crate) struct ScriptedEngine {
     frames: Framed<UnixStream, tokio_util::codec::LengthDelimitedCodec>,
     exit: watch::Sender<Option<DeathCause>>,
     work: Arc<AtomicU64>,
+    unkillable: Arc<AtomicBool>,
     steps: u64,
 }
 
 impl ScriptedEngine {
+    /// Is told to load, and has loaded this model.
+    async fn load(&mut self, model: ModelInfo) {
+        assert!(matches!(self.receive().await, Some(ToEngine::Load { .. })));
+        self.send(FromEngine::Ready(Box::new(model))).await;
+    }
+
+    /// From now on it does not end when it is killed.
+    pub(crate) fn cannot_be_killed(&self) {
+        self.unkillable.store(true, Ordering::Relaxed);
+    }
+
     /// The next message that is no ping; pings are answered as an idle engine does. `None` when the gateway hung up.
     pub(crate) async fn receive(&mut self) -> Option<ToEngine> {
         loop {

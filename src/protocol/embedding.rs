@@ -61,7 +61,7 @@ pub enum EmbedError {
     /// The vector has entries that are not finite.
     #[error("the model's vector has numbers that are not finite")]
     NotFinite,
-    /// The engine process died while it computed this, twice. Made by the gateway.
+    /// Several engine processes died while they computed this, and nobody knows of what. Made by the gateway.
     #[error("the engine died: {0}")]
     EngineDied(String),
 }

@@ -127,7 +127,7 @@ pub enum GenerationError {
     /// The engine was handed something outside its limits; a gateway bug.
     #[error("invalid request: {0}")]
     Invalid(String),
-    /// The engine process died and the sequence had been replayed already. Made by the gateway.
+    /// Several engine processes died with the sequence in them, and nobody knows of what. Made by the gateway.
     #[error("the engine died: {0}")]
     EngineDied(String),
     /// The model's file was changed, and no engine can go on with the sequence. Made by the gateway.
@@ -136,6 +136,9 @@ pub enum GenerationError {
     /// The server is stopping. Made by the gateway.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// Two engine processes died while they worked on the same content. Made by the gateway.
+    #[error("the engine died twice while it worked on this request")]
+    Quarantined,
 }
 
 /// The engine's state after a step.
@@ -198,7 +201,7 @@ pub enum TextError {
         /// Ids are below this.
         vocabulary_size: u32,
     },
-    /// The engine died while it worked on it, twice.
+    /// Several engines died while they worked on it, and nobody knows of what. Made by the gateway.
     #[error("the engine died: {0}")]
     EngineDied(String),
     /// The answer does not fit into a frame, or might not: found by the gateway before it asks, or by the engine.

@@ -6,7 +6,7 @@ use super::Token;
 use serde::{Deserialize, Serialize};
 
 /// A request that might come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Prospect {
     /// Its prompts, none of them empty.
     pub prompts: Vec<Vec<Token>>,

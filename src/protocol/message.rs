@@ -14,7 +14,7 @@ pub const PROTOCOL_VERSION: u16 = 7;
 pub struct CallId(pub u64);
 
 /// What a text's spelled-out control tokens, such as `<s>`, become.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SpecialText {
     /// Those tokens, as OpenAI's and vLLM's completions do.
     Recognised,

@@ -42,7 +42,10 @@ impl ErrorObject {
 /// The table: status, and Anthropic's type.
 fn row(error: &ApiError) -> (StatusCode, &'static str) {
     let kind = match error {
-        ApiError::BadRequest { .. } | ApiError::ContextLength { .. } | ApiError::MethodNotAllowed { .. } => "invalid_request_error",
+        ApiError::BadRequest { .. }
+        | ApiError::ContextLength { .. }
+        | ApiError::Quarantined
+        | ApiError::MethodNotAllowed { .. } => "invalid_request_error",
         ApiError::MissingKey | ApiError::WrongKey => "authentication_error",
         ApiError::HostNotAllowed => "permission_error",
         ApiError::ModelNotFound { .. } | ApiError::ResponseNotFound { .. } | ApiError::RouteNotFound { .. } => "not_found_error",

@@ -24,14 +24,13 @@ use super::{
     layers::RequestId,
     openai::chat::{prepare, understand},
     respond::{Mode, Recorder, Run, respond},
-    state::AppState,
+    state::{AppState, OfCaller},
     warnings::{WarningPolicy, Warnings},
 };
 use crate::gateway::keys::Principal;
 use axum::{
     Extension, Json, Router,
     body::Bytes,
-    extract::State,
     http::HeaderMap,
     response::{IntoResponse as _, Response},
     routing::post,
@@ -52,7 +51,7 @@ pub(super) fn routes() -> Router<AppState> {
 /// # Errors
 /// Whatever is wrong before the response has begun.
 async fn create(
-    State(state): State<AppState>,
+    OfCaller(state): OfCaller,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: Bytes,
@@ -82,7 +81,7 @@ async fn create(
 ///
 /// # Errors
 /// Whatever is wrong with the request but its length.
-async fn count(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
+async fn count(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
     let (mut request, fields) = read(&body, Aim::Count)?;
     drop(body);
     let understood = understand(&state, fields).await.map_err(|error| request.names.of_error(error))?;

@@ -36,6 +36,7 @@ fn every_variant_has_its_status_type_code_and_param() {
         (method, 405, "invalid_request_error", None, None),
         (ApiError::BodyTimeout, 408, "timeout", Some("deadline_exceeded"), None),
         (ApiError::BodyTooLarge { limit_bytes: 9 }, 413, "invalid_request_error", Some("request_too_large"), None),
+        (ApiError::Quarantined, 422, "invalid_request_error", Some("request_quarantined"), None),
         (rate, 429, "rate_limit_error", Some("rate_limit_exceeded"), None),
         (overloaded, 503, "server_error", Some("overloaded"), None),
         (loading, 503, "server_error", Some("model_loading"), None),
@@ -66,10 +67,13 @@ fn errors_of_the_gateway_and_the_engine_become_their_rows() {
             TokenizeError::Text(TextError::RunTooLong { len: 9, max: 5 }).into(),
             ApiError::invalid("prompt", "the text has a run of 9 characters without a break; at most 5 are accepted for this model"),
         ),
-        (
-            TokenizeError::Text(TextError::EngineDied("/secret/path".into())).into(),
-            ApiError::EngineFailed { message: "The engine stopped while it tokenized this prompt.".into() },
-        ),
+        (SubmitError::TooMuchText.into(), ApiError::Overloaded { message: SubmitError::TooMuchText.to_string(), retry_after: wait(1000) }),
+        (TokenizeError::Text(TextError::EngineDied("/secret/path".into())).into(), ApiError::EngineDied),
+        (EmbeddingError::Embed(EmbedError::EngineDied("/secret/path".into())).into(), ApiError::EngineDied),
+        (SubmitError::Quarantined.into(), ApiError::Quarantined),
+        (TokenizeError::Engine(SubmitError::Quarantined).into(), ApiError::Quarantined),
+        (EmbeddingError::Engine(SubmitError::Quarantined).into(), ApiError::Quarantined),
+        (GenerationError::Quarantined.into(), ApiError::Quarantined),
         (GenerationError::EngineDied("/secret/path".into()).into(), ApiError::EngineDied),
         (GenerationError::ModelChanged.into(), ApiError::ModelChanged),
         (GenerationError::ShuttingDown.into(), ApiError::ShuttingDown),
@@ -149,9 +153,11 @@ fn retries_are_forbidden_when_the_wait_is_long_or_would_not_help() {
     assert_eq!(header(&long, "x-should-retry"), Some("false"));
     assert_eq!(header(&long, "retry-after"), Some("61"));
 
-    let failed = ApiError::EngineFailed { message: "m".into() }.headers();
-    assert_eq!(header(&failed, "x-should-retry"), Some("false"));
-    assert_eq!(header(&failed, "retry-after"), None);
+    for failed in [ApiError::EngineFailed { message: "m".into() }, ApiError::Quarantined] {
+        let headers = failed.headers();
+        assert_eq!(header(&headers, "x-should-retry"), Some("false"), "{failed:?}");
+        assert_eq!(header(&headers, "retry-after"), None, "{failed:?}");
+    }
 }
 
 #[test]

@@ -14,14 +14,14 @@ use super::{
     fields::Fields,
     openai::{answer::draw_seed, fim::NO_MARKS, models},
     respond::{Mode, Recorder, Run, respond},
-    state::AppState,
+    state::{AppState, OfCaller},
     warnings::{WarningPolicy, Warnings},
 };
 use crate::{
     gateway::keys::Principal,
     protocol::{FimTokens, ModelInfo, SequenceRequest},
 };
-use axum::{Extension, Router, body::Bytes, extract::State, http::HeaderMap, response::Response, routing::post};
+use axum::{Extension, Router, body::Bytes, http::HeaderMap, response::Response, routing::post};
 use format::{Head, InfillFormat};
 use request::{InfillLimits, InfillRequest};
 use tokio::time::Instant;
@@ -36,7 +36,7 @@ pub(super) fn routes() -> Router<AppState> {
 /// # Errors
 /// Whatever is wrong before the response has begun.
 async fn infill(
-    State(state): State<AppState>,
+    OfCaller(state): OfCaller,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: Bytes,

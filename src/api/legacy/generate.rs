@@ -5,7 +5,7 @@ use crate::{
     api::{
         error::ApiError,
         respond::{Mode, Recorder, Run, Usage, WireFormat, respond},
-        state::AppState,
+        state::{AppState, OfCaller},
         warnings::{WarningPolicy, Warnings},
     },
     gateway::{handle::GenerationEvent, keys::Principal},
@@ -14,7 +14,6 @@ use crate::{
 use axum::{
     Extension,
     body::Bytes,
-    extract::State,
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
@@ -26,7 +25,7 @@ const GREEDY_BELOW: f32 = 1e-5;
 
 /// Answers with the completion, or as FastAPI would. Dropped when the client goes away, which cancels the generation.
 pub(super) async fn generate(
-    State(state): State<AppState>,
+    OfCaller(state): OfCaller,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: Bytes,

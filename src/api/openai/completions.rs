@@ -16,13 +16,13 @@ use crate::{
         error::ApiError,
         fields::{FieldError, Fields},
         respond::{Mode, Recorder, Run, respond},
-        state::AppState,
+        state::{AppState, OfCaller},
         warnings::{WarningPolicy, Warnings},
     },
     gateway::{handle::EngineHandle, keys::Principal},
     protocol::{FimTokens, ModelInfo, SequenceRequest, SpecialText, Token},
 };
-use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
+use axum::{Extension, body::Bytes, http::HeaderMap, response::Response};
 use futures_util::future::try_join_all;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -37,7 +37,7 @@ const MAX_BATCH_CONTEXTS: u64 = 2;
 /// # Errors
 /// Whatever is wrong before the response has begun.
 pub(super) async fn create(
-    State(state): State<AppState>,
+    OfCaller(state): OfCaller,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: Bytes,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 /// Tokens of all inputs together (OpenAI).
 const MAX_TOKENS: usize = 300_000;
-/// Texts of a request that are tokenized at once; the engine has two threads for all requests.
+/// Texts of a request that are tokenized at once; the engine has few threads for all requests.
 const TEXTS_AT_ONCE: usize = 8;
 
 /// Numbers in all vectors of a request that are normalised and written in a millisecond or two.

@@ -7,10 +7,10 @@ use super::{
     vectors::{Encoded, normalised},
 };
 use crate::{
-    api::{error::ApiError, fields::Fields, heavy, state::AppState, warnings::WarningPolicy},
+    api::{error::ApiError, fields::Fields, heavy, state::OfCaller, warnings::WarningPolicy},
     protocol::Pooling,
 };
-use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
+use axum::{body::Bytes, http::HeaderMap, response::Response};
 use serde::Serialize;
 
 /// OpenAI's `CreateEmbeddingResponse`.
@@ -34,7 +34,7 @@ struct Embedding {
 ///
 /// # Errors
 /// What is wrong with the request, or the engine's failure.
-pub(super) async fn create(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+pub(super) async fn create(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let mut fields = Fields::parse(&body)?;
     drop(body);
     let model = models::requested(&mut fields, &state.config.served_model_names)?;

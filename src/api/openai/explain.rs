@@ -12,7 +12,7 @@ use crate::{
     api::{
         error::ApiError,
         fields::Fields,
-        state::AppState,
+        state::OfCaller,
         warnings::{WarningPolicy, Warnings},
     },
     gateway::{
@@ -25,7 +25,6 @@ use crate::{
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
@@ -96,7 +95,7 @@ enum Subject {
 /// # Errors
 /// As of the request itself.
 pub(super) async fn explain(
-    State(state): State<AppState>,
+    OfCaller(state): OfCaller,
     Extension(principal): Extension<Principal>,
     allowance: Option<Extension<Allowance>>,
     headers: HeaderMap,

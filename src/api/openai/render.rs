@@ -6,14 +6,18 @@
 
 use super::{chat, completions};
 use crate::{
-    api::{error::ApiError, fields::Fields, state::AppState, warnings::WarningPolicy},
+    api::{
+        error::ApiError,
+        fields::Fields,
+        state::{AppState, OfCaller},
+        warnings::WarningPolicy,
+    },
     gateway::keys::Principal,
     protocol::{SequenceRequest, Token},
 };
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
@@ -42,7 +46,7 @@ struct SamplingParams {
 /// # Errors
 /// As of the request itself.
 pub(super) async fn of_completions(
-    State(state): State<AppState>,
+    OfCaller(state): OfCaller,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: Bytes,
@@ -63,7 +67,7 @@ pub(super) async fn of_completions(
 /// # Errors
 /// As of the request itself.
 pub(super) async fn of_chat(
-    State(state): State<AppState>,
+    OfCaller(state): OfCaller,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: Bytes,

@@ -11,10 +11,10 @@ use super::{
     vectors::{cosine, sigmoid},
 };
 use crate::{
-    api::{error::ApiError, fields::Fields, heavy, state::AppState, warnings::WarningPolicy},
+    api::{error::ApiError, fields::Fields, heavy, state::OfCaller, warnings::WarningPolicy},
     protocol::{Pooling, RankScore, Token},
 };
-use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
+use axum::{body::Bytes, http::HeaderMap, response::Response};
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -71,7 +71,7 @@ struct Sides {
 ///
 /// # Errors
 /// What is wrong with the request, or the engine's failure.
-pub(super) async fn rerank(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+pub(super) async fn rerank(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let mut fields = Fields::parse(&body)?;
     drop(body);
     let model = models::requested(&mut fields, &state.config.served_model_names)?;
@@ -84,7 +84,7 @@ pub(super) async fn rerank(State(state): State<AppState>, headers: HeaderMap, bo
 ///
 /// # Errors
 /// As [`rerank`].
-pub(super) async fn score(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+pub(super) async fn score(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let mut fields = Fields::parse(&body)?;
     drop(body);
     let model = models::requested(&mut fields, &state.config.served_model_names)?;

@@ -60,8 +60,7 @@ pub async fn check(engine: &EngineHandle, constrained: Option<&Constrained>) -> 
     let Some((constraint, param)) = constrained else { return Ok(()) };
     engine.check_constraint(constraint.clone()).await.map_err(|error| match error {
         CheckError::Refused(reason) => FieldError::invalid(param, reason.trim_end_matches('.')).into(),
-        // What killed two engines would kill a third.
-        CheckError::EngineDied(_) => ApiError::EngineFailed { message: format!("The engine stopped while it compiled '{param}'.") },
+        CheckError::EngineDied(_) => ApiError::EngineDied,
         CheckError::Engine(error) => error.into(),
     })
 }

@@ -44,10 +44,10 @@ pub(super) struct Body {
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 /// What any route with a body may answer.
-const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503];
+const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503];
 
 /// The same at Anthropic's routes, where a full queue has a status of its own.
-const ANTHROPICS_REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503, 529];
+const ANTHROPICS_REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 529];
 
 const COMPLETION: Body = Body {
     fields: &[COMPLETIONS, SAMPLING, ENDING, RESPONSE_FORMAT, STRUCTURED],
@@ -246,7 +246,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         about: "Names of special tokens and the chat template (vLLM).",
         body: None,
         answers: &[(JSON, "TokenizerInfo")],
-        refusals: &[401, 403, 503],
+        refusals: &[401, 403, 422, 503],
     },
     Operation {
         method: "post",

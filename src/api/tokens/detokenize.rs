@@ -5,7 +5,7 @@ use crate::{
         error::ApiError,
         fields::{FieldError, Fields},
         openai::{models, prompt::token_ids},
-        state::AppState,
+        state::OfCaller,
         warnings::{WarningPolicy, Warnings},
     },
     protocol::Token,
@@ -13,7 +13,6 @@ use crate::{
 use axum::{
     Json,
     body::Bytes,
-    extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
@@ -45,7 +44,7 @@ pub(in crate::api) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<T
 ///
 /// # Errors
 /// A field at fault, an id outside the vocabulary, a text that is too long, or no engine.
-pub(super) async fn detokenize(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+pub(super) async fn detokenize(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let mut fields = Fields::parse(&body)?;
     drop(body);
     models::requested_or_first(&mut fields, &state.config.served_model_names)?;

@@ -4,10 +4,10 @@
 //! two with `/tokenize` to learn their ids; so they are here as that route recognises them.
 
 use crate::{
-    api::{error::ApiError, openai::models, state::AppState},
+    api::{error::ApiError, openai::models, state::OfCaller},
     protocol::{ModelInfo, Token},
 };
-use axum::{Json, extract::State};
+use axum::Json;
 use serde::Serialize;
 
 /// Names are those of Hugging Face's `tokenizer_config.json`, but for `tokenizer`.
@@ -30,7 +30,7 @@ pub(super) struct TokenizerInfo {
 ///
 /// # Errors
 /// The model is not loaded, or its engine is gone.
-pub(super) async fn info(State(state): State<AppState>) -> Result<Json<TokenizerInfo>, ApiError> {
+pub(super) async fn info(OfCaller(state): OfCaller) -> Result<Json<TokenizerInfo>, ApiError> {
     let model = models::loaded(&state.engine)?;
     let wanted: Vec<Token> = model.bos.into_iter().chain(model.eos).collect();
     let mut texts = state.engine.spell(wanted).await?.into_iter().map(|piece| String::from_utf8_lossy(&piece).into_owned());

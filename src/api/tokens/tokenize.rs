@@ -9,7 +9,7 @@ use crate::{
         error::ApiError,
         fields::{FieldError, Fields},
         openai::{chat::understand, models},
-        state::AppState,
+        state::OfCaller,
         warnings::{WarningPolicy, Warnings},
     },
     protocol::{SpecialText, Token},
@@ -17,7 +17,6 @@ use crate::{
 use axum::{
     Json,
     body::Bytes,
-    extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
@@ -89,7 +88,7 @@ fn text_or_bytes<S: Serializer>(piece: &[u8], serializer: S) -> Result<S::Ok, S:
 ///
 /// # Errors
 /// A field at fault, a text that cannot be tokenized, or no engine.
-pub(super) async fn tokenize(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+pub(super) async fn tokenize(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let mut fields = Fields::parse(&body)?;
     drop(body);
     let model = models::requested_or_first(&mut fields, &state.config.served_model_names)?;

@@ -1,30 +1,61 @@
 //! The table alone: what is sent when, and who is answered with what.
 
 use super::*;
-use crate::gateway::testing::embedding_info;
+use crate::gateway::{blame::judge, testing::embedding_info};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 type Answer = oneshot::Receiver<Result<Vec<Vec<f32>>, EmbeddingError>>;
 
-/// Asks for vectors of inputs of these lengths, whose tokens are their indices.
-fn ask(embeds: &mut Embeds, lengths: &[usize]) -> Answer {
-    let (reply, answer) = oneshot::channel();
-    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let inputs = (0..).zip(lengths).map(|(index, &length)| vec![Token(index); length]).collect();
-    // Batches of at most 16 tokens and 4 inputs.
-    let info = EmbeddingInfo { batch_tokens: 16, batch_inputs: 4, max_input_tokens: 32, ..embedding_info() };
-    embeds.insert(EmbedRequest::new(inputs, &info, reply, permit));
-    answer
+/// The table with what the run loop has beside it.
+#[derive(Default)]
+struct Table {
+    embeds: Embeds,
+    quarantine: Quarantine,
+    fingerprints: Fingerprints,
 }
 
-/// Calls that are sent next, with the lengths of their inputs, and whether they are to be computed alone.
-fn sent(embeds: &mut Embeds) -> Vec<(u64, Vec<usize>, bool)> {
-    let lengths = |message| match message {
-        ToEngine::Embed { call, inputs, alone } => (call.0, inputs.iter().map(Vec::len).collect(), alone),
-        other => panic!("{other:?}"),
-    };
-    embeds.unsent().into_iter().map(lengths).collect()
+impl Table {
+    /// Asks for vectors of inputs of these lengths, whose tokens are `first` and the numbers that follow.
+    fn ask_of(&mut self, key: u64, first: u32, lengths: &[usize]) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let inputs = (first..).zip(lengths).map(|(token, &length)| vec![Token(token); length]).collect();
+        // Batches of at most 16 tokens and 4 inputs.
+        let info = EmbeddingInfo { batch_tokens: 16, batch_inputs: 4, max_input_tokens: 32, ..embedding_info() };
+        self.embeds.insert(EmbedRequest::new(inputs, &info, &self.fingerprints, Asker { key, reply, permit }));
+        answer
+    }
+
+    fn ask(&mut self, lengths: &[usize]) -> Answer {
+        self.ask_of(0, 0, lengths)
+    }
+
+    /// Calls that are sent next, with the lengths of their inputs, and whether they are to be computed alone.
+    fn sent(&mut self) -> Vec<(u64, Vec<usize>, bool)> {
+        let mut gate = Gate::new(self.embeds.works(), &self.quarantine, Instant::now());
+        let mut messages = self.embeds.unsent(&mut gate);
+        if !gate.is_open() {
+            gate.turn_to_others();
+            messages.append(&mut self.embeds.unsent(&mut gate));
+        }
+        let lengths = |message| match message {
+            ToEngine::Embed { call, inputs, alone } => (call.0, inputs.iter().map(Vec::len).collect(), alone),
+            other => panic!("{other:?}"),
+        };
+        messages.into_iter().map(lengths).collect()
+    }
+
+    fn embedded(&mut self, call: u64, result: Result<Vec<Vec<f32>>, EmbedError>) {
+        self.embeds.on_embedded(CallId(call), result, &mut self.quarantine);
+    }
+
+    fn on_death(&mut self, reason: &str) {
+        let now = Instant::now();
+        let verdict = judge(self.embeds.works());
+        self.quarantine.on_death(&verdict, now);
+        self.embeds.on_death(&Aftermath { reason, verdict: &verdict, quarantine: &self.quarantine, now });
+    }
 }
 
 /// A vector for each of the inputs from `first` on.
@@ -34,80 +65,110 @@ fn vectors(first: u16, count: u16) -> Vec<Vec<f32>> {
 
 #[test]
 fn a_large_request_is_cut_into_batches_of_which_two_are_sent_ahead() {
-    let mut embeds = Embeds::default();
-    let mut answer = ask(&mut embeds, &[10, 6, 1, 1, 1, 1, 1, 32, 4]);
+    let mut table = Table::default();
+    let mut answer = table.ask(&[10, 6, 1, 1, 1, 1, 1, 32, 4]);
 
-    assert_eq!(sent(&mut embeds), [(0, vec![10, 6], false), (1, vec![1, 1, 1, 1], false)]);
-    assert_eq!(sent(&mut embeds), []);
-    embeds.on_embedded(CallId(1), Ok(vectors(2, 4)));
-    assert_eq!(sent(&mut embeds), [(2, vec![1], false)]);
-    embeds.on_embedded(CallId(0), Ok(vectors(0, 2)));
-    assert_eq!(sent(&mut embeds), [(3, vec![32], false)]);
-    embeds.on_embedded(CallId(2), Ok(vectors(6, 1)));
-    embeds.on_embedded(CallId(3), Ok(vectors(7, 1)));
-    assert_eq!(sent(&mut embeds), [(4, vec![4], false)]);
+    assert_eq!(table.sent(), [(0, vec![10, 6], false), (1, vec![1, 1, 1, 1], false)]);
+    assert_eq!(table.sent(), []);
+    table.embedded(1, Ok(vectors(2, 4)));
+    assert_eq!(table.sent(), [(2, vec![1], false)]);
+    table.embedded(0, Ok(vectors(0, 2)));
+    assert_eq!(table.sent(), [(3, vec![32], false)]);
+    table.embedded(2, Ok(vectors(6, 1)));
+    table.embedded(3, Ok(vectors(7, 1)));
+    assert_eq!(table.sent(), [(4, vec![4], false)]);
     assert!(answer.try_recv().is_err());
-    embeds.on_embedded(CallId(4), Ok(vectors(8, 1)));
+    table.embedded(4, Ok(vectors(8, 1)));
 
     assert_eq!(answer.try_recv().unwrap(), Ok(vectors(0, 9)), "in the order of the request");
-    assert!(embeds.is_empty());
+    assert!(table.embeds.is_empty());
 }
 
 #[test]
 fn a_small_request_does_not_wait_for_a_large_one() {
-    let mut embeds = Embeds::default();
-    let _large = ask(&mut embeds, &[16; 10]);
-    let _small = ask(&mut embeds, &[1]);
+    let mut table = Table::default();
+    let _large = table.ask(&[16; 10]);
+    let _small = table.ask(&[1]);
 
-    let calls: Vec<Vec<usize>> = sent(&mut embeds).into_iter().map(|(_, lengths, _)| lengths).collect();
+    let calls: Vec<Vec<usize>> = table.sent().into_iter().map(|(_, lengths, _)| lengths).collect();
 
-    assert_eq!(calls, [vec![16], vec![16], vec![1]]);
+    assert_eq!(calls, [vec![16], vec![1], vec![16]]);
 }
 
 #[test]
 fn nothing_more_is_computed_for_a_caller_that_went_away() {
-    let mut embeds = Embeds::default();
-    let answer = ask(&mut embeds, &[16; 10]);
-    assert_eq!(sent(&mut embeds).len(), 2);
+    let mut table = Table::default();
+    let answer = table.ask(&[16; 10]);
+    assert_eq!(table.sent().len(), 2);
 
     drop(answer);
-    embeds.on_embedded(CallId(0), Ok(vectors(0, 1)));
+    table.embedded(0, Ok(vectors(0, 1)));
 
-    assert_eq!(sent(&mut embeds), []);
-    assert!(embeds.is_empty());
+    assert_eq!(table.sent(), []);
+    assert!(table.embeds.is_empty());
 }
 
 #[test]
-fn a_batch_is_repeated_alone_and_fails_when_a_second_engine_dies_of_it() {
-    let mut embeds = Embeds::default();
-    let mut answer = ask(&mut embeds, &[16, 16]);
-    let mut bystander = ask(&mut embeds, &[2]);
-    sent(&mut embeds);
-    embeds.on_begun(&[CallId(0)]);
+fn after_a_death_inputs_are_computed_one_by_one_and_the_one_that_kills_again_fails_its_request_alone() {
+    let mut table = Table::default();
+    let mut answer = table.ask_of(1, 0, &[8, 8]);
+    let mut bystander = table.ask_of(2, 10, &[2]);
+    assert_eq!(table.sent(), [(0, vec![8, 8], false), (1, vec![2], false)]);
+    table.embeds.on_begun(&[CallId(0)]);
 
-    embeds.on_death("first");
-    assert_eq!(sent(&mut embeds), [(3, vec![16], true), (4, vec![16], false), (5, vec![2], false)], "in order, the suspect alone");
-    embeds.on_begun(&[CallId(3)]);
-    embeds.on_death("second");
+    table.on_death("first");
+    assert_eq!(table.sent(), [(2, vec![8], true)]);
+    table.embeds.on_begun(&[CallId(2)]);
+    assert_eq!(table.sent(), []);
+    table.embedded(2, Ok(vectors(0, 1)));
+    assert_eq!(table.sent(), [(3, vec![8], true)]);
+    table.embeds.on_begun(&[CallId(3)]);
+    table.on_death("second");
 
-    assert_eq!(answer.try_recv().unwrap(), Err(EmbedError::EngineDied("second".into()).into()));
-    assert_eq!(sent(&mut embeds), [(6, vec![2], false)], "who was only waiting is not to blame");
-    embeds.on_embedded(CallId(6), Ok(vectors(0, 1)));
+    assert_eq!(answer.try_recv().unwrap(), Err(SubmitError::Quarantined.into()));
+    assert_eq!(table.sent(), [(4, vec![2], false)], "who was only waiting is not to blame");
+    table.embedded(4, Ok(vectors(0, 1)));
     assert_eq!(bystander.try_recv().unwrap(), Ok(vectors(0, 1)));
-    assert!(embeds.is_empty());
+    assert!(table.embeds.is_empty());
+}
+
+#[test]
+fn keys_take_turns_and_so_do_the_requests_of_a_key() {
+    let mut table = Table::default();
+    let _first: Vec<_> = (0..40).map(|_| table.ask_of(1, 0, &[16; 4])).collect();
+    assert_eq!(table.sent().len(), MAX_SENT);
+    let _second = table.ask_of(2, 50, &[16, 16, 15]);
+
+    let mut lengths = Vec::new();
+    for call in 0..4 {
+        table.embedded(call, Ok(vectors(0, 1)));
+        lengths.extend(table.sent().into_iter().map(|(call, ..)| table.embeds.sent[&call].request));
+    }
+
+    assert_eq!(lengths, [40, 24, 40, 25], "request 40 is the other key's, and two batches of it are sent ahead");
+}
+
+#[test]
+fn a_key_has_a_bound_on_its_requests_and_another_one_is_taken_in() {
+    let mut table = Table::default();
+    let mut answers: Vec<_> = (0..=MAX_KEY_REQUESTS).map(|_| table.ask_of(1, 0, &[1])).collect();
+    let mut other = table.ask_of(2, 0, &[1]);
+
+    assert_eq!(answers.pop().unwrap().try_recv().unwrap(), Err(SubmitError::TooMuchText.into()));
+    assert!(answers.last_mut().unwrap().try_recv().is_err() && other.try_recv().is_err());
 }
 
 #[test]
 fn an_error_or_a_wrong_count_ends_the_request() {
-    let mut embeds = Embeds::default();
-    let (mut failed, mut mixed_up) = (ask(&mut embeds, &[16, 16]), ask(&mut embeds, &[1]));
-    sent(&mut embeds);
+    let mut table = Table::default();
+    let (mut failed, mut mixed_up) = (table.ask(&[16, 16]), table.ask(&[1]));
+    table.sent();
 
-    embeds.on_embedded(CallId(1), Err(EmbedError::NotFinite));
-    embeds.on_embedded(CallId(0), Ok(vectors(0, 1)));
-    embeds.on_embedded(CallId(2), Ok(vectors(0, 2)));
+    table.embedded(2, Err(EmbedError::NotFinite));
+    table.embedded(0, Ok(vectors(0, 1)));
+    table.embedded(1, Ok(vectors(0, 2)));
 
     assert_eq!(failed.try_recv().unwrap(), Err(EmbedError::NotFinite.into()));
     assert!(mixed_up.try_recv().unwrap().is_err());
-    assert_eq!(sent(&mut embeds), []);
+    assert_eq!(table.sent(), []);
 }

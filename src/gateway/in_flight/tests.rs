@@ -4,26 +4,86 @@ use super::*;
 use crate::{
     gateway::{
         admission::Admission,
+        blame::judge,
         generation::{EventReceiver, events},
         testing,
     },
-    protocol::{SequenceId, Started, Token},
+    protocol::{Constraint, SequenceId, Started, Token},
 };
+use std::ops::{Deref, DerefMut};
 
 const ID: SequenceId = SequenceId(1);
+/// Slots of the engines here.
+const SLOTS: usize = 4;
+
+/// The table with what the run loop has beside it.
+#[derive(Default)]
+struct Table {
+    sequences: InFlight,
+    quarantine: Quarantine,
+}
+
+impl Deref for Table {
+    type Target = InFlight;
+
+    fn deref(&self) -> &InFlight {
+        &self.sequences
+    }
+}
+
+impl DerefMut for Table {
+    fn deref_mut(&mut self) -> &mut InFlight {
+        &mut self.sequences
+    }
+}
+
+impl Table {
+    fn unsent(&mut self) -> Vec<SequenceRequest> {
+        let mut gate = Gate::new(self.sequences.works(), &self.quarantine, Instant::now());
+        let mut requests = self.sequences.unsent(&mut gate, SLOTS);
+        if !gate.is_open() {
+            gate.turn_to_others();
+            requests.append(&mut self.sequences.unsent(&mut gate, SLOTS));
+        }
+        requests
+    }
+
+    fn on_death(&mut self, reason: &str) -> Casualties {
+        let now = Instant::now();
+        let verdict = judge(self.sequences.works());
+        self.quarantine.on_death(&verdict, now);
+        self.sequences.on_death(&Aftermath { reason, verdict: &verdict, quarantine: &self.quarantine, now })
+    }
+}
 
 /// A table with one sequence that the engine has.
-fn running(max_tokens: u32) -> (InFlight, EventReceiver) {
+fn running(max_tokens: u32) -> (Table, EventReceiver) {
     let (sender, receiver) = events();
-    let mut table = InFlight::default();
+    let mut table = Table::default();
     table.insert(entry(ID, max_tokens, sender));
     assert_eq!(table.unsent().len(), 1);
     (table, receiver)
 }
 
+/// A sequence whose content is its id.
 fn entry(id: SequenceId, max_tokens: u32, events: EventSender) -> Entry {
+    of_content(id.0, id, max_tokens, events)
+}
+
+fn of_content(content: u64, id: SequenceId, max_tokens: u32, events: EventSender) -> Entry {
     let place = Admission::new(1, 0).take(1).unwrap().remove(0);
-    Entry::new(SequenceRequest { id, ..testing::request(max_tokens) }, 0, events, place)
+    Entry::new(SequenceRequest { id, ..testing::request(max_tokens) }, 0, Fingerprint(content), events, place)
+}
+
+fn ids(requests: &[SequenceRequest]) -> Vec<u64> {
+    requests.iter().map(|request| request.id.0).collect()
+}
+
+/// Lets the engine begin with a sequence and go on with it until it has proved itself.
+fn prove(table: &mut Table, id: u64) {
+    for number in 0..4 {
+        table.on_report(vec![testing::token(SequenceId(id), number, "t")]);
+    }
 }
 
 fn started(output: SequenceOutput) -> SequenceOutput {
@@ -64,43 +124,155 @@ fn a_start_is_reported_once_even_if_two_engines_report_it() {
 }
 
 #[test]
-fn a_sequence_that_was_in_two_dying_engines_fails_and_one_that_was_in_the_second_only_is_replayed() {
+fn a_sequence_of_which_two_engines_died_fails_and_the_same_content_that_waited_with_it_too() {
     let (mut table, mut receiver) = running(10);
-    let (sender, mut late) = events();
+    let (sender, mut copy) = events();
     table.on_report(vec![testing::begun(ID)]);
     table.on_death("first");
-    table.insert(entry(SequenceId(2), 10, sender));
-    assert_eq!(table.unsent().len(), 2);
-    table.on_report(vec![testing::begun(ID), testing::begun(SequenceId(2))]);
+    table.insert(of_content(ID.0, SequenceId(2), 10, sender));
+    assert_eq!(ids(&table.unsent()), [1, 2], "one content goes together");
+    table.on_report(vec![testing::begun(ID)]);
     passed_on(&mut receiver);
-    passed_on(&mut late);
 
     let casualties = table.on_death("second");
 
-    assert_eq!(casualties, Casualties { replayed: 1, failed: 1 });
-    let finish = passed_on(&mut receiver).remove(0).finish;
-    assert_eq!(finish, Some(Finish::Failed(GenerationError::EngineDied("second".into()))));
-    assert_eq!(passed_on(&mut late), []);
-    assert_eq!(table.unsent()[0].id, SequenceId(2));
+    assert_eq!(casualties, Casualties { replayed: 0, failed: 2 });
+    for receiver in [&mut receiver, &mut copy] {
+        assert_eq!(passed_on(receiver).remove(0).finish, Some(Finish::Failed(GenerationError::Quarantined)));
+    }
 }
 
 #[test]
-fn a_sequence_that_only_waited_in_dying_engines_fails_with_the_fourth() {
-    let (mut table, _receiver) = running(10);
+fn after_a_death_sequences_are_replayed_one_at_a_time_before_new_ones_and_the_one_that_kills_again_fails_alone() {
+    let (mut table, mut first) = running(20);
+    let (sender, mut others) = events();
+    for id in [2, 3] {
+        table.insert(entry(SequenceId(id), 20, sender.clone()));
+    }
+    assert_eq!(ids(&table.unsent()), [2, 3]);
+    for id in 1..4 {
+        table.on_report(vec![testing::begun(SequenceId(id))]);
+    }
+    table.on_death("first");
+    table.insert(entry(SequenceId(4), 20, sender));
 
-    let failed = [1, 2, 3, 4].map(|_| {
-        let failed = table.on_death("poisoned by another").failed;
+    assert_eq!(ids(&table.unsent()), [1]);
+    assert_eq!(ids(&table.unsent()), [0; 0], "until the one before has proved itself");
+    prove(&mut table, 1);
+    assert_eq!(ids(&table.unsent()), [2]);
+    table.on_report(vec![testing::begun(SequenceId(2))]);
+    passed_on(&mut first);
+    passed_on(&mut others);
+    let casualties = table.on_death("second");
+
+    assert_eq!(casualties, Casualties { replayed: 1, failed: 1 });
+    let failed = passed_on(&mut others);
+    assert_eq!((failed.len(), failed[0].id), (1, SequenceId(2)));
+    assert_eq!(passed_on(&mut first), [], "it goes on");
+    for id in [1, 3] {
+        assert_eq!(ids(&table.unsent()), [id]);
+        prove(&mut table, id);
+    }
+    assert_eq!(ids(&table.unsent()), [4]);
+}
+
+#[test]
+fn one_that_waits_for_a_slot_does_not_hold_up_what_the_engine_can_do() {
+    let (sender, _receiver) = events();
+    let mut table = Table::default();
+    (1..=6).for_each(|id| table.insert(entry(SequenceId(id), 20, sender.clone())));
+    assert_eq!(table.unsent().len(), 6, "without a suspect all are handed out");
+    (1..=4).for_each(|id| prove(&mut table, id));
+    table.on_death("x");
+
+    for id in [1, 2, 3, 4] {
+        assert_eq!(ids(&table.unsent()), [id]);
+        prove(&mut table, id);
+    }
+
+    assert_eq!(ids(&table.unsent()), [5, 6], "nobody is suspected any more, and they may wait in the engine");
+}
+
+#[test]
+fn a_suspect_that_finishes_is_none_any_more() {
+    let (mut table, mut receiver) = running(10);
+    table.on_report(vec![testing::begun(ID)]);
+    table.on_death("first");
+    table.unsent();
+
+    let last = SequenceOutput { finish: Some(Finish::EndOfGeneration), ..testing::token(ID, 5, "a") };
+    let finished = table.on_report(vec![last]);
+    finished.iter().for_each(|content| table.quarantine.acquit(*content));
+    let (sender, mut again) = events();
+    table.insert(of_content(ID.0, SequenceId(2), 10, sender));
+    table.unsent();
+    table.on_death("second");
+
+    assert_eq!(finished, [Fingerprint(ID.0)]);
+    assert_eq!(passed_on(&mut receiver).last().unwrap().finish, Some(Finish::EndOfGeneration));
+    assert_eq!(passed_on(&mut again), [], "it is replayed");
+}
+
+#[test]
+fn a_constraint_is_compiled_at_once_so_that_a_sequence_with_one_may_be_the_cause_before_it_begins() {
+    let (mut table, _first) = running(10);
+    let (sender, mut receiver) = events();
+    prove(&mut table, 1);
+    let mut compiled = entry(SequenceId(2), 10, sender);
+    compiled.request.constraint = Some(Constraint::JsonObject);
+    table.insert(compiled);
+    table.unsent();
+
+    for _ in 0..2 {
+        table.on_death("while it compiled");
+        assert_eq!(ids(&table.unsent()), [1], "the oldest first");
+        prove(&mut table, 1);
         table.unsent();
-        failed
-    });
+    }
 
-    assert_eq!(failed, [0, 0, 0, 1]);
+    assert_eq!(passed_on(&mut receiver).remove(0).finish, Some(Finish::Failed(GenerationError::Quarantined)));
+}
+
+#[test]
+fn what_was_cancelled_is_blamed_until_the_engine_has_forgotten_it() {
+    let forgets: [fn(&mut Table); 3] = [|_| {}, |table| table.on_steps(7), |table| table.on_idle()];
+    for (forget, blamed) in forgets.into_iter().zip([true, false, false]) {
+        let (mut table, _receiver) = running(10);
+        table.on_report(vec![testing::begun(ID)]);
+        table.on_steps(5);
+
+        assert!(table.cancel(ID));
+        table.on_steps(6);
+        forget(&mut table);
+        table.on_death("x");
+
+        assert_eq!(table.quarantine.is_suspected(Fingerprint(ID.0), Instant::now()), blamed);
+    }
+}
+
+#[test]
+fn sequences_that_go_on_for_long_in_engines_that_die_are_given_up_with_the_fourth() {
+    let (mut table, mut first) = running(2_000);
+    let (sender, _other) = events();
+    table.insert(entry(SequenceId(2), 2_000, sender));
+    let mut failed = Vec::new();
+    for _ in 0..4 {
+        while let Some(next) = table.unsent().first().map(|request| request.id) {
+            (0..64).for_each(|_| drop(table.on_report(vec![testing::token(next, 1, "t")])));
+        }
+        (0..64).for_each(|_| drop(table.on_report(vec![testing::token(ID, 1, "t"), testing::token(SequenceId(2), 1, "t")])));
+        failed.push(table.on_death("late").failed);
+    }
+
+    assert_eq!(failed, [0, 0, 0, 2]);
+    let reason = GenerationError::EngineDied("late".into());
+    assert_eq!(passed_on(&mut first).last().unwrap().finish, Some(Finish::Failed(reason)));
 }
 
 #[test]
 fn deaths_of_engines_that_never_had_a_sequence_do_not_count_against_it() {
     let (sender, mut receiver) = events();
-    let mut table = InFlight::default();
+    let mut table = Table::default();
     table.insert(entry(ID, 10, sender));
 
     for _ in 0..5 {
@@ -141,7 +313,7 @@ fn news_of_unknown_sequences_are_dropped_and_those_of_others_in_the_same_report_
 
     let finished = table.on_report(vec![testing::token(SequenceId(99), 1, "?"), last.clone()]);
 
-    assert_eq!(finished, 1);
+    assert_eq!(finished.len(), 1);
     assert_eq!(passed_on(&mut receiver), [last]);
-    assert_eq!(table.on_report(vec![testing::token(ID, 6, "late")]), 0);
+    assert_eq!(table.on_report(vec![testing::token(ID, 6, "late")]), []);
 }

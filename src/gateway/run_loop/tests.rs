@@ -4,8 +4,9 @@ use super::*;
 use crate::{
     gateway::{
         Supervisor,
-        calls::{MAX_CALLS, MAX_TEXT_BYTES, MAX_WAITING_CALLS},
+        calls::{MAX_CALLS, MAX_TEXT_BYTES},
         handle::{EngineHandle, Generation, TokenizeError},
+        keys::KeyId,
         testing::{self, ScriptedEngine, ScriptedEngines, begun, request, start_scripted, token},
     },
     protocol::{CallId, Finish, LoadError, MAX_FRAME_BYTES, OpenedFile, SequenceId, SequenceOutput, SpecialText, TextError, Token},
@@ -13,6 +14,7 @@ use crate::{
 use tokio::io::AsyncWriteExt;
 
 mod lifecycle;
+mod poison;
 
 /// A handle on an engine that is ready, for two running sequences and two waiting ones.
 async fn serving() -> (EngineHandle, Supervisor, ScriptedEngines, ScriptedEngine) {
@@ -158,13 +160,14 @@ async fn the_second_death_ends_a_stream_with_an_error() {
     let (text, end) = read_out(&mut generation).await;
 
     assert_eq!(text, "one");
-    let reason = DeathCause::Signal(9).to_string();
-    assert_eq!(end, Some(Finish::Failed(GenerationError::EngineDied(reason))));
-    // The service goes on for others.
+    assert_eq!(end, Some(Finish::Failed(GenerationError::Quarantined)));
+    // The service goes on for others, and no engine gets this again.
     let mut third = engines.next_ready().await;
     until(&handle, |state| *state == EngineState::Ready).await;
-    let _next = handle.submit(vec![request(8)]).unwrap();
-    third.receive_submit().await;
+    let mut again = handle.submit(vec![request(8)]).unwrap();
+    assert_eq!(read_out(&mut again).await.1, Some(Finish::Failed(GenerationError::Quarantined)));
+    let _next = handle.submit(vec![request(9)]).unwrap();
+    assert_eq!(third.receive_submit().await.max_tokens, 9);
 }
 
 #[tokio::test]
@@ -200,25 +203,28 @@ async fn a_text_call_is_repeated_once_when_the_engine_dies() {
 }
 
 #[tokio::test]
-async fn more_text_calls_than_may_be_open_wait_for_their_turn() {
+async fn a_key_s_calls_wait_for_their_turn_and_another_key_s_pass_them() {
     let (handle, _supervisor, _engines, mut engine) = serving().await;
-    let ask = || {
-        let handle = handle.clone();
-        tokio::spawn(async move { handle.detokenize(vec![Token(1)]).await })
+    let ask = |key, token| {
+        let handle = handle.of_caller(KeyId::Key(key));
+        tokio::spawn(async move { handle.detokenize(vec![Token(token)]).await })
     };
-    let mut asked: Vec<_> = (0..=MAX_CALLS).map(|_| ask()).collect();
-    for _ in 0..MAX_CALLS {
+    let mut asked: Vec<_> = (0..9).map(|_| ask(1, 1)).collect();
+    for _ in 0..8 {
         assert!(matches!(engine.receive().await, Some(ToEngine::Detokenize { .. })));
     }
-    let (reply, call) = (|call| FromEngine::Detokenized { call, result: Ok("x".to_owned()) }, CallId(0));
+    let reply = |call| FromEngine::Detokenized { call: CallId(call), result: Ok("x".to_owned()) };
 
-    // The last one is asked for only when another one was answered.
-    engine.send(reply(call)).await;
+    asked.push(ask(2, 2));
+    let other = engine.receive().await;
+    assert!(matches!(&other, Some(ToEngine::Detokenize { call: CallId(9), tokens }) if tokens == &[Token(2)]), "{other:?}");
+    // The ninth of the first key is asked for only when another one of it was answered.
+    engine.send(reply(0)).await;
     let last = engine.receive().await;
 
-    assert!(matches!(last, Some(ToEngine::Detokenize { call: CallId(64), .. })), "{last:?}");
-    for call in 1..=64 {
-        engine.send(reply(CallId(call))).await;
+    assert!(matches!(last, Some(ToEngine::Detokenize { call: CallId(8), .. })), "{last:?}");
+    for call in 1..10 {
+        engine.send(reply(call)).await;
     }
     for answer in asked.drain(..) {
         assert_eq!(answer.await.unwrap(), Ok("x".to_owned()));
@@ -228,14 +234,14 @@ async fn more_text_calls_than_may_be_open_wait_for_their_turn() {
 #[tokio::test]
 async fn more_texts_than_may_wait_are_refused_with_the_wait() {
     let (handle, _supervisor, _engines, _engine) = serving().await;
-    let mut asked: Vec<_> = (0..MAX_CALLS + MAX_WAITING_CALLS).map(|_| Box::pin(handle.detokenize(vec![Token(1)]))).collect();
+    let mut asked: Vec<_> = (0..MAX_CALLS).map(|_| Box::pin(handle.detokenize(vec![Token(1)]))).collect();
     for call in &mut asked {
         assert!(futures_util::poll!(call).is_pending());
     }
 
     let refused = handle.detokenize(vec![Token(1)]).await;
 
-    assert!(matches!(refused, Err(TokenizeError::Engine(SubmitError::QueueFull { .. }))), "{refused:?}");
+    assert_eq!(refused, Err(SubmitError::TooMuchText.into()));
 }
 
 #[tokio::test]

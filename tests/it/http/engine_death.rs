@@ -1,6 +1,9 @@
-//! An engine dies under requests: they go on as if nothing had happened, once.
+//! An engine dies under requests: they go on as if nothing had happened, once; what ends engines is refused.
 
-use crate::support::server::{Answer, TestServer, frame, rest};
+use crate::support::{
+    server::{Answer, TestServer, frame, rest},
+    thread_engine::{DEADLY_PROMPT, DEADLY_TEXT},
+};
 use axum::{
     body::BodyDataStream,
     http::{HeaderMap, StatusCode},
@@ -78,7 +81,65 @@ async fn a_second_death_ends_the_stream_with_an_error_event_and_done() {
     text += &rest(stream).await;
 
     let chunks = streamed(text).chunks();
-    assert_eq!(chunks.last().unwrap()["error"]["code"], "engine_error", "{:?}", chunks.last());
+    assert_eq!(chunks.last().unwrap()["error"]["code"], "request_quarantined", "{:?}", chunks.last());
+}
+
+/// A body for each route that asks the engine, with this text in what it asks.
+fn with_text(text: &str) -> Vec<(&'static str, Value)> {
+    let messages = json!([{"role": "user", "content": text}]);
+    vec![
+        ("/v1/completions", json!({"model": "fake", "prompt": text})),
+        ("/v1/chat/completions", json!({"model": "fake", "messages": messages})),
+        ("/v1/responses", json!({"model": "fake", "input": text})),
+        ("/v1/messages", json!({"model": "fake", "max_tokens": 5, "messages": messages})),
+        ("/generate", json!({"prompt": text})),
+        ("/infill", json!({"input_prefix": text, "input_suffix": ""})),
+        ("/tokenize", json!({"content": text})),
+    ]
+}
+
+fn deaths(server: &TestServer) -> u64 {
+    server.engine.engine_deaths().values().sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_engines_is_a_422_in_the_shape_of_its_route_costs_two_of_them_and_leaves_good_streams_alone() {
+    let server = TestServer::start().await;
+    let mut good = request(&json!({"temperature": 0, "max_tokens": 3500}));
+    let undisturbed = server.post("/v1/completions", &good).await.json();
+    good["stream"] = json!(true);
+    let mut stream = server.stream("/v1/completions", &good).await;
+    let begun = read(&mut stream, 2).await;
+
+    for (number, deadly) in [DEADLY_TEXT, DEADLY_PROMPT].into_iter().enumerate() {
+        for (index, (path, _)) in with_text("").into_iter().enumerate() {
+            if path == "/tokenize" && deadly == DEADLY_PROMPT {
+                continue; // Nothing is computed.
+            }
+            let body = with_text(&format!("{number} {index} {deadly}")).remove(index).1;
+            let before = deaths(&server);
+
+            let answer = server.post(path, &body).await;
+            let again = server.post(path, &body).await;
+
+            assert_eq!(deaths(&server) - before, 2, "{path} {body}");
+            assert_eq!((answer.status.as_u16(), again.status.as_u16()), (422, 422), "{path} {answer:?} {again:?}");
+            assert_eq!((answer.header("x-should-retry"), again.header("x-should-retry")), ("false", "false"), "{path}");
+            let (json, message) = (again.json(), "ended twice while it worked on this request");
+            match path {
+                "/v1/messages" => assert_eq!(json["error"]["type"], "invalid_request_error", "{json}"),
+                "/generate" => assert!(json["detail"].as_str().unwrap().contains(message), "{json}"),
+                _ => assert_eq!(json["error"]["code"], "request_quarantined", "{path} {json}"),
+            }
+            assert!(again.text.contains(message), "{path} {json}");
+            let innocent = server.post("/v1/completions", &json!({"model": "fake", "prompt": "good", "max_tokens": 1})).await;
+            assert_eq!(innocent.status, 200, "after {path}: {innocent:?}");
+        }
+    }
+
+    let disturbed = streamed(begun + &rest(stream).await).chunks();
+    assert_eq!(text(&disturbed), undisturbed["choices"][0]["text"]);
+    assert_eq!(server.engine.state(), EngineState::Ready);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

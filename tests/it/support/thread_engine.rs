@@ -5,14 +5,14 @@
 use super::fake_runner::{BOS, EOG, FakeRunner, FakeTokenizer, MARKS, VOCABULARY_SIZE};
 use llamero::chat::FALLBACK;
 use llamero::engine::{
-    runner::{Limits, ModelRunner, Parked, ParkedState, Step, StepError},
+    runner::{Limits, ModelRunner, Parked, ParkedState, Step, StepError, Tokenizer},
     serve::{Host, Model, Opened, serve},
 };
 use llamero::gateway::{
     death::DeathCause,
     launcher::{EngineChild, Launched, Launcher},
 };
-use llamero::protocol::{EngineOptions, FimTokens, KvLayout, LoadError, ModelInfo};
+use llamero::protocol::{EngineOptions, FimTokens, KvLayout, LoadError, ModelInfo, SpecialText, TextError, Token};
 use std::{
     io,
     net::Shutdown,
@@ -20,6 +20,12 @@ use std::{
     sync::{Arc, Condvar, Mutex},
 };
 use tokio::sync::watch;
+
+/// An engine dies when it tokenizes a text with this in it.
+pub(crate) const DEADLY_TEXT: &str = "\u{6}";
+/// An engine dies when it computes a prompt with this in it.
+pub(crate) const DEADLY_PROMPT: &str = "\u{7}";
+const DEADLY_TOKEN: Token = Token(7);
 
 /// How many more steps engines may take.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +96,7 @@ impl Launcher for ThreadLauncher {
         *self.current.lock().unwrap() = Some(theirs.try_clone()?);
         let child = ThreadEngine { stream: Some(theirs.try_clone()?), gate: self.gate.clone(), ended: watch::channel(false).1 };
         let (ended, watched) = watch::channel(false);
-        let host = FakeHost { limits: self.limits, gate: self.gate.clone() };
+        let host = FakeHost { limits: self.limits, gate: self.gate.clone(), life: Life(Arc::new(theirs.try_clone()?)) };
         std::thread::spawn(move || {
             // An engine that was hung up on reports a broken connection; its gateway knows.
             let _ = serve(theirs, host);
@@ -131,24 +137,64 @@ impl EngineChild for ThreadEngine {
     }
 }
 
+/// What an engine ends its life with.
+#[derive(Clone)]
+struct Life(Arc<UnixStream>);
+
+impl Life {
+    /// Ends it as a fault of the engine's own would: nothing that it says afterwards is heard.
+    fn end(&self) {
+        hang_up(&self.0);
+    }
+}
+
 struct FakeHost {
     limits: Limits,
     gate: Gate,
+    life: Life,
 }
 
 impl Host for FakeHost {
     fn open(self, options: &EngineOptions, mut progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
         progress(1.0);
-        let mut runner = GatedRunner { inner: FakeRunner::new(self.limits), gate: self.gate };
+        let tokenizer = Arc::new(MortalTokenizer { inner: FakeTokenizer::default(), life: self.life.clone() });
+        let mut runner = GatedRunner { inner: FakeRunner::new(self.limits), gate: self.gate, life: self.life };
         let model = Model::Generates { runner: &mut runner, draft: None };
-        body(Opened { model, tokenizer: Arc::new(FakeTokenizer::default()), info: info(&self.limits, options) });
+        body(Opened { model, tokenizer, info: info(&self.limits, options) });
         Ok(())
+    }
+}
+
+struct MortalTokenizer {
+    inner: FakeTokenizer,
+    life: Life,
+}
+
+impl Tokenizer for MortalTokenizer {
+    fn encode(&self, text: &str, add_special: bool, special: &SpecialText) -> Result<Vec<Token>, TextError> {
+        if text.contains(DEADLY_TEXT) {
+            self.life.end();
+        }
+        self.inner.encode(text, add_special, special)
+    }
+
+    fn piece(&self, token: Token, special: bool) -> &[u8] {
+        self.inner.piece(token, special)
+    }
+
+    fn is_eog(&self, token: Token) -> bool {
+        self.inner.is_eog(token)
+    }
+
+    fn vocabulary_size(&self) -> u32 {
+        self.inner.vocabulary_size()
     }
 }
 
 struct GatedRunner {
     inner: FakeRunner,
     gate: Gate,
+    life: Life,
 }
 
 impl ModelRunner for GatedRunner {
@@ -158,6 +204,10 @@ impl ModelRunner for GatedRunner {
 
     fn execute(&mut self, step: &Step) -> Result<(), StepError> {
         self.gate.pass();
+        if step.rows.iter().any(|row| row.token == DEADLY_TOKEN) {
+            self.life.end();
+            return Err(StepError::Decode { code: -1 });
+        }
         self.inner.execute(step)
     }
 

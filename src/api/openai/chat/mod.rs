@@ -26,14 +26,14 @@ use crate::{
         error::ApiError,
         fields::Fields,
         respond::{Mode, Recorder, Run, respond},
-        state::AppState,
+        state::{AppState, OfCaller},
         warnings::{WarningPolicy, Warnings},
     },
     chat::output::{Calls, OutputSpec, Reasoning, forced_constraint},
     gateway::keys::Principal,
     protocol::{ModelInfo, SequenceRequest, Token},
 };
-use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
+use axum::{Extension, body::Bytes, http::HeaderMap, response::Response};
 use format::{ChatFormat, View};
 use prompt::about_messages;
 use request::ChatRequest;
@@ -48,7 +48,7 @@ const NO_TEMPLATE: &str = "the model has no chat template, so ChatML was used, w
 /// # Errors
 /// Whatever is wrong before the response has begun.
 pub(super) async fn create(
-    State(state): State<AppState>,
+    OfCaller(state): OfCaller,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: Bytes,

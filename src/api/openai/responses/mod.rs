@@ -20,12 +20,12 @@ use crate::{
         error::ApiError,
         fields::Fields,
         respond::{Mode, Recorder, Run, respond},
-        state::AppState,
+        state::OfCaller,
         warnings::WarningPolicy,
     },
     gateway::keys::Principal,
 };
-use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
+use axum::{Extension, body::Bytes, http::HeaderMap, response::Response};
 use format::{ResponsesFormat, View};
 use request::ResponsesRequest;
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ use tokio::time::Instant;
 /// # Errors
 /// Whatever is wrong before the response has begun.
 pub(super) async fn create(
-    State(state): State<AppState>,
+    OfCaller(state): OfCaller,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: Bytes,

@@ -233,7 +233,7 @@ async fn an_engine_that_owes_a_tokenization_for_too_long_is_killed_and_the_text_
     let mut second = engines.next_ready().await;
     while second.receive().await.is_some() {}
 
-    assert_eq!(asked.await.unwrap(), Err(TextError::EngineDied("stalled".to_owned()).into()));
+    assert_eq!(asked.await.unwrap(), Err(SubmitError::Quarantined.into()));
     assert_eq!(cause_of(2, &handle), DeathCause::Stalled);
 }
 

@@ -1,0 +1,293 @@
+//! Tests of who is blamed, of who is let in beside whom, and of both together in a server that is played.
+
+use super::*;
+use Stage::{Held, Proved, Touched, Waiting};
+use proptest::prelude::*;
+
+fn work(content: u64, stage: Stage) -> Work {
+    Work { stage, ..Work::new(Fingerprint(content)) }
+}
+
+fn set(contents: &[u64]) -> BTreeSet<Fingerprint> {
+    contents.iter().copied().map(Fingerprint).collect()
+}
+
+/// Causes, bystanders, the one that is blamed, and whether it was alone.
+fn judged(works: &[(u64, Stage)]) -> (BTreeSet<Fingerprint>, BTreeSet<Fingerprint>, Option<u64>, bool) {
+    let Verdict { causes, bystanders, blamed, is_alone } = judge(works.iter().map(|(content, stage)| work(*content, *stage)));
+    (causes, bystanders, blamed.map(|Fingerprint(content)| content), is_alone)
+}
+
+#[test]
+fn what_had_not_proved_itself_is_the_cause_and_what_had_stood_by() {
+    let mixed = [(1, Proved), (2, Touched), (3, Waiting), (4, Held)];
+
+    assert_eq!(judged(&mixed), (set(&[2]), set(&[1]), Some(2), false));
+    assert_eq!(judged(&[(1, Touched), (2, Touched), (3, Proved)]), (set(&[1, 2]), set(&[3]), None, false));
+}
+
+#[test]
+fn without_anything_new_what_went_on_may_be_the_cause_but_is_not_blamed_beside_what_waited() {
+    assert_eq!(judged(&[(1, Proved), (2, Proved)]), (set(&[1, 2]), set(&[]), None, false));
+    assert_eq!(judged(&[(1, Proved)]), (set(&[1]), set(&[]), Some(1), true));
+    assert_eq!(judged(&[(1, Proved), (2, Waiting)]), (set(&[1]), set(&[]), None, false));
+    assert_eq!(judged(&[(1, Waiting), (2, Waiting)]), (set(&[1, 2]), set(&[]), None, false));
+    assert_eq!(judged(&[(1, Held)]), (set(&[]), set(&[]), None, false));
+}
+
+#[test]
+fn several_works_of_one_content_are_one_cause() {
+    assert_eq!(judged(&[(1, Touched), (1, Touched), (1, Proved)]), (set(&[1]), set(&[]), Some(1), true));
+}
+
+#[test]
+fn four_reports_with_tokens_are_a_proof_and_three_are_not() {
+    let mut work = work(1, Waiting);
+    work.begin();
+    (0..3).for_each(|_| work.on_tokens());
+
+    assert_eq!(work.stage, Touched);
+    work.on_tokens();
+    assert_eq!(work.stage, Proved);
+}
+
+/// A memory in which these were the cause of a death.
+fn suspecting(contents: &[u64]) -> Quarantine {
+    let mut quarantine = Quarantine::default();
+    quarantine.on_death(&Verdict { causes: set(contents), ..Verdict::default() }, Instant::now());
+    quarantine
+}
+
+/// Which of the held works are let in, in one round.
+fn let_in(works: &[(u64, Stage)], quarantine: &Quarantine) -> Vec<u64> {
+    let all = works.iter().map(|(content, stage)| work(*content, *stage));
+    let mut gate = Gate::new(all, quarantine, Instant::now());
+    let mut admitted = Vec::new();
+    for _ in 0..2 {
+        for (content, stage) in works {
+            if *stage == Held && !admitted.contains(content) && gate.admits(Fingerprint(*content)) {
+                admitted.push(*content);
+            }
+        }
+        gate.turn_to_others();
+    }
+    admitted
+}
+
+#[test]
+fn without_a_suspect_everything_is_let_in() {
+    assert_eq!(let_in(&[(1, Held), (2, Touched), (3, Held)], &suspecting(&[])), [1, 3]);
+    assert_eq!(let_in(&[(1, Held), (2, Touched), (3, Held)], &suspecting(&[9])), [1, 3], "the suspect is not here");
+    assert_eq!(let_in(&[(1, Held), (2, Proved)], &suspecting(&[2])), [1], "the suspect has proved itself");
+}
+
+#[test]
+fn suspects_go_first_and_one_at_a_time() {
+    let quarantine = suspecting(&[2, 3]);
+
+    assert_eq!(let_in(&[(1, Held), (2, Held), (3, Held)], &quarantine), [2]);
+    assert_eq!(let_in(&[(1, Held), (2, Waiting), (3, Held)], &quarantine), [0; 0]);
+    assert_eq!(let_in(&[(1, Held), (2, Touched), (3, Held)], &quarantine), [0; 0]);
+    assert_eq!(let_in(&[(1, Held), (2, Proved), (3, Held)], &quarantine), [3]);
+    assert_eq!(let_in(&[(1, Held), (2, Proved), (3, Proved)], &quarantine), [1]);
+}
+
+#[test]
+fn a_suspect_waits_for_what_began_before_it_came() {
+    let quarantine = suspecting(&[2]);
+
+    assert_eq!(let_in(&[(1, Touched), (2, Held), (3, Touched), (4, Held)], &quarantine), [0; 0]);
+    assert_eq!(let_in(&[(1, Proved), (2, Held), (3, Waiting), (4, Held)], &quarantine), [2]);
+}
+
+// === A server that is played ===
+
+/// What a content does to engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    /// Nothing, and it ends after so many tokens.
+    Good(u32),
+    /// Ends an engine that begins with it.
+    EndsAtOnce,
+    /// Ends an engine that computes this token of it.
+    EndsAt(u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Finished,
+    Refused,
+    GivenUp,
+}
+
+#[derive(Debug)]
+struct Played {
+    work: Work,
+    nature: Nature,
+    tokens: u32,
+    end: Option<End>,
+}
+
+/// Works that came, what is remembered, and the deaths that each content caused.
+#[derive(Debug, Default)]
+struct Server {
+    works: Vec<Played>,
+    quarantine: Quarantine,
+    deaths: std::collections::BTreeMap<u64, u32>,
+}
+
+impl Server {
+    fn come(&mut self, content: u64, nature: Nature, now: Instant) {
+        let work = Work::new(Fingerprint(content));
+        let end = self.quarantine.is_refused(work.content, now).then_some(End::Refused);
+        self.works.push(Played { work, nature, tokens: 0, end });
+    }
+
+    fn live(&mut self) -> impl Iterator<Item = &mut Played> {
+        self.works.iter_mut().filter(|played| played.end.is_none())
+    }
+
+    fn hand_out(&mut self, now: Instant) {
+        let live = || self.works.iter().filter(|played| played.end.is_none()).map(|played| played.work);
+        let mut gate = Gate::new(live(), &self.quarantine, now);
+        for _ in 0..2 {
+            for played in self.works.iter_mut().filter(|played| played.end.is_none() && !played.work.is_sent()) {
+                if gate.admits(played.work.content) {
+                    played.work.stage = Waiting;
+                }
+            }
+            gate.turn_to_others();
+        }
+    }
+
+    /// One step of the engine, which may end it.
+    fn step(&mut self, now: Instant) {
+        let mut culprit = None;
+        self.live().filter(|played| played.work.is_sent()).for_each(|played| played.work.begin());
+        for played in self.live().filter(|played| played.work.is_sent()) {
+            let dies = match played.nature {
+                Nature::EndsAtOnce => true,
+                Nature::EndsAt(token) => played.tokens + 1 == token,
+                Nature::Good(_) => false,
+            };
+            if dies {
+                culprit = Some(played.work.content);
+                break;
+            }
+        }
+        let Some(Fingerprint(culprit)) = culprit else { return self.tokens() };
+        *self.deaths.entry(culprit).or_default() += 1;
+        let verdict = judge(self.live().map(|played| played.work));
+        self.quarantine.on_death(&verdict, now);
+        let Self { works, quarantine, .. } = self;
+        for played in works.iter_mut().filter(|played| played.end.is_none()) {
+            played.end = match played.work.on_death(&verdict, quarantine, now) {
+                Fate::Again => None,
+                Fate::Refused => Some(End::Refused),
+                Fate::GivenUp => Some(End::GivenUp),
+            };
+        }
+    }
+
+    fn tokens(&mut self) {
+        let mut finished = Vec::new();
+        for played in self.live().filter(|played| played.work.is_sent()) {
+            played.tokens += 1;
+            played.work.on_tokens();
+            if matches!(played.nature, Nature::Good(length) if played.tokens >= length) {
+                played.end = Some(End::Finished);
+                finished.push(played.work.content);
+            }
+        }
+        finished.into_iter().for_each(|content| self.quarantine.acquit(content));
+    }
+}
+
+/// Contents in the order in which they come, each some steps after the one before. Each number of a bad one is a content.
+fn play(arrivals: &[(u32, u64, Nature)]) -> Server {
+    let (mut server, now) = (Server::default(), Instant::now());
+    let mut coming = arrivals.iter().peekable();
+    let (mut since, mut steps) = (0, 0);
+    while coming.peek().is_some() || server.live().next().is_some() {
+        while coming.peek().is_some_and(|(after, ..)| since >= *after) {
+            let Some((_, content, nature)) = coming.next() else { break };
+            server.come(*content, *nature, now);
+            since = 0;
+        }
+        server.hand_out(now);
+        server.step(now);
+        since += 1;
+        steps += 1;
+        assert!(steps < 100_000, "it never ends: {server:?}");
+    }
+    server
+}
+
+fn good() -> impl Strategy<Value = Nature> {
+    (1_u32..60).prop_map(Nature::Good)
+}
+
+/// Good contents, each of its own, and bad ones, of which several come more than once.
+fn arrivals(bad: impl Strategy<Value = Nature> + 'static) -> impl Strategy<Value = Vec<(u32, u64, Nature)>> {
+    let good = (0_u32..12, good()).prop_map(|(after, nature)| (after, None, nature));
+    let bad = (0_u32..12, bad, 0_u64..4).prop_map(|(after, nature, content)| (after, Some(content), nature));
+    prop::collection::vec(prop_oneof![good, bad], 1..24).prop_map(|arrivals| {
+        let mut natures = std::collections::BTreeMap::new();
+        let number = |(index, (after, content, nature)): (usize, (u32, Option<u64>, Nature))| match content {
+            None => (after, 1000 + index as u64, nature),
+            Some(content) => (after, content, *natures.entry(content).or_insert(nature)),
+        };
+        arrivals.into_iter().enumerate().map(number).collect()
+    })
+}
+
+proptest! {
+    /// What ends engines at once costs two of them and is refused, however often it comes; everything else finishes.
+    #[test]
+    fn what_ends_engines_at_once_costs_two_of_them_and_nobody_else_anything(arrivals in arrivals(Just(Nature::EndsAtOnce))) {
+        let server = play(&arrivals);
+
+        for played in &server.works {
+            let expected = if played.nature == Nature::EndsAtOnce { End::Refused } else { End::Finished };
+            prop_assert_eq!(played.end, Some(expected), "{:?}", played);
+        }
+        prop_assert!(server.deaths.values().all(|deaths| *deaths <= 2), "{:?}", server.deaths);
+    }
+
+    /// What ends engines at a later token costs three at most, and nobody else anything.
+    #[test]
+    fn what_ends_engines_at_a_token_costs_three_of_them_and_nobody_else_anything(
+        goods in prop::collection::vec((0_u32..12, good()), 1..24), bad in (0_u32..12, 1_u32..40), at in any::<prop::sample::Index>(),
+    ) {
+        let mut arrivals: Vec<_> = (1000..).zip(&goods).map(|(content, (after, nature))| (*after, content, *nature)).collect();
+        arrivals.insert(at.index(arrivals.len() + 1), (bad.0, 99, Nature::EndsAt(bad.1)));
+        let server = play(&arrivals);
+
+        for played in &server.works {
+            let expected = if matches!(played.nature, Nature::Good(_)) { End::Finished } else { End::Refused };
+            prop_assert_eq!(played.end, Some(expected), "{:?}", played);
+        }
+        prop_assert!(server.deaths.values().all(|deaths| *deaths <= 3), "{:?}", server.deaths);
+    }
+
+    /// However many contents end engines at whatever token: each costs few engines, and everything has an end.
+    #[test]
+    fn everything_has_an_end(arrivals in arrivals((1_u32..40).prop_map(Nature::EndsAt))) {
+        let server = play(&arrivals);
+
+        prop_assert!(server.works.iter().all(|played| played.end.is_some()));
+        prop_assert!(server.deaths.values().all(|deaths| *deaths <= 3), "{:?}", server.deaths);
+    }
+}
+
+#[test]
+fn many_bad_contents_one_after_the_other_do_not_end_a_good_one_that_goes_on_beside_them() {
+    let bad = (0..200).map(|content| (7, content, Nature::EndsAtOnce));
+    let arrivals: Vec<_> = [(0, 1000, Nature::Good(1500)), (0, 1001, Nature::Good(1500))].into_iter().chain(bad).collect();
+
+    let server = play(&arrivals);
+
+    assert_eq!(server.works[..2].iter().map(|played| played.end).collect::<Vec<_>>(), [Some(End::Finished); 2]);
+    assert!(server.works[2..].iter().all(|played| played.end == Some(End::Refused)));
+    assert!(server.deaths.values().all(|deaths| *deaths <= 2), "{:?}", server.deaths);
+}

@@ -1,0 +1,253 @@
+//! Whose call is handed to the engine next: lanes by kind and size, and within a lane one key after the other.
+//!
+//! A plain table of numbers; knows neither what is asked nor who waits for the answer. Within a key the oldest call goes first. A
+//! call of one lane never waits for one of another, so a short text passes long ones; the engine has a thread for each lane of
+//! texts.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Texts up to this size are short, bytes: nearly all prompts. They take up to some tens of milliseconds.
+pub(super) const SHORT_BYTES: usize = 16 << 10;
+/// Texts up to this size are not long, bytes.
+pub(super) const MIDDLE_BYTES: usize = 256 << 10;
+
+/// Calls of a lane that the engine has at once, where they are short: enough to keep its threads from waiting for the next one.
+const MANY: usize = 16;
+
+/// Calls that are worked on by the same threads of the engine, for about as long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    /// Short texts.
+    Short,
+    /// Texts that take up to a second.
+    Middle,
+    /// Texts that take seconds.
+    Long,
+    /// What the engine thread answers between two steps.
+    Forecast,
+    /// Constraints to be compiled.
+    Constraint,
+}
+
+impl Lane {
+    const ALL: [Self; 5] = [Self::Short, Self::Middle, Self::Long, Self::Forecast, Self::Constraint];
+
+    /// The lane of a text, or of tokens, of this size.
+    pub(super) fn of_text(bytes: usize) -> Self {
+        match bytes {
+            0..=SHORT_BYTES => Self::Short,
+            0..=MIDDLE_BYTES => Self::Middle,
+            _ => Self::Long,
+        }
+    }
+
+    /// Calls that the engine has at once.
+    pub(super) fn places(self) -> usize {
+        match self {
+            Self::Short | Self::Forecast | Self::Constraint => MANY,
+            Self::Middle | Self::Long => 1,
+        }
+    }
+
+    /// How many of them may be of one key, so that another one's call finds a place.
+    pub(super) fn share(self) -> usize {
+        self.places().div_ceil(2)
+    }
+}
+
+/// What a turn depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) lane: Lane,
+    /// Whose call.
+    pub(super) key: u64,
+}
+
+/// What waits and what the engine has, by lane.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    lanes: BTreeMap<Lane, Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// By key, oldest first; no list is empty.
+    waiting: BTreeMap<u64, VecDeque<u64>>,
+    /// Calls that the engine has, by key; none is zero.
+    out: BTreeMap<u64, usize>,
+    /// Whose turn it was last.
+    last: u64,
+}
+
+impl Turns {
+    /// A call waits from now on, behind the others of its key.
+    pub(super) fn push(&mut self, id: u64, ticket: Ticket) {
+        self.lanes.entry(ticket.lane).or_default().waiting.entry(ticket.key).or_default().push_back(id);
+    }
+
+    /// A call that the engine had waits again, before the others of its key.
+    pub(super) fn give_back(&mut self, id: u64, ticket: Ticket) {
+        self.done(ticket);
+        self.lanes.entry(ticket.lane).or_default().waiting.entry(ticket.key).or_default().push_front(id);
+    }
+
+    /// The next call that has a place in the engine and is admitted. It has that place until [`Self::done`].
+    pub(super) fn next(&mut self, mut admits: impl FnMut(u64) -> bool) -> Option<u64> {
+        Lane::ALL.iter().find_map(|lane| self.lanes.get_mut(lane)?.next(*lane, &mut admits))
+    }
+
+    /// A call of this kind was answered: its place is free.
+    pub(super) fn done(&mut self, ticket: Ticket) {
+        let Some(queue) = self.lanes.get_mut(&ticket.lane) else { return };
+        if let Some(out) = queue.out.get_mut(&ticket.key) {
+            *out -= 1;
+            if *out == 0 {
+                queue.out.remove(&ticket.key);
+            }
+        }
+    }
+
+    /// Keeps what waits only where `wanted` says so.
+    pub(super) fn retain(&mut self, mut wanted: impl FnMut(u64) -> bool) {
+        for queue in self.lanes.values_mut() {
+            queue.waiting.retain(|_, ids| {
+                ids.retain(|id| wanted(*id));
+                !ids.is_empty()
+            });
+        }
+    }
+}
+
+impl Queue {
+    fn next(&mut self, lane: Lane, admits: &mut impl FnMut(u64) -> bool) -> Option<u64> {
+        if self.out.values().sum::<usize>() >= lane.places() {
+            return None;
+        }
+        let (behind, up_to) = (self.waiting.range(self.last.saturating_add(1)..), self.waiting.range(..=self.last));
+        let in_turn = behind.chain(up_to).filter(|(key, _)| self.out.get(key).is_none_or(|out| *out < lane.share()));
+        let mut found = in_turn.filter_map(|(key, ids)| Some((*key, ids.iter().position(|id| admits(*id))?)));
+        let (key, index) = found.next()?;
+        let ids = self.waiting.get_mut(&key)?;
+        let id = ids.remove(index);
+        if ids.is_empty() {
+            self.waiting.remove(&key);
+        }
+        *self.out.entry(key).or_default() += 1;
+        self.last = key;
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ticket(key: u64, lane: Lane) -> Ticket {
+        Ticket { lane, key }
+    }
+
+    fn all(turns: &mut Turns) -> Vec<u64> {
+        std::iter::from_fn(|| turns.next(|_| true)).collect()
+    }
+
+    #[test]
+    fn the_size_of_a_text_says_its_lane_up_to_the_limit_and_one_byte_past_it() {
+        let sizes = [0, SHORT_BYTES, SHORT_BYTES + 1, MIDDLE_BYTES, MIDDLE_BYTES + 1];
+
+        assert_eq!(sizes.map(Lane::of_text), [Lane::Short, Lane::Short, Lane::Middle, Lane::Middle, Lane::Long]);
+    }
+
+    #[test]
+    fn keys_take_turns_and_a_key_s_own_calls_go_in_order() {
+        let mut turns = Turns::default();
+        (0..5).for_each(|id| turns.push(id, ticket(1, Lane::Short)));
+        (5..7).for_each(|id| turns.push(id, ticket(2, Lane::Short)));
+        turns.push(7, ticket(u64::MAX, Lane::Short));
+
+        assert_eq!(all(&mut turns), [0, 5, 7, 1, 6, 2, 3, 4]);
+    }
+
+    #[test]
+    fn short_calls_pass_long_ones_of_the_same_key() {
+        let mut turns = Turns::default();
+        (0..12).for_each(|id| turns.push(id, ticket(0, Lane::Long)));
+        turns.push(12, ticket(0, Lane::Middle));
+        turns.push(13, ticket(0, Lane::Short));
+
+        assert_eq!(all(&mut turns), [13, 12, 0], "one long one is in the engine at a time");
+        turns.done(ticket(0, Lane::Long));
+        assert_eq!(all(&mut turns), [1]);
+    }
+
+    #[test]
+    fn a_key_has_half_of_the_places_and_another_one_finds_the_rest() {
+        let mut turns = Turns::default();
+        (0..20).for_each(|id| turns.push(id, ticket(1, Lane::Constraint)));
+
+        assert_eq!(all(&mut turns).len(), Lane::Constraint.share());
+        (20..40).for_each(|id| turns.push(id, ticket(2, Lane::Constraint)));
+        assert_eq!(all(&mut turns), (20..28).collect::<Vec<u64>>());
+        turns.push(40, ticket(3, Lane::Constraint));
+        assert_eq!(all(&mut turns), [0; 0], "all places are taken");
+        turns.done(ticket(1, Lane::Constraint));
+        assert_eq!(all(&mut turns), [40], "behind the key that was last");
+    }
+
+    #[test]
+    fn what_is_not_admitted_stays_in_its_place() {
+        let mut turns = Turns::default();
+        (0..4).for_each(|id| turns.push(id, ticket(0, Lane::Short)));
+
+        assert_eq!(turns.next(|id| id == 2), Some(2));
+        assert_eq!(turns.next(|_| false), None);
+        assert_eq!(all(&mut turns), [0, 1, 3]);
+    }
+
+    #[test]
+    fn what_an_engine_lost_goes_first_again() {
+        let mut turns = Turns::default();
+        (0..3).for_each(|id| turns.push(id, ticket(0, Lane::Long)));
+        assert_eq!(all(&mut turns), [0]);
+
+        turns.give_back(0, ticket(0, Lane::Long));
+
+        assert_eq!(all(&mut turns), [0]);
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_has_no_turn() {
+        let mut turns = Turns::default();
+        (0..4).for_each(|id| turns.push(id, ticket(id % 2, Lane::Short)));
+
+        turns.retain(|id| id == 3);
+
+        assert_eq!(all(&mut turns), [3]);
+    }
+
+    proptest! {
+        /// However many calls a key has waiting: another one's waits for at most one of it after a place is free.
+        #[test]
+        fn nobody_waits_for_two_calls_of_another_key(first in 1_usize..60, lane in 0_usize..5, second in 1_usize..8) {
+            let lane = Lane::ALL[lane];
+            let mut turns = Turns::default();
+            (0..first as u64).for_each(|id| turns.push(id, ticket(1, lane)));
+            let _full = all(&mut turns);
+            (0..second as u64).for_each(|id| turns.push(1000 + id, ticket(2, lane)));
+            let mut order = all(&mut turns);
+            let mut out: Vec<u64> = (0..first.min(lane.share()) as u64).chain(order.clone()).collect();
+            while let Some(done) = (!out.is_empty()).then(|| out.remove(0)) {
+                turns.done(ticket(if done < 1000 { 1 } else { 2 }, lane));
+                let next = all(&mut turns);
+                order.extend(&next);
+                out.extend(next);
+            }
+
+            let last = order.iter().rposition(|id| *id >= 1000).unwrap();
+            let of_the_first = order[..last].iter().filter(|id| **id < 1000).count();
+            prop_assert!(of_the_first <= second, "{order:?}");
+            prop_assert_eq!(order.iter().filter(|id| **id >= 1000).count(), second);
+            prop_assert!(order.iter().filter(|id| **id >= 1000).is_sorted());
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Which contents were in the hands of engines that died: suspected after one death, refused after the second.
+//!
+//! A plain table; time is an argument. Owned by the run loop. A content is forgotten after [`QUARANTINE`], and a suspected one
+//! as soon as work with it has finished well. At most [`MAX_CONTENTS`] are remembered.
+//!
+//! A content is refused after a death that only it can have caused, if it may have caused an earlier one as well. One that had gone
+//! on for long in the engine that died first gets another try, unless it was alone in the second.
+
+use super::{blame::Verdict, fingerprint::Fingerprint};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+
+/// How long a content is remembered after the last death that it was part of.
+pub(super) const QUARANTINE: Duration = Duration::from_secs(600);
+
+/// Contents remembered at most: 24 bytes each. Every refused one has cost two engines.
+const MAX_CONTENTS: usize = 4096;
+
+/// What a content is remembered as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    /// An engine died with it that had gone on with it for long, while it began with another one.
+    Bystander,
+    /// An engine may have died of it.
+    Cause,
+    /// Two have.
+    Refused,
+}
+
+/// What is remembered of a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Record {
+    until: Instant,
+    role: Role,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Quarantine {
+    contents: BTreeMap<Fingerprint, Record>,
+}
+
+impl Quarantine {
+    /// Whether nothing is remembered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.contents.is_empty()
+    }
+
+    /// Whether two engines died of this, so that no other one gets it.
+    pub(super) fn is_refused(&self, content: Fingerprint, now: Instant) -> bool {
+        self.contents.get(&content).is_some_and(|record| record.role == Role::Refused && now < record.until)
+    }
+
+    /// Whether an engine died with this in its hands, and it may get one more try.
+    pub(super) fn is_suspected(&self, content: Fingerprint, now: Instant) -> bool {
+        self.contents.get(&content).is_some_and(|record| record.role < Role::Refused && now < record.until)
+    }
+
+    /// Takes note of a death. Whether a content is refused from now on that was not before.
+    pub(super) fn on_death(&mut self, verdict: &Verdict, now: Instant) -> bool {
+        let until = now + QUARANTINE;
+        self.contents.retain(|_, record| now < record.until);
+        let role = |content: &Fingerprint| self.contents.get(content).map(|record| record.role);
+        let convicted = verdict.blamed.filter(|content| match role(content) {
+            Some(Role::Cause) => true,
+            Some(Role::Bystander) => verdict.is_alone,
+            Some(Role::Refused) | None => false,
+        });
+        let causes = verdict.causes.iter().map(|content| (*content, Role::Cause));
+        let others = verdict.bystanders.iter().map(|content| (*content, Role::Bystander));
+        for (content, role) in causes.chain(others).chain(convicted.map(|content| (content, Role::Refused))) {
+            let record = self.contents.entry(content).or_insert(Record { until, role });
+            *record = Record { until, role: record.role.max(role) };
+        }
+        self.shrink();
+        convicted.is_some()
+    }
+
+    /// Work with this content has finished well.
+    pub(super) fn acquit(&mut self, content: Fingerprint) {
+        if self.contents.get(&content).is_some_and(|record| record.role < Role::Refused) {
+            self.contents.remove(&content);
+        }
+    }
+
+    /// Forgets the oldest suspected ones, then the oldest refused ones, until the rest fits.
+    fn shrink(&mut self) {
+        let excess = self.contents.len().saturating_sub(MAX_CONTENTS);
+        if excess > 0 {
+            let mut oldest: Vec<_> = self.contents.iter().map(|(content, record)| (record.role, record.until, *content)).collect();
+            oldest.sort_unstable();
+            for (_, _, content) in &oldest[..excess] {
+                self.contents.remove(content);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A death of which one of `causes` was the cause, with `bystanders`.
+    fn verdict(causes: &[u64], bystanders: &[u64]) -> Verdict {
+        let set = |contents: &[u64]| contents.iter().copied().map(Fingerprint).collect();
+        let blamed = causes.first().copied().filter(|_| causes.len() == 1).map(Fingerprint);
+        let is_alone = causes.len() == 1 && bystanders.is_empty();
+        Verdict { causes: set(causes), bystanders: set(bystanders), blamed, is_alone }
+    }
+
+    #[test]
+    fn a_content_is_suspected_after_one_death_and_refused_after_a_second_that_is_its_own() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+
+        assert!(!quarantine.on_death(&verdict(&[1, 2], &[]), now));
+        assert!(quarantine.is_suspected(Fingerprint(1), now) && quarantine.is_suspected(Fingerprint(2), now));
+        assert!(!quarantine.on_death(&verdict(&[1, 2], &[]), now), "nobody knows whose death it was");
+        assert!(quarantine.on_death(&verdict(&[1], &[2]), now));
+
+        assert!(quarantine.is_refused(Fingerprint(1), now) && !quarantine.is_suspected(Fingerprint(1), now));
+        assert!(quarantine.is_suspected(Fingerprint(2), now) && !quarantine.is_refused(Fingerprint(2), now));
+    }
+
+    #[test]
+    fn a_bystander_is_refused_after_a_second_death_only_if_it_was_alone_there() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+        quarantine.on_death(&verdict(&[9], &[1, 2]), now);
+
+        assert!(quarantine.on_death(&verdict(&[1], &[]), now));
+        assert!(!quarantine.on_death(&verdict(&[2], &[3]), now), "it may have been the other one, late");
+        assert!(quarantine.on_death(&verdict(&[2], &[3]), now));
+
+        assert!([1, 2].map(|content| quarantine.is_refused(Fingerprint(content), now)) == [true; 2]);
+        assert!(quarantine.is_suspected(Fingerprint(3), now));
+    }
+
+    #[test]
+    fn a_death_of_its_own_is_a_suspicion_only_if_it_is_the_first() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+
+        assert!(!quarantine.on_death(&verdict(&[1], &[]), now));
+
+        assert!(quarantine.is_suspected(Fingerprint(1), now));
+    }
+
+    #[test]
+    fn ten_minutes_after_the_last_death_a_content_is_forgotten_and_not_before() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+        quarantine.on_death(&verdict(&[1], &[]), now);
+        quarantine.on_death(&verdict(&[1], &[]), now);
+        let almost = now + QUARANTINE - Duration::from_millis(1);
+
+        assert!(quarantine.is_refused(Fingerprint(1), almost));
+        assert!(!quarantine.is_refused(Fingerprint(1), now + QUARANTINE));
+        quarantine.on_death(&verdict(&[], &[]), now + QUARANTINE);
+        assert!(quarantine.is_empty());
+    }
+
+    #[test]
+    fn what_finishes_well_is_no_suspect_any_more_and_what_is_refused_stays_so() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+        quarantine.on_death(&verdict(&[1, 2], &[]), now);
+        quarantine.on_death(&verdict(&[2], &[]), now);
+
+        quarantine.acquit(Fingerprint(1));
+        quarantine.acquit(Fingerprint(2));
+
+        assert!(!quarantine.is_suspected(Fingerprint(1), now) && quarantine.is_refused(Fingerprint(2), now));
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_suspects_before_what_it_refuses() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+        quarantine.on_death(&verdict(&[0], &[]), now);
+        quarantine.on_death(&verdict(&[0], &[]), now);
+        let all: Vec<u64> = (1..=MAX_CONTENTS as u64).collect();
+
+        quarantine.on_death(&verdict(&all[1..], &[]), now + Duration::from_secs(1));
+        assert_eq!(quarantine.contents.len(), MAX_CONTENTS);
+        quarantine.on_death(&verdict(&all[..1], &[]), now + Duration::from_secs(2));
+
+        assert_eq!(quarantine.contents.len(), MAX_CONTENTS);
+        assert!(quarantine.is_refused(Fingerprint(0), now), "the oldest, and refused");
+        assert!(quarantine.is_suspected(Fingerprint(1), now), "the newest");
+        assert!(!quarantine.is_suspected(Fingerprint(2), now), "among the oldest suspects");
+    }
+}
