@@ -51,6 +51,17 @@ pub enum ApiError {
         /// Tokens that fit.
         max_model_len: u64,
     },
+    /// The prompt's text alone does not fit the model; it was not tokenized.
+    #[error(
+        "This model's maximum context length is {max_model_len} tokens, however you requested more: your prompt has at least {fewest} \
+         tokens. Please reduce its length."
+    )]
+    PromptTooLong {
+        /// Tokens in the longest prompt, at least.
+        fewest: u64,
+        /// Tokens that fit.
+        max_model_len: u64,
+    },
     /// A key is needed and none came.
     #[error("You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`, `x-api-key` or `api-key`.")]
     MissingKey,
@@ -177,7 +188,9 @@ impl ApiError {
     fn row(&self) -> (StatusCode, &'static str, Option<&'static str>) {
         match self {
             Self::BadRequest { code, .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST, *code),
-            Self::ContextLength { .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST, Some("context_length_exceeded")),
+            Self::ContextLength { .. } | Self::PromptTooLong { .. } => {
+                (StatusCode::BAD_REQUEST, INVALID_REQUEST, Some("context_length_exceeded"))
+            }
             Self::MissingKey | Self::WrongKey => (StatusCode::UNAUTHORIZED, INVALID_REQUEST, Some("invalid_api_key")),
             Self::HostNotAllowed => (StatusCode::FORBIDDEN, "permission_error", Some("host_not_allowed")),
             Self::ModelNotFound { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("model_not_found")),
@@ -221,6 +234,7 @@ impl ApiError {
         match self {
             Self::BadRequest { param, .. } => param.as_deref(),
             Self::ContextLength { prompt_tokens, max_model_len, .. } if prompt_tokens >= max_model_len => Some("prompt"),
+            Self::PromptTooLong { .. } => Some("prompt"),
             Self::ContextLength { .. } => Some("max_tokens"),
             Self::ModelNotFound { .. } => Some("model"),
             _ => None,

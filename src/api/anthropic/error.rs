@@ -44,6 +44,7 @@ fn row(error: &ApiError) -> (StatusCode, &'static str) {
     let kind = match error {
         ApiError::BadRequest { .. }
         | ApiError::ContextLength { .. }
+        | ApiError::PromptTooLong { .. }
         | ApiError::Quarantined
         | ApiError::MethodNotAllowed { .. } => "invalid_request_error",
         ApiError::MissingKey | ApiError::WrongKey => "authentication_error",

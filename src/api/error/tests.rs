@@ -27,6 +27,13 @@ fn every_variant_has_its_status_type_code_and_param() {
         (bad, 400, "invalid_request_error", Some("invalid_type"), Some("stop")),
         (context(101, 0), 400, "invalid_request_error", Some("context_length_exceeded"), Some("prompt")),
         (context(60, 41), 400, "invalid_request_error", Some("context_length_exceeded"), Some("max_tokens")),
+        (
+            ApiError::PromptTooLong { fewest: 101, max_model_len: 100 },
+            400,
+            "invalid_request_error",
+            Some("context_length_exceeded"),
+            Some("prompt"),
+        ),
         (ApiError::MissingKey, 401, "invalid_request_error", Some("invalid_api_key"), None),
         (ApiError::WrongKey, 401, "invalid_request_error", Some("invalid_api_key"), None),
         (ApiError::HostNotAllowed, 403, "permission_error", Some("host_not_allowed"), None),

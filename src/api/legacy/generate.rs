@@ -4,6 +4,7 @@ use super::{model_name, request::GenerateRequest};
 use crate::{
     api::{
         error::ApiError,
+        openai::length,
         respond::{Mode, Recorder, Run, Usage, WireFormat, respond},
         state::{AppState, OfCaller},
         warnings::{WarningPolicy, Warnings},
@@ -50,6 +51,9 @@ async fn complete(
     received: Instant,
 ) -> Result<Response, ApiError> {
     let model = model_name(&state.config);
+    if let Some(info) = state.engine.model() {
+        length::check(request.prompt.len(), &info)?;
+    }
     let prompt = state.engine.tokenize(request.prompt.clone(), true, SpecialText::Recognised).await?;
     let Some(info) = state.engine.model() else {
         tracing::error!("the engine tokenizes before its model is known");

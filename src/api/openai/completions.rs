@@ -7,7 +7,7 @@ use super::{
     completion_format::{CompletionFormat, PromptView, View},
     completion_request::{CompletionRequest, Encoding, RequestLimits, Truncation},
     fim::{self, FimTexts, NO_MARKS, begin},
-    models,
+    length, models,
     prompt::Prompt,
     structured,
 };
@@ -160,6 +160,10 @@ impl<'a> Encoder<'a> {
         let Encoding { add_special, .. } = self.request.encoding;
         let (mut tokens, text) = match prompt {
             Prompt::Text(text) => {
+                if matches!(self.request.encoding.truncation, Truncation::None) {
+                    let suffix = self.request.suffix.as_ref().map_or(0, String::len);
+                    length::check(text.len().saturating_add(suffix), self.info)?;
+                }
                 let shown = if self.shows_text() { text.clone() } else { String::new() };
                 (self.tokenize(text, add_special).await?, Some(shown))
             }

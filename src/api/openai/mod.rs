@@ -12,6 +12,7 @@ mod embeddings;
 pub mod ending;
 mod explain;
 pub mod fim;
+pub(in crate::api) mod length;
 pub mod logprobs;
 pub(super) mod models;
 pub mod prompt;

@@ -143,3 +143,33 @@ async fn a_chat_has_the_tokens_that_its_request_would_compute() {
     assert_eq!(answer.header("x-llamero-warnings"), "ignored fields: foo");
     assert_eq!((both.status, &both.json()["error"]["param"]), (400.try_into().unwrap(), &json!("content")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_that_cannot_fit_the_context_is_refused_by_its_bytes_where_it_would_be_generated_from() {
+    let server = TestServer::start().await;
+    // A token of the fake vocabulary stands for four bytes at most, and the context has 4096.
+    let (fits, past) = ("</s>".repeat(4096), "</s>".repeat(4096) + "x");
+    let messages = |text: &str| json!([{"role": "user", "content": text}]);
+
+    for (path, body, field) in [
+        ("/v1/completions", json!({"model": "fake", "prompt": past}), "prompt"),
+        ("/v1/completions", json!({"model": "fake", "prompt": ["a", past]}), "prompt"),
+        ("/v1/completions", json!({"model": "fake", "prompt": "a", "suffix": past}), "prompt"),
+        ("/v1/chat/completions", json!({"model": "fake", "messages": messages(&past)}), "messages"),
+    ] {
+        let error = server.post(path, &body).await.json()["error"].clone();
+        assert_eq!((&error["code"], &error["param"]), (&json!("context_length_exceeded"), &json!(field)), "{path} {error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with("This model's maximum context length is 4096 tokens") && message.contains("at least 4"), "{message}");
+    }
+    let anthropic = server.post("/v1/messages", &json!({"model": "fake", "max_tokens": 5, "messages": messages(&past)})).await;
+    assert!(anthropic.status == 400 && anthropic.text.contains("at least 4"), "{anthropic:?}");
+    let legacy = server.post("/generate", &json!({"prompt": past})).await;
+    assert!(legacy.status == 400 && legacy.text.contains("at least 4097 tokens"), "{legacy:?}");
+    // What might fit is counted, and what is only counted may be of any length.
+    let counted = server.post("/v1/completions", &json!({"model": "fake", "prompt": fits})).await.json();
+    assert!(counted["error"]["message"].as_str().unwrap().contains("4097 in your prompt"), "{counted}");
+    assert_eq!(server.post("/tokenize", &json!({"content": past})).await.json()["count"], 4097);
+    let truncated = json!({"model": "fake", "prompt": past, "truncate_prompt_tokens": 10, "max_tokens": 1});
+    assert_eq!(server.post("/v1/completions", &truncated).await.status, 200);
+}

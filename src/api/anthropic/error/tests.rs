@@ -13,6 +13,7 @@ fn every_variant_has_its_status_and_type() {
     let rows = [
         (ApiError::invalid("stop_sequences", "m"), 400, "invalid_request_error"),
         (ApiError::ContextLength { prompt_tokens: 1, max_tokens: 1, max_model_len: 1 }, 400, "invalid_request_error"),
+        (ApiError::PromptTooLong { fewest: 2, max_model_len: 1 }, 400, "invalid_request_error"),
         (ApiError::Quarantined, 422, "invalid_request_error"),
         (ApiError::MissingKey, 401, "authentication_error"),
         (ApiError::WrongKey, 401, "authentication_error"),

@@ -18,7 +18,7 @@ use super::{
     answer::{Head, draw_seed},
     completion_request::RequestLimits,
     completions::room,
-    models,
+    length, models,
     structured::{self, Constrained},
 };
 use crate::{
@@ -116,7 +116,16 @@ pub(in crate::api) struct Understood {
 ///
 /// # Errors
 /// Whatever is wrong with the request but its length, or the engine is not there.
-pub(in crate::api) async fn understand(state: &AppState, mut fields: Fields) -> Result<Understood, ApiError> {
+pub(in crate::api) async fn understand(state: &AppState, fields: Fields) -> Result<Understood, ApiError> {
+    read(state, fields, |_, _| Ok(())).await
+}
+
+/// The same, with a look at the bytes of the rendered prompt before it is turned into tokens.
+async fn read(
+    state: &AppState,
+    mut fields: Fields,
+    check_length: impl Fn(usize, &ModelInfo) -> Result<(), ApiError>,
+) -> Result<Understood, ApiError> {
     let model = models::requested(&mut fields, &state.config.served_model_names)?;
     let info = models::generating(&state.engine)?;
     let limits = RequestLimits {
@@ -139,6 +148,7 @@ pub(in crate::api) async fn understand(state: &AppState, mut fields: Fields) -> 
     }
     let forced = forced_constraint(&prompt.output).map(|constraint| (constraint, "tools"));
     let constrained: Option<Constrained> = forced.or(request.constrained.take());
+    check_length(prompt.text.len(), &info).map_err(about_messages)?;
     structured::check(&state.engine, constrained.as_ref()).await?;
     let tokens = prompt::encode(state, &mut prompt).await?;
     // A constraint says by itself where its text ends, and a request that goes on past every end past these too.
@@ -152,7 +162,7 @@ pub(in crate::api) async fn understand(state: &AppState, mut fields: Fields) -> 
 /// # Errors
 /// Whatever is wrong with the request, or the engine is not there.
 pub(in crate::api) async fn prepare(state: &AppState, fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
-    let Understood { request, model, info, warnings, output, constrained, end_marks, tokens } = understand(state, fields).await?;
+    let Understood { request, model, info, warnings, output, constrained, end_marks, tokens } = read(state, fields, length::check).await?;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let output = Arc::new(output);
     let prediction = prompt::encode_prediction(state, request.prediction.as_deref(), info.max_model_len).await?;
