@@ -89,14 +89,14 @@ impl Work {
     }
 
     /// Its engine is gone.
-    pub(super) fn on_death(&mut self, verdict: &Verdict, quarantine: &Quarantine, now: Instant) -> Fate {
+    pub(super) fn on_death(&mut self, after: &Aftermath<'_>) -> Fate {
         let had_it = self.is_sent();
         self.stage = Stage::Held;
         self.reports = 0;
-        if quarantine.is_refused(self.content, now) {
+        if after.quarantine.is_refused(self.content, after.now) {
             return Fate::Refused;
         }
-        self.undecided += u32::from(had_it && verdict.blamed.is_none() && verdict.causes.contains(&self.content));
+        self.undecided += u32::from(had_it && after.verdict.blamed.is_none() && after.verdict.causes.contains(&self.content));
         if self.undecided >= MAX_UNDECIDED { Fate::GivenUp } else { Fate::Again }
     }
 }
@@ -112,6 +112,17 @@ pub(super) struct Verdict {
     pub(super) blamed: Option<Fingerprint>,
     /// Whether the engine had no other content.
     pub(super) is_alone: bool,
+}
+
+/// What is known when an engine has died.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Aftermath<'a> {
+    /// Of what it died, for clients.
+    pub(super) reason: &'a str,
+    /// Who may have been the cause; the quarantine knows it already.
+    pub(super) verdict: &'a Verdict,
+    pub(super) quarantine: &'a Quarantine,
+    pub(super) now: Instant,
 }
 
 /// Finds out who may have ended an engine that had this work.

@@ -7,10 +7,9 @@
 mod turns;
 
 use super::{
-    blame::{Fate, Gate, Stage, Work},
+    blame::{Aftermath, Fate, Gate, Stage, Work},
     fingerprint::{Fingerprint, Fingerprints},
     handle::{CheckError, SubmitError, TokenizeError},
-    in_flight::Aftermath,
     quarantine::Quarantine,
 };
 use crate::protocol::{CallId, Constraint, Forecast, Prospect, SpecialText, TextError, ToEngine, Token};
@@ -335,7 +334,7 @@ impl Calls {
         // Backwards, so that what is given back is in order again.
         for (id, call) in self.open.iter_mut().rev() {
             let was_sent = call.work.is_sent();
-            match call.work.on_death(after.verdict, after.quarantine, after.now) {
+            match call.work.on_death(after) {
                 Fate::Again if was_sent => self.turns.give_back(*id, call.ticket),
                 Fate::Again => {}
                 fate => {

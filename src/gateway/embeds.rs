@@ -5,10 +5,9 @@
 //! when an engine dies say `blame` and `quarantine`; while there are suspects inputs are sent one by one.
 
 use super::{
-    blame::{Fate, Gate, Stage, Work},
+    blame::{Aftermath, Fate, Gate, Stage, Work},
     fingerprint::{Fingerprint, Fingerprints},
     handle::{EmbeddingError, SubmitError},
-    in_flight::Aftermath,
     quarantine::Quarantine,
 };
 use crate::protocol::{CallId, EmbedError, EmbeddingInfo, ToEngine, Token};
@@ -246,7 +245,7 @@ impl Embeds {
         }
         let mut ended = Vec::new();
         for (number, request) in &mut self.open {
-            let fates = request.unsent.iter_mut().map(|input| input.work.on_death(after.verdict, after.quarantine, after.now));
+            let fates = request.unsent.iter_mut().map(|input| input.work.on_death(after));
             match fates.max_by_key(|fate| (*fate == Fate::GivenUp, *fate == Fate::Refused)) {
                 Some(Fate::Refused) => ended.push((*number, SubmitError::Quarantined.into())),
                 Some(Fate::GivenUp) => ended.push((*number, EmbedError::EngineDied(after.reason.to_owned()).into())),

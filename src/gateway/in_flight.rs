@@ -11,14 +11,12 @@
 
 use super::{
     admission::Place,
-    blame::{Fate, Gate, Stage, Verdict, Work},
+    blame::{Aftermath, Fate, Gate, Stage, Work},
     fingerprint::Fingerprint,
     generation::{EventSender, GenerationEvent},
-    quarantine::Quarantine,
 };
 use crate::protocol::{Finish, GenerationError, SequenceId, SequenceOutput, SequenceRequest};
 use std::collections::BTreeMap;
-use tokio::time::Instant;
 
 /// Steps after which an engine has forgotten what was cancelled: the one that was being computed, and the next, which begins with
 /// reading messages.
@@ -101,7 +99,7 @@ impl Entry {
     /// An engine is gone. How the sequence ends, or `None` if it goes on.
     fn on_death(&mut self, after: &Aftermath<'_>) -> Option<Finish> {
         let was_sent = self.work.is_sent();
-        let fate = self.work.on_death(after.verdict, after.quarantine, after.now);
+        let fate = self.work.on_death(after);
         let max_tokens = usize::try_from(self.request.max_tokens).unwrap_or(usize::MAX);
         if was_sent && max_tokens > 0 && self.request.resume.len() >= max_tokens {
             return Some(Finish::Length);
@@ -112,17 +110,6 @@ impl Entry {
             Fate::GivenUp => Some(Finish::Failed(GenerationError::EngineDied(after.reason.to_owned()))),
         }
     }
-}
-
-/// What is known when an engine has died.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Aftermath<'a> {
-    /// Of what it died, for clients.
-    pub(super) reason: &'a str,
-    /// Who may have been the cause; the quarantine knows it already.
-    pub(super) verdict: &'a Verdict,
-    pub(super) quarantine: &'a Quarantine,
-    pub(super) now: Instant,
 }
 
 /// A sequence that nobody listens to any more and that the engine may still compute.

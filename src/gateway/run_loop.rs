@@ -14,14 +14,14 @@
 
 use super::{
     admission::Pace,
-    blame::{Gate, judge},
+    blame::{Aftermath, Gate, judge},
     calls::{Answer, Calls},
     command::Command,
     death::{Death, DeathCause},
     embeds::Embeds,
     engine::{Engine, Event, Fault},
     handle::{EngineState, SubmitError},
-    in_flight::{Aftermath, Casualties, InFlight},
+    in_flight::{Casualties, InFlight},
     launcher::{EngineChild, Launcher},
     quarantine::Quarantine,
     status::{Status, with_totals_of},

@@ -180,8 +180,9 @@ impl Server {
         let verdict = judge(self.live().map(|played| played.work));
         self.quarantine.on_death(&verdict, now);
         let Self { works, quarantine, .. } = self;
+        let after = Aftermath { reason: "x", verdict: &verdict, quarantine, now };
         for played in works.iter_mut().filter(|played| played.end.is_none()) {
-            played.end = match played.work.on_death(&verdict, quarantine, now) {
+            played.end = match played.work.on_death(&after) {
                 Fate::Again => None,
                 Fate::Refused => Some(End::Refused),
                 Fate::GivenUp => Some(End::GivenUp),

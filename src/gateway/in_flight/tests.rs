@@ -6,11 +6,13 @@ use crate::{
         admission::Admission,
         blame::judge,
         generation::{EventReceiver, events},
+        quarantine::Quarantine,
         testing,
     },
     protocol::{Constraint, SequenceId, Started, Token},
 };
 use std::ops::{Deref, DerefMut};
+use tokio::time::Instant;
 
 const ID: SequenceId = SequenceId(1);
 /// Slots of the engines here.
