@@ -13,6 +13,7 @@
 mod cache;
 mod compiler;
 mod gbnf;
+mod lark;
 mod limits;
 mod matcher;
 mod schema;

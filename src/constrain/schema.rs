@@ -22,7 +22,7 @@ const MAX_DEFINITIONS: usize = 256;
 const MAX_ENUM: usize = 1_000;
 /// Items, characters or properties that a bound may ask for or permit.
 const MAX_COUNT: u64 = 100_000;
-/// Beyond this an `f64` misses integers, and llguidance computes in `f64`.
+/// Beyond this an `f64` misses integers, and llguidance computes in `f64`; beyond 2^63 it negates the least `i64` for ever.
 const MAX_INTEGER: u64 = 1 << 53;
 
 /// Keywords that restrict a value and are not implemented. `nullable` is OpenAPI's, `x-guidance` the compiler's own.
@@ -196,15 +196,18 @@ fn count(value: &Value, at: &str) -> Result<(), String> {
     }
 }
 
-/// Numbers must survive `f64`.
+/// Numbers must survive `f64`: integers up to 2^53, and what is written with a point or an exponent below it. `serde_json`
+/// has read the latter into an `f64` already, so that one of 2^53 may have been another number.
 fn exact(value: &Value, at: &str) -> Result<(), String> {
     match value {
         Value::Number(number) => {
-            let magnitude = number.as_i64().map(i64::unsigned_abs).or(number.as_u64());
-            if magnitude.is_some_and(|magnitude| magnitude > MAX_INTEGER) {
-                return Err(format!("{at}: {number} is too large; integers up to 2^53 are supported"));
-            }
-            Ok(())
+            let integer = number.as_i64().map(i64::unsigned_abs).or(number.as_u64());
+            let is_exact = match (integer, number.as_f64()) {
+                (Some(magnitude), _) => magnitude <= MAX_INTEGER,
+                (None, Some(float)) => float.abs() < MAX_INTEGER as f64,
+                (None, None) => false,
+            };
+            if is_exact { Ok(()) } else { Err(format!("{at}: {number} is too large; numbers up to 2^53 are supported")) }
         }
         Value::Array(values) => values.iter().try_for_each(|value| exact(value, at)),
         Value::Object(values) => values.iter().try_for_each(|(name, value)| check_name(name, at).and_then(|()| exact(value, at))),

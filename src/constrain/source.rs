@@ -1,6 +1,6 @@
 //! A constraint as llguidance's own input: a JSON schema with our options, or a grammar in Lark's notation.
 
-use super::{gbnf, schema};
+use super::{gbnf, lark, schema};
 use crate::protocol::Constraint;
 use llguidance::api::TopLevelGrammar;
 use serde_json::{Value, json};
@@ -18,18 +18,19 @@ const ESCAPES: &str = r#"nrbtf\""#;
 /// What is wrong with the constraint.
 pub(super) fn grammar(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
     match constraint {
-        Constraint::JsonObject => Ok(with_options(json!({"type": "object"}))),
-        Constraint::JsonSchema(text) => schema::prepare(text).map(with_options),
+        Constraint::JsonObject => Ok(TopLevelGrammar::from_json_schema(with_options(json!({"type": "object"})))),
+        Constraint::JsonSchema(text) => schema::prepare(text).map(with_options).map(TopLevelGrammar::from_json_schema),
         Constraint::Regex(text) => regex(text),
         Constraint::Choice(texts) => Ok(TopLevelGrammar::from_lark(choice(texts))),
         Constraint::Grammar(text) if gbnf::is_gbnf(text) => gbnf::to_lark(text).map(TopLevelGrammar::from_lark),
-        Constraint::Grammar(text) => Ok(TopLevelGrammar::from_lark(text.clone())),
+        Constraint::Grammar(text) => lark::prepare(text).map(TopLevelGrammar::from_lark),
     }
 }
 
-fn with_options(mut schema: Value) -> TopLevelGrammar {
+/// A prepared schema with how JSON is to be written.
+pub(super) fn with_options(mut schema: Value) -> Value {
     schema["x-guidance"] = json!({"whitespace_pattern": WHITESPACE, "json_allowed_escapes": ESCAPES});
-    TopLevelGrammar::from_json_schema(schema)
+    schema
 }
 
 /// The whole text matches, so that anchors at the very ends say nothing new; anywhere else llguidance refuses them.

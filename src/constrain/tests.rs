@@ -250,6 +250,44 @@ fn limits_are_named_with_what_came() {
 }
 
 #[test]
+fn numbers_beyond_what_is_exact_are_refused_wherever_they_stand_and_however_they_are_written() {
+    let numbers = [
+        "9007199254740993",
+        "-9007199254740993",
+        "9007199254740993.0",
+        "-1e19",
+        "1e308",
+        "-1e308",
+        "-9223372036854775809",
+        "1e16",
+        "18446744073709551616",
+    ];
+    for number in numbers {
+        for (text, place) in [
+            (r#"{"const":N}"#, "#/const"),
+            (r#"{"enum":[1,[{"a":N}]]}"#, "#/enum"),
+            (r#"{"type":"integer","minimum":N}"#, "#/minimum"),
+            (r#"{"type":"number","maximum":N}"#, "#/maximum"),
+            (r#"{"type":"number","exclusiveMinimum":N}"#, "#/exclusiveMinimum"),
+            (r#"{"type":"integer","exclusiveMaximum":N}"#, "#/exclusiveMaximum"),
+            (r#"{"type":"integer","minimum":N,"maximum":N}"#, "#/minimum"),
+            (r#"{"type":"number","multipleOf":N}"#, "#/multipleOf"),
+            (r#"{"properties":{"a":{"items":{"const":N}}}}"#, "#/properties/a/items/const"),
+            (r##"{"$ref":"#/$defs/a","$defs":{"a":{"anyOf":[{"minimum":N}]}}}"##, "#/$defs/a/anyOf/0/minimum"),
+        ] {
+            let refused = schema(&text.replace('N', number)).unwrap_err();
+            assert!(refused.starts_with(place), "{number} in {text}: {refused}");
+        }
+    }
+    assert!(schema(r#"{"const":1e400}"#).unwrap_err().contains("number out of range at line 1"));
+    for number in ["9007199254740992", "-9007199254740992", "9007199254740991.0", "1e15", "-0.5", "1e-7"] {
+        let automaton = schema(&format!(r#"{{"type":"number","minimum":{number},"maximum":{number}}}"#)).unwrap();
+        let value: f64 = number.parse().unwrap();
+        assert!(automaton.accepts(&value.to_string()), "{number}");
+    }
+}
+
+#[test]
 fn impossible_constraints_are_refused() {
     let impossible = [
         r#"{"type":"integer","minimum":5,"maximum":4}"#,

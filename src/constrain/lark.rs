@@ -1,0 +1,93 @@
+//! JSON schemas inside a Lark grammar (`%json { … }`): held to the same rules as a schema that stands alone, and compiled
+//! with the same options. The rest of the grammar is llguidance's business.
+
+use super::{schema, source::with_options};
+use serde_json::{Deserializer, Value};
+
+/// What stands before a schema.
+const JSON: &str = "%json";
+
+/// The grammar with its schemas checked and prepared.
+///
+/// # Errors
+/// What is wrong with one of them.
+pub(super) fn prepare(text: &str) -> Result<String, String> {
+    let mut prepared = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = next_schema(rest) {
+        let (before, schema) = rest.split_at(at + JSON.len());
+        let mut values = Deserializer::from_str(schema).into_iter::<Value>();
+        let value = values.next().unwrap_or(Ok(Value::Null)).map_err(|error| format!("what follows {JSON} is not JSON: {error}"))?;
+        let value = with_options(schema::prepare(&value.to_string())?);
+        prepared.push_str(before);
+        prepared.push(' ');
+        prepared.push_str(&value.to_string());
+        rest = &schema[values.byte_offset()..];
+    }
+    prepared.push_str(rest);
+    Ok(prepared)
+}
+
+/// Where the next schema is announced: not in a text, a regular expression or a comment.
+fn next_schema(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => at = behind(bytes, at + 1, b'"'),
+            b'/' if bytes.get(at + 1) == Some(&b'/') => {
+                at = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| at + end)
+            }
+            b'/' => at = behind(bytes, at + 1, b'/'),
+            b'%' if bytes[at..].starts_with(JSON.as_bytes()) => return Some(at),
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Behind the next `end` that no backslash escapes, or at the end of the line, which neither texts nor regular expressions
+/// go across.
+fn behind(bytes: &[u8], mut at: usize, end: u8) -> usize {
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'\\' => at += 1,
+            b'\n' => return at,
+            byte if byte == end => return at,
+            _ => {}
+        }
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_inside_are_held_to_the_rules_of_schemas() {
+        for (grammar, reason) in [
+            (r#"start: %json {"type": "integer", "const": -1e19}"#, "#/const"),
+            (r#"start: a %json{"not": {}} b"#, "'not'"),
+            ("start: a\na: \"x\" %json {\"const\":1}\nb: %json {\"minimum\": 1e300}", "#/minimum"),
+            ("start: %lark { start: %json {\"const\":1e19} }", "#/const"),
+            ("start: %json {", "not JSON"),
+            ("start: %json", "not a JSON object"),
+            ("start: %json [1]", "not a JSON object"),
+        ] {
+            let refused = prepare(grammar).unwrap_err();
+            assert!(refused.contains(reason), "{grammar}: {refused}");
+        }
+    }
+
+    #[test]
+    fn everything_else_stays_as_it_is() {
+        for grammar in ["start: \"%json {\" /a%json\\/\"/ \"\\\"%json\" b\n// %json {\nb: /\"/ \"c\"\n", "start: \"é\" %jso", ""] {
+            assert_eq!(prepare(grammar).as_deref(), Ok(grammar));
+        }
+        let prepared = prepare("start: a %json {\"type\":\"null\"} \"z\" // end").unwrap();
+        assert!(prepared.starts_with("start: a %json {\"type\":\"null\",\"x-guidance\":"), "{prepared}");
+        assert!(prepared.ends_with("}} \"z\" // end"), "{prepared}");
+    }
+}
