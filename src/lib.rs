@@ -15,6 +15,7 @@
 pub mod api;
 pub mod build_info;
 pub mod chat;
+pub mod child_process;
 pub mod cli;
 pub mod config;
 pub mod constrain;

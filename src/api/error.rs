@@ -346,7 +346,9 @@ impl From<EmbeddingError> for ApiError {
 impl From<GenerationError> for ApiError {
     fn from(error: GenerationError) -> Self {
         match error {
-            GenerationError::KvExhausted => Self::Overloaded { message: error.to_string(), retry_after: SHORT_WAIT },
+            GenerationError::KvExhausted | GenerationError::Busy(_) => {
+                Self::Overloaded { message: error.to_string(), retry_after: SHORT_WAIT }
+            }
             // The request's own: it compiled, and then no text of this model could go on under it. It would fail again.
             GenerationError::Constraint(_) => Self::BadRequest { message: error.to_string(), param: None, code: Some("invalid_value") },
             GenerationError::Decode { .. } | GenerationError::NoCandidate | GenerationError::Invalid(_) => {

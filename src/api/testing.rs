@@ -1,6 +1,6 @@
 //! The whole API in front of a scripted engine, without sockets: `TestApp::start(Setup { … }).await`, then `app.post(…)`.
 //!
-//! The engine's tokens are characters, and the regex `refuse me` is the only constraint that it refuses. It answers each submission with ` world` and an end, in one step.
+//! The engine's tokens are characters, and of all constraints it refuses the regex `refuse me` and is too busy for `not now`. It answers each submission with ` world` and an end, in one step.
 
 use super::{layers::HostPolicy, router::router, state::AppState};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         limits::RequestLimiter,
         testing::{model_info, start_scripted, token},
     },
-    protocol::{Constraint, Finish, FromEngine, ModelInfo, SequenceRequest, StepReport, ToEngine, Token},
+    protocol::{Constraint, ConstraintError, Finish, FromEngine, ModelInfo, SequenceRequest, StepReport, ToEngine, Token},
 };
 use axum::{
     Router,
@@ -166,9 +166,13 @@ fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<Fr
             let tokens = text.chars().map(|letter| Token(u32::from(letter))).collect();
             vec![FromEngine::Tokenized { call, result: Ok(tokens) }]
         }
-        ToEngine::Check { call, constraint } => {
-            let refused = constraint == Constraint::Regex("refuse me".to_owned());
-            vec![FromEngine::Checked { call, result: if refused { Err("it is refused".to_owned()) } else { Ok(()) } }]
+        ToEngine::Check { call, constraint, .. } => {
+            let result = match constraint {
+                Constraint::Regex(text) if text == "refuse me" => Err(ConstraintError::Refused("it is refused".to_owned())),
+                Constraint::Regex(text) if text == "not now" => Err(ConstraintError::Busy("others are compiled".to_owned())),
+                _ => Ok(()),
+            };
+            vec![FromEngine::Checked { call, result }]
         }
         ToEngine::Submit(request) => {
             let mut output = token(request.id, 7, " world");

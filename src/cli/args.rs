@@ -21,6 +21,8 @@ pub(super) enum Invocation {
     Bench(bench::Action),
     /// Be the engine of the gateway with this process id.
     Engine { parent_pid: u32 },
+    /// Be the process in which the engine with this process id tries constraints out.
+    ConstraintTrial { parent_pid: u32 },
 }
 
 /// What to do with the configuration.
@@ -48,8 +50,13 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Invocation, clap::Error>
         }
         "bench" => Invocation::Bench(bench::read(&mut matches)),
         "models" => Invocation::Models { models_dir: matches.remove_one("models_dir") },
-        _ => Invocation::Engine { parent_pid: matches.remove_one("parent_pid").expect("clap demands it") },
+        "constraint-trial" => Invocation::ConstraintTrial { parent_pid: parent_pid(&mut matches) },
+        _ => Invocation::Engine { parent_pid: parent_pid(&mut matches) },
     })
+}
+
+fn parent_pid(matches: &mut ArgMatches) -> u32 {
+    matches.remove_one("parent_pid").expect("clap demands it")
 }
 
 fn serve_invocation(matches: &mut ArgMatches) -> Invocation {
@@ -94,12 +101,14 @@ fn command() -> Command {
         )
         .subcommand(Command::new("models").about("List the models of the catalog and of the models folder").arg(models_dir))
         .subcommand(bench::command())
-        .subcommand(
-            // Started by the gateway only: its standard input is the socket to it.
-            Command::new("engine")
-                .hide(true)
-                .arg(Arg::new("parent_pid").long("parent-pid").required(true).value_parser(value_parser!(u32))),
-        )
+        .subcommand(child_command("engine"))
+        .subcommand(child_command("constraint-trial"))
+}
+
+/// Started by another process of this program only: its standard input is the socket to that.
+fn child_command(name: &'static str) -> Command {
+    let parent_pid = Arg::new("parent_pid").long("parent-pid").required(true).value_parser(value_parser!(u32));
+    Command::new(name).hide(true).arg(parent_pid)
 }
 
 fn serve_command() -> Command {
@@ -201,6 +210,7 @@ mod tests {
         assert_eq!(parsed(&["pull", "tiny"]), Ok(Invocation::Pull { name: "tiny".into(), models_dir: None }));
         assert_eq!(parsed(&["models", "--models-dir", "m"]), Ok(Invocation::Models { models_dir: Some("m".into()) }));
         assert_eq!(parsed(&["engine", "--parent-pid", "7"]), Ok(Invocation::Engine { parent_pid: 7 }));
+        assert_eq!(parsed(&["constraint-trial", "--parent-pid", "7"]), Ok(Invocation::ConstraintTrial { parent_pid: 7 }));
         assert_eq!(parsed(&["--version"]), Err(ErrorKind::DisplayVersion));
         assert_eq!(parsed(&["serve", "--no-such-flag"]), Err(ErrorKind::UnknownArgument));
         assert_eq!(parsed(&["dance"]), Err(ErrorKind::InvalidSubcommand));

@@ -55,12 +55,8 @@ pub fn main() -> ExitCode {
         Invocation::Pull { name, models_dir } => pull::run(&name, models_dir.as_deref(), &environment),
         Invocation::Models { models_dir } => models::run(models_dir.as_deref(), &environment),
         Invocation::Bench(action) => bench::run(action),
-        Invocation::Engine { parent_pid } => {
-            return match logging::start_plain() {
-                Ok(()) => crate::engine::process::main(parent_pid),
-                Err(_) => ExitCode::FAILURE,
-            };
-        }
+        Invocation::Engine { parent_pid } => return child(|| crate::engine::process::main(parent_pid)),
+        Invocation::ConstraintTrial { parent_pid } => return child(|| crate::constrain::trial::main(parent_pid)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,6 +64,14 @@ pub fn main() -> ExitCode {
             logging::say(&format!("llamero: {error:#}\n"));
             if error.is::<ConfigErrors>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// Runs a process that another one of this program started.
+fn child(main: impl FnOnce() -> ExitCode) -> ExitCode {
+    match logging::start_plain() {
+        Ok(()) => main(),
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -1,30 +1,34 @@
-//! Compiles constraints, in bounded time, and remembers the last ones.
+//! Compiles constraints on a stack that is large enough, and remembers the last ones.
+//!
+//! How long that takes and whether it ends at all is not known here: the engine compiles only what a trial process has
+//! compiled before (`trial`).
 
-use super::{cache::Cache, limits, matcher::Matcher, source, vocabulary::Vocabulary};
-use crate::protocol::Constraint;
+use super::{
+    cache::Cache,
+    limits,
+    matcher::{Matcher, TOO_MUCH_WORK},
+    source,
+    vocabulary::Vocabulary,
+    walk,
+};
+use crate::protocol::{Constraint, ConstraintError};
 use llguidance::ParserFactory;
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-        mpsc::{RecvTimeoutError, sync_channel},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     thread,
-    time::Duration,
 };
 
-/// A constraint that takes longer to compile is refused. The engine's answers are awaited for 20 s.
-const MAX_TIME: Duration = Duration::from_secs(2);
-/// Compilations under way at once, those included that were given up and still run: nothing can stop them.
-const MAX_RUNNING: usize = 8;
 /// The parsers of schemas, regexes and grammars recurse; untouched pages cost nothing.
-const STACK_BYTES: usize = 128 << 20;
+pub(super) const STACK_BYTES: usize = 128 << 20;
 /// Longest message about a constraint, characters.
 const MAX_MESSAGE: usize = 600;
 
 /// A compiled constraint; cheap to clone.
 #[derive(Clone)]
-pub struct Compiled(Arc<llguidance::Matcher>);
+pub struct Compiled {
+    start: Arc<llguidance::Matcher>,
+    is_costly: Arc<AtomicBool>,
+}
 
 impl std::fmt::Debug for Compiled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -36,21 +40,20 @@ impl Compiled {
     /// The beginning of a text. It shares nothing with others, so that what a text may become depends on itself alone.
     #[must_use]
     pub fn matcher(&self) -> Matcher {
-        Matcher::new(self.0.deep_clone())
+        Matcher::new(self.start.deep_clone(), Arc::clone(&self.is_costly))
     }
 }
 
 /// Compiles constraints for one vocabulary. Any thread may call it.
 pub struct Compiler {
-    factory: Arc<ParserFactory>,
+    factory: ParserFactory,
     writes: [bool; 256],
     cache: Mutex<Cache>,
-    running: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Compiler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compiler").field("running", &self.running).finish_non_exhaustive()
+        f.debug_struct("Compiler").finish_non_exhaustive()
     }
 }
 
@@ -58,38 +61,52 @@ impl Compiler {
     /// A compiler that knows no constraint yet.
     #[must_use]
     pub fn new(vocabulary: Vocabulary) -> Self {
-        Self { factory: Arc::new(vocabulary.factory), writes: vocabulary.writes, cache: Mutex::default(), running: Arc::default() }
+        Self { factory: vocabulary.factory, writes: vocabulary.writes, cache: Mutex::default() }
     }
 
-    /// Compiles a constraint, or finds it compiled. Returns within about 2 s.
+    /// What is known of a constraint, without compiling anything: it is among the last ones, or exceeds a limit of size.
+    #[must_use]
+    pub fn known(&self, constraint: &Constraint) -> Option<Result<Compiled, String>> {
+        match limits::check(constraint).and_then(|()| self.can_write(constraint)) {
+            Ok(()) => self.cache().get(constraint),
+            Err(reason) => Some(Err(reason)),
+        }
+    }
+
+    /// Compiles a constraint, or finds it compiled.
     ///
     /// # Errors
-    /// What is wrong with it, in words for whoever wrote it: too long, no such keyword, impossible to fulfil, too complex.
-    pub fn compile(&self, constraint: &Constraint) -> Result<Compiled, String> {
-        limits::check(constraint)?;
-        self.can_write(constraint)?;
-        if let Some(known) = self.cache().get(constraint) {
-            return known;
+    /// `Refused` with what is wrong with it, in words for whoever wrote it: too long, no such keyword, impossible to fulfil,
+    /// too complex. `Busy` if there is no thread to compile it.
+    pub fn compile(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
+        if let Some(known) = self.known(constraint) {
+            return known.map_err(ConstraintError::Refused);
         }
-        let Some(running) = Running::begin(&self.running) else {
-            return Err("too many constraints that take long are being compiled; try again later".to_owned());
-        };
-        let (done, result) = sync_channel(1);
-        let (factory, owned) = (Arc::clone(&self.factory), constraint.clone());
-        let compile = move || {
-            // Fails when it took too long and nobody waits any more.
-            let _ = done.send(compile(&factory, &owned));
-            drop(running);
-        };
-        let thread = thread::Builder::new().name("compile".to_owned()).stack_size(STACK_BYTES).spawn(compile);
-        thread.map_err(|error| format!("no thread to compile it: {error}"))?;
-        let compiled = match result.recv_timeout(MAX_TIME) {
-            Ok(compiled) => compiled,
-            Err(RecvTimeoutError::Timeout) => Err(format!("it takes longer than {} s to compile", MAX_TIME.as_secs())),
-            Err(RecvTimeoutError::Disconnected) => Err("the compiler failed on it".to_owned()),
-        };
+        let compiled = on_large_stack(|| self.compile_new(constraint))?;
         self.cache().insert(constraint.clone(), compiled.clone());
-        compiled
+        compiled.map_err(ConstraintError::Refused)
+    }
+
+    /// As [`Self::compile`], without remembering anything: for a process of its own.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn try_out(&self, constraint: &Constraint) -> Result<(), ConstraintError> {
+        limits::check(constraint).and_then(|()| self.can_write(constraint)).map_err(ConstraintError::Refused)?;
+        on_large_stack(|| self.compile_new(constraint))?.map(drop).map_err(ConstraintError::Refused)
+    }
+
+    /// What trial process and engine both do. What cannot even begin with this vocabulary, or takes too much work on the way,
+    /// is found here and not when a token is to be drawn; so is what takes much.
+    fn compile_new(&self, constraint: &Constraint) -> Result<Compiled, String> {
+        let compiled = compile(&self.factory, constraint)?;
+        walk::through(|| compiled.matcher())?;
+        Ok(compiled)
+    }
+
+    /// Takes note that a constraint cannot be used.
+    pub fn refuse(&self, constraint: &Constraint, reason: String) {
+        self.cache().insert(constraint.clone(), Err(reason));
     }
 
     /// A choice is of texts that the model can write: it could else begin one and find no token to go on with.
@@ -114,20 +131,13 @@ impl Compiler {
     }
 }
 
-/// One of [`MAX_RUNNING`] places.
-struct Running(Arc<AtomicUsize>);
-
-impl Running {
-    fn begin(count: &Arc<AtomicUsize>) -> Option<Self> {
-        let place = Self(Arc::clone(count));
-        (count.fetch_add(1, Ordering::Relaxed) < MAX_RUNNING).then_some(place)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Runs `work` on a stack of [`STACK_BYTES`] and waits for it.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<Result<T, String>, ConstraintError> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("compile".to_owned()).stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        let thread = thread.map_err(|error| ConstraintError::Busy(format!("no thread to compile it: {error}")))?;
+        Ok(thread.join().unwrap_or_else(|_| Err("the compiler failed on it".to_owned())))
+    })
 }
 
 fn compile(factory: &ParserFactory, constraint: &Constraint) -> Result<Compiled, String> {
@@ -140,7 +150,7 @@ fn compile(factory: &ParserFactory, constraint: &Constraint) -> Result<Compiled,
     // What cannot even begin with this vocabulary is refused now, and not when the first token is to be drawn.
     let mut probe = matcher.deep_clone();
     match probe.compute_mask_or_eos() {
-        Ok(mask) if !mask.is_zero() => Ok(Compiled(Arc::new(matcher))),
+        Ok(mask) if !mask.is_zero() => Ok(Compiled { start: Arc::new(matcher), is_costly: Arc::default() }),
         Ok(_) => Err("no text of this model can fulfil it".to_owned()),
         Err(error) => Err(readable(&format!("no text can fulfil it: {error}"))),
     }
@@ -154,6 +164,9 @@ pub(super) fn readable(message: &str) -> String {
                 'const' values; otherwise use 'anyOf'"
             .to_owned();
     }
+    if let Some(reason) = ["parser error: ", "lexer error: "].iter().find_map(|kind| strip_prefix_of_any_case(message, kind)) {
+        return format!("{TOO_MUCH_WORK} ({reason})");
+    }
     let message = match message.strip_prefix("panic: ") {
         Some(reason) => format!("the compiler failed on it ({reason})"),
         None => message.to_owned(),
@@ -162,4 +175,9 @@ pub(super) fn readable(message: &str) -> String {
         Some((at, _)) => format!("{}…", &message[..at]),
         None => message,
     }
+}
+
+fn strip_prefix_of_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (head, rest) = text.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(rest)
 }

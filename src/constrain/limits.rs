@@ -20,8 +20,8 @@ const MAX_NESTING: usize = 100;
 pub(super) fn apply(limits: &mut ParserLimits) {
     limits.max_items_in_row = 2_000;
     limits.initial_lexer_fuel = 1_000_000; // About 20 ms.
-    limits.step_lexer_fuel = 200_000; // About 15 ms of the engine thread.
-    limits.step_max_items = 50_000; // About 3 ms.
+    limits.step_lexer_fuel = 200_000; // About 15 ms.
+    limits.step_max_items = 25_000; // Not 50,000: up to 3 µs each where rules are long, so some 50 ms.
     limits.max_grammar_size = 200_000; // Not 500,000: our schemas have 64 KiB.
     limits.max_lexer_states = 50_000; // Not 250,000: 1–2 kB each, for each sequence.
     limits.precompute_large_lexemes = true;

@@ -2,7 +2,17 @@
 
 use super::compiler::readable;
 use crate::protocol::Token;
-use llguidance::toktrie::SimpleVob;
+use llguidance::{earley::ParserStats, toktrie::SimpleVob};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// How the reason begins when a token would be more work than `limits::apply` allows.
+pub(super) const TOO_MUCH_WORK: &str = "it takes more work for a token than is allowed";
+
+/// Items of the parser, and fuel of the lexer, from which on a mask is much work: about 2 ms.
+const MUCH: (usize, u64) = (2_000, 20_000);
 
 /// The state of one constrained text. Every error is final: the text must end with it.
 pub struct Matcher {
@@ -10,6 +20,8 @@ pub struct Matcher {
     mask: SimpleVob,
     /// Whether `mask` is that of the present state.
     is_current: bool,
+    /// Whether some mask of this constraint was much work: known to all of its texts.
+    is_costly: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Matcher {
@@ -19,13 +31,25 @@ impl std::fmt::Debug for Matcher {
 }
 
 impl Matcher {
-    pub(super) fn new(inner: llguidance::Matcher) -> Self {
-        Self { inner, mask: SimpleVob::new(), is_current: false }
+    pub(super) fn new(inner: llguidance::Matcher, is_costly: Arc<AtomicBool>) -> Self {
+        Self { inner, mask: SimpleVob::new(), is_current: false, is_costly }
+    }
+
+    /// Whether [`Self::allowed`] is known and takes no time.
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        self.is_current || self.inner.is_error()
+    }
+
+    /// Whether a mask under this constraint has been much work: milliseconds, for a text that waits while others go on.
+    #[must_use]
+    pub fn is_costly(&self) -> bool {
+        self.is_costly.load(Ordering::Relaxed)
     }
 
     /// The tokens that may come next: bit `id % 32` of word `id / 32`. Those that end a text are among them exactly where
-    /// the constraint is fulfilled. Takes microseconds mostly and 20 ms at worst, bounded by fuel and not by the clock; nothing
-    /// when it was asked for since the last token.
+    /// the constraint is fulfilled. Takes microseconds mostly and some 50 ms at worst, bounded by work (`limits::apply`) and not
+    /// by the clock; nothing when it was asked for since the last token.
     ///
     /// # Errors
     /// If nothing may come next, or the constraint turns out too complex.
@@ -33,6 +57,9 @@ impl Matcher {
         if !self.is_current {
             self.mask = self.inner.compute_mask_or_eos().map_err(|error| readable(&error.to_string()))?;
             self.is_current = true;
+            if self.inner.last_step_stats().is_ok_and(is_much) {
+                self.is_costly.store(true, Ordering::Relaxed);
+            }
         }
         Ok(self.mask.as_slice())
     }
@@ -61,4 +88,8 @@ impl Matcher {
     pub fn is_finished(&self) -> bool {
         self.inner.is_stopped() && !self.inner.is_error()
     }
+}
+
+fn is_much(stats: &ParserStats) -> bool {
+    stats.all_items >= MUCH.0 || stats.lexer_cost >= MUCH.1
 }

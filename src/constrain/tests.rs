@@ -2,12 +2,9 @@
 
 mod coverage;
 
-use super::{Compiled, Compiler, Matcher, Piece, Vocabulary};
+use super::{Compiled, Compiler, Matcher, Piece, Vocabulary, Words};
 use crate::protocol::{Constraint, Token};
-use std::{
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, OnceLock};
 
 /// Ends a text. Its neighbour is a control token.
 const END: Token = Token(256);
@@ -28,7 +25,7 @@ fn compiler() -> &'static Compiler {
             Token(id) => Piece::Text(&bytes[id as usize]),
         };
         let spell = |text: &str| text.bytes().map(|byte| Token(byte.into())).collect();
-        Compiler::new(Vocabulary::new(260, piece, Arc::new(spell)).unwrap())
+        Compiler::new(Vocabulary::new(&Words::new(260, piece).unwrap(), Arc::new(spell)).unwrap())
     })
 }
 
@@ -38,7 +35,7 @@ pub(in crate::constrain) struct Automaton(Compiled);
 
 impl Automaton {
     pub(in crate::constrain) fn new(constraint: &Constraint) -> Result<Self, String> {
-        compiler().compile(constraint).map(Self)
+        compiler().compile(constraint).map(Self).map_err(|error| error.to_string())
     }
 
     /// Whether exactly this text can be generated.
@@ -234,6 +231,7 @@ fn limits_are_named_with_what_came() {
         (Constraint::JsonSchema(format!(r#"{{"enum":[{}0]}}"#, "0,".repeat(1_000))), "more than 1000 values"),
         (Constraint::JsonSchema(r#"{"maxLength":100001}"#.to_owned()), "#/maxLength must be an integer from 0 to 100000"),
         (Constraint::JsonSchema(r#"{"const":9007199254740993}"#.to_owned()), "2^53"),
+        (Constraint::JsonSchema(r#"{"const":-1e19}"#.to_owned()), "#/const: -1e19 is too large"),
         (Constraint::JsonSchema(r#"{"minProperties":2}"#.to_owned()), "#/minProperties"),
         (Constraint::JsonSchema(r#"{"properties":{"a":{"$id":"x"}}}"#.to_owned()), "#/properties/a/$id"),
         (Constraint::JsonSchema(r#"{"$ref":"https://example.org/x"}"#.to_owned()), "path inside the schema"),
@@ -312,102 +310,6 @@ fn impossible_constraints_are_refused() {
     assert_eq!(accepted, Vec::<&str>::new());
 }
 
-/// What a compilation may take at most, with a margin for a busy machine.
-const SOON: Duration = Duration::from_secs(10);
-
-/// Refuses or compiles in bounded time, and if it compiles, some tokens of it do not take long either.
-#[track_caller]
-fn survives(constraint: &Constraint) -> Result<(), String> {
-    let begun = Instant::now();
-    let result = Automaton::new(constraint).map(|automaton| {
-        let mut matcher = automaton.0.matcher();
-        for _ in 0..50 {
-            let Some(token) = (0..256).map(Token).find(|token| may(&mut matcher, *token)) else { break };
-            if !push(&mut matcher, token) {
-                break;
-            }
-        }
-    });
-    assert!(begun.elapsed() < SOON, "{:?}: {result:?}", begun.elapsed());
-    result
-}
-
-#[test]
-fn hostile_schemas_end_soon() {
-    let chain = |n: usize, step: &dyn Fn(usize) -> String| {
-        let definitions: Vec<String> = (0..n).map(|i| format!(r#""d{i}":{}"#, step(i))).collect();
-        format!(r##"{{"$ref":"#/$defs/d0","$defs":{{{},"d{n}":{{"type":"null"}}}}}}"##, definitions.join(","))
-    };
-    let reference = |i: usize| format!(r##"{{"$ref":"#/$defs/d{}"}}"##, i + 1);
-    let nested = |n: usize| format!("{}{}{}", r#"{"items":"#.repeat(n), "{}", "}".repeat(n));
-    let names = |n: usize, schema: &str| (0..n).map(|i| format!(r#""p{i}":{schema}"#)).collect::<Vec<_>>().join(",");
-    let cases = [
-        chain(200, &|i| format!(r#"{{"anyOf":[{},{}]}}"#, reference(i), reference(i))),
-        chain(200, &|i| format!(r#"{{"allOf":[{},{}]}}"#, reference(i), reference(i))),
-        chain(200, &|i| format!(r#"{{"type":"object","properties":{{"a":{},"b":{}}}}}"#, reference(i), reference(i))),
-        chain(200, &|i| format!(r#"{{"oneOf":[{},{}]}}"#, reference(i), reference(i))),
-        nested(30),
-        nested(33),
-        nested(5_000),
-        format!(r#"{{"properties":{{{}}}}}"#, names(3_000, "{}")),
-        format!(r#"{{"properties":{{{}}},"required":["p2999"]}}"#, names(2_000, r#"{"type":"string","maxLength":99999}"#)),
-        format!(r#"{{"enum":[{}]}}"#, (0..1_000).map(|i| format!(r#""value {i}""#)).collect::<Vec<_>>().join(",")),
-        format!(
-            r#"{{"allOf":[{0},{0},{0}]}}"#,
-            format!(r#"{{"enum":[{}]}}"#, (0..900).map(|i| i.to_string()).collect::<Vec<_>>().join(","))
-        ),
-        r#"{"type":"array","minItems":100000,"maxItems":100000,"items":{"type":"array","minItems":100000}}"#.to_owned(),
-        r#"{"type":"string","minLength":100000,"pattern":"a.*b.*c.*d"}"#.to_owned(),
-        r#"{"type":"string","pattern":"(((((a{1,99}){1,99}){1,99}){1,99}){1,99}){1,99}"}"#.to_owned(),
-        r#"{"type":"string","pattern":"^(.*a){12}.{40}$","format":"email"}"#.to_owned(),
-        format!(r#"{{"type":"string","pattern":"{}"}}"#, "(".repeat(5_000)),
-        r#"{"type":"number","multipleOf":1e-300}"#.to_owned(),
-        r#"{"type":"integer","multipleOf":4294967291}"#.to_owned(),
-        r#"{"type":"number","minimum":-1e308,"maximum":1e308}"#.to_owned(),
-        format!(r#"{{"patternProperties":{{{}}}}}"#, (0..200).map(|i| format!(r#""(a|b)*x.{{{i}}}":{{}}"#)).collect::<Vec<_>>().join(",")),
-        format!(r#"{{"type":"{}"}}"#, "é".repeat(200)),
-    ];
-    for text in cases {
-        let shown: String = text.chars().take(100).collect();
-        let begun = Instant::now();
-        let result = survives(&Constraint::JsonSchema(text));
-        eprintln!("{:>7.1} ms {shown}: {result:?}", begun.elapsed().as_secs_f64() * 1e3);
-    }
-}
-
-#[test]
-fn hostile_regexes_choices_and_grammars_end_soon() {
-    let rules = |n: usize| (0..n).map(|i| format!("r{i} ::= r{0} | r{0}\n", i + 1)).collect::<String>();
-    let cases = [
-        Constraint::Regex("(a*)*".repeat(1_000)),
-        Constraint::Regex("(.*a){20}.{200}".to_owned()),
-        Constraint::Regex("((((a{1,999}){1,999}){1,999}){1,999}){1,999}".to_owned()),
-        Constraint::Regex("[ab]*a[ab]{60}".to_owned()),
-        Constraint::Regex("(".repeat(8_000)),
-        Constraint::Regex("a".repeat(8_193)),
-        Constraint::Regex("\\p{L}{1,500}".repeat(100)),
-        Constraint::Choice((0..1_000).map(|i| format!("{i}{}", "x".repeat(4_000))).collect()),
-        Constraint::Choice(vec!["x".to_owned(); 1_001]),
-        Constraint::Grammar(format!("root ::= r0\n{}r1000 ::= \"a\"\n", rules(1_000))),
-        Constraint::Grammar(format!("root ::= {}", "(".repeat(30_000))),
-        Constraint::Grammar("root ::= (((\"a\"{2000}){2000}){2000}){2000}".to_owned()),
-        Constraint::Grammar("root ::= root root root | \"a\" | \"\"".to_owned()),
-        Constraint::Grammar("start: a\na: a a a | \"x\" |\n".to_owned()),
-        Constraint::Grammar(format!("start: {}", "(".repeat(60_000))),
-        Constraint::Grammar(format!("start: {}\"a\"", "~".repeat(60_000))),
-        Constraint::Grammar(format!("start: %json {}1{}", "[".repeat(90), "]".repeat(90))),
-        Constraint::Grammar("start: /a/{2000000000}".to_owned()),
-        Constraint::Grammar("x".repeat(65_537)),
-        Constraint::Grammar(String::new()),
-    ];
-    for constraint in cases {
-        let shown: String = format!("{constraint:?}").chars().take(80).collect();
-        let begun = Instant::now();
-        let result = survives(&constraint);
-        eprintln!("{:>7.1} ms {shown}: {result:?}", begun.elapsed().as_secs_f64() * 1e3);
-    }
-}
-
 /// What follows a text without a choice.
 fn forced_behind(constraint: &Constraint, text: &str) -> String {
     let mut matcher = compiler().compile(constraint).unwrap().matcher();
@@ -436,10 +338,10 @@ fn a_choice_with_a_character_that_no_token_can_write_is_refused() {
     let bytes: Vec<[u8; 1]> = (0..128).map(|byte| [byte]).collect();
     let piece = |token: Token| if token.0 == 128 { Piece::End(b"</s>") } else { Piece::Text(&bytes[token.0 as usize]) };
     let spell = |text: &str| text.bytes().map(|byte| Token(byte.into())).collect();
-    let ascii = Compiler::new(Vocabulary::new(129, piece, Arc::new(spell)).unwrap());
+    let ascii = Compiler::new(Vocabulary::new(&Words::new(129, piece).unwrap(), Arc::new(spell)).unwrap());
     let choice = |text: &str| Constraint::Choice(vec!["plain".to_owned(), text.to_owned()]);
 
-    let refused = ascii.compile(&choice("caf\u{e9}")).unwrap_err();
+    let refused = ascii.compile(&choice("caf\u{e9}")).unwrap_err().to_string();
 
     assert!(refused.contains("U+00E9"), "{refused}");
     assert!(ascii.compile(&choice("coffee")).is_ok());

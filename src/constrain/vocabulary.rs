@@ -7,6 +7,7 @@ use llguidance::{
     earley::SlicedBiasComputer,
     toktrie::{INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie},
 };
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Tokens with more bytes are never drawn under a constraint: the trie's depth is bounded (1,024), and its builder recurses.
@@ -39,13 +40,20 @@ impl std::fmt::Debug for Vocabulary {
     }
 }
 
-impl Vocabulary {
-    /// For the tokens with ids below `size`; `spell` is how the model's tokenizer writes a text that goes on another one.
-    /// Takes some hundreds of milliseconds for 50,000 tokens.
+/// The tokens of a model as llguidance spells them, in the order of their ids: what a [`Vocabulary`] is made from, here or
+/// in another process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Words {
+    words: Vec<Vec<u8>>,
+    ends: Vec<u32>,
+}
+
+impl Words {
+    /// The tokens with ids below `size`.
     ///
     /// # Errors
-    /// If the vocabulary is too large for the trie.
-    pub fn new<'a>(size: u32, piece: impl Fn(Token) -> Piece<'a>, spell: Spell) -> Result<Self, String> {
+    /// If they are too many for the trie.
+    pub fn new<'a>(size: u32, piece: impl Fn(Token) -> Piece<'a>) -> Result<Self, String> {
         let mut ends = Vec::new();
         let words: Vec<Vec<u8>> = (0..size)
             .map(|id| match piece(Token(id)) {
@@ -59,17 +67,30 @@ impl Vocabulary {
                 }
             })
             .collect();
-        let mut writes = [false; 256];
-        for word in words.iter().filter(|word| word.first() != Some(&TokTrie::SPECIAL_TOKEN_MARKER)) {
-            word.iter().for_each(|byte| writes[usize::from(*byte)] = true);
-        }
         let bytes: usize = words.iter().map(Vec::len).sum();
         if bytes > MAX_BYTES {
             return Err(format!("output cannot be constrained: this model's tokens have {bytes} bytes, at most {MAX_BYTES} are possible"));
         }
+        Ok(Self { words, ends })
+    }
+}
+
+impl Vocabulary {
+    /// For these tokens; `spell` is how the model's tokenizer writes a text that goes on another one. Takes some hundreds of
+    /// milliseconds for 50,000 tokens.
+    ///
+    /// # Errors
+    /// If llguidance cannot use them.
+    pub fn new(words: &Words, spell: Spell) -> Result<Self, String> {
+        let Words { words, ends } = words;
+        let mut writes = [false; 256];
+        for word in words.iter().filter(|word| word.first() != Some(&TokTrie::SPECIAL_TOKEN_MARKER)) {
+            word.iter().for_each(|byte| writes[usize::from(*byte)] = true);
+        }
+        let size = u32::try_from(words.len()).map_err(|_| "output cannot be constrained: the model has too many tokens".to_owned())?;
         let first_end = ends.first().copied().unwrap_or(INVALID_TOKEN);
-        let trie = TokTrie::from(&TokRxInfo::new(size, first_end), &words);
-        let trie = if ends.is_empty() { trie } else { trie.with_eos_tokens(&ends) };
+        let trie = TokTrie::from(&TokRxInfo::new(size, first_end), words);
+        let trie = if ends.is_empty() { trie } else { trie.with_eos_tokens(ends) };
         let environment: TokEnv = Arc::new(Spelling::new(trie, spell));
         let slices = SlicedBiasComputer::general_slices();
         let mut factory = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices)

@@ -3,20 +3,23 @@
 //! The gateway passes one end of a socket pair as standard input, so that no descriptor number has to be agreed
 //! on and no unsafe code is needed. This is the one place where the engine meets `llama`.
 
+use crate::child_process::{die_with, socket_to_parent};
 use crate::engine::{
     runner::{ModelRunner, Tokenizer},
     serve::{Host, Model, Opened, ServeError, TOKENIZER_STACK_BYTES, serve},
 };
 use crate::llama::{self, Loaded};
 use crate::protocol::{EngineOptions, KvLayout, LoadError, MemoryNeed, Token};
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
-use std::{io, os::fd::AsFd, os::unix::net::UnixStream, path::Path, process::ExitCode, sync::Arc};
+use std::{io, path::Path, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// When memory runs out, the engine is to go before the gateway, which can start another.
+const OOM_SCORE: u16 = 800;
 
 /// Runs the engine of the gateway with this process id until the gateway hangs up.
 #[must_use]
 pub fn main(parent_pid: u32) -> ExitCode {
-    match die_with(parent_pid).and_then(|()| pass_over_signals()).and_then(|()| connect()) {
+    match die_with(parent_pid, OOM_SCORE).and_then(|()| pass_over_signals()).and_then(|()| socket_to_parent()) {
         Ok(stream) => finish(serve(stream, LlamaHost)),
         Err(error) => {
             tracing::error!(%error, "the engine cannot start; it is started by `llamero serve` and not by hand");
@@ -35,19 +38,6 @@ fn finish(ended: Result<(), ServeError>) -> ExitCode {
     }
 }
 
-/// Asks the kernel to kill this process when the gateway ends, and makes it the first victim when memory runs out.
-fn die_with(parent_pid: u32) -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The gateway may have died before the line above.
-    if getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get().unsigned_abs()) != Some(parent_pid) {
-        return Err(io::Error::other("the gateway is gone"));
-    }
-    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "800") {
-        tracing::debug!(%error, "the out-of-memory score stays as it is");
-    }
-    Ok(())
-}
-
 /// Service managers and terminals send signals to all processes of a service. To stop is the gateway's: it drains, and says when it
 /// is time by hanging up. So is what SIGHUP means, which is not to stop. SIGQUIT stays: who sends it wants a core.
 fn pass_over_signals() -> io::Result<()> {
@@ -58,12 +48,6 @@ fn pass_over_signals() -> io::Result<()> {
         signal(kind).map(drop)?;
     }
     Ok(())
-}
-
-fn connect() -> io::Result<UnixStream> {
-    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    stream.local_addr().map_err(|_| io::Error::other("standard input is not a socket"))?;
-    Ok(stream)
 }
 
 // The engine's threads are made before it knows which model they will tokenize for.

@@ -3,8 +3,9 @@
 //!
 //! Ends when the gateway hangs up. Used by the engine process with llama.cpp, and by tests with a fake model.
 
+use crate::constrain::trial::{TrialLimits, TrialProcess};
 use crate::engine::{
-    constraints::{self, Constraints, LazyCompiler},
+    constraints::{Constraints, LazyCompiler, PLACES},
     disk::Folder,
     embedder::Embedder,
     embedding::{EmbedCall, EmbeddingWorker},
@@ -18,6 +19,7 @@ use crate::protocol::{
 use std::{
     net::Shutdown,
     os::unix::net::UnixStream,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::Ordering,
@@ -75,6 +77,12 @@ pub trait Host: Send + 'static {
     /// # Errors
     /// If the model cannot be opened; `body` was not called then.
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError>;
+
+    /// A build of this crate's binary, started for what is not done in this process. The one that runs now, unless a test
+    /// is what runs now.
+    fn program(&self) -> PathBuf {
+        PathBuf::from("/proc/self/exe")
+    }
 }
 
 /// How an engine's work ended.
@@ -167,7 +175,7 @@ struct EngineThread {
 impl EngineThread {
     /// Opens the model, starts the tokenizers, works.
     fn run(self, host: impl Host, texts: Receiver<TextCall>) -> Result<(), ServeError> {
-        let mut texts = Some(texts);
+        let (mut texts, program) = (Some(texts), host.program());
         let mut spawned = Ok(());
         let mut folder = match self.options.prefix_cache.as_ref().map(Folder::open).transpose() {
             Ok(folder) => folder,
@@ -184,7 +192,7 @@ impl EngineThread {
         let opened = host.open(&self.options, on_progress, &mut |opened: Opened<'_>| {
             if let Some(texts) = texts.take() {
                 spawned = spawn_tokenizers(texts, &opened.tokenizer, &self.outbox)
-                    .and_then(|()| spawn_constraint_threads(&self.constraints, &opened.tokenizer, &self.outbox));
+                    .and_then(|()| self.spawn_constraint_threads(&opened.tokenizer, &program));
             }
             if spawned.is_err() {
                 return;
@@ -210,6 +218,19 @@ impl EngineThread {
         }
     }
 
+    /// One for each place, and one more so that what is known waits for none of them.
+    fn spawn_constraint_threads(&self, tokenizer: &Arc<dyn Tokenizer>, program: &Path) -> Result<(), FrameError> {
+        let compiler = Arc::new(LazyCompiler::new(Arc::clone(tokenizer)));
+        self.constraints.open(Arc::clone(&compiler));
+        let trials = (0..PLACES).map(|_| Some(TrialProcess::new(program.to_owned(), TrialLimits::default())));
+        for trial in trials.chain([None]) {
+            let (constraints, compiler, outbox) = (Arc::clone(&self.constraints), Arc::clone(&compiler), self.outbox.clone());
+            // Detached: they end when the queue is closed.
+            spawn("constraint", ENGINE_STACK_BYTES, move || constraints.work(&compiler, trial, &outbox))?;
+        }
+        Ok(())
+    }
+
     fn refuse(&self, error: LoadError) -> Result<(), ServeError> {
         drop(self.outbox.send(FromEngine::LoadFailed(error.clone())));
         Err(error.into())
@@ -230,21 +251,6 @@ fn spawn_tokenizers(texts: Receiver<TextCall>, tokenizer: &Arc<dyn Tokenizer>, o
                 }
             }
         })?;
-    }
-    Ok(())
-}
-
-fn spawn_constraint_threads(
-    constraints: &Arc<Constraints>,
-    tokenizer: &Arc<dyn Tokenizer>,
-    outbox: &SyncSender<FromEngine>,
-) -> Result<(), FrameError> {
-    let compiler = Arc::new(LazyCompiler::default());
-    for _ in 0..constraints::THREADS {
-        let (constraints, tokenizer) = (Arc::clone(constraints), Arc::clone(tokenizer));
-        let (compiler, outbox) = (Arc::clone(&compiler), outbox.clone());
-        // Detached: they end when the queue is closed.
-        spawn("constraint", ENGINE_STACK_BYTES, move || constraints.work(&tokenizer, &compiler, &outbox))?;
     }
     Ok(())
 }
@@ -342,9 +348,9 @@ impl Inbox {
                 ToEngine::Detokenize { call, tokens } => self.texts.send(TextCall::Decode { call, tokens }).is_ok(),
                 ToEngine::Spell { call, tokens } => self.texts.send(TextCall::Spell { call, tokens }).is_ok(),
                 ToEngine::Foresee { call, prospect } => self.commands.send(Command::Foresee(call, prospect)).is_ok(),
-                ToEngine::Check { call, constraint } => {
-                    self.constraints.check(call, constraint);
-                    true
+                ToEngine::Check { call, constraint, namespace } => {
+                    let refused = self.constraints.check(call, constraint, namespace);
+                    refused.is_none_or(|refused| self.outbox.send(refused).is_ok())
                 }
                 ToEngine::Ping { nonce } => {
                     let (steps, busy) = (self.progress.steps.load(Ordering::Relaxed), self.progress.busy.load(Ordering::Relaxed));

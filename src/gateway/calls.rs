@@ -12,7 +12,7 @@ use super::{
     handle::{CheckError, SubmitError, TokenizeError},
     quarantine::Quarantine,
 };
-use crate::protocol::{CallId, Constraint, Forecast, Prospect, SpecialText, TextError, ToEngine, Token};
+use crate::protocol::{CallId, Constraint, ConstraintError, Forecast, Prospect, SpecialText, TextError, ToEngine, Token};
 use std::collections::BTreeMap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use turns::{Lane, Ticket, Turns};
@@ -75,6 +75,8 @@ pub(super) enum Question {
     Check {
         /// What an output would have to obey.
         constraint: Constraint,
+        /// Whose it is.
+        namespace: u64,
         /// Gets the answer.
         reply: Reply<(), CheckError>,
     },
@@ -92,7 +94,7 @@ pub(super) enum Answer {
     /// To `Foresee`.
     Forecast(Forecast),
     /// To `Check`.
-    Checked(Result<(), String>),
+    Checked(Result<(), ConstraintError>),
 }
 
 impl Question {
@@ -104,7 +106,7 @@ impl Question {
             Self::Detokenize { tokens, .. } => ToEngine::Detokenize { call, tokens: tokens.clone() },
             Self::Spell { tokens, .. } => ToEngine::Spell { call, tokens: tokens.clone() },
             Self::Foresee { prospect, .. } => ToEngine::Foresee { call, prospect: prospect.clone() },
-            Self::Check { constraint, .. } => ToEngine::Check { call, constraint: constraint.clone() },
+            Self::Check { constraint, namespace, .. } => ToEngine::Check { call, constraint: constraint.clone(), namespace: *namespace },
         }
     }
 
@@ -309,7 +311,7 @@ impl Calls {
             (Question::Detokenize { reply, .. }, Answer::Text(result)) => answer(reply, result.map_err(TokenizeError::Text)),
             (Question::Spell { reply, .. }, Answer::Pieces(result)) => answer(reply, result.map_err(TokenizeError::Text)),
             (Question::Foresee { reply, .. }, Answer::Forecast(forecast)) => answer(reply, Ok(forecast)),
-            (Question::Check { reply, .. }, Answer::Checked(result)) => answer(reply, result.map_err(CheckError::Refused)),
+            (Question::Check { reply, .. }, Answer::Checked(result)) => answer(reply, result.map_err(CheckError::from)),
             (question, _) => question.fail(mismatch()),
         }
     }

@@ -15,7 +15,8 @@ use super::{
     status::Status,
 };
 use crate::protocol::{
-    Constraint, EmbedError, EngineStats, Forecast, ModelInfo, Prospect, SequenceId, SequenceRequest, SpecialText, TextError, Token,
+    Constraint, ConstraintError, EmbedError, EngineStats, Forecast, ModelInfo, Prospect, SequenceId, SequenceRequest, SpecialText,
+    TextError, Token,
 };
 use std::{
     collections::BTreeMap,
@@ -28,6 +29,9 @@ use tokio::sync::{oneshot, watch};
 const RETRY_LOADING: Duration = Duration::from_secs(2);
 /// Wait to suggest when the engine was given up: somebody has to act first.
 const RETRY_FAILED: Duration = Duration::from_secs(60);
+
+/// Wait to suggest when others' constraints are being compiled: about as long as the slowest takes.
+const RETRY_CONSTRAINT: Duration = Duration::from_secs(2);
 
 /// Where the engine stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,12 +122,29 @@ pub enum CheckError {
     /// The constraint is at fault; what is wrong with it.
     #[error("{0}")]
     Refused(String),
+    /// Nobody could find out for now; what was in the way.
+    #[error("{reason}")]
+    Busy {
+        /// What was in the way.
+        reason: String,
+        /// Suggested wait.
+        retry_after: Duration,
+    },
     /// Several engines died while they worked on it, and nobody knows of what.
     #[error("the engine died: {0}")]
     EngineDied(String),
     /// The engine is not there, or does not take this.
     #[error(transparent)]
     Engine(#[from] SubmitError),
+}
+
+impl From<ConstraintError> for CheckError {
+    fn from(error: ConstraintError) -> Self {
+        match error {
+            ConstraintError::Refused(reason) => Self::Refused(reason),
+            ConstraintError::Busy(reason) => Self::Busy { reason, retry_after: RETRY_CONSTRAINT },
+        }
+    }
 }
 
 impl From<TokenizeError> for CheckError {
@@ -264,14 +285,14 @@ impl EngineHandle {
     }
 
     /// Whether text under a constraint can be generated, found out by compiling it in the engine process. A submission
-    /// that follows finds it compiled.
+    /// that follows finds it compiled. Callers take turns.
     ///
     /// # Errors
-    /// `Refused` says what is wrong with it; the others as [`Self::tokenize`].
+    /// `Refused` says what is wrong with it, `Busy` that nobody could find out; the others as [`Self::tokenize`].
     pub async fn check_constraint(&self, constraint: Constraint) -> Result<(), CheckError> {
         let too_long = |error: TextError| CheckError::Refused(error.to_string());
         let bytes = check_size(constraint.text_bytes()).map_err(too_long)?;
-        self.ask(bytes, |reply| Question::Check { constraint, reply }).await
+        self.ask(bytes, |reply| Question::Check { constraint, namespace: self.key, reply }).await
     }
 
     /// Starts a generation with one choice per sequence. `id` and `resume` of the sequences are assigned here.

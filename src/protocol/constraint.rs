@@ -28,3 +28,14 @@ impl Constraint {
         }
     }
 }
+
+/// Why a constraint cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum ConstraintError {
+    /// It is at fault, and would be refused again; what is wrong with it, for those who wrote it.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody could find out for now; what was in the way. It may well be sound.
+    #[error("{0}")]
+    Busy(String),
+}

@@ -139,6 +139,9 @@ pub enum GenerationError {
     /// Two engine processes died while they worked on the same content. Made by the gateway.
     #[error("the engine died twice while it worked on this request")]
     Quarantined,
+    /// Nobody could find out for now whether the constraint can be followed; what was in the way.
+    #[error("the output cannot be constrained now: {0}")]
+    Busy(String),
 }
 
 /// The engine's state after a step.

@@ -1,8 +1,8 @@
 //! The messages of both directions. One enum each; a new message goes last, and changes the version.
 
 use super::{
-    Constraint, EmbedError, EngineOptions, Forecast, LoadError, ModelInfo, Prospect, SequenceId, SequenceRequest, StepReport, TextError,
-    Token,
+    Constraint, ConstraintError, EmbedError, EngineOptions, Forecast, LoadError, ModelInfo, Prospect, SequenceId, SequenceRequest,
+    StepReport, TextError, Token,
 };
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,8 @@ pub enum ToEngine {
         call: CallId,
         /// What an output would have to obey.
         constraint: Constraint,
+        /// Whose it is, as in `SequenceRequest::namespace`: callers take turns.
+        namespace: u64,
     },
 }
 
@@ -158,7 +160,7 @@ pub enum FromEngine {
     Checked {
         /// Which call.
         call: CallId,
-        /// What is wrong with the constraint, for those who wrote it.
-        result: Result<(), String>,
+        /// Whether it can be generated.
+        result: Result<(), ConstraintError>,
     },
 }

@@ -5,6 +5,7 @@
 mod support;
 
 mod batch_invariance;
+mod constraints;
 mod fairness;
 mod families;
 mod http;

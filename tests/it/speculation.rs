@@ -44,6 +44,10 @@ impl Host for Fake {
         body(Opened { model, tokenizer: Arc::new(FakeTokenizer::default()), info: info(&fake_limits(), options) });
         Ok(())
     }
+
+    fn program(&self) -> PathBuf {
+        PathBuf::from(env!("CARGO_BIN_EXE_llamero"))
+    }
 }
 
 /// Opens the real model, and itself as its own draft model if there is one.
@@ -58,6 +62,10 @@ impl Host for Real {
         let draft = draft.as_mut().map(|runner| -> &mut dyn ModelRunner { runner });
         body(Opened { model: Model::Generates { runner: &mut runner, draft }, tokenizer: loaded.tokenizer(), info });
         Ok(())
+    }
+
+    fn program(&self) -> PathBuf {
+        PathBuf::from(env!("CARGO_BIN_EXE_llamero"))
     }
 }
 

@@ -55,11 +55,14 @@ pub fn read_constraint(f: &mut Fields) -> Result<Option<Constrained>, FieldError
 /// Asks the engine whether the constraint compiles.
 ///
 /// # Errors
-/// A 400 that names the field and says what is wrong; an engine that is not there.
+/// A 400 that names the field and says what is wrong, a 503 if nobody can find out now; an engine that is not there.
 pub async fn check(engine: &EngineHandle, constrained: Option<&Constrained>) -> Result<(), ApiError> {
     let Some((constraint, param)) = constrained else { return Ok(()) };
     engine.check_constraint(constraint.clone()).await.map_err(|error| match error {
         CheckError::Refused(reason) => FieldError::invalid(param, reason.trim_end_matches('.')).into(),
+        CheckError::Busy { reason, retry_after } => {
+            ApiError::Overloaded { message: format!("'{param}' could not be compiled now: {}.", reason.trim_end_matches('.')), retry_after }
+        }
         CheckError::EngineDied(_) => ApiError::EngineDied,
         CheckError::Engine(error) => error.into(),
     })

@@ -1,8 +1,10 @@
 //! Structured output end to end: whatever the model would rather say, the text obeys the constraint.
 
 use crate::support::server::{Answer, TestServer};
+use llamero::gateway::handle::CheckError;
 use llamero::protocol::{Constraint, Finish, GenerationError, SequenceRequest, Token};
 use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
 
 fn request(prompt: &str, extra: &Value) -> Value {
     let mut body = json!({"model": "fake", "prompt": prompt, "max_tokens": 100, "temperature": 1.0, "seed": 1});
@@ -238,4 +240,57 @@ async fn a_bias_that_bans_everything_a_constraint_allows_is_an_error_and_no_free
     let answer = post(&server, "hello", &json!({"guided_regex": "~", "logit_bias": {"126": -100}})).await;
 
     assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].as_str()), (400, Some("invalid_value")), "{answer:?}");
+}
+
+/// A schema that takes all the CPU time that there is for one; another one for each `n`.
+fn slow(n: usize) -> Constraint {
+    let names: Vec<String> = (0..600).map(|i| format!(r#""^a{n}b{i}$":{{}}"#)).collect();
+    Constraint::JsonSchema(format!(r#"{{"type":"object","patternProperties":{{{}}}}}"#, names.join(",")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_constraints_of_one_caller_do_not_hold_up_another_s() {
+    let server = TestServer::start().await;
+    let mut slow: JoinSet<_> = (0..8)
+        .map(|n| {
+            let engine = server.engine.clone();
+            async move { engine.check_constraint(slow(n), 1).await }
+        })
+        .collect();
+
+    let honest = server.engine.check_constraint(Constraint::Regex("[0-9]{3}".to_owned()), 2).await;
+
+    assert_eq!(honest, Ok(()));
+    // Had it waited for its turn behind them, they would all have been answered.
+    let answered = std::iter::from_fn(|| slow.try_join_next()).count();
+    assert!(answered < 8, "{answered} of 8");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_takes_too_long_is_refused_as_such_and_a_caller_with_many_of_them_is_told_to_come_back() {
+    let server = TestServer::start().await;
+    let mut checks: JoinSet<_> = (0..24)
+        .map(|n| {
+            let engine = server.engine.clone();
+            async move { engine.check_constraint(slow(n), 1).await }
+        })
+        .collect();
+
+    let (mut refused, mut busy) = (0, 0);
+    while let Some(answer) = checks.join_next().await {
+        match answer.unwrap() {
+            Err(CheckError::Refused(reason)) => {
+                assert!(reason.contains("2 s of CPU time"), "{reason}");
+                refused += 1;
+            }
+            Err(CheckError::Busy { retry_after, .. }) => {
+                assert!(!retry_after.is_zero());
+                busy += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    assert!(refused >= 1 && busy >= 7, "{refused} refused, {busy} busy");
+    assert_eq!(server.engine.restarts(), 0);
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use llamero::{
-    constrain::{Compiler, Matcher, Piece, Vocabulary},
+    constrain::{Compiler, Matcher, Piece, Vocabulary, Words},
     protocol::Constraint,
 };
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn vocabulary(tokenizer: &Arc<dyn Tokenizer>) -> Vocabulary {
         b"" => Piece::Special(tokenizer.piece(token, true)),
         bytes => Piece::Text(bytes),
     };
-    Vocabulary::new(tokenizer.vocabulary_size(), piece, Arc::new(spell)).unwrap()
+    Vocabulary::new(&Words::new(tokenizer.vocabulary_size(), piece).unwrap(), Arc::new(spell)).unwrap()
 }
 
 fn compiler() -> Option<(Arc<dyn Tokenizer>, Compiler)> {

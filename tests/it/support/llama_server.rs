@@ -20,7 +20,14 @@ use llamero::{
     telemetry::metrics,
 };
 use serde_json::Value;
-use std::{io, net::Shutdown, os::unix::net::UnixStream, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -127,5 +134,9 @@ impl Host for LlamaHost {
         let info = loaded.info(&runner);
         body(Opened { model: Model::Generates { runner: &mut runner, draft: None }, tokenizer: loaded.tokenizer(), info });
         Ok(())
+    }
+
+    fn program(&self) -> PathBuf {
+        PathBuf::from(env!("CARGO_BIN_EXE_llamero"))
     }
 }

@@ -17,6 +17,7 @@ use std::{
     io,
     net::Shutdown,
     os::unix::net::UnixStream,
+    path::PathBuf,
     sync::{Arc, Condvar, Mutex},
 };
 use tokio::sync::watch;
@@ -162,6 +163,10 @@ impl Host for FakeHost {
         let model = Model::Generates { runner: &mut runner, draft: None };
         body(Opened { model, tokenizer, info: info(&self.limits, options) });
         Ok(())
+    }
+
+    fn program(&self) -> PathBuf {
+        PathBuf::from(env!("CARGO_BIN_EXE_llamero"))
     }
 }
 

@@ -127,6 +127,20 @@ async fn what_the_engine_refuses_is_a_400_that_names_the_field() {
 }
 
 #[tokio::test]
+async fn what_the_engine_is_too_busy_for_is_a_503_to_be_tried_again() {
+    let app = TestApp::start(Setup::default()).await;
+
+    let answer = app.post("/v1/completions", r#"{"model":"tiny","prompt":"a","guided_regex":"not now"}"#).await;
+
+    let error: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers["retry-after"], "2");
+    assert_eq!(error["error"]["code"], "overloaded");
+    assert_eq!(error["error"]["message"], "'guided_regex' could not be compiled now: others are compiled.");
+    assert!(app.submitted().is_empty());
+}
+
+#[tokio::test]
 async fn every_choice_carries_the_constraint_to_the_engine() {
     let app = TestApp::start(Setup::default()).await;
 

@@ -1,0 +1,34 @@
+//! What a process that this program starts of its own binary does first: it dies with its parent, and finds the socket to
+//! it on its standard input.
+//!
+//! Owns nothing. How children are started and what they are told is their parents' business.
+
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use std::{io, os::fd::AsFd, os::unix::net::UnixStream};
+
+/// Asks the kernel to kill this process when the thread that started it ends, and to prefer it as a victim when memory runs
+/// out: `oom_score` is from 0 to 1,000, the first to go.
+///
+/// # Errors
+/// If the parent, which has this process id, is gone already.
+pub fn die_with(parent_pid: u32, oom_score: u16) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The parent may have died before the line above.
+    if getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get().unsigned_abs()) != Some(parent_pid) {
+        return Err(io::Error::other("the process that started this one is gone"));
+    }
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", oom_score.to_string()) {
+        tracing::debug!(%error, "the out-of-memory score stays as it is");
+    }
+    Ok(())
+}
+
+/// The socket to the parent.
+///
+/// # Errors
+/// If standard input is something else.
+pub fn socket_to_parent() -> io::Result<UnixStream> {
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    stream.local_addr().map_err(|_| io::Error::other("standard input is not a socket"))?;
+    Ok(stream)
+}

@@ -1,0 +1,70 @@
+//! The trial process itself: reads a vocabulary, then compiles constraints until its engine hangs up.
+//!
+//! It keeps nothing of a constraint, answers each with one frame and takes no care of time: the engine watches that.
+
+use super::{
+    messages::{FromTrial, ToTrial},
+    usage,
+};
+use crate::{
+    child_process::{die_with, socket_to_parent},
+    constrain::{Compiler, Vocabulary, Words, compiler::STACK_BYTES},
+    protocol::{FrameError, read_frame, write_frame},
+};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
+
+/// The kernel's first choice when memory runs out.
+const OOM_SCORE: u16 = 1000;
+/// Compiling gives way to computing steps.
+const NICE: i32 = 5;
+/// Memory for one constraint, above what the vocabulary takes and the stack may grow to, bytes.
+pub(super) const MAX_MEMORY_BYTES: u64 = 512 << 20;
+
+/// Runs the trial process of the engine with this process id until the engine hangs up.
+#[must_use]
+pub fn main(parent_pid: u32) -> ExitCode {
+    match prepare(parent_pid).map_err(FrameError::from).and_then(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "no constraint can be tried out; this is started by an engine and not by hand");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn prepare(parent_pid: u32) -> io::Result<UnixStream> {
+    die_with(parent_pid, OOM_SCORE)?;
+    // A crash is an answer here, and nobody reads its core.
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    nice(NICE)?;
+    socket_to_parent()
+}
+
+fn serve(mut engine: UnixStream) -> Result<(), FrameError> {
+    let words: Words = read_frame(&mut engine)?;
+    // Forced tokens are spelled by the engine, which has the tokenizer; which tokens may come does not depend on it.
+    let vocabulary = Vocabulary::new(&words, Arc::new(|_: &str| Vec::new()));
+    drop(words);
+    let compiler = match vocabulary {
+        Ok(vocabulary) => Compiler::new(vocabulary),
+        Err(reason) => return write_frame(&mut engine, &FromTrial::Ready(Err(reason))),
+    };
+    limit_memory()?;
+    write_frame(&mut engine, &FromTrial::Ready(Ok(())))?;
+    loop {
+        match read_frame(&mut engine) {
+            Ok(ToTrial::Try(constraint)) => write_frame(&mut engine, &FromTrial::Tried(compiler.try_out(&constraint)))?,
+            Err(FrameError::Closed) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// From here on, memory beyond the limit ends this process.
+fn limit_memory() -> io::Result<()> {
+    let used = usage::own_address_space().ok_or_else(|| io::Error::other("the kernel does not say what this process has mapped"))?;
+    let stack = u64::try_from(STACK_BYTES).unwrap_or(u64::MAX);
+    let limit = Some(used.saturating_add(stack).saturating_add(MAX_MEMORY_BYTES));
+    Ok(setrlimit(Resource::As, Rlimit { current: limit, maximum: limit })?)
+}

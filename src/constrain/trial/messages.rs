@@ -1,0 +1,20 @@
+//! What the engine and a trial process say to each other, framed as between gateway and engine.
+
+use crate::protocol::{Constraint, ConstraintError};
+use serde::{Deserialize, Serialize};
+
+/// Engine → trial process, behind the first frame, which holds the vocabulary's `Words`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum ToTrial {
+    /// Compile this and follow it for some tokens. Answered by `Tried`.
+    Try(Constraint),
+}
+
+/// Trial process → engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum FromTrial {
+    /// Answer to the vocabulary: constraints are welcome, or why not.
+    Ready(Result<(), String>),
+    /// Answer to `Try`: whether it can be used.
+    Tried(Result<(), ConstraintError>),
+}

@@ -1,0 +1,22 @@
+//! Whether a constraint can be compiled, found out in a process that may die of it.
+//!
+//! ```text
+//! engine: TrialProcess ── socket ──▶ `llamero constraint-trial`: the same vocabulary, the same compiler
+//!         Words once, then one Constraint at a time ◀── what came of it
+//! ```
+//!
+//! llguidance parses what strangers wrote, recurses and allocates as that asks for, and cannot be stopped from outside. So
+//! each constraint is compiled and followed for some tokens here first: on a stack as large as the engine's, with a limit of
+//! memory, and killed when its CPU time is used up. Both are deterministic, so that what went well here goes well in the
+//! engine, which compiles it after that. Owns starting, feeding, watching and ending that process. It remembers nothing of
+//! constraints: whoever asks keeps the facts.
+
+mod inside;
+mod messages;
+mod process;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+pub use inside::main;
+pub use process::{TrialLimits, TrialProcess, Verdict};

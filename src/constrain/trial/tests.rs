@@ -1,0 +1,96 @@
+//! A shell in the place of the trial process: how it ends is what counts. The real one is in `tests/it/trial.rs`.
+
+use super::*;
+use crate::constrain::{Piece, Words};
+use crate::protocol::Constraint;
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+
+/// A frame with `Ready(Ok(()))`, as `printf` wants it.
+const READY: &str = r"printf '\002\000\000\000\000\000' >&0";
+/// Answers the first constraint with `Tried(Ok(()))`, and then does what follows.
+const SOUND: &str = r"printf '\002\000\000\000\001\000' >&0";
+
+fn words() -> Result<Words, String> {
+    Words::new(1, |_| Piece::End(b"</s>"))
+}
+
+/// A trial process that runs this script.
+struct Scripted {
+    _folder: tempfile::TempDir,
+    process: TrialProcess,
+}
+
+impl Scripted {
+    fn new(script: &str, limits: TrialLimits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path: PathBuf = folder.path().join("trial");
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        Self { _folder: folder, process: TrialProcess::new(path, limits) }
+    }
+
+    fn verdict(&mut self) -> Verdict {
+        self.process.try_out(&Constraint::JsonObject, &words)
+    }
+}
+
+fn patient() -> TrialLimits {
+    TrialLimits { wait: Duration::from_secs(600), ..TrialLimits::default() }
+}
+
+#[test]
+fn a_constraint_that_kills_a_new_process_is_refused() {
+    for signal in ["SEGV", "ABRT", "ILL", "BUS"] {
+        let verdict = Scripted::new(&format!("{READY}; kill -{signal} $$"), patient()).verdict();
+
+        assert!(matches!(&verdict, Verdict::Refused(reason) if reason.contains("fails on it")), "{signal}: {verdict:?}");
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_from_outside_or_ends_by_itself_says_nothing_of_a_constraint() {
+    for end in ["kill -KILL $$", "kill -TERM $$", "exit 3"] {
+        let verdict = Scripted::new(&format!("{READY}; {end}"), patient()).verdict();
+
+        assert!(matches!(verdict, Verdict::Unknown(_)), "{end}: {verdict:?}");
+    }
+}
+
+#[test]
+fn what_uses_up_its_cpu_time_is_refused_and_the_process_is_gone() {
+    let mut scripted = Scripted::new(&format!("{READY}; while :; do :; done"), TrialLimits { cpu: Duration::ZERO, ..patient() });
+
+    let verdict = scripted.verdict();
+
+    assert!(matches!(&verdict, Verdict::Refused(reason) if reason.contains("CPU time")), "{verdict:?}");
+    assert_eq!(scripted.process.pid(), None);
+}
+
+#[test]
+fn a_process_that_uses_no_cpu_time_and_does_not_answer_says_nothing_of_a_constraint() {
+    let mut scripted = Scripted::new("read nothing", TrialLimits { wait: Duration::ZERO, ..TrialLimits::default() });
+
+    assert!(matches!(scripted.verdict(), Verdict::Unknown(_)));
+    assert_eq!(scripted.process.pid(), None);
+}
+
+#[test]
+fn a_program_that_is_not_there_or_is_another_one_says_nothing_of_a_constraint() {
+    let mut missing = TrialProcess::new(PathBuf::from("/no/such/program"), patient());
+    assert!(matches!(missing.try_out(&Constraint::JsonObject, &words), Verdict::Unknown(_)));
+
+    for other in ["exit 0", "kill -ABRT $$", r"printf '\001\000\000\000\377' >&0"] {
+        let verdict = Scripted::new(other, patient()).verdict();
+
+        assert!(matches!(verdict, Verdict::Unknown(_)), "{other}: {verdict:?}");
+    }
+}
+
+#[test]
+fn what_kills_a_process_that_had_others_before_is_asked_of_a_new_one() {
+    let mut scripted = Scripted::new(&format!("{READY}; {SOUND}; sleep 0; kill -SEGV $$"), patient());
+    assert_eq!(scripted.verdict(), Verdict::Sound);
+
+    // The first process died after its first answer; the second one gives its first answer again.
+    assert_eq!(scripted.verdict(), Verdict::Sound);
+}

@@ -1,0 +1,92 @@
+//! From a constraint to a matcher: known already, or tried out in a process that may die of it and then compiled here.
+//!
+//! Owns the compiler of the loaded model, shared by all threads, and for each thread that may compile a trial process.
+
+use crate::constrain::{
+    Compiled, Compiler, Matcher, Piece, Vocabulary, Words,
+    trial::{TrialProcess, Verdict},
+};
+use crate::engine::runner::Tokenizer;
+use crate::protocol::{Constraint, ConstraintError, SequenceRequest, SpecialText, Token};
+use std::sync::{Arc, OnceLock};
+
+/// The compiler of the loaded model, made when the first constraint comes: that takes a good part of a second for large
+/// vocabularies, and memory, which servers without constrained requests do not pay.
+pub(in crate::engine) struct LazyCompiler {
+    tokenizer: Arc<dyn Tokenizer>,
+    made: OnceLock<Result<Compiler, String>>,
+}
+
+impl std::fmt::Debug for LazyCompiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LazyCompiler").field("made", &self.made).finish_non_exhaustive()
+    }
+}
+
+impl LazyCompiler {
+    /// Nothing is made yet.
+    pub(in crate::engine) fn new(tokenizer: Arc<dyn Tokenizer>) -> Self {
+        Self { tokenizer, made: OnceLock::new() }
+    }
+
+    /// What is known of a constraint. Takes microseconds: nothing is made or compiled.
+    pub(super) fn known(&self, constraint: &Constraint) -> Option<Result<Compiled, ConstraintError>> {
+        let compiler = self.made.get()?.as_ref().ok()?;
+        compiler.known(constraint).map(|known| known.map_err(ConstraintError::Refused))
+    }
+
+    /// Compiles a constraint, tried out in `trial` first if it is new. Only facts are remembered: what is wrong with a
+    /// constraint, and not that there was no time for it.
+    pub(super) fn compile(&self, constraint: &Constraint, trial: &mut TrialProcess) -> Result<Compiled, ConstraintError> {
+        let compiler = self.get()?;
+        if let Some(known) = self.known(constraint) {
+            return known;
+        }
+        // This one is ours.
+        let verdict = if *constraint == Constraint::JsonObject { Verdict::Sound } else { trial.try_out(constraint, &|| self.words()) };
+        match verdict {
+            Verdict::Sound => compiler.compile(constraint),
+            Verdict::Refused(reason) => {
+                compiler.refuse(constraint, reason.clone());
+                Err(ConstraintError::Refused(reason))
+            }
+            Verdict::Unknown(reason) => Err(ConstraintError::Busy(reason)),
+        }
+    }
+
+    /// A model whose vocabulary cannot be constrained will not be any other day.
+    fn get(&self) -> Result<&Compiler, ConstraintError> {
+        let make = || {
+            let speller = Arc::clone(&self.tokenizer);
+            // What the tokenizer refuses, llguidance spells.
+            let spell = move |text: &str| speller.encode(text, false, &SpecialText::Continuation).unwrap_or_default();
+            Vocabulary::new(&self.words()?, Arc::new(spell)).map(Compiler::new)
+        };
+        self.made.get_or_init(make).as_ref().map_err(|reason| ConstraintError::Refused(reason.clone()))
+    }
+
+    fn words(&self) -> Result<Words, String> {
+        Words::new(self.tokenizer.vocabulary_size(), |token| piece(self.tokenizer.as_ref(), token))
+    }
+}
+
+fn piece(tokenizer: &dyn Tokenizer, token: Token) -> Piece<'_> {
+    match tokenizer.piece(token, false) {
+        // Also where the vocabulary shows it as text: it would end a text that is not complete.
+        _ if tokenizer.is_eog(token) => Piece::End(tokenizer.piece(token, true)),
+        b"" => Piece::Special(tokenizer.piece(token, true)),
+        bytes => Piece::Text(bytes),
+    }
+}
+
+/// The matcher of a submission, behind the tokens that an earlier engine generated.
+///
+/// # Errors
+/// If one of them is not allowed.
+pub(super) fn matcher(compiled: &Compiled, request: &SequenceRequest) -> Result<Matcher, String> {
+    let mut matcher = compiled.matcher();
+    request.resume.iter().try_for_each(|&token| matcher.advance(token))?;
+    // Here, and not on the engine thread. An error comes again when the token is drawn, and ends the text there.
+    let _ = matcher.allowed();
+    Ok(matcher)
+}

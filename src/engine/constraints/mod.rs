@@ -1,0 +1,279 @@
+//! Submissions under a constraint, and checks of constraints: compiled on threads of their own, so that neither the
+//! engine thread nor the tokenizers wait for one.
+//!
+//! ```text
+//!                                      ┌ known ──────────────────────────┐
+//! inbox ─ Submit with constraint ─▶────┤                                 ├─ compile ─▶ engine thread, with its matcher
+//!       └ Check ──────────────────▶    └ new, callers take turns ─ trial ┘         └──▶ outbox
+//! ```
+//!
+//! Owns the queue. What is new waits in a line in which callers take turns (`line`) and is tried out in another process first
+//! (`compiling`); what is known does not wait for it. A cancellation that arrives before the engine thread has the submission
+//! ends it here: both happen under one lock, so that it is either forgotten or cancelled there, never lost.
+
+mod compiling;
+mod line;
+#[cfg(test)]
+mod tests;
+
+pub(super) use compiling::LazyCompiler;
+
+use crate::constrain::{Compiled, trial::TrialProcess};
+use crate::engine::worker::Command;
+use crate::protocol::{CallId, Constraint, ConstraintError, FromEngine, GenerationError, SequenceId, SequenceRequest};
+use line::Line;
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
+    time::{Duration, Instant},
+};
+
+/// Threads that compile what is new, each with a trial process: a constraint that takes long must not hold up all others.
+pub(super) const PLACES: usize = 2;
+/// Places that one caller may have.
+const SHARE: usize = PLACES - 1;
+/// New constraints of one caller that may wait to be checked.
+const MAX_WAITING: usize = 16;
+/// How long a check waits for a place before its caller is told to come back: four of the slowest constraints. Below the
+/// least time that the gateway waits for answers.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Trials of one submission that may end without a verdict. The gateway has had its constraint checked.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// The queue, shared by the inbox and the threads that work on it.
+#[derive(Debug)]
+pub(super) struct Constraints {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+/// Bounded by the gateway: as many submissions as may wait (`max_waiting`), and 64 calls.
+#[derive(Debug)]
+struct Queue {
+    /// Of constraints that were known when they came, or have become so.
+    known: VecDeque<Job>,
+    /// The others.
+    new: Line<Job>,
+    /// Submissions that are in the queue or being compiled, and not cancelled.
+    submitted: HashSet<SequenceId>,
+    /// There once a model is loaded.
+    compiler: Option<Arc<LazyCompiler>>,
+    /// Where compiled submissions go; `None` when the gateway is gone.
+    commands: Option<SyncSender<Command>>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Check {
+        call: CallId,
+        constraint: Constraint,
+        /// Whose it is.
+        caller: u64,
+        /// When it came.
+        since: Instant,
+    },
+    Submit {
+        request: Box<SequenceRequest>,
+        /// Trials that ended without a verdict.
+        attempts: u32,
+    },
+}
+
+impl Job {
+    fn constraint(&self) -> Option<&Constraint> {
+        match self {
+            Self::Check { constraint, .. } => Some(constraint),
+            Self::Submit { request, .. } => request.constraint.as_ref(),
+        }
+    }
+
+    fn caller(&self) -> u64 {
+        match self {
+            Self::Check { caller, .. } => *caller,
+            Self::Submit { request, .. } => request.namespace,
+        }
+    }
+}
+
+/// A job that somebody works on.
+#[derive(Debug)]
+struct Taken {
+    job: Job,
+    /// Whose place in the line it has.
+    place: Option<u64>,
+}
+
+impl Constraints {
+    /// An empty queue in front of the engine thread's.
+    pub(super) fn new(commands: SyncSender<Command>) -> Self {
+        let (known, new) = (VecDeque::new(), Line::new(SHARE));
+        let queue = Queue { known, new, submitted: HashSet::new(), compiler: None, commands: Some(commands) };
+        Self { queue: Mutex::new(queue), filled: Condvar::new() }
+    }
+
+    /// A model was loaded. Threads are to [`Self::work`] from now on.
+    pub(super) fn open(&self, compiler: Arc<LazyCompiler>) {
+        self.lock().compiler = Some(compiler);
+    }
+
+    /// Answers whether a constraint of this caller can be generated: later, or now with an answer that is returned.
+    pub(super) fn check(&self, call: CallId, constraint: Constraint, caller: u64) -> Option<FromEngine> {
+        let mut queue = self.lock();
+        if !queue.knows(&constraint) && queue.new.waiting(caller) >= MAX_WAITING {
+            let result = Err(ConstraintError::Busy(format!("{MAX_WAITING} others of this caller wait to be compiled")));
+            return Some(FromEngine::Checked { call, result });
+        }
+        queue.put(Job::Check { call, constraint, caller, since: Instant::now() });
+        drop(queue);
+        self.filled.notify_all();
+        None
+    }
+
+    /// Takes in a submission with a constraint.
+    pub(super) fn submit(&self, request: Box<SequenceRequest>) {
+        let mut queue = self.lock();
+        queue.submitted.insert(request.id);
+        queue.put(Job::Submit { request, attempts: 0 });
+        drop(queue);
+        self.filled.notify_all();
+    }
+
+    /// Forgets a submission. `false` if it is not here (any more): the engine thread may have it.
+    pub(super) fn cancel(&self, id: SequenceId) -> bool {
+        self.lock().submitted.remove(&id)
+    }
+
+    /// The gateway is gone: the threads end with what they are at.
+    pub(super) fn close(&self) {
+        let mut queue = self.lock();
+        queue.commands = None;
+        queue.known.clear();
+        queue.new.clear();
+        drop(queue);
+        self.filled.notify_all();
+    }
+
+    /// Works until the gateway is gone: the body of a thread. With `trial` on all that there is, without on what is known.
+    pub(super) fn work(&self, compiler: &LazyCompiler, mut trial: Option<TrialProcess>, outbox: &SyncSender<FromEngine>) {
+        while let Some(Taken { job, place }) = self.next(trial.is_some()) {
+            let Some(constraint) = job.constraint().cloned() else {
+                tracing::error!("a submission without a constraint is none of the constraint threads'");
+                continue;
+            };
+            let compiled = match (&mut trial, &job) {
+                (_, Job::Check { since, .. }) if place.is_some() && since.elapsed() > PATIENCE => {
+                    Some(Err(ConstraintError::Busy("others are being compiled".to_owned())))
+                }
+                (Some(trial), _) => Some(compiler.compile(&constraint, trial)),
+                (None, _) => compiler.known(&constraint),
+            };
+            if let Some(caller) = place {
+                self.leave(caller, &constraint);
+            }
+            // Without one it has been forgotten meanwhile: others were newer.
+            let alive = match compiled {
+                Some(compiled) => self.answer(job, compiled, outbox),
+                None => self.put_back(job),
+            };
+            if !alive {
+                return;
+            }
+        }
+    }
+
+    /// Tells what became of a job. `false` if nobody is left to be told.
+    fn answer(&self, job: Job, compiled: Result<Compiled, ConstraintError>, outbox: &SyncSender<FromEngine>) -> bool {
+        match (job, compiled) {
+            (Job::Check { call, .. }, compiled) => outbox.send(FromEngine::Checked { call, result: compiled.map(drop) }).is_ok(),
+            (Job::Submit { request, attempts }, Err(ConstraintError::Busy(_))) if attempts + 1 < MAX_ATTEMPTS => {
+                self.put_back(Job::Submit { request, attempts: attempts + 1 })
+            }
+            (Job::Submit { request, .. }, compiled) => {
+                let id = request.id;
+                let matcher = compiled.map_err(|error| match error {
+                    ConstraintError::Refused(reason) => GenerationError::Constraint(reason),
+                    ConstraintError::Busy(reason) => GenerationError::Busy(reason),
+                });
+                let matcher = matcher.and_then(|compiled| compiling::matcher(&compiled, &request).map_err(GenerationError::Constraint));
+                let command = match matcher {
+                    Ok(matcher) => Command::Submit { request, matcher: Some(Box::new(matcher)) },
+                    Err(error) => Command::Refuse(id, error),
+                };
+                self.pass_on(id, command);
+                true
+            }
+        }
+    }
+
+    /// Puts a job behind the others of its caller.
+    fn put_back(&self, job: Job) -> bool {
+        let mut queue = self.lock();
+        queue.put(job);
+        drop(queue);
+        self.filled.notify_all();
+        true
+    }
+
+    /// The next job that was not cancelled, of those that are known or also of the others; `None` at the end.
+    fn next(&self, also_new: bool) -> Option<Taken> {
+        let mut queue = self.lock();
+        loop {
+            queue.commands.as_ref()?;
+            let known = queue.known.pop_front().map(|job| Taken { job, place: None });
+            let taken = known.or_else(|| {
+                let (caller, job) = if also_new { queue.new.take() } else { None }?;
+                Some(Taken { job, place: Some(caller) })
+            });
+            match taken {
+                Some(Taken { job: Job::Submit { request, .. }, place }) if !queue.submitted.contains(&request.id) => {
+                    place.into_iter().for_each(|caller| queue.new.leave(caller));
+                }
+                Some(taken) => return Some(taken),
+                None => queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// A place is free again, and all about one constraint is known, or nobody knows still.
+    fn leave(&self, caller: u64, constraint: &Constraint) {
+        let mut queue = self.lock();
+        queue.new.leave(caller);
+        if queue.knows(constraint) {
+            let same = queue.new.take_out(|job| job.constraint() == Some(constraint));
+            queue.known.extend(same);
+        }
+        drop(queue);
+        self.filled.notify_all();
+    }
+
+    /// Hands a submission to the engine thread, unless it was cancelled meanwhile.
+    fn pass_on(&self, id: SequenceId, command: Command) {
+        // The lock is held while sending: a cancellation comes before (and wins here) or after (and is sent behind).
+        let mut queue = self.lock();
+        if queue.submitted.remove(&id)
+            && let Some(commands) = &queue.commands
+        {
+            // Fails when the engine thread has ended; the inbox finds out by itself.
+            let _ = commands.send(command);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Every change is one call on a collection, so that a panic elsewhere leaves it sound.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn knows(&self, constraint: &Constraint) -> bool {
+        self.compiler.as_ref().is_some_and(|compiler| compiler.known(constraint).is_some())
+    }
+
+    fn put(&mut self, job: Job) {
+        if job.constraint().is_some_and(|constraint| self.knows(constraint)) {
+            self.known.push_back(job);
+        } else {
+            self.new.push(job.caller(), job);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What is cancelled, closed, new and known. No model and no process: nothing is compiled.
+
+use super::*;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+
+fn constraints() -> (Constraints, Receiver<Command>) {
+    let (commands, received) = sync_channel(8);
+    (Constraints::new(commands), received)
+}
+
+fn request(id: u64) -> Box<SequenceRequest> {
+    Box::new(SequenceRequest { id: SequenceId(id), constraint: Some(Constraint::JsonObject), ..SequenceRequest::default() })
+}
+
+#[test]
+fn a_cancellation_before_its_turn_ends_a_submission() {
+    let (constraints, received) = constraints();
+    constraints.submit(request(1));
+    constraints.submit(request(2));
+
+    assert!(constraints.cancel(SequenceId(1)));
+
+    assert!(matches!(constraints.next(true), Some(Taken { job: Job::Submit { request, .. }, .. }) if request.id == SequenceId(2)));
+    assert!(matches!(received.try_recv(), Err(TryRecvError::Empty)));
+}
+
+#[test]
+fn a_cancellation_while_it_is_compiled_ends_a_submission() {
+    let (constraints, received) = constraints();
+    constraints.submit(request(1));
+    assert!(constraints.next(true).is_some());
+
+    assert!(constraints.cancel(SequenceId(1)));
+    constraints.pass_on(SequenceId(1), Command::Submit { request: request(1), matcher: None });
+
+    assert!(matches!(received.try_recv(), Err(TryRecvError::Empty)));
+}
+
+#[test]
+fn a_cancellation_behind_a_submission_is_the_engine_thread_s() {
+    let (constraints, received) = constraints();
+    constraints.submit(request(1));
+    assert!(constraints.next(true).is_some());
+
+    constraints.pass_on(SequenceId(1), Command::Submit { request: request(1), matcher: None });
+
+    assert!(!constraints.cancel(SequenceId(1)));
+    assert!(matches!(received.try_recv(), Ok(Command::Submit { .. })));
+}
+
+#[test]
+fn when_the_gateway_is_gone_the_threads_end_and_so_does_the_engine_s_queue() {
+    let (constraints, received) = constraints();
+    constraints.submit(request(1));
+
+    constraints.close();
+
+    assert!(constraints.next(true).is_none());
+    assert!(matches!(received.try_recv(), Err(TryRecvError::Disconnected)));
+}
+
+/// The calls that are handed out, one after the other, each with its place given back at once.
+fn order(constraints: &Constraints) -> Vec<u64> {
+    let mut calls = Vec::new();
+    while !constraints.lock().new.is_empty() {
+        let Some(Taken { job: Job::Check { call, constraint, .. }, place: Some(caller) }) = constraints.next(true) else { break };
+        constraints.leave(caller, &constraint);
+        calls.push(call.0);
+    }
+    calls
+}
+
+#[test]
+fn callers_with_new_constraints_take_turns() {
+    let (constraints, _received) = constraints();
+    for call in 0..4 {
+        assert_eq!(constraints.check(CallId(call), Constraint::Regex(call.to_string()), 1), None);
+    }
+    assert_eq!(constraints.check(CallId(9), Constraint::JsonObject, 2), None);
+
+    assert_eq!(order(&constraints), [0, 9, 1, 2, 3]);
+}
+
+#[test]
+fn a_caller_with_too_many_new_constraints_is_told_to_come_back_and_others_are_not() {
+    let (constraints, _received) = constraints();
+    for call in 0..MAX_WAITING {
+        let call = u64::try_from(call).unwrap();
+        assert_eq!(constraints.check(CallId(call), Constraint::Regex(call.to_string()), 1), None);
+    }
+
+    let answer = constraints.check(CallId(99), Constraint::JsonObject, 1);
+
+    assert!(matches!(answer, Some(FromEngine::Checked { call: CallId(99), result: Err(ConstraintError::Busy(_)) })), "{answer:?}");
+    assert_eq!(constraints.check(CallId(100), Constraint::JsonObject, 2), None);
+}

@@ -1,0 +1,116 @@
+//! Constraints that are made to be slow, large or deep: each gets a verdict, and the process lives or is replaced.
+
+use super::{trial, words};
+use llamero::{constrain::trial::Verdict, protocol::Constraint};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A verdict on each, in order: refused or sound, never "nobody knows".
+fn verdicts(constraints: impl IntoIterator<Item = Constraint>) -> Vec<Verdict> {
+    let mut trial = trial();
+    let judge = |constraint: Constraint| {
+        let shown: String = format!("{constraint:?}").chars().take(100).collect();
+        let verdict = trial.try_out(&constraint, &words);
+        assert!(!matches!(verdict, Verdict::Unknown(_)), "{shown}: {verdict:?}");
+        verdict
+    };
+    constraints.into_iter().map(judge).collect()
+}
+
+#[test]
+fn every_hostile_schema_has_a_verdict() {
+    let chain = |n: usize, step: &dyn Fn(usize) -> String| {
+        let definitions: Vec<String> = (0..n).map(|i| format!(r#""d{i}":{}"#, step(i))).collect();
+        format!(r##"{{"$ref":"#/$defs/d0","$defs":{{{},"d{n}":{{"type":"null"}}}}}}"##, definitions.join(","))
+    };
+    let reference = |i: usize| format!(r##"{{"$ref":"#/$defs/d{}"}}"##, i + 1);
+    let nested = |n: usize| format!("{}{}{}", r#"{"items":"#.repeat(n), "{}", "}".repeat(n));
+    let names = |n: usize, schema: &str| (0..n).map(|i| format!(r#""p{i}":{schema}"#)).collect::<Vec<_>>().join(",");
+    let cases = [
+        chain(200, &|i| format!(r#"{{"anyOf":[{},{}]}}"#, reference(i), reference(i))),
+        chain(200, &|i| format!(r#"{{"allOf":[{},{}]}}"#, reference(i), reference(i))),
+        chain(200, &|i| format!(r#"{{"type":"object","properties":{{"a":{},"b":{}}}}}"#, reference(i), reference(i))),
+        chain(200, &|i| format!(r#"{{"oneOf":[{},{}]}}"#, reference(i), reference(i))),
+        nested(30),
+        nested(33),
+        nested(5_000),
+        format!(r#"{{"properties":{{{}}}}}"#, names(3_000, "{}")),
+        format!(r#"{{"properties":{{{}}},"required":["p2999"]}}"#, names(2_000, r#"{"type":"string","maxLength":99999}"#)),
+        format!(r#"{{"enum":[{}]}}"#, (0..1_000).map(|i| format!(r#""value {i}""#)).collect::<Vec<_>>().join(",")),
+        format!(
+            r#"{{"allOf":[{0},{0},{0}]}}"#,
+            format!(r#"{{"enum":[{}]}}"#, (0..900).map(|i| i.to_string()).collect::<Vec<_>>().join(","))
+        ),
+        r#"{"type":"array","minItems":100000,"maxItems":100000,"items":{"type":"array","minItems":100000}}"#.to_owned(),
+        r#"{"type":"string","minLength":100000,"pattern":"a.*b.*c.*d"}"#.to_owned(),
+        r#"{"type":"string","pattern":"(((((a{1,99}){1,99}){1,99}){1,99}){1,99}){1,99}"}"#.to_owned(),
+        r#"{"type":"string","pattern":"^(.*a){12}.{40}$","format":"email"}"#.to_owned(),
+        format!(r#"{{"type":"string","pattern":"{}"}}"#, "(".repeat(5_000)),
+        r#"{"type":"number","multipleOf":1e-300}"#.to_owned(),
+        r#"{"type":"integer","multipleOf":4294967291}"#.to_owned(),
+        r#"{"type":"number","minimum":-1e308,"maximum":1e308}"#.to_owned(),
+        format!(r#"{{"patternProperties":{{{}}}}}"#, (0..200).map(|i| format!(r#""(a|b)*x.{{{i}}}":{{}}"#)).collect::<Vec<_>>().join(",")),
+        format!(r#"{{"type":"{}"}}"#, "é".repeat(200)),
+    ];
+    verdicts(cases.map(Constraint::JsonSchema));
+}
+
+#[test]
+fn every_hostile_regex_choice_and_grammar_has_a_verdict() {
+    let rules = |n: usize| (0..n).map(|i| format!("r{i} ::= r{0} | r{0}\n", i + 1)).collect::<String>();
+    let cases = [
+        Constraint::Regex("(a*)*".repeat(1_000)),
+        Constraint::Regex("(.*a){20}.{200}".to_owned()),
+        Constraint::Regex("((((a{1,999}){1,999}){1,999}){1,999}){1,999}".to_owned()),
+        Constraint::Regex("[ab]*a[ab]{60}".to_owned()),
+        Constraint::Regex("(".repeat(8_000)),
+        Constraint::Regex("a".repeat(8_193)),
+        Constraint::Regex("\\p{L}{1,500}".repeat(100)),
+        Constraint::Choice((0..1_000).map(|i| format!("{i}{}", "x".repeat(4_000))).collect()),
+        Constraint::Choice(vec!["x".to_owned(); 1_001]),
+        Constraint::Grammar(format!("root ::= r0\n{}r1000 ::= \"a\"\n", rules(1_000))),
+        Constraint::Grammar(format!("root ::= {}", "(".repeat(30_000))),
+        Constraint::Grammar("root ::= (((\"a\"{2000}){2000}){2000}){2000}".to_owned()),
+        Constraint::Grammar("root ::= root root root | \"a\" | \"\"".to_owned()),
+        Constraint::Grammar("start: a\na: a a a | \"x\" |\n".to_owned()),
+        Constraint::Grammar(format!("start: {}", "(".repeat(60_000))),
+        Constraint::Grammar(format!("start: {}\"a\"", "~".repeat(60_000))),
+        Constraint::Grammar(format!("start: %json {}1{}", "[".repeat(90), "]".repeat(90))),
+        Constraint::Grammar("start: /a/{2000000000}".to_owned()),
+        Constraint::Grammar("x".repeat(65_537)),
+        Constraint::Grammar(String::new()),
+    ];
+    verdicts(cases);
+}
+
+#[test]
+fn what_takes_too_much_cpu_time_is_refused_for_that_and_the_next_constraint_has_a_process() {
+    let names: Vec<String> = (0..600).map(|i| format!(r#""^a{i}$":{{}}"#)).collect();
+    let slow = Constraint::JsonSchema(format!(r#"{{"type":"object","patternProperties":{{{}}}}}"#, names.join(",")));
+
+    let verdicts = verdicts([Constraint::JsonObject, slow, Constraint::JsonObject]);
+
+    assert_eq!((&verdicts[0], &verdicts[2]), (&Verdict::Sound, &Verdict::Sound));
+    assert!(matches!(&verdicts[1], Verdict::Refused(reason) if reason.contains("2 s of CPU time")), "{verdicts:?}");
+}
+
+#[test]
+fn a_process_that_somebody_kills_between_two_constraints_is_replaced() {
+    let mut trial = trial();
+    assert_eq!(trial.try_out(&Constraint::JsonObject, &words), Verdict::Sound);
+    let first = trial.pid().unwrap();
+
+    kill_process(Pid::from_raw(i32::try_from(first).unwrap()).unwrap(), Signal::KILL).unwrap();
+
+    assert_eq!(trial.try_out(&Constraint::Regex("a".to_owned()), &words), Verdict::Sound);
+    assert_ne!(trial.pid(), Some(first));
+}
+
+#[test]
+fn more_work_for_a_token_than_is_allowed_is_found_before_a_text_begins() {
+    let names: Vec<String> = (0..1_500).map(|i| format!(r#""p{i}":{{"type":"integer"}}"#)).collect();
+    let schema = format!(r#"{{"type":"object","properties":{{{}}}}}"#, names.join(","));
+
+    let verdicts = verdicts([Constraint::JsonSchema(schema)]);
+
+    assert!(matches!(&verdicts[0], Verdict::Refused(reason) if reason.contains("more work for a token")), "{verdicts:?}");
+}

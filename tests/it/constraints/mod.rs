@@ -1,0 +1,28 @@
+//! Constraints in the hands of the hostile: tried out in the real trial process, over a vocabulary of single bytes.
+
+mod fuzz;
+mod hostile;
+
+use llamero::{
+    constrain::{
+        Piece, Words,
+        trial::{TrialLimits, TrialProcess},
+    },
+    protocol::Token,
+};
+use std::time::Duration;
+
+/// Ends a text.
+const END: Token = Token(256);
+
+/// A token for each byte, and one that ends a text.
+fn words() -> Result<Words, String> {
+    let bytes: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
+    Words::new(257, |token| if token == END { Piece::End(b"</s>") } else { Piece::Text(&bytes[token.0 as usize]) })
+}
+
+/// A trial process that is waited for however slow the machine is.
+fn trial() -> TrialProcess {
+    let program = env!("CARGO_BIN_EXE_llamero").into();
+    TrialProcess::new(program, TrialLimits { wait: Duration::from_secs(600), ..TrialLimits::default() })
+}
