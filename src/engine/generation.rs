@@ -118,8 +118,15 @@ impl Generation {
 
     /// Whether its tokens may be guessed ahead. Not those of a request that is to be repeatable: the shape of a batch rounds
     /// its logits otherwise, and whether there are guesses depends on the time that steps take.
+    ///
+    /// Nor those of a constraint whose masks are much work: a draft needs one for each of its tokens in one step.
     pub(super) fn takes_drafts(&self) -> bool {
-        !self.repeatable
+        !self.repeatable && !self.matcher.as_ref().is_some_and(|matcher| matcher.is_costly())
+    }
+
+    /// Whether the mask for its next token is still to be computed and may be much work.
+    pub(super) fn owes_mask(&self) -> bool {
+        self.matcher.as_ref().is_some_and(|matcher| matcher.is_costly() && !matcher.is_prepared())
     }
 
     /// A guess of up to `most` tokens that follow its `tokens` so far: what was predicted, or with `from_text` what the text

@@ -12,6 +12,7 @@ pub mod embedder;
 mod embedding;
 pub mod generation;
 mod lookup;
+mod masks;
 pub mod process;
 pub mod runner;
 pub mod scheduler;

@@ -11,6 +11,7 @@ use crate::engine::{
     draws::{Draw, Drawers, Drawn},
     embedding::EmbedCall,
     generation::Generation,
+    masks::Masks,
     runner::{ModelRunner, Step, StepError, Tokenizer},
     scheduler::{NewSequence, Sampled, Scheduler},
     serve::ENGINE_STACK_BYTES,
@@ -83,6 +84,7 @@ pub(super) struct Worker<'a> {
     outbox: SyncSender<FromEngine>,
     progress: Arc<Progress>,
     drawers: Drawers,
+    masks: Masks,
     reported: EngineStats,
 }
 
@@ -102,7 +104,8 @@ impl<'a> Worker<'a> {
         let pieces: Arc<dyn Pieces> = Arc::new(WrittenOut(Arc::clone(&tokenizer)));
         let drawers = Drawers::new(runner.idle_threads(), ENGINE_STACK_BYTES, &pieces);
         let reported = EngineStats::default();
-        Self { runner, draft_model: None, tokenizer, scheduler, disk: None, generations, outbox, progress, drawers, reported }
+        let masks = Masks::default();
+        Self { runner, draft_model: None, tokenizer, scheduler, disk: None, generations, outbox, progress, drawers, masks, reported }
     }
 
     /// With a draft model, if there is one, that guesses instead of looking at what a text said before.
@@ -153,6 +156,7 @@ impl<'a> Worker<'a> {
         if let Some(disk) = &mut self.disk {
             disk.restore(&mut self.scheduler, self.runner);
         }
+        self.scheduler.hold(self.masks.prepare(&mut self.generations));
         let drafting = Instant::now();
         self.draft();
         let planning = Instant::now();

@@ -37,7 +37,7 @@ pub use drafts::DraftWish;
 use moves::MoveCost;
 use sequence::{Phase, Sequence};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     ops::Range,
     time::Duration,
 };
@@ -93,6 +93,8 @@ pub struct Scheduler {
     admission_pause: u32,
     /// Steps that running sequences have not been in consecutive slots.
     gap_steps: u32,
+    /// Sequences that are to get no row of a token in the next step.
+    held: HashSet<SequenceId>,
     /// For `take_started`.
     started: Vec<(SequenceId, u32)>,
     /// Prompt rows of the step in flight.
@@ -146,6 +148,7 @@ impl Scheduler {
             moves: MoveCost::default(),
             admission_pause: 0,
             gap_steps: 0,
+            held: HashSet::new(),
             started: Vec::new(),
             prefill_in_flight: 0,
             moved_in_flight: 0,
@@ -198,6 +201,12 @@ impl Scheduler {
     pub fn cancel(&mut self, id: SequenceId) -> bool {
         self.started.retain(|(other, _)| *other != id);
         self.remove(id)
+    }
+
+    /// Leaves these out of the next step as far as they generate: nobody knows yet what may follow their tokens. Others do not
+    /// wait for them. What they get is the same, some steps later.
+    pub fn hold(&mut self, sequences: impl IntoIterator<Item = SequenceId>) {
+        self.held.extend(sequences);
     }
 
     /// Sequences whose first rows are in the step just planned, with the prompt tokens they took from the cache.

@@ -24,7 +24,7 @@ impl Scheduler {
     ///
     /// 1. Room is made for a row of each decoding sequence: cached slots are evicted, then the latest admission is put back.
     /// 2. If a step failed, its sequences run alone, one after the other.
-    /// 3. One row for every sequence that generates, and its forced tokens' where there is room; rows of drafts where
+    /// 3. One row for every sequence that generates and is not held, and its forced tokens' where there is room; rows of drafts where
     ///    nobody waits for a prompt. Before that, a gap between slots may be closed.
     /// 4. Prompt chunks of the other running sequences under the budget, half of it for short ones and the rest for the others,
     ///    oldest first.
@@ -45,7 +45,8 @@ impl Scheduler {
         } else {
             self.close_gap();
             // (3)
-            let (decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.decodes(**id));
+            let (mut decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.decodes(**id));
+            decoding.retain(|id| !self.held.contains(id));
             self.plan_decoding(&decoding, &mut rows);
             self.plan_drafts(&decoding, &prefilling, &mut rows);
             let room = self.limits.max_rows - count(rows.len());
@@ -55,6 +56,7 @@ impl Scheduler {
             // (5)
             self.admit(budget, !decoding.is_empty(), &mut rows);
         }
+        self.held.clear();
         // (6) Stable, so that the rows of a slot stay in order.
         rows.sort_by_key(|row| row.slot);
         self.prefill_in_flight = count(rows.iter().filter(|row| row.pos < self.sequences[&row.seq].prompt_len).count());

@@ -5,6 +5,7 @@ mod failures;
 mod forced;
 mod foresight;
 mod gaps;
+mod hold;
 mod keep;
 mod shares;
 mod swap;
