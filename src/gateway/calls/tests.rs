@@ -34,7 +34,7 @@ impl Table {
 
     fn check(&mut self, constraint: Constraint) -> oneshot::Receiver<Result<(), CheckError>> {
         let (reply, answer) = oneshot::channel();
-        self.insert(Question::Check { constraint, reply }, 0);
+        self.insert(Question::Check { constraint, namespace: 5, reply }, 0);
         answer
     }
 
@@ -138,9 +138,9 @@ fn a_refused_constraint_is_told_from_one_that_two_engines_died_of() {
     let mut table = Table::default();
     let mut refused = table.check(Constraint::JsonObject);
     let mut deadly = table.check(Constraint::Regex("a".into()));
-    assert_eq!(table.unsent().first(), Some(&ToEngine::Check { call: CallId(0), constraint: Constraint::JsonObject }));
+    assert_eq!(table.unsent().first(), Some(&ToEngine::Check { call: CallId(0), constraint: Constraint::JsonObject, namespace: 5 }));
 
-    table.answer(0, Answer::Checked(Err("no".into())));
+    table.answer(0, Answer::Checked(Err(ConstraintError::Refused("no".into()))));
     table.on_death("first");
     assert_eq!(table.unsent().len(), 1);
     table.on_death("second");

@@ -1,7 +1,7 @@
 //! Structured output end to end: whatever the model would rather say, the text obeys the constraint.
 
 use crate::support::server::{Answer, TestServer};
-use llamero::gateway::handle::CheckError;
+use llamero::gateway::{handle::CheckError, keys::KeyId};
 use llamero::protocol::{Constraint, Finish, GenerationError, SequenceRequest, Token};
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
@@ -253,12 +253,12 @@ async fn slow_constraints_of_one_caller_do_not_hold_up_another_s() {
     let server = TestServer::start().await;
     let mut slow: JoinSet<_> = (0..8)
         .map(|n| {
-            let engine = server.engine.clone();
-            async move { engine.check_constraint(slow(n), 1).await }
+            let engine = server.engine.of_caller(KeyId::Key(1));
+            async move { engine.check_constraint(slow(n)).await }
         })
         .collect();
 
-    let honest = server.engine.check_constraint(Constraint::Regex("[0-9]{3}".to_owned()), 2).await;
+    let honest = server.engine.of_caller(KeyId::Key(2)).check_constraint(Constraint::Regex("[0-9]{3}".to_owned())).await;
 
     assert_eq!(honest, Ok(()));
     // Had it waited for its turn behind them, they would all have been answered.
@@ -271,8 +271,8 @@ async fn what_takes_too_long_is_refused_as_such_and_a_caller_with_many_of_them_i
     let server = TestServer::start().await;
     let mut checks: JoinSet<_> = (0..24)
         .map(|n| {
-            let engine = server.engine.clone();
-            async move { engine.check_constraint(slow(n), 1).await }
+            let engine = server.engine.of_caller(KeyId::Key(1));
+            async move { engine.check_constraint(slow(n)).await }
         })
         .collect();
 
