@@ -3,7 +3,7 @@
 use crate::{
     build_info,
     config::ServeConfig,
-    protocol::{EmbeddingInfo, KvLayout, MemoryNeed, MemoryPlace, ModelInfo, Pooling},
+    protocol::{EmbeddingInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, Pooling},
 };
 use std::net::SocketAddr;
 
@@ -32,7 +32,7 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         match &model.embedding {
             None => {
                 let (bytes, kind) = (human_bytes(model.kv_bytes), model.kv_type.name());
-                ("KV cache", format!("{bytes}, {} tokens of {kind}, {layout}", model.kv_cells))
+                ("KV cache", format!("{bytes}, {} tokens of {kind}, {layout}{}", model.kv_cells, window(model)))
             }
             Some(embedding) => ("embeds", embeds(embedding)),
         },
@@ -66,6 +66,17 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         text.push_str("\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model.\n");
     }
     text
+}
+
+/// What is kept of layers with a sliding window.
+fn window(model: &ModelInfo) -> String {
+    match model.kv_window {
+        None => String::new(),
+        Some(KvWindow { positions, cells: Some(cells) }) => {
+            format!("; layers with a window of {positions} keep {cells} for each sequence (--swa-full keeps all)")
+        }
+        Some(KvWindow { positions, cells: None }) => format!("; layers with a window of {positions} keep all of them too"),
+    }
 }
 
 fn place(need: &MemoryNeed) -> &'static str {
@@ -156,6 +167,7 @@ mod tests {
             kv_layout: KvLayout::Split,
             kv_cells: 65_536,
             kv_bytes: 1_509_949_440,
+            kv_window: None,
             kv_type: KvType::F16,
             swap_bytes: 1_600_000_000,
             memory: vec![MemoryNeed {
@@ -224,6 +236,17 @@ llamero {} is ready
 
         assert!(text.contains("\nWARNING: the CPU kernels are slow: AVX-512 is missing\n"), "{text}");
         assert!(text.contains("\nWARNING: no key is asked for"), "{text}");
+    }
+
+    #[test]
+    fn what_layers_with_a_sliding_window_keep_is_said() {
+        let text = |cells| {
+            let model = ModelInfo { kv_window: Some(KvWindow { positions: 512, cells }), ..model() };
+            summary(&model, &config(&[]), "127.0.0.1:8000".parse().unwrap())
+        };
+
+        assert!(text(Some(768)).contains(" tokens of f16, split; layers with a window of 512 keep 768 for each sequence (--swa-full"));
+        assert!(text(None).contains(" tokens of f16, split; layers with a window of 512 keep all of them too\n"));
     }
 
     #[test]

@@ -71,6 +71,13 @@ const FLASH_ATTN: OptionSpec = OptionSpec::new(
     "Attention in blocks; auto is on for q8_0 and q4_0 cells, and else off on a CPU, where it is slower, and on for GPUs that can.",
 )
 .also(&["-fa"], &["LLAMA_ARG_FLASH_ATTN"]);
+const SWA_FULL: OptionSpec = OptionSpec::new(
+    "swa_full",
+    Kind::Switch,
+    "false",
+    "Layers with a sliding window keep the KV that it has passed: several times the memory, and a cached prompt serves every other one that begins like it, not only what continues it.",
+)
+.also(&[], &["LLAMA_ARG_SWA_FULL"]);
 const SWAP_SPACE: OptionSpec = OptionSpec::new(
     "swap_space",
     Kind::Number { min: 0.0, max: 65_536.0, auto: &["auto"] },
@@ -123,6 +130,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     KV_CACHE_TOKENS,
     KV_CACHE_DTYPE,
     FLASH_ATTN,
+    SWA_FULL,
     SWAP_SPACE,
     PREFIX_CACHE_DIR,
     PREFILL_STEP_RATIO,
@@ -160,6 +168,7 @@ pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
             "off" => Some(FlashAttention::Off),
             _ => None,
         }),
+        swa_full: values.switch(&SWA_FULL),
         // Whole bytes of at most 2⁴⁶; the cast cuts a part of one.
         swap_space_bytes: values.optional_number(&SWAP_SPACE).map(|gib| (f64::from(gib) * f64::from(1 << 30)) as u64),
         prefix_cache: None,

@@ -67,6 +67,8 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &Loaded) -> Result<L
             max_model_len,
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,
+            // Its slots are cut without asking what they must keep.
+            swa_full: true,
             swap_space_bytes: Some(0),
             prefix_cache: None,
             ..options.clone()

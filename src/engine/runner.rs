@@ -22,16 +22,27 @@ pub struct SwapLimits {
     pub entry_bytes: u64,
     /// Bytes more for each position.
     pub cell_bytes: u64,
-    /// Positions of a content, at most: of a longer one not all would be saved (a sliding window). Says nothing where
-    /// slots cannot be truncated.
-    pub max_len: u32,
+    /// Positions that all layers attend to, at least (a sliding window); `u32::MAX` where that is all of them. Of what lies before
+    /// the last so many, only the cells of other layers are saved, so that such content can only be continued at its end.
+    pub window: u32,
+    /// Bytes for each position before those, instead of `cell_bytes`.
+    pub passed_cell_bytes: u64,
 }
 
 impl SwapLimits {
     /// Bytes of a content of `len` positions.
     #[must_use]
     pub fn bytes_of(&self, len: u32) -> u64 {
-        self.cell_bytes.saturating_mul(len.into()).saturating_add(self.entry_bytes)
+        let within = len.min(self.window);
+        let cells =
+            self.cell_bytes.saturating_mul(within.into()).saturating_add(self.passed_cell_bytes.saturating_mul((len - within).into()));
+        cells.saturating_add(self.entry_bytes)
+    }
+
+    /// Positions of a saved content of `len` that can be loaded at least, from its beginning; 0 for any number.
+    #[must_use]
+    pub fn shortest(&self, len: u32) -> u32 {
+        if len < self.window { 0 } else { len }
     }
 }
 
@@ -58,6 +69,8 @@ pub struct Limits {
     /// Whether a slot's last positions can be dropped and a part of it copied. False for recurrent models:
     /// then a slot can only be emptied (`keep == 0`) and nothing is copied.
     pub can_truncate: bool,
+    /// Whether slots let go of cells that a sliding window has passed; see [`ModelRunner::shortest`].
+    pub windowed: bool,
     /// Whether sequences are computed together only where their slots follow each other.
     pub consecutive_slots: bool,
     /// Entries in a row of logits.
@@ -103,7 +116,7 @@ pub struct Row {
 /// A change to the KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvOp {
-    /// Keeps the first `keep` positions of `slot` and drops the rest; 0 empties it.
+    /// Keeps the first `keep` positions of `slot`, 0 or at least [`ModelRunner::shortest`], and drops the rest; 0 empties it.
     Truncate {
         /// Whose.
         slot: Slot,
@@ -116,7 +129,7 @@ pub enum KvOp {
         from: Slot,
         /// Who gets them.
         to: Slot,
-        /// How many, ≥ 1 and at most what `from` holds.
+        /// How many, ≥ 1, at least [`ModelRunner::shortest`] and at most what `from` holds.
         len: u32,
     },
     /// Copies all that `slot` holds, at least one position, to host memory. `slot` is unchanged, and no target of a `Copy`
@@ -134,7 +147,7 @@ pub enum KvOp {
         from: Parked,
         /// Who gets it.
         slot: Slot,
-        /// How many, ≥ 1; where `Limits::can_truncate` is false, as many as were saved.
+        /// How many, ≥ 1 and at least [`SwapLimits::shortest`]; where `Limits::can_truncate` is false, as many as were saved.
         len: u32,
     },
     /// Forgets what was saved.
@@ -203,6 +216,13 @@ pub trait ModelRunner {
     /// loading it then fails, as it may in any case.
     fn adopt(&mut self, _parked: Parked, _state: Arc<ParkedState>) -> bool {
         false
+    }
+
+    /// Positions that a slot must keep if it keeps any. Of a windowed cache ([`Limits::windowed`]) some layers have let go of what
+    /// lies before, so that a shorter beginning would lack what it attends to; 0 while nothing is lost. At most what the slot held
+    /// before the last step's rows.
+    fn shortest(&self, _slot: Slot) -> u32 {
+        0
     }
 
     /// Logits of `step.rows[row]` of the step just executed, `Limits::vocabulary_size` long.

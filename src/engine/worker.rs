@@ -303,6 +303,7 @@ impl<'a> Worker<'a> {
     fn step(&mut self, step: &Step, begun: Instant) -> Vec<SequenceOutput> {
         let mut outputs = BTreeMap::new();
         let executed = self.runner.execute(step);
+        self.scheduler.learn_shortest(|slot| self.runner.shortest(slot));
         if let Some(disk) = &mut self.disk {
             disk.follow(&step.kv, &self.scheduler, self.runner);
         }

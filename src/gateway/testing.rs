@@ -291,6 +291,7 @@ pub(crate) fn model_info() -> ModelInfo {
         kv_layout: KvLayout::Split,
         kv_cells: 512,
         kv_bytes: 512,
+        kv_window: None,
         kv_type: KvType::F16,
         memory: Vec::new(),
         swap_bytes: 0,

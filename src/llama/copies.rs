@@ -3,15 +3,32 @@
 //! Owns what waits; the calls of llama.cpp are the runner's.
 
 /// What a saved state takes: `first` bytes with one position, `next` more for each further one.
+///
+/// Of layers with a sliding window llama.cpp saves the last `window` positions, or one less (`llama_kv_cache::state_write`): what
+/// continues such a state at its end lacks nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct StateSizes {
     pub(super) first: usize,
     pub(super) next: usize,
+    /// What of `next` is of layers with a sliding window.
+    pub(super) sliding: usize,
+    /// That window, positions; `u32::MAX` without.
+    pub(super) window: u32,
 }
 
 impl StateSizes {
-    /// Whether a state has all positions of a slot, and not only those that its last one attends to: of a sliding window
-    /// llama.cpp leaves out the rest (`llama_kv_cache::state_write`), and what was left out cannot be cut back to.
+    /// Bytes for each position that the window has passed.
+    pub(super) fn passed(self) -> usize {
+        self.next - self.sliding
+    }
+
+    /// Whether a state of `len` positions has what it takes to go on at its end.
+    pub(super) fn continues(self, state: &[u8], len: u32) -> bool {
+        let (all, needed) = (len.max(1) as usize - 1, len.min(self.window.saturating_sub(1)).max(1) as usize - 1);
+        self.first > 0 && state.len() >= self.first + self.next * needed + self.passed() * (all - needed)
+    }
+
+    /// Whether it has all positions in all layers, and can be cut back to any of them.
     pub(super) fn is_whole(self, state: &[u8], len: u32) -> bool {
         self.first > 0 && state.len() >= self.first + self.next * (len.max(1) - 1) as usize
     }
@@ -73,6 +90,20 @@ mod tests {
         assert!(!copies(false, false).whole_stream(4096, 8192));
         assert!(copies(false, false).whole_stream(4097, 8192));
         assert!(copies(true, false).whole_stream(1, 8192));
+    }
+
+    #[test]
+    fn of_a_sliding_window_the_last_positions_are_enough_to_go_on_and_not_to_go_back() {
+        let sizes = StateSizes { first: 50, next: 10, sliding: 6, window: 4 };
+        let of = |len: usize| vec![0_u8; len];
+
+        assert!(sizes.continues(&of(80), 4) && sizes.is_whole(&of(80), 4));
+        // Three positions in all layers, three in those without a window.
+        assert!(sizes.continues(&of(82), 6) && !sizes.continues(&of(81), 6));
+        assert!(!sizes.is_whole(&of(82), 6) && sizes.is_whole(&of(100), 6));
+        let without = StateSizes { sliding: 0, window: u32::MAX, ..sizes };
+        assert!(without.continues(&of(100), 6) && !without.continues(&of(99), 6));
+        assert!(!StateSizes::default().continues(&of(100), 1));
     }
 
     #[test]

@@ -118,6 +118,7 @@ impl EmbedPlan {
             layout: KvLayout::Unified,
             kv_type: KvType::F16,
             attention: self.attention,
+            window: None,
         }
     }
 }

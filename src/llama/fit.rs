@@ -5,11 +5,12 @@
 //! when they are filled. So what cannot work is refused here, with the options to change. Weights are no reason to
 //! refuse: their file is mapped, and pages that do not fit are read again, slowly.
 
-use super::{cells::CellShape, memory::Free, plan::Plan};
+use super::{
+    cells::CellShape,
+    memory::Free,
+    plan::{CELLS_PER_BLOCK, Plan},
+};
 use crate::protocol::{KvLayout, KvType, LoadError, MemoryNeed, MemoryPlace};
-
-/// llama.cpp rounds the cells of a stream up to blocks of so many.
-const CELLS_PER_BLOCK: u32 = 256;
 
 /// What a model says of its sizes.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ pub(super) struct Room {
 
 /// What the context of `plan` takes in each of the places, about.
 pub(super) fn needs(plan: &Plan, sizes: &Sizes, rooms: &[Room]) -> Vec<MemoryNeed> {
-    let kv_bytes = u64::from(allocated_cells(plan)) * sizes.cells.bytes(plan.kv_type);
+    let kv_bytes = kv_bytes(plan, sizes);
     let layers = u64::from(sizes.layers.max(1));
     let on_gpu = u64::from(sizes.gpu_layers.min(sizes.layers));
     rooms
@@ -102,6 +103,13 @@ fn refusal(plan: &Plan, need: &MemoryNeed, now: Free) -> String {
     text
 }
 
+/// Bytes of all cells, less those that layers with a sliding window go without.
+fn kv_bytes(plan: &Plan, sizes: &Sizes) -> u64 {
+    let cells = u64::from(allocated_cells(plan));
+    let saved = plan.window.zip(plan.sliding_cells()).map_or(0, |(window, kept)| cells.saturating_sub(kept) * window.cell_bytes);
+    (cells * sizes.cells.bytes(plan.kv_type)).saturating_sub(saved)
+}
+
 /// Cells that llama.cpp will allocate.
 fn allocated_cells(plan: &Plan) -> u32 {
     let streams = if plan.layout == KvLayout::Split { plan.slots.max(1) } else { 1 };
@@ -129,7 +137,10 @@ fn logits_bytes(slots: u32, sizes: &Sizes) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llama::{cells::Defaults, plan::Attention};
+    use crate::llama::{
+        cells::Defaults,
+        plan::{Attention, Window},
+    };
 
     /// SmolLM2-135M.
     fn sizes() -> Sizes {
@@ -158,6 +169,7 @@ mod tests {
             layout: KvLayout::Split,
             kv_type: KvType::F16,
             attention: Attention::Plain,
+            window: None,
         }
     }
 
@@ -179,6 +191,14 @@ mod tests {
         // Scores of 9 heads and a mask, six rows of the width; a row of logits of each slot.
         assert_eq!(need.scratch_bytes, 4 * 256 * 8192 * 10 + 4 * 256 * 6 * 576 + 4 * 16 * 49_152);
         assert_eq!(need.available_bytes, Some(8_000_000_000));
+    }
+
+    #[test]
+    fn layers_with_a_sliding_window_need_cells_for_that_and_a_graph_only() {
+        let windowed = Plan { window: Some(Window { positions: 512, cell_bytes: 20_000 }), ..plan(8192) };
+        let need = needs(&windowed, &sizes(), &[room(MemoryPlace::Host, 8000, 0)])[0];
+
+        assert_eq!(need.kv_bytes, (2880 << 20) - 16 * (8192 - 768) * 20_000);
     }
 
     #[test]

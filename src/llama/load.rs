@@ -7,15 +7,15 @@ use super::{
     around::{self, Around},
     backend::{EXCLUSIVE, backend, backend_error, load_file},
     cells::{CellShape, Defaults},
-    copies::StateSizes,
+    context::context_params,
     cpu,
     embed_plan::{EmbedGiven, EmbedPlan, is_causal, pooling},
     embedder::LlamaEmbedder,
     files::Files,
     fit::{self, Room, Sizes},
-    log,
+    log, measure,
     memory::{self, Free},
-    plan::{Attention, Given, Plan},
+    plan::{Given, Plan},
     raw,
     runner::LlamaRunner,
     suitability::{architecture, check_header, check_model},
@@ -27,15 +27,14 @@ use crate::{
         runner::{KvOp, ModelRunner, Row, Slot, Step, Tokenizer},
     },
     protocol::{
-        EmbeddingInfo, EngineOptions, FimTokens, KvLayout, KvType, LoadError, MemoryNeed, MemoryPlace, ModelInfo, Pooling, SequenceId,
-        Token,
+        EmbeddingInfo, EngineOptions, FimTokens, KvWindow, LoadError, MemoryNeed, MemoryPlace, ModelInfo, Pooling, SequenceId, Token,
     },
 };
 use llama_cpp_2::{
     LlamaBackendDeviceType,
     context::{
         LlamaContext,
-        params::{KvCacheType, LlamaContextParams, LlamaPoolingType},
+        params::{LlamaContextParams, LlamaPoolingType},
     },
     list_llama_ggml_backend_devices,
     model::LlamaModel,
@@ -43,7 +42,6 @@ use llama_cpp_2::{
     vocab::LlamaVocab,
 };
 use std::{
-    num::NonZeroU32,
     sync::{Arc, PoisonError},
     time::Instant,
 };
@@ -109,7 +107,13 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     } else {
         cells.check(options.kv_cache_dtype)?;
         let (cell_bytes, kv_budget_bytes) = (cells.bytes(options.kv_cache_dtype), memory::kv_budget_bytes(on_gpu));
-        (Plan::new(options, Given { n_ctx_train, cores, on_gpu, heads, cell_bytes, kv_budget_bytes })?, None, tokenizer)
+        let given = Given { n_ctx_train, cores, on_gpu, heads, cell_bytes, window: None, kv_budget_bytes };
+        let mut plan = Plan::new(options, given)?;
+        if has_window(&model) {
+            let token = tokenizer.bos().unwrap_or(Token(0));
+            plan = Plan::new(options, Given { window: measure::window(&model, backend, &plan, token)?, ..given })?;
+        }
+        (plan, None, tokenizer)
     };
     let sizes = Sizes {
         weights_bytes: model.size(),
@@ -159,13 +163,13 @@ impl Loaded {
         if self.embeds() {
             return Err(LoadError::Unsupported("the model embeds and does not generate".to_owned()));
         }
-        let context = self.open(self.context_params())?;
+        let context = self.open(context_params(&self.plan))?;
         let mut limits = self.plan.limits(self.tokenizer.vocabulary_size(), self.can_truncate());
         limits.max_rows = limits.max_rows.min(context.n_batch());
         let mut runner = LlamaRunner::new(context, limits, &self.plan, self.on_gpu);
         self.warm_up(&mut runner)?;
-        if let Some(sizes) = self.state_sizes(&mut runner) {
-            runner.allow_swap(sizes, self.swap_bytes, self.window());
+        if let Some(sizes) = measure::state_sizes(&mut runner, self.first_token()) {
+            runner.allow_swap(sizes, self.swap_bytes);
         }
         Ok(runner)
     }
@@ -190,7 +194,7 @@ impl Loaded {
         let Some((plan, around)) = &self.embedding else {
             return Err(LoadError::Unsupported("the model generates and does not embed".to_owned()));
         };
-        let params = self.context_params().with_embeddings(true).with_pooling_type(pooling_type(plan.pooling));
+        let params = context_params(&self.plan).with_embeddings(true).with_pooling_type(pooling_type(plan.pooling));
         let mut embedder = LlamaEmbedder::new(self.open(params)?, *plan);
         let (before, after) = &around.text;
         let mut first: Vec<Token> = before.iter().chain(after).copied().chain([Token(0)]).collect();
@@ -213,30 +217,9 @@ impl Loaded {
         self.model.new_context(backend, params).map_err(|error| backend_error(&error))
     }
 
-    fn context_params(&self) -> LlamaContextParams {
-        let plan = &self.plan;
-        let threads = i32::try_from(plan.threads).unwrap_or(i32::MAX);
-        LlamaContextParams::default()
-            .with_n_ctx(NonZeroU32::new(plan.kv_cells))
-            .with_n_batch(plan.max_rows)
-            .with_n_ubatch(plan.rows_per_graph)
-            .with_n_seq_max(plan.slots)
-            .with_n_threads(threads)
-            .with_n_threads_batch(threads)
-            .with_kv_unified(plan.layout == KvLayout::Unified)
-            .with_flash_attention_policy(policy(plan.attention))
-            .with_type_k(cache_type(plan.kv_type))
-            .with_type_v(cache_type(plan.kv_type))
-            .with_offload_kqv(true)
-            .with_no_perf(true)
-    }
-
-    /// Positions that every layer attends to, at least: the sliding window of the file, if it has one. Of what lies
-    /// outside llama.cpp saves nothing.
-    fn window(&self) -> u32 {
-        let key = format!("{}.attention.sliding_window", architecture(&self.model));
-        let window = self.model.meta_val_str(&key).ok().and_then(|text| text.parse().ok());
-        window.filter(|window| *window > 0).unwrap_or(u32::MAX)
+    /// What to compute where any token will do.
+    fn first_token(&self) -> Token {
+        self.tokenizer.bos().unwrap_or(Token(0))
     }
 
     /// Recurrent state cannot be cut back to an earlier position.
@@ -259,7 +242,7 @@ impl Loaded {
                 seq: SequenceId(u64::from(slot)),
                 slot: Slot(slot),
                 pos,
-                token: self.tokenizer.bos().unwrap_or(Token(0)),
+                token: self.first_token(),
                 sample: pos + 1 == rows_per_slot,
             })
             .collect();
@@ -267,34 +250,6 @@ impl Loaded {
         runner.execute(&Step { kv: Vec::new(), rows }).map_err(failed)?;
         let kv = (0..slots).map(|slot| KvOp::Truncate { slot: Slot(slot), keep: 0 }).collect();
         runner.execute(&Step { kv, rows: Vec::new() }).map_err(failed)
-    }
-
-    /// What a slot's saved state takes with one position and with two. Needs an empty `runner` and leaves it empty.
-    ///
-    /// Right for every cache that llama.cpp has, where a formula over layers and heads is not.
-    fn state_sizes(&self, runner: &mut LlamaRunner<'_>) -> Option<StateSizes> {
-        let token = self.tokenizer.bos().unwrap_or(Token(0));
-        let mut size_with = |pos| {
-            let row = Row { seq: SequenceId(0), slot: Slot(0), pos, token, sample: true };
-            runner.execute(&Step { kv: Vec::new(), rows: vec![row] }).ok().map(|()| runner.state_size_of_slot_0())
-        };
-        let first = size_with(0)?;
-        let two = if self.plan.max_model_len > 1 { size_with(1)? } else { first };
-        let empty = Step { kv: vec![KvOp::Truncate { slot: Slot(0), keep: 0 }], rows: Vec::new() };
-        runner.execute(&empty).ok()?;
-        Some(StateSizes { first, next: two.saturating_sub(first) })
-    }
-
-    /// Bytes of KV memory: what a position adds to a saved state, times the allocated cells. A recurrent model's
-    /// state does not grow; there it is the state of all slots.
-    fn kv_bytes(&self, runner: &LlamaRunner<'_>) -> Option<u64> {
-        /// Position, number of sequences and sequence id of a cell (`llama_kv_cache::state_write_meta`).
-        const CELL_HEADER_BYTES: usize = 12;
-
-        let StateSizes { first, next } = runner.state_sizes();
-        let per_cell = next.saturating_sub(CELL_HEADER_BYTES);
-        let (unit, count) = if per_cell > 0 { (per_cell, runner.allocated_cells()) } else { (first, self.plan.slots) };
-        u64::try_from(unit).ok()?.checked_mul(u64::from(count))
     }
 
     /// `tokenizer.chat_template` as `default`, and each `tokenizer.chat_template.NAME`.
@@ -314,7 +269,10 @@ impl Loaded {
     #[must_use]
     pub fn info(&self, runner: &LlamaRunner<'_>) -> ModelInfo {
         let limits = runner.limits();
-        ModelInfo { swap_bytes: limits.swap.bytes, ..self.describe(limits.max_rows, self.kv_bytes(runner).unwrap_or(0)) }
+        let sizes = runner.state_sizes();
+        let kv_bytes = measure::kv_bytes(sizes, &self.plan, runner.allocated_cells());
+        let kv_window = (sizes.sliding > 0).then_some(KvWindow { positions: sizes.window, cells: self.plan.window_cells() });
+        ModelInfo { swap_bytes: limits.swap.bytes, kv_window, ..self.describe(limits.max_rows, kv_bytes) }
     }
 
     fn describe(&self, max_rows: u32, kv_bytes: u64) -> ModelInfo {
@@ -343,6 +301,7 @@ impl Loaded {
             kv_layout: self.plan.layout,
             kv_cells: self.plan.kv_cells,
             kv_bytes,
+            kv_window: None,
             kv_type: self.plan.kv_type,
             memory: self.memory.clone(),
             swap_bytes: 0,
@@ -362,6 +321,13 @@ impl Loaded {
             }),
         }
     }
+}
+
+/// Whether it may be worth finding out how many of a model's cells a sliding window passes; needs a file that names one.
+fn has_window(model: &LlamaModel) -> bool {
+    let key = format!("{}.attention.sliding_window", architecture(model));
+    let window: u32 = model.meta_val_str(&key).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    window > 0 && !model.is_recurrent() && !model.is_hybrid()
 }
 
 /// Cells of a model by its file; an encoder has none, whatever they would be.
@@ -386,23 +352,6 @@ fn fit(plan: &Plan, sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> Resu
     }
     fit::check(plan, sizes, &needs, &rooms)?;
     Ok(needs)
-}
-
-fn policy(attention: Attention) -> llama_cpp_sys_2::llama_flash_attn_type {
-    match attention {
-        Attention::Plain => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED,
-        Attention::Blocks => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED,
-        Attention::Either => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO,
-    }
-}
-
-fn cache_type(kind: KvType) -> KvCacheType {
-    match kind {
-        KvType::F16 => KvCacheType::F16,
-        KvType::Bf16 => KvCacheType::BF16,
-        KvType::Q8_0 => KvCacheType::Q8_0,
-        KvType::Q4_0 => KvCacheType::Q4_0,
-    }
 }
 
 fn pooling_type(pooling: Pooling) -> LlamaPoolingType {

@@ -4,12 +4,13 @@
 //! reports (return codes, null pointers, log lines) become our errors here. What it does not report (an assertion, a C++
 //! exception, a signal) ends the process, which is why everything that comes in from a request is checked before a call.
 //!
-//! Reading order: `backend` (llama.cpp as a whole), `files` (which), `load` (file → [`Loaded`]), `plan` (sizes), `cells`, `memory` and `fit` (do they fit?), `suitability` (what is refused), `runner` (steps) with `threads` (how many) and `neighbours`,
+//! Reading order: `backend` (llama.cpp as a whole), `files` (which), `load` (file → [`Loaded`]), `plan` (sizes) and `context`, `measure` (what cells take), `cells`, `memory` and `fit` (do they fit?), `suitability` (what is refused), `runner` (steps) with `threads` (how many) and `neighbours`,
 //! `embed_plan`, `around` and `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `log`, `raw`.
 
 mod around;
 mod backend;
 mod cells;
+mod context;
 mod copies;
 mod cpu;
 mod embed_plan;
@@ -18,6 +19,7 @@ mod files;
 mod fit;
 mod load;
 mod log;
+mod measure;
 mod memory;
 mod neighbours;
 mod pieces;

@@ -25,6 +25,9 @@ const MAX_SCORE_BYTES: u64 = 1 << 29;
 /// Fewer rows than these make prefill slow.
 const LEAST_ROWS_PER_GRAPH: u32 = 32;
 
+/// llama.cpp rounds the cells of a stream up to blocks of so many, and attends over them (`llama_kv_cache::get_n_kv`).
+pub(super) const CELLS_PER_BLOCK: u32 = 256;
+
 /// Sizes of a context, all consistent with each other and with the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -48,6 +51,17 @@ pub(super) struct Plan {
     pub kv_type: KvType,
     /// How attention is computed.
     pub attention: Attention,
+    /// Set if the cells that a sliding window has passed are used anew (llama.cpp's `swa_full` turned off).
+    pub window: Option<Window>,
+}
+
+/// The sliding window of a model that has layers with one beside others without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Positions that layers with a window attend to.
+    pub positions: u32,
+    /// Bytes of a cell in all of these layers.
+    pub cell_bytes: u64,
 }
 
 /// How attention is computed.
@@ -74,6 +88,8 @@ pub(super) struct Given {
     pub heads: u32,
     /// Memory of one KV cell, bytes, about.
     pub cell_bytes: u64,
+    /// The model's sliding window.
+    pub window: Option<Window>,
     /// Memory that the KV cells may take without anybody having asked for it, bytes.
     pub kv_budget_bytes: u64,
 }
@@ -116,11 +132,13 @@ impl Plan {
             _ => MAX_ROWS_PER_GRAPH,
         };
         let threads = options.threads.unwrap_or(given.cores).max(1);
+        let rows_per_graph = rows_per_graph.min(max_rows);
+        let window = given.window.filter(|window| slides(options, *window, max_model_len, rows_per_graph));
         Ok(Self {
             slots,
             max_model_len,
             max_rows,
-            rows_per_graph: rows_per_graph.min(max_rows),
+            rows_per_graph,
             kv_cells,
             threads,
             // With a GPU the CPU's part of a step says nothing about its cores.
@@ -128,6 +146,7 @@ impl Plan {
             layout: options.kv_layout,
             kv_type: options.kv_cache_dtype,
             attention,
+            window,
         })
     }
 
@@ -138,6 +157,16 @@ impl Plan {
         4 * u64::from(self.rows_per_graph) * u64::from(cells) * u64::from(matrices)
     }
 
+    /// Cells of a slot in the layers with a window, if these have fewer than the others.
+    pub(super) fn window_cells(&self) -> Option<u32> {
+        self.window.map(|window| window_cells(window, self.rows_per_graph))
+    }
+
+    /// The same of all slots.
+    pub(super) fn sliding_cells(&self) -> Option<u64> {
+        Some(u64::from(self.window_cells()?) * u64::from(self.slots))
+    }
+
     /// These sizes as the scheduler sees them, without swap space, whose unit is measured later.
     pub(super) fn limits(&self, vocabulary_size: u32, can_truncate: bool) -> Limits {
         Limits {
@@ -146,11 +175,23 @@ impl Plan {
             max_model_len: self.max_model_len,
             kv_cells: self.kv_cells,
             can_truncate,
+            windowed: self.window.is_some(),
             consecutive_slots: self.layout == KvLayout::Split,
             vocabulary_size,
             swap: SwapLimits::default(),
         }
     }
+}
+
+/// Whether the cells that a window has passed are used anew: where that saves any, and slots have cells of their own. In one pool
+/// llama.cpp counts on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied prefixes belong to several.
+fn slides(options: &EngineOptions, window: Window, max_model_len: u32, rows_per_graph: u32) -> bool {
+    !options.swa_full && options.kv_layout == KvLayout::Split && window_cells(window, rows_per_graph) < max_model_len
+}
+
+/// Cells that llama.cpp allocates for a stream of layers with a window (`llama_kv_cache_iswa`).
+fn window_cells(window: Window, rows_per_graph: u32) -> u32 {
+    window.positions.saturating_add(rows_per_graph).checked_next_multiple_of(CELLS_PER_BLOCK).unwrap_or(u32::MAX)
 }
 
 /// On a CPU plain attention: ggml's fused kernel there takes one row at a time unless a graph has 64 of one sequence
@@ -203,7 +244,14 @@ fn default_model_len(options: &EngineOptions, given: Given) -> u32 {
     if let (KvLayout::Unified, Some(_)) = (options.kv_layout, options.kv_cache_tokens) {
         return length;
     }
-    let bytes = |length: u32| u64::from(length).saturating_mul(options.max_num_seqs.into()).saturating_mul(given.cell_bytes);
+    let bytes = |length: u32| {
+        let passed = given.window.filter(|window| slides(options, *window, length, MAX_ROWS_PER_GRAPH)).map_or(0, |window| {
+            let passed = length.saturating_sub(window_cells(window, MAX_ROWS_PER_GRAPH));
+            u64::from(passed).saturating_mul(window.cell_bytes)
+        });
+        let slot = u64::from(length).saturating_mul(given.cell_bytes).saturating_sub(passed);
+        slot.saturating_mul(options.max_num_seqs.into())
+    };
     while length / 2 >= LEAST_DEFAULT_MODEL_LEN && bytes(length) > given.kv_budget_bytes {
         length /= 2;
     }
@@ -224,7 +272,7 @@ mod tests {
 
     /// A machine with two cores and all the memory in the world.
     fn given(n_ctx_train: u32) -> Given {
-        Given { n_ctx_train, cores: 2, on_gpu: false, heads: 8, cell_bytes: 1000, kv_budget_bytes: u64::MAX }
+        Given { n_ctx_train, cores: 2, on_gpu: false, heads: 8, cell_bytes: 1000, window: None, kv_budget_bytes: u64::MAX }
     }
 
     fn refusal(options: &EngineOptions, n_ctx_train: u32) -> String {
@@ -331,6 +379,31 @@ mod tests {
         let split = EngineOptions { kv_cache_tokens: Some(1), ..options() };
 
         assert_eq!(Plan::new(&split, given(512)).unwrap().kv_cells, 16 * 512);
+    }
+
+    #[test]
+    fn a_sliding_window_saves_cells_where_every_slot_has_its_own_and_there_are_any_to_save() {
+        let window = Some(Window { positions: 512, cell_bytes: 800 });
+        let cells = |options: &EngineOptions| Plan::new(options, Given { window, ..given(8192) }).unwrap().window_cells();
+
+        // 512 positions and 256 rows of a graph.
+        assert_eq!(cells(&options()), Some(768));
+        assert_eq!(cells(&EngineOptions { max_model_len: Some(769), ..options() }), Some(768));
+        for full in [
+            EngineOptions { swa_full: true, ..options() },
+            EngineOptions { kv_layout: KvLayout::Unified, ..options() },
+            EngineOptions { max_model_len: Some(768), ..options() },
+        ] {
+            assert_eq!(cells(&full), None, "{full:?}");
+        }
+    }
+
+    #[test]
+    fn a_sliding_window_leaves_room_for_a_longer_default_context() {
+        // 16 slots of 2048 cells of 1000 bytes; with the window, 8192 of 200 and 1024 of 800.
+        let of = |window| Plan::new(&options(), Given { window, kv_budget_bytes: 40_000_000, ..given(8192) }).unwrap().max_model_len;
+
+        assert_eq!((of(None), of(Some(Window { positions: 512, cell_bytes: 800 }))), (2048, 8192));
     }
 
     #[test]

@@ -86,6 +86,20 @@ pub(super) fn state_size(context: &LlamaContext<'_>, slot: i32) -> usize {
     context.state_seq_get_size_ext(slot, LlamaStateSeqFlags::empty())
 }
 
+/// As [`state_size`], of the layers with a sliding window alone; of a cache without such layers the same.
+pub(super) fn sliding_state_size(context: &LlamaContext<'_>, slot: i32) -> usize {
+    context.state_seq_get_size_ext(slot, LlamaStateSeqFlags::PARTIAL_ONLY)
+}
+
+/// The sliding window of the context's model, positions; `None` if it has none, or llama-cpp-2 is not the version that this was
+/// written for.
+pub(super) fn window(context: &LlamaContext<'_>) -> Option<u32> {
+    let pointer = address_in(&format!("{context:?}")).map(std::ptr::with_exposed_provenance)?;
+    // SAFETY: the pointer is the context's own, which lives and is borrowed here; its model lives longer. Both are only read.
+    let window = unsafe { llama_cpp_sys_2::llama_model_n_swa(llama_cpp_sys_2::llama_get_model(pointer)) };
+    u32::try_from(window).ok().filter(|window| *window > 0)
+}
+
 /// Copies all cells of `slot` into `state`, whose memory is reused. `slot` must be below the context's `n_seq_max`.
 ///
 /// Returns false if llama.cpp failed or memory is short; `state` is then empty.

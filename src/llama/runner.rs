@@ -7,7 +7,7 @@ use super::{
     copies::{Copying, StateSizes, StreamCopies},
     load::device,
     neighbours::Neighbours,
-    plan::Plan,
+    plan::{CELLS_PER_BLOCK, Plan},
     raw,
     threads::Threads,
 };
@@ -24,9 +24,6 @@ use std::{
 
 /// `llama_decode`: "invalid input batch" (`llama.h`). Also ours for a step that breaks the contract.
 const INVALID_BATCH: i32 = -1;
-
-/// Attention goes over blocks of so many cells (`llama_kv_cache::get_n_kv`).
-const CELLS_PER_BLOCK: u32 = 256;
 
 /// More threads than these draw no faster: their memory is one.
 const MOST_IDLE_THREADS: u32 = 16;
@@ -119,16 +116,22 @@ impl<'m> LlamaRunner<'m> {
         self.context.n_ctx()
     }
 
-    /// Bytes that llama.cpp needs to save what slot 0 holds.
-    pub(super) fn state_size_of_slot_0(&self) -> usize {
-        raw::state_size(&self.context, 0)
+    /// Bytes that llama.cpp needs to save what slot 0 holds, and how many of them are of layers with a sliding window.
+    pub(super) fn state_sizes_of_slot_0(&self) -> (usize, usize) {
+        (raw::state_size(&self.context, 0), raw::sliding_state_size(&self.context, 0))
     }
 
-    /// Says what saved states take, and lets so many bytes of them be parked, each of up to `max_len` positions.
-    pub(super) fn allow_swap(&mut self, sizes: StateSizes, bytes: u64, max_len: u32) {
+    /// The sliding window of the model, positions.
+    pub(super) fn window(&self) -> Option<u32> {
+        raw::window(&self.context)
+    }
+
+    /// Says what saved states take, and lets so many bytes of them be parked.
+    pub(super) fn allow_swap(&mut self, sizes: StateSizes, bytes: u64) {
         self.sizes = sizes;
         let (first, next) = (sizes.first as u64, sizes.next as u64);
-        let swap = SwapLimits { bytes, entry_bytes: first.saturating_sub(next), cell_bytes: next, max_len };
+        let entry_bytes = first.saturating_sub(next);
+        let swap = SwapLimits { bytes, entry_bytes, cell_bytes: next, window: sizes.window, passed_cell_bytes: sizes.passed() as u64 };
         self.limits.swap = if first > 0 { swap } else { SwapLimits::default() };
     }
 
@@ -180,6 +183,8 @@ impl<'m> LlamaRunner<'m> {
         if keep > 0 && !self.limits.can_truncate {
             return refuse("this model's slots can only be emptied");
         }
+        let shortest = self.shortest_of(slot);
+        assert!(keep == 0 || keep >= shortest, "slot {slot} cannot be cut to {keep}: what lies before {shortest} was let go of");
         let from = (keep > 0).then_some(keep);
         let dropped = self.context.clear_kv_cache_seq(Some(slot as u32), from, None) == Ok(true);
         assert!(dropped, "llama.cpp would not drop the positions of slot {slot} from {keep} on");
@@ -194,7 +199,7 @@ impl<'m> LlamaRunner<'m> {
             return;
         }
         let mut bytes = Vec::new();
-        if raw::save(&self.context, id(slot), &mut bytes) && self.is_whole(&bytes, len) {
+        if raw::save(&self.context, id(slot), &mut bytes) && self.can_load(&bytes, len) {
             self.parked.insert(to, Arc::new(ParkedState { bytes, len }));
         } else {
             tracing::debug!(slot, len, "a slot could not be saved to host memory");
@@ -202,8 +207,20 @@ impl<'m> LlamaRunner<'m> {
     }
 
     /// Whether a state of so many positions can be loaded.
-    fn is_whole(&self, bytes: &[u8], len: u32) -> bool {
-        !self.limits.can_truncate || self.sizes.is_whole(bytes, len)
+    fn can_load(&self, bytes: &[u8], len: u32) -> bool {
+        !self.limits.can_truncate || self.sizes.continues(bytes, len)
+    }
+
+    /// See [`ModelRunner::shortest`].
+    fn shortest_of(&self, slot: usize) -> u32 {
+        if !self.limits.windowed {
+            return 0;
+        }
+        // Those from here on are all there (`llama_kv_cache::apply_ubatch`), and the next row attends to `window - 1` of them.
+        match u32::try_from(self.context.kv_cache_seq_pos_min(id(slot))) {
+            Ok(oldest) if oldest > 0 => oldest + self.sizes.window.saturating_sub(1),
+            _ => 0,
+        }
     }
 
     /// Fills a slot with the first `len` positions of parked content. False if that failed; the slot is then empty.
@@ -240,9 +257,14 @@ impl<'m> LlamaRunner<'m> {
                 self.context.kv_cache_seq_cp(id(from), id(to), None, Some(len)).is_ok()
             }
             Copying::Streams(copies) => {
+                // Of what is copied whole, no more is needed than what goes on at its end.
+                let has_all = |buffer: &[u8]| {
+                    let whole = self.limits.windowed && len == in_use;
+                    if whole { self.sizes.continues(buffer, len) } else { self.sizes.is_whole(buffer, in_use) }
+                };
                 let through_host = !copies.whole_stream(in_use, cells_per_slot)
                     && raw::save(&self.context, id(from), &mut copies.buffer)
-                    && self.sizes.is_whole(&copies.buffer, in_use);
+                    && has_all(&copies.buffer);
                 if through_host {
                     raw::restore(&mut self.context, id(to), &copies.buffer)
                 } else {
@@ -369,12 +391,16 @@ impl ModelRunner for LlamaRunner<'_> {
         (self.limits.swap.bytes > 0).then(|| format!("{}, {:?}", self.format, self.sizes))
     }
 
+    fn shortest(&self, slot: Slot) -> u32 {
+        self.index(slot).map_or(0, |slot| self.shortest_of(slot))
+    }
+
     fn parked(&self, parked: Parked) -> Option<Arc<ParkedState>> {
         self.parked.get(&parked).cloned()
     }
 
     fn adopt(&mut self, parked: Parked, state: Arc<ParkedState>) -> bool {
-        let fits = (1..=self.limits.max_model_len).contains(&state.len) && self.is_whole(&state.bytes, state.len);
+        let fits = (1..=self.limits.max_model_len).contains(&state.len) && self.can_load(&state.bytes, state.len);
         if fits {
             self.parked.insert(parked, state);
         }

@@ -29,6 +29,8 @@ pub struct EngineOptions {
     pub kv_cache_dtype: KvType,
     /// Whether attention is computed in blocks (llama-server `--flash-attn`).
     pub flash_attn: FlashAttention,
+    /// Whether layers with a sliding window keep the cells that it has passed (llama-server `--swa-full`).
+    pub swa_full: bool,
     /// Host memory for KV that no slot has room for, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of the
     /// machine's memory, at most 4 GiB.
     pub swap_space_bytes: Option<u64>,
@@ -65,6 +67,7 @@ impl EngineOptions {
             kv_cache_tokens: None,
             kv_cache_dtype: KvType::default(),
             flash_attn: FlashAttention::default(),
+            swa_full: false,
             swap_space_bytes: None,
             prefix_cache: None,
             prefill_step_ratio: 2.0,

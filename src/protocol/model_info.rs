@@ -64,6 +64,8 @@ pub struct ModelInfo {
     pub kv_cells: u32,
     /// Memory of these cells, bytes.
     pub kv_bytes: u64,
+    /// Set if some layers have a sliding window.
+    pub kv_window: Option<KvWindow>,
     /// What is stored in them.
     pub kv_type: KvType,
     /// What was expected to be needed of each kind of memory, a draft model's share included.
@@ -91,6 +93,15 @@ impl ModelInfo {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.longest_piece.map_or(0, |longest| bytes.div_ceil(u64::from(longest.max(1))))
     }
+}
+
+/// Layers with a sliding window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvWindow {
+    /// Positions that they attend to.
+    pub positions: u32,
+    /// Cells that each sequence has in them, if not as many as in the others.
+    pub cells: Option<u32>,
 }
 
 /// Where memory is.

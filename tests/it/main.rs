@@ -13,3 +13,4 @@ mod model;
 mod prefix_cache;
 mod speculation;
 mod tidy;
+mod windowed;

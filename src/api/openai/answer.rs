@@ -160,6 +160,7 @@ mod tests {
             kv_layout: KvLayout::Split,
             kv_cells: 100,
             kv_bytes: 100,
+            kv_window: None,
             kv_type: KvType::F16,
             memory: Vec::new(),
             swap_bytes: 0,

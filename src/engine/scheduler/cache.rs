@@ -25,6 +25,8 @@ const MIN_EVICT: u32 = 64;
 pub(super) struct Record {
     /// The tokens whose KV the slot holds, by position.
     pub(super) held: Vec<Token>,
+    /// How many of them it must keep if it keeps any (`ModelRunner::shortest`).
+    pub(super) shortest: u32,
     /// Whose cache it is.
     pub(super) namespace: u64,
     /// `Cache::clock` when it last served a sequence.
@@ -40,6 +42,7 @@ pub(super) struct Record {
 pub(super) struct Cache {
     pub(super) records: Vec<Record>,
     pub(super) can_truncate: bool,
+    windowed: bool,
     /// Steps since start.
     pub(super) clock: u64,
     kv_cells: u32,
@@ -57,6 +60,7 @@ impl Cache {
         Self {
             records: (0..limits.slots).map(|_| Record::default()).collect(),
             can_truncate: limits.can_truncate,
+            windowed: limits.windowed,
             clock: 0,
             kv_cells: limits.kv_cells,
             held_cells: 0,
@@ -168,9 +172,18 @@ impl Cache {
         self.promised = 0;
     }
 
+    /// Takes note of what the slots must keep now; before the rows of the step in flight are recorded or given up.
+    pub(super) fn learn_shortest(&mut self, shortest: impl Fn(Slot) -> u32) {
+        if self.windowed {
+            for slot in self.slots() {
+                self.record_mut(slot).shortest = shortest(slot);
+            }
+        }
+    }
+
     /// Brings a slot whose content is uncertain behind what is recorded back to the record, or empties it where only that is possible.
     pub(super) fn repair(&mut self, slot: Slot) {
-        if self.can_truncate {
+        if self.can_truncate && self.held(slot) >= self.record(slot).shortest {
             self.ops.push(KvOp::Truncate { slot, keep: self.held(slot) });
         } else {
             self.drop_behind(slot, 0);
@@ -186,8 +199,9 @@ impl Cache {
         record.last_use = clock;
     }
 
-    /// Drops what a slot holds from position `keep` on.
+    /// Drops what a slot holds from position `keep` on, or all of it where less is not to be had.
     pub(super) fn truncate(&mut self, slot: Slot, keep: u32) {
+        let keep = if keep < self.record(slot).shortest { 0 } else { keep };
         if keep < self.held(slot) {
             self.drop_behind(slot, keep);
             self.ops.push(KvOp::Truncate { slot, keep });
@@ -209,9 +223,12 @@ impl Cache {
     pub(super) fn hold(&mut self, slot: Slot, held: Vec<Token>, hits: u32) {
         self.drop_behind(slot, 0);
         self.held_cells += count(held.len());
+        let shortest = if self.windowed { count(held.len()) } else { 0 };
         let record = self.record_mut(slot);
         record.held = held;
         record.hits = hits;
+        // Until the runner says more.
+        record.shortest = shortest;
     }
 
     /// Whether the step being planned copies into a slot. The copy may be made as late as the step's rows.
@@ -244,7 +261,11 @@ impl Cache {
 
     fn drop_behind(&mut self, slot: Slot, keep: u32) {
         let dropped = self.held(slot).saturating_sub(keep);
-        self.record_mut(slot).held.truncate(position(keep));
+        let record = self.record_mut(slot);
+        record.held.truncate(position(keep));
+        if keep == 0 {
+            record.shortest = 0;
+        }
         self.held_cells -= dropped;
     }
 }

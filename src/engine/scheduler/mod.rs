@@ -11,7 +11,7 @@
 //!
 //! Reading order: `sequence` (one timeline), `cache` (what each slot holds), `swap` (what is parked in host memory),
 //! `place` (which slot and which cached prefix a sequence gets), `budget` (prompt rows per step) with `line` (what rows cost) and `moves`, `drafts` (guessing
-//! ahead), `plan` (building a step), `apply` (what came of it), `foresee` (what would become of a request).
+//! ahead), `plan` (building a step), `stops` (prompts cut where others go on from them), `apply` (what came of it), `foresee` (what would become of a request).
 
 mod apply;
 mod budget;
@@ -24,11 +24,12 @@ mod moves;
 mod place;
 mod plan;
 mod sequence;
+mod stops;
 mod swap;
 #[cfg(test)]
 mod tests;
 
-use crate::engine::runner::Limits;
+use crate::engine::runner::{Limits, Slot};
 use crate::protocol::{EngineStats, GenerationError, SequenceId, Token};
 use budget::Budget;
 use cache::Cache;
@@ -97,6 +98,8 @@ pub struct Scheduler {
     held: HashSet<SequenceId>,
     /// For `take_started`.
     started: Vec<(SequenceId, u32)>,
+    /// Positions beyond which some running sequences are not computed in the step being planned.
+    stops: HashMap<SequenceId, u32>,
     /// Prompt rows of the step in flight.
     prefill_in_flight: u32,
     /// Bytes that the step in flight moves between the tiers of the cache.
@@ -150,6 +153,7 @@ impl Scheduler {
             gap_steps: 0,
             held: HashSet::new(),
             started: Vec::new(),
+            stops: HashMap::new(),
             prefill_in_flight: 0,
             moved_in_flight: 0,
             max_draft: 0,
@@ -215,6 +219,11 @@ impl Scheduler {
     /// its life, preempted or not.
     pub fn take_started(&mut self) -> Vec<(SequenceId, u32)> {
         std::mem::take(&mut self.started)
+    }
+
+    /// To be called after every executed step, before `complete` or `fail`: what `ModelRunner::shortest` says of each slot.
+    pub fn learn_shortest(&mut self, shortest: impl Fn(Slot) -> u32) {
+        self.cache.learn_shortest(shortest);
     }
 
     /// Counts for metrics. `steps` and `threads` are filled in by the worker.

@@ -279,12 +279,15 @@ impl Cache {
         }
     }
 
+    /// What a slot holds.
+    pub(super) fn begun(&self, slot: Slot) -> Begun<'_> {
+        let record = self.record(slot);
+        Begun { tokens: &record.held, shortest: record.shortest, namespace: record.namespace }
+    }
+
     /// The longest match among `slots`; the first of equals.
     fn longest_match(&self, wanted: &[Token], namespace: u64, slots: impl Iterator<Item = Slot>) -> Option<Match> {
-        let contents = slots.map(|slot| {
-            let record = self.record(slot);
-            (slot, record.namespace, &record.held[..])
-        });
+        let contents = slots.map(|slot| (slot, self.begun(slot)));
         longest_prefix(wanted, namespace, contents).map(|(slot, len)| Match { slot, len })
     }
 }
@@ -296,21 +299,25 @@ pub(super) fn is_worth_moving(held: u32, elsewhere: u32, per_own: u32) -> bool {
     own >= MIN_KEEP && own.saturating_mul(per_own) >= held
 }
 
-/// Which of some contents (with a name and a namespace each) has the longest beginning of `wanted`, and its length; the
-/// first of equals.
-pub(super) fn longest_prefix<'a, K>(
-    wanted: &[Token],
-    namespace: u64,
-    contents: impl Iterator<Item = (K, u64, &'a [Token])>,
-) -> Option<(K, u32)> {
+/// A content of which the beginning may be wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun<'a> {
+    pub(super) tokens: &'a [Token],
+    /// A shorter beginning is not to be had.
+    pub(super) shortest: u32,
+    pub(super) namespace: u64,
+}
+
+/// Which of some contents has the longest beginning of `wanted` that is to be had, and its length; the first of equals.
+pub(super) fn longest_prefix<'a, K>(wanted: &[Token], namespace: u64, contents: impl Iterator<Item = (K, Begun<'a>)>) -> Option<(K, u32)> {
     let mut best = None;
     let mut len = 0;
-    for (key, theirs, held) in contents {
+    for (key, begun) in contents {
         // One comparison rules out most: a longer match must agree behind the best so far.
-        let longer = held.get(len).is_some_and(|token| wanted.get(len) == Some(token));
-        if longer && theirs == namespace {
-            let common = common_prefix(held, wanted);
-            if position(common) > len {
+        let longer = begun.tokens.get(len).is_some_and(|token| wanted.get(len) == Some(token));
+        if longer && begun.namespace == namespace {
+            let common = common_prefix(begun.tokens, wanted);
+            if position(common) > len && common >= begun.shortest {
                 len = position(common);
                 best = Some((key, common));
             }

@@ -39,6 +39,7 @@ impl Scheduler {
         self.drafts_in_flight = 0;
         // (1)
         self.make_room_for_running();
+        self.plan_stops();
         if let Some(suspect) = self.suspects.front() {
             // (2)
             self.plan_rows(suspect.id, self.limits.max_rows, &mut rows);
@@ -148,7 +149,8 @@ impl Scheduler {
         let Some(slot) = sequence.slot() else { return 0 };
         let (held, len) = (self.cache.held(slot), sequence.len());
         let wanted = count(rows.iter().filter(|row| row.sample).count());
-        let mut planned = sequence.rows_within(held, most.min(len - held), self.limits.scored_rows().saturating_sub(wanted));
+        let most = self.rows_before_stop(id, held, most.min(len - held));
+        let mut planned = sequence.rows_within(held, most, self.limits.scored_rows().saturating_sub(wanted));
         if planned > self.cache.free_cells() {
             planned = planned.min(self.cache.reclaimable_cells());
             self.cache.make_room(planned, &[]);
@@ -199,9 +201,13 @@ impl Scheduler {
     /// Moves a sequence from the queue (the caller takes it out) to a slot. False if none is free, or can be filled in this step.
     fn start(&mut self, id: SequenceId) -> bool {
         let Some(sequence) = self.sequences.get_mut(&id) else { return false };
-        let Some(slot) = self.cache.place(id, sequence.reusable(), sequence.namespace) else { return false };
+        let (reusable, namespace) = (sequence.reusable(), sequence.namespace);
+        // Before the slot loses what it holds.
+        let seen = if self.limits.windowed { self.cache.longest_seen(reusable, namespace) } else { 0 };
+        let Some(slot) = self.cache.place(id, reusable, namespace) else { return false };
         let cached = self.cache.held(slot);
         sequence.run_in(slot, cached);
+        sequence.save_missed(seen, cached);
         self.running.push(id);
         if !sequence.started {
             sequence.started = true;
@@ -230,7 +236,7 @@ impl Scheduler {
         hold.is_some()
     }
 
-    fn is_computing(&self, hold: &Hold) -> bool {
+    pub(super) fn is_computing(&self, hold: &Hold) -> bool {
         let slot = self.sequences.get(&hold.leader).and_then(Sequence::slot);
         slot.is_some_and(|slot| self.cache.held(slot) < hold.common)
     }
@@ -253,7 +259,8 @@ impl Scheduler {
             .map(|leader| (*leader, &self.sequences[leader]))
             .filter(|(_, other)| shares_enough(other))
             .map(|(leader, other)| Hold { leader, common: common_prefix(&other.tokens, reusable) })
-            .filter(|hold| hold.common >= enough)
+            // What it holds by now was looked for; of a windowed cache it may be not to be had.
+            .filter(|hold| hold.common >= enough && self.is_computing(hold))
             .max_by_key(|hold| hold.common)
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Sequence {
     pub(super) draft: Vec<Token>,
     /// How often such guesses came true.
     pub(super) acceptance: Acceptance,
+    /// Computes no further within a step, and is saved, where it holds so many positions (`stops`).
+    pub(super) save_at: Option<u32>,
     /// Prompt rows that no cache supplied; all of them until it runs.
     prompt_rows: u32,
     /// Positions whose logits are wanted besides those of the last token.
@@ -59,7 +61,19 @@ impl Sequence {
         let phase = Phase::Waiting { hold: None };
         let acceptance = Acceptance::default();
         let draft = Vec::new();
-        Self { tokens, namespace, phase, prompt_len, started: false, draft, acceptance, prompt_rows: prompt_len, scored, max_len }
+        Self {
+            tokens,
+            namespace,
+            phase,
+            prompt_len,
+            started: false,
+            draft,
+            acceptance,
+            save_at: None,
+            prompt_rows: prompt_len,
+            scored,
+            max_len,
+        }
     }
 
     pub(super) fn len(&self) -> u32 {

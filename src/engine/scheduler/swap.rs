@@ -7,7 +7,7 @@
 
 use super::Scheduler;
 use super::cache::{Cache, Record, position};
-use super::place::{COPIED_PER_OWN, MIN_COPY, MIN_KEEP, PARKED_PER_OWN, is_worth_moving, longest_prefix};
+use super::place::{Begun, COPIED_PER_OWN, MIN_COPY, MIN_KEEP, PARKED_PER_OWN, is_worth_moving, longest_prefix};
 use super::sequence::{common_prefix, count};
 use crate::engine::runner::{KvOp, Limits, Parked, Slot, Step, SwapLimits};
 use crate::protocol::Token;
@@ -36,13 +36,16 @@ pub(super) fn worth(last_use: u64, len: u32, hits: u32) -> u64 {
     last_use + u64::from(len.min(LONG) / TOKENS_PER_STEP) * u64::from(1 + hits.min(MOST_HITS))
 }
 
-/// Whether `content` is to be had from `other`, but for less than is worth being parked for: one in [`PARKED_PER_OWN`] of its
-/// tokens, or one in `per_more` if all of `other` is in it.
-fn covers(other: &[Token], per_more: u32, content: &[Token], can_cut: bool) -> bool {
+/// Whether `content` is to be had from `other`, of which a beginning shorter than `shortest` is not, but for less than is worth
+/// being parked for: one in [`PARKED_PER_OWN`] of its tokens, or one in `per_more` if all of `other` is in it.
+fn covers((other, shortest): (&[Token], u32), per_more: u32, content: &[Token], can_cut: bool) -> bool {
     if !can_cut {
         return other == content;
     }
     let common = common_prefix(other, content);
+    if common < shortest {
+        return false;
+    }
     let per_own = if position(common) == other.len() { per_more } else { PARKED_PER_OWN };
     !is_worth_moving(count(content.len()), common, per_own)
 }
@@ -64,6 +67,8 @@ struct Entry {
     parked: Parked,
     /// Not empty.
     tokens: Vec<Token>,
+    /// How many of them must be loaded at least, if any.
+    shortest: u32,
     namespace: u64,
     /// `Cache::clock` when it, or the slot that it comes from, last served a sequence.
     last_use: u64,
@@ -72,6 +77,10 @@ struct Entry {
 }
 
 impl Entry {
+    fn begun(&self) -> Begun<'_> {
+        Begun { tokens: &self.tokens, shortest: self.shortest, namespace: self.namespace }
+    }
+
     fn worth(&self) -> u64 {
         worth(self.last_use, count(self.tokens.len()), self.hits)
     }
@@ -133,8 +142,13 @@ impl Swap {
     /// The entry with the longest beginning of `wanted` among those of at most `cells` positions.
     pub(super) fn longest_match(&self, wanted: &[Token], namespace: u64, cells: u32) -> Option<ParkedMatch> {
         let fits = |entry: &&Entry| entry.tokens.len() <= position(cells) && (self.can_cut || wanted.starts_with(&entry.tokens));
-        let contents = self.entries.iter().filter(fits).map(|entry| (entry.parked, entry.namespace, &entry.tokens[..]));
+        let contents = self.entries.iter().filter(fits).map(|entry| (entry.parked, entry.begun()));
         longest_prefix(wanted, namespace, contents).map(|(parked, len)| ParkedMatch { parked, len })
+    }
+
+    /// Every entry.
+    pub(super) fn begun(&self) -> impl Iterator<Item = Begun<'_>> {
+        self.entries.iter().map(Entry::begun)
     }
 
     /// Bytes saved and loaded in the step being planned.
@@ -160,12 +174,14 @@ impl Swap {
     /// The entry that holds all of this content that is worth keeping; see [`covers`].
     fn covering(&mut self, tokens: &[Token], namespace: u64, per_more: u32) -> Option<&mut Entry> {
         let can_cut = self.can_cut;
-        self.entries.iter_mut().find(|entry| entry.namespace == namespace && covers(&entry.tokens, per_more, tokens, can_cut))
+        self.entries
+            .iter_mut()
+            .find(|entry| entry.namespace == namespace && covers((&entry.tokens, entry.shortest), per_more, tokens, can_cut))
     }
 
     /// Saves a slot's content if that is worth more than what must go for it; entries that it begins with go too.
     fn save(&mut self, slot: Slot, content: Content<'_>, per_more: u32, ops: &mut Vec<KvOp>) {
-        let Content { tokens, namespace, last_use, hits } = content;
+        let Content { tokens, namespace, last_use, hits, .. } = content;
         if let Some(entry) = self.covering(tokens, namespace, per_more) {
             entry.last_use = entry.last_use.max(last_use);
             entry.hits = entry.hits.max(hits);
@@ -177,18 +193,24 @@ impl Swap {
         for parked in victims {
             self.remove(parked, ops);
         }
-        let to = self.insert(tokens.to_vec(), namespace, last_use, hits);
+        let to = self.insert(content);
         self.step_bytes += bytes;
         self.moved.saved += u64::from(len);
         ops.push(KvOp::Save { slot, to });
     }
 
-    fn insert(&mut self, tokens: Vec<Token>, namespace: u64, last_use: u64, hits: u32) -> Parked {
+    fn insert(&mut self, content: Content<'_>) -> Parked {
         let parked = Parked(self.next);
         self.next += 1;
-        self.used_bytes += self.limits.bytes_of(count(tokens.len()));
-        self.entries.push(Entry { parked, tokens, namespace, last_use, hits });
+        self.used_bytes += self.limits.bytes_of(count(content.tokens.len()));
+        let Content { tokens, namespace, last_use, hits, .. } = content;
+        self.entries.push(Entry { parked, tokens: tokens.to_vec(), shortest: self.shortest(content), namespace, last_use, hits });
         parked
+    }
+
+    /// How much of a content must be loaded at least, once it is saved.
+    fn shortest(&self, content: Content<'_>) -> u32 {
+        content.shortest.max(self.limits.shortest(count(content.tokens.len())))
     }
 
     /// See [`Scheduler::adopt`].
@@ -201,13 +223,17 @@ impl Swap {
         }
         self.moved.restored += u64::from(len);
         // Used longer ago than anything that is used from now on.
-        Some(self.insert(tokens, namespace, 0, hits))
+        Some(self.insert(Content { tokens: &tokens, shortest: 0, namespace, last_use: 0, hits }))
     }
 
     /// Who goes for a new content of so many bytes: its own beginnings, then what is worth the least. `None` if that is
     /// worth more than the content, or it would never fit.
     fn victims(&self, content: Content<'_>, bytes: u64) -> Option<Vec<Parked>> {
-        let is_part = |entry: &Entry| self.can_cut && entry.namespace == content.namespace && content.tokens.starts_with(&entry.tokens);
+        let shortest = self.shortest(content);
+        let is_part = |entry: &Entry| {
+            let serves = self.can_cut && count(entry.tokens.len()) >= shortest;
+            serves && entry.namespace == content.namespace && content.tokens.starts_with(&entry.tokens)
+        };
         let mut by_worth: Vec<&Entry> = self.entries.iter().filter(|entry| Some(entry.parked) != self.loading).collect();
         by_worth.sort_by_key(|entry| (Reverse(is_part(entry)), entry.worth()));
         let (mut used, mut entries) = (self.used_bytes, self.entries.len());
@@ -250,6 +276,8 @@ impl Swap {
 #[derive(Debug, Clone, Copy)]
 struct Content<'a> {
     tokens: &'a [Token],
+    /// See [`Record`].
+    shortest: u32,
     namespace: u64,
     last_use: u64,
     hits: u32,
@@ -266,7 +294,9 @@ impl Cache {
     pub(super) fn park(&mut self, slot: Slot) {
         let record = self.record(slot);
         let can_cut = self.can_truncate;
-        let holds_it = |other: &Record| other.namespace == record.namespace && covers(&other.held, PARKED_PER_OWN, &record.held, can_cut);
+        let holds_it = |other: &Record| {
+            other.namespace == record.namespace && covers((&other.held, other.shortest), PARKED_PER_OWN, &record.held, can_cut)
+        };
         if self.slots().any(|other| other != slot && holds_it(self.record(other))) {
             return;
         }
@@ -288,14 +318,16 @@ impl Cache {
         }
     }
 
-    fn save(&mut self, slot: Slot, per_more: u32) {
+    /// Saves what a slot holds, unless it is too little, or another content covers it (`per_more` as for [`covers`]), or the step
+    /// being planned moves too much already.
+    pub(super) fn save(&mut self, slot: Slot, per_more: u32) {
         let held = self.held(slot);
-        let is_too_long = self.can_truncate && held > self.swap.limits.max_len;
-        if self.swap.limits.bytes == 0 || held < MIN_KEEP || is_too_long || self.is_copied_to(slot) || !self.swap.may_move(held) {
+        if self.swap.limits.bytes == 0 || held < MIN_KEEP || self.is_copied_to(slot) || !self.swap.may_move(held) {
             return;
         }
         let record = &self.records[position(slot.0)];
-        let content = Content { tokens: &record.held, namespace: record.namespace, last_use: record.last_use, hits: record.hits };
+        let Record { held: tokens, shortest, namespace, last_use, hits, .. } = record;
+        let content = Content { tokens, shortest: *shortest, namespace: *namespace, last_use: *last_use, hits: *hits };
         self.swap.save(slot, content, per_more, &mut self.ops);
     }
 
@@ -378,9 +410,7 @@ impl Scheduler {
     /// Takes what an earlier engine parked as parked here, if the runner takes its state under that number. `None` if not, or it
     /// does not fit, or is there already, or is no content.
     pub fn adopt(&mut self, content: ParkedContent, take: impl FnOnce(Parked) -> bool) -> Option<Parked> {
-        let most_len =
-            if self.cache.can_truncate { self.limits.max_model_len.min(self.limits.swap.max_len) } else { self.limits.max_model_len };
-        self.cache.swap.adopt(content, most_len, take)
+        self.cache.swap.adopt(content, self.limits.max_model_len, take)
     }
 
     /// What is parked under a number, if it still is.

@@ -1,18 +1,28 @@
-//! Models whose layers attend to a sliding window: what is copied and parked of them.
+//! Models with layers that attend to a sliding window: what is kept, copied and parked of them.
 
 use crate::support::gguf;
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Parked, Row, Slot, Step, StepError},
-    llama::{LlamaRunner, load},
-    protocol::{SequenceId, Token},
+    llama::{LlamaRunner, Loaded, load},
+    protocol::{EngineOptions, KvLayout, KvWindow, SequenceId, Token},
 };
 
 const WINDOW: u32 = 16;
+/// Cells of a slot in layers with a window: those of the window and of a graph, in blocks of 256.
+const WINDOW_CELLS: u32 = 256;
 
-fn with_runner(test: impl Fn(&mut LlamaRunner<'_>)) {
+fn with_loaded(options: impl Fn(EngineOptions) -> EngineOptions, test: impl Fn(&Loaded, &mut LlamaRunner<'_>)) {
     let path = gguf::llama3_like().sliding(WINDOW).write();
-    let loaded = load(&gguf::engine_options(&path), |_| {}).unwrap_or_else(|error| panic!("{error}"));
-    test(&mut loaded.runner().unwrap());
+    let long = EngineOptions { max_model_len: Some(1024), ..gguf::engine_options(&path) };
+    let loaded = load(&options(long), |_| {}).unwrap_or_else(|error| panic!("{error}"));
+    test(&loaded, &mut loaded.runner().unwrap());
+}
+
+/// All of it, then with layers that let go.
+fn with_each_runner(test: impl Fn(bool, &mut LlamaRunner<'_>)) {
+    for swa_full in [true, false] {
+        with_loaded(|options| EngineOptions { swa_full, ..options }, |_, runner| test(swa_full, runner));
+    }
 }
 
 /// Computes tokens behind what a slot holds, and gives the logits behind the last.
@@ -35,10 +45,86 @@ fn text(from: u32, len: u32) -> Vec<Token> {
     (from..from + len).map(|id| Token(id % 200)).collect()
 }
 
+/// What a model computes anew behind some tokens is what it should have said.
+fn expected(runner: &mut LlamaRunner<'_>, parts: &[&[Token]]) -> Vec<f32> {
+    change(runner, &[KvOp::Truncate { slot: Slot(0), keep: 0 }]).unwrap();
+    let mut from = 0;
+    let mut logits = Vec::new();
+    for part in parts {
+        logits = compute(runner, 0, from, part);
+        from += u32::try_from(part.len()).unwrap();
+    }
+    logits
+}
+
+fn are_close(a: &[f32], b: &[f32]) -> bool {
+    // Other places in the cache, and so other sums.
+    a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3)
+}
+
+#[test]
+fn a_windowed_cache_takes_what_the_window_and_a_graph_take_and_says_so() {
+    let of = |swa_full, kv_layout| {
+        let seen = std::cell::RefCell::new(None);
+        with_loaded(
+            |options| EngineOptions { swa_full, kv_layout, ..options },
+            |loaded, runner| *seen.borrow_mut() = Some((loaded.info(runner), runner.limits().windowed)),
+        );
+        seen.into_inner().unwrap()
+    };
+
+    let (full, _) = of(true, KvLayout::Split);
+    let (windowed, is_windowed) = of(false, KvLayout::Split);
+    let (pool, pool_is_windowed) = of(false, KvLayout::Unified);
+
+    assert!(is_windowed && !pool_is_windowed);
+    assert_eq!(full.kv_window, Some(KvWindow { positions: WINDOW, cells: None }));
+    assert_eq!(windowed.kv_window, Some(KvWindow { positions: WINDOW, cells: Some(WINDOW_CELLS) }));
+    assert_eq!(pool.kv_window, full.kv_window);
+    // Half of the layers have a quarter of the cells.
+    assert_eq!(windowed.kv_bytes, full.kv_bytes / 8 * 5);
+    assert_eq!(pool.kv_bytes, full.kv_bytes);
+    for info in [&full, &windowed] {
+        assert_eq!(info.memory[0].kv_bytes, info.kv_bytes, "what was expected before the context was opened");
+    }
+}
+
+#[test]
+fn what_a_windowed_cache_says_of_long_prompts_is_what_a_full_one_says() {
+    let logits = std::cell::RefCell::new(Vec::new());
+    with_each_runner(|_, runner| {
+        let said: Vec<Vec<f32>> = [100, 300, 900].map(|len| expected(runner, &[&text(3, len)])).into();
+        logits.borrow_mut().push(said);
+    });
+
+    let logits = logits.into_inner();
+    assert!(logits[0].iter().zip(&logits[1]).all(|(full, windowed)| are_close(full, windowed)));
+}
+
+#[test]
+fn a_slot_says_how_much_of_it_must_be_kept_and_goes_on_from_there_as_if_nothing_were_lost() {
+    with_each_runner(|swa_full, runner| {
+        let (prompt, tail) = (text(0, 900), text(50, 10));
+        compute(runner, 0, 0, &prompt);
+        let shortest = runner.shortest(Slot(0));
+        if swa_full {
+            assert_eq!(shortest, 0);
+            return;
+        }
+        assert!((900 - WINDOW_CELLS..900).contains(&shortest), "{shortest}");
+
+        change(runner, &[KvOp::Truncate { slot: Slot(0), keep: shortest }]).unwrap();
+        let cut = compute(runner, 0, shortest, &tail);
+
+        let kept = &prompt[..usize::try_from(shortest).unwrap()];
+        assert!(are_close(&cut, &expected(runner, &[kept, &tail])));
+    });
+}
+
 /// llama.cpp saves of a slot what its last position attends to, and a shorter prefix would lack what it attends to.
 #[test]
 fn a_copied_prefix_of_a_windowed_model_continues_like_the_original() {
-    with_runner(|runner| {
+    with_each_runner(|_, runner| {
         let (prompt, tail) = (text(0, 100), text(50, 10));
         compute(runner, 0, 0, &prompt);
         change(runner, &[KvOp::Copy { from: Slot(0), to: Slot(1), len: 40 }]).unwrap();
@@ -52,18 +138,39 @@ fn a_copied_prefix_of_a_windowed_model_continues_like_the_original() {
 }
 
 #[test]
-fn content_longer_than_the_window_is_not_parked_and_shorter_content_is() {
-    with_runner(|runner| {
-        let (short, tail) = (text(0, WINDOW), text(50, 10));
-        compute(runner, 0, 0, &short);
-        change(runner, &[KvOp::Save { slot: Slot(0), to: Parked(0) }]).unwrap();
-        let original = compute(runner, 0, WINDOW, &tail);
-        change(runner, &[KvOp::Save { slot: Slot(0), to: Parked(1) }]).unwrap();
+fn a_whole_slot_is_copied_however_long_it_is() {
+    with_each_runner(|_, runner| {
+        let (prompt, tail) = (text(0, 900), text(50, 10));
+        for len in [300, 900] {
+            let prompt = &prompt[..len];
+            let held = u32::try_from(len).unwrap();
+            change(runner, &[KvOp::Truncate { slot: Slot(1), keep: 0 }]).unwrap();
+            expected(runner, &[prompt]);
+            change(runner, &[KvOp::Copy { from: Slot(0), to: Slot(1), len: held }]).unwrap();
+            let copied = compute(runner, 1, held, &tail);
 
-        assert_eq!(change(runner, &[KvOp::Load { from: Parked(0), slot: Slot(1), len: WINDOW }]), Ok(()));
-        assert_eq!(compute(runner, 1, WINDOW, &tail), original);
-        let lost = change(runner, &[KvOp::Load { from: Parked(1), slot: Slot(1), len: WINDOW + 10 }]);
-        assert_eq!(lost, Err(StepError::NotLoaded(vec![Slot(1)])));
-        assert_eq!(compute(runner, 1, 0, &short).len(), original.len(), "the slot is empty and usable");
+            assert!(are_close(&copied, &expected(runner, &[prompt, &tail])), "{len}");
+        }
+    });
+}
+
+#[test]
+fn parked_content_longer_than_the_window_is_continued_at_its_end_as_if_it_had_never_left() {
+    with_each_runner(|_, runner| {
+        let tail = text(50, 10);
+        for (number, len) in (0..).zip([WINDOW - 1, WINDOW, WINDOW + 1, 200, 900]) {
+            let (prompt, parked) = (text(len, len), Parked(number));
+            expected(runner, &[&prompt]);
+            change(runner, &[KvOp::Save { slot: Slot(0), to: parked }]).unwrap();
+            let limits = runner.limits().swap;
+            let bytes = u64::try_from(runner.parked(parked).unwrap().bytes.len()).unwrap();
+            assert!(bytes <= limits.bytes_of(len), "{bytes} for {len} positions, {} were counted", limits.bytes_of(len));
+
+            change(runner, &[KvOp::Load { from: parked, slot: Slot(1), len }]).unwrap();
+            assert!(runner.shortest(Slot(1)) <= limits.shortest(len));
+            let loaded = compute(runner, 1, len, &tail);
+
+            assert!(are_close(&loaded, &expected(runner, &[&prompt, &tail])), "{len}");
+        }
     });
 }

@@ -88,6 +88,7 @@ impl Driver {
             assert_eq!(self.requests[&row.seq].outcome, Outcome::Live, "a row of {:?}", row.seq);
         }
         let result = self.runner.execute(&step);
+        self.scheduler.learn_shortest(|slot| self.runner.shortest(slot));
         for id in cancelled {
             self.cancel(*id);
         }
@@ -185,6 +186,7 @@ pub(crate) fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
         max_model_len,
         kv_cells: slots * max_model_len,
         can_truncate: true,
+        windowed: false,
         consecutive_slots: true,
         vocabulary_size: 0,
         swap: SwapLimits::default(),

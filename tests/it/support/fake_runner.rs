@@ -3,6 +3,7 @@
 //! It keeps its own copy of what each slot holds and panics on any breach of the `ModelRunner` contract, so a scheduler
 //! that loses track cannot pass a test by luck. It can be told to fail. Self-contained: any test may run an engine on it.
 
+use super::fake_slot::{Held, mix};
 use llamero::engine::runner::{KvOp, Limits, ModelRunner, Parked, ParkedState, Row, Slot, Step, StepError, SwapLimits, Tokenizer};
 use llamero::protocol::{SpecialText, TextError, Token};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,33 +45,6 @@ impl Cost {
         let mixed = if decode_rows > 0 && prompt_rows > 0 { self.mixed } else { 0 };
         let us = self.step + mixed + self.decode_row * decode_rows + self.prompt_row * prompt_rows;
         Duration::from_micros(us.into())
-    }
-}
-
-/// One slot: its tokens and, for each, the hash of all tokens up to it.
-#[derive(Debug, Clone, Default)]
-struct Held {
-    tokens: Vec<Token>,
-    hashes: Vec<u64>,
-    /// A failure left an unknown number of positions; only a truncation makes it usable again.
-    uncertain: bool,
-}
-
-impl Held {
-    fn push(&mut self, token: Token) {
-        let before = self.hashes.last().copied().unwrap_or(0);
-        self.hashes.push(mix(before ^ (u64::from(token.0) + 1)));
-        self.tokens.push(token);
-    }
-
-    fn state(&self) -> ParkedState {
-        let bytes = self.tokens.iter().flat_map(|token| token.0.to_le_bytes()).collect();
-        ParkedState { bytes, len: u32::try_from(self.tokens.len()).unwrap() }
-    }
-
-    fn truncate(&mut self, keep: usize) {
-        self.tokens.truncate(keep);
-        self.hashes.truncate(keep);
     }
 }
 
@@ -158,6 +132,11 @@ impl FakeRunner {
         self.steps
     }
 
+    /// Positions that some layers attend to; `usize::MAX` where that is all of them.
+    fn window(&self) -> usize {
+        if self.limits.windowed { usize_of(self.limits.swap.window) } else { usize::MAX }
+    }
+
     fn slot(&mut self, slot: Slot) -> &mut Held {
         assert!(slot.0 < self.limits.slots, "{slot:?} of {}", self.limits.slots);
         &mut self.slots[usize_of(slot.0)]
@@ -173,7 +152,9 @@ impl FakeRunner {
             KvOp::Save { slot, to } => {
                 let late = |op: &KvOp| matches!(op, KvOp::Copy { to, .. } if *to == slot);
                 assert!(!before.iter().any(late), "{op:?} of what may not be there yet");
-                let held = self.slot(slot).clone();
+                let mut held = self.slot(slot).clone();
+                let saved_window = usize_of(self.limits.swap.window);
+                held.let_go(saved_window, held.tokens.len().saturating_sub(1));
                 assert!(!held.uncertain && (!held.tokens.is_empty() || lost.contains(&slot)), "{op:?} of {held:?}");
                 self.saves += 1;
                 let is_saved = !(lost.contains(&slot) || self.saves.is_multiple_of(self.lost_saves));
@@ -193,7 +174,8 @@ impl FakeRunner {
                 assert!(self.held() <= usize_of(self.limits.kv_cells), "{op:?} makes {} cells", self.held());
                 match parked {
                     Some(held) => {
-                        let fits = (1..=held.tokens.len()).contains(&usize_of(len));
+                        let shortest = held.shortest(usize_of(self.limits.swap.window)).max(1);
+                        let fits = (shortest..=held.tokens.len()).contains(&usize_of(len));
                         assert!(
                             fits && (self.limits.can_truncate || usize_of(len) == held.tokens.len()),
                             "{op:?} of {}",
@@ -216,7 +198,10 @@ impl FakeRunner {
             }
             KvOp::Truncate { slot, keep } => {
                 assert!(keep == 0 || self.limits.can_truncate, "a part cannot be dropped: {op:?}");
+                let window = self.window();
                 let held = self.slot(slot);
+                let shortest = held.shortest(window);
+                assert!(keep == 0 || usize_of(keep) >= shortest, "{op:?} needs what was let go of before {shortest}");
                 assert!(usize_of(keep) <= held.tokens.len(), "{op:?} keeps more than the {} it holds", held.tokens.len());
                 held.truncate(usize_of(keep));
                 held.uncertain = false;
@@ -226,6 +211,7 @@ impl FakeRunner {
                 assert!(from != to && len >= 1, "{op:?}");
                 let mut copy = self.slot(from).clone();
                 assert!(!copy.uncertain && usize_of(len) <= copy.tokens.len(), "{op:?} of {}", copy.tokens.len());
+                assert!(usize_of(len) >= copy.shortest(self.window()), "{op:?} needs what was let go of");
                 copy.truncate(usize_of(len));
                 *self.slot(to) = copy;
             }
@@ -233,14 +219,22 @@ impl FakeRunner {
         assert!(self.held() <= usize_of(self.limits.kv_cells), "{op:?} makes {} cells", self.held());
     }
 
+    /// As eagerly as is allowed: of what the first row of a step does not attend to.
+    fn let_go(&mut self, first: &Row) {
+        let window = self.window();
+        self.slot(first.slot).let_go(window, usize_of(first.pos));
+    }
+
     fn check_rows(&mut self, rows: &[Row]) {
         assert!(rows.len() <= usize_of(self.limits.max_rows), "{} rows", rows.len());
         assert!(self.held() + rows.len() <= usize_of(self.limits.kv_cells), "{} held, {} rows", self.held(), rows.len());
+        let window = self.window();
         let mut owners = BTreeMap::new();
         let mut ends = BTreeMap::new();
         for row in rows {
             let held = self.slot(row.slot);
             assert!(!held.uncertain, "{row:?} in a slot that was not repaired");
+            assert!(usize_of(row.pos) >= held.shortest(window), "{row:?} attends to what was let go of");
             let end = ends.entry(row.slot).or_insert(held.tokens.len());
             assert_eq!(usize_of(row.pos), *end, "a gap before {row:?}");
             *end += 1;
@@ -265,6 +259,7 @@ impl FakeRunner {
             }
             let applied = usize::try_from(mix(self.steps) % 1000).unwrap() % (rows.len() + 1);
             for row in &rows[..applied] {
+                self.let_go(row);
                 self.slot(row.slot).push(row.token);
             }
         }
@@ -295,6 +290,9 @@ impl ModelRunner for FakeRunner {
         if let Some(error) = failure {
             return Err(error);
         }
+        for rows in step.rows.chunk_by(|a, b| a.slot == b.slot) {
+            self.let_go(&rows[0]);
+        }
         for row in &step.rows {
             let held = self.slot(row.slot);
             held.push(row.token);
@@ -314,11 +312,16 @@ impl ModelRunner for FakeRunner {
         self.states.get(&parked).cloned()
     }
 
+    fn shortest(&self, slot: Slot) -> u32 {
+        u32::try_from(self.slots[usize_of(slot.0)].shortest(self.window())).unwrap()
+    }
+
     fn adopt(&mut self, parked: Parked, state: Arc<ParkedState>) -> bool {
         let mut held = Held::default();
         let (tokens, rest) = state.bytes.as_chunks();
         assert!(rest.is_empty() && tokens.len() == usize_of(state.len), "{state:?}");
         tokens.iter().for_each(|bytes| held.push(Token(u32::from_le_bytes(*bytes))));
+        held.let_go(usize_of(self.limits.swap.window), held.tokens.len() - 1);
         self.states.insert(parked, state);
         assert!(self.parked.insert(parked, Some(held)).is_none(), "{parked:?} twice");
         true
@@ -331,7 +334,7 @@ impl ModelRunner for FakeRunner {
 
 /// Swap space for so many positions.
 pub(crate) fn swap(positions: u32) -> SwapLimits {
-    SwapLimits { bytes: u64::from(positions) * 1000, entry_bytes: 10, cell_bytes: 999, max_len: u32::MAX }
+    SwapLimits { bytes: u64::from(positions) * 1000, entry_bytes: 10, cell_bytes: 999, window: u32::MAX, passed_cell_bytes: 0 }
 }
 
 /// The tokens that a greedy reader gets: up to `max_tokens`, the end of generation included if it comes.
@@ -441,14 +444,6 @@ fn likeliest(hash: u64) -> Token {
         20..52 => Token(97 + low(26)),
         _ => Token(33 + low(94)),
     }
-}
-
-/// The finalizer of SplitMix64.
-fn mix(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 fn usize_of(n: u32) -> usize {

@@ -3,6 +3,7 @@
 mod cpu_time;
 pub(crate) mod driver;
 pub(crate) mod fake_runner;
+mod fake_slot;
 pub(crate) mod gguf;
 pub(crate) mod llama_server;
 pub(crate) mod server;

@@ -256,6 +256,7 @@ pub(crate) fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
         kv_layout: KvLayout::Split,
         kv_cells: limits.kv_cells,
         kv_bytes: 0,
+        kv_window: None,
         kv_type: options.kv_cache_dtype,
         memory: Vec::new(),
         swap_bytes: 0,

@@ -27,6 +27,7 @@ fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
         max_model_len,
         kv_cells: slots * max_model_len,
         can_truncate: true,
+        windowed: false,
         consecutive_slots: true,
         vocabulary_size: 10_000,
         swap: SwapLimits::default(),

@@ -6,7 +6,10 @@ use crate::protocol::Prospect;
 
 /// One slot, or more, of 200 positions, and room for so many parked ones of a byte each.
 pub(super) fn swapping(slots: u32, positions: u64) -> Limits {
-    Limits { swap: SwapLimits { bytes: positions, entry_bytes: 0, cell_bytes: 1, max_len: u32::MAX }, ..limits(slots, 256, 200) }
+    Limits {
+        swap: SwapLimits { bytes: positions, entry_bytes: 0, cell_bytes: 1, window: u32::MAX, passed_cell_bytes: 0 },
+        ..limits(slots, 256, 200)
+    }
 }
 
 pub(super) fn save(slot: u32, parked: u64) -> KvOp {
@@ -97,7 +100,7 @@ fn of_what_continues_a_saved_content_a_sixteenth_is_enough() {
 #[test]
 fn beside_a_stream_a_step_that_saves_has_fewer_prompt_rows() {
     let rows_of_admission = |bytes| {
-        let swap = SwapLimits { bytes, entry_bytes: 0, cell_bytes: 1_000_000, max_len: u32::MAX };
+        let swap = SwapLimits { bytes, entry_bytes: 0, cell_bytes: 1_000_000, window: u32::MAX, passed_cell_bytes: 0 };
         let mut bench = Bench::new(Limits { swap, ..limits(2, 256, 400) });
         bench.submit(1, &text(1, 5));
         bench.step(&[]);
@@ -113,14 +116,26 @@ fn beside_a_stream_a_step_that_saves_has_fewer_prompt_rows() {
 }
 
 #[test]
-fn what_is_longer_than_can_be_saved_whole_is_not_saved() {
+fn of_what_is_longer_than_a_sliding_window_only_all_is_loaded() {
     let whole = swapping(1, 1000);
-    let window = |max_len| Limits { swap: SwapLimits { max_len, ..whole.swap }, ..whole };
-    for (max_len, ops) in [(99, vec![truncate(0, 0)]), (100, vec![save(0, 0), truncate(0, 0)])] {
-        let mut bench = Bench::new(window(max_len));
-        bench.compute_and_finish(1, &text(1, 100));
-        assert_eq!(kv_of(&mut bench, 2, &text(2, 5)), ops, "a window of {max_len}");
+    for (window, cached) in [(100, [0, 100]), (101, [90, 100])] {
+        let limits = Limits { swap: SwapLimits { window, passed_cell_bytes: 1, ..whole.swap }, ..whole };
+        let loaded = [90, 100].map(|len| {
+            let mut bench = Bench::new(limits);
+            bench.compute_and_finish(1, &text(1, 100));
+            assert_eq!(kv_of(&mut bench, 2, &text(2, 5)), [save(0, 0), truncate(0, 0)]);
+            bench.compute_and_finish(3, &joined(&[&text(1, len), &text(3, 5)]));
+            bench.0.stats().loaded_tokens
+        });
+        assert_eq!(loaded, cached, "a window of {window}");
     }
+}
+
+#[test]
+fn the_bytes_of_a_content_are_those_of_its_window_and_of_what_it_passed() {
+    let swap = SwapLimits { bytes: 0, entry_bytes: 5, cell_bytes: 10, window: 100, passed_cell_bytes: 3 };
+
+    assert_eq!([0, 100, 101].map(|len| swap.bytes_of(len)), [5, 1005, 1008]);
 }
 
 #[test]
@@ -300,7 +315,7 @@ fn who_cannot_get_parked_content_computes_it_and_nobody_tries_again() {
 #[test]
 fn only_the_first_content_of_a_step_may_be_large() {
     // A hundred positions of a MiB each are more than a step moves.
-    let swap = SwapLimits { bytes: 1 << 40, entry_bytes: 0, cell_bytes: 1 << 20, max_len: u32::MAX };
+    let swap = SwapLimits { bytes: 1 << 40, entry_bytes: 0, cell_bytes: 1 << 20, window: u32::MAX, passed_cell_bytes: 0 };
     let mut bench = Bench::new(Limits { swap, ..swapping(2, 0) });
     bench.submit(1, &text(1, 100));
     bench.submit(2, &text(2, 100));
@@ -316,7 +331,7 @@ fn only_the_first_content_of_a_step_may_be_large() {
 
 #[test]
 fn a_large_content_is_loaded_in_a_step_of_its_own_while_others_run() {
-    let swap = SwapLimits { bytes: 1 << 40, entry_bytes: 0, cell_bytes: 1 << 20, max_len: u32::MAX };
+    let swap = SwapLimits { bytes: 1 << 40, entry_bytes: 0, cell_bytes: 1 << 20, window: u32::MAX, passed_cell_bytes: 0 };
     let mut bench = Bench::new(Limits { swap, ..swapping(3, 0) });
     park_all(&mut bench, &[&text(1, 100), &text(2, 100)]);
     bench.submit(3, &joined(&[&text(1, 100), &text(3, 5)]));

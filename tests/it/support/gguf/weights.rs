@@ -27,7 +27,8 @@ pub(crate) const LONGEST_SCRIPT: usize = EMBEDDING as usize - 1;
 /// The metadata that belongs to these shapes; with a window, every second layer attends to so many positions only.
 pub(super) fn metadata(window: Option<u32>) -> Vec<(String, Value)> {
     let entries: [(&str, Value); 9] = [
-        ("context_length", CONTEXT.into()),
+        // Where layers have a window, room for contents that are several times longer.
+        ("context_length", if window.is_some() { 8 * CONTEXT } else { CONTEXT }.into()),
         ("embedding_length", EMBEDDING.into()),
         ("block_count", LAYERS.into()),
         ("feed_forward_length", FEED_FORWARD.into()),

@@ -1,0 +1,42 @@
+//! The parameters of a llama.cpp context, from a plan.
+
+use super::plan::{Attention, Plan};
+use crate::protocol::{KvLayout, KvType};
+use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
+use std::num::NonZeroU32;
+
+/// For the context of a plan.
+pub(super) fn context_params(plan: &Plan) -> LlamaContextParams {
+    let threads = i32::try_from(plan.threads).unwrap_or(i32::MAX);
+    LlamaContextParams::default()
+        .with_n_ctx(NonZeroU32::new(plan.kv_cells))
+        .with_n_batch(plan.max_rows)
+        .with_n_ubatch(plan.rows_per_graph)
+        .with_n_seq_max(plan.slots)
+        .with_n_threads(threads)
+        .with_n_threads_batch(threads)
+        .with_swa_full(plan.window.is_none())
+        .with_kv_unified(plan.layout == KvLayout::Unified)
+        .with_flash_attention_policy(policy(plan.attention))
+        .with_type_k(cache_type(plan.kv_type))
+        .with_type_v(cache_type(plan.kv_type))
+        .with_offload_kqv(true)
+        .with_no_perf(true)
+}
+
+fn policy(attention: Attention) -> llama_cpp_sys_2::llama_flash_attn_type {
+    match attention {
+        Attention::Plain => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+        Attention::Blocks => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED,
+        Attention::Either => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO,
+    }
+}
+
+fn cache_type(kind: KvType) -> KvCacheType {
+    match kind {
+        KvType::F16 => KvCacheType::F16,
+        KvType::Bf16 => KvCacheType::BF16,
+        KvType::Q8_0 => KvCacheType::Q8_0,
+        KvType::Q4_0 => KvCacheType::Q4_0,
+    }
+}

@@ -1,0 +1,67 @@
+//! What states and cells of a model take, found out by saving small ones: right for every cache that llama.cpp has, where a formula
+//! over layers and heads is not.
+
+use super::{
+    backend::backend_error,
+    context::context_params,
+    copies::StateSizes,
+    log,
+    plan::{Plan, Window},
+    runner::LlamaRunner,
+};
+use crate::{
+    engine::runner::{KvOp, ModelRunner, Row, Slot, Step},
+    protocol::{LoadError, SequenceId, Token},
+};
+use llama_cpp_2::{llama_backend::LlamaBackend, model::LlamaModel};
+
+/// Position, number of sequences and sequence id of a cell in a saved state (`llama_kv_cache::state_write_meta`).
+const CELL_HEADER_BYTES: usize = 12;
+
+/// What a slot's saved state takes with one position and with two. Needs an empty `runner` and leaves it empty.
+pub(super) fn state_sizes(runner: &mut LlamaRunner<'_>, token: Token) -> Option<StateSizes> {
+    let has_two = runner.limits().max_model_len > 1;
+    let mut sizes_with = |pos| {
+        let row = Row { seq: SequenceId(0), slot: Slot(0), pos, token, sample: true };
+        runner.execute(&Step { kv: Vec::new(), rows: vec![row] }).ok().map(|()| runner.state_sizes_of_slot_0())
+    };
+    let (first, first_sliding) = sizes_with(0)?;
+    let (two, two_sliding) = if has_two { sizes_with(1)? } else { (first, first_sliding) };
+    let empty = Step { kv: vec![KvOp::Truncate { slot: Slot(0), keep: 0 }], rows: Vec::new() };
+    runner.execute(&empty).ok()?;
+    let (next, sliding) = (two.saturating_sub(first), two_sliding.saturating_sub(first_sliding));
+    // Of a cache of one kind, which has no such part, all of it was counted.
+    let window = runner.window().filter(|_| sliding < next);
+    Some(match window {
+        Some(window) => StateSizes { first, next, sliding, window },
+        None => StateSizes { first, next, sliding: 0, window: u32::MAX },
+    })
+}
+
+/// The sliding window of a model that has layers with one beside others without, as a small context of its own shows it. The
+/// caller holds the lock of model loading.
+///
+/// # Errors
+/// `Backend` if there is no memory even for that.
+pub(super) fn window(model: &LlamaModel, backend: &LlamaBackend, plan: &Plan, token: Token) -> Result<Option<Window>, LoadError> {
+    let small = Plan { slots: 1, max_model_len: 2, max_rows: 2, rows_per_graph: 2, kv_cells: 256, ..*plan };
+    drop(log::take_complaints());
+    let context = model.new_context(backend, context_params(&small)).map_err(|error| backend_error(&error))?;
+    let vocabulary_size = model.vocab().n_tokens().cast_unsigned();
+    let mut runner = LlamaRunner::new(context, small.limits(vocabulary_size, true), &small, false);
+    let sizes = state_sizes(&mut runner, token).filter(|sizes| sizes.sliding > 0);
+    Ok(sizes.map(|sizes| Window { positions: sizes.window, cell_bytes: cell_bytes(sizes.sliding) }))
+}
+
+/// Bytes of the KV cells of a context that was opened by `plan`, with so many cells of slots. A recurrent model's state does not
+/// grow; there it is the state of all slots.
+pub(super) fn kv_bytes(sizes: StateSizes, plan: &Plan, allocated_cells: u32) -> u64 {
+    let all = cell_bytes(sizes.next - sizes.sliding) * u64::from(allocated_cells);
+    let sliding = cell_bytes(sizes.sliding) * plan.sliding_cells().unwrap_or(u64::from(allocated_cells));
+    if all + sliding > 0 { all + sliding } else { sizes.first as u64 * u64::from(plan.slots) }
+}
+
+/// Bytes of a cell that takes so many in a saved state.
+fn cell_bytes(saved: usize) -> u64 {
+    saved.saturating_sub(CELL_HEADER_BYTES) as u64
+}
