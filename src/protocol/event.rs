@@ -241,6 +241,6 @@ pub enum LoadError {
     #[error("the model cannot be served: {0}")]
     Unsupported(String),
     /// A file of it is not any more what the server opened; which, and how it differs.
-    #[error("the model file was changed since the server opened it: {0}")]
+    #[error("{0}, since the server opened it")]
     Changed(String),
 }
