@@ -3,11 +3,13 @@
 use super::*;
 use crate::constrain::{Piece, Words};
 use crate::protocol::Constraint;
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
-/// A frame with `Ready(Ok(()))`, as `printf` wants it.
-const READY: &str = r"printf '\002\000\000\000\000\000' >&0";
-/// Answers the first constraint with `Tried(Ok(()))`, and then does what follows.
+/// Reads the frame with the vocabulary of [`words`], 13 bytes, and writes one with `Ready(Ok(()))`.
+const READY: &str = r"head -c 13 >/dev/null; printf '\002\000\000\000\000\000' >&0";
+/// Reads the frame with `Try(JsonObject)`.
+const ASKED: &str = "head -c 6 >/dev/null";
+/// Writes a frame with `Tried(Ok(()))`.
 const SOUND: &str = r"printf '\002\000\000\000\001\000' >&0";
 
 fn words() -> Result<Words, String> {
@@ -23,9 +25,11 @@ struct Scripted {
 impl Scripted {
     fn new(script: &str, limits: TrialLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path: PathBuf = folder.path().join("trial");
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        let (text, path) = (folder.path().join("text"), folder.path().join("trial"));
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&text, fs::Permissions::from_mode(0o700)).unwrap();
+        // By another process: a file that this one has open for writing, or a child of another test, cannot be run.
+        assert!(Command::new("cp").arg(&text).arg(&path).status().unwrap().success());
         Self { _folder: folder, process: TrialProcess::new(path, limits) }
     }
 
@@ -41,7 +45,7 @@ fn patient() -> TrialLimits {
 #[test]
 fn a_constraint_that_kills_a_new_process_is_refused() {
     for signal in ["SEGV", "ABRT", "ILL", "BUS"] {
-        let verdict = Scripted::new(&format!("{READY}; kill -{signal} $$"), patient()).verdict();
+        let verdict = Scripted::new(&format!("{READY}; {ASKED}; kill -{signal} $$"), patient()).verdict();
 
         assert!(matches!(&verdict, Verdict::Refused(reason) if reason.contains("fails on it")), "{signal}: {verdict:?}");
     }
@@ -50,7 +54,7 @@ fn a_constraint_that_kills_a_new_process_is_refused() {
 #[test]
 fn a_process_that_is_killed_from_outside_or_ends_by_itself_says_nothing_of_a_constraint() {
     for end in ["kill -KILL $$", "kill -TERM $$", "exit 3"] {
-        let verdict = Scripted::new(&format!("{READY}; {end}"), patient()).verdict();
+        let verdict = Scripted::new(&format!("{READY}; {ASKED}; {end}"), patient()).verdict();
 
         assert!(matches!(verdict, Verdict::Unknown(_)), "{end}: {verdict:?}");
     }
@@ -58,7 +62,7 @@ fn a_process_that_is_killed_from_outside_or_ends_by_itself_says_nothing_of_a_con
 
 #[test]
 fn what_uses_up_its_cpu_time_is_refused_and_the_process_is_gone() {
-    let mut scripted = Scripted::new(&format!("{READY}; while :; do :; done"), TrialLimits { cpu: Duration::ZERO, ..patient() });
+    let mut scripted = Scripted::new(&format!("{READY}; {ASKED}; while :; do :; done"), TrialLimits { cpu: Duration::ZERO, ..patient() });
 
     let verdict = scripted.verdict();
 
@@ -88,7 +92,7 @@ fn a_program_that_is_not_there_or_is_another_one_says_nothing_of_a_constraint() 
 
 #[test]
 fn what_kills_a_process_that_had_others_before_is_asked_of_a_new_one() {
-    let mut scripted = Scripted::new(&format!("{READY}; {SOUND}; sleep 0; kill -SEGV $$"), patient());
+    let mut scripted = Scripted::new(&format!("{READY}; {ASKED}; {SOUND}; {ASKED}; kill -SEGV $$"), patient());
     assert_eq!(scripted.verdict(), Verdict::Sound);
 
     // The first process died after its first answer; the second one gives its first answer again.
