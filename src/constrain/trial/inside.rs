@@ -16,7 +16,7 @@ use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
 
 /// The kernel's first choice when memory runs out.
 const OOM_SCORE: u16 = 1000;
-/// Compiling gives way to computing steps.
+/// Compiling gives way to computing steps, once the vocabulary is read.
 const NICE: i32 = 5;
 /// Memory for one constraint, above what the vocabulary takes and the stack may grow to, bytes.
 pub(super) const MAX_MEMORY_BYTES: u64 = 512 << 20;
@@ -37,7 +37,6 @@ fn prepare(parent_pid: u32) -> io::Result<UnixStream> {
     die_with(parent_pid, OOM_SCORE)?;
     // A crash is an answer here, and nobody reads its core.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-    nice(NICE)?;
     socket_to_parent()
 }
 
@@ -51,6 +50,7 @@ fn serve(mut engine: UnixStream) -> Result<(), FrameError> {
         Err(reason) => return write_frame(&mut engine, &FromTrial::Ready(Err(reason))),
     };
     limit_memory()?;
+    nice(NICE).map_err(io::Error::from)?;
     write_frame(&mut engine, &FromTrial::Ready(Ok(())))?;
     loop {
         match read_frame(&mut engine) {

@@ -42,14 +42,16 @@ const FROM_OUTSIDE: [i32; 4] = [1, 2, 9, 15];
 pub struct TrialLimits {
     /// CPU time of compiling one constraint and following it for some tokens.
     pub cpu: Duration,
-    /// Time that passes until nobody waits any more, for starting the process and for each constraint. Says nothing of a
-    /// constraint: the machine may be busy, or asleep.
+    /// Time that passes until nobody waits any more for a process to read its vocabulary: a second on an idle machine for
+    /// the largest there are.
+    pub start: Duration,
+    /// Time that passes until nobody waits any more for a constraint. Says nothing of it: the machine may be busy, or asleep.
     pub wait: Duration,
 }
 
 impl Default for TrialLimits {
     fn default() -> Self {
-        Self { cpu: Duration::from_secs(2), wait: Duration::from_secs(10) }
+        Self { cpu: Duration::from_secs(2), start: Duration::from_secs(30), wait: Duration::from_secs(10) }
     }
 }
 
@@ -136,7 +138,7 @@ impl TrialProcess {
     fn start(&self, words: &dyn Fn() -> Result<Words, String>) -> Result<Running, String> {
         let words = words()?;
         let mut running = self.spawn().map_err(|error| format!("no process can be started ({error})"))?;
-        let fed = write_frame(&mut running.socket, &words).and_then(|()| running.answer(None, self.limits.wait));
+        let fed = write_frame(&mut running.socket, &words).and_then(|()| running.answer(None, self.limits.start));
         match fed {
             Ok(Heard::Message(FromTrial::Ready(result))) => result?,
             Ok(Heard::Message(FromTrial::Tried(_))) => return Err("the process mixed up its answers".to_owned()),
@@ -149,7 +151,7 @@ impl TrialProcess {
 
     fn spawn(&self) -> io::Result<Running> {
         let (ours, theirs) = UnixStream::pair()?;
-        ours.set_write_timeout(Some(self.limits.wait))?;
+        ours.set_write_timeout(Some(self.limits.start))?;
         let child = Command::new(&self.program)
             .arg0("llamero")
             .args(ARGUMENTS)

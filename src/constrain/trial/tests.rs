@@ -39,7 +39,7 @@ impl Scripted {
 }
 
 fn patient() -> TrialLimits {
-    TrialLimits { wait: Duration::from_secs(600), ..TrialLimits::default() }
+    TrialLimits { start: Duration::from_secs(600), wait: Duration::from_secs(600), ..TrialLimits::default() }
 }
 
 #[test]
@@ -72,10 +72,15 @@ fn what_uses_up_its_cpu_time_is_refused_and_the_process_is_gone() {
 
 #[test]
 fn a_process_that_uses_no_cpu_time_and_does_not_answer_says_nothing_of_a_constraint() {
-    let mut scripted = Scripted::new("read nothing", TrialLimits { wait: Duration::ZERO, ..TrialLimits::default() });
+    for (script, limits) in [
+        ("read nothing".to_owned(), TrialLimits { start: Duration::ZERO, ..patient() }),
+        (format!("{READY}; {ASKED}; read nothing"), TrialLimits { wait: Duration::ZERO, ..patient() }),
+    ] {
+        let mut scripted = Scripted::new(&script, limits);
 
-    assert!(matches!(scripted.verdict(), Verdict::Unknown(_)));
-    assert_eq!(scripted.process.pid(), None);
+        assert!(matches!(scripted.verdict(), Verdict::Unknown(_)), "{script}");
+        assert_eq!(scripted.process.pid(), None);
+    }
 }
 
 #[test]

@@ -24,5 +24,5 @@ fn words() -> Result<Words, String> {
 /// A trial process that is waited for however slow the machine is.
 fn trial() -> TrialProcess {
     let program = env!("CARGO_BIN_EXE_llamero").into();
-    TrialProcess::new(program, TrialLimits { wait: Duration::from_secs(600), ..TrialLimits::default() })
+    TrialProcess::new(program, TrialLimits { start: Duration::from_secs(600), wait: Duration::from_secs(600), ..TrialLimits::default() })
 }
