@@ -56,7 +56,7 @@ def test_sighup_reads_the_key_file_again_and_ends_nothing(launch, tmp_path):
     def status(key):
         return running.ask("/v1/models", headers={"authorization": f"Bearer {key}"}).status
 
-    chunks = stream(connect(running, api_key="old"), 400)
+    chunks = stream(connect(running, api_key="old"), 100)
     engine = running.engine_pid()
 
     keys.write_text("new\n")
@@ -88,7 +88,7 @@ def test_sighup_without_a_key_file_changes_nothing(launch):
 def test_a_signal_to_both_processes_drains(launch, number):
     running = launch().wait_ready()
     engine = running.engine_pid()
-    chunks = stream(connect(running), 200)
+    chunks = stream(connect(running), 60)
 
     for pid in (engine, running.pid):
         os.kill(pid, number)
@@ -100,7 +100,7 @@ def test_a_signal_to_both_processes_drains(launch, number):
 
 def test_two_signals_at_once_are_one(launch):
     running = launch().wait_ready()
-    chunks = stream(connect(running), 200)
+    chunks = stream(connect(running), 60)
 
     for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
         os.kill(running.pid, number)

@@ -1,7 +1,7 @@
 //! Which environment variables an engine is given: those that it, its libraries or a driver can need, and no others.
 //!
 //! An engine opens a file that somebody made and runs a lot of C++: what it does not know it cannot tell. Helper processes that an
-//! engine starts inherit its environment. The list is by name; `RUST_LOG` and `LLAMERO_*` configure the gateway, which tells the
+//! engine starts inherit its environment. The list is by name; `LLAMERO_*` configures the gateway, which tells the
 //! engine what it is to know.
 
 use std::ffi::{OsStr, OsString};
@@ -101,7 +101,7 @@ pub(super) fn of_engine(all: impl IntoIterator<Item = (OsString, OsString)>) -> 
 }
 
 /// Whether an engine is given the variable of this name.
-fn passes(name: &OsStr) -> bool {
+pub(super) fn passes(name: &OsStr) -> bool {
     // All that are passed have names of ASCII.
     let Some(name) = name.to_str() else { return false };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));

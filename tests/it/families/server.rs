@@ -41,10 +41,10 @@ async fn completions_end_and_are_spaced_as_each_family_has_it() {
 /// A model without a chat template, to which ChatML's marks are text like any other.
 fn without_template() -> Toy {
     let mut toy = gguf::gpt_oss_like();
-    for text in ["Hello", "<|im_", "end|>", "Ġon"] {
+    for text in ["Hello", "<|im_", "end|>", "Ġone", "Ġtwo", "Ġthree"] {
         toy.vocabulary.add(text, gguf::Kind::Normal);
     }
-    toy.saying(&["Hello", "<|im_", "end|>", "Ġon", "Ġon", "Ġon", "<|return|>"])
+    toy.saying(&["Hello", "<|im_", "end|>", "Ġone", "Ġtwo", "Ġthree", "<|return|>"])
 }
 
 #[tokio::test]
