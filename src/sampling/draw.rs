@@ -53,13 +53,18 @@ pub(super) fn from_all(row: &Row<'_>, noise: Noise) -> Option<Token> {
     leader.token.map(Token)
 }
 
-/// Draws from what truncation left of the row: at least one entry whose weight is not 0.
+/// Draws from what truncation left of the row, in order of id: at least one entry whose weight is not 0.
 pub(super) fn from_kept(row: &Row<'_>, kept: &[Entry], noise: Noise) -> Option<Token> {
     let mut leader = Leader::NOBODY;
-    for entry in kept {
-        let (block, gap) = (noise.block_of(entry.id), row.gap(entry.logit));
-        if gap > leader.bar(block) {
-            leader.challenge(entry.id, gap, noise, block);
+    for entries in kept.chunk_by(|a, b| a.id / BLOCK == b.id / BLOCK) {
+        let block = noise.block_of(entries.first()?.id);
+        let mut bar = leader.bar(block);
+        for entry in entries {
+            let gap = row.gap(entry.logit);
+            if gap > bar {
+                leader.challenge(entry.id, gap, noise, block);
+                bar = leader.bar(block);
+            }
         }
     }
     leader.token.map(Token)
@@ -75,11 +80,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The highest sum of all, one after the other.
-    fn searched(row: &Row<'_>, ids: impl Iterator<Item = u32>, noise: Noise) -> Option<Token> {
+    /// The highest sum of all, one after the other; the first of equals.
+    fn searched(row: &Row<'_>, ids: impl DoubleEndedIterator<Item = u32>, noise: Noise) -> Option<Token> {
         let sum = |id: &u32| f64::from(row.gap(row.logits[*id as usize])) + noise.of(noise.block_of(*id), *id);
         let candidates = ids.filter(|id| row.gap(row.logits[*id as usize]) > f32::NEG_INFINITY);
-        candidates.max_by(|a, b| sum(a).total_cmp(&sum(b))).map(Token)
+        candidates.rev().max_by(|a, b| sum(a).total_cmp(&sum(b))).map(Token)
     }
 
     fn logit() -> impl Strategy<Value = f32> {
