@@ -33,7 +33,7 @@ pub(super) const SAMPLING: &[Field] = &[
         "seed",
         r#"{"type":"integer"}"#,
         "7",
-        "Same seed, same answer, on the same model and server version; one is drawn and returned if absent.",
+        "Same seed, same answer, on the same model file, server version and machine, but for rounding (README says how often); one is drawn and returned if absent.",
     ),
     Field::extra(
         "top_k",
