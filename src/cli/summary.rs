@@ -242,7 +242,7 @@ llamero {} is ready
     fn what_layers_with_a_sliding_window_keep_is_said() {
         let text = |cells| {
             let model = ModelInfo { kv_window: Some(KvWindow { positions: 512, cells }), ..model() };
-            summary(&model, &config(&[]), "127.0.0.1:8000".parse().unwrap())
+            summary(&model, &config(&[]), "127.0.0.1:8000".parse().unwrap(), None)
         };
 
         assert!(text(Some(768)).contains(" tokens of f16, split; layers with a window of 512 keep 768 for each sequence (--swa-full"));

@@ -94,7 +94,12 @@ pub(super) const MESSAGES: &[Field] = &[
     ),
     Field::refused("mcp_servers", r#"[{"type":"url"}]"#, "This server calls no other servers (beta API)."),
     Field::refused("thread", r#"{"id":"x"}"#, "This server keeps no conversations (beta API)."),
-    Field::extra("seed", r#"{"type":"integer"}"#, "7", "Same seed, same answer, on the same model file, server version and machine, but for rounding (OpenAI; README says how often)."),
+    Field::extra(
+        "seed",
+        r#"{"type":"integer"}"#,
+        "7",
+        "Same seed, same answer, on the same model file, server version and machine, but for rounding (OpenAI; README says how often).",
+    ),
     Field::extra(
         "min_p",
         r#"{"type":"number","minimum":0,"maximum":1,"default":0}"#,

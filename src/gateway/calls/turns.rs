@@ -34,10 +34,12 @@ impl Lane {
 
     /// The lane of a text, or of tokens, of this size.
     pub(super) fn of_text(bytes: usize) -> Self {
-        match bytes {
-            0..=SHORT_BYTES => Self::Short,
-            0..=MIDDLE_BYTES => Self::Middle,
-            _ => Self::Long,
+        if bytes <= SHORT_BYTES {
+            Self::Short
+        } else if bytes <= MIDDLE_BYTES {
+            Self::Middle
+        } else {
+            Self::Long
         }
     }
 

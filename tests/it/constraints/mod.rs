@@ -1,5 +1,7 @@
 //! Constraints in the hands of the hostile: tried out in the real trial process, over a vocabulary of single bytes.
 
+#![cfg(test)]
+
 mod fuzz;
 mod hostile;
 
