@@ -366,7 +366,7 @@ fn without_any_home_there_is_no_cache_and_only_a_download_fails_for_that() {
     let (_hub, url) = FakeHub::start(tiny_gguf(), sha256(&tiny_gguf()));
     let fixture = Fixture::new();
     let environment = Environment::of([("HF_ENDPOINT", url.as_str()), ("XDG_CACHE_HOME", "relative")]);
-    let store = Store { hub: Hub::of(&environment), ..fixture.store.clone() };
+    let store = Store { hub: Hub::of(&environment), ..fixture.store };
 
     assert_eq!(store.place(&on_hub("tiny.gguf")), Place::Missing);
     let refused = store.pull(&on_hub("tiny.gguf")).unwrap_err().to_string();
@@ -381,7 +381,7 @@ fn a_good_file_is_used_where_that_it_is_good_cannot_be_noted() {
     let (model, file) = (fixture.path("tiny.gguf"), fixture.path("file"));
     fs::write(&model, tiny_gguf()).unwrap();
     fs::write(&file, "").unwrap();
-    let store = Store { folder: ModelsFolder::at(file.join("models")), ..fixture.store.clone() };
+    let store = Store { folder: ModelsFolder::at(file.join("models")), ..fixture.store };
 
     store.verify(&in_wheel(&sha256(&tiny_gguf())), &model).unwrap();
 }

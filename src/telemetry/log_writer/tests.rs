@@ -17,7 +17,7 @@ struct Asks {
 impl Write for Asks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.wanted.send(bytes.to_vec()).map_err(io::Error::other)?;
-        self.answers.recv().unwrap_or_else(|_| Ok(bytes.len()))
+        self.answers.recv().unwrap_or(Ok(bytes.len()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
