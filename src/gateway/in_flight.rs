@@ -146,6 +146,15 @@ impl InFlight {
         live.chain(self.leaving.iter().map(|leaving| leaving.work))
     }
 
+    /// The same for a death of an engine with so many slots: the oldest that waited may have got one just now, and the engine's word
+    /// that it began is lost with it.
+    pub(super) fn works_at_death(&self, slots: usize) -> Vec<Work> {
+        let mut works: Vec<Work> = self.works().collect();
+        let begun = works.iter().filter(|work| matches!(work.stage, Stage::Touched | Stage::Proved)).count();
+        works.iter_mut().filter(|work| work.stage == Stage::Waiting).take(slots.saturating_sub(begun)).for_each(Work::begin);
+        works
+    }
+
     /// The requests that the present engine has not got and that the gate admits, oldest first; from now on it has them. Where
     /// not everything is admitted it gets no more than `slots`, so that none waits there for others to end.
     pub(super) fn unsent(&mut self, gate: &mut Gate<'_>, slots: usize) -> Vec<SequenceRequest> {

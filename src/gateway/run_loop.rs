@@ -278,8 +278,7 @@ impl<L: Launcher> RunLoop<L> {
     fn send_what_is_held(&mut self, engine: &mut Engine<L::Child>) {
         let works = self.calls.works().chain(self.embeds.works()).chain(self.sequences.works());
         let mut gate = Gate::new(works, &self.quarantine, Instant::now());
-        let slots = self.status.facts.borrow().model.as_ref().map_or(self.options.max_num_seqs, |model| model.max_num_seqs);
-        let slots = usize::try_from(slots).unwrap_or(usize::MAX);
+        let slots = slots(&self.status, &self.options);
         for _ in 0..2 {
             let mut messages = self.calls.unsent(&mut gate);
             messages.append(&mut self.embeds.unsent(&mut gate));
@@ -334,7 +333,8 @@ impl<L: Launcher> RunLoop<L> {
     /// Finds out what the engine may have died of, and what becomes of what it had.
     fn find_the_cause(&mut self, reason: &str) -> Casualties {
         let now = Instant::now();
-        let verdict = judge(self.calls.works().chain(self.embeds.works()).chain(self.sequences.works()));
+        let verdict =
+            judge(self.calls.works().chain(self.embeds.works()).chain(self.sequences.works_at_death(slots(&self.status, &self.options))));
         if self.quarantine.on_death(&verdict, now) {
             tracing::error!("the second engine died of the same content: it is refused from now on");
         }
@@ -455,6 +455,12 @@ impl<L: Launcher> RunLoop<L> {
         }
         self.fail_all(&error, &refusal);
     }
+}
+
+/// Sequences that an engine computes at once.
+fn slots(status: &Status, options: &EngineOptions) -> usize {
+    let slots = status.facts.borrow().model.as_ref().map_or(options.max_num_seqs, |model| model.max_num_seqs);
+    usize::try_from(slots).unwrap_or(usize::MAX)
 }
 
 /// The pause after this many deaths in a row: `first`, then doubled each time up to [`MAX_PAUSE`].

@@ -52,7 +52,7 @@ impl Table {
 
     fn on_death(&mut self, reason: &str) -> Casualties {
         let now = Instant::now();
-        let verdict = judge(self.sequences.works());
+        let verdict = judge(self.sequences.works_at_death(SLOTS));
         self.quarantine.on_death(&verdict, now);
         self.sequences.on_death(&Aftermath { reason, verdict: &verdict, quarantine: &self.quarantine, now })
     }
@@ -176,6 +176,23 @@ fn after_a_death_sequences_are_replayed_one_at_a_time_before_new_ones_and_the_on
         prove(&mut table, id);
     }
     assert_eq!(ids(&table.unsent()), [4]);
+}
+
+#[test]
+fn the_oldest_that_waited_is_the_cause_if_it_had_a_slot_though_the_engine_s_word_of_that_is_lost() {
+    for (slots_taken, blamed) in [(SLOTS - 1, true), (SLOTS, false)] {
+        let (sender, _receiver) = events();
+        let mut table = Table::default();
+        let ids = 1..=u64::try_from(slots_taken).unwrap() + 2;
+        ids.clone().for_each(|id| table.insert(entry(SequenceId(id), 20, sender.clone())));
+        table.unsent();
+        ids.clone().rev().skip(2).for_each(|id| prove(&mut table, id));
+
+        table.on_death("x");
+
+        let suspected = |id| table.quarantine.is_suspected(Fingerprint(id), Instant::now());
+        assert_eq!((suspected(ids.end() - 1), suspected(*ids.end())), (blamed, false), "{slots_taken} slots taken");
+    }
 }
 
 #[test]
