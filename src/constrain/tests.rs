@@ -231,7 +231,7 @@ fn limits_are_named_with_what_came() {
         (Constraint::JsonSchema(format!(r#"{{"enum":[{}0]}}"#, "0,".repeat(1_000))), "more than 1000 values"),
         (Constraint::JsonSchema(r#"{"maxLength":100001}"#.to_owned()), "#/maxLength must be an integer from 0 to 100000"),
         (Constraint::JsonSchema(r#"{"const":9007199254740993}"#.to_owned()), "2^53"),
-        (Constraint::JsonSchema(r#"{"const":-1e19}"#.to_owned()), "#/const: -1e19 is too large"),
+        (Constraint::JsonSchema(r#"{"const":-1e19}"#.to_owned()), "#/const: -1e+19 is too large"),
         (Constraint::JsonSchema(r#"{"minProperties":2}"#.to_owned()), "#/minProperties"),
         (Constraint::JsonSchema(r#"{"properties":{"a":{"$id":"x"}}}"#.to_owned()), "#/properties/a/$id"),
         (Constraint::JsonSchema(r#"{"$ref":"https://example.org/x"}"#.to_owned()), "path inside the schema"),

@@ -140,8 +140,7 @@ mod tests {
         for host in ["", "localhost", "a_b.example:80", "EXAMPLE.", "10.0.0.1:65535", "[::1]", "[::1]:8000", "example:"] {
             assert!(is_host(host), "{host:?}");
         }
-        for host in ["a b", "a/b", "user@example", "example:http", "example:65536", "example:1:2", ":80", "http://example", "[::1", "a,b,"]
-        {
+        for host in ["a b", "a/b", "user@example", "example:http", "example:65536", "example:1:2", ":80", "http://example", "[::1"] {
             assert!(!is_host(host), "{host:?}");
         }
     }

@@ -2,6 +2,9 @@
 //! a second 60 in any minute. A pattern beside the format takes it out.
 //!
 //! The only seconds 60 there are, leap seconds, go with the others: what they are depends on the day and the zone.
+//!
+//! Also what is longer than it may be: a mailbox's local part has 64 octets at most (RFC 5321 4.5.3.1.1), a host name 253 (RFC 1035
+//! 2.3.4). To count both labels and octets would be much work, so that labels here are shorter than they might be.
 
 use serde_json::{Map, Value, json};
 
@@ -12,12 +15,17 @@ const LEAP_DAY: &str = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2
 /// A time up to its tens of seconds.
 const TIME: &str = "[0-9]{2}:[0-9]{2}:[0-5]";
 
+/// Six labels of 40 octets at most.
+const DOMAIN: &str = r"(?:[^.]{1,40}\.){0,5}[^.]{1,40}";
+
 /// Adds to a schema with such a format what narrows it.
 pub(super) fn narrow(schema: &mut Map<String, Value>) {
     let pattern = match schema.get("format").and_then(Value::as_str) {
         Some("date") => format!("^(?:{DAY}|{LEAP_DAY})$"),
         Some("date-time") => format!("^(?:{DAY}|{LEAP_DAY})[tT]{TIME}"),
         Some("time") => format!("^{TIME}"),
+        Some("email") => format!("^[^@]{{1,64}}@{DOMAIN}$"),
+        Some("hostname") => format!("^{DOMAIN}$"),
         _ => return,
     };
     // Among `allOf`, since there may be a pattern already. What is no array there is refused when it is compiled.

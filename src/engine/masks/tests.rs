@@ -35,6 +35,11 @@ fn compiled(optional_keys: usize) -> Compiled {
     compiler.compile(&Constraint::JsonSchema(format!(r#"{{"type":"object","properties":{{{}}}}}"#, names.join(",")))).unwrap()
 }
 
+/// A constraint with as many optional keys as it takes for a mask to be much work.
+fn costly() -> Compiled {
+    [200, 400, 800, 1_600].into_iter().map(compiled).find(|compiled| compiled.matcher().is_costly()).expect("many keys are much work")
+}
+
 fn generations(count: u64, compiled: &Compiled) -> HashMap<SequenceId, Generation> {
     let of = |id| {
         let request = SequenceRequest { id: SequenceId(id), max_tokens: 9, prompt: vec![Token(1)], ..SequenceRequest::default() };
@@ -45,7 +50,7 @@ fn generations(count: u64, compiled: &Compiled) -> HashMap<SequenceId, Generatio
 
 #[test]
 fn whoever_had_no_time_waits_and_has_its_turn_before_the_others() {
-    let compiled = compiled(200);
+    let compiled = costly();
     let mut generations = generations(4, &compiled);
     let mut masks = Masks::default();
     let left = Cell::new(2);
@@ -60,7 +65,7 @@ fn whoever_had_no_time_waits_and_has_its_turn_before_the_others() {
 
 #[test]
 fn nobody_waits_when_all_would() {
-    let compiled = compiled(200);
+    let compiled = costly();
     let mut generations = generations(3, &compiled);
 
     assert_eq!(Masks::default().prepare_while(&mut generations, || false), []);

@@ -201,22 +201,22 @@ fn a_text_of_nothing_but_unknown_words_takes_time_linear_in_its_length() {
     assert_eq!(tokens, vec![Token(0); 400_000]);
 }
 
-/// A word of any length may be one unknown token; bytes are tokens of their own.
+/// A word of any length may be one unknown token, and bytes that are no piece are dropped; other bytes are tokens of their own.
 #[test]
 fn the_bytes_of_a_text_say_how_many_tokens_it_has_at_least_where_nothing_of_it_is_lost() {
     let words = word_pieces(&[("[UNK]", UNKNOWN), ("[CLS]", CONTROL), ("[SEP]", CONTROL), ("▁a", NORMAL)]);
     let pieces = sentencepiece(&["▁", "a", "▁<PRE>", "aaaaaaaaaaaa"], true);
-    let mut tokenizers = vec![pieces];
-    tokenizers.extend(vocabulary().map(LlamaTokenizer::new));
 
-    assert_eq!((words.longest_piece(), tokenizers[0].longest_piece()), (None, Some(12)));
-    for tokenizer in &tokenizers {
-        let longest = usize::try_from(tokenizer.longest_piece().unwrap()).unwrap();
-        for unit in ["a", " ", "\n", "</s>", "The river ran. ", "😀", "<|endoftext|>"] {
-            let text = unit.repeat(600);
-            let tokens = tokenizer.encode(&text, false, &SpecialText::Recognised).unwrap();
-            assert!(tokens.len() >= text.len().div_ceil(longest), "{unit:?}: {} tokens", tokens.len());
-        }
+    assert_eq!((words.longest_piece(), pieces.longest_piece()), (None, Some(12)));
+    for unit in ["a", " ", "\n", "</s>", "The river ran. ", "😀", "<|endoftext|>"] {
+        let text = unit.repeat(600);
+        let tokens = pieces.encode(&text, false, &SpecialText::Recognised).unwrap();
+        assert!(tokens.len() >= text.len().div_ceil(12), "{unit:?}: {} tokens", tokens.len());
+    }
+    // The default model lacks some control characters.
+    if let Some(smollm2) = vocabulary().map(LlamaTokenizer::new) {
+        assert_eq!(smollm2.longest_piece(), None);
+        assert_eq!(smollm2.encode("\u{4}\u{6}", false, &SpecialText::Plain), Ok(Vec::new()));
     }
 }
 
