@@ -8,6 +8,10 @@ import time
 
 import greedy
 import openai
+import pytest
+
+# Twenty loads and replays take three minutes where a load takes three seconds.
+pytestmark = pytest.mark.timeout(600)
 
 ROUNDS = 20
 MAX_TOKENS = 40
