@@ -18,4 +18,5 @@ pub mod runner;
 pub mod scheduler;
 pub mod serve;
 pub mod text;
+mod tokenizers;
 pub mod worker;

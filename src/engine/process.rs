@@ -6,7 +6,8 @@
 use crate::child_process::{die_with, socket_to_parent};
 use crate::engine::{
     runner::{ModelRunner, Tokenizer},
-    serve::{Host, Model, Opened, ServeError, TOKENIZER_STACK_BYTES, serve},
+    serve::{Host, Model, Opened, ServeError, serve},
+    tokenizers::TOKENIZER_STACK_BYTES,
 };
 use crate::llama::{self, Loaded};
 use crate::protocol::{EngineOptions, KvLayout, LoadError, MemoryNeed, Token};

@@ -10,12 +10,10 @@ use crate::engine::{
     embedder::Embedder,
     embedding::{EmbedCall, EmbeddingWorker},
     runner::{ModelRunner, Tokenizer},
+    tokenizers::{self, TextCall},
     worker::{Command, Progress, Worker},
 };
-use crate::protocol::{
-    CallId, EngineOptions, FrameError, FromEngine, LoadError, MAX_FRAME_BYTES, ModelInfo, PROTOCOL_VERSION, SpecialText, TextError,
-    ToEngine, Token, read_frame, write_frame,
-};
+use crate::protocol::{EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, ToEngine, read_frame, write_frame};
 use std::{
     net::Shutdown,
     os::unix::net::UnixStream,
@@ -35,18 +33,8 @@ const INBOX_TEXTS: usize = 1024;
 /// Commands that may wait: a submission and a cancellation for each of the most sequences that the
 /// gateway may be told to let wait (`max_waiting`). Were it full, pings behind it would go unanswered.
 const INBOX_COMMANDS: usize = 2 * (65_536 + 256);
-/// Longest text in an answer: a frame but for what surrounds it.
-const MAX_DETOKENIZED_BYTES: usize = MAX_FRAME_BYTES - 1024;
-/// A piece's length on the wire, at most, bytes.
-const PIECE_OVERHEAD_BYTES: usize = 5;
-/// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.
-pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
 /// Constraints are followed by code that recurses, on the engine thread and where resumed sequences catch up.
 pub(super) const ENGINE_STACK_BYTES: usize = 64 << 20;
-/// One for each size of text: the gateway sends one long text and one of middle length at a time (`gateway/calls/turns.rs`), so
-/// that a short one always finds a thread.
-const TOKENIZER_THREADS: usize = 3;
-
 /// An opened model, lent to the engine thread.
 pub struct Opened<'a> {
     /// What computes.
@@ -102,13 +90,6 @@ pub enum ServeError {
     Panicked,
 }
 
-/// A text call on its way to a tokenizer thread.
-enum TextCall {
-    Encode { call: CallId, text: String, add_special: bool, special: SpecialText },
-    Decode { call: CallId, tokens: Vec<Token> },
-    Spell { call: CallId, tokens: Vec<Token> },
-}
-
 /// Serves one gateway on `stream` until it hangs up.
 ///
 /// # Errors
@@ -152,7 +133,7 @@ impl Drop for HangUp {
     }
 }
 
-fn spawn<T: Send + 'static>(
+pub(super) fn spawn<T: Send + 'static>(
     name: &str,
     stack: usize,
     body: impl FnOnce() -> T + Send + 'static,
@@ -191,7 +172,7 @@ impl EngineThread {
         let on_progress = Box::new(move |share| drop(loading.send(FromEngine::LoadProgress(share))));
         let opened = host.open(&self.options, on_progress, &mut |opened: Opened<'_>| {
             if let Some(texts) = texts.take() {
-                spawned = spawn_tokenizers(texts, &opened.tokenizer, &self.outbox)
+                spawned = tokenizers::spawn(texts, &opened.tokenizer, &self.outbox)
                     .and_then(|()| self.spawn_constraint_threads(&opened.tokenizer, &program));
             }
             if spawned.is_err() {
@@ -235,72 +216,6 @@ impl EngineThread {
         drop(self.outbox.send(FromEngine::LoadFailed(error.clone())));
         Err(error.into())
     }
-}
-
-fn spawn_tokenizers(texts: Receiver<TextCall>, tokenizer: &Arc<dyn Tokenizer>, outbox: &SyncSender<FromEngine>) -> Result<(), FrameError> {
-    let texts = Arc::new(std::sync::Mutex::new(texts));
-    for _ in 0..TOKENIZER_THREADS {
-        let (texts, tokenizer, outbox) = (Arc::clone(&texts), Arc::clone(tokenizer), outbox.clone());
-        // Detached: they end when the inbox drops its sender.
-        spawn("tokenizer", TOKENIZER_STACK_BYTES, move || {
-            loop {
-                // The lock is held while waiting for a call and not while working on it.
-                let Some(call) = texts.lock().ok().and_then(|texts| texts.recv().ok()) else { return };
-                if outbox.send(answer(tokenizer.as_ref(), call)).is_err() {
-                    return;
-                }
-            }
-        })?;
-    }
-    Ok(())
-}
-
-fn answer(tokenizer: &dyn Tokenizer, call: TextCall) -> FromEngine {
-    match call {
-        TextCall::Encode { call, text, add_special, special } => {
-            FromEngine::Tokenized { call, result: tokenizer.encode(&text, add_special, &special) }
-        }
-        TextCall::Decode { call, tokens } => FromEngine::Detokenized { call, result: detokenize(tokenizer, &tokens) },
-        TextCall::Spell { call, tokens } => FromEngine::Pieces { call, result: spell(tokenizer, &tokens) },
-    }
-}
-
-/// # Errors
-/// `BadToken`, and `TooLong` for pieces that would not fit into a frame together.
-fn spell(tokenizer: &dyn Tokenizer, tokens: &[Token]) -> Result<Vec<Vec<u8>>, TextError> {
-    let mut pieces = Vec::with_capacity(tokens.len());
-    let mut bytes = 0;
-    for &token in tokens {
-        let piece = checked_piece(tokenizer, token)?;
-        bytes += piece.len() + PIECE_OVERHEAD_BYTES;
-        check_fits(bytes)?;
-        pieces.push(piece.to_vec());
-    }
-    Ok(pieces)
-}
-
-fn checked_piece(tokenizer: &dyn Tokenizer, token: Token) -> Result<&[u8], TextError> {
-    let vocabulary_size = tokenizer.vocabulary_size();
-    if token.0 < vocabulary_size { Ok(tokenizer.piece(token, true)) } else { Err(TextError::BadToken { id: token.0, vocabulary_size }) }
-}
-
-fn check_fits(bytes: usize) -> Result<(), TextError> {
-    let long = |bytes| u64::try_from(bytes).unwrap_or(u64::MAX);
-    if bytes <= MAX_DETOKENIZED_BYTES { Ok(()) } else { Err(TextError::TooLong { len: long(bytes), max: long(MAX_DETOKENIZED_BYTES) }) }
-}
-
-/// # Errors
-/// `BadToken`, and `TooLong` for a text that would not fit into a frame: a token may stand for hundreds of bytes.
-fn detokenize(tokenizer: &dyn Tokenizer, tokens: &[Token]) -> Result<String, TextError> {
-    let mut bytes = Vec::new();
-    for &token in tokens {
-        bytes.extend_from_slice(checked_piece(tokenizer, token)?);
-        check_fits(bytes.len())?;
-    }
-    // Each invalid byte becomes three.
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    check_fits(text.len())?;
-    Ok(text)
 }
 
 /// The outbox thread: one frame per message, until all senders are gone or the socket breaks.
