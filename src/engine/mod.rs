@@ -13,6 +13,7 @@ mod embedding;
 pub mod generation;
 mod lookup;
 mod masks;
+mod priority;
 pub mod process;
 pub mod runner;
 pub mod scheduler;

@@ -10,7 +10,7 @@ use crate::engine::{
     embedder::Embedder,
     embedding::{EmbedCall, EmbeddingWorker},
     runner::{ModelRunner, Tokenizer},
-    tokenizers::{self, TextCall},
+    tokenizers::{self, TextCall, TextCalls, TextInbox},
     worker::{Command, Progress, Worker},
 };
 use crate::protocol::{EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, ToEngine, read_frame, write_frame};
@@ -28,8 +28,6 @@ use std::{
 
 /// Frames that may wait for the socket. The engine thread waits when it is full: the gateway has stopped reading.
 const OUTBOX_FRAMES: usize = 1024;
-/// Text calls that may wait; the gateway has a few dozen open at most.
-const INBOX_TEXTS: usize = 1024;
 /// Commands that may wait: a submission and a cancellation for each of the most sequences that the
 /// gateway may be told to let wait (`max_waiting`). Were it full, pings behind it would go unanswered.
 const INBOX_COMMANDS: usize = 2 * (65_536 + 256);
@@ -98,7 +96,7 @@ pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> 
     let ToEngine::Load { version: PROTOCOL_VERSION, options } = read_frame(&mut stream)? else { return Err(ServeError::Handshake) };
     let (outbox, frames) = sync_channel(OUTBOX_FRAMES);
     let (commands, command_inbox) = sync_channel(INBOX_COMMANDS);
-    let (texts, text_inbox) = sync_channel(INBOX_TEXTS);
+    let (texts, text_inbox) = tokenizers::channel();
     let progress = Arc::new(Progress::default());
     let writer = stream.try_clone().map_err(FrameError::from)?;
     let hang_up = HangUp(stream.try_clone().map_err(FrameError::from)?);
@@ -155,7 +153,7 @@ struct EngineThread {
 
 impl EngineThread {
     /// Opens the model, starts the tokenizers, works.
-    fn run(self, host: impl Host, texts: Receiver<TextCall>) -> Result<(), ServeError> {
+    fn run(self, host: impl Host, texts: TextInbox) -> Result<(), ServeError> {
         let (mut texts, program) = (Some(texts), host.program());
         let mut spawned = Ok(());
         let mut folder = match self.options.prefix_cache.as_ref().map(Folder::open).transpose() {
@@ -172,8 +170,8 @@ impl EngineThread {
         let on_progress = Box::new(move |share| drop(loading.send(FromEngine::LoadProgress(share))));
         let opened = host.open(&self.options, on_progress, &mut |opened: Opened<'_>| {
             if let Some(texts) = texts.take() {
-                spawned = tokenizers::spawn(texts, &opened.tokenizer, &self.outbox)
-                    .and_then(|()| self.spawn_constraint_threads(&opened.tokenizer, &program));
+                spawned =
+                    texts.spawn(&opened.tokenizer, &self.outbox).and_then(|()| self.spawn_constraint_threads(&opened.tokenizer, &program));
             }
             if spawned.is_err() {
                 return;
@@ -231,7 +229,7 @@ fn write_frames(mut socket: UnixStream, frames: &Receiver<FromEngine>) {
 /// Sorts messages to those who work on them.
 struct Inbox {
     commands: SyncSender<Command>,
-    texts: SyncSender<TextCall>,
+    texts: TextCalls,
     constraints: Arc<Constraints>,
     outbox: SyncSender<FromEngine>,
     progress: Arc<Progress>,
@@ -258,10 +256,10 @@ impl Inbox {
                     self.commands.send(Command::Embed(Box::new(EmbedCall { call, inputs, alone }))).is_ok()
                 }
                 ToEngine::Tokenize { call, text, add_special, special } => {
-                    self.texts.send(TextCall::Encode { call, text, add_special, special }).is_ok()
+                    self.texts.send(TextCall::Encode { call, text, add_special, special })
                 }
-                ToEngine::Detokenize { call, tokens } => self.texts.send(TextCall::Decode { call, tokens }).is_ok(),
-                ToEngine::Spell { call, tokens } => self.texts.send(TextCall::Spell { call, tokens }).is_ok(),
+                ToEngine::Detokenize { call, tokens } => self.texts.send(TextCall::Decode { call, tokens }),
+                ToEngine::Spell { call, tokens } => self.texts.send(TextCall::Spell { call, tokens }),
                 ToEngine::Foresee { call, prospect } => self.commands.send(Command::Foresee(call, prospect)).is_ok(),
                 ToEngine::Check { call, constraint, namespace } => {
                     let refused = self.constraints.check(call, constraint, namespace);

@@ -3,11 +3,14 @@
 //! They answer calls as they come and end when the inbox drops its sender. Who may call, and in which order, is the gateway's to
 //! decide (`gateway/calls/turns.rs`).
 
-use crate::engine::{runner::Tokenizer, serve::spawn as spawn_thread};
-use crate::protocol::{CallId, FrameError, FromEngine, MAX_FRAME_BYTES, SpecialText, TextError, Token};
-use std::sync::{
-    Arc, Mutex,
-    mpsc::{Receiver, SyncSender},
+use crate::engine::{priority::give_way, runner::Tokenizer, serve::spawn as spawn_thread};
+use crate::protocol::{CallId, FrameError, FromEngine, LONG_TEXT_BYTES, MAX_FRAME_BYTES, SpecialText, TextError, Token};
+use std::{
+    iter,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
 };
 
 /// Longest text in an answer: a frame but for what surrounds it.
@@ -16,9 +19,14 @@ const MAX_DETOKENIZED_BYTES: usize = MAX_FRAME_BYTES - 1024;
 const PIECE_OVERHEAD_BYTES: usize = 5;
 /// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.
 pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
-/// One for each size of text: the gateway sends one long text and one of middle length at a time (`gateway/calls/turns.rs`), so
-/// that a short one always finds a thread.
-const TOKENIZER_THREADS: usize = 3;
+/// Threads for texts that are not long. The gateway sends one of middle length at a time (`gateway/calls/turns.rs`), so that a
+/// short one always finds a thread.
+const THREADS: usize = 2;
+/// Niceness of the thread for long texts. It takes seconds of a core, and a step is as slow as its slowest thread. Not more: it must
+/// have answered before the engine counts as stalled.
+const LONG_NICE: i32 = 5;
+/// Calls that may wait, long and others; the gateway has a few dozen open at most.
+const INBOX_CALLS: usize = 1024;
 
 /// A text call on its way to a tokenizer thread.
 pub(super) enum TextCall {
@@ -27,26 +35,72 @@ pub(super) enum TextCall {
     Spell { call: CallId, tokens: Vec<Token> },
 }
 
-/// Starts the threads.
-///
-/// # Errors
-/// The system gives no thread.
-pub(super) fn spawn(texts: Receiver<TextCall>, tokenizer: &Arc<dyn Tokenizer>, outbox: &SyncSender<FromEngine>) -> Result<(), FrameError> {
-    let texts = Arc::new(Mutex::new(texts));
-    for _ in 0..TOKENIZER_THREADS {
-        let (texts, tokenizer, outbox) = (Arc::clone(&texts), Arc::clone(tokenizer), outbox.clone());
-        // Detached: they end when the inbox drops its sender.
-        spawn_thread("tokenizer", TOKENIZER_STACK_BYTES, move || {
-            loop {
-                // The lock is held while waiting for a call and not while working on it.
-                let Some(call) = texts.lock().ok().and_then(|texts| texts.recv().ok()) else { return };
-                if outbox.send(answer(tokenizer.as_ref(), call)).is_err() {
-                    return;
-                }
-            }
-        })?;
+impl TextCall {
+    fn is_long(&self) -> bool {
+        let bytes = match self {
+            Self::Encode { text, .. } => text.len(),
+            Self::Decode { tokens, .. } | Self::Spell { tokens, .. } => size_of_val(tokens.as_slice()),
+        };
+        bytes > LONG_TEXT_BYTES
     }
-    Ok(())
+}
+
+/// Where the inbox puts calls.
+pub(super) struct TextCalls {
+    usual: SyncSender<TextCall>,
+    long: SyncSender<TextCall>,
+}
+
+/// Where the threads find them.
+pub(super) struct TextInbox {
+    usual: Receiver<TextCall>,
+    long: Receiver<TextCall>,
+}
+
+/// Two bounded queues.
+pub(super) fn channel() -> (TextCalls, TextInbox) {
+    let ((usual, usual_inbox), (long, long_inbox)) = (sync_channel(INBOX_CALLS), sync_channel(INBOX_CALLS));
+    (TextCalls { usual, long }, TextInbox { usual: usual_inbox, long: long_inbox })
+}
+
+impl TextCalls {
+    /// False if no thread is left to answer.
+    pub(super) fn send(&self, call: TextCall) -> bool {
+        let queue = if call.is_long() { &self.long } else { &self.usual };
+        queue.send(call).is_ok()
+    }
+}
+
+impl TextInbox {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn spawn(self, tokenizer: &Arc<dyn Tokenizer>, outbox: &SyncSender<FromEngine>) -> Result<(), FrameError> {
+        let usual = Arc::new(Mutex::new(self.usual));
+        let queues = iter::repeat_n((usual, None), THREADS).chain([(Arc::new(Mutex::new(self.long)), Some(LONG_NICE))]);
+        for (calls, niceness) in queues {
+            let (tokenizer, outbox) = (Arc::clone(tokenizer), outbox.clone());
+            // Detached: they end when the inbox drops its sender.
+            spawn_thread("tokenizer", TOKENIZER_STACK_BYTES, move || {
+                if let Some(niceness) = niceness {
+                    give_way(niceness);
+                }
+                work(&calls, tokenizer.as_ref(), &outbox);
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn work(calls: &Mutex<Receiver<TextCall>>, tokenizer: &dyn Tokenizer, outbox: &SyncSender<FromEngine>) {
+    loop {
+        // The lock is held while waiting for a call and not while working on it.
+        let Some(call) = calls.lock().ok().and_then(|calls| calls.recv().ok()) else { return };
+        if outbox.send(answer(tokenizer, call)).is_err() {
+            return;
+        }
+    }
 }
 
 fn answer(tokenizer: &dyn Tokenizer, call: TextCall) -> FromEngine {

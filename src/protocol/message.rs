@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
 pub const PROTOCOL_VERSION: u16 = 7;
 
+/// A text, or tokens, of more bytes is long: the gateway sends one such call at a time, and the engine has a thread for them that
+/// gives way to computing. SmolLM2's tokenizer takes 0.05–0.6 s for as much.
+pub const LONG_TEXT_BYTES: usize = 256 << 10;
+
 /// Matches an answer to its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CallId(pub u64);

@@ -7,8 +7,9 @@ use super::{
     file::{self, Binding, EXTENSION, UNFINISHED, Unusable, open_plain},
 };
 use crate::build_info::{ENGINE, FEATURES, VERSION};
+use crate::engine::priority::give_way;
 use crate::protocol::{LoadError, PrefixCacheFolder};
-use rustix::{fs::OFlags, process::setpriority_process};
+use rustix::fs::OFlags;
 use std::{
     ffi::OsStr,
     fs::{self, File, TryLockError},
@@ -93,10 +94,7 @@ pub(super) struct BoundFolder {
 impl BoundFolder {
     /// The thread: hands over what is there, then does what it is told until nobody is left to tell it.
     pub(super) fn serve(mut self, found: SyncSender<Stored>, orders: &Receiver<Order>) {
-        // On Linux this is the thread's own priority.
-        if let Err(error) = setpriority_process(None, NICE) {
-            tracing::debug!(%error, "the prefix cache is read and written with the priority of steps");
-        }
+        give_way(NICE);
         self.read(&found);
         drop(found);
         while let Ok(order) = orders.recv() {

@@ -1,7 +1,7 @@
 //! Tests of the table of open calls.
 
 use super::*;
-use crate::gateway::blame::judge;
+use crate::{gateway::blame::judge, protocol::LONG_TEXT_BYTES};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -165,7 +165,7 @@ fn a_call_that_no_engine_had_survives_any_number_of_deaths() {
 fn a_caller_that_went_away_is_not_asked_for_again_and_leaves_its_place() {
     let mut table = Table::default();
     drop(table.tokenize("a"));
-    let long = "x".repeat(turns::MIDDLE_BYTES + 1);
+    let long = "x".repeat(LONG_TEXT_BYTES + 1);
     let answers = [table.tokenize(&long), table.tokenize(&long)];
     assert_eq!(table.unsent().len(), 1);
     drop(answers);

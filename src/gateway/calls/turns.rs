@@ -4,12 +4,11 @@
 //! call of one lane never waits for one of another, so a short text passes long ones; the engine has a thread for each lane of
 //! texts.
 
+use crate::protocol::LONG_TEXT_BYTES;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Texts up to this size are short, bytes: nearly all prompts. They take up to some tens of milliseconds.
 pub(super) const SHORT_BYTES: usize = 16 << 10;
-/// Texts up to this size are not long, bytes.
-pub(super) const MIDDLE_BYTES: usize = 256 << 10;
 
 /// Calls of a lane that the engine has at once, where they are short: enough to keep its threads from waiting for the next one.
 const MANY: usize = 16;
@@ -36,7 +35,7 @@ impl Lane {
     pub(super) fn of_text(bytes: usize) -> Self {
         if bytes <= SHORT_BYTES {
             Self::Short
-        } else if bytes <= MIDDLE_BYTES {
+        } else if bytes <= LONG_TEXT_BYTES {
             Self::Middle
         } else {
             Self::Long
@@ -155,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_size_of_a_text_says_its_lane_up_to_the_limit_and_one_byte_past_it() {
-        let sizes = [0, SHORT_BYTES, SHORT_BYTES + 1, MIDDLE_BYTES, MIDDLE_BYTES + 1];
+        let sizes = [0, SHORT_BYTES, SHORT_BYTES + 1, LONG_TEXT_BYTES, LONG_TEXT_BYTES + 1];
 
         assert_eq!(sizes.map(Lane::of_text), [Lane::Short, Lane::Short, Lane::Middle, Lane::Middle, Lane::Long]);
     }
