@@ -163,6 +163,7 @@ mod tests {
             chat_templates: Vec::new(),
             control_tokens: Vec::new(),
             longest_piece: None,
+            dropped_bytes: Vec::new(),
             tokenizer: "llama".to_owned(),
             kv_layout: KvLayout::Split,
             kv_cells: 65_536,

@@ -287,6 +287,7 @@ pub(crate) fn model_info() -> ModelInfo {
         chat_templates: Vec::new(),
         control_tokens: Vec::new(),
         longest_piece: Some(4),
+        dropped_bytes: Vec::new(),
         tokenizer: "llama".to_owned(),
         kv_layout: KvLayout::Split,
         kv_cells: 512,

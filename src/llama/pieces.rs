@@ -50,16 +50,20 @@ impl Pieces {
         }
     }
 
-    /// Bytes of the longest piece, special ones written out; `None` if a byte of some text is no piece, so that it is dropped or
-    /// stands, with whatever is around it, for the unknown token.
+    /// Bytes of the longest piece, special ones written out.
     pub(super) fn longest(&self) -> Option<u32> {
-        let pieces = || (0..self.len()).map(|id| self.get(id, true));
+        (0..self.len()).map(|id| self.get(id, true).len()).max().and_then(|longest| u32::try_from(longest).ok())
+    }
+
+    /// Bytes of UTF-8 that are no piece, sorted.
+    pub(super) fn missing_bytes(&self) -> Vec<u8> {
         let mut known = [false; 256];
-        pieces().filter(|piece| piece.len() == 1).for_each(|piece| known[usize::from(piece[0])] = true);
-        // These occur in no UTF-8.
+        for piece in (0..self.len()).map(|id| self.get(id, true)).filter(|piece| piece.len() == 1) {
+            known[usize::from(piece[0])] = true;
+        }
+        // The others occur in no UTF-8 (RFC 3629, 4).
         let occurs = |byte: u8| !matches!(byte, 0xC0 | 0xC1 | 0xF5..);
-        let is_complete = (0..=u8::MAX).all(|byte| known[usize::from(byte)] || !occurs(byte));
-        is_complete.then(|| pieces().map(<[u8]>::len).max()).flatten().and_then(|longest| u32::try_from(longest).ok())
+        (0..=u8::MAX).filter(|byte| occurs(*byte) && !known[usize::from(*byte)]).collect()
     }
 
     /// Whether generation ends with this token; false outside the vocabulary.
@@ -78,19 +82,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_piece_is_known_only_where_every_byte_is_one() {
+    fn the_longest_piece_may_be_special_and_bytes_that_utf_8_has_not_are_not_missed() {
         let plain = Flags { hidden: false, end_of_generation: false };
         let special = Flags { hidden: true, end_of_generation: true };
         let mut pieces = Pieces { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
-        pieces.push(b"<|end|>", special);
-        // All but the last byte that UTF-8 has, and those that it has not.
-        (0..0xF4).filter(|byte| !matches!(byte, 0xC0 | 0xC1)).for_each(|byte| pieces.push(&[byte], plain));
-
         assert_eq!(pieces.longest(), None);
-        pieces.push(&[0xF4], plain);
-        assert_eq!(pieces.longest(), Some(7), "special tokens can be spelled out");
+        pieces.push(b"<|end|>", special);
+        // All but two of the bytes that UTF-8 has.
+        (0..0xF4).filter(|byte| !matches!(byte, 4 | 0xC0 | 0xC1)).for_each(|byte| pieces.push(&[byte], plain));
+
+        assert_eq!((pieces.longest(), pieces.missing_bytes()), (Some(7), vec![4, 0xF4]));
         pieces.push(b" something", plain);
-        assert_eq!(pieces.longest(), Some(10));
+        pieces.push(&[0xF4], plain);
+        assert_eq!((pieces.longest(), pieces.missing_bytes()), (Some(10), vec![4]));
     }
 
     #[test]

@@ -31,11 +31,11 @@ pub struct LlamaTokenizer {
     unknown: Option<Token>,
     /// Whether a text gets a space in front, as SentencePiece does.
     adds_space: bool,
-    /// See [`Self::longest_piece`].
-    longest_piece: Option<u32>,
+    /// See [`Self::piece_bytes`].
+    piece_bytes: Option<(u32, Vec<u8>)>,
 }
 
-/// `tokenizer.ggml.model` of vocabularies that neither change a text nor leave anything of it out. The others fold case, join white
+/// `tokenizer.ggml.model` of vocabularies that change nothing in a text and leave nothing of it out, but for bytes that they lack. The others fold case, join white
 /// space, or take a whole word that they do not know for one token.
 const KEEPS_TEXT: [&str; 2] = ["gpt2", "llama"];
 
@@ -46,7 +46,8 @@ impl LlamaTokenizer {
         let (pieces, special) = (Pieces::read(&vocab), SpecialTokens::read(&vocab));
         let metadata = |key| model.meta_val_str(key).unwrap_or_default();
         let texts = vocab.tokens().filter_map(|token| vocab.text(token)?.to_str().ok());
-        let limit = TextLimit::of_model(&metadata("tokenizer.ggml.model"), &metadata("tokenizer.ggml.pre"), texts);
+        let kind = metadata("tokenizer.ggml.model");
+        let limit = TextLimit::of_model(&kind, &metadata("tokenizer.ggml.pre"), texts);
         // llama.cpp's null token is −1, so the conversion fails for it.
         let bos = u32::try_from(vocab.bos().0).ok().map(Token);
         let adds_bos = vocab.should_add_bos();
@@ -54,9 +55,12 @@ impl LlamaTokenizer {
         let named = metadata("tokenizer.ggml.unknown_token_id").parse().ok().map(Token);
         let typed = || vocab.tokens().find(|token| vocab.attr(*token).contains(LlamaTokenAttr::Unknown));
         let unknown = named.or_else(|| typed().map(|token| Token(token.0.cast_unsigned())));
-        let keeps_text = KEEPS_TEXT.contains(&metadata("tokenizer.ggml.model").as_str()) && !special.drops_space();
-        let longest_piece = pieces.longest().filter(|_| keeps_text);
-        let mut tokenizer = Self { model, pieces, special, limit, bos, adds_bos, unknown, adds_space: false, closing: None, longest_piece };
+        let keeps_text = KEEPS_TEXT.contains(&kind.as_str()) && !special.drops_space();
+        let missing = pieces.missing_bytes();
+        // SentencePiece takes what it has no byte for, with whatever is around it, for the unknown token.
+        let drops_bytes_alone = kind == "gpt2" || missing.is_empty();
+        let piece_bytes = pieces.longest().filter(|_| keeps_text && drops_bytes_alone).map(|longest| (longest, missing));
+        let mut tokenizer = Self { model, pieces, special, limit, bos, adds_bos, unknown, adds_space: false, closing: None, piece_bytes };
         // llama.cpp does not tell, so a text is tried.
         tokenizer.adds_space = tokenizer.encode_piece("a").first().is_some_and(|token| tokenizer.piece(*token, true).starts_with(b" "));
         tokenizer
@@ -133,9 +137,10 @@ impl LlamaTokenizer {
         self.special.control().iter().map(|(token, text)| (text.clone(), *token)).collect()
     }
 
-    /// Bytes of text that one token stands for at most; `None` where a text may have fewer tokens than that says.
-    pub(super) fn longest_piece(&self) -> Option<u32> {
-        self.longest_piece
+    /// Bytes of text that one token stands for at most, and the bytes that are left out of a text, sorted. `None` where a text may
+    /// have fewer tokens than these say.
+    pub(super) fn piece_bytes(&self) -> Option<(u32, &[u8])> {
+        self.piece_bytes.as_ref().map(|(longest, dropped)| (*longest, dropped.as_slice()))
     }
 
     /// Whether the vocabulary asks for BOS in front of a text.

@@ -56,6 +56,8 @@ pub struct ModelInfo {
     /// Bytes of text that one token stands for at most: a text of more bytes has more tokens. `None` for a vocabulary that may drop
     /// text, or take any length of text that it does not know for one token.
     pub longest_piece: Option<u32>,
+    /// Bytes that the vocabulary has no token for, sorted. They are left out of a text, and of it alone (byte-pair encoding).
+    pub dropped_bytes: Vec<u8>,
     /// Kind of the vocabulary as the file names it, such as `llama` (SentencePiece) or `gpt2` (byte-pair encoding).
     pub tokenizer: String,
     /// Where KV cells lie.
@@ -87,11 +89,13 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// Tokens that a text of so many bytes has at least.
-    #[must_use]
-    pub fn fewest_tokens(&self, bytes: usize) -> u64 {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.longest_piece.map_or(0, |longest| bytes.div_ceil(u64::from(longest.max(1))))
+    /// Tokens that these texts, put together, have at least.
+    pub fn fewest_tokens(&self, texts: &[&str]) -> u64 {
+        let Some(longest) = self.longest_piece else { return 0 };
+        let kept = |text: &&str| text.bytes().filter(|byte| self.dropped_bytes.binary_search(byte).is_err()).count();
+        let bytes: usize =
+            if self.dropped_bytes.is_empty() { texts.iter().map(|text| text.len()).sum() } else { texts.iter().map(kept).sum() };
+        u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(u64::from(longest.max(1)))
     }
 }
 

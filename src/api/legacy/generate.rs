@@ -52,7 +52,7 @@ async fn complete(
 ) -> Result<Response, ApiError> {
     let model = model_name(&state.config);
     if let Some(info) = state.engine.model() {
-        length::check(request.prompt.len(), &info)?;
+        length::check(&[&request.prompt], &info)?;
     }
     let prompt = state.engine.tokenize(request.prompt.clone(), true, SpecialText::Recognised).await?;
     let Some(info) = state.engine.model() else {

@@ -161,8 +161,7 @@ impl<'a> Encoder<'a> {
         let (mut tokens, text) = match prompt {
             Prompt::Text(text) => {
                 if matches!(self.request.encoding.truncation, Truncation::None) {
-                    let suffix = self.request.suffix.as_ref().map_or(0, String::len);
-                    length::check(text.len().saturating_add(suffix), self.info)?;
+                    length::check(&[&text, self.request.suffix.as_deref().unwrap_or_default()], self.info)?;
                 }
                 let shown = if self.shows_text() { text.clone() } else { String::new() };
                 (self.tokenize(text, add_special).await?, Some(shown))

@@ -252,6 +252,7 @@ pub(crate) fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
         chat_templates: vec![("default".to_owned(), FALLBACK.to_owned())],
         control_tokens: vec![("<s>".to_owned(), BOS), ("</s>".to_owned(), EOG)],
         longest_piece: Some(4),
+        dropped_bytes: Vec::new(),
         tokenizer: "llama".to_owned(),
         kv_layout: KvLayout::Split,
         kv_cells: limits.kv_cells,

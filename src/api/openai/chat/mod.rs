@@ -124,7 +124,7 @@ pub(in crate::api) async fn understand(state: &AppState, fields: Fields) -> Resu
 async fn read(
     state: &AppState,
     mut fields: Fields,
-    check_length: impl Fn(usize, &ModelInfo) -> Result<(), ApiError>,
+    check_length: impl Fn(&[&str], &ModelInfo) -> Result<(), ApiError>,
 ) -> Result<Understood, ApiError> {
     let model = models::requested(&mut fields, &state.config.served_model_names)?;
     let info = models::generating(&state.engine)?;
@@ -148,7 +148,7 @@ async fn read(
     }
     let forced = forced_constraint(&prompt.output).map(|constraint| (constraint, "tools"));
     let constrained: Option<Constrained> = forced.or(request.constrained.take());
-    check_length(prompt.text.len(), &info).map_err(about_messages)?;
+    check_length(&[&prompt.text], &info).map_err(about_messages)?;
     structured::check(&state.engine, constrained.as_ref()).await?;
     let tokens = prompt::encode(state, &mut prompt).await?;
     // A constraint says by itself where its text ends, and a request that goes on past every end past these too.
