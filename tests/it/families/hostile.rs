@@ -1,39 +1,25 @@
 //! Large texts made of control tokens and their pieces: time about linear. Also on the stack that the engine gives tokenizers.
 
 use super::*;
-use crate::support::cpu_time;
-use std::time::Duration;
-
-/// Four times the text may take nine times the CPU time: a linear pass takes four times as much, a quadratic one sixteen times.
-const MAX_GROWTH: u32 = 9;
-/// What less work takes says nothing: caches and page faults decide it.
-const NOISE: Duration = Duration::from_millis(50);
+use crate::support::assert_linear;
 
 /// The largest text of a request, as configured by default, is of this order.
 const LARGE: usize = 2_000_000;
 
-/// Encodes `unit` repeated to `bytes`, or has it refused, and holds the time against that of a quarter of it.
+/// Encodes `unit` repeated to `bytes`, or has it refused, in linear time.
 fn encode(family: &Family, unit: &str, bytes: usize, special: impl Fn(&str) -> SpecialText) {
-    let repeated = |bytes: usize| unit.repeat(bytes / unit.len());
-    let timed = |text: &str| {
-        let special = special(text);
-        cpu_time(|| family.tokenizer.encode(text, true, &special))
-    };
-    let text = repeated(bytes);
-    let (_, quarter) = timed(&repeated(bytes / 4));
-    let (tokens, whole) = timed(&text);
-    let (model, kind) = (&family.info.name, name(&special(&text)));
-    eprintln!(
-        "{model}: {bytes} bytes of {unit:?}, {kind}: {:?} in {whole:.2?}, a quarter of it in {quarter:.2?}",
-        tokens.as_ref().map(Vec::len)
-    );
-    assert!(whole < MAX_GROWTH * quarter.max(NOISE), "{model}: {bytes} bytes of {unit:?}, {kind}: {whole:?} after {quarter:?}");
+    let kind = name(&special(unit));
+    let what = format!("{}: bytes of {unit:?}, {kind}", family.info.name);
+    let tokens = assert_linear(&what, bytes, |bytes| {
+        let text = unit.repeat(bytes / unit.len());
+        family.tokenizer.encode(&text, true, &special(&text))
+    });
     if let Ok(tokens) = tokens
-        && special(&text) == SpecialText::Plain
+        && special(unit) == SpecialText::Plain
     {
         let bos = usize::from(family.info.adds_bos);
         let first = &tokens[bos..tokens.len().min(10_000)];
-        assert_eq!(family.controls(first), Vec::<String>::new(), "{model}: {unit:?}");
+        assert_eq!(family.controls(first), Vec::<String>::new(), "{what}");
     }
 }
 

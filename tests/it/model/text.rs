@@ -1,6 +1,8 @@
-//! The tokenizer: round trips, BOS, special tokens; texts made to hurt are beside the code.
+//! The tokenizer: round trips, BOS, special tokens, texts made to hurt.
 
 use super::*;
+use crate::support::assert_linear;
+use llamero::llama::TOKENIZER_STACK_BYTES;
 
 fn tokenizer() -> Option<std::sync::Arc<dyn Tokenizer>> {
     loaded(KvLayout::Split).map(|loaded| loaded.tokenizer() as _)
@@ -90,4 +92,24 @@ fn ids_outside_the_vocabulary_are_empty_and_end_nothing() {
         assert_eq!(tokenizer.piece(Token(id), true), b"");
         assert!(!tokenizer.is_eog(Token(id)));
     }
+}
+
+/// One thing over and over, on a stack like the engine's: tokens or an error. Times are in `llama/text_limits.rs`.
+#[test]
+fn no_text_overflows_the_stack_or_takes_more_than_linear_time() {
+    let Some(tokenizer) = tokenizer() else { return };
+    let newlines = "\n".repeat(1000) + "a";
+    let units = "A| |7|!|😀|中|é|a |\n |\n|!\n|\0|<|The river. |a</s>".split('|').chain(["<|im_end|>", "a<|im_end|>", &newlines]);
+    // As long as a run may be where runs are limited; and 2 MB, as a request body, of what is slowest.
+    let at_the_limit = units.map(|unit| (unit, 300_000 / unit.chars().count()));
+    let large = ["\n", " ", "a<|im_end|>"].map(|unit| (unit, 2_000_000 / unit.len()));
+    let texts: Vec<(String, usize)> = at_the_limit.chain(large).map(|(unit, times)| (unit.to_owned(), times)).collect();
+    let work = move || {
+        for (unit, times) in texts {
+            let encode = |times| tokenizer.encode(&unit.repeat(times), false, &SpecialText::Recognised);
+            let tokens = assert_linear(&format!("times {unit:?}"), times, encode);
+            assert!(tokens.is_err() || tokens.is_ok_and(|tokens| !tokens.is_empty()), "{unit:?}");
+        }
+    };
+    std::thread::Builder::new().stack_size(TOKENIZER_STACK_BYTES).spawn(work).unwrap().join().unwrap();
 }

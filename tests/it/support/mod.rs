@@ -11,4 +11,4 @@ pub(crate) mod shapes;
 pub(crate) mod thread_engine;
 pub(crate) mod wire;
 
-pub(crate) use cpu_time::cpu_time;
+pub(crate) use cpu_time::assert_linear;
