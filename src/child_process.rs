@@ -1,5 +1,5 @@
-//! What a process that this program starts of its own binary does first: it dies with its parent, and finds the socket to
-//! it on its standard input.
+//! First steps of a process that this program starts from its own binary: it asks the kernel to end it together with its
+//! parent, and takes the socket to its parent from its standard input.
 //!
 //! Owns nothing. How children are started and what they are told is their parents' business.
 

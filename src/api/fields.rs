@@ -124,7 +124,7 @@ impl FieldError {
 /// The fields of an object that nobody has read yet.
 #[derive(Debug, Clone)]
 pub struct Fields {
-    /// What was read has become null: to take it out would move all that follows.
+    /// A field that was read has become null in here: removing it would move every field after it.
     map: Map<String, Value>,
     /// Names of fields inside others that nobody read.
     unread: Ignored,

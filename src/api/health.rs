@@ -35,7 +35,7 @@ pub(super) struct Readiness {
     pub(super) status: &'static str,
     /// Whether the model is in memory.
     pub(super) model_loaded: bool,
-    /// How far the load is.
+    /// The part of the model that is loaded, percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) load_percent: Option<u8>,
     /// Why requests are not welcome.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub const FALLBACK: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}\
     {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/// What ends a turn of [`FALLBACK`], and what begins the next one: a model to which they are plain text writes them as such.
+/// The marks that end a turn of [`FALLBACK`] and begin the next one. A model that has no tokens for them writes them as plain text.
 pub const FALLBACK_MARKS: [&str; 2] = ["<|im_end|>", "<|im_start|>"];
 
 /// A model's templates, compiled.

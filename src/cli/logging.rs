@@ -1,4 +1,4 @@
-//! Where log lines go and how they look: standard error, for people or as JSON, panics among them.
+//! Writes log lines, panics among them, to standard error: for people or as JSON.
 //!
 //! Everything that this process says on standard error goes through one writer that never waits for its reader
 //! (`telemetry/log_writer.rs`).
@@ -14,9 +14,9 @@ use std::{
 };
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
-/// How long the end of the process waits for the reader of its last lines.
+/// Time for which the end of the process waits for its last lines to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// How long a panic in an engine waits: what follows may be an abort, and the gateway reads at once.
+/// Time for which a panic in an engine waits for its lines to be read: an abort may follow, and the gateway reads at once.
 const PANIC_LINES: Duration = Duration::from_millis(200);
 
 /// Sets up logging for the whole process; `level` is a level or a filter.

@@ -55,7 +55,7 @@ pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyho
     ended
 }
 
-/// What is known once the configuration and the files that it names were read.
+/// The configuration and the contents of the files that it names.
 struct Setup {
     loaded: Loaded,
     keys: KeyRing,
@@ -105,7 +105,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let Found { options, _held } = match found {
         Ok(found) => found,
         Err(error) => {
-            // Why there is no model matters more than how the server closed.
+            // The caller is told why there is no model; how the server closed matters less.
             let _ = serving.close(Duration::ZERO).await;
             return Err(error);
         }

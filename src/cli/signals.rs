@@ -55,7 +55,7 @@ impl StopSignals {
     }
 }
 
-/// When a signal counted last.
+/// The moment of the last signal that counted.
 #[derive(Debug, Default)]
 struct Wish(Option<Instant>);
 

@@ -68,7 +68,7 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     text
 }
 
-/// What is kept of layers with a sliding window.
+/// A sentence on the cells that are kept for layers with a sliding window; empty without such layers.
 fn window(model: &ModelInfo) -> String {
     match model.kv_window {
         None => String::new(),

@@ -1,7 +1,7 @@
 //! Compiles constraints on a stack that is large enough, and remembers the last ones.
 //!
-//! How long that takes and whether it ends at all is not known here: the engine compiles only what a trial process has
-//! compiled before (`trial`).
+//! Compiling has no limit of time here: the engine compiles only constraints that a trial process has compiled before
+//! (`trial`).
 
 use super::{
     cache::Cache,
@@ -64,7 +64,7 @@ impl Compiler {
         Self { factory: vocabulary.factory, writes: vocabulary.writes, cache: Mutex::default() }
     }
 
-    /// What is known of a constraint, without compiling anything: it is among the last ones, or exceeds a limit of size.
+    /// The result for a constraint that is among the last ones or exceeds a limit of size; `None` if it would have to be compiled.
     #[must_use]
     pub fn known(&self, constraint: &Constraint) -> Option<Result<Compiled, String>> {
         match limits::check(constraint).and_then(|()| self.can_write(constraint)) {
@@ -96,8 +96,8 @@ impl Compiler {
         on_large_stack(|| self.compile_new(constraint))?.map(drop).map_err(ConstraintError::Refused)
     }
 
-    /// What trial process and engine both do. What cannot even begin with this vocabulary, or takes too much work on the way,
-    /// is found here and not when a token is to be drawn; so is what takes much.
+    /// Compiles a constraint, in the trial process as in the engine. A constraint that no token of this vocabulary can begin, or
+    /// that takes too much work for some token, is refused here and not when a token is to be drawn.
     fn compile_new(&self, constraint: &Constraint) -> Result<Compiled, String> {
         let compiled = compile(&self.factory, constraint)?;
         walk::through(|| compiled.matcher())?;

@@ -4,7 +4,7 @@
 use super::{schema, source::with_options};
 use serde_json::{Deserializer, Value};
 
-/// What stands before a schema.
+/// The directive before a schema.
 const JSON: &str = "%json";
 
 /// The grammar with its schemas checked and prepared.
@@ -28,7 +28,7 @@ pub(super) fn prepare(text: &str) -> Result<String, String> {
     Ok(prepared)
 }
 
-/// Where the next schema is announced: not in a text, a regular expression or a comment.
+/// The byte at which the next [`JSON`] begins that is not part of a string, a regular expression or a comment.
 fn next_schema(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;

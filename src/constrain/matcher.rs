@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// How the reason begins when a token would be more work than `limits::apply` allows.
+/// Beginning of the reason that is given when a token would be more work than `limits::apply` allows.
 pub(super) const TOO_MUCH_WORK: &str = "it takes more work for a token than is allowed";
 
 /// Items of the parser, and fuel of the lexer, from which on a mask is much work: about 2 ms.

@@ -12,7 +12,7 @@ const TOKENS: u32 = 24;
 /// Follows it some times, the same way each time it is asked. `copy` is a matcher at the beginning of a text.
 ///
 /// # Errors
-/// That it is too much work. Where a text cannot go on, that text ends: others may.
+/// It is too much work. A text that cannot go on is no error: it ends, and other texts may go on.
 pub(super) fn through(copy: impl Fn() -> Matcher) -> Result<(), String> {
     for seed in 0..WALKS {
         match follow(copy(), Dice(seed)) {

@@ -1,7 +1,7 @@
 //! Masks of constraints that are much work, before a step is planned: a few milliseconds of them, and whoever is left waits
 //! a step while the others go on.
 //!
-//! What a mask says does not depend on when it is computed, so that this changes when tokens come and never which. Masks that
+//! A mask allows the same tokens whenever it is computed: waiting delays tokens and never changes them. Masks that
 //! are little work are left to the draw, beside a GPU that computes.
 
 use super::generation::Generation;
@@ -14,7 +14,7 @@ use std::{
 /// Time for such masks before a step. The one that is begun in it is finished: some 50 ms more at worst.
 const BEFORE_A_STEP: Duration = Duration::from_millis(5);
 
-/// Whose turn it is.
+/// The order in which generations have their expensive masks computed.
 #[derive(Debug, Default)]
 pub(super) struct Masks {
     /// The last that had its mask computed; the next are those with higher ids, and then the lowest.

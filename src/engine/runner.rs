@@ -129,7 +129,7 @@ pub enum KvOp {
         from: Slot,
         /// Who gets them.
         to: Slot,
-        /// How many, ≥ 1, at least [`ModelRunner::shortest`] and at most what `from` holds.
+        /// Number of positions, ≥ 1, at least [`ModelRunner::shortest`] and at most as many as `from` holds.
         len: u32,
     },
     /// Copies all that `slot` holds, at least one position, to host memory. `slot` is unchanged, and no target of a `Copy`
@@ -147,7 +147,7 @@ pub enum KvOp {
         from: Parked,
         /// Who gets it.
         slot: Slot,
-        /// How many, ≥ 1 and at least [`SwapLimits::shortest`]; where `Limits::can_truncate` is false, as many as were saved.
+        /// Number of positions, ≥ 1 and at least [`SwapLimits::shortest`]; where `Limits::can_truncate` is false, as many as were saved.
         len: u32,
     },
     /// Forgets what was saved.

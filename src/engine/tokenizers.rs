@@ -45,13 +45,13 @@ impl TextCall {
     }
 }
 
-/// Where the inbox puts calls.
+/// The ends of the queues that the inbox puts calls into.
 pub(super) struct TextCalls {
     usual: SyncSender<TextCall>,
     long: SyncSender<TextCall>,
 }
 
-/// Where the threads find them.
+/// The ends of the queues that the threads take calls from.
 pub(super) struct TextInbox {
     usual: Receiver<TextCall>,
     long: Receiver<TextCall>,

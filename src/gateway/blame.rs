@@ -1,4 +1,4 @@
-//! Who may have ended an engine, and who may be handed to the next one beside whom.
+//! Decides which work may have ended an engine, and which work the next one may get at the same time.
 //!
 //! ```text
 //! Held ─ handed out ─▶ Waiting ─ the engine begins ─▶ Touched ─ a few steps later ─▶ Proved ─▶ finished
@@ -25,7 +25,7 @@ const LATE: u32 = 2;
 /// Deaths without a known cause after which what was computed in all of them is given up, so that there is an end.
 const MAX_UNDECIDED: u32 = 4;
 
-/// How far an engine has come with a piece of work.
+/// Progress of an engine with a piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// No engine has it.
@@ -49,7 +49,7 @@ pub(super) struct Work {
     reports: u32,
 }
 
-/// What becomes of a piece of work whose engine died.
+/// The next step for a piece of work whose engine died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// The next engine gets it, or it was not concerned.
@@ -101,12 +101,12 @@ impl Work {
     }
 }
 
-/// What is known of a death.
+/// The judgement on the death of an engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// What may have been the cause.
+    /// Contents that may have been the cause.
     pub(super) causes: BTreeSet<Fingerprint>,
-    /// What the engine had besides and had gone on with for a while: it may end an engine late.
+    /// Contents that the engine had besides and had gone on with for a while: they may end an engine late.
     pub(super) bystanders: BTreeSet<Fingerprint>,
     /// The only content that can have been the cause, as far as we know.
     pub(super) blamed: Option<Fingerprint>,
@@ -114,12 +114,12 @@ pub(super) struct Verdict {
     pub(super) is_alone: bool,
 }
 
-/// What is known when an engine has died.
+/// The facts after the death of an engine by which [`Fate`]s are decided.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Aftermath<'a> {
     /// Of what it died, for clients.
     pub(super) reason: &'a str,
-    /// Who may have been the cause; the quarantine knows it already.
+    /// The judgement, which is in the quarantine already.
     pub(super) verdict: &'a Verdict,
     pub(super) quarantine: &'a Quarantine,
     pub(super) now: Instant,
@@ -174,7 +174,7 @@ impl<'a> Gate<'a> {
         let state = if quarantine.is_empty() || !works.clone().any(|work| suspected(&work)) {
             State::Open
         } else {
-            // What waits for a slot of the engine does nobody harm yet; a suspect that does is about to get one.
+            // Work that waits for a slot of the engine harms nobody yet; a suspect that waits is about to get one.
             let unproved = works.filter(|work| work.stage == Stage::Touched || (work.stage == Stage::Waiting && suspected(work)));
             let mut contents = unproved.map(|work| work.content);
             match contents.next() {

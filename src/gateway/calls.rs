@@ -75,7 +75,7 @@ pub(super) enum Question {
     Check {
         /// What an output would have to obey.
         constraint: Constraint,
-        /// Whose it is.
+        /// The key of the caller.
         namespace: u64,
         /// Gets the answer.
         reply: Reply<(), CheckError>,
@@ -190,7 +190,7 @@ impl TextCall {
         Self { question, ticket, work, waited: 0, _place: place }
     }
 
-    /// What it is.
+    /// The fingerprint of its content.
     pub(super) fn content(&self) -> Fingerprint {
         self.work.content
     }
@@ -201,7 +201,7 @@ impl TextCall {
     }
 }
 
-/// What a key has here.
+/// The calls and bytes that one key has open.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Use {
     calls: usize,
@@ -252,7 +252,7 @@ impl Calls {
         self.open.values().map(|call| call.work)
     }
 
-    /// What the present engine is to be asked next.
+    /// Takes the calls whose turn it is, as messages for the present engine.
     pub(super) fn unsent(&mut self, gate: &mut Gate<'_>) -> Vec<ToEngine> {
         let mut messages = Vec::new();
         loop {

@@ -28,7 +28,7 @@ type Reply = oneshot::Sender<Result<Vec<Vec<f32>>, EmbeddingError>>;
 /// Tokens that get a vector.
 #[derive(Debug)]
 struct Input {
-    /// Which of its request.
+    /// Its index among the inputs of its request.
     index: usize,
     tokens: Vec<Token>,
     work: Work,
@@ -52,17 +52,17 @@ pub(super) struct EmbedRequest {
     limits: (usize, usize),
     /// Batches that the present engine has.
     sent: usize,
-    /// When it had its last turn, in turns.
+    /// The number of its last turn.
     served: u64,
     vectors: Vec<Vec<f32>>,
     reply: Reply,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Debug)]
 pub(super) struct Asker {
-    /// Whose request.
+    /// The caller's key; keys take turns.
     pub(super) key: u64,
     /// Gets the vectors.
     pub(super) reply: Reply,
@@ -87,7 +87,7 @@ impl EmbedRequest {
         }
     }
 
-    /// What its inputs are.
+    /// The fingerprints of its inputs that the engine does not have yet.
     pub(super) fn contents(&self) -> impl Iterator<Item = Fingerprint> {
         self.unsent.iter().map(|input| input.work.content)
     }
@@ -125,7 +125,7 @@ pub(super) struct Embeds {
     open: BTreeMap<u64, EmbedRequest>,
     /// By call.
     sent: BTreeMap<u64, Batch>,
-    /// When each key that has requests had its last turn, in turns.
+    /// The number of the turn that each key with requests had last.
     served: BTreeMap<u64, u64>,
     turn: u64,
     next_request: u64,

@@ -125,7 +125,7 @@ pub enum CheckError {
     /// Nobody could find out for now; what was in the way.
     #[error("{reason}")]
     Busy {
-        /// What was in the way.
+        /// A sentence on the obstacle.
         reason: String,
         /// Suggested wait.
         retry_after: Duration,
@@ -163,7 +163,7 @@ impl From<TokenizeError> for CheckError {
 pub struct EngineHandle {
     status: Arc<Status>,
     commands: CommandSender,
-    /// Whose texts and inputs these are: keys take turns.
+    /// The key that calls are made for: keys take turns.
     key: u64,
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Heartbeat {
     steps: u64,
     /// Pongs in a row that told of work and of no new step.
     still: u32,
-    /// What the load had done when last looked at.
+    /// [`LoadWork::work`] of the load at the last look.
     load_work: u64,
 }
 

@@ -44,7 +44,7 @@ impl Entry {
         Self { request, choice, events, work: Work::new(content), started: false, _place: place }
     }
 
-    /// What it is.
+    /// The fingerprint of its content.
     pub(super) fn content(&self) -> Fingerprint {
         self.work.content
     }

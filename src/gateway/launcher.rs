@@ -32,7 +32,7 @@ pub trait EngineChild: Send + 'static {
     /// Its process, where it has one.
     fn pid(&self) -> Option<u32>;
 
-    /// What it has done since it started, as far as that is to be seen from outside.
+    /// Its progress with loading, as far as that can be seen from outside.
     fn load_work(&self) -> Option<LoadWork> {
         None
     }
@@ -47,7 +47,7 @@ pub trait EngineChild: Send + 'static {
     fn last_words(&self) -> Vec<String>;
 }
 
-/// What a loading process has done.
+/// Progress of a loading process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadWork {
     /// Rises with all that a load does but computing: bytes read by calls and from disks, and page faults. Of no unit.

@@ -1,4 +1,4 @@
-//! How far a load is, and whether it gets on: from what the engine says, and from what the kernel counts of its process.
+//! Watches the progress of a load: by the engine's own reports, and by the kernel's counts for its process.
 //!
 //! Mapped weights come in by page faults, of which llama.cpp knows nothing: a slow disk would look like a hung one. Owns the
 //! reading of `/proc`, a few small files that the kernel writes from memory without waiting, and the line in the log.
@@ -12,7 +12,7 @@ const LOG_TICKS: u32 = 15;
 /// Share of a load at most: when all weights are read, there is memory for KV cells to fill and a first step to run.
 const MOST: f32 = 0.99;
 
-/// What a process has done, by proc_pid_io(5), proc_pid_stat(5) and proc_pid_statm(5). `None` where the kernel does not say.
+/// Progress of a process, by proc_pid_io(5), proc_pid_stat(5) and proc_pid_statm(5). `None` where the kernel does not say.
 pub(super) fn work_of(pid: u32) -> Option<LoadWork> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let (stat, statm) = (process.stat().ok()?, process.statm().ok()?);

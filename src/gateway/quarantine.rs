@@ -1,4 +1,4 @@
-//! Which contents were in the hands of engines that died: suspected after one death, refused after the second.
+//! Remembers the contents that engines had when they died: suspected after one death, refused after the second.
 //!
 //! A plain table; time is an argument. Owned by the run loop. A content is forgotten after [`QUARANTINE`], and a suspected one
 //! as soon as work with it has finished well. At most [`MAX_CONTENTS`] are remembered.
@@ -10,13 +10,13 @@ use super::{blame::Verdict, fingerprint::Fingerprint};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
-/// How long a content is remembered after the last death that it was part of.
+/// Time for which a content is remembered after the last death that it was part of.
 pub(super) const QUARANTINE: Duration = Duration::from_secs(600);
 
 /// Contents remembered at most: 24 bytes each. Every refused one has cost two engines.
 const MAX_CONTENTS: usize = 4096;
 
-/// What a content is remembered as.
+/// The part that a content had in the death of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
     /// An engine died with it that had gone on with it for long, while it began with another one.
@@ -27,7 +27,7 @@ enum Role {
     Refused,
 }
 
-/// What is remembered of a content.
+/// The memory of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Record {
     until: Instant,

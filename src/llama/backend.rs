@@ -66,7 +66,7 @@ pub(super) fn load_file(
     LlamaModel::load_from_file(backend, path, &params).map_err(|error| backend_error(&error))
 }
 
-/// What llama.cpp logged, or else what its binding says.
+/// An error with the lines that llama.cpp logged, or else with the message of its binding.
 pub(super) fn backend_error(error: &dyn std::error::Error) -> LoadError {
     LoadError::Backend(log::take_complaints().unwrap_or_else(|| error.to_string()))
 }

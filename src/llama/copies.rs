@@ -10,9 +10,9 @@
 pub(super) struct StateSizes {
     pub(super) first: usize,
     pub(super) next: usize,
-    /// What of `next` is of layers with a sliding window.
+    /// The part of `next` that belongs to layers with a sliding window.
     pub(super) sliding: usize,
-    /// That window, positions; `u32::MAX` without.
+    /// Length of the sliding window, positions; `u32::MAX` without one.
     pub(super) window: u32,
 }
 

@@ -46,7 +46,7 @@ impl<'a> Files<'a> {
         Ok(files)
     }
 
-    /// What llama.cpp is to open.
+    /// The path that llama.cpp is to open.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

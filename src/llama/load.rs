@@ -217,7 +217,7 @@ impl Loaded {
         self.model.new_context(backend, params).map_err(|error| backend_error(&error))
     }
 
-    /// What to compute where any token will do.
+    /// A token to compute where any will do.
     fn first_token(&self) -> Token {
         self.tokenizer.bos().unwrap_or(Token(0))
     }

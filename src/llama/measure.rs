@@ -1,5 +1,5 @@
-//! What states and cells of a model take, found out by saving small ones: right for every cache that llama.cpp has, where a formula
-//! over layers and heads is not.
+//! Measures the memory that states and cells of a model take, by saving small ones. This is right for every cache that llama.cpp
+//! has; a formula over layers and heads is not.
 
 use super::{
     backend::backend_error,
@@ -18,7 +18,7 @@ use llama_cpp_2::{llama_backend::LlamaBackend, model::LlamaModel};
 /// Position, number of sequences and sequence id of a cell in a saved state (`llama_kv_cache::state_write_meta`).
 const CELL_HEADER_BYTES: usize = 12;
 
-/// What a slot's saved state takes with one position and with two. Needs an empty `runner` and leaves it empty.
+/// The size of a slot's saved state with one position and with two. Needs an empty `runner` and leaves it empty.
 pub(super) fn state_sizes(runner: &mut LlamaRunner<'_>, token: Token) -> Option<StateSizes> {
     let has_two = runner.limits().max_model_len > 1;
     let mut sizes_with = |pos| {

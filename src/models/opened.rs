@@ -51,7 +51,7 @@ fn modified(seen: &Metadata) -> (i64, i64) {
     (seen.mtime(), seen.mtime_nsec())
 }
 
-/// How what is at `path` now differs from what was opened, in words; `None` if it does not.
+/// The difference between the file that is at `path` now and the one that was opened, in words; `None` if there is none.
 ///
 /// `st_ctim` is not compared: it changes when another file takes the name.
 ///

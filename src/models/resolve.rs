@@ -65,14 +65,14 @@ pub enum ResolveError {
     },
 }
 
-/// Where to look for models. A folder for them is needed only for what is no path.
+/// The places in which models are looked for. A folder is needed only for a name that is no path.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelSearch<'a> {
     /// The models folder, if the user named one.
     pub models_dir: Option<&'a Path>,
-    /// Where the folder is otherwise, and how to fetch.
+    /// Names the folder if the user did not, and the settings for downloads.
     pub environment: &'a Environment,
-    /// What is known.
+    /// The models that have names.
     pub catalog: &'a Catalog,
 }
 
@@ -151,7 +151,7 @@ impl Store {
 mod tests {
     use super::*;
 
-    /// What a search without any home says.
+    /// The error of a search without any home.
     fn search(models_dir: Option<&Path>, wanted: &str) -> ResolveError {
         let search = ModelSearch { models_dir, environment: &Environment::default(), catalog: Catalog::embedded() };
         search.resolve(wanted).unwrap_err()

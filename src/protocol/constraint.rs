@@ -29,7 +29,7 @@ impl Constraint {
     }
 }
 
-/// Why a constraint cannot be used.
+/// The reason why a constraint cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ConstraintError {
     /// It is at fault, and would be refused again; what is wrong with it, for those who wrote it.

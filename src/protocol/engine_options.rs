@@ -92,7 +92,7 @@ pub struct OpenedFile {
     pub inode: u64,
     /// Its size, bytes.
     pub bytes: u64,
-    /// When it was last written: seconds since 1970, and nanoseconds (`st_mtim`).
+    /// Time of its last change: seconds since 1970, and nanoseconds (`st_mtim`).
     pub modified: (i64, i64),
 }
 

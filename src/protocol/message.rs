@@ -98,7 +98,7 @@ pub enum ToEngine {
         call: CallId,
         /// What an output would have to obey.
         constraint: Constraint,
-        /// Whose it is, as in `SequenceRequest::namespace`: callers take turns.
+        /// The caller, as in `SequenceRequest::namespace`: callers take turns.
         namespace: u64,
     },
 }

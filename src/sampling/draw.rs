@@ -18,7 +18,7 @@ struct Leader {
 impl Leader {
     const NOBODY: Self = Self { token: None, sum: f64::NEG_INFINITY };
 
-    /// What a gap must exceed for a token of this block to come into question; NaN and −inf never do.
+    /// The bound that the gap of a token of this block must exceed to come into question; NaN and −inf never do.
     fn bar(self, block: Block) -> f32 {
         // Rounded to the nearest `f32` it might exclude by a last digit.
         ((self.sum - block.bound()) as f32).next_down()

@@ -25,11 +25,11 @@ pub(super) struct Noise {
     tokens: u64,
 }
 
-/// What the tokens of one block have in common.
+/// A block of tokens with the random bits that they share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
     bits: u64,
-    /// Where the block stands among the blocks.
+    /// Number of the block among the blocks, from 0.
     index: u32,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Row<'a> {
     pub(super) logits: &'a [f32],
     /// Index of the highest logit, the lowest of equals.
     pub(super) best: usize,
-    /// That logit, and finite.
+    /// The largest logit of the row, finite.
     max: f32,
     inverse_temperature: f32,
 }

@@ -128,7 +128,7 @@ impl Write for LogWriter {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // What is inside is whole whenever the lock is free.
+        // No holder of the lock leaves the queue half changed, so a panic there does no harm.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -58,7 +58,7 @@ impl Ignored {
         }
     }
 
-    /// How many there are.
+    /// The number of names.
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.len()

@@ -25,7 +25,7 @@ pub(super) async fn buffer(state: &AppState, family: Family, request: Request) -
     };
     let Ok(result) = timeout(state.config.body_timeout, read).await else {
         let mut response = family.refuse(&ApiError::BodyTimeout);
-        // Who was too slow so far is not waited for again.
+        // The client was too slow so far: the connection does not wait for a next request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return Err(response);
     };

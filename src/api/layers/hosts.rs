@@ -1,4 +1,4 @@
-//! Which host a request was meant for. It must say so, once (RFC 9112 3.2).
+//! Refuses requests that were meant for another host, or that do not name one exactly once (RFC 9112 3.2).
 //!
 //! On loopback without keys, the address is the only protection; here a web page is kept from using it.
 //! A page may call `http://its-own-name:8000` after pointing that name to 127.0.0.1 (DNS rebinding, CVE-2024-28224), or post to

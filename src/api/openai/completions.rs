@@ -129,7 +129,7 @@ struct Encoder<'a> {
     engine: &'a EngineHandle,
     request: &'a CompletionRequest,
     info: &'a ModelInfo,
-    /// What stands behind the hole of every prompt, and the marks around it.
+    /// The tokens that follow the text to be filled in, the same for every prompt, and the model's marker tokens for it.
     suffix: Option<(Vec<Token>, FimTokens)>,
 }
 

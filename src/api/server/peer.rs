@@ -31,7 +31,7 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), 
 /// An interim response (RFC 9110 15.2): every client of HTTP/1.1 skips it.
 const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
-/// What is known of a client that waits for an answer.
+/// A sign that a client which waits for an answer may be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
     /// It will send no more. Whether it still listens shows if it is sent something now.
@@ -53,7 +53,7 @@ pub(super) struct Peer {
     _place: OwnedSemaphorePermit,
 }
 
-/// What changes.
+/// The part of a peer that changes while its connection is open.
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// The body of the present request was read to its end.
@@ -98,7 +98,7 @@ impl Peer {
         Self { stream, state: Mutex::default(), request_was_read: Notify::new(), drain: Mutex::default(), _place: place }
     }
 
-    /// What is known now.
+    /// The present state, locked. Hold it for no longer than a look.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -19,9 +19,9 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// How long a client may go on sending after its last answer (nginx: `lingering_time`, 30 s).
+/// Time for which a client may go on sending after its last answer (nginx: `lingering_time`, 30 s).
 const LINGER_TIME: Duration = Duration::from_secs(10);
-/// How long it may be silent meanwhile (nginx: `lingering_timeout`, 5 s).
+/// Time for which it may be silent meanwhile (nginx: `lingering_timeout`, 5 s).
 const LINGER_SILENCE: Duration = Duration::from_secs(2);
 /// Bytes that it may send meanwhile.
 const LINGER_BYTES: usize = 64 << 20;
@@ -36,9 +36,9 @@ pub(super) struct Socket {
 /// A connection on which nothing is written any more.
 #[derive(Debug)]
 struct Closing {
-    /// When it is closed unless bytes come.
+    /// Runs out when no bytes have come for [`LINGER_SILENCE`]; the socket is closed then.
     silence: Pin<Box<Sleep>>,
-    /// When it is closed whatever comes.
+    /// The socket is closed at this moment even if bytes still come.
     deadline: Instant,
     bytes_left: usize,
 }

@@ -1,4 +1,5 @@
-//! Which files the engine opens: the model, fetched and checked if it has to be, its draft model, and the prefix cache's folder.
+//! Finds the files that the engine opens: the model, fetched and checked if it has to be, its draft model, and the prefix
+//! cache's folder.
 //!
 //! Takes from milliseconds to hours and blocks all the while, so it has a thread of its own, which ends with the process.
 //! Owns the files that it opened, until [`Found`] is dropped.
@@ -18,9 +19,9 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// What was found.
+/// The files that were found, open.
 pub(super) struct Found {
-    /// What the engine is started with.
+    /// Options that the engine is started with.
     pub(super) options: EngineOptions,
     /// Every engine loads these files, whatever takes their names, for as long as they are held.
     pub(super) _held: Vec<OpenedModel>,

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What is left once somebody is in a hurry: for the last events of streams, and for the engine to end.
+/// Time that is left after a second signal: for the last events of streams, and for the engine to end.
 const HURRIED: Duration = Duration::from_secs(4);
 
 /// The HTTP server while it runs, and how it is told to stop: with the time that running requests get.

@@ -1,4 +1,4 @@
-//! What the engine and a trial process say to each other, framed as between gateway and engine.
+//! Messages between the engine and a trial process, framed as those between gateway and engine.
 
 use crate::protocol::{Constraint, ConstraintError};
 use serde::{Deserialize, Serialize};

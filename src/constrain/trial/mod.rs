@@ -1,4 +1,4 @@
-//! Whether a constraint can be compiled, found out in a process that may die of it.
+//! Finds out whether a constraint can be compiled, in a process that may die of it.
 //!
 //! ```text
 //! engine: TrialProcess ── socket ──▶ `llamero constraint-trial`: the same vocabulary, the same compiler

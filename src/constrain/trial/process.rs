@@ -27,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the CPU time is looked at.
+/// Time between two looks at the CPU time that the process has used.
 const LOOK: Duration = Duration::from_millis(20);
 /// A process that holds so much more than at its start is replaced, bytes: it has had a large constraint, and allocators
 /// give little back.
@@ -37,7 +37,7 @@ const ARGUMENTS: [&str; 2] = ["constraint-trial", "--parent-pid"];
 /// Signals that end a process from outside, or because the machine has no memory: they say nothing of a constraint.
 const FROM_OUTSIDE: [i32; 4] = [1, 2, 9, 15];
 
-/// What a trial may take.
+/// Limits of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrialLimits {
     /// CPU time of compiling one constraint and following it for some tokens.
@@ -55,7 +55,7 @@ impl Default for TrialLimits {
     }
 }
 
-/// What is known of a constraint after a trial.
+/// The result of a trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It compiles, within its limits.
@@ -74,7 +74,7 @@ pub struct TrialProcess {
     running: Option<Running>,
 }
 
-/// What came of handing a constraint to a process.
+/// The end of one attempt: of handing a constraint to one process.
 enum Outcome {
     Answered(Result<(), ConstraintError>),
     OutOfCpuTime,
@@ -158,7 +158,7 @@ impl TrialProcess {
             .arg(std::process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
-            // What a panic says may quote the constraint, which is no log's business.
+            // The text of a panic may quote the constraint, which must not appear in a log.
             .stderr(Stdio::null())
             .spawn()?;
         Ok(Running { child, socket: ours, tried: 0, resident_at_start: 0 })
@@ -179,7 +179,7 @@ struct Running {
     resident_at_start: u64,
 }
 
-/// What is heard from a process.
+/// The end of waiting for a message of a process.
 enum Heard {
     Message(FromTrial),
     OutOfCpuTime,

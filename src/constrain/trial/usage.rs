@@ -1,4 +1,4 @@
-//! What a process has used of the machine, as the kernel counts it.
+//! CPU time and memory of a process, as the kernel counts them.
 
 use procfs::process::Process;
 use std::time::Duration;

@@ -29,7 +29,7 @@ impl LazyCompiler {
         Self { tokenizer, made: OnceLock::new() }
     }
 
-    /// What is known of a constraint. Takes microseconds: nothing is made or compiled.
+    /// The result for a constraint that need not be compiled any more. Takes microseconds: nothing is made or compiled.
     pub(super) fn known(&self, constraint: &Constraint) -> Option<Result<Compiled, ConstraintError>> {
         let compiler = self.made.get()?.as_ref().ok()?;
         compiler.known(constraint).map(|known| known.map_err(ConstraintError::Refused))
@@ -58,7 +58,7 @@ impl LazyCompiler {
     fn get(&self) -> Result<&Compiler, ConstraintError> {
         let make = || {
             let speller = Arc::clone(&self.tokenizer);
-            // What the tokenizer refuses, llguidance spells.
+            // For a text that the tokenizer refuses, llguidance chooses the tokens itself.
             let spell = move |text: &str| speller.encode(text, false, &SpecialText::Continuation).unwrap_or_default();
             Vocabulary::new(&self.words()?, Arc::new(spell)).map(Compiler::new)
         };

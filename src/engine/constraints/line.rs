@@ -1,6 +1,6 @@
-//! Who waits for a place, and whose turn it is: callers take turns, and none has more than its share of the places.
+//! A line of callers that wait for a place: they take turns, and none has more than its share of the places.
 //!
-//! Knows neither constraints nor threads. As long as what is put in.
+//! Knows neither constraints nor threads. Has no bound of its own: its owner bounds the entries.
 
 use std::collections::{BTreeMap, VecDeque};
 

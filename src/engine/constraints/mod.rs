@@ -34,7 +34,7 @@ pub(super) const PLACES: usize = 2;
 const SHARE: usize = PLACES - 1;
 /// New constraints of one caller that may wait to be checked.
 const MAX_WAITING: usize = 16;
-/// How long a check waits for a place before its caller is told to come back: four of the slowest constraints. Below the
+/// Time for which a check waits for a place before its caller is told to come back: four of the slowest constraints. Below the
 /// least time that the gateway waits for answers.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Trials of one submission that may end without a verdict. The gateway has had its constraint checked.
@@ -58,7 +58,7 @@ struct Queue {
     submitted: HashSet<SequenceId>,
     /// There once a model is loaded.
     compiler: Option<Arc<LazyCompiler>>,
-    /// Where compiled submissions go; `None` when the gateway is gone.
+    /// Takes compiled submissions; `None` when the gateway is gone.
     commands: Option<SyncSender<Command>>,
 }
 
@@ -67,9 +67,9 @@ enum Job {
     Check {
         call: CallId,
         constraint: Constraint,
-        /// Whose it is.
+        /// The caller, who takes turns with others.
         caller: u64,
-        /// When it came.
+        /// The moment at which it came.
         since: Instant,
     },
     Submit {
@@ -99,7 +99,7 @@ impl Job {
 #[derive(Debug)]
 struct Taken {
     job: Job,
-    /// Whose place in the line it has.
+    /// The caller whose place in the line it has, if it has one.
     place: Option<u64>,
 }
 

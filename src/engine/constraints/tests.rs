@@ -1,4 +1,5 @@
-//! What is cancelled, closed, new and known. No model and no process: nothing is compiled.
+//! Tests of submissions that are cancelled, new or known, and of the end of the line. No model and no process: nothing is
+//! compiled.
 
 use super::*;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};

@@ -25,7 +25,7 @@ const MIN_EVICT: u32 = 64;
 pub(super) struct Record {
     /// The tokens whose KV the slot holds, by position.
     pub(super) held: Vec<Token>,
-    /// How many of them it must keep if it keeps any (`ModelRunner::shortest`).
+    /// Number of them that it must keep if it keeps any (`ModelRunner::shortest`).
     pub(super) shortest: u32,
     /// Whose cache it is.
     pub(super) namespace: u64,

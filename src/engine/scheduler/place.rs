@@ -279,7 +279,7 @@ impl Cache {
         }
     }
 
-    /// What a slot holds.
+    /// The beginning that a slot holds.
     pub(super) fn begun(&self, slot: Slot) -> Begun<'_> {
         let record = self.record(slot);
         Begun { tokens: &record.held, shortest: record.shortest, namespace: record.namespace }
@@ -308,7 +308,7 @@ pub(super) struct Begun<'a> {
     pub(super) namespace: u64,
 }
 
-/// Which of some contents has the longest beginning of `wanted` that is to be had, and its length; the first of equals.
+/// The content that has the longest usable beginning of `wanted`, and the length of that; the first of equals.
 pub(super) fn longest_prefix<'a, K>(wanted: &[Token], namespace: u64, contents: impl Iterator<Item = (K, Begun<'a>)>) -> Option<(K, u32)> {
     let mut best = None;
     let mut len = 0;

@@ -259,7 +259,7 @@ impl Scheduler {
             .map(|leader| (*leader, &self.sequences[leader]))
             .filter(|(_, other)| shares_enough(other))
             .map(|(leader, other)| Hold { leader, common: common_prefix(&other.tokens, reusable) })
-            // What it holds by now was looked for; of a windowed cache it may be not to be had.
+            // Its present length was looked for before; a windowed cache may be unable to give a beginning of it.
             .filter(|hold| hold.common >= enough && self.is_computing(hold))
             .max_by_key(|hold| hold.common)
     }

@@ -1,4 +1,4 @@
-//! Where the prompt rows of a sequence stop for a step: where others will go on from what it has computed.
+//! Positions at which the prompt rows of a sequence stop for a step, because others will go on from there.
 //!
 //! Only for windowed caches (`Limits::windowed`), of which a shorter beginning than what a slot holds is mostly not to be had: there
 //! a prefix must be copied or saved when the slot holds just that. Two reasons to stop: a sequence of the queue waits for the prefix
@@ -35,7 +35,7 @@ impl Scheduler {
         }
     }
 
-    /// How many of the next `rows` of a sequence, of which `held` positions are computed, come before it stops.
+    /// Number of the next `rows` of a sequence that come before it stops, if `held` positions of it are computed.
     pub(super) fn rows_before_stop(&self, id: SequenceId, held: u32, rows: u32) -> u32 {
         let stops = self.stops.get(&id).copied().into_iter().chain(self.sequences[&id].save_at);
         stops.filter(|stop| *stop > held).map(|stop| stop - held).fold(rows, u32::min)

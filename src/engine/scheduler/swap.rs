@@ -67,7 +67,7 @@ struct Entry {
     parked: Parked,
     /// Not empty.
     tokens: Vec<Token>,
-    /// How many of them must be loaded at least, if any.
+    /// The least number of them that can be loaded.
     shortest: u32,
     namespace: u64,
     /// `Cache::clock` when it, or the slot that it comes from, last served a sequence.
@@ -208,7 +208,7 @@ impl Swap {
         parked
     }
 
-    /// How much of a content must be loaded at least, once it is saved.
+    /// The least number of positions of a content that can be loaded, once it is saved.
     fn shortest(&self, content: Content<'_>) -> u32 {
         content.shortest.max(self.limits.shortest(count(content.tokens.len())))
     }

@@ -58,7 +58,7 @@ fn suspecting(contents: &[u64]) -> Quarantine {
     quarantine
 }
 
-/// Which of the held works are let in, in one round.
+/// The contents of the held works that are let in, in one round.
 fn let_in(works: &[(u64, Stage)], quarantine: &Quarantine) -> Vec<u64> {
     let all = works.iter().map(|(content, stage)| work(*content, *stage));
     let mut gate = Gate::new(all, quarantine, Instant::now());
@@ -102,7 +102,7 @@ fn a_suspect_waits_for_what_began_before_it_came() {
 
 // === A server that is played ===
 
-/// What a content does to engines.
+/// The effect of a content on engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Nature {
     /// Nothing, and it ends after so many tokens.
@@ -243,7 +243,7 @@ fn arrivals(bad: impl Strategy<Value = Nature> + 'static) -> impl Strategy<Value
 }
 
 proptest! {
-    /// What ends engines at once costs two of them and is refused, however often it comes; everything else finishes.
+    /// A content that ends engines at once ends two of them and is refused, however often it comes; everything else finishes.
     #[test]
     fn what_ends_engines_at_once_costs_two_of_them_and_nobody_else_anything(arrivals in arrivals(Just(Nature::EndsAtOnce))) {
         let server = play(&arrivals);
@@ -255,7 +255,7 @@ proptest! {
         prop_assert!(server.deaths.values().all(|deaths| *deaths <= 2), "{:?}", server.deaths);
     }
 
-    /// What ends engines at a later token costs three at most, and nobody else anything.
+    /// A content that ends engines at a later token ends three at most, and costs nobody else anything.
     #[test]
     fn what_ends_engines_at_a_token_costs_three_of_them_and_nobody_else_anything(
         goods in prop::collection::vec((0_u32..12, good()), 1..24), bad in (0_u32..12, 1_u32..40), at in any::<prop::sample::Index>(),

@@ -1,4 +1,4 @@
-//! Whose call is handed to the engine next: lanes by kind and size, and within a lane one key after the other.
+//! Decides which call is handed to the engine next: lanes by kind and size, and within a lane one key after the other.
 //!
 //! A plain table of numbers; knows neither what is asked nor who waits for the answer. Within a key the oldest call goes first. A
 //! call of one lane never waits for one of another, so a short text passes long ones; the engine has a thread for each lane of
@@ -22,7 +22,7 @@ pub(super) enum Lane {
     Middle,
     /// Texts that take seconds.
     Long,
-    /// What the engine thread answers between two steps.
+    /// Calls that the engine thread answers between two steps.
     Forecast,
     /// Constraints to be compiled.
     Constraint,
@@ -50,21 +50,21 @@ impl Lane {
         }
     }
 
-    /// How many of them may be of one key, so that another one's call finds a place.
+    /// The number of them that one key may have, so that another one's call finds a place.
     pub(super) fn share(self) -> usize {
         self.places().div_ceil(2)
     }
 }
 
-/// What a turn depends on.
+/// The lane and key of a call, by which its turn comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) lane: Lane,
-    /// Whose call.
+    /// The key of the caller.
     pub(super) key: u64,
 }
 
-/// What waits and what the engine has, by lane.
+/// Calls that wait and calls that the engine has, counted by lane.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     lanes: BTreeMap<Lane, Queue>,
@@ -76,7 +76,7 @@ struct Queue {
     waiting: BTreeMap<u64, VecDeque<u64>>,
     /// Calls that the engine has, by key; none is zero.
     out: BTreeMap<u64, usize>,
-    /// Whose turn it was last.
+    /// The key that had the last turn.
     last: u64,
 }
 

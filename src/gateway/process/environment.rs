@@ -1,6 +1,6 @@
-//! Which environment variables an engine is given: those that it, its libraries or a driver can need, and no others.
+//! Chooses the environment variables that an engine is given: those that it, its libraries or a driver can need, and no others.
 //!
-//! An engine opens a file that somebody made and runs a lot of C++: what it does not know it cannot tell. Helper processes that an
+//! An engine opens a file that somebody made and runs a lot of C++: a secret that it does not have it cannot reveal. Helper processes that an
 //! engine starts inherit its environment. The list is by name; `LLAMERO_*` configures the gateway, which tells the
 //! engine what it is to know.
 
@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 
 /// Names.
 const NAMES: &[&str] = &[
-    // Where programs, users and temporary files are; libraries keep caches there.
+    // Places of programs, users and temporary files; libraries keep caches there.
     "PATH",
     "HOME",
     "USER",

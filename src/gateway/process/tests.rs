@@ -70,7 +70,7 @@ async fn the_child_has_the_variables_of_the_list_and_no_others() {
     let lines = child.last_words();
     let names: Vec<&str> = lines.iter().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
     assert!(names.contains(&"PATH") && names.contains(&"GGML_NO_BACKTRACE"), "{names:?}");
-    // What a shell sets by itself.
+    // Variables that a shell sets by itself.
     let of_shell = ["PWD", "OLDPWD", "SHLVL", "_"];
     let others: Vec<_> = names.iter().filter(|name| !of_shell.contains(name) && !environment::passes(name.as_ref())).collect();
     assert!(others.is_empty(), "{others:?}");

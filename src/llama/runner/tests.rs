@@ -1,4 +1,4 @@
-//! How rows are split into evaluations, which steps can be compared, on how many threads they run, and what return codes mean.
+//! Tests of how rows are split into evaluations, which steps can be compared, the number of threads, and return codes.
 
 use super::*;
 use crate::{

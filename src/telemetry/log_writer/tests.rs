@@ -8,9 +8,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An output that asks the test, for each write, how it goes.
 struct Asks {
-    /// What is to be written.
+    /// Bytes that the log writes.
     wanted: Sender<Vec<u8>>,
-    /// How many bytes of it are, or why none.
+    /// The number of bytes that are written, or the error.
     answers: Receiver<io::Result<usize>>,
 }
 
