@@ -33,11 +33,11 @@ def server(start_server):
 
 @pytest.fixture
 def serve(tmp_path):
-    """Starts a server of the test's own with these arguments; all are stopped at its end."""
+    """Starts a server of the test's own with these arguments and options of `Server`; all are stopped at its end."""
     started = []
 
-    def start(*arguments):
-        running = support.Server(tmp_path / f"log{len(started)}", *arguments).wait_ready()
+    def start(*arguments, **options):
+        running = support.Server(tmp_path / f"log{len(started)}", *arguments, **options).wait_ready()
         started.append(running)
         return running
 

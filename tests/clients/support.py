@@ -41,10 +41,10 @@ def clean_environment(**more):
 
 
 def wait_until(reached, seconds, what):
-    """Polls until `reached()` is true and returns what it returned; fails with `what` after `seconds`."""
+    """Polls until `reached()` is true and returns its value; fails after `seconds` with `what`, a text or a function that makes one."""
     deadline = time.monotonic() + seconds
     while not (value := reached()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what() if callable(what) else what}"
         time.sleep(0.02)
     return value
 

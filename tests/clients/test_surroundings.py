@@ -2,23 +2,8 @@
 
 import os
 
-import pytest
 from conftest import connect
 from support import MODEL, Server, clean_environment
-
-
-@pytest.fixture
-def launch(tmp_path):
-    started = []
-
-    def launch(*arguments, **options):
-        running = Server(tmp_path / f"log{len(started)}", *arguments, **options)
-        started.append(running)
-        return running.wait_ready()
-
-    yield launch
-    for running in started:
-        running.stop()
 
 
 def complete(running):
@@ -26,19 +11,19 @@ def complete(running):
         return client.completions.create(model=MODEL, prompt="Hello", max_tokens=2, extra_body={"ignore_eos": True})
 
 
-def test_an_absolute_path_needs_no_home_and_no_variables_at_all(launch, tmp_path):
+def test_an_absolute_path_needs_no_home_and_no_variables_at_all(serve, tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
-    running = launch(environment={}, cwd=gone)
+    running = serve(environment={}, cwd=gone)
     gone.rmdir()
 
     assert complete(running).usage.completion_tokens == 2
 
 
-def test_the_engine_is_given_what_it_needs_and_no_secrets(launch):
+def test_the_engine_is_given_what_it_needs_and_no_secrets(serve):
     secrets = {"DATABASE_URL": "postgres://me:secret@db/x", "LLAMA_API_KEY": "sk-secret", "PGPASSWORD": "secret", "SOME_VARIABLE": "x"}
     needed = {"CUDA_VISIBLE_DEVICES": "0", "OMP_WAIT_POLICY": "passive", "LD_BIND_NOW": "1", "LC_ALL": "C", "TZ": "UTC"}
-    running = launch(environment=clean_environment(**secrets, **needed))
+    running = serve(environment=clean_environment(**secrets, **needed))
 
     with open(f"/proc/{running.engine_pid()}/environ", "rb") as file:
         pairs = dict(pair.split("=", 1) for pair in os.fsdecode(file.read()).split("\0") if pair)
