@@ -10,6 +10,7 @@ mod embedding;
 mod explain;
 mod kv_types;
 mod loading;
+mod quantizations;
 mod sampling;
 mod sampling_extras;
 mod steps;

@@ -38,12 +38,13 @@ pub(crate) struct Toy {
     metadata: Vec<(String, Value)>,
     script: Vec<u32>,
     window: Option<u32>,
+    shape: weights::Shape,
 }
 
 impl Toy {
     /// `model` is `tokenizer.ggml.model`, such as `llama` or `gpt2`.
     pub(crate) fn new(name: &str, model: &str, vocabulary: Vocabulary) -> Self {
-        let toy = Self { vocabulary, metadata: Vec::new(), script: Vec::new(), window: None };
+        let toy = Self { vocabulary, metadata: Vec::new(), script: Vec::new(), window: None, shape: weights::Shape::SMALL };
         toy.with("general.architecture", "llama")
             .with("general.name", name)
             .with("general.file_type", 0_u32)
@@ -84,6 +85,11 @@ impl Toy {
         Self { window: Some(window), ..self.with("general.architecture", "cohere2") }
     }
 
+    /// With rows of 256 numbers, which every quantization of llama.cpp takes, and with logits spread like a real model's.
+    pub(crate) fn wide(self) -> Self {
+        Self { shape: weights::Shape::WIDE, ..self }
+    }
+
     /// The id of the token that is stored as `text`; panics when there is none.
     pub(crate) fn id(&self, text: &str) -> u32 {
         self.vocabulary.id(text)
@@ -121,8 +127,8 @@ impl Toy {
     }
 
     fn contents(&self) -> (Vec<(String, Value)>, Vec<writer::Tensor>) {
-        let metadata = [self.metadata.clone(), weights::metadata(self.window), self.vocabulary.metadata()].concat();
-        let tensors = weights::tensors(self.vocabulary.len(), &self.script, 7);
+        let metadata = [self.metadata.clone(), weights::metadata(self.shape, self.window), self.vocabulary.metadata()].concat();
+        let tensors = weights::tensors(self.shape, self.vocabulary.len(), &self.script, 7);
         (metadata, if self.window.is_some() { weights::with_window(tensors) } else { tensors })
     }
 }
