@@ -1,4 +1,4 @@
-//! From which paths a model is loaded: those of the files that the server opened, whatever is under their names by now.
+//! Chooses the paths that llama.cpp opens: the files that the server holds, even if others have their names now.
 //!
 //! llama.cpp finds the parts of a model by their names. So the files of one in several parts get links with such names in a folder
 //! of their own, which is owned here and goes when the model is loaded.
@@ -8,12 +8,11 @@ use crate::{
     protocol::{LoadError, OpenedFile},
 };
 use std::{
-    env, fs,
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, symlink},
-    path::{Path, PathBuf},
-    process,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf, absolute},
 };
+use tempfile::TempDir;
 
 /// The files of one model.
 #[derive(Debug)]
@@ -21,11 +20,11 @@ pub(super) struct Files<'a> {
     path: PathBuf,
     opened: &'a [OpenedFile],
     /// See the module.
-    _links: Option<Links>,
+    _links: Option<TempDir>,
 }
 
 impl<'a> Files<'a> {
-    /// Of the model of this name, as the server `opened` them; if it opened none, whatever is under the name.
+    /// Finds the files of `name`: those in `opened`, or the file at `name` if none were opened.
     ///
     /// # Errors
     /// `Changed` if one of them is not what it was, `NotFound` if it is gone.
@@ -33,10 +32,10 @@ impl<'a> Files<'a> {
         let (path, links) = match opened {
             [] => (name.to_owned(), None),
             [file] => (current(file).to_owned(), None),
-            parts => match Links::to(parts) {
-                Ok(links) => (links.first.clone(), Some(links)),
+            parts => match links_to(parts) {
+                Ok((first, links)) => (first, Some(links)),
                 Err(error) => {
-                    tracing::debug!(%error, "the parts of the model are loaded by their names");
+                    tracing::warn!(%error, "the parts of the model are loaded by their names: no links to them can be made");
                     (name.to_owned(), None)
                 }
             },
@@ -51,7 +50,7 @@ impl<'a> Files<'a> {
         &self.path
     }
 
-    /// Whether all are what they were. To be asked after a load too, as it takes a while.
+    /// Fails if a file differs from the one that was opened. Call before and after a load, which takes a while.
     ///
     /// # Errors
     /// As [`Self::find`].
@@ -76,31 +75,32 @@ fn current(file: &OpenedFile) -> &Path {
     file.held.as_deref().filter(|held| held.exists()).unwrap_or(&file.name)
 }
 
-/// A folder of links to the parts of a model, under their names.
-#[derive(Debug)]
-struct Links {
-    folder: PathBuf,
-    first: PathBuf,
-}
-
-impl Links {
-    fn to(parts: &[OpenedFile]) -> io::Result<Self> {
-        let folder = env::temp_dir().join(format!("llamero-parts-{}", process::id()));
-        // Fails if it is there: whoever made it might point its links elsewhere.
-        fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        let mut links = Self { first: PathBuf::new(), folder };
-        for part in parts.iter().rev() {
-            links.first = links.folder.join(part.name.file_name().unwrap_or_default());
-            symlink(current(part), &links.first)?;
-        }
-        Ok(links)
+/// A folder of links to the parts of a model, under their names, and the first of them. Dropping the folder removes it; one that a
+/// killed engine leaves behind is in nobody's way, as each has another name.
+fn links_to(parts: &[OpenedFile]) -> io::Result<(PathBuf, TempDir)> {
+    let folder = tempfile::Builder::new().prefix("llamero-parts-").tempdir()?;
+    let mut first = PathBuf::new();
+    for part in parts.iter().rev() {
+        first = folder.path().join(part.name.file_name().unwrap_or_default());
+        symlink(absolute(current(part))?, &first)?;
     }
+    Ok((first, folder))
 }
 
-impl Drop for Links {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            tracing::warn!(%error, folder = %self.folder.display(), "a folder of links is left");
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(name: &str) -> OpenedFile {
+        OpenedFile { name: PathBuf::from(name), held: None, device: 0, inode: 0, bytes: 0, modified: (0, 0) }
+    }
+
+    #[test]
+    fn links_to_parts_that_are_named_relative_to_the_working_folder_lead_to_them() {
+        let (first, folder) = links_to(&[part("src/lib.rs"), part("src/main.rs")]).unwrap();
+
+        assert_eq!(first, folder.path().join("lib.rs"));
+        assert_eq!(first.canonicalize().unwrap(), Path::new("src/lib.rs").canonicalize().unwrap());
+        assert!(folder.path().join("main.rs").exists());
     }
 }

@@ -14,10 +14,10 @@ use std::{
     process,
 };
 
-/// See the module.
+/// The descriptors of a model's files, open while this value lives.
 #[derive(Debug)]
 pub struct OpenedModel {
-    /// For engines; true for as long as this value lives.
+    /// Identity and `/proc` path of each part, in order; the paths are valid while this value lives.
     pub files: Vec<OpenedFile>,
     _open: Vec<File>,
 }
@@ -29,12 +29,16 @@ impl OpenedModel {
     /// One cannot be opened.
     pub fn open(model: &Path) -> io::Result<Self> {
         let mut names = parts(model);
-        if names.iter().any(|name| !name.is_file()) {
-            // Only named like a part, or llama.cpp will say which part is missing.
+        let is_whole = names.iter().all(|name| name.is_file());
+        if !is_whole {
             names = vec![model.to_owned()];
         }
         let open = names.iter().map(File::open).collect::<io::Result<Vec<File>>>()?;
-        let files = names.into_iter().zip(&open).map(|(name, file)| describe(name, file)).collect::<io::Result<_>>()?;
+        let mut files = names.into_iter().zip(&open).map(|(name, file)| describe(name, file)).collect::<io::Result<Vec<_>>>()?;
+        if !is_whole {
+            // Only named like a part; or else llama.cpp says which part is missing, and finds out by the name of this one.
+            files.iter_mut().for_each(|file| file.held = None);
+        }
         Ok(Self { files, _open: open })
     }
 }
@@ -80,7 +84,7 @@ mod tests {
 
     fn write(path: &Path, text: &str) {
         fs::write(path, text).unwrap();
-        // Whatever the resolution of the file system's clock.
+        // Set explicitly: two writes in one tick of the file system's clock would get equal times.
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(text.bytes().map(u64::from).sum());
         File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
     }
@@ -100,6 +104,17 @@ mod tests {
         let held = file.held.as_deref().expect("Linux has /proc");
         assert_eq!((difference(file, held).unwrap(), fs::read_to_string(held).unwrap().as_str()), (None, "one"));
         assert_eq!(difference(file, &model).unwrap().as_deref(), Some("another file has its name"));
+    }
+
+    #[test]
+    fn one_part_of_several_is_loaded_by_its_name_so_that_the_missing_ones_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = folder.path().join("m-00001-of-00002.gguf");
+        write(&part, "one");
+
+        let opened = OpenedModel::open(&part).unwrap();
+
+        assert_eq!(opened.files.iter().map(|file| (&file.name, &file.held)).collect::<Vec<_>>(), [(&part, &None)]);
     }
 
     #[test]
