@@ -66,7 +66,7 @@ pub(super) fn say(text: &str) {
     }
 }
 
-/// Whether somebody looks at standard error.
+/// True if standard error is a terminal.
 pub(super) fn is_terminal() -> bool {
     rustix::stdio::stderr().is_terminal()
 }
@@ -88,12 +88,12 @@ impl Drop for FinishOnDrop {
     }
 }
 
-/// Says what the standard hook says, which writes to standard error itself and waits for its reader.
+/// Logs a panic in the words of the standard hook, which would write to standard error itself and wait for its reader.
 fn log_panic(panicked: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let mut text = format!("thread '{}' panicked", thread.name().unwrap_or("<unnamed>"));
     if let Some(place) = panicked.location() {
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = write!(text, " at {place}");
     }
     let payload = panicked.payload();
@@ -105,5 +105,10 @@ fn log_panic(panicked: &PanicHookInfo<'_>) {
         // As above.
         let _ = write!(text, "\n{backtrace}");
     }
-    tracing::error!("{text}");
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("{text}");
+    } else {
+        // A `--log-level` for some modules only would hide it.
+        say(&format!("{text}\n"));
+    }
 }

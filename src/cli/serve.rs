@@ -39,11 +39,23 @@ pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyho
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
     let runtime = runtime.context("the runtime cannot be started")?;
-    let signals = {
-        let _runtime = runtime.enter();
-        Signals::catch().context("signals cannot be caught")?
+    let read = runtime.block_on(async {
+        let mut signals = Signals::catch().context("signals cannot be caught")?;
+        let (flags, environment) = (flags.clone(), environment.clone());
+        // A file may be a pipe that nobody writes to, or on a disk that does not answer.
+        let setup = tokio::task::spawn_blocking(move || Setup::read(&flags, &environment));
+        tokio::select! {
+            setup = setup => Ok((setup.context("reading the configuration ended early")??, signals)),
+            signal = signals.stop.next() => Err(anyhow!("{signal}: stopped while the configuration was read")),
+        }
+    });
+    let (mut setup, signals) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            runtime.shutdown_background();
+            return Err(error);
+        }
     };
-    let mut setup = Setup::read(flags, environment)?;
     setup.loaded.config.keys.forget();
     logging::start(setup.loaded.config.log_format, &setup.loaded.config.log_level)?;
     for note in setup.loaded.notes.drain(..) {
@@ -118,7 +130,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let (failure, hurried) = tokio::select! {
         signal = signals.next() => {
             tracing::info!("{signal}: the server stops; running requests get {:?} to finish", config.listen.drain_timeout);
-            (None, stop::delay(&engine, &mut supervisor, &mut signals, config.listen.shutdown_delay).await)
+            stop::delay(&engine, &mut supervisor, &mut signals, config.listen.shutdown_delay).await
         }
         reason = supervisor.failed() => (Some(reason), false),
         ended = serving.ended() => return by_itself(ended),

@@ -11,11 +11,11 @@ use tokio::{
     time::Instant,
 };
 
-/// Signals to stop within this time are one wish: `timeout` signals its child and then the group that the child is in, and
-/// whoever presses Ctrl-C twice in a blink presses once.
-const ONE_WISH: Duration = Duration::from_secs(1);
+/// Signals to stop within this time count as one: `timeout` signals its child and then the group that the child is in, and
+/// a user may press Ctrl-C twice in a moment.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// All of them, caught from now on.
+/// SIGTERM, SIGINT and SIGHUP, caught from now on.
 #[derive(Debug)]
 pub(super) struct Signals {
     pub(super) stop: StopSignals,
@@ -25,8 +25,11 @@ pub(super) struct Signals {
 impl Signals {
     /// Catches them. Must be called within a tokio runtime.
     pub(super) fn catch() -> io::Result<Self> {
-        let stop =
-            StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, wish: Wish::default() };
+        let stop = StopSignals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            counted: LastCounted::default(),
+        };
         Ok(Self { stop, hangup: Hangups(signal(SignalKind::hangup())?) })
     }
 }
@@ -36,7 +39,7 @@ impl Signals {
 pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
-    wish: Wish,
+    counted: LastCounted,
 }
 
 impl StopSignals {
@@ -47,22 +50,22 @@ impl StopSignals {
                 _ = self.terminate.recv() => "SIGTERM",
                 _ = self.interrupt.recv() => "SIGINT",
             };
-            if self.wish.is_new(Instant::now()) {
+            if self.counted.is_new(Instant::now()) {
                 return name;
             }
-            tracing::info!("{name} again within {ONE_WISH:?} counts as one");
+            tracing::info!("{name} again within {SAME_SIGNAL:?} counts as one");
         }
     }
 }
 
 /// The moment of the last signal that counted.
 #[derive(Debug, Default)]
-struct Wish(Option<Instant>);
+struct LastCounted(Option<Instant>);
 
-impl Wish {
-    /// Whether a signal at this moment counts as another wish than the one before.
+impl LastCounted {
+    /// True if a signal at this moment counts by itself; it is the last one that counted then.
     fn is_new(&mut self, now: Instant) -> bool {
-        let is_new = self.0.is_none_or(|counted| now.saturating_duration_since(counted) >= ONE_WISH);
+        let is_new = self.0.is_none_or(|counted| now.saturating_duration_since(counted) >= SAME_SIGNAL);
         if is_new {
             self.0 = Some(now);
         }
@@ -95,11 +98,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_within_a_second_of_one_that_counted_are_one_wish() {
+    fn signals_within_a_second_of_one_that_counted_count_as_one() {
         let begun = Instant::now();
-        let mut wish = Wish::default();
+        let mut last = LastCounted::default();
 
-        let counted = [0, 1, 999, 1000, 1001, 1999, 2000, 9000].map(|ms| wish.is_new(begun + Duration::from_millis(ms)));
+        let counted = [0, 1, 999, 1000, 1001, 1999, 2000, 9000].map(|ms| last.is_new(begun + Duration::from_millis(ms)));
 
         assert_eq!(counted, [true, false, false, true, false, false, true, true]);
     }

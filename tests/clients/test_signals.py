@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import openai
 import pytest
@@ -82,6 +83,25 @@ def test_sighup_without_a_key_file_changes_nothing(launch):
     os.kill(running.pid, signal.SIGHUP)
     wait_until(lambda: "nothing changes" in log_of(running), 20, "that is said")
     running.stop()
+
+
+def catches(pid, number):
+    """Whether a process has a handler for a signal (proc_pid_status(5), SigCgt)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(caught >> (number - 1) & 1)
+
+
+def test_a_key_file_that_cannot_be_read_to_its_end_keeps_nobody_from_stopping_the_server(launch, tmp_path):
+    pipe = tmp_path / "keys"
+    os.mkfifo(pipe)
+    running = launch("--api-key-file", pipe)
+    wait_until(lambda: catches(running.pid, signal.SIGTERM), 20, "it has handlers")
+
+    os.kill(running.pid, signal.SIGTERM)
+
+    assert running.process.wait(20) == 1
+    assert "stopped while the configuration was read" in log_of(running)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

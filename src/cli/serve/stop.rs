@@ -1,6 +1,6 @@
 //! The end of a server: still serving for `--shutdown-delay`, then draining for `--drain-timeout`, then closing.
 //!
-//! A signal that counts as another wish cuts all of that short: running streams end with an error event at once, and so does
+//! A second signal, a second or more after the first, cuts all of that short: running streams end with an error event at once, and so does
 //! the process a moment later. Owns no handlers and no sockets.
 
 use super::super::{logging, signals::StopSignals};
@@ -44,19 +44,25 @@ impl Serving {
 }
 
 /// Goes on serving for the delay, although no longer ready, so that load balancers notice and send their requests elsewhere.
-/// Nothing is waited for where nothing could be served. True if another signal ended the wait.
-pub(super) async fn delay(engine: &EngineHandle, supervisor: &mut Supervisor, signals: &mut StopSignals, delay: Duration) -> bool {
+/// Nothing is waited for where nothing could be served. Returns the reason if the engine was given up meanwhile, and whether another
+/// signal ended the wait.
+pub(super) async fn delay(
+    engine: &EngineHandle,
+    supervisor: &mut Supervisor,
+    signals: &mut StopSignals,
+    delay: Duration,
+) -> (Option<String>, bool) {
     if delay.is_zero() || engine.state() != EngineState::Ready {
-        return false;
+        return (None, false);
     }
     tracing::info!("not ready any more; requests are served for {delay:?} still");
     supervisor.leave();
     tokio::select! {
-        () = sleep(delay) => false,
-        _reason = supervisor.failed() => false,
+        () = sleep(delay) => (None, false),
+        reason = supervisor.failed() => (Some(reason), false),
         signal = signals.next() => {
             tracing::warn!("{signal} again: no further delay");
-            true
+            (None, true)
         }
     }
 }
