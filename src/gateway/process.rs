@@ -12,6 +12,7 @@ use super::{
     load_watch::work_of,
     stderr_tail::{StderrTail, own_words},
 };
+use rustix::process::{WaitOptions, waitpid};
 use std::{
     env, io,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
@@ -174,6 +175,15 @@ pub struct EngineProcess {
     pump: Option<AbortOnDropHandle<()>>,
 }
 
+/// Reaps the children of engines that have died. As process 1 of a container the gateway inherits them, and each one that nobody waits
+/// for keeps its pid. No engine runs now, so no other children are there. One that is about to end is reaped at the next death.
+fn reap_orphans() {
+    if std::process::id() == 1 {
+        // An error says that there are no children.
+        while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+    }
+}
+
 impl EngineChild for EngineProcess {
     fn pid(&self) -> Option<u32> {
         self.pid
@@ -197,6 +207,7 @@ impl EngineChild for EngineProcess {
         {
             self.pump = None;
         }
+        reap_orphans();
         cause
     }
 

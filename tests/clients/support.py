@@ -60,9 +60,12 @@ class Answer:
 
 
 class Server:
-    """A `llamero serve` on a free port of 127.0.0.1. Standard error goes to the file `log`, or to the descriptor `stderr`."""
+    """A `llamero serve` on a free port of 127.0.0.1. Standard error goes to the file `log`, or to the descriptor `stderr`.
 
-    def __init__(self, log, *arguments, model=MODEL_FILE, stderr=subprocess.STDOUT, environment=None, cwd=None):
+    `within` is a command that starts it, such as `unshare`.
+    """
+
+    def __init__(self, log, *arguments, model=MODEL_FILE, stderr=subprocess.STDOUT, environment=None, cwd=None, within=()):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.base_url = f"{self.url}/v1"
@@ -70,7 +73,7 @@ class Server:
         self.log = log
         self.seconds_to_ready = None
         self.begun = time.monotonic()
-        command = [BINARY, "serve", "--model", model, "--served-model-name", MODEL, "--port", self.port, *arguments]
+        command = [*within, BINARY, "serve", "--model", model, "--served-model-name", MODEL, "--port", self.port, *arguments]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [str(word) for word in command],
