@@ -1,5 +1,5 @@
-//! Masks of constraints that are much work, before a step is planned: a few milliseconds of them, and whoever is left waits
-//! a step while the others go on.
+//! Masks of constraints that are much work, computed before a step is planned, for a few milliseconds. A sequence whose mask is
+//! then still missing waits a step while the others go on.
 //!
 //! A mask allows the same tokens whenever it is computed: waiting delays tokens and never changes them. Masks that
 //! are little work are left to the draw, beside a GPU that computes.
@@ -14,11 +14,12 @@ use std::{
 /// Time for such masks before a step. The one that is begun in it is finished: some 50 ms more at worst.
 const BEFORE_A_STEP: Duration = Duration::from_millis(5);
 
-/// The order in which generations have their expensive masks computed.
+/// The order in which generations have their expensive masks computed: those that have waited for longest first.
 #[derive(Debug, Default)]
 pub(super) struct Masks {
-    /// The last that had its mask computed; the next are those with higher ids, and then the lowest.
-    last: SequenceId,
+    /// Those that wait, with the number of the step since which they do.
+    waiting: HashMap<SequenceId, u64>,
+    step: u64,
 }
 
 impl Masks {
@@ -30,17 +31,20 @@ impl Masks {
     }
 
     fn prepare_while(&mut self, generations: &mut HashMap<SequenceId, Generation>, has_time: impl Fn() -> bool) -> Vec<SequenceId> {
-        let mut owing: Vec<SequenceId> = generations.iter().filter(|(_, generation)| generation.owes_mask()).map(|(id, _)| *id).collect();
-        owing.sort_unstable_by_key(|id| (*id <= self.last, *id));
+        let owing = generations.iter().filter(|(_, generation)| generation.owes_mask());
+        let mut owing: Vec<(u64, SequenceId)> = owing.map(|(id, _)| (*self.waiting.get(id).unwrap_or(&self.step), *id)).collect();
+        owing.sort_unstable();
+        self.waiting.clear();
         let mut held = Vec::new();
-        for id in owing {
+        for (since, id) in owing {
             let Some(generation) = generations.get_mut(&id).filter(|_| has_time()) else {
+                self.waiting.insert(id, since);
                 held.push(id);
                 continue;
             };
             generation.prepare_mask();
-            self.last = id;
         }
+        self.step += 1;
         if held.len() < generations.len() { held } else { Vec::new() }
     }
 }

@@ -42,7 +42,7 @@ impl LazyCompiler {
         if let Some(known) = self.known(constraint) {
             return known;
         }
-        // This one is ours.
+        // `{"type":"object"}` is no stranger's text and needs no trial.
         let verdict = if *constraint == Constraint::JsonObject { Verdict::Sound } else { trial.try_out(constraint, &|| self.words()) };
         match verdict {
             Verdict::Sound => compiler.compile(constraint),

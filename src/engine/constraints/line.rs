@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 /// Jobs by caller. A caller is known by a number.
 #[derive(Debug)]
 pub(super) struct Line<T> {
-    /// Callers with jobs, whose turn it is first.
+    /// Callers that have jobs, in the order of their turns.
     turns: VecDeque<u64>,
     jobs: BTreeMap<u64, VecDeque<T>>,
-    /// Places that callers have.
+    /// Number of places that each caller has.
     places: BTreeMap<u64, usize>,
-    /// Places that one may have.
+    /// Most places that one caller may have.
     share: usize,
 }
 

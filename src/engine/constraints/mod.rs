@@ -19,7 +19,7 @@ mod tests;
 pub(super) use compiling::LazyCompiler;
 
 use crate::constrain::{Compiled, trial::TrialProcess};
-use crate::engine::worker::Command;
+use crate::engine::{priority::give_way, worker::Command};
 use crate::protocol::{CallId, Constraint, ConstraintError, FromEngine, GenerationError, SequenceId, SequenceRequest};
 use line::Line;
 use std::{
@@ -37,6 +37,9 @@ const MAX_WAITING: usize = 16;
 /// Time for which a check waits for a place before its caller is told to come back: four of the slowest constraints. Below the
 /// least time that the gateway waits for answers.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Niceness of the threads and of their trial processes, which inherit it: compiling takes seconds of a core, and a step is as slow as its
+/// slowest thread.
+const NICE: i32 = 5;
 /// Trials of one submission that may end without a verdict. The gateway has had its constraint checked.
 const MAX_ATTEMPTS: u32 = 3;
 
@@ -47,7 +50,7 @@ pub(super) struct Constraints {
     filled: Condvar,
 }
 
-/// Bounded by the gateway: as many submissions as may wait (`max_waiting`), and 64 calls.
+/// Bounded by the gateway: as many submissions as may wait (`max_waiting`), and 16 checks (`Lane::Constraint`).
 #[derive(Debug)]
 struct Queue {
     /// Of constraints that were known when they came, or have become so.
@@ -119,11 +122,12 @@ impl Constraints {
     /// Answers whether a constraint of this caller can be generated: later, or now with an answer that is returned.
     pub(super) fn check(&self, call: CallId, constraint: Constraint, caller: u64) -> Option<FromEngine> {
         let mut queue = self.lock();
-        if !queue.knows(&constraint) && queue.new.waiting(caller) >= MAX_WAITING {
+        let is_known = queue.knows(&constraint);
+        if !is_known && queue.new.waiting(caller) >= MAX_WAITING {
             let result = Err(ConstraintError::Busy(format!("{MAX_WAITING} others of this caller wait to be compiled")));
             return Some(FromEngine::Checked { call, result });
         }
-        queue.put(Job::Check { call, constraint, caller, since: Instant::now() });
+        queue.put_as(is_known, Job::Check { call, constraint, caller, since: Instant::now() });
         drop(queue);
         self.filled.notify_all();
         None
@@ -155,6 +159,7 @@ impl Constraints {
 
     /// Works until the gateway is gone: the body of a thread. With `trial` on all that there is, without on what is known.
     pub(super) fn work(&self, compiler: &LazyCompiler, mut trial: Option<TrialProcess>, outbox: &SyncSender<FromEngine>) {
+        give_way(NICE);
         while let Some(Taken { job, place }) = self.next(trial.is_some()) {
             let Some(constraint) = job.constraint().cloned() else {
                 tracing::error!("a submission without a constraint is none of the constraint threads'");
@@ -270,7 +275,12 @@ impl Queue {
     }
 
     fn put(&mut self, job: Job) {
-        if job.constraint().is_some_and(|constraint| self.knows(constraint)) {
+        let is_known = job.constraint().is_some_and(|constraint| self.knows(constraint));
+        self.put_as(is_known, job);
+    }
+
+    fn put_as(&mut self, is_known: bool, job: Job) {
+        if is_known {
             self.known.push_back(job);
         } else {
             self.new.push(job.caller(), job);

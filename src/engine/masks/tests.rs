@@ -64,6 +64,24 @@ fn whoever_had_no_time_waits_and_has_its_turn_before_the_others() {
 }
 
 #[test]
+fn whoever_waits_has_its_turn_before_all_that_come_later() {
+    let compiled = costly();
+    let mut generations = generations(2, &compiled);
+    let mut masks = Masks::default();
+    let left = Cell::new(1);
+    let has_time = || left.replace(left.get() - 1) > 0;
+    assert_eq!(masks.prepare_while(&mut generations, has_time), [SequenceId(2)]);
+
+    // Its successors are new ones with higher ids, which owe a mask each.
+    generations.remove(&SequenceId(1));
+    generations.extend(self::generations(9, &compiled).into_iter().filter(|(id, _)| id.0 > 2));
+    left.set(1);
+
+    let held = masks.prepare_while(&mut generations, has_time);
+    assert_eq!(held, (3..=9).map(SequenceId).collect::<Vec<_>>());
+}
+
+#[test]
 fn nobody_waits_when_all_would() {
     let compiled = costly();
     let mut generations = generations(3, &compiled);

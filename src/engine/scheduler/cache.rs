@@ -27,7 +27,7 @@ pub(super) struct Record {
     pub(super) held: Vec<Token>,
     /// Number of them that it must keep if it keeps any (`ModelRunner::shortest`).
     pub(super) shortest: u32,
-    /// Whose cache it is.
+    /// The namespace (API key) that may use it.
     pub(super) namespace: u64,
     /// `Cache::clock` when it last served a sequence.
     pub(super) last_use: u64,

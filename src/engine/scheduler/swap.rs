@@ -36,8 +36,8 @@ pub(super) fn worth(last_use: u64, len: u32, hits: u32) -> u64 {
     last_use + u64::from(len.min(LONG) / TOKENS_PER_STEP) * u64::from(1 + hits.min(MOST_HITS))
 }
 
-/// Whether `content` is to be had from `other`, of which a beginning shorter than `shortest` is not, but for less than is worth
-/// being parked for: one in [`PARKED_PER_OWN`] of its tokens, or one in `per_more` if all of `other` is in it.
+/// Whether `other` makes saving `content` needless: it can give all but a few of its tokens. It gives no beginning shorter than
+/// `shortest`. A few are one in [`PARKED_PER_OWN`] of its tokens, or one in `per_more` if all of `other` is in it.
 fn covers((other, shortest): (&[Token], u32), per_more: u32, content: &[Token], can_cut: bool) -> bool {
     if !can_cut {
         return other == content;
@@ -146,7 +146,7 @@ impl Swap {
         longest_prefix(wanted, namespace, contents).map(|(parked, len)| ParkedMatch { parked, len })
     }
 
-    /// Every entry.
+    /// The tokens of all entries.
     pub(super) fn begun(&self) -> impl Iterator<Item = Begun<'_>> {
         self.entries.iter().map(Entry::begun)
     }
@@ -226,7 +226,7 @@ impl Swap {
         Some(self.insert(Content { tokens: &tokens, shortest: 0, namespace, last_use: 0, hits }))
     }
 
-    /// Who goes for a new content of so many bytes: its own beginnings, then what is worth the least. `None` if that is
+    /// The entries that must be dropped to make room for a new content of so many bytes: its own beginnings, then what is worth the least. `None` if that is
     /// worth more than the content, or it would never fit.
     fn victims(&self, content: Content<'_>, bytes: u64) -> Option<Vec<Parked>> {
         let shortest = self.shortest(content);
