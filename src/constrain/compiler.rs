@@ -67,10 +67,8 @@ impl Compiler {
     /// The result for a constraint that is among the last ones or exceeds a limit of size; `None` if it would have to be compiled.
     #[must_use]
     pub fn known(&self, constraint: &Constraint) -> Option<Result<Compiled, String>> {
-        match limits::check(constraint).and_then(|()| self.can_write(constraint)) {
-            Ok(()) => self.cache().get(constraint),
-            Err(reason) => Some(Err(reason)),
-        }
+        let cached = self.cache().get(constraint);
+        cached.or_else(|| limits::check(constraint).and_then(|()| self.can_write(constraint)).err().map(Err))
     }
 
     /// Compiles a constraint, or finds it compiled.

@@ -35,9 +35,8 @@ fn next_schema(text: &str) -> Option<usize> {
     while at < bytes.len() {
         match bytes[at] {
             b'"' => at = behind(bytes, at + 1, b'"'),
-            b'/' if bytes.get(at + 1) == Some(&b'/') => {
-                at = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| at + end)
-            }
+            b'#' => at = line_end(bytes, at),
+            b'/' if bytes.get(at + 1) == Some(&b'/') => at = line_end(bytes, at),
             b'/' => at = behind(bytes, at + 1, b'/'),
             b'%' if bytes[at..].starts_with(JSON.as_bytes()) => return Some(at),
             _ => at += 1,
@@ -46,14 +45,19 @@ fn next_schema(text: &str) -> Option<usize> {
     None
 }
 
-/// Behind the next `end` that no backslash escapes, or at the end of the line, which neither texts nor regular expressions
-/// go across.
+/// The position of the next line end, from `at` on.
+fn line_end(bytes: &[u8], at: usize) -> usize {
+    bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| at + end)
+}
+
+/// The position behind the next `end` that no backslash escapes. A string ends with its line at the latest; a regular expression may go
+/// across lines (llguidance's lexer, `lark/lexer.rs`).
 fn behind(bytes: &[u8], mut at: usize, end: u8) -> usize {
     while let Some(&byte) = bytes.get(at) {
         at += 1;
         match byte {
             b'\\' => at += 1,
-            b'\n' => return at,
+            b'\n' if end == b'"' => return at,
             byte if byte == end => return at,
             _ => {}
         }
@@ -71,6 +75,7 @@ mod tests {
             (r#"start: %json {"type": "integer", "const": -1e19}"#, "#/const"),
             (r#"start: a %json{"not": {}} b"#, "'not'"),
             ("start: a\na: \"x\" %json {\"const\":1}\nb: %json {\"minimum\": 1e300}", "#/minimum"),
+            ("start: /a\n\"/ %json {\"const\":-1e19}", "#/const"),
             ("start: %lark { start: %json {\"const\":1e19} }", "#/const"),
             ("start: %json {", "not JSON"),
             ("start: %json", "not a JSON object"),
@@ -83,7 +88,12 @@ mod tests {
 
     #[test]
     fn everything_else_stays_as_it_is() {
-        for grammar in ["start: \"%json {\" /a%json\\/\"/ \"\\\"%json\" b\n// %json {\nb: /\"/ \"c\"\n", "start: \"é\" %jso", ""] {
+        for grammar in [
+            "start: \"%json {\" /a%json\\/\"/ \"\\\"%json\" b\n// %json {\nb: /\"/ \"c\"\n",
+            "# the %json below\nstart: a # %json {\n",
+            "start: \"é\" %jso",
+            "",
+        ] {
             assert_eq!(prepare(grammar).as_deref(), Ok(grammar));
         }
         let prepared = prepare("start: a %json {\"type\":\"null\"} \"z\" // end").unwrap();

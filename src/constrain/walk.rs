@@ -4,9 +4,9 @@
 use super::matcher::{Matcher, TOO_MUCH_WORK};
 use crate::protocol::Token;
 
-/// Texts that are begun.
+/// Number of texts that are begun.
 const WALKS: u64 = 4;
-/// Tokens of each at most.
+/// Most tokens that each text gets.
 const TOKENS: u32 = 24;
 
 /// Follows it some times, the same way each time it is asked. `copy` is a matcher at the beginning of a text.

@@ -11,13 +11,11 @@ use crate::{
     constrain::{Compiler, Vocabulary, Words, compiler::STACK_BYTES},
     protocol::{FrameError, read_frame, write_frame},
 };
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
 
 /// The kernel's first choice when memory runs out.
 const OOM_SCORE: u16 = 1000;
-/// Compiling gives way to computing steps, once the vocabulary is read.
-const NICE: i32 = 5;
 /// Memory for one constraint, above what the vocabulary takes and the stack may grow to, bytes.
 pub(super) const MAX_MEMORY_BYTES: u64 = 512 << 20;
 
@@ -50,7 +48,6 @@ fn serve(mut engine: UnixStream) -> Result<(), FrameError> {
         Err(reason) => return write_frame(&mut engine, &FromTrial::Ready(Err(reason))),
     };
     limit_memory()?;
-    nice(NICE).map_err(io::Error::from)?;
     write_frame(&mut engine, &FromTrial::Ready(Ok(())))?;
     loop {
         match read_frame(&mut engine) {
@@ -61,10 +58,12 @@ fn serve(mut engine: UnixStream) -> Result<(), FrameError> {
     }
 }
 
-/// From here on, memory beyond the limit ends this process.
+/// From here on, memory beyond the limit ends this process. A lower limit that was inherited stays.
 fn limit_memory() -> io::Result<()> {
     let used = usage::own_address_space().ok_or_else(|| io::Error::other("the kernel does not say what this process has mapped"))?;
     let stack = u64::try_from(STACK_BYTES).unwrap_or(u64::MAX);
-    let limit = Some(used.saturating_add(stack).saturating_add(MAX_MEMORY_BYTES));
-    Ok(setrlimit(Resource::As, Rlimit { current: limit, maximum: limit })?)
+    let wanted = used.saturating_add(stack).saturating_add(MAX_MEMORY_BYTES);
+    let inherited = getrlimit(Resource::As);
+    let limit = [inherited.current, inherited.maximum].into_iter().flatten().fold(wanted, u64::min);
+    Ok(setrlimit(Resource::As, Rlimit { current: Some(limit), maximum: Some(limit) })?)
 }

@@ -34,8 +34,9 @@ const LOOK: Duration = Duration::from_millis(20);
 const MAX_GROWTH_BYTES: u64 = 64 << 20;
 /// The hidden subcommand, and the flag with the process that the child must die with.
 const ARGUMENTS: [&str; 2] = ["constraint-trial", "--parent-pid"];
-/// Signals that end a process from outside, or because the machine has no memory: they say nothing of a constraint.
-const FROM_OUTSIDE: [i32; 4] = [1, 2, 9, 15];
+/// Signals of a process that crashed by itself: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV. Others come from outside, or because
+/// the machine has no memory, and say nothing of a constraint.
+const CRASHES: [i32; 6] = [4, 5, 6, 7, 8, 11];
 
 /// Limits of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +108,9 @@ impl TrialProcess {
             let is_fresh = running.tried == 0;
             match running.ask(constraint, &self.limits) {
                 Ok(Outcome::Answered(result)) => {
-                    self.running = Some(running).filter(|running| !running.has_grown());
+                    // A process that has no memory left for a thread would be busy for ever.
+                    let is_busy = matches!(result, Err(ConstraintError::Busy(_)));
+                    self.running = Some(running).filter(|running| !is_busy && !running.has_grown());
                     return match result {
                         Ok(()) => Verdict::Sound,
                         Err(ConstraintError::Refused(reason)) => Verdict::Refused(reason),
@@ -120,7 +123,7 @@ impl TrialProcess {
                 }
                 Ok(Outcome::Died(status)) => {
                     tracing::warn!(%status, is_fresh, "a constraint was tried out in a process of its own, which died");
-                    if is_fresh && status.signal().is_some_and(|signal| !FROM_OUTSIDE.contains(&signal)) {
+                    if is_fresh && status.signal().is_some_and(|signal| CRASHES.contains(&signal)) {
                         return Verdict::Refused(died_of_it());
                     }
                     last = Some(status.to_string());

@@ -1,4 +1,4 @@
-//! A shell in the place of the trial process: how it ends is what counts. The real one is in `tests/it/trial.rs`.
+//! A shell in the place of the trial process: how it ends is what counts. The real one is in `tests/it/constraints`.
 
 use super::*;
 use crate::constrain::{Piece, Words};
@@ -53,7 +53,7 @@ fn a_constraint_that_kills_a_new_process_is_refused() {
 
 #[test]
 fn a_process_that_is_killed_from_outside_or_ends_by_itself_says_nothing_of_a_constraint() {
-    for end in ["kill -KILL $$", "kill -TERM $$", "exit 3"] {
+    for end in ["kill -KILL $$", "kill -TERM $$", "kill -QUIT $$", "kill -XCPU $$", "exit 3"] {
         let verdict = Scripted::new(&format!("{READY}; {ASKED}; {end}"), patient()).verdict();
 
         assert!(matches!(verdict, Verdict::Unknown(_)), "{end}: {verdict:?}");
