@@ -5,7 +5,7 @@ use crate::protocol::{KvLayout, KvType};
 use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
 use std::num::NonZeroU32;
 
-/// For the context of a plan.
+/// Builds llama.cpp's parameters for a context with the sizes in `plan`.
 pub(super) fn context_params(plan: &Plan) -> LlamaContextParams {
     let threads = i32::try_from(plan.threads).unwrap_or(i32::MAX);
     LlamaContextParams::default()

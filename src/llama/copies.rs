@@ -22,7 +22,7 @@ impl StateSizes {
         self.next - self.sliding
     }
 
-    /// Whether a state of `len` positions has what it takes to go on at its end.
+    /// True if a state of `len` positions has every cell that the next position attends to.
     pub(super) fn continues(self, state: &[u8], len: u32) -> bool {
         let (all, needed) = (len.max(1) as usize - 1, len.min(self.window.saturating_sub(1)).max(1) as usize - 1);
         self.first > 0 && state.len() >= self.first + self.next * needed + self.passed() * (all - needed)

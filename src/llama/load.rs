@@ -324,7 +324,7 @@ impl Loaded {
     }
 }
 
-/// Whether it may be worth finding out how many of a model's cells a sliding window passes; needs a file that names one.
+/// True if the file names a sliding window.
 fn has_window(model: &LlamaModel) -> bool {
     let key = format!("{}.attention.sliding_window", architecture(model));
     let window: u32 = model.meta_val_str(&key).ok().and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -30,7 +30,7 @@ pub(super) fn state_sizes(runner: &mut LlamaRunner<'_>, token: Token) -> Option<
     let empty = Step { kv: vec![KvOp::Truncate { slot: Slot(0), keep: 0 }], rows: Vec::new() };
     runner.execute(&empty).ok()?;
     let (next, sliding) = (two.saturating_sub(first), two_sliding.saturating_sub(first_sliding));
-    // Of a cache of one kind, which has no such part, all of it was counted.
+    // A cache without window layers reports its whole size as the window's part, which is ignored.
     let window = runner.window().filter(|_| sliding < next);
     Some(match window {
         Some(window) => StateSizes { first, next, sliding, window },

@@ -162,7 +162,7 @@ impl Plan {
         self.window.map(|window| window_cells(window, self.rows_per_graph))
     }
 
-    /// The same of all slots.
+    /// Cells of all slots together in layers with a window.
     pub(super) fn sliding_cells(&self) -> Option<u64> {
         Some(u64::from(self.window_cells()?) * u64::from(self.slots))
     }

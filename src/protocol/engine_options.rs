@@ -86,9 +86,9 @@ pub struct OpenedFile {
     pub name: PathBuf,
     /// The file itself, whatever became of its name (`/proc/PID/fd/N`, proc_pid_fd(5)). `None` where there is no such thing.
     pub held: Option<PathBuf>,
-    /// `st_dev` and `st_ino` of stat(2).
+    /// Device number (`st_dev` of stat(2)).
     pub device: u64,
-    /// See `device`.
+    /// Inode number (`st_ino`).
     pub inode: u64,
     /// Its size, bytes.
     pub bytes: u64,

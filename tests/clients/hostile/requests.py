@@ -2,7 +2,8 @@
 
 import json
 
-MODEL = "smollm2-135m-instruct"
+from support import MODEL
+
 USER = [{"role": "user", "content": "Hi"}]
 # An answer to a request that is refused for what is in it; one that is served; one that a busy server puts off.
 REFUSED, SERVED, LATER = {400, 422}, {200}, {503}

@@ -81,7 +81,7 @@ const WALKS: usize = 3;
 /// Tokens of a text at most, from the first to where it is driven to its end.
 const TOKENS: usize = 400;
 
-/// What came of the cases.
+/// Counts of the outcomes.
 #[derive(Debug, Default)]
 struct Tally {
     sound: usize,

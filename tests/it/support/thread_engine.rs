@@ -138,7 +138,7 @@ impl EngineChild for ThreadEngine {
     }
 }
 
-/// What an engine ends its life with.
+/// The engine's socket, which it hangs up to look like one that crashed.
 #[derive(Clone)]
 struct Life(Arc<UnixStream>);
 
