@@ -104,6 +104,7 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
     let mut warnings = Warnings::ignored(request.unknown.clone());
 
     let prompts = std::mem::take(&mut request.prompts);
+    check_lengths(&request, &prompts, &info)?;
     let encoder = Encoder::new(&state.engine, &request, &info).await?;
     let encoded = try_join_all(prompts.into_iter().map(|prompt| encoder.encode(prompt))).await?;
     for dropped in encoded.iter().map(|prompt| prompt.dropped).filter(|dropped| *dropped > 0) {
@@ -115,6 +116,19 @@ pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Pri
     let job = Job { seed, namespace: principal.id.namespace() };
     let sequences = sequences(&request, tokens, u64::from(info.max_model_len), job)?;
     Ok(Prepared { request, model, info, warnings, seed, prompts, sequences })
+}
+
+/// Refuses prompts that cannot fit with their suffix, before any of it is tokenized.
+fn check_lengths(request: &CompletionRequest, prompts: &[Prompt], info: &ModelInfo) -> Result<(), ApiError> {
+    if request.encoding.truncation != Truncation::None {
+        return Ok(());
+    }
+    // It stands behind each of the prompts, and its bytes are counted once.
+    let suffix = info.fewest_tokens(&[request.suffix.as_deref().unwrap_or_default()]);
+    prompts.iter().try_for_each(|prompt| match prompt {
+        Prompt::Text(text) => length::check_tokens(suffix + info.fewest_tokens(&[text]), info),
+        Prompt::Tokens(_) => Ok(()),
+    })
 }
 
 /// What the sequences of a request share that its fields do not say.
@@ -160,9 +174,6 @@ impl<'a> Encoder<'a> {
         let Encoding { add_special, .. } = self.request.encoding;
         let (mut tokens, text) = match prompt {
             Prompt::Text(text) => {
-                if matches!(self.request.encoding.truncation, Truncation::None) {
-                    length::check(&[&text, self.request.suffix.as_deref().unwrap_or_default()], self.info)?;
-                }
                 let shown = if self.shows_text() { text.clone() } else { String::new() };
                 (self.tokenize(text, add_special).await?, Some(shown))
             }

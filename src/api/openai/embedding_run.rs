@@ -81,6 +81,29 @@ impl EmbeddingRun {
         self.model.embedding.as_ref().ok_or_else(|| SubmitError::NotEmbedding.into())
     }
 
+    /// Refuses texts that are too long for the model whatever their tokens are, unless longer ones are cut.
+    ///
+    /// # Errors
+    /// As [`Self::fit`].
+    pub(super) fn check_lengths<'a>(
+        &self,
+        name: impl Fn(usize) -> String,
+        texts: impl Iterator<Item = &'a str>,
+        truncate: Option<usize>,
+    ) -> Result<(), ApiError> {
+        let longest = self.info()?.max_input_tokens;
+        if truncate.is_some() {
+            return Ok(());
+        }
+        for (index, text) in texts.enumerate() {
+            let fewest = self.model.fewest_tokens(&[text]);
+            if fewest > u64::from(longest) {
+                return Err(too_long(&name(index), &format!("at least {fewest}"), longest as usize).into());
+            }
+        }
+        Ok(())
+    }
+
     /// Tokens of the inputs, in order. Texts are a user's words: what spells a special token is text as any other.
     ///
     /// # Errors
@@ -123,7 +146,7 @@ impl EmbeddingRun {
                     input.extend(behind);
                     cut += 1;
                 }
-                None if input.len() > longest => return Err(too_long(&name(index), input.len(), longest).into()),
+                None if input.len() > longest => return Err(too_long(&name(index), &input.len().to_string(), longest).into()),
                 _ => {}
             }
             if input.is_empty() {
@@ -195,8 +218,8 @@ impl Drop for EmbeddingRun {
     }
 }
 
-/// An input that does not fit the model.
-pub(super) fn too_long(param: &str, tokens: usize, longest: usize) -> FieldError {
+/// An input of so many tokens that it does not fit the model.
+pub(super) fn too_long(param: &str, tokens: &str, longest: usize) -> FieldError {
     let reason = format!("it has {tokens} tokens and this model takes {longest} at most; shorten it or send 'truncate_prompt_tokens': -1");
     FieldError::invalid(param, reason)
 }

@@ -4,6 +4,7 @@ use super::{
     embedding_request::EmbeddingRequest,
     embedding_run::{EmbeddingRun, Usage, element},
     models,
+    prompt::Prompt,
     vectors::{Encoded, normalised},
 };
 use crate::{
@@ -52,8 +53,12 @@ async fn embed(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<
     run.ignored(request.unknown);
     let is_list = request.inputs.len() > 1;
     let closing = if request.add_special { info.around_text.1.len() } else { 0 };
+    let name = |index| element("input", is_list, index);
+    // Only texts: tokens are counted by `fit`, and have no bytes to look at.
+    let texts = request.inputs.iter().map(|input| if let Prompt::Text(text) = input { text } else { "" });
+    run.check_lengths(name, texts, request.truncate)?;
     let mut inputs = run.tokenize("input", is_list, request.inputs, request.add_special).await?;
-    run.fit(|index| element("input", is_list, index), &mut inputs, request.truncate, closing)?;
+    run.fit(name, &mut inputs, request.truncate, closing)?;
     let vectors = run.embed("input", inputs).await?;
     let (dimensions, encoding) = (request.dimensions, request.encoding);
     let embedding = move |(index, vector)| Embedding {

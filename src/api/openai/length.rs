@@ -7,8 +7,26 @@ use crate::{api::error::ApiError, protocol::ModelInfo};
 /// # Errors
 /// They have more tokens than the context holds.
 pub(in crate::api) fn check(texts: &[&str], info: &ModelInfo) -> Result<(), ApiError> {
-    let (fewest, max_model_len) = (info.fewest_tokens(texts), u64::from(info.max_model_len));
+    check_tokens(info.fewest_tokens(texts), info)
+}
+
+/// The same for texts of which is known that they have `fewest` tokens at least.
+///
+/// # Errors
+/// As [`check`].
+pub(in crate::api) fn check_tokens(fewest: u64, info: &ModelInfo) -> Result<(), ApiError> {
+    let max_model_len = u64::from(info.max_model_len);
     if fewest > max_model_len { Err(ApiError::PromptTooLong { fewest, max_model_len }) } else { Ok(()) }
+}
+
+/// The beginning of a text of which the first `max_model_len` tokens are wanted: of all of it where bytes say nothing of tokens.
+pub(in crate::api) fn within_context<'a>(text: &'a str, info: &ModelInfo) -> &'a str {
+    let Some(longest) = info.longest_piece else { return text };
+    let most = u64::from(info.max_model_len) * u64::from(longest.max(1));
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut kept = text.bytes().enumerate().filter(|(_, byte)| info.dropped_bytes.binary_search(byte).is_err());
+    let end = kept.nth(most).map_or(text.len(), |(at, _)| at);
+    &text[..text.floor_char_boundary(end)]
 }
 
 #[cfg(test)]
@@ -30,6 +48,19 @@ mod tests {
 
         assert_eq!(check(&[&"\u{4}\u{6}x".repeat(100)], &info), Ok(()));
         assert_eq!(check(&[&"\u{4}\u{6}x".repeat(101)], &info), Err(ApiError::PromptTooLong { fewest: 21, max_model_len: 20 }));
+    }
+
+    #[test]
+    fn a_text_is_cut_to_the_bytes_that_fill_the_context_between_characters() {
+        let info = ModelInfo { longest_piece: Some(5), max_model_len: 20, ..model_info() };
+        let dropping = ModelInfo { dropped_bytes: vec![4], ..info.clone() };
+        let unknown = ModelInfo { longest_piece: None, ..info.clone() };
+        let length = |text: &str, info| within_context(text, info).len();
+
+        assert_eq!([100, 101, 1000].map(|bytes| length(&"x".repeat(bytes), &info)), [100; 3]);
+        assert_eq!(length(&"€".repeat(100), &info), 99);
+        assert_eq!(length(&"\u{4}x".repeat(101), &dropping), 201);
+        assert_eq!(length(&"x".repeat(1000), &unknown), 1000);
     }
 
     #[test]

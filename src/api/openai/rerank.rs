@@ -139,6 +139,9 @@ async fn compare(run: &mut EmbeddingRun, model: String, fields: Fields) -> Resul
 
 /// A score for each text of the right side: with the one text of the left side, or with that of the same place.
 async fn scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<f64>, ApiError> {
+    for ((name, is_list), texts) in [(sides.left_name, &sides.left), (sides.right_name, &sides.right)] {
+        run.check_lengths(|index| element(name, is_list, index), texts.iter().map(String::as_str), sides.truncate)?;
+    }
     match run.info()?.pooling {
         Pooling::Rank(kind) => {
             let scores = rank_scores(run, sides).await?;
@@ -187,7 +190,7 @@ async fn rank_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<Vec<f32
     for (index, (right, left)) in right.iter().zip(left.iter().cycle()).enumerate() {
         let tokens = special + left.len() + right.len();
         if sides.truncate.is_none() && tokens > longest {
-            return Err(too_long(&name(index), tokens, longest).into());
+            return Err(too_long(&name(index), &tokens.to_string(), longest).into());
         }
         total += tokens.min(sides.truncate.unwrap_or(longest));
     }

@@ -9,7 +9,7 @@ use crate::{
         supervisor::Supervisor,
         testing::{ScriptedEngine, model_info, start_scripted, token},
     },
-    protocol::{EngineStats, Finish, FromEngine, ModelInfo, SequenceRequest, Started, StepReport, ToEngine, Token},
+    protocol::{EngineStats, FimTokens, Finish, FromEngine, ModelInfo, SequenceRequest, Started, StepReport, ToEngine, Token},
 };
 use axum::{
     Extension,
@@ -19,6 +19,7 @@ use axum::{
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 /// The routes, what keeps the engine supervised, and the engine itself.
@@ -29,9 +30,13 @@ struct Bench {
 }
 
 async fn bench() -> Bench {
+    bench_of(model_info()).await
+}
+
+async fn bench_of(model: ModelInfo) -> Bench {
     let (engine, supervisor, mut engines) = start_scripted(4, 64);
     let mut states = engine.watch_state();
-    let scripted = engines.next_ready().await;
+    let scripted = engines.next_ready_with(model).await;
     let config = ApiConfig {
         served_model_names: vec!["org/tiny:q4".to_owned(), "tiny".to_owned()],
         max_body_bytes: 1 << 20,
@@ -152,6 +157,19 @@ async fn what_is_refused_says_why_and_where() {
         let error = &body["error"];
         assert_eq!((got, error["param"].as_str(), error["code"].as_str()), (status, Some(param), code), "{request}: {body}");
         assert_eq!(error["type"], "invalid_request_error", "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_that_cannot_fit_with_its_suffix_is_refused_before_the_engine_sees_either() {
+    let fim = FimTokens { prefix: Token(250), suffix: Token(251), middle: Token(252), repository: None, file: None };
+    // Its engine answers nothing, so that a text which reaches it waits for ever.
+    let Bench { app, .. } = bench_of(ModelInfo { fim: Some(fim), ..model_info() }).await;
+    // 128 tokens of at most 4 bytes.
+    for (prompt, suffix) in [(1, 513), (513, 1), (257, 257)] {
+        let body = json!({"model": "tiny", "prompt": "x".repeat(prompt), "suffix": "y".repeat(suffix)});
+        let response = timeout(Duration::from_secs(60), post(&app, body.to_string())).await.expect("an answer");
+        assert_eq!(response.status(), 400, "{prompt} + {suffix}");
     }
 }
 

@@ -165,9 +165,10 @@ pub(in crate::api) async fn prepare(state: &AppState, fields: Fields, principal:
     let Understood { request, model, info, warnings, output, constrained, end_marks, tokens } = read(state, fields, length::check).await?;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let output = Arc::new(output);
-    let prediction = prompt::encode_prediction(state, request.prediction.as_deref(), info.max_model_len).await?;
+    let max_tokens = fitting(tokens.len(), request.max_tokens, u64::from(info.max_model_len))?;
+    let prediction = prompt::encode_prediction(state, request.prediction.as_deref(), &info).await?;
     let sequence = SequenceRequest {
-        max_tokens: fitting(tokens.len(), request.max_tokens, u64::from(info.max_model_len))?,
+        max_tokens,
         prompt: tokens,
         stop: request.ending.strings.clone(),
         include_stop: request.ending.include,

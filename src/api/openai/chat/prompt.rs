@@ -7,6 +7,7 @@ use crate::{
     api::{
         error::ApiError,
         fields::{FieldError, ignored::Ignored},
+        openai::length,
         state::AppState,
     },
     chat::{
@@ -117,12 +118,13 @@ pub(super) async fn encode(state: &AppState, prompt: &mut ChatPrompt) -> Result<
     state.engine.tokenize(text, true, special).await.map_err(|error| about_messages(error.into()))
 }
 
-/// The tokens of OpenAI's `prediction`, `most` at most: nothing longer can come true.
-pub(super) async fn encode_prediction(state: &AppState, text: Option<&str>, most: u32) -> Result<Vec<Token>, ApiError> {
+/// The tokens of OpenAI's `prediction`, as many as the context holds at most: nothing longer can come true.
+pub(super) async fn encode_prediction(state: &AppState, text: Option<&str>, info: &ModelInfo) -> Result<Vec<Token>, ApiError> {
     let Some(text) = text else { return Ok(Vec::new()) };
-    let tokens = state.engine.tokenize(text.to_owned(), false, SpecialText::Continuation).await;
+    let text = length::within_context(text, info).to_owned();
+    let tokens = state.engine.tokenize(text, false, SpecialText::Continuation).await;
     let mut tokens = tokens.map_err(|error| ApiError::of_text("prediction", error))?;
-    tokens.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    tokens.truncate(usize::try_from(info.max_model_len).unwrap_or(usize::MAX));
     Ok(tokens)
 }
 

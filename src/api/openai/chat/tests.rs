@@ -3,10 +3,12 @@
 use crate::{
     api::testing::{Answer, Setup, TestApp},
     chat::FALLBACK,
-    protocol::{Constraint, SequenceRequest, Token},
+    gateway::testing::token,
+    protocol::{Constraint, Finish, FromEngine, SequenceRequest, SpecialText, StepReport, ToEngine, Token},
 };
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
 
 async fn app() -> TestApp {
     TestApp::start(Setup::default()).await
@@ -182,4 +184,33 @@ async fn a_model_without_a_template_is_said_and_refused_to_strict_requests() {
     let error = &json_of(&refused)["error"];
     assert_eq!((refused.status.as_u16(), &error["param"]), (400, &json!("messages")));
     assert!(error["message"].as_str().unwrap().contains("--chat-template"), "{error}");
+}
+
+#[tokio::test]
+async fn a_prediction_is_cut_to_what_the_context_can_hold_before_the_engine_sees_it() {
+    let app = app().await;
+    let model = app.state.engine.model().unwrap();
+    let most = usize::try_from(model.max_model_len * model.longest_piece.unwrap()).unwrap();
+    let texts = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&texts);
+    let app = TestApp::start_with(Setup::default(), (*model).clone(), move |message| match message {
+        ToEngine::Tokenize { call, text, special, .. } => {
+            if special == SpecialText::Continuation {
+                seen.lock().unwrap().push(text);
+            }
+            vec![FromEngine::Tokenized { call, result: Ok(vec![Token(1)]) }]
+        }
+        ToEngine::Submit(request) => {
+            let mut output = token(request.id, 7, "ok");
+            output.finish = Some(Finish::EndOfGeneration);
+            vec![FromEngine::Step(StepReport { outputs: vec![output], ..StepReport::default() })]
+        }
+        _ => Vec::new(),
+    })
+    .await;
+
+    let answer = chat(&app, json!({"prediction": {"type": "content", "content": "x".repeat(most + 1)}})).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(texts.lock().unwrap().iter().map(String::len).collect::<Vec<_>>(), [most]);
 }

@@ -3,7 +3,7 @@
 use crate::{
     api::testing::{Answer, Setup, TestApp},
     gateway::testing::{embedding_info, model_info},
-    protocol::{EmbedError, EmbeddingInfo, FromEngine, ModelInfo, Pooling, RankScore, SpecialText, ToEngine, Token},
+    protocol::{EmbedError, EmbeddingInfo, FromEngine, ModelInfo, Pooling, RankScore, SpecialText, TextError, ToEngine, Token},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -207,4 +207,21 @@ async fn inputs_of_all_three_routes_are_a_users_words() {
     }
 
     assert_eq!(*asked.lock().unwrap(), vec![SpecialText::Plain; 2 + 3 + 2]);
+}
+
+#[tokio::test]
+async fn a_text_that_cannot_fit_is_refused_before_the_engine_sees_it() {
+    let script = |message| match message {
+        ToEngine::Tokenize { call, .. } => {
+            vec![FromEngine::Tokenized { call, result: Err(TextError::EngineDied("it was asked".to_owned())) }]
+        }
+        other => answers(other),
+    };
+    let app = TestApp::start_with(Setup::default(), model(embedding_info()), script).await;
+
+    // 16 tokens of at most 4 bytes.
+    let (status, body, _) = post(&app, json!({"model": "tiny", "input": ["a", "x".repeat(65)]})).await;
+
+    let reason = "it has at least 17 tokens and this model takes 16 at most; shorten it or send 'truncate_prompt_tokens': -1";
+    assert_eq!((status, &body["error"]["message"]), (400, &json!(format!("Invalid 'input[1]': {reason}."))), "{body}");
 }

@@ -4,13 +4,14 @@ use super::super::embeddings::tests::answers;
 use crate::{
     api::testing::{Setup, TestApp},
     gateway::testing::{embedding_info, model_info},
-    protocol::{EmbeddingInfo, FromEngine, ModelInfo, Pooling, RankScore, ToEngine},
+    protocol::{EmbeddingInfo, FromEngine, ModelInfo, Pooling, RankScore, TextError, ToEngine},
 };
 use serde_json::{Value, json};
 
 async fn app(pooling: Pooling) -> TestApp {
     let info = EmbeddingInfo { pooling, ..embedding_info() };
-    let model = ModelInfo { embedding: Some(info), vocabulary_size: 0x11_0000, ..model_info() };
+    // Nothing is known of the bytes of its tokens.
+    let model = ModelInfo { embedding: Some(info), vocabulary_size: 0x11_0000, longest_piece: None, ..model_info() };
     let ranks = matches!(pooling, Pooling::Rank(_));
     let mut setup = Setup::default();
     setup.config.max_body_bytes = 2 << 20;
@@ -154,4 +155,30 @@ async fn a_query_that_fits_no_document_is_refused_before_it_is_copied_for_each()
     let (status, body) = post(&app, "/rerank", body).await;
 
     assert_eq!((status, &body["error"]["param"]), (400, &json!("documents[0]")), "{body}");
+}
+
+#[tokio::test]
+async fn texts_that_cannot_fit_are_refused_before_the_engine_sees_any() {
+    for pooling in [Pooling::Mean, Pooling::Rank(RankScore::Logit)] {
+        let model = ModelInfo { embedding: Some(EmbeddingInfo { pooling, ..embedding_info() }), ..model_info() };
+        let app = TestApp::start_with(Setup::default(), model, |message| match message {
+            ToEngine::Tokenize { call, .. } => {
+                vec![FromEngine::Tokenized { call, result: Err(TextError::EngineDied("it was asked".to_owned())) }]
+            }
+            other => answers(other),
+        })
+        .await;
+        // 16 tokens of at most 4 bytes.
+        let long = "x".repeat(65);
+        for (path, body, param) in [
+            ("/v1/rerank", json!({"model": "tiny", "query": long, "documents": ["a"]}), "query"),
+            ("/v1/rerank", json!({"model": "tiny", "query": "a", "documents": ["a", long]}), "documents[1]"),
+            ("/v1/score", json!({"model": "tiny", "text_1": long, "text_2": "a"}), "text_1"),
+            ("/v1/score", json!({"model": "tiny", "text_1": "a", "text_2": ["a", long]}), "text_2[1]"),
+        ] {
+            let (status, answer) = post(&app, path, body).await;
+
+            assert_eq!((status, &answer["error"]["param"]), (400, &json!(param)), "{answer}");
+        }
+    }
 }
