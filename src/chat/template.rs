@@ -24,6 +24,7 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
     mentions: Mentions,
+    shows_whole_messages: bool,
     tokens: TemplateTokens,
     guard: Guard,
 }
@@ -78,6 +79,11 @@ pub enum TemplateError {
     Failed(String),
 }
 
+fn shows_whole_messages(source: &str) -> bool {
+    let dense: String = source.chars().filter(|c| !c.is_whitespace()).collect();
+    ["message|tojson", "messages|tojson", "{{message}}", "{{messages}}"].iter().any(|whole| dense.contains(whole))
+}
+
 impl ChatTemplate {
     /// Compiles a template.
     ///
@@ -86,7 +92,8 @@ impl ChatTemplate {
     pub fn compile(source: &str, tokens: TemplateTokens) -> Result<Self, TemplateError> {
         let environment = environment::compile(source)?;
         let guard = Guard::new(&tokens, source)?;
-        Ok(Self { environment, source: source.to_owned(), mentions: Mentions::of(source), tokens, guard })
+        let (mentions, shows_whole_messages) = (Mentions::of(source), shows_whole_messages(source));
+        Ok(Self { environment, source: source.to_owned(), mentions, shows_whole_messages, tokens, guard })
     }
 
     /// The template as it was given.
@@ -97,6 +104,11 @@ impl ChatTemplate {
     /// The names that it mentions.
     pub fn mentions(&self) -> &Mentions {
         &self.mentions
+    }
+
+    /// Whether it prints messages as they are, with all of their fields.
+    pub fn shows_whole_messages(&self) -> bool {
+        self.shows_whole_messages
     }
 
     /// Renders a conversation. Takes time linear in the input for known templates, and bounded time for all: call it off

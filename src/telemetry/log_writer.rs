@@ -89,7 +89,7 @@ impl LogWriter {
         let mut queue = self.shared.lock();
         if queue.lines.len() >= MAX_LINES || queue.bytes.saturating_add(lines.len()) > MAX_BYTES {
             drop(queue);
-            self.shared.count_lost();
+            self.shared.count_lost(&lines);
             return;
         }
         queue.bytes += lines.len();
@@ -132,8 +132,10 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count_lost(&self) {
-        self.lost.fetch_add(1, Ordering::Relaxed);
+    /// Of a text without a line break is one line lost.
+    fn count_lost(&self, lines: &[u8]) {
+        let count = lines.iter().filter(|byte| **byte == b'\n').count().max(1);
+        self.lost.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// The thread.
@@ -151,7 +153,7 @@ impl Shared {
                         reported = lost;
                     }
                 }
-                Err(_) => self.count_lost(),
+                Err(_) => self.count_lost(&line),
             }
         }
     }

@@ -15,7 +15,7 @@ pub(in crate::api) const SHOWN: usize = 16;
 /// Chosen anew by each process, so that nobody can send names of one digest.
 static DIGESTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// See the module.
+/// A set of ignored field names: 16 as text, all as digests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ignored {
     /// The first ones, in order, with their digests.
@@ -76,7 +76,7 @@ impl Ignored {
     }
 
     fn hidden(&self) -> impl Iterator<Item = u64> {
-        // Few are shown, so this is no loop over many for each of many.
+        // `shown` has at most 16 entries, so this is linear.
         self.known.iter().copied().filter(|known| self.shown.iter().all(|(shown, _)| shown != known))
     }
 

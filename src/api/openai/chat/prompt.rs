@@ -81,12 +81,10 @@ pub(super) async fn render(state: &AppState, info: &Arc<ModelInfo>, request: &mu
 
 /// Names of what messages and tools say and a template with this source does not show, so that the model does not know it.
 fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
-    let dense: String = template.source().chars().filter(|c| !c.is_whitespace()).collect();
-    let shows_all = ["message|tojson", "messages|tojson", "{{message}}", "{{messages}}"].iter().any(|whole| dense.contains(whole));
     // Which call a result belongs to is said by their order too.
     let told = ["role", "content", "tool_call_id"];
     let keys = request.messages.iter().filter_map(Value::as_object).flat_map(Map::keys);
-    let is_hidden = |key: &&String| !told.contains(&key.as_str()) && !shows_all && !template.mentions().contains(key);
+    let is_hidden = |key: &&String| !told.contains(&key.as_str()) && !template.shows_whole_messages() && !template.mentions().contains(key);
     let mut names = Ignored::default();
     keys.filter(is_hidden).for_each(|key| names.add_inside("messages[]", key));
     let tools = &request.tools;
