@@ -3,15 +3,26 @@
 //! The runtime's threads answer every probe and carry every stream; half a second of JSON on one of them is half a second of
 //! silence for all. So requests with a long body are answered on these threads from the first byte that is read, whatever
 //! their handler does, and long answers are written here. There are [`THREADS`] of them: so much of such work runs at once, and
-//! the rest of it waits its turn, while short requests pass.
+//! the rest of it waits while short requests pass. Callers take turns: work has a place only while it runs, and asks for another one
+//! each time that it goes on.
 
-use super::error::ApiError;
+use super::{
+    caller,
+    error::ApiError,
+    turns::{Place, Turns},
+};
 use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
+use futures_util::future::BoxFuture;
 use serde::Serialize;
-use std::{panic::resume_unwind, sync::LazyLock};
+use std::{
+    panic::resume_unwind,
+    pin::pin,
+    sync::{Arc, LazyLock},
+    task::{Context, ready},
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,9 +37,15 @@ static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
     runtime.inspect_err(|error| tracing::error!(%error, "there are no threads for long requests: they keep others waiting")).ok()
 });
 
-/// Runs `work` on these threads. Dropping the future ends it where it next waits for something; a panic goes on here.
+/// The places of work that runs.
+static TURNS: LazyLock<Arc<Turns>> = LazyLock::new(|| Turns::new(THREADS));
+
+/// Runs `work` on these threads, when it is the present caller's turn. Dropping the future ends it where it next waits for something; a
+/// panic goes on here.
 pub(super) async fn run<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     let Some(runtime) = &*RUNTIME else { return work.await };
+    let key = caller::present();
+    let work = caller::scope(key, in_turns(Arc::clone(&TURNS), key, work));
     match AbortOnDropHandle::new(runtime.spawn(work)).await {
         Ok(done) => done,
         // Nobody aborts it but this future's own end.
@@ -36,7 +53,20 @@ pub(super) async fn run<T: Send + 'static>(work: impl Future<Output = T> + Send 
     }
 }
 
-/// Runs `work` there if it is heavy, else here: the way there is not free, and others may be before it.
+/// Runs `work` with a place of `turns`, which it has only while it is polled.
+async fn in_turns<T>(turns: Arc<Turns>, caller: u64, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let mut waiting: Option<BoxFuture<'static, Place>> = None;
+    std::future::poll_fn(move |cx: &mut Context<'_>| {
+        let wait = waiting.get_or_insert_with(|| Box::pin(Arc::clone(&turns).wait(caller)));
+        let _place = ready!(wait.as_mut().poll(cx));
+        waiting = None;
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Runs `work` on the heavy threads if `is_heavy`, else on the caller's; queueing has a cost.
 pub(super) async fn run_if<T: Send + 'static>(is_heavy: bool, work: impl Future<Output = T> + Send + 'static) -> T {
     if is_heavy { run(work).await } else { work.await }
 }
@@ -67,6 +97,24 @@ mod tests {
 
         assert_eq!(name.as_deref(), Some("llamero-heavy"));
         assert_eq!(panic.downcast_ref(), Some(&"boom"));
+    }
+
+    #[tokio::test]
+    async fn work_has_a_place_only_while_it_runs_and_the_caller_s_own_one() {
+        let turns = Turns::new(1);
+        let mut waits = Box::pin(in_turns(Arc::clone(&turns), 1, std::future::pending::<()>()));
+        assert!((&mut waits).now_or_never().is_none());
+        let place = {
+            let mut asks = Box::pin(Arc::clone(&turns).wait(2));
+            (&mut asks).now_or_never().expect("the place is free")
+        };
+
+        let mut behind = Box::pin(in_turns(turns, 1, async { caller::present() }));
+        assert!((&mut behind).now_or_never().is_none(), "the place is taken");
+        drop(place);
+
+        assert_eq!((&mut behind).now_or_never(), Some(0));
+        assert_eq!(caller::scope(7, run(async { caller::present() })).await, 7);
     }
 
     #[tokio::test]

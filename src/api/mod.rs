@@ -1,6 +1,7 @@
 //! HTTP: routes, layers, errors, and the shapes that clients expect. The only place that knows status codes.
 
 mod anthropic;
+mod caller;
 pub mod error;
 pub mod family;
 pub mod fields;
@@ -20,4 +21,5 @@ pub mod templates;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
+mod turns;
 mod warnings;

@@ -2,6 +2,10 @@
 //!
 //! Owns the cache and the limit on templates rendered at a time. What a template is, is `crate::chat`'s.
 
+use super::{
+    caller,
+    turns::{Place, Turns},
+};
 use crate::{
     chat::{ChatTemplate, ChatTemplates, TemplateTokens},
     protocol::{ModelInfo, Token},
@@ -10,7 +14,6 @@ use std::{
     fs, io,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Templates rendered at a time: they take the processor from the engine.
 const MAX_RENDERS: usize = 2;
@@ -26,7 +29,7 @@ pub struct TemplateCache {
     of_operator: Option<String>,
     /// For the model that was asked for last. An engine that starts again brings the same one as another value.
     compiled: Mutex<Option<(Arc<ModelInfo>, Compiled)>>,
-    renders: Arc<Semaphore>,
+    renders: Arc<Turns>,
 }
 
 /// Why the operator's template cannot be used.
@@ -47,7 +50,7 @@ pub enum TemplateFileError {
 
 impl Default for TemplateCache {
     fn default() -> Self {
-        Self { of_operator: None, compiled: Mutex::default(), renders: Arc::new(Semaphore::new(MAX_RENDERS)) }
+        Self { of_operator: None, compiled: Mutex::default(), renders: Turns::new(MAX_RENDERS) }
     }
 }
 
@@ -100,10 +103,9 @@ impl TemplateCache {
         }
     }
 
-    /// Waits for a turn to render.
-    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        // The semaphore is never closed.
-        Arc::clone(&self.renders).acquire_owned().await.ok()
+    /// Waits for the present caller's turn to render.
+    pub(super) async fn turn(&self) -> Place {
+        Arc::clone(&self.renders).wait(caller::present()).await
     }
 
     fn compile(&self, model: &ModelInfo) -> Compiled {
@@ -131,6 +133,7 @@ fn template_tokens(model: &ModelInfo) -> TemplateTokens {
 mod tests {
     use super::*;
     use crate::{chat::ChatInput, gateway::testing::model_info};
+    use futures_util::FutureExt as _;
     use serde_json::json;
 
     fn rendered(cache: &TemplateCache, model: ModelInfo) -> String {
@@ -181,6 +184,23 @@ mod tests {
         assert!(broken.starts_with("chat is not available: ") && broken.contains("--chat-template"), "{broken}");
         let operators = TemplateCache::load(Some("{{ messages }}")).unwrap();
         assert_eq!(operators.complaint(&Arc::new(model_info())), None);
+    }
+
+    #[tokio::test]
+    async fn one_caller_s_many_renders_do_not_keep_another_one_waiting() {
+        let cache = TemplateCache::default();
+        let mut taken = Vec::new();
+        for _ in 0..MAX_RENDERS {
+            taken.push(caller::scope(1, cache.turn()).await);
+        }
+        let mut many: Vec<_> = (0..1000).map(|_| Box::pin(caller::scope(1, cache.turn()))).collect();
+        assert!(many.iter_mut().all(|turn| turn.now_or_never().is_none()));
+        let mut other = Box::pin(caller::scope(2, cache.turn()));
+        assert!((&mut other).now_or_never().is_none());
+
+        taken.pop();
+
+        assert!((&mut other).now_or_never().is_some());
     }
 
     #[test]

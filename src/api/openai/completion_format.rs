@@ -204,6 +204,13 @@ impl WireFormat for CompletionFormat {
         }
     }
 
+    fn listed_tokens(&self, usage: &Usage) -> u64 {
+        let View { logprobs, prompt_logprobs, echo, token_ids, .. } = self.view;
+        let of_prompt = if token_ids || prompt_logprobs || (echo && logprobs) { usage.prompt_tokens } else { 0 };
+        let of_completion = if token_ids || logprobs { usage.completion_tokens } else { 0 };
+        of_prompt + of_completion
+    }
+
     fn whole(mut self, usage: &Usage) -> CompletionObject {
         let choices = self.best();
         let (seed, warnings) = (Some(self.view.seed), self.view.warnings.take());

@@ -32,8 +32,11 @@ use serde::Serialize;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
-/// Tokens in an answer from which on it is written on a thread of its own: each may have 20 alternatives with their bytes.
-const HEAVY_TOKENS: u64 = 512;
+/// Tokens that an answer lists one by one from which on it is written on a thread of its own: each may have 20 alternatives with
+/// their bytes.
+const HEAVY_LIST: u64 = 512;
+/// The same of tokens whose text alone is written, a few bytes for each.
+const HEAVY_TEXT: u64 = 32 * 1024;
 
 /// How an endpoint writes a generation. What it streams and what it answers at once come from the same chunks.
 pub trait WireFormat: Send + 'static {
@@ -68,6 +71,11 @@ pub trait WireFormat: Send + 'static {
 
     /// Adds a chunk to the answer without streaming. Chunks come in the order in which they would be streamed, without the closing ones.
     fn absorb(&mut self, chunk: Self::Chunk);
+
+    /// Tokens that the answer without streaming lists one by one: with their ids, log-probabilities or alternatives.
+    fn listed_tokens(&self, _usage: &Usage) -> u64 {
+        0
+    }
 
     /// The answer, after every chunk was absorbed.
     fn whole(self, usage: &Usage) -> Self::Whole;
@@ -111,8 +119,9 @@ pub async fn respond<F: WireFormat>(mut run: Run, mut format: F, mode: Mode) -> 
                 }
             }
             let usage = run.usage();
+            let is_long = format.listed_tokens(&usage) >= HEAVY_LIST || usage.completion_tokens >= HEAVY_TEXT;
             let whole = format.whole(&usage);
-            heavy::json(usage.prompt_tokens + usage.completion_tokens >= HEAVY_TOKENS, whole).await
+            heavy::json(is_long, whole).await
         }
         Mode::Stream { hold_status, keep_alive } => {
             let held = hold(&mut run, hold_status).await?;

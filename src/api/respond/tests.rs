@@ -239,3 +239,59 @@ async fn dropping_the_body_drops_the_generation() {
 
     assert!(sender.is_closed());
 }
+
+/// Lists so many tokens, and says as its answer which thread wrote it.
+struct Lists(u64);
+
+/// Written as the name of the thread.
+struct Writer;
+
+impl Serialize for Writer {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(std::thread::current().name().unwrap_or_default())
+    }
+}
+
+impl WireFormat for Lists {
+    type Chunk = ();
+    type Chunks = Option<()>;
+    type Whole = Writer;
+
+    fn opening(&mut self) -> Vec<()> {
+        Vec::new()
+    }
+
+    fn chunks(&mut self, _event: GenerationEvent) -> Option<()> {
+        None
+    }
+
+    fn closing(&mut self, _usage: &Usage) -> Vec<()> {
+        Vec::new()
+    }
+
+    fn absorb(&mut self, (): ()) {}
+
+    fn listed_tokens(&self, _usage: &Usage) -> u64 {
+        self.0
+    }
+
+    fn whole(self, _usage: &Usage) -> Writer {
+        Writer
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_long_to_write_is_written_on_a_thread_of_its_own() {
+    let writer = async |prompt: usize, tokens: u64, listed: u64| {
+        let mut event = end(0, Finish::Length);
+        event.output.tokens = (0..tokens).map(|_| Token(7)).collect();
+        let run = run_of(stream::iter([event]).boxed(), &[prompt], 1);
+        body(respond(run, Lists(listed), Mode::Whole).await.unwrap()).await
+    };
+
+    // However long the prompt was.
+    assert_ne!(writer(100_000, 5, 0).await, r#""llamero-heavy""#);
+    assert_ne!(writer(1, HEAVY_TEXT - 1, HEAVY_LIST - 1).await, r#""llamero-heavy""#);
+    assert_eq!(writer(1, 1, HEAVY_LIST).await, r#""llamero-heavy""#);
+    assert_eq!(writer(1, HEAVY_TEXT, 0).await, r#""llamero-heavy""#);
+}

@@ -163,6 +163,10 @@ impl WireFormat for ChatFormat {
         }
     }
 
+    fn listed_tokens(&self, usage: &Usage) -> u64 {
+        if self.view.logprobs { usage.completion_tokens } else { 0 }
+    }
+
     fn whole(mut self, usage: &Usage) -> ChatCompletion {
         let usage = self.usage(usage);
         let (choices, warnings) = (std::mem::take(&mut self.whole), self.view.warnings.take());

@@ -291,3 +291,17 @@ async fn a_failure_in_a_stream_is_an_error_frame_without_usage() {
     let error = r#"data: {"error":{"message":"The server is shutting down.","type":"server_error","param":null,"code":"shutting_down"}}"#;
     assert_eq!(body, [START, text, "\n\n", error, "\n\n", "data: [DONE]\n\n"].concat());
 }
+
+#[test]
+fn tokens_are_listed_where_they_have_ids_or_log_probabilities_and_of_prompts_only_if_they_are_shown() {
+    let usage = Usage { prompt_tokens: 1000, completion_tokens: 10, ..Usage::default() };
+    let head = || Head { id: "cmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
+    let listed = |view: View| CompletionFormat::new(head(), view, vec![PromptView::default()]).listed_tokens(&usage);
+
+    assert_eq!(listed(view()), 0);
+    assert_eq!(listed(View { echo: true, ..view() }), 0);
+    assert_eq!(listed(View { logprobs: true, ..view() }), 10);
+    assert_eq!(listed(View { logprobs: true, echo: true, ..view() }), 1010);
+    assert_eq!(listed(View { prompt_logprobs: true, ..view() }), 1000);
+    assert_eq!(listed(View { token_ids: true, ..view() }), 1010);
+}

@@ -290,6 +290,10 @@ impl WireFormat for ResponsesFormat {
     /// The events' makings stay here, because the last event of a stream holds them too: there is nothing to add.
     fn absorb(&mut self, _event: Event) {}
 
+    fn listed_tokens(&self, usage: &Usage) -> u64 {
+        if self.shows_logprobs { usage.completion_tokens } else { 0 }
+    }
+
     fn whole(mut self, usage: &Usage) -> ResponseObject {
         self.response.usage = Some(ResponseUsage::of(*usage, self.reasoning_tokens));
         self.response

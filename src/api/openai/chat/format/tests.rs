@@ -269,3 +269,12 @@ async fn warnings_are_in_the_body_if_they_are_wanted_there() {
 
     assert_eq!((&body["warnings"], &body["choices"][0]["message"]["content"]), (&json!(["ignored fields: x"]), &json!("")));
 }
+
+#[test]
+fn tokens_are_listed_where_they_have_log_probabilities() {
+    let usage = Usage { prompt_tokens: 1000, completion_tokens: 10, ..Usage::default() };
+    let head = || Head { id: "chatcmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
+    let listed = |view: View| ChatFormat::new(head(), view, &Arc::new(plain())).listed_tokens(&usage);
+
+    assert_eq!((listed(view()), listed(View { logprobs: true, ..view() })), (0, 10));
+}
