@@ -1,6 +1,7 @@
 //! HTTP: routes, layers, errors, and the shapes that clients expect. The only place that knows status codes.
 
 mod anthropic;
+mod body_budget;
 mod caller;
 pub mod error;
 pub mod family;

@@ -1,8 +1,14 @@
 //! Reads request bodies whole, bounded in size and time, before any handler runs.
 //!
-//! In memory: at most `max_body_bytes` per connection, of authenticated callers only.
+//! In memory: at most `max_body_bytes` per connection, of authenticated callers only, and of all together what `api/body_budget.rs`
+//! allows.
 
-use crate::api::{error::ApiError, family::Family, state::AppState};
+use crate::api::{
+    body_budget::{self, Part},
+    error::ApiError,
+    family::Family,
+    state::AppState,
+};
 use axum::{
     body::{Body, BodyDataStream},
     extract::Request,
@@ -12,16 +18,20 @@ use axum::{
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-/// Replaces the body by one in memory, or refuses with 413, 408 or 400. What is left of a refused one is the connection's
-/// to read (`server/received.rs`).
-pub(super) async fn buffer(state: &AppState, family: Family, request: Request) -> Result<Request, Response> {
+/// Replaces the body by one in memory, of which `part` holds the bytes, or refuses with 413, 503, 408 or 400.
+/// `server/received.rs` drains the unread rest of a refused body.
+pub(super) async fn buffer(state: &AppState, family: Family, request: Request, part: &mut Part) -> Result<Request, Response> {
     let limit = state.config.max_body_bytes;
     let (parts, body) = request.into_parts();
     let read = async {
-        if announced_length(&parts.headers) > limit {
+        let announced = announced_length(&parts.headers);
+        if announced > limit {
             return Err(ApiError::BodyTooLarge { limit_bytes: limit });
         }
-        collect(body.into_data_stream(), limit).await
+        part.grow(announced)?;
+        let bytes = collect(body.into_data_stream(), limit, part).await?;
+        part.grow(body_budget::need(&bytes))?;
+        Ok(bytes)
     };
     let Ok(result) = timeout(state.config.body_timeout, read).await else {
         let mut response = family.refuse(&ApiError::BodyTimeout);
@@ -32,8 +42,8 @@ pub(super) async fn buffer(state: &AppState, family: Family, request: Request) -
     result.map(|bytes| Request::from_parts(detached(parts), Body::from(bytes))).map_err(|error| family.refuse(&error))
 }
 
-/// 0 if it is not announced.
-fn announced_length(headers: &HeaderMap) -> usize {
+/// The value of `Content-Length`, bytes; 0 if absent.
+pub(in crate::api) fn announced_length(headers: &HeaderMap) -> usize {
     headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
@@ -49,7 +59,7 @@ fn detached(mut parts: Parts) -> Parts {
     parts
 }
 
-async fn collect(mut frames: BodyDataStream, limit: usize) -> Result<Vec<u8>, ApiError> {
+async fn collect(mut frames: BodyDataStream, limit: usize, part: &mut Part) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::new();
     while let Some(frame) = frames.next().await {
         let Ok(frame) = frame else {
@@ -58,6 +68,11 @@ async fn collect(mut frames: BodyDataStream, limit: usize) -> Result<Vec<u8>, Ap
         };
         if frame.len() > limit - bytes.len() {
             return Err(ApiError::BodyTooLarge { limit_bytes: limit });
+        }
+        // Of one that is not announced; a vector doubles what it has.
+        let length = bytes.len() + frame.len();
+        if length > bytes.capacity() {
+            part.grow(length.saturating_mul(2).min(limit))?;
         }
         bytes.extend_from_slice(&frame);
     }

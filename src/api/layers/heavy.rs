@@ -1,21 +1,22 @@
 //! Answers requests with a long body on threads of their own (`api/heavy.rs`).
 //!
-//! Takes along what belongs to the task: the request's id, its span, and whether it has its log line.
+//! Carries over the task-locals (request id, log-line flag, part of the body budget) and the span.
 
 use super::identify::RequestId;
 use crate::api::{
+    body_budget::{self, Part},
     heavy::{self, HEAVY_BODY},
     request_log,
 };
 use axum::{body::HttpBody as _, extract::Request, middleware::Next, response::Response};
 use tracing::Instrument as _;
 
-/// The answer to a request whose body is in memory.
-pub(super) async fn run(next: Next, request: Request) -> Response {
+/// The answer to a request whose body is in memory, and has this part of the budget.
+pub(super) async fn run(next: Next, request: Request, part: Part) -> Response {
     if request.body().size_hint().lower() < HEAVY_BODY {
-        return next.run(request).await;
+        return body_budget::scope(part, next.run(request)).await;
     }
-    let answer = RequestId::keep(request_log::noting(next.run(request)));
+    let answer = RequestId::keep(request_log::noting(body_budget::scope(part, next.run(request))));
     let (response, has_line) = heavy::run(answer.in_current_span()).await;
     if has_line {
         request_log::has_line();

@@ -45,7 +45,7 @@ impl HostPolicy {
     }
 }
 
-/// Refuses what says badly where it wants to go, and what the policy does not allow.
+/// Refuses a missing, repeated or malformed `Host` (400), and hosts or origins that the policy forbids (403).
 pub(super) fn check(policy: &HostPolicy, request: &Request) -> Result<(), ApiError> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let fault = match (hosts.next(), hosts.next()) {

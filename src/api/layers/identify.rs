@@ -39,7 +39,7 @@ impl RequestId {
         PRESENT.try_with(Self::clone).ok()
     }
 
-    /// The same work for a task of its own that still answers the present request.
+    /// Runs `work` with the present request's id set, for use in another task.
     pub(super) fn keep<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
         let present = Self::present();
         async move {

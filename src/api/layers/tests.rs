@@ -10,6 +10,8 @@ use axum::{
 use futures_util::{StreamExt as _, stream};
 use std::{convert::Infallible, time::Duration};
 
+mod budget;
+
 const GENERATE: &str = r#"{"prompt":"hello"}"#;
 
 fn post(path: &str) -> axum::http::request::Builder {

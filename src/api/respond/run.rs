@@ -2,7 +2,7 @@
 
 use super::{Recorder, time_limit};
 use crate::{
-    api::error::ApiError,
+    api::{body_budget, error::ApiError},
     gateway::handle::{EngineHandle, GenerationEvent},
     protocol::{Finish, SequenceOutput, SequenceRequest},
 };
@@ -67,6 +67,7 @@ impl Run {
         }
         match engine.submit(sequences) {
             Ok(generation) => {
+                body_budget::release();
                 let events = stream::unfold(generation, async |mut generation| Some((generation.next().await?, generation)));
                 Ok(Self::follow(events.boxed(), &prompts, n, recorder))
             }

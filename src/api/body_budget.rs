@@ -1,0 +1,226 @@
+//! Memory that request bodies may take at once: their bytes while they come, and what JSON makes of them.
+//!
+//! Of all callers together [`TOTAL`] bytes, of one caller half of that; more is refused at once, nobody waits. A request has its
+//! part from before its body is read until it was submitted to the engine, or answered ([`release`]).
+
+use super::error::ApiError;
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Bytes for all bodies.
+const TOTAL: usize = 512 << 20;
+/// A body that needs no more is always taken: all connections together have no more than 256 MiB of such ones.
+const FREE: usize = 64 * 1024;
+/// Bytes of memory for each mark of JSON that begins a value (see [`need`]): a `serde_json::Value` in a list whose memory has just been
+/// doubled. A field has two marks, for its value, its name and its entries in the tables of its object.
+const MARK: usize = 2 * size_of::<serde_json::Value>();
+/// What to suggest to whoever is refused: most bodies are read and submitted in less.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Memory that a body needs until it was read as JSON, at most about: its bytes, its texts, and its values. Marks in texts count
+/// too, as whether they are in one is not known without reading them.
+pub(super) fn need(body: &[u8]) -> usize {
+    let marks = body.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
+    body.len().saturating_mul(2).saturating_add(marks.saturating_mul(MARK))
+}
+
+/// Bytes that are taken.
+#[derive(Debug, Default)]
+struct Taken {
+    total: usize,
+    /// None is zero.
+    by_caller: BTreeMap<u64, usize>,
+}
+
+/// The bytes of all callers.
+#[derive(Debug)]
+pub(super) struct BodyBudget {
+    total: usize,
+    taken: Mutex<Taken>,
+}
+
+impl Default for BodyBudget {
+    fn default() -> Self {
+        Self::of(TOTAL)
+    }
+}
+
+impl BodyBudget {
+    /// Of so many bytes.
+    pub(super) fn of(total: usize) -> Self {
+        Self { total, taken: Mutex::default() }
+    }
+
+    /// A part for a body of which nothing is known.
+    pub(super) fn part(self: &Arc<Self>, caller: u64) -> Part {
+        Part { budget: Arc::clone(self), caller, bytes: 0 }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        // Nothing panics while it is held.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `more` bytes were taken for a caller.
+    fn take(&self, caller: u64, more: usize) -> bool {
+        let mut taken = self.taken();
+        let of_caller = taken.by_caller.get(&caller).copied().unwrap_or(0).saturating_add(more);
+        let total = taken.total.saturating_add(more);
+        if total > self.total || of_caller > self.total / 2 {
+            return false;
+        }
+        taken.total = total;
+        taken.by_caller.insert(caller, of_caller);
+        true
+    }
+
+    fn give_back(&self, caller: u64, bytes: usize) {
+        let mut taken = self.taken();
+        taken.total -= bytes;
+        if let Some(of_caller) = taken.by_caller.get_mut(&caller) {
+            *of_caller -= bytes;
+            if *of_caller == 0 {
+                taken.by_caller.remove(&caller);
+            }
+        }
+    }
+}
+
+/// What one request has of the budget; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Part {
+    budget: Arc<BodyBudget>,
+    caller: u64,
+    bytes: usize,
+}
+
+impl Part {
+    /// Grows to `bytes`, if it is smaller; to half of the budget at most, so that any body is taken where there is no other.
+    ///
+    /// # Errors
+    /// Too much is taken; it stays as it is.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let bytes = bytes.min(self.budget.total / 2);
+        let more = bytes.saturating_sub(self.bytes);
+        if bytes <= FREE || more == 0 {
+            return Ok(());
+        }
+        if !self.budget.take(self.caller, more) {
+            let message = "The server has too many long requests in work; please try again.".to_owned();
+            return Err(ApiError::Overloaded { message, retry_after: RETRY_AFTER });
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.budget.give_back(self.caller, self.bytes);
+        }
+    }
+}
+
+tokio::task_local! {
+    /// Of the request that this task answers.
+    static PART: RefCell<Option<Part>>;
+}
+
+/// Runs `work`, which answers the request that has this part.
+pub(super) async fn scope<T>(part: Part, work: impl Future<Output = T>) -> T {
+    PART.scope(RefCell::new(Some(part)), work).await
+}
+
+/// Gives back what the present request has: its body is gone, and what was made of it is the engine's.
+pub(super) fn release() {
+    // Outside of a request there is nothing to give back.
+    let _ = PART.try_with(|part| part.take());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_bodies_have_a_bound_and_one_caller_half_of_it() {
+        let budget = Arc::new(BodyBudget::of(1_000_000));
+        let part = |caller: u64, bytes: usize| {
+            let mut part = budget.part(caller);
+            part.grow(bytes).map(|()| part)
+        };
+
+        let first = part(1, 300_000).unwrap();
+        assert!(matches!(part(1, 200_001), Err(ApiError::Overloaded { .. })));
+        let second = part(1, 200_000).unwrap();
+        let third = part(2, 450_000).unwrap();
+        assert!(part(3, FREE + 1).is_err());
+        assert!(part(3, FREE).is_ok(), "a small one is always taken");
+
+        drop((first, second));
+        assert!(part(3, 500_000).is_ok());
+        drop(third);
+        let taken = budget.taken();
+        assert_eq!((taken.total, taken.by_caller.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_body_that_needs_more_than_a_caller_may_have_is_taken_alone() {
+        let budget = Arc::new(BodyBudget::of(1_000_000));
+        let (mut small, mut large) = (budget.part(1), budget.part(1));
+
+        small.grow(FREE + 1).unwrap();
+        assert!(large.grow(usize::MAX).is_err());
+        drop(small);
+        large.grow(usize::MAX).unwrap();
+
+        assert_eq!(budget.taken().total, 500_000);
+    }
+
+    #[test]
+    fn a_part_that_cannot_grow_keeps_what_it_has() {
+        let budget = Arc::new(BodyBudget::of(1_000_000));
+        let mut part = budget.part(1);
+
+        part.grow(400_000).unwrap();
+        part.grow(300_000).unwrap();
+        let mut other = budget.part(1);
+        assert!(other.grow(100_001).is_err());
+
+        other.grow(100_000).unwrap();
+        assert!(part.grow(400_001).is_err());
+        assert_eq!(budget.taken().total, 500_000);
+        drop((part, other));
+        assert_eq!(budget.taken().total, 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_submitted_is_given_back_while_its_answer_goes_on() {
+        let budget = Arc::new(BodyBudget::of(1_000_000));
+        let mut part = budget.part(1);
+        part.grow(400_000).unwrap();
+
+        let seen = scope(part, async {
+            let before = budget.taken().total;
+            release();
+            (before, budget.taken().total)
+        })
+        .await;
+
+        assert_eq!(seen, (400_000, 0));
+    }
+
+    #[test]
+    fn many_small_values_need_more_than_one_long_text() {
+        assert_eq!(need(b"abc"), 6);
+        assert_eq!(need(b"{\"a\":[1,2]}"), 22 + 4 * MARK);
+        // The fields of an object: hash, name and value in the table, whose memory may have just been doubled, the place in the index,
+        // and the text of the name.
+        let field = 2 * (size_of::<(u64, String, serde_json::Value)>() + 2 * size_of::<usize>()) + 32;
+        assert!(2 * MARK + 2 * "\"a\":0,".len() >= field, "{} {field}", 2 * MARK);
+    }
+}
