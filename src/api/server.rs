@@ -31,8 +31,6 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// A kept connection may be silent this long, and a later head on it may take as long. Above the 60 s after which
 /// load balancers drop their idle connections, so that they and not we are the first to close.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// A client may take nothing of its answer for this long (nginx's `send_timeout`). Then it is gone, and its request with it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// After the drain time, what streams get to write their last event before they are cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -122,8 +120,7 @@ impl Server {
     /// # Errors
     /// If the listener cannot be handed to the runtime.
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = Duration>) -> io::Result<()> {
-        let bounds = Bounds { connections: affordable_connections(), write_timeout: WRITE_TIMEOUT };
-        self.serve_within(bounds, router, shutdown).await
+        self.serve_within(Bounds::of(affordable_connections()), router, shutdown).await
     }
 
     async fn serve_within(self, bounds: Bounds, router: Router, shutdown: impl Future<Output = Duration>) -> io::Result<()> {
@@ -137,7 +134,7 @@ impl Server {
         let idle_timeout = IDLE_TIMEOUT.max(self.header_timeout);
         let mut builder = server.http_builder().http1();
         builder.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).header_read_timeout(idle_timeout);
-        // hyper would take the end of input for the end of the client; `attend` knows better.
+        // By default hyper cancels a request at the end of input; `attend` decides instead.
         builder.half_close(true);
 
         let serving = server.serve(router.into_make_service());

@@ -19,6 +19,30 @@ pub(super) struct Bounds {
     pub(super) connections: usize,
     /// How long a write may wait for its client.
     pub(super) write_timeout: Duration,
+    /// Time for which the rest of a body that nobody wanted is read.
+    pub(super) drain_time: Duration,
+    /// Time for which a client may go on sending after its last answer.
+    pub(super) linger_time: Duration,
+    /// Time for which it may be silent meanwhile.
+    pub(super) linger_silence: Duration,
+    /// Bytes that it may send meanwhile.
+    pub(super) linger_bytes: usize,
+}
+
+impl Bounds {
+    /// Those of a server, for so many connections.
+    pub(super) const fn of(connections: usize) -> Self {
+        Self {
+            connections,
+            // nginx's `send_timeout`. Then the client is gone, and its request with it.
+            write_timeout: Duration::from_secs(60),
+            drain_time: Duration::from_secs(10),
+            // nginx's `lingering_time` is 30 s, its `lingering_timeout` 5 s.
+            linger_time: Duration::from_secs(10),
+            linger_silence: Duration::from_secs(2),
+            linger_bytes: 64 << 20,
+        }
+    }
 }
 
 /// A connection whose writes fail when its client reads nothing for too long. Pinned, because its timer is.
@@ -28,20 +52,20 @@ pub(super) type Connection = Pin<Box<TimeoutStream<Socket>>>;
 #[derive(Debug, Clone)]
 pub(super) struct BoundedAcceptor {
     free: Arc<Semaphore>,
-    write_timeout: Duration,
+    bounds: Bounds,
 }
 
 impl BoundedAcceptor {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { free: Arc::new(Semaphore::new(bounds.connections)), write_timeout: bounds.write_timeout }
+        Self { free: Arc::new(Semaphore::new(bounds.connections)), bounds }
     }
 
     fn admit<S>(&self, stream: TcpStream, service: S) -> io::Result<(Connection, Attended<S>)> {
         let place = Arc::clone(&self.free).try_acquire_owned().map_err(|_| io::Error::other("too many connections"))?;
         stream.set_nodelay(true)?;
-        let peer = Arc::new(Peer::new(stream, place));
+        let peer = Arc::new(Peer::new(stream, place, self.bounds));
         let mut stream = TimeoutStream::new(Socket::new(Arc::clone(&peer)));
-        stream.set_write_timeout(Some(self.write_timeout));
+        stream.set_write_timeout(Some(self.bounds.write_timeout));
         Ok((Box::pin(stream), Attended::new(service, peer)))
     }
 }

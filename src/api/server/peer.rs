@@ -6,6 +6,7 @@
 //! kernels know: bytes that are sent to a socket that was closed are answered with a reset. So the caller is told when to send
 //! some ([`Sign::Silent`]), and when the reset has come ([`Sign::Gone`]).
 
+use super::connections::Bounds;
 use async_stream::stream;
 use futures_util::Stream;
 use std::{
@@ -25,10 +26,13 @@ use tokio_util::task::AbortOnDropHandle;
 const MAX_PIPELINED: usize = 16 * 1024;
 /// Bytes beyond those that are read and dropped. A client that sends more before it has its answer is treated as gone.
 const MAX_DROPPED: usize = 1 << 20;
-/// After the end of input a client is sent something once, and again after each of these pauses: a forwarder on the way
-/// (`ssh -L`, Docker's proxy) learns only from the second write that its own client has left.
+/// Time from the end of input to the first bytes that a client is sent for it: an answer that is ready by then comes without them.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// The client is sent something again after each of these pauses: a forwarder on the way (`ssh -L`, Docker's proxy) learns only
+/// from the second write that its own client has left.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
-/// An interim response (RFC 9110 15.2): every client of HTTP/1.1 skips it.
+/// An interim response. Clients of HTTP/1.1 must skip it (RFC 9110 15.2), and most do; Python's `http.client` takes it for the
+/// answer. So only a client that has stopped sending, and has to wait, is sent one.
 const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
 /// A sign that a client which waits for an answer may be gone.
@@ -44,6 +48,8 @@ pub(super) enum Sign {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) stream: TcpStream,
+    /// What its connection may cost.
+    pub(super) bounds: Bounds,
     state: Mutex<State>,
     /// Notified when `State::request_read` becomes true.
     request_was_read: Notify,
@@ -75,7 +81,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Whether hyper gets no further bytes.
+    /// True if hyper is given no more bytes of this client.
     pub(super) fn is_closed_for_reading(&self) -> bool {
         self.ended || self.dropped > 0
     }
@@ -85,17 +91,18 @@ impl State {
         if self.dropped == 0 && self.ahead.len() + bytes.len() <= MAX_PIPELINED {
             self.ahead.extend_from_slice(bytes);
         } else {
-            // A part of a request is none.
+            // An incomplete request must not reach hyper.
             self.ahead = Vec::new();
             self.dropped += bytes.len();
+            self.is_last = true;
         }
         self.dropped <= MAX_DROPPED
     }
 }
 
 impl Peer {
-    pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, state: Mutex::default(), request_was_read: Notify::new(), drain: Mutex::default(), _place: place }
+    pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit, bounds: Bounds) -> Self {
+        Self { stream, bounds, state: Mutex::default(), request_was_read: Notify::new(), drain: Mutex::default(), _place: place }
     }
 
     /// The present state, locked. Hold it for no longer than a look.
@@ -107,7 +114,8 @@ impl Peer {
     /// The head of a request was read.
     pub(super) fn request_begins(&self) {
         let mut state = self.state();
-        (state.request_read, state.mid_message, state.is_last) = (false, false, false);
+        // hyper may have had this request before later ones were dropped.
+        (state.request_read, state.mid_message, state.is_last) = (false, false, state.dropped > 0);
     }
 
     /// The request's body was read to its end, or it has none.
@@ -119,7 +127,7 @@ impl Peer {
         self.request_was_read.notify_one();
     }
 
-    /// Owns the task that drains a body.
+    /// Stores the draining task; it is aborted when the connection ends.
     pub(super) fn drain(&self, task: AbortOnDropHandle<()>) {
         *self.drain.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
     }
@@ -131,7 +139,7 @@ impl Peer {
             while !self.state().request_read {
                 self.request_was_read.notified().await;
             }
-            if self.end_of_input().await.is_ok() {
+            if self.end_of_input().await.is_ok() && timeout(PATIENCE, self.reset()).await.is_err() {
                 for pause in PAUSES {
                     yield Sign::Silent;
                     if timeout(pause, self.reset()).await.is_ok() {
@@ -179,5 +187,32 @@ impl Peer {
     async fn reset(&self) {
         // Fails only when the runtime ends, and then so does the connection.
         let _ = self.stream.ready(Interest::ERROR).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::StreamExt as _;
+    use std::pin::pin;
+    use tokio::{net::TcpListener, sync::Semaphore};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stops_sending_is_sent_something_only_if_its_answer_takes_a_while() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let peer = Arc::new(Peer::new(listener.accept().await.unwrap().0, place, Bounds::of(1)));
+        peer.state().ended = true;
+        peer.request_was_read();
+        let mut signs = pin!(Arc::clone(&peer).signs());
+
+        let early = timeout(PATIENCE - Duration::from_millis(1), signs.next()).await;
+        let first = timeout(Duration::from_millis(2), signs.next()).await;
+        let second = timeout(PAUSES[0] + Duration::from_millis(1), signs.next()).await;
+
+        assert!(early.is_err(), "{early:?}");
+        assert_eq!([first, second], [const { Ok(Some(Sign::Silent)) }; 2]);
+        drop(client);
     }
 }

@@ -1,29 +1,27 @@
-//! The body of a request, which does not matter any more once it is dropped: what is left of it is read all the same.
+//! Wraps a request body and drains the unread rest when it is dropped.
 //!
 //! An answer that is given before the body was read would else end the connection, and reset it under a client that sends
 //! before it listens, or under a proxy that keeps it for others (RFC 9112 9.6). Bytes are dropped as they come, in bounded
 //! number and time; a client that asked first (`Expect: 100-continue`) is not waited for.
 
 use super::peer::Peer;
+use crate::api::layers::announced_length;
 use axum::{
     body::{Body, BodyDataStream, Bytes, HttpBody as _},
     extract::Request,
-    http::{HeaderMap, header},
+    http::header,
 };
 use futures_util::{Stream, StreamExt as _};
 use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Bytes of a body that are dropped before the connection is closed instead.
 pub(super) const DRAIN_BYTES: usize = 8 << 20;
-/// Time that this may take.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// Has a request's body drained when it is dropped before its end.
 pub(super) fn receive(peer: &Arc<Peer>, request: Request) -> Request {
@@ -42,12 +40,7 @@ pub(super) fn receive(peer: &Arc<Peer>, request: Request) -> Request {
     Request::from_parts(parts, Body::from_stream(received))
 }
 
-/// 0 if it is not announced.
-fn announced_length(headers: &HeaderMap) -> usize {
-    headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
-}
-
-/// See the module.
+/// A request body that is drained when dropped.
 struct Received {
     peer: Arc<Peer>,
     /// Bytes that are still to come, as far as they were announced.
@@ -88,9 +81,9 @@ impl Drop for Received {
         }
         drop(state);
         // The connection owns the task, which must not own the connection.
-        let peer = Arc::downgrade(&self.peer);
+        let (peer, drain_time) = (Arc::downgrade(&self.peer), self.peer.bounds.drain_time);
         let drain = async move {
-            if timeout(DRAIN_TIME, drain(frames)).await == Ok(true)
+            if timeout(drain_time, drain(frames)).await == Ok(true)
                 && let Some(peer) = peer.upgrade()
             {
                 let mut state = peer.state();

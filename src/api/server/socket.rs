@@ -12,19 +12,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep},
 };
-
-/// Time for which a client may go on sending after its last answer (nginx: `lingering_time`, 30 s).
-const LINGER_TIME: Duration = Duration::from_secs(10);
-/// Time for which it may be silent meanwhile (nginx: `lingering_timeout`, 5 s).
-const LINGER_SILENCE: Duration = Duration::from_secs(2);
-/// Bytes that it may send meanwhile.
-const LINGER_BYTES: usize = 64 << 20;
 
 /// hyper's end of a connection.
 #[derive(Debug)]
@@ -36,7 +28,7 @@ pub(super) struct Socket {
 /// A connection on which nothing is written any more.
 #[derive(Debug)]
 struct Closing {
-    /// Runs out when no bytes have come for [`LINGER_SILENCE`]; the socket is closed then.
+    /// Runs out when no bytes have come for `Bounds::linger_silence`; the socket is closed then.
     silence: Pin<Box<Sleep>>,
     /// The socket is closed at this moment even if bytes still come.
     deadline: Instant,
@@ -48,7 +40,7 @@ impl Socket {
         Self { peer, closing: None }
     }
 
-    /// Ends writing. `None` if the client knows all that it is to know, and the connection may be closed.
+    /// Shuts down writing. Returns `None` if no more input is expected, so the socket may be closed at once.
     fn begin_closing(&self) -> Option<Closing> {
         // Fails if the client has broken the connection: then nothing is left to save.
         shutdown(&self.peer.stream, Shutdown::Write).ok()?;
@@ -56,13 +48,14 @@ impl Socket {
             let state = self.peer.state();
             state.unread || state.mid_message || state.is_closed_for_reading() && !state.ended
         };
+        let bounds = self.peer.bounds;
         let bytes_left = match self.drop_bytes() {
             Ok(0) => return None,
-            Ok(read) => LINGER_BYTES.saturating_sub(read),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && expects_more => LINGER_BYTES,
+            Ok(read) => bounds.linger_bytes.saturating_sub(read),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && expects_more => bounds.linger_bytes,
             Err(_) => return None,
         };
-        Some(Closing { silence: Box::pin(sleep(LINGER_SILENCE)), deadline: Instant::now() + LINGER_TIME, bytes_left })
+        Some(Closing { silence: Box::pin(sleep(bounds.linger_silence)), deadline: Instant::now() + bounds.linger_time, bytes_left })
     }
 
     fn drop_bytes(&self) -> io::Result<usize> {
@@ -128,7 +121,7 @@ impl AsyncWrite for Socket {
         let mut state = self.peer.state();
         let was_writing = std::mem::replace(&mut state.is_writing, false);
         if was_writing && (!state.ahead.is_empty() || state.is_closed_for_reading()) {
-            // The event that these bytes came with is spent: nothing else would have hyper read them.
+            // The readiness event of these bytes was consumed by `Peer::end_of_input`, so hyper must be woken to read them.
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
@@ -151,7 +144,7 @@ impl AsyncWrite for Socket {
             match peer.stream.try_read(&mut [0; 4096]) {
                 Ok(read) if read > 0 && read <= closing.bytes_left => {
                     closing.bytes_left -= read;
-                    let until = closing.deadline.min(Instant::now() + LINGER_SILENCE);
+                    let until = closing.deadline.min(Instant::now() + peer.bounds.linger_silence);
                     closing.silence.as_mut().reset(until);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

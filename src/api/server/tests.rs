@@ -1,12 +1,15 @@
 //! Tests with real sockets on loopback. None waits for a time: each reads until the server answers or closes.
 
 use super::*;
-use crate::config::KeyConfig;
+use crate::{
+    api::testing::{Setup, TestApp},
+    config::KeyConfig,
+};
 use axum::routing::{get, post};
 use std::{future::pending, sync::Arc};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::{Notify, oneshot},
     task::JoinHandle,
     time::timeout,
@@ -34,7 +37,7 @@ struct Running {
 }
 
 fn start(config: &ListenConfig, connections: usize, router: Router) -> Running {
-    start_within(config, Bounds { connections, write_timeout: WRITE_TIMEOUT }, router)
+    start_within(config, Bounds::of(connections), router)
 }
 
 fn start_within(config: &ListenConfig, bounds: Bounds, router: Router) -> Running {
@@ -152,12 +155,122 @@ async fn a_client_that_never_reads_loses_its_stream() {
         })
     };
     let router = Router::new().route("/", get(endless));
-    let server = start_within(&config(), Bounds { connections: 8, write_timeout: Duration::from_millis(50) }, router);
+    let server = start_within(&config(), Bounds { write_timeout: Duration::from_millis(50), ..Bounds::of(8) }, router);
     let mut client = TcpStream::connect(server.address).await.unwrap();
 
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
 
     within_a_minute(dropped.notified()).await;
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A client to which all is said, and which may go on sending: it asked whether to send its body, and was answered without it.
+async fn lingering(bounds: Bounds) -> (Running, TcpStream) {
+    let server = start_within(&config(), bounds, Router::new().route("/", post(async || "hello")));
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\nExpect: 100-continue\r\n\r\n").await.unwrap();
+    let answer = read_all(&mut client).await;
+    assert_eq!(status(&answer), "HTTP/1.1 200 OK");
+    (server, client)
+}
+
+/// Waits until the server closes a connection to which the client goes on sending. How many bytes were sent.
+async fn send_until_closed(client: &mut TcpStream, piece: usize) -> usize {
+    let send = async {
+        let mut sent = 0;
+        while client.write_all(&vec![b'x'; piece]).await.is_ok() {
+            sent += piece;
+            tokio::task::yield_now().await;
+        }
+        sent
+    };
+    within_a_minute(send).await
+}
+
+#[tokio::test]
+async fn a_client_that_is_silent_after_its_last_answer_loses_its_place() {
+    let bounds = Bounds { linger_silence: Duration::from_millis(50), linger_time: HOUR, ..Bounds::of(1) };
+    let (server, _silent) = lingering(bounds).await;
+
+    within_a_minute(async {
+        while exchange(server.address, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await.is_empty() {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_stops_sending_is_cut_off_after_a_time() {
+    let bounds = Bounds { linger_silence: HOUR, linger_time: Duration::from_millis(50), linger_bytes: usize::MAX, ..Bounds::of(1) };
+    let (_server, mut client) = lingering(bounds).await;
+
+    send_until_closed(&mut client, 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_stops_sending_is_cut_off_after_a_number_of_bytes() {
+    let bounds = Bounds { linger_silence: HOUR, linger_time: HOUR, linger_bytes: 100_000, ..Bounds::of(1) };
+    let (_server, mut client) = lingering(bounds).await;
+
+    let sent = send_until_closed(&mut client, 1000).await;
+
+    assert!(sent >= 100_000, "{sent}");
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_is_waited_for_for_a_time() {
+    let bounds = Bounds { drain_time: Duration::from_millis(50), linger_silence: HOUR, linger_time: HOUR, ..Bounds::of(8) };
+    let server = start_within(&config(), bounds, Router::new().route("/", post(async || "hello")));
+
+    // Of which nothing comes.
+    let answer = exchange(server.address, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n").await;
+
+    assert_eq!(status(&answer), "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn a_body_that_came_too_late_is_drained_behind_its_answer() {
+    let mut setup = Setup::default();
+    setup.config.max_body_bytes = 8 << 20;
+    setup.config.body_timeout = Duration::from_millis(5);
+    let app = TestApp::start(setup).await;
+    // Only what is drained is waited for.
+    let bounds = Bounds { drain_time: HOUR, linger_silence: Duration::ZERO, linger_time: Duration::ZERO, ..Bounds::of(8) };
+    let server = start_within(&config(), bounds, app.router.clone());
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    let length = 4 << 20;
+
+    client.write_all(format!("POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    within_a_minute(client.read_exact(&mut first)).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 408");
+    within_a_minute(client.write_all(&vec![b'x'; length])).await.expect("all of it is taken");
+    let mut rest = String::new();
+    within_a_minute(client.read_to_string(&mut rest)).await.expect("the end, and no reset");
+
+    assert!(rest.contains("connection: close"), "{rest}");
+    assert!(rest.contains(r#"{"detail":"#), "{rest}");
+}
+
+#[tokio::test]
+async fn an_answer_behind_which_requests_were_dropped_is_the_last_one() {
+    let (entered, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let server = start(&config(), 8, gated(&entered, &open));
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(4096).unwrap();
+    let mut client = socket.connect(server.address).await.unwrap();
+    let request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    entered.notified().await;
+
+    // More than the system buffers: the server has read more than it keeps when all was sent.
+    client.write_all(&request.repeat(900_000 / request.len())).await.unwrap();
+    open.notify_one();
+    // It stays, and sends nothing more.
+    let answer = read_all(&mut client).await;
+
+    assert_eq!((status(&answer), answer.matches("HTTP/1.1 200").count()), ("HTTP/1.1 200 OK", 1), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
 }
 
 /// Notifies when it is dropped.
