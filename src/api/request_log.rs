@@ -17,7 +17,7 @@ pub(super) fn has_line() {
     let _ = HAS_LINE.try_with(|has_line| has_line.set(true));
 }
 
-/// The outcome of `work`, and whether something said [`has_line`] meanwhile.
+/// Runs `work`; also returns whether it called [`has_line`].
 pub(super) async fn noting<T>(work: impl Future<Output = T>) -> (T, bool) {
     let noting = async {
         let done = work.await;

@@ -172,7 +172,7 @@ impl EmbeddingRun {
         Ok(self.engine.embed(inputs).await?)
     }
 
-    /// Whether there are so many numbers that work on all of them belongs on threads of its own.
+    /// True if the vectors have more than `LIGHT_NUMBERS` numbers together.
     pub(super) fn is_heavy(&self) -> bool {
         let dimensions = self.model.embedding.as_ref().map_or(0, |info| info.dimensions as usize);
         self.record.inputs.saturating_mul(dimensions) > LIGHT_NUMBERS

@@ -54,7 +54,7 @@ pub(super) async fn prefix(engine: &EngineHandle, text: String, param: &str) -> 
 /// The tokens behind a hole.
 ///
 /// # Errors
-/// As [`prefix`].
+/// The text cannot be tokenized; the error names `param`.
 pub(super) async fn suffix(engine: &EngineHandle, text: String, param: &str) -> Result<Vec<Token>, ApiError> {
     engine.tokenize(text, false, SpecialText::Continuation).await.map_err(|error| ApiError::of_text(param, error))
 }

@@ -40,7 +40,7 @@ use request::ChatRequest;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Of an answer that was made without a template. For a header: no semicolons.
+/// Warning for answers made without a template. It goes into a header, so it has no semicolon.
 const NO_TEMPLATE: &str = "the model has no chat template, so ChatML was used, which it may not know (--chat-template gives it one)";
 
 /// The handler. Authentication has put the principal into the request.
@@ -120,7 +120,7 @@ pub(in crate::api) async fn understand(state: &AppState, fields: Fields) -> Resu
     read(state, fields, |_, _| Ok(())).await
 }
 
-/// The same, with a look at the bytes of the rendered prompt before it is turned into tokens.
+/// As `understand`, but calls `check_length` on the rendered text before tokenizing.
 async fn read(
     state: &AppState,
     mut fields: Fields,
