@@ -12,8 +12,11 @@
 //! Events come in one at a time (a frame, a command, a tick, a deadline) and are handled without waiting, so nothing
 //! here locks and no client can hold up another. One engine is alive at most.
 
+mod history;
+
+pub(super) use history::History;
+
 use super::{
-    admission::Pace,
     blame::{Aftermath, Gate, judge},
     calls::{Answer, Calls},
     command::Command,
@@ -30,23 +33,15 @@ use crate::{
     config::SupervisionConfig,
     protocol::{CallId, EngineOptions, EngineStats, FromEngine, GenerationError, StepReport, ToEngine},
 };
-use std::{future::pending, sync::Arc, time::Duration};
+use history::MAX_PAUSE;
+use std::{future::pending, sync::Arc};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep_until},
 };
 
-/// Longest pause before a restart.
-const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// The same where the engine was given work: a request must not keep others waiting for longer.
-const MAX_PAUSE_AFTER_WORK: Duration = Duration::from_secs(5);
-/// Pause after a load that failed though one had worked, doubled each time up to [`MAX_PAUSE`]: a file system or a device that
-/// is away for a while comes back.
-const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 /// Such loads in a row that requests are held for, about half a minute. Then they fail, and new ones are refused, until a load works.
 const MAX_HELD_LOADS: u32 = 5;
-/// What is doubled when the first restart is to be at once.
-const MIN_DOUBLED_PAUSE: Duration = Duration::from_millis(100);
 /// Frames that may wait to be written, beyond what a full house needs.
 const OUTBOX_RESERVE: usize = 256;
 
@@ -64,35 +59,6 @@ pub(super) struct RunLoop<L: Launcher> {
     /// Set when the server is stopping: when to stop at the latest.
     pub(super) drain_by: Option<Instant>,
     pub(super) history: History,
-}
-
-/// What outlives an engine.
-#[derive(Debug, Default)]
-pub(super) struct History {
-    /// Without a finished step between them.
-    deaths_in_a_row: u32,
-    /// Of these, the last ones that no work can have been the cause of.
-    failed_starts: u32,
-    /// Whether the present engine, or the last one, was given any work.
-    was_given_work: bool,
-    /// Loads that failed since one worked; they are no deaths in a row.
-    failed_loads: u32,
-    /// Totals of the engines that died.
-    totals: EngineStats,
-    pace: Pace,
-}
-
-impl History {
-    /// An engine works, or has lived for a while: what was before counts no more.
-    fn forgive(&mut self) {
-        self.deaths_in_a_row = 0;
-        self.failed_starts = 0;
-    }
-
-    fn on_death(&mut self, is_of_work: bool) {
-        self.deaths_in_a_row += 1;
-        self.failed_starts = if is_of_work { 0 } else { self.failed_starts + 1 };
-    }
 }
 
 /// Why the loop ended.
@@ -386,11 +352,7 @@ impl<L: Launcher> RunLoop<L> {
 
     /// Waits before the next start, taking in commands meanwhile. Whether everything was drained instead.
     async fn pause(&mut self) -> bool {
-        let longest = if self.history.was_given_work { MAX_PAUSE_AFTER_WORK } else { MAX_PAUSE };
-        let pause = match self.history.failed_loads {
-            0 => pause_after(self.history.deaths_in_a_row, self.policy.restart_backoff).min(longest),
-            failed => pause_after_load(failed),
-        };
+        let pause = self.history.pause(self.policy.restart_backoff);
         if self.history.failed_loads >= MAX_HELD_LOADS {
             self.stop_holding();
         }
@@ -461,20 +423,6 @@ impl<L: Launcher> RunLoop<L> {
 fn slots(status: &Status, options: &EngineOptions) -> usize {
     let slots = status.facts.borrow().model.as_ref().map_or(options.max_num_seqs, |model| model.max_num_seqs);
     usize::try_from(slots).unwrap_or(usize::MAX)
-}
-
-/// The pause after this many deaths in a row: `first`, then doubled each time up to [`MAX_PAUSE`].
-fn pause_after(deaths_in_a_row: u32, first: Duration) -> Duration {
-    let doublings = deaths_in_a_row.saturating_sub(1);
-    if doublings == 0 {
-        return first.min(MAX_PAUSE);
-    }
-    first.max(MIN_DOUBLED_PAUSE).saturating_mul(2_u32.saturating_pow(doublings)).min(MAX_PAUSE)
-}
-
-/// The pause after so many loads that failed, ≥ 1, though one had worked.
-fn pause_after_load(failed: u32) -> Duration {
-    RELOAD_PAUSE.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1))).min(MAX_PAUSE)
 }
 
 /// Waits for a moment that may never come.

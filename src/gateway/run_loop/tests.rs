@@ -11,6 +11,7 @@ use crate::{
     },
     protocol::{CallId, Finish, LoadError, MAX_FRAME_BYTES, OpenedFile, SequenceId, SequenceOutput, SpecialText, TextError, Token},
 };
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 mod lifecycle;
@@ -320,14 +321,4 @@ async fn an_empty_request_is_over_at_once() {
     let mut generation = handle.submit(Vec::new()).unwrap();
 
     assert_eq!(generation.next().await, None);
-}
-
-#[test]
-fn pauses_double_from_the_second_death_on_and_stay_within_their_bound() {
-    let pauses = |first: u64| (1..=12).map(|deaths| pause_after(deaths, Duration::from_millis(first)).as_millis()).collect::<Vec<_>>();
-
-    assert_eq!(pauses(0)[..6], [0, 200, 400, 800, 1_600, 3_200]);
-    assert_eq!(pauses(1_000)[..6], [1_000, 2_000, 4_000, 8_000, 16_000, 30_000]);
-    assert_eq!(pauses(0)[11], 30_000);
-    assert_eq!(pause_after(u32::MAX, Duration::MAX), MAX_PAUSE);
 }
