@@ -14,7 +14,7 @@ pub struct SupervisionConfig {
     pub load_timeout: Duration,
     /// First pause before a restart; doubled on each death in a row, up to 30 s. Default 0: the first restart is at once.
     pub restart_backoff: Duration,
-    /// Engines in a row that die before they are ready or are given any work, after which the server gives up. Default 5.
+    /// Engines in a row that die before any was ready, or ready and without any work, after which the server gives up. Default 5.
     pub max_restarts: u32,
 }
 
@@ -46,7 +46,7 @@ const MAX_RESTARTS: OptionSpec = OptionSpec::new(
     "max_restarts",
     Kind::Integer { min: 0, max: 1000, auto: &[] },
     "5",
-    "Engines in a row that die before they are ready or are given any work, after which the server gives up.",
+    "Engines in a row that die before any was ready, or ready and without any work, after which the server gives up.",
 );
 
 pub(super) const OPTIONS: &[OptionSpec] = &[MAX_WAITING, STALL_TIMEOUT, LOAD_TIMEOUT, RESTART_BACKOFF, MAX_RESTARTS];

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! An engine that dies after it was given work may have died of that work: then there are a pause and a quarantine, and never an
-//! end, so that no request ends the server. Only engines that die before they are ready, or that were never given any work, count
-//! as failed starts.
+//! end, so that no request ends the server. Only engines that die before any was ready, or that were ready and never given any work,
+//! count as failed starts: what was loaded once is loaded again until that works, whatever its engine dies of meanwhile.
 //!
 //! Events come in one at a time (a frame, a command, a tick, a deadline) and are handled without waiting, so nothing
 //! here locks and no client can hold up another. One engine is alive at most.
@@ -40,7 +40,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Such loads in a row that requests are held for, about half a minute. Then they fail, and new ones are refused, until a load works.
+/// Loads in a row, failed though one had worked, that requests are held for: about half a minute where loads fail at once. Then they
+/// fail, and new ones are refused, until a load works.
 const MAX_HELD_LOADS: u32 = 5;
 /// Frames that may wait to be written, beyond what a full house needs.
 const OUTBOX_RESERVE: usize = 256;
@@ -98,7 +99,7 @@ impl<L: Launcher> RunLoop<L> {
 
     /// Launches an engine and serves with it until it dies or everything is drained.
     async fn live(&mut self) -> Life<L::Child> {
-        self.history.was_given_work = false;
+        (self.history.was_ready, self.history.was_given_work) = (false, false);
         let launched = match self.launcher.launch().await {
             Ok(launched) => launched,
             Err(error) => return Life::Died(Death { detail: Some(error.to_string()), ..Death::new(DeathCause::LaunchFailed) }, None),
@@ -160,6 +161,7 @@ impl<L: Launcher> RunLoop<L> {
             FromEngine::Ready(info) => {
                 engine.on_ready()?;
                 self.status.facts.send_modify(|facts| facts.model = Some(Arc::new(*info)));
+                self.history.was_ready = true;
                 self.history.failed_loads = 0;
                 self.publish_load(engine);
                 self.status.set_state(EngineState::Ready);
@@ -290,10 +292,11 @@ impl<L: Launcher> RunLoop<L> {
         );
     }
 
-    /// Whether the model, which was loaded before, could not be loaded this time.
+    /// Whether the model, which was loaded before, could not be loaded this time: the disk is away, memory is short for a while.
+    /// A file that was changed stays so, and an engine that does not end is another matter.
     fn is_failed_reload(&self, death: &Death) -> bool {
         let was_loaded = self.status.facts.borrow().model.is_some();
-        was_loaded && matches!(death.cause, DeathCause::LoadFailed | DeathCause::LaunchFailed)
+        was_loaded && !self.history.was_ready && !matches!(death.cause, DeathCause::ModelChanged | DeathCause::Unkillable)
     }
 
     /// Finds out what the engine may have died of, and what becomes of what it had.

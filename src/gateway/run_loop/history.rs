@@ -22,9 +22,11 @@ pub(in crate::gateway) struct History {
     pub(super) deaths_in_a_row: u32,
     /// Of these, the last ones that no work can have been the cause of.
     pub(super) failed_starts: u32,
-    /// Whether the present engine, or the last one, was given any work.
+    /// Whether the present engine, or the last one, had loaded the model.
+    pub(super) was_ready: bool,
+    /// Whether it was given any work.
     pub(super) was_given_work: bool,
-    /// Loads that failed since one worked; they are no deaths in a row.
+    /// Engines that died before they were ready since one was; they are no deaths in a row.
     pub(super) failed_loads: u32,
     /// Totals of the engines that died.
     pub(super) totals: EngineStats,

@@ -140,30 +140,80 @@ async fn a_request_is_not_continued_in_another_model() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn engines_that_die_in_a_row_are_given_up_and_whoever_waits_is_told() {
-    let (handle, mut supervisor, mut engines, engine) = serving().await;
-    engine.die(DeathCause::Signal(6));
+async fn a_model_that_was_loaded_is_loaded_again_until_that_works_whatever_its_engines_die_of_meanwhile() {
+    let (handle, _supervisor, mut engines, mut engine) = serving().await;
+    for _ in 0..2 {
+        engine.die(DeathCause::Signal(9));
+        until(&handle, |state| matches!(state, EngineState::Restarting(_))).await;
+        for death in [7, 9, 11, 6, 7, 7, 9] {
+            let mut next = engines.next().await;
+            next.receive().await;
+            next.die(DeathCause::Signal(death));
+        }
+        // One that loads for ever, and one that ends by itself.
+        let stuck = engines.next().await;
+        assert_eq!(stuck.killed().await, DeathCause::Signal(9));
+        engines.next().await.die(DeathCause::Exit(1));
+        assert!(matches!(handle.submit(vec![request(4)]), Err(SubmitError::NotReady { .. })), "nobody waits for ever");
+        engine = engines.next_ready().await;
+        until(&handle, |state| *state == EngineState::Ready).await;
+    }
+
+    let _taken = handle.submit(vec![request(4)]).unwrap();
+    engine.receive_submit().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_grow_between_engines_that_are_killed_while_they_load_again() {
+    let (handle, _supervisor, mut engines, engine) = serving().await;
+    engine.die(DeathCause::Signal(9));
     until(&handle, |state| matches!(state, EngineState::Restarting(_))).await;
     let mut held = handle.submit(vec![request(4)]).unwrap();
-    let asked = {
-        let handle = handle.clone();
-        tokio::spawn(async move { handle.tokenize("x".to_owned(), true, SpecialText::Recognised).await })
-    };
+
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        let begun = Instant::now();
+        let next = engines.next().await;
+        pauses.push(begun.elapsed().as_secs());
+        next.die(DeathCause::Signal(7));
+    }
+
+    assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 30]);
+    let end = read_out(&mut held).await.1;
+    assert!(matches!(end, Some(Finish::Failed(GenerationError::EngineDied(_)))), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn engines_that_die_in_a_row_before_any_was_ready_are_given_up() {
+    let (handle, mut supervisor, mut engines) = start_scripted(2, 2);
 
     let started = Instant::now();
-    for _ in 0..4 {
+    for _ in 0..5 {
         engines.next().await.die(DeathCause::Signal(6));
     }
     let report = supervisor.failed().await;
 
-    // Nothing before the first of them, then 200, 400 and 800 ms.
+    // Nothing after the first of them, then 200, 400 and 800 ms.
     assert_eq!(started.elapsed().as_millis() / 100, 14);
     assert!(report.starts_with("signal 6"), "{report}");
-    let expected = GenerationError::EngineDied(DeathCause::Signal(6).to_string());
-    assert_eq!(read_out(&mut held).await.1, Some(Finish::Failed(expected)));
-    assert!(matches!(asked.await.unwrap(), Err(TokenizeError::Engine(SubmitError::NotReady { .. }))));
+    assert!(matches!(handle.submit(vec![request(4)]), Err(SubmitError::NotReady { .. })));
+    let asked = handle.tokenize("x".to_owned(), true, SpecialText::Recognised).await;
+    assert!(matches!(asked, Err(TokenizeError::Engine(SubmitError::NotReady { .. }))));
     assert_eq!(cause_of(5, &handle), DeathCause::Signal(6));
     assert_eq!(handle.pid(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn engines_that_die_in_a_row_ready_and_without_any_work_are_given_up() {
+    let (handle, mut supervisor, mut engines, engine) = serving().await;
+    engine.die(DeathCause::Signal(6));
+
+    for _ in 0..4 {
+        engines.next_ready().await.die(DeathCause::Signal(6));
+    }
+
+    assert!(supervisor.failed().await.starts_with("signal 6"));
+    assert_eq!(cause_of(5, &handle), DeathCause::Signal(6));
 }
 
 #[tokio::test(start_paused = true)]
