@@ -9,9 +9,9 @@
 //! Plain data without a clock. After a death what was being worked on is suspected; while there are suspects a [`Gate`] lets one
 //! content at a time into the engine until it has proved itself, suspects first, the oldest of them first. So the next death has
 //! one possible cause, and a content that ends engines as soon as they begin with it is found with the second one, however much
-//! else is there.
+//! else is there. A kill from outside proves less: the operator may have killed it, or the kernel for the memory that others took.
 
-use super::{fingerprint::Fingerprint, quarantine::Quarantine};
+use super::{death::DeathCause, fingerprint::Fingerprint, quarantine::Quarantine};
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
@@ -54,7 +54,7 @@ pub(super) struct Work {
 pub(super) enum Fate {
     /// The next engine gets it, or it was not concerned.
     Again,
-    /// Two engines died of it: no other one gets it.
+    /// Engines died of it: no other one gets it.
     Refused,
     /// It was computed in many engines that died, and nobody knows of what.
     GivenUp,
@@ -112,6 +112,8 @@ pub(super) struct Verdict {
     pub(super) blamed: Option<Fingerprint>,
     /// Whether the engine had no other content.
     pub(super) is_alone: bool,
+    /// Whether the engine was killed from outside, so that all of them may be innocent.
+    pub(super) is_kill: bool,
 }
 
 /// The facts after the death of an engine by which [`Fate`]s are decided.
@@ -125,13 +127,13 @@ pub(super) struct Aftermath<'a> {
     pub(super) now: Instant,
 }
 
-/// Finds out who may have ended an engine that had this work.
+/// Finds out who may have ended an engine that had this work and died of `cause`.
 ///
 /// 1. What it worked on and had not proved itself may be the cause, and what had is a bystander.
 /// 2. If there is none of that, what had proved itself may be the cause. It is not blamed if anything waited, because the engine's
 ///    word that it began may be lost with it.
 /// 3. If there is none of that either, what waited may be the cause.
-pub(super) fn judge(works: impl IntoIterator<Item = Work>) -> Verdict {
+pub(super) fn judge(works: impl IntoIterator<Item = Work>, cause: DeathCause) -> Verdict {
     let works: Vec<Work> = works.into_iter().filter(Work::is_sent).collect();
     let of = |stage| works.iter().filter(move |work| work.stage == stage).map(|work| work.content).collect();
     let (touched, proved): (BTreeSet<Fingerprint>, BTreeSet<Fingerprint>) = (of(Stage::Touched), of(Stage::Proved));
@@ -143,7 +145,7 @@ pub(super) fn judge(works: impl IntoIterator<Item = Work>) -> Verdict {
         (true, false) => (proved, BTreeSet::new()),
         (true, true) => (all, BTreeSet::new()),
     };
-    Verdict { causes, bystanders, blamed, is_alone }
+    Verdict { causes, bystanders, blamed, is_alone, is_kill: cause.is_from_outside() }
 }
 
 /// Decides what the present engine may be handed. Made anew for each round of handing out: [`Gate::admits`] is asked for all that is

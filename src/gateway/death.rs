@@ -37,6 +37,14 @@ impl DeathCause {
         !matches!(self, Self::LoadFailed | Self::ModelChanged | Self::LaunchFailed)
     }
 
+    /// Whether somebody outside may have ended it, by a signal that no fault of its own raises: an operator, a service manager, the
+    /// kernel where memory is short. Says less about its work than another death.
+    #[must_use]
+    pub fn is_from_outside(&self) -> bool {
+        // SIGHUP, SIGINT, SIGKILL, SIGTERM.
+        matches!(self, Self::Signal(1 | 2 | 9 | 15))
+    }
+
     /// A metric label, such as `signal_9` or `stalled`.
     #[must_use]
     pub fn label(&self) -> String {
@@ -139,6 +147,13 @@ mod tests {
             report,
             "signal 6, SIGABRT: an assertion or an exception: while loading\nits last lines were:\n  GGML_ASSERT(n > 0) failed"
         );
+    }
+
+    #[test]
+    fn signals_that_others_send_are_from_outside_and_those_of_faults_are_not() {
+        assert!([1, 2, 9, 15].into_iter().all(|signal| DeathCause::Signal(signal).is_from_outside()));
+        assert!(![4, 6, 7, 8, 11].into_iter().any(|signal| DeathCause::Signal(signal).is_from_outside()));
+        assert!(!DeathCause::Exit(9).is_from_outside() && !DeathCause::Stalled.is_from_outside());
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Remembers the contents that engines had when they died: suspected after one death, refused after the second.
+//! Remembers the contents that engines had when they died: suspected after one death, refused after the second, or after the third
+//! kill from outside.
 //!
 //! A plain table; time is an argument. Owned by the run loop. A content is forgotten after [`QUARANTINE`], and a suspected one
 //! as soon as work with it has finished well. At most [`MAX_CONTENTS`] are remembered.
 //!
 //! A content is refused after a death that only it can have caused, if it may have caused an earlier one as well. One that had gone
-//! on for long in the engine that died first gets another try, unless it was alone in the second.
+//! on for long in the engine that died first gets another try, unless it was alone in the second. Kills from outside are counted
+//! apart from these: by themselves they refuse a content after [`MAX_KILLS`] of which only it can have been the cause, so that one
+//! for which the kernel has no memory has an end too.
 
 use super::{blame::Verdict, fingerprint::Fingerprint};
 use std::{collections::BTreeMap, time::Duration};
@@ -16,14 +19,19 @@ pub(super) const QUARANTINE: Duration = Duration::from_secs(600);
 /// Contents remembered at most: 24 bytes each. Every refused one has cost two engines.
 const MAX_CONTENTS: usize = 4096;
 
+/// Kills from outside, each of an engine in which nothing else can have been the cause, after which a content is refused.
+const MAX_KILLS: u32 = 3;
+
 /// The part that a content had in the death of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
+    /// An engine was killed from outside with it.
+    Killed,
     /// An engine died with it that had gone on with it for long, while it began with another one.
     Bystander,
     /// An engine may have died of it.
     Cause,
-    /// Two have.
+    /// Two have, or too many were killed with it.
     Refused,
 }
 
@@ -32,6 +40,8 @@ enum Role {
 struct Record {
     until: Instant,
     role: Role,
+    /// Kills of which only it can have been the cause.
+    kills: u32,
 }
 
 /// See the module.
@@ -46,7 +56,7 @@ impl Quarantine {
         self.contents.is_empty()
     }
 
-    /// Whether two engines died of this, so that no other one gets it.
+    /// Whether engines died of this, so that no other one gets it.
     pub(super) fn is_refused(&self, content: Fingerprint, now: Instant) -> bool {
         self.contents.get(&content).is_some_and(|record| record.role == Role::Refused && now < record.until)
     }
@@ -60,20 +70,30 @@ impl Quarantine {
     pub(super) fn on_death(&mut self, verdict: &Verdict, now: Instant) -> bool {
         let until = now + QUARANTINE;
         self.contents.retain(|_, record| now < record.until);
-        let role = |content: &Fingerprint| self.contents.get(content).map(|record| record.role);
-        let convicted = verdict.blamed.filter(|content| match role(content) {
-            Some(Role::Cause) => true,
-            Some(Role::Bystander) => verdict.is_alone,
-            Some(Role::Refused) | None => false,
-        });
-        let causes = verdict.causes.iter().map(|content| (*content, Role::Cause));
-        let others = verdict.bystanders.iter().map(|content| (*content, Role::Bystander));
+        let convicted = verdict.blamed.filter(|content| self.convicts(verdict, content));
+        let (cause, bystander) = if verdict.is_kill { (Role::Killed, Role::Killed) } else { (Role::Cause, Role::Bystander) };
+        let causes = verdict.causes.iter().map(|content| (*content, cause));
+        let others = verdict.bystanders.iter().map(|content| (*content, bystander));
         for (content, role) in causes.chain(others).chain(convicted.map(|content| (content, Role::Refused))) {
-            let record = self.contents.entry(content).or_insert(Record { until, role });
-            *record = Record { until, role: record.role.max(role) };
+            let record = self.contents.entry(content).or_insert(Record { until, role, kills: 0 });
+            *record = Record { until, role: record.role.max(role), ..*record };
+        }
+        if let Some(record) = verdict.blamed.filter(|_| verdict.is_kill).and_then(|content| self.contents.get_mut(&content)) {
+            record.kills += 1;
         }
         self.shrink();
         convicted.is_some()
+    }
+
+    /// Whether this death, of which only this content can have been the cause, is one too many.
+    fn convicts(&self, verdict: &Verdict, content: &Fingerprint) -> bool {
+        match self.contents.get(content) {
+            Some(Record { role: Role::Refused, .. }) | None => false,
+            Some(record) if verdict.is_kill => record.kills + 1 >= MAX_KILLS,
+            Some(Record { role: Role::Cause, .. }) => true,
+            Some(Record { role: Role::Bystander, .. }) => verdict.is_alone,
+            Some(Record { role: Role::Killed, .. }) => false,
+        }
     }
 
     /// Work with this content has finished well.
@@ -105,7 +125,11 @@ mod tests {
         let set = |contents: &[u64]| contents.iter().copied().map(Fingerprint).collect();
         let blamed = causes.first().copied().filter(|_| causes.len() == 1).map(Fingerprint);
         let is_alone = causes.len() == 1 && bystanders.is_empty();
-        Verdict { causes: set(causes), bystanders: set(bystanders), blamed, is_alone }
+        Verdict { causes: set(causes), bystanders: set(bystanders), blamed, is_alone, is_kill: false }
+    }
+
+    fn kill(causes: &[u64], bystanders: &[u64]) -> Verdict {
+        Verdict { is_kill: true, ..verdict(causes, bystanders) }
     }
 
     #[test]
@@ -141,6 +165,37 @@ mod tests {
         assert!(!quarantine.on_death(&verdict(&[1], &[]), now));
 
         assert!(quarantine.is_suspected(Fingerprint(1), now));
+    }
+
+    #[test]
+    fn kills_from_outside_refuse_a_content_with_the_third_that_is_its_own() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+        assert!(!quarantine.on_death(&kill(&[1, 2], &[]), now), "it may have been for the other one");
+
+        assert!(!quarantine.on_death(&kill(&[1], &[]), now));
+        assert!(!quarantine.on_death(&kill(&[1], &[2]), now));
+        assert!(quarantine.is_suspected(Fingerprint(1), now));
+        assert!(quarantine.on_death(&kill(&[1], &[2]), now));
+
+        assert!(quarantine.is_refused(Fingerprint(1), now) && !quarantine.is_refused(Fingerprint(2), now));
+    }
+
+    #[test]
+    fn a_bystander_is_not_refused_because_an_engine_was_killed_in_which_it_was_alone() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+        quarantine.on_death(&verdict(&[9], &[1]), now);
+
+        assert!(![0, 1].map(|_| quarantine.on_death(&kill(&[1], &[]), now)).contains(&true));
+    }
+
+    #[test]
+    fn kills_and_other_deaths_are_counted_apart() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+
+        for death in [kill(&[1], &[]), verdict(&[1], &[]), kill(&[1], &[])] {
+            assert!(!quarantine.on_death(&death, now), "{death:?}");
+        }
+        assert!(quarantine.on_death(&verdict(&[1], &[]), now), "the second of its own that was no kill");
     }
 
     #[test]

@@ -271,7 +271,7 @@ impl<L: Launcher> RunLoop<L> {
         }
         self.status.facts.send_modify(|facts| *facts.deaths.entry(death.cause).or_default() += 1);
         let summary = death.cause.to_string();
-        let casualties = self.find_the_cause(&summary);
+        let casualties = self.find_the_cause(death.cause);
         if let Some(folder) = self.options.prefix_cache.as_mut().filter(|_| death.cause.is_of_work()) {
             // It may have died of what it read there.
             folder.discard = true;
@@ -300,13 +300,14 @@ impl<L: Launcher> RunLoop<L> {
     }
 
     /// Finds out what the engine may have died of, and what becomes of what it had.
-    fn find_the_cause(&mut self, reason: &str) -> Casualties {
+    fn find_the_cause(&mut self, cause: DeathCause) -> Casualties {
         let now = Instant::now();
-        let verdict =
-            judge(self.calls.works().chain(self.embeds.works()).chain(self.sequences.works_at_death(slots(&self.status, &self.options))));
+        let sequences = self.sequences.works_at_death(slots(&self.status, &self.options));
+        let verdict = judge(self.calls.works().chain(self.embeds.works()).chain(sequences), cause);
         if self.quarantine.on_death(&verdict, now) {
-            tracing::error!("the second engine died of the same content: it is refused from now on");
+            tracing::error!("one engine too many died of the same content: it is refused from now on");
         }
+        let reason = &cause.to_string();
         let after = Aftermath { reason, verdict: &verdict, quarantine: &self.quarantine, now };
         self.calls.on_death(&after);
         self.embeds.on_death(&after);

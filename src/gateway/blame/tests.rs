@@ -4,6 +4,11 @@ use super::*;
 use Stage::{Held, Proved, Touched, Waiting};
 use proptest::prelude::*;
 
+/// A death by a fault of the engine's own.
+const FAULT: DeathCause = DeathCause::Signal(11);
+/// A kill by an operator, or by the kernel.
+const KILL: DeathCause = DeathCause::Signal(9);
+
 fn work(content: u64, stage: Stage) -> Work {
     Work { stage, ..Work::new(Fingerprint(content)) }
 }
@@ -14,7 +19,8 @@ fn set(contents: &[u64]) -> BTreeSet<Fingerprint> {
 
 /// Causes, bystanders, the one that is blamed, and whether it was alone.
 fn judged(works: &[(u64, Stage)]) -> (BTreeSet<Fingerprint>, BTreeSet<Fingerprint>, Option<u64>, bool) {
-    let Verdict { causes, bystanders, blamed, is_alone } = judge(works.iter().map(|(content, stage)| work(*content, *stage)));
+    let works = works.iter().map(|(content, stage)| work(*content, *stage));
+    let Verdict { causes, bystanders, blamed, is_alone, is_kill: _ } = judge(works, FAULT);
     (causes, bystanders, blamed.map(|Fingerprint(content)| content), is_alone)
 }
 
@@ -111,6 +117,8 @@ enum Nature {
     EndsAtOnce,
     /// Ends an engine that computes this token of it.
     EndsAt(u32),
+    /// An engine that begins with it is killed by the kernel, for the memory that it takes.
+    Killed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,24 +168,31 @@ impl Server {
         }
     }
 
-    /// One step of the engine, which may end it.
-    fn step(&mut self, now: Instant) {
+    /// One step of the engine, which may end it. Or it `is_killed` in the middle of it, for nothing that it has.
+    fn step(&mut self, now: Instant, is_killed: bool) {
         let mut culprit = None;
         self.live().filter(|played| played.work.is_sent()).for_each(|played| played.work.begin());
+        if is_killed {
+            return self.die(KILL, now);
+        }
         for played in self.live().filter(|played| played.work.is_sent()) {
             let dies = match played.nature {
-                Nature::EndsAtOnce => true,
+                Nature::EndsAtOnce | Nature::Killed => true,
                 Nature::EndsAt(token) => played.tokens + 1 == token,
                 Nature::Good(_) => false,
             };
             if dies {
-                culprit = Some(played.work.content);
+                culprit = Some((played.work.content, if played.nature == Nature::Killed { KILL } else { FAULT }));
                 break;
             }
         }
-        let Some(Fingerprint(culprit)) = culprit else { return self.tokens() };
+        let Some((Fingerprint(culprit), cause)) = culprit else { return self.tokens() };
         *self.deaths.entry(culprit).or_default() += 1;
-        let verdict = judge(self.live().map(|played| played.work));
+        self.die(cause, now);
+    }
+
+    fn die(&mut self, cause: DeathCause, now: Instant) {
+        let verdict = judge(self.live().map(|played| played.work), cause);
         self.quarantine.on_death(&verdict, now);
         let Self { works, quarantine, .. } = self;
         let after = Aftermath { reason: "x", verdict: &verdict, quarantine, now };
@@ -206,6 +221,11 @@ impl Server {
 
 /// Contents in the order in which they come, each some steps after the one before. Each number of a bad one is a content.
 fn play(arrivals: &[(u32, u64, Nature)]) -> Server {
+    play_with_kills(arrivals, &[])
+}
+
+/// The same, with kills from outside in these steps.
+fn play_with_kills(arrivals: &[(u32, u64, Nature)], kills: &[u32]) -> Server {
     let (mut server, now) = (Server::default(), Instant::now());
     let mut coming = arrivals.iter().peekable();
     let (mut since, mut steps) = (0, 0);
@@ -216,7 +236,7 @@ fn play(arrivals: &[(u32, u64, Nature)]) -> Server {
             since = 0;
         }
         server.hand_out(now);
-        server.step(now);
+        server.step(now, kills.contains(&steps));
         since += 1;
         steps += 1;
         assert!(steps < 100_000, "it never ends: {server:?}");
@@ -269,6 +289,41 @@ proptest! {
             prop_assert_eq!(played.end, Some(expected), "{:?}", played);
         }
         prop_assert!(server.deaths.values().all(|deaths| *deaths <= 3), "{:?}", server.deaths);
+    }
+
+    /// Whoever kills engines twice, whenever: no innocent is refused for that, and what ends engines costs no more of them than else.
+    #[test]
+    fn up_to_two_kills_from_outside_refuse_no_innocent(
+        arrivals in arrivals(Just(Nature::EndsAtOnce)), kills in prop::collection::vec(0_u32..300, 1..3),
+    ) {
+        let server = play_with_kills(&arrivals, &kills);
+
+        let innocent = |played: &&Played| matches!(played.nature, Nature::Good(_));
+        prop_assert!(server.works.iter().filter(innocent).all(|played| played.end != Some(End::Refused)), "{:?}", server.works);
+        prop_assert!(server.works.iter().all(|played| innocent(&played) || played.end == Some(End::Refused)), "{:?}", server.works);
+        prop_assert!(server.deaths.values().all(|deaths| *deaths <= 2), "{:?}", server.deaths);
+    }
+
+    /// Where nothing but innocents is there, two kills end nothing at all.
+    #[test]
+    fn up_to_two_kills_from_outside_end_no_innocent(
+        goods in prop::collection::vec((0_u32..12, 0_u64..6, good()), 1..24), kills in prop::collection::vec(0_u32..300, 1..3),
+    ) {
+        let server = play_with_kills(&goods, &kills);
+
+        prop_assert!(server.works.iter().all(|played| played.end == Some(End::Finished)), "{:?}", server.works);
+    }
+
+    /// What the kernel kills engines for, whenever they begin with it, costs four of them at most: one beside others, three of its own.
+    #[test]
+    fn what_engines_are_killed_for_is_refused_in_the_end_and_everything_else_finishes(arrivals in arrivals(Just(Nature::Killed))) {
+        let server = play(&arrivals);
+
+        for played in &server.works {
+            let expected = if played.nature == Nature::Killed { End::Refused } else { End::Finished };
+            prop_assert_eq!(played.end, Some(expected), "{:?}", played);
+        }
+        prop_assert!(server.deaths.values().all(|deaths| *deaths <= 4), "{:?}", server.deaths);
     }
 
     /// However many contents end engines at whatever token: each costs few engines, and everything has an end.

@@ -1,7 +1,10 @@
 //! Tests of the table of open calls.
 
 use super::*;
-use crate::{gateway::blame::judge, protocol::LONG_TEXT_BYTES};
+use crate::{
+    gateway::{blame::judge, death::DeathCause},
+    protocol::LONG_TEXT_BYTES,
+};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -54,7 +57,7 @@ impl Table {
 
     fn on_death(&mut self, reason: &str) {
         let now = Instant::now();
-        let verdict = judge(self.calls.works());
+        let verdict = judge(self.calls.works(), DeathCause::Signal(11));
         self.quarantine.on_death(&verdict, now);
         self.calls.on_death(&Aftermath { reason, verdict: &verdict, quarantine: &self.quarantine, now });
     }

@@ -1,7 +1,7 @@
 //! The table alone: what is sent when, and who is answered with what.
 
 use super::*;
-use crate::gateway::{blame::judge, testing::embedding_info};
+use crate::gateway::{blame::judge, death::DeathCause, testing::embedding_info};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -52,7 +52,7 @@ impl Table {
 
     fn on_death(&mut self, reason: &str) {
         let now = Instant::now();
-        let verdict = judge(self.embeds.works());
+        let verdict = judge(self.embeds.works(), DeathCause::Signal(11));
         self.quarantine.on_death(&verdict, now);
         self.embeds.on_death(&Aftermath { reason, verdict: &verdict, quarantine: &self.quarantine, now });
     }

@@ -5,6 +5,7 @@ use crate::{
     gateway::{
         admission::Admission,
         blame::judge,
+        death::DeathCause,
         generation::{EventReceiver, events},
         quarantine::Quarantine,
         testing,
@@ -52,7 +53,7 @@ impl Table {
 
     fn on_death(&mut self, reason: &str) -> Casualties {
         let now = Instant::now();
-        let verdict = judge(self.sequences.works_at_death(SLOTS));
+        let verdict = judge(self.sequences.works_at_death(SLOTS), DeathCause::Signal(11));
         self.quarantine.on_death(&verdict, now);
         self.sequences.on_death(&Aftermath { reason, verdict: &verdict, quarantine: &self.quarantine, now })
     }

@@ -156,7 +156,7 @@ async fn the_second_death_ends_a_stream_with_an_error() {
     let mut second = engines.next_ready().await;
     second.receive_submit().await;
     second.step(vec![begun(id)]).await;
-    second.die(DeathCause::Signal(9));
+    second.die(DeathCause::Signal(6));
 
     let (text, end) = read_out(&mut generation).await;
 

@@ -18,7 +18,10 @@ use std::{
     net::Shutdown,
     os::unix::net::UnixStream,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::sync::watch;
 
@@ -95,15 +98,16 @@ impl Launcher for ThreadLauncher {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         *self.current.lock().unwrap() = Some(theirs.try_clone()?);
-        let child = ThreadEngine { stream: Some(theirs.try_clone()?), gate: self.gate.clone(), ended: watch::channel(false).1 };
+        let life = Life { stream: Arc::new(theirs.try_clone()?), is_at_fault: Arc::default() };
         let (ended, watched) = watch::channel(false);
-        let host = FakeHost { limits: self.limits, gate: self.gate.clone(), life: Life(Arc::new(theirs.try_clone()?)) };
+        let child = ThreadEngine { stream: Some(theirs.try_clone()?), gate: self.gate.clone(), life: life.clone(), ended: watched };
+        let host = FakeHost { limits: self.limits, gate: self.gate.clone(), life };
         std::thread::spawn(move || {
             // An engine that was hung up on reports a broken connection; its gateway knows.
             let _ = serve(theirs, host);
             ended.send_replace(true);
         });
-        Ok(Launched { stream: tokio::net::UnixStream::from_std(ours)?, child: ThreadEngine { ended: watched, ..child } })
+        Ok(Launched { stream: tokio::net::UnixStream::from_std(ours)?, child })
     }
 }
 
@@ -112,6 +116,7 @@ impl Launcher for ThreadLauncher {
 pub(crate) struct ThreadEngine {
     stream: Option<UnixStream>,
     gate: Gate,
+    life: Life,
     ended: watch::Receiver<bool>,
 }
 
@@ -123,7 +128,8 @@ impl EngineChild for ThreadEngine {
     async fn wait(&mut self) -> DeathCause {
         // A dropped sender means the same: the thread is gone.
         let _ = self.ended.wait_for(|ended| *ended).await;
-        DeathCause::Signal(9)
+        // An abort, or a kill from outside.
+        DeathCause::Signal(if self.life.is_at_fault.load(Ordering::Relaxed) { 6 } else { 9 })
     }
 
     fn kill(&mut self) {
@@ -139,13 +145,18 @@ impl EngineChild for ThreadEngine {
 }
 
 /// The engine's socket, which it hangs up to look like one that crashed.
-#[derive(Clone)]
-struct Life(Arc<UnixStream>);
+#[derive(Debug, Clone)]
+struct Life {
+    stream: Arc<UnixStream>,
+    /// Whether it ended by a fault of its own.
+    is_at_fault: Arc<AtomicBool>,
+}
 
 impl Life {
     /// Ends it as a fault of the engine's own would: nothing that it says afterwards is heard.
     fn end(&self) {
-        hang_up(&self.0);
+        self.is_at_fault.store(true, Ordering::Relaxed);
+        hang_up(&self.stream);
     }
 }
 

@@ -168,6 +168,30 @@ async fn a_client_that_goes_away_does_not_hide_what_it_did() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lone_stream_goes_on_when_its_engine_is_killed_twice_and_one_for_which_each_is_killed_is_refused_with_the_third() {
+    for kills in [2, 3] {
+        let (handle, _supervisor, mut engines) = start_scripted(2, 2);
+        let mut engine = handle_when_ready(&handle, &mut engines).await;
+        let mut generation = handle.submit(vec![request(8)]).unwrap();
+        for _ in 0..kills {
+            let stream = engine.receive_submit().await;
+            count_on(&mut engine, &stream, 1).await;
+            engine.die(DeathCause::Signal(9));
+            engine = engines.next_ready().await;
+        }
+
+        if kills == 2 {
+            let stream = engine.receive_submit().await;
+            count_on(&mut engine, &stream, u32::MAX).await;
+            engine.step(vec![finish(stream.id, Finish::Length)]).await;
+            assert_eq!(read_out(&mut generation).await, (text(8), Some(Finish::Length)));
+        } else {
+            assert_eq!(read_out(&mut generation).await.1, Some(Finish::Failed(GenerationError::Quarantined)));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_stalls_the_engine_is_refused_after_the_second_one() {
     let (handle, _supervisor, mut engines) = start_scripted(2, 2);
     let mut stalling = handle_when_ready(&handle, &mut engines).await;
