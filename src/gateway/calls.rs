@@ -97,6 +97,19 @@ pub(super) enum Answer {
     Checked(Result<(), ConstraintError>),
 }
 
+impl Answer {
+    /// Whether it is no error.
+    fn is_good(&self) -> bool {
+        match self {
+            Self::Tokens(result) => result.is_ok(),
+            Self::Text(result) => result.is_ok(),
+            Self::Pieces(result) => result.is_ok(),
+            Self::Forecast(_) => true,
+            Self::Checked(result) => result.is_ok(),
+        }
+    }
+}
+
 impl Question {
     fn message(&self, call: CallId) -> ToEngine {
         match self {
@@ -301,18 +314,25 @@ impl Calls {
         self.turns.retain(|id| open.contains_key(&id));
     }
 
-    /// Passes an answer on; its content is no suspect any more. An unknown call is no error: it may be an abandoned one.
+    /// Passes an answer on; a content that was answered well is no suspect any more. An answer to a call that the engine does not
+    /// have says nothing.
     pub(super) fn on_answer(&mut self, call: CallId, given: Answer, quarantine: &mut Quarantine) {
+        if !self.open.get(&call.0).is_some_and(|call| call.work.is_sent()) {
+            return;
+        }
         self.silent = 0;
         let Some(call) = self.remove(call.0) else { return };
-        quarantine.acquit(call.work.content);
+        let is_good = given.is_good();
         match (call.question, given) {
             (Question::Tokenize { reply, .. }, Answer::Tokens(result)) => answer(reply, result.map_err(TokenizeError::Text)),
             (Question::Detokenize { reply, .. }, Answer::Text(result)) => answer(reply, result.map_err(TokenizeError::Text)),
             (Question::Spell { reply, .. }, Answer::Pieces(result)) => answer(reply, result.map_err(TokenizeError::Text)),
             (Question::Foresee { reply, .. }, Answer::Forecast(forecast)) => answer(reply, Ok(forecast)),
             (Question::Check { reply, .. }, Answer::Checked(result)) => answer(reply, result.map_err(CheckError::from)),
-            (question, _) => question.fail(mismatch()),
+            (question, _) => return question.fail(mismatch()),
+        }
+        if is_good {
+            quarantine.acquit(call.work.content);
         }
     }
 

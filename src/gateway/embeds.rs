@@ -210,10 +210,12 @@ impl Embeds {
         }
     }
 
-    /// Takes an answer; what it answers is no suspect any more. An unknown call is no error: its caller may have gone away.
+    /// Takes an answer; what has a vector is no suspect any more. An unknown call is no error: its caller may have gone away.
     pub(super) fn on_embedded(&mut self, call: CallId, result: Result<Vec<Vec<f32>>, EmbedError>, quarantine: &mut Quarantine) {
         let Some(Batch { request: number, inputs }) = self.sent.remove(&call.0) else { return };
-        inputs.iter().for_each(|input| quarantine.acquit(input.work.content));
+        if result.as_ref().is_ok_and(|vectors| vectors.len() == inputs.len()) {
+            inputs.iter().for_each(|input| quarantine.acquit(input.work.content));
+        }
         let Some(request) = self.open.get_mut(&number) else { return };
         request.sent -= 1;
         match result {

@@ -14,6 +14,7 @@ use super::{
     blame::{Aftermath, Fate, Gate, Stage, Work},
     fingerprint::Fingerprint,
     generation::{EventSender, GenerationEvent},
+    quarantine::Quarantine,
 };
 use crate::protocol::{Finish, GenerationError, SequenceId, SequenceOutput, SequenceRequest};
 use std::collections::BTreeMap;
@@ -176,14 +177,19 @@ impl InFlight {
         requests
     }
 
-    /// Passes a step's news on. The contents of the sequences that finished. News of unknown ones (cancelled meanwhile) is dropped.
-    pub(super) fn on_report(&mut self, outputs: Vec<SequenceOutput>) -> Vec<Fingerprint> {
-        let mut finished = Vec::new();
+    /// Passes a step's news on; what finishes well is no suspect any more. How many finished. News of unknown ones (cancelled
+    /// meanwhile) is dropped.
+    pub(super) fn on_report(&mut self, outputs: Vec<SequenceOutput>, quarantine: &mut Quarantine) -> u32 {
+        let mut finished = 0;
         for output in outputs {
             let id = output.id;
             let Some(entry) = self.sequences.get_mut(&id) else { continue };
+            let is_good = output.finish.as_ref().is_some_and(|finish| !matches!(finish, Finish::Failed(_)));
+            if is_good {
+                quarantine.acquit(entry.work.content);
+            }
             if entry.on_output(output) {
-                finished.push(entry.work.content);
+                finished += 1;
                 self.sequences.remove(&id);
             }
         }

@@ -201,10 +201,9 @@ impl<L: Launcher> RunLoop<L> {
         if report.stats.steps > 0 {
             self.history.forgive();
         }
-        let finished = self.sequences.on_report(report.outputs);
+        let finished = self.sequences.on_report(report.outputs, &mut self.quarantine);
         self.sequences.on_steps(report.stats.steps);
-        finished.iter().for_each(|content| self.quarantine.acquit(*content));
-        self.measure_pace(u32::try_from(finished.len()).unwrap_or(u32::MAX));
+        self.measure_pace(finished);
         self.status.stats.send_replace(with_totals_of(&self.history.totals, &report.stats));
     }
 

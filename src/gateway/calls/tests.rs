@@ -153,6 +153,48 @@ fn a_refused_constraint_is_told_from_one_that_two_engines_died_of() {
 }
 
 #[test]
+fn a_call_that_is_answered_with_an_error_or_past_the_question_stays_a_suspect() {
+    let long = || TextError::TooLong { len: 9, max: 8 };
+    for (given, is_suspected) in [
+        (Answer::Tokens(Ok(vec![])), false),
+        (Answer::Tokens(Err(long())), true),
+        (Answer::Text(Ok("b".into())), true),
+        (Answer::Text(Err(long())), true),
+    ] {
+        let mut table = Table::default();
+        let _answer = table.tokenize("a");
+        table.unsent();
+        table.on_death("first");
+        table.unsent();
+        let content = table.calls.open[&0].work.content;
+
+        table.answer(0, given);
+
+        assert_eq!(table.quarantine.is_suspected(content, Instant::now()), is_suspected);
+    }
+}
+
+#[test]
+fn an_answer_to_a_call_that_the_engine_does_not_have_is_ignored_and_takes_no_place() {
+    let mut table = Table::default();
+    let long = "x".repeat(LONG_TEXT_BYTES + 1);
+    let mut answers: Vec<Tokens> = (0..3).map(|_| table.tokenize(&long)).collect();
+    assert_eq!(table.unsent().len(), 1, "one long text at a time");
+    assert_eq!(table.calls.on_tick(), 1);
+
+    table.answer(1, Answer::Tokens(Ok(vec![])));
+    table.answer(2, Answer::Tokens(Ok(vec![])));
+    assert_eq!(table.calls.on_tick(), 2, "nothing was answered");
+
+    for call in 0..3 {
+        table.answer(call, Answer::Tokens(Ok(vec![Token(1)])));
+        assert_eq!(answers.remove(0).try_recv().unwrap(), Ok(vec![Token(1)]));
+        assert_eq!(table.unsent().len(), usize::from(call < 2), "the next one");
+    }
+    assert!(table.calls.is_empty());
+}
+
+#[test]
 fn a_call_that_no_engine_had_survives_any_number_of_deaths() {
     let mut table = Table::default();
     let _answer = table.tokenize("a");

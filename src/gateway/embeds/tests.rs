@@ -159,6 +159,22 @@ fn a_key_has_a_bound_on_its_requests_and_another_one_is_taken_in() {
 }
 
 #[test]
+fn an_input_stays_a_suspect_until_it_has_a_vector() {
+    for (result, is_suspected) in [(Ok(vectors(0, 1)), false), (Ok(vectors(0, 2)), true), (Err(EmbedError::NotFinite), true)] {
+        let mut table = Table::default();
+        let _answer = table.ask(&[1]);
+        table.sent();
+        table.on_death("first");
+        assert_eq!(table.sent(), [(1, vec![1], true)]);
+
+        table.embedded(1, result);
+
+        let content = table.fingerprints.of_input(&[Token(0)]);
+        assert_eq!(table.quarantine.is_suspected(content, Instant::now()), is_suspected);
+    }
+}
+
+#[test]
 fn an_error_or_a_wrong_count_ends_the_request() {
     let mut table = Table::default();
     let (mut failed, mut mixed_up) = (table.ask(&[16, 16]), table.ask(&[1]));

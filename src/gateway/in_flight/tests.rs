@@ -51,6 +51,10 @@ impl Table {
         requests
     }
 
+    fn on_report(&mut self, outputs: Vec<SequenceOutput>) -> u32 {
+        self.sequences.on_report(outputs, &mut self.quarantine)
+    }
+
     fn on_death(&mut self, reason: &str) -> Casualties {
         let now = Instant::now();
         let verdict = judge(self.sequences.works_at_death(SLOTS), DeathCause::Signal(11));
@@ -222,15 +226,29 @@ fn a_suspect_that_finishes_is_none_any_more() {
 
     let last = SequenceOutput { finish: Some(Finish::EndOfGeneration), ..testing::token(ID, 5, "a") };
     let finished = table.on_report(vec![last]);
-    finished.iter().for_each(|content| table.quarantine.acquit(*content));
     let (sender, mut again) = events();
     table.insert(of_content(ID.0, SequenceId(2), 10, sender));
     table.unsent();
     table.on_death("second");
 
-    assert_eq!(finished, [Fingerprint(ID.0)]);
+    assert_eq!(finished, 1);
     assert_eq!(passed_on(&mut receiver).last().unwrap().finish, Some(Finish::EndOfGeneration));
     assert_eq!(passed_on(&mut again), [], "it is replayed");
+}
+
+#[test]
+fn a_suspect_that_fails_stays_one() {
+    for error in [GenerationError::Busy("later".into()), GenerationError::KvExhausted] {
+        let (mut table, _receiver) = running(10);
+        table.on_report(vec![testing::begun(ID)]);
+        table.on_death("first");
+        table.unsent();
+
+        let failed = SequenceOutput { finish: Some(Finish::Failed(error)), ..SequenceOutput::empty(ID) };
+        assert_eq!(table.on_report(vec![failed]), 1);
+
+        assert!(table.quarantine.is_suspected(Fingerprint(ID.0), Instant::now()));
+    }
 }
 
 #[test]
@@ -278,9 +296,10 @@ fn sequences_that_go_on_for_long_in_engines_that_die_are_given_up_with_the_fourt
     let mut failed = Vec::new();
     for _ in 0..4 {
         while let Some(next) = table.unsent().first().map(|request| request.id) {
-            (0..64).for_each(|_| drop(table.on_report(vec![testing::token(next, 1, "t")])));
+            (0..64).for_each(|_| assert_eq!(table.on_report(vec![testing::token(next, 1, "t")]), 0));
         }
-        (0..64).for_each(|_| drop(table.on_report(vec![testing::token(ID, 1, "t"), testing::token(SequenceId(2), 1, "t")])));
+        let both = || vec![testing::token(ID, 1, "t"), testing::token(SequenceId(2), 1, "t")];
+        (0..64).for_each(|_| assert_eq!(table.on_report(both()), 0));
         failed.push(table.on_death("late").failed);
     }
 
@@ -333,7 +352,7 @@ fn news_of_unknown_sequences_are_dropped_and_those_of_others_in_the_same_report_
 
     let finished = table.on_report(vec![testing::token(SequenceId(99), 1, "?"), last.clone()]);
 
-    assert_eq!(finished.len(), 1);
+    assert_eq!(finished, 1);
     assert_eq!(passed_on(&mut receiver), [last]);
-    assert_eq!(table.on_report(vec![testing::token(ID, 6, "late")]), []);
+    assert_eq!(table.on_report(vec![testing::token(ID, 6, "late")]), 0);
 }
