@@ -33,13 +33,15 @@ pub(super) struct LoadWatch {
     /// Share done, 0–1, as the engine says.
     told: f32,
     ticks: u32,
+    /// Whether the kernel has said anything about it.
+    is_seen: bool,
 }
 
 impl LoadWatch {
     /// Of a load that begins now.
     pub(super) fn new(options: &EngineOptions) -> Self {
         let files = options.model_files.iter().chain(&options.draft_files);
-        Self { model_bytes: files.map(|file| file.bytes).sum(), read_bytes: 0, told: 0.0, ticks: 0 }
+        Self { model_bytes: files.map(|file| file.bytes).sum(), read_bytes: 0, told: 0.0, ticks: 0, is_seen: false }
     }
 
     /// The engine says that this share is done.
@@ -51,6 +53,12 @@ impl LoadWatch {
     pub(super) fn on_tick(&mut self, work: Option<LoadWork>) -> Option<String> {
         self.ticks += 1;
         self.read_bytes = self.read_bytes.max(work.map_or(0, |work| work.bytes));
+        self.is_seen |= work.is_some();
+        if self.ticks == LOG_TICKS && !self.is_seen {
+            let hidden =
+                "the progress of the load cannot be seen: /proc hides the engine from this process (hidepid, or it is not dumpable)";
+            return Some(format!("{hidden}; a load that takes longer than --load-timeout is taken for a stuck one"));
+        }
         let percent = self.share() * 100.0;
         self.ticks.is_multiple_of(LOG_TICKS).then(|| {
             let (read, all) = (self.read_bytes / 1_000_000, self.model_bytes / 1_000_000);
@@ -118,6 +126,18 @@ mod tests {
 
         assert_eq!(lines[0], "the model is being loaded: 38 % after 15 s, 15000 of 40000 MB");
         assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn the_log_hears_once_that_the_kernel_hides_the_progress() {
+        let about_that = |works: [Option<LoadWork>; 2]| {
+            let mut watch = watch(&[1_000_000]);
+            let lines: Vec<String> = (1..=60).filter_map(|tick| watch.on_tick(works[tick % 2])).collect();
+            (lines.len(), lines.iter().filter(|line| line.contains("cannot be seen") && line.contains("--load-timeout")).count())
+        };
+
+        assert_eq!(about_that([None, None]), (4, 1));
+        assert_eq!(about_that([read(1), None]), (4, 0));
     }
 
     #[test]
