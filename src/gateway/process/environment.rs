@@ -28,6 +28,9 @@ const NAMES: &[&str] = &[
     "RUST_LIB_BACKTRACE",
     "RUST_MIN_STACK",
     "GLIBC_TUNABLES",
+    "LOCPATH",
+    "NIX_LD",
+    "NIX_LD_LIBRARY_PATH",
     // Sanitizers and coverage, in builds that have them.
     "ASAN_OPTIONS",
     "LSAN_OPTIONS",
@@ -42,9 +45,8 @@ const NAMES: &[&str] = &[
     "XDG_CACHE_HOME",
     "XDG_RUNTIME_DIR",
     "DRI_PRIME",
-    // How AMD's driver numbers devices.
-    "GPU_DEVICE_ORDINAL",
-    "GPU_MAX_HW_QUEUES",
+    // Threads of Mesa's driver for processors.
+    "LP_NUM_THREADS",
 ];
 
 /// Beginnings of names.
@@ -54,6 +56,8 @@ const PREFIXES: &[&str] = &[
     "LD_",
     "DYLD_",
     "MALLOC_",
+    "MIMALLOC_",
+    "TCMALLOC_",
     // llama.cpp and its BLAS and OpenMP libraries. `LLAMA_ARG_…` are the gateway's.
     "GGML_",
     "LLAMA_",
@@ -63,12 +67,16 @@ const PREFIXES: &[&str] = &[
     "OPENBLAS_",
     "MKL_",
     "BLIS_",
+    "GOTO_",
+    "VECLIB_",
     // NVIDIA.
     "CUDA_",
     "CUBLAS_",
+    "CUBLASLT_",
     "NVIDIA_",
     "NCCL_",
     "__NV_",
+    "__GL_",
     // AMD.
     "HIP_",
     "HSA_",
@@ -78,11 +86,18 @@ const PREFIXES: &[&str] = &[
     "ROCBLAS_",
     "HIPBLASLT_",
     "AMD_",
+    "AMDGPU_",
+    "GPU_",
+    "HSAKMT_",
+    "MIOPEN_",
+    "TENSILE_",
     "RADV_",
     // Vulkan and Mesa.
     "VK_",
     "MESA_",
     "ANV_",
+    "GALLIUM_",
+    "NVK_",
     "INTEL_",
     // Metal.
     "METAL_",
@@ -93,7 +108,11 @@ const PREFIXES: &[&str] = &[
 const REFUSED_PREFIXES: &[&str] = &["LLAMA_ARG_"];
 
 /// Ends of names that are refused all the same: whatever uses the prefix, these are secrets.
-const REFUSED_ENDS: &[&str] = &["KEY", "KEYS", "TOKEN", "TOKENS", "SECRET", "PASSWORD", "CREDENTIALS"];
+const REFUSED_ENDS: &[&str] =
+    &["KEY", "KEYS", "TOKEN", "TOKENS", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS", "CREDS", "URL", "DSN", "AUTH", "CERT"];
+
+/// The same, each as a whole last word after `_`: others end so too (`LD_LIBRARY_BYPASS`).
+const REFUSED_WORDS: &[&str] = &["PASS", "PAT"];
 
 /// The variables of `all` that an engine is given.
 pub(super) fn of_engine(all: impl IntoIterator<Item = (OsString, OsString)>) -> impl Iterator<Item = (OsString, OsString)> {
@@ -106,7 +125,8 @@ pub(super) fn passes(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let upper = name.to_ascii_uppercase();
-    let is_refused = begins(REFUSED_PREFIXES) || REFUSED_ENDS.iter().any(|end| upper.ends_with(end));
+    let ends_with_word = upper.rsplit_once('_').is_some_and(|(_, last)| REFUSED_WORDS.contains(&last));
+    let is_refused = begins(REFUSED_PREFIXES) || REFUSED_ENDS.iter().any(|end| upper.ends_with(end)) || ends_with_word;
     (NAMES.contains(&name) || begins(PREFIXES)) && !is_refused
 }
 
@@ -141,6 +161,26 @@ mod tests {
             "VK_ICD_FILENAMES",
             "XDG_DATA_DIRS",
             "METAL_DEVICE_WRAPPER_TYPE",
+            "CUBLASLT_WORKSPACE_SIZE",
+            "__GL_THREADED_OPTIMIZATIONS",
+            "HSAKMT_DEBUG_LEVEL",
+            "AMDGPU_TARGETS",
+            "MIOPEN_FIND_MODE",
+            "TENSILE_SOLUTION_INDEX",
+            "GPU_MAX_HW_QUEUES",
+            "GPU_DEVICE_ORDINAL",
+            "GALLIUM_DRIVER",
+            "LP_NUM_THREADS",
+            "NVK_DEBUG",
+            "VECLIB_MAXIMUM_THREADS",
+            "GOTO_NUM_THREADS",
+            "LOCPATH",
+            "MIMALLOC_LARGE_OS_PAGES",
+            "TCMALLOC_RELEASE_RATE",
+            "NIX_LD",
+            "NIX_LD_LIBRARY_PATH",
+            "LD_LIBRARY_BYPASS",
+            "MESA_GLSL_FORMAT",
         ];
         for name in names {
             assert!(passes(OsStr::new(name)), "{name}");
@@ -166,6 +206,15 @@ mod tests {
             "KUBERNETES_SERVICE_HOST",
             "GOOGLE_APPLICATION_CREDENTIALS",
             "NVIDIA_API_KEY",
+            "NVIDIA_REGISTRY_URL",
+            "INTEL_DSN",
+            "AMD_PASS",
+            "GPU_DB_PASSWD",
+            "METAL_AUTH",
+            "CUDA_CREDS",
+            "LLAMA_CERT",
+            "GGML_PAT",
+            "intel_pat",
             "path",
             "",
         ];
