@@ -232,10 +232,10 @@ impl EngineHandle {
         self.status.facts.borrow().deaths.clone()
     }
 
-    /// Text to tokens, in the engine process. Repeated once if the engine dies meanwhile.
+    /// Text to tokens, in the engine process. Asked again if the engine dies meanwhile, until it is refused because engines died of it.
     ///
-    /// Waits for its turn: short texts pass long ones, and keys take turns. Ends in bounded time: an engine that owes an answer for longer than the
-    /// stall timeout is killed.
+    /// Waits for its turn: short texts pass long ones, and keys take turns. Ends in bounded time: an engine that owes an answer for
+    /// longer than the stall timeout is killed.
     ///
     /// # Errors
     /// `Text` if this text cannot be tokenized, `Engine` if there is no engine to ask.
@@ -324,8 +324,8 @@ impl EngineHandle {
     /// A vector for each input, in order and not normalised; for a rank head a score. Each input has 1 to
     /// `EmbeddingInfo::max_input_tokens` tokens of the vocabulary, special ones included.
     ///
-    /// Waits for its turn: keys take turns. Repeated once if the engine dies meanwhile. Dropping the future stops the
-    /// work within two batches.
+    /// Waits for its turn: keys take turns. Computed again if the engine dies meanwhile, until it is refused because engines died of
+    /// it. Dropping the future stops the work within two batches.
     ///
     /// # Errors
     /// `Embed` if an input cannot be computed, `Engine` if there is no engine to ask or its model generates.

@@ -1,8 +1,9 @@
 //! API keys: who may call, and as whom.
 //!
 //! Owns SHA-256 digests of the accepted keys; the keys themselves are dropped as soon as they are hashed, and are
-//! never logged. The key file can be read again while the server runs; keys given otherwise stay as they are. SHA-256 and not a password hash: keys are long random strings, and a slow hash per request would be
-//! a way to stop the server. Which header a key comes in, and what a refusal looks like, is decided in `api`.
+//! never logged. The key file can be read again while the server runs; keys given otherwise stay as they are. SHA-256 and not a
+//! password hash: keys are long random strings, and a slow hash per request would be a way to stop the server. Which header a key
+//! comes in, and what a refusal looks like, is decided in `api`.
 
 use crate::config::KeyConfig;
 use sha2::{Digest, Sha256};
