@@ -6,12 +6,16 @@
 //!  └────────────────────────── again, if it is not the second death of its own ◀──────┘
 //! ```
 //!
-//! Plain data without a clock. After a death what was being worked on is suspected; while there are suspects a [`Gate`] lets one
-//! content at a time into the engine until it has proved itself, suspects first, the oldest of them first. So the next death has
+//! Plain data without a clock. After a death what was being worked on is suspected; a [`Gate`] lets one suspect at a time into the
+//! engine, beside nothing else, until it has proved itself: first what the dead engine had, the oldest first. So the next death has
 //! one possible cause, and a content that ends engines as soon as they begin with it is found with the second one, however much
 //! else is there. A kill from outside proves less: the operator may have killed it, or the kernel for the memory that others took.
 
-use super::{death::DeathCause, fingerprint::Fingerprint, quarantine::Quarantine};
+use super::{
+    death::DeathCause,
+    fingerprint::Fingerprint,
+    quarantine::{QUARANTINE, Quarantine},
+};
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
@@ -32,6 +36,8 @@ pub(super) enum Stage {
     Held,
     /// The engine has it and, as far as we heard, has done nothing with it.
     Waiting,
+    /// The same for one under a constraint, which the engine compiles at once. It may wait for a slot for long after that.
+    Compiling,
     /// The engine works on it: tokenizes, compiles, computes the prompt or the first tokens.
     Touched,
     /// It has gone on for so long that it is not what ends an engine right away.
@@ -43,8 +49,12 @@ pub(super) enum Stage {
 pub(super) struct Work {
     pub(super) content: Fingerprint,
     pub(super) stage: Stage,
-    /// Deaths without a known cause in which it may have been the cause.
+    /// Deaths without a known cause in which it may have been the cause, since the last time that it was in none for [`QUARANTINE`].
     undecided: u32,
+    /// When an engine that had it died last.
+    last_death: Option<Instant>,
+    /// Whether an engine that died had it.
+    is_replay: bool,
     /// Reports with tokens by the present engine.
     reports: u32,
 }
@@ -63,7 +73,7 @@ pub(super) enum Fate {
 impl Work {
     /// Work that no engine has.
     pub(super) fn new(content: Fingerprint) -> Self {
-        Self { content, stage: Stage::Held, undecided: 0, reports: 0 }
+        Self { content, stage: Stage::Held, undecided: 0, last_death: None, is_replay: false, reports: 0 }
     }
 
     /// Whether the engine has it.
@@ -73,7 +83,7 @@ impl Work {
 
     /// The engine begins with it, if it had not.
     pub(super) fn begin(&mut self) {
-        if self.stage == Stage::Waiting {
+        if matches!(self.stage, Stage::Waiting | Stage::Compiling) {
             self.stage = Stage::Touched;
         }
     }
@@ -91,8 +101,14 @@ impl Work {
     /// Its engine is gone.
     pub(super) fn on_death(&mut self, after: &Aftermath<'_>) -> Fate {
         let had_it = self.is_sent();
-        self.stage = Stage::Held;
-        self.reports = 0;
+        (self.stage, self.reports) = (Stage::Held, 0);
+        self.is_replay |= had_it;
+        if self.last_death.is_some_and(|last| after.now >= last + QUARANTINE) {
+            self.undecided = 0;
+        }
+        if had_it {
+            self.last_death = Some(after.now);
+        }
         if after.quarantine.is_refused(self.content, after.now) {
             return Fate::Refused;
         }
@@ -135,8 +151,9 @@ pub(super) struct Aftermath<'a> {
 /// 3. If there is none of that either, what waited may be the cause.
 pub(super) fn judge(works: impl IntoIterator<Item = Work>, cause: DeathCause) -> Verdict {
     let works: Vec<Work> = works.into_iter().filter(Work::is_sent).collect();
-    let of = |stage| works.iter().filter(move |work| work.stage == stage).map(|work| work.content).collect();
-    let (touched, proved): (BTreeSet<Fingerprint>, BTreeSet<Fingerprint>) = (of(Stage::Touched), of(Stage::Proved));
+    let of = |stages: &[Stage]| works.iter().filter(|work| stages.contains(&work.stage)).map(|work| work.content).collect();
+    let touched: BTreeSet<Fingerprint> = of(&[Stage::Compiling, Stage::Touched]);
+    let proved: BTreeSet<Fingerprint> = of(&[Stage::Proved]);
     let all: BTreeSet<Fingerprint> = works.iter().map(|work| work.content).collect();
     let only = |contents: &BTreeSet<Fingerprint>| contents.first().copied().filter(|_| contents.len() == 1);
     let (is_alone, blamed) = (all.len() == 1, only(if touched.is_empty() { &all } else { &touched }));
@@ -148,73 +165,118 @@ pub(super) fn judge(works: impl IntoIterator<Item = Work>, cause: DeathCause) ->
     Verdict { causes, bystanders, blamed, is_alone, is_kill: cause.is_from_outside() }
 }
 
-/// Decides what the present engine may be handed. Made anew for each round of handing out: [`Gate::admits`] is asked for all that is
-/// held, in the order in which it came, first for suspects, then, after [`Gate::turn_to_others`], for the rest.
+/// Decides what the present engine may be handed. Made anew for each round of handing out: in each turn of it [`Gate::admits`] is
+/// asked for all that is held, in the order in which it came, and [`Gate::next_turn`] begins the next one.
+///
+/// It is closed only while a suspect is in the engine or can be handed out now: one that waits for a slot holds up nobody.
 #[derive(Debug)]
 pub(super) struct Gate<'a> {
     quarantine: &'a Quarantine,
     now: Instant,
     state: State,
+    owes_others: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nobody is suspected.
+    /// There is no suspect to be careful with: everything else is let in.
     Open,
-    /// One content at a time, and nothing has not proved itself in the engine.
-    Free { suspects_only: bool },
-    /// One content at a time: this one.
-    Taken(Fingerprint),
-    /// One content at a time, and several have not proved themselves yet: they came before there was a suspect.
+    /// A suspect can be handed out, and everything in the engine has proved itself.
+    Free(Turn),
+    /// Nothing is let in before everything in the engine has proved itself.
     Closed,
 }
 
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// One suspect that an engine lost: these streams have begun.
+    Lost,
+    /// All that is no suspect. Only after another suspect had a turn, so that no client who sends one again and again keeps the gate.
+    Others,
+    /// One suspect.
+    Suspects,
+}
+
 impl<'a> Gate<'a> {
-    /// A gate for an engine that has, or is to get, `works`.
-    pub(super) fn new(works: impl Iterator<Item = Work> + Clone, quarantine: &'a Quarantine, now: Instant) -> Self {
-        let suspected = |work: &Work| work.stage != Stage::Proved && quarantine.is_suspected(work.content, now);
-        let state = if quarantine.is_empty() || !works.clone().any(|work| suspected(&work)) {
-            State::Open
-        } else {
-            // Work that waits for a slot of the engine harms nobody yet; a suspect that waits is about to get one.
-            let unproved = works.filter(|work| work.stage == Stage::Touched || (work.stage == Stage::Waiting && suspected(work)));
-            let mut contents = unproved.map(|work| work.content);
-            match contents.next() {
-                None => State::Free { suspects_only: true },
-                Some(first) if contents.all(|content| content == first) => State::Taken(first),
-                Some(_) => State::Closed,
-            }
+    /// A gate for an engine that has `works`, or can be handed them now. It `owes_others` a turn if the last one said so.
+    pub(super) fn new(works: impl FnOnce() -> Vec<Work>, quarantine: &'a Quarantine, now: Instant, owes_others: bool) -> Self {
+        let works = if quarantine.is_empty() { Vec::new() } else { works() };
+        let suspected = |work: &&Work| work.stage != Stage::Proved && needs_care(quarantine, **work, now);
+        // What waits for a slot of the engine harms nobody yet; a suspect that waits is about to get one.
+        let is_unproved = |work: &Work| match work.stage {
+            Stage::Touched => true,
+            Stage::Waiting | Stage::Compiling => suspected(&work),
+            Stage::Held | Stage::Proved => false,
         };
-        Self { quarantine, now, state }
+        let state = if !works.iter().any(|work| suspected(&work)) {
+            State::Open
+        } else if works.iter().any(is_unproved) {
+            State::Closed
+        } else {
+            State::Free(Turn::Lost)
+        };
+        Self { quarantine, now, state, owes_others }
     }
 
-    /// Whether everything is handed out as it comes.
+    /// Whether everything but suspects is handed out as it comes.
     pub(super) fn is_open(&self) -> bool {
         self.state == State::Open
     }
 
-    /// From now on what is not suspected is let in too, if no suspect was.
-    pub(super) fn turn_to_others(&mut self) {
-        if let State::Free { suspects_only } = &mut self.state {
-            *suspects_only = false;
-        }
+    /// Whether the others are to have a turn before the next suspect.
+    pub(super) fn owes_others(&self) -> bool {
+        self.owes_others
+    }
+
+    /// Whether this is handed out with care only.
+    pub(super) fn suspects(&self, work: Work) -> bool {
+        needs_care(self.quarantine, work, self.now)
+    }
+
+    /// Begins the next turn of this round, if there is one.
+    pub(super) fn next_turn(&mut self) -> bool {
+        self.state = match self.state {
+            State::Free(Turn::Lost) if self.owes_others => State::Free(Turn::Others),
+            State::Free(Turn::Lost) => State::Free(Turn::Suspects),
+            // None was there.
+            State::Free(Turn::Others) if self.owes_others => State::Free(Turn::Suspects),
+            State::Open | State::Closed | State::Free(Turn::Others | Turn::Suspects) => return false,
+        };
+        true
     }
 
     /// Whether the engine may get this now. It must then be handed out.
-    pub(super) fn admits(&mut self, content: Fingerprint) -> bool {
+    pub(super) fn admits(&mut self, work: Work) -> bool {
+        let is_suspected = self.suspects(work);
         match self.state {
-            State::Open => true,
-            State::Taken(present) => present == content,
+            State::Open => !is_suspected,
             State::Closed => false,
-            State::Free { suspects_only } => {
-                let admitted = !suspects_only || self.quarantine.is_suspected(content, self.now);
-                if admitted {
-                    self.state = State::Taken(content);
-                }
-                admitted
+            State::Free(Turn::Lost) => self.admits_one(is_suspected && work.is_replay),
+            State::Free(Turn::Others) => {
+                self.owes_others &= is_suspected;
+                !is_suspected
+            }
+            State::Free(Turn::Suspects) => {
+                self.owes_others |= is_suspected;
+                self.admits_one(is_suspected)
             }
         }
     }
+
+    /// Closes the gate behind one that is let in.
+    fn admits_one(&mut self, is_let_in: bool) -> bool {
+        if is_let_in {
+            self.state = State::Closed;
+        }
+        is_let_in
+    }
+}
+
+/// Whether work is a suspect. What an engine lost stays one until it has itself proved itself, also if a copy has: else it would begin
+/// beside others that are new, and be a cause of their deaths.
+fn needs_care(quarantine: &Quarantine, work: Work, now: Instant) -> bool {
+    quarantine.is_suspected(work.content, now) || (work.is_replay && quarantine.is_remembered(work.content, now))
 }
 
 #[cfg(test)]

@@ -260,9 +260,10 @@ impl Calls {
         used.calls < MAX_KEY_CALLS && used.bytes.saturating_add(call.question.bytes()) <= MAX_KEY_BYTES
     }
 
-    /// All that the present engine has or is to get.
-    pub(super) fn works(&self) -> impl Iterator<Item = Work> + Clone {
-        self.open.values().map(|call| call.work)
+    /// All that the present engine has, or can be handed now.
+    pub(super) fn works(&self) -> impl Iterator<Item = Work> {
+        let can_go = |call: &&TextCall| !call.question.is_abandoned() && self.turns.has_place(call.ticket);
+        self.open.values().filter(move |call| call.work.is_sent() || can_go(call)).map(|call| call.work)
     }
 
     /// Takes the calls whose turn it is, as messages for the present engine.
@@ -271,7 +272,7 @@ impl Calls {
         loop {
             let open = &self.open;
             // Those whose callers went away have a turn and are then forgotten.
-            let admits = |id: u64| open.get(&id).is_none_or(|call| call.question.is_abandoned() || gate.admits(call.work.content));
+            let admits = |id: u64| open.get(&id).is_none_or(|call| call.question.is_abandoned() || gate.admits(call.work));
             let Some(id) = self.turns.next(admits) else { return messages };
             let Some(call) = self.open.get_mut(&id) else { continue };
             call.work.stage = Stage::Touched;

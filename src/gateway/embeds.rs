@@ -110,7 +110,7 @@ impl EmbedRequest {
         while let Some(next) = self.unsent.front() {
             tokens += next.tokens.len();
             let is_full = !inputs.is_empty() && (inputs.len() >= most_inputs || tokens > self.limits.1);
-            if is_full || !gate.admits(next.work.content) {
+            if is_full || !gate.admits(next.work) {
                 break;
             }
             inputs.extend(self.unsent.pop_front());
@@ -148,12 +148,13 @@ impl Embeds {
         self.next_request += 1;
     }
 
-    /// All that the present engine has, and what it might get next.
-    pub(super) fn works(&self) -> impl Iterator<Item = Work> + Clone {
-        let sent = self.sent.values().flat_map(|batch| &batch.inputs);
-        let next = |request: &EmbedRequest| if request.is_ready() { MAX_AHEAD * request.limits.0 } else { 0 };
-        let held = self.open.values().flat_map(move |request| request.unsent.iter().take(next(request)));
-        sent.chain(held).map(|input| input.work)
+    /// All that the present engine has, and what it can be handed now: the first of each request, because a batch ends before a
+    /// suspect.
+    pub(super) fn works(&self) -> impl Iterator<Item = Work> {
+        let has_place = self.sent.len() < MAX_SENT;
+        let can_go = move |request: &&EmbedRequest| has_place && request.is_ready() && !request.reply.is_closed();
+        let held = self.open.values().filter(can_go).filter_map(|request| request.unsent.front());
+        self.sent.values().flat_map(|batch| &batch.inputs).chain(held).map(|input| input.work)
     }
 
     /// What the present engine is to be asked next; requests whose callers went away are forgotten.

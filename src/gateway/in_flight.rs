@@ -93,7 +93,7 @@ impl Entry {
     /// The present engine gets it.
     fn hand_out(&mut self) -> SequenceRequest {
         // Under a constraint an engine begins at once: it compiles it.
-        self.work.stage = if self.request.constraint.is_some() { Stage::Touched } else { Stage::Waiting };
+        self.work.stage = if self.request.constraint.is_some() { Stage::Compiling } else { Stage::Waiting };
         self.request.clone()
     }
 
@@ -141,35 +141,36 @@ impl InFlight {
         self.sequences.insert(entry.request.id, entry);
     }
 
-    /// All that the present engine has or is to get, and what it has not forgotten yet.
-    pub(super) fn works(&self) -> impl Iterator<Item = Work> + Clone {
-        let live = self.sequences.values().map(|entry| entry.work);
-        live.chain(self.leaving.iter().map(|leaving| leaving.work))
-    }
-
-    /// The same for a death of an engine with so many slots: the oldest that waited may have got one just now, and the engine's word
-    /// that it began is lost with it.
-    pub(super) fn works_at_death(&self, slots: usize) -> Vec<Work> {
-        let mut works: Vec<Work> = self.works().collect();
+    /// All that an engine with so many slots has, or can be handed now, and what it has not forgotten yet. The oldest that waited may
+    /// have got a slot just now: the engine's word that it began is on its way, or lost with it.
+    pub(super) fn works(&self, slots: usize) -> Vec<Work> {
+        let has_room = self.room(slots) > 0;
+        let live = self.sequences.values().map(|entry| entry.work).filter(|work| work.is_sent() || has_room);
+        let mut works: Vec<Work> = live.chain(self.leaving.iter().map(|leaving| leaving.work)).collect();
         let begun = works.iter().filter(|work| matches!(work.stage, Stage::Touched | Stage::Proved)).count();
-        works.iter_mut().filter(|work| work.stage == Stage::Waiting).take(slots.saturating_sub(begun)).for_each(Work::begin);
+        let waiting = works.iter_mut().filter(|work| matches!(work.stage, Stage::Waiting | Stage::Compiling));
+        waiting.take(slots.saturating_sub(begun)).for_each(Work::begin);
         works
     }
 
+    /// Slots for which the engine has no sequence.
+    fn room(&self, slots: usize) -> usize {
+        slots.saturating_sub(self.sequences.values().filter(|entry| entry.work.is_sent()).count())
+    }
+
     /// The requests that the present engine has not got and that the gate admits, oldest first; from now on it has them. Where
-    /// not everything is admitted it gets no more than `slots`, so that none waits there for others to end.
+    /// not everything is admitted, or a suspect waits for a slot, it gets no more than `slots`, so that none waits there for others
+    /// to end.
     pub(super) fn unsent(&mut self, gate: &mut Gate<'_>, slots: usize) -> Vec<SequenceRequest> {
-        let mut room = if gate.is_open() {
-            usize::MAX
-        } else {
-            slots.saturating_sub(self.sequences.values().filter(|entry| entry.work.is_sent()).count())
-        };
+        let mut held = self.sequences.values().filter(|entry| !entry.work.is_sent());
+        let takes_all = gate.is_open() && !held.any(|entry| gate.suspects(entry.work));
+        let mut room = if takes_all { usize::MAX } else { self.room(slots) };
         let mut requests = Vec::new();
         for entry in self.sequences.values_mut().filter(|entry| !entry.work.is_sent()) {
             if room == 0 {
                 break;
             }
-            if gate.admits(entry.work.content) {
+            if gate.admits(entry.work) {
                 requests.push(entry.hand_out());
                 room -= 1;
             }
@@ -188,7 +189,12 @@ impl InFlight {
             if is_good {
                 quarantine.acquit(entry.work.content);
             }
-            if entry.on_output(output) {
+            let was_proved = entry.work.stage == Stage::Proved;
+            let has_finished = entry.on_output(output);
+            if entry.work.stage == Stage::Proved && !was_proved {
+                quarantine.on_proof(entry.work.content);
+            }
+            if has_finished {
                 finished += 1;
                 self.sequences.remove(&id);
             }

@@ -42,6 +42,8 @@ struct Record {
     role: Role,
     /// Kills of which only it can have been the cause.
     kills: u32,
+    /// Whether it has gone on for a while in an engine since: remembered for the next death, and no reason to be careful.
+    is_proved: bool,
 }
 
 /// See the module.
@@ -61,22 +63,39 @@ impl Quarantine {
         self.contents.get(&content).is_some_and(|record| record.role == Role::Refused && now < record.until)
     }
 
-    /// Whether an engine died with this in its hands, and it may get one more try.
+    /// Whether an engine died with this in its hands, so that its next try needs care.
     pub(super) fn is_suspected(&self, content: Fingerprint, now: Instant) -> bool {
+        self.is_remembered(content, now) && self.contents.get(&content).is_some_and(|record| !record.is_proved)
+    }
+
+    /// Forgets what is old.
+    pub(super) fn purge(&mut self, now: Instant) {
+        self.contents.retain(|_, record| now < record.until);
+    }
+
+    /// Work with this content has gone on for a while in an engine: it is remembered, and no suspect until the next death.
+    pub(super) fn on_proof(&mut self, content: Fingerprint) {
+        if let Some(record) = self.contents.get_mut(&content) {
+            record.is_proved = true;
+        }
+    }
+
+    /// Whether an engine died with this in its hands, even if it has proved itself since.
+    pub(super) fn is_remembered(&self, content: Fingerprint, now: Instant) -> bool {
         self.contents.get(&content).is_some_and(|record| record.role < Role::Refused && now < record.until)
     }
 
     /// Takes note of a death. Whether a content is refused from now on that was not before.
     pub(super) fn on_death(&mut self, verdict: &Verdict, now: Instant) -> bool {
         let until = now + QUARANTINE;
-        self.contents.retain(|_, record| now < record.until);
+        self.purge(now);
         let convicted = verdict.blamed.filter(|content| self.convicts(verdict, content));
         let (cause, bystander) = if verdict.is_kill { (Role::Killed, Role::Killed) } else { (Role::Cause, Role::Bystander) };
         let causes = verdict.causes.iter().map(|content| (*content, cause));
         let others = verdict.bystanders.iter().map(|content| (*content, bystander));
         for (content, role) in causes.chain(others).chain(convicted.map(|content| (content, Role::Refused))) {
-            let record = self.contents.entry(content).or_insert(Record { until, role, kills: 0 });
-            *record = Record { until, role: record.role.max(role), ..*record };
+            let record = self.contents.entry(content).or_insert(Record { until, role, kills: 0, is_proved: false });
+            *record = Record { until, role: record.role.max(role), is_proved: false, ..*record };
         }
         if let Some(record) = verdict.blamed.filter(|_| verdict.is_kill).and_then(|content| self.contents.get_mut(&content)) {
             record.kills += 1;
@@ -221,6 +240,33 @@ mod tests {
         quarantine.acquit(Fingerprint(2));
 
         assert!(!quarantine.is_suspected(Fingerprint(1), now) && quarantine.is_refused(Fingerprint(2), now));
+    }
+
+    #[test]
+    fn what_has_proved_itself_is_no_suspect_until_the_next_death_and_remembered_for_it() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+        quarantine.on_death(&verdict(&[1, 2], &[]), now);
+
+        quarantine.on_proof(Fingerprint(1));
+
+        assert!(!quarantine.is_suspected(Fingerprint(1), now) && quarantine.is_suspected(Fingerprint(2), now));
+        quarantine.on_death(&verdict(&[2, 3], &[1]), now);
+        assert!(quarantine.is_suspected(Fingerprint(1), now));
+        quarantine.on_proof(Fingerprint(1));
+        assert!(quarantine.on_death(&verdict(&[1], &[]), now));
+        quarantine.on_proof(Fingerprint(1));
+        assert!(quarantine.is_refused(Fingerprint(1), now), "what is refused stays so");
+    }
+
+    #[test]
+    fn old_contents_are_forgotten_without_a_death() {
+        let (mut quarantine, now) = (Quarantine::default(), Instant::now());
+        quarantine.on_death(&verdict(&[1], &[]), now);
+
+        quarantine.purge(now + QUARANTINE - Duration::from_millis(1));
+        assert!(!quarantine.is_empty());
+        quarantine.purge(now + QUARANTINE);
+        assert!(quarantine.is_empty());
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl<L: Launcher> RunLoop<L> {
                     Event::Message(message) => self.on_message(engine, message)?,
                     Event::Tick => {
                         engine.on_tick(self.calls.on_tick())?;
+                        self.quarantine.purge(Instant::now());
                         self.publish_load(engine);
                     }
                 },
@@ -241,22 +242,22 @@ impl<L: Launcher> RunLoop<L> {
         }
     }
 
-    /// New requests as well as, after a restart, those to be replayed: all of them, or one at a time (`blame`).
+    /// New requests as well as, after a restart, those to be replayed: all of them, or suspects one at a time (`blame`).
     fn send_what_is_held(&mut self, engine: &mut Engine<L::Child>) {
-        let works = self.calls.works().chain(self.embeds.works()).chain(self.sequences.works());
-        let mut gate = Gate::new(works, &self.quarantine, Instant::now());
         let slots = slots(&self.status, &self.options);
-        for _ in 0..2 {
+        let works = || self.calls.works().chain(self.embeds.works()).chain(self.sequences.works(slots)).collect();
+        let mut gate = Gate::new(works, &self.quarantine, Instant::now(), self.history.owes_others);
+        loop {
             let mut messages = self.calls.unsent(&mut gate);
             messages.append(&mut self.embeds.unsent(&mut gate));
             messages.extend(self.sequences.unsent(&mut gate, slots).into_iter().map(|request| ToEngine::Submit(Box::new(request))));
             self.history.was_given_work |= !messages.is_empty();
             messages.into_iter().for_each(|message| engine.send(message));
-            if gate.is_open() {
-                return;
+            if !gate.next_turn() {
+                break;
             }
-            gate.turn_to_others();
         }
+        self.history.owes_others = gate.owes_others();
     }
 
     // === Between two engines ===
@@ -301,7 +302,7 @@ impl<L: Launcher> RunLoop<L> {
     /// Finds out what the engine may have died of, and what becomes of what it had.
     fn find_the_cause(&mut self, cause: DeathCause) -> Casualties {
         let now = Instant::now();
-        let sequences = self.sequences.works_at_death(slots(&self.status, &self.options));
+        let sequences = self.sequences.works(slots(&self.status, &self.options));
         let verdict = judge(self.calls.works().chain(self.embeds.works()).chain(sequences), cause);
         if self.quarantine.on_death(&verdict, now) {
             tracing::error!("one engine too many died of the same content: it is refused from now on");

@@ -66,18 +66,23 @@ fn suspecting(contents: &[u64]) -> Quarantine {
 
 /// The contents of the held works that are let in, in one round.
 fn let_in(works: &[(u64, Stage)], quarantine: &Quarantine) -> Vec<u64> {
-    let all = works.iter().map(|(content, stage)| work(*content, *stage));
-    let mut gate = Gate::new(all, quarantine, Instant::now());
-    let mut admitted = Vec::new();
-    for _ in 0..2 {
-        for (content, stage) in works {
-            if *stage == Held && !admitted.contains(content) && gate.admits(Fingerprint(*content)) {
-                admitted.push(*content);
-            }
+    let works: Vec<Work> = works.iter().map(|(content, stage)| work(*content, *stage)).collect();
+    let_in_of(&works, quarantine, false).0
+}
+
+/// The same, where others may be owed a turn; and whether they are afterwards.
+fn let_in_of(works: &[Work], quarantine: &Quarantine, owes_others: bool) -> (Vec<u64>, bool) {
+    let mut gate = Gate::new(|| works.to_vec(), quarantine, Instant::now(), owes_others);
+    let mut admitted = vec![false; works.len()];
+    loop {
+        for (work, is_admitted) in works.iter().zip(&mut admitted).filter(|(work, _)| work.stage == Held) {
+            *is_admitted = *is_admitted || gate.admits(*work);
         }
-        gate.turn_to_others();
+        if !gate.next_turn() {
+            let contents = works.iter().zip(admitted).filter(|(_, is_admitted)| *is_admitted);
+            return (contents.map(|(work, _)| work.content.0).collect(), gate.owes_others());
+        }
     }
-    admitted
 }
 
 #[test]
@@ -104,6 +109,72 @@ fn a_suspect_waits_for_what_began_before_it_came() {
 
     assert_eq!(let_in(&[(1, Touched), (2, Held), (3, Touched), (4, Held)], &quarantine), [0; 0]);
     assert_eq!(let_in(&[(1, Proved), (2, Held), (3, Waiting), (4, Held)], &quarantine), [2]);
+}
+
+#[test]
+fn copies_of_a_suspect_wait_for_the_first() {
+    assert_eq!(let_in(&[(2, Held), (2, Held), (1, Held)], &suspecting(&[2])), [2]);
+    assert_eq!(let_in(&[(2, Touched), (2, Held), (1, Held)], &suspecting(&[2])), [0; 0]);
+}
+
+#[test]
+fn a_suspicion_ends_for_copies_too_when_one_has_proved_itself() {
+    let mut quarantine = suspecting(&[2]);
+
+    quarantine.on_proof(Fingerprint(2));
+
+    assert_eq!(let_in(&[(2, Proved), (2, Held), (2, Held), (1, Held)], &quarantine), [2, 2, 1]);
+}
+
+#[test]
+fn a_copy_that_an_engine_lost_proves_itself_too_before_others_begin() {
+    let mut quarantine = suspecting(&[2]);
+    quarantine.on_proof(Fingerprint(2));
+    let lost = Work { is_replay: true, ..work(2, Held) };
+
+    assert_eq!(let_in_of(&[work(2, Proved), work(1, Held), lost], &quarantine, false), (vec![2], false));
+}
+
+#[test]
+fn after_the_turn_of_a_suspect_all_others_have_one() {
+    let quarantine = suspecting(&[2]);
+    let [first, second, suspect] = [(1, Held), (3, Held), (2, Held)].map(|(content, stage)| work(content, stage));
+
+    assert_eq!(let_in_of(&[suspect, first, second], &quarantine, false), (vec![2], true));
+    assert_eq!(let_in_of(&[suspect, first, second], &quarantine, true), (vec![1, 3], false));
+    assert_eq!(let_in_of(&[suspect], &quarantine, true), (vec![2], true), "nobody else is there");
+}
+
+#[test]
+fn what_an_engine_lost_goes_before_others_in_any_case() {
+    let lost = Work { is_replay: true, ..work(2, Held) };
+
+    assert_eq!(let_in_of(&[work(1, Held), lost], &suspecting(&[2]), true), (vec![2], true));
+}
+
+#[test]
+fn a_constraint_that_may_be_compiled_is_a_cause_and_holds_up_no_suspect_while_it_waits_for_a_slot() {
+    assert_eq!(judged(&[(1, Stage::Compiling), (2, Proved)]), (set(&[1]), set(&[2]), Some(1), false));
+    assert_eq!(let_in(&[(1, Stage::Compiling), (2, Held)], &suspecting(&[2])), [2]);
+    assert_eq!(let_in(&[(2, Stage::Compiling), (1, Held)], &suspecting(&[2])), [0; 0]);
+}
+
+#[test]
+fn deaths_without_a_known_cause_count_no_more_after_ten_minutes_without_any() {
+    let verdict = Verdict { causes: set(&[1, 2]), ..Verdict::default() };
+    let (quarantine, start) = (Quarantine::default(), Instant::now());
+    let second = std::time::Duration::from_secs(1);
+    for (pause, fate) in [(second, Fate::GivenUp), (QUARANTINE - second, Fate::GivenUp), (QUARANTINE, Fate::Again)] {
+        let mut work = work(1, Held);
+        let mut die = |now| {
+            work.stage = Proved;
+            work.on_death(&Aftermath { reason: "x", verdict: &verdict, quarantine: &quarantine, now })
+        };
+
+        assert_eq!([start; 3].map(&mut die), [Fate::Again; 3]);
+
+        assert_eq!(die(start + pause), fate, "{pause:?}");
+    }
 }
 
 // === A server that is played ===
@@ -141,6 +212,7 @@ struct Played {
 struct Server {
     works: Vec<Played>,
     quarantine: Quarantine,
+    owes_others: bool,
     deaths: std::collections::BTreeMap<u64, u32>,
 }
 
@@ -156,16 +228,19 @@ impl Server {
     }
 
     fn hand_out(&mut self, now: Instant) {
-        let live = || self.works.iter().filter(|played| played.end.is_none()).map(|played| played.work);
-        let mut gate = Gate::new(live(), &self.quarantine, now);
-        for _ in 0..2 {
+        let live = || self.works.iter().filter(|played| played.end.is_none()).map(|played| played.work).collect();
+        let mut gate = Gate::new(live, &self.quarantine, now, self.owes_others);
+        loop {
             for played in self.works.iter_mut().filter(|played| played.end.is_none() && !played.work.is_sent()) {
-                if gate.admits(played.work.content) {
+                if gate.admits(played.work) {
                     played.work.stage = Waiting;
                 }
             }
-            gate.turn_to_others();
+            if !gate.next_turn() {
+                break;
+            }
         }
+        self.owes_others = gate.owes_others();
     }
 
     /// One step of the engine, which may end it. Or it `is_killed` in the middle of it, for nothing that it has.
@@ -206,16 +281,18 @@ impl Server {
     }
 
     fn tokens(&mut self) {
-        let mut finished = Vec::new();
-        for played in self.live().filter(|played| played.work.is_sent()) {
+        let Self { works, quarantine, .. } = self;
+        for played in works.iter_mut().filter(|played| played.end.is_none() && played.work.is_sent()) {
             played.tokens += 1;
             played.work.on_tokens();
+            if played.work.stage == Proved {
+                quarantine.on_proof(played.work.content);
+            }
             if matches!(played.nature, Nature::Good(length) if played.tokens >= length) {
                 played.end = Some(End::Finished);
-                finished.push(played.work.content);
+                quarantine.acquit(played.work.content);
             }
         }
-        finished.into_iter().for_each(|content| self.quarantine.acquit(content));
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::{sync::Semaphore, time::Instant};
 struct Table {
     calls: Calls,
     quarantine: Quarantine,
+    owes_others: bool,
     fingerprints: Fingerprints,
 }
 
@@ -42,12 +43,12 @@ impl Table {
     }
 
     fn unsent(&mut self) -> Vec<ToEngine> {
-        let mut gate = Gate::new(self.calls.works(), &self.quarantine, Instant::now());
+        let mut gate = Gate::new(|| self.calls.works().collect(), &self.quarantine, Instant::now(), self.owes_others);
         let mut messages = self.calls.unsent(&mut gate);
-        if !gate.is_open() {
-            gate.turn_to_others();
+        while gate.next_turn() {
             messages.append(&mut self.calls.unsent(&mut gate));
         }
+        self.owes_others = gate.owes_others();
         messages
     }
 

@@ -92,6 +92,11 @@ impl Turns {
         self.lanes.entry(ticket.lane).or_default().waiting.entry(ticket.key).or_default().push_front(id);
     }
 
+    /// Whether a call of this kind has a place in the engine now.
+    pub(super) fn has_place(&self, ticket: Ticket) -> bool {
+        self.lanes.get(&ticket.lane).is_none_or(|queue| queue.has_place(ticket.lane) && queue.has_share(ticket.lane, ticket.key))
+    }
+
     /// The next call that has a place in the engine and is admitted. It has that place until [`Self::done`].
     pub(super) fn next(&mut self, mut admits: impl FnMut(u64) -> bool) -> Option<u64> {
         Lane::ALL.iter().find_map(|lane| self.lanes.get_mut(lane)?.next(*lane, &mut admits))
@@ -120,12 +125,20 @@ impl Turns {
 }
 
 impl Queue {
+    fn has_place(&self, lane: Lane) -> bool {
+        self.out.values().sum::<usize>() < lane.places()
+    }
+
+    fn has_share(&self, lane: Lane, key: u64) -> bool {
+        self.out.get(&key).is_none_or(|out| *out < lane.share())
+    }
+
     fn next(&mut self, lane: Lane, admits: &mut impl FnMut(u64) -> bool) -> Option<u64> {
-        if self.out.values().sum::<usize>() >= lane.places() {
+        if !self.has_place(lane) {
             return None;
         }
         let (behind, up_to) = (self.waiting.range(self.last.saturating_add(1)..), self.waiting.range(..=self.last));
-        let in_turn = behind.chain(up_to).filter(|(key, _)| self.out.get(key).is_none_or(|out| *out < lane.share()));
+        let in_turn = behind.chain(up_to).filter(|(key, _)| self.has_share(lane, **key));
         let mut found = in_turn.filter_map(|(key, ids)| Some((*key, ids.iter().position(|id| admits(*id))?)));
         let (key, index) = found.next()?;
         let ids = self.waiting.get_mut(&key)?;
@@ -193,6 +206,22 @@ mod tests {
         assert_eq!(all(&mut turns), [0; 0], "all places are taken");
         turns.done(ticket(1, Lane::Constraint));
         assert_eq!(all(&mut turns), [40], "behind the key that was last");
+    }
+
+    #[test]
+    fn a_call_has_a_place_if_its_lane_has_one_and_its_key_a_share_left() {
+        let mut turns = Turns::default();
+        let has_place = |turns: &Turns| [1, 2].map(|key| turns.has_place(ticket(key, Lane::Constraint)));
+        assert_eq!(has_place(&turns), [true, true]);
+
+        (0..8).for_each(|id| turns.push(id, ticket(1, Lane::Constraint)));
+        assert_eq!(all(&mut turns).len(), 8);
+        assert_eq!(has_place(&turns), [false, true]);
+        (8..16).for_each(|id| turns.push(id, ticket(2, Lane::Constraint)));
+        assert_eq!(all(&mut turns).len(), 8);
+        turns.done(ticket(1, Lane::Constraint));
+
+        assert_eq!(has_place(&turns), [true, false]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ type Answer = oneshot::Receiver<Result<Vec<Vec<f32>>, EmbeddingError>>;
 struct Table {
     embeds: Embeds,
     quarantine: Quarantine,
+    owes_others: bool,
     fingerprints: Fingerprints,
 }
 
@@ -33,12 +34,12 @@ impl Table {
 
     /// Calls that are sent next, with the lengths of their inputs, and whether they are to be computed alone.
     fn sent(&mut self) -> Vec<(u64, Vec<usize>, bool)> {
-        let mut gate = Gate::new(self.embeds.works(), &self.quarantine, Instant::now());
+        let mut gate = Gate::new(|| self.embeds.works().collect(), &self.quarantine, Instant::now(), self.owes_others);
         let mut messages = self.embeds.unsent(&mut gate);
-        if !gate.is_open() {
-            gate.turn_to_others();
+        while gate.next_turn() {
             messages.append(&mut self.embeds.unsent(&mut gate));
         }
+        self.owes_others = gate.owes_others();
         let lengths = |message| match message {
             ToEngine::Embed { call, inputs, alone } => (call.0, inputs.iter().map(Vec::len).collect(), alone),
             other => panic!("{other:?}"),
@@ -172,6 +173,24 @@ fn an_input_stays_a_suspect_until_it_has_a_vector() {
         let content = table.fingerprints.of_input(&[Token(0)]);
         assert_eq!(table.quarantine.is_suspected(content, Instant::now()), is_suspected);
     }
+}
+
+#[test]
+fn a_batch_ends_before_a_suspect_which_is_computed_alone() {
+    let mut table = Table::default();
+    let lost = table.ask_of(1, 11, &[1]);
+    table.sent();
+    table.on_death("first");
+    drop(lost);
+    let _answer = table.ask_of(1, 10, &[2, 1, 3]);
+
+    assert_eq!(table.sent(), [(1, vec![2], false)]);
+    assert_eq!(table.sent(), [(2, vec![1], true)]);
+    table.embedded(1, Ok(vectors(0, 1)));
+    assert_eq!(table.sent(), []);
+    table.embedded(2, Ok(vectors(1, 1)));
+
+    assert_eq!(table.sent(), [(3, vec![3], false)]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ const SLOTS: usize = 4;
 struct Table {
     sequences: InFlight,
     quarantine: Quarantine,
+    owes_others: bool,
 }
 
 impl Deref for Table {
@@ -42,12 +43,12 @@ impl DerefMut for Table {
 
 impl Table {
     fn unsent(&mut self) -> Vec<SequenceRequest> {
-        let mut gate = Gate::new(self.sequences.works(), &self.quarantine, Instant::now());
+        let mut gate = Gate::new(|| self.sequences.works(SLOTS), &self.quarantine, Instant::now(), self.owes_others);
         let mut requests = self.sequences.unsent(&mut gate, SLOTS);
-        if !gate.is_open() {
-            gate.turn_to_others();
+        while gate.next_turn() {
             requests.append(&mut self.sequences.unsent(&mut gate, SLOTS));
         }
+        self.owes_others = gate.owes_others();
         requests
     }
 
@@ -57,7 +58,7 @@ impl Table {
 
     fn on_death(&mut self, reason: &str) -> Casualties {
         let now = Instant::now();
-        let verdict = judge(self.sequences.works_at_death(SLOTS), DeathCause::Signal(11));
+        let verdict = judge(self.sequences.works(SLOTS), DeathCause::Signal(11));
         self.quarantine.on_death(&verdict, now);
         self.sequences.on_death(&Aftermath { reason, verdict: &verdict, quarantine: &self.quarantine, now })
     }
@@ -137,7 +138,7 @@ fn a_sequence_of_which_two_engines_died_fails_and_the_same_content_that_waited_w
     table.on_report(vec![testing::begun(ID)]);
     table.on_death("first");
     table.insert(of_content(ID.0, SequenceId(2), 10, sender));
-    assert_eq!(ids(&table.unsent()), [1, 2], "one content goes together");
+    assert_eq!(ids(&table.unsent()), [1], "a copy of a suspect waits");
     table.on_report(vec![testing::begun(ID)]);
     passed_on(&mut receiver);
 
@@ -215,6 +216,35 @@ fn one_that_waits_for_a_slot_does_not_hold_up_what_the_engine_can_do() {
     }
 
     assert_eq!(ids(&table.unsent()), [5, 6], "nobody is suspected any more, and they may wait in the engine");
+}
+
+#[test]
+fn a_suspect_without_a_slot_holds_back_new_sequences_only_until_it_has_one() {
+    let (mut table, _first) = running(20);
+    table.on_report(vec![testing::begun(ID)]);
+    table.on_death("first");
+    assert!(!table.cancel(ID));
+    let (sender, _receiver) = events();
+    (2..=6).for_each(|id| table.insert(entry(SequenceId(id), 20, sender.clone())));
+    assert_eq!(ids(&table.unsent()), [2, 3, 4, 5, 6]);
+    (2..=5).for_each(|id| prove(&mut table, id));
+    table.insert(of_content(ID.0, SequenceId(7), 20, sender.clone()));
+    table.insert(entry(SequenceId(8), 20, sender));
+    let finish = |id| SequenceOutput { finish: Some(Finish::Length), ..SequenceOutput::empty(SequenceId(id)) };
+
+    for id in [2, 3] {
+        assert_eq!(ids(&table.unsent()), [0; 0], "they would wait in the engine as well");
+        let gate = Gate::new(|| table.works(SLOTS), &table.quarantine, Instant::now(), false);
+        assert!(gate.is_open(), "calls of others pass");
+        table.on_report(vec![finish(id)]);
+    }
+    assert_eq!(ids(&table.unsent()), [0; 0], "the sixth has a slot and has not proved itself");
+    prove(&mut table, 6);
+    assert_eq!(ids(&table.unsent()), [7]);
+    assert_eq!(ids(&table.unsent()), [0; 0]);
+    prove(&mut table, 7);
+
+    assert_eq!(ids(&table.unsent()), [8]);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(in crate::gateway) struct History {
     pub(super) was_ready: bool,
     /// Whether it was given any work.
     pub(super) was_given_work: bool,
+    /// Whether suspects had the last turn (`blame::Gate`).
+    pub(super) owes_others: bool,
     /// Engines that died before they were ready since one was; they are no deaths in a row.
     pub(super) failed_loads: u32,
     /// Totals of the engines that died.

@@ -192,6 +192,33 @@ async fn a_lone_stream_goes_on_when_its_engine_is_killed_twice_and_one_for_which
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_who_sends_and_cancels_a_suspect_again_and_again_does_not_keep_others_out() {
+    let (handle, _supervisor, mut engines) = start_scripted(4, 64);
+    let mut engine = handle_when_ready(&handle, &mut engines).await;
+    let mut suspect = handle.submit(vec![request(8)]).unwrap();
+    let id = engine.receive_submit().await.id;
+    engine.step(vec![begun(id)]).await;
+    engine.die(DeathCause::Signal(11));
+    engine = engines.next_ready().await;
+    let mut present = engine.receive_submit().await.id;
+    let _other = handle.submit(vec![request(9)]).unwrap();
+
+    let mut begun_with = Vec::new();
+    for _ in 0..2 {
+        let next = handle.submit(vec![request(8)]).unwrap();
+        drop(std::mem::replace(&mut suspect, next));
+        assert_eq!(engine.receive().await, Some(ToEngine::Cancel(present)));
+        engine.step(Vec::new()).await;
+        engine.step(Vec::new()).await;
+        let submitted = engine.receive_submit().await;
+        present = submitted.id;
+        begun_with.push(submitted.max_tokens);
+    }
+
+    assert_eq!(begun_with, [8, 9], "the other one has waited for one of them");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_stalls_the_engine_is_refused_after_the_second_one() {
     let (handle, _supervisor, mut engines) = start_scripted(2, 2);
     let mut stalling = handle_when_ready(&handle, &mut engines).await;
