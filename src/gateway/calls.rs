@@ -10,7 +10,7 @@ use super::{
     blame::{Aftermath, Fate, Gate, Stage, Work},
     fingerprint::{Fingerprint, Fingerprints},
     handle::{CheckError, SubmitError, TokenizeError},
-    quarantine::Quarantine,
+    quarantine::{Quarantine, log_refusal},
 };
 use crate::protocol::{CallId, Constraint, ConstraintError, Forecast, Prospect, SpecialText, TextError, ToEngine, Token};
 use std::collections::BTreeMap;
@@ -142,13 +142,22 @@ impl Question {
         }
     }
 
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Tokenize { .. } => "tokenize",
+            Self::Detokenize { .. } => "detokenize",
+            Self::Spell { .. } => "spell",
+            Self::Foresee { .. } => "foresee",
+            Self::Check { .. } => "check",
+        }
+    }
+
     fn fingerprint(&self, fingerprints: &Fingerprints) -> Fingerprint {
         match self {
-            Self::Tokenize { text, add_special, special, .. } => fingerprints.of("tokenize", (text, add_special, special)),
-            Self::Detokenize { tokens, .. } => fingerprints.of("detokenize", tokens),
-            Self::Spell { tokens, .. } => fingerprints.of("spell", tokens),
-            Self::Foresee { prospect, .. } => fingerprints.of("foresee", prospect),
-            Self::Check { constraint, .. } => fingerprints.of("check", constraint),
+            Self::Tokenize { text, add_special, special, .. } => fingerprints.of(self.kind(), (text, add_special, special)),
+            Self::Detokenize { tokens, .. } | Self::Spell { tokens, .. } => fingerprints.of(self.kind(), tokens),
+            Self::Foresee { prospect, .. } => fingerprints.of(self.kind(), prospect),
+            Self::Check { constraint, .. } => fingerprints.of(self.kind(), constraint),
         }
     }
 
@@ -206,6 +215,12 @@ impl TextCall {
     /// The fingerprint of its content.
     pub(super) fn content(&self) -> Fingerprint {
         self.work.content
+    }
+
+    /// Ends it, with its number if it has one here: engines have died of the same content.
+    pub(super) fn quarantine(self, id: Option<u64>) {
+        log_refusal(self.question.kind(), id, self.work.content);
+        self.refuse(SubmitError::Quarantined);
     }
 
     /// Ends it.
@@ -371,7 +386,7 @@ impl Calls {
         for (id, fate) in ended {
             let Some(call) = self.remove(id) else { continue };
             match fate {
-                Fate::Refused | Fate::Again => call.refuse(SubmitError::Quarantined),
+                Fate::Refused | Fate::Again => call.quarantine(Some(id)),
                 Fate::GivenUp => call.question.fail(TextError::EngineDied(after.reason.to_owned()).into()),
             }
         }

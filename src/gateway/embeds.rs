@@ -8,7 +8,7 @@ use super::{
     blame::{Aftermath, Fate, Gate, Stage, Work},
     fingerprint::{Fingerprint, Fingerprints},
     handle::{EmbeddingError, SubmitError},
-    quarantine::Quarantine,
+    quarantine::{Quarantine, log_refusal},
 };
 use crate::protocol::{CallId, EmbedError, EmbeddingInfo, ToEngine, Token};
 use std::collections::{BTreeMap, VecDeque};
@@ -248,11 +248,14 @@ impl Embeds {
         }
         let mut ended = Vec::new();
         for (number, request) in &mut self.open {
-            let fates = request.unsent.iter_mut().map(|input| input.work.on_death(after));
-            match fates.max_by_key(|fate| (*fate == Fate::GivenUp, *fate == Fate::Refused)) {
-                Some(Fate::Refused) => ended.push((*number, SubmitError::Quarantined.into())),
-                Some(Fate::GivenUp) => ended.push((*number, EmbedError::EngineDied(after.reason.to_owned()).into())),
-                Some(Fate::Again) | None => {}
+            let fates = request.unsent.iter_mut().map(|input| (input.work.on_death(after), input.work.content));
+            match fates.max_by_key(|(fate, _)| (*fate == Fate::GivenUp, *fate == Fate::Refused)) {
+                Some((Fate::Refused, content)) => {
+                    log_refusal("embed", Some(*number), content);
+                    ended.push((*number, SubmitError::Quarantined.into()));
+                }
+                Some((Fate::GivenUp, _)) => ended.push((*number, EmbedError::EngineDied(after.reason.to_owned()).into())),
+                Some((Fate::Again, _)) | None => {}
             }
         }
         for (number, error) in ended {

@@ -1,14 +1,24 @@
 //! Fingerprints: the same content has the same number, whoever sends it and however often.
 //!
 //! Used to recognize work that ended an engine when it comes again. Hashed with a key that is drawn when the server starts,
-//! so that nobody can make up a content with the fingerprint of another one. Made on the caller's task, never logged.
+//! so that nobody can make up a content with the fingerprint of another one, or guess one from what the log says of it. Made on the
+//! caller's task.
 
 use crate::protocol::{SequenceRequest, Token, encode};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash, RandomState},
+};
 
 /// Stands for a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Fingerprint(pub(super) u64);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
 
 /// Makes fingerprints; those of two of these cannot be compared.
 #[derive(Debug, Default)]
@@ -71,6 +81,11 @@ mod tests {
         for other in others {
             assert_ne!(fingerprints.of_sequence(&plain), fingerprints.of_sequence(&other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn the_log_names_a_fingerprint_in_sixteen_hexadecimal_digits() {
+        assert_eq!(Fingerprint(0xab).to_string(), "00000000000000ab");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     blame::{Aftermath, Fate, Gate, Stage, Work},
     fingerprint::Fingerprint,
     generation::{EventSender, GenerationEvent},
-    quarantine::Quarantine,
+    quarantine::{Quarantine, log_refusal},
 };
 use crate::protocol::{Finish, GenerationError, SequenceId, SequenceOutput, SequenceRequest};
 use std::collections::BTreeMap;
@@ -52,6 +52,7 @@ impl Entry {
 
     /// Ends it before any engine has it: two have died of the same content.
     pub(super) fn refuse(&self) {
+        log_refusal("sequence", Some(self.request.id.0), self.work.content);
         self.end(Finish::Failed(GenerationError::Quarantined));
     }
 
@@ -107,7 +108,10 @@ impl Entry {
         }
         match fate {
             Fate::Again => None,
-            Fate::Refused => Some(Finish::Failed(GenerationError::Quarantined)),
+            Fate::Refused => {
+                log_refusal("sequence", Some(self.request.id.0), self.work.content);
+                Some(Finish::Failed(GenerationError::Quarantined))
+            }
             Fate::GivenUp => Some(Finish::Failed(GenerationError::EngineDied(after.reason.to_owned()))),
         }
     }

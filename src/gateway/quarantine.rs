@@ -135,6 +135,12 @@ impl Quarantine {
     }
 }
 
+/// Says in the log which work is refused: its kind, its number where it has one, and the fingerprint of its content. Nothing of what
+/// is in it.
+pub(super) fn log_refusal(kind: &str, id: Option<u64>, content: Fingerprint) {
+    tracing::warn!(kind, id, %content, "refused, because engines died of the same content");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,7 +26,7 @@ use super::{
     handle::{EngineState, SubmitError},
     in_flight::{Casualties, InFlight},
     launcher::{EngineChild, Launcher},
-    quarantine::Quarantine,
+    quarantine::{Quarantine, log_refusal},
     status::{Status, with_totals_of},
 };
 use crate::{
@@ -234,10 +234,17 @@ impl<L: Launcher> RunLoop<L> {
                     known.into_iter().for_each(|id| engine.send(ToEngine::Cancel(id)));
                 }
             }
-            Command::Text(call) if is_refused(call.content()) => call.refuse(SubmitError::Quarantined),
+            Command::Text(call) if is_refused(call.content()) => call.quarantine(None),
             Command::Text(call) => self.calls.insert(call),
-            Command::Embed(request) if request.contents().any(is_refused) => request.refuse(SubmitError::Quarantined),
-            Command::Embed(request) => self.embeds.insert(request),
+            Command::Embed(request) => {
+                let refused = request.contents().find(|content| is_refused(*content));
+                if let Some(content) = refused {
+                    log_refusal("embed", None, content);
+                    request.refuse(SubmitError::Quarantined);
+                } else {
+                    self.embeds.insert(request);
+                }
+            }
             Command::Drain(deadline) => self.drain_by = Some(deadline),
         }
     }
@@ -304,8 +311,9 @@ impl<L: Launcher> RunLoop<L> {
         let now = Instant::now();
         let sequences = self.sequences.works(slots(&self.status, &self.options));
         let verdict = judge(self.calls.works().chain(self.embeds.works()).chain(sequences), cause);
-        if self.quarantine.on_death(&verdict, now) {
-            tracing::error!("one engine too many died of the same content: it is refused from now on");
+        let is_convicted = self.quarantine.on_death(&verdict, now);
+        if let Some(content) = verdict.blamed.filter(|_| is_convicted) {
+            tracing::error!(%content, "one engine too many died of the same content: it is refused from now on");
         }
         let reason = &cause.to_string();
         let after = Aftermath { reason, verdict: &verdict, quarantine: &self.quarantine, now };
