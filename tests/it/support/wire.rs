@@ -89,6 +89,15 @@ impl Client {
         String::from_utf8(head).unwrap().to_lowercase()
     }
 
+    /// Reads up to the end of `text`, wherever that comes.
+    pub(crate) async fn until(&mut self, text: &str) {
+        let mut seen = Vec::new();
+        while !seen.ends_with(text.as_bytes()) {
+            let byte = within(self.0.read_u8()).await;
+            seen.push(byte.unwrap_or_else(|error| panic!("{error} after {:?}", String::from_utf8_lossy(&seen))));
+        }
+    }
+
     /// Everything until the server closes.
     pub(crate) async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
