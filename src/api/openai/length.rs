@@ -26,7 +26,9 @@ pub(in crate::api) fn within_context<'a>(text: &'a str, info: &ModelInfo) -> &'a
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut kept = text.bytes().enumerate().filter(|(_, byte)| info.dropped_bytes.binary_search(byte).is_err());
     let end = kept.nth(most).map_or(text.len(), |(at, _)| at);
-    &text[..text.floor_char_boundary(end)]
+    // `str::floor_char_boundary`, which is newer than our oldest compiler.
+    let boundary = (0..=end).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..boundary]
 }
 
 #[cfg(test)]
