@@ -12,7 +12,7 @@ use super::{
     load_watch::work_of,
     stderr_tail::{StderrTail, own_words},
 };
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{WaitOptions, wait};
 use std::{
     env, io,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
@@ -180,7 +180,7 @@ pub struct EngineProcess {
 fn reap_orphans() {
     if std::process::id() == 1 {
         // An error says that there are no children.
-        while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
     }
 }
 
