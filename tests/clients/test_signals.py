@@ -92,10 +92,10 @@ def catches(pid, number):
     return bool(caught >> (number - 1) & 1)
 
 
-def test_a_key_file_that_cannot_be_read_to_its_end_keeps_nobody_from_stopping_the_server(launch, tmp_path):
-    pipe = tmp_path / "keys"
+def test_a_configuration_that_cannot_be_read_to_its_end_keeps_nobody_from_stopping_the_server(launch, tmp_path):
+    pipe = tmp_path / "config.toml"
     os.mkfifo(pipe)
-    running = launch("--api-key-file", pipe)
+    running = launch("--config", pipe)
     wait_until(lambda: catches(running.pid, signal.SIGTERM), 20, "it has handlers")
 
     os.kill(running.pid, signal.SIGTERM)
