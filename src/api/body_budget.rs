@@ -18,7 +18,7 @@ const FREE: usize = 64 * 1024;
 /// Bytes of memory for each mark of JSON that begins a value (see [`need`]): a `serde_json::Value` in a list whose memory has just been
 /// doubled. A field has two marks, for its value, its name and its entries in the tables of its object.
 const MARK: usize = 2 * size_of::<serde_json::Value>();
-/// What to suggest to whoever is refused: most bodies are read and submitted in less.
+/// Wait that a refused client is told: most bodies are read and submitted in less.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Memory that a body needs until it was read as JSON, at most about: its bytes, its texts, and its values. Marks in texts count
@@ -90,7 +90,7 @@ impl BodyBudget {
     }
 }
 
-/// What one request has of the budget; given back when it is dropped.
+/// The bytes that one request has of the budget; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Part {
     budget: Arc<BodyBudget>,
@@ -127,7 +127,7 @@ impl Drop for Part {
 }
 
 tokio::task_local! {
-    /// Of the request that this task answers.
+    /// The part of the request that this task answers.
     static PART: RefCell<Option<Part>>;
 }
 

@@ -1,4 +1,5 @@
-//! Whose request a task answers, for what callers take turns at. A caller is known by the namespace of its key; 0 without keys.
+//! Remembers for each task the caller whose request it answers, so that callers can take turns (`turns.rs`). A caller is known by the
+//! namespace of its key; 0 without keys.
 
 tokio::task_local! {
     static CALLER: u64;

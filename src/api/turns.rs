@@ -9,7 +9,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// What waits, by caller.
+/// Entries that wait for a place, by caller.
 #[derive(Debug)]
 struct Line<T> {
     /// Callers with something that waits, whose turn it is first.

@@ -51,7 +51,7 @@ pub(super) struct Work {
     pub(super) stage: Stage,
     /// Deaths without a known cause in which it may have been the cause, since the last time that it was in none for [`QUARANTINE`].
     undecided: u32,
-    /// When an engine that had it died last.
+    /// Moment of the last death of an engine that had it.
     last_death: Option<Instant>,
     /// Whether an engine that died had it.
     is_replay: bool,
@@ -187,7 +187,7 @@ enum State {
     Closed,
 }
 
-/// Whose turn it is.
+/// The kind of work that has its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     /// One suspect that an engine lost: these streams have begun.
@@ -203,7 +203,7 @@ impl<'a> Gate<'a> {
     pub(super) fn new(works: impl FnOnce() -> Vec<Work>, quarantine: &'a Quarantine, now: Instant, owes_others: bool) -> Self {
         let works = if quarantine.is_empty() { Vec::new() } else { works() };
         let suspected = |work: &&Work| work.stage != Stage::Proved && needs_care(quarantine, **work, now);
-        // What waits for a slot of the engine harms nobody yet; a suspect that waits is about to get one.
+        // Work that waits for a slot of the engine harms nobody yet; a suspect that waits is about to get one.
         let is_unproved = |work: &Work| match work.stage {
             Stage::Touched => true,
             Stage::Waiting | Stage::Compiling => suspected(&work),

@@ -49,7 +49,7 @@ pub(super) fn wrap(routes: Router<AppState>, state: &AppState, hosts: HostPolicy
         .layer(from_fn(identify::identify))
 }
 
-/// What the layers share.
+/// State that the layers share.
 #[derive(Debug, Clone)]
 struct Around {
     state: AppState,

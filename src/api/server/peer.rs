@@ -48,7 +48,7 @@ pub(super) enum Sign {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) stream: TcpStream,
-    /// What its connection may cost.
+    /// Limits of its connection in time and bytes.
     pub(super) bounds: Bounds,
     state: Mutex<State>,
     /// Notified when `State::request_read` becomes true.

@@ -4,7 +4,7 @@ use super::*;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
-/// What may happen to a line of few callers.
+/// An event in a line of few callers.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Push(u64),

@@ -381,7 +381,7 @@ proptest! {
         prop_assert!(server.deaths.values().all(|deaths| *deaths <= 2), "{:?}", server.deaths);
     }
 
-    /// Where nothing but innocents is there, two kills end nothing at all.
+    /// Two kills end none of them if all are innocent.
     #[test]
     fn up_to_two_kills_from_outside_end_no_innocent(
         goods in prop::collection::vec((0_u32..12, 0_u64..6, good()), 1..24), kills in prop::collection::vec(0_u32..300, 1..3),
@@ -391,7 +391,8 @@ proptest! {
         prop_assert!(server.works.iter().all(|played| played.end == Some(End::Finished)), "{:?}", server.works);
     }
 
-    /// What the kernel kills engines for, whenever they begin with it, costs four of them at most: one beside others, three of its own.
+    /// A content for which the kernel kills engines as soon as they begin with it costs four of them at most: one beside others, three of
+    /// its own.
     #[test]
     fn what_engines_are_killed_for_is_refused_in_the_end_and_everything_else_finishes(arrivals in arrivals(Just(Nature::Killed))) {
         let server = play(&arrivals);

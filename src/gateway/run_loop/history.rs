@@ -12,15 +12,15 @@ const MAX_PAUSE_AFTER_WORK: Duration = Duration::from_secs(5);
 /// Pause after a load that failed though one had worked, doubled each time up to [`MAX_PAUSE`]: a file system or a device that
 /// is away for a while comes back.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
-/// What is doubled when the first restart is to be at once.
+/// The pause that is doubled if the first restart is to be at once.
 const MIN_DOUBLED_PAUSE: Duration = Duration::from_millis(100);
 
-/// What outlives an engine.
+/// Facts of the engines so far, for the next one.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct History {
-    /// Without a finished step between them.
+    /// Deaths without a finished step between them.
     pub(super) deaths_in_a_row: u32,
-    /// Of these, the last ones that no work can have been the cause of.
+    /// The last of these in a row of which no work can have been the cause.
     pub(super) failed_starts: u32,
     /// Whether the present engine, or the last one, had loaded the model.
     pub(super) was_ready: bool,

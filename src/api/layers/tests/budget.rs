@@ -1,4 +1,4 @@
-//! What bodies in work may take together: who is refused, and when room is given back.
+//! Tests of the bound on all bodies in work together: requests that are refused, and the moment at which room is given back.
 
 use super::*;
 use crate::{

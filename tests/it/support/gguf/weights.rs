@@ -17,7 +17,7 @@ const COMMON: f32 = 4.0;
 /// In the dimension of a token of the script.
 const OWN: f32 = 8.0;
 
-/// How large a toy is.
+/// Size of a toy, and of its random weights.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     embedding: u32,
