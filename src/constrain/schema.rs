@@ -4,11 +4,13 @@
 //! words for its developers. Here every keyword that restricts and does not work is refused by name and place, whatever
 //! the draft. Names that JSON schema does not define are annotations (core specification 2020-12, 4.3.1) and ignored.
 
+mod controls;
 mod endings;
 mod formats;
 mod steps;
 
 use super::limits;
+pub(super) use controls::need_unicode_escapes;
 use serde_json::{Map, Value};
 use steps::Steps;
 
@@ -64,6 +66,7 @@ pub(super) fn prepare(text: &str) -> Result<Value, String> {
     walk.schema(&mut schema, "#", 0)?;
     walk.steps.check()?;
     endings::check(&schema)?;
+    controls::check(&schema)?;
     Ok(schema)
 }
 

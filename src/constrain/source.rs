@@ -11,6 +11,8 @@ use std::fmt::Write;
 const WHITESPACE: &str = r" |\n[ \t]{0,20}";
 /// Escapes in JSON strings: all but `\uXXXX`, so that a property has one spelling and a free name cannot repeat it.
 const ESCAPES: &str = r#"nrbtf\""#;
+/// The same with `\uXXXX` of control characters, for schemas with texts that nothing else can spell.
+const ESCAPES_OF_CONTROLS: &str = r#"nrbtf\"u"#;
 
 /// What llguidance compiles.
 ///
@@ -29,7 +31,8 @@ pub(super) fn grammar(constraint: &Constraint) -> Result<TopLevelGrammar, String
 
 /// A prepared schema with how JSON is to be written.
 pub(super) fn with_options(mut schema: Value) -> Value {
-    schema["x-guidance"] = json!({"whitespace_pattern": WHITESPACE, "json_allowed_escapes": ESCAPES});
+    let escapes = if schema::need_unicode_escapes(&schema) { ESCAPES_OF_CONTROLS } else { ESCAPES };
+    schema["x-guidance"] = json!({"whitespace_pattern": WHITESPACE, "json_allowed_escapes": escapes});
     schema
 }
 

@@ -286,6 +286,44 @@ fn numbers_beyond_what_is_exact_are_refused_wherever_they_stand_and_however_they
 }
 
 #[test]
+fn control_characters_in_a_schema_arrive_as_they_are() {
+    let cases = [
+        (r#"{"const":"e\u0001f"}"#, r#""e\u0001f""#, r#""ef""#),
+        (r#"{"const":"\u0000"}"#, r#""\u0000""#, r#""""#),
+        (r#"{"enum":["\u007f","a"]}"#, r#""\u007f""#, r#""""#),
+        (r#"{"const":{"k":["\u001b[0m"]}}"#, r#"{"k":["\u001b[0m"]}"#, r#"{"k":["[0m"]}"#),
+        (r#"{"type":"string","pattern":"^e\\x01f$"}"#, r#""e\u0001f""#, r#""ef""#),
+        (r#"{"type":"string","pattern":"^e\u0001f$"}"#, r#""e\u0001f""#, r#""ef""#),
+        (
+            r#"{"type":"object","patternProperties":{"^e\u0001f$":{"const":1}},"minProperties":1,"additionalProperties":false}"#,
+            r#"{"e\u0001f":1}"#,
+            r#"{"ef":1}"#,
+        ),
+        (r#"{"type":"object","properties":{"e\u0001f":{"const":1}},"required":["e\u0001f"]}"#, r#"{"e\u0001f":1}"#, r#"{"ef":1}"#),
+    ];
+    for (text, valid, invalid) in cases {
+        let automaton = schema(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert!(automaton.accepts(valid), "{text}: {valid}");
+        assert!(!automaton.accepts(invalid), "{text}: {invalid}");
+    }
+}
+
+#[test]
+fn a_property_with_control_characters_cannot_be_repeated_in_another_spelling() {
+    let names = r#"{"type":"object","properties":{"a\nb":{"const":1}}}"#;
+    assert!(!schema(names).unwrap().begins(r#"{"a\u000ab""#));
+
+    let refused = schema(r#"{"type":"object","properties":{"a\nb":{"const":"\u0001"}}}"#).unwrap_err();
+    assert!(refused.contains("#/properties: control characters"), "{refused}");
+}
+
+#[test]
+fn free_texts_have_no_unicode_escapes_unless_the_schema_needs_them() {
+    assert!(!schema(r#"{"type":"string","description":"free"}"#).unwrap().begins(r#""\u"#));
+    assert!(!schema(r#"{"type":"string","pattern":"^[a-z\\n\\d]+$"}"#).unwrap().begins(r#""\u"#));
+}
+
+#[test]
 fn impossible_constraints_are_refused() {
     let impossible = [
         r#"{"type":"integer","minimum":5,"maximum":4}"#,
