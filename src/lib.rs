@@ -20,6 +20,7 @@ pub mod cli;
 pub mod config;
 pub mod constrain;
 pub mod engine;
+pub mod fair_queue;
 pub mod gateway;
 pub mod llama;
 pub mod models;

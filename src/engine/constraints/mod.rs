@@ -7,12 +7,11 @@
 //!       └ Check ──────────────────▶    └ new, callers take turns ─ trial ┘         └──▶ outbox
 //! ```
 //!
-//! Owns the queue. What is new waits in a line in which callers take turns (`line`) and is tried out in another process first
+//! Owns the queue. What is new waits in a queue in which callers take turns and is tried out in another process first
 //! (`compiling`); what is known does not wait for it. A cancellation that arrives before the engine thread has the submission
 //! ends it here: both happen under one lock, so that it is either forgotten or cancelled there, never lost.
 
 mod compiling;
-mod line;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +19,8 @@ pub(super) use compiling::LazyCompiler;
 
 use crate::constrain::{Compiled, trial::TrialProcess};
 use crate::engine::{priority::give_way, worker::Command};
+use crate::fair_queue::{FairQueue, Share};
 use crate::protocol::{CallId, Constraint, ConstraintError, FromEngine, GenerationError, SequenceId, SequenceRequest};
-use line::Line;
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
@@ -56,7 +55,7 @@ struct Queue {
     /// Of constraints that were known when they came, or have become so.
     known: VecDeque<Job>,
     /// The others.
-    new: Line<Job>,
+    new: FairQueue<Job>,
     /// Submissions that are in the queue or being compiled, and not cancelled.
     submitted: HashSet<SequenceId>,
     /// There once a model is loaded.
@@ -102,14 +101,14 @@ impl Job {
 #[derive(Debug)]
 struct Taken {
     job: Job,
-    /// The caller whose place in the line it has, if it has one.
+    /// The caller whose place it has, if it has one.
     place: Option<u64>,
 }
 
 impl Constraints {
     /// An empty queue in front of the engine thread's.
     pub(super) fn new(commands: SyncSender<Command>) -> Self {
-        let (known, new) = (VecDeque::new(), Line::new(SHARE));
+        let (known, new) = (VecDeque::new(), FairQueue::new(PLACES, Share::AtMost(SHARE)));
         let queue = Queue { known, new, submitted: HashSet::new(), compiler: None, commands: Some(commands) };
         Self { queue: Mutex::new(queue), filled: Condvar::new() }
     }
