@@ -24,6 +24,7 @@ pub mod fair_queue;
 pub mod gateway;
 pub mod llama;
 pub mod models;
+pub mod priority;
 pub mod protocol;
 pub mod sampling;
 pub mod telemetry;

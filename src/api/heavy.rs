@@ -3,7 +3,7 @@
 //! The runtime's threads answer every probe and carry every stream; half a second of JSON on one of them is half a second of
 //! silence for all. So requests with a long body are answered on these threads from the first byte that is read, whatever
 //! their handler does, and long answers are written here. There are [`THREADS`] of them: so much of such work runs at once, and
-//! the rest of it waits while short requests pass. Callers take turns: work has a place only while it runs, and asks for another one
+//! the rest of it waits while short requests pass, and steps of the engine too. Callers take turns: work has a place only while it runs, and asks for another one
 //! each time that it goes on.
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     error::ApiError,
     turns::{Place, Turns},
 };
+use crate::priority::give_way;
 use axum::{
     http::header,
     response::{IntoResponse as _, Response},
@@ -31,9 +32,15 @@ const THREADS: usize = 2;
 /// Bodies of this size are heavy, bytes: less is read as JSON in a millisecond or two.
 pub(super) const HEAVY_BODY: u64 = 64 * 1024;
 
+/// Niceness of these threads: a step is as slow as its slowest thread, and on a machine that computes on all cores each of these would
+/// take half of one. With this they take a tenth there, and a whole core where one is free.
+const NICE: i32 = 10;
+
 /// They live as long as the process. `None` if the system gives no threads: then everything is done where it comes up.
 static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
-    let runtime = Builder::new_multi_thread().worker_threads(THREADS).thread_name("llamero-heavy").enable_all().build();
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(THREADS).thread_name("llamero-heavy").on_thread_start(|| give_way(NICE)).enable_all();
+    let runtime = builder.build();
     runtime.inspect_err(|error| tracing::error!(%error, "there are no threads for long requests: they keep others waiting")).ok()
 });
 

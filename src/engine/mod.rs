@@ -13,7 +13,6 @@ mod embedding;
 pub mod generation;
 mod lookup;
 mod masks;
-mod priority;
 pub mod process;
 pub mod runner;
 pub mod scheduler;

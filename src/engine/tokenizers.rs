@@ -3,7 +3,8 @@
 //! They answer calls as they come and end when the inbox drops its sender. Who may call, and in which order, is the gateway's to
 //! decide (`gateway/calls/turns.rs`).
 
-use crate::engine::{priority::give_way, runner::Tokenizer, serve::spawn as spawn_thread};
+use crate::engine::{runner::Tokenizer, serve::spawn as spawn_thread};
+use crate::priority::give_way;
 use crate::protocol::{CallId, FrameError, FromEngine, LONG_TEXT_BYTES, MAX_FRAME_BYTES, SpecialText, TextError, Token};
 use std::{
     iter,

@@ -7,7 +7,7 @@ use super::{
     file::{self, Binding, EXTENSION, UNFINISHED, Unusable, open_plain},
 };
 use crate::build_info::{ENGINE, FEATURES, VERSION};
-use crate::engine::priority::give_way;
+use crate::priority::give_way;
 use crate::protocol::{LoadError, PrefixCacheFolder};
 use rustix::fs::OFlags;
 use std::{
