@@ -32,6 +32,7 @@ const USAGE: u8 = 64;
 #[must_use]
 pub fn main() -> ExitCode {
     let _last_lines = logging::FinishOnDrop;
+    crate::llama::return_freed_memory();
     let (arguments, notes) = spelling::canonical(std::env::args_os().skip(1).collect());
     let invocation = match args::parse(arguments) {
         Ok(invocation) => invocation,

@@ -5,7 +5,7 @@
 
 use crate::engine::{runner::Tokenizer, serve::spawn as spawn_thread};
 use crate::priority::give_way;
-use crate::protocol::{CallId, FrameError, FromEngine, LONG_TEXT_BYTES, MAX_FRAME_BYTES, SpecialText, TextError, Token};
+use crate::protocol::{CallId, FrameError, FromEngine, MAX_FRAME_BYTES, SpecialText, TextError, TextSize, Token};
 use std::{
     iter,
     sync::{
@@ -20,13 +20,12 @@ const MAX_DETOKENIZED_BYTES: usize = MAX_FRAME_BYTES - 1024;
 const PIECE_OVERHEAD_BYTES: usize = 5;
 /// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.
 pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
-/// Threads for texts that are not long. The gateway sends one of middle length at a time (`gateway/calls/turns.rs`), so that a
-/// short one always finds a thread.
+/// Threads for short texts. The others have one each: the gateway sends one at a time (`gateway/calls/turns.rs`).
 const THREADS: usize = 2;
-/// Niceness of the thread for long texts. It takes seconds of a core, and a step is as slow as its slowest thread. Not more: it must
-/// have answered before the engine counts as stalled.
-const LONG_NICE: i32 = 5;
-/// Calls that may wait, long and others; the gateway has a few dozen open at most.
+/// Niceness of the threads for texts that are not short. Such a one takes up to seconds of a core, and a step is as slow as its slowest
+/// thread. Not more: it must have answered before the engine counts as stalled.
+const NICE: i32 = 5;
+/// Calls of a size that may wait; the gateway has a few dozen open at most.
 const INBOX_CALLS: usize = 1024;
 
 /// A text call on its way to a tokenizer thread.
@@ -37,37 +36,42 @@ pub(super) enum TextCall {
 }
 
 impl TextCall {
-    fn is_long(&self) -> bool {
-        let bytes = match self {
+    fn size(&self) -> TextSize {
+        TextSize::of(match self {
             Self::Encode { text, .. } => text.len(),
             Self::Decode { tokens, .. } | Self::Spell { tokens, .. } => size_of_val(tokens.as_slice()),
-        };
-        bytes > LONG_TEXT_BYTES
+        })
     }
 }
 
 /// The ends of the queues that the inbox puts calls into.
 pub(super) struct TextCalls {
-    usual: SyncSender<TextCall>,
+    short: SyncSender<TextCall>,
+    middle: SyncSender<TextCall>,
     long: SyncSender<TextCall>,
 }
 
 /// The ends of the queues that the threads take calls from.
 pub(super) struct TextInbox {
-    usual: Receiver<TextCall>,
+    short: Receiver<TextCall>,
+    middle: Receiver<TextCall>,
     long: Receiver<TextCall>,
 }
 
-/// Two bounded queues.
+/// A bounded queue for each size.
 pub(super) fn channel() -> (TextCalls, TextInbox) {
-    let ((usual, usual_inbox), (long, long_inbox)) = (sync_channel(INBOX_CALLS), sync_channel(INBOX_CALLS));
-    (TextCalls { usual, long }, TextInbox { usual: usual_inbox, long: long_inbox })
+    let [(short, short_inbox), (middle, middle_inbox), (long, long_inbox)] = std::array::from_fn(|_| sync_channel(INBOX_CALLS));
+    (TextCalls { short, middle, long }, TextInbox { short: short_inbox, middle: middle_inbox, long: long_inbox })
 }
 
 impl TextCalls {
     /// False if no thread is left to answer.
     pub(super) fn send(&self, call: TextCall) -> bool {
-        let queue = if call.is_long() { &self.long } else { &self.usual };
+        let queue = match call.size() {
+            TextSize::Short => &self.short,
+            TextSize::Middle => &self.middle,
+            TextSize::Long => &self.long,
+        };
         queue.send(call).is_ok()
     }
 }
@@ -78,9 +82,9 @@ impl TextInbox {
     /// # Errors
     /// The system gives no thread.
     pub(super) fn spawn(self, tokenizer: &Arc<dyn Tokenizer>, outbox: &SyncSender<FromEngine>) -> Result<(), FrameError> {
-        let usual = Arc::new(Mutex::new(self.usual));
-        let queues = iter::repeat_n((usual, None), THREADS).chain([(Arc::new(Mutex::new(self.long)), Some(LONG_NICE))]);
-        for (calls, niceness) in queues {
+        let short = Arc::new(Mutex::new(self.short));
+        let others = [self.middle, self.long].map(|calls| (Arc::new(Mutex::new(calls)), Some(NICE)));
+        for (calls, niceness) in iter::repeat_n((short, None), THREADS).chain(others) {
             let (tokenizer, outbox) = (Arc::clone(tokenizer), outbox.clone());
             // Detached: they end when the inbox drops its sender.
             spawn_thread("tokenizer", TOKENIZER_STACK_BYTES, move || {

@@ -5,7 +5,7 @@
 //! exception, a signal) ends the process, which is why everything that comes in from a request is checked before a call.
 //!
 //! Reading order: `backend` (llama.cpp as a whole), `files` (which), `load` (file → [`Loaded`]), `plan` (sizes) and `context`, `measure` (what cells take), `cells`, `memory` and `fit` (do they fit?), `suitability` (what is refused), `runner` (steps) with `threads` (how many) and `neighbours`,
-//! `embed_plan`, `around` and `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `log`, `raw`.
+//! `embed_plan`, `around` and `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `heap` (freed memory), `log`, `raw`.
 
 mod around;
 mod backend;
@@ -17,6 +17,7 @@ mod embed_plan;
 mod embedder;
 mod files;
 mod fit;
+mod heap;
 mod load;
 mod log;
 mod measure;
@@ -35,6 +36,7 @@ mod threads;
 mod tokenizer;
 
 pub use embedder::LlamaEmbedder;
+pub use heap::return_freed_memory;
 pub use load::{Loaded, load};
 pub use runner::LlamaRunner;
 pub use text_limits::TOKENIZER_STACK_BYTES;

@@ -9,9 +9,35 @@ use serde::{Deserialize, Serialize};
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
 pub const PROTOCOL_VERSION: u16 = 7;
 
-/// A text, or tokens, of more bytes is long: the gateway sends one such call at a time, and the engine has a thread for them that
-/// gives way to computing. SmolLM2's tokenizer takes 0.05–0.6 s for as much.
-pub const LONG_TEXT_BYTES: usize = 256 << 10;
+/// How much work a text, or tokens, are to a tokenizer. The gateway sends few of each at a time, and the engine has threads for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TextSize {
+    /// Nearly all prompts: up to some tens of milliseconds.
+    Short,
+    /// Up to a second.
+    Middle,
+    /// Seconds.
+    Long,
+}
+
+impl TextSize {
+    /// Largest short one, bytes.
+    pub const SHORT_BYTES: usize = 16 << 10;
+    /// Largest one of middle size, bytes. SmolLM2's tokenizer takes 0.05–0.6 s for as much.
+    pub const MIDDLE_BYTES: usize = 256 << 10;
+
+    /// The size of so many bytes.
+    #[must_use]
+    pub fn of(bytes: usize) -> Self {
+        if bytes <= Self::SHORT_BYTES {
+            Self::Short
+        } else if bytes <= Self::MIDDLE_BYTES {
+            Self::Middle
+        } else {
+            Self::Long
+        }
+    }
+}
 
 /// Matches an answer to its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

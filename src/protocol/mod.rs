@@ -21,6 +21,6 @@ pub use event::{
 };
 pub use forecast::{Forecast, Prospect};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
-pub use message::{CallId, FromEngine, LONG_TEXT_BYTES, PROTOCOL_VERSION, SpecialText, ToEngine};
+pub use message::{CallId, FromEngine, PROTOCOL_VERSION, SpecialText, TextSize, ToEngine};
 pub use model_info::{FimTokens, KvWindow, MemoryNeed, MemoryPlace, ModelInfo};
 pub use request::{Dry, SamplingParams, SequenceId, SequenceRequest, Token};

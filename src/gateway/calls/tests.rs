@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     gateway::{blame::judge, death::DeathCause},
-    protocol::LONG_TEXT_BYTES,
+    protocol::TextSize,
 };
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
@@ -178,7 +178,7 @@ fn a_call_that_is_answered_with_an_error_or_past_the_question_stays_a_suspect() 
 #[test]
 fn an_answer_to_a_call_that_the_engine_does_not_have_is_ignored_and_takes_no_place() {
     let mut table = Table::default();
-    let long = "x".repeat(LONG_TEXT_BYTES + 1);
+    let long = "x".repeat(TextSize::MIDDLE_BYTES + 1);
     let mut answers: Vec<Tokens> = (0..3).map(|_| table.tokenize(&long)).collect();
     assert_eq!(table.unsent().len(), 1, "one long text at a time");
     assert_eq!(table.calls.on_tick(), 1);
@@ -211,7 +211,7 @@ fn a_call_that_no_engine_had_survives_any_number_of_deaths() {
 fn a_caller_that_went_away_is_not_asked_for_again_and_leaves_its_place() {
     let mut table = Table::default();
     drop(table.tokenize("a"));
-    let long = "x".repeat(LONG_TEXT_BYTES + 1);
+    let long = "x".repeat(TextSize::MIDDLE_BYTES + 1);
     let answers = [table.tokenize(&long), table.tokenize(&long)];
     assert_eq!(table.unsent().len(), 1);
     drop(answers);

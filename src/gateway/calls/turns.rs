@@ -4,11 +4,8 @@
 //! call of one lane never waits for one of another, so a short text passes long ones; the engine has a thread for each lane of
 //! texts.
 
-use crate::protocol::LONG_TEXT_BYTES;
+use crate::protocol::TextSize;
 use std::collections::{BTreeMap, VecDeque};
-
-/// Texts up to this size are short, bytes: nearly all prompts. They take up to some tens of milliseconds.
-pub(super) const SHORT_BYTES: usize = 16 << 10;
 
 /// Calls of a lane that the engine has at once, where they are short: enough to keep its threads from waiting for the next one.
 const MANY: usize = 16;
@@ -16,12 +13,8 @@ const MANY: usize = 16;
 /// Calls that are worked on by the same threads of the engine, for about as long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// Short texts.
-    Short,
-    /// Texts that take up to a second.
-    Middle,
-    /// Texts that take seconds.
-    Long,
+    /// Texts of one size.
+    Text(TextSize),
     /// Calls that the engine thread answers between two steps.
     Forecast,
     /// Constraints to be compiled.
@@ -29,24 +22,19 @@ pub(super) enum Lane {
 }
 
 impl Lane {
-    const ALL: [Self; 5] = [Self::Short, Self::Middle, Self::Long, Self::Forecast, Self::Constraint];
+    const ALL: [Self; 5] =
+        [Self::Text(TextSize::Short), Self::Text(TextSize::Middle), Self::Text(TextSize::Long), Self::Forecast, Self::Constraint];
 
     /// The lane of a text, or of tokens, of this size.
     pub(super) fn of_text(bytes: usize) -> Self {
-        if bytes <= SHORT_BYTES {
-            Self::Short
-        } else if bytes <= LONG_TEXT_BYTES {
-            Self::Middle
-        } else {
-            Self::Long
-        }
+        Self::Text(TextSize::of(bytes))
     }
 
     /// Calls that the engine has at once.
     pub(super) fn places(self) -> usize {
         match self {
-            Self::Short | Self::Forecast | Self::Constraint => MANY,
-            Self::Middle | Self::Long => 1,
+            Self::Text(TextSize::Short) | Self::Forecast | Self::Constraint => MANY,
+            Self::Text(TextSize::Middle | TextSize::Long) => 1,
         }
     }
 
@@ -157,6 +145,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const SHORT: Lane = Lane::Text(TextSize::Short);
+    const MIDDLE: Lane = Lane::Text(TextSize::Middle);
+    const LONG: Lane = Lane::Text(TextSize::Long);
+
     fn ticket(key: u64, lane: Lane) -> Ticket {
         Ticket { lane, key }
     }
@@ -167,17 +159,17 @@ mod tests {
 
     #[test]
     fn the_size_of_a_text_says_its_lane_up_to_the_limit_and_one_byte_past_it() {
-        let sizes = [0, SHORT_BYTES, SHORT_BYTES + 1, LONG_TEXT_BYTES, LONG_TEXT_BYTES + 1];
+        let sizes = [0, TextSize::SHORT_BYTES, TextSize::SHORT_BYTES + 1, TextSize::MIDDLE_BYTES, TextSize::MIDDLE_BYTES + 1];
 
-        assert_eq!(sizes.map(Lane::of_text), [Lane::Short, Lane::Short, Lane::Middle, Lane::Middle, Lane::Long]);
+        assert_eq!(sizes.map(Lane::of_text), [SHORT, SHORT, MIDDLE, MIDDLE, LONG]);
     }
 
     #[test]
     fn keys_take_turns_and_a_key_s_own_calls_go_in_order() {
         let mut turns = Turns::default();
-        (0..5).for_each(|id| turns.push(id, ticket(1, Lane::Short)));
-        (5..7).for_each(|id| turns.push(id, ticket(2, Lane::Short)));
-        turns.push(7, ticket(u64::MAX, Lane::Short));
+        (0..5).for_each(|id| turns.push(id, ticket(1, SHORT)));
+        (5..7).for_each(|id| turns.push(id, ticket(2, SHORT)));
+        turns.push(7, ticket(u64::MAX, SHORT));
 
         assert_eq!(all(&mut turns), [0, 5, 7, 1, 6, 2, 3, 4]);
     }
@@ -185,12 +177,12 @@ mod tests {
     #[test]
     fn short_calls_pass_long_ones_of_the_same_key() {
         let mut turns = Turns::default();
-        (0..12).for_each(|id| turns.push(id, ticket(0, Lane::Long)));
-        turns.push(12, ticket(0, Lane::Middle));
-        turns.push(13, ticket(0, Lane::Short));
+        (0..12).for_each(|id| turns.push(id, ticket(0, LONG)));
+        turns.push(12, ticket(0, MIDDLE));
+        turns.push(13, ticket(0, SHORT));
 
         assert_eq!(all(&mut turns), [13, 12, 0], "one long one is in the engine at a time");
-        turns.done(ticket(0, Lane::Long));
+        turns.done(ticket(0, LONG));
         assert_eq!(all(&mut turns), [1]);
     }
 
@@ -227,7 +219,7 @@ mod tests {
     #[test]
     fn what_is_not_admitted_stays_in_its_place() {
         let mut turns = Turns::default();
-        (0..4).for_each(|id| turns.push(id, ticket(0, Lane::Short)));
+        (0..4).for_each(|id| turns.push(id, ticket(0, SHORT)));
 
         assert_eq!(turns.next(|id| id == 2), Some(2));
         assert_eq!(turns.next(|_| false), None);
@@ -237,10 +229,10 @@ mod tests {
     #[test]
     fn what_an_engine_lost_goes_first_again() {
         let mut turns = Turns::default();
-        (0..3).for_each(|id| turns.push(id, ticket(0, Lane::Long)));
+        (0..3).for_each(|id| turns.push(id, ticket(0, LONG)));
         assert_eq!(all(&mut turns), [0]);
 
-        turns.give_back(0, ticket(0, Lane::Long));
+        turns.give_back(0, ticket(0, LONG));
 
         assert_eq!(all(&mut turns), [0]);
     }
@@ -248,7 +240,7 @@ mod tests {
     #[test]
     fn what_nobody_wants_any_more_has_no_turn() {
         let mut turns = Turns::default();
-        (0..4).for_each(|id| turns.push(id, ticket(id % 2, Lane::Short)));
+        (0..4).for_each(|id| turns.push(id, ticket(id % 2, SHORT)));
 
         turns.retain(|id| id == 3);
 
