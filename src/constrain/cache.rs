@@ -6,37 +6,44 @@ use std::collections::VecDeque;
 
 /// Constraints kept at most.
 const MAX_ENTRIES: usize = 64;
-/// Text of all kept constraints at most, bytes.
-const MAX_BYTES: usize = 8 << 20;
+/// Memory of all kept constraints at most, bytes: texts, and what they take compiled.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// Least recently used first. Refusals are kept too: whoever repeats one must not make us work.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    entries: VecDeque<(Constraint, Result<Compiled, String>)>,
-    bytes: usize,
+    entries: VecDeque<Entry>,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    constraint: Constraint,
+    result: Result<Compiled, String>,
+    bytes: u64,
 }
 
 impl Cache {
     /// What is known about a constraint.
     pub(super) fn get(&mut self, constraint: &Constraint) -> Option<Result<Compiled, String>> {
-        let at = self.entries.iter().rposition(|(known, _)| known == constraint)?;
+        let at = self.entries.iter().rposition(|known| known.constraint == *constraint)?;
         let entry = self.entries.remove(at)?;
-        let result = entry.1.clone();
+        let result = entry.result.clone();
         self.entries.push_back(entry);
         Some(result)
     }
 
-    /// Takes note of one; forgets as many others as that needs.
-    pub(super) fn insert(&mut self, constraint: Constraint, result: Result<Compiled, String>) {
-        let bytes = constraint.text_bytes();
+    /// Takes note of one, which takes so many bytes besides its text; forgets as many others as that needs.
+    pub(super) fn insert(&mut self, constraint: Constraint, result: Result<Compiled, String>, bytes: u64) {
+        let bytes = bytes.saturating_add(u64::try_from(constraint.text_bytes()).unwrap_or(u64::MAX));
         if bytes > MAX_BYTES || self.get(&constraint).is_some() {
             return;
         }
         self.bytes += bytes;
-        self.entries.push_back((constraint, result));
+        self.entries.push_back(Entry { constraint, result, bytes });
         while self.entries.len() > MAX_ENTRIES || self.bytes > MAX_BYTES {
-            let Some((forgotten, _)) = self.entries.pop_front() else { return };
-            self.bytes -= forgotten.text_bytes();
+            let Some(forgotten) = self.entries.pop_front() else { return };
+            self.bytes -= forgotten.bytes;
         }
     }
 }
@@ -57,11 +64,11 @@ mod tests {
     fn the_least_recently_used_is_forgotten_first() {
         let mut cache = Cache::default();
         for n in 0..MAX_ENTRIES {
-            cache.insert(regex(n), refusal("known"));
+            cache.insert(regex(n), refusal("known"), 0);
         }
         assert!(cache.get(&regex(0)).is_some());
 
-        cache.insert(regex(MAX_ENTRIES), refusal("known"));
+        cache.insert(regex(MAX_ENTRIES), refusal("known"), 0);
 
         assert!(cache.get(&regex(0)).is_some());
         assert!(cache.get(&regex(1)).is_none());
@@ -69,23 +76,24 @@ mod tests {
     }
 
     #[test]
-    fn long_constraints_push_out_others_by_their_bytes() {
+    fn constraints_that_take_much_memory_push_out_others() {
         let mut cache = Cache::default();
-        let long = |c: char| Constraint::Grammar(c.to_string().repeat(MAX_BYTES / 2));
-        for c in ['a', 'b', 'c'] {
-            cache.insert(long(c), refusal("known"));
+        for n in 0..3 {
+            cache.insert(regex(n), refusal("known"), MAX_BYTES / 2 - 1);
         }
+        cache.insert(regex(3), refusal("known"), MAX_BYTES);
 
-        assert!(cache.get(&long('a')).is_none());
-        assert!(cache.get(&long('b')).is_some() && cache.get(&long('c')).is_some());
-        assert_eq!(cache.bytes, MAX_BYTES / 2 * 2);
+        assert!(cache.get(&regex(0)).is_none());
+        assert!(cache.get(&regex(1)).is_some() && cache.get(&regex(2)).is_some());
+        assert!(cache.get(&regex(3)).is_none(), "with its text it is more than all may be");
+        assert_eq!(cache.bytes, MAX_BYTES);
     }
 
     #[test]
     fn a_constraint_is_kept_once() {
         let mut cache = Cache::default();
-        cache.insert(regex(1), refusal("first"));
-        cache.insert(regex(1), refusal("second"));
+        cache.insert(regex(1), refusal("first"), 0);
+        cache.insert(regex(1), refusal("second"), 0);
 
         assert_eq!(cache.get(&regex(1)).unwrap().unwrap_err(), "first");
         assert_eq!(cache.bytes, 1);

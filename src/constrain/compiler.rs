@@ -77,11 +77,19 @@ impl Compiler {
     /// `Refused` with what is wrong with it, in words for whoever wrote it: too long, no such keyword, impossible to fulfil,
     /// too complex. `Busy` if there is no thread to compile it.
     pub fn compile(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
+        self.compile_measured(constraint, 0)
+    }
+
+    /// As [`Self::compile`], for a constraint that takes so many bytes of memory, compiled: as many others are forgotten.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn compile_measured(&self, constraint: &Constraint, bytes: u64) -> Result<Compiled, ConstraintError> {
         if let Some(known) = self.known(constraint) {
             return known.map_err(ConstraintError::Refused);
         }
         let compiled = on_large_stack(|| self.compile_new(constraint))?;
-        self.cache().insert(constraint.clone(), compiled.clone());
+        self.cache().insert(constraint.clone(), compiled.clone(), bytes);
         compiled.map_err(ConstraintError::Refused)
     }
 
@@ -89,9 +97,9 @@ impl Compiler {
     ///
     /// # Errors
     /// As [`Self::compile`].
-    pub fn try_out(&self, constraint: &Constraint) -> Result<(), ConstraintError> {
+    pub fn try_out(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
         limits::check(constraint).and_then(|()| self.can_write(constraint)).map_err(ConstraintError::Refused)?;
-        on_large_stack(|| self.compile_new(constraint))?.map(drop).map_err(ConstraintError::Refused)
+        on_large_stack(|| self.compile_new(constraint))?.map_err(ConstraintError::Refused)
     }
 
     /// Compiles a constraint, in the trial process as in the engine. A constraint that no token of this vocabulary can begin, or
@@ -104,7 +112,7 @@ impl Compiler {
 
     /// Takes note that a constraint cannot be used.
     pub fn refuse(&self, constraint: &Constraint, reason: String) {
-        self.cache().insert(constraint.clone(), Err(reason));
+        self.cache().insert(constraint.clone(), Err(reason), 0);
     }
 
     /// A choice is of texts that the model can write: it could else begin one and find no token to go on with.

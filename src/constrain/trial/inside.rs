@@ -9,7 +9,7 @@ use super::{
 use crate::{
     child_process::{die_with, socket_to_parent},
     constrain::{Compiler, Vocabulary, Words, compiler::STACK_BYTES},
-    protocol::{FrameError, read_frame, write_frame},
+    protocol::{Constraint, ConstraintError, FrameError, read_frame, write_frame},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
@@ -51,11 +51,19 @@ fn serve(mut engine: UnixStream) -> Result<(), FrameError> {
     write_frame(&mut engine, &FromTrial::Ready(Ok(())))?;
     loop {
         match read_frame(&mut engine) {
-            Ok(ToTrial::Try(constraint)) => write_frame(&mut engine, &FromTrial::Tried(compiler.try_out(&constraint)))?,
+            Ok(ToTrial::Try(constraint)) => write_frame(&mut engine, &FromTrial::Tried(measure(&compiler, &constraint)))?,
             Err(FrameError::Closed) => return Ok(()),
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Compiles a constraint. Returns by how much this process has grown for it: less than it takes where that was free before, and
+/// more where something else was not given back.
+fn measure(compiler: &Compiler, constraint: &Constraint) -> Result<u64, ConstraintError> {
+    let before = usage::own_resident_bytes().unwrap_or_default();
+    let _compiled = compiler.try_out(constraint)?;
+    Ok(usage::own_resident_bytes().unwrap_or_default().saturating_sub(before))
 }
 
 /// From here on, memory beyond the limit ends this process. A lower limit that was inherited stays.

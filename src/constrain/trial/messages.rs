@@ -15,6 +15,6 @@ pub(super) enum ToTrial {
 pub(super) enum FromTrial {
     /// Answer to the vocabulary: constraints are welcome, or why not.
     Ready(Result<(), String>),
-    /// Answer to `Try`: whether it can be used.
-    Tried(Result<(), ConstraintError>),
+    /// Answer to `Try`: the bytes of memory that it takes, compiled, or why it cannot be used.
+    Tried(Result<u64, ConstraintError>),
 }

@@ -60,7 +60,10 @@ impl Default for TrialLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It compiles, within its limits.
-    Sound,
+    Sound {
+        /// The memory that it takes, compiled, as the kernel counts pages.
+        bytes: u64,
+    },
     /// It never will; what is wrong with it.
     Refused(String),
     /// Nobody knows; what was in the way.
@@ -77,7 +80,7 @@ pub struct TrialProcess {
 
 /// The end of one attempt: of handing a constraint to one process.
 enum Outcome {
-    Answered(Result<(), ConstraintError>),
+    Answered(Result<u64, ConstraintError>),
     OutOfCpuTime,
     Late,
     Died(ExitStatus),
@@ -112,7 +115,7 @@ impl TrialProcess {
                     let is_busy = matches!(result, Err(ConstraintError::Busy(_)));
                     self.running = Some(running).filter(|running| !is_busy && !running.has_grown());
                     return match result {
-                        Ok(()) => Verdict::Sound,
+                        Ok(bytes) => Verdict::Sound { bytes },
                         Err(ConstraintError::Refused(reason)) => Verdict::Refused(reason),
                         Err(ConstraintError::Busy(reason)) => Verdict::Unknown(reason),
                     };

@@ -9,8 +9,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, tim
 const READY: &str = r"head -c 13 >/dev/null; printf '\002\000\000\000\000\000' >&0";
 /// Reads the frame with `Try(JsonObject)`.
 const ASKED: &str = "head -c 6 >/dev/null";
-/// Writes a frame with `Tried(Ok(()))`.
-const SOUND: &str = r"printf '\002\000\000\000\001\000' >&0";
+/// Writes a frame with `Tried(Ok(5))`.
+const SOUND: &str = r"printf '\003\000\000\000\001\000\005' >&0";
 
 fn words() -> Result<Words, String> {
     Words::new(1, |_| Piece::End(b"</s>"))
@@ -98,8 +98,8 @@ fn a_program_that_is_not_there_or_is_another_one_says_nothing_of_a_constraint() 
 #[test]
 fn what_kills_a_process_that_had_others_before_is_asked_of_a_new_one() {
     let mut scripted = Scripted::new(&format!("{READY}; {ASKED}; {SOUND}; {ASKED}; kill -SEGV $$"), patient());
-    assert_eq!(scripted.verdict(), Verdict::Sound);
+    assert_eq!(scripted.verdict(), Verdict::Sound { bytes: 5 });
 
     // The first process died after its first answer; the second one gives its first answer again.
-    assert_eq!(scripted.verdict(), Verdict::Sound);
+    assert_eq!(scripted.verdict(), Verdict::Sound { bytes: 5 });
 }

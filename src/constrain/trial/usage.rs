@@ -16,6 +16,11 @@ pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
     Some(statm.resident * procfs::page_size())
 }
 
+/// Bytes of memory that this process holds.
+pub(super) fn own_resident_bytes() -> Option<u64> {
+    resident_bytes(std::process::id())
+}
+
 /// Bytes of addresses that this process has mapped: what `RLIMIT_AS` counts.
 pub(super) fn own_address_space() -> Option<u64> {
     let statm = Process::myself().ok()?.statm().ok()?;

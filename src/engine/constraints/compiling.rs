@@ -43,9 +43,10 @@ impl LazyCompiler {
             return known;
         }
         // `{"type":"object"}` is no stranger's text and needs no trial.
-        let verdict = if *constraint == Constraint::JsonObject { Verdict::Sound } else { trial.try_out(constraint, &|| self.words()) };
+        let verdict =
+            if *constraint == Constraint::JsonObject { Verdict::Sound { bytes: 0 } } else { trial.try_out(constraint, &|| self.words()) };
         match verdict {
-            Verdict::Sound => compiler.compile(constraint),
+            Verdict::Sound { bytes } => compiler.compile_measured(constraint, bytes),
             Verdict::Refused(reason) => {
                 compiler.refuse(constraint, reason.clone());
                 Err(ConstraintError::Refused(reason))

@@ -150,7 +150,7 @@ impl Fuzz {
     fn case(&mut self, schema: &Value) {
         let constraint = Constraint::JsonSchema(schema.to_string());
         match self.trial.try_out(&constraint, &words) {
-            Verdict::Sound => {
+            Verdict::Sound { .. } => {
                 self.tally.sound += 1;
                 // The engine's side: it compiles what the trial process has compiled.
                 let compiled = self.compiler.compile(&constraint).unwrap_or_else(|error| panic!("{schema}: sound, and then {error}"));
