@@ -169,7 +169,7 @@ def warm_up(server):
     body = {"model": server.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20, "response_format": schema}
     authorized = {"authorization": f"Bearer {HOSTILE_KEY}"}
     assert server.ask("/v1/chat/completions", body, authorized).status == 200
-    assert all(not event.get("problems") for event in attack(server, "text: tokenize lines", "slow", "gone: plainly"))
+    assert all(not event.get("problems") for event in attack(server, "keys: explain", "slow", "gone: plainly"))
 
 
 def quiet(server):
