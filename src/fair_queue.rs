@@ -1,5 +1,5 @@
 //! A queue before a number of places, from which callers are served in turns (round robin): nobody waits for all that another
-//! one has brought, and none has all the places while others wait.
+//! one has brought, and while others wait no caller is given more than its share of the places. A place that it has it keeps.
 //!
 //! Plain, without a clock or threads. Has no bound of its own: its owner bounds the entries.
 

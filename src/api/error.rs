@@ -135,9 +135,9 @@ pub enum ApiError {
     /// The server is stopping.
     #[error("The server is shutting down.")]
     ShuttingDown,
-    /// Two engines died while they worked on this very request.
+    /// Engines died while they worked on this very request.
     #[error(
-        "The engine ended twice while it worked on this request, so the request is not tried again for ten minutes. Please change \
+        "More than one engine ended while it worked on this request, so it is not tried again for ten minutes. Please change \
          it, or tell whoever runs this server."
     )]
     Quarantined,

@@ -3,8 +3,8 @@
 //! The runtime's threads answer every probe and carry every stream; half a second of JSON on one of them is half a second of
 //! silence for all. So requests with a long body are answered on these threads from the first byte that is read, whatever
 //! their handler does, and long answers are written here. There are [`THREADS`] of them: so much of such work runs at once, and
-//! the rest of it waits while short requests pass, and steps of the engine too. Callers take turns: work has a place only while it runs, and asks for another one
-//! each time that it goes on.
+//! the rest of it waits while short requests pass. Callers take turns: work has a place only while it runs, and asks for another one
+//! each time that it goes on. These threads have a low priority, so that they do not slow the engine's steps.
 
 use super::{
     caller,

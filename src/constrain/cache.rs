@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 /// Constraints kept at most.
 const MAX_ENTRIES: usize = 64;
-/// Memory of all kept constraints at most, bytes: texts, and what they take compiled.
+/// Memory of all kept constraints at most, bytes: of their texts and of their compiled forms.
 const MAX_BYTES: u64 = 256 << 20;
 
 /// Least recently used first. Refusals are kept too: whoever repeats one must not make us work.
@@ -33,7 +33,7 @@ impl Cache {
         Some(result)
     }
 
-    /// Takes note of one, which takes so many bytes besides its text; forgets as many others as that needs.
+    /// Keeps one. `bytes` is the memory of its compiled form. The least recently used ones are dropped until all fit.
     pub(super) fn insert(&mut self, constraint: Constraint, result: Result<Compiled, String>, bytes: u64) {
         let bytes = bytes.saturating_add(u64::try_from(constraint.text_bytes()).unwrap_or(u64::MAX));
         if bytes > MAX_BYTES || self.get(&constraint).is_some() {

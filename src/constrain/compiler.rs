@@ -80,7 +80,7 @@ impl Compiler {
         self.compile_measured(constraint, 0)
     }
 
-    /// As [`Self::compile`], for a constraint that takes so many bytes of memory, compiled: as many others are forgotten.
+    /// As [`Self::compile`]. `bytes` is the memory of the compiled constraint: the least recently used ones are dropped until all fit.
     ///
     /// # Errors
     /// As [`Self::compile`].

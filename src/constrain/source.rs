@@ -11,7 +11,8 @@ use std::fmt::Write;
 const WHITESPACE: &str = r" |\n[ \t]{0,20}";
 /// Escapes in JSON strings: all but `\uXXXX`, so that a property has one spelling and a free name cannot repeat it.
 const ESCAPES: &str = r#"nrbtf\""#;
-/// The same with `\uXXXX` of control characters, for schemas with texts that nothing else can spell.
+/// The same with `\uXXXX`, for schemas with texts that nothing else can spell (`schema/controls.rs`). In the values of properties it
+/// stands for control characters, in free names for any character.
 const ESCAPES_OF_CONTROLS: &str = r#"nrbtf\"u"#;
 
 /// What llguidance compiles.

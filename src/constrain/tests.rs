@@ -309,18 +309,44 @@ fn control_characters_in_a_schema_arrive_as_they_are() {
 }
 
 #[test]
-fn a_property_with_control_characters_cannot_be_repeated_in_another_spelling() {
+fn a_property_cannot_be_repeated_in_another_spelling() {
     let names = r#"{"type":"object","properties":{"a\nb":{"const":1}}}"#;
     assert!(!schema(names).unwrap().begins(r#"{"a\u000ab""#));
+    let open = r#"{"type":"object","properties":{"a":{"const":"\u0001"}}}"#;
+    let patterns = r#"{"properties":{"a\nb":{"const":"\u0001"}},"patternProperties":{"^x":{}},"additionalProperties":false}"#;
+    for text in [open, r#"{"anyOf":[{"const":"\u0001"},{"required":["a"]}]}"#] {
+        let refused = schema(text).unwrap_err();
+        assert!(refused.contains("'additionalProperties' must be false beside a control character"), "{refused}");
+    }
+    assert!(schema(patterns).unwrap_err().contains("names with control characters"));
 
-    let refused = schema(r#"{"type":"object","properties":{"a\nb":{"const":"\u0001"}}}"#).unwrap_err();
-    assert!(refused.contains("#/properties: control characters"), "{refused}");
+    let closed =
+        schema(r#"{"type":"object","properties":{"a":{"const":"\u0001"}},"required":["a"],"additionalProperties":false}"#).unwrap();
+    assert!(closed.accepts(r#"{"a":"\u0001"}"#));
+    assert!(!closed.begins(r#"{"\u0061"#) && !closed.begins(r#"{"a":"\u0001","#));
+}
+
+#[test]
+fn a_property_or_definition_may_be_called_as_a_keyword_is() {
+    for name in ["required", "const", "default", "patternProperties", "description"] {
+        let text = format!(
+            r##"{{"$ref":"#/$defs/{name}","$defs":{{"{name}":{{"properties":{{"{name}":{{"const":"\u0001"}}}},"required":["{name}"],"additionalProperties":false}}}}}}"##
+        );
+        let automaton = schema(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert!(automaton.accepts(&format!(r#"{{"{name}":"\u0001"}}"#)), "{text}");
+        assert!(!automaton.accepts(&format!(r#"{{"{name}":""}}"#)), "{text}");
+    }
 }
 
 #[test]
 fn free_texts_have_no_unicode_escapes_unless_the_schema_needs_them() {
-    assert!(!schema(r#"{"type":"string","description":"free"}"#).unwrap().begins(r#""\u"#));
-    assert!(!schema(r#"{"type":"string","pattern":"^[a-z\\n\\d]+$"}"#).unwrap().begins(r#""\u"#));
+    for text in [
+        r#"{"type":"string","description":"\u001b"}"#,
+        r#"{"type":"string","pattern":"^[a-z\\n\\d]+$"}"#,
+        r#"{"anyOf":[{"type":"string"},{"type":"string","pattern":"^\\p{L}[\\u4e00-\\u9fff\\x00-\\x1f]\\x41$"}]}"#,
+    ] {
+        assert!(!schema(text).unwrap().begins(r#""\u"#), "{text}");
+    }
 }
 
 #[test]

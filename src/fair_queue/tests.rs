@@ -38,7 +38,8 @@ struct Watched {
     /// Callers and their entries, in the order in which they came.
     waiting: Vec<(u64, u64, Ticket)>,
     holders: Vec<u64>,
-    /// By caller that waits: how often each other caller was served since it began to wait or was served last.
+    /// By caller that waits and might have a place if one were free: how often each other caller was served since that is so, or
+    /// since it was served last.
     passed: BTreeMap<u64, BTreeMap<u64, usize>>,
 }
 
@@ -55,7 +56,6 @@ impl Watched {
                 self.pushed += 1;
                 let ticket = self.queue.push(caller, entry);
                 self.waiting.push((caller, entry, ticket));
-                self.passed.entry(caller).or_default();
             }
             Event::Leave(at) if !self.holders.is_empty() => {
                 let caller = self.holders.remove(at % self.holders.len());
@@ -74,7 +74,7 @@ impl Watched {
             }
             Event::Leave(_) | Event::Forget(_) => {}
         }
-        self.forget_absent();
+        self.watch();
         self.take_all();
     }
 
@@ -97,9 +97,15 @@ impl Watched {
         }
     }
 
-    fn forget_absent(&mut self) {
-        let waiting = &self.waiting;
-        self.passed.retain(|caller, _| waiting.iter().any(|(other, ..)| other == caller));
+    /// Counts from now on for those who have come, or may have a place again; and no longer for the others.
+    fn watch(&mut self) {
+        for caller in 0..4 {
+            if self.waits(caller) && self.may_have_one(caller) {
+                self.passed.entry(caller).or_default();
+            } else {
+                self.passed.remove(&caller);
+            }
+        }
     }
 
     fn take_all(&mut self) {
@@ -111,11 +117,10 @@ impl Watched {
             for (other, passed) in &mut self.passed {
                 *passed.entry(caller).or_default() += usize::from(*other != caller);
             }
-            self.passed.insert(caller, BTreeMap::new());
-            self.forget_absent();
-            for (&other, passed) in &self.passed {
-                let is_just = !self.may_have_one(other) || passed.values().all(|times| *times <= self.places + 1);
-                assert!(is_just, "{other} was passed over: {passed:?}");
+            self.passed.remove(&caller);
+            self.watch();
+            for (other, passed) in &self.passed {
+                assert!(passed.values().all(|times| *times <= self.places + 1), "{other} was passed over: {passed:?}");
             }
         }
         assert!(self.holders.len() <= self.places);

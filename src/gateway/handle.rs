@@ -83,8 +83,8 @@ pub enum SubmitError {
     /// As many texts wait to be tokenized, constraints to be compiled or inputs to be embedded as may, of all callers or of this key.
     #[error("too many texts of this key, or of all together, are being worked on already")]
     TooMuchText,
-    /// Two engines died while they worked on the same content.
-    #[error("the engine died twice while it worked on this request")]
+    /// Engines died while they worked on the same content.
+    #[error("more than one engine died while it worked on this request")]
     Quarantined,
     /// The served model embeds.
     #[error("the model computes embeddings and does not generate text; serve a generation model for this")]

@@ -1,19 +1,19 @@
-//! What becomes of memory that was freed.
+//! Gives freed memory back to the system.
 
-/// Blocks of this size and more have pages of their own, bytes, and of other freed memory at most as much is kept at the end of a heap.
-/// Larger than what requests and steps commonly need, so that these do without system calls.
+/// Blocks of this size or more have pages of their own, bytes. At most as much freed memory stays at the end of a heap. Most
+/// requests and steps need smaller blocks, and so no system calls.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT_BYTES: i32 = 1 << 20;
 
-/// Lets this process give back what large requests needed: without it, glibc keeps 100 MB after bodies of a few MB. To be
-/// called before threads are started. Whoever has set glibc's own variables has chosen otherwise, and other C libraries choose themselves.
+/// Lets this process give memory back that large requests needed: glibc would keep 100 MB after bodies of a few MB. To be called
+/// before threads are started. Does nothing with other C libraries, and where the environment configures glibc's heap.
 pub fn return_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        let is_chosen =
-            ["GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"].iter().any(|name| std::env::var_os(name).is_some());
-        if !is_chosen && !super::raw::set_heap_thresholds(KEPT_BYTES) {
-            tracing::debug!("the C library keeps freed memory as it likes");
+        let is_set = |name: &str| std::env::var_os(name).is_some();
+        let has_tunable = std::env::var("GLIBC_TUNABLES").is_ok_and(|tunables| tunables.contains("glibc.malloc."));
+        if !has_tunable && !is_set("MALLOC_MMAP_THRESHOLD_") && !is_set("MALLOC_TRIM_THRESHOLD_") {
+            super::raw::set_heap_thresholds(KEPT_BYTES);
         }
     }
 }

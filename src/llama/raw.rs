@@ -9,14 +9,16 @@ use super::log;
 use llama_cpp_2::context::{LlamaContext, session::LlamaStateSeqFlags};
 use std::ffi::{CStr, c_char, c_void};
 
-/// Has the C library give freed memory of more than `bytes` back to the system. `false` if it did not take that.
+/// Has the C library give freed memory of more than `bytes` back to the system. `bytes` is at most 32 MiB, beyond which glibc refuses.
 ///
 /// By itself glibc raises these two thresholds, up to 32 and 64 MiB, with the largest block that was freed (mallopt(3)).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub(super) fn set_heap_thresholds(bytes: i32) -> bool {
-    // SAFETY: `mallopt` takes two integers, and locks what it changes.
-    let is_set = |parameter| unsafe { libc::mallopt(parameter, bytes) == 1 };
-    is_set(libc::M_MMAP_THRESHOLD) && is_set(libc::M_TRIM_THRESHOLD)
+pub(super) fn set_heap_thresholds(bytes: i32) {
+    for parameter in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
+        // SAFETY: `mallopt` takes two integers, and locks what it changes.
+        let is_set = unsafe { libc::mallopt(parameter, bytes) } == 1;
+        debug_assert!(is_set, "glibc takes up to 32 MiB");
+    }
 }
 
 /// Routes the log of llama.cpp and ggml to [`log::on_line`], and what ggml says before it aborts too.

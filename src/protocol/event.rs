@@ -136,8 +136,8 @@ pub enum GenerationError {
     /// The server is stopping. Made by the gateway.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// Two engine processes died while they worked on the same content. Made by the gateway.
-    #[error("the engine died twice while it worked on this request")]
+    /// Engine processes died while they worked on the same content. Made by the gateway.
+    #[error("more than one engine died while it worked on this request")]
     Quarantined,
     /// Nobody could find out for now whether the constraint can be followed; what was in the way.
     #[error("the output cannot be constrained now: {0}")]

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
 pub const PROTOCOL_VERSION: u16 = 7;
 
-/// How much work a text, or tokens, are to a tokenizer. The gateway sends few of each at a time, and the engine has threads for each.
+/// The size of a text, or of tokens, by the time that a tokenizer needs for it. The gateway sends few texts of each size at a time, and
+/// the engine has threads for each size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TextSize {
     /// Nearly all prompts: up to some tens of milliseconds.
@@ -21,9 +22,9 @@ pub enum TextSize {
 }
 
 impl TextSize {
-    /// Largest short one, bytes.
+    /// A short text has at most so many bytes.
     pub const SHORT_BYTES: usize = 16 << 10;
-    /// Largest one of middle size, bytes. SmolLM2's tokenizer takes 0.05–0.6 s for as much.
+    /// A text of middle size has at most so many bytes. SmolLM2's tokenizer takes 0.05–0.6 s for as much.
     pub const MIDDLE_BYTES: usize = 256 << 10;
 
     /// The size of so many bytes.

@@ -138,7 +138,8 @@ def anonymous_bytes(pid):
 
 @pytest.fixture
 def server(tmp_path):
-    """A server with three keys whose log goes through a `cat`, which a test may stop."""
+    """A server with three keys whose log goes through a `cat`, which a test may stop. Prompts that it would keep in swap space are no
+    leak and would look like one."""
     keys = tmp_path / "keys"
     keys.write_text("\n".join([GOOD_KEY, OTHER_KEY, HOSTILE_KEY]))
     log = tmp_path / "log"

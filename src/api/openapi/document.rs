@@ -102,7 +102,7 @@ fn meaning(status: u16) -> &'static str {
         404 => "No such model or route.",
         408 => "The body did not arrive in time.",
         413 => "The body is too large.",
-        422 => "The same request ended the engine twice, or, at `/generate`, a field is wrong; the error says which.",
+        422 => "The same request ended engines more than once, or, at `/generate`, a field is wrong; the error says which.",
         429 => "The key has used up its requests for now; `Retry-After` says for how long.",
         529 => "Too busy; `Retry-After` says when to come back.",
         503 => "Too busy, loading or stopping; `Retry-After` says when to come back.",

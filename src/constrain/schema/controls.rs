@@ -1,80 +1,112 @@
 //! Control characters in the texts of a schema. JSON writes most of them as `\u0001` only, and the compiler allows that
 //! spelling everywhere in an answer or nowhere.
 
-use serde_json::Value;
+use regex_syntax::hir::{Class, Hir, HirKind};
+use serde_json::{Map, Value};
 
-/// Whether some text of the schema has a character that only `\uXXXX` can spell: in a literal, or in a regular expression
-/// that may mean one. Where it is not allowed, llguidance leaves such a character out of a literal without a word.
+/// Whether some text of a schema has a character that only `\uXXXX` can spell: in a literal, or in a pattern that cannot do without.
+/// Where that spelling is not allowed, llguidance leaves the character out of the text without a word.
 pub(in crate::constrain) fn need_unicode_escapes(schema: &Value) -> bool {
-    match schema {
-        Value::String(text) => text.contains(unspellable),
-        Value::Array(values) => values.iter().any(need_unicode_escapes),
-        Value::Object(map) => map.iter().any(|(keyword, value)| match (keyword.as_str(), value) {
-            // A property's name is a literal of the grammar, in JSON's spelling.
-            ("required", _) => false,
-            ("pattern", Value::String(pattern)) => may_mean_one(pattern),
-            ("patternProperties", Value::Object(patterns)) => {
-                patterns.iter().any(|(name, value)| may_mean_one(name) || need_unicode_escapes(value))
+    let mut is_needed = false;
+    visit(schema, "#", &mut |schema, _| is_needed |= schema.iter().any(|(keyword, value)| needs_them(keyword, value)));
+    is_needed
+}
+
+/// Refuses objects that need closed names in a schema with such texts: where `\uXXXX` is allowed, a free name could repeat the name
+/// of a property in another spelling.
+///
+/// # Errors
+/// Where such an object is.
+pub(super) fn check(schema: &Value) -> Result<(), String> {
+    if !need_unicode_escapes(schema) {
+        return Ok(());
+    }
+    let mut first = None;
+    visit(schema, "#", &mut |schema, at| {
+        if first.is_none() {
+            first = fault(schema).map(|fault| format!("{at}: {fault} beside a control character in a text or pattern"));
+        }
+    });
+    first.map_or(Ok(()), Err)
+}
+
+fn fault(schema: &Map<String, Value>) -> Option<&'static str> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let required = schema.get("required").and_then(Value::as_array);
+    let names = properties.into_iter().flat_map(Map::keys).map(String::as_str);
+    let mut names = names.chain(required.into_iter().flatten().filter_map(Value::as_str)).peekable();
+    let has_patterns = schema.get("patternProperties").and_then(Value::as_object).is_some_and(|patterns| !patterns.is_empty());
+    let is_closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+    if !is_closed && (has_patterns || names.peek().is_some()) {
+        return Some("'additionalProperties' must be false");
+    }
+    (has_patterns && names.any(|name| name.contains(is_control)))
+        .then_some("names with control characters are not supported beside 'patternProperties'")
+}
+
+/// Calls `see` with every schema within this one and its place.
+fn visit(schema: &Value, at: &str, see: &mut impl FnMut(&Map<String, Value>, &str)) {
+    let Value::Object(schema) = schema else { return };
+    see(schema, at);
+    for (keyword, value) in schema {
+        let here = format!("{at}/{keyword}");
+        match (keyword.as_str(), value) {
+            ("properties" | "patternProperties" | "$defs" | "definitions", Value::Object(named)) => {
+                named.iter().for_each(|(name, schema)| visit(schema, &format!("{here}/{name}"), see));
             }
-            (_, value) => need_unicode_escapes(value),
-        }),
+            ("allOf" | "anyOf" | "oneOf" | "prefixItems" | "items", Value::Array(schemas)) => {
+                schemas.iter().enumerate().for_each(|(index, schema)| visit(schema, &format!("{here}/{index}"), see));
+            }
+            ("items" | "additionalItems" | "additionalProperties", schema) => visit(schema, &here, see),
+            _ => {}
+        }
+    }
+}
+
+fn needs_them(keyword: &str, value: &Value) -> bool {
+    match (keyword, value) {
+        ("const" | "enum", value) => has_unspellable_text(value),
+        ("pattern", Value::String(pattern)) => demands_one(pattern),
+        ("patternProperties", Value::Object(patterns)) => patterns.keys().any(|pattern| demands_one(pattern)),
+        _ => false,
+    }
+}
+
+/// Whether a literal has such a text. The names of its properties are literals of the grammar, in JSON's spelling.
+fn has_unspellable_text(literal: &Value) -> bool {
+    match literal {
+        Value::String(text) => text.contains(is_unspellable),
+        Value::Array(values) => values.iter().any(has_unspellable_text),
+        Value::Object(map) => map.values().any(has_unspellable_text),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
-/// Refuses a property's name with control characters beside texts that need `\uXXXX`: the name would then have two
-/// spellings, and a free name could repeat it in the other.
-///
-/// # Errors
-/// Where that name is.
-pub(super) fn check(schema: &Value) -> Result<(), String> {
-    match name_with_controls(schema, "#") {
-        Some(at) if need_unicode_escapes(schema) => {
-            Err(format!("{at}: control characters in a property's name are not supported beside others in texts or patterns"))
+/// Whether some part of a pattern matches nothing but such characters. The compiler says what is wrong with one that has no meaning.
+fn demands_one(pattern: &str) -> bool {
+    regex_syntax::parse(pattern).map_or_else(|_| pattern.contains(is_unspellable), |pattern| hir_demands_one(&pattern))
+}
+
+fn hir_demands_one(pattern: &Hir) -> bool {
+    match pattern.kind() {
+        HirKind::Literal(literal) => String::from_utf8_lossy(&literal.0).contains(is_unspellable),
+        HirKind::Class(Class::Unicode(class)) => {
+            let mut ranges = class.ranges().iter().peekable();
+            ranges.peek().is_some() && ranges.all(|range| (range.start()..=range.end()).all(is_unspellable))
         }
-        Some(_) | None => Ok(()),
+        HirKind::Class(Class::Bytes(_)) | HirKind::Empty | HirKind::Look(_) => false,
+        HirKind::Repetition(repetition) => hir_demands_one(&repetition.sub),
+        HirKind::Capture(capture) => hir_demands_one(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(hir_demands_one),
     }
 }
 
-/// The place of the first property named so that may stand beside free names.
-fn name_with_controls(schema: &Value, at: &str) -> Option<String> {
-    match schema {
-        Value::Array(values) => values.iter().enumerate().find_map(|(index, value)| name_with_controls(value, &format!("{at}/{index}"))),
-        Value::Object(map) => map.iter().find_map(|(keyword, value)| {
-            let here = format!("{at}/{keyword}");
-            match (keyword.as_str(), value) {
-                ("const" | "enum" | "default" | "examples", _) => None,
-                ("required", names) => requires_one(names).then_some(here),
-                ("properties", Value::Object(named)) if named.keys().any(|name| name.contains(is_control)) => Some(here),
-                ("properties" | "patternProperties", Value::Object(named)) => {
-                    named.iter().find_map(|(name, value)| name_with_controls(value, &format!("{here}/{name}")))
-                }
-                (_, value) => name_with_controls(value, &here),
-            }
-        }),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
-}
-
-fn requires_one(names: &Value) -> bool {
-    names.as_array().into_iter().flatten().filter_map(Value::as_str).any(|name| name.contains(is_control))
-}
-
-/// Whether a regular expression has a control character, or an escape or class that may stand for one.
-fn may_mean_one(pattern: &str) -> bool {
-    let bytes = pattern.as_bytes();
-    let escapes = bytes
-        .windows(2)
-        .any(|pair| pair[0] == b'\\' && matches!(pair[1], b'x' | b'u' | b'U' | b'c' | b'p' | b'P' | b'0'..=b'9' | b'a' | b'v'));
-    escapes || pattern.contains("[:") || pattern.contains(unspellable)
-}
-
-/// What JSON escapes, and llguidance with it: U+0000 to U+001F, and U+007F.
+/// A character that llguidance writes with an escape: JSON's control characters, and U+007F.
 fn is_control(c: char) -> bool {
     c < ' ' || c == '\x7f'
 }
 
 /// A control character without an escape of two characters.
-fn unspellable(c: char) -> bool {
+fn is_unspellable(c: char) -> bool {
     is_control(c) && !matches!(c, '\x08' | '\t' | '\n' | '\x0c' | '\r')
 }

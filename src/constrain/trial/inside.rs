@@ -19,6 +19,9 @@ const OOM_SCORE: u16 = 1000;
 /// Memory for one constraint, above what the vocabulary takes and the stack may grow to, bytes.
 pub(super) const MAX_MEMORY_BYTES: u64 = 512 << 20;
 
+/// Memory of one compiled constraint at most, bytes: a quarter of what the engine keeps (`cache`). 2,000 required names take some 5 MB.
+const MAX_COMPILED_BYTES: u64 = 64 << 20;
+
 /// Runs the trial process of the engine with this process id until the engine hangs up.
 #[must_use]
 pub fn main(parent_pid: u32) -> ExitCode {
@@ -48,22 +51,27 @@ fn serve(mut engine: UnixStream) -> Result<(), FrameError> {
         Err(reason) => return write_frame(&mut engine, &FromTrial::Ready(Err(reason))),
     };
     limit_memory()?;
+    let before = usage::own_resident_bytes().unwrap_or_default();
     write_frame(&mut engine, &FromTrial::Ready(Ok(())))?;
     loop {
         match read_frame(&mut engine) {
-            Ok(ToTrial::Try(constraint)) => write_frame(&mut engine, &FromTrial::Tried(measure(&compiler, &constraint)))?,
+            Ok(ToTrial::Try(constraint)) => write_frame(&mut engine, &FromTrial::Tried(measure(&compiler, &constraint, before)))?,
             Err(FrameError::Closed) => return Ok(()),
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Compiles a constraint. Returns by how much this process has grown for it: less than it takes where that was free before, and
-/// more where something else was not given back.
-fn measure(compiler: &Compiler, constraint: &Constraint) -> Result<u64, ConstraintError> {
-    let before = usage::own_resident_bytes().unwrap_or_default();
+/// Compiles a constraint. Returns its memory, bytes: what this process holds now and did not hold `before` the first one. That is too
+/// much by what earlier ones left behind, of which the engine allows 16 MiB.
+fn measure(compiler: &Compiler, constraint: &Constraint, before: u64) -> Result<u64, ConstraintError> {
     let _compiled = compiler.try_out(constraint)?;
-    Ok(usage::own_resident_bytes().unwrap_or_default().saturating_sub(before))
+    let bytes = usage::own_resident_bytes().unwrap_or_default().saturating_sub(before);
+    if bytes > MAX_COMPILED_BYTES {
+        let (mib, most) = (bytes >> 20, MAX_COMPILED_BYTES >> 20);
+        return Err(ConstraintError::Refused(format!("it takes {mib} MiB of memory when it is compiled; at most {most} MiB are allowed")));
+    }
+    Ok(bytes)
 }
 
 /// From here on, memory beyond the limit ends this process. A lower limit that was inherited stays.

@@ -15,6 +15,6 @@ pub(super) enum ToTrial {
 pub(super) enum FromTrial {
     /// Answer to the vocabulary: constraints are welcome, or why not.
     Ready(Result<(), String>),
-    /// Answer to `Try`: the bytes of memory that it takes, compiled, or why it cannot be used.
+    /// Answer to `Try`: the memory of the compiled constraint, bytes, or why it cannot be used.
     Tried(Result<u64, ConstraintError>),
 }

@@ -29,9 +29,9 @@ use std::{
 
 /// Time between two looks at the CPU time that the process has used.
 const LOOK: Duration = Duration::from_millis(20);
-/// A process that holds so much more than at its start is replaced, bytes: it has had a large constraint, and allocators
-/// give little back.
-const MAX_GROWTH_BYTES: u64 = 64 << 20;
+/// A process that holds so much more than at its start is replaced, bytes: it has had a large constraint, and did not give its memory
+/// back.
+const MAX_GROWTH_BYTES: u64 = 16 << 20;
 /// The hidden subcommand, and the flag with the process that the child must die with.
 const ARGUMENTS: [&str; 2] = ["constraint-trial", "--parent-pid"];
 /// Signals of a process that crashed by itself: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV. Others come from outside, or because
@@ -61,7 +61,7 @@ impl Default for TrialLimits {
 pub enum Verdict {
     /// It compiles, within its limits.
     Sound {
-        /// The memory that it takes, compiled, as the kernel counts pages.
+        /// The memory of the compiled constraint, estimated from the pages that the process holds.
         bytes: u64,
     },
     /// It never will; what is wrong with it.

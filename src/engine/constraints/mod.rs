@@ -163,6 +163,7 @@ impl Constraints {
         while let Some(Taken { job, place }) = self.next(trial.is_some()) {
             let Some(constraint) = job.constraint().cloned() else {
                 tracing::error!("a submission without a constraint is none of the constraint threads'");
+                place.into_iter().for_each(|caller| self.lock().new.leave(caller));
                 continue;
             };
             let compiled = match (&mut trial, &job) {

@@ -1,4 +1,4 @@
-//! Tests of submissions that are cancelled, new or known, and of the end of the line. No model and no process: nothing is
+//! Tests of submissions that are cancelled, new or known, and of the end of the queue. No model and no process: nothing is
 //! compiled.
 
 use super::*;

@@ -155,13 +155,13 @@ def slow_schemas():
     return [(f"slow: {name}", request, SERVED | REFUSED | LATER) for name, request in places.items()]
 
 
-# === Texts as long as a body can hold ===
+# === Texts as long as a body can hold, or as long to tokenize ===
 
 
 def long_texts(length=1_900_000):
     units = {"words": "word ", "letters": "A", "lines": "\n", "emoji": "🦙", "markers": "a<|im_end|>"}
-    # These take the tokenizer ten times as long as words.
-    shorter = {"letters": length // 4, "markers": length // 8}
+    # These take the tokenizer many times as long as words. They are still long ones (more than 256 KiB).
+    shorter = {"letters": length // 4, "markers": length // 7}
     texts = {name: unit * (shorter.get(name, length) // len(unit.encode())) for name, unit in units.items()}
     tokenize = {f"tokenize {name}": ("/tokenize", {"content": text}) for name, text in texts.items()}
     generate = {

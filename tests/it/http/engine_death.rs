@@ -127,7 +127,7 @@ async fn what_ends_engines_is_a_422_in_the_shape_of_its_route_costs_two_of_them_
             assert_eq!(deaths(&server) - before, 2, "{path} {body}");
             assert_eq!((answer.status.as_u16(), again.status.as_u16()), (422, 422), "{path} {answer:?} {again:?}");
             assert_eq!((answer.header("x-should-retry"), again.header("x-should-retry")), ("false", "false"), "{path}");
-            let (json, message) = (again.json(), "ended twice while it worked on this request");
+            let (json, message) = (again.json(), "More than one engine ended while it worked on this request");
             match path {
                 "/v1/messages" => assert_eq!(json["error"]["type"], "invalid_request_error", "{json}"),
                 "/generate" => assert!(json["detail"].as_str().unwrap().contains(message), "{json}"),
