@@ -1,0 +1,7 @@
+"""Answers of every route, recorded with one build and compared with those of another: for changes that no client must see.
+
+  python -m golden record FILE      in tests/clients, with LLAMERO_BIN naming the build
+  python -m golden compare FILE FILE
+
+What differs between two runs of one build (ids, times, dates) is replaced by a word. Needs nothing but Python and the default model.
+"""
