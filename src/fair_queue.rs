@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// How many places one caller may have at once.
+/// The number of places that one caller may have at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     /// So many, also while nobody else waits.
@@ -14,7 +14,7 @@ pub enum Share {
     AtMostBesideOthers(usize),
 }
 
-/// Says which of a caller's entries is meant. Unique in its queue.
+/// Identifies an entry. Unique in its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 

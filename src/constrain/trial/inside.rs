@@ -9,7 +9,7 @@ use super::{
 use crate::{
     child_process::{die_with, socket_to_parent},
     constrain::{Compiler, Vocabulary, Words, compiler::STACK_BYTES},
-    protocol::{Constraint, ConstraintError, FrameError, read_frame, write_frame},
+    protocol::{ConstraintError, FrameError, read_frame, write_frame},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
@@ -51,27 +51,42 @@ fn serve(mut engine: UnixStream) -> Result<(), FrameError> {
         Err(reason) => return write_frame(&mut engine, &FromTrial::Ready(Err(reason))),
     };
     limit_memory()?;
-    let before = usage::own_resident_bytes().unwrap_or_default();
+    let at_start = resident()?;
     write_frame(&mut engine, &FromTrial::Ready(Ok(())))?;
     loop {
         match read_frame(&mut engine) {
-            Ok(ToTrial::Try(constraint)) => write_frame(&mut engine, &FromTrial::Tried(measure(&compiler, &constraint, before)))?,
+            Ok(ToTrial::Try(constraint)) => {
+                let held = resident()?;
+                let tried = compiler.try_out(&constraint);
+                let now = resident()?;
+                let result = tried.and_then(|_compiled| memory(at_start, held, now));
+                write_frame(&mut engine, &FromTrial::Tried(result))?;
+            }
             Err(FrameError::Closed) => return Ok(()),
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Compiles a constraint. Returns its memory, bytes: what this process holds now and did not hold `before` the first one. That is too
-/// much by what earlier ones left behind, of which the engine allows 16 MiB.
-fn measure(compiler: &Compiler, constraint: &Constraint, before: u64) -> Result<u64, ConstraintError> {
-    let _compiled = compiler.try_out(constraint)?;
-    let bytes = usage::own_resident_bytes().unwrap_or_default().saturating_sub(before);
-    if bytes > MAX_COMPILED_BYTES {
-        let (mib, most) = (bytes >> 20, MAX_COMPILED_BYTES >> 20);
-        return Err(ConstraintError::Refused(format!("it takes {mib} MiB of memory when it is compiled; at most {most} MiB are allowed")));
+/// Bytes of memory that this process holds.
+fn resident() -> io::Result<u64> {
+    usage::own_resident_bytes().ok_or_else(|| io::Error::other("the kernel does not say how much memory this process holds"))
+}
+
+/// The memory of a compiled constraint, bytes, from the memory of this process at its start, before it compiled the constraint, and now.
+///
+/// The result is too large by the memory that earlier constraints left behind, of which the engine allows 16 MiB: too few are kept
+/// rather than too many. The limit counts the growth for this constraint alone, so that no other one can make it be refused.
+///
+/// # Errors
+/// `Refused` beyond [`MAX_COMPILED_BYTES`].
+fn memory(at_start: u64, held: u64, now: u64) -> Result<u64, ConstraintError> {
+    let grown = now.saturating_sub(held);
+    if grown > MAX_COMPILED_BYTES {
+        let (mib, limit) = (grown >> 20, MAX_COMPILED_BYTES >> 20);
+        return Err(ConstraintError::Refused(format!("it takes {mib} MiB of memory when it is compiled; {limit} MiB are allowed")));
     }
-    Ok(bytes)
+    Ok(now.saturating_sub(at_start))
 }
 
 /// From here on, memory beyond the limit ends this process. A lower limit that was inherited stays.
@@ -82,4 +97,28 @@ fn limit_memory() -> io::Result<()> {
     let inherited = getrlimit(Resource::As);
     let limit = [inherited.current, inherited.maximum].into_iter().flatten().fold(wanted, u64::min);
     Ok(setrlimit(Resource::As, Rlimit { current: Some(limit), maximum: Some(limit) })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn memory_that_earlier_constraints_left_behind_is_counted_but_no_reason_to_refuse() {
+        assert_eq!(memory(10 * MIB, 10 * MIB, 15 * MIB), Ok(5 * MIB));
+        assert_eq!(memory(10 * MIB, 26 * MIB, 90 * MIB), Ok(80 * MIB));
+        assert_eq!(memory(10 * MIB, 26 * MIB, 9 * MIB), Ok(0));
+    }
+
+    #[test]
+    fn a_constraint_of_more_memory_than_is_allowed_is_refused_with_both_figures() {
+        let refused = memory(0, 10 * MIB, 10 * MIB + MAX_COMPILED_BYTES + MIB);
+
+        assert!(
+            matches!(&refused, Err(ConstraintError::Refused(reason)) if reason.contains("65 MiB") && reason.contains("64 MiB")),
+            "{refused:?}"
+        );
+    }
 }

@@ -3,5 +3,5 @@
   python -m golden record FILE      in tests/clients, with LLAMERO_BIN naming the build
   python -m golden compare FILE FILE
 
-What differs between two runs of one build (ids, times, dates) is replaced by a word. Needs nothing but Python and the default model.
+Parts that differ between two runs of one build (ids, times, dates) are replaced by a word. Needs nothing but Python and the default model.
 """

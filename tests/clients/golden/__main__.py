@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import golden
 from support import Server
 
 from .normal import normal
@@ -52,7 +53,7 @@ def main():
         case ["compare", first, second]:
             sys.exit(compare(first, second))
         case _:
-            sys.exit(__import__("golden").__doc__)
+            sys.exit(golden.__doc__)
 
 
 main()

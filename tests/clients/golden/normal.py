@@ -1,8 +1,8 @@
-"""What of an answer is the same in every run of one build."""
+"""Reduces an answer to the parts that are the same in every run of one build."""
 
 import re
 
-# Pattern, and what takes its place. In this order.
+# Patterns and their replacements, made in this order.
 VOLATILE = [
     (r"\b(cmpl|chatcmpl|resp|msg|call|toolu|fc|rs|req|infill|item)[-_][0-9A-Za-z]{8,}", r"\1-ID"),
     (r"\b[0-9a-f]{24,64}\b", "HEX"),
