@@ -152,6 +152,11 @@ class Server:
         assert status == 0, f"exit {status} after SIGTERM:\n{self.log_tail()}"
         wait_until(lambda: not any(map(is_alive, engines)), 5, f"engines {engines} are gone")
 
+    def whole_log(self):
+        """Stops the server and returns its log. The server writes log lines after it answers, so only a stopped one has written them all."""
+        self.stop()
+        return self.log.read_text()
+
     def log_tail(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
 
