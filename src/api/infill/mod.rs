@@ -12,7 +12,7 @@ mod window;
 use super::{
     error::ApiError,
     fields::Fields,
-    openai::{answer::draw_seed, fim::NO_MARKS, models},
+    openai::{completions::fim::NO_MARKS, models, shared::answer::draw_seed},
     respond::{Mode, Recorder, Run, respond},
     state::{AppState, OfCaller},
     warnings::{WarningPolicy, Warnings},

@@ -5,7 +5,7 @@
 
 use crate::api::{
     fields::{FieldError, Fields, ignored::Ignored},
-    openai::sampling::{Sampling, read_stop},
+    openai::shared::sampling::{Sampling, read_stop},
 };
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -11,7 +11,7 @@ use super::request::{ExtraFile, Texts};
 use crate::{
     api::{
         error::ApiError,
-        openai::fim::{FimPrompt, FimTexts, begin},
+        openai::completions::fim::{FimPrompt, FimTexts, begin},
     },
     gateway::handle::EngineHandle,
     protocol::{FimTokens, ModelInfo, SpecialText, Token},

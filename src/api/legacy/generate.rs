@@ -4,7 +4,7 @@ use super::{model_name, request::GenerateRequest};
 use crate::{
     api::{
         error::ApiError,
-        openai::length,
+        openai::shared::length,
         respond::{Mode, Recorder, Run, Usage, WireFormat, respond},
         state::{AppState, OfCaller},
         warnings::{WarningPolicy, Warnings},

@@ -1,29 +1,15 @@
 //! OpenAI's routes: completions, chat, responses, embeddings and models; those of others that belong to them, rerank and score; and what
 //! explains and renders requests.
 
-pub(super) mod answer;
 pub(in crate::api) mod chat;
-pub mod completion_format;
-pub mod completion_request;
-pub(super) mod completions;
-pub mod embedding_request;
-mod embedding_run;
-mod embeddings;
-pub mod ending;
+pub mod completions;
+pub mod embeddings;
 mod explain;
-pub mod fim;
-pub(in crate::api) mod length;
-pub mod logprobs;
 pub(super) mod models;
-pub mod prompt;
-mod prompt_logprobs;
 mod render;
-mod rerank;
-pub mod rerank_request;
+pub mod rerank;
 pub(in crate::api) mod responses;
-pub mod sampling;
-pub mod structured;
-pub mod vectors;
+pub mod shared;
 
 use crate::api::state::AppState;
 use axum::{

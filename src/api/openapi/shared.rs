@@ -2,7 +2,7 @@
 
 use super::field::Field;
 
-/// Read by `api::openai::sampling`.
+/// Read by `api::openai::shared::sampling`.
 pub(super) const SAMPLING: &[Field] = &[
     Field::works("temperature", r#"{"type":"number","minimum":0,"maximum":2,"default":1}"#, "0.5", "0 takes the likeliest token."),
     Field::works(
@@ -137,7 +137,7 @@ pub(super) const SAMPLING: &[Field] = &[
     Field::extra("mirostat_eta", r#"{"type":"number","minimum":0,"maximum":1000}"#, "0.1", "Without effect, as `mirostat` is not there."),
 ];
 
-/// Read by `api::openai::ending`.
+/// Read by `api::openai::shared::ending`.
 pub(super) const ENDING: &[Field] = &[
     Field::works(
         "stop",
@@ -166,7 +166,7 @@ pub(super) const ENDING: &[Field] = &[
     Field::extra("ignore_eos", r#"{"type":"boolean","default":false}"#, "true", "Go on past the end of generation (vLLM)."),
 ];
 
-/// Read by `api::openai::structured`, where a request has it under this name.
+/// Read by `api::openai::shared::structured`, where a request has it under this name.
 pub(super) const RESPONSE_FORMAT: &[Field] = &[Field::works(
     "response_format",
     r#"{"type":"object","required":["type"],"properties":{"type":{"enum":["text","json_object","json_schema"]},"json_schema":{"type":["object","null"],"required":["name","schema"],"properties":{"name":{"type":"string"},"schema":{"type":"object"},"strict":{"type":["boolean","null"]},"description":{"type":["string","null"]}}}}}"#,
@@ -174,7 +174,7 @@ pub(super) const RESPONSE_FORMAT: &[Field] = &[Field::works(
     "What the answer must be; a schema is always obeyed, `strict` or not, and one that is not supported is refused.",
 )];
 
-/// Read by `api::openai::structured`, beside what a request's own format says.
+/// Read by `api::openai::shared::structured`, beside what a request's own format says.
 pub(super) const STRUCTURED: &[Field] = &[
     Field::extra(
         "structured_outputs",

@@ -18,10 +18,11 @@ use crate::{
         infill::request::{InfillLimits, InfillRequest},
         openai::{
             chat::request::ChatRequest,
-            completion_request::{CompletionRequest, RequestLimits},
-            embedding_request::EmbeddingRequest,
-            rerank_request::{RerankRequest, ScoreRequest},
+            completions::request::CompletionRequest,
+            embeddings::request::EmbeddingRequest,
+            rerank::request::{RerankRequest, ScoreRequest},
             responses::request::ResponsesRequest,
+            shared::limits::RequestLimits,
         },
         testing::{Setup, TestApp},
         tokens::{

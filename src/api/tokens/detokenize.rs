@@ -4,7 +4,7 @@ use crate::{
     api::{
         error::ApiError,
         fields::{FieldError, Fields},
-        openai::{models, prompt::token_ids},
+        openai::{models, shared::prompt::token_ids},
         state::OfCaller,
         warnings::{WarningPolicy, Warnings},
     },

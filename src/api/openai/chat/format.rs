@@ -10,8 +10,8 @@ use super::{
 use crate::{
     api::{
         openai::{
-            answer::{Head, UsageField, UsageObject},
-            completion_format::stop_reason,
+            completions::format::stop_reason,
+            shared::answer::{Head, UsageField, UsageObject},
         },
         respond::{Usage, WireFormat, finish_reason},
     },

@@ -4,7 +4,7 @@
 //! In chat every generated token is listed, also those of reasoning and of tool calls; the text may be cut differently.
 
 use crate::{
-    api::openai::logprobs::token_text,
+    api::openai::shared::logprobs::token_text,
     protocol::{TokenAlternative, TokenLogprob},
 };
 use serde::Serialize;

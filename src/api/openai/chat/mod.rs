@@ -15,11 +15,12 @@ pub(in crate::api) mod request;
 mod switches;
 
 use super::{
-    answer::{Head, draw_seed},
-    completion_request::RequestLimits,
     completions::room,
-    length, models,
-    structured::{self, Constrained},
+    models,
+    shared::answer::{Head, draw_seed},
+    shared::length,
+    shared::limits::RequestLimits,
+    shared::structured::{self, Constrained},
 };
 use crate::{
     api::{

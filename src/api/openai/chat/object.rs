@@ -5,8 +5,8 @@
 
 use super::logprobs::ChatLogprobs;
 use crate::api::openai::{
-    answer::{Head, UsageField},
-    completion_format::StopReason,
+    completions::format::StopReason,
+    shared::answer::{Head, UsageField},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::sync::Arc;

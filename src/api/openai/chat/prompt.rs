@@ -7,7 +7,7 @@ use crate::{
     api::{
         error::ApiError,
         fields::{FieldError, ignored::Ignored},
-        openai::length,
+        openai::shared::length,
         state::AppState,
     },
     chat::{

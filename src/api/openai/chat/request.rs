@@ -8,10 +8,10 @@ use crate::{
     api::{
         fields::{FieldError, Fields, ignored::Ignored},
         openai::{
-            completion_request::{RequestLimits, most_choices, refuse_what_would_change_the_result, stream_options},
-            ending::Ending,
-            sampling::Sampling,
-            structured::{Constrained, read_constraint},
+            shared::ending::Ending,
+            shared::limits::{RequestLimits, most_choices, refuse_what_would_change_the_result, stream_options},
+            shared::sampling::Sampling,
+            shared::structured::{Constrained, read_constraint},
         },
     },
     chat::{

@@ -4,7 +4,7 @@ use crate::{
     api::openai::{
         chat::{self, request::ChatRequest},
         completions,
-        ending::Ending,
+        shared::ending::Ending,
     },
     chat::output::{Calls, OutputSpec},
     protocol::{Constraint, SamplingParams, SequenceRequest, Token},

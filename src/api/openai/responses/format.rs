@@ -12,7 +12,7 @@ use super::object::{Echo, Event, EventBody, Failure, IncompleteDetails, Item, Pa
 use crate::{
     api::{
         error::ApiError,
-        openai::{answer::unix_time, chat::logprobs::TokenLogprobs},
+        openai::{chat::logprobs::TokenLogprobs, shared::answer::unix_time},
         respond::{Usage, WireFormat, sse},
     },
     chat::output::{OutputDelta, OutputParser, OutputSpec},

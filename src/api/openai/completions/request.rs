@@ -1,33 +1,21 @@
 //! What `POST /v1/completions` may ask for: every field of OpenAI's `CreateCompletionRequest`, and vLLM's extras.
 //!
 //! A field either works, or is refused by name because ignoring it would change the result, or is unknown and reported.
-//! Limits that need token counts are checked in `completions.rs`.
+//! Limits that need token counts are checked in `mod.rs`.
 
-use super::{
-    ending::Ending,
-    prompt::{Prompt, read_prompts},
-    sampling::Sampling,
-    structured::{Constrained, read_constraint},
+use crate::api::{
+    fields::{FieldError, Fields, ignored::Ignored},
+    openai::shared::{
+        ending::Ending,
+        limits::{RequestLimits, most_choices, refuse_what_would_change_the_result, stream_options, unsupported},
+        prompt::{Prompt, read_prompts},
+        sampling::Sampling,
+        structured::{Constrained, read_constraint},
+    },
 };
-use crate::api::fields::{FieldError, Fields, ignored::Ignored};
 
-/// Choices and candidates per prompt at most; fewer if the engine has fewer slots.
-const MAX_N: u32 = 8;
 /// Alternatives per token at most (OpenAI), unless the operator says otherwise.
 const MAX_LOGPROBS: u8 = 5;
-
-/// What the served model and the operator allow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestLimits {
-    /// Token ids are below this.
-    pub vocabulary_size: u32,
-    /// Sequences in one step at most.
-    pub max_num_seqs: u32,
-    /// Stop strings at most.
-    pub max_stop_strings: usize,
-    /// Alternatives per token at most; `None` is OpenAI's number.
-    pub max_logprobs: Option<u8>,
-}
 
 /// A request whose fields are each valid.
 #[derive(Debug, Clone, PartialEq)]
@@ -165,11 +153,6 @@ fn alternatives(f: &mut Fields, name: &str, most: u8) -> Result<Option<u8>, Fiel
     Ok(f.integer(name, 0..=i64::from(most))?.map(|top| u8::try_from(top).expect("the range fits")))
 }
 
-/// The most that `n` may be.
-pub(super) fn most_choices(max_num_seqs: u32) -> i64 {
-    i64::from(max_num_seqs.clamp(1, MAX_N))
-}
-
 /// `n` and `best_of`. OpenAI lets `best_of` be 0, which can only mean that it was not set.
 fn read_choices(f: &mut Fields, max_num_seqs: u32, stream: bool) -> Result<(usize, usize), FieldError> {
     let most = most_choices(max_num_seqs);
@@ -188,11 +171,7 @@ fn read_choices(f: &mut Fields, max_num_seqs: u32, stream: bool) -> Result<(usiz
     Ok((count(n), count(best_of)))
 }
 
-fn unsupported(param: &str, reason: &'static str) -> FieldError {
-    FieldError::Unsupported { param: param.to_owned(), reason }
-}
-
-/// An empty one needs no marks and has no effect. Whether the model has marks is checked in `completions.rs`.
+/// An empty one needs no marks and has no effect. Whether the model has marks is checked in `mod.rs`.
 fn read_suffix(f: &mut Fields, prompts: &[Prompt], encoding: Encoding) -> Result<Option<String>, FieldError> {
     const NAME: &str = "suffix";
     let suffix = f.string(NAME)?.filter(|suffix| !suffix.is_empty());
@@ -203,38 +182,6 @@ fn read_suffix(f: &mut Fields, prompts: &[Prompt], encoding: Encoding) -> Result
         return Err(unsupported(NAME, "is not supported together with 'truncate_prompt_tokens'"));
     }
     Ok(suffix)
-}
-
-/// vLLM's fields that would change the result and are not implemented; values without an effect are accepted.
-pub(super) fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError> {
-    for name in ["allowed_token_ids", "bad_words", "logits_processors", "prompt_embeds"] {
-        let given = f.take(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()));
-        if given {
-            return Err(unsupported(name, "is not supported"));
-        }
-    }
-    match f.boolean("use_beam_search")? {
-        Some(true) => Err(unsupported("use_beam_search", "is not supported")),
-        Some(false) | None => Ok(()),
-    }
-}
-
-/// `include_usage`, and the names of options without effect.
-pub(super) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Ignored), FieldError> {
-    const NAME: &str = "stream_options";
-    let mut ignored = Ignored::default();
-    let Some(options) = f.object(NAME)? else { return Ok((false, ignored)) };
-    if !stream {
-        return Err(FieldError::invalid(NAME, "it is only allowed when 'stream' is true"));
-    }
-    let mut options = Fields::new(options);
-    let include_usage = options.boolean("include_usage")?.unwrap_or(false);
-    // Nothing is obfuscated here: who asks for it must know.
-    if options.boolean("include_obfuscation")? == Some(true) {
-        options.report("include_obfuscation");
-    }
-    ignored.extend_inside(NAME, &options.finish());
-    Ok((include_usage, ignored))
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl Serialize for TopLogprobs {
 }
 
 /// A token as text; bytes that are no UTF-8 by themselves as `bytes:\\xe4\\xbd`.
-pub(super) fn token_text(bytes: &[u8]) -> String {
+pub(in crate::api) fn token_text(bytes: &[u8]) -> String {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return text.to_owned();
     }

@@ -2,13 +2,15 @@
 //!
 //! Owns choice indices, echo and character offsets; ids and the usage object are `answer.rs`. When and how bytes are sent is `api/respond`'s.
 
-use super::{
-    answer::{Head, UsageField, UsageObject},
-    logprobs::{CharacterOffset, Logprobs},
-    prompt_logprobs::PromptLogprobs,
-};
+use super::prompt_logprobs::PromptLogprobs;
 use crate::{
-    api::respond::{Usage, WireFormat, finish_reason},
+    api::{
+        openai::shared::{
+            answer::{Head, UsageField, UsageObject},
+            logprobs::{CharacterOffset, Logprobs},
+        },
+        respond::{Usage, WireFormat, finish_reason},
+    },
     gateway::handle::GenerationEvent,
     protocol::{Finish, SequenceOutput, Token},
 };

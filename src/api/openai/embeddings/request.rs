@@ -1,10 +1,13 @@
 //! What `POST /v1/embeddings` may ask for: every field of OpenAI's `CreateEmbeddingRequest`, and two of vLLM's.
 //!
-//! Limits that need token counts are checked in `embedding_run.rs`.
+//! Limits that need token counts are checked in `run.rs`.
 
-use super::{prompt::Prompt, vectors::Encoding};
+use super::vectors::Encoding;
 use crate::{
-    api::fields::{self, FieldError, Fields, ignored::Ignored},
+    api::{
+        fields::{self, FieldError, Fields, ignored::Ignored},
+        openai::shared::prompt::Prompt,
+    },
     protocol::{EmbeddingInfo, Token},
 };
 use serde_json::Value;
@@ -54,7 +57,7 @@ impl EmbeddingRequest {
 }
 
 /// Reads `truncate_prompt_tokens`: −1 for the longest that the model takes, or a number of tokens.
-pub(super) fn read_truncation(f: &mut Fields, info: &EmbeddingInfo) -> Result<Option<usize>, FieldError> {
+pub(in crate::api) fn read_truncation(f: &mut Fields, info: &EmbeddingInfo) -> Result<Option<usize>, FieldError> {
     const NAME: &str = "truncate_prompt_tokens";
 
     let longest = i64::from(info.max_input_tokens);
@@ -99,7 +102,7 @@ fn read_inputs(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, Fiel
 }
 
 /// Strings, none of them empty; errors name the one at fault.
-pub(super) fn read_texts(name: &str, elements: Vec<Value>) -> Result<Vec<String>, FieldError> {
+pub(in crate::api) fn read_texts(name: &str, elements: Vec<Value>) -> Result<Vec<String>, FieldError> {
     let text = |(index, element): (usize, Value)| {
         let name = format!("{name}[{index}]");
         match element {
@@ -110,7 +113,7 @@ pub(super) fn read_texts(name: &str, elements: Vec<Value>) -> Result<Vec<String>
     elements.into_iter().enumerate().map(text).collect()
 }
 
-pub(super) fn not_empty(name: &str, text: String) -> Result<String, FieldError> {
+pub(in crate::api) fn not_empty(name: &str, text: String) -> Result<String, FieldError> {
     if text.is_empty() { Err(FieldError::invalid(name, "it is an empty string")) } else { Ok(text) }
 }
 

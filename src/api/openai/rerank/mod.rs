@@ -3,18 +3,22 @@
 //! A model with a rank head reads both texts together; its score is 0 to 1. Of an embedding model it is the cosine of the
 //! two vectors, −1 to 1.
 
+pub mod request;
+
 use super::{
-    embedding_run::{EmbeddingRun, Usage, element, few_tokens, too_long},
+    embeddings::{
+        run::{EmbeddingRun, Usage, element, few_tokens, too_long},
+        vectors::{cosine, sigmoid},
+    },
     models,
-    prompt::Prompt,
-    rerank_request::{RerankRequest, ScoreRequest},
-    vectors::{cosine, sigmoid},
+    shared::prompt::Prompt,
 };
 use crate::{
     api::{error::ApiError, fields::Fields, heavy, state::OfCaller, warnings::WarningPolicy},
     protocol::{Pooling, RankScore, Token},
 };
 use axum::{body::Bytes, http::HeaderMap, response::Response};
+use request::{RerankRequest, ScoreRequest};
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,15 +1,21 @@
 //! `POST /v1/completions`: reads the request, turns prompts into tokens, checks what fits, and follows the generation.
 //!
-//! Fields are `completion_request.rs`, the answer's shape is `completion_format.rs`, streaming is `api/respond`.
+//! Fields are `request.rs`, the answer's shape is `format.rs`, streaming is `api/respond`.
+
+pub mod fim;
+pub mod format;
+mod prompt_logprobs;
+pub mod request;
 
 use super::{
-    answer::{Head, draw_seed},
-    completion_format::{CompletionFormat, PromptView, View},
-    completion_request::{CompletionRequest, Encoding, RequestLimits, Truncation},
-    fim::{self, FimTexts, NO_MARKS, begin},
-    length, models,
-    prompt::Prompt,
-    structured,
+    models,
+    shared::{
+        answer::{Head, draw_seed},
+        length,
+        limits::RequestLimits,
+        prompt::Prompt,
+        structured,
+    },
 };
 use crate::{
     api::{
@@ -23,7 +29,10 @@ use crate::{
     protocol::{FimTokens, ModelInfo, SequenceRequest, SpecialText, Token},
 };
 use axum::{Extension, body::Bytes, http::HeaderMap, response::Response};
+use fim::{FimTexts, NO_MARKS, begin};
+use format::{CompletionFormat, PromptView, View};
 use futures_util::future::try_join_all;
+use request::{CompletionRequest, Encoding, Truncation};
 use std::sync::Arc;
 use tokio::time::Instant;
 

@@ -1,11 +1,13 @@
 //! What `/v1/rerank` and `/v1/score` may ask for: Jina's and Cohere's fields of the one, vLLM's of the other.
 
-use super::{
-    embedding_request::{MAX_INPUTS, not_empty, read_texts, read_truncation},
-    embedding_run::element,
-};
 use crate::{
-    api::fields::{FieldError, Fields, ignored::Ignored},
+    api::{
+        fields::{FieldError, Fields, ignored::Ignored},
+        openai::embeddings::{
+            request::{MAX_INPUTS, not_empty, read_texts, read_truncation},
+            run::element,
+        },
+    },
     protocol::EmbeddingInfo,
 };
 use serde_json::Value;

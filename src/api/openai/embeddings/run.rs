@@ -1,11 +1,12 @@
 //! From texts to vectors for the routes that need them: tokenize, check what fits, ask the engine, keep the record.
 
-use super::{models, prompt::Prompt};
 use crate::{
     api::{
         error::ApiError,
         fields::{FieldError, ignored::Ignored},
-        heavy, request_log,
+        heavy,
+        openai::{models, shared::prompt::Prompt},
+        request_log,
         warnings::{Reported, WarningPolicy, Warnings},
     },
     gateway::handle::{EngineHandle, SubmitError, TokenizeError},
@@ -28,15 +29,15 @@ const LIGHT_NUMBERS: usize = 16 * 1024;
 
 /// OpenAI's usage of an embedding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Usage {
+pub(in crate::api::openai) struct Usage {
     prompt_tokens: usize,
     total_tokens: usize,
 }
 
 /// A request that needs vectors. Unless it is refused exactly one record of it is written, in the span of the request.
-pub(super) struct EmbeddingRun {
+pub(in crate::api::openai) struct EmbeddingRun {
     engine: EngineHandle,
-    pub(super) model: Arc<ModelInfo>,
+    pub(in crate::api::openai) model: Arc<ModelInfo>,
     received: Instant,
     span: tracing::Span,
     record: EmbeddingRecord,
@@ -52,7 +53,12 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// The model was never loaded yet.
-    pub(super) fn new(endpoint: &'static str, name: &str, engine: &EngineHandle, policy: WarningPolicy) -> Result<Self, ApiError> {
+    pub(in crate::api::openai) fn new(
+        endpoint: &'static str,
+        name: &str,
+        engine: &EngineHandle,
+        policy: WarningPolicy,
+    ) -> Result<Self, ApiError> {
         let model = models::loaded(engine)?;
         let record = EmbeddingRecord {
             endpoint,
@@ -69,7 +75,7 @@ impl EmbeddingRun {
     }
 
     /// Takes note of fields that have no effect.
-    pub(super) fn ignored(&mut self, fields: Ignored) {
+    pub(in crate::api::openai) fn ignored(&mut self, fields: Ignored) {
         self.warnings = Warnings::ignored(fields);
     }
 
@@ -77,7 +83,7 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// It generates text instead.
-    pub(super) fn info(&self) -> Result<&EmbeddingInfo, ApiError> {
+    pub(in crate::api::openai) fn info(&self) -> Result<&EmbeddingInfo, ApiError> {
         self.model.embedding.as_ref().ok_or_else(|| SubmitError::NotEmbedding.into())
     }
 
@@ -85,7 +91,7 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// As [`Self::fit`].
-    pub(super) fn check_lengths<'a>(
+    pub(in crate::api::openai) fn check_lengths<'a>(
         &self,
         name: impl Fn(usize) -> String,
         texts: impl Iterator<Item = &'a str>,
@@ -108,7 +114,7 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// A text that cannot be tokenized, named by `name` and its index if `is_list`; no engine.
-    pub(super) async fn tokenize(
+    pub(in crate::api::openai) async fn tokenize(
         &self,
         name: &str,
         is_list: bool,
@@ -129,7 +135,7 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// Names the input and the limit.
-    pub(super) fn fit(
+    pub(in crate::api::openai) fn fit(
         &mut self,
         name: impl Fn(usize) -> String,
         inputs: &mut [Vec<Token>],
@@ -163,7 +169,7 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// Too many tokens in all, named by `param`; a warning in a strict request; an engine that fails.
-    pub(super) async fn embed(&mut self, param: &str, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, ApiError> {
+    pub(in crate::api::openai) async fn embed(&mut self, param: &str, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, ApiError> {
         let tokens = inputs.iter().map(Vec::len).sum();
         few_tokens(param, tokens)?;
         self.reported = std::mem::take(&mut self.warnings).enforce(self.policy)?;
@@ -173,13 +179,13 @@ impl EmbeddingRun {
     }
 
     /// True if the vectors have more than `LIGHT_NUMBERS` numbers together.
-    pub(super) fn is_heavy(&self) -> bool {
+    pub(in crate::api::openai) fn is_heavy(&self) -> bool {
         let dimensions = self.model.embedding.as_ref().map_or(0, |info| info.dimensions as usize);
         self.record.inputs.saturating_mul(dimensions) > LIGHT_NUMBERS
     }
 
     /// Tokens that were asked for.
-    pub(super) fn usage(&self) -> Usage {
+    pub(in crate::api::openai) fn usage(&self) -> Usage {
         Usage { prompt_tokens: self.record.prompt_tokens, total_tokens: self.record.prompt_tokens }
     }
 
@@ -187,7 +193,10 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// What `result` has, and `Internal` for a body that cannot be written.
-    pub(super) async fn answer<T: Serialize + Send + 'static>(mut self, result: Result<T, ApiError>) -> Result<Response, ApiError> {
+    pub(in crate::api::openai) async fn answer<T: Serialize + Send + 'static>(
+        mut self,
+        result: Result<T, ApiError>,
+    ) -> Result<Response, ApiError> {
         let written = match result {
             Ok(body) => heavy::json(self.is_heavy(), body).await,
             Err(error) => Err(error),
@@ -219,7 +228,7 @@ impl Drop for EmbeddingRun {
 }
 
 /// An input of so many tokens that it does not fit the model.
-pub(super) fn too_long(param: &str, tokens: &str, longest: usize) -> FieldError {
+pub(in crate::api::openai) fn too_long(param: &str, tokens: &str, longest: usize) -> FieldError {
     let reason = format!("it has {tokens} tokens and this model takes {longest} at most; shorten it or send 'truncate_prompt_tokens': -1");
     FieldError::invalid(param, reason)
 }
@@ -228,7 +237,7 @@ pub(super) fn too_long(param: &str, tokens: &str, longest: usize) -> FieldError 
 ///
 /// # Errors
 /// Names `param` and the limit.
-pub(super) fn few_tokens(param: &str, tokens: usize) -> Result<(), FieldError> {
+pub(in crate::api::openai) fn few_tokens(param: &str, tokens: usize) -> Result<(), FieldError> {
     if tokens > MAX_TOKENS {
         return Err(FieldError::invalid(param, format!("the inputs have {tokens} tokens together; at most {MAX_TOKENS} are accepted")));
     }
@@ -236,7 +245,7 @@ pub(super) fn few_tokens(param: &str, tokens: usize) -> Result<(), FieldError> {
 }
 
 /// `name`, or the name of its `index`-th element.
-pub(super) fn element(name: &str, is_list: bool, index: usize) -> String {
+pub(in crate::api::openai) fn element(name: &str, is_list: bool, index: usize) -> String {
     if is_list { format!("{name}[{index}]") } else { name.to_owned() }
 }
 

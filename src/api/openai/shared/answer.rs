@@ -23,7 +23,7 @@ pub struct Head {
 
 impl Head {
     /// For an answer that begins now, with an id of its own.
-    pub(super) fn new(prefix: &str, model: String, info: &ModelInfo) -> Self {
+    pub(in crate::api) fn new(prefix: &str, model: String, info: &ModelInfo) -> Self {
         Self {
             id: format!("{prefix}-{}", uuid::Uuid::new_v4().simple()),
             created: unix_time(),
@@ -33,7 +33,11 @@ impl Head {
     }
 
     /// Writes the five keys that every object begins with; `kind` is its `object`.
-    pub(super) fn serialize_into<S: Serializer>(&self, object: &mut S::SerializeStruct, kind: &'static str) -> Result<(), S::Error> {
+    pub(in crate::api) fn serialize_into<S: Serializer>(
+        &self,
+        object: &mut S::SerializeStruct,
+        kind: &'static str,
+    ) -> Result<(), S::Error> {
         object.serialize_field("id", &self.id)?;
         object.serialize_field("object", kind)?;
         object.serialize_field("created", &self.created)?;
@@ -43,7 +47,7 @@ impl Head {
 }
 
 /// Now, s. A clock before 1970 is no reason to fail an answer.
-pub(super) fn unix_time() -> u64 {
+pub(in crate::api) fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
@@ -74,7 +78,7 @@ pub(in crate::api) fn draw_seed() -> Result<i64, ApiError> {
 
 /// Clients of a stream expect the key only if they asked for it, and then in every chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UsageField {
+pub(in crate::api) enum UsageField {
     Absent,
     Null,
     Full(UsageObject),
@@ -82,7 +86,7 @@ pub(super) enum UsageField {
 
 impl UsageField {
     /// Writes the key `usage`, or leaves it out.
-    pub(super) fn serialize_into<S: Serializer>(&self, object: &mut S::SerializeStruct) -> Result<(), S::Error> {
+    pub(in crate::api) fn serialize_into<S: Serializer>(&self, object: &mut S::SerializeStruct) -> Result<(), S::Error> {
         match self {
             Self::Absent => object.skip_field("usage"),
             Self::Null => object.serialize_field("usage", &None::<()>),
@@ -93,7 +97,7 @@ impl UsageField {
 
 /// OpenAI's `CompletionUsage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct UsageObject {
+pub(in crate::api) struct UsageObject {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
@@ -117,7 +121,7 @@ struct CompletionTokensDetails {
 
 impl UsageObject {
     /// Of a request; `reasoning_tokens` are those of its completion tokens that were thought.
-    pub(super) fn of(usage: Usage, reasoning_tokens: u64) -> Self {
+    pub(in crate::api) fn of(usage: Usage, reasoning_tokens: u64) -> Self {
         Self {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,

@@ -1,7 +1,9 @@
 //! vLLM's `prompt_logprobs`: for each prompt token an object from token id to log-probability, `null` for the first one.
 
-use super::logprobs::token_text;
-use crate::protocol::{TokenAlternative, TokenLogprob};
+use crate::{
+    api::openai::shared::logprobs::token_text,
+    protocol::{TokenAlternative, TokenLogprob},
+};
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
 /// Log-probabilities of a prompt's tokens, or of some of them in order; natural logs under the raw softmax.

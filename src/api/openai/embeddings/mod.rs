@@ -1,18 +1,19 @@
 //! `POST /v1/embeddings`: texts or tokens in, one normalised vector for each out.
 
-use super::{
-    embedding_request::EmbeddingRequest,
-    embedding_run::{EmbeddingRun, Usage, element},
-    models,
-    prompt::Prompt,
-    vectors::{Encoded, normalised},
-};
+pub mod request;
+pub(super) mod run;
+pub mod vectors;
+
+use super::{models, shared::prompt::Prompt};
 use crate::{
     api::{error::ApiError, fields::Fields, heavy, state::OfCaller, warnings::WarningPolicy},
     protocol::Pooling,
 };
 use axum::{body::Bytes, http::HeaderMap, response::Response};
+use request::EmbeddingRequest;
+use run::{EmbeddingRun, Usage, element};
 use serde::Serialize;
+use vectors::{Encoded, normalised};
 
 /// OpenAI's `CreateEmbeddingResponse`.
 #[derive(Debug, Serialize)]

@@ -1,0 +1,10 @@
+//! Fields and parts of answers that several of OpenAI's routes have.
+
+pub mod answer;
+pub mod ending;
+pub mod length;
+pub mod limits;
+pub mod logprobs;
+pub mod prompt;
+pub mod sampling;
+pub mod structured;
