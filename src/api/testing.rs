@@ -8,7 +8,7 @@ use crate::{
     config::{ApiConfig, KeyConfig},
     gateway::{
         Supervisor,
-        handle::EngineState,
+        engine_state::EngineState,
         keys::KeyRing,
         limits::RequestLimiter,
         testing::{model_info, start_scripted, token},

@@ -8,8 +8,8 @@ mod turns;
 
 use super::{
     blame::{Aftermath, Fate, Gate, Stage, Work},
+    error::{CheckError, SubmitError, TokenizeError},
     fingerprint::{Fingerprint, Fingerprints},
-    handle::{CheckError, SubmitError, TokenizeError},
     quarantine::{Quarantine, log_refusal},
 };
 use crate::protocol::{CallId, Constraint, ConstraintError, Forecast, Prospect, SpecialText, TextError, ToEngine, Token};

@@ -6,8 +6,8 @@
 
 use super::{
     blame::{Aftermath, Fate, Gate, Stage, Work},
+    error::{EmbeddingError, SubmitError},
     fingerprint::{Fingerprint, Fingerprints},
-    handle::{EmbeddingError, SubmitError},
     quarantine::{Quarantine, log_refusal},
 };
 use crate::protocol::{CallId, EmbedError, EmbeddingInfo, ToEngine, Token};

@@ -20,6 +20,8 @@ mod command;
 pub mod death;
 mod embeds;
 mod engine;
+pub mod engine_state;
+pub mod error;
 mod fingerprint;
 mod generation;
 pub mod handle;

@@ -50,7 +50,7 @@ async fn bench_of(model: ModelInfo) -> Bench {
         requests_per_minute: None,
         allowed_origins: vec![],
     };
-    states.wait_for(|state| *state == crate::gateway::handle::EngineState::Ready).await.unwrap();
+    states.wait_for(|state| *state == crate::gateway::engine_state::EngineState::Ready).await.unwrap();
     let state = AppState {
         engine,
         keys: Arc::new(KeyRing::load(&KeyConfig::default()).unwrap()),

@@ -5,7 +5,8 @@ use crate::{
     gateway::{
         Supervisor,
         calls::{MAX_CALLS, MAX_TEXT_BYTES},
-        handle::{EngineHandle, Generation, TokenizeError},
+        error::TokenizeError,
+        handle::{EngineHandle, Generation},
         keys::KeyId,
         testing::{self, ScriptedEngine, ScriptedEngines, begun, request, start_scripted, token},
     },

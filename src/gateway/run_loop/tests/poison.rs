@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    gateway::handle::{CheckError, EmbeddingError},
+    gateway::error::{CheckError, EmbeddingError},
     protocol::{Constraint, SequenceRequest},
 };
 use std::collections::BTreeMap;
