@@ -34,6 +34,7 @@ mod link;
 mod load_watch;
 pub mod process;
 mod quarantine;
+mod questions;
 mod run_loop;
 mod status;
 mod stderr_tail;
