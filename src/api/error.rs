@@ -6,7 +6,7 @@
 
 use crate::{
     api::fields::FieldError,
-    gateway::handle::{EmbeddingError, SubmitError, TokenizeError},
+    gateway::error::{EmbeddingError, SubmitError, TokenizeError},
     protocol::{EmbedError, GenerationError, TextError},
 };
 use axum::{

@@ -6,7 +6,7 @@
 
 use super::state::AppState;
 use crate::{
-    gateway::handle::{EngineHandle, EngineState},
+    gateway::{engine_state::EngineState, handle::EngineHandle},
     telemetry::metrics::{self, EngineReading},
 };
 use axum::{

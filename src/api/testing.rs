@@ -8,12 +8,15 @@ use crate::{
     config::{ApiConfig, KeyConfig},
     gateway::{
         Supervisor,
-        handle::EngineState,
+        engine_state::EngineState,
         keys::KeyRing,
         limits::RequestLimiter,
         testing::{model_info, start_scripted, token},
     },
-    protocol::{Constraint, ConstraintError, Finish, FromEngine, ModelInfo, SequenceRequest, StepReport, ToEngine, Token},
+    protocol::{
+        Call, CheckConstraint, Constraint, ConstraintError, Finish, FromEngine, ModelInfo, Reply, SequenceRequest, StepReport, ToEngine,
+        Token, Tokenize,
+    },
 };
 use axum::{
     Router,
@@ -162,17 +165,17 @@ pub(crate) async fn answer_of_exactly(router: Router, request: Request<Body>) ->
 
 fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<FromEngine> {
     match message {
-        ToEngine::Tokenize { call, text, .. } => {
+        ToEngine::Call { id, call: Call::Tokenize(Tokenize { text, .. }) } => {
             let tokens = text.chars().map(|letter| Token(u32::from(letter))).collect();
-            vec![FromEngine::Tokenized { call, result: Ok(tokens) }]
+            vec![FromEngine::Reply { id, reply: Reply::Tokenize(Ok(tokens)) }]
         }
-        ToEngine::Check { call, constraint, .. } => {
+        ToEngine::Call { id, call: Call::Check(CheckConstraint { constraint, .. }) } => {
             let result = match constraint {
                 Constraint::Regex(text) if text == "refuse me" => Err(ConstraintError::Refused("it is refused".to_owned())),
                 Constraint::Regex(text) if text == "not now" => Err(ConstraintError::Busy("others are compiled".to_owned())),
                 _ => Ok(()),
             };
-            vec![FromEngine::Checked { call, result }]
+            vec![FromEngine::Reply { id, reply: Reply::Check(result) }]
         }
         ToEngine::Submit(request) => {
             let mut output = token(request.id, 7, " world");

@@ -12,11 +12,7 @@ use crate::{
     api::{layers::HostPolicy, router::router, server::Server, state::AppState, templates::TemplateCache},
     config::{ConfigErrors, Environment, Flags, Loaded, Problem, ServeConfig, load},
     gateway::{
-        handle::{EngineHandle, EngineState},
-        keys::KeyRing,
-        limits::RequestLimiter,
-        process::ProcessLauncher,
-        supervisor,
+        engine_state::EngineState, handle::EngineHandle, keys::KeyRing, limits::RequestLimiter, process::ProcessLauncher, supervisor,
     },
 };
 use anyhow::{Context, anyhow, bail};

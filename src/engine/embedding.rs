@@ -10,7 +10,8 @@ use super::{
     worker::{Command, Progress},
 };
 use crate::protocol::{
-    CallId, EmbedError, EngineStats, Finish, Forecast, FromEngine, GenerationError, SequenceId, SequenceOutput, StepReport, Token,
+    Asked, EmbedBatch, EmbedError, EngineStats, Finish, Forecast, FromEngine, GenerationError, SequenceId, SequenceOutput, StepReport,
+    Token,
 };
 use std::{
     collections::VecDeque,
@@ -21,19 +22,9 @@ use std::{
     },
 };
 
-/// One `Embed` message.
-#[derive(Debug)]
-pub(super) struct EmbedCall {
-    pub(super) call: CallId,
-    pub(super) inputs: Vec<Vec<Token>>,
-    /// Not to be batched with other calls.
-    pub(super) alone: bool,
-}
-
-impl EmbedCall {
-    fn tokens(&self) -> usize {
-        self.inputs.iter().map(Vec::len).sum()
-    }
+/// Tokens of all inputs of a call.
+fn tokens(call: &Asked<EmbedBatch>) -> usize {
+    call.question.inputs.iter().map(Vec::len).sum()
 }
 
 /// The gateway is gone.
@@ -42,7 +33,7 @@ struct Disconnected;
 /// The engine thread's state. Its queue is bounded by the gateway, which sends few calls before it has their answers.
 pub(super) struct EmbeddingWorker<'a> {
     embedder: &'a mut dyn Embedder,
-    waiting: VecDeque<EmbedCall>,
+    waiting: VecDeque<Asked<EmbedBatch>>,
     outbox: SyncSender<FromEngine>,
     progress: Arc<Progress>,
     /// Tokens computed so far.
@@ -76,10 +67,10 @@ impl<'a> EmbeddingWorker<'a> {
             return self.apply(command);
         }
         self.progress.busy.store(true, Ordering::Relaxed);
-        self.send(FromEngine::Embedding(batch.iter().map(|call| call.call).collect()))?;
+        self.send(FromEngine::Embedding(batch.iter().map(|call| call.id).collect()))?;
         let answers = self.compute(&batch);
         for (call, result) in batch.iter().zip(answers) {
-            self.send(FromEngine::Embedded { call: call.call, result })?;
+            self.send(call.reply(result))?;
         }
         self.report(Vec::new())
     }
@@ -88,49 +79,49 @@ impl<'a> EmbeddingWorker<'a> {
         match command {
             Command::Embed(call) => match self.check(&call) {
                 Ok(()) => {
-                    self.waiting.push_back(*call);
+                    self.waiting.push_back(call);
                     Ok(())
                 }
-                Err(error) => self.send(FromEngine::Embedded { call: call.call, result: Err(error) }),
+                Err(error) => self.send(call.reply(Err(error))),
             },
             Command::Submit { request, .. } => self.report(vec![refused(request.id)]),
             Command::Refuse(id, _) => self.report(vec![refused(id)]),
             // Nothing is ever generated here: nothing is cached and nothing is known.
-            Command::Foresee(call, _) => self.send(FromEngine::Forecast { call, forecast: Forecast::default() }),
+            Command::Forecast(asked) => self.send(asked.reply(Forecast::default())),
             // No sequence was ever taken in.
             Command::Cancel(_) => Ok(()),
         }
     }
 
     /// The promises of [`Embedder::embed`]; a breach is the gateway's bug, and must not become llama.cpp's.
-    fn check(&self, call: &EmbedCall) -> Result<(), EmbedError> {
+    fn check(&self, call: &Asked<EmbedBatch>) -> Result<(), EmbedError> {
         let limits = self.embedder.limits();
         let invalid = |what: &str| Err(EmbedError::Invalid(what.to_owned()));
-        if call.inputs.is_empty() || call.inputs.len() > limits.batch_inputs as usize {
+        if call.question.inputs.is_empty() || call.question.inputs.len() > limits.batch_inputs as usize {
             return invalid("there are no inputs, or more than a batch holds");
         }
-        if call.inputs.iter().any(|input| input.is_empty() || input.len() > limits.max_input as usize) {
+        if call.question.inputs.iter().any(|input| input.is_empty() || input.len() > limits.max_input as usize) {
             return invalid("an input is empty or too long");
         }
-        if call.inputs.len() > 1 && call.tokens() > limits.batch_tokens as usize {
+        if call.question.inputs.len() > 1 && tokens(call) > limits.batch_tokens as usize {
             return invalid("the inputs do not fit one batch");
         }
-        if call.inputs.iter().flatten().any(|token| token.0 >= limits.vocabulary_size) {
+        if call.question.inputs.iter().flatten().any(|token| token.0 >= limits.vocabulary_size) {
             return invalid("a token id is outside the vocabulary");
         }
         Ok(())
     }
 
     /// Takes the oldest call and those behind it that fit the same batch.
-    fn next_batch(&mut self) -> Vec<EmbedCall> {
+    fn next_batch(&mut self) -> Vec<Asked<EmbedBatch>> {
         let limits = self.embedder.limits();
-        let mut batch: Vec<EmbedCall> = Vec::new();
+        let mut batch: Vec<Asked<EmbedBatch>> = Vec::new();
         let (mut inputs, mut tokens) = (0, 0);
         while let Some(next) = self.waiting.front() {
-            inputs += next.inputs.len();
-            tokens += next.tokens();
+            inputs += next.question.inputs.len();
+            tokens += self::tokens(next);
             let fits = inputs <= limits.batch_inputs as usize && tokens <= limits.batch_tokens as usize;
-            let apart = next.alone || batch.last().is_some_and(|last| last.alone);
+            let apart = next.question.alone || batch.last().is_some_and(|last| last.question.alone);
             if !batch.is_empty() && (apart || !fits) {
                 break;
             }
@@ -140,8 +131,8 @@ impl<'a> EmbeddingWorker<'a> {
     }
 
     /// The answers to these calls. When a batch fails its inputs are tried one by one, so that one bad input fails alone.
-    fn compute(&mut self, batch: &[EmbedCall]) -> Vec<Result<Vec<Vec<f32>>, EmbedError>> {
-        let inputs: Vec<&[Token]> = batch.iter().flat_map(|call| &call.inputs).map(Vec::as_slice).collect();
+    fn compute(&mut self, batch: &[Asked<EmbedBatch>]) -> Vec<Result<Vec<Vec<f32>>, EmbedError>> {
+        let inputs: Vec<&[Token]> = batch.iter().flat_map(|call| &call.question.inputs).map(Vec::as_slice).collect();
         let mut vectors: VecDeque<Result<Vec<f32>, EmbedError>> = match self.step(&inputs) {
             Ok(vectors) => vectors.into_iter().map(Ok).collect(),
             Err(error) if inputs.len() == 1 => [Err(error)].into(),
@@ -150,7 +141,7 @@ impl<'a> EmbeddingWorker<'a> {
                 inputs.iter().map(|input| Ok(self.step(&[input])?.pop().unwrap_or_default())).collect()
             }
         };
-        batch.iter().map(|call| vectors.drain(..call.inputs.len()).map(finite).collect()).collect()
+        batch.iter().map(|call| vectors.drain(..call.question.inputs.len()).map(finite).collect()).collect()
     }
 
     /// One evaluation.

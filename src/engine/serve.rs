@@ -8,12 +8,14 @@ use crate::engine::{
     constraints::{Constraints, LazyCompiler, PLACES},
     disk::Folder,
     embedder::Embedder,
-    embedding::{EmbedCall, EmbeddingWorker},
+    embedding::EmbeddingWorker,
     runner::{ModelRunner, Tokenizer},
-    tokenizers::{self, TextCall, TextCalls, TextInbox},
+    tokenizers::{self, TextCalls, TextInbox},
     worker::{Command, Progress, Worker},
 };
-use crate::protocol::{EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, ToEngine, read_frame, write_frame};
+use crate::protocol::{
+    Asked, Call, CallId, EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, ToEngine, read_frame, write_frame,
+};
 use std::{
     net::Shutdown,
     os::unix::net::UnixStream,
@@ -252,19 +254,7 @@ impl Inbox {
                 }
                 ToEngine::Submit(request) => self.commands.send(Command::Submit { request, matcher: None }).is_ok(),
                 ToEngine::Cancel(id) => self.constraints.cancel(id) || self.commands.send(Command::Cancel(id)).is_ok(),
-                ToEngine::Embed { call, inputs, alone } => {
-                    self.commands.send(Command::Embed(Box::new(EmbedCall { call, inputs, alone }))).is_ok()
-                }
-                ToEngine::Tokenize { call, text, add_special, special } => {
-                    self.texts.send(TextCall::Encode { call, text, add_special, special })
-                }
-                ToEngine::Detokenize { call, tokens } => self.texts.send(TextCall::Decode { call, tokens }),
-                ToEngine::Spell { call, tokens } => self.texts.send(TextCall::Spell { call, tokens }),
-                ToEngine::Foresee { call, prospect } => self.commands.send(Command::Foresee(call, prospect)).is_ok(),
-                ToEngine::Check { call, constraint, namespace } => {
-                    let refused = self.constraints.check(call, constraint, namespace);
-                    refused.is_none_or(|refused| self.outbox.send(refused).is_ok())
-                }
+                ToEngine::Call { id, call } => self.route(id, call),
                 ToEngine::Ping { nonce } => {
                     let (steps, busy) = (self.progress.steps.load(Ordering::Relaxed), self.progress.busy.load(Ordering::Relaxed));
                     self.outbox.send(FromEngine::Pong { nonce, steps, busy }).is_ok()
@@ -272,6 +262,21 @@ impl Inbox {
             };
             if !alive {
                 return Ok(()); // The engine thread has ended; joining it says why.
+            }
+        }
+    }
+
+    /// Gives a question to those who answer it. `false` if they have ended.
+    fn route(&self, id: CallId, call: Call) -> bool {
+        match call {
+            Call::Tokenize(question) => self.texts.send(Asked { id, question }, tokenizers::tokenize),
+            Call::Detokenize(question) => self.texts.send(Asked { id, question }, tokenizers::detokenize),
+            Call::Spell(question) => self.texts.send(Asked { id, question }, tokenizers::spell),
+            Call::Forecast(question) => self.commands.send(Command::Forecast(Asked { id, question })).is_ok(),
+            Call::Embed(question) => self.commands.send(Command::Embed(Asked { id, question })).is_ok(),
+            Call::Check(question) => {
+                let refused = self.constraints.check(Asked { id, question });
+                refused.is_none_or(|refused| self.outbox.send(refused).is_ok())
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::engine::{runner::Tokenizer, serve::spawn as spawn_thread};
 use crate::priority::give_way;
-use crate::protocol::{CallId, FrameError, FromEngine, MAX_FRAME_BYTES, SpecialText, TextError, TextSize, Token};
+use crate::protocol::{Asked, Detokenize, FrameError, FromEngine, MAX_FRAME_BYTES, Question, Spell, TextError, TextSize, Token, Tokenize};
 use std::{
     iter,
     sync::{
@@ -28,21 +28,8 @@ const NICE: i32 = 5;
 /// Calls of a size that may wait; the gateway has a few dozen open at most.
 const INBOX_CALLS: usize = 1024;
 
-/// A text call on its way to a tokenizer thread.
-pub(super) enum TextCall {
-    Encode { call: CallId, text: String, add_special: bool, special: SpecialText },
-    Decode { call: CallId, tokens: Vec<Token> },
-    Spell { call: CallId, tokens: Vec<Token> },
-}
-
-impl TextCall {
-    fn size(&self) -> TextSize {
-        TextSize::of(match self {
-            Self::Encode { text, .. } => text.len(),
-            Self::Decode { tokens, .. } | Self::Spell { tokens, .. } => size_of_val(tokens.as_slice()),
-        })
-    }
-}
+/// A question about text on its way to a tokenizer thread.
+type TextCall = Box<dyn FnOnce(&dyn Tokenizer) -> FromEngine + Send>;
 
 /// The ends of the queues that the inbox puts calls into.
 pub(super) struct TextCalls {
@@ -65,14 +52,17 @@ pub(super) fn channel() -> (TextCalls, TextInbox) {
 }
 
 impl TextCalls {
-    /// False if no thread is left to answer.
-    pub(super) fn send(&self, call: TextCall) -> bool {
-        let queue = match call.size() {
+    /// Has a question answered by `answer`, on a thread for questions of its size. `false` if no thread is left.
+    pub(super) fn send<Q>(&self, asked: Asked<Q>, answer: fn(&dyn Tokenizer, &Q) -> Q::Answer) -> bool
+    where
+        Q: Question + Send + 'static,
+    {
+        let queue = match TextSize::of(asked.question.bytes()) {
             TextSize::Short => &self.short,
             TextSize::Middle => &self.middle,
             TextSize::Long => &self.long,
         };
-        queue.send(call).is_ok()
+        queue.send(Box::new(move |tokenizer| asked.reply(answer(tokenizer, &asked.question)))).is_ok()
     }
 }
 
@@ -102,28 +92,24 @@ fn work(calls: &Mutex<Receiver<TextCall>>, tokenizer: &dyn Tokenizer, outbox: &S
     loop {
         // The lock is held while waiting for a call and not while working on it.
         let Some(call) = calls.lock().ok().and_then(|calls| calls.recv().ok()) else { return };
-        if outbox.send(answer(tokenizer, call)).is_err() {
+        if outbox.send(call(tokenizer)).is_err() {
             return;
         }
     }
 }
 
-fn answer(tokenizer: &dyn Tokenizer, call: TextCall) -> FromEngine {
-    match call {
-        TextCall::Encode { call, text, add_special, special } => {
-            FromEngine::Tokenized { call, result: tokenizer.encode(&text, add_special, &special) }
-        }
-        TextCall::Decode { call, tokens } => FromEngine::Detokenized { call, result: detokenize(tokenizer, &tokens) },
-        TextCall::Spell { call, tokens } => FromEngine::Pieces { call, result: spell(tokenizer, &tokens) },
-    }
+/// # Errors
+/// The tokenizer refuses the text.
+pub(super) fn tokenize(tokenizer: &dyn Tokenizer, question: &Tokenize) -> Result<Vec<Token>, TextError> {
+    tokenizer.encode(&question.text, question.add_special, &question.special)
 }
 
 /// # Errors
 /// `BadToken`, and `TooLong` for pieces that would not fit into a frame together.
-fn spell(tokenizer: &dyn Tokenizer, tokens: &[Token]) -> Result<Vec<Vec<u8>>, TextError> {
-    let mut pieces = Vec::with_capacity(tokens.len());
+pub(super) fn spell(tokenizer: &dyn Tokenizer, question: &Spell) -> Result<Vec<Vec<u8>>, TextError> {
+    let mut pieces = Vec::with_capacity(question.tokens.len());
     let mut bytes = 0;
-    for &token in tokens {
+    for &token in &question.tokens {
         let piece = checked_piece(tokenizer, token)?;
         bytes += piece.len() + PIECE_OVERHEAD_BYTES;
         check_fits(bytes)?;
@@ -144,9 +130,9 @@ fn check_fits(bytes: usize) -> Result<(), TextError> {
 
 /// # Errors
 /// `BadToken`, and `TooLong` for a text that would not fit into a frame: a token may stand for hundreds of bytes.
-fn detokenize(tokenizer: &dyn Tokenizer, tokens: &[Token]) -> Result<String, TextError> {
+pub(super) fn detokenize(tokenizer: &dyn Tokenizer, question: &Detokenize) -> Result<String, TextError> {
     let mut bytes = Vec::new();
-    for &token in tokens {
+    for &token in &question.tokens {
         bytes.extend_from_slice(checked_piece(tokenizer, token)?);
         check_fits(bytes.len())?;
     }

@@ -9,7 +9,6 @@ use crate::engine::{
     disk::{DiskTier, Folder},
     draft_model::{DraftModel, Wanted},
     draws::{Draw, Drawers, Drawn},
-    embedding::EmbedCall,
     generation::Generation,
     masks::Masks,
     runner::{ModelRunner, Step, StepError, Tokenizer},
@@ -17,7 +16,7 @@ use crate::engine::{
     serve::ENGINE_STACK_BYTES,
 };
 use crate::protocol::{
-    CallId, EmbedError, EngineOptions, EngineStats, Finish, FromEngine, GenerationError, Prospect, SequenceId, SequenceOutput,
+    Asked, EmbedBatch, EmbedError, EngineOptions, EngineStats, Finish, FromEngine, GenerationError, Prospect, SequenceId, SequenceOutput,
     SequenceRequest, Started, StepReport, Token,
 };
 use crate::sampling::Pieces;
@@ -46,9 +45,9 @@ pub(super) enum Command {
     /// Forget.
     Cancel(SequenceId),
     /// Compute vectors.
-    Embed(Box<EmbedCall>),
-    /// Say what would become of a request.
-    Foresee(CallId, Prospect),
+    Embed(Asked<EmbedBatch>),
+    /// Predict how a request would fare.
+    Forecast(Asked<Prospect>),
 }
 
 /// Signs of life, read by the inbox thread for the gateway's heartbeat.
@@ -228,13 +227,13 @@ impl<'a> Worker<'a> {
                 Ok(()) => Ok(()),
                 Err(error) => self.report(vec![failed(request.id, error)]),
             },
-            Command::Embed(call) => {
-                let result = Err(EmbedError::Invalid("this model generates and does not embed".to_owned()));
-                self.outbox.send(FromEngine::Embedded { call: call.call, result }).map_err(|_| Disconnected)
+            Command::Embed(asked) => {
+                let refused = Err(EmbedError::Invalid("this model generates and does not embed".to_owned()));
+                self.outbox.send(asked.reply(refused)).map_err(|_| Disconnected)
             }
-            Command::Foresee(call, prospect) => {
-                let forecast = self.scheduler.foresee(&prospect);
-                self.outbox.send(FromEngine::Forecast { call, forecast }).map_err(|_| Disconnected)
+            Command::Forecast(asked) => {
+                let forecast = self.scheduler.foresee(&asked.question);
+                self.outbox.send(asked.reply(forecast)).map_err(|_| Disconnected)
             }
             Command::Refuse(id, error) => self.report(vec![failed(id, error)]),
         }

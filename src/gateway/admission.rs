@@ -3,7 +3,7 @@
 //! A place is a value that a sequence holds: whoever drops the sequence gives the place back, so that nothing can
 //! be counted wrongly. Knows neither the engine nor what the sequences do.
 
-use super::handle::SubmitError;
+use super::error::SubmitError;
 use std::{
     sync::{
         Arc,

@@ -1,21 +1,23 @@
-//! Open calls (tokenize, detokenize, spell, foresee, check a constraint): whose turn it is, and which answer is whose.
+//! The table of open calls: hands them out in turn and gives each answer to its caller.
 //!
-//! A plain table without a clock and without I/O; owned by the run loop. Each call holds a [`CallPlace`]; of one key there are at
-//! most [`MAX_KEY_CALLS`] and [`MAX_KEY_BYTES`]. In which order they are handed out says [`turns`], whether a call is handed out
-//! again when an engine dies say `blame` and `quarantine`.
+//! Without a clock and without I/O; owned by the run loop. Each call holds a [`CallPlace`]; one key has at most [`MAX_KEY_CALLS`] and
+//! [`MAX_KEY_BYTES`]. [`turns`] decides the order; `blame` and `quarantine` decide whether a call is handed out again when an engine
+//! dies. Does not know which questions there are: `questions` does.
 
 mod turns;
 
 use super::{
     blame::{Aftermath, Fate, Gate, Stage, Work},
+    error::{SubmitError, TokenizeError},
     fingerprint::{Fingerprint, Fingerprints},
-    handle::{CheckError, SubmitError, TokenizeError},
     quarantine::{Quarantine, log_refusal},
 };
-use crate::protocol::{CallId, Constraint, ConstraintError, Forecast, Prospect, SpecialText, TextError, ToEngine, Token};
-use std::collections::BTreeMap;
+use crate::protocol::{Answer, Call, CallId, Question, Reply, TextError, ToEngine};
+use std::{collections::BTreeMap, fmt};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use turns::{Lane, Ticket, Turns};
+use turns::{Ticket, Turns};
+
+pub(super) use turns::Lane;
 
 /// Calls that are open or wait, at most; more are refused.
 pub(super) const MAX_CALLS: usize = 2048;
@@ -34,157 +36,70 @@ pub(super) const MAX_TEXT_BYTES: usize = crate::protocol::MAX_FRAME_BYTES / 5 - 
 /// A call may wait this many times as long as the engine may go without answering any: others are before it.
 const PATIENCE: u32 = 4;
 
-type Reply<T, E = TokenizeError> = oneshot::Sender<Result<T, E>>;
+/// A question that the gateway lets wait.
+pub(super) trait Ask: Question + Clone + fmt::Debug + Send + 'static {
+    /// The lane that it waits in.
+    fn lane(&self) -> Lane;
 
-/// What is asked, and who wants to know.
+    /// The fingerprint of its content, without the caller.
+    fn fingerprint(&self, fingerprints: &Fingerprints) -> Fingerprint;
+}
+
+/// An open question of any kind, with its caller.
+trait Pending: fmt::Debug + Send {
+    fn name(&self) -> &'static str;
+
+    fn bytes(&self) -> usize;
+
+    /// The question as it is sent.
+    fn call(&self) -> Call;
+
+    /// Whether the caller went away.
+    fn is_abandoned(&self) -> bool;
+
+    /// Answers the caller. Whether the reply is an answer to this question and no error.
+    fn answer(self: Box<Self>, reply: Reply) -> bool;
+
+    /// Tells the caller why there is no answer.
+    fn fail(self: Box<Self>, error: TokenizeError);
+}
+
+/// See [`Pending`].
 #[derive(Debug)]
-pub(super) enum Question {
-    /// Text to tokens.
-    Tokenize {
-        /// The text.
-        text: String,
-        /// Put BOS in front.
-        add_special: bool,
-        /// What control tokens in it become.
-        special: SpecialText,
-        /// Gets the tokens.
-        reply: Reply<Vec<Token>>,
-    },
-    /// Tokens to text.
-    Detokenize {
-        /// The tokens.
-        tokens: Vec<Token>,
-        /// Gets the text.
-        reply: Reply<String>,
-    },
-    /// Tokens to the bytes of each.
-    Spell {
-        /// The tokens.
-        tokens: Vec<Token>,
-        /// Gets the bytes.
-        reply: Reply<Vec<Vec<u8>>>,
-    },
-    /// What would become of a request.
-    Foresee {
-        /// The request.
-        prospect: Prospect,
-        /// Gets the figures.
-        reply: Reply<Forecast>,
-    },
-    /// Can this be generated?
-    Check {
-        /// What an output would have to obey.
-        constraint: Constraint,
-        /// The key of the caller.
-        namespace: u64,
-        /// Gets the answer.
-        reply: Reply<(), CheckError>,
-    },
+struct PendingQuestion<Q: Question> {
+    question: Q,
+    caller: oneshot::Sender<Result<Q::Answer, TokenizeError>>,
 }
 
-/// What an engine answered.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// To `Tokenize`.
-    Tokens(Result<Vec<Token>, TextError>),
-    /// To `Detokenize`.
-    Text(Result<String, TextError>),
-    /// To `Spell`.
-    Pieces(Result<Vec<Vec<u8>>, TextError>),
-    /// To `Foresee`.
-    Forecast(Forecast),
-    /// To `Check`.
-    Checked(Result<(), ConstraintError>),
-}
-
-impl Answer {
-    /// Whether it is no error.
-    fn is_good(&self) -> bool {
-        match self {
-            Self::Tokens(result) => result.is_ok(),
-            Self::Text(result) => result.is_ok(),
-            Self::Pieces(result) => result.is_ok(),
-            Self::Forecast(_) => true,
-            Self::Checked(result) => result.is_ok(),
-        }
-    }
-}
-
-impl Question {
-    fn message(&self, call: CallId) -> ToEngine {
-        match self {
-            Self::Tokenize { text, add_special, special, .. } => {
-                ToEngine::Tokenize { call, text: text.clone(), add_special: *add_special, special: special.clone() }
-            }
-            Self::Detokenize { tokens, .. } => ToEngine::Detokenize { call, tokens: tokens.clone() },
-            Self::Spell { tokens, .. } => ToEngine::Spell { call, tokens: tokens.clone() },
-            Self::Foresee { prospect, .. } => ToEngine::Foresee { call, prospect: prospect.clone() },
-            Self::Check { constraint, namespace, .. } => ToEngine::Check { call, constraint: constraint.clone(), namespace: *namespace },
-        }
+impl<Q: Ask> Pending for PendingQuestion<Q> {
+    fn name(&self) -> &'static str {
+        Q::NAME
     }
 
-    /// Bytes of its text or tokens.
     fn bytes(&self) -> usize {
-        let of_tokens = |tokens: usize| tokens.saturating_mul(size_of::<Token>());
-        match self {
-            Self::Tokenize { text, .. } => text.len(),
-            Self::Detokenize { tokens, .. } | Self::Spell { tokens, .. } => of_tokens(tokens.len()),
-            Self::Foresee { prospect, .. } => of_tokens(prospect.prompts.iter().map(Vec::len).sum()),
-            Self::Check { constraint, .. } => constraint.text_bytes(),
-        }
+        self.question.bytes()
     }
 
-    fn lane(&self) -> Lane {
-        match self {
-            Self::Tokenize { .. } | Self::Detokenize { .. } | Self::Spell { .. } => Lane::of_text(self.bytes()),
-            Self::Foresee { .. } => Lane::Forecast,
-            Self::Check { .. } => Lane::Constraint,
-        }
-    }
-
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Tokenize { .. } => "tokenize",
-            Self::Detokenize { .. } => "detokenize",
-            Self::Spell { .. } => "spell",
-            Self::Foresee { .. } => "foresee",
-            Self::Check { .. } => "check",
-        }
-    }
-
-    fn fingerprint(&self, fingerprints: &Fingerprints) -> Fingerprint {
-        match self {
-            Self::Tokenize { text, add_special, special, .. } => fingerprints.of(self.kind(), (text, add_special, special)),
-            Self::Detokenize { tokens, .. } | Self::Spell { tokens, .. } => fingerprints.of(self.kind(), tokens),
-            Self::Foresee { prospect, .. } => fingerprints.of(self.kind(), prospect),
-            Self::Check { constraint, .. } => fingerprints.of(self.kind(), constraint),
-        }
+    fn call(&self) -> Call {
+        self.question.clone().into_call()
     }
 
     fn is_abandoned(&self) -> bool {
-        match self {
-            Self::Tokenize { reply, .. } => reply.is_closed(),
-            Self::Detokenize { reply, .. } => reply.is_closed(),
-            Self::Spell { reply, .. } => reply.is_closed(),
-            Self::Foresee { reply, .. } => reply.is_closed(),
-            Self::Check { reply, .. } => reply.is_closed(),
-        }
+        self.caller.is_closed()
     }
 
-    fn fail(self, error: TokenizeError) {
-        match self {
-            Self::Tokenize { reply, .. } => answer(reply, Err(error)),
-            Self::Detokenize { reply, .. } => answer(reply, Err(error)),
-            Self::Spell { reply, .. } => answer(reply, Err(error)),
-            Self::Foresee { reply, .. } => answer(reply, Err(error)),
-            Self::Check { reply, .. } => answer(reply, Err(error.into())),
-        }
+    fn answer(self: Box<Self>, reply: Reply) -> bool {
+        let answer = Q::answer(reply).ok_or_else(mismatch);
+        let is_good = answer.as_ref().is_ok_and(|answer| !answer.is_error());
+        // Fails when the caller went away meanwhile: then nobody waits for the answer.
+        let _ = self.caller.send(answer);
+        is_good
     }
-}
 
-/// Answers a caller, who may have gone away meanwhile: then nobody wants to know.
-fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
-    let _ = reply.send(result);
+    fn fail(self: Box<Self>, error: TokenizeError) {
+        // As above.
+        let _ = self.caller.send(Err(error));
+    }
 }
 
 /// A call's right to be here: one of [`MAX_CALLS`], and one of [`MAX_BYTES`] for each byte, counted in KiB.
@@ -196,8 +111,8 @@ pub(super) struct CallPlace {
 
 /// One open call.
 #[derive(Debug)]
-pub(super) struct TextCall {
-    question: Question,
+pub(super) struct OpenCall {
+    question: Box<dyn Pending>,
     ticket: Ticket,
     work: Work,
     /// Ticks since it was sent to the present engine.
@@ -205,11 +120,16 @@ pub(super) struct TextCall {
     _place: CallPlace,
 }
 
-impl TextCall {
-    /// A call of `key` that no engine has seen.
-    pub(super) fn new(question: Question, key: u64, fingerprints: &Fingerprints, place: CallPlace) -> Self {
+/// The caller's end of an open call.
+pub(super) type Answered<Q> = oneshot::Receiver<Result<<Q as Question>::Answer, TokenizeError>>;
+
+impl OpenCall {
+    /// A call of `key` that no engine has seen, and where its answer comes out.
+    pub(super) fn new<Q: Ask>(question: Q, key: u64, fingerprints: &Fingerprints, place: CallPlace) -> (Self, Answered<Q>) {
         let (ticket, work) = (Ticket { lane: question.lane(), key }, Work::new(question.fingerprint(fingerprints)));
-        Self { question, ticket, work, waited: 0, _place: place }
+        let (caller, answer) = oneshot::channel();
+        let question = Box::new(PendingQuestion { question, caller });
+        (Self { question, ticket, work, waited: 0, _place: place }, answer)
     }
 
     /// The fingerprint of its content.
@@ -219,7 +139,7 @@ impl TextCall {
 
     /// Ends it, with its number if it has one here: engines have died of the same content.
     pub(super) fn quarantine(self, id: Option<u64>) {
-        log_refusal(self.question.kind(), id, self.work.content);
+        log_refusal(self.question.name(), id, self.work.content);
         self.refuse(SubmitError::Quarantined);
     }
 
@@ -239,7 +159,7 @@ struct Use {
 /// All open calls.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    open: BTreeMap<u64, TextCall>,
+    open: BTreeMap<u64, OpenCall>,
     next: u64,
     turns: Turns,
     /// By key; none is zero.
@@ -255,7 +175,7 @@ impl Calls {
     }
 
     /// Takes in a call, or refuses it if its key has too many here. It waits until [`Self::unsent`] hands it out.
-    pub(super) fn insert(&mut self, call: TextCall) {
+    pub(super) fn insert(&mut self, call: OpenCall) {
         if !self.has_room(&call) {
             self.forget_abandoned();
         }
@@ -270,14 +190,14 @@ impl Calls {
         self.next += 1;
     }
 
-    fn has_room(&self, call: &TextCall) -> bool {
+    fn has_room(&self, call: &OpenCall) -> bool {
         let used = self.used.get(&call.ticket.key).copied().unwrap_or_default();
         used.calls < MAX_KEY_CALLS && used.bytes.saturating_add(call.question.bytes()) <= MAX_KEY_BYTES
     }
 
     /// All that the present engine has, or can be handed now.
     pub(super) fn works(&self) -> impl Iterator<Item = Work> {
-        let can_go = |call: &&TextCall| !call.question.is_abandoned() && self.turns.has_place(call.ticket);
+        let can_go = |call: &&OpenCall| !call.question.is_abandoned() && self.turns.has_place(call.ticket);
         self.open.values().filter(move |call| call.work.is_sent() || can_go(call)).map(|call| call.work)
     }
 
@@ -296,12 +216,12 @@ impl Calls {
                 continue;
             }
             call.waited = 0;
-            messages.push(call.question.message(CallId(id)));
+            messages.push(ToEngine::Call { id: CallId(id), call: call.question.call() });
         }
     }
 
     /// Takes a call out of all tables.
-    fn remove(&mut self, id: u64) -> Option<TextCall> {
+    fn remove(&mut self, id: u64) -> Option<OpenCall> {
         let call = self.open.remove(&id)?;
         if call.work.is_sent() {
             self.turns.done(call.ticket);
@@ -318,7 +238,7 @@ impl Calls {
 
     /// Removes what waits for a turn and nobody waits for.
     fn forget_abandoned(&mut self) {
-        let abandoned = |call: &TextCall| !call.work.is_sent() && call.question.is_abandoned();
+        let abandoned = |call: &OpenCall| !call.work.is_sent() && call.question.is_abandoned();
         let gone: Vec<u64> = self.open.iter().filter(|(_, call)| abandoned(call)).map(|(id, _)| *id).collect();
         if gone.is_empty() {
             return;
@@ -330,24 +250,15 @@ impl Calls {
         self.turns.retain(|id| open.contains_key(&id));
     }
 
-    /// Passes an answer on; a content that was answered well is no suspect any more. An answer to a call that the engine does not
-    /// have says nothing.
-    pub(super) fn on_answer(&mut self, call: CallId, given: Answer, quarantine: &mut Quarantine) {
-        if !self.open.get(&call.0).is_some_and(|call| call.work.is_sent()) {
+    /// Passes a reply on; a content that was answered well is no suspect any more. A reply to a call that the engine does not
+    /// have is ignored.
+    pub(super) fn on_reply(&mut self, id: CallId, reply: Reply, quarantine: &mut Quarantine) {
+        if !self.open.get(&id.0).is_some_and(|call| call.work.is_sent()) {
             return;
         }
         self.silent = 0;
-        let Some(call) = self.remove(call.0) else { return };
-        let is_good = given.is_good();
-        match (call.question, given) {
-            (Question::Tokenize { reply, .. }, Answer::Tokens(result)) => answer(reply, result.map_err(TokenizeError::Text)),
-            (Question::Detokenize { reply, .. }, Answer::Text(result)) => answer(reply, result.map_err(TokenizeError::Text)),
-            (Question::Spell { reply, .. }, Answer::Pieces(result)) => answer(reply, result.map_err(TokenizeError::Text)),
-            (Question::Foresee { reply, .. }, Answer::Forecast(forecast)) => answer(reply, Ok(forecast)),
-            (Question::Check { reply, .. }, Answer::Checked(result)) => answer(reply, result.map_err(CheckError::from)),
-            (question, _) => return question.fail(mismatch()),
-        }
-        if is_good {
+        let Some(call) = self.remove(id.0) else { return };
+        if call.question.answer(reply) {
             quarantine.acquit(call.work.content);
         }
     }

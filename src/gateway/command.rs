@@ -1,8 +1,8 @@
-//! What the handle asks of the run loop.
+//! The commands that the handle sends to the run loop.
 //!
 //! The channel is unbounded in type and bounded in fact: see [`channel`].
 
-use super::{calls::TextCall, embeds::EmbedRequest, in_flight::Entry};
+use super::{calls::OpenCall, embeds::EmbedRequest, in_flight::Entry};
 use crate::protocol::SequenceId;
 use tokio::{sync::mpsc, time::Instant};
 
@@ -13,8 +13,8 @@ pub(super) enum Command {
     Submit(Vec<Entry>),
     /// Nobody listens to these any more.
     Cancel(Vec<SequenceId>),
-    /// Tokenize or detokenize; holds its permit.
-    Text(TextCall),
+    /// Ask the engine a question; holds its place.
+    Call(OpenCall),
     /// Compute vectors; holds its permit.
     Embed(EmbedRequest),
     /// Finish what is there by then, and stop. A second one has an earlier moment.
@@ -26,7 +26,7 @@ pub(super) type CommandSender = mpsc::UnboundedSender<Command>;
 
 /// A channel of commands.
 ///
-/// Its bound: a sequence holds a place from before its `Submit` until after its one `Cancel` was received, a text call or a
+/// Its bound: a sequence holds a place from before its `Submit` until after its one `Cancel` was received, a call or a
 /// request for vectors one of a fixed number of permits, and there are two `Drain`s. So at most 2 × places + permits + 2 wait.
 #[expect(clippy::disallowed_methods, reason = "bounded by the places and permits that commands hold, see above")]
 pub(super) fn channel() -> (CommandSender, mpsc::UnboundedReceiver<Command>) {

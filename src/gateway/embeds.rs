@@ -6,11 +6,11 @@
 
 use super::{
     blame::{Aftermath, Fate, Gate, Stage, Work},
+    error::{EmbeddingError, SubmitError},
     fingerprint::{Fingerprint, Fingerprints},
-    handle::{EmbeddingError, SubmitError},
     quarantine::{Quarantine, log_refusal},
 };
-use crate::protocol::{CallId, EmbedError, EmbeddingInfo, ToEngine, Token};
+use crate::protocol::{CallId, EmbedBatch, EmbedError, EmbeddingInfo, Question, ToEngine, Token};
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -195,10 +195,11 @@ impl Embeds {
         request.sent += 1;
         self.served.insert(request.key, self.turn);
         inputs.iter_mut().for_each(|input| input.work.stage = Stage::Waiting);
-        let call = CallId(self.next_call);
+        let id = CallId(self.next_call);
         self.next_call += 1;
-        let message = ToEngine::Embed { call, inputs: inputs.iter().map(|input| input.tokens.clone()).collect(), alone };
-        self.sent.insert(call.0, Batch { request: number, inputs });
+        let batch = EmbedBatch { inputs: inputs.iter().map(|input| input.tokens.clone()).collect(), alone };
+        let message = ToEngine::Call { id, call: batch.into_call() };
+        self.sent.insert(id.0, Batch { request: number, inputs });
         Some(message)
     }
 

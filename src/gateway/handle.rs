@@ -5,19 +5,18 @@
 
 pub use super::generation::{Generation, GenerationEvent};
 use super::{
-    calls::{CallPlace, MAX_TEXT_BYTES, Question, TextCall},
+    calls::{Ask, CallPlace, OpenCall},
     command::{Command, CommandSender},
     death::DeathCause,
     embeds::{Asker, EmbedRequest},
+    engine_state::EngineState,
+    error::{EmbeddingError, SubmitError, TokenizeError},
     generation::events,
     in_flight::Entry,
     keys::KeyId,
     status::Status,
 };
-use crate::protocol::{
-    Constraint, ConstraintError, EmbedError, EngineStats, Forecast, ModelInfo, Prospect, SequenceId, SequenceRequest, SpecialText,
-    TextError, Token,
-};
+use crate::protocol::{EngineStats, ModelInfo, SequenceId, SequenceRequest, Token};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
@@ -29,134 +28,6 @@ use tokio::sync::{oneshot, watch};
 const RETRY_LOADING: Duration = Duration::from_secs(2);
 /// Wait to suggest when the engine was given up: somebody has to act first.
 const RETRY_FAILED: Duration = Duration::from_secs(60);
-
-/// Wait to suggest when others' constraints are being compiled: about as long as the slowest takes.
-const RETRY_CONSTRAINT: Duration = Duration::from_secs(2);
-
-/// Where the engine stands.
-#[derive(Debug, Clone, PartialEq)]
-pub enum EngineState {
-    /// No engine yet: the model file is being fetched or checked.
-    Preparing,
-    /// The first load, share done 0–1.
-    Loading(f32),
-    /// Serving.
-    Ready,
-    /// It died and is being started again; why it died.
-    Restarting(String),
-    /// It will not be started again; why.
-    Failed(String),
-    /// The server is stopping: no new requests.
-    Draining,
-}
-
-/// Why a request was not accepted. `retry_after` is the wait to suggest to the client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// The engine is loading or restarting.
-    #[error("the model is not ready: {reason}")]
-    NotReady {
-        /// What it is doing.
-        reason: String,
-        /// Suggested wait.
-        retry_after: Duration,
-    },
-    /// As many sequences wait as may.
-    #[error("{waiting} sequences are waiting already")]
-    QueueFull {
-        /// How many wait.
-        waiting: usize,
-        /// Suggested wait.
-        retry_after: Duration,
-    },
-    /// More sequences than may ever run and wait together.
-    #[error("the prompts times n are {count} sequences; at most {capacity} are taken in")]
-    TooMany {
-        /// Sequences asked for.
-        count: usize,
-        /// Places there are.
-        capacity: usize,
-    },
-    /// The server is stopping.
-    #[error("the server is shutting down")]
-    ShuttingDown,
-    /// As many texts wait to be tokenized, constraints to be compiled or inputs to be embedded as may, of all callers or of this key.
-    #[error("too many texts of this key, or of all together, are being worked on already")]
-    TooMuchText,
-    /// Engines died while they worked on the same content.
-    #[error("more than one engine died while it worked on this request")]
-    Quarantined,
-    /// The served model embeds.
-    #[error("the model computes embeddings and does not generate text; serve a generation model for this")]
-    NotGenerating,
-    /// The served model generates.
-    #[error("the model generates text and does not compute embeddings; serve an embedding or reranking model for this")]
-    NotEmbedding,
-}
-
-/// Why text could not be tokenized.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TokenizeError {
-    /// The text or the tokens are at fault.
-    #[error(transparent)]
-    Text(#[from] TextError),
-    /// The engine is not there.
-    #[error(transparent)]
-    Engine(#[from] SubmitError),
-}
-
-/// Why inputs have no vectors.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EmbeddingError {
-    /// An input could not be computed.
-    #[error(transparent)]
-    Embed(#[from] EmbedError),
-    /// The engine is not there, or its model does not embed.
-    #[error(transparent)]
-    Engine(#[from] SubmitError),
-}
-
-/// Why a constraint cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CheckError {
-    /// The constraint is at fault; what is wrong with it.
-    #[error("{0}")]
-    Refused(String),
-    /// Nobody could find out for now; what was in the way.
-    #[error("{reason}")]
-    Busy {
-        /// A sentence on the obstacle.
-        reason: String,
-        /// Suggested wait.
-        retry_after: Duration,
-    },
-    /// Several engines died while they worked on it, and nobody knows of what.
-    #[error("the engine died: {0}")]
-    EngineDied(String),
-    /// The engine is not there, or does not take this.
-    #[error(transparent)]
-    Engine(#[from] SubmitError),
-}
-
-impl From<ConstraintError> for CheckError {
-    fn from(error: ConstraintError) -> Self {
-        match error {
-            ConstraintError::Refused(reason) => Self::Refused(reason),
-            ConstraintError::Busy(reason) => Self::Busy { reason, retry_after: RETRY_CONSTRAINT },
-        }
-    }
-}
-
-impl From<TokenizeError> for CheckError {
-    /// Calls of all kinds fail alike.
-    fn from(error: TokenizeError) -> Self {
-        match error {
-            TokenizeError::Text(TextError::EngineDied(reason)) => Self::EngineDied(reason),
-            TokenizeError::Text(error) => Self::Refused(error.to_string()),
-            TokenizeError::Engine(error) => Self::Engine(error),
-        }
-    }
-}
 
 /// A handle on the one served model; cheap to clone.
 #[derive(Debug, Clone)]
@@ -232,46 +103,6 @@ impl EngineHandle {
         self.status.facts.borrow().deaths.clone()
     }
 
-    /// Text to tokens, in the engine process. Asked again if the engine dies meanwhile, until it is refused because engines died of it.
-    ///
-    /// Waits for its turn: short texts pass long ones, and keys take turns. Ends in bounded time: an engine that owes an answer for
-    /// longer than the stall timeout is killed.
-    ///
-    /// # Errors
-    /// `Text` if this text cannot be tokenized, `Engine` if there is no engine to ask.
-    pub async fn tokenize(&self, text: String, add_special: bool, special: SpecialText) -> Result<Vec<Token>, TokenizeError> {
-        let bytes = check_size(text.len())?;
-        self.ask(bytes, |reply| Question::Tokenize { text, add_special, special, reply }).await
-    }
-
-    /// Tokens to text, special tokens written out.
-    ///
-    /// # Errors
-    /// As [`Self::tokenize`].
-    pub async fn detokenize(&self, tokens: Vec<Token>) -> Result<String, TokenizeError> {
-        let bytes = check_size(tokens.len().saturating_mul(size_of::<Token>()))?;
-        self.ask(bytes, |reply| Question::Detokenize { tokens, reply }).await
-    }
-
-    /// Tokens to the bytes of each, special tokens written out.
-    ///
-    /// # Errors
-    /// As [`Self::tokenize`].
-    pub async fn spell(&self, tokens: Vec<Token>) -> Result<Vec<Vec<u8>>, TokenizeError> {
-        let bytes = check_size(tokens.len().saturating_mul(size_of::<Token>()))?;
-        self.ask(bytes, |reply| Question::Spell { tokens, reply }).await
-    }
-
-    /// What would become of a request now. Answered between two steps; nothing is changed.
-    ///
-    /// # Errors
-    /// As [`Self::tokenize`].
-    pub async fn foresee(&self, prospect: Prospect) -> Result<Forecast, TokenizeError> {
-        let tokens: usize = prospect.prompts.iter().map(Vec::len).sum();
-        let bytes = check_size(tokens.saturating_mul(size_of::<Token>()))?;
-        self.ask(bytes, |reply| Question::Foresee { prospect, reply }).await
-    }
-
     /// Smoothed time between two completions while there is something to complete; `None` before the first.
     #[must_use]
     pub fn pace(&self) -> Option<Duration> {
@@ -282,17 +113,6 @@ impl EngineHandle {
     #[must_use]
     pub fn places(&self) -> (usize, usize) {
         (self.status.admission.free(), self.status.admission.capacity())
-    }
-
-    /// Whether text under a constraint can be generated, found out by compiling it in the engine process. A submission
-    /// that follows finds it compiled. Callers take turns.
-    ///
-    /// # Errors
-    /// `Refused` says what is wrong with it, `Busy` that nobody could find out; the others as [`Self::tokenize`].
-    pub async fn check_constraint(&self, constraint: Constraint) -> Result<(), CheckError> {
-        let too_long = |error: TextError| CheckError::Refused(error.to_string());
-        let bytes = check_size(constraint.text_bytes()).map_err(too_long)?;
-        self.ask(bytes, |reply| Question::Check { constraint, namespace: self.key, reply }).await
     }
 
     /// Starts a generation with one choice per sequence. `id` and `resume` of the sequences are assigned here.
@@ -340,16 +160,17 @@ impl EngineHandle {
         answer.await.map_err(|_| self.gone())?
     }
 
-    /// Asks the engine something about so many bytes.
-    async fn ask<T, E: From<SubmitError>>(
-        &self,
-        bytes: usize,
-        question: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Question,
-    ) -> Result<T, E> {
+    /// The key that calls are made for.
+    pub(super) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Asks the engine a question.
+    pub(super) async fn ask<Q: Ask>(&self, question: Q) -> Result<Q::Answer, TokenizeError> {
         self.check_open()?;
-        let place = self.call_place(bytes).ok_or(SubmitError::TooMuchText)?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Command::Text(TextCall::new(question(reply), self.key, &self.status.fingerprints, place)))?;
+        let place = self.call_place(question.bytes()).ok_or(SubmitError::TooMuchText)?;
+        let (call, answer) = OpenCall::new(question, self.key, &self.status.fingerprints, place);
+        self.send(Command::Call(call))?;
         answer.await.map_err(|_| self.gone())?
     }
 
@@ -385,13 +206,4 @@ impl EngineHandle {
     fn gone(&self) -> SubmitError {
         self.check_open().err().unwrap_or(SubmitError::ShuttingDown)
     }
-}
-
-/// These bytes, if a call may have so many.
-fn check_size(bytes: usize) -> Result<usize, TextError> {
-    if bytes <= MAX_TEXT_BYTES {
-        return Ok(bytes);
-    }
-    let long = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    Err(TextError::TooLong { len: long(bytes), max: long(MAX_TEXT_BYTES) })
 }

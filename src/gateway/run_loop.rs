@@ -18,12 +18,13 @@ pub(super) use history::History;
 
 use super::{
     blame::{Aftermath, Gate, judge},
-    calls::{Answer, Calls},
+    calls::Calls,
     command::Command,
     death::{Death, DeathCause},
     embeds::Embeds,
     engine::{Engine, Event, Fault},
-    handle::{EngineState, SubmitError},
+    engine_state::EngineState,
+    error::SubmitError,
     in_flight::{Casualties, InFlight},
     launcher::{EngineChild, Launcher},
     quarantine::{Quarantine, log_refusal},
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     config::SupervisionConfig,
-    protocol::{CallId, EngineOptions, EngineStats, FromEngine, GenerationError, StepReport, ToEngine},
+    protocol::{EngineOptions, EngineStats, FromEngine, GenerationError, Reply, StepReport, ToEngine},
 };
 use history::MAX_PAUSE;
 use std::{future::pending, sync::Arc};
@@ -169,13 +170,9 @@ impl<L: Launcher> RunLoop<L> {
                 tracing::info!(pid = engine.pid(), held = self.sequences.len(), "the engine is ready");
             }
             FromEngine::LoadFailed(error) => return Err(Fault::LoadFailed(error)),
-            FromEngine::Tokenized { call, result } => self.on_answer(call, Answer::Tokens(result)),
-            FromEngine::Detokenized { call, result } => self.on_answer(call, Answer::Text(result)),
-            FromEngine::Pieces { call, result } => self.on_answer(call, Answer::Pieces(result)),
-            FromEngine::Forecast { call, forecast } => self.on_answer(call, Answer::Forecast(forecast)),
             FromEngine::Embedding(calls) => self.embeds.on_begun(&calls),
-            FromEngine::Embedded { call, result } => self.embeds.on_embedded(call, result, &mut self.quarantine),
-            FromEngine::Checked { call, result } => self.on_answer(call, Answer::Checked(result)),
+            FromEngine::Reply { id, reply: Reply::Embed(result) } => self.embeds.on_embedded(id, result, &mut self.quarantine),
+            FromEngine::Reply { id, reply } => self.calls.on_reply(id, reply, &mut self.quarantine),
             FromEngine::Step(report) => self.on_step(engine, report),
             FromEngine::Pong { nonce, steps, busy } => {
                 if !busy {
@@ -208,10 +205,6 @@ impl<L: Launcher> RunLoop<L> {
         self.status.stats.send_replace(with_totals_of(&self.history.totals, &report.stats));
     }
 
-    fn on_answer(&mut self, call: CallId, answer: Answer) {
-        self.calls.on_answer(call, answer, &mut self.quarantine);
-    }
-
     fn measure_pace(&mut self, finished: u32) {
         if let Some(pace) = self.history.pace.update(Instant::now(), finished, self.sequences.len()) {
             self.status.admission.set_pace(pace);
@@ -234,8 +227,8 @@ impl<L: Launcher> RunLoop<L> {
                     known.into_iter().for_each(|id| engine.send(ToEngine::Cancel(id)));
                 }
             }
-            Command::Text(call) if is_refused(call.content()) => call.quarantine(None),
-            Command::Text(call) => self.calls.insert(call),
+            Command::Call(call) if is_refused(call.content()) => call.quarantine(None),
+            Command::Call(call) => self.calls.insert(call),
             Command::Embed(request) => {
                 let refused = request.contents().find(|content| is_refused(*content));
                 if let Some(content) = refused {

@@ -7,8 +7,8 @@ use super::{
     calls::{MAX_BYTES, MAX_CALLS},
     death::DeathCause,
     embeds::MAX_REQUESTS,
+    engine_state::EngineState,
     fingerprint::Fingerprints,
-    handle::EngineState,
 };
 use crate::protocol::{EngineStats, ModelInfo};
 use std::{

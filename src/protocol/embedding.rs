@@ -46,6 +46,15 @@ pub struct EmbeddingInfo {
     pub around_pair: (Vec<Token>, Vec<Token>, Vec<Token>),
 }
 
+/// Inputs that are computed together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbedBatch {
+    /// The inputs, special tokens included: 1 to [`EmbeddingInfo::batch_inputs`] of them, none empty.
+    pub inputs: Vec<Vec<Token>>,
+    /// Whether no other call may share the batch, because an engine may have died of this one or of its company.
+    pub alone: bool,
+}
+
 /// Why an input has no vector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum EmbedError {

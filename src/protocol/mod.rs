@@ -1,8 +1,9 @@
-//! What the gateway and an engine say to each other, and the one definition of a generation request.
+//! The messages between the gateway and an engine, and the one definition of a generation request.
 //!
 //! Owns the message types, their version and the framing. It knows neither HTTP nor llama.cpp; both
 //! sides depend on it and it depends on nothing of ours.
 
+mod call;
 mod constraint;
 mod embedding;
 mod engine_options;
@@ -13,14 +14,15 @@ mod message;
 mod model_info;
 mod request;
 
+pub use call::{Answer, Call, CallId, CheckConstraint, Detokenize, Question, Reply, SpecialText, Spell, TextSize, Tokenize};
 pub use constraint::{Constraint, ConstraintError};
-pub use embedding::{EmbedError, EmbeddingInfo, Pooling, RankScore};
+pub use embedding::{EmbedBatch, EmbedError, EmbeddingInfo, Pooling, RankScore};
 pub use engine_options::{EngineOptions, FlashAttention, KvLayout, KvType, OpenedFile, PrefixCacheFolder};
 pub use event::{
     Drafts, EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
 };
 pub use forecast::{Forecast, Prospect};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
-pub use message::{CallId, FromEngine, PROTOCOL_VERSION, SpecialText, TextSize, ToEngine};
+pub use message::{Asked, FromEngine, PROTOCOL_VERSION, ToEngine};
 pub use model_info::{FimTokens, KvWindow, MemoryNeed, MemoryPlace, ModelInfo};
 pub use request::{Dry, SamplingParams, SequenceId, SequenceRequest, Token};

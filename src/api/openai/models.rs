@@ -8,7 +8,7 @@ use crate::{
         fields::{FieldError, Fields},
         state::AppState,
     },
-    gateway::handle::{EngineHandle, EngineState, SubmitError},
+    gateway::{engine_state::EngineState, error::SubmitError, handle::EngineHandle},
     protocol::ModelInfo,
 };
 use axum::{

@@ -9,7 +9,10 @@ use crate::{
         supervisor::Supervisor,
         testing::{ScriptedEngine, model_info, start_scripted, token},
     },
-    protocol::{EngineStats, FimTokens, Finish, FromEngine, ModelInfo, SequenceRequest, Started, StepReport, ToEngine, Token},
+    protocol::{
+        Call, Detokenize, EngineStats, FimTokens, Finish, FromEngine, ModelInfo, Reply, SequenceRequest, Started, StepReport, ToEngine,
+        Token, Tokenize,
+    },
 };
 use axum::{
     Extension,
@@ -50,7 +53,7 @@ async fn bench_of(model: ModelInfo) -> Bench {
         requests_per_minute: None,
         allowed_origins: vec![],
     };
-    states.wait_for(|state| *state == crate::gateway::handle::EngineState::Ready).await.unwrap();
+    states.wait_for(|state| *state == crate::gateway::engine_state::EngineState::Ready).await.unwrap();
     let state = AppState {
         engine,
         keys: Arc::new(KeyRing::load(&KeyConfig::default()).unwrap()),
@@ -65,13 +68,13 @@ async fn bench_of(model: ModelInfo) -> Bench {
 /// Answers tokenizing by bytes, and a submission with "ok" and an end at once.
 fn obedient(message: ToEngine) -> Vec<FromEngine> {
     match message {
-        ToEngine::Tokenize { call, text, add_special, .. } => {
+        ToEngine::Call { id, call: Call::Tokenize(Tokenize { text, add_special, .. }) } => {
             assert!(add_special, "a text prompt gets BOS where the vocabulary wants it");
-            vec![FromEngine::Tokenized { call, result: Ok(text.bytes().map(|byte| Token(byte.into())).collect()) }]
+            vec![FromEngine::Reply { id, reply: Reply::Tokenize(Ok(text.bytes().map(|byte| Token(byte.into())).collect())) }]
         }
-        ToEngine::Detokenize { call, tokens } => {
+        ToEngine::Call { id, call: Call::Detokenize(Detokenize { tokens }) } => {
             let text = tokens.iter().map(|token| char::from(u8::try_from(token.0).unwrap())).collect();
-            vec![FromEngine::Detokenized { call, result: Ok(text) }]
+            vec![FromEngine::Reply { id, reply: Reply::Detokenize(Ok(text)) }]
         }
         ToEngine::Submit(request) => vec![ok(&request)],
         _ => vec![],

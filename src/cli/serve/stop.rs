@@ -6,10 +6,7 @@
 use super::super::{logging, signals::StopSignals};
 use crate::{
     config::ListenConfig,
-    gateway::{
-        handle::{EngineHandle, EngineState},
-        supervisor::Supervisor,
-    },
+    gateway::{engine_state::EngineState, handle::EngineHandle, supervisor::Supervisor},
 };
 use anyhow::{Context, bail};
 use std::{io, process, time::Duration};

@@ -21,7 +21,7 @@ use crate::constrain::{Compiled, trial::TrialProcess};
 use crate::engine::worker::Command;
 use crate::fair_queue::{FairQueue, Share};
 use crate::priority::give_way;
-use crate::protocol::{CallId, Constraint, ConstraintError, FromEngine, GenerationError, SequenceId, SequenceRequest};
+use crate::protocol::{Asked, CheckConstraint, Constraint, ConstraintError, FromEngine, GenerationError, SequenceId, SequenceRequest};
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
@@ -68,10 +68,7 @@ struct Queue {
 #[derive(Debug)]
 enum Job {
     Check {
-        call: CallId,
-        constraint: Constraint,
-        /// The caller, who takes turns with others.
-        caller: u64,
+        asked: Asked<CheckConstraint>,
         /// The moment at which it came.
         since: Instant,
     },
@@ -85,14 +82,14 @@ enum Job {
 impl Job {
     fn constraint(&self) -> Option<&Constraint> {
         match self {
-            Self::Check { constraint, .. } => Some(constraint),
+            Self::Check { asked, .. } => Some(&asked.question.constraint),
             Self::Submit { request, .. } => request.constraint.as_ref(),
         }
     }
 
     fn caller(&self) -> u64 {
         match self {
-            Self::Check { caller, .. } => *caller,
+            Self::Check { asked, .. } => asked.question.namespace,
             Self::Submit { request, .. } => request.namespace,
         }
     }
@@ -120,14 +117,14 @@ impl Constraints {
     }
 
     /// Answers whether a constraint of this caller can be generated: later, or now with an answer that is returned.
-    pub(super) fn check(&self, call: CallId, constraint: Constraint, caller: u64) -> Option<FromEngine> {
+    pub(super) fn check(&self, asked: Asked<CheckConstraint>) -> Option<FromEngine> {
         let mut queue = self.lock();
-        let is_known = queue.knows(&constraint);
-        if !is_known && queue.new.waiting(caller) >= MAX_WAITING {
-            let result = Err(ConstraintError::Busy(format!("{MAX_WAITING} others of this caller wait to be compiled")));
-            return Some(FromEngine::Checked { call, result });
+        let is_known = queue.knows(&asked.question.constraint);
+        if !is_known && queue.new.waiting(asked.question.namespace) >= MAX_WAITING {
+            let busy = ConstraintError::Busy(format!("{MAX_WAITING} others of this caller wait to be compiled"));
+            return Some(asked.reply(Err(busy)));
         }
-        queue.put_as(is_known, Job::Check { call, constraint, caller, since: Instant::now() });
+        queue.put_as(is_known, Job::Check { asked, since: Instant::now() });
         drop(queue);
         self.filled.notify_all();
         None
@@ -190,7 +187,7 @@ impl Constraints {
     /// Tells what became of a job. `false` if nobody is left to be told.
     fn answer(&self, job: Job, compiled: Result<Compiled, ConstraintError>, outbox: &SyncSender<FromEngine>) -> bool {
         match (job, compiled) {
-            (Job::Check { call, .. }, compiled) => outbox.send(FromEngine::Checked { call, result: compiled.map(drop) }).is_ok(),
+            (Job::Check { asked, .. }, compiled) => outbox.send(asked.reply(compiled.map(drop))).is_ok(),
             (Job::Submit { request, attempts }, Err(ConstraintError::Busy(_))) if attempts + 1 < MAX_ATTEMPTS => {
                 self.put_back(Job::Submit { request, attempts: attempts + 1 })
             }

@@ -2,6 +2,7 @@
 //! compiled.
 
 use super::*;
+use crate::protocol::{CallId, Reply};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 fn constraints() -> (Constraints, Receiver<Command>) {
@@ -11,6 +12,10 @@ fn constraints() -> (Constraints, Receiver<Command>) {
 
 fn request(id: u64) -> Box<SequenceRequest> {
     Box::new(SequenceRequest { id: SequenceId(id), constraint: Some(Constraint::JsonObject), ..SequenceRequest::default() })
+}
+
+fn check(constraints: &Constraints, call: u64, constraint: Constraint, namespace: u64) -> Option<FromEngine> {
+    constraints.check(Asked { id: CallId(call), question: CheckConstraint { constraint, namespace } })
 }
 
 #[test]
@@ -64,9 +69,9 @@ fn when_the_gateway_is_gone_the_threads_end_and_so_does_the_engine_s_queue() {
 fn order(constraints: &Constraints) -> Vec<u64> {
     let mut calls = Vec::new();
     while !constraints.lock().new.is_empty() {
-        let Some(Taken { job: Job::Check { call, constraint, .. }, place: Some(caller) }) = constraints.next(true) else { break };
-        constraints.leave(caller, &constraint);
-        calls.push(call.0);
+        let Some(Taken { job: Job::Check { asked, .. }, place: Some(caller) }) = constraints.next(true) else { break };
+        constraints.leave(caller, &asked.question.constraint);
+        calls.push(asked.id.0);
     }
     calls
 }
@@ -75,9 +80,9 @@ fn order(constraints: &Constraints) -> Vec<u64> {
 fn callers_with_new_constraints_take_turns() {
     let (constraints, _received) = constraints();
     for call in 0..4 {
-        assert_eq!(constraints.check(CallId(call), Constraint::Regex(call.to_string()), 1), None);
+        assert_eq!(check(&constraints, call, Constraint::Regex(call.to_string()), 1), None);
     }
-    assert_eq!(constraints.check(CallId(9), Constraint::JsonObject, 2), None);
+    assert_eq!(check(&constraints, 9, Constraint::JsonObject, 2), None);
 
     assert_eq!(order(&constraints), [0, 9, 1, 2, 3]);
 }
@@ -87,11 +92,12 @@ fn a_caller_with_too_many_new_constraints_is_told_to_come_back_and_others_are_no
     let (constraints, _received) = constraints();
     for call in 0..MAX_WAITING {
         let call = u64::try_from(call).unwrap();
-        assert_eq!(constraints.check(CallId(call), Constraint::Regex(call.to_string()), 1), None);
+        assert_eq!(check(&constraints, call, Constraint::Regex(call.to_string()), 1), None);
     }
 
-    let answer = constraints.check(CallId(99), Constraint::JsonObject, 1);
+    let answer = check(&constraints, 99, Constraint::JsonObject, 1);
 
-    assert!(matches!(answer, Some(FromEngine::Checked { call: CallId(99), result: Err(ConstraintError::Busy(_)) })), "{answer:?}");
-    assert_eq!(constraints.check(CallId(100), Constraint::JsonObject, 2), None);
+    let is_busy = |reply: &Reply| matches!(reply, Reply::Check(Err(ConstraintError::Busy(_))));
+    assert!(matches!(&answer, Some(FromEngine::Reply { id: CallId(99), reply }) if is_busy(reply)), "{answer:?}");
+    assert_eq!(check(&constraints, 100, Constraint::JsonObject, 2), None);
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::embedder::EmbedLimits;
-use crate::protocol::SequenceRequest;
+use crate::protocol::{CallId, Reply, SequenceRequest};
 use std::sync::mpsc::{channel, sync_channel};
 
 /// An input's vector is its length. Token 13 makes a batch fail, token 7 gives a vector that is not finite.
@@ -30,7 +30,7 @@ type Vectors = Result<Vec<Vec<f32>>, EmbedError>;
 
 fn embed(call: u64, inputs: &[Vec<u32>], alone: bool) -> Command {
     let inputs = inputs.iter().map(|input| input.iter().map(|id| Token(*id)).collect()).collect();
-    Command::Embed(Box::new(EmbedCall { call: CallId(call), inputs, alone }))
+    Command::Embed(Asked { id: CallId(call), question: EmbedBatch { inputs, alone } })
 }
 
 /// Lets a worker work on these commands until nothing is left; its batches and what it says, without the step reports.
@@ -64,7 +64,7 @@ fn work(commands: Vec<Command>) -> (Vec<Vec<usize>>, Vec<FromEngine>, EngineStat
 
 fn answers(said: &[FromEngine]) -> Vec<(u64, Vectors)> {
     let answer = |message: &FromEngine| match message {
-        FromEngine::Embedded { call, result } => Some((call.0, result.clone())),
+        FromEngine::Reply { id, reply: Reply::Embed(result) } => Some((id.0, result.clone())),
         _ => None,
     };
     said.iter().filter_map(answer).collect()

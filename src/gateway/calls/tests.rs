@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     gateway::{blame::judge, death::DeathCause},
-    protocol::TextSize,
+    protocol::{CheckConstraint, Constraint, ConstraintError, Detokenize, SpecialText, TextSize, Token, Tokenize},
 };
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
@@ -17,29 +17,27 @@ struct Table {
     fingerprints: Fingerprints,
 }
 
-type Tokens = oneshot::Receiver<Result<Vec<Token>, TokenizeError>>;
+type Tokens = Answered<Tokenize>;
 
 impl Table {
-    fn insert(&mut self, question: Question, key: u64) {
+    fn insert<Q: Ask>(&mut self, question: Q, key: u64) -> Answered<Q> {
         let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let place = CallPlace { _call: permit(), _bytes: permit() };
-        self.calls.insert(TextCall::new(question, key, &self.fingerprints, place));
+        let (call, answer) = OpenCall::new(question, key, &self.fingerprints, place);
+        self.calls.insert(call);
+        answer
     }
 
     fn tokenize_as(&mut self, key: u64, text: &str) -> Tokens {
-        let (reply, answer) = oneshot::channel();
-        self.insert(Question::Tokenize { text: text.to_owned(), add_special: true, special: SpecialText::Recognised, reply }, key);
-        answer
+        self.insert(question(text), key)
     }
 
     fn tokenize(&mut self, text: &str) -> Tokens {
         self.tokenize_as(0, text)
     }
 
-    fn check(&mut self, constraint: Constraint) -> oneshot::Receiver<Result<(), CheckError>> {
-        let (reply, answer) = oneshot::channel();
-        self.insert(Question::Check { constraint, namespace: 5, reply }, 0);
-        answer
+    fn check(&mut self, constraint: Constraint) -> Answered<CheckConstraint> {
+        self.insert(CheckConstraint { constraint, namespace: 5 }, 0)
     }
 
     fn unsent(&mut self) -> Vec<ToEngine> {
@@ -52,8 +50,13 @@ impl Table {
         messages
     }
 
-    fn answer(&mut self, call: u64, given: Answer) {
-        self.calls.on_answer(CallId(call), given, &mut self.quarantine);
+    fn reply(&mut self, call: u64, reply: Reply) {
+        self.calls.on_reply(CallId(call), reply, &mut self.quarantine);
+    }
+
+    /// Answers a call with tokens.
+    fn tokens(&mut self, call: u64, tokens: Vec<Token>) {
+        self.reply(call, Tokenize::reply(Ok(tokens)));
     }
 
     fn on_death(&mut self, reason: &str) {
@@ -64,8 +67,12 @@ impl Table {
     }
 }
 
+fn question(text: &str) -> Tokenize {
+    Tokenize { text: text.to_owned(), add_special: true, special: SpecialText::Recognised }
+}
+
 fn asked(text: &str, call: u64) -> ToEngine {
-    ToEngine::Tokenize { call: CallId(call), text: text.to_owned(), add_special: true, special: SpecialText::Recognised }
+    ToEngine::Call { id: CallId(call), call: question(text).into_call() }
 }
 
 const QUARANTINED: TokenizeError = TokenizeError::Engine(SubmitError::Quarantined);
@@ -77,23 +84,23 @@ fn answers_find_their_callers_in_any_order() {
     let mut second = table.tokenize("b");
     assert_eq!(table.unsent(), [asked("a", 0), asked("b", 1)]);
 
-    table.answer(1, Answer::Tokens(Ok(vec![Token(2)])));
-    table.answer(0, Answer::Tokens(Ok(vec![Token(1)])));
-    table.answer(7, Answer::Tokens(Ok(vec![])));
+    table.tokens(1, vec![Token(2)]);
+    table.tokens(0, vec![Token(1)]);
+    table.tokens(7, vec![]);
 
-    assert_eq!(first.try_recv().unwrap(), Ok(vec![Token(1)]));
-    assert_eq!(second.try_recv().unwrap(), Ok(vec![Token(2)]));
+    assert_eq!(first.try_recv().unwrap(), Ok(Ok(vec![Token(1)])));
+    assert_eq!(second.try_recv().unwrap(), Ok(Ok(vec![Token(2)])));
     assert!(table.calls.is_empty());
 }
 
 #[test]
 fn an_answer_to_another_question_fails_the_call_and_is_the_engine_s_fault() {
-    for given in [Answer::Text(Ok("b".into())), Answer::Checked(Ok(()))] {
+    for given in [Detokenize::reply(Ok("b".into())), CheckConstraint::reply(Ok(()))] {
         let mut table = Table::default();
         let mut answer = table.tokenize("a");
         table.unsent();
 
-        table.answer(0, given);
+        table.reply(0, given);
 
         assert_eq!(answer.try_recv().unwrap(), Err(mismatch()));
     }
@@ -125,15 +132,15 @@ fn after_a_death_calls_are_repeated_one_at_a_time_and_the_one_that_kills_again_f
 
     assert_eq!(table.unsent(), [asked("a", 0)]);
     assert_eq!(table.unsent(), []);
-    table.answer(0, Answer::Tokens(Ok(vec![])));
+    table.tokens(0, vec![]);
     assert_eq!(table.unsent(), [asked("b", 1)]);
     table.on_death("second");
     assert_eq!(table.unsent(), [asked("c", 2)]);
-    table.answer(2, Answer::Tokens(Ok(vec![])));
+    table.tokens(2, vec![]);
     assert_eq!(table.unsent(), [asked("d", 3)]);
 
     let results: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap()).collect();
-    assert_eq!(results, [Ok(vec![]), Err(QUARANTINED), Ok(vec![])]);
+    assert_eq!(results, [Ok(Ok(vec![])), Err(QUARANTINED), Ok(Ok(vec![]))]);
     assert!(new.try_recv().is_err(), "it is worked on");
 }
 
@@ -142,25 +149,26 @@ fn a_refused_constraint_is_told_from_one_that_two_engines_died_of() {
     let mut table = Table::default();
     let mut refused = table.check(Constraint::JsonObject);
     let mut deadly = table.check(Constraint::Regex("a".into()));
-    assert_eq!(table.unsent().first(), Some(&ToEngine::Check { call: CallId(0), constraint: Constraint::JsonObject, namespace: 5 }));
+    let check = CheckConstraint { constraint: Constraint::JsonObject, namespace: 5 };
+    assert_eq!(table.unsent().first(), Some(&ToEngine::Call { id: CallId(0), call: check.into_call() }));
 
-    table.answer(0, Answer::Checked(Err(ConstraintError::Refused("no".into()))));
+    table.reply(0, CheckConstraint::reply(Err(ConstraintError::Refused("no".into()))));
     table.on_death("first");
     assert_eq!(table.unsent().len(), 1);
     table.on_death("second");
 
-    assert_eq!(refused.try_recv().unwrap(), Err(CheckError::Refused("no".into())));
-    assert_eq!(deadly.try_recv().unwrap(), Err(CheckError::Engine(SubmitError::Quarantined)));
+    assert_eq!(refused.try_recv().unwrap(), Ok(Err(ConstraintError::Refused("no".into()))));
+    assert_eq!(deadly.try_recv().unwrap(), Err(QUARANTINED));
 }
 
 #[test]
 fn a_call_that_is_answered_with_an_error_or_past_the_question_stays_a_suspect() {
     let long = || TextError::TooLong { len: 9, max: 8 };
     for (given, is_suspected) in [
-        (Answer::Tokens(Ok(vec![])), false),
-        (Answer::Tokens(Err(long())), true),
-        (Answer::Text(Ok("b".into())), true),
-        (Answer::Text(Err(long())), true),
+        (Tokenize::reply(Ok(vec![])), false),
+        (Tokenize::reply(Err(long())), true),
+        (Detokenize::reply(Ok("b".into())), true),
+        (Detokenize::reply(Err(long())), true),
     ] {
         let mut table = Table::default();
         let _answer = table.tokenize("a");
@@ -169,7 +177,7 @@ fn a_call_that_is_answered_with_an_error_or_past_the_question_stays_a_suspect() 
         table.unsent();
         let content = table.calls.open[&0].work.content;
 
-        table.answer(0, given);
+        table.reply(0, given);
 
         assert_eq!(table.quarantine.is_suspected(content, Instant::now()), is_suspected);
     }
@@ -183,13 +191,13 @@ fn an_answer_to_a_call_that_the_engine_does_not_have_is_ignored_and_takes_no_pla
     assert_eq!(table.unsent().len(), 1, "one long text at a time");
     assert_eq!(table.calls.on_tick(), 1);
 
-    table.answer(1, Answer::Tokens(Ok(vec![])));
-    table.answer(2, Answer::Tokens(Ok(vec![])));
+    table.tokens(1, vec![]);
+    table.tokens(2, vec![]);
     assert_eq!(table.calls.on_tick(), 2, "nothing was answered");
 
     for call in 0..3 {
-        table.answer(call, Answer::Tokens(Ok(vec![Token(1)])));
-        assert_eq!(answers.remove(0).try_recv().unwrap(), Ok(vec![Token(1)]));
+        table.tokens(call, vec![Token(1)]);
+        assert_eq!(answers.remove(0).try_recv().unwrap(), Ok(Ok(vec![Token(1)])));
         assert_eq!(table.unsent().len(), usize::from(call < 2), "the next one");
     }
     assert!(table.calls.is_empty());
@@ -219,7 +227,7 @@ fn a_caller_that_went_away_is_not_asked_for_again_and_leaves_its_place() {
     table.calls.on_tick();
     assert_eq!(table.unsent(), []);
     assert_eq!(table.calls.open.len(), 1, "the engine works on it");
-    table.answer(1, Answer::Tokens(Ok(vec![])));
+    table.tokens(1, vec![]);
 
     assert!(table.calls.is_empty() && table.calls.used.is_empty());
     let _next = table.tokenize(&long);

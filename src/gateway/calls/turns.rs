@@ -12,7 +12,7 @@ const MANY: usize = 16;
 
 /// Calls that are worked on by the same threads of the engine, for about as long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lane {
+pub(in crate::gateway) enum Lane {
     /// Texts of one size.
     Text(TextSize),
     /// Calls that the engine thread answers between two steps.
@@ -26,7 +26,7 @@ impl Lane {
         [Self::Text(TextSize::Short), Self::Text(TextSize::Middle), Self::Text(TextSize::Long), Self::Forecast, Self::Constraint];
 
     /// The lane of a text, or of tokens, of this size.
-    pub(super) fn of_text(bytes: usize) -> Self {
+    pub(in crate::gateway) fn of_text(bytes: usize) -> Self {
         Self::Text(TextSize::of(bytes))
     }
 

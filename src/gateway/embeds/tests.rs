@@ -1,7 +1,10 @@
 //! The table alone: what is sent when, and who is answered with what.
 
 use super::*;
-use crate::gateway::{blame::judge, death::DeathCause, testing::embedding_info};
+use crate::{
+    gateway::{blame::judge, death::DeathCause, testing::embedding_info},
+    protocol::Call,
+};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -41,7 +44,7 @@ impl Table {
         }
         self.owes_others = gate.owes_others();
         let lengths = |message| match message {
-            ToEngine::Embed { call, inputs, alone } => (call.0, inputs.iter().map(Vec::len).collect(), alone),
+            ToEngine::Call { id, call: Call::Embed(EmbedBatch { inputs, alone }) } => (id.0, inputs.iter().map(Vec::len).collect(), alone),
             other => panic!("{other:?}"),
         };
         messages.into_iter().map(lengths).collect()

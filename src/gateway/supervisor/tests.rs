@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::gateway::{
-    handle::{GenerationEvent, SubmitError},
+    error::SubmitError,
+    handle::GenerationEvent,
     testing::{options, request, scripted, start_scripted, supervision},
 };
 use crate::protocol::{Finish, GenerationError};

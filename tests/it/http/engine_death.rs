@@ -8,7 +8,7 @@ use axum::{
     body::BodyDataStream,
     http::{HeaderMap, StatusCode},
 };
-use llamero::gateway::handle::EngineState;
+use llamero::gateway::engine_state::EngineState;
 use serde_json::{Value, json};
 
 fn request(extra: &Value) -> Value {

@@ -1,7 +1,7 @@
 //! Structured output end to end: whatever the model would rather say, the text obeys the constraint.
 
 use crate::support::server::{Answer, TestServer};
-use llamero::gateway::{handle::CheckError, keys::KeyId};
+use llamero::gateway::{error::CheckError, keys::KeyId};
 use llamero::protocol::{Constraint, Finish, GenerationError, SequenceRequest, Token};
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;

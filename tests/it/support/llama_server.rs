@@ -9,7 +9,7 @@ use llamero::{
     engine::serve::{Host, Model, Opened, serve},
     gateway::{
         death::DeathCause,
-        handle::EngineState,
+        engine_state::EngineState,
         keys::KeyRing,
         launcher::{EngineChild, Launched, Launcher},
         limits::RequestLimiter,

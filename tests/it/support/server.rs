@@ -17,7 +17,8 @@ use llamero::{
     config::{Environment, Flags, ListenConfig, ServeConfig, load},
     engine::runner::{Limits, SwapLimits},
     gateway::{
-        handle::{EngineHandle, EngineState},
+        engine_state::EngineState,
+        handle::EngineHandle,
         keys::KeyRing,
         limits::RequestLimiter,
         supervisor::{self, Supervisor},

@@ -63,7 +63,7 @@ fn directions_refuse_a_new_module_that_the_table_does_not_know() {
 #[test]
 fn directions_take_what_the_picture_has() {
     for (path, text) in [
-        ("src/api/error.rs", "use crate::{gateway::handle::SubmitError, protocol::*, config::ApiConfig};"),
+        ("src/api/error.rs", "use crate::{gateway::error::SubmitError, protocol::*, config::ApiConfig};"),
         ("src/gateway/keys.rs", "use super::limits; use crate::config::KeyConfig;"),
         ("src/engine/text/mod.rs", "use super::super::engine::runner; use super::runner; use crate::sampling::Sampler;"),
         ("src/engine/process.rs", "use crate::{llama::Runner, protocol::frame};"),

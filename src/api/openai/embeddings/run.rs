@@ -9,7 +9,10 @@ use crate::{
         request_log,
         warnings::{Reported, WarningPolicy, Warnings},
     },
-    gateway::handle::{EngineHandle, SubmitError, TokenizeError},
+    gateway::{
+        error::{SubmitError, TokenizeError},
+        handle::EngineHandle,
+    },
     protocol::{EmbeddingInfo, ModelInfo, SpecialText, TextError, Token},
     telemetry::{self, EmbeddingRecord, Outcome},
 };

@@ -110,7 +110,7 @@ pub(super) async fn explain(
     };
     let warnings = subject.take_warnings().enforce(WarningPolicy::of(&headers, &state.config))?;
     let engine = &state.engine;
-    let forecast = engine.foresee(subject.prospect(principal.id)).await?;
+    let forecast = engine.forecast(subject.prospect(principal.id)).await?;
     let texts = try_join_all(subject.prompts().map(|sequence| engine.detokenize(sequence.prompt.clone()))).await?;
     let mut explanation = subject.explanation(&forecast, texts, allowance.map(|Extension(allowance)| allowance), engine);
     explanation.warnings = warnings.all().to_vec();

@@ -14,7 +14,7 @@ use crate::{
         error::ApiError,
         fields::{FieldError, Fields},
     },
-    gateway::handle::{CheckError, EngineHandle},
+    gateway::{error::CheckError, handle::EngineHandle},
     protocol::Constraint,
 };
 use serde_json::Value;
