@@ -5,12 +5,12 @@
 //! a large request. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
 
 use super::{
+    commands::{Command, Disconnected, EmbedCall, Progress},
     embedder::Embedder,
     runner::StepError,
-    worker::{Command, Progress},
 };
 use crate::protocol::{
-    CallId, EmbedError, EngineStats, Finish, Forecast, FromEngine, GenerationError, SequenceId, SequenceOutput, StepReport, Token,
+    EmbedError, EngineStats, Finish, Forecast, FromEngine, GenerationError, SequenceId, SequenceOutput, StepReport, Token,
 };
 use std::{
     collections::VecDeque,
@@ -20,24 +20,6 @@ use std::{
         mpsc::{Receiver, SyncSender, TryRecvError},
     },
 };
-
-/// One `Embed` message.
-#[derive(Debug)]
-pub(super) struct EmbedCall {
-    pub(super) call: CallId,
-    pub(super) inputs: Vec<Vec<Token>>,
-    /// Not to be batched with other calls.
-    pub(super) alone: bool,
-}
-
-impl EmbedCall {
-    fn tokens(&self) -> usize {
-        self.inputs.iter().map(Vec::len).sum()
-    }
-}
-
-/// The gateway is gone.
-struct Disconnected;
 
 /// The engine thread's state. Its queue is bounded by the gateway, which sends few calls before it has their answers.
 pub(super) struct EmbeddingWorker<'a> {

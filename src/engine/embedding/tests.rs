@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::embedder::EmbedLimits;
-use crate::protocol::SequenceRequest;
+use crate::protocol::{CallId, SequenceRequest};
 use std::sync::mpsc::{channel, sync_channel};
 
 /// An input's vector is its length. Token 13 makes a batch fail, token 7 gives a vector that is not finite.
