@@ -5,9 +5,9 @@
 //! a large request. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
 
 use super::{
+    commands::{Command, Disconnected, Progress},
     embedder::Embedder,
     runner::StepError,
-    worker::{Command, Progress},
 };
 use crate::protocol::{
     Asked, EmbedBatch, EmbedError, EngineStats, Finish, Forecast, FromEngine, GenerationError, SequenceId, SequenceOutput, StepReport,
@@ -26,9 +26,6 @@ use std::{
 fn tokens(call: &Asked<EmbedBatch>) -> usize {
     call.question.inputs.iter().map(Vec::len).sum()
 }
-
-/// The gateway is gone.
-struct Disconnected;
 
 /// The engine thread's state. Its queue is bounded by the gateway, which sends few calls before it has their answers.
 pub(super) struct EmbeddingWorker<'a> {

@@ -4,6 +4,7 @@
 //! applies. Owned by one thread, so nothing here locks. No llama.cpp names, no HTTP, no OpenAI words.
 //! `process` is the one exception: it joins the engine with llama.cpp and is the entry of the engine process.
 
+mod commands;
 mod constraints;
 mod disk;
 mod draft_model;

@@ -5,13 +5,14 @@
 
 use crate::constrain::trial::{TrialLimits, TrialProcess};
 use crate::engine::{
+    commands::{Command, ENGINE_STACK_BYTES, Progress, spawn},
     constraints::{Constraints, LazyCompiler, PLACES},
     disk::Folder,
     embedder::Embedder,
     embedding::EmbeddingWorker,
     runner::{ModelRunner, Tokenizer},
     tokenizers::{self, TextCalls, TextInbox},
-    worker::{Command, Progress, Worker},
+    worker::Worker,
 };
 use crate::protocol::{
     Asked, Call, CallId, EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, ToEngine, read_frame, write_frame,
@@ -25,7 +26,6 @@ use std::{
         atomic::Ordering,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
-    thread,
 };
 
 /// Frames that may wait for the socket. The engine thread waits when it is full: the gateway has stopped reading.
@@ -33,8 +33,7 @@ const OUTBOX_FRAMES: usize = 1024;
 /// Commands that may wait: a submission and a cancellation for each of the most sequences that the
 /// gateway may be told to let wait (`max_waiting`). Were it full, pings behind it would go unanswered.
 const INBOX_COMMANDS: usize = 2 * (65_536 + 256);
-/// Constraints are followed by code that recurses, on the engine thread and where resumed sequences catch up.
-pub(super) const ENGINE_STACK_BYTES: usize = 64 << 20;
+
 /// An opened model, lent to the engine thread.
 pub struct Opened<'a> {
     /// What computes.
@@ -131,16 +130,6 @@ impl Drop for HangUp {
         // An error means that it is closed already.
         let _ = self.0.shutdown(Shutdown::Read);
     }
-}
-
-pub(super) fn spawn<T: Send + 'static>(
-    name: &str,
-    stack: usize,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> Result<thread::JoinHandle<T>, FrameError> {
-    let builder = thread::Builder::new().name(name.to_owned());
-    let builder = if stack > 0 { builder.stack_size(stack) } else { builder };
-    Ok(builder.spawn(body)?)
 }
 
 /// What the engine thread owns.

@@ -3,7 +3,7 @@
 //! They answer calls as they come and end when the inbox drops its sender. Who may call, and in which order, is the gateway's to
 //! decide (`gateway/calls/turns.rs`).
 
-use crate::engine::{runner::Tokenizer, serve::spawn as spawn_thread};
+use crate::engine::{commands::spawn as spawn_thread, runner::Tokenizer};
 use crate::priority::give_way;
 use crate::protocol::{Asked, Detokenize, FrameError, FromEngine, MAX_FRAME_BYTES, Question, Spell, TextError, TextSize, Token, Tokenize};
 use std::{

@@ -6,6 +6,7 @@
 
 use crate::constrain::Matcher;
 use crate::engine::{
+    commands::{Command, Disconnected, ENGINE_STACK_BYTES, Progress},
     disk::{DiskTier, Folder},
     draft_model::{DraftModel, Wanted},
     draws::{Draw, Drawers, Drawn},
@@ -13,55 +14,21 @@ use crate::engine::{
     masks::Masks,
     runner::{ModelRunner, Step, StepError, Tokenizer},
     scheduler::{NewSequence, Sampled, Scheduler},
-    serve::ENGINE_STACK_BYTES,
 };
 use crate::protocol::{
-    Asked, EmbedBatch, EmbedError, EngineOptions, EngineStats, Finish, FromEngine, GenerationError, Prospect, SequenceId, SequenceOutput,
-    SequenceRequest, Started, StepReport, Token,
+    EmbedError, EngineOptions, EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, Started,
+    StepReport, Token,
 };
 use crate::sampling::Pieces;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError},
     },
     time::{Duration, Instant},
 };
-
-/// What reaches the engine thread.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Generate.
-    Submit {
-        /// What.
-        request: Box<SequenceRequest>,
-        /// The state of its constraint behind `resume`; there if the request has one.
-        matcher: Option<Box<Matcher>>,
-    },
-    /// A submission failed on its way here: say so.
-    Refuse(SequenceId, GenerationError),
-    /// Forget.
-    Cancel(SequenceId),
-    /// Compute vectors.
-    Embed(Asked<EmbedBatch>),
-    /// Predict how a request would fare.
-    Forecast(Asked<Prospect>),
-}
-
-/// Signs of life, read by the inbox thread for the gateway's heartbeat.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    /// Steps finished.
-    pub(super) steps: AtomicU64,
-    /// Whether there is work.
-    pub(super) busy: AtomicBool,
-}
-
-/// The gateway is gone: nobody is left to work for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Disconnected;
 
 /// The vocabulary as samplers read it.
 struct WrittenOut(Arc<dyn Tokenizer>);

@@ -18,7 +18,7 @@ mod tests;
 pub(super) use compiling::LazyCompiler;
 
 use crate::constrain::{Compiled, trial::TrialProcess};
-use crate::engine::worker::Command;
+use crate::engine::commands::Command;
 use crate::fair_queue::{FairQueue, Share};
 use crate::priority::give_way;
 use crate::protocol::{Asked, CheckConstraint, Constraint, ConstraintError, FromEngine, GenerationError, SequenceId, SequenceRequest};
