@@ -13,7 +13,9 @@ use crate::{
         limits::RequestLimiter,
         testing::{model_info, start_scripted, token},
     },
-    protocol::{Constraint, ConstraintError, Finish, FromEngine, ModelInfo, SequenceRequest, StepReport, ToEngine, Token},
+    protocol::{
+        Constraint, ConstraintError, ConstraintErrorKind, Finish, FromEngine, ModelInfo, SequenceRequest, StepReport, ToEngine, Token,
+    },
 };
 use axum::{
     Router,
@@ -168,8 +170,8 @@ fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<Fr
         }
         ToEngine::Check { call, constraint, .. } => {
             let result = match constraint {
-                Constraint::Regex(text) if text == "refuse me" => Err(ConstraintError::Refused("it is refused".to_owned())),
-                Constraint::Regex(text) if text == "not now" => Err(ConstraintError::Busy("others are compiled".to_owned())),
+                Constraint::Regex(text) if text == "refuse me" => Err(ConstraintError::new(ConstraintErrorKind::Invalid, "it is refused")),
+                Constraint::Regex(text) if text == "not now" => Err(ConstraintError::new(ConstraintErrorKind::Busy, "others are compiled")),
                 _ => Ok(()),
             };
             vec![FromEngine::Checked { call, result }]

@@ -13,7 +13,7 @@ mod message;
 mod model_info;
 mod request;
 
-pub use constraint::{Constraint, ConstraintError};
+pub use constraint::{Constraint, ConstraintError, ConstraintErrorKind, ConstraintPlace};
 pub use embedding::{EmbedError, EmbeddingInfo, Pooling, RankScore};
 pub use engine_options::{EngineOptions, FlashAttention, KvLayout, KvType, OpenedFile, PrefixCacheFolder};
 pub use event::{

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     gateway::{blame::judge, death::DeathCause},
-    protocol::TextSize,
+    protocol::{ConstraintErrorKind, TextSize},
 };
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
@@ -144,7 +144,7 @@ fn a_refused_constraint_is_told_from_one_that_two_engines_died_of() {
     let mut deadly = table.check(Constraint::Regex("a".into()));
     assert_eq!(table.unsent().first(), Some(&ToEngine::Check { call: CallId(0), constraint: Constraint::JsonObject, namespace: 5 }));
 
-    table.answer(0, Answer::Checked(Err(ConstraintError::Refused("no".into()))));
+    table.answer(0, Answer::Checked(Err(ConstraintError::new(ConstraintErrorKind::Invalid, "no"))));
     table.on_death("first");
     assert_eq!(table.unsent().len(), 1);
     table.on_death("second");
