@@ -6,6 +6,7 @@
 //! rule, the longest match is generated and the shorter one is not.
 //!
 //! Notation: <https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md>. Beyond it, names may have underscores.
+//! Written by hand: llguidance translates GBNF only with a Python script.
 //! Its tokens (`<think>`, `<[1000]>`) are refused: Lark can name tokens.
 
 mod parse;
