@@ -14,8 +14,8 @@ use crate::{
         testing::{model_info, start_scripted, token},
     },
     protocol::{
-        Call, CheckConstraint, Constraint, ConstraintError, Finish, FromEngine, ModelInfo, Reply, SequenceRequest, StepReport, ToEngine,
-        Token, Tokenize,
+        Call, CheckConstraint, Constraint, ConstraintError, ConstraintErrorKind, Finish, FromEngine, ModelInfo, Reply, SequenceRequest,
+        StepReport, ToEngine, Token, Tokenize,
     },
 };
 use axum::{
@@ -171,8 +171,8 @@ fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<Fr
         }
         ToEngine::Call { id, call: Call::Check(CheckConstraint { constraint, .. }) } => {
             let result = match constraint {
-                Constraint::Regex(text) if text == "refuse me" => Err(ConstraintError::Refused("it is refused".to_owned())),
-                Constraint::Regex(text) if text == "not now" => Err(ConstraintError::Busy("others are compiled".to_owned())),
+                Constraint::Regex(text) if text == "refuse me" => Err(ConstraintError::new(ConstraintErrorKind::Invalid, "it is refused")),
+                Constraint::Regex(text) if text == "not now" => Err(ConstraintError::new(ConstraintErrorKind::Busy, "others are compiled")),
                 _ => Ok(()),
             };
             vec![FromEngine::Reply { id, reply: Reply::Check(result) }]

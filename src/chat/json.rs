@@ -1,5 +1,7 @@
 //! `tojson` as chat templates mean it: Python's `json.dumps` with its arguments, not Jinja's filter for HTML.
 //!
+//! Written by hand: serde_json has neither Python's spaces, floats and escapes nor the arguments of `json.dumps`.
+//!
 //! Owns the text form of values, floats as Python prints them among it. It charges the template's fuel for what it writes.
 
 use super::environment::MARKER;

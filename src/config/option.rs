@@ -2,6 +2,7 @@
 //!
 //! Flag, environment variable, TOML key, `--help`, `--print-config` and `examples/config.toml` are all made from these.
 
+use jiff::fmt::friendly::SpanParser;
 use std::{fmt, time::Duration};
 
 /// An option of `llamero serve`.
@@ -107,19 +108,17 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Reads `30`, `0.5`, `500ms`, `30s`, `5m` or `1h`; `None` for anything else, and for what is negative or endless.
+/// Reads a number of seconds (`30`, `0.5`), or a time with units (`500ms`, `30s`, `5m`, `1h 30m`). `None` for any other text, and for a
+/// negative time.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(number_end);
-    let seconds_per_unit = match unit.trim() {
-        "" | "s" => 1.0,
-        "ms" => 0.001,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds_per_unit).ok()
+    let (number, units) = text.split_at(number_end);
+    // jiff wants digits on both sides of a point, and nine after it at most.
+    let number = format!("{:.9}", number.parse::<f64>().ok()?);
+    let number = number.trim_end_matches('0').trim_end_matches('.');
+    let units = if units.is_empty() { "s" } else { units };
+    SpanParser::new().parse_unsigned_duration(format!("{number}{units}")).ok()
 }
 
 /// Reads the words people write for a yes or a no.
@@ -138,7 +137,8 @@ mod tests {
     #[test]
     fn durations_are_seconds_or_carry_a_unit() {
         let cases = [("30", 30_000), ("0.5", 500), ("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1 h", 3_600_000), ("0", 0)];
-        for (text, ms) in cases {
+        let more = [(".5s", 500), ("5.s", 5_000), ("0.1", 100), ("0.0000000001s", 0), ("1h 30m", 5_400_000), ("2 minutes", 120_000)];
+        for (text, ms) in cases.into_iter().chain(more) {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)), "{text:?}");
         }
         for text in ["", "s", "-1", "1d", "1.2.3", "inf", "NaN", "1e9", "99999999999999999999h"] {

@@ -1,20 +1,20 @@
-//! What is wrong with a configuration: every problem at once, each naming where it comes from.
+//! The problems of a configuration: all of them at once, each with the place that it comes from.
 
 use std::fmt;
 
-/// All that is wrong. Never empty.
+/// All problems of a configuration. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
     /// In the order found.
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The flag, environment variable or file and key at fault, as the user wrote it.
     pub at: String,
-    /// What is wrong there and what would be right.
+    /// The fault there, and the values that are accepted.
     pub message: String,
 }
 
@@ -38,8 +38,8 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The candidate closest to `word`, if one is close enough to be what was meant: few letters differ, or it goes on
-/// where a word of three letters or more ends.
+/// The candidate closest to `word`, if the user probably meant it: few letters differ, or it begins with `word`, which has three letters
+/// or more.
 pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = 1 + word.chars().count() / 4;
     let begins = |candidate: &str| word.len() >= 3 && candidate.starts_with(word);
@@ -47,20 +47,10 @@ pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
-/// Edit distance (Levenshtein), ignoring case and taking `-` for `_`.
+/// Edit distance, ignoring case and taking `-` for `_`.
 fn distance(a: &str, b: &str) -> usize {
-    let normal = |text: &str| text.to_lowercase().replace('-', "_").chars().collect::<Vec<_>>();
-    let (a, b) = (normal(a), normal(b));
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    let normal = |text: &str| text.to_lowercase().replace('-', "_");
+    strsim::levenshtein(&normal(a), &normal(b))
 }
 
 #[cfg(test)]

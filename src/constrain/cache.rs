@@ -1,7 +1,7 @@
 //! The constraints compiled last, so that a client that repeats its schema pays for it once.
 
 use super::compiler::Compiled;
-use crate::protocol::Constraint;
+use crate::protocol::{Constraint, ConstraintError};
 use std::collections::VecDeque;
 
 /// Constraints kept at most.
@@ -19,13 +19,13 @@ pub(super) struct Cache {
 #[derive(Debug)]
 struct Entry {
     constraint: Constraint,
-    result: Result<Compiled, String>,
+    result: Result<Compiled, ConstraintError>,
     bytes: u64,
 }
 
 impl Cache {
-    /// What is known about a constraint.
-    pub(super) fn get(&mut self, constraint: &Constraint) -> Option<Result<Compiled, String>> {
+    /// The result of a constraint that is kept.
+    pub(super) fn get(&mut self, constraint: &Constraint) -> Option<Result<Compiled, ConstraintError>> {
         let at = self.entries.iter().rposition(|known| known.constraint == *constraint)?;
         let entry = self.entries.remove(at)?;
         let result = entry.result.clone();
@@ -34,7 +34,7 @@ impl Cache {
     }
 
     /// Keeps one. `bytes` is the memory of its compiled form. The least recently used ones are dropped until all fit.
-    pub(super) fn insert(&mut self, constraint: Constraint, result: Result<Compiled, String>, bytes: u64) {
+    pub(super) fn insert(&mut self, constraint: Constraint, result: Result<Compiled, ConstraintError>, bytes: u64) {
         let bytes = bytes.saturating_add(u64::try_from(constraint.text_bytes()).unwrap_or(u64::MAX));
         if bytes > MAX_BYTES || self.get(&constraint).is_some() {
             return;
@@ -51,13 +51,14 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::ConstraintErrorKind;
 
     fn regex(n: usize) -> Constraint {
         Constraint::Regex(format!("{n}"))
     }
 
-    fn refusal(text: &str) -> Result<Compiled, String> {
-        Err(text.to_owned())
+    fn refusal(text: &str) -> Result<Compiled, ConstraintError> {
+        Err(ConstraintError::new(ConstraintErrorKind::Invalid, text))
     }
 
     #[test]
@@ -95,7 +96,7 @@ mod tests {
         cache.insert(regex(1), refusal("first"), 0);
         cache.insert(regex(1), refusal("second"), 0);
 
-        assert_eq!(cache.get(&regex(1)).unwrap().unwrap_err(), "first");
+        assert_eq!(cache.get(&regex(1)).unwrap().unwrap_err().message, "first");
         assert_eq!(cache.bytes, 1);
     }
 }

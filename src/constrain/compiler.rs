@@ -3,15 +3,12 @@
 //! Compiling has no limit of time here: the engine compiles only constraints that a trial process has compiled before
 //! (`trial`).
 
-use super::{
-    cache::Cache,
-    limits,
-    matcher::{Matcher, TOO_MUCH_WORK},
-    source,
-    vocabulary::Vocabulary,
-    walk,
+use super::{cache::Cache, limits, matcher::Matcher, source, vocabulary::Vocabulary, walk};
+use crate::protocol::{
+    Constraint, ConstraintError,
+    ConstraintErrorKind::{Busy, Impossible, Invalid, TooCostly},
+    ConstraintPlace,
 };
-use crate::protocol::{Constraint, ConstraintError};
 use llguidance::ParserFactory;
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
@@ -66,7 +63,7 @@ impl Compiler {
 
     /// The result for a constraint that is among the last ones or exceeds a limit of size; `None` if it would have to be compiled.
     #[must_use]
-    pub fn known(&self, constraint: &Constraint) -> Option<Result<Compiled, String>> {
+    pub fn known(&self, constraint: &Constraint) -> Option<Result<Compiled, ConstraintError>> {
         let cached = self.cache().get(constraint);
         cached.or_else(|| limits::check(constraint).and_then(|()| self.can_write(constraint)).err().map(Err))
     }
@@ -74,8 +71,8 @@ impl Compiler {
     /// Compiles a constraint, or finds it compiled.
     ///
     /// # Errors
-    /// `Refused` with what is wrong with it, in words for whoever wrote it: too long, no such keyword, impossible to fulfil,
-    /// too complex. `Busy` if there is no thread to compile it.
+    /// The constraint is at fault: too long, no such keyword, impossible to fulfil, too complex. Of the kind `Busy` if there is no
+    /// thread to compile it.
     pub fn compile(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
         self.compile_measured(constraint, 0)
     }
@@ -86,11 +83,13 @@ impl Compiler {
     /// As [`Self::compile`].
     pub fn compile_measured(&self, constraint: &Constraint, bytes: u64) -> Result<Compiled, ConstraintError> {
         if let Some(known) = self.known(constraint) {
-            return known.map_err(ConstraintError::Refused);
+            return known;
         }
-        let compiled = on_large_stack(|| self.compile_new(constraint))?;
-        self.cache().insert(constraint.clone(), compiled.clone(), bytes);
-        compiled.map_err(ConstraintError::Refused)
+        let compiled = on_large_stack(|| self.compile_new(constraint));
+        if compiled.as_ref().err().is_none_or(ConstraintError::is_final) {
+            self.cache().insert(constraint.clone(), compiled.clone(), bytes);
+        }
+        compiled
     }
 
     /// As [`Self::compile`], without remembering anything: for a process of its own.
@@ -98,35 +97,36 @@ impl Compiler {
     /// # Errors
     /// As [`Self::compile`].
     pub fn try_out(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
-        limits::check(constraint).and_then(|()| self.can_write(constraint)).map_err(ConstraintError::Refused)?;
-        on_large_stack(|| self.compile_new(constraint))?.map_err(ConstraintError::Refused)
+        limits::check(constraint)?;
+        self.can_write(constraint)?;
+        on_large_stack(|| self.compile_new(constraint))
     }
 
     /// Compiles a constraint, in the trial process as in the engine. A constraint that no token of this vocabulary can begin, or
     /// that takes too much work for some token, is refused here and not when a token is to be drawn.
-    fn compile_new(&self, constraint: &Constraint) -> Result<Compiled, String> {
+    fn compile_new(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
         let compiled = compile(&self.factory, constraint)?;
         walk::through(|| compiled.matcher())?;
         Ok(compiled)
     }
 
     /// Takes note that a constraint cannot be used.
-    pub fn refuse(&self, constraint: &Constraint, reason: String) {
+    pub fn refuse(&self, constraint: &Constraint, reason: ConstraintError) {
         self.cache().insert(constraint.clone(), Err(reason), 0);
     }
 
     /// A choice is of texts that the model can write: it could else begin one and find no token to go on with.
-    fn can_write(&self, constraint: &Constraint) -> Result<(), String> {
+    fn can_write(&self, constraint: &Constraint) -> Result<(), ConstraintError> {
         let Constraint::Choice(texts) = constraint else { return Ok(()) };
         let stray = texts.iter().flat_map(|text| text.chars()).find(|c| {
             let mut buffer = [0; 4];
             c.encode_utf8(&mut buffer).bytes().any(|byte| !self.writes[usize::from(byte)])
         });
         match stray {
-            Some(c) => Err(format!(
-                "a text of the choice has the character {c:?} (U+{:04X}), which no token of this model can write",
-                u32::from(c)
-            )),
+            Some(c) => {
+                let message = format!("has the character {c:?} (U+{:04X}), which no token of this model can write", u32::from(c));
+                Err(ConstraintPlace::ChoiceText.predicate(Impossible, message))
+            }
             None => Ok(()),
         }
     }
@@ -138,49 +138,55 @@ impl Compiler {
 }
 
 /// Runs `work` on a stack of [`STACK_BYTES`] and waits for it.
-fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<Result<T, String>, ConstraintError> {
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, ConstraintError> + Send) -> Result<T, ConstraintError> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("compile".to_owned()).stack_size(STACK_BYTES).spawn_scoped(scope, work);
-        let thread = thread.map_err(|error| ConstraintError::Busy(format!("no thread to compile it: {error}")))?;
-        Ok(thread.join().unwrap_or_else(|_| Err("the compiler failed on it".to_owned())))
+        let thread = thread.map_err(|error| ConstraintError::new(Busy, format!("no thread to compile it: {error}")))?;
+        thread.join().unwrap_or_else(|_| Err(ConstraintError::new(Invalid, "the compiler failed on it")))
     })
 }
 
-fn compile(factory: &ParserFactory, constraint: &Constraint) -> Result<Compiled, String> {
+fn compile(factory: &ParserFactory, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
     let grammar = source::grammar(constraint)?;
     let parser = factory.create_parser(grammar).map_err(|error| readable(&format!("{error:#}")))?;
     let matcher = llguidance::Matcher::new(Ok(parser));
     if let Some(error) = matcher.get_error() {
         return Err(readable(&error));
     }
-    // What cannot even begin with this vocabulary is refused now, and not when the first token is to be drawn.
+    // A constraint that no token of this vocabulary can begin is refused now, and not when the first token is to be drawn.
     let mut probe = matcher.deep_clone();
     match probe.compute_mask_or_eos() {
         Ok(mask) if !mask.is_zero() => Ok(Compiled { start: Arc::new(matcher), is_costly: Arc::default() }),
-        Ok(_) => Err("no text of this model can fulfil it".to_owned()),
-        Err(error) => Err(readable(&format!("no text can fulfil it: {error}"))),
+        Ok(_) => Err(ConstraintError::new(Impossible, "no text of this model can fulfil it")),
+        Err(error) => Err(match readable(&error.to_string()) {
+            costly if costly.kind == TooCostly => costly,
+            error => ConstraintError::new(Impossible, format!("no text can fulfil it: {error}")),
+        }),
     }
 }
 
-/// llguidance's message without what is for its developers.
-pub(super) fn readable(message: &str) -> String {
+/// llguidance's message without the parts that are for its developers.
+pub(super) fn readable(message: &str) -> ConstraintError {
     let message = message.split("\n<").next().unwrap_or_default().trim();
     if message.contains("oneOf constraints are not supported") {
-        return "the alternatives of a 'oneOf' must exclude each other by their types or by a required property with different \
-                'const' values; otherwise use 'anyOf'"
-            .to_owned();
+        return ConstraintError::new(
+            Invalid,
+            "the alternatives of a 'oneOf' must exclude each other by their types or by a required property with different 'const' \
+             values; otherwise use 'anyOf'",
+        );
     }
     if let Some(reason) = ["parser error: ", "lexer error: "].iter().find_map(|kind| strip_prefix_of_any_case(message, kind)) {
-        return format!("{TOO_MUCH_WORK} ({reason})");
+        return ConstraintError::new(TooCostly, format!("it takes more work for a token than is allowed ({reason})"));
     }
     let message = match message.strip_prefix("panic: ") {
         Some(reason) => format!("the compiler failed on it ({reason})"),
         None => message.to_owned(),
     };
-    match message.char_indices().nth(MAX_MESSAGE) {
+    let message = match message.char_indices().nth(MAX_MESSAGE) {
         Some((at, _)) => format!("{}…", &message[..at]),
         None => message,
-    }
+    };
+    ConstraintError::new(Invalid, message)
 }
 
 fn strip_prefix_of_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {

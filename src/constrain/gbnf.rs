@@ -6,6 +6,7 @@
 //! rule, the longest match is generated and the shorter one is not.
 //!
 //! Notation: <https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md>. Beyond it, names may have underscores.
+//! Written by hand: llguidance translates GBNF only with a Python script.
 //! Its tokens (`<think>`, `<[1000]>`) are refused: Lark can name tokens.
 
 mod parse;
@@ -13,6 +14,7 @@ mod parse;
 mod tests;
 
 use super::source::quoted;
+use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid, ConstraintPlace};
 use std::fmt::Write;
 
 /// Rules at most.
@@ -54,11 +56,12 @@ pub(super) fn is_gbnf(text: &str) -> bool {
 ///
 /// # Errors
 /// The line that is no GBNF, or the rule that is missing.
-pub(super) fn to_lark(text: &str) -> Result<String, String> {
+pub(super) fn to_lark(text: &str) -> Result<String, ConstraintError> {
     let grammar = parse::parse(text)?;
-    let root = grammar.names.iter().position(|name| name == "root").ok_or("the grammar has no rule 'root'")?;
+    let missing = |name: &str| ConstraintPlace::Grammar.predicate(Invalid, format!("has no rule '{name}'"));
+    let root = grammar.names.iter().position(|name| name == "root").ok_or_else(|| missing("root"))?;
     let rules: Vec<&[Sequence]> = (0..grammar.rules.len())
-        .map(|at| grammar.rules[at].as_deref().ok_or_else(|| format!("the grammar has no rule '{}'", grammar.names[at])))
+        .map(|at| grammar.rules[at].as_deref().ok_or_else(|| missing(&grammar.names[at])))
         .collect::<Result<_, _>>()?;
     let mut lark = Lark { recursive: recursive(&rules), text: String::new(), terminals: 0 };
     let start = lark.name(root);

@@ -1,7 +1,8 @@
 //! JSON schemas inside a Lark grammar (`%json { … }`): held to the same rules as a schema that stands alone, and compiled
-//! with the same options. The rest of the grammar is llguidance's business.
+//! with the same options. The rest of the grammar is checked by llguidance.
 
 use super::{schema, source::with_options};
+use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
 use serde_json::{Deserializer, Value};
 
 /// The directive before a schema.
@@ -10,14 +11,15 @@ const JSON: &str = "%json";
 /// The grammar with its schemas checked and prepared.
 ///
 /// # Errors
-/// What is wrong with one of them.
-pub(super) fn prepare(text: &str) -> Result<String, String> {
+/// One of them cannot be used.
+pub(super) fn prepare(text: &str) -> Result<String, ConstraintError> {
     let mut prepared = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = next_schema(rest) {
         let (before, schema) = rest.split_at(at + JSON.len());
         let mut values = Deserializer::from_str(schema).into_iter::<Value>();
-        let value = values.next().unwrap_or(Ok(Value::Null)).map_err(|error| format!("what follows {JSON} is not JSON: {error}"))?;
+        let not_json = |error| ConstraintError::new(Invalid, format!("what follows {JSON} is not JSON: {error}"));
+        let value = values.next().unwrap_or(Ok(Value::Null)).map_err(not_json)?;
         let value = with_options(schema::prepare(&value.to_string())?);
         prepared.push_str(before);
         prepared.push(' ');
@@ -34,10 +36,10 @@ fn next_schema(text: &str) -> Option<usize> {
     let mut at = 0;
     while at < bytes.len() {
         match bytes[at] {
-            b'"' => at = behind(bytes, at + 1, b'"'),
+            b'"' => at = after(bytes, at + 1, b'"'),
             b'#' => at = line_end(bytes, at),
             b'/' if bytes.get(at + 1) == Some(&b'/') => at = line_end(bytes, at),
-            b'/' => at = behind(bytes, at + 1, b'/'),
+            b'/' => at = after(bytes, at + 1, b'/'),
             b'%' if bytes[at..].starts_with(JSON.as_bytes()) => return Some(at),
             _ => at += 1,
         }
@@ -50,9 +52,9 @@ fn line_end(bytes: &[u8], at: usize) -> usize {
     bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| at + end)
 }
 
-/// The position behind the next `end` that no backslash escapes. A string ends with its line at the latest; a regular expression may go
+/// The position after the next `end` that no backslash escapes. A string ends with its line at the latest; a regular expression may go
 /// across lines (llguidance's lexer, `lark/lexer.rs`).
-fn behind(bytes: &[u8], mut at: usize, end: u8) -> usize {
+fn after(bytes: &[u8], mut at: usize, end: u8) -> usize {
     while let Some(&byte) = bytes.get(at) {
         at += 1;
         match byte {
@@ -81,7 +83,7 @@ mod tests {
             ("start: %json", "not a JSON object"),
             ("start: %json [1]", "not a JSON object"),
         ] {
-            let refused = prepare(grammar).unwrap_err();
+            let refused = prepare(grammar).unwrap_err().to_string();
             assert!(refused.contains(reason), "{grammar}: {refused}");
         }
     }

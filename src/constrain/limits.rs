@@ -1,6 +1,10 @@
 //! How large a constraint may be, and how much work it may cause. Checked before anything is parsed.
 
-use crate::protocol::Constraint;
+use crate::protocol::{
+    Constraint, ConstraintError,
+    ConstraintErrorKind::{Invalid, TooLarge},
+    ConstraintPlace,
+};
 use llguidance::api::ParserLimits;
 
 /// Longest JSON schema, bytes.
@@ -28,53 +32,57 @@ pub(super) fn apply(limits: &mut ParserLimits) {
     limits.verbose_errors = false; // They contain the text generated so far.
 }
 
-/// Whether a constraint is small enough to be looked at.
+/// Checks that a constraint is small enough to be parsed.
 ///
 /// # Errors
 /// Which limit it exceeds.
-pub(super) fn check(constraint: &Constraint) -> Result<(), String> {
+pub(super) fn check(constraint: &Constraint) -> Result<(), ConstraintError> {
     match constraint {
         Constraint::JsonObject => Ok(()),
-        Constraint::JsonSchema(text) => at_most("the schema", text, MAX_SCHEMA_BYTES),
-        Constraint::Regex(text) => regex("the regular expression", text),
+        Constraint::JsonSchema(text) => at_most(&ConstraintPlace::Schema, text, MAX_SCHEMA_BYTES),
+        Constraint::Regex(text) => regex(&ConstraintPlace::Regex, text),
         Constraint::Choice(texts) => choice(texts),
         Constraint::Grammar(text) => {
-            at_most("the grammar", text, MAX_GRAMMAR_BYTES)?;
-            nesting("the grammar", text)
+            at_most(&ConstraintPlace::Grammar, text, MAX_GRAMMAR_BYTES)?;
+            nesting(&ConstraintPlace::Grammar, text)
         }
     }
 }
 
-/// A regular expression, anywhere in a constraint.
+/// Checks a regular expression, anywhere in a constraint.
 ///
 /// # Errors
 /// Which limit it exceeds, or that it is cut off.
-pub(super) fn regex(what: &str, text: &str) -> Result<(), String> {
-    at_most(what, text, MAX_REGEX_BYTES)?;
-    // llguidance drops it.
+pub(super) fn regex(at: &ConstraintPlace, text: &str) -> Result<(), ConstraintError> {
+    at_most(at, text, MAX_REGEX_BYTES)?;
+    // llguidance drops such a backslash.
     if text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1 {
-        return Err(format!("{what} ends with a backslash that escapes nothing"));
+        return Err(at.clone().predicate(Invalid, "ends with a backslash that escapes nothing"));
     }
-    nesting(what, text)
+    nesting(at, text)
 }
 
-fn choice(texts: &[String]) -> Result<(), String> {
+fn choice(texts: &[String]) -> Result<(), ConstraintError> {
     if texts.is_empty() {
-        return Err("the choice is empty; at least one text is needed".to_owned());
+        return Err(ConstraintPlace::Choice.predicate(Invalid, "is empty; at least one text is needed"));
     }
     if texts.len() > MAX_CHOICES {
-        return Err(format!("the choice has {} texts; at most {MAX_CHOICES} are accepted", texts.len()));
+        let message = format!("has {} texts; at most {MAX_CHOICES} are accepted", texts.len());
+        return Err(ConstraintPlace::Choice.predicate(TooLarge, message));
     }
-    texts.iter().try_for_each(|text| at_most("a text of the choice", text, MAX_CHOICE_BYTES))
+    texts.iter().try_for_each(|text| at_most(&ConstraintPlace::ChoiceText, text, MAX_CHOICE_BYTES))
 }
 
-fn at_most(what: &str, text: &str, max: usize) -> Result<(), String> {
-    if text.len() <= max { Ok(()) } else { Err(format!("{what} has {} bytes; at most {max} are accepted", text.len())) }
+fn at_most(at: &ConstraintPlace, text: &str, max: usize) -> Result<(), ConstraintError> {
+    if text.len() <= max {
+        return Ok(());
+    }
+    Err(at.clone().predicate(TooLarge, format!("has {} bytes; at most {max} are accepted", text.len())))
 }
 
 /// Counts brackets that no backslash escapes. Brackets in quotes and classes count too, which is wrong only about texts
 /// that have a hundred more opening than closing ones.
-fn nesting(what: &str, text: &str) -> Result<(), String> {
+fn nesting(at: &ConstraintPlace, text: &str) -> Result<(), ConstraintError> {
     let (mut depth, mut escaped) = (0_usize, false);
     for byte in text.bytes() {
         match byte {
@@ -85,7 +93,7 @@ fn nesting(what: &str, text: &str) -> Result<(), String> {
             _ => {}
         }
         if depth > MAX_NESTING {
-            return Err(format!("{what} is nested more than {MAX_NESTING} deep"));
+            return Err(at.clone().predicate(TooLarge, format!("is nested more than {MAX_NESTING} deep")));
         }
     }
     Ok(())

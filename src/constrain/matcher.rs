@@ -1,15 +1,12 @@
 //! Where one text stands in its constraint: what may come next, and whether it is complete.
 
 use super::compiler::readable;
-use crate::protocol::Token;
+use crate::protocol::{ConstraintError, Token};
 use llguidance::{earley::ParserStats, toktrie::SimpleVob};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
-
-/// Beginning of the reason that is given when a token would be more work than `limits::apply` allows.
-pub(super) const TOO_MUCH_WORK: &str = "it takes more work for a token than is allowed";
 
 /// Items of the parser, and fuel of the lexer, from which on a mask is much work: about 2 ms.
 const MUCH: (usize, u64) = (2_000, 20_000);
@@ -53,7 +50,7 @@ impl Matcher {
     ///
     /// # Errors
     /// If nothing may come next, or the constraint turns out too complex.
-    pub fn allowed(&mut self) -> Result<&[u32], String> {
+    pub fn allowed(&mut self) -> Result<&[u32], ConstraintError> {
         if !self.is_current {
             self.mask = self.inner.compute_mask_or_eos().map_err(|error| readable(&error.to_string()))?;
             self.is_current = true;
@@ -68,7 +65,7 @@ impl Matcher {
     ///
     /// # Errors
     /// If it was not allowed.
-    pub fn advance(&mut self, token: Token) -> Result<(), String> {
+    pub fn advance(&mut self, token: Token) -> Result<(), ConstraintError> {
         self.is_current = false;
         self.inner.consume_token(token.0).map_err(|error| readable(&error.to_string()))
     }

@@ -10,6 +10,11 @@ mod formats;
 mod steps;
 
 use super::limits;
+use crate::protocol::{
+    ConstraintError,
+    ConstraintErrorKind::{Invalid, TooLarge},
+    ConstraintPlace,
+};
 pub(super) use controls::need_unicode_escapes;
 use serde_json::{Map, Value};
 use steps::Steps;
@@ -53,14 +58,15 @@ pub(super) const REFUSED: [&str; 20] = [
 /// Of these, the ones that say nothing when they are `false`.
 const HARMLESS_WHEN_FALSE: [&str; 3] = ["uniqueItems", "nullable", "$recursiveAnchor"];
 
-/// Parses and checks a schema; what llguidance needs no more is taken out, and what it misses is put in.
+/// Parses and checks a schema. Keywords that llguidance needs no more are taken out, and patterns that its formats lack are put in.
 ///
 /// # Errors
 /// Which keyword cannot be used and where, or which limit is exceeded.
-pub(super) fn prepare(text: &str) -> Result<Value, String> {
-    let mut schema: Value = serde_json::from_str(text).map_err(|error| format!("the schema is not JSON: {error}"))?;
+pub(super) fn prepare(text: &str) -> Result<Value, ConstraintError> {
+    let not_json = |error| ConstraintPlace::Schema.predicate(Invalid, format!("is not JSON: {error}"));
+    let mut schema: Value = serde_json::from_str(text).map_err(not_json)?;
     if !schema.is_object() {
-        return Err("the schema is not a JSON object".to_owned());
+        return Err(ConstraintPlace::Schema.predicate(Invalid, "is not a JSON object"));
     }
     let mut walk = Walk::default();
     walk.schema(&mut schema, "#", 0)?;
@@ -77,14 +83,14 @@ struct Walk {
 }
 
 impl Walk {
-    fn schema(&mut self, schema: &mut Value, at: &str, depth: usize) -> Result<(), String> {
+    fn schema(&mut self, schema: &mut Value, at: &str, depth: usize) -> Result<(), ConstraintError> {
         if depth > MAX_DEPTH {
-            return Err(format!("the schema is nested more than {MAX_DEPTH} deep"));
+            return Err(ConstraintPlace::Schema.predicate(TooLarge, format!("is nested more than {MAX_DEPTH} deep")));
         }
         let schema = match schema {
             Value::Bool(_) => return Ok(()),
             Value::Object(schema) => schema,
-            _ => return Err(format!("{at} is no schema: a schema is an object, true or false")),
+            _ => return Err(place(at).predicate(Invalid, "is no schema: a schema is an object, true or false")),
         };
         tidy(schema, at)?;
         self.keywords(schema, at, depth)?;
@@ -94,14 +100,15 @@ impl Walk {
     }
 
     /// Each keyword by what it holds.
-    fn keywords(&mut self, schema: &mut Map<String, Value>, at: &str, depth: usize) -> Result<(), String> {
+    fn keywords(&mut self, schema: &mut Map<String, Value>, at: &str, depth: usize) -> Result<(), ConstraintError> {
         for (keyword, value) in schema.iter_mut() {
             let here = format!("{at}/{keyword}");
             match (keyword.as_str(), value) {
                 ("$defs" | "definitions", value) => {
                     self.definitions += value.as_object().map_or(0, Map::len);
                     if self.definitions > MAX_DEFINITIONS {
-                        return Err(format!("the schema has more than {MAX_DEFINITIONS} definitions"));
+                        let message = format!("has more than {MAX_DEFINITIONS} definitions");
+                        return Err(ConstraintPlace::Schema.predicate(TooLarge, message));
                     }
                     self.named(value, &here, depth)?;
                 }
@@ -113,8 +120,10 @@ impl Walk {
                 }
                 ("items" | "additionalItems" | "additionalProperties", value) => self.schema(value, &here, depth + 1)?,
                 ("$ref", Value::String(reference)) => check_reference(reference, &here)?,
-                ("pattern", Value::String(pattern)) => limits::regex(&here, pattern)?,
-                ("$id", _) if depth > 0 => return Err(format!("{here}: a schema with an own '$id' inside another is not supported")),
+                ("pattern", Value::String(pattern)) => limits::regex(&place(&here), pattern)?,
+                ("$id", _) if depth > 0 => {
+                    return Err(place(&here).sentence(Invalid, "a schema with an own '$id' inside another is not supported"));
+                }
                 ("enum" | "const", value) => exact(value, &here)?,
                 ("minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum", value) => exact(value, &here)?,
                 ("multipleOf", value) => self.steps.add(value, &here)?,
@@ -126,12 +135,12 @@ impl Walk {
     }
 
     /// Schemas by name.
-    fn named(&mut self, schemas: &mut Value, at: &str, depth: usize) -> Result<(), String> {
-        let Value::Object(schemas) = schemas else { return Err(format!("{at} is not an object")) };
+    fn named(&mut self, schemas: &mut Value, at: &str, depth: usize) -> Result<(), ConstraintError> {
+        let Value::Object(schemas) = schemas else { return Err(place(at).predicate(Invalid, "is not an object")) };
         for (name, schema) in schemas.iter_mut() {
             check_name(name, at)?;
             if at.ends_with("/patternProperties") {
-                limits::regex(at, name)?;
+                limits::regex(&place(at), name)?;
             }
             self.schema(schema, &format!("{at}/{name}"), depth + 1)?;
         }
@@ -139,69 +148,81 @@ impl Walk {
     }
 }
 
-/// Refuses what does not work, and takes out what says nothing. Which draft a schema names makes no difference here.
-fn tidy(schema: &mut Map<String, Value>, at: &str) -> Result<(), String> {
+/// The part of the schema at this JSON pointer.
+fn place(pointer: &str) -> ConstraintPlace {
+    ConstraintPlace::InSchema(pointer.to_owned())
+}
+
+/// Refuses keywords that do not work, and takes out those that restrict nothing. Which draft a schema names makes no difference here.
+fn tidy(schema: &mut Map<String, Value>, at: &str) -> Result<(), ConstraintError> {
     schema.retain(|keyword, value| {
         let harmless = *value == Value::Bool(false) && HARMLESS_WHEN_FALSE.contains(&keyword.as_str());
         keyword != "$schema" && !harmless
     });
     match REFUSED.iter().find(|keyword| schema.contains_key(**keyword)) {
-        Some(keyword) => Err(format!("the keyword '{keyword}' is not supported ({at}/{keyword})")),
+        Some(keyword) => {
+            let message = format!("the keyword '{keyword}' is not supported");
+            Err(place(&format!("{at}/{keyword}")).sentence_first(Invalid, message))
+        }
         None => Ok(()),
     }
 }
 
-/// What a schema may not say as a whole.
-fn rules(schema: &Map<String, Value>, at: &str) -> Result<(), String> {
+/// Checks that concern several keywords of one schema at once.
+fn rules(schema: &Map<String, Value>, at: &str) -> Result<(), ConstraintError> {
     let array = |keyword: &str| schema.get(keyword).and_then(Value::as_array);
+    let here = |keyword: &str| place(&format!("{at}/{keyword}"));
     if array("enum").is_some_and(|values| values.len() > MAX_ENUM) {
-        return Err(format!("{at}/enum has more than {MAX_ENUM} values"));
+        return Err(here("enum").predicate(TooLarge, format!("has more than {MAX_ENUM} values")));
     }
     for name in array("required").into_iter().flatten().filter_map(Value::as_str) {
         check_name(name, &format!("{at}/required"))?;
     }
     // Only newer drafts know `prefixItems` and only older ones the others: together they mean different things to each.
     if schema.contains_key("prefixItems") && (schema.contains_key("additionalItems") || array("items").is_some()) {
-        return Err(format!("{at}/prefixItems cannot be used together with 'additionalItems' or an array of 'items'"));
+        let message = "cannot be used together with 'additionalItems' or an array of 'items'";
+        return Err(here("prefixItems").predicate(Invalid, message));
     }
     // Nothing keeps a model from giving two free properties the same name, and then they count as one.
     let least = schema.get("minProperties").and_then(Value::as_u64).unwrap_or(0);
     let required = u64::try_from(array("required").map_or(0, Vec::len)).unwrap_or(u64::MAX);
     let free = schema.get("additionalProperties") != Some(&Value::Bool(false)) || schema.contains_key("patternProperties");
     if free && least > required + 1 {
-        return Err(format!("{at}/minProperties is supported up to one more than the number of required properties"));
+        let message = "is supported up to one more than the number of required properties";
+        return Err(here("minProperties").predicate(Invalid, message));
     }
     Ok(())
 }
 
-fn check_name(name: &str, at: &str) -> Result<(), String> {
+fn check_name(name: &str, at: &str) -> Result<(), ConstraintError> {
     if name.len() <= MAX_NAME_BYTES {
         return Ok(());
     }
-    Err(format!("{at}: a name has {} bytes; at most {MAX_NAME_BYTES} are accepted", name.len()))
+    Err(place(at).sentence(TooLarge, format!("a name has {} bytes; at most {MAX_NAME_BYTES} are accepted", name.len())))
 }
 
 /// References stay inside the schema, by plain paths.
-fn check_reference(reference: &str, at: &str) -> Result<(), String> {
+fn check_reference(reference: &str, at: &str) -> Result<(), ConstraintError> {
     let inside = reference == "#" || reference.starts_with("#/");
     if inside && !reference.contains(['~', '%']) {
         return Ok(());
     }
     let shown: String = reference.chars().take(64).collect();
-    Err(format!("{at}: '{shown}' is not supported; a '$ref' is a path inside the schema, such as '#/$defs/name', without escapes"))
+    let message = format!("'{shown}' is not supported; a '$ref' is a path inside the schema, such as '#/$defs/name', without escapes");
+    Err(place(at).sentence(Invalid, message))
 }
 
-fn count(value: &Value, at: &str) -> Result<(), String> {
+fn count(value: &Value, at: &str) -> Result<(), ConstraintError> {
     match value.as_u64() {
         Some(count) if count <= MAX_COUNT => Ok(()),
         // JSON schema allows 3.0, the compiler does not.
-        Some(_) | None => Err(format!("{at} must be an integer from 0 to {MAX_COUNT}")),
+        Some(_) | None => Err(place(at).predicate(Invalid, format!("must be an integer from 0 to {MAX_COUNT}"))),
     }
 }
 
 /// Numbers must survive `f64`: integers up to 2^53, and what is written with a point or an exponent below it. `serde_json`
 /// has read the latter into an `f64` already, so that one of 2^53 may have been another number.
-fn exact(value: &Value, at: &str) -> Result<(), String> {
+fn exact(value: &Value, at: &str) -> Result<(), ConstraintError> {
     match value {
         Value::Number(number) => {
             let integer = number.as_i64().map(i64::unsigned_abs).or(number.as_u64());
@@ -210,7 +231,10 @@ fn exact(value: &Value, at: &str) -> Result<(), String> {
                 (None, Some(float)) => float.abs() < MAX_INTEGER as f64,
                 (None, None) => false,
             };
-            if is_exact { Ok(()) } else { Err(format!("{at}: {number} is too large; numbers up to 2^53 are supported")) }
+            if is_exact {
+                return Ok(());
+            }
+            Err(place(at).sentence(Invalid, format!("{number} is too large; numbers up to 2^53 are supported")))
         }
         Value::Array(values) => values.iter().try_for_each(|value| exact(value, at)),
         Value::Object(values) => values.iter().try_for_each(|(name, value)| check_name(name, at).and_then(|()| exact(value, at))),

@@ -1,7 +1,7 @@
 //! A constraint as llguidance's own input: a JSON schema with our options, or a grammar in Lark's notation.
 
 use super::{gbnf, lark, schema};
-use crate::protocol::Constraint;
+use crate::protocol::{Constraint, ConstraintError, ConstraintErrorKind::Invalid, ConstraintPlace};
 use llguidance::api::TopLevelGrammar;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -15,11 +15,11 @@ const ESCAPES: &str = r#"nrbtf\""#;
 /// stands for control characters, in free names for any character.
 const ESCAPES_OF_CONTROLS: &str = r#"nrbtf\"u"#;
 
-/// What llguidance compiles.
+/// The grammar that llguidance compiles for a constraint.
 ///
 /// # Errors
-/// What is wrong with the constraint.
-pub(super) fn grammar(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
+/// The constraint cannot be used.
+pub(super) fn grammar(constraint: &Constraint) -> Result<TopLevelGrammar, ConstraintError> {
     match constraint {
         Constraint::JsonObject => Ok(TopLevelGrammar::from_json_schema(with_options(json!({"type": "object"})))),
         Constraint::JsonSchema(text) => schema::prepare(text).map(with_options).map(TopLevelGrammar::from_json_schema),
@@ -38,14 +38,14 @@ pub(super) fn with_options(mut schema: Value) -> Value {
 }
 
 /// The whole text matches, so that anchors at the very ends say nothing new; anywhere else llguidance refuses them.
-fn regex(text: &str) -> Result<TopLevelGrammar, String> {
+fn regex(text: &str) -> Result<TopLevelGrammar, ConstraintError> {
     let text = text.strip_prefix('^').unwrap_or(text);
     let text = match text.strip_suffix('$') {
         Some(rest) if rest.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0 => rest,
         _ => text,
     };
     if text.is_empty() {
-        return Err("the regular expression is empty".to_owned());
+        return Err(ConstraintPlace::Regex.predicate(Invalid, "is empty"));
     }
     Ok(TopLevelGrammar::from_regex(text))
 }

@@ -3,7 +3,7 @@
 mod coverage;
 
 use super::{Compiled, Compiler, Matcher, Piece, Vocabulary, Words};
-use crate::protocol::{Constraint, Token};
+use crate::protocol::{Constraint, ConstraintErrorKind, ConstraintPlace, Token};
 use std::sync::{Arc, OnceLock};
 
 /// Ends a text. Its neighbour is a control token.
@@ -248,6 +248,27 @@ fn limits_are_named_with_what_came() {
 }
 
 #[test]
+fn a_reason_to_refuse_has_a_kind_and_a_place() {
+    use ConstraintErrorKind::{Impossible, Invalid, TooLarge};
+    let schema = |text: &str| Constraint::JsonSchema(text.to_owned());
+    let in_schema = |pointer: &str| Some(ConstraintPlace::InSchema(pointer.to_owned()));
+    for (constraint, kind, at) in [
+        (schema("{"), Invalid, Some(ConstraintPlace::Schema)),
+        (schema(r#"{"items":{"maxLength":-1}}"#), Invalid, in_schema("#/items/maxLength")),
+        (schema(r#"{"properties":{"a":{"not":{}}}}"#), Invalid, in_schema("#/properties/a/not")),
+        (schema(r##"{"$ref":"#"}"##), Impossible, None),
+        (Constraint::Regex("(".repeat(101)), TooLarge, Some(ConstraintPlace::Regex)),
+        (Constraint::Choice(Vec::new()), Invalid, Some(ConstraintPlace::Choice)),
+        (Constraint::Choice(vec!["x".repeat(5_000)]), TooLarge, Some(ConstraintPlace::ChoiceText)),
+        (Constraint::Grammar("root ::= missing".to_owned()), Invalid, Some(ConstraintPlace::Grammar)),
+        (Constraint::Grammar("root ::= \"a\"\nroot ::= (".to_owned()), Invalid, Some(ConstraintPlace::GrammarLine(2))),
+    ] {
+        let refused = compiler().compile(&constraint).unwrap_err();
+        assert_eq!((refused.kind, &refused.at), (kind, &at), "{constraint:?}: {refused}");
+    }
+}
+
+#[test]
 fn numbers_beyond_what_is_exact_are_refused_wherever_they_stand_and_however_they_are_written() {
     let numbers = [
         "9007199254740993",
@@ -374,8 +395,8 @@ fn impossible_constraints_are_refused() {
     assert_eq!(accepted, Vec::<&str>::new());
 }
 
-/// What follows a text without a choice.
-fn forced_behind(constraint: &Constraint, text: &str) -> String {
+/// The text that must follow another one.
+fn forced_after(constraint: &Constraint, text: &str) -> String {
     let mut matcher = compiler().compile(constraint).unwrap().matcher();
     assert!(text.bytes().all(|byte| push(&mut matcher, Token(byte.into()))), "{text}");
     let forced = matcher.forced().into_iter().map(|Token(id)| char::from(u8::try_from(id).unwrap())).collect();
@@ -384,17 +405,17 @@ fn forced_behind(constraint: &Constraint, text: &str) -> String {
 }
 
 #[test]
-fn what_a_constraint_leaves_no_choice_about_is_known_and_goes_up_to_the_next_choice() {
+fn tokens_that_a_constraint_forces_are_known_up_to_the_next_choice() {
     let schema = Constraint::JsonSchema(
         r#"{"type":"object","properties":{"temperature":{"enum":["hot","cold"]}},"required":["temperature"],"additionalProperties":false}"#
             .to_owned(),
     );
 
-    assert_eq!(forced_behind(&schema, ""), "{");
-    assert_eq!(forced_behind(&schema, "{\""), "temperature\"");
-    assert_eq!(forced_behind(&schema, "{\"temperature\":\"h"), "ot\"");
-    assert_eq!(forced_behind(&Constraint::Choice(vec!["yes, please".to_owned(), "no".to_owned()]), "y"), "es, please");
-    assert_eq!(forced_behind(&Constraint::Regex("[a-z]+".to_owned()), "a"), "");
+    assert_eq!(forced_after(&schema, ""), "{");
+    assert_eq!(forced_after(&schema, "{\""), "temperature\"");
+    assert_eq!(forced_after(&schema, "{\"temperature\":\"h"), "ot\"");
+    assert_eq!(forced_after(&Constraint::Choice(vec!["yes, please".to_owned(), "no".to_owned()]), "y"), "es, please");
+    assert_eq!(forced_after(&Constraint::Regex("[a-z]+".to_owned()), "a"), "");
 }
 
 #[test]

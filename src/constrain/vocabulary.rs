@@ -1,7 +1,7 @@
-//! The vocabulary as llguidance wants it: a trie over the bytes of all tokens. Made once per model.
+//! The vocabulary in the form that llguidance takes: a trie over the bytes of all tokens. Made once per model.
 
 use super::spelling::{Spell, Spelling};
-use crate::protocol::Token;
+use crate::protocol::{ConstraintError, ConstraintErrorKind, Token};
 use llguidance::{
     ParserFactory,
     earley::SlicedBiasComputer,
@@ -16,7 +16,7 @@ const MAX_PIECE_BYTES: usize = 512;
 /// in use, of 262,144 tokens, have about half of it.
 const MAX_BYTES: usize = (1 << 22) - 2;
 
-/// What a token is to a constraint.
+/// The part that a token plays in a constrained text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// It adds these bytes to a text.
@@ -53,7 +53,7 @@ impl Words {
     ///
     /// # Errors
     /// If they are too many for the trie.
-    pub fn new<'a>(size: u32, piece: impl Fn(Token) -> Piece<'a>) -> Result<Self, String> {
+    pub fn new<'a>(size: u32, piece: impl Fn(Token) -> Piece<'a>) -> Result<Self, ConstraintError> {
         let mut ends = Vec::new();
         let words: Vec<Vec<u8>> = (0..size)
             .map(|id| match piece(Token(id)) {
@@ -69,7 +69,7 @@ impl Words {
             .collect();
         let bytes: usize = words.iter().map(Vec::len).sum();
         if bytes > MAX_BYTES {
-            return Err(format!("output cannot be constrained: this model's tokens have {bytes} bytes, at most {MAX_BYTES} are possible"));
+            return Err(unusable(format!("this model's tokens have {bytes} bytes, at most {MAX_BYTES} are possible")));
         }
         Ok(Self { words, ends })
     }
@@ -81,24 +81,27 @@ impl Vocabulary {
     ///
     /// # Errors
     /// If llguidance cannot use them.
-    pub fn new(words: &Words, spell: Spell) -> Result<Self, String> {
+    pub fn new(words: &Words, spell: Spell) -> Result<Self, ConstraintError> {
         let Words { words, ends } = words;
         let mut writes = [false; 256];
         for word in words.iter().filter(|word| word.first() != Some(&TokTrie::SPECIAL_TOKEN_MARKER)) {
             word.iter().for_each(|byte| writes[usize::from(*byte)] = true);
         }
-        let size = u32::try_from(words.len()).map_err(|_| "output cannot be constrained: the model has too many tokens".to_owned())?;
+        let size = u32::try_from(words.len()).map_err(|_| unusable("the model has too many tokens"))?;
         let first_end = ends.first().copied().unwrap_or(INVALID_TOKEN);
         let trie = TokTrie::from(&TokRxInfo::new(size, first_end), words);
         let trie = if ends.is_empty() { trie } else { trie.with_eos_tokens(ends) };
         let environment: TokEnv = Arc::new(Spelling::new(trie, spell));
         let slices = SlicedBiasComputer::general_slices();
-        let mut factory = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices)
-            .map_err(|error| format!("output cannot be constrained: {error}"))?;
+        let mut factory = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices).map_err(unusable)?;
         factory.quiet();
         super::limits::apply(factory.limits_mut());
         Ok(Self { factory, writes })
     }
+}
+
+fn unusable(reason: impl std::fmt::Display) -> ConstraintError {
+    ConstraintError::new(ConstraintErrorKind::Vocabulary, format!("output cannot be constrained: {reason}"))
 }
 
 fn within(bytes: &[u8]) -> &[u8] {

@@ -1,8 +1,8 @@
-//! Follows a constraint for some tokens, as a model would that draws any token that may come: what turns out to be more
-//! work than a mask may be is then known before a text begins.
+//! Follows a constraint for some tokens, as a model would that draws any token that may come: a constraint whose masks are more work
+//! than is allowed is then known before a text begins.
 
-use super::matcher::{Matcher, TOO_MUCH_WORK};
-use crate::protocol::Token;
+use super::matcher::Matcher;
+use crate::protocol::{ConstraintError, ConstraintErrorKind, Token};
 
 /// Number of texts that are begun.
 const WALKS: u64 = 4;
@@ -13,17 +13,17 @@ const TOKENS: u32 = 24;
 ///
 /// # Errors
 /// It is too much work. A text that cannot go on is no error: it ends, and other texts may go on.
-pub(super) fn through(copy: impl Fn() -> Matcher) -> Result<(), String> {
+pub(super) fn through(copy: impl Fn() -> Matcher) -> Result<(), ConstraintError> {
     for seed in 0..WALKS {
         match follow(copy(), Dice(seed)) {
-            Err(reason) if reason.starts_with(TOO_MUCH_WORK) => return Err(reason),
+            Err(error) if error.kind == ConstraintErrorKind::TooCostly => return Err(error),
             Err(_) | Ok(()) => {}
         }
     }
     Ok(())
 }
 
-fn follow(mut matcher: Matcher, mut dice: Dice) -> Result<(), String> {
+fn follow(mut matcher: Matcher, mut dice: Dice) -> Result<(), ConstraintError> {
     for _ in 0..TOKENS {
         let Some(token) = dice.pick(matcher.allowed()?) else { return Ok(()) };
         if matcher.is_finished() {

@@ -8,7 +8,7 @@ use crate::engine::{
     runner::Tokenizer,
     text::{Released, TextAssembler},
 };
-use crate::protocol::{Finish, GenerationError, SequenceOutput, SequenceRequest, Token, TokenAlternative, TokenLogprob};
+use crate::protocol::{ConstraintError, Finish, GenerationError, SequenceOutput, SequenceRequest, Token, TokenAlternative, TokenLogprob};
 use crate::sampling::{self, Choice, Logprobs, NoCandidate, Sampler, Scratch};
 use std::{ops::Range, time::Instant};
 
@@ -190,9 +190,9 @@ impl Generation {
         };
         let is_complete = match self.obey(choice.token) {
             Ok(is_complete) => is_complete,
-            Err(reason) => {
+            Err(error) => {
                 output.tokens.push(choice.token);
-                return self.end(Finish::Failed(GenerationError::Constraint(reason)), output);
+                return self.end(Finish::Failed(error.into()), output);
             }
         };
         let forced = if is_complete { Vec::new() } else { self.forced() };
@@ -238,7 +238,7 @@ impl Generation {
     ///
     /// A constraint comes before `min_tokens`: where it leaves nothing but the end, the text ends.
     fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<Choice, GenerationError> {
-        let allowed = self.matcher.as_mut().map(|matcher| matcher.allowed()).transpose().map_err(GenerationError::Constraint)?;
+        let allowed = self.matcher.as_mut().map(|matcher| matcher.allowed()).transpose()?;
         let constrained = allowed.is_some();
         let no_candidate = |_: NoCandidate| match constrained && logits.iter().any(|logit| logit.is_finite()) {
             true => GenerationError::Constraint("no token of this model can continue the text".to_owned()),
@@ -260,7 +260,7 @@ impl Generation {
     }
 
     /// Takes a drawn token into the constraint: whether the text is complete with it.
-    fn obey(&mut self, token: Token) -> Result<bool, String> {
+    fn obey(&mut self, token: Token) -> Result<bool, ConstraintError> {
         let Some(matcher) = &mut self.matcher else { return Ok(false) };
         matcher.advance(token)?;
         Ok(self.is_complete())

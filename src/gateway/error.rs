@@ -99,10 +99,8 @@ pub enum CheckError {
 
 impl From<ConstraintError> for CheckError {
     fn from(error: ConstraintError) -> Self {
-        match error {
-            ConstraintError::Refused(reason) => Self::Refused(reason),
-            ConstraintError::Busy(reason) => Self::Busy { reason, retry_after: RETRY_CONSTRAINT },
-        }
+        let reason = error.to_string();
+        if error.is_final() { Self::Refused(reason) } else { Self::Busy { reason, retry_after: RETRY_CONSTRAINT } }
     }
 }
 

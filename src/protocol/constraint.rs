@@ -1,6 +1,7 @@
 //! What a generated text must obey. Compiled to token masks in the engine process, because that needs the vocabulary.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One rule for the whole of an output. Fails closed: what does not compile is refused, never ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,13 +30,146 @@ impl Constraint {
     }
 }
 
-/// The reason why a constraint cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum ConstraintError {
-    /// It is at fault, and would be refused again; what is wrong with it, for those who wrote it.
-    #[error("{0}")]
-    Refused(String),
-    /// Nobody could find out for now; what was in the way. It may well be sound.
-    #[error("{0}")]
-    Busy(String),
+/// The reason why a constraint cannot be used, for whoever wrote it. Its `Display` is the sentence that a client reads: the place and
+/// the message are put together there and nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConstraintError {
+    /// The group of reasons that it belongs to.
+    pub kind: ConstraintErrorKind,
+    /// The part of the constraint that is at fault; `None` if it is the constraint as a whole, or no part can be named.
+    pub at: Option<ConstraintPlace>,
+    /// What is wrong there; without the place.
+    pub message: String,
+    form: MessageForm,
+}
+
+/// The groups of reasons that a client may want to tell apart. After all but `Busy` the same constraint will be refused again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConstraintErrorKind {
+    /// It is malformed, or it asks for something that is not supported. llguidance does not tell these two apart.
+    Invalid,
+    /// It exceeds a limit of size, of nesting or of number.
+    TooLarge,
+    /// It takes more work, memory or CPU time than one constraint may take.
+    TooCostly,
+    /// No text can fulfil it, or none that the model's tokens can write, or a text breaks it.
+    Impossible,
+    /// No constraint can be used with the vocabulary of this model.
+    Vocabulary,
+    /// The server could not find out for now, and the constraint may well be sound.
+    Busy,
+}
+
+/// A part of a constraint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConstraintPlace {
+    /// The whole schema.
+    Schema,
+    /// A part of the schema, as a JSON pointer: `#/properties/a`.
+    InSchema(String),
+    /// The whole regular expression.
+    Regex,
+    /// The whole list of texts.
+    Choice,
+    /// One text of the list.
+    ChoiceText,
+    /// The whole grammar.
+    Grammar,
+    /// A line of the grammar, counted from 1.
+    GrammarLine(usize),
+}
+
+/// How a message and its place make a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum MessageForm {
+    /// The place is the subject: "#/maxLength must be an integer".
+    Predicate,
+    /// The message is a sentence of its own and follows the place: "#/const: 1e300 is too large".
+    Sentence,
+    /// The message is a sentence of its own and comes before the place: "the keyword 'not' is not supported (#/not)".
+    SentenceFirst,
+}
+
+impl ConstraintError {
+    /// A reason without a place.
+    pub fn new(kind: ConstraintErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, at: None, message: message.into(), form: MessageForm::Sentence }
+    }
+
+    /// Whether the same constraint would be refused again.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.kind != ConstraintErrorKind::Busy
+    }
+}
+
+impl ConstraintPlace {
+    /// A reason that has this place as the subject of its sentence: `must be an integer`.
+    pub fn predicate(self, kind: ConstraintErrorKind, message: impl Into<String>) -> ConstraintError {
+        ConstraintError { kind, at: Some(self), message: message.into(), form: MessageForm::Predicate }
+    }
+
+    /// A reason in a sentence of its own, which is written after this place.
+    pub fn sentence(self, kind: ConstraintErrorKind, message: impl Into<String>) -> ConstraintError {
+        ConstraintError { form: MessageForm::Sentence, ..self.predicate(kind, message) }
+    }
+
+    /// A reason in a sentence of its own, which is written before this place.
+    pub fn sentence_first(self, kind: ConstraintErrorKind, message: impl Into<String>) -> ConstraintError {
+        ConstraintError { form: MessageForm::SentenceFirst, ..self.predicate(kind, message) }
+    }
+}
+
+impl fmt::Display for ConstraintPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Schema => f.write_str("the schema"),
+            Self::InSchema(pointer) => f.write_str(pointer),
+            Self::Regex => f.write_str("the regular expression"),
+            Self::Choice => f.write_str("the choice"),
+            Self::ChoiceText => f.write_str("a text of the choice"),
+            Self::Grammar => f.write_str("the grammar"),
+            Self::GrammarLine(line) => write!(f, "line {line} of the grammar"),
+        }
+    }
+}
+
+impl fmt::Display for ConstraintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = &self.message;
+        match (&self.at, self.form) {
+            (None, _) => f.write_str(message),
+            (Some(place), MessageForm::Predicate) => write!(f, "{place} {message}"),
+            (Some(place), MessageForm::Sentence) => write!(f, "{place}: {message}"),
+            (Some(place), MessageForm::SentenceFirst) => write!(f, "{message} ({place})"),
+        }
+    }
+}
+
+impl std::error::Error for ConstraintError {}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConstraintErrorKind::Invalid, *};
+
+    #[test]
+    fn a_place_and_a_message_make_one_sentence_in_each_form() {
+        let pointer = || ConstraintPlace::InSchema("#/a".to_owned());
+        for (error, text) in [
+            (ConstraintError::new(Invalid, "the compiler failed on it"), "the compiler failed on it"),
+            (ConstraintPlace::Grammar.predicate(Invalid, "has no rule 'root'"), "the grammar has no rule 'root'"),
+            (pointer().predicate(Invalid, "is no schema"), "#/a is no schema"),
+            (pointer().sentence(Invalid, "1e300 is too large"), "#/a: 1e300 is too large"),
+            (ConstraintPlace::GrammarLine(2).sentence(Invalid, "expected ')'"), "line 2 of the grammar: expected ')'"),
+            (pointer().sentence_first(Invalid, "the keyword 'a' is not supported"), "the keyword 'a' is not supported (#/a)"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn only_a_server_that_is_busy_may_accept_a_constraint_later() {
+        assert!(ConstraintError::new(Invalid, "").is_final());
+        assert!(!ConstraintError::new(ConstraintErrorKind::Busy, "").is_final());
+    }
 }

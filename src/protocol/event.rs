@@ -1,6 +1,6 @@
 //! What an engine reports: the output of each step, its load, and how things fail.
 
-use super::{SequenceId, Token};
+use super::{ConstraintError, SequenceId, Token};
 use serde::{Deserialize, Serialize};
 
 /// Everything that one step produced; one frame on the wire.
@@ -142,6 +142,13 @@ pub enum GenerationError {
     /// Nobody could find out for now whether the constraint can be followed; what was in the way.
     #[error("the output cannot be constrained now: {0}")]
     Busy(String),
+}
+
+impl From<ConstraintError> for GenerationError {
+    fn from(error: ConstraintError) -> Self {
+        let reason = error.to_string();
+        if error.is_final() { Self::Constraint(reason) } else { Self::Busy(reason) }
+    }
 }
 
 /// The engine's state after a step.

@@ -3,6 +3,7 @@
 //!
 //! Never `id:` or `retry:`, and no `event:` without data: openai-python's decoder fails on a comment after an `id:`, and on
 //! a frame that has no data (`_streaming.py`).
+//! Written by hand: axum's `Sse` would search each payload for line breaks, which JSON does not have, and copy it once more.
 
 use axum::{
     body::Bytes,

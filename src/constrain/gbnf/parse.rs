@@ -1,16 +1,21 @@
 //! Reads GBNF. The order of cases and where line ends are allowed follow llama.cpp's `llama_grammar_parser`.
 
 use super::{Grammar, MAX_RULES, Node, Sequence};
+use crate::protocol::{
+    ConstraintError,
+    ConstraintErrorKind::{Invalid, TooLarge},
+    ConstraintPlace,
+};
 use std::fmt::Write;
 
 /// Repetitions at most (llama.cpp's `MAX_REPETITION_THRESHOLD`).
 const MAX_REPEAT: u32 = 2_000;
 
-pub(super) fn parse(text: &str) -> Result<Grammar, String> {
+pub(super) fn parse(text: &str) -> Result<Grammar, ConstraintError> {
     let mut parser = Parser { text, at: 0, grammar: Grammar::default() };
     parser.space(true);
     while !parser.rest().is_empty() {
-        parser.rule().map_err(|reason| format!("line {} of the grammar: {reason}", parser.line()))?;
+        parser.rule()?;
     }
     Ok(parser.grammar)
 }
@@ -38,6 +43,11 @@ impl<'a> Parser<'a> {
 
     fn line(&self) -> usize {
         self.text[..self.at].matches('\n').count() + 1
+    }
+
+    /// An error in the line of the next character.
+    fn invalid(&self, message: impl Into<String>) -> ConstraintError {
+        ConstraintPlace::GrammarLine(self.line()).sentence(Invalid, message)
     }
 
     /// Whether `wanted` comes next; it is then passed.
@@ -69,38 +79,38 @@ impl<'a> Parser<'a> {
     }
 
     /// `name ::= alternatives`, to the end of its line.
-    fn rule(&mut self) -> Result<(), String> {
+    fn rule(&mut self) -> Result<(), ConstraintError> {
         let rule = self.name()?;
         self.space(false);
         if !self.eat("::=") {
-            return Err("expected '::=' after the name of a rule".to_owned());
+            return Err(self.invalid("expected '::=' after the name of a rule"));
         }
         self.space(true);
         let alternatives = self.alternatives(false)?;
         if !self.rest().is_empty() && !self.rest().starts_with(['\n', '\r']) {
             return Err(match self.peek() {
-                Some('<' | '!') => "tokens are not supported in GBNF; a grammar in Lark's notation can name them".to_owned(),
-                other => format!("unexpected '{}'", other.unwrap_or_default()),
+                Some('<' | '!') => self.invalid("tokens are not supported in GBNF; a grammar in Lark's notation can name them"),
+                other => self.invalid(format!("unexpected '{}'", other.unwrap_or_default())),
             });
         }
         if self.grammar.rules[rule].replace(alternatives).is_some() {
-            return Err(format!("the rule '{}' is defined twice", self.grammar.names[rule]));
+            return Err(self.invalid(format!("the rule '{}' is defined twice", self.grammar.names[rule])));
         }
         self.space(true);
         Ok(())
     }
 
     /// The index of the rule that is named here.
-    fn name(&mut self) -> Result<usize, String> {
+    fn name(&mut self) -> Result<usize, ConstraintError> {
         let name = self.take_while(is_name_char);
         if name.is_empty() {
-            return Err("expected the name of a rule".to_owned());
+            return Err(self.invalid("expected the name of a rule"));
         }
         if let Some(known) = self.grammar.names.iter().position(|known| known == name) {
             return Ok(known);
         }
         if self.grammar.names.len() == MAX_RULES {
-            return Err(format!("more than {MAX_RULES} rules"));
+            return Err(ConstraintPlace::GrammarLine(self.line()).sentence(TooLarge, format!("more than {MAX_RULES} rules")));
         }
         self.grammar.names.push(name.to_owned());
         self.grammar.rules.push(None);
@@ -108,7 +118,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Sequences between `|`; inside parentheses lines may end anywhere.
-    fn alternatives(&mut self, nested: bool) -> Result<Vec<Sequence>, String> {
+    fn alternatives(&mut self, nested: bool) -> Result<Vec<Sequence>, ConstraintError> {
         let mut alternatives = vec![self.sequence(nested)?];
         while self.eat("|") {
             self.space(true);
@@ -117,7 +127,7 @@ impl<'a> Parser<'a> {
         Ok(alternatives)
     }
 
-    fn sequence(&mut self, nested: bool) -> Result<Sequence, String> {
+    fn sequence(&mut self, nested: bool) -> Result<Sequence, ConstraintError> {
         let mut nodes = Vec::new();
         while let Some(next) = self.peek() {
             let node = match next {
@@ -132,13 +142,13 @@ impl<'a> Parser<'a> {
                     self.space(true);
                     let alternatives = self.alternatives(true)?;
                     if !self.eat(")") {
-                        return Err("expected ')'".to_owned());
+                        return Err(self.invalid("expected ')'"));
                     }
                     Node::Group(alternatives)
                 }
                 '*' | '+' | '?' | '{' => {
                     let (min, max) = self.times()?;
-                    let last = nodes.pop().ok_or_else(|| format!("'{next}' has nothing before it to repeat"))?;
+                    let last = nodes.pop().ok_or_else(|| self.invalid(format!("'{next}' has nothing before it to repeat")))?;
                     Node::Repeat(Box::new(last), min, max)
                 }
                 c if is_name_char(c) => Node::Rule(self.name()?),
@@ -151,7 +161,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `*`, `+`, `?`, `{n}`, `{n,}`, `{n,m}`.
-    fn times(&mut self) -> Result<(u32, Option<u32>), String> {
+    fn times(&mut self) -> Result<(u32, Option<u32>), ConstraintError> {
         for (sign, times) in [("*", (0, None)), ("+", (1, None)), ("?", (0, Some(1)))] {
             if self.eat(sign) {
                 return Ok(times);
@@ -167,19 +177,19 @@ impl<'a> Parser<'a> {
             Some(self.number()?)
         };
         if !self.eat("}") || max.is_some_and(|max| max < min) {
-            return Err("expected '{n}', '{n,}' or '{n,m}' with n up to m".to_owned());
+            return Err(self.invalid("expected '{n}', '{n,}' or '{n,m}' with n up to m"));
         }
         Ok((min, max))
     }
 
-    fn number(&mut self) -> Result<u32, String> {
+    fn number(&mut self) -> Result<u32, ConstraintError> {
         self.space(false);
         let number = self.take_while(|c| c.is_ascii_digit()).parse().ok().filter(|number| *number <= MAX_REPEAT);
         self.space(false);
-        number.ok_or_else(|| format!("expected a number of repetitions, up to {MAX_REPEAT}"))
+        number.ok_or_else(|| self.invalid(format!("expected a number of repetitions, up to {MAX_REPEAT}")))
     }
 
-    fn literal(&mut self) -> Result<String, String> {
+    fn literal(&mut self) -> Result<String, ConstraintError> {
         self.at += 1;
         let mut text = String::new();
         while !self.eat("\"") {
@@ -189,7 +199,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `[a-z]` or `[^a-z]` as a regular expression in which every character is written as its number.
-    fn class(&mut self) -> Result<String, String> {
+    fn class(&mut self) -> Result<String, ConstraintError> {
         self.at += 1;
         let mut class = String::from(if self.eat("^") { "[^" } else { "[" });
         let empty = class.len();
@@ -203,26 +213,26 @@ impl<'a> Parser<'a> {
                 first
             };
             if last < first {
-                return Err(format!("the range from '{first}' to '{last}' is empty"));
+                return Err(self.invalid(format!("the range from '{first}' to '{last}' is empty")));
             }
             // Writing to a string cannot fail.
             let _ = write!(class, "\\x{{{:x}}}-\\x{{{:x}}}", u32::from(first), u32::from(last));
         }
         if class.len() == empty {
-            return Err("a class of characters is empty".to_owned());
+            return Err(self.invalid("a class of characters is empty"));
         }
         class.push(']');
         Ok(class)
     }
 
     /// One character of a literal or class, with its escapes.
-    fn character(&mut self) -> Result<char, String> {
-        let c = self.peek().ok_or("the grammar ends inside a text or class")?;
+    fn character(&mut self) -> Result<char, ConstraintError> {
+        let c = self.peek().ok_or_else(|| self.invalid("the grammar ends inside a text or class"))?;
         self.at += c.len_utf8();
         if c != '\\' {
             return Ok(c);
         }
-        let escape = self.peek().ok_or("the grammar ends inside a text or class")?;
+        let escape = self.peek().ok_or_else(|| self.invalid("the grammar ends inside a text or class"))?;
         self.at += escape.len_utf8();
         match escape {
             'x' => self.hex(2),
@@ -232,14 +242,14 @@ impl<'a> Parser<'a> {
             'r' => Ok('\r'),
             'n' => Ok('\n'),
             '\\' | '"' | '[' | ']' => Ok(escape),
-            other => Err(format!("unknown escape '\\{other}'")),
+            other => Err(self.invalid(format!("unknown escape '\\{other}'"))),
         }
     }
 
-    fn hex(&mut self, digits: usize) -> Result<char, String> {
+    fn hex(&mut self, digits: usize) -> Result<char, ConstraintError> {
         let code = self.rest().get(..digits).filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let c = code.and_then(|code| u32::from_str_radix(code, 16).ok()).and_then(char::from_u32);
         self.at += if c.is_some() { digits } else { 0 };
-        c.ok_or_else(|| format!("expected {digits} hexadecimal digits of a character"))
+        c.ok_or_else(|| self.invalid(format!("expected {digits} hexadecimal digits of a character")))
     }
 }

@@ -1,6 +1,8 @@
 //! Control characters in the texts of a schema. JSON writes most of them as `\u0001` only, and the compiler allows that
 //! spelling everywhere in an answer or nowhere.
 
+use super::place;
+use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Map, Value};
 
@@ -17,14 +19,15 @@ pub(in crate::constrain) fn need_unicode_escapes(schema: &Value) -> bool {
 ///
 /// # Errors
 /// Where such an object is.
-pub(super) fn check(schema: &Value) -> Result<(), String> {
+pub(super) fn check(schema: &Value) -> Result<(), ConstraintError> {
     if !need_unicode_escapes(schema) {
         return Ok(());
     }
     let mut first = None;
     visit(schema, "#", &mut |schema, at| {
         if first.is_none() {
-            first = fault(schema).map(|fault| format!("{at}: {fault} beside a control character in a text or pattern"));
+            let message = |fault| format!("{fault} beside a control character in a text or pattern");
+            first = fault(schema).map(|fault| place(at).sentence(Invalid, message(fault)));
         }
     });
     first.map_or(Ok(()), Err)

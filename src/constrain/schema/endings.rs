@@ -1,8 +1,13 @@
 //! Whether a recursive schema has a finite value at all: `{"next": {"$ref": "#"}}` with a required `next` has none, and a
 //! text under it would never be complete.
 //!
-//! Sees only what recursion can break; what else makes a schema impossible is found when it is compiled.
+//! Sees only what recursion can break; other impossible schemas are found when they are compiled.
 
+use crate::protocol::{
+    ConstraintError,
+    ConstraintErrorKind::{Impossible, Invalid, TooLarge},
+    ConstraintPlace,
+};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -14,7 +19,7 @@ type Ends<'a> = BTreeMap<&'a str, bool>;
 
 /// # Errors
 /// If no finite value exists, a reference points nowhere, or there are too many to find out.
-pub(super) fn check(root: &Value) -> Result<(), String> {
+pub(super) fn check(root: &Value) -> Result<(), ConstraintError> {
     let mut ends = Ends::new();
     collect(root, &mut ends)?;
     // From "none ends", each round finds those that end because others do.
@@ -22,7 +27,8 @@ pub(super) fn check(root: &Value) -> Result<(), String> {
         let before = ends.values().filter(|ends| **ends).count();
         let targets: Vec<&str> = ends.iter().filter(|(_, ends)| !**ends).map(|(target, _)| *target).collect();
         for target in targets {
-            let schema = target_of(root, target).ok_or_else(|| format!("'$ref' points to '{target}', which does not exist"))?;
+            let missing = || ConstraintError::new(Invalid, format!("'$ref' points to '{target}', which does not exist"));
+            let schema = target_of(root, target).ok_or_else(missing)?;
             if can_end(schema, &ends) {
                 ends.insert(target, true);
             }
@@ -31,16 +37,20 @@ pub(super) fn check(root: &Value) -> Result<(), String> {
             break;
         }
     }
-    if can_end(root, &ends) { Ok(()) } else { Err("no finite value can fulfil the schema: its '$ref's never come to an end".to_owned()) }
+    if can_end(root, &ends) {
+        return Ok(());
+    }
+    Err(ConstraintError::new(Impossible, "no finite value can fulfil the schema: its '$ref's never come to an end"))
 }
 
-fn collect<'a>(value: &'a Value, targets: &mut Ends<'a>) -> Result<(), String> {
+fn collect<'a>(value: &'a Value, targets: &mut Ends<'a>) -> Result<(), ConstraintError> {
     match value {
         Value::Object(map) => {
             if let Some(Value::String(target)) = map.get("$ref") {
                 targets.insert(target, false);
                 if targets.len() > MAX_TARGETS {
-                    return Err(format!("the schema has '$ref's to more than {MAX_TARGETS} places"));
+                    let message = format!("has '$ref's to more than {MAX_TARGETS} places");
+                    return Err(ConstraintPlace::Schema.predicate(TooLarge, message));
                 }
             }
             let schemas = map.iter().filter(|(keyword, _)| !["const", "enum", "default", "examples"].contains(&keyword.as_str()));

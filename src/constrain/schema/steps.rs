@@ -1,6 +1,8 @@
 //! The `multipleOf`s of a schema: llguidance computes remainders and least common multiples in 32 bits and does not notice
 //! when they overflow, so that only those pass that cannot.
 
+use super::place;
+use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
 use serde_json::Value;
 
 /// Decimals of a step at most: a digit's weight must fit into 32 bits.
@@ -17,8 +19,9 @@ impl Steps {
     ///
     /// # Errors
     /// If it is no positive number, or has too many digits.
-    pub(super) fn add(&mut self, value: &Value, at: &str) -> Result<(), String> {
-        let step = value.as_f64().filter(|step| *step > 0.0).ok_or_else(|| format!("{at} must be a number greater than 0"))?;
+    pub(super) fn add(&mut self, value: &Value, at: &str) -> Result<(), ConstraintError> {
+        let invalid = || place(at).predicate(Invalid, "must be a number greater than 0");
+        let step = value.as_f64().filter(|step| *step > 0.0).ok_or_else(invalid)?;
         // As llguidance does it, so that both find the same digits.
         let (mut scaled, mut decimals) = (step, 0);
         while scaled.fract() != 0.0 && decimals <= MAX_DECIMALS {
@@ -26,7 +29,7 @@ impl Steps {
             decimals += 1;
         }
         if decimals > MAX_DECIMALS || scaled > f64::from(u32::MAX) {
-            return Err(format!("{at}: {value} has too many digits"));
+            return Err(place(at).sentence(Invalid, format!("{value} has too many digits")));
         }
         // Exact: a whole number below 2^32.
         self.steps.push((scaled as u64, decimals));
@@ -37,7 +40,7 @@ impl Steps {
     ///
     /// # Errors
     /// If one might.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), ConstraintError> {
         let decimals = self.steps.iter().map(|(_, decimals)| *decimals).max().unwrap_or(0);
         let scaled = || self.steps.iter().map(|(step, own)| step.checked_mul(10_u64.pow(decimals - own)));
         let common = scaled().try_fold(1_u64, |all, step| {
@@ -47,9 +50,11 @@ impl Steps {
         let largest = scaled().try_fold(1_u64, |largest, step| step.map(|step| step.max(largest)));
         match common.zip(largest).and_then(|(common, largest)| common.checked_mul(largest)) {
             Some(product) if product <= u64::from(u32::MAX) => Ok(()),
-            _ => Err("'multipleOf' is supported up to 65535 without a decimal point, and several in one schema only if their \
-                      least common multiple is small"
-                .to_owned()),
+            _ => Err(ConstraintError::new(
+                Invalid,
+                "'multipleOf' is supported up to 65535 without a decimal point, and several in one schema only if their least common \
+                 multiple is small",
+            )),
         }
     }
 }
@@ -66,7 +71,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(values: &[f64]) -> Result<(), String> {
+    fn check(values: &[f64]) -> Result<(), ConstraintError> {
         let mut steps = Steps::default();
         values.iter().try_for_each(|value| steps.add(&json!(value), "#/multipleOf"))?;
         steps.check()

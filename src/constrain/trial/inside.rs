@@ -9,7 +9,7 @@ use super::{
 use crate::{
     child_process::{die_with, socket_to_parent},
     constrain::{Compiler, Vocabulary, Words, compiler::STACK_BYTES},
-    protocol::{ConstraintError, FrameError, read_frame, write_frame},
+    protocol::{ConstraintError, ConstraintErrorKind, FrameError, read_frame, write_frame},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
@@ -75,16 +75,17 @@ fn resident() -> io::Result<u64> {
 
 /// The memory of a compiled constraint, bytes, from the memory of this process at its start, before it compiled the constraint, and now.
 ///
-/// The result is too large by the memory that earlier constraints left behind, of which the engine allows 16 MiB: too few are kept
+/// The result is too large by the memory that earlier constraints did not give back, of which the engine allows 16 MiB: too few are kept
 /// rather than too many. The limit counts the growth for this constraint alone, so that no other one can make it be refused.
 ///
 /// # Errors
-/// `Refused` beyond [`MAX_COMPILED_BYTES`].
+/// Of the kind `TooCostly` beyond [`MAX_COMPILED_BYTES`].
 fn memory(at_start: u64, held: u64, now: u64) -> Result<u64, ConstraintError> {
     let grown = now.saturating_sub(held);
     if grown > MAX_COMPILED_BYTES {
         let (mib, limit) = (grown >> 20, MAX_COMPILED_BYTES >> 20);
-        return Err(ConstraintError::Refused(format!("it takes {mib} MiB of memory when it is compiled; {limit} MiB are allowed")));
+        let message = format!("it takes {mib} MiB of memory when it is compiled; {limit} MiB are allowed");
+        return Err(ConstraintError::new(ConstraintErrorKind::TooCostly, message));
     }
     Ok(now.saturating_sub(at_start))
 }
@@ -106,7 +107,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn memory_that_earlier_constraints_left_behind_is_counted_but_no_reason_to_refuse() {
+    fn memory_that_earlier_constraints_did_not_give_back_is_counted_but_no_reason_to_refuse() {
         assert_eq!(memory(10 * MIB, 10 * MIB, 15 * MIB), Ok(5 * MIB));
         assert_eq!(memory(10 * MIB, 26 * MIB, 90 * MIB), Ok(80 * MIB));
         assert_eq!(memory(10 * MIB, 26 * MIB, 9 * MIB), Ok(0));
@@ -114,11 +115,9 @@ mod tests {
 
     #[test]
     fn a_constraint_of_more_memory_than_is_allowed_is_refused_with_both_figures() {
-        let refused = memory(0, 10 * MIB, 10 * MIB + MAX_COMPILED_BYTES + MIB);
+        let refused = memory(0, 10 * MIB, 10 * MIB + MAX_COMPILED_BYTES + MIB).unwrap_err();
 
-        assert!(
-            matches!(&refused, Err(ConstraintError::Refused(reason)) if reason.contains("65 MiB") && reason.contains("64 MiB")),
-            "{refused:?}"
-        );
+        assert_eq!(refused.kind, ConstraintErrorKind::TooCostly);
+        assert!(refused.message.contains("65 MiB") && refused.message.contains("64 MiB"), "{refused:?}");
     }
 }

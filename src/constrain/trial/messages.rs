@@ -3,7 +3,7 @@
 use crate::protocol::{Constraint, ConstraintError};
 use serde::{Deserialize, Serialize};
 
-/// Engine → trial process, behind the first frame, which holds the vocabulary's `Words`.
+/// Engine → trial process, after the first frame, which holds the vocabulary's `Words`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum ToTrial {
     /// Compile this and follow it for some tokens. Answered by `Tried`.
@@ -13,8 +13,8 @@ pub(super) enum ToTrial {
 /// Trial process → engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum FromTrial {
-    /// Answer to the vocabulary: constraints are welcome, or why not.
-    Ready(Result<(), String>),
-    /// Answer to `Try`: the memory of the compiled constraint, bytes, or why it cannot be used.
+    /// Answer to the vocabulary: it can be used, or the reason why not.
+    Ready(Result<(), ConstraintError>),
+    /// Answer to `Try`: the memory of the compiled constraint, bytes, or the reason why it cannot be used.
     Tried(Result<u64, ConstraintError>),
 }

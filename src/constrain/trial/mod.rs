@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! engine: TrialProcess ── socket ──▶ `llamero constraint-trial`: the same vocabulary, the same compiler
-//!         Words once, then one Constraint at a time ◀── what came of it
+//!         Words once, then one Constraint at a time ◀── its memory, or an error
 //! ```
 //!
 //! llguidance parses what strangers wrote, recurses and allocates as that asks for, and cannot be stopped from outside. So
 //! each constraint is compiled and followed for some tokens here first: on a stack as large as the engine's, with a limit of
-//! memory, and killed when its CPU time is used up. Both are deterministic, so that what went well here goes well in the
-//! engine, which compiles it after that. Owns starting, feeding, watching and ending that process. It remembers nothing of
-//! constraints: whoever asks keeps the facts.
+//! memory, and killed when its CPU time is used up. Both are deterministic, so that a constraint that passes here compiles in
+//! the engine, too, which does so after that. Owns starting, feeding, watching and ending that process. It remembers no
+//! constraint: the results are kept by its caller.
 
 mod inside;
 mod messages;
@@ -19,4 +19,4 @@ mod tests;
 mod usage;
 
 pub use inside::main;
-pub use process::{TrialLimits, TrialProcess, Verdict};
+pub use process::{TrialLimits, TrialProcess};

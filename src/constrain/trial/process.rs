@@ -10,7 +10,11 @@ use super::{
 };
 use crate::{
     constrain::Words,
-    protocol::{Constraint, ConstraintError, FrameError, read_frame, write_frame},
+    protocol::{
+        Constraint, ConstraintError,
+        ConstraintErrorKind::{Busy, TooCostly},
+        FrameError, read_frame, write_frame,
+    },
 };
 use rustix::net::{RecvFlags, recv};
 use std::{
@@ -27,8 +31,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time between two looks at the CPU time that the process has used.
-const LOOK: Duration = Duration::from_millis(20);
+/// Time between two checks of the CPU time that the process has used.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// A process that holds so much more than at its start is replaced, bytes: it has had a large constraint, and did not give its memory
 /// back.
 const MAX_GROWTH_BYTES: u64 = 16 << 20;
@@ -43,10 +47,9 @@ const CRASHES: [i32; 6] = [4, 5, 6, 7, 8, 11];
 pub struct TrialLimits {
     /// CPU time of compiling one constraint and following it for some tokens.
     pub cpu: Duration,
-    /// Time that passes until nobody waits any more for a process to read its vocabulary: a second on an idle machine for
-    /// the largest there are.
+    /// Longest wait for a process to read its vocabulary: the largest vocabularies take a second on an idle machine.
     pub start: Duration,
-    /// Time that passes until nobody waits any more for a constraint. Says nothing of it: the machine may be busy, or asleep.
+    /// Longest wait for the result of a constraint. A constraint that takes longer is not refused: the machine may be busy, or asleep.
     pub wait: Duration,
 }
 
@@ -54,20 +57,6 @@ impl Default for TrialLimits {
     fn default() -> Self {
         Self { cpu: Duration::from_secs(2), start: Duration::from_secs(30), wait: Duration::from_secs(10) }
     }
-}
-
-/// The result of a trial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It compiles, within its limits.
-    Sound {
-        /// The memory of the compiled constraint, estimated from the pages that the process holds.
-        bytes: u64,
-    },
-    /// It never will; what is wrong with it.
-    Refused(String),
-    /// Nobody knows; what was in the way.
-    Unknown(String),
 }
 
 /// Tries constraints out, one at a time, in a process that it starts with the first one. Dropping it ends the process.
@@ -99,57 +88,57 @@ impl TrialProcess {
         self.running.as_ref().map(|running| running.child.id())
     }
 
-    /// Compiles a constraint and follows it for some tokens. `words` is the vocabulary, asked for when a process starts.
-    pub fn try_out(&mut self, constraint: &Constraint, words: &dyn Fn() -> Result<Words, String>) -> Verdict {
+    /// Compiles a constraint and follows it for some tokens. `words` is the vocabulary, asked for when a process starts. Returns the
+    /// memory of the compiled constraint, bytes, estimated from the pages that the process holds.
+    ///
+    /// # Errors
+    /// The constraint does not compile within its limits. Of the kind `Busy` if that could not be found out.
+    pub fn try_out(&mut self, constraint: &Constraint, words: &dyn Fn() -> Result<Words, ConstraintError>) -> Result<u64, ConstraintError> {
         let mut last = None;
         // A process that had other constraints before may have died of them: then a new one decides.
         for _ in 0..2 {
-            let mut running = match self.running.take().map_or_else(|| self.start(words), Ok) {
-                Ok(running) => running,
-                Err(reason) => return Verdict::Unknown(format!("nothing can be compiled: {reason}")),
-            };
+            let mut running = self.running.take().map_or_else(|| self.start(words), Ok)?;
             let is_fresh = running.tried == 0;
             match running.ask(constraint, &self.limits) {
                 Ok(Outcome::Answered(result)) => {
                     // A process that has no memory left for a thread would be busy for ever.
-                    let is_busy = matches!(result, Err(ConstraintError::Busy(_)));
+                    let is_busy = result.as_ref().is_err_and(|error| !error.is_final());
                     self.running = Some(running).filter(|running| !is_busy && !running.has_grown());
-                    return match result {
-                        Ok(bytes) => Verdict::Sound { bytes },
-                        Err(ConstraintError::Refused(reason)) => Verdict::Refused(reason),
-                        Err(ConstraintError::Busy(reason)) => Verdict::Unknown(reason),
-                    };
+                    return result;
                 }
-                Ok(Outcome::OutOfCpuTime) => return Verdict::Refused(self.out_of_cpu_time()),
+                Ok(Outcome::OutOfCpuTime) => return Err(self.out_of_cpu_time()),
                 Ok(Outcome::Late) => {
-                    return Verdict::Unknown("it was not compiled in time, on a machine that has other things to do".to_owned());
+                    let message = "it was not compiled in time, on a machine that has other things to do";
+                    return Err(ConstraintError::new(Busy, message));
                 }
                 Ok(Outcome::Died(status)) => {
                     tracing::warn!(%status, is_fresh, "a constraint was tried out in a process of its own, which died");
                     if is_fresh && status.signal().is_some_and(|signal| CRASHES.contains(&signal)) {
-                        return Verdict::Refused(died_of_it());
+                        return Err(died_of_it());
                     }
                     last = Some(status.to_string());
                 }
                 Err(error) => last = Some(error.to_string()),
             }
         }
-        Verdict::Unknown(format!("the process that compiles ended ({})", last.unwrap_or_default()))
+        Err(ConstraintError::new(Busy, format!("the process that compiles ended ({})", last.unwrap_or_default())))
     }
 
-    fn out_of_cpu_time(&self) -> String {
-        format!("it takes longer than {} s of CPU time to compile and to follow for some tokens", self.limits.cpu.as_secs_f64())
+    fn out_of_cpu_time(&self) -> ConstraintError {
+        let limit = self.limits.cpu.as_secs_f64();
+        ConstraintError::new(TooCostly, format!("it takes longer than {limit} s of CPU time to compile and to follow for some tokens"))
     }
 
-    fn start(&self, words: &dyn Fn() -> Result<Words, String>) -> Result<Running, String> {
-        let words = words()?;
-        let mut running = self.spawn().map_err(|error| format!("no process can be started ({error})"))?;
-        let fed = write_frame(&mut running.socket, &words).and_then(|()| running.answer(None, self.limits.start));
-        match fed {
-            Ok(Heard::Message(FromTrial::Ready(result))) => result?,
-            Ok(Heard::Message(FromTrial::Tried(_))) => return Err("the process mixed up its answers".to_owned()),
-            Ok(Heard::Nothing | Heard::OutOfCpuTime) => return Err("the process was not ready in time".to_owned()),
-            Err(error) => return Err(format!("the process ended ({error})")),
+    /// Starts a process and waits until it has the vocabulary.
+    fn start(&self, words: &dyn Fn() -> Result<Words, ConstraintError>) -> Result<Running, ConstraintError> {
+        let words = words().map_err(cannot_start)?;
+        let mut running = self.spawn().map_err(|error| cannot_start(format!("no process can be started ({error})")))?;
+        let answer = write_frame(&mut running.socket, &words).and_then(|()| running.answer(None, self.limits.start));
+        match answer {
+            Ok(Heard::Message(FromTrial::Ready(result))) => result.map_err(cannot_start)?,
+            Ok(Heard::Message(FromTrial::Tried(_))) => return Err(cannot_start("the process mixed up its answers")),
+            Ok(Heard::Nothing | Heard::OutOfCpuTime) => return Err(cannot_start("the process was not ready in time")),
+            Err(error) => return Err(cannot_start(format!("the process ended ({error})"))),
         }
         running.resident_at_start = usage::resident_bytes(running.child.id()).unwrap_or(0);
         Ok(running)
@@ -171,8 +160,13 @@ impl TrialProcess {
     }
 }
 
-fn died_of_it() -> String {
-    format!("the compiler needs more than {} MiB of memory or of its stack for it, or fails on it", MAX_MEMORY_BYTES >> 20)
+fn cannot_start(reason: impl std::fmt::Display) -> ConstraintError {
+    ConstraintError::new(Busy, format!("nothing can be compiled: {reason}"))
+}
+
+fn died_of_it() -> ConstraintError {
+    let mib = MAX_MEMORY_BYTES >> 20;
+    ConstraintError::new(TooCostly, format!("the compiler needs more than {mib} MiB of memory or of its stack for it, or fails on it"))
 }
 
 /// A process that has the vocabulary.
@@ -203,7 +197,7 @@ impl Running {
             Ok(Heard::OutOfCpuTime) => Ok(Outcome::OutOfCpuTime),
             Ok(Heard::Nothing) => Ok(Outcome::Late),
             Err(FrameError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(Outcome::Late),
-            // It hung up. It may have written half an answer, or not be gone yet.
+            // It closed its socket. It may have written half an answer, or not have ended yet.
             Err(_) => {
                 self.kill();
                 self.child.wait().map(Outcome::Died)
@@ -211,10 +205,10 @@ impl Running {
         }
     }
 
-    /// The next message; looks now and then whether its CPU time has reached `max_cpu`.
+    /// The next message; checks every [`CHECK_INTERVAL`] whether the process's CPU time has reached `max_cpu`.
     fn answer(&mut self, max_cpu: Option<Duration>, wait: Duration) -> Result<Heard, FrameError> {
         let begun = Instant::now();
-        self.socket.set_read_timeout(Some(LOOK))?;
+        self.socket.set_read_timeout(Some(CHECK_INTERVAL))?;
         loop {
             match recv(&self.socket, &mut [0_u8; 1], RecvFlags::PEEK) {
                 Ok(_) => break,
@@ -228,7 +222,7 @@ impl Running {
                 return Ok(Heard::Nothing);
             }
         }
-        // An answer is one small packet; who stops in the middle of it is broken.
+        // An answer is one small packet; a process that stops in the middle of it is broken.
         self.socket.set_read_timeout(Some(wait))?;
         read_frame(&mut self.socket).map(Heard::Message)
     }
@@ -238,7 +232,7 @@ impl Running {
     }
 
     fn kill(&mut self) {
-        // Fails when it has ended already, which is what is wanted.
+        // Fails when the process has ended already, and then there is nothing to kill.
         let _ = self.child.kill();
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::constrain::{Piece, Words};
-use crate::protocol::Constraint;
+use crate::protocol::{Constraint, ConstraintError, ConstraintErrorKind};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
 /// Reads the frame with the vocabulary of [`words`], 13 bytes, and writes one with `Ready(Ok(()))`.
@@ -12,7 +12,7 @@ const ASKED: &str = "head -c 6 >/dev/null";
 /// Writes a frame with `Tried(Ok(5))`.
 const SOUND: &str = r"printf '\003\000\000\000\001\000\005' >&0";
 
-fn words() -> Result<Words, String> {
+fn words() -> Result<Words, ConstraintError> {
     Words::new(1, |_| Piece::End(b"</s>"))
 }
 
@@ -33,9 +33,14 @@ impl Scripted {
         Self { _folder: folder, process: TrialProcess::new(path, limits) }
     }
 
-    fn verdict(&mut self) -> Verdict {
+    fn try_out(&mut self) -> Result<u64, ConstraintError> {
         self.process.try_out(&Constraint::JsonObject, &words)
     }
+}
+
+/// Whether nobody could find out if a constraint is sound.
+fn is_busy(result: &Result<u64, ConstraintError>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind == ConstraintErrorKind::Busy)
 }
 
 fn patient() -> TrialLimits {
@@ -45,18 +50,18 @@ fn patient() -> TrialLimits {
 #[test]
 fn a_constraint_that_kills_a_new_process_is_refused() {
     for signal in ["SEGV", "ABRT", "ILL", "BUS"] {
-        let verdict = Scripted::new(&format!("{READY}; {ASKED}; kill -{signal} $$"), patient()).verdict();
+        let refused = Scripted::new(&format!("{READY}; {ASKED}; kill -{signal} $$"), patient()).try_out().unwrap_err();
 
-        assert!(matches!(&verdict, Verdict::Refused(reason) if reason.contains("fails on it")), "{signal}: {verdict:?}");
+        assert!(refused.is_final() && refused.message.contains("fails on it"), "{signal}: {refused:?}");
     }
 }
 
 #[test]
 fn a_process_that_is_killed_from_outside_or_ends_by_itself_says_nothing_of_a_constraint() {
     for end in ["kill -KILL $$", "kill -TERM $$", "kill -QUIT $$", "kill -XCPU $$", "exit 3"] {
-        let verdict = Scripted::new(&format!("{READY}; {ASKED}; {end}"), patient()).verdict();
+        let result = Scripted::new(&format!("{READY}; {ASKED}; {end}"), patient()).try_out();
 
-        assert!(matches!(verdict, Verdict::Unknown(_)), "{end}: {verdict:?}");
+        assert!(is_busy(&result), "{end}: {result:?}");
     }
 }
 
@@ -64,9 +69,10 @@ fn a_process_that_is_killed_from_outside_or_ends_by_itself_says_nothing_of_a_con
 fn what_uses_up_its_cpu_time_is_refused_and_the_process_is_gone() {
     let mut scripted = Scripted::new(&format!("{READY}; {ASKED}; while :; do :; done"), TrialLimits { cpu: Duration::ZERO, ..patient() });
 
-    let verdict = scripted.verdict();
+    let refused = scripted.try_out().unwrap_err();
 
-    assert!(matches!(&verdict, Verdict::Refused(reason) if reason.contains("CPU time")), "{verdict:?}");
+    assert_eq!(refused.kind, ConstraintErrorKind::TooCostly);
+    assert!(refused.message.contains("CPU time"), "{refused:?}");
     assert_eq!(scripted.process.pid(), None);
 }
 
@@ -78,7 +84,7 @@ fn a_process_that_uses_no_cpu_time_and_does_not_answer_says_nothing_of_a_constra
     ] {
         let mut scripted = Scripted::new(&script, limits);
 
-        assert!(matches!(scripted.verdict(), Verdict::Unknown(_)), "{script}");
+        assert!(is_busy(&scripted.try_out()), "{script}");
         assert_eq!(scripted.process.pid(), None);
     }
 }
@@ -86,20 +92,20 @@ fn a_process_that_uses_no_cpu_time_and_does_not_answer_says_nothing_of_a_constra
 #[test]
 fn a_program_that_is_not_there_or_is_another_one_says_nothing_of_a_constraint() {
     let mut missing = TrialProcess::new(PathBuf::from("/no/such/program"), patient());
-    assert!(matches!(missing.try_out(&Constraint::JsonObject, &words), Verdict::Unknown(_)));
+    assert!(is_busy(&missing.try_out(&Constraint::JsonObject, &words)));
 
     for other in ["exit 0", "kill -ABRT $$", r"printf '\001\000\000\000\377' >&0"] {
-        let verdict = Scripted::new(other, patient()).verdict();
+        let result = Scripted::new(other, patient()).try_out();
 
-        assert!(matches!(verdict, Verdict::Unknown(_)), "{other}: {verdict:?}");
+        assert!(is_busy(&result), "{other}: {result:?}");
     }
 }
 
 #[test]
 fn what_kills_a_process_that_had_others_before_is_asked_of_a_new_one() {
     let mut scripted = Scripted::new(&format!("{READY}; {ASKED}; {SOUND}; {ASKED}; kill -SEGV $$"), patient());
-    assert_eq!(scripted.verdict(), Verdict::Sound { bytes: 5 });
+    assert_eq!(scripted.try_out(), Ok(5));
 
     // The first process died after its first answer; the second one gives its first answer again.
-    assert_eq!(scripted.verdict(), Verdict::Sound { bytes: 5 });
+    assert_eq!(scripted.try_out(), Ok(5));
 }

@@ -2,10 +2,7 @@
 //!
 //! Owns the compiler of the loaded model, shared by all threads, and for each thread that may compile a trial process.
 
-use crate::constrain::{
-    Compiled, Compiler, Matcher, Piece, Vocabulary, Words,
-    trial::{TrialProcess, Verdict},
-};
+use crate::constrain::{Compiled, Compiler, Matcher, Piece, Vocabulary, Words, trial::TrialProcess};
 use crate::engine::runner::Tokenizer;
 use crate::protocol::{Constraint, ConstraintError, SequenceRequest, SpecialText, Token};
 use std::sync::{Arc, OnceLock};
@@ -14,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 /// vocabularies, and memory, which servers without constrained requests do not pay.
 pub(in crate::engine) struct LazyCompiler {
     tokenizer: Arc<dyn Tokenizer>,
-    made: OnceLock<Result<Compiler, String>>,
+    made: OnceLock<Result<Compiler, ConstraintError>>,
 }
 
 impl std::fmt::Debug for LazyCompiler {
@@ -32,30 +29,30 @@ impl LazyCompiler {
     /// The result for a constraint that need not be compiled any more. Takes microseconds: nothing is made or compiled.
     pub(super) fn known(&self, constraint: &Constraint) -> Option<Result<Compiled, ConstraintError>> {
         let compiler = self.made.get()?.as_ref().ok()?;
-        compiler.known(constraint).map(|known| known.map_err(ConstraintError::Refused))
+        compiler.known(constraint)
     }
 
-    /// Compiles a constraint, tried out in `trial` first if it is new. Only facts are remembered: what is wrong with a
-    /// constraint, and not that there was no time for it.
+    /// Compiles a constraint, tried out in `trial` first if it is new. Remembers the errors after which it would be refused again, and
+    /// not that there was no time for it.
     pub(super) fn compile(&self, constraint: &Constraint, trial: &mut TrialProcess) -> Result<Compiled, ConstraintError> {
         let compiler = self.get()?;
         if let Some(known) = self.known(constraint) {
             return known;
         }
-        // `{"type":"object"}` is no stranger's text and needs no trial.
-        let verdict =
-            if *constraint == Constraint::JsonObject { Verdict::Sound { bytes: 0 } } else { trial.try_out(constraint, &|| self.words()) };
-        match verdict {
-            Verdict::Sound { bytes } => compiler.compile_measured(constraint, bytes),
-            Verdict::Refused(reason) => {
-                compiler.refuse(constraint, reason.clone());
-                Err(ConstraintError::Refused(reason))
+        // `{"type":"object"}` was not written by a client and needs no trial.
+        let tried = if *constraint == Constraint::JsonObject { Ok(0) } else { trial.try_out(constraint, &|| self.words()) };
+        match tried {
+            Ok(bytes) => compiler.compile_measured(constraint, bytes),
+            Err(error) => {
+                if error.is_final() {
+                    compiler.refuse(constraint, error.clone());
+                }
+                Err(error)
             }
-            Verdict::Unknown(reason) => Err(ConstraintError::Busy(reason)),
         }
     }
 
-    /// A model whose vocabulary cannot be constrained will not be any other day.
+    /// The compiler, made at the first call. An error is kept, since the vocabulary stays the same.
     fn get(&self) -> Result<&Compiler, ConstraintError> {
         let make = || {
             let speller = Arc::clone(&self.tokenizer);
@@ -63,10 +60,10 @@ impl LazyCompiler {
             let spell = move |text: &str| speller.encode(text, false, &SpecialText::Continuation).unwrap_or_default();
             Vocabulary::new(&self.words()?, Arc::new(spell)).map(Compiler::new)
         };
-        self.made.get_or_init(make).as_ref().map_err(|reason| ConstraintError::Refused(reason.clone()))
+        self.made.get_or_init(make).as_ref().map_err(ConstraintError::clone)
     }
 
-    fn words(&self) -> Result<Words, String> {
+    fn words(&self) -> Result<Words, ConstraintError> {
         Words::new(self.tokenizer.vocabulary_size(), |token| piece(self.tokenizer.as_ref(), token))
     }
 }
@@ -80,11 +77,11 @@ fn piece(tokenizer: &dyn Tokenizer, token: Token) -> Piece<'_> {
     }
 }
 
-/// The matcher of a submission, behind the tokens that an earlier engine generated.
+/// The matcher of a submission, after the tokens that an earlier engine generated.
 ///
 /// # Errors
 /// If one of them is not allowed.
-pub(super) fn matcher(compiled: &Compiled, request: &SequenceRequest) -> Result<Matcher, String> {
+pub(super) fn matcher(compiled: &Compiled, request: &SequenceRequest) -> Result<Matcher, ConstraintError> {
     let mut matcher = compiled.matcher();
     request.resume.iter().try_for_each(|&token| matcher.advance(token))?;
     // Here, and not on the engine thread. An error comes again when the token is drawn, and ends the text there.

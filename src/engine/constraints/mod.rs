@@ -7,8 +7,8 @@
 //!       └ Check ──────────────────▶    └ new, callers take turns ─ trial ┘         └──▶ outbox
 //! ```
 //!
-//! Owns the queue. What is new waits in a queue in which callers take turns and is tried out in another process first
-//! (`compiling`); what is known does not wait for it. A cancellation that arrives before the engine thread has the submission
+//! Owns the queue. A new constraint waits in a queue in which callers take turns and is tried out in another process first
+//! (`compiling`); a known one does not wait for that. A cancellation that arrives before the engine thread has the submission
 //! ends it here: both happen under one lock, so that it is either forgotten or cancelled there, never lost.
 
 mod compiling;
@@ -21,14 +21,16 @@ use crate::constrain::{Compiled, trial::TrialProcess};
 use crate::engine::commands::Command;
 use crate::fair_queue::{FairQueue, Share};
 use crate::priority::give_way;
-use crate::protocol::{Asked, CheckConstraint, Constraint, ConstraintError, FromEngine, GenerationError, SequenceId, SequenceRequest};
+use crate::protocol::{
+    Asked, CheckConstraint, Constraint, ConstraintError, ConstraintErrorKind::Busy, FromEngine, SequenceId, SequenceRequest,
+};
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
-/// Threads that compile what is new, each with a trial process: a constraint that takes long must not hold up all others.
+/// Threads that compile new constraints, each with a trial process: a constraint that takes long must not hold up all others.
 pub(super) const PLACES: usize = 2;
 /// Places that one caller may have.
 const SHARE: usize = PLACES - 1;
@@ -40,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Niceness of the threads and of their trial processes, which inherit it: compiling takes seconds of a core, and a step is as slow as its
 /// slowest thread.
 const NICE: i32 = 5;
-/// Trials of one submission that may end without a verdict. The gateway has had its constraint checked.
+/// Trials of one submission that may end with `Busy`. The gateway has had its constraint checked.
 const MAX_ATTEMPTS: u32 = 3;
 
 /// The queue, shared by the inbox and the threads that work on it.
@@ -69,12 +71,12 @@ struct Queue {
 enum Job {
     Check {
         asked: Asked<CheckConstraint>,
-        /// The moment at which it came.
+        /// The time at which it came.
         since: Instant,
     },
     Submit {
         request: Box<SequenceRequest>,
-        /// Trials that ended without a verdict.
+        /// Trials that ended with `Busy`.
         attempts: u32,
     },
 }
@@ -121,8 +123,8 @@ impl Constraints {
         let mut queue = self.lock();
         let is_known = queue.knows(&asked.question.constraint);
         if !is_known && queue.new.waiting(asked.question.namespace) >= MAX_WAITING {
-            let busy = ConstraintError::Busy(format!("{MAX_WAITING} others of this caller wait to be compiled"));
-            return Some(asked.reply(Err(busy)));
+            let error = ConstraintError::new(Busy, format!("{MAX_WAITING} others of this caller wait to be compiled"));
+            return Some(asked.reply(Err(error)));
         }
         queue.put_as(is_known, Job::Check { asked, since: Instant::now() });
         drop(queue);
@@ -144,7 +146,7 @@ impl Constraints {
         self.lock().submitted.remove(&id)
     }
 
-    /// The gateway is gone: the threads end with what they are at.
+    /// The gateway is gone: the threads end after their present job.
     pub(super) fn close(&self) {
         let mut queue = self.lock();
         queue.commands = None;
@@ -154,18 +156,18 @@ impl Constraints {
         self.filled.notify_all();
     }
 
-    /// Works until the gateway is gone: the body of a thread. With `trial` on all that there is, without on what is known.
+    /// Works until the gateway is gone: the body of a thread. With `trial` it takes all jobs, and without only those of known constraints.
     pub(super) fn work(&self, compiler: &LazyCompiler, mut trial: Option<TrialProcess>, outbox: &SyncSender<FromEngine>) {
         give_way(NICE);
         while let Some(Taken { job, place }) = self.next(trial.is_some()) {
             let Some(constraint) = job.constraint().cloned() else {
-                tracing::error!("a submission without a constraint is none of the constraint threads'");
+                tracing::error!("a submission without a constraint was queued to be compiled; it is dropped");
                 place.into_iter().for_each(|caller| self.lock().new.leave(caller));
                 continue;
             };
             let compiled = match (&mut trial, &job) {
                 (_, Job::Check { since, .. }) if place.is_some() && since.elapsed() > PATIENCE => {
-                    Some(Err(ConstraintError::Busy("others are being compiled".to_owned())))
+                    Some(Err(ConstraintError::new(Busy, "others are being compiled")))
                 }
                 (Some(trial), _) => Some(compiler.compile(&constraint, trial)),
                 (None, _) => compiler.known(&constraint),
@@ -173,7 +175,7 @@ impl Constraints {
             if let Some(caller) = place {
                 self.leave(caller, &constraint);
             }
-            // Without one it has been forgotten meanwhile: others were newer.
+            // `None`: it was known and has been forgotten meanwhile, since others were newer.
             let alive = match compiled {
                 Some(compiled) => self.answer(job, compiled, outbox),
                 None => self.put_back(job),
@@ -184,23 +186,18 @@ impl Constraints {
         }
     }
 
-    /// Tells what became of a job. `false` if nobody is left to be told.
+    /// Sends the result of a job to the gateway or the engine thread. `false` if the gateway is gone.
     fn answer(&self, job: Job, compiled: Result<Compiled, ConstraintError>, outbox: &SyncSender<FromEngine>) -> bool {
         match (job, compiled) {
             (Job::Check { asked, .. }, compiled) => outbox.send(asked.reply(compiled.map(drop))).is_ok(),
-            (Job::Submit { request, attempts }, Err(ConstraintError::Busy(_))) if attempts + 1 < MAX_ATTEMPTS => {
+            (Job::Submit { request, attempts }, Err(error)) if !error.is_final() && attempts + 1 < MAX_ATTEMPTS => {
                 self.put_back(Job::Submit { request, attempts: attempts + 1 })
             }
             (Job::Submit { request, .. }, compiled) => {
                 let id = request.id;
-                let matcher = compiled.map_err(|error| match error {
-                    ConstraintError::Refused(reason) => GenerationError::Constraint(reason),
-                    ConstraintError::Busy(reason) => GenerationError::Busy(reason),
-                });
-                let matcher = matcher.and_then(|compiled| compiling::matcher(&compiled, &request).map_err(GenerationError::Constraint));
-                let command = match matcher {
+                let command = match compiled.and_then(|compiled| compiling::matcher(&compiled, &request)) {
                     Ok(matcher) => Command::Submit { request, matcher: Some(Box::new(matcher)) },
-                    Err(error) => Command::Refuse(id, error),
+                    Err(error) => Command::Refuse(id, error.into()),
                 };
                 self.pass_on(id, command);
                 true
@@ -208,7 +205,7 @@ impl Constraints {
         }
     }
 
-    /// Puts a job behind the others of its caller.
+    /// Puts a job after the others of its caller.
     fn put_back(&self, job: Job) -> bool {
         let mut queue = self.lock();
         queue.put(job);
@@ -237,7 +234,7 @@ impl Constraints {
         }
     }
 
-    /// A place is free again, and all about one constraint is known, or nobody knows still.
+    /// Gives a place back. If the constraint is now known, all jobs with it need no place any more.
     fn leave(&self, caller: u64, constraint: &Constraint) {
         let mut queue = self.lock();
         queue.new.leave(caller);
@@ -251,7 +248,7 @@ impl Constraints {
 
     /// Hands a submission to the engine thread, unless it was cancelled meanwhile.
     fn pass_on(&self, id: SequenceId, command: Command) {
-        // The lock is held while sending: a cancellation comes before (and wins here) or after (and is sent behind).
+        // The lock is held while sending: a cancellation comes before (and wins here) or after (and is sent after it).
         let mut queue = self.lock();
         if queue.submitted.remove(&id)
             && let Some(commands) = &queue.commands

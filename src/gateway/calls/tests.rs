@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     gateway::{blame::judge, death::DeathCause},
-    protocol::{CheckConstraint, Constraint, ConstraintError, Detokenize, SpecialText, TextSize, Token, Tokenize},
+    protocol::{CheckConstraint, Constraint, ConstraintError, ConstraintErrorKind, Detokenize, SpecialText, TextSize, Token, Tokenize},
 };
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
@@ -152,12 +152,12 @@ fn a_refused_constraint_is_told_from_one_that_two_engines_died_of() {
     let check = CheckConstraint { constraint: Constraint::JsonObject, namespace: 5 };
     assert_eq!(table.unsent().first(), Some(&ToEngine::Call { id: CallId(0), call: check.into_call() }));
 
-    table.reply(0, CheckConstraint::reply(Err(ConstraintError::Refused("no".into()))));
+    table.reply(0, CheckConstraint::reply(Err(ConstraintError::new(ConstraintErrorKind::Invalid, "no"))));
     table.on_death("first");
     assert_eq!(table.unsent().len(), 1);
     table.on_death("second");
 
-    assert_eq!(refused.try_recv().unwrap(), Ok(Err(ConstraintError::Refused("no".into()))));
+    assert_eq!(refused.try_recv().unwrap(), Ok(Err(ConstraintError::new(ConstraintErrorKind::Invalid, "no"))));
     assert_eq!(deadly.try_recv().unwrap(), Err(QUARANTINED));
 }
 

@@ -1,5 +1,5 @@
-//! Schemas with their numbers and strings driven to extremes: each is tried out, followed at random, and what comes of it
-//! shown to an independent validator.
+//! Schemas with their numbers and strings driven to extremes: each is tried out and followed at random, and an independent
+//! validator checks the texts.
 //!
 //! A small slice runs with the other tests, over the schemas of `tests/fixtures`. The whole of it over JSON-Schema-Test-Suite
 //! (`docs/STRUCTURED_OUTPUT.md` has the command).
@@ -7,10 +7,7 @@
 use super::{END, trial, words};
 use fastrand::Rng;
 use llamero::{
-    constrain::{
-        Compiled, Compiler, Vocabulary,
-        trial::{TrialProcess, Verdict},
-    },
+    constrain::{Compiled, Compiler, Vocabulary, trial::TrialProcess},
     protocol::{Constraint, Token},
 };
 use serde_json::{Value, json};
@@ -150,20 +147,20 @@ impl Fuzz {
     fn case(&mut self, schema: &Value) {
         let constraint = Constraint::JsonSchema(schema.to_string());
         match self.trial.try_out(&constraint, &words) {
-            Verdict::Sound { .. } => {
+            Ok(_) => {
                 self.tally.sound += 1;
                 // The engine's side: it compiles what the trial process has compiled.
                 let compiled = self.compiler.compile(&constraint).unwrap_or_else(|error| panic!("{schema}: sound, and then {error}"));
                 self.follow(schema, &compiled);
             }
-            Verdict::Refused(reason) if reason.contains("fails on it") => {
+            Err(error) if error.message.contains("fails on it") => {
                 eprintln!("death: {schema}");
                 self.tally.deaths_of_trials += 1;
             }
-            Verdict::Refused(reason) if reason.contains("CPU time") => self.tally.out_of_cpu_time += 1,
-            Verdict::Refused(_) => self.tally.refused += 1,
-            Verdict::Unknown(reason) => {
-                eprintln!("nobody knows, {reason}: {schema}");
+            Err(error) if error.message.contains("CPU time") => self.tally.out_of_cpu_time += 1,
+            Err(error) if error.is_final() => self.tally.refused += 1,
+            Err(error) => {
+                eprintln!("nobody knows, {error}: {schema}");
                 self.tally.nobody_knows += 1;
             }
         }

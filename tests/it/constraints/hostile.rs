@@ -1,23 +1,23 @@
-//! Constraints that are made to be slow, large or deep: each gets a verdict, and the process lives or is replaced.
+//! Constraints that are made to be slow, large or deep: each compiles or is refused, and the process lives or is replaced.
 
 use super::{trial, words};
-use llamero::{constrain::trial::Verdict, protocol::Constraint};
+use llamero::protocol::{Constraint, ConstraintError, ConstraintErrorKind::TooCostly};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A verdict on each, in order: refused or sound, never "nobody knows".
-fn verdicts(constraints: impl IntoIterator<Item = Constraint>) -> Vec<Verdict> {
+/// The result of each, in order: its memory in bytes or a final error, never `Busy`.
+fn results(constraints: impl IntoIterator<Item = Constraint>) -> Vec<Result<u64, ConstraintError>> {
     let mut trial = trial();
-    let judge = |constraint: Constraint| {
+    let try_out = |constraint: Constraint| {
         let shown: String = format!("{constraint:?}").chars().take(100).collect();
-        let verdict = trial.try_out(&constraint, &words);
-        assert!(!matches!(verdict, Verdict::Unknown(_)), "{shown}: {verdict:?}");
-        verdict
+        let result = trial.try_out(&constraint, &words);
+        assert!(result.as_ref().err().is_none_or(ConstraintError::is_final), "{shown}: {result:?}");
+        result
     };
-    constraints.into_iter().map(judge).collect()
+    constraints.into_iter().map(try_out).collect()
 }
 
 #[test]
-fn every_hostile_schema_has_a_verdict() {
+fn every_hostile_schema_compiles_or_is_refused() {
     let chain = |n: usize, step: &dyn Fn(usize) -> String| {
         let definitions: Vec<String> = (0..n).map(|i| format!(r#""d{i}":{}"#, step(i))).collect();
         format!(r##"{{"$ref":"#/$defs/d0","$defs":{{{},"d{n}":{{"type":"null"}}}}}}"##, definitions.join(","))
@@ -51,11 +51,11 @@ fn every_hostile_schema_has_a_verdict() {
         format!(r#"{{"patternProperties":{{{}}}}}"#, (0..200).map(|i| format!(r#""(a|b)*x.{{{i}}}":{{}}"#)).collect::<Vec<_>>().join(",")),
         format!(r#"{{"type":"{}"}}"#, "é".repeat(200)),
     ];
-    verdicts(cases.map(Constraint::JsonSchema));
+    results(cases.map(Constraint::JsonSchema));
 }
 
 #[test]
-fn every_hostile_regex_choice_and_grammar_has_a_verdict() {
+fn every_hostile_regex_choice_and_grammar_compiles_or_is_refused() {
     let rules = |n: usize| (0..n).map(|i| format!("r{i} ::= r{0} | r{0}\n", i + 1)).collect::<String>();
     let cases = [
         Constraint::Regex("(a*)*".repeat(1_000)),
@@ -79,7 +79,7 @@ fn every_hostile_regex_choice_and_grammar_has_a_verdict() {
         Constraint::Grammar("x".repeat(65_537)),
         Constraint::Grammar(String::new()),
     ];
-    verdicts(cases);
+    results(cases);
 }
 
 #[test]
@@ -87,21 +87,23 @@ fn what_takes_too_much_cpu_time_is_refused_for_that_and_the_next_constraint_has_
     let names: Vec<String> = (0..600).map(|i| format!(r#""^a{i}$":{{}}"#)).collect();
     let slow = Constraint::JsonSchema(format!(r#"{{"type":"object","patternProperties":{{{}}}}}"#, names.join(",")));
 
-    let verdicts = verdicts([Constraint::JsonObject, slow, Constraint::JsonObject]);
+    let results = results([Constraint::JsonObject, slow, Constraint::JsonObject]);
 
-    assert!(matches!((&verdicts[0], &verdicts[2]), (Verdict::Sound { .. }, Verdict::Sound { .. })), "{verdicts:?}");
-    assert!(matches!(&verdicts[1], Verdict::Refused(reason) if reason.contains("2 s of CPU time")), "{verdicts:?}");
+    assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
+    let refused = results[1].as_ref().unwrap_err();
+    assert_eq!(refused.kind, TooCostly);
+    assert!(refused.message.contains("2 s of CPU time"), "{refused:?}");
 }
 
 #[test]
 fn a_process_that_somebody_kills_between_two_constraints_is_replaced() {
     let mut trial = trial();
-    assert!(matches!(trial.try_out(&Constraint::JsonObject, &words), Verdict::Sound { .. }));
+    assert!(trial.try_out(&Constraint::JsonObject, &words).is_ok());
     let first = trial.pid().unwrap();
 
     kill_process(Pid::from_raw(i32::try_from(first).unwrap()).unwrap(), Signal::KILL).unwrap();
 
-    assert!(matches!(trial.try_out(&Constraint::Regex("a".to_owned()), &words), Verdict::Sound { .. }));
+    assert!(trial.try_out(&Constraint::Regex("a".to_owned()), &words).is_ok());
     assert_ne!(trial.pid(), Some(first));
 }
 
@@ -110,9 +112,10 @@ fn more_work_for_a_token_than_is_allowed_is_found_before_a_text_begins() {
     let names: Vec<String> = (0..1_500).map(|i| format!(r#""p{i}":{{"type":"integer"}}"#)).collect();
     let schema = format!(r#"{{"type":"object","properties":{{{}}}}}"#, names.join(","));
 
-    let verdicts = verdicts([Constraint::JsonSchema(schema)]);
+    let refused = results([Constraint::JsonSchema(schema)]).remove(0).unwrap_err();
 
-    assert!(matches!(&verdicts[0], Verdict::Refused(reason) if reason.contains("more work for a token")), "{verdicts:?}");
+    assert_eq!(refused.kind, TooCostly);
+    assert!(refused.message.contains("more work for a token"), "{refused:?}");
 }
 
 #[test]
@@ -123,9 +126,9 @@ fn the_memory_that_a_constraint_takes_is_measured() {
         Constraint::JsonSchema(format!(r#"{{"type":"object","properties":{{{}}},"required":[{}]}}"#, properties.join(","), names.join(",")))
     };
 
-    let verdicts = verdicts([Constraint::JsonObject, required(2_000), required(1_999), Constraint::Regex("a".to_owned())]);
+    let results = results([Constraint::JsonObject, required(2_000), required(1_999), Constraint::Regex("a".to_owned())]);
 
-    let bytes: Vec<u64> = verdicts.iter().map(|verdict| if let Verdict::Sound { bytes } = verdict { *bytes } else { 0 }).collect();
-    // The second large one finds memory that the first one has left, and counts all the same.
+    let bytes: Vec<u64> = results.into_iter().map(|result| result.unwrap_or(0)).collect();
+    // The second large one finds memory that the first one did not give back, and counts all the same.
     assert!(bytes[1] > (1 << 20) && bytes[2] > (1 << 20) && bytes[0] < bytes[1] && bytes[3] < bytes[2], "{bytes:?}");
 }

@@ -10,7 +10,7 @@ use llamero::{
         Piece, Words,
         trial::{TrialLimits, TrialProcess},
     },
-    protocol::Token,
+    protocol::{ConstraintError, Token},
 };
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 const END: Token = Token(256);
 
 /// A token for each byte, and one that ends a text.
-fn words() -> Result<Words, String> {
+fn words() -> Result<Words, ConstraintError> {
     let bytes: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
     Words::new(257, |token| if token == END { Piece::End(b"</s>") } else { Piece::Text(&bytes[token.0 as usize]) })
 }

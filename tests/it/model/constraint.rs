@@ -1,4 +1,4 @@
-//! Constraints over a real vocabulary: the same verdicts as over single bytes, and what a mask costs.
+//! Constraints over a real vocabulary: the same texts are allowed as over single bytes, and what a mask costs.
 
 use super::*;
 use llamero::{
