@@ -10,7 +10,7 @@ import urllib.request
 
 
 class LLMError(Exception):
-    """The server answered with an error; `detail` is what FastAPI would have said."""
+    """The server answered with an error; `detail` is the text that FastAPI would have sent."""
 
     def __init__(self, status, detail):
         super().__init__(f"{status}: {detail}")

@@ -21,7 +21,7 @@ let rest = "";
 let done = false;
 for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
   const lines = (rest + text).split("\n");
-  rest = lines.pop(); // The last line may go on in the next piece.
+  rest = lines.pop(); // The last line may continue in the next piece.
   for (const line of lines) {
     if (!line.startsWith("data: ")) continue; // A blank line, or a comment that keeps the connection alive.
     const data = line.slice("data: ".length);

@@ -10,10 +10,13 @@ mod keys;
 mod layers;
 mod listen;
 mod logs;
+#[cfg(test)]
+mod markdown;
 mod model;
 mod option;
 mod print;
 mod problem;
+pub(crate) mod prose;
 mod supervision;
 #[cfg(test)]
 mod tests;

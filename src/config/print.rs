@@ -3,12 +3,14 @@
 use super::{
     GROUPS, Kind, OptionSpec,
     option::{parse_duration, parse_switch},
+    prose::wrapped,
     values::Setting,
 };
 use std::{collections::BTreeMap, fmt::Write};
 
 const HEAD: &str = "\
-# Configuration of `llamero serve`, for --config or LLAMERO_CONFIG. Every option is here; what is left out has its default.
+# Configuration of `llamero serve`, for --config or LLAMERO_CONFIG.
+# Every option is here; an option that is left out has its default.
 # A key max_num_seqs is also the variable LLAMERO_MAX_NUM_SEQS and the flag --max-num-seqs. File < environment < flag.
 ";
 
@@ -24,7 +26,8 @@ pub(super) fn render(settings: &BTreeMap<&'static str, Setting>) -> String {
                 Kind::Text | Kind::Switch | Kind::List | Kind::Secrets => String::new(),
                 Kind::Choice(_) | Kind::Integer { .. } | Kind::Number { .. } | Kind::Duration { .. } => format!("# Takes {}.\n", spec.kind),
             };
-            write!(out, "\n# {}\n{takes}{} = {}{from}\n", spec.help, spec.key, value(spec, setting)).expect("a String takes everything");
+            let help = wrapped("# ", "# ", spec.help);
+            write!(out, "\n{help}\n{takes}{} = {}{from}\n", spec.key, value(spec, setting)).expect("a String takes everything");
         }
     }
     out

@@ -1,6 +1,6 @@
 //! Layers, problems and printing of configurations, without touching the process environment.
 
-use super::{ConfigErrors, Environment, Flags, Kind, Loaded, LogFormat, load, options};
+use super::{ConfigErrors, Environment, Flags, Kind, Loaded, LogFormat, load, markdown, options};
 use crate::protocol::{EngineOptions, FlashAttention, KvLayout, KvType};
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
@@ -264,16 +264,29 @@ fn a_printed_configuration_is_read_back_as_the_same() {
     assert_eq!(again.config, loaded.config);
 }
 
+/// `LLAMERO_WRITE_DOCS=1 cargo test --release documents` writes both files anew.
 #[test]
-fn the_example_file_is_every_option_with_its_default() {
+fn the_documents_of_options_are_those_of_the_table() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let files = [("docs/OPTIONS.md", markdown::file()), ("examples/config.toml", from_flags(&[]).unwrap().toml)];
+    if std::env::var_os("LLAMERO_WRITE_DOCS").is_some() {
+        for (path, fresh) in &files {
+            fs::write(root.join(path), fresh).unwrap();
+        }
+    }
+
+    for (path, fresh) in files {
+        assert!(fs::read_to_string(root.join(path)).unwrap() == fresh, "{path} is stale; see the comment of this test");
+    }
+}
+
+#[test]
+fn the_example_file_says_the_defaults() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/config.toml");
-    let defaults = from_flags(&[]).unwrap();
 
-    let example = fs::read_to_string(&path).unwrap();
-    let loaded = from_file(&example, Flags::default(), &no_environment()).unwrap();
+    let loaded = from_file(&fs::read_to_string(&path).unwrap(), Flags::default(), &no_environment()).unwrap();
 
-    assert_eq!(loaded.config, defaults.config);
-    assert_eq!(example, defaults.toml, "write it anew with `llamero serve --print-config > examples/config.toml`");
+    assert_eq!(loaded.config, from_flags(&[]).unwrap().config);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! House rules that no lint knows, held over the whole tree: size, headers, directions of dependency, banned words.
 //!
 //! Each test reports all offenders as `file:line: what`. The rules are plain functions over one file (`rules`,
-//! `imports`, `vendor`); `proofs` feeds each of them something bad. Function size and `unwrap` types are clippy's.
+//! `imports`, `documents`, `vendor`); `proofs` feeds each of them something bad. Function size and `unwrap` types are clippy's.
 
+mod documents;
 mod imports;
 mod proofs;
 mod routes;
@@ -93,6 +94,44 @@ fn a_result_thrown_away_has_a_comment_saying_why() {
 #[test]
 fn no_file_names_a_place_on_one_machine_or_a_package_registry() {
     hold(rules::places, |_| true);
+}
+
+#[test]
+fn prose_of_documents_has_lines_of_at_most_120_characters() {
+    hold(documents::long_lines, Source::is_markdown);
+}
+
+#[test]
+fn every_link_of_a_document_leads_somewhere() {
+    hold(documents::dead_links, Source::is_markdown);
+}
+
+#[test]
+fn every_path_that_a_document_names_is_there() {
+    hold(documents::missing_paths, |file| {
+        file.is_markdown() && !["CHANGELOG.md", "tests/fixtures/chat_templates/README.md"].contains(&file.path.as_str())
+    });
+}
+
+#[test]
+fn the_documents_to_begin_with_have_at_most_150_lines() {
+    hold(documents::too_long_to_begin_with, |file| ["README.md", "docs/ARCHITECTURE.md"].contains(&file.path.as_str()));
+}
+
+#[test]
+fn the_index_of_decisions_names_every_page() {
+    let files = source::tree(root());
+
+    assert_eq!(documents::missing_in_index(&files), Vec::<String>::new());
+}
+
+#[test]
+fn the_newest_version_of_the_changelog_is_that_of_the_crate() {
+    let changelog = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
+    let titles: Vec<&str> = changelog.lines().filter_map(|line| line.strip_prefix("## ")).take(2).collect();
+
+    assert_eq!(titles[0], "Unreleased");
+    assert!(titles[1].starts_with(concat!(env!("CARGO_PKG_VERSION"), " - ")), "CHANGELOG.md: {}", titles[1]);
 }
 
 #[test]

@@ -258,27 +258,16 @@ fn no_field_of_anthropics_messages_is_missing() {
     }
 }
 
-/// `LLAMERO_WRITE_DOCS=1 cargo test --release documents` writes both anew.
+/// `LLAMERO_WRITE_DOCS=1 cargo test --release documents` writes the file anew.
 #[test]
-fn the_documents_for_people_are_those_of_the_tables() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (api, readme) = (root.join("docs/API.md"), root.join("README.md"));
-    let text = std::fs::read_to_string(&readme).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("README.md has a place for the table");
-    let (_, after) = rest.split_once(END).expect("README.md has an end of the table");
-    let fresh = format!("{before}{BEGIN}\n{}{END}{after}", markdown::table());
+fn the_documents_of_routes_and_fields_are_those_of_the_tables() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/API.md");
     if std::env::var_os("LLAMERO_WRITE_DOCS").is_some() {
-        std::fs::write(&api, markdown::file()).unwrap();
-        std::fs::write(&readme, &fresh).unwrap();
+        std::fs::write(&path, markdown::file()).unwrap();
     }
 
-    assert!(std::fs::read_to_string(&api).unwrap() == markdown::file(), "docs/API.md is stale; see the comment of this test");
-    assert!(std::fs::read_to_string(&readme).unwrap() == fresh, "README.md is stale; see the comment of this test");
+    assert!(std::fs::read_to_string(&path).unwrap() == markdown::file(), "docs/API.md is stale; see the comment of this test");
 }
-
-/// Around the table of fields in `README.md`.
-const BEGIN: &str = "<!-- fields -->";
-const END: &str = "<!-- /fields -->";
 
 #[test]
 fn the_readme_names_every_route() {

@@ -1,7 +1,7 @@
 //! Proofs that each rule of `tidy` can fail, and that it does not cry wolf: small files fed to the rule functions.
 
 use super::{
-    imports, routes,
+    documents, imports, routes,
     rules::{self, Rule},
     source::{Source, blank},
     vendor,
@@ -196,4 +196,36 @@ fn routes_refuse_a_path_that_is_not_documented_or_that_nobody_can_read() {
     assert_eq!(lines("//! A.\nf()\n    .route(\"/c\", get(c));\n"), [3]);
     assert_eq!(lines("//! A.\nf().route(PATH, get(c)).nest(\"/a\", x);\n"), [2, 2]);
     assert_eq!(lines("//! A.\n#[cfg(test)]\nmod tests {\n    fn f() { f().route(\"/c\", c) }\n}\n"), Vec::<usize>::new());
+}
+
+#[test]
+fn long_prose_is_refused_and_long_rows_code_and_addresses_are_taken() {
+    let long = "a".repeat(documents::MAX_LINE_CHARS + 1);
+    let row = format!("| {long} |\n");
+    let text = format!("{}\n{long}\n{row}```\n{long}\n```\nhttps://{long}\n  {long}\n", &long[1..]);
+
+    assert_eq!(lines(documents::long_lines, "docs/A.md", &text), [2, 8]);
+}
+
+#[test]
+fn links_are_refused_that_lead_to_no_file_or_to_no_heading() {
+    let text =
+        "# The `--a` one\n[a](#the---a-one) [b](#no)\n[c](../README.md) [d](NO.md)\n```\n[e](NO.md)\n```\n| [f](../README.md#no) |\n";
+
+    assert_eq!(lines(documents::dead_links, "docs/A.md", text), [2, 3, 7]);
+}
+
+#[test]
+fn a_path_that_is_not_there_is_refused_and_a_pattern_is_taken() {
+    let text = "`src/lib.rs` `src/no.rs`\n`models/*.gguf` `no/a.rs`\n`docs/NO.md`\n";
+
+    assert_eq!(lines(documents::missing_paths, "docs/A.md", text), [1, 3]);
+}
+
+#[test]
+fn a_decision_that_the_index_does_not_name_is_found() {
+    let page = |name: &str, text: &str| Source::new(&format!("docs/decisions/{name}"), text);
+    let files = [page("README.md", "[one](0001-a.md)"), page("0001-a.md", ""), page("0002-b.md", "")];
+
+    assert_eq!(documents::missing_in_index(&files), ["0002-b.md"]);
 }

@@ -6,7 +6,7 @@
 use std::{fs, path::Path};
 
 /// What is checked below the root; everything else there is generated or not ours.
-const ROOTS: [&str; 17] = [
+const ROOTS: [&str; 19] = [
     "src",
     "tests",
     "benches",
@@ -23,6 +23,8 @@ const ROOTS: [&str; 17] = [
     "Cargo.toml",
     "README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
     ".clippy.toml",
 ];
 
@@ -53,6 +55,11 @@ impl Source {
     /// Whether this is Rust.
     pub(super) fn is_rust(&self) -> bool {
         self.path.ends_with(".rs")
+    }
+
+    /// Whether this is a document.
+    pub(super) fn is_markdown(&self) -> bool {
+        self.path.ends_with(".md")
     }
 
     /// Whether this is Rust of the product: under `src/`, and not a file that is compiled for tests only.
