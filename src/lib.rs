@@ -21,6 +21,7 @@ pub mod config;
 pub mod constrain;
 pub mod engine;
 pub mod fair_queue;
+pub mod field_path;
 pub mod gateway;
 pub mod llama;
 pub mod models;

@@ -6,6 +6,7 @@
 
 use crate::{
     api::fields::FieldError,
+    field_path::Spelling,
     gateway::error::{EmbeddingError, SubmitError, TokenizeError},
     protocol::{EmbedError, GenerationError, TextError},
 };
@@ -27,7 +28,7 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// Why a request is answered with something else than its result. The message is written for the client's developer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// The request is at fault: body, field, range or combination.
+    /// The request is at fault in another way than by one of its fields.
     #[error("{message}")]
     BadRequest {
         /// What is wrong and what would be right.
@@ -37,6 +38,9 @@ pub enum ApiError {
         /// OpenAI's code, such as `invalid_type`.
         code: Option<&'static str>,
     },
+    /// A field of the request is at fault.
+    #[error("{0}")]
+    Field(#[from] FieldError),
     /// Prompt and completion do not fit the model together.
     #[error(
         "This model's maximum context length is {max_model_len} tokens, however you requested {} tokens ({prompt_tokens} in your \
@@ -188,6 +192,7 @@ impl ApiError {
     fn row(&self) -> (StatusCode, &'static str, Option<&'static str>) {
         match self {
             Self::BadRequest { code, .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST, *code),
+            Self::Field(error) => (StatusCode::BAD_REQUEST, INVALID_REQUEST, Some(error.code())),
             Self::ContextLength { .. } | Self::PromptTooLong { .. } => {
                 (StatusCode::BAD_REQUEST, INVALID_REQUEST, Some("context_length_exceeded"))
             }
@@ -233,11 +238,21 @@ impl ApiError {
     pub fn param(&self) -> Option<&str> {
         match self {
             Self::BadRequest { param, .. } => param.as_deref(),
+            Self::Field(error) => error.param(),
             Self::ContextLength { prompt_tokens, max_model_len, .. } if prompt_tokens >= max_model_len => Some("prompt"),
             Self::PromptTooLong { .. } => Some("prompt"),
             Self::ContextLength { .. } => Some("max_tokens"),
             Self::ModelNotFound { .. } => Some("model"),
             _ => None,
+        }
+    }
+
+    /// The message, with the place of a fault as `spelling` has it.
+    #[must_use]
+    pub fn message(&self, spelling: Spelling) -> String {
+        match self {
+            Self::Field(error) => error.sentence(spelling),
+            other => other.to_string(),
         }
     }
 
@@ -302,12 +317,6 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         (self.status(), self.headers(), Json(self.envelope())).into_response()
-    }
-}
-
-impl From<FieldError> for ApiError {
-    fn from(error: FieldError) -> Self {
-        Self::BadRequest { message: error.to_string(), param: error.param().map(str::to_owned), code: Some(error.code()) }
     }
 }
 

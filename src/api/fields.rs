@@ -4,122 +4,18 @@
 //! JSON `null` equals absence, as clients send `None` through. It knows no endpoint's fields.
 //! A read takes the same time however many fields there are.
 
+mod error;
 pub mod ignored;
 
+pub use error::{Fault, FieldError};
+
+use crate::field_path::FieldPath;
 use ignored::Ignored;
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
 
 /// Deepest nesting of arrays and objects in a body. serde_json itself stops at 128.
 const MAX_DEPTH: u32 = 64;
-
-/// Why a field or the body as a whole cannot be accepted. Always the client's fault: 400.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FieldError {
-    /// The body is no JSON object.
-    #[error("We could not parse the JSON body of your request: {reason}.")]
-    Body {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A required field is absent or null.
-    #[error("Missing required parameter: '{param}'.")]
-    Missing {
-        /// The field.
-        param: String,
-    },
-    /// The value has the wrong JSON type.
-    #[error("Invalid type for '{param}': expected {expected}, but got {found} instead.")]
-    WrongType {
-        /// The field.
-        param: String,
-        /// What is accepted, with its article.
-        expected: &'static str,
-        /// What came, with its article.
-        found: &'static str,
-    },
-    /// A number outside its range.
-    #[error("Invalid '{param}': expected a value from {min} to {max}, but got {found} instead.")]
-    OutOfRange {
-        /// The field.
-        param: String,
-        /// Lowest accepted value.
-        min: String,
-        /// Highest accepted value.
-        max: String,
-        /// What came.
-        found: String,
-    },
-    /// Any other rule.
-    #[error("Invalid '{param}': {reason}.")]
-    Invalid {
-        /// The field.
-        param: String,
-        /// The rule, and what came.
-        reason: String,
-    },
-    /// A field of OpenAI's that this server does not implement yet: refused, because ignoring it would change the result.
-    #[error("Unsupported parameter: '{param}' {reason}.")]
-    Unsupported {
-        /// The field.
-        param: String,
-        /// What is not supported, and what is.
-        reason: &'static str,
-    },
-}
-
-impl FieldError {
-    /// A rule that is neither type nor range.
-    #[must_use]
-    pub fn invalid(param: &str, reason: impl Into<String>) -> Self {
-        Self::Invalid { param: param.to_owned(), reason: reason.into() }
-    }
-
-    /// A value of the wrong type.
-    #[must_use]
-    pub fn wrong_type(param: &str, expected: &'static str, found: &Value) -> Self {
-        Self::WrongType { param: param.to_owned(), expected, found: type_name(found) }
-    }
-
-    /// The field at fault; `None` for the body as a whole.
-    #[must_use]
-    pub fn param(&self) -> Option<&str> {
-        match self {
-            Self::Body { .. } => None,
-            Self::Missing { param }
-            | Self::WrongType { param, .. }
-            | Self::OutOfRange { param, .. }
-            | Self::Invalid { param, .. }
-            | Self::Unsupported { param, .. } => Some(param),
-        }
-    }
-
-    /// The same fault of a field inside another: its name with the path to it.
-    #[must_use]
-    pub fn inside(mut self, outer: &str) -> Self {
-        match &mut self {
-            Self::Body { .. } => {}
-            Self::Missing { param }
-            | Self::WrongType { param, .. }
-            | Self::OutOfRange { param, .. }
-            | Self::Invalid { param, .. }
-            | Self::Unsupported { param, .. } => *param = format!("{outer}.{param}"),
-        }
-        self
-    }
-
-    /// OpenAI's error code.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Body { .. } => "invalid_json",
-            Self::Missing { .. } => "missing_required_parameter",
-            Self::WrongType { .. } => "invalid_type",
-            Self::OutOfRange { .. } | Self::Invalid { .. } => "invalid_value",
-            Self::Unsupported { .. } => "unsupported_parameter",
-        }
-    }
-}
 
 /// The fields of an object that nobody has read yet.
 #[derive(Debug, Clone)]
@@ -143,17 +39,16 @@ impl Fields {
     /// # Errors
     /// `Body` if it is empty, not UTF-8, not JSON, nested more than 64 deep, or no object.
     pub fn parse(body: &[u8]) -> Result<Self, FieldError> {
-        let fault = |reason: String| FieldError::Body { reason };
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Err(fault("it is empty".to_owned()));
+            return Err(FieldError::body("it is empty"));
         }
         if nesting_exceeds(body, MAX_DEPTH) {
-            return Err(fault(format!("it is nested more than {MAX_DEPTH} deep")));
+            return Err(FieldError::body(format!("it is nested more than {MAX_DEPTH} deep")));
         }
         match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Ok(Self::new(map)),
-            Ok(other) => Err(fault(format!("expected an object, but got {} instead", type_name(&other)))),
-            Err(error) => Err(fault(error.to_string())),
+            Ok(other) => Err(FieldError::body(format!("expected an object, but got {} instead", type_name(&other)))),
+            Err(error) => Err(FieldError::body(error.to_string())),
         }
     }
 
@@ -265,44 +160,40 @@ impl Fields {
     }
 }
 
-/// A value as a whole number within a range; `param` names it in the error.
+/// A value as a whole number within a range; `path` names it in the error.
 ///
 /// # Errors
 /// `WrongType`, `OutOfRange`.
-pub fn integer(param: &str, value: &Value, range: RangeInclusive<i64>) -> Result<i64, FieldError> {
-    let Value::Number(number) = value else { return Err(FieldError::wrong_type(param, "an integer", value)) };
+pub fn integer(path: impl Into<FieldPath>, value: &Value, range: RangeInclusive<i64>) -> Result<i64, FieldError> {
+    let Value::Number(number) = value else { return Err(FieldError::wrong_type(path, "an integer", value)) };
     let whole = number.as_i64().or_else(|| number.as_f64().and_then(whole));
     match whole {
         Some(whole) if range.contains(&whole) => Ok(whole),
         // A u64 above i64 or a large float is a whole number, only too large a one.
         None if number.as_f64().is_some_and(|float| float.fract() != 0.0) => {
-            Err(FieldError::WrongType { param: param.to_owned(), expected: "an integer", found: "a fraction" })
+            Err(FieldError { path: path.into(), fault: Fault::WrongType { expected: "an integer", found: "a fraction" } })
         }
-        Some(_) | None => Err(out_of_range(param, &range, number)),
+        Some(_) | None => Err(out_of_range(path, &range, number)),
     }
 }
 
-/// A value as a number within a range; `param` names it in the error.
+/// A value as a number within a range; `path` names it in the error.
 ///
 /// # Errors
 /// `WrongType`, `OutOfRange`.
-pub fn number(param: &str, value: &Value, range: RangeInclusive<f64>) -> Result<f64, FieldError> {
+pub fn number(path: impl Into<FieldPath>, value: &Value, range: RangeInclusive<f64>) -> Result<f64, FieldError> {
     match value {
         Value::Number(number) => match number.as_f64() {
             Some(float) if range.contains(&float) => Ok(float),
-            Some(_) | None => Err(out_of_range(param, &range, number)),
+            Some(_) | None => Err(out_of_range(path, &range, number)),
         },
-        other => Err(FieldError::wrong_type(param, "a number", other)),
+        other => Err(FieldError::wrong_type(path, "a number", other)),
     }
 }
 
-fn out_of_range<T: ToString>(param: &str, range: &RangeInclusive<T>, found: &serde_json::Number) -> FieldError {
-    FieldError::OutOfRange {
-        param: param.to_owned(),
-        min: range.start().to_string(),
-        max: range.end().to_string(),
-        found: found.to_string(),
-    }
+fn out_of_range<T: ToString>(path: impl Into<FieldPath>, range: &RangeInclusive<T>, found: &serde_json::Number) -> FieldError {
+    let (min, max) = (range.start().to_string(), range.end().to_string());
+    FieldError { path: path.into(), fault: Fault::OutOfRange { min, max, found: found.to_string() } }
 }
 
 /// A float without a fraction as an integer. Exact: such a float prints as its integer, and there is no `TryFrom<f64>`.

@@ -112,7 +112,7 @@ impl Conversation {
                 }
             }
             Some(other) => return Err(FieldError::wrong_type(&place, "a string or an array of blocks", &other)),
-            None => return Err(FieldError::Missing { param: place }),
+            None => return Err(FieldError::missing(place)),
         }
         self.report(message, at);
         Ok(role)
@@ -131,7 +131,7 @@ impl Conversation {
                 let id = string(&mut block, "id", at)?;
                 let name = tools::name(&mut block, at)?;
                 let input = block.object("input").map_err(|error| error.inside(at))?;
-                let input = input.ok_or_else(|| FieldError::Missing { param: format!("{at}.input") })?;
+                let input = input.ok_or_else(|| FieldError::missing(format!("{at}.input")))?;
                 let call = json!({"id": id, "type": "function", "function": {"name": name, "arguments": input}});
                 self.turn(role).calls.push(call);
                 // Who made the call, which only Anthropic's own tools ask.

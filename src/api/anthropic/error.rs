@@ -7,7 +7,10 @@
 //! because nothing is lost: they repeat every status from 500 on, after the same `retry-after-ms` and `Retry-After`. What
 //! else passes by itself (loading, stopping) stays 503, which load balancers know.
 
-use crate::api::{error::ApiError, fields::FieldError, layers::RequestId};
+use crate::{
+    api::{error::ApiError, fields::FieldError, layers::RequestId},
+    field_path::Spelling,
+};
 use axum::{
     Json,
     http::StatusCode,
@@ -34,7 +37,7 @@ struct Inner {
 impl ErrorObject {
     /// Says `error` of the request with this id.
     pub(super) fn new(error: &ApiError, request_id: Option<&RequestId>) -> Self {
-        let inner = Inner { r#type: row(error).1, message: error.to_string() };
+        let inner = Inner { r#type: row(error).1, message: error.message(Spelling::Dots) };
         Self { r#type: "error", error: inner, request_id: request_id.map(|id| id.as_str().to_owned()) }
     }
 }
@@ -43,6 +46,7 @@ impl ErrorObject {
 fn row(error: &ApiError) -> (StatusCode, &'static str) {
     let kind = match error {
         ApiError::BadRequest { .. }
+        | ApiError::Field(_)
         | ApiError::ContextLength { .. }
         | ApiError::PromptTooLong { .. }
         | ApiError::Quarantined

@@ -23,6 +23,10 @@ impl Names {
                 let param = param.map(|param| if param == "stop" { "stop_sequences".to_owned() } else { self.of_text(&param) });
                 ApiError::BadRequest { message, param, code }
             }
+            ApiError::Field(error) => {
+                let (message, param, code) = (error.to_string(), error.param().map(str::to_owned), Some(error.code()));
+                self.of_error(ApiError::BadRequest { message, param, code })
+            }
             other => other,
         }
     }

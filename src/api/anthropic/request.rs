@@ -50,7 +50,7 @@ impl MessageRequest {
         let mut ignored = without_effect(&mut f)?;
         let mut chat = Map::new();
         let system = f.take("system");
-        let messages = f.take("messages").ok_or_else(|| FieldError::Missing { param: "messages".to_owned() })?;
+        let messages = f.take("messages").ok_or_else(|| FieldError::missing("messages"))?;
         let mut conversation = Conversation::read(system, messages)?;
         ignored.extend(std::mem::take(&mut conversation.ignored));
         if conversation.continues {
@@ -82,7 +82,7 @@ fn refuse(f: &mut Fields) -> Result<(), FieldError> {
     ];
     for (name, reason) in refused {
         if f.take(name).is_some_and(|value| value != json!([])) {
-            return Err(FieldError::Unsupported { param: name.to_owned(), reason });
+            return Err(FieldError::unsupported(name, reason));
         }
     }
     Ok(())
@@ -120,7 +120,7 @@ fn limits(f: &mut Fields, aim: Aim, chat: &mut Map<String, Value>) -> Result<(),
         Some(most) => {
             put("max_tokens", most.into());
         }
-        None if aim == Aim::Create => return Err(FieldError::Missing { param: "max_tokens".to_owned() }),
+        None if aim == Aim::Create => return Err(FieldError::missing("max_tokens")),
         None => {}
     }
     match f.take("stop_sequences") {
@@ -164,7 +164,7 @@ fn thinking(f: &mut Fields, ignored: &mut Ignored) -> Result<Option<Thinking>, F
     };
     let budget = thinking.integer("budget_tokens", 1..=i64::MAX).map_err(inside)?;
     if kind == "enabled" && budget.is_none() {
-        return Err(FieldError::Missing { param: "thinking.budget_tokens".to_owned() });
+        return Err(FieldError::missing("thinking.budget_tokens"));
     }
     let shown = match thinking.string("display").map_err(inside)?.as_deref() {
         // Nothing is summarized: it is shown as it was thought.
@@ -211,10 +211,10 @@ fn output_config(
 /// The schema of a format at `at`.
 fn schema(format: &mut Fields, at: &str) -> Result<Map<String, Value>, FieldError> {
     if tools::string(format, "type", at)? != "json_schema" {
-        return Err(FieldError::invalid(&format!("{at}.type"), "expected 'json_schema'"));
+        return Err(FieldError::invalid(format!("{at}.type"), "expected 'json_schema'"));
     }
     let schema = format.object("schema").map_err(|error| error.inside(at))?;
-    schema.ok_or_else(|| FieldError::Missing { param: format!("{at}.schema") })
+    schema.ok_or_else(|| FieldError::missing(format!("{at}.schema")))
 }
 
 /// Chat's `reasoning_effort`, which `thinking` and `output_config.effort` are together, and the name to tell it by.

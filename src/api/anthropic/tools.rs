@@ -22,7 +22,7 @@ pub(super) fn read(f: &mut Fields, chat: &mut Map<String, Value>, ignored: &mut 
         let at = format!("tools.{index}");
         let (name, function) = tool(value, &at, ignored)?;
         if !names.insert(name.clone()) {
-            return Err(FieldError::invalid(&format!("{at}.name"), format!("'{name}' is there twice")));
+            return Err(FieldError::invalid(format!("{at}.name"), format!("'{name}' is there twice")));
         }
         functions.push(function);
     }
@@ -49,14 +49,14 @@ fn tool(value: Value, at: &str, ignored: &mut Ignored) -> Result<(String, Value)
         Some(kind) => {
             let shown: String = kind.chars().take(64).collect();
             let reason = format!("tools of type '{shown}' are not supported: only the client's own ('custom') are");
-            return Err(FieldError::invalid(&format!("{at}.type"), reason));
+            return Err(FieldError::invalid(format!("{at}.type"), reason));
         }
     }
     let name = name(&mut tool, at)?;
     let schema = tool.object("input_schema").map_err(inside)?;
-    let schema = schema.ok_or_else(|| FieldError::Missing { param: format!("{at}.input_schema") })?;
+    let schema = schema.ok_or_else(|| FieldError::missing(format!("{at}.input_schema")))?;
     if schema.get("type").is_some_and(|kind| kind != "object") {
-        return Err(FieldError::invalid(&format!("{at}.input_schema.type"), "expected 'object'"));
+        return Err(FieldError::invalid(format!("{at}.input_schema.type"), "expected 'object'"));
     }
     let mut function = json!({"name": name, "parameters": schema});
     if let Some(description) = tool.string("description").map_err(inside)? {
@@ -105,13 +105,13 @@ pub(super) fn name(fields: &mut Fields, at: &str) -> Result<String, FieldError> 
     if (1..=64).contains(&name.len()) && name.chars().all(allowed) {
         return Ok(name);
     }
-    Err(FieldError::invalid(&format!("{at}.name"), "expected 1 to 64 letters, digits, underscores and hyphens"))
+    Err(FieldError::invalid(format!("{at}.name"), "expected 1 to 64 letters, digits, underscores and hyphens"))
 }
 
 /// A required string of an object at `at`.
 pub(super) fn string(fields: &mut Fields, name: &str, at: &str) -> Result<String, FieldError> {
     let value = fields.string(name).map_err(|error| error.inside(at))?;
-    value.ok_or_else(|| FieldError::Missing { param: format!("{at}.{name}") })
+    value.ok_or_else(|| FieldError::missing(format!("{at}.{name}")))
 }
 
 /// The value at `at` as an object.

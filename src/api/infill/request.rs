@@ -137,7 +137,7 @@ impl InfillRequest {
 
 impl Texts {
     fn read(f: &mut Fields) -> Result<Self, FieldError> {
-        let required = |text: Option<String>, param: &str| text.ok_or_else(|| FieldError::Missing { param: param.to_owned() });
+        let required = |text: Option<String>, param: &str| text.ok_or_else(|| FieldError::missing(param));
         let mut prefix = required(f.string("input_prefix")?, "input_prefix")?;
         prefix.push_str(&f.string("prompt")?.unwrap_or_default());
         let suffix = required(f.string("input_suffix")?, "input_suffix")?;
@@ -220,7 +220,7 @@ fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError>
     for name in ["grammar", "json_schema", "n_probs", "lora", "n_cmpl"] {
         let changes = f.take(name).is_some_and(|value| !is_neutral(&value) && (name != "n_cmpl" || value != json!(1)));
         if changes {
-            return Err(FieldError::Unsupported { param: name.to_owned(), reason: "is not supported by this route" });
+            return Err(FieldError::unsupported(name, "is not supported by this route"));
         }
     }
     Ok(())

@@ -70,7 +70,7 @@ pub(super) async fn get(
 /// # Errors
 /// It is missing, no string, or not served here.
 pub(super) fn requested(fields: &mut Fields, served_model_names: &[String]) -> Result<String, ApiError> {
-    let name = fields.string("model")?.ok_or_else(|| FieldError::Missing { param: "model".to_owned() })?;
+    let name = fields.string("model")?.ok_or_else(|| FieldError::missing("model"))?;
     served(name, served_model_names)
 }
 

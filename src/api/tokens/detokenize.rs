@@ -34,7 +34,7 @@ const NAME: &str = "tokens";
 /// It is missing, no array of ids, or names one outside the vocabulary.
 pub(in crate::api) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Token>, FieldError> {
     match f.take(NAME) {
-        None => Err(FieldError::Missing { param: NAME.to_owned() }),
+        None => Err(FieldError::missing(NAME)),
         Some(Value::Array(ids)) => token_ids(NAME, &ids, vocabulary_size),
         Some(other) => Err(FieldError::wrong_type(NAME, "an array of token ids", &other)),
     }

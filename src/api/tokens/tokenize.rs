@@ -158,7 +158,7 @@ impl TokenizeRequest {
             (Some(text), None) => (text, "content"),
             (None, Some(text)) => (text, "prompt"),
             (Some(_), Some(_)) => return Err(FieldError::invalid("content", "there is a 'prompt' too; send one of them")),
-            (None, None) => return Err(FieldError::Missing { param: "prompt".to_owned() }),
+            (None, None) => return Err(FieldError::missing("prompt")),
         };
         let add_special = match (f.boolean("add_special")?, f.boolean("add_special_tokens")?) {
             (Some(one), Some(other)) if one != other => {

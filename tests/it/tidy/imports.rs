@@ -18,13 +18,16 @@ pub(super) struct Layer {
 }
 
 /// The picture of docs/ARCHITECTURE.md as a table: `cli → api → gateway → protocol ← engine ← llama`.
-pub(super) const LAYERS: [Layer; 17] = [
+pub(super) const LAYERS: [Layer; 18] = [
     // Composition roots: they join the layers and may name them all.
     Layer { module: "cli", may_name: &["*"] },
     Layer { module: "engine::process", may_name: &["llama", "protocol", "sampling", "child_process", "build_info"] },
     // The gateway process.
-    Layer { module: "api", may_name: &["chat", "gateway", "protocol", "config", "telemetry", "build_info", "fair_queue", "priority"] },
-    Layer { module: "chat", may_name: &["protocol"] },
+    Layer {
+        module: "api",
+        may_name: &["chat", "gateway", "protocol", "config", "telemetry", "build_info", "fair_queue", "field_path", "priority"],
+    },
+    Layer { module: "chat", may_name: &["protocol", "field_path"] },
     Layer { module: "gateway", may_name: &["protocol", "config", "telemetry"] },
     Layer { module: "telemetry", may_name: &["protocol", "config", "build_info"] },
     // What both processes say to each other.
@@ -37,6 +40,7 @@ pub(super) const LAYERS: [Layer; 17] = [
     Layer { module: "child_process", may_name: &[] },
     // Plain tools of several.
     Layer { module: "fair_queue", may_name: &[] },
+    Layer { module: "field_path", may_name: &[] },
     Layer { module: "priority", may_name: &[] },
     // Before either runs.
     Layer { module: "config", may_name: &["protocol", "build_info"] },

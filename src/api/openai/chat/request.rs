@@ -69,7 +69,7 @@ impl ChatRequest {
     /// # Errors
     /// The first field at fault.
     pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
-        let messages = f.take("messages").ok_or_else(|| FieldError::Missing { param: "messages".to_owned() })?;
+        let messages = f.take("messages").ok_or_else(|| FieldError::missing("messages"))?;
         let (tools, tool_choice) = (f.take("tools"), f.take("tool_choice"));
         let mut hidden = Ignored::default();
         unread(&messages, tools.as_ref(), tool_choice.as_ref(), &mut |at, name| hidden.add_inside(at, name));
@@ -113,7 +113,7 @@ impl ChatRequest {
 
 /// A fault of a message or tool as any other field's.
 fn of_message(error: MessageError) -> FieldError {
-    FieldError::Invalid { param: error.param, reason: error.reason }
+    FieldError::invalid(error.param, error.reason)
 }
 
 /// `max_completion_tokens`, or `max_tokens`, which it replaced.
@@ -163,17 +163,17 @@ fn refuse_what_is_not_text(f: &mut Fields) -> Result<(), FieldError> {
     ];
     for (name, reason) in refused.into_iter().chain(REPLACED) {
         if f.take(name).is_some() {
-            return Err(FieldError::Unsupported { param: name.to_owned(), reason });
+            return Err(FieldError::unsupported(name, reason));
         }
     }
     for name in ["echo", "add_special_tokens"] {
         if f.boolean(name)? == Some(true) {
-            return Err(FieldError::Unsupported { param: name.to_owned(), reason: "is not supported in chat" });
+            return Err(FieldError::unsupported(name, "is not supported in chat"));
         }
     }
     match f.take("modalities") {
         Some(Value::Array(kinds)) if kinds.iter().all(|kind| kind == "text") => Ok(()),
-        Some(_) => Err(FieldError::Unsupported { param: "modalities".to_owned(), reason: "must be [\"text\"]" }),
+        Some(_) => Err(FieldError::unsupported("modalities", "must be [\"text\"]")),
         None => Ok(()),
     }
 }

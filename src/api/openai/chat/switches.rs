@@ -8,6 +8,7 @@
 use crate::{
     api::fields::{FieldError, Fields, ignored::Ignored},
     chat::Mentions,
+    field_path::FieldPath,
 };
 use serde_json::{Map, Value};
 
@@ -78,7 +79,7 @@ impl Switches {
                 ignored.add_inside(KWARGS, name);
             } else {
                 let shown: String = name.chars().take(64).collect();
-                return Err(FieldError::invalid(&format!("{KWARGS}.{shown}"), "this model's chat template does not use it"));
+                return Err(FieldError::invalid(FieldPath::from(KWARGS).field(&shown), "this model's chat template does not use it"));
             }
         }
         if let Some(effort) = &self.effort {

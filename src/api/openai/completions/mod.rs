@@ -169,7 +169,7 @@ impl<'a> Encoder<'a> {
         let suffix = match request.suffix.clone() {
             None => None,
             Some(text) => {
-                let no_marks = || FieldError::Unsupported { param: "suffix".to_owned(), reason: NO_MARKS };
+                let no_marks = || FieldError::unsupported("suffix", NO_MARKS);
                 let marks = info.fim.ok_or_else(no_marks)?;
                 // Once for all prompts.
                 Some((fim::suffix(engine, text, "suffix").await?, marks))

@@ -5,7 +5,7 @@
 use super::vectors::Encoding;
 use crate::{
     api::{
-        fields::{self, FieldError, Fields, ignored::Ignored},
+        fields::{self, Fault, FieldError, Fields, ignored::Ignored},
         openai::shared::prompt::Prompt,
     },
     protocol::{EmbeddingInfo, Token},
@@ -75,7 +75,7 @@ pub(in crate::api) fn read_truncation(f: &mut Fields, info: &EmbeddingInfo) -> R
 /// Tells one input of token ids from several inputs by the first element.
 fn read_inputs(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, FieldError> {
     let elements = match f.take(NAME) {
-        None => return Err(FieldError::Missing { param: NAME.to_owned() }),
+        None => return Err(FieldError::missing(NAME)),
         Some(Value::String(text)) => return Ok(vec![Prompt::Text(not_empty(NAME, text)?)]),
         Some(Value::Array(elements)) => elements,
         Some(other) => return Err(FieldError::wrong_type(NAME, EXPECTED, &other)),
@@ -124,7 +124,7 @@ fn tokens(name: &str, ids: &[Value], vocabulary_size: u32) -> Result<Prompt, Fie
     }
     let token = |id: &Value| match fields::integer(name, id, 0..=highest) {
         Ok(id) => Ok(Token(u32::try_from(id).expect("the range fits"))),
-        Err(FieldError::OutOfRange { found, .. }) => {
+        Err(FieldError { fault: Fault::OutOfRange { found, .. }, .. }) => {
             Err(FieldError::invalid(name, format!("token id {found} is outside the vocabulary; ids are 0 to {highest}")))
         }
         Err(other) => Err(other),

@@ -159,7 +159,7 @@ impl EmbeddingRun {
                 _ => {}
             }
             if input.is_empty() {
-                return Err(FieldError::invalid(&name(index), "it has no tokens").into());
+                return Err(FieldError::invalid(name(index), "it has no tokens").into());
             }
         }
         if let (Some(most), true) = (truncate, cut > 0) {

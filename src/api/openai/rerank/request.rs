@@ -84,7 +84,7 @@ impl ScoreRequest {
 }
 
 fn missing(param: &str) -> FieldError {
-    FieldError::Missing { param: param.to_owned() }
+    FieldError::missing(param)
 }
 
 /// Leaves room for the query among the inputs of a request.
@@ -106,7 +106,7 @@ fn read_documents(f: &mut Fields, documents: Vec<Value>) -> Result<Vec<String>, 
                 let mut object = Fields::new(object);
                 let text = match object.take("text") {
                     Some(Value::String(text)) => text,
-                    Some(other) => return Err(FieldError::wrong_type(&format!("{name}.text"), "a string", &other)),
+                    Some(other) => return Err(FieldError::wrong_type(format!("{name}.text"), "a string", &other)),
                     None => return Err(missing(&format!("{name}.text"))),
                 };
                 f.leave("documents[]", object);

@@ -85,17 +85,17 @@ impl Reader {
             Some("function_call") => self.call(&mut item, at),
             Some("function_call_output") => self.output(&mut item, at),
             Some("reasoning") => self.reasoning(&mut item, at)?,
-            None => return Err(FieldError::Missing { param: format!("{at}.type") }),
+            None => return Err(FieldError::missing(format!("{at}.type"))),
             Some("item_reference") => {
                 let reason = "'item_reference' is not supported: items are not stored here; send the item itself";
-                return Err(FieldError::invalid(&format!("{at}.type"), reason));
+                return Err(FieldError::invalid(format!("{at}.type"), reason));
             }
             Some(other) => {
                 let shown: String = other.chars().take(32).collect();
                 let reason = format!(
                     "items of type '{shown}' are not supported; 'message', 'function_call', 'function_call_output' and 'reasoning' are"
                 );
-                return Err(FieldError::invalid(&format!("{at}.type"), reason));
+                return Err(FieldError::invalid(format!("{at}.type"), reason));
             }
         }
         self.conversation.ignored.extend_inside(at, &item.finish());
@@ -105,7 +105,7 @@ impl Reader {
     fn message(&mut self, item: &mut Fields, at: &str) -> Result<(), FieldError> {
         // It marks what a model of OpenAI's said before its last answer.
         item.take("phase");
-        let missing = |name: &str| FieldError::Missing { param: format!("{at}.{name}") };
+        let missing = |name: &str| FieldError::missing(format!("{at}.{name}"));
         let role = item.string("role").map_err(|error| error.inside(at))?.ok_or_else(|| missing("role"))?;
         let content = item.take("content").ok_or_else(|| missing("content"))?;
         match role.as_str() {
@@ -117,7 +117,7 @@ impl Reader {
             }
             _ => {
                 let reason = "expected one of 'user', 'system', 'developer' and 'assistant'";
-                return Err(FieldError::invalid(&format!("{at}.role"), reason));
+                return Err(FieldError::invalid(format!("{at}.role"), reason));
             }
         }
         Ok(())
@@ -192,7 +192,7 @@ fn texts(item: &mut Fields, name: &str, at: &str) -> Result<Vec<String>, FieldEr
     };
     let text = |(index, part): (usize, &Value)| match part.get("text") {
         Some(Value::String(text)) => Ok(text.clone()),
-        _ => Err(FieldError::wrong_type(&format!("{at}[{index}]"), "an object with 'text'", part)),
+        _ => Err(FieldError::wrong_type(format!("{at}[{index}]"), "an object with 'text'", part)),
     };
     parts.iter().enumerate().map(text).collect()
 }

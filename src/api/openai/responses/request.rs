@@ -99,7 +99,7 @@ impl ResponsesRequest {
         refuse_what_needs_a_store(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
         let instructions = f.string("instructions")?;
-        let input = f.take("input").ok_or_else(|| FieldError::Missing { param: "input".to_owned() })?;
+        let input = f.take("input").ok_or_else(|| FieldError::missing("input"))?;
         let Conversation { messages, origins, ignored } = input::read(instructions.clone(), input)?;
         let mut request = Self { names: Names { origins }, ignored, ..Self::default() };
         request.say("messages", Some(messages.into()));
@@ -253,7 +253,7 @@ impl ResponsesRequest {
         let mut cache = Fields::new(f.object(CACHE)?.unwrap_or_default());
         if cache.boolean("prewarm").map_err(|error| error.inside(CACHE))? == Some(true) {
             let param = format!("{CACHE}.prewarm");
-            return Err(FieldError::Unsupported { param, reason: "is not supported: every request generates" });
+            return Err(FieldError::unsupported(param, "is not supported: every request generates"));
         }
         if cache.take("comparison_response_id").is_some() {
             self.ignored.add_inside(CACHE, "comparison_response_id");
@@ -264,7 +264,7 @@ impl ResponsesRequest {
 
 /// What needs a response or a conversation that was stored before, or one that is stored for later.
 fn refuse_what_needs_a_store(f: &mut Fields) -> Result<(), FieldError> {
-    let unsupported = |param: &str, reason| Err(FieldError::Unsupported { param: param.to_owned(), reason });
+    let unsupported = |param: &str, reason| Err(FieldError::unsupported(param, reason));
     for name in ["previous_response_id", "conversation"] {
         if f.take(name).is_some() {
             return unsupported(name, "is not supported: responses are not stored here; send the earlier items in 'input'");
@@ -292,14 +292,14 @@ fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError>
     ];
     for (name, reason) in refused {
         if f.take(name).is_some() {
-            return Err(FieldError::Unsupported { param: name.to_owned(), reason });
+            return Err(FieldError::unsupported(name, reason));
         }
     }
     match f.string("truncation")?.as_deref() {
         None | Some("disabled") => {}
         Some("auto") => {
             let reason = "must be 'disabled': leave out old items instead";
-            return Err(FieldError::Unsupported { param: "truncation".to_owned(), reason });
+            return Err(FieldError::unsupported("truncation", reason));
         }
         Some(_) => return Err(FieldError::invalid("truncation", "expected 'disabled'")),
     }

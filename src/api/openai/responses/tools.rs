@@ -23,11 +23,11 @@ pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Option<Val
         let mut tool = Fields::new(tool);
         match tool.string("type").map_err(|error| error.inside(&at))?.as_deref() {
             Some("function") => {}
-            None => return Err(FieldError::Missing { param: format!("{at}.type") }),
+            None => return Err(FieldError::missing(format!("{at}.type"))),
             Some(other) => {
                 let shown: String = other.chars().take(32).collect();
                 let reason = format!("'{shown}' is not supported: only functions are, which the caller runs");
-                return Err(FieldError::invalid(&format!("{at}.type"), reason));
+                return Err(FieldError::invalid(format!("{at}.type"), reason));
             }
         }
         let [name, description, parameters, strict] = ["name", "description", "parameters", "strict"].map(|name| tool.take(name));

@@ -26,7 +26,7 @@ pub(in crate::api) fn most_choices(max_num_seqs: u32) -> i64 {
 
 /// Names a field that is refused because ignoring it would change the result.
 pub(in crate::api) fn unsupported(param: &str, reason: &'static str) -> FieldError {
-    FieldError::Unsupported { param: param.to_owned(), reason }
+    FieldError::unsupported(param, reason)
 }
 
 /// vLLM's fields that would change the result and are not implemented; values without an effect are accepted.

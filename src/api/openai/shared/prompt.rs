@@ -3,7 +3,7 @@
 //! Tells `[1, 2]` (one prompt of two tokens) from `[[1], [2]]` and `["a", "b"]` by the first element. Nothing is tokenized here.
 
 use crate::{
-    api::fields::{self, FieldError, Fields},
+    api::fields::{self, Fault, FieldError, Fields},
     protocol::Token,
 };
 use serde_json::Value;
@@ -28,7 +28,7 @@ pub enum Prompt {
 /// Absent, empty or mixed arrays, too many prompts, ids outside the vocabulary. All name `prompt`.
 pub fn read_prompts(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, FieldError> {
     let elements = match f.take(NAME) {
-        None => return Err(FieldError::Missing { param: NAME.to_owned() }),
+        None => return Err(FieldError::missing(NAME)),
         Some(Value::String(text)) => return Ok(vec![Prompt::Text(text)]),
         Some(Value::Array(elements)) => elements,
         Some(other) => return Err(FieldError::wrong_type(NAME, EXPECTED, &other)),
@@ -73,7 +73,7 @@ pub fn token_ids(param: &str, ids: &[Value], vocabulary_size: u32) -> Result<Vec
     let highest = i64::from(vocabulary_size) - 1;
     let token = |id: &Value| {
         let id = fields::integer(param, id, 0..=highest).map_err(|error| match error {
-            FieldError::OutOfRange { found, .. } => {
+            FieldError { fault: Fault::OutOfRange { found, .. }, .. } => {
                 FieldError::invalid(param, format!("token id {found} is outside the vocabulary; ids are 0 to {highest}"))
             }
             other => other,

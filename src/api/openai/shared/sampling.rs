@@ -104,7 +104,7 @@ fn refuse_mirostat(f: &mut Fields) -> Result<(), FieldError> {
     if f.integer("mirostat", 0..=2)?.is_some_and(|version| version != 0) {
         let reason =
             "is not supported, unless it is 0: its state cannot be restored when the engine restarts. 'typical_p' and 'top_n_sigma' are";
-        return Err(FieldError::Unsupported { param: "mirostat".to_owned(), reason });
+        return Err(FieldError::unsupported("mirostat", reason));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::{
         error::ApiError,
         fields::{FieldError, Fields},
     },
+    field_path::FieldPath,
     gateway::{error::CheckError, handle::EngineHandle},
     protocol::Constraint,
 };
@@ -59,7 +60,7 @@ pub fn read_constraint(f: &mut Fields) -> Result<Option<Constrained>, FieldError
 pub async fn check(engine: &EngineHandle, constrained: Option<&Constrained>) -> Result<(), ApiError> {
     let Some((constraint, param)) = constrained else { return Ok(()) };
     engine.check_constraint(constraint.clone()).await.map_err(|error| match error {
-        CheckError::Refused(reason) => FieldError::invalid(param, reason.trim_end_matches('.')).into(),
+        CheckError::Refused(reason) => FieldError::invalid(*param, reason.trim_end_matches('.')).into(),
         CheckError::Busy { reason, retry_after } => {
             ApiError::Overloaded { message: format!("'{param}' could not be compiled now: {}.", reason.trim_end_matches('.')), retry_after }
         }
@@ -77,7 +78,7 @@ fn response_format(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
     let kind = format.string("type").map_err(|error| error.inside(NAME))?;
     let beside = schema(&mut format, "schema", "response_format.schema")?;
     let constraint = match kind.as_deref() {
-        None => return Err(FieldError::Missing { param: "response_format.type".to_owned() }),
+        None => return Err(FieldError::missing("response_format.type")),
         Some("text") => {
             if beside.is_some() {
                 format.report("schema");
@@ -93,7 +94,7 @@ fn response_format(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
                 Some(constraint)
             }
             (None, Some(constraint)) => Some(constraint),
-            (None, None) => return Err(FieldError::Missing { param: SCHEMA.to_owned() }),
+            (None, None) => return Err(FieldError::missing(SCHEMA)),
         },
         Some(other) => {
             let shown: String = other.chars().take(32).collect();
@@ -127,7 +128,7 @@ fn json_schema(format: &mut Fields) -> Result<Option<Constraint>, FieldError> {
     format.leave("json_schema", object);
     match constraint {
         Some(constraint) => Ok(Some(constraint)),
-        None => Err(FieldError::Missing { param: "response_format.json_schema.schema".to_owned() }),
+        None => Err(FieldError::missing("response_format.json_schema.schema")),
     }
 }
 
@@ -147,11 +148,8 @@ fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> 
     // Another way to compile would be no other output; here there is only one.
     options.boolean("disable_fallback").map_err(inner)?;
     if let Some(name) = options.finish().shown().next() {
-        let param = format!("{NAME}.{name}");
-        return Err(FieldError::Unsupported {
-            param,
-            reason: "is not supported; 'json', 'regex', 'choice', 'grammar' and 'json_object' are",
-        });
+        let path = FieldPath::from(NAME).field(name);
+        return Err(FieldError::unsupported(path, "is not supported; 'json', 'regex', 'choice', 'grammar' and 'json_object' are"));
     }
     let mut found = found.into_iter().flatten();
     match (found.next(), found.next()) {
