@@ -21,10 +21,13 @@ Each option can be set in three places. The flag wins over the variable, and the
 | environment variable | `LLAMERO_MAX_NUM_SEQS=32` |
 | TOML file, named by `--config FILE` or `LLAMERO_CONFIG` | `max_num_seqs = 32` |
 
-All problems of a configuration are reported at once. `llamero serve --help` lists every option, `--print-config` prints
-the whole configuration as TOML and ends, and [examples/config.toml](../examples/config.toml) is that print with all
-defaults. Options that list several values take a repeated flag, or commas. A switch as a flag alone means true.
-[OPERATIONS.md](OPERATIONS.md) says how the options work together.
+All problems of a configuration are reported at once. Options that list several values take a repeated flag, or commas.
+A switch as a flag alone means true. [OPERATIONS.md](OPERATIONS.md) says how the options work together.
+
+- `llamero serve --help` lists every option.
+- `llamero serve --check-config` reports every problem of the configuration and ends.
+- `llamero serve --print-config` prints the whole configuration as TOML, with the origin of each value, and ends.
+  [examples/config.toml](../examples/config.toml) is that print with all defaults.
 ";
 
 /// The whole of `docs/OPTIONS.md`.
