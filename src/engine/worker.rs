@@ -122,7 +122,7 @@ impl<'a> Worker<'a> {
         if let Some(disk) = &mut self.disk {
             disk.restore(&mut self.scheduler, self.runner);
         }
-        self.scheduler.hold(self.masks.prepare(&mut self.generations));
+        self.scheduler.leave_out(self.masks.prepare(&mut self.generations));
         let drafting = Instant::now();
         self.draft();
         let planning = Instant::now();
@@ -199,7 +199,7 @@ impl<'a> Worker<'a> {
                 self.outbox.send(asked.reply(refused)).map_err(|_| Disconnected)
             }
             Command::Forecast(asked) => {
-                let forecast = self.scheduler.foresee(&asked.question);
+                let forecast = self.scheduler.forecast(&asked.question);
                 self.outbox.send(asked.reply(forecast)).map_err(|_| Disconnected)
             }
             Command::Refuse(id, error) => self.report(vec![failed(id, error)]),
@@ -247,14 +247,14 @@ impl<'a> Worker<'a> {
     fn draft(&mut self) {
         let mut wanted = Vec::new();
         let mut drafts = Vec::new();
-        for wish in self.scheduler.take_draft_wishes() {
-            let Some(generation) = self.generations.get_mut(&wish.id).filter(|generation| generation.takes_drafts()) else { continue };
-            let tokens = self.scheduler.tokens(wish.id);
-            let draft = generation.draft(tokens, wish.most, self.draft_model.is_none());
+        for request in self.scheduler.take_draft_requests() {
+            let Some(generation) = self.generations.get_mut(&request.id).filter(|generation| generation.takes_drafts()) else { continue };
+            let tokens = self.scheduler.tokens(request.id);
+            let draft = generation.draft(tokens, request.max_tokens, self.draft_model.is_none());
             if draft.is_empty() {
-                wanted.push(Wanted { id: wish.id, tokens, most: wish.most });
+                wanted.push(Wanted { id: request.id, tokens, most: request.max_tokens });
             } else {
-                drafts.push((wish.id, draft));
+                drafts.push((request.id, draft));
             }
         }
         if let Some(model) = &mut self.draft_model {

@@ -1,41 +1,23 @@
-//! Applies what came of a step: rows held, tokens sampled, or a failure and how to go on after it.
+//! Applies the result of a step: rows held, tokens sampled, or a failure and how to go on after it.
 //!
 //! Every failure ends in fewer possibilities to fail (an empty cache, one sequence less running, one suspect less), so
 //! nothing is retried for ever.
 
-use super::{Sampled, Scheduler, Suspect, budget::shape};
-use crate::engine::runner::{KvOp, Row, Step, StepError};
+use super::{Sampled, Scheduler, Suspect};
+use crate::engine::runner::{Row, Step, StepError};
 use crate::protocol::{GenerationError, SequenceId};
 use std::time::Duration;
-
-/// Completed steps without admissions after the runner had no room; a sequence that ends lifts it sooner.
-const PAUSE_STEPS: u32 = 16;
 
 impl Scheduler {
     /// Applies an executed step. `sampled` has one entry for each last row of a sequence that is still alive.
     ///
     /// Entries of sequences that were cancelled meanwhile are passed over; the rows stay as cache.
     pub fn complete(&mut self, step: &Step, sampled: &[Sampled], elapsed: Duration) {
-        let prefill_rows = std::mem::take(&mut self.prefill_in_flight);
-        let draft_rows = std::mem::take(&mut self.drafts_in_flight);
-        let moved = std::mem::take(&mut self.moved_in_flight);
-        if moved > 0
-            && draft_rows == 0
-            && !step.kv.iter().any(|op| matches!(op, KvOp::Copy { .. }))
-            && let Some(expected) = self.budget.expected(step)
-        {
-            self.moves.observe(moved, elapsed.as_secs_f64() - expected);
-        }
-        if draft_rows > 0 {
-            self.budget.observe_drafts(step, draft_rows, elapsed);
-        } else if prefill_rows == 0 && shape(step).1 > 0 {
-            self.budget.pass();
-        } else {
-            self.budget.observe(step, elapsed);
-        }
-        self.cache.commit(&step.rows);
-        self.counts.prefill_rows += u64::from(prefill_rows);
-        self.admission_pause = self.admission_pause.saturating_sub(1);
+        let in_flight = self.in_flight.take().unwrap_or_default();
+        self.costs.observe(step, in_flight, elapsed);
+        self.cache.slots.commit(&step.rows);
+        self.counts.prefill_rows += u64::from(in_flight.prompt_rows);
+        self.queue.on_step();
         if let (Some(suspect), Some(row)) = (self.suspects.front(), step.rows.last())
             && suspect.id == row.seq
             && suspect.until <= self.cache.held(row.slot)
@@ -68,10 +50,8 @@ impl Scheduler {
     ///   is dropped.
     /// * Parked content could not be loaded: it is forgotten, and who was to get it computes it.
     pub fn fail(&mut self, step: &Step, error: &StepError) -> Vec<(SequenceId, GenerationError)> {
-        self.cache.abandon();
-        self.prefill_in_flight = 0;
-        self.moved_in_flight = 0;
-        self.drafts_in_flight = 0;
+        self.cache.slots.abandon();
+        self.in_flight = None;
         if let StepError::NotLoaded(slots) = error {
             self.cache.not_loaded(&step.kv, slots);
             return Vec::new();
@@ -95,9 +75,7 @@ impl Scheduler {
 
     /// Frees cells that the runner lacks. Returns who must fail because nothing is left to free.
     fn give_way(&mut self) -> Option<SequenceId> {
-        // Nothing was completed since the last time.
-        let again = self.admission_pause == PAUSE_STEPS;
-        self.admission_pause = PAUSE_STEPS;
+        let again = self.queue.pause();
         if self.cache.evict_all() {
             return None;
         }
@@ -112,7 +90,7 @@ impl Scheduler {
     /// Queues the step's sequences to run alone. Returns the one that did and failed again.
     fn isolate(&mut self, step: &Step) -> Option<SequenceId> {
         let last_rows = step.rows.chunk_by(|a, b| a.seq == b.seq).filter_map(<[Row]>::last);
-        // What was only guessed need not come.
+        // Guessed tokens need not be the right ones.
         let until = |row: &Row| (row.pos + 1).min(self.sequences[&row.seq].len());
         let mut live = last_rows.filter(|row| self.running.contains(&row.seq)).map(|row| Suspect { id: row.seq, until: until(row) });
         if let Some(suspect) = self.suspects.front() {

@@ -1,18 +1,16 @@
 //! Whether the scheduler's parts agree with each other: asked by tests after every step, and whenever the engine goes idle.
 
-use super::Scheduler;
-use super::cache::position;
-use super::sequence::Phase;
+use super::{Scheduler, lengths::position};
 use crate::engine::runner::Slot;
 use crate::protocol::SequenceId;
 
 impl Scheduler {
-    /// Checks the scheduler when it has nothing left to do, in time in proportion to slots and parked contents. What is
-    /// wrong is returned, and everything cached is forgotten: nothing may be served that is not what it is said to be.
+    /// Checks the scheduler when it has nothing left to do, in time in proportion to slots and parked contents. Returns the
+    /// first contradiction and then forgets everything cached: nothing may be served that is not as recorded.
     pub fn check_idle(&mut self) -> Result<(), String> {
         self.check_invariants().inspect_err(|_| {
             self.sequences.clear();
-            self.waiting.clear();
+            self.queue.clear();
             self.running.clear();
             self.suspects.clear();
             self.cache.clear();
@@ -26,7 +24,7 @@ impl Scheduler {
     /// A sentence that names the first contradiction.
     pub fn check_invariants(&self) -> Result<(), String> {
         self.cache.check()?;
-        for slot in self.cache.slots() {
+        for slot in self.cache.slots.iter() {
             let held = self.cache.held(slot);
             if held > self.limits.max_model_len {
                 return Err(format!("slot {} holds {held} positions", slot.0));
@@ -35,19 +33,20 @@ impl Scheduler {
         for id in &self.running {
             self.check_running(*id)?;
         }
-        for id in &self.waiting {
-            if !self.sequences.get(id).is_some_and(|sequence| matches!(sequence.phase, Phase::Waiting { .. })) {
+        let waiting: Vec<SequenceId> = self.queue.iter().map(|waiting| waiting.id).collect();
+        for id in &waiting {
+            if self.sequences.get(id).is_none_or(|sequence| sequence.slot().is_some()) {
                 return Err(format!("sequence {} is queued and does not wait", id.0));
             }
         }
-        // Every id above is live and in the phase of its list, so equal numbers mean that each is listed once.
-        let mut listed: Vec<&SequenceId> = self.running.iter().chain(&self.waiting).collect();
+        // Every id above is live and where its list says, so equal numbers mean that each is listed once.
+        let mut listed: Vec<&SequenceId> = self.running.iter().chain(&waiting).collect();
         listed.sort_unstable();
         listed.dedup();
-        if listed.len() != self.sequences.len() || listed.len() != self.running.len() + self.waiting.len() {
-            return Err(format!("{} sequences, {} running, {} waiting", self.sequences.len(), self.running.len(), self.waiting.len()));
+        if listed.len() != self.sequences.len() || listed.len() != self.running.len() + self.queue.len() {
+            return Err(format!("{} sequences, {} running, {} waiting", self.sequences.len(), self.running.len(), self.queue.len()));
         }
-        let owned = self.cache.slots().filter(|slot| self.cache.record(*slot).owner.is_some()).count();
+        let owned = self.cache.slots.iter().filter(|slot| self.cache.slots.record(*slot).owner.is_some()).count();
         if owned != self.running.len() {
             return Err(format!("{owned} slots are owned by {} running sequences", self.running.len()));
         }
@@ -60,7 +59,7 @@ impl Scheduler {
     fn check_running(&self, id: SequenceId) -> Result<(), String> {
         let sequence = self.sequences.get(&id).ok_or_else(|| format!("sequence {} runs and is not live", id.0))?;
         let slot: Slot = sequence.slot().ok_or_else(|| format!("sequence {} runs without a slot", id.0))?;
-        let record = self.cache.record(slot);
+        let record = self.cache.slots.record(slot);
         if record.owner != Some(id) || record.namespace != sequence.namespace {
             return Err(format!("slot {} of sequence {} belongs to {:?}", slot.0, id.0, record.owner));
         }

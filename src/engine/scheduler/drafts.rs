@@ -1,122 +1,54 @@
-//! Guessing ahead: how many tokens to guess for which sequence, which guesses get rows, and what came of them.
+//! Guessing ahead: how many tokens to guess for which sequence, which guesses get rows, and which of them were right.
 //!
 //! A draft is a guess of the tokens that follow a sequence, whoever made it. Its rows are computed in one step with the
 //! row of the sequence's last token, and as many of them count as the sampler then draws one after the other. With a
 //! draft that is no distribution but one guess, this *is* rejection sampling (Leviathan et al. 2023): a token is drawn
 //! from the model's own distribution, and nothing is lost where it is not the guessed one.
 //!
-//! Owns the policy, by measured times (`budget`) and by how often drafts came true: a row is worth its time if the
+//! Owns the policy, by measured times (`costs`) and by how often drafts came true: a row is worth its time if the
 //! chance that it counts, in tokens, beats what the step yields in the same time without it. Drafts that do not pay pause,
 //! longer each time, and are tried again. Where prompts wait there are no drafts: their rows are worth more.
 
-use super::Scheduler;
-use super::cache::position;
-use super::sequence::{common_prefix, count};
+use super::{
+    DraftRequest, Scheduler,
+    acceptance::FIRST_RATE,
+    lengths::{common_prefix, count, position},
+};
 use crate::engine::runner::{Row, Slot};
 use crate::protocol::{SequenceId, Token};
 
-/// What is assumed of drafts before any were judged, in tokens that came true of those that were judged.
-const FIRST_RATE: f64 = 0.6;
-/// How many judged tokens of its own outweigh, in a sequence's rate, what drafts of other sequences were worth.
-const PRIOR_WEIGHT: f64 = 2.0;
-/// What remains of earlier judgements when a draft is judged.
-const FADE: f64 = 0.9;
-/// What remains of them when drafts pause: the text may be another by then.
-const FADE_IN_PAUSE: f64 = 0.3;
 /// Tokens of a draft that is made to learn from.
 const TRIAL_TOKENS: u32 = 3;
 /// Steps from one with such drafts to the next: together they cost about a percent.
 const TRIAL_EVERY: u32 = 96;
 /// One sequence in so many has a part in a trial, at least one.
 const TRIAL_SEQUENCES: u32 = 4;
-/// Steps of the first pause, and of the longest.
-const FIRST_PAUSE: u32 = 16;
-const LONGEST_PAUSE: u32 = 512;
 /// A draft must promise this much more than it costs: what is hoped for is an average, and what it costs is sure.
 const MARGIN: f64 = 1.25;
 
-/// A sequence that would use a draft in the next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DraftWish {
-    /// Whose.
-    pub id: SequenceId,
-    /// Tokens at most, ≥ 1.
-    pub most: u32,
-}
-
-/// How often drafts come true, and whether they are made at present.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Acceptance {
-    accepted: f64,
-    judged: f64,
-    /// Steps to go without drafts.
-    paused: u32,
-    /// Steps of the next pause.
-    next_pause: u32,
-    /// The next draft is made to learn from, whatever it promises.
-    on_trial: bool,
-}
-
-impl Default for Acceptance {
-    fn default() -> Self {
-        Self { accepted: 0.0, judged: 0.0, paused: 0, next_pause: FIRST_PAUSE, on_trial: false }
-    }
-}
-
-impl Acceptance {
-    /// The chance that a draft's next token comes true after all before it did, 0–1 exclusive.
-    fn rate(&self, usual: f64) -> f64 {
-        ((self.accepted + PRIOR_WEIGHT * usual) / (self.judged + PRIOR_WEIGHT)).clamp(0.01, 0.99)
-    }
-
-    /// Of a draft's `drafted` tokens the first `accepted` came true; those behind the first wrong one say nothing.
-    fn observe(&mut self, accepted: u32, drafted: u32) {
-        self.accepted = FADE * self.accepted + f64::from(accepted);
-        self.judged = FADE * self.judged + f64::from(drafted.min(accepted + 1));
-        if std::mem::take(&mut self.on_trial) && accepted == drafted {
-            self.next_pause = FIRST_PAUSE;
-        }
-    }
-
-    fn pause(&mut self) {
-        self.accepted *= FADE_IN_PAUSE;
-        self.judged *= FADE_IN_PAUSE;
-        self.paused = self.next_pause;
-        self.next_pause = (2 * self.next_pause).min(LONGEST_PAUSE);
-        self.on_trial = true;
-    }
-
-    /// Counts a step, and whether it is part of a pause.
-    fn pass_step(&mut self) -> bool {
-        let pauses = self.paused > 0;
-        self.paused = self.paused.saturating_sub(1);
-        pauses
-    }
-}
-
 impl Scheduler {
-    /// Allows drafts of so many tokens; by default there are none. Without effect where slots cannot be truncated.
+    /// Allows drafts of up to `max_tokens` tokens; by default there are none. Without effect where slots cannot be truncated.
     #[must_use]
-    pub fn with_drafts(mut self, most: u32) -> Self {
-        self.max_draft = if self.limits.can_truncate { most } else { 0 };
+    pub fn with_drafts(mut self, max_tokens: u32) -> Self {
+        self.max_draft = if self.limits.can_truncate { max_tokens } else { 0 };
         self
     }
 
     /// The sequences that would use a draft in the next step. To be called once before each `next_step`.
-    pub fn take_draft_wishes(&mut self) -> Vec<DraftWish> {
+    pub fn take_draft_requests(&mut self) -> Vec<DraftRequest> {
         // After a step that failed, none until things go on well.
-        if self.max_draft == 0 || !self.suspects.is_empty() || self.admission_pause > 0 {
+        if self.max_draft == 0 || !self.suspects.is_empty() || self.queue.is_paused() {
             return Vec::new();
         }
         self.trial_in = self.trial_in.saturating_sub(1);
         let (decoding, prefilling): (Vec<_>, Vec<_>) = self.running.iter().partition(|id| self.decodes(**id));
         let rows = count(decoding.len());
-        if self.demand(&prefilling).sequences > 0 || self.budget.wants_pure_decode(rows) {
+        if self.demand(&prefilling).sequences > 0 || self.costs.wants_pure_decode(rows) {
             return Vec::new();
         }
         let least_chance = self.least_chance(rows);
-        let wishes = decoding.into_iter().map(|id| DraftWish { id, most: self.wish(id, least_chance) });
-        wishes.filter(|wish| wish.most > 0).collect()
+        let requests = decoding.into_iter().map(|id| DraftRequest { id, max_tokens: self.draft_len(id, least_chance) });
+        requests.filter(|request| request.max_tokens > 0).collect()
     }
 
     /// A guess of what follows a sequence, for the next step. What it has no room for is cut off, and a sequence that is not
@@ -131,7 +63,7 @@ impl Scheduler {
     /// Whether the step in flight has rows of drafts.
     #[must_use]
     pub fn uses_drafts(&self) -> bool {
-        self.drafts_in_flight > 0
+        self.in_flight.is_some_and(|in_flight| in_flight.draft_rows > 0)
     }
 
     /// The tokens of a live sequence: prompt and what was sampled since.
@@ -142,39 +74,40 @@ impl Scheduler {
 
     /// The chance from which on a row of a draft is worth its time beside so many that decode. `None` until it is known.
     fn least_chance(&self, decode_rows: u32) -> Option<f64> {
-        let (_, per_row) = self.budget.draft_cost(decode_rows)?;
-        let decode_seconds = self.budget.decode_seconds(decode_rows)?;
+        let (_, per_row) = self.costs.draft_cost(decode_rows)?;
+        let decode_seconds = self.costs.decode_seconds(decode_rows)?;
         Some(MARGIN * per_row * f64::from(decode_rows) / decode_seconds)
     }
 
     /// Tokens worth guessing for a sequence now.
-    fn wish(&mut self, id: SequenceId, least_chance: Option<f64>) -> u32 {
+    fn draft_len(&mut self, id: SequenceId, least_chance: Option<f64>) -> u32 {
         let usual = self.acceptance.rate(FIRST_RATE);
         let may_try = self.trial_in == 0;
         let Some(sequence) = self.sequences.get_mut(&id) else { return 0 };
-        let most = sequence.draft_room().min(self.max_draft);
-        if most == 0 || sequence.acceptance.pass_step() {
+        let max = sequence.draft_room().min(self.max_draft);
+        if max == 0 || sequence.acceptance.pass_step() {
             return 0;
         }
         let (Some(least), false) = (least_chance, sequence.acceptance.on_trial) else {
-            return if may_try { most.min(TRIAL_TOKENS) } else { 0 };
+            return if may_try { max.min(TRIAL_TOKENS) } else { 0 };
         };
         // The last of k tokens counts with a chance of rateᵏ. The cast saturates.
         let worth = (least.min(1.0).ln() / sequence.acceptance.rate(usual).ln()) as u32;
         if worth == 0 {
             sequence.acceptance.pause();
         }
-        worth.min(most)
+        worth.min(max)
     }
 
-    /// Rows for drafts, if they pay all together. Nobody is evicted for them.
-    pub(super) fn plan_drafts(&mut self, decoding: &[SequenceId], prefilling: &[SequenceId], rows: &mut Vec<Row>) {
+    /// Adds rows for drafts, if they pay all together, and returns how many. Nothing is evicted for them.
+    pub(super) fn plan_drafts(&mut self, decoding: &[SequenceId], prefilling: &[SequenceId], rows: &mut Vec<Row>) -> u32 {
         let drafted = self.take_part(decoding);
         if drafted.is_empty() {
-            return;
+            return 0;
         }
         let pays = self.demand(prefilling).sequences == 0 && self.drafts_pay(&drafted, count(decoding.len()));
-        let mut room = (self.limits.max_rows - count(rows.len())).min(self.cache.free_cells()).min(self.limits.scored_rows());
+        let mut draft_rows = 0;
+        let mut room = (self.limits.max_rows - count(rows.len())).min(self.cache.slots.free_cells()).min(self.limits.scored_rows());
         for id in drafted {
             let Some(sequence) = self.sequences.get_mut(&id) else { continue };
             let draft = std::mem::take(&mut sequence.draft);
@@ -184,10 +117,11 @@ impl Scheduler {
             }
             let planned = room.min(count(draft.len()));
             room -= planned;
-            self.cache.promise(planned);
-            self.drafts_in_flight += planned;
+            self.cache.slots.promise(planned);
+            draft_rows += planned;
             rows.extend((last.pos + 1..).zip(draft).take(position(planned)).map(|(pos, token)| Row { pos, token, ..last }));
         }
+        draft_rows
     }
 
     /// Those whose drafts are tried: all that are expected to pay, and a share of those that are made to learn from.
@@ -211,7 +145,7 @@ impl Scheduler {
 
     /// Whether a step with these drafts is expected to yield more tokens a second than one without. If not, they pause.
     fn drafts_pay(&mut self, drafted: &[SequenceId], decode_rows: u32) -> bool {
-        let cost = self.budget.draft_cost(decode_rows).zip(self.budget.decode_seconds(decode_rows));
+        let cost = self.costs.draft_cost(decode_rows).zip(self.costs.decode_seconds(decode_rows));
         let Some(((fixed, per_row), decode_seconds)) = cost else {
             self.trial_in = TRIAL_EVERY;
             return true;
@@ -240,11 +174,12 @@ impl Scheduler {
         pays
     }
 
-    /// Compares what a slot holds behind the sequence's tokens with what follows them in truth, and drops what is wrong.
+    /// Compares the draft that a slot holds after the sequence's tokens with `next`, the tokens that were drawn, and drops the
+    /// part that is wrong.
     pub(super) fn judge_draft(&mut self, id: SequenceId, slot: Slot, next: &[Token]) {
         let Some(sequence) = self.sequences.get_mut(&id) else { return };
         let len = sequence.len();
-        let draft = &self.cache.record(slot).held[position(len)..];
+        let draft = &self.cache.slots.record(slot).held[position(len)..];
         if draft.is_empty() {
             return;
         }

@@ -9,40 +9,47 @@
 //!              └─────preempt──────┘   KV exhausted: back to the front of the queue
 //! ```
 //!
-//! Reading order: `sequence` (one timeline), `cache` (what each slot holds), `swap` (what is parked in host memory),
-//! `place` (which slot and which cached prefix a sequence gets), `budget` (prompt rows per step) with `line` (what rows cost) and `moves`, `drafts` (guessing
-//! ahead), `plan` (building a step), `stops` (prompts cut where others go on from them), `apply` (what came of it), `foresee` (what would become of a request).
+//! Reading order: `sequence` (one timeline), `queue` (who waits), `kv` (what slots hold, what is parked in host memory, and which slot
+//! and cached prefix a sequence gets), `costs` (what steps take), then the policies: `plan` (building a step), `admission`, `drafts`
+//! (guessing ahead) with `acceptance`, `stops` (prompts cut where others go on from them), `gaps`, and `apply` (the result of a step).
+//! `forecast`, `parking` and `check` answer questions of others.
+//!
+//! The policies are `impl Scheduler` in files of their own and name this one for that; this one names only the parts that it owns.
 
+mod acceptance;
+mod admission;
 mod apply;
-mod budget;
-mod cache;
 mod check;
+mod costs;
 mod drafts;
-mod foresee;
-mod line;
-mod moves;
-mod place;
+mod forecast;
+mod gaps;
+mod in_flight;
+mod kv;
+mod lengths;
+mod parking;
 mod plan;
+mod queue;
 mod sequence;
 mod stops;
-mod swap;
 #[cfg(test)]
 mod tests;
 
 use crate::engine::runner::{Limits, Slot};
 use crate::protocol::{EngineStats, GenerationError, SequenceId, Token};
-use budget::Budget;
-use cache::Cache;
-use drafts::Acceptance;
-pub use drafts::DraftWish;
-use moves::MoveCost;
-use sequence::{Phase, Sequence};
+use acceptance::Acceptance;
+use costs::Costs;
+use in_flight::InFlight;
+use kv::KvCache;
+pub use kv::ParkedContent;
+use lengths::count;
+use queue::Queue;
+use sequence::Sequence;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     ops::Range,
     time::Duration,
 };
-pub use swap::ParkedContent;
 
 /// A sequence to schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +67,21 @@ pub struct NewSequence {
     pub namespace: u64,
 }
 
+/// A sequence that would use a draft in the next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DraftRequest {
+    /// The sequence to guess for.
+    pub id: SequenceId,
+    /// Tokens to guess at most, ≥ 1.
+    pub max_tokens: u32,
+}
+
 /// What a step gave to a sequence whose last row was in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sampled {
-    /// Whose.
+    /// The sequence that was drawn for.
     pub id: SequenceId,
-    /// What follows its tokens: those of the draft that turned out right, the one drawn behind them, and tokens that
+    /// The tokens that follow its own: those of the draft that were right, the one drawn after them, and tokens that
     /// are known to follow that one. Empty only if it finished before a token could be drawn.
     pub tokens: Vec<Token>,
     /// How many of them were known without being drawn.
@@ -79,37 +95,29 @@ pub struct Sampled {
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
-    /// Every live sequence; each is in exactly one of `waiting` and `running`.
+    /// Every live sequence; each is in exactly one of `queue` and `running`.
     sequences: HashMap<SequenceId, Sequence>,
-    /// Next first. Bounded by what the gateway admits.
-    waiting: VecDeque<SequenceId>,
+    queue: Queue,
     /// Oldest admission first; at most one per slot.
     running: Vec<SequenceId>,
     /// Running sequences of a step that failed, next first: each runs alone before anything else goes on.
     suspects: VecDeque<Suspect>,
-    cache: Cache,
-    budget: Budget,
-    moves: MoveCost,
-    /// Completed steps to wait for before the next admission; set when the runner had less room than we thought.
-    admission_pause: u32,
+    cache: KvCache,
+    costs: Costs,
+    /// The step that was planned and is neither completed nor failed yet.
+    in_flight: Option<InFlight>,
     /// Steps that running sequences have not been in consecutive slots.
     gap_steps: u32,
-    /// Sequences that are to get no row of a token in the next step.
-    held: HashSet<SequenceId>,
+    /// Sequences that do not decode in the next step.
+    left_out: HashSet<SequenceId>,
     /// For `take_started`.
     started: Vec<(SequenceId, u32)>,
     /// Positions beyond which some running sequences are not computed in the step being planned.
     stops: HashMap<SequenceId, u32>,
-    /// Prompt rows of the step in flight.
-    prefill_in_flight: u32,
-    /// Bytes that the step in flight moves between the tiers of the cache.
-    moved_in_flight: u64,
     /// Tokens of a draft at most; 0 for no drafts.
     max_draft: u32,
     /// Steps until drafts may be made to learn from.
     trial_in: u32,
-    /// Draft rows of the step in flight.
-    drafts_in_flight: u32,
     /// How often drafts come true, over all sequences.
     acceptance: Acceptance,
     counts: Counts,
@@ -143,22 +151,18 @@ impl Scheduler {
         Self {
             limits,
             sequences: HashMap::new(),
-            waiting: VecDeque::new(),
+            queue: Queue::default(),
             running: Vec::new(),
             suspects: VecDeque::new(),
-            cache: Cache::new(&limits),
-            budget: Budget::new(limits.max_rows, prefill_step_ratio),
-            moves: MoveCost::default(),
-            admission_pause: 0,
+            cache: KvCache::new(&limits),
+            costs: Costs::new(limits.max_rows, prefill_step_ratio),
+            in_flight: None,
             gap_steps: 0,
-            held: HashSet::new(),
+            left_out: HashSet::new(),
             started: Vec::new(),
             stops: HashMap::new(),
-            prefill_in_flight: 0,
-            moved_in_flight: 0,
             max_draft: 0,
             trial_in: 0,
-            drafts_in_flight: 0,
             acceptance: Acceptance::default(),
             counts: Counts::default(),
         }
@@ -168,7 +172,7 @@ impl Scheduler {
     #[must_use]
     pub fn with_target_itl(mut self, target: Option<Duration>) -> Self {
         if let Some(target) = target {
-            self.budget.set_target(target.as_secs_f64());
+            self.costs.set_target(target.as_secs_f64());
         }
         self
     }
@@ -192,7 +196,7 @@ impl Scheduler {
         }
         if u32::try_from(tokens.len()).is_ok_and(|len| len <= max_len) {
             self.sequences.insert(id, Sequence::new(tokens, max_len, scored, namespace));
-            self.waiting.push_back(id);
+            self.queue.push(id);
             Ok(())
         } else {
             invalid(format!("{} tokens do not fit into a sequence of {max_len} positions", tokens.len()))
@@ -207,10 +211,10 @@ impl Scheduler {
         self.remove(id)
     }
 
-    /// Leaves these out of the next step as far as they generate: nobody knows yet what may follow their tokens. Others do not
-    /// wait for them. What they get is the same, some steps later.
-    pub fn hold(&mut self, sequences: impl IntoIterator<Item = SequenceId>) {
-        self.held.extend(sequences);
+    /// Leaves these out of the decode rows of the next step: the masks of their constraints are not computed yet. Others do not
+    /// wait for them. They get the same tokens, some steps later.
+    pub fn leave_out(&mut self, sequences: impl IntoIterator<Item = SequenceId>) {
+        self.left_out.extend(sequences);
     }
 
     /// Sequences whose first rows are in the step just planned, with the prompt tokens they took from the cache.
@@ -221,18 +225,19 @@ impl Scheduler {
         std::mem::take(&mut self.started)
     }
 
-    /// To be called after every executed step, before `complete` or `fail`: what `ModelRunner::shortest` says of each slot.
+    /// To be called after every executed step, before `complete` or `fail`: `shortest` is that of the runner.
     pub fn learn_shortest(&mut self, shortest: impl Fn(Slot) -> u32) {
-        self.cache.learn_shortest(shortest);
+        self.cache.slots.learn_shortest(shortest);
     }
 
     /// Counts for metrics. `steps` and `threads` are filled in by the worker.
     #[must_use]
     pub fn stats(&self) -> EngineStats {
+        let moved = self.cache.host.moved();
         EngineStats {
-            running: sequence::count(self.running.len()),
-            waiting: sequence::count(self.waiting.len()),
-            kv_cells_used: self.cache.owned_cells(),
+            running: count(self.running.len()),
+            waiting: count(self.queue.len()),
+            kv_cells_used: self.cache.slots.owned_cells(),
             kv_cells_total: self.limits.kv_cells,
             steps: 0,
             prefix_queries: self.counts.prefix_queries,
@@ -243,10 +248,10 @@ impl Scheduler {
             draft_rows: self.counts.draft_rows,
             drafts_accepted: self.counts.drafts_accepted,
             threads: 0,
-            parked_bytes: self.cache.swap.used_bytes(),
-            parked_tokens: self.cache.swap.moved.saved,
-            loaded_tokens: self.cache.swap.moved.loaded,
-            restored_tokens: self.cache.swap.moved.restored,
+            parked_bytes: self.cache.host.used_bytes(),
+            parked_tokens: moved.saved,
+            loaded_tokens: moved.loaded,
+            restored_tokens: moved.restored,
             cache_resets: self.counts.cache_resets,
         }
     }
@@ -254,29 +259,29 @@ impl Scheduler {
     /// Forgets a sequence wherever it is. False if there is none.
     fn remove(&mut self, id: SequenceId) -> bool {
         let Some(sequence) = self.sequences.remove(&id) else { return false };
-        match sequence.phase {
-            Phase::Waiting { .. } => self.waiting.retain(|other| *other != id),
-            Phase::Running { slot } => {
+        match sequence.slot() {
+            None => self.queue.remove(id),
+            Some(slot) => {
                 self.running.retain(|other| *other != id);
                 self.suspects.retain(|suspect| suspect.id != id);
-                self.cache.release(slot);
-                self.admission_pause = 0;
+                self.cache.slots.release(slot);
+                self.queue.resume();
             }
         }
         true
     }
 
-    /// Puts the most recently admitted sequence back to the front of the queue, to be computed again.
+    /// Puts the latest admission back to the front of the queue, to be computed again.
     /// Its slot is free from now on and keeps its KV as cache for as long as there is room.
     fn preempt_latest(&mut self) {
         let Some(id) = self.running.pop() else { return };
         let Some(sequence) = self.sequences.get_mut(&id) else { return };
         if let Some(slot) = sequence.slot() {
-            self.cache.release(slot);
+            self.cache.slots.release(slot);
         }
         sequence.put_back();
         self.suspects.retain(|suspect| suspect.id != id);
-        self.waiting.push_front(id);
+        self.queue.put_back(id);
         self.counts.preemptions += 1;
     }
 

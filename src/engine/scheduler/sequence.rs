@@ -1,33 +1,15 @@
-//! One sequence's timeline: its tokens and where it stands.
+//! One sequence's timeline: its tokens, and the slot that it runs in.
 //!
-//! Two phases only. How far it is computed is what its slot holds (`cache`), so the two cannot disagree; prefill and
-//! decode differ only in how many tokens are left to compute.
+//! A sequence without a slot waits in the queue (`queue`). How far it is computed is the length of its slot's content (`kv`), so the
+//! two cannot disagree; prefill and decode differ only in how many tokens are left to compute.
 
-use super::drafts::Acceptance;
+use super::{acceptance::Acceptance, lengths::count};
 use crate::engine::runner::Slot;
-use crate::protocol::{SequenceId, Token};
+use crate::protocol::Token;
 use std::ops::Range;
 
 /// Prompt rows of a short prompt, at most.
 const SHORT_PROMPT_ROWS: u32 = 128;
-
-/// Where a sequence stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// In the queue. With a hold it lets others pass.
-    Waiting { hold: Option<Hold> },
-    /// In a slot, part of every step that has room for it.
-    Running { slot: Slot },
-}
-
-/// Waiting for another sequence to compute a prefix that both share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hold {
-    /// Who computes it.
-    pub(super) leader: SequenceId,
-    /// Its length, tokens.
-    pub(super) common: u32,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -36,15 +18,15 @@ pub(super) struct Sequence {
     pub(super) tokens: Vec<Token>,
     /// Prefix-cache isolation.
     pub(super) namespace: u64,
-    /// Where it stands.
-    pub(super) phase: Phase,
+    /// The slot it runs in, part of every step that has room for it; `None` while it waits in the queue.
+    slot: Option<Slot>,
     /// Rows below this position are prompt rows: the tokens it had when it was last queued.
     pub(super) prompt_len: u32,
-    /// Whether `take_started` has told of it.
+    /// Whether `take_started` has reported it.
     pub(super) started: bool,
     /// Guesses of what follows `tokens`, for the next step.
     pub(super) draft: Vec<Token>,
-    /// How often such guesses came true.
+    /// How often such guesses were right.
     pub(super) acceptance: Acceptance,
     /// Computes no further within a step, and is saved, where it holds so many positions (`stops`).
     pub(super) save_at: Option<u32>,
@@ -58,13 +40,12 @@ pub(super) struct Sequence {
 impl Sequence {
     pub(super) fn new(tokens: Vec<Token>, max_len: u32, scored: Range<u32>, namespace: u64) -> Self {
         let prompt_len = count(tokens.len());
-        let phase = Phase::Waiting { hold: None };
         let acceptance = Acceptance::default();
         let draft = Vec::new();
         Self {
             tokens,
             namespace,
-            phase,
+            slot: None,
             prompt_len,
             started: false,
             draft,
@@ -81,16 +62,18 @@ impl Sequence {
     }
 
     pub(super) fn slot(&self) -> Option<Slot> {
-        match self.phase {
-            Phase::Running { slot } => Some(slot),
-            Phase::Waiting { .. } => None,
-        }
+        self.slot
     }
 
     /// From the queue to a slot that already holds `cached` of its tokens.
     pub(super) fn run_in(&mut self, slot: Slot, cached: u32) {
-        self.phase = Phase::Running { slot };
+        self.slot = Some(slot);
         self.prompt_rows = self.prompt_len - cached;
+    }
+
+    /// Its slot's content was moved to another one.
+    pub(super) fn move_to(&mut self, slot: Slot) {
+        self.slot = Some(slot);
     }
 
     /// Whether its prompt takes few rows in all, computed ones included.
@@ -108,12 +91,12 @@ impl Sequence {
         pos + 1 == self.len() || self.scored.contains(&pos)
     }
 
-    /// How many of the next `rows` from `held` on may be planned if the logits of `most` fit into the step.
-    pub(super) fn rows_within(&self, held: u32, rows: u32, most: u32) -> u32 {
+    /// How many of the next `rows` from `held` on may be planned if the step has room for the logits of `scored_rows` rows.
+    pub(super) fn rows_within(&self, held: u32, rows: u32, scored_rows: u32) -> u32 {
         if self.scored.is_empty() || held + rows <= self.scored.start {
             return rows;
         }
-        rows.min(self.scored.start.saturating_sub(held) + most.max(1))
+        rows.min(self.scored.start.saturating_sub(held) + scored_rows.max(1))
     }
 
     /// KV cells it needs to compute every token it has and one more.
@@ -134,19 +117,9 @@ impl Sequence {
 
     /// Back to the queue, everything to be computed again.
     pub(super) fn put_back(&mut self) {
-        self.phase = Phase::Waiting { hold: None };
+        self.slot = None;
         self.draft.clear();
         self.prompt_len = self.len();
         self.prompt_rows = self.prompt_len;
     }
-}
-
-/// Lengths here are bounded by `Limits`, whose fields are `u32`, or by the gateway's queue.
-pub(super) fn count(len: usize) -> u32 {
-    u32::try_from(len).expect("every length in the scheduler is bounded by a u32 limit")
-}
-
-/// Tokens that both begin with.
-pub(super) fn common_prefix(a: &[Token], b: &[Token]) -> u32 {
-    count(a.iter().zip(b).take_while(|(a, b)| a == b).count())
 }

@@ -5,11 +5,12 @@
 //! that both share; or a prefix was looked for that a slot or the host memory had only as part of something longer, and is saved on
 //! the way now, so that it is found the next time.
 
-use super::Scheduler;
-use super::cache::Cache;
-use super::place::{Begun, COPIED_PER_OWN, MIN_KEEP, longest_prefix};
-use super::sequence::{Phase, Sequence};
-use crate::protocol::{SequenceId, Token};
+use super::{
+    Scheduler,
+    kv::{COPIED_PER_OWN, MIN_KEEP},
+    sequence::Sequence,
+};
+use crate::protocol::SequenceId;
 
 impl Scheduler {
     /// Saves what has stopped to be saved, and finds out where leaders of the queue stop. Once for every step.
@@ -25,12 +26,10 @@ impl Scheduler {
             }
         }
         self.stops.clear();
-        for sequence in self.waiting.iter().map(|id| &self.sequences[id]) {
-            if let Phase::Waiting { hold: Some(hold) } = sequence.phase
-                && self.is_computing(&hold)
-            {
-                let stop = self.stops.entry(hold.leader).or_insert(hold.common);
-                *stop = hold.common.min(*stop);
+        for deferral in self.queue.iter().filter_map(|waiting| waiting.deferral) {
+            if self.is_computing(&deferral) {
+                let stop = self.stops.entry(deferral.leader).or_insert(deferral.common);
+                *stop = deferral.common.min(*stop);
             }
         }
     }
@@ -46,15 +45,5 @@ impl Sequence {
     /// It starts with `cached` tokens of `found`, which a cache has as part of something longer.
     pub(super) fn save_missed(&mut self, found: u32, cached: u32) {
         self.save_at = (found >= cached + MIN_KEEP && found < self.len()).then_some(found);
-    }
-}
-
-impl Cache {
-    /// Tokens of `wanted` that a slot or the host memory begins with, whether they are to be had or not.
-    pub(super) fn longest_seen(&self, wanted: &[Token], namespace: u64) -> u32 {
-        let slots = self.slots().map(|slot| self.begun(slot));
-        let whole = slots.chain(self.swap.begun()).map(|begun| ((), Begun { shortest: 0, ..begun }));
-        let seen = longest_prefix(wanted, namespace, whole);
-        seen.map_or(0, |((), len)| len)
     }
 }

@@ -104,10 +104,10 @@ impl Driver {
         Some(step)
     }
 
-    /// Guesses for every sequence, whether it wishes for them or not. How many tokens are right depends on how far it is.
+    /// Guesses for every sequence, whether the scheduler asks for them or not. How many tokens are right depends on how far it is.
     fn propose(&mut self) {
-        let wishes = self.scheduler.take_draft_wishes();
-        assert!(wishes.iter().all(|wish| self.requests[&wish.id].outcome == Outcome::Live && wish.most > 0), "{wishes:?}");
+        let requested = self.scheduler.take_draft_requests();
+        assert!(requested.iter().all(|draft| self.requests[&draft.id].outcome == Outcome::Live && draft.max_tokens > 0), "{requested:?}");
         for (id, request) in self.requests.iter().filter(|(_, request)| self.draft > 0 && request.outcome == Outcome::Live) {
             let so_far = request.tokens.len();
             let right = so_far % (usize::try_from(self.draft).unwrap() + 1);

@@ -28,7 +28,7 @@ fn complete(bench: &mut Bench, step: &Step, tokens: &[Token], finished: bool, mi
 #[test]
 fn every_row_of_a_draft_is_sampled() {
     let mut bench = decoding(limits(2, 16, 64));
-    assert_eq!(bench.0.take_draft_wishes(), [DraftWish { id: SequenceId(1), most: 3 }], "a first one to learn from");
+    assert_eq!(bench.0.take_draft_requests(), [DraftRequest { id: SequenceId(1), max_tokens: 3 }], "a first one to learn from");
     bench.0.propose(SequenceId(1), DRAFT.to_vec());
 
     let step = bench.plan();
@@ -91,7 +91,7 @@ fn where_a_prompt_waits_nobody_guesses() {
     let mut bench = decoding(limits(2, 16, 64));
     bench.submit(2, &text(2, 5));
 
-    assert_eq!(bench.0.take_draft_wishes(), []);
+    assert_eq!(bench.0.take_draft_requests(), []);
     bench.0.propose(SequenceId(1), DRAFT.to_vec());
     assert!(bench.plan().rows.iter().all(|row| !DRAFT.contains(&row.token)));
 }
@@ -100,7 +100,7 @@ fn where_a_prompt_waits_nobody_guesses() {
 fn slots_that_cannot_be_cut_take_no_drafts() {
     let mut bench = decoding(Limits { can_truncate: false, ..limits(2, 16, 64) });
 
-    assert_eq!(bench.0.take_draft_wishes(), []);
+    assert_eq!(bench.0.take_draft_requests(), []);
     bench.0.propose(SequenceId(1), DRAFT.to_vec());
     assert_eq!(bench.plan().rows.len(), 1);
 }
@@ -115,13 +115,13 @@ fn a_step_that_fails_forgets_its_drafts() {
     assert_eq!(rows(&bench.plan()), [(6, NEXT, true)]);
 }
 
-/// Runs `steps` steps in which drafts as long as wished for are right, or wrong from the first token on. A step takes 10 ms
+/// Runs `steps` steps in which drafts as long as requested are right, or wrong from the first token on. A step takes 10 ms
 /// and `per_row` ms for each row of a draft. Returns the tokens that came of it.
 fn run(bench: &mut Bench, steps: u32, is_right: bool, per_row: u64) -> usize {
     let mut tokens = 0;
     for _ in 0..steps {
-        for DraftWish { id, most } in bench.0.take_draft_wishes() {
-            bench.0.propose(id, vec![NEXT; cache::position(most)]);
+        for DraftRequest { id, max_tokens } in bench.0.take_draft_requests() {
+            bench.0.propose(id, vec![NEXT; lengths::position(max_tokens)]);
         }
         let step = bench.plan();
         let drafted = step.rows.len() - 1;
@@ -175,7 +175,7 @@ fn a_quarter_of_the_sequences_take_part_in_a_trial_and_none_without_a_guess_hold
         (1..9).for_each(|id| bench.submit(id.into(), &text(id, 3)));
         bench.step(&[]);
         bench.step(&[]);
-        assert_eq!(bench.0.take_draft_wishes().len(), 8);
+        assert_eq!(bench.0.take_draft_requests().len(), 8);
         guessing.clone().for_each(|id: u32| bench.0.propose(SequenceId(id.into()), DRAFT.to_vec()));
 
         let step = bench.plan();

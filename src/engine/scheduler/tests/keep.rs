@@ -1,6 +1,6 @@
 //! What idle time saves for the next start, and what that start takes over.
 
-use super::swap::{drop_of, load, save, swapping};
+use super::parking::{drop_of, load, save, swapping};
 use super::*;
 
 fn content(tokens: &[Token]) -> ParkedContent {

@@ -3,12 +3,12 @@
 mod drafts;
 mod failures;
 mod forced;
-mod foresight;
+mod forecasts;
 mod gaps;
-mod hold;
 mod keep;
+mod leave_out;
+mod parking;
 mod shares;
-mod swap;
 
 use super::*;
 use crate::engine::runner::{KvOp, Parked, Row, Slot, Step, StepError, SwapLimits};
@@ -78,7 +78,7 @@ impl Bench {
         let next = |row: &Row| Sampled {
             id: row.seq,
             tokens: joined(&[&[NEXT], more(row.seq)]),
-            forced: sequence::count(more(row.seq).len()),
+            forced: count(more(row.seq).len()),
             finished: false,
         };
         let sampled: Vec<Sampled> = rows.map(next).collect();
@@ -122,8 +122,8 @@ impl Bench {
 
 /// Rows of `tokens` at `range`; the last token of the sequence samples.
 fn chunk(seq: u64, slot: u32, tokens: &[Token], range: Range<u32>) -> Vec<Row> {
-    let last = sequence::count(tokens.len()) - 1;
-    let token = |pos| tokens[cache::position(pos)];
+    let last = count(tokens.len()) - 1;
+    let token = |pos| tokens[lengths::position(pos)];
     range.map(|pos| Row { seq: SequenceId(seq), slot: Slot(slot), pos, token: token(pos), sample: pos == last }).collect()
 }
 

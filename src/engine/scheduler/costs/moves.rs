@@ -1,17 +1,17 @@
-//! What it costs to move content between the tiers of the cache, learnt from the steps that did.
+//! Seconds for each byte that is moved between the tiers of the cache, learnt from the steps that moved some.
 //!
 //! Streams wait for it as they wait for prompt rows, so a step that moves something beside streams has fewer of these.
 
 /// Before anything was moved: a gigabyte a second, of which most is for fresh pages.
 const FIRST_SECONDS_PER_BYTE: f64 = 1e-9;
 /// No memory is faster.
-const LEAST_SECONDS_PER_BYTE: f64 = 1e-11;
+const MIN_SECONDS_PER_BYTE: f64 = 1e-11;
 /// What that assumption weighs, bytes.
 const FIRST_BYTES: f64 = 16e6;
 /// What remains of the earlier measurements when one is added.
 const FADE: f64 = 0.75;
 /// A measurement counts as this many times what was expected at most: a step may be late for other reasons.
-const MOST_OFF: f64 = 8.0;
+const MAX_OFF: f64 = 8.0;
 
 /// Seconds and bytes of the latest moves, which fade: what rows took more or less than expected evens out.
 #[derive(Debug)]
@@ -29,15 +29,15 @@ impl Default for MoveCost {
 impl MoveCost {
     /// A step that moved so many bytes, ≥ 1, took so many seconds more than its rows were expected to.
     pub(super) fn observe(&mut self, bytes: u64, seconds: f64) {
-        let most = MOST_OFF * self.seconds(bytes);
-        self.seconds = FADE * self.seconds + seconds.clamp(-most, most);
+        let max = MAX_OFF * self.seconds(bytes);
+        self.seconds = FADE * self.seconds + seconds.clamp(-max, max);
         // Far below 2⁵³.
         self.bytes = FADE * self.bytes + bytes as f64;
     }
 
     /// What moving so many takes, seconds.
     pub(super) fn seconds(&self, bytes: u64) -> f64 {
-        bytes as f64 * (self.seconds / self.bytes).max(LEAST_SECONDS_PER_BYTE)
+        bytes as f64 * (self.seconds / self.bytes).max(MIN_SECONDS_PER_BYTE)
     }
 }
 

@@ -1,11 +1,11 @@
-//! What is foreseen of a request is what then happens to it, and foreseeing changes nothing.
+//! A forecast for a request is what then happens to it, and a forecast changes nothing.
 
 use super::*;
 use crate::protocol::{Forecast, Prospect};
 
-fn foresee(bench: &Bench, prompts: &[&[Token]], choices: u32) -> Forecast {
+fn forecast_for(bench: &Bench, prompts: &[&[Token]], choices: u32) -> Forecast {
     let prompts = prompts.iter().map(|prompt| prompt.to_vec()).collect();
-    bench.0.foresee(&Prospect { prompts, choices, namespace: 0, scored: false })
+    bench.0.forecast(&Prospect { prompts, choices, namespace: 0, scored: false })
 }
 
 /// Submits, and says what the cache supplied.
@@ -16,7 +16,7 @@ fn cached(bench: &mut Bench, id: u64, prompt: &[Token]) -> u32 {
 }
 
 #[test]
-fn the_cached_tokens_foreseen_are_those_that_the_request_then_gets() {
+fn the_cached_tokens_of_a_forecast_are_those_that_the_request_then_gets() {
     let long = text(1, 100);
     let prompts = [
         long.clone(),
@@ -31,14 +31,14 @@ fn the_cached_tokens_foreseen_are_those_that_the_request_then_gets() {
         bench.compute_and_finish(1, &long);
         bench.0.take_started();
 
-        let foreseen = foresee(&bench, &[&prompt], 1).cached_tokens;
+        let cached_tokens = forecast_for(&bench, &[&prompt], 1).cached_tokens;
 
-        assert_eq!(foreseen, [cached(&mut bench, 2, &prompt)], "{prompt:?}");
+        assert_eq!(cached_tokens, [cached(&mut bench, 2, &prompt)], "{prompt:?}");
     }
 }
 
 #[test]
-fn a_prefix_in_another_slot_is_foreseen_when_it_is_worth_a_copy() {
+fn a_prefix_in_another_slot_is_in_the_forecast_when_it_is_worth_a_copy() {
     for common in [31, 32, 60] {
         let mut bench = Bench::new(limits(2, 256, 200));
         let (running, prompt) = (text(1, 80), joined(&[&text(1, 80)[..common], &text(2, 10)]));
@@ -46,18 +46,18 @@ fn a_prefix_in_another_slot_is_foreseen_when_it_is_worth_a_copy() {
         bench.step(&[]);
         bench.0.take_started();
 
-        let foreseen = foresee(&bench, &[&prompt], 1).cached_tokens;
+        let cached_tokens = forecast_for(&bench, &[&prompt], 1).cached_tokens;
 
-        assert_eq!(foreseen, [cached(&mut bench, 2, &prompt)], "{common}");
+        assert_eq!(cached_tokens, [cached(&mut bench, 2, &prompt)], "{common}");
     }
 }
 
 #[test]
-fn another_namespace_is_foreseen_nothing() {
+fn the_forecast_for_another_namespace_finds_nothing() {
     let mut bench = Bench::new(limits(2, 256, 200));
     bench.compute_and_finish(1, &text(1, 100));
 
-    let forecast = bench.0.foresee(&Prospect { prompts: vec![text(1, 100)], choices: 1, namespace: 7, scored: false });
+    let forecast = bench.0.forecast(&Prospect { prompts: vec![text(1, 100)], choices: 1, namespace: 7, scored: false });
 
     assert_eq!(forecast.cached_tokens, [0]);
 }
@@ -67,38 +67,38 @@ fn a_prompt_whose_log_probabilities_are_wanted_is_computed_in_full() {
     let mut bench = Bench::new(limits(2, 256, 200));
     bench.compute_and_finish(1, &text(1, 100));
 
-    let forecast = bench.0.foresee(&Prospect { prompts: vec![text(1, 100)], choices: 1, namespace: 0, scored: true });
+    let forecast = bench.0.forecast(&Prospect { prompts: vec![text(1, 100)], choices: 1, namespace: 0, scored: true });
 
     assert_eq!(forecast.cached_tokens, [0]);
 }
 
 #[test]
-fn foreseeing_changes_nothing() {
+fn a_forecast_changes_nothing() {
     let mut bench = Bench::new(limits(2, 16, 200));
     bench.compute_and_finish(1, &text(1, 100));
     bench.submit(2, &text(2, 50));
     bench.step(&[]);
     bench.submit(3, &text(3, 50));
-    let before = format!("{:?}", bench.0.cache.records);
+    let before = format!("{:?}", bench.0.cache.slots);
 
-    foresee(&bench, &[&text(1, 100), &text(5, 60)], 3);
+    forecast_for(&bench, &[&text(1, 100), &text(5, 60)], 3);
 
-    assert_eq!(format!("{:?}", bench.0.cache.records), before);
-    assert_eq!((bench.0.waiting.len(), bench.0.running.len()), (1, 1));
+    assert_eq!(format!("{:?}", bench.0.cache.slots), before);
+    assert_eq!((bench.0.queue.len(), bench.0.running.len()), (1, 1));
     assert_eq!(bench.0.check_invariants(), Ok(()));
 }
 
 #[test]
 fn rows_of_those_before_are_counted_and_nothing_is_timed_before_it_was_measured() {
     let mut bench = Bench::new(limits(2, 16, 200));
-    let unmeasured = foresee(&bench, &[&text(1, 40)], 1);
+    let unmeasured = forecast_for(&bench, &[&text(1, 40)], 1);
     assert_eq!((unmeasured.rows_ahead, unmeasured.first_prompt_seconds, unmeasured.step_seconds), (0, None, None));
 
     bench.submit(1, &text(1, 40));
     bench.step(&[]);
     bench.submit(2, &text(2, 30));
     bench.submit(3, &text(3, 7));
-    let forecast = foresee(&bench, &[&text(4, 20)], 2);
+    let forecast = forecast_for(&bench, &[&text(4, 20)], 2);
 
     assert_eq!((forecast.running, forecast.waiting, forecast.slots), (1, 2, 2));
     assert_eq!(forecast.rows_ahead, (40 - 16) + 30 + 7);
@@ -116,7 +116,7 @@ fn an_idle_engine_computes_a_prompt_at_the_measured_rate_and_then_a_token_a_step
     bench.step(&[]);
     bench.step(&[1]);
 
-    let forecast = foresee(&bench, &[&text(2, 200)], 1);
+    let forecast = forecast_for(&bench, &[&text(2, 200)], 1);
 
     let prompt = forecast.first_prompt_seconds.unwrap();
     assert!((prompt - 0.2).abs() < 0.01, "20 steps of 10 ms: {prompt}");

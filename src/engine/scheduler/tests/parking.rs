@@ -1,7 +1,6 @@
 //! What is parked in host memory, what goes for it, and how it comes back.
 
 use super::*;
-use crate::engine::scheduler::swap::worth;
 use crate::protocol::Prospect;
 
 /// One slot, or more, of 200 positions, and room for so many parked ones of a byte each.
@@ -181,15 +180,6 @@ fn when_the_swap_space_is_full_what_is_worth_the_least_goes_and_nothing_goes_for
 }
 
 #[test]
-fn worth_grows_with_length_and_hits_within_bounds() {
-    assert!(worth(10, 640, 0) > worth(10, 64, 0));
-    assert!(worth(10, 640, 3) > worth(10, 640, 2));
-    assert!(worth(100, 640, 0) < worth(200, 64, 0), "it outweighs no long time");
-    assert_eq!(worth(10, 4096, 7), 10 + 2048);
-    assert_eq!(worth(10, u32::MAX, u32::MAX), 10 + 2048);
-}
-
-#[test]
 fn a_preempted_sequence_is_loaded_and_not_computed_again() {
     let mut bench = Bench::new(Limits { kv_cells: 250, ..swapping(2, 1000) });
     let (a, b) = (text(1, 100), text(2, 100));
@@ -214,7 +204,7 @@ fn a_preempted_sequence_is_loaded_and_not_computed_again() {
 fn park_all(bench: &mut Bench, contents: &[&[Token]]) {
     for (id, content) in (1000..).zip(contents) {
         bench.compute_and_finish(id, content);
-        for slot in bench.0.cache.slots() {
+        for slot in bench.0.cache.slots.iter() {
             bench.0.cache.park(slot);
             bench.0.cache.take_ops();
             bench.0.cache.truncate(slot, 0);
@@ -277,7 +267,7 @@ fn another_namespace_does_not_get_what_is_parked() {
 }
 
 #[test]
-fn what_is_foreseen_of_parked_content_is_what_happens() {
+fn a_forecast_for_parked_content_is_what_then_happens() {
     for (shared, tail) in [(100, 5), (90, 20), (31, 50), (32, 50)] {
         let mut bench = Bench::new(swapping(1, 1000));
         bench.compute_and_finish(1, &text(1, 100));
@@ -286,13 +276,13 @@ fn what_is_foreseen_of_parked_content_is_what_happens() {
         let prompt = joined(&[&text(1, shared), &text(3, tail)]);
 
         let prospect = Prospect { prompts: vec![prompt.clone()], choices: 1, namespace: 0, scored: false };
-        let foreseen = bench.0.foresee(&prospect).cached_tokens;
+        let forecast = bench.0.forecast(&prospect).cached_tokens;
         bench.submit(3, &prompt);
         bench.plan();
 
         let started = bench.0.take_started();
-        assert_eq!(foreseen, [started[0].1], "{shared}");
-        assert_eq!(foreseen, [if shared < 32 { 0 } else { shared }], "{shared}");
+        assert_eq!(forecast, [started[0].1], "{shared}");
+        assert_eq!(forecast, [if shared < 32 { 0 } else { shared }], "{shared}");
     }
 }
 
@@ -363,7 +353,7 @@ fn a_record_that_contradicts_itself_costs_the_cache_and_nothing_else() {
     bench.compute_and_finish(1, &text(1, 100));
     kv_of(&mut bench, 2, &text(2, 5));
     assert_eq!(bench.0.check_idle(), Ok(()));
-    bench.0.cache.record_mut(Slot(1)).held.push(Token(0));
+    bench.0.cache.slots.corrupt(Slot(1));
 
     assert!(bench.0.check_idle().is_err());
 

@@ -1,4 +1,4 @@
-//! What rows cost, learnt from steps: a line through observations that fade.
+//! A line through observations that fade: what rows cost, a fixed time and a time for each.
 
 /// Least squares of `y = fixed + x * slope` over observations that fade.
 #[derive(Debug, Default)]
@@ -23,15 +23,15 @@ impl Line {
         }
     }
 
-    /// `fixed` from 0 to `most_fixed`, and `slope` > 0. `None` before the first observation that was not 0.
-    pub(super) fn fit(&self, most_fixed: f64) -> Option<(f64, f64)> {
+    /// `fixed` from 0 to `max_fixed`, and `slope` > 0. `None` before the first observation that was not 0.
+    pub(super) fn fit(&self, max_fixed: f64) -> Option<(f64, f64)> {
         if self.xy <= 0.0 {
             return None;
         }
         let through_origin = self.xy / self.xx;
         let weight = self.weight + Self::PRIOR;
         let fixed = (self.y * self.xx - self.x * self.xy) / (weight * self.xx - self.x * self.x);
-        let fixed = fixed.clamp(0.0, most_fixed);
+        let fixed = fixed.clamp(0.0, max_fixed);
         let slope = (self.xy - fixed * self.x) / self.xx;
         // A flat line would allow any number of rows.
         Some((fixed, slope.max(0.1 * through_origin)))

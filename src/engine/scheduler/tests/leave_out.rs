@@ -9,7 +9,7 @@ fn a_sequence_that_is_held_waits_a_step_and_goes_on_where_it_was() {
     bench.submit(2, &text(2, 4));
     bench.step(&[]);
 
-    bench.0.hold([SequenceId(1)]);
+    bench.0.leave_out([SequenceId(1)]);
     assert_eq!(bench.step(&[]).rows, [decode(2, 1, 4)]);
 
     assert_eq!(bench.step(&[]).rows, [decode(1, 0, 4), decode(2, 1, 5)]);
@@ -22,7 +22,7 @@ fn prompts_are_computed_whoever_is_held() {
     bench.step(&[]);
     bench.submit(2, &text(2, 4));
 
-    bench.0.hold([SequenceId(1), SequenceId(2)]);
+    bench.0.leave_out([SequenceId(1), SequenceId(2)]);
 
     assert_eq!(bench.step(&[]).rows, chunk(2, 1, &text(2, 4), 0..4));
 }
@@ -33,7 +33,7 @@ fn a_step_in_which_all_are_held_is_empty_and_the_next_one_is_not() {
     bench.submit(1, &text(1, 4));
     bench.step(&[]);
 
-    bench.0.hold([SequenceId(1)]);
+    bench.0.leave_out([SequenceId(1)]);
     assert_eq!(bench.step(&[]), Step::default());
 
     assert_eq!(bench.step(&[]).rows, [decode(1, 0, 4)]);

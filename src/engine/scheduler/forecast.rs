@@ -1,17 +1,15 @@
-//! What would become of a request: what the cache holds of it, and how long its parts would take.
+//! Forecasts for a request that was not submitted: how much of it is cached, and how long its parts would take.
 //!
-//! Changes nothing. Times are `budget`'s model of a step, applied to the work at hand; queueing for a slot is not in
-//! them, because nobody here knows how long running sequences will go on.
+//! Changes nothing. Times are those of `costs`, applied to the work at hand; queueing for a slot is not in them, because nobody here
+//! knows how long running sequences will go on.
 
-use super::Scheduler;
-use super::budget::Demand;
-use super::sequence::count;
+use super::{Scheduler, costs::Demand, lengths::count};
 use crate::protocol::{Forecast, Prospect, SequenceId, Token};
 
 impl Scheduler {
     /// See [`Forecast`]. Takes time in proportion to slots and tokens of the prompts.
     #[must_use]
-    pub fn foresee(&self, prospect: &Prospect) -> Forecast {
+    pub fn forecast(&self, prospect: &Prospect) -> Forecast {
         let cached_tokens: Vec<u32> = prospect.prompts.iter().map(|prompt| self.would_be_cached(prompt, prospect)).collect();
         let to_compute = prospect.prompts.iter().zip(&cached_tokens);
         let rows: Vec<u64> = to_compute.map(|(prompt, cached)| u64::from(count(prompt.len()).saturating_sub(*cached))).collect();
@@ -21,12 +19,12 @@ impl Scheduler {
         let all_rows: u64 = rows.iter().map(|rows| rows + more_choices * of_a_choice(rows)).sum();
 
         let (decoding, prefilling): (Vec<SequenceId>, Vec<_>) = self.running.iter().partition(|id| self.decodes(**id));
-        let waiting_rows = self.waiting.iter().map(|id| u64::from(self.sequences[id].len()));
+        let waiting_rows = self.queue.iter().map(|waiting| u64::from(self.sequences[&waiting.id].len()));
         let rows_ahead = prefilling.iter().map(|id| u64::from(self.left(*id))).chain(waiting_rows).sum();
-        let others = count(prefilling.len() + self.waiting.len());
+        let others = count(prefilling.len() + self.queue.len());
         // Whether a prompt is short matters only at its own turn, which comes last.
         let demand = Demand { sequences: others.saturating_add(1), short: false };
-        let seconds = |rows: u64| self.budget.prompt_seconds(rows, count(decoding.len()), demand);
+        let seconds = |rows: u64| self.costs.prompt_seconds(rows, count(decoding.len()), demand);
 
         let running = count(self.running.len());
         let sequences = prospect.choices.saturating_mul(count(prospect.prompts.len()));
@@ -34,12 +32,12 @@ impl Scheduler {
         Forecast {
             cached_tokens,
             running,
-            waiting: count(self.waiting.len()),
+            waiting: count(self.queue.len()),
             slots: self.limits.slots,
             rows_ahead,
             first_prompt_seconds: seconds(rows_ahead + rows.first().copied().unwrap_or(0)),
             prompts_seconds: seconds(rows_ahead + all_rows),
-            step_seconds: self.budget.decode_seconds(together),
+            step_seconds: self.costs.decode_seconds(together),
         }
     }
 

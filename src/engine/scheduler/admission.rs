@@ -1,0 +1,139 @@
+//! Who of the queue is admitted to a step, and when.
+//!
+//! In order of the queue, while rows, slots and cells allow. A sequence that shares a prefix with a running one waits until that is
+//! computed and lets others pass. Owns no state: the order is the queue's, the slots are the cache's.
+
+use super::{
+    Scheduler,
+    costs::Demand,
+    kv::MIN_COPY,
+    lengths::{common_prefix, count, position},
+    queue::{Deferral, Waiting},
+    sequence::Sequence,
+};
+use crate::engine::runner::Row;
+use crate::protocol::SequenceId;
+
+/// Of a long queue of sequences that wait for a prefix, so many are looked at in each step.
+const LOOKED_AT: usize = 32;
+
+impl Scheduler {
+    /// Who would use prompt rows in the step being planned.
+    pub(super) fn demand(&self, prefilling: &[SequenceId]) -> Demand {
+        let admissible = self.queue.len().min(position(self.limits.slots) - self.running.len());
+        let next = self.queue.get(0).filter(|_| admissible > 0).map(|waiting| waiting.id);
+        let short = prefilling.iter().copied().chain(next).any(|id| self.sequences[&id].is_short());
+        Demand { sequences: count(prefilling.len() + admissible), short }
+    }
+
+    /// Whether a sequence of the queue could be admitted now. Rows are kept for it beside long prompts: it is short, or the one
+    /// after it may be.
+    pub(super) fn could_admit(&self) -> bool {
+        if self.running.len() >= position(self.limits.slots) || self.queue.is_paused() {
+            return false;
+        }
+        let may_start = |waiting: &Waiting| {
+            let is_deferred = waiting.deferral.is_some_and(|deferral| self.is_computing(&deferral));
+            !is_deferred && self.find_leader(&self.sequences[&waiting.id]).is_none()
+        };
+        let next = self.queue.iter().take(LOOKED_AT).find(may_start).map(|waiting| &self.sequences[&waiting.id]);
+        next.is_some_and(|next| self.cells_committed() + next.cells_wanted() <= u64::from(self.limits.kv_cells))
+    }
+
+    /// Cells that running sequences may come to need.
+    fn cells_committed(&self) -> u64 {
+        self.running.iter().map(|id| self.sequences[id].cells_wanted()).sum()
+    }
+
+    /// Admits in order of the queue. A deferred one is passed; one that lacks cells is not, so that it gets them in time.
+    /// Where streams wait for the step, what is saved or loaded to place a sequence counts like prompt rows.
+    pub(super) fn admit(&mut self, mut budget: u32, beside_streams: bool, rows: &mut Vec<Row>) {
+        if self.queue.is_paused() && !self.running.is_empty() {
+            return;
+        }
+        let mut committed = self.cells_committed();
+        let mut next = 0;
+        while budget > 0 && self.running.len() < position(self.limits.slots) {
+            let Some(Waiting { id, deferral }) = self.queue.get(next) else { return };
+            committed += self.sequences[&id].cells_wanted();
+            if committed > u64::from(self.limits.kv_cells) {
+                return;
+            }
+            let deferral = self.still_deferred(id, deferral);
+            self.queue.defer(next, deferral);
+            if deferral.is_some() {
+                committed -= self.sequences[&id].cells_wanted();
+                next += 1;
+                continue;
+            }
+            let moved_before = self.cache.moved_bytes();
+            if !self.start(id) {
+                return;
+            }
+            self.queue.admit(next);
+            if beside_streams {
+                budget = self.costs.rows_left(budget, self.cache.moved_bytes() - moved_before);
+            }
+            budget = self.plan_chunk(id, budget, rows);
+        }
+    }
+
+    /// Moves a sequence from the queue (the caller takes it out) to a slot. False if none is free, or can be filled in this step.
+    fn start(&mut self, id: SequenceId) -> bool {
+        let Some(sequence) = self.sequences.get_mut(&id) else { return false };
+        let (reusable, namespace) = (sequence.reusable(), sequence.namespace);
+        // Before the slot loses what it holds.
+        let seen = if self.limits.windowed { self.cache.longest_seen(reusable, namespace) } else { 0 };
+        let Some(slot) = self.cache.place(id, reusable, namespace) else { return false };
+        let cached = self.cache.held(slot);
+        sequence.run_in(slot, cached);
+        sequence.save_missed(seen, cached);
+        self.running.push(id);
+        if !sequence.started {
+            sequence.started = true;
+            self.started.push((id, cached));
+            self.counts.prefix_queries += u64::from(sequence.len());
+            self.counts.prefix_hits += u64::from(cached);
+        }
+        true
+    }
+
+    /// The running sequence whose prefix a waiting one had better wait for, if there is one: that of `deferral` while it computes the
+    /// prefix, else one that is found now.
+    ///
+    /// Cheap while nothing changed. It ends when the prefix is computed or the leader is no longer running. It cannot
+    /// recur without end: a sequence that passes this one shares too little to become its leader, or would be deferred likewise; and
+    /// each further leader has at least `MIN_COPY` tokens more in common than a running sequence already holds.
+    fn still_deferred(&self, id: SequenceId, deferral: Option<Deferral>) -> Option<Deferral> {
+        deferral.filter(|deferral| self.is_computing(deferral)).or_else(|| self.find_leader(&self.sequences[&id]))
+    }
+
+    /// Whether the leader still computes the prefix that the other sequence waits for.
+    pub(super) fn is_computing(&self, deferral: &Deferral) -> bool {
+        let slot = self.sequences.get(&deferral.leader).and_then(Sequence::slot);
+        slot.is_some_and(|slot| self.cache.held(slot) < deferral.common)
+    }
+
+    /// The running sequence that will hold the longest prefix of `sequence`, if that beats what is held now by enough.
+    fn find_leader(&self, sequence: &Sequence) -> Option<Deferral> {
+        if !self.cache.can_truncate {
+            return None;
+        }
+        let reusable = sequence.reusable();
+        let enough = self.cache.longest_held(reusable, sequence.namespace) + MIN_COPY;
+        let last = position(enough - 1);
+        let token = reusable.get(last)?;
+        let shares_enough = |other: &Sequence| {
+            // This comparison alone rules out nearly all.
+            other.namespace == sequence.namespace && other.tokens.get(last) == Some(token)
+        };
+        self.running
+            .iter()
+            .map(|leader| (*leader, &self.sequences[leader]))
+            .filter(|(_, other)| shares_enough(other))
+            .map(|(leader, other)| Deferral { leader, common: common_prefix(&other.tokens, reusable) })
+            // Its present length was looked for before; a windowed cache may be unable to give a beginning of it.
+            .filter(|deferral| deferral.common >= enough && self.is_computing(deferral))
+            .max_by_key(|deferral| deferral.common)
+    }
+}

@@ -1,0 +1,188 @@
+//! What prompt rows cost, and how many of them a step may carry beside rows that decode.
+//!
+//! Running streams wait for the whole step, so prompt rows stretch their inter-token gap. The budget keeps the expected
+//! time of a step with prompt rows within `prefill_step_ratio` times a step without. What prompt rows may add grows with
+//! the sequences that wait for their prompts: else a batch would fill at the pace of its first stream. It doubles for a
+//! short prompt, which is over in a few steps. Where a target is set in seconds, that is the bound instead, whoever waits.
+//!
+//! Model: `time(decode, prompt) = decode.expected(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed cost,
+//! that of a graph more in the step. Smaller chunks pay it more often for the same prompt, so the rows of a step are never
+//! so few that more than two thirds of their time went there: they would delay the streams longer, if more evenly. The shape
+//! (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in a long prompt cost more than early ones.
+
+use super::{
+    decode::{DecodeCost, NEW_WEIGHT, PROBE_EVERY},
+    line::Line,
+};
+
+/// Rows that matrix kernels compute together: 33 take a quarter longer than 32, and 40 as long as 64 (llama-bench on AMX).
+const TILE: u32 = 32;
+
+/// Prompt rows in a step with decode rows, whatever the estimates say, so that prefill always gets on.
+const MIN_ROWS: f64 = 4.0;
+/// The time that rows take is at least this share of what is fixed.
+const MIN_USE: f64 = 0.5;
+/// Prompt rows beside decode rows before anything was measured.
+const START_ROWS: u32 = 8;
+/// A step up to this long is never too long, seconds: sixteen tokens a second are twice what people read, and prompts in
+/// smaller chunks take up to twice as long.
+const UNNOTICED_SECONDS: f64 = 0.06;
+/// At most this many times the usual share goes to prompts, however many wait for one that streams …
+const MAX_SHARES: f64 = 16.0;
+/// … and not so much that a step takes longer than this for it, seconds, unless the usual share is more.
+const MAX_BURST_SECONDS: f64 = 0.25;
+/// A step without decode rows takes about this long at most, seconds: arrivals and cancellations wait for its end.
+const MAX_STEP_SECONDS: f64 = 2.0;
+/// What a short prompt may take, in shares of a long one.
+const SHORT_PROMPT_SHARES: f64 = 2.0;
+
+/// Who would use prompt rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine::scheduler) struct Demand {
+    /// Sequences whose prompts are not computed yet and that have a slot or could get one.
+    pub(in crate::engine::scheduler) sequences: u32,
+    /// Whether one of those whose turn it is has few rows in all.
+    pub(in crate::engine::scheduler) short: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct PromptBudget {
+    max_rows: u32,
+    /// Share of a decode step's time that prompt rows may add.
+    extra: f64,
+    /// What a step with prompt rows may take, seconds, if the operator set it.
+    target: Option<f64>,
+    /// What prompt rows added.
+    added: Line,
+    /// Recent mixed steps in proportion to what `added` says, 1 when it is exact.
+    level: f64,
+    /// Twice the largest number of prompt rows ever measured beside decode rows: estimates are not trusted far from where they
+    /// were made.
+    ceiling: u32,
+    /// Steps with decode and prompt rows since the last pure decode step.
+    mixed_in_a_row: u32,
+}
+
+impl PromptBudget {
+    pub(super) fn new(max_rows: u32, prefill_step_ratio: f32) -> Self {
+        Self {
+            max_rows,
+            extra: f64::from(prefill_step_ratio - 1.0).max(0.0),
+            target: None,
+            added: Line::default(),
+            level: 1.0,
+            ceiling: START_ROWS,
+            mixed_in_a_row: 0,
+        }
+    }
+
+    /// See `Costs::set_target`.
+    pub(super) fn set_target(&mut self, target_seconds: f64) {
+        self.target = Some(target_seconds);
+    }
+
+    /// Prompt rows that may join `decode_rows` in a step. 0 now and then, for one step.
+    pub(super) fn rows(&self, decode_rows: u32, demand: Demand, decode: &DecodeCost) -> u32 {
+        let room = self.max_rows.saturating_sub(decode_rows);
+        if decode_rows == 0 {
+            return self.added.fit(0.0).map_or(room, |(_, per_row)| room.min((MAX_STEP_SECONDS / per_row).max(MIN_ROWS) as u32));
+        }
+        let probe_after = if decode.is_empty() { 1 } else { PROBE_EVERY };
+        if self.mixed_in_a_row >= probe_after {
+            return 0;
+        }
+        let (Some(decode_seconds), Some((fixed, per_row))) = (decode.expected(decode_rows), self.added_beside(decode)) else {
+            return START_ROWS.min(room);
+        };
+        let allowed = match self.target {
+            Some(target) => (target - decode_seconds).max(0.0),
+            None => {
+                let usual = (self.extra * decode_seconds).max(UNNOTICED_SECONDS - decode.at_most(decode_rows));
+                (shares(decode_rows, demand) * usual).min(usual.max(MAX_BURST_SECONDS))
+            }
+        };
+        let rows = (allowed / self.level - fixed).max(MIN_USE * fixed) / per_row;
+        // The cast saturates.
+        (rows.max(MIN_ROWS) as u32).min(self.ceiling).min(room)
+    }
+
+    /// Seconds until `rows` prompt rows of `demand` are computed beside `decode_rows`. `None` until enough was measured.
+    pub(super) fn seconds(&self, rows: u64, decode_rows: u32, demand: Demand, decode: &DecodeCost) -> Option<f64> {
+        if rows == 0 {
+            return Some(0.0);
+        }
+        let decode_seconds = if decode_rows == 0 { 0.0 } else { decode.expected(decode_rows)? };
+        let (fixed, per_row) = if decode_rows == 0 { self.added.fit(0.0)? } else { self.added_beside(decode)? };
+        let level = if decode_rows == 0 { 1.0 } else { self.level };
+        let per_step = whole_tiles(self.rows(decode_rows, demand, decode)).max(1);
+        // Far below 2⁵³.
+        let (steps, rows) = (rows.div_ceil(per_step.into()) as f64, rows as f64);
+        Some(steps * (decode_seconds + level * fixed) + level * rows * per_row)
+    }
+
+    /// Seconds of a step with so many rows of each kind. `None` until enough was measured.
+    pub(super) fn step_seconds(&self, decode_rows: u32, prompt_rows: u32, decode: &DecodeCost) -> Option<f64> {
+        if decode_rows == 0 {
+            return self.added.fit(0.0).map(|(_, per_row)| per_row * f64::from(prompt_rows));
+        }
+        let seconds = decode.expected(decode_rows)?;
+        if prompt_rows == 0 {
+            return Some(seconds);
+        }
+        self.added_beside(decode).map(|(fixed, per_row)| seconds + self.level * (fixed + per_row * f64::from(prompt_rows)))
+    }
+
+    /// Of `rows` prompt rows beside others, those that are left if something else takes so many seconds.
+    pub(super) fn rows_left(&self, rows: u32, seconds: f64, decode: &DecodeCost) -> u32 {
+        let Some((_, per_row)) = self.added_beside(decode) else { return rows };
+        // The casts saturate.
+        rows.saturating_sub((seconds / (self.level * per_row)) as u32).max(rows.min(MIN_ROWS as u32))
+    }
+
+    /// Whether it is time for a step without prompt rows.
+    pub(super) fn wants_pure_decode(&self) -> bool {
+        self.mixed_in_a_row >= PROBE_EVERY
+    }
+
+    /// A step without prompt rows was executed: after it there may be some again.
+    pub(super) fn on_step_without_prompts(&mut self) {
+        self.mixed_in_a_row = 0;
+    }
+
+    /// A step of prompt rows alone took so long.
+    pub(super) fn observe_alone(&mut self, prompt_rows: u32, seconds: f64) {
+        self.added.observe(prompt_rows.into(), seconds);
+    }
+
+    /// A step with decode and prompt rows took so long.
+    pub(super) fn observe_mixed(&mut self, decode_rows: u32, prompt_rows: u32, seconds: f64, decode: &DecodeCost) {
+        self.mixed_in_a_row += 1;
+        let Some(decode_seconds) = decode.expected(decode_rows) else { return };
+        let added = (seconds - decode_seconds).max(0.0);
+        if let Some((fixed, per_row)) = self.added_beside(decode) {
+            let off = added / (fixed + per_row * f64::from(prompt_rows));
+            self.level += NEW_WEIGHT * (off.clamp(0.5, 2.0) - self.level);
+        }
+        self.added.observe(prompt_rows.into(), added);
+        self.ceiling = self.ceiling.max(prompt_rows.saturating_mul(2));
+    }
+
+    /// Fixed seconds and seconds a row that prompt rows add to decode rows.
+    fn added_beside(&self, decode: &DecodeCost) -> Option<(f64, f64)> {
+        self.added.fit(decode.max_fixed())
+    }
+}
+
+/// The shares of the usual time that prompts of this demand may take: few while more sequences stream than wait, many while
+/// more wait, since each of those waits for the steps of all the others.
+fn shares(decode_rows: u32, demand: Demand) -> f64 {
+    let others = f64::from(demand.sequences.saturating_sub(1));
+    let crowd = 1.0 + others / f64::from(decode_rows);
+    (crowd * crowd * if demand.short { SHORT_PROMPT_SHARES } else { 1.0 }).min(MAX_SHARES)
+}
+
+/// The largest number of whole tiles within so many rows, in rows; all rows where there is not one tile.
+pub(in crate::engine::scheduler) fn whole_tiles(rows: u32) -> u32 {
+    if rows < TILE { rows } else { rows / TILE * TILE }
+}

@@ -1,0 +1,227 @@
+//! Which slot an admitted sequence gets, and which cached prefix it starts from.
+//!
+//! Two aims pull apart: active slots should be packed at the low end (llama.cpp puts only consecutive sequence ids into one ubatch of a
+//! split KV), and what is cached should survive. A copy inside the KV costs milliseconds where computing the same positions
+//! costs seconds, so it settles both.
+
+use super::{
+    KvCache,
+    host::ParkedMatch,
+    policy::{COPIED_PER_OWN, MIN_COPY, MIN_KEEP, is_worth_moving},
+    slots::SlotMatch,
+};
+use crate::engine::{runner::Slot, scheduler::lengths::count};
+use crate::protocol::{SequenceId, Token};
+use std::{cmp::Reverse, iter::once};
+
+/// Where a sequence would go, and what it would start from.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    slot: Slot,
+    /// Tokens that the slot has in common with what is looked for.
+    own: u32,
+    /// More of what is looked for, worth being brought to the slot.
+    better: Option<Better>,
+}
+
+/// Where more of what is looked for is than the target has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Better {
+    /// In another slot.
+    Held(SlotMatch),
+    /// In host memory, and more than any slot has.
+    Parked(ParkedMatch),
+}
+
+impl Better {
+    fn len(self) -> u32 {
+        match self {
+            Self::Held(SlotMatch { len, .. }) | Self::Parked(ParkedMatch { len, .. }) => len,
+        }
+    }
+}
+
+impl KvCache {
+    /// Gives a sequence a slot that then holds as much of `reusable` as any slot does, or more that was parked. `None` if no
+    /// slot is free, or the step being planned moves too much already; the next one can place it.
+    pub(in crate::engine::scheduler) fn place(&mut self, id: SequenceId, reusable: &[Token], namespace: u64) -> Option<Slot> {
+        let slot = if self.can_truncate { self.place_by_copy(reusable, namespace)? } else { self.place_as_whole(reusable, namespace)? };
+        self.slots.assign(slot, id, namespace);
+        Some(slot)
+    }
+
+    /// The longest prefix of `reusable` that any slot holds, or that is parked and worth loading, tokens.
+    pub(in crate::engine::scheduler) fn longest_held(&self, reusable: &[Token], namespace: u64) -> u32 {
+        let held = self.slots.longest_match(reusable, namespace, self.slots.iter()).map_or(0, |best| best.len);
+        self.parked_match(reusable, namespace, held).map_or(held, |parked| parked.len)
+    }
+
+    /// How many of `reusable` [`Self::place`] would find now, tokens; with no slot free, how many are held anywhere.
+    pub(in crate::engine::scheduler) fn would_find(&self, reusable: &[Token], namespace: u64) -> u32 {
+        if self.can_truncate {
+            return match self.choose(reusable, namespace) {
+                Some(Target { own, better, .. }) => better.map_or(own, Better::len),
+                None => self.longest_held(reusable, namespace),
+            };
+        }
+        let held = self.continued(reusable, namespace).map_or(0, |slot| self.held(slot));
+        self.parked_match(reusable, namespace, held).map_or(held, |parked| parked.len)
+    }
+
+    /// The lowest free slot, what it has in common with `reusable`, and what is worth being brought from elsewhere.
+    fn choose(&self, reusable: &[Token], namespace: u64) -> Option<Target> {
+        let slot = self.slots.free().next()?;
+        let own = self.slots.longest_match(reusable, namespace, once(slot)).map_or(0, |own| own.len);
+        let best = self.slots.longest_match(reusable, namespace, once(slot).chain(self.slots.iter()));
+        let held = best.filter(|best| best.slot != slot && best.len >= own + MIN_COPY);
+        let parked = self.parked_match(reusable, namespace, best.map_or(0, |best| best.len));
+        Some(Target { slot, own, better: parked.map(Better::Parked).or(held.map(Better::Held)) })
+    }
+
+    /// 1. The target is the lowest free slot.
+    /// 2. If nothing elsewhere is enough better than what the target holds, it keeps what it has in common.
+    /// 3. What is parked is loaded, if the step may still move that much.
+    /// 4. What another slot holds is copied; a slot that gave everything it had is emptied.
+    /// 5. If cells are too short for a copy, a free slot with the match becomes the target itself.
+    ///
+    /// Before the target loses what only it holds, that is moved aside or parked.
+    fn place_by_copy(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
+        // (1)
+        let Target { slot: target, own, better } = self.choose(reusable, namespace)?;
+        let best = match better {
+            // (2)
+            None => {
+                self.move_aside(target, own, target);
+                self.truncate(target, own);
+                self.served(target, own);
+                return Some(target);
+            }
+            // (3)
+            Some(Better::Parked(found)) => return self.place_by_load(target, own, found),
+            Some(Better::Held(best)) => best,
+        };
+        // (4)
+        self.move_aside(target, own, best.slot);
+        if self.make_room(best.len.saturating_sub(self.held(target)), &[best.slot, target]) {
+            self.served(best.slot, best.len);
+            self.copy(best.slot, target, best.len);
+            self.slots.touch(best.slot);
+            if self.slots.is_free(best.slot) && self.held(best.slot) == best.len {
+                self.truncate(best.slot, 0);
+            }
+            return Some(target);
+        }
+        // (5)
+        let (slot, keep) = if self.slots.is_free(best.slot) { (best.slot, best.len) } else { (target, own) };
+        if self.held(slot) >= keep + MIN_KEEP {
+            self.park(slot);
+        }
+        self.truncate(slot, keep);
+        self.served(slot, keep);
+        Some(slot)
+    }
+
+    /// Fills the target with parked content. `own` is what it has in common with that.
+    fn place_by_load(&mut self, target: Slot, own: u32, found: ParkedMatch) -> Option<Slot> {
+        if !self.can_load(target, found.parked) {
+            return None;
+        }
+        self.load(target, own, found);
+        Some(target)
+    }
+
+    /// A slot gave so many tokens to a sequence.
+    fn served(&mut self, slot: Slot, len: u32) {
+        let record = self.slots.record_mut(slot);
+        record.hits = if len >= MIN_COPY { record.hits.saturating_add(1) } else { 0 };
+    }
+
+    /// Moves a running sequence to a free slot and leaves its own empty. False if there is nothing to move or no room for a copy.
+    pub(in crate::engine::scheduler) fn relocate(&mut self, from: Slot, to: Slot) -> bool {
+        let len = self.held(from);
+        if len == 0 || len > self.slots.reclaimable_cells() {
+            return false;
+        }
+        self.move_aside(to, 0, from);
+        if !self.make_room(len.saturating_sub(self.held(to)), &[from, to]) {
+            return false;
+        }
+        self.copy(from, to, len);
+        self.slots.record_mut(to).owner = self.slots.record_mut(from).owner.take();
+        self.truncate(from, 0);
+        true
+    }
+
+    /// For KV that can neither be cut nor copied: a free slot whose whole content is a prefix, else an empty one, else
+    /// the one of least worth, emptied. The latter two get parked content if that is a longer prefix.
+    fn place_as_whole(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
+        let continued = self.continued(reusable, namespace);
+        let held = continued.map_or(0, |slot| self.held(slot));
+        let parked = self.parked_match(reusable, namespace, held);
+        if let (Some(slot), None) = (continued, parked) {
+            self.served(slot, held);
+            return continued;
+        }
+        let cost = |slot: &Slot| if self.held(*slot) > 0 { (true, self.slots.worth(*slot)) } else { (false, 0) };
+        let slot = self.slots.free().min_by_key(cost)?;
+        if let Some(found) = parked {
+            return self.place_by_load(slot, 0, found);
+        }
+        self.park(slot);
+        self.truncate(slot, 0);
+        self.served(slot, 0);
+        Some(slot)
+    }
+
+    /// The free slot with the longest content that is a prefix as a whole.
+    fn continued(&self, reusable: &[Token], namespace: u64) -> Option<Slot> {
+        let is_prefix = |slot: &Slot| {
+            let record = self.slots.record(*slot);
+            !record.held.is_empty() && record.namespace == namespace && reusable.starts_with(&record.held)
+        };
+        self.slots.free().filter(is_prefix).max_by_key(|slot| (self.held(*slot), Reverse(*slot)))
+    }
+
+    /// Copies a free slot's content to another free slot whose content is worth less, if its next user drops enough of it
+    /// that no other slot holds; without such a slot it is parked. No other slot is evicted.
+    /// `reused` is what the next user keeps; `source` is not to be overwritten.
+    fn move_aside(&mut self, target: Slot, reused: u32, source: Slot) {
+        let record = self.slots.record(target);
+        let held = count(record.held.len());
+        if held < reused + MIN_KEEP {
+            return;
+        }
+        let others = self.slots.iter().filter(|slot| *slot != target);
+        let elsewhere = self.slots.longest_match(&record.held, record.namespace, others).map_or(0, |other| other.len);
+        if !is_worth_moving(held, elsewhere, COPIED_PER_OWN) {
+            return;
+        }
+        let usable = |slot: &Slot| *slot != target && *slot != source;
+        let has_room = |slot: &Slot| held.saturating_sub(self.held(*slot)) <= self.slots.free_cells();
+        let aside = self.slots.free().filter(|slot| usable(slot) && has_room(slot)).min_by_key(|slot| (self.loss(*slot), Reverse(*slot)));
+        match aside.filter(|aside| self.loss(*aside) < self.loss(target)) {
+            Some(aside) => {
+                self.park(aside);
+                self.copy(target, aside, held);
+            }
+            None => self.park(target),
+        }
+    }
+
+    /// What would be lost with a free slot's content.
+    fn loss(&self, slot: Slot) -> Loss {
+        match self.held(slot) {
+            0 => Loss::Nothing,
+            1..MIN_KEEP => Loss::Scrap,
+            MIN_KEEP.. => Loss::Worth(self.slots.worth(slot)),
+        }
+    }
+}
+
+/// What goes with a cached content, in order: nothing, less than is worth keeping, or its worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Loss {
+    Nothing,
+    Scrap,
+    Worth(u64),
+}
