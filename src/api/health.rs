@@ -6,7 +6,7 @@
 
 use super::state::AppState;
 use crate::{
-    gateway::{engine_state::EngineState, handle::EngineHandle},
+    gateway::{engine_state::EngineState, error::RETRY_LOADING, handle::EngineHandle},
     telemetry::metrics::{self, EngineReading},
 };
 use axum::{
@@ -20,8 +20,6 @@ use serde::Serialize;
 
 /// The format of Prometheus' text pages.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// What to suggest to a client that calls too early, seconds. Engines restart within a few.
-const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// `/livez`, `/readyz` and `/metrics`.
 pub(super) fn routes() -> Router<AppState> {
@@ -79,7 +77,7 @@ impl Readiness {
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.reason.is_some() && self.status != "failed" {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_LOADING.as_secs()));
         }
         headers
     }

@@ -14,7 +14,7 @@
 use super::{
     death::DeathCause,
     fingerprint::Fingerprint,
-    quarantine::{QUARANTINE, Quarantine},
+    quarantine::{QUARANTINE, Quarantine, Verdict},
 };
 use std::collections::BTreeSet;
 use tokio::time::Instant;
@@ -115,21 +115,6 @@ impl Work {
         self.undecided += u32::from(had_it && after.verdict.blamed.is_none() && after.verdict.causes.contains(&self.content));
         if self.undecided >= MAX_UNDECIDED { Fate::GivenUp } else { Fate::Again }
     }
-}
-
-/// The judgement on the death of an engine.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
-    /// Contents that may have been the cause.
-    pub(super) causes: BTreeSet<Fingerprint>,
-    /// Contents that the engine had besides and had gone on with for a while: they may end an engine late.
-    pub(super) bystanders: BTreeSet<Fingerprint>,
-    /// The only content that can have been the cause, as far as we know.
-    pub(super) blamed: Option<Fingerprint>,
-    /// Whether the engine had no other content.
-    pub(super) is_alone: bool,
-    /// Whether the engine was killed from outside, so that all of them may be innocent.
-    pub(super) is_kill: bool,
 }
 
 /// The facts after the death of an engine by which [`Fate`]s are decided.

@@ -6,6 +6,11 @@
 use crate::protocol::{ConstraintError, EmbedError, TextError};
 use std::time::Duration;
 
+/// Wait to suggest while a model loads or is loaded again; small ones take a second, large ones minutes.
+pub const RETRY_LOADING: Duration = Duration::from_secs(2);
+/// Wait to suggest when the engine was given up or does not end when killed: somebody has to act first, so it is longer than clients wait
+/// by themselves.
+pub const RETRY_FAILED: Duration = Duration::from_secs(300);
 /// Wait to suggest when others' constraints are being compiled: about as long as the slowest takes.
 const RETRY_CONSTRAINT: Duration = Duration::from_secs(2);
 
@@ -51,6 +56,24 @@ pub enum SubmitError {
     /// The served model generates.
     #[error("the model generates text and does not compute embeddings; serve an embedding or reranking model for this")]
     NotEmbedding,
+}
+
+impl SubmitError {
+    /// The model is being loaded; `reason` says how far that is.
+    pub(super) fn loading(reason: impl Into<String>) -> Self {
+        Self::NotReady { reason: reason.into(), retry_after: RETRY_LOADING }
+    }
+
+    /// The engine was given up, for this reason.
+    pub(super) fn failed(reason: &str) -> Self {
+        Self::NotReady { reason: format!("the engine failed: {reason}"), retry_after: RETRY_FAILED }
+    }
+
+    /// The last engine is still there after it was killed, and has the memory that the next one needs.
+    pub(super) fn stuck() -> Self {
+        let reason = "the engine does not end when killed, so that it cannot be started again".to_owned();
+        Self::NotReady { reason, retry_after: RETRY_FAILED }
+    }
 }
 
 /// Why text could not be tokenized.

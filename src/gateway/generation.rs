@@ -3,35 +3,12 @@
 //! Owns the receiver of the request's events. Never ends silently: a choice whose news cannot come any more is
 //! reported as failed.
 
-use super::command::{Command, CommandSender};
+use super::{
+    command::{Command, CommandSender},
+    events::{EventReceiver, GenerationEvent},
+};
 use crate::protocol::{Finish, GenerationError, SequenceId, SequenceOutput};
 use std::collections::VecDeque;
-use tokio::sync::mpsc;
-
-/// News of one choice of a generation.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GenerationEvent {
-    /// Index into the submitted sequences.
-    pub choice: usize,
-    /// The news. The last one of each choice has a `finish`.
-    pub output: SequenceOutput,
-}
-
-/// Where the run loop puts a sequence's news; shared by the choices of a request.
-///
-/// Boxed, because a channel allocates room for 32 events at once: 6 KB for each request that waits in a queue.
-pub(super) type EventSender = mpsc::UnboundedSender<Box<GenerationEvent>>;
-/// The other end.
-pub(super) type EventReceiver = mpsc::UnboundedReceiver<Box<GenerationEvent>>;
-
-/// A request's channel of events.
-///
-/// Unbounded so that a slow reader never holds up the others; its bound is what the choices can say: at most
-/// `max_tokens` reports with tokens, one more for held-back text and one for the finish, for each choice.
-#[expect(clippy::disallowed_methods, reason = "bounded by max_tokens + 2 events for each choice, see above")]
-pub(super) fn events() -> (EventSender, EventReceiver) {
-    mpsc::unbounded_channel()
-}
 
 /// The running thing that a request started. Dropping it cancels what has not finished within one step.
 #[derive(Debug)]

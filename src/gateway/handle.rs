@@ -3,7 +3,6 @@
 //! Owns nothing but a channel to the run loop and a view of what it publishes. Admission happens here, on the
 //! caller's task; everything else happens in the run loop.
 
-pub use super::generation::{Generation, GenerationEvent};
 use super::{
     calls::{Ask, CallPlace, OpenCall},
     command::{Command, CommandSender},
@@ -11,11 +10,12 @@ use super::{
     embeds::{Asker, EmbedRequest},
     engine_state::EngineState,
     error::{EmbeddingError, SubmitError, TokenizeError},
-    generation::events,
+    events::events,
     in_flight::Entry,
     keys::KeyId,
     status::Status,
 };
+pub use super::{events::GenerationEvent, generation::Generation};
 use crate::protocol::{EngineStats, ModelInfo, SequenceId, SequenceRequest, Token};
 use std::{
     collections::BTreeMap,
@@ -23,11 +23,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{oneshot, watch};
-
-/// Wait to suggest while a model loads; small ones take a second, large ones minutes.
-const RETRY_LOADING: Duration = Duration::from_secs(2);
-/// Wait to suggest when the engine was given up: somebody has to act first.
-const RETRY_FAILED: Duration = Duration::from_secs(60);
 
 /// A handle on the one served model; cheap to clone.
 #[derive(Debug, Clone)]
@@ -187,17 +182,14 @@ impl EngineHandle {
 
     /// Whether new work is taken in.
     fn check_open(&self) -> Result<(), SubmitError> {
-        let not_ready = |reason: String, retry_after| Err(SubmitError::NotReady { reason, retry_after });
         match &*self.status.state.borrow() {
             EngineState::Ready => Ok(()),
-            EngineState::Restarting(_) if self.status.facts.borrow().is_stuck => {
-                not_ready("the engine does not end, so that it cannot be started again".to_owned(), RETRY_FAILED)
-            }
+            EngineState::Restarting(_) if self.status.facts.borrow().is_stuck => Err(SubmitError::stuck()),
             EngineState::Restarting(_) if self.status.facts.borrow().model.is_some() => Ok(()),
-            EngineState::Restarting(_) => not_ready("it is being loaded again".to_owned(), RETRY_LOADING),
-            EngineState::Preparing => not_ready("its file is being fetched or checked".to_owned(), RETRY_LOADING),
-            EngineState::Loading(share) => not_ready(format!("it is being loaded, {:.0} % done", share * 100.0), RETRY_LOADING),
-            EngineState::Failed(reason) => not_ready(format!("the engine failed: {reason}"), RETRY_FAILED),
+            EngineState::Restarting(_) => Err(SubmitError::loading("it is being loaded again")),
+            EngineState::Preparing => Err(SubmitError::loading("its file is being fetched or checked")),
+            EngineState::Loading(share) => Err(SubmitError::loading(format!("it is being loaded, {:.0} % done", share * 100.0))),
+            EngineState::Failed(reason) => Err(SubmitError::failed(reason)),
             EngineState::Draining => Err(SubmitError::ShuttingDown),
         }
     }

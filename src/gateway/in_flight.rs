@@ -12,8 +12,8 @@
 use super::{
     admission::Place,
     blame::{Aftermath, Fate, Gate, Stage, Work},
+    events::{EventSender, GenerationEvent},
     fingerprint::Fingerprint,
-    generation::{EventSender, GenerationEvent},
     quarantine::{Quarantine, log_refusal},
 };
 use crate::protocol::{Finish, GenerationError, SequenceId, SequenceOutput, SequenceRequest};

@@ -22,6 +22,7 @@ mod embeds;
 mod engine;
 pub mod engine_state;
 pub mod error;
+mod events;
 mod fingerprint;
 mod generation;
 pub mod handle;

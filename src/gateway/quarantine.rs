@@ -9,8 +9,11 @@
 //! apart from these: by themselves they refuse a content after [`MAX_KILLS`] of which only it can have been the cause, so that one
 //! for which the kernel has no memory has an end too.
 
-use super::{blame::Verdict, fingerprint::Fingerprint};
-use std::{collections::BTreeMap, time::Duration};
+use super::fingerprint::Fingerprint;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// Time for which a content is remembered after the last death that it was part of.
@@ -21,6 +24,21 @@ const MAX_CONTENTS: usize = 4096;
 
 /// Kills from outside, each of an engine in which nothing else can have been the cause, after which a content is refused.
 const MAX_KILLS: u32 = 3;
+
+/// The judgement on the death of an engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Contents that may have been the cause.
+    pub(super) causes: BTreeSet<Fingerprint>,
+    /// Contents that the engine had besides and had gone on with for a while: they may end an engine late.
+    pub(super) bystanders: BTreeSet<Fingerprint>,
+    /// The only content that can have been the cause, as far as we know.
+    pub(super) blamed: Option<Fingerprint>,
+    /// Whether the engine had no other content.
+    pub(super) is_alone: bool,
+    /// Whether the engine was killed from outside, so that all of them may be innocent.
+    pub(super) is_kill: bool,
+}
 
 /// The part that a content had in the death of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -334,7 +334,7 @@ impl<L: Launcher> RunLoop<L> {
     async fn wait_for_end(&mut self, remains: Option<L::Child>) -> bool {
         let Some(mut child) = remains else { return false };
         self.status.facts.send_modify(|facts| facts.is_stuck = true);
-        let refusal = self.stuck();
+        let refusal = SubmitError::stuck();
         let error = GenerationError::EngineDied(DeathCause::Unkillable.to_string());
         let gone = loop {
             self.fail_all(&error, &refusal);
@@ -349,10 +349,6 @@ impl<L: Launcher> RunLoop<L> {
         };
         self.status.facts.send_modify(|facts| facts.is_stuck = false);
         !gone
-    }
-
-    fn stuck(&self) -> SubmitError {
-        SubmitError::NotReady { reason: format!("the engine {}", DeathCause::Unkillable), retry_after: MAX_PAUSE }
     }
 
     /// Waits before the next start, taking in commands meanwhile. Whether everything was drained instead.
@@ -407,7 +403,7 @@ impl<L: Launcher> RunLoop<L> {
                 tracing::error!(failed_starts = self.history.failed_starts, "the engine is given up");
                 self.status.facts.send_modify(|facts| facts.failure = Some(death.report()));
                 self.status.set_state(EngineState::Failed(summary.clone()));
-                let refusal = SubmitError::NotReady { reason: format!("the engine failed: {summary}"), retry_after: MAX_PAUSE };
+                let refusal = SubmitError::failed(&summary);
                 let error = match death.cause {
                     DeathCause::ModelChanged => GenerationError::ModelChanged,
                     _ => GenerationError::EngineDied(summary),

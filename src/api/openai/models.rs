@@ -8,7 +8,11 @@ use crate::{
         fields::{FieldError, Fields},
         state::AppState,
     },
-    gateway::{engine_state::EngineState, error::SubmitError, handle::EngineHandle},
+    gateway::{
+        engine_state::EngineState,
+        error::{RETRY_FAILED, RETRY_LOADING, SubmitError},
+        handle::EngineHandle,
+    },
     protocol::ModelInfo,
 };
 use axum::{
@@ -16,12 +20,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
 };
 use serde::Serialize;
-use std::{sync::Arc, time::Duration};
-
-/// Suggested wait while a model loads.
-const LOADING_WAIT: Duration = Duration::from_secs(2);
-/// Suggested wait for what only an operator can repair; longer than SDKs retry.
-const REPAIR_WAIT: Duration = Duration::from_secs(300);
+use std::sync::Arc;
 
 /// OpenAI's `Model`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,12 +105,14 @@ fn not_loaded(state: &EngineState) -> ApiError {
     let loading = |message: String, retry_after| ApiError::ModelLoading { message, retry_after };
     match state {
         EngineState::Loading(share) => {
-            loading(format!("The model is being loaded ({:.0} % done). Please try again.", share.clamp(0.0, 1.0) * 100.0), LOADING_WAIT)
+            loading(format!("The model is being loaded ({:.0} % done). Please try again.", share.clamp(0.0, 1.0) * 100.0), RETRY_LOADING)
         }
-        EngineState::Preparing => loading("The model's file is being fetched or checked. Please try again.".to_owned(), LOADING_WAIT),
+        EngineState::Preparing => loading("The model's file is being fetched or checked. Please try again.".to_owned(), RETRY_LOADING),
         // What the engine said when it died is for the log.
-        EngineState::Ready | EngineState::Restarting(_) => loading("The model is being loaded. Please try again.".to_owned(), LOADING_WAIT),
-        EngineState::Failed(_) => loading("The model could not be loaded; the server's log says why.".to_owned(), REPAIR_WAIT),
+        EngineState::Ready | EngineState::Restarting(_) => {
+            loading("The model is being loaded. Please try again.".to_owned(), RETRY_LOADING)
+        }
+        EngineState::Failed(_) => loading("The model could not be loaded; the server's log says why.".to_owned(), RETRY_FAILED),
         EngineState::Draining => ApiError::ShuttingDown,
     }
 }

@@ -6,7 +6,7 @@ use crate::{
         admission::Admission,
         blame::judge,
         death::DeathCause,
-        generation::{EventReceiver, events},
+        events::{EventReceiver, events},
         quarantine::Quarantine,
         testing,
     },

@@ -5,7 +5,7 @@ use crate::{
     gateway::{
         Supervisor,
         calls::{MAX_CALLS, MAX_TEXT_BYTES},
-        error::TokenizeError,
+        error::{RETRY_FAILED, TokenizeError},
         handle::{EngineHandle, Generation},
         keys::KeyId,
         testing::{self, ScriptedEngine, ScriptedEngines, begun, request, start_scripted, token},

@@ -120,6 +120,26 @@ async fn a_load_that_fails_after_one_that_worked_is_tried_again_with_growing_pau
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waited_for_a_failed_engine_is_told_the_same_as_what_comes_later_and_to_wait_as_long() {
+    let (handle, mut supervisor, mut engines, mut engine) = serving().await;
+    let asked = {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.detokenize(vec![Token(1)]).await })
+    };
+    engine.receive().await;
+    engine.die(DeathCause::Signal(9));
+
+    let mut second = engines.next().await;
+    second.send(FromEngine::LoadFailed(LoadError::Changed("m.gguf: it was written to".to_owned()))).await;
+    second.die(DeathCause::Exit(1));
+    supervisor.failed().await;
+
+    let later = handle.submit(vec![request(4)]).unwrap_err();
+    assert!(matches!(later, SubmitError::NotReady { retry_after: RETRY_FAILED, .. }), "{later:?}");
+    assert_eq!(asked.await.unwrap(), Err(later.into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_is_not_continued_in_another_model() {
     let (handle, mut supervisor, mut engines, mut engine) = serving().await;
     let mut generation = handle.submit(vec![request(4)]).unwrap();
