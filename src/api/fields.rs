@@ -5,6 +5,8 @@
 //! A read takes the same time however many fields there are.
 
 pub mod ignored;
+pub mod spec;
+pub mod values;
 
 use ignored::Ignored;
 use serde_json::{Map, Value};

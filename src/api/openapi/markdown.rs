@@ -1,14 +1,18 @@
 //! `docs/API.md`, and the table of fields in `README.md`: the tables as people read them.
 
 use super::{
-    field::{Field, Status},
     operations::{Body, OPERATIONS, Operation},
-    shared::{ENDING, SAMPLING, STRUCTURED},
+    shared::STRUCTURED,
 };
+use crate::api::{
+    fields::spec::{AnySpec, Specs, Support},
+    openai::shared::{ending::ENDING, sampling::specs::SAMPLING},
+};
+use serde_json::Value;
 use std::fmt::Write;
 
 /// Tables that several routes share, and what `README.md` calls them.
-const GROUPS: [(&str, &[Field]); 3] = [("sampling", SAMPLING), ("ending", ENDING), ("structured output", STRUCTURED)];
+const GROUPS: [(&str, Specs); 3] = [("sampling", SAMPLING), ("ending", ENDING), ("structured output", STRUCTURED)];
 
 /// The whole of `docs/API.md`.
 pub(super) fn file() -> String {
@@ -32,16 +36,76 @@ fn describe(operation: &Operation, before: &[Operation], text: &mut String) {
         writeln!(text, "\nIts fields are those of `POST {}`.", same.path).expect("writing to a string cannot fail");
         return;
     }
-    let row = |text: &mut String, field: &Field| {
-        let required = if body.required.contains(&field.name) { ", required" } else { "" };
-        let about =
-            if field.status == Status::Refused { format!("{} Example: `{}`.", field.about, field.example) } else { field.about.to_owned() };
-        writeln!(text, "| `{}` | {}{required} | {about} |", field.name, word(field.status)).expect("writing to a string cannot fail");
-    };
-    text.push_str("\n| field | | |\n| --- | --- | --- |\n");
+    text.push_str("\n| field | | type | range | default | |\n| --- | --- | --- | --- | --- | --- |\n");
     for field in body.fields.iter().copied().flatten() {
-        row(text, field);
+        describe_field(*field, body.required.contains(&field.name()), text);
     }
+}
+
+fn describe_field(field: &dyn AnySpec, required: bool, text: &mut String) {
+    let (name, support, schema) = (field.name(), word(field.support()), field.schema());
+    let required = if required { ", required" } else { "" };
+    let default = schema.get("default").map(|default| format!("`{default}`")).unwrap_or_default();
+    let (kind, range, about) = (kind(&schema, ""), range(&schema), field.about());
+    let example = if field.support() == Support::Refused { format!(" Example: `{}`.", field.example()) } else { String::new() };
+    writeln!(text, "| `{name}` | {support}{required} | {kind} | {range} | {default} | {about}{example} |")
+        .expect("writing to a string cannot fail");
+}
+
+/// The type of a value in words, such as `array of strings`; `plural` is `s` for several values.
+fn kind(schema: &Value, plural: &str) -> String {
+    if let Some(options) = schema["anyOf"].as_array() {
+        return listed(options.iter().map(|option| kind(option, plural)), " or ");
+    }
+    if let Some(word) = schema.get("const") {
+        return format!("`{word}`");
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return listed(words.iter().filter(|word| !word.is_null()).map(|word| format!("`{word}`")), ", ");
+    }
+    match &schema["type"] {
+        Value::String(kind) if kind == "array" && schema.get("items").is_some() => format!("array{plural} of {}", kind_of_items(schema)),
+        Value::String(kind) => format!("{kind}{plural}"),
+        Value::Array(kinds) => listed(kinds.iter().filter_map(Value::as_str).map(|kind| format!("{kind}{plural}")), " or "),
+        _ => "any".to_owned(),
+    }
+}
+
+fn kind_of_items(schema: &Value) -> String {
+    kind(&schema["items"], "s")
+}
+
+/// The range of a number, the length of a text and how many entries a list or an object has.
+fn range(schema: &Value) -> String {
+    if let Some(options) = schema["anyOf"].as_array() {
+        return listed(options.iter().map(range).filter(|range| !range.is_empty()), "; ");
+    }
+    let between = |least: &str, greatest: &str, unit: &str| match (schema.get(least), schema.get(greatest)) {
+        (Some(min), Some(max)) => Some(format!("{min} to {max}{unit}")),
+        (Some(min), None) => Some(format!("{min} or more{unit}")),
+        (None, Some(max)) => Some(format!("up to {max}{unit}")),
+        (None, None) => None,
+    };
+    let above = schema.get("exclusiveMinimum").zip(schema.get("maximum")).map(|(min, max)| format!("above {min}, to {max}"));
+    let ranges = [
+        above.or_else(|| between("minimum", "maximum", "")),
+        between("minLength", "maxLength", " characters"),
+        between("minItems", "maxItems", " entries"),
+        between("minProperties", "maxProperties", " entries"),
+        schema.get("items").map(range).filter(|range| !range.is_empty()).map(|range| format!("each {range}")),
+    ];
+    listed(ranges.into_iter().flatten(), ", ")
+}
+
+/// Each text once.
+fn listed(texts: impl Iterator<Item = String>, between: &str) -> String {
+    let mut distinct: Vec<String> = Vec::new();
+    for text in texts {
+        if !distinct.contains(&text) {
+            distinct.push(text);
+        }
+    }
+    distinct.join(between)
 }
 
 /// The table of `README.md`: a row for each kind of body, and one for each group of fields that several of them have.
@@ -63,19 +127,19 @@ pub(super) fn table() -> String {
         let groups = GROUPS.iter().filter(|(_, group)| body.fields.iter().any(|table| same_names(table, group)));
         let own = body.fields.iter().filter(|table| !GROUPS.iter().any(|(_, group)| same_names(table, group))).copied().flatten();
         let shared: Vec<String> = groups.map(|(name, _)| format!("*{name}*")).collect();
-        row(&paths.join(" "), &own.collect::<Vec<_>>(), &shared, &mut text);
+        row(&paths.join(" "), &own.copied().collect::<Vec<_>>(), &shared, &mut text);
     }
     for (name, group) in GROUPS {
-        row(&format!("*{name}*"), &group.iter().collect::<Vec<_>>(), &[], &mut text);
+        row(&format!("*{name}*"), group, &[], &mut text);
     }
     text
 }
 
-fn row(what: &str, fields: &[&Field], shared: &[String], text: &mut String) {
-    let of = |status: Status| fields.iter().filter(move |field| field.status == status).map(|field| format!("`{}`", field.name));
-    let works: Vec<String> = of(Status::Works).chain(shared.iter().cloned()).collect();
+fn row(what: &str, fields: &[&dyn AnySpec], shared: &[String], text: &mut String) {
+    let of = |support: Support| fields.iter().filter(move |field| field.support() == support).map(|field| format!("`{}`", field.name()));
+    let works: Vec<String> = of(Support::Works).chain(shared.iter().cloned()).collect();
     let [extra, refused, accepted] =
-        [Status::Extra, Status::Refused, Status::Accepted].map(|status| of(status).collect::<Vec<_>>().join(" "));
+        [Support::Extra, Support::Refused, Support::Accepted].map(|status| of(status).collect::<Vec<_>>().join(" "));
     writeln!(text, "| {what} | {} | {extra} | {refused} | {accepted} |", works.join(" ")).expect("writing to a string cannot fail");
 }
 
@@ -83,15 +147,15 @@ fn same_fields(left: &Body, right: &Body) -> bool {
     left.fields.len() == right.fields.len() && left.fields.iter().zip(right.fields).all(|(left, right)| same_names(left, right))
 }
 
-fn same_names(left: &[Field], right: &[Field]) -> bool {
-    left.iter().map(|field| field.name).eq(right.iter().map(|field| field.name))
+fn same_names(left: Specs, right: Specs) -> bool {
+    left.iter().map(|field| field.name()).eq(right.iter().map(|field| field.name()))
 }
 
-fn word(status: Status) -> &'static str {
-    match status {
-        Status::Works => "works",
-        Status::Extra => "extra",
-        Status::Accepted => "accepted",
-        Status::Refused => "refused",
+fn word(support: Support) -> &'static str {
+    match support {
+        Support::Works => "works",
+        Support::Extra => "extra",
+        Support::Accepted => "accepted",
+        Support::Refused => "refused",
     }
 }
