@@ -6,6 +6,8 @@
 
 mod error;
 pub mod ignored;
+pub mod spec;
+pub mod values;
 
 pub use error::{Fault, FieldError};
 

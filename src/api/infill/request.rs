@@ -5,7 +5,7 @@
 
 use crate::api::{
     fields::{FieldError, Fields, ignored::Ignored},
-    openai::shared::sampling::{Sampling, read_stop},
+    openai::shared::{ending::read_stop, sampling::Sampling},
 };
 use serde_json::{Value, json};
 use std::time::Duration;

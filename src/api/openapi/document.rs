@@ -1,10 +1,10 @@
 //! `/openapi.json`: OpenAPI 3.1, made from the tables of operations and fields and from `schemas.json`.
 
-use super::{
-    field::{Field, Status},
-    operations::{Body, OPERATIONS, Operation},
+use super::operations::{Body, OPERATIONS, Operation};
+use crate::api::{
+    family::Family,
+    fields::spec::{AnySpec, Support},
 };
-use crate::api::family::Family;
 use serde_json::{Map, Value, json};
 
 /// Schemas of answers.
@@ -112,22 +112,22 @@ fn meaning(status: u16) -> &'static str {
 
 /// A body's schema. Refused fields are left out: whoever follows the document does not send them.
 fn schema(body: &Body) -> Value {
-    let fields = body.fields.iter().copied().flatten().filter(|field| field.status != Status::Refused);
+    let fields = body.fields.iter().copied().flatten().filter(|field| field.support() != Support::Refused);
     let properties: Map<String, Value> =
-        fields.map(|field| (field.name.to_owned(), property(field, body.required.contains(&field.name)))).collect();
+        fields.map(|field| (field.name().to_owned(), property(*field, body.required.contains(&field.name())))).collect();
     json!({"type": "object", "required": body.required, "properties": properties})
 }
 
-fn property(field: &Field, required: bool) -> Value {
-    let mut schema = parsed(field.schema);
+fn property(field: &dyn AnySpec, required: bool) -> Value {
+    let mut schema = field.schema();
     if schema == json!({}) {
-        return json!({"description": field.about});
+        return json!({"description": field.about()});
     }
     if !required {
         schema = nullable(schema);
     }
-    schema["description"] = json!(field.about);
-    schema["examples"] = json!([parsed(field.example)]);
+    schema["description"] = json!(field.about());
+    schema["examples"] = json!([parsed(field.example())]);
     schema
 }
 

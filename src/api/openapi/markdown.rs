@@ -1,18 +1,24 @@
 //! `docs/API.md`: the tables as people read them.
 
 use super::{
-    field::{Field, Status},
     operations::{Body, OPERATIONS, Operation},
-    shared::{ENDING, SAMPLING, STRUCTURED},
+    shared::STRUCTURED,
 };
-use crate::config::prose::wrapped;
+use crate::{
+    api::{
+        fields::spec::{AnySpec, Specs, Support},
+        openai::shared::{ending::ENDING, sampling::specs::SAMPLING},
+    },
+    config::prose::wrapped,
+};
+use serde_json::Value;
 use std::fmt::Write;
 
 /// Why a `write!` may be expected to work.
 const NEVER_FAILS: &str = "writing to a string cannot fail";
 
 /// Tables that several routes share, and their names in the overview.
-const GROUPS: [(&str, &[Field]); 3] = [("sampling", SAMPLING), ("ending", ENDING), ("structured output", STRUCTURED)];
+const GROUPS: [(&str, Specs); 3] = [("sampling", SAMPLING), ("ending", ENDING), ("structured output", STRUCTURED)];
 
 /// The beginning of the file.
 const HEAD: &str = "\
@@ -82,16 +88,75 @@ fn describe(operation: &Operation, before: &[Operation], text: &mut String) {
         writeln!(text, "\nIts fields are those of `POST {}`.", same.path).expect(NEVER_FAILS);
         return;
     }
-    let row = |text: &mut String, field: &Field| {
-        let required = if body.required.contains(&field.name) { ", required" } else { "" };
-        let about =
-            if field.status == Status::Refused { format!("{} Example: `{}`.", field.about, field.example) } else { field.about.to_owned() };
-        writeln!(text, "| `{}` | {}{required} | {about} |", field.name, word(field.status)).expect(NEVER_FAILS);
-    };
-    text.push_str("\n| field | state | meaning |\n| --- | --- | --- |\n");
+    text.push_str("\n| field | state | type | range | default | meaning |\n| --- | --- | --- | --- | --- | --- |\n");
     for field in body.fields.iter().copied().flatten() {
-        row(text, field);
+        describe_field(*field, body.required.contains(&field.name()), text);
     }
+}
+
+fn describe_field(field: &dyn AnySpec, required: bool, text: &mut String) {
+    let (name, support, schema) = (field.name(), word(field.support()), field.schema());
+    let required = if required { ", required" } else { "" };
+    let default = schema.get("default").map(|default| format!("`{default}`")).unwrap_or_default();
+    let (kind, range, about) = (kind(&schema, ""), range(&schema), field.about());
+    let example = if field.support() == Support::Refused { format!(" Example: `{}`.", field.example()) } else { String::new() };
+    writeln!(text, "| `{name}` | {support}{required} | {kind} | {range} | {default} | {about}{example} |").expect(NEVER_FAILS);
+}
+
+/// The type of a value in words, such as `array of strings`; `plural` is `s` for several values.
+fn kind(schema: &Value, plural: &str) -> String {
+    if let Some(options) = schema["anyOf"].as_array() {
+        return listed(options.iter().map(|option| kind(option, plural)), " or ");
+    }
+    if let Some(word) = schema.get("const") {
+        return format!("`{word}`");
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return listed(words.iter().filter(|word| !word.is_null()).map(|word| format!("`{word}`")), ", ");
+    }
+    match &schema["type"] {
+        Value::String(kind) if kind == "array" && schema.get("items").is_some() => format!("array{plural} of {}", kind_of_items(schema)),
+        Value::String(kind) => format!("{kind}{plural}"),
+        Value::Array(kinds) => listed(kinds.iter().filter_map(Value::as_str).map(|kind| format!("{kind}{plural}")), " or "),
+        _ => "any".to_owned(),
+    }
+}
+
+fn kind_of_items(schema: &Value) -> String {
+    kind(&schema["items"], "s")
+}
+
+/// The range of a number, the length of a text and how many entries a list or an object has.
+fn range(schema: &Value) -> String {
+    if let Some(options) = schema["anyOf"].as_array() {
+        return listed(options.iter().map(range).filter(|range| !range.is_empty()), "; ");
+    }
+    let between = |least: &str, greatest: &str, unit: &str| match (schema.get(least), schema.get(greatest)) {
+        (Some(min), Some(max)) => Some(format!("{min} to {max}{unit}")),
+        (Some(min), None) => Some(format!("{min} or more{unit}")),
+        (None, Some(max)) => Some(format!("up to {max}{unit}")),
+        (None, None) => None,
+    };
+    let above = schema.get("exclusiveMinimum").zip(schema.get("maximum")).map(|(min, max)| format!("above {min}, to {max}"));
+    let ranges = [
+        above.or_else(|| between("minimum", "maximum", "")),
+        between("minLength", "maxLength", " characters"),
+        between("minItems", "maxItems", " entries"),
+        between("minProperties", "maxProperties", " entries"),
+        schema.get("items").map(range).filter(|range| !range.is_empty()).map(|range| format!("each {range}")),
+    ];
+    listed(ranges.into_iter().flatten(), ", ")
+}
+
+/// Each text once.
+fn listed(texts: impl Iterator<Item = String>, between: &str) -> String {
+    let mut distinct: Vec<String> = Vec::new();
+    for text in texts {
+        if !distinct.contains(&text) {
+            distinct.push(text);
+        }
+    }
+    distinct.join(between)
 }
 
 /// The names of all fields: a list for each kind of body, and one for each group of fields that several of them have.
@@ -113,22 +178,22 @@ fn overview(text: &mut String) {
         let groups = GROUPS.iter().filter(|(_, group)| body.fields.iter().any(|table| same_names(table, group)));
         let own = body.fields.iter().filter(|table| !GROUPS.iter().any(|(_, group)| same_names(table, group))).copied().flatten();
         let shared: Vec<String> = groups.map(|(name, _)| format!("*{name}*")).collect();
-        names(&paths.join(", "), &own.collect::<Vec<_>>(), &shared, text);
+        names(&paths.join(", "), &own.copied().collect::<Vec<_>>(), &shared, text);
     }
     for (name, group) in GROUPS {
-        names(&format!("*{name}*"), &group.iter().collect::<Vec<_>>(), &[], text);
+        names(&format!("*{name}*"), group, &[], text);
     }
 }
 
 /// The names of `fields` by their state, and of the groups that belong to them.
-fn names(title: &str, fields: &[&Field], groups: &[String], text: &mut String) {
+fn names(title: &str, fields: &[&dyn AnySpec], groups: &[String], text: &mut String) {
     writeln!(text, "\n{title}:\n").expect(NEVER_FAILS);
-    for status in [Status::Works, Status::Extra, Status::Refused, Status::Accepted] {
-        let named = fields.iter().filter(|field| field.status == status).map(|field| format!("`{}`", field.name));
-        let shared = groups.iter().filter(|_| status == Status::Works).cloned();
+    for support in [Support::Works, Support::Extra, Support::Refused, Support::Accepted] {
+        let named = fields.iter().filter(|field| field.support() == support).map(|field| format!("`{}`", field.name()));
+        let shared = groups.iter().filter(|_| support == Support::Works).cloned();
         let all: Vec<String> = named.chain(shared).collect();
         if !all.is_empty() {
-            writeln!(text, "{}", wrapped("- ", "  ", &format!("{}: {}", word(status), all.join(" ")))).expect(NEVER_FAILS);
+            writeln!(text, "{}", wrapped("- ", "  ", &format!("{}: {}", word(support), all.join(" ")))).expect(NEVER_FAILS);
         }
     }
 }
@@ -137,15 +202,15 @@ fn same_fields(left: &Body, right: &Body) -> bool {
     left.fields.len() == right.fields.len() && left.fields.iter().zip(right.fields).all(|(left, right)| same_names(left, right))
 }
 
-fn same_names(left: &[Field], right: &[Field]) -> bool {
-    left.iter().map(|field| field.name).eq(right.iter().map(|field| field.name))
+fn same_names(left: Specs, right: Specs) -> bool {
+    left.iter().map(|field| field.name()).eq(right.iter().map(|field| field.name()))
 }
 
-fn word(status: Status) -> &'static str {
-    match status {
-        Status::Works => "works",
-        Status::Extra => "extra",
-        Status::Accepted => "accepted",
-        Status::Refused => "refused",
+fn word(support: Support) -> &'static str {
+    match support {
+        Support::Works => "works",
+        Support::Extra => "extra",
+        Support::Accepted => "accepted",
+        Support::Refused => "refused",
     }
 }

@@ -4,13 +4,16 @@ use super::{
     chat::CHAT,
     completions::COMPLETIONS,
     embeddings::{EMBEDDINGS, RERANK, SCORE},
-    field::Field,
     infill::INFILL,
     legacy::GENERATE,
     messages::MESSAGES,
     responses::RESPONSES,
-    shared::{ENDING, RESPONSE_FORMAT, SAMPLING, STRUCTURED},
+    shared::{RESPONSE_FORMAT, STRUCTURED},
     tokens::{DETOKENIZE, TOKENIZE, TOKENIZE_CHAT},
+};
+use crate::api::{
+    fields::spec::Specs,
+    openai::shared::{ending::ENDING, sampling::specs::SAMPLING},
 };
 
 /// A route and what it is for.
@@ -34,7 +37,7 @@ pub(super) struct Operation {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Body {
     /// Tables of its fields.
-    pub(super) fields: &'static [&'static [Field]],
+    pub(super) fields: &'static [Specs],
     /// Fields that must be there.
     pub(super) required: &'static [&'static str],
     /// A request, JSON text.

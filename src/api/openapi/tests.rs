@@ -6,7 +6,6 @@ mod silence;
 mod values;
 
 use super::{
-    field::{Field, Status},
     operations::{OPERATIONS, Operation},
     *,
 };
@@ -14,7 +13,11 @@ use crate::{
     api::{
         anthropic::request::{Aim, MessageRequest},
         error::ApiError,
-        fields::{FieldError, Fields, ignored::Ignored},
+        fields::{
+            FieldError, Fields,
+            ignored::Ignored,
+            spec::{AnySpec, Support},
+        },
         infill::request::{InfillLimits, InfillRequest},
         openai::{
             chat::request::ChatRequest,
@@ -113,21 +116,21 @@ fn with_bodies() -> impl Iterator<Item = &'static Operation> {
     OPERATIONS.iter().filter(|operation| operation.body.is_some() && operation.path != "/generate")
 }
 
-fn fields(operation: &Operation) -> Vec<&'static Field> {
-    operation.body.as_ref().map(|body| body.fields.iter().copied().flatten().collect()).unwrap_or_default()
+fn fields(operation: &Operation) -> Vec<&'static dyn AnySpec> {
+    operation.body.as_ref().map(|body| body.fields.iter().copied().flatten().copied().collect()).unwrap_or_default()
 }
 
 /// The example request of a route with one more field.
-fn body_with(operation: &Operation, field: &Field) -> Map<String, Value> {
+fn body_with(operation: &Operation, field: &dyn AnySpec) -> Map<String, Value> {
     let mut body: Map<String, Value> = serde_json::from_str(operation.body.as_ref().unwrap().example).unwrap();
-    body.insert(field.name.to_owned(), serde_json::from_str(field.example).unwrap());
-    if field.name == "stream_options" {
+    body.insert(field.name().to_owned(), serde_json::from_str(field.example()).unwrap());
+    if field.name() == "stream_options" {
         body.insert("stream".to_owned(), json!(true));
     }
-    if field.name == "tool_choice" && operation.path.starts_with("/v1/messages") {
+    if field.name() == "tool_choice" && operation.path.starts_with("/v1/messages") {
         body.insert("tools".to_owned(), json!([{"name": "f", "input_schema": {"type": "object"}}]));
     }
-    if field.name == "max_completion_tokens" {
+    if field.name() == "max_completion_tokens" {
         body.remove("max_tokens");
     }
     body
@@ -141,8 +144,8 @@ fn every_text_of_the_tables_is_json_and_no_field_stands_twice() {
     for operation in OPERATIONS {
         let mut names = BTreeSet::new();
         for field in fields(operation) {
-            assert!(names.insert(field.name), "{} twice in {}", field.name, operation.path);
-            assert!(field.about.ends_with('.'), "{}", field.name);
+            assert!(names.insert(field.name()), "{} twice in {}", field.name(), operation.path);
+            assert!(field.about().ends_with('.'), "{}", field.name());
         }
         for (_, schema) in operation.answers {
             assert!(document["components"]["schemas"].get(schema).is_some(), "{schema}");
@@ -177,7 +180,7 @@ fn a_reader_asks_for_the_fields_of_its_table_and_for_no_others() {
 
         reader(operation)(fields_of_example).unwrap_or_else(|error| panic!("{}: {error}", operation.path));
 
-        let documented: BTreeSet<String> = fields(operation).iter().map(|field| field.name.to_owned()).collect();
+        let documented: BTreeSet<String> = fields(operation).iter().map(|field| field.name().to_owned()).collect();
         assert_eq!(*asked.lock().unwrap(), documented, "{}", operation.path);
     }
 }
@@ -188,12 +191,12 @@ fn every_field_is_taken_or_refused_or_reported_as_its_table_says() {
         for field in fields(operation) {
             let read = reader(operation)(Fields::new(body_with(operation, field)));
 
-            let shown = format!("{} {}: {read:?}", operation.path, field.name);
-            match field.status {
-                Status::Works | Status::Extra | Status::Accepted => assert_eq!(read, Ok(Ignored::default()), "{shown}"),
-                Status::Refused => {
+            let shown = format!("{} {}: {read:?}", operation.path, field.name());
+            match field.support() {
+                Support::Works | Support::Extra | Support::Accepted => assert_eq!(read, Ok(Ignored::default()), "{shown}"),
+                Support::Refused => {
                     let error = ApiError::from(read.expect_err(&shown));
-                    assert_eq!((error.status().as_u16(), error.param()), (400, Some(field.name)), "{shown}");
+                    assert_eq!((error.status().as_u16(), error.param()), (400, Some(field.name())), "{shown}");
                 }
             }
         }
@@ -206,7 +209,7 @@ fn no_field_of_openais_completions_is_missing() {
     let openai = "model prompt best_of echo frequency_penalty logit_bias logprobs max_tokens n presence_penalty seed stop stream stream_options suffix temperature top_p user";
     let operation = OPERATIONS.iter().find(|operation| operation.path == "/v1/completions").unwrap();
 
-    let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
+    let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name()).collect();
 
     assert!(openai.split(' ').all(|name| documented.contains(name)));
 }
@@ -220,7 +223,7 @@ fn no_field_of_openais_chat_is_missing() {
                   safety_identifier service_tier prompt_cache_key prompt_cache_retention";
     let operation = OPERATIONS.iter().find(|operation| operation.path == "/v1/chat/completions").unwrap();
 
-    let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
+    let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name()).collect();
 
     let missing: Vec<&str> = openai.split_whitespace().filter(|name| !documented.contains(name)).collect();
     assert_eq!(missing, [""; 0]);
@@ -235,7 +238,7 @@ fn no_field_of_openais_responses_is_missing() {
                   stream_options temperature text tool_choice tools top_logprobs top_p truncation user";
     let operation = OPERATIONS.iter().find(|operation| operation.path == "/v1/responses").unwrap();
 
-    let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
+    let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name()).collect();
 
     let missing: Vec<&str> = openai.split_whitespace().filter(|name| !documented.contains(name)).collect();
     assert_eq!(missing, [""; 0]);
@@ -251,7 +254,7 @@ fn no_field_of_anthropics_messages_is_missing() {
     for path in ["/v1/messages", "/v1/messages/count_tokens"] {
         let operation = OPERATIONS.iter().find(|operation| operation.path == path).unwrap();
 
-        let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name).collect();
+        let documented: BTreeSet<&str> = fields(operation).iter().map(|field| field.name()).collect();
 
         let missing: Vec<&str> = anthropic.split_whitespace().filter(|name| !documented.contains(name)).collect();
         assert_eq!(missing, [""; 0], "{path}");

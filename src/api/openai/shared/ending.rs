@@ -2,15 +2,43 @@
 //!
 //! Sources: OpenAI's `stop`; vLLM's `SamplingParams` for the others.
 
-use super::sampling::read_stop;
 use crate::{
-    api::fields::{self, FieldError, Fields},
+    api::fields::{
+        self, FieldError, Fields,
+        spec::{FieldSpec, Specs},
+        values::{Booleans, Integers, Or, Shaped, boolean, integer, shaped},
+    },
     protocol::Token,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
+/// Entries of `stop` at most (OpenAI), unless the operator says otherwise.
+const MAX_STOP_STRINGS: usize = 4;
+/// Longest stop string, bytes.
+const MAX_STOP_BYTES: usize = 256;
 /// Entries of `stop_token_ids` at most.
 const MAX_STOP_TOKENS: usize = 128;
+
+pub(in crate::api) const STOP: FieldSpec<Shaped> = shaped("stop", || {
+    let text = json!({"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES});
+    json!({"anyOf": [text, {"type": "array", "maxItems": MAX_STOP_STRINGS, "items": text}]})
+})
+.example(r#"["\n"]"#)
+.about("Where the text ends, not included in it; `--max-stop-strings` allows more.");
+const STOP_TOKEN_IDS: FieldSpec<Shaped> =
+    shaped("stop_token_ids", || json!({"type": "array", "maxItems": MAX_STOP_TOKENS, "items": {"type": "integer", "minimum": 0}}))
+        .extra()
+        .example("[5]")
+        .about("Tokens that end the text (vLLM).");
+const INCLUDE_STOP_STR_IN_OUTPUT: FieldSpec<Or<Booleans>> =
+    boolean("include_stop_str_in_output").or(false).extra().about("Keep the stop string or token in the text (vLLM).");
+const MIN_TOKENS: FieldSpec<Or<Integers>> =
+    integer("min_tokens", 0..=u32::MAX as i64).or(0).extra().example("1").about("Tokens before the text may end by itself (vLLM).");
+pub(in crate::api) const IGNORE_EOS: FieldSpec<Or<Booleans>> =
+    boolean("ignore_eos").or(false).extra().about("Go on past the end of generation (vLLM).");
+
+/// All of them.
+pub(in crate::api) const ENDING: Specs = &[&STOP, &STOP_TOKEN_IDS, &INCLUDE_STOP_STR_IN_OUTPUT, &MIN_TOKENS, &IGNORE_EOS];
 
 /// Where a generation ends besides at `max_tokens`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,7 +56,7 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Reads `stop`, `stop_token_ids`, `include_stop_str_in_output`, `min_tokens` and `ignore_eos`.
+    /// Reads the fields of [`ENDING`].
     ///
     /// # Errors
     /// A field of the wrong type or outside its range.
@@ -36,9 +64,9 @@ impl Ending {
         Ok(Self {
             strings: read_stop(f, max_stop_strings)?,
             tokens: stop_tokens(f, vocabulary_size)?,
-            include: f.boolean("include_stop_str_in_output")?.unwrap_or(false),
-            min_tokens: u32::try_from(f.integer("min_tokens", 0..=i64::from(u32::MAX))?.unwrap_or(0)).expect("the range fits"),
-            ignore_eos: f.boolean("ignore_eos")?.unwrap_or(false),
+            include: f.get(&INCLUDE_STOP_STR_IN_OUTPUT)?,
+            min_tokens: u32::try_from(f.get(&MIN_TOKENS)?).expect("the range fits"),
+            ignore_eos: f.get(&IGNORE_EOS)?,
         })
     }
 
@@ -49,16 +77,43 @@ impl Ending {
     pub fn check(&self, max_tokens: Option<u64>) -> Result<(), FieldError> {
         match max_tokens {
             Some(most) if u64::from(self.min_tokens) > most => {
-                Err(FieldError::invalid("min_tokens", format!("{} are more than the {most} of 'max_tokens'", self.min_tokens)))
+                Err(FieldError::invalid(MIN_TOKENS.name, format!("{} are more than the {most} of 'max_tokens'", self.min_tokens)))
             }
             _ => Ok(()),
         }
     }
 }
 
+/// Reads `stop`: a string or up to `max_strings` of them, each of 1 to 256 bytes. An empty array stops nowhere.
+///
+/// # Errors
+/// A value of another type, too many, an empty one, or one that is too long.
+pub fn read_stop(f: &mut Fields, max_strings: usize) -> Result<Vec<String>, FieldError> {
+    let values = match f.get(&STOP)? {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(values)) => values,
+        Some(value) => vec![value],
+    };
+    if values.len() > max_strings {
+        return Err(FieldError::invalid(STOP.name, format!("it has {} strings; at most {max_strings} are accepted", values.len())));
+    }
+    values.into_iter().map(stop_string).collect()
+}
+
+fn stop_string(value: Value) -> Result<String, FieldError> {
+    match value {
+        Value::String(text) if text.is_empty() => Err(FieldError::invalid(STOP.name, "a stop string must not be empty")),
+        Value::String(text) if text.len() > MAX_STOP_BYTES => {
+            Err(FieldError::invalid(STOP.name, format!("a stop string has {} bytes; at most {MAX_STOP_BYTES} are accepted", text.len())))
+        }
+        Value::String(text) => Ok(text),
+        other => Err(FieldError::wrong_type(STOP.name, "a string or an array of strings", &other)),
+    }
+}
+
 fn stop_tokens(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Token>, FieldError> {
-    const NAME: &str = "stop_token_ids";
-    let ids = match f.take(NAME) {
+    const NAME: &str = STOP_TOKEN_IDS.name;
+    let ids = match f.get(&STOP_TOKEN_IDS)? {
         None => return Ok(Vec::new()),
         Some(Value::Array(ids)) if ids.len() > MAX_STOP_TOKENS => {
             return Err(FieldError::invalid(NAME, format!("it has {} ids; at most {MAX_STOP_TOKENS} are accepted", ids.len())));
@@ -110,5 +165,23 @@ mod tests {
         let ending = read(json!({"min_tokens": 5})).unwrap();
         assert_eq!((ending.check(Some(5)), ending.check(None)), (Ok(()), Ok(())));
         assert_eq!(ending.check(Some(4)).unwrap_err().param(), Some("min_tokens"));
+    }
+
+    fn stop(value: Value) -> Result<Vec<String>, FieldError> {
+        read_stop(&mut Fields::new([("stop".to_owned(), value)].into_iter().collect()), 4)
+    }
+
+    #[test]
+    fn stop_is_a_string_or_some_strings() {
+        assert_eq!(stop(Value::Null), Ok(vec![]));
+        assert_eq!(stop(json!([])), Ok(vec![]));
+        assert_eq!(stop(json!("\n")), Ok(vec!["\n".to_owned()]));
+        assert_eq!(stop(json!(["a", "b", "c", "d"])).map(|strings| strings.len()), Ok(4));
+        assert_eq!(stop(json!("x".repeat(256))).map(|strings| strings.len()), Ok(1));
+
+        let refused = [json!(["a", "b", "c", "d", "e"]), json!(""), json!(["a", ""]), json!("x".repeat(257)), json!(5), json!(["a", null])];
+        for value in refused {
+            assert_eq!(stop(value.clone()).unwrap_err().param(), Some("stop"), "{value}");
+        }
     }
 }

@@ -1,20 +1,26 @@
-//! The fields that say how tokens are chosen and where the text stops: name, range and default of each, once for all endpoints.
+//! The fields that say how tokens are chosen, read once for all endpoints; `specs` has name, range and default of each.
 //!
 //! Sources: OpenAI's `CreateCompletionRequest`; vLLM's `SamplingParams` for `top_k`, `min_p`, `repetition_penalty`; llama-server's
 //! `/completion` for the rest, with its defaults, but that the penalties look at all of prompt and output unless `repeat_last_n` is given.
 //! The meaning of the values is `protocol::SamplingParams`; nothing is sampled here.
 
+pub(in crate::api) mod specs;
+
 use crate::{
-    api::fields::{self, FieldError, Fields},
+    api::fields::{
+        self, FieldError, Fields,
+        spec::FieldSpec,
+        values::{Integers, Numbers, Or},
+    },
     protocol::{Dry, SamplingParams, Token},
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::collections::BTreeMap;
 
 /// Entries of `logit_bias` at most (OpenAI's own limit).
 const MAX_LOGIT_BIAS: usize = 300;
-/// Longest stop string, bytes.
-const MAX_STOP_BYTES: usize = 256;
+/// Greatest bias of a token, and the least one with a minus before it (OpenAI).
+const MAX_BIAS: i32 = 100;
 /// Texts that a repetition does not go across, unless the request names others (DRY's and llama.cpp's).
 const SEQUENCE_BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 /// Sequence breakers at most.
@@ -39,34 +45,34 @@ impl Sampling {
     /// # Errors
     /// A field of the wrong type or outside its range; a `logit_bias` for a token outside the vocabulary.
     pub fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Self, FieldError> {
-        let temperature = f.number("temperature", 0.0..=2.0)?.unwrap_or(1.0);
+        let temperature = f.get(&specs::TEMPERATURE)?;
         // OpenAI allows 0; the smallest set that has any probability at all is the likeliest token.
-        let top_p = narrow(f.number("top_p", 0.0..=1.0)?.unwrap_or(1.0)).max(f32::MIN_POSITIVE);
+        let top_p = narrow(f.get(&specs::TOP_P)?).max(f32::MIN_POSITIVE);
         // vLLM's -1 and llama.cpp's 0 both mean all.
-        let top_k = f.integer("top_k", -1..=i64::from(i32::MAX))?.unwrap_or(0).max(0);
-        refuse_mirostat(f)?;
+        let top_k = f.get(&specs::TOP_K)?.max(0);
+        f.check(&[&specs::MIROSTAT_TAU, &specs::MIROSTAT_ETA, &specs::MIROSTAT])?;
         let params = SamplingParams {
             temperature: if temperature < COLDEST { 0.0 } else { narrow(temperature) },
-            dynatemp_range: narrow(f.number("dynatemp_range", 0.0..=2.0)?.unwrap_or(0.0)),
-            dynatemp_exponent: narrow(f.number("dynatemp_exponent", 0.0..=10.0)?.unwrap_or(1.0)),
+            dynatemp_range: narrow(f.get(&specs::DYNATEMP_RANGE)?),
+            dynatemp_exponent: narrow(f.get(&specs::DYNATEMP_EXPONENT)?),
             // llama.cpp's -1 and 0 both mean off.
-            top_n_sigma: narrow(f.number("top_n_sigma", -1.0..=100.0)?.unwrap_or(0.0).max(0.0)),
+            top_n_sigma: narrow(f.get(&specs::TOP_N_SIGMA)?.max(0.0)),
             top_k: u32::try_from(top_k).expect("the range fits"),
-            typical_p: narrow(aliased(f, "typical_p", "typ_p", 0.0..=1.0)?.unwrap_or(1.0)),
+            typical_p: narrow(aliased(f, &specs::TYPICAL_P, &specs::TYP_P)?),
             top_p,
-            min_p: narrow(f.number("min_p", 0.0..=1.0)?.unwrap_or(0.0)),
-            xtc_probability: narrow(f.number("xtc_probability", 0.0..=1.0)?.unwrap_or(0.0)),
-            xtc_threshold: narrow(f.number("xtc_threshold", 0.0..=1.0)?.unwrap_or(0.1)),
-            presence_penalty: narrow(f.number("presence_penalty", -2.0..=2.0)?.unwrap_or(0.0)),
-            frequency_penalty: narrow(f.number("frequency_penalty", -2.0..=2.0)?.unwrap_or(0.0)),
-            repetition_penalty: narrow(aliased(f, "repetition_penalty", "repeat_penalty", 0.01..=10.0)?.unwrap_or(1.0)),
-            repeat_last_n: last_n(f, "repeat_last_n")?,
+            min_p: narrow(f.get(&specs::MIN_P)?),
+            xtc_probability: narrow(f.get(&specs::XTC_PROBABILITY)?),
+            xtc_threshold: narrow(f.get(&specs::XTC_THRESHOLD)?),
+            presence_penalty: narrow(f.get(&specs::PRESENCE_PENALTY)?),
+            frequency_penalty: narrow(f.get(&specs::FREQUENCY_PENALTY)?),
+            repetition_penalty: narrow(aliased(f, &specs::REPETITION_PENALTY, &specs::REPEAT_PENALTY)?),
+            repeat_last_n: last_n(f, &specs::REPEAT_LAST_N)?,
             dry: dry(f)?,
             logit_bias: logit_bias(f, vocabulary_size)?,
             seed: 0,
             repeatable: false,
         };
-        Ok(Self { params, seed: f.integer("seed", i64::MIN..=i64::MAX)? })
+        Ok(Self { params, seed: f.get(&specs::SEED)? })
     }
 
     /// The parameters of choice `k` of a prompt, `0 ≤ k < n`, under the request's seed or the one drawn for it.
@@ -81,49 +87,37 @@ impl Sampling {
 }
 
 /// A number with two names: vLLM's or Hugging Face's, and llama.cpp's.
-fn aliased(f: &mut Fields, name: &str, alias: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, FieldError> {
-    let (value, other) = (f.number(name, range.clone())?, f.number(alias, range)?);
-    match (value, other) {
+fn aliased(f: &mut Fields, spec: &FieldSpec<Or<Numbers>>, alias: &FieldSpec<Or<Numbers>>) -> Result<f64, FieldError> {
+    match (f.sent(spec)?, f.sent(alias)?) {
         (Some(value), Some(other)) if value != other => {
-            Err(FieldError::invalid(alias, format!("it is {other}, but '{name}', another name of it, is {value}; send one of them")))
+            let name = spec.name;
+            let reason = format!("it is {other}, but '{name}', another name of it, is {value}; send one of them");
+            Err(FieldError::invalid(alias.name, reason))
         }
-        _ => Ok(value.or(other)),
+        (value, other) => Ok(value.or(other).unwrap_or(spec.values.default)),
     }
 }
 
 /// How many of the last tokens count: llama.cpp's -1 means all, which is the default here.
-fn last_n(f: &mut Fields, name: &str) -> Result<Option<u32>, FieldError> {
-    Ok(f.integer(name, -1..=i64::from(i32::MAX))?.and_then(|n| u32::try_from(n).ok()))
-}
-
-/// Mirostat steers by the surprise of each earlier token, so its state cannot be had from the tokens alone: a sequence that
-/// goes on after a restart of the engine would go on differently. Without it, its two parameters say nothing, as in llama.cpp.
-fn refuse_mirostat(f: &mut Fields) -> Result<(), FieldError> {
-    f.number("mirostat_tau", 0.0..=1000.0)?;
-    f.number("mirostat_eta", 0.0..=1000.0)?;
-    if f.integer("mirostat", 0..=2)?.is_some_and(|version| version != 0) {
-        let reason =
-            "is not supported, unless it is 0: its state cannot be restored when the engine restarts. 'typical_p' and 'top_n_sigma' are";
-        return Err(FieldError::unsupported("mirostat", reason));
-    }
-    Ok(())
+fn last_n(f: &mut Fields, spec: &FieldSpec<Or<Integers>>) -> Result<Option<u32>, FieldError> {
+    Ok(u32::try_from(f.get(spec)?).ok())
 }
 
 /// llama.cpp's `dry_*`; all are read, and only a `dry_multiplier` above 0 turns them on.
 fn dry(f: &mut Fields) -> Result<Option<Dry>, FieldError> {
     let dry = Dry {
-        multiplier: narrow(f.number("dry_multiplier", 0.0..=100.0)?.unwrap_or(0.0)),
-        base: narrow(f.number("dry_base", 1.0..=100.0)?.unwrap_or(1.75)),
-        allowed_length: u32::try_from(f.integer("dry_allowed_length", 1..=i64::from(i32::MAX))?.unwrap_or(2)).expect("the range fits"),
-        penalty_last_n: last_n(f, "dry_penalty_last_n")?,
+        multiplier: narrow(f.get(&specs::DRY_MULTIPLIER)?),
+        base: narrow(f.get(&specs::DRY_BASE)?),
+        allowed_length: u32::try_from(f.get(&specs::DRY_ALLOWED_LENGTH)?).expect("the range fits"),
+        penalty_last_n: last_n(f, &specs::DRY_PENALTY_LAST_N)?,
         sequence_breakers: sequence_breakers(f)?,
     };
     Ok(Some(dry).filter(|dry| dry.multiplier > 0.0))
 }
 
 fn sequence_breakers(f: &mut Fields) -> Result<Vec<String>, FieldError> {
-    const NAME: &str = "dry_sequence_breakers";
-    let values = match f.take(NAME) {
+    const NAME: &str = specs::DRY_SEQUENCE_BREAKERS.name;
+    let values = match f.get(&specs::DRY_SEQUENCE_BREAKERS)? {
         None => return Ok(SEQUENCE_BREAKERS.map(str::to_owned).to_vec()),
         Some(Value::Array(values)) => values,
         Some(other) => return Err(FieldError::wrong_type(NAME, "an array of strings", &other)),
@@ -144,8 +138,12 @@ fn sequence_breakers(f: &mut Fields) -> Result<Vec<String>, FieldError> {
 
 /// `{"<token id>": bias}`. A token named twice (`"1"` and `"01"`) takes the last bias.
 fn logit_bias(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<(Token, f32)>, FieldError> {
-    const NAME: &str = "logit_bias";
-    let Some(entries) = f.object(NAME)? else { return Ok(Vec::new()) };
+    const NAME: &str = specs::LOGIT_BIAS.name;
+    let entries = match f.get(&specs::LOGIT_BIAS)? {
+        None => return Ok(Vec::new()),
+        Some(Value::Object(entries)) => entries,
+        Some(other) => return Err(FieldError::wrong_type(NAME, "an object", &other)),
+    };
     if entries.len() > MAX_LOGIT_BIAS {
         return Err(FieldError::invalid(NAME, format!("it has {} entries; at most {MAX_LOGIT_BIAS} are accepted", entries.len())));
     }
@@ -159,37 +157,9 @@ fn logit_bias(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<(Token, f32)>,
                 format!("the key '{shown}' is not the id of a token; ids are 0 to {}", vocabulary_size.saturating_sub(1)),
             )
         })?;
-        biases.insert(Token(id), narrow(fields::number(NAME, bias, -100.0..=100.0)?));
+        biases.insert(Token(id), narrow(fields::number(NAME, bias, -f64::from(MAX_BIAS)..=f64::from(MAX_BIAS))?));
     }
     Ok(biases.into_iter().collect())
-}
-
-/// Reads `stop`: a string or up to `max_strings` of them, each of 1 to 256 bytes. An empty array stops nowhere.
-///
-/// # Errors
-/// A value of another type, too many, an empty one, or one that is too long.
-pub fn read_stop(f: &mut Fields, max_strings: usize) -> Result<Vec<String>, FieldError> {
-    const NAME: &str = "stop";
-    let values = match f.take(NAME) {
-        None => return Ok(Vec::new()),
-        Some(Value::Array(values)) => values,
-        Some(value) => vec![value],
-    };
-    if values.len() > max_strings {
-        return Err(FieldError::invalid(NAME, format!("it has {} strings; at most {max_strings} are accepted", values.len())));
-    }
-    values.into_iter().map(stop_string).collect()
-}
-
-fn stop_string(value: Value) -> Result<String, FieldError> {
-    match value {
-        Value::String(text) if text.is_empty() => Err(FieldError::invalid("stop", "a stop string must not be empty")),
-        Value::String(text) if text.len() > MAX_STOP_BYTES => {
-            Err(FieldError::invalid("stop", format!("a stop string has {} bytes; at most {MAX_STOP_BYTES} are accepted", text.len())))
-        }
-        Value::String(text) => Ok(text),
-        other => Err(FieldError::wrong_type("stop", "a string or an array of strings", &other)),
-    }
 }
 
 /// The engine computes in `f32`. Finite here, because every range is.

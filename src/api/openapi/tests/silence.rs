@@ -180,11 +180,11 @@ async fn fault(bench: &Bench, path: &str, body: &Value, (pointer, beside, value)
 fn cases(path: &str) -> Vec<Case> {
     let operation = OPERATIONS.iter().find(|operation| operation.path == path).unwrap();
     let pointer = |name: &str| -> &'static str { Box::leak(format!("/{name}").into_boxed_str()) };
-    let of_table = |field: &'static Field| {
-        let at = pointer(field.name);
+    let of_table = |field: &'static dyn AnySpec| {
+        let at = pointer(field.name());
         let of_route = OF_ROUTES.iter().filter(|(route, _)| *route == path).map(|(_, case)| *case);
-        let told = of_route.chain(DOCUMENTED.iter().copied()).find(|(name, ..)| *name == at && field.status != Status::Refused);
-        told.unwrap_or((at, "{}", field.example))
+        let told = of_route.chain(DOCUMENTED.iter().copied()).find(|(name, ..)| *name == at && field.support() != Support::Refused);
+        told.unwrap_or((at, "{}", field.example()))
     };
     let nested = match path {
         "/v1/completions" => COMPLETIONS,

@@ -67,9 +67,9 @@ fn ends(schema: &Value) -> Vec<Value> {
     near.map(|number| if number.fract() == 0.0 { json!(number as i64) } else { json!(number) }).collect()
 }
 
-fn values(field: &Field) -> BoxedStrategy<Value> {
-    let example: Value = serde_json::from_str(field.example).unwrap();
-    let schema: Value = serde_json::from_str(field.schema).unwrap();
+fn values(field: &dyn AnySpec) -> BoxedStrategy<Value> {
+    let example: Value = serde_json::from_str(field.example()).unwrap();
+    let schema: Value = field.schema();
     let ends = ends(&schema);
     let near = if ends.is_empty() { any_json() } else { select(ends).boxed() };
     prop_oneof![any_json(), mutated(example), near].boxed()
@@ -94,19 +94,19 @@ fn relatives(name: &str) -> &'static [&'static str] {
 }
 
 /// What is wrong with an answer to a body with this value.
-fn fault(field: &Field, value: &Value, seen: &Seen) -> Option<String> {
-    let schema: Value = serde_json::from_str(field.schema).unwrap();
+fn fault(field: &dyn AnySpec, value: &Value, seen: &Seen) -> Option<String> {
+    let schema: Value = field.schema();
     let allowed = value.is_null() || jsonschema::is_valid(&schema, value);
     let named = |param: &str| {
         let names = |name: &str| param == name || param.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', '[']));
-        names(field.name) || relatives(field.name).iter().any(|name| names(name))
+        names(field.name()) || relatives(field.name()).iter().any(|name| names(name))
     };
     match seen.status {
         500.. => Some("the server failed".to_owned()),
         400..=499 if seen.param.as_deref().is_some_and(named) => None,
         400..=499 => Some(format!("it names {:?}", seen.param)),
-        _ if allowed || field.status == Status::Refused => None,
-        _ if seen.warnings.contains(field.name) => None,
+        _ if allowed || field.support() == Support::Refused => None,
+        _ if seen.warnings.contains(field.name()) => None,
         _ => Some("its schema does not allow it, and it is accepted".to_owned()),
     }
 }
@@ -124,19 +124,19 @@ fn no_value_of_any_field_fails_the_server_and_what_is_wrong_is_named() {
         for field in fields(operation) {
             let result = runner.run(&values(field), |value| {
                 let mut body = body_with(operation, field);
-                body.insert(field.name.to_owned(), value.clone());
-                if body.contains_key("model") && field.name != "model" {
+                body.insert(field.name().to_owned(), value.clone());
+                if body.contains_key("model") && field.name() != "model" {
                     body.insert("model".to_owned(), json!("tiny"));
                 }
                 let seen = runtime.block_on(bench.post(operation.path, &Value::Object(body)));
                 match fault(field, &value, &seen) {
                     None => Ok(()),
-                    Some(what) => Err(TestCaseError::fail(format!("{} {} = {value}: {what}: {seen:?}", operation.path, field.name))),
+                    Some(what) => Err(TestCaseError::fail(format!("{} {} = {value}: {what}: {seen:?}", operation.path, field.name()))),
                 }
             });
             if let Err(error) = result {
                 let shown: String = error.to_string().chars().take(600).collect();
-                faults.push(format!("{} {}: {shown}", operation.path, field.name));
+                faults.push(format!("{} {}: {shown}", operation.path, field.name()));
             }
         }
     }

@@ -15,10 +15,6 @@ fn params(body: Value) -> SamplingParams {
     read(body).unwrap().for_choice(0, 0)
 }
 
-fn stop(value: Value) -> Result<Vec<String>, FieldError> {
-    read_stop(&mut Fields::new([("stop".to_owned(), value)].into_iter().collect()), 4)
-}
-
 #[test]
 fn the_defaults_are_openais() {
     assert_eq!(read(json!({})).unwrap(), Sampling { params: SamplingParams::default(), seed: None });
@@ -198,18 +194,4 @@ fn seeds_keep_their_64_bits_and_choices_count_up_from_them() {
     assert_eq!(sampling.for_choice(1, -1).seed, 0);
     assert_eq!(sampling.for_choice(2, 40).seed, 42);
     assert_eq!(read(json!({"seed": 5.0})).unwrap().seed, Some(5));
-}
-
-#[test]
-fn stop_is_a_string_or_some_strings() {
-    assert_eq!(stop(Value::Null), Ok(vec![]));
-    assert_eq!(stop(json!([])), Ok(vec![]));
-    assert_eq!(stop(json!("\n")), Ok(vec!["\n".to_owned()]));
-    assert_eq!(stop(json!(["a", "b", "c", "d"])).map(|strings| strings.len()), Ok(4));
-    assert_eq!(stop(json!("x".repeat(256))).map(|strings| strings.len()), Ok(1));
-
-    let refused = [json!(["a", "b", "c", "d", "e"]), json!(""), json!(["a", ""]), json!("x".repeat(257)), json!(5), json!(["a", null])];
-    for value in refused {
-        assert_eq!(stop(value.clone()).unwrap_err().param(), Some("stop"), "{value}");
-    }
 }

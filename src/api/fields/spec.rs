@@ -1,0 +1,204 @@
+//! What a request field is: its name, the values that it may have, its default and its description, all stated once.
+//!
+//! A reader reads a field by its spec (`fields.get(&TOP_P)?`), and `/openapi.json` and `docs/API.md` are made from the same
+//! constants. Each spec stands beside the reader that uses it; this file knows no field of any route.
+
+use super::{FieldError, Fields, values::Or};
+use serde_json::Value;
+use std::fmt::Debug;
+
+/// Whether a field of a request has an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// It does what its specification says.
+    Works,
+    /// It does what its specification says, and the API that the route follows does not have it.
+    Extra,
+    /// Accepted, and without effect by its nature: what it asks for makes no difference to the answer.
+    Accepted,
+    /// Refused by name, because ignoring it would change the answer; values without effect are accepted.
+    Refused,
+}
+
+/// A field of a request body.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldSpec<V> {
+    /// Its key.
+    pub name: &'static str,
+    /// Whether it has an effect.
+    pub support: Support,
+    /// A valid value that shows its effect, or for a refused field one that is refused; JSON text.
+    pub example: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// The values that it may have.
+    pub values: V,
+}
+
+/// The values that a field may have. `null` always equals absence and is none of them.
+pub trait Values: Debug + Copy + Sync {
+    /// A value as a reader wants it.
+    type Value;
+    /// What a read gives: a value, or an option of one if the field has no default.
+    type Read;
+
+    /// Reads the value that was sent, if one was; `name` stands in the error.
+    ///
+    /// # Errors
+    /// It is none of these values.
+    fn read(&self, name: &str, sent: Option<Value>) -> Result<Self::Read, FieldError>;
+
+    /// The same values as a JSON Schema.
+    fn schema(&self) -> Value;
+
+    /// Why a value is refused that would change the answer.
+    #[cfg(test)]
+    fn refusal(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Specs of different values, as a list of them needs it.
+pub trait AnySpec: Debug + Sync {
+    /// See [`FieldSpec`].
+    fn name(&self) -> &'static str;
+    /// See [`FieldSpec`].
+    fn support(&self) -> Support;
+    /// See [`FieldSpec`].
+    fn example(&self) -> &'static str;
+    /// See [`FieldSpec`].
+    fn about(&self) -> &'static str;
+    /// See [`Values`].
+    fn schema(&self) -> Value;
+    /// See [`Values`].
+    #[cfg(test)]
+    fn refusal(&self) -> Option<&'static str>;
+    /// Reads the field for its errors alone.
+    ///
+    /// # Errors
+    /// Its value is not allowed.
+    fn check(&self, fields: &mut Fields) -> Result<(), FieldError>;
+}
+
+/// The specs of a route, or of a group of fields that several routes read with the same code.
+pub type Specs = &'static [&'static dyn AnySpec];
+
+impl Fields {
+    /// Reads a field.
+    ///
+    /// # Errors
+    /// Its value is not one that the spec allows.
+    pub fn get<V: Values>(&mut self, spec: &FieldSpec<V>) -> Result<V::Read, FieldError> {
+        let sent = self.take(spec.name);
+        spec.values.read(spec.name, sent)
+    }
+
+    /// Reads a field that must be there.
+    ///
+    /// # Errors
+    /// It is absent, or its value is not one that the spec allows.
+    pub fn require<V, T>(&mut self, spec: &FieldSpec<V>) -> Result<T, FieldError>
+    where
+        V: Values<Read = Option<T>>,
+    {
+        self.get(spec)?.ok_or_else(|| FieldError::missing(spec.name))
+    }
+
+    /// Reads a field that has a default as if it had none: only what was sent.
+    ///
+    /// # Errors
+    /// Its value is not one that the spec allows.
+    pub fn sent<V, T>(&mut self, spec: &FieldSpec<Or<V>>) -> Result<Option<T>, FieldError>
+    where
+        V: Values<Value = T, Read = Option<T>>,
+    {
+        let sent = self.take(spec.name);
+        spec.values.values.read(spec.name, sent)
+    }
+
+    /// Reads fields for their errors alone: those that are refused or have no effect.
+    ///
+    /// # Errors
+    /// The first one whose value is not allowed.
+    pub fn check(&mut self, specs: Specs) -> Result<(), FieldError> {
+        specs.iter().try_for_each(|spec| spec.check(self))
+    }
+}
+
+impl<V: Values> AnySpec for FieldSpec<V> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn support(&self) -> Support {
+        self.support
+    }
+
+    fn example(&self) -> &'static str {
+        self.example
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn schema(&self) -> Value {
+        self.values.schema()
+    }
+
+    #[cfg(test)]
+    fn refusal(&self) -> Option<&'static str> {
+        self.values.refusal()
+    }
+
+    fn check(&self, fields: &mut Fields) -> Result<(), FieldError> {
+        fields.get(self).map(|_| ())
+    }
+}
+
+impl<V> FieldSpec<V> {
+    /// A field without a description yet.
+    pub(super) const fn new(name: &'static str, support: Support, values: V) -> Self {
+        Self { name, support, example: "\"x\"", about: "", values }
+    }
+
+    /// With an example, JSON text.
+    #[must_use]
+    pub const fn example(mut self, example: &'static str) -> Self {
+        self.example = example;
+        self
+    }
+
+    /// With a description, one sentence.
+    #[must_use]
+    pub const fn about(mut self, about: &'static str) -> Self {
+        self.about = about;
+        self
+    }
+
+    /// The API that the route follows does not have the field.
+    #[must_use]
+    pub const fn extra(mut self) -> Self {
+        self.support = Support::Extra;
+        self
+    }
+
+    /// The field has no effect by its nature.
+    #[must_use]
+    pub const fn accepted(mut self) -> Self {
+        self.support = Support::Accepted;
+        self
+    }
+}
+
+impl<V: Values> FieldSpec<V> {
+    /// With the value that an absent field has.
+    #[must_use]
+    pub const fn or(self, default: V::Value) -> FieldSpec<Or<V>>
+    where
+        V::Value: Copy,
+    {
+        let Self { name, support, example, about, values } = self;
+        FieldSpec { name, support, example, about, values: Or { values, default } }
+    }
+}

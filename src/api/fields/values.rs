@@ -1,0 +1,364 @@
+//! The kinds of values that fields have: numbers, whole numbers, booleans, texts, words, shapes, and values that are refused.
+//!
+//! Each kind reads a value and describes itself as a JSON Schema, so that no range stands in two places.
+
+use super::{
+    FieldError, integer as read_integer, number as read_number,
+    spec::{FieldSpec, Support, Values},
+};
+use serde_json::{Value, json};
+use std::{fmt::Debug, ops::RangeInclusive};
+
+/// Values, one of which an absent field has.
+#[derive(Debug, Clone, Copy)]
+pub struct Or<V: Values> {
+    /// All of them.
+    pub values: V,
+    /// The one of an absent field.
+    pub default: V::Value,
+}
+
+impl<V, T> Values for Or<V>
+where
+    V: Values<Value = T, Read = Option<T>>,
+    T: Debug + Copy + Sync + Into<Value>,
+{
+    type Value = T;
+    type Read = T;
+
+    fn read(&self, name: &str, sent: Option<Value>) -> Result<T, FieldError> {
+        Ok(self.values.read(name, sent)?.unwrap_or(self.default))
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = self.values.schema();
+        schema["default"] = as_written(self.default.into());
+        schema
+    }
+}
+
+/// The numbers of a range.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers {
+    /// The least of them.
+    pub min: f64,
+    /// The greatest of them; infinite if there is none.
+    pub max: f64,
+}
+
+/// A number within a range.
+#[must_use]
+pub const fn number(name: &'static str, range: RangeInclusive<f64>) -> FieldSpec<Numbers> {
+    FieldSpec::new(name, Support::Works, Numbers { min: *range.start(), max: *range.end() })
+}
+
+impl Values for Numbers {
+    type Value = f64;
+    type Read = Option<f64>;
+
+    fn read(&self, name: &str, sent: Option<Value>) -> Result<Option<f64>, FieldError> {
+        sent.map(|value| read_number(name, &value, self.min..=self.max)).transpose()
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = json!({"type": "number", "minimum": as_written(self.min.into())});
+        if self.max.is_finite() {
+            schema["maximum"] = as_written(self.max.into());
+        }
+        schema
+    }
+}
+
+impl FieldSpec<Or<Numbers>> {
+    /// The same field where it has another range.
+    #[must_use]
+    pub const fn within(mut self, range: RangeInclusive<f64>) -> Self {
+        self.values.values = Numbers { min: *range.start(), max: *range.end() };
+        self
+    }
+}
+
+/// The whole numbers of a range.
+#[derive(Debug, Clone, Copy)]
+pub struct Integers {
+    /// The least of them.
+    pub min: i64,
+    /// The greatest of them.
+    pub max: i64,
+}
+
+/// A whole number within a range.
+#[must_use]
+pub const fn integer(name: &'static str, range: RangeInclusive<i64>) -> FieldSpec<Integers> {
+    FieldSpec::new(name, Support::Works, Integers { min: *range.start(), max: *range.end() })
+}
+
+impl Values for Integers {
+    type Value = i64;
+    type Read = Option<i64>;
+
+    fn read(&self, name: &str, sent: Option<Value>) -> Result<Option<i64>, FieldError> {
+        sent.map(|value| read_integer(name, &value, self.min..=self.max)).transpose()
+    }
+
+    /// Without the ends that only 64 bits set.
+    fn schema(&self) -> Value {
+        let mut schema = json!({"type": "integer"});
+        if self.min > i64::MIN {
+            schema["minimum"] = self.min.into();
+        }
+        if self.max < i64::MAX {
+            schema["maximum"] = self.max.into();
+        }
+        schema
+    }
+}
+
+impl FieldSpec<Integers> {
+    /// The same field where the model, the operator or the route sets another range than the documents show.
+    #[must_use]
+    pub const fn within(mut self, range: RangeInclusive<i64>) -> Self {
+        self.values = Integers { min: *range.start(), max: *range.end() };
+        self
+    }
+}
+
+impl FieldSpec<Or<Integers>> {
+    /// The same field where the model, the operator or the route sets another range than the documents show.
+    #[must_use]
+    pub const fn within(mut self, range: RangeInclusive<i64>) -> Self {
+        self.values.values = Integers { min: *range.start(), max: *range.end() };
+        self
+    }
+}
+
+/// `true` and `false`.
+#[derive(Debug, Clone, Copy)]
+pub struct Booleans;
+
+/// `true` or `false`.
+#[must_use]
+pub const fn boolean(name: &'static str) -> FieldSpec<Booleans> {
+    FieldSpec::new(name, Support::Works, Booleans).example("true")
+}
+
+impl Values for Booleans {
+    type Value = bool;
+    type Read = Option<bool>;
+
+    fn read(&self, name: &str, sent: Option<Value>) -> Result<Option<bool>, FieldError> {
+        match sent {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(other) => Err(FieldError::wrong_type(name, "a boolean", &other)),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "boolean"})
+    }
+}
+
+/// Texts, however long: the limit of the body bounds them.
+#[derive(Debug, Clone, Copy)]
+pub struct Strings {
+    /// Whether the empty text is one of them.
+    pub may_be_empty: bool,
+}
+
+/// A text.
+#[must_use]
+pub const fn string(name: &'static str) -> FieldSpec<Strings> {
+    FieldSpec::new(name, Support::Works, Strings { may_be_empty: true })
+}
+
+impl FieldSpec<Strings> {
+    /// A text that has at least one character.
+    #[must_use]
+    pub const fn not_empty(mut self) -> Self {
+        self.values.may_be_empty = false;
+        self
+    }
+}
+
+impl Values for Strings {
+    type Value = String;
+    type Read = Option<String>;
+
+    fn read(&self, name: &str, sent: Option<Value>) -> Result<Option<String>, FieldError> {
+        match sent {
+            None => Ok(None),
+            Some(Value::String(text)) if text.is_empty() && !self.may_be_empty => Err(FieldError::invalid(name, "it is an empty string")),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(FieldError::wrong_type(name, "a string", &other)),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        if self.may_be_empty { json!({"type": "string"}) } else { json!({"type": "string", "minLength": 1}) }
+    }
+}
+
+/// Certain words.
+#[derive(Debug, Clone, Copy)]
+pub struct OneOf {
+    words: &'static [&'static str],
+}
+
+/// One of these words.
+#[must_use]
+pub const fn one_of(name: &'static str, words: &'static [&'static str]) -> FieldSpec<OneOf> {
+    FieldSpec::new(name, Support::Works, OneOf { words })
+}
+
+impl Values for OneOf {
+    type Value = &'static str;
+    type Read = Option<&'static str>;
+
+    fn read(&self, name: &str, sent: Option<Value>) -> Result<Option<&'static str>, FieldError> {
+        let word = match sent {
+            None => return Ok(None),
+            Some(Value::String(word)) => word,
+            Some(other) => return Err(FieldError::wrong_type(name, "a string", &other)),
+        };
+        let known = self.words.iter().find(|known| **known == word);
+        known.copied().map(Some).ok_or_else(|| match self.words {
+            [one, other] => FieldError::invalid(name, format!("it must be '{one}' or '{other}'")),
+            words => FieldError::invalid(name, format!("expected one of {}", words.join(", "))),
+        })
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "string", "enum": self.words})
+    }
+}
+
+/// Values of a shape that only the field's own reader knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Shaped {
+    schema: fn() -> Value,
+}
+
+/// A value that the field's own reader takes apart; this JSON Schema describes it.
+#[must_use]
+pub const fn shaped(name: &'static str, schema: fn() -> Value) -> FieldSpec<Shaped> {
+    FieldSpec::new(name, Support::Works, Shaped { schema })
+}
+
+impl FieldSpec<Shaped> {
+    /// The field's own reader refuses it, unless its value changes nothing.
+    #[must_use]
+    pub const fn refused(mut self) -> Self {
+        self.support = Support::Refused;
+        self
+    }
+}
+
+impl Values for Shaped {
+    type Value = Value;
+    type Read = Option<Value>;
+
+    fn read(&self, _name: &str, sent: Option<Value>) -> Result<Option<Value>, FieldError> {
+        Ok(sent)
+    }
+
+    fn schema(&self) -> Value {
+        (self.schema)()
+    }
+}
+
+/// Any values, none of which has an effect.
+#[derive(Debug, Clone, Copy)]
+pub struct Unused;
+
+/// A field that may be anything: nothing is done with it, and it is never logged.
+#[must_use]
+pub const fn unused(name: &'static str) -> FieldSpec<Unused> {
+    FieldSpec::new(name, Support::Accepted, Unused)
+}
+
+impl Values for Unused {
+    type Value = ();
+    type Read = ();
+
+    fn read(&self, _name: &str, _sent: Option<Value>) -> Result<(), FieldError> {
+        Ok(())
+    }
+
+    fn schema(&self) -> Value {
+        json!({})
+    }
+}
+
+/// Values that change nothing; any other is refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused {
+    reason: &'static str,
+    changes_nothing: fn(&str, &Value) -> Result<bool, FieldError>,
+}
+
+/// A field that is refused for this reason, which goes on from the field's name: `is not supported`.
+#[must_use]
+pub const fn refused(name: &'static str, reason: &'static str) -> FieldSpec<Refused> {
+    FieldSpec::new(name, Support::Refused, Refused { reason, changes_nothing: |_, _| Ok(false) })
+}
+
+impl FieldSpec<Refused> {
+    /// Unless its value changes nothing. The function gets the field's name, for an error about a value of a wrong type.
+    #[must_use]
+    pub const fn unless(mut self, changes_nothing: fn(&str, &Value) -> Result<bool, FieldError>) -> Self {
+        self.values.changes_nothing = changes_nothing;
+        self
+    }
+}
+
+impl Values for Refused {
+    type Value = ();
+    type Read = ();
+
+    fn read(&self, name: &str, sent: Option<Value>) -> Result<(), FieldError> {
+        match sent {
+            Some(value) if !(self.changes_nothing)(name, &value)? => Err(FieldError::unsupported(name, self.reason)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({})
+    }
+
+    #[cfg(test)]
+    fn refusal(&self) -> Option<&'static str> {
+        Some(self.reason)
+    }
+}
+
+/// For [`FieldSpec::unless`]: `false`, where any other boolean would have an effect.
+///
+/// # Errors
+/// It is no boolean.
+pub fn is_off(name: &str, value: &Value) -> Result<bool, FieldError> {
+    match value {
+        Value::Bool(value) => Ok(!value),
+        other => Err(FieldError::wrong_type(name, "a boolean", other)),
+    }
+}
+
+/// For [`FieldSpec::unless`]: an array without elements.
+///
+/// # Errors
+/// None.
+pub fn is_empty_array(_name: &str, value: &Value) -> Result<bool, FieldError> {
+    Ok(value.as_array().is_some_and(Vec::is_empty))
+}
+
+/// A number as people write it: `1` for 1.0.
+fn as_written(value: Value) -> Value {
+    match value.as_f64() {
+        Some(float) if float.fract() == 0.0 && value.is_f64() => json!(float as i64),
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests;

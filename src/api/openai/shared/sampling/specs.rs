@@ -1,0 +1,138 @@
+//! The sampling fields: name, range, default and description of each, once for all routes.
+//!
+//! A new field stands here, is read in `Sampling::read`, and is obeyed in `src/sampling`. Nothing else names it.
+
+use super::{MAX_BIAS, MAX_LOGIT_BIAS, MAX_SEQUENCE_BREAKERS};
+use crate::api::fields::{
+    self,
+    spec::{FieldSpec, Specs},
+    values::{Integers, Numbers, Or, Refused, Shaped, integer, number, refused, shaped},
+};
+use serde_json::json;
+
+/// llama.cpp counts tokens in 32 bits.
+const MAX_TOKENS: i64 = i32::MAX as i64;
+
+pub(in crate::api) const TEMPERATURE: FieldSpec<Or<Numbers>> =
+    number("temperature", 0.0..=2.0).or(1.0).example("0.5").about("0 takes the likeliest token.");
+pub(in crate::api) const TOP_P: FieldSpec<Or<Numbers>> =
+    number("top_p", 0.0..=1.0).or(1.0).example("0.9").about("Keep the smallest set of tokens with this probability.");
+pub(in crate::api) const PRESENCE_PENALTY: FieldSpec<Or<Numbers>> =
+    number("presence_penalty", -2.0..=2.0).or(0.0).example("0.5").about("Subtracted from logits of tokens generated before.");
+pub(in crate::api) const FREQUENCY_PENALTY: FieldSpec<Or<Numbers>> =
+    number("frequency_penalty", -2.0..=2.0).or(0.0).example("0.5").about("Subtracted once for each time a token was generated before.");
+pub(in crate::api) const LOGIT_BIAS: FieldSpec<Shaped> = shaped("logit_bias", || {
+    let bias = json!({"type": "number", "minimum": -MAX_BIAS, "maximum": MAX_BIAS});
+    json!({"type": "object", "maxProperties": MAX_LOGIT_BIAS, "additionalProperties": bias})
+})
+.example(r#"{"5":-100}"#)
+.about("Token id to what is added to its logit; -100 bans.");
+pub(in crate::api) const SEED: FieldSpec<Integers> = integer("seed", i64::MIN..=i64::MAX).example("7").about(
+    "Same seed, same answer, on the same model file, server version and machine, but for rounding (README says how often); one is drawn and returned if absent.",
+);
+pub(in crate::api) const TOP_K: FieldSpec<Or<Integers>> =
+    integer("top_k", -1..=MAX_TOKENS).or(0).extra().example("40").about("Keep the likeliest tokens; 0 and -1 keep all (vLLM).");
+pub(in crate::api) const MIN_P: FieldSpec<Or<Numbers>> =
+    number("min_p", 0.0..=1.0).or(0.0).extra().example("0.05").about("Keep tokens at least this share as likely as the likeliest (vLLM).");
+pub(in crate::api) const REPETITION_PENALTY: FieldSpec<Or<Numbers>> =
+    number("repetition_penalty", 0.01..=10.0).or(1.0).extra().example("1.1").about("Divides logits of tokens in prompt or output (vLLM).");
+pub(in crate::api) const REPEAT_PENALTY: FieldSpec<Or<Numbers>> =
+    also_called("repeat_penalty", REPETITION_PENALTY).about("Another name of `repetition_penalty` (llama-server).");
+pub(in crate::api) const REPEAT_LAST_N: FieldSpec<Or<Integers>> = integer("repeat_last_n", -1..=MAX_TOKENS)
+    .or(-1)
+    .extra()
+    .example("64")
+    .about("How many of the last tokens the penalties look at; -1 is all (llama-server).");
+pub(in crate::api) const TYPICAL_P: FieldSpec<Or<Numbers>> =
+    number("typical_p", 0.0..=1.0).or(1.0).extra().example("0.9").about("Locally typical sampling (Hugging Face, llama-server).");
+pub(in crate::api) const TYP_P: FieldSpec<Or<Numbers>> =
+    also_called("typ_p", TYPICAL_P).about("Another name of `typical_p` (llama-server).");
+pub(in crate::api) const TOP_N_SIGMA: FieldSpec<Or<Numbers>> = number("top_n_sigma", -1.0..=100.0)
+    .or(0.0)
+    .extra()
+    .example("1.5")
+    .about("Keep tokens within so many standard deviations of the best logit; 0 and -1 are off (llama-server).");
+pub(in crate::api) const DYNATEMP_RANGE: FieldSpec<Or<Numbers>> =
+    number("dynatemp_range", 0.0..=2.0).or(0.0).extra().example("0.5").about("How far the temperature follows the entropy (llama-server).");
+pub(in crate::api) const DYNATEMP_EXPONENT: FieldSpec<Or<Numbers>> =
+    number("dynatemp_exponent", 0.0..=10.0).or(1.0).extra().example("1.5").about("How it follows it (llama-server).");
+pub(in crate::api) const XTC_PROBABILITY: FieldSpec<Or<Numbers>> = number("xtc_probability", 0.0..=1.0)
+    .or(0.0)
+    .extra()
+    .example("0.5")
+    .about("How often the likeliest tokens above `xtc_threshold` but one are dropped (llama-server).");
+pub(in crate::api) const XTC_THRESHOLD: FieldSpec<Or<Numbers>> =
+    number("xtc_threshold", 0.0..=1.0).or(0.1).extra().example("0.2").about("From which probability on (llama-server).");
+pub(in crate::api) const DRY_MULTIPLIER: FieldSpec<Or<Numbers>> = number("dry_multiplier", 0.0..=100.0)
+    .or(0.0)
+    .extra()
+    .example("0.8")
+    .about("Strength of the penalty for repeated sequences; 0 is off (llama-server).");
+pub(in crate::api) const DRY_BASE: FieldSpec<Or<Numbers>> = number("dry_base", 1.0..=100.0)
+    .or(1.75)
+    .extra()
+    .example("1.75")
+    .about("How it grows with the length of the repetition (llama-server).");
+pub(in crate::api) const DRY_ALLOWED_LENGTH: FieldSpec<Or<Integers>> = integer("dry_allowed_length", 1..=MAX_TOKENS)
+    .or(2)
+    .extra()
+    .example("2")
+    .about("Longest repetition without penalty, tokens (llama-server).");
+pub(in crate::api) const DRY_PENALTY_LAST_N: FieldSpec<Or<Integers>> = integer("dry_penalty_last_n", -1..=MAX_TOKENS)
+    .or(-1)
+    .extra()
+    .example("64")
+    .about("How many of the last tokens are looked at (llama-server).");
+pub(in crate::api) const DRY_SEQUENCE_BREAKERS: FieldSpec<Shaped> =
+    shaped("dry_sequence_breakers", || json!({"type": "array", "maxItems": MAX_SEQUENCE_BREAKERS, "items": {"type": "string"}}))
+        .extra()
+        .example(r#"["\n"]"#)
+        .about("Texts that a repetition does not go across (llama-server).");
+/// Mirostat steers by the surprise of each earlier token, so its state cannot be had from the tokens alone: a sequence that
+/// goes on after a restart of the engine would go on differently. Without it, its two parameters say nothing, as in llama.cpp.
+pub(in crate::api) const MIROSTAT: FieldSpec<Refused> = refused(
+    "mirostat",
+    "is not supported, unless it is 0: its state cannot be restored when the engine restarts. 'typical_p' and 'top_n_sigma' are",
+)
+.unless(|name, value| Ok(fields::integer(name, value, 0..=2)? == 0))
+.example("2")
+.about("llama-server's; its state cannot be restored when the engine restarts.");
+pub(in crate::api) const MIROSTAT_TAU: FieldSpec<Numbers> =
+    number("mirostat_tau", 0.0..=1000.0).extra().example("5").about("Without effect, as `mirostat` is not there.");
+pub(in crate::api) const MIROSTAT_ETA: FieldSpec<Numbers> =
+    number("mirostat_eta", 0.0..=1000.0).extra().example("0.1").about("Without effect, as `mirostat` is not there.");
+
+/// All of them, OpenAI's first.
+pub(in crate::api) const SAMPLING: Specs = &[
+    &TEMPERATURE,
+    &TOP_P,
+    &PRESENCE_PENALTY,
+    &FREQUENCY_PENALTY,
+    &LOGIT_BIAS,
+    &SEED,
+    &TOP_K,
+    &MIN_P,
+    &REPETITION_PENALTY,
+    &REPEAT_PENALTY,
+    &REPEAT_LAST_N,
+    &TYPICAL_P,
+    &TYP_P,
+    &TOP_N_SIGMA,
+    &DYNATEMP_RANGE,
+    &DYNATEMP_EXPONENT,
+    &XTC_PROBABILITY,
+    &XTC_THRESHOLD,
+    &DRY_MULTIPLIER,
+    &DRY_BASE,
+    &DRY_ALLOWED_LENGTH,
+    &DRY_PENALTY_LAST_N,
+    &DRY_SEQUENCE_BREAKERS,
+    &MIROSTAT,
+    &MIROSTAT_TAU,
+    &MIROSTAT_ETA,
+];
+
+/// A parameter under llama-server's name for it.
+const fn also_called(name: &'static str, spec: FieldSpec<Or<Numbers>>) -> FieldSpec<Or<Numbers>> {
+    FieldSpec { name, ..spec }
+}
