@@ -1,13 +1,13 @@
-//! First steps of a process that this program starts from its own binary: it asks the kernel to end it together with its
-//! parent, and takes the socket to its parent from its standard input.
+//! First steps of a process that this program starts from its own binary: it asks the kernel to end it together with
+//! its parent, and takes the socket to its parent from its standard input.
 //!
-//! Owns nothing. How children are started and what they are told is their parents' business.
+//! Owns nothing. Starting children and sending them messages is done by their parents.
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::{io, os::fd::AsFd, os::unix::net::UnixStream};
 
-/// Asks the kernel to kill this process when the thread that started it ends, and to prefer it as a victim when memory runs
-/// out: `oom_score` is from 0 to 1,000, the first to go.
+/// Asks the kernel to kill this process when the thread that started it ends, and to prefer it as a victim when memory
+/// runs out: `oom_score` is from 0 to 1,000, the first to go.
 ///
 /// # Errors
 /// If the parent, which has this process id, is gone already.

@@ -1,5 +1,6 @@
-//! A queue before a number of places, from which callers are served in turns (round robin): nobody waits for all that another
-//! one has brought, and while others wait no caller is given more than its share of the places. A place that it has it keeps.
+//! A queue for a number of places, in which callers take turns (round robin): no caller waits for all entries of
+//! another one, and while others wait no caller gets more than its share of the places. A caller keeps the places that
+//! it has.
 //!
 //! Plain, without a clock or threads. Has no bound of its own: its owner bounds the entries.
 
@@ -8,9 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// The number of places that one caller may have at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
-    /// So many, also while nobody else waits.
+    /// At most this many, also while no other caller waits.
     AtMost(usize),
-    /// So many while others wait, else all.
+    /// At most this many while other callers wait, else all.
     AtMostBesideOthers(usize),
 }
 
@@ -21,7 +22,7 @@ pub struct Ticket(u64);
 /// Entries that wait for a place, by caller. A caller is known by a number.
 #[derive(Debug)]
 pub struct FairQueue<T> {
-    /// Callers with something that waits, whose turn it is first.
+    /// Callers with entries that wait, in the order of their turns.
     callers: VecDeque<u64>,
     /// By caller, oldest first; none is empty.
     waiting: BTreeMap<u64, BTreeMap<Ticket, T>>,
@@ -33,14 +34,14 @@ pub struct FairQueue<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// Nobody waits, and all of `places` are free.
+    /// An empty queue; all of `places` are free.
     #[must_use]
     pub fn new(places: usize, share: Share) -> Self {
         let (callers, waiting, held) = (VecDeque::new(), BTreeMap::new(), BTreeMap::new());
         Self { callers, waiting, held, free: places, share, next_ticket: 0 }
     }
 
-    /// Puts an entry behind those of its caller.
+    /// Puts an entry after those of its caller.
     pub fn push(&mut self, caller: u64, entry: T) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -116,7 +117,7 @@ impl<T> FairQueue<T> {
         out
     }
 
-    /// Forgets everything that waits. Places stay taken.
+    /// Drops all entries that wait. Places stay taken.
     pub fn clear(&mut self) {
         self.callers.clear();
         self.waiting.clear();
@@ -128,13 +129,13 @@ impl<T> FairQueue<T> {
         self.callers.retain(|caller| self.waiting.contains_key(caller));
     }
 
-    /// Whether nobody waits.
+    /// Whether no entry waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.callers.is_empty()
     }
 
-    /// Places that nobody has.
+    /// Places that are free.
     #[must_use]
     pub fn free(&self) -> usize {
         self.free

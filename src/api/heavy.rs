@@ -41,7 +41,9 @@ static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(THREADS).thread_name("llamero-heavy").on_thread_start(|| give_way(NICE)).enable_all();
     let runtime = builder.build();
-    runtime.inspect_err(|error| tracing::error!(%error, "there are no threads for long requests: they keep others waiting")).ok()
+    runtime
+        .inspect_err(|error| tracing::error!(%error, "no threads for long requests can be started; long requests will delay others"))
+        .ok()
 });
 
 /// The places of work that runs.

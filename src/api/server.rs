@@ -158,7 +158,7 @@ fn affordable_connections() -> usize {
     let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
     let connections = files.saturating_sub(RESERVED_FILES).clamp(1, MAX_CONNECTIONS);
     if connections < MAX_CONNECTIONS {
-        tracing::warn!(files, connections, "few files may be open, so few connections are taken; raise it with ulimit -n");
+        tracing::warn!("open-file limit {files} allows only {connections} connections; raise it with `ulimit -n`");
     }
     connections
 }

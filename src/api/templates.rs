@@ -18,7 +18,7 @@ use std::{
 /// Templates rendered at a time: they take the processor from the engine.
 const MAX_RENDERS: usize = 2;
 
-const NO_TEMPLATE: &str = "the model has no chat template, so ChatML is used, which it may not know; give it one with --chat-template";
+const NO_TEMPLATE: &str = "no chat template in this model; using ChatML (set --chat-template)";
 
 /// Templates of a model, or why there are none.
 type Compiled = Result<Arc<ChatTemplates>, String>;
@@ -82,7 +82,7 @@ impl TemplateCache {
         }
         let compiled = self.compile(model);
         match &compiled {
-            Err(reason) => tracing::error!(%reason, "chat is not available; --chat-template gives this model a template that works"),
+            Err(reason) => tracing::error!(%reason, "chat is not available with this model; set --chat-template to a template that works"),
             Ok(templates) if templates.is_fallback() => {
                 tracing::warn!("{NO_TEMPLATE}");
             }
@@ -99,7 +99,7 @@ impl TemplateCache {
         }
         match self.of(model) {
             Ok(templates) => templates.is_fallback().then(|| NO_TEMPLATE.to_owned()),
-            Err(reason) => Some(format!("chat is not available: {reason}; give the model a template that works with --chat-template")),
+            Err(reason) => Some(format!("chat is not available: {reason}; set --chat-template to a template that works")),
         }
     }
 

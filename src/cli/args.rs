@@ -8,26 +8,26 @@ use crate::{
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::{ffi::OsString, path::PathBuf};
 
-/// What the user asked for.
+/// The command that the user gave, with its options.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Invocation {
     /// Serve a model, or only look at the configuration.
-    Serve { flags: Flags, mode: Mode },
+    Serve { flags: Flags, mode: ServeMode },
     /// Fetch a known model.
     Pull { name: String, models_dir: Option<PathBuf> },
     /// List models.
     Models { models_dir: Option<PathBuf> },
     /// Measure a server, or compare two measurements.
     Bench(bench::Action),
-    /// Be the engine of the gateway with this process id.
+    /// Run as the engine of the gateway with this process id.
     Engine { parent_pid: u32 },
-    /// Be the process in which the engine with this process id tries constraints out.
+    /// Run as the process in which the engine with this process id tries constraints out.
     ConstraintTrial { parent_pid: u32 },
 }
 
-/// What to do with the configuration.
+/// The use of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum ServeMode {
     Run,
     Print,
     Check,
@@ -61,11 +61,11 @@ fn parent_pid(matches: &mut ArgMatches) -> u32 {
 
 fn serve_invocation(matches: &mut ArgMatches) -> Invocation {
     let mode = if matches.get_flag("print_config") {
-        Mode::Print
+        ServeMode::Print
     } else if matches.get_flag("check_config") {
-        Mode::Check
+        ServeMode::Check
     } else {
-        Mode::Run
+        ServeMode::Run
     };
     let mut flags = Flags { config: matches.remove_one("config"), ..Flags::default() };
     for spec in options() {
@@ -105,7 +105,7 @@ fn command() -> Command {
         .subcommand(child_command("constraint-trial"))
 }
 
-/// Started by another process of this program only: its standard input is the socket to that.
+/// A command that only another process of this program runs: its standard input is the socket to that process.
 fn child_command(name: &'static str) -> Command {
     let parent_pid = Arg::new("parent_pid").long("parent-pid").required(true).value_parser(value_parser!(u32));
     Command::new(name).hide(true).arg(parent_pid)
@@ -141,7 +141,7 @@ fn flag(spec: &'static OptionSpec) -> Arg {
     let arg = Arg::new(spec.key).long(spec.flag()).help(format!("{} [{default}env: {}{also}]", spec.help, spec.env()));
     match spec.kind {
         Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL"),
-        // vLLM takes several names behind one flag.
+        // vLLM takes several names after one flag.
         Kind::List => arg.action(ArgAction::Append).num_args(1..).value_name("TEXT"),
         Kind::Secrets => arg.action(ArgAction::Append).value_name("KEY"),
         Kind::Integer { .. } | Kind::Number { .. } => arg.allow_negative_numbers(true).value_name("N"),
@@ -160,7 +160,7 @@ mod tests {
         parse(arguments.iter().map(OsString::from).collect()).map_err(|error| error.kind())
     }
 
-    fn serve(arguments: &[&str]) -> (Flags, Mode) {
+    fn serve(arguments: &[&str]) -> (Flags, ServeMode) {
         match parsed(&[&["serve"], arguments].concat()) {
             Ok(Invocation::Serve { flags, mode }) => (flags, mode),
             other => panic!("{arguments:?}: {other:?}"),
@@ -192,7 +192,7 @@ mod tests {
         let given: Vec<(&str, Vec<&str>)> =
             flags.values.iter().map(|(key, values)| (*key, values.iter().map(String::as_str).collect())).collect();
         assert_eq!(given, expected.map(|(key, values)| (key, values.to_vec())));
-        assert_eq!(mode, Mode::Run);
+        assert_eq!(mode, ServeMode::Run);
     }
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(serve(&["x.gguf"]).0.values, [("model", vec!["x.gguf".to_owned()])]);
         assert_eq!(serve(&["--port", "1", "--port", "2"]).0.values, [("port", vec!["2".to_owned()])]);
         assert_eq!(serve(&["--served-model-name", "a", "b"]).0.values, [("served_model_name", vec!["a".to_owned(), "b".to_owned()])]);
-        assert_eq!(serve(&["--check-config"]).1, Mode::Check);
+        assert_eq!(serve(&["--check-config"]).1, ServeMode::Check);
         assert_eq!(serve(&["--config", "c.toml", "--print-config"]).0.config, Some(PathBuf::from("c.toml")));
         assert_eq!(parsed(&["serve", "x.gguf", "--model", "y.gguf"]), Err(ErrorKind::ArgumentConflict));
     }

@@ -1,6 +1,6 @@
 //! Writes log lines, panics among them, to standard error: for people or as JSON.
 //!
-//! Everything that this process says on standard error goes through one writer that never waits for its reader
+//! Everything that this process writes to standard error goes through one writer that never waits for its reader
 //! (`telemetry/log_writer.rs`).
 
 use crate::{config::LogFormat, telemetry::log_writer};
@@ -16,7 +16,8 @@ use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 /// Time for which the end of the process waits for its last lines to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// Time for which a panic in an engine waits for its lines to be read: an abort may follow, and the gateway reads at once.
+/// Time for which a panic in an engine waits for its lines to be read: an abort may follow, and the gateway reads at
+/// once.
 const PANIC_LINES: Duration = Duration::from_millis(200);
 
 /// Sets up logging for the whole process; `level` is a level or a filter.
@@ -29,7 +30,7 @@ pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     let lines = lines.log_internal_errors(false);
     match format {
         LogFormat::Text => {
-            // Colour codes in a file or a log collector help nobody; NO_COLOR is respected by tracing-subscriber.
+            // No colour codes in a file or a log collector; tracing-subscriber respects NO_COLOR.
             let lines = lines.with_target(false);
             if is_terminal() { lines.finish().try_init()? } else { lines.with_ansi(false).finish().try_init()? }
         }
@@ -39,8 +40,8 @@ pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sets up logging of an engine process: its lines go to the gateway, which keeps the last ones and logs them as its own
-/// (`gateway/stderr_tail.rs` reads the level and whose words they are off them).
+/// Sets up logging of an engine process: its lines go to the gateway, which keeps the last ones and logs them as its
+/// own (`gateway/stderr_tail.rs` reads level and target from them).
 ///
 /// # Errors
 /// If logging was set up before.
@@ -55,12 +56,12 @@ pub(super) fn start_plain() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says something on standard error that is no log line. It is lost, as log lines are, if it cannot be written.
-pub(super) fn say(text: &str) {
+/// Writes a text that is no log line to standard error. It is lost, as log lines are, if it cannot be written.
+pub(super) fn write_to_stderr(text: &str) {
     match log_writer::standard_error() {
         Ok(writer) => writer.push(text.as_bytes().to_vec()),
         Err(_no_thread) => {
-            // Nobody is left to be told; the exit code says it all the same.
+            // A failure cannot be reported anywhere; the exit code is still right.
             let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
         }
     }
@@ -71,7 +72,7 @@ pub(super) fn is_terminal() -> bool {
     rustix::stdio::stderr().is_terminal()
 }
 
-/// Waits, for a moment at most, until everything that was said is written.
+/// Waits, [`LAST_LINES`] at most, until everything is written.
 pub(super) fn finish() {
     // Without a thread nothing was queued. Where the reader stalls, its lines are lost and this process ends.
     if let Ok(writer) = log_writer::standard_error() {
@@ -109,6 +110,6 @@ fn log_panic(panicked: &PanicHookInfo<'_>) {
         tracing::error!("{text}");
     } else {
         // A `--log-level` for some modules only would hide it.
-        say(&format!("{text}\n"));
+        write_to_stderr(&format!("{text}\n"));
     }
 }

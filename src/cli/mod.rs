@@ -1,7 +1,7 @@
 //! Command line: arguments in, exit code out.
 //!
-//! Owns the process: arguments, environment, signals, logs, exit codes. Each command has a file; what they share with
-//! nobody else is kept there. Errors end here, as one sentence on standard error.
+//! Owns the process: arguments, environment, signals, logs, exit codes. Each command has a file; helpers that only one
+//! command uses are kept there. Errors end here, as one sentence on standard error.
 //!
 //! | exit code | meaning |
 //! | --- | --- |
@@ -39,10 +39,10 @@ pub fn main() -> ExitCode {
         Err(error) => {
             if error.use_stderr() {
                 let text = error.render();
-                logging::say(&if logging::is_terminal() { text.ansi().to_string() } else { text.to_string() });
+                logging::write_to_stderr(&if logging::is_terminal() { text.ansi().to_string() } else { text.to_string() });
                 return ExitCode::from(USAGE);
             }
-            // Help that nobody reads any more (`| head`) is no failure.
+            // A reader that has closed the pipe (`| head`) is no failure.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            logging::say(&format!("llamero: {error:#}\n"));
+            logging::write_to_stderr(&format!("llamero: {error:#}\n"));
             if error.is::<ConfigErrors>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }

@@ -3,7 +3,7 @@
 use super::{print, summary::human_bytes};
 use crate::{
     config::Environment,
-    models::{Catalog, ModelsFolder, Place, Store, gguf},
+    models::{Catalog, ModelsFolder, Store, StoredModel, gguf},
 };
 use std::{fs, path::Path};
 
@@ -21,10 +21,10 @@ pub(super) fn run(models_dir: Option<&Path>, environment: &Environment) -> anyho
 /// A row for each model of the catalog.
 fn known(store: &Store, catalog: &Catalog) -> Vec<[String; 6]> {
     let row = |model: &crate::models::CatalogModel| {
-        let state = match store.place(model) {
-            Place::Missing => "not here",
-            Place::Unverified(_) => "here, not verified",
-            Place::Verified(_) => "ready",
+        let state = match store.stored(model) {
+            StoredModel::Missing => "not here",
+            StoredModel::Unverified(_) => "here, not verified",
+            StoredModel::Verified(_) => "ready",
         };
         [
             model.name.clone(),

@@ -3,7 +3,7 @@
 use super::{logging, print};
 use crate::{
     config::{Environment, LogFormat, closest},
-    models::{Catalog, ModelsFolder, Place, Store},
+    models::{Catalog, ModelsFolder, Store, StoredModel},
 };
 use anyhow::{Context, bail};
 use std::path::Path;
@@ -17,7 +17,7 @@ pub(super) fn run(name: &str, models_dir: Option<&Path>, environment: &Environme
         bail!("the catalog has no model {name:?}{meant}; `llamero models` lists them");
     };
     let store = Store::new(ModelsFolder::locate(models_dir, environment)?, environment);
-    if let Place::Verified(_) = store.place(model) {
+    if let StoredModel::Verified(_) = store.stored(model) {
         tracing::info!("{name} is here already, and verified");
     }
     let path = store.pull(model).with_context(|| format!("{name} could not be fetched"))?;

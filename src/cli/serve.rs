@@ -1,16 +1,16 @@
-//! `llamero serve`: from a configuration to a server that runs until it is told to stop.
+//! `llamero serve`: from a configuration to a server that runs until a signal stops it.
 //!
-//! Owns the order of things: signals are caught first, then a wrong option, key or address fails, and then the server answers,
-//! that it is not ready, while the model is fetched, checked and loaded. Everything else is done elsewhere.
+//! Owns the order of the start: signals are caught first, then a wrong option, key or address fails, and then the
+//! server answers that it is not ready while the model is fetched, checked and loaded.
 
 mod model;
 mod stop;
 
-use super::{args::Mode, logging, print, signals::Signals, summary::summary};
+use super::{args::ServeMode, logging, print, signals::Signals, summary::summary};
 use crate::telemetry::metrics;
 use crate::{
     api::{layers::HostPolicy, router::router, server::Server, state::AppState, templates::TemplateCache},
-    config::{ConfigErrors, Environment, Flags, Loaded, Problem, ServeConfig, load},
+    config::{ConfigErrors, Environment, Flags, LoadedConfig, Problem, ServeConfig, load},
     gateway::{
         engine_state::EngineState, handle::EngineHandle, keys::KeyRing, limits::RequestLimiter, process::ProcessLauncher, supervisor,
     },
@@ -28,10 +28,10 @@ const WORKER_THREADS: usize = 2;
 /// Samples wait this long at most, so few are kept (the exporter's documentation advises seconds).
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
-pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyhow::Result<()> {
-    if mode != Mode::Run {
+pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> anyhow::Result<()> {
+    if mode != ServeMode::Run {
         let setup = Setup::read(flags, environment)?;
-        return print(if mode == Mode::Print { &setup.loaded.toml } else { "the configuration is fine\n" });
+        return print(if mode == ServeMode::Print { &setup.loaded.toml } else { "the configuration is fine\n" });
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
     let runtime = runtime.context("the runtime cannot be started")?;
@@ -65,7 +65,7 @@ pub(super) fn run(flags: &Flags, mode: Mode, environment: &Environment) -> anyho
 
 /// The configuration and the contents of the files that it names.
 struct Setup {
-    loaded: Loaded,
+    loaded: LoadedConfig,
     keys: KeyRing,
     templates: TemplateCache,
 }
@@ -82,7 +82,7 @@ impl Setup {
 
 /// Serves until a signal or until the engine is given up, then drains.
 async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> anyhow::Result<()> {
-    let Setup { loaded: Loaded { config, .. }, keys, templates } = setup;
+    let Setup { loaded: LoadedConfig { config, .. }, keys, templates } = setup;
     let Signals { stop: mut signals, hangup } = signals;
     let server = Server::bind(&config.listen, &keys)?;
     let address = server.address();
@@ -105,7 +105,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let found = tokio::select! {
         found = model::find(config.clone(), environment.clone()) => found,
         signal = signals.next() => {
-            tracing::info!("{signal}: stopped before there was a model to serve");
+            tracing::info!("{signal}: stopped before the model was found");
             return serving.close(Duration::ZERO).await;
         }
         ended = serving.ended() => return by_itself(ended),
@@ -113,7 +113,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let Found { options, _held } = match found {
         Ok(found) => found,
         Err(error) => {
-            // The caller is told why there is no model; how the server closed matters less.
+            // The error to report is why there is no model; an error of closing the server adds nothing.
             let _ = serving.close(Duration::ZERO).await;
             return Err(error);
         }
@@ -125,7 +125,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
 
     let (failure, hurried) = tokio::select! {
         signal = signals.next() => {
-            tracing::info!("{signal}: the server stops; running requests get {:?} to finish", config.listen.drain_timeout);
+            tracing::info!("{signal}: the server stops; running requests get {:?} to finish (--drain-timeout)", config.listen.drain_timeout);
             stop::delay(&engine, &mut supervisor, &mut signals, config.listen.shutdown_delay).await
         }
         reason = supervisor.failed() => (Some(reason), false),
@@ -164,8 +164,8 @@ async fn announce(engine: EngineHandle, templates: Arc<TemplateCache>, config: S
     let mut state = engine.watch_state();
     let ready = state.wait_for(|state| matches!(state, EngineState::Ready)).await.is_ok();
     if let (true, Some(model)) = (ready, engine.model()) {
-        // Said on standard error and not in the log: it is for whoever sits at the terminal, in any log format.
-        logging::say(&summary(&model, &config, address, templates.complaint(&model).as_deref()));
+        // Written to standard error and not to the log: it is for a person at the terminal, in any log format.
+        logging::write_to_stderr(&summary(&model, &config, address, templates.complaint(&model).as_deref()));
         tracing::info!(%address, model = %model.name, "ready");
     }
 }

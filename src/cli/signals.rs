@@ -1,7 +1,7 @@
 //! The signals that a server obeys: SIGTERM and SIGINT stop it, SIGHUP has it read its key file again.
 //!
-//! Owns their handlers, from before the configuration is read: as process 1 of a container, a process without handlers ignores
-//! them, and any other would be ended by them at once. What a stop means is `serve`'s.
+//! Owns their handlers, from before the configuration is read: as process 1 of a container, a process without handlers
+//! ignores them, and any other would be ended by them at once. `serve` decides what follows a stop.
 
 use crate::gateway::keys::KeyRing;
 use std::{io, sync::Arc, time::Duration};
@@ -11,8 +11,8 @@ use tokio::{
     time::Instant,
 };
 
-/// Signals to stop within this time count as one: `timeout` signals its child and then the group that the child is in, and
-/// a user may press Ctrl-C twice in a moment.
+/// Signals to stop within this time count as one: `timeout` signals its child and then the group that the child is in,
+/// and a user may press Ctrl-C twice in a moment.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// SIGTERM, SIGINT and SIGHUP, caught from now on.
@@ -43,7 +43,7 @@ pub(super) struct StopSignals {
 }
 
 impl StopSignals {
-    /// Waits for the next one that counts; its name. Cancel-safe.
+    /// Waits for the next signal that counts, and returns its name. Cancel-safe.
     pub(super) async fn next(&mut self) -> &'static str {
         loop {
             let name = tokio::select! {
@@ -58,7 +58,7 @@ impl StopSignals {
     }
 }
 
-/// The moment of the last signal that counted.
+/// The time of the last signal that counted.
 #[derive(Debug, Default)]
 struct LastCounted(Option<Instant>);
 
@@ -73,7 +73,7 @@ impl LastCounted {
     }
 }
 
-/// SIGHUP.
+/// The signal SIGHUP.
 #[derive(Debug)]
 pub(super) struct Hangups(Signal);
 
@@ -82,11 +82,11 @@ impl Hangups {
     pub(super) async fn reload(mut self, keys: Arc<KeyRing>) {
         while self.0.recv().await.is_some() {
             let keys = Arc::clone(&keys);
-            // Those that come meanwhile are one.
+            // Signals that come meanwhile count as one.
             match spawn_blocking(move || keys.reload()).await {
                 Ok(Ok(Some(number))) => tracing::info!("SIGHUP: the key file was read again; {number} keys are accepted"),
                 Ok(Ok(None)) => tracing::info!("SIGHUP: there is no --api-key-file to read again; nothing changes"),
-                Ok(Err(error)) => tracing::error!("SIGHUP: the keys stay as they are: {error}"),
+                Ok(Err(error)) => tracing::error!("SIGHUP: the keys stay as they are: {error}; mend the file and send SIGHUP again"),
                 Err(error) => tracing::error!("SIGHUP: the keys stay as they are: reading them ended early: {error}"),
             }
         }

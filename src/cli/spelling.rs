@@ -1,7 +1,7 @@
 //! Other servers' spellings of flags → ours, before clap sees the arguments.
 //!
-//! clap has no short flags of two letters (`-np`, `-ngl`), and does not tell which alias was used. A value is never
-//! touched: the token after a flag that takes one is passed on as it is.
+//! clap has no short flags of two letters (`-np`, `-ngl`), and does not report which alias was used. A value is never
+//! changed: the token after a flag that takes one is passed on as it is.
 
 use crate::config::{Kind, OptionSpec, options};
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! What is printed once the server is ready: what is served, with how much room, on what, where and for whom.
+//! The text that is printed once the server is ready: the model, its limits, the device, the address and who may call.
 
 use crate::{
     build_info,
@@ -7,7 +7,7 @@ use crate::{
 };
 use std::net::SocketAddr;
 
-/// The start-up summary. Pure: everything it says comes from its arguments and the build. `about_chat` is what is wrong with the
+/// The start-up summary. Pure: all of it comes from its arguments and the build. `about_chat` is a warning about the
 /// model's chat template.
 pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAddr, about_chat: Option<&str>) -> String {
     let layout = match model.kv_layout {
@@ -54,7 +54,12 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         text.push_str(&format!("  {name:<10} {value}\n"));
     }
     for need in model.memory.iter().filter(|need| need.is_tight()) {
-        text.push_str(&format!("\nWARNING: more {} is needed than was available: {}. It may be very slow.\n", place(need), memory(need)));
+        text.push_str(&format!(
+            "\nWARNING: more {} is needed than was available: {}. It may be very slow; lower --max-model-len or --max-num-seqs, or serve a \
+             smaller model.\n",
+            place(need),
+            memory(need)
+        ));
     }
     if let Some(missing) = &model.slow_kernels {
         text.push_str(&format!("\nWARNING: the CPU kernels are slow: {missing}\n"));
@@ -63,7 +68,10 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         text.push_str(&format!("\nWARNING: {about_chat}\n"));
     }
     if is_open(config) {
-        text.push_str("\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model.\n");
+        text.push_str(
+            "\nWARNING: no key is asked for, and other machines can reach this address: anybody there can use the model (set --api-key, or \
+             --host 127.0.0.1).\n",
+        );
     }
     text
 }
@@ -193,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_says_what_is_served_where_and_for_whom() {
+    fn the_summary_names_model_limits_device_address_and_callers() {
         let text = summary(&model(), &config(&[("served_model_name", "small,tiny")]), "127.0.0.1:8000".parse().unwrap(), None);
 
         let expected = format!(
@@ -217,7 +225,7 @@ llamero {} is ready
     }
 
     #[test]
-    fn what_is_kept_for_the_next_start_is_said() {
+    fn the_folder_that_is_kept_for_the_next_start_is_named() {
         let mut config = config(&[]);
         let (path, model_checksum) = ("/var/cache/llamero".into(), String::new());
         config.engine.prefix_cache = Some(PrefixCacheFolder { path, model_checksum, discard: false });
@@ -229,7 +237,7 @@ llamero {} is ready
     }
 
     #[test]
-    fn slow_kernels_and_an_open_address_are_said_aloud() {
+    fn slow_kernels_and_an_open_address_are_warned_of() {
         let slow = ModelInfo { slow_kernels: Some("AVX-512 is missing".into()), ..model() };
         let open = config(&[("host", "0.0.0.0"), ("insecure_no_auth", "true")]);
 
@@ -240,7 +248,7 @@ llamero {} is ready
     }
 
     #[test]
-    fn what_layers_with_a_sliding_window_keep_is_said() {
+    fn the_cells_of_layers_with_a_sliding_window_are_named() {
         let text = |cells| {
             let model = ModelInfo { kv_window: Some(KvWindow { positions: 512, cells }), ..model() };
             summary(&model, &config(&[]), "127.0.0.1:8000".parse().unwrap(), None)
@@ -251,7 +259,7 @@ llamero {} is ready
     }
 
     #[test]
-    fn memory_that_is_short_is_said_aloud() {
+    fn short_memory_is_warned_of() {
         let short = |mut model: ModelInfo| {
             model.memory[0].available_bytes = Some(1_600_000_000);
             model
@@ -263,7 +271,7 @@ llamero {} is ready
     }
 
     #[test]
-    fn a_model_without_a_chat_template_is_said_aloud() {
+    fn a_model_without_a_chat_template_is_warned_of() {
         let text = summary(&model(), &config(&[]), "127.0.0.1:8000".parse().unwrap(), Some("no template"));
 
         assert!(text.ends_with("\nWARNING: no template\n"), "{text}");

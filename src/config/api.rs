@@ -22,7 +22,8 @@ pub struct ApiConfig {
     pub chat_template: Option<String>,
     /// Longest time that the status of a stream is held for its first token. Default 10 s.
     pub hold_status: Duration,
-    /// A request with a field that would be ignored or clamped is refused. Default false; `x-llamero-strict` overrides it.
+    /// A request with a field that would be ignored or clamped is refused. Default false; `x-llamero-strict` overrides
+    /// it.
     pub strict: bool,
     /// Requests per minute and key; `None` is unlimited.
     pub requests_per_minute: Option<u32>,

@@ -31,7 +31,7 @@ impl Environment {
         Self { variables: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
     }
 
-    /// A variable. One that is set to nothing counts as unset: compose files and CI do that to say "none".
+    /// A variable. An empty one counts as unset: compose files and CI set variables to nothing when they mean "none".
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())

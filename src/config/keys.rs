@@ -1,9 +1,9 @@
-//! Options of who may call. Keys are held as given until the gateway hashes them; they are never printed.
+//! Options of the keys that callers need. Keys are held as given until the gateway hashes them; they are never printed.
 
 use super::{Kind, OptionSpec, values::Values};
 use std::{fmt, path::PathBuf};
 
-/// Who may call.
+/// The keys that callers need.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct KeyConfig {
     /// Keys themselves, from flags, environment and configuration.
@@ -46,7 +46,7 @@ impl KeyConfig {
     pub(super) fn read(values: &mut Values) -> Self {
         let config = Self { keys: values.list(&API_KEY), file: values.optional_text(&API_KEY_FILE).map(PathBuf::from) };
         if config.keys.is_empty() && values.is_given(&API_KEY) {
-            // As `--api-key "$UNSET"` would be: whoever wrote it wants keys.
+            // As `--api-key "$UNSET"` would be: its author wants keys.
             values.problem(&API_KEY, "it has no key in it; leave it out to serve without keys".to_owned());
         }
         if let Some(file) = config.file.as_ref().filter(|file| !file.is_file()) {

@@ -1,4 +1,5 @@
-//! File < environment < flags: gathers what was given for each option, and notes what users should know about it.
+//! File < environment < flags: gathers the settings of each option, and notes for users, such as a variable that is
+//! ignored.
 
 use super::{
     OptionSpec,
@@ -16,14 +17,14 @@ use std::{
 /// Largest configuration file, bytes: a wrong path must not be read into memory whole.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// What the command line gave.
+/// The settings of the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// TOML key of the option, and its values.
     pub values: Vec<(&'static str, Vec<String>)>,
     /// `--config`.
     pub config: Option<PathBuf>,
-    /// What to tell the user once logs are set up, such as which aliases were taken.
+    /// Notes to log once logs are set up, such as which aliases were taken.
     pub notes: Vec<String>,
 }
 
@@ -42,7 +43,7 @@ pub(super) fn gather(flags: &Flags, environment: &Environment) -> (Values, Vec<S
     (values, notes)
 }
 
-/// What is wrong and where, without the line itself: it may hold a key.
+/// The fault of a file and its line number, without the line itself: it may hold a key.
 fn syntax(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
     let place = line.map_or_else(String::new, |line| format!("line {line}: "));
@@ -78,7 +79,7 @@ fn add_file(values: &mut Values, path: &Path) {
 fn read_capped(path: &Path) -> io::Result<String> {
     let bytes = fs::metadata(path)?.len();
     if bytes > MAX_FILE_BYTES {
-        return Err(io::Error::other(format!("{bytes} bytes is more than a configuration has")));
+        return Err(io::Error::other(format!("it has {bytes} bytes; at most {MAX_FILE_BYTES} are read")));
     }
     fs::read_to_string(path)
 }
@@ -138,7 +139,8 @@ fn is_service_link(name: &str, value: Option<&str>) -> bool {
     name == "LLAMERO_PORT" && value.is_some_and(|value| value.starts_with("tcp://"))
 }
 
-/// A mistyped variable would otherwise be ignored in silence. Not an error, because other tools may use the prefix.
+/// Notes variables that no option has: a mistyped one would otherwise be ignored in silence. Not an error, because
+/// other tools may use the prefix.
 fn note_unknown_variables(environment: &Environment, notes: &mut Vec<String>) {
     let known: Vec<String> = options().map(OptionSpec::env).chain(["LLAMERO_CONFIG".to_owned()]).collect();
     let service_link = |name: &str| name.starts_with("LLAMERO_PORT_") || name.starts_with("LLAMERO_SERVICE_");

@@ -68,7 +68,7 @@ impl ListenConfig {
         if !config.host.is_loopback() && keys.is_empty() && !config.insecure_no_auth {
             let message = format!(
                 "{} can be reached from other machines, and anybody there could use the model; give a key with --api-key or \
-                 --api-key-file, or say --insecure-no-auth if that is what you want",
+                 --api-key-file, or set --insecure-no-auth to serve without keys",
                 config.host
             );
             values.problem(&HOST, message);

@@ -1,8 +1,8 @@
 //! Configuration of `llamero serve`: file < environment < flags, every problem reported at once.
 //!
 //! Each concern has a file: its options (key, range, default, other spellings) beside the struct they fill. Owns no
-//! process state: what the environment holds is a value ([`Environment`]), what the command line gave is another
-//! ([`Flags`]). Finding the model is not done here, nor is anything opened but the configuration file.
+//! process state: the environment is a value ([`Environment`]), and so is the command line ([`Flags`]). It opens the
+//! configuration file and no other.
 
 mod api;
 mod environment;
@@ -41,34 +41,34 @@ use std::path::{Path, PathBuf};
 pub struct ServeConfig {
     /// Path or catalog name of the model as the user gave it.
     pub model: String,
-    /// Where models are downloaded to and looked up, if the user said so.
+    /// Folder that models are downloaded to and looked up in, if the user named one.
     pub models_dir: Option<PathBuf>,
-    /// As `model`: a smaller one that guesses ahead.
+    /// Path or catalog name of a smaller model, whose guesses the model checks.
     pub draft_model: Option<String>,
     /// Where cached prompts are kept for the next start.
     pub prefix_cache_dir: Option<PathBuf>,
     /// Names and limits of the API.
     pub api: ApiConfig,
-    /// Where to listen.
+    /// Address, port and time limits of the listening socket.
     pub listen: ListenConfig,
-    /// Who may call.
+    /// The keys that callers need.
     pub keys: KeyConfig,
     /// How the engine opens the model; its paths are filled in once the model was found.
     pub engine: EngineOptions,
     /// Supervision of the engine process.
     pub supervision: SupervisionConfig,
-    /// How log lines look.
+    /// Format of log lines.
     pub log_format: LogFormat,
     /// Which log lines are written: a level, or a filter as `RUST_LOG` has it. Default `info`.
     pub log_level: String,
 }
 
-/// A configuration, and what to tell the user about it.
+/// A configuration, and notes on it for the user.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The configuration.
     pub config: ServeConfig,
-    /// For the log: aliases that were taken, variables that were ignored.
+    /// Notes for the log: aliases that were taken, variables that were ignored.
     pub notes: Vec<String>,
     /// The whole configuration as TOML, without keys (`--print-config`).
     pub toml: String,
@@ -93,7 +93,7 @@ pub fn options() -> impl Iterator<Item = &'static OptionSpec> {
 ///
 /// # Errors
 /// Everything that is wrong, at once.
-pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigErrors> {
+pub fn load(flags: &Flags, environment: &Environment) -> Result<LoadedConfig, ConfigErrors> {
     let (mut values, notes) = layers::gather(flags, environment);
     let model = values.text(&model::MODEL);
     if model.is_empty() {
@@ -115,7 +115,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigEr
     let toml = print::render(&values.settings);
     let config =
         ServeConfig { model, draft_model, models_dir, prefix_cache_dir, api, listen, keys, engine, supervision, log_format, log_level };
-    Ok(Loaded { config, notes, toml })
+    Ok(LoadedConfig { config, notes, toml })
 }
 
 /// The name of a model given as a path or as a catalog name: the file's, without folder and `.gguf`.

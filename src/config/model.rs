@@ -139,7 +139,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     NUM_SPECULATIVE_TOKENS,
 ];
 
-/// Reads what an engine needs; the model's path is found later.
+/// Reads the options of the engine; the model's path is found later.
 pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
     let options = EngineOptions {
         model_path: PathBuf::new(),

@@ -1,4 +1,4 @@
-//! What an option is: its key, kind, range, default and spellings. One value of it per option, beside the struct it fills.
+//! An option's key, kind, range, default and spellings: one [`OptionSpec`] per option, beside the struct that it fills.
 //!
 //! Flag, environment variable, TOML key, `--help`, `--print-config` and `examples/config.toml` are all made from these.
 
@@ -10,7 +10,7 @@ use std::{fmt, time::Duration};
 pub struct OptionSpec {
     /// TOML key, such as `max_model_len`.
     pub key: &'static str,
-    /// What values it takes.
+    /// The values that it takes.
     pub kind: Kind,
     /// The default, written as a user would write it; empty for "none".
     pub default: &'static str,
@@ -22,7 +22,7 @@ pub struct OptionSpec {
     pub env_aliases: &'static [&'static str],
 }
 
-/// What values an option takes. Ranges are inclusive.
+/// The values that an option takes. Ranges are inclusive.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// Any text.
@@ -31,27 +31,27 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A whole number.
     Integer {
-        /// Smallest.
+        /// The smallest value.
         min: u64,
-        /// Largest.
+        /// The largest value.
         max: u64,
         /// Words that leave the number to the server, the preferred one first.
         auto: &'static [&'static str],
     },
     /// A number with a fraction.
     Number {
-        /// Smallest.
+        /// The smallest value.
         min: f32,
-        /// Largest.
+        /// The largest value.
         max: f32,
         /// Words that leave the number to the server, the preferred one first.
         auto: &'static [&'static str],
     },
     /// Seconds, or a number with the unit `ms`, `s`, `m` or `h`.
     Duration {
-        /// Shortest, s.
+        /// The shortest time, s.
         min_s: u64,
-        /// Longest, s.
+        /// The longest time, s.
         max_s: u64,
     },
     /// True or false; as a flag, alone means true.
@@ -108,8 +108,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Reads a number of seconds (`30`, `0.5`), or a time with units (`500ms`, `30s`, `5m`, `1h 30m`). `None` for any other text, and for a
-/// negative time.
+/// Reads a number of seconds (`30`, `0.5`), or a time with units (`500ms`, `30s`, `5m`, `1h 30m`). `None` for any other
+/// text, and for a negative time.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

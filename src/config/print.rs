@@ -1,4 +1,4 @@
-//! A configuration as TOML: what `--print-config` shows, and, for the defaults, `examples/config.toml`.
+//! A configuration as TOML, for `--print-config` and, with the defaults, `examples/config.toml`.
 
 use super::{
     GROUPS, Kind, OptionSpec,
@@ -14,7 +14,7 @@ const HEAD: &str = "\
 # A key max_num_seqs is also the variable LLAMERO_MAX_NUM_SEQS and the flag --max-num-seqs. File < environment < flag.
 ";
 
-/// Every option with its value, those that are not defaults with where they were set. Keys are not shown.
+/// Every option with its value. An option that was set has a comment that names the place. Keys are not shown.
 pub(super) fn render(settings: &BTreeMap<&'static str, Setting>) -> String {
     let mut out = HEAD.to_owned();
     for (title, options) in GROUPS {

@@ -38,8 +38,8 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The candidate closest to `word`, if the user probably meant it: few letters differ, or it begins with `word`, which has three letters
-/// or more.
+/// The candidate closest to `word`, if the user probably meant it: few letters differ, or it begins with `word`, which
+/// has three letters or more.
 pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = 1 + word.chars().count() / 4;
     let begins = |candidate: &str| word.len() >= 3 && candidate.starts_with(word);

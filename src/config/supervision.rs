@@ -1,4 +1,4 @@
-//! Options of how the engine process is watched and restarted.
+//! Options of the supervision of the engine process.
 
 use super::{Kind, OptionSpec, values::Values};
 use std::time::Duration;
@@ -12,9 +12,11 @@ pub struct SupervisionConfig {
     pub stall_timeout: Duration,
     /// A load during which the engine reads nothing for this long is given up; 0: never. Default 300 s, as Ollama.
     pub load_timeout: Duration,
-    /// First pause before a restart; doubled on each death in a row, up to 30 s. Default 0: the first restart is at once.
+    /// First pause before a restart; doubled on each death in a row, up to 30 s. Default 0: the first restart is at
+    /// once.
     pub restart_backoff: Duration,
-    /// Engines in a row that die before any was ready, or ready and without any work, after which the server gives up. Default 5.
+    /// Engines in a row that die before any was ready, or ready and without any work, after which the server gives up.
+    /// Default 5.
     pub max_restarts: u32,
 }
 

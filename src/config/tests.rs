@@ -1,6 +1,6 @@
 //! Layers, problems and printing of configurations, without touching the process environment.
 
-use super::{ConfigErrors, Environment, Flags, Kind, Loaded, LogFormat, load, markdown, options};
+use super::{ConfigErrors, Environment, Flags, Kind, LoadedConfig, LogFormat, load, markdown, options};
 use crate::protocol::{EngineOptions, FlashAttention, KvLayout, KvType};
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
@@ -13,28 +13,28 @@ fn no_environment() -> Environment {
     Environment::default()
 }
 
-fn from_flags(pairs: &[(&'static str, &str)]) -> Result<Loaded, ConfigErrors> {
+fn from_flags(pairs: &[(&'static str, &str)]) -> Result<LoadedConfig, ConfigErrors> {
     load(&flags(pairs), &no_environment())
 }
 
-fn from_environment(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
+fn from_environment(pairs: &[(&str, &str)]) -> Result<LoadedConfig, ConfigErrors> {
     load(&Flags::default(), &Environment::of(pairs.iter().copied()))
 }
 
 /// Loads this text as the configuration file, under these flags and variables.
-fn from_file(text: &str, flags: Flags, environment: &Environment) -> Result<Loaded, ConfigErrors> {
+fn from_file(text: &str, flags: Flags, environment: &Environment) -> Result<LoadedConfig, ConfigErrors> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("llamero.toml");
     fs::write(&path, text).unwrap();
     load(&Flags { config: Some(path), ..flags }, environment)
 }
 
-fn problems(result: Result<Loaded, ConfigErrors>) -> Vec<String> {
+fn problems(result: Result<LoadedConfig, ConfigErrors>) -> Vec<String> {
     result.expect_err("it has problems").problems.iter().map(ToString::to_string).collect()
 }
 
 #[test]
-fn the_defaults_are_what_the_documentation_says() {
+fn the_defaults_are_those_of_the_documentation() {
     let config = from_flags(&[]).unwrap().config;
 
     assert_eq!(config.model, "smollm2-135m-instruct");

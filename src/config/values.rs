@@ -7,7 +7,7 @@ use super::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// What was given for an option, and where.
+/// The texts that were given for an option, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     /// As given; several only for lists.
@@ -38,7 +38,7 @@ impl Values {
         self.problems.push(Problem { at, message: message.into() });
     }
 
-    /// One value, read by `parse`, which says what would be right if it cannot.
+    /// One value, read by `parse`, whose error names the values that are accepted.
     pub(super) fn parsed<T>(&mut self, spec: &OptionSpec, parse: impl Fn(&str) -> Result<T, String>) -> T {
         self.read.push(spec.key);
         let given = self.settings.get(spec.key).map(|setting| setting.texts.clone());
@@ -46,7 +46,7 @@ impl Values {
             None => None,
             Some([text]) => match parse(text) {
                 Ok(value) => return value,
-                Err(right) => Some(format!("{text:?} is not {right}")),
+                Err(accepted) => Some(format!("{text:?} is not {accepted}")),
             },
             Some(_) => Some(format!("must be {}, not a list", spec.kind)),
         };
@@ -66,7 +66,7 @@ impl Values {
         Some(self.text(spec)).filter(|text| !text.is_empty())
     }
 
-    /// A whole number, or `None` for one of the words that leave it to the server.
+    /// A whole number, or `None` for one of the words that let the server choose.
     pub(super) fn optional_integer<T: TryFrom<u64>>(&mut self, spec: &OptionSpec) -> Option<T> {
         self.parsed(spec, |text| {
             let Kind::Integer { min, max, auto } = spec.kind else { return Err(spec.kind.to_string()) };
@@ -78,12 +78,12 @@ impl Values {
         })
     }
 
-    /// A whole number of an option that has no word for "leave it to the server".
+    /// A whole number of an option without words that let the server choose.
     pub(super) fn integer<T: TryFrom<u64>>(&mut self, spec: &OptionSpec) -> T {
         self.optional_integer(spec).expect("an option without such words never gives none")
     }
 
-    /// A number, or `None` for one of the words that leave it to the server.
+    /// A number, or `None` for one of the words that let the server choose.
     pub(super) fn optional_number(&mut self, spec: &OptionSpec) -> Option<f32> {
         self.parsed(spec, |text| {
             let Kind::Number { min, max, auto } = spec.kind else { return Err(spec.kind.to_string()) };
@@ -95,12 +95,12 @@ impl Values {
         })
     }
 
-    /// A number of an option that has no word for "leave it to the server".
+    /// A number of an option without words that let the server choose.
     pub(super) fn number(&mut self, spec: &OptionSpec) -> f32 {
         self.optional_number(spec).expect("an option without such words never gives none")
     }
 
-    /// A time.
+    /// A time within the option's range.
     pub(super) fn duration(&mut self, spec: &OptionSpec) -> Duration {
         self.parsed(spec, |text| {
             let Kind::Duration { min_s, max_s } = spec.kind else { return Err(spec.kind.to_string()) };
@@ -109,7 +109,7 @@ impl Values {
         })
     }
 
-    /// Yes or no.
+    /// A switch, on or off.
     pub(super) fn switch(&mut self, spec: &OptionSpec) -> bool {
         self.parsed(spec, |text| parse_switch(text).ok_or_else(|| spec.kind.to_string()))
     }

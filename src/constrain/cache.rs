@@ -9,15 +9,15 @@ const MAX_ENTRIES: usize = 64;
 /// Memory of all kept constraints at most, bytes: of their texts and of their compiled forms.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Least recently used first. Refusals are kept too: whoever repeats one must not make us work.
+/// Least recently used first. Refusals are kept too: a client that repeats one must not cause work.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<CachedConstraint>,
     bytes: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CachedConstraint {
     constraint: Constraint,
     result: Result<Compiled, ConstraintError>,
     bytes: u64,
@@ -40,7 +40,7 @@ impl Cache {
             return;
         }
         self.bytes += bytes;
-        self.entries.push_back(Entry { constraint, result, bytes });
+        self.entries.push_back(CachedConstraint { constraint, result, bytes });
         while self.entries.len() > MAX_ENTRIES || self.bytes > MAX_BYTES {
             let Some(forgotten) = self.entries.pop_front() else { return };
             self.bytes -= forgotten.bytes;

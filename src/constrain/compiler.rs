@@ -34,7 +34,7 @@ impl std::fmt::Debug for Compiled {
 }
 
 impl Compiled {
-    /// The beginning of a text. It shares nothing with others, so that what a text may become depends on itself alone.
+    /// The beginning of a text. It shares nothing with others, so that the tokens of a text depend on that text alone.
     #[must_use]
     pub fn matcher(&self) -> Matcher {
         Matcher::new(self.start.deep_clone(), Arc::clone(&self.is_costly))
@@ -61,7 +61,8 @@ impl Compiler {
         Self { factory: vocabulary.factory, writes: vocabulary.writes, cache: Mutex::default() }
     }
 
-    /// The result for a constraint that is among the last ones or exceeds a limit of size; `None` if it would have to be compiled.
+    /// The result for a constraint that is among the last ones or exceeds a limit of size; `None` if it would have to
+    /// be compiled.
     #[must_use]
     pub fn known(&self, constraint: &Constraint) -> Option<Result<Compiled, ConstraintError>> {
         let cached = self.cache().get(constraint);
@@ -71,13 +72,14 @@ impl Compiler {
     /// Compiles a constraint, or finds it compiled.
     ///
     /// # Errors
-    /// The constraint is at fault: too long, no such keyword, impossible to fulfil, too complex. Of the kind `Busy` if there is no
-    /// thread to compile it.
+    /// The constraint is at fault: too long, no such keyword, impossible to fulfil, too complex. Of the kind `Busy` if
+    /// there is no thread to compile it.
     pub fn compile(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
         self.compile_measured(constraint, 0)
     }
 
-    /// As [`Self::compile`]. `bytes` is the memory of the compiled constraint: the least recently used ones are dropped until all fit.
+    /// As [`Self::compile`]. `bytes` is the memory of the compiled constraint: the least recently used ones are dropped
+    /// until all fit.
     ///
     /// # Errors
     /// As [`Self::compile`].
@@ -102,15 +104,15 @@ impl Compiler {
         on_large_stack(|| self.compile_new(constraint))
     }
 
-    /// Compiles a constraint, in the trial process as in the engine. A constraint that no token of this vocabulary can begin, or
-    /// that takes too much work for some token, is refused here and not when a token is to be drawn.
+    /// Compiles a constraint, in the trial process as in the engine. A constraint that no token of this vocabulary can
+    /// begin, or that takes too much work for some token, is refused here and not when a token is to be drawn.
     fn compile_new(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
         let compiled = compile(&self.factory, constraint)?;
         walk::through(|| compiled.matcher())?;
         Ok(compiled)
     }
 
-    /// Takes note that a constraint cannot be used.
+    /// Keeps the reason why a constraint cannot be used.
     pub fn refuse(&self, constraint: &Constraint, reason: ConstraintError) {
         self.cache().insert(constraint.clone(), Err(reason), 0);
     }
@@ -153,7 +155,8 @@ fn compile(factory: &ParserFactory, constraint: &Constraint) -> Result<Compiled,
     if let Some(error) = matcher.get_error() {
         return Err(readable(&error));
     }
-    // A constraint that no token of this vocabulary can begin is refused now, and not when the first token is to be drawn.
+    // A constraint that no token of this vocabulary can begin is refused now, and not when the first token is to be
+    // drawn.
     let mut probe = matcher.deep_clone();
     match probe.compute_mask_or_eos() {
         Ok(mask) if !mask.is_zero() => Ok(Compiled { start: Arc::new(matcher), is_costly: Arc::default() }),

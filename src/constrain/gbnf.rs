@@ -1,13 +1,13 @@
 //! llama.cpp's GBNF, translated to Lark in llguidance's dialect.
 //!
-//! Lark distinguishes terminals (regular, matched by a lexer that takes the longest match) from rules (recursive). So each
-//! GBNF rule that does not recurse becomes one terminal, and in one that does, neighbours that do not are drawn together
-//! into one. What is generated always obeys the GBNF; where a terminal could end early for what follows it in a recursive
-//! rule, the longest match is generated and the shorter one is not.
+//! Lark distinguishes terminals (regular, matched by a lexer that takes the longest match) from rules (recursive). So
+//! each GBNF rule that does not recurse becomes one terminal, and in one that does, neighbours that do not are drawn
+//! together into one. A generated text always obeys the GBNF; where a terminal could end early for what follows it in a
+//! recursive rule, the longest match is generated and the shorter one is not.
 //!
-//! Notation: <https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md>. Beyond it, names may have underscores.
-//! Written by hand: llguidance translates GBNF only with a Python script.
-//! Its tokens (`<think>`, `<[1000]>`) are refused: Lark can name tokens.
+//! Notation: <https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md>. Beyond it, names may have
+//! underscores. Written by hand: llguidance translates GBNF only with a Python script. Its tokens (`<think>`,
+//! `<[1000]>`) are refused: Lark can name tokens.
 
 mod parse;
 #[cfg(test)]
@@ -20,8 +20,8 @@ use std::fmt::Write;
 /// Rules at most.
 const MAX_RULES: usize = 2_000;
 
-/// Texts in sequence.
-type Sequence = Vec<Node>;
+/// Nodes that follow each other.
+type Nodes = Vec<Node>;
 
 /// Part of a rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +33,7 @@ enum Node {
     /// A rule, by its index.
     Rule(usize),
     /// One of these.
-    Group(Vec<Sequence>),
+    Group(Vec<Nodes>),
     /// As often as this, without an upper bound if there is none.
     Repeat(Box<Self>, u32, Option<u32>),
 }
@@ -43,7 +43,7 @@ enum Node {
 struct Grammar {
     names: Vec<String>,
     /// `None` while a rule is only mentioned.
-    rules: Vec<Option<Vec<Sequence>>>,
+    rules: Vec<Option<Vec<Nodes>>>,
 }
 
 /// Whether a grammar is written in GBNF: Lark has `:` after the name of a rule.
@@ -60,7 +60,7 @@ pub(super) fn to_lark(text: &str) -> Result<String, ConstraintError> {
     let grammar = parse::parse(text)?;
     let missing = |name: &str| ConstraintPlace::Grammar.predicate(Invalid, format!("has no rule '{name}'"));
     let root = grammar.names.iter().position(|name| name == "root").ok_or_else(|| missing("root"))?;
-    let rules: Vec<&[Sequence]> = (0..grammar.rules.len())
+    let rules: Vec<&[Nodes]> = (0..grammar.rules.len())
         .map(|at| grammar.rules[at].as_deref().ok_or_else(|| missing(&grammar.names[at])))
         .collect::<Result<_, _>>()?;
     let mut lark = Lark { recursive: recursive(&rules), text: String::new(), terminals: 0 };
@@ -75,7 +75,7 @@ pub(super) fn to_lark(text: &str) -> Result<String, ConstraintError> {
 }
 
 /// For each rule whether it leads to a cycle: those that do not are found from the ends, as in a topological sort.
-fn recursive(rules: &[&[Sequence]]) -> Vec<bool> {
+fn recursive(rules: &[&[Nodes]]) -> Vec<bool> {
     let mut users: Vec<Vec<usize>> = vec![Vec::new(); rules.len()];
     let mut open = vec![0_usize; rules.len()];
     for (user, rule) in rules.iter().enumerate() {
@@ -116,7 +116,7 @@ struct Lark {
 }
 
 impl Lark {
-    /// Lark tells terminals from rules by their case.
+    /// Lark distinguishes terminals from rules by their case.
     fn name(&self, rule: usize) -> String {
         if self.recursive[rule] { format!("r{rule}") } else { format!("T{rule}") }
     }
@@ -133,12 +133,12 @@ impl Lark {
     }
 
     /// The body of a terminal.
-    fn terminal(&self, alternatives: &[Sequence]) -> String {
-        let sequence = |nodes: &Sequence| match nodes.as_slice() {
+    fn terminal(&self, alternatives: &[Nodes]) -> String {
+        let concatenation = |nodes: &Nodes| match nodes.as_slice() {
             [] => "\"\"".to_owned(),
             nodes => nodes.iter().map(|node| self.atom(node)).collect::<Vec<_>>().join(" "),
         };
-        alternatives.iter().map(sequence).collect::<Vec<_>>().join(" | ")
+        alternatives.iter().map(concatenation).collect::<Vec<_>>().join(" | ")
     }
 
     fn atom(&self, node: &Node) -> String {
@@ -152,7 +152,7 @@ impl Lark {
     }
 
     /// The body of a rule.
-    fn rule(&mut self, alternatives: &[Sequence]) -> String {
+    fn rule(&mut self, alternatives: &[Nodes]) -> String {
         let mut parts = Vec::new();
         for nodes in alternatives {
             let mut atoms = Vec::new();

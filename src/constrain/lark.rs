@@ -1,5 +1,5 @@
-//! JSON schemas inside a Lark grammar (`%json { … }`): held to the same rules as a schema that stands alone, and compiled
-//! with the same options. The rest of the grammar is checked by llguidance.
+//! JSON schemas inside a Lark grammar (`%json { … }`): held to the same rules as a schema that stands alone, and
+//! compiled with the same options. The rest of the grammar is checked by llguidance.
 
 use super::{schema, source::with_options};
 use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
@@ -52,8 +52,8 @@ fn line_end(bytes: &[u8], at: usize) -> usize {
     bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| at + end)
 }
 
-/// The position after the next `end` that no backslash escapes. A string ends with its line at the latest; a regular expression may go
-/// across lines (llguidance's lexer, `lark/lexer.rs`).
+/// The position after the next `end` that no backslash escapes. A string ends with its line at the latest; a regular
+/// expression may go across lines (llguidance's lexer, `lark/lexer.rs`).
 fn after(bytes: &[u8], mut at: usize, end: u8) -> usize {
     while let Some(&byte) = bytes.get(at) {
         at += 1;

@@ -20,7 +20,7 @@ const MAX_CHOICE_BYTES: usize = 4 << 10;
 /// Brackets within brackets, of regular expressions and grammars: their parsers recurse.
 const MAX_NESTING: usize = 100;
 
-/// Bounds of llguidance's work. The numbers are its defaults unless said otherwise.
+/// Bounds of llguidance's work. The numbers are its defaults where no comment gives another reason.
 pub(super) fn apply(limits: &mut ParserLimits) {
     limits.max_items_in_row = 2_000;
     limits.initial_lexer_fuel = 1_000_000; // About 20 ms.

@@ -1,4 +1,4 @@
-//! Where one text stands in its constraint: what may come next, and whether it is complete.
+//! The state of one text under its constraint: the tokens that may come next, and whether it is complete.
 
 use super::compiler::readable;
 use crate::protocol::{ConstraintError, Token};
@@ -44,9 +44,9 @@ impl Matcher {
         self.is_costly.load(Ordering::Relaxed)
     }
 
-    /// The tokens that may come next: bit `id % 32` of word `id / 32`. Those that end a text are among them exactly where
-    /// the constraint is fulfilled. Takes microseconds mostly and some 50 ms at worst, bounded by work (`limits::apply`) and not
-    /// by the clock; nothing when it was asked for since the last token.
+    /// The tokens that may come next: bit `id % 32` of word `id / 32`. Those that end a text are among them exactly
+    /// where the constraint is fulfilled. Takes microseconds mostly and some 50 ms at worst, bounded by work
+    /// (`limits::apply`) and not by the clock; nothing when it was asked for since the last token.
     ///
     /// # Errors
     /// If nothing may come next, or the constraint turns out too complex.
@@ -73,7 +73,7 @@ impl Matcher {
     /// Takes in the tokens that must come next, up to where there is a choice again, and returns them; mostly none.
     ///
     /// They are written as the model's tokenizer would write them together with the token before. A last one that could
-    /// be the beginning of a longer token with what may follow is left to the model.
+    /// be the beginning of a longer token is left to the model.
     pub fn forced(&mut self) -> Vec<Token> {
         self.is_current = false;
         // An error shows in the next call of `allowed`.

@@ -1,15 +1,15 @@
-//! What a text must obey (JSON schema, regex, choice, grammar) as the set of tokens that may come next.
+//! Constraints on a text (JSON schema, regex, choice, grammar) as the set of tokens that may come next.
 //!
 //! ```text
 //! Constraint ─ limits ─ source ─▶ Lark or schema ─ llguidance ─▶ Compiled ─ matcher() ─▶ Matcher ─ allowed() ─▶ mask
 //!                                                  ▲ Vocabulary                          ▲ advance(token)
 //! ```
 //!
-//! Owns the vocabulary's trie, the cache of compiled constraints, and the bounds of what is compiled. Fails closed: what
-//! does not compile, or stops compiling half-way through a text, is an error and never an unconstrained text. It knows
-//! neither scheduling nor sampling; which thread calls it is the engine's business, and that what is new is first tried out in
-//! a process of its own (`trial`). `docs/STRUCTURED_OUTPUT.md` says
-//! which keywords of JSON schema work; a test keeps that true.
+//! Owns the vocabulary's trie, the cache of compiled constraints, and the limits of constraints. Fails closed: a
+//! constraint that does not compile, or becomes too much work half-way through a text, is an error and never an
+//! unconstrained text. It knows neither scheduling nor sampling. The engine chooses the threads that call it, and has
+//! new constraints tried out in a process of their own first (`trial`). `docs/STRUCTURED_OUTPUT.md` lists the keywords
+//! of JSON schema that work; a test keeps that true.
 
 mod cache;
 mod compiler;

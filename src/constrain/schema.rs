@@ -1,8 +1,8 @@
 //! The check of a JSON schema before it is compiled: its size, and that no keyword in it would be ignored.
 //!
-//! llguidance refuses what it does not implement, but only as far as the schema's draft knows the keyword, and with
-//! words for its developers. Here every keyword that restricts and does not work is refused by name and place, whatever
-//! the draft. Names that JSON schema does not define are annotations (core specification 2020-12, 4.3.1) and ignored.
+//! llguidance refuses keywords that it does not implement, but only those of the schema's draft, and with messages for
+//! its developers. Here every keyword that restricts and does not work is refused by name and place, whatever the
+//! draft. Names that JSON schema does not define are annotations (core specification 2020-12, 4.3.1) and ignored.
 
 mod controls;
 mod endings;
@@ -29,7 +29,8 @@ const MAX_DEFINITIONS: usize = 256;
 const MAX_ENUM: usize = 1_000;
 /// Items, characters or properties that a bound may ask for or permit.
 const MAX_COUNT: u64 = 100_000;
-/// Beyond this an `f64` misses integers, and llguidance computes in `f64`; beyond 2^63 it negates the least `i64` for ever.
+/// Beyond this an `f64` misses integers, and llguidance computes in `f64`; beyond 2^63 it negates the least `i64` for
+/// ever.
 const MAX_INTEGER: u64 = 1 << 53;
 
 /// Keywords that restrict a value and are not implemented. `nullable` is OpenAPI's, `x-guidance` the compiler's own.
@@ -55,10 +56,11 @@ pub(super) const REFUSED: [&str; 20] = [
     "nullable",
     "x-guidance",
 ];
-/// Of these, the ones that say nothing when they are `false`.
+/// Of these, the ones that restrict nothing when they are `false`.
 const HARMLESS_WHEN_FALSE: [&str; 3] = ["uniqueItems", "nullable", "$recursiveAnchor"];
 
-/// Parses and checks a schema. Keywords that llguidance needs no more are taken out, and patterns that its formats lack are put in.
+/// Parses and checks a schema. Keywords that llguidance needs no more are taken out, and patterns that its formats lack
+/// are put in.
 ///
 /// # Errors
 /// Which keyword cannot be used and where, or which limit is exceeded.
@@ -99,7 +101,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Each keyword by what it holds.
+    /// Checks each keyword by its value.
     fn keywords(&mut self, schema: &mut Map<String, Value>, at: &str, depth: usize) -> Result<(), ConstraintError> {
         for (keyword, value) in schema.iter_mut() {
             let here = format!("{at}/{keyword}");
@@ -153,7 +155,8 @@ fn place(pointer: &str) -> ConstraintPlace {
     ConstraintPlace::InSchema(pointer.to_owned())
 }
 
-/// Refuses keywords that do not work, and takes out those that restrict nothing. Which draft a schema names makes no difference here.
+/// Refuses keywords that do not work, and takes out those that restrict nothing. Which draft a schema names makes no
+/// difference here.
 fn tidy(schema: &mut Map<String, Value>, at: &str) -> Result<(), ConstraintError> {
     schema.retain(|keyword, value| {
         let harmless = *value == Value::Bool(false) && HARMLESS_WHEN_FALSE.contains(&keyword.as_str());
@@ -220,7 +223,7 @@ fn count(value: &Value, at: &str) -> Result<(), ConstraintError> {
     }
 }
 
-/// Numbers must survive `f64`: integers up to 2^53, and what is written with a point or an exponent below it. `serde_json`
+/// Numbers must survive `f64`: integers up to 2^53, and numbers with a point or an exponent below it. `serde_json`
 /// has read the latter into an `f64` already, so that one of 2^53 may have been another number.
 fn exact(value: &Value, at: &str) -> Result<(), ConstraintError> {
     match value {

@@ -11,8 +11,8 @@ use std::fmt::Write;
 const WHITESPACE: &str = r" |\n[ \t]{0,20}";
 /// Escapes in JSON strings: all but `\uXXXX`, so that a property has one spelling and a free name cannot repeat it.
 const ESCAPES: &str = r#"nrbtf\""#;
-/// The same with `\uXXXX`, for schemas with texts that nothing else can spell (`schema/controls.rs`). In the values of properties it
-/// stands for control characters, in free names for any character.
+/// The same with `\uXXXX`, for schemas with texts that nothing else can spell (`schema/controls.rs`). In the values of
+/// properties it stands for control characters, in free names for any character.
 const ESCAPES_OF_CONTROLS: &str = r#"nrbtf\"u"#;
 
 /// The grammar that llguidance compiles for a constraint.
@@ -37,7 +37,7 @@ pub(super) fn with_options(mut schema: Value) -> Value {
     schema
 }
 
-/// The whole text matches, so that anchors at the very ends say nothing new; anywhere else llguidance refuses them.
+/// The whole text matches, so that anchors at the very ends change nothing; anywhere else llguidance refuses them.
 fn regex(text: &str) -> Result<TopLevelGrammar, ConstraintError> {
     let text = text.strip_prefix('^').unwrap_or(text);
     let text = match text.strip_suffix('$') {

@@ -1,13 +1,14 @@
-//! How a text that a constraint forces is written in tokens: as the model's own tokenizer would write it.
+//! The tokens of a text that a constraint forces: those that the model's own tokenizer would write.
 //!
-//! A model that is made to spell `"temperature":` letter by letter goes on worse than one that reads it as it was trained
-//! to. What the tokenizer cannot write to the byte (a part of a character) is written greedily, the longest token first.
+//! A model that is made to spell `"temperature":` letter by letter goes on worse than one that reads it as it was
+//! trained to. A text that the tokenizer cannot write byte for byte (a part of a character) is written greedily, the
+//! longest token first.
 
 use crate::protocol::Token;
 use llguidance::toktrie::{TokTrie, TokenId, TokenizerEnv};
 use std::sync::Arc;
 
-/// Writes a text that goes on another one in tokens.
+/// Turns a text that follows another one into tokens.
 pub type Spell = Arc<dyn Fn(&str) -> Vec<Token> + Send + Sync>;
 
 /// Bytes that are written at a time. The engine thread does it, with an ordinary stack, and some models' pre-tokenizers
@@ -25,7 +26,7 @@ impl Spelling {
         Self { trie, spell }
     }
 
-    /// In the tokenizer's own tokens, if they say exactly this.
+    /// The tokenizer's own tokens, if they have exactly this text.
     fn canonical(&self, text: &str) -> Option<Vec<TokenId>> {
         let tokens: Vec<TokenId> = (self.spell)(text).into_iter().map(|Token(id)| id).collect();
         let is_known = tokens.iter().all(|&id| usize::try_from(id).is_ok_and(|id| id < self.trie.vocab_size()));

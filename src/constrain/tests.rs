@@ -1,4 +1,4 @@
-//! Constraints over a vocabulary of single bytes, where what can be generated is exactly the language.
+//! Constraints over a vocabulary of single bytes, where the texts that can be generated are exactly the language.
 
 mod coverage;
 

@@ -10,7 +10,8 @@ use llguidance::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Tokens with more bytes are never drawn under a constraint: the trie's depth is bounded (1,024), and its builder recurses.
+/// Tokens with more bytes are never drawn under a constraint: the trie's depth is bounded (1,024), and its builder
+/// recurses.
 const MAX_PIECE_BYTES: usize = 512;
 /// Bytes of all tokens: the trie has at most as many nodes, and an offset in it has 22 bits. The largest vocabularies
 /// in use, of 262,144 tokens, have about half of it.
@@ -40,8 +41,8 @@ impl std::fmt::Debug for Vocabulary {
     }
 }
 
-/// The tokens of a model as llguidance spells them, in the order of their ids: what a [`Vocabulary`] is made from, here or
-/// in another process.
+/// The tokens of a model as llguidance spells them, in the order of their ids. A [`Vocabulary`] is made from them, here
+/// or in another process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Words {
     words: Vec<Vec<u8>>,
@@ -57,7 +58,8 @@ impl Words {
         let mut ends = Vec::new();
         let words: Vec<Vec<u8>> = (0..size)
             .map(|id| match piece(Token(id)) {
-                // The marker is no UTF-8, so that a text never has it; a token that begins with it must not look special.
+                // The marker is no UTF-8, so that a text never has it; a token that begins with it must not look
+                // special.
                 Piece::Text(bytes) if bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) => Vec::new(),
                 Piece::Text(bytes) => within(bytes).to_vec(),
                 Piece::Special(spelled) => marked(spelled),
@@ -76,8 +78,8 @@ impl Words {
 }
 
 impl Vocabulary {
-    /// For these tokens; `spell` is how the model's tokenizer writes a text that goes on another one. Takes some hundreds of
-    /// milliseconds for 50,000 tokens.
+    /// For these tokens; `spell` is how the model's tokenizer writes a text that goes on another one. Takes some
+    /// hundreds of milliseconds for 50,000 tokens.
     ///
     /// # Errors
     /// If llguidance cannot use them.

@@ -1,5 +1,5 @@
-//! Follows a constraint for some tokens, as a model would that draws any token that may come: a constraint whose masks are more work
-//! than is allowed is then known before a text begins.
+//! Follows a constraint for some tokens, as a model would that draws any token that may come: a constraint whose masks
+//! are more work than is allowed is then known before a text begins.
 
 use super::matcher::Matcher;
 use crate::protocol::{ConstraintError, ConstraintErrorKind, Token};

@@ -120,7 +120,9 @@ impl Drawers {
     pub(super) fn new(threads: u32, stack_bytes: usize, pieces: &Arc<dyn Pieces>) -> Self {
         let builder = || rayon::ThreadPoolBuilder::new().num_threads(threads as usize).stack_size(stack_bytes);
         let pool = (threads > 1).then(|| builder().thread_name(|index| format!("draw-{index}")).build());
-        let pool = pool.and_then(|built| built.inspect_err(|error| tracing::warn!(%error, "one thread draws all tokens")).ok());
+        let pool = pool.and_then(|built| {
+            built.inspect_err(|error| tracing::warn!(%error, "no threads for drawing tokens can be started; using one")).ok()
+        });
         let scratches = (0..threads).map(|_| Mutex::new(Scratch::new(Arc::clone(pieces)))).collect();
         Self { scratches, pool, draw_seconds: 0.0 }
     }

@@ -176,7 +176,7 @@ impl EngineThread {
                 }
                 Model::Embeds(embedder) => {
                     if folder.is_some() {
-                        tracing::warn!("--prefix-cache-dir: a model that embeds has no prefixes to keep");
+                        tracing::warn!("--prefix-cache-dir has no effect with an embedding model");
                     }
                     EmbeddingWorker::new(embedder, outbox, progress).run(&self.commands);
                 }

@@ -29,7 +29,7 @@ fn shares() -> impl Strategy<Value = Share> {
     prop_oneof![(1..4_usize).prop_map(Share::AtMost), (1..4_usize).prop_map(Share::AtMostBesideOthers)]
 }
 
-/// A queue, and what is known of it from outside. Its entries are numbers in the order in which they came.
+/// A queue, and a model of its contents. Its entries are numbers in the order in which they came.
 struct Watched {
     queue: FairQueue<u64>,
     places: usize,
@@ -38,8 +38,8 @@ struct Watched {
     /// Callers and their entries, in the order in which they came.
     waiting: Vec<(u64, u64, Ticket)>,
     holders: Vec<u64>,
-    /// By caller that waits and might have a place if one were free: how often each other caller was served since that is so, or
-    /// since it was served last.
+    /// By caller that waits and might have a place if one were free: how often each other caller was served since that
+    /// is so, or since it was served last.
     passed: BTreeMap<u64, BTreeMap<u64, usize>>,
 }
 
@@ -185,7 +185,7 @@ fn a_caller_has_no_more_than_its_share_of_the_places() {
 }
 
 #[test]
-fn what_is_taken_out_has_no_turn_and_no_place() {
+fn an_entry_that_is_taken_out_has_no_turn_and_no_place() {
     let mut queue = queue(Share::AtMost(1), &[(1, "a"), (1, "b"), (2, "a"), (3, "c")]);
 
     assert_eq!(queue.take_out(|entry| *entry == "a"), ["a", "a"]);

@@ -36,7 +36,9 @@ fn load_backends_beside_executable() {
     // llama-cpp-2 panics on a path that is not UTF-8.
     match executable.as_deref().and_then(Path::parent).filter(|folder| folder.to_str().is_some()) {
         Some(folder) => llama_cpp_2::llama_backend::load_backends_from_path(folder),
-        None => tracing::error!("the folder of the executable is unknown or not UTF-8, so no compute backends can be loaded"),
+        None => tracing::error!(
+            "no compute backends can be loaded: the folder of the executable is unknown or not UTF-8; move llamero to another folder"
+        ),
     }
 }
 

@@ -35,7 +35,7 @@ impl<'a> Files<'a> {
             parts => match links_to(parts) {
                 Ok((first, links)) => (first, Some(links)),
                 Err(error) => {
-                    tracing::warn!(%error, "the parts of the model are loaded by their names: no links to them can be made");
+                    tracing::warn!(%error, "no links to the parts of the model can be made; loading them by their names");
                     (name.to_owned(), None)
                 }
             },

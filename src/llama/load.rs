@@ -348,8 +348,8 @@ fn fit(plan: &Plan, sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> Resu
     let rooms = if sizes.gpu_layers > 0 { vec![gpu, host] } else { vec![host] };
     let needs = fit::needs(plan, sizes, &rooms);
     for need in needs.iter().filter(|need| need.is_tight()) {
-        // Here too: if the kernel kills this process for it, these are its last words.
-        tracing::warn!(?need, "the model and its context take more memory than is available");
+        // Here too: if the kernel kills this process for it, this is its last log line.
+        tracing::warn!(?need, "the model and its context need more memory than is available; lower --max-model-len or --max-num-seqs");
     }
     fit::check(plan, sizes, &needs, &rooms)?;
     Ok(needs)

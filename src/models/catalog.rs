@@ -14,7 +14,7 @@ pub struct Catalog {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogModel {
-    /// What users call it: lower-case letters, digits, dots and hyphens. Also the name it is served under.
+    /// Its name for users: lower-case letters, digits, dots and hyphens. Also the name it is served under.
     pub name: String,
     /// Its name as its makers write it.
     pub title: String,
@@ -28,11 +28,11 @@ pub struct CatalogModel {
     pub licence: String,
     /// SHA-256 of the file in lower-case hexadecimal, where the file was hashed.
     pub sha256: Option<String>,
-    /// Where it comes from.
+    /// The origin of the file.
     pub source: Source,
 }
 
-/// Where a file comes from.
+/// The origin of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
@@ -54,7 +54,7 @@ pub enum Source {
     },
 }
 
-/// Why a catalog is refused.
+/// The reason why a catalog is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// Not the TOML it should be.
@@ -65,7 +65,7 @@ pub enum CatalogError {
     Entry {
         /// Its name.
         name: String,
-        /// What is wrong.
+        /// The fault of the entry.
         problem: &'static str,
     },
 }
@@ -132,7 +132,7 @@ impl CatalogModel {
         } else if self.sha256.as_ref().is_some_and(|sum| !is_sha256(sum)) {
             Some("sha256 is not 64 lower-case hexadecimal digits")
         } else if from_pypi && self.sha256.is_none() {
-            Some("a file from a package needs its sha256: nothing else vouches for it")
+            Some("a file from a package needs its sha256: nothing else proves that it is the right file")
         } else if !file.ends_with(".gguf") {
             Some("the file is not a .gguf")
         } else {

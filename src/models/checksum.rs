@@ -1,4 +1,4 @@
-//! SHA-256 of what is read, while it is written or only looked at.
+//! SHA-256 of files, computed while they are copied or only read.
 
 use super::progress::Progress;
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-/// Copies `from` to `to` and returns the SHA-256 of what was copied, in lower-case hexadecimal.
+/// Copies `from` to `to` and returns the SHA-256 of the copied bytes, in lower-case hexadecimal.
 pub(super) fn copy_hashed(mut from: impl Read, mut to: impl Write, progress: &Progress) -> io::Result<String> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_copied_is_hashed() {
+    fn copied_bytes_are_hashed() {
         let mut copy = Vec::new();
 
         let sum = copy_hashed(&b"abc"[..], &mut copy, &Progress::new("test", 3)).unwrap();

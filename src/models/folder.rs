@@ -1,4 +1,4 @@
-//! Where models are kept: the models folder, and the names of the files in it.
+//! The models folder, and the names of the files in it.
 
 use crate::config::Environment;
 use std::{
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Most files looked at when the folder is listed.
+/// The number of files that are read at most when the folder is listed.
 const MAX_LISTED: usize = 1000;
 
 /// The folder that models are downloaded to and looked up in. It may not exist yet.

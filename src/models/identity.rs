@@ -1,4 +1,4 @@
-//! What tells a model's files from any others: the SHA-256 of what is in them.
+//! The identity of a model's files: the SHA-256 of their contents.
 //!
 //! Computed once for each file and noted in a folder of the caller's; a file that was changed since is read again.
 
@@ -12,7 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The SHA-256 of a model, in hexadecimal: of its file, or those of its parts joined by `+`. Reads all of them the first time.
+/// The SHA-256 of a model, in hexadecimal: of its file, or those of its parts joined by `+`. Reads all of them the
+/// first time.
 ///
 /// # Errors
 /// A file cannot be read, or is another than was opened; or nothing can be written to `notes`.
@@ -40,7 +41,8 @@ fn file_checksum(file: &Path, notes: &Path) -> io::Result<String> {
     Ok(sum)
 }
 
-/// The files of a model of which one is given: all of `name-00001-of-00003.gguf` (`llama_split_path`), or just that one.
+/// The files of a model of which one is given: all of `name-00001-of-00003.gguf` (`llama_split_path`), or just that
+/// one.
 pub(super) fn parts(model: &Path) -> Vec<PathBuf> {
     let split = || {
         let (start, of) = model.file_stem()?.to_str()?.rsplit_once("-of-")?;
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_told_by_what_is_in_it_and_read_once() {
+    fn a_model_is_known_by_its_contents_and_read_once() {
         let (models, notes) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let model = models.path().join("m.gguf");
         fs::write(&model, "abc").unwrap();

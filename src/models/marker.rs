@@ -1,4 +1,5 @@
-//! What was verified: a small file beside a model with the size, time and checksum of the file that was checked.
+//! The marker of a verified file: a small file beside a model with the size, time and checksum of the file that was
+//! checked.
 //!
 //! Without it, gigabytes would be hashed at each start. A file that was changed, copied or replaced since has another
 //! time or size, and is checked again.
@@ -18,11 +19,11 @@ use std::{
 pub(super) struct Marker {
     /// The file; relative to the marker's folder for a file in it.
     file: PathBuf,
-    /// Bytes.
+    /// Size of the file, bytes.
     size: u64,
     /// Last modification, ns since 1970.
     modified_ns: u64,
-    /// What was compared, if there was anything to compare with.
+    /// The checksum, if there was one to compare with.
     sha256: Option<String>,
 }
 

@@ -1,8 +1,8 @@
 //! Known models, downloads, and the check of a GGUF header before llama.cpp sees the file.
 //!
-//! `catalog` is what is known, `folder` where files are, `store` which of them are usable, `pull` fetches,
-//! `resolve` turns what a user calls a model into a checked file, `identity` tells it from others, `opened` holds its files. Everything
-//! blocks: it runs on threads of its own.
+//! `catalog` has the known models, `folder` the place of the files, `store` their states; `pull` downloads, `resolve`
+//! turns a user's name or path into a checked file, `identity` computes its checksum, `opened` holds its files open.
+//! All functions block: they run on threads of their own.
 
 pub mod catalog;
 mod checksum;
@@ -21,4 +21,4 @@ pub use catalog::{Catalog, CatalogModel, Source};
 pub use folder::ModelsFolder;
 pub use identity::model_checksum;
 pub use resolve::{ModelSearch, ResolveError, Resolved};
-pub use store::{Place, Store};
+pub use store::{Store, StoredModel};

@@ -1,8 +1,9 @@
-//! The files of a model, held open while the server runs: an engine that is started later loads what the first one loaded.
+//! The files of a model, held open while the server runs: an engine that is started later loads the same files as the
+//! first one.
 //!
-//! Owns the descriptors. A file that is moved away or replaced by its name lives on as long as one is open. One that is written
-//! to or cut in place does not, and [`difference`] finds that out by its size and the time of its last change; contents are not
-//! compared.
+//! Owns the descriptors. A file that is moved away or replaced by its name lives on as long as one is open. One that is
+//! written to or cut in place does not, and [`difference`] finds that out by its size and the time of its last change;
+//! contents are not compared.
 
 use super::identity::parts;
 use crate::protocol::OpenedFile;
@@ -36,7 +37,8 @@ impl OpenedModel {
         let open = names.iter().map(File::open).collect::<io::Result<Vec<File>>>()?;
         let mut files = names.into_iter().zip(&open).map(|(name, file)| describe(name, file)).collect::<io::Result<Vec<_>>>()?;
         if !is_whole {
-            // Only named like a part; or else llama.cpp says which part is missing, and finds out by the name of this one.
+            // Either it is only named like a part, or a part is missing: llama.cpp finds the others by the name of this
+            // one, and its error names the one that is missing.
             files.iter_mut().for_each(|file| file.held = None);
         }
         Ok(Self { files, _open: open })
@@ -55,7 +57,8 @@ fn modified(seen: &Metadata) -> (i64, i64) {
     (seen.mtime(), seen.mtime_nsec())
 }
 
-/// The difference between the file that is at `path` now and the one that was opened, in words; `None` if there is none.
+/// The difference between the file that is at `path` now and the one that was opened, in words; `None` if there is
+/// none.
 ///
 /// `st_ctim` is not compared: it changes when another file takes the name.
 ///
@@ -90,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_whose_name_another_takes_is_still_what_was_opened() {
+    fn a_file_whose_name_another_takes_is_still_the_one_that_was_opened() {
         let folder = tempfile::tempdir().unwrap();
         let (model, other) = (folder.path().join("m.gguf"), folder.path().join("other.gguf"));
         write(&model, "one");

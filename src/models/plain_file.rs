@@ -1,4 +1,4 @@
-//! Files that are made in a folder that others may write to as well: never through a link that somebody planted there.
+//! Files that are made in a folder that others may write to as well: never through a link that another user put there.
 
 use rustix::fs::{Mode, OFlags, open};
 use std::{
@@ -7,8 +7,8 @@ use std::{
     path::Path,
 };
 
-/// Makes a file that was not there. What stands in its place, such as one left by a process that was killed, is removed before;
-/// of a link only the link.
+/// Makes a new file. An old file of that name, such as one of a process that was killed, is removed before; of a link
+/// only the link.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     match File::create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_of_an_earlier_attempt_is_replaced() {
+    fn the_file_of_an_earlier_attempt_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file.part");
         fs::write(&path, "a longer text").unwrap();

@@ -1,4 +1,4 @@
-//! How far a download or a check is: a bar where somebody looks at one, else a line for each quarter.
+//! The progress of a download or a check: a bar on a terminal, else a log line for each quarter.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::stdio::stderr;
@@ -44,13 +44,13 @@ impl Progress {
         }
     }
 
-    /// All done: the bar goes.
+    /// The end: removes the bar.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-// What hf-hub calls while it downloads.
+// hf-hub calls these while it downloads.
 impl hf_hub::api::tokio::Progress for Progress {
     async fn init(&mut self, size: usize, _filename: &str) {
         self.set_total(u64::try_from(size).unwrap_or(u64::MAX));

@@ -1,11 +1,11 @@
-//! What a user calls a model → a file that was checked, fetched first if it has to be.
+//! From a user's name or path of a model to a file that was checked, and fetched first if it is not here.
 
 use super::{
     Catalog,
     folder::{ModelsFolder, NoFolder},
     gguf::{self, GgufError, GgufSummary},
     pull::PullError,
-    store::{Place, Store, VerifyError},
+    store::{Store, StoredModel, VerifyError},
 };
 use crate::config::Environment;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 pub struct Resolved {
     /// The file.
     pub path: PathBuf,
-    /// What its header says.
+    /// The facts in its header.
     pub summary: GgufSummary,
 }
 
-/// Why there is no such model.
+/// The reason why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// It looks like a path, and nothing is there.
@@ -31,7 +31,7 @@ pub enum ResolveError {
     /// It looks like a name, and there is no folder to look for it in.
     #[error(transparent)]
     NoFolder(#[from] NoFolder),
-    /// It looks like a name, and nobody knows it.
+    /// It looks like a name, and no known model and no file has it.
     #[error("there is no model {name:?}{meant}; `llamero models` lists those known, and any GGUF file can be given by its path")]
     Unknown {
         /// The name.
@@ -39,12 +39,12 @@ pub enum ResolveError {
         /// A suggestion to insert, or nothing.
         meant: String,
     },
-    /// A known model's file is not what it should be.
+    /// A known model's file is damaged or another one.
     #[error("`llamero pull {name}` fetches it anew; to serve the file as it is, give its path with --model")]
     Broken {
         /// The model.
         name: String,
-        /// What is wrong with the file.
+        /// The fault of the file.
         source: VerifyError,
     },
     /// It could not be fetched.
@@ -52,7 +52,7 @@ pub enum ResolveError {
     Pull {
         /// The model.
         name: String,
-        /// Why.
+        /// The cause.
         source: PullError,
     },
     /// The file is not usable.
@@ -60,7 +60,7 @@ pub enum ResolveError {
     Header {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: GgufError,
     },
 }
@@ -123,13 +123,13 @@ impl Store {
         // (2)
         if let Some(model) = catalog.get(wanted) {
             let name = || model.name.clone();
-            return match self.place(model) {
-                Place::Verified(path) => Ok(path),
-                Place::Unverified(path) => match self.verify(model, &path) {
+            return match self.stored(model) {
+                StoredModel::Verified(path) => Ok(path),
+                StoredModel::Unverified(path) => match self.verify(model, &path) {
                     Ok(()) => Ok(path),
                     Err(source) => Err(ResolveError::Broken { name: name(), source }),
                 },
-                Place::Missing => self.pull(model).map_err(|source| ResolveError::Pull { name: name(), source }),
+                StoredModel::Missing => self.pull(model).map_err(|source| ResolveError::Pull { name: name(), source }),
             };
         }
         // (3)

@@ -26,18 +26,18 @@ pub struct Store {
     pub(super) pips: Vec<Pip>,
 }
 
-/// Where a known model stands.
+/// The state of a known model on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum StoredModel {
     /// Not on this machine.
     Missing,
-    /// A file is there, and nothing says that it was verified as it is now.
+    /// A file is there that was not verified, or that was changed since.
     Unverified(PathBuf),
     /// A verified file.
     Verified(PathBuf),
 }
 
-/// Why a file is not what it should be.
+/// The reason why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// It could not be read.
@@ -45,7 +45,7 @@ pub enum VerifyError {
     File {
         /// Which file.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// Another checksum than it should have.
@@ -53,9 +53,9 @@ pub enum VerifyError {
     Checksum {
         /// Which file.
         path: String,
-        /// As the catalog or the hub says.
+        /// The checksum in the catalog or the hub.
         expected: String,
-        /// As it is.
+        /// The checksum of the file.
         actual: String,
     },
     /// Not a usable GGUF file.
@@ -63,7 +63,7 @@ pub enum VerifyError {
     Header {
         /// Which file.
         path: String,
-        /// Why.
+        /// The cause.
         source: GgufError,
     },
 }
@@ -82,20 +82,24 @@ impl Store {
         Self { folder, hub: Hub::of(environment), pips: Pip::candidates() }
     }
 
-    /// Where a known model stands. Reads no more than file sizes and times.
+    /// The state of a known model. Reads no more than file sizes and times.
     #[must_use]
-    pub fn place(&self, model: &CatalogModel) -> Place {
+    pub fn stored(&self, model: &CatalogModel) -> StoredModel {
         let own = self.folder.file(&model.file_name());
         let path = match &model.source {
             _ if own.is_file() => own,
             Source::HuggingFace { repo, file } => match self.hub.cached(repo, file) {
                 Some(path) => path,
-                None => return Place::Missing,
+                None => return StoredModel::Missing,
             },
-            Source::Pypi { .. } => return Place::Missing,
+            Source::Pypi { .. } => return StoredModel::Missing,
         };
         let expected = self.expected_sum(model, &path);
-        if marker::vouches(&self.marker(model), &path, expected.as_deref()) { Place::Verified(path) } else { Place::Unverified(path) }
+        if marker::vouches(&self.marker(model), &path, expected.as_deref()) {
+            StoredModel::Verified(path)
+        } else {
+            StoredModel::Unverified(path)
+        }
     }
 
     /// Checks header and checksum of a model's file, and records that they are right if it can.
@@ -116,8 +120,8 @@ impl Store {
         Ok(())
     }
 
-    /// Records that a model's file was verified. Where that cannot be written, such as on a disk for reading only, the file is
-    /// checked again the next time.
+    /// Records that a model's file was verified. Where that cannot be written, such as on a disk for reading only, the
+    /// file is checked again the next time.
     pub(super) fn record(&self, model: &CatalogModel, path: &Path, sha256: Option<String>) {
         let marker = self.marker(model);
         if let Err(error) = fs::create_dir_all(self.folder.path()).and_then(|()| marker::write(&marker, path, sha256)) {
@@ -129,7 +133,7 @@ impl Store {
         self.folder.file(&format!("{}.ok", model.file_name()))
     }
 
-    /// What the SHA-256 should be: as the catalog says, else as the hub does, which names large files in its cache by it.
+    /// The expected SHA-256: that of the catalog, else that of the hub, which names large files in its cache by it.
     fn expected_sum(&self, model: &CatalogModel, path: &Path) -> Option<String> {
         let by_hub = || {
             let blob = fs::canonicalize(path).ok()?;

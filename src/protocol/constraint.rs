@@ -30,8 +30,8 @@ impl Constraint {
     }
 }
 
-/// The reason why a constraint cannot be used, for whoever wrote it. Its `Display` is the sentence that a client reads: the place and
-/// the message are put together there and nowhere else.
+/// The reason why a constraint cannot be used, for whoever wrote it. Its `Display` is the sentence that a client reads:
+/// the place and the message are put together there and nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConstraintError {
     /// The group of reasons that it belongs to.
@@ -43,7 +43,8 @@ pub struct ConstraintError {
     form: MessageForm,
 }
 
-/// The groups of reasons that a client may want to tell apart. After all but `Busy` the same constraint will be refused again.
+/// The groups of reasons that a client may want to tell apart. After all but `Busy` the same constraint will be refused
+/// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConstraintErrorKind {
     /// It is malformed, or it asks for something that is not supported. llguidance does not tell these two apart.

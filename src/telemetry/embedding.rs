@@ -1,4 +1,4 @@
-//! What is remembered of a request for embeddings or scores when it ends, however it ends: exactly one record each.
+//! The record of a request for embeddings or scores, written when it ends, however it ends: exactly one each.
 //!
 //! The records are made by the API; this module only writes them down. They hold neither text nor keys.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// One request, from its acceptance by the parser to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddingRecord {
-    /// Which route: `embeddings`, `rerank` or `score`.
+    /// The route: `embeddings`, `rerank` or `score`.
     pub endpoint: &'static str,
     /// The model as the client named it (one of the served names).
     pub model: String,

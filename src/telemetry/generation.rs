@@ -1,4 +1,4 @@
-//! What is remembered of a generation when it ends, however it ends: exactly one record each.
+//! The record of a generation, written when it ends, however it ends: exactly one each.
 //!
 //! The records are made by `api/respond`; this module only writes them down. They hold neither text nor keys.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// One generation, from its acceptance by the parser to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenerationRecord {
-    /// Which route, such as `completions`.
+    /// The route, such as `completions`.
     pub endpoint: &'static str,
     /// The model as the client named it (one of the served names).
     pub model: String,
@@ -40,13 +40,13 @@ pub struct GenerationRecord {
 pub enum Outcome {
     /// Every choice finished.
     Finished,
-    /// The response was dropped before that: the client went away.
+    /// The response was dropped before that, because the client disconnected.
     ClientGone,
     /// It was refused or failed.
     Failed {
         /// OpenAI's error code, such as `overloaded`.
         code: &'static str,
-        /// What happened, in more detail than the client is told.
+        /// The error, in more detail than the client gets.
         detail: String,
     },
 }
@@ -109,7 +109,8 @@ fn count(record: &GenerationRecord) {
     }
 }
 
-/// (last - first token) / (completion tokens - 1), s; of the average choice where there are several, since they run side by side.
+/// (last - first token) / (completion tokens - 1), s; of the average choice where there are several, since they run
+/// side by side.
 fn time_per_output_token(record: &GenerationRecord) -> Option<f64> {
     let per_choice = approximate(record.completion_tokens) / approximate(u64::try_from(record.choices).ok()?);
     let decoding = record.total.saturating_sub(record.first_token?);

@@ -1,9 +1,11 @@
-//! Writes log lines to standard error without holding up whoever logs: a bounded queue, and one thread that writes.
+//! Writes log lines to standard error without delaying the threads that log: a bounded queue, and one thread that
+//! writes.
 //!
-//! A line that finds no room, or that cannot be written (a closed pipe, a full disk), is lost and counted, and nothing else
-//! happens. Owns the queue, the thread and the count of lost lines. The thread is never joined, because a reader that stalls
-//! may hold it for ever; it ends with the process. Not the crate `tracing-appender`: that one does not count failed writes,
-//! leaves torn lines, and prints its own troubles with a macro that panics when standard error is what failed.
+//! A line that finds no room, or that cannot be written (a closed pipe, a full disk), is lost and counted, and nothing
+//! else happens. Owns the queue, the thread and the count of lost lines. The thread is never joined, because a reader
+//! that stalls may hold it for ever; it ends with the process. Not the crate `tracing-appender`: that one does not
+//! count failed writes, leaves torn lines, and prints its own errors with a macro that panics when standard error has
+//! failed.
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -55,7 +57,7 @@ pub struct LogWriter {
 
 #[derive(Debug, Default)]
 struct Shared {
-    queue: Mutex<Queue>,
+    queue: Mutex<LineQueue>,
     /// A line was added.
     added: Condvar,
     /// The queue is empty and nothing is being written.
@@ -64,7 +66,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct LineQueue {
     lines: VecDeque<Vec<u8>>,
     /// Bytes of `lines`.
     bytes: usize,
@@ -98,9 +100,9 @@ impl LogWriter {
         self.shared.added.notify_one();
     }
 
-    /// Waits until everything that was queued is written, but not longer than `patience`. Whether it is.
+    /// Waits until everything that was queued is written, but not longer than `patience`. Returns whether it is.
     pub fn flush(&self, patience: Duration) -> bool {
-        let is_busy = |queue: &mut Queue| queue.writing || !queue.lines.is_empty();
+        let is_busy = |queue: &mut LineQueue| queue.writing || !queue.lines.is_empty();
         let queue = self.shared.lock();
         let (queue, timeout) = self.shared.idle.wait_timeout_while(queue, patience, is_busy).unwrap_or_else(PoisonError::into_inner);
         drop(queue);
@@ -127,18 +129,18 @@ impl Write for LogWriter {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, LineQueue> {
         // No holder of the lock leaves the queue half changed, so a panic there does no harm.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Of a text without a line break is one line lost.
+    /// Counts the lines of a text; one without a line break counts as one.
     fn count_lost(&self, lines: &[u8]) {
         let count = lines.iter().filter(|byte| **byte == b'\n').count().max(1);
         self.lost.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The thread.
+    /// The body of the thread.
     fn write_all(&self, mut output: impl Write) {
         let mut torn = false;
         let mut reported = 0;
@@ -158,7 +160,7 @@ impl Shared {
         }
     }
 
-    /// Waits for a line; it, and whether no other waits.
+    /// Waits for a line. Returns it, and whether it is the last one in the queue.
     fn next(&self) -> (Vec<u8>, bool) {
         let mut queue = self.lock();
         queue.writing = false;
@@ -195,14 +197,15 @@ fn write_line(output: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Resu
     Ok(())
 }
 
-/// Descriptor 2, without the lock of `std::io::stderr`: who holds that lock while a reader stalls would hold up others.
+/// Descriptor 2, without the lock of `std::io::stderr`: a thread that held that lock while a reader stalls would delay
+/// others.
 struct StandardError;
 
 impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::io::write(stdio::stderr(), bytes) {
-                // Somebody made the pipe non-blocking: wait for room all the same.
+                // Another process made the pipe non-blocking: wait for room all the same.
                 Err(Errno::AGAIN) => wait_until_writable()?,
                 outcome => return outcome.map_err(io::Error::from),
             }

@@ -84,7 +84,7 @@ const GAUGES: &[(&str, &str)] = &[
 
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 static INSTALLING: Mutex<()> = Mutex::new(());
-/// What `/metrics` reads from the gateway at the moment it is asked.
+/// The values that `/metrics` reads from the gateway for each scrape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineReading {
     /// Whether it serves.
@@ -135,7 +135,8 @@ fn describe() {
     }
 }
 
-/// Folds samples into their buckets; without it histograms grow for ever (the exporter's documentation). Call every few seconds.
+/// Folds samples into their buckets; without it histograms grow for ever (the exporter's documentation). Call every few
+/// seconds.
 pub fn run_upkeep() {
     if let Some(handle) = HANDLE.get() {
         handle.run_upkeep();

@@ -1,7 +1,7 @@
 //! Metrics, the request log and process readings.
 //!
 //! Names, units and buckets stand in one table (`metrics`); `generation` records each generation exactly once;
-//! `log_writer` writes log lines and never holds up whoever logs.
+//! `log_writer` writes log lines and never delays the threads that log.
 //! Never sees a prompt, a completion or a key.
 
 pub mod embedding;

@@ -1,6 +1,6 @@
 //! One streamed request, and when its pieces came.
 
-use super::{plan::Plan, record::Record, workload::Shot};
+use super::{plan::BenchPlan, record::RequestRecord, workload::BenchRequest};
 use anyhow::{Context, bail};
 use eventsource_stream::Eventsource;
 use futures_util::StreamExt;
@@ -22,17 +22,17 @@ pub(super) struct Client {
     timeout: Duration,
 }
 
-/// What is read of a chunk.
+/// The fields of a chunk that are read.
 #[derive(Deserialize)]
 struct Chunk {
     #[serde(default)]
-    choices: Vec<Choice>,
+    choices: Vec<ChunkChoice>,
     usage: Option<Usage>,
     error: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct Choice {
+struct ChunkChoice {
     text: Option<String>,
     delta: Option<Delta>,
 }
@@ -58,15 +58,15 @@ struct PromptDetails {
     cached_tokens: Option<u64>,
 }
 
-impl Choice {
-    /// Whether a reader sees anything of it.
-    fn says_something(&self) -> bool {
+impl ChunkChoice {
+    /// Whether it has text or tool calls.
+    fn is_visible(&self) -> bool {
         let said = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let calls = |delta: &Delta| delta.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
         said(&self.text) || self.delta.as_ref().is_some_and(|delta| said(&delta.content) || said(&delta.reasoning_content) || calls(delta))
     }
 
-    /// What it adds to the text.
+    /// The text that it adds.
     fn text(&self) -> &str {
         let content = || self.delta.as_ref()?.content.as_deref();
         self.text.as_deref().or_else(content).unwrap_or_default()
@@ -78,9 +78,9 @@ impl Client {
     ///
     /// # Errors
     /// If TLS cannot be set up.
-    pub(super) fn new(plan: &Plan) -> anyhow::Result<Self> {
-        // A connection for each request: llama-server announces keep-alive and closes after each stream all the same, so
-        // that a client which believes it counts failures that are none.
+    pub(super) fn new(plan: &BenchPlan) -> anyhow::Result<Self> {
+        // A connection for each request: llama-server announces keep-alive and closes after each stream all the same,
+        // so that a client which believes it counts failures that are none.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).tcp_nodelay(true).build()?;
         Ok(Self { http, url: plan.url.clone(), api_key: plan.api_key.clone(), timeout: Duration::from_secs(plan.timeout_seconds) })
     }
@@ -103,10 +103,10 @@ impl Client {
     }
 
     /// Sends a request and follows its stream to the end. `began` is the beginning of the run.
-    pub(super) async fn send(&self, shot: Shot, model: &str, began: Instant) -> Record {
+    pub(super) async fn send(&self, request: BenchRequest, model: &str, began: Instant) -> RequestRecord {
         let start = Instant::now();
-        let mut record = Record {
-            group: shot.group,
+        let mut record = RequestRecord {
+            group: request.group,
             start: (start - began).as_secs_f64(),
             pieces: Vec::new(),
             total: 0.0,
@@ -116,7 +116,7 @@ impl Client {
             text: String::new(),
             error: None,
         };
-        let outcome = match timeout(self.timeout, self.follow(shot, model, start, &mut record)).await {
+        let outcome = match timeout(self.timeout, self.follow(request, model, start, &mut record)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(anyhow::anyhow!("it took longer than {} s", self.timeout.as_secs())),
         };
@@ -128,9 +128,9 @@ impl Client {
         record
     }
 
-    async fn follow(&self, shot: Shot, model: &str, start: Instant, record: &mut Record) -> anyhow::Result<()> {
-        let path = if shot.is_chat { "chat/completions" } else { "completions" };
-        let mut body = shot.body;
+    async fn follow(&self, request: BenchRequest, model: &str, start: Instant, record: &mut RequestRecord) -> anyhow::Result<()> {
+        let path = if request.is_chat { "chat/completions" } else { "completions" };
+        let mut body = request.body;
         body.insert("model".to_owned(), model.into());
         body.insert("stream".to_owned(), true.into());
         body.entry("stream_options").or_insert_with(|| json!({"include_usage": true}));
@@ -150,7 +150,7 @@ impl Client {
             if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
                 bail!("the stream failed: {error}");
             }
-            if chunk.choices.iter().any(Choice::says_something) {
+            if chunk.choices.iter().any(ChunkChoice::is_visible) {
                 record.pieces.push(at);
             }
             chunk.choices.iter().for_each(|choice| record.text.push_str(choice.text()));

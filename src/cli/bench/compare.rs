@@ -27,6 +27,7 @@ pub(super) fn table(a: &Report, b: &Report) -> String {
         format!("{name}: {}, {} of {}, {}, seed {}\n", report.label, report.workload, report.model, report.arrival, report.seed)
     });
     let alike = (&a.workload, &a.arrival, a.seed) == (&b.workload, &b.arrival, b.seed);
-    let warning = if alike { "" } else { "The two were not measured alike, so their ratio says little.\n" };
+    let warning =
+        if alike { "" } else { "The two were measured with different workloads, arrivals or seeds, so their ratio means little.\n" };
     format!("{}{warning}\n{}\n", heads.concat(), table.trim_fmt())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     plot::{Line, cumulative, lines},
-    record::{Record, Run},
+    record::{BenchRun, RequestRecord},
     report::{Report, title},
     workload::Group,
 };
@@ -14,10 +14,10 @@ pre{background:#f6f6f6;padding:1em;overflow:auto}svg{width:100%;height:auto}";
 ///
 /// # Errors
 /// None that is known.
-pub(super) fn page(report: &Report, run: &Run) -> anyhow::Result<String> {
+pub(super) fn page(report: &Report, run: &BenchRun) -> anyhow::Result<String> {
     let groups: Vec<Group> = report.groups.keys().copied().collect();
     let well = |group: Group| run.records.iter().filter(move |record| record.group == group && record.error.is_none());
-    let distribution = |of: fn(&Record) -> Vec<f64>| -> Vec<Line> {
+    let distribution = |of: fn(&RequestRecord) -> Vec<f64>| -> Vec<Line> {
         let line = |group: &Group| {
             let values: Vec<f64> = well(*group).flat_map(of).map(|seconds| seconds * 1e3).collect();
             Line { name: title(*group).to_owned(), points: cumulative(values) }
@@ -43,7 +43,7 @@ pub(super) fn page(report: &Report, run: &Run) -> anyhow::Result<String> {
 }
 
 /// How many pieces came in each second.
-fn rate(run: &Run) -> Line {
+fn rate(run: &BenchRun) -> Line {
     let mut seconds: Vec<f64> = Vec::new();
     for at in run.records.iter().flat_map(|record| record.pieces.iter().map(|piece| record.start + piece)) {
         // Not negative. The cast saturates.

@@ -1,10 +1,10 @@
-//! When requests are sent: so many at a time, or at random times whether others have ended or not.
+//! The times at which requests are sent: so many at a time, or at random times whether others have ended or not.
 
 use super::{
     client::Client,
-    plan::{Arrival, Plan, Workload},
-    record::{Record, Run},
-    workload::{Group, Shot},
+    plan::{Arrival, BenchPlan, Workload},
+    record::{BenchRun, RequestRecord},
+    workload::{BenchRequest, Group},
 };
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,18 +19,18 @@ use tokio::{
 };
 
 /// Requests that nobody has sent yet.
-type Queue = Arc<Mutex<VecDeque<Shot>>>;
+type RequestQueue = Arc<Mutex<VecDeque<BenchRequest>>>;
 
 /// Sends all requests and waits for their ends.
-pub(super) async fn run(client: Client, plan: &Plan, model: &str, shots: Vec<Shot>) -> Run {
-    let sender = Arc::new(Sender { client, model: model.to_owned(), began: Instant::now(), bar: bar(shots.len()) });
+pub(super) async fn run(client: Client, plan: &BenchPlan, model: &str, requests: Vec<BenchRequest>) -> BenchRun {
+    let sender = Arc::new(Sender { client, model: model.to_owned(), began: Instant::now(), bar: bar(requests.len()) });
     let records = match (&plan.workload, plan.arrival) {
-        (Workload::W3, _) => beside_streams(&sender, shots).await,
-        (_, Arrival::Closed { concurrency }) => closed(&sender, shots, concurrency).await,
-        (_, Arrival::Open { per_second }) => open(&sender, shots, per_second, plan.seed).await,
+        (Workload::W3, _) => beside_streams(&sender, requests).await,
+        (_, Arrival::Closed { concurrency }) => closed(&sender, requests, concurrency).await,
+        (_, Arrival::Open { per_second }) => open(&sender, requests, per_second, plan.seed).await,
     };
     sender.bar.finish_and_clear();
-    Run { records, duration: sender.began.elapsed() }
+    BenchRun { records, duration: sender.began.elapsed() }
 }
 
 struct Sender {
@@ -41,20 +41,20 @@ struct Sender {
 }
 
 impl Sender {
-    async fn send(&self, shot: Shot) -> Record {
-        let record = self.client.send(shot, &self.model, self.began).await;
+    async fn send(&self, request: BenchRequest) -> RequestRecord {
+        let record = self.client.send(request, &self.model, self.began).await;
         self.bar.inc(1);
         record
     }
 
     /// Sends one request of the queue after the other until it is empty.
-    async fn drain(&self, queue: &Queue) -> Vec<Record> {
+    async fn drain(&self, queue: &RequestQueue) -> Vec<RequestRecord> {
         let mut records = Vec::new();
         loop {
             // On a line of its own, so that the lock ends with it.
             let next = lock(queue).pop_front();
-            let Some(shot) = next else { return records };
-            records.push(self.send(shot).await);
+            let Some(request) = next else { return records };
+            records.push(self.send(request).await);
         }
     }
 }
@@ -66,13 +66,13 @@ fn bar(requests: usize) -> ProgressBar {
     bar
 }
 
-fn lock(queue: &Queue) -> std::sync::MutexGuard<'_, VecDeque<Shot>> {
+fn lock(queue: &RequestQueue) -> std::sync::MutexGuard<'_, VecDeque<BenchRequest>> {
     // A queue is sound whatever its users were about to do.
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn closed(sender: &Arc<Sender>, shots: Vec<Shot>, concurrency: usize) -> Vec<Record> {
-    let queue: Queue = Arc::new(Mutex::new(shots.into()));
+async fn closed(sender: &Arc<Sender>, requests: Vec<BenchRequest>, concurrency: usize) -> Vec<RequestRecord> {
+    let queue: RequestQueue = Arc::new(Mutex::new(requests.into()));
     let mut clients = JoinSet::new();
     for _ in 0..concurrency {
         let (sender, queue) = (Arc::clone(sender), Arc::clone(&queue));
@@ -82,33 +82,33 @@ async fn closed(sender: &Arc<Sender>, shots: Vec<Shot>, concurrency: usize) -> V
 }
 
 /// Times between arrivals are exponential: a Poisson process.
-async fn open(sender: &Arc<Sender>, shots: Vec<Shot>, per_second: f64, seed: u64) -> Vec<Record> {
+async fn open(sender: &Arc<Sender>, requests: Vec<BenchRequest>, per_second: f64, seed: u64) -> Vec<RequestRecord> {
     let mut rng = Rng::with_seed(seed);
     let mut at = sender.began;
-    let mut requests = JoinSet::new();
-    for shot in shots {
+    let mut running = JoinSet::new();
+    for request in requests {
         sleep_until(at).await;
         let sender = Arc::clone(sender);
-        requests.spawn(async move { sender.send(shot).await });
+        running.spawn(async move { sender.send(request).await });
         at += gap(&mut rng, per_second);
     }
-    requests.join_all().await
+    running.join_all().await
 }
 
-/// Until the next arrival.
+/// Time until the next arrival.
 pub(super) fn gap(rng: &mut Rng, per_second: f64) -> Duration {
     // 1 − u is never 0.
     Duration::from_secs_f64(-(1.0 - rng.f64()).ln() / per_second)
 }
 
 /// Long prompts, one after the other, for as long as the streams go on.
-async fn beside_streams(sender: &Arc<Sender>, shots: Vec<Shot>) -> Vec<Record> {
-    let (streams, long): (Vec<Shot>, Vec<Shot>) = shots.into_iter().partition(|shot| shot.group == Group::Streams);
-    let queue: Queue = Arc::new(Mutex::new(long.into()));
+async fn beside_streams(sender: &Arc<Sender>, requests: Vec<BenchRequest>) -> Vec<RequestRecord> {
+    let (streams, long): (Vec<BenchRequest>, Vec<BenchRequest>) = requests.into_iter().partition(|request| request.group == Group::Streams);
+    let queue: RequestQueue = Arc::new(Mutex::new(long.into()));
     let mut running = JoinSet::new();
-    for shot in streams {
+    for request in streams {
         let sender = Arc::clone(sender);
-        running.spawn(async move { sender.send(shot).await });
+        running.spawn(async move { sender.send(request).await });
     }
     let disturber = tokio::spawn({
         let (sender, queue) = (Arc::clone(sender), Arc::clone(&queue));
@@ -116,7 +116,7 @@ async fn beside_streams(sender: &Arc<Sender>, shots: Vec<Shot>) -> Vec<Record> {
     });
     let mut records = running.join_all().await;
     lock(&queue).clear();
-    // It ends with the prompt that it is at, and panics only with us.
+    // The task ends after its present prompt.
     records.extend(disturber.await.unwrap_or_default());
     records
 }

@@ -1,11 +1,12 @@
-//! `llamero bench`: load on any server with OpenAI's completions or chat, and what its clients would feel.
+//! `llamero bench`: puts load on any server with OpenAI's completions or chat, and measures the waiting times of its
+//! clients.
 //!
 //! ```text
-//! Plan ─ workload ─▶ Shot … ─ load ─▶ client ─▶ Record … ─ summary ─▶ Report ─▶ table · JSON · HTML
+//! BenchPlan ─ workload ─▶ BenchRequest … ─ load ─▶ client ─▶ RequestRecord … ─ summary ─▶ Report ─▶ JSON
 //! ```
 //!
 //! A client and nothing else: it knows no server of its own, so that other servers are measured by the same rule. Owns
-//! its connections and its clock. Everything is streamed, because only a stream tells when tokens come.
+//! its connections and its clock. Everything is streamed, because only a stream shows when tokens come.
 
 mod client;
 mod compare;
@@ -24,11 +25,11 @@ pub(super) use plan::{Action, command, read};
 
 use anyhow::{Context, bail};
 use client::Client;
-use plan::Plan;
+use plan::BenchPlan;
 use report::Report;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Runs what was asked for.
+/// Runs the measurement or the comparison.
 ///
 /// # Errors
 /// No server, no file, or a run in which every request failed.
@@ -39,9 +40,9 @@ pub(super) fn run(action: Action) -> anyhow::Result<()> {
     }
 }
 
-fn measure(plan: &Plan) -> anyhow::Result<()> {
-    let shots = workload::shots(plan)?;
-    // Two threads: the generator must leave the cores to what it measures.
+fn measure(plan: &BenchPlan) -> anyhow::Result<()> {
+    let requests = workload::bench_requests(plan)?;
+    // Two threads: the generator must leave the cores to the server that it measures.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let (model, run) = runtime.block_on(async {
@@ -50,7 +51,7 @@ fn measure(plan: &Plan) -> anyhow::Result<()> {
             Some(model) => model.clone(),
             None => client.first_model().await.context("no --model was given, and the server names none")?,
         };
-        let run = load::run(client, plan, &model, shots).await;
+        let run = load::run(client, plan, &model, requests).await;
         Ok::<_, anyhow::Error>((model, run))
     })?;
     let report = Report::new(plan, model, begun, &run);

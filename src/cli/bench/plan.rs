@@ -1,31 +1,31 @@
-//! What to measure: the options of `llamero bench`, with their limits.
+//! The options of `llamero bench`, with their limits.
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
 
-/// What the user asked for.
+/// A command of `llamero bench`.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::cli) enum Action {
     /// Measure a server.
-    Measure(Box<Plan>),
+    Measure(Box<BenchPlan>),
     /// Put two results beside each other.
     Compare { a: PathBuf, b: PathBuf },
 }
 
 /// A measurement.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::cli) struct Plan {
+pub(in crate::cli) struct BenchPlan {
     /// Where the server is, without `/v1`.
     pub(super) url: String,
     /// `None`: the first that the server lists.
     pub(super) model: Option<String>,
     /// Sent as `Authorization: Bearer`. Never printed.
     pub(super) api_key: Option<String>,
-    /// Whose requests they are.
+    /// Kind of the requests.
     pub(super) workload: Workload,
-    /// When they are sent.
+    /// Times at which they are sent.
     pub(super) arrival: Arrival,
-    /// How many.
+    /// Number of requests.
     pub(super) requests: usize,
     /// Tokens of a prompt; `None` is the workload's own number.
     pub(super) input_tokens: Option<usize>,
@@ -37,7 +37,7 @@ pub(in crate::cli) struct Plan {
     pub(super) slo: Slo,
     /// A request that takes longer counts as failed, seconds.
     pub(super) timeout_seconds: u64,
-    /// What the result is called.
+    /// Name of the result.
     pub(super) label: Option<String>,
     pub(super) json: Option<PathBuf>,
     pub(super) records: Option<PathBuf>,
@@ -78,7 +78,7 @@ pub(in crate::cli) struct Slo {
     pub(super) e2e_ms: Option<f64>,
 }
 
-/// Options that say nothing about a comparison.
+/// Options that have no meaning for a comparison.
 const ONLY_TO_MEASURE: [&str; 8] = ["prompts", "concurrency", "rate", "requests", "json", "records", "html", "label"];
 
 /// The command as clap knows it.
@@ -129,7 +129,7 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-/// From clap's matches; clap has checked what it can.
+/// From clap's matches, whose ranges clap has checked.
 pub(in crate::cli) fn read(matches: &mut ArgMatches) -> Action {
     if let Some(files) = matches.remove_many::<PathBuf>("compare")
         && let [a, b] = files.collect::<Vec<_>>().as_slice()
@@ -151,7 +151,7 @@ pub(in crate::cli) fn read(matches: &mut ArgMatches) -> Action {
         (None, concurrency) => Arrival::Closed { concurrency: small(concurrency.unwrap_or(1)) },
     };
     let every_line = if matches!(workload, Workload::File(_)) { usize::MAX } else { 32 };
-    Action::Measure(Box::new(Plan {
+    Action::Measure(Box::new(BenchPlan {
         url: matches.remove_one::<String>("url").unwrap_or_default().trim_end_matches('/').trim_end_matches("/v1").to_owned(),
         model: matches.remove_one("model"),
         api_key: matches.remove_one("api-key"),

@@ -1,4 +1,4 @@
-//! What was seen of one request. Times are seconds; those of a run count from its beginning.
+//! The measurements of one request. Times are seconds; those of a run count from its beginning.
 
 use super::workload::Group;
 use serde::Serialize;
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 /// One request. A line of `--records`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Record {
+pub(super) struct RequestRecord {
     pub(super) group: Group,
-    /// When it was sent.
+    /// Time at which it was sent.
     pub(super) start: f64,
-    /// When each piece of text came, from its start. A piece may be several tokens.
+    /// Time at which each piece of text came, from its start. A piece may be several tokens.
     pub(super) pieces: Vec<f64>,
-    /// When it ended, from its start.
+    /// Time at which it ended, from its start.
     pub(super) total: f64,
     /// As the server counted them, or one for each piece of text where it did not.
     pub(super) completion_tokens: u64,
@@ -20,19 +20,19 @@ pub(super) struct Record {
     pub(super) prompt_tokens: u64,
     /// Of these, taken from a cache.
     pub(super) cached_tokens: u64,
-    /// What was generated, reasoning left out.
+    /// The generated text, without reasoning.
     pub(super) text: String,
-    /// What went wrong.
+    /// The error, if the request failed.
     pub(super) error: Option<String>,
 }
 
-impl Record {
+impl RequestRecord {
     /// Time to first token.
     pub(super) fn ttft(&self) -> Option<f64> {
         self.pieces.first().copied()
     }
 
-    /// Time per output token: of the tokens behind the first. `None` with fewer than two.
+    /// Time per output token: of the tokens after the first. `None` with fewer than two.
     pub(super) fn tpot(&self) -> Option<f64> {
         let (first, last) = (self.pieces.first()?, self.pieces.last()?);
         let further = self.completion_tokens.checked_sub(1).filter(|further| *further > 0)?;
@@ -47,14 +47,14 @@ impl Record {
 
 /// A whole measurement.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Run {
+pub(super) struct BenchRun {
     /// In order of their ends.
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<RequestRecord>,
     /// From the first request to the end of the last.
     pub(super) duration: Duration,
 }
 
-impl Run {
+impl BenchRun {
     /// A JSON object per line and request.
     ///
     /// # Errors

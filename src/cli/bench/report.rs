@@ -1,8 +1,8 @@
-//! A result: what was measured and how, as JSON and as a table.
+//! A result: the figures and how they were measured, as JSON and as a table.
 
 use super::{
-    plan::{Arrival, Plan, Slo, Workload},
-    record::{Record, Run},
+    plan::{Arrival, BenchPlan, Slo, Workload},
+    record::{BenchRun, RequestRecord},
     summary::{Summary, Times},
     workload::Group,
 };
@@ -12,11 +12,11 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
 
-/// The result of a run. Reads what earlier versions wrote as long as `version` is 1.
+/// The result of a run. Results of earlier versions can be read as long as their `version` is 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Report {
     pub(super) version: u32,
-    /// What measured.
+    /// The program that measured, with its version.
     pub(super) tool: String,
     pub(super) label: String,
     pub(super) url: String,
@@ -33,9 +33,9 @@ pub(super) struct Report {
 
 impl Report {
     /// Of a run.
-    pub(super) fn new(plan: &Plan, model: String, began: u64, run: &Run) -> Self {
+    pub(super) fn new(plan: &BenchPlan, model: String, began: u64, run: &BenchRun) -> Self {
         let seconds = run.duration.as_secs_f64();
-        let mut groups: BTreeMap<Group, Vec<&Record>> = BTreeMap::new();
+        let mut groups: BTreeMap<Group, Vec<&RequestRecord>> = BTreeMap::new();
         for record in &run.records {
             groups.entry(record.group).or_default().push(record);
         }
@@ -59,7 +59,7 @@ impl Report {
         }
     }
 
-    /// Reads what [`Self::to_json`] wrote.
+    /// Reads a file that [`Self::to_json`] wrote.
     ///
     /// # Errors
     /// No such file, or another kind of file.
@@ -97,7 +97,7 @@ fn name(workload: &Workload) -> String {
     }
 }
 
-/// A kind of request, as people say it.
+/// The name of a group in tables.
 pub(super) fn title(group: Group) -> &'static str {
     match group {
         Group::Requests => "requests",

@@ -1,7 +1,7 @@
-//! From records to figures: rates, percentiles, goodput. Percentiles come from HDR histograms of microseconds with three
-//! significant digits.
+//! From records to figures: rates, percentiles, goodput. Percentiles come from HDR histograms of microseconds with
+//! three significant digits.
 
-use super::{plan::Slo, record::Record};
+use super::{plan::Slo, record::RequestRecord};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,13 +72,13 @@ impl Times {
 
 impl Summary {
     /// Of records of one kind, in a run that took so many seconds.
-    pub(super) fn of(records: &[&Record], seconds: f64, slo: Slo) -> Self {
-        let well: Vec<&Record> = records.iter().copied().filter(|record| record.error.is_none()).collect();
+    pub(super) fn of(records: &[&RequestRecord], seconds: f64, slo: Slo) -> Self {
+        let well: Vec<&RequestRecord> = records.iter().copied().filter(|record| record.error.is_none()).collect();
         let mut errors = BTreeMap::new();
         for error in records.iter().filter_map(|record| record.error.clone()) {
             *errors.entry(error).or_insert(0) += 1;
         }
-        let sum = |of: fn(&Record) -> u64| well.iter().map(|record| of(record)).sum::<u64>();
+        let sum = |of: fn(&RequestRecord) -> u64| well.iter().map(|record| of(record)).sum::<u64>();
         let completion_tokens = sum(|record| record.completion_tokens);
         let good = well.iter().filter(|record| is_good(record, slo)).count();
         Self {
@@ -100,7 +100,7 @@ impl Summary {
 }
 
 /// A part that does not apply to a request (a time per further token, where there is one token) is fulfilled.
-fn is_good(record: &Record, slo: Slo) -> bool {
+fn is_good(record: &RequestRecord, slo: Slo) -> bool {
     let within = |seconds: Option<f64>, limit: Option<f64>| match (seconds, limit) {
         (Some(seconds), Some(limit)) => seconds * 1e3 <= limit,
         (None, _) | (_, None) => true,

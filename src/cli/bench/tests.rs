@@ -3,17 +3,17 @@
 use super::{
     client::Client,
     compare, html, load,
-    plan::{Action, Arrival, Plan, Slo, Workload, command, read},
+    plan::{Action, Arrival, BenchPlan, Slo, Workload, command, read},
     plot::cumulative,
-    record::{Record, Run},
+    record::{BenchRun, RequestRecord},
     report::Report,
     summary::{Summary, Times},
-    workload::{Group, shots},
+    workload::{Group, bench_requests},
 };
 use axum::{Router, http::StatusCode, routing::get, routing::post};
 use std::time::Duration;
 
-fn plan(arguments: &[&str]) -> Plan {
+fn plan(arguments: &[&str]) -> BenchPlan {
     let words = std::iter::once("bench").chain(arguments.iter().copied());
     match read(&mut command().try_get_matches_from(words).unwrap()) {
         Action::Measure(plan) => *plan,
@@ -21,8 +21,8 @@ fn plan(arguments: &[&str]) -> Plan {
     }
 }
 
-fn record(pieces: &[f64], completion_tokens: u64) -> Record {
-    Record {
+fn record(pieces: &[f64], completion_tokens: u64) -> RequestRecord {
+    RequestRecord {
         group: Group::Requests,
         start: 0.5,
         pieces: pieces.to_vec(),
@@ -35,8 +35,8 @@ fn record(pieces: &[f64], completion_tokens: u64) -> Record {
     }
 }
 
-fn run(records: Vec<Record>) -> Run {
-    Run { records, duration: Duration::from_secs(2) }
+fn run(records: Vec<RequestRecord>) -> BenchRun {
+    BenchRun { records, duration: Duration::from_secs(2) }
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn two_ways_to_arrive_and_a_rate_of_nothing_are_refused() {
 
 #[test]
 fn a_seed_always_gives_the_same_requests_and_another_seed_others() {
-    let of = |seed| shots(&plan(&["--seed", seed, "--requests", "3"])).unwrap();
+    let of = |seed| bench_requests(&plan(&["--seed", seed, "--requests", "3"])).unwrap();
 
     assert_eq!(of("7"), of("7"));
     assert_ne!(of("7"), of("8"));
@@ -66,9 +66,9 @@ fn a_seed_always_gives_the_same_requests_and_another_seed_others() {
 
 #[test]
 fn prompts_of_w2_share_their_beginning_and_nothing_else() {
-    let shots = shots(&plan(&["--workload", "w2", "--requests", "2"])).unwrap();
+    let requests = bench_requests(&plan(&["--workload", "w2", "--requests", "2"])).unwrap();
 
-    let [a, b] = [0, 1].map(|at: usize| shots[at].body["prompt"].as_array().unwrap().clone());
+    let [a, b] = [0, 1].map(|at: usize| requests[at].body["prompt"].as_array().unwrap().clone());
     assert_eq!((a.len(), a[..620] == b[..620], a[620] == b[620]), (660, true, false));
 }
 
@@ -76,12 +76,12 @@ fn prompts_of_w2_share_their_beginning_and_nothing_else() {
 fn a_file_has_prompts_and_bodies_and_a_line_that_is_neither_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "Hello\n\n{\"messages\": []}\n").unwrap();
-    let of = || shots(&plan(&["--prompts", file.path().to_str().unwrap(), "--max-tokens", "5"]));
+    let of = || bench_requests(&plan(&["--prompts", file.path().to_str().unwrap(), "--max-tokens", "5"]));
     let good = of().unwrap();
     std::fs::write(file.path(), "Hello\n{\"model\": 1}\n").unwrap();
     let bad = format!("{:#}", of().unwrap_err());
 
-    assert_eq!(good.iter().map(|shot| shot.is_chat).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(good.iter().map(|request| request.is_chat).collect::<Vec<_>>(), [false, true]);
     assert_eq!((&good[0].body["prompt"], &good[1].body["max_tokens"]), (&"Hello".into(), &5.into()));
     assert!(bad.starts_with("line 2 of "), "{bad}");
 }
@@ -109,7 +109,7 @@ fn percentiles_are_of_milliseconds_with_three_digits() {
 #[test]
 fn a_summary_counts_tokens_of_what_went_well_and_goodput_of_what_was_in_time() {
     let slow = record(&[0.4, 0.5], 2);
-    let failed = Record { error: Some("500".to_owned()), ..record(&[0.1], 1) };
+    let failed = RequestRecord { error: Some("500".to_owned()), ..record(&[0.1], 1) };
     let records = [record(&[0.1, 0.2, 0.4], 5), slow, failed];
 
     let slo = Slo { ttft_ms: Some(300.0), ..Slo::default() };
@@ -124,7 +124,7 @@ fn a_summary_counts_tokens_of_what_went_well_and_goodput_of_what_was_in_time() {
 
 #[test]
 fn records_are_a_line_of_json_each_in_order() {
-    let records = vec![Record { text: "a\nb".to_owned(), ..record(&[0.1], 1) }, record(&[0.1, 0.2], 2)];
+    let records = vec![RequestRecord { text: "a\nb".to_owned(), ..record(&[0.1], 1) }, record(&[0.1, 0.2], 2)];
 
     let lines = run(records).json_lines().unwrap();
 
@@ -159,8 +159,8 @@ fn results_are_read_back_compared_and_shown_without_anything_from_elsewhere() {
 fn results_that_were_not_measured_alike_are_compared_with_a_warning() {
     let of = |seed| Report::new(&plan(&["--seed", seed]), "m".to_owned(), 1, &run(vec![record(&[0.1], 1)]));
 
-    assert!(compare::table(&of("1"), &of("2")).contains("not measured alike"));
-    assert!(!compare::table(&of("1"), &of("1")).contains("not measured alike"));
+    assert!(compare::table(&of("1"), &of("2")).contains("measured with different workloads"));
+    assert!(!compare::table(&of("1"), &of("1")).contains("measured with different workloads"));
 }
 
 /// A server with one model, whose completions are this stream; its URL.
@@ -173,12 +173,12 @@ async fn server(status: StatusCode, stream: &'static str) -> String {
     url
 }
 
-async fn measured(status: StatusCode, stream: &'static str, requests: &str) -> Vec<Record> {
+async fn measured(status: StatusCode, stream: &'static str, requests: &str) -> Vec<RequestRecord> {
     let url = server(status, stream).await;
     let plan = plan(&["--url", &url, "--requests", requests, "--concurrency", "2"]);
     let client = Client::new(&plan).unwrap();
     let model = client.first_model().await.unwrap();
-    load::run(client, &plan, &model, shots(&plan).unwrap()).await.records
+    load::run(client, &plan, &model, bench_requests(&plan).unwrap()).await.records
 }
 
 #[tokio::test]

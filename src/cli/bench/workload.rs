@@ -3,7 +3,7 @@
 //! Prompts are token ids, which need no tokenizer here and have the length that they should have on every server. Their
 //! tokens mean nothing; a request for text of one's own comes from a file.
 
-use super::plan::{Plan, Workload};
+use super::plan::{BenchPlan, Workload};
 use anyhow::{Context, bail};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
@@ -16,7 +16,7 @@ const MAX_LINES: usize = 1_000_000;
 /// Streams of W3 that run all the time.
 const W3_STREAMS: usize = 4;
 
-/// What a request is part of; percentiles are told apart by it.
+/// The group that a request belongs to. Each group has percentiles of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Group {
@@ -30,7 +30,7 @@ pub(super) enum Group {
 
 /// A request to send.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Shot {
+pub(super) struct BenchRequest {
     pub(super) group: Group,
     /// Whether it is a chat; else a completion.
     pub(super) is_chat: bool,
@@ -42,7 +42,7 @@ pub(super) struct Shot {
 ///
 /// # Errors
 /// A file that cannot be read or has a line that is no request.
-pub(super) fn shots(plan: &Plan) -> anyhow::Result<Vec<Shot>> {
+pub(super) fn bench_requests(plan: &BenchPlan) -> anyhow::Result<Vec<BenchRequest>> {
     let mut rng = Rng::with_seed(plan.seed);
     let numbers = |input: usize, output: u32| (plan.input_tokens.unwrap_or(input), plan.max_tokens.unwrap_or(output));
     let each = 0..plan.requests;
@@ -58,10 +58,10 @@ pub(super) fn shots(plan: &Plan) -> anyhow::Result<Vec<Shot>> {
         }
         Workload::W3 => {
             let (long, output) = numbers(700, 256);
-            let streams = (0..W3_STREAMS).map(|_| Shot { group: Group::Streams, ..completion(&ids(&mut rng, 32), output) });
-            let mut shots: Vec<Shot> = streams.collect();
-            shots.extend(each.map(|_| Shot { group: Group::LongPrompts, ..completion(&ids(&mut rng, long), 1) }));
-            shots
+            let streams = (0..W3_STREAMS).map(|_| BenchRequest { group: Group::Streams, ..completion(&ids(&mut rng, 32), output) });
+            let mut requests: Vec<BenchRequest> = streams.collect();
+            requests.extend(each.map(|_| BenchRequest { group: Group::LongPrompts, ..completion(&ids(&mut rng, long), 1) }));
+            requests
         }
         Workload::W4 => each.map(|n| structured(n, plan.max_tokens.unwrap_or(200))).collect(),
         Workload::W5 => {
@@ -76,13 +76,13 @@ fn ids(rng: &mut Rng, count: usize) -> Vec<u32> {
     (0..count).map(|_| rng.u32(IDS)).collect()
 }
 
-fn completion(prompt: &[u32], max_tokens: u32) -> Shot {
+fn completion(prompt: &[u32], max_tokens: u32) -> BenchRequest {
     let body = json!({"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": true});
-    shot(false, body)
+    bench_request(false, body)
 }
 
 /// Greedy, and by `json_schema`, which llamero, llama-server and vLLM's relatives all know in this place.
-fn structured(n: usize, max_tokens: u32) -> Shot {
+fn structured(n: usize, max_tokens: u32) -> BenchRequest {
     let schema = json!({
         "type": "object",
         "properties": {
@@ -94,29 +94,29 @@ fn structured(n: usize, max_tokens: u32) -> Shot {
         "additionalProperties": false,
     });
     let prompt = format!("Person number {n} of the register, as JSON:\n");
-    shot(false, json!({"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "json_schema": schema}))
+    bench_request(false, json!({"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "json_schema": schema}))
 }
 
-fn shot(is_chat: bool, body: Value) -> Shot {
+fn bench_request(is_chat: bool, body: Value) -> BenchRequest {
     let Value::Object(body) = body else { unreachable!("the callers write objects") };
-    Shot { group: Group::Requests, is_chat, body }
+    BenchRequest { group: Group::Requests, is_chat, body }
 }
 
-fn from_file(file: &Path, plan: &Plan) -> anyhow::Result<Vec<Shot>> {
+fn from_file(file: &Path, plan: &BenchPlan) -> anyhow::Result<Vec<BenchRequest>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let shots = lines
+    let requests = lines
         .take(plan.requests.min(MAX_LINES))
-        .map(|(number, line)| line_shot(line, plan.max_tokens).with_context(|| format!("line {} of {}", number + 1, file.display())));
-    let shots: Vec<Shot> = shots.collect::<anyhow::Result<_>>()?;
-    if shots.is_empty() {
+        .map(|(number, line)| request_of_line(line, plan.max_tokens).with_context(|| format!("line {} of {}", number + 1, file.display())));
+    let requests: Vec<BenchRequest> = requests.collect::<anyhow::Result<_>>()?;
+    if requests.is_empty() {
         bail!("{} has no prompt", file.display());
     }
-    Ok(shots)
+    Ok(requests)
 }
 
 /// A line that begins with `{` is a body; any other is a prompt.
-fn line_shot(line: &str, max_tokens: Option<u32>) -> anyhow::Result<Shot> {
+fn request_of_line(line: &str, max_tokens: Option<u32>) -> anyhow::Result<BenchRequest> {
     let mut body = if line.trim_start().starts_with('{') {
         serde_json::from_str::<Map<String, Value>>(line)?
     } else {
@@ -129,5 +129,5 @@ fn line_shot(line: &str, max_tokens: Option<u32>) -> anyhow::Result<Shot> {
     if let Some(max_tokens) = max_tokens {
         body.insert("max_tokens".to_owned(), max_tokens.into());
     }
-    Ok(Shot { group: Group::Requests, is_chat, body })
+    Ok(BenchRequest { group: Group::Requests, is_chat, body })
 }

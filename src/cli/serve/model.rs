@@ -1,8 +1,8 @@
-//! Finds the files that the engine opens: the model, fetched and checked if it has to be, its draft model, and the prefix
-//! cache's folder.
+//! Finds the files that the engine opens: the model, fetched and checked if it has to be, its draft model, and the
+//! prefix cache's folder.
 //!
-//! Takes from milliseconds to hours and blocks all the while, so it has a thread of its own, which ends with the process.
-//! Owns the files that it opened, until [`Found`] is dropped.
+//! Takes from milliseconds to hours and blocks all the while, so it has a thread of its own, which ends with the
+//! process. Owns the files that it opened, until [`Found`] is dropped.
 
 use crate::{
     config::{Environment, ServeConfig},
@@ -27,7 +27,7 @@ pub(super) struct Found {
     pub(super) _held: Vec<OpenedModel>,
 }
 
-/// Fills in the paths and files of the engine's options. Dropping the future leaves the thread to itself.
+/// Fills in the paths and files of the engine's options. If the future is dropped, the thread goes on.
 pub(super) async fn find(config: ServeConfig, environment: Environment) -> anyhow::Result<Found> {
     let (reply, found) = oneshot::channel();
     let work = move || {
@@ -49,7 +49,7 @@ fn engine_options(config: ServeConfig, environment: &Environment) -> anyhow::Res
     let mut held = Vec::new();
     if let Some(name) = &config.draft_model {
         let Resolved { path, summary } = search.resolve(name).context("the draft model")?;
-        tracing::info!(path = %path.display(), quantization = summary.quantization(), "a draft model guesses ahead");
+        tracing::info!(path = %path.display(), quantization = summary.quantization(), "loading the draft model");
         let draft = open(&path)?;
         options.draft_files = draft.files.clone();
         options.draft_model = Some(path);
@@ -66,13 +66,18 @@ fn open(path: &Path) -> anyhow::Result<OpenedModel> {
     OpenedModel::open(path).with_context(|| format!("{} cannot be opened", path.display()))
 }
 
-/// Makes the folder of the prefix cache, and finds out whose it is to be. What is in it is believed, so nobody else may write there.
+/// Makes the folder of the prefix cache. Its contents are trusted, so only the server's user may
+/// write there.
 fn prefix_cache(path: PathBuf, model: &OpenedModel) -> anyhow::Result<PrefixCacheFolder> {
     let unusable = || format!("--prefix-cache-dir {} cannot be used", path.display());
     DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(unusable)?;
     let metadata = path.metadata().with_context(unusable)?;
     let is_safe = metadata.mode() & 0o022 == 0 && [geteuid().as_raw(), 0].contains(&metadata.uid());
-    ensure!(is_safe, "--prefix-cache-dir {}: others may write there; give a folder that is the server's user's alone", path.display());
+    ensure!(
+        is_safe,
+        "--prefix-cache-dir {}: other users can write there; give a folder that only the server's user can write to",
+        path.display()
+    );
     let model_checksum = model_checksum(model, &path).with_context(unusable)?;
     Ok(PrefixCacheFolder { path, model_checksum, discard: false })
 }

@@ -1,7 +1,7 @@
 //! The end of a server: still serving for `--shutdown-delay`, then draining for `--drain-timeout`, then closing.
 //!
-//! A second signal, a second or more after the first, cuts all of that short: running streams end with an error event at once, and so does
-//! the process a moment later. Owns no handlers and no sockets.
+//! A second signal, a second or more after the first, cuts all of that short: running streams end with an error event
+//! at once, and so does the process a moment later. Owns no handlers and no sockets.
 
 use super::super::{logging, signals::StopSignals};
 use crate::{
@@ -18,9 +18,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Time that is left after a second signal: for the last events of streams, and for the engine to end.
-const HURRIED: Duration = Duration::from_secs(4);
+const HURRIED_STOP: Duration = Duration::from_secs(4);
 
-/// The HTTP server while it runs, and how it is told to stop: with the time that running requests get.
+/// The HTTP server while it runs, and the channel that stops it, which takes the time that running requests get.
 pub(super) struct Serving {
     pub(super) task: JoinHandle<io::Result<()>>,
     pub(super) stop: watch::Sender<Option<Duration>>,
@@ -32,17 +32,17 @@ impl Serving {
         (&mut self.task).await.context("the server's task ended early")?.context("the server ended early")
     }
 
-    /// Has it stop and waits for that; requests that run get so long.
+    /// Stops the server and waits for its end. Running requests get this long.
     pub(super) async fn close(mut self, patience: Duration) -> anyhow::Result<()> {
-        // Nobody listens if the server ended just now; joining it says why.
+        // Fails if the server ended just now; joining it returns the reason.
         let _ = self.stop.send(Some(patience));
         self.ended().await
     }
 }
 
-/// Goes on serving for the delay, although no longer ready, so that load balancers notice and send their requests elsewhere.
-/// Nothing is waited for where nothing could be served. Returns the reason if the engine was given up meanwhile, and whether another
-/// signal ended the wait.
+/// Goes on serving for the delay, although no longer ready, so that load balancers notice and send their requests
+/// elsewhere. Returns at once if the engine is not ready. Returns the reason if the engine was given up meanwhile, and
+/// whether another signal ended the wait.
 pub(super) async fn delay(
     engine: &EngineHandle,
     supervisor: &mut Supervisor,
@@ -52,23 +52,23 @@ pub(super) async fn delay(
     if delay.is_zero() || engine.state() != EngineState::Ready {
         return (None, false);
     }
-    tracing::info!("not ready any more; requests are served for {delay:?} still");
+    tracing::info!("no longer ready; requests are served for {delay:?} (--shutdown-delay)");
     supervisor.leave();
     tokio::select! {
         () = sleep(delay) => (None, false),
         reason = supervisor.failed() => (Some(reason), false),
         signal = signals.next() => {
-            tracing::warn!("{signal} again: no further delay");
+            tracing::warn!("{signal} again: the rest of --shutdown-delay is skipped");
             (None, true)
         }
     }
 }
 
-/// Ends the engine, then the server, which answers meanwhile: new requests hear 503 with the wait, and probes that it is
-/// not ready. Clients that are slow to read get what is left of the drain time.
+/// Ends the engine, then the server, which answers meanwhile: new requests get 503 with `Retry-After`, and probes that
+/// it is not ready. Clients that are slow to read get the rest of the drain time.
 ///
 /// # Errors
-/// The server failed, or somebody was in a hurry, so that requests were cut short.
+/// The server failed, or a second signal ended running requests early.
 pub(super) async fn drain(
     supervisor: Supervisor,
     serving: Serving,
@@ -97,15 +97,15 @@ pub(super) async fn drain(
     hurry.cancel();
     tokio::select! {
         drained = &mut draining => drained?,
-        () = sleep_until(Instant::now() + HURRIED) => end_at_once(),
+        () = sleep_until(Instant::now() + HURRIED_STOP) => end_at_once(),
         _signal = signals.next() => end_at_once(),
     }
-    bail!("ended early, as a second signal asked for")
+    bail!("a second signal ended running requests early")
 }
 
 /// The engine dies with this process.
 fn end_at_once() -> ! {
-    tracing::warn!("ending at once");
+    tracing::warn!("exiting without waiting for running requests");
     logging::finish();
     process::exit(1)
 }

@@ -1,6 +1,6 @@
 //! Reads GBNF. The order of cases and where line ends are allowed follow llama.cpp's `llama_grammar_parser`.
 
-use super::{Grammar, MAX_RULES, Node, Sequence};
+use super::{Grammar, MAX_RULES, Node, Nodes};
 use crate::protocol::{
     ConstraintError,
     ConstraintErrorKind::{Invalid, TooLarge},
@@ -117,17 +117,17 @@ impl<'a> Parser<'a> {
         Ok(self.grammar.names.len() - 1)
     }
 
-    /// Sequences between `|`; inside parentheses lines may end anywhere.
-    fn alternatives(&mut self, nested: bool) -> Result<Vec<Sequence>, ConstraintError> {
-        let mut alternatives = vec![self.sequence(nested)?];
+    /// Lists of nodes between `|`; inside parentheses lines may end anywhere.
+    fn alternatives(&mut self, nested: bool) -> Result<Vec<Nodes>, ConstraintError> {
+        let mut alternatives = vec![self.nodes(nested)?];
         while self.eat("|") {
             self.space(true);
-            alternatives.push(self.sequence(nested)?);
+            alternatives.push(self.nodes(nested)?);
         }
         Ok(alternatives)
     }
 
-    fn sequence(&mut self, nested: bool) -> Result<Sequence, ConstraintError> {
+    fn nodes(&mut self, nested: bool) -> Result<Nodes, ConstraintError> {
         let mut nodes = Vec::new();
         while let Some(next) = self.peek() {
             let node = match next {

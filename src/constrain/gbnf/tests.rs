@@ -85,7 +85,7 @@ ws ::= | " " | "\n" [ \t]{0,20}
 }
 
 #[test]
-fn what_is_no_gbnf_is_refused_with_its_line() {
+fn a_text_that_is_no_gbnf_is_refused_with_its_line() {
     let cases = [
         ("root ::= missing", "no rule 'missing'"),
         ("start ::= \"a\"", "no rule 'root'"),

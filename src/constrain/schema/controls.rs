@@ -6,16 +6,16 @@ use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Map, Value};
 
-/// Whether some text of a schema has a character that only `\uXXXX` can spell: in a literal, or in a pattern that cannot do without.
-/// Where that spelling is not allowed, llguidance leaves the character out of the text without a word.
+/// Whether some text of a schema has a character that only `\uXXXX` can spell: in a literal, or in a pattern that
+/// cannot do without. Where that spelling is not allowed, llguidance leaves the character out of the text silently.
 pub(in crate::constrain) fn need_unicode_escapes(schema: &Value) -> bool {
     let mut is_needed = false;
     visit(schema, "#", &mut |schema, _| is_needed |= schema.iter().any(|(keyword, value)| needs_them(keyword, value)));
     is_needed
 }
 
-/// Refuses objects that need closed names in a schema with such texts: where `\uXXXX` is allowed, a free name could repeat the name
-/// of a property in another spelling.
+/// Refuses objects that need closed names in a schema with such texts: where `\uXXXX` is allowed, a free name could
+/// repeat the name of a property in another spelling.
 ///
 /// # Errors
 /// Where such an object is.
@@ -85,7 +85,8 @@ fn has_unspellable_text(literal: &Value) -> bool {
     }
 }
 
-/// Whether some part of a pattern matches nothing but such characters. The compiler says what is wrong with one that has no meaning.
+/// Whether some part of a pattern matches nothing but such characters. A pattern that is malformed is refused by the
+/// compiler.
 fn demands_one(pattern: &str) -> bool {
     regex_syntax::parse(pattern).map_or_else(|_| pattern.contains(is_unspellable), |pattern| hir_demands_one(&pattern))
 }

@@ -1,7 +1,7 @@
-//! Whether a recursive schema has a finite value at all: `{"next": {"$ref": "#"}}` with a required `next` has none, and a
-//! text under it would never be complete.
+//! Whether a recursive schema has a finite value at all: `{"next": {"$ref": "#"}}` with a required `next` has none, and
+//! a text under it would never be complete.
 //!
-//! Sees only what recursion can break; other impossible schemas are found when they are compiled.
+//! Finds only faults of recursion; other impossible schemas are found when they are compiled.
 
 use crate::protocol::{
     ConstraintError,
@@ -76,7 +76,7 @@ fn can_end(schema: &Value, ends: &Ends<'_>) -> bool {
     refers && all && any && own_type_can_end(schema, ends)
 }
 
-/// Scalars always end; objects and arrays if what they must have does.
+/// Scalars always end; objects and arrays if their required parts do.
 fn own_type_can_end(schema: &Map<String, Value>, ends: &Ends<'_>) -> bool {
     let of_type = |name: &str| match name {
         "object" => required(schema).all(|schema| schema.is_none_or(|schema| can_end(schema, ends))),
@@ -93,7 +93,8 @@ fn own_type_can_end(schema: &Map<String, Value>, ends: &Ends<'_>) -> bool {
     }
 }
 
-/// The schemas of the properties that must be there; `None` for what may be anything, or is decided by its pattern.
+/// The schemas of the properties that must be there; `None` for a property that may be anything, or whose pattern
+/// decides.
 fn required(schema: &Map<String, Value>) -> impl Iterator<Item = Option<&Value>> {
     let names = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     let free = if schema.contains_key("patternProperties") { None } else { schema.get("additionalProperties") };

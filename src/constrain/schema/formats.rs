@@ -1,10 +1,11 @@
-//! What llguidance's formats of dates and times let through that no calendar has: 29 February of any year, the year 0, and
-//! a second 60 in any minute. A pattern beside the format takes it out.
+//! Patterns beside llguidance's formats of dates and times, which allow dates that no calendar has: 29 February of any
+//! year, the year 0, and a second 60 in any minute.
 //!
-//! The only seconds 60 there are, leap seconds, go with the others: what they are depends on the day and the zone.
+//! Leap seconds, which are real seconds 60, are excluded too: whether one exists depends on the day and the zone.
 //!
-//! Also what is longer than it may be: a mailbox's local part has 64 octets at most (RFC 5321 4.5.3.1.1), a host name 253 (RFC 1035
-//! 2.3.4). To count both labels and octets would be much work, so that labels here are shorter than they might be.
+//! They also limit lengths: a mailbox's local part has 64 octets at most (RFC 5321 4.5.3.1.1), a host name 253 (RFC
+//! 1035 2.3.4). Counting both labels and octets would be much work, so labels here are shorter than the standard
+//! allows.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +19,7 @@ const TIME: &str = "[0-9]{2}:[0-9]{2}:[0-5]";
 /// Six labels of 40 octets at most.
 const DOMAIN: &str = r"(?:[^.]{1,40}\.){0,5}[^.]{1,40}";
 
-/// Adds to a schema with such a format what narrows it.
+/// Adds the pattern that narrows such a format to its schema.
 pub(super) fn narrow(schema: &mut Map<String, Value>) {
     let pattern = match schema.get("format").and_then(Value::as_str) {
         Some("date") => format!("^(?:{DAY}|{LEAP_DAY})$"),
@@ -28,7 +29,8 @@ pub(super) fn narrow(schema: &mut Map<String, Value>) {
         Some("hostname") => format!("^{DOMAIN}$"),
         _ => return,
     };
-    // Among `allOf`, since there may be a pattern already. What is no array there is refused when it is compiled.
+    // Among `allOf`, since there may be a pattern already. An `allOf` that is no array is refused when the schema is
+    // compiled.
     if let Value::Array(all) = schema.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
         all.push(json!({ "pattern": pattern }));
     }

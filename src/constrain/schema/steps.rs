@@ -1,5 +1,5 @@
-//! The `multipleOf`s of a schema: llguidance computes remainders and least common multiples in 32 bits and does not notice
-//! when they overflow, so that only those pass that cannot.
+//! The `multipleOf`s of a schema: llguidance computes remainders and least common multiples in 32 bits and does not
+//! notice when they overflow, so that only those pass that cannot.
 
 use super::place;
 use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};

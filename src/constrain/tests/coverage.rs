@@ -1,4 +1,5 @@
-//! Which keywords of JSON schema work: a table of schemas with texts that they accept and reject, and the document that says so.
+//! Which keywords of JSON schema work: a table of schemas with texts that they accept and reject, and the document that
+//! says so.
 
 use super::Automaton;
 use crate::{constrain::schema::REFUSED, protocol::Constraint};

@@ -1,6 +1,6 @@
 //! The trial process itself: reads a vocabulary, then compiles constraints until its engine hangs up.
 //!
-//! It keeps nothing of a constraint, answers each with one frame and takes no care of time: the engine watches that.
+//! It keeps no constraint, answers each with one frame and has no limit of time: the engine watches the CPU time.
 
 use super::{
     messages::{FromTrial, ToTrial},
@@ -14,12 +14,13 @@ use crate::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
 
-/// The kernel's first choice when memory runs out.
+/// The kernel kills this process first when memory runs out.
 const OOM_SCORE: u16 = 1000;
-/// Memory for one constraint, above what the vocabulary takes and the stack may grow to, bytes.
+/// Memory for one constraint, bytes, beyond the memory of the vocabulary and the largest stack.
 pub(super) const MAX_MEMORY_BYTES: u64 = 512 << 20;
 
-/// Memory of one compiled constraint at most, bytes: a quarter of what the engine keeps (`cache`). 2,000 required names take some 5 MB.
+/// Memory of one compiled constraint at most, bytes: a quarter of the engine's cache. 2,000 required names take some 5
+/// MB.
 const MAX_COMPILED_BYTES: u64 = 64 << 20;
 
 /// Runs the trial process of the engine with this process id until the engine hangs up.
@@ -28,7 +29,7 @@ pub fn main(parent_pid: u32) -> ExitCode {
     match prepare(parent_pid).map_err(FrameError::from).and_then(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "no constraint can be tried out; this is started by an engine and not by hand");
+            tracing::error!(%error, "cannot try constraints out; this command is started by an engine and not by hand");
             ExitCode::FAILURE
         }
     }
@@ -36,7 +37,7 @@ pub fn main(parent_pid: u32) -> ExitCode {
 
 fn prepare(parent_pid: u32) -> io::Result<UnixStream> {
     die_with(parent_pid, OOM_SCORE)?;
-    // A crash is an answer here, and nobody reads its core.
+    // A crash is a result here, and its core dump has no use.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     socket_to_parent()
 }
@@ -73,10 +74,12 @@ fn resident() -> io::Result<u64> {
     usage::own_resident_bytes().ok_or_else(|| io::Error::other("the kernel does not say how much memory this process holds"))
 }
 
-/// The memory of a compiled constraint, bytes, from the memory of this process at its start, before it compiled the constraint, and now.
+/// The memory of a compiled constraint, bytes, from the memory of this process at its start, before it compiled the
+/// constraint, and now.
 ///
-/// The result is too large by the memory that earlier constraints did not give back, of which the engine allows 16 MiB: too few are kept
-/// rather than too many. The limit counts the growth for this constraint alone, so that no other one can make it be refused.
+/// The result is too large by the memory that earlier constraints did not give back, of which the engine allows 16 MiB:
+/// too few are kept rather than too many. The limit counts the growth for this constraint alone, so that no other one
+/// can make it be refused.
 ///
 /// # Errors
 /// Of the kind `TooCostly` beyond [`MAX_COMPILED_BYTES`].

@@ -5,11 +5,11 @@
 //!         Words once, then one Constraint at a time ◀── its memory, or an error
 //! ```
 //!
-//! llguidance parses what strangers wrote, recurses and allocates as that asks for, and cannot be stopped from outside. So
-//! each constraint is compiled and followed for some tokens here first: on a stack as large as the engine's, with a limit of
-//! memory, and killed when its CPU time is used up. Both are deterministic, so that a constraint that passes here compiles in
-//! the engine, too, which does so after that. Owns starting, feeding, watching and ending that process. It remembers no
-//! constraint: the results are kept by its caller.
+//! llguidance parses texts of strangers, recurses and allocates as they demand, and cannot be stopped from outside. So
+//! each constraint is compiled and followed for some tokens here first: on a stack as large as the engine's, with a
+//! limit of memory, and killed when its CPU time is used up. Both are deterministic, so that a constraint that passes
+//! here compiles in the engine, too, which does so after that. Owns starting, feeding, watching and ending that
+//! process. It remembers no constraint: the results are kept by its caller.
 
 mod inside;
 mod messages;

@@ -33,13 +33,13 @@ use std::{
 
 /// Time between two checks of the CPU time that the process has used.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// A process that holds so much more than at its start is replaced, bytes: it has had a large constraint, and did not give its memory
-/// back.
+/// A process that holds so much more than at its start is replaced, bytes: it has had a large constraint, and did not
+/// give its memory back.
 const MAX_GROWTH_BYTES: u64 = 16 << 20;
 /// The hidden subcommand, and the flag with the process that the child must die with.
 const ARGUMENTS: [&str; 2] = ["constraint-trial", "--parent-pid"];
-/// Signals of a process that crashed by itself: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV. Others come from outside, or because
-/// the machine has no memory, and say nothing of a constraint.
+/// Signals of a process that crashed by itself: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV. Others come from
+/// outside, or because the machine has no memory, and prove nothing about a constraint.
 const CRASHES: [i32; 6] = [4, 5, 6, 7, 8, 11];
 
 /// Limits of a trial.
@@ -49,7 +49,8 @@ pub struct TrialLimits {
     pub cpu: Duration,
     /// Longest wait for a process to read its vocabulary: the largest vocabularies take a second on an idle machine.
     pub start: Duration,
-    /// Longest wait for the result of a constraint. A constraint that takes longer is not refused: the machine may be busy, or asleep.
+    /// Longest wait for the result of a constraint. A constraint that takes longer is not refused: the machine may be
+    /// busy, or asleep.
     pub wait: Duration,
 }
 
@@ -67,8 +68,8 @@ pub struct TrialProcess {
     running: Option<Running>,
 }
 
-/// The end of one attempt: of handing a constraint to one process.
-enum Outcome {
+/// The end of one attempt to have a constraint compiled by a process.
+enum TrialEnd {
     Answered(Result<u64, ConstraintError>),
     OutOfCpuTime,
     Late,
@@ -88,8 +89,8 @@ impl TrialProcess {
         self.running.as_ref().map(|running| running.child.id())
     }
 
-    /// Compiles a constraint and follows it for some tokens. `words` is the vocabulary, asked for when a process starts. Returns the
-    /// memory of the compiled constraint, bytes, estimated from the pages that the process holds.
+    /// Compiles a constraint and follows it for some tokens. `words` is the vocabulary, asked for when a process
+    /// starts. Returns the memory of the compiled constraint, bytes, estimated from the pages that the process holds.
     ///
     /// # Errors
     /// The constraint does not compile within its limits. Of the kind `Busy` if that could not be found out.
@@ -100,21 +101,21 @@ impl TrialProcess {
             let mut running = self.running.take().map_or_else(|| self.start(words), Ok)?;
             let is_fresh = running.tried == 0;
             match running.ask(constraint, &self.limits) {
-                Ok(Outcome::Answered(result)) => {
+                Ok(TrialEnd::Answered(result)) => {
                     // A process that has no memory left for a thread would be busy for ever.
                     let is_busy = result.as_ref().is_err_and(|error| !error.is_final());
                     self.running = Some(running).filter(|running| !is_busy && !running.has_grown());
                     return result;
                 }
-                Ok(Outcome::OutOfCpuTime) => return Err(self.out_of_cpu_time()),
-                Ok(Outcome::Late) => {
+                Ok(TrialEnd::OutOfCpuTime) => return Err(self.out_of_cpu_time()),
+                Ok(TrialEnd::Late) => {
                     let message = "it was not compiled in time, on a machine that has other things to do";
                     return Err(ConstraintError::new(Busy, message));
                 }
-                Ok(Outcome::Died(status)) => {
+                Ok(TrialEnd::Died(status)) => {
                     tracing::warn!(%status, is_fresh, "a constraint was tried out in a process of its own, which died");
                     if is_fresh && status.signal().is_some_and(|signal| CRASHES.contains(&signal)) {
-                        return Err(died_of_it());
+                        return Err(crashed_on_it());
                     }
                     last = Some(status.to_string());
                 }
@@ -135,9 +136,9 @@ impl TrialProcess {
         let mut running = self.spawn().map_err(|error| cannot_start(format!("no process can be started ({error})")))?;
         let answer = write_frame(&mut running.socket, &words).and_then(|()| running.answer(None, self.limits.start));
         match answer {
-            Ok(Heard::Message(FromTrial::Ready(result))) => result.map_err(cannot_start)?,
-            Ok(Heard::Message(FromTrial::Tried(_))) => return Err(cannot_start("the process mixed up its answers")),
-            Ok(Heard::Nothing | Heard::OutOfCpuTime) => return Err(cannot_start("the process was not ready in time")),
+            Ok(TrialAnswer::Message(FromTrial::Ready(result))) => result.map_err(cannot_start)?,
+            Ok(TrialAnswer::Message(FromTrial::Tried(_))) => return Err(cannot_start("the process mixed up its answers")),
+            Ok(TrialAnswer::Nothing | TrialAnswer::OutOfCpuTime) => return Err(cannot_start("the process was not ready in time")),
             Err(error) => return Err(cannot_start(format!("the process ended ({error})"))),
         }
         running.resident_at_start = usage::resident_bytes(running.child.id()).unwrap_or(0);
@@ -164,7 +165,7 @@ fn cannot_start(reason: impl std::fmt::Display) -> ConstraintError {
     ConstraintError::new(Busy, format!("nothing can be compiled: {reason}"))
 }
 
-fn died_of_it() -> ConstraintError {
+fn crashed_on_it() -> ConstraintError {
     let mib = MAX_MEMORY_BYTES >> 20;
     ConstraintError::new(TooCostly, format!("the compiler needs more than {mib} MiB of memory or of its stack for it, or fails on it"))
 }
@@ -174,39 +175,39 @@ fn died_of_it() -> ConstraintError {
 struct Running {
     child: Child,
     socket: UnixStream,
-    /// Constraints it was handed.
+    /// Constraints that it was given.
     tried: u64,
     resident_at_start: u64,
 }
 
 /// The end of waiting for a message of a process.
-enum Heard {
+enum TrialAnswer {
     Message(FromTrial),
     OutOfCpuTime,
     Nothing,
 }
 
 impl Running {
-    fn ask(&mut self, constraint: &Constraint, limits: &TrialLimits) -> io::Result<Outcome> {
+    fn ask(&mut self, constraint: &Constraint, limits: &TrialLimits) -> io::Result<TrialEnd> {
         self.tried += 1;
         let used = usage::cpu_time(self.child.id()).unwrap_or_default();
         let sent = write_frame(&mut self.socket, &ToTrial::Try(constraint.clone()));
         match sent.and_then(|()| self.answer(Some(used + limits.cpu), limits.wait)) {
-            Ok(Heard::Message(FromTrial::Tried(result))) => Ok(Outcome::Answered(result)),
-            Ok(Heard::Message(FromTrial::Ready(_))) => Err(io::Error::other("it mixed up its answers")),
-            Ok(Heard::OutOfCpuTime) => Ok(Outcome::OutOfCpuTime),
-            Ok(Heard::Nothing) => Ok(Outcome::Late),
-            Err(FrameError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(Outcome::Late),
+            Ok(TrialAnswer::Message(FromTrial::Tried(result))) => Ok(TrialEnd::Answered(result)),
+            Ok(TrialAnswer::Message(FromTrial::Ready(_))) => Err(io::Error::other("it mixed up its answers")),
+            Ok(TrialAnswer::OutOfCpuTime) => Ok(TrialEnd::OutOfCpuTime),
+            Ok(TrialAnswer::Nothing) => Ok(TrialEnd::Late),
+            Err(FrameError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(TrialEnd::Late),
             // It closed its socket. It may have written half an answer, or not have ended yet.
             Err(_) => {
                 self.kill();
-                self.child.wait().map(Outcome::Died)
+                self.child.wait().map(TrialEnd::Died)
             }
         }
     }
 
     /// The next message; checks every [`CHECK_INTERVAL`] whether the process's CPU time has reached `max_cpu`.
-    fn answer(&mut self, max_cpu: Option<Duration>, wait: Duration) -> Result<Heard, FrameError> {
+    fn answer(&mut self, max_cpu: Option<Duration>, wait: Duration) -> Result<TrialAnswer, FrameError> {
         let begun = Instant::now();
         self.socket.set_read_timeout(Some(CHECK_INTERVAL))?;
         loop {
@@ -216,15 +217,15 @@ impl Running {
                 Err(error) => return Err(io::Error::from(error).into()),
             }
             if max_cpu.is_some_and(|max| usage::cpu_time(self.child.id()).is_some_and(|used| used > max)) {
-                return Ok(Heard::OutOfCpuTime);
+                return Ok(TrialAnswer::OutOfCpuTime);
             }
             if begun.elapsed() > wait {
-                return Ok(Heard::Nothing);
+                return Ok(TrialAnswer::Nothing);
             }
         }
         // An answer is one small packet; a process that stops in the middle of it is broken.
         self.socket.set_read_timeout(Some(wait))?;
-        read_frame(&mut self.socket).map(Heard::Message)
+        read_frame(&mut self.socket).map(TrialAnswer::Message)
     }
 
     fn has_grown(&self) -> bool {

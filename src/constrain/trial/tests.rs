@@ -1,4 +1,5 @@
-//! A shell in the place of the trial process: how it ends is what counts. The real one is in `tests/it/constraints`.
+//! A shell in the place of the trial process, which ends in each of the ways that matter. The real one is in
+//! `tests/it/constraints`.
 
 use super::*;
 use crate::constrain::{Piece, Words};
@@ -57,7 +58,7 @@ fn a_constraint_that_kills_a_new_process_is_refused() {
 }
 
 #[test]
-fn a_process_that_is_killed_from_outside_or_ends_by_itself_says_nothing_of_a_constraint() {
+fn a_process_that_is_killed_from_outside_or_ends_by_itself_proves_nothing_about_a_constraint() {
     for end in ["kill -KILL $$", "kill -TERM $$", "kill -QUIT $$", "kill -XCPU $$", "exit 3"] {
         let result = Scripted::new(&format!("{READY}; {ASKED}; {end}"), patient()).try_out();
 
@@ -66,7 +67,7 @@ fn a_process_that_is_killed_from_outside_or_ends_by_itself_says_nothing_of_a_con
 }
 
 #[test]
-fn what_uses_up_its_cpu_time_is_refused_and_the_process_is_gone() {
+fn a_constraint_that_uses_up_its_cpu_time_is_refused_and_the_process_is_gone() {
     let mut scripted = Scripted::new(&format!("{READY}; {ASKED}; while :; do :; done"), TrialLimits { cpu: Duration::ZERO, ..patient() });
 
     let refused = scripted.try_out().unwrap_err();
@@ -77,7 +78,7 @@ fn what_uses_up_its_cpu_time_is_refused_and_the_process_is_gone() {
 }
 
 #[test]
-fn a_process_that_uses_no_cpu_time_and_does_not_answer_says_nothing_of_a_constraint() {
+fn a_process_that_uses_no_cpu_time_and_does_not_answer_proves_nothing_about_a_constraint() {
     for (script, limits) in [
         ("read nothing".to_owned(), TrialLimits { start: Duration::ZERO, ..patient() }),
         (format!("{READY}; {ASKED}; read nothing"), TrialLimits { wait: Duration::ZERO, ..patient() }),
@@ -90,7 +91,7 @@ fn a_process_that_uses_no_cpu_time_and_does_not_answer_says_nothing_of_a_constra
 }
 
 #[test]
-fn a_program_that_is_not_there_or_is_another_one_says_nothing_of_a_constraint() {
+fn a_program_that_is_not_there_or_is_another_one_proves_nothing_about_a_constraint() {
     let mut missing = TrialProcess::new(PathBuf::from("/no/such/program"), patient());
     assert!(is_busy(&missing.try_out(&Constraint::JsonObject, &words)));
 
@@ -102,7 +103,7 @@ fn a_program_that_is_not_there_or_is_another_one_says_nothing_of_a_constraint() 
 }
 
 #[test]
-fn what_kills_a_process_that_had_others_before_is_asked_of_a_new_one() {
+fn a_constraint_that_kills_a_process_that_had_others_before_is_tried_in_a_new_one() {
     let mut scripted = Scripted::new(&format!("{READY}; {ASKED}; {SOUND}; {ASKED}; kill -SEGV $$"), patient());
     assert_eq!(scripted.try_out(), Ok(5));
 

@@ -21,7 +21,7 @@ pub(super) fn own_resident_bytes() -> Option<u64> {
     resident_bytes(std::process::id())
 }
 
-/// Bytes of addresses that this process has mapped: what `RLIMIT_AS` counts.
+/// Bytes of addresses that this process has mapped; `RLIMIT_AS` limits them.
 pub(super) fn own_address_space() -> Option<u64> {
     let statm = Process::myself().ok()?.statm().ok()?;
     Some(statm.size * procfs::page_size())

@@ -32,8 +32,8 @@ impl LazyCompiler {
         compiler.known(constraint)
     }
 
-    /// Compiles a constraint, tried out in `trial` first if it is new. Remembers the errors after which it would be refused again, and
-    /// not that there was no time for it.
+    /// Compiles a constraint, tried out in `trial` first if it is new. Remembers the errors after which it would be
+    /// refused again, and not that there was no time for it.
     pub(super) fn compile(&self, constraint: &Constraint, trial: &mut TrialProcess) -> Result<Compiled, ConstraintError> {
         let compiler = self.get()?;
         if let Some(known) = self.known(constraint) {

@@ -7,9 +7,10 @@
 //!       └ Check ──────────────────▶    └ new, callers take turns ─ trial ┘         └──▶ outbox
 //! ```
 //!
-//! Owns the queue. A new constraint waits in a queue in which callers take turns and is tried out in another process first
-//! (`compiling`); a known one does not wait for that. A cancellation that arrives before the engine thread has the submission
-//! ends it here: both happen under one lock, so that it is either forgotten or cancelled there, never lost.
+//! Owns the queue. A new constraint waits in a queue in which callers take turns and is tried out in another process
+//! first (`compiling`); a known one does not wait for that. A cancellation that arrives before the engine thread has
+//! the submission ends it here: both happen under one lock, so that it is either forgotten or cancelled there, never
+//! lost.
 
 mod compiling;
 #[cfg(test)]
@@ -30,17 +31,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Threads that compile new constraints, each with a trial process: a constraint that takes long must not hold up all others.
+/// Threads that compile new constraints, each with a trial process: a constraint that takes long must not hold up all
+/// others.
 pub(super) const PLACES: usize = 2;
 /// Places that one caller may have.
 const SHARE: usize = PLACES - 1;
 /// New constraints of one caller that may wait to be checked.
 const MAX_WAITING: usize = 16;
-/// Time for which a check waits for a place before its caller is told to come back: four of the slowest constraints. Below the
-/// least time that the gateway waits for answers.
+/// Longest wait of a check for a place before its caller gets `Busy`: four of the slowest constraints. Below the least
+/// time that the gateway waits for answers.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// Niceness of the threads and of their trial processes, which inherit it: compiling takes seconds of a core, and a step is as slow as its
-/// slowest thread.
+/// Niceness of the threads and of their trial processes, which inherit it: compiling takes seconds of a core, and a
+/// step is as slow as its slowest thread.
 const NICE: i32 = 5;
 /// Trials of one submission that may end with `Busy`. The gateway has had its constraint checked.
 const MAX_ATTEMPTS: u32 = 3;
@@ -48,13 +50,13 @@ const MAX_ATTEMPTS: u32 = 3;
 /// The queue, shared by the inbox and the threads that work on it.
 #[derive(Debug)]
 pub(super) struct Constraints {
-    queue: Mutex<Queue>,
+    queue: Mutex<JobQueue>,
     filled: Condvar,
 }
 
 /// Bounded by the gateway: as many submissions as may wait (`max_waiting`), and 16 checks (`Lane::Constraint`).
 #[derive(Debug)]
-struct Queue {
+struct JobQueue {
     /// Of constraints that were known when they came, or have become so.
     known: VecDeque<Job>,
     /// The others.
@@ -97,7 +99,7 @@ impl Job {
     }
 }
 
-/// A job that somebody works on.
+/// A job that a thread works on.
 #[derive(Debug)]
 struct Taken {
     job: Job,
@@ -109,7 +111,7 @@ impl Constraints {
     /// An empty queue in front of the engine thread's.
     pub(super) fn new(commands: SyncSender<Command>) -> Self {
         let (known, new) = (VecDeque::new(), FairQueue::new(PLACES, Share::AtMost(SHARE)));
-        let queue = Queue { known, new, submitted: HashSet::new(), compiler: None, commands: Some(commands) };
+        let queue = JobQueue { known, new, submitted: HashSet::new(), compiler: None, commands: Some(commands) };
         Self { queue: Mutex::new(queue), filled: Condvar::new() }
     }
 
@@ -156,7 +158,8 @@ impl Constraints {
         self.filled.notify_all();
     }
 
-    /// Works until the gateway is gone: the body of a thread. With `trial` it takes all jobs, and without only those of known constraints.
+    /// Works until the gateway is gone: the body of a thread. With `trial` it takes all jobs, and without only those of
+    /// known constraints.
     pub(super) fn work(&self, compiler: &LazyCompiler, mut trial: Option<TrialProcess>, outbox: &SyncSender<FromEngine>) {
         give_way(NICE);
         while let Some(Taken { job, place }) = self.next(trial.is_some()) {
@@ -258,13 +261,13 @@ impl Constraints {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, JobQueue> {
         // Every change is one call on a collection, so that a panic elsewhere leaves it sound.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Queue {
+impl JobQueue {
     fn knows(&self, constraint: &Constraint) -> bool {
         self.compiler.as_ref().is_some_and(|compiler| compiler.known(constraint).is_some())
     }

@@ -1,5 +1,5 @@
-//! Tests of submissions that are cancelled, new or known, and of the end of the queue. No model and no process: nothing is
-//! compiled.
+//! Tests of submissions that are cancelled, new or known, and of the end of the queue. No model and no process: nothing
+//! is compiled.
 
 use super::*;
 use crate::protocol::{CallId, Reply};
@@ -88,7 +88,7 @@ fn callers_with_new_constraints_take_turns() {
 }
 
 #[test]
-fn a_caller_with_too_many_new_constraints_is_told_to_come_back_and_others_are_not() {
+fn a_caller_with_too_many_new_constraints_gets_busy_and_others_do_not() {
     let (constraints, _received) = constraints();
     for call in 0..MAX_WAITING {
         let call = u64::try_from(call).unwrap();

@@ -69,7 +69,7 @@ impl DiskTier {
     /// Begins to read the folder; see [`Self::restore`]. `None` if nothing of this runner can be kept, or no thread be started.
     pub(super) fn start(folder: Folder, runner: &dyn ModelRunner) -> Option<Self> {
         let Some(format) = runner.state_format() else {
-            tracing::warn!("--prefix-cache-dir: nothing can be kept of this model, or there is no swap space");
+            tracing::warn!("--prefix-cache-dir has no effect: this model's KV cannot be saved, or there is no --swap-space");
             return None;
         };
         let folder = folder.bind(&format, runner.limits().swap.bytes);
@@ -82,7 +82,7 @@ impl DiskTier {
                 Some(Self { orders, restored: Some(restored), names, saves_in: Some(IDLE), to_remove, complained: false, thread })
             }
             Err(error) => {
-                tracing::error!(%error, "--prefix-cache-dir: no thread for it; nothing is kept");
+                tracing::error!(%error, "--prefix-cache-dir has no effect: no thread can be started for it");
                 None
             }
         }

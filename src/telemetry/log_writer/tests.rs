@@ -25,7 +25,7 @@ impl Write for Asks {
     }
 }
 
-/// A writer, what it wants to write, and how that goes.
+/// A writer, the lines to write, and the results of writing them.
 fn writer() -> (LogWriter, Receiver<Vec<u8>>, Sender<io::Result<usize>>) {
     let ((wanted, seen), (answer, answers)) = (channel(), channel());
     (LogWriter::start(Asks { wanted, answers }).unwrap(), seen, answer)
