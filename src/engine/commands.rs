@@ -13,9 +13,9 @@ use std::{
 /// Constraints are followed by code that recurses, on the engine thread and where resumed sequences catch up.
 pub(super) const ENGINE_STACK_BYTES: usize = 64 << 20;
 
-/// What reaches the engine thread.
+/// What reaches the engine thread of a model that generates. That of a model that embeds gets [`EmbedCall`]s.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum WorkerCommand {
     /// Generate.
     Submit {
         /// The sequence to generate.
@@ -27,8 +27,6 @@ pub(super) enum Command {
     Refuse(SequenceId, GenerationError),
     /// Forget a sequence.
     Cancel(SequenceId),
-    /// Compute vectors.
-    Embed(Box<EmbedCall>),
     /// Say what would become of a request.
     Foresee(CallId, Prospect),
 }

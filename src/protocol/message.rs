@@ -7,7 +7,7 @@ use super::{
 use serde::{Deserialize, Serialize};
 
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
-pub const PROTOCOL_VERSION: u16 = 7;
+pub const PROTOCOL_VERSION: u16 = 8;
 
 /// The size of a text, or of tokens, by the time that a tokenizer needs for it. The gateway sends few texts of each size at a time, and
 /// the engine has threads for each size.

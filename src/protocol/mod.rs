@@ -12,15 +12,17 @@ mod frame;
 mod message;
 mod model_info;
 mod request;
+mod stats;
 
 pub use constraint::{Constraint, ConstraintError};
 pub use embedding::{EmbedError, EmbeddingInfo, Pooling, RankScore};
 pub use engine_options::{EngineOptions, FlashAttention, KvLayout, KvType, OpenedFile, PrefixCacheFolder};
 pub use event::{
-    Drafts, EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
+    Drafts, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
 };
 pub use forecast::{Forecast, Prospect};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use message::{CallId, FromEngine, PROTOCOL_VERSION, SpecialText, TextSize, ToEngine};
-pub use model_info::{FimTokens, KvWindow, MemoryNeed, MemoryPlace, ModelInfo};
+pub use model_info::{FimTokens, GenerationInfo, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind};
 pub use request::{Dry, SamplingParams, SequenceId, SequenceRequest, Token};
+pub use stats::{EngineGauges, EngineStats, EngineTotals};

@@ -18,7 +18,7 @@ mod tests;
 pub(super) use compiling::LazyCompiler;
 
 use crate::constrain::{Compiled, trial::TrialProcess};
-use crate::engine::commands::Command;
+use crate::engine::commands::WorkerCommand;
 use crate::fair_queue::{FairQueue, Share};
 use crate::priority::give_way;
 use crate::protocol::{CallId, Constraint, ConstraintError, FromEngine, GenerationError, SequenceId, SequenceRequest};
@@ -62,7 +62,7 @@ struct Queue {
     /// There once a model is loaded.
     compiler: Option<Arc<LazyCompiler>>,
     /// Takes compiled submissions; `None` when the gateway is gone.
-    commands: Option<SyncSender<Command>>,
+    commands: Option<SyncSender<WorkerCommand>>,
 }
 
 #[derive(Debug)]
@@ -108,7 +108,7 @@ struct Taken {
 
 impl Constraints {
     /// An empty queue in front of the engine thread's.
-    pub(super) fn new(commands: SyncSender<Command>) -> Self {
+    pub(super) fn new(commands: SyncSender<WorkerCommand>) -> Self {
         let (known, new) = (VecDeque::new(), FairQueue::new(PLACES, Share::AtMost(SHARE)));
         let queue = Queue { known, new, submitted: HashSet::new(), compiler: None, commands: Some(commands) };
         Self { queue: Mutex::new(queue), filled: Condvar::new() }
@@ -202,8 +202,8 @@ impl Constraints {
                 });
                 let matcher = matcher.and_then(|compiled| compiling::matcher(&compiled, &request).map_err(GenerationError::Constraint));
                 let command = match matcher {
-                    Ok(matcher) => Command::Submit { request, matcher: Some(Box::new(matcher)) },
-                    Err(error) => Command::Refuse(id, error),
+                    Ok(matcher) => WorkerCommand::Submit { request, matcher: Some(Box::new(matcher)) },
+                    Err(error) => WorkerCommand::Refuse(id, error),
                 };
                 self.pass_on(id, command);
                 true
@@ -253,7 +253,7 @@ impl Constraints {
     }
 
     /// Hands a submission to the engine thread, unless it was cancelled meanwhile.
-    fn pass_on(&self, id: SequenceId, command: Command) {
+    fn pass_on(&self, id: SequenceId, command: WorkerCommand) {
         // The lock is held while sending: a cancellation comes before (and wins here) or after (and is sent behind).
         let mut queue = self.lock();
         if queue.submitted.remove(&id)
