@@ -8,7 +8,7 @@
 use clap::{Arg, ArgAction, Command, value_parser};
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step, StepError},
-    llama::load,
+    llama::load_generating,
     protocol::{EngineOptions, FlashAttention, KvLayout, KvType, SequenceId, Token},
 };
 use serde_json::json;
@@ -87,7 +87,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         swap_space_bytes: Some(0),
         ..EngineOptions::new(matches.remove_one("model").unwrap_or_default())
     };
-    let loaded = load(&options, |_| {})?;
+    let loaded = load_generating(&options, |_| {})?;
     let mut runner = loaded.runner()?;
     run(&mut runner, Shape { prompt: prompt.min(200), output: 2, batch: 1, shared })?; // Warms caches and threads up.
     for batch in batches {

@@ -3,17 +3,13 @@
 use crate::{
     build_info,
     config::ServeConfig,
-    protocol::{EmbeddingInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, Pooling},
+    protocol::{EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling},
 };
 use std::net::SocketAddr;
 
 /// The start-up summary. Pure: all of it comes from its arguments and the build. `about_chat` is a warning about the
 /// model's chat template.
 pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAddr, about_chat: Option<&str>) -> String {
-    let layout = match model.kv_layout {
-        KvLayout::Split => "split",
-        KvLayout::Unified => "unified",
-    };
     let mut rows = vec![
         (
             "model",
@@ -29,17 +25,14 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         ("served as", config.api.served_model_names.join(", ")),
         ("context", format!("{} tokens per sequence, trained for {}", model.max_model_len, model.n_ctx_train)),
         ("sequences", format!("{} at once, {} tokens per step", model.max_num_seqs, model.max_num_batched_tokens)),
-        match &model.embedding {
-            None => {
-                let (bytes, kind) = (human_bytes(model.kv_bytes), model.kv_type.name());
-                ("KV cache", format!("{bytes}, {} tokens of {kind}, {layout}{}", model.kv_cells, window(model)))
-            }
-            Some(embedding) => ("embeds", embeds(embedding)),
+        match &model.kind {
+            ModelKind::Generates(generation) => ("KV cache", kv_cache(generation)),
+            ModelKind::Embeds(embedding) => ("embeds", embeds(embedding)),
         },
     ];
     rows.extend(model.memory.iter().map(|need| (place(need), memory(need))));
-    if model.swap_bytes > 0 {
-        let bytes = human_bytes(model.swap_bytes);
+    if let Some(swap_bytes) = model.generation().map(|generation| generation.swap_bytes).filter(|bytes| *bytes > 0) {
+        let bytes = human_bytes(swap_bytes);
         let kept = config.engine.prefix_cache.as_ref().map_or_else(String::new, |cache| format!(", kept in {}", cache.path.display()));
         rows.push(("swap space", format!("up to {bytes} of memory more for cached prompts{kept}")));
     }
@@ -76,9 +69,18 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     text
 }
 
+fn kv_cache(generation: &GenerationInfo) -> String {
+    let layout = match generation.kv_layout {
+        KvLayout::Split => "split",
+        KvLayout::Unified => "unified",
+    };
+    let (bytes, kind) = (human_bytes(generation.kv_bytes), generation.kv_type.name());
+    format!("{bytes}, {} tokens of {kind}, {layout}{}", generation.kv_cells, window(generation))
+}
+
 /// A sentence on the cells that are kept for layers with a sliding window; empty without such layers.
-fn window(model: &ModelInfo) -> String {
-    match model.kv_window {
+fn window(generation: &GenerationInfo) -> String {
+    match generation.kv_window {
         None => String::new(),
         Some(KvWindow { positions, cells: Some(cells) }) => {
             format!("; layers with a window of {positions} keep {cells} for each sequence (--swa-full keeps all)")
@@ -173,12 +175,6 @@ mod tests {
             longest_piece: None,
             dropped_bytes: Vec::new(),
             tokenizer: "llama".to_owned(),
-            kv_layout: KvLayout::Split,
-            kv_cells: 65_536,
-            kv_bytes: 1_509_949_440,
-            kv_window: None,
-            kv_type: KvType::F16,
-            swap_bytes: 1_600_000_000,
             memory: vec![MemoryNeed {
                 place: MemoryPlace::Host,
                 weights_bytes: 96_000_000,
@@ -191,8 +187,23 @@ mod tests {
             device: "CPU".into(),
             slow_kernels: None,
             load_ms: 1250,
-            embedding: None,
+            kind: ModelKind::Generates(GenerationInfo {
+                kv_layout: KvLayout::Split,
+                kv_cells: 65_536,
+                kv_bytes: 1_509_949_440,
+                kv_window: None,
+                kv_type: KvType::F16,
+                swap_bytes: 1_600_000_000,
+            }),
         }
+    }
+
+    /// The model with another cache.
+    fn with_cache(change: impl FnOnce(&mut GenerationInfo)) -> ModelInfo {
+        let model = model();
+        let mut cache = *model.generation().unwrap();
+        change(&mut cache);
+        ModelInfo { kind: ModelKind::Generates(cache), ..model }
     }
 
     fn config(pairs: &[(&'static str, &str)]) -> ServeConfig {
@@ -233,7 +244,7 @@ llamero {} is ready
         let text = |model: &ModelInfo| summary(model, &config, "127.0.0.1:8000".parse().unwrap(), None);
 
         assert!(text(&model()).contains("for cached prompts, kept in /var/cache/llamero\n"));
-        assert!(!text(&ModelInfo { swap_bytes: 0, ..model() }).contains("swap space"));
+        assert!(!text(&with_cache(|cache| cache.swap_bytes = 0)).contains("swap space"));
     }
 
     #[test]
@@ -250,7 +261,7 @@ llamero {} is ready
     #[test]
     fn the_cells_of_layers_with_a_sliding_window_are_named() {
         let text = |cells| {
-            let model = ModelInfo { kv_window: Some(KvWindow { positions: 512, cells }), ..model() };
+            let model = with_cache(|cache| cache.kv_window = Some(KvWindow { positions: 512, cells }));
             summary(&model, &config(&[]), "127.0.0.1:8000".parse().unwrap(), None)
         };
 

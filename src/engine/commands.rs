@@ -4,7 +4,7 @@
 //! Owns nothing. `serve` sends commands, `worker` or `embedding` carries them out.
 
 use crate::constrain::Matcher;
-use crate::protocol::{Asked, EmbedBatch, FrameError, GenerationError, Prospect, SequenceId, SequenceRequest};
+use crate::protocol::{Asked, FrameError, GenerationError, Prospect, SequenceId, SequenceRequest};
 use std::{
     sync::atomic::{AtomicBool, AtomicU64},
     thread,
@@ -13,9 +13,9 @@ use std::{
 /// Constraints are followed by code that recurses, on the engine thread and where resumed sequences catch up.
 pub(super) const ENGINE_STACK_BYTES: usize = 64 << 20;
 
-/// What reaches the engine thread.
+/// What reaches the engine thread of a model that generates. That of a model that embeds gets batches of inputs.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum WorkerCommand {
     /// Generate.
     Submit {
         /// The sequence to generate.
@@ -27,8 +27,6 @@ pub(super) enum Command {
     Refuse(SequenceId, GenerationError),
     /// Forget a sequence.
     Cancel(SequenceId),
-    /// Compute vectors.
-    Embed(Asked<EmbedBatch>),
     /// Predict how a request would fare.
     Forecast(Asked<Prospect>),
 }

@@ -1,18 +1,15 @@
-//! The engine thread of an embedding model: drain commands, fill a batch, compute it, answer.
+//! The engine thread of an embedding model: drain calls, fill a batch, compute it, answer.
 //!
 //! Calls are computed in the order of their arrival, as many at a time as fit one batch. The gateway sends calls that are
 //! one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long behind
 //! a large request. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
 
 use super::{
-    commands::{Command, Disconnected, Progress},
+    commands::{Disconnected, Progress},
     embedder::Embedder,
     runner::StepError,
 };
-use crate::protocol::{
-    Asked, EmbedBatch, EmbedError, EngineStats, Finish, Forecast, FromEngine, GenerationError, SequenceId, SequenceOutput, StepReport,
-    Token,
-};
+use crate::protocol::{Asked, EmbedBatch, EmbedError, EngineGauges, EngineStats, EngineTotals, FromEngine, StepReport, Token};
 use std::{
     collections::VecDeque,
     sync::{
@@ -44,15 +41,15 @@ impl<'a> EmbeddingWorker<'a> {
     }
 
     /// Works until the gateway hangs up.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
-        while self.turn(commands).is_ok() {}
+    pub(super) fn run(mut self, calls: &Receiver<Asked<EmbedBatch>>) {
+        while self.turn(calls).is_ok() {}
     }
 
-    /// One turn: every command that is there, then at most one batch; or a wait for the next command.
-    fn turn(&mut self, commands: &Receiver<Command>) -> Result<(), Disconnected> {
+    /// One turn: every call that is there, then at most one batch; or a wait for the next call.
+    fn turn(&mut self, calls: &Receiver<Asked<EmbedBatch>>) -> Result<(), Disconnected> {
         loop {
-            match commands.try_recv() {
-                Ok(command) => self.apply(command)?,
+            match calls.try_recv() {
+                Ok(call) => self.take(call)?,
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return Err(Disconnected),
             }
@@ -60,8 +57,8 @@ impl<'a> EmbeddingWorker<'a> {
         let batch = self.next_batch();
         if batch.is_empty() {
             self.progress.busy.store(false, Ordering::Relaxed);
-            let command = commands.recv().map_err(|_| Disconnected)?;
-            return self.apply(command);
+            let call = calls.recv().map_err(|_| Disconnected)?;
+            return self.take(call);
         }
         self.progress.busy.store(true, Ordering::Relaxed);
         self.send(FromEngine::Embedding(batch.iter().map(|call| call.id).collect()))?;
@@ -69,24 +66,17 @@ impl<'a> EmbeddingWorker<'a> {
         for (call, result) in batch.iter().zip(answers) {
             self.send(call.reply(result))?;
         }
-        self.report(Vec::new())
+        self.report()
     }
 
-    fn apply(&mut self, command: Command) -> Result<(), Disconnected> {
-        match command {
-            Command::Embed(call) => match self.check(&call) {
-                Ok(()) => {
-                    self.waiting.push_back(call);
-                    Ok(())
-                }
-                Err(error) => self.send(call.reply(Err(error))),
-            },
-            Command::Submit { request, .. } => self.report(vec![refused(request.id)]),
-            Command::Refuse(id, _) => self.report(vec![refused(id)]),
-            // Nothing is ever generated here: nothing is cached and nothing is known.
-            Command::Forecast(asked) => self.send(asked.reply(Forecast::default())),
-            // No sequence was ever taken in.
-            Command::Cancel(_) => Ok(()),
+    /// Queues a call, or refuses it.
+    fn take(&mut self, call: Asked<EmbedBatch>) -> Result<(), Disconnected> {
+        match self.check(&call) {
+            Ok(()) => {
+                self.waiting.push_back(call);
+                Ok(())
+            }
+            Err(error) => self.send(call.reply(Err(error))),
         }
     }
 
@@ -109,7 +99,7 @@ impl<'a> EmbeddingWorker<'a> {
         Ok(())
     }
 
-    /// Takes the oldest call and those behind it that fit the same batch.
+    /// Takes the oldest call and those after it that fit the same batch.
     fn next_batch(&mut self) -> Vec<Asked<EmbedBatch>> {
         let limits = self.embedder.limits();
         let mut batch: Vec<Asked<EmbedBatch>> = Vec::new();
@@ -154,15 +144,12 @@ impl<'a> EmbeddingWorker<'a> {
         computed
     }
 
-    /// Sends the counts, and outputs of sequences that should not be here.
-    fn report(&self, outputs: Vec<SequenceOutput>) -> Result<(), Disconnected> {
-        let stats = EngineStats {
-            steps: self.progress.steps.load(Ordering::Relaxed),
-            waiting: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
-            prefill_rows: self.rows,
-            ..EngineStats::default()
-        };
-        self.send(FromEngine::Step(StepReport { outputs, stats }))
+    /// Sends the counts.
+    fn report(&self) -> Result<(), Disconnected> {
+        let gauges = EngineGauges { waiting: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX), ..EngineGauges::default() };
+        let steps = self.progress.steps.load(Ordering::Relaxed);
+        let totals = EngineTotals { steps, prefill_rows: self.rows, ..EngineTotals::default() };
+        self.send(FromEngine::Step(StepReport { outputs: Vec::new(), stats: EngineStats { gauges, totals } }))
     }
 
     fn send(&self, message: FromEngine) -> Result<(), Disconnected> {
@@ -172,11 +159,6 @@ impl<'a> EmbeddingWorker<'a> {
 
 fn finite(vector: Result<Vec<f32>, EmbedError>) -> Result<Vec<f32>, EmbedError> {
     vector.and_then(|vector| if vector.iter().all(|number| number.is_finite()) { Ok(vector) } else { Err(EmbedError::NotFinite) })
-}
-
-fn refused(id: SequenceId) -> SequenceOutput {
-    let error = GenerationError::Invalid("this model embeds and does not generate".to_owned());
-    SequenceOutput { finish: Some(Finish::Failed(error)), ..SequenceOutput::empty(id) }
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use crate::engine::{
     serve::{Host, Model, Opened, ServeError, serve},
     tokenizers::TOKENIZER_STACK_BYTES,
 };
-use crate::llama::{self, Loaded};
+use crate::llama::{self, GeneratingModel, Loaded};
 use crate::protocol::{EngineOptions, KvLayout, LoadError, MemoryNeed, Token};
-use std::{io, path::Path, process::ExitCode, sync::Arc};
+use std::{io, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// When memory runs out, the engine is to go before the gateway, which can start another.
@@ -58,7 +58,7 @@ const _: () = assert!(TOKENIZER_STACK_BYTES >= llama::TOKENIZER_STACK_BYTES);
 ///
 /// # Errors
 /// As `llama::load`, and `Unsupported` if tokens mean something else to it.
-fn load_draft(path: &Path, options: &EngineOptions, served: &Loaded) -> Result<Loaded, LoadError> {
+fn load_draft(path: &Path, options: &EngineOptions, served: &GeneratingModel) -> Result<GeneratingModel, LoadError> {
     let of_length = |max_model_len| {
         let options = EngineOptions {
             model_path: path.to_owned(),
@@ -77,13 +77,13 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &Loaded) -> Result<L
         llama::load(&options, |_| {})
     };
     // As long as what it guesses for if it was trained for that, and else as long as it can.
-    let draft = match of_length(Some(served.max_model_len())) {
+    let loaded = match of_length(Some(served.max_model_len())) {
         Err(LoadError::Unsupported(_)) => of_length(None)?,
         loaded => loaded?,
     };
-    if draft.embeds() {
+    let Loaded::Generates(draft) = loaded else {
         return Err(LoadError::Unsupported("--draft-model embeds and does not generate".to_owned()));
-    }
+    };
     match vocabularies_differ(served.tokenizer().as_ref(), draft.tokenizer().as_ref()) {
         Some(how) => Err(LoadError::Unsupported(format!("--draft-model: {how}"))),
         None => Ok(draft),
@@ -116,22 +116,23 @@ struct LlamaHost;
 
 impl Host for LlamaHost {
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
-        let loaded = llama::load(options, progress)?;
-        let tokenizer: Arc<dyn Tokenizer> = loaded.tokenizer();
-        if loaded.embeds() {
-            let mut embedder = loaded.embedder()?;
-            let info = loaded.embedding_info(&embedder);
-            body(Opened { model: Model::Embeds(&mut embedder), tokenizer, info });
-        } else {
-            let mut runner = loaded.runner()?;
-            let mut info = loaded.info(&runner);
-            let draft = options.draft_model.as_ref().map(|path| load_draft(path, options, &loaded)).transpose()?;
-            if let Some(draft) = &draft {
-                info.memory = together(&info.memory, draft.memory());
+        match llama::load(options, progress)? {
+            Loaded::Embeds(loaded) => {
+                let mut embedder = loaded.embedder()?;
+                let info = loaded.info(&embedder);
+                body(Opened { model: Model::Embeds(&mut embedder), tokenizer: loaded.tokenizer(), info });
             }
-            let mut draft = draft.as_ref().map(Loaded::runner).transpose()?;
-            let draft = draft.as_mut().map(|runner| -> &mut dyn ModelRunner { runner });
-            body(Opened { model: Model::Generates { runner: &mut runner, draft }, tokenizer, info });
+            Loaded::Generates(loaded) => {
+                let mut runner = loaded.runner()?;
+                let mut info = loaded.info(&runner);
+                let draft = options.draft_model.as_ref().map(|path| load_draft(path, options, &loaded)).transpose()?;
+                if let Some(draft) = &draft {
+                    info.memory = together(&info.memory, draft.memory());
+                }
+                let mut draft = draft.as_ref().map(GeneratingModel::runner).transpose()?;
+                let draft = draft.as_mut().map(|runner| -> &mut dyn ModelRunner { runner });
+                body(Opened { model: Model::Generates { runner: &mut runner, draft }, tokenizer: loaded.tokenizer(), info });
+            }
         }
         Ok(())
     }

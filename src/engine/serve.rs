@@ -5,7 +5,7 @@
 
 use crate::constrain::trial::{TrialLimits, TrialProcess};
 use crate::engine::{
-    commands::{Command, ENGINE_STACK_BYTES, Progress, spawn},
+    commands::{ENGINE_STACK_BYTES, Progress, WorkerCommand, spawn},
     constraints::{Constraints, LazyCompiler, PLACES},
     disk::Folder,
     embedder::Embedder,
@@ -15,7 +15,8 @@ use crate::engine::{
     worker::Worker,
 };
 use crate::protocol::{
-    Asked, Call, CallId, EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, ToEngine, read_frame, write_frame,
+    Asked, Call, CallId, EmbedBatch, EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, ToEngine, read_frame,
+    write_frame,
 };
 use std::{
     net::Shutdown,
@@ -33,6 +34,8 @@ const OUTBOX_FRAMES: usize = 1024;
 /// Commands that may wait: a submission and a cancellation for each of the most sequences that the
 /// gateway may be told to let wait (`max_waiting`). Were it full, pings behind it would go unanswered.
 const INBOX_COMMANDS: usize = 2 * (65_536 + 256);
+/// Calls for vectors that may wait; the gateway has a few dozen sent at most.
+const INBOX_EMBEDS: usize = 1024;
 
 /// An opened model, lent to the engine thread.
 pub struct Opened<'a> {
@@ -97,6 +100,7 @@ pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> 
     let ToEngine::Load { version: PROTOCOL_VERSION, options } = read_frame(&mut stream)? else { return Err(ServeError::Handshake) };
     let (outbox, frames) = sync_channel(OUTBOX_FRAMES);
     let (commands, command_inbox) = sync_channel(INBOX_COMMANDS);
+    let (embeds, embed_inbox) = sync_channel(INBOX_EMBEDS);
     let (texts, text_inbox) = tokenizers::channel();
     let progress = Arc::new(Progress::default());
     let writer = stream.try_clone().map_err(FrameError::from)?;
@@ -107,13 +111,13 @@ pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> 
     let engine = EngineThread {
         options,
         outbox: outbox.clone(),
-        commands: command_inbox,
         constraints: Arc::clone(&constraints),
         progress: Arc::clone(&progress),
         _hang_up: hang_up,
     };
-    let engine_thread = spawn("engine", ENGINE_STACK_BYTES, move || engine.run(host, text_inbox))?;
-    let inbox = Inbox { commands, texts, constraints: Arc::clone(&constraints), outbox, progress }.read(&mut stream);
+    let queues = Queues { commands: command_inbox, embeds: embed_inbox, texts: text_inbox };
+    let engine_thread = spawn("engine", ENGINE_STACK_BYTES, move || engine.run(host, queues))?;
+    let inbox = Inbox { commands, embeds, texts, constraints: Arc::clone(&constraints), outbox, progress }.read(&mut stream);
     constraints.close();
     let ended = engine_thread.join().map_err(|_| ServeError::Panicked)?;
     // The outbox ends when its last sender is gone; a panic there means that the socket is gone, which `inbox` says too.
@@ -132,11 +136,18 @@ impl Drop for HangUp {
     }
 }
 
+/// The ends of the queues that the engine thread and the tokenizers take work from. As soon as it is known what the model does, the
+/// queue of the other kind of work is dropped: the gateway knows it too, and sends none.
+struct Queues {
+    commands: Receiver<WorkerCommand>,
+    embeds: Receiver<Asked<EmbedBatch>>,
+    texts: TextInbox,
+}
+
 /// What the engine thread owns.
 struct EngineThread {
     options: EngineOptions,
     outbox: SyncSender<FromEngine>,
-    commands: Receiver<Command>,
     constraints: Arc<Constraints>,
     progress: Arc<Progress>,
     _hang_up: HangUp,
@@ -144,8 +155,8 @@ struct EngineThread {
 
 impl EngineThread {
     /// Opens the model, starts the tokenizers, works.
-    fn run(self, host: impl Host, texts: TextInbox) -> Result<(), ServeError> {
-        let (mut texts, program) = (Some(texts), host.program());
+    fn run(self, host: impl Host, queues: Queues) -> Result<(), ServeError> {
+        let (mut queues, program) = (Some(queues), host.program());
         let mut spawned = Ok(());
         let mut folder = match self.options.prefix_cache.as_ref().map(Folder::open).transpose() {
             Ok(folder) => folder,
@@ -160,10 +171,9 @@ impl EngineThread {
         let loading = self.outbox.clone();
         let on_progress = Box::new(move |share| drop(loading.send(FromEngine::LoadProgress(share))));
         let opened = host.open(&self.options, on_progress, &mut |opened: Opened<'_>| {
-            if let Some(texts) = texts.take() {
-                spawned =
-                    texts.spawn(&opened.tokenizer, &self.outbox).and_then(|()| self.spawn_constraint_threads(&opened.tokenizer, &program));
-            }
+            let Some(Queues { commands, embeds, texts }) = queues.take() else { return };
+            spawned =
+                texts.spawn(&opened.tokenizer, &self.outbox).and_then(|()| self.spawn_constraint_threads(&opened.tokenizer, &program));
             if spawned.is_err() {
                 return;
             }
@@ -171,14 +181,16 @@ impl EngineThread {
             let (outbox, progress) = (self.outbox.clone(), Arc::clone(&self.progress));
             match opened.model {
                 Model::Generates { runner, draft } => {
+                    drop(embeds);
                     let worker = Worker::new(runner, opened.tokenizer, &self.options, outbox, progress);
-                    worker.with_draft_model(draft).with_folder(folder.take()).run(&self.commands);
+                    worker.with_draft_model(draft).with_folder(folder.take()).run(&commands);
                 }
                 Model::Embeds(embedder) => {
+                    drop(commands);
                     if folder.is_some() {
                         tracing::warn!("--prefix-cache-dir has no effect with an embedding model");
                     }
-                    EmbeddingWorker::new(embedder, outbox, progress).run(&self.commands);
+                    EmbeddingWorker::new(embedder, outbox, progress).run(&embeds);
                 }
             }
         });
@@ -219,7 +231,8 @@ fn write_frames(mut socket: UnixStream, frames: &Receiver<FromEngine>) {
 
 /// Sorts messages to those who work on them.
 struct Inbox {
-    commands: SyncSender<Command>,
+    commands: SyncSender<WorkerCommand>,
+    embeds: SyncSender<Asked<EmbedBatch>>,
     texts: TextCalls,
     constraints: Arc<Constraints>,
     outbox: SyncSender<FromEngine>,
@@ -241,8 +254,8 @@ impl Inbox {
                     self.constraints.submit(request);
                     true
                 }
-                ToEngine::Submit(request) => self.commands.send(Command::Submit { request, matcher: None }).is_ok(),
-                ToEngine::Cancel(id) => self.constraints.cancel(id) || self.commands.send(Command::Cancel(id)).is_ok(),
+                ToEngine::Submit(request) => self.commands.send(WorkerCommand::Submit { request, matcher: None }).is_ok(),
+                ToEngine::Cancel(id) => self.constraints.cancel(id) || self.commands.send(WorkerCommand::Cancel(id)).is_ok(),
                 ToEngine::Call { id, call } => self.route(id, call),
                 ToEngine::Ping { nonce } => {
                     let (steps, busy) = (self.progress.steps.load(Ordering::Relaxed), self.progress.busy.load(Ordering::Relaxed));
@@ -250,7 +263,9 @@ impl Inbox {
                 }
             };
             if !alive {
-                return Ok(()); // The engine thread has ended; joining it says why.
+                // The engine thread has ended, and joining it says why; or this is work for the other kind of model.
+                tracing::warn!("the engine takes no more work, or none of this kind");
+                return Ok(());
             }
         }
     }
@@ -261,8 +276,8 @@ impl Inbox {
             Call::Tokenize(question) => self.texts.send(Asked { id, question }, tokenizers::tokenize),
             Call::Detokenize(question) => self.texts.send(Asked { id, question }, tokenizers::detokenize),
             Call::Spell(question) => self.texts.send(Asked { id, question }, tokenizers::spell),
-            Call::Forecast(question) => self.commands.send(Command::Forecast(Asked { id, question })).is_ok(),
-            Call::Embed(question) => self.commands.send(Command::Embed(Asked { id, question })).is_ok(),
+            Call::Forecast(question) => self.commands.send(WorkerCommand::Forecast(Asked { id, question })).is_ok(),
+            Call::Embed(question) => self.embeds.send(Asked { id, question }).is_ok(),
             Call::Check(question) => {
                 let refused = self.constraints.check(Asked { id, question });
                 refused.is_none_or(|refused| self.outbox.send(refused).is_ok())

@@ -6,7 +6,7 @@
 
 use crate::constrain::Matcher;
 use crate::engine::{
-    commands::{Command, Disconnected, ENGINE_STACK_BYTES, Progress},
+    commands::{Disconnected, ENGINE_STACK_BYTES, Progress, WorkerCommand},
     disk::{DiskTier, Folder},
     draft_model::{DraftModel, Wanted},
     draws::{Draw, Drawers, Drawn},
@@ -16,8 +16,8 @@ use crate::engine::{
     scheduler::{NewSequence, Sampled, Scheduler},
 };
 use crate::protocol::{
-    EmbedError, EngineOptions, EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, Started,
-    StepReport, Token,
+    EngineOptions, EngineStats, Finish, FromEngine, GenerationError, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport,
+    Token,
 };
 use crate::sampling::Pieces;
 use std::{
@@ -87,7 +87,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Works until the gateway hangs up.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+    pub(super) fn run(mut self, commands: &Receiver<WorkerCommand>) {
         while self.turn(commands).is_ok() {}
         self.keep();
     }
@@ -111,7 +111,7 @@ impl<'a> Worker<'a> {
     }
 
     /// One turn: every command that is there, then at most one step.
-    fn turn(&mut self, commands: &Receiver<Command>) -> Result<(), Disconnected> {
+    fn turn(&mut self, commands: &Receiver<WorkerCommand>) -> Result<(), Disconnected> {
         loop {
             match commands.try_recv() {
                 Ok(command) => self.apply(command)?,
@@ -144,7 +144,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Reports that nothing is left to do, if that is news, and waits for a command.
-    fn idle(&mut self, commands: &Receiver<Command>) -> Result<(), Disconnected> {
+    fn idle(&mut self, commands: &Receiver<WorkerCommand>) -> Result<(), Disconnected> {
         self.check_cache();
         self.progress.busy.store(false, Ordering::Relaxed);
         if self.stats() != self.reported {
@@ -183,26 +183,22 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn apply(&mut self, command: Command) -> Result<(), Disconnected> {
+    fn apply(&mut self, command: WorkerCommand) -> Result<(), Disconnected> {
         match command {
-            Command::Cancel(id) => {
+            WorkerCommand::Cancel(id) => {
                 self.scheduler.cancel(id);
                 self.generations.remove(&id);
                 Ok(())
             }
-            Command::Submit { request, matcher } => match self.submit(&request, matcher) {
+            WorkerCommand::Submit { request, matcher } => match self.submit(&request, matcher) {
                 Ok(()) => Ok(()),
                 Err(error) => self.report(vec![failed(request.id, error)]),
             },
-            Command::Embed(asked) => {
-                let refused = Err(EmbedError::Invalid("this model generates and does not embed".to_owned()));
-                self.outbox.send(asked.reply(refused)).map_err(|_| Disconnected)
-            }
-            Command::Forecast(asked) => {
+            WorkerCommand::Forecast(asked) => {
                 let forecast = self.scheduler.forecast(&asked.question);
                 self.outbox.send(asked.reply(forecast)).map_err(|_| Disconnected)
             }
-            Command::Refuse(id, error) => self.report(vec![failed(id, error)]),
+            WorkerCommand::Refuse(id, error) => self.report(vec![failed(id, error)]),
         }
     }
 
@@ -339,7 +335,10 @@ impl<'a> Worker<'a> {
     }
 
     fn stats(&self) -> EngineStats {
-        EngineStats { steps: self.progress.steps.load(Ordering::Relaxed), threads: self.runner.threads(), ..self.scheduler.stats() }
+        let mut stats = self.scheduler.stats();
+        stats.totals.steps = self.progress.steps.load(Ordering::Relaxed);
+        stats.gauges.threads = self.runner.threads();
+        stats
     }
 
     /// Sends what is new to the sequences, and the counts.

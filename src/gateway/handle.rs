@@ -118,7 +118,7 @@ impl EngineHandle {
     /// See [`SubmitError`]; nothing was started then.
     pub fn submit(&self, sequences: Vec<SequenceRequest>) -> Result<Generation, SubmitError> {
         self.check_open()?;
-        if self.model().is_some_and(|model| model.embedding.is_some()) {
+        if self.model().is_some_and(|model| model.embedding().is_some()) {
             return Err(SubmitError::NotGenerating);
         }
         let places = self.status.admission.take(sequences.len())?;
@@ -148,7 +148,7 @@ impl EngineHandle {
         self.check_open()?;
         let permit = Arc::clone(&self.status.embeds).try_acquire_owned().map_err(|_| SubmitError::TooMuchText)?;
         let model = self.model();
-        let Some(info) = model.as_ref().and_then(|model| model.embedding.as_ref()) else { return Err(SubmitError::NotEmbedding.into()) };
+        let Some(info) = model.as_ref().and_then(|model| model.embedding()) else { return Err(SubmitError::NotEmbedding.into()) };
         let (reply, answer) = oneshot::channel();
         let asker = Asker { key: self.key, reply, permit };
         self.send(Command::Embed(EmbedRequest::new(inputs, info, &self.status.fingerprints, asker)))?;

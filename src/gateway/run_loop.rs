@@ -28,11 +28,11 @@ use super::{
     in_flight::{Casualties, InFlight},
     launcher::{EngineChild, Launcher},
     quarantine::{Quarantine, log_refusal},
-    status::{Status, with_totals_of},
+    status::Status,
 };
 use crate::{
     config::SupervisionConfig,
-    protocol::{EngineOptions, EngineStats, FromEngine, GenerationError, Reply, StepReport, ToEngine},
+    protocol::{EngineGauges, EngineOptions, EngineStats, FromEngine, GenerationError, Reply, StepReport, ToEngine},
 };
 use history::MAX_PAUSE;
 use std::{future::pending, sync::Arc};
@@ -195,14 +195,16 @@ impl<L: Launcher> RunLoop<L> {
     }
 
     fn on_step(&mut self, engine: &mut Engine<L::Child>, report: StepReport) {
-        engine.on_steps(report.stats.steps);
-        if report.stats.steps > 0 {
+        engine.on_steps(report.stats.totals.steps);
+        if report.stats.totals.steps > 0 {
             self.history.forgive();
         }
         let finished = self.sequences.on_report(report.outputs, &mut self.quarantine);
-        self.sequences.on_steps(report.stats.steps);
+        self.sequences.on_steps(report.stats.totals.steps);
         self.measure_pace(finished);
-        self.status.stats.send_replace(with_totals_of(&self.history.totals, &report.stats));
+        // Totals go on from those of earlier engines, so that they never fall.
+        let EngineStats { gauges, totals } = report.stats;
+        self.status.stats.send_replace(EngineStats { gauges, totals: self.history.totals + totals });
     }
 
     fn measure_pace(&mut self, finished: u32) {
@@ -279,8 +281,10 @@ impl<L: Launcher> RunLoop<L> {
 
         // What the dead engine held is gone; what is to be replayed waits.
         let waiting = u32::try_from(self.sequences.len()).unwrap_or(u32::MAX);
-        self.history.totals = EngineStats { running: 0, waiting, kv_cells_used: 0, parked_bytes: 0, ..*self.status.stats.borrow() };
-        self.status.stats.send_replace(self.history.totals);
+        self.status.stats.send_modify(|stats| {
+            self.history.totals = stats.totals;
+            stats.gauges = EngineGauges { running: 0, waiting, kv_cells_used: 0, parked_bytes: 0, ..stats.gauges };
+        });
         self.status.set_state(EngineState::Restarting(summary));
         tracing::error!(
             cause = death.cause.label(),

@@ -93,27 +93,3 @@ impl Status {
         self.next_sequence.fetch_add(1, Ordering::Relaxed)
     }
 }
-
-/// Adds what earlier engines counted to what the present one reports, so that totals never fall.
-pub(super) fn with_totals_of(earlier: &EngineStats, present: &EngineStats) -> EngineStats {
-    EngineStats {
-        running: present.running,
-        waiting: present.waiting,
-        kv_cells_used: present.kv_cells_used,
-        kv_cells_total: present.kv_cells_total,
-        steps: earlier.steps + present.steps,
-        prefix_queries: earlier.prefix_queries + present.prefix_queries,
-        prefix_hits: earlier.prefix_hits + present.prefix_hits,
-        prefill_rows: earlier.prefill_rows + present.prefill_rows,
-        preemptions: earlier.preemptions + present.preemptions,
-        forced_rows: earlier.forced_rows + present.forced_rows,
-        draft_rows: earlier.draft_rows + present.draft_rows,
-        drafts_accepted: earlier.drafts_accepted + present.drafts_accepted,
-        threads: present.threads,
-        parked_bytes: present.parked_bytes,
-        parked_tokens: earlier.parked_tokens + present.parked_tokens,
-        loaded_tokens: earlier.loaded_tokens + present.loaded_tokens,
-        restored_tokens: earlier.restored_tokens + present.restored_tokens,
-        cache_resets: earlier.cache_resets + present.cache_resets,
-    }
-}

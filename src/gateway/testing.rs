@@ -13,8 +13,8 @@ use super::{
 use crate::{
     config::SupervisionConfig,
     protocol::{
-        EmbeddingInfo, EngineOptions, EngineStats, FromEngine, KvLayout, KvType, ModelInfo, Pooling, SequenceId, SequenceOutput,
-        SequenceRequest, Started, StepReport, ToEngine, Token, decode, encode,
+        EmbeddingInfo, EngineOptions, EngineStats, EngineTotals, FromEngine, GenerationInfo, KvLayout, KvType, ModelInfo, ModelKind,
+        Pooling, SequenceId, SequenceOutput, SequenceRequest, Started, StepReport, ToEngine, Token, decode, encode,
     },
 };
 use futures_util::{SinkExt, StreamExt};
@@ -209,7 +209,7 @@ impl ScriptedEngine {
     /// Reports one more step with these outputs.
     pub(crate) async fn step(&mut self, outputs: Vec<SequenceOutput>) {
         self.steps += 1;
-        let stats = EngineStats { steps: self.steps, ..EngineStats::default() };
+        let stats = EngineStats { totals: EngineTotals { steps: self.steps, ..EngineTotals::default() }, ..EngineStats::default() };
         self.send(FromEngine::Step(StepReport { outputs, stats })).await;
     }
 
@@ -289,19 +289,20 @@ pub(crate) fn model_info() -> ModelInfo {
         longest_piece: Some(4),
         dropped_bytes: Vec::new(),
         tokenizer: "llama".to_owned(),
-        kv_layout: KvLayout::Split,
-        kv_cells: 512,
-        kv_bytes: 512,
-        kv_window: None,
-        kv_type: KvType::F16,
         memory: Vec::new(),
-        swap_bytes: 0,
         threads: 1,
         threads_adapt: false,
         device: "CPU".to_owned(),
         slow_kernels: None,
         load_ms: 1,
-        embedding: None,
+        kind: ModelKind::Generates(GenerationInfo {
+            kv_layout: KvLayout::Split,
+            kv_cells: 512,
+            kv_bytes: 512,
+            kv_window: None,
+            kv_type: KvType::F16,
+            swap_bytes: 0,
+        }),
     }
 }
 

@@ -1,10 +1,11 @@
-//! llama.cpp as a whole: its process-wide start, the lock around what it does not do twice at once, a model read from its file.
+//! llama.cpp as a whole: its process-wide start, the lock around what it does not do twice at once, a model read from its file, the devices.
 //!
 //! Owns that state for the life of the process. Decides nothing about a model.
 
 use super::{log, raw};
 use crate::protocol::LoadError;
 use llama_cpp_2::{
+    LlamaBackendDeviceType, list_llama_ggml_backend_devices,
     llama_backend::LlamaBackend,
     model::{LlamaModel, params::LlamaModelParams},
 };
@@ -71,4 +72,16 @@ pub(super) fn load_file(
 /// An error with the lines that llama.cpp logged, or else with the message of its binding.
 pub(super) fn backend_error(error: &dyn std::error::Error) -> LoadError {
     LoadError::Backend(log::take_complaints().unwrap_or_else(|| error.to_string()))
+}
+
+/// The GPUs that compute, or `CPU`.
+pub(super) fn device(on_gpu: bool) -> String {
+    use LlamaBackendDeviceType::{Gpu, IntegratedGpu};
+    let devices = list_llama_ggml_backend_devices();
+    let gpus: Vec<String> = devices
+        .into_iter()
+        .filter(|device| on_gpu && matches!(device.device_type, Gpu | IntegratedGpu))
+        .map(|device| device.description)
+        .collect();
+    if gpus.is_empty() { "CPU".to_owned() } else { gpus.join(", ") }
 }

@@ -4,10 +4,12 @@
 //! reports (return codes, null pointers, log lines) become our errors here. What it does not report (an assertion, a C++
 //! exception, a signal) ends the process, which is why everything that comes in from a request is checked before a call.
 //!
-//! Reading order: `backend` (llama.cpp as a whole), `files` (which), `load` (file → [`Loaded`]), `plan` (sizes) and `context`, `measure` (what cells take), `cells`, `memory` and `fit` (do they fit?), `suitability` (what is refused), `runner` (steps) with `threads` (how many) and `neighbours`,
-//! `embed_plan`, `around` and `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `heap` (freed memory), `log`, `raw`.
+//! Reading order: `backend` (llama.cpp as a whole), `files` (which), `load` (file → [`Loaded`]) and `loaded`, `plan` (sizes) and
+//! `context`, `measure` (what cells take), `cells`, `memory` and `fit` (do they fit?), `suitability` (what is refused), `runner` (steps)
+//! with `threads` (how many) and `neighbours`, `embed_plan`, `affixes` and `embedder` for models that embed, `tokenizer` with `special`,
+//! `pieces` and `text_limits`, `cpu` (built for this processor?), `heap` (freed memory), `log`, `raw`.
 
-mod around;
+mod affixes;
 mod backend;
 mod cells;
 mod context;
@@ -19,6 +21,7 @@ mod files;
 mod fit;
 mod heap;
 mod load;
+mod loaded;
 mod log;
 mod measure;
 mod memory;
@@ -37,7 +40,8 @@ mod tokenizer;
 
 pub use embedder::LlamaEmbedder;
 pub use heap::return_freed_memory;
-pub use load::{Loaded, load};
+pub use load::{load, load_generating};
+pub use loaded::{EmbeddingModel, GeneratingModel, Loaded};
 pub use runner::LlamaRunner;
 pub use text_limits::TOKENIZER_STACK_BYTES;
 pub use tokenizer::LlamaTokenizer;

@@ -4,8 +4,8 @@
 //! refuses what llama.cpp would answer with an abort: slots, positions and tokens outside the limits, too many rows.
 
 use super::{
+    backend::device,
     copies::{Copying, StateSizes, StreamCopies},
-    load::device,
     neighbours::Neighbours,
     plan::{CELLS_PER_BLOCK, Plan},
     raw,

@@ -1,6 +1,6 @@
 //! What an engine reports: the output of each step, its load, and how things fail.
 
-use super::{ConstraintError, SequenceId, Token};
+use super::{ConstraintError, EngineStats, SequenceId, Token};
 use serde::{Deserialize, Serialize};
 
 /// Everything that one step produced; one frame on the wire.
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct StepReport {
     /// Sequences that have news, each at most once.
     pub outputs: Vec<SequenceOutput>,
-    /// The engine's state after the step.
+    /// The engine's counts after the step.
     pub stats: EngineStats,
 }
 
@@ -149,47 +149,6 @@ impl From<ConstraintError> for GenerationError {
         let reason = error.to_string();
         if error.is_final() { Self::Constraint(reason) } else { Self::Busy(reason) }
     }
-}
-
-/// The engine's state after a step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EngineStats {
-    /// Sequences that hold a slot.
-    pub running: u32,
-    /// Sequences that wait for one.
-    pub waiting: u32,
-    /// KV cells that running sequences hold.
-    pub kv_cells_used: u32,
-    /// KV cells there are.
-    pub kv_cells_total: u32,
-    /// Steps since the engine started.
-    pub steps: u64,
-    /// Prompt tokens looked up in the prefix cache since start.
-    pub prefix_queries: u64,
-    /// Of these, tokens found there.
-    pub prefix_hits: u64,
-    /// Prompt rows computed since start.
-    pub prefill_rows: u64,
-    /// Sequences that were put back to wait because the KV cache was full.
-    pub preemptions: u64,
-    /// Tokens since start that a constraint left no choice about and that were computed together with the one before.
-    pub forced_rows: u64,
-    /// Draft tokens since start that were computed to see whether they are right.
-    pub draft_rows: u64,
-    /// Of these, the ones that were.
-    pub drafts_accepted: u64,
-    /// CPU threads of a step; 0 where nobody counts them.
-    pub threads: u32,
-    /// Bytes of parked KV in host memory.
-    pub parked_bytes: u64,
-    /// Tokens whose KV was saved to host memory since start.
-    pub parked_tokens: u64,
-    /// Tokens whose KV was loaded from there since start instead of being computed.
-    pub loaded_tokens: u64,
-    /// Tokens whose KV was read from disk since start.
-    pub restored_tokens: u64,
-    /// Times since start that the whole cache was dropped because its record contradicted itself.
-    pub cache_resets: u64,
 }
 
 /// Why text could not be turned into tokens or back.

@@ -13,16 +13,18 @@ mod frame;
 mod message;
 mod model_info;
 mod request;
+mod stats;
 
 pub use call::{Answer, Call, CallId, CheckConstraint, Detokenize, Question, Reply, SpecialText, Spell, TextSize, Tokenize};
 pub use constraint::{Constraint, ConstraintError, ConstraintErrorKind, ConstraintPlace};
 pub use embedding::{EmbedBatch, EmbedError, EmbeddingInfo, Pooling, RankScore};
 pub use engine_options::{EngineOptions, FlashAttention, KvLayout, KvType, OpenedFile, PrefixCacheFolder};
 pub use event::{
-    Drafts, EngineStats, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
+    Drafts, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
 };
 pub use forecast::{Forecast, Prospect};
 pub use frame::{FrameError, MAX_FRAME_BYTES, decode, encode, read_frame, write_frame};
 pub use message::{Asked, FromEngine, PROTOCOL_VERSION, ToEngine};
-pub use model_info::{FimTokens, KvWindow, MemoryNeed, MemoryPlace, ModelInfo};
+pub use model_info::{FimTokens, GenerationInfo, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind};
 pub use request::{Dry, SamplingParams, SequenceId, SequenceRequest, Token};
+pub use stats::{EngineGauges, EngineStats, EngineTotals};

@@ -18,6 +18,32 @@ pub struct FimTokens {
     pub file: Option<Token>,
 }
 
+/// What a model does: one of these, since llama.cpp pools per context, and an engine has one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ModelKind {
+    /// It generates text.
+    Generates(GenerationInfo),
+    /// It embeds texts.
+    Embeds(EmbeddingInfo),
+}
+
+/// Facts about a model that generates: its KV cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationInfo {
+    /// Where KV cells lie.
+    pub kv_layout: KvLayout,
+    /// KV cells there are, tokens.
+    pub kv_cells: u32,
+    /// Memory of these cells, bytes.
+    pub kv_bytes: u64,
+    /// Set if some layers have a sliding window.
+    pub kv_window: Option<KvWindow>,
+    /// What is stored in them.
+    pub kv_type: KvType,
+    /// Host memory that cached prompts may take beside `ModelInfo::memory`, bytes.
+    pub swap_bytes: u64,
+}
+
 /// Facts that the gateway needs to validate requests and to tell users what they run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
@@ -60,20 +86,8 @@ pub struct ModelInfo {
     pub dropped_bytes: Vec<u8>,
     /// Kind of the vocabulary as the file names it, such as `llama` (SentencePiece) or `gpt2` (byte-pair encoding).
     pub tokenizer: String,
-    /// Where KV cells lie.
-    pub kv_layout: KvLayout,
-    /// KV cells there are, tokens.
-    pub kv_cells: u32,
-    /// Memory of these cells, bytes.
-    pub kv_bytes: u64,
-    /// Set if some layers have a sliding window.
-    pub kv_window: Option<KvWindow>,
-    /// What is stored in them.
-    pub kv_type: KvType,
     /// What was expected to be needed of each kind of memory, a draft model's share included.
     pub memory: Vec<MemoryNeed>,
-    /// Host memory that cached prompts may come to take beside that, bytes.
-    pub swap_bytes: u64,
     /// CPU threads of a step at most.
     pub threads: u32,
     /// Whether steps take fewer while other programs want the cores.
@@ -84,11 +98,29 @@ pub struct ModelInfo {
     pub slow_kernels: Option<String>,
     /// Time from process start to ready, ms.
     pub load_ms: u64,
-    /// Set for a model that embeds, which then does not generate.
-    pub embedding: Option<EmbeddingInfo>,
+    /// What it does, with the facts that only such a model has.
+    pub kind: ModelKind,
 }
 
 impl ModelInfo {
+    /// The facts about a model that generates; `None` for one that embeds.
+    #[must_use]
+    pub fn generation(&self) -> Option<&GenerationInfo> {
+        match &self.kind {
+            ModelKind::Generates(info) => Some(info),
+            ModelKind::Embeds(_) => None,
+        }
+    }
+
+    /// The facts about a model that embeds; `None` for one that generates.
+    #[must_use]
+    pub fn embedding(&self) -> Option<&EmbeddingInfo> {
+        match &self.kind {
+            ModelKind::Generates(_) => None,
+            ModelKind::Embeds(info) => Some(info),
+        }
+    }
+
     /// Tokens that these texts, put together, have at least.
     pub fn fewest_tokens(&self, texts: &[&str]) -> u64 {
         let Some(longest) = self.longest_piece else { return 0 };

@@ -158,29 +158,29 @@ pub fn render(engine: &EngineReading) -> String {
 }
 
 fn observe(engine: &EngineReading) {
-    let stats = &engine.stats;
+    let EngineStats { gauges, totals } = &engine.stats;
     counter!(name::LOG_LINES_LOST).absolute(log_writer::lines_lost());
     gauge!("llamero:engine_up").set(f64::from(u8::from(engine.up)));
-    gauge!("vllm:num_requests_running").set(f64::from(stats.running));
-    gauge!("vllm:num_requests_waiting").set(f64::from(stats.waiting));
-    gauge!("llamero:engine_threads").set(f64::from(stats.threads));
-    let used = if stats.kv_cells_total == 0 { 0.0 } else { f64::from(stats.kv_cells_used) / f64::from(stats.kv_cells_total) };
+    gauge!("vllm:num_requests_running").set(f64::from(gauges.running));
+    gauge!("vllm:num_requests_waiting").set(f64::from(gauges.waiting));
+    gauge!("llamero:engine_threads").set(f64::from(gauges.threads));
+    let used = if gauges.kv_cells_total == 0 { 0.0 } else { f64::from(gauges.kv_cells_used) / f64::from(gauges.kv_cells_total) };
     gauge!("vllm:kv_cache_usage_perc").set(used);
     // Exact up to 2⁵³ bytes.
-    gauge!("llamero:parked_bytes").set(stats.parked_bytes as f64);
+    gauge!("llamero:parked_bytes").set(gauges.parked_bytes as f64);
     for (name, total) in [
-        ("llamero:engine_steps_total", stats.steps),
-        ("llamero:parked_tokens_total", stats.parked_tokens),
-        ("llamero:loaded_tokens_total", stats.loaded_tokens),
-        ("llamero:restored_tokens_total", stats.restored_tokens),
-        ("llamero:kv_cache_resets_total", stats.cache_resets),
-        ("llamero:prefill_rows_total", stats.prefill_rows),
-        ("llamero:forced_tokens_total", stats.forced_rows),
-        ("vllm:spec_decode_num_draft_tokens_total", stats.draft_rows),
-        ("vllm:spec_decode_num_accepted_tokens_total", stats.drafts_accepted),
-        ("vllm:num_preemptions_total", stats.preemptions),
-        ("vllm:prefix_cache_queries_total", stats.prefix_queries),
-        ("vllm:prefix_cache_hits_total", stats.prefix_hits),
+        ("llamero:engine_steps_total", totals.steps),
+        ("llamero:parked_tokens_total", totals.parked_tokens),
+        ("llamero:loaded_tokens_total", totals.loaded_tokens),
+        ("llamero:restored_tokens_total", totals.restored_tokens),
+        ("llamero:kv_cache_resets_total", totals.cache_resets),
+        ("llamero:prefill_rows_total", totals.prefill_rows),
+        ("llamero:forced_tokens_total", totals.forced_rows),
+        ("vllm:spec_decode_num_draft_tokens_total", totals.draft_rows),
+        ("vllm:spec_decode_num_accepted_tokens_total", totals.drafts_accepted),
+        ("vllm:num_preemptions_total", totals.preemptions),
+        ("vllm:prefix_cache_queries_total", totals.prefix_queries),
+        ("vllm:prefix_cache_hits_total", totals.prefix_hits),
     ] {
         counter!(name).absolute(total);
     }
@@ -192,11 +192,15 @@ fn observe(engine: &EngineReading) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{EngineGauges, EngineTotals};
 
     #[test]
     fn the_page_has_vllms_names_and_values() {
         install("test-model").unwrap();
-        let stats = EngineStats { steps: 14, running: 2, kv_cells_used: 25, kv_cells_total: 100, threads: 3, ..EngineStats::default() };
+        let stats = EngineStats {
+            gauges: EngineGauges { running: 2, kv_cells_used: 25, kv_cells_total: 100, threads: 3, ..EngineGauges::default() },
+            totals: EngineTotals { steps: 14, ..EngineTotals::default() },
+        };
 
         let page = render(&EngineReading { up: true, stats, deaths: vec![("signal_9".to_owned(), 1)] });
 

@@ -108,7 +108,7 @@ impl Scenario {
         let mut steps = 0;
         loop {
             // Somebody who waits for nobody arrives now, so that an idle engine does not end the test.
-            let idle = driver.scheduler.stats().running + driver.scheduler.stats().waiting == 0;
+            let idle = driver.scheduler.stats().gauges.running + driver.scheduler.stats().gauges.waiting == 0;
             let due = pending.partition_point(|(_, arrival)| arrival.at <= driver.runner.steps());
             for (id, arrival) in pending.drain(..due.max(usize::from(idle && !pending.is_empty()))) {
                 driver.submit(id, &arrival.prompt(id), arrival.max_tokens, arrival.namespace);
@@ -223,7 +223,7 @@ fn preempted_sequences_go_on_as_if_nothing_had_happened() {
     driver.run(2_000);
 
     driver.assert_idle();
-    assert!(driver.scheduler.stats().preemptions > 0);
+    assert!(driver.scheduler.stats().totals.preemptions > 0);
     for id in 0..4 {
         assert_eq!(driver.tokens(id), continuation(&prompt(u32::try_from(id).unwrap() + 40, 50), 50), "request {id}");
     }
@@ -250,9 +250,9 @@ fn preempted_sequences_are_loaded_from_host_memory_and_go_on() {
     let unsaved = run(FakeRunner::new(narrow).lose_saves(1));
     let without = run(FakeRunner::new(Limits { swap: swap(0), ..narrow }));
 
-    assert!(with.preemptions > 0 && with.loaded_tokens > 0, "{with:?}");
-    assert!(with.prefill_rows < without.prefill_rows, "{with:?} against {without:?}");
-    assert!(unsaved.prefill_rows > with.prefill_rows, "{unsaved:?} against {with:?}");
+    assert!(with.totals.preemptions > 0 && with.totals.loaded_tokens > 0, "{with:?}");
+    assert!(with.totals.prefill_rows < without.totals.prefill_rows, "{with:?} against {without:?}");
+    assert!(unsaved.totals.prefill_rows > with.totals.prefill_rows, "{unsaved:?} against {with:?}");
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn drafts_right_or_wrong_change_no_token_and_save_steps_where_they_are_right() {
     let (alone, without) = run(0);
     let (fewer, stats) = run(6);
 
-    assert_eq!((without.draft_rows, without.drafts_accepted), (0, 0));
-    assert!(0 < stats.drafts_accepted && stats.drafts_accepted < stats.draft_rows, "{stats:?}");
+    assert_eq!((without.totals.draft_rows, without.totals.drafts_accepted), (0, 0));
+    assert!(0 < stats.totals.drafts_accepted && stats.totals.drafts_accepted < stats.totals.draft_rows, "{stats:?}");
     assert!(fewer < alone, "{fewer} steps instead of {alone}");
 }

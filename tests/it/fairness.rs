@@ -29,11 +29,11 @@ proptest! {
                     continue;
                 }
             }
-            let preempted = driver.scheduler.stats().preemptions;
+            let preempted = driver.scheduler.stats().totals.preemptions;
             let Some(executed) = driver.step() else { break };
             let rows: BTreeSet<SequenceId> = executed.rows.iter().map(|row| row.seq).collect();
             let left_out = streaming.difference(&rows).count();
-            let preempted = driver.scheduler.stats().preemptions - preempted;
+            let preempted = driver.scheduler.stats().totals.preemptions - preempted;
             prop_assert!(u64::try_from(left_out).unwrap() <= preempted, "{} left out of {:?}", left_out, executed);
             let sampled = executed.rows.iter().filter(|row| row.sample).map(|row| row.seq);
             streaming = sampled.filter(|id| *driver.outcome(id.0) == Outcome::Live).collect();

@@ -35,7 +35,7 @@ fn prompts_in_flight_with_a_common_prefix_compute_it_once() {
         driver.run(2_000);
 
         let distinct = 620 + 8 * 30;
-        let computed = driver.scheduler.stats().prefill_rows;
+        let computed = driver.scheduler.stats().totals.prefill_rows;
         assert!(computed * 100 <= distinct * 115, "{computed} rows for {distinct} tokens, stagger {stagger}, {max_rows} rows");
         for id in 0..8 {
             assert_eq!(driver.tokens(id), continuation(&sharing(620, id, 30), 32), "request {id}");
@@ -50,7 +50,7 @@ fn a_follower_goes_on_by_itself_when_its_leader_is_cancelled() {
     driver.submit(1, &sharing(620, 1, 30), 8, 0);
     driver.step();
     driver.step();
-    assert_eq!(driver.scheduler.stats().waiting, 1, "the second waits for the first");
+    assert_eq!(driver.scheduler.stats().gauges.waiting, 1, "the second waits for the first");
 
     driver.cancel(0);
     driver.run(500);
@@ -70,7 +70,7 @@ fn others_pass_a_sequence_that_is_held_back() {
         driver.step();
     }
 
-    assert_eq!(driver.scheduler.stats().waiting, 1);
+    assert_eq!(driver.scheduler.stats().gauges.waiting, 1);
     assert!(driver.requests[&llamero::protocol::SequenceId(2)].started.is_some());
     driver.run(500);
     assert!(driver.cached(1) >= 500);
@@ -205,7 +205,7 @@ fn cached_slots_give_way_to_running_sequences_least_recently_used_first() {
 
     let ops: Vec<KvOp> = steps.iter().flat_map(|step| step.kv.clone()).collect();
     assert_eq!(driver.outcome(2), &Outcome::Finished);
-    assert_eq!(driver.scheduler.stats().preemptions, 0);
+    assert_eq!(driver.scheduler.stats().totals.preemptions, 0);
     driver.submit(3, &prompt(1, 120), 1, 0);
     driver.run(100);
     assert!(driver.cached(3) >= 100, "the younger one is still there after {ops:?}");

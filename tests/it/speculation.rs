@@ -14,7 +14,7 @@ use llamero::{
         runner::{Limits, ModelRunner, StepError, Tokenizer},
         serve::{Host, Model, Opened, serve},
     },
-    llama::{Loaded, load},
+    llama::{GeneratingModel, load_generating},
     protocol::{
         Drafts, EngineOptions, EngineStats, Finish, FromEngine, LoadError, PROTOCOL_VERSION, SamplingParams, SequenceId, SequenceOutput,
         SequenceRequest, SpecialText, ToEngine, Token, read_frame, write_frame,
@@ -55,7 +55,7 @@ struct Real;
 
 impl Host for Real {
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
-        let loaded = load(options, progress)?;
+        let loaded = load_generating(options, progress)?;
         let mut runner = loaded.runner()?;
         let info = loaded.info(&runner);
         let mut draft = options.draft_model.as_ref().map(|_| loaded.runner()).transpose()?;
@@ -158,7 +158,7 @@ fn a_request_that_is_to_be_repeatable_is_computed_without_guesses() {
     for draft in [None, Some(FakeRunner::new(fake_limits()))] {
         let (outputs, stats) = generate(Fake { draft }, options(8, None), std::slice::from_ref(&request));
 
-        assert_eq!((&outputs[&1].tokens, stats.draft_rows), (&request.prediction, 0));
+        assert_eq!((&outputs[&1].tokens, stats.totals.draft_rows), (&request.prediction, 0));
     }
 }
 
@@ -178,8 +178,8 @@ fn a_draft_model_that_knows_saves_steps_and_the_counts_say_so() {
     let drafts = outputs[&1].drafts;
     // How many are worth making depends on how long the steps of this machine take; some are always made to see.
     assert!(drafts.accepted > 0 && drafts.rejected == 0, "{drafts:?}");
-    assert_eq!((u64::from(drafts.accepted), u64::from(drafts.accepted)), (stats.drafts_accepted, stats.draft_rows));
-    assert!(stats.steps < 200, "{stats:?}");
+    assert_eq!((u64::from(drafts.accepted), u64::from(drafts.accepted)), (stats.totals.drafts_accepted, stats.totals.draft_rows));
+    assert!(stats.totals.steps < 200, "{stats:?}");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_prediction_that_is_right_saves_steps() {
     let (outputs, stats) = generate(Fake { draft: None }, options(8, None), std::slice::from_ref(&request));
 
     assert_eq!(outputs[&1].tokens, request.prediction);
-    assert!(outputs[&1].drafts.accepted > 0 && stats.steps < 200, "{stats:?}");
+    assert!(outputs[&1].drafts.accepted > 0 && stats.totals.steps < 200, "{stats:?}");
 }
 
 // === The real model ===
@@ -206,7 +206,7 @@ fn assert_near(alone: &SequenceOutput, guessed: &SequenceOutput) {
 #[test]
 fn a_real_model_says_the_same_when_it_guesses_from_the_text_or_drafts_for_itself() {
     let Some(path) = model_path() else { return };
-    let loaded: Loaded = load(&options(0, None), |_| {}).unwrap();
+    let loaded: GeneratingModel = load_generating(&options(0, None), |_| {}).unwrap();
     let encode = |text: &str| loaded.tokenizer().encode(text, false, &SpecialText::Recognised).unwrap();
     let texts =
         ["one two three four one two three four one two three four one two", "def add(a, b):\n    return a + b\n\ndef add(a, b):\n    ret"];
@@ -222,6 +222,9 @@ fn a_real_model_says_the_same_when_it_guesses_from_the_text_or_drafts_for_itself
         assert_near(&alone[id], &drafted[id]);
     }
     // How many are worth making is for the clock to say; the first ones are always made.
-    assert!(from_text.drafts_accepted > 0, "the texts repeat: {from_text:?}");
-    assert!(by_itself.drafts_accepted > 0 && 4 * by_itself.drafts_accepted >= 3 * by_itself.draft_rows, "it knows itself: {by_itself:?}");
+    assert!(from_text.totals.drafts_accepted > 0, "the texts repeat: {from_text:?}");
+    assert!(
+        by_itself.totals.drafts_accepted > 0 && 4 * by_itself.totals.drafts_accepted >= 3 * by_itself.totals.draft_rows,
+        "it knows itself: {by_itself:?}"
+    );
 }

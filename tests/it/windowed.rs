@@ -72,7 +72,7 @@ fn prompts_in_flight_with_a_common_prefix_compute_it_once() {
         }
         driver.run(2_000);
 
-        let (distinct, computed) = (620 + 8 * 30, driver.scheduler.stats().prefill_rows);
+        let (distinct, computed) = (620 + 8 * 30, driver.scheduler.stats().totals.prefill_rows);
         // A leader that was past the prefix before anybody else came has it no more: one more computes it.
         assert!(computed <= distinct + 620 + 100, "{computed} rows for {distinct} tokens, stagger {stagger}, {max_rows} rows");
         for id in 0..8 {

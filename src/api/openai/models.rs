@@ -98,7 +98,7 @@ pub(in crate::api) fn loaded(engine: &EngineHandle) -> Result<Arc<ModelInfo>, Ap
 /// As [`loaded`]; or the model embeds: 400, saying so.
 pub(super) fn generating(engine: &EngineHandle) -> Result<Arc<ModelInfo>, ApiError> {
     let info = loaded(engine)?;
-    if info.embedding.is_some() { Err(SubmitError::NotGenerating.into()) } else { Ok(info) }
+    if info.embedding().is_some() { Err(SubmitError::NotGenerating.into()) } else { Ok(info) }
 }
 
 fn not_loaded(state: &EngineState) -> ApiError {

@@ -19,7 +19,7 @@ mod tests;
 pub(super) use compiling::LazyCompiler;
 
 use crate::constrain::{Compiled, trial::TrialProcess};
-use crate::engine::commands::Command;
+use crate::engine::commands::WorkerCommand;
 use crate::fair_queue::{FairQueue, Share};
 use crate::priority::give_way;
 use crate::protocol::{
@@ -66,7 +66,7 @@ struct JobQueue {
     /// There once a model is loaded.
     compiler: Option<Arc<LazyCompiler>>,
     /// Takes compiled submissions; `None` when the gateway is gone.
-    commands: Option<SyncSender<Command>>,
+    commands: Option<SyncSender<WorkerCommand>>,
 }
 
 #[derive(Debug)]
@@ -109,7 +109,7 @@ struct Taken {
 
 impl Constraints {
     /// An empty queue in front of the engine thread's.
-    pub(super) fn new(commands: SyncSender<Command>) -> Self {
+    pub(super) fn new(commands: SyncSender<WorkerCommand>) -> Self {
         let (known, new) = (VecDeque::new(), FairQueue::new(PLACES, Share::AtMost(SHARE)));
         let queue = JobQueue { known, new, submitted: HashSet::new(), compiler: None, commands: Some(commands) };
         Self { queue: Mutex::new(queue), filled: Condvar::new() }
@@ -199,8 +199,8 @@ impl Constraints {
             (Job::Submit { request, .. }, compiled) => {
                 let id = request.id;
                 let command = match compiled.and_then(|compiled| compiling::matcher(&compiled, &request)) {
-                    Ok(matcher) => Command::Submit { request, matcher: Some(Box::new(matcher)) },
-                    Err(error) => Command::Refuse(id, error.into()),
+                    Ok(matcher) => WorkerCommand::Submit { request, matcher: Some(Box::new(matcher)) },
+                    Err(error) => WorkerCommand::Refuse(id, error.into()),
                 };
                 self.pass_on(id, command);
                 true
@@ -250,7 +250,7 @@ impl Constraints {
     }
 
     /// Hands a submission to the engine thread, unless it was cancelled meanwhile.
-    fn pass_on(&self, id: SequenceId, command: Command) {
+    fn pass_on(&self, id: SequenceId, command: WorkerCommand) {
         // The lock is held while sending: a cancellation comes before (and wins here) or after (and is sent after it).
         let mut queue = self.lock();
         if queue.submitted.remove(&id)

@@ -5,7 +5,7 @@ use super::*;
 use crate::protocol::{CallId, Reply};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
-fn constraints() -> (Constraints, Receiver<Command>) {
+fn constraints() -> (Constraints, Receiver<WorkerCommand>) {
     let (commands, received) = sync_channel(8);
     (Constraints::new(commands), received)
 }
@@ -37,7 +37,7 @@ fn a_cancellation_while_it_is_compiled_ends_a_submission() {
     assert!(constraints.next(true).is_some());
 
     assert!(constraints.cancel(SequenceId(1)));
-    constraints.pass_on(SequenceId(1), Command::Submit { request: request(1), matcher: None });
+    constraints.pass_on(SequenceId(1), WorkerCommand::Submit { request: request(1), matcher: None });
 
     assert!(matches!(received.try_recv(), Err(TryRecvError::Empty)));
 }
@@ -48,10 +48,10 @@ fn a_cancellation_after_a_submission_is_the_engine_thread_s() {
     constraints.submit(request(1));
     assert!(constraints.next(true).is_some());
 
-    constraints.pass_on(SequenceId(1), Command::Submit { request: request(1), matcher: None });
+    constraints.pass_on(SequenceId(1), WorkerCommand::Submit { request: request(1), matcher: None });
 
     assert!(!constraints.cancel(SequenceId(1)));
-    assert!(matches!(received.try_recv(), Ok(Command::Submit { .. })));
+    assert!(matches!(received.try_recv(), Ok(WorkerCommand::Submit { .. })));
 }
 
 #[test]

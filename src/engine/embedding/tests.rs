@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::embedder::EmbedLimits;
-use crate::protocol::{CallId, Reply, SequenceRequest};
+use crate::protocol::{CallId, Reply};
 use std::sync::mpsc::{channel, sync_channel};
 
 /// An input's vector is its length. Token 13 makes a batch fail, token 7 gives a vector that is not finite.
@@ -28,22 +28,22 @@ impl Embedder for FakeEmbedder {
 
 type Vectors = Result<Vec<Vec<f32>>, EmbedError>;
 
-fn embed(call: u64, inputs: &[Vec<u32>], alone: bool) -> Command {
+fn embed(call: u64, inputs: &[Vec<u32>], alone: bool) -> Asked<EmbedBatch> {
     let inputs = inputs.iter().map(|input| input.iter().map(|id| Token(*id)).collect()).collect();
-    Command::Embed(Asked { id: CallId(call), question: EmbedBatch { inputs, alone } })
+    Asked { id: CallId(call), question: EmbedBatch { inputs, alone } }
 }
 
-/// Lets a worker work on these commands until nothing is left; its batches and what it says, without the step reports.
-fn work(commands: Vec<Command>) -> (Vec<Vec<usize>>, Vec<FromEngine>, EngineStats) {
+/// Lets a worker work on these calls until nothing is left; its batches and what it says, without the step reports.
+fn work(calls: Vec<Asked<EmbedBatch>>) -> (Vec<Vec<usize>>, Vec<FromEngine>, EngineStats) {
     let mut embedder = FakeEmbedder::default();
     let (outbox, said) = sync_channel(1000);
     let (sender, inbox) = channel();
-    commands.into_iter().for_each(|command| sender.send(command).unwrap());
+    calls.into_iter().for_each(|call| sender.send(call).unwrap());
     let mut worker = EmbeddingWorker::new(&mut embedder, outbox, Arc::default());
-    while let Ok(command) = inbox.try_recv() {
-        assert!(worker.apply(command).is_ok());
+    while let Ok(call) = inbox.try_recv() {
+        assert!(worker.take(call).is_ok());
     }
-    // An empty queue would wait for a command; a disconnected one ends the turn before that.
+    // An empty queue would wait for a call; a disconnected one ends the turn before that.
     while !worker.waiting.is_empty() {
         assert!(worker.turn(&inbox).is_ok());
     }
@@ -85,7 +85,7 @@ fn calls_that_fit_together_are_one_batch_in_the_order_of_their_arrival() {
     assert_eq!(said[0], FromEngine::Embedding(vec![CallId(1), CallId(2)]), "said before it is computed");
     let expected = [(1, Ok(vec![vec![4.0]])), (2, Ok(vec![vec![3.0], vec![3.0]])), (3, Ok(vec![vec![1.0]])), (4, Ok(vec![vec![20.0]]))];
     assert_eq!(answers(&said), expected);
-    assert_eq!((stats.steps, stats.prefill_rows, stats.waiting), (3, 31, 0));
+    assert_eq!((stats.totals.steps, stats.totals.prefill_rows, stats.gauges.waiting), (3, 31, 0));
 }
 
 #[test]
@@ -115,15 +115,4 @@ fn what_breaks_the_promises_is_refused_and_never_computed() {
     assert!(batches.is_empty());
     assert!(answers(&said).iter().all(|(_, result)| matches!(result, Err(EmbedError::Invalid(_)))), "{said:?}");
     assert_eq!(said.len(), 6);
-}
-
-#[test]
-fn a_generation_is_refused() {
-    let request = SequenceRequest { id: SequenceId(5), ..SequenceRequest::default() };
-
-    let (batches, said, _) = work(vec![Command::Submit { request: Box::new(request), matcher: None }, Command::Cancel(SequenceId(5))]);
-
-    assert!(batches.is_empty());
-    let [FromEngine::Step(report)] = said.as_slice() else { panic!("{said:?}") };
-    assert!(matches!(report.outputs[0].finish, Some(Finish::Failed(GenerationError::Invalid(_)))));
 }

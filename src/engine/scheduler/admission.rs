@@ -92,8 +92,8 @@ impl Scheduler {
         if !sequence.started {
             sequence.started = true;
             self.started.push((id, cached));
-            self.counts.prefix_queries += u64::from(sequence.len());
-            self.counts.prefix_hits += u64::from(cached);
+            self.totals.prefix_queries += u64::from(sequence.len());
+            self.totals.prefix_hits += u64::from(cached);
         }
         true
     }

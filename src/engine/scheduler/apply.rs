@@ -16,7 +16,7 @@ impl Scheduler {
         let in_flight = self.in_flight.take().unwrap_or_default();
         self.costs.observe(step, in_flight, elapsed);
         self.cache.slots.commit(&step.rows);
-        self.counts.prefill_rows += u64::from(in_flight.prompt_rows);
+        self.totals.prefill_rows += u64::from(in_flight.prompt_rows);
         self.queue.on_step();
         if let (Some(suspect), Some(row)) = (self.suspects.front(), step.rows.last())
             && suspect.id == row.seq
@@ -38,7 +38,7 @@ impl Scheduler {
             self.remove(sampled.id);
         } else if let Some(sequence) = self.sequences.get_mut(&sampled.id) {
             sampled.tokens.iter().for_each(|token| sequence.push(*token));
-            self.counts.forced_rows += u64::from(sampled.forced);
+            self.totals.forced_rows += u64::from(sampled.forced);
         }
     }
 

@@ -14,7 +14,7 @@ impl Scheduler {
             self.running.clear();
             self.suspects.clear();
             self.cache.clear();
-            self.counts.cache_resets += 1;
+            self.totals.cache_resets += 1;
         })
     }
 

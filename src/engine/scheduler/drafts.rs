@@ -186,8 +186,8 @@ impl Scheduler {
         let (drafted, accepted) = (count(draft.len()), common_prefix(draft, next));
         sequence.acceptance.observe(accepted, drafted);
         self.acceptance.observe(accepted, drafted);
-        self.counts.draft_rows += u64::from(drafted);
-        self.counts.drafts_accepted += u64::from(accepted);
+        self.totals.draft_rows += u64::from(drafted);
+        self.totals.drafts_accepted += u64::from(accepted);
         // The last token is computed in the next step.
         self.cache.truncate(slot, len + accepted.min(count(next.len()).saturating_sub(1)));
     }

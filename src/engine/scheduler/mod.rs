@@ -36,7 +36,7 @@ mod stops;
 mod tests;
 
 use crate::engine::runner::{Limits, Slot};
-use crate::protocol::{EngineStats, GenerationError, SequenceId, Token};
+use crate::protocol::{EngineGauges, EngineStats, EngineTotals, GenerationError, SequenceId, Token};
 use acceptance::Acceptance;
 use costs::Costs;
 use in_flight::InFlight;
@@ -120,7 +120,8 @@ pub struct Scheduler {
     trial_in: u32,
     /// How often drafts come true, over all sequences.
     acceptance: Acceptance,
-    counts: Counts,
+    /// Counts since start, but for those of host memory and of the worker.
+    totals: EngineTotals,
 }
 
 /// A sequence that may have made a step fail.
@@ -129,19 +130,6 @@ struct Suspect {
     id: SequenceId,
     /// It is cleared when it holds this many positions: what the failed step would have given it.
     until: u32,
-}
-
-/// Totals since start; see the fields of the same name in [`EngineStats`].
-#[derive(Debug, Default)]
-struct Counts {
-    prefix_queries: u64,
-    prefix_hits: u64,
-    prefill_rows: u64,
-    preemptions: u64,
-    forced_rows: u64,
-    draft_rows: u64,
-    drafts_accepted: u64,
-    cache_resets: u64,
 }
 
 impl Scheduler {
@@ -164,7 +152,7 @@ impl Scheduler {
             max_draft: 0,
             trial_in: 0,
             acceptance: Acceptance::default(),
-            counts: Counts::default(),
+            totals: EngineTotals::default(),
         }
     }
 
@@ -235,24 +223,20 @@ impl Scheduler {
     pub fn stats(&self) -> EngineStats {
         let moved = self.cache.host.moved();
         EngineStats {
-            running: count(self.running.len()),
-            waiting: count(self.queue.len()),
-            kv_cells_used: self.cache.slots.owned_cells(),
-            kv_cells_total: self.limits.kv_cells,
-            steps: 0,
-            prefix_queries: self.counts.prefix_queries,
-            prefix_hits: self.counts.prefix_hits,
-            prefill_rows: self.counts.prefill_rows,
-            preemptions: self.counts.preemptions,
-            forced_rows: self.counts.forced_rows,
-            draft_rows: self.counts.draft_rows,
-            drafts_accepted: self.counts.drafts_accepted,
-            threads: 0,
-            parked_bytes: self.cache.host.used_bytes(),
-            parked_tokens: moved.saved,
-            loaded_tokens: moved.loaded,
-            restored_tokens: moved.restored,
-            cache_resets: self.counts.cache_resets,
+            gauges: EngineGauges {
+                running: count(self.running.len()),
+                waiting: count(self.queue.len()),
+                kv_cells_used: self.cache.slots.owned_cells(),
+                kv_cells_total: self.limits.kv_cells,
+                threads: 0,
+                parked_bytes: self.cache.host.used_bytes(),
+            },
+            totals: EngineTotals {
+                parked_tokens: moved.saved,
+                loaded_tokens: moved.loaded,
+                restored_tokens: moved.restored,
+                ..self.totals
+            },
         }
     }
 
@@ -282,7 +266,7 @@ impl Scheduler {
         sequence.put_back();
         self.suspects.retain(|suspect| suspect.id != id);
         self.queue.put_back(id);
-        self.counts.preemptions += 1;
+        self.totals.preemptions += 1;
     }
 
     /// Tokens of a running sequence that are not computed yet, at least 1; 0 for one that waits.

@@ -2,7 +2,7 @@
 //!
 //! Plain numbers without a clock; owned by the run loop, which decides what a death counts as.
 
-use crate::{gateway::admission::Pace, protocol::EngineStats};
+use crate::{gateway::admission::Pace, protocol::EngineTotals};
 use std::time::Duration;
 
 /// Longest pause before a restart.
@@ -31,7 +31,7 @@ pub(in crate::gateway) struct History {
     /// Engines that died before they were ready since one was; they are no deaths in a row.
     pub(super) failed_loads: u32,
     /// Totals of the engines that died.
-    pub(super) totals: EngineStats,
+    pub(super) totals: EngineTotals,
     pub(super) pace: Pace,
 }
 

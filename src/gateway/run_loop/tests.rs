@@ -63,7 +63,7 @@ async fn news_arrive_in_order_with_their_choice_and_end_after_the_last_finish() 
     }
     let expected = [(0, "a", None), (1, "x", None), (1, "", Some(Finish::EndOfGeneration)), (0, "b", None), (0, "", Some(Finish::Length))];
     assert_eq!(seen, expected.map(|(choice, text, finish)| (choice, text.to_owned(), finish)));
-    assert_eq!(handle.stats().steps, 3);
+    assert_eq!(handle.stats().totals.steps, 3);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_death_in_mid_stream_is_not_seen_by_the_client() {
     assert_eq!(replayed, crate::protocol::SequenceRequest { resume: vec![Token(10), Token(11)], ..submitted });
     assert_eq!(read_out(&mut generation).await, ("one two three".to_owned(), Some(Finish::EndOfGeneration)));
     assert_eq!(handle.engine_deaths().into_iter().collect::<Vec<_>>(), [(DeathCause::Signal(11), 1)]);
-    assert_eq!((handle.restarts(), handle.stats().steps), (1, 4));
+    assert_eq!((handle.restarts(), handle.stats().totals.steps), (1, 4));
 }
 
 /// Plays a model whose n-th token is n: from the resumed ones on, at most `count` of them, then the finish.

@@ -21,7 +21,7 @@ use llama_cpp_2::{
 };
 use llamero::{
     engine::runner::Tokenizer,
-    llama::{LlamaTokenizer, Loaded, TOKENIZER_STACK_BYTES, load},
+    llama::{GeneratingModel, LlamaTokenizer, TOKENIZER_STACK_BYTES, load_generating},
     protocol::{ModelInfo, SpecialText, Token},
 };
 use std::{
@@ -32,7 +32,7 @@ use std::{
 /// A toy, as llamero sees it and as llama.cpp does.
 struct Family {
     toy: Toy,
-    loaded: Loaded,
+    loaded: GeneratingModel,
     tokenizer: Arc<LlamaTokenizer>,
     info: ModelInfo,
     separators: Vec<(String, Token)>,
@@ -67,7 +67,7 @@ fn family(name: &str) -> &'static Family {
 impl Family {
     fn of(toy: Toy) -> Self {
         let path = toy.write();
-        let loaded = load(&gguf::engine_options(&path), |_| {}).unwrap_or_else(|error| panic!("{error}"));
+        let loaded = load_generating(&gguf::engine_options(&path), |_| {}).unwrap_or_else(|error| panic!("{error}"));
         let info = loaded.info(&loaded.runner().unwrap());
         // Initialised by the load above, for as long as this process lives.
         let backend = ManuallyDrop::new(LlamaBackend {});

@@ -2,18 +2,18 @@
 
 use crate::support::gguf;
 use llamero::{
-    llama::{Loaded, load},
+    llama::{GeneratingModel, load_generating},
     models::opened::OpenedModel,
     protocol::{EngineOptions, LoadError},
 };
 use std::{fs, path::Path, time::SystemTime};
 
-fn load_opened(opened: &OpenedModel) -> Result<Loaded, LoadError> {
+fn load_opened(opened: &OpenedModel) -> Result<GeneratingModel, LoadError> {
     let options = gguf::engine_options(&opened.files[0].name);
-    load(&EngineOptions { model_files: opened.files.clone(), ..options }, |_| {})
+    load_generating(&EngineOptions { model_files: opened.files.clone(), ..options }, |_| {})
 }
 
-fn name(loaded: &Loaded) -> String {
+fn name(loaded: &GeneratingModel) -> String {
     loaded.info(&loaded.runner().unwrap()).name
 }
 

@@ -3,7 +3,7 @@
 use crate::support::gguf;
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Parked, Row, Slot, Step, StepError},
-    llama::{LlamaRunner, Loaded, load},
+    llama::{GeneratingModel, LlamaRunner, load_generating},
     protocol::{EngineOptions, KvLayout, KvWindow, SequenceId, Token},
 };
 
@@ -11,10 +11,10 @@ const WINDOW: u32 = 16;
 /// Cells of a slot in layers with a window: those of the window and of a graph, in blocks of 256.
 const WINDOW_CELLS: u32 = 256;
 
-fn with_loaded(options: impl Fn(EngineOptions) -> EngineOptions, test: impl Fn(&Loaded, &mut LlamaRunner<'_>)) {
+fn with_loaded(options: impl Fn(EngineOptions) -> EngineOptions, test: impl Fn(&GeneratingModel, &mut LlamaRunner<'_>)) {
     let path = gguf::llama3_like().sliding(WINDOW).write();
     let long = EngineOptions { max_model_len: Some(1024), ..gguf::engine_options(&path) };
-    let loaded = load(&options(long), |_| {}).unwrap_or_else(|error| panic!("{error}"));
+    let loaded = load_generating(&options(long), |_| {}).unwrap_or_else(|error| panic!("{error}"));
     test(&loaded, &mut loaded.runner().unwrap());
 }
 
@@ -78,14 +78,15 @@ fn a_windowed_cache_takes_what_the_window_and_a_graph_take_and_says_so() {
     let (pool, pool_is_windowed) = of(false, KvLayout::Unified);
 
     assert!(is_windowed && !pool_is_windowed);
-    assert_eq!(full.kv_window, Some(KvWindow { positions: WINDOW, cells: None }));
-    assert_eq!(windowed.kv_window, Some(KvWindow { positions: WINDOW, cells: Some(WINDOW_CELLS) }));
-    assert_eq!(pool.kv_window, full.kv_window);
+    let [full_kv, windowed_kv, pool_kv] = [&full, &windowed, &pool].map(|info| *info.generation().unwrap());
+    assert_eq!(full_kv.kv_window, Some(KvWindow { positions: WINDOW, cells: None }));
+    assert_eq!(windowed_kv.kv_window, Some(KvWindow { positions: WINDOW, cells: Some(WINDOW_CELLS) }));
+    assert_eq!(pool_kv.kv_window, full_kv.kv_window);
     // Half of the layers have a quarter of the cells.
-    assert_eq!(windowed.kv_bytes, full.kv_bytes / 8 * 5);
-    assert_eq!(pool.kv_bytes, full.kv_bytes);
-    for info in [&full, &windowed] {
-        assert_eq!(info.memory[0].kv_bytes, info.kv_bytes, "what was expected before the context was opened");
+    assert_eq!(windowed_kv.kv_bytes, full_kv.kv_bytes / 8 * 5);
+    assert_eq!(pool_kv.kv_bytes, full_kv.kv_bytes);
+    for (info, kv) in [(&full, full_kv), (&windowed, windowed_kv)] {
+        assert_eq!(info.memory[0].kv_bytes, kv.kv_bytes, "what was expected before the context was opened");
     }
 }
 

@@ -91,10 +91,10 @@ async fn a_dropped_stream_frees_its_place() {
     server
         .until(|stats| {
             server.gate().hold_after(1);
-            stats.running == 0
+            stats.gauges.running == 0
         })
         .await;
-    assert!(server.engine.stats().steps < 2000, "{:?}", server.engine.stats());
+    assert!(server.engine.stats().totals.steps < 2000, "{:?}", server.engine.stats());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -122,7 +122,7 @@ async fn a_stop_string_ends_the_text_before_it_and_frees_the_place() {
 
     assert_eq!(text(&answer, 0), whole.split(&cut).next().unwrap());
     assert_eq!(answer.json()["choices"][0]["finish_reason"], "stop");
-    server.until(|stats| stats.running == 0).await;
+    server.until(|stats| stats.gauges.running == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,11 +173,11 @@ async fn a_dropped_stream_frees_its_place_within_a_step() {
     server
         .until(|stats| {
             server.gate().hold_after(1);
-            stats.running == 0
+            stats.gauges.running == 0
         })
         .await;
 
-    assert!(server.engine.stats().steps < 2000, "{:?}", server.engine.stats());
+    assert!(server.engine.stats().totals.steps < 2000, "{:?}", server.engine.stats());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

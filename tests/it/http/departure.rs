@@ -76,14 +76,14 @@ async fn held(phase: Phase, stream: bool) -> Held {
     if matches!(phase, Phase::Queue) {
         let body = json!({"model": "fake", "prompt": "a", "max_tokens": 4000, "ignore_eos": true, "stream": true});
         before = Some(server.stream("/v1/completions", &body).await);
-        server.until(|stats| stats.steps + 1 >= u64::from(steps)).await;
+        server.until(|stats| stats.totals.steps + 1 >= u64::from(steps)).await;
     }
     let (free, _) = server.engine.places();
     let mut client = listening.connect().await;
     client.send(request(prompt_tokens, MAX_TOKENS, stream)).await;
     server.until(|_| server.engine.places().0 == free - 1).await;
     if !matches!(phase, Phase::Queue) {
-        server.until(|stats| stats.steps + 1 >= u64::from(steps)).await;
+        server.until(|stats| stats.totals.steps + 1 >= u64::from(steps)).await;
     }
     if stream {
         assert!(client.head().await.starts_with("http/1.1 200 "));

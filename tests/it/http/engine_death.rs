@@ -149,11 +149,11 @@ async fn a_request_that_does_not_stream_survives_a_kill_too() {
     let server = TestServer::start().await;
     let body = request(&json!({"temperature": 0, "n": 2}));
     let undisturbed = server.post("/v1/completions", &body).await.json();
-    server.until(|stats| stats.running == 0).await;
+    server.until(|stats| stats.gauges.running == 0).await;
     server.gate().hold_after(5);
 
     let (answer, ()) = tokio::join!(server.post("/v1/completions", &body), async {
-        server.until(|stats| stats.running == 2).await;
+        server.until(|stats| stats.gauges.running == 2).await;
         server.kill_engine();
     });
 

@@ -57,7 +57,7 @@ async fn a_chat_is_explained_with_its_parameters_and_what_has_no_effect() {
     let told = server.post("/v1/explain", &request).await.json();
     let rendered = server.post("/v1/chat/completions/render", &request).await.json();
 
-    assert_eq!(server.engine.stats().steps, 0);
+    assert_eq!(server.engine.stats().totals.steps, 0);
     let ignored: Vec<&str> = told["ignored_fields"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert!(["foo", "reasoning_effort"].iter().all(|name| ignored.contains(name)), "{told}");
     let parameters = &told["parameters"];
@@ -109,7 +109,7 @@ async fn nothing_runs_and_everything_is_told() {
 
     let answer = server.post("/v1/explain", &request).await;
 
-    assert_eq!(server.engine.stats().steps, 0);
+    assert_eq!(server.engine.stats().totals.steps, 0);
     let told = answer.json();
     assert_eq!(answer.header("x-llamero-warnings"), "ignored fields: foo");
     assert_eq!((&told["ignored_fields"], &told["warnings"]), (&json!(["foo"]), &json!(["ignored fields: foo"])));
@@ -128,7 +128,7 @@ async fn times_are_predicted_once_steps_were_measured() {
     let server = TestServer::start().await;
     let request = complete(json!({"prompt": "measure this prompt", "ignore_eos": true, "max_tokens": 20}));
     server.post("/v1/completions", &request).await;
-    server.until(|stats| stats.running == 0).await;
+    server.until(|stats| stats.gauges.running == 0).await;
 
     let prediction = server.post("/v1/explain", &request).await.json()["prediction"].clone();
 

@@ -211,5 +211,5 @@ async fn a_time_limit_ends_the_answer_after_a_line() {
 
     assert_eq!((&json["stop_type"], &json["has_new_line"], &json["truncated"]), (&json!("limit"), &json!(true), &json!(false)));
     assert!(json["tokens_predicted"].as_u64().unwrap() < 2000, "{json}");
-    server.until(|stats| stats.running == 0).await;
+    server.until(|stats| stats.gauges.running == 0).await;
 }

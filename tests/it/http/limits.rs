@@ -45,7 +45,7 @@ async fn a_full_queue_is_503_with_a_wait_and_disturbs_nobody() {
     let refused = server.post("/v1/completions", &body).await;
     server.gate().open();
     let finished = rest(running).await;
-    server.until(|stats| stats.running == 0).await;
+    server.until(|stats| stats.gauges.running == 0).await;
     let later = server.post("/v1/completions", &body).await;
 
     assert_eq!((refused.status.as_u16(), &refused.json()["error"]["code"]), (503, &json!("overloaded")));

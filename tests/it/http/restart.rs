@@ -31,7 +31,7 @@ async fn a_restart_starts_warm_and_says_the_same() {
     assert_eq!(kept(folder.path()), 1);
 
     let warm = TestServer::keeping(folder.path(), "model").await;
-    warm.until(|stats| stats.restored_tokens > 0).await;
+    warm.until(|stats| stats.totals.restored_tokens > 0).await;
     let (again, cached) = ask(&warm, "Who?").await;
     assert!(again == first && cached >= 230, "{cached} tokens, {again:?}");
     let (_, cached) = ask(&warm, "Why?").await;
@@ -51,7 +51,7 @@ async fn after_a_death_nothing_on_disk_is_trusted() {
     let (first, _) = ask(&server, "Who?").await;
     server.stop().await;
     let server = TestServer::keeping(folder.path(), "model").await;
-    server.until(|stats| stats.restored_tokens > 0).await;
+    server.until(|stats| stats.totals.restored_tokens > 0).await;
 
     server.kill_engine();
     server.until(|_| server.engine.restarts() == 1 && kept(folder.path()) == 0).await;

@@ -98,7 +98,7 @@ async fn an_engine_that_dies_while_it_scores_repeats_no_score() {
     server.gate().hold_after(3);
 
     let (answer, ()) = tokio::join!(server.post("/v1/completions", &body), async {
-        server.until(|stats| stats.steps >= 3).await;
+        server.until(|stats| stats.totals.steps >= 3).await;
         server.kill_engine();
     });
 

@@ -192,7 +192,7 @@ async fn bad_constraints_are_refused_before_anything_is_generated() {
         assert_eq!(error["param"], param, "{answer:?}");
         assert!(error["message"].as_str().unwrap().contains(reason), "{answer:?}");
     }
-    assert_eq!(server.engine.stats().steps, 0);
+    assert_eq!(server.engine.stats().totals.steps, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

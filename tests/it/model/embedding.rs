@@ -6,7 +6,7 @@
 use super::options;
 use llamero::{
     engine::{embedder::Embedder, runner::Tokenizer},
-    llama::{LlamaEmbedder, Loaded, load},
+    llama::{EmbeddingModel, LlamaEmbedder, Loaded, load, load_generating},
     protocol::{EngineOptions, KvLayout, LoadError, Pooling, SpecialText, Token},
 };
 use serde_json::Value;
@@ -43,9 +43,12 @@ fn embedding_options(max_model_len: Option<u32>) -> Option<EngineOptions> {
     Some(EngineOptions { model_path: path, max_model_len, ..options(KvLayout::Split) })
 }
 
-fn loaded() -> Option<&'static Loaded> {
-    static LOADED: OnceLock<Option<Loaded>> = OnceLock::new();
-    let load = || embedding_options(None).map(|options| load(&options, |_| {}).expect("the embedding model loads"));
+fn loaded() -> Option<&'static EmbeddingModel> {
+    static LOADED: OnceLock<Option<EmbeddingModel>> = OnceLock::new();
+    let load = || match load(&embedding_options(None)?, |_| {}).expect("the embedding model loads") {
+        Loaded::Embeds(model) => Some(model),
+        Loaded::Generates(_) => panic!("it is no embedding model"),
+    };
     LOADED.get_or_init(load).as_ref()
 }
 
@@ -63,15 +66,14 @@ fn an_encoder_is_opened_as_one_and_says_what_it_is() {
     let Some(loaded) = loaded() else { return };
     let embedder = loaded.embedder().unwrap();
 
-    let info = loaded.embedding_info(&embedder);
+    let info = loaded.info(&embedder);
 
-    let embedding = info.embedding.unwrap();
+    let embedding = info.embedding().unwrap();
     assert_eq!((info.architecture.as_str(), info.tokenizer.as_str(), info.quantization.as_str()), ("bert", "bert", "F16"));
     assert_eq!((embedding.dimensions, embedding.pooling, embedding.max_input_tokens), (384, Pooling::Mean, 512));
     assert_eq!(embedding.around_text, (vec![Token(101)], vec![Token(102)]));
     assert_eq!(embedding.around_pair, (vec![Token(101)], vec![Token(102)], vec![Token(102)]));
-    assert!(loaded.embeds());
-    let Err(LoadError::Unsupported(_)) = loaded.runner() else { panic!("it does not generate") };
+    let Err(LoadError::Unsupported(_)) = load_generating(&embedding_options(None).unwrap(), |_| {}) else { panic!("it does not generate") };
 }
 
 #[test]

@@ -6,9 +6,9 @@ use llamero::protocol::LoadError;
 const PROMPT: &str = "The capital of France is Paris, the capital of Italy is Rome, and the capital of Spain is";
 
 /// The model with cells of this type, or `None` (said aloud) when there is no file.
-fn stored_as(kind: KvType) -> Option<Loaded> {
+fn stored_as(kind: KvType) -> Option<GeneratingModel> {
     model_path()?;
-    Some(load(&EngineOptions { kv_cache_dtype: kind, ..options(KvLayout::Split) }, |_| {}).unwrap())
+    Some(load_generating(&EngineOptions { kv_cache_dtype: kind, ..options(KvLayout::Split) }, |_| {}).unwrap())
 }
 
 /// The logits behind the prompt and each of these tokens.
@@ -27,12 +27,13 @@ fn cells_take_the_memory_of_their_type() {
 
         let info = loaded.info(&loaded.runner().unwrap());
 
-        assert_eq!(info.kv_type, kind);
+        let generation = info.generation().unwrap();
+        assert_eq!(generation.kv_type, kind);
         if info.name.contains("SmolLM2") || info.name.contains("Smollm2") {
             // 30 layers × keys and values × 3 heads × 2 blocks of 32 numbers.
-            assert_eq!(info.kv_bytes, 2048 * 30 * 2 * 3 * 2 * block_bytes, "{kind:?}");
+            assert_eq!(generation.kv_bytes, 2048 * 30 * 2 * 3 * 2 * block_bytes, "{kind:?}");
         }
-        assert_eq!(info.memory[0].kv_bytes, info.kv_bytes, "{kind:?}: the estimate is what was allocated");
+        assert_eq!(info.memory[0].kv_bytes, generation.kv_bytes, "{kind:?}: the estimate is what was allocated");
     }
 }
 
@@ -94,7 +95,7 @@ fn quantized_cells_without_flash_attention_are_refused_by_the_names_of_the_optio
     let wrong =
         EngineOptions { model_path: path, kv_cache_dtype: KvType::Q8_0, flash_attn: FlashAttention::Off, ..options(KvLayout::Split) };
 
-    let Err(LoadError::Unsupported(reason)) = load(&wrong, |_| {}) else { panic!("it must be refused") };
+    let Err(LoadError::Unsupported(reason)) = load_generating(&wrong, |_| {}) else { panic!("it must be refused") };
 
     assert!(reason.contains("--kv-cache-dtype") && reason.contains("--flash-attn"), "{reason}");
 }
@@ -121,7 +122,7 @@ fn a_context_that_the_memory_cannot_hold_is_refused_before_it_is_opened() {
         ..options(KvLayout::Split)
     };
 
-    let Err(LoadError::Unsupported(reason)) = load(&large, |_| {}) else { panic!("it must be refused") };
+    let Err(LoadError::Unsupported(reason)) = load_generating(&large, |_| {}) else { panic!("it must be refused") };
 
     for words in ["does not fit", "2097152 cells of f16", "--max-model-len", "--kv-cache-dtype q8_0"] {
         assert!(reason.contains(words), "{words:?} is not in {reason}");

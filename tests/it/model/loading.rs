@@ -14,14 +14,15 @@ fn a_loaded_model_tells_what_it_is() {
 
         assert_eq!(info.vocabulary_size, runner.limits().vocabulary_size);
         assert_eq!((info.max_model_len, info.max_num_seqs, info.max_num_batched_tokens), (512, 4, 128));
-        assert_eq!((info.kv_layout, info.kv_cells), (layout, 2048));
+        let generation = info.generation().unwrap();
+        assert_eq!((generation.kv_layout, generation.kv_cells), (layout, 2048));
         assert!(info.parameters > 1_000_000 && info.size_bytes > 1_000_000, "{info:?}");
         assert!(!info.name.is_empty() && info.threads >= 1, "{info:?}");
         assert_eq!(info.device, "CPU");
         if info.name.contains("SmolLM2") || info.name.contains("Smollm2") {
             assert_eq!((info.architecture.as_str(), info.quantization.as_str(), info.n_ctx_train), ("llama", "Q4_1", 8192));
             // 30 layers × keys and values × 3 heads × 64 dimensions × 2 bytes.
-            assert_eq!(info.kv_bytes, 2048 * 30 * 2 * 3 * 64 * 2);
+            assert_eq!(generation.kv_bytes, 2048 * 30 * 2 * 3 * 64 * 2);
         }
         // Asking leaves the slots empty.
         prefill(&mut runner, 0, 0, &[Token(1)], 1);
@@ -36,7 +37,7 @@ fn progress_rises_to_the_end() {
     }
     let (send, receive) = mpsc::channel();
 
-    load(&options(KvLayout::Split), move |share| send.send(share).unwrap()).unwrap();
+    load_generating(&options(KvLayout::Split), move |share| send.send(share).unwrap()).unwrap();
 
     let shares: Vec<f32> = receive.iter().collect();
     assert!(shares.is_sorted(), "{shares:?}");
@@ -49,7 +50,7 @@ fn a_receiver_of_progress_that_panics_fails_the_load_and_nothing_else() {
         return;
     }
 
-    let failed = load(&options(KvLayout::Split), |_| panic!("a receiver that panics, as this test wants"));
+    let failed = load_generating(&options(KvLayout::Split), |_| panic!("a receiver that panics, as this test wants"));
 
     let Err(LoadError::Backend(reason)) = failed else { panic!("the load must fail") };
     assert!(reason.contains("progress"), "{reason}");
@@ -62,7 +63,7 @@ fn a_context_longer_than_the_model_was_trained_for_is_refused() {
     }
     let too_long = EngineOptions { max_model_len: Some(1_000_000_000), ..options(KvLayout::Split) };
 
-    let Err(LoadError::Unsupported(reason)) = load(&too_long, |_| {}) else { panic!("it must be refused") };
+    let Err(LoadError::Unsupported(reason)) = load_generating(&too_long, |_| {}) else { panic!("it must be refused") };
 
     assert!(reason.contains("--max-model-len"), "{reason}");
 }
@@ -75,7 +76,7 @@ fn a_file_that_is_cut_off_is_refused_with_the_words_of_llama_cpp() {
     let whole = std::fs::read(path).unwrap();
     std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
 
-    let failed = load(&EngineOptions { model_path: cut, ..options(KvLayout::Split) }, |_| {});
+    let failed = load_generating(&EngineOptions { model_path: cut, ..options(KvLayout::Split) }, |_| {});
 
     let Err(LoadError::Backend(reason)) = failed else { panic!("it must be refused") };
     assert!(reason.contains("not within the file bounds") || reason.contains("corrupted"), "{reason}");
@@ -88,6 +89,6 @@ fn what_is_no_model_is_refused_before_llama_cpp_sees_it() {
     std::fs::write(&text, "this is not a model, although its name says so").unwrap();
     let at = |path| EngineOptions { model_path: path, ..options(KvLayout::Split) };
 
-    assert!(matches!(load(&at(folder.path().join("none.gguf")), |_| {}), Err(LoadError::NotFound(_))));
-    assert!(matches!(load(&at(text), |_| {}), Err(LoadError::NotGguf(_))));
+    assert!(matches!(load_generating(&at(folder.path().join("none.gguf")), |_| {}), Err(LoadError::NotFound(_))));
+    assert!(matches!(load_generating(&at(text), |_| {}), Err(LoadError::NotGguf(_))));
 }

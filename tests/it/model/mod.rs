@@ -19,7 +19,7 @@ mod text;
 
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Row, Slot, Step, Tokenizer},
-    llama::{LlamaRunner, Loaded, load},
+    llama::{GeneratingModel, LlamaRunner, load_generating},
     protocol::{EngineOptions, FlashAttention, KvLayout, KvType, SequenceId, SpecialText, Token},
 };
 use std::{path::PathBuf, sync::OnceLock};
@@ -62,14 +62,14 @@ fn options(layout: KvLayout) -> EngineOptions {
 }
 
 /// The model for contexts of one layout, or `None` (said aloud) when there is no file.
-fn loaded(layout: KvLayout) -> Option<&'static Loaded> {
-    static SPLIT: OnceLock<Option<Loaded>> = OnceLock::new();
-    static UNIFIED: OnceLock<Option<Loaded>> = OnceLock::new();
+fn loaded(layout: KvLayout) -> Option<&'static GeneratingModel> {
+    static SPLIT: OnceLock<Option<GeneratingModel>> = OnceLock::new();
+    static UNIFIED: OnceLock<Option<GeneratingModel>> = OnceLock::new();
     let cell = match layout {
         KvLayout::Split => &SPLIT,
         KvLayout::Unified => &UNIFIED,
     };
-    let load = || model_path().map(|_| load(&options(layout), |_| {}).expect("the test model loads"));
+    let load = || model_path().map(|_| load_generating(&options(layout), |_| {}).expect("the test model loads"));
     cell.get_or_init(load).as_ref()
 }
 

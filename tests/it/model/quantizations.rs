@@ -10,7 +10,7 @@ use super::{prefill, rows};
 use crate::support::gguf;
 use llamero::{
     engine::runner::{KvOp, ModelRunner, Slot, Step},
-    llama::{LlamaRunner, load},
+    llama::{LlamaRunner, load_generating},
     protocol::{EngineOptions, SamplingParams, Token},
     sampling::{Sampler, Scratch},
 };
@@ -133,11 +133,11 @@ fn compare(expected: &[Text], found: &[Text]) -> (usize, f32) {
 fn seeded_texts_of_every_quantization_hardly_depend_on_company_the_cache_and_a_replay() {
     let source = gguf::llama3_like().wide().write();
     // Loads llama.cpp, before it is asked to quantize.
-    drop(load(&gguf::engine_options(&source), |_| {}).unwrap_or_else(|error| panic!("{error}")));
+    drop(load_generating(&gguf::engine_options(&source), |_| {}).unwrap_or_else(|error| panic!("{error}")));
     for (name, file_type) in QUANTIZATIONS {
         let file = quantized(&source, file_type);
         let options = EngineOptions { max_num_seqs: 20, ..gguf::engine_options(&file) };
-        let loaded = load(&options, |_| {}).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let loaded = load_generating(&options, |_| {}).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut runner = loaded.runner().unwrap();
         let expected = texts(&mut runner, ALONE);
         for (case, manner) in [

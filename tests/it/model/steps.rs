@@ -277,7 +277,7 @@ fn a_slot_can_be_filled_to_the_last_position_and_not_beyond() {
 fn a_pool_that_is_full_says_so_and_goes_on_after_room_was_made() {
     let Some(path) = model_path() else { return };
     let small = EngineOptions { model_path: path, kv_cache_tokens: Some(512), ..options(KvLayout::Unified) };
-    let loaded = load(&small, |_| {}).unwrap();
+    let loaded = load_generating(&small, |_| {}).unwrap();
     let mut runner = loaded.runner().unwrap();
     let token = loaded.tokenizer().encode("a", false, &SpecialText::Recognised).unwrap()[0];
     prefill(&mut runner, 0, 0, &[token; 500], 128);
@@ -295,7 +295,7 @@ fn logits_do_not_depend_on_the_number_of_threads() {
     let Some(path) = model_path() else { return };
     let logits = [1, 2].map(|threads| {
         let options = EngineOptions { model_path: path.clone(), threads: Some(threads), ..options(KvLayout::Split) };
-        let loaded = load(&options, |_| {}).unwrap();
+        let loaded = load_generating(&options, |_| {}).unwrap();
         let prompt = loaded.tokenizer().encode(&long_text(), true, &SpecialText::Recognised).unwrap();
         let mut runner = loaded.runner().unwrap();
         let chunk = prefill(&mut runner, 0, 0, &prompt[..300], 128);

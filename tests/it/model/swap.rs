@@ -129,7 +129,7 @@ fn conversations_that_drive_each_other_out_go_on_with_the_same_tokens_and_few_ro
     let Some(path) = model_path() else { return };
     let run = |swap_space_bytes| {
         let small = EngineOptions { model_path: path.clone(), kv_cache_tokens: Some(512), swap_space_bytes, ..options(KvLayout::Unified) };
-        let loaded = load(&small, |_| {}).unwrap();
+        let loaded = load_generating(&small, |_| {}).unwrap();
         let tokenizer = loaded.tokenizer();
         let question = tokenizer.encode(" And what came then?", false, &SpecialText::Recognised).unwrap();
         let mut runner = loaded.runner().unwrap();
@@ -150,9 +150,12 @@ fn conversations_that_drive_each_other_out_go_on_with_the_same_tokens_and_few_ro
     let (warm, with) = run(Some(1 << 30));
     let (cold, without) = run(Some(0));
 
-    assert_eq!(without.loaded_tokens, 0);
+    assert_eq!(without.totals.loaded_tokens, 0);
     assert!(warm[2..].iter().all(|(_, cached)| *cached >= 400), "{warm:?}");
-    assert!(with.prefill_rows < 1000 && without.prefill_rows > with.prefill_rows + 800, "{with:?} against {without:?}");
+    assert!(
+        with.totals.prefill_rows < 1000 && without.totals.prefill_rows > with.totals.prefill_rows + 800,
+        "{with:?} against {without:?}"
+    );
     for (turn, ((warm, _), (cold, _))) in warm.iter().zip(&cold).enumerate() {
         let same = warm.iter().zip(cold).take_while(|(warm, cold)| warm.0 == cold.0).count();
         assert!(same == warm.len() || cold[same].1 < MARGIN, "turn {turn}: {warm:?} against {cold:?}");
@@ -166,7 +169,7 @@ fn what_saving_and_loading_take() {
     let Some(path) = model_path() else { return };
     for layout in [KvLayout::Split, KvLayout::Unified] {
         let wide = EngineOptions { model_path: path.clone(), max_model_len: Some(4096), threads: Some(2), ..options(layout) };
-        let loaded = load(&wide, |_| {}).unwrap();
+        let loaded = load_generating(&wide, |_| {}).unwrap();
         let mut runner = loaded.runner().unwrap();
         let prompt: Vec<Token> = (0..2000).map(|id| Token(id + 100)).collect();
         let begun = Instant::now();

@@ -130,7 +130,7 @@ impl Driver {
     /// Asserts that every sequence has gone and every slot is free.
     pub(crate) fn assert_idle(&mut self) {
         let stats = self.scheduler.stats();
-        assert_eq!((stats.running, stats.waiting, stats.kv_cells_used), (0, 0, 0));
+        assert_eq!((stats.gauges.running, stats.gauges.waiting, stats.gauges.kv_cells_used), (0, 0, 0));
         assert_eq!(self.scheduler.next_step(), None);
     }
 

@@ -129,7 +129,7 @@ struct LlamaHost;
 
 impl Host for LlamaHost {
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
-        let loaded = llama::load(options, progress)?;
+        let loaded = llama::load_generating(options, progress)?;
         let mut runner = loaded.runner()?;
         let info = loaded.info(&runner);
         body(Opened { model: Model::Generates { runner: &mut runner, draft: None }, tokenizer: loaded.tokenizer(), info });

@@ -12,7 +12,9 @@ use llamero::gateway::{
     death::DeathCause,
     launcher::{EngineChild, Launched, Launcher},
 };
-use llamero::protocol::{EngineOptions, FimTokens, KvLayout, LoadError, ModelInfo, SpecialText, TextError, Token};
+use llamero::protocol::{
+    EngineOptions, FimTokens, GenerationInfo, KvLayout, LoadError, ModelInfo, ModelKind, SpecialText, TextError, Token,
+};
 use std::{
     io,
     net::Shutdown,
@@ -265,18 +267,19 @@ pub(crate) fn info(limits: &Limits, options: &EngineOptions) -> ModelInfo {
         longest_piece: Some(4),
         dropped_bytes: Vec::new(),
         tokenizer: "llama".to_owned(),
-        kv_layout: KvLayout::Split,
-        kv_cells: limits.kv_cells,
-        kv_bytes: 0,
-        kv_window: None,
-        kv_type: options.kv_cache_dtype,
         memory: Vec::new(),
-        swap_bytes: 0,
         threads: options.threads.unwrap_or(1),
         threads_adapt: false,
         device: "none".to_owned(),
         slow_kernels: None,
         load_ms: 0,
-        embedding: None,
+        kind: ModelKind::Generates(GenerationInfo {
+            kv_layout: KvLayout::Split,
+            kv_cells: limits.kv_cells,
+            kv_bytes: 0,
+            kv_window: None,
+            kv_type: options.kv_cache_dtype,
+            swap_bytes: 0,
+        }),
     }
 }

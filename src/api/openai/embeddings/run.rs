@@ -87,7 +87,7 @@ impl EmbeddingRun {
     /// # Errors
     /// It generates text instead.
     pub(in crate::api::openai) fn info(&self) -> Result<&EmbeddingInfo, ApiError> {
-        self.model.embedding.as_ref().ok_or_else(|| SubmitError::NotEmbedding.into())
+        self.model.embedding().ok_or_else(|| SubmitError::NotEmbedding.into())
     }
 
     /// Refuses texts that are too long for the model whatever their tokens are, unless longer ones are cut.
@@ -183,7 +183,7 @@ impl EmbeddingRun {
 
     /// True if the vectors have more than `LIGHT_NUMBERS` numbers together.
     pub(in crate::api::openai) fn is_heavy(&self) -> bool {
-        let dimensions = self.model.embedding.as_ref().map_or(0, |info| info.dimensions as usize);
+        let dimensions = self.model.embedding().map_or(0, |info| info.dimensions as usize);
         self.record.inputs.saturating_mul(dimensions) > LIGHT_NUMBERS
     }
 

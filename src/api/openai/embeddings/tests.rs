@@ -12,7 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 fn model(info: EmbeddingInfo) -> ModelInfo {
-    ModelInfo { embedding: Some(info), vocabulary_size: 0x11_0000, ..model_info() }
+    ModelInfo { kind: crate::protocol::ModelKind::Embeds(info), vocabulary_size: 0x11_0000, ..model_info() }
 }
 
 /// An engine that embeds; letter `!` makes it fail.

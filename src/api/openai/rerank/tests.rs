@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 async fn app(pooling: Pooling) -> TestApp {
     let info = EmbeddingInfo { pooling, ..embedding_info() };
     // Nothing is known of the bytes of its tokens.
-    let model = ModelInfo { embedding: Some(info), vocabulary_size: 0x11_0000, longest_piece: None, ..model_info() };
+    let model =
+        ModelInfo { kind: crate::protocol::ModelKind::Embeds(info), vocabulary_size: 0x11_0000, longest_piece: None, ..model_info() };
     let ranks = matches!(pooling, Pooling::Rank(_));
     let mut setup = Setup::default();
     setup.config.max_body_bytes = 2 << 20;
@@ -160,7 +161,7 @@ async fn a_query_that_fits_no_document_is_refused_before_it_is_copied_for_each()
 #[tokio::test]
 async fn texts_that_cannot_fit_are_refused_before_the_engine_sees_any() {
     for pooling in [Pooling::Mean, Pooling::Rank(RankScore::Logit)] {
-        let model = ModelInfo { embedding: Some(EmbeddingInfo { pooling, ..embedding_info() }), ..model_info() };
+        let model = ModelInfo { kind: crate::protocol::ModelKind::Embeds(EmbeddingInfo { pooling, ..embedding_info() }), ..model_info() };
         let app = TestApp::start_with(Setup::default(), model, |message| match message {
             ToEngine::Call { id, call: Call::Tokenize(_) } => {
                 vec![FromEngine::Reply { id, reply: Reply::Tokenize(Err(TextError::EngineDied("it was asked".to_owned()))) }]

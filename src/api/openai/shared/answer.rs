@@ -139,7 +139,7 @@ impl UsageObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{KvLayout, KvType};
+    use crate::protocol::{GenerationInfo, KvLayout, KvType, ModelKind};
 
     fn info() -> ModelInfo {
         ModelInfo {
@@ -162,19 +162,20 @@ mod tests {
             longest_piece: None,
             dropped_bytes: Vec::new(),
             tokenizer: "llama".to_owned(),
-            kv_layout: KvLayout::Split,
-            kv_cells: 100,
-            kv_bytes: 100,
-            kv_window: None,
-            kv_type: KvType::F16,
             memory: Vec::new(),
-            swap_bytes: 0,
             threads: 1,
             threads_adapt: false,
             device: "CPU".into(),
             slow_kernels: None,
             load_ms: 1,
-            embedding: None,
+            kind: ModelKind::Generates(GenerationInfo {
+                kv_layout: KvLayout::Split,
+                kv_cells: 100,
+                kv_bytes: 100,
+                kv_window: None,
+                kv_type: KvType::F16,
+                swap_bytes: 0,
+            }),
         }
     }
 

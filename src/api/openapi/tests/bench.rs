@@ -62,7 +62,7 @@ impl Bench {
 
     /// With a model that embeds.
     pub(super) async fn embedding() -> Self {
-        let model = ModelInfo { embedding: Some(embedding_info()), vocabulary_size: 0x11_0000, ..model_info() };
+        let model = ModelInfo { kind: crate::protocol::ModelKind::Embeds(embedding_info()), vocabulary_size: 0x11_0000, ..model_info() };
         Self { app: TestApp::start_with(setup(), model, embeddings_script).await, submitted: Arc::default() }
     }
 

@@ -48,7 +48,7 @@ fn what_was_right_is_kept_and_the_rest_is_dropped() {
     assert_eq!(step.kv, [truncate(0, 8)]);
     assert_eq!(rows(&step), [(8, Token(8000), true)]);
     let stats = bench.0.stats();
-    assert_eq!((stats.draft_rows, stats.drafts_accepted), (3, 1));
+    assert_eq!((stats.totals.draft_rows, stats.totals.drafts_accepted), (3, 1));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_sequence_that_ends_within_a_draft_leaves_its_rows_as_cache() {
     let step = bench.plan();
     complete(&mut bench, &step, &DRAFT[..1], true, 10);
 
-    assert_eq!(bench.0.stats().running, 0);
+    assert_eq!(bench.0.stats().gauges.running, 0);
     assert_eq!(bench.0.check_invariants(), Ok(()));
 }
 
@@ -141,7 +141,7 @@ fn drafts_that_come_true_grow_and_those_that_do_not_cease() {
     run(&mut bench, 100, false, 2);
     let before = bench.0.stats();
     run(&mut bench, 1000, false, 2);
-    let drafted = bench.0.stats().draft_rows - before.draft_rows;
+    let drafted = bench.0.stats().totals.draft_rows - before.totals.draft_rows;
     assert!((1..=60).contains(&drafted), "a trial now and then, got {drafted} rows in 1000 steps");
 
     let again = run(&mut bench, 700, true, 2);
@@ -156,7 +156,7 @@ fn rows_as_dear_as_steps_are_not_worth_a_guess_that_is_right_three_times_in_four
     }
 
     let stats = bench.0.stats();
-    assert!(stats.draft_rows < 100, "{stats:?}");
+    assert!(stats.totals.draft_rows < 100, "{stats:?}");
 }
 
 #[test]

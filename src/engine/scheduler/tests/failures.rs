@@ -57,7 +57,7 @@ fn without_room_the_cache_goes_first_then_the_latest_admission_then_the_last_seq
     assert_eq!(bench.fail(&planned, &no_room), []);
     let planned = bench.plan();
     assert_eq!(planned, step(&[truncate(0, 5), truncate(1, 6), truncate(1, 0)], &[vec![decode(2, 0, 5)]]), "the latest");
-    assert_eq!(bench.0.stats().preemptions, 1);
+    assert_eq!(bench.0.stats().totals.preemptions, 1);
 
     let failed = bench.fail(&planned, &no_room);
     assert_eq!(failed, [(SequenceId(2), GenerationError::KvExhausted)]);
@@ -74,9 +74,9 @@ fn after_a_lack_of_room_nobody_is_admitted_until_a_sequence_ends() {
     bench.fail(&planned, &StepError::NoKvSpace);
 
     bench.step(&[]);
-    assert_eq!(bench.0.stats().waiting, 1);
+    assert_eq!(bench.0.stats().gauges.waiting, 1);
     bench.step(&[1]);
     bench.step(&[]);
 
-    assert_eq!((bench.0.stats().running, bench.0.stats().waiting), (1, 0));
+    assert_eq!((bench.0.stats().gauges.running, bench.0.stats().gauges.waiting), (1, 0));
 }

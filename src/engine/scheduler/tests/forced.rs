@@ -20,7 +20,7 @@ fn forced_tokens_are_computed_together_with_the_one_before_and_only_the_last_is_
 
     assert_eq!(rows_of(&step, 1), [(5, false), (6, false), (7, false), (8, true)]);
     assert_eq!(step.rows.iter().map(|row| row.token).collect::<Vec<_>>(), [&[NEXT][..], &FORCED].concat());
-    assert_eq!(bench.0.stats().forced_rows, 3);
+    assert_eq!(bench.0.stats().totals.forced_rows, 3);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn an_idle_engine_saves_what_each_slot_holds_once() {
     bench.submit(2, &text(2, 150));
     bench.submit(3, &text(3, 20));
     assert_eq!(bench.0.park_idle(false), None, "there is work");
-    while bench.0.stats().running + bench.0.stats().waiting > 0 {
+    while bench.0.stats().gauges.running + bench.0.stats().gauges.waiting > 0 {
         bench.step(&[1, 2, 3]);
     }
 
@@ -67,7 +67,7 @@ fn a_growing_content_is_saved_again_when_a_quarter_is_new_and_at_last_a_sixteent
 fn what_an_earlier_engine_parked_serves_whoever_begins_with_it() {
     let mut bench = Bench::new(swapping(2, 1000));
     assert_eq!(bench.0.adopt(content(&text(1, 100)), |parked| parked == Parked(0)), Some(Parked(0)));
-    assert_eq!(bench.0.stats().restored_tokens, 100);
+    assert_eq!(bench.0.stats().totals.restored_tokens, 100);
     let prompt = joined(&[&text(1, 90), &text(3, 5)]);
     bench.submit(3, &prompt);
 
@@ -90,5 +90,5 @@ fn only_what_fits_and_is_new_is_taken_over() {
     assert_eq!(adopt(&mut bench, &text(2, 101)), None, "no room, and nothing gives way");
     assert_eq!(adopt(&mut bench, &text(2, 100)), Some(Parked(1)));
     assert_eq!(bench.0.check_invariants(), Ok(()));
-    assert_eq!((bench.0.stats().parked_bytes, bench.0.stats().restored_tokens), (250, 250));
+    assert_eq!((bench.0.stats().gauges.parked_bytes, bench.0.stats().totals.restored_tokens), (250, 250));
 }

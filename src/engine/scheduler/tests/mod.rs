@@ -300,9 +300,9 @@ fn a_sequence_waits_for_a_shared_prefix_in_flight_and_not_for_one_too_short() {
         let step = bench.step(&[]);
 
         assert_eq!(step.rows.iter().all(|row| row.seq == SequenceId(1)), held_back, "{shared} tokens");
-        assert_eq!(bench.0.stats().waiting, u32::from(held_back));
+        assert_eq!(bench.0.stats().gauges.waiting, u32::from(held_back));
         bench.step(&[]);
-        assert_eq!(bench.0.stats().waiting, 0);
+        assert_eq!(bench.0.stats().gauges.waiting, 0);
     }
 }
 
@@ -334,7 +334,7 @@ fn when_cells_run_out_the_latest_admission_gives_way_and_is_computed_again_later
     // 24 cells are held; the second has sampled three times and computed two of these.
     assert_eq!(bench.step(&[]), step(&[truncate(1, 0)], &[vec![decode(1, 0, 12)]]));
     let stats = bench.0.stats();
-    assert_eq!((stats.running, stats.waiting, stats.preemptions, stats.kv_cells_used), (1, 2, 1, 13));
+    assert_eq!((stats.gauges.running, stats.gauges.waiting, stats.totals.preemptions, stats.gauges.kv_cells_used), (1, 2, 1, 13));
 
     // It is the next one to be admitted, and nobody passes.
     bench.step(&[1]);
@@ -358,7 +358,7 @@ fn the_least_recently_used_cached_slot_is_cut_from_its_tail_before_anybody_gives
     }
 
     assert_eq!(bench.step(&[]).kv, [truncate(2, 36)]);
-    assert_eq!(bench.0.stats().preemptions, 0);
+    assert_eq!(bench.0.stats().totals.preemptions, 0);
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn a_sequence_is_admitted_when_its_tokens_and_the_next_of_everybody_fit() {
         bench.submit(2, &text(2, len));
         bench.plan();
 
-        assert_eq!(bench.0.stats().running == 2, admitted, "{len} tokens");
+        assert_eq!(bench.0.stats().gauges.running == 2, admitted, "{len} tokens");
     }
 }
 
@@ -422,7 +422,7 @@ fn what_breaks_the_promises_of_a_new_sequence_is_refused_and_not_queued() {
         assert_eq!(bench.0.submit(sequence), Err(GenerationError::Invalid(why.to_owned())));
     }
 
-    assert_eq!(bench.0.stats().waiting, 1);
+    assert_eq!(bench.0.stats().gauges.waiting, 1);
 }
 
 #[test]
@@ -434,16 +434,8 @@ fn stats_count_prompt_tokens_looked_up_found_and_computed() {
     bench.step(&[]);
 
     let expected = EngineStats {
-        running: 1,
-        waiting: 0,
-        kv_cells_used: 21,
-        kv_cells_total: 128,
-        steps: 0,
-        prefix_queries: 40,
-        prefix_hits: 15,
-        prefill_rows: 25,
-        preemptions: 0,
-        ..EngineStats::default()
+        gauges: EngineGauges { running: 1, kv_cells_used: 21, kv_cells_total: 128, ..EngineGauges::default() },
+        totals: EngineTotals { prefix_queries: 40, prefix_hits: 15, prefill_rows: 25, ..EngineTotals::default() },
     };
     assert_eq!(bench.0.stats(), expected);
 }

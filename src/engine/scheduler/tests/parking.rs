@@ -37,7 +37,7 @@ fn what_must_give_way_is_saved_and_loaded_for_whoever_begins_with_it() {
     bench.compute_and_finish(1, &text(1, 100));
     assert_eq!(kv_of(&mut bench, 2, &text(2, 80)), [save(0, 0), truncate(0, 0)]);
     let stats = bench.0.stats();
-    assert_eq!((stats.parked_bytes, stats.parked_tokens, stats.loaded_tokens), (100, 100, 0));
+    assert_eq!((stats.gauges.parked_bytes, stats.totals.parked_tokens, stats.totals.loaded_tokens), (100, 100, 0));
 
     let prompt = joined(&[&text(1, 90), &text(3, 5)]);
     bench.submit(3, &prompt);
@@ -45,7 +45,7 @@ fn what_must_give_way_is_saved_and_loaded_for_whoever_begins_with_it() {
     let kv = [save(0, 1), truncate(0, 0), load(0, 0, 90)];
     assert_eq!(bench.step(&[3]), step(&kv, &[chunk(3, 0, &prompt, 90..95)]));
     let stats = bench.0.stats();
-    assert_eq!((stats.parked_bytes, stats.loaded_tokens, stats.prefix_hits), (180, 90, 90));
+    assert_eq!((stats.gauges.parked_bytes, stats.totals.loaded_tokens, stats.totals.prefix_hits), (180, 90, 90));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn of_what_is_longer_than_a_sliding_window_only_all_is_loaded() {
             bench.compute_and_finish(1, &text(1, 100));
             assert_eq!(kv_of(&mut bench, 2, &text(2, 5)), [save(0, 0), truncate(0, 0)]);
             bench.compute_and_finish(3, &joined(&[&text(1, len), &text(3, 5)]));
-            bench.0.stats().loaded_tokens
+            bench.0.stats().totals.loaded_tokens
         });
         assert_eq!(loaded, cached, "a window of {window}");
     }
@@ -157,7 +157,7 @@ fn content_that_is_parked_is_not_saved_again_and_its_continuation_takes_its_plac
     assert_eq!(kv_of(&mut bench, 4, &text(4, 5)), [truncate(0, 0)], "ten tokens more are not worth it");
     kv_of(&mut bench, 5, &joined(&[&turn, &text(5, 90)]));
     assert_eq!(kv_of(&mut bench, 6, &text(6, 5)), [drop_of(0), save(0, 1), truncate(0, 0)]);
-    assert_eq!(bench.0.stats().parked_bytes, 190);
+    assert_eq!(bench.0.stats().gauges.parked_bytes, 190);
 }
 
 #[test]
@@ -186,11 +186,11 @@ fn a_preempted_sequence_is_loaded_and_not_computed_again() {
     bench.submit(1, &a);
     bench.submit(2, &b);
     let mut latest = bench.step(&[]);
-    while bench.0.stats().preemptions == 0 {
+    while bench.0.stats().totals.preemptions == 0 {
         latest = bench.step(&[]);
     }
     assert_eq!(latest.kv[0], save(1, 0));
-    let parked = bench.0.stats().parked_tokens;
+    let parked = bench.0.stats().totals.parked_tokens;
     bench.step(&[1]);
 
     let resumed = bench.step(&[]);
@@ -299,7 +299,7 @@ fn who_cannot_get_parked_content_computes_it_and_nobody_tries_again() {
     assert_eq!(bench.fail(&planned, &StepError::NotLoaded(vec![Slot(0)])), []);
 
     assert_eq!(bench.plan(), step(&[drop_of(0), truncate(0, 0)], &[chunk(3, 0, &prompt, 0..105)]));
-    assert_eq!(bench.0.stats().parked_bytes, 0);
+    assert_eq!(bench.0.stats().gauges.parked_bytes, 0);
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn a_record_that_contradicts_itself_costs_the_cache_and_nothing_else() {
     assert!(bench.0.check_idle().is_err());
 
     assert_eq!(bench.0.check_idle(), Ok(()));
-    assert_eq!((bench.0.stats().cache_resets, bench.0.stats().parked_bytes), (1, 0));
+    assert_eq!((bench.0.stats().totals.cache_resets, bench.0.stats().gauges.parked_bytes), (1, 0));
     bench.submit(3, &text(1, 100));
     assert_eq!(bench.plan(), step(&[truncate(0, 0), truncate(1, 0)], &[chunk(3, 0, &text(1, 100), 0..100)]));
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     gateway::error::{CheckError, EmbeddingError},
-    protocol::{Call, CheckConstraint, Constraint, EmbedBatch, Reply, SequenceRequest, Tokenize},
+    protocol::{Call, CheckConstraint, Constraint, EmbedBatch, ModelInfo, ModelKind, Reply, SequenceRequest, Tokenize},
 };
 use std::collections::BTreeMap;
 
@@ -292,7 +292,7 @@ async fn an_engine_that_does_not_end_when_killed_is_waited_for_and_nobody_waits_
 #[tokio::test]
 async fn an_embedding_input_that_ends_engines_is_refused_and_those_beside_it_are_computed() {
     let (handle, supervisor, mut engines) = start_scripted(2, 2);
-    let model = || crate::protocol::ModelInfo { embedding: Some(testing::embedding_info()), ..testing::model_info() };
+    let model = || ModelInfo { kind: ModelKind::Embeds(testing::embedding_info()), ..testing::model_info() };
     let mut engine = engines.next_ready_with(model()).await;
     until(&handle, |state| *state == EngineState::Ready).await;
     let bad = vec![Token(POISON)];

@@ -6,7 +6,7 @@
 //! ```ignore
 //! let toy = gguf::llama3_like();
 //! let file = toy.clone().saying(&["Hello", "Ġworld", "<|eot_id|>"]).write();  // deleted when dropped
-//! let loaded = llamero::llama::load(&gguf::engine_options(&file), |_| {}).unwrap();
+//! let loaded = llamero::llama::load_generating(&gguf::engine_options(&file), |_| {}).unwrap();
 //! ```
 //!
 //! A file has about 1 MB and loads in some ten milliseconds.

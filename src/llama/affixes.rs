@@ -1,4 +1,4 @@
-//! The special tokens around what is embedded: a text, or a query with a document.
+//! The special tokens before and after what is embedded: a text, or a query with a document.
 //!
 //! By the vocabulary, as llama.cpp's own tokenizer and its server's `format_rerank` do it, or by the file's `rerank` template.
 
@@ -12,18 +12,18 @@ use llama_cpp_2::{model::LlamaModel, token::LlamaToken};
 /// Longest template, bytes: it is tokenized on the engine thread, whose stack is small.
 const MAX_TEMPLATE_BYTES: usize = 4096;
 
-/// Tokens in front of a query, between it and a document, and behind that.
-type Pair = (Vec<Token>, Vec<Token>, Vec<Token>);
+/// Tokens before a query, between it and a document, and after the document.
+type PairAffixes = (Vec<Token>, Vec<Token>, Vec<Token>);
 
-/// What stands around texts and pairs.
+/// The special tokens before and after a text, and of a pair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Around {
-    /// In front and behind.
+pub(super) struct SpecialTokenAffixes {
+    /// Before and after.
     pub(super) text: (Vec<Token>, Vec<Token>),
-    pub(super) pair: Pair,
+    pub(super) pair: PairAffixes,
 }
 
-/// What the vocabulary says of its special tokens.
+/// The special tokens of a vocabulary, as far as it wants them around a text.
 #[derive(Debug, Clone, Copy)]
 struct Specials {
     word_pieces: bool,
@@ -32,11 +32,11 @@ struct Specials {
     sep: Option<Token>,
 }
 
-/// Reads what stands around inputs, and tells the tokenizer.
+/// Reads the affixes of a model; the tokenizer that is returned adds those of a text.
 ///
 /// # Errors
 /// `Unsupported` for a template that is not one.
-pub(super) fn read(model: &LlamaModel, tokenizer: LlamaTokenizer) -> Result<(Around, LlamaTokenizer), LoadError> {
+pub(super) fn read(model: &LlamaModel, tokenizer: LlamaTokenizer) -> Result<(SpecialTokenAffixes, LlamaTokenizer), LoadError> {
     let vocab = model.vocab();
     let word_pieces = model.meta_val_str("tokenizer.ggml.model").is_ok_and(|kind| kind == "bert");
     let wanted = |token: LlamaToken, wanted: bool| u32::try_from(token.0).ok().filter(|_| wanted).map(Token);
@@ -46,27 +46,27 @@ pub(super) fn read(model: &LlamaModel, tokenizer: LlamaTokenizer) -> Result<(Aro
         eos: wanted(vocab.eos(), vocab.should_add_eos()),
         sep: wanted(vocab.sep(), word_pieces || vocab.should_add_sep()),
     };
-    let mut around = around(specials);
-    let opening = around.text.0.first().copied();
-    let tokenizer = tokenizer.around(opening, around.text.1.first().copied());
+    let mut affixes = affixes_of(specials);
+    let opening = affixes.text.0.first().copied();
+    let tokenizer = tokenizer.around(opening, affixes.text.1.first().copied());
     if let Ok(template) = model.meta_val_str("tokenizer.chat_template.rerank") {
-        around.pair = of_template(&template, &tokenizer)?;
+        affixes.pair = of_template(&template, &tokenizer)?;
     }
-    Ok((around, tokenizer))
+    Ok((affixes, tokenizer))
 }
 
 /// BERT's `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`; RoBERTa's `<s> a </s>` and `<s> a </s></s> b </s>`; others likewise.
-fn around(specials: Specials) -> Around {
+fn affixes_of(specials: Specials) -> SpecialTokenAffixes {
     let list = |token: Option<Token>| token.into_iter().collect::<Vec<_>>();
     let Specials { word_pieces, bos, eos, sep } = specials;
     if word_pieces {
-        return Around { text: (list(bos), list(sep)), pair: (list(bos), list(sep), list(sep)) };
+        return SpecialTokenAffixes { text: (list(bos), list(sep)), pair: (list(bos), list(sep), list(sep)) };
     }
-    Around { text: (list(bos), list(eos)), pair: (list(bos), eos.into_iter().chain(sep).collect(), list(eos)) }
+    SpecialTokenAffixes { text: (list(bos), list(eos)), pair: (list(bos), eos.into_iter().chain(sep).collect(), list(eos)) }
 }
 
-/// The parts of a template around `{query}` and `{document}`, as tokens.
-fn of_template(template: &str, tokenizer: &LlamaTokenizer) -> Result<Pair, LoadError> {
+/// The parts of a template before, between and after `{query}` and `{document}`, as tokens.
+fn of_template(template: &str, tokenizer: &LlamaTokenizer) -> Result<PairAffixes, LoadError> {
     let refuse = |reason: String| LoadError::Unsupported(format!("its rerank template {reason}"));
     if template.len() > MAX_TEMPLATE_BYTES {
         return Err(refuse(format!("is longer than {MAX_TEMPLATE_BYTES} bytes")));
@@ -84,9 +84,9 @@ mod tests {
     #[test]
     fn pairs_are_put_together_as_the_models_were_trained() {
         let [bos, eos, sep] = [0, 1, 2].map(Token);
-        let bert = around(Specials { word_pieces: true, bos: Some(bos), eos: None, sep: Some(sep) });
-        let roberta = around(Specials { word_pieces: false, bos: Some(bos), eos: Some(eos), sep: Some(sep) });
-        let decoder = around(Specials { word_pieces: false, bos: None, eos: Some(eos), sep: None });
+        let bert = affixes_of(Specials { word_pieces: true, bos: Some(bos), eos: None, sep: Some(sep) });
+        let roberta = affixes_of(Specials { word_pieces: false, bos: Some(bos), eos: Some(eos), sep: Some(sep) });
+        let decoder = affixes_of(Specials { word_pieces: false, bos: None, eos: Some(eos), sep: None });
 
         assert_eq!((bert.text, bert.pair), ((vec![bos], vec![sep]), (vec![bos], vec![sep], vec![sep])));
         assert_eq!((roberta.text, roberta.pair), ((vec![bos], vec![eos]), (vec![bos], vec![eos, sep], vec![eos])));
