@@ -30,12 +30,14 @@ pub mod launcher;
 pub mod limits;
 mod link;
 mod load_watch;
+pub mod models;
 pub mod process;
 mod quarantine;
 mod run_loop;
 mod status;
 mod stderr_tail;
 pub mod supervisor;
+pub mod templates;
 #[cfg(test)]
 pub(crate) mod testing;
 

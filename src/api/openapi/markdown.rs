@@ -2,7 +2,8 @@
 
 use super::{
     field::{Field, Status},
-    operations::{Body, OPERATIONS, Operation},
+    listed::{OPERATIONS, Operation},
+    operations::Body,
     shared::{ENDING, SAMPLING, STRUCTURED},
 };
 use std::fmt::Write;
@@ -54,7 +55,7 @@ pub(super) fn table() -> String {
         }
         seen.push(body);
         let mut paths: Vec<String> = Vec::new();
-        for operation in OPERATIONS {
+        for operation in &*OPERATIONS {
             let path = format!("`{}`", operation.path);
             if operation.body.is_some_and(|other| same_fields(&other, body)) && !paths.contains(&path) {
                 paths.push(path);
