@@ -6,27 +6,24 @@
 
 use super::state::AppState;
 use crate::{
-    gateway::{engine_state::EngineState, error::RETRY_LOADING, handle::EngineHandle},
+    gateway::{
+        error::RETRY_LOADING,
+        models::{ModelState, Models},
+    },
     telemetry::metrics::{self, EngineReading},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use serde::Serialize;
 
 /// The format of Prometheus' text pages.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// `/livez`, `/readyz` and `/metrics`.
-pub(super) fn routes() -> Router<AppState> {
-    Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).route("/metrics", get(scrape))
-}
-
-/// What may be said in public about the state of the engine.
+/// What may be said in public about the state of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Readiness {
     /// One word.
@@ -42,25 +39,25 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// For the engine as it is now.
-    pub(super) fn now(engine: &EngineHandle) -> Self {
-        Self::of(&engine.state(), engine.load_share(), engine.is_leaving())
+    /// As things stand now.
+    pub(super) fn now(models: &Models) -> Self {
+        Self::of(models.first().state(), models.is_leaving())
     }
 
-    /// For a state of the engine, which has loaded this share of the model if it loads, of a server that `is_leaving` or not.
-    fn of(state: &EngineState, load_share: Option<f32>, is_leaving: bool) -> Self {
+    /// For a state of the model, on a server that `is_leaving` or not.
+    fn of(state: ModelState, is_leaving: bool) -> Self {
         let (status, model_loaded, reason) = match state {
-            EngineState::Ready if is_leaving => ("leaving", true, Some("the server is about to shut down, and still serves")),
-            EngineState::Preparing => ("preparing", false, Some("the model file is being fetched or checked")),
-            EngineState::Ready => ("ready", true, None),
-            EngineState::Loading(_) => ("loading", false, Some("the model is being loaded")),
-            EngineState::Restarting(_) => ("restarting", false, Some("the engine stopped and is being started again")),
-            EngineState::Failed(_) => ("failed", false, Some("the engine is given up; the log says why")),
-            EngineState::Draining => ("draining", true, Some("the server is shutting down")),
+            ModelState::Ready if is_leaving => ("leaving", true, Some("the server is about to shut down, and still serves")),
+            ModelState::Unloaded => ("preparing", false, Some("the model file is being fetched or checked")),
+            ModelState::Ready => ("ready", true, None),
+            ModelState::Loading(_) => ("loading", false, Some("the model is being loaded")),
+            ModelState::Restarting(_) => ("restarting", false, Some("the engine stopped and is being started again")),
+            ModelState::Failed => ("failed", false, Some("the engine is given up; the log says why")),
+            ModelState::Evicting => ("draining", true, Some("the server is shutting down")),
         };
         let share = match state {
-            EngineState::Loading(share) => Some(*share),
-            EngineState::Restarting(_) => load_share,
+            ModelState::Loading(share) => Some(share),
+            ModelState::Restarting(share) => share,
             _ => None,
         };
         // In range, and a percentage needs no more precision.
@@ -83,18 +80,19 @@ impl Readiness {
     }
 }
 
-async fn livez() -> Response {
+pub(super) async fn livez() -> Response {
     Json(serde_json::json!({"status": "alive"})).into_response()
 }
 
-async fn readyz(State(state): State<AppState>) -> Response {
-    let readiness = Readiness::now(&state.engine);
+pub(super) async fn readyz(State(state): State<AppState>) -> Response {
+    let readiness = Readiness::now(&state.models);
     (readiness.status_code(), readiness.headers(), Json(readiness)).into_response()
 }
 
-async fn scrape(State(AppState { engine, .. }): State<AppState>) -> Response {
-    let deaths = engine.engine_deaths().iter().map(|(cause, &count)| (cause.label(), count)).collect();
-    let reading = EngineReading { up: engine.state() == EngineState::Ready, stats: engine.stats(), deaths };
+pub(super) async fn scrape(State(state): State<AppState>) -> Response {
+    let model = state.models.first();
+    let deaths = model.handle.engine_deaths().iter().map(|(cause, &count)| (cause.label(), count)).collect();
+    let reading = EngineReading { up: model.state() == ModelState::Ready, stats: model.handle.stats(), deaths };
     ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics::render(&reading)).into_response()
 }
 
@@ -103,33 +101,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_ready_engine_is_ready() {
+    fn only_a_ready_model_is_ready() {
         let cases = [
-            (EngineState::Ready, 200, r#"{"status":"ready","model_loaded":true}"#),
+            (ModelState::Ready, 200, r#"{"status":"ready","model_loaded":true}"#),
             (
-                EngineState::Preparing,
+                ModelState::Unloaded,
                 503,
                 r#"{"status":"preparing","model_loaded":false,"reason":"the model file is being fetched or checked"}"#,
             ),
             (
-                EngineState::Loading(0.429),
+                ModelState::Loading(0.429),
                 503,
                 r#"{"status":"loading","model_loaded":false,"load_percent":42,"reason":"the model is being loaded"}"#,
             ),
             (
-                EngineState::Restarting("/secret/path".to_owned()),
+                ModelState::Restarting(None),
                 503,
                 r#"{"status":"restarting","model_loaded":false,"reason":"the engine stopped and is being started again"}"#,
             ),
-            (
-                EngineState::Failed("/secret/path".to_owned()),
-                503,
-                r#"{"status":"failed","model_loaded":false,"reason":"the engine is given up; the log says why"}"#,
-            ),
-            (EngineState::Draining, 503, r#"{"status":"draining","model_loaded":true,"reason":"the server is shutting down"}"#),
+            (ModelState::Failed, 503, r#"{"status":"failed","model_loaded":false,"reason":"the engine is given up; the log says why"}"#),
+            (ModelState::Evicting, 503, r#"{"status":"draining","model_loaded":true,"reason":"the server is shutting down"}"#),
         ];
         for (state, status, body) in cases {
-            let readiness = Readiness::of(&state, None, false);
+            let readiness = Readiness::of(state, false);
 
             assert_eq!(readiness.status_code(), status, "{state:?}");
             assert_eq!(serde_json::to_string(&readiness).unwrap(), body, "{state:?}");
@@ -138,36 +132,35 @@ mod tests {
 
     #[test]
     fn a_server_about_to_stop_is_not_ready_and_says_that_it_serves() {
-        let leaving = Readiness::of(&EngineState::Ready, None, true);
+        let leaving = Readiness::of(ModelState::Ready, true);
 
         let body = r#"{"status":"leaving","model_loaded":true,"reason":"the server is about to shut down, and still serves"}"#;
         assert_eq!((leaving.status_code().as_u16(), serde_json::to_string(&leaving).unwrap().as_str()), (503, body));
-        assert_eq!(Readiness::of(&EngineState::Draining, None, true), Readiness::of(&EngineState::Draining, None, false));
+        assert_eq!(Readiness::of(ModelState::Evicting, true), Readiness::of(ModelState::Evicting, false));
     }
 
     #[test]
     fn a_load_after_a_death_says_how_far_it_is_too() {
-        let percent = |state, share| Readiness::of(&state, share, false).load_percent;
+        let percent = |share| Readiness::of(ModelState::Restarting(share), false).load_percent;
 
-        assert_eq!(percent(EngineState::Restarting(String::new()), Some(0.5)), Some(50));
-        assert_eq!(percent(EngineState::Ready, Some(0.5)), None);
+        assert_eq!((percent(Some(0.5)), percent(None)), (Some(50), None));
     }
 
     #[test]
     fn a_wait_is_suggested_while_it_may_help() {
-        let wait = |state: EngineState| Readiness::of(&state, None, false).headers().get(header::RETRY_AFTER).cloned();
+        let wait = |state: ModelState| Readiness::of(state, false).headers().get(header::RETRY_AFTER).cloned();
 
-        assert_eq!(wait(EngineState::Loading(0.0)), Some(HeaderValue::from(2)));
-        assert_eq!(wait(EngineState::Restarting(String::new())), Some(HeaderValue::from(2)));
-        assert_eq!(wait(EngineState::Draining), Some(HeaderValue::from(2)));
-        assert_eq!(wait(EngineState::Failed(String::new())), None);
-        assert_eq!(wait(EngineState::Ready), None);
+        assert_eq!(wait(ModelState::Loading(0.0)), Some(HeaderValue::from(2)));
+        assert_eq!(wait(ModelState::Restarting(None)), Some(HeaderValue::from(2)));
+        assert_eq!(wait(ModelState::Evicting), Some(HeaderValue::from(2)));
+        assert_eq!(wait(ModelState::Failed), None);
+        assert_eq!(wait(ModelState::Ready), None);
     }
 
     #[test]
     fn a_share_outside_its_range_is_still_a_percentage() {
         for (share, percent) in [(-1.0, 0), (0.0, 0), (1.0, 100), (7.0, 100), (f32::NAN, 0)] {
-            assert_eq!(Readiness::of(&EngineState::Loading(share), None, false).load_percent, Some(percent), "{share}");
+            assert_eq!(Readiness::of(ModelState::Loading(share), false).load_percent, Some(percent), "{share}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 mod anthropic;
 mod body_budget;
+mod call;
 mod caller;
+mod driver;
 pub mod error;
 pub mod family;
 pub mod fields;
@@ -13,12 +15,14 @@ pub mod layers;
 pub mod legacy;
 pub mod openai;
 pub mod openapi;
+mod renders;
 mod request_log;
 pub mod respond;
+pub mod route;
 pub mod router;
+mod routes;
 pub mod server;
 pub mod state;
-pub mod templates;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;

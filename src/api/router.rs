@@ -1,32 +1,41 @@
-//! Which URLs exist. Nothing else: layers are in `layers`, handlers in their own files.
+//! The routes inside the layers, and the answers to what is no route. Routes are in `routes.rs`, layers in `layers`.
 
 use super::{
-    anthropic, family, health, infill,
+    error::ApiError,
     layers::{self, HostPolicy},
-    legacy, openai, openapi,
+    routes,
     state::AppState,
-    tokens,
 };
-use axum::Router;
+use axum::{
+    Router,
+    extract::Request,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
 
 /// Every route, inside every layer.
 pub fn router(state: AppState, hosts: HostPolicy) -> Router {
-    let routes = Router::new()
-        // What OpenAI has, what others put beside it, and what explains and renders requests. All paths: openapi/operations.rs
-        .merge(openai::routes())
-        // POST /v1/messages, POST /v1/messages/count_tokens
-        .merge(anthropic::routes())
-        // POST /tokenize, POST /detokenize, GET /tokenizer_info
-        .merge(tokens::routes())
-        // POST /infill
-        .merge(infill::routes())
-        // POST /generate, GET /, GET /health
-        .merge(legacy::routes())
-        // GET /livez, GET /readyz, GET /metrics
-        .merge(health::routes())
-        // GET /openapi.json, GET /docs
-        .merge(openapi::routes())
-        .fallback(family::route_not_found)
-        .method_not_allowed_fallback(family::method_not_allowed);
+    let routes = routes::serve().fallback(route_not_found).method_not_allowed_fallback(method_not_allowed);
     layers::wrap(routes, &state, hosts).with_state(state)
+}
+
+/// Answers a path that is no route: 404, or where only slashes at its end keep it from being one, the 307 that FastAPI sends.
+async fn route_not_found(request: Request) -> Response {
+    let path = request.uri().path();
+    if let Some(trimmed) = routes::without_slashes(path) {
+        // Relative: to a server that a proxy stands before, scheme and host are unknown, and a wrong one would make clients drop their key.
+        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{trimmed}{query}"))]).into_response();
+    }
+    routes::family_of(path).refuse(&match path.strip_prefix("/v1/responses/") {
+        // OpenAI's SDKs have methods for these.
+        Some(id) if !id.is_empty() => ApiError::ResponseNotFound { id: id.split('/').next().unwrap_or_default().to_owned() },
+        Some(_) | None => ApiError::RouteNotFound { method: request.method().to_string(), path: path.to_owned() },
+    })
+}
+
+/// Answers a route that has other methods; axum adds `Allow`.
+async fn method_not_allowed(request: Request) -> Response {
+    let path = request.uri().path();
+    routes::family_of(path).refuse(&ApiError::MethodNotAllowed { method: request.method().to_string(), path: path.to_owned() })
 }

@@ -10,7 +10,8 @@ use crate::{
         Supervisor,
         engine_state::EngineState,
         keys::KeyRing,
-        limits::RequestLimiter,
+        models::Models,
+        templates::TemplateCache,
         testing::{model_info, start_scripted, token},
     },
     protocol::{
@@ -118,13 +119,9 @@ impl TestApp {
             engine.watch_state().wait_for(|state| *state == EngineState::Ready).await.expect("supervised");
         }
         let keys = KeyConfig { keys: setup.keys.iter().map(|key| (*key).to_owned()).collect(), file: None };
-        let state = AppState {
-            engine,
-            keys: Arc::new(KeyRing::load(&keys).expect("sound keys")),
-            limiter: Arc::new(RequestLimiter::new(setup.config.requests_per_minute)),
-            config: Arc::new(setup.config),
-            templates: Arc::default(),
-        };
+        let (keys, config) = (KeyRing::load(&keys).expect("sound keys"), Arc::new(setup.config));
+        let models = Models::of_one(engine, TemplateCache::default(), Arc::clone(&config));
+        let state = AppState::new(models, Arc::new(keys), config);
         let router = router(state.clone(), setup.hosts);
         Self { state, router, submitted, _engine: AbortOnDropHandle::new(engine_task), _supervisor: supervisor }
     }

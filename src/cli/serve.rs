@@ -9,10 +9,15 @@ mod stop;
 use super::{args::ServeMode, logging, print, signals::Signals, summary::summary};
 use crate::telemetry::metrics;
 use crate::{
-    api::{layers::HostPolicy, router::router, server::Server, state::AppState, templates::TemplateCache},
+    api::{layers::HostPolicy, router::router, server::Server, state::AppState},
     config::{ConfigErrors, Environment, Flags, LoadedConfig, Problem, ServeConfig, load},
     gateway::{
-        engine_state::EngineState, handle::EngineHandle, keys::KeyRing, limits::RequestLimiter, process::ProcessLauncher, supervisor,
+        engine_state::EngineState,
+        keys::KeyRing,
+        models::{Model, Models},
+        process::ProcessLauncher,
+        supervisor,
+        templates::TemplateCache,
     },
 };
 use anyhow::{Context, anyhow, bail};
@@ -86,21 +91,16 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let Signals { stop: mut signals, hangup } = signals;
     let server = Server::bind(&config.listen, &keys)?;
     let address = server.address();
-    metrics::install(config.api.served_model_names.first().map_or("", String::as_str)).context("metrics cannot be recorded")?;
+    let (engine, prepared) = supervisor::prepare(config.engine.max_num_seqs, config.supervision.clone());
+    let api = Arc::new(config.api.clone());
+    let models = Models::of_one(engine.clone(), templates, Arc::clone(&api));
+    let model = models.first();
+    metrics::install(&model.name).context("metrics cannot be recorded")?;
     let _upkeep = AbortOnDropHandle::new(tokio::spawn(keep_metrics()));
     let keys = Arc::new(keys);
     let _reload = AbortOnDropHandle::new(tokio::spawn(hangup.reload(Arc::clone(&keys))));
-    let (engine, prepared) = supervisor::prepare(config.engine.max_num_seqs, config.supervision.clone());
     let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);
-    let state = AppState {
-        engine: engine.clone(),
-        keys,
-        limiter: Arc::new(RequestLimiter::new(config.api.requests_per_minute)),
-        config: Arc::new(config.api.clone()),
-        templates: Arc::new(templates),
-    };
-    let templates = Arc::clone(&state.templates);
-    let mut serving = start(server, state, hosts);
+    let mut serving = start(server, AppState::new(models, keys, api), hosts);
 
     let found = tokio::select! {
         found = model::find(config.clone(), environment.clone()) => found,
@@ -121,7 +121,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let config = ServeConfig { engine: options.clone(), ..config };
     let launcher = ProcessLauncher::of_this_binary().context("the engine cannot be started")?;
     let mut supervisor = prepared.start(launcher, options);
-    let announcement = AbortOnDropHandle::new(tokio::spawn(announce(engine.clone(), templates, config.clone(), address)));
+    let announcement = AbortOnDropHandle::new(tokio::spawn(announce(model, config.clone(), address)));
 
     let (failure, hurried) = tokio::select! {
         signal = signals.next() => {
@@ -160,10 +160,11 @@ async fn keep_metrics() {
 }
 
 /// Prints the summary once the model is loaded.
-async fn announce(engine: EngineHandle, templates: Arc<TemplateCache>, config: ServeConfig, address: SocketAddr) {
-    let mut state = engine.watch_state();
+async fn announce(model: Model, config: ServeConfig, address: SocketAddr) {
+    let Model { handle, templates, .. } = model;
+    let mut state = handle.watch_state();
     let ready = state.wait_for(|state| matches!(state, EngineState::Ready)).await.is_ok();
-    if let (true, Some(model)) = (ready, engine.model()) {
+    if let (true, Some(model)) = (ready, handle.model()) {
         // Written to standard error and not to the log: it is for a person at the terminal, in any log format.
         logging::write_to_stderr(&summary(&model, &config, address, templates.complaint(&model).as_deref()));
         tracing::info!(%address, model = %model.name, "ready");

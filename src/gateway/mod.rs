@@ -33,6 +33,7 @@ pub mod launcher;
 pub mod limits;
 mod link;
 mod load_watch;
+pub mod models;
 pub mod process;
 mod quarantine;
 mod questions;
@@ -40,6 +41,7 @@ mod run_loop;
 mod status;
 mod stderr_tail;
 pub mod supervisor;
+pub mod templates;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -76,7 +76,7 @@ pub(in crate::api) fn refusal(error: &ApiError) -> Response {
 
 /// An [`ApiError`] that a handler answers with in this shape.
 #[derive(Debug)]
-pub(super) struct Refusal(ApiError);
+pub(in crate::api) struct Refusal(ApiError);
 
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {

@@ -20,47 +20,30 @@ mod tools;
 pub(super) use error::refusal;
 
 use super::{
+    call::Call,
+    driver::{Submission, generate},
     fields::Fields,
     layers::RequestId,
     openai::chat::{prepare, understand},
-    respond::{Mode, Recorder, Run, respond},
-    state::{AppState, OfCaller},
-    warnings::{WarningPolicy, Warnings},
+    warnings::Warnings,
 };
-use crate::gateway::keys::Principal;
 use axum::{
-    Extension, Json, Router,
-    body::Bytes,
-    http::HeaderMap,
+    Json,
     response::{IntoResponse as _, Response},
-    routing::post,
 };
 use error::Refusal;
 use format::{MessageFormat, View};
 use request::{Aim, MessageRequest};
 use serde_json::{Map, Value};
-use tokio::time::Instant;
-
-/// The routes of this folder.
-pub(super) fn routes() -> Router<AppState> {
-    Router::new().route("/v1/messages", post(create)).route("/v1/messages/count_tokens", post(count))
-}
 
 /// `POST /v1/messages`.
 ///
 /// # Errors
 /// Whatever is wrong before the response has begun.
-async fn create(
-    OfCaller(state): OfCaller,
-    Extension(principal): Extension<Principal>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Refusal> {
-    let received = Instant::now();
-    let (mut request, fields) = read(&body, Aim::Create)?;
-    drop(body);
-    let prepared = prepare(&state, fields, principal).await.map_err(|error| request.names.of_error(error))?;
-    let warnings = warnings(&mut request, prepared.warnings).enforce(WarningPolicy::of(&headers, &state.config))?;
+pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, Refusal> {
+    let (mut request, fields) = read(fields, Aim::Create)?;
+    let prepared = prepare(&call, fields).await.map_err(|error| request.names.of_error(error))?;
+    let warnings = call.enforce(warnings(&mut request, prepared.warnings))?;
     let view = View {
         thoughts: request.shows_thoughts,
         stop_sequences: prepared.request.ending.strings,
@@ -68,32 +51,27 @@ async fn create(
         warnings: warnings.for_body(),
         request_id: RequestId::present(),
     };
-    let stream = prepared.request.stream;
-    let recorder = Recorder::new("messages", &prepared.model, stream, received);
-    let run = Run::start(&state.engine, prepared.sequences, 1, recorder)?;
-    let format = MessageFormat::new(prepared.model, view, prepared.output);
-    let mut response = respond(run, format, Mode::of(stream, &state.config)).await?;
-    warnings.put_on(&mut response);
-    Ok(response)
+    let (model, stream) = (prepared.model, prepared.request.stream);
+    let format = MessageFormat::new(model.name.clone(), view, prepared.output);
+    let submission = Submission { model, sequences: prepared.sequences, choices: 1, stream, warnings, line_limit: None };
+    Ok(generate(&call, submission, format).await?)
 }
 
 /// `POST /v1/messages/count_tokens`: the tokens of the prompt that the same body would make, however long it is.
 ///
 /// # Errors
 /// Whatever is wrong with the request but its length.
-async fn count(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
-    let (mut request, fields) = read(&body, Aim::Count)?;
-    drop(body);
-    let understood = understand(&state, fields).await.map_err(|error| request.names.of_error(error))?;
-    let warnings = warnings(&mut request, understood.warnings).enforce(WarningPolicy::of(&headers, &state.config))?;
+pub(super) async fn count(call: Call, fields: Fields) -> Result<Response, Refusal> {
+    let (mut request, fields) = read(fields, Aim::Count)?;
+    let understood = understand(&call, fields).await.map_err(|error| request.names.of_error(error))?;
+    let warnings = call.enforce(warnings(&mut request, understood.warnings))?;
     let mut response = Json(object::TokenCount { input_tokens: understood.tokens.len() }).into_response();
     warnings.put_on(&mut response);
     Ok(response)
 }
 
 /// Reads a body; the chat fields that it stands for.
-fn read(body: &[u8], aim: Aim) -> Result<(MessageRequest, Fields), Refusal> {
-    let mut fields = Fields::parse(body)?;
+fn read(mut fields: Fields, aim: Aim) -> Result<(MessageRequest, Fields), Refusal> {
     let model = fields.take("model");
     let mut request = MessageRequest::read(fields, aim)?;
     let mut chat: Map<String, Value> = std::mem::take(&mut request.chat);

@@ -82,7 +82,7 @@ async fn the_count_is_that_of_the_prompt_of_the_same_body() {
 #[tokio::test]
 async fn a_prompt_that_does_not_fit_is_counted_and_not_answered() {
     let app = app().await;
-    let long = "x".repeat(usize::try_from(app.state.engine.model().unwrap().max_model_len).unwrap());
+    let long = "x".repeat(usize::try_from(app.state.models.first().info.unwrap().max_model_len).unwrap());
     let body = json!({"messages": [{"role": "user", "content": long}]});
 
     let counted = app.post("/v1/messages/count_tokens", &filled(body.clone())).await;

@@ -1,7 +1,7 @@
-//! Who calls. Everything needs a key once keys are configured, unknown routes too, except the paths listed here.
+//! Who calls. Everything needs a key once keys are configured, unknown paths too, except routes that are open.
 
 use crate::{
-    api::{error::ApiError, state::AppState},
+    api::{error::ApiError, route::Access, state::AppState},
     gateway::keys::AuthError,
 };
 use axum::{
@@ -9,20 +9,22 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
 };
 
-/// Open to everybody: they tell load balancers what to do, and nothing else. `/metrics` is not: it tells how much is used.
-const OPEN_PATHS: [&str; 4] = ["/", "/health", "/livez", "/readyz"];
 /// Where SDKs other than OpenAI's put the key: Anthropic's, and Azure's.
 const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
 
 /// Puts a [`Principal`](crate::gateway::keys::Principal) into the request's extensions, or refuses.
-pub(super) fn authenticate(state: &AppState, request: &mut Request) -> Result<(), ApiError> {
-    if OPEN_PATHS.contains(&request.uri().path()) {
+pub(super) fn authenticate(state: &AppState, access: Access, request: &mut Request) -> Result<(), ApiError> {
+    if access == Access::Open {
         return Ok(());
     }
     let principal = state.keys.authenticate(presented_key(request.headers())).map_err(|error| match error {
         AuthError::Missing => ApiError::MissingKey,
         AuthError::Wrong => ApiError::WrongKey,
     })?;
+    if access == Access::Admin {
+        // No key is an administrator's.
+        return Err(ApiError::WrongKey);
+    }
     tracing::Span::current().record("key", tracing::field::display(principal.id));
     request.extensions_mut().insert(principal);
     Ok(())

@@ -6,7 +6,7 @@
 use crate::api::{
     body_budget::{self, Part},
     error::ApiError,
-    family::Family,
+    routes::Rules,
     state::AppState,
 };
 use axum::{
@@ -20,8 +20,8 @@ use tokio::time::timeout;
 
 /// Replaces the body by one in memory, of which `part` holds the bytes, or refuses with 413, 503, 408 or 400.
 /// `server/received.rs` drains the unread rest of a refused body.
-pub(super) async fn buffer(state: &AppState, family: Family, request: Request, part: &mut Part) -> Result<Request, Response> {
-    let limit = state.config.max_body_bytes;
+pub(super) async fn buffer(state: &AppState, rules: &Rules, request: Request, part: &mut Part) -> Result<Request, Response> {
+    let (limit, family) = (rules.body_limit.unwrap_or(state.config.max_body_bytes), rules.family);
     let (parts, body) = request.into_parts();
     let read = async {
         let announced = announced_length(&parts.headers);

@@ -9,7 +9,7 @@ use axum::{
 };
 use tracing::Instrument as _;
 
-use crate::api::{family::Family, request_log::logged};
+use crate::api::{family::Family, request_log::logged, routes};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The name of the same header at Anthropic; its SDKs read no other.
@@ -67,7 +67,7 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     // The path without its query, where people put secrets.
     let (method, key) = (request.method().clone(), tracing::field::Empty);
     let span = tracing::info_span!("request", id = id.as_str(), %method, path = request.uri().path(), key);
-    let family = Family::of(request.uri().path());
+    let family = routes::family_of(request.uri().path());
     let answer = PRESENT.scope(id.clone(), logged(method, next.run(request)));
     let mut response = answer.instrument(span).await;
     if family == Family::Anthropic {

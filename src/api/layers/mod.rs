@@ -5,12 +5,12 @@
 //! 3. `stamp`: `openai-version`, `openai-processing-ms`, not for Anthropic's clients
 //! 4. `recover`: a panic below is a 500 and not a broken connection
 //! 5. `hosts`: one sound `Host`; on loopback without keys, only requests that were meant for this machine
-//! 6. `authenticate`: everything but the open paths, unknown routes included
+//! 6. `authenticate`: everything but the open routes, unknown paths included
 //! 7. `quota`: requests per minute, before a body is read
 //! 8. `body`: read whole, bounded in size, time and what all take together; handlers get it from memory
 //! 9. `heavy`: a long body is read and answered on threads of their own, where callers take turns
 //!
-//! Errors have the shape of the route's [`Family`](super::family::Family).
+//! What differs from route to route they read from its row in `routes.rs`; errors have the shape of its family.
 
 mod authenticate;
 mod body;
@@ -26,7 +26,7 @@ pub(in crate::api) use body::announced_length;
 pub use hosts::HostPolicy;
 pub use identify::RequestId;
 
-use super::{body_budget::BodyBudget, caller, family::Family, state::AppState};
+use super::{body_budget::BodyBudget, caller, routes::Rules, state::AppState};
 use crate::gateway::keys::Principal;
 use authenticate::authenticate;
 use axum::{
@@ -60,16 +60,16 @@ struct Around {
 /// Numbers 3 to 9 as one layer of axum's: each boxes what it keeps of a request, and a thousand requests that wait for their turn keep
 /// it a thousand times.
 async fn pass(State(around): State<Around>, request: Request, next: Next) -> Response {
-    let stamp = Stamp::new(&request);
-    let family = Family::of(request.uri().path());
-    stamp.put(recover(family, admit(&around, family, request, next)).await)
+    let rules = Rules::of(request.method(), request.uri().path());
+    Stamp::new(&rules).put(recover(rules.family, admit(&around, rules, request, next)).await)
 }
 
 /// Numbers 5 to 9, and the routes.
-async fn admit(around: &Around, family: Family, mut request: Request, next: Next) -> Response {
+async fn admit(around: &Around, rules: Rules, mut request: Request, next: Next) -> Response {
     let Around { state, hosts, bodies } = around;
-    let checked = hosts::check(hosts, &request).and_then(|()| authenticate(state, &mut request));
-    let quota = match checked.and_then(|()| quota::count(state, &mut request)) {
+    let family = rules.family;
+    let checked = hosts::check(hosts, &request).and_then(|()| authenticate(state, rules.access, &mut request));
+    let quota = match checked.and_then(|()| if rules.counts { quota::count(state, &mut request) } else { Ok(None) }) {
         Ok(quota) => quota,
         Err(error) => return family.refuse(&error),
     };
@@ -77,8 +77,11 @@ async fn admit(around: &Around, family: Family, mut request: Request, next: Next
         Some(error) => family.refuse(error),
         None => {
             let caller = request.extensions().get().map_or(0, |principal: &Principal| principal.id.namespace());
+            if let Some(route) = rules.route {
+                request.extensions_mut().insert(route);
+            }
             let mut part = bodies.part(caller);
-            match body::buffer(state, family, request, &mut part).await {
+            match body::buffer(state, &rules, request, &mut part).await {
                 Ok(request) => caller::scope(caller, heavy::run(next, request, part)).await,
                 Err(refusal) => refusal,
             }

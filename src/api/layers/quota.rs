@@ -1,7 +1,7 @@
-//! Requests per minute of each key, counted on generation routes, and `x-ratelimit-*` on their answers.
+//! Requests per minute of each key, counted where the table of routes says so, and `x-ratelimit-*` on their answers.
 
 use crate::{
-    api::{error::ApiError, family::is_generation, state::AppState},
+    api::{error::ApiError, state::AppState},
     gateway::{keys::Principal, limits::go_duration},
 };
 use axum::{
@@ -25,14 +25,11 @@ pub(super) struct Quota {
     pub(super) refusal: Option<ApiError>,
 }
 
-/// Counts a request of a generation route, and puts its [`Allowance`](crate::gateway::limits::Allowance) into the extensions
+/// Counts a request, and puts its [`Allowance`](crate::gateway::limits::Allowance) into the extensions
 /// where there is a limit. Runs after authentication.
 pub(super) fn count(state: &AppState, request: &mut Request) -> Result<Option<Quota>, ApiError> {
-    if !is_generation(request.method(), request.uri().path()) {
-        return Ok(None);
-    }
     let Some(principal) = request.extensions().get::<Principal>() else {
-        tracing::error!("a generation route was reached without authentication");
+        tracing::error!("a route that counts was reached without authentication");
         return Err(ApiError::Internal);
     };
     match state.limiter.check(principal) {

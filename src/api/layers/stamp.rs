@@ -2,11 +2,10 @@
 //! are refusals.
 
 use crate::{
-    api::family::{Family, is_generation},
+    api::{family::Family, routes::Rules},
     telemetry::metrics,
 };
 use axum::{
-    extract::Request,
     http::{HeaderName, HeaderValue},
     response::Response,
 };
@@ -24,10 +23,8 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// Of a request that has just been received.
-    pub(super) fn new(request: &Request) -> Self {
-        let path = request.uri().path();
-        let family = Family::of(path);
-        Self { family, is_counted: family != Family::Legacy || is_generation(request.method(), path), received: Instant::now() }
+    pub(super) fn new(&Rules { family, counts, .. }: &Rules) -> Self {
+        Self { family, is_counted: family != Family::Legacy || counts, received: Instant::now() }
     }
 
     /// Puts the headers on, and counts a refusal.

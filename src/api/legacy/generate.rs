@@ -1,74 +1,63 @@
 //! `POST /generate`: prompt in, completion out, on the same path as every other generation.
 
-use super::{model_name, request::GenerateRequest};
+use super::request::GenerateRequest;
 use crate::{
     api::{
+        call::Call,
+        driver::{self, Submission},
         error::ApiError,
         openai::shared::length,
-        respond::{Mode, Recorder, Run, Usage, WireFormat, respond},
-        state::{AppState, OfCaller},
-        warnings::{WarningPolicy, Warnings},
+        respond::{Usage, WireFormat},
+        state::AppState,
+        warnings::Warnings,
     },
-    gateway::{handle::GenerationEvent, keys::Principal},
+    gateway::handle::GenerationEvent,
     protocol::{SamplingParams, SequenceRequest, SpecialText, Token},
 };
 use axum::{
-    Extension,
     body::Bytes,
-    http::{HeaderMap, header},
+    extract::{FromRequest, Request},
+    http::header,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tokio::time::Instant;
 
 /// Below this vLLM samples greedily instead of dividing by almost nothing (`_SAMPLING_EPS`).
 const GREEDY_BELOW: f32 = 1e-5;
 
 /// Answers with the completion, or as FastAPI would. Dropped when the client goes away, which cancels the generation.
-pub(super) async fn generate(
-    OfCaller(state): OfCaller,
-    Extension(principal): Extension<Principal>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let received = Instant::now();
-    let request = match GenerateRequest::read(&headers, &body) {
-        Ok(request) => request,
-        Err(refusal) => return (refusal.status, [(header::CONTENT_TYPE, "application/json")], refusal.body).into_response(),
-    };
-    let policy = WarningPolicy::of(&headers, &state.config);
-    match complete(&state, principal, request, policy, received).await {
-        Ok(response) => response,
-        Err(error) => super::refusal(&error),
+pub(in crate::api) async fn generate(call: Call, request: GenerateRequest) -> Response {
+    complete(&call, request).await.unwrap_or_else(|error| super::refusal(&error))
+}
+
+impl FromRequest<AppState> for GenerateRequest {
+    type Rejection = Response;
+
+    async fn from_request(mut request: Request, state: &AppState) -> Result<Self, Response> {
+        let headers = std::mem::take(request.headers_mut());
+        let body = Bytes::from_request(request, state).await.map_err(|refusal| refusal.into_response())?;
+        Self::read(&headers, &body)
+            .map_err(|refusal| (refusal.status, [(header::CONTENT_TYPE, "application/json")], refusal.body).into_response())
     }
 }
 
-async fn complete(
-    state: &AppState,
-    principal: Principal,
-    request: GenerateRequest,
-    policy: WarningPolicy,
-    received: Instant,
-) -> Result<Response, ApiError> {
-    let model = model_name(&state.config);
-    if let Some(info) = state.engine.model() {
-        length::check(&[&request.prompt], &info)?;
+async fn complete(call: &Call, request: GenerateRequest) -> Result<Response, ApiError> {
+    let model = call.first_model();
+    if let Some(info) = &model.info {
+        length::check(&[&request.prompt], info)?;
     }
-    let prompt = state.engine.tokenize(request.prompt.clone(), true, SpecialText::Recognised).await?;
-    let Some(info) = state.engine.model() else {
+    let prompt = model.handle.tokenize(request.prompt.clone(), true, SpecialText::Recognised).await?;
+    // It may have been loaded meanwhile.
+    let model = call.first_model();
+    let Some(info) = &model.info else {
         tracing::error!("the engine tokenizes before its model is known");
         return Err(ApiError::Internal);
     };
     let max_tokens = room(&prompt, request.max_tokens, info.max_model_len)?;
-    let warnings = warnings(&request, max_tokens).enforce(policy)?;
-    let format = Completion { text: String::new(), prompt: request.prompt.clone(), model: model.to_owned() };
-    let sequence = sequence(request, prompt, max_tokens, principal)?;
-
-    let recorder = Recorder::new("generate", model, false, received);
-    let run = Run::start(&state.engine, vec![sequence], 1, recorder)?;
-    let mut response = respond(run, format, Mode::Whole).await?;
-    warnings.put_on(&mut response);
-    Ok(response)
+    let warnings = call.enforce(warnings(&request, max_tokens))?;
+    let format = Completion { text: String::new(), prompt: request.prompt.clone(), model: model.name.clone() };
+    let sequences = vec![sequence(request, prompt, max_tokens)?];
+    driver::generate(call, Submission { model, sequences, choices: 1, stream: false, warnings, line_limit: None }, format).await
 }
 
 /// Tokens to generate: what was asked for, reduced to what the context leaves. Old callers send 512 to any model.
@@ -85,7 +74,7 @@ fn room(prompt: &[Token], max_tokens: u64, max_model_len: u32) -> Result<u32, Ap
     Ok(u32::try_from(max_tokens.min(left)).unwrap_or(max_model_len))
 }
 
-fn sequence(request: GenerateRequest, prompt: Vec<Token>, max_tokens: u32, principal: Principal) -> Result<SequenceRequest, ApiError> {
+fn sequence(request: GenerateRequest, prompt: Vec<Token>, max_tokens: u32) -> Result<SequenceRequest, ApiError> {
     let seed = getrandom::u64().map_err(|error| {
         tracing::error!(%error, "the system gives no random numbers");
         ApiError::Internal
@@ -101,8 +90,7 @@ fn sequence(request: GenerateRequest, prompt: Vec<Token>, max_tokens: u32, princ
             ..SamplingParams::default()
         },
         stop: request.stop,
-        namespace: principal.id.namespace(),
-        // The gateway assigns the id.
+        // The driver assigns the namespace, the gateway the id.
         ..SequenceRequest::default()
     })
 }

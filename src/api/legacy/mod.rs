@@ -17,40 +17,23 @@ mod refusal;
 mod request;
 mod status;
 
+pub(super) use generate::generate;
 pub(super) use refusal::refusal;
+pub(super) use status::{health, root};
 
-use crate::{
-    api::{family::method_not_allowed, state::AppState},
-    config::ApiConfig,
-};
+use crate::api::{error::ApiError, state::AppState};
 use axum::{
-    Router,
     extract::Request,
     http::header,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::MethodRouter,
 };
 
-/// Paths of this family that are redirected to when called with a slash too many.
-pub(super) const PATHS: [&str; 5] = ["/generate", "/health", "/livez", "/readyz", "/metrics"];
-
-/// `/`, `/health` and `/generate`.
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/", get_only(get(status::root)))
-        .route("/health", get_only(get(status::health)))
-        .route("/generate", post(generate::generate))
-}
-
-/// The name that answers carry.
-fn model_name(config: &ApiConfig) -> &str {
-    config.served_model_names.first().map_or("", String::as_str)
-}
-
 /// Unlike axum, FastAPI has no HEAD for a GET route and does not name it in `Allow`.
-fn get_only(route: MethodRouter<AppState>) -> MethodRouter<AppState> {
+pub(super) fn get_only(route: MethodRouter<AppState>) -> MethodRouter<AppState> {
     async fn refuse(request: Request) -> Response {
-        ([(header::ALLOW, "GET")], method_not_allowed(request).await).into_response()
+        let error = ApiError::MethodNotAllowed { method: request.method().to_string(), path: request.uri().path().to_owned() };
+        ([(header::ALLOW, "GET")], refusal(&error)).into_response()
     }
     route.head(refuse).fallback(refuse)
 }

@@ -26,7 +26,7 @@ const UNREADABLE: &str = r#"{"detail":"There was an error parsing the body"}"#;
 
 /// A validated request.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct GenerateRequest {
+pub(in crate::api) struct GenerateRequest {
     /// The text to go on from.
     pub(super) prompt: String,
     /// Tokens to generate at most, ≥ 1; may exceed the context.

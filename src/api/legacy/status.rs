@@ -1,6 +1,5 @@
 //! `GET /` and `GET /health`, with the keys that old clients read and a few more.
 
-use super::model_name;
 use crate::api::{health::Readiness, state::AppState};
 use axum::{
     Json,
@@ -11,9 +10,9 @@ use axum::{
 use serde::Serialize;
 
 #[derive(Serialize)]
-struct Root<'a> {
+struct Root {
     message: &'static str,
-    model: &'a str,
+    model: String,
 }
 
 #[derive(Serialize)]
@@ -25,13 +24,13 @@ struct Health {
 }
 
 /// Says what runs here.
-pub(super) async fn root(State(state): State<AppState>) -> Response {
-    Json(Root { message: "llamero is running", model: model_name(&state.config) }).into_response()
+pub(in crate::api) async fn root(State(state): State<AppState>) -> Response {
+    Json(Root { message: "llamero is running", model: state.models.first().name }).into_response()
 }
 
 /// 200 `healthy` when the model is loaded, else 503.
-pub(super) async fn health(State(state): State<AppState>) -> Response {
-    let readiness = Readiness::now(&state.engine);
+pub(in crate::api) async fn health(State(state): State<AppState>) -> Response {
+    let readiness = Readiness::now(&state.models);
     let health = Health {
         status: if readiness.status_code() == StatusCode::OK { "healthy" } else { readiness.status },
         model_loaded: readiness.model_loaded,

@@ -4,14 +4,14 @@
 
 use crate::{
     api::{
+        call::Call,
         error::ApiError,
         fields::{FieldError, Fields},
         state::AppState,
     },
     gateway::{
-        engine_state::EngineState,
         error::{RETRY_FAILED, RETRY_LOADING, SubmitError},
-        handle::EngineHandle,
+        models::{Model, ModelState},
     },
     protocol::ModelInfo,
 };
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// OpenAI's `Model`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct ModelObject {
+pub(in crate::api) struct ModelObject {
     id: String,
     object: &'static str,
     created: u64,
@@ -36,51 +36,46 @@ pub(super) struct ModelObject {
 
 /// OpenAI's `ListModelsResponse`.
 #[derive(Debug, Serialize)]
-pub(super) struct ModelList {
+pub(in crate::api) struct ModelList {
     object: &'static str,
     data: Vec<ModelObject>,
 }
 
-/// `GET /v1/models`; `created` is when this server started, Unix time in s.
-pub(super) async fn list(State(state): State<AppState>, created: u64) -> Json<ModelList> {
-    let info = state.engine.model();
-    Json(ModelList {
-        object: "list",
-        data: state.config.served_model_names.iter().map(|name| object(name, info.as_deref(), created)).collect(),
-    })
+/// `GET /v1/models`.
+pub(in crate::api) async fn list(State(AppState { models, .. }): State<AppState>) -> Json<ModelList> {
+    Json(ModelList { object: "list", data: models.all().map(|model| object(&model, models.created())).collect() })
 }
 
 /// `GET /v1/models/{id}`; the id may contain `/` and `:`, percent-encoded or not.
 ///
 /// # Errors
 /// `ModelNotFound`; a path that is no UTF-8 names no model either.
-pub(super) async fn get(
-    State(state): State<AppState>,
+pub(in crate::api) async fn get(
+    State(AppState { models, .. }): State<AppState>,
     id: Result<Path<String>, PathRejection>,
-    created: u64,
 ) -> Result<Json<ModelObject>, ApiError> {
     let Path(id) = id.unwrap_or_else(|_| Path(String::from("\u{FFFD}")));
-    let name = served(id, &state.config.served_model_names)?;
-    Ok(Json(object(&name, state.engine.model().as_deref(), created)))
+    let model = models.get(&id).ok_or_else(|| not_found(&id))?;
+    Ok(Json(object(&model, models.created())))
 }
 
 /// Takes the required field `model`.
 ///
 /// # Errors
 /// It is missing, no string, or not served here.
-pub(super) fn requested(fields: &mut Fields, served_model_names: &[String]) -> Result<String, ApiError> {
+pub(super) fn requested(call: &Call, fields: &mut Fields) -> Result<Model, ApiError> {
     let name = fields.string("model")?.ok_or_else(|| FieldError::missing("model"))?;
-    served(name, served_model_names)
+    call.model(&name).ok_or_else(|| not_found(&name))
 }
 
-/// Takes the field `model` where it may be absent: the first served name then.
+/// Takes the field `model` where it may be absent: the first model then.
 ///
 /// # Errors
 /// It is no string, or not served here.
-pub(in crate::api) fn requested_or_first(fields: &mut Fields, served_model_names: &[String]) -> Result<String, ApiError> {
+pub(in crate::api) fn requested_or_first(call: &Call, fields: &mut Fields) -> Result<Model, ApiError> {
     match fields.string("model")? {
-        Some(name) => served(name, served_model_names),
-        None => Ok(served_model_names.first().cloned().unwrap_or_default()),
+        Some(name) => call.model(&name).ok_or_else(|| not_found(&name)),
+        None => Ok(call.first_model()),
     }
 }
 
@@ -88,45 +83,40 @@ pub(in crate::api) fn requested_or_first(fields: &mut Fields, served_model_names
 ///
 /// # Errors
 /// The model was never loaded yet: 503, and when to come back.
-pub(in crate::api) fn loaded(engine: &EngineHandle) -> Result<Arc<ModelInfo>, ApiError> {
-    engine.model().ok_or_else(|| not_loaded(&engine.state()))
+pub(in crate::api) fn loaded(model: &Model) -> Result<Arc<ModelInfo>, ApiError> {
+    model.info.clone().ok_or_else(|| not_loaded(model.state()))
 }
 
 /// Facts about the model, for a route that generates text with it.
 ///
 /// # Errors
 /// As [`loaded`]; or the model embeds: 400, saying so.
-pub(super) fn generating(engine: &EngineHandle) -> Result<Arc<ModelInfo>, ApiError> {
-    let info = loaded(engine)?;
+pub(super) fn generating(model: &Model) -> Result<Arc<ModelInfo>, ApiError> {
+    let info = loaded(model)?;
     if info.embedding().is_some() { Err(SubmitError::NotGenerating.into()) } else { Ok(info) }
 }
 
-fn not_loaded(state: &EngineState) -> ApiError {
+fn not_loaded(state: ModelState) -> ApiError {
     let loading = |message: String, retry_after| ApiError::ModelLoading { message, retry_after };
     match state {
-        EngineState::Loading(share) => {
+        ModelState::Loading(share) => {
             loading(format!("The model is being loaded ({:.0} % done). Please try again.", share.clamp(0.0, 1.0) * 100.0), RETRY_LOADING)
         }
-        EngineState::Preparing => loading("The model's file is being fetched or checked. Please try again.".to_owned(), RETRY_LOADING),
-        // What the engine said when it died is for the log.
-        EngineState::Ready | EngineState::Restarting(_) => {
-            loading("The model is being loaded. Please try again.".to_owned(), RETRY_LOADING)
-        }
-        EngineState::Failed(_) => loading("The model could not be loaded; the server's log says why.".to_owned(), RETRY_FAILED),
-        EngineState::Draining => ApiError::ShuttingDown,
+        ModelState::Unloaded => loading("The model's file is being fetched or checked. Please try again.".to_owned(), RETRY_LOADING),
+        ModelState::Ready | ModelState::Restarting(_) => loading("The model is being loaded. Please try again.".to_owned(), RETRY_LOADING),
+        ModelState::Failed => loading("The model could not be loaded; the server's log says why.".to_owned(), RETRY_FAILED),
+        ModelState::Evicting => ApiError::ShuttingDown,
     }
 }
 
-fn served(name: String, served_model_names: &[String]) -> Result<String, ApiError> {
-    if served_model_names.contains(&name) {
-        return Ok(name);
-    }
+fn not_found(name: &str) -> ApiError {
     // The name comes back in the message; a whole book of it need not.
-    Err(ApiError::ModelNotFound { model: name.chars().take(128).collect() })
+    ApiError::ModelNotFound { model: name.chars().take(128).collect() }
 }
 
-fn object(name: &str, info: Option<&ModelInfo>, created: u64) -> ModelObject {
-    ModelObject { id: name.to_owned(), object: "model", created, owned_by: "llamero", max_model_len: info.map(|info| info.max_model_len) }
+fn object(model: &Model, created: u64) -> ModelObject {
+    let max_model_len = model.info.as_ref().map(|info| info.max_model_len);
+    ModelObject { id: model.name.clone(), object: "model", created, owned_by: "llamero", max_model_len }
 }
 
 #[cfg(test)]

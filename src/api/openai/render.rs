@@ -6,19 +6,12 @@
 
 use super::{chat, completions};
 use crate::{
-    api::{
-        error::ApiError,
-        fields::Fields,
-        state::{AppState, OfCaller},
-        warnings::WarningPolicy,
-    },
-    gateway::keys::Principal,
+    api::{call::Call, error::ApiError, fields::Fields},
+    gateway::models::Model,
     protocol::{SequenceRequest, Token},
 };
 use axum::{
-    Extension, Json,
-    body::Bytes,
-    http::HeaderMap,
+    Json,
     response::{IntoResponse, Response},
 };
 use futures_util::future::try_join_all;
@@ -45,18 +38,11 @@ struct SamplingParams {
 ///
 /// # Errors
 /// As of the request itself.
-pub(super) async fn of_completions(
-    OfCaller(state): OfCaller,
-    Extension(principal): Extension<Principal>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let fields = Fields::parse(&body)?;
-    drop(body);
-    let completions::Prepared { request, model, warnings, sequences, .. } = completions::prepare(&state, fields, principal).await?;
-    let warnings = warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
+pub(in crate::api) async fn of_completions(call: Call, fields: Fields) -> Result<Response, ApiError> {
+    let completions::Prepared { request, model, warnings, sequences, .. } = completions::prepare(&call, fields).await?;
+    let warnings = call.enforce(warnings)?;
     let prompts = sequences.into_iter().step_by(request.best_of);
-    let rendered = try_join_all(prompts.map(|sequence| rendered(&state, "cmpl", &model, request.n, sequence))).await?;
+    let rendered = try_join_all(prompts.map(|sequence| rendered(&model, "cmpl", request.n, sequence))).await?;
     let mut response = Json(rendered).into_response();
     warnings.put_on(&mut response);
     Ok(response)
@@ -66,28 +52,21 @@ pub(super) async fn of_completions(
 ///
 /// # Errors
 /// As of the request itself.
-pub(super) async fn of_chat(
-    OfCaller(state): OfCaller,
-    Extension(principal): Extension<Principal>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let fields = Fields::parse(&body)?;
-    drop(body);
-    let chat::Prepared { request, model, warnings, sequences, .. } = chat::prepare(&state, fields, principal).await?;
-    let warnings = warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
+pub(in crate::api) async fn of_chat(call: Call, fields: Fields) -> Result<Response, ApiError> {
+    let chat::Prepared { request, model, warnings, sequences, .. } = chat::prepare(&call, fields).await?;
+    let warnings = call.enforce(warnings)?;
     let sequence = sequences.into_iter().next().unwrap_or_default();
-    let mut response = Json(rendered(&state, "chatcmpl", &model, request.n, sequence).await?).into_response();
+    let mut response = Json(rendered(&model, "chatcmpl", request.n, sequence).await?).into_response();
     warnings.put_on(&mut response);
     Ok(response)
 }
 
-async fn rendered(state: &AppState, prefix: &str, model: &str, n: usize, sequence: SequenceRequest) -> Result<Rendered, ApiError> {
+async fn rendered(model: &Model, prefix: &str, n: usize, sequence: SequenceRequest) -> Result<Rendered, ApiError> {
     Ok(Rendered {
         request_id: format!("{prefix}-{}", uuid::Uuid::new_v4().simple()),
-        model: model.to_owned(),
+        model: model.name.clone(),
         token_ids: sequence.prompt.iter().map(|Token(id)| *id).collect(),
         sampling_params: SamplingParams { n, max_tokens: sequence.max_tokens },
-        prompt: state.engine.detokenize(sequence.prompt).await?,
+        prompt: model.handle.detokenize(sequence.prompt).await?,
     })
 }

@@ -1,12 +1,16 @@
 //! The routes over a scripted engine: a byte is a token, and every completion is "ok" and an end.
 
-use super::*;
 use crate::{
+    api::{
+        routes::{Rules, serve},
+        state::AppState,
+    },
     config::{ApiConfig, KeyConfig},
     gateway::{
         keys::{KeyId, KeyRing, Principal},
-        limits::RequestLimiter,
+        models::Models,
         supervisor::Supervisor,
+        templates::TemplateCache,
         testing::{ScriptedEngine, model_info, start_scripted, token},
     },
     protocol::{
@@ -15,9 +19,10 @@ use crate::{
     },
 };
 use axum::{
-    Extension,
+    Router,
     body::{Body, to_bytes},
     http::{Request, Response},
+    middleware::{Next, from_fn},
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -54,14 +59,15 @@ async fn bench_of(model: ModelInfo) -> Bench {
         allowed_origins: vec![],
     };
     states.wait_for(|state| *state == crate::gateway::engine_state::EngineState::Ready).await.unwrap();
-    let state = AppState {
-        engine,
-        keys: Arc::new(KeyRing::load(&KeyConfig::default()).unwrap()),
-        limiter: Arc::new(RequestLimiter::new(None)),
-        config: Arc::new(config),
-        templates: Arc::default(),
+    let (keys, config) = (KeyRing::load(&KeyConfig::default()).unwrap(), Arc::new(config));
+    let models = Models::of_one(engine, TemplateCache::default(), Arc::clone(&config));
+    let admit = async |mut request: Request<Body>, next: Next| {
+        let rules = Rules::of(request.method(), request.uri().path());
+        request.extensions_mut().insert(rules.route.unwrap());
+        request.extensions_mut().insert(Principal { id: KeyId::Key(9) });
+        next.run(request).await
     };
-    let app = routes().layer(Extension(Principal { id: KeyId::Key(9) })).with_state(state);
+    let app = serve().layer(from_fn(admit)).with_state(AppState::new(models, Arc::new(keys), config));
     Bench { app, engine: scripted, _supervisor: supervisor }
 }
 

@@ -1,6 +1,9 @@
 //! `/openapi.json`: OpenAPI 3.1, made from the tables of operations and fields and from `schemas.json`.
 
-use super::operations::{Body, OPERATIONS, Operation};
+use super::{
+    listed::{OPERATIONS, Operation},
+    operations::Body,
+};
 use crate::api::{
     family::Family,
     fields::spec::{AnySpec, Support},
@@ -17,7 +20,7 @@ const SCHEMAS: &str = include_str!("schemas.json");
 #[must_use]
 pub(super) fn document() -> Value {
     let mut paths = Map::new();
-    for operation in OPERATIONS {
+    for operation in &*OPERATIONS {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         match path.get_mut(operation.method) {
             None => path[operation.method] = describe(operation),
@@ -51,7 +54,7 @@ fn describe(operation: &Operation) -> Value {
         operation.answers.iter().map(|(media, schema)| ((*media).to_owned(), json!({"schema": reference(schema)}))).collect();
     let mut responses = json!({"200": {"description": "The answer.", "content": content}});
     for status in operation.refusals {
-        let schema = match Family::of(operation.path) {
+        let schema = match operation.family {
             Family::OpenAi => "Error",
             Family::Anthropic => "AnthropicError",
             Family::Legacy => "Detail",

@@ -1,7 +1,8 @@
 //! `docs/API.md`: the tables as people read them.
 
 use super::{
-    operations::{Body, OPERATIONS, Operation},
+    listed::{OPERATIONS, Operation},
+    operations::Body,
     shared::STRUCTURED,
 };
 use crate::{
@@ -169,7 +170,7 @@ fn overview(text: &mut String) {
         }
         seen.push(body);
         let mut paths: Vec<String> = Vec::new();
-        for operation in OPERATIONS {
+        for operation in &*OPERATIONS {
             let path = format!("`{}`", operation.path);
             if operation.body.is_some_and(|other| same_fields(&other, body)) && !paths.contains(&path) {
                 paths.push(path);

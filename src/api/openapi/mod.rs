@@ -10,10 +10,11 @@ mod embeddings;
 mod field;
 mod infill;
 mod legacy;
+mod listed;
 #[cfg(test)]
 mod markdown;
 mod messages;
-mod operations;
+pub(super) mod operations;
 mod responses;
 mod shared;
 mod tokens;
@@ -23,17 +24,16 @@ use axum::{
     Router,
     http::header,
     response::{IntoResponse, Response},
-    routing::get,
 };
 use std::sync::OnceLock;
 
-/// `/openapi.json` and `/docs`.
-pub(super) fn routes() -> Router<AppState> {
-    let ui = utoipa_swagger_ui::SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
-    Router::new().route("/openapi.json", get(specification)).merge(ui)
+/// `/docs` and the pages below it.
+pub(super) fn pages() -> Router<AppState> {
+    utoipa_swagger_ui::SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json")).into()
 }
 
-async fn specification() -> Response {
+/// `/openapi.json`.
+pub(super) async fn specification() -> Response {
     static TEXT: OnceLock<String> = OnceLock::new();
     let text = TEXT.get_or_init(|| document::document().to_string());
     ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response()

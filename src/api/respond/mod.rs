@@ -28,6 +28,7 @@ use axum::{
     response::IntoResponse,
     response::Response,
 };
+use futures_util::{TryFutureExt as _, future::BoxFuture};
 use serde::Serialize;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -105,29 +106,49 @@ impl Mode {
 
 /// Follows `run` to its end. Dropping the future or the response's body cancels the generation.
 ///
+/// In a box, so that the futures around it do not each have room for the run and the format: a thousand requests that wait
+/// would keep that room a thousand times.
+///
 /// # Errors
 /// A failure before the response has begun; later ones are written into the stream.
-pub async fn respond<F: WireFormat>(mut run: Run, mut format: F, mode: Mode) -> Result<Response, ApiError> {
+pub fn respond<F: WireFormat>(mut run: Run, format: F, mode: Mode) -> BoxFuture<'static, Result<Response, ApiError>> {
     match mode {
-        Mode::Whole => {
-            for chunk in format.opening() {
-                format.absorb(chunk);
-            }
-            while let Some(event) = run.next().await? {
-                for chunk in format.chunks(event) {
-                    format.absorb(chunk);
-                }
-            }
-            let usage = run.usage();
-            let is_long = format.listed_tokens(&usage) >= HEAVY_LIST || usage.completion_tokens >= HEAVY_TEXT;
-            let whole = format.whole(&usage);
-            heavy::json(is_long, whole).await
-        }
-        Mode::Stream { hold_status, keep_alive } => {
+        Mode::Whole => Box::pin(collect(run, format).and_then(|Collected { whole, is_long }| heavy::json(is_long, whole))),
+        Mode::Stream { hold_status, keep_alive } => Box::pin(async move {
             let held = hold(&mut run, hold_status).await?;
             let frames = stream_frames(run, format, held, keep_alive);
             Ok((sse::HEADERS, Body::from_stream(frames)).into_response())
+        }),
+    }
+}
+
+/// The answer of a generation that is not streamed, before it is written.
+#[derive(Debug)]
+pub struct Collected<W> {
+    /// The one object.
+    pub whole: W,
+    /// Whether it is so long that others should not wait while it is written as JSON.
+    pub is_long: bool,
+}
+
+/// Follows `run` to its end and folds it into one object; knows no HTTP. Dropping the future cancels the generation.
+///
+/// # Errors
+/// A choice fails: the request is answered as a whole or not at all.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` has room for its arguments twice: as they come, and as they are used")]
+pub fn collect<F: WireFormat>(mut run: Run, mut format: F) -> impl Future<Output = Result<Collected<F::Whole>, ApiError>> + Send {
+    async move {
+        for chunk in format.opening() {
+            format.absorb(chunk);
         }
+        while let Some(event) = run.next().await? {
+            for chunk in format.chunks(event) {
+                format.absorb(chunk);
+            }
+        }
+        let usage = run.usage();
+        let is_long = format.listed_tokens(&usage) >= HEAVY_LIST || usage.completion_tokens >= HEAVY_TEXT;
+        Ok(Collected { whole: format.whole(&usage), is_long })
     }
 }
 

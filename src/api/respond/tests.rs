@@ -118,6 +118,15 @@ async fn without_streaming_the_same_chunks_are_folded_into_one_object() {
 }
 
 #[tokio::test]
+async fn a_generation_is_collected_apart_from_http() {
+    let collected = collect(run(vec![text(0, "a"), text(0, "b"), end(0, Finish::Length)]), Plain::default()).await.unwrap();
+    let failed = collect(run(vec![text(0, "a"), failure()]), Plain::default()).await;
+
+    assert_eq!((collected.whole, collected.is_long), (json!({"text": "<ab", "tokens": 2}), false));
+    assert_eq!(failed.unwrap_err(), ApiError::EngineDied);
+}
+
+#[tokio::test]
 async fn a_failure_before_the_first_token_is_a_status() {
     for mode in [streaming(), Mode::Whole] {
         let error = respond(run(vec![started(0, 0, 5), failure()]), Plain::default(), mode).await.unwrap_err();

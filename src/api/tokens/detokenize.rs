@@ -2,18 +2,16 @@
 
 use crate::{
     api::{
+        call::Call,
         error::ApiError,
         fields::{FieldError, Fields},
         openai::{models, shared::prompt::token_ids},
-        state::OfCaller,
-        warnings::{WarningPolicy, Warnings},
+        warnings::Warnings,
     },
     protocol::Token,
 };
 use axum::{
     Json,
-    body::Bytes,
-    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -44,15 +42,13 @@ pub(in crate::api) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<T
 ///
 /// # Errors
 /// A field at fault, an id outside the vocabulary, a text that is too long, or no engine.
-pub(super) async fn detokenize(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let mut fields = Fields::parse(&body)?;
-    drop(body);
-    models::requested_or_first(&mut fields, &state.config.served_model_names)?;
-    let info = models::loaded(&state.engine)?;
+pub(in crate::api) async fn detokenize(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
+    let model = models::requested_or_first(&call, &mut fields)?;
+    let info = models::loaded(&model)?;
     let tokens = read(&mut fields, info.vocabulary_size)?;
-    let warnings = Warnings::ignored(fields.finish()).enforce(WarningPolicy::of(&headers, &state.config))?;
+    let warnings = call.enforce(Warnings::ignored(fields.finish()))?;
 
-    let prompt = state.engine.detokenize(tokens).await.map_err(|error| ApiError::of_text(NAME, error))?;
+    let prompt = model.handle.detokenize(tokens).await.map_err(|error| ApiError::of_text(NAME, error))?;
     let mut response = Json(Detokenized { content: prompt.clone(), prompt }).into_response();
     warnings.put_on(&mut response);
     Ok(response)

@@ -4,7 +4,7 @@
 //! two with `/tokenize` to learn their ids; so they are here as that route recognises them.
 
 use crate::{
-    api::{error::ApiError, openai::models, state::OfCaller},
+    api::{call::Call, error::ApiError, openai::models},
     protocol::{ModelInfo, Token},
 };
 use axum::Json;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// Names are those of Hugging Face's `tokenizer_config.json`, but for `tokenizer`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct TokenizerInfo {
+pub(in crate::api) struct TokenizerInfo {
     /// Kind of the vocabulary as the file names it, such as `llama` or `gpt2`.
     tokenizer: String,
     bos_token: Option<String>,
@@ -30,10 +30,11 @@ pub(super) struct TokenizerInfo {
 ///
 /// # Errors
 /// The model is not loaded, or its engine is gone.
-pub(super) async fn info(OfCaller(state): OfCaller) -> Result<Json<TokenizerInfo>, ApiError> {
-    let model = models::loaded(&state.engine)?;
+pub(in crate::api) async fn info(call: Call) -> Result<Json<TokenizerInfo>, ApiError> {
+    let served = call.first_model();
+    let model = models::loaded(&served)?;
     let wanted: Vec<Token> = model.bos.into_iter().chain(model.eos).collect();
-    let mut texts = state.engine.spell(wanted).await?.into_iter().map(|piece| String::from_utf8_lossy(&piece).into_owned());
+    let mut texts = served.handle.spell(wanted).await?.into_iter().map(|piece| String::from_utf8_lossy(&piece).into_owned());
     let mut text_of = |token: Option<Token>| token.and_then(|_| texts.next());
     let (bos_token, eos_token) = (text_of(model.bos), text_of(model.eos));
     Ok(Json(TokenizerInfo {

@@ -5,22 +5,8 @@
 //! against the requests per minute of a key as generations do; the GET does not.
 
 pub(super) mod detokenize;
-mod info;
+pub(super) mod info;
 pub(super) mod tokenize;
-
-use super::state::AppState;
-use axum::{
-    Router,
-    routing::{get, post},
-};
-
-/// The routes of this folder.
-pub(super) fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/tokenize", post(tokenize::tokenize))
-        .route("/detokenize", post(detokenize::detokenize))
-        .route("/tokenizer_info", get(info::info))
-}
 
 #[cfg(test)]
 mod tests;

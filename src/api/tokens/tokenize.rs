@@ -6,18 +6,16 @@
 
 use crate::{
     api::{
+        call::Call,
         error::ApiError,
         fields::{FieldError, Fields},
         openai::{chat::understand, models},
-        state::OfCaller,
-        warnings::{WarningPolicy, Warnings},
+        warnings::Warnings,
     },
     protocol::{SpecialText, Token},
 };
 use axum::{
     Json,
-    body::Bytes,
-    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, Serializer};
@@ -88,29 +86,26 @@ fn text_or_bytes<S: Serializer>(piece: &[u8], serializer: S) -> Result<S::Ok, S:
 ///
 /// # Errors
 /// A field at fault, a text that cannot be tokenized, or no engine.
-pub(super) async fn tokenize(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let mut fields = Fields::parse(&body)?;
-    drop(body);
-    let model = models::requested_or_first(&mut fields, &state.config.served_model_names)?;
-    let max_model_len = models::loaded(&state.engine)?.max_model_len;
-    let policy = WarningPolicy::of(&headers, &state.config);
+pub(in crate::api) async fn tokenize(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
+    let model = models::requested_or_first(&call, &mut fields)?;
+    let max_model_len = models::loaded(&model)?.max_model_len;
     let (tokens, spelling, param, warnings) = if fields.has("messages") {
         let TokenizeChat { mut chat, spelling } = TokenizeChat::read(&mut fields)?;
-        chat.insert("model".to_owned(), model.into());
-        let understood = understand(&state, Fields::new(chat)).await?;
+        chat.insert("model".to_owned(), model.name.clone().into());
+        let understood = understand(&call, Fields::new(chat)).await?;
         let mut warnings = understood.warnings;
         warnings.ignore(fields.finish());
-        (understood.tokens, spelling, "messages", warnings.enforce(policy)?)
+        (understood.tokens, spelling, "messages", call.enforce(warnings)?)
     } else {
         let TokenizeRequest { text, param, add_special, special, spelling } = TokenizeRequest::read(&mut fields)?;
-        let warnings = Warnings::ignored(fields.finish()).enforce(policy)?;
-        let tokens = state.engine.tokenize(text, add_special, special).await.map_err(|error| ApiError::of_text(param, error))?;
+        let warnings = call.enforce(Warnings::ignored(fields.finish()))?;
+        let tokens = model.handle.tokenize(text, add_special, special).await.map_err(|error| ApiError::of_text(param, error))?;
         (tokens, spelling, param, warnings)
     };
     let Spelling { with_pieces, return_token_strs } = spelling;
     let count = tokens.len();
     let pieces = if with_pieces || return_token_strs {
-        state.engine.spell(tokens.clone()).await.map_err(|error| ApiError::of_text(param, error))?
+        model.handle.spell(tokens.clone()).await.map_err(|error| ApiError::of_text(param, error))?
     } else {
         Vec::new()
     };

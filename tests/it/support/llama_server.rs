@@ -12,8 +12,9 @@ use llamero::{
         engine_state::EngineState,
         keys::KeyRing,
         launcher::{EngineChild, Launched, Launcher},
-        limits::RequestLimiter,
+        models::Models,
         supervisor::{self, Supervisor},
+        templates::TemplateCache,
     },
     llama,
     protocol::{EngineOptions, LoadError},
@@ -50,13 +51,9 @@ impl LlamaServer {
         let (engine, supervisor) = supervisor::start(LlamaLauncher, gguf::engine_options(model), config.supervision.clone());
         let keys = KeyRing::load(&config.keys).unwrap();
         let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);
-        let state = AppState {
-            engine: engine.clone(),
-            keys: Arc::new(keys),
-            limiter: Arc::new(RequestLimiter::new(config.api.requests_per_minute)),
-            config: Arc::new(config.api),
-            templates: Arc::default(),
-        };
+        let api = Arc::new(config.api);
+        let models = Models::of_one(engine.clone(), TemplateCache::default(), Arc::clone(&api));
+        let state = AppState::new(models, Arc::new(keys), api);
         let mut ready = engine.watch_state();
         within(ready.wait_for(|state| *state == EngineState::Ready)).await.unwrap();
         Self { router: router(state, hosts), _supervisor: supervisor }

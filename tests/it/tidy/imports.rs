@@ -28,7 +28,8 @@ pub(super) const LAYERS: [Layer; 18] = [
         may_name: &["chat", "gateway", "protocol", "config", "telemetry", "build_info", "fair_queue", "field_path", "priority"],
     },
     Layer { module: "chat", may_name: &["protocol", "field_path"] },
-    Layer { module: "gateway", may_name: &["protocol", "config", "telemetry"] },
+    // `chat` for its compiled templates, which are kept with the model.
+    Layer { module: "gateway", may_name: &["chat", "protocol", "config", "telemetry"] },
     Layer { module: "telemetry", may_name: &["protocol", "config", "build_info"] },
     // What both processes say to each other.
     Layer { module: "protocol", may_name: &[] },

@@ -1,32 +1,19 @@
-//! Every URL that the code serves is one that the specification names.
-//!
-//! Reads the literals of `.route("…"` in `src/api`, in axum's spelling, and compares them with the paths of `/openapi.json`.
+//! Every URL that the code serves stands in the table of routes, from which the specification and the layers are made.
 
 use super::{rules::Offence, source::Source};
 
-/// Paths that a file serves, in OpenAPI's spelling, with their lines from 1.
-///
-/// # Errors
-/// Lines where the path is no literal, which nobody can compare.
-fn served(file: &Source) -> Vec<Result<(usize, String), usize>> {
-    let code = file.product_code();
-    let mut found = Vec::new();
-    for (index, (code, text)) in code.lines().zip(file.text.lines()).enumerate() {
-        let calls =
-            code.match_indices(".route(").count() + code.match_indices(".nest(").count() + code.match_indices(".route_service(").count();
-        let literals: Vec<&str> = text.split(".route(\"").skip(1).take(calls).filter_map(|rest| rest.split('"').next()).collect();
-        found.extend(literals.iter().map(|path| Ok((index + 1, path.replace("{*", "{")))));
-        found.extend((literals.len()..calls).map(|_| Err(index + 1)));
-    }
-    found
+/// The only file that gives axum paths.
+pub(super) const TABLE: &str = "src/api/routes.rs";
+
+/// Lines of the API that give axum a path beside the table.
+pub(super) fn beside_the_table(file: &Source) -> Vec<Offence> {
+    if file.path == TABLE { Vec::new() } else { served(file) }
 }
 
-/// Routes that are not among `documented`.
-pub(super) fn undocumented(file: &Source, documented: &[String]) -> Vec<Offence> {
-    let offence = |served| match served {
-        Ok((_, path)) if documented.contains(&path) => None,
-        Ok((line, path)) => Some(Offence::new(file, line, format!("{path} is not in src/api/openapi/operations.rs"))),
-        Err(line) => Some(Offence::new(file, line, "the path of a route stands in its line as a literal, or nobody can look it up")),
-    };
-    served(file).into_iter().filter_map(offence).collect()
+/// Lines that give axum a path.
+pub(super) fn served(file: &Source) -> Vec<Offence> {
+    let code = file.product_code();
+    let calls = [".route(", ".nest(", ".nest_service(", ".route_service("];
+    let lines = code.lines().enumerate().filter(|(_, line)| calls.iter().any(|call| line.contains(call)));
+    lines.map(|(index, _)| Offence::new(file, index + 1, format!("routes are rows of {TABLE}"))).collect()
 }

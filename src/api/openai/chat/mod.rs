@@ -24,57 +24,44 @@ use super::{
 };
 use crate::{
     api::{
+        call::Call,
+        driver::{Submission, generate},
         error::ApiError,
         fields::Fields,
-        respond::{Mode, Recorder, Run, respond},
-        state::{AppState, OfCaller},
-        warnings::{WarningPolicy, Warnings},
+        warnings::Warnings,
     },
     chat::output::{Calls, OutputSpec, Reasoning, forced_constraint},
-    gateway::keys::Principal,
+    gateway::models::Model,
     protocol::{ModelInfo, SequenceRequest, Token},
 };
-use axum::{Extension, body::Bytes, http::HeaderMap, response::Response};
+use axum::response::Response;
 use format::{ChatFormat, View};
 use prompt::about_messages;
 use request::ChatRequest;
 use std::sync::Arc;
-use tokio::time::Instant;
 
 /// Warning for answers made without a template. It goes into a header, so it has no semicolon.
 const NO_TEMPLATE: &str = "the model has no chat template, so ChatML was used, which it may not know (--chat-template gives it one)";
 
-/// The handler. Authentication has put the principal into the request.
+/// The handler.
 ///
 /// # Errors
 /// Whatever is wrong before the response has begun.
-pub(super) async fn create(
-    OfCaller(state): OfCaller,
-    Extension(principal): Extension<Principal>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let received = Instant::now();
-    let fields = Fields::parse(&body)?;
-    drop(body);
-    let prepared = prepare(&state, fields, principal).await?;
-    let warnings = prepared.warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
-    let request = prepared.request;
+pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
+    let Prepared { request, model, info, warnings, seed, output, sequences } = prepare(&call, fields).await?;
+    let warnings = call.enforce(warnings)?;
     let view = View {
         n: request.n,
         logprobs: request.logprobs.is_some(),
         reasoning: request.include_reasoning,
         stream_usage: request.stream.then_some(request.include_usage),
-        seed: prepared.seed,
+        seed,
         warnings: warnings.for_body(),
         stop: request.ending.strings,
     };
-    let recorder = Recorder::new("chat_completions", &prepared.model, request.stream, received);
-    let run = Run::start(&state.engine, prepared.sequences, request.n, recorder)?;
-    let format = ChatFormat::new(Head::new("chatcmpl", prepared.model, &prepared.info), view, &prepared.output);
-    let mut response = respond(run, format, Mode::of(request.stream, &state.config)).await?;
-    warnings.put_on(&mut response);
-    Ok(response)
+    let format = ChatFormat::new(Head::new("chatcmpl", model.name.clone(), &info), view, &output);
+    let submission = Submission { model, sequences, choices: request.n, stream: request.stream, warnings, line_limit: None };
+    generate(&call, submission, format).await
 }
 
 /// A request that is valid in every respect, and what would be computed for it.
@@ -83,8 +70,8 @@ pub(in crate::api) struct Prepared {
     /// The fields; messages and tools have gone into the prompt.
     pub(in crate::api) request: ChatRequest,
     /// As the request named it.
-    pub(in crate::api) model: String,
-    /// The served model.
+    pub(in crate::api) model: Model,
+    /// Facts about it.
     pub(in crate::api) info: Arc<ModelInfo>,
     /// What will not be done as asked.
     pub(in crate::api) warnings: Warnings,
@@ -101,7 +88,7 @@ pub(in crate::api) struct Prepared {
 pub(in crate::api) struct Understood {
     /// The fields; messages, tools and constraint have gone from them.
     request: ChatRequest,
-    model: String,
+    model: Model,
     info: Arc<ModelInfo>,
     /// What will not be done as asked.
     pub(in crate::api) warnings: Warnings,
@@ -117,28 +104,28 @@ pub(in crate::api) struct Understood {
 ///
 /// # Errors
 /// Whatever is wrong with the request but its length, or the engine is not there.
-pub(in crate::api) async fn understand(state: &AppState, fields: Fields) -> Result<Understood, ApiError> {
-    read(state, fields, |_, _| Ok(())).await
+pub(in crate::api) async fn understand(call: &Call, fields: Fields) -> Result<Understood, ApiError> {
+    read(call, fields, |_, _| Ok(())).await
 }
 
 /// As `understand`, but calls `check_length` on the rendered text before tokenizing.
 async fn read(
-    state: &AppState,
+    call: &Call,
     mut fields: Fields,
     check_length: impl Fn(&[&str], &ModelInfo) -> Result<(), ApiError>,
 ) -> Result<Understood, ApiError> {
-    let model = models::requested(&mut fields, &state.config.served_model_names)?;
-    let info = models::generating(&state.engine)?;
+    let model = models::requested(call, &mut fields)?;
+    let info = models::generating(&model)?;
     let limits = RequestLimits {
         vocabulary_size: info.vocabulary_size,
         max_num_seqs: info.max_num_seqs,
-        max_stop_strings: state.config.max_stop_strings,
-        max_logprobs: state.config.max_logprobs,
+        max_stop_strings: model.config.max_stop_strings,
+        max_logprobs: model.config.max_logprobs,
     };
     let mut request = ChatRequest::read(fields, &limits)?;
     let overruled = settle(&mut request);
     let free = request.constrained.is_none() && !is_forced(&request.calls);
-    let mut prompt = prompt::render(state, &info, &mut request, free).await?;
+    let mut prompt = prompt::render(call, &model, &info, &mut request, free).await?;
     request.ignored.extend(std::mem::take(&mut prompt.ignored));
     let mut warnings = Warnings::ignored(request.ignored.clone());
     if let Some((param, text)) = overruled {
@@ -150,8 +137,8 @@ async fn read(
     let forced = forced_constraint(&prompt.output).map(|constraint| (constraint, "tools"));
     let constrained: Option<Constrained> = forced.or(request.constrained.take());
     check_length(&[&prompt.text], &info).map_err(about_messages)?;
-    structured::check(&state.engine, constrained.as_ref()).await?;
-    let tokens = prompt::encode(state, &mut prompt).await?;
+    structured::check(&model.handle, constrained.as_ref()).await?;
+    let tokens = prompt::encode(&model, &mut prompt).await?;
     // A constraint says by itself where its text ends, and a request that goes on past every end past these too.
     let ends_by_itself = constrained.is_some() || request.ending.ignore_eos;
     let end_marks = if ends_by_itself { Vec::new() } else { prompt.end_marks };
@@ -162,12 +149,12 @@ async fn read(
 ///
 /// # Errors
 /// Whatever is wrong with the request, or the engine is not there.
-pub(in crate::api) async fn prepare(state: &AppState, fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
-    let Understood { request, model, info, warnings, output, constrained, end_marks, tokens } = read(state, fields, length::check).await?;
+pub(in crate::api) async fn prepare(call: &Call, fields: Fields) -> Result<Prepared, ApiError> {
+    let Understood { request, model, info, warnings, output, constrained, end_marks, tokens } = read(call, fields, length::check).await?;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let output = Arc::new(output);
     let max_tokens = fitting(tokens.len(), request.max_tokens, u64::from(info.max_model_len))?;
-    let prediction = prompt::encode_prediction(state, request.prediction.as_deref(), &info).await?;
+    let prediction = prompt::encode_prediction(&model, request.prediction.as_deref(), &info).await?;
     let sequence = SequenceRequest {
         max_tokens,
         prompt: tokens,
@@ -180,9 +167,8 @@ pub(in crate::api) async fn prepare(state: &AppState, fields: Fields, principal:
         logprobs: request.logprobs,
         constraint: constrained.map(|(constraint, _)| constraint),
         show_special: request.show_special || marks_are_special(&output, &info),
-        namespace: principal.id.namespace(),
         prediction,
-        // The gateway assigns the id.
+        // The driver assigns the namespace, the gateway the id.
         ..SequenceRequest::default()
     };
     let choice = |k| SequenceRequest { sampling: request.sampling.for_choice(k, seed), ..sequence.clone() };

@@ -5,15 +5,16 @@
 use super::request::ChatRequest;
 use crate::{
     api::{
+        call::Call,
         error::ApiError,
         fields::{FieldError, ignored::Ignored},
         openai::shared::length,
-        state::AppState,
     },
     chat::{
         ChatInput, ChatTemplate, FALLBACK_MARKS, TemplateError,
         output::{Calls, OutputSpec, Reasoning, ToolFormat},
     },
+    gateway::models::Model,
     protocol::{ModelInfo, SpecialText, Token},
 };
 use serde_json::{Map, Value};
@@ -38,8 +39,14 @@ pub(super) struct ChatPrompt {
 ///
 /// # Errors
 /// The template refuses the messages or fails on them: 400. The model has no template that compiles: 500.
-pub(super) async fn render(state: &AppState, info: &Arc<ModelInfo>, request: &mut ChatRequest, free: bool) -> Result<ChatPrompt, ApiError> {
-    let compiled = state.templates.of(info);
+pub(super) async fn render(
+    call: &Call,
+    model: &Model,
+    info: &Arc<ModelInfo>,
+    request: &mut ChatRequest,
+    free: bool,
+) -> Result<ChatPrompt, ApiError> {
+    let compiled = model.templates.of(info);
     let templates = compiled.map_err(|reason| ApiError::EngineFailed { message: format!("Chat is not available: {reason}.") })?;
     let has_tools = !request.tools.values.is_empty() && request.calls != Calls::None;
     let template = Arc::clone(templates.select(has_tools));
@@ -52,7 +59,7 @@ pub(super) async fn render(state: &AppState, info: &Arc<ModelInfo>, request: &mu
         continue_final_message: request.switches.continue_final_message,
         kwargs,
     };
-    let turn = state.templates.turn().await;
+    let turn = call.state.renders.turn(call.principal).await;
     let rendering = {
         let template = Arc::clone(&template);
         // A request that is given up meanwhile keeps its turn until this ends.
@@ -110,17 +117,17 @@ fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
 ///
 /// # Errors
 /// As [`EngineHandle::tokenize`](crate::gateway::handle::EngineHandle::tokenize), naming `messages`.
-pub(super) async fn encode(state: &AppState, prompt: &mut ChatPrompt) -> Result<Vec<Token>, ApiError> {
+pub(super) async fn encode(model: &Model, prompt: &mut ChatPrompt) -> Result<Vec<Token>, ApiError> {
     let text = std::mem::take(&mut prompt.text);
     let special = std::mem::replace(&mut prompt.special, SpecialText::Plain);
-    state.engine.tokenize(text, true, special).await.map_err(|error| about_messages(error.into()))
+    model.handle.tokenize(text, true, special).await.map_err(|error| about_messages(error.into()))
 }
 
 /// The tokens of OpenAI's `prediction`, as many as the context holds at most: nothing longer can come true.
-pub(super) async fn encode_prediction(state: &AppState, text: Option<&str>, info: &ModelInfo) -> Result<Vec<Token>, ApiError> {
+pub(super) async fn encode_prediction(model: &Model, text: Option<&str>, info: &ModelInfo) -> Result<Vec<Token>, ApiError> {
     let Some(text) = text else { return Ok(Vec::new()) };
     let text = length::within_context(text, info).to_owned();
-    let tokens = state.engine.tokenize(text, false, SpecialText::Continuation).await;
+    let tokens = model.handle.tokenize(text, false, SpecialText::Continuation).await;
     let mut tokens = tokens.map_err(|error| ApiError::of_text("prediction", error))?;
     tokens.truncate(usize::try_from(info.max_model_len).unwrap_or(usize::MAX));
     Ok(tokens)

@@ -59,7 +59,7 @@ async fn the_engine_is_asked_for_what_the_request_says() {
 #[tokio::test]
 async fn without_a_limit_the_answer_may_fill_the_context() {
     let app = app().await;
-    let max_model_len = app.state.engine.model().unwrap().max_model_len;
+    let max_model_len = app.state.models.first().info.unwrap().max_model_len;
 
     chat(&app, json!({})).await;
 
@@ -107,7 +107,7 @@ async fn one_rule_holds_for_the_whole_answer() {
 #[tokio::test]
 async fn refusals_name_the_field_and_nothing_reaches_the_engine() {
     let app = app().await;
-    let long = "x".repeat(usize::try_from(app.state.engine.model().unwrap().max_model_len).unwrap());
+    let long = "x".repeat(usize::try_from(app.state.models.first().info.unwrap().max_model_len).unwrap());
     let rows = [
         (json!({"model": "gpt"}), 404, "model", "model_not_found"),
         (json!({"messages": null}), 400, "messages", "missing_required_parameter"),
@@ -156,11 +156,12 @@ async fn a_stream_is_chunks_of_one_id() {
 #[tokio::test]
 async fn the_same_templates_serve_until_another_model_is_loaded() {
     let app = app().await;
-    let model = app.state.engine.model().unwrap();
+    let model = app.state.models.first().info.unwrap();
 
-    let first = app.state.templates.of(&model).unwrap();
-    let again = app.state.templates.of(&model).unwrap();
-    let reloaded = app.state.templates.of(&std::sync::Arc::new((*model).clone())).unwrap();
+    let templates = app.state.models.first().templates;
+    let first = templates.of(&model).unwrap();
+    let again = templates.of(&model).unwrap();
+    let reloaded = templates.of(&std::sync::Arc::new((*model).clone())).unwrap();
 
     assert!(std::sync::Arc::ptr_eq(&first, &again));
     assert!(!std::sync::Arc::ptr_eq(&first, &reloaded));
@@ -189,7 +190,7 @@ async fn a_model_without_a_template_is_said_and_refused_to_strict_requests() {
 #[tokio::test]
 async fn a_prediction_is_cut_to_what_the_context_can_hold_before_the_engine_sees_it() {
     let app = app().await;
-    let model = app.state.engine.model().unwrap();
+    let model = app.state.models.first().info.unwrap();
     let most = usize::try_from(model.max_model_len * model.longest_piece.unwrap()).unwrap();
     let texts = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&texts);

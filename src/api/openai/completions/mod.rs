@@ -19,44 +19,34 @@ use super::{
 };
 use crate::{
     api::{
+        call::Call,
+        driver::{Submission, generate},
         error::ApiError,
         fields::{FieldError, Fields},
-        respond::{Mode, Recorder, Run, respond},
-        state::{AppState, OfCaller},
-        warnings::{WarningPolicy, Warnings},
+        warnings::Warnings,
     },
-    gateway::{handle::EngineHandle, keys::Principal},
+    gateway::{handle::EngineHandle, models::Model},
     protocol::{FimTokens, ModelInfo, SequenceRequest, SpecialText, Token},
 };
-use axum::{Extension, body::Bytes, http::HeaderMap, response::Response};
+use axum::response::Response;
 use fim::{FimTexts, NO_MARKS, begin};
 use format::{CompletionFormat, PromptView, View};
 use futures_util::future::try_join_all;
 use request::{CompletionRequest, Encoding, Truncation};
 use std::sync::Arc;
-use tokio::time::Instant;
 
 /// OpenAI's default for `max_tokens`.
 const DEFAULT_MAX_TOKENS: u64 = 16;
 /// Tokens of all prompts together, in contexts.
 const MAX_BATCH_CONTEXTS: u64 = 2;
 
-/// The handler. Authentication has put the principal into the request.
+/// The handler.
 ///
 /// # Errors
 /// Whatever is wrong before the response has begun.
-pub(super) async fn create(
-    OfCaller(state): OfCaller,
-    Extension(principal): Extension<Principal>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let received = Instant::now();
-    let fields = Fields::parse(&body)?;
-    drop(body);
-    let prepared = prepare(&state, fields, principal).await?;
-    let warnings = prepared.warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
-    let request = prepared.request;
+pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
+    let Prepared { request, model, info, warnings, seed, prompts, sequences } = prepare(&call, fields).await?;
+    let warnings = call.enforce(warnings)?;
     let view = View {
         n: request.n,
         candidates: request.best_of,
@@ -65,16 +55,13 @@ pub(super) async fn create(
         echo: request.echo,
         token_ids: request.return_token_ids,
         stream_usage: request.stream.then_some(request.include_usage),
-        seed: prepared.seed,
+        seed,
         warnings: warnings.for_body(),
         stop: request.ending.strings,
     };
-    let recorder = Recorder::new("completions", &prepared.model, request.stream, received);
-    let run = Run::start(&state.engine, prepared.sequences, request.best_of, recorder)?;
-    let format = CompletionFormat::new(Head::new("cmpl", prepared.model, &prepared.info), view, prepared.prompts);
-    let mut response = respond(run, format, Mode::of(request.stream, &state.config)).await?;
-    warnings.put_on(&mut response);
-    Ok(response)
+    let format = CompletionFormat::new(Head::new("cmpl", model.name.clone(), &info), view, prompts);
+    let submission = Submission { model, sequences, choices: request.best_of, stream: request.stream, warnings, line_limit: None };
+    generate(&call, submission, format).await
 }
 
 /// A request that is valid in every respect, and what would be computed for it.
@@ -83,8 +70,8 @@ pub(super) struct Prepared {
     /// The fields; `prompts` is empty, see below.
     pub(super) request: CompletionRequest,
     /// As the request named it.
-    pub(super) model: String,
-    /// The served model.
+    pub(super) model: Model,
+    /// Facts about it.
     pub(super) info: Arc<ModelInfo>,
     /// What will not be done as asked.
     pub(super) warnings: Warnings,
@@ -100,30 +87,29 @@ pub(super) struct Prepared {
 ///
 /// # Errors
 /// Whatever is wrong with the request, or the engine is not there.
-pub(super) async fn prepare(state: &AppState, mut fields: Fields, principal: Principal) -> Result<Prepared, ApiError> {
-    let model = models::requested(&mut fields, &state.config.served_model_names)?;
-    let info = models::generating(&state.engine)?;
+pub(super) async fn prepare(call: &Call, mut fields: Fields) -> Result<Prepared, ApiError> {
+    let model = models::requested(call, &mut fields)?;
+    let info = models::generating(&model)?;
     let limits = RequestLimits {
         vocabulary_size: info.vocabulary_size,
         max_num_seqs: info.max_num_seqs,
-        max_stop_strings: state.config.max_stop_strings,
-        max_logprobs: state.config.max_logprobs,
+        max_stop_strings: model.config.max_stop_strings,
+        max_logprobs: model.config.max_logprobs,
     };
     let mut request = CompletionRequest::read(fields, &limits)?;
     let mut warnings = Warnings::ignored(request.unknown.clone());
 
     let prompts = std::mem::take(&mut request.prompts);
     check_lengths(&request, &prompts, &info)?;
-    let encoder = Encoder::new(&state.engine, &request, &info).await?;
+    let encoder = Encoder::new(&model.handle, &request, &info).await?;
     let encoded = try_join_all(prompts.into_iter().map(|prompt| encoder.encode(prompt))).await?;
     for dropped in encoded.iter().map(|prompt| prompt.dropped).filter(|dropped| *dropped > 0) {
         warnings.clamped("truncate_prompt_tokens", format!("the first {dropped} tokens of a prompt were dropped"));
     }
-    structured::check(&state.engine, request.constraint.as_ref()).await?;
+    structured::check(&model.handle, request.constraint.as_ref()).await?;
     let (tokens, prompts) = encoded.into_iter().map(|prompt| (prompt.tokens, prompt.view)).unzip();
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
-    let job = Job { seed, namespace: principal.id.namespace() };
-    let sequences = sequences(&request, tokens, u64::from(info.max_model_len), job)?;
+    let sequences = sequences(&request, tokens, u64::from(info.max_model_len), seed)?;
     Ok(Prepared { request, model, info, warnings, seed, prompts, sequences })
 }
 
@@ -138,13 +124,6 @@ fn check_lengths(request: &CompletionRequest, prompts: &[Prompt], info: &ModelIn
         Prompt::Text(text) => length::check_tokens(suffix + info.fewest_tokens(&[text]), info),
         Prompt::Tokens(_) => Ok(()),
     })
-}
-
-/// What the sequences of a request share that its fields do not say.
-#[derive(Debug, Clone, Copy)]
-struct Job {
-    seed: i64,
-    namespace: u64,
 }
 
 /// Turns the prompts of a request into tokens.
@@ -243,7 +222,7 @@ fn sequences(
     request: &CompletionRequest,
     prompts: Vec<Vec<Token>>,
     max_model_len: u64,
-    job: Job,
+    seed: i64,
 ) -> Result<Vec<SequenceRequest>, ApiError> {
     let rooms: Vec<u32> = prompts.iter().map(|prompt| room(prompt.len(), request.max_tokens, max_model_len)).collect::<Result<_, _>>()?;
     let total: u64 = prompts.iter().map(|prompt| u64::try_from(prompt.len()).unwrap_or(u64::MAX)).sum();
@@ -259,7 +238,7 @@ fn sequences(
             sequences.push(SequenceRequest {
                 prompt: prompt.clone(),
                 max_tokens,
-                sampling: request.sampling.for_choice(k, job.seed),
+                sampling: request.sampling.for_choice(k, seed),
                 stop: request.ending.strings.clone(),
                 include_stop: request.ending.include,
                 stop_tokens: request.ending.tokens.clone(),
@@ -269,8 +248,7 @@ fn sequences(
                 prompt_logprobs: request.scores_prompts(),
                 show_special: request.show_special,
                 constraint: request.constraint.as_ref().map(|(constraint, _)| constraint.clone()),
-                namespace: job.namespace,
-                // The gateway assigns the id.
+                // The driver assigns the namespace, the gateway the id.
                 ..SequenceRequest::default()
             });
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::protocol::SamplingParams;
 use serde_json::{Value, json};
 
-const JOB: Job = Job { seed: 40, namespace: 9 };
+const SEED: i64 = 40;
 
 fn request(body: Value) -> CompletionRequest {
     let Value::Object(mut map) = body else { panic!("{body} is no object") };
@@ -21,7 +21,7 @@ fn prompts(lengths: &[usize]) -> Vec<Vec<Token>> {
 fn each_prompt_has_its_choices_in_a_row_with_seeds_that_count_up() {
     let request = request(json!({"n": 2, "max_tokens": 5, "stop": "\n", "logprobs": 1, "ignore_eos": true, "temperature": 0.5}));
 
-    let made = sequences(&request, vec![vec![Token(1)], vec![Token(2), Token(3)]], 100, JOB).unwrap();
+    let made = sequences(&request, vec![vec![Token(1)], vec![Token(2), Token(3)]], 100, SEED).unwrap();
 
     let sequence = |prompt: &[u32], seed| SequenceRequest {
         prompt: prompt.iter().copied().map(Token).collect(),
@@ -30,7 +30,6 @@ fn each_prompt_has_its_choices_in_a_row_with_seeds_that_count_up() {
         stop: vec!["\n".into()],
         ignore_eos: true,
         logprobs: Some(1),
-        namespace: 9,
         ..SequenceRequest::default()
     };
     assert_eq!(made, [sequence(&[1], 40), sequence(&[1], 41), sequence(&[2, 3], 40), sequence(&[2, 3], 41)]);
@@ -65,15 +64,15 @@ fn prompt_and_completion_fit_the_context_exactly_or_are_refused_with_the_numbers
 fn prompts_may_have_two_contexts_of_tokens_together_and_no_more() {
     let request = request(json!({"max_tokens": 1}));
 
-    assert_eq!(sequences(&request, prompts(&[99, 99, 2]), 100, JOB).map(|made| made.len()), Ok(3));
-    let error = sequences(&request, prompts(&[99, 99, 3]), 100, JOB).unwrap_err();
+    assert_eq!(sequences(&request, prompts(&[99, 99, 2]), 100, SEED).map(|made| made.len()), Ok(3));
+    let error = sequences(&request, prompts(&[99, 99, 3]), 100, SEED).unwrap_err();
     assert_eq!(error.detail(), "Invalid 'prompt': the prompts have 201 tokens together; at most 200 are accepted.");
     assert_eq!((error.status().as_u16(), error.param()), (400, Some("prompt")));
 }
 
 #[test]
 fn candidates_are_compared_by_log_probabilities_that_nobody_asked_for() {
-    let made = |body| sequences(&request(body), prompts(&[1]), 100, JOB).unwrap();
+    let made = |body| sequences(&request(body), prompts(&[1]), 100, SEED).unwrap();
 
     let candidates = made(json!({"best_of": 3, "echo": true}));
     assert_eq!((candidates.len(), candidates[0].logprobs, candidates[0].prompt_logprobs), (3, Some(0), None));
@@ -98,7 +97,7 @@ fn truncation_drops_the_beginning_but_not_the_bos_that_was_put_there() {
 
 #[test]
 fn a_prompt_without_any_token_is_refused() {
-    let error = sequences(&request(json!({})), prompts(&[1, 0]), 100, JOB).unwrap_err();
+    let error = sequences(&request(json!({})), prompts(&[1, 0]), 100, SEED).unwrap_err();
 
     assert_eq!((error.status().as_u16(), error.param()), (400, Some("prompt")));
 }

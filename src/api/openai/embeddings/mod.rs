@@ -6,10 +6,10 @@ pub mod vectors;
 
 use super::{models, shared::prompt::Prompt};
 use crate::{
-    api::{error::ApiError, fields::Fields, heavy, state::OfCaller, warnings::WarningPolicy},
+    api::{call::Call, error::ApiError, fields::Fields, heavy},
     protocol::Pooling,
 };
-use axum::{body::Bytes, http::HeaderMap, response::Response};
+use axum::response::Response;
 use request::EmbeddingRequest;
 use run::{EmbeddingRun, Usage, element};
 use serde::Serialize;
@@ -36,12 +36,10 @@ struct Embedding {
 ///
 /// # Errors
 /// What is wrong with the request, or the engine's failure.
-pub(super) async fn create(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let mut fields = Fields::parse(&body)?;
-    drop(body);
-    let model = models::requested(&mut fields, &state.config.served_model_names)?;
-    let mut run = EmbeddingRun::new("embeddings", &model, &state.engine, WarningPolicy::of(&headers, &state.config))?;
-    let result = embed(&mut run, model, fields).await;
+pub(in crate::api) async fn create(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
+    let model = models::requested(&call, &mut fields)?;
+    let mut run = EmbeddingRun::new(&call, &model)?;
+    let result = embed(&mut run, model.name, fields).await;
     run.answer(result).await
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     api::{
+        call::Call,
         error::ApiError,
         fields::{FieldError, ignored::Ignored},
         heavy,
@@ -12,6 +13,7 @@ use crate::{
     gateway::{
         error::{SubmitError, TokenizeError},
         handle::EngineHandle,
+        models::Model,
     },
     protocol::{EmbeddingInfo, ModelInfo, SpecialText, TextError, Token},
     telemetry::{self, EmbeddingRecord, Outcome},
@@ -39,7 +41,8 @@ pub(in crate::api::openai) struct Usage {
 
 /// A request that needs vectors. Unless it is refused exactly one record of it is written, in the span of the request.
 pub(in crate::api::openai) struct EmbeddingRun {
-    engine: EngineHandle,
+    handle: EngineHandle,
+    /// Facts about the model.
     pub(in crate::api::openai) model: Arc<ModelInfo>,
     received: Instant,
     span: tracing::Span,
@@ -52,29 +55,32 @@ pub(in crate::api::openai) struct EmbeddingRun {
 }
 
 impl EmbeddingRun {
-    /// For a request to `endpoint` that names the model `name`.
+    /// For a request that names this model.
     ///
     /// # Errors
     /// The model was never loaded yet.
-    pub(in crate::api::openai) fn new(
-        endpoint: &'static str,
-        name: &str,
-        engine: &EngineHandle,
-        policy: WarningPolicy,
-    ) -> Result<Self, ApiError> {
-        let model = models::loaded(engine)?;
+    pub(in crate::api::openai) fn new(call: &Call, model: &Model) -> Result<Self, ApiError> {
+        let info = models::loaded(model)?;
         let record = EmbeddingRecord {
-            endpoint,
-            model: name.to_owned(),
+            endpoint: call.route.label,
+            model: model.name.clone(),
             inputs: 0,
             prompt_tokens: 0,
             total: Duration::ZERO,
             // Until told otherwise.
             outcome: Outcome::ClientGone,
         };
-        let (received, span) = (Instant::now(), tracing::Span::current());
-        let (warnings, reported) = (Warnings::default(), Reported::default());
-        Ok(Self { engine: engine.clone(), model, received, span, record, refused: false, policy, warnings, reported })
+        Ok(Self {
+            handle: model.handle.clone(),
+            model: info,
+            received: call.received,
+            span: tracing::Span::current(),
+            record,
+            refused: false,
+            policy: call.policy,
+            warnings: Warnings::default(),
+            reported: Reported::default(),
+        })
     }
 
     /// Takes note of fields that have no effect.
@@ -127,7 +133,7 @@ impl EmbeddingRun {
         let one = async |(index, input): (usize, Prompt)| match input {
             Prompt::Tokens(tokens) => Ok(tokens),
             Prompt::Text(text) => {
-                let tokens = self.engine.tokenize(text, add_special, SpecialText::Plain).await;
+                let tokens = self.handle.tokenize(text, add_special, SpecialText::Plain).await;
                 tokens.map_err(|error| text_error(&element(name, is_list, index), error))
             }
         };
@@ -178,7 +184,7 @@ impl EmbeddingRun {
         self.reported = std::mem::take(&mut self.warnings).enforce(self.policy)?;
         self.record.inputs = inputs.len();
         self.record.prompt_tokens = tokens;
-        Ok(self.engine.embed(inputs).await?)
+        Ok(self.handle.embed(inputs).await?)
     }
 
     /// True if the vectors have more than `LIGHT_NUMBERS` numbers together.

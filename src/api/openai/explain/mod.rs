@@ -9,23 +9,12 @@ mod prediction;
 
 use super::{chat, completions};
 use crate::{
-    api::{
-        error::ApiError,
-        fields::Fields,
-        state::OfCaller,
-        warnings::{WarningPolicy, Warnings},
-    },
-    gateway::{
-        handle::EngineHandle,
-        keys::{KeyId, Principal},
-        limits::Allowance,
-    },
+    api::{call::Call, error::ApiError, fields::Fields, warnings::Warnings},
+    gateway::{handle::EngineHandle, keys::KeyId, limits::Allowance, models::Model},
     protocol::{Forecast, Prospect, SequenceRequest},
 };
 use axum::{
-    Extension, Json,
-    body::Bytes,
-    http::HeaderMap,
+    Json,
     response::{IntoResponse, Response},
 };
 use futures_util::future::try_join_all;
@@ -94,25 +83,17 @@ enum Subject {
 ///
 /// # Errors
 /// As of the request itself.
-pub(super) async fn explain(
-    OfCaller(state): OfCaller,
-    Extension(principal): Extension<Principal>,
-    allowance: Option<Extension<Allowance>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let fields = Fields::parse(&body)?;
-    drop(body);
+pub(in crate::api) async fn explain(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let mut subject = if fields.has("messages") {
-        Subject::Chat(chat::prepare(&state, fields, principal).await?)
+        Subject::Chat(chat::prepare(&call, fields).await?)
     } else {
-        Subject::Completion(completions::prepare(&state, fields, principal).await?)
+        Subject::Completion(completions::prepare(&call, fields).await?)
     };
-    let warnings = subject.take_warnings().enforce(WarningPolicy::of(&headers, &state.config))?;
-    let engine = &state.engine;
-    let forecast = engine.forecast(subject.prospect(principal.id)).await?;
+    let warnings = call.enforce(subject.take_warnings())?;
+    let engine = subject.model().handle.clone();
+    let forecast = engine.forecast(subject.prospect(call.principal.id)).await?;
     let texts = try_join_all(subject.prompts().map(|sequence| engine.detokenize(sequence.prompt.clone()))).await?;
-    let mut explanation = subject.explanation(&forecast, texts, allowance.map(|Extension(allowance)| allowance), engine);
+    let mut explanation = subject.explanation(&forecast, texts, call.allowance, &engine);
     explanation.warnings = warnings.all().to_vec();
     let mut response = Json(explanation).into_response();
     warnings.put_on(&mut response);
@@ -126,6 +107,13 @@ impl Subject {
             Self::Completion(prepared) => &mut prepared.warnings,
             Self::Chat(prepared) => &mut prepared.warnings,
         })
+    }
+
+    fn model(&self) -> &Model {
+        match self {
+            Self::Completion(prepared) => &prepared.model,
+            Self::Chat(prepared) => &prepared.model,
+        }
     }
 
     fn sequences(&self) -> &[SequenceRequest] {
@@ -170,16 +158,17 @@ impl Subject {
         let sequences = self.sequences();
         let max_tokens = sequences.iter().map(|sequence| sequence.max_tokens).max().unwrap_or(0);
         let (count, used) = (sequences.len(), sequences.iter().map(positions).max().unwrap_or(0));
-        let (endpoint, info, model, ignored, parameters) = match self {
+        let model = self.model().name.clone();
+        let (endpoint, info, ignored, parameters) = match self {
             Self::Completion(mut prepared) => {
                 let ignored = std::mem::take(&mut prepared.request.unknown);
-                let (info, model) = (prepared.info.clone(), std::mem::take(&mut prepared.model));
-                ("/v1/completions", info, model, ignored, Parameters::of_completion(prepared))
+                let info = prepared.info.clone();
+                ("/v1/completions", info, ignored, Parameters::of_completion(prepared))
             }
             Self::Chat(mut prepared) => {
                 let ignored = std::mem::take(&mut prepared.request.ignored);
-                let (info, model) = (prepared.info.clone(), std::mem::take(&mut prepared.model));
-                ("/v1/chat/completions", info, model, ignored, Parameters::of_chat(prepared))
+                let info = prepared.info.clone();
+                ("/v1/chat/completions", info, ignored, Parameters::of_chat(prepared))
             }
         };
         Explanation {

@@ -14,10 +14,10 @@ use super::{
     shared::prompt::Prompt,
 };
 use crate::{
-    api::{error::ApiError, fields::Fields, heavy, state::OfCaller, warnings::WarningPolicy},
+    api::{call::Call, error::ApiError, fields::Fields, heavy},
     protocol::{Pooling, RankScore, Token},
 };
-use axum::{body::Bytes, http::HeaderMap, response::Response};
+use axum::response::Response;
 use request::{RerankRequest, ScoreRequest};
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -75,12 +75,10 @@ struct Sides {
 ///
 /// # Errors
 /// What is wrong with the request, or the engine's failure.
-pub(super) async fn rerank(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let mut fields = Fields::parse(&body)?;
-    drop(body);
-    let model = models::requested(&mut fields, &state.config.served_model_names)?;
-    let mut run = EmbeddingRun::new("rerank", &model, &state.engine, WarningPolicy::of(&headers, &state.config))?;
-    let result = rank(&mut run, model, fields).await;
+pub(in crate::api) async fn rerank(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
+    let model = models::requested(&call, &mut fields)?;
+    let mut run = EmbeddingRun::new(&call, &model)?;
+    let result = rank(&mut run, model.name, fields).await;
     run.answer(result).await
 }
 
@@ -88,12 +86,10 @@ pub(super) async fn rerank(OfCaller(state): OfCaller, headers: HeaderMap, body: 
 ///
 /// # Errors
 /// As [`rerank`].
-pub(super) async fn score(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let mut fields = Fields::parse(&body)?;
-    drop(body);
-    let model = models::requested(&mut fields, &state.config.served_model_names)?;
-    let mut run = EmbeddingRun::new("score", &model, &state.engine, WarningPolicy::of(&headers, &state.config))?;
-    let result = compare(&mut run, model, fields).await;
+pub(in crate::api) async fn score(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
+    let model = models::requested(&call, &mut fields)?;
+    let mut run = EmbeddingRun::new(&call, &model)?;
+    let result = compare(&mut run, model.name, fields).await;
     run.answer(result).await
 }
 

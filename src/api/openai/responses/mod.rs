@@ -15,44 +15,29 @@ pub(in crate::api) mod request;
 mod tools;
 
 use super::chat;
-use crate::{
-    api::{
-        error::ApiError,
-        fields::Fields,
-        respond::{Mode, Recorder, Run, respond},
-        state::OfCaller,
-        warnings::WarningPolicy,
-    },
-    gateway::keys::Principal,
+use crate::api::{
+    call::Call,
+    driver::{Submission, generate},
+    error::ApiError,
+    fields::Fields,
 };
-use axum::{Extension, body::Bytes, http::HeaderMap, response::Response};
+use axum::response::Response;
 use format::{ResponsesFormat, View};
 use request::ResponsesRequest;
-use tokio::time::Instant;
 
-/// The handler. Authentication has put the principal into the request.
+/// The handler.
 ///
 /// # Errors
 /// Whatever is wrong before the response has begun.
-pub(super) async fn create(
-    OfCaller(state): OfCaller,
-    Extension(principal): Extension<Principal>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let received = Instant::now();
-    let fields = Fields::parse(&body)?;
-    drop(body);
-    let ResponsesRequest { chat, names, echo, ignored } = ResponsesRequest::read(fields)?;
-    let prepared = chat::prepare(&state, Fields::new(chat), principal).await.map_err(|error| names.error(error))?;
+pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
+    let ResponsesRequest { chat: chat_fields, names, echo, ignored } = ResponsesRequest::read(fields)?;
+    let prepared = chat::prepare(&call, Fields::new(chat_fields)).await.map_err(|error| names.error(error))?;
     let mut warnings = names.warnings(prepared.warnings);
     warnings.ignore(ignored);
-    let warnings = warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
-    let request = prepared.request;
-    let recorder = Recorder::new("responses", &prepared.model, request.stream, received);
-    let run = Run::start(&state.engine, prepared.sequences, 1, recorder)?;
+    let warnings = call.enforce(warnings)?;
+    let (request, model) = (prepared.request, prepared.model);
     let view = View {
-        model: prepared.model,
+        model: model.name.clone(),
         logprobs: request.logprobs.is_some(),
         reasoning: request.include_reasoning,
         seed: prepared.seed,
@@ -60,9 +45,8 @@ pub(super) async fn create(
         echo,
     };
     let format = ResponsesFormat::new(view, &prepared.output);
-    let mut response = respond(run, format, Mode::of(request.stream, &state.config)).await?;
-    warnings.put_on(&mut response);
-    Ok(response)
+    let submission = Submission { model, sequences: prepared.sequences, choices: 1, stream: request.stream, warnings, line_limit: None };
+    generate(&call, submission, format).await
 }
 
 #[cfg(test)]

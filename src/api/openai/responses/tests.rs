@@ -81,7 +81,7 @@ async fn the_engine_is_asked_for_what_the_request_says() {
 #[tokio::test]
 async fn refusals_name_the_callers_field_and_nothing_reaches_the_engine() {
     let app = app().await;
-    let long = "x".repeat(usize::try_from(app.state.engine.model().unwrap().max_model_len).unwrap());
+    let long = "x".repeat(usize::try_from(app.state.models.first().info.unwrap().max_model_len).unwrap());
     let image = json!([{"role": "user", "content": "a"}, {"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]);
     let rows = [
         (json!({"model": "gpt"}), 404, "model", "model_not_found"),

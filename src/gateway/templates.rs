@@ -1,11 +1,7 @@
-//! The served model's chat templates, compiled once for each loaded model, and the operator's own (`--chat-template`).
+//! A model's chat templates, compiled once for each time that it was loaded, and the operator's own (`--chat-template`).
 //!
-//! Owns the cache and the limit on templates rendered at a time. What a template is, is `crate::chat`'s.
+//! Owns the cache. What a template is, is `crate::chat`'s; how many are rendered at a time, the API's.
 
-use super::{
-    caller,
-    turns::{Place, Turns},
-};
 use crate::{
     chat::{ChatTemplate, ChatTemplates, TemplateTokens},
     protocol::{ModelInfo, Token},
@@ -15,21 +11,17 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Templates rendered at a time: they take the processor from the engine.
-const MAX_RENDERS: usize = 2;
-
 const NO_TEMPLATE: &str = "no chat template in this model; using ChatML (set --chat-template)";
 
 /// Templates of a model, or why there are none.
 type Compiled = Result<Arc<ChatTemplates>, String>;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TemplateCache {
     of_operator: Option<String>,
     /// For the model that was asked for last. An engine that starts again brings the same one as another value.
     compiled: Mutex<Option<(Arc<ModelInfo>, Compiled)>>,
-    renders: Arc<Turns>,
 }
 
 /// Why the operator's template cannot be used.
@@ -46,12 +38,6 @@ pub enum TemplateFileError {
     /// It is no template.
     #[error("the chat template does not compile: {0}")]
     Template(String),
-}
-
-impl Default for TemplateCache {
-    fn default() -> Self {
-        Self { of_operator: None, compiled: Mutex::default(), renders: Turns::new(MAX_RENDERS) }
-    }
 }
 
 impl TemplateCache {
@@ -72,7 +58,10 @@ impl TemplateCache {
     }
 
     /// The templates of `model`. Compiled by the first who asks; what is odd about them is logged then.
-    pub(super) fn of(&self, model: &Arc<ModelInfo>) -> Compiled {
+    ///
+    /// # Errors
+    /// One of them does not compile; why.
+    pub fn of(&self, model: &Arc<ModelInfo>) -> Compiled {
         // What is inside is whole whenever the lock is free.
         let mut cached = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, compiled)) = &*cached
@@ -103,11 +92,6 @@ impl TemplateCache {
         }
     }
 
-    /// Waits for the present caller's turn to render.
-    pub(super) async fn turn(&self) -> Place {
-        Arc::clone(&self.renders).wait(caller::present()).await
-    }
-
     fn compile(&self, model: &ModelInfo) -> Compiled {
         let tokens = template_tokens(model);
         let templates = ChatTemplates::new(&model.chat_templates, self.of_operator.as_deref(), &tokens);
@@ -133,7 +117,6 @@ fn template_tokens(model: &ModelInfo) -> TemplateTokens {
 mod tests {
     use super::*;
     use crate::{chat::ChatInput, gateway::testing::model_info};
-    use futures_util::FutureExt as _;
     use serde_json::json;
 
     fn rendered(cache: &TemplateCache, model: ModelInfo) -> String {
@@ -184,23 +167,6 @@ mod tests {
         assert!(broken.starts_with("chat is not available: ") && broken.contains("--chat-template"), "{broken}");
         let operators = TemplateCache::load(Some("{{ messages }}")).unwrap();
         assert_eq!(operators.complaint(&Arc::new(model_info())), None);
-    }
-
-    #[tokio::test]
-    async fn one_caller_s_many_renders_do_not_keep_another_one_waiting() {
-        let cache = TemplateCache::default();
-        let mut taken = Vec::new();
-        for _ in 0..MAX_RENDERS {
-            taken.push(caller::scope(1, cache.turn()).await);
-        }
-        let mut many: Vec<_> = (0..1000).map(|_| Box::pin(caller::scope(1, cache.turn()))).collect();
-        assert!(many.iter_mut().all(|turn| turn.now_or_never().is_none()));
-        let mut other = Box::pin(caller::scope(2, cache.turn()));
-        assert!((&mut other).now_or_never().is_none());
-
-        taken.pop();
-
-        assert!((&mut other).now_or_never().is_some());
     }
 
     #[test]

@@ -1,0 +1,74 @@
+//! The one way from a prepared request to its answer, for every route that generates text.
+//!
+//! ```text
+//! Call, Fields ─ prepare (of the route) ─▶ Submission ─ start ─▶ Run ─┬─ respond ─▶ HTTP: one object, or a stream
+//!                                          WireFormat ────────────────┴─ collect ─▶ the object alone
+//! ```
+//!
+//! The only place where a generation's caller, model, sequences and record are known together: what counts, caches or joins
+//! generations belongs here.
+
+use super::{
+    call::Call,
+    error::ApiError,
+    respond::{Mode, Recorder, Run, WireFormat, respond},
+    warnings::Reported,
+};
+use crate::{gateway::models::Model, protocol::SequenceRequest};
+use axum::response::Response;
+use std::time::Duration;
+
+/// What a request asks the engine for: valid in every respect, and not yet submitted.
+pub(super) struct Submission {
+    /// The model, under the name that the request gave it.
+    pub(super) model: Model,
+    /// For each prompt its choices in a row. Ids and the caller's namespace are assigned later.
+    pub(super) sequences: Vec<SequenceRequest>,
+    /// Choices of each prompt, at least 1.
+    pub(super) choices: usize,
+    /// Whether the answer is streamed.
+    pub(super) stream: bool,
+    /// What is not done as asked.
+    pub(super) warnings: Reported,
+    /// Time after which the text ends with its line; see [`Run::end_lines_after`].
+    pub(super) line_limit: Option<Duration>,
+}
+
+/// Generates what was prepared for `call`, and answers in this format. Dropped when the client goes away, which cancels the
+/// generation.
+///
+/// # Errors
+/// A failure before the response has begun; later ones are written into the stream.
+pub(super) fn generate<F: WireFormat>(
+    call: &Call,
+    submission: Submission,
+    format: F,
+) -> impl Future<Output = Result<Response, ApiError>> + Send + use<F> {
+    let mode = Mode::of(submission.stream, &call.state.config);
+    // Outside of the future, so that it does not keep the submission while the answer is awaited.
+    let started = start(call, submission).map(|(run, warnings)| (respond(run, format, mode), warnings));
+    async move {
+        let (answer, warnings) = started?;
+        let mut response = answer.await?;
+        warnings.put_on(&mut response);
+        Ok(response)
+    }
+}
+
+/// Submits it. The run keeps the record, and cancels the work when it is dropped; the warnings are for the answer.
+///
+/// # Errors
+/// The engine does not take it.
+fn start(call: &Call, submission: Submission) -> Result<(Run, Reported), ApiError> {
+    let Submission { model, mut sequences, choices, stream, warnings, line_limit } = submission;
+    // Cached prompts are shared within a key and never between keys.
+    let namespace = call.principal.id.namespace();
+    sequences.iter_mut().for_each(|sequence| sequence.namespace = namespace);
+    let recorder = Recorder::new(call.route.label, &model.name, stream, call.received);
+    let run = Run::start(&model.handle, sequences, choices, recorder)?;
+    let run = match line_limit {
+        Some(limit) => run.end_lines_after(limit),
+        None => run,
+    };
+    Ok((run, warnings))
+}

@@ -1,0 +1,89 @@
+//! What the server knows of a route. The routes themselves are in `routes.rs`.
+
+use super::{family::Family, openapi::operations::Docs, state::AppState};
+use axum::{Router, http::Method, routing::MethodRouter};
+
+/// A method at a path, and everything that is to be known of it besides what its handler does.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// Its method.
+    pub(super) verb: Verb,
+    /// Its path as axum spells it: `{*id}` stands for the rest, slashes included.
+    pub(super) path: &'static str,
+    /// The shape of its errors.
+    pub(super) family: Family,
+    /// Who may call it.
+    pub(super) access: Access,
+    /// Whether it makes the engine work: such requests count against a key's requests per minute, and have OpenAI's headers. A
+    /// route that only tokenizes counts too: a key with a limit could else keep the tokenizers from everybody.
+    pub(super) counts: bool,
+    /// Largest body, bytes; `None` for what `--max-body-bytes` says.
+    pub(super) body_limit: Option<usize>,
+    /// Whether the same path with slashes after it is redirected here, as FastAPI does it.
+    pub(super) redirects_slashes: bool,
+    /// What it is called in logs and metrics.
+    pub(super) label: &'static str,
+    /// What it is for, one sentence.
+    pub(super) summary: &'static str,
+    /// What it takes and answers, for the documents: an element for each kind of body.
+    pub(super) docs: &'static [Docs],
+    /// What answers it.
+    pub(super) handler: Handler,
+}
+
+/// A method that a route may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// GET, and HEAD with it.
+    Get,
+    /// POST.
+    Post,
+}
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody: it tells load balancers what to do, and nothing else.
+    Open,
+    /// Whoever has a key, or everybody if no keys are configured.
+    Key,
+    /// Whoever has an administrator's key. There are none yet, so nobody.
+    Admin,
+}
+
+/// What answers a route.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Handler {
+    /// A handler at the route's path.
+    Here(fn() -> MethodRouter<AppState>),
+    /// A router of its own, which has the route's path and pages below it.
+    Below(fn() -> Router<AppState>),
+}
+
+impl Route {
+    /// Whether this is the route of `path`, whatever the method.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        match self.path.split_once("{*") {
+            Some((prefix, _)) => path.len() > prefix.len() && path.starts_with(prefix),
+            None => path == self.path,
+        }
+    }
+}
+
+impl Verb {
+    /// As OpenAPI writes it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+        }
+    }
+
+    /// Whether a request with this method is meant.
+    pub(super) fn serves(self, method: &Method) -> bool {
+        match self {
+            Self::Get => method == Method::GET || method == Method::HEAD,
+            Self::Post => method == Method::POST,
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Every route of the server, each fact of it once.
+//!
+//! The router, the layers, `/openapi.json`, the answers to what is no route, and the labels in logs and metrics read this
+//! table. The document names the table that its own route stands in, which makes an import circle: it describes itself.
+
+use super::{
+    anthropic,
+    family::Family,
+    health, infill, legacy,
+    openai::{chat, completions, embeddings, explain, models, render, rerank, responses},
+    openapi::{self, operations},
+    route::{
+        Access,
+        Handler::{Below, Here},
+        Route, Verb,
+    },
+    state::AppState,
+    tokens::{detokenize, info, tokenize},
+};
+use axum::{
+    Router,
+    http::Method,
+    routing::{get, post},
+};
+
+/// A request that makes the engine work.
+const OPENAI: Route = Route {
+    verb: Verb::Post,
+    path: "",
+    family: Family::OpenAi,
+    access: Access::Key,
+    counts: true,
+    body_limit: None,
+    redirects_slashes: false,
+    label: "",
+    summary: "",
+    docs: &[],
+    handler: Below(Router::new),
+};
+/// The same for Anthropic's clients.
+const ANTHROPIC: Route = Route { family: Family::Anthropic, ..OPENAI };
+/// The same for scripts that know FastAPI.
+const FASTAPI: Route = Route { family: Family::Legacy, redirects_slashes: true, ..OPENAI };
+/// What OpenAI's clients look up.
+const LOOK_UP: Route = Route { verb: Verb::Get, counts: false, ..OPENAI };
+/// What people and their tools read.
+const PAGE: Route = Route { verb: Verb::Get, family: Family::Legacy, counts: false, ..OPENAI };
+/// A page for load balancers. `/metrics` is none: it tells how much is used.
+const PROBE: Route = Route { access: Access::Open, ..PAGE };
+
+/// The table. The documents list the routes in this order.
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        path: "/v1/completions",
+        label: "completions",
+        summary: "OpenAI's completions, whole or as server-sent events.",
+        docs: operations::COMPLETIONS_DOCS,
+        handler: Here(|| post(completions::create)),
+        ..OPENAI
+    },
+    Route {
+        path: "/v1/chat/completions",
+        label: "chat_completions",
+        summary: "OpenAI's chat, whole or as server-sent events, by the model's own chat template.",
+        docs: operations::CHAT_DOCS,
+        handler: Here(|| post(chat::create)),
+        ..OPENAI
+    },
+    Route {
+        path: "/v1/responses",
+        label: "responses",
+        summary: "OpenAI's Responses API over chat, whole or as named events. Nothing is stored: what needs a stored response is refused.",
+        docs: operations::RESPONSES_DOCS,
+        handler: Here(|| post(responses::create)),
+        ..OPENAI
+    },
+    Route {
+        path: "/v1/messages",
+        label: "messages",
+        summary: "Anthropic's messages, whole or as server-sent events, by the model's own chat template.",
+        docs: operations::MESSAGES_DOCS,
+        handler: Here(|| post(anthropic::create)),
+        ..ANTHROPIC
+    },
+    Route {
+        path: "/v1/messages/count_tokens",
+        label: "count_tokens",
+        summary: "How many tokens the prompt of a messages request has: `input_tokens` and `cache_read_input_tokens` of its usage together.",
+        docs: operations::COUNT_TOKENS_DOCS,
+        handler: Here(|| post(anthropic::count)),
+        ..ANTHROPIC
+    },
+    Route {
+        path: "/v1/embeddings",
+        label: "embeddings",
+        summary: "A normalised vector for each input, where an embedding model is served.",
+        docs: operations::EMBEDDINGS_DOCS,
+        handler: Here(|| post(embeddings::create)),
+        ..OPENAI
+    },
+    Route {
+        path: "/v1/rerank",
+        label: "rerank",
+        summary: "Documents by relevance to a query (Jina, Cohere).",
+        docs: operations::RERANK_DOCS,
+        handler: Here(|| post(rerank::rerank)),
+        ..OPENAI
+    },
+    Route {
+        path: "/v2/rerank",
+        label: "rerank",
+        summary: "The same, where Cohere has it.",
+        docs: operations::RERANK_DOCS,
+        handler: Here(|| post(rerank::rerank)),
+        ..OPENAI
+    },
+    Route {
+        path: "/rerank",
+        label: "rerank",
+        summary: "The same, where Jina and vLLM have it.",
+        docs: operations::RERANK_DOCS,
+        handler: Here(|| post(rerank::rerank)),
+        ..OPENAI
+    },
+    Route {
+        path: "/v1/score",
+        label: "score",
+        summary: "How relevant texts are to each other (vLLM).",
+        docs: operations::SCORE_DOCS,
+        handler: Here(|| post(rerank::score)),
+        ..OPENAI
+    },
+    Route {
+        path: "/score",
+        label: "score",
+        summary: "The same, where vLLM has it.",
+        docs: operations::SCORE_DOCS,
+        handler: Here(|| post(rerank::score)),
+        ..OPENAI
+    },
+    Route {
+        path: "/v1/completions/render",
+        label: "completions_render",
+        summary: "The tokens that a completions request would compute, one element per prompt (vLLM). Nothing is generated.",
+        docs: operations::RENDERED_COMPLETIONS_DOCS,
+        handler: Here(|| post(render::of_completions)),
+        ..OPENAI
+    },
+    Route {
+        path: "/v1/chat/completions/render",
+        label: "chat_completions_render",
+        summary: "The tokens that a chat request would compute (vLLM). Nothing is generated.",
+        docs: operations::RENDERED_CHAT_DOCS,
+        handler: Here(|| post(render::of_chat)),
+        ..OPENAI
+    },
+    Route {
+        path: "/v1/explain",
+        label: "explain",
+        summary: "What would become of a completions request, with its tokens, parameters, limits and times. Nothing is generated.",
+        docs: operations::EXPLAIN_DOCS,
+        handler: Here(|| post(explain::explain)),
+        ..OPENAI
+    },
+    Route {
+        path: "/tokenize",
+        label: "tokenize",
+        summary: "Text to tokens, as vLLM and as llama-server do.",
+        docs: operations::TOKENIZE_DOCS,
+        handler: Here(|| post(tokenize::tokenize)),
+        ..OPENAI
+    },
+    Route {
+        path: "/detokenize",
+        label: "detokenize",
+        summary: "Tokens to text, as vLLM and as llama-server do.",
+        docs: operations::DETOKENIZE_DOCS,
+        handler: Here(|| post(detokenize::detokenize)),
+        ..OPENAI
+    },
+    Route {
+        path: "/tokenizer_info",
+        label: "tokenizer_info",
+        summary: "Names of special tokens and the chat template (vLLM).",
+        docs: operations::TOKENIZER_INFO_DOCS,
+        handler: Here(|| get(info::info)),
+        ..LOOK_UP
+    },
+    Route {
+        path: "/infill",
+        label: "infill",
+        summary: "llama-server's code completion for editors, for models with fill-in-the-middle tokens.",
+        docs: operations::INFILL_DOCS,
+        handler: Here(|| post(infill::infill)),
+        ..OPENAI
+    },
+    Route {
+        path: "/v1/models",
+        label: "models",
+        summary: "The names under which the model is served.",
+        docs: operations::MODELS_DOCS,
+        handler: Here(|| get(models::list)),
+        ..LOOK_UP
+    },
+    Route {
+        path: "/v1/models/{*id}",
+        label: "model",
+        summary: "One of them.",
+        docs: operations::MODEL_DOCS,
+        handler: Here(|| get(models::get)),
+        ..LOOK_UP
+    },
+    Route {
+        path: "/generate",
+        label: "generate",
+        summary: "A prompt in, a completion out, as a FastAPI script answers it.",
+        docs: operations::GENERATE_DOCS,
+        handler: Here(|| post(legacy::generate)),
+        ..FASTAPI
+    },
+    Route {
+        path: "/",
+        label: "root",
+        summary: "What runs here.",
+        docs: operations::STATUS_DOCS,
+        handler: Here(|| legacy::get_only(get(legacy::root))),
+        ..PROBE
+    },
+    Route {
+        path: "/health",
+        label: "health",
+        summary: "200 `healthy` once the model is loaded, else 503.",
+        redirects_slashes: true,
+        docs: operations::STATUS_DOCS,
+        handler: Here(|| legacy::get_only(get(legacy::health))),
+        ..PROBE
+    },
+    Route {
+        path: "/livez",
+        label: "livez",
+        summary: "200 while this process answers.",
+        redirects_slashes: true,
+        docs: operations::STATUS_DOCS,
+        handler: Here(|| get(health::livez)),
+        ..PROBE
+    },
+    Route {
+        path: "/readyz",
+        label: "readyz",
+        summary: "200 while requests are welcome, else 503 and why: loading (`load_percent` says how far), restarting, about to stop.",
+        redirects_slashes: true,
+        docs: operations::STATUS_DOCS,
+        handler: Here(|| get(health::readyz)),
+        ..PROBE
+    },
+    Route {
+        path: "/metrics",
+        label: "metrics",
+        summary: "Prometheus; vLLM's names and buckets where one exists.",
+        redirects_slashes: true,
+        docs: operations::METRICS_DOCS,
+        handler: Here(|| get(health::scrape)),
+        ..PAGE
+    },
+    Route {
+        path: "/openapi.json",
+        label: "openapi",
+        summary: "This specification.",
+        docs: operations::STATUS_DOCS,
+        handler: Here(|| get(openapi::specification)),
+        ..PAGE
+    },
+    Route {
+        path: "/docs",
+        label: "docs",
+        summary: "A page that shows it; nothing is loaded from elsewhere.",
+        docs: operations::PAGE_DOCS,
+        handler: Below(openapi::pages),
+        ..PAGE
+    },
+];
+
+/// What is known of a request before it is answered, be there a route for it or not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// Its route, if there is one.
+    pub(super) route: Option<&'static Route>,
+    /// The shape of its errors.
+    pub(super) family: Family,
+    /// Who may send it.
+    pub(super) access: Access,
+    /// Whether it counts against requests per minute.
+    pub(super) counts: bool,
+    /// Largest body, bytes; `None` for what `--max-body-bytes` says.
+    pub(super) body_limit: Option<usize>,
+}
+
+impl Rules {
+    /// Of a request with this method and path.
+    pub(super) fn of(method: &Method, path: &str) -> Self {
+        let route = find(method, path);
+        // A path that has other methods keeps its family and its openness, so that its 405 can be read by those who call it.
+        let of_path = route.or_else(|| at(path).next());
+        let counts = match (route, of_path) {
+            (Some(route), _) => route.counts,
+            (None, Some(other)) => method == Method::POST && other.family != Family::Legacy,
+            (None, None) => method == Method::POST && path.starts_with("/v1/"),
+        };
+        Self {
+            route,
+            family: family_of(path),
+            access: of_path.map_or(Access::Key, |route| route.access),
+            counts,
+            body_limit: route.and_then(|route| route.body_limit),
+        }
+    }
+}
+
+/// The shape of errors at a path: that of its routes, else that of the paths around it.
+pub(super) fn family_of(path: &str) -> Family {
+    at(path).next().map_or_else(|| Family::around(path), |route| route.family)
+}
+
+/// The path that a request is redirected to whose path has slashes too many at its end.
+pub(super) fn without_slashes(path: &str) -> Option<&str> {
+    let trimmed = path.trim_end_matches('/');
+    (trimmed.len() < path.len() && at(trimmed).any(|route| route.redirects_slashes)).then_some(trimmed)
+}
+
+/// All routes, without fallbacks and layers.
+pub(super) fn serve() -> Router<AppState> {
+    ROUTES.iter().fold(Router::new(), |router, route| match route.handler {
+        Here(handler) => router.route(route.path, handler()),
+        Below(pages) => router.merge(pages()),
+    })
+}
+
+fn find(method: &Method, path: &str) -> Option<&'static Route> {
+    at(path).find(|route| route.verb.serves(method))
+}
+
+fn at(path: &str) -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().filter(move |route| route.is_at(path))
+}
+
+#[cfg(test)]
+mod tests;

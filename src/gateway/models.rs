@@ -1,0 +1,174 @@
+//! The models of this server, by the names under which they are served. One so far, with any number of names.
+//!
+//! The API asks here for a [`Model`] and works with that, so that a second model needs no change there. Owns no engine:
+//! `supervisor` starts and watches it, and a model has the handle on it.
+
+use super::{engine_state::EngineState, handle::EngineHandle, keys::KeyId, templates::TemplateCache};
+use crate::{config::ApiConfig, protocol::ModelInfo};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Where a model stands. Says nothing of why an engine died: that may name files, and is for the log.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ModelState {
+    /// No engine has it: its file is being fetched or checked.
+    Unloaded,
+    /// An engine loads it for the first time; the share that is done, 0–1.
+    Loading(f32),
+    /// Requests are served.
+    Ready,
+    /// Its engine died and is started again; the share of the model that the new one has loaded, once there is a new one.
+    Restarting(Option<f32>),
+    /// No engine will be started for it again.
+    Failed,
+    /// Requests that run end, and no new one is taken in: the server is stopping.
+    Evicting,
+}
+
+/// A model under the name that a request gave it, as it was when it was asked for.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// One of its names, as the client wrote it.
+    pub name: String,
+    /// Asks its engine.
+    pub handle: EngineHandle,
+    /// Facts about it; `None` until it was loaded once.
+    pub info: Option<Arc<ModelInfo>>,
+    /// How it wants conversations written.
+    pub templates: Arc<TemplateCache>,
+    /// Limits of requests to it. All models share one configuration.
+    pub config: Arc<ApiConfig>,
+}
+
+impl Model {
+    /// The same for a caller: callers take turns at its engine.
+    #[must_use]
+    pub fn of_caller(self, caller: KeyId) -> Self {
+        Self { handle: self.handle.of_caller(caller), ..self }
+    }
+
+    /// Where it stands now.
+    #[must_use]
+    pub fn state(&self) -> ModelState {
+        match self.handle.state() {
+            EngineState::Preparing => ModelState::Unloaded,
+            EngineState::Loading(share) => ModelState::Loading(share),
+            EngineState::Ready => ModelState::Ready,
+            EngineState::Restarting(_) => ModelState::Restarting(self.handle.load_share()),
+            EngineState::Failed(_) => ModelState::Failed,
+            EngineState::Draining => ModelState::Evicting,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Models {
+    handle: EngineHandle,
+    templates: Arc<TemplateCache>,
+    config: Arc<ApiConfig>,
+    created: u64,
+}
+
+impl Models {
+    /// One model, served under the names of the configuration.
+    #[must_use]
+    pub fn of_one(handle: EngineHandle, templates: TemplateCache, config: Arc<ApiConfig>) -> Self {
+        // Models appear when the server starts; the time must not differ from answer to answer. A clock before 1970 is no failure.
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        Self { handle, templates: Arc::new(templates), config, created }
+    }
+
+    /// The model that is served under this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Model> {
+        self.config.served_model_names.iter().any(|served| served == name).then(|| self.named(name))
+    }
+
+    /// The model of requests that name none, under its first name.
+    #[must_use]
+    pub fn first(&self) -> Model {
+        // The configuration has a name at least.
+        self.named(self.config.served_model_names.first().map_or("", String::as_str))
+    }
+
+    /// All names, in the order of the configuration, with the models that they stand for.
+    pub fn all(&self) -> impl Iterator<Item = Model> {
+        self.config.served_model_names.iter().map(|name| self.named(name))
+    }
+
+    /// When the models appeared, Unix time in s.
+    #[must_use]
+    pub fn created(&self) -> u64 {
+        self.created
+    }
+
+    /// Whether the server is about to stop and still serves, so that load balancers send their next requests elsewhere.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.handle.is_leaving()
+    }
+
+    fn named(&self, name: &str) -> Model {
+        Model {
+            name: name.to_owned(),
+            handle: self.handle.clone(),
+            info: self.handle.model(),
+            templates: Arc::clone(&self.templates),
+            config: Arc::clone(&self.config),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::gateway::testing::{model_info, start_scripted};
+    use std::time::Duration;
+
+    /// A model under these names, with no limits of interest.
+    pub(crate) fn served_as(names: &[&str], handle: EngineHandle) -> Models {
+        let config = ApiConfig {
+            served_model_names: names.iter().map(|name| (*name).to_owned()).collect(),
+            max_body_bytes: 4096,
+            body_timeout: Duration::from_secs(60),
+            max_stop_strings: 4,
+            strict: false,
+            max_logprobs: None,
+            keep_alive: Duration::from_secs(10),
+            chat_template: None,
+            hold_status: Duration::from_secs(10),
+            requests_per_minute: None,
+            allowed_origins: Vec::new(),
+        };
+        Models::of_one(handle, TemplateCache::default(), Arc::new(config))
+    }
+
+    #[tokio::test]
+    async fn a_model_is_found_by_each_of_its_names_and_by_no_other() {
+        let (handle, _supervisor, _engines) = start_scripted(1, 1);
+        let models = served_as(&["org/tiny:q4", "tiny"], handle);
+
+        assert_eq!(models.get("tiny").map(|model| model.name).as_deref(), Some("tiny"));
+        assert_eq!(models.first().name, "org/tiny:q4");
+        assert_eq!(models.all().map(|model| model.name).collect::<Vec<_>>(), ["org/tiny:q4", "tiny"]);
+        for name in ["", "Tiny", "org/tiny", "gpt"] {
+            assert!(models.get(name).is_none(), "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_model_has_facts_once_it_was_loaded() {
+        let (handle, _supervisor, mut engines) = start_scripted(1, 1);
+        let models = served_as(&["tiny"], handle.clone());
+        let before = models.first();
+
+        let _engine = engines.next_ready_with(model_info()).await;
+        handle.watch_state().wait_for(|state| *state == EngineState::Ready).await.unwrap();
+
+        let after = models.first();
+        assert_eq!((before.info, after.info.as_deref(), after.state()), (None, Some(&model_info()), ModelState::Ready));
+    }
+}
