@@ -139,7 +139,7 @@ impl EngineChild for ThreadEngine {
         self.gate.free();
     }
 
-    fn last_words(&self) -> Vec<String> {
+    fn last_lines(&self) -> Vec<String> {
         Vec::new()
     }
 }
