@@ -1,8 +1,8 @@
 //! The engine thread of an embedding model: drain commands, fill a batch, compute it, answer.
 //!
 //! Calls are computed in the order of their arrival, as many at a time as fit one batch. The gateway sends calls that are
-//! one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long behind
-//! a large request. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
+//! one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long for a
+//! large request of others. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
 
 use super::{
     embedder::Embedder,
@@ -112,7 +112,7 @@ impl<'a> EmbeddingWorker<'a> {
         Ok(())
     }
 
-    /// Takes the oldest call and those behind it that fit the same batch.
+    /// Takes the oldest call and those after it that fit the same batch.
     fn next_batch(&mut self) -> Vec<Asked<EmbedBatch>> {
         let limits = self.embedder.limits();
         let mut batch: Vec<Asked<EmbedBatch>> = Vec::new();

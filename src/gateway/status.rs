@@ -94,7 +94,7 @@ impl StatusBoard {
     }
 }
 
-/// Adds the totals of earlier engines to those of the present one, so that they never fall.
+/// Adds what earlier engines counted to what the present one reports, so that totals never fall.
 pub(super) fn with_totals_of(earlier: &EngineStats, present: &EngineStats) -> EngineStats {
     EngineStats {
         running: present.running,

@@ -1,8 +1,8 @@
-//! Constraints on generated text. Compiled to token masks in the engine process, because that needs the vocabulary.
+//! What a generated text must obey. Compiled to token masks in the engine process, because that needs the vocabulary.
 
 use serde::{Deserialize, Serialize};
 
-/// One rule for the whole of an output. Fails closed: one that does not compile is refused, never ignored.
+/// One rule for the whole of an output. Fails closed: what does not compile is refused, never ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Constraint {
     /// Any JSON object.
@@ -32,10 +32,10 @@ impl Constraint {
 /// The reason why a constraint cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ConstraintError {
-    /// It is at fault, and would be refused again; says why, for those who wrote it.
+    /// It is at fault, and would be refused again; what is wrong with it, for those who wrote it.
     #[error("{0}")]
     Refused(String),
-    /// Nobody could find out for now, and it may well be sound; says why.
+    /// Nobody could find out for now; what was in the way. It may well be sound.
     #[error("{0}")]
     Busy(String),
 }

@@ -18,7 +18,7 @@ pub struct FimTokens {
     pub file: Option<Token>,
 }
 
-/// Facts that the gateway needs to validate requests and to describe the model to users.
+/// Facts that the gateway needs to validate requests and to tell users what they run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// `general.name` of the file, or its stem.
@@ -69,9 +69,9 @@ pub struct ModelInfo {
     pub kv_bytes: u64,
     /// Set if some layers have a sliding window.
     pub kv_window: Option<KvWindow>,
-    /// The type of the numbers in them.
+    /// What is stored in them.
     pub kv_type: KvType,
-    /// The expected need of each kind of memory, a draft model's share included.
+    /// What was expected to be needed of each kind of memory, a draft model's share included.
     pub memory: Vec<MemoryNeed>,
     /// Host memory that cached prompts may come to take beside that, bytes.
     pub swap_bytes: u64,
