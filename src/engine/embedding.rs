@@ -1,8 +1,8 @@
 //! The engine thread of an embedding model: drain calls, fill a batch, compute it, answer.
 //!
 //! Calls are computed in the order of their arrival, as many at a time as fit one batch. The gateway sends calls that are
-//! one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long behind
-//! a large request. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
+//! one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long for a
+//! large request of others. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
 
 use super::{
     commands::{Disconnected, Progress},

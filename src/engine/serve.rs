@@ -32,22 +32,22 @@ use std::{
 /// Frames that may wait for the socket. The engine thread waits when it is full: the gateway has stopped reading.
 const OUTBOX_FRAMES: usize = 1024;
 /// Commands that may wait: a submission and a cancellation for each of the most sequences that the
-/// gateway may be told to let wait (`max_waiting`). Were it full, pings behind it would go unanswered.
+/// gateway may be told to let wait (`max_waiting`). Were it full, later pings would go unanswered.
 const INBOX_COMMANDS: usize = 2 * (65_536 + 256);
 /// Calls for vectors that may wait; the gateway has a few dozen sent at most.
 const INBOX_EMBEDS: usize = 1024;
 
 /// An opened model, lent to the engine thread.
 pub struct Opened<'a> {
-    /// What computes.
+    /// Its computing part.
     pub model: Model<'a>,
     /// The vocabulary.
     pub tokenizer: Arc<dyn Tokenizer>,
-    /// What the gateway is told.
+    /// The facts that the gateway gets.
     pub info: ModelInfo,
 }
 
-/// What an opened model does.
+/// The computing part of an opened model, by its kind.
 pub enum Model<'a> {
     /// It generates.
     Generates {
@@ -68,7 +68,7 @@ pub trait Host: Send + 'static {
     /// If the model cannot be opened; `body` was not called then.
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError>;
 
-    /// A build of this crate's binary, started for what is not done in this process. The one that runs now, unless a test
+    /// A build of this crate's binary, started for work that is not done in this process. The one that runs now, unless a test
     /// is what runs now.
     fn program(&self) -> PathBuf {
         PathBuf::from("/proc/self/exe")
@@ -144,7 +144,7 @@ struct Queues {
     texts: TextInbox,
 }
 
-/// What the engine thread owns.
+/// Everything that the engine thread owns.
 struct EngineThread {
     options: EngineOptions,
     outbox: SyncSender<FromEngine>,

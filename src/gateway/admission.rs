@@ -1,7 +1,7 @@
-//! How many sequences may be in the house, and how long the next one would have to wait.
+//! Limits how many sequences are admitted, and estimates how long the next one would have to wait.
 //!
-//! A place is a value that a sequence holds: whoever drops the sequence gives the place back, so that nothing can
-//! be counted wrongly. Knows neither the engine nor what the sequences do.
+//! A place is a value that a sequence holds: dropping the sequence gives the place back, so that nothing can be counted
+//! wrongly. Knows nothing of the engine.
 
 use super::error::SubmitError;
 use std::{
@@ -23,8 +23,8 @@ const MAX_RETRY: Duration = Duration::from_secs(120);
 /// Weight of the newest sample in the smoothed time between completions.
 const NEWEST: f64 = 0.2;
 
-/// A sequence's right to be in the house.
-pub(super) type Place = OwnedSemaphorePermit;
+/// Held by a sequence while it is admitted.
+pub(super) type SequencePlace = OwnedSemaphorePermit;
 
 /// Hands out places: as many as run at once, plus as many as may wait.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Places for `running` sequences in a step and `waiting` behind them.
+    /// Places for `running` sequences in a step and `waiting` that wait for them.
     pub(super) fn new(running: usize, waiting: usize) -> Self {
         let capacity = running.saturating_add(waiting).min(Semaphore::MAX_PERMITS);
         Self { places: Arc::new(Semaphore::new(capacity)), capacity, running, pace_us: AtomicU64::new(0) }
@@ -53,16 +53,16 @@ impl Admission {
         self.places.available_permits()
     }
 
-    /// What was last published by [`Self::set_pace`].
+    /// Smoothed time between two completions, as last published by [`Self::set_pace`].
     pub(super) fn pace(&self) -> Option<Duration> {
         Some(Duration::from_micros(self.pace_us.load(Ordering::Relaxed))).filter(|pace| !pace.is_zero())
     }
 
     /// Places for `count` sequences, or none at all.
-    pub(super) fn take(&self, count: usize) -> Result<Vec<Place>, SubmitError> {
+    pub(super) fn take(&self, count: usize) -> Result<Vec<SequencePlace>, SubmitError> {
         let permits = u32::try_from(count).ok().and_then(|count| Arc::clone(&self.places).try_acquire_many_owned(count).ok());
         let mut all = permits.ok_or_else(|| self.refusal(count))?;
-        let places: Vec<Place> = (0..count).filter_map(|_| all.split(1)).collect();
+        let places: Vec<SequencePlace> = (0..count).filter_map(|_| all.split(1)).collect();
         Ok(places)
     }
 
@@ -77,7 +77,7 @@ impl Admission {
         SubmitError::QueueFull { waiting, retry_after: pace.saturating_mul(missing).clamp(MIN_RETRY, MAX_RETRY) }
     }
 
-    /// Publishes what [`Pace`] measured.
+    /// Publishes a new value of [`Pace`].
     pub(super) fn set_pace(&self, pace: Duration) {
         self.pace_us.store(u64::try_from(pace.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }

@@ -6,27 +6,29 @@
 //!  └────────────────────────── again, if it is not the second death of its own ◀──────┘
 //! ```
 //!
-//! Plain data without a clock. After a death what was being worked on is suspected; a [`Gate`] lets one suspect at a time into the
-//! engine, beside nothing else, until it has proved itself: first what the dead engine had, the oldest first. So the next death has
-//! one possible cause, and a content that ends engines as soon as they begin with it is found with the second one, however much
-//! else is there. A kill from outside proves less: the operator may have killed it, or the kernel for the memory that others took.
+//! Plain data without a clock. After a death the work that was in progress is suspected; a [`Gate`] lets one suspect at
+//! a time into the engine, beside nothing else, until it has proved itself: first the work of the dead engine, the
+//! oldest first. So the next death has one possible cause, and a content that ends engines as soon as they begin with
+//! it is found with the second one, however much else is there. A kill from outside proves less: the operator may have
+//! killed it, or the kernel for the memory that others took.
 
 use super::{
     death::DeathCause,
     fingerprint::Fingerprint,
-    quarantine::{QUARANTINE, Quarantine, Verdict},
+    quarantine::{DeathVerdict, QUARANTINE, Quarantine},
 };
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
-/// Reports with tokens after which a sequence has proved itself. The engine computes a sequence up to where it died with the first
-/// one or two.
+/// Reports with tokens after which a sequence has proved itself. The engine computes a sequence up to where it died
+/// with the first one or two.
 const PROOF: u32 = 4;
-/// The same for one that was in [`LATE`] deaths of which nobody knows the cause: something ends engines later than that.
+/// The same for one that was in [`LATE`] deaths of which nobody knows
+/// the cause: something ends engines later than that.
 const LATE_PROOF: u32 = 64;
 /// See [`LATE_PROOF`].
 const LATE: u32 = 2;
-/// Deaths without a known cause after which what was computed in all of them is given up, so that there is an end.
+/// Deaths without a known cause after which work that was computed in all of them is given up, so that there is an end.
 const MAX_UNDECIDED: u32 = 4;
 
 /// Progress of an engine with a piece of work.
@@ -36,11 +38,12 @@ pub(super) enum Stage {
     Held,
     /// The engine has it and, as far as we heard, has done nothing with it.
     Waiting,
-    /// The same for one under a constraint, which the engine compiles at once. It may wait for a slot for long after that.
+    /// The same for one under a constraint, which the engine compiles
+    /// at once. It may wait for a slot for long after that.
     Compiling,
     /// The engine works on it: tokenizes, compiles, computes the prompt or the first tokens.
     Touched,
-    /// It has gone on for so long that it is not what ends an engine right away.
+    /// It has gone on for so long that it does not end an engine right away.
     Proved,
 }
 
@@ -49,7 +52,8 @@ pub(super) enum Stage {
 pub(super) struct Work {
     pub(super) content: Fingerprint,
     pub(super) stage: Stage,
-    /// Deaths without a known cause in which it may have been the cause, since the last time that it was in none for [`QUARANTINE`].
+    /// Deaths without a known cause in which it may have been the cause,
+    /// since the last time that it was in none for [`QUARANTINE`].
     undecided: u32,
     /// Moment of the last death of an engine that had it.
     last_death: Option<Instant>,
@@ -66,7 +70,7 @@ pub(super) enum Fate {
     Again,
     /// Engines died of it: no other one gets it.
     Refused,
-    /// It was computed in many engines that died, and nobody knows of what.
+    /// It was computed in many engines that died of unknown causes.
     GivenUp,
 }
 
@@ -120,21 +124,21 @@ impl Work {
 /// The facts after the death of an engine by which [`Fate`]s are decided.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Aftermath<'a> {
-    /// Of what it died, for clients.
+    /// The cause of the death, for clients.
     pub(super) reason: &'a str,
     /// The judgement, which is in the quarantine already.
-    pub(super) verdict: &'a Verdict,
+    pub(super) verdict: &'a DeathVerdict,
     pub(super) quarantine: &'a Quarantine,
     pub(super) now: Instant,
 }
 
 /// Finds out who may have ended an engine that had this work and died of `cause`.
 ///
-/// 1. What it worked on and had not proved itself may be the cause, and what had is a bystander.
-/// 2. If there is none of that, what had proved itself may be the cause. It is not blamed if anything waited, because the engine's
-///    word that it began may be lost with it.
-/// 3. If there is none of that either, what waited may be the cause.
-pub(super) fn judge(works: impl IntoIterator<Item = Work>, cause: DeathCause) -> Verdict {
+/// 1. Work that was in progress and had not proved itself may be the cause; work that had is a bystander.
+/// 2. If there is none of that, work that had proved itself may be the cause. It is not blamed if anything waited,
+///    because the engine's word that it began with that may be lost.
+/// 3. If there is none of that either, waiting work may be the cause.
+pub(super) fn judge(works: impl IntoIterator<Item = Work>, cause: DeathCause) -> DeathVerdict {
     let works: Vec<Work> = works.into_iter().filter(Work::is_sent).collect();
     let of = |stages: &[Stage]| works.iter().filter(|work| stages.contains(&work.stage)).map(|work| work.content).collect();
     let touched: BTreeSet<Fingerprint> = of(&[Stage::Compiling, Stage::Touched]);
@@ -147,44 +151,48 @@ pub(super) fn judge(works: impl IntoIterator<Item = Work>, cause: DeathCause) ->
         (true, false) => (proved, BTreeSet::new()),
         (true, true) => (all, BTreeSet::new()),
     };
-    Verdict { causes, bystanders, blamed, is_alone, is_kill: cause.is_from_outside() }
+    DeathVerdict { causes, bystanders, blamed, is_alone, is_kill: cause.is_from_outside() }
 }
 
-/// Decides what the present engine may be handed. Made anew for each round of handing out: in each turn of it [`Gate::admits`] is
-/// asked for all that is held, in the order in which it came, and [`Gate::next_turn`] begins the next one.
+/// Decides which work the present engine may be handed. Made anew for each round of
+/// handing out: in each turn of it [`Gate::admits`] is asked for all that is held,
+/// in the order in which it came, and [`Gate::next_turn`] begins the next one.
 ///
-/// It is closed only while a suspect is in the engine or can be handed out now: one that waits for a slot holds up nobody.
+/// It is closed only while a suspect is in the engine or can be handed
+/// out now: one that waits for a slot holds up nobody.
 #[derive(Debug)]
 pub(super) struct Gate<'a> {
     quarantine: &'a Quarantine,
     now: Instant,
-    state: State,
+    state: GateState,
     owes_others: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum GateState {
     /// There is no suspect to be careful with: everything else is let in.
     Open,
     /// A suspect can be handed out, and everything in the engine has proved itself.
-    Free(Turn),
+    Free(GateTurn),
     /// Nothing is let in before everything in the engine has proved itself.
     Closed,
 }
 
 /// The kind of work that has its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum GateTurn {
     /// One suspect that an engine lost: these streams have begun.
     Lost,
-    /// All that is no suspect. Only after another suspect had a turn, so that no client who sends one again and again keeps the gate.
+    /// All that is no suspect. Only after another suspect had a turn, so that no client who sends one again and again
+    /// keeps the gate.
     Others,
     /// One suspect.
     Suspects,
 }
 
 impl<'a> Gate<'a> {
-    /// A gate for an engine that has `works`, or can be handed them now. It `owes_others` a turn if the last one said so.
+    /// A gate for an engine that has `works`, or can be handed them
+    /// now. It `owes_others` a turn if the last one said so.
     pub(super) fn new(works: impl FnOnce() -> Vec<Work>, quarantine: &'a Quarantine, now: Instant, owes_others: bool) -> Self {
         let works = if quarantine.is_empty() { Vec::new() } else { works() };
         let suspected = |work: &&Work| work.stage != Stage::Proved && needs_care(quarantine, **work, now);
@@ -195,18 +203,18 @@ impl<'a> Gate<'a> {
             Stage::Held | Stage::Proved => false,
         };
         let state = if !works.iter().any(|work| suspected(&work)) {
-            State::Open
+            GateState::Open
         } else if works.iter().any(is_unproved) {
-            State::Closed
+            GateState::Closed
         } else {
-            State::Free(Turn::Lost)
+            GateState::Free(GateTurn::Lost)
         };
         Self { quarantine, now, state, owes_others }
     }
 
     /// Whether everything but suspects is handed out as it comes.
     pub(super) fn is_open(&self) -> bool {
-        self.state == State::Open
+        self.state == GateState::Open
     }
 
     /// Whether the others are to have a turn before the next suspect.
@@ -222,11 +230,11 @@ impl<'a> Gate<'a> {
     /// Begins the next turn of this round, if there is one.
     pub(super) fn next_turn(&mut self) -> bool {
         self.state = match self.state {
-            State::Free(Turn::Lost) if self.owes_others => State::Free(Turn::Others),
-            State::Free(Turn::Lost) => State::Free(Turn::Suspects),
+            GateState::Free(GateTurn::Lost) if self.owes_others => GateState::Free(GateTurn::Others),
+            GateState::Free(GateTurn::Lost) => GateState::Free(GateTurn::Suspects),
             // None was there.
-            State::Free(Turn::Others) if self.owes_others => State::Free(Turn::Suspects),
-            State::Open | State::Closed | State::Free(Turn::Others | Turn::Suspects) => return false,
+            GateState::Free(GateTurn::Others) if self.owes_others => GateState::Free(GateTurn::Suspects),
+            GateState::Open | GateState::Closed | GateState::Free(GateTurn::Others | GateTurn::Suspects) => return false,
         };
         true
     }
@@ -235,31 +243,31 @@ impl<'a> Gate<'a> {
     pub(super) fn admits(&mut self, work: Work) -> bool {
         let is_suspected = self.suspects(work);
         match self.state {
-            State::Open => !is_suspected,
-            State::Closed => false,
-            State::Free(Turn::Lost) => self.admits_one(is_suspected && work.is_replay),
-            State::Free(Turn::Others) => {
+            GateState::Open => !is_suspected,
+            GateState::Closed => false,
+            GateState::Free(GateTurn::Lost) => self.admits_one(is_suspected && work.is_replay),
+            GateState::Free(GateTurn::Others) => {
                 self.owes_others &= is_suspected;
                 !is_suspected
             }
-            State::Free(Turn::Suspects) => {
+            GateState::Free(GateTurn::Suspects) => {
                 self.owes_others |= is_suspected;
                 self.admits_one(is_suspected)
             }
         }
     }
 
-    /// Closes the gate behind one that is let in.
+    /// Closes the gate after one that is let in.
     fn admits_one(&mut self, is_let_in: bool) -> bool {
         if is_let_in {
-            self.state = State::Closed;
+            self.state = GateState::Closed;
         }
         is_let_in
     }
 }
 
-/// Whether work is a suspect. What an engine lost stays one until it has itself proved itself, also if a copy has: else it would begin
-/// beside others that are new, and be a cause of their deaths.
+/// Whether work is a suspect. Work that an engine lost stays one until it has proved itself, even if a copy of it has:
+/// else it would begin beside others that are new, and be a cause of their deaths.
 fn needs_care(quarantine: &Quarantine, work: Work, now: Instant) -> bool {
     quarantine.is_suspected(work.content, now) || (work.is_replay && quarantine.is_remembered(work.content, now))
 }

@@ -1,8 +1,8 @@
 //! The table of open calls: hands them out in turn and gives each answer to its caller.
 //!
-//! Without a clock and without I/O; owned by the run loop. Each call holds a [`CallPlace`]; one key has at most [`MAX_KEY_CALLS`] and
-//! [`MAX_KEY_BYTES`]. [`turns`] decides the order; `blame` and `quarantine` decide whether a call is handed out again when an engine
-//! dies. Does not know which questions there are: `questions` does.
+//! Without a clock and without I/O; owned by the run loop. Each call holds a [`CallPlace`]; one key has at most
+//! [`MAX_KEY_CALLS`] and [`MAX_KEY_BYTES`]. [`turns`] decides the order; `blame` and `quarantine` decide whether a call
+//! is handed out again when an engine dies. Does not know which questions there are: `questions` does.
 
 mod turns;
 
@@ -15,7 +15,7 @@ use super::{
 use crate::protocol::{Answer, Call, CallId, Question, Reply, TextError, ToEngine};
 use std::{collections::BTreeMap, fmt};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use turns::{Ticket, Turns};
+use turns::{CallTicket, CallTurns};
 
 pub(super) use turns::Lane;
 
@@ -113,7 +113,7 @@ pub(super) struct CallPlace {
 #[derive(Debug)]
 pub(super) struct OpenCall {
     question: Box<dyn Pending>,
-    ticket: Ticket,
+    ticket: CallTicket,
     work: Work,
     /// Ticks since it was sent to the present engine.
     waited: u32,
@@ -126,7 +126,7 @@ pub(super) type Answered<Q> = oneshot::Receiver<Result<<Q as Question>::Answer, 
 impl OpenCall {
     /// A call of `key` that no engine has seen, and where its answer comes out.
     pub(super) fn new<Q: Ask>(question: Q, key: u64, fingerprints: &Fingerprints, place: CallPlace) -> (Self, Answered<Q>) {
-        let (ticket, work) = (Ticket { lane: question.lane(), key }, Work::new(question.fingerprint(fingerprints)));
+        let (ticket, work) = (CallTicket { lane: question.lane(), key }, Work::new(question.fingerprint(fingerprints)));
         let (caller, answer) = oneshot::channel();
         let question = Box::new(PendingQuestion { question, caller });
         (Self { question, ticket, work, waited: 0, _place: place }, answer)
@@ -137,13 +137,13 @@ impl OpenCall {
         self.work.content
     }
 
-    /// Ends it, with its number if it has one here: engines have died of the same content.
+    /// Ends it because engines have died of the same content; `id` is its number if it is in the table.
     pub(super) fn quarantine(self, id: Option<u64>) {
         log_refusal(self.question.name(), id, self.work.content);
         self.refuse(SubmitError::Quarantined);
     }
 
-    /// Ends it.
+    /// Ends it with this error.
     pub(super) fn refuse(self, error: SubmitError) {
         self.question.fail(error.into());
     }
@@ -151,24 +151,24 @@ impl OpenCall {
 
 /// The calls and bytes that one key has open.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Use {
+struct KeyUse {
     calls: usize,
     bytes: usize,
 }
 
 /// All open calls.
 #[derive(Debug, Default)]
-pub(super) struct Calls {
+pub(super) struct OpenCalls {
     open: BTreeMap<u64, OpenCall>,
     next: u64,
-    turns: Turns,
+    turns: CallTurns,
     /// By key; none is zero.
-    used: BTreeMap<u64, Use>,
+    used: BTreeMap<u64, KeyUse>,
     /// Ticks for which the present engine has owed answers and given none.
     silent: u32,
 }
 
-impl Calls {
+impl OpenCalls {
     /// Whether none is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
@@ -229,14 +229,14 @@ impl Calls {
         if let Some(used) = self.used.get_mut(&call.ticket.key) {
             used.calls -= 1;
             used.bytes -= call.question.bytes();
-            if *used == Use::default() {
+            if *used == KeyUse::default() {
                 self.used.remove(&call.ticket.key);
             }
         }
         Some(call)
     }
 
-    /// Removes what waits for a turn and nobody waits for.
+    /// Removes calls that wait for a turn and whose callers went away.
     fn forget_abandoned(&mut self) {
         let abandoned = |call: &OpenCall| !call.work.is_sent() && call.question.is_abandoned();
         let gone: Vec<u64> = self.open.iter().filter(|(_, call)| abandoned(call)).map(|(id, _)| *id).collect();
@@ -250,8 +250,8 @@ impl Calls {
         self.turns.retain(|id| open.contains_key(&id));
     }
 
-    /// Passes a reply on; a content that was answered well is no suspect any more. A reply to a call that the engine does not
-    /// have is ignored.
+    /// Passes a reply on; a content that was answered well is no suspect any more. A reply to a call that the engine
+    /// does not have is ignored.
     pub(super) fn on_reply(&mut self, id: CallId, reply: Reply, quarantine: &mut Quarantine) {
         if !self.open.get(&id.0).is_some_and(|call| call.work.is_sent()) {
             return;
@@ -263,8 +263,8 @@ impl Calls {
         }
     }
 
-    /// A tick has passed. For how many the present engine has owed answers and given none; a single answer may wait
-    /// [`PATIENCE`] times as long, behind others.
+    /// A tick has passed. Returns for how many ticks the present engine has owed answers and given none; a single
+    /// answer may take [`PATIENCE`] times as long, because others are worked on before it.
     pub(super) fn on_tick(&mut self) -> u32 {
         self.forget_abandoned();
         let sent = self.open.values_mut().filter(|call| call.work.is_sent());
@@ -277,10 +277,10 @@ impl Calls {
         self.silent.max(longest.unwrap_or(0) / PATIENCE)
     }
 
-    /// An engine died: what it was asked is handed out again by [`Self::unsent`], or fails.
+    /// An engine died: the calls that it had are handed out again by [`Self::unsent`], or fail.
     pub(super) fn on_death(&mut self, after: &Aftermath<'_>) {
         let mut ended = Vec::new();
-        // Backwards, so that what is given back is in order again.
+        // Backwards, so that the calls that are given back are in order again.
         for (id, call) in self.open.iter_mut().rev() {
             let was_sent = call.work.is_sent();
             match call.work.on_death(after) {
@@ -308,7 +308,7 @@ impl Calls {
 
     /// Ends every call with `error`.
     pub(super) fn fail_all(&mut self, error: &SubmitError) {
-        self.turns = Turns::default();
+        self.turns = CallTurns::default();
         self.used.clear();
         for call in std::mem::take(&mut self.open).into_values() {
             call.refuse(error.clone());

@@ -2,33 +2,34 @@
 //!
 //! The channel is unbounded in type and bounded in fact: see [`channel`].
 
-use super::{calls::OpenCall, embeds::EmbedRequest, in_flight::Entry};
+use super::{calls::OpenCall, embeds::EmbedRequest, in_flight::LiveSequence};
 use crate::protocol::SequenceId;
 use tokio::{sync::mpsc, time::Instant};
 
-/// One request to the run loop.
+/// One message to the run loop.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum RunLoopCommand {
     /// Generate; each entry holds its place.
-    Submit(Vec<Entry>),
+    Submit(Vec<LiveSequence>),
     /// Nobody listens to these any more.
     Cancel(Vec<SequenceId>),
     /// Ask the engine a question; holds its place.
     Call(OpenCall),
     /// Compute vectors; holds its permit.
     Embed(EmbedRequest),
-    /// Finish what is there by then, and stop. A second one has an earlier moment.
+    /// Finish open work by then, and stop. A second one has an earlier moment.
     Drain(Instant),
 }
 
 /// Sends commands without waiting, from `Drop` as well.
-pub(super) type CommandSender = mpsc::UnboundedSender<Command>;
+pub(super) type CommandSender = mpsc::UnboundedSender<RunLoopCommand>;
 
 /// A channel of commands.
 ///
-/// Its bound: a sequence holds a place from before its `Submit` until after its one `Cancel` was received, a call or a
-/// request for vectors one of a fixed number of permits, and there are two `Drain`s. So at most 2 × places + permits + 2 wait.
+/// Its bound: a sequence holds a place from before its `Submit` until after its one
+/// `Cancel` was received, a call or a request for vectors one of a fixed number of
+/// permits, and there are two `Drain`s. So at most 2 × places + permits + 2 wait.
 #[expect(clippy::disallowed_methods, reason = "bounded by the places and permits that commands hold, see above")]
-pub(super) fn channel() -> (CommandSender, mpsc::UnboundedReceiver<Command>) {
+pub(super) fn channel() -> (CommandSender, mpsc::UnboundedReceiver<RunLoopCommand>) {
     mpsc::unbounded_channel()
 }

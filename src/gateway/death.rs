@@ -11,11 +11,11 @@ pub enum DeathCause {
     Exit(i32),
     /// Alive but stuck: killed by the gateway.
     Stalled,
-    /// Sent what is no message of the protocol, or closed the connection and lived on: killed by the gateway.
+    /// Sent bytes that are no message of the protocol, or closed the connection and lived on: killed by the gateway.
     Protocol,
     /// The model could not be loaded.
     LoadFailed,
-    /// The model's file is not any more what the server opened.
+    /// The model's file was changed since the server opened it.
     ModelChanged,
     /// The process could not be started.
     LaunchFailed,
@@ -24,21 +24,21 @@ pub enum DeathCause {
 }
 
 impl DeathCause {
-    /// What an exit status says.
+    /// The cause that an exit status tells of.
     #[must_use]
     pub fn of_exit(status: ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         status.signal().map_or_else(|| Self::Exit(status.code().unwrap_or(-1)), Self::Signal)
     }
 
-    /// Whether it may have died of what it worked on.
+    /// Whether it may have died of its work.
     #[must_use]
     pub fn is_of_work(&self) -> bool {
         !matches!(self, Self::LoadFailed | Self::ModelChanged | Self::LaunchFailed)
     }
 
-    /// Whether somebody outside may have ended it, by a signal that no fault of its own raises: an operator, a service manager, the
-    /// kernel where memory is short. Says less about its work than another death.
+    /// Whether somebody outside may have ended it, by a signal that no fault of its own raises: an operator, a service
+    /// manager, the kernel where memory is short. Says less about its work than another death.
     #[must_use]
     pub fn is_from_outside(&self) -> bool {
         // SIGHUP, SIGINT, SIGKILL, SIGTERM.
@@ -92,22 +92,22 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// One death, with what is known about it.
+/// One death, with all that is known about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
     /// The cause.
     pub cause: DeathCause,
-    /// What was seen, if more than the cause; may name files.
+    /// Details beyond the cause, if there are any; may name files.
     pub detail: Option<String>,
     /// The engine's last lines on stderr, oldest first.
-    pub last_words: Vec<String>,
+    pub last_lines: Vec<String>,
 }
 
 impl Death {
     /// A death of which only the cause is known.
     #[must_use]
     pub fn new(cause: DeathCause) -> Self {
-        Self { cause, detail: None, last_words: Vec::new() }
+        Self { cause, detail: None, last_lines: Vec::new() }
     }
 
     /// Everything, over several lines, for operators.
@@ -118,10 +118,10 @@ impl Death {
             text.push_str(": ");
             text.push_str(detail);
         }
-        if !self.last_words.is_empty() {
+        if !self.last_lines.is_empty() {
             text.push_str("\nits last lines were:");
         }
-        for line in &self.last_words {
+        for line in &self.last_lines {
             text.push_str("\n  ");
             text.push_str(line);
         }
@@ -138,7 +138,7 @@ mod tests {
         let death = Death {
             cause: DeathCause::Signal(6),
             detail: Some("while loading".to_owned()),
-            last_words: vec!["GGML_ASSERT(n > 0) failed".to_owned()],
+            last_lines: vec!["GGML_ASSERT(n > 0) failed".to_owned()],
         };
 
         let report = death.report();

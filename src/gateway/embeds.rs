@@ -1,8 +1,10 @@
-//! Requests for vectors: cut into batches, sent a few ahead, put together again; an input that ends engines fails its request.
+//! Requests for vectors: cut into batches, sent a few ahead, put
+//! together again; an input that ends engines fails its request.
 //!
-//! A plain table without a clock and without I/O; owned by the run loop. Each request holds one of [`MAX_REQUESTS`] permits; of one
-//! key there are at most [`MAX_KEY_REQUESTS`]. Keys take turns, and so do the requests of a key. Whether an input is computed again
-//! when an engine dies say `blame` and `quarantine`; while there are suspects inputs are sent one by one.
+//! A plain table without a clock and without I/O; owned by the run loop. Each request holds one of [`MAX_REQUESTS`]
+//! permits; of one key there are at most [`MAX_KEY_REQUESTS`]. Keys take turns, and so do the requests of a key.
+//! Whether an input is computed again when an engine dies say `blame` and `quarantine`; while there are suspects inputs
+//! are sent one by one.
 
 use super::{
     blame::{Aftermath, Fate, Gate, Stage, Work},
@@ -23,7 +25,7 @@ const MAX_SENT: usize = 64;
 /// Batches of a request that the engine has at once: one to compute and one so that it need not wait for the next.
 const MAX_AHEAD: usize = 2;
 
-type Reply = oneshot::Sender<Result<Vec<Vec<f32>>, EmbeddingError>>;
+type VectorSender = oneshot::Sender<Result<Vec<Vec<f32>>, EmbeddingError>>;
 
 /// Tokens that get a vector.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ struct Batch {
 #[derive(Debug)]
 pub(super) struct EmbedRequest {
     key: u64,
-    /// What no engine has, in order.
+    /// Inputs that no engine has, in order.
     unsent: VecDeque<Input>,
     /// Inputs and tokens of a batch, at most.
     limits: (usize, usize),
@@ -55,35 +57,35 @@ pub(super) struct EmbedRequest {
     /// The number of its last turn.
     served: u64,
     vectors: Vec<Vec<f32>>,
-    reply: Reply,
+    reply: VectorSender,
     _permit: OwnedSemaphorePermit,
 }
 
 /// The caller of a request.
 #[derive(Debug)]
-pub(super) struct Asker {
+pub(super) struct EmbedCaller {
     /// The caller's key; keys take turns.
     pub(super) key: u64,
     /// Gets the vectors.
-    pub(super) reply: Reply,
+    pub(super) reply: VectorSender,
     /// One of [`MAX_REQUESTS`].
     pub(super) permit: OwnedSemaphorePermit,
 }
 
 impl EmbedRequest {
     /// A request that no engine has seen: vectors of `inputs`, each of them within the limits of `info`.
-    pub(super) fn new(inputs: Vec<Vec<Token>>, info: &EmbeddingInfo, fingerprints: &Fingerprints, asker: Asker) -> Self {
+    pub(super) fn new(inputs: Vec<Vec<Token>>, info: &EmbeddingInfo, fingerprints: &Fingerprints, caller: EmbedCaller) -> Self {
         let vectors = vec![Vec::new(); inputs.len()];
         let input = |(index, tokens): (usize, Vec<Token>)| Input { index, work: Work::new(fingerprints.of_input(&tokens)), tokens };
         Self {
-            key: asker.key,
+            key: caller.key,
             unsent: inputs.into_iter().enumerate().map(input).collect(),
             limits: (info.batch_inputs as usize, info.batch_tokens as usize),
             sent: 0,
             served: 0,
             vectors,
-            reply: asker.reply,
-            _permit: asker.permit,
+            reply: caller.reply,
+            _permit: caller.permit,
         }
     }
 
@@ -92,7 +94,7 @@ impl EmbedRequest {
         self.unsent.iter().map(|input| input.work.content)
     }
 
-    /// Ends it.
+    /// Ends it with this error.
     pub(super) fn refuse(self, error: SubmitError) {
         answer(self.reply, Err(error.into()));
     }
@@ -102,14 +104,15 @@ impl EmbedRequest {
         self.sent < MAX_AHEAD && !self.unsent.is_empty()
     }
 
-    /// Takes the inputs of the next batch: as many as fit one, of which the gate admits each; one, if it admits not all.
+    /// Takes the inputs of the next batch: as many as fit one, of
+    /// which the gate admits each; one, if it admits not all.
     fn next_batch(&mut self, gate: &mut Gate<'_>) -> Vec<Input> {
         let mut inputs: Vec<Input> = Vec::new();
         let mut tokens = 0;
-        let most_inputs = if gate.is_open() { self.limits.0 } else { 1 };
+        let max_inputs = if gate.is_open() { self.limits.0 } else { 1 };
         while let Some(next) = self.unsent.front() {
             tokens += next.tokens.len();
-            let is_full = !inputs.is_empty() && (inputs.len() >= most_inputs || tokens > self.limits.1);
+            let is_full = !inputs.is_empty() && (inputs.len() >= max_inputs || tokens > self.limits.1);
             if is_full || !gate.admits(next.work) {
                 break;
             }
@@ -138,7 +141,8 @@ impl Embeds {
         self.open.is_empty()
     }
 
-    /// Takes in a request, or refuses it if its key has too many here. It waits until [`Self::unsent`] hands out its batches.
+    /// Takes in a request, or refuses it if its key has too many here.
+    /// It waits until [`Self::unsent`] hands out its batches.
     pub(super) fn insert(&mut self, request: EmbedRequest) {
         self.open.retain(|_, request| !request.reply.is_closed());
         if self.open.values().filter(|open| open.key == request.key).count() >= MAX_KEY_REQUESTS {
@@ -148,8 +152,8 @@ impl Embeds {
         self.next_request += 1;
     }
 
-    /// All that the present engine has, and what it can be handed now: the first of each request, because a batch ends before a
-    /// suspect.
+    /// All inputs that the present engine has, and those that it can be handed now: the first of each request, because
+    /// a batch ends before a suspect.
     pub(super) fn works(&self) -> impl Iterator<Item = Work> {
         let has_place = self.sent.len() < MAX_SENT;
         let can_go = move |request: &&EmbedRequest| has_place && request.is_ready() && !request.reply.is_closed();
@@ -157,7 +161,7 @@ impl Embeds {
         self.sent.values().flat_map(|batch| &batch.inputs).chain(held).map(|input| input.work)
     }
 
-    /// What the present engine is to be asked next; requests whose callers went away are forgotten.
+    /// The batches that the present engine gets next, as messages; requests whose callers went away are forgotten.
     pub(super) fn unsent(&mut self, gate: &mut Gate<'_>) -> Vec<ToEngine> {
         self.open.retain(|_, request| !request.reply.is_closed());
         let (open, served) = (&self.open, &mut self.served);
@@ -212,7 +216,8 @@ impl Embeds {
         }
     }
 
-    /// Takes an answer; what has a vector is no suspect any more. An unknown call is no error: its caller may have gone away.
+    /// Takes an answer; inputs that have a vector are no suspects any more. An unknown call is no error: its caller may
+    /// have gone away.
     pub(super) fn on_embedded(&mut self, call: CallId, result: Result<Vec<Vec<f32>>, EmbedError>, quarantine: &mut Quarantine) {
         let Some(Batch { request: number, inputs }) = self.sent.remove(&call.0) else { return };
         if result.as_ref().is_ok_and(|vectors| vectors.len() == inputs.len()) {
@@ -239,7 +244,7 @@ impl Embeds {
         }
     }
 
-    /// An engine died: what it had is handed out again by [`Self::unsent`], or fails with its request.
+    /// An engine died: the inputs that it had are handed out again by [`Self::unsent`], or fail with their request.
     pub(super) fn on_death(&mut self, after: &Aftermath<'_>) {
         // Backwards, so that the inputs of a request are in order again.
         for batch in std::mem::take(&mut self.sent).into_values().rev() {
@@ -280,7 +285,7 @@ impl Embeds {
 }
 
 /// Answers a caller, who may have gone away meanwhile: then nobody wants to know.
-fn answer(reply: Reply, result: Result<Vec<Vec<f32>>, EmbeddingError>) {
+fn answer(reply: VectorSender, result: Result<Vec<Vec<f32>>, EmbeddingError>) {
     let _ = reply.send(result);
 }
 

@@ -16,15 +16,15 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 /// Time for an engine to end by itself once the connection is closed.
 const GRACE: Duration = Duration::from_secs(2);
-/// The same for one that writes to disk what it has cached: it loses what it does not get to.
+/// The same for one that writes its cache to disk: whatever it does not get to is lost.
 const WRITING_GRACE: Duration = Duration::from_secs(10);
 /// Time for a killed process to be gone; longer means that the kernel cannot end it.
 const REAP: Duration = Duration::from_secs(5);
 
-/// How an engine stopped being of use.
+/// Why an engine cannot be used any longer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
-    /// The connection closed or broke, or what came through it was no message.
+pub(super) enum EngineFault {
+    /// The connection closed or broke, or carried something that is no message.
     #[error(transparent)]
     Connection(#[from] FrameError),
     /// It breached the protocol.
@@ -38,9 +38,9 @@ pub(super) enum Fault {
     LoadFailed(LoadError),
 }
 
-/// What an engine does.
-pub(super) enum Event {
-    /// It says something.
+/// News of an engine.
+pub(super) enum EngineEvent {
+    /// It sent a message.
     Message(FromEngine),
     /// It has lived for another [`TICK`].
     Tick,
@@ -59,7 +59,7 @@ pub(super) struct Engine<C> {
 }
 
 impl<C: EngineChild> Engine<C> {
-    /// Takes over what was launched, and asks it to load the model.
+    /// Takes over a launched engine, and asks it to load the model.
     pub(super) fn new(launched: Launched<C>, outbox_frames: usize, policy: &SupervisionConfig, options: EngineOptions) -> Self {
         let Launched { stream, child } = launched;
         let mut ticks = interval(TICK);
@@ -100,11 +100,11 @@ impl<C: EngineChild> Engine<C> {
         if self.link.is_overrun() { Err(Stall::Inbox) } else { Ok(()) }
     }
 
-    /// What happens next. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<Event, FrameError> {
+    /// Waits for the next event. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<EngineEvent, FrameError> {
         tokio::select! {
-            message = self.link.receive() => message.map(Event::Message),
-            _ = self.ticks.tick() => Ok(Event::Tick),
+            message = self.link.receive() => message.map(EngineEvent::Message),
+            _ = self.ticks.tick() => Ok(EngineEvent::Tick),
         }
     }
 
@@ -142,9 +142,9 @@ impl<C: EngineChild> Engine<C> {
         (!self.ready).then(|| self.load_watch.share())
     }
 
-    pub(super) fn on_ready(&mut self) -> Result<(), Fault> {
+    pub(super) fn on_ready(&mut self) -> Result<(), EngineFault> {
         if self.ready {
-            return Err(Fault::Breach("it was ready twice"));
+            return Err(EngineFault::Breach("it was ready twice"));
         }
         self.ready = true;
         self.heartbeat.on_ready();
@@ -171,19 +171,20 @@ impl<C: EngineChild> Engine<C> {
         }
     }
 
-    /// Makes sure that a faulty engine has ended, and finds out how it did. With the process if it does not even end when killed.
-    pub(super) async fn die(self, fault: Fault) -> (Death, Option<C>) {
+    /// Makes sure that a faulty engine has ended, and finds out how it
+    /// did. With the process if it does not even end when killed.
+    pub(super) async fn end_faulty(self, fault: EngineFault) -> (Death, Option<C>) {
         let Self { link, mut child, .. } = self;
         drop(link);
-        // (1) A cut connection is most often that of a dead process: its exit status tells more, and is about to come.
+        // (1) A cut connection is usually that of a dead process: its exit status tells more, and is about to come.
         // (2) An engine that said why it cannot load ends by itself. (3) From all others nothing is to be awaited.
         let (grace, known) = match &fault {
-            Fault::Connection(FrameError::Closed) => (GRACE, None),
-            Fault::Connection(FrameError::Io(error)) if error.kind() != ErrorKind::InvalidData => (GRACE, None),
-            Fault::LoadFailed(LoadError::Changed(_)) => (GRACE, Some(DeathCause::ModelChanged)),
-            Fault::LoadFailed(_) => (GRACE, Some(DeathCause::LoadFailed)),
-            Fault::Connection(_) | Fault::Breach(_) => (Duration::ZERO, Some(DeathCause::Protocol)),
-            Fault::Stalled(_) => (Duration::ZERO, Some(DeathCause::Stalled)),
+            EngineFault::Connection(FrameError::Closed) => (GRACE, None),
+            EngineFault::Connection(FrameError::Io(error)) if error.kind() != ErrorKind::InvalidData => (GRACE, None),
+            EngineFault::LoadFailed(LoadError::Changed(_)) => (GRACE, Some(DeathCause::ModelChanged)),
+            EngineFault::LoadFailed(_) => (GRACE, Some(DeathCause::LoadFailed)),
+            EngineFault::Connection(_) | EngineFault::Breach(_) => (Duration::ZERO, Some(DeathCause::Protocol)),
+            EngineFault::Stalled(_) => (Duration::ZERO, Some(DeathCause::Stalled)),
         };
         let cause = match end(&mut child, grace).await {
             Err(DeathCause::Unkillable) => DeathCause::Unkillable,
@@ -191,7 +192,7 @@ impl<C: EngineChild> Engine<C> {
             Err(_) => known.unwrap_or(DeathCause::Protocol),
         };
         let exited = matches!(cause, DeathCause::Signal(_) | DeathCause::Exit(_));
-        let death = Death { cause, detail: (!exited).then(|| fault.to_string()), last_words: child.last_words() };
+        let death = Death { cause, detail: (!exited).then(|| fault.to_string()), last_lines: child.last_lines() };
         (death, (cause == DeathCause::Unkillable).then_some(child))
     }
 }

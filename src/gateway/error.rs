@@ -1,15 +1,15 @@
 //! Why the gateway refuses a request, or cannot answer a question about text.
 //!
-//! One enum for each kind of caller; the API turns them into statuses. Knows no status code, and carries nothing that the
-//! engine said when it died: that is for the log.
+//! One enum for each kind of caller; the API turns them into statuses. Knows no status code, and carries nothing that
+//! the engine said when it died: that is for the log.
 
 use crate::protocol::{ConstraintError, EmbedError, TextError};
 use std::time::Duration;
 
 /// Wait to suggest while a model loads or is loaded again; small ones take a second, large ones minutes.
 pub const RETRY_LOADING: Duration = Duration::from_secs(2);
-/// Wait to suggest when the engine was given up or does not end when killed: somebody has to act first, so it is longer than clients wait
-/// by themselves.
+/// Wait to suggest when the engine was given up or does not end when killed: somebody has to act first, so it is longer
+/// than clients wait by themselves.
 pub const RETRY_FAILED: Duration = Duration::from_secs(300);
 /// Wait to suggest when others' constraints are being compiled: about as long as the slowest takes.
 const RETRY_CONSTRAINT: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ pub enum SubmitError {
     /// The engine is loading or restarting.
     #[error("the model is not ready: {reason}")]
     NotReady {
-        /// What it is doing.
+        /// Its state, in words.
         reason: String,
         /// Suggested wait.
         retry_after: Duration,
@@ -44,7 +44,8 @@ pub enum SubmitError {
     /// The server is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// As many texts wait to be tokenized, constraints to be compiled or inputs to be embedded as may, of all callers or of this key.
+    /// As many texts wait to be tokenized, constraints to be compiled or inputs to be embedded as may, of all callers
+    /// or of this key.
     #[error("too many texts of this key, or of all together, are being worked on already")]
     TooMuchText,
     /// Engines died while they worked on the same content.
@@ -101,10 +102,10 @@ pub enum EmbeddingError {
 /// Why a constraint cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
-    /// The constraint is at fault; what is wrong with it.
+    /// The constraint is at fault; says why.
     #[error("{0}")]
     Refused(String),
-    /// Nobody could find out for now; what was in the way.
+    /// Nobody could find out for now.
     #[error("{reason}")]
     Busy {
         /// A sentence on the obstacle.
@@ -112,7 +113,7 @@ pub enum CheckError {
         /// Suggested wait.
         retry_after: Duration,
     },
-    /// Several engines died while they worked on it, and nobody knows of what.
+    /// Several engines died of unknown causes while they worked on it.
     #[error("the engine died: {0}")]
     EngineDied(String),
     /// The engine is not there, or does not take this.

@@ -14,16 +14,16 @@ pub struct GenerationEvent {
     pub output: SequenceOutput,
 }
 
-/// Where the run loop puts a sequence's news; shared by the choices of a request.
+/// The run loop's end of a request's channel; shared by its choices.
 ///
 /// Boxed, because a channel allocates room for 32 events at once: 6 KB for each request that waits in a queue.
 pub(super) type EventSender = mpsc::UnboundedSender<Box<GenerationEvent>>;
-/// The other end.
+/// The client's end of a request's channel.
 pub(super) type EventReceiver = mpsc::UnboundedReceiver<Box<GenerationEvent>>;
 
 /// A request's channel of events.
 ///
-/// Unbounded so that a slow reader never holds up the others; its bound is what the choices can say: at most
+/// Unbounded so that a slow reader never holds up the others; its bound is the number of events of its choices: at most
 /// `max_tokens` reports with tokens, one more for held-back text and one for the finish, for each choice.
 #[expect(clippy::disallowed_methods, reason = "bounded by max_tokens + 2 events for each choice, see above")]
 pub(super) fn events() -> (EventSender, EventReceiver) {

@@ -1,8 +1,8 @@
 //! Fingerprints: the same content has the same number, whoever sends it and however often.
 //!
-//! Used to recognize work that ended an engine when it comes again. Hashed with a key that is drawn when the server starts,
-//! so that nobody can make up a content with the fingerprint of another one, or guess one from what the log says of it. Made on the
-//! caller's task.
+//! Used to recognize work that ended an engine when it comes again. Hashed with a key that is drawn when the server
+//! starts, so that nobody can make up a content with the fingerprint of another one, or guess one from the log. Made on
+//! the caller's task.
 
 use crate::protocol::{SequenceRequest, Token, encode};
 use std::{
@@ -35,15 +35,15 @@ impl Fingerprints {
         self.of("embed", input)
     }
 
-    /// Of what is generated: prompt, constraint and all parameters, without the seed (most clients send none and get another one
-    /// each time), without the caller, and without what an earlier engine made of it.
+    /// Of a sequence: prompt, constraint and all parameters, without the seed (clients that send none get another one
+    /// each time), without the caller, and without the tokens of an earlier engine.
     pub(super) fn of_sequence(&self, request: &SequenceRequest) -> Fingerprint {
         let mut content =
             SequenceRequest { id: SequenceRequest::default().id, resume: Vec::new(), prompt_scored: 0, namespace: 0, ..request.clone() };
         content.sampling.seed = 0;
         match encode(&content) {
             Ok(bytes) => self.of("sequence", bytes),
-            // Only what is too large for a frame cannot be encoded; it reaches no engine either.
+            // Only a request that is too large for a frame cannot be encoded; it reaches no engine either.
             Err(_) => self.of("sequence", &request.prompt),
         }
     }

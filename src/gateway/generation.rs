@@ -4,13 +4,13 @@
 //! reported as failed.
 
 use super::{
-    command::{Command, CommandSender},
+    command::{CommandSender, RunLoopCommand},
     events::{EventReceiver, GenerationEvent},
 };
 use crate::protocol::{Finish, GenerationError, SequenceId, SequenceOutput};
 use std::collections::VecDeque;
 
-/// The running thing that a request started. Dropping it cancels what has not finished within one step.
+/// The running generation that a request started. Dropping it cancels unfinished choices within one step.
 #[derive(Debug)]
 pub struct Generation {
     /// By choice; `None` once it has finished.
@@ -60,7 +60,7 @@ impl Drop for Generation {
         let ids: Vec<SequenceId> = self.unfinished.iter().flatten().copied().collect();
         if !ids.is_empty() {
             // Fails only when the run loop has ended, and then nothing is left to cancel.
-            let _ = self.commands.send(Command::Cancel(ids));
+            let _ = self.commands.send(RunLoopCommand::Cancel(ids));
         }
     }
 }

@@ -1,19 +1,19 @@
 //! How the API talks to the engine: tokenize, check a constraint, submit, follow a generation, ask for the state.
 //!
-//! Owns nothing but a channel to the run loop and a view of what it publishes. Admission happens here, on the
+//! Owns nothing but a channel to the run loop and a view of the status board. Admission happens here, on the
 //! caller's task; everything else happens in the run loop.
 
 use super::{
     calls::{Ask, CallPlace, OpenCall},
-    command::{Command, CommandSender},
+    command::{CommandSender, RunLoopCommand},
     death::DeathCause,
-    embeds::{Asker, EmbedRequest},
+    embeds::{EmbedCaller, EmbedRequest},
     engine_state::EngineState,
     error::{EmbeddingError, SubmitError, TokenizeError},
     events::events,
-    in_flight::Entry,
+    in_flight::LiveSequence,
     keys::KeyId,
-    status::Status,
+    status::StatusBoard,
 };
 pub use super::{events::GenerationEvent, generation::Generation};
 use crate::protocol::{EngineStats, ModelInfo, SequenceId, SequenceRequest, Token};
@@ -27,18 +27,19 @@ use tokio::sync::{oneshot, watch};
 /// A handle on the one served model; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct EngineHandle {
-    status: Arc<Status>,
+    status: Arc<StatusBoard>,
     commands: CommandSender,
     /// The key that calls are made for: keys take turns.
     key: u64,
 }
 
 impl EngineHandle {
-    pub(super) fn new(status: Arc<Status>, commands: CommandSender) -> Self {
+    pub(super) fn new(status: Arc<StatusBoard>, commands: CommandSender) -> Self {
         Self { status, commands, key: 0 }
     }
 
-    /// The same for what this caller asks. Callers take turns where they wait, and each may have a part of what is waiting only.
+    /// The same handle, for requests of this caller. Callers take
+    /// turns where they wait, and each has only a part of the places.
     #[must_use]
     pub fn of_caller(&self, caller: KeyId) -> Self {
         Self { key: caller.namespace(), ..self.clone() }
@@ -50,7 +51,7 @@ impl EngineHandle {
         self.status.facts.borrow().model.clone()
     }
 
-    /// Where the engine stands.
+    /// The state of the engine.
     #[must_use]
     pub fn state(&self) -> EngineState {
         self.status.state.borrow().clone()
@@ -62,7 +63,7 @@ impl EngineHandle {
         self.status.leaving.load(Ordering::Relaxed)
     }
 
-    /// Where the engine stands, from now on.
+    /// The state of the engine, from now on.
     #[must_use]
     pub fn watch_state(&self) -> watch::Receiver<EngineState> {
         self.status.state.subscribe()
@@ -130,17 +131,17 @@ impl EngineHandle {
             request.resume.clear();
             ids.push(request.id);
             let content = self.status.fingerprints.of_sequence(&request);
-            entries.push(Entry::new(request, choice, content, sender.clone(), place));
+            entries.push(LiveSequence::new(request, choice, content, sender.clone(), place));
         }
-        self.send(Command::Submit(entries))?;
+        self.send(RunLoopCommand::Submit(entries))?;
         Ok(Generation::new(&ids, receiver, self.commands.clone()))
     }
 
     /// A vector for each input, in order and not normalised; for a rank head a score. Each input has 1 to
     /// `EmbeddingInfo::max_input_tokens` tokens of the vocabulary, special ones included.
     ///
-    /// Waits for its turn: keys take turns. Computed again if the engine dies meanwhile, until it is refused because engines died of
-    /// it. Dropping the future stops the work within two batches.
+    /// Waits for its turn: keys take turns. Computed again if the engine dies meanwhile, until it is refused because
+    /// engines died of it. Dropping the future stops the work within two batches.
     ///
     /// # Errors
     /// `Embed` if an input cannot be computed, `Engine` if there is no engine to ask or its model generates.
@@ -150,8 +151,8 @@ impl EngineHandle {
         let model = self.model();
         let Some(info) = model.as_ref().and_then(|model| model.embedding()) else { return Err(SubmitError::NotEmbedding.into()) };
         let (reply, answer) = oneshot::channel();
-        let asker = Asker { key: self.key, reply, permit };
-        self.send(Command::Embed(EmbedRequest::new(inputs, info, &self.status.fingerprints, asker)))?;
+        let caller = EmbedCaller { key: self.key, reply, permit };
+        self.send(RunLoopCommand::Embed(EmbedRequest::new(inputs, info, &self.status.fingerprints, caller)))?;
         answer.await.map_err(|_| self.gone())?
     }
 
@@ -165,7 +166,7 @@ impl EngineHandle {
         self.check_open()?;
         let place = self.call_place(question.bytes()).ok_or(SubmitError::TooMuchText)?;
         let (call, answer) = OpenCall::new(question, self.key, &self.status.fingerprints, place);
-        self.send(Command::Call(call))?;
+        self.send(RunLoopCommand::Call(call))?;
         answer.await.map_err(|_| self.gone())?
     }
 
@@ -176,7 +177,7 @@ impl EngineHandle {
         Some(CallPlace { _call: call, _bytes: bytes })
     }
 
-    fn send(&self, command: Command) -> Result<(), SubmitError> {
+    fn send(&self, command: RunLoopCommand) -> Result<(), SubmitError> {
         self.commands.send(command).map_err(|_| self.gone())
     }
 

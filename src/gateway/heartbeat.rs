@@ -8,13 +8,14 @@ use std::time::Duration;
 /// Time between two ticks, each of which sends a ping.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
-/// Pings in a row without an answer after which the engine is dead. The inbox thread answers them, whatever a step does.
+/// Pings in a row without an answer after which the engine is dead.
+/// The inbox thread answers them, whatever a step does.
 const MAX_UNANSWERED: u64 = 10;
 
 /// Ticks of service after which earlier deaths are forgiven even if nobody asked for anything.
 const STABLE_TICKS: u32 = 60;
 
-/// What is known of one engine's pulse.
+/// The pulse of one engine, as far as it is known.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     stall_ticks: u32,
@@ -56,8 +57,8 @@ pub(super) enum Stall {
 }
 
 impl Heartbeat {
-    /// For an engine that is about to load. A load without progress for `load_timeout` is stuck, unless that is 0; so is a busy
-    /// engine that finishes no step for `stall_timeout`.
+    /// For an engine that is about to load. A load without progress for `load_timeout` is stuck, unless that is 0; so
+    /// is a busy engine that finishes no step for `stall_timeout`.
     pub(super) fn new(stall_timeout: Duration, load_timeout: Duration) -> Self {
         let stall_ticks = ticks(stall_timeout);
         let load_ticks = (!load_timeout.is_zero()).then(|| ticks(load_timeout));
@@ -68,7 +69,7 @@ impl Heartbeat {
     pub(super) fn on_tick(&mut self, text_ticks: u32) -> Result<Option<u64>, Stall> {
         self.age = self.age.saturating_add(1);
         if !self.ready {
-            let is_stuck = self.load_ticks.is_some_and(|most| self.age >= most);
+            let is_stuck = self.load_ticks.is_some_and(|max| self.age >= max);
             return if is_stuck { Err(Stall::Load(self.age)) } else { Ok(None) };
         }
         let unanswered = self.pinged.saturating_sub(self.answered);

@@ -1,4 +1,4 @@
-//! The live sequences: what each has produced, and what becomes of them when an engine dies.
+//! The live sequences with their output so far; replays them when an engine dies, or ends them.
 //!
 //! A plain table without a clock and without I/O; owned by the run loop. An entry holds the sequence's place, so
 //! removing it makes room for another.
@@ -10,7 +10,7 @@
 //! ```
 
 use super::{
-    admission::Place,
+    admission::SequencePlace,
     blame::{Aftermath, Fate, Gate, Stage, Work},
     events::{EventSender, GenerationEvent},
     fingerprint::Fingerprint,
@@ -19,16 +19,16 @@ use super::{
 use crate::protocol::{Finish, GenerationError, SequenceId, SequenceOutput, SequenceRequest};
 use std::collections::BTreeMap;
 
-/// Steps after which an engine has forgotten what was cancelled: the one that was being computed, and the next, which begins with
-/// reading messages.
+/// Steps after which an engine has forgotten a cancelled sequence: the one that was being computed, and the next, which
+/// begins with reading messages.
 const STEPS_TO_FORGET: u64 = 2;
-/// Cancelled sequences that are watched until the engine has forgotten them; what is cancelled beyond that is not.
+/// Cancelled sequences that are watched until the engine has forgotten them; further ones are not watched.
 const MAX_LEAVING: usize = 4096;
 
 /// One live sequence.
 #[derive(Debug)]
-pub(super) struct Entry {
-    /// What to generate; `resume` grows with each report, so that this is what a replay needs.
+pub(super) struct LiveSequence {
+    /// The request; its `resume` grows with each report, so that a replay needs nothing else.
     request: SequenceRequest,
     /// Index in its generation.
     choice: usize,
@@ -36,12 +36,12 @@ pub(super) struct Entry {
     work: Work,
     /// Whether its start was reported to the client.
     started: bool,
-    _place: Place,
+    _place: SequencePlace,
 }
 
-impl Entry {
+impl LiveSequence {
     /// A sequence that no engine has seen.
-    pub(super) fn new(request: SequenceRequest, choice: usize, content: Fingerprint, events: EventSender, place: Place) -> Self {
+    pub(super) fn new(request: SequenceRequest, choice: usize, content: Fingerprint, events: EventSender, place: SequencePlace) -> Self {
         Self { request, choice, events, work: Work::new(content), started: false, _place: place }
     }
 
@@ -65,7 +65,7 @@ impl Entry {
         self.emit(SequenceOutput { finish: Some(finish), ..SequenceOutput::empty(self.request.id) });
     }
 
-    /// Takes in one report and passes on what is new to the client. Whether the sequence has finished.
+    /// Takes in one report and passes the news on to the client. Whether the sequence has finished.
     fn on_output(&mut self, mut output: SequenceOutput) -> bool {
         if !output.tokens.is_empty() {
             self.work.on_tokens();
@@ -128,7 +128,7 @@ struct Leaving {
 /// All live sequences, oldest first; at most as many as there are places.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    sequences: BTreeMap<SequenceId, Entry>,
+    sequences: BTreeMap<SequenceId, LiveSequence>,
     leaving: Vec<Leaving>,
     /// Steps of the present engine, as last heard.
     steps: u64,
@@ -141,12 +141,12 @@ impl InFlight {
     }
 
     /// Takes in a sequence. It waits until [`Self::unsent`] hands it out.
-    pub(super) fn insert(&mut self, entry: Entry) {
+    pub(super) fn insert(&mut self, entry: LiveSequence) {
         self.sequences.insert(entry.request.id, entry);
     }
 
-    /// All that an engine with so many slots has, or can be handed now, and what it has not forgotten yet. The oldest that waited may
-    /// have got a slot just now: the engine's word that it began is on its way, or lost with it.
+    /// All sequences that an engine with so many slots has, can be handed now, or has not forgotten yet. The oldest
+    /// that waited may have got a slot just now: the engine's word that it began is on its way, or lost with it.
     pub(super) fn works(&self, slots: usize) -> Vec<Work> {
         let has_room = self.room(slots) > 0;
         let live = self.sequences.values().map(|entry| entry.work).filter(|work| work.is_sent() || has_room);
@@ -162,9 +162,9 @@ impl InFlight {
         slots.saturating_sub(self.sequences.values().filter(|entry| entry.work.is_sent()).count())
     }
 
-    /// The requests that the present engine has not got and that the gate admits, oldest first; from now on it has them. Where
-    /// not everything is admitted, or a suspect waits for a slot, it gets no more than `slots`, so that none waits there for others
-    /// to end.
+    /// The requests that the present engine has not got and that the gate admits, oldest first; from now on it has
+    /// them. Where not everything is admitted, or a suspect waits for a slot, it gets no more than `slots`, so that
+    /// none waits there for others to end.
     pub(super) fn unsent(&mut self, gate: &mut Gate<'_>, slots: usize) -> Vec<SequenceRequest> {
         let mut held = self.sequences.values().filter(|entry| !entry.work.is_sent());
         let takes_all = gate.is_open() && !held.any(|entry| gate.suspects(entry.work));
@@ -182,8 +182,8 @@ impl InFlight {
         requests
     }
 
-    /// Passes a step's news on; what finishes well is no suspect any more. How many finished. News of unknown ones (cancelled
-    /// meanwhile) is dropped.
+    /// Passes a step's news on and returns how many sequences finished. One that finishes well is no suspect any more.
+    /// News of unknown ones (cancelled meanwhile) is dropped.
     pub(super) fn on_report(&mut self, outputs: Vec<SequenceOutput>, quarantine: &mut Quarantine) -> u32 {
         let mut finished = 0;
         for output in outputs {
@@ -212,7 +212,7 @@ impl InFlight {
         self.leaving.retain(|leaving| steps < leaving.steps);
     }
 
-    /// The engine has nothing to do: what was cancelled before is forgotten.
+    /// The engine has nothing to do: it has forgotten all that were cancelled.
     pub(super) fn on_idle(&mut self) {
         self.leaving.clear();
     }
@@ -227,23 +227,23 @@ impl InFlight {
         was_sent
     }
 
-    /// An engine died: what it had is handed out again by [`Self::unsent`], or fails. The numbers of both.
-    pub(super) fn on_death(&mut self, after: &Aftermath<'_>) -> Casualties {
-        let mut casualties = Casualties::default();
+    /// An engine died: the sequences that it had are handed out again by [`Self::unsent`], or fail.
+    pub(super) fn on_death(&mut self, after: &Aftermath<'_>) -> ReplayOutcome {
+        let mut replay = ReplayOutcome::default();
         self.leaving.clear();
         self.steps = 0;
         self.sequences.retain(|_, entry| {
             let was_sent = entry.work.is_sent();
             let end = entry.on_death(after);
-            casualties.replayed += usize::from(was_sent && end.is_none());
-            casualties.failed += usize::from(matches!(end, Some(Finish::Failed(_))));
+            replay.replayed += usize::from(was_sent && end.is_none());
+            replay.failed += usize::from(matches!(end, Some(Finish::Failed(_))));
             if let Some(finish) = end {
                 entry.end(finish);
                 return false;
             }
             true
         });
-        casualties
+        replay
     }
 
     /// Ends every sequence with `error`. How many there were.
@@ -256,9 +256,9 @@ impl InFlight {
     }
 }
 
-/// What a death did to the sequences.
+/// Numbers of sequences that the death of an engine concerned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Casualties {
+pub(super) struct ReplayOutcome {
     /// To be sent to the next engine.
     pub(super) replayed: usize,
     /// Ended with an error.

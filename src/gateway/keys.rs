@@ -1,9 +1,9 @@
 //! API keys: who may call, and as whom.
 //!
-//! Owns SHA-256 digests of the accepted keys; the keys themselves are dropped as soon as they are hashed, and are
-//! never logged. The key file can be read again while the server runs; keys given otherwise stay as they are. SHA-256 and not a
-//! password hash: keys are long random strings, and a slow hash per request would be a way to stop the server. Which header a key
-//! comes in, and what a refusal looks like, is decided in `api`.
+//! Owns SHA-256 digests of the accepted keys; the keys themselves are dropped as soon as they are hashed, and are never
+//! logged. The key file can be read again while the server runs; keys given otherwise stay as they are. SHA-256 and not
+//! a password hash: keys are long random strings, and a slow hash per request would be a way to stop the server. `api`
+//! decides which header a key comes in, and how it is refused.
 
 use crate::config::KeyConfig;
 use sha2::{Digest, Sha256};
@@ -68,15 +68,15 @@ pub enum KeyError {
     /// The file cannot be read.
     #[error("the key file {} cannot be read: {source}", path.display())]
     Unreadable {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
     /// The file names no key; taking that for "no keys wanted" would open the server.
     #[error("the key file {} holds no key; write one key per line", path.display())]
     NoKeys {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
     },
     /// A key that no client could send in a header.
@@ -84,7 +84,7 @@ pub enum KeyError {
     Unusable {
         /// Where it was found, such as `line 3 of /etc/keys` or `API key 1`.
         place: String,
-        /// What is wrong with it.
+        /// Says why no client could send it.
         problem: &'static str,
     },
     /// More keys than can be compared on each request.
@@ -134,8 +134,8 @@ impl KeyRing {
         Ok(Self { given, file: config.file.clone(), accepted })
     }
 
-    /// Reads the key file again: its new keys are accepted from now on, and keys that are not in it any more are refused.
-    /// Blocks on the disk. The number of keys accepted now, or `None` if there is no key file.
+    /// Reads the key file again: its new keys are accepted from now on, and keys that are not in it any more are
+    /// refused. Blocks on the disk. The number of keys accepted now, or `None` if there is no key file.
     ///
     /// # Errors
     /// See [`KeyError`]; nothing has changed then.
@@ -162,7 +162,7 @@ impl KeyRing {
     /// # Errors
     /// `Missing` if keys are configured and none is presented, `Wrong` if it is none of them.
     pub fn authenticate(&self, presented: Option<&[u8]>) -> Result<Principal, AuthError> {
-        // Written to only by a reload, which swaps in what it has read before.
+        // Written to only by a reload, which swaps in keys that it has read before.
         let accepted = self.accepted.read().unwrap_or_else(PoisonError::into_inner);
         if accepted.is_empty() {
             return Ok(Principal { id: KeyId::Anonymous });

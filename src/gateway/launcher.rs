@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 
 /// Starts engines. Dropping it may end those that still run.
 pub trait Launcher: Send + 'static {
-    /// What it starts.
+    /// An engine that it has started.
     type Child: EngineChild;
 
     /// Starts an engine that waits for `Load`.
@@ -44,7 +44,7 @@ pub trait EngineChild: Send + 'static {
     fn kill(&mut self);
 
     /// Its last lines on stderr, oldest first; complete once `wait` has returned.
-    fn last_words(&self) -> Vec<String>;
+    fn last_lines(&self) -> Vec<String>;
 }
 
 /// Progress of a loading process.

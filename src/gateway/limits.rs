@@ -12,7 +12,7 @@ use governor::{
 };
 use std::{num::NonZeroU32, time::Duration};
 
-/// What a caller has left after a request was let through.
+/// The quota that a caller has left after a request was let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     /// Requests per minute.
@@ -91,7 +91,8 @@ impl<C: Clock> PerMinute<C> {
     }
 }
 
-/// A duration as OpenAI writes it in `x-ratelimit-reset-*`: Go's notation, whole milliseconds. `12ms`, `1s`, `1.5s`, `6m0s`, `1h0m0s`.
+/// A duration as OpenAI writes it in `x-ratelimit-reset-*`: Go's
+/// notation, whole milliseconds. `12ms`, `1s`, `1.5s`, `6m0s`, `1h0m0s`.
 #[must_use]
 pub fn go_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();

@@ -1,7 +1,7 @@
 //! One connection to an engine: frames in, frames out.
 //!
 //! Owns the socket and the task that writes to it, which ends with this value. Reads on the caller's task. Does not
-//! interpret what goes through.
+//! interpret the messages.
 
 use crate::protocol::{FrameError, FromEngine, MAX_FRAME_BYTES, ToEngine, decode, encode};
 use futures_util::{SinkExt, StreamExt};
@@ -79,7 +79,7 @@ async fn write_all(mut out: FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>, m
     }
 }
 
-/// Writes `first` and what else waits, with one flush for all.
+/// Writes `first` and all other messages that wait, with one flush for all.
 async fn write_waiting(
     out: &mut FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>,
     first: ToEngine,

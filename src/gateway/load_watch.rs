@@ -1,7 +1,8 @@
 //! Watches the progress of a load: by the engine's own reports, and by the kernel's counts for its process.
 //!
-//! Mapped weights come in by page faults, of which llama.cpp knows nothing: a slow disk would look like a hung one. Owns the
-//! reading of `/proc`, a few small files that the kernel writes from memory without waiting, and the line in the log.
+//! Mapped weights come in by page faults, of which llama.cpp knows nothing: a slow
+//! disk would look like a hung one. Owns the reading of `/proc`, a few small files
+//! that the kernel writes from memory without waiting, and the line in the log.
 
 use super::launcher::LoadWork;
 use crate::protocol::EngineOptions;
@@ -9,10 +10,12 @@ use procfs::process::Process;
 
 /// Ticks between two lines in the log.
 const LOG_TICKS: u32 = 15;
-/// Share of a load at most: when all weights are read, there is memory for KV cells to fill and a first step to run.
-const MOST: f32 = 0.99;
+/// Largest share before the engine serves: when all weights are read, there is memory for KV cells to fill and a first
+/// step to run.
+const MAX_SHARE: f32 = 0.99;
 
-/// Progress of a process, by proc_pid_io(5), proc_pid_stat(5) and proc_pid_statm(5). `None` where the kernel does not say.
+/// Progress of a process, by proc_pid_io(5), proc_pid_stat(5) and
+/// proc_pid_statm(5). `None` where the kernel does not say.
 pub(super) fn work_of(pid: u32) -> Option<LoadWork> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let (stat, statm) = (process.stat().ok()?, process.statm().ok()?);
@@ -28,7 +31,7 @@ pub(super) fn work_of(pid: u32) -> Option<LoadWork> {
 pub(super) struct LoadWatch {
     /// Bytes of the model's files, and of its draft model's; 0 if nobody knows.
     model_bytes: u64,
-    /// Most bytes read so far.
+    /// Bytes read so far; never falls.
     read_bytes: u64,
     /// Share done, 0–1, as the engine says.
     told: f32,
@@ -46,7 +49,7 @@ impl LoadWatch {
 
     /// The engine says that this share is done.
     pub(super) fn on_told(&mut self, share: f32) {
-        self.told = self.told.max(share.clamp(0.0, MOST));
+        self.told = self.told.max(share.clamp(0.0, MAX_SHARE));
     }
 
     /// A tick has passed, and so much was done. A line for the log now and then.
@@ -73,7 +76,7 @@ impl LoadWatch {
         }
         // A percentage needs no more precision.
         let by_reading = self.read_bytes as f32 / self.model_bytes as f32;
-        self.told.max(by_reading.min(MOST))
+        self.told.max(by_reading.min(MAX_SHARE))
     }
 }
 
@@ -104,8 +107,8 @@ mod tests {
             .collect();
         watch.on_told(1.0);
 
-        assert_eq!(shares, [0.25, 0.25, 0.25, MOST]);
-        assert_eq!(watch.share(), MOST, "not before the engine serves");
+        assert_eq!(shares, [0.25, 0.25, 0.25, MAX_SHARE]);
+        assert_eq!(watch.share(), MAX_SHARE, "not before the engine serves");
     }
 
     #[test]

@@ -1,17 +1,17 @@
-//! What stands between HTTP and an engine: keys, limits, admission, supervision, replay.
+//! Stands between HTTP and an engine: keys, limits, admission, supervision, replay.
 //!
 //! ```text
-//! EngineHandle ── Command ──▶ RunLoop (one task, owns everything below)      engine process
+//! EngineHandle ─ RunLoopCommand ▶ RunLoop (one task, owns everything below)   engine process
 //!      ▲                        ├─ InFlight   live sequences, replays              │
-//!      │                        ├─ Calls      tokenize, compile; whose turn it is  │
+//!      │                        ├─ OpenCalls  questions, and whose turn it is      │
 //!      │                        ├─ Embeds     requests for vectors                 │
-//!      │                        ├─ Quarantine what engines died of                 │
+//!      │                        ├─ Quarantine contents that engines died of        │
 //!      └── Generation ◀─events──┤  Link ◀──────── frames over a socket ───────────▶│
-//!      └── Status (watched) ◀───┴─ Heartbeat, Launcher, Child ──── starts, kills ──┘
+//!      └── StatusBoard (read) ◀─┴─ Heartbeat, Launcher, Child ──── starts, kills ──┘
 //! ```
 //!
-//! Nothing here is locked: the run loop alone changes state, everybody else sends it commands or watches what it
-//! publishes. Never names llama.cpp and knows no status code.
+//! Nothing here is locked: the run loop alone changes state, everybody else sends it commands or watches the
+//! status board that it writes. Never names llama.cpp and knows no status code.
 
 mod admission;
 mod blame;

@@ -37,7 +37,7 @@ use tracing::Level;
 const ENGINE_ARGUMENTS: [&str; 2] = ["engine", "--parent-pid"];
 
 /// Time for the rest of stderr to arrive once the process has ended; a grandchild may hold it open for ever.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Starts `llamero engine` processes.
 ///
@@ -45,12 +45,12 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// the *thread* that started it. So all are started by one thread that lives as long as this value.
 #[derive(Debug)]
 pub struct ProcessLauncher {
-    orders: Option<mpsc::Sender<Order>>,
+    orders: Option<mpsc::Sender<LaunchOrder>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Asks the thread for a child.
-struct Order {
+struct LaunchOrder {
     runtime: Handle,
     reply: oneshot::Sender<io::Result<Launched<EngineProcess>>>,
 }
@@ -73,13 +73,13 @@ impl ProcessLauncher {
         Self::with_arguments(program, &ENGINE_ARGUMENTS)
     }
 
-    /// The gateway's process id comes behind `arguments`.
+    /// The gateway's process id comes after `arguments`.
     fn with_arguments(program: PathBuf, arguments: &[&str]) -> io::Result<Self> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         // At most one order waits: the run loop has one engine at a time.
-        let (orders, inbox) = mpsc::channel::<Order>();
+        let (orders, inbox) = mpsc::channel::<LaunchOrder>();
         let thread = thread::Builder::new().name("engine-launcher".to_owned()).spawn(move || {
-            for Order { runtime, reply } in inbox {
+            for LaunchOrder { runtime, reply } in inbox {
                 // Fails when the supervisor was dropped meanwhile; the child is then dropped here, which kills it.
                 let _ = reply.send(start(&program, &arguments, &runtime));
             }
@@ -95,7 +95,7 @@ impl Launcher for ProcessLauncher {
         let gone = || io::Error::other("the thread that starts engines has ended");
         let (reply, answer) = oneshot::channel();
         let orders = self.orders.as_ref().ok_or_else(gone)?;
-        orders.send(Order { runtime: Handle::current(), reply }).map_err(|_| gone())?;
+        orders.send(LaunchOrder { runtime: Handle::current(), reply }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -154,7 +154,7 @@ async fn pump(mut stderr: ChildStderr, tail: Arc<Mutex<StderrTail>>) {
     }
 }
 
-/// Logs a line of an engine: what this program says at its own level, anything else (llama.cpp, a panic) for who looks for it.
+/// Logs a line of an engine: lines of this program at their own level, all others (llama.cpp, a panic) at `debug`.
 fn log(line: &str) {
     const TARGET: &str = "llamero::engine::stderr";
     match own_words(line) {
@@ -175,8 +175,9 @@ pub struct EngineProcess {
     pump: Option<AbortOnDropHandle<()>>,
 }
 
-/// Reaps the children of engines that have died. As process 1 of a container the gateway inherits them, and each one that nobody waits
-/// for keeps its pid. No engine runs now, so no other children are there. One that is about to end is reaped at the next death.
+/// Reaps the children of engines that have died. As process 1 of a container the gateway inherits them, and each one
+/// that nobody waits for keeps its pid. No engine runs now, so no other children are there. One that is about to end is
+/// reaped at the next death.
 fn reap_orphans() {
     if std::process::id() == 1 {
         // An error says that there are no children.
@@ -203,7 +204,7 @@ impl EngineChild for EngineProcess {
             }
         };
         if let Some(pump) = &mut self.pump
-            && timeout(LAST_WORDS, pump).await.is_ok()
+            && timeout(LAST_LINES_TIMEOUT, pump).await.is_ok()
         {
             self.pump = None;
         }
@@ -212,11 +213,11 @@ impl EngineChild for EngineProcess {
     }
 
     fn kill(&mut self) {
-        // Fails when it has ended already, which is what is wanted.
+        // Fails when it has ended already, which is as good.
         let _ = self.child.start_kill();
     }
 
-    fn last_words(&self) -> Vec<String> {
+    fn last_lines(&self) -> Vec<String> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).lines()
     }
 }

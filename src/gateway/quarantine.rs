@@ -1,13 +1,13 @@
-//! Remembers the contents that engines had when they died: suspected after one death, refused after the second, or after the third
-//! kill from outside.
+//! Remembers the contents that engines had when they died: suspected after one death, refused after the second, or
+//! after the third kill from outside.
 //!
-//! A plain table; time is an argument. Owned by the run loop. A content is forgotten after [`QUARANTINE`], and a suspected one
-//! as soon as work with it has finished well. At most [`MAX_CONTENTS`] are remembered.
+//! A plain table; time is an argument. Owned by the run loop. A content is forgotten after [`QUARANTINE`], and a
+//! suspected one as soon as work with it has finished well. At most [`MAX_CONTENTS`] are remembered.
 //!
-//! A content is refused after a death that only it can have caused, if it may have caused an earlier one as well. One that had gone
-//! on for long in the engine that died first gets another try, unless it was alone in the second. Kills from outside are counted
-//! apart from these: by themselves they refuse a content after [`MAX_KILLS`] of which only it can have been the cause, so that one
-//! for which the kernel has no memory has an end too.
+//! A content is refused after a death that only it can have caused, if it may have caused an earlier one as well. One
+//! that had gone on for long in the engine that died first gets another try, unless it was alone in the second. Kills
+//! from outside are counted apart from these: by themselves they refuse a content after [`MAX_KILLS`] of which only it
+//! can have been the cause, so that one for which the kernel has no memory has an end too.
 
 use super::fingerprint::Fingerprint;
 use std::{
@@ -22,12 +22,13 @@ pub(super) const QUARANTINE: Duration = Duration::from_secs(600);
 /// Contents remembered at most: 24 bytes each. Every refused one has cost two engines.
 const MAX_CONTENTS: usize = 4096;
 
-/// Kills from outside, each of an engine in which nothing else can have been the cause, after which a content is refused.
+/// Kills from outside, each of an engine in which nothing else can
+/// have been the cause, after which a content is refused.
 const MAX_KILLS: u32 = 3;
 
 /// The judgement on the death of an engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct DeathVerdict {
     /// Contents that may have been the cause.
     pub(super) causes: BTreeSet<Fingerprint>,
     /// Contents that the engine had besides and had gone on with for a while: they may end an engine late.
@@ -42,7 +43,7 @@ pub(super) struct Verdict {
 
 /// The part that a content had in the death of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Role {
+enum Suspicion {
     /// An engine was killed from outside with it.
     Killed,
     /// An engine died with it that had gone on with it for long, while it began with another one.
@@ -55,19 +56,20 @@ enum Role {
 
 /// The memory of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Record {
+struct ContentRecord {
     until: Instant,
-    role: Role,
+    suspicion: Suspicion,
     /// Kills of which only it can have been the cause.
     kills: u32,
-    /// Whether it has gone on for a while in an engine since: remembered for the next death, and no reason to be careful.
+    /// Whether it has gone on for a while in an engine since:
+    /// remembered for the next death, and no reason to be careful.
     is_proved: bool,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Quarantine {
-    contents: BTreeMap<Fingerprint, Record>,
+    contents: BTreeMap<Fingerprint, ContentRecord>,
 }
 
 impl Quarantine {
@@ -78,7 +80,7 @@ impl Quarantine {
 
     /// Whether engines died of this, so that no other one gets it.
     pub(super) fn is_refused(&self, content: Fingerprint, now: Instant) -> bool {
-        self.contents.get(&content).is_some_and(|record| record.role == Role::Refused && now < record.until)
+        self.contents.get(&content).is_some_and(|record| record.suspicion == Suspicion::Refused && now < record.until)
     }
 
     /// Whether an engine died with this in its hands, so that its next try needs care.
@@ -86,12 +88,13 @@ impl Quarantine {
         self.is_remembered(content, now) && self.contents.get(&content).is_some_and(|record| !record.is_proved)
     }
 
-    /// Forgets what is old.
+    /// Forgets contents whose time is over.
     pub(super) fn purge(&mut self, now: Instant) {
         self.contents.retain(|_, record| now < record.until);
     }
 
-    /// Work with this content has gone on for a while in an engine: it is remembered, and no suspect until the next death.
+    /// Work with this content has gone on for a while in an engine: it
+    /// is remembered, and no suspect until the next death.
     pub(super) fn on_proof(&mut self, content: Fingerprint) {
         if let Some(record) = self.contents.get_mut(&content) {
             record.is_proved = true;
@@ -100,20 +103,21 @@ impl Quarantine {
 
     /// Whether an engine died with this in its hands, even if it has proved itself since.
     pub(super) fn is_remembered(&self, content: Fingerprint, now: Instant) -> bool {
-        self.contents.get(&content).is_some_and(|record| record.role < Role::Refused && now < record.until)
+        self.contents.get(&content).is_some_and(|record| record.suspicion < Suspicion::Refused && now < record.until)
     }
 
     /// Takes note of a death. Whether a content is refused from now on that was not before.
-    pub(super) fn on_death(&mut self, verdict: &Verdict, now: Instant) -> bool {
+    pub(super) fn on_death(&mut self, verdict: &DeathVerdict, now: Instant) -> bool {
         let until = now + QUARANTINE;
         self.purge(now);
         let convicted = verdict.blamed.filter(|content| self.convicts(verdict, content));
-        let (cause, bystander) = if verdict.is_kill { (Role::Killed, Role::Killed) } else { (Role::Cause, Role::Bystander) };
+        let (cause, bystander) =
+            if verdict.is_kill { (Suspicion::Killed, Suspicion::Killed) } else { (Suspicion::Cause, Suspicion::Bystander) };
         let causes = verdict.causes.iter().map(|content| (*content, cause));
         let others = verdict.bystanders.iter().map(|content| (*content, bystander));
-        for (content, role) in causes.chain(others).chain(convicted.map(|content| (content, Role::Refused))) {
-            let record = self.contents.entry(content).or_insert(Record { until, role, kills: 0, is_proved: false });
-            *record = Record { until, role: record.role.max(role), is_proved: false, ..*record };
+        for (content, suspicion) in causes.chain(others).chain(convicted.map(|content| (content, Suspicion::Refused))) {
+            let record = self.contents.entry(content).or_insert(ContentRecord { until, suspicion, kills: 0, is_proved: false });
+            *record = ContentRecord { until, suspicion: record.suspicion.max(suspicion), is_proved: false, ..*record };
         }
         if let Some(record) = verdict.blamed.filter(|_| verdict.is_kill).and_then(|content| self.contents.get_mut(&content)) {
             record.kills += 1;
@@ -123,19 +127,19 @@ impl Quarantine {
     }
 
     /// Whether this death, of which only this content can have been the cause, is one too many.
-    fn convicts(&self, verdict: &Verdict, content: &Fingerprint) -> bool {
+    fn convicts(&self, verdict: &DeathVerdict, content: &Fingerprint) -> bool {
         match self.contents.get(content) {
-            Some(Record { role: Role::Refused, .. }) | None => false,
+            Some(ContentRecord { suspicion: Suspicion::Refused, .. }) | None => false,
             Some(record) if verdict.is_kill => record.kills + 1 >= MAX_KILLS,
-            Some(Record { role: Role::Cause, .. }) => true,
-            Some(Record { role: Role::Bystander, .. }) => verdict.is_alone,
-            Some(Record { role: Role::Killed, .. }) => false,
+            Some(ContentRecord { suspicion: Suspicion::Cause, .. }) => true,
+            Some(ContentRecord { suspicion: Suspicion::Bystander, .. }) => verdict.is_alone,
+            Some(ContentRecord { suspicion: Suspicion::Killed, .. }) => false,
         }
     }
 
     /// Work with this content has finished well.
     pub(super) fn acquit(&mut self, content: Fingerprint) {
-        if self.contents.get(&content).is_some_and(|record| record.role < Role::Refused) {
+        if self.contents.get(&content).is_some_and(|record| record.suspicion < Suspicion::Refused) {
             self.contents.remove(&content);
         }
     }
@@ -144,7 +148,7 @@ impl Quarantine {
     fn shrink(&mut self) {
         let excess = self.contents.len().saturating_sub(MAX_CONTENTS);
         if excess > 0 {
-            let mut oldest: Vec<_> = self.contents.iter().map(|(content, record)| (record.role, record.until, *content)).collect();
+            let mut oldest: Vec<_> = self.contents.iter().map(|(content, record)| (record.suspicion, record.until, *content)).collect();
             oldest.sort_unstable();
             for (_, _, content) in &oldest[..excess] {
                 self.contents.remove(content);
@@ -153,8 +157,8 @@ impl Quarantine {
     }
 }
 
-/// Says in the log which work is refused: its kind, its number where it has one, and the fingerprint of its content. Nothing of what
-/// is in it.
+/// Logs which work is refused: its kind, its number where it has one, and the fingerprint of its content, but nothing
+/// of the content itself.
 pub(super) fn log_refusal(kind: &str, id: Option<u64>, content: Fingerprint) {
     tracing::warn!(kind, id, %content, "refused, because engines died of the same content");
 }
@@ -164,15 +168,15 @@ mod tests {
     use super::*;
 
     /// A death of which one of `causes` was the cause, with `bystanders`.
-    fn verdict(causes: &[u64], bystanders: &[u64]) -> Verdict {
+    fn verdict(causes: &[u64], bystanders: &[u64]) -> DeathVerdict {
         let set = |contents: &[u64]| contents.iter().copied().map(Fingerprint).collect();
         let blamed = causes.first().copied().filter(|_| causes.len() == 1).map(Fingerprint);
         let is_alone = causes.len() == 1 && bystanders.is_empty();
-        Verdict { causes: set(causes), bystanders: set(bystanders), blamed, is_alone, is_kill: false }
+        DeathVerdict { causes: set(causes), bystanders: set(bystanders), blamed, is_alone, is_kill: false }
     }
 
-    fn kill(causes: &[u64], bystanders: &[u64]) -> Verdict {
-        Verdict { is_kill: true, ..verdict(causes, bystanders) }
+    fn kill(causes: &[u64], bystanders: &[u64]) -> DeathVerdict {
+        DeathVerdict { is_kill: true, ..verdict(causes, bystanders) }
     }
 
     #[test]
@@ -279,7 +283,7 @@ mod tests {
         quarantine.on_proof(Fingerprint(1));
         assert!(quarantine.on_death(&verdict(&[1], &[]), now));
         quarantine.on_proof(Fingerprint(1));
-        assert!(quarantine.is_refused(Fingerprint(1), now), "what is refused stays so");
+        assert!(quarantine.is_refused(Fingerprint(1), now), "a refused content stays refused");
     }
 
     #[test]

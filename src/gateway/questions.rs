@@ -1,7 +1,7 @@
 //! The questions that the handle asks the engine: tokenize, detokenize, spell, forecast, check a constraint.
 //!
-//! Says for each which lane it waits in and what of it is its content (`calls` keeps the table of open ones). Vectors are asked
-//! for by `embeds`, which cuts requests into batches.
+//! Says for each in which lane it waits and by which parts it is recognized (`calls` keeps the table of open ones).
+//! `embeds` asks for vectors, because it cuts requests into batches.
 
 use super::{
     calls::{Ask, Lane, MAX_TEXT_BYTES},
@@ -64,10 +64,11 @@ impl Ask for CheckConstraint {
 }
 
 impl EngineHandle {
-    /// Text to tokens, in the engine process. Asked again if the engine dies meanwhile, until it is refused because engines died of it.
+    /// Text to tokens, in the engine process. Asked again if the engine dies meanwhile, until it is refused because
+    /// engines died of it.
     ///
-    /// Waits for its turn: short texts pass long ones, and keys take turns. Ends in bounded time: an engine that owes an answer for
-    /// longer than the stall timeout is killed.
+    /// Waits for its turn: short texts pass long ones, and keys take turns. Ends in bounded time: an engine that owes
+    /// an answer for longer than the stall timeout is killed.
     ///
     /// # Errors
     /// `Text` if this text cannot be tokenized, `Engine` if there is no engine to ask.
@@ -103,7 +104,7 @@ impl EngineHandle {
     /// that follows finds it compiled. Callers take turns.
     ///
     /// # Errors
-    /// `Refused` says what is wrong with it, `Busy` that nobody could find out; the others as [`Self::tokenize`].
+    /// `Refused` if the constraint is at fault, `Busy` if nobody could find out; the others as [`Self::tokenize`].
     pub async fn check_constraint(&self, constraint: Constraint) -> Result<(), CheckError> {
         let namespace = self.key();
         Ok(self.ask_of_bounded_size(CheckConstraint { constraint, namespace }).await??)

@@ -5,9 +5,10 @@
 //!                     └─ drained ─▶ stop
 //! ```
 //!
-//! An engine that dies after it was given work may have died of that work: then there are a pause and a quarantine, and never an
-//! end, so that no request ends the server. Only engines that die before any was ready, or that were ready and never given any work,
-//! count as failed starts: what was loaded once is loaded again until that works, whatever its engine dies of meanwhile.
+//! An engine that dies after it was given work may have died of that work: then there are a pause and a quarantine, and
+//! never an end, so that no request ends the server. Only engines that die before any was ready, or that were ready and
+//! never given any work, count as failed starts: a model that was loaded once is loaded again until that works,
+//! whatever its engine dies of meanwhile.
 //!
 //! Events come in one at a time (a frame, a command, a tick, a deadline) and are handled without waiting, so nothing
 //! here locks and no client can hold up another. One engine is alive at most.
@@ -18,17 +19,17 @@ pub(super) use history::History;
 
 use super::{
     blame::{Aftermath, Gate, judge},
-    calls::Calls,
-    command::Command,
+    calls::OpenCalls,
+    command::RunLoopCommand,
     death::{Death, DeathCause},
     embeds::Embeds,
-    engine::{Engine, Event, Fault},
+    engine::{Engine, EngineEvent, EngineFault},
     engine_state::EngineState,
     error::SubmitError,
-    in_flight::{Casualties, InFlight},
+    in_flight::{InFlight, ReplayOutcome},
     launcher::{EngineChild, Launcher},
     quarantine::{Quarantine, log_refusal},
-    status::Status,
+    status::StatusBoard,
 };
 use crate::{
     config::SupervisionConfig,
@@ -41,10 +42,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Loads in a row, failed though one had worked, that requests are held for: about half a minute where loads fail at once. Then they
-/// fail, and new ones are refused, until a load works.
+/// Loads in a row, failed though one had worked, that requests are held for: about half a minute where loads fail at
+/// once. Then they fail, and new ones are refused, until a load works.
 const MAX_HELD_LOADS: u32 = 5;
-/// Frames that may wait to be written, beyond what a full house needs.
+/// Frames that may wait to be written, beyond those of as many sequences as are admitted.
 const OUTBOX_RESERVE: usize = 256;
 
 /// All that supervision needs; see the module's header.
@@ -52,10 +53,10 @@ pub(super) struct RunLoop<L: Launcher> {
     pub(super) launcher: L,
     pub(super) options: EngineOptions,
     pub(super) policy: SupervisionConfig,
-    pub(super) status: Arc<Status>,
-    pub(super) commands: UnboundedReceiver<Command>,
+    pub(super) status: Arc<StatusBoard>,
+    pub(super) commands: UnboundedReceiver<RunLoopCommand>,
     pub(super) sequences: InFlight,
-    pub(super) calls: Calls,
+    pub(super) calls: OpenCalls,
     pub(super) embeds: Embeds,
     pub(super) quarantine: Quarantine,
     /// Set when the server is stopping: when to stop at the latest.
@@ -69,10 +70,10 @@ enum End {
     GaveUp(Death),
 }
 
-/// How one engine's life ended.
-enum Life<C> {
+/// How one engine ended.
+enum EngineExit<C> {
     Drained,
-    /// With the process, if it does not end.
+    /// With its child if that does not end when killed.
     Died(Death, Option<C>),
 }
 
@@ -80,15 +81,15 @@ impl<L: Launcher> RunLoop<L> {
     /// Runs until the server stops or the engine is given up. Afterwards no engine is left.
     pub(super) async fn run(mut self) {
         let end = loop {
-            let (death, remains) = match self.live().await {
-                Life::Drained => break End::Drained,
-                Life::Died(death, remains) => (death, remains),
+            let (death, stuck_child) = match self.run_engine().await {
+                EngineExit::Drained => break End::Drained,
+                EngineExit::Died(death, stuck_child) => (death, stuck_child),
             };
-            self.bury(&death);
-            if self.is_hopeless(&death) {
+            self.record_exit(&death);
+            if self.should_give_up(&death) {
                 break End::GaveUp(death);
             }
-            if self.wait_for_end(remains).await || self.pause().await {
+            if self.wait_for_end(stuck_child).await || self.pause().await {
                 break End::Drained;
             }
             self.status.facts.send_modify(|facts| facts.restarts += 1);
@@ -99,11 +100,11 @@ impl<L: Launcher> RunLoop<L> {
     // === One engine ===
 
     /// Launches an engine and serves with it until it dies or everything is drained.
-    async fn live(&mut self) -> Life<L::Child> {
+    async fn run_engine(&mut self) -> EngineExit<L::Child> {
         (self.history.was_ready, self.history.was_given_work) = (false, false);
         let launched = match self.launcher.launch().await {
             Ok(launched) => launched,
-            Err(error) => return Life::Died(Death { detail: Some(error.to_string()), ..Death::new(DeathCause::LaunchFailed) }, None),
+            Err(error) => return EngineExit::Died(Death { detail: Some(error.to_string()), ..Death::new(DeathCause::LaunchFailed) }, None),
         };
         let outbox_frames = self.status.admission.capacity().saturating_mul(2).saturating_add(OUTBOX_RESERVE);
         let mut engine = Engine::new(launched, outbox_frames, &self.policy, self.options.clone());
@@ -117,25 +118,25 @@ impl<L: Launcher> RunLoop<L> {
                 // Clients are told before the engine is waited for.
                 self.fail_all(&GenerationError::ShuttingDown, &SubmitError::ShuttingDown);
                 engine.stop().await;
-                Life::Drained
+                EngineExit::Drained
             }
             Err(fault) => {
-                let (death, remains) = engine.die(fault).await;
-                Life::Died(death, remains)
+                let (death, stuck_child) = engine.end_faulty(fault).await;
+                EngineExit::Died(death, stuck_child)
             }
         }
     }
 
     /// Handles events until everything is drained (`Ok`) or the engine is no more.
-    async fn serve(&mut self, engine: &mut Engine<L::Child>) -> Result<(), Fault> {
+    async fn serve(&mut self, engine: &mut Engine<L::Child>) -> Result<(), EngineFault> {
         loop {
             if self.is_drained() {
                 return Ok(());
             }
             tokio::select! {
                 event = engine.next() => match event? {
-                    Event::Message(message) => self.on_message(engine, message)?,
-                    Event::Tick => {
+                    EngineEvent::Message(message) => self.on_message(engine, message)?,
+                    EngineEvent::Tick => {
                         engine.on_tick(self.calls.on_tick())?;
                         self.quarantine.purge(Instant::now());
                         self.publish_load(engine);
@@ -154,7 +155,7 @@ impl<L: Launcher> RunLoop<L> {
         }
     }
 
-    fn on_message(&mut self, engine: &mut Engine<L::Child>, message: FromEngine) -> Result<(), Fault> {
+    fn on_message(&mut self, engine: &mut Engine<L::Child>, message: FromEngine) -> Result<(), EngineFault> {
         match message {
             FromEngine::LoadProgress(share) => {
                 engine.on_progress(share);
@@ -169,7 +170,7 @@ impl<L: Launcher> RunLoop<L> {
                 self.status.set_state(EngineState::Ready);
                 tracing::info!(pid = engine.pid(), held = self.sequences.len(), "the engine is ready");
             }
-            FromEngine::LoadFailed(error) => return Err(Fault::LoadFailed(error)),
+            FromEngine::LoadFailed(error) => return Err(EngineFault::LoadFailed(error)),
             FromEngine::Embedding(calls) => self.embeds.on_begun(&calls),
             FromEngine::Reply { id, reply: Reply::Embed(result) } => self.embeds.on_embedded(id, result, &mut self.quarantine),
             FromEngine::Reply { id, reply } => self.calls.on_reply(id, reply, &mut self.quarantine),
@@ -213,25 +214,25 @@ impl<L: Launcher> RunLoop<L> {
         }
     }
 
-    fn on_command(&mut self, command: Command, engine: Option<&mut Engine<L::Child>>) {
+    fn on_command(&mut self, command: RunLoopCommand, engine: Option<&mut Engine<L::Child>>) {
         let now = Instant::now();
         let is_refused = |content| self.quarantine.is_refused(content, now);
         match command {
-            Command::Submit(entries) => {
+            RunLoopCommand::Submit(entries) => {
                 for entry in entries {
                     if is_refused(entry.content()) { entry.refuse() } else { self.sequences.insert(entry) }
                 }
             }
-            Command::Cancel(ids) => {
+            RunLoopCommand::Cancel(ids) => {
                 let known: Vec<_> = ids.into_iter().filter(|id| self.sequences.cancel(*id)).collect();
                 self.measure_pace(0);
                 if let Some(engine) = engine {
                     known.into_iter().for_each(|id| engine.send(ToEngine::Cancel(id)));
                 }
             }
-            Command::Call(call) if is_refused(call.content()) => call.quarantine(None),
-            Command::Call(call) => self.calls.insert(call),
-            Command::Embed(request) => {
+            RunLoopCommand::Call(call) if is_refused(call.content()) => call.quarantine(None),
+            RunLoopCommand::Call(call) => self.calls.insert(call),
+            RunLoopCommand::Embed(request) => {
                 let refused = request.contents().find(|content| is_refused(*content));
                 if let Some(content) = refused {
                     log_refusal("embed", None, content);
@@ -240,11 +241,12 @@ impl<L: Launcher> RunLoop<L> {
                     self.embeds.insert(request);
                 }
             }
-            Command::Drain(deadline) => self.drain_by = Some(deadline),
+            RunLoopCommand::Drain(deadline) => self.drain_by = Some(deadline),
         }
     }
 
-    /// New requests as well as, after a restart, those to be replayed: all of them, or suspects one at a time (`blame`).
+    /// New requests as well as, after a restart, those to be replayed:
+    /// all of them, or suspects one at a time (`blame`).
     fn send_what_is_held(&mut self, engine: &mut Engine<L::Child>) {
         let slots = slots(&self.status, &self.options);
         let works = || self.calls.works().chain(self.embeds.works()).chain(self.sequences.works(slots)).collect();
@@ -264,8 +266,8 @@ impl<L: Launcher> RunLoop<L> {
 
     // === Between two engines ===
 
-    /// Takes note of a death and of what it means for whatever is in flight.
-    fn bury(&mut self, death: &Death) {
+    /// Records a death, and replays or fails the work that is in flight.
+    fn record_exit(&mut self, death: &Death) {
         if self.is_failed_reload(death) {
             self.history.failed_loads += 1;
         } else {
@@ -273,13 +275,13 @@ impl<L: Launcher> RunLoop<L> {
         }
         self.status.facts.send_modify(|facts| *facts.deaths.entry(death.cause).or_default() += 1);
         let summary = death.cause.to_string();
-        let casualties = self.find_the_cause(death.cause);
+        let replay = self.decide_replays(death.cause);
         if let Some(folder) = self.options.prefix_cache.as_mut().filter(|_| death.cause.is_of_work()) {
-            // It may have died of what it read there.
+            // It may have died of the contents of that folder.
             folder.discard = true;
         }
 
-        // What the dead engine held is gone; what is to be replayed waits.
+        // Nothing of the dead engine is left; sequences that are replayed wait.
         let waiting = u32::try_from(self.sequences.len()).unwrap_or(u32::MAX);
         self.status.stats.send_modify(|stats| {
             self.history.totals = stats.totals;
@@ -289,22 +291,22 @@ impl<L: Launcher> RunLoop<L> {
         tracing::error!(
             cause = death.cause.label(),
             in_a_row = self.history.deaths_in_a_row + self.history.failed_loads,
-            replayed = casualties.replayed,
-            failed = casualties.failed,
+            replayed = replay.replayed,
+            failed = replay.failed,
             "the engine died: {}",
             death.report()
         );
     }
 
-    /// Whether the model, which was loaded before, could not be loaded this time: the disk is away, memory is short for a while.
-    /// A file that was changed stays so, and an engine that does not end is another matter.
+    /// Whether the model, which was loaded before, could not be loaded this time: the disk is away, memory is short for
+    /// a while. A file that was changed stays so, and an engine that does not end is another matter.
     fn is_failed_reload(&self, death: &Death) -> bool {
         let was_loaded = self.status.facts.borrow().model.is_some();
         was_loaded && !self.history.was_ready && !matches!(death.cause, DeathCause::ModelChanged | DeathCause::Unkillable)
     }
 
-    /// Finds out what the engine may have died of, and what becomes of what it had.
-    fn find_the_cause(&mut self, cause: DeathCause) -> Casualties {
+    /// Finds out which work the engine may have died of, and decides which work the next one gets.
+    fn decide_replays(&mut self, cause: DeathCause) -> ReplayOutcome {
         let now = Instant::now();
         let sequences = self.sequences.works(slots(&self.status, &self.options));
         let verdict = judge(self.calls.works().chain(self.embeds.works()).chain(sequences), cause);
@@ -319,13 +321,13 @@ impl<L: Launcher> RunLoop<L> {
         self.sequences.on_death(&after)
     }
 
-    /// Whether the engine may have died of what clients asked for.
+    /// Whether the engine may have died of the work that clients gave it.
     fn is_of_work(&self, death: &Death) -> bool {
         self.history.was_given_work && death.cause.is_of_work()
     }
 
     /// Whether another engine would fare no better.
-    fn is_hopeless(&self, death: &Death) -> bool {
+    fn should_give_up(&self, death: &Death) -> bool {
         match death.cause {
             _ if self.is_failed_reload(death) || self.is_of_work(death) => false,
             DeathCause::LoadFailed | DeathCause::ModelChanged | DeathCause::Unkillable => true,
@@ -333,10 +335,10 @@ impl<L: Launcher> RunLoop<L> {
         }
     }
 
-    /// Waits until an engine that does not end when killed is gone: it has the memory that the next one needs. Nobody knows how
-    /// long that takes, so nothing waits with it. Whether everything was drained instead.
-    async fn wait_for_end(&mut self, remains: Option<L::Child>) -> bool {
-        let Some(mut child) = remains else { return false };
+    /// Waits until an engine that does not end when killed is gone: it has the memory that the next one needs. Nobody
+    /// knows how long that takes, so nothing waits with it. Whether everything was drained instead.
+    async fn wait_for_end(&mut self, stuck_child: Option<L::Child>) -> bool {
+        let Some(mut child) = stuck_child else { return false };
         self.status.facts.send_modify(|facts| facts.is_stuck = true);
         let refusal = SubmitError::stuck();
         let error = GenerationError::EngineDied(DeathCause::Unkillable.to_string());
@@ -374,7 +376,7 @@ impl<L: Launcher> RunLoop<L> {
         }
     }
 
-    /// Fails whatever is held, and refuses what comes until a load works.
+    /// Fails all held requests, and refuses new ones until a load works.
     fn stop_holding(&mut self) {
         let reason = DeathCause::LoadFailed.to_string();
         self.status.set_state(EngineState::Loading(0.0));
@@ -398,7 +400,7 @@ impl<L: Launcher> RunLoop<L> {
         }
     }
 
-    /// Publishes the end, then fails what is in flight and what was on its way here.
+    /// Publishes the end, then fails all work that is in flight or on its way here.
     fn finish(mut self, end: &End) {
         let (error, refusal) = match end {
             End::Drained => (GenerationError::ShuttingDown, SubmitError::ShuttingDown),
@@ -425,7 +427,7 @@ impl<L: Launcher> RunLoop<L> {
 }
 
 /// Sequences that an engine computes at once.
-fn slots(status: &Status, options: &EngineOptions) -> usize {
+fn slots(status: &StatusBoard, options: &EngineOptions) -> usize {
     let slots = status.facts.borrow().model.as_ref().map_or(options.max_num_seqs, |model| model.max_num_seqs);
     usize::try_from(slots).unwrap_or(usize::MAX)
 }

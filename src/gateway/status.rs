@@ -1,4 +1,4 @@
-//! What the run loop publishes and everybody may read: state, facts, counters.
+//! The status board: state, facts and counters, which the run loop writes and everybody may read.
 //!
 //! Written by the run loop alone (and by `Supervisor` when it starts to drain); readers never wait for it.
 
@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::sync::{Semaphore, watch};
 
-/// What is known of the engines of this gateway.
+/// Facts about the engines of this gateway.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     /// The model, once it was loaded.
@@ -41,7 +41,7 @@ pub(super) struct Facts {
 
 /// The board itself, shared by handles, supervisor and run loop.
 #[derive(Debug)]
-pub(super) struct Status {
+pub(super) struct StatusBoard {
     pub(super) state: watch::Sender<EngineState>,
     /// Whether the server is about to stop and still serves.
     pub(super) leaving: AtomicBool,
@@ -59,7 +59,7 @@ pub(super) struct Status {
     next_sequence: AtomicU64,
 }
 
-impl Status {
+impl StatusBoard {
     /// Of an engine whose model is not known yet.
     pub(super) fn new(admission: Admission) -> Self {
         Self {

@@ -19,7 +19,7 @@ pub(super) struct StderrTail {
 }
 
 impl StderrTail {
-    /// Takes in what was read. The lines that are finished by it.
+    /// Takes in bytes, and returns the lines that they finish.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut finished = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -57,8 +57,8 @@ impl StderrTail {
     }
 }
 
-/// What this program itself says in a line of an engine, and how much it matters. `None` for a line of anybody else, such as
-/// ` WARN llama.cpp: …`, whose warnings are about choices that we made.
+/// The level and the text of a line of an engine that this program itself logged. `None` for a line of anybody else,
+/// such as ` WARN llama.cpp: …`, whose warnings are about choices that we made.
 pub(super) fn own_words(line: &str) -> Option<(Level, &str)> {
     let (level, rest) = line.trim_start().split_once(' ')?;
     let (target, words) = rest.split_once(": ")?;

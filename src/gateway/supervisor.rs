@@ -4,8 +4,8 @@
 
 use super::{
     admission::Admission,
-    calls::Calls,
-    command::{self, Command, CommandSender},
+    calls::OpenCalls,
+    command::{self, CommandSender, RunLoopCommand},
     embeds::Embeds,
     engine_state::EngineState,
     handle::EngineHandle,
@@ -13,7 +13,7 @@ use super::{
     launcher::Launcher,
     quarantine::Quarantine,
     run_loop::RunLoop,
-    status::Status,
+    status::StatusBoard,
 };
 use crate::{config::SupervisionConfig, protocol::EngineOptions};
 use std::{
@@ -26,25 +26,26 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 /// Stands for "whenever they are done": nobody waits a year for a drain.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// An engine that is not started yet, because its model is still being fetched or checked. The handle that came with it refuses
-/// requests meanwhile, and says why. Dropping it leaves the handle in that state.
+/// An engine that is not started yet, because its model is still being fetched or checked. The handle that came with it
+/// refuses requests meanwhile, and says why. Dropping it leaves the handle in that state.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct UnstartedEngine {
     supervision: SupervisionConfig,
-    status: Arc<Status>,
+    status: Arc<StatusBoard>,
     sender: CommandSender,
-    commands: UnboundedReceiver<Command>,
+    commands: UnboundedReceiver<RunLoopCommand>,
 }
 
-/// Makes the handle of an engine that runs `max_num_seqs` sequences at once, before it is known which model that serves.
+/// Makes the handle of an engine that runs `max_num_seqs` sequences at
+/// once, before it is known which model that serves.
 #[must_use]
-pub fn prepare(max_num_seqs: u32, supervision: SupervisionConfig) -> (EngineHandle, Prepared) {
+pub fn prepare(max_num_seqs: u32, supervision: SupervisionConfig) -> (EngineHandle, UnstartedEngine) {
     let running = usize::try_from(max_num_seqs).unwrap_or(usize::MAX);
     let admission = Admission::new(running, supervision.max_waiting);
-    let status = Arc::new(Status::new(admission));
+    let status = Arc::new(StatusBoard::new(admission));
     let (sender, commands) = command::channel();
     let handle = EngineHandle::new(Arc::clone(&status), sender.clone());
-    (handle, Prepared { supervision, status, sender, commands })
+    (handle, UnstartedEngine { supervision, status, sender, commands })
 }
 
 /// Starts an engine and everything that keeps one running. Must be called within a tokio runtime.
@@ -56,7 +57,7 @@ pub fn start<L: Launcher>(launcher: L, options: EngineOptions, supervision: Supe
     (handle, prepared.start(launcher, options))
 }
 
-impl Prepared {
+impl UnstartedEngine {
     /// Starts the engine with the `max_num_seqs` of before. As [`start`] in everything else.
     #[must_use]
     pub fn start<L: Launcher>(self, launcher: L, options: EngineOptions) -> Supervisor {
@@ -69,7 +70,7 @@ impl Prepared {
             status: Arc::clone(&status),
             commands,
             sequences: InFlight::default(),
-            calls: Calls::default(),
+            calls: OpenCalls::default(),
             embeds: Embeds::default(),
             quarantine: Quarantine::default(),
             drain_by: None,
@@ -84,11 +85,11 @@ impl Prepared {
     }
 }
 
-/// Owns the supervision of an engine. Dropping it kills the engine and fails what is in flight.
+/// Owns the supervision of an engine. Dropping it kills the engine and fails all that is in flight.
 #[derive(Debug)]
 pub struct Supervisor {
     task: AbortOnDropHandle<()>,
-    status: Arc<Status>,
+    status: Arc<StatusBoard>,
     commands: CommandSender,
 }
 
@@ -111,12 +112,12 @@ impl Supervisor {
         let now = Instant::now();
         let deadline = now.checked_add(patience.min(FOREVER)).unwrap_or(now);
         // Fails if the run loop has given up already; its end is awaited all the same.
-        let _ = self.commands.send(Command::Drain(deadline));
+        let _ = self.commands.send(RunLoopCommand::Drain(deadline));
         let ended = tokio::select! {
             ended = &mut self.task => ended,
             () = hurry.cancelled() => {
                 // As above.
-                let _ = self.commands.send(Command::Drain(Instant::now()));
+                let _ = self.commands.send(RunLoopCommand::Drain(Instant::now()));
                 self.task.await
             }
         };
@@ -125,8 +126,8 @@ impl Supervisor {
         }
     }
 
-    /// Waits until the engine is given up, and says everything that is known about why, over several lines.
-    /// Cancel-safe.
+    /// Waits until the engine is given up, and says everything that is
+    /// known about why, over several lines. Cancel-safe.
     pub async fn failed(&mut self) -> String {
         let mut state = self.status.state.subscribe();
         let reason = match state.wait_for(|state| matches!(state, EngineState::Failed(_))).await.as_deref() {
@@ -139,7 +140,7 @@ impl Supervisor {
 }
 
 /// Tells everybody that the run loop is gone, should it panic or be aborted.
-struct EndGuard(Arc<Status>);
+struct EndGuard(Arc<StatusBoard>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {

@@ -1,7 +1,7 @@
 //! Engines for tests: the other end of the socket, driven by the test line by line.
 //!
 //! `let (launcher, mut engines) = scripted();` gives a launcher for `start`; each engine that it launches comes out of
-//! `engines.next()`. Nothing here computes: the test says what the engine answers, or hands over a closure that does.
+//! `engines.next()`. Nothing here computes: the test gives the engine's answers, or a closure that does.
 
 use super::{
     death::DeathCause,
@@ -99,7 +99,7 @@ impl Launcher for ScriptedLauncher {
     }
 }
 
-/// What the supervisor holds of a scripted engine.
+/// The supervisor's end of a scripted engine.
 #[derive(Debug)]
 pub(crate) struct ScriptedChild {
     exit: watch::Sender<Option<DeathCause>>,
@@ -129,7 +129,7 @@ impl EngineChild for ScriptedChild {
         }
     }
 
-    fn last_words(&self) -> Vec<String> {
+    fn last_lines(&self) -> Vec<String> {
         vec!["last words".to_owned()]
     }
 }
@@ -306,7 +306,7 @@ pub(crate) fn model_info() -> ModelInfo {
     }
 }
 
-/// What a small model that embeds says of itself: texts between tokens 1 and 2, pairs as 1 q 2 d 2.
+/// Facts about a small model that embeds: texts between tokens 1 and 2, pairs as 1 q 2 d 2.
 pub(crate) fn embedding_info() -> EmbeddingInfo {
     let token = |id| vec![Token(id)];
     EmbeddingInfo {

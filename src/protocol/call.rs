@@ -1,7 +1,9 @@
-//! Calls: questions that the gateway asks an engine. Each is answered once, with the answer type that its question type names.
+//! Calls: questions that the gateway asks an engine. Each is answered
+//! once, with the answer type that its question type names.
 //!
-//! A new question touches three places: its type and its entry in `calls!` here, the engine's inbox that routes it
-//! (`engine/serve.rs`), and the gateway's method that asks it (`gateway/questions.rs`). Knows neither who asks nor who answers.
+//! A new question touches three places: its type and its entry in `calls!` here,
+//! the engine's inbox that routes it (`engine/serve.rs`), and the gateway's method
+//! that asks it (`gateway/questions.rs`). Knows neither who asks nor who answers.
 
 use super::{Constraint, ConstraintError, EmbedBatch, EmbedError, Forecast, Prospect, TextError, Token};
 use serde::{Deserialize, Serialize};
@@ -102,10 +104,11 @@ calls! {
     Spell(Spell) -> Result<Vec<Vec<u8>>, TextError>, named "spell", bytes: |question| token_bytes(&question.tokens);
     /// Predicts how a request would fare if it came now; changes nothing. Answered between two steps.
     Forecast(Prospect) -> Forecast, named "forecast", bytes: |prospect| prospect.prompts.iter().map(|prompt| token_bytes(prompt)).sum();
-    /// Asks whether text under a constraint can be generated. A `Submit` with the same constraint then finds it compiled.
+    /// Asks whether text under a constraint can be generated. A
+    /// `Submit` with the same constraint then finds it compiled.
     Check(CheckConstraint) -> Result<(), ConstraintError>, named "check", bytes: |question| question.constraint.text_bytes();
-    /// Tokens → a vector of `EmbeddingInfo::dimensions` finite numbers for each input, as the model computes it: not normalised.
-    /// For an engine whose model embeds; `Embedding` precedes the answer.
+    /// Tokens → a vector of `EmbeddingInfo::dimensions` finite numbers for each input, as the model computes it: not
+    /// normalised. For an engine whose model embeds; `Embedding` precedes the answer.
     Embed(EmbedBatch) -> Result<Vec<Vec<f32>>, EmbedError>, named "embed",
         bytes: |batch| batch.inputs.iter().map(|input| token_bytes(input)).sum();
 }
@@ -119,7 +122,7 @@ fn token_bytes(tokens: &[Token]) -> usize {
 pub struct Tokenize {
     /// The text.
     pub text: String,
-    /// Put BOS (and what else the vocabulary asks for) in front, unless the text begins with BOS already.
+    /// Put BOS (and whatever else the vocabulary asks for) in front, unless the text begins with BOS already.
     pub add_special: bool,
     /// Whether control tokens that the text spells out become those tokens.
     pub special: SpecialText,
@@ -148,15 +151,15 @@ pub struct CheckConstraint {
     pub namespace: u64,
 }
 
-/// The size of a text, or of tokens, by the time that a tokenizer needs for it. The gateway sends few texts of each size at a time, and
-/// the engine has threads for each size.
+/// The size of a text, or of tokens, by the time that a tokenizer needs for it. The gateway sends few texts of each
+/// size at a time, and the engine has threads for each size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TextSize {
     /// Nearly all prompts: up to some tens of milliseconds.
     Short,
     /// Up to a second.
     Middle,
-    /// Seconds.
+    /// Up to several seconds.
     Long,
 }
 
@@ -186,11 +189,11 @@ pub enum SpecialText {
     Recognised,
     /// They are plain text, all of them: a user's own words.
     Plain,
-    /// As `Plain`, for text that goes on other text: without the space that SentencePiece puts in front (Meta's
-    /// `encode_infilling`).
+    /// As `Plain`, for text that goes on other text: without the space
+    /// that SentencePiece puts in front (Meta's `encode_infilling`).
     Continuation,
-    /// They become those tokens, except one that spans any of these byte offsets (sorted, each inside the text): words of a user
-    /// in a template that a server wrote.
+    /// They become those tokens, except one that spans any of these byte offsets (sorted, each inside the text): words
+    /// of a user in a template that a server wrote.
     RecognisedOutside(Vec<u32>),
 }
 

@@ -1,4 +1,4 @@
-//! What an embedding model is, what it is asked and how that fails.
+//! Embedding models: their facts, the batches that they compute, and their errors.
 //!
 //! A model either generates or embeds: llama.cpp pools per context, and an engine has one.
 
@@ -18,7 +18,7 @@ pub enum Pooling {
     Rank(RankScore),
 }
 
-/// What the score of a rank head is.
+/// The meaning of a rank head's score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RankScore {
     /// Any number; its sigmoid is the relevance.
@@ -27,7 +27,7 @@ pub enum RankScore {
     Probability,
 }
 
-/// What a gateway must know of a model that embeds.
+/// Facts that a gateway needs about a model that embeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingInfo {
     /// Numbers in a vector; 1 for a rank head.
@@ -40,9 +40,9 @@ pub struct EmbeddingInfo {
     pub batch_tokens: u32,
     /// Inputs in one batch at most.
     pub batch_inputs: u32,
-    /// What goes around a text: tokens in front and behind.
+    /// Tokens before and after a text.
     pub around_text: (Vec<Token>, Vec<Token>),
-    /// What goes around a query with a document: tokens in front, between and behind.
+    /// Tokens before, between and after a query with a document.
     pub around_pair: (Vec<Token>, Vec<Token>, Vec<Token>),
 }
 
@@ -70,7 +70,7 @@ pub enum EmbedError {
     /// The vector has entries that are not finite.
     #[error("the model's vector has numbers that are not finite")]
     NotFinite,
-    /// Several engine processes died while they computed this, and nobody knows of what. Made by the gateway.
+    /// Several engine processes died of unknown causes while they computed this. Made by the gateway.
     #[error("the engine died: {0}")]
     EngineDied(String),
 }

@@ -3,15 +3,15 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What to load and with which limits. `None` lets the engine choose from the model and the machine.
+/// The model to load, and its limits. `None` lets the engine choose from the model and the machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineOptions {
     /// The GGUF file.
     pub model_path: PathBuf,
     /// Its files, first part first, as the server opened them. Empty: whatever is at `model_path` is loaded.
     pub model_files: Vec<OpenedFile>,
-    /// Longest prompt + completion, tokens (vLLM `--max-model-len`). Default: the model's training context, at most 8192,
-    /// less where the KV cells of all sequences would take too much memory.
+    /// Longest prompt + completion, tokens (vLLM `--max-model-len`). Default: the model's training context, at most
+    /// 8192, less where the KV cells of all sequences would take too much memory.
     pub max_model_len: Option<u32>,
     /// Sequences in one step at most, 1–256 (vLLM `--max-num-seqs`).
     pub max_num_seqs: u32,
@@ -31,16 +31,16 @@ pub struct EngineOptions {
     pub flash_attn: FlashAttention,
     /// Whether layers with a sliding window keep the cells that it has passed (llama-server `--swa-full`).
     pub swa_full: bool,
-    /// Host memory for KV that no slot has room for, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of the
-    /// machine's memory, at most 4 GiB.
+    /// Host memory for KV that no slot has room for, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of
+    /// the machine's memory, at most 4 GiB.
     pub swap_space_bytes: Option<u64>,
-    /// Where what is in that memory is kept on disk too, for the next start.
+    /// The folder in which a copy of that memory is kept for the next start.
     pub prefix_cache: Option<PrefixCacheFolder>,
-    /// A step with rows of a long prompt may take this many times a pure decode step, ≥ 1 (bounds the ITL that long prompts
-    /// cause). Short prompts, and several that wait, get more than the share that this leaves, up to 250 ms; 60 ms are always
-    /// fine, and a chunk takes at least half its fixed cost.
+    /// A step with rows of a long prompt may take this many times a pure decode step, ≥ 1 (bounds the ITL that long
+    /// prompts cause). Short prompts, and several that wait, get more than the share that this leaves, up to 250 ms; 60
+    /// ms are always fine, and a chunk takes at least half its fixed cost.
     pub prefill_step_ratio: f32,
-    /// What a step with decode rows and rows of prompts may take, ms, ≥ 1, whoever waits; it then replaces the ratio.
+    /// Longest time of a step with decode rows and rows of prompts, ms, ≥ 1, whoever waits; it then replaces the ratio.
     pub target_itl_ms: Option<u32>,
     /// The GGUF file of a smaller model with the same vocabulary that guesses ahead (llama.cpp `--model-draft`).
     /// `None`: guesses come from the text itself.
@@ -79,12 +79,13 @@ impl EngineOptions {
     }
 }
 
-/// A file of a model, held open by the server for as long as that runs, and what tells it from any other.
+/// A file of a model, held open by the server for as long as that runs, with the facts that tell it from any other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenedFile {
     /// Its name when it was opened; may be another file's by now.
     pub name: PathBuf,
-    /// The file itself, whatever became of its name (`/proc/PID/fd/N`, proc_pid_fd(5)). `None` where there is no such thing.
+    /// The file itself, whatever became of its name (`/proc/PID/fd/N`,
+    /// proc_pid_fd(5)). `None` where there is no such thing.
     pub held: Option<PathBuf>,
     /// Device number (`st_dev` of stat(2)).
     pub device: u64,
@@ -101,9 +102,9 @@ pub struct OpenedFile {
 pub struct PrefixCacheFolder {
     /// It exists. One engine uses it at a time.
     pub path: PathBuf,
-    /// What tells the model's files from any others.
+    /// A checksum that tells the model's files from any others.
     pub model_checksum: String,
-    /// Whether what is there is deleted unread: after an engine died, because it may have died of it.
+    /// Whether its contents are deleted unread: after an engine died, because it may have died of them.
     pub discard: bool,
 }
 
@@ -118,12 +119,12 @@ pub enum KvLayout {
     Unified,
 }
 
-/// What a number of a key or a value is stored as. Quantized ones need flash attention: llama.cpp keeps values transposed
-/// without it, and a block of them cannot be.
+/// The type in which a number of a key or a value is stored. Quantized ones need flash attention: llama.cpp keeps
+/// values transposed without it, and a block of them cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KvType {
-    /// 16 bits; what all figures are measured with.
+    /// 16 bits; all figures are measured with it.
     #[default]
     F16,
     /// 16 bits with the exponent of 32.
@@ -170,11 +171,11 @@ impl KvType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FlashAttention {
-    /// What is faster where it is computed, and on where the type of the cells needs it.
+    /// Whichever is faster on the device that computes, and on where the type of the cells needs it.
     #[default]
     Auto,
-    /// Always.
+    /// It is always computed so.
     On,
-    /// Never.
+    /// It is never computed so.
     Off,
 }

@@ -1,4 +1,4 @@
-//! What an engine reports: the output of each step, its load, and how things fail.
+//! An engine's reports: the output of each step, its load, and its errors.
 
 use super::{ConstraintError, EngineStats, SequenceId, Token};
 use serde::{Deserialize, Serialize};
@@ -15,16 +15,16 @@ pub struct StepReport {
 /// News of one sequence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SequenceOutput {
-    /// Whose news.
+    /// The sequence that has news.
     pub id: SequenceId,
     /// Present once, with the first report of a sequence.
     pub started: Option<Started>,
     /// Log-probabilities of prompt tokens computed since the last report, in order; empty unless asked for. The first
     /// token of a prompt has none: 0 stands there, without alternatives.
     pub prompt_logprobs: Vec<TokenLogprob>,
-    /// What came of guesses since the last report.
+    /// Numbers of guessed tokens that came true or did not, since the last report.
     pub drafts: Drafts,
-    /// Tokens sampled since the last report, an end-of-generation token included. This is what a replay resumes from.
+    /// Tokens sampled since the last report, an end-of-generation token included. A replay resumes from them.
     pub tokens: Vec<Token>,
     /// Text released since the last report. It may lag behind `tokens` (unfinished UTF-8, a possible stop string).
     pub text: String,
@@ -121,13 +121,13 @@ pub enum GenerationError {
     /// The logits held no candidate (NaN, or everything banned).
     #[error("no token can be sampled: every candidate is banned or not a number")]
     NoCandidate,
-    /// The constraint does not compile, or nothing that it allows is left; what is wrong with it.
+    /// The constraint does not compile, or nothing that it allows is left; says why.
     #[error("the output cannot be constrained: {0}")]
     Constraint(String),
     /// The engine was handed something outside its limits; a gateway bug.
     #[error("invalid request: {0}")]
     Invalid(String),
-    /// Several engine processes died with the sequence in them, and nobody knows of what. Made by the gateway.
+    /// Several engine processes died of unknown causes with the sequence in them. Made by the gateway.
     #[error("the engine died: {0}")]
     EngineDied(String),
     /// The model's file was changed, and no engine can go on with the sequence. Made by the gateway.
@@ -139,7 +139,7 @@ pub enum GenerationError {
     /// Engine processes died while they worked on the same content. Made by the gateway.
     #[error("more than one engine died while it worked on this request")]
     Quarantined,
-    /// Nobody could find out for now whether the constraint can be followed; what was in the way.
+    /// Nobody could find out for now whether the constraint can be followed; says why.
     #[error("the output cannot be constrained now: {0}")]
     Busy(String),
 }
@@ -159,7 +159,7 @@ pub enum TextError {
     RunTooLong {
         /// Characters in the run.
         len: u64,
-        /// The most that are accepted.
+        /// The largest number that is accepted.
         max: u64,
     },
     /// A token id outside the vocabulary.
@@ -170,7 +170,7 @@ pub enum TextError {
         /// Ids are below this.
         vocabulary_size: u32,
     },
-    /// Several engines died while they worked on it, and nobody knows of what. Made by the gateway.
+    /// Several engines died of unknown causes while they worked on it. Made by the gateway.
     #[error("the engine died: {0}")]
     EngineDied(String),
     /// The answer does not fit into a frame, or might not: found by the gateway before it asks, or by the engine.
@@ -178,7 +178,7 @@ pub enum TextError {
     TooLong {
         /// Bytes in the text so far, or four for each token.
         len: u64,
-        /// The most that are accepted.
+        /// The largest number that is accepted.
         max: u64,
     },
     /// The text spells out special tokens so often that cutting it at each would take this vocabulary minutes.
@@ -186,7 +186,7 @@ pub enum TextError {
     TooManyParts {
         /// Texts between special tokens.
         parts: u64,
-        /// The most that are accepted.
+        /// The largest number that is accepted.
         max: u64,
     },
 }
@@ -203,10 +203,10 @@ pub enum LoadError {
     /// llama.cpp would not load or open it.
     #[error("llama.cpp could not load the model: {0}")]
     Backend(String),
-    /// The model loads but lacks what serving needs.
+    /// The model loads but cannot be served; says why.
     #[error("the model cannot be served: {0}")]
     Unsupported(String),
-    /// A file of it is not any more what the server opened; which, and how it differs.
+    /// A file of it was changed since the server opened it; says which, and how it differs.
     #[error("{0}, since the server opened it")]
     Changed(String),
 }

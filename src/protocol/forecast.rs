@@ -1,6 +1,7 @@
-//! What the engine can say about a request that it was not given: what its cache holds, and how long things take just now.
+//! The engine's forecast for a request that it was not given: cached
+//! tokens, and times of prompts and steps as they are now.
 //!
-//! Plain numbers. What they mean for a user (queue, first token, total) is put together by whoever asked.
+//! Plain numbers. Whoever asked derives from them the figures for users (queue, first token, total).
 
 use super::Token;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ pub struct Prospect {
     pub scored: bool,
 }
 
-/// What the engine finds between two steps. Times come from the model of step times that also bounds prompt chunks
+/// The engine's figures between two steps. Times come from the model of step times that also bounds prompt chunks
 /// (`engine/scheduler/budget.rs`), which learns from every step; `None` until enough of them were measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {

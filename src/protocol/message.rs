@@ -13,7 +13,7 @@ pub enum ToEngine {
     Load {
         /// Must equal [`PROTOCOL_VERSION`].
         version: u16,
-        /// What to load and how.
+        /// The model and how to open it.
         options: EngineOptions,
     },
     /// Generate. Answered by outputs in `Step` reports, the last one with a `finish`.
@@ -65,8 +65,8 @@ pub enum FromEngine {
     },
 }
 
-/// A question in the engine, with the id of its call. All that the engine answers is answered through it, so that an answer to
-/// another question cannot be written.
+/// A question in the engine, with the id of its call. All that the engine answers is answered through it, so that an
+/// answer to another question cannot be written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked<Q> {
     /// The call that waits for the answer.

@@ -1,4 +1,4 @@
-//! What a loaded model is and what its engine can do; sent once, when the engine is ready.
+//! Facts about a loaded model and its engine; sent once, when the engine is ready.
 
 use super::{EmbeddingInfo, KvLayout, KvType, Token};
 use serde::{Deserialize, Serialize};
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 /// Tokens that mark the parts of a text with a hole. The first three or none: a model with fewer cannot fill in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FimTokens {
-    /// Before what precedes the hole.
+    /// Before the text that precedes the hole.
     pub prefix: Token,
-    /// Before what follows the hole.
+    /// Before the text that follows the hole.
     pub suffix: Token,
-    /// Before what fills it.
+    /// Before the text that fills it.
     pub middle: Token,
     /// Before the name of a repository, where other files of it may precede the text.
     pub repository: Option<Token>,
@@ -53,7 +53,7 @@ pub struct ModelInfo {
     pub architecture: String,
     /// File type as llama.cpp names it, such as `Q4_1`.
     pub quantization: String,
-    /// Parameters.
+    /// Number of parameters.
     pub parameters: u64,
     /// Size of the tensors, bytes.
     pub size_bytes: u64,
@@ -79,10 +79,11 @@ pub struct ModelInfo {
     pub chat_templates: Vec<(String, String)>,
     /// Control tokens as they are spelled, with their ids.
     pub control_tokens: Vec<(String, Token)>,
-    /// Bytes of text that one token stands for at most: a text of more bytes has more tokens. `None` for a vocabulary that may drop
-    /// text, or take any length of text that it does not know for one token.
+    /// Bytes of text that one token stands for at most: a text of more bytes has more tokens. `None` for a vocabulary
+    /// that may drop text, or take any length of text that it does not know for one token.
     pub longest_piece: Option<u32>,
-    /// Bytes that the vocabulary has no token for, sorted. They are left out of a text, and of it alone (byte-pair encoding).
+    /// Bytes that the vocabulary has no token for, sorted. They are
+    /// left out of a text, and of it alone (byte-pair encoding).
     pub dropped_bytes: Vec<u8>,
     /// Kind of the vocabulary as the file names it, such as `llama` (SentencePiece) or `gpt2` (byte-pair encoding).
     pub tokenizer: String,
@@ -92,9 +93,9 @@ pub struct ModelInfo {
     pub threads: u32,
     /// Whether steps take fewer while other programs want the cores.
     pub threads_adapt: bool,
-    /// What computes, such as `CPU` or `NVIDIA H100`.
+    /// The device that computes, such as `CPU` or `NVIDIA H100`.
     pub device: String,
-    /// Set when the CPU kernels were built without what this processor has; the text says what is missing.
+    /// Set when the CPU kernels were built without instructions that this processor has; names the missing ones.
     pub slow_kernels: Option<String>,
     /// Time from process start to ready, ms.
     pub load_ms: u64,
@@ -143,16 +144,17 @@ pub struct KvWindow {
 /// Where memory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemoryPlace {
-    /// The machine's.
+    /// The machine's memory.
     Host,
     /// On all GPUs together.
     Gpu,
 }
 
-/// What a model and its context were expected to take of a place, and what was there before they were loaded, bytes.
+/// The memory that a model and its context were expected to take of a
+/// place, and that was there before they were loaded, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryNeed {
-    /// Where.
+    /// The kind of memory.
     pub place: MemoryPlace,
     /// Weights. On a host their file may be mapped, and then gives way.
     pub weights_bytes: u64,
@@ -160,18 +162,18 @@ pub struct MemoryNeed {
     pub kv_bytes: u64,
     /// A graph's intermediate results, and logits.
     pub scratch_bytes: u64,
-    /// What could be had without swapping; `None` where nobody says.
+    /// Memory that was free or could be freed without swapping; `None` where that is unknown.
     pub available_bytes: Option<u64>,
 }
 
 impl MemoryNeed {
-    /// All of it.
+    /// The sum of its parts.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.weights_bytes.saturating_add(self.kv_bytes).saturating_add(self.scratch_bytes)
     }
 
-    /// With what another model needs of the same place.
+    /// The sum with another model's need of the same place.
     #[must_use]
     pub fn with(self, other: &Self) -> Self {
         Self {

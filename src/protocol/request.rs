@@ -1,4 +1,4 @@
-//! The one definition of what is generated: a sequence request and its sampling parameters.
+//! The one definition of a sequence request and its sampling parameters.
 //!
 //! Values here are already validated; the names, ranges and defaults that users see live in `api/`.
 
@@ -37,14 +37,16 @@ pub struct SequenceRequest {
     pub include_stop: bool,
     /// Texts that end the generation as an end-of-generation token does, none of them empty. Never part of the output.
     pub end_marks: Vec<String>,
-    /// Tokens that end the generation as an end-of-generation token does, `ignore_eos` or not (vLLM's `stop_token_ids`).
+    /// Tokens that end the generation as an end-of-generation token
+    /// does, `ignore_eos` or not (vLLM's `stop_token_ids`).
     pub stop_tokens: Vec<Token>,
-    /// Tokens to generate before an end-of-generation token or one of `stop_tokens` may be sampled (vLLM's `min_tokens`).
+    /// Tokens to generate before an end-of-generation token or one of
+    /// `stop_tokens` may be sampled (vLLM's `min_tokens`).
     pub min_tokens: u32,
     /// Go on past end-of-generation tokens (vLLM's `ignore_eos`): they can then not be sampled away, only ignored.
     pub ignore_eos: bool,
-    /// Special tokens have their spelling as text (vLLM's `skip_special_tokens: false`); else they have none. Tokens that
-    /// end a generation never have any.
+    /// Special tokens have their spelling as text (vLLM's `skip_special_tokens: false`); else they have none. Tokens
+    /// that end a generation never have any.
     pub show_special: bool,
     /// Report the sampled token's log-probability and this many alternatives; `None` reports nothing.
     pub logprobs: Option<u8>,
@@ -53,22 +55,23 @@ pub struct SequenceRequest {
     pub prompt_logprobs: Option<u8>,
     /// How many prompt tokens an earlier engine reported so (replay after a crash); they are not reported again.
     pub prompt_scored: u32,
-    /// What the output must obey; the gateway has had it compiled once, so it is sound. It decides where the text may end:
-    /// end-of-generation tokens can be sampled there only, and end it with `ignore_eos` too.
+    /// The rule that the output must obey; the gateway has had it compiled once, so it is sound. It decides where the
+    /// text may end: end-of-generation tokens can be sampled there only, and end it with `ignore_eos` too.
     pub constraint: Option<Constraint>,
-    /// What the caller thinks the output will be (OpenAI's `prediction`): guessed first where drafts are made. It makes
+    /// The output that the caller expects (OpenAI's `prediction`): guessed first where drafts are made. It makes
     /// the output faster, not different.
     pub prediction: Vec<Token>,
     /// Prefix-cache isolation: sequences share cached tokens only within a namespace.
     pub namespace: u64,
 }
 
-/// How the next token is drawn from the logits. Greedy is `temperature == 0`: then only what stands before temperature acts.
+/// How the next token is drawn from the logits. Greedy is `temperature
+/// == 0`: then only the steps before temperature act.
 ///
-/// Order of application: repetition, presence and frequency penalties, `dry`, `logit_bias`, temperature (by `dynatemp_range`),
-/// `top_n_sigma`, `top_k`, `typical_p`, `top_p`, `min_p`, XTC, draw. It is llama.cpp's default chain but for temperature,
-/// which comes before the truncation as in vLLM and Hugging Face's transformers, and in llama.cpp comes last.
-/// Each truncation takes what the one before it left as the whole, and always leaves a token.
+/// Order of application: repetition, presence and frequency penalties, `dry`, `logit_bias`, temperature (by
+/// `dynatemp_range`), `top_n_sigma`, `top_k`, `typical_p`, `top_p`, `min_p`, XTC, draw. It is llama.cpp's default chain
+/// but for temperature, which comes before the truncation as in vLLM and Hugging Face's transformers, and in llama.cpp
+/// comes last. Each truncation takes the tokens that the one before it left as the whole, and always leaves one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SamplingParams {
     /// 0 = greedy; otherwise a finite divisor of the logits, 0–2 for OpenAI routes.
@@ -78,18 +81,20 @@ pub struct SamplingParams {
     pub dynatemp_range: f32,
     /// The entropy's share is raised to this power first, ≥ 0 (llama.cpp `dynatemp_exponent`).
     pub dynatemp_exponent: f32,
-    /// Keep tokens whose logit is at most this many standard deviations of all logits below the best; 0 keeps all (llama.cpp).
+    /// Keep tokens whose logit is at most this many standard deviations
+    /// of all logits below the best; 0 keeps all (llama.cpp).
     pub top_n_sigma: f32,
     /// Keep the `k` likeliest tokens; 0 keeps all (vLLM `top_k`).
     pub top_k: u32,
-    /// Keep the tokens whose surprise is nearest to the expected one, until their probability exceeds this, 0–1; 1 keeps all
-    /// (locally typical sampling, Meister et al. 2023). The likeliest token need not be among them.
+    /// Keep the tokens whose surprise is nearest to the expected one, until their probability exceeds this, 0–1; 1
+    /// keeps all (locally typical sampling, Meister et al. 2023). The likeliest token need not be among them.
     pub typical_p: f32,
     /// Keep the smallest set whose probability reaches this, 0 < p ≤ 1; 1 keeps all.
     pub top_p: f32,
     /// Keep tokens at least this share as likely as the likeliest, 0–1; 0 keeps all.
     pub min_p: f32,
-    /// How probable it is, at each token, that the likeliest are excluded as `xtc_threshold` says, 0–1; 0 is off (llama.cpp XTC).
+    /// How probable it is, at each token, that the likeliest are
+    /// excluded as `xtc_threshold` says, 0–1; 0 is off (llama.cpp XTC).
     pub xtc_probability: f32,
     /// Of the tokens at least this probable only the least probable one is kept, 0–1; above 0.5 there are never two.
     pub xtc_threshold: f32,
@@ -99,7 +104,8 @@ pub struct SamplingParams {
     pub frequency_penalty: f32,
     /// HF/vLLM: divides positive and multiplies negative logits of tokens in prompt or output, > 0; 1 is off.
     pub repetition_penalty: f32,
-    /// The three penalties above look only at this many of the last tokens of prompt and output (llama.cpp); `None` at all.
+    /// The three penalties above look only at this many of the last
+    /// tokens of prompt and output (llama.cpp); `None` at all.
     pub repeat_last_n: Option<u32>,
     /// Penalizes going on with a repetition; `None` is off.
     pub dry: Option<Dry>,
@@ -137,14 +143,14 @@ impl Default for SamplingParams {
     }
 }
 
-/// "Don't repeat yourself" (p-e-w, text-generation-webui, pull request 5677; llama.cpp `dry_*`): a token that would make a
-/// repetition of earlier tokens longer loses `multiplier · base^(length − allowed_length)` from its logit, where `length` is
-/// how many tokens repeat so far.
+/// "Don't repeat yourself" (p-e-w, text-generation-webui, pull request 5677; llama.cpp `dry_*`): a token that would
+/// make a repetition of earlier tokens longer loses `multiplier · base^(length − allowed_length)` from its logit, where
+/// `length` is how many tokens repeat so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dry {
     /// The penalty of the shortest repetition that has one, > 0.
     pub multiplier: f32,
-    /// What each further token multiplies it by, ≥ 1.
+    /// The factor by which each further token multiplies it, ≥ 1.
     pub base: f32,
     /// Repeated tokens from which on the next one is penalized.
     pub allowed_length: u32,

@@ -20,7 +20,7 @@ fn set(contents: &[u64]) -> BTreeSet<Fingerprint> {
 /// Causes, bystanders, the one that is blamed, and whether it was alone.
 fn judged(works: &[(u64, Stage)]) -> (BTreeSet<Fingerprint>, BTreeSet<Fingerprint>, Option<u64>, bool) {
     let works = works.iter().map(|(content, stage)| work(*content, *stage));
-    let Verdict { causes, bystanders, blamed, is_alone, is_kill: _ } = judge(works, FAULT);
+    let DeathVerdict { causes, bystanders, blamed, is_alone, is_kill: _ } = judge(works, FAULT);
     (causes, bystanders, blamed.map(|Fingerprint(content)| content), is_alone)
 }
 
@@ -60,7 +60,7 @@ fn four_reports_with_tokens_are_a_proof_and_three_are_not() {
 /// A memory in which these were the cause of a death.
 fn suspecting(contents: &[u64]) -> Quarantine {
     let mut quarantine = Quarantine::default();
-    quarantine.on_death(&Verdict { causes: set(contents), ..Verdict::default() }, Instant::now());
+    quarantine.on_death(&DeathVerdict { causes: set(contents), ..DeathVerdict::default() }, Instant::now());
     quarantine
 }
 
@@ -161,7 +161,7 @@ fn a_constraint_that_may_be_compiled_is_a_cause_and_holds_up_no_suspect_while_it
 
 #[test]
 fn deaths_without_a_known_cause_count_no_more_after_ten_minutes_without_any() {
-    let verdict = Verdict { causes: set(&[1, 2]), ..Verdict::default() };
+    let verdict = DeathVerdict { causes: set(&[1, 2]), ..DeathVerdict::default() };
     let (quarantine, start) = (Quarantine::default(), Instant::now());
     let second = std::time::Duration::from_secs(1);
     for (pause, fate) in [(second, Fate::GivenUp), (QUARANTINE - second, Fate::GivenUp), (QUARANTINE, Fate::Again)] {
@@ -296,7 +296,8 @@ impl Server {
     }
 }
 
-/// Contents in the order in which they come, each some steps after the one before. Each number of a bad one is a content.
+/// Contents in the order in which they come, each some steps after the
+/// one before. Each number of a bad one is a content.
 fn play(arrivals: &[(u32, u64, Nature)]) -> Server {
     play_with_kills(arrivals, &[])
 }
@@ -340,7 +341,8 @@ fn arrivals(bad: impl Strategy<Value = Nature> + 'static) -> impl Strategy<Value
 }
 
 proptest! {
-    /// A content that ends engines at once ends two of them and is refused, however often it comes; everything else finishes.
+    /// A content that ends engines at once ends two of them and is
+    /// refused, however often it comes; everything else finishes.
     #[test]
     fn what_ends_engines_at_once_costs_two_of_them_and_nobody_else_anything(arrivals in arrivals(Just(Nature::EndsAtOnce))) {
         let server = play(&arrivals);
@@ -368,7 +370,8 @@ proptest! {
         prop_assert!(server.deaths.values().all(|deaths| *deaths <= 3), "{:?}", server.deaths);
     }
 
-    /// Whoever kills engines twice, whenever: no innocent is refused for that, and what ends engines costs no more of them than else.
+    /// Whoever kills engines twice, whenever: no innocent is refused for that, and what ends engines costs no more of
+    /// them than else.
     #[test]
     fn up_to_two_kills_from_outside_refuse_no_innocent(
         arrivals in arrivals(Just(Nature::EndsAtOnce)), kills in prop::collection::vec(0_u32..300, 1..3),
@@ -391,8 +394,8 @@ proptest! {
         prop_assert!(server.works.iter().all(|played| played.end == Some(End::Finished)), "{:?}", server.works);
     }
 
-    /// A content for which the kernel kills engines as soon as they begin with it costs four of them at most: one beside others, three of
-    /// its own.
+    /// A content for which the kernel kills engines as soon as they begin with it costs four of them at most: one
+    /// beside others, three of its own.
     #[test]
     fn what_engines_are_killed_for_is_refused_in_the_end_and_everything_else_finishes(arrivals in arrivals(Just(Nature::Killed))) {
         let server = play(&arrivals);

@@ -11,7 +11,7 @@ use tokio::{sync::Semaphore, time::Instant};
 /// The table with what the run loop has beside it.
 #[derive(Default)]
 struct Table {
-    calls: Calls,
+    calls: OpenCalls,
     quarantine: Quarantine,
     owes_others: bool,
     fingerprints: Fingerprints,

@@ -1,13 +1,14 @@
 //! Decides which call is handed to the engine next: lanes by kind and size, and within a lane one key after the other.
 //!
-//! A plain table of numbers; knows neither what is asked nor who waits for the answer. Within a key the oldest call goes first. A
-//! call of one lane never waits for one of another, so a short text passes long ones; the engine has a thread for each lane of
-//! texts.
+//! A plain table of numbers; knows neither the questions nor who waits for the answers. Within a key the oldest call
+//! goes first. A call of one lane never waits for one of another, so a short text passes long ones; the engine has a
+//! thread for each lane of texts.
 
 use crate::protocol::TextSize;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Calls of a lane that the engine has at once, where they are short: enough to keep its threads from waiting for the next one.
+/// Calls of a lane that the engine has at once, where they are short:
+/// enough to keep its threads from waiting for the next one.
 const MANY: usize = 16;
 
 /// Calls that are worked on by the same threads of the engine, for about as long.
@@ -46,7 +47,7 @@ impl Lane {
 
 /// The lane and key of a call, by which its turn comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticket {
+pub(super) struct CallTicket {
     pub(super) lane: Lane,
     /// The key of the caller.
     pub(super) key: u64,
@@ -54,12 +55,12 @@ pub(super) struct Ticket {
 
 /// Calls that wait and calls that the engine has, counted by lane.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
-    lanes: BTreeMap<Lane, Queue>,
+pub(super) struct CallTurns {
+    lanes: BTreeMap<Lane, LaneQueue>,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct LaneQueue {
     /// By key, oldest first; no list is empty.
     waiting: BTreeMap<u64, VecDeque<u64>>,
     /// Calls that the engine has, by key; none is zero.
@@ -68,20 +69,20 @@ struct Queue {
     last: u64,
 }
 
-impl Turns {
-    /// A call waits from now on, behind the others of its key.
-    pub(super) fn push(&mut self, id: u64, ticket: Ticket) {
+impl CallTurns {
+    /// A call waits from now on, after the others of its key.
+    pub(super) fn push(&mut self, id: u64, ticket: CallTicket) {
         self.lanes.entry(ticket.lane).or_default().waiting.entry(ticket.key).or_default().push_back(id);
     }
 
     /// A call that the engine had waits again, before the others of its key.
-    pub(super) fn give_back(&mut self, id: u64, ticket: Ticket) {
+    pub(super) fn give_back(&mut self, id: u64, ticket: CallTicket) {
         self.done(ticket);
         self.lanes.entry(ticket.lane).or_default().waiting.entry(ticket.key).or_default().push_front(id);
     }
 
     /// Whether a call of this kind has a place in the engine now.
-    pub(super) fn has_place(&self, ticket: Ticket) -> bool {
+    pub(super) fn has_place(&self, ticket: CallTicket) -> bool {
         self.lanes.get(&ticket.lane).is_none_or(|queue| queue.has_place(ticket.lane) && queue.has_share(ticket.lane, ticket.key))
     }
 
@@ -91,7 +92,7 @@ impl Turns {
     }
 
     /// A call of this kind was answered: its place is free.
-    pub(super) fn done(&mut self, ticket: Ticket) {
+    pub(super) fn done(&mut self, ticket: CallTicket) {
         let Some(queue) = self.lanes.get_mut(&ticket.lane) else { return };
         if let Some(out) = queue.out.get_mut(&ticket.key) {
             *out -= 1;
@@ -101,7 +102,7 @@ impl Turns {
         }
     }
 
-    /// Keeps what waits only where `wanted` says so.
+    /// Keeps only those waiting calls that are `wanted`.
     pub(super) fn retain(&mut self, mut wanted: impl FnMut(u64) -> bool) {
         for queue in self.lanes.values_mut() {
             queue.waiting.retain(|_, ids| {
@@ -112,7 +113,7 @@ impl Turns {
     }
 }
 
-impl Queue {
+impl LaneQueue {
     fn has_place(&self, lane: Lane) -> bool {
         self.out.values().sum::<usize>() < lane.places()
     }
@@ -125,8 +126,8 @@ impl Queue {
         if !self.has_place(lane) {
             return None;
         }
-        let (behind, up_to) = (self.waiting.range(self.last.saturating_add(1)..), self.waiting.range(..=self.last));
-        let in_turn = behind.chain(up_to).filter(|(key, _)| self.has_share(lane, **key));
+        let (after, up_to) = (self.waiting.range(self.last.saturating_add(1)..), self.waiting.range(..=self.last));
+        let in_turn = after.chain(up_to).filter(|(key, _)| self.has_share(lane, **key));
         let mut found = in_turn.filter_map(|(key, ids)| Some((*key, ids.iter().position(|id| admits(*id))?)));
         let (key, index) = found.next()?;
         let ids = self.waiting.get_mut(&key)?;
@@ -149,11 +150,11 @@ mod tests {
     const MIDDLE: Lane = Lane::Text(TextSize::Middle);
     const LONG: Lane = Lane::Text(TextSize::Long);
 
-    fn ticket(key: u64, lane: Lane) -> Ticket {
-        Ticket { lane, key }
+    fn ticket(key: u64, lane: Lane) -> CallTicket {
+        CallTicket { lane, key }
     }
 
-    fn all(turns: &mut Turns) -> Vec<u64> {
+    fn all(turns: &mut CallTurns) -> Vec<u64> {
         std::iter::from_fn(|| turns.next(|_| true)).collect()
     }
 
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn keys_take_turns_and_a_key_s_own_calls_go_in_order() {
-        let mut turns = Turns::default();
+        let mut turns = CallTurns::default();
         (0..5).for_each(|id| turns.push(id, ticket(1, SHORT)));
         (5..7).for_each(|id| turns.push(id, ticket(2, SHORT)));
         turns.push(7, ticket(u64::MAX, SHORT));
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn short_calls_pass_long_ones_of_the_same_key() {
-        let mut turns = Turns::default();
+        let mut turns = CallTurns::default();
         (0..12).for_each(|id| turns.push(id, ticket(0, LONG)));
         turns.push(12, ticket(0, MIDDLE));
         turns.push(13, ticket(0, SHORT));
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_key_has_half_of_the_places_and_another_one_finds_the_rest() {
-        let mut turns = Turns::default();
+        let mut turns = CallTurns::default();
         (0..20).for_each(|id| turns.push(id, ticket(1, Lane::Constraint)));
 
         assert_eq!(all(&mut turns).len(), Lane::Constraint.share());
@@ -197,13 +198,13 @@ mod tests {
         turns.push(40, ticket(3, Lane::Constraint));
         assert_eq!(all(&mut turns), [0; 0], "all places are taken");
         turns.done(ticket(1, Lane::Constraint));
-        assert_eq!(all(&mut turns), [40], "behind the key that was last");
+        assert_eq!(all(&mut turns), [40], "after the key that was last");
     }
 
     #[test]
     fn a_call_has_a_place_if_its_lane_has_one_and_its_key_a_share_left() {
-        let mut turns = Turns::default();
-        let has_place = |turns: &Turns| [1, 2].map(|key| turns.has_place(ticket(key, Lane::Constraint)));
+        let mut turns = CallTurns::default();
+        let has_place = |turns: &CallTurns| [1, 2].map(|key| turns.has_place(ticket(key, Lane::Constraint)));
         assert_eq!(has_place(&turns), [true, true]);
 
         (0..8).for_each(|id| turns.push(id, ticket(1, Lane::Constraint)));
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_not_admitted_stays_in_its_place() {
-        let mut turns = Turns::default();
+        let mut turns = CallTurns::default();
         (0..4).for_each(|id| turns.push(id, ticket(0, SHORT)));
 
         assert_eq!(turns.next(|id| id == 2), Some(2));
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_an_engine_lost_goes_first_again() {
-        let mut turns = Turns::default();
+        let mut turns = CallTurns::default();
         (0..3).for_each(|id| turns.push(id, ticket(0, LONG)));
         assert_eq!(all(&mut turns), [0]);
 
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_nobody_wants_any_more_has_no_turn() {
-        let mut turns = Turns::default();
+        let mut turns = CallTurns::default();
         (0..4).for_each(|id| turns.push(id, ticket(id % 2, SHORT)));
 
         turns.retain(|id| id == 3);
@@ -252,7 +253,7 @@ mod tests {
         #[test]
         fn nobody_waits_for_two_calls_of_another_key(first in 1_usize..60, lane in 0_usize..5, second in 1_usize..8) {
             let lane = Lane::ALL[lane];
-            let mut turns = Turns::default();
+            let mut turns = CallTurns::default();
             (0..first as u64).for_each(|id| turns.push(id, ticket(1, lane)));
             let _full = all(&mut turns);
             (0..second as u64).for_each(|id| turns.push(1000 + id, ticket(2, lane)));

@@ -27,7 +27,7 @@ impl Table {
         let inputs = (first..).zip(lengths).map(|(token, &length)| vec![Token(token); length]).collect();
         // Batches of at most 16 tokens and 4 inputs.
         let info = EmbeddingInfo { batch_tokens: 16, batch_inputs: 4, max_input_tokens: 32, ..embedding_info() };
-        self.embeds.insert(EmbedRequest::new(inputs, &info, &self.fingerprints, Asker { key, reply, permit }));
+        self.embeds.insert(EmbedRequest::new(inputs, &info, &self.fingerprints, EmbedCaller { key, reply, permit }));
         answer
     }
 

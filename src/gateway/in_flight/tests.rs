@@ -56,7 +56,7 @@ impl Table {
         self.sequences.on_report(outputs, &mut self.quarantine)
     }
 
-    fn on_death(&mut self, reason: &str) -> Casualties {
+    fn on_death(&mut self, reason: &str) -> ReplayOutcome {
         let now = Instant::now();
         let verdict = judge(self.sequences.works(SLOTS), DeathCause::Signal(11));
         self.quarantine.on_death(&verdict, now);
@@ -74,13 +74,13 @@ fn running(max_tokens: u32) -> (Table, EventReceiver) {
 }
 
 /// A sequence whose content is its id.
-fn entry(id: SequenceId, max_tokens: u32, events: EventSender) -> Entry {
+fn entry(id: SequenceId, max_tokens: u32, events: EventSender) -> LiveSequence {
     of_content(id.0, id, max_tokens, events)
 }
 
-fn of_content(content: u64, id: SequenceId, max_tokens: u32, events: EventSender) -> Entry {
+fn of_content(content: u64, id: SequenceId, max_tokens: u32, events: EventSender) -> LiveSequence {
     let place = Admission::new(1, 0).take(1).unwrap().remove(0);
-    Entry::new(SequenceRequest { id, ..testing::request(max_tokens) }, 0, Fingerprint(content), events, place)
+    LiveSequence::new(SequenceRequest { id, ..testing::request(max_tokens) }, 0, Fingerprint(content), events, place)
 }
 
 fn ids(requests: &[SequenceRequest]) -> Vec<u64> {
@@ -109,9 +109,9 @@ fn a_replay_resumes_behind_all_reported_tokens_whether_their_text_was_released_o
     table.on_report(vec![testing::token(ID, 5, "a")]);
     table.on_report(vec![testing::token(ID, 6, "")]);
 
-    let casualties = table.on_death("x");
+    let replay = table.on_death("x");
 
-    assert_eq!(casualties, Casualties { replayed: 1, failed: 0 });
+    assert_eq!(replay, ReplayOutcome { replayed: 1, failed: 0 });
     let replays = table.unsent();
     assert_eq!(replays[0].resume, [Token(5), Token(6)]);
     assert_eq!(replays[0].max_tokens, 10);
@@ -142,9 +142,9 @@ fn a_sequence_of_which_two_engines_died_fails_and_the_same_content_that_waited_w
     table.on_report(vec![testing::begun(ID)]);
     passed_on(&mut receiver);
 
-    let casualties = table.on_death("second");
+    let replay = table.on_death("second");
 
-    assert_eq!(casualties, Casualties { replayed: 0, failed: 2 });
+    assert_eq!(replay, ReplayOutcome { replayed: 0, failed: 2 });
     for receiver in [&mut receiver, &mut copy] {
         assert_eq!(passed_on(receiver).remove(0).finish, Some(Finish::Failed(GenerationError::Quarantined)));
     }
@@ -171,9 +171,9 @@ fn after_a_death_sequences_are_replayed_one_at_a_time_before_new_ones_and_the_on
     table.on_report(vec![testing::begun(SequenceId(2))]);
     passed_on(&mut first);
     passed_on(&mut others);
-    let casualties = table.on_death("second");
+    let replay = table.on_death("second");
 
-    assert_eq!(casualties, Casualties { replayed: 1, failed: 1 });
+    assert_eq!(replay, ReplayOutcome { replayed: 1, failed: 1 });
     let failed = passed_on(&mut others);
     assert_eq!((failed.len(), failed[0].id), (1, SequenceId(2)));
     assert_eq!(passed_on(&mut first), [], "it goes on");
@@ -345,7 +345,7 @@ fn deaths_of_engines_that_never_had_a_sequence_do_not_count_against_it() {
     table.insert(entry(ID, 10, sender));
 
     for _ in 0..5 {
-        assert_eq!(table.on_death("while loading"), Casualties::default());
+        assert_eq!(table.on_death("while loading"), ReplayOutcome::default());
     }
 
     assert_eq!(table.unsent().len(), 1);

@@ -1,12 +1,13 @@
-//! Chooses the environment variables that an engine is given: those that it, its libraries or a driver can need, and no others.
+//! Chooses the environment variables that an engine is given: those
+//! that it, its libraries or a driver can need, and no others.
 //!
-//! An engine opens a file that somebody made and runs a lot of C++: a secret that it does not have it cannot reveal. Helper processes that an
-//! engine starts inherit its environment. The list is by name; `LLAMERO_*` configures the gateway, which tells the
-//! engine what it is to know.
+//! An engine opens a file that somebody made and runs a lot of C++: a secret that it does not have it cannot reveal.
+//! Helper processes that an engine starts inherit its environment. The list is by name; `LLAMERO_*` configures the
+//! gateway, which tells the engine all that it needs.
 
 use std::ffi::{OsStr, OsString};
 
-/// Names.
+/// Names of variables that an engine is given.
 const NAMES: &[&str] = &[
     // Places of programs, users and temporary files; libraries keep caches there.
     "PATH",
@@ -37,7 +38,8 @@ const NAMES: &[&str] = &[
     "TSAN_OPTIONS",
     "UBSAN_OPTIONS",
     "LLVM_PROFILE_FILE",
-    // Where Vulkan's loader looks for drivers (LoaderInterfaceArchitecture.md), and where drivers keep compiled shaders.
+    // Where Vulkan's loader looks for drivers (LoaderInterfaceArchitecture.md),
+    // and where drivers keep compiled shaders.
     "XDG_DATA_DIRS",
     "XDG_DATA_HOME",
     "XDG_CONFIG_DIRS",

@@ -28,7 +28,7 @@ async fn the_last_lines_on_stderr_are_kept_and_the_parent_s_process_id_is_passed
 
     assert_eq!(child.wait().await, DeathCause::Signal(11));
 
-    assert_eq!(child.last_words(), ["first".to_owned(), format!("parent {}", std::process::id())]);
+    assert_eq!(child.last_lines(), ["first".to_owned(), format!("parent {}", std::process::id())]);
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn the_child_has_the_variables_of_the_list_and_no_others() {
 
     child.wait().await;
 
-    let lines = child.last_words();
+    let lines = child.last_lines();
     let names: Vec<&str> = lines.iter().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
     assert!(names.contains(&"PATH") && names.contains(&"GGML_NO_BACKTRACE"), "{names:?}");
     // Variables that a shell sets by itself.

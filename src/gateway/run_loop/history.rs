@@ -1,6 +1,6 @@
-//! Remembers what outlives an engine: how many died in a row, and how long the next one is waited for therefore.
+//! Remembers across engines how many died in a row, and computes from that the pause before the next start.
 //!
-//! Plain numbers without a clock; owned by the run loop, which decides what a death counts as.
+//! Plain numbers without a clock; owned by the run loop, which decides how a death counts.
 
 use crate::{gateway::admission::Pace, protocol::EngineTotals};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// The same where the engine was given work: a request must not keep others waiting for longer.
 const MAX_PAUSE_AFTER_WORK: Duration = Duration::from_secs(5);
-/// Pause after a load that failed though one had worked, doubled each time up to [`MAX_PAUSE`]: a file system or a device that
-/// is away for a while comes back.
+/// Pause after a load that failed though one had worked, doubled each time up to [`MAX_PAUSE`]: a file system or a
+/// device that is away for a while comes back.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 /// The pause that is doubled if the first restart is to be at once.
 const MIN_DOUBLED_PAUSE: Duration = Duration::from_millis(100);
@@ -36,7 +36,7 @@ pub(in crate::gateway) struct History {
 }
 
 impl History {
-    /// An engine works, or has lived for a while: what was before counts no more.
+    /// An engine works, or has lived for a while: earlier deaths count no more.
     pub(super) fn forgive(&mut self) {
         self.deaths_in_a_row = 0;
         self.failed_starts = 0;

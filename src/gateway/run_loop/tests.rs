@@ -271,7 +271,7 @@ async fn a_text_that_could_not_be_answered_in_a_frame_is_refused() {
 }
 
 #[tokio::test]
-async fn a_full_house_refuses_until_a_sequence_finishes_or_is_dropped() {
+async fn a_full_queue_refuses_until_a_sequence_finishes_or_is_dropped() {
     let (handle, _supervisor, _engines, mut engine) = serving().await;
     let mut first = handle.submit(vec![request(4)]).unwrap();
     let id = engine.receive_submit().await.id;

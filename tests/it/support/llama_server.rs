@@ -116,7 +116,7 @@ impl EngineChild for LlamaEngine {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    fn last_words(&self) -> Vec<String> {
+    fn last_lines(&self) -> Vec<String> {
         Vec::new()
     }
 }

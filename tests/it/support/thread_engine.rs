@@ -141,7 +141,7 @@ impl EngineChild for ThreadEngine {
         self.gate.free();
     }
 
-    fn last_words(&self) -> Vec<String> {
+    fn last_lines(&self) -> Vec<String> {
         Vec::new()
     }
 }

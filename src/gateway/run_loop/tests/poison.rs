@@ -1,4 +1,5 @@
-//! Tests of requests that end engines: they cost two, nobody else anything, and never the server. Time is paused where it matters.
+//! Tests of requests that end engines: they cost two, nobody else
+//! anything, and never the server. Time is paused where it matters.
 
 use super::*;
 use crate::{
@@ -16,8 +17,8 @@ fn poison(token: u32, number: u32) -> SequenceRequest {
     SequenceRequest { prompt: vec![Token(token), Token(number)], ..request(8) }
 }
 
-/// An engine that computes a token of each sequence in a step, until it is given something that ends it. How often it was given each
-/// poison is counted.
+/// An engine that computes a token of each sequence in a step, until it is given something that ends it. How often it
+/// was given each poison is counted.
 async fn compute(mut engine: ScriptedEngine, given: &mut BTreeMap<String, u32>) {
     let mut running: BTreeMap<SequenceId, SequenceRequest> = BTreeMap::new();
     loop {
