@@ -5,7 +5,8 @@
 use crate::{
     api::{
         error::ApiError,
-        fields::{FieldError, Fields},
+        fields::Fields,
+        openai::shared::limits::{MODEL, MODEL_OR_FIRST},
         state::AppState,
     },
     gateway::handle::{EngineHandle, EngineState, SubmitError},
@@ -70,7 +71,7 @@ pub(super) async fn get(
 /// # Errors
 /// It is missing, no string, or not served here.
 pub(super) fn requested(fields: &mut Fields, served_model_names: &[String]) -> Result<String, ApiError> {
-    let name = fields.string("model")?.ok_or_else(|| FieldError::Missing { param: "model".to_owned() })?;
+    let name = fields.require(&MODEL)?;
     served(name, served_model_names)
 }
 
@@ -79,7 +80,7 @@ pub(super) fn requested(fields: &mut Fields, served_model_names: &[String]) -> R
 /// # Errors
 /// It is no string, or not served here.
 pub(in crate::api) fn requested_or_first(fields: &mut Fields, served_model_names: &[String]) -> Result<String, ApiError> {
-    match fields.string("model")? {
+    match fields.get(&MODEL_OR_FIRST)? {
         Some(name) => served(name, served_model_names),
         None => Ok(served_model_names.first().cloned().unwrap_or_default()),
     }

@@ -112,9 +112,9 @@ fn meaning(status: u16) -> &'static str {
 
 /// A body's schema. Refused fields are left out: whoever follows the document does not send them.
 fn schema(body: &Body) -> Value {
-    let fields = body.fields.iter().copied().flatten().filter(|field| field.support() != Support::Refused);
+    let fields = body.specs().filter(|field| field.support() != Support::Refused);
     let properties: Map<String, Value> =
-        fields.map(|field| (field.name().to_owned(), property(*field, body.required.contains(&field.name())))).collect();
+        fields.map(|field| (field.name().to_owned(), property(field, body.required.contains(&field.name())))).collect();
     json!({"type": "object", "required": body.required, "properties": properties})
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     operations::{Body, OPERATIONS, Operation},
-    shared::STRUCTURED,
+    structured::STRUCTURED,
 };
 use crate::api::{
     fields::spec::{AnySpec, Specs, Support},
@@ -37,8 +37,8 @@ fn describe(operation: &Operation, before: &[Operation], text: &mut String) {
         return;
     }
     text.push_str("\n| field | | type | range | default | |\n| --- | --- | --- | --- | --- | --- |\n");
-    for field in body.fields.iter().copied().flatten() {
-        describe_field(*field, body.required.contains(&field.name()), text);
+    for field in body.specs() {
+        describe_field(field, body.required.contains(&field.name()), text);
     }
 }
 
@@ -46,8 +46,11 @@ fn describe_field(field: &dyn AnySpec, required: bool, text: &mut String) {
     let (name, support, schema) = (field.name(), word(field.support()), field.schema());
     let required = if required { ", required" } else { "" };
     let default = schema.get("default").map(|default| format!("`{default}`")).unwrap_or_default();
-    let (kind, range, about) = (kind(&schema, ""), range(&schema), field.about());
-    let example = if field.support() == Support::Refused { format!(" Example: `{}`.", field.example()) } else { String::new() };
+    let (range, about) = (range(&schema), field.about());
+    let (kind, example) = match field.support() {
+        Support::Refused => (String::new(), format!(" Example: `{}`.", field.example())),
+        Support::Works | Support::Extra | Support::Accepted => (kind(&schema, ""), String::new()),
+    };
     writeln!(text, "| `{name}` | {support}{required} | {kind} | {range} | {default} | {about}{example} |")
         .expect("writing to a string cannot fail");
 }
@@ -124,10 +127,12 @@ pub(super) fn table() -> String {
                 paths.push(path);
             }
         }
-        let groups = GROUPS.iter().filter(|(_, group)| body.fields.iter().any(|table| same_names(table, group)));
-        let own = body.fields.iter().filter(|table| !GROUPS.iter().any(|(_, group)| same_names(table, group))).copied().flatten();
-        let shared: Vec<String> = groups.map(|(name, _)| format!("*{name}*")).collect();
-        row(&paths.join(" "), &own.copied().collect::<Vec<_>>(), &shared, &mut text);
+        let is_there = |group: Specs| body.fields.iter().any(|table| same_names(table, group));
+        let groups: Vec<_> = GROUPS.iter().filter(|(_, group)| is_there(group)).collect();
+        let in_group = |name: &str| groups.iter().any(|(_, group)| group.iter().any(|field| field.name() == name));
+        let own: Vec<_> = body.specs().filter(|field| !in_group(field.name())).collect();
+        let shared: Vec<String> = groups.iter().map(|(name, _)| format!("*{name}*")).collect();
+        row(&paths.join(" "), &own, &shared, &mut text);
     }
     for (name, group) in GROUPS {
         row(&format!("*{name}*"), group, &[], &mut text);

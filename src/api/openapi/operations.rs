@@ -1,19 +1,23 @@
 //! The routes as the documents list them.
 
-use super::{
-    chat::CHAT,
-    completions::COMPLETIONS,
-    embeddings::{EMBEDDINGS, RERANK, SCORE},
-    infill::INFILL,
-    legacy::GENERATE,
-    messages::MESSAGES,
-    responses::RESPONSES,
-    shared::{RESPONSE_FORMAT, STRUCTURED},
-    tokens::{DETOKENIZE, TOKENIZE, TOKENIZE_CHAT},
-};
+use super::structured::{RESPONSE_FORMAT, STRUCTURED};
 use crate::api::{
-    fields::spec::Specs,
-    openai::shared::{ending::ENDING, sampling::specs::SAMPLING},
+    anthropic::specs::MESSAGE_FIELDS,
+    fields::spec::{AnySpec, Specs},
+    infill::request::specs as infill,
+    legacy::request::specs::GENERATE,
+    openai::{
+        chat::specs::CHAT,
+        completions::request::specs::COMPLETIONS,
+        embeddings::request::specs::EMBEDDINGS,
+        rerank::request::specs::{RERANK, SCORE},
+        responses::specs::RESPONSES,
+        shared::{ending::ENDING, limits::NOT_IMPLEMENTED, sampling::specs::SAMPLING},
+    },
+    tokens::{
+        detokenize::DETOKENIZE,
+        tokenize::specs::{TOKENIZE, TOKENIZE_CHAT},
+    },
 };
 
 /// A route and what it is for.
@@ -36,12 +40,22 @@ pub(super) struct Operation {
 /// A JSON body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Body {
-    /// Tables of its fields.
+    /// Tables of its fields. Of two specs of one field the first counts.
     pub(super) fields: &'static [Specs],
     /// Fields that must be there.
     pub(super) required: &'static [&'static str],
     /// A request, JSON text.
     pub(super) example: &'static str,
+}
+
+impl Body {
+    /// Each of its fields, once.
+    pub(super) fn specs(&self) -> impl Iterator<Item = &'static dyn AnySpec> {
+        let all: Vec<&'static dyn AnySpec> = self.fields.iter().copied().flatten().copied().collect();
+        let stands_before = |at: usize, name: &str| all[..at].iter().any(|earlier| earlier.name() == name);
+        let first: Vec<usize> = (0..all.len()).filter(|at| !stands_before(*at, all[*at].name())).collect();
+        first.into_iter().map(move |at| all[at])
+    }
 }
 
 const JSON: &str = "application/json";
@@ -53,13 +67,13 @@ const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503];
 const ANTHROPICS_REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 529];
 
 const COMPLETION: Body = Body {
-    fields: &[COMPLETIONS, SAMPLING, ENDING, RESPONSE_FORMAT, STRUCTURED],
+    fields: &[COMPLETIONS, NOT_IMPLEMENTED, SAMPLING, ENDING, &[&RESPONSE_FORMAT], STRUCTURED],
     required: &["model", "prompt"],
     example: r#"{"model":"MODEL","prompt":"The capital of France is","max_tokens":8,"temperature":0}"#,
 };
 
 const CHAT_COMPLETION: Body = Body {
-    fields: &[CHAT, SAMPLING, ENDING, RESPONSE_FORMAT, STRUCTURED],
+    fields: &[CHAT, NOT_IMPLEMENTED, SAMPLING, ENDING, &[&RESPONSE_FORMAT], STRUCTURED],
     required: &["model", "messages"],
     example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_completion_tokens":8,"temperature":0}"#,
 };
@@ -104,7 +118,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/responses",
         about: "OpenAI's Responses API over chat, whole or as named events. Nothing is stored: what needs a stored response is refused.",
         body: Some(Body {
-            fields: &[RESPONSES, SAMPLING, ENDING, STRUCTURED],
+            fields: &[RESPONSES, NOT_IMPLEMENTED, SAMPLING, ENDING, STRUCTURED],
             required: &["model", "input"],
             example: r#"{"model":"MODEL","input":"What is the capital of France?","max_output_tokens":8,"temperature":0}"#,
         }),
@@ -116,7 +130,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/messages",
         about: "Anthropic's messages, whole or as server-sent events, by the model's own chat template.",
         body: Some(Body {
-            fields: &[MESSAGES],
+            fields: &[MESSAGE_FIELDS],
             required: &["model", "messages", "max_tokens"],
             example: r#"{"model":"MODEL","max_tokens":8,"messages":[{"role":"user","content":"What is the capital of France?"}],"temperature":0}"#,
         }),
@@ -128,7 +142,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/messages/count_tokens",
         about: "How many tokens the prompt of a messages request has: `input_tokens` and `cache_read_input_tokens` of its usage together.",
         body: Some(Body {
-            fields: &[MESSAGES],
+            fields: &[MESSAGE_FIELDS],
             required: &["model", "messages"],
             example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}]}"#,
         }),
@@ -227,11 +241,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         method: "post",
         path: "/tokenize",
         about: "The tokens of a chat's prompt, as vLLM does: a body with `messages`.",
-        body: Some(Body {
-            fields: &[TOKENIZE_CHAT],
-            required: &["messages"],
-            example: r#"{"messages":[{"role":"user","content":"Hello"}]}"#,
-        }),
+        body: Some(Body { fields: TOKENIZE_CHAT, required: &["messages"], example: r#"{"messages":[{"role":"user","content":"Hello"}]}"# }),
         answers: &[(JSON, "Tokenized")],
         refusals: REFUSALS,
     },
@@ -256,7 +266,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/infill",
         about: "llama-server's code completion for editors, for models with fill-in-the-middle tokens.",
         body: Some(Body {
-            fields: &[INFILL, SAMPLING],
+            fields: &[infill::INFILL, infill::WITHOUT_EFFECT, infill::REFUSED, infill::OTHER_DEFAULTS, SAMPLING],
             required: &["input_prefix", "input_suffix"],
             example: r#"{"input_prefix":"fn main() {\n","input_suffix":"\n}\n","n_predict":16}"#,
         }),

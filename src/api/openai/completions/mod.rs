@@ -37,7 +37,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// OpenAI's default for `max_tokens`.
-const DEFAULT_MAX_TOKENS: u64 = 16;
+const DEFAULT_MAX_TOKENS: u64 = request::specs::MAX_TOKENS.values.default.unsigned_abs();
 /// Tokens of all prompts together, in contexts.
 const MAX_BATCH_CONTEXTS: u64 = 2;
 
