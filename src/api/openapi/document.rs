@@ -1,4 +1,4 @@
-//! `/openapi.json`: OpenAPI 3.1, made from the tables of operations and fields and from `schemas.json`.
+//! `/openapi.json`: OpenAPI 3.1, made from the table of operations, the specs of fields and `schemas.json`.
 
 use super::operations::{Body, OPERATIONS, Operation};
 use crate::api::{
@@ -13,7 +13,7 @@ const SCHEMAS: &str = include_str!("schemas.json");
 /// The document.
 ///
 /// # Panics
-/// If a table holds text that is no JSON, which a test rules out.
+/// If an example is no JSON, which a test rules out.
 #[must_use]
 pub(super) fn document() -> Value {
     let mut paths = Map::new();
@@ -43,7 +43,7 @@ pub(super) fn document() -> Value {
 }
 
 fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).expect("a test parses every text of the tables")
+    serde_json::from_str(text).expect("a test parses every example")
 }
 
 fn describe(operation: &Operation) -> Value {

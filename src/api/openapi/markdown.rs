@@ -17,7 +17,7 @@ const GROUPS: [(&str, Specs); 3] = [("sampling", SAMPLING), ("ending", ENDING), 
 /// The whole of `docs/API.md`.
 pub(super) fn file() -> String {
     let mut text = String::from(
-        "# Routes and fields\n\nMade from the tables in `src/api/openapi`, which tests hold against the code; do not edit by hand.\n\n\
+        "# Routes and fields\n\nMade from the specs by which the code in `src/api` reads the fields; do not edit by hand.\n\n\
          **works**: as OpenAI, or for `/v1/messages` Anthropic, specifies it. **extra**: works, and their API does not have it. **accepted**: without effect by its nature.\n\
          **refused**: a 400 that names it, unless its value has no effect. Any other field is ignored and named in `x-llamero-warnings`, or\n\
          refused with `x-llamero-strict: 1`. `null` equals absence.\n",

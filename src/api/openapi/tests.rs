@@ -206,6 +206,22 @@ fn every_field_is_taken_or_refused_or_reported_as_its_table_says() {
     }
 }
 
+/// But `model`, which is taken before the others are read.
+#[test]
+fn a_field_that_is_documented_as_required_is_missed() {
+    for operation in with_bodies() {
+        let body = operation.body.as_ref().unwrap();
+        for name in body.required.iter().filter(|name| **name != "model") {
+            let mut without: Map<String, Value> = serde_json::from_str(body.example).unwrap();
+            without.remove(*name);
+
+            let error = reader(operation)(Fields::new(without)).unwrap_err();
+
+            assert_eq!(error.to_string(), format!("Missing required parameter: '{name}'."), "{}", operation.path);
+        }
+    }
+}
+
 /// The fields of OpenAI's `CreateCompletionRequest`.
 #[test]
 fn no_field_of_openais_completions_is_missing() {
