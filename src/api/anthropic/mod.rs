@@ -15,6 +15,7 @@ mod format;
 mod names;
 mod object;
 pub(in crate::api) mod request;
+pub(super) mod specs;
 mod tools;
 
 pub(super) use error::refusal;

@@ -176,6 +176,13 @@ impl<V> FieldSpec<V> {
         self
     }
 
+    /// The API that the route follows has the field.
+    #[must_use]
+    pub const fn works(mut self) -> Self {
+        self.support = Support::Works;
+        self
+    }
+
     /// The API that the route follows does not have the field.
     #[must_use]
     pub const fn extra(mut self) -> Self {

@@ -6,7 +6,7 @@ use super::{
     FieldError, integer as read_integer, number as read_number,
     spec::{FieldSpec, Support, Values},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::{fmt::Debug, ops::RangeInclusive};
 
 /// Values, one of which an absent field has.
@@ -37,6 +37,15 @@ where
     }
 }
 
+impl<V: Values<Value: Copy>> FieldSpec<Or<V>> {
+    /// The same field where it has another default.
+    #[must_use]
+    pub const fn default_is(mut self, default: V::Value) -> Self {
+        self.values.default = default;
+        self
+    }
+}
+
 /// The numbers of a range.
 #[derive(Debug, Clone, Copy)]
 pub struct Numbers {
@@ -44,12 +53,14 @@ pub struct Numbers {
     pub min: f64,
     /// The greatest of them; infinite if there is none.
     pub max: f64,
+    /// Whether `min` itself is not one of them.
+    pub open: bool,
 }
 
 /// A number within a range.
 #[must_use]
 pub const fn number(name: &'static str, range: RangeInclusive<f64>) -> FieldSpec<Numbers> {
-    FieldSpec::new(name, Support::Works, Numbers { min: *range.start(), max: *range.end() })
+    FieldSpec::new(name, Support::Works, Numbers { min: *range.start(), max: *range.end(), open: false })
 }
 
 impl Values for Numbers {
@@ -57,11 +68,16 @@ impl Values for Numbers {
     type Read = Option<f64>;
 
     fn read(&self, name: &str, sent: Option<Value>) -> Result<Option<f64>, FieldError> {
-        sent.map(|value| read_number(name, &value, self.min..=self.max)).transpose()
+        let Some(value) = sent else { return Ok(None) };
+        match read_number(name, &value, self.min..=self.max)? {
+            number if self.open && number <= self.min => Err(FieldError::invalid(name, format!("it must be above {}", self.min))),
+            number => Ok(Some(number)),
+        }
     }
 
     fn schema(&self) -> Value {
-        let mut schema = json!({"type": "number", "minimum": as_written(self.min.into())});
+        let min = if self.open { "exclusiveMinimum" } else { "minimum" };
+        let mut schema = json!({"type": "number", min: as_written(self.min.into())});
         if self.max.is_finite() {
             schema["maximum"] = as_written(self.max.into());
         }
@@ -69,11 +85,20 @@ impl Values for Numbers {
     }
 }
 
+impl FieldSpec<Numbers> {
+    /// Without the least number of the range.
+    #[must_use]
+    pub const fn above_min(mut self) -> Self {
+        self.values.open = true;
+        self
+    }
+}
+
 impl FieldSpec<Or<Numbers>> {
     /// The same field where it has another range.
     #[must_use]
     pub const fn within(mut self, range: RangeInclusive<f64>) -> Self {
-        self.values.values = Numbers { min: *range.start(), max: *range.end() };
+        self.values.values = Numbers { min: *range.start(), max: *range.end(), open: false };
         self
     }
 }
@@ -230,6 +255,35 @@ impl Values for OneOf {
 
     fn schema(&self) -> Value {
         json!({"type": "string", "enum": self.words})
+    }
+}
+
+/// Objects, whose entries only the field's own reader knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Objects {
+    schema: fn() -> Value,
+}
+
+/// An object that the field's own reader takes apart; this JSON Schema describes it.
+#[must_use]
+pub const fn object(name: &'static str, schema: fn() -> Value) -> FieldSpec<Objects> {
+    FieldSpec::new(name, Support::Works, Objects { schema }).example("{}")
+}
+
+impl Values for Objects {
+    type Value = Map<String, Value>;
+    type Read = Option<Map<String, Value>>;
+
+    fn read(&self, name: &str, sent: Option<Value>) -> Result<Option<Map<String, Value>>, FieldError> {
+        match sent {
+            None => Ok(None),
+            Some(Value::Object(map)) => Ok(Some(map)),
+            Some(other) => Err(FieldError::wrong_type(name, "an object", &other)),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        (self.schema)()
     }
 }
 

@@ -3,9 +3,14 @@
 //! Source: llama.cpp, `tools/server/README.md`, `/infill` and `/completion`. A field either works, or is refused by name
 //! because ignoring it would change the form of the result, or is reported as ignored.
 
+pub(in crate::api) mod specs;
+
 use crate::api::{
-    fields::{FieldError, Fields, ignored::Ignored},
-    openai::shared::{ending::read_stop, sampling::Sampling},
+    fields::{FieldError, Fields, ignored::Ignored, spec::FieldSpec, values::Shaped},
+    openai::shared::{
+        ending::read_stop,
+        sampling::{self, Sampling},
+    },
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,32 +20,22 @@ const MAX_EXTRA: usize = 128;
 /// Entries of `response_fields` and `samplers` at most.
 const MAX_NAMES: usize = 64;
 /// Samplers of llama-server that are here, with their fields.
-const SAMPLERS: [(&str, &[&str]); 10] = [
-    ("penalties", &["repetition_penalty", "repeat_penalty", "presence_penalty", "frequency_penalty", "repeat_last_n"]),
-    ("dry", &["dry_multiplier"]),
-    ("top_n_sigma", &["top_n_sigma"]),
-    ("top_k", &["top_k"]),
-    ("typ_p", &["typ_p", "typical_p"]),
-    ("typical_p", &["typ_p", "typical_p"]),
-    ("top_p", &["top_p"]),
-    ("min_p", &["min_p"]),
-    ("xtc", &["xtc_probability"]),
-    ("temperature", &["temperature", "dynatemp_range"]),
-];
-/// llama-server's defaults where they are not OpenAI's.
-const DEFAULTS: [(&str, f64); 4] = [("temperature", 0.8), ("top_k", 40.0), ("top_p", 0.95), ("min_p", 0.05)];
-/// Fields that do nothing here, and nothing in llama-server either when they are `false`, 0, -1 or empty.
-const WITHOUT_EFFECT: [&str; 9] = [
-    "n_indent",
-    "n_keep",
-    "n_cache_reuse",
-    "t_max_prompt_ms",
-    "timings_per_token",
-    "return_progress",
-    "id_slot",
-    "min_keep",
-    "post_sampling_probs",
-];
+const SAMPLERS: [(&str, &[&str]); 10] = {
+    use sampling::specs::*;
+    let typical_p: &[&str] = &[TYP_P.name, TYPICAL_P.name];
+    [
+        ("penalties", &[REPETITION_PENALTY.name, REPEAT_PENALTY.name, PRESENCE_PENALTY.name, FREQUENCY_PENALTY.name, REPEAT_LAST_N.name]),
+        ("dry", &[DRY_MULTIPLIER.name]),
+        ("top_n_sigma", &[TOP_N_SIGMA.name]),
+        ("top_k", &[TOP_K.name]),
+        ("typ_p", typical_p),
+        ("typical_p", typical_p),
+        ("top_p", &[TOP_P.name]),
+        ("min_p", &[MIN_P.name]),
+        ("xtc", &[XTC_PROBABILITY.name]),
+        ("temperature", &[TEMPERATURE.name, DYNATEMP_RANGE.name]),
+    ]
+};
 
 /// What the served model and the operator allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,31 +89,31 @@ impl InfillRequest {
     pub(in crate::api) fn read(mut f: Fields, limits: &InfillLimits) -> Result<Self, FieldError> {
         let texts = Texts::read(&mut f)?;
         let mut unknown = use_samplers(&mut f)?;
-        refuse_what_would_change_the_result(&mut f)?;
+        f.check(specs::REFUSED)?;
         // -1 is a random one, which is what no seed is.
-        if let Some(seed) = f.integer("seed", i64::MIN..=i64::MAX)?.filter(|seed| *seed != -1) {
-            f.set_default("seed", json!(seed));
+        if let Some(seed) = f.get(&sampling::specs::SEED)?.filter(|seed| *seed != -1) {
+            f.set_default(sampling::specs::SEED.name, json!(seed));
         }
-        let n_predict = f.integer("n_predict", -2..=i64::from(u32::MAX))?;
-        let time_limit = f.integer("t_max_predict_ms", -1..=i64::from(u32::MAX))?;
+        let n_predict = f.get(&specs::N_PREDICT)?;
+        let time_limit = f.get(&specs::T_MAX_PREDICT_MS)?;
         let mut request = Self {
             texts,
-            n_predict: n_predict.and_then(|most| u64::try_from(most).ok()),
+            n_predict: u64::try_from(n_predict).ok(),
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
             stop: read_stop(&mut f, limits.max_stop_strings)?,
-            ignore_eos: f.boolean("ignore_eos")?.unwrap_or(false),
-            time_limit: time_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0).map(Duration::from_millis),
-            response_fields: names(&mut f, "response_fields")?,
-            return_tokens: f.boolean("return_tokens")?.unwrap_or(false),
-            stream: f.boolean("stream")?.unwrap_or(false),
+            ignore_eos: f.get(&specs::IGNORE_EOS)?,
+            time_limit: u64::try_from(time_limit).ok().filter(|limit| *limit > 0).map(Duration::from_millis),
+            response_fields: names(&mut f, &specs::RESPONSE_FIELDS)?,
+            return_tokens: f.get(&specs::RETURN_TOKENS)?,
+            stream: f.get(&specs::STREAM)?,
             unknown: Ignored::default(),
         };
         // What is cached is always used; there is no need to ask for it, and no way to refuse it.
-        if f.boolean("cache_prompt")? == Some(false) {
-            unknown.add("cache_prompt");
+        if !f.get(&specs::CACHE_PROMPT)? {
+            unknown.add(specs::CACHE_PROMPT.name);
         }
         let has_effect = |name: &&str| f.take(name).is_some_and(|value| !is_neutral(&value));
-        unknown.extend(WITHOUT_EFFECT.iter().copied().filter(has_effect).collect());
+        unknown.extend(specs::WITHOUT_EFFECT.iter().map(|spec| spec.name()).filter(has_effect).collect());
         unknown.extend(f.finish());
         request.unknown = unknown;
         Ok(request)
@@ -137,18 +132,17 @@ impl InfillRequest {
 
 impl Texts {
     fn read(f: &mut Fields) -> Result<Self, FieldError> {
-        let required = |text: Option<String>, param: &str| text.ok_or_else(|| FieldError::missing(param));
-        let mut prefix = required(f.string("input_prefix")?, "input_prefix")?;
-        prefix.push_str(&f.string("prompt")?.unwrap_or_default());
-        let suffix = required(f.string("input_suffix")?, "input_suffix")?;
+        let mut prefix = f.require(&specs::INPUT_PREFIX)?;
+        prefix.push_str(&f.get(&specs::PROMPT)?.unwrap_or_default());
+        let suffix = f.require(&specs::INPUT_SUFFIX)?;
         Ok(Self { prefix, suffix, extra: extra(f)? })
     }
 }
 
 /// `[{"filename": …, "text": …}]`.
 fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
-    const NAME: &str = "input_extra";
-    let files = match f.take(NAME) {
+    const NAME: &str = specs::INPUT_EXTRA.name;
+    let files = match f.get(&specs::INPUT_EXTRA)? {
         None => return Ok(Vec::new()),
         Some(Value::Array(files)) => files,
         Some(other) => return Err(FieldError::wrong_type(NAME, "an array of objects", &other)),
@@ -162,8 +156,8 @@ fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
             // llama.vim's own note of when it saw the text.
             file.take("time");
             let read = ExtraFile {
-                filename: file.string("filename")?.unwrap_or_else(|| "tmp".to_owned()),
-                text: file.string("text")?.unwrap_or_default(),
+                filename: file.get(&specs::FILENAME)?.unwrap_or_else(|| "tmp".to_owned()),
+                text: file.get(&specs::TEXT)?.unwrap_or_default(),
             };
             f.leave("input_extra[]", file);
             Ok(read)
@@ -176,16 +170,22 @@ fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
 /// Takes out the fields of samplers that `samplers` does not list, and gives those that are used llama-server's defaults.
 /// Names of listed ones that are not here come back. Their order here is always the same.
 fn use_samplers(f: &mut Fields) -> Result<Ignored, FieldError> {
-    const NAME: &str = "samplers";
+    const NAME: &str = specs::SAMPLERS.name;
     let all = !f.has(NAME);
-    let listed = names(f, NAME)?;
+    let listed = names(f, &specs::SAMPLERS)?;
     let is_used =
         |field: &str| all || SAMPLERS.iter().any(|(name, fields)| fields.contains(&field) && listed.iter().any(|listed| listed == name));
     for field in SAMPLERS.iter().copied().flat_map(|(_, fields)| fields).filter(|field| !is_used(field)) {
         f.take(field);
     }
-    for (field, default) in DEFAULTS.into_iter().filter(|(field, _)| is_used(field)) {
-        f.set_default(field, number(default));
+    let defaults: [(&str, Value); 4] = [
+        (specs::TEMPERATURE.name, specs::TEMPERATURE.values.default.into()),
+        (specs::TOP_K.name, specs::TOP_K.values.default.into()),
+        (specs::TOP_P.name, specs::TOP_P.values.default.into()),
+        (specs::MIN_P.name, specs::MIN_P.values.default.into()),
+    ];
+    for (field, default) in defaults.into_iter().filter(|(field, _)| is_used(field)) {
+        f.set_default(field, default);
     }
     let is_here = |name: &String| SAMPLERS.iter().any(|(sampler, _)| sampler == name);
     let mut unknown = Ignored::default();
@@ -193,14 +193,10 @@ fn use_samplers(f: &mut Fields) -> Result<Ignored, FieldError> {
     Ok(unknown)
 }
 
-/// Whole numbers as such: `top_k` is one.
-fn number(value: f64) -> Value {
-    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
-}
-
 /// An array of strings.
-fn names(f: &mut Fields, param: &str) -> Result<Vec<String>, FieldError> {
-    let values = match f.take(param) {
+fn names(f: &mut Fields, spec: &FieldSpec<Shaped>) -> Result<Vec<String>, FieldError> {
+    let param = spec.name;
+    let values = match f.get(spec)? {
         None => return Ok(Vec::new()),
         Some(Value::Array(values)) => values,
         Some(other) => return Err(FieldError::wrong_type(param, "an array of strings", &other)),
@@ -213,17 +209,6 @@ fn names(f: &mut Fields, param: &str) -> Result<Vec<String>, FieldError> {
         other => Err(FieldError::wrong_type(param, "only strings", &other)),
     };
     values.into_iter().map(name).collect()
-}
-
-/// Fields that give the text or the answer another form.
-fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError> {
-    for name in ["grammar", "json_schema", "n_probs", "lora", "n_cmpl"] {
-        let changes = f.take(name).is_some_and(|value| !is_neutral(&value) && (name != "n_cmpl" || value != json!(1)));
-        if changes {
-            return Err(FieldError::unsupported(name, "is not supported by this route"));
-        }
-    }
-    Ok(())
 }
 
 /// `false`, 0, -1, and what is empty.

@@ -8,8 +8,33 @@ static EMPTY_OBJECT: Json = Json::Object(Vec::new());
 /// What FastAPI reports as the input when there is no body.
 static NOTHING: Json = Json::Null;
 
+/// The end of a range. A message shows `1` for either kind.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Bound {
+    /// Of an integer field; `ctx` shows it as `1`.
+    Integer(i64),
+    /// Of a float field; `ctx` shows it as `1.0`.
+    Float(f64),
+}
+
+impl Bound {
+    fn message(self) -> String {
+        match self {
+            Self::Integer(bound) => bound.to_string(),
+            Self::Float(bound) => bound.to_string(),
+        }
+    }
+
+    fn context(self) -> String {
+        match self {
+            Self::Integer(bound) => bound.to_string(),
+            Self::Float(bound) => format!("{bound:?}"),
+        }
+    }
+}
+
 /// A rule that a value breaks; named as pydantic's error types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Rule {
     Missing,
     /// CPython's message.
@@ -26,12 +51,9 @@ pub(super) enum Rule {
     FloatType,
     FloatParsing,
     FiniteNumber,
-    /// The bound in the message, and in `ctx`, where a float field has a float.
-    GreaterThan(&'static str, &'static str),
-    /// As `GreaterThan`.
-    GreaterThanEqual(&'static str, &'static str),
-    /// As `GreaterThan`.
-    LessThanEqual(&'static str, &'static str),
+    GreaterThan(Bound),
+    GreaterThanEqual(Bound),
+    LessThanEqual(Bound),
     ListType,
     /// A list of this many items where fewer are allowed.
     TooLong {
@@ -79,9 +101,9 @@ impl Rule {
             Self::FloatType => "Input should be a valid number",
             Self::FloatParsing => "Input should be a valid number, unable to parse string as a number",
             Self::FiniteNumber => "Input should be a finite number",
-            Self::GreaterThan(bound, _) => return format!("Input should be greater than {bound}"),
-            Self::GreaterThanEqual(bound, _) => return format!("Input should be greater than or equal to {bound}"),
-            Self::LessThanEqual(bound, _) => return format!("Input should be less than or equal to {bound}"),
+            Self::GreaterThan(bound) => return format!("Input should be greater than {}", bound.message()),
+            Self::GreaterThanEqual(bound) => return format!("Input should be greater than or equal to {}", bound.message()),
+            Self::LessThanEqual(bound) => return format!("Input should be less than or equal to {}", bound.message()),
             Self::ListType => "Input should be a valid list",
             Self::TooLong { max, actual } => return format!("List should have at most {max} items after validation, not {actual}"),
         };
@@ -94,9 +116,9 @@ impl Rule {
             Self::JsonInvalid(message) => Some(format!("{{\"error\":{}}}", quoted(message))),
             Self::StringTooLong(max) => Some(format!("{{\"max_length\":{max}}}")),
             Self::StringTooShort => Some("{\"min_length\":1}".to_owned()),
-            Self::GreaterThan(_, bound) => Some(format!("{{\"gt\":{bound}}}")),
-            Self::GreaterThanEqual(_, bound) => Some(format!("{{\"ge\":{bound}}}")),
-            Self::LessThanEqual(_, bound) => Some(format!("{{\"le\":{bound}}}")),
+            Self::GreaterThan(bound) => Some(format!("{{\"gt\":{}}}", bound.context())),
+            Self::GreaterThanEqual(bound) => Some(format!("{{\"ge\":{}}}", bound.context())),
+            Self::LessThanEqual(bound) => Some(format!("{{\"le\":{}}}", bound.context())),
             Self::TooLong { max, actual } => Some(format!("{{\"field_type\":\"List\",\"max_length\":{max},\"actual_length\":{actual}}}")),
             _ => None,
         }

@@ -14,7 +14,7 @@ mod fault;
 mod generate;
 mod json;
 mod refusal;
-mod request;
+pub(super) mod request;
 mod status;
 
 pub(super) use generate::generate;

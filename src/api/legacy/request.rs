@@ -3,20 +3,20 @@
 //! Types and defaults are those of the FastAPI script that this route replaces. Its ranges were checked later, by vLLM's
 //! `SamplingParams`, and ended in a 500; here they are a 422 in the shape that pydantic gives a bounded field.
 
+pub(in crate::api) mod specs;
+
 use super::{
     coerce,
-    fault::{Fault, Rule, detail},
+    fault::{Bound, Fault, Rule, detail},
     json::{self, Json, JsonError},
 };
-use crate::api::fields::ignored::Ignored;
+use crate::api::fields::{
+    ignored::Ignored,
+    spec::FieldSpec,
+    values::{Numbers, Or},
+};
 use axum::http::{HeaderMap, StatusCode, header};
 
-/// `max_tokens` when absent or null.
-const DEFAULT_MAX_TOKENS: i64 = 100;
-/// `temperature` when absent or null.
-const DEFAULT_TEMPERATURE: f64 = 0.7;
-/// `top_p` when absent or null.
-const DEFAULT_TOP_P: f64 = 0.9;
 /// Stop strings, at most. vLLM had no bound, OpenAI's is 4: this is the most that any route takes.
 const MAX_STOP_STRINGS: usize = 16;
 /// Characters of a stop string, at most.
@@ -80,13 +80,8 @@ impl GenerateRequest {
         let request = Self {
             prompt: fields.prompt(),
             max_tokens: fields.max_tokens(),
-            temperature: fields
-                .number("temperature", DEFAULT_TEMPERATURE, |value| (value < 0.0).then_some(Rule::GreaterThanEqual("0", "0.0"))),
-            top_p: fields.number("top_p", DEFAULT_TOP_P, |value| match value {
-                value if value <= 0.0 => Some(Rule::GreaterThan("0", "0.0")),
-                value if value > 1.0 => Some(Rule::LessThanEqual("1", "1.0")),
-                _ => None,
-            }),
+            temperature: fields.number(&specs::TEMPERATURE),
+            top_p: fields.number(&specs::TOP_P),
             stop: fields.stop(),
             ignored: fields.leftovers(),
         };
@@ -117,36 +112,37 @@ impl<'a> Fields<'a> {
     }
 
     fn prompt(&mut self) -> String {
-        match self.take("prompt") {
+        const NAME: &str = specs::PROMPT.name;
+        match self.take(NAME) {
             Some(Json::String(prompt)) => return prompt.clone(),
-            Some(other) => self.fault(Rule::StringType, "prompt", None, other),
-            None => self.fault(Rule::Missing, "prompt", None, self.body),
+            Some(other) => self.fault(Rule::StringType, NAME, None, other),
+            None => self.fault(Rule::Missing, NAME, None, self.body),
         }
         String::new()
     }
 
     fn max_tokens(&mut self) -> u64 {
-        let value = self.take_unless_null("max_tokens");
-        let number = value.map_or(Ok(DEFAULT_MAX_TOKENS), coerce::int);
+        const NAME: &str = specs::MAX_TOKENS.name;
+        let Or { values, default } = specs::MAX_TOKENS.values;
+        let value = self.take_unless_null(NAME);
+        let number = value.map_or(Ok(default), coerce::int);
         let checked = number.and_then(|number| {
-            let positive = u64::try_from(number).ok().filter(|number| *number >= 1);
-            positive.ok_or(Rule::GreaterThanEqual("1", "1"))
+            let allowed = u64::try_from(number).ok().filter(|_| number >= values.min);
+            allowed.ok_or(Rule::GreaterThanEqual(Bound::Integer(values.min)))
         });
         checked.unwrap_or_else(|rule| {
-            self.fault(rule, "max_tokens", None, value.unwrap_or(&Json::Null));
+            self.fault(rule, NAME, None, value.unwrap_or(&Json::Null));
             1
         })
     }
 
-    fn number(&mut self, name: &'static str, default: f64, broken_rule: fn(f64) -> Option<Rule>) -> f32 {
-        let value = self.take_unless_null(name);
+    fn number(&mut self, spec: &FieldSpec<Or<Numbers>>) -> f32 {
+        let Or { values, default } = spec.values;
+        let value = self.take_unless_null(spec.name);
         let number = value.map_or(Ok(default), coerce::float);
-        let checked = number.and_then(|number| {
-            let broken = if number.is_finite() { broken_rule(number) } else { Some(Rule::FiniteNumber) };
-            broken.map_or(Ok(number), Err)
-        });
+        let checked = number.and_then(|number| broken_rule(&values, number).map_or(Ok(number), Err));
         let number = checked.unwrap_or_else(|rule| {
-            self.fault(rule, name, None, value.unwrap_or(&Json::Null));
+            self.fault(rule, spec.name, None, value.unwrap_or(&Json::Null));
             default
         });
         // Finite as f32 too; the tiny ones become 0.
@@ -154,24 +150,25 @@ impl<'a> Fields<'a> {
     }
 
     fn stop(&mut self) -> Vec<String> {
-        let Some(value) = self.take_unless_null("stop") else { return Vec::new() };
+        const NAME: &str = specs::STOP.name;
+        let Some(value) = self.take_unless_null(NAME) else { return Vec::new() };
         let Json::Array(items) = value else {
-            self.fault(Rule::ListType, "stop", None, value);
+            self.fault(Rule::ListType, NAME, None, value);
             return Vec::new();
         };
         if items.len() > MAX_STOP_STRINGS {
-            self.fault(Rule::TooLong { max: MAX_STOP_STRINGS, actual: items.len() }, "stop", None, value);
+            self.fault(Rule::TooLong { max: MAX_STOP_STRINGS, actual: items.len() }, NAME, None, value);
             return Vec::new();
         }
         let mut stop = Vec::new();
         for (index, item) in items.iter().enumerate() {
             match item {
-                Json::String(text) if text.is_empty() => self.fault(Rule::StringTooShort, "stop", Some(index), item),
+                Json::String(text) if text.is_empty() => self.fault(Rule::StringTooShort, NAME, Some(index), item),
                 Json::String(text) if text.chars().count() > MAX_STOP_CHARACTERS => {
-                    self.fault(Rule::StringTooLong(MAX_STOP_CHARACTERS), "stop", Some(index), item);
+                    self.fault(Rule::StringTooLong(MAX_STOP_CHARACTERS), NAME, Some(index), item);
                 }
                 Json::String(text) => stop.push(text.clone()),
-                _ => self.fault(Rule::StringType, "stop", Some(index), item),
+                _ => self.fault(Rule::StringType, NAME, Some(index), item),
             }
         }
         stop
@@ -180,6 +177,17 @@ impl<'a> Fields<'a> {
     fn leftovers(&self) -> Ignored {
         let names = self.members.iter().map(|(name, _)| name.as_str());
         names.filter(|name| !self.taken.contains(name)).collect()
+    }
+}
+
+/// The rule of a range that a number breaks.
+fn broken_rule(range: &Numbers, number: f64) -> Option<Rule> {
+    match number {
+        number if !number.is_finite() => Some(Rule::FiniteNumber),
+        number if range.open && number <= range.min => Some(Rule::GreaterThan(Bound::Float(range.min))),
+        number if number < range.min => Some(Rule::GreaterThanEqual(Bound::Float(range.min))),
+        number if number > range.max => Some(Rule::LessThanEqual(Bound::Float(range.max))),
+        _ => None,
     }
 }
 

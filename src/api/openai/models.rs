@@ -6,7 +6,8 @@ use crate::{
     api::{
         call::Call,
         error::ApiError,
-        fields::{FieldError, Fields},
+        fields::Fields,
+        openai::shared::limits::{MODEL, MODEL_OR_FIRST},
         state::AppState,
     },
     gateway::{
@@ -64,7 +65,7 @@ pub(in crate::api) async fn get(
 /// # Errors
 /// It is missing, no string, or not served here.
 pub(super) fn requested(call: &Call, fields: &mut Fields) -> Result<Model, ApiError> {
-    let name = fields.string("model")?.ok_or_else(|| FieldError::missing("model"))?;
+    let name = fields.require(&MODEL)?;
     call.model(&name).ok_or_else(|| not_found(&name))
 }
 
@@ -73,7 +74,7 @@ pub(super) fn requested(call: &Call, fields: &mut Fields) -> Result<Model, ApiEr
 /// # Errors
 /// It is no string, or not served here.
 pub(in crate::api) fn requested_or_first(call: &Call, fields: &mut Fields) -> Result<Model, ApiError> {
-    match fields.string("model")? {
+    match fields.get(&MODEL_OR_FIRST)? {
         Some(name) => call.model(&name).ok_or_else(|| not_found(&name)),
         None => Ok(call.first_model()),
     }

@@ -1,4 +1,4 @@
-//! `/openapi.json`: OpenAPI 3.1, made from the tables of operations and fields and from `schemas.json`.
+//! `/openapi.json`: OpenAPI 3.1, made from the table of operations, the specs of fields and `schemas.json`.
 
 use super::{
     listed::{OPERATIONS, Operation},
@@ -16,7 +16,7 @@ const SCHEMAS: &str = include_str!("schemas.json");
 /// The document.
 ///
 /// # Panics
-/// If a table holds text that is no JSON, which a test rules out.
+/// If an example is no JSON, which a test rules out.
 #[must_use]
 pub(super) fn document() -> Value {
     let mut paths = Map::new();
@@ -46,7 +46,7 @@ pub(super) fn document() -> Value {
 }
 
 fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).expect("a test parses every text of the tables")
+    serde_json::from_str(text).expect("a test parses every example")
 }
 
 fn describe(operation: &Operation) -> Value {
@@ -115,9 +115,9 @@ fn meaning(status: u16) -> &'static str {
 
 /// A body's schema. Refused fields are left out: whoever follows the document does not send them.
 fn schema(body: &Body) -> Value {
-    let fields = body.fields.iter().copied().flatten().filter(|field| field.support() != Support::Refused);
+    let fields = body.specs().filter(|field| field.support() != Support::Refused);
     let properties: Map<String, Value> =
-        fields.map(|field| (field.name().to_owned(), property(*field, body.required.contains(&field.name())))).collect();
+        fields.map(|field| (field.name().to_owned(), property(field, body.required.contains(&field.name())))).collect();
     json!({"type": "object", "required": body.required, "properties": properties})
 }
 

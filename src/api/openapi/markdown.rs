@@ -3,7 +3,7 @@
 use super::{
     listed::{OPERATIONS, Operation},
     operations::Body,
-    shared::STRUCTURED,
+    structured::STRUCTURED,
 };
 use crate::{
     api::{
@@ -25,8 +25,8 @@ const GROUPS: [(&str, Specs); 3] = [("sampling", SAMPLING), ("ending", ENDING), 
 const HEAD: &str = "\
 # Routes and fields
 
-This file is generated from the tables in `src/api/openapi`, and tests hold these tables against the code that reads the
-requests. Do not edit it by hand: `LLAMERO_WRITE_DOCS=1 cargo test --release documents` writes it.
+This file is generated from the specifications by which the code in `src/api` reads each field. Do not edit it by hand:
+`LLAMERO_WRITE_DOCS=1 cargo test --release documents` writes it.
 
 Each field of a request has one of four states. `null` equals absence.
 
@@ -90,8 +90,8 @@ fn describe(operation: &Operation, before: &[Operation], text: &mut String) {
         return;
     }
     text.push_str("\n| field | state | type | range | default | meaning |\n| --- | --- | --- | --- | --- | --- |\n");
-    for field in body.fields.iter().copied().flatten() {
-        describe_field(*field, body.required.contains(&field.name()), text);
+    for field in body.specs() {
+        describe_field(field, body.required.contains(&field.name()), text);
     }
 }
 
@@ -99,8 +99,11 @@ fn describe_field(field: &dyn AnySpec, required: bool, text: &mut String) {
     let (name, support, schema) = (field.name(), word(field.support()), field.schema());
     let required = if required { ", required" } else { "" };
     let default = schema.get("default").map(|default| format!("`{default}`")).unwrap_or_default();
-    let (kind, range, about) = (kind(&schema, ""), range(&schema), field.about());
-    let example = if field.support() == Support::Refused { format!(" Example: `{}`.", field.example()) } else { String::new() };
+    let (range, about) = (range(&schema), field.about());
+    let (kind, example) = match field.support() {
+        Support::Refused => (String::new(), format!(" Example: `{}`.", field.example())),
+        Support::Works | Support::Extra | Support::Accepted => (kind(&schema, ""), String::new()),
+    };
     writeln!(text, "| `{name}` | {support}{required} | {kind} | {range} | {default} | {about}{example} |").expect(NEVER_FAILS);
 }
 
@@ -176,10 +179,12 @@ fn overview(text: &mut String) {
                 paths.push(path);
             }
         }
-        let groups = GROUPS.iter().filter(|(_, group)| body.fields.iter().any(|table| same_names(table, group)));
-        let own = body.fields.iter().filter(|table| !GROUPS.iter().any(|(_, group)| same_names(table, group))).copied().flatten();
-        let shared: Vec<String> = groups.map(|(name, _)| format!("*{name}*")).collect();
-        names(&paths.join(", "), &own.copied().collect::<Vec<_>>(), &shared, text);
+        let is_there = |group: Specs| body.fields.iter().any(|table| same_names(table, group));
+        let groups: Vec<_> = GROUPS.iter().filter(|(_, group)| is_there(group)).collect();
+        let in_group = |name: &str| groups.iter().any(|(_, group)| group.iter().any(|field| field.name() == name));
+        let own: Vec<_> = body.specs().filter(|field| !in_group(field.name())).collect();
+        let shared: Vec<String> = groups.iter().map(|(name, _)| format!("*{name}*")).collect();
+        names(&paths.join(", "), &own, &shared, text);
     }
     for (name, group) in GROUPS {
         names(&format!("*{name}*"), group, &[], text);

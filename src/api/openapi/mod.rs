@@ -1,23 +1,14 @@
 //! The documents of the API: `GET /openapi.json`, and `GET /docs`, which shows it. Both come from this binary alone.
 //!
-//! The tables of fields are the source: the specification and `docs/API.md` are made from them, and tests hold each table
-//! against the code that reads the fields. Owns no behaviour of any route.
+//! The specification and `docs/API.md` are made from the specs of fields that stand beside the readers, and tests hold each
+//! table of them against the code that reads the fields. Owns no behaviour of any route.
 
-mod chat;
-mod completions;
 mod document;
-mod embeddings;
-mod field;
-mod infill;
-mod legacy;
 mod listed;
 #[cfg(test)]
 mod markdown;
-mod messages;
 pub(super) mod operations;
-mod responses;
-mod shared;
-mod tokens;
+mod structured;
 
 use super::state::AppState;
 use axum::{

@@ -1,19 +1,23 @@
 //! What the documents say of the routes of `api/routes.rs`: bodies, answers, refusals. Names no route.
 
-use super::{
-    chat::CHAT,
-    completions::COMPLETIONS,
-    embeddings::{EMBEDDINGS, RERANK, SCORE},
-    infill::INFILL,
-    legacy::GENERATE,
-    messages::MESSAGES,
-    responses::RESPONSES,
-    shared::{RESPONSE_FORMAT, STRUCTURED},
-    tokens::{DETOKENIZE, TOKENIZE, TOKENIZE_CHAT},
-};
+use super::structured::{RESPONSE_FORMAT, STRUCTURED};
 use crate::api::{
-    fields::spec::Specs,
-    openai::shared::{ending::ENDING, sampling::specs::SAMPLING},
+    anthropic::specs::MESSAGE_FIELDS,
+    fields::spec::{AnySpec, Specs},
+    infill::request::specs as infill,
+    legacy::request::specs::GENERATE,
+    openai::{
+        chat::specs::CHAT,
+        completions::request::specs::COMPLETIONS,
+        embeddings::request::specs::EMBEDDINGS,
+        rerank::request::specs::{RERANK, SCORE},
+        responses::specs::RESPONSES,
+        shared::{ending::ENDING, limits::NOT_IMPLEMENTED, sampling::specs::SAMPLING},
+    },
+    tokens::{
+        detokenize::DETOKENIZE,
+        tokenize::specs::{TOKENIZE, TOKENIZE_CHAT},
+    },
 };
 
 /// What the documents say of a route, and of one kind of body if it takes several.
@@ -32,12 +36,22 @@ pub(in crate::api) struct Docs {
 /// A JSON body.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::api) struct Body {
-    /// Tables of its fields.
+    /// Tables of its fields. Of two specs of one field the first counts.
     pub(super) fields: &'static [Specs],
     /// Fields that must be there.
     pub(super) required: &'static [&'static str],
     /// A request, JSON text.
     pub(super) example: &'static str,
+}
+
+impl Body {
+    /// Each of its fields, once.
+    pub(super) fn specs(&self) -> impl Iterator<Item = &'static dyn AnySpec> {
+        let all: Vec<&'static dyn AnySpec> = self.fields.iter().copied().flatten().copied().collect();
+        let stands_before = |at: usize, name: &str| all[..at].iter().any(|earlier| earlier.name() == name);
+        let first: Vec<usize> = (0..all.len()).filter(|at| !stands_before(*at, all[*at].name())).collect();
+        first.into_iter().map(move |at| all[at])
+    }
 }
 
 const JSON: &str = "application/json";
@@ -49,13 +63,13 @@ const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503];
 const ANTHROPICS_REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 529];
 
 const COMPLETION: Body = Body {
-    fields: &[COMPLETIONS, SAMPLING, ENDING, RESPONSE_FORMAT, STRUCTURED],
+    fields: &[COMPLETIONS, NOT_IMPLEMENTED, SAMPLING, ENDING, &[&RESPONSE_FORMAT], STRUCTURED],
     required: &["model", "prompt"],
     example: r#"{"model":"MODEL","prompt":"The capital of France is","max_tokens":8,"temperature":0}"#,
 };
 
 const CHAT_COMPLETION: Body = Body {
-    fields: &[CHAT, SAMPLING, ENDING, RESPONSE_FORMAT, STRUCTURED],
+    fields: &[CHAT, NOT_IMPLEMENTED, SAMPLING, ENDING, &[&RESPONSE_FORMAT], STRUCTURED],
     required: &["model", "messages"],
     example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_completion_tokens":8,"temperature":0}"#,
 };
@@ -87,7 +101,7 @@ pub(in crate::api) const CHAT_DOCS: &[Docs] =
 pub(in crate::api) const RESPONSES_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
-        fields: &[RESPONSES, SAMPLING, ENDING, STRUCTURED],
+        fields: &[RESPONSES, NOT_IMPLEMENTED, SAMPLING, ENDING, STRUCTURED],
         required: &["model", "input"],
         example: r#"{"model":"MODEL","input":"What is the capital of France?","max_output_tokens":8,"temperature":0}"#,
     }),
@@ -98,7 +112,7 @@ pub(in crate::api) const RESPONSES_DOCS: &[Docs] = &[Docs {
 pub(in crate::api) const MESSAGES_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
-        fields: &[MESSAGES],
+        fields: &[MESSAGE_FIELDS],
         required: &["model", "messages", "max_tokens"],
         example: r#"{"model":"MODEL","max_tokens":8,"messages":[{"role":"user","content":"What is the capital of France?"}],"temperature":0}"#,
     }),
@@ -109,7 +123,7 @@ pub(in crate::api) const MESSAGES_DOCS: &[Docs] = &[Docs {
 pub(in crate::api) const COUNT_TOKENS_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
-        fields: &[MESSAGES],
+        fields: &[MESSAGE_FIELDS],
         required: &["model", "messages"],
         example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}]}"#,
     }),
@@ -155,11 +169,7 @@ pub(in crate::api) const TOKENIZE_DOCS: &[Docs] = &[
     },
     Docs {
         about: Some("The tokens of a chat's prompt, as vLLM does: a body with `messages`."),
-        body: Some(Body {
-            fields: &[TOKENIZE_CHAT],
-            required: &["messages"],
-            example: r#"{"messages":[{"role":"user","content":"Hello"}]}"#,
-        }),
+        body: Some(Body { fields: TOKENIZE_CHAT, required: &["messages"], example: r#"{"messages":[{"role":"user","content":"Hello"}]}"# }),
         answers: &[(JSON, "Tokenized")],
         refusals: REFUSALS,
     },
@@ -178,7 +188,7 @@ pub(in crate::api) const TOKENIZER_INFO_DOCS: &[Docs] =
 pub(in crate::api) const INFILL_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
-        fields: &[INFILL, SAMPLING],
+        fields: &[infill::INFILL, infill::WITHOUT_EFFECT, infill::REFUSED, infill::OTHER_DEFAULTS, SAMPLING],
         required: &["input_prefix", "input_suffix"],
         example: r#"{"input_prefix":"fn main() {\n","input_suffix":"\n}\n","n_predict":16}"#,
     }),

@@ -7,6 +7,7 @@ mod values;
 
 use super::{
     listed::{OPERATIONS, Operation},
+    operations::Body,
     *,
 };
 use crate::{
@@ -117,7 +118,7 @@ fn with_bodies() -> impl Iterator<Item = &'static Operation> {
 }
 
 fn fields(operation: &Operation) -> Vec<&'static dyn AnySpec> {
-    operation.body.as_ref().map(|body| body.fields.iter().copied().flatten().copied().collect()).unwrap_or_default()
+    operation.body.iter().flat_map(Body::specs).collect()
 }
 
 /// The example request of a route with one more field.
@@ -137,14 +138,13 @@ fn body_with(operation: &Operation, field: &dyn AnySpec) -> Map<String, Value> {
 }
 
 #[test]
-fn every_text_of_the_tables_is_json_and_no_field_stands_twice() {
+fn every_example_of_a_field_is_json_and_every_schema_of_an_answer_is_there() {
     let document = document::document();
 
     assert_eq!(document["openapi"], "3.1.0");
     for operation in &*OPERATIONS {
-        let mut names = BTreeSet::new();
         for field in fields(operation) {
-            assert!(names.insert(field.name()), "{} twice in {}", field.name(), operation.path);
+            assert!(serde_json::from_str::<Value>(field.example()).is_ok(), "{}: {}", field.name(), field.example());
             assert!(field.about().ends_with('.'), "{}", field.name());
         }
         for (_, schema) in operation.answers {
@@ -195,10 +195,30 @@ fn every_field_is_taken_or_refused_or_reported_as_its_table_says() {
             match field.support() {
                 Support::Works | Support::Extra | Support::Accepted => assert_eq!(read, Ok(Ignored::default()), "{shown}"),
                 Support::Refused => {
-                    let error = ApiError::from(read.expect_err(&shown));
+                    let error = read.expect_err(&shown);
+                    if let Some(reason) = field.refusal() {
+                        assert_eq!(error.to_string(), format!("Unsupported parameter: '{}' {reason}.", field.name()), "{shown}");
+                    }
+                    let error = ApiError::from(error);
                     assert_eq!((error.status().as_u16(), error.param()), (400, Some(field.name())), "{shown}");
                 }
             }
+        }
+    }
+}
+
+/// But `model`, which is taken before the others are read.
+#[test]
+fn a_field_that_is_documented_as_required_is_missed() {
+    for operation in with_bodies() {
+        let body = operation.body.as_ref().unwrap();
+        for name in body.required.iter().filter(|name| **name != "model") {
+            let mut without: Map<String, Value> = serde_json::from_str(body.example).unwrap();
+            without.remove(*name);
+
+            let error = reader(operation)(Fields::new(without)).unwrap_err();
+
+            assert_eq!(error.to_string(), format!("Missing required parameter: '{name}'."), "{}", operation.path);
         }
     }
 }

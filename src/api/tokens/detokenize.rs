@@ -4,8 +4,15 @@ use crate::{
     api::{
         call::Call,
         error::ApiError,
-        fields::{FieldError, Fields},
-        openai::{models, shared::prompt::token_ids},
+        fields::{
+            FieldError, Fields,
+            spec::{FieldSpec, Specs},
+            values::{Shaped, shaped},
+        },
+        openai::{
+            models,
+            shared::{limits::MODEL_OR_FIRST, prompt::token_ids},
+        },
         warnings::Warnings,
     },
     protocol::Token,
@@ -15,7 +22,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The keys of both dialects.
 #[derive(Serialize)]
@@ -24,17 +31,20 @@ struct Detokenized {
     prompt: String,
 }
 
-const NAME: &str = "tokens";
+const TOKENS: FieldSpec<Shaped> =
+    shaped("tokens", || json!({"type": "array", "items": {"type": "integer", "minimum": 0}})).extra().example("[5]").about("Token ids.");
+
+/// The fields.
+pub(in crate::api) const DETOKENIZE: Specs = &[&MODEL_OR_FIRST, &TOKENS];
 
 /// Takes `tokens`.
 ///
 /// # Errors
 /// It is missing, no array of ids, or names one outside the vocabulary.
 pub(in crate::api) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Token>, FieldError> {
-    match f.take(NAME) {
-        None => Err(FieldError::missing(NAME)),
-        Some(Value::Array(ids)) => token_ids(NAME, &ids, vocabulary_size),
-        Some(other) => Err(FieldError::wrong_type(NAME, "an array of token ids", &other)),
+    match f.require(&TOKENS)? {
+        Value::Array(ids) => token_ids(TOKENS.name, &ids, vocabulary_size),
+        other => Err(FieldError::wrong_type(TOKENS.name, "an array of token ids", &other)),
     }
 }
 
@@ -48,7 +58,7 @@ pub(in crate::api) async fn detokenize(call: Call, mut fields: Fields) -> Result
     let tokens = read(&mut fields, info.vocabulary_size)?;
     let warnings = call.enforce(Warnings::ignored(fields.finish()))?;
 
-    let prompt = model.handle.detokenize(tokens).await.map_err(|error| ApiError::of_text(NAME, error))?;
+    let prompt = model.handle.detokenize(tokens).await.map_err(|error| ApiError::of_text(TOKENS.name, error))?;
     let mut response = Json(Detokenized { content: prompt.clone(), prompt }).into_response();
     warnings.put_on(&mut response);
     Ok(response)

@@ -4,6 +4,8 @@
 //! The field with the text tells the dialects apart where their defaults differ: BOS is added to a `prompt` and not to a
 //! `content`. Control tokens that the text spells become those tokens in both; in a chat, only those of the template.
 
+pub(in crate::api) mod specs;
+
 use crate::{
     api::{
         call::Call,
@@ -46,10 +48,6 @@ struct Spelling {
     with_pieces: bool,
     return_token_strs: bool,
 }
-
-/// Fields of chat that say what its prompt is (vLLM's `TokenizeChatRequest`).
-const OF_CHAT: [&str; 7] =
-    ["messages", "tools", "add_generation_prompt", "continue_final_message", "chat_template_kwargs", "chat_template", "add_special_tokens"];
 
 /// The keys of both dialects.
 #[derive(Serialize)]
@@ -123,10 +121,7 @@ pub(in crate::api) async fn tokenize(call: Call, mut fields: Fields) -> Result<R
 
 impl Spelling {
     fn read(f: &mut Fields) -> Result<Self, FieldError> {
-        Ok(Self {
-            with_pieces: f.boolean("with_pieces")?.unwrap_or(false),
-            return_token_strs: f.boolean("return_token_strs")?.unwrap_or(false),
-        })
+        Ok(Self { with_pieces: f.get(&specs::WITH_PIECES)?, return_token_strs: f.get(&specs::RETURN_TOKEN_STRS)? })
     }
 }
 
@@ -136,33 +131,37 @@ impl TokenizeChat {
     /// # Errors
     /// A field of the wrong type; a text besides.
     pub(in crate::api) fn read(f: &mut Fields) -> Result<Self, FieldError> {
-        for text in ["content", "prompt"] {
-            if f.take(text).is_some() {
-                return Err(FieldError::invalid(text, "there are 'messages' too; send one of them"));
+        for text in specs::TEXTS {
+            if f.take(text.name()).is_some() {
+                return Err(FieldError::invalid(text.name(), "there are 'messages' too; send one of them"));
             }
         }
         let spelling = Spelling::read(f)?;
-        let chat = OF_CHAT.iter().filter_map(|name| Some(((*name).to_owned(), f.take(name)?))).collect();
+        let names = specs::OF_CHAT.iter().chain(specs::REFUSED_BY_CHAT).map(|spec| spec.name());
+        let chat = names.filter_map(|name| Some((name.to_owned(), f.take(name)?))).collect();
         Ok(Self { chat, spelling })
     }
 }
 
 impl TokenizeRequest {
     pub(in crate::api) fn read(f: &mut Fields) -> Result<Self, FieldError> {
-        let (text, param) = match (f.string("content")?, f.string("prompt")?) {
-            (Some(text), None) => (text, "content"),
-            (None, Some(text)) => (text, "prompt"),
-            (Some(_), Some(_)) => return Err(FieldError::invalid("content", "there is a 'prompt' too; send one of them")),
-            (None, None) => return Err(FieldError::missing("prompt")),
+        const CONTENT: &str = specs::CONTENT.name;
+        const PROMPT: &str = specs::PROMPT.name;
+
+        let (text, param) = match (f.get(&specs::CONTENT)?, f.get(&specs::PROMPT)?) {
+            (Some(text), None) => (text, CONTENT),
+            (None, Some(text)) => (text, PROMPT),
+            (Some(_), Some(_)) => return Err(FieldError::invalid(CONTENT, "there is a 'prompt' too; send one of them")),
+            (None, None) => return Err(FieldError::missing(PROMPT)),
         };
-        let add_special = match (f.boolean("add_special")?, f.boolean("add_special_tokens")?) {
+        let add_special = match (f.get(&specs::ADD_SPECIAL)?, f.get(&specs::ADD_SPECIAL_TOKENS)?) {
             (Some(one), Some(other)) if one != other => {
-                return Err(FieldError::invalid("add_special", "'add_special_tokens' says the contrary"));
+                return Err(FieldError::invalid(specs::ADD_SPECIAL.name, "'add_special_tokens' says the contrary"));
             }
             (Some(given), _) | (None, Some(given)) => given,
-            (None, None) => param == "prompt",
+            (None, None) => param == PROMPT,
         };
-        let parse_special = f.boolean("parse_special")?.unwrap_or(true);
+        let parse_special = f.get(&specs::PARSE_SPECIAL)?;
         Ok(Self {
             text,
             param,

@@ -12,6 +12,7 @@ pub(super) mod logprobs;
 mod object;
 mod prompt;
 pub(in crate::api) mod request;
+pub(in crate::api) mod specs;
 mod switches;
 
 use super::{

@@ -36,7 +36,7 @@ use request::{CompletionRequest, Encoding, Truncation};
 use std::sync::Arc;
 
 /// OpenAI's default for `max_tokens`.
-const DEFAULT_MAX_TOKENS: u64 = 16;
+const DEFAULT_MAX_TOKENS: u64 = request::specs::MAX_TOKENS.values.default.unsigned_abs();
 /// Tokens of all prompts together, in contexts.
 const MAX_BATCH_CONTEXTS: u64 = 2;
 

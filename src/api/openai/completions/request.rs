@@ -3,11 +3,16 @@
 //! A field either works, or is refused by name because ignoring it would change the result, or is unknown and reported.
 //! Limits that need token counts are checked in `mod.rs`.
 
+pub(in crate::api) mod specs;
+
 use crate::api::{
-    fields::{FieldError, Fields, ignored::Ignored},
+    fields::{FieldError, Fields, ignored::Ignored, spec::FieldSpec, values::Integers},
     openai::shared::{
         ending::Ending,
-        limits::{RequestLimits, most_choices, refuse_what_would_change_the_result, stream_options, unsupported},
+        limits::{
+            N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, USER, most_choices, refuse_what_would_change_the_result, stream_options,
+            unsupported,
+        },
         prompt::{Prompt, read_prompts},
         sampling::Sampling,
         structured::{Constrained, read_constraint},
@@ -84,16 +89,16 @@ impl CompletionRequest {
     pub fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
         let prompts = read_prompts(&mut f, limits.vocabulary_size)?;
         let encoding = Encoding::read(&mut f)?;
-        let stream = f.boolean("stream")?.unwrap_or(false);
+        let stream = f.get(&STREAM)?;
         let (n, best_of) = read_choices(&mut f, limits.max_num_seqs, stream)?;
-        let max_tokens = f.integer("max_tokens", 0..=i64::MAX)?.map(i64::unsigned_abs);
+        let max_tokens = f.sent(&specs::MAX_TOKENS)?.map(i64::unsigned_abs);
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
         ending.check(max_tokens)?;
         let suffix = read_suffix(&mut f, &prompts, encoding)?;
         let most = limits.max_logprobs.unwrap_or(MAX_LOGPROBS);
-        let prompt_logprobs = alternatives(&mut f, "prompt_logprobs", most)?;
+        let prompt_logprobs = alternatives(&mut f, &specs::PROMPT_LOGPROBS, most)?;
         if stream && prompt_logprobs.is_some() {
-            return Err(FieldError::invalid("prompt_logprobs", "it is not available when 'stream' is true"));
+            return Err(FieldError::invalid(specs::PROMPT_LOGPROBS.name, "it is not available when 'stream' is true"));
         }
         let (include_usage, mut unknown) = stream_options(&mut f, stream)?;
         let mut request = Self {
@@ -106,24 +111,23 @@ impl CompletionRequest {
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
             ending,
             constraint: read_constraint(&mut f)?,
-            logprobs: alternatives(&mut f, "logprobs", most)?,
-            echo: f.boolean("echo")?.unwrap_or(false),
+            logprobs: alternatives(&mut f, &specs::LOGPROBS, most)?,
+            echo: f.get(&specs::ECHO)?,
             prompt_logprobs,
-            return_token_ids: f.boolean("return_token_ids")?.unwrap_or(false),
-            show_special: !f.boolean("skip_special_tokens")?.unwrap_or(true),
+            return_token_ids: f.get(&specs::RETURN_TOKEN_IDS)?,
+            show_special: !f.get(&SKIP_SPECIAL_TOKENS)?,
             stream,
             include_usage,
             unknown: Ignored::default(),
         };
         if request.suffix.is_some() && request.echo && request.logprobs.is_some() {
             return Err(unsupported(
-                "suffix",
+                specs::SUFFIX.name,
                 "is not supported together with 'echo' and 'logprobs': what is computed is not what is echoed",
             ));
         }
         refuse_what_would_change_the_result(&mut f)?;
-        // Accepted whatever it is, as OpenAI does; nothing is done with it, and it is never logged.
-        f.take("user");
+        f.get(&USER)?;
         unknown.extend(f.finish());
         request.unknown = unknown;
         Ok(request)
@@ -138,32 +142,31 @@ impl CompletionRequest {
 
 impl Encoding {
     fn read(f: &mut Fields) -> Result<Self, FieldError> {
-        const NAME: &str = "truncate_prompt_tokens";
-        let truncation = match f.integer(NAME, -1..=i64::MAX)? {
+        let truncation = match f.get(&specs::TRUNCATE_PROMPT_TOKENS)? {
             None => Truncation::None,
             Some(-1) => Truncation::Fit,
-            Some(0) => return Err(FieldError::invalid(NAME, "at least one token has to be kept")),
+            Some(0) => return Err(FieldError::invalid(specs::TRUNCATE_PROMPT_TOKENS.name, "at least one token has to be kept")),
             Some(most) => Truncation::Keep(most.unsigned_abs()),
         };
-        Ok(Self { add_special: f.boolean("add_special_tokens")?.unwrap_or(true), truncation })
+        Ok(Self { add_special: f.get(&specs::ADD_SPECIAL_TOKENS)?, truncation })
     }
 }
 
-fn alternatives(f: &mut Fields, name: &str, most: u8) -> Result<Option<u8>, FieldError> {
-    Ok(f.integer(name, 0..=i64::from(most))?.map(|top| u8::try_from(top).expect("the range fits")))
+fn alternatives(f: &mut Fields, spec: &FieldSpec<Integers>, max: u8) -> Result<Option<u8>, FieldError> {
+    Ok(f.get(&spec.within(0..=i64::from(max)))?.map(|top| u8::try_from(top).expect("the range fits")))
 }
 
 /// `n` and `best_of`. OpenAI lets `best_of` be 0, which can only mean that it was not set.
 fn read_choices(f: &mut Fields, max_num_seqs: u32, stream: bool) -> Result<(usize, usize), FieldError> {
     let most = most_choices(max_num_seqs);
-    let n = f.integer("n", 1..=most)?.unwrap_or(1);
-    let best_of = f.integer("best_of", 0..=most)?.filter(|best_of| *best_of > 0).unwrap_or(n);
+    let n = f.get(&N.within(1..=most))?;
+    let best_of = f.get(&specs::BEST_OF.within(0..=most))?.filter(|best_of| *best_of > 0).unwrap_or(n);
     if best_of < n {
-        return Err(FieldError::invalid("best_of", format!("it must not be less than 'n', which is {n}")));
+        return Err(FieldError::invalid(specs::BEST_OF.name, format!("it must not be less than 'n', which is {n}")));
     }
     if stream && best_of > n {
         return Err(FieldError::invalid(
-            "best_of",
+            specs::BEST_OF.name,
             "the best candidates are known only at the end: it must equal 'n' when 'stream' is true",
         ));
     }
@@ -173,8 +176,8 @@ fn read_choices(f: &mut Fields, max_num_seqs: u32, stream: bool) -> Result<(usiz
 
 /// An empty one needs no marks and has no effect. Whether the model has marks is checked in `mod.rs`.
 fn read_suffix(f: &mut Fields, prompts: &[Prompt], encoding: Encoding) -> Result<Option<String>, FieldError> {
-    const NAME: &str = "suffix";
-    let suffix = f.string(NAME)?.filter(|suffix| !suffix.is_empty());
+    const NAME: &str = specs::SUFFIX.name;
+    let suffix = f.get(&specs::SUFFIX)?.filter(|suffix| !suffix.is_empty());
     if suffix.is_some() && prompts.iter().any(|prompt| matches!(prompt, Prompt::Tokens(_))) {
         return Err(FieldError::invalid(NAME, "it needs prompts of text; put the model's tokens around a prompt of token ids yourself"));
     }

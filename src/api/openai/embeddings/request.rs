@@ -2,11 +2,13 @@
 //!
 //! Limits that need token counts are checked in `run.rs`.
 
+pub(in crate::api) mod specs;
+
 use super::vectors::Encoding;
 use crate::{
     api::{
         fields::{self, Fault, FieldError, Fields, ignored::Ignored},
-        openai::shared::prompt::Prompt,
+        openai::shared::{limits::USER, prompt::Prompt},
     },
     protocol::{EmbeddingInfo, Token},
 };
@@ -14,7 +16,7 @@ use serde_json::Value;
 
 /// Inputs in one request at most (OpenAI).
 pub const MAX_INPUTS: usize = 2048;
-const NAME: &str = "input";
+const NAME: &str = specs::INPUT.name;
 const EXPECTED: &str = "a string, an array of strings, an array of token ids, or an array of arrays of token ids";
 
 /// A request whose fields are each valid.
@@ -41,16 +43,15 @@ impl EmbeddingRequest {
     /// The first field at fault.
     pub fn read(mut f: Fields, info: &EmbeddingInfo, vocabulary_size: u32) -> Result<Self, FieldError> {
         let inputs = read_inputs(&mut f, vocabulary_size)?;
-        let encoding = match f.string("encoding_format")?.as_deref() {
-            None | Some("float") => Encoding::Float,
-            Some("base64") => Encoding::Base64,
-            Some(_) => return Err(FieldError::invalid("encoding_format", "it must be 'float' or 'base64'")),
+        let encoding = match f.get(&specs::ENCODING_FORMAT)? {
+            "base64" => Encoding::Base64,
+            _ => Encoding::Float,
         };
-        let dimensions = f.integer("dimensions", 1..=i64::from(info.dimensions))?.unwrap_or_else(|| i64::from(info.dimensions));
+        let all = i64::from(info.dimensions);
+        let dimensions = f.get(&specs::DIMENSIONS.within(1..=all))?.unwrap_or(all);
         let truncate = read_truncation(&mut f, info)?;
-        let add_special = f.boolean("add_special_tokens")?.unwrap_or(true);
-        // Accepted whatever it is, as OpenAI does; nothing is done with it, and it is never logged.
-        f.take("user");
+        let add_special = f.get(&specs::ADD_SPECIAL_TOKENS)?;
+        f.get(&USER)?;
         let dimensions = usize::try_from(dimensions).expect("the range fits");
         Ok(Self { inputs, encoding, dimensions, truncate, add_special, unknown: f.finish() })
     }
@@ -58,13 +59,13 @@ impl EmbeddingRequest {
 
 /// Reads `truncate_prompt_tokens`: −1 for the longest that the model takes, or a number of tokens.
 pub(in crate::api) fn read_truncation(f: &mut Fields, info: &EmbeddingInfo) -> Result<Option<usize>, FieldError> {
-    const NAME: &str = "truncate_prompt_tokens";
+    const NAME: &str = specs::TRUNCATE_PROMPT_TOKENS.name;
 
     let longest = i64::from(info.max_input_tokens);
     let (before, between, after) = &info.around_pair;
     let special = i64::try_from(before.len() + between.len() + after.len()).unwrap_or(longest);
     let least = (special + 1).min(longest);
-    let truncate = match f.integer(NAME, -1..=longest)? {
+    let truncate = match f.get(&specs::TRUNCATE_PROMPT_TOKENS.within(-1..=longest))? {
         Some(-1) => Some(longest),
         Some(few) if few < least => return Err(FieldError::invalid(NAME, format!("it must be -1 or from {least} to {longest}"))),
         other => other,
@@ -74,11 +75,10 @@ pub(in crate::api) fn read_truncation(f: &mut Fields, info: &EmbeddingInfo) -> R
 
 /// Tells one input of token ids from several inputs by the first element.
 fn read_inputs(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, FieldError> {
-    let elements = match f.take(NAME) {
-        None => return Err(FieldError::missing(NAME)),
-        Some(Value::String(text)) => return Ok(vec![Prompt::Text(not_empty(NAME, text)?)]),
-        Some(Value::Array(elements)) => elements,
-        Some(other) => return Err(FieldError::wrong_type(NAME, EXPECTED, &other)),
+    let elements = match f.require(&specs::INPUT)? {
+        Value::String(text) => return Ok(vec![Prompt::Text(not_empty(NAME, text)?)]),
+        Value::Array(elements) => elements,
+        other => return Err(FieldError::wrong_type(NAME, EXPECTED, &other)),
     };
     match elements.first() {
         None => Err(FieldError::invalid(NAME, "the array is empty")),

@@ -1,16 +1,31 @@
 //! What `/v1/rerank` and `/v1/score` may ask for: Jina's and Cohere's fields of the one, vLLM's of the other.
 
+pub(in crate::api) mod specs;
+
 use crate::{
     api::{
-        fields::{FieldError, Fields, ignored::Ignored},
-        openai::embeddings::{
-            request::{MAX_INPUTS, not_empty, read_texts, read_truncation},
-            run::element,
+        fields::{
+            FieldError, Fields,
+            ignored::Ignored,
+            spec::FieldSpec,
+            values::{Shaped, Strings, string},
+        },
+        openai::{
+            embeddings::{
+                request::{MAX_INPUTS, not_empty, read_texts, read_truncation},
+                run::element,
+            },
+            shared::limits::USER,
         },
     },
     protocol::EmbeddingInfo,
 };
 use serde_json::Value;
+
+/// Documents at most: it leaves room for the query among the inputs of a request.
+const MAX_DOCUMENTS: usize = MAX_INPUTS - 1;
+/// Texts of a side at most: a pair of embeddings is two inputs.
+const MAX_TEXTS: usize = MAX_INPUTS / 2;
 
 /// Which documents answer a query best.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +50,17 @@ impl RerankRequest {
     /// # Errors
     /// The first field at fault.
     pub fn read(mut f: Fields, info: &EmbeddingInfo) -> Result<Self, FieldError> {
-        let query = f.string("query")?.ok_or_else(|| missing("query"))?;
-        let query = not_empty("query", query)?;
-        let documents = match f.take("documents") {
-            None => return Err(missing("documents")),
-            Some(Value::Array(documents)) => read_documents(&mut f, few("documents", documents)?)?,
-            Some(other) => return Err(FieldError::wrong_type("documents", "an array of strings or of objects with a 'text'", &other)),
+        const DOCUMENTS: &str = specs::DOCUMENTS.name;
+
+        let query = f.require(&specs::QUERY)?;
+        let documents = match f.require(&specs::DOCUMENTS)? {
+            Value::Array(documents) => read_documents(&mut f, few(DOCUMENTS, documents)?)?,
+            other => return Err(FieldError::wrong_type(DOCUMENTS, "an array of strings or of objects with a 'text'", &other)),
         };
-        let top_n = f.integer("top_n", 1..=i64::MAX)?.map_or(usize::MAX, |top_n| usize::try_from(top_n).unwrap_or(usize::MAX));
-        let return_documents = f.boolean("return_documents")?.unwrap_or(true);
+        let top_n = f.get(&specs::TOP_N)?.map_or(usize::MAX, |top_n| usize::try_from(top_n).unwrap_or(usize::MAX));
+        let return_documents = f.get(&specs::RETURN_DOCUMENTS)?;
         let truncate = read_truncation(&mut f, info)?;
-        f.take("user");
+        f.get(&USER)?;
         Ok(Self { query, documents, top_n, return_documents, truncate, unknown: f.finish() })
     }
 }
@@ -71,44 +86,39 @@ impl ScoreRequest {
     /// # Errors
     /// The first field at fault.
     pub fn read(mut f: Fields, info: &EmbeddingInfo) -> Result<Self, FieldError> {
-        let (left, left_list) = read_side(&mut f, "text_1")?;
-        let (right, right_list) = read_side(&mut f, "text_2")?;
+        let (left, left_list) = read_side(&mut f, &specs::TEXT_1)?;
+        let (right, right_list) = read_side(&mut f, &specs::TEXT_2)?;
         if left.len() > 1 && left.len() != right.len() {
             let reason = format!("it has {} texts and 'text_2' has {}; send one, or as many", left.len(), right.len());
-            return Err(FieldError::invalid("text_1", reason));
+            return Err(FieldError::invalid(specs::TEXT_1.name, reason));
         }
         let truncate = read_truncation(&mut f, info)?;
-        f.take("user");
+        f.get(&USER)?;
         Ok(Self { left, right, lists: (left_list, right_list), truncate, unknown: f.finish() })
     }
 }
 
-fn missing(param: &str) -> FieldError {
-    FieldError::missing(param)
-}
+/// The text of a document that is an object; that it is not empty is checked with those that are strings.
+const TEXT: FieldSpec<Strings> = string("text");
 
-/// Leaves room for the query among the inputs of a request.
 fn few(name: &str, elements: Vec<Value>) -> Result<Vec<Value>, FieldError> {
-    let most = MAX_INPUTS - 1;
     match elements.len() {
         0 => Err(FieldError::invalid(name, "the array is empty")),
-        many if many > most => Err(FieldError::invalid(name, format!("there are {many} texts; at most {most} are accepted"))),
+        many if many > MAX_DOCUMENTS => {
+            Err(FieldError::invalid(name, format!("there are {many} texts; at most {MAX_DOCUMENTS} are accepted")))
+        }
         _ => Ok(elements),
     }
 }
 
 fn read_documents(f: &mut Fields, documents: Vec<Value>) -> Result<Vec<String>, FieldError> {
     let text = |(index, document): (usize, Value)| {
-        let name = element("documents", true, index);
+        let name = element(specs::DOCUMENTS.name, true, index);
         let text = match document {
             Value::String(text) => text,
             Value::Object(object) => {
                 let mut object = Fields::new(object);
-                let text = match object.take("text") {
-                    Some(Value::String(text)) => text,
-                    Some(other) => return Err(FieldError::wrong_type(format!("{name}.text"), "a string", &other)),
-                    None => return Err(missing(&format!("{name}.text"))),
-                };
+                let text = object.require(&TEXT).map_err(|error| error.inside(&name))?;
                 f.leave("documents[]", object);
                 text
             }
@@ -120,18 +130,17 @@ fn read_documents(f: &mut Fields, documents: Vec<Value>) -> Result<Vec<String>, 
 }
 
 /// The texts of one side, and whether they came as a list.
-fn read_side(f: &mut Fields, name: &str) -> Result<(Vec<String>, bool), FieldError> {
-    match f.take(name) {
-        None => Err(missing(name)),
-        Some(Value::String(text)) => Ok((vec![not_empty(name, text)?], false)),
-        Some(Value::Array(texts)) => {
+fn read_side(f: &mut Fields, spec: &FieldSpec<Shaped>) -> Result<(Vec<String>, bool), FieldError> {
+    let name = spec.name;
+    match f.require(spec)? {
+        Value::String(text) => Ok((vec![not_empty(name, text)?], false)),
+        Value::Array(texts) => {
             let texts = read_texts(name, few(name, texts)?)?;
-            // A pair of embeddings is two inputs.
-            if texts.len() > MAX_INPUTS / 2 {
-                return Err(FieldError::invalid(name, format!("there are {} texts; at most {} are accepted", texts.len(), MAX_INPUTS / 2)));
+            if texts.len() > MAX_TEXTS {
+                return Err(FieldError::invalid(name, format!("there are {} texts; at most {MAX_TEXTS} are accepted", texts.len())));
             }
             Ok((texts, true))
         }
-        Some(other) => Err(FieldError::wrong_type(name, "a string or an array of strings", &other)),
+        other => Err(FieldError::wrong_type(name, "a string or an array of strings", &other)),
     }
 }

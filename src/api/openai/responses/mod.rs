@@ -12,6 +12,7 @@ mod input;
 mod names;
 mod object;
 pub(in crate::api) mod request;
+pub(in crate::api) mod specs;
 mod tools;
 
 use super::chat;

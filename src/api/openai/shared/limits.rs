@@ -1,10 +1,51 @@
 //! What completions, chat and responses have in common in reading a request: the limits of the served model, the fields that are
 //! refused, and the options of a stream.
 
-use crate::api::fields::{FieldError, Fields, ignored::Ignored};
+use crate::api::fields::{
+    FieldError, Fields,
+    ignored::Ignored,
+    spec::{FieldSpec, Specs},
+    values::{
+        Booleans, Integers, Objects, Or, Refused, Strings, Unused, boolean, integer, is_empty_array, is_off, object, refused, string,
+        unused,
+    },
+};
+use serde_json::json;
 
 /// Choices and candidates per prompt at most; fewer if the engine has fewer slots.
-const MAX_N: u32 = 8;
+pub(in crate::api) const MAX_N: u32 = 8;
+
+pub(in crate::api) const MODEL: FieldSpec<Strings> =
+    string("model").example("\"tiny\"").about("One of the names that `GET /v1/models` lists.");
+pub(in crate::api) const MODEL_OR_FIRST: FieldSpec<Strings> =
+    MODEL.extra().about("One of the names that `GET /v1/models` lists; the first if absent.");
+pub(in crate::api) const N: FieldSpec<Or<Integers>> = integer("n", 1..=MAX_N as i64).or(1).example("2").about("Choices per prompt.");
+pub(in crate::api) const STREAM: FieldSpec<Or<Booleans>> = boolean("stream").or(false).about("Server-sent events.");
+pub(in crate::api) const STREAM_OPTIONS: FieldSpec<Objects> = object("stream_options", || {
+    let option = json!({"type": ["boolean", "null"]});
+    json!({"type": "object", "properties": {INCLUDE_USAGE.name: option, INCLUDE_OBFUSCATION.name: option}})
+})
+.example(r#"{"include_usage":true}"#)
+.about("Only with `stream`; `include_usage` adds a last chunk with the usage.");
+/// These two are inside `stream_options`.
+const INCLUDE_USAGE: FieldSpec<Or<Booleans>> = boolean("include_usage").or(false);
+const INCLUDE_OBFUSCATION: FieldSpec<Or<Booleans>> = boolean("include_obfuscation").or(false);
+pub(in crate::api) const SKIP_SPECIAL_TOKENS: FieldSpec<Or<Booleans>> =
+    boolean("skip_special_tokens").or(true).extra().example("false").about("Leave control tokens out of the text (vLLM).");
+pub(in crate::api) const USER: FieldSpec<Unused> = unused("user").about("Accepted, not used, never logged.");
+
+/// vLLM's fields that would change the result and are not implemented; values without an effect are accepted.
+pub(in crate::api) const NOT_IMPLEMENTED: Specs = &[
+    &not_implemented("allowed_token_ids").unless(is_empty_array).example("[1]"),
+    &not_implemented("bad_words").unless(is_empty_array).example("[\"x\"]"),
+    &not_implemented("logits_processors").unless(is_empty_array).example("[\"x\"]"),
+    &not_implemented("prompt_embeds").unless(is_empty_array).example("\"x\""),
+    &not_implemented("use_beam_search").unless(is_off).example("true"),
+];
+
+const fn not_implemented(name: &'static str) -> FieldSpec<Refused> {
+    refused(name, "is not supported").about("vLLM's; not supported.")
+}
 
 /// What the served model and the operator allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,33 +70,24 @@ pub(in crate::api) fn unsupported(param: &str, reason: &'static str) -> FieldErr
     FieldError::unsupported(param, reason)
 }
 
-/// vLLM's fields that would change the result and are not implemented; values without an effect are accepted.
+/// Refuses [`NOT_IMPLEMENTED`].
 pub(in crate::api) fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError> {
-    for name in ["allowed_token_ids", "bad_words", "logits_processors", "prompt_embeds"] {
-        let given = f.take(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()));
-        if given {
-            return Err(unsupported(name, "is not supported"));
-        }
-    }
-    match f.boolean("use_beam_search")? {
-        Some(true) => Err(unsupported("use_beam_search", "is not supported")),
-        Some(false) | None => Ok(()),
-    }
+    f.check(NOT_IMPLEMENTED)
 }
 
 /// `include_usage`, and the names of options without effect.
 pub(in crate::api) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Ignored), FieldError> {
-    const NAME: &str = "stream_options";
+    const NAME: &str = STREAM_OPTIONS.name;
     let mut ignored = Ignored::default();
-    let Some(options) = f.object(NAME)? else { return Ok((false, ignored)) };
+    let Some(options) = f.get(&STREAM_OPTIONS)? else { return Ok((false, ignored)) };
     if !stream {
         return Err(FieldError::invalid(NAME, "it is only allowed when 'stream' is true"));
     }
     let mut options = Fields::new(options);
-    let include_usage = options.boolean("include_usage")?.unwrap_or(false);
+    let include_usage = options.get(&INCLUDE_USAGE)?;
     // Nothing is obfuscated here: who asks for it must know.
-    if options.boolean("include_obfuscation")? == Some(true) {
-        options.report("include_obfuscation");
+    if options.get(&INCLUDE_OBFUSCATION)? {
+        options.report(INCLUDE_OBFUSCATION.name);
     }
     ignored.extend_inside(NAME, &options.finish());
     Ok((include_usage, ignored))

@@ -3,15 +3,26 @@
 //! Tells `[1, 2]` (one prompt of two tokens) from `[[1], [2]]` and `["a", "b"]` by the first element. Nothing is tokenized here.
 
 use crate::{
-    api::fields::{self, Fault, FieldError, Fields},
+    api::fields::{
+        self, Fault, FieldError, Fields,
+        spec::FieldSpec,
+        values::{Shaped, shaped},
+    },
     protocol::Token,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Prompts in one request at most.
 const MAX_PROMPTS: usize = 32;
-const NAME: &str = "prompt";
+const NAME: &str = PROMPT.name;
 const EXPECTED: &str = "a string, an array of strings, an array of token ids, or an array of arrays of token ids";
+
+pub(in crate::api) const PROMPT: FieldSpec<Shaped> = shaped("prompt", || {
+    let (text, ids) = (json!({"type": "string"}), json!({"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}));
+    let several = |items| json!({"type": "array", "minItems": 1, "maxItems": MAX_PROMPTS, "items": items});
+    json!({"anyOf": [text, several(&text), ids, several(&ids)]})
+})
+.about("A string, strings, token ids, or lists of token ids; 32 prompts at most.");
 
 /// One prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +38,10 @@ pub enum Prompt {
 /// # Errors
 /// Absent, empty or mixed arrays, too many prompts, ids outside the vocabulary. All name `prompt`.
 pub fn read_prompts(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, FieldError> {
-    let elements = match f.take(NAME) {
-        None => return Err(FieldError::missing(NAME)),
-        Some(Value::String(text)) => return Ok(vec![Prompt::Text(text)]),
-        Some(Value::Array(elements)) => elements,
-        Some(other) => return Err(FieldError::wrong_type(NAME, EXPECTED, &other)),
+    let elements = match f.require(&PROMPT)? {
+        Value::String(text) => return Ok(vec![Prompt::Text(text)]),
+        Value::Array(elements) => elements,
+        other => return Err(FieldError::wrong_type(NAME, EXPECTED, &other)),
     };
     let prompts: Vec<Prompt> = match elements.first() {
         None => return Err(FieldError::invalid(NAME, "the array is empty")),

@@ -139,11 +139,7 @@ fn sequence_breakers(f: &mut Fields) -> Result<Vec<String>, FieldError> {
 /// `{"<token id>": bias}`. A token named twice (`"1"` and `"01"`) takes the last bias.
 fn logit_bias(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<(Token, f32)>, FieldError> {
     const NAME: &str = specs::LOGIT_BIAS.name;
-    let entries = match f.get(&specs::LOGIT_BIAS)? {
-        None => return Ok(Vec::new()),
-        Some(Value::Object(entries)) => entries,
-        Some(other) => return Err(FieldError::wrong_type(NAME, "an object", &other)),
-    };
+    let Some(entries) = f.get(&specs::LOGIT_BIAS)? else { return Ok(Vec::new()) };
     if entries.len() > MAX_LOGIT_BIAS {
         return Err(FieldError::invalid(NAME, format!("it has {} entries; at most {MAX_LOGIT_BIAS} are accepted", entries.len())));
     }

@@ -6,12 +6,12 @@ use super::{MAX_BIAS, MAX_LOGIT_BIAS, MAX_SEQUENCE_BREAKERS};
 use crate::api::fields::{
     self,
     spec::{FieldSpec, Specs},
-    values::{Integers, Numbers, Or, Refused, Shaped, integer, number, refused, shaped},
+    values::{Integers, Numbers, Objects, Or, Refused, Shaped, integer, number, object, refused, shaped},
 };
 use serde_json::json;
 
 /// llama.cpp counts tokens in 32 bits.
-const MAX_TOKENS: i64 = i32::MAX as i64;
+pub(in crate::api) const MAX_TOKENS: i64 = i32::MAX as i64;
 
 pub(in crate::api) const TEMPERATURE: FieldSpec<Or<Numbers>> =
     number("temperature", 0.0..=2.0).or(1.0).example("0.5").about("0 takes the likeliest token.");
@@ -21,7 +21,7 @@ pub(in crate::api) const PRESENCE_PENALTY: FieldSpec<Or<Numbers>> =
     number("presence_penalty", -2.0..=2.0).or(0.0).example("0.5").about("Subtracted from logits of tokens generated before.");
 pub(in crate::api) const FREQUENCY_PENALTY: FieldSpec<Or<Numbers>> =
     number("frequency_penalty", -2.0..=2.0).or(0.0).example("0.5").about("Subtracted once for each time a token was generated before.");
-pub(in crate::api) const LOGIT_BIAS: FieldSpec<Shaped> = shaped("logit_bias", || {
+pub(in crate::api) const LOGIT_BIAS: FieldSpec<Objects> = object("logit_bias", || {
     let bias = json!({"type": "number", "minimum": -MAX_BIAS, "maximum": MAX_BIAS});
     json!({"type": "object", "maxProperties": MAX_LOGIT_BIAS, "additionalProperties": bias})
 })

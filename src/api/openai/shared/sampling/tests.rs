@@ -1,8 +1,12 @@
 //! Every sampling field at its limits and one past them.
 
-use super::*;
-use crate::api::fields::Fault;
+use super::{specs::SAMPLING, *};
+use crate::api::fields::{
+    Fault,
+    spec::{AnySpec, Support},
+};
 use serde_json::json;
+use std::{collections::BTreeSet, path::Path};
 
 const VOCABULARY: u32 = 1000;
 
@@ -194,4 +198,94 @@ fn seeds_keep_their_64_bits_and_choices_count_up_from_them() {
     assert_eq!(sampling.for_choice(1, -1).seed, 0);
     assert_eq!(sampling.for_choice(2, 40).seed, 42);
     assert_eq!(read(json!({"seed": 5.0})).unwrap().seed, Some(5));
+}
+
+/// Both ends of a field's range and the documents' example; one of them is not the default.
+fn telling_values(spec: &dyn AnySpec) -> Vec<Value> {
+    let schema = spec.schema();
+    let ends = ["minimum", "maximum"].into_iter().filter_map(|end| schema.get(end).cloned());
+    ends.chain([serde_json::from_str(spec.example()).unwrap()]).collect()
+}
+
+/// The parameters as the engine gets them, with those of DRY as `dry.base`.
+fn parameters(sampling: &Sampling) -> serde_json::Map<String, Value> {
+    let params = sampling.for_choice(0, sampling.seed.unwrap_or(0));
+    let Ok(Value::Object(mut map)) = serde_json::to_value(params) else { panic!("a struct is an object") };
+    if let Some(Value::Object(dry)) = map.remove("dry") {
+        map.extend(dry.into_iter().map(|(key, value)| (format!("dry.{key}"), value)));
+    }
+    map
+}
+
+/// Names of the parameters that a field changes.
+fn changed_by(spec: &dyn AnySpec) -> BTreeSet<String> {
+    // Without a multiplier the engine gets no parameters of DRY at all.
+    let body = |value: Option<Value>| {
+        let mut body = json!({"dry_multiplier": 1});
+        value.into_iter().for_each(|value| body[spec.name()] = value);
+        parameters(&read(body).unwrap())
+    };
+    let before = body(None);
+    let changed = telling_values(spec).into_iter().flat_map(|value| {
+        // A field that is refused says so.
+        let after = if spec.support() == Support::Refused { before.clone() } else { body(Some(value)) };
+        let differs = |key: &String| before.get(key) != after.get(key);
+        after.keys().filter(|key| differs(key)).cloned().collect::<Vec<_>>()
+    });
+    changed.collect()
+}
+
+#[test]
+fn every_field_reaches_the_engine_and_every_parameter_of_the_engine_has_a_field() {
+    let mut reached = BTreeSet::new();
+    for spec in SAMPLING.iter().copied() {
+        let changed = changed_by(spec);
+        // The parameters of mirostat mean nothing without it, and it is refused.
+        let means_nothing = spec.support() == Support::Refused || spec.name().starts_with("mirostat");
+        assert_eq!(changed.is_empty(), means_nothing, "{}: {changed:?}", spec.name());
+        reached.extend(changed);
+    }
+
+    let all: BTreeSet<String> = parameters(&read(json!({"dry_multiplier": 1})).unwrap()).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(reached, all);
+}
+
+/// Files that may spell the name of a sampling field besides its spec, and why.
+const MAY_NAME_THEM: [(&str, &str); 9] = [
+    ("anthropic/request.rs", "does not use specs yet"),
+    ("openai/responses/request.rs", "does not use specs yet"),
+    ("legacy/request/specs.rs", "an API with fields of its own"),
+    ("infill/request.rs", "llama-server's names of samplers"),
+    ("infill/request/specs.rs", "an example of them"),
+    ("infill/format.rs", "the answer repeats the request in llama-server's order"),
+    ("openai/completions/format.rs", "the answer's seed"),
+    ("openai/chat/object.rs", "the answer's seed"),
+    ("openapi/operations.rs", "examples of requests"),
+];
+
+/// So a new one touches its spec and `Sampling::read`. A reader with a range or a default of its own changes the spec, as in
+/// `specs::TOP_P.within(…)`.
+#[test]
+fn a_sampling_field_is_named_in_one_file_of_the_api() {
+    let mut offences = Vec::new();
+    for file in rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api")) {
+        let path = file.to_string_lossy().into_owned();
+        let may = path.ends_with("sampling/specs.rs") || MAY_NAME_THEM.iter().any(|(known, _)| path.ends_with(known));
+        if may || path.contains("tests") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let named = SAMPLING.iter().map(|spec| spec.name()).filter(|name| product.contains(&format!("\"{name}\"")));
+        offences.extend(named.map(|name| format!("{path}: {name}")));
+    }
+    assert_eq!(offences, [""; 0]);
+}
+
+fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })
+        .filter(|path| path.extension().is_some_and(|kind| kind == "rs"))
+        .collect()
 }

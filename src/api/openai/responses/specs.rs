@@ -1,0 +1,216 @@
+//! The fields of `POST /v1/responses`, in the order of OpenAI's specification, then vLLM's.
+//!
+//! The reader does not use them yet; tests hold them against it.
+
+use crate::api::{
+    fields::{
+        spec::{FieldSpec, Specs},
+        values::{
+            Booleans, Integers, Objects, OneOf, Or, Refused, Shaped, Strings, Unused, integer, is_off, object, one_of, refused, shaped,
+            string, unused,
+        },
+    },
+    openai::{
+        chat::specs as chat,
+        shared::limits::{MODEL, SKIP_SPECIAL_TOKENS, STREAM, USER},
+    },
+};
+use serde_json::{Value, json};
+
+pub(in crate::api) const INPUT: FieldSpec<Shaped> = shaped("input", input).example(r#"[{"role":"user","content":"Hi"}]"#).about(
+    "A text, or items: messages, calls, their outputs and what was thought, text only. Items of an answer can be sent back as they are.",
+);
+pub(in crate::api) const INSTRUCTIONS: FieldSpec<Strings> =
+    string("instructions").example("\"Be brief.\"").about("A system message before the input.");
+pub(in crate::api) const MAX_OUTPUT_TOKENS: FieldSpec<Integers> = integer("max_output_tokens", 1..=i64::MAX)
+    .example("8")
+    .about("Tokens to generate at most, reasoning included; by default the room that the input leaves in the context.");
+pub(in crate::api) const STREAM_OPTIONS: FieldSpec<Objects> =
+    object("stream_options", || json!({"type": "object", "properties": {"include_obfuscation": {"type": ["boolean", "null"]}}}))
+        .example(r#"{"include_obfuscation":false}"#)
+        .about("Only with `stream`; nothing is obfuscated, and `true` is reported.");
+pub(in crate::api) const INCLUDE: FieldSpec<Shaped> = shaped("include", || json!({"type": "array", "items": {"type": "string"}})).example(r#"["message.output_text.logprobs"]"#).about("`message.output_text.logprobs` works; `reasoning.encrypted_content` is reported, as thoughts are sent in the clear; the rest is of tools that are not there.");
+pub(in crate::api) const TOP_LOGPROBS: FieldSpec<Integers> = chat::TOP_LOGPROBS
+    .about("Alternatives to report per token; without log-probabilities in `include` it is reported. `--max-logprobs` sets the most.");
+pub(in crate::api) const TOOLS: FieldSpec<Shaped> = shaped("tools", tools)
+    .example(r#"[{"type":"function","name":"f"}]"#)
+    .about("Functions that the model may call and you run; OpenAI's built-in tools are refused.");
+pub(in crate::api) const TOOL_CHOICE: FieldSpec<Shaped> = shaped("tool_choice", tool_choice)
+    .example("\"none\"")
+    .about("`none`, `auto`, `required` or a function; the last two constrain the answer, so that its arguments obey the schema.");
+pub(in crate::api) const TEXT: FieldSpec<Objects> = object("text", text).example(r#"{"format":{"type":"json_object"}}"#).about("`format` is what the answer must be, a schema always obeyed; `verbosity` is told to the template if it knows the name, else reported unless `medium`.");
+pub(in crate::api) const REASONING: FieldSpec<Objects> = object("reasoning", reasoning).example(r#"{"effort":"low"}"#).about("`effort` is told to the template if it knows the name, else `none` turns its thinking off and anything else on; `summary` is reported: thoughts are shown whole.");
+pub(in crate::api) const TRUNCATION: FieldSpec<OneOf> =
+    one_of("truncation", &["disabled"]).example("\"disabled\"").about("`auto` is refused: leave out old items instead.");
+pub(in crate::api) const METADATA: FieldSpec<Objects> =
+    object("metadata", metadata).example(r#"{"a":"b"}"#).about("Repeated in the answer, never logged.");
+pub(in crate::api) const SAFETY_IDENTIFIER: FieldSpec<Unused> = unused("safety_identifier").about("Repeated in the answer, never logged.");
+pub(in crate::api) const PROMPT_CACHE_KEY: FieldSpec<Unused> =
+    unused("prompt_cache_key").about("Repeated in the answer; prompts are cached by what they say.");
+pub(in crate::api) const PROMPT_CACHE_OPTIONS: FieldSpec<Objects> = object("prompt_cache_options", || json!({"type": "object"}))
+    .accepted()
+    .example(r#"{"ttl":"30m"}"#)
+    .about("As above; `prewarm` is refused and `comparison_response_id` reported.");
+pub(in crate::api) const SERVICE_TIER: FieldSpec<Unused> = unused("service_tier").about("There is one tier.");
+pub(in crate::api) const ACCESS_PROGRAMS: FieldSpec<Unused> = unused("access_programs").about("There are none.");
+pub(in crate::api) const IMAGE: FieldSpec<Unused> = unused("image").about("No image is read.");
+pub(in crate::api) const PREVIOUS_RESPONSE_ID: FieldSpec<Refused> =
+    refused("previous_response_id", "is not supported: responses are not stored here; send the earlier items in 'input'")
+        .example("\"resp_1\"")
+        .about("Responses are not stored; send the earlier items in `input`.");
+pub(in crate::api) const CONVERSATION: FieldSpec<Refused> =
+    refused("conversation", "is not supported: responses are not stored here; send the earlier items in 'input'")
+        .example("\"conv_1\"")
+        .about("Conversations are not stored; send the earlier items in `input`.");
+pub(in crate::api) const BACKGROUND: FieldSpec<Refused> =
+    refused("background", "is not supported: responses are not stored here, so none can be fetched later")
+        .unless(is_off)
+        .example("true")
+        .about("Responses are not stored, so none can be fetched later.");
+pub(in crate::api) const BACKGROUND_OPTIONS: FieldSpec<Refused> =
+    refused("background_options", "is not supported: nothing runs in the background")
+        .example(r#"{"completion_window":"2h"}"#)
+        .about("Nothing runs in the background.");
+pub(in crate::api) const PROMPT: FieldSpec<Refused> =
+    refused("prompt", "is not supported: prompt templates are not stored here; send 'instructions' and 'input'")
+        .example(r#"{"id":"pmpt_1"}"#)
+        .about("Prompt templates are not stored; send `instructions` and `input`.");
+pub(in crate::api) const MAX_TOOL_CALLS: FieldSpec<Refused> =
+    refused("max_tool_calls", "is not supported: it limits OpenAI's built-in tools, and there are none")
+        .example("1")
+        .about("It limits OpenAI's built-in tools, and there are none.");
+pub(in crate::api) const CONTEXT_MANAGEMENT: FieldSpec<Refused> =
+    refused("context_management", "is not supported: leave out old items instead")
+        .example(r#"[{"type":"compaction"}]"#)
+        .about("Leave out old items instead.");
+pub(in crate::api) const MODERATION: FieldSpec<Refused> =
+    refused("moderation", "is not supported: nothing is moderated here").example(r#"{"model":"x"}"#).about("Nothing is moderated.");
+pub(in crate::api) const INCLUDE_REASONING: FieldSpec<Or<Booleans>> = chat::INCLUDE_REASONING.about("Show what was thought (vLLM).");
+
+/// The fields that no other route reads with the same code, and some that several have.
+pub(in crate::api) const RESPONSES: Specs = &[
+    &MODEL,
+    &INPUT,
+    &INSTRUCTIONS,
+    &MAX_OUTPUT_TOKENS,
+    &STREAM,
+    &STREAM_OPTIONS,
+    &INCLUDE,
+    &TOP_LOGPROBS,
+    &TOOLS,
+    &TOOL_CHOICE,
+    &chat::PARALLEL_TOOL_CALLS,
+    &TEXT,
+    &REASONING,
+    &TRUNCATION,
+    &METADATA,
+    &chat::STORE,
+    &USER.about("Repeated in the answer, never logged."),
+    &SAFETY_IDENTIFIER,
+    &PROMPT_CACHE_KEY,
+    &chat::PROMPT_CACHE_RETENTION,
+    &PROMPT_CACHE_OPTIONS,
+    &SERVICE_TIER,
+    &ACCESS_PROGRAMS,
+    &IMAGE,
+    &PREVIOUS_RESPONSE_ID,
+    &CONVERSATION,
+    &BACKGROUND,
+    &BACKGROUND_OPTIONS,
+    &PROMPT,
+    &MAX_TOOL_CALLS,
+    &CONTEXT_MANAGEMENT,
+    &MODERATION,
+    &chat::CHAT_TEMPLATE_KWARGS,
+    &INCLUDE_REASONING,
+    &SKIP_SPECIAL_TOKENS,
+];
+
+fn input() -> Value {
+    json!({
+        "anyOf": [
+            {"type": "string"},
+            {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "type": {"enum": ["message", "function_call", "function_call_output", "reasoning"]},
+                        "role": {"enum": ["user", "system", "developer", "assistant"]},
+                        "content": {},
+                        "call_id": {"type": "string"},
+                        "name": {"type": "string"},
+                        "arguments": {"type": "string"},
+                        "output": {},
+                        "summary": {"type": "array"},
+                    },
+                },
+            },
+        ],
+    })
+}
+
+fn tools() -> Value {
+    json!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["type", "name"],
+            "properties": {
+                "type": {"const": "function"},
+                "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
+                "description": {"type": ["string", "null"]},
+                "parameters": {"type": ["object", "null"]},
+                "strict": {"type": ["boolean", "null"]},
+            },
+        },
+    })
+}
+
+fn tool_choice() -> Value {
+    json!({
+        "anyOf": [
+            {"enum": ["none", "auto", "required"]},
+            {
+                "type": "object",
+                "required": ["type", "name"],
+                "properties": {"type": {"const": "function"}, "name": {"type": "string"}},
+            },
+        ],
+    })
+}
+
+fn text() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "format": {
+                "type": ["object", "null"],
+                "required": ["type"],
+                "properties": {
+                    "type": {"enum": ["text", "json_object", "json_schema"]},
+                    "name": {"type": "string"},
+                    "schema": {"type": "object"},
+                    "strict": {"type": ["boolean", "null"]},
+                    "description": {"type": ["string", "null"]},
+                },
+            },
+            "verbosity": {"enum": ["low", "medium", "high", null]},
+        },
+    })
+}
+
+fn reasoning() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "effort": {"enum": ["none", "minimal", "low", "medium", "high", "xhigh", "max", null]},
+            "summary": {"type": ["string", "null"]},
+        },
+    })
+}
+
+fn metadata() -> Value {
+    json!({"type": "object", "maxProperties": 16, "additionalProperties": {"type": "string", "maxLength": 512}})
+}
