@@ -71,6 +71,18 @@ pub enum FieldError {
 }
 
 impl FieldError {
+    /// A required field is absent or null.
+    #[must_use]
+    pub fn missing(param: &str) -> Self {
+        Self::Missing { param: param.to_owned() }
+    }
+
+    /// A field that is refused because ignoring it would change the result.
+    #[must_use]
+    pub fn unsupported(param: &str, reason: &'static str) -> Self {
+        Self::Unsupported { param: param.to_owned(), reason }
+    }
+
     /// A rule that is neither type nor range.
     #[must_use]
     pub fn invalid(param: &str, reason: impl Into<String>) -> Self {

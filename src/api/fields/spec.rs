@@ -101,7 +101,7 @@ impl Fields {
     where
         V: Values<Read = Option<T>>,
     {
-        self.get(spec)?.ok_or_else(|| FieldError::Missing { param: spec.name.to_owned() })
+        self.get(spec)?.ok_or_else(|| FieldError::missing(spec.name))
     }
 
     /// Reads a field that has a default as if it had none: only what was sent.

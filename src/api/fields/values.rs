@@ -372,9 +372,7 @@ impl Values for Refused {
 
     fn read(&self, name: &str, sent: Option<Value>) -> Result<(), FieldError> {
         match sent {
-            Some(value) if !(self.changes_nothing)(name, &value)? => {
-                Err(FieldError::Unsupported { param: name.to_owned(), reason: self.reason })
-            }
+            Some(value) if !(self.changes_nothing)(name, &value)? => Err(FieldError::unsupported(name, self.reason)),
             Some(_) | None => Ok(()),
         }
     }

@@ -157,7 +157,7 @@ impl TokenizeRequest {
             (Some(text), None) => (text, CONTENT),
             (None, Some(text)) => (text, PROMPT),
             (Some(_), Some(_)) => return Err(FieldError::invalid(CONTENT, "there is a 'prompt' too; send one of them")),
-            (None, None) => return Err(FieldError::Missing { param: PROMPT.to_owned() }),
+            (None, None) => return Err(FieldError::missing(PROMPT)),
         };
         let add_special = match (f.get(&specs::ADD_SPECIAL)?, f.get(&specs::ADD_SPECIAL_TOKENS)?) {
             (Some(one), Some(other)) if one != other => {
