@@ -1,4 +1,4 @@
-//! What a request field is: its name, the values that it may have, its default and its description, all stated once.
+//! Specs of request fields: a field's name, the values that it may have, its default and its description, each stated once.
 //!
 //! A reader reads a field by its spec (`fields.get(&TOP_P)?`), and `/openapi.json` and `docs/API.md` are made from the same
 //! constants. Each spec stands beside the reader that uses it; this file knows no field of any route.
@@ -39,7 +39,7 @@ pub struct FieldSpec<V> {
 pub trait Values: Debug + Copy + Sync {
     /// A value as a reader wants it.
     type Value;
-    /// What a read gives: a value, or an option of one if the field has no default.
+    /// The result of a read: a value, or an option of one if the field has no default.
     type Read;
 
     /// Reads the value that was sent, if one was; `name` stands in the error.
@@ -58,19 +58,19 @@ pub trait Values: Debug + Copy + Sync {
     }
 }
 
-/// Specs of different values, as a list of them needs it.
+/// A spec whose kind of values is not known, so that one list can hold all specs of a route.
 pub trait AnySpec: Debug + Sync {
-    /// See [`FieldSpec`].
+    /// The field's key.
     fn name(&self) -> &'static str;
-    /// See [`FieldSpec`].
+    /// Whether the field has an effect.
     fn support(&self) -> Support;
-    /// See [`FieldSpec`].
+    /// [`FieldSpec::example`].
     fn example(&self) -> &'static str;
-    /// See [`FieldSpec`].
+    /// One sentence.
     fn about(&self) -> &'static str;
-    /// See [`Values`].
+    /// [`Values::schema`].
     fn schema(&self) -> Value;
-    /// See [`Values`].
+    /// [`Values::refusal`].
     #[cfg(test)]
     fn refusal(&self) -> Option<&'static str>;
     /// Reads the field for its errors alone.

@@ -53,7 +53,7 @@ pub struct Numbers {
     pub min: f64,
     /// The greatest of them; infinite if there is none.
     pub max: f64,
-    /// Whether `min` itself is not one of them.
+    /// True if `min` itself is excluded.
     pub open: bool,
 }
 
@@ -126,7 +126,7 @@ impl Values for Integers {
         sent.map(|value| read_integer(name, &value, self.min..=self.max)).transpose()
     }
 
-    /// Without the ends that only 64 bits set.
+    /// Ends that are those of 64-bit integers are left out.
     fn schema(&self) -> Value {
         let mut schema = json!({"type": "integer"});
         if self.min > i64::MIN {
@@ -351,7 +351,7 @@ pub struct Refused {
     changes_nothing: fn(&str, &Value) -> Result<bool, FieldError>,
 }
 
-/// A field that is refused for this reason, which goes on from the field's name: `is not supported`.
+/// A field that is refused. The reason continues a sentence that begins with the field's name: `is not supported`.
 #[must_use]
 pub const fn refused(name: &'static str, reason: &'static str) -> FieldSpec<Refused> {
     FieldSpec::new(name, Support::Refused, Refused { reason, changes_nothing: |_, _| Ok(false) })
