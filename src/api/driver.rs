@@ -72,3 +72,29 @@ fn start(call: &Call, submission: Submission) -> Result<(Run, Reported), ApiErro
     };
     Ok((run, warnings))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::api::{
+        call::tests::call_of,
+        fields::Fields,
+        openai::{chat, completions, responses},
+        testing::{Setup, TestApp},
+    };
+    use serde_json::Map;
+
+    #[tokio::test]
+    async fn a_request_that_waits_for_the_engine_takes_a_few_kilobytes() {
+        let app = TestApp::start(Setup::default()).await;
+        let (call, fields) = (|| call_of(&app.state), || Fields::new(Map::new()));
+
+        let sizes = [
+            size_of_val(&completions::create(call(), fields())),
+            size_of_val(&chat::create(call(), fields())),
+            size_of_val(&responses::create(call(), fields())),
+        ];
+
+        // The prepared request is in there while its tokens are waited for; the format and the run are in a box of their own.
+        assert!(sizes.iter().all(|size| *size <= 4096), "{sizes:?}");
+    }
+}
