@@ -1,8 +1,8 @@
 //! A request as a handler is given it: who sent it, when, on which route, and its body's fields.
 //!
-//! A handler takes a [`Call`] and, where the route has a body, its [`Fields`] beside it: the one goes on to the driver, the
-//! other is consumed by the reader of the route. Neither keeps the body's bytes or its headers: a thousand requests that wait
-//! for the engine would keep them a thousand times. Refusals have the shape of the route's family.
+//! A handler takes a [`Call`] and, where the route has a body, its [`Fields`] beside it: the one goes on to the driver,
+//! the other is consumed by the reader of the route. Neither keeps the body's bytes or its headers: a thousand requests
+//! that wait for the engine would keep them a thousand times. Refusals have the shape of the route's family.
 
 use super::{
     error::ApiError,
@@ -28,17 +28,17 @@ use tokio::time::Instant;
 /// A request without its body.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// What it asks for.
+    /// The route that it came to.
     pub(super) route: &'static Route,
     /// Who sent it.
     pub(super) principal: Principal,
-    /// What happens to its warnings.
+    /// How its warnings are told.
     pub(super) policy: WarningPolicy,
     /// When its handler was entered: the body was in memory then.
     pub(super) received: Instant,
     /// Where the caller stands after it, if requests are limited and this one counted.
     pub(super) allowance: Option<Allowance>,
-    /// What it shares with all others.
+    /// State that all requests share.
     pub(super) state: AppState,
 }
 

@@ -5,8 +5,8 @@
 //!                                          WireFormat ────────────────┴─ collect ─▶ the object alone
 //! ```
 //!
-//! The only place where a generation's caller, model, sequences and record are known together: what counts, caches or joins
-//! generations belongs here.
+//! The only place where a generation's caller, model, sequences and record are known together: code that counts, caches
+//! or joins generations belongs here.
 
 use super::{
     call::Call,
@@ -18,7 +18,7 @@ use crate::{gateway::models::Model, protocol::SequenceRequest};
 use axum::response::Response;
 use std::time::Duration;
 
-/// What a request asks the engine for: valid in every respect, and not yet submitted.
+/// A generation that is valid in every respect and not yet submitted.
 pub(super) struct Submission {
     /// The model, under the name that the request gave it.
     pub(super) model: Model,
@@ -28,14 +28,14 @@ pub(super) struct Submission {
     pub(super) choices: usize,
     /// Whether the answer is streamed.
     pub(super) stream: bool,
-    /// What is not done as asked.
+    /// Fields that are not obeyed, or only in part.
     pub(super) warnings: Reported,
     /// Time after which the text ends with its line; see [`Run::end_lines_after`].
     pub(super) line_limit: Option<Duration>,
 }
 
-/// Generates what was prepared for `call`, and answers in this format. Dropped when the client goes away, which cancels the
-/// generation.
+/// Generates what was prepared for `call`, and answers in this format. Dropped when the client goes away, which cancels
+/// the generation.
 ///
 /// # Errors
 /// A failure before the response has begun; later ones are written into the stream.
@@ -71,4 +71,31 @@ fn start(call: &Call, submission: Submission) -> Result<(Run, Reported), ApiErro
         None => run,
     };
     Ok((run, warnings))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::{
+        call::tests::call_of,
+        fields::Fields,
+        openai::{chat, completions, responses},
+        testing::{Setup, TestApp},
+    };
+    use serde_json::Map;
+
+    #[tokio::test]
+    async fn a_request_that_waits_for_the_engine_takes_a_few_kilobytes() {
+        let app = TestApp::start(Setup::default()).await;
+        let (call, fields) = (|| call_of(&app.state), || Fields::new(Map::new()));
+
+        let sizes = [
+            size_of_val(&completions::create(call(), fields())),
+            size_of_val(&chat::create(call(), fields())),
+            size_of_val(&responses::create(call(), fields())),
+        ];
+
+        // The prepared request is in there while its tokens are waited for; the format and the run are in a box of
+        // their own.
+        assert!(sizes.iter().all(|size| *size <= 4096), "{sizes:?}");
+    }
 }

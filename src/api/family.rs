@@ -1,9 +1,9 @@
 //! The three families of routes, and the shape that an error has in each.
 //!
-//! Under `/v1/messages` errors are Anthropic's `{"type":"error",…}`. Elsewhere under `/v1`, and on the routes of vLLM and
-//! llama-server that lie beside it, errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's `{"detail":…}`, which the
-//! scripts know that call these routes. Layers and fallbacks answer through here, so each error has one shape per family. Which family
-//! a route has, its row in `routes.rs` says.
+//! Under `/v1/messages` errors are Anthropic's `{"type":"error",…}`. Elsewhere under `/v1`, and on the routes of vLLM
+//! and llama-server that lie beside it, errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's
+//! `{"detail":…}`, which the scripts know that call these routes. Layers and fallbacks answer through here, so each
+//! error has one shape per family. Which family a route has, its row in `routes.rs` says.
 
 use super::{anthropic, error::ApiError, legacy};
 use axum::response::{IntoResponse, Response};

@@ -1,4 +1,5 @@
-//! The limit on chat templates that are rendered at a time, whatever models they belong to. Callers take turns before it.
+//! The limit on chat templates that are rendered at a time, whatever models they belong to. Callers take turns before
+//! it.
 
 use super::turns::{Place, Turns};
 use crate::gateway::keys::Principal;

@@ -1,9 +1,9 @@
-//! What the server knows of a route. The routes themselves are in `routes.rs`.
+//! The facts of a route. The routes themselves are in `routes.rs`.
 
 use super::{family::Family, openapi::operations::Docs, state::AppState};
 use axum::{Router, http::Method, routing::MethodRouter};
 
-/// A method at a path, and everything that is to be known of it besides what its handler does.
+/// A method at a path, and all facts of it that are not its handler's own.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
     /// Its method.
@@ -14,20 +14,21 @@ pub struct Route {
     pub(super) family: Family,
     /// Who may call it.
     pub(super) access: Access,
-    /// Whether it makes the engine work: such requests count against a key's requests per minute, and have OpenAI's headers. A
-    /// route that only tokenizes counts too: a key with a limit could else keep the tokenizers from everybody.
+    /// Whether it makes the engine work: such requests count against a key's requests per minute, and have OpenAI's
+    /// headers. A route that only tokenizes counts too: a key with a limit could else keep the tokenizers from
+    /// everybody.
     pub(super) counts: bool,
     /// Largest body, bytes; `None` for what `--max-body-bytes` says.
     pub(super) body_limit: Option<usize>,
     /// Whether the same path with slashes after it is redirected here, as FastAPI does it.
     pub(super) redirects_slashes: bool,
-    /// What it is called in logs and metrics.
+    /// Its name in logs and metrics.
     pub(super) label: &'static str,
-    /// What it is for, one sentence.
+    /// Its purpose, one sentence.
     pub(super) summary: &'static str,
-    /// What it takes and answers, for the documents: an element for each kind of body.
+    /// Bodies and answers as the documents show them: an element for each kind of body.
     pub(super) docs: &'static [Docs],
-    /// What answers it.
+    /// Its handler.
     pub(super) handler: Handler,
 }
 
@@ -51,7 +52,7 @@ pub enum Access {
     Admin,
 }
 
-/// What answers a route.
+/// How a route is answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Handler {
     /// A handler at the route's path.

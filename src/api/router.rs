@@ -1,4 +1,5 @@
-//! The routes inside the layers, and the answers to what is no route. Routes are in `routes.rs`, layers in `layers`.
+//! The routes inside the layers, and the answers to paths and methods that have none. Routes are in `routes.rs`, layers
+//! in `layers`.
 
 use super::{
     error::ApiError,
@@ -19,11 +20,13 @@ pub fn router(state: AppState, hosts: HostPolicy) -> Router {
     layers::wrap(routes, &state, hosts).with_state(state)
 }
 
-/// Answers a path that is no route: 404, or where only slashes at its end keep it from being one, the 307 that FastAPI sends.
+/// Answers a path that is no route: 404, or where only slashes at its end keep it from being one, the 307 that FastAPI
+/// sends.
 async fn route_not_found(request: Request) -> Response {
     let path = request.uri().path();
     if let Some(trimmed) = routes::without_slashes(path) {
-        // Relative: to a server that a proxy stands before, scheme and host are unknown, and a wrong one would make clients drop their key.
+        // Relative: to a server that a proxy stands before, scheme and host are unknown, and a wrong one would make
+        // clients drop their key.
         let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{trimmed}{query}"))]).into_response();
     }

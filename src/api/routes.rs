@@ -1,7 +1,8 @@
 //! Every route of the server, each fact of it once.
 //!
-//! The router, the layers, `/openapi.json`, the answers to what is no route, and the labels in logs and metrics read this
-//! table. The document names the table that its own route stands in, which makes an import circle: it describes itself.
+//! The router, the layers, `/openapi.json`, the answers to paths that are no route, and the labels in logs and metrics
+//! read this table. The document names the table that its own route stands in, which makes an import circle: it
+//! describes itself.
 
 use super::{
     anthropic,
@@ -41,9 +42,9 @@ const OPENAI: Route = Route {
 const ANTHROPIC: Route = Route { family: Family::Anthropic, ..OPENAI };
 /// The same for scripts that know FastAPI.
 const FASTAPI: Route = Route { family: Family::Legacy, redirects_slashes: true, ..OPENAI };
-/// What OpenAI's clients look up.
+/// A page that OpenAI's clients read.
 const LOOK_UP: Route = Route { verb: Verb::Get, counts: false, ..OPENAI };
-/// What people and their tools read.
+/// A page that people and their tools read.
 const PAGE: Route = Route { verb: Verb::Get, family: Family::Legacy, counts: false, ..OPENAI };
 /// A page for load balancers. `/metrics` is none: it tells how much is used.
 const PROBE: Route = Route { access: Access::Open, ..PAGE };
@@ -280,7 +281,7 @@ pub(super) static ROUTES: &[Route] = &[
     },
 ];
 
-/// What is known of a request before it is answered, be there a route for it or not.
+/// The facts that layers go by, known before a request is answered, whether there is a route for it or not.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     /// Its route, if there is one.
@@ -299,7 +300,8 @@ impl Rules {
     /// Of a request with this method and path.
     pub(super) fn of(method: &Method, path: &str) -> Self {
         let route = find(method, path);
-        // A path that has other methods keeps its family and its openness, so that its 405 can be read by those who call it.
+        // A path that has other methods keeps its family and its openness, so that its 405 can be read by those who
+        // call it.
         let of_path = route.or_else(|| at(path).next());
         let counts = match (route, of_path) {
             (Some(route), _) => route.counts,

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! State that all requests share.
 
 use super::renders::Renders;
 use crate::{
@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Shared by all handlers and layers; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AppState {
-    /// What is served.
+    /// The models that are served.
     pub models: Arc<Models>,
     /// Keys that may call; empty means that no key is asked for.
     pub keys: Arc<KeyRing>,

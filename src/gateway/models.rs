@@ -19,7 +19,8 @@ pub enum ModelState {
     Loading(f32),
     /// Requests are served.
     Ready,
-    /// Its engine died and is started again; the share of the model that the new one has loaded, once there is a new one.
+    /// Its engine died and is started again; the share of the model that the new one has loaded, once there is a new
+    /// one.
     Restarting(Option<f32>),
     /// No engine will be started for it again.
     Failed,
@@ -76,7 +77,8 @@ impl Models {
     /// One model, served under the names of the configuration.
     #[must_use]
     pub fn of_one(handle: EngineHandle, templates: TemplateCache, config: Arc<ApiConfig>) -> Self {
-        // Models appear when the server starts; the time must not differ from answer to answer. A clock before 1970 is no failure.
+        // Models appear when the server starts; the time must not differ from answer to answer. A clock before 1970 is
+        // no failure.
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         Self { handle, templates: Arc::new(templates), config, created }
     }

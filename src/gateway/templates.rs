@@ -1,4 +1,5 @@
-//! A model's chat templates, compiled once for each time that it was loaded, and the operator's own (`--chat-template`).
+//! A model's chat templates, compiled once for each time that it was loaded, and the operator's own
+//! (`--chat-template`).
 //!
 //! Owns the cache. What a template is, is `crate::chat`'s; how many are rendered at a time, the API's.
 

@@ -10,7 +10,7 @@
 //! 8. `body`: read whole, bounded in size, time and what all take together; handlers get it from memory
 //! 9. `heavy`: a long body is read and answered on threads of their own, where callers take turns
 //!
-//! What differs from route to route they read from its row in `routes.rs`; errors have the shape of its family.
+//! Facts that differ from route to route are read from its row in `routes.rs`; errors have the shape of its family.
 
 mod authenticate;
 mod body;

@@ -1,7 +1,11 @@
 //! Tests of the layers around the real routes, in the shapes of both families.
 
 use super::*;
-use crate::api::testing::{Answer, Setup, TestApp, answer_of, answer_of_exactly};
+use crate::api::{
+    error::ApiError,
+    route::Access,
+    testing::{Answer, Setup, TestApp, answer_of, answer_of_exactly},
+};
 use axum::{
     body::{Body, Bytes},
     http::{Method, Request, Version},
@@ -104,6 +108,15 @@ async fn a_refused_key_is_a_401_in_the_familys_shape_and_is_never_repeated() {
     assert!(!wrong.body.contains("bad-key"), "{}", wrong.body);
 }
 
+#[tokio::test]
+async fn a_route_for_administrators_takes_no_key_yet() {
+    let app = TestApp::start(Setup { keys: &["good-key"], ..Setup::default() }).await;
+    let mut request = Request::get("/").header("x-api-key", "good-key").body(Body::empty()).unwrap();
+
+    assert_eq!(authenticate(&app.state, Access::Key, &mut request), Ok(()));
+    assert_eq!(authenticate(&app.state, Access::Admin, &mut request), Err(ApiError::WrongKey));
+}
+
 // === quota ===
 
 #[tokio::test]
@@ -182,6 +195,19 @@ async fn a_body_of_the_limit_is_read_and_one_byte_more_is_a_413_that_names_the_l
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_route_may_have_a_limit_of_its_own() {
+    let app = TestApp::start(Setup::default()).await;
+    let rules = Rules { body_limit: Some(10), ..Rules::of(&Method::POST, "/generate") };
+    let buffer = async |length: usize| {
+        let request = post("/generate").body(Body::from("x".repeat(length))).unwrap();
+        let mut part = Arc::new(BodyBudget::default()).part(0);
+        body::buffer(&app.state, &rules, request, &mut part).await.map(drop).map_err(|refusal| refusal.status().as_u16())
+    };
+
+    assert_eq!((buffer(10).await, buffer(11).await), (Ok(()), Err(413)));
 }
 
 #[tokio::test]

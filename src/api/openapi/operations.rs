@@ -1,4 +1,4 @@
-//! What the documents say of the routes of `api/routes.rs`: bodies, answers, refusals. Names no route.
+//! Bodies, answers and refusals of the routes of `api/routes.rs`, for the documents. Names no route.
 
 use super::structured::{RESPONSE_FORMAT, STRUCTURED};
 use crate::api::{
@@ -20,7 +20,7 @@ use crate::api::{
     },
 };
 
-/// What the documents say of a route, and of one kind of body if it takes several.
+/// A route in the documents; with one of its kinds of body, if it takes several.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::api) struct Docs {
     /// One sentence on this kind of body; `None` for the first kind, which the route's summary is about.

@@ -106,8 +106,8 @@ impl Mode {
 
 /// Follows `run` to its end. Dropping the future or the response's body cancels the generation.
 ///
-/// In a box, so that the futures around it do not each have room for the run and the format: a thousand requests that wait
-/// would keep that room a thousand times.
+/// In a box, so that the futures around it do not each have room for the run and the format: a thousand requests that
+/// wait would keep that room a thousand times.
 ///
 /// # Errors
 /// A failure before the response has begun; later ones are written into the stream.

@@ -1,4 +1,5 @@
-//! The table is what the server does: each row is asked for without a key, with one, with another method and with too long a body.
+//! The table is what the server does: each row is asked for without a key, with one, with another method and with too
+//! long a body.
 
 use super::*;
 use crate::api::testing::{Answer, Setup, TestApp};
