@@ -1,18 +1,16 @@
 //! Anthropic's Messages API: `POST /v1/messages`, whole and streamed, and `POST /v1/messages/count_tokens`.
 //!
 //! ```text
-//! body ─ request, conversation, tools ─▶ chat fields ─▶ openai::chat ─▶ sequence ─▶ events ─ format ─▶ objects
+//! body ─ request, conversation, tools ─▶ ChatRequest ─▶ openai::chat ─▶ sequence ─▶ events ─ format ─▶ objects
 //! ```
 //!
-//! A request is translated into the fields of `/v1/chat/completions` and prepared by the code of that route, so that both
-//! mean the same by messages, tools, stop strings and formats; what that code says of a field is told under the name that
-//! the field has here (`names.rs`). Owns Anthropic's words. Which headers `anthropic-version` and `anthropic-beta` come
+//! A request is read into the same struct as one of `/v1/chat/completions` and prepared by the code of that route, so that both
+//! mean the same by messages, tools, stop strings and formats. Owns Anthropic's words. Which headers `anthropic-version` and `anthropic-beta` come
 //! with makes no difference.
 
 mod conversation;
 mod error;
 mod format;
-mod names;
 mod object;
 pub(in crate::api) mod request;
 mod tools;
@@ -20,12 +18,15 @@ mod tools;
 pub(super) use error::refusal;
 
 use super::{
-    fields::Fields,
+    fields::{FieldError, Fields},
     layers::RequestId,
-    openai::chat::{prepare, understand},
+    openai::{
+        chat::{prepare_as, request::ChatRequest, understand_as},
+        shared::limits::RequestLimits,
+    },
     respond::{Mode, Recorder, Run, respond},
     state::{AppState, OfCaller},
-    warnings::{WarningPolicy, Warnings},
+    warnings::WarningPolicy,
 };
 use crate::gateway::keys::Principal;
 use axum::{
@@ -38,7 +39,6 @@ use axum::{
 use error::Refusal;
 use format::{MessageFormat, View};
 use request::{Aim, MessageRequest};
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 /// The routes of this folder.
@@ -57,12 +57,12 @@ async fn create(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let received = Instant::now();
-    let (mut request, fields) = read(&body, Aim::Create)?;
+    let fields = Fields::parse(&body)?;
     drop(body);
-    let prepared = prepare(&state, fields, principal).await.map_err(|error| request.names.of_error(error))?;
-    let warnings = warnings(&mut request, prepared.warnings).enforce(WarningPolicy::of(&headers, &state.config))?;
+    let (prepared, shows_thoughts) = prepare_as(&state, fields, principal, reader(Aim::Create)).await?;
+    let warnings = prepared.warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
     let view = View {
-        thoughts: request.shows_thoughts,
+        thoughts: shows_thoughts,
         stop_sequences: prepared.request.ending.strings,
         prompt_tokens: prepared.sequences.iter().map(|sequence| sequence.prompt.len()).sum(),
         warnings: warnings.for_body(),
@@ -82,34 +82,18 @@ async fn create(
 /// # Errors
 /// Whatever is wrong with the request but its length.
 async fn count(OfCaller(state): OfCaller, headers: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
-    let (mut request, fields) = read(&body, Aim::Count)?;
+    let fields = Fields::parse(&body)?;
     drop(body);
-    let understood = understand(&state, fields).await.map_err(|error| request.names.of_error(error))?;
-    let warnings = warnings(&mut request, understood.warnings).enforce(WarningPolicy::of(&headers, &state.config))?;
+    let (understood, _) = understand_as(&state, fields, reader(Aim::Count)).await?;
+    let warnings = understood.warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
     let mut response = Json(object::TokenCount { input_tokens: understood.tokens.len() }).into_response();
     warnings.put_on(&mut response);
     Ok(response)
 }
 
-/// Reads a body; the chat fields that it stands for.
-fn read(body: &[u8], aim: Aim) -> Result<(MessageRequest, Fields), Refusal> {
-    let mut fields = Fields::parse(body)?;
-    let model = fields.take("model");
-    let mut request = MessageRequest::read(fields, aim)?;
-    let mut chat: Map<String, Value> = std::mem::take(&mut request.chat);
-    chat.extend(model.map(|model| ("model".to_owned(), model)));
-    Ok((request, Fields::new(chat)))
-}
-
-/// What chat says that was ignored or obeyed in part, and what else was here.
-fn warnings(request: &mut MessageRequest, of_chat: Warnings) -> Warnings {
-    let mut warnings = of_chat;
-    warnings.rename(|name| request.names.of_text(name));
-    warnings.ignore(std::mem::take(&mut request.ignored));
-    for (param, text) in std::mem::take(&mut request.partly) {
-        warnings.clamped(param, text.to_owned());
-    }
-    warnings
+/// Reads the fields of a request; also whether its answer shows thoughts.
+fn reader(aim: Aim) -> impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, bool), FieldError> {
+    move |fields, limits| MessageRequest::read(fields, aim, limits).map(|request| (request.chat, request.shows_thoughts))
 }
 
 #[cfg(test)]

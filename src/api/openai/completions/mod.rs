@@ -268,7 +268,7 @@ fn sequences(
                 logprobs: request.logprobs.max(compared),
                 prompt_logprobs: request.scores_prompts(),
                 show_special: request.show_special,
-                constraint: request.constraint.as_ref().map(|(constraint, _)| constraint.clone()),
+                constraint: request.constraint.as_ref().map(|constrained| constrained.constraint.clone()),
                 namespace: job.namespace,
                 // The gateway assigns the id.
                 ..SequenceRequest::default()

@@ -86,8 +86,8 @@ struct RequestsPerMinute {
 
 /// A request that was prepared and will not be run.
 enum Subject {
-    Completion(completions::Prepared),
-    Chat(chat::Prepared),
+    Completion(Box<completions::Prepared>),
+    Chat(Box<chat::Prepared>),
 }
 
 /// The handler.
@@ -104,9 +104,9 @@ pub(super) async fn explain(
     let fields = Fields::parse(&body)?;
     drop(body);
     let mut subject = if fields.has("messages") {
-        Subject::Chat(chat::prepare(&state, fields, principal).await?)
+        Subject::Chat(Box::new(chat::prepare(&state, fields, principal).await?))
     } else {
-        Subject::Completion(completions::prepare(&state, fields, principal).await?)
+        Subject::Completion(Box::new(completions::prepare(&state, fields, principal).await?))
     };
     let warnings = subject.take_warnings().enforce(WarningPolicy::of(&headers, &state.config))?;
     let engine = &state.engine;
@@ -174,12 +174,12 @@ impl Subject {
             Self::Completion(mut prepared) => {
                 let ignored = std::mem::take(&mut prepared.request.unknown);
                 let (info, model) = (prepared.info.clone(), std::mem::take(&mut prepared.model));
-                ("/v1/completions", info, model, ignored, Parameters::of_completion(prepared))
+                ("/v1/completions", info, model, ignored, Parameters::of_completion(*prepared))
             }
             Self::Chat(mut prepared) => {
                 let ignored = std::mem::take(&mut prepared.request.ignored);
                 let (info, model) = (prepared.info.clone(), std::mem::take(&mut prepared.model));
-                ("/v1/chat/completions", info, model, ignored, Parameters::of_chat(prepared))
+                ("/v1/chat/completions", info, model, ignored, Parameters::of_chat(*prepared))
             }
         };
         Explanation {

@@ -1,20 +1,19 @@
 //! `POST /v1/responses`: OpenAI's Responses API over chat, whole or as named events.
 //!
 //! ```text
-//! request ─ input, tools ─▶ chat's fields ─▶ chat::prepare ─▶ events ─▶ format ─▶ objects
+//! request ─ input, tools ─▶ ChatRequest ─▶ chat::prepare_as ─▶ events ─▶ format ─▶ objects
 //! ```
 //!
 //! Nothing is stored: a response cannot be fetched, continued by its id or run in the background, and the fields that ask
-//! for it are refused. What chat computes, and with which fields, is `super::chat`'s.
+//! for it are refused. What is computed is `super::chat`'s.
 
 mod format;
 mod input;
-mod names;
 mod object;
 pub(in crate::api) mod request;
 mod tools;
 
-use super::chat;
+use super::{chat, shared::limits::RequestLimits};
 use crate::{
     api::{
         error::ApiError,
@@ -43,11 +42,9 @@ pub(super) async fn create(
     let received = Instant::now();
     let fields = Fields::parse(&body)?;
     drop(body);
-    let ResponsesRequest { chat, names, echo, ignored } = ResponsesRequest::read(fields)?;
-    let prepared = chat::prepare(&state, Fields::new(chat), principal).await.map_err(|error| names.error(error))?;
-    let mut warnings = names.warnings(prepared.warnings);
-    warnings.ignore(ignored);
-    let warnings = warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
+    let read = |fields, limits: &RequestLimits| ResponsesRequest::read(fields, limits).map(|request| (request.chat, request.echo));
+    let (prepared, echo) = chat::prepare_as(&state, fields, principal, read).await?;
+    let warnings = prepared.warnings.enforce(WarningPolicy::of(&headers, &state.config))?;
     let request = prepared.request;
     let recorder = Recorder::new("responses", &prepared.model, request.stream, received);
     let run = Run::start(&state.engine, prepared.sequences, 1, recorder)?;
