@@ -74,7 +74,19 @@ impl Fields {
     /// Whether a field is there, and not null.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.map.get(name).is_some_and(|value| !value.is_null())
+        self.peek(name).is_some()
+    }
+
+    /// A field that nobody has read yet; `None` if it is absent or null.
+    #[must_use]
+    pub fn peek(&self, name: &str) -> Option<&Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Takes some of the fields, for a reader that would else take more than the route has.
+    #[must_use]
+    pub fn pick(&mut self, names: &[&str]) -> Self {
+        Self::new(names.iter().filter_map(|name| Some(((*name).to_owned(), self.take(name)?))).collect())
     }
 
     /// Gives a field that is absent or null this value.

@@ -64,15 +64,6 @@ impl Warnings {
         self.clamped.push((param.to_owned(), text));
     }
 
-    /// Gives fields other names, for a route that another one's code works for.
-    pub(super) fn rename(&mut self, name: impl Fn(&str) -> String) {
-        self.ignored.rename(&name);
-        for (param, text) in &mut self.clamped {
-            *param = name(param);
-            *text = text.split(' ').map(&name).collect::<Vec<_>>().join(" ");
-        }
-    }
-
     /// Lets the request go on, unless the policy is strict and there is a warning.
     ///
     /// # Errors
@@ -167,17 +158,6 @@ mod tests {
         assert_eq!((error.status().as_u16(), error.param(), error.code()), (400, Some("foo"), Some("unsupported_parameter")));
         assert_eq!(error.detail(), "Strict request not carried out: ignored fields: foo; max_tokens was reduced to 5.");
         assert_eq!(Warnings::default().enforce(strict), Ok(Reported::default()));
-    }
-
-    #[test]
-    fn another_routes_names_stand_in_every_text() {
-        let mut warnings = Warnings::ignored(["old", "foo"].into_iter().collect());
-        warnings.clamped("old", "old was not applied".into());
-
-        warnings.rename(|name| name.replace("old", "new"));
-        warnings.ignore(["bar"].into_iter().collect());
-
-        assert_eq!(header(warnings).unwrap(), "ignored fields: new, foo, bar; new was not applied");
     }
 
     #[test]

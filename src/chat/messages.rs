@@ -1,6 +1,7 @@
-//! OpenAI's messages and tools, checked and brought into the shape that chat templates of the Hugging Face kind expect.
+//! OpenAI's chat messages and tools, checked and read into a [`Conversation`] and [`Tools`].
 //!
-//! Owns names, types and limits of `messages`, `tools` and `tool_choice`, and what is refused. Renders nothing.
+//! Owns names, types and limits of `messages`, `tools` and `tool_choice`, and what is refused. Renders nothing. Readers of
+//! other routes use it for what those have in common with chat: content, calls, functions.
 //!
 //! What changes on the way to the template:
 //! - `developer` is `system`, the name that templates know.
@@ -17,10 +18,12 @@ mod tests;
 mod tools;
 mod unread;
 
-pub use unread::unread;
+pub use unread::{unread, unread_in_parts};
 
-pub use tools::{MAX_TOOL_BYTES, MAX_TOOLS, Tools, read_tool_choice, read_tools};
+pub use tools::{MAX_TOOL_BYTES, MAX_TOOLS, Tools, function_type, named_function, read_tool_choice, read_tools};
 
+use super::conversation::{CALL_ID, Conversation, Message, Part, REASONING, Role, TOOL_CALLS, ToolCall};
+use crate::field_path::FieldPath;
 use serde_json::{Map, Value};
 
 /// Messages of one request.
@@ -32,24 +35,30 @@ pub const REPLACED: [(&str, &str); 2] =
 
 /// Why messages or tools cannot be accepted. Always the client's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Invalid '{param}': {reason}.")]
+#[error("Invalid '{path}': {reason}.")]
 pub struct MessageError {
     /// The field, such as `messages[3].content[0]`.
-    pub param: String,
+    pub path: FieldPath,
     /// The rule, and what came; without a full stop.
     pub reason: String,
 }
 
 impl MessageError {
-    fn new(param: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { param: param.into(), reason: reason.into() }
+    /// A rule that is neither presence nor type.
+    #[must_use]
+    pub fn new(path: impl Into<FieldPath>, reason: impl Into<String>) -> Self {
+        Self { path: path.into(), reason: reason.into() }
     }
 
-    fn missing(param: impl Into<String>) -> Self {
-        Self::new(param, "it is required")
+    /// A required field is absent.
+    #[must_use]
+    pub fn missing(path: impl Into<FieldPath>) -> Self {
+        Self::new(path, "it is required")
     }
 
-    fn wrong_type(param: impl Into<String>, expected: &str, found: &Value) -> Self {
+    /// A value of the wrong type.
+    #[must_use]
+    pub fn wrong_type(path: impl Into<FieldPath>, expected: &str, found: &Value) -> Self {
         let found = match found {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
@@ -58,142 +67,174 @@ impl MessageError {
             Value::Array(_) => "an array",
             Value::Object(_) => "an object",
         };
-        Self::new(param, format!("expected {expected}, but got {found} instead"))
+        Self::new(path, format!("expected {expected}, but got {found} instead"))
     }
 }
 
-/// Reads `messages`.
+/// Reads chat's `messages`.
 ///
 /// # Errors
 /// If it is no list of 1 to [`MAX_MESSAGES`] messages, or one of them breaks a rule of its role.
-pub fn read_messages(value: Value) -> Result<Vec<Value>, MessageError> {
+pub fn read_messages(value: Value) -> Result<Conversation, MessageError> {
+    let at = FieldPath::from("messages");
     let Value::Array(messages) = value else {
-        return Err(MessageError::wrong_type("messages", "an array of messages", &value));
+        return Err(MessageError::wrong_type(at, "an array of messages", &value));
     };
-    if messages.is_empty() || messages.len() > MAX_MESSAGES {
-        let reason = format!("expected 1 to {MAX_MESSAGES} messages, but got {} instead", messages.len());
-        return Err(MessageError::new("messages", reason));
-    }
-    messages.into_iter().enumerate().map(|(at, message)| read_message(message, &format!("messages[{at}]"))).collect()
+    check_count(messages.len(), &at)?;
+    let messages = messages.into_iter().enumerate().map(|(index, message)| read_message(message, at.index(index)));
+    Ok(Conversation { messages: messages.collect::<Result<_, _>>()? })
 }
 
-fn read_message(message: Value, at: &str) -> Result<Value, MessageError> {
-    let mut fields = object(message, at, "a message object")?;
+/// Checks how many messages a conversation has that came in the field `at`.
+///
+/// # Errors
+/// If there are none or more than [`MAX_MESSAGES`].
+pub fn check_count(messages: usize, at: &FieldPath) -> Result<(), MessageError> {
+    if messages == 0 || messages > MAX_MESSAGES {
+        return Err(MessageError::new(at, format!("expected 1 to {MAX_MESSAGES} messages, but got {messages} instead")));
+    }
+    Ok(())
+}
+
+fn read_message(message: Value, at: FieldPath) -> Result<Message, MessageError> {
+    let mut fields = object(message, &at, "a message object")?;
     fields.retain(|_, value| !value.is_null());
-    let role = match fields.shift_remove("role") {
-        Some(Value::String(role)) => role,
-        Some(other) => return Err(MessageError::wrong_type(format!("{at}.role"), "a string", &other)),
-        None => return Err(MessageError::missing(format!("{at}.role"))),
-    };
-    let role = match role.as_str() {
-        "developer" => "system",
-        "system" | "user" | "assistant" | "tool" => &role,
-        "function" => return Err(MessageError::new(format!("{at}.role"), "'function' is not supported: use 'tool' with 'tool_call_id'")),
-        _ => {
-            let reason = "expected one of 'system', 'developer', 'user', 'assistant' and 'tool'";
-            return Err(MessageError::new(format!("{at}.role"), reason));
-        }
-    };
-    for name in ["name", "tool_call_id", "reasoning_content", "refusal"] {
+    let role = read_role(fields.shift_remove("role"), &at.field("role"))?;
+    for name in ["name", CALL_ID, REASONING, "refusal"] {
         if let Some(other) = fields.get(name).filter(|value| !value.is_string()) {
-            return Err(MessageError::wrong_type(format!("{at}.{name}"), "a string", other));
+            return Err(MessageError::wrong_type(at.field(name), "a string", other));
         }
     }
     for (name, instead) in [("function_call", "send 'tool_calls'"), ("audio", "the model reads text only")] {
         if fields.contains_key(name) {
-            return Err(MessageError::new(format!("{at}.{name}"), format!("it is not supported: {instead}")));
+            return Err(MessageError::new(at.field(name), format!("it is not supported: {instead}")));
         }
     }
-    let content = fields.shift_remove("content").map(|content| read_content(content, &format!("{at}.content"))).transpose()?;
-    let calls = fields.shift_remove("tool_calls").map(|calls| read_calls(calls, &format!("{at}.tool_calls"))).transpose()?;
-    let calls = calls.filter(|calls| !calls.is_empty());
-    let content = match (role, content, &calls) {
-        (_, Some(content), _) => content,
-        ("assistant", None, Some(_)) => String::new(),
-        ("assistant", None, None) => {
-            assistant_without_content(&mut fields).ok_or_else(|| MessageError::missing(format!("{at}.content")))?
-        }
-        _ => return Err(MessageError::missing(format!("{at}.content"))),
+    let content_at = at.field("content");
+    let content = fields.shift_remove("content").map(|content| read_content(content, &content_at)).transpose()?;
+    let calls = fields.shift_remove(TOOL_CALLS).map(|calls| read_calls(calls, &at.field(TOOL_CALLS))).transpose()?.unwrap_or_default();
+    let content = match (role, content) {
+        (_, Some(content)) => content,
+        (Role::Assistant, None) if !calls.is_empty() => Vec::new(),
+        (Role::Assistant, None) => assistant_without_content(&mut fields, &at).ok_or_else(|| MessageError::missing(content_at))?,
+        _ => return Err(MessageError::missing(content_at)),
     };
-    if role != "assistant" && calls.is_some() {
-        return Err(MessageError::new(format!("{at}.tool_calls"), format!("a message of role '{role}' makes no calls")));
+    if role != Role::Assistant && !calls.is_empty() {
+        return Err(MessageError::new(at.field(TOOL_CALLS), format!("a message of role '{}' makes no calls", role.name())));
     }
-    if role == "tool" && !fields.contains_key("tool_call_id") {
-        return Err(MessageError::missing(format!("{at}.tool_call_id")));
+    if role == Role::Tool && !fields.contains_key(CALL_ID) {
+        return Err(MessageError::missing(at.field(CALL_ID)));
     }
-    let mut read = Map::from_iter([("role".to_owned(), Value::from(role)), ("content".to_owned(), Value::String(content))]);
-    read.extend(calls.map(|calls| ("tool_calls".to_owned(), Value::Array(calls))));
-    read.extend(fields);
-    Ok(Value::Object(read))
+    Ok(Message { role, content, calls, fields, at })
+}
+
+fn read_role(role: Option<Value>, at: &FieldPath) -> Result<Role, MessageError> {
+    match role {
+        Some(Value::String(role)) => match role.as_str() {
+            "system" | "developer" => Ok(Role::System),
+            "user" => Ok(Role::User),
+            "assistant" => Ok(Role::Assistant),
+            "tool" => Ok(Role::Tool),
+            "function" => Err(MessageError::new(at, "'function' is not supported: use 'tool' with 'tool_call_id'")),
+            _ => Err(MessageError::new(at, "expected one of 'system', 'developer', 'user', 'assistant' and 'tool'")),
+        },
+        Some(other) => Err(MessageError::wrong_type(at, "a string", &other)),
+        None => Err(MessageError::missing(at)),
+    }
 }
 
 /// What stands for the content of an answer that has none: a refusal, or nothing after a thought.
-fn assistant_without_content(fields: &mut Map<String, Value>) -> Option<String> {
+fn assistant_without_content(fields: &mut Map<String, Value>, at: &FieldPath) -> Option<Vec<Part>> {
     match fields.shift_remove("refusal") {
-        Some(Value::String(refusal)) => Some(refusal),
-        _ => fields.contains_key("reasoning_content").then(String::new),
+        Some(Value::String(text)) => Some(vec![Part::Text { text, at: at.field("refusal") }]),
+        _ => fields.contains_key(REASONING).then(Vec::new),
     }
 }
 
-fn read_content(content: Value, at: &str) -> Result<String, MessageError> {
+/// Reads the content of a message: a string, or a list of parts.
+///
+/// # Errors
+/// If it is neither, the list is empty, or a part is no text.
+pub fn read_content(content: Value, at: &FieldPath) -> Result<Vec<Part>, MessageError> {
     match content {
-        Value::String(text) => Ok(text),
+        Value::String(text) => Ok(vec![Part::Text { text, at: at.clone() }]),
         Value::Array(parts) if parts.is_empty() => Err(MessageError::new(at, "expected at least one part, but got an empty array instead")),
-        Value::Array(parts) => {
-            let texts = parts.into_iter().enumerate().map(|(part, value)| read_part(value, &format!("{at}[{part}]")));
-            Ok(texts.collect::<Result<Vec<String>, _>>()?.join("\n"))
-        }
+        Value::Array(parts) => parts.into_iter().enumerate().map(|(index, part)| read_part(part, at.index(index))).collect(),
         other => Err(MessageError::wrong_type(at, "a string or an array of parts", &other)),
     }
 }
 
-fn read_part(part: Value, at: &str) -> Result<String, MessageError> {
-    let mut fields = object(part, at, "an object with 'type' and 'text'")?;
+fn read_part(part: Value, at: FieldPath) -> Result<Part, MessageError> {
+    let mut fields = object(part, &at, "an object with 'type' and 'text'")?;
     let field = match fields.get("type").and_then(Value::as_str) {
         Some("text" | "input_text" | "output_text") => "text",
         Some("refusal") => "refusal",
         Some(kind @ ("image_url" | "input_image" | "input_audio" | "video_url" | "audio_url" | "file" | "input_file")) => {
             return Err(MessageError::new(at, format!("parts of type '{kind}' are not supported: the model reads text only")));
         }
-        Some(_) => return Err(MessageError::new(format!("{at}.type"), "expected 'text'")),
-        None => return Err(MessageError::missing(format!("{at}.type"))),
+        Some(_) => return Err(MessageError::new(at.field("type"), "expected 'text'")),
+        None => return Err(MessageError::missing(at.field("type"))),
     };
     match fields.shift_remove(field) {
-        Some(Value::String(text)) => Ok(text),
-        Some(other) => Err(MessageError::wrong_type(format!("{at}.{field}"), "a string", &other)),
-        None => Err(MessageError::missing(format!("{at}.{field}"))),
+        Some(Value::String(text)) => Ok(Part::Text { text, at }),
+        Some(other) => Err(MessageError::wrong_type(at.field(field), "a string", &other)),
+        None => Err(MessageError::missing(at.field(field))),
     }
 }
 
-fn read_calls(calls: Value, at: &str) -> Result<Vec<Value>, MessageError> {
+fn read_calls(calls: Value, at: &FieldPath) -> Result<Vec<ToolCall>, MessageError> {
     match calls {
-        Value::Array(calls) => calls.into_iter().enumerate().map(|(call, value)| read_call(value, &format!("{at}[{call}]"))).collect(),
+        Value::Array(calls) => calls.into_iter().enumerate().map(|(index, call)| read_call(call, at.index(index))).collect(),
         other => Err(MessageError::wrong_type(at, "an array of calls", &other)),
     }
 }
 
-fn read_call(call: Value, at: &str) -> Result<Value, MessageError> {
-    let mut fields = object(call, at, "an object with 'id', 'type' and 'function'")?;
-    function_type(&fields, at)?;
+fn read_call(call: Value, at: FieldPath) -> Result<ToolCall, MessageError> {
+    let mut fields = object(call, &at, "an object with 'id', 'type' and 'function'")?;
+    function_type(&fields, &at)?;
+    let function_at = at.field("function");
     let Some(function) = fields.shift_remove("function") else {
-        return Err(MessageError::missing(format!("{at}.function")));
+        return Err(MessageError::missing(function_at));
     };
-    let mut function = object(function, &format!("{at}.function"), "an object with 'name' and 'arguments'")?;
-    let name = read_name(function.shift_remove("name"), &format!("{at}.function.name"))?;
-    let arguments = match function.shift_remove("arguments") {
-        None | Some(Value::Null) => Value::Object(Map::new()),
-        Some(Value::String(text)) => as_object(text),
-        Some(Value::Object(arguments)) => Value::Object(arguments),
-        Some(other) => return Err(MessageError::wrong_type(format!("{at}.function.arguments"), "JSON text in a string", &other)),
+    let mut function = object(function, &function_at, "an object with 'name' and 'arguments'")?;
+    let call = CallFields {
+        id: (fields.shift_remove("id"), at.field("id")),
+        name: (function.shift_remove("name"), function_at.field("name")),
+        arguments: (function.shift_remove("arguments"), function_at.field("arguments")),
     };
-    match fields.shift_remove("id") {
-        Some(Value::String(id)) => {
-            let function = Map::from_iter([("name".to_owned(), Value::String(name)), ("arguments".to_owned(), arguments)]);
-            let call = [("id", Value::String(id)), ("type", "function".into()), ("function", Value::Object(function))];
-            Ok(Value::Object(call.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
+    call.read(at)
+}
+
+/// The fields of a past call with their places, which differ from route to route.
+#[derive(Debug)]
+pub struct CallFields {
+    /// The id that a result names.
+    pub id: (Option<Value>, FieldPath),
+    /// The function.
+    pub name: (Option<Value>, FieldPath),
+    /// JSON text in a string, or an object.
+    pub arguments: (Option<Value>, FieldPath),
+}
+
+impl CallFields {
+    /// Reads the call that stands at `at`.
+    ///
+    /// # Errors
+    /// A field that is missing or has the wrong type, or a name that breaks OpenAI's rule.
+    pub fn read(self, at: FieldPath) -> Result<ToolCall, MessageError> {
+        let (name, name_at) = self.name;
+        let name = read_name(name, &name_at)?;
+        let arguments = match self.arguments {
+            (None | Some(Value::Null), _) => Value::Object(Map::new()),
+            (Some(Value::String(text)), _) => as_object(text),
+            (Some(Value::Object(arguments)), _) => Value::Object(arguments),
+            (Some(other), arguments_at) => return Err(MessageError::wrong_type(arguments_at, "JSON text in a string", &other)),
+        };
+        match self.id {
+            (Some(Value::String(id)), _) => Ok(ToolCall { id, name, arguments, at }),
+            (Some(Value::Null) | None, id_at) => Err(MessageError::missing(id_at)),
+            (Some(other), id_at) => Err(MessageError::wrong_type(id_at, "a string", &other)),
         }
-        Some(Value::Null) | None => Err(MessageError::missing(format!("{at}.id"))),
-        Some(other) => Err(MessageError::wrong_type(format!("{at}.id"), "a string", &other)),
     }
 }
 
@@ -205,18 +246,8 @@ fn as_object(text: String) -> Value {
     serde_json::from_str::<Map<String, Value>>(&text).map_or(Value::String(text), Value::Object)
 }
 
-/// `type`, of tools and calls, is `function` where it is given.
-fn function_type(fields: &Map<String, Value>, at: &str) -> Result<(), MessageError> {
-    match fields.get("type") {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::String(kind)) if kind == "function" => Ok(()),
-        Some(Value::String(_)) => Err(MessageError::new(format!("{at}.type"), "only 'function' is supported")),
-        Some(other) => Err(MessageError::wrong_type(format!("{at}.type"), "a string", other)),
-    }
-}
-
 /// A function's name by OpenAI's rule.
-fn read_name(name: Option<Value>, at: &str) -> Result<String, MessageError> {
+fn read_name(name: Option<Value>, at: &FieldPath) -> Result<String, MessageError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     match name {
         Some(Value::String(name)) if (1..=64).contains(&name.len()) && name.chars().all(allowed) => Ok(name),
@@ -226,7 +257,7 @@ fn read_name(name: Option<Value>, at: &str) -> Result<String, MessageError> {
     }
 }
 
-fn object(value: Value, at: &str, expected: &str) -> Result<Map<String, Value>, MessageError> {
+fn object(value: Value, at: &FieldPath, expected: &str) -> Result<Map<String, Value>, MessageError> {
     match value {
         Value::Object(fields) => Ok(fields),
         other => Err(MessageError::wrong_type(at, expected, &other)),

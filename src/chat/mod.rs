@@ -1,14 +1,15 @@
 //! What a conversation is to a model: messages and tools go in as a prompt, and the text that comes out has a meaning.
 //!
 //! ```text
-//! messages, tools, kwargs ─ guard (marks what could spell a control token) ─ Jinja ─ marks out ─▶ text + barriers
+//! conversation, tools, kwargs ─ guard (marks what could spell a control token) ─ Jinja ─ marks out ─▶ text + barriers
 //! text of a choice ─ output ─▶ reasoning, content, calls
 //! ```
 //!
-//! Owns compiled templates, their limits, the choice among a model's templates, the shapes of OpenAI's chat messages and
+//! Owns compiled templates, their limits, the choice among a model's templates, the conversation that all routes read, the shapes of OpenAI's chat messages and
 //! the model families' syntaxes. It knows no HTTP, no clock and no engine; the caller tokenizes the text with the barriers
 //! ([`SpecialText::RecognisedOutside`](crate::protocol::SpecialText::RecognisedOutside)) and feeds the answer back.
 
+mod conversation;
 mod environment;
 mod guard;
 mod json;
@@ -18,9 +19,10 @@ pub mod output;
 mod select;
 mod template;
 
+pub use conversation::{CALL_ID, Conversation, Message, Part, REASONING, Role, TOOL_CALLS, ToolCall};
 pub use mentions::Mentions;
 pub use select::{ChatTemplates, FALLBACK, FALLBACK_MARKS};
-pub use template::{ChatInput, ChatTemplate, RenderedPrompt, TemplateError, TemplateTokens};
+pub use template::{ChatInput, ChatTemplate, ContinuationError, RenderedPrompt, TemplateError, TemplateTokens};
 
 #[cfg(test)]
 mod fixtures;

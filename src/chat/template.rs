@@ -74,9 +74,26 @@ pub enum TemplateError {
     /// The request asks for what no template can do: the request's fault.
     #[error("{0}")]
     Input(String),
+    /// The last message cannot be continued: the request's fault.
+    #[error("`continue_final_message`{0}")]
+    Continuation(ContinuationError),
     /// The template is faulty or spends more than its limits: the model's fault.
     #[error("the model's chat template failed: {0}")]
     Failed(String),
+}
+
+/// Why the last message cannot be continued. Each text follows the words that ask for it, whatever a route has for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ContinuationError {
+    /// There is no text to go on from.
+    #[error(" needs a last message with text")]
+    NoText,
+    /// The template does not print it.
+    #[error(": the model's chat template leaves the last message's text out")]
+    LeftOut,
+    /// The template prints something else.
+    #[error(": the model's chat template changes the last message's text")]
+    Changed,
 }
 
 fn shows_whole_messages(source: &str) -> bool {
@@ -169,8 +186,7 @@ fn check(input: &ChatInput) -> Result<(), TemplateError> {
         return Err(TemplateError::Input(text.to_owned()));
     }
     if input.continue_final_message && final_text(&input.messages).is_none() {
-        let text = "`continue_final_message` needs a last message with text";
-        return Err(TemplateError::Input(text.to_owned()));
+        return Err(TemplateError::Continuation(ContinuationError::NoText));
     }
     Ok(())
 }
@@ -188,9 +204,7 @@ fn final_text(messages: &[Json]) -> Option<&str> {
 fn finish(rendered: &str, input: &ChatInput, marks: &Marks<'_>) -> Result<RenderedPrompt, TemplateError> {
     let mut rendered = rendered;
     if input.continue_final_message {
-        let lost =
-            || TemplateError::Input("`continue_final_message`: the model's chat template leaves the last message's text out".to_owned());
-        let end = rendered.rfind(marks.end_tag()).ok_or_else(lost)?;
+        let end = rendered.rfind(marks.end_tag()).ok_or(TemplateError::Continuation(ContinuationError::LeftOut))?;
         // The tag is followed by a space: where that was trimmed, so was the message's own.
         let kept = rendered[end + marks.end_tag().len_utf8()..].starts_with(' ');
         rendered = if kept { &rendered[..end] } else { rendered[..end].trim_end() };
@@ -199,8 +213,7 @@ fn finish(rendered: &str, input: &ChatInput, marks: &Marks<'_>) -> Result<Render
     if input.continue_final_message {
         let text = final_text(&input.messages).unwrap_or_default().trim();
         if !prompt.text.contains(text) {
-            let reason = "`continue_final_message`: the model's chat template changes the last message's text";
-            return Err(TemplateError::Input(reason.to_owned()));
+            return Err(TemplateError::Continuation(ContinuationError::Changed));
         }
     }
     Ok(prompt)

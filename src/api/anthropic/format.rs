@@ -6,7 +6,7 @@
 
 use super::{
     error::ErrorObject,
-    object::{Block, Delta, Ending, Event, Message, UsageObject},
+    object::{Block, Delta, Ending, Event, MessageObject, UsageObject},
 };
 use crate::{
     api::{
@@ -55,7 +55,7 @@ pub(super) struct MessageFormat {
     thinking_tokens: u64,
     finish: Option<Finish>,
     /// What was absorbed.
-    whole: Vec<Part>,
+    whole: Vec<WholeBlock>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ enum Kind {
 
 /// A block as it is put together.
 #[derive(Debug)]
-struct Part {
+struct WholeBlock {
     block: Block,
     /// The input of a call so far, JSON text.
     input: String,
@@ -96,7 +96,7 @@ impl MessageFormat {
         let prompt_tokens = u64::try_from(self.view.prompt_tokens).unwrap_or(u64::MAX);
         let usage = Usage { prompt_tokens, cached_tokens: u64::from(cached_tokens).min(prompt_tokens), ..Usage::default() };
         Event::MessageStart {
-            message: Message {
+            message: MessageObject {
                 id: self.id.clone(),
                 r#type: "message",
                 role: "assistant",
@@ -178,7 +178,7 @@ impl MessageFormat {
 impl WireFormat for MessageFormat {
     type Chunk = Event;
     type Chunks = Vec<Event>;
-    type Whole = Message;
+    type Whole = MessageObject;
 
     const ENDS_WITH_DONE: bool = false;
 
@@ -227,7 +227,7 @@ impl WireFormat for MessageFormat {
 
     fn absorb(&mut self, event: Event) {
         match event {
-            Event::ContentBlockStart { content_block, .. } => self.whole.push(Part { block: content_block, input: String::new() }),
+            Event::ContentBlockStart { content_block, .. } => self.whole.push(WholeBlock { block: content_block, input: String::new() }),
             Event::ContentBlockDelta { index, delta } => {
                 if let Some(part) = self.whole.get_mut(index) {
                     part.append(delta);
@@ -238,10 +238,10 @@ impl WireFormat for MessageFormat {
         }
     }
 
-    fn whole(mut self, usage: &Usage) -> Message {
+    fn whole(mut self, usage: &Usage) -> MessageObject {
         let Ending { stop_reason, stop_sequence } = self.ending();
-        Message {
-            content: std::mem::take(&mut self.whole).into_iter().map(Part::into_block).collect(),
+        MessageObject {
+            content: std::mem::take(&mut self.whole).into_iter().map(WholeBlock::into_block).collect(),
             id: self.id,
             r#type: "message",
             role: "assistant",
@@ -254,7 +254,7 @@ impl WireFormat for MessageFormat {
     }
 }
 
-impl Part {
+impl WholeBlock {
     fn append(&mut self, delta: Delta) {
         match (delta, &mut self.block) {
             (Delta::Text { text: more }, Block::Text { text }) => text.push_str(&more),

@@ -1,18 +1,16 @@
 //! Anthropic's Messages API: `POST /v1/messages`, whole and streamed, and `POST /v1/messages/count_tokens`.
 //!
 //! ```text
-//! body ─ request, conversation, tools ─▶ chat fields ─▶ openai::chat ─▶ sequence ─▶ events ─ format ─▶ objects
+//! body ─ request, conversation, tools ─▶ ChatRequest ─▶ openai::chat ─▶ sequence ─▶ events ─ format ─▶ objects
 //! ```
 //!
-//! A request is translated into the fields of `/v1/chat/completions` and prepared by the code of that route, so that both
-//! mean the same by messages, tools, stop strings and formats; what that code says of a field is told under the name that
-//! the field has here (`names.rs`). Owns Anthropic's words. Which headers `anthropic-version` and `anthropic-beta` come
+//! A request is read into the same struct as one of `/v1/chat/completions` and prepared by the code of that route, so that both
+//! mean the same by messages, tools, stop strings and formats. Owns Anthropic's words. Which headers `anthropic-version` and `anthropic-beta` come
 //! with makes no difference.
 
 mod conversation;
 mod error;
 mod format;
-mod names;
 mod object;
 pub(in crate::api) mod request;
 pub(super) mod specs;
@@ -23,10 +21,12 @@ pub(super) use error::refusal;
 use super::{
     call::Call,
     driver::{Submission, generate},
-    fields::Fields,
+    fields::{FieldError, Fields},
     layers::RequestId,
-    openai::chat::{prepare, understand},
-    warnings::Warnings,
+    openai::{
+        chat::{prepare_as, request::ChatRequest, understand_as},
+        shared::limits::RequestLimits,
+    },
 };
 use axum::{
     Json,
@@ -35,18 +35,16 @@ use axum::{
 use error::Refusal;
 use format::{MessageFormat, View};
 use request::{Aim, MessageRequest};
-use serde_json::{Map, Value};
 
 /// `POST /v1/messages`.
 ///
 /// # Errors
 /// Whatever is wrong before the response has begun.
 pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, Refusal> {
-    let (mut request, fields) = read(fields, Aim::Create)?;
-    let prepared = prepare(&call, fields).await.map_err(|error| request.names.of_error(error))?;
-    let warnings = call.enforce(warnings(&mut request, prepared.warnings))?;
+    let (prepared, shows_thoughts) = prepare_as(&call, fields, reader(Aim::Create)).await?;
+    let warnings = call.enforce(prepared.warnings)?;
     let view = View {
-        thoughts: request.shows_thoughts,
+        thoughts: shows_thoughts,
         stop_sequences: prepared.request.ending.strings,
         prompt_tokens: prepared.sequences.iter().map(|sequence| sequence.prompt.len()).sum(),
         warnings: warnings.for_body(),
@@ -63,32 +61,16 @@ pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, Refus
 /// # Errors
 /// Whatever is wrong with the request but its length.
 pub(super) async fn count(call: Call, fields: Fields) -> Result<Response, Refusal> {
-    let (mut request, fields) = read(fields, Aim::Count)?;
-    let understood = understand(&call, fields).await.map_err(|error| request.names.of_error(error))?;
-    let warnings = call.enforce(warnings(&mut request, understood.warnings))?;
+    let (understood, _) = understand_as(&call, fields, reader(Aim::Count)).await?;
+    let warnings = call.enforce(understood.warnings)?;
     let mut response = Json(object::TokenCount { input_tokens: understood.tokens.len() }).into_response();
     warnings.put_on(&mut response);
     Ok(response)
 }
 
-/// Reads a body; the chat fields that it stands for.
-fn read(mut fields: Fields, aim: Aim) -> Result<(MessageRequest, Fields), Refusal> {
-    let model = fields.take("model");
-    let mut request = MessageRequest::read(fields, aim)?;
-    let mut chat: Map<String, Value> = std::mem::take(&mut request.chat);
-    chat.extend(model.map(|model| ("model".to_owned(), model)));
-    Ok((request, Fields::new(chat)))
-}
-
-/// What chat says that was ignored or obeyed in part, and what else was here.
-fn warnings(request: &mut MessageRequest, of_chat: Warnings) -> Warnings {
-    let mut warnings = of_chat;
-    warnings.rename(|name| request.names.of_text(name));
-    warnings.ignore(std::mem::take(&mut request.ignored));
-    for (param, text) in std::mem::take(&mut request.partly) {
-        warnings.clamped(param, text.to_owned());
-    }
-    warnings
+/// Reads the fields of a request; also whether its answer shows thoughts.
+fn reader(aim: Aim) -> impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, bool), FieldError> {
+    move |fields, limits| MessageRequest::read(fields, aim, limits).map(|request| (request.chat, request.shows_thoughts))
 }
 
 #[cfg(test)]

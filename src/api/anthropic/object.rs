@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// Anthropic's `Message`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Message {
+pub(super) struct MessageObject {
     pub(super) id: String,
     pub(super) r#type: &'static str,
     pub(super) role: &'static str,
@@ -52,7 +52,7 @@ pub(super) enum Delta {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Event {
-    MessageStart { message: Message },
+    MessageStart { message: MessageObject },
     ContentBlockStart { index: usize, content_block: Block },
     ContentBlockDelta { index: usize, delta: Delta },
     ContentBlockStop { index: usize },

@@ -1,12 +1,45 @@
-//! What `POST /v1/messages` may ask for: every field of Anthropic's `MessageCreateParams`, as fields of chat.
+//! What `POST /v1/messages` may ask for: every field of Anthropic's `MessageCreateParams`, read into the request that chat
+//! reads too.
 //!
 //! A field either works, or is refused by name because ignoring it would change the result, or is reported. Ranges are
-//! Anthropic's where it has one, else those of chat, which reads the rest. What the beta API adds is here too, as far as
-//! clients send it unasked.
+//! Anthropic's where it has one, else those of chat, whose code reads what both have. What the beta API adds is here too, as
+//! far as clients send it unasked.
 
-use super::{conversation::Conversation, names::Names, tools};
-use crate::api::fields::{FieldError, Fields, ignored::Ignored};
+use super::{
+    conversation::Turns,
+    tools::{self, Offer},
+};
+use crate::{
+    api::{
+        fields::{self, FieldError, Fields, ignored::Ignored},
+        openai::{
+            chat::{
+                field_names::{self, FieldNames},
+                request::ChatRequest,
+                switches::Switches,
+            },
+            shared::{
+                ending::{Ending, read_stop},
+                limits::RequestLimits,
+                sampling::Sampling,
+                structured::Constrained,
+            },
+        },
+    },
+    field_path::FieldPath,
+    protocol::Constraint,
+};
 use serde_json::{Map, Value, json};
+
+/// How this route calls what chat's code speaks of.
+static NAMES: FieldNames = FieldNames {
+    message: "messages",
+    calls: "messages.content.tool_use",
+    thoughts: "messages.content.thinking",
+    function: "tools",
+    continuation: "a last message of the assistant",
+    ..field_names::CHAT
+};
 
 /// What a body is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,19 +50,13 @@ pub(in crate::api) enum Aim {
     Count,
 }
 
-/// A request in chat's words, and what chat does not know.
+/// A request, and what its answer shows.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct MessageRequest {
-    /// Fields of chat, all but `model`.
-    pub(super) chat: Map<String, Value>,
+    /// What is computed.
+    pub(in crate::api) chat: ChatRequest,
     /// Whether the text of thinking blocks is shown.
     pub(super) shows_thoughts: bool,
-    /// Names and places of fields that have no effect.
-    pub(in crate::api) ignored: Ignored,
-    /// Fields that are obeyed in part only, and how; visible ASCII and spaces.
-    pub(super) partly: Vec<(&'static str, &'static str)>,
-    /// How chat's names are told.
-    pub(super) names: Names,
 }
 
 /// The field `thinking`.
@@ -40,36 +67,58 @@ struct Thinking {
     has_budget: bool,
 }
 
+/// The fields `output_config` and `output_format`.
+struct OutputConfig {
+    effort: Option<&'static str>,
+    format: Option<Constrained>,
+}
+
 impl MessageRequest {
     /// Reads all fields but `model`, which was taken before.
     ///
     /// # Errors
     /// The first field at fault.
-    pub(in crate::api) fn read(mut f: Fields, aim: Aim) -> Result<Self, FieldError> {
+    pub(in crate::api) fn read(mut f: Fields, aim: Aim, limits: &RequestLimits) -> Result<Self, FieldError> {
         refuse(&mut f)?;
         let mut ignored = without_effect(&mut f)?;
-        let mut chat = Map::new();
         let system = f.take("system");
         let messages = f.take("messages").ok_or_else(|| FieldError::missing("messages"))?;
-        let mut conversation = Conversation::read(system, messages)?;
-        ignored.extend(std::mem::take(&mut conversation.ignored));
-        if conversation.continues {
-            chat.insert("continue_final_message".to_owned(), true.into());
+        let turns = Turns::read(system, messages)?;
+        ignored.extend(turns.ignored);
+        let Offer { tools, calls, parallel } = tools::read(&mut f, &mut ignored)?;
+        let max_tokens = f.integer("max_tokens", 1..=i64::MAX)?.map(i64::unsigned_abs);
+        if max_tokens.is_none() && aim == Aim::Create {
+            return Err(FieldError::missing("max_tokens"));
         }
-        chat.insert("messages".to_owned(), conversation.into_messages().into());
-        tools::read(&mut f, &mut chat, &mut ignored)?;
-        limits(&mut f, aim, &mut chat)?;
+        let strings = stop_sequences(&mut f, limits.max_stop_strings)?;
+        let sampling = sampling(&mut f, limits.vocabulary_size)?;
+        let stream = f.boolean("stream")?.unwrap_or(false);
+        let mut switches = Switches::of_kwargs(&mut f)?;
+        if turns.continues {
+            switches.continue_last_message();
+        }
         let thinking = thinking(&mut f, &mut ignored)?;
-        let (effort, format) = output_config(&mut f, &mut chat, &mut ignored)?;
+        let OutputConfig { effort, format } = output_config(&mut f, &mut ignored)?;
         let (effort, from) = settle_effort(thinking, effort, &mut ignored);
-        chat.extend(effort.map(|effort| ("reasoning_effort".to_owned(), effort.into())));
+        switches.set_effort(effort.map(str::to_owned), from);
         let partly = match thinking {
             Some(Thinking { has_budget: true, .. }) => vec![("thinking.budget_tokens", "thinking.budget_tokens is not enforced")],
             _ => Vec::new(),
         };
         ignored.extend(f.finish());
-        let shows_thoughts = thinking.is_none_or(|thinking| thinking.shown);
-        Ok(Self { chat, shows_thoughts, ignored, partly, names: Names { effort: from, format } })
+        let chat = ChatRequest {
+            tools,
+            calls,
+            parallel,
+            max_tokens,
+            constrained: format,
+            ending: Ending { strings, ..Ending::default() },
+            stream,
+            ignored_last: ignored,
+            partly,
+            ..ChatRequest::new(turns.conversation, sampling, switches, &NAMES)
+        };
+        Ok(Self { chat, shows_thoughts: thinking.is_none_or(|thinking| thinking.shown) })
     }
 }
 
@@ -113,41 +162,26 @@ fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
     Ok(ignored)
 }
 
-/// How long the answer may be, where it ends, and how its tokens are chosen.
-fn limits(f: &mut Fields, aim: Aim, chat: &mut Map<String, Value>) -> Result<(), FieldError> {
-    let mut put = |name: &str, value: Value| chat.insert(name.to_owned(), value);
-    match f.integer("max_tokens", 1..=i64::MAX)? {
-        Some(most) => {
-            put("max_tokens", most.into());
-        }
-        None if aim == Aim::Create => return Err(FieldError::missing("max_tokens")),
-        None => {}
-    }
-    match f.take("stop_sequences") {
-        None => {}
+/// The strings that end the answer.
+fn stop_sequences(f: &mut Fields, most: usize) -> Result<Vec<String>, FieldError> {
+    const NAME: &str = "stop_sequences";
+    match f.take(NAME) {
+        None => Ok(Vec::new()),
         Some(strings @ Value::Array(_)) => {
-            put("stop", strings);
+            let mut stop = Fields::new(Map::from_iter([("stop".to_owned(), strings)]));
+            read_stop(&mut stop, most).map_err(|error| error.at(NAME))
         }
-        Some(other) => return Err(FieldError::wrong_type("stop_sequences", "an array of strings", &other)),
+        Some(other) => Err(FieldError::wrong_type(NAME, "an array of strings", &other)),
     }
+}
+
+/// How tokens are chosen: Anthropic's samplers in its ranges, and two of chat's.
+fn sampling(f: &mut Fields, vocabulary_size: u32) -> Result<Sampling, FieldError> {
     for name in ["temperature", "top_p"] {
-        if let Some(number) = f.number(name, 0.0..=1.0)? {
-            put(name, number.into());
-        }
+        f.peek(name).map(|value| fields::number(name, value, 0.0..=1.0)).transpose()?;
     }
-    if let Some(top_k) = f.integer("top_k", 0..=i64::from(i32::MAX))? {
-        put("top_k", top_k.into());
-    }
-    if let Some(stream) = f.boolean("stream")? {
-        put("stream", stream.into());
-    }
-    // Chat's own, read there.
-    for name in ["seed", "min_p", "chat_template_kwargs"] {
-        if let Some(value) = f.take(name) {
-            put(name, value);
-        }
-    }
-    Ok(())
+    f.peek("top_k").map(|value| fields::integer("top_k", value, 0..=i64::from(i32::MAX))).transpose()?;
+    Sampling::read(&mut f.pick(&["temperature", "top_p", "top_k", "seed", "min_p"]), vocabulary_size)
 }
 
 /// The field `thinking`.
@@ -156,7 +190,7 @@ fn thinking(f: &mut Fields, ignored: &mut Ignored) -> Result<Option<Thinking>, F
     let inside = |error: FieldError| error.inside(AT);
     let Some(thinking) = f.object(AT)? else { return Ok(None) };
     let mut thinking = Fields::new(thinking);
-    let kind = tools::string(&mut thinking, "type", AT)?;
+    let kind = tools::string(&mut thinking, "type", &AT.into())?;
     let on = match kind.as_str() {
         "enabled" | "adaptive" => true,
         "disabled" => false,
@@ -176,13 +210,8 @@ fn thinking(f: &mut Fields, ignored: &mut Ignored) -> Result<Option<Thinking>, F
     Ok(Some(Thinking { on, shown, has_budget: on && budget.is_some() }))
 }
 
-/// The fields `output_config` and `output_format`, its predecessor: the effort, in chat's words, and which of them has the
-/// format.
-fn output_config(
-    f: &mut Fields,
-    chat: &mut Map<String, Value>,
-    ignored: &mut Ignored,
-) -> Result<(Option<&'static str>, &'static str), FieldError> {
+/// The fields `output_config` and `output_format`, its predecessor.
+fn output_config(f: &mut Fields, ignored: &mut Ignored) -> Result<OutputConfig, FieldError> {
     const AT: &str = "output_config";
     let older = f.object("output_format")?;
     let mut config = Fields::new(f.object(AT)?.unwrap_or_default());
@@ -198,26 +227,28 @@ fn output_config(
     if older.is_some() && newer.is_some() {
         return Err(FieldError::invalid("output_format", "'output_config.format', which replaced it, is there too; send one"));
     }
-    let place = if older.is_some() { "output_format" } else { "output_config.format" };
-    if let Some(format) = newer.or(older) {
-        let schema = schema(&mut Fields::new(format), place)?;
-        let format = json!({"type": "json_schema", "json_schema": {"name": "output", "schema": schema}});
-        chat.insert("response_format".to_owned(), format);
-    }
+    let path = FieldPath::from(if older.is_some() { "output_format" } else { "output_config.format" });
+    let format = match newer.or(older) {
+        None => None,
+        Some(format) => {
+            let schema = schema(&mut Fields::new(format), &path)?;
+            Some(Constrained { constraint: Constraint::JsonSchema(Value::Object(schema).to_string()), path })
+        }
+    };
     ignored.extend_inside(AT, &config.finish());
-    Ok((effort, place))
+    Ok(OutputConfig { effort, format })
 }
 
 /// The schema of a format at `at`.
-fn schema(format: &mut Fields, at: &str) -> Result<Map<String, Value>, FieldError> {
+fn schema(format: &mut Fields, at: &FieldPath) -> Result<Map<String, Value>, FieldError> {
     if tools::string(format, "type", at)? != "json_schema" {
-        return Err(FieldError::invalid(format!("{at}.type"), "expected 'json_schema'"));
+        return Err(FieldError::invalid(at.field("type"), "expected 'json_schema'"));
     }
     let schema = format.object("schema").map_err(|error| error.inside(at))?;
-    schema.ok_or_else(|| FieldError::missing(format!("{at}.schema")))
+    schema.ok_or_else(|| FieldError::missing(at.field("schema")))
 }
 
-/// Chat's `reasoning_effort`, which `thinking` and `output_config.effort` are together, and the name to tell it by.
+/// OpenAI's effort, which `thinking` and `output_config.effort` are together, and the fields that say it.
 fn settle_effort(thinking: Option<Thinking>, effort: Option<&'static str>, ignored: &mut Ignored) -> (Option<&'static str>, &'static str) {
     match (thinking.map(|thinking| thinking.on), effort) {
         (Some(false), effort) => {

@@ -140,6 +140,28 @@ async fn refusals_name_the_field_of_this_route_and_nothing_reaches_the_engine() 
     assert!(app.submitted().is_empty());
 }
 
+/// The words of a client are not names of fields, whatever they are (issue 12).
+#[tokio::test]
+async fn a_clients_own_words_are_repeated_as_they_are() {
+    let app = app().await;
+    let rows = [
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "reasoning_effort"}]}]}),
+            "Invalid 'messages.0.content.0': blocks of type 'reasoning_effort' are not supported here: the model reads text only.",
+        ),
+        (
+            json!({"chat_template_kwargs": {"my_response_format": 1}}),
+            "Invalid 'chat_template_kwargs.my_response_format': this model's chat template does not use it.",
+        ),
+    ];
+    for (body, message) in rows {
+        let answer = ask(&app, body.clone()).await;
+        assert_eq!(json_of(&answer)["error"]["message"], message, "{body}");
+    }
+    let kwargs = ask(&app, json!({"chat_template_kwargs": {"reasoning_effort": "low"}})).await;
+    assert_eq!(kwargs.header("x-llamero-warnings"), "ignored fields: chat_template_kwargs.reasoning_effort");
+}
+
 #[tokio::test]
 async fn what_was_not_done_as_asked_is_in_the_header_and_strict_requests_are_refused_for_it() {
     let app = app().await;

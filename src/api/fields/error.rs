@@ -4,7 +4,10 @@
 //! made; nobody edits them afterwards.
 
 use super::type_name;
-use crate::field_path::{FieldPath, Spelling};
+use crate::{
+    chat::messages::MessageError,
+    field_path::{FieldPath, Spelling},
+};
 use serde_json::Value;
 use std::fmt;
 
@@ -145,3 +148,9 @@ impl fmt::Display for FieldError {
 }
 
 impl std::error::Error for FieldError {}
+
+impl From<MessageError> for FieldError {
+    fn from(error: MessageError) -> Self {
+        Self::invalid(error.path, error.reason)
+    }
+}

@@ -51,13 +51,6 @@ impl Ignored {
         }
     }
 
-    /// Gives those that are shown other names.
-    pub fn rename(&mut self, rename: impl Fn(&str) -> String) {
-        for (_, name) in &mut self.shown {
-            *name = rename(name);
-        }
-    }
-
     /// The number of names.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -42,6 +42,8 @@ use std::collections::BTreeSet;
 /// Reads a body as the route does; the names that were ignored.
 type Reader = fn(Fields) -> Result<Ignored, FieldError>;
 
+const LIMITS: RequestLimits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
+
 /// The reader of each documented route with a body.
 fn reader(operation: &Operation) -> Reader {
     match operation.path {
@@ -49,23 +51,19 @@ fn reader(operation: &Operation) -> Reader {
         "/v1/explain" if operation.body.is_some_and(|body| body.required.contains(&"messages")) => chat,
         "/v1/completions" | "/v1/completions/render" | "/v1/explain" => |mut fields| {
             fields.take("model");
-            let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
-            CompletionRequest::read(fields, &limits).map(|request| request.unknown)
+            CompletionRequest::read(fields, &LIMITS).map(|request| request.unknown)
         },
-        "/v1/responses" => |fields| {
-            let request = ResponsesRequest::read(fields)?;
-            let mut chat = Fields::new(request.chat);
-            chat.take("model");
-            let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
-            ChatRequest::read(chat, &limits).map(|chat| both(request.ignored, chat.ignored))
+        "/v1/responses" => |mut fields| {
+            fields.take("model");
+            ResponsesRequest::read(fields, &LIMITS).map(|request| both(request.chat.ignored_last, request.chat.ignored))
         },
         "/v1/messages" => |mut fields| {
             fields.take("model");
-            MessageRequest::read(fields, Aim::Create).map(|request| request.ignored)
+            MessageRequest::read(fields, Aim::Create, &LIMITS).map(|request| request.chat.ignored_last)
         },
         "/v1/messages/count_tokens" => |mut fields| {
             fields.take("model");
-            MessageRequest::read(fields, Aim::Count).map(|request| request.ignored)
+            MessageRequest::read(fields, Aim::Count, &LIMITS).map(|request| request.chat.ignored_last)
         },
         "/v1/embeddings" => |mut fields| {
             fields.take("model");
@@ -108,8 +106,7 @@ fn both(mut names: Ignored, others: Ignored) -> Ignored {
 
 fn chat(mut fields: Fields) -> Result<Ignored, FieldError> {
     fields.take("model");
-    let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
-    ChatRequest::read(fields, &limits).map(|request| request.ignored)
+    ChatRequest::read(fields, &LIMITS).map(|request| request.ignored)
 }
 
 /// Routes whose fields are read as [`Fields`]. `/generate` reads JSON as Python does, and is held to its table in `silence`.

@@ -5,12 +5,12 @@ use crate::chat::output::{Calls, ToolSpec};
 use serde_json::json;
 
 fn one(message: Value) -> Result<Value, MessageError> {
-    read_messages(Value::Array(vec![message])).map(|mut messages| messages.remove(0))
+    read_messages(Value::Array(vec![message])).map(|conversation| conversation.for_template().remove(0))
 }
 
 /// The field that is refused.
 fn refused<T: std::fmt::Debug>(result: Result<T, MessageError>) -> String {
-    result.unwrap_err().param
+    result.unwrap_err().path.as_str().to_owned()
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn the_number_of_messages_is_limited() {
     let message = json!({"role": "user", "content": "a"});
     assert_eq!(refused(read_messages(json!([]))), "messages");
     assert_eq!(refused(read_messages(json!("hello"))), "messages");
-    assert_eq!(read_messages(Value::Array(vec![message.clone(); MAX_MESSAGES])).unwrap().len(), MAX_MESSAGES);
+    assert_eq!(read_messages(Value::Array(vec![message.clone(); MAX_MESSAGES])).unwrap().messages.len(), MAX_MESSAGES);
     let error = read_messages(Value::Array(vec![message; MAX_MESSAGES + 1])).unwrap_err();
     assert_eq!(error.to_string(), "Invalid 'messages': expected 1 to 2048 messages, but got 2049 instead.");
 }
@@ -147,18 +147,33 @@ fn the_number_and_the_size_of_tools_are_limited() {
 
 #[test]
 fn a_tool_choice_is_one_of_the_tools_or_a_word() {
-    let tools = read_tools(json!([tool("f")])).unwrap().specs;
+    let tools = read_tools(json!([tool("f")])).unwrap();
     let named = |name: &str| json!({"type": "function", "function": {"name": name}});
     assert_eq!(read_tool_choice(json!(null), &tools), Ok(Calls::Auto));
     assert_eq!(read_tool_choice(json!("auto"), &tools), Ok(Calls::Auto));
     assert_eq!(read_tool_choice(json!("none"), &tools), Ok(Calls::None));
     assert_eq!(read_tool_choice(json!("required"), &tools), Ok(Calls::Required));
     assert_eq!(read_tool_choice(named("f"), &tools), Ok(Calls::Named("f".to_owned())));
-    assert_eq!(read_tool_choice(json!(null), &[]), Ok(Calls::None));
-    assert_eq!(read_tool_choice(json!("auto"), &[]), Ok(Calls::None));
+    assert_eq!(read_tool_choice(json!(null), &Tools::default()), Ok(Calls::None));
+    assert_eq!(read_tool_choice(json!("auto"), &Tools::default()), Ok(Calls::None));
     assert_eq!(refused(read_tool_choice(named("g"), &tools)), "tool_choice.function.name");
     assert_eq!(refused(read_tool_choice(json!({"type": "allowed_tools"}), &tools)), "tool_choice.type");
     assert_eq!(refused(read_tool_choice(json!("any"), &tools)), "tool_choice");
     assert_eq!(refused(read_tool_choice(json!(1), &tools)), "tool_choice");
-    assert_eq!(refused(read_tool_choice(json!("required"), &[])), "tool_choice");
+    assert_eq!(refused(read_tool_choice(json!("required"), &Tools::default())), "tool_choice");
+}
+
+#[test]
+fn every_message_part_and_call_knows_where_it_came_from() {
+    let call = json!({"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let read = read_messages(json!([
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}], "tool_calls": [call]},
+    ]));
+
+    let messages = read.unwrap().messages;
+    let place = |Part::Text { at, .. }: &Part| at.as_str().to_owned();
+    assert_eq!((messages[0].at.as_str(), place(&messages[0].content[0])), ("messages[0]", "messages[0].content".to_owned()));
+    assert_eq!(place(&messages[1].content[1]), "messages[1].content[1]");
+    assert_eq!(messages[1].calls[0].at.as_str(), "messages[1].tool_calls[0]");
 }

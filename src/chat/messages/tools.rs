@@ -1,9 +1,11 @@
 //! `tools` and `tool_choice`: which functions a model may, must or must not call.
 
-use super::{MessageError, function_type, object, read_name};
-use crate::chat::output::{Calls, ToolSpec};
+use super::{MessageError, object, read_name};
+use crate::{
+    chat::output::{Calls, ToolSpec},
+    field_path::FieldPath,
+};
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
 
 /// Tools of one request.
 pub const MAX_TOOLS: usize = 128;
@@ -20,98 +22,137 @@ pub struct Tools {
     pub values: Vec<Value>,
 }
 
-/// Reads `tools`; `null` and an empty list are none.
+impl Tools {
+    /// Checks how many tools a request has, and how long they are in chat's shape.
+    ///
+    /// # Errors
+    /// If there are more than [`MAX_TOOLS`] or they are longer than [`MAX_TOOL_BYTES`].
+    pub fn check_size(tools: &[Value]) -> Result<(), MessageError> {
+        if tools.len() > MAX_TOOLS {
+            return Err(MessageError::new("tools", format!("expected at most {MAX_TOOLS} tools, but got {} instead", tools.len())));
+        }
+        let bytes: usize = tools.iter().map(|tool| tool.to_string().len()).sum();
+        if bytes > MAX_TOOL_BYTES {
+            let reason = format!("expected at most {MAX_TOOL_BYTES} bytes of JSON in all tools together, but got {bytes} instead");
+            return Err(MessageError::new("tools", reason));
+        }
+        Ok(())
+    }
+
+    /// Adds the function whose fields stand at `at`; `null` is absent.
+    ///
+    /// # Errors
+    /// A field of the wrong type, a name that breaks OpenAI's rule or is there already.
+    pub fn add(&mut self, mut function: Map<String, Value>, at: &FieldPath) -> Result<(), MessageError> {
+        function.retain(|_, value| !value.is_null());
+        let name = read_name(function.get("name").cloned(), &at.field("name"))?;
+        if let Some(other) = function.get("description").filter(|value| !value.is_string()) {
+            return Err(MessageError::wrong_type(at.field("description"), "a string", other));
+        }
+        let strict = match function.shift_remove("strict") {
+            None => false,
+            Some(Value::Bool(strict)) => strict,
+            Some(other) => return Err(MessageError::wrong_type(at.field("strict"), "a boolean", &other)),
+        };
+        let parameters_at = at.field("parameters");
+        let parameters = match function.get("parameters") {
+            None => Value::Object(Map::new()),
+            Some(Value::Object(schema)) if schema.get("type").is_none_or(|kind| kind == "object") => Value::Object(schema.clone()),
+            Some(Value::Object(_)) => return Err(MessageError::new(parameters_at.field("type"), "expected 'object'")),
+            Some(other) => return Err(MessageError::wrong_type(parameters_at, "a JSON Schema object", other)),
+        };
+        if self.specs.iter().any(|spec| spec.name == name) {
+            return Err(MessageError::new(at.field("name"), format!("'{name}' is there twice")));
+        }
+        self.specs.push(ToolSpec { name, parameters, strict });
+        self.values.push(json!({"type": "function", "function": function}));
+        Ok(())
+    }
+
+    /// The calls that a request allows which says nothing of them.
+    #[must_use]
+    pub fn default_calls(&self) -> Calls {
+        if self.specs.is_empty() { Calls::None } else { Calls::Auto }
+    }
+}
+
+/// Reads chat's `tools`; `null` and an empty list are none.
 ///
 /// # Errors
 /// If there are more than [`MAX_TOOLS`] or they are longer than [`MAX_TOOL_BYTES`], one is no function, or a name comes
 /// twice.
 pub fn read_tools(value: Value) -> Result<Tools, MessageError> {
+    let at = FieldPath::from("tools");
     let tools = match value {
         Value::Null => return Ok(Tools::default()),
         Value::Array(tools) => tools,
-        other => return Err(MessageError::wrong_type("tools", "an array of tools", &other)),
+        other => return Err(MessageError::wrong_type(at, "an array of tools", &other)),
     };
-    if tools.len() > MAX_TOOLS {
-        return Err(MessageError::new("tools", format!("expected at most {MAX_TOOLS} tools, but got {} instead", tools.len())));
-    }
-    let bytes: usize = tools.iter().map(|tool| tool.to_string().len()).sum();
-    if bytes > MAX_TOOL_BYTES {
-        let reason = format!("expected at most {MAX_TOOL_BYTES} bytes of JSON in all tools together, but got {bytes} instead");
-        return Err(MessageError::new("tools", reason));
-    }
+    Tools::check_size(&tools)?;
     let mut read = Tools::default();
-    let mut names = HashSet::new();
-    for (at, tool) in tools.into_iter().enumerate() {
-        let (spec, value) = read_tool(tool, &format!("tools[{at}]"))?;
-        if !names.insert(spec.name.clone()) {
-            return Err(MessageError::new(format!("tools[{at}].function.name"), format!("'{}' is there twice", spec.name)));
-        }
-        read.specs.push(spec);
-        read.values.push(value);
+    for (index, tool) in tools.into_iter().enumerate() {
+        let at = at.index(index);
+        let mut fields = object(tool, &at, "an object with 'type' and 'function'")?;
+        function_type(&fields, &at)?;
+        let at = at.field("function");
+        let Some(function) = fields.shift_remove("function") else {
+            return Err(MessageError::missing(at));
+        };
+        read.add(object(function, &at, "an object with 'name' and 'parameters'")?, &at)?;
     }
     Ok(read)
 }
 
-fn read_tool(tool: Value, at: &str) -> Result<(ToolSpec, Value), MessageError> {
-    let mut fields = object(tool, at, "an object with 'type' and 'function'")?;
-    function_type(&fields, at)?;
-    let at = format!("{at}.function");
-    let Some(function) = fields.shift_remove("function") else {
-        return Err(MessageError::missing(at));
-    };
-    let mut function = object(function, &at, "an object with 'name' and 'parameters'")?;
-    function.retain(|_, value| !value.is_null());
-    let name = read_name(function.get("name").cloned(), &format!("{at}.name"))?;
-    if let Some(other) = function.get("description").filter(|value| !value.is_string()) {
-        return Err(MessageError::wrong_type(format!("{at}.description"), "a string", other));
-    }
-    let strict = match function.shift_remove("strict") {
-        None => false,
-        Some(Value::Bool(strict)) => strict,
-        Some(other) => return Err(MessageError::wrong_type(format!("{at}.strict"), "a boolean", &other)),
-    };
-    let parameters = match function.get("parameters") {
-        None => Value::Object(Map::new()),
-        Some(Value::Object(schema)) if schema.get("type").is_none_or(|kind| kind == "object") => Value::Object(schema.clone()),
-        Some(Value::Object(_)) => return Err(MessageError::new(format!("{at}.parameters.type"), "expected 'object'")),
-        Some(other) => return Err(MessageError::wrong_type(format!("{at}.parameters"), "a JSON Schema object", other)),
-    };
-    let value = json!({"type": "function", "function": function});
-    Ok((ToolSpec { name, parameters, strict }, value))
-}
-
-/// Reads `tool_choice`; `null` is `auto` if there are tools, else `none`.
+/// Reads chat's `tool_choice`; `null` is `auto` if there are tools, else `none`.
 ///
 /// # Errors
 /// If it is neither `none`, `auto`, `required` nor one of the functions, or asks for a call and there is no tool.
-pub fn read_tool_choice(value: Value, tools: &[ToolSpec]) -> Result<Calls, MessageError> {
-    const AT: &str = "tool_choice";
-    let unknown = || MessageError::new(AT, "expected 'none', 'auto', 'required' or an object that names a function");
-    let free = if tools.is_empty() { Calls::None } else { Calls::Auto };
+pub fn read_tool_choice(value: Value, tools: &Tools) -> Result<Calls, MessageError> {
+    let at = FieldPath::from("tool_choice");
     let mut fields = match value {
-        Value::Null => return Ok(free),
+        Value::Null => return Ok(tools.default_calls()),
         Value::Object(fields) => fields,
-        Value::String(choice) => {
-            return match choice.as_str() {
-                "none" => Ok(Calls::None),
-                "auto" => Ok(free),
-                "required" if tools.is_empty() => Err(MessageError::new(AT, "'required' needs at least one of 'tools'")),
-                "required" => Ok(Calls::Required),
-                _ => Err(unknown()),
-            };
+        Value::String(choice) if choice == "none" => return Ok(Calls::None),
+        Value::String(choice) if choice == "auto" => return Ok(tools.default_calls()),
+        Value::String(choice) if choice == "required" => {
+            if tools.specs.is_empty() {
+                return Err(MessageError::new(at, "'required' needs at least one of 'tools'"));
+            }
+            return Ok(Calls::Required);
         }
-        _ => return Err(unknown()),
+        _ => return Err(MessageError::new(at, "expected 'none', 'auto', 'required' or an object that names a function")),
     };
-    function_type(&fields, AT)?;
+    function_type(&fields, &at)?;
+    let at = at.field("function");
     let Some(function) = fields.shift_remove("function") else {
-        return Err(MessageError::missing(format!("{AT}.function")));
+        return Err(MessageError::missing(at));
     };
-    let at = format!("{AT}.function.name");
-    let name = object(function, "tool_choice.function", "an object with 'name'")?.shift_remove("name");
-    let name = read_name(name, &at)?;
-    if tools.iter().any(|tool| tool.name == name) {
+    let name = object(function, &at, "an object with 'name'")?.shift_remove("name");
+    named_function(name, &at.field("name"), tools)
+}
+
+/// The choice of the function that the field `at` names.
+///
+/// # Errors
+/// If it is no name, or not that of one of `tools`.
+pub fn named_function(name: Option<Value>, at: &FieldPath, tools: &Tools) -> Result<Calls, MessageError> {
+    let name = read_name(name, at)?;
+    if tools.specs.iter().any(|spec| spec.name == name) {
         Ok(Calls::Named(name))
     } else {
         Err(MessageError::new(at, format!("'{name}' is not among 'tools'")))
+    }
+}
+
+/// Checks that the `type` of a tool, a call or a choice at `at` is `function` where it is given.
+///
+/// # Errors
+/// If it is another one.
+pub fn function_type(fields: &Map<String, Value>, at: &FieldPath) -> Result<(), MessageError> {
+    match fields.get("type") {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(kind)) if kind == "function" => Ok(()),
+        Some(Value::String(_)) => Err(MessageError::new(at.field("type"), "only 'function' is supported")),
+        Some(other) => Err(MessageError::wrong_type(at.field("type"), "a string", other)),
     }
 }

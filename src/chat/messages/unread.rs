@@ -6,12 +6,10 @@
 
 use serde_json::Value;
 
-/// Calls `found` with the place and the name of each such field: `messages[].content[]` and `cache_control`.
+/// Calls `found` with the place and the name of each such field of chat: `messages[].content[]` and `cache_control`.
 pub fn unread(messages: &Value, tools: Option<&Value>, tool_choice: Option<&Value>, found: &mut impl FnMut(&str, &str)) {
     for message in items(Some(messages)) {
-        for part in items(message.get("content")) {
-            report("messages[].content[]", Some(part), &["type", "text", "refusal"], found);
-        }
+        unread_in_parts(message.get("content"), "messages[].content[]", found);
         for call in items(message.get("tool_calls")) {
             // `index` is what clients have left of a stream.
             report("messages[].tool_calls[]", Some(call), &["id", "type", "function", "index"], found);
@@ -23,6 +21,13 @@ pub fn unread(messages: &Value, tools: Option<&Value>, tool_choice: Option<&Valu
     }
     report("tool_choice", tool_choice, &["type", "function"], found);
     report("tool_choice.function", tool_choice.and_then(|choice| choice.get("function")), &["name"], found);
+}
+
+/// Calls `found` with `at` and the name of each such field in the parts of a message's content.
+pub fn unread_in_parts(content: Option<&Value>, at: &str, found: &mut impl FnMut(&str, &str)) {
+    for part in items(content) {
+        report(at, Some(part), &["type", "text", "refusal"], found);
+    }
 }
 
 fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {

@@ -56,7 +56,7 @@ pub use format::ToolFormat;
 pub use reasoning::Reasoning;
 
 use calls::CallParser;
-use reasoning::{Part, ReasoningParser};
+use reasoning::{OutputPart, ReasoningParser};
 use sink::Sink;
 use std::sync::Arc;
 
@@ -145,8 +145,8 @@ impl OutputParser {
         for c in text.chars() {
             let Self { reasoning, calls, sink } = self;
             reasoning.push(c, &mut |part, c| match part {
-                Part::Thought => sink.reasoning(c),
-                Part::Said => calls.push(c, sink),
+                OutputPart::Thought => sink.reasoning(c),
+                OutputPart::Said => calls.push(c, sink),
             });
         }
         self.sink.take()
@@ -157,8 +157,8 @@ impl OutputParser {
     pub fn finish(&mut self) -> Vec<OutputDelta> {
         let Self { reasoning, calls, sink } = self;
         reasoning.finish(&mut |part, c| match part {
-            Part::Thought => sink.reasoning(c),
-            Part::Said => calls.push(c, sink),
+            OutputPart::Thought => sink.reasoning(c),
+            OutputPart::Said => calls.push(c, sink),
         });
         calls.finish(sink);
         sink.take()

@@ -46,7 +46,7 @@ impl Reasoning {
 
 /// Which part a character belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum OutputPart {
     Thought,
     Said,
 }
@@ -92,13 +92,13 @@ impl ReasoningParser {
     }
 
     /// Gives `out` each character that is now known to belong to a part.
-    pub(super) fn push(&mut self, c: char, out: &mut dyn FnMut(Part, char)) {
+    pub(super) fn push(&mut self, c: char, out: &mut dyn FnMut(OutputPart, char)) {
         match self.state {
-            State::Outside => out(Part::Said, c),
+            State::Outside => out(OutputPart::Said, c),
             State::Closed if c.is_whitespace() => {}
             State::Closed => {
                 self.state = State::Outside;
-                out(Part::Said, c);
+                out(OutputPart::Said, c);
             }
             State::Beginning if self.opening.is_idle() && c.is_whitespace() => self.blank.push(c),
             State::Beginning => match self.opening.push(c) {
@@ -111,13 +111,13 @@ impl ReasoningParser {
     }
 
     /// Hands out what was held back.
-    pub(super) fn finish(&mut self, out: &mut dyn FnMut(Part, char)) {
+    pub(super) fn finish(&mut self, out: &mut dyn FnMut(OutputPart, char)) {
         match self.state {
             State::Beginning => self.say("", out),
             State::Inside => {
                 let rest = self.inside.finish();
                 self.thoughts(&rest, out);
-                std::mem::take(&mut self.blank).chars().for_each(|c| out(Part::Thought, c));
+                std::mem::take(&mut self.blank).chars().for_each(|c| out(OutputPart::Thought, c));
             }
             State::Closed | State::Outside => {}
         }
@@ -129,14 +129,14 @@ impl ReasoningParser {
     }
 
     /// There was no opening tag: all of what was held back is said.
-    fn say(&mut self, text: &str, out: &mut dyn FnMut(Part, char)) {
+    fn say(&mut self, text: &str, out: &mut dyn FnMut(OutputPart, char)) {
         self.state = State::Outside;
         let rest = self.opening.finish();
         let held = [std::mem::take(&mut self.blank).as_str(), text, &rest].concat();
-        held.chars().for_each(|c| out(Part::Said, c));
+        held.chars().for_each(|c| out(OutputPart::Said, c));
     }
 
-    fn think(&mut self, c: char, out: &mut dyn FnMut(Part, char)) {
+    fn think(&mut self, c: char, out: &mut dyn FnMut(OutputPart, char)) {
         match self.inside.push(c) {
             Seen::Text(text) => self.thoughts(&text, out),
             Seen::Mark(text, mark) => {
@@ -152,7 +152,7 @@ impl ReasoningParser {
     }
 
     /// Thought, but for the white space before its first word and, until more follows, after its last.
-    fn thoughts(&mut self, text: &str, out: &mut dyn FnMut(Part, char)) {
+    fn thoughts(&mut self, text: &str, out: &mut dyn FnMut(OutputPart, char)) {
         for c in text.chars() {
             if c.is_whitespace() {
                 if self.thought {
@@ -161,8 +161,8 @@ impl ReasoningParser {
                 continue;
             }
             self.thought = true;
-            std::mem::take(&mut self.blank).chars().for_each(|c| out(Part::Thought, c));
-            out(Part::Thought, c);
+            std::mem::take(&mut self.blank).chars().for_each(|c| out(OutputPart::Thought, c));
+            out(OutputPart::Thought, c);
         }
     }
 }

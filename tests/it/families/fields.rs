@@ -120,7 +120,7 @@ impl<'a> Chat<'a> {
     /// The control tokens of the prompt, and its text.
     fn controls(&self, body: &Value) -> (Vec<String>, String) {
         let input = ChatInput {
-            messages: read_messages(body["messages"].clone()).unwrap(),
+            messages: read_messages(body["messages"].clone()).unwrap().for_template(),
             tools: Some(read_tools(body["tools"].clone()).unwrap().values),
             add_generation_prompt: true,
             continue_final_message: false,

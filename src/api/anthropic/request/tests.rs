@@ -1,43 +1,57 @@
-//! Bodies to fields of chat, and what is refused by its place.
+//! What bodies become, and what is refused by its place.
 
 use super::*;
+use crate::{
+    chat::{messages::Tools, output::Calls},
+    field_path::Spelling,
+};
+
+const LIMITS: RequestLimits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4, max_logprobs: None };
 
 fn read(mut body: Value) -> Result<MessageRequest, FieldError> {
     let fields = body.as_object_mut().unwrap();
     fields.entry("max_tokens").or_insert(json!(8));
     fields.entry("messages").or_insert(json!([{"role": "user", "content": "Hi"}]));
-    MessageRequest::read(Fields::new(fields.clone()), Aim::Create)
+    MessageRequest::read(Fields::new(fields.clone()), Aim::Create, &LIMITS)
 }
 
-fn chat(body: Value) -> Map<String, Value> {
-    let request = read(body).unwrap();
-    assert_eq!(request.ignored, [""; 0]);
-    request.chat
+fn chat(body: Value) -> ChatRequest {
+    let chat = read(body).unwrap().chat;
+    assert_eq!((&chat.ignored, &chat.ignored_last), (&Ignored::default(), &Ignored::default()));
+    chat
 }
 
-fn messages(messages: &Value) -> Value {
-    chat(json!({"messages": messages}))["messages"].clone()
+/// As a template sees them.
+fn messages(body: Value) -> Value {
+    chat(body).conversation.for_template().into()
+}
+
+/// What chat reads from a body with the same message.
+fn of_chat(mut fields: Value) -> ChatRequest {
+    fields["messages"] = json!([{"role": "user", "content": "Hi"}]);
+    let Value::Object(map) = fields else { panic!("an object") };
+    ChatRequest::read(Fields::new(map), &LIMITS).unwrap()
 }
 
 /// Place and message of the fault.
 fn fault(body: &Value) -> (String, String) {
     let error = read(body.clone()).expect_err(&body.to_string());
-    (error.param().unwrap_or_default().to_owned(), error.to_string())
+    (error.path.spelled(Spelling::Dots), error.sentence(Spelling::Dots))
 }
 
 #[test]
 fn the_system_prompt_is_the_first_message() {
     let system = json!([{"type": "text", "text": "A", "cache_control": {"type": "ephemeral"}}, {"type": "text", "text": "B"}]);
 
-    let chat = chat(json!({"system": system}));
+    let read = messages(json!({"system": system}));
 
-    assert_eq!(chat["messages"], json!([{"role": "system", "content": "A\nB"}, {"role": "user", "content": "Hi"}]));
-    assert_eq!(read(json!({"system": ""})).unwrap().chat["messages"], json!([{"role": "user", "content": "Hi"}]));
+    assert_eq!(read, json!([{"role": "system", "content": "A\nB"}, {"role": "user", "content": "Hi"}]));
+    assert_eq!(messages(json!({"system": ""})), json!([{"role": "user", "content": "Hi"}]));
 }
 
 #[test]
 fn a_round_of_tools_keeps_its_order() {
-    let read = messages(&json!([
+    let read = messages(json!({"messages": [
         {"role": "user", "content": "Weather?"},
         {"role": "assistant", "content": [
             {"type": "thinking", "thinking": "Hm.", "signature": "abc"},
@@ -51,7 +65,7 @@ fn a_round_of_tools_keeps_its_order() {
             {"type": "tool_result", "tool_use_id": "toolu_4"},
             {"type": "text", "text": "So?", "cache_control": {"type": "ephemeral"}},
         ]},
-    ]));
+    ]}));
 
     let call = json!({"id": "toolu_1", "type": "function", "function": {"name": "f", "arguments": {"city": "Paris"}}});
     let expected = json!([
@@ -68,13 +82,13 @@ fn a_round_of_tools_keeps_its_order() {
 
 #[test]
 fn messages_of_one_role_in_a_row_are_one() {
-    let read = messages(&json!([
+    let read = messages(json!({"messages": [
         {"role": "user", "content": "A"},
         {"role": "user", "content": [{"type": "text", "text": "B"}]},
         {"role": "assistant", "content": "C"},
         {"role": "assistant", "content": "D"},
         {"role": "user", "content": "E"},
-    ]));
+    ]}));
 
     let expected = json!([{"role": "user", "content": "A\nB"}, {"role": "assistant", "content": "C\nD"}, {"role": "user", "content": "E"}]);
     assert_eq!(read, expected);
@@ -86,33 +100,34 @@ fn a_last_message_of_the_assistant_begins_the_answer_if_it_has_text() {
         |content: Value| read(json!({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": content}]}));
 
     let continued = ends_with(json!("Hello,")).unwrap().chat;
-    assert_eq!((&continued["continue_final_message"], &continued["messages"][1]["content"]), (&json!(true), &json!("Hello,")));
+    assert!(continued.switches.continue_final_message && !continued.switches.add_generation_prompt);
+    assert_eq!(continued.conversation.messages[1].content[0].text(), "Hello,");
     for empty in [json!(""), json!([]), json!([{"type": "text", "text": ""}])] {
         let chat = ends_with(empty.clone()).unwrap().chat;
-        assert_eq!((chat.contains_key("continue_final_message"), chat["messages"].as_array().unwrap().len()), (false, 1), "{empty}");
+        assert_eq!((chat.switches.continue_final_message, chat.conversation.messages.len()), (false, 1), "{empty}");
     }
     let call = ends_with(json!([{"type": "text", "text": "x"}, {"type": "tool_use", "id": "t", "name": "f", "input": {}}]));
     assert_eq!(call.unwrap_err().param(), Some("messages"));
 }
 
 #[test]
-fn limits_are_chats_under_its_names() {
-    let chat = chat(json!({"stop_sequences": ["x"], "temperature": 0.5, "top_p": 1, "top_k": 3, "stream": true, "seed": 7,
+fn limits_and_samplers_are_those_of_chat() {
+    let read = chat(json!({"stop_sequences": ["x"], "temperature": 0.5, "top_p": 1, "top_k": 3, "stream": true, "seed": 7,
         "metadata": {"user_id": "me"}, "service_tier": "auto", "cache_control": {"type": "ephemeral"}, "speed": "standard"}));
 
-    let mut expected = json!({"max_tokens": 8, "stop": ["x"], "temperature": 0.5, "top_p": 1.0, "top_k": 3, "stream": true, "seed": 7});
-    expected["messages"] = json!([{"role": "user", "content": "Hi"}]);
-    assert_eq!(chat, *expected.as_object().unwrap());
+    let same = of_chat(json!({"max_tokens": 8, "stop": ["x"], "temperature": 0.5, "top_p": 1.0, "top_k": 3, "stream": true, "seed": 7}));
+    assert_eq!((read.max_tokens, read.ending, read.stream), (Some(8), same.ending, true));
+    assert_eq!(read.sampling, same.sampling);
 }
 
 #[test]
 fn only_an_answer_needs_max_tokens() {
     let body = || Fields::new(json!({"messages": [{"role": "user", "content": "Hi"}]}).as_object().unwrap().clone());
 
-    let error = MessageRequest::read(body(), Aim::Create).unwrap_err();
+    let error = MessageRequest::read(body(), Aim::Create, &LIMITS).unwrap_err();
 
     assert_eq!(error.to_string(), "Missing required parameter: 'max_tokens'.");
-    assert!(!MessageRequest::read(body(), Aim::Count).unwrap().chat.contains_key("max_tokens"));
+    assert_eq!(MessageRequest::read(body(), Aim::Count, &LIMITS).unwrap().chat.max_tokens, None);
 }
 
 #[test]
@@ -124,59 +139,59 @@ fn tools_and_their_choice_are_functions_and_theirs() {
     ]);
     let choose = |choice: Value| chat(json!({"tools": tools, "tool_choice": choice}));
 
-    let chat = choose(json!({"type": "any", "disable_parallel_tool_use": true}));
+    let read = choose(json!({"type": "any", "disable_parallel_tool_use": true}));
 
     let f = json!({"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}, "strict": true});
-    let expected = json!([{"type": "function", "function": f}, {"type": "function", "function": {"name": "g", "parameters": {}}}]);
-    assert_eq!((&chat["tools"], &chat["tool_choice"]), (&expected, &json!("required")));
-    assert_eq!(chat["parallel_tool_calls"], false);
-    assert_eq!(choose(json!({"type": "auto"}))["tool_choice"], "auto");
-    assert_eq!(choose(json!({"type": "none"}))["tool_choice"], "none");
-    assert_eq!(choose(json!({"type": "tool", "name": "g"}))["tool_choice"], json!({"type": "function", "function": {"name": "g"}}));
+    let nested = json!([{"type": "function", "function": f}, {"type": "function", "function": {"name": "g", "parameters": {}}}]);
+    assert_eq!((read.tools, read.calls, read.parallel), (of_chat(json!({"tools": nested})).tools, Calls::Required, false));
+    assert_eq!(choose(json!({"type": "auto"})).calls, Calls::Auto);
+    assert_eq!(choose(json!({"type": "none"})).calls, Calls::None);
+    assert_eq!(choose(json!({"type": "tool", "name": "g"})).calls, Calls::Named("g".to_owned()));
+    let none = chat(json!({"tool_choice": {"type": "auto"}}));
+    assert_eq!((none.tools, none.calls, none.parallel), (Tools::default(), Calls::None, true));
 }
 
 #[test]
 fn thinking_and_effort_are_one_switch_of_chats() {
     let effort = |body: Value| {
-        let request = read(body).unwrap();
-        let ignored: Vec<String> = request.ignored.shown().map(str::to_owned).collect();
-        (request.chat.get("reasoning_effort").cloned(), request.names.effort, ignored)
+        let chat = read(body).unwrap().chat;
+        let ignored: Vec<String> = chat.ignored_last.shown().map(str::to_owned).collect();
+        (chat.switches.effort().map(|(word, field)| (word.to_owned(), field.to_owned())), ignored)
     };
     let rows = [
-        (json!({}), None, "output_config.effort", vec![]),
-        (json!({"thinking": {"type": "disabled"}}), Some("none"), "thinking", vec![]),
-        (json!({"thinking": {"type": "adaptive"}}), Some("medium"), "thinking", vec![]),
-        (json!({"thinking": {"type": "enabled", "budget_tokens": 1024}}), Some("medium"), "thinking", vec![]),
-        (json!({"output_config": {"effort": "max"}}), Some("xhigh"), "output_config.effort", vec![]),
+        (json!({}), None, vec![]),
+        (json!({"thinking": {"type": "disabled"}}), Some(("none", "thinking")), vec![]),
+        (json!({"thinking": {"type": "adaptive"}}), Some(("medium", "thinking")), vec![]),
+        (json!({"thinking": {"type": "enabled", "budget_tokens": 1024}}), Some(("medium", "thinking")), vec![]),
+        (json!({"output_config": {"effort": "max"}}), Some(("xhigh", "output_config.effort")), vec![]),
         (
             json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
-            Some("low"),
-            "thinking, output_config.effort",
+            Some(("low", "thinking, output_config.effort")),
             vec![],
         ),
         (
             json!({"thinking": {"type": "disabled"}, "output_config": {"effort": "low"}}),
-            Some("none"),
-            "thinking",
+            Some(("none", "thinking")),
             vec!["output_config.effort".to_owned()],
         ),
     ];
-    for (body, expected, from, ignored) in rows {
-        assert_eq!(effort(body.clone()), (expected.map(Value::from), from, ignored), "{body}");
+    for (body, expected, ignored) in rows {
+        let expected = expected.map(|(word, field): (&str, &str)| (word.to_owned(), field.to_owned()));
+        assert_eq!(effort(body.clone()), (expected, ignored), "{body}");
     }
     let budget = read(json!({"thinking": {"type": "enabled", "budget_tokens": 1024, "display": "omitted"}})).unwrap();
-    assert_eq!(budget.partly, [("thinking.budget_tokens", "thinking.budget_tokens is not enforced")]);
+    assert_eq!(budget.chat.partly, [("thinking.budget_tokens", "thinking.budget_tokens is not enforced")]);
     assert!(!budget.shows_thoughts);
 }
 
 #[test]
-fn a_format_of_either_name_is_chats() {
+fn a_format_of_either_name_rules_the_answer() {
     let schema = json!({"type": "object"});
-    let expected = json!({"type": "json_schema", "json_schema": {"name": "output", "schema": schema}});
+    let constrained = |path: &str| Some(Constrained { constraint: Constraint::JsonSchema(schema.to_string()), path: path.into() });
     let format = json!({"type": "json_schema", "schema": schema});
 
-    assert_eq!(chat(json!({"output_config": {"format": format}}))["response_format"], expected);
-    assert_eq!(chat(json!({"output_format": format}))["response_format"], expected);
+    assert_eq!(chat(json!({"output_config": {"format": format}})).constrained, constrained("output_config.format"));
+    assert_eq!(chat(json!({"output_format": format})).constrained, constrained("output_format"));
     assert_eq!(fault(&json!({"output_format": format, "output_config": {"format": format}})).0, "output_format");
 }
 
@@ -202,8 +217,8 @@ fn what_has_no_effect_is_named_by_its_place() {
     let expected = "speed diagnostics context_management messages.0.content.0.citations messages.0.content.0.x messages.0.id \
                     messages.1.content.0 tools.0.defer_loading tools.0.allowed_callers tools.0.input_examples tool_choice.y \
                     output_config.task_budget frobnicate logprobs";
-    assert_eq!(request.ignored.shown().collect::<Vec<_>>(), expected.split_whitespace().collect::<Vec<_>>());
-    assert!(!request.chat.contains_key("logprobs"), "a field of chat's is none of this route's");
+    assert_eq!(request.chat.ignored_last.shown().collect::<Vec<_>>(), expected.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(request.chat.logprobs, None, "a field of chat's is none of this route's");
 }
 
 #[test]

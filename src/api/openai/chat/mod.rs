@@ -2,18 +2,19 @@
 //! generation.
 //!
 //! ```text
-//! request ─ switches ─▶ prompt ─▶ tokens ─▶ sequences ─▶ events ─▶ format ─▶ objects
+//! request (conversation, switches, …) ─▶ prompt ─▶ tokens ─▶ sequences ─▶ events ─▶ format ─▶ objects
 //! ```
 //!
 //! What messages, templates and calls are is `crate::chat`'s; streaming is `api/respond`'s.
 
+pub(in crate::api) mod field_names;
 mod format;
 pub(super) mod logprobs;
 mod object;
 mod prompt;
 pub(in crate::api) mod request;
 pub(in crate::api) mod specs;
-mod switches;
+pub(in crate::api) mod switches;
 
 use super::{
     completions::room,
@@ -28,7 +29,7 @@ use crate::{
         call::Call,
         driver::{Submission, generate},
         error::ApiError,
-        fields::Fields,
+        fields::{FieldError, Fields},
         warnings::Warnings,
     },
     chat::output::{Calls, OutputSpec, Reasoning, forced_constraint},
@@ -37,7 +38,7 @@ use crate::{
 };
 use axum::response::Response;
 use format::{ChatFormat, View};
-use prompt::about_messages;
+use prompt::about_length;
 use request::ChatRequest;
 use std::sync::Arc;
 
@@ -101,20 +102,38 @@ pub(in crate::api) struct Understood {
     pub(in crate::api) tokens: Vec<Token>,
 }
 
-/// Reads a request, renders its messages and turns them into tokens.
+/// Reads a request of this route, renders its messages and turns them into tokens.
 ///
 /// # Errors
 /// Whatever is wrong with the request but its length, or the engine is not there.
 pub(in crate::api) async fn understand(call: &Call, fields: Fields) -> Result<Understood, ApiError> {
-    read(call, fields, |_, _| Ok(())).await
+    let (understood, ()) = understand_as(call, fields, of_chat).await?;
+    Ok(understood)
 }
 
-/// As `understand`, but calls `check_length` on the rendered text before tokenizing.
-async fn read(
+/// As [`understand`] for another route: `reader` reads its fields, and what else it makes of them comes back too.
+///
+/// # Errors
+/// As [`understand`].
+pub(in crate::api) async fn understand_as<T>(
+    call: &Call,
+    fields: Fields,
+    reader: impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, T), FieldError>,
+) -> Result<(Understood, T), ApiError> {
+    read(call, fields, reader, |_, _| Ok(())).await
+}
+
+fn of_chat(fields: Fields, limits: &RequestLimits) -> Result<(ChatRequest, ()), FieldError> {
+    ChatRequest::read(fields, limits).map(|request| (request, ()))
+}
+
+/// Reads a request and calls `check_length` on the rendered text before tokenizing it.
+async fn read<T>(
     call: &Call,
     mut fields: Fields,
+    reader: impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, T), FieldError>,
     check_length: impl Fn(&[&str], &ModelInfo) -> Result<(), ApiError>,
-) -> Result<Understood, ApiError> {
+) -> Result<(Understood, T), ApiError> {
     let model = models::requested(call, &mut fields)?;
     let info = models::generating(&model)?;
     let limits = RequestLimits {
@@ -123,38 +142,58 @@ async fn read(
         max_stop_strings: model.config.max_stop_strings,
         max_logprobs: model.config.max_logprobs,
     };
-    let mut request = ChatRequest::read(fields, &limits)?;
+    let (mut request, rest) = reader(fields, &limits)?;
+    let names = request.names;
     let overruled = settle(&mut request);
     let free = request.constrained.is_none() && !is_forced(&request.calls);
     let mut prompt = prompt::render(call, &model, &info, &mut request, free).await?;
     request.ignored.extend(std::mem::take(&mut prompt.ignored));
     let mut warnings = Warnings::ignored(request.ignored.clone());
+    warnings.ignore(std::mem::take(&mut request.ignored_last));
     if let Some((param, text)) = overruled {
-        warnings.clamped(param, text);
+        warnings.clamped(&param, text);
     }
     if !prompt.end_marks.is_empty() {
-        warnings.clamped("messages", NO_TEMPLATE.to_owned());
+        warnings.clamped(names.conversation, NO_TEMPLATE.to_owned());
     }
-    let forced = forced_constraint(&prompt.output).map(|constraint| (constraint, "tools"));
+    for (param, text) in std::mem::take(&mut request.partly) {
+        warnings.clamped(param, text.to_owned());
+    }
+    let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
     let constrained: Option<Constrained> = forced.or(request.constrained.take());
-    check_length(&[&prompt.text], &info).map_err(about_messages)?;
+    check_length(&[&prompt.text], &info).map_err(|error| about_length(error, names))?;
     structured::check(&model.handle, constrained.as_ref()).await?;
-    let tokens = prompt::encode(&model, &mut prompt).await?;
+    let tokens = prompt::encode(&model, &mut prompt, names).await?;
     // A constraint says by itself where its text ends, and a request that goes on past every end past these too.
     let ends_by_itself = constrained.is_some() || request.ending.ignore_eos;
     let end_marks = if ends_by_itself { Vec::new() } else { prompt.end_marks };
-    Ok(Understood { request, model, info, warnings, output: prompt.output, constrained, end_marks, tokens })
+    Ok((Understood { request, model, info, warnings, output: prompt.output, constrained, end_marks, tokens }, rest))
 }
 
-/// Reads a request, renders its messages, turns them into tokens and checks what fits. Nothing is computed or reserved yet.
+/// Reads a request of this route, renders its messages, turns them into tokens and checks what fits. Nothing is computed or
+/// reserved yet.
 ///
 /// # Errors
 /// Whatever is wrong with the request, or the engine is not there.
 pub(in crate::api) async fn prepare(call: &Call, fields: Fields) -> Result<Prepared, ApiError> {
-    let Understood { request, model, info, warnings, output, constrained, end_marks, tokens } = read(call, fields, length::check).await?;
+    let (prepared, ()) = prepare_as(call, fields, of_chat).await?;
+    Ok(prepared)
+}
+
+/// As [`prepare`] for another route: `reader` reads its fields, and what else it makes of them comes back too.
+///
+/// # Errors
+/// As [`prepare`].
+pub(in crate::api) async fn prepare_as<T>(
+    call: &Call,
+    fields: Fields,
+    reader: impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, T), FieldError>,
+) -> Result<(Prepared, T), ApiError> {
+    let (understood, rest) = read(call, fields, reader, length::check).await?;
+    let Understood { request, model, info, warnings, output, constrained, end_marks, tokens } = understood;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let output = Arc::new(output);
-    let max_tokens = fitting(tokens.len(), request.max_tokens, u64::from(info.max_model_len))?;
+    let max_tokens = fitting(tokens.len(), &request, u64::from(info.max_model_len))?;
     let prediction = prompt::encode_prediction(&model, request.prediction.as_deref(), &info).await?;
     let sequence = SequenceRequest {
         max_tokens,
@@ -166,7 +205,7 @@ pub(in crate::api) async fn prepare(call: &Call, fields: Fields) -> Result<Prepa
         min_tokens: request.ending.min_tokens,
         ignore_eos: request.ending.ignore_eos,
         logprobs: request.logprobs,
-        constraint: constrained.map(|(constraint, _)| constraint),
+        constraint: constrained.map(|constrained| constrained.constraint),
         show_special: request.show_special || marks_are_special(&output, &info),
         prediction,
         // The driver assigns the namespace, the gateway the id.
@@ -174,7 +213,7 @@ pub(in crate::api) async fn prepare(call: &Call, fields: Fields) -> Result<Prepa
     };
     let choice = |k| SequenceRequest { sampling: request.sampling.for_choice(k, seed), ..sequence.clone() };
     let sequences = (0..request.n).map(choice).collect();
-    Ok(Prepared { request, model, info, warnings, seed, output, sequences })
+    Ok((Prepared { request, model, info, warnings, seed, output, sequences }, rest))
 }
 
 fn is_forced(calls: &Calls) -> bool {
@@ -183,24 +222,24 @@ fn is_forced(calls: &Calls) -> bool {
 
 /// One rule holds for the whole of an output: a call that must be made comes before a format, and a format before calls
 /// that may be made. What was overruled, and the warning.
-fn settle(request: &mut ChatRequest) -> Option<(&'static str, String)> {
-    let (_, format) = request.constrained.as_ref()?;
+fn settle(request: &mut ChatRequest) -> Option<(String, String)> {
+    let format = request.constrained.as_ref()?.path.to_string();
     if is_forced(&request.calls) {
         let text = format!("{format} was not applied: tool_choice asks for a call");
-        let param = *format;
         request.constrained = None;
-        return Some((param, text));
+        return Some((format, text));
     }
     let text = format!("no tool was offered: {format} rules the whole answer");
     let overruled = request.calls == Calls::Auto;
     request.calls = Calls::None;
-    overruled.then_some(("tools", text))
+    overruled.then_some(("tools".to_owned(), text))
 }
 
 /// How many tokens may follow a prompt: what was asked for, if it fits, else all that fit.
-fn fitting(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<u32, ApiError> {
+fn fitting(prompt_tokens: usize, request: &ChatRequest, max_model_len: u64) -> Result<u32, ApiError> {
     let left = max_model_len.saturating_sub(u64::try_from(prompt_tokens).unwrap_or(u64::MAX));
-    room(prompt_tokens, Some(asked.unwrap_or(left.max(1))), max_model_len).map_err(about_messages)
+    let asked = request.max_tokens.unwrap_or(left.max(1));
+    room(prompt_tokens, Some(asked), max_model_len).map_err(|error| about_length(error, request.names))
 }
 
 /// Whether the marks of calls or thoughts can be control tokens, whose text is empty unless they are shown.

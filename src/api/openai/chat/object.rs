@@ -77,7 +77,7 @@ pub(super) struct ChatCompletion {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Choice {
     pub(super) index: usize,
-    pub(super) message: Message,
+    pub(super) message: ResponseMessage,
     pub(super) logprobs: Option<ChatLogprobs>,
     pub(super) finish_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ pub(super) struct Choice {
 
 /// What the model said.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Message {
+pub(super) struct ResponseMessage {
     pub(super) content: String,
     pub(super) reasoning: String,
     pub(super) calls: Vec<Call>,
@@ -105,7 +105,7 @@ impl Choice {
     /// Before anything was said.
     pub(super) fn new(index: usize, logprobs: bool) -> Self {
         let logprobs = logprobs.then(ChatLogprobs::default);
-        Self { index, message: Message::default(), logprobs, finish_reason: None, stop_reason: None }
+        Self { index, message: ResponseMessage::default(), logprobs, finish_reason: None, stop_reason: None }
     }
 
     /// Adds a chunk of this choice.
@@ -119,7 +119,7 @@ impl Choice {
     }
 }
 
-impl Message {
+impl ResponseMessage {
     fn append(&mut self, delta: Delta) {
         self.content.push_str(&delta.content.unwrap_or_default());
         self.reasoning.push_str(&delta.reasoning_content.unwrap_or_default());
@@ -163,7 +163,7 @@ impl Serialize for ChatCompletion {
     }
 }
 
-impl Serialize for Message {
+impl Serialize for ResponseMessage {
     /// `content` is null only beside tool calls, as clients expect a text everywhere else; `refusal` is always there.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("Message", 5)?;

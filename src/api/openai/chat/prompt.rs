@@ -1,8 +1,8 @@
-//! From messages to tokens: the model's template renders them, and no word of a user becomes a control token.
+//! From a conversation to tokens: the model's template renders them, and no word of a user becomes a control token.
 //!
 //! Also says, from the template and what it rendered, how this model writes calls and thoughts.
 
-use super::request::ChatRequest;
+use super::{field_names::FieldNames, request::ChatRequest};
 use crate::{
     api::{
         call::Call,
@@ -11,13 +11,12 @@ use crate::{
         openai::shared::length,
     },
     chat::{
-        ChatInput, ChatTemplate, FALLBACK_MARKS, TemplateError,
+        CALL_ID, ChatInput, ChatTemplate, FALLBACK_MARKS, Message, REASONING, TOOL_CALLS, TemplateError,
         output::{Calls, OutputSpec, Reasoning, ToolFormat},
     },
     gateway::models::Model,
     protocol::{ModelInfo, SpecialText, Token},
 };
-use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// A rendered prompt, and how to read what follows it.
@@ -53,7 +52,7 @@ pub(super) async fn render(
     let (kwargs, mut ignored) = request.switches.kwargs(template.mentions(), free)?;
     ignored.extend(unshown(&template, request));
     let input = ChatInput {
-        messages: std::mem::take(&mut request.messages),
+        messages: std::mem::take(&mut request.conversation).for_template(),
         tools: has_tools.then(|| std::mem::take(&mut request.tools.values)),
         add_generation_prompt: request.switches.add_generation_prompt,
         continue_final_message: request.switches.continue_final_message,
@@ -73,7 +72,7 @@ pub(super) async fn render(
         tracing::error!(%error, "rendering a chat template ended early");
         ApiError::Internal
     })?;
-    let rendered = rendered.map_err(of_template)?;
+    let rendered = rendered.map_err(|error| of_template(error, request.names))?;
     let reasoning = if free { Reasoning::detect(template.source(), &rendered.text) } else { Reasoning::None };
     let output = OutputSpec {
         tools: std::mem::take(&mut request.tools.specs),
@@ -89,11 +88,15 @@ pub(super) async fn render(
 /// Names of what messages and tools say and a template with this source does not show, so that the model does not know it.
 fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
     // Which call a result belongs to is said by their order too.
-    let told = ["role", "content", "tool_call_id"];
-    let keys = request.messages.iter().filter_map(Value::as_object).flat_map(Map::keys);
-    let is_hidden = |key: &&String| !told.contains(&key.as_str()) && !template.shows_whole_messages() && !template.mentions().contains(key);
+    let is_hidden = |key: &&str| *key != CALL_ID && !template.shows_whole_messages() && !template.mentions().contains(key);
     let mut names = Ignored::default();
-    keys.filter(is_hidden).for_each(|key| names.add_inside("messages[]", key));
+    for key in request.conversation.messages.iter().flat_map(Message::keys).filter(is_hidden) {
+        match key {
+            TOOL_CALLS => names.add(request.names.calls),
+            REASONING => names.add(request.names.thoughts),
+            key => names.add_inside(request.names.message, key),
+        }
+    }
     let tools = &request.tools;
     if !tools.values.is_empty() && !template.mentions().contains("tools") {
         match request.calls {
@@ -101,14 +104,14 @@ fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
             Calls::Auto => names.add("tools"),
             // The constraint has their names and parameters.
             Calls::Required | Calls::Named(_) if tools.values.iter().any(|tool| tool["function"].get("description").is_some()) => {
-                names.add("tools[].function.description");
+                names.add_inside(request.names.function, "description");
             }
             Calls::Required | Calls::Named(_) => {}
         }
     }
     if request.calls == Calls::Auto && tools.specs.iter().any(|tool| tool.strict) {
         // Nothing constrains a call that may be made or not.
-        names.add("tools[].function.strict");
+        names.add_inside(request.names.function, "strict");
     }
     names
 }
@@ -116,11 +119,11 @@ fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
 /// Turns a rendered prompt into tokens, with BOS in front where the vocabulary wants it and the template left it out.
 ///
 /// # Errors
-/// As [`EngineHandle::tokenize`](crate::gateway::handle::EngineHandle::tokenize), naming `messages`.
-pub(super) async fn encode(model: &Model, prompt: &mut ChatPrompt) -> Result<Vec<Token>, ApiError> {
+/// As [`EngineHandle::tokenize`](crate::gateway::handle::EngineHandle::tokenize), naming the field with the conversation.
+pub(super) async fn encode(model: &Model, prompt: &mut ChatPrompt, names: &FieldNames) -> Result<Vec<Token>, ApiError> {
     let text = std::mem::take(&mut prompt.text);
     let special = std::mem::replace(&mut prompt.special, SpecialText::Plain);
-    model.handle.tokenize(text, true, special).await.map_err(|error| about_messages(error.into()))
+    model.handle.tokenize(text, true, special).await.map_err(|error| ApiError::of_text(names.conversation, error))
 }
 
 /// The tokens of OpenAI's `prediction`, as many as the context holds at most: nothing longer can come true.
@@ -133,20 +136,24 @@ pub(super) async fn encode_prediction(model: &Model, text: Option<&str>, info: &
     Ok(tokens)
 }
 
-/// What is wrong with a prompt is wrong with the messages that it was made of.
-pub(super) fn about_messages(error: ApiError) -> ApiError {
-    if error.param() != Some("prompt") {
-        return error;
-    }
-    ApiError::BadRequest { message: error.to_string(), param: Some("messages".to_owned()), code: error.code() }
+/// An error about the length of a prompt, naming the field that the prompt was made of or the one that limits the answer.
+pub(super) fn about_length(error: ApiError, names: &FieldNames) -> ApiError {
+    let param = match &error {
+        ApiError::Field(fault) => return fault.clone().at(names.conversation).into(),
+        ApiError::PromptTooLong { .. } => names.conversation,
+        ApiError::ContextLength { .. } if error.param() == Some("prompt") => names.conversation,
+        ApiError::ContextLength { .. } => names.max_tokens,
+        _ => return error,
+    };
+    ApiError::BadRequest { message: error.to_string(), param: Some(param.to_owned()), code: error.code() }
 }
 
 /// A template that fails on one conversation serves others: the request is refused, not the server broken.
-fn of_template(error: TemplateError) -> ApiError {
-    match error {
-        TemplateError::Raised(reason) => {
-            FieldError::invalid("messages", format!("the model's chat template refuses them: {}", reason.trim_end_matches('.'))).into()
-        }
-        TemplateError::Input(reason) | TemplateError::Failed(reason) => FieldError::invalid("messages", reason).into(),
-    }
+fn of_template(error: TemplateError, names: &FieldNames) -> ApiError {
+    let reason = match error {
+        TemplateError::Raised(reason) => format!("the model's chat template refuses them: {}", reason.trim_end_matches('.')),
+        TemplateError::Continuation(error) => format!("{}{error}", names.continuation),
+        TemplateError::Input(reason) | TemplateError::Failed(reason) => reason,
+    };
+    FieldError::invalid(names.conversation, reason).into()
 }

@@ -1,9 +1,12 @@
 //! What `POST /v1/chat/completions` may ask for: every field of OpenAI's `CreateChatCompletionRequest`, and vLLM's extras.
 //!
-//! A field either works, or is refused by name because ignoring it would change the result, or is reported. What needs
+//! [`ChatRequest`] is what the readers of responses and messages build too, from fields of their own. A field either works, or is refused by name because ignoring it would change the result, or is reported. What needs
 //! the model's template is checked in `prompt.rs`, what needs token counts in `mod.rs`; messages and tools in `crate::chat`.
 
-use super::switches::Switches;
+use super::{
+    field_names::{CHAT, FieldNames},
+    switches::Switches,
+};
 use crate::{
     api::{
         fields::{FieldError, Fields, ignored::Ignored},
@@ -15,20 +18,20 @@ use crate::{
         },
     },
     chat::{
-        messages::{MessageError, REPLACED, Tools, read_messages, read_tool_choice, read_tools, unread},
+        Conversation,
+        messages::{REPLACED, Tools, read_messages, read_tool_choice, read_tools, unread},
         output::Calls,
     },
 };
 use serde_json::Value;
 
-/// Alternatives per token at most (OpenAI), unless `--max-logprobs` says otherwise.
-const MAX_TOP_LOGPROBS: u8 = 20;
-
 /// A request whose fields are each valid.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct ChatRequest {
-    /// At least one, as a template is to see them.
-    pub(in crate::api) messages: Vec<Value>,
+    /// At least one message.
+    pub(in crate::api) conversation: Conversation,
+    /// How the route calls what is spoken of after its fields were read.
+    pub(in crate::api) names: &'static FieldNames,
     /// The functions that may be called.
     pub(in crate::api) tools: Tools,
     /// OpenAI's `tool_choice`.
@@ -61,9 +64,39 @@ pub(in crate::api) struct ChatRequest {
     pub(in crate::api) include_usage: bool,
     /// Names of fields that had no effect.
     pub(in crate::api) ignored: Ignored,
+    /// The same of a route's own fields, which are told after those that a template does not know.
+    pub(in crate::api) ignored_last: Ignored,
+    /// Fields that are obeyed in part only, and how; visible ASCII and spaces.
+    pub(in crate::api) partly: Vec<(&'static str, &'static str)>,
 }
 
 impl ChatRequest {
+    /// A request that says nothing but this.
+    pub(in crate::api) fn new(conversation: Conversation, sampling: Sampling, switches: Switches, names: &'static FieldNames) -> Self {
+        Self {
+            conversation,
+            names,
+            tools: Tools::default(),
+            calls: Calls::None,
+            constrained: None,
+            parallel: true,
+            switches,
+            max_tokens: None,
+            n: 1,
+            sampling,
+            ending: Ending::default(),
+            logprobs: None,
+            include_reasoning: true,
+            show_special: false,
+            prediction: None,
+            stream: false,
+            include_usage: false,
+            ignored: Ignored::default(),
+            ignored_last: Ignored::default(),
+            partly: Vec::new(),
+        }
+    }
+
     /// Reads all fields but `model`, which was taken before.
     ///
     /// # Errors
@@ -73,35 +106,36 @@ impl ChatRequest {
         let (tools, tool_choice) = (f.take("tools"), f.take("tool_choice"));
         let mut hidden = Ignored::default();
         unread(&messages, tools.as_ref(), tool_choice.as_ref(), &mut |at, name| hidden.add_inside(at, name));
-        let messages = read_messages(messages).map_err(of_message)?;
+        let conversation = read_messages(messages)?;
         refuse_what_is_not_text(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
-        let tools = tools.map(read_tools).transpose().map_err(of_message)?.unwrap_or_default();
-        let calls = read_tool_choice(tool_choice.unwrap_or(Value::Null), &tools.specs).map_err(of_message)?;
+        let tools = tools.map(read_tools).transpose()?.unwrap_or_default();
+        let calls = read_tool_choice(tool_choice.unwrap_or(Value::Null), &tools)?;
         let n = f.integer("n", 1..=most_choices(limits.max_num_seqs))?.unwrap_or(1);
         let max_tokens = max_tokens(&mut f)?;
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
         ending.check(max_tokens)?;
         let stream = f.boolean("stream")?.unwrap_or(false);
         let (include_usage, mut ignored) = stream_options(&mut f, stream)?;
+        let constrained = read_constraint(&mut f)?;
+        let parallel = f.boolean("parallel_tool_calls")?.unwrap_or(true);
+        let switches = Switches::read(&mut f)?;
+        let sampling = Sampling::read(&mut f, limits.vocabulary_size)?;
         let mut request = Self {
-            messages,
             tools,
             calls,
-            constrained: read_constraint(&mut f)?,
-            parallel: f.boolean("parallel_tool_calls")?.unwrap_or(true),
-            switches: Switches::read(&mut f)?,
+            constrained,
+            parallel,
             max_tokens,
             n: usize::try_from(n).expect("the range fits"),
-            sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
             ending,
-            logprobs: logprobs(&mut f, limits.max_logprobs.unwrap_or(MAX_TOP_LOGPROBS))?,
+            logprobs: logprobs(&mut f, limits.most_alternatives())?,
             include_reasoning: f.boolean("include_reasoning")?.unwrap_or(true),
             show_special: !f.boolean("skip_special_tokens")?.unwrap_or(true),
             prediction: prediction(&mut f)?,
             stream,
             include_usage,
-            ignored: Ignored::default(),
+            ..Self::new(conversation, sampling, switches, &CHAT)
         };
         ignored.extend(hidden);
         ignored.extend(without_effect(&mut f)?);
@@ -109,11 +143,6 @@ impl ChatRequest {
         request.ignored = ignored;
         Ok(request)
     }
-}
-
-/// A fault of a message or tool as any other field's.
-fn of_message(error: MessageError) -> FieldError {
-    FieldError::invalid(error.param, error.reason)
 }
 
 /// `max_completion_tokens`, or `max_tokens`, which it replaced.

@@ -33,10 +33,17 @@ pub(in crate::api) struct Switches {
     /// The answer continues the last message. Default false.
     pub(in crate::api) continue_final_message: bool,
     /// OpenAI's `reasoning_effort`.
-    effort: Option<String>,
+    effort: Option<Level>,
     /// OpenAI's `verbosity`.
-    verbosity: Option<String>,
+    verbosity: Option<Level>,
     kwargs: Map<String, Value>,
+}
+
+/// One of some words, and the field that said it, as the route of the request calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Level {
+    word: String,
+    field: &'static str,
 }
 
 impl Switches {
@@ -51,17 +58,43 @@ impl Switches {
             let reason = "it continues the last message, but 'add_generation_prompt' begins another one; set one of them";
             return Err(FieldError::invalid("continue_final_message", reason));
         }
+        let mut read = Self { add_generation_prompt, continue_final_message, ..Self::of_kwargs(f)? };
+        read.set_effort(read_effort(f, "reasoning_effort")?, "reasoning_effort");
+        read.set_verbosity(read_verbosity(f, "verbosity")?, "verbosity");
+        Ok(read)
+    }
+
+    /// Reads `chat_template_kwargs` alone, for a route that has other fields for the rest.
+    ///
+    /// # Errors
+    /// Another type than an object; too many entries.
+    pub(in crate::api) fn of_kwargs(f: &mut Fields) -> Result<Self, FieldError> {
         let kwargs = f.object(KWARGS)?.unwrap_or_default();
         if kwargs.len() > MAX_KWARGS {
             return Err(FieldError::invalid(KWARGS, format!("it has {} entries; at most {MAX_KWARGS} are accepted", kwargs.len())));
         }
-        Ok(Self {
-            add_generation_prompt,
-            continue_final_message,
-            effort: one_of(f, "reasoning_effort", &EFFORTS)?,
-            verbosity: one_of(f, "verbosity", &VERBOSITIES)?,
-            kwargs,
-        })
+        Ok(Self { add_generation_prompt: true, continue_final_message: false, effort: None, verbosity: None, kwargs })
+    }
+
+    /// The prompt ends within the last message, which the answer continues.
+    pub(in crate::api) fn continue_last_message(&mut self) {
+        (self.add_generation_prompt, self.continue_final_message) = (false, true);
+    }
+
+    /// How much to think, and the field that says it.
+    pub(in crate::api) fn set_effort(&mut self, word: Option<String>, field: &'static str) {
+        self.effort = word.map(|word| Level { word, field });
+    }
+
+    /// The word for how much to think, and the field that says it.
+    #[cfg(test)]
+    pub(in crate::api) fn effort(&self) -> Option<(&str, &'static str)> {
+        self.effort.as_ref().map(|level| (level.word.as_str(), level.field))
+    }
+
+    /// How much to say, and the field that says it.
+    pub(in crate::api) fn set_verbosity(&mut self, word: Option<String>, field: &'static str) {
+        self.verbosity = word.map(|word| Level { word, field });
     }
 
     /// The variables for a template that mentions these names, and the names of fields that have no effect on it. `thinks` is
@@ -82,20 +115,20 @@ impl Switches {
                 return Err(FieldError::invalid(FieldPath::from(KWARGS).field(&shown), "this model's chat template does not use it"));
             }
         }
-        if let Some(effort) = &self.effort {
+        if let Some(Level { word: effort, field }) = &self.effort {
             let known = template.contains("reasoning_effort");
             if known {
                 kwargs.entry("reasoning_effort").or_insert_with(|| effort.as_str().into());
             }
             if !think(&mut kwargs, template, effort != "none") && !known {
-                ignored.add("reasoning_effort");
+                ignored.add(field);
             }
         }
         match &self.verbosity {
-            Some(verbosity) if template.contains("verbosity") => {
-                kwargs.entry("verbosity").or_insert_with(|| verbosity.as_str().into());
+            Some(Level { word, .. }) if template.contains("verbosity") => {
+                kwargs.entry("verbosity").or_insert_with(|| word.as_str().into());
             }
-            Some(verbosity) if verbosity != "medium" => ignored.add("verbosity"),
+            Some(Level { word, field }) if word != "medium" => ignored.add(field),
             Some(_) | None => {}
         }
         if !thinks {
@@ -112,6 +145,22 @@ fn think(kwargs: &mut Map<String, Value>, template: &Mentions, whether: bool) ->
         kwargs.entry(name).or_insert(whether.into());
     }
     known.is_some()
+}
+
+/// Reads OpenAI's `ReasoningEffort`.
+///
+/// # Errors
+/// Another type than a string, or another word.
+pub(in crate::api) fn read_effort(f: &mut Fields, name: &str) -> Result<Option<String>, FieldError> {
+    one_of(f, name, &EFFORTS)
+}
+
+/// Reads OpenAI's `Verbosity`.
+///
+/// # Errors
+/// Another type than a string, or another word.
+pub(in crate::api) fn read_verbosity(f: &mut Fields, name: &str) -> Result<Option<String>, FieldError> {
+    one_of(f, name, &VERBOSITIES)
 }
 
 fn one_of(f: &mut Fields, name: &str, words: &[&str]) -> Result<Option<String>, FieldError> {

@@ -247,7 +247,7 @@ fn sequences(
                 logprobs: request.logprobs.max(compared),
                 prompt_logprobs: request.scores_prompts(),
                 show_special: request.show_special,
-                constraint: request.constraint.as_ref().map(|(constraint, _)| constraint.clone()),
+                constraint: request.constraint.as_ref().map(|constrained| constrained.constraint.clone()),
                 // The driver assigns the namespace, the gateway the id.
                 ..SequenceRequest::default()
             });

@@ -75,8 +75,8 @@ struct RequestsPerMinute {
 
 /// A request that was prepared and will not be run.
 enum Subject {
-    Completion(completions::Prepared),
-    Chat(chat::Prepared),
+    Completion(Box<completions::Prepared>),
+    Chat(Box<chat::Prepared>),
 }
 
 /// The handler.
@@ -85,9 +85,9 @@ enum Subject {
 /// As of the request itself.
 pub(in crate::api) async fn explain(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let mut subject = if fields.has("messages") {
-        Subject::Chat(chat::prepare(&call, fields).await?)
+        Subject::Chat(Box::new(chat::prepare(&call, fields).await?))
     } else {
-        Subject::Completion(completions::prepare(&call, fields).await?)
+        Subject::Completion(Box::new(completions::prepare(&call, fields).await?))
     };
     let warnings = call.enforce(subject.take_warnings())?;
     let engine = subject.model().handle.clone();
@@ -163,12 +163,12 @@ impl Subject {
             Self::Completion(mut prepared) => {
                 let ignored = std::mem::take(&mut prepared.request.unknown);
                 let info = prepared.info.clone();
-                ("/v1/completions", info, ignored, Parameters::of_completion(prepared))
+                ("/v1/completions", info, ignored, Parameters::of_completion(*prepared))
             }
             Self::Chat(mut prepared) => {
                 let ignored = std::mem::take(&mut prepared.request.ignored);
                 let info = prepared.info.clone();
-                ("/v1/chat/completions", info, ignored, Parameters::of_chat(prepared))
+                ("/v1/chat/completions", info, ignored, Parameters::of_chat(*prepared))
             }
         };
         Explanation {

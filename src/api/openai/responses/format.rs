@@ -8,7 +8,7 @@
 //! created · in_progress · (item added · (part added · delta … · text done · part done) · item done) … · completed
 //! ```
 
-use super::object::{Echo, Event, EventBody, Failure, IncompleteDetails, Item, Part, ResponseObject, ResponseUsage, Status, new_id};
+use super::object::{ContentPart, Echo, Event, EventBody, Failure, IncompleteDetails, Item, ResponseObject, ResponseUsage, Status, new_id};
 use crate::{
     api::{
         error::ApiError,
@@ -129,10 +129,10 @@ impl ResponsesFormat {
         let (item_id, output_index) = (item.id().to_owned(), self.response.output.len());
         events.push(self.event("response.output_item.added", EventBody::Item { output_index, item: item.clone() }));
         let part = match &mut item {
-            Item::Reasoning { content, .. } => Some((content, Part::ReasoningText { text: String::new() })),
+            Item::Reasoning { content, .. } => Some((content, ContentPart::ReasoningText { text: String::new() })),
             Item::Message { content, .. } => {
                 let logprobs = TokenLogprobs::default();
-                Some((content, Part::OutputText { text: String::new(), annotations: [], logprobs }))
+                Some((content, ContentPart::OutputText { text: String::new(), annotations: [], logprobs }))
             }
             Item::FunctionCall { .. } => None,
         };
@@ -155,11 +155,11 @@ impl ResponsesFormat {
                 ("response.function_call_arguments.delta", EventBody::ArgumentsDelta { item_id, output_index, delta })
             }
             Item::Reasoning { content, .. } | Item::Message { content, .. } => match content.first_mut() {
-                Some(Part::ReasoningText { text }) => {
+                Some(ContentPart::ReasoningText { text }) => {
                     text.push_str(more);
                     ("response.reasoning_text.delta", EventBody::ReasoningDelta { item_id, output_index, content_index: 0, delta })
                 }
-                Some(Part::OutputText { text, logprobs, .. }) => {
+                Some(ContentPart::OutputText { text, logprobs, .. }) => {
                     text.push_str(more);
                     // The first delta takes all there are: nothing says which token belongs to which.
                     let shown = std::mem::take(&mut self.logprobs);
@@ -188,11 +188,11 @@ impl ResponsesFormat {
                 for (content_index, part) in content.iter().enumerate() {
                     let (item_id, part) = (item_id.clone(), part.clone());
                     let (kind, body) = match &part {
-                        Part::ReasoningText { text } => {
+                        ContentPart::ReasoningText { text } => {
                             let (item_id, text) = (item_id.clone(), text.clone());
                             ("response.reasoning_text.done", EventBody::ReasoningDone { item_id, output_index, content_index, text })
                         }
-                        Part::OutputText { text, logprobs, .. } => {
+                        ContentPart::OutputText { text, logprobs, .. } => {
                             let (item_id, text, logprobs) = (item_id.clone(), text.clone(), logprobs.clone());
                             let body = EventBody::TextDone { item_id, output_index, content_index, text, logprobs };
                             ("response.output_text.done", body)

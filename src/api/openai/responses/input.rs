@@ -1,46 +1,40 @@
-//! `instructions` and `input` of the Responses API as chat's messages.
+//! `instructions` and `input` of the Responses API, read into a conversation.
 //!
 //! Owns which kinds of items there are and how they join: what one turn of the assistant said, thought and called is one
-//! message, whatever number of items it came as. Content is checked by `crate::chat`; where each message came from is kept,
-//! so that an error names the item.
+//! message, whatever number of items it came as. Content and calls are read by `crate::chat`, with the places of the items.
 
-use crate::api::fields::{FieldError, Fields, ignored::Ignored};
-use serde_json::{Map, Value, json};
+use crate::{
+    api::fields::{FieldError, Fields, ignored::Ignored},
+    chat::{
+        CALL_ID, Conversation, Message, Role,
+        messages::{CallFields, MessageError, check_count, read_content, unread_in_parts},
+    },
+    field_path::FieldPath,
+};
+use serde_json::Value;
 
-/// Chat's messages, and where they came from.
+/// What both fields say.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Conversation {
-    /// As `POST /v1/chat/completions` takes them.
-    pub(super) messages: Vec<Value>,
-    /// Of each message.
-    pub(super) origins: Vec<Origin>,
-    /// Names of what had no effect, such as `input[2].encrypted_content`.
+pub(super) struct Input {
+    /// At least one message.
+    pub(super) conversation: Conversation,
+    /// Fields of parts that had no effect, such as `input[].content[].detail`.
+    pub(super) hidden: Ignored,
+    /// Fields of items that had no effect, such as `input[2].encrypted_content`.
     pub(super) ignored: Ignored,
 }
 
-/// Which part of a request became a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
-    /// Such as `instructions` or `input[3]`.
-    pub(super) at: String,
-    /// The key that its content has there.
-    pub(super) content: &'static str,
-    /// Of each call that it makes.
-    pub(super) calls: Vec<String>,
-}
-
-/// A turn of the assistant that may go on with the next item.
+/// A message of the assistant that may go on with the next item.
 struct Turn {
-    origin: Origin,
-    thoughts: Vec<String>,
-    content: Option<Value>,
-    calls: Vec<Value>,
+    message: Message,
+    /// Whether an item has said what its content is.
+    is_said: bool,
 }
 
 /// What reads items, one after the other.
 #[derive(Default)]
 struct Reader {
-    conversation: Conversation,
+    read: Input,
     turn: Option<Turn>,
 }
 
@@ -48,29 +42,31 @@ struct Reader {
 ///
 /// # Errors
 /// `input` of another type, an item of a kind that is not supported, or one that lacks what its kind needs.
-pub(super) fn read(instructions: Option<String>, input: Value) -> Result<Conversation, FieldError> {
+pub(super) fn read(instructions: Option<String>, input: Value) -> Result<Input, FieldError> {
     let mut reader = Reader::default();
+    let at = FieldPath::from("input");
     if let Some(instructions) = instructions {
-        reader.add(json!({"role": "system", "content": instructions}), "instructions", "content");
+        reader.add(Message::of_text(Role::System, instructions, "instructions".into()));
     }
     match input {
-        Value::String(text) => reader.add(json!({"role": "user", "content": text}), "input", "content"),
+        Value::String(text) => reader.add(Message::of_text(Role::User, text, at.clone())),
         Value::Array(items) if items.is_empty() => {
-            return Err(FieldError::invalid("input", "expected a string or at least one item, but got an empty array instead"));
+            return Err(FieldError::invalid(at, "expected a string or at least one item, but got an empty array instead"));
         }
         Value::Array(items) => {
             for (index, item) in items.into_iter().enumerate() {
-                reader.item(item, &format!("input[{index}]"))?;
+                reader.item(item, &at.index(index))?;
             }
         }
-        other => return Err(FieldError::wrong_type("input", "a string or an array of items", &other)),
+        other => return Err(FieldError::wrong_type(at, "a string or an array of items", &other)),
     }
     reader.end_turn();
-    Ok(reader.conversation)
+    check_count(reader.read.conversation.messages.len(), &at)?;
+    Ok(reader.read)
 }
 
 impl Reader {
-    fn item(&mut self, item: Value, at: &str) -> Result<(), FieldError> {
+    fn item(&mut self, item: Value, at: &FieldPath) -> Result<(), FieldError> {
         let Value::Object(mut item) = item else { return Err(FieldError::wrong_type(at, "an item object", &item)) };
         item.retain(|_, value| !value.is_null());
         let mut item = Fields::new(item);
@@ -82,117 +78,121 @@ impl Reader {
         match kind.as_deref() {
             Some("message") => self.message(&mut item, at)?,
             None if item.has("role") => self.message(&mut item, at)?,
-            Some("function_call") => self.call(&mut item, at),
-            Some("function_call_output") => self.output(&mut item, at),
+            Some("function_call") => self.call(&mut item, at)?,
+            Some("function_call_output") => self.output(&mut item, at)?,
             Some("reasoning") => self.reasoning(&mut item, at)?,
-            None => return Err(FieldError::missing(format!("{at}.type"))),
+            None => return Err(FieldError::missing(at.field("type"))),
             Some("item_reference") => {
                 let reason = "'item_reference' is not supported: items are not stored here; send the item itself";
-                return Err(FieldError::invalid(format!("{at}.type"), reason));
+                return Err(FieldError::invalid(at.field("type"), reason));
             }
             Some(other) => {
                 let shown: String = other.chars().take(32).collect();
                 let reason = format!(
                     "items of type '{shown}' are not supported; 'message', 'function_call', 'function_call_output' and 'reasoning' are"
                 );
-                return Err(FieldError::invalid(format!("{at}.type"), reason));
+                return Err(FieldError::invalid(at.field("type"), reason));
             }
         }
-        self.conversation.ignored.extend_inside(at, &item.finish());
+        let unread = item.finish();
+        if !unread.is_empty() {
+            self.read.ignored.extend_inside(at.as_str(), &unread);
+        }
         Ok(())
     }
 
-    fn message(&mut self, item: &mut Fields, at: &str) -> Result<(), FieldError> {
+    fn message(&mut self, item: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
         // It marks what a model of OpenAI's said before its last answer.
         item.take("phase");
-        let missing = |name: &str| FieldError::missing(format!("{at}.{name}"));
+        let missing = |name: &str| FieldError::missing(at.field(name));
         let role = item.string("role").map_err(|error| error.inside(at))?.ok_or_else(|| missing("role"))?;
         let content = item.take("content").ok_or_else(|| missing("content"))?;
-        match role.as_str() {
-            "user" | "system" | "developer" => self.add(json!({"role": role, "content": content}), at, "content"),
-            "assistant" => {
-                let turn = self.turn(at, |turn| turn.content.is_none());
-                turn.content = Some(content);
-                at.clone_into(&mut turn.origin.at);
-            }
+        let role = match role.as_str() {
+            "user" => Role::User,
+            "system" | "developer" => Role::System,
+            "assistant" => Role::Assistant,
             _ => {
                 let reason = "expected one of 'user', 'system', 'developer' and 'assistant'";
-                return Err(FieldError::invalid(format!("{at}.role"), reason));
+                return Err(FieldError::invalid(at.field("role"), reason));
             }
+        };
+        unread_in_parts(Some(&content), "input[].content[]", &mut |at, name| self.read.hidden.add_inside(at, name));
+        let content = read_content(content, &at.field("content"))?;
+        if role == Role::Assistant {
+            let turn = self.turn(at, |turn| !turn.is_said);
+            (turn.message.content, turn.message.at, turn.is_said) = (content, at.clone(), true);
+        } else {
+            self.add(Message { content, ..Message::new(role, at.clone()) });
         }
         Ok(())
     }
 
-    /// Whatever is wrong with it is found where calls of messages are read.
-    fn call(&mut self, item: &mut Fields, at: &str) {
-        let [id, name, arguments] = ["call_id", "name", "arguments"].map(|name| item.take(name));
-        let turn = self.turn(at, |_| true);
-        turn.calls.push(json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}));
-        turn.origin.calls.push(at.to_owned());
+    fn call(&mut self, item: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
+        let mut field = |name: &str| (item.take(name), at.field(name));
+        let call = CallFields { id: field("call_id"), name: field("name"), arguments: field("arguments") };
+        let call = call.read(at.clone())?;
+        self.turn(at, |_| true).message.calls.push(call);
+        Ok(())
     }
 
-    fn output(&mut self, item: &mut Fields, at: &str) {
-        let [id, output, name] = ["call_id", "output", "name"].map(|name| item.take(name));
-        self.add(json!({"role": "tool", "tool_call_id": id, "content": output, "name": name}), at, "output");
+    fn output(&mut self, item: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
+        let output_at = at.field("output");
+        let text = |item: &mut Fields, name: &str| match item.take(name) {
+            Some(other) if !other.is_string() => Err(MessageError::wrong_type(at.field(name), "a string", &other)),
+            text => Ok(text),
+        };
+        let (name, id) = (text(item, "name")?, text(item, "call_id")?);
+        let output = item.take("output").ok_or_else(|| MessageError::missing(&output_at))?;
+        unread_in_parts(Some(&output), "input[].output[]", &mut |at, name| self.read.hidden.add_inside(at, name));
+        let mut message = Message { content: read_content(output, &output_at)?, ..Message::new(Role::Tool, at.clone()) };
+        let id = id.ok_or_else(|| MessageError::missing(at.field("call_id")))?;
+        message.fields.insert(CALL_ID.to_owned(), id);
+        message.fields.extend(name.map(|name| ("name".to_owned(), name)));
+        self.add(message);
+        Ok(())
     }
 
-    fn reasoning(&mut self, item: &mut Fields, at: &str) -> Result<(), FieldError> {
+    fn reasoning(&mut self, item: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
         let content = texts(item, "content", at)?;
         let summary = texts(item, "summary", at)?;
-        let thought = if content.is_empty() { summary } else { content };
-        if !thought.is_empty() {
-            let turn = self.turn(at, |turn| turn.content.is_none() && turn.calls.is_empty());
-            turn.thoughts.extend(thought);
+        let thoughts = if content.is_empty() { summary } else { content };
+        if !thoughts.is_empty() {
+            let turn = self.turn(at, |turn| !turn.is_said && turn.message.calls.is_empty());
+            thoughts.iter().for_each(|thought| turn.message.add_thought(thought));
         }
         Ok(())
     }
 
     /// The turn that an item belongs to: the one under way if it `may_go_on`, else a new one.
-    fn turn(&mut self, at: &str, may_go_on: impl Fn(&Turn) -> bool) -> &mut Turn {
+    fn turn(&mut self, at: &FieldPath, may_go_on: impl Fn(&Turn) -> bool) -> &mut Turn {
         if self.turn.as_ref().is_some_and(|turn| !may_go_on(turn)) {
             self.end_turn();
         }
-        self.turn.get_or_insert_with(|| Turn {
-            origin: Origin { at: at.to_owned(), content: "content", calls: Vec::new() },
-            thoughts: Vec::new(),
-            content: None,
-            calls: Vec::new(),
-        })
+        self.turn.get_or_insert_with(|| Turn { message: Message::new(Role::Assistant, at.clone()), is_said: false })
     }
 
     fn end_turn(&mut self) {
-        let Some(turn) = self.turn.take() else { return };
-        let mut message = Map::from_iter([("role".to_owned(), Value::from("assistant"))]);
-        message.extend(turn.content.map(|content| ("content".to_owned(), content)));
-        if !turn.thoughts.is_empty() {
-            message.insert("reasoning_content".to_owned(), turn.thoughts.join("\n").into());
-        }
-        if !turn.calls.is_empty() {
-            message.insert("tool_calls".to_owned(), turn.calls.into());
-        }
-        self.conversation.messages.push(message.into());
-        self.conversation.origins.push(turn.origin);
+        self.read.conversation.messages.extend(self.turn.take().map(|turn| turn.message));
     }
 
     /// Adds a message that is no turn of the assistant's.
-    fn add(&mut self, message: Value, at: &str, content: &'static str) {
+    fn add(&mut self, message: Message) {
         self.end_turn();
-        self.conversation.messages.push(message);
-        self.conversation.origins.push(Origin { at: at.to_owned(), content, calls: Vec::new() });
+        self.read.conversation.messages.push(message);
     }
 }
 
 /// The texts of a list of `{type, text}`.
-fn texts(item: &mut Fields, name: &str, at: &str) -> Result<Vec<String>, FieldError> {
-    let at = format!("{at}.{name}");
+fn texts(item: &mut Fields, name: &str, at: &FieldPath) -> Result<Vec<String>, FieldError> {
+    let at = at.field(name);
     let parts = match item.take(name) {
         None => return Ok(Vec::new()),
         Some(Value::Array(parts)) => parts,
-        Some(other) => return Err(FieldError::wrong_type(&at, "an array of parts", &other)),
+        Some(other) => return Err(FieldError::wrong_type(at, "an array of parts", &other)),
     };
     let text = |(index, part): (usize, &Value)| match part.get("text") {
         Some(Value::String(text)) => Ok(text.clone()),
-        _ => Err(FieldError::wrong_type(format!("{at}[{index}]"), "an object with 'text'", part)),
+        _ => Err(FieldError::wrong_type(at.index(index), "an object with 'text'", part)),
     };
     parts.iter().enumerate().map(text).collect()
 }

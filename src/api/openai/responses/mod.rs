@@ -1,21 +1,20 @@
 //! `POST /v1/responses`: OpenAI's Responses API over chat, whole or as named events.
 //!
 //! ```text
-//! request ─ input, tools ─▶ chat's fields ─▶ chat::prepare ─▶ events ─▶ format ─▶ objects
+//! request ─ input, tools ─▶ ChatRequest ─▶ chat::prepare_as ─▶ events ─▶ format ─▶ objects
 //! ```
 //!
 //! Nothing is stored: a response cannot be fetched, continued by its id or run in the background, and the fields that ask
-//! for it are refused. What chat computes, and with which fields, is `super::chat`'s.
+//! for it are refused. What is computed is `super::chat`'s.
 
 mod format;
 mod input;
-mod names;
 mod object;
 pub(in crate::api) mod request;
 pub(in crate::api) mod specs;
 mod tools;
 
-use super::chat;
+use super::{chat, shared::limits::RequestLimits};
 use crate::api::{
     call::Call,
     driver::{Submission, generate},
@@ -31,11 +30,9 @@ use request::ResponsesRequest;
 /// # Errors
 /// Whatever is wrong before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
-    let ResponsesRequest { chat: chat_fields, names, echo, ignored } = ResponsesRequest::read(fields)?;
-    let prepared = chat::prepare(&call, Fields::new(chat_fields)).await.map_err(|error| names.error(error))?;
-    let mut warnings = names.warnings(prepared.warnings);
-    warnings.ignore(ignored);
-    let warnings = call.enforce(warnings)?;
+    let read = |fields, limits: &RequestLimits| ResponsesRequest::read(fields, limits).map(|request| (request.chat, request.echo));
+    let (prepared, echo) = chat::prepare_as(&call, fields, read).await?;
+    let warnings = call.enforce(prepared.warnings)?;
     let (request, model) = (prepared.request, prepared.model);
     let view = View {
         model: model.name.clone(),

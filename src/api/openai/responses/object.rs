@@ -109,9 +109,9 @@ impl ResponseUsage {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Item {
     /// What was thought. There is no summary of it.
-    Reasoning { id: String, summary: [(); 0], content: Vec<Part>, status: Status },
+    Reasoning { id: String, summary: [(); 0], content: Vec<ContentPart>, status: Status },
     /// What was said.
-    Message { id: String, role: &'static str, content: Vec<Part>, status: Status },
+    Message { id: String, role: &'static str, content: Vec<ContentPart>, status: Status },
     /// What is to be called; the arguments are JSON as text.
     FunctionCall { id: String, call_id: String, name: String, arguments: String, status: Status },
 }
@@ -119,7 +119,7 @@ pub(super) enum Item {
 /// A part of an item's content. An item has one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Part {
+pub(super) enum ContentPart {
     ReasoningText { text: String },
     OutputText { text: String, annotations: [(); 0], logprobs: TokenLogprobs },
 }
@@ -175,7 +175,7 @@ pub(super) enum EventBody {
     /// An item, begun or whole.
     Item { output_index: usize, item: Item },
     /// The part of an item, begun or whole.
-    Part { item_id: String, output_index: usize, content_index: usize, part: Part },
+    Part { item_id: String, output_index: usize, content_index: usize, part: ContentPart },
     /// More of a text.
     TextDelta { item_id: String, output_index: usize, content_index: usize, delta: String, logprobs: TokenLogprobs },
     /// A whole text.

@@ -1,67 +1,46 @@
-//! What `POST /v1/responses` may ask for: every field of OpenAI's `CreateResponse`, as fields of chat.
+//! What `POST /v1/responses` may ask for: every field of OpenAI's `CreateResponse`, read into the request that chat reads too.
 //!
-//! Owns the names that chat does not have, and what of a request an answer repeats. Chat's reader checks ranges; what of
-//! its fields OpenAI's Responses API lacks passes through by the list below, and anything else is reported. Whatever needs
-//! a response that was stored is refused by name, as none is.
+//! Owns the names that chat does not have, and what of a request an answer repeats. Samplers, ends and constraints that
+//! OpenAI's Responses API lacks have chat's names and are read by the same code. Anything else is reported. Whatever needs a
+//! response that was stored is refused by name, as none is.
 
 use super::{
-    input::{self, Conversation},
-    names::Names,
+    input::{self, Input},
     tools::{text_format, tool_choice, tools},
 };
-use crate::api::fields::{FieldError, Fields, ignored::Ignored};
+use crate::{
+    api::{
+        fields::{FieldError, Fields, ignored::Ignored},
+        openai::{
+            chat::{
+                field_names::{self, FieldNames},
+                request::ChatRequest,
+                switches::{Switches, read_effort, read_verbosity},
+            },
+            shared::{
+                ending::Ending,
+                limits::{RequestLimits, refuse_what_would_change_the_result},
+                sampling::Sampling,
+                structured::{Constrained, read_constraint_beside},
+            },
+        },
+    },
+    chat::{messages::Tools, output::Calls},
+    field_path::FieldPath,
+};
 use serde_json::{Map, Value, json};
 
-/// Fields of chat that have the same name and meaning here.
-const PASSED: [&str; 47] = [
-    "model",
-    "parallel_tool_calls",
-    "temperature",
-    "top_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "seed",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "repeat_penalty",
-    "repeat_last_n",
-    "typical_p",
-    "typ_p",
-    "top_n_sigma",
-    "dynatemp_range",
-    "dynatemp_exponent",
-    "xtc_probability",
-    "xtc_threshold",
-    "dry_multiplier",
-    "dry_base",
-    "dry_allowed_length",
-    "dry_penalty_last_n",
-    "dry_sequence_breakers",
-    "mirostat",
-    "mirostat_tau",
-    "mirostat_eta",
-    "stop",
-    "stop_token_ids",
-    "include_stop_str_in_output",
-    "min_tokens",
-    "ignore_eos",
-    "structured_outputs",
-    "guided_json",
-    "guided_regex",
-    "guided_choice",
-    "guided_grammar",
-    "json_schema",
-    "grammar",
-    "chat_template_kwargs",
-    "include_reasoning",
-    "skip_special_tokens",
-    "allowed_token_ids",
-    "bad_words",
-    "logits_processors",
-    "use_beam_search",
-];
+/// How this route calls what chat's code speaks of.
+static NAMES: FieldNames = FieldNames {
+    conversation: "input",
+    max_tokens: "max_output_tokens",
+    message: "input[]",
+    // A call is an item of its own, and so is what was thought.
+    calls: "input[].function_call",
+    thoughts: "input[].reasoning",
+    function: "tools[]",
+    ..field_names::CHAT
+};
 const LOGPROBS: &str = "message.output_text.logprobs";
 const ENCRYPTED: &str = "reasoning.encrypted_content";
 /// What OpenAI's tools found, and images: there is neither, so there is nothing to include.
@@ -77,87 +56,102 @@ const CACHE: &str = "prompt_cache_options";
 /// Entries of `metadata`, and characters of a key and of a value (OpenAI).
 const METADATA: (usize, usize, usize) = (16, 64, 512);
 
-/// A request in chat's words.
-#[derive(Debug, Default, PartialEq)]
+/// A request, and what an answer repeats of it.
+#[derive(Debug, PartialEq)]
 pub(in crate::api) struct ResponsesRequest {
-    /// The fields of the chat request that computes the same.
-    pub(in crate::api) chat: Map<String, Value>,
-    /// What they are called here.
-    pub(super) names: Names,
+    /// What is computed.
+    pub(in crate::api) chat: ChatRequest,
     /// The keys of a response that repeat the request.
     pub(super) echo: Map<String, Value>,
-    /// Names of fields that had no effect.
-    pub(in crate::api) ignored: Ignored,
+}
+
+/// What the fields that were read so far say besides what is computed.
+#[derive(Debug, Default)]
+struct Reader {
+    echo: Map<String, Value>,
+    /// Fields without effect of those that chat has too.
+    hidden: Ignored,
+    /// Fields without effect of this route's own.
+    ignored: Ignored,
 }
 
 impl ResponsesRequest {
-    /// Reads all fields.
+    /// Reads all fields but `model`, which was taken before.
     ///
     /// # Errors
-    /// The first field at fault, of those that chat does not have.
-    pub(in crate::api) fn read(mut f: Fields) -> Result<Self, FieldError> {
+    /// The first field at fault.
+    pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
         refuse_what_needs_a_store(&mut f)?;
+        refuse_what_is_not_done(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
         let instructions = f.string("instructions")?;
         let input = f.take("input").ok_or_else(|| FieldError::missing("input"))?;
-        let Conversation { messages, origins, ignored } = input::read(instructions.clone(), input)?;
-        let mut request = Self { names: Names { origins }, ignored, ..Self::default() };
-        request.say("messages", Some(messages.into()));
-        request.say("max_completion_tokens", f.take("max_output_tokens"));
-        request.tools(&mut f)?;
-        request.text(&mut f)?;
-        request.reasoning(&mut f)?;
-        request.logprobs(&mut f)?;
-        request.stream(&mut f)?;
-        for name in PASSED {
-            request.say(name, f.take(name));
-        }
-        request.repeat(&mut f, instructions)?;
-        request.without_effect(&mut f)?;
-        request.ignored.extend(f.finish());
-        Ok(request)
+        let Input { conversation, hidden, ignored } = input::read(instructions.clone(), input)?;
+        let mut reader = Reader { hidden, ignored, ..Reader::default() };
+        let mut switches = Switches::of_kwargs(&mut f)?;
+        let (tools, calls) = reader.tools(&mut f)?;
+        let format = reader.text(&mut f, &mut switches)?;
+        reader.reasoning(&mut f, &mut switches)?;
+        let logprobs = reader.logprobs(&mut f, limits)?;
+        let stream = reader.stream(&mut f)?;
+        reader.repeat(&mut f, instructions)?;
+        let max_tokens = f.integer(NAMES.max_tokens, 1..=i64::MAX)?.map(i64::unsigned_abs);
+        let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
+        ending.check_under(NAMES.max_tokens, max_tokens)?;
+        let sampling = Sampling::read(&mut f, limits.vocabulary_size)?;
+        let mut chat = ChatRequest {
+            tools,
+            calls,
+            constrained: read_constraint_beside(format, &mut f)?,
+            parallel: f.boolean("parallel_tool_calls")?.unwrap_or(true),
+            max_tokens,
+            ending,
+            logprobs,
+            include_reasoning: f.boolean("include_reasoning")?.unwrap_or(true),
+            show_special: !f.boolean("skip_special_tokens")?.unwrap_or(true),
+            stream,
+            ..ChatRequest::new(conversation, sampling, switches, &NAMES)
+        };
+        reader.without_effect(&mut f)?;
+        reader.ignored.extend(f.finish());
+        (chat.ignored, chat.ignored_last) = (reader.hidden, reader.ignored);
+        Ok(Self { chat, echo: reader.echo })
     }
+}
 
-    /// Sets a field of chat.
-    fn say(&mut self, name: &str, value: Option<Value>) {
-        self.chat.extend(value.map(|value| (name.to_owned(), value)));
-    }
-
+impl Reader {
     /// Sets a key of the response.
     fn show(&mut self, name: &str, value: Value) {
         self.echo.insert(name.to_owned(), value);
     }
 
-    fn tools(&mut self, f: &mut Fields) -> Result<(), FieldError> {
-        let (offered, shown) = tools(f, &mut self.ignored)?;
-        let (choice, shown_choice) = tool_choice(f);
-        self.say("tools", offered);
-        self.say("tool_choice", choice);
+    fn tools(&mut self, f: &mut Fields) -> Result<(Tools, Calls), FieldError> {
+        let (tools, shown) = tools(f, &mut self.ignored)?;
+        let (calls, shown_choice) = tool_choice(f, &tools)?;
         self.show("tools", shown.into());
         self.show("tool_choice", shown_choice);
-        Ok(())
+        Ok((tools, calls))
     }
 
     /// `text`: the format, and how much is said.
-    fn text(&mut self, f: &mut Fields) -> Result<(), FieldError> {
+    fn text(&mut self, f: &mut Fields, switches: &mut Switches) -> Result<Option<Constrained>, FieldError> {
+        let inside = |error: FieldError| error.inside("text");
         let mut text = Fields::new(f.object("text")?.unwrap_or_default());
-        let verbosity = text.take("verbosity");
-        let format = text.object("format").map_err(|error| error.inside("text"))?;
+        let format = text.object("format").map_err(inside)?;
         let shown_format = format.clone().map_or_else(|| json!({"type": "text"}), Value::Object);
-        self.show("text", json!({"format": shown_format, "verbosity": verbosity.as_ref().unwrap_or(&json!("medium"))}));
-        let format = format.map(|format| text_format(format, &mut self.ignored));
-        self.say("response_format", format);
-        self.say("verbosity", verbosity);
+        self.show("text", json!({"format": shown_format, "verbosity": text.peek("verbosity").unwrap_or(&json!("medium"))}));
+        switches.set_verbosity(read_verbosity(&mut text, "verbosity").map_err(inside)?, "text.verbosity");
+        let format = format.map(|format| text_format(format, &mut self.hidden, &mut self.ignored)).transpose()?;
         self.ignored.extend_inside("text", &text.finish());
-        Ok(())
+        Ok(format.flatten())
     }
 
     /// `reasoning`: how much is thought. There is no summary: what was thought is shown as it is.
-    fn reasoning(&mut self, f: &mut Fields) -> Result<(), FieldError> {
+    fn reasoning(&mut self, f: &mut Fields, switches: &mut Switches) -> Result<(), FieldError> {
         let mut options = Fields::new(f.object("reasoning")?.unwrap_or_default());
-        let effort = options.take("effort");
-        self.show("reasoning", json!({"effort": effort, "summary": null}));
-        self.say("reasoning_effort", effort);
+        self.show("reasoning", json!({"effort": options.peek("effort"), "summary": null}));
+        let effort = read_effort(&mut options, "effort").map_err(|error| error.inside("reasoning"))?;
+        switches.set_effort(effort, "reasoning.effort");
         // The defaults, which are what is done here.
         for (name, default) in [("context", "auto"), ("mode", "standard")] {
             if options.take(name).is_some_and(|value| value != default) {
@@ -168,8 +162,8 @@ impl ResponsesRequest {
         Ok(())
     }
 
-    /// `include` and `top_logprobs`.
-    fn logprobs(&mut self, f: &mut Fields) -> Result<(), FieldError> {
+    /// `include` and `top_logprobs`: alternatives to report per token, if they are reported.
+    fn logprobs(&mut self, f: &mut Fields, limits: &RequestLimits) -> Result<Option<u8>, FieldError> {
         let included = match f.take("include") {
             None => Vec::new(),
             Some(Value::Array(included)) => included,
@@ -177,34 +171,33 @@ impl ResponsesRequest {
         };
         let mut wanted = false;
         for (index, value) in included.iter().enumerate() {
-            let at = format!("include[{index}]");
+            let at = FieldPath::from("include").index(index);
             match value.as_str() {
                 Some(LOGPROBS) => wanted = true,
-                Some(ENCRYPTED) => self.ignored.add(&at),
+                Some(ENCRYPTED) => self.ignored.add(at.as_str()),
                 Some(name) if NOTHING_TO_INCLUDE.contains(&name) => {}
                 Some(_) => {
                     let reason = format!("expected '{LOGPROBS}', which works, or another of OpenAI's names");
-                    return Err(FieldError::invalid(&at, reason));
+                    return Err(FieldError::invalid(at, reason));
                 }
-                None => return Err(FieldError::wrong_type(&at, "a string", value)),
+                None => return Err(FieldError::wrong_type(at, "a string", value)),
             }
         }
-        let top = f.take("top_logprobs");
-        self.show("top_logprobs", top.clone().unwrap_or_else(|| 0.into()));
+        self.show("top_logprobs", f.peek("top_logprobs").cloned().unwrap_or_else(|| 0.into()));
         if wanted {
-            self.say("logprobs", Some(true.into()));
-            self.say("top_logprobs", top);
-        } else if top.is_some_and(|top| top != 0) {
+            let top = f.integer("top_logprobs", 0..=i64::from(limits.most_alternatives()))?;
+            return Ok(Some(u8::try_from(top.unwrap_or(0)).expect("the range fits")));
+        }
+        if f.take("top_logprobs").is_some_and(|top| top != 0) {
             self.ignored.add("top_logprobs");
         }
-        Ok(())
+        Ok(None)
     }
 
     /// `stream` and `stream_options`. Nothing is obfuscated: frames are not padded.
-    fn stream(&mut self, f: &mut Fields) -> Result<(), FieldError> {
+    fn stream(&mut self, f: &mut Fields) -> Result<bool, FieldError> {
         let stream = f.boolean("stream")?.unwrap_or(false);
-        self.say("stream", Some(stream.into()));
-        let Some(options) = f.object("stream_options")? else { return Ok(()) };
+        let Some(options) = f.object("stream_options")? else { return Ok(stream) };
         if !stream {
             return Err(FieldError::invalid("stream_options", "it is only allowed when 'stream' is true"));
         }
@@ -213,19 +206,18 @@ impl ResponsesRequest {
             options.report("include_obfuscation");
         }
         self.ignored.extend_inside("stream_options", &options.finish());
-        Ok(())
+        Ok(stream)
     }
 
-    /// The keys of a response that say what was asked for, and what holds for every response of this server.
+    /// The keys of a response that say what was asked for, and what holds for every response of this server. Leaves the fields
+    /// of samplers for their reader.
     fn repeat(&mut self, f: &mut Fields, instructions: Option<String>) -> Result<(), FieldError> {
         self.show("instructions", instructions.into());
         let defaults = [("temperature", json!(1.0)), ("top_p", json!(1.0)), ("parallel_tool_calls", true.into())];
         for (name, default) in defaults {
-            let value = self.chat.get(name).cloned().unwrap_or(default);
-            self.show(name, value);
+            self.show(name, f.peek(name).cloned().unwrap_or(default));
         }
-        let most = self.chat.get("max_completion_tokens").cloned();
-        self.show("max_output_tokens", most.unwrap_or(Value::Null));
+        self.show(NAMES.max_tokens, f.peek(NAMES.max_tokens).cloned().unwrap_or(Value::Null));
         self.show("metadata", metadata(f)?.into());
         for name in ["user", "safety_identifier", "prompt_cache_key"] {
             self.show(name, f.string(name)?.into());
@@ -252,8 +244,7 @@ impl ResponsesRequest {
         }
         let mut cache = Fields::new(f.object(CACHE)?.unwrap_or_default());
         if cache.boolean("prewarm").map_err(|error| error.inside(CACHE))? == Some(true) {
-            let param = format!("{CACHE}.prewarm");
-            return Err(FieldError::unsupported(param, "is not supported: every request generates"));
+            return Err(FieldError::unsupported(FieldPath::from(CACHE).field("prewarm"), "is not supported: every request generates"));
         }
         if cache.take("comparison_response_id").is_some() {
             self.ignored.add_inside(CACHE, "comparison_response_id");
@@ -264,7 +255,7 @@ impl ResponsesRequest {
 
 /// What needs a response or a conversation that was stored before, or one that is stored for later.
 fn refuse_what_needs_a_store(f: &mut Fields) -> Result<(), FieldError> {
-    let unsupported = |param: &str, reason| Err(FieldError::unsupported(param, reason));
+    let unsupported = |name: &str, reason| Err(FieldError::unsupported(name, reason));
     for name in ["previous_response_id", "conversation"] {
         if f.take(name).is_some() {
             return unsupported(name, "is not supported: responses are not stored here; send the earlier items in 'input'");
@@ -283,7 +274,7 @@ fn refuse_what_needs_a_store(f: &mut Fields) -> Result<(), FieldError> {
 }
 
 /// What would change an answer and is not done.
-fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError> {
+fn refuse_what_is_not_done(f: &mut Fields) -> Result<(), FieldError> {
     let refused = [
         ("max_tool_calls", "is not supported: it limits OpenAI's built-in tools, and there are none"),
         ("context_management", "is not supported: leave out old items instead"),

@@ -131,6 +131,35 @@ async fn warnings_name_the_callers_fields_and_strict_requests_are_refused_for_th
     assert_eq!((refused.status.as_u16(), &json_of(&refused)["error"]["param"]), (400, &json!("reasoning.effort")));
 }
 
+/// The words of a client are not names of fields, whatever they are (issue 12).
+#[tokio::test]
+async fn a_clients_own_words_are_repeated_as_they_are() {
+    let app = app().await;
+    let tool = |name: &str| json!({"type": "function", "name": name, "parameters": {"type": "object"}});
+    let rows = [
+        (
+            json!({"tools": [function()], "tool_choice": {"type": "function", "name": "messages"}}),
+            "Invalid 'tool_choice.name': 'messages' is not among 'tools'.",
+        ),
+        (json!({"tools": [tool("verbosity"), tool("verbosity")]}), "Invalid 'tools[1].name': 'verbosity' is there twice."),
+        (
+            json!({"text": {"format": {"type": "max_tokens"}}}),
+            "Invalid 'text.format.type': expected 'text', 'json_object' or 'json_schema', but got 'max_tokens' instead.",
+        ),
+        (
+            json!({"logit_bias": {"reasoning_effort": 1}}),
+            "Invalid 'logit_bias': the key 'reasoning_effort' is not the id of a token; ids are 0 to ",
+        ),
+    ];
+    for (body, expected) in rows {
+        let answer = respond(&app, body.clone()).await;
+        let message = json_of(&answer)["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with(expected), "{body}: {message}");
+    }
+    let kwargs = respond(&app, json!({"chat_template_kwargs": {"reasoning_effort": "low"}})).await;
+    assert_eq!(kwargs.header("x-llamero-warnings"), "ignored fields: chat_template_kwargs.reasoning_effort");
+}
+
 #[tokio::test]
 async fn a_stream_is_named_events_without_done() {
     let app = app().await;

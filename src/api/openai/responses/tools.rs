@@ -1,66 +1,104 @@
-//! `tools`, `tool_choice` and `text.format` of the Responses API, which are flat, in chat's shape, which is nested.
+//! `tools`, `tool_choice` and `text.format` of the Responses API, which are flat where chat's are nested.
 //!
-//! Refuses OpenAI's built-in tools, which would run here; everything else is checked where chat's fields are read.
+//! Refuses OpenAI's built-in tools, which would run here. What functions and formats have in common with chat's is checked by
+//! the code that reads those.
 
-use crate::api::fields::{FieldError, Fields, ignored::Ignored};
+use crate::{
+    api::{
+        fields::{FieldError, Fields, ignored::Ignored},
+        openai::shared::structured::{Constrained, read_format, read_json_schema},
+    },
+    chat::{
+        messages::{Tools, function_type, named_function, read_tool_choice},
+        output::Calls,
+    },
+    field_path::FieldPath,
+};
 use serde_json::{Map, Value, json};
 
-/// `tools` for chat, and as a response repeats them.
+/// `tools`, and as a response repeats them.
 ///
 /// # Errors
-/// Another type than a list of objects, or a tool that is no function.
-pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Option<Value>, Vec<Value>), FieldError> {
+/// Another type than a list of objects, a tool that is no function, or a function that breaks a rule of chat's.
+pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Tools, Vec<Value>), FieldError> {
+    let path = FieldPath::from("tools");
     let tools = match f.take("tools") {
-        None => return Ok((None, Vec::new())),
+        None => return Ok((Tools::default(), Vec::new())),
         Some(Value::Array(tools)) => tools,
-        Some(other) => return Err(FieldError::wrong_type("tools", "an array of tools", &other)),
+        Some(other) => return Err(FieldError::wrong_type(path, "an array of tools", &other)),
     };
-    let (mut offered, mut shown) = (Vec::new(), Vec::new());
+    let (mut nested, mut shown) = (Vec::new(), Vec::new());
     for (index, tool) in tools.into_iter().enumerate() {
-        let at = format!("tools[{index}]");
-        let Value::Object(mut tool) = tool else { return Err(FieldError::wrong_type(&at, "a tool object", &tool)) };
+        let at = path.index(index);
+        let Value::Object(mut tool) = tool else { return Err(FieldError::wrong_type(at, "a tool object", &tool)) };
         tool.retain(|_, value| !value.is_null());
         let mut tool = Fields::new(tool);
         match tool.string("type").map_err(|error| error.inside(&at))?.as_deref() {
             Some("function") => {}
-            None => return Err(FieldError::missing(format!("{at}.type"))),
+            None => return Err(FieldError::missing(at.field("type"))),
             Some(other) => {
                 let shown: String = other.chars().take(32).collect();
                 let reason = format!("'{shown}' is not supported: only functions are, which the caller runs");
-                return Err(FieldError::invalid(format!("{at}.type"), reason));
+                return Err(FieldError::invalid(at.field("type"), reason));
             }
         }
         let [name, description, parameters, strict] = ["name", "description", "parameters", "strict"].map(|name| tool.take(name));
         let function = json!({"name": name, "description": description, "parameters": parameters, "strict": strict});
-        offered.push(json!({"type": "function", "function": function}));
+        nested.push(json!({"type": "function", "function": function}));
         let strict = strict.unwrap_or(Value::Bool(false));
         shown.push(json!({"type": "function", "name": name, "description": description, "parameters": parameters, "strict": strict}));
-        ignored.extend_inside(&at, &tool.finish());
+        ignored.extend_inside(at.as_str(), &tool.finish());
     }
-    Ok((Some(offered.into()), shown))
+    Tools::check_size(&nested)?;
+    let mut read = Tools::default();
+    for (index, mut tool) in nested.into_iter().enumerate() {
+        if let Value::Object(function) = tool["function"].take() {
+            read.add(function, &path.index(index))?;
+        }
+    }
+    Ok((read, shown))
 }
 
-/// `tool_choice` for chat, and as a response repeats it.
-pub(super) fn tool_choice(f: &mut Fields) -> (Option<Value>, Value) {
+/// `tool_choice`, and as a response repeats it.
+///
+/// # Errors
+/// No choice, or one of a function that is not among `tools`.
+pub(super) fn tool_choice(f: &mut Fields, tools: &Tools) -> Result<(Calls, Value), FieldError> {
     let given = f.take("tool_choice");
     let shown = given.clone().unwrap_or_else(|| "auto".into());
-    let choice = given.map(|choice| match choice {
-        Value::Object(mut choice) => {
-            let [kind, name] = ["type", "name"].map(|key| choice.shift_remove(key));
-            json!({"type": kind, "function": {"name": name}})
+    let calls = match given {
+        Some(Value::Object(mut choice)) => {
+            let at = FieldPath::from("tool_choice");
+            function_type(&choice, &at)?;
+            named_function(choice.shift_remove("name"), &at.field("name"), tools)?
         }
-        other => other,
-    });
-    (choice, shown)
+        other => read_tool_choice(other.unwrap_or(Value::Null), tools)?,
+    };
+    Ok((calls, shown))
 }
 
-/// `text.format` as chat's `response_format`. One that is no schema has the same shape.
-pub(super) fn text_format(format: Map<String, Value>, ignored: &mut Ignored) -> Value {
-    if format.get("type").and_then(Value::as_str) != Some("json_schema") {
-        return Value::Object(format);
-    }
+/// `text.format`, whose schema is not nested. Adds fields without effect: those that chat knows to `hidden`, others to `ignored`.
+///
+/// # Errors
+/// As of chat's `response_format`.
+pub(super) fn text_format(
+    format: Map<String, Value>,
+    hidden: &mut Ignored,
+    ignored: &mut Ignored,
+) -> Result<Option<Constrained>, FieldError> {
+    const NAME: &str = "text.format";
+    let path = FieldPath::from(NAME);
+    let has_schema = format.get("type").and_then(Value::as_str) == Some("json_schema");
     let mut format = Fields::new(format);
-    let [kind, name, description, schema, strict] = ["type", "name", "description", "schema", "strict"].map(|name| format.take(name));
-    ignored.extend_inside("text.format", &format.finish());
-    json!({"type": kind, "json_schema": {"name": name, "description": description, "schema": schema, "strict": strict}})
+    let constraint = if has_schema {
+        format.take("type");
+        let known = format.pick(&["name", "description", "schema", "strict"]);
+        ignored.extend_inside(NAME, &format.finish());
+        format = known;
+        Some(read_json_schema(&mut format, &path)?)
+    } else {
+        read_format(&mut format, &path)?
+    };
+    hidden.extend_inside(NAME, &format.finish());
+    Ok(constraint.map(|constraint| Constrained { constraint, path }))
 }

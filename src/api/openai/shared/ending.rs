@@ -75,9 +75,17 @@ impl Ending {
     /// # Errors
     /// `Invalid`, which names `min_tokens`.
     pub fn check(&self, max_tokens: Option<u64>) -> Result<(), FieldError> {
+        self.check_under("max_tokens", max_tokens)
+    }
+
+    /// As [`Ending::check`] for a route that calls `max_tokens` by the name `limit`.
+    ///
+    /// # Errors
+    /// As [`Ending::check`].
+    pub fn check_under(&self, limit: &str, max_tokens: Option<u64>) -> Result<(), FieldError> {
         match max_tokens {
             Some(most) if u64::from(self.min_tokens) > most => {
-                Err(FieldError::invalid(MIN_TOKENS.name, format!("{} are more than the {most} of 'max_tokens'", self.min_tokens)))
+                Err(FieldError::invalid(MIN_TOKENS.name, format!("{} are more than the {most} of '{limit}'", self.min_tokens)))
             }
             _ => Ok(()),
         }

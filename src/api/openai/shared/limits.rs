@@ -47,6 +47,9 @@ const fn not_implemented(name: &'static str) -> FieldSpec<Refused> {
     refused(name, "is not supported").about("vLLM's; not supported.")
 }
 
+/// Alternatives per token of a chat at most (OpenAI), unless `--max-logprobs` says otherwise.
+const MAX_TOP_LOGPROBS: u8 = 20;
+
 /// What the served model and the operator allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimits {
@@ -58,6 +61,13 @@ pub struct RequestLimits {
     pub max_stop_strings: usize,
     /// Alternatives per token at most; `None` is OpenAI's number.
     pub max_logprobs: Option<u8>,
+}
+
+impl RequestLimits {
+    /// Alternatives per token of a chat at most.
+    pub(in crate::api) fn most_alternatives(&self) -> u8 {
+        self.max_logprobs.unwrap_or(MAX_TOP_LOGPROBS)
+    }
 }
 
 /// The most that `n` may be.

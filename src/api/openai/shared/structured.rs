@@ -24,16 +24,30 @@ use serde_json::Value;
 const MAX_NAME: usize = 64;
 
 /// A constraint and the field that it came in.
-pub type Constrained = (Constraint, &'static str);
+#[derive(Debug, Clone, PartialEq)]
+pub struct Constrained {
+    /// What the output must obey.
+    pub constraint: Constraint,
+    /// The field, which errors and warnings about the constraint name.
+    pub path: FieldPath,
+}
 
 /// Reads all of these fields; `None` if the output is free.
 ///
 /// # Errors
 /// A field of the wrong shape, an option that does not work here, or more than one constraint.
 pub fn read_constraint(f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
-    let mut found: Option<Constrained> = None;
+    let format = response_format(f)?;
+    read_constraint_beside(format, f)
+}
+
+/// As [`read_constraint`] for a route that has something else in place of `response_format`, and has read it into `format`.
+///
+/// # Errors
+/// As [`read_constraint`].
+pub fn read_constraint_beside(format: Option<Constrained>, f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
+    let mut found = format;
     let constraints = [
-        ("response_format", response_format(f)?),
         ("structured_outputs", structured_outputs(f)?),
         ("guided_json", schema(f, "guided_json", "guided_json")?),
         ("guided_regex", f.string("guided_regex")?.map(Constraint::Regex)),
@@ -45,10 +59,10 @@ pub fn read_constraint(f: &mut Fields) -> Result<Option<Constrained>, FieldError
     ];
     for (param, constraint) in constraints {
         let Some(constraint) = constraint else { continue };
-        if let Some((_, first)) = &found {
-            return Err(FieldError::invalid(param, format!("it cannot be used together with '{first}'; send one of them")));
+        if let Some(Constrained { path, .. }) = &found {
+            return Err(FieldError::invalid(param, format!("it cannot be used together with '{path}'; send one of them")));
         }
-        found = Some((constraint, param));
+        found = Some(Constrained { constraint, path: param.into() });
     }
     Ok(found)
 }
@@ -58,78 +72,86 @@ pub fn read_constraint(f: &mut Fields) -> Result<Option<Constrained>, FieldError
 /// # Errors
 /// A 400 that names the field and says what is wrong, a 503 if nobody can find out now; an engine that is not there.
 pub async fn check(engine: &EngineHandle, constrained: Option<&Constrained>) -> Result<(), ApiError> {
-    let Some((constraint, param)) = constrained else { return Ok(()) };
+    let Some(Constrained { constraint, path }) = constrained else { return Ok(()) };
     engine.check_constraint(constraint.clone()).await.map_err(|error| match error {
-        CheckError::Refused(reason) => FieldError::invalid(*param, reason.trim_end_matches('.')).into(),
+        CheckError::Refused(reason) => FieldError::invalid(path, reason.trim_end_matches('.')).into(),
         CheckError::Busy { reason, retry_after } => {
-            ApiError::Overloaded { message: format!("'{param}' could not be compiled now: {}.", reason.trim_end_matches('.')), retry_after }
+            ApiError::Overloaded { message: format!("'{path}' could not be compiled now: {}.", reason.trim_end_matches('.')), retry_after }
         }
         CheckError::EngineDied(_) => ApiError::EngineDied,
         CheckError::Engine(error) => error.into(),
     })
 }
 
-/// OpenAI's `text`, `json_object` and `json_schema`. `strict` makes no difference: the schema is always obeyed.
-fn response_format(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
+fn response_format(f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
     const NAME: &str = "response_format";
-    const SCHEMA: &str = "response_format.json_schema.schema";
     let Some(format) = f.object(NAME)? else { return Ok(None) };
     let mut format = Fields::new(format);
-    let kind = format.string("type").map_err(|error| error.inside(NAME))?;
-    let beside = schema(&mut format, "schema", "response_format.schema")?;
-    let constraint = match kind.as_deref() {
-        None => return Err(FieldError::missing("response_format.type")),
+    let path = FieldPath::from(NAME);
+    let constraint = read_format(&mut format, &path)?;
+    f.leave(NAME, format);
+    Ok(constraint.map(|constraint| Constrained { constraint, path }))
+}
+
+/// Reads the format at `at`: OpenAI's `text`, `json_object` and `json_schema`. `strict` makes no difference: the schema is
+/// always obeyed.
+///
+/// # Errors
+/// A kind that is none of these, or a schema that is missing or no object.
+pub fn read_format(format: &mut Fields, at: &FieldPath) -> Result<Option<Constraint>, FieldError> {
+    const SCHEMA: &str = "json_schema";
+    let kind = format.string("type").map_err(|error| error.inside(at))?;
+    let beside = schema(format, "schema", at.field("schema"))?;
+    match kind.as_deref() {
+        None => Err(FieldError::missing(at.field("type"))),
         Some("text") => {
             if beside.is_some() {
                 format.report("schema");
             }
-            None
+            Ok(None)
         }
-        Some("json_object") => Some(beside.unwrap_or(Constraint::JsonObject)),
-        Some("json_schema") => match (json_schema(&mut format)?, beside) {
-            (Some(constraint), beside) => {
+        Some("json_object") => Ok(Some(beside.unwrap_or(Constraint::JsonObject))),
+        Some("json_schema") => match (format.object(SCHEMA).map_err(|error| error.inside(at))?, beside) {
+            (Some(object), beside) => {
+                let mut object = Fields::new(object);
+                let constraint = read_json_schema(&mut object, &at.field(SCHEMA))?;
+                format.leave(SCHEMA, object);
                 if beside.is_some() {
                     format.report("schema");
                 }
-                Some(constraint)
+                Ok(Some(constraint))
             }
-            (None, Some(constraint)) => Some(constraint),
-            (None, None) => return Err(FieldError::missing(SCHEMA)),
+            (None, Some(constraint)) => Ok(Some(constraint)),
+            (None, None) => Err(FieldError::missing(at.field(SCHEMA).field("schema"))),
         },
         Some(other) => {
             let shown: String = other.chars().take(32).collect();
             let reason = format!("expected 'text', 'json_object' or 'json_schema', but got '{shown}' instead");
-            return Err(FieldError::invalid("response_format.type", reason));
+            Err(FieldError::invalid(at.field("type"), reason))
         }
-    };
-    f.leave(NAME, format);
-    Ok(constraint)
+    }
 }
 
-/// `response_format.json_schema`: `{name, description, strict, schema}`.
-fn json_schema(format: &mut Fields) -> Result<Option<Constraint>, FieldError> {
-    const NAME: &str = "response_format.json_schema";
-    let Some(object) = format.object("json_schema").map_err(|error| error.inside("response_format"))? else { return Ok(None) };
-    let mut object = Fields::new(object);
-    let name = object.string("name").map_err(|error| error.inside(NAME))?;
-    if let Some(name) = name {
+/// Reads the object at `at` with OpenAI's `name`, `description`, `strict` and `schema`.
+///
+/// # Errors
+/// A name that breaks OpenAI's rule, or a schema that is missing or no object.
+pub fn read_json_schema(object: &mut Fields, at: &FieldPath) -> Result<Constraint, FieldError> {
+    let inside = |error: FieldError| error.inside(at);
+    if let Some(name) = object.string("name").map_err(inside)? {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(allowed) {
             let reason = format!("it must have 1 to {MAX_NAME} characters of a-z, A-Z, 0-9, '_' and '-'");
-            return Err(FieldError::invalid("response_format.json_schema.name", reason));
+            return Err(FieldError::invalid(at.field("name"), reason));
         }
     }
     // OpenAI tells it to the model; here no template has a place for it.
-    if object.string("description").map_err(|error| error.inside(NAME))?.is_some() {
+    if object.string("description").map_err(inside)?.is_some() {
         object.report("description");
     }
-    object.boolean("strict").map_err(|error| error.inside(NAME))?;
-    let constraint = schema(&mut object, "schema", "response_format.json_schema.schema")?;
-    format.leave("json_schema", object);
-    match constraint {
-        Some(constraint) => Ok(Some(constraint)),
-        None => Err(FieldError::missing("response_format.json_schema.schema")),
-    }
+    object.boolean("strict").map_err(inside)?;
+    let constraint = schema(object, "schema", at.field("schema"))?;
+    constraint.ok_or_else(|| FieldError::missing(at.field("schema")))
 }
 
 /// vLLM's `structured_outputs`. Its other options change what is generated, so none is ignored.
@@ -159,25 +181,26 @@ fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> 
 }
 
 /// A schema, as an object or as JSON text.
-fn schema(f: &mut Fields, name: &str, param: &str) -> Result<Option<Constraint>, FieldError> {
+fn schema(f: &mut Fields, name: &str, at: impl Into<FieldPath>) -> Result<Option<Constraint>, FieldError> {
     match f.take(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(Constraint::JsonSchema(text))),
         Some(object @ Value::Object(_)) => Ok(Some(Constraint::JsonSchema(object.to_string()))),
-        Some(other) => Err(FieldError::wrong_type(param, "an object", &other)),
+        Some(other) => Err(FieldError::wrong_type(at, "an object", &other)),
     }
 }
 
 /// A list of texts.
-fn choice(f: &mut Fields, name: &str, param: &str) -> Result<Option<Constraint>, FieldError> {
+fn choice(f: &mut Fields, name: &str, at: impl Into<FieldPath>) -> Result<Option<Constraint>, FieldError> {
+    let at = at.into();
     let values = match f.take(name) {
         None => return Ok(None),
         Some(Value::Array(values)) => values,
-        Some(other) => return Err(FieldError::wrong_type(param, "an array of strings", &other)),
+        Some(other) => return Err(FieldError::wrong_type(at, "an array of strings", &other)),
     };
     let text = |value| match value {
         Value::String(text) => Ok(text),
-        other => Err(FieldError::wrong_type(param, "an array of strings", &other)),
+        other => Err(FieldError::wrong_type(&at, "an array of strings", &other)),
     };
     values.into_iter().map(text).collect::<Result<_, _>>().map(|texts| Some(Constraint::Choice(texts)))
 }

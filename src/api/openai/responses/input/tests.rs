@@ -1,18 +1,24 @@
 //! What items become, and what is refused by which name.
 
 use super::*;
+use serde_json::json;
 
+/// As a template sees them.
 fn messages(input: Value) -> Value {
-    read(None, input).unwrap().messages.into()
+    read(None, input).unwrap().conversation.for_template().into()
+}
+
+fn places(conversation: &Conversation) -> Vec<&str> {
+    conversation.messages.iter().map(|message| message.at.as_str()).collect()
 }
 
 #[test]
 fn a_text_is_a_user_and_instructions_are_the_system_before_it() {
-    let conversation = read(Some("Be brief.".into()), json!("Hi")).unwrap();
+    let conversation = read(Some("Be brief.".into()), json!("Hi")).unwrap().conversation;
 
     let expected = [json!({"role": "system", "content": "Be brief."}), json!({"role": "user", "content": "Hi"})];
-    assert_eq!(conversation.messages, expected);
-    assert_eq!(conversation.origins.iter().map(|origin| origin.at.as_str()).collect::<Vec<_>>(), ["instructions", "input"]);
+    assert_eq!(places(&conversation), ["instructions", "input"]);
+    assert_eq!(conversation.for_template(), expected);
 }
 
 #[test]
@@ -26,9 +32,9 @@ fn messages_with_and_without_a_type_keep_their_order() {
     ]);
 
     let expected = json!([
-        {"role": "developer", "content": "d"},
-        {"role": "user", "content": parts},
-        {"role": "assistant", "content": [{"type": "output_text", "text": "b", "annotations": []}]},
+        {"role": "system", "content": "d"},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
         {"role": "user", "content": "c"},
     ]);
     assert_eq!(messages(items), expected);
@@ -50,22 +56,21 @@ fn what_one_turn_thought_said_and_called_is_one_message() {
         {"type": "message", "role": "assistant", "content": "Done."},
     ]);
 
-    let conversation = read(None, items).unwrap();
+    let read = read(None, items).unwrap();
 
-    let made = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let made = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": {}}});
     let expected = json!([
         {"role": "user", "content": "q"},
         {"role": "assistant", "content": "I call.", "reasoning_content": "hm", "tool_calls": [made("1"), made("2")]},
-        {"role": "tool", "tool_call_id": "1", "content": "one", "name": null},
-        {"role": "tool", "tool_call_id": "2", "content": [{"type": "input_text", "text": "two"}], "name": null},
+        {"role": "tool", "tool_call_id": "1", "content": "one"},
+        {"role": "tool", "tool_call_id": "2", "content": "two"},
         {"role": "assistant", "content": "Done.", "reasoning_content": "short"},
     ]);
-    assert_eq!(Value::from(conversation.messages), expected);
-    assert_eq!(
-        conversation.origins[1],
-        Origin { at: "input[2]".into(), content: "content", calls: vec!["input[3]".into(), "input[4]".into()] }
-    );
-    assert_eq!(conversation.ignored, [""; 0]);
+    assert_eq!(read.ignored, [""; 0]);
+    assert_eq!(places(&read.conversation), ["input[0]", "input[2]", "input[5]", "input[6]", "input[8]"]);
+    let calls: Vec<&str> = read.conversation.messages[1].calls.iter().map(|call| call.at.as_str()).collect();
+    assert_eq!(calls, ["input[3]", "input[4]"]);
+    assert_eq!(Value::from(read.conversation.for_template()), expected);
 }
 
 #[test]
@@ -82,7 +87,7 @@ fn a_second_text_or_a_thought_after_a_call_is_a_turn_of_its_own() {
         .iter()
         .map(|turn| json!([turn["content"], turn["reasoning_content"], turn["tool_calls"].as_array().map(Vec::len)]))
         .collect();
-    assert_eq!(shapes, [json!(["a", null, null]), json!(["b", null, 1]), json!([null, "hm", 1])]);
+    assert_eq!(shapes, [json!(["a", null, null]), json!(["b", null, 1]), json!(["", "hm", 1])]);
 }
 
 #[test]
@@ -93,9 +98,9 @@ fn what_an_item_says_besides_is_reported_unless_it_is_null() {
         {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}", "namespace": "n"},
     ]);
 
-    let conversation = read(None, items).unwrap();
+    let read = read(None, items).unwrap();
 
-    assert_eq!(conversation.ignored, ["input[0].name", "input[1].encrypted_content", "input[2].namespace"]);
+    assert_eq!(read.ignored, ["input[0].name", "input[1].encrypted_content", "input[2].namespace"]);
 }
 
 #[test]
@@ -113,8 +118,27 @@ fn items_that_break_a_rule_are_refused_by_name() {
         (json!([{"role": "user"}]), "input[0].content"),
         (json!([{"role": "user", "content": "a"}, {"type": "reasoning", "content": "x"}]), "input[1].content"),
         (json!([{"type": "reasoning", "summary": [{}]}]), "input[0].summary[0]"),
+        (json!([{"type": "reasoning", "summary": []}]), "input"),
+        (json!([{"role": "user", "content": [{"type": "input_image"}]}]), "input[0].content[0]"),
+        (json!([{"type": "function_call", "name": "f", "arguments": "{}"}]), "input[0].call_id"),
+        (json!([{"type": "function_call", "call_id": "1", "name": "a b"}]), "input[0].name"),
+        (json!([{"type": "function_call", "call_id": "1", "name": "f", "arguments": 5}]), "input[0].arguments"),
+        (json!([{"type": "function_call_output", "call_id": "1"}]), "input[0].output"),
+        (json!([{"type": "function_call_output", "call_id": 1, "output": "x"}]), "input[0].call_id"),
+        (json!([{"type": "function_call_output", "output": [{"type": "input_file"}]}]), "input[0].output[0]"),
     ];
     for (input, param) in rows {
         assert_eq!(read(None, input.clone()).unwrap_err().param(), Some(param), "{input}");
     }
+}
+
+#[test]
+fn what_a_part_says_besides_is_reported_under_the_key_that_it_is_in() {
+    let part = json!([{"type": "input_text", "text": "a", "colour": "red"}]);
+    let items = json!([
+        {"role": "user", "content": part},
+        {"type": "function_call_output", "call_id": "1", "output": part},
+    ]);
+
+    assert_eq!(read(None, items).unwrap().hidden, ["input[].content[].colour", "input[].output[].colour"]);
 }

@@ -1,31 +1,41 @@
-//! What fields become for chat, what an answer repeats of them, and what is refused by which name.
+//! What fields mean, what an answer repeats of them, and what is refused by which name.
 
 use super::*;
+use crate::protocol::Constraint;
 
 fn read(fields: Value) -> Result<ResponsesRequest, FieldError> {
     let Value::Object(mut map) = fields else { panic!("{fields} is no object") };
     map.entry("input").or_insert(json!("Hi"));
-    ResponsesRequest::read(Fields::new(map))
+    let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4, max_logprobs: None };
+    ResponsesRequest::read(Fields::new(map), &limits)
 }
 
-/// What chat is asked besides the message of the tests.
-fn chat(fields: Value) -> Value {
+/// The names of fields without effect, in the order in which they are told.
+fn ignored(fields: Value) -> Ignored {
     let mut chat = read(fields).unwrap().chat;
-    assert_eq!(chat.shift_remove("messages"), Some(json!([{"role": "user", "content": "Hi"}])));
-    assert_eq!(chat.shift_remove("stream"), Some(json!(false)));
-    chat.into()
+    chat.ignored.extend(chat.ignored_last);
+    chat.ignored
+}
+
+/// What chat reads from a body with the same message.
+fn of_chat(mut fields: Value) -> ChatRequest {
+    fields["messages"] = json!([{"role": "user", "content": "Hi"}]);
+    let Value::Object(map) = fields else { panic!("an object") };
+    let limits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4, max_logprobs: None };
+    ChatRequest::read(Fields::new(map), &limits).unwrap()
 }
 
 #[test]
-fn flat_tools_and_choices_are_nested_for_chat_and_flat_in_the_answer() {
+fn flat_tools_and_choices_are_those_of_chat_and_flat_in_the_answer() {
     let tool = json!({"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true});
     let choice = json!({"type": "function", "name": "f"});
 
     let request = read(json!({"tools": [tool], "tool_choice": choice})).unwrap();
 
     let function = json!({"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true});
-    assert_eq!(request.chat["tools"], json!([{"type": "function", "function": function}]));
-    assert_eq!(request.chat["tool_choice"], json!({"type": "function", "function": {"name": "f"}}));
+    let nested = json!([{"type": "function", "function": function}]);
+    let chat = of_chat(json!({"tools": nested, "tool_choice": {"type": "function", "function": {"name": "f"}}}));
+    assert_eq!((request.chat.tools, request.chat.calls), (chat.tools, chat.calls));
     assert_eq!((&request.echo["tools"], &request.echo["tool_choice"]), (&json!([tool]), &choice));
     let plain = read(json!({})).unwrap();
     assert_eq!((&plain.echo["tools"], &plain.echo["tool_choice"]), (&json!([]), &json!("auto")));
@@ -35,33 +45,36 @@ fn flat_tools_and_choices_are_nested_for_chat_and_flat_in_the_answer() {
 fn the_format_of_a_text_is_the_format_of_an_answer() {
     let schema = json!({"type": "object"});
     let format = json!({"type": "json_schema", "name": "n", "schema": schema, "strict": true});
+    let constrained = |constraint| Some(Constrained { constraint, path: "text.format".into() });
 
     let request = read(json!({"text": {"format": format, "verbosity": "low"}})).unwrap();
 
-    let nested = json!({"name": "n", "description": null, "schema": schema, "strict": true});
-    assert_eq!(request.chat["response_format"], json!({"type": "json_schema", "json_schema": nested}));
-    assert_eq!(request.chat["verbosity"], "low");
+    assert_eq!(request.chat.constrained, constrained(Constraint::JsonSchema(schema.to_string())));
     assert_eq!(request.echo["text"], json!({"format": format, "verbosity": "low"}));
-    assert_eq!(chat(json!({"text": {"format": {"type": "json_object"}}})), json!({"response_format": {"type": "json_object"}}));
+    let object = read(json!({"text": {"format": {"type": "json_object"}}})).unwrap();
+    assert_eq!(object.chat.constrained, constrained(Constraint::JsonObject));
     assert_eq!(read(json!({})).unwrap().echo["text"], json!({"format": {"type": "text"}, "verbosity": "medium"}));
+    let both = read(json!({"text": {"format": {"type": "json_object"}}, "guided_regex": "a"})).unwrap_err();
+    assert_eq!(both.to_string(), "Invalid 'guided_regex': it cannot be used together with 'text.format'; send one of them.");
 }
 
 #[test]
-fn limits_efforts_and_samplers_reach_chat_under_its_names() {
-    let fields = json!({"max_output_tokens": 5, "reasoning": {"effort": "low"}, "temperature": 0.5, "top_k": 3, "seed": 1, "stop": "x"});
+fn limits_and_samplers_are_those_of_chat() {
+    let fields = json!({"max_output_tokens": 5, "temperature": 0.5, "top_k": 3, "seed": 1, "stop": "x"});
 
-    let expected = json!({"max_completion_tokens": 5, "reasoning_effort": "low", "temperature": 0.5, "seed": 1, "top_k": 3, "stop": "x"});
-    assert_eq!(chat(fields), expected);
+    let request = read(fields).unwrap().chat;
+
+    let chat = of_chat(json!({"max_completion_tokens": 5, "temperature": 0.5, "seed": 1, "top_k": 3, "stop": "x"}));
+    assert_eq!((request.max_tokens, request.sampling, request.ending), (Some(5), chat.sampling, chat.ending));
 }
 
 #[test]
 fn log_probabilities_are_there_if_they_are_included() {
     let included = json!({"include": ["message.output_text.logprobs", "file_search_call.results"], "top_logprobs": 2});
 
-    assert_eq!(chat(included), json!({"logprobs": true, "top_logprobs": 2}));
-    let request = read(json!({"top_logprobs": 2})).unwrap();
-    assert_eq!(request.chat.get("logprobs"), None);
-    assert_eq!(request.ignored, ["top_logprobs"]);
+    assert_eq!(read(included).unwrap().chat.logprobs, Some(2));
+    let request = read(json!({"top_logprobs": 2})).unwrap().chat;
+    assert_eq!((request.logprobs, request.ignored_last == ["top_logprobs"]), (None, true));
 }
 
 #[test]
@@ -89,13 +102,15 @@ fn what_is_not_done_is_reported() {
         (json!({"reasoning": {"mode": "pro"}}), "reasoning.mode"),
         (json!({"text": {"colour": "red"}}), "text.colour"),
         (json!({"text": {"format": {"type": "json_schema", "name": "n", "schema": {}, "colour": "red"}}}), "text.format.colour"),
+        (json!({"text": {"format": {"type": "json_schema", "schema": {}, "description": "d"}}}), "text.format.description"),
+        (json!({"text": {"format": {"type": "json_object", "json_schema": {}}}}), "text.format.json_schema"),
         (json!({"tools": [{"type": "function", "name": "f", "defer_loading": true}]}), "tools[0].defer_loading"),
         (json!({"stream": true, "stream_options": {"include_obfuscation": true}}), "stream_options.include_obfuscation"),
         (json!({"stream": true, "stream_options": {"include_usage": true}}), "stream_options.include_usage"),
         (json!({"prompt_cache_options": {"comparison_response_id": "resp_1"}}), "prompt_cache_options.comparison_response_id"),
     ];
     for (fields, name) in rows {
-        assert_eq!(read(fields.clone()).unwrap().ignored, [name], "{fields}");
+        assert_eq!(ignored(fields.clone()), [name], "{fields}");
     }
 }
 
@@ -103,9 +118,7 @@ fn what_is_not_done_is_reported() {
 fn chats_own_names_are_no_fields_of_this_route() {
     let names = ["messages", "n", "response_format", "max_tokens", "max_completion_tokens", "logprobs", "reasoning_effort", "functions"];
     for name in names {
-        let request = read(json!({name: 3})).unwrap();
-        assert_ne!(request.chat.get(name), Some(&json!(3)));
-        assert_eq!(request.ignored, [name]);
+        assert_eq!(ignored(json!({name: 3})), [name]);
     }
 }
 
@@ -116,7 +129,7 @@ fn fields_that_say_what_is_done_anyway_are_quiet() {
         "reasoning": {"effort": null, "summary": null, "context": "auto", "mode": "standard"}, "top_logprobs": 0,
         "prompt_cache_options": {"ttl": "30m"}, "tools": [], "include": [],
     });
-    assert_eq!(read(quiet).unwrap().ignored, [""; 0]);
+    assert_eq!(ignored(quiet), [""; 0]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn each_field_gives_its_constraint_and_its_name() {
         (json!({"grammar": "root ::= \"a\""}), Constraint::Grammar("root ::= \"a\"".into()), "grammar"),
     ];
     for (body, constraint, param) in cases {
-        assert_eq!(read(body.clone()), Ok(Some((constraint, param))), "{body}");
+        assert_eq!(read(body.clone()), Ok(Some(Constrained { constraint, path: param.into() })), "{body}");
     }
 }
 

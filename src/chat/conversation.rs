@@ -1,0 +1,188 @@
+//! A conversation as the readers of all routes build it, and the dictionaries that chat templates take for one.
+//!
+//! Every message, part and call knows where in the request it came from. Checks nothing: a reader does, in its route's words.
+//! What a template sees is made here, once: Hugging Face's dictionaries, in which content is one string.
+
+use crate::field_path::FieldPath;
+use serde_json::{Map, Value};
+
+/// The key of a message that holds its calls, as templates know it.
+pub const TOOL_CALLS: &str = "tool_calls";
+/// The key of a message that holds what was thought before it, as templates know it.
+pub const REASONING: &str = "reasoning_content";
+/// The key of a tool's message that holds the id of the call that it answers, as templates know it.
+pub const CALL_ID: &str = "tool_call_id";
+
+/// What was said so far, the oldest message first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Conversation {
+    /// The messages.
+    pub messages: Vec<Message>,
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Who said it.
+    pub role: Role,
+    /// What was said, part by part; nothing is the empty text.
+    pub content: Vec<Part>,
+    /// The calls that an assistant made.
+    pub calls: Vec<ToolCall>,
+    /// Other keys in their order: `reasoning_content`, `tool_call_id`, `name`, and what only a template may know.
+    pub fields: Map<String, Value>,
+    /// The message in the request.
+    pub at: FieldPath,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The operator of the application; OpenAI's `developer` too.
+    System,
+    /// The user of the application.
+    User,
+    /// The model.
+    Assistant,
+    /// A tool that the assistant has called.
+    Tool,
+}
+
+/// A part of a message's content. The model reads text only; another medium would be another variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Text.
+    Text {
+        /// As it was sent.
+        text: String,
+        /// The part in the request.
+        at: FieldPath,
+    },
+}
+
+/// A call that the assistant made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolCall {
+    /// The name that its result has for it.
+    pub id: String,
+    /// The function.
+    pub name: String,
+    /// An object; a string where the arguments are no JSON object, as when they were cut off.
+    pub arguments: Value,
+    /// The call in the request.
+    pub at: FieldPath,
+}
+
+impl Role {
+    /// The name that templates know.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+impl Part {
+    /// The text of the part.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Text { text, .. } => text,
+        }
+    }
+}
+
+impl Conversation {
+    /// The messages as templates take them.
+    #[must_use]
+    pub fn for_template(self) -> Vec<Value> {
+        self.messages.into_iter().map(Message::for_template).collect()
+    }
+}
+
+impl Message {
+    /// A message without content.
+    #[must_use]
+    pub fn new(role: Role, at: FieldPath) -> Self {
+        Self { role, content: Vec::new(), calls: Vec::new(), fields: Map::new(), at }
+    }
+
+    /// A message of one text, which is the whole of the field at `at`.
+    #[must_use]
+    pub fn of_text(role: Role, text: String, at: FieldPath) -> Self {
+        Self { content: vec![Part::Text { text, at: at.clone() }], ..Self::new(role, at) }
+    }
+
+    /// Adds what was thought before the message was said; several thoughts are joined by a line break.
+    pub fn add_thought(&mut self, thought: &str) {
+        match self.fields.get_mut(REASONING) {
+            Some(Value::String(thoughts)) => {
+                thoughts.push('\n');
+                thoughts.push_str(thought);
+            }
+            _ => {
+                self.fields.insert(REASONING.to_owned(), thought.into());
+            }
+        }
+    }
+
+    /// The keys that a template finds besides `role` and `content`.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let calls = (!self.calls.is_empty()).then_some(TOOL_CALLS);
+        calls.into_iter().chain(self.fields.keys().map(String::as_str))
+    }
+
+    /// Text parts are joined by a line break, as vLLM does.
+    fn for_template(self) -> Value {
+        let texts: Vec<&str> = self.content.iter().map(Part::text).collect();
+        let said = [("role", Value::from(self.role.name())), ("content", texts.join("\n").into())];
+        let mut message: Map<String, Value> = said.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        if !self.calls.is_empty() {
+            message.insert(TOOL_CALLS.to_owned(), self.calls.into_iter().map(ToolCall::for_template).collect());
+        }
+        message.extend(self.fields);
+        Value::Object(message)
+    }
+}
+
+impl ToolCall {
+    fn for_template(self) -> Value {
+        let object = |fields: Vec<(&str, Value)>| Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+        let function = object(vec![("name", self.name.into()), ("arguments", self.arguments)]);
+        object(vec![("id", self.id.into()), ("type", "function".into()), ("function", function)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_template_sees_one_text_then_calls_then_other_keys_in_their_order() {
+        let part = |text: &str| Part::Text { text: text.to_owned(), at: FieldPath::default() };
+        let call = ToolCall { id: "1".to_owned(), name: "f".to_owned(), arguments: json!({"a": 1}), at: FieldPath::default() };
+        let mut message = Message::new(Role::Assistant, "messages[1]".into());
+        message.fields.insert("prefix".to_owned(), json!(true));
+        message.add_thought("Hm.");
+        message.add_thought("So.");
+        message.content = vec![part("a"), part("b")];
+        message.calls = vec![call];
+
+        assert_eq!(message.keys().collect::<Vec<_>>(), ["tool_calls", "prefix", "reasoning_content"]);
+        let seen = Conversation { messages: vec![message] }.for_template();
+        let expected = r#"{"role":"assistant","content":"a\nb","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":{"a":1}}}],"prefix":true,"reasoning_content":"Hm.\nSo."}"#;
+        assert_eq!(seen[0].to_string(), expected);
+    }
+
+    #[test]
+    fn a_message_without_content_has_the_empty_text() {
+        let seen = Conversation { messages: vec![Message::new(Role::User, FieldPath::default())] }.for_template();
+
+        assert_eq!(seen, [json!({"role": "user", "content": ""})]);
+    }
+}
