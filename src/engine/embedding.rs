@@ -1,11 +1,11 @@
 //! The engine thread of an embedding model: drain calls, fill a batch, compute it, answer.
 //!
-//! Calls are computed in the order of their arrival, as many at a time as fit one batch. The gateway sends calls that are
-//! one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long behind
-//! a large request. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
+//! Calls are computed in the order of their arrival, as many at a time as fit one batch. The gateway sends calls that
+//! are one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long
+//! behind a large request. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
 
 use super::{
-    commands::{Disconnected, EmbedCall, Progress},
+    commands::{Disconnected, EmbedCall, StepProgress},
     embedder::Embedder,
     runner::StepError,
 };
@@ -24,14 +24,14 @@ pub(super) struct EmbeddingWorker<'a> {
     embedder: &'a mut dyn Embedder,
     waiting: VecDeque<EmbedCall>,
     outbox: SyncSender<FromEngine>,
-    progress: Arc<Progress>,
+    progress: Arc<StepProgress>,
     /// Tokens computed so far.
     rows: u64,
 }
 
 impl<'a> EmbeddingWorker<'a> {
     /// A worker without calls.
-    pub(super) fn new(embedder: &'a mut dyn Embedder, outbox: SyncSender<FromEngine>, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(embedder: &'a mut dyn Embedder, outbox: SyncSender<FromEngine>, progress: Arc<StepProgress>) -> Self {
         Self { embedder, waiting: VecDeque::new(), outbox, progress, rows: 0 }
     }
 
@@ -112,7 +112,8 @@ impl<'a> EmbeddingWorker<'a> {
         batch
     }
 
-    /// The answers to these calls. When a batch fails its inputs are tried one by one, so that one bad input fails alone.
+    /// The answers to these calls. When a batch fails its inputs are tried one by one, so that one bad input fails
+    /// alone.
     fn compute(&mut self, batch: &[EmbedCall]) -> Vec<Result<Vec<Vec<f32>>, EmbedError>> {
         let inputs: Vec<&[Token]> = batch.iter().flat_map(|call| &call.inputs).map(Vec::as_slice).collect();
         let mut vectors: VecDeque<Result<Vec<f32>, EmbedError>> = match self.step(&inputs) {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Owns the queue. What is new waits in a queue in which callers take turns and is tried out in another process first
-//! (`compiling`); what is known does not wait for it. A cancellation that arrives before the engine thread has the submission
-//! ends it here: both happen under one lock, so that it is either forgotten or cancelled there, never lost.
+//! (`compiling`); what is known does not wait for it. A cancellation that arrives before the engine thread has the
+//! submission ends it here: both happen under one lock, so that it is either forgotten or cancelled there, never lost.
 
 mod compiling;
 #[cfg(test)]
@@ -28,17 +28,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Threads that compile what is new, each with a trial process: a constraint that takes long must not hold up all others.
+/// Threads that compile what is new, each with a trial process: a constraint that takes long must not hold up all
+/// others.
 pub(super) const PLACES: usize = 2;
 /// Places that one caller may have.
 const SHARE: usize = PLACES - 1;
 /// New constraints of one caller that may wait to be checked.
 const MAX_WAITING: usize = 16;
-/// Time for which a check waits for a place before its caller is told to come back: four of the slowest constraints. Below the
-/// least time that the gateway waits for answers.
+/// Time for which a check waits for a place before its caller is told to come back: four of the slowest constraints.
+/// Below the least time that the gateway waits for answers.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// Niceness of the threads and of their trial processes, which inherit it: compiling takes seconds of a core, and a step is as slow as its
-/// slowest thread.
+/// Niceness of the threads and of their trial processes, which inherit it: compiling takes seconds of a core, and a
+/// step is as slow as its slowest thread.
 const NICE: i32 = 5;
 /// Trials of one submission that may end without a verdict. The gateway has had its constraint checked.
 const MAX_ATTEMPTS: u32 = 3;
@@ -157,7 +158,8 @@ impl Constraints {
         self.filled.notify_all();
     }
 
-    /// Works until the gateway is gone: the body of a thread. With `trial` on all that there is, without on what is known.
+    /// Works until the gateway is gone: the body of a thread. With `trial` on all that there is, without on what is
+    /// known.
     pub(super) fn work(&self, compiler: &LazyCompiler, mut trial: Option<TrialProcess>, outbox: &SyncSender<FromEngine>) {
         give_way(NICE);
         while let Some(Taken { job, place }) = self.next(trial.is_some()) {

@@ -1,5 +1,5 @@
-//! Tests of submissions that are cancelled, new or known, and of the end of the queue. No model and no process: nothing is
-//! compiled.
+//! Tests of submissions that are cancelled, new or known, and of the end of the queue. No model and no process: nothing
+//! is compiled.
 
 use super::*;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
