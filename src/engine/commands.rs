@@ -1,5 +1,5 @@
-//! What the engine's threads share: the commands of the engine thread, the counters by which the gateway sees that it goes on, and how
-//! a thread is started.
+//! Shared by the engine's threads: the commands of the engine thread, the counters of its progress that the gateway
+//! asks for, and the function that starts a thread.
 //!
 //! Owns nothing. `serve` sends commands, `worker` or `embedding` carries them out.
 
@@ -13,7 +13,7 @@ use std::{
 /// Constraints are followed by code that recurses, on the engine thread and where resumed sequences catch up.
 pub(super) const ENGINE_STACK_BYTES: usize = 64 << 20;
 
-/// What reaches the engine thread of a model that generates. That of a model that embeds gets batches of inputs.
+/// A command to the engine thread of a model that generates. The one of a model that embeds gets batches of inputs.
 #[derive(Debug)]
 pub(super) enum WorkerCommand {
     /// Generate.
@@ -33,14 +33,14 @@ pub(super) enum WorkerCommand {
 
 /// Read by the inbox thread, for the gateway's heartbeat.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct StepProgress {
     /// Steps finished.
     pub(super) steps: AtomicU64,
     /// Whether there is work.
     pub(super) busy: AtomicBool,
 }
 
-/// The gateway is gone: nobody is left to work for.
+/// The gateway has hung up, so the engine thread ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Disconnected;
 

@@ -1,6 +1,6 @@
-//! Guesses what a text will say by asking a smaller model, which says its likeliest tokens one after the other.
+//! Guesses the next tokens of a text with a smaller model, which gives its likeliest tokens one after the other.
 //!
-//! Owns the draft model's runner and what each of its slots holds; the slots have nothing to do with those of the model
+//! Owns the draft model's runner and the contents of its slots, which have nothing to do with the slots of the model
 //! that is served. It computes prompts of its own, a bounded number of rows in each step, so a sequence gets its first
 //! draft when its prompt is through. A failure costs drafts and nothing else.
 
@@ -13,15 +13,15 @@ const MAX_PROMPT_ROWS: u32 = 64;
 /// A sequence that wants a draft.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'t> {
-    /// Whose.
+    /// The sequence to guess for.
     pub(super) id: SequenceId,
     /// All its tokens so far; not empty.
     pub(super) tokens: &'t [Token],
-    /// Tokens at most, ≥ 1.
-    pub(super) most: u32,
+    /// Tokens to guess at most, ≥ 1.
+    pub(super) max_tokens: u32,
 }
 
-/// What a slot of the draft model holds.
+/// The content of a slot of the draft model.
 #[derive(Debug, Default)]
 struct Held {
     /// The sequence that it was last used for.
@@ -51,13 +51,14 @@ impl<'a> DraftModel<'a> {
         Self { runner, vocabulary_size, slots }
     }
 
-    /// A guess for each sequence that one could be made for, none of them empty. `is_live` tells which sequences may come again.
+    /// A guess for each sequence that one could be made for, none of them empty. `is_live` is true for sequences that
+    /// may come again.
     pub(super) fn draft(&mut self, wanted: &[Wanted<'_>], is_live: impl Fn(SequenceId) -> bool) -> Vec<(SequenceId, Vec<Token>)> {
         for slot in &mut self.slots {
             slot.id = slot.id.filter(|id| is_live(*id));
         }
         let mut drafts: Vec<Draft<'_>> = wanted.iter().filter_map(|wanted| self.begin(*wanted)).collect();
-        let longest = drafts.iter().map(|draft| draft.wanted.most).max().unwrap_or(0);
+        let longest = drafts.iter().map(|draft| draft.wanted.max_tokens).max().unwrap_or(0);
         for round in 0..longest {
             // Prompts go on in the first round only.
             if !self.extend(&mut drafts, if round == 0 { MAX_PROMPT_ROWS } else { 1 }) {
@@ -68,11 +69,12 @@ impl<'a> DraftModel<'a> {
         made.map(|draft| (draft.wanted.id, draft.tokens)).collect()
     }
 
-    /// The slot of a sequence, or the free one that holds most of it. `None` for a sequence that the draft model has no words or no room for.
+    /// The slot of a sequence, or the free one with the longest beginning of it. `None` if the draft model lacks some
+    /// of its tokens, or room for them.
     fn begin<'t>(&mut self, wanted: Wanted<'t>) -> Option<Draft<'t>> {
         let limits = self.runner.limits();
         let len = u32::try_from(wanted.tokens.len()).ok()?;
-        let fits = len.checked_add(wanted.most).is_some_and(|len| len <= limits.max_model_len);
+        let fits = len.checked_add(wanted.max_tokens).is_some_and(|len| len <= limits.max_model_len);
         if !fits || wanted.tokens.iter().any(|token| token.0 >= limits.vocabulary_size) {
             return None;
         }
@@ -84,12 +86,12 @@ impl<'a> DraftModel<'a> {
         Some(Draft { wanted, slot, tokens: Vec::new() })
     }
 
-    /// Computes what each slot lacks, as far as a step has rows, and adds a token to each draft that is short and whose
-    /// slot then lacks nothing; of what lacks more than a row, so many rows. False if nothing was added.
-    fn extend(&mut self, drafts: &mut [Draft<'_>], most: u32) -> bool {
+    /// Computes missing tokens of each slot in one step, and adds a token to each draft that is short and whose slot
+    /// then lacks none. Slots that lack more than one token share `prompt_rows`. False if no token was added.
+    fn extend(&mut self, drafts: &mut [Draft<'_>], prompt_rows: u32) -> bool {
         drafts.sort_by_key(|draft| draft.slot);
         let mut step = Step::default();
-        let mut room = most;
+        let mut room = prompt_rows;
         for draft in &*drafts {
             room -= self.plan(draft, room, &mut step);
         }
@@ -115,35 +117,35 @@ impl<'a> DraftModel<'a> {
         added
     }
 
-    /// Adds the rows of what a draft's slot lacks to a step and returns how many of them count against `room`: one row
-    /// always has room, and more than one only within it.
+    /// Adds rows for the tokens that a draft's slot lacks to a step and returns how many of them count against `room`:
+    /// one row always has room, and more than one only within it.
     fn plan(&mut self, draft: &Draft<'_>, room: u32, step: &mut Step) -> u32 {
         let Draft { wanted, slot, tokens } = draft;
         let limits = self.runner.limits();
         let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        if tokens.len() >= wanted.most as usize {
+        if tokens.len() >= wanted.max_tokens as usize {
             return 0;
         }
         let held = &mut self.slots[*slot].tokens;
         let all = || wanted.tokens.iter().chain(tokens).copied();
         let len = wanted.tokens.len() + tokens.len();
         let common = held.iter().zip(all()).take_while(|(a, b)| **a == *b).count();
-        // The last token is computed for its logits. What cannot be cut is begun anew.
+        // The last token is computed for its logits. A content that cannot be cut is begun anew.
         let keep = if common == held.len() && common < len { common } else { common.min(len - 1) };
         let keep = if keep < held.len() && !limits.can_truncate { 0 } else { keep };
         let is_prompt = len - keep > 1;
-        let (most, left) = (if is_prompt { room } else { 1 }, limits.max_rows - number(step.rows.len()));
+        let (max_rows, left) = (if is_prompt { room } else { 1 }, limits.max_rows - number(step.rows.len()));
         if is_prompt && room <= 1 {
             return 0;
         }
-        let place = Slot(number(*slot));
+        let kv_slot = Slot(number(*slot));
         if keep < held.len() {
-            step.kv.push(KvOp::Truncate { slot: place, keep: number(keep) });
+            step.kv.push(KvOp::Truncate { slot: kv_slot, keep: number(keep) });
             held.truncate(keep);
         }
-        let rows = all().enumerate().skip(keep).take(most.min(left) as usize);
+        let rows = all().enumerate().skip(keep).take(max_rows.min(left) as usize);
         let before = step.rows.len();
-        step.rows.extend(rows.map(|(pos, token)| Row { seq: wanted.id, slot: place, pos: number(pos), token, sample: pos + 1 == len }));
+        step.rows.extend(rows.map(|(pos, token)| Row { seq: wanted.id, slot: kv_slot, pos: number(pos), token, sample: pos + 1 == len }));
         if is_prompt { number(step.rows.len() - before) } else { 0 }
     }
 

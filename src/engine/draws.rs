@@ -1,10 +1,11 @@
-//! What a step gives to each sequence: tokens drawn and prompt tokens scored, one sequence after the other or several at once.
+//! Draws tokens and scores prompt tokens after a step, one sequence after the other or several at once.
 //!
-//! Sequences know nothing of each other here, so what is drawn does not depend on how many are at it. Owns the threads for
-//! that and the buffers of each. Several at once pays where a GPU computes: 64 draws from 128,000 tokens take as long as a step.
+//! Sequences know nothing of each other here, so the drawn tokens do not depend on how many threads draw. Owns the
+//! threads for that and the buffers of each. Several at once pays where a GPU computes: 64 draws from 128,000 tokens
+//! take as long as a step.
 
 use super::{
-    generation::Generation,
+    generation::GenerationState,
     runner::{Row, Tokenizer},
     scheduler::Sampled,
 };
@@ -18,23 +19,23 @@ use std::{
 
 /// Draws that take less together are done by one thread: waking others takes some 20 µs.
 const WORTH_SHARING_SECONDS: f64 = 100e-6;
-/// Weight of a new measurement of what a draw takes.
+/// Weight of a new measurement of the time of a draw.
 const NEW_WEIGHT: f64 = 0.1;
 
 /// A sequence's part of a step.
 pub(super) struct Draw<'a> {
     /// Its rows, by position.
     pub(super) rows: &'a [Row],
-    /// The logits behind each row that asked for them.
+    /// The logits of each row that asked for them.
     pub(super) logits: Vec<Option<&'a [f32]>>,
-    pub(super) generation: Generation,
+    pub(super) generation: GenerationState,
 }
 
-/// What came of it.
+/// The result of a [`Draw`].
 pub(super) struct Drawn {
-    pub(super) generation: Generation,
+    pub(super) generation: GenerationState,
     pub(super) output: SequenceOutput,
-    /// `None` if the rows only scored the prompt, or could not even do that: `output.finish` says so then.
+    /// `None` if the rows only scored the prompt, or could not even do that: `output.finish` has the error then.
     pub(super) sampled: Option<Sampled>,
 }
 
@@ -68,7 +69,7 @@ impl Draw<'_> {
         Ok(None)
     }
 
-    /// Draws what follows the row `first`, and goes on behind its draft for as long as that turns out right.
+    /// Draws the token after the row `first`, and those after the draft's rows for as long as the draft is right.
     fn draw(&mut self, first: usize, tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) -> Sampled {
         let mut index = first;
         let mut forced = 0;
@@ -99,24 +100,25 @@ impl Draw<'_> {
     }
 }
 
-/// What came of `guessed` tokens of which the first `accepted` were right.
+/// The counts for `guessed` tokens of which the first `accepted` were right.
 fn drafts(accepted: usize, guessed: usize) -> Drafts {
     let number = |tokens| u32::try_from(tokens).unwrap_or(u32::MAX);
     Drafts { accepted: number(accepted), rejected: number(guessed - accepted) }
 }
 
-/// The threads that draw, and what they need. See the module.
+/// The threads that draw, and their buffers. See the module.
 pub(super) struct Drawers {
     /// One for each thread.
     scratches: Vec<Mutex<Scratch>>,
     /// None where the engine thread does it alone.
     pool: Option<rayon::ThreadPool>,
-    /// What a draw takes lately, seconds.
+    /// Recent time of a draw, seconds.
     draw_seconds: f64,
 }
 
 impl Drawers {
-    /// So many threads at most, ≥ 1, each with a stack of `stack_bytes`: constraints are followed by code that recurses.
+    /// So many threads at most, ≥ 1, each with a stack of `stack_bytes`: constraints are followed by code that
+    /// recurses.
     pub(super) fn new(threads: u32, stack_bytes: usize, pieces: &Arc<dyn Pieces>) -> Self {
         let builder = || rayon::ThreadPoolBuilder::new().num_threads(threads as usize).stack_size(stack_bytes);
         let pool = (threads > 1).then(|| builder().thread_name(|index| format!("draw-{index}")).build());

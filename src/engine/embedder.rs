@@ -1,11 +1,11 @@
-//! The seam between collecting inputs and computing their vectors: what an embedding model can do.
+//! The seam between collecting inputs and computing their vectors: the trait that an embedding model implements.
 //!
 //! Implemented by `llama/` and, in tests, by a deterministic fake.
 
 use super::runner::StepError;
 use crate::protocol::Token;
 
-/// What an embedder can do.
+/// The limits of an embedder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EmbedLimits {
     /// Longest input, tokens.

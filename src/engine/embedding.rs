@@ -5,7 +5,7 @@
 //! large request of others. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
 
 use super::{
-    commands::{Disconnected, Progress},
+    commands::{Disconnected, StepProgress},
     embedder::Embedder,
     runner::StepError,
 };
@@ -29,14 +29,14 @@ pub(super) struct EmbeddingWorker<'a> {
     embedder: &'a mut dyn Embedder,
     waiting: VecDeque<Asked<EmbedBatch>>,
     outbox: SyncSender<FromEngine>,
-    progress: Arc<Progress>,
+    progress: Arc<StepProgress>,
     /// Tokens computed so far.
     rows: u64,
 }
 
 impl<'a> EmbeddingWorker<'a> {
     /// A worker without calls.
-    pub(super) fn new(embedder: &'a mut dyn Embedder, outbox: SyncSender<FromEngine>, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(embedder: &'a mut dyn Embedder, outbox: SyncSender<FromEngine>, progress: Arc<StepProgress>) -> Self {
         Self { embedder, waiting: VecDeque::new(), outbox, progress, rows: 0 }
     }
 

@@ -9,12 +9,12 @@ use crate::engine::{
     text::{Released, TextAssembler},
 };
 use crate::protocol::{ConstraintError, Finish, GenerationError, SequenceOutput, SequenceRequest, Token, TokenAlternative, TokenLogprob};
-use crate::sampling::{self, Choice, Logprobs, NoCandidate, Sampler, Scratch};
+use crate::sampling::{self, DrawnToken, Logprobs, NoCandidate, Sampler, Scratch};
 use std::{ops::Range, time::Instant};
 
-/// The state of one sequence beyond what the scheduler keeps.
+/// The state of one sequence that generates, beside its tokens, which the scheduler has.
 #[derive(Debug)]
-pub(super) struct Generation {
+pub(super) struct GenerationState {
     /// When the engine received it.
     pub(super) received: Instant,
     sampler: Sampler,
@@ -23,7 +23,7 @@ pub(super) struct Generation {
     text: TextAssembler,
     generated: u32,
     max_tokens: u32,
-    ends: Ends,
+    ends: EndTokens,
     show_special: bool,
     logprobs: Option<u8>,
     scoring: Option<Scoring>,
@@ -31,17 +31,17 @@ pub(super) struct Generation {
     lookup: Lookup,
 }
 
-/// Which tokens end the generation, and from when on.
+/// The tokens that end the generation, and from when on.
 #[derive(Debug)]
-struct Ends {
+struct EndTokens {
     ignore_eos: bool,
     stop_tokens: Vec<Token>,
-    /// Stop strings of the request; what is numbered after them is an end mark.
+    /// Number of stop strings of the request; those after them in the text's list are end marks.
     stop_strings: u32,
     /// The text of a stop token belongs to the output.
     include_stop: bool,
     min_tokens: u32,
-    /// What must not be sampled before `min_tokens`; empty if there is no such time.
+    /// Tokens that must not be sampled before `min_tokens`; empty if `min_tokens` is reached.
     too_early: Vec<Token>,
 }
 
@@ -55,7 +55,7 @@ struct Scoring {
 }
 
 impl Scoring {
-    /// The first prompt token, if it was not reported. It follows nothing, so nothing can be said of it but what it is.
+    /// The first prompt token, if it was not reported. It follows nothing, so it has no log-probability.
     fn first(&mut self, tokenizer: &dyn Tokenizer) -> Option<TokenLogprob> {
         let first = *self.prompt.first().filter(|_| self.reported == 0)?;
         self.reported = 1;
@@ -63,7 +63,7 @@ impl Scoring {
     }
 }
 
-impl Ends {
+impl EndTokens {
     fn new(request: &SequenceRequest, tokenizer: &dyn Tokenizer) -> Self {
         let waits = usize::try_from(request.min_tokens).unwrap_or(usize::MAX) > request.resume.len();
         let ends = |token: &Token| request.stop_tokens.contains(token) || (!request.ignore_eos && tokenizer.is_eog(*token));
@@ -87,13 +87,13 @@ impl Ends {
     }
 }
 
-impl Generation {
+impl GenerationState {
     /// Starts where the request's `resume` tokens left off: they are fed to the text without being reported. `matcher`
-    /// stands behind them already.
+    /// has taken them already.
     pub(super) fn new(request: &SequenceRequest, matcher: Option<Box<Matcher>>, tokenizer: &dyn Tokenizer) -> Self {
         let mut text = TextAssembler::with_end_marks(&request.stop, request.include_stop, &request.end_marks);
         for &token in &request.resume {
-            // What this releases was reported by the engine that generated it.
+            // The text that this releases was reported by the engine that generated it.
             text.push(shown(token, request.show_special, tokenizer), None);
         }
         Self {
@@ -103,7 +103,7 @@ impl Generation {
             text,
             generated: u32::try_from(request.resume.len()).unwrap_or(u32::MAX),
             max_tokens: request.max_tokens,
-            ends: Ends::new(request, tokenizer),
+            ends: EndTokens::new(request, tokenizer),
             show_special: request.show_special,
             logprobs: request.logprobs,
             scoring: request.prompt_logprobs.map(|alternatives| Scoring {
@@ -116,8 +116,8 @@ impl Generation {
         }
     }
 
-    /// Whether its tokens may be guessed ahead. Not those of a request that is to be repeatable: the shape of a batch rounds
-    /// its logits otherwise, and whether there are guesses depends on the time that steps take.
+    /// Whether its tokens may be guessed ahead. Not those of a request that is to be repeatable: the shape of a batch
+    /// rounds its logits otherwise, and whether there are guesses depends on the time that steps take.
     ///
     /// Nor those of a constraint whose masks are much work: a draft needs one for each of its tokens in one step.
     pub(super) fn takes_drafts(&self) -> bool {
@@ -129,14 +129,14 @@ impl Generation {
         self.matcher.as_ref().is_some_and(|matcher| matcher.is_costly() && !matcher.is_prepared())
     }
 
-    /// A guess of up to `most` tokens that follow its `tokens` so far: what was predicted, or with `from_text` what the text
-    /// said before. Empty where there is nothing to go by.
-    pub(super) fn draft(&mut self, tokens: &[Token], most: u32, from_text: bool) -> Vec<Token> {
-        let predicted = self.lookup.predicted(tokens, most);
-        if predicted.is_empty() && from_text { self.lookup.draft(tokens, most) } else { predicted }
+    /// A guess of up to `max_tokens` tokens that follow its `tokens` so far: from the caller's prediction, or with
+    /// `from_text` from an earlier part of the text. Empty where neither gives any.
+    pub(super) fn draft(&mut self, tokens: &[Token], max_tokens: u32, from_text: bool) -> Vec<Token> {
+        let predicted = self.lookup.predicted(tokens, max_tokens);
+        if predicted.is_empty() && from_text { self.lookup.draft(tokens, max_tokens) } else { predicted }
     }
 
-    /// Positions whose logits score the prompt token behind them; empty unless the request wants that.
+    /// Positions whose logits score the prompt token after them; empty unless the request wants that.
     pub(super) fn scored_positions(request: &SequenceRequest) -> Range<u32> {
         let last = u32::try_from(request.prompt.len().saturating_sub(1)).unwrap_or(u32::MAX);
         if request.prompt_logprobs.is_some() { request.prompt_scored.saturating_sub(1).min(last)..last } else { 0..0 }
@@ -147,10 +147,11 @@ impl Generation {
         self.scoring.as_ref().is_some_and(|scoring| (pos as usize) + 1 < scoring.prompt.len())
     }
 
-    /// What is news of the prompt: the log-probability of the token behind `pos`, and before that the first token.
+    /// Prompt log-probabilities that became known with the row at `pos`: that of the token after it, and before that
+    /// the first token.
     ///
     /// # Errors
-    /// `NoCandidate` if `logits` says nothing of that token.
+    /// `NoCandidate` if `logits` has no probability of that token.
     pub(super) fn score(
         &mut self,
         pos: u32,
@@ -169,7 +170,7 @@ impl Generation {
         Ok(news)
     }
 
-    /// Finds out what the next token may be, where a constraint says so: while a GPU still computes its logits.
+    /// Computes the mask of the next token, if there is a constraint: while a GPU still computes its logits.
     pub(super) fn prepare_mask(&mut self) {
         if let Some(matcher) = &mut self.matcher {
             // An error comes again when the token is drawn, and ends the text there.
@@ -177,8 +178,8 @@ impl Generation {
         }
     }
 
-    /// Draws the next token from `logits` and adds the news to `output`: the token, and those behind it that the
-    /// constraint leaves no choice about, which need not be computed to be known.
+    /// Draws the next token from `logits` and adds it to `output`, and then the tokens that are the only ones the
+    /// constraint allows after it, which need not be computed to be known.
     pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) {
         output.prompt_logprobs.extend(self.scoring.as_mut().and_then(|scoring| scoring.first(tokenizer)));
         if self.max_tokens == 0 {
@@ -204,12 +205,13 @@ impl Generation {
             }
             left -= 1;
             self.sampler.note(token);
-            self.take(&Choice { token, logprobs: None }, left == 0 && self.is_complete(), tokenizer, output);
+            self.take(&DrawnToken { token, logprobs: None }, left == 0 && self.is_complete(), tokenizer, output);
         }
     }
 
-    /// Adds a token to the output. Precedence of ends: (1) stop string, (2) stop token or end of generation, (3) length.
-    fn take(&mut self, choice: &Choice, is_complete: bool, tokenizer: &dyn Tokenizer, output: &mut SequenceOutput) {
+    /// Adds a token to the output. Precedence of ends: (1) stop string, (2) stop token or end of generation, (3)
+    /// length.
+    fn take(&mut self, choice: &DrawnToken, is_complete: bool, tokenizer: &dyn Tokenizer, output: &mut SequenceOutput) {
         self.generated += 1;
         output.tokens.push(choice.token);
         let ends = if is_complete { Some(Finish::EndOfGeneration) } else { self.ends.of(choice.token, tokenizer) };
@@ -234,10 +236,10 @@ impl Generation {
         }
     }
 
-    /// Draws from what may be drawn. Log-probabilities are those of all candidates all the same.
+    /// Draws one of the allowed tokens. Log-probabilities are those of all candidates all the same.
     ///
     /// A constraint comes before `min_tokens`: where it leaves nothing but the end, the text ends.
-    fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<Choice, GenerationError> {
+    fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<DrawnToken, GenerationError> {
         let allowed = self.matcher.as_mut().map(|matcher| matcher.allowed()).transpose()?;
         let constrained = allowed.is_some();
         let no_candidate = |_: NoCandidate| match constrained && logits.iter().any(|logit| logit.is_finite()) {
@@ -253,21 +255,21 @@ impl Generation {
             }
             if let Ok(choice) = self.sampler.sample_among(allowed, &later, None, scratch) {
                 let logprobs = self.logprobs.and_then(|count| sampling::score(logits, choice.token, count, scratch));
-                return Ok(Choice { logprobs, ..choice });
+                return Ok(DrawnToken { logprobs, ..choice });
             }
         }
         self.sampler.sample_among(allowed, logits, self.logprobs, scratch).map_err(no_candidate)
     }
 
-    /// Takes a drawn token into the constraint: whether the text is complete with it.
+    /// Advances the constraint by a drawn token. Returns whether the text is complete with it.
     fn obey(&mut self, token: Token) -> Result<bool, ConstraintError> {
         let Some(matcher) = &mut self.matcher else { return Ok(false) };
         matcher.advance(token)?;
         Ok(self.is_complete())
     }
 
-    /// The tokens that the constraint leaves no choice about. None where log-probabilities are wanted: those are of logits,
-    /// which are then computed token by token. The text is the same.
+    /// The tokens that follow because the constraint allows no others. None where log-probabilities are wanted: those
+    /// are of logits, which are then computed token by token. The text is the same.
     fn forced(&mut self) -> Vec<Token> {
         match &mut self.matcher {
             Some(matcher) if self.logprobs.is_none() => matcher.forced(),
@@ -280,15 +282,16 @@ impl Generation {
         self.matcher.as_ref().is_some_and(|matcher| matcher.is_finished())
     }
 
-    /// Reports the log-probability of a token that ends the text without being part of it, where the prompt is scored too:
-    /// lm-eval takes all scores but the last for the prompt's, and so needs as many as there are tokens.
+    /// Reports the log-probability of a token that ends the text without being part of it, where the prompt is scored
+    /// too: lm-eval takes all scores but the last for the prompt's, and so needs as many as there are tokens.
     fn score_end(&self, logprob: Option<TokenLogprob>, output: &mut SequenceOutput) {
         if self.scoring.is_some() && !matches!(output.finish, Some(Finish::StopString(_))) {
             output.logprobs.extend(logprob);
         }
     }
 
-    /// Releases what is held back. A stop string may have been complete there, waiting for an earlier one: (1) again.
+    /// Releases the text that is held back. A stop string may have been complete there, waiting for an earlier one: (1)
+    /// again.
     fn end(&mut self, finish: Finish, output: &mut SequenceOutput) {
         let released = self.text.flush();
         if !self.append(output, released) || matches!(finish, Finish::Failed(_)) {
@@ -296,7 +299,7 @@ impl Generation {
         }
     }
 
-    /// Adds released text to the news; whether a stop string or an end mark ended it.
+    /// Adds released text to the output. Returns whether a stop string or an end mark ended it.
     fn append(&self, output: &mut SequenceOutput, released: Released) -> bool {
         output.text.push_str(&released.text);
         output.logprobs.extend(released.logprobs);

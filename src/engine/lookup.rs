@@ -1,9 +1,9 @@
-//! Guesses what a text will say: by what the caller thinks it will, and by what it said before, since texts often repeat
-//! their prompt and themselves (code, quotes, JSON).
+//! Guesses the next tokens of a text: from the caller's prediction, and from its own earlier tokens, since texts often
+//! repeat their prompt and themselves (code, quotes, JSON).
 //!
-//! The latter is "prompt lookup decoding" (A. Saxena 2023; vLLM's `ngram` speculation): the last tokens are looked for in
-//! all tokens so far, and what followed them there is the guess. Owns an index of one sequence; whether guesses are worth
-//! their time is the scheduler's business.
+//! The latter is "prompt lookup decoding" (A. Saxena 2023; vLLM's `ngram` speculation): the last tokens are looked for
+//! in all tokens so far, and the tokens that followed them there are the guess. Owns an index of one sequence; whether
+//! guesses are worth their time is the scheduler's business.
 
 use crate::protocol::Token;
 use std::collections::HashMap;
@@ -14,27 +14,27 @@ const MATCHED: usize = 3;
 /// See the module. Holds an entry for each token of the sequence at most.
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
-    /// Where the latest occurrence of so many tokens ends: the place of the token behind it.
+    /// Where the latest occurrence of so many tokens ends: the index of the token after it.
     behind: HashMap<[Token; MATCHED], usize>,
     /// Occurrences that begin before this place are in the index.
     indexed: usize,
-    prediction: Prediction,
+    prediction: PredictedText,
 }
 
-/// What the caller thinks the text will say, and where in it the text is.
+/// The caller's prediction of the text, and how far the text has got in it.
 #[derive(Debug, Default)]
-struct Prediction {
+struct PredictedText {
     tokens: Vec<Token>,
     /// Tokens of the sequence that were compared with it; first, those of its prompt.
     compared: usize,
-    /// The place of what comes next, while the text says what is predicted.
+    /// The index of the next token, while the text follows the prediction.
     next: usize,
     /// The text says something else at present.
     is_lost: bool,
 }
 
-impl Prediction {
-    /// What is predicted next; empty while the text says something else.
+impl PredictedText {
+    /// The tokens that are predicted next; empty while the text does not follow the prediction.
     fn follow(&mut self, tokens: &[Token]) -> &[Token] {
         for token in tokens.get(self.compared..).unwrap_or_default() {
             self.is_lost |= self.tokens.get(self.next) != Some(token);
@@ -54,21 +54,22 @@ impl Prediction {
 }
 
 impl Lookup {
-    /// For a sequence whose prompt has so many tokens; `prediction` is what may follow it.
+    /// For a sequence whose prompt has so many tokens; `prediction` may follow it.
     pub(super) fn new(prompt_len: usize, prediction: Vec<Token>) -> Self {
-        Self { prediction: Prediction { tokens: prediction, compared: prompt_len, ..Prediction::default() }, ..Self::default() }
+        Self { prediction: PredictedText { tokens: prediction, compared: prompt_len, ..PredictedText::default() }, ..Self::default() }
     }
 
-    /// Up to `most` tokens that were predicted to follow `tokens`, which go on from those of the last call.
-    pub(super) fn predicted(&mut self, tokens: &[Token], most: u32) -> Vec<Token> {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        self.prediction.follow(tokens).iter().take(most).copied().collect()
+    /// Up to `max_tokens` tokens that were predicted to follow `tokens`, which go on from those of the last call.
+    pub(super) fn predicted(&mut self, tokens: &[Token], max_tokens: u32) -> Vec<Token> {
+        let max_tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX);
+        self.prediction.follow(tokens).iter().take(max_tokens).copied().collect()
     }
 
-    /// Up to `most` tokens that followed the last ones of `tokens` before. They go on from those of the last call.
-    pub(super) fn draft(&mut self, tokens: &[Token], most: u32) -> Vec<Token> {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        // What ends the text is followed by nothing yet.
+    /// Up to `max_tokens` tokens that followed the last ones of `tokens` before. They go on from those of the last
+    /// call.
+    pub(super) fn draft(&mut self, tokens: &[Token], max_tokens: u32) -> Vec<Token> {
+        let max_tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX);
+        // The last tokens of the text are followed by nothing yet.
         for (place, matched) in tokens.windows(MATCHED + 1).enumerate().skip(self.indexed) {
             if let Some(first) = matched.first_chunk() {
                 self.behind.insert(*first, place + MATCHED);
@@ -77,7 +78,7 @@ impl Lookup {
         self.indexed = tokens.len().saturating_sub(MATCHED);
         let Some(place) = tokens.last_chunk::<MATCHED>().and_then(|last| self.behind.get(last)) else { return Vec::new() };
         // A repetition that reaches the end goes on with itself.
-        tokens[*place..].iter().copied().cycle().take(most).collect()
+        tokens[*place..].iter().copied().cycle().take(max_tokens).collect()
     }
 }
 

@@ -1,10 +1,10 @@
-//! Masks of constraints that are much work, computed before a step is planned, for a few milliseconds. A sequence whose mask is
-//! then still missing waits a step while the others go on.
+//! Masks of constraints that are much work, computed before a step is planned, for a few milliseconds. A sequence whose
+//! mask is then still missing waits a step while the others go on.
 //!
 //! A mask allows the same tokens whenever it is computed: waiting delays tokens and never changes them. Masks that
 //! are little work are left to the draw, beside a GPU that computes.
 
-use super::generation::Generation;
+use super::generation::GenerationState;
 use crate::protocol::SequenceId;
 use std::{
     collections::HashMap,
@@ -23,14 +23,14 @@ pub(super) struct Masks {
 }
 
 impl Masks {
-    /// Computes masks for as long as there is time. Returns the sequences that are still without and have to wait: none if
-    /// all would, since the step is then for nobody else.
-    pub(super) fn prepare(&mut self, generations: &mut HashMap<SequenceId, Generation>) -> Vec<SequenceId> {
+    /// Computes masks for as long as there is time. Returns the sequences that are still without and have to wait: none
+    /// if all would, since no other sequence needs the step then.
+    pub(super) fn prepare(&mut self, generations: &mut HashMap<SequenceId, GenerationState>) -> Vec<SequenceId> {
         let begun = Instant::now();
         self.prepare_while(generations, || begun.elapsed() < BEFORE_A_STEP)
     }
 
-    fn prepare_while(&mut self, generations: &mut HashMap<SequenceId, Generation>, has_time: impl Fn() -> bool) -> Vec<SequenceId> {
+    fn prepare_while(&mut self, generations: &mut HashMap<SequenceId, GenerationState>, has_time: impl Fn() -> bool) -> Vec<SequenceId> {
         let owing = generations.iter().filter(|(_, generation)| generation.owes_mask());
         let mut owing: Vec<(u64, SequenceId)> = owing.map(|(id, _)| (*self.waiting.get(id).unwrap_or(&self.step), *id)).collect();
         owing.sort_unstable();

@@ -9,7 +9,7 @@ use crate::engine::{
     serve::{Host, Model, Opened, ServeError, serve},
     tokenizers::TOKENIZER_STACK_BYTES,
 };
-use crate::llama::{self, GeneratingModel, Loaded};
+use crate::llama::{self, GeneratingModel, LoadedModel};
 use crate::protocol::{EngineOptions, KvLayout, LoadError, MemoryNeed, Token};
 use std::{io, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,12 +39,13 @@ fn finish(ended: Result<(), ServeError>) -> ExitCode {
     }
 }
 
-/// Service managers and terminals send signals to all processes of a service. To stop is the gateway's: it drains, and says when it
-/// is time by hanging up. So is what SIGHUP means, which is not to stop. SIGQUIT stays: who sends it wants a core.
+/// Service managers and terminals send signals to all processes of a service. To stop is the gateway's: it drains, and
+/// says when it is time by hanging up. SIGHUP does not mean to stop either. SIGQUIT keeps its effect: its sender wants
+/// a core dump.
 fn pass_over_signals() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _guard = runtime.enter();
-    // Once installed, tokio's handler stays, and does nothing where nobody listens.
+    // Once installed, tokio's handler stays, and does nothing without a listener.
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
         signal(kind).map(drop)?;
     }
@@ -54,7 +55,7 @@ fn pass_over_signals() -> io::Result<()> {
 // The engine's threads are made before it knows which model they will tokenize for.
 const _: () = assert!(TOKENIZER_STACK_BYTES >= llama::TOKENIZER_STACK_BYTES);
 
-/// Loads a model that guesses ahead of `served`. It may hold fewer tokens; what is longer then has no drafts.
+/// Loads a model that guesses ahead of `served`. It may hold fewer tokens; longer sequences then have no drafts.
 ///
 /// # Errors
 /// As `llama::load`, and `Unsupported` if tokens mean something else to it.
@@ -68,7 +69,7 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &GeneratingModel) ->
             max_model_len,
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,
-            // Its slots are cut without asking what they must keep.
+            // Its slots are cut at any position.
             swa_full: true,
             swap_space_bytes: Some(0),
             prefix_cache: None,
@@ -76,12 +77,12 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &GeneratingModel) ->
         };
         llama::load(&options, |_| {})
     };
-    // As long as what it guesses for if it was trained for that, and else as long as it can.
+    // As long as `served` if it was trained for that, and else as long as it can.
     let loaded = match of_length(Some(served.max_model_len())) {
         Err(LoadError::Unsupported(_)) => of_length(None)?,
         loaded => loaded?,
     };
-    let Loaded::Generates(draft) = loaded else {
+    let LoadedModel::Generates(draft) = loaded else {
         return Err(LoadError::Unsupported("--draft-model embeds and does not generate".to_owned()));
     };
     match vocabularies_differ(served.tokenizer().as_ref(), draft.tokenizer().as_ref()) {
@@ -93,7 +94,7 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &GeneratingModel) ->
 /// Sizes may differ by this much: files are padded differently (llama.cpp, `common/speculative.cpp`).
 const MAX_PADDING: u32 = 128;
 
-/// What keeps tokens of one model from meaning the same to another.
+/// The first difference between two vocabularies, as the end of a sentence; `None` if their tokens mean the same.
 fn vocabularies_differ(served: &dyn Tokenizer, draft: &dyn Tokenizer) -> Option<String> {
     let (ours, theirs) = (served.vocabulary_size(), draft.vocabulary_size());
     if ours.abs_diff(theirs) > MAX_PADDING {
@@ -104,7 +105,7 @@ fn vocabularies_differ(served: &dyn Tokenizer, draft: &dyn Tokenizer) -> Option<
     Some(format!("its token {} is another than the model's; they must have the same vocabulary", first.0))
 }
 
-/// What a model and its draft model need of each kind of memory, of what there was before either.
+/// The needs of a model and its draft model of each kind of memory; `available_bytes` is as before either was loaded.
 fn together(served: &[MemoryNeed], draft: &[MemoryNeed]) -> Vec<MemoryNeed> {
     let share = |place| draft.iter().find(|need| need.place == place);
     let both = served.iter().map(|need| share(need.place).map_or(*need, |draft| need.with(draft)));
@@ -117,12 +118,12 @@ struct LlamaHost;
 impl Host for LlamaHost {
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
         match llama::load(options, progress)? {
-            Loaded::Embeds(loaded) => {
+            LoadedModel::Embeds(loaded) => {
                 let mut embedder = loaded.embedder()?;
                 let info = loaded.info(&embedder);
                 body(Opened { model: Model::Embeds(&mut embedder), tokenizer: loaded.tokenizer(), info });
             }
-            Loaded::Generates(loaded) => {
+            LoadedModel::Generates(loaded) => {
                 let mut runner = loaded.runner()?;
                 let mut info = loaded.info(&runner);
                 let draft = options.draft_model.as_ref().map(|path| load_draft(path, options, &loaded)).transpose()?;

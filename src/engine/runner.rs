@@ -1,4 +1,4 @@
-//! The seam between deciding and computing: a plan of one step, and what can execute it.
+//! The seam between deciding and computing: the plan of one step, and the trait that executes it.
 //!
 //! Implemented by `llama/` and, in tests, by a deterministic fake that panics on any breach of the contract.
 
@@ -18,12 +18,13 @@ pub struct Parked(pub u64);
 pub struct SwapLimits {
     /// Bytes of all content together, at most.
     pub bytes: u64,
-    /// Bytes of one content, however long it is; most of the state of a recurrent model.
+    /// Bytes of one content, however long it is; nearly all of the state of a recurrent model.
     pub entry_bytes: u64,
     /// Bytes more for each position.
     pub cell_bytes: u64,
-    /// Positions that all layers attend to, at least (a sliding window); `u32::MAX` where that is all of them. Of what lies before
-    /// the last so many, only the cells of other layers are saved, so that such content can only be continued at its end.
+    /// Positions that all layers attend to, at least (a sliding window); `u32::MAX` where that is all of them. Of
+    /// earlier positions only the cells of other layers are saved, so that such content can only be continued at its
+    /// end.
     pub window: u32,
     /// Bytes for each position before those, instead of `cell_bytes`.
     pub passed_cell_bytes: u64,
@@ -46,7 +47,7 @@ impl SwapLimits {
     }
 }
 
-/// What was saved of a slot.
+/// A slot's content as it was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedState {
     /// The runner's own.
@@ -55,7 +56,7 @@ pub struct ParkedState {
     pub len: u32,
 }
 
-/// What a runner can do.
+/// The limits of a runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Slots there are, 1–256.
@@ -75,7 +76,7 @@ pub struct Limits {
     pub consecutive_slots: bool,
     /// Entries in a row of logits.
     pub vocabulary_size: u32,
-    /// Room for what slots held.
+    /// Room for parked content.
     pub swap: SwapLimits,
 }
 
@@ -88,7 +89,7 @@ impl Limits {
     }
 }
 
-/// What one step does, as plain data: first `kv` in order, then all `rows`.
+/// The plan of one step, as plain data: first `kv` in order, then all `rows`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Step {
     /// Changes to the KV cache before the rows.
@@ -101,13 +102,13 @@ pub struct Step {
 /// One token in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
-    /// Whose token.
+    /// The sequence that the token belongs to.
     pub seq: SequenceId,
     /// Where its KV goes.
     pub slot: Slot,
     /// Its position, from 0.
     pub pos: u32,
-    /// The token.
+    /// The token to compute.
     pub token: Token,
     /// Whether its logits are wanted.
     pub sample: bool,
@@ -116,43 +117,46 @@ pub struct Row {
 /// A change to the KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvOp {
-    /// Keeps the first `keep` positions of `slot`, 0 or at least [`ModelRunner::shortest`], and drops the rest; 0 empties it.
+    /// Keeps the first `keep` positions of `slot`, 0 or at least [`ModelRunner::shortest`], and drops the rest; 0
+    /// empties it.
     Truncate {
-        /// Whose.
+        /// The slot to cut.
         slot: Slot,
         /// Positions that stay.
         keep: u32,
     },
     /// Makes `to` hold the first `len` positions of `from`, whatever it held before. `from` is unchanged.
     Copy {
-        /// Whose positions.
+        /// The source.
         from: Slot,
-        /// Who gets them.
+        /// The target.
         to: Slot,
         /// Number of positions, ≥ 1, at least [`ModelRunner::shortest`] and at most as many as `from` holds.
         len: u32,
     },
-    /// Copies all that `slot` holds, at least one position, to host memory. `slot` is unchanged, and no target of a `Copy`
-    /// of this step: such copies may be made as late as the rows. A failure is not told: the content cannot be loaded then.
+    /// Copies all that `slot` holds, at least one position, to host memory. `slot` is unchanged, and no target of a
+    /// `Copy` of this step: such copies may be made as late as the rows. A failure surfaces at a later `Load` of this
+    /// content.
     Save {
-        /// Whose positions.
+        /// The slot to save.
         slot: Slot,
-        /// What they can be loaded by.
+        /// The number by which the content can be loaded.
         to: Parked,
     },
-    /// Makes `slot` hold the first `len` positions of what was saved, whatever it held before. There is room for all that
-    /// was saved, and `slot` is part of no `Copy` before it in this step.
+    /// Makes `slot` hold the first `len` positions of a saved content, whatever it held before. There is room for all
+    /// that was saved, and `slot` is part of no `Copy` before it in this step.
     Load {
-        /// What was saved.
+        /// The content to load.
         from: Parked,
-        /// Who gets it.
+        /// The target.
         slot: Slot,
-        /// Number of positions, ≥ 1 and at least [`SwapLimits::shortest`]; where `Limits::can_truncate` is false, as many as were saved.
+        /// Number of positions, ≥ 1 and at least [`SwapLimits::shortest`]; where `Limits::can_truncate` is false, as
+        /// many as were saved.
         len: u32,
     },
-    /// Forgets what was saved.
+    /// Forgets a saved content.
     Drop {
-        /// What.
+        /// The content to forget.
         parked: Parked,
     },
 }
@@ -167,11 +171,11 @@ pub enum StepError {
     /// The evaluation failed with this code of llama.cpp.
     #[error("the evaluation failed with code {code}")]
     Decode {
-        /// The code.
+        /// llama.cpp's return code.
         code: i32,
     },
-    /// Parked content could not be loaded. These slots, which were to get it by a `Load` or by a `Copy` of such a slot, are
-    /// empty; the others are as the step's `kv` says, and no row was computed.
+    /// Parked content could not be loaded. These slots, which were to get it by a `Load` or by a `Copy` of such a slot,
+    /// are empty; the others are as the step's `kv` says, and no row was computed.
     #[error("parked content could not be loaded into {} slots", .0.len())]
     NotLoaded(Vec<Slot>),
 }
@@ -186,8 +190,8 @@ pub trait ModelRunner {
         0
     }
 
-    /// CPU threads, ≥ 1, that may draw tokens: the one that calls, and those that it leaves idle between steps. Threads that
-    /// compute steps wait for the next one by spinning.
+    /// CPU threads, ≥ 1, that may draw tokens: the one that calls, and those that it leaves idle between steps. Threads
+    /// that compute steps wait for the next one by spinning.
     fn idle_threads(&self) -> u32 {
         1
     }
@@ -198,29 +202,31 @@ pub trait ModelRunner {
     /// See [`StepError`].
     ///
     /// # Panics
-    /// When a KV change other than `Save` and `Load` fails: nobody knows then whose positions a slot holds, and the engine must not go on.
+    /// When a KV change other than `Save` and `Load` fails: it is then unknown whose positions a slot holds, and the
+    /// engine must not go on.
     fn execute(&mut self, step: &Step) -> Result<(), StepError>;
 
-    /// What states depend on besides the model's files and this program: a runner that says the same can load them. `None` where
-    /// nothing can be parked, or nothing of it be kept.
+    /// A text that names all that states depend on besides the model's files and this program: a runner with the same
+    /// text can load them. `None` where nothing can be parked, or nothing of it be kept.
     fn state_format(&self) -> Option<String> {
         None
     }
 
-    /// What was saved under this number and not dropped since; the runner holds it until then. `None` also if saving failed.
+    /// The state that was saved under this number and not dropped since; the runner holds it until then. `None` also if
+    /// saving failed.
     fn parked(&self, _parked: Parked) -> Option<Arc<ParkedState>> {
         None
     }
 
-    /// Takes what a runner of the same [`Self::state_format`] had saved, as if it had been saved here. False if it cannot be that;
-    /// loading it then fails, as it may in any case.
+    /// Takes a state that a runner of the same [`Self::state_format`] had saved, as if it had been saved here. False if
+    /// it cannot; loading it then fails, as it may in any case.
     fn adopt(&mut self, _parked: Parked, _state: Arc<ParkedState>) -> bool {
         false
     }
 
-    /// Positions that a slot must keep if it keeps any. Of a windowed cache ([`Limits::windowed`]) some layers have let go of what
-    /// lies before, so that a shorter beginning would lack what it attends to; 0 while nothing is lost. At most what the slot held
-    /// before the last step's rows.
+    /// Positions that a slot must keep if it keeps any. Some layers of a windowed cache ([`Limits::windowed`]) have
+    /// dropped earlier positions, so that a shorter beginning would lack cells that it attends to; 0 while nothing is
+    /// lost. At most the length of the slot before the last step's rows.
     fn shortest(&self, _slot: Slot) -> u32 {
         0
     }
@@ -232,7 +238,8 @@ pub trait ModelRunner {
 
 /// A model's vocabulary. Shared by the tokenizer threads and the engine thread.
 pub trait Tokenizer: Send + Sync {
-    /// Text to tokens; `special` says what control tokens spelled out in it become. `add_special` puts BOS in front where the vocabulary wants it and the text does not begin with it.
+    /// Text to tokens; `special` decides how control tokens that the text spells out are read. `add_special` puts BOS
+    /// in front where the vocabulary wants it and the text does not begin with it.
     ///
     /// # Errors
     /// `RunTooLong` when the pre-tokenizer would not survive the text, `TooManyParts` when it would take minutes.

@@ -1,11 +1,11 @@
-//! An engine on a connection: the inbox thread, the tokenizer threads, the constraint threads, the engine thread and the
-//! outbox thread.
+//! An engine on a connection: the inbox thread, the tokenizer threads, the constraint threads, the engine thread and
+//! the outbox thread.
 //!
 //! Ends when the gateway hangs up. Used by the engine process with llama.cpp, and by tests with a fake model.
 
 use crate::constrain::trial::{TrialLimits, TrialProcess};
 use crate::engine::{
-    commands::{ENGINE_STACK_BYTES, Progress, WorkerCommand, spawn},
+    commands::{ENGINE_STACK_BYTES, StepProgress, WorkerCommand, spawn},
     constraints::{Constraints, LazyCompiler, PLACES},
     disk::Folder,
     embedder::Embedder,
@@ -31,23 +31,23 @@ use std::{
 
 /// Frames that may wait for the socket. The engine thread waits when it is full: the gateway has stopped reading.
 const OUTBOX_FRAMES: usize = 1024;
-/// Commands that may wait: a submission and a cancellation for each of the most sequences that the
-/// gateway may be told to let wait (`max_waiting`). Were it full, later pings would go unanswered.
+/// Commands that may wait: a submission and a cancellation for each of the sequences that the gateway may let wait at
+/// most (`max_waiting`). Were it full, pings after it would go unanswered.
 const INBOX_COMMANDS: usize = 2 * (65_536 + 256);
 /// Calls for vectors that may wait; the gateway has a few dozen sent at most.
 const INBOX_EMBEDS: usize = 1024;
 
 /// An opened model, lent to the engine thread.
 pub struct Opened<'a> {
-    /// Its computing part.
+    /// Computes its steps or batches.
     pub model: Model<'a>,
-    /// The vocabulary.
+    /// Its vocabulary.
     pub tokenizer: Arc<dyn Tokenizer>,
-    /// The facts that the gateway gets.
+    /// Its description for the gateway.
     pub info: ModelInfo,
 }
 
-/// The computing part of an opened model, by its kind.
+/// An opened model, by what it does.
 pub enum Model<'a> {
     /// It generates.
     Generates {
@@ -68,8 +68,8 @@ pub trait Host: Send + 'static {
     /// If the model cannot be opened; `body` was not called then.
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError>;
 
-    /// A build of this crate's binary, started for work that is not done in this process. The one that runs now, unless a test
-    /// is what runs now.
+    /// A build of this crate's binary, for work that is done in another process. It is the running one, unless that is a
+    /// test.
     fn program(&self) -> PathBuf {
         PathBuf::from("/proc/self/exe")
     }
@@ -102,7 +102,7 @@ pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> 
     let (commands, command_inbox) = sync_channel(INBOX_COMMANDS);
     let (embeds, embed_inbox) = sync_channel(INBOX_EMBEDS);
     let (texts, text_inbox) = tokenizers::channel();
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(StepProgress::default());
     let writer = stream.try_clone().map_err(FrameError::from)?;
     let hang_up = HangUp(stream.try_clone().map_err(FrameError::from)?);
     let constraints = Arc::new(Constraints::new(commands.clone()));
@@ -120,7 +120,8 @@ pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> 
     let inbox = Inbox { commands, embeds, texts, constraints: Arc::clone(&constraints), outbox, progress }.read(&mut stream);
     constraints.close();
     let ended = engine_thread.join().map_err(|_| ServeError::Panicked)?;
-    // The outbox ends when its last sender is gone; a panic there means that the socket is gone, which `inbox` says too.
+    // The outbox ends when its last sender is gone; a panic there means that the socket is gone, which `inbox` says
+    // too.
     let _ = outbox_thread.join();
     ended?;
     inbox
@@ -136,8 +137,8 @@ impl Drop for HangUp {
     }
 }
 
-/// The ends of the queues that the engine thread and the tokenizers take work from. As soon as it is known what the model does, the
-/// queue of the other kind of work is dropped: the gateway knows it too, and sends none.
+/// The ends of the queues that the engine thread and the tokenizers take work from. As soon as it is known what the
+/// model does, the queue of the other kind of work is dropped: the gateway knows it too, and sends none.
 struct Queues {
     commands: Receiver<WorkerCommand>,
     embeds: Receiver<Asked<EmbedBatch>>,
@@ -149,7 +150,7 @@ struct EngineThread {
     options: EngineOptions,
     outbox: SyncSender<FromEngine>,
     constraints: Arc<Constraints>,
-    progress: Arc<Progress>,
+    progress: Arc<StepProgress>,
     _hang_up: HangUp,
 }
 
@@ -200,7 +201,7 @@ impl EngineThread {
         }
     }
 
-    /// One for each place, and one more so that what is known waits for none of them.
+    /// One for each place, and one more so that known constraints wait for none of them.
     fn spawn_constraint_threads(&self, tokenizer: &Arc<dyn Tokenizer>, program: &Path) -> Result<(), FrameError> {
         let compiler = Arc::new(LazyCompiler::new(Arc::clone(tokenizer)));
         self.constraints.open(Arc::clone(&compiler));
@@ -236,7 +237,7 @@ struct Inbox {
     texts: TextCalls,
     constraints: Arc<Constraints>,
     outbox: SyncSender<FromEngine>,
-    progress: Arc<Progress>,
+    progress: Arc<StepProgress>,
 }
 
 impl Inbox {

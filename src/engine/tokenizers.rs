@@ -1,7 +1,7 @@
 //! The threads that turn texts into tokens and tokens into texts.
 //!
-//! They answer calls as they come and end when the inbox drops its sender. Who may call, and in which order, is the gateway's to
-//! decide (`gateway/calls/turns.rs`).
+//! They answer calls as they come and end when the inbox drops its sender. Who may call, and in which order, is the
+//! gateway's to decide (`gateway/calls/turns.rs`).
 
 use crate::engine::{commands::spawn as spawn_thread, runner::Tokenizer};
 use crate::priority::give_way;
@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-/// Longest text in an answer: a frame but for what surrounds it.
+/// Longest text in an answer: a frame less the bytes around the text.
 const MAX_DETOKENIZED_BYTES: usize = MAX_FRAME_BYTES - 1024;
 /// A piece's length on the wire, at most, bytes.
 const PIECE_OVERHEAD_BYTES: usize = 5;
@@ -22,8 +22,8 @@ const PIECE_OVERHEAD_BYTES: usize = 5;
 pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
 /// Threads for short texts. The others have one each: the gateway sends one at a time (`gateway/calls/turns.rs`).
 const THREADS: usize = 2;
-/// Niceness of the threads for texts that are not short. Such a one takes up to seconds of a core, and a step is as slow as its slowest
-/// thread. Not more: it must have answered before the engine counts as stalled.
+/// Niceness of the threads for texts that are not short. Such a one takes up to seconds of a core, and a step is as
+/// slow as its slowest thread. Not more: it must have answered before the engine counts as stalled.
 const NICE: i32 = 5;
 /// Calls of a size that may wait; the gateway has a few dozen open at most.
 const INBOX_CALLS: usize = 1024;

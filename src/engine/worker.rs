@@ -1,16 +1,16 @@
 //! The engine thread: drain commands, plan a step, execute it, sample, report. Owns the runner and every sequence.
 //!
-//! Never waits for anything but commands, and only while it has nothing to compute; at its end, for what it keeps on disk. Its
-//! outbox is bounded by the outbox thread, which the gateway always drains; a gateway that stops reading stops this engine, and no
-//! other.
+//! Never waits for anything but commands, and only while it has nothing to compute; at its end, for what it keeps on
+//! disk. Its outbox is bounded by the outbox thread, which the gateway always drains; a gateway that stops reading
+//! stops this engine, and no other.
 
 use crate::constrain::Matcher;
 use crate::engine::{
-    commands::{Disconnected, ENGINE_STACK_BYTES, Progress, WorkerCommand},
+    commands::{Disconnected, ENGINE_STACK_BYTES, StepProgress, WorkerCommand},
     disk::{DiskTier, Folder},
     draft_model::{DraftModel, Wanted},
     draws::{Draw, Drawers, Drawn},
-    generation::Generation,
+    generation::GenerationState,
     masks::Masks,
     runner::{ModelRunner, Step, StepError, Tokenizer},
     scheduler::{NewSequence, Sampled, Scheduler},
@@ -46,9 +46,9 @@ pub(super) struct Worker<'a> {
     tokenizer: Arc<dyn Tokenizer>,
     scheduler: Scheduler,
     disk: Option<DiskTier>,
-    generations: HashMap<SequenceId, Generation>,
+    generations: HashMap<SequenceId, GenerationState>,
     outbox: SyncSender<FromEngine>,
-    progress: Arc<Progress>,
+    progress: Arc<StepProgress>,
     drawers: Drawers,
     masks: Masks,
     reported: EngineStats,
@@ -61,7 +61,7 @@ impl<'a> Worker<'a> {
         tokenizer: Arc<dyn Tokenizer>,
         options: &EngineOptions,
         outbox: SyncSender<FromEngine>,
-        progress: Arc<Progress>,
+        progress: Arc<StepProgress>,
     ) -> Self {
         let target_itl = options.target_itl_ms.map(|ms| Duration::from_millis(ms.into()));
         let scheduler = Scheduler::new(runner.limits(), options.prefill_step_ratio);
@@ -74,13 +74,13 @@ impl<'a> Worker<'a> {
         Self { runner, draft_model: None, tokenizer, scheduler, disk: None, generations, outbox, progress, drawers, masks, reported }
     }
 
-    /// With a draft model, if there is one, that guesses instead of looking at what a text said before.
+    /// With a draft model, if there is one, that guesses instead of a search in the earlier text.
     pub(super) fn with_draft_model(mut self, draft: Option<&'a mut dyn ModelRunner>) -> Self {
         self.draft_model = draft.map(|draft| DraftModel::new(draft, self.runner.limits().vocabulary_size));
         self
     }
 
-    /// With what a folder holds, if there is one, and everything cached kept there.
+    /// With a folder for cached contents, if there is one: begins with those in it, and keeps it up to date.
     pub(super) fn with_folder(mut self, folder: Option<Folder>) -> Self {
         self.disk = folder.and_then(|folder| DiskTier::start(folder, self.runner));
         self
@@ -92,7 +92,7 @@ impl<'a> Worker<'a> {
         self.keep();
     }
 
-    /// Writes what is cached to disk, if there is a folder for it. Nobody is left to work for.
+    /// Writes cached contents to disk, if there is a folder for them. The gateway has hung up.
     fn keep(mut self) {
         if self.disk.is_none() {
             return;
@@ -102,7 +102,7 @@ impl<'a> Worker<'a> {
         }
         self.check_cache();
         while let Some(step) = self.scheduler.park_idle(true) {
-            // Without rows it has no news for anybody; the same below.
+            // Without rows it has no outputs; the same below.
             self.step(&step, Instant::now());
         }
         if let Some(disk) = self.disk {
@@ -131,19 +131,20 @@ impl<'a> Worker<'a> {
         let begun = if self.scheduler.uses_drafts() { drafting } else { planning };
         self.progress.busy.store(true, Ordering::Relaxed);
         let started = self.started();
-        // Before the step: if it kills this process, the gateway knows whom to suspect.
-        let told = if started.is_empty() { Ok(()) } else { self.report(started) };
-        // Also when nobody is left to be told: what is on record of the KV must be done.
+        // Before the step: if it ends this process, the gateway knows which sequences to suspect.
+        let reported = if started.is_empty() { Ok(()) } else { self.report(started) };
+        // Also when the gateway has hung up: the record of the KV cache is ahead of the runner until the step is
+        // executed.
         let outputs = self.step(&step, begun);
         self.progress.steps.fetch_add(1, Ordering::Relaxed);
         if let Some(disk) = &mut self.disk {
             disk.on_step();
         }
-        told?;
+        reported?;
         self.report(outputs)
     }
 
-    /// Reports that nothing is left to do, if that is news, and waits for a command.
+    /// Reports that nothing is left to do, if the counts have changed, and waits for a command.
     fn idle(&mut self, commands: &Receiver<WorkerCommand>) -> Result<(), Disconnected> {
         self.check_cache();
         self.progress.busy.store(false, Ordering::Relaxed);
@@ -208,9 +209,9 @@ impl<'a> Worker<'a> {
             return Err(GenerationError::Constraint("it was not compiled".to_owned()));
         }
         let tokens: Vec<Token> = request.prompt.iter().chain(&request.resume).copied().collect();
-        let scored = Generation::scored_positions(request);
+        let scored = GenerationState::scored_positions(request);
         self.scheduler.submit(NewSequence { id: request.id, tokens, max_len, scored, namespace: request.namespace })?;
-        self.generations.insert(request.id, Generation::new(request, matcher, self.tokenizer.as_ref()));
+        self.generations.insert(request.id, GenerationState::new(request, matcher, self.tokenizer.as_ref()));
         Ok(())
     }
 
@@ -238,8 +239,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Guesses what sequences will say, where that is worth it: what was predicted, else what the draft model says if there is
-    /// one, and if not what the text said before.
+    /// Guesses the next tokens of sequences, where that is worth it: from the caller's prediction, else with the draft
+    /// model if there is one, and if not from the earlier text.
     fn draft(&mut self) {
         let mut wanted = Vec::new();
         let mut drafts = Vec::new();
@@ -248,7 +249,7 @@ impl<'a> Worker<'a> {
             let tokens = self.scheduler.tokens(request.id);
             let draft = generation.draft(tokens, request.max_tokens, self.draft_model.is_none());
             if draft.is_empty() {
-                wanted.push(Wanted { id: request.id, tokens, most: request.max_tokens });
+                wanted.push(Wanted { id: request.id, tokens, max_tokens: request.max_tokens });
             } else {
                 drafts.push((request.id, draft));
             }
@@ -341,7 +342,7 @@ impl<'a> Worker<'a> {
         stats
     }
 
-    /// Sends what is new to the sequences, and the counts.
+    /// Sends the outputs of sequences, and the counts.
     fn report(&mut self, outputs: Vec<SequenceOutput>) -> Result<(), Disconnected> {
         let stats = self.stats();
         self.reported = stats;

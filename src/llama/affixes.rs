@@ -1,6 +1,7 @@
-//! The special tokens before and after what is embedded: a text, or a query with a document.
+//! The special tokens before and after an input that is embedded: a text, or a query with a document.
 //!
-//! By the vocabulary, as llama.cpp's own tokenizer and its server's `format_rerank` do it, or by the file's `rerank` template.
+//! By the vocabulary, as llama.cpp's own tokenizer and its server's `format_rerank` do it, or by the file's `rerank`
+//! template.
 
 use super::tokenizer::LlamaTokenizer;
 use crate::{
@@ -55,7 +56,8 @@ pub(super) fn read(model: &LlamaModel, tokenizer: LlamaTokenizer) -> Result<(Spe
     Ok((affixes, tokenizer))
 }
 
-/// BERT's `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`; RoBERTa's `<s> a </s>` and `<s> a </s></s> b </s>`; others likewise.
+/// BERT's `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`; RoBERTa's `<s> a </s>` and `<s> a </s></s> b </s>`; others
+/// likewise.
 fn affixes_of(specials: Specials) -> SpecialTokenAffixes {
     let list = |token: Option<Token>| token.into_iter().collect::<Vec<_>>();
     let Specials { word_pieces, bos, eos, sep } = specials;

@@ -1,4 +1,5 @@
-//! llama.cpp as a whole: its process-wide start, the lock around what it does not do twice at once, a model read from its file, the devices.
+//! llama.cpp as a whole: its process-wide start, the lock around calls that must not overlap, a model read from its
+//! file, the devices.
 //!
 //! Owns that state for the life of the process. Decides nothing about a model.
 
@@ -15,7 +16,8 @@ use std::{
     sync::{Mutex, OnceLock},
 };
 
-/// Held while llama.cpp loads a model or opens a context: opening one writes to its model, and complaints are kept globally.
+/// Held while llama.cpp loads a model or opens a context: opening one writes to its model, and complaints are kept
+/// globally.
 pub(super) static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
 /// llama.cpp's process-wide state, initialised by the first caller and never torn down: the process ends with it.
@@ -30,7 +32,8 @@ pub(super) fn backend() -> Result<&'static LlamaBackend, LoadError> {
     backend.as_ref().map_err(Clone::clone)
 }
 
-/// Loads the backend libraries that a portable build ships next to its executable, the best one for this CPU among them.
+/// Loads the backend libraries that a portable build ships next to its executable, the best one for this CPU among
+/// them.
 #[cfg(feature = "portable")]
 fn load_backends_beside_executable() {
     let executable = std::env::current_exe().ok();

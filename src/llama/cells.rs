@@ -1,6 +1,7 @@
-//! What a KV cell takes: keys and values of every layer, by the file's metadata and the type that they are stored as.
+//! The bytes of a KV cell: keys and values of every layer, by the file's metadata and the type that they are stored as.
 //!
-//! Pure arithmetic for estimates before a context is open; what was allocated is measured afterwards (`load::kv_bytes`).
+//! Pure arithmetic for estimates before a context is open; the allocated bytes are measured afterwards
+//! (`measure::kv_bytes`).
 
 use crate::protocol::{KvType, LoadError};
 
@@ -14,7 +15,7 @@ pub(super) struct CellShape {
     value: u32,
 }
 
-/// What llama.cpp says of a model where its file does not.
+/// llama.cpp's own numbers, for a file that does not have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Defaults {
     pub(super) layers: u32,

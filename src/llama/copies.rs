@@ -1,11 +1,11 @@
-//! How what a slot holds gets elsewhere: into another slot, or into host memory.
+//! Copies of a slot's content: into another slot, or into host memory.
 //!
-//! Owns what waits; the calls of llama.cpp are the runner's.
+//! Owns the copies that wait; the calls of llama.cpp are the runner's.
 
-/// What a saved state takes: `first` bytes with one position, `next` more for each further one.
+/// The size of a saved state: `first` bytes with one position, `next` more for each further one.
 ///
-/// Of layers with a sliding window llama.cpp saves the last `window` positions, or one less (`llama_kv_cache::state_write`): what
-/// continues such a state at its end lacks nothing.
+/// Of layers with a sliding window llama.cpp saves the last `window` positions, or one less
+/// (`llama_kv_cache::state_write`): what continues such a state at its end lacks nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct StateSizes {
     pub(super) first: usize,
@@ -44,8 +44,9 @@ pub(super) enum Copying {
 
 /// Copies between streams: the used cells through host memory, or the whole stream within the device.
 ///
-/// `llama_memory_seq_cp` copies all `cells_per_slot` and does it at the start of the next decode. Through the host
-/// it is twice the cells in use (a slot of 620 positions of 8192 is 14 MB instead of 190 MB with the default model), and at once.
+/// `llama_memory_seq_cp` copies all `cells_per_slot` and does it at the start of the next decode. Through the host it
+/// is twice the cells in use (a slot of 620 positions of 8192 is 14 MB instead of 190 MB with the default model), and
+/// at once.
 pub(super) struct StreamCopies {
     on_gpu: bool,
     /// Whole-stream copies, from and to, that wait for the next decode: a copy at once would overtake them.
@@ -59,7 +60,7 @@ impl StreamCopies {
         Self { on_gpu, pending: Vec::new(), buffer: Vec::new() }
     }
 
-    /// On a GPU, host memory is behind a slow bus and whole streams are copied at full bandwidth.
+    /// On a GPU, host memory is at the end of a slow bus and whole streams are copied at full bandwidth.
     pub(super) fn whole_stream(&self, cells_in_use: u32, cells_per_slot: u32) -> bool {
         self.on_gpu || !self.pending.is_empty() || cells_in_use.saturating_mul(2) > cells_per_slot
     }
@@ -71,7 +72,7 @@ impl Copying {
         matches!(self, Self::Streams(copies) if copies.pending.iter().any(|(_, to)| *to == slot))
     }
 
-    /// Whether another slot does not have yet what this one held.
+    /// Whether a copy of this slot's former content still waits.
     pub(super) fn is_source(&self, slot: usize) -> bool {
         matches!(self, Self::Streams(copies) if copies.pending.iter().any(|(from, _)| *from == slot))
     }

@@ -1,11 +1,12 @@
-//! Were the CPU kernels built for this processor? Compares what ggml was compiled with against what the CPU has.
+//! Were the CPU kernels built for this processor? Compares the features that ggml was compiled with against those of
+//! the CPU.
 //!
-//! llama-cpp-sys-2 builds for AVX2 at most unless rustc is told `-C target-cpu=native` (or the `portable` feature picks a
-//! library at start); without AVX-512 and VNNI, Q4_K_M decodes up to 40 % slower on a processor that has them.
+//! llama-cpp-sys-2 builds for AVX2 at most unless rustc is told `-C target-cpu=native` (or the `portable` feature picks
+//! a library at start); without AVX-512 and VNNI, Q4_K_M decodes up to 40 % slower on a processor that has them.
 
 /// The sentence to warn with, or `None` when nothing that matters was left out.
 ///
-/// `system_info` is what `llama_print_system_info` says: `CPU : SSE3 = 1 | AVX2 = 1 | …`.
+/// `system_info` is the text of `llama_print_system_info`: `CPU : SSE3 = 1 | AVX2 = 1 | …`.
 pub(super) fn slow_kernels(system_info: &str) -> Option<String> {
     let missing = missing(system_info, &available());
     if missing.is_empty() {
@@ -18,8 +19,8 @@ pub(super) fn slow_kernels(system_info: &str) -> Option<String> {
     ))
 }
 
-/// Cores that this process may keep busy: physical ones, as two threads of a core share its arithmetic, but no more than
-/// its affinity and the quota of its control group allow, which `get_physical` does not look at.
+/// Cores that this process may keep busy: physical ones, as two threads of a core share its arithmetic, but no more
+/// than its affinity and the quota of its control group allow, which `get_physical` does not look at.
 pub(super) fn cores() -> u32 {
     u32::try_from(num_cpus::get_physical().min(num_cpus::get())).unwrap_or(1).max(1)
 }

@@ -1,4 +1,5 @@
-//! Whether a model embeds, how it pools, and the sizes of its context: pure decisions on the file's metadata and the options.
+//! Whether a model embeds, how it pools, and the sizes of its context: pure decisions on the file's metadata and the
+//! options.
 
 use super::plan::{Attention, Plan};
 use crate::{
@@ -28,10 +29,12 @@ const BATCH_INPUTS: u32 = 64;
 /// Numbers in a vector at most: a batch of them must fit into a frame between the processes.
 const MAX_DIMENSIONS: u32 = 32_768;
 const _: () = assert!(BATCH_INPUTS as usize * MAX_DIMENSIONS as usize * size_of::<f32>() < MAX_FRAME_BYTES);
-/// Tokens a batch is filled up to. Every token of a batch attends over all of it, so longer ones cost more than they gain.
+/// Tokens a batch is filled up to. Every token of a batch attends over all of it, so longer ones cost more than they
+/// gain.
 const BATCH_TOKENS_ON_CPU: u32 = 512;
 const BATCH_TOKENS_ON_GPU: u32 = 2048;
-/// Longest input taken without being asked for: the whole of it is one graph, whose time and memory grow with its square.
+/// Longest input taken without being asked for: the whole of it is one graph, whose time and memory grow with its
+/// square.
 const DEFAULT_MAX_INPUT_ON_CPU: u32 = 2048;
 const DEFAULT_MAX_INPUT_ON_GPU: u32 = 8192;
 /// llama.cpp makes room for the logits of every token of a batch, although an encoder has none.
@@ -41,7 +44,7 @@ const MAX_SCORE_BYTES: u64 = 1 << 29;
 /// Rows of one graph of a model that can be computed in parts.
 const CHUNK_ROWS: u32 = 512;
 
-/// What the model and the machine bring along.
+/// Facts about the model and the machine that the plan starts from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EmbedGiven {
     pub(super) n_ctx_train: u32,
@@ -60,14 +63,16 @@ pub(super) struct EmbedGiven {
 pub(super) struct EmbedPlan {
     pub(super) pooling: Pooling,
     pub(super) limits: EmbedLimits,
-    /// Rows of one `llama_decode`: a whole batch, or part of one where a token sees only those before it and the last one counts.
+    /// Rows of one `llama_decode`: a whole batch, or part of one where a token sees only those before it and the last
+    /// one counts.
     pub(super) rows: u32,
     pub(super) attention: Attention,
     threads: u32,
 }
 
 impl EmbedPlan {
-    /// Chooses what `options` leave open. `--max-num-seqs`, `--kv-cache-tokens` and the like do not concern embeddings.
+    /// Chooses the sizes that `options` leave open. `--max-num-seqs`, `--kv-cache-tokens` and the like do not concern
+    /// embeddings.
     ///
     /// # Errors
     /// `Unsupported`, with the name of the option to change.

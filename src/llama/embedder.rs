@@ -24,7 +24,7 @@ pub struct LlamaEmbedder<'m> {
 }
 
 /// A token on its way into a batch: its sequence, its position, itself.
-type Place = (i32, i32, LlamaToken);
+type RowPlace = (i32, i32, LlamaToken);
 
 impl<'m> LlamaEmbedder<'m> {
     /// Takes over a context that was opened with `plan`.
@@ -32,7 +32,7 @@ impl<'m> LlamaEmbedder<'m> {
         Self { context, batch: LlamaBatch::new(plan.rows as usize, 1), plan }
     }
 
-    fn decode(&mut self, rows: &[Place]) -> Result<(), StepError> {
+    fn decode(&mut self, rows: &[RowPlace]) -> Result<(), StepError> {
         self.batch.clear();
         for &(seq, pos, token) in rows {
             // Exactly one sequence id per row: the batch has room for one, and llama-cpp-2 does not check.
@@ -83,8 +83,8 @@ impl Embedder for LlamaEmbedder<'_> {
     }
 }
 
-/// Every token of the inputs with its place, or a refusal of what llama.cpp would answer with an abort.
-fn places(inputs: &[&[Token]], limits: EmbedLimits) -> Result<Vec<Place>, StepError> {
+/// Every token of the inputs with its position, or a refusal of inputs that llama.cpp would answer with an abort.
+fn places(inputs: &[&[Token]], limits: EmbedLimits) -> Result<Vec<RowPlace>, StepError> {
     let tokens: usize = inputs.iter().map(|input| input.len()).sum();
     let one_too_long = inputs.iter().any(|input| input.is_empty() || input.len() > limits.max_input as usize);
     let together_too_long = inputs.len() > 1 && tokens > limits.batch_tokens as usize;

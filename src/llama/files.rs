@@ -1,7 +1,7 @@
 //! Chooses the paths that llama.cpp opens: the files that the server holds, even if others have their names now.
 //!
-//! llama.cpp finds the parts of a model by their names. So the files of one in several parts get links with such names in a folder
-//! of their own, which is owned here and goes when the model is loaded.
+//! llama.cpp finds the parts of a model by their names. So the files of one in several parts get links with such names
+//! in a folder of their own, which is owned here and goes when the model is loaded.
 
 use crate::{
     models::opened::difference,
@@ -27,7 +27,7 @@ impl<'a> Files<'a> {
     /// Finds the files of `name`: those in `opened`, or the file at `name` if none were opened.
     ///
     /// # Errors
-    /// `Changed` if one of them is not what it was, `NotFound` if it is gone.
+    /// `Changed` if one of them was changed, `NotFound` if it is gone.
     pub(super) fn find(name: &Path, opened: &'a [OpenedFile]) -> Result<Self, LoadError> {
         let (path, links) = match opened {
             [] => (name.to_owned(), None),
@@ -70,13 +70,14 @@ impl<'a> Files<'a> {
     }
 }
 
-/// The file itself, or its name where the server's descriptors are not to be seen (a `/proc` that hides other processes).
+/// The file itself, or its name where the server's descriptors are not to be seen (a `/proc` that hides other
+/// processes).
 fn current(file: &OpenedFile) -> &Path {
     file.held.as_deref().filter(|held| held.exists()).unwrap_or(&file.name)
 }
 
-/// A folder of links to the parts of a model, under their names, and the first of them. Dropping the folder removes it; one that a
-/// killed engine leaves behind is in nobody's way, as each has another name.
+/// A folder of links to the parts of a model, under their names, and the first of them. Dropping the folder removes it;
+/// one that a killed engine leaves disturbs no other, as each has another name.
 fn links_to(parts: &[OpenedFile]) -> io::Result<(PathBuf, TempDir)> {
     let folder = tempfile::Builder::new().prefix("llamero-parts-").tempdir()?;
     let mut first = PathBuf::new();

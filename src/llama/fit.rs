@@ -1,9 +1,9 @@
-//! Does a context fit? What it will take of each kind of memory against what is there: pure arithmetic, before llama.cpp
-//! is asked for it.
+//! Does a context fit? Its needs of each kind of memory against the memory that is there: pure arithmetic, before
+//! llama.cpp is asked for it.
 //!
 //! On a host without memory to spare llama.cpp does not fail: its buffers are promised, and the kernel kills the engine
-//! when they are filled. So what cannot work is refused here, with the options to change. Weights are no reason to
-//! refuse: their file is mapped, and pages that do not fit are read again, slowly.
+//! when they are filled. So sizes that cannot work are refused here, with the options to change. Weights are no reason
+//! to refuse: their file is mapped, and pages that do not fit are read again, slowly.
 
 use super::{
     cells::CellShape,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::protocol::{KvLayout, KvType, LoadError, MemoryNeed, MemoryPlace};
 
-/// What a model says of its sizes.
+/// The sizes of a model.
 #[derive(Debug, Clone)]
 pub(super) struct Sizes {
     pub(super) weights_bytes: u64,
@@ -36,7 +36,7 @@ pub(super) struct Room {
     pub(super) now: Option<Free>,
 }
 
-/// What the context of `plan` takes in each of the places, about.
+/// The approximate needs of the context of `plan` in each of the places.
 pub(super) fn needs(plan: &Plan, sizes: &Sizes, rooms: &[Room]) -> Vec<MemoryNeed> {
     let kv_bytes = kv_bytes(plan, sizes);
     let layers = u64::from(sizes.layers.max(1));
@@ -116,10 +116,11 @@ fn allocated_cells(plan: &Plan) -> u32 {
     (plan.kv_cells / streams).next_multiple_of(CELLS_PER_BLOCK).saturating_mul(streams)
 }
 
-/// Of a graph of the most rows: attention scores with their mask, or logits, which come later and take the same memory.
+/// Bytes of a graph of as many rows as allowed: attention scores with their mask, or logits, which come later and take
+/// the same memory.
 ///
-/// With SmolLM2-135M and 256 rows llama.cpp reserves 52, 87 and 339 MB for streams of 2,048, 8,192 and 32,768 cells, and in
-/// blocks 52 and 104 MB for 256 and 512 rows; this gives 54, 87, 339, 54 and 108.
+/// With SmolLM2-135M and 256 rows llama.cpp reserves 52, 87 and 339 MB for streams of 2,048, 8,192 and 32,768 cells,
+/// and in blocks 52 and 104 MB for 256 and 512 rows; this gives 54, 87, 339, 54 and 108.
 fn scratch_bytes(plan: &Plan, sizes: &Sizes) -> u64 {
     /// Rows of the model's width that are alive beside either.
     const WIDTHS: u64 = 6;
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
     use crate::llama::{
         cells::Defaults,
-        plan::{Attention, Window},
+        plan::{Attention, PlannedWindow},
     };
 
     /// SmolLM2-135M.
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn layers_with_a_sliding_window_need_cells_for_that_and_a_graph_only() {
-        let windowed = Plan { window: Some(Window { positions: 512, cell_bytes: 20_000 }), ..plan(8192) };
+        let windowed = Plan { window: Some(PlannedWindow { positions: 512, cell_bytes: 20_000 }), ..plan(8192) };
         let need = needs(&windowed, &sizes(), &[room(MemoryPlace::Host, 8000, 0)])[0];
 
         assert_eq!(need.kv_bytes, (2880 << 20) - 16 * (8192 - 768) * 20_000);

@@ -1,7 +1,7 @@
 //! From a GGUF file to a model in memory: backend, header, weights, tokenizer, plan, memory.
 //!
-//! Loading blocks for as long as the disk takes and belongs in an engine process: a malformed file that passes the checks here may
-//! still end it.
+//! Loading blocks for as long as the disk takes and belongs in an engine process: a malformed file that passes the
+//! checks here may still end it.
 
 use super::{
     affixes,
@@ -11,7 +11,7 @@ use super::{
     embed_plan::{EmbedGiven, EmbedPlan, is_causal, pooling},
     files::Files,
     fit::{self, Room, Sizes},
-    loaded::{EmbeddingModel, GeneratingModel, Loaded, LoadedFile},
+    loaded::{EmbeddingModel, GeneratingModel, LoadedFile, LoadedModel},
     measure,
     memory::{self, Free},
     plan::{Given, Plan},
@@ -36,9 +36,9 @@ const ALL_LAYERS: u32 = 999;
 /// fails the load. `'static` because llama-cpp-2 keeps it boxed; give it a channel.
 ///
 /// # Errors
-/// `NotFound`, `NotGguf`, `Changed` if a file is not what the server opened, `Unsupported` with the option to change, or `Backend`
-/// with llama.cpp's own words.
-pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Result<Loaded, LoadError> {
+/// `NotFound`, `NotGguf`, `Changed` if a file was changed since the server opened it, `Unsupported` with the option to
+/// change, or `Backend` with llama.cpp's own words.
+pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Result<LoadedModel, LoadError> {
     let started = Instant::now();
     let backend = backend()?;
     let _exclusive = EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,10 +103,10 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
         started,
     };
     Ok(match embedding {
-        Some((plan, affixes)) => Loaded::Embeds(EmbeddingModel { file, plan, affixes }),
+        Some((plan, affixes)) => LoadedModel::Embeds(EmbeddingModel { file, plan, affixes }),
         None => {
             let swap_bytes = options.swap_space_bytes.unwrap_or_else(memory::swap_bytes);
-            Loaded::Generates(GeneratingModel { file, swap_bytes })
+            LoadedModel::Generates(GeneratingModel { file, swap_bytes })
         }
     })
 }
@@ -117,8 +117,8 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
 /// As [`load`], and `Unsupported` if the model embeds.
 pub fn load_generating(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Result<GeneratingModel, LoadError> {
     match load(options, progress)? {
-        Loaded::Generates(model) => Ok(model),
-        Loaded::Embeds(_) => Err(LoadError::Unsupported("the model embeds and does not generate".to_owned())),
+        LoadedModel::Generates(model) => Ok(model),
+        LoadedModel::Embeds(_) => Err(LoadError::Unsupported("the model embeds and does not generate".to_owned())),
     }
 }
 
@@ -139,7 +139,7 @@ fn cells(model: &LlamaModel) -> CellShape {
     CellShape::read(&architecture(model), |key| model.meta_val_str(key).ok(), defaults)
 }
 
-/// Holds a plan against the memory there was before the model was loaded, on the host and the GPUs, and what is left.
+/// Compares a plan with the memory before the model was loaded and the memory now, on the host and the GPUs.
 fn fit(plan: &Plan, sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> Result<Vec<MemoryNeed>, LoadError> {
     let host = Room { place: MemoryPlace::Host, before: before.0, now: memory::host() };
     let gpu = Room { place: MemoryPlace::Gpu, before: before.1, now: memory::gpus() };

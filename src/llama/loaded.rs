@@ -39,7 +39,7 @@ use std::{
 };
 
 /// A model in memory.
-pub enum Loaded {
+pub enum LoadedModel {
     /// It generates text.
     Generates(GeneratingModel),
     /// It embeds texts.
@@ -49,7 +49,7 @@ pub enum Loaded {
 /// A model in memory that generates text.
 pub struct GeneratingModel {
     pub(super) file: LoadedFile,
-    /// Host memory for what slots held, bytes.
+    /// Host memory for parked contents of slots, bytes.
     pub(super) swap_bytes: u64,
 }
 
@@ -60,7 +60,7 @@ pub struct EmbeddingModel {
     pub(super) affixes: SpecialTokenAffixes,
 }
 
-/// What both have: the weights, the tokenizer, and the sizes that a context will have.
+/// The parts that both have: the weights, the tokenizer, and the sizes that a context will have.
 pub(super) struct LoadedFile {
     pub(super) model: Arc<LlamaModel>,
     pub(super) tokenizer: Arc<LlamaTokenizer>,
@@ -86,7 +86,7 @@ impl GeneratingModel {
         self.file.plan.max_model_len
     }
 
-    /// What it was expected to need of each kind of memory.
+    /// Its expected needs of each kind of memory.
     #[must_use]
     pub fn memory(&self) -> &[MemoryNeed] {
         &self.file.memory
@@ -138,7 +138,7 @@ impl GeneratingModel {
 
     /// One step with a row in every slot, all of them sampled; on a GPU a step of as many rows as allowed.
     ///
-    /// llama.cpp reserves the memory of its largest graph when the context opens; what is left to first use are the
+    /// llama.cpp reserves the memory of its largest graph when the context opens; left to the first use are the
     /// logits of every slot, the pages of the weights, and on a GPU the kernels of large batches. A full batch on a CPU
     /// would find nothing more and delay the start by seconds.
     fn warm_up(&self, runner: &mut LlamaRunner<'_>) -> Result<(), LoadError> {

@@ -1,12 +1,12 @@
-//! Measures the memory that states and cells of a model take, by saving small ones. This is right for every cache that llama.cpp
-//! has; a formula over layers and heads is not.
+//! Measures the memory that states and cells of a model take, by saving small ones. This is right for every cache that
+//! llama.cpp has; a formula over layers and heads is not.
 
 use super::{
     backend::backend_error,
     context::context_params,
     copies::StateSizes,
     log,
-    plan::{Plan, Window},
+    plan::{Plan, PlannedWindow},
     runner::LlamaRunner,
 };
 use crate::{
@@ -38,23 +38,23 @@ pub(super) fn state_sizes(runner: &mut LlamaRunner<'_>, token: Token) -> Option<
     })
 }
 
-/// The sliding window of a model that has layers with one beside others without, as a small context of its own shows it. The
-/// caller holds the lock of model loading.
+/// The sliding window of a model that has layers with one beside others without, as a small context of its own shows
+/// it. The caller holds the lock of model loading.
 ///
 /// # Errors
 /// `Backend` if there is no memory even for that.
-pub(super) fn window(model: &LlamaModel, backend: &LlamaBackend, plan: &Plan, token: Token) -> Result<Option<Window>, LoadError> {
+pub(super) fn window(model: &LlamaModel, backend: &LlamaBackend, plan: &Plan, token: Token) -> Result<Option<PlannedWindow>, LoadError> {
     let small = Plan { slots: 1, max_model_len: 2, max_rows: 2, rows_per_graph: 2, kv_cells: 256, ..*plan };
     drop(log::take_complaints());
     let context = model.new_context(backend, context_params(&small)).map_err(|error| backend_error(&error))?;
     let vocabulary_size = model.vocab().n_tokens().cast_unsigned();
     let mut runner = LlamaRunner::new(context, small.limits(vocabulary_size, true), &small, false);
     let sizes = state_sizes(&mut runner, token).filter(|sizes| sizes.sliding > 0);
-    Ok(sizes.map(|sizes| Window { positions: sizes.window, cell_bytes: cell_bytes(sizes.sliding) }))
+    Ok(sizes.map(|sizes| PlannedWindow { positions: sizes.window, cell_bytes: cell_bytes(sizes.sliding) }))
 }
 
-/// Bytes of the KV cells of a context that was opened by `plan`, with so many cells of slots. A recurrent model's state does not
-/// grow; there it is the state of all slots.
+/// Bytes of the KV cells of a context that was opened by `plan`, with so many cells of slots. A recurrent model's state
+/// does not grow; there it is the state of all slots.
 pub(super) fn kv_bytes(sizes: StateSizes, plan: &Plan, allocated_cells: u32) -> u64 {
     let all = cell_bytes(sizes.next - sizes.sliding) * u64::from(allocated_cells);
     let sliding = cell_bytes(sizes.sliding) * plan.sliding_cells().unwrap_or(u64::from(allocated_cells));

@@ -1,6 +1,6 @@
 //! How much memory there is: of the machine, of the control groups that this process is in, of the GPUs.
 //!
-//! Reads `/proc` and `/sys` when asked; the texts are taken apart by pure functions. What is done with it is `fit.rs`.
+//! Reads `/proc` and `/sys` when asked; the texts are taken apart by pure functions. `fit.rs` decides with it.
 
 use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices};
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 /// Share of the machine's memory: the weights, other programs and the page cache need the rest.
 const SHARE_OF_RAM: u64 = 8;
-/// Share of the machine's memory for parked KV, and its most: vLLM's default of `--swap-space`.
+/// Share of the machine's memory for parked KV, and its upper bound: vLLM's default of `--swap-space`.
 const SWAP_SHARE_OF_RAM: u64 = 16;
 const MOST_SWAP_BYTES: u64 = 4 << 30;
 /// Where nothing is known about the memory.
@@ -21,9 +21,9 @@ const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// Memory of one place, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Free {
-    /// What can be had without swapping: file pages that the kernel would drop count.
+    /// Bytes that can be allocated without swapping: file pages that the kernel would drop count.
     pub(super) bytes: u64,
-    /// What could be moved out for more.
+    /// Bytes that could be swapped out for more.
     pub(super) swap_bytes: u64,
 }
 
@@ -32,14 +32,14 @@ pub(super) fn swap_bytes() -> u64 {
     ram_bytes().map_or(0, |total| (total / SWAP_SHARE_OF_RAM).min(MOST_SWAP_BYTES))
 }
 
-/// What this process may use of the machine's memory, bytes.
+/// Memory that this process may use, bytes.
 fn ram_bytes() -> Option<u64> {
     let machine = read_to_string("/proc/meminfo").ok().and_then(|text| entry(&text, "MemTotal:"));
     let limits = cgroup_folders().into_iter().filter_map(|folder| number(&folder.join("memory.max")));
     machine.into_iter().chain(limits).min()
 }
 
-/// Bytes that KV cells may take without anybody having asked for them: four fifths of what the weights left free on the
+/// Bytes that KV cells may take by default: four fifths of the memory that the weights left free on the
 /// GPUs, or an eighth of the memory that this process may use where there is none or it does not say.
 pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
     if let Some(free) = gpus().filter(|_| on_gpu) {
@@ -48,7 +48,7 @@ pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
     ram_bytes().map_or(UNKNOWN_BUDGET_BYTES, |total| total / SHARE_OF_RAM)
 }
 
-/// The least of what the machine has and what each control group around this process lets it have; `None` where the
+/// The least of the machine's memory and the limits of the control groups around this process; `None` where the
 /// kernel does not say.
 pub(super) fn host() -> Option<Free> {
     let meminfo = read_to_string("/proc/meminfo").ok()?;
@@ -89,7 +89,7 @@ fn number(path: &Path) -> Option<u64> {
     read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// What a control group may still take: its limit less what it holds, where file pages that are no shared memory count
+/// Memory that a control group may still take: its limit less its use, where file pages that are no shared memory count
 /// as free (`memory.stat`).
 fn left_in_group(max: u64, current: u64, stat: &str) -> u64 {
     let bytes = |name: &str| {

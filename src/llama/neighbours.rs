@@ -1,6 +1,7 @@
-//! How many cores other programs keep busy, by what the kernel counts for each core that this process may run on.
+//! How many cores other programs keep busy, by the kernel's counts for each core that this process may run on.
 //!
-//! Reads `/proc/stat` four times a second at most; where that cannot be read, or says nothing of our cores, nothing is known.
+//! Reads `/proc/stat` four times a second at most; where that cannot be read, or says nothing of our cores, nothing is
+//! known.
 
 use procfs::{CpuTime, CurrentSI, KernelStats};
 use rustix::{
@@ -14,17 +15,18 @@ const WINDOW: Duration = Duration::from_millis(250);
 /// A look longer ago says nothing of the present.
 const STALE: Duration = Duration::from_secs(2);
 
-/// What cores are used for, between two looks.
+/// The use of the cores between two looks.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Use {
+pub(super) struct CoreUse {
     /// Cores that this process may run on.
     pub(super) cores: f64,
     /// Cores that other programs kept busy, from 0 to `cores`.
     pub(super) others: f64,
 }
 
-/// Looks now and then, where there are as many cores as threads: of two hardware threads on one core the kernel's counts do not
-/// say whether they are in each other's way, nor do those of a whole machine say what a quota of it leaves.
+/// Looks now and then, where there are as many cores as threads: of two hardware threads on one core the kernel's
+/// counts do not say whether they are in each other's way, nor do those of a whole machine say what a quota of it
+/// leaves.
 #[derive(Debug)]
 pub(super) struct Neighbours {
     threads: u32,
@@ -50,8 +52,8 @@ impl Neighbours {
         Self { threads, last: None, tried: None }
     }
 
-    /// What cores were used for since the last look, if that is long enough ago.
-    pub(super) fn look(&mut self) -> Option<Use> {
+    /// The use of the cores since the last look, if that is long enough ago.
+    pub(super) fn look(&mut self) -> Option<CoreUse> {
         let now = Instant::now();
         if self.tried.is_some_and(|tried| now - tried < WINDOW) {
             return None;
@@ -67,7 +69,8 @@ impl Look {
     fn take(at: Instant, cores: u32) -> Option<Self> {
         let allowed = sched_getaffinity(None).ok().filter(|allowed| allowed.count() == cores)?;
         let stats = KernelStats::current().ok()?;
-        // Lines have the order of the cores that are online. Where one is not, the numbers of those behind it are unknown.
+        // Lines have the order of the cores that are online. Where one is not, the numbers of those after it are
+        // unknown.
         if stats.cpu_time.len() <= (0..CpuSet::MAX_CPU).rfind(|cpu| allowed.is_set(*cpu))? {
             return None;
         }
@@ -79,7 +82,7 @@ impl Look {
     }
 
     /// `None` after a long time.
-    fn since(&self, before: &Self) -> Option<Use> {
+    fn since(&self, before: &Self) -> Option<CoreUse> {
         let elapsed = self.at - before.at;
         if elapsed > STALE {
             return None;
@@ -87,7 +90,7 @@ impl Look {
         let (cores, elapsed) = (f64::from(self.cores), elapsed.as_secs_f64());
         let share = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() / elapsed;
         let others = cores - share(self.idle, before.idle) - share(self.ours, before.ours);
-        Some(Use { cores, others: others.clamp(0.0, cores) })
+        Some(CoreUse { cores, others: others.clamp(0.0, cores) })
     }
 }
 
@@ -111,7 +114,7 @@ mod tests {
 
         let after = look(begun + Duration::from_secs(2), 102.0, 12.0, 4);
 
-        assert_eq!(after.since(&before), Some(Use { cores: 4.0, others: 2.0 }));
+        assert_eq!(after.since(&before), Some(CoreUse { cores: 4.0, others: 2.0 }));
     }
 
     #[test]
@@ -120,8 +123,8 @@ mod tests {
         let before = look(begun, 100.0, 10.0, 2);
         let at = begun + Duration::from_secs(1);
 
-        assert_eq!(look(at, 102.0, 11.0, 2).since(&before), Some(Use { cores: 2.0, others: 0.0 }));
-        assert_eq!(look(at, 90.0, 0.0, 2).since(&before), Some(Use { cores: 2.0, others: 2.0 }));
+        assert_eq!(look(at, 102.0, 11.0, 2).since(&before), Some(CoreUse { cores: 2.0, others: 0.0 }));
+        assert_eq!(look(at, 90.0, 0.0, 2).since(&before), Some(CoreUse { cores: 2.0, others: 2.0 }));
         assert_eq!(look(begun + Duration::from_secs(60), 160.0, 11.0, 2).since(&before), None, "a mean over a minute is not the present");
     }
 

@@ -1,38 +1,38 @@
 //! The text of every token, computed once at load: two slices and a bit instead of a call into llama.cpp per token.
 //!
-//! Immutable after [`Pieces::read`], so shared by all threads. Ids are range-checked here because llama.cpp throws.
+//! Immutable after [`PieceTable::read`], so shared by all threads. Ids are range-checked here because llama.cpp throws.
 
 use super::special::ends_generation;
 use llama_cpp_2::vocab::LlamaVocab;
 
 /// All pieces of a vocabulary in one buffer, about 8 bytes per token plus their text.
-pub(super) struct Pieces {
+pub(super) struct PieceTable {
     text: Vec<u8>,
     /// Piece `i` is `text[ends[i - 1]..ends[i]]`.
     ends: Vec<u32>,
-    flags: Vec<Flags>,
+    flags: Vec<PieceFlags>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Flags {
+struct PieceFlags {
     /// Control and unknown tokens have text only when special tokens are written out.
     hidden: bool,
     end_of_generation: bool,
 }
 
-impl Pieces {
+impl PieceTable {
     /// Asks llama.cpp for each piece. Leading spaces stay (`lstrip = 0`): after "Hello" comes " world".
     pub(super) fn read(vocab: &LlamaVocab<'_>) -> Self {
         let mut pieces = Self { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
         for token in vocab.tokens() {
             let written_out = vocab.token_to_piece(token, true, None);
             let hidden = !written_out.is_empty() && vocab.token_to_piece(token, false, None).is_empty();
-            pieces.push(&written_out, Flags { hidden, end_of_generation: ends_generation(vocab, token) });
+            pieces.push(&written_out, PieceFlags { hidden, end_of_generation: ends_generation(vocab, token) });
         }
         pieces
     }
 
-    fn push(&mut self, piece: &[u8], flags: Flags) {
+    fn push(&mut self, piece: &[u8], flags: PieceFlags) {
         self.text.extend_from_slice(piece);
         self.ends.push(u32::try_from(self.text.len()).expect("a vocabulary has less than 4 GiB of text: its file stores it"));
         self.flags.push(flags);
@@ -83,9 +83,9 @@ mod tests {
 
     #[test]
     fn the_longest_piece_may_be_special_and_bytes_that_utf_8_has_not_are_not_missed() {
-        let plain = Flags { hidden: false, end_of_generation: false };
-        let special = Flags { hidden: true, end_of_generation: true };
-        let mut pieces = Pieces { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
+        let plain = PieceFlags { hidden: false, end_of_generation: false };
+        let special = PieceFlags { hidden: true, end_of_generation: true };
+        let mut pieces = PieceTable { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
         assert_eq!(pieces.longest(), None);
         pieces.push(b"<|end|>", special);
         // All but two of the bytes that UTF-8 has.
@@ -99,9 +99,9 @@ mod tests {
 
     #[test]
     fn pieces_come_back_by_id_and_hidden_ones_only_when_written_out() {
-        let plain = Flags { hidden: false, end_of_generation: false };
-        let special = Flags { hidden: true, end_of_generation: true };
-        let mut pieces = Pieces { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
+        let plain = PieceFlags { hidden: false, end_of_generation: false };
+        let special = PieceFlags { hidden: true, end_of_generation: true };
+        let mut pieces = PieceTable { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
         pieces.push(b"<|end|>", special);
         pieces.push(b"", plain);
         pieces.push(b" world", plain);

@@ -17,8 +17,8 @@ const LEAST_DEFAULT_MODEL_LEN: u32 = 2048;
 /// Rows that one graph computes on a GPU, or in blocks: llama.cpp's default `n_ubatch`.
 const MAX_ROWS_PER_GRAPH: u32 = 512;
 
-/// The same on a CPU without flash attention: 128 to 256 are the fastest there (docs/benchmarks). Its scores take scratch
-/// memory of rows times cells times heads, a float each.
+/// The same on a CPU without flash attention: 128 to 256 are the fastest there (docs/benchmarks). Its scores take
+/// scratch memory of rows times cells times heads, a float each.
 const MAX_ROWS_PER_CPU_GRAPH: u32 = 256;
 /// Bytes of that scratch memory at most, down to [`LEAST_ROWS_PER_GRAPH`].
 const MAX_SCORE_BYTES: u64 = 1 << 29;
@@ -45,19 +45,19 @@ pub(super) struct Plan {
     pub threads: u32,
     /// Whether steps take fewer where that is faster.
     pub adapts: bool,
-    /// Where the cells lie.
+    /// How the cells are divided among slots.
     pub layout: KvLayout,
-    /// What they are stored as.
+    /// The type that they are stored as.
     pub kv_type: KvType,
     /// How attention is computed.
     pub attention: Attention,
     /// Set if the cells that a sliding window has passed are used anew (llama.cpp's `swa_full` turned off).
-    pub window: Option<Window>,
+    pub window: Option<PlannedWindow>,
 }
 
 /// The sliding window of a model that has layers with one beside others without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Window {
+pub(super) struct PlannedWindow {
     /// Positions that layers with a window attend to.
     pub positions: u32,
     /// Bytes of a cell in all of these layers.
@@ -75,7 +75,7 @@ pub(super) enum Attention {
     Either,
 }
 
-/// What the model and the machine bring along.
+/// Facts about the model and the machine that the plan starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Given {
     /// Context the model was trained for, tokens.
@@ -89,13 +89,13 @@ pub(super) struct Given {
     /// Memory of one KV cell, bytes, about.
     pub cell_bytes: u64,
     /// The model's sliding window.
-    pub window: Option<Window>,
+    pub window: Option<PlannedWindow>,
     /// Memory that the KV cells may take without anybody having asked for it, bytes.
     pub kv_budget_bytes: u64,
 }
 
 impl Plan {
-    /// Chooses what `options` leave open.
+    /// Chooses the sizes that `options` leave open.
     ///
     /// # Errors
     /// `Unsupported`, with the name of the option to change.
@@ -183,22 +183,23 @@ impl Plan {
     }
 }
 
-/// Whether the cells that a window has passed are used anew: where that saves any, and slots have cells of their own. In one pool
-/// llama.cpp counts on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied prefixes belong to several.
-fn slides(options: &EngineOptions, window: Window, max_model_len: u32, rows_per_graph: u32) -> bool {
+/// Whether the cells that a window has passed are used anew: where that saves any, and slots have cells of their own.
+/// In one pool llama.cpp counts on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied
+/// prefixes belong to several.
+fn slides(options: &EngineOptions, window: PlannedWindow, max_model_len: u32, rows_per_graph: u32) -> bool {
     !options.swa_full && options.kv_layout == KvLayout::Split && window_cells(window, rows_per_graph) < max_model_len
 }
 
 /// Cells that llama.cpp allocates for a stream of layers with a window (`llama_kv_cache_iswa`).
-fn window_cells(window: Window, rows_per_graph: u32) -> u32 {
+fn window_cells(window: PlannedWindow, rows_per_graph: u32) -> u32 {
     window.positions.saturating_add(rows_per_graph).checked_next_multiple_of(CELLS_PER_BLOCK).unwrap_or(u32::MAX)
 }
 
 /// On a CPU plain attention: ggml's fused kernel there takes one row at a time unless a graph has 64 of one sequence
-/// (`GGML_FA_TILE_Q` in `ggml-cpu/ops.cpp`), and over f16 cells decodes 1.3 times slower at 100 positions and 3 times at
-/// 6,000 (docs/benchmarks). It gains 1.2 to 1.5 times in large prefill graphs, which are the smaller part of the time.
-/// Quantized cells have nothing else in llama.cpp; over q8_0 it decodes as fast as plain attention over f16 at 200 positions
-/// and 0.8 to 0.9 times as fast at 2,000.
+/// (`GGML_FA_TILE_Q` in `ggml-cpu/ops.cpp`), and over f16 cells decodes 1.3 times slower at 100 positions and 3 times
+/// at 6,000 (docs/benchmarks). It gains 1.2 to 1.5 times in large prefill graphs, which are the smaller part of the
+/// time. Quantized cells have nothing else in llama.cpp; over q8_0 it decodes as fast as plain attention over f16 at
+/// 200 positions and 0.8 to 0.9 times as fast at 2,000.
 ///
 /// # Errors
 /// `Unsupported`, with the option to change.
@@ -383,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_sliding_window_saves_cells_where_every_slot_has_its_own_and_there_are_any_to_save() {
-        let window = Some(Window { positions: 512, cell_bytes: 800 });
+        let window = Some(PlannedWindow { positions: 512, cell_bytes: 800 });
         let cells = |options: &EngineOptions| Plan::new(options, Given { window, ..given(8192) }).unwrap().window_cells();
 
         // 512 positions and 256 rows of a graph.
@@ -403,7 +404,7 @@ mod tests {
         // 16 slots of 2048 cells of 1000 bytes; with the window, 8192 of 200 and 1024 of 800.
         let of = |window| Plan::new(&options(), Given { window, kv_budget_bytes: 40_000_000, ..given(8192) }).unwrap().max_model_len;
 
-        assert_eq!((of(None), of(Some(Window { positions: 512, cell_bytes: 800 }))), (2048, 8192));
+        assert_eq!((of(None), of(Some(PlannedWindow { positions: 512, cell_bytes: 800 }))), (2048, 8192));
     }
 
     #[test]

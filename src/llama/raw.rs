@@ -1,4 +1,4 @@
-//! Every unsafe call of this program, each behind a safe function.
+//! Every unsafe call of this program, each in a safe function.
 //!
 //! Owns the callbacks that llama.cpp calls back into. Nothing here decides
 //! anything: callers have checked slots, and errors are values.
@@ -9,22 +9,24 @@ use super::log;
 use llama_cpp_2::context::{LlamaContext, session::LlamaStateSeqFlags};
 use std::ffi::{CStr, c_char, c_void};
 
-/// Has the C library give freed memory of more than `bytes` back to the system. `bytes` is at most 32 MiB, beyond which glibc refuses.
+/// Has the C library give freed memory of more than `bytes` back to the system. `bytes` is at most 32 MiB, beyond which
+/// glibc refuses.
 ///
-/// By itself glibc raises these two thresholds, up to 32 and 64 MiB, with the largest block that was freed (mallopt(3)).
+/// By itself glibc raises these two thresholds, up to 32 and 64 MiB, with the largest block that was freed
+/// (mallopt(3)).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(super) fn set_heap_thresholds(bytes: i32) {
     for parameter in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
-        // SAFETY: `mallopt` takes two integers, and locks what it changes.
+        // SAFETY: `mallopt` takes two integers, and locks the state that it changes.
         let is_set = unsafe { libc::mallopt(parameter, bytes) } == 1;
         debug_assert!(is_set, "glibc takes up to 32 MiB");
     }
 }
 
-/// Routes the log of llama.cpp and ggml to [`log::on_line`], and what ggml says before it aborts too.
+/// Routes the log of llama.cpp and ggml to [`log::on_line`], and ggml's last words before it aborts too.
 ///
 /// Setting the abort callback also keeps ggml from forking a debugger for a backtrace in front of every abort.
-/// A C++ exception that nobody catches still does, unless `GGML_NO_BACKTRACE` is in the environment of the process.
+/// A C++ exception that is not caught still does, unless `GGML_NO_BACKTRACE` is in the environment of the process.
 pub(super) fn route_logs() {
     // SAFETY: both callbacks are `extern "C"` functions of the right type, ignore their user data and never unwind;
     // llama.cpp and ggml keep nothing but the pointers.
@@ -58,7 +60,7 @@ fn hand_over(level: log::Level, text: *const c_char) {
     let _lost = std::panic::catch_unwind(|| log::on_line(level, &text.to_string_lossy()));
 }
 
-/// What the compiled-in backends say of themselves, such as `CPU : AVX2 = 1 | AVX512 = 1 | `.
+/// The compiled-in backends' description of themselves, such as `CPU : AVX2 = 1 | AVX512 = 1 | `.
 pub(super) fn system_info() -> String {
     // SAFETY: returns a NUL-terminated static buffer. It is refilled on each call, so calls must not overlap; the only
     // caller holds the lock of model loading (`backend::EXCLUSIVE`).
@@ -86,14 +88,14 @@ pub(super) fn set_threads(context: &mut LlamaContext<'_>, threads: u32) -> bool 
     }
 }
 
-/// The one pointer in llama-cpp-2's description of a context, which shows it nowhere else and wraps no call that sets threads.
-/// The version is pinned, and a test on a real model holds this to it.
+/// The one pointer in llama-cpp-2's description of a context, which shows it nowhere else and wraps no call that sets
+/// threads. The version is pinned, and a test on a real model holds this to it.
 fn address_in(description: &str) -> Option<usize> {
     let digits = description.strip_prefix("LlamaContext { context: 0x")?.strip_suffix(" }")?;
     usize::from_str_radix(digits, 16).ok().filter(|address| *address != 0)
 }
 
-/// Bytes that the state of a slot takes, 0 if llama.cpp cannot tell.
+/// Bytes that the state of a slot takes, 0 if llama.cpp does not know.
 pub(super) fn state_size(context: &LlamaContext<'_>, slot: i32) -> usize {
     context.state_seq_get_size_ext(slot, LlamaStateSeqFlags::empty())
 }
@@ -103,11 +105,12 @@ pub(super) fn sliding_state_size(context: &LlamaContext<'_>, slot: i32) -> usize
     context.state_seq_get_size_ext(slot, LlamaStateSeqFlags::PARTIAL_ONLY)
 }
 
-/// The sliding window of the context's model, positions; `None` if it has none, or llama-cpp-2 is not the version that this was
-/// written for.
+/// The sliding window of the context's model, positions; `None` if it has none, or llama-cpp-2 is not the version that
+/// this was written for.
 pub(super) fn window(context: &LlamaContext<'_>) -> Option<u32> {
     let pointer = address_in(&format!("{context:?}")).map(std::ptr::with_exposed_provenance)?;
-    // SAFETY: the pointer is the context's own, which lives and is borrowed here; its model lives longer. Both are only read.
+    // SAFETY: the pointer is the context's own, which lives and is borrowed here; its model lives longer. Both are only
+    // read.
     let window = unsafe { llama_cpp_sys_2::llama_model_n_swa(llama_cpp_sys_2::llama_get_model(pointer)) };
     u32::try_from(window).ok().filter(|window| *window > 0)
 }
@@ -136,8 +139,9 @@ pub(super) fn save(context: &LlamaContext<'_>, slot: i32, state: &mut Vec<u8>) -
 ///
 /// Returns false if llama.cpp failed; the slot is then empty.
 pub(super) fn restore(context: &mut LlamaContext<'_>, slot: i32, state: &[u8]) -> bool {
-    // SAFETY: llama.cpp reads `state` within its length and compares the types, sizes and counts in it with its own before it
-    // copies (`llama_io_read_host`, `llama_kv_cache::state_read_meta` and `state_read_data`); an exception becomes false.
+    // SAFETY: llama.cpp reads `state` within its length and compares the types, sizes and counts in it with its own
+    // before it copies (`llama_io_read_host`, `llama_kv_cache::state_read_meta` and `state_read_data`); an exception
+    // becomes false.
     !state.is_empty() && unsafe { context.state_seq_set_data_ext(state, slot, LlamaStateSeqFlags::empty()) }
 }
 

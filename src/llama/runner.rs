@@ -1,7 +1,7 @@
 //! Steps on a llama.cpp context: KV changes, one or two `llama_decode`, logits by row.
 //!
 //! Owns the context, one batch and its host buffers, all reused; used by the engine thread alone. It plans nothing, and
-//! refuses what llama.cpp would answer with an abort: slots, positions and tokens outside the limits, too many rows.
+//! refuses what would abort llama.cpp: slots, positions and tokens outside the limits, too many rows.
 
 use super::{
     backend::device,
@@ -39,11 +39,11 @@ pub struct LlamaRunner<'m> {
     idle_threads: u32,
     /// Positions that each slot holds.
     held: Vec<u32>,
-    /// What was saved; the scheduler bounds its bytes.
+    /// The saved states; the scheduler bounds their bytes.
     parked: HashMap<Parked, Arc<ParkedState>>,
-    /// What saved states take, measured.
+    /// The size of saved states, measured.
     sizes: StateSizes,
-    /// What they depend on.
+    /// A text that names all that they depend on.
     format: String,
     /// For each row of the last step, where its logits are; empty unless that step succeeded.
     logits: Vec<Logits>,
@@ -53,9 +53,9 @@ pub struct LlamaRunner<'m> {
 
 /// CPU threads of a step.
 struct RunningThreads {
-    /// What the context uses.
+    /// Threads that the context uses.
     now: u32,
-    /// Set if they follow the times of steps and what others use.
+    /// Set if they follow the times of steps and the use of other programs.
     choice: Option<Threads>,
     neighbours: Neighbours,
 }
@@ -74,7 +74,7 @@ enum Logits {
 impl<'m> LlamaRunner<'m> {
     /// Takes over an empty context with `limits.slots` sequence ids and `limits.max_rows` rows.
     ///
-    /// It was opened by `plan`, whose threads are the most that steps will use.
+    /// It was opened by `plan`, whose threads are the upper bound for steps.
     pub(super) fn new(context: LlamaContext<'m>, limits: Limits, plan: &Plan, on_gpu: bool) -> Self {
         let copying = match plan.layout {
             KvLayout::Unified => Copying::Mark,
@@ -116,7 +116,7 @@ impl<'m> LlamaRunner<'m> {
         self.context.n_ctx()
     }
 
-    /// Bytes that llama.cpp needs to save what slot 0 holds, and how many of them are of layers with a sliding window.
+    /// Bytes that saving slot 0 takes, and how many of them are of layers with a sliding window.
     pub(super) fn state_sizes_of_slot_0(&self) -> (usize, usize) {
         (raw::state_size(&self.context, 0), raw::sliding_state_size(&self.context, 0))
     }
@@ -126,7 +126,7 @@ impl<'m> LlamaRunner<'m> {
         raw::window(&self.context)
     }
 
-    /// Says what saved states take, and lets so many bytes of them be parked.
+    /// Sets the size of saved states, and allows so many bytes of them to be parked.
     pub(super) fn allow_swap(&mut self, sizes: StateSizes, bytes: u64) {
         self.sizes = sizes;
         let (first, next) = (sizes.first as u64, sizes.next as u64);
@@ -192,7 +192,7 @@ impl<'m> LlamaRunner<'m> {
         Ok(())
     }
 
-    /// Parks a slot's content, or does nothing if that is not to be had: it can then not be loaded.
+    /// Parks a slot's content, or does nothing if its state cannot be read: a load of it then fails.
     fn save(&mut self, slot: usize, to: Parked) {
         let len = self.held[slot];
         if len == 0 || self.copying.is_awaited(slot) {
@@ -216,7 +216,7 @@ impl<'m> LlamaRunner<'m> {
         if !self.limits.windowed {
             return 0;
         }
-        // Those from here on are all there (`llama_kv_cache::apply_ubatch`), and the next row attends to `window - 1` of them.
+        // Those from here on are all there (`llama_kv_cache::apply_ubatch`); the next row attends to `window - 1`.
         match u32::try_from(self.context.kv_cache_seq_pos_min(id(slot))) {
             Ok(oldest) if oldest > 0 => oldest + self.sizes.window.saturating_sub(1),
             _ => 0,
@@ -257,7 +257,7 @@ impl<'m> LlamaRunner<'m> {
                 self.context.kv_cache_seq_cp(id(from), id(to), None, Some(len)).is_ok()
             }
             Copying::Streams(copies) => {
-                // Of what is copied whole, no more is needed than what goes on at its end.
+                // A content that is copied as a whole need only be one that can be continued at its end.
                 let has_all = |buffer: &[u8]| {
                     let whole = self.limits.windowed && len == in_use;
                     if whole { self.sizes.continues(buffer, len) } else { self.sizes.is_whole(buffer, in_use) }
@@ -288,7 +288,7 @@ impl<'m> LlamaRunner<'m> {
         self.held[slot] = u32::try_from(last + 1).unwrap_or(0);
     }
 
-    /// What the slots will hold after these rows.
+    /// The lengths of the slots after these rows.
     fn check(&self, rows: &[Row]) -> Result<Vec<u32>, StepError> {
         if rows.len() > self.limits.max_rows as usize {
             return refuse(&format!("{} rows exceed the {} of a step", rows.len(), self.limits.max_rows));
@@ -450,7 +450,7 @@ impl ModelRunner for LlamaRunner<'_> {
     }
 }
 
-/// The rows that are evaluated together when each slot has a KV stream, as indices: first chunks of prompts, then decode rows.
+/// The rows that are evaluated together when each slot has a KV stream: first chunks of prompts, then decode rows.
 ///
 /// In one batch llama.cpp would cut the first row off each chunk, put it among the decode rows and have all of them
 /// attend over as many cells as the longest has. Evaluated apart, decode rows keep to their own cells. Of a chunk that
@@ -470,7 +470,7 @@ fn parts(rows: &[Row]) -> [Vec<usize>; 2] {
     })
 }
 
-/// Whether the time of such rows says something about that of others: of prompts and drafts every step has another shape.
+/// Whether the time of such rows can be compared: of prompts and drafts every step has another shape.
 fn are_comparable(rows: &[Row]) -> bool {
     rows.windows(2).all(|pair| pair[0].slot != pair[1].slot)
 }

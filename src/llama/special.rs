@@ -1,8 +1,9 @@
 //! Finds special tokens that a text spells out, in time linear in the text, and knows which of them no user may write.
 //!
 //! llama.cpp does the same in `tokenizer_st_partition`, but walks its list of fragments from the start for every match:
-//! 2 MB of `<|im_end|>` cost it minutes. So special tokens are cut out here, and llama.cpp tokenizes only the
-//! text between them, with `parse_special = false`. The result is the same: longest special tokens first, each from left to right.
+//! 2 MB of `<|im_end|>` cost it minutes. So special tokens are cut out here, and llama.cpp tokenizes only the text
+//! between them, with `parse_special = false`. The result is the same: longest special tokens first, each from left to
+//! right.
 
 use crate::protocol::{SpecialText, Token};
 use llama_cpp_2::{
@@ -12,15 +13,15 @@ use llama_cpp_2::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What C's `isspace` takes for white space, which is what llama.cpp strips beside some special tokens.
+/// The white space of C's `isspace`, which llama.cpp strips beside some special tokens.
 const SPACES: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
 
 /// Control tokens of gpt-oss and Solar Open, which llama.cpp turns into user-defined ones so that it shows them
-/// (`llama_vocab::impl::load`). What separates the roles of a chat must not be a user's to write.
+/// (`llama_vocab::impl::load`). A user must not be able to write the tokens that separate the roles of a chat.
 const SHOWN_CONTROL: [&str; 5] = ["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>", "<|end|>"];
 
-/// CodeLlama's end of a filled-in middle. llama.cpp knows its other three tokens by their spelling and would know this one, but
-/// looks for it with an underscore; files that do not name it as `eot_token_id` would generate past it.
+/// CodeLlama's end of a filled-in middle. llama.cpp knows its other three tokens by their spelling and would know this
+/// one, but looks for it with an underscore; files that do not name it as `eot_token_id` would generate past it.
 const CODELLAMA_EOT: &str = "\u{2581}<EOT>";
 
 /// Whether generation ends with this token.
@@ -31,10 +32,10 @@ pub(super) fn ends_generation(vocab: &LlamaVocab<'_>, token: LlamaToken) -> bool
 
 /// A stretch of a text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part<'t> {
+pub(super) enum TextPart<'t> {
     /// To be tokenized; never empty.
     Text(&'t str),
-    /// The same, right behind another text.
+    /// The same, directly after another text.
     Continuation(&'t str),
     /// A special token that was spelled out.
     Special(Token),
@@ -60,11 +61,11 @@ struct Special {
     cut_out_anyway: bool,
     /// White space in front of it belongs to it.
     strip_left: bool,
-    /// White space behind it belongs to it.
+    /// White space after it belongs to it.
     strip_right: bool,
 }
 
-struct Match {
+struct TokenMatch {
     start: usize,
     length: usize,
     special: Special,
@@ -100,8 +101,8 @@ impl SpecialTokens {
         &self.control
     }
 
-    /// Collects what llama.cpp collects: control, unknown and user-defined tokens. Tokens for filling in the middle are control
-    /// tokens whatever the file says they are.
+    /// Collects the tokens that llama.cpp collects: control, unknown and user-defined tokens. Tokens for filling in the
+    /// middle are control tokens whatever the file says they are.
     pub(super) fn read(vocab: &LlamaVocab<'_>) -> Self {
         let fim = [vocab.fim_pre(), vocab.fim_suf(), vocab.fim_mid(), vocab.fim_rep(), vocab.fim_sep()];
         let mut control = BTreeMap::new();
@@ -143,15 +144,15 @@ impl SpecialTokens {
         Self { by_text, control, lengths }
     }
 
-    /// Cuts `text` at the special tokens in it, as far as `special` lets them be recognised, and within those that llama.cpp
-    /// would recognise against it.
-    pub(super) fn split<'t>(&self, text: &'t str, special: &SpecialText) -> Vec<Part<'t>> {
+    /// Cuts `text` at the special tokens in it, as far as `special` lets them be recognised, and within those that
+    /// llama.cpp would recognise against it.
+    pub(super) fn split<'t>(&self, text: &'t str, special: &SpecialText) -> Vec<TextPart<'t>> {
         let mut parts = Vec::new();
         let (mut rest_from, mut strip) = (0, false);
         for found in self.matches(text, special) {
             if found.allowed {
                 push_text(&mut parts, &text[rest_from..found.start], strip, found.special.strip_left);
-                parts.push(Part::Special(found.special.token));
+                parts.push(TextPart::Special(found.special.token));
                 rest_from = found.start + found.length;
                 strip = found.special.strip_right;
             } else {
@@ -166,9 +167,9 @@ impl SpecialTokens {
 
     /// Matches that do not overlap, from left to right; where some would overlap, the longest wins, then the leftmost.
     ///
-    /// One pass for each length of a special token: all candidates at once would take gigabytes for 2 MB of newlines, of which
-    /// Gemma has tokens of every length up to 31.
-    fn matches(&self, text: &str, special: &SpecialText) -> Vec<Match> {
+    /// One pass for each length of a special token: all candidates at once would take gigabytes for 2 MB of newlines,
+    /// of which Gemma has tokens of every length up to 31.
+    fn matches(&self, text: &str, special: &SpecialText) -> Vec<TokenMatch> {
         let mut taken = vec![false; text.len()];
         let mut matches = Vec::new();
         for (length, first_bytes) in &self.lengths {
@@ -191,13 +192,13 @@ impl SpecialTokens {
         matches
     }
 
-    fn of_length(&self, length: usize, first_bytes: &[bool; 256], text: &str, taken: &[bool]) -> Vec<Match> {
+    fn of_length(&self, length: usize, first_bytes: &[bool; 256], text: &str, taken: &[bool]) -> Vec<TokenMatch> {
         let starts = text.bytes().enumerate().filter(|(_, byte)| first_bytes[usize::from(*byte)]).map(|(start, _)| start);
         let candidates = starts.filter(|start| start + length <= text.len() && is_free(taken, *start, length));
         let found = candidates.filter_map(|start| {
             // `None` inside a character.
             let special = *self.by_text.get(text.get(start..start + length)?)?;
-            Some(Match { start, length, special, allowed: false })
+            Some(TokenMatch { start, length, special, allowed: false })
         });
         found.collect()
     }
@@ -208,7 +209,7 @@ fn is_free(taken: &[bool], start: usize, length: usize) -> bool {
     !taken[start] && !taken[start + length - 1]
 }
 
-fn push_text<'t>(parts: &mut Vec<Part<'t>>, mut text: &'t str, strip_start: bool, strip_end: bool) {
+fn push_text<'t>(parts: &mut Vec<TextPart<'t>>, mut text: &'t str, strip_start: bool, strip_end: bool) {
     if strip_start {
         text = text.trim_start_matches(SPACES);
     }
@@ -218,13 +219,13 @@ fn push_text<'t>(parts: &mut Vec<Part<'t>>, mut text: &'t str, strip_start: bool
     if text.is_empty() {
         return;
     }
-    let continues = matches!(parts.last(), Some(Part::Text(_) | Part::Continuation(_)));
-    parts.push(if continues { Part::Continuation(text) } else { Part::Text(text) });
+    let continues = matches!(parts.last(), Some(TextPart::Text(_) | TextPart::Continuation(_)));
+    parts.push(if continues { TextPart::Continuation(text) } else { TextPart::Text(text) });
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Part::{Special as Found, Text};
+    use super::TextPart::{Special as Found, Text};
     use super::*;
 
     fn specials(list: &[(&str, bool, bool)]) -> SpecialTokens {
@@ -297,7 +298,7 @@ mod tests {
             SpecialTokens::new(vec![("<|start|>".to_owned(), special(0, true)), ("<call>".to_owned(), special(1, false))], BTreeMap::new());
         let text = "a<|start|><call>b";
 
-        assert_eq!(specials.split(text, &SpecialText::Plain), [Text("a<"), Part::Continuation("|start|>"), Found(Token(1)), Text("b")]);
+        assert_eq!(specials.split(text, &SpecialText::Plain), [Text("a<"), TextPart::Continuation("|start|>"), Found(Token(1)), Text("b")]);
         assert_eq!(specials.split(text, &SpecialText::Recognised), [Text("a"), Found(Token(0)), Found(Token(1)), Text("b")]);
     }
 

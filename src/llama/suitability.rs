@@ -14,15 +14,15 @@ const HEADER_BYTES: usize = 4 + 4 + 8 + 8;
 /// More tensors or metadata entries than any model has; a larger count makes llama.cpp allocate first and check later.
 const MAX_HEADER_COUNT: u64 = 1 << 20;
 
-/// Architectures that neither generate from left to right nor embed (llama.cpp's `LLM_ARCH_NAMES`): encoders with a decoder,
-/// diffusion models, speculative heads, vocoders and projectors.
+/// Architectures that neither generate from left to right nor embed (llama.cpp's `LLM_ARCH_NAMES`): encoders with a
+/// decoder, diffusion models, speculative heads, vocoders and projectors.
 const NEITHER: [&str; 10] =
     ["t5", "t5encoder", "dream", "llada", "llada-moe", "rnd1", "gemma4-assistant", "eagle3", "dflash", "wavtokenizer-dec"];
 
 /// Looks at the first bytes of the file at `path`, which users call `name`.
 ///
 /// # Errors
-/// `NotFound`, or `NotGguf` with what is wrong.
+/// `NotFound`, or `NotGguf` with the reason.
 pub(super) fn check_header(path: &Path, name: &Path) -> Result<(), LoadError> {
     let name = || name.display().to_string();
     if !path.is_file() {
@@ -49,7 +49,7 @@ fn header_fault(header: &[u8; HEADER_BYTES]) -> Option<String> {
 /// Refuses a loaded model that cannot be served.
 ///
 /// # Errors
-/// `Unsupported` with what is missing.
+/// `Unsupported` with the name of the missing part.
 pub(super) fn check_model(model: &LlamaModel, embeds: bool) -> Result<(), LoadError> {
     check_architecture(&architecture(model))?;
     let vocab = model.vocab();
@@ -83,8 +83,8 @@ pub(super) fn check_model(model: &LlamaModel, embeds: bool) -> Result<(), LoadEr
     Ok(())
 }
 
-/// A vocabulary of word pieces puts its classification and separator tokens around every text, and its unknown token where
-/// it has no piece, whatever the file says of them.
+/// A vocabulary of word pieces puts its classification and separator tokens around every text, and its unknown token
+/// where it has no piece, whatever the file says of them.
 fn check_word_pieces(model: &LlamaModel) -> Result<(), LoadError> {
     /// llama.cpp's own, for files that name none (`llama_vocab::impl::load`).
     const DEFAULT_UNKNOWN: i32 = 100;

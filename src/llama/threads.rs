@@ -1,14 +1,15 @@
 //! How many threads a step should have: all cores while they are ours, fewer while other programs want some of them.
 //!
-//! All threads of a step wait for each other hundreds of times in it, so it is as slow as the one whose core somebody else
-//! has taken, and one thread less can be several times faster. So now and then a few steps run with one thread more or
-//! less (a probe), and if they are faster it stays so. Pure: times are arguments. Only steps with the same number of rows
-//! are compared, and only with those just before them, since a step takes longer the longer the texts are.
+//! All threads of a step wait for each other hundreds of times in it, so it is as slow as the one whose core another
+//! program has taken, and one thread less can be several times faster. So now and then a few steps run with one thread
+//! more or less (a probe), and if they are faster it stays so. Pure: times are arguments. Only steps with the same
+//! number of rows are compared, and only with those just before them, since a step takes longer the longer the texts
+//! are.
 //!
-//! Where the kernel says what other programs use, that saves most probes: while they leave all cores to us there is nothing
-//! to find out, and cores that they have left are taken back at once.
+//! Where the kernel counts the use of other programs, that saves nearly all probes: while they leave all cores to us
+//! there is nothing to find out, and cores that they have left are taken back at once.
 
-use super::neighbours::Use;
+use super::neighbours::CoreUse;
 use std::{collections::VecDeque, time::Duration};
 
 /// Steps before a probe that it is held against.
@@ -17,22 +18,24 @@ const BASE_STEPS: usize = 8;
 const PROBE_STEPS: u32 = 3;
 /// A probe wins if its steps take less than this share of those before. Nearer to 1, noise would decide.
 const WIN: f64 = 0.9;
-/// Steps that take this many times what such steps took before make a probe due; a single slow one is no neighbour.
+/// Steps that take this many times the earlier time of such steps make a probe due; a single slow one is no neighbour.
 const SUSPICIOUS: f64 = 1.3;
-/// Two steps running that take this many times the usual are a neighbour, and there is a probe at once: with GNU's OpenMP,
-/// whose threads keep a core for milliseconds while they wait for one that has none, they may take twenty times as long.
+/// Two steps running that take this many times the usual are a neighbour, and there is a probe at once: with GNU's
+/// OpenMP, whose threads keep a core for milliseconds while they wait for one that has none, they may take twenty times
+/// as long.
 const ALARMING: f64 = 2.5;
 /// Steps until the first probe.
 const FIRST_WAIT: u32 = 16;
-/// Steps between probes, doubled each time that nothing is gained. With all cores: on an idle machine a probe costs about
-/// two steps.
-const WAIT_WITH_ALL: Wait = Wait { least: 64, most: 1024 };
+/// Steps between probes, doubled each time that nothing is gained. With all cores: on an idle machine a probe costs
+/// about two steps.
+const WAIT_WITH_ALL: Wait = Wait { min: 64, max: 1024 };
 /// With fewer.
-const WAIT_WITH_FEWER: Wait = Wait { least: 128, most: 256 };
+const WAIT_WITH_FEWER: Wait = Wait { min: 128, max: 256 };
 /// The time that a lost probe cost is at most this share of the time until the next one.
 const COST: f64 = 0.02;
 const LONGEST_WAIT: f64 = 8192.0;
-/// Others that use no more cores than this, or leave that much less than whole ones, are no neighbours: everybody's daemons.
+/// Others that use no more cores than this, or leave that much less than whole ones, are no neighbours: everybody's
+/// daemons.
 const NEGLIGIBLE: f64 = 0.25;
 /// Looks in a row that must show free cores before they are taken, at most: doubled each time that it was a mistake.
 const MOST_LOOKS: u32 = 64;
@@ -43,14 +46,14 @@ const PATIENCE: u32 = 16;
 
 #[derive(Debug, Clone, Copy)]
 struct Wait {
-    least: u32,
-    most: u32,
+    min: u32,
+    max: u32,
 }
 
-/// The choice, and what it rests on.
+/// The chosen number, and the measurements it rests on.
 #[derive(Debug)]
 pub(super) struct Threads {
-    most: u32,
+    max: u32,
     now: u32,
     /// The latest steps with `now` threads, all of `rows` rows.
     base: VecDeque<f64>,
@@ -70,7 +73,7 @@ pub(super) struct Threads {
     /// Looks in a row that showed more free cores than there are threads, and how many are needed.
     looks: u32,
     looks_needed: u32,
-    /// Steps since cores were last taken because of what was seen.
+    /// Steps since cores were last taken because others had left them.
     since_taken: u32,
 }
 
@@ -84,10 +87,10 @@ struct Probe {
 
 impl Threads {
     /// At most `most`, which is used first. `max_rows` is of the steps that will be observed.
-    pub(super) fn new(most: u32, max_rows: u32) -> Self {
+    pub(super) fn new(max: u32, max_rows: u32) -> Self {
         Self {
-            most: most.max(1),
-            now: most.max(1),
+            max: max.max(1),
+            now: max.max(1),
             base: VecDeque::with_capacity(BASE_STEPS),
             rows: 0,
             usual: vec![0.0; max_rows as usize + 1],
@@ -95,7 +98,7 @@ impl Threads {
             up_next: false,
             far_next: false,
             wait: FIRST_WAIT,
-            next_wait: WAIT_WITH_ALL.least,
+            next_wait: WAIT_WITH_ALL.min,
             alone: false,
             looks: 0,
             looks_needed: 1,
@@ -113,12 +116,12 @@ impl Threads {
         self.now
     }
 
-    /// What cores are used for at present: takes those that others have left.
-    pub(super) fn see(&mut self, seen: Use) {
+    /// The present use of the cores: takes those that others have left.
+    pub(super) fn see(&mut self, seen: CoreUse) {
         let free = seen.cores - seen.others;
-        self.alone = free + NEGLIGIBLE >= f64::from(self.most);
+        self.alone = free + NEGLIGIBLE >= f64::from(self.max);
         // Not negative and far below 2³²: the cast cuts off the fraction.
-        let threads = ((free + NEGLIGIBLE) as u32).min(self.most);
+        let threads = ((free + NEGLIGIBLE) as u32).min(self.max);
         if threads <= self.now {
             self.looks = 0;
             return;
@@ -130,14 +133,14 @@ impl Threads {
             self.since_taken = 0;
             self.probe = None;
             self.base.clear();
-            self.next_wait = self.wait_range().least;
+            self.next_wait = self.wait_range().min;
             self.wait = self.next_wait;
         }
     }
 
     /// A step of one row for each of `rows` sequences took so long, with as many threads as [`Self::now`] said.
     pub(super) fn observe(&mut self, rows: usize, elapsed: Duration) {
-        if self.most == 1 || rows >= self.usual.len() {
+        if self.max == 1 || rows >= self.usual.len() {
             return;
         }
         let seconds = elapsed.as_secs_f64();
@@ -167,9 +170,9 @@ impl Threads {
             return;
         }
         let (typical, usual) = (self.typical(), self.usual[rows]);
-        let settled = self.now == self.most && self.alone;
-        let suspicious = self.now == self.most && usual > 0.0 && typical > SUSPICIOUS * usual;
-        if self.now == self.most && (usual == 0.0 || typical < usual) {
+        let settled = self.now == self.max && self.alone;
+        let suspicious = self.now == self.max && usual > 0.0 && typical > SUSPICIOUS * usual;
+        if self.now == self.max && (usual == 0.0 || typical < usual) {
             self.usual[rows] = typical;
         }
         if !settled && (suspicious || self.wait == 0) {
@@ -180,12 +183,12 @@ impl Threads {
     /// Whether the last two steps are.
     fn is_alarming(&self) -> bool {
         let limit = ALARMING * self.usual[self.rows];
-        self.now == self.most && limit > 0.0 && self.base.len() >= 2 && self.base.iter().rev().take(2).all(|seconds| *seconds > limit)
+        self.now == self.max && limit > 0.0 && self.base.len() >= 2 && self.base.iter().rev().take(2).all(|seconds| *seconds > limit)
     }
 
     fn start(&mut self) {
-        let up = self.now < self.most && (self.up_next || self.now == 1);
-        let room = if up { self.most - self.now } else { self.now - 1 };
+        let up = self.now < self.max && (self.up_next || self.now == 1);
+        let room = if up { self.max - self.now } else { self.now - 1 };
         let distance = if self.far_next { room.div_ceil(2) } else { 1 };
         let threads = if up { self.now + distance } else { self.now - distance };
         self.probe = Some(Probe { threads, steps: 0, seconds: 0.0, misses: 0 });
@@ -221,19 +224,20 @@ impl Threads {
         self.up_next = probe.threads > self.now;
         self.now = probe.threads;
         self.base.clear();
-        self.next_wait = self.wait_range().least;
+        self.next_wait = self.wait_range().min;
         self.wait = FIRST_WAIT;
     }
 
     fn lost(&mut self, probe: &Probe) {
-        // What was suspicious is usual from now on, unless nothing was found out: longer texts, or a machine slower for all.
-        if self.now == self.most && probe.steps > 0 {
+        // The suspicious time is usual from now on, unless nothing was found out: longer texts, or a machine slower for
+        // all.
+        if self.now == self.max && probe.steps > 0 {
             self.usual[self.rows] = self.typical();
         }
         self.far_next = !self.far_next;
         self.up_next = probe.threads < self.now;
         let range = self.wait_range();
-        let scheduled = self.next_wait.clamp(range.least, range.most);
+        let scheduled = self.next_wait.clamp(range.min, range.max);
         self.next_wait = scheduled.saturating_mul(2);
         let typical = self.typical().max(f64::MIN_POSITIVE);
         let lost_steps = (probe.seconds / typical - f64::from(probe.steps)).max(0.0);
@@ -243,10 +247,10 @@ impl Threads {
     }
 
     fn wait_range(&self) -> Wait {
-        if self.now == self.most { WAIT_WITH_ALL } else { WAIT_WITH_FEWER }
+        if self.now == self.max { WAIT_WITH_ALL } else { WAIT_WITH_FEWER }
     }
 
-    /// What a step before took: the mean of all but the slowest. 0 before there are two.
+    /// The time of an earlier step: the mean of all but the slowest. 0 before there are two.
     fn typical(&self) -> f64 {
         let slowest = self.base.iter().copied().fold(0.0, f64::max);
         (self.base.iter().sum::<f64>() - slowest) / self.base.len().saturating_sub(1).max(1) as f64

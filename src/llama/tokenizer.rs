@@ -1,11 +1,11 @@
-//! A model's vocabulary behind [`Tokenizer`]: text → tokens through llama.cpp, tokens → text from a table.
+//! A model's vocabulary as a [`Tokenizer`]: text → tokens through llama.cpp, tokens → text from a table.
 //!
 //! Immutable, so shared by all threads. `encode` may recurse deeply inside llama.cpp: call it on a thread with a stack
 //! of [`super::TOKENIZER_STACK_BYTES`]. It logs no text.
 
 use super::{
-    pieces::Pieces,
-    special::{Part, SpecialTokens},
+    pieces::PieceTable,
+    special::{SpecialTokens, TextPart},
     text_limits::TextLimit,
 };
 use crate::{
@@ -18,16 +18,16 @@ use std::{collections::HashMap, sync::Arc};
 /// The vocabulary of a loaded model, which it keeps alive.
 pub struct LlamaTokenizer {
     model: Arc<LlamaModel>,
-    pieces: Pieces,
+    pieces: PieceTable,
     special: SpecialTokens,
     limit: TextLimit,
     /// Beginning-of-sequence token, if there is one.
     bos: Option<Token>,
     /// Whether the vocabulary asks for it in front of a text.
     adds_bos: bool,
-    /// What goes behind a text that special tokens are added to: nothing for a model that is to go on with it.
+    /// The token after a text that special tokens are added to: none for a model that is to go on with it.
     closing: Option<Token>,
-    /// What stands for text that the vocabulary cannot express, where it has no bytes for it.
+    /// The token for text that the vocabulary cannot express, where it has no bytes for it.
     unknown: Option<Token>,
     /// Whether a text gets a space in front, as SentencePiece does.
     adds_space: bool,
@@ -35,15 +35,15 @@ pub struct LlamaTokenizer {
     piece_bytes: Option<(u32, Vec<u8>)>,
 }
 
-/// `tokenizer.ggml.model` of vocabularies that change nothing in a text and leave nothing of it out, but for bytes that they lack. The others fold case, join white
-/// space, or take a whole word that they do not know for one token.
+/// `tokenizer.ggml.model` of vocabularies that change nothing in a text and leave nothing of it out, but for bytes that
+/// they lack. The others fold case, join white space, or take a whole word that they do not know for one token.
 const KEEPS_TEXT: [&str; 2] = ["gpt2", "llama"];
 
 impl LlamaTokenizer {
     /// Reads all of the vocabulary that is needed later (some tens of milliseconds for 50,000 tokens).
     pub(super) fn new(model: Arc<LlamaModel>) -> Self {
         let vocab = model.vocab();
-        let (pieces, special) = (Pieces::read(&vocab), SpecialTokens::read(&vocab));
+        let (pieces, special) = (PieceTable::read(&vocab), SpecialTokens::read(&vocab));
         let metadata = |key| model.meta_val_str(key).unwrap_or_default();
         let texts = vocab.tokens().filter_map(|token| vocab.text(token)?.to_str().ok());
         let kind = metadata("tokenizer.ggml.model");
@@ -51,32 +51,32 @@ impl LlamaTokenizer {
         // llama.cpp's null token is −1, so the conversion fails for it.
         let bos = u32::try_from(vocab.bos().0).ok().map(Token);
         let adds_bos = vocab.should_add_bos();
-        // BERT's is a control token like others, so what the file says goes first.
+        // BERT's is a control token like others, so the file's own statement goes first.
         let named = metadata("tokenizer.ggml.unknown_token_id").parse().ok().map(Token);
         let typed = || vocab.tokens().find(|token| vocab.attr(*token).contains(LlamaTokenAttr::Unknown));
         let unknown = named.or_else(|| typed().map(|token| Token(token.0.cast_unsigned())));
         let keeps_text = KEEPS_TEXT.contains(&kind.as_str()) && !special.drops_space();
         let missing = pieces.missing_bytes();
-        // SentencePiece takes what it has no byte for, with whatever is around it, for the unknown token.
+        // SentencePiece reads text that it has no byte for, with the text around it, as the unknown token.
         let drops_bytes_alone = kind == "gpt2" || missing.is_empty();
         let piece_bytes = pieces.longest().filter(|_| keeps_text && drops_bytes_alone).map(|longest| (longest, missing));
         let mut tokenizer = Self { model, pieces, special, limit, bos, adds_bos, unknown, adds_space: false, closing: None, piece_bytes };
-        // llama.cpp does not tell, so a text is tried.
+        // llama.cpp has no function for this, so a text is tried.
         tokenizer.adds_space = tokenizer.encode_piece("a").first().is_some_and(|token| tokenizer.piece(*token, true).starts_with(b" "));
         tokenizer
     }
 
-    /// The same for a model that embeds: a text gets `opening` in front and `closing` behind, as it was trained.
+    /// The same for a model that embeds: a text gets `opening` before and `closing` after it, as it was trained.
     pub(super) fn around(self, opening: Option<Token>, closing: Option<Token>) -> Self {
         Self { bos: opening.or(self.bos), adds_bos: opening.is_some(), closing, ..self }
     }
 
     /// Text between special tokens.
     ///
-    /// SentencePiece merges characters into whatever the vocabulary has, control tokens too (`llm_tokenizer_spm_session`), and
-    /// byte-pair encoding takes a whole word for any token of that text: a user's words are then spelled in other tokens.
-    /// Where all control tokens are recognised, the result is llama.cpp's as it is. The unknown token stays where no word spells
-    /// it: it stands for text that the vocabulary cannot express.
+    /// SentencePiece merges characters into whatever the vocabulary has, control tokens too
+    /// (`llm_tokenizer_spm_session`), and byte-pair encoding takes a whole word for any token of that text: a user's
+    /// words are then spelled in other tokens. Where all control tokens are recognised, the result is llama.cpp's as it
+    /// is. The unknown token stays where no word spells it: it stands for text that the vocabulary cannot express.
     fn encode_text(&self, text: &str, continues: bool, special: &SpecialText) -> Vec<Token> {
         let tokens = if continues { self.encode_continuation(text) } else { self.encode_piece(text) };
         if *special == SpecialText::Recognised || !self.has_control(&tokens) {
@@ -110,8 +110,9 @@ impl LlamaTokenizer {
         })
     }
 
-    /// What follows other text: without the space that SentencePiece puts in front. A byte that no vocabulary has a
-    /// longer token with takes that space and is dropped with it, as Meta's `encode_infilling` does it with `☺`.
+    /// The tokens of text that follows other text: without the space that SentencePiece puts in front. A byte that no
+    /// vocabulary has a longer token with takes that space and is dropped with it, as Meta's `encode_infilling` does it
+    /// with `☺`.
     fn encode_continuation(&self, text: &str) -> Vec<Token> {
         const ANCHOR: &str = "\u{1}";
         if !self.adds_space {
@@ -137,8 +138,8 @@ impl LlamaTokenizer {
         self.special.control().iter().map(|(token, text)| (text.clone(), *token)).collect()
     }
 
-    /// Bytes of text that one token stands for at most, and the bytes that are left out of a text, sorted. `None` where a text may
-    /// have fewer tokens than these say.
+    /// Bytes of text that one token stands for at most, and the bytes that are left out of a text, sorted. `None` where
+    /// a text may have fewer tokens than these say.
     pub(super) fn piece_bytes(&self) -> Option<(u32, &[u8])> {
         self.piece_bytes.as_ref().map(|(longest, dropped)| (*longest, dropped.as_slice()))
     }
@@ -159,17 +160,18 @@ impl Tokenizer for LlamaTokenizer {
     fn encode(&self, text: &str, add_special: bool, special: &SpecialText) -> Result<Vec<Token>, TextError> {
         self.limit.check(text)?;
         let parts = self.special.split(text, special);
-        self.limit.check_parts(parts.iter().filter(|part| !matches!(part, Part::Special(_))).count())?;
+        self.limit.check_parts(parts.iter().filter(|part| !matches!(part, TextPart::Special(_))).count())?;
         let mut tokens: Vec<Token> = Vec::new();
         for (index, part) in parts.into_iter().enumerate() {
             let goes_on = index == 0 && *special == SpecialText::Continuation;
             match part {
-                Part::Special(token) => tokens.push(token),
-                Part::Text(text) => tokens.append(&mut self.encode_text(text, goes_on, special)),
-                Part::Continuation(text) => tokens.append(&mut self.encode_text(text, true, special)),
+                TextPart::Special(token) => tokens.push(token),
+                TextPart::Text(text) => tokens.append(&mut self.encode_text(text, goes_on, special)),
+                TextPart::Continuation(text) => tokens.append(&mut self.encode_text(text, true, special)),
             }
         }
-        // BOS is put in front here and not by llama.cpp, which would double one that the text spells out, and add EOS too.
+        // BOS is put in front here and not by llama.cpp, which would double one that the text spells out, and add EOS
+        // too.
         let bos = self.bos.filter(|_| add_special && self.adds_bos);
         let mut tokens = tokens.into_iter().peekable();
         let bos = bos.filter(|bos| tokens.peek() != Some(bos));

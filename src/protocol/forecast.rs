@@ -20,7 +20,7 @@ pub struct Prospect {
 }
 
 /// The engine's figures between two steps. Times come from the model of step times that also bounds prompt chunks
-/// (`engine/scheduler/budget.rs`), which learns from every step; `None` until enough of them were measured.
+/// (`engine/scheduler/costs`), which learns from every step; `None` until enough of them were measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
     /// For each prompt, the tokens that the prefix cache would supply if it came alone and now.

@@ -82,8 +82,8 @@ pub struct ModelInfo {
     /// Bytes of text that one token stands for at most: a text of more bytes has more tokens. `None` for a vocabulary
     /// that may drop text, or take any length of text that it does not know for one token.
     pub longest_piece: Option<u32>,
-    /// Bytes that the vocabulary has no token for, sorted. They are
-    /// left out of a text, and of it alone (byte-pair encoding).
+    /// Bytes that the vocabulary has no token for, sorted. They are left out of a text, and of it alone (byte-pair
+    /// encoding).
     pub dropped_bytes: Vec<u8>,
     /// Kind of the vocabulary as the file names it, such as `llama` (SentencePiece) or `gpt2` (byte-pair encoding).
     pub tokenizer: String,

@@ -1,10 +1,10 @@
-//! What is done to the logits before temperature: penalties, DRY, bias. All are sparse changes to a row of logits.
+//! Changes to the logits before temperature: penalties, DRY, bias. All are sparse changes to a row of logits.
 //!
 //! Owns the state of the sequence that they need, and is the one place that knows their order. A sequence without any
 //! pays nothing; others pay one copy of the row into a reused buffer.
 
 use super::dry::{self, DrySampler};
-use super::penalties::Penalties;
+use super::penalties::{Penalties, entry};
 use crate::protocol::{SamplingParams, Token};
 
 /// A bias at or below this takes the token out of the candidates (OpenAI `logit_bias`).
@@ -20,10 +20,10 @@ pub(super) struct Adjustments {
 
 /// Buffers shared by the sequences of a thread.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
+pub(super) struct AdjustBuffers {
     /// The logits with all changes, for sequences that have any.
     logits: Vec<f32>,
-    pub(super) dry: dry::Buffers,
+    pub(super) dry: dry::DryBuffers,
 }
 
 impl Adjustments {
@@ -45,7 +45,7 @@ impl Adjustments {
     }
 
     /// The logits with all changes applied: in a buffer, or as they are if there are none.
-    pub(super) fn apply<'a>(&mut self, logits: &'a [f32], buffers: &'a mut Buffers) -> &'a [f32] {
+    pub(super) fn apply<'a>(&mut self, logits: &'a [f32], buffers: &'a mut AdjustBuffers) -> &'a [f32] {
         let dry = self.dry.as_mut().map_or(&[][..], |dry| dry.penalties(&mut buffers.dry));
         if self.penalties.is_empty() && dry.is_empty() && self.bias.is_empty() {
             return logits;
@@ -65,9 +65,4 @@ impl Adjustments {
         }
         &buffers.logits
     }
-}
-
-/// The token's entry; none for an id outside the vocabulary, which the API refuses before it gets here.
-pub(super) fn entry(logits: &mut [f32], token: Token) -> Option<&mut f32> {
-    logits.get_mut(usize::try_from(token.0).ok()?)
 }

@@ -2,9 +2,9 @@
 //!
 //! Owns the search, which takes a logarithm only for a token that may win. Which noise a token has is `noise.rs`.
 
-use super::noise::{BLOCK, Block, Noise};
-use super::row::Row;
-use super::truncate::Entry;
+use super::noise::{BLOCK, Noise, NoiseBlock};
+use super::row::LogitRow;
+use super::truncate::WeightedEntry;
 use crate::protocol::Token;
 
 /// The best token so far.
@@ -19,13 +19,13 @@ impl Leader {
     const NOBODY: Self = Self { token: None, sum: f64::NEG_INFINITY };
 
     /// The bound that the gap of a token of this block must exceed to come into question; NaN and −inf never do.
-    fn bar(self, block: Block) -> f32 {
+    fn bar(self, block: NoiseBlock) -> f32 {
         // Rounded to the nearest `f32` it might exclude by a last digit.
         ((self.sum - block.bound()) as f32).next_down()
     }
 
     /// Puts a token of this block first if it has more than the one that is.
-    fn challenge(&mut self, token: u32, gap: f32, noise: Noise, block: Block) {
+    fn challenge(&mut self, token: u32, gap: f32, noise: Noise, block: NoiseBlock) {
         let sum = f64::from(gap) + noise.of(block, token);
         if sum > self.sum {
             *self = Self { token: Some(token), sum };
@@ -34,9 +34,9 @@ impl Leader {
 }
 
 /// Draws from all candidates of the row.
-pub(super) fn from_all(row: &Row<'_>, noise: Noise) -> Option<Token> {
+pub(super) fn from_all(row: &LogitRow<'_>, noise: Noise) -> Option<Token> {
     let mut leader = Leader::NOBODY;
-    // The likeliest token first: most blocks have nothing to hold against it.
+    // The likeliest token first: few blocks have a token that beats it.
     let best = u32::try_from(row.best).ok()?;
     leader.challenge(best, row.gap(*row.logits.get(row.best)?), noise, noise.block_of(best));
     for (index, logits) in (0..).zip(row.logits.chunks(BLOCK as usize)) {
@@ -53,8 +53,8 @@ pub(super) fn from_all(row: &Row<'_>, noise: Noise) -> Option<Token> {
     leader.token.map(Token)
 }
 
-/// Draws from what truncation left of the row, in order of id: at least one entry whose weight is not 0.
-pub(super) fn from_kept(row: &Row<'_>, kept: &[Entry], noise: Noise) -> Option<Token> {
+/// Draws from the entries that truncation left, in order of id: at least one entry whose weight is not 0.
+pub(super) fn from_kept(row: &LogitRow<'_>, kept: &[WeightedEntry], noise: Noise) -> Option<Token> {
     let mut leader = Leader::NOBODY;
     for entries in kept.chunk_by(|a, b| a.id / BLOCK == b.id / BLOCK) {
         let block = noise.block_of(entries.first()?.id);
@@ -81,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// The highest sum of all, one after the other; the first of equals.
-    fn searched(row: &Row<'_>, ids: impl DoubleEndedIterator<Item = u32>, noise: Noise) -> Option<Token> {
+    fn searched(row: &LogitRow<'_>, ids: impl DoubleEndedIterator<Item = u32>, noise: Noise) -> Option<Token> {
         let sum = |id: &u32| f64::from(row.gap(row.logits[*id as usize])) + noise.of(noise.block_of(*id), *id);
         let candidates = ids.filter(|id| row.gap(row.logits[*id as usize]) > f32::NEG_INFINITY);
         candidates.rev().max_by(|a, b| sum(a).total_cmp(&sum(b))).map(Token)
@@ -101,11 +101,11 @@ mod tests {
         fn nothing_that_is_left_out_would_have_won(
             logits in prop::collection::vec(logit(), 1..1000), temperature in 0.05_f32..50.0, seed in any::<u64>(), step in 1_usize..9,
         ) {
-            let Some(row) = Row::new(&logits, temperature) else { return Ok(()) };
+            let Some(row) = LogitRow::new(&logits, temperature) else { return Ok(()) };
             let noise = Noise::new(seed, 3);
 
-            let kept: Vec<Entry> = (0..).zip(&logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY).step_by(step)
-                .map(|(id, &logit)| Entry { id, logit, weight: row.weight(logit) }).collect();
+            let kept: Vec<WeightedEntry> = (0..).zip(&logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY).step_by(step)
+                .map(|(id, &logit)| WeightedEntry { id, logit, weight: row.weight(logit) }).collect();
 
             prop_assert_eq!(from_all(&row, noise), searched(&row, 0..u32::try_from(logits.len()).unwrap(), noise));
             prop_assert_eq!(from_kept(&row, &kept, noise), searched(&row, kept.iter().map(|entry| entry.id), noise));
@@ -117,7 +117,7 @@ mod tests {
         for at in [0, 63, 64, 199] {
             let mut logits = [f32::NEG_INFINITY; 200];
             logits[at] = -3.0;
-            let row = Row::new(&logits, 1.0).unwrap();
+            let row = LogitRow::new(&logits, 1.0).unwrap();
 
             for seed in 0..500 {
                 assert_eq!(from_all(&row, Noise::new(seed, 0)), token_at(at));

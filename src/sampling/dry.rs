@@ -1,8 +1,9 @@
-//! DRY, "don't repeat yourself": penalties for tokens that would go on with a repetition. See [`protocol::Dry`](crate::protocol::Dry).
+//! DRY, "don't repeat yourself": penalties for tokens that would go on with a repetition. See
+//! [`protocol::Dry`](crate::protocol::Dry).
 //!
-//! Owns the tokens of a sequence, and how many of them stand behind the last sequence breaker. Each draw compares the end of
-//! the sequence with every earlier place in time linear in the tokens looked at (Z-algorithm; Gusfield 1997). Breakers
-//! are found in the bytes of the text, so it does not matter how a tokenizer cuts them.
+//! Owns the tokens of a sequence, and how many of them stand after the last sequence breaker. Each draw compares the
+//! end of the sequence with every earlier place in time linear in the tokens looked at (Z-algorithm; Gusfield 1997).
+//! Breakers are found in the bytes of the text, so it does not matter how a tokenizer cuts them.
 
 use super::Pieces;
 use crate::protocol::{Dry, Token};
@@ -20,12 +21,12 @@ pub(super) struct DrySampler {
     breaks: Breaks,
 }
 
-/// What is known of the breakers in a history.
+/// The breakers found in a history.
 #[derive(Debug, Default)]
 struct Breaks {
     /// For each token that was looked at, in order: whether it contains a whole breaker.
     contained: Vec<bool>,
-    /// Tokens behind the one in which the last breaker ended.
+    /// Tokens after the one in which the last breaker ended.
     since: usize,
     /// The last bytes of their text, in which a breaker may have begun.
     tail: Vec<u8>,
@@ -33,7 +34,7 @@ struct Breaks {
 
 /// Buffers shared by the sequences of a thread, and the texts of tokens.
 #[derive(Default)]
-pub(super) struct Buffers {
+pub(super) struct DryBuffers {
     /// `None`: no token has a text, and nothing breaks a sequence.
     pub(super) pieces: Option<Arc<dyn Pieces>>,
     /// How many tokens repeat, by how far back.
@@ -43,9 +44,9 @@ pub(super) struct Buffers {
     penalties: Vec<(Token, f32)>,
 }
 
-impl fmt::Debug for Buffers {
+impl fmt::Debug for DryBuffers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffers").finish_non_exhaustive()
+        f.debug_struct("DryBuffers").finish_non_exhaustive()
     }
 }
 
@@ -60,8 +61,8 @@ impl DrySampler {
         self.history.push(token);
     }
 
-    /// What to subtract from the logits of which tokens, each named once.
-    pub(super) fn penalties<'a>(&mut self, buffers: &'a mut Buffers) -> &'a [(Token, f32)] {
+    /// The penalties to subtract from the logits of these tokens, each named once.
+    pub(super) fn penalties<'a>(&mut self, buffers: &'a mut DryBuffers) -> &'a [(Token, f32)] {
         let piece = |token| buffers.pieces.as_ref().map_or(&[][..], |pieces| pieces.piece(token));
         self.breaks.catch_up(&self.history, &self.params.sequence_breakers, piece);
         buffers.penalties.clear();
@@ -175,7 +176,7 @@ mod tests {
     }
 
     fn penalties(params: &Dry, tokens: &[Token]) -> Vec<(Token, f32)> {
-        let mut buffers = Buffers { pieces: Some(Arc::new(Letters)), ..Buffers::default() };
+        let mut buffers = DryBuffers { pieces: Some(Arc::new(Letters)), ..DryBuffers::default() };
         DrySampler::new(params, tokens, &[]).penalties(&mut buffers).to_vec()
     }
 
@@ -255,7 +256,7 @@ mod tests {
         fn a_rebuilt_sampler_gives_the_same_penalties(text in "[abc:\n]{0,60}", last_n in 0..70_u32, cut in 0..60_usize) {
             let params = Dry { penalty_last_n: Some(last_n), ..params(&[":\n", "b"]) };
             let tokens = letters(&text);
-            let mut buffers = Buffers { pieces: Some(Arc::new(Letters)), ..Buffers::default() };
+            let mut buffers = DryBuffers { pieces: Some(Arc::new(Letters)), ..DryBuffers::default() };
             let mut followed = DrySampler::new(&params, &tokens[..cut.min(tokens.len())], &[]);
             for &token in &tokens[cut.min(tokens.len())..] {
                 followed.penalties(&mut buffers);

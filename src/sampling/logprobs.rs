@@ -1,7 +1,7 @@
 //! Log-probabilities under the raw softmax; computed only when asked for.
 
-use super::row::Row;
-use super::truncate::{Entry, best_first, top_k};
+use super::row::LogitRow;
+use super::truncate::{WeightedEntry, best_first, top_k};
 use super::{Logprobs, Scratch};
 use crate::protocol::Token;
 
@@ -16,8 +16,8 @@ pub fn score(logits: &[f32], token: Token, count: u8, scratch: &mut Scratch) -> 
 }
 
 /// Of the chosen token and of the `count` likeliest. `None` if `logits` has no candidate or no entry for the token.
-pub(super) fn logprobs(logits: &[f32], chosen: Token, count: u8, best: &mut Vec<Entry>) -> Option<Logprobs> {
-    let row = Row::new(logits, 1.0)?;
+pub(super) fn logprobs(logits: &[f32], chosen: Token, count: u8, best: &mut Vec<WeightedEntry>) -> Option<Logprobs> {
+    let row = LogitRow::new(logits, 1.0)?;
     let mass = row.mass(logits);
     let logprob = |logit: f32| row.log_share(logit, mass).max(FLOOR) as f32;
     let chosen = logprob(*logits.get(usize::try_from(chosen.0).ok()?)?);

@@ -5,13 +5,14 @@
 //!    └──── raw softmax ──────────────────────────────────────────────────────────────────────────────────▶ log-probabilities
 //! ```
 //!
-//! Owns what penalties need of a sequence's own tokens, and no other state: randomness is a function of seed, position and token
-//! (`noise.rs`), so a sequence that resumes on another engine goes on as if nothing had happened. Hence no sampler whose state comes
-//! from earlier logits, such as mirostat. The vocabulary is never sorted and the caller's logits are never changed.
-//! NaN and −inf are no candidates; +inf counts as the largest finite number. It knows neither llama.cpp nor a tokenizer, and
-//! runs on whichever thread calls it.
+//! Owns the counts of a sequence's own tokens that penalties need, and no other state: randomness is a function of
+//! seed, position and token (`noise.rs`), so a sequence that resumes on another engine goes on as if nothing had
+//! happened. Hence no sampler whose state comes from earlier logits, such as mirostat. The vocabulary is never sorted
+//! and the caller's logits are never changed. NaN and −inf are no candidates; +inf counts as the largest finite number.
+//! It knows neither llama.cpp nor a tokenizer, and runs on whichever thread calls it.
 //!
-//! Written by hand: the draws of llama.cpp's samplers depend on a generator's state, which an engine that dies takes with it.
+//! Written by hand: the draws of llama.cpp's samplers depend on a generator's state, which an engine that dies takes with
+//! it.
 
 mod adjust;
 mod allowed;
@@ -35,17 +36,18 @@ use std::sync::Arc;
 
 /// A drawn token.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Choice {
-    /// The token.
+pub struct DrawnToken {
+    /// The token that was drawn.
     pub token: Token,
-    /// Present if asked for.
+    /// Its log-probabilities, if they were asked for.
     pub logprobs: Option<Logprobs>,
 }
 
-/// Natural logs under the raw softmax: before penalties, bias, temperature and truncation. Finite; −9999 for minus infinity.
+/// Natural logs under the raw softmax: before penalties, bias, temperature and truncation. Finite; −9999 for minus
+/// infinity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logprobs {
-    /// Of the drawn token; bit-equal to its entry in `top`, if it has one.
+    /// That of the drawn token; bit-equal to its entry in `top`, if it has one.
     pub chosen: f32,
     /// The likeliest tokens, best first, ties by lower id. Tokens whose logit is NaN or −inf are left out.
     pub top: Vec<(Token, f32)>,
@@ -54,7 +56,7 @@ pub struct Logprobs {
 /// A token that survives truncation, with its probability among the survivors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
-    /// The token.
+    /// The token that survives.
     pub token: Token,
     /// 0–1; those of all survivors add up to 1.
     pub probability: f64,
@@ -71,15 +73,16 @@ pub trait Pieces: Send + Sync {
     fn piece(&self, token: Token) -> &[u8];
 }
 
-/// What the sequences of a thread share: buffers, so that a draw allocates nothing once they have grown, and the texts of
-/// tokens. The buffers never hold more than a few entries per vocabulary entry, and per token of the longest sequence.
+/// Shared by the sequences of a thread: buffers, so that a draw allocates nothing once they have grown, and the texts
+/// of tokens. The buffers never hold more than a few entries per vocabulary entry, and per token of the longest
+/// sequence.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// The logits with penalties and bias, for sequences that have any.
-    adjusting: adjust::Buffers,
+    adjusting: adjust::AdjustBuffers,
     /// The logits with only the allowed tokens left, for sequences under a constraint.
     masked: Vec<f32>,
-    /// What truncation selects in.
+    /// The buffers of truncation.
     selection: truncate::Selection,
 }
 

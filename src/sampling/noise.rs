@@ -1,21 +1,22 @@
 //! The noise of a draw: a number for each token, from seed, position and token id alone.
 //!
-//! Token `i` is drawn if its logit (over the temperature) plus its noise is the highest. With noise −ln(E), E exponentially
-//! distributed with mean 1, that token is drawn with exactly its softmax probability (Gumbel 1954; "Gumbel-max"), among
-//! whichever candidates are left. Since a token's noise depends on no other token, logits that move a little change the draw only where two
-//! sums were that close: a request that was computed in other company, or again after a restart, gets the same tokens
-//! nearly always. There is no generator state to save, to lose or to share.
+//! Token `i` is drawn if its logit (over the temperature) plus its noise is the highest. With noise −ln(E), E
+//! exponentially distributed with mean 1, that token is drawn with exactly its softmax probability (Gumbel 1954;
+//! "Gumbel-max"), among whichever candidates are left. Since a token's noise depends on no other token, logits that
+//! move a little change the draw only where two sums were that close: a request that was computed in other company, or
+//! again after a restart, gets the same tokens nearly always. There is no generator state to save, to lose or to share.
 //!
-//! Tokens are cut into blocks of 64. The least E of a block is exponential with mean 1/64 and belongs to each of its tokens
-//! equally often, and the others exceed it by exponentials of mean 1, because those have no memory. So one hash bounds the
-//! noise of 64 tokens, and nearly all of them are left out without being looked at one by one.
+//! Tokens are cut into blocks of 64. The least E of a block is exponential with mean 1/64 and belongs to each of its
+//! tokens equally often, and the others exceed it by exponentials of mean 1, because those have no memory. So one hash
+//! bounds the noise of 64 tokens, and nearly all of them are left out without being looked at one by one.
 
 use std::f64::consts::LN_2;
 
 /// Tokens whose noise is bounded together. A change here changes every seeded output, as any change in this file does.
 pub(super) const BLOCK: u32 = 64;
 const LN_BLOCK: f64 = 6.0 * LN_2;
-/// 2⁶⁴ divided by the golden ratio, odd: the step between positions, blocks and tokens (Steele, Lea, Flood 2014, "SplitMix").
+/// 2⁶⁴ divided by the golden ratio, odd: the step between positions, blocks and tokens (Steele, Lea, Flood 2014,
+/// "SplitMix").
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The noise of all tokens at one position of a sequence.
@@ -27,7 +28,7 @@ pub(super) struct Noise {
 
 /// A block of tokens with the random bits that they share.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Block {
+pub(super) struct NoiseBlock {
     bits: u64,
     /// Number of the block among the blocks, from 0.
     index: u32,
@@ -42,23 +43,23 @@ impl Noise {
     }
 
     /// The block with this index: the tokens from `64 · index` on.
-    pub(super) fn block(self, index: u32) -> Block {
-        Block { bits: hash(self.blocks, index), index }
+    pub(super) fn block(self, index: u32) -> NoiseBlock {
+        NoiseBlock { bits: hash(self.blocks, index), index }
     }
 
     /// The block that a token is in.
-    pub(super) fn block_of(self, token: u32) -> Block {
+    pub(super) fn block_of(self, token: u32) -> NoiseBlock {
         self.block(token / BLOCK)
     }
 
     /// The noise of a token of this block.
-    pub(super) fn of(self, block: Block, token: u32) -> f64 {
+    pub(super) fn of(self, block: NoiseBlock, token: u32) -> f64 {
         let more = if block.holds_least(token) { 0.0 } else { exponential(hash(self.tokens, token)) };
         -(block.least() + more).ln()
     }
 }
 
-impl Block {
+impl NoiseBlock {
     /// No token of the block has more noise than this. Takes no logarithm.
     pub(super) fn bound(self) -> f64 {
         // With z leading zeros, v of `exponential` is at least 2^−(z + 1), and −ln(1 − v) is at least v.
@@ -70,20 +71,22 @@ impl Block {
         exponential(self.bits) / f64::from(BLOCK)
     }
 
-    /// Whether it is this token's. The low bits say so, which `exponential` does not read.
+    /// Whether it is this token's, by the low bits, which `exponential` does not read.
     fn holds_least(self, token: u32) -> bool {
         u64::from(token) == u64::from(self.index) * u64::from(BLOCK) + self.bits % u64::from(BLOCK)
     }
 }
 
-/// A number in `[0, 1)` for the token after `position` generated ones, independent of its noise: whether XTC acts on it.
+/// A number in `[0, 1)` for the token after `position` generated ones, independent of its noise: whether XTC acts on
+/// it.
 pub(super) fn coin(seed: u64, position: u64) -> f64 {
-    // Mixed, so that no other seed of a request, which are neighbours, has this for its noise. The upper 53 bits, as many as
-    // a double holds exactly.
+    // Mixed, so that no other seed of a request, which are neighbours, has this for its noise. The upper 53 bits, as
+    // many as a double holds exactly.
     (key(mix(!seed), position) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// 64 bits for a position. The seed is mixed first, so that neighbouring seeds (the choices of one request) start far apart.
+/// 64 bits for a position. The seed is mixed first, so that neighbouring seeds (the choices of one request) start far
+/// apart.
 fn key(seed: u64, position: u64) -> u64 {
     mix(mix(seed.wrapping_add(STEP)).wrapping_add(position.wrapping_mul(STEP)))
 }
@@ -204,7 +207,7 @@ mod tests {
     #[test]
     fn the_extremes_of_the_hash_give_finite_noise() {
         for bits in [0, 1, u64::MAX, u64::MAX - 1] {
-            let block = Block { bits, index: 0 };
+            let block = NoiseBlock { bits, index: 0 };
 
             assert!(exponential(bits) > 0.0 && exponential(bits) < 37.0, "{bits}");
             assert!(-block.least().ln() <= block.bound(), "{bits}");

@@ -1,9 +1,8 @@
 //! Repetition, presence and frequency penalties, and the token counts they depend on.
 //!
-//! Owns the counts, at most one per distinct token of the sequence, and only if a penalty is on; where the penalties look
-//! only at the last tokens, those tokens too.
+//! Owns the counts, at most one per distinct token of the sequence, and only if a penalty is on; where the penalties
+//! look only at the last tokens, those tokens too.
 
-use super::adjust::entry;
 use crate::protocol::{SamplingParams, Token};
 use std::collections::VecDeque;
 
@@ -14,13 +13,13 @@ pub(super) struct Penalties {
     presence: f32,
     frequency: f32,
     /// Sorted by token; empty if no penalty is on.
-    seen: Vec<Seen>,
-    window: Option<Window>,
+    seen: Vec<SeenToken>,
+    window: Option<PenaltyWindow>,
 }
 
 /// A token that occurred, and how often where.
 #[derive(Debug)]
-struct Seen {
+struct SeenToken {
     token: Token,
     prompt: u32,
     generated: u32,
@@ -28,7 +27,7 @@ struct Seen {
 
 /// The last tokens, which alone count.
 #[derive(Debug)]
-struct Window {
+struct PenaltyWindow {
     /// Tokens in it at most.
     size: usize,
     /// Oldest first, and whether each was generated.
@@ -54,12 +53,12 @@ impl Penalties {
         let prompt = &prompt[prompt.len().saturating_sub(size - generated.len())..];
         if last_n.is_some() {
             let tokens = prompt.iter().map(|&token| (token, false)).chain(generated.iter().map(|&token| (token, true))).collect();
-            penalties.window = Some(Window { size, tokens });
+            penalties.window = Some(PenaltyWindow { size, tokens });
         }
-        // OpenAI's penalties count what was generated; only the repetition penalty looks at the prompt too.
+        // OpenAI's penalties count generated tokens; only the repetition penalty looks at the prompt too.
         let prompt = if penalties.counts_prompt() { prompt } else { &[] };
-        let mut seen: Vec<Seen> = prompt.iter().map(|&token| Seen { token, prompt: 1, generated: 0 }).collect();
-        seen.extend(generated.iter().map(|&token| Seen { token, prompt: 0, generated: 1 }));
+        let mut seen: Vec<SeenToken> = prompt.iter().map(|&token| SeenToken { token, prompt: 1, generated: 0 }).collect();
+        seen.extend(generated.iter().map(|&token| SeenToken { token, prompt: 0, generated: 1 }));
         seen.sort_unstable_by_key(|seen| seen.token);
         seen.dedup_by(|next, kept| {
             let same = next.token == kept.token;
@@ -80,7 +79,7 @@ impl Penalties {
         }
         match self.seen.binary_search_by_key(&token, |seen| seen.token) {
             Ok(at) => self.seen[at].generated += 1,
-            Err(at) => self.seen.insert(at, Seen { token, prompt: 0, generated: 1 }),
+            Err(at) => self.seen.insert(at, SeenToken { token, prompt: 0, generated: 1 }),
         }
         let Some(window) = &mut self.window else { return };
         window.tokens.push_back((token, true));
@@ -138,4 +137,9 @@ impl Penalties {
     fn counts_prompt(&self) -> bool {
         self.repetition != 1.0
     }
+}
+
+/// The token's entry; none for an id outside the vocabulary, which the API refuses before it gets here.
+pub(super) fn entry(logits: &mut [f32], token: Token) -> Option<&mut f32> {
+    logits.get_mut(usize::try_from(token.0).ok()?)
 }

@@ -14,7 +14,7 @@ pub(super) const SMALLEST_GAP: f32 = -87.0;
 
 /// Logits with a candidate among them, their maximum and the temperature.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Row<'a> {
+pub(super) struct LogitRow<'a> {
     /// The logits; NaN and −inf are no candidates.
     pub(super) logits: &'a [f32],
     /// Index of the highest logit, the lowest of equals.
@@ -24,7 +24,7 @@ pub(super) struct Row<'a> {
     inverse_temperature: f32,
 }
 
-impl<'a> Row<'a> {
+impl<'a> LogitRow<'a> {
     /// A view of `logits` under a temperature ≥ 0, 0 being as cold as can be; `None` if no candidate is among them.
     pub(super) fn new(logits: &'a [f32], temperature: f32) -> Option<Self> {
         let (best, max) = best(logits)?;
@@ -53,13 +53,13 @@ impl<'a> Row<'a> {
         let weighted = |logit: f32| {
             let gap = self.gap(logit);
             let weight = exp(gap);
-            // Of what has no weight the gap may be infinite or NaN.
+            // The gap of an entry without weight may be infinite or NaN.
             if weight > 0.0 { weight * gap } else { 0.0 }
         };
         sum(self.logits, weighted) / mass
     }
 
-    /// The entropy as a share of what as many equal candidates would have, 0–1; 0 for a single one.
+    /// The entropy as a share of that of as many equal candidates, 0–1; 0 for a single one.
     pub(super) fn uncertainty(&self) -> f64 {
         let candidates = self.logits.iter().filter(|logit| **logit > f32::NEG_INFINITY).count();
         let mass = self.mass(self.logits);
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn mean_gap_and_deviation_are_those_of_the_textbook() {
         let logits = [2.0, 1.0, f32::NEG_INFINITY, -1.0, f32::NAN];
-        let row = Row::new(&logits, 0.5).unwrap();
+        let row = LogitRow::new(&logits, 0.5).unwrap();
         let weights = [0.0_f64, -2.0, -6.0].map(|gap| (gap, gap.exp()));
         let mass: f64 = weights.iter().map(|(_, weight)| weight).sum();
 
@@ -249,7 +249,7 @@ mod tests {
     fn extreme_logits_and_temperatures_give_weights_between_zero_and_one() {
         let logits = [f32::INFINITY, f32::MAX, 1.0, 0.0, f32::MIN, f32::NEG_INFINITY, f32::NAN];
         for temperature in [f32::MIN_POSITIVE, 1e-45, 0.5, 2.0, f32::MAX] {
-            let row = Row::new(&logits, temperature).unwrap();
+            let row = LogitRow::new(&logits, temperature).unwrap();
 
             let weights = logits.map(|logit| row.weight(logit));
 

@@ -1,4 +1,5 @@
-//! The sampler of one sequence: the order in which the steps of the module are applied, and the position of the next draw.
+//! The sampler of one sequence: the order in which the steps of the module are applied, and the position of the next
+//! draw.
 
 use super::adjust::Adjustments;
 use super::allowed::restrict;
@@ -8,7 +9,7 @@ use super::noise::{Noise, coin};
 use super::row::best;
 use super::temperature::Temperature;
 use super::truncate::Truncation;
-use super::{Candidate, Choice, NoCandidate, Scratch};
+use super::{Candidate, DrawnToken, NoCandidate, Scratch};
 use crate::protocol::{SamplingParams, Token};
 
 /// Draws the tokens of one sequence.
@@ -46,7 +47,7 @@ impl Sampler {
     ///
     /// # Errors
     /// `NoCandidate` if no finite logit is left; nothing is counted then.
-    pub fn sample(&mut self, logits: &[f32], logprobs: Option<u8>, scratch: &mut Scratch) -> Result<Choice, NoCandidate> {
+    pub fn sample(&mut self, logits: &[f32], logprobs: Option<u8>, scratch: &mut Scratch) -> Result<DrawnToken, NoCandidate> {
         self.sample_among(None, logits, logprobs, scratch)
     }
 
@@ -61,11 +62,11 @@ impl Sampler {
         logits: &[f32],
         logprobs: Option<u8>,
         scratch: &mut Scratch,
-    ) -> Result<Choice, NoCandidate> {
+    ) -> Result<DrawnToken, NoCandidate> {
         let token = self.choose(logits, allowed, scratch).ok_or(NoCandidate)?;
         self.note(token);
         let logprobs = logprobs.and_then(|count| self::logprobs(logits, token, count, &mut scratch.selection.kept));
-        Ok(Choice { token, logprobs })
+        Ok(DrawnToken { token, logprobs })
     }
 
     /// Counts a token as generated that was not drawn.

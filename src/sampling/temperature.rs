@@ -1,11 +1,12 @@
 //! The temperature of one draw: fixed, or moved within a range by how certain the model is (llama.cpp's "dynatemp").
 //!
-//! Owns nothing. The entropy is that of the candidates before any truncation, as llama.cpp's is when its chain begins with temperature.
+//! Owns nothing. The entropy is that of the candidates before any truncation, as llama.cpp's is when its chain begins
+//! with temperature.
 
-use super::row::Row;
+use super::row::LogitRow;
 use crate::protocol::SamplingParams;
 
-/// What decides the temperature of a draw.
+/// The parameters that decide the temperature of a draw.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Temperature {
     base: f32,
@@ -25,13 +26,13 @@ impl Temperature {
     }
 
     /// The row at the temperature of its draw; `None` if there is no candidate.
-    pub(super) fn row<'a>(&self, logits: &'a [f32]) -> Option<Row<'a>> {
+    pub(super) fn row<'a>(&self, logits: &'a [f32]) -> Option<LogitRow<'a>> {
         if self.range <= 0.0 {
-            return Row::new(logits, self.base);
+            return LogitRow::new(logits, self.base);
         }
-        let uncertainty = Row::new(logits, 1.0)?.uncertainty();
+        let uncertainty = LogitRow::new(logits, 1.0)?.uncertainty();
         let (coldest, hottest) = ((self.base - self.range).max(0.0), self.base + self.range);
         let temperature = coldest + (hottest - coldest) * (uncertainty as f32).powf(self.exponent);
-        Row::new(logits, temperature)
+        LogitRow::new(logits, temperature)
     }
 }

@@ -1,5 +1,5 @@
-//! Behaviour of the sampler: each of OpenAI's and vLLM's parameters by example; llama.cpp's are in `extras.rs`, and `properties.rs`
-//! compares them all with a plain reference that sorts.
+//! Behaviour of the sampler: each of OpenAI's and vLLM's parameters by example; llama.cpp's are in `extras.rs`, and
+//! `properties.rs` compares them all with a plain reference that sorts.
 
 use super::{Candidate, Logprobs, NoCandidate, Sampler, Scratch};
 use crate::protocol::{SamplingParams, Token};
@@ -238,7 +238,8 @@ fn logits_that_move_by_rounding_change_few_draws() {
             let flips = (0..DRAWS).filter(|&seed| drawn(seed, &logits) != drawn(seed, &moved)).count();
 
             // The lead of the first sum over the second has a density of at most 1 per nat at zero, and two tokens move
-            // against each other by √2 · √(2/π) standard deviations on average. An inverted cumulative sum flips 8 % at 0.01.
+            // against each other by √2 · √(2/π) standard deviations on average. An inverted cumulative sum flips 8 % at
+            // 0.01.
             let expected = f64::from(DRAWS) * f64::from(moved_by / TEMPERATURE) * 1.128;
             println!("{case}, logits moved by {moved_by}: {flips} of {DRAWS} draws differ, at most {expected:.0} on average");
             assert!((flips as f64) < expected + 3.0 * expected.sqrt(), "{case}, {moved_by}: {flips} flips, {expected} expected at most");
@@ -246,7 +247,8 @@ fn logits_that_move_by_rounding_change_few_draws() {
     }
 }
 
-/// Draws with `draws` seeds, and at as many positions of one seed, and compares the counts with the exact probabilities.
+/// Draws with `draws` seeds, and at as many positions of one seed, and compares the counts with the exact
+/// probabilities.
 fn assert_drawn_as_likely_as(params: &SamplingParams, logits: &[f32], draws: u32) {
     let mut scratch = Scratch::default();
     let by_seed = (0..draws).map(|seed| {

@@ -1,7 +1,7 @@
-//! Truncation: top_n_sigma and top_k, then typical_p of what is left, then top_p, min_p and XTC.
+//! Truncation: top_n_sigma and top_k, then typical_p of the rest, then top_p, min_p and XTC.
 //!
-//! All but typical_p and XTC keep a prefix of the same order, higher logit first and lower id first among equals, so the
-//! result is exact and does not depend on how it was found. None of them sorts the vocabulary:
+//! All but typical_p and XTC keep a prefix of the same order, higher logit first and lower id first among equals, so
+//! the result is exact and does not depend on how it was found. None of them sorts the vocabulary:
 //! * top_n_sigma and min_p are a bar known from the start;
 //! * top_k keeps a buffer of at most 2k entries whose k-th best is the bar for the rest;
 //! * top_p first leaves out entries too unlikely to matter even together, then sums the others in buckets of nearly
@@ -9,7 +9,7 @@
 //! * typical_p does the same in the order of distance from the mean;
 //! * XTC takes away a prefix, up to the last entry that is probable enough.
 
-use super::row::{Row, SMALLEST_GAP, visit};
+use super::row::{LogitRow, SMALLEST_GAP, visit};
 use crate::protocol::SamplingParams;
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -19,7 +19,7 @@ const BUCKETS_PER_NAT: f32 = 16.0;
 /// The smallest buffer of a top_k, so that a tiny k does not mean a selection every few entries.
 const MIN_TOP_K_BUFFER: usize = 128;
 
-/// What to keep.
+/// The rules of which tokens are kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Truncation {
     /// Those at most this many standard deviations below the best; 0 keeps all.
@@ -38,22 +38,22 @@ pub(super) struct Truncation {
 
 /// A candidate on the way.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct WeightedEntry {
     pub(super) id: u32,
     pub(super) logit: f32,
-    /// See [`Row::weight`].
+    /// See [`LogitRow::weight`].
     pub(super) weight: f32,
 }
 
 /// The candidates found, and buffers for finding them.
 #[derive(Debug, Default)]
 pub(super) struct Selection {
-    /// What is kept, in order of id once [`Truncation::apply`] is done.
-    pub(super) kept: Vec<Entry>,
+    /// The kept tokens, in order of id once [`Truncation::apply`] is done.
+    pub(super) kept: Vec<WeightedEntry>,
     /// Mass by distance from the best.
     buckets: Vec<f64>,
     /// The entries of one bucket.
-    edge: Vec<Entry>,
+    edge: Vec<WeightedEntry>,
 }
 
 impl Truncation {
@@ -64,7 +64,7 @@ impl Truncation {
             top_k: if params.top_k == 0 { usize::MAX } else { usize::try_from(params.top_k).unwrap_or(usize::MAX) },
             typical_p: params.typical_p,
             top_p: params.top_p,
-            // A min_p above 1 would leave nobody, not even the best.
+            // A min_p above 1 would leave no token, not even the best.
             min_gap: params.min_p.min(1.0).ln(),
             exclude_above: 1.0,
         }
@@ -77,8 +77,8 @@ impl Truncation {
     }
 
     /// Leaves in `selection.kept` the candidates of the row that survive, at least one.
-    pub(super) fn apply(&self, row: &Row<'_>, selection: &mut Selection) {
-        // The best gap of what is left; only typical_p can take the best away.
+    pub(super) fn apply(&self, row: &LogitRow<'_>, selection: &mut Selection) {
+        // The best gap of the tokens that are left; only typical_p can take the best away.
         let mut best = 0.0;
         let mut total = self.begin(row, &mut selection.kept);
         if self.typical_p < 1.0 {
@@ -95,9 +95,9 @@ impl Truncation {
         }
     }
 
-    /// Puts what top_n_sigma and top_k leave into `kept`, in order of id, and says the mass that top_p is taken of.
-    /// Entries that no later step would keep may be missing.
-    fn begin(&self, row: &Row<'_>, kept: &mut Vec<Entry>) -> f64 {
+    /// Puts the tokens that top_n_sigma and top_k leave into `kept`, in order of id, and returns the mass that top_p is
+    /// taken of. Entries that no later step would keep may be missing.
+    fn begin(&self, row: &LogitRow<'_>, kept: &mut Vec<WeightedEntry>) -> f64 {
         let bar = if self.top_n_sigma > 0.0 { -(f64::from(self.top_n_sigma) * row.deviation()) as f32 } else { f32::NEG_INFINITY };
         if self.top_k < row.logits.len() {
             top_k(row.logits, self.top_k, kept);
@@ -121,33 +121,33 @@ impl Truncation {
     }
 }
 
-fn mass(entries: &[Entry]) -> f64 {
+fn mass(entries: &[WeightedEntry]) -> f64 {
     entries.iter().map(|entry| f64::from(entry.weight)).sum()
 }
 
 /// The gap below which the entries of a row, however many, cannot be needed to reach `top_p` of `total`.
 fn negligible(top_p: f32, total: f64, entries: usize) -> f32 {
-    // All of them together weigh less than half of what top_p leaves over; the other half is for rounding.
+    // All of them together weigh less than half of the mass that top_p cuts; the other half is for rounding.
     let weight = 0.5 * (1.0 - f64::from(top_p)) * total / entries as f64;
     weight.ln() as f32 - 1e-3
 }
 
 /// Collects all candidates at or above a gap, in order of id.
-fn collect(row: &Row<'_>, min_gap: f32, kept: &mut Vec<Entry>) {
+fn collect(row: &LogitRow<'_>, min_gap: f32, kept: &mut Vec<WeightedEntry>) {
     kept.clear();
     let wanted = |logit: f32| (row.gap(logit) >= min_gap) & (logit > f32::NEG_INFINITY);
-    visit(row.logits, wanted, |id, logit| kept.push(Entry { id, logit, weight: row.weight(logit) }));
+    visit(row.logits, wanted, |id, logit| kept.push(WeightedEntry { id, logit, weight: row.weight(logit) }));
 }
 
 /// Puts the `k` best candidates into `best`, in no particular order and without weights.
-pub(super) fn top_k(logits: &[f32], k: usize, best: &mut Vec<Entry>) {
+pub(super) fn top_k(logits: &[f32], k: usize, best: &mut Vec<WeightedEntry>) {
     best.clear();
     let full = k.saturating_mul(2).max(MIN_TOP_K_BUFFER);
     // Only a higher logit can still be among the best: of equals the earlier one has the lower id.
     let bar = Cell::new(f32::NEG_INFINITY);
     let wanted = |logit: f32| logit > bar.get();
     visit(logits, wanted, |id, logit| {
-        best.push(Entry { id, logit, weight: 0.0 });
+        best.push(WeightedEntry { id, logit, weight: 0.0 });
         if best.len() >= full {
             bar.set(keep_best(best, k));
         }
@@ -156,7 +156,7 @@ pub(super) fn top_k(logits: &[f32], k: usize, best: &mut Vec<Entry>) {
 }
 
 /// Keeps the `k` best entries and says the logit of the last of them, −inf if there are fewer.
-fn keep_best(entries: &mut Vec<Entry>, k: usize) -> f32 {
+fn keep_best(entries: &mut Vec<WeightedEntry>, k: usize) -> f32 {
     if k == 0 || entries.len() < k {
         entries.truncate(k);
         return f32::NEG_INFINITY;
@@ -168,31 +168,32 @@ fn keep_best(entries: &mut Vec<Entry>, k: usize) -> f32 {
 }
 
 /// The order that truncation keeps a prefix of. Entries are never NaN, and equal logits may be +0 and −0.
-pub(super) fn best_first(a: &Entry, b: &Entry) -> Ordering {
+pub(super) fn best_first(a: &WeightedEntry, b: &WeightedEntry) -> Ordering {
     b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.id.cmp(&b.id))
 }
 
 impl Selection {
-    /// What is kept weighs this.
+    /// The mass of the kept tokens.
     pub(super) fn mass(&self) -> f64 {
         mass(&self.kept)
     }
 
     /// Keeps the shortest prefix, best first, that has `top_p` of `total`.
-    fn top_p(&mut self, row: &Row<'_>, top_p: f32, total: f64) {
+    fn top_p(&mut self, row: &LogitRow<'_>, top_p: f32, total: f64) {
         // Compared as `f32`, the precision that the user's 0.9 has: otherwise ten equal candidates and 0.1 keep two.
         self.keep_prefix(best_first, |entry| bucket(-row.gap(entry.logit)), |mass| (mass / total) as f32 >= top_p);
     }
 
-    /// Keeps those nearest to the mean gap until they have more than `typical_p`. The distance of a token's surprise from the
-    /// entropy, which is the expected surprise, is that of its gap from the mean gap: the two differ by the same constant.
-    fn typical_p(&mut self, row: &Row<'_>, typical_p: f32) {
-        // What is never drawn has an infinite surprise, and no say in the mean.
+    /// Keeps those nearest to the mean gap until they have more than `typical_p`. The distance of a token's surprise
+    /// from the entropy, which is the expected surprise, is that of its gap from the mean gap: the two differ by the
+    /// same constant.
+    fn typical_p(&mut self, row: &LogitRow<'_>, typical_p: f32) {
+        // A token that is never drawn has an infinite surprise, and no part in the mean.
         self.kept.retain(|entry| entry.weight > 0.0);
         let total = self.mass();
         let mean: f64 = self.kept.iter().map(|entry| f64::from(entry.weight) * f64::from(row.gap(entry.logit))).sum::<f64>() / total;
-        let distance = |entry: &Entry| (row.gap(entry.logit) - mean as f32).abs();
-        let nearest_first = |a: &Entry, b: &Entry| distance(a).total_cmp(&distance(b)).then(a.id.cmp(&b.id));
+        let distance = |entry: &WeightedEntry| (row.gap(entry.logit) - mean as f32).abs();
+        let nearest_first = |a: &WeightedEntry, b: &WeightedEntry| distance(a).total_cmp(&distance(b)).then(a.id.cmp(&b.id));
         self.keep_prefix(nearest_first, |entry| bucket(distance(entry)), |mass| (mass / total) as f32 > typical_p);
     }
 
@@ -205,9 +206,14 @@ impl Selection {
         }
     }
 
-    /// Keeps the shortest prefix in this order whose mass has `reached` enough; all if none has. `bucket` must not fall along
-    /// the order: only the entries of one bucket are sorted.
-    fn keep_prefix(&mut self, order: impl Fn(&Entry, &Entry) -> Ordering, bucket: impl Fn(&Entry) -> usize, reached: impl Fn(f64) -> bool) {
+    /// Keeps the shortest prefix in this order whose mass has `reached` enough; all if none has. `bucket` must not fall
+    /// along the order: only the entries of one bucket are sorted.
+    fn keep_prefix(
+        &mut self,
+        order: impl Fn(&WeightedEntry, &WeightedEntry) -> Ordering,
+        bucket: impl Fn(&WeightedEntry) -> usize,
+        reached: impl Fn(f64) -> bool,
+    ) {
         self.buckets.clear();
         for entry in &self.kept {
             let bucket = bucket(entry);
@@ -222,7 +228,7 @@ impl Selection {
             above += if reached { 0.0 } else { *mass };
             reached
         }) else {
-            return; // min_p has left out already what top_p would cut.
+            return; // min_p has cut already all that top_p would cut.
         };
 
         self.edge.clear();
@@ -239,7 +245,8 @@ impl Selection {
     }
 }
 
-/// Which bucket an entry at this distance ≥ 0 from the first belongs to, in nats. Beyond the smallest weight all share the last one.
+/// Which bucket an entry at this distance ≥ 0 from the first belongs to, in nats. Beyond the smallest weight all share
+/// the last one.
 fn bucket(distance: f32) -> usize {
     (distance.min(1.0 - SMALLEST_GAP) * BUCKETS_PER_NAT) as usize
 }

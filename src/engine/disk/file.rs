@@ -1,11 +1,12 @@
-//! A parked content as a file: what it is, and the state of the runner that saved it.
+//! A parked content as a file: its tokens, and the state of the runner that saved it.
 //!
 //! ```text
 //! magic, 8 bytes │ length of header, u32 │ header (postcard) │ state │ CRC-32 of all before, u32      little-endian
 //! ```
 //!
 //! A file is written under another name and renamed, and believed only as a whole: right length, right checksum, right
-//! [`Binding`]. The checksum is against broken disks and half-written files, not against whoever may write to the folder.
+//! [`Binding`]. The checksum is against broken disks and half-written files, not against those who may write to the
+//! folder.
 
 use crate::engine::runner::ParkedState;
 use crate::engine::scheduler::ParkedContent;
@@ -26,14 +27,14 @@ const MAGIC: [u8; 8] = *b"llamero\x01";
 const START_BYTES: u64 = 12;
 const SUM_BYTES: u64 = 4;
 /// A token takes 5 bytes at most, and no sequence has more than 2²⁴.
-const MOST_HEADER_BYTES: u64 = 128 << 20;
+const MAX_HEADER_BYTES: u64 = 128 << 20;
 
 /// Files end with this.
 pub(super) const EXTENSION: &str = "prefix";
 /// Files that are being written do.
 pub(super) const UNFINISHED: &str = "part";
 
-/// What a state is good for: this program, model, and state format, digested.
+/// A digest of all that a state depends on: this program, the model, and the state format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Binding([u8; 32]);
 
@@ -61,7 +62,7 @@ struct Header<'a> {
 /// Why a file is of no use.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
-    /// It is not what was written.
+    /// Its bytes are not those that were written.
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
     /// Of another model, build or options, less swap space among them.
@@ -72,7 +73,7 @@ pub(super) enum Unusable {
     Io(#[from] io::Error),
 }
 
-/// What this program calls the file of a content; the same for the same content.
+/// The name of a content's file; the same for the same content.
 pub(super) fn name(content: &ParkedContent) -> String {
     let mut digest = Sha256::new();
     digest.update(content.namespace.to_le_bytes());
@@ -87,7 +88,7 @@ pub(super) fn write(path: &Path, binding: Binding, content: &ParkedContent, stat
     let unfinished = path.with_extension(UNFINISHED);
     let written = write_to(&unfinished, binding, content, state).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
-        // What is left of it is removed at the next start otherwise.
+        // If this fails, the rest of the file is removed at the next start.
         let _ = fs::remove_file(&unfinished);
     }
     written
@@ -108,8 +109,8 @@ fn write_to(path: &Path, binding: Binding, content: &ParkedContent, state: &Park
     file.write_all(&sum.finalize().to_le_bytes())
 }
 
-/// Makes a file that was not there, for its user alone: prompts are in it. What stands in its place is removed before; of a link
-/// that somebody planted only the link.
+/// Makes a new file, readable for its user alone: prompts are in it. An existing file of that name is removed before;
+/// of a planted link, only the link.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
@@ -122,14 +123,14 @@ fn create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens what is a file and no link to one.
+/// Opens a file, and no link to one.
 pub(super) fn open_plain(path: &Path, access: OFlags) -> io::Result<File> {
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?))
 }
 
-/// Reads a file of this binding with a state of `most_bytes` at most.
-pub(super) fn read(path: &Path, binding: Binding, most_bytes: u64) -> Result<(ParkedContent, ParkedState), Unusable> {
+/// Reads a file of this binding with a state of `max_bytes` at most.
+pub(super) fn read(path: &Path, binding: Binding, max_bytes: u64) -> Result<(ParkedContent, ParkedState), Unusable> {
     let mut file = open_plain(path, OFlags::RDONLY)?;
     let length = file.metadata()?.len();
     let mut sum = crc32fast::Hasher::new();
@@ -151,9 +152,9 @@ pub(super) fn read(path: &Path, binding: Binding, most_bytes: u64) -> Result<(Pa
         return Err(Unusable::Foreign);
     }
     let header_bytes = header_bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
-    let state_bytes = after_header.checked_sub(header_bytes).filter(|_| header_bytes <= MOST_HEADER_BYTES);
+    let state_bytes = after_header.checked_sub(header_bytes).filter(|_| header_bytes <= MAX_HEADER_BYTES);
     let state_bytes = state_bytes.ok_or(Unusable::Damaged("its length"))?;
-    if state_bytes > most_bytes {
+    if state_bytes > max_bytes {
         return Err(Unusable::Foreign);
     }
     let header: Header<'_> = postcard::from_bytes(&next(header_bytes)?).map_err(|_| Unusable::Damaged("its header"))?;

@@ -1,10 +1,10 @@
-//! The folder of the disk tier, and what its thread does with it.
+//! The folder of the disk tier, and the thread that reads and writes it.
 //!
 //! Owns the lock on it. A file that is not one of ours is left alone; one of ours that is of no use is removed.
 
 use super::{
-    Order, Stored,
     file::{self, Binding, EXTENSION, UNFINISHED, Unusable, open_plain},
+    orders::{FolderOrder, Stored},
 };
 use crate::build_info::{ENGINE, FEATURES, VERSION};
 use crate::priority::give_way;
@@ -63,17 +63,18 @@ impl Folder {
     }
 
     /// For states of this format of which host memory has room for so many bytes.
-    pub(super) fn bind(self, state_format: &str, most_bytes: u64) -> BoundFolder {
+    pub(super) fn bind(self, state_format: &str, max_bytes: u64) -> BoundFolder {
         let binding = Binding::new(&[VERSION, ENGINE, FEATURES, &self.options.model_checksum, state_format]);
-        BoundFolder { folder: self, binding, most_bytes, write_failed: false }
+        BoundFolder { folder: self, binding, max_bytes, write_failed: false }
     }
 }
 
-/// Locks a file that another process has locked. `None` if that does not let go; the thread that waits then ends with this process.
+/// Locks a file that another process has locked. `None` if that does not let go; the thread that waits then ends with
+/// this process.
 fn wait_for(lock: File, patience: Duration) -> Option<io::Result<File>> {
     let (locked, waiting) = sync_channel(1);
     let wait = move || {
-        // Fails if nobody waits any more: the lock is then let go.
+        // Fails if the wait was given up: the lock is then let go.
         let _ = locked.send(lock.lock().map(|()| lock));
     };
     match thread::Builder::new().name("prefix-cache-lock".to_owned()).spawn(wait) {
@@ -82,18 +83,18 @@ fn wait_for(lock: File, patience: Duration) -> Option<io::Result<File>> {
     }
 }
 
-/// A folder, and what its files must be of.
+/// A folder, and the binding that its files must have.
 pub(super) struct BoundFolder {
     folder: Folder,
     binding: Binding,
-    most_bytes: u64,
+    max_bytes: u64,
     /// Whether that was said since a file could be written.
     write_failed: bool,
 }
 
 impl BoundFolder {
-    /// The thread: hands over what is there, then does what it is told until nobody is left to tell it.
-    pub(super) fn serve(mut self, found: SyncSender<Stored>, orders: &Receiver<Order>) {
+    /// The thread: hands over the stored contents, then follows orders until their sender is gone.
+    pub(super) fn serve(mut self, found: SyncSender<Stored>, orders: &Receiver<FolderOrder>) {
         give_way(NICE);
         self.read(&found);
         drop(found);
@@ -106,8 +107,8 @@ impl BoundFolder {
         self.folder.options.path.join(name)
     }
 
-    /// Hands over the usable files, latest used first, and removes the others. Nothing where all was to be removed, whether that
-    /// worked or not.
+    /// Hands over the usable files, latest used first, and removes the others. Nothing where all was to be removed,
+    /// whether that worked or not.
     fn read(&self, found: &SyncSender<Stored>) {
         if self.folder.options.discard {
             return;
@@ -143,10 +144,10 @@ impl BoundFolder {
         if path.extension().is_some_and(|extension| extension == UNFINISHED) {
             return None;
         }
-        match file::read(path, self.binding, self.most_bytes) {
+        match file::read(path, self.binding, self.max_bytes) {
             Ok((content, state)) => {
                 let name = file::name(&content);
-                // What was renamed by hand would be written twice.
+                // A file that was renamed by hand would be written twice.
                 path.ends_with(&name).then_some(Stored { name, content, state })
             }
             Err(Unusable::Foreign) => None,
@@ -157,9 +158,9 @@ impl BoundFolder {
         }
     }
 
-    fn follow(&mut self, order: Order) {
+    fn follow(&mut self, order: FolderOrder) {
         match order {
-            Order::Write { name, content, state } => {
+            FolderOrder::Write { name, content, state } => {
                 let Some(state) = state.upgrade() else { return };
                 match file::write(&self.path(&name), self.binding, &content, &state) {
                     Ok(()) => self.write_failed = false,
@@ -170,19 +171,20 @@ impl BoundFolder {
                     Err(_) => {}
                 }
             }
-            Order::Touch { name } => {
+            FolderOrder::Touch { name } => {
                 let file = open_plain(&self.path(&name), OFlags::WRONLY);
                 let touched = file.and_then(|file| file.set_modified(SystemTime::now()));
                 if let Err(error) = touched {
                     tracing::debug!(%error, name, "a cached prompt keeps its time");
                 }
             }
-            Order::Remove { name } => remove(&self.path(&name)),
+            FolderOrder::Remove { name } => remove(&self.path(&name)),
         }
     }
 }
 
-/// Our files with their times, latest first. What cannot be looked at, such as a file that is just being removed, is passed over.
+/// Our files with their times, latest first. A file that cannot be looked at, such as one that is just being removed,
+/// is passed over.
 fn ours(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf)>> {
     let look = |path: PathBuf| {
         let metadata = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
@@ -226,7 +228,7 @@ mod tests {
     }
 
     /// What the thread does with these orders, and hands over before.
-    fn serve(options: &PrefixCacheFolder, orders: Vec<Order>) -> Vec<ParkedContent> {
+    fn serve(options: &PrefixCacheFolder, orders: Vec<FolderOrder>) -> Vec<ParkedContent> {
         let (found, restored) = sync_channel(10);
         let (sender, inbox) = sync_channel(10);
         orders.into_iter().for_each(|order| sender.send(order).unwrap());
@@ -235,8 +237,8 @@ mod tests {
         restored.iter().map(|stored| stored.content).collect()
     }
 
-    fn write(content: &ParkedContent, state: &Arc<ParkedState>) -> Order {
-        Order::Write { name: file::name(content), content: content.clone(), state: Arc::downgrade(state) }
+    fn write(content: &ParkedContent, state: &Arc<ParkedState>) -> FolderOrder {
+        FolderOrder::Write { name: file::name(content), content: content.clone(), state: Arc::downgrade(state) }
     }
 
     fn files(folder: &Path) -> usize {
@@ -255,7 +257,7 @@ mod tests {
             file.set_modified(SystemTime::now() - Duration::from_secs(age * 100)).unwrap();
         }
 
-        let touched = vec![Order::Touch { name: file::name(&content(9)) }, Order::Remove { name: file::name(&content(1)) }];
+        let touched = vec![FolderOrder::Touch { name: file::name(&content(9)) }, FolderOrder::Remove { name: file::name(&content(1)) }];
         assert_eq!(serve(&options, touched), contents);
         assert_eq!(serve(&options, Vec::new()), [content(9), content(5)]);
     }
@@ -267,7 +269,7 @@ mod tests {
         let order = write(&content(1), &state);
         drop(state);
 
-        serve(&options(folder.path()), vec![order, Order::Remove { name: file::name(&content(1)) }]);
+        serve(&options(folder.path()), vec![order, FolderOrder::Remove { name: file::name(&content(1)) }]);
 
         assert_eq!(files(folder.path()), 0);
     }

@@ -1,11 +1,14 @@
-//! What is parked in host memory, kept in a folder too, so that the next start begins with it (`--prefix-cache-dir`).
+//! A copy of the contents parked in host memory, in a folder, so that the next start begins with them
+//! (`--prefix-cache-dir`).
 //!
-//! The folder mirrors host memory: what is saved there is written, what is dropped is removed, and no content is read but at the
-//! start. So no step ever waits for a disk, and the folder is about as large as that memory at most. Owns the thread that reads and
-//! writes. What slots hold is saved when the engine has been idle for a moment, and when it ends.
+//! The folder mirrors host memory: a content that is saved there is written, one that is dropped is removed, and none
+//! is read but at the start. So no step ever waits for a disk, and the folder is about as large as that memory at most.
+//! Owns the thread that reads and writes. Contents of slots are saved when the engine has been idle for a moment, and
+//! when it ends.
 
 mod file;
 mod folder;
+mod orders;
 
 pub(super) use folder::Folder;
 
@@ -13,10 +16,11 @@ use crate::engine::{
     runner::{KvOp, ModelRunner, Parked, ParkedState},
     scheduler::{ParkedContent, Scheduler},
 };
+use orders::{FolderOrder, Stored};
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Weak,
+        Arc,
         mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -27,46 +31,31 @@ use std::{
 const ORDERS: usize = 1024;
 /// Contents that were read and wait for the engine thread, beside the one that is in the reader's hands.
 const RESTORED: usize = 0;
-/// An idle engine looks for what was read this often.
+/// An idle engine looks for contents that were read this often.
 const RESTORE_POLL: Duration = Duration::from_millis(5);
-/// Without work for so long, an engine saves what slots hold: between the turns of a conversation rather than within a burst.
+/// Without work for so long, an engine saves the contents of slots: between the turns of a conversation rather than
+/// within a burst.
 const IDLE: Duration = Duration::from_secs(2);
-
-/// What was read.
-struct Stored {
-    name: String,
-    content: ParkedContent,
-    state: ParkedState,
-}
-
-/// A change of the folder.
-enum Order {
-    /// Write this, unless host memory has dropped it meanwhile.
-    Write { name: String, content: ParkedContent, state: Weak<ParkedState> },
-    /// It was used: among the last to go.
-    Touch { name: String },
-    /// It was dropped.
-    Remove { name: String },
-}
 
 /// See the module. Used by the engine thread.
 pub(super) struct DiskTier {
-    orders: SyncSender<Order>,
+    orders: SyncSender<FolderOrder>,
     /// Set until everything was read.
     restored: Option<Receiver<Stored>>,
-    /// Files of what is parked.
+    /// Names of the files of parked contents.
     names: HashMap<Parked, String>,
-    /// When an idle engine saves more of what slots hold; `None` when that is all saved.
+    /// When an idle engine saves more contents of slots; `None` when all are saved.
     saves_in: Option<Duration>,
     /// Files to remove that found no place among the orders: at most the orders and all that is parked.
     to_remove: Vec<String>,
-    /// Whether what is wrong with the disk was said since it last kept up.
+    /// Whether a warning about the disk was logged since it last kept up.
     complained: bool,
     thread: JoinHandle<()>,
 }
 
 impl DiskTier {
-    /// Begins to read the folder; see [`Self::restore`]. `None` if nothing of this runner can be kept, or no thread be started.
+    /// Begins to read the folder; see [`Self::restore`]. `None` if nothing of this runner can be kept, or no thread be
+    /// started.
     pub(super) fn start(folder: Folder, runner: &dyn ModelRunner) -> Option<Self> {
         let Some(format) = runner.state_format() else {
             tracing::warn!("--prefix-cache-dir has no effect: this model's KV cannot be saved, or there is no --swap-space");
@@ -105,7 +94,8 @@ impl DiskTier {
         }
     }
 
-    /// Keeps up with a step that was executed, whatever came of it. What is dropped for something new goes when that is written.
+    /// Follows a step that was executed, with success or not. A file that is dropped for a new one goes when that is
+    /// written.
     pub(super) fn follow(&mut self, kv: &[KvOp], scheduler: &Scheduler, runner: &dyn ModelRunner) {
         for op in kv {
             match op {
@@ -116,7 +106,7 @@ impl DiskTier {
                 }
                 KvOp::Load { from, .. } => {
                     if let Some(name) = self.names.get(from).cloned() {
-                        self.order(Order::Touch { name });
+                        self.order(FolderOrder::Touch { name });
                     }
                 }
                 KvOp::Drop { .. } | KvOp::Truncate { .. } | KvOp::Copy { .. } => {}
@@ -136,12 +126,12 @@ impl DiskTier {
             tracing::error!(positions = state.len, tokens = content.tokens.len(), "a prompt is not kept: it is not what its record says");
             return;
         }
-        // Or what is still to be removed might be this.
+        // Otherwise a removal that still waits might remove this file.
         if !self.send_removals() {
             return;
         }
         let name = file::name(&content);
-        if self.order(Order::Write { name: name.clone(), content, state: Arc::downgrade(state) }) {
+        if self.order(FolderOrder::Write { name: name.clone(), content, state: Arc::downgrade(state) }) {
             self.names.insert(parked, name);
         }
     }
@@ -157,7 +147,7 @@ impl DiskTier {
     /// False if there are more than find a place.
     fn send_removals(&mut self) -> bool {
         while let Some(name) = self.to_remove.pop() {
-            if !self.order(Order::Remove { name: name.clone() }) {
+            if !self.order(FolderOrder::Remove { name: name.clone() }) {
                 self.to_remove.push(name);
                 return false;
             }
@@ -165,8 +155,8 @@ impl DiskTier {
         true
     }
 
-    /// False if the disk is too far behind, or its thread has ended.
-    fn order(&mut self, order: Order) -> bool {
+    /// False if too many orders wait for the disk, or its thread has ended.
+    fn order(&mut self, order: FolderOrder) -> bool {
         let why = match self.orders.try_send(order) {
             Ok(()) => {
                 self.complained = false;
@@ -184,7 +174,7 @@ impl DiskTier {
 
     // === Idle time ===
 
-    /// How long an idle engine waits for commands before it looks for what was read, or saves; `None`: until one comes.
+    /// How long an idle engine waits for commands before it looks for read contents, or saves; `None`: until one comes.
     pub(super) fn patience(&self) -> Option<Duration> {
         if self.restored.is_some() { Some(RESTORE_POLL) } else { self.saves_in }
     }

@@ -43,10 +43,10 @@ fn row(seq: u64, pos: u32, token: u32) -> Row {
     Row { seq: SequenceId(seq), slot: Slot(0), pos, token: Token(token), sample: true }
 }
 
-fn generation(seed: u64) -> Generation {
+fn generation(seed: u64) -> GenerationState {
     let sampling = SamplingParams { temperature: 1.0, top_p: 0.9, seed, ..SamplingParams::default() };
     let request = SequenceRequest { prompt: vec![Token(0)], max_tokens: 1000, sampling, ..SequenceRequest::default() };
-    Generation::new(&request, None, &Silent(1))
+    GenerationState::new(&request, None, &Silent(1))
 }
 
 /// Logits of no particular shape.
@@ -57,13 +57,14 @@ fn logits(vocabulary: u32, seed: u32) -> Vec<f32> {
 /// What `steps` steps of `sequences` with one row each give, and what the last step took.
 fn tokens(drawers: &mut Drawers, sequences: u64, vocabulary: u32, steps: u32) -> (Vec<Vec<Token>>, std::time::Duration) {
     let silent = Silent(vocabulary);
-    let mut generations: Vec<Generation> = (0..sequences).map(generation).collect();
+    let mut generations: Vec<GenerationState> = (0..sequences).map(generation).collect();
     let mut said = vec![Vec::new(); generations.len()];
     let mut took = std::time::Duration::MAX;
     for step in 0..steps {
         let rows: Vec<[Row; 1]> = (0..sequences).map(|seq| [row(seq, step, 0)]).collect();
         let logits: Vec<Vec<f32>> = (0..4).map(|seed| logits(vocabulary, step + seed)).collect();
-        let of = |(index, generation): (usize, Generation)| Draw { rows: &rows[index], logits: vec![Some(&logits[index % 4])], generation };
+        let of =
+            |(index, generation): (usize, GenerationState)| Draw { rows: &rows[index], logits: vec![Some(&logits[index % 4])], generation };
         let draws = generations.drain(..).enumerate().map(of).collect();
         let begun = Instant::now();
         let drawn = drawers.draw(draws, &silent);

@@ -40,10 +40,10 @@ fn costly() -> Compiled {
     [200, 400, 800, 1_600].into_iter().map(compiled).find(|compiled| compiled.matcher().is_costly()).expect("many keys are much work")
 }
 
-fn generations(count: u64, compiled: &Compiled) -> HashMap<SequenceId, Generation> {
+fn generations(count: u64, compiled: &Compiled) -> HashMap<SequenceId, GenerationState> {
     let of = |id| {
         let request = SequenceRequest { id: SequenceId(id), max_tokens: 9, prompt: vec![Token(1)], ..SequenceRequest::default() };
-        (request.id, Generation::new(&request, Some(Box::new(compiled.matcher())), &Bytes))
+        (request.id, GenerationState::new(&request, Some(Box::new(compiled.matcher())), &Bytes))
     };
     (1..=count).map(of).collect()
 }

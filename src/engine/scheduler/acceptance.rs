@@ -1,21 +1,21 @@
-//! How often drafts come true, and when they pause.
+//! How often drafts are right, and when they pause.
 //!
-//! Owned twice: by each sequence for its own drafts, and by the scheduler over all sequences, as what is assumed of a sequence that
-//! has had none yet. Which drafts are made is decided in `drafts`.
+//! Owned twice: by each sequence for its own drafts, and by the scheduler over all sequences, which is the assumption
+//! for a sequence that has had none yet. Which drafts are made is decided in `drafts`.
 
-/// What is assumed of drafts before any were judged, in tokens that came true of those that were judged.
+/// The assumed share of drafted tokens that are right, before any were judged.
 pub(super) const FIRST_RATE: f64 = 0.6;
-/// How many judged tokens of its own outweigh, in a sequence's rate, what drafts of other sequences were worth.
+/// The weight of the rate over all sequences in the rate of one, in judged tokens of its own.
 const PRIOR_WEIGHT: f64 = 2.0;
-/// What remains of earlier judgements when a draft is judged.
+/// Factor of the earlier counts when a draft is judged.
 const FADE: f64 = 0.9;
-/// What remains of them when drafts pause: the text may be another by then.
+/// Factor of the counts when drafts pause: the text may be of another kind afterwards.
 const FADE_IN_PAUSE: f64 = 0.3;
 /// Steps of the first pause, and of the longest.
 const FIRST_PAUSE: u32 = 16;
 const LONGEST_PAUSE: u32 = 512;
 
-/// How often drafts come true, and whether they are made at present.
+/// How often drafts are right, and whether they are made at present.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Acceptance {
     accepted: f64,
@@ -24,7 +24,7 @@ pub(super) struct Acceptance {
     paused: u32,
     /// Steps of the next pause.
     next_pause: u32,
-    /// The next draft is made to learn from, whatever it promises.
+    /// The next draft is made to measure it, whatever it promises.
     pub(super) on_trial: bool,
 }
 
@@ -35,12 +35,13 @@ impl Default for Acceptance {
 }
 
 impl Acceptance {
-    /// The chance that a draft's next token comes true after all before it did, 0–1 exclusive.
+    /// The chance that a draft's next token is right if all before it were, 0–1 exclusive. `usual` is the rate over all
+    /// sequences.
     pub(super) fn rate(&self, usual: f64) -> f64 {
         ((self.accepted + PRIOR_WEIGHT * usual) / (self.judged + PRIOR_WEIGHT)).clamp(0.01, 0.99)
     }
 
-    /// Of a draft's `drafted` tokens the first `accepted` came true; those after the first wrong one prove nothing.
+    /// Of a draft's `drafted` tokens the first `accepted` were right; those after the first wrong one prove nothing.
     pub(super) fn observe(&mut self, accepted: u32, drafted: u32) {
         self.accepted = FADE * self.accepted + f64::from(accepted);
         self.judged = FADE * self.judged + f64::from(drafted.min(accepted + 1));

@@ -1,14 +1,14 @@
-//! Who of the queue is admitted to a step, and when.
+//! Which sequences of the queue are admitted to a step.
 //!
-//! In order of the queue, while rows, slots and cells allow. A sequence that shares a prefix with a running one waits until that is
-//! computed and lets others pass. Owns no state: the order is the queue's, the slots are the cache's.
+//! In order of the queue, while rows, slots and cells allow. A sequence that shares a prefix with a running one waits
+//! until that is computed and lets others pass. Owns no state: the order is the queue's, the slots are the cache's.
 
 use super::{
     Scheduler,
     costs::Demand,
     kv::MIN_COPY,
     lengths::{common_prefix, count, position},
-    queue::{Deferral, Waiting},
+    queue::{Deferral, QueuedSequence},
     sequence::Sequence,
 };
 use crate::engine::runner::Row;
@@ -26,13 +26,13 @@ impl Scheduler {
         Demand { sequences: count(prefilling.len() + admissible), short }
     }
 
-    /// Whether a sequence of the queue could be admitted now. Rows are kept for it beside long prompts: it is short, or the one
-    /// after it may be.
+    /// Whether a sequence of the queue could be admitted now. Rows are kept for it beside long prompts: it is short, or
+    /// the one after it may be.
     pub(super) fn could_admit(&self) -> bool {
         if self.running.len() >= position(self.limits.slots) || self.queue.is_paused() {
             return false;
         }
-        let may_start = |waiting: &Waiting| {
+        let may_start = |waiting: &QueuedSequence| {
             let is_deferred = waiting.deferral.is_some_and(|deferral| self.is_computing(&deferral));
             !is_deferred && self.find_leader(&self.sequences[&waiting.id]).is_none()
         };
@@ -45,8 +45,9 @@ impl Scheduler {
         self.running.iter().map(|id| self.sequences[id].cells_wanted()).sum()
     }
 
-    /// Admits in order of the queue. A deferred one is passed; one that lacks cells is not, so that it gets them in time.
-    /// Where streams wait for the step, what is saved or loaded to place a sequence counts like prompt rows.
+    /// Admits in order of the queue. A deferred one is passed; one that lacks cells is not, so that it gets them in
+    /// time. Where streams wait for the step, contents that are saved or loaded to place a sequence count like prompt
+    /// rows.
     pub(super) fn admit(&mut self, mut budget: u32, beside_streams: bool, rows: &mut Vec<Row>) {
         if self.queue.is_paused() && !self.running.is_empty() {
             return;
@@ -54,7 +55,7 @@ impl Scheduler {
         let mut committed = self.cells_committed();
         let mut next = 0;
         while budget > 0 && self.running.len() < position(self.limits.slots) {
-            let Some(Waiting { id, deferral }) = self.queue.get(next) else { return };
+            let Some(QueuedSequence { id, deferral }) = self.queue.get(next) else { return };
             committed += self.sequences[&id].cells_wanted();
             if committed > u64::from(self.limits.kv_cells) {
                 return;
@@ -78,11 +79,12 @@ impl Scheduler {
         }
     }
 
-    /// Moves a sequence from the queue (the caller takes it out) to a slot. False if none is free, or can be filled in this step.
+    /// Moves a sequence from the queue (the caller takes it out) to a slot. False if none is free, or can be filled in
+    /// this step.
     fn start(&mut self, id: SequenceId) -> bool {
         let Some(sequence) = self.sequences.get_mut(&id) else { return false };
         let (reusable, namespace) = (sequence.reusable(), sequence.namespace);
-        // Before the slot loses what it holds.
+        // Before the slot loses its content.
         let seen = if self.limits.windowed { self.cache.longest_seen(reusable, namespace) } else { 0 };
         let Some(slot) = self.cache.place(id, reusable, namespace) else { return false };
         let cached = self.cache.held(slot);
@@ -98,12 +100,13 @@ impl Scheduler {
         true
     }
 
-    /// The running sequence whose prefix a waiting one had better wait for, if there is one: that of `deferral` while it computes the
-    /// prefix, else one that is found now.
+    /// The running sequence whose prefix a waiting one should wait for, if there is one: that of `deferral` while it
+    /// computes the prefix, else one that is found now.
     ///
     /// Cheap while nothing changed. It ends when the prefix is computed or the leader is no longer running. It cannot
-    /// recur without end: a sequence that passes this one shares too little to become its leader, or would be deferred likewise; and
-    /// each further leader has at least `MIN_COPY` tokens more in common than a running sequence already holds.
+    /// recur without end: a sequence that passes this one shares too little to become its leader, or would be deferred
+    /// likewise; and each further leader has at least `MIN_COPY` tokens more in common than a running sequence already
+    /// holds.
     fn still_deferred(&self, id: SequenceId, deferral: Option<Deferral>) -> Option<Deferral> {
         deferral.filter(|deferral| self.is_computing(deferral)).or_else(|| self.find_leader(&self.sequences[&id]))
     }
@@ -114,7 +117,8 @@ impl Scheduler {
         slot.is_some_and(|slot| self.cache.held(slot) < deferral.common)
     }
 
-    /// The running sequence that will hold the longest prefix of `sequence`, if that beats what is held now by enough.
+    /// The running sequence that will hold the longest prefix of `sequence`, if it beats the longest one that is cached
+    /// now by enough.
     fn find_leader(&self, sequence: &Sequence) -> Option<Deferral> {
         if !self.cache.can_truncate {
             return None;

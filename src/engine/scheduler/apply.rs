@@ -44,8 +44,8 @@ impl Scheduler {
 
     /// Applies a step that failed. Returns the sequences that cannot go on; the others run again.
     ///
-    /// * No room: the cache is dropped; if there was none, the latest admission is put back to wait; a sequence that has
-    ///   everything for itself is tried once more, then fails.
+    /// * No room: the cache is dropped; if there was none, the latest admission is put back to wait; a sequence that
+    ///   has everything for itself is tried once more, then fails.
     /// * The evaluation failed: each sequence of the step runs alone until it is past the step; one that fails alone
     ///   is dropped.
     /// * Parked content could not be loaded: it is forgotten, and who was to get it computes it.
@@ -56,7 +56,8 @@ impl Scheduler {
             self.cache.not_loaded(&step.kv, slots);
             return Vec::new();
         }
-        // Without room nothing was computed, and what cannot be cut should not be thrown away; cutting again is free.
+        // Without room nothing was computed, and content that cannot be cut should not be thrown away; cutting again is
+        // free.
         if self.cache.can_truncate || *error != StepError::NoKvSpace {
             for rows in step.rows.chunk_by(|a, b| a.slot == b.slot) {
                 self.cache.repair(rows[0].slot);
@@ -94,7 +95,7 @@ impl Scheduler {
         let until = |row: &Row| (row.pos + 1).min(self.sequences[&row.seq].len());
         let mut live = last_rows.filter(|row| self.running.contains(&row.seq)).map(|row| Suspect { id: row.seq, until: until(row) });
         if let Some(suspect) = self.suspects.front() {
-            // Whoever was cancelled meanwhile is no suspect any more, and the next one has not run yet.
+            // A sequence that was cancelled meanwhile is no suspect any more, and the next one has not run yet.
             return live.next().map(|row| row.id).filter(|id| *id == suspect.id);
         }
         self.suspects = live.collect();

@@ -1,12 +1,13 @@
-//! Whether the scheduler's parts agree with each other: asked by tests after every step, and whenever the engine goes idle.
+//! Whether the scheduler's parts agree with each other: asked by tests after every step, and whenever the engine goes
+//! idle.
 
 use super::{Scheduler, lengths::position};
 use crate::engine::runner::Slot;
 use crate::protocol::SequenceId;
 
 impl Scheduler {
-    /// Checks the scheduler when it has nothing left to do, in time in proportion to slots and parked contents. Returns the
-    /// first contradiction and then forgets everything cached: nothing may be served that is not as recorded.
+    /// Checks the scheduler when it has nothing left to do, in time in proportion to slots and parked contents. Returns
+    /// the first contradiction and then forgets everything cached: nothing may be served that is not as recorded.
     pub fn check_idle(&mut self) -> Result<(), String> {
         self.check_invariants().inspect_err(|_| {
             self.sequences.clear();
@@ -18,7 +19,8 @@ impl Scheduler {
         })
     }
 
-    /// Checks that nothing leaked and nothing is counted twice. Takes time in proportion to the tokens of running sequences.
+    /// Checks that nothing leaked and nothing is counted twice. Takes time in proportion to the tokens of running
+    /// sequences.
     ///
     /// # Errors
     /// A sentence that names the first contradiction.

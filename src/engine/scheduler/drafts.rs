@@ -1,13 +1,13 @@
 //! Guessing ahead: how many tokens to guess for which sequence, which guesses get rows, and which of them were right.
 //!
-//! A draft is a guess of the tokens that follow a sequence, whoever made it. Its rows are computed in one step with the
-//! row of the sequence's last token, and as many of them count as the sampler then draws one after the other. With a
-//! draft that is no distribution but one guess, this *is* rejection sampling (Leviathan et al. 2023): a token is drawn
-//! from the model's own distribution, and nothing is lost where it is not the guessed one.
+//! A draft is a guess of the tokens that follow a sequence, from whatever source. Its rows are computed in one step
+//! with the row of the sequence's last token, and as many of them count as the sampler then draws one after the other.
+//! With a draft that is no distribution but one guess, this *is* rejection sampling (Leviathan et al. 2023): a token is
+//! drawn from the model's own distribution, and nothing is lost where it is not the guessed one.
 //!
 //! Owns the policy, by measured times (`costs`) and by how often drafts came true: a row is worth its time if the
-//! chance that it counts, in tokens, beats what the step yields in the same time without it. Drafts that do not pay pause,
-//! longer each time, and are tried again. Where prompts wait there are no drafts: their rows are worth more.
+//! chance that it counts, in tokens, beats the yield of the step in the same time without it. Drafts that do not pay
+//! pause, longer each time, and are tried again. Where prompts wait there are no drafts: their rows are worth more.
 
 use super::{
     DraftRequest, Scheduler,
@@ -17,17 +17,18 @@ use super::{
 use crate::engine::runner::{Row, Slot};
 use crate::protocol::{SequenceId, Token};
 
-/// Tokens of a draft that is made to learn from.
+/// Tokens of a draft that is made to measure its cost or its rate.
 const TRIAL_TOKENS: u32 = 3;
 /// Steps from one with such drafts to the next: together they cost about a percent.
 const TRIAL_EVERY: u32 = 96;
 /// One sequence in so many has a part in a trial, at least one.
 const TRIAL_SEQUENCES: u32 = 4;
-/// A draft must promise this much more than it costs: what is hoped for is an average, and what it costs is sure.
+/// A draft must promise this much more than it costs: its yield is an average, and its cost is sure.
 const MARGIN: f64 = 1.25;
 
 impl Scheduler {
-    /// Allows drafts of up to `max_tokens` tokens; by default there are none. Without effect where slots cannot be truncated.
+    /// Allows drafts of up to `max_tokens` tokens; by default there are none. Without effect where slots cannot be
+    /// truncated.
     #[must_use]
     pub fn with_drafts(mut self, max_tokens: u32) -> Self {
         self.max_draft = if self.limits.can_truncate { max_tokens } else { 0 };
@@ -51,8 +52,8 @@ impl Scheduler {
         requests.filter(|request| request.max_tokens > 0).collect()
     }
 
-    /// A guess of what follows a sequence, for the next step. What it has no room for is cut off, and a sequence that is not
-    /// running has no use for any.
+    /// A guess of the tokens that follow a sequence, for the next step. Tokens beyond its room are cut off; for a
+    /// sequence that is not running the guess is dropped.
     pub fn propose(&mut self, id: SequenceId, mut draft: Vec<Token>) {
         if let Some(sequence) = self.sequences.get_mut(&id).filter(|sequence| sequence.slot().is_some()) {
             draft.truncate(position(sequence.draft_room().min(self.max_draft)));
@@ -66,13 +67,14 @@ impl Scheduler {
         self.in_flight.is_some_and(|in_flight| in_flight.draft_rows > 0)
     }
 
-    /// The tokens of a live sequence: prompt and what was sampled since.
+    /// The tokens of a live sequence: the prompt and the tokens sampled since.
     #[must_use]
     pub fn tokens(&self, id: SequenceId) -> &[Token] {
         self.sequences.get(&id).map_or(&[], |sequence| &sequence.tokens)
     }
 
-    /// The chance from which on a row of a draft is worth its time beside so many that decode. `None` until it is known.
+    /// The chance from which on a row of a draft is worth its time beside so many that decode. `None` until it is
+    /// known.
     fn least_chance(&self, decode_rows: u32) -> Option<f64> {
         let (_, per_row) = self.costs.draft_cost(decode_rows)?;
         let decode_seconds = self.costs.decode_seconds(decode_rows)?;
@@ -174,8 +176,8 @@ impl Scheduler {
         pays
     }
 
-    /// Compares the draft that a slot holds after the sequence's tokens with `next`, the tokens that were drawn, and drops the
-    /// part that is wrong.
+    /// Compares the draft that a slot holds after the sequence's tokens with `next`, the tokens that were drawn, and
+    /// drops the part that is wrong.
     pub(super) fn judge_draft(&mut self, id: SequenceId, slot: Slot, next: &[Token]) {
         let Some(sequence) = self.sequences.get_mut(&id) else { return };
         let len = sequence.len();

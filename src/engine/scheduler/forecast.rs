@@ -1,7 +1,7 @@
 //! Forecasts for a request that was not submitted: how much of it is cached, and how long its parts would take.
 //!
-//! Changes nothing. Times are those of `costs`, applied to the work at hand; queueing for a slot is not in them, because nobody here
-//! knows how long running sequences will go on.
+//! Changes nothing. Times are those of `costs`, applied to the work at hand; queueing for a slot is not in them,
+//! because how long running sequences go on is unknown.
 
 use super::{Scheduler, costs::Demand, lengths::count};
 use crate::protocol::{Forecast, Prospect, SequenceId, Token};
@@ -13,7 +13,7 @@ impl Scheduler {
         let cached_tokens: Vec<u32> = prospect.prompts.iter().map(|prompt| self.would_be_cached(prompt, prospect)).collect();
         let to_compute = prospect.prompts.iter().zip(&cached_tokens);
         let rows: Vec<u64> = to_compute.map(|(prompt, cached)| u64::from(count(prompt.len()).saturating_sub(*cached))).collect();
-        // Further choices of a prompt find in the cache what the first one computed, all but the last token.
+        // Further choices of a prompt find the rows of the first one in the cache, all but the last token's.
         let of_a_choice = |rows: &u64| if prospect.scored { *rows } else { 1 };
         let more_choices = u64::from(prospect.choices.saturating_sub(1));
         let all_rows: u64 = rows.iter().map(|rows| rows + more_choices * of_a_choice(rows)).sum();

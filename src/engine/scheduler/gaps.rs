@@ -4,9 +4,9 @@ use super::Scheduler;
 use crate::engine::runner::Slot;
 use crate::protocol::SequenceId;
 
-/// A gap between running sequences is closed after one step for so many positions to move. On a CPU a copy takes about as
-/// long as the gap costs in one step for every 100 positions (default model, 2 cores); on a GPU it is a whole stream,
-/// at the bandwidth of its memory.
+/// A gap between running sequences is closed after one step for so many positions to move. On a CPU a copy takes about
+/// as long as the gap costs in one step for every 100 positions (default model, 2 cores); on a GPU it is a whole
+/// stream, at the bandwidth of its memory.
 const CELLS_PER_GAP_STEP: u32 = 64;
 
 impl Scheduler {
@@ -30,7 +30,8 @@ impl Scheduler {
         }
     }
 
-    /// The highest slot with a running sequence, the lowest free one between two of them, and the sequence in the former.
+    /// The highest slot with a running sequence, the lowest free one between two of them, and the sequence in the
+    /// former.
     fn gap(&self) -> Option<(Slot, Slot, SequenceId)> {
         if !self.limits.consecutive_slots || !self.cache.can_truncate || !self.queue.is_empty() {
             return None;

@@ -1,11 +1,11 @@
-//! What the scheduler remembers of a planned step until it is completed or failed, beside the step itself.
+//! Facts about the step in flight that the scheduler needs when it is completed, beside the step itself.
 
 /// The step that was planned and is neither completed nor failed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct InFlight {
-    /// Its prompt rows.
+pub(super) struct StepInFlight {
+    /// Number of prompt rows in it.
     pub(super) prompt_rows: u32,
-    /// Its rows of drafts.
+    /// Number of rows of drafts in it.
     pub(super) draft_rows: u32,
     /// Bytes that it saves to host memory and loads from there.
     pub(super) moved_bytes: u64,

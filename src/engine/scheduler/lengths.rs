@@ -1,4 +1,5 @@
-//! Lengths and positions of token lists: conversions between the integers that count them, and what two lists share.
+//! Lengths and positions of token lists: conversions between the integers that count them, and the common beginning of
+//! two lists.
 
 use crate::protocol::Token;
 

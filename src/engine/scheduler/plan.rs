@@ -1,28 +1,29 @@
 //! Builds a step: decode rows first, then prompt rows of running sequences, then admissions.
 //!
-//! Owns the policy of who gets the rows and the cells of a step. Does not decide who is admitted (`admission`), where a sequence goes
-//! (`kv::placement`) or how many prompt rows a step bears (`costs`).
+//! Owns the policy of who gets the rows and the cells of a step. Does not decide who is admitted (`admission`), where a
+//! sequence goes (`kv::placement`) or how many prompt rows a step bears (`costs`).
 
 use super::{
     Scheduler,
     costs::whole_tiles,
-    in_flight::InFlight,
+    in_flight::StepInFlight,
     lengths::{count, position},
 };
 use crate::engine::runner::{Row, Step};
 use crate::protocol::SequenceId;
 
 impl Scheduler {
-    /// What to compute next; `None` if nothing waits or runs.
+    /// The next step; `None` if no sequence waits or runs.
     ///
     /// The step is then in flight: `complete` or `fail` comes before the next call.
     ///
-    /// 1. Room is made for a row of each decoding sequence: cached slots are evicted, then the latest admission is put back.
+    /// 1. Room is made for a row of each decoding sequence: cached slots are evicted, then the latest admission is put
+    ///    back.
     /// 2. If a step failed, its sequences run alone, one after the other.
-    /// 3. One row for every sequence that generates and is not left out, and its forced tokens' where there is room; rows of drafts where
-    ///    nobody waits for a prompt. Before that, a gap between slots may be closed.
-    /// 4. Prompt chunks of the other running sequences under the budget, half of it for short ones and the rest for the others,
-    ///    oldest first.
+    /// 3. One row for every sequence that generates and is not left out, and its forced tokens' where there is room;
+    ///    rows of drafts where no sequence waits for its prompt. Before that, a gap between slots may be closed.
+    /// 4. Prompt chunks of the other running sequences under the budget, half of it for short ones and the rest for the
+    ///    others, oldest first.
     /// 5. Admissions from the queue while rows, slots and cells allow, each with its first chunk.
     /// 6. Rows in order of slots: llama.cpp computes the sequences of a split KV together only where their ids follow
     ///    each other in the batch (`llama_batch_allocr::split_equal`).
@@ -56,11 +57,11 @@ impl Scheduler {
         // (6) Stable, so that the rows of a slot stay in order.
         rows.sort_by_key(|row| row.slot);
         let prompt_rows = count(rows.iter().filter(|row| row.pos < self.sequences[&row.seq].prompt_len).count());
-        self.in_flight = Some(InFlight { prompt_rows, draft_rows, moved_bytes: self.cache.moved_bytes() });
+        self.in_flight = Some(StepInFlight { prompt_rows, draft_rows, moved_bytes: self.cache.moved_bytes() });
         Some(Step { kv: self.cache.take_ops(), rows })
     }
 
-    /// A row for each sequence that generates. What is left of the step's rows and of the KV takes forced tokens.
+    /// A row for each sequence that generates. The rest of the step's rows and of the KV cells is for forced tokens.
     fn plan_decoding(&mut self, decoding: &[SequenceId], rows: &mut Vec<Row>) {
         let each = count(decoding.len());
         let mut spare = (self.limits.max_rows - each).min(self.cache.slots.reclaimable_cells().saturating_sub(each));
@@ -70,7 +71,7 @@ impl Scheduler {
         }
     }
 
-    /// A lone sequence always has room: `submit` refuses what the whole KV could not hold.
+    /// A lone sequence always has room: `submit` refuses a sequence that the whole KV could not hold.
     fn make_room_for_running(&mut self) {
         loop {
             let decoding = self.running.iter().filter(|id| self.decodes(**id)).count();
@@ -82,8 +83,8 @@ impl Scheduler {
         }
     }
 
-    /// Shares the budget among prompts: half of it goes to short ones first, so that none is stuck behind a long one, and the
-    /// rest to the others, oldest first. Returns what is left for admissions.
+    /// Shares the budget among prompts: half of it goes to short ones first, so that none waits for a long one, and the
+    /// rest to the others, oldest first. Returns the rest, for admissions.
     fn plan_prompts(&mut self, prefilling: &[SequenceId], budget: u32, rows: &mut Vec<Row>) -> u32 {
         let (short, long): (Vec<_>, Vec<_>) = prefilling.iter().partition(|id| self.sequences[id].is_short());
         let for_short = if long.is_empty() { budget } else { budget.div_ceil(2) };
@@ -100,8 +101,8 @@ impl Scheduler {
         left + for_next
     }
 
-    /// Adds the next rows of a prompt, all or as many whole tiles of them as the budget has. Returns what is left of the budget:
-    /// nothing after a prompt that was cut.
+    /// Adds the next rows of a prompt, all or as many whole tiles of them as the budget has. Returns the rest of the
+    /// budget: nothing after a prompt that was cut.
     pub(super) fn plan_chunk(&mut self, id: SequenceId, budget: u32, rows: &mut Vec<Row>) -> u32 {
         if self.left(id) <= budget {
             return budget - self.plan_rows(id, budget, rows);

@@ -1,7 +1,7 @@
 //! The sequences that wait for a slot, in the order in which they are admitted.
 //!
-//! Owns the order, what each of them waits for besides its turn, and the pause in admissions after the KV cache ran out of room.
-//! Who is admitted, and when, is decided in `admission`; no other file changes the order.
+//! Owns the order, the prefix that some of them wait for, and the pause in admissions after the KV cache ran out of
+//! room. Who is admitted, and when, is decided in `admission`; no other file changes the order.
 
 use crate::protocol::SequenceId;
 use std::collections::VecDeque;
@@ -20,7 +20,7 @@ pub(super) struct Deferral {
 
 /// A place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub(super) struct QueuedSequence {
     pub(super) id: SequenceId,
     /// Set when the sequence was last looked at; whether it still holds is `Scheduler::is_computing`.
     pub(super) deferral: Option<Deferral>,
@@ -28,22 +28,22 @@ pub(super) struct Waiting {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct WaitingQueue {
     /// Next first. Bounded by the sequences that the gateway lets wait (`max_waiting`).
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedSequence>,
     /// Completed steps to wait for before the next admission.
     pause: u32,
 }
 
-impl Queue {
+impl WaitingQueue {
     /// A new sequence comes last.
     pub(super) fn push(&mut self, id: SequenceId) {
-        self.waiting.push_back(Waiting { id, deferral: None });
+        self.waiting.push_back(QueuedSequence { id, deferral: None });
     }
 
     /// A sequence that gave its cells to others comes first.
     pub(super) fn put_back(&mut self, id: SequenceId) {
-        self.waiting.push_front(Waiting { id, deferral: None });
+        self.waiting.push_front(QueuedSequence { id, deferral: None });
     }
 
     /// Forgets a sequence, if it waits.
@@ -69,16 +69,16 @@ impl Queue {
     }
 
     /// The sequence at an index, counted from the next one.
-    pub(super) fn get(&self, index: usize) -> Option<Waiting> {
+    pub(super) fn get(&self, index: usize) -> Option<QueuedSequence> {
         self.waiting.get(index).copied()
     }
 
     /// All of them, next first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Waiting> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = QueuedSequence> {
         self.waiting.iter().copied()
     }
 
-    /// Sets what the sequence at an index waits for.
+    /// Sets the prefix that the sequence at an index waits for.
     pub(super) fn defer(&mut self, index: usize, deferral: Option<Deferral>) {
         if let Some(waiting) = self.waiting.get_mut(index) {
             waiting.deferral = deferral;
@@ -87,7 +87,8 @@ impl Queue {
 
     // === The pause ===
 
-    /// Admits nobody for [`PAUSE_STEPS`] completed steps. Returns true if no step was completed since the last pause began.
+    /// Stops admissions for [`PAUSE_STEPS`] completed steps. Returns true if no step was completed since the last pause
+    /// began.
     pub(super) fn pause(&mut self) -> bool {
         std::mem::replace(&mut self.pause, PAUSE_STEPS) == PAUSE_STEPS
     }
@@ -111,13 +112,13 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn ids(queue: &Queue) -> Vec<u64> {
+    fn ids(queue: &WaitingQueue) -> Vec<u64> {
         queue.iter().map(|waiting| waiting.id.0).collect()
     }
 
     #[test]
     fn new_sequences_come_last_and_those_that_gave_way_first() {
-        let mut queue = Queue::default();
+        let mut queue = WaitingQueue::default();
         (1..=3).for_each(|id| queue.push(SequenceId(id)));
         queue.put_back(SequenceId(9));
         assert_eq!(ids(&queue), [9, 1, 2, 3]);
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_pause_ends_after_its_steps_or_when_a_sequence_ends() {
-        let mut queue = Queue::default();
+        let mut queue = WaitingQueue::default();
         assert!(!queue.pause() && queue.is_paused());
         assert!(queue.pause(), "no step was completed in between");
 

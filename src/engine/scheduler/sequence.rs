@@ -1,7 +1,7 @@
 //! One sequence's timeline: its tokens, and the slot that it runs in.
 //!
-//! A sequence without a slot waits in the queue (`queue`). How far it is computed is the length of its slot's content (`kv`), so the
-//! two cannot disagree; prefill and decode differ only in how many tokens are left to compute.
+//! A sequence without a slot waits in the queue (`queue`). How far it is computed is the length of its slot's content
+//! (`kv`), so the two cannot disagree; prefill and decode differ only in how many tokens are left to compute.
 
 use super::{acceptance::Acceptance, lengths::count};
 use crate::engine::runner::Slot;
@@ -14,7 +14,7 @@ const SHORT_PROMPT_ROWS: u32 = 128;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Sequence {
-    /// Prompt and what was sampled since. Never empty.
+    /// The prompt and the tokens sampled since. Never empty.
     pub(super) tokens: Vec<Token>,
     /// Prefix-cache isolation.
     pub(super) namespace: u64,
@@ -24,7 +24,7 @@ pub(super) struct Sequence {
     pub(super) prompt_len: u32,
     /// Whether `take_started` has reported it.
     pub(super) started: bool,
-    /// Guesses of what follows `tokens`, for the next step.
+    /// Guesses of the tokens that follow `tokens`, for the next step.
     pub(super) draft: Vec<Token>,
     /// How often such guesses were right.
     pub(super) acceptance: Acceptance,
@@ -91,7 +91,8 @@ impl Sequence {
         pos + 1 == self.len() || self.scored.contains(&pos)
     }
 
-    /// How many of the next `rows` from `held` on may be planned if the step has room for the logits of `scored_rows` rows.
+    /// How many of the next `rows` from `held` on may be planned if the step has room for the logits of `scored_rows`
+    /// rows.
     pub(super) fn rows_within(&self, held: u32, rows: u32, scored_rows: u32) -> u32 {
         if self.scored.is_empty() || held + rows <= self.scored.start {
             return rows;

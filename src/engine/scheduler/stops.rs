@@ -1,9 +1,9 @@
 //! Positions at which the prompt rows of a sequence stop for a step, because others will go on from there.
 //!
-//! Only for windowed caches (`Limits::windowed`), of which a shorter beginning than what a slot holds is mostly not to be had: there
-//! a prefix must be copied or saved when the slot holds just that. Two reasons to stop: a sequence of the queue waits for the prefix
-//! that both share; or a prefix was looked for that a slot or the host memory had only as part of something longer, and is saved on
-//! the way now, so that it is found the next time.
+//! Only for windowed caches (`Limits::windowed`), where a shorter beginning of a slot's content can mostly not be used:
+//! there a prefix must be copied or saved when the slot holds just that. Two reasons to stop: a sequence of the queue
+//! waits for the prefix that both share; or a prefix was looked for that a slot or the host memory had only as part of
+//! something longer, and is saved on the way now, so that it is found the next time.
 
 use super::{
     Scheduler,
@@ -13,7 +13,8 @@ use super::{
 use crate::protocol::SequenceId;
 
 impl Scheduler {
-    /// Saves what has stopped to be saved, and finds out where leaders of the queue stop. Once for every step.
+    /// Saves the slots of sequences that have stopped for it, and finds out where leaders of waiting sequences stop.
+    /// Once for every step.
     pub(super) fn plan_stops(&mut self) {
         if !self.limits.windowed {
             return;

@@ -1,7 +1,8 @@
-//! The text of one sequence: decides after each token what may be shown, and which log-probabilities belong to it.
+//! The text of one sequence: decides after each token which text may be shown, and which log-probabilities belong to
+//! it.
 
 use super::Released;
-use super::stop::{Match, StopFinder};
+use super::stop::{StopFinder, StopMatch};
 use super::utf8::{Begun, Utf8Decoder};
 use crate::protocol::TokenLogprob;
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ pub struct TextAssembler {
     /// Bytes of text released.
     released: usize,
     /// Tokens whose log-probabilities are not released, in order. No more than `max_tokens` of the request.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingToken>,
     /// Whether the text ends with the stop string instead of before it.
     include_stop: bool,
     /// Stop strings from this one on are marks, which are never part of the text.
@@ -26,7 +27,7 @@ pub struct TextAssembler {
 
 /// A token and where in the text its bytes are.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingToken {
     logprob: TokenLogprob,
     /// An offset in the character that its first byte is part of; without bytes, in the character before it.
     start: usize,
@@ -35,7 +36,8 @@ struct Waiting {
 }
 
 impl TextAssembler {
-    /// For a sequence with these stop strings, none of them empty; with `include_stop` the one that ends the text stays in it.
+    /// For a sequence with these stop strings, none of them empty; with `include_stop` the one that ends the text stays
+    /// in it.
     #[must_use]
     pub fn new(stop: &[String], include_stop: bool) -> Self {
         Self::with_end_marks(stop, include_stop, &[])
@@ -56,7 +58,7 @@ impl TextAssembler {
         }
     }
 
-    /// Adds a token's bytes (possibly none) and what is known about its probability.
+    /// Adds a token's bytes (possibly none) and its log-probability, if it is wanted.
     pub fn push(&mut self, piece: &[u8], logprob: Option<TokenLogprob>) -> Released {
         if self.stopped {
             return Released::default();
@@ -67,14 +69,14 @@ impl TextAssembler {
         self.settle(begun, before);
         if let Some(logprob) = logprob {
             let start = match begun {
-                // The bytes of a broken character are those of earlier tokens: this one begins behind it.
+                // The bytes of a broken character are those of earlier tokens: this one begins after it.
                 Begun::Broken => before + char::REPLACEMENT_CHARACTER.len_utf8(),
                 // At the very beginning there is no character before it, and nothing is held back either.
                 Begun::Nothing if piece.is_empty() => before.saturating_sub(1),
                 Begun::Nothing | Begun::Waiting | Begun::Finished(_) => before,
             };
             let end = (!self.decoder.is_waiting()).then(|| self.text_len());
-            self.waiting.push_back(Waiting { logprob, start, end });
+            self.waiting.push_back(WaitingToken { logprob, start, end });
         }
         match self.finder.read(&self.held[decoded..]) {
             Some(found) => self.stop_at(found),
@@ -82,7 +84,7 @@ impl TextAssembler {
         }
     }
 
-    /// Releases what is held back, because generation ended for another reason than a stop string.
+    /// Releases the text that is held back, because generation ended for another reason than a stop string.
     ///
     /// `stopped` may still be set: a complete stop string was held back because one that starts before it was
     /// possible. Then that is why the text ends.
@@ -105,7 +107,7 @@ impl TextAssembler {
         self.released + self.held.len()
     }
 
-    /// Says to the tokens of an unfinished character, which began at `start`, where it ends.
+    /// Sets the end of an unfinished character, which began at `start`, in its tokens.
     fn settle(&mut self, begun: Begun, start: usize) {
         let Some(len) = begun.text_len() else { return };
         for token in self.waiting.iter_mut().rev().take_while(|token| token.end.is_none()) {
@@ -122,8 +124,9 @@ impl TextAssembler {
         Released { text, logprobs: self.waiting.drain(..ready).map(|token| token.logprob).collect(), stopped: None }
     }
 
-    /// Releases the text before a stop string, or with it, and the tokens that are part of that; forgets everything else.
-    fn stop_at(&mut self, found: Match) -> Released {
+    /// Releases the text before a stop string, or with it, and the tokens that are part of that; forgets everything
+    /// else.
+    fn stop_at(&mut self, found: StopMatch) -> Released {
         self.stopped = true;
         let is_shown = self.include_stop && found.stop < self.first_mark;
         let end = if is_shown { found.end() } else { found.start };

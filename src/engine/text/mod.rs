@@ -5,9 +5,9 @@
 //!      └─ log-probability ── waits for its bytes ──▶ released with them
 //! ```
 //!
-//! Owns what is held back: at most three bytes of an unfinished character, less than one stop string of text, and the
-//! log-probabilities of the tokens they came from. Nothing is read twice. The state is a function of the bytes pushed,
-//! so a replay that pushes a sequence's earlier tokens again arrives where the first run was.
+//! Owns the text that is held back: at most three bytes of an unfinished character, less than one stop string of text,
+//! and the log-probabilities of the tokens they came from. Nothing is read twice. The state is a function of the bytes
+//! pushed, so a replay that pushes a sequence's earlier tokens again arrives where the first run was.
 
 mod assembler;
 mod stop;
@@ -19,15 +19,15 @@ pub use assembler::TextAssembler;
 
 use crate::protocol::TokenLogprob;
 
-/// What may be shown after a token.
+/// Text that may be shown after a token.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Released {
-    /// Text to append to what was released before.
+    /// Text to append to the text that was released before.
     pub text: String,
     /// Log-probabilities of the tokens whose bytes are now wholly released, in order. When a stop string cuts the
     /// text, those of all tokens with a character before it: a token that holds the end of the text and the
     /// beginning of the stop string is still reported, one that only holds parts of the stop string is not.
     pub logprobs: Vec<TokenLogprob>,
-    /// Index of the stop string that ended the text; nothing may be pushed afterwards. A flush may say so too.
+    /// Index of the stop string that ended the text; nothing may be pushed afterwards. A flush may set it too.
     pub stopped: Option<u32>,
 }

@@ -13,7 +13,7 @@
 
 /// A complete stop string in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Match {
+pub(super) struct StopMatch {
     /// Offset of its first byte in the whole text.
     pub(super) start: usize,
     /// Which stop string it is.
@@ -21,8 +21,8 @@ pub(super) struct Match {
     len: usize,
 }
 
-impl Match {
-    /// Offset behind its last byte.
+impl StopMatch {
+    /// Offset after its last byte.
     pub(super) fn end(&self) -> usize {
         self.start + self.len
     }
@@ -35,7 +35,7 @@ pub(super) struct StopFinder {
     /// Bytes read.
     read: usize,
     /// The best match so far, undecided while an earlier one is possible.
-    best: Option<Match>,
+    best: Option<StopMatch>,
 }
 
 impl StopFinder {
@@ -46,7 +46,7 @@ impl StopFinder {
     }
 
     /// Reads on. A match ends the search: nothing may be read afterwards.
-    pub(super) fn read(&mut self, text: &str) -> Option<Match> {
+    pub(super) fn read(&mut self, text: &str) -> Option<StopMatch> {
         if self.patterns.is_empty() {
             self.read += text.len();
             return None;
@@ -55,7 +55,7 @@ impl StopFinder {
             self.read += 1;
             for pattern in &mut self.patterns {
                 if pattern.read(byte) {
-                    let found = Match { start: self.read - pattern.bytes.len(), stop: pattern.stop, len: pattern.bytes.len() };
+                    let found = StopMatch { start: self.read - pattern.bytes.len(), stop: pattern.stop, len: pattern.bytes.len() };
                     if self.best.is_none_or(|best| found.start < best.start || (found.start == best.start && found.len > best.len)) {
                         self.best = Some(found);
                     }
@@ -69,8 +69,8 @@ impl StopFinder {
         self.best.filter(|best| self.safe() >= best.start)
     }
 
-    /// The text ends here: what was undecided is a match.
-    pub(super) fn finish(&self) -> Option<Match> {
+    /// The text ends here: a match that was undecided is final.
+    pub(super) fn finish(&self) -> Option<StopMatch> {
         self.best
     }
 

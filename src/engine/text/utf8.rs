@@ -4,7 +4,7 @@
 
 use std::str::from_utf8;
 
-/// What U+FFFD takes in UTF-8, bytes.
+/// Length of U+FFFD in UTF-8, bytes.
 const REPLACEMENT_LEN: usize = char::REPLACEMENT_CHARACTER.len_utf8();
 
 /// Decodes one stream of bytes.
@@ -13,10 +13,10 @@ pub(super) struct Utf8Decoder {
     unfinished: Vec<u8>,
 }
 
-/// What became of the character that earlier bytes had begun.
+/// The state of the character that earlier bytes had begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begun {
-    /// There was none.
+    /// No character had begun.
     Nothing,
     /// It still waits for bytes.
     Waiting,
@@ -85,7 +85,7 @@ impl Utf8Decoder {
         Begun::Broken
     }
 
-    /// Appends what `bytes` complete, from the beginning of a character on.
+    /// Appends the characters that `bytes` complete, from the beginning of a character on.
     fn append(&mut self, mut bytes: &[u8], text: &mut String) {
         while let Err(error) = from_utf8(bytes) {
             let (valid, rest) = bytes.split_at(error.valid_up_to());

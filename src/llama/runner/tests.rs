@@ -38,7 +38,8 @@ fn return_codes_keep_their_meaning() {
     assert_eq!(step_error(&DecodeError::Unknown(2)), StepError::Decode { code: 2 });
 }
 
-/// `threads/tests.rs` holds when another number is tried, with times as arguments. Here: that llama.cpp computes on that number.
+/// `threads/tests.rs` holds when another number is tried, with times as arguments. Here: that llama.cpp computes on
+/// that number.
 #[test]
 fn a_step_runs_on_as_many_threads_as_were_chosen() {
     let Some(path) = model_path() else { return };

@@ -99,8 +99,8 @@ fn where_one_step_of_a_probe_costs_eighteen_they_are_the_rarer_for_it() {
     assert!(took < 10_000.0 * busy(1) * 1.025, "{} times the best", took / (10_000.0 * busy(1)));
 }
 
-fn used(cores: u32, others: f64) -> Use {
-    Use { cores: f64::from(cores), others }
+fn used(cores: u32, others: f64) -> CoreUse {
+    CoreUse { cores: f64::from(cores), others }
 }
 
 #[test]

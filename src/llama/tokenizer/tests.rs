@@ -167,7 +167,8 @@ fn a_text_of_nothing_but_unknown_words_takes_time_linear_in_its_length() {
     assert_eq!(tokens, vec![Token(0); 400_000]);
 }
 
-/// A word of any length may be one unknown token, and bytes that are no piece are dropped; other bytes are tokens of their own.
+/// A word of any length may be one unknown token, and bytes that are no piece are dropped; other bytes are tokens of
+/// their own.
 #[test]
 fn the_bytes_of_a_text_say_how_many_tokens_it_has_at_least_where_nothing_of_it_is_lost() {
     let words = word_pieces(&[("[UNK]", UNKNOWN), ("[CLS]", CONTROL), ("[SEP]", CONTROL), ("▁a", NORMAL)]);

@@ -86,7 +86,8 @@ fn temperature(params: &SamplingParams, logits: &[f64]) -> f64 {
     coldest + (temperature + range - coldest) * share.clamp(0.0, 1.0).powf(f64::from(params.dynatemp_exponent))
 }
 
-/// Truncation by the book: sort everything, add up in double precision with the library's `exp`. XTC always acts if it is on.
+/// Truncation by the book: sort everything, add up in double precision with the library's `exp`. XTC always acts if it
+/// is on.
 fn book(params: &SamplingParams, logits: &[f32]) -> Book {
     let mut sorted: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).filter(|(_, logit)| *logit > f32::NEG_INFINITY).collect();
     sorted.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap().then(a.0.cmp(&b.0)));
@@ -156,7 +157,8 @@ fn any_params() -> impl Strategy<Value = SamplingParams> {
     })
 }
 
-/// llama.cpp's own parameters, half of them off; XTC acts always or never, and the range of temperature is a share of it.
+/// llama.cpp's own parameters, half of them off; XTC acts always or never, and the range of temperature is a share of
+/// it.
 fn llama_params() -> impl Strategy<Value = SamplingParams> {
     let range = prop_oneof![3 => Just(0.0_f32), 1 => 0.0..0.8_f32];
     let sigmas = prop_oneof![3 => Just(0.0_f32), 1 => 0.01..4.0_f32];

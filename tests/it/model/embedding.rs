@@ -6,7 +6,7 @@
 use super::options;
 use llamero::{
     engine::{embedder::Embedder, runner::Tokenizer},
-    llama::{EmbeddingModel, LlamaEmbedder, Loaded, load, load_generating},
+    llama::{EmbeddingModel, LlamaEmbedder, LoadedModel, load, load_generating},
     protocol::{EngineOptions, KvLayout, LoadError, Pooling, SpecialText, Token},
 };
 use serde_json::Value;
@@ -46,8 +46,8 @@ fn embedding_options(max_model_len: Option<u32>) -> Option<EngineOptions> {
 fn loaded() -> Option<&'static EmbeddingModel> {
     static LOADED: OnceLock<Option<EmbeddingModel>> = OnceLock::new();
     let load = || match load(&embedding_options(None)?, |_| {}).expect("the embedding model loads") {
-        Loaded::Embeds(model) => Some(model),
-        Loaded::Generates(_) => panic!("it is no embedding model"),
+        LoadedModel::Embeds(model) => Some(model),
+        LoadedModel::Generates(_) => panic!("it is no embedding model"),
     };
     LOADED.get_or_init(load).as_ref()
 }

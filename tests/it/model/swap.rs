@@ -162,7 +162,7 @@ fn conversations_that_drive_each_other_out_go_on_with_the_same_tokens_and_few_ro
     }
 }
 
-/// Not a test: what saving and loading take, for `MAX_STEP_BYTES` in `engine/scheduler/swap.rs`.
+/// Not a test: what saving and loading take, for `MAX_STEP_BYTES` in `engine/scheduler/kv/host.rs`.
 #[test]
 #[ignore = "a measurement"]
 fn what_saving_and_loading_take() {

@@ -1,11 +1,12 @@
-//! What a step with only decode rows takes, by the number of these rows.
+//! The time of steps with only decode rows, by the number of these rows.
 
 use std::collections::BTreeMap;
 
 /// Weight of a new measurement of a pure decode step.
 pub(super) const NEW_WEIGHT: f64 = 0.25;
-/// After this many mixed steps in a row one goes without prompt rows, and after this many with drafts one without drafts: under
-/// constant load the time of a pure decode step would else never be seen. Costs less than 1 % of the prefill speed.
+/// After this many mixed steps in a row one goes without prompt rows, and after this many with drafts one without
+/// drafts: under constant load the time of a pure decode step would else never be seen. Costs less than 1 % of the
+/// prefill speed.
 pub(super) const PROBE_EVERY: u32 = 64;
 
 /// Seconds of a step with so many decode rows and no others; at most one entry for each slot.
@@ -25,7 +26,8 @@ impl DecodeCost {
         self.seconds.entry(rows).and_modify(|old| *old += weight * (seconds - *old)).or_insert(seconds);
     }
 
-    /// Seconds of a step with so many rows: measured, or from the nearest numbers of rows that were. Too low rather than too high.
+    /// Seconds of a step with so many rows: measured, or from the nearest numbers of rows that were. Too low rather
+    /// than too high.
     pub(super) fn expected(&self, rows: u32) -> Option<f64> {
         let below = self.seconds.range(..=rows).next_back();
         let above = self.seconds.range(rows..).next();
@@ -45,8 +47,8 @@ impl DecodeCost {
         above.map_or(f64::INFINITY, |(_, seconds)| *seconds)
     }
 
-    /// Fixed seconds that a graph more in a step takes at most: a graph with hardly any rows takes about as long, whether they
-    /// decode or not.
+    /// Fixed seconds that a graph more in a step takes at most: a graph with hardly any rows takes about as long,
+    /// whether they decode or not.
     pub(super) fn max_fixed(&self) -> f64 {
         self.expected(2).unwrap_or(f64::INFINITY)
     }

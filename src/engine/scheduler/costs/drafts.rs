@@ -1,20 +1,21 @@
-//! What rows of drafts add to a decode step.
+//! The time that rows of drafts add to a decode step.
 
-use super::{decode::DecodeCost, line::Line};
+use super::{decode::DecodeCost, line::CostLine};
 
-/// Classes of steps by their number of sequences, 1, 2–3, 4–7 … up to 256: beside others, draft rows may be a graph more.
+/// Classes of steps by their number of sequences, 1, 2–3, 4–7 … up to 256: beside others, draft rows may be a graph
+/// more.
 const CLASSES: usize = 9;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct DraftCost {
     /// One for each class.
-    added: [Line; CLASSES],
+    added: [CostLine; CLASSES],
 }
 
 impl Default for DraftCost {
     fn default() -> Self {
-        Self { added: std::array::from_fn(|_| Line::default()) }
+        Self { added: std::array::from_fn(|_| CostLine::default()) }
     }
 }
 
@@ -24,7 +25,8 @@ impl DraftCost {
         self.added[class(sequences)].observe(draft_rows.into(), added_seconds);
     }
 
-    /// Seconds that draft rows add to a step with so many sequences: fixed, and per row. `None` until some were measured.
+    /// Seconds that draft rows add to a step with so many sequences: fixed, and per row. `None` until some were
+    /// measured.
     pub(super) fn expected(&self, sequences: u32, decode: &DecodeCost) -> Option<(f64, f64)> {
         self.added[class(sequences)].fit(decode.max_fixed())
     }

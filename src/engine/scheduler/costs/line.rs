@@ -1,8 +1,8 @@
-//! A line through observations that fade: what rows cost, a fixed time and a time for each.
+//! A line through observations that fade: the cost of rows as a fixed time and a time for each.
 
 /// Least squares of `y = fixed + x * slope` over observations that fade.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct CostLine {
     weight: f64,
     x: f64,
     xx: f64,
@@ -10,8 +10,8 @@ pub(super) struct Line {
     xy: f64,
 }
 
-impl Line {
-    /// What remains of the earlier observations when one is added.
+impl CostLine {
+    /// Factor of the earlier observations when one is added.
     const FADE: f64 = 0.99;
     /// Pull of `fixed` towards 0, in observations: decides while all of them have about the same `x`.
     const PRIOR: f64 = 0.001;
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_line_is_found_from_points_on_it_and_never_a_flat_one() {
-        let mut line = Line::default();
+        let mut line = CostLine::default();
         assert_eq!(line.fit(1.0), None);
         for x in [4.0, 40.0, 400.0] {
             line.observe(x, 0.01 + 0.001 * x);
@@ -52,7 +52,7 @@ mod tests {
         let (fixed, slope) = line.fit(1.0).unwrap();
         assert!((fixed - 0.01).abs() < 1e-4 && (slope - 0.001).abs() < 1e-5, "{fixed} + {slope} x");
 
-        let mut flat = Line::default();
+        let mut flat = CostLine::default();
         for x in [4.0, 400.0] {
             flat.observe(x, 0.01);
         }

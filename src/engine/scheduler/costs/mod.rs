@@ -1,7 +1,7 @@
-//! What steps cost, learnt from how long they took: seconds of decode rows, prompt rows, draft rows and moved bytes.
+//! The cost of steps, learnt from how long they took: seconds of decode rows, prompt rows, draft rows and moved bytes.
 //!
-//! `observe` decides which of the four models an executed step teaches; the rest answers the questions of the scheduler's policy
-//! from them. Owns the estimates; reads no clock.
+//! `observe` decides which of the four models an executed step teaches; the rest answers the questions of the
+//! scheduler's policy from them. Owns the estimates; reads no clock.
 
 mod decode;
 mod drafts;
@@ -11,7 +11,7 @@ mod prompts;
 #[cfg(test)]
 mod tests;
 
-use super::{in_flight::InFlight, lengths::count};
+use super::{in_flight::StepInFlight, lengths::count};
 use crate::engine::runner::{KvOp, Step};
 use decode::{DecodeCost, NEW_WEIGHT, PROBE_EVERY};
 use drafts::DraftCost;
@@ -48,14 +48,15 @@ impl Costs {
         self.prompts.set_target(target_seconds);
     }
 
-    // === What they are asked ===
+    // === Questions ===
 
     /// Prompt rows that may join `decode_rows` in a step. 0 now and then, for one step.
     pub(super) fn prompt_rows(&self, decode_rows: u32, demand: Demand) -> u32 {
         self.prompts.rows(decode_rows, demand, &self.decode)
     }
 
-    /// Seconds until `rows` prompt rows of `demand` are computed beside `decode_rows`. `None` until enough was measured.
+    /// Seconds until `rows` prompt rows of `demand` are computed beside `decode_rows`. `None` until enough was
+    /// measured.
     pub(super) fn prompt_seconds(&self, rows: u64, decode_rows: u32, demand: Demand) -> Option<f64> {
         self.prompts.seconds(rows, decode_rows, demand, &self.decode)
     }
@@ -70,21 +71,22 @@ impl Costs {
         self.decode.expected(decode_rows)
     }
 
-    /// Seconds that draft rows add to a step with so many sequences: fixed, and per row. `None` until some were measured.
+    /// Seconds that draft rows add to a step with so many sequences: fixed, and per row. `None` until some were
+    /// measured.
     pub(super) fn draft_cost(&self, sequences: u32) -> Option<(f64, f64)> {
         self.drafts.expected(sequences, &self.decode)
     }
 
-    /// Whether a step had better go without drafts, so that the time of a pure decode step is known.
+    /// Whether the next step should go without drafts, so that the time of a pure decode step is known.
     pub(super) fn wants_pure_decode(&self, decode_rows: u32) -> bool {
         self.decode.expected(decode_rows).is_none() || self.drafted_in_a_row >= PROBE_EVERY
     }
 
-    // === What they learn ===
+    // === Measurements ===
 
     /// Learns from an executed step.
-    pub(super) fn observe(&mut self, step: &Step, in_flight: InFlight, elapsed: Duration) {
-        let InFlight { prompt_rows, draft_rows, moved_bytes } = in_flight;
+    pub(super) fn observe(&mut self, step: &Step, in_flight: StepInFlight, elapsed: Duration) {
+        let StepInFlight { prompt_rows, draft_rows, moved_bytes } = in_flight;
         let copies = step.kv.iter().any(|op| matches!(op, KvOp::Copy { .. }));
         if moved_bytes > 0
             && draft_rows == 0
@@ -96,7 +98,7 @@ impl Costs {
         if draft_rows > 0 {
             self.observe_drafts(step, draft_rows, elapsed);
         } else if prompt_rows == 0 && shape(step).1 > 0 {
-            // Forced tokens: they teach neither what decode steps take nor what prompt rows add.
+            // Forced tokens: they teach neither the time of decode steps nor that of prompt rows.
             self.prompts.on_step_without_prompts();
         } else {
             self.observe_rows(step, elapsed);
@@ -114,7 +116,7 @@ impl Costs {
             (0, 0) => {}
             (0, prompt) => self.prompts.observe_alone(prompt, seconds),
             (decode, 0) => {
-                // After a long time without one, what was known may be of other contexts.
+                // After a long time without one, the old estimate may be of other contexts.
                 let weight = if self.prompts.wants_pure_decode() { 1.0 } else { NEW_WEIGHT };
                 self.prompts.on_step_without_prompts();
                 self.drafted_in_a_row = 0;
@@ -135,7 +137,7 @@ impl Costs {
         }
     }
 
-    /// What a step was expected to take, seconds, if it moved nothing. `None` until enough was measured.
+    /// The expected time of a step, seconds, if it moved nothing. `None` until enough was measured.
     fn expected(&self, step: &Step) -> Option<f64> {
         let (decode, prompt) = shape(step);
         self.prompts.step_seconds(decode, prompt, &self.decode)

@@ -2,18 +2,18 @@
 //!
 //! Streams wait for it as they wait for prompt rows, so a step that moves something beside streams has fewer of these.
 
-/// Before anything was moved: a gigabyte a second, of which most is for fresh pages.
+/// Before anything was moved: a gigabyte a second, mainly for fresh pages.
 const FIRST_SECONDS_PER_BYTE: f64 = 1e-9;
 /// No memory is faster.
 const MIN_SECONDS_PER_BYTE: f64 = 1e-11;
-/// What that assumption weighs, bytes.
+/// The weight of that assumption, bytes.
 const FIRST_BYTES: f64 = 16e6;
-/// What remains of the earlier measurements when one is added.
+/// Factor of the earlier measurements when one is added.
 const FADE: f64 = 0.75;
-/// A measurement counts as this many times what was expected at most: a step may be late for other reasons.
+/// A measurement counts as this many times the expected time at most: a step may be late for other reasons.
 const MAX_OFF: f64 = 8.0;
 
-/// Seconds and bytes of the latest moves, which fade: what rows took more or less than expected evens out.
+/// Seconds and bytes of the latest moves, which fade: rows that took more or less than expected even out.
 #[derive(Debug)]
 pub(super) struct MoveCost {
     seconds: f64,
@@ -35,7 +35,7 @@ impl MoveCost {
         self.bytes = FADE * self.bytes + bytes as f64;
     }
 
-    /// What moving so many takes, seconds.
+    /// Seconds that moving so many bytes takes.
     pub(super) fn seconds(&self, bytes: u64) -> f64 {
         bytes as f64 * (self.seconds / self.bytes).max(MIN_SECONDS_PER_BYTE)
     }

@@ -1,31 +1,34 @@
-//! What prompt rows cost, and how many of them a step may carry beside rows that decode.
+//! The cost of prompt rows, and how many of them a step may carry beside rows that decode.
 //!
 //! Running streams wait for the whole step, so prompt rows stretch their inter-token gap. The budget keeps the expected
-//! time of a step with prompt rows within `prefill_step_ratio` times a step without. What prompt rows may add grows with
-//! the sequences that wait for their prompts: else a batch would fill at the pace of its first stream. It doubles for a
-//! short prompt, which is over in a few steps. Where a target is set in seconds, that is the bound instead, whoever waits.
+//! time of a step with prompt rows within `prefill_step_ratio` times a step without. The time that prompt rows may add
+//! grows with the sequences that wait for their prompts: else a batch would fill at the pace of its first stream. It
+//! doubles for a short prompt, which is over in a few steps. A target in seconds is the bound instead, however many
+//! wait.
 //!
-//! Model: `time(decode, prompt) = decode.expected(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed cost,
-//! that of a graph more in the step. Smaller chunks pay it more often for the same prompt, so the rows of a step are never
-//! so few that more than two thirds of their time went there: they would delay the streams longer, if more evenly. The shape
-//! (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in a long prompt cost more than early ones.
+//! Model: `time(decode, prompt) = decode.expected(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed
+//! cost, that of a graph more in the step. Smaller chunks pay it more often for the same prompt, so the rows of a step
+//! are never so few that more than two thirds of their time went there: they would delay the streams longer, if more
+//! evenly. The shape (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in a long prompt cost more
+//! than early ones.
 
 use super::{
     decode::{DecodeCost, NEW_WEIGHT, PROBE_EVERY},
-    line::Line,
+    line::CostLine,
 };
 
-/// Rows that matrix kernels compute together: 33 take a quarter longer than 32, and 40 as long as 64 (llama-bench on AMX).
+/// Rows that matrix kernels compute together: 33 take a quarter longer than 32, and 40 as long as 64 (llama-bench on
+/// AMX).
 const TILE: u32 = 32;
 
 /// Prompt rows in a step with decode rows, whatever the estimates say, so that prefill always gets on.
 const MIN_ROWS: f64 = 4.0;
-/// The time that rows take is at least this share of what is fixed.
+/// The time of the rows is at least this share of the fixed time.
 const MIN_USE: f64 = 0.5;
 /// Prompt rows beside decode rows before anything was measured.
 const START_ROWS: u32 = 8;
-/// A step up to this long is never too long, seconds: sixteen tokens a second are twice what people read, and prompts in
-/// smaller chunks take up to twice as long.
+/// A step up to this long is never too long, seconds: sixteen tokens a second are twice what people read, and prompts
+/// in smaller chunks take up to twice as long.
 const UNNOTICED_SECONDS: f64 = 0.06;
 /// At most this many times the usual share goes to prompts, however many wait for one that streams …
 const MAX_SHARES: f64 = 16.0;
@@ -33,7 +36,7 @@ const MAX_SHARES: f64 = 16.0;
 const MAX_BURST_SECONDS: f64 = 0.25;
 /// A step without decode rows takes about this long at most, seconds: arrivals and cancellations wait for its end.
 const MAX_STEP_SECONDS: f64 = 2.0;
-/// What a short prompt may take, in shares of a long one.
+/// The share of a short prompt, in shares of a long one.
 const SHORT_PROMPT_SHARES: f64 = 2.0;
 
 /// Who would use prompt rows.
@@ -51,14 +54,14 @@ pub(super) struct PromptBudget {
     max_rows: u32,
     /// Share of a decode step's time that prompt rows may add.
     extra: f64,
-    /// What a step with prompt rows may take, seconds, if the operator set it.
+    /// Time of a step with prompt rows at most, seconds, if the operator set it (`--target-itl-ms`).
     target: Option<f64>,
-    /// What prompt rows added.
-    added: Line,
-    /// Recent mixed steps in proportion to what `added` says, 1 when it is exact.
+    /// The time that prompt rows added to steps.
+    added: CostLine,
+    /// Recent mixed steps in proportion to `added`, 1 when it is exact.
     level: f64,
-    /// Twice the largest number of prompt rows ever measured beside decode rows: estimates are not trusted far from where they
-    /// were made.
+    /// Twice the largest number of prompt rows ever measured beside decode rows: estimates are not trusted far from
+    /// where they were made.
     ceiling: u32,
     /// Steps with decode and prompt rows since the last pure decode step.
     mixed_in_a_row: u32,
@@ -70,7 +73,7 @@ impl PromptBudget {
             max_rows,
             extra: f64::from(prefill_step_ratio - 1.0).max(0.0),
             target: None,
-            added: Line::default(),
+            added: CostLine::default(),
             level: 1.0,
             ceiling: START_ROWS,
             mixed_in_a_row: 0,
@@ -107,7 +110,8 @@ impl PromptBudget {
         (rows.max(MIN_ROWS) as u32).min(self.ceiling).min(room)
     }
 
-    /// Seconds until `rows` prompt rows of `demand` are computed beside `decode_rows`. `None` until enough was measured.
+    /// Seconds until `rows` prompt rows of `demand` are computed beside `decode_rows`. `None` until enough was
+    /// measured.
     pub(super) fn seconds(&self, rows: u64, decode_rows: u32, demand: Demand, decode: &DecodeCost) -> Option<f64> {
         if rows == 0 {
             return Some(0.0);
@@ -174,8 +178,8 @@ impl PromptBudget {
     }
 }
 
-/// The shares of the usual time that prompts of this demand may take: few while more sequences stream than wait, many while
-/// more wait, since each of those waits for the steps of all the others.
+/// The shares of the usual time that prompts of this demand may take: few while more sequences stream than wait, many
+/// while more wait, since each of those waits for the steps of all the others.
 fn shares(decode_rows: u32, demand: Demand) -> f64 {
     let others = f64::from(demand.sequences.saturating_sub(1));
     let crowd = 1.0 + others / f64::from(decode_rows);

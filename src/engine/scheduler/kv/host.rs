@@ -1,7 +1,8 @@
-//! The second tier: what slots held, saved in host memory (`--swap-space`).
+//! The second tier: contents of slots, saved in host memory (`--swap-space`).
 //!
-//! Owns the index of parked content and the count of its bytes; the runner has the bytes. An entry is saved, loaded and dropped as a
-//! whole: llama.cpp knows no part of a sequence's state. A new content is saved if it is worth more than what must go for it.
+//! Owns the index of parked content and the count of its bytes; the runner has the bytes. An entry is saved, loaded and
+//! dropped as a whole: llama.cpp knows no part of a sequence's state. A new content is saved if it is worth more than
+//! the entries that must go for it.
 
 use super::policy::{CachedPrefix, PARKED_PER_OWN, longest_prefix, worth};
 use crate::engine::{
@@ -16,8 +17,8 @@ const MAX_ENTRIES: usize = 1024;
 
 /// Bytes that are saved and loaded in one step, at most, unless it is a single content: running streams wait for it.
 ///
-/// Measured with the default model (23 MB for 1,000 positions, 2 cores, a compiler beside it): 1,000 positions are saved in
-/// 13.5 ms, mostly for fresh pages, loaded in 4.2 ms and computed in 9.5 s. So this is 40 ms at most.
+/// Measured with the default model (23 MB for 1,000 positions, 2 cores, a compiler beside it): 1,000 positions are
+/// saved in 13.5 ms, mostly for fresh pages, loaded in 4.2 ms and computed in 9.5 s. So this is 40 ms at most.
 const MAX_STEP_BYTES: u64 = 64 << 20;
 
 /// Parked content as the disk tier needs to know it.
@@ -31,7 +32,7 @@ pub struct ParkedContent {
     pub hits: u32,
 }
 
-/// What a slot holds, to be saved.
+/// The content of a slot, to be saved.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Content<'a> {
     pub(super) prefix: CachedPrefix<'a>,
@@ -78,7 +79,7 @@ impl ParkedEntry {
     }
 }
 
-/// Parked content that begins with what is looked for.
+/// A parked content that begins with wanted tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ParkedMatch {
     pub(super) parked: Parked,
@@ -107,7 +108,7 @@ pub(in crate::engine::scheduler) struct HostMemory {
     next: u64,
     /// Bytes saved and loaded in the step being planned.
     step_bytes: u64,
-    /// The entry that is about to be loaded. It must not go for what its slot, or others, lose for it.
+    /// The entry that is about to be loaded. It must not be dropped for the contents that slots lose for it.
     loading: Option<Parked>,
     moved: MovedTokens,
 }
@@ -158,7 +159,7 @@ impl HostMemory {
         Some(ParkedContent { tokens: entry.tokens.clone(), namespace: entry.namespace, hits: entry.hits })
     }
 
-    // === What a step moves ===
+    // === Moves of a step ===
 
     /// Bytes saved and loaded in the step being planned.
     pub(super) fn step_bytes(&self) -> u64 {
@@ -183,8 +184,8 @@ impl HostMemory {
 
     // === Saving ===
 
-    /// Saves a slot's content if that is worth more than what must go for it; entries that it begins with go too. `per_more` as for
-    /// [`CachedPrefix::covers`].
+    /// Saves a slot's content if it is worth more than the entries that must go for it; entries that it begins with go
+    /// too. `per_more` as for [`CachedPrefix::covers`].
     pub(super) fn save(&mut self, slot: Slot, content: Content<'_>, per_more: u32, ops: &mut Vec<KvOp>) {
         if let Some(entry) = self.covering(&content.prefix, per_more) {
             entry.last_use = entry.last_use.max(content.last_use);
@@ -223,8 +224,8 @@ impl HostMemory {
         content.prefix.shortest.max(self.limits.shortest(content.len()))
     }
 
-    /// The entries that must be dropped to make room for a new content of so many bytes: its own beginnings, then those of least
-    /// worth. `None` if these are worth more than the content, or it would never fit.
+    /// The entries that must be dropped to make room for a new content of so many bytes: its own beginnings, then those
+    /// of least worth. `None` if these are worth more than the content, or it would never fit.
     fn victims(&self, content: Content<'_>, bytes: u64) -> Option<Vec<Parked>> {
         let shortest = self.shortest(content);
         let CachedPrefix { tokens, namespace, .. } = content.prefix;
@@ -274,7 +275,8 @@ impl HostMemory {
         self.loading = Some(parked);
     }
 
-    /// An entry serves a sequence at `clock`. Returns all its tokens, and its hits with this one. `None` if there is no such entry.
+    /// An entry serves a sequence at `clock`. Returns all its tokens, and its hits with this one. `None` if there is no
+    /// such entry.
     pub(super) fn serve(&mut self, parked: Parked, clock: u64) -> Option<(&[Token], u32)> {
         let entry = self.entries.iter_mut().find(|entry| entry.parked == parked)?;
         entry.last_use = clock;
@@ -308,7 +310,7 @@ impl HostMemory {
     /// Takes time in proportion to the entries.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the count of bytes.
+    /// The first contradiction in the count of bytes, as a sentence.
     pub(super) fn check(&self) -> Result<(), String> {
         let bytes: u64 = self.entries.iter().map(|entry| self.limits.bytes_of(entry.len())).sum();
         if bytes != self.used_bytes || bytes > self.limits.bytes || self.entries.len() > MAX_ENTRIES {

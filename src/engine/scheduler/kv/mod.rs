@@ -1,13 +1,14 @@
-//! The prefix cache: what slots hold, what is parked in host memory, and moves between the two.
+//! The prefix cache: contents of slots, contents parked in host memory, and moves between the two.
 //!
-//! Owns the operations of the next step. Every change of a slot or of an entry in host memory goes through here and leaves its `KvOp`
-//! in that step, so the record and the runner cannot drift apart: operations are always applied, also when the rows of the
-//! step then fail.
+//! Owns the operations of the next step. Every change of a slot or of an entry in host memory goes through here and
+//! leaves its `KvOp` in that step, so the record and the runner cannot drift apart: operations are always applied, also
+//! when the rows of the step then fail.
 //!
-//! Before a slot loses cached content that is nowhere else, the content is saved in host memory if that pays; a sequence that begins
-//! with it later loads it. Preempted sequences mostly come back that way.
+//! Before a slot loses cached content that is nowhere else, the content is saved in host memory if that pays; a
+//! sequence that begins with it later loads it. Preempted sequences mostly come back that way.
 //!
-//! `slots` and `host` are the two tiers, `policy` has the rules that they share, `placement` decides which slot a sequence gets.
+//! `slots` and `host` are the two tiers, `policy` has the rules that they share, `placement` decides which slot a
+//! sequence gets.
 
 mod host;
 mod placement;
@@ -30,9 +31,9 @@ const MIN_EVICT: u32 = 64;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct KvCache {
-    /// What the slots hold. Outside this folder it is read, and told what became of the step in flight.
+    /// The first tier. Outside this folder it is read, and gets the result of the step in flight.
     pub(super) slots: Slots,
-    /// What is parked.
+    /// The second tier.
     pub(super) host: HostMemory,
     /// Whether a slot's last positions can be dropped and a part of it copied.
     pub(super) can_truncate: bool,
@@ -79,7 +80,7 @@ impl KvCache {
             }
             let Some(slot) = self.slots.least_worth(protected) else { return false };
             self.park(slot);
-            // The tail goes first: a beginning is what others may share.
+            // The tail goes first: others may share a beginning.
             let keep = if self.can_truncate { self.held(slot).saturating_sub(short.max(MIN_EVICT)) } else { 0 };
             self.truncate(slot, keep);
         }
@@ -98,7 +99,7 @@ impl KvCache {
 
     // === Changes of slots ===
 
-    /// Drops what a slot holds from position `keep` on, or all of it where so short a beginning cannot be kept.
+    /// Drops a slot's positions from `keep` on, or all of it where so short a beginning cannot be kept.
     pub(super) fn truncate(&mut self, slot: Slot, keep: u32) {
         let keep = if keep < self.slots.record(slot).shortest { 0 } else { keep };
         if keep < self.held(slot) {
@@ -145,7 +146,7 @@ impl KvCache {
 
     // === Moves between the tiers ===
 
-    /// Saves what a free slot holds, before it loses that, unless it is too little or others hold it too.
+    /// Saves a free slot's content before the slot loses it, unless it is too short or others hold it too.
     pub(super) fn park(&mut self, slot: Slot) {
         let record = self.slots.record(slot);
         let can_cut = self.can_truncate;
@@ -154,12 +155,13 @@ impl KvCache {
         if self.slots.iter().any(|other| other != slot && holds_it(self.slots.record(other))) {
             return;
         }
-        // What continues a saved content gets its place: that takes little more memory, and it was asked for before.
+        // A content that continues a saved one gets its place: that takes little more memory, and it was asked for
+        // before.
         self.save(slot, COPIED_PER_OWN);
     }
 
-    /// Saves what a free slot holds, whatever other slots do; `per_more` as for `CachedPrefix::covers`. The slot of highest worth
-    /// first that is worth saving.
+    /// Saves a free slot's content, whatever other slots hold; `per_more` as for `CachedPrefix::covers`. The slot of
+    /// highest worth first that is worth saving.
     pub(super) fn park_next(&mut self, per_more: u32) {
         let mut free: Vec<Slot> = self.slots.free().collect();
         free.sort_by_key(|slot| Reverse(self.slots.worth(*slot)));
@@ -172,8 +174,8 @@ impl KvCache {
         }
     }
 
-    /// Saves what a slot holds, unless it is too little, or a parked content covers it (`per_more` as for `CachedPrefix::covers`), or
-    /// the step being planned moves too much already.
+    /// Saves a slot's content, unless it is too short, or a parked content covers it (`per_more` as for
+    /// `CachedPrefix::covers`), or the step being planned moves too much already.
     pub(super) fn save(&mut self, slot: Slot, per_more: u32) {
         let held = self.held(slot);
         if !self.host.is_there() || held < MIN_KEEP || self.is_copied_to(slot) || !self.host.may_move(held) {
@@ -196,13 +198,13 @@ impl KvCache {
         !self.is_copied_to(target) && !self.is_copied_from(target) && (is_idle || self.host.may_load(parked))
     }
 
-    /// Fills a free slot with parked content, for which [`Self::parked_match`] said that there is room. What the slot held
-    /// is parked if it is more than the `own` tokens of it that are in what is loaded.
+    /// Fills a free slot with parked content, for which [`Self::parked_match`] found that there is room. The slot's old
+    /// content is parked if it is more than the `own` tokens that it has in common with the loaded one.
     ///
-    /// It is not moved to another slot: what a copy reads must stay until the rows of the step.
+    /// It is not moved to another slot: the source of a copy must stay until the rows of the step.
     fn load(&mut self, target: Slot, own: u32, found: ParkedMatch) {
         let ParkedMatch { parked, len } = found;
-        // What the target and others lose must not take its place.
+        // Contents that the target and others lose must not take its place.
         self.host.begin_load(parked);
         if self.held(target) >= own + MIN_KEEP {
             self.park(target);
@@ -217,7 +219,7 @@ impl KvCache {
         self.ops.push(KvOp::Load { from: parked, slot: target, len });
     }
 
-    /// A step's loads failed: these slots are empty, and what they were to get is gone.
+    /// A step's loads failed: these slots are empty, and the entries that they were to get are gone.
     pub(super) fn not_loaded(&mut self, kv: &[KvOp], slots: &[Slot]) {
         for op in kv {
             if let KvOp::Load { from, slot, .. } = op
@@ -232,7 +234,7 @@ impl KvCache {
     }
 
     /// # Errors
-    /// A sentence that says what is wrong with the count of cells or bytes.
+    /// The first contradiction in the count of cells or bytes, as a sentence.
     pub(super) fn check(&self) -> Result<(), String> {
         self.slots.check().and_then(|()| self.host.check())
     }

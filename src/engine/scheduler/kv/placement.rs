@@ -1,8 +1,8 @@
 //! Which slot an admitted sequence gets, and which cached prefix it starts from.
 //!
-//! Two aims pull apart: active slots should be packed at the low end (llama.cpp puts only consecutive sequence ids into one ubatch of a
-//! split KV), and what is cached should survive. A copy inside the KV costs milliseconds where computing the same positions
-//! costs seconds, so it settles both.
+//! Two aims pull apart: active slots should be packed at the low end (llama.cpp puts only consecutive sequence ids into
+//! one ubatch of a split KV), and cached contents should survive. A copy inside the KV costs milliseconds where
+//! computing the same positions costs seconds, so it settles both.
 
 use super::{
     KvCache,
@@ -14,26 +14,26 @@ use crate::engine::{runner::Slot, scheduler::lengths::count};
 use crate::protocol::{SequenceId, Token};
 use std::{cmp::Reverse, iter::once};
 
-/// Where a sequence would go, and what it would start from.
+/// The slot that a sequence would get, and the prefix it would start from.
 #[derive(Debug, Clone, Copy)]
-struct Target {
+struct PlacementTarget {
     slot: Slot,
-    /// Tokens that the slot has in common with what is looked for.
+    /// Wanted tokens that the slot's content begins with.
     own: u32,
-    /// More of what is looked for, worth being brought to the slot.
-    better: Option<Better>,
+    /// A longer prefix that is worth being brought to the slot.
+    better: Option<BetterPrefix>,
 }
 
-/// Where more of what is looked for is than the target has.
+/// Where a longer prefix is than the target has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Better {
+enum BetterPrefix {
     /// In another slot.
     Held(SlotMatch),
     /// In host memory, and more than any slot has.
     Parked(ParkedMatch),
 }
 
-impl Better {
+impl BetterPrefix {
     fn len(self) -> u32 {
         match self {
             Self::Held(SlotMatch { len, .. }) | Self::Parked(ParkedMatch { len, .. }) => len,
@@ -42,8 +42,8 @@ impl Better {
 }
 
 impl KvCache {
-    /// Gives a sequence a slot that then holds as much of `reusable` as any slot does, or more that was parked. `None` if no
-    /// slot is free, or the step being planned moves too much already; the next one can place it.
+    /// Gives a sequence a slot that then holds as much of `reusable` as any slot does, or more that was parked. `None`
+    /// if no slot is free, or the step being planned moves too much already; the next one can place it.
     pub(in crate::engine::scheduler) fn place(&mut self, id: SequenceId, reusable: &[Token], namespace: u64) -> Option<Slot> {
         let slot = if self.can_truncate { self.place_by_copy(reusable, namespace)? } else { self.place_as_whole(reusable, namespace)? };
         self.slots.assign(slot, id, namespace);
@@ -60,7 +60,7 @@ impl KvCache {
     pub(in crate::engine::scheduler) fn would_find(&self, reusable: &[Token], namespace: u64) -> u32 {
         if self.can_truncate {
             return match self.choose(reusable, namespace) {
-                Some(Target { own, better, .. }) => better.map_or(own, Better::len),
+                Some(PlacementTarget { own, better, .. }) => better.map_or(own, BetterPrefix::len),
                 None => self.longest_held(reusable, namespace),
             };
         }
@@ -68,26 +68,27 @@ impl KvCache {
         self.parked_match(reusable, namespace, held).map_or(held, |parked| parked.len)
     }
 
-    /// The lowest free slot, what it has in common with `reusable`, and what is worth being brought from elsewhere.
-    fn choose(&self, reusable: &[Token], namespace: u64) -> Option<Target> {
+    /// The lowest free slot, the length of its common prefix with `reusable`, and a longer prefix that is worth being
+    /// brought there.
+    fn choose(&self, reusable: &[Token], namespace: u64) -> Option<PlacementTarget> {
         let slot = self.slots.free().next()?;
         let own = self.slots.longest_match(reusable, namespace, once(slot)).map_or(0, |own| own.len);
         let best = self.slots.longest_match(reusable, namespace, once(slot).chain(self.slots.iter()));
         let held = best.filter(|best| best.slot != slot && best.len >= own + MIN_COPY);
         let parked = self.parked_match(reusable, namespace, best.map_or(0, |best| best.len));
-        Some(Target { slot, own, better: parked.map(Better::Parked).or(held.map(Better::Held)) })
+        Some(PlacementTarget { slot, own, better: parked.map(BetterPrefix::Parked).or(held.map(BetterPrefix::Held)) })
     }
 
     /// 1. The target is the lowest free slot.
-    /// 2. If nothing elsewhere is enough better than what the target holds, it keeps what it has in common.
-    /// 3. What is parked is loaded, if the step may still move that much.
-    /// 4. What another slot holds is copied; a slot that gave everything it had is emptied.
+    /// 2. If no prefix elsewhere is enough longer than the target's, the target keeps its own.
+    /// 3. A parked prefix is loaded, if the step may still move that much.
+    /// 4. A prefix of another slot is copied; a slot that gave all of its content is emptied.
     /// 5. If cells are too short for a copy, a free slot with the match becomes the target itself.
     ///
-    /// Before the target loses what only it holds, that is moved aside or parked.
+    /// Before the target loses content that no other slot holds, the content is moved aside or parked.
     fn place_by_copy(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
         // (1)
-        let Target { slot: target, own, better } = self.choose(reusable, namespace)?;
+        let PlacementTarget { slot: target, own, better } = self.choose(reusable, namespace)?;
         let best = match better {
             // (2)
             None => {
@@ -97,8 +98,8 @@ impl KvCache {
                 return Some(target);
             }
             // (3)
-            Some(Better::Parked(found)) => return self.place_by_load(target, own, found),
-            Some(Better::Held(best)) => best,
+            Some(BetterPrefix::Parked(found)) => return self.place_by_load(target, own, found),
+            Some(BetterPrefix::Held(best)) => best,
         };
         // (4)
         self.move_aside(target, own, best.slot);
@@ -121,7 +122,7 @@ impl KvCache {
         Some(slot)
     }
 
-    /// Fills the target with parked content. `own` is what it has in common with that.
+    /// Fills the target with parked content. `own` is the length of their common prefix.
     fn place_by_load(&mut self, target: Slot, own: u32, found: ParkedMatch) -> Option<Slot> {
         if !self.can_load(target, found.parked) {
             return None;
@@ -136,7 +137,8 @@ impl KvCache {
         record.hits = if len >= MIN_COPY { record.hits.saturating_add(1) } else { 0 };
     }
 
-    /// Moves a running sequence to a free slot and leaves its own empty. False if there is nothing to move or no room for a copy.
+    /// Moves a running sequence to a free slot and leaves its own empty. False if there is nothing to move or no room
+    /// for a copy.
     pub(in crate::engine::scheduler) fn relocate(&mut self, from: Slot, to: Slot) -> bool {
         let len = self.held(from);
         if len == 0 || len > self.slots.reclaimable_cells() {
@@ -182,9 +184,9 @@ impl KvCache {
         self.slots.free().filter(is_prefix).max_by_key(|slot| (self.held(*slot), Reverse(*slot)))
     }
 
-    /// Copies a free slot's content to another free slot whose content is worth less, if its next user drops enough of it
-    /// that no other slot holds; without such a slot it is parked. No other slot is evicted.
-    /// `reused` is what the next user keeps; `source` is not to be overwritten.
+    /// Copies a free slot's content to another free slot whose content is worth less, if its next user drops enough of
+    /// it that no other slot holds; without such a slot it is parked. No other slot is evicted. `reused` is the number
+    /// of tokens that the next user keeps; `source` is not to be overwritten.
     fn move_aside(&mut self, target: Slot, reused: u32, source: Slot) {
         let record = self.slots.record(target);
         let held = count(record.held.len());
@@ -208,7 +210,7 @@ impl KvCache {
         }
     }
 
-    /// What would be lost with a free slot's content.
+    /// The loss if a free slot's content went.
     fn loss(&self, slot: Slot) -> Loss {
         match self.held(slot) {
             0 => Loss::Nothing,
@@ -218,7 +220,7 @@ impl KvCache {
     }
 }
 
-/// What goes with a cached content, in order: nothing, less than is worth keeping, or its worth.
+/// The loss if a cached content goes, in order: nothing, less than is worth keeping, or its worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Loss {
     Nothing,

@@ -1,7 +1,7 @@
-//! The first tier: the record of what every slot holds, who owns it, and the count of cells.
+//! The first tier: the record of every slot's content and owner, and the count of cells.
 //!
-//! Rows are held only after they were computed. Copies count in full, though a unified KV shares them. Changes that need an operation
-//! of the runner are made by `KvCache`, which adds it to the next step.
+//! Rows are held only after they were computed. Copies count in full, though a unified KV shares them. Changes that
+//! need an operation of the runner are made by `KvCache`, which adds it to the next step.
 //!
 //! ```text
 //! cells   |◀─ owned by running ─▶|◀─ cached in free slots ─▶|◀ promised ▶|◀─ free ─▶|
@@ -40,7 +40,7 @@ impl SlotRecord {
     }
 }
 
-/// A slot that begins with what is looked for.
+/// A slot whose content begins with wanted tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SlotMatch {
     pub(super) slot: Slot,
@@ -74,7 +74,7 @@ impl Slots {
         }
     }
 
-    // === What the slots hold ===
+    // === Contents ===
 
     pub(in crate::engine::scheduler) fn record(&self, slot: Slot) -> &SlotRecord {
         &self.records[index(slot)]
@@ -109,7 +109,7 @@ impl Slots {
         count(self.record(slot).held.len())
     }
 
-    /// What a slot's content is worth; see [`worth`].
+    /// The worth of a slot's content; see [`worth`].
     pub(super) fn worth(&self, slot: Slot) -> u64 {
         let record = self.record(slot);
         worth(record.last_use, count(record.held.len()), record.hits)
@@ -161,7 +161,8 @@ impl Slots {
 
     // === The step in flight ===
 
-    /// Takes note of what the slots must keep now; before the rows of the step in flight are recorded or given up.
+    /// Records how many positions the slots must keep now; before the rows of the step in flight are recorded or given
+    /// up.
     pub(in crate::engine::scheduler) fn learn_shortest(&mut self, shortest: impl Fn(Slot) -> u32) {
         if self.windowed {
             for slot in self.iter() {
@@ -198,7 +199,7 @@ impl Slots {
         record.last_use = clock;
     }
 
-    /// Its sequence has gone; what it holds is cache from now on.
+    /// Its sequence has gone; its content is cache from now on.
     pub(in crate::engine::scheduler) fn release(&mut self, slot: Slot) {
         self.record_mut(slot).owner = None;
         self.touch(slot);
@@ -242,7 +243,7 @@ impl Slots {
     }
 
     /// # Errors
-    /// A sentence that says what is wrong with the count of cells.
+    /// The first contradiction in the count of cells, as a sentence.
     pub(super) fn check(&self) -> Result<(), String> {
         let sum: usize = self.records.iter().map(|record| record.held.len()).sum();
         if count(sum) != self.held_cells {

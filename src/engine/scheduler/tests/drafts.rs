@@ -115,8 +115,8 @@ fn a_step_that_fails_forgets_its_drafts() {
     assert_eq!(rows(&bench.plan()), [(6, NEXT, true)]);
 }
 
-/// Runs `steps` steps in which drafts as long as requested are right, or wrong from the first token on. A step takes 10 ms
-/// and `per_row` ms for each row of a draft. Returns the tokens that came of it.
+/// Runs `steps` steps in which drafts as long as requested are right, or wrong from the first token on. A step takes 10
+/// ms and `per_row` ms for each row of a draft. Returns the tokens that came of it.
 fn run(bench: &mut Bench, steps: u32, is_right: bool, per_row: u64) -> usize {
     let mut tokens = 0;
     for _ in 0..steps {
