@@ -3,7 +3,7 @@
 //! Tells `[1, 2]` (one prompt of two tokens) from `[[1], [2]]` and `["a", "b"]` by the first element. Nothing is tokenized here.
 
 use crate::{
-    api::fields::{self, Fault, FieldError, Fields},
+    api::fields::{self, FieldError, FieldFault, Fields},
     protocol::Token,
 };
 use serde_json::Value;
@@ -73,7 +73,7 @@ pub fn token_ids(param: &str, ids: &[Value], vocabulary_size: u32) -> Result<Vec
     let highest = i64::from(vocabulary_size) - 1;
     let token = |id: &Value| {
         let id = fields::integer(param, id, 0..=highest).map_err(|error| match error {
-            FieldError { fault: Fault::OutOfRange { found, .. }, .. } => {
+            FieldError { fault: FieldFault::OutOfRange { found, .. }, .. } => {
                 FieldError::invalid(param, format!("token id {found} is outside the vocabulary; ids are 0 to {highest}"))
             }
             other => other,

@@ -1,7 +1,7 @@
 //! Every sampling field at its limits and one past them.
 
 use super::*;
-use crate::api::fields::Fault;
+use crate::api::fields::FieldFault;
 use serde_json::json;
 
 const VOCABULARY: u32 = 1000;
@@ -57,10 +57,10 @@ fn every_number_is_accepted_at_its_limits_and_refused_past_them() {
         }
         for bad in [below, above] {
             let error = read(json!({name: bad})).unwrap_err();
-            assert!(matches!(error.fault, Fault::OutOfRange { .. }) && error.param() == Some(name), "{name}: {bad}: {error}");
+            assert!(matches!(error.fault, FieldFault::OutOfRange { .. }) && error.param() == Some(name), "{name}: {bad}: {error}");
         }
         let error = read(json!({name: "1"})).unwrap_err();
-        assert!(matches!(error.fault, Fault::WrongType { .. }) && error.param() == Some(name), "{name}: {error}");
+        assert!(matches!(error.fault, FieldFault::WrongType { .. }) && error.param() == Some(name), "{name}: {error}");
     }
 }
 
