@@ -11,11 +11,11 @@ pub struct FieldPath {
     /// All segments in OpenAI's spelling, which is asked for most often.
     text: String,
     /// Where each segment ends in `text`, and its kind.
-    segments: Vec<(usize, Kind)>,
+    segments: Vec<(usize, SegmentKind)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
+enum SegmentKind {
     Field,
     Index,
     Each,
@@ -34,7 +34,7 @@ pub enum Segment<'a> {
 
 /// How segments are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spelling {
+pub enum PathStyle {
     /// OpenAI's: `messages[3].content`, and `messages[].content` for any element.
     Brackets,
     /// Anthropic's: `messages.3.content`, and `messages.content` for any element.
@@ -86,20 +86,20 @@ impl FieldPath {
             let is_first = std::mem::replace(&mut begin, *end) == 0;
             match kind {
                 // Only the first segment has no dot before it, and its name may begin with one.
-                Kind::Field if is_first => Segment::Field(text),
-                Kind::Field => Segment::Field(text.strip_prefix('.').unwrap_or(text)),
-                Kind::Index => Segment::Index(text.trim_matches(['[', ']'])),
-                Kind::Each => Segment::Each,
+                SegmentKind::Field if is_first => Segment::Field(text),
+                SegmentKind::Field => Segment::Field(text.strip_prefix('.').unwrap_or(text)),
+                SegmentKind::Index => Segment::Index(text.trim_matches(['[', ']'])),
+                SegmentKind::Each => Segment::Each,
             }
         })
     }
 
-    /// The path as `spelling` has it.
+    /// The path in this style.
     #[must_use]
-    pub fn spelled(&self, spelling: Spelling) -> String {
-        match spelling {
-            Spelling::Brackets => self.text.clone(),
-            Spelling::Dots => {
+    pub fn spelled(&self, style: PathStyle) -> String {
+        match style {
+            PathStyle::Brackets => self.text.clone(),
+            PathStyle::Dots => {
                 let words = self.segments().filter_map(|segment| match segment {
                     Segment::Field(word) | Segment::Index(word) => Some(word),
                     Segment::Each => None,
@@ -112,9 +112,9 @@ impl FieldPath {
     fn push(&mut self, segment: Segment<'_>) {
         let separator = if self.is_empty() { "" } else { "." };
         let (kind, written) = match segment {
-            Segment::Field(name) => (Kind::Field, write!(self.text, "{separator}{name}")),
-            Segment::Index(index) => (Kind::Index, write!(self.text, "[{index}]")),
-            Segment::Each => (Kind::Each, self.text.write_str("[]")),
+            Segment::Field(name) => (SegmentKind::Field, write!(self.text, "{separator}{name}")),
+            Segment::Index(index) => (SegmentKind::Index, write!(self.text, "[{index}]")),
+            Segment::Each => (SegmentKind::Each, self.text.write_str("[]")),
         };
         written.expect("a String takes whatever is written to it");
         self.segments.push((self.text.len(), kind));
@@ -194,7 +194,7 @@ mod tests {
         ];
         for (brackets, dots) in rows {
             let path = FieldPath::from(brackets);
-            assert_eq!((path.spelled(Spelling::Brackets), path.spelled(Spelling::Dots)), (brackets.to_owned(), dots.to_owned()));
+            assert_eq!((path.spelled(PathStyle::Brackets), path.spelled(PathStyle::Dots)), (brackets.to_owned(), dots.to_owned()));
         }
     }
 
@@ -203,7 +203,7 @@ mod tests {
         let path = FieldPath::from("chat_template_kwargs").field("a.b[3].");
 
         assert_eq!(path.segments().collect::<Vec<_>>(), [Segment::Field("chat_template_kwargs"), Segment::Field("a.b[3].")]);
-        assert_eq!(path.spelled(Spelling::Dots), "chat_template_kwargs.a.b[3].");
+        assert_eq!(path.spelled(PathStyle::Dots), "chat_template_kwargs.a.b[3].");
         let first = FieldPath::default().field(".x");
         assert_eq!((first.as_str(), first.segments().next()), (".x", Some(Segment::Field(".x"))));
     }

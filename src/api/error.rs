@@ -6,7 +6,7 @@
 
 use crate::{
     api::fields::FieldError,
-    field_path::Spelling,
+    field_path::PathStyle,
     gateway::error::{EmbeddingError, SubmitError, TokenizeError},
     protocol::{EmbedError, GenerationError, TextError},
 };
@@ -247,11 +247,11 @@ impl ApiError {
         }
     }
 
-    /// The message, with the place of a fault as `spelling` has it.
+    /// The message, with the place of a fault in this style.
     #[must_use]
-    pub fn message(&self, spelling: Spelling) -> String {
+    pub fn message(&self, style: PathStyle) -> String {
         match self {
-            Self::Field(error) => error.sentence(spelling),
+            Self::Field(error) => error.sentence(style),
             other => other.to_string(),
         }
     }

@@ -9,7 +9,7 @@ pub mod ignored;
 pub mod spec;
 pub mod values;
 
-pub use error::{Fault, FieldError};
+pub use error::{FieldError, FieldFault};
 
 use crate::field_path::FieldPath;
 use ignored::Ignored;
@@ -185,7 +185,7 @@ pub fn integer(path: impl Into<FieldPath>, value: &Value, range: RangeInclusive<
         Some(whole) if range.contains(&whole) => Ok(whole),
         // A u64 above i64 or a large float is a whole number, only too large a one.
         None if number.as_f64().is_some_and(|float| float.fract() != 0.0) => {
-            Err(FieldError { path: path.into(), fault: Fault::WrongType { expected: "an integer", found: "a fraction" } })
+            Err(FieldError { path: path.into(), fault: FieldFault::WrongType { expected: "an integer", found: "a fraction" } })
         }
         Some(_) | None => Err(out_of_range(path, &range, number)),
     }
@@ -207,7 +207,7 @@ pub fn number(path: impl Into<FieldPath>, value: &Value, range: RangeInclusive<f
 
 fn out_of_range<T: ToString>(path: impl Into<FieldPath>, range: &RangeInclusive<T>, found: &serde_json::Number) -> FieldError {
     let (min, max) = (range.start().to_string(), range.end().to_string());
-    FieldError { path: path.into(), fault: Fault::OutOfRange { min, max, found: found.to_string() } }
+    FieldError { path: path.into(), fault: FieldFault::OutOfRange { min, max, found: found.to_string() } }
 }
 
 /// A float without a fraction as an integer. Exact: such a float prints as its integer, and there is no `TryFrom<f64>`.

@@ -15,13 +15,13 @@ use super::tools::{self, object, string};
 use crate::{
     api::fields::{FieldError, Fields, ignored::Ignored},
     chat::{CALL_ID, Conversation, Message, Part, REASONING, Role, ToolCall, messages::check_count},
-    field_path::{FieldPath, Spelling},
+    field_path::{FieldPath, PathStyle},
 };
 use serde_json::{Value, json};
 
 /// What was said so far.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Turns {
+pub(super) struct MessageTurns {
     /// At least one message; messages of one role in a row are one.
     pub(super) conversation: Conversation,
     /// Whether the answer continues the last message.
@@ -30,7 +30,7 @@ pub(super) struct Turns {
     pub(super) ignored: Ignored,
 }
 
-impl Turns {
+impl MessageTurns {
     /// Reads both fields.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Turns {
             }
             (Role::Assistant, "redacted_thinking") => {
                 block.take("data");
-                self.ignored.add(&at.spelled(Spelling::Dots));
+                self.ignored.add(&at.spelled(PathStyle::Dots));
             }
             (_, "tool_use" | "thinking" | "redacted_thinking" | "tool_result") => {
                 return Err(FieldError::invalid(at, format!("a message of role '{}' has no blocks of type '{kind}'", role.name())));
@@ -174,7 +174,7 @@ impl Turns {
         let text = string(&mut block, "text", at)?;
         block.take("cache_control");
         if block.take("citations").is_some_and(|citations| citations != json!([])) {
-            self.ignored.add_inside(&at.spelled(Spelling::Dots), "citations");
+            self.ignored.add_inside(&at.spelled(PathStyle::Dots), "citations");
         }
         self.report(block, at);
         Ok(text)
@@ -208,7 +208,7 @@ impl Turns {
     fn report(&mut self, unread: Fields, at: &FieldPath) {
         let unread = unread.finish();
         if !unread.is_empty() {
-            self.ignored.extend_inside(&at.spelled(Spelling::Dots), &unread);
+            self.ignored.extend_inside(&at.spelled(PathStyle::Dots), &unread);
         }
     }
 }

@@ -9,7 +9,7 @@
 
 use crate::{
     api::{error::ApiError, fields::FieldError, layers::RequestId},
-    field_path::Spelling,
+    field_path::PathStyle,
 };
 use axum::{
     Json,
@@ -37,7 +37,7 @@ struct Inner {
 impl ErrorObject {
     /// Says `error` of the request with this id.
     pub(super) fn new(error: &ApiError, request_id: Option<&RequestId>) -> Self {
-        let inner = Inner { r#type: row(error).1, message: error.message(Spelling::Dots) };
+        let inner = Inner { r#type: row(error).1, message: error.message(PathStyle::Dots) };
         Self { r#type: "error", error: inner, request_id: request_id.map(|id| id.as_str().to_owned()) }
     }
 }

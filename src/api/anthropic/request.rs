@@ -6,7 +6,7 @@
 //! far as clients send it unasked.
 
 use super::{
-    conversation::Turns,
+    conversation::MessageTurns,
     tools::{self, Offer},
 };
 use crate::{
@@ -83,7 +83,7 @@ impl MessageRequest {
         let mut ignored = without_effect(&mut f)?;
         let system = f.take("system");
         let messages = f.take("messages").ok_or_else(|| FieldError::missing("messages"))?;
-        let turns = Turns::read(system, messages)?;
+        let turns = MessageTurns::read(system, messages)?;
         ignored.extend(turns.ignored);
         let Offer { tools, calls, parallel } = tools::read(&mut f, &mut ignored)?;
         let max_tokens = f.integer("max_tokens", 1..=i64::MAX)?.map(i64::unsigned_abs);

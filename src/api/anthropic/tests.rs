@@ -140,6 +140,28 @@ async fn refusals_name_the_field_of_this_route_and_nothing_reaches_the_engine() 
     assert!(app.submitted().is_empty());
 }
 
+#[tokio::test]
+async fn what_the_template_does_not_show_is_told_under_the_names_of_this_route() {
+    let app = app().await;
+    let messages = json!([
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "Hm.", "signature": "abc"},
+            {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}},
+        ]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "sunny"}]},
+    ]);
+    let tools = json!([{"name": "f", "description": "d", "input_schema": {"type": "object"}, "strict": true}]);
+
+    // Longer than the context, so it is only counted.
+    let free = app.post("/v1/messages/count_tokens", &filled(json!({"messages": messages, "tools": tools}))).await;
+    let forced = ask(&app, json!({"tools": tools, "tool_choice": {"type": "any"}})).await;
+
+    let told = "ignored fields: messages.content.tool_use, messages.content.thinking, tools, tools.strict";
+    assert_eq!(free.header("x-llamero-warnings"), told);
+    assert_eq!(forced.header("x-llamero-warnings"), "ignored fields: tools.description");
+}
+
 /// The words of a client are not names of fields, whatever they are (issue 12).
 #[tokio::test]
 async fn a_clients_own_words_are_repeated_as_they_are() {

@@ -5,7 +5,7 @@
 use crate::{
     api::fields::{FieldError, Fields, ignored::Ignored},
     chat::{messages::Tools, output::Calls},
-    field_path::{FieldPath, Spelling},
+    field_path::{FieldPath, PathStyle},
 };
 use serde_json::{Map, Value, json};
 
@@ -77,12 +77,12 @@ fn function(value: Value, at: &FieldPath, ignored: &mut Ignored) -> Result<Map<S
         tool.take(name);
     }
     if tool.boolean("defer_loading").map_err(inside)? == Some(true) {
-        ignored.add_inside(&at.spelled(Spelling::Dots), "defer_loading");
+        ignored.add_inside(&at.spelled(PathStyle::Dots), "defer_loading");
     }
     if tool.take("allowed_callers").is_some_and(|callers| callers != json!(["direct"])) {
-        ignored.add_inside(&at.spelled(Spelling::Dots), "allowed_callers");
+        ignored.add_inside(&at.spelled(PathStyle::Dots), "allowed_callers");
     }
-    ignored.extend_inside(&at.spelled(Spelling::Dots), &tool.finish());
+    ignored.extend_inside(&at.spelled(PathStyle::Dots), &tool.finish());
     Ok(function)
 }
 

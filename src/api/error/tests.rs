@@ -1,7 +1,7 @@
 //! The table of errors, row by row, and their headers.
 
 use super::*;
-use crate::api::fields::Fault;
+use crate::api::fields::FieldFault;
 use axum::body::to_bytes;
 use serde_json::{Value, json};
 
@@ -102,11 +102,11 @@ fn errors_of_the_gateway_and_the_engine_become_their_rows() {
 #[test]
 fn every_fault_of_a_field_is_a_400_with_its_code_and_param() {
     let of_n = |fault| FieldError { path: "n".into(), fault };
-    let range = Fault::OutOfRange { min: "1".into(), max: "8".into(), found: "9".into() };
+    let range = FieldFault::OutOfRange { min: "1".into(), max: "8".into(), found: "9".into() };
     let rows = [
         (FieldError::body("it is empty"), "invalid_json", None),
         (FieldError::missing("n"), "missing_required_parameter", Some("n")),
-        (of_n(Fault::WrongType { expected: "an integer", found: "a string" }), "invalid_type", Some("n")),
+        (of_n(FieldFault::WrongType { expected: "an integer", found: "a string" }), "invalid_type", Some("n")),
         (of_n(range), "invalid_value", Some("n")),
         (FieldError::invalid("n", "no"), "invalid_value", Some("n")),
         (FieldError::unsupported("n", "is not supported yet"), "unsupported_parameter", Some("n")),

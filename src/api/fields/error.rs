@@ -6,7 +6,7 @@
 use super::type_name;
 use crate::{
     chat::messages::MessageError,
-    field_path::{FieldPath, Spelling},
+    field_path::{FieldPath, PathStyle},
 };
 use serde_json::Value;
 use std::fmt;
@@ -17,12 +17,12 @@ pub struct FieldError {
     /// The field; empty for the body as a whole.
     pub path: FieldPath,
     /// The rule that it breaks.
-    pub fault: Fault,
+    pub fault: FieldFault,
 }
 
 /// The rule that a field breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum FieldFault {
     /// The body is no JSON object.
     Body {
         /// What is wrong with it.
@@ -62,31 +62,31 @@ impl FieldError {
     /// The body cannot be read.
     #[must_use]
     pub fn body(reason: impl Into<String>) -> Self {
-        Self { path: FieldPath::default(), fault: Fault::Body { reason: reason.into() } }
+        Self { path: FieldPath::default(), fault: FieldFault::Body { reason: reason.into() } }
     }
 
     /// A required field is absent or null.
     #[must_use]
     pub fn missing(path: impl Into<FieldPath>) -> Self {
-        Self { path: path.into(), fault: Fault::Missing }
+        Self { path: path.into(), fault: FieldFault::Missing }
     }
 
     /// A value of the wrong type.
     #[must_use]
     pub fn wrong_type(path: impl Into<FieldPath>, expected: &'static str, found: &Value) -> Self {
-        Self { path: path.into(), fault: Fault::WrongType { expected, found: type_name(found) } }
+        Self { path: path.into(), fault: FieldFault::WrongType { expected, found: type_name(found) } }
     }
 
     /// A rule that is neither type nor range.
     #[must_use]
     pub fn invalid(path: impl Into<FieldPath>, reason: impl Into<String>) -> Self {
-        Self { path: path.into(), fault: Fault::Invalid { reason: reason.into() } }
+        Self { path: path.into(), fault: FieldFault::Invalid { reason: reason.into() } }
     }
 
     /// A field that is refused because ignoring it would change the result.
     #[must_use]
     pub fn unsupported(path: impl Into<FieldPath>, reason: &'static str) -> Self {
-        Self { path: path.into(), fault: Fault::Unsupported { reason } }
+        Self { path: path.into(), fault: FieldFault::Unsupported { reason } }
     }
 
     /// The field at fault, in OpenAI's spelling; `None` for the body as a whole.
@@ -98,7 +98,7 @@ impl FieldError {
     /// The same fault of a field inside another: its name with the path to it.
     #[must_use]
     pub fn inside(mut self, outer: impl Into<FieldPath>) -> Self {
-        if !matches!(self.fault, Fault::Body { .. }) {
+        if !matches!(self.fault, FieldFault::Body { .. }) {
             self.path = outer.into().join(&self.path);
         }
         self
@@ -115,27 +115,29 @@ impl FieldError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self.fault {
-            Fault::Body { .. } => "invalid_json",
-            Fault::Missing => "missing_required_parameter",
-            Fault::WrongType { .. } => "invalid_type",
-            Fault::OutOfRange { .. } | Fault::Invalid { .. } => "invalid_value",
-            Fault::Unsupported { .. } => "unsupported_parameter",
+            FieldFault::Body { .. } => "invalid_json",
+            FieldFault::Missing => "missing_required_parameter",
+            FieldFault::WrongType { .. } => "invalid_type",
+            FieldFault::OutOfRange { .. } | FieldFault::Invalid { .. } => "invalid_value",
+            FieldFault::Unsupported { .. } => "unsupported_parameter",
         }
     }
 
-    /// The sentence for the client, with the place as `spelling` has it.
+    /// The sentence for the client, with the place in this style.
     #[must_use]
-    pub fn sentence(&self, spelling: Spelling) -> String {
-        let param = self.path.spelled(spelling);
+    pub fn sentence(&self, style: PathStyle) -> String {
+        let param = self.path.spelled(style);
         match &self.fault {
-            Fault::Body { reason } => format!("We could not parse the JSON body of your request: {reason}."),
-            Fault::Missing => format!("Missing required parameter: '{param}'."),
-            Fault::WrongType { expected, found } => format!("Invalid type for '{param}': expected {expected}, but got {found} instead."),
-            Fault::OutOfRange { min, max, found } => {
+            FieldFault::Body { reason } => format!("We could not parse the JSON body of your request: {reason}."),
+            FieldFault::Missing => format!("Missing required parameter: '{param}'."),
+            FieldFault::WrongType { expected, found } => {
+                format!("Invalid type for '{param}': expected {expected}, but got {found} instead.")
+            }
+            FieldFault::OutOfRange { min, max, found } => {
                 format!("Invalid '{param}': expected a value from {min} to {max}, but got {found} instead.")
             }
-            Fault::Invalid { reason } => format!("Invalid '{param}': {reason}."),
-            Fault::Unsupported { reason } => format!("Unsupported parameter: '{param}' {reason}."),
+            FieldFault::Invalid { reason } => format!("Invalid '{param}': {reason}."),
+            FieldFault::Unsupported { reason } => format!("Unsupported parameter: '{param}' {reason}."),
         }
     }
 }
@@ -143,7 +145,7 @@ impl FieldError {
 /// In OpenAI's spelling.
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence(Spelling::Brackets))
+        f.write_str(&self.sentence(PathStyle::Brackets))
     }
 }
 

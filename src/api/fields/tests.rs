@@ -40,7 +40,7 @@ fn whole_floats_are_integers_and_fractions_booleans_and_strings_are_not() {
     assert_eq!(integer("x", &json!(-0.0), range()), Ok(0));
     let rows = [(json!(1.5), "a fraction"), (json!(true), "a boolean"), (json!("1"), "a string"), (json!([1]), "an array")];
     for (value, found) in rows {
-        let expected = FieldError { path: "x".into(), fault: Fault::WrongType { expected: "an integer", found } };
+        let expected = FieldError { path: "x".into(), fault: FieldFault::WrongType { expected: "an integer", found } };
         assert_eq!(integer("x", &value, range()), Err(expected), "{value}");
     }
 }
@@ -51,7 +51,7 @@ fn integers_are_checked_at_both_ends_of_their_range() {
     assert_eq!(integer("x", &json!(3), -2..=3), Ok(3));
     for value in [json!(-3), json!(4), json!(u64::MAX), json!(1e300)] {
         let error = integer("x", &value, -2..=3).unwrap_err();
-        assert!(matches!(error.fault, Fault::OutOfRange { .. }), "{value}: {error}");
+        assert!(matches!(error.fault, FieldFault::OutOfRange { .. }), "{value}: {error}");
     }
     assert_eq!(integer("x", &json!(1e18), 0..=i64::MAX), Ok(1_000_000_000_000_000_000));
     assert_eq!(integer("x", &json!(i64::MIN), i64::MIN..=i64::MAX), Ok(i64::MIN));
@@ -66,7 +66,7 @@ fn numbers_are_checked_at_both_ends_of_their_range() {
     assert_eq!(number("t", &json!(2), 0.0..=2.0), Ok(2.0));
     for value in [json!(-0.001), json!(2.001), json!(u64::MAX)] {
         let error = number("t", &value, 0.0..=2.0).unwrap_err();
-        assert!(matches!(error.fault, Fault::OutOfRange { .. }), "{value}: {error}");
+        assert!(matches!(error.fault, FieldFault::OutOfRange { .. }), "{value}: {error}");
     }
     let message = "Invalid type for 't': expected a number, but got a boolean instead.";
     assert_eq!(number("t", &json!(true), 0.0..=2.0).unwrap_err().to_string(), message);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     chat::{messages::Tools, output::Calls},
-    field_path::Spelling,
+    field_path::PathStyle,
 };
 
 const LIMITS: RequestLimits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4, max_logprobs: None };
@@ -36,7 +36,7 @@ fn of_chat(mut fields: Value) -> ChatRequest {
 /// Place and message of the fault.
 fn fault(body: &Value) -> (String, String) {
     let error = read(body.clone()).expect_err(&body.to_string());
-    (error.path.spelled(Spelling::Dots), error.sentence(Spelling::Dots))
+    (error.path.spelled(PathStyle::Dots), error.sentence(PathStyle::Dots))
 }
 
 #[test]

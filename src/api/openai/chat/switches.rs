@@ -33,15 +33,15 @@ pub(in crate::api) struct Switches {
     /// The answer continues the last message. Default false.
     pub(in crate::api) continue_final_message: bool,
     /// OpenAI's `reasoning_effort`.
-    effort: Option<Level>,
+    effort: Option<SwitchWord>,
     /// OpenAI's `verbosity`.
-    verbosity: Option<Level>,
+    verbosity: Option<SwitchWord>,
     kwargs: Map<String, Value>,
 }
 
 /// One of some words, and the field that said it, as the route of the request calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Level {
+struct SwitchWord {
     word: String,
     field: &'static str,
 }
@@ -83,7 +83,7 @@ impl Switches {
 
     /// How much to think, and the field that says it.
     pub(in crate::api) fn set_effort(&mut self, word: Option<String>, field: &'static str) {
-        self.effort = word.map(|word| Level { word, field });
+        self.effort = word.map(|word| SwitchWord { word, field });
     }
 
     /// The word for how much to think, and the field that says it.
@@ -94,7 +94,7 @@ impl Switches {
 
     /// How much to say, and the field that says it.
     pub(in crate::api) fn set_verbosity(&mut self, word: Option<String>, field: &'static str) {
-        self.verbosity = word.map(|word| Level { word, field });
+        self.verbosity = word.map(|word| SwitchWord { word, field });
     }
 
     /// The variables for a template that mentions these names, and the names of fields that have no effect on it. `thinks` is
@@ -115,7 +115,7 @@ impl Switches {
                 return Err(FieldError::invalid(FieldPath::from(KWARGS).field(&shown), "this model's chat template does not use it"));
             }
         }
-        if let Some(Level { word: effort, field }) = &self.effort {
+        if let Some(SwitchWord { word: effort, field }) = &self.effort {
             let known = template.contains("reasoning_effort");
             if known {
                 kwargs.entry("reasoning_effort").or_insert_with(|| effort.as_str().into());
@@ -125,10 +125,10 @@ impl Switches {
             }
         }
         match &self.verbosity {
-            Some(Level { word, .. }) if template.contains("verbosity") => {
+            Some(SwitchWord { word, .. }) if template.contains("verbosity") => {
                 kwargs.entry("verbosity").or_insert_with(|| word.as_str().into());
             }
-            Some(Level { word, field }) if word != "medium" => ignored.add(field),
+            Some(SwitchWord { word, field }) if word != "medium" => ignored.add(field),
             Some(_) | None => {}
         }
         if !thinks {

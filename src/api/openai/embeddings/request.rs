@@ -7,7 +7,7 @@ pub(in crate::api) mod specs;
 use super::vectors::Encoding;
 use crate::{
     api::{
-        fields::{self, Fault, FieldError, Fields, ignored::Ignored},
+        fields::{self, FieldError, FieldFault, Fields, ignored::Ignored},
         openai::shared::{limits::USER, prompt::Prompt},
     },
     protocol::{EmbeddingInfo, Token},
@@ -124,7 +124,7 @@ fn tokens(name: &str, ids: &[Value], vocabulary_size: u32) -> Result<Prompt, Fie
     }
     let token = |id: &Value| match fields::integer(name, id, 0..=highest) {
         Ok(id) => Ok(Token(u32::try_from(id).expect("the range fits"))),
-        Err(FieldError { fault: Fault::OutOfRange { found, .. }, .. }) => {
+        Err(FieldError { fault: FieldFault::OutOfRange { found, .. }, .. }) => {
             Err(FieldError::invalid(name, format!("token id {found} is outside the vocabulary; ids are 0 to {highest}")))
         }
         Err(other) => Err(other),

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 /// What both fields say.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Input {
+pub(super) struct InputItems {
     /// At least one message.
     pub(super) conversation: Conversation,
     /// Fields of parts that had no effect, such as `input[].content[].detail`.
@@ -34,7 +34,7 @@ struct Turn {
 /// What reads items, one after the other.
 #[derive(Default)]
 struct Reader {
-    read: Input,
+    read: InputItems,
     turn: Option<Turn>,
 }
 
@@ -42,7 +42,7 @@ struct Reader {
 ///
 /// # Errors
 /// `input` of another type, an item of a kind that is not supported, or one that lacks what its kind needs.
-pub(super) fn read(instructions: Option<String>, input: Value) -> Result<Input, FieldError> {
+pub(super) fn read(instructions: Option<String>, input: Value) -> Result<InputItems, FieldError> {
     let mut reader = Reader::default();
     let at = FieldPath::from("input");
     if let Some(instructions) = instructions {

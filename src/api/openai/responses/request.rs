@@ -5,7 +5,7 @@
 //! response that was stored is refused by name, as none is.
 
 use super::{
-    input::{self, Input},
+    input::{self, InputItems},
     tools::{text_format, tool_choice, tools},
 };
 use crate::{
@@ -67,7 +67,7 @@ pub(in crate::api) struct ResponsesRequest {
 
 /// What the fields that were read so far say besides what is computed.
 #[derive(Debug, Default)]
-struct Reader {
+struct Reading {
     echo: Map<String, Value>,
     /// Fields without effect of those that chat has too.
     hidden: Ignored,
@@ -86,15 +86,15 @@ impl ResponsesRequest {
         refuse_what_would_change_the_result(&mut f)?;
         let instructions = f.string("instructions")?;
         let input = f.take("input").ok_or_else(|| FieldError::missing("input"))?;
-        let Input { conversation, hidden, ignored } = input::read(instructions.clone(), input)?;
-        let mut reader = Reader { hidden, ignored, ..Reader::default() };
+        let InputItems { conversation, hidden, ignored } = input::read(instructions.clone(), input)?;
+        let mut reading = Reading { hidden, ignored, ..Reading::default() };
         let mut switches = Switches::of_kwargs(&mut f)?;
-        let (tools, calls) = reader.tools(&mut f)?;
-        let format = reader.text(&mut f, &mut switches)?;
-        reader.reasoning(&mut f, &mut switches)?;
-        let logprobs = reader.logprobs(&mut f, limits)?;
-        let stream = reader.stream(&mut f)?;
-        reader.repeat(&mut f, instructions)?;
+        let (tools, calls) = reading.tools(&mut f)?;
+        let format = reading.text(&mut f, &mut switches)?;
+        reading.reasoning(&mut f, &mut switches)?;
+        let logprobs = reading.logprobs(&mut f, limits)?;
+        let stream = reading.stream(&mut f)?;
+        reading.repeat(&mut f, instructions)?;
         let max_tokens = f.integer(NAMES.max_tokens, 1..=i64::MAX)?.map(i64::unsigned_abs);
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
         ending.check_under(NAMES.max_tokens, max_tokens)?;
@@ -112,14 +112,14 @@ impl ResponsesRequest {
             stream,
             ..ChatRequest::new(conversation, sampling, switches, &NAMES)
         };
-        reader.without_effect(&mut f)?;
-        reader.ignored.extend(f.finish());
-        (chat.ignored, chat.ignored_last) = (reader.hidden, reader.ignored);
-        Ok(Self { chat, echo: reader.echo })
+        reading.without_effect(&mut f)?;
+        reading.ignored.extend(f.finish());
+        (chat.ignored, chat.ignored_last) = (reading.hidden, reading.ignored);
+        Ok(Self { chat, echo: reading.echo })
     }
 }
 
-impl Reader {
+impl Reading {
     /// Sets a key of the response.
     fn show(&mut self, name: &str, value: Value) {
         self.echo.insert(name.to_owned(), value);

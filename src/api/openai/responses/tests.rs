@@ -60,6 +60,11 @@ async fn a_call_and_its_output_are_read_by_the_template() {
     let told = "ignored fields: input[].function_call, tools";
     assert_eq!((answer.status.as_u16(), answer.header("x-llamero-warnings")), (200, told));
     assert!(prompt_of(&app.submitted()[0]).contains("sunny"));
+    let strict = json!({"type": "function", "name": "f", "description": "d", "strict": true});
+    let offered = respond(&app, json!({"tools": [strict]})).await;
+    let forced = respond(&app, json!({"tools": [strict], "tool_choice": "required"})).await;
+    assert_eq!(offered.header("x-llamero-warnings"), "ignored fields: tools, tools[].strict");
+    assert_eq!(forced.header("x-llamero-warnings"), "ignored fields: tools[].description");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 
 use crate::{
     api::fields::{
-        self, Fault, FieldError, Fields,
+        self, FieldError, FieldFault, Fields,
         spec::FieldSpec,
         values::{Shaped, shaped},
     },
@@ -83,7 +83,7 @@ pub fn token_ids(param: &str, ids: &[Value], vocabulary_size: u32) -> Result<Vec
     let highest = i64::from(vocabulary_size) - 1;
     let token = |id: &Value| {
         let id = fields::integer(param, id, 0..=highest).map_err(|error| match error {
-            FieldError { fault: Fault::OutOfRange { found, .. }, .. } => {
+            FieldError { fault: FieldFault::OutOfRange { found, .. }, .. } => {
                 FieldError::invalid(param, format!("token id {found} is outside the vocabulary; ids are 0 to {highest}"))
             }
             other => other,

@@ -2,7 +2,7 @@
 
 use super::{specs::SAMPLING, *};
 use crate::api::fields::{
-    Fault,
+    FieldFault,
     spec::{AnySpec, Support},
 };
 use serde_json::json;
@@ -57,10 +57,10 @@ fn every_number_is_accepted_at_its_limits_and_refused_past_them() {
         }
         for bad in [below, above] {
             let error = read(json!({name: bad})).unwrap_err();
-            assert!(matches!(error.fault, Fault::OutOfRange { .. }) && error.param() == Some(name), "{name}: {bad}: {error}");
+            assert!(matches!(error.fault, FieldFault::OutOfRange { .. }) && error.param() == Some(name), "{name}: {bad}: {error}");
         }
         let error = read(json!({name: "1"})).unwrap_err();
-        assert!(matches!(error.fault, Fault::WrongType { .. }) && error.param() == Some(name), "{name}: {error}");
+        assert!(matches!(error.fault, FieldFault::WrongType { .. }) && error.param() == Some(name), "{name}: {error}");
     }
 }
 
