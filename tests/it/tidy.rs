@@ -3,6 +3,7 @@
 //! Each test reports all offenders as `file:line: what`. The rules are plain functions over one file (`rules`,
 //! `imports`, `documents`, `vendor`); `proofs` feeds each of them something bad. Function size and `unwrap` types are clippy's.
 
+mod circles;
 mod documents;
 mod imports;
 mod proofs;
@@ -36,6 +37,11 @@ fn no_source_file_is_longer_than_500_lines() {
 }
 
 #[test]
+fn no_comment_is_longer_than_120_characters() {
+    hold(rules::long_comments, Source::is_rust);
+}
+
+#[test]
 fn every_source_file_begins_with_a_module_header() {
     hold(rules::header, Source::is_rust);
 }
@@ -43,6 +49,16 @@ fn every_source_file_begins_with_a_module_header() {
 #[test]
 fn modules_import_only_what_their_layer_may() {
     hold(imports::directions, Source::is_product);
+}
+
+#[test]
+fn files_that_import_each_other_say_why() {
+    let files = source::tree(root());
+    let product: Vec<&Source> = files.iter().filter(|file| file.is_product()).collect();
+
+    let offences: Vec<String> = circles::circles(&product).iter().map(ToString::to_string).collect();
+
+    assert!(offences.is_empty(), "{} circles:\n{}", offences.len(), offences.join("\n"));
 }
 
 #[test]

@@ -75,7 +75,7 @@ pub(super) fn directions(file: &Source) -> Vec<Offence> {
 }
 
 /// `src/engine/runner.rs` is `engine::runner`; `lib.rs` and `main.rs` are the root.
-fn module_path(path: &str) -> Vec<String> {
+pub(super) fn module_path(path: &str) -> Vec<String> {
     let path = path.trim_start_matches("src/").trim_end_matches(".rs");
     let segments = path.split('/').filter(|segment| !["mod", "lib", "main"].contains(segment));
     segments.map(str::to_owned).collect()

@@ -1,7 +1,7 @@
 //! Proofs that each rule of `tidy` can fail, and that it does not cry wolf: small files fed to the rule functions.
 
 use super::{
-    documents, imports, routes,
+    circles, documents, imports, routes,
     rules::{self, Rule},
     source::{Source, blank},
     vendor,
@@ -16,6 +16,35 @@ fn lines(rule: Rule, path: &str, text: &str) -> Vec<usize> {
 fn size_refuses_line_501_and_takes_line_500() {
     assert_eq!(lines(rules::size, "src/a.rs", &"x\n".repeat(500)), Vec::<usize>::new());
     assert_eq!(lines(rules::size, "src/a.rs", &"x\n".repeat(501)), [501]);
+}
+
+#[test]
+fn long_comments_refuses_every_kind_of_comment_but_no_table_code_or_address() {
+    let long = "word ".repeat(25);
+    for text in [format!("    /// {long}\n"), format!("//! {long}\n"), format!("  // {long}\n")] {
+        assert_eq!(lines(rules::long_comments, "src/a.rs", &text), [1], "{text}");
+    }
+    let fine = format!("//! ```\n//! {long}\n//! ```\n/// | {long} |\n// https://a.b/{}\n", "x".repeat(120));
+    assert_eq!(lines(rules::long_comments, "src/a.rs", &fine), Vec::<usize>::new());
+    assert_eq!(lines(rules::long_comments, "src/a.rs", &format!("/// {}\n", "x ".repeat(58))), Vec::<usize>::new());
+}
+
+/// Files of circles, as one text each.
+fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+    let files: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
+    circles::circles(&files.iter().collect::<Vec<_>>()).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn circles_are_found_through_other_files_and_folders_and_only_where_nobody_explains_them() {
+    let [a, c] = [("src/a.rs", "use crate::b::B;"), ("src/c.rs", "use super::a;")];
+    let through_folder = ("src/b/mod.rs", "mod d;\npub use d::B;");
+
+    assert_eq!(circles_of(&[a, ("src/b/mod.rs", "mod d;"), ("src/b/d.rs", "use super::B;"), c]), Vec::<String>::new());
+    let found = circles_of(&[a, through_folder, ("src/b/d.rs", "use crate::c;"), c]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("src/a.rs src/b/mod.rs src/b/d.rs src/c.rs"), "{found:?}");
+    assert_eq!(circles_of(&[a, through_folder, ("src/b/d.rs", "// Import circle: because.\nuse crate::c;"), c]), Vec::<String>::new());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Rules return offences and decide nothing about which files they see. Imports have a module of their own.
 
-use super::source::Source;
+use super::{documents::MAX_LINE_CHARS, source::Source};
 use std::fmt;
 
 /// A rule names every place in a file that breaks it.
@@ -38,6 +38,22 @@ pub(super) fn size(file: &Source) -> Vec<Offence> {
     let lines = file.text.lines().count();
     let offence = (lines > MOST_LINES).then(|| Offence::new(file, lines, format!("{lines} lines, at most {MOST_LINES}: split it")));
     offence.into_iter().collect()
+}
+
+/// No line of a comment is longer than [`MAX_LINE_CHARS`], but for tables, quoted code and one that holds an address.
+pub(super) fn long_comments(file: &Source) -> Vec<Offence> {
+    let mut is_fenced = false;
+    let mut offences = Vec::new();
+    for (index, line) in file.text.lines().enumerate() {
+        let Some(comment) = line.trim_start().strip_prefix("//") else { continue };
+        let words = comment.trim_start_matches(['/', '!']).trim_start();
+        is_fenced ^= words.starts_with("```");
+        let is_free = is_fenced || words.starts_with('|') || words.contains("://");
+        if !is_free && line.chars().count() > MAX_LINE_CHARS {
+            offences.push(Offence::new(file, index + 1, format!("a comment of more than {MAX_LINE_CHARS} characters in a line: break it")));
+        }
+    }
+    offences
 }
 
 /// Every file says first what it is.
