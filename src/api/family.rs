@@ -5,7 +5,7 @@
 //! `{"detail":…}`, which the scripts know that call these routes. Layers and fallbacks answer through here, so each
 //! error has one shape per family. Which family a route has, its row in `routes.rs` says.
 
-use super::{anthropic, error::ApiError, legacy};
+use super::{anthropic::error as anthropic, error::ApiError, legacy::refusal as legacy};
 use axum::response::{IntoResponse, Response};
 
 /// Which shape of errors a path has.

@@ -16,6 +16,7 @@ pub mod legacy;
 pub mod openai;
 pub mod openapi;
 mod renders;
+mod request_id;
 mod request_log;
 pub mod respond;
 pub mod route;

@@ -1,6 +1,6 @@
 //! The facts of a route. The routes themselves are in `routes.rs`.
 
-use super::{family::Family, openapi::operations::Docs, state::AppState};
+use super::{family::Family, openapi::docs::Docs, state::AppState};
 use axum::{Router, http::Method, routing::MethodRouter};
 
 /// A method at a path, and all facts of it that are not its handler's own.

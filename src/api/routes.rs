@@ -1,8 +1,9 @@
 //! Every route of the server, each fact of it once.
 //!
 //! The router, the layers, `/openapi.json`, the answers to paths that are no route, and the labels in logs and metrics
-//! read this table. The document names the table that its own route stands in, which makes an import circle: it
-//! describes itself.
+//! read this table.
+
+// Import circle: the table has the route of `/openapi.json`, and that document lists the table, its own route included.
 
 use super::{
     anthropic,

@@ -8,7 +8,7 @@
 //! else passes by itself (loading, stopping) stays 503, which load balancers know.
 
 use crate::{
-    api::{error::ApiError, fields::FieldError, layers::RequestId},
+    api::{error::ApiError, fields::FieldError, request_id::RequestId},
     field_path::PathStyle,
 };
 use axum::{

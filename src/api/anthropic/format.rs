@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::{
         error::ApiError,
-        layers::RequestId,
+        request_id::RequestId,
         respond::{Usage, WireFormat, sse},
     },
     chat::output::{OutputDelta, OutputParser, OutputSpec},

@@ -9,24 +9,22 @@
 //! with makes no difference.
 
 mod conversation;
-mod error;
+pub(super) mod error;
 mod format;
 mod object;
 pub(in crate::api) mod request;
 pub(super) mod specs;
 mod tools;
 
-pub(super) use error::refusal;
-
 use super::{
     call::Call,
     driver::{Submission, generate},
     fields::{FieldError, Fields},
-    layers::RequestId,
     openai::{
         chat::{prepare_as, request::ChatRequest, understand_as},
         shared::limits::RequestLimits,
     },
+    request_id::RequestId,
 };
 use axum::{
     Json,

@@ -2,10 +2,10 @@
 //!
 //! Carries over the task-locals (request id, log-line flag, part of the body budget) and the span.
 
-use super::identify::RequestId;
 use crate::api::{
     body_budget::{self, Part},
     heavy::{self, HEAVY_BODY},
+    request_id::RequestId,
     request_log,
 };
 use axum::{body::HttpBody as _, extract::Request, middleware::Next, response::Response};

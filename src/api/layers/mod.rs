@@ -24,7 +24,6 @@ mod stamp;
 
 pub(in crate::api) use body::announced_length;
 pub use hosts::HostPolicy;
-pub use identify::RequestId;
 
 use super::{body_budget::BodyBudget, caller, routes::Rules, state::AppState};
 use crate::gateway::keys::Principal;

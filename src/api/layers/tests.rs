@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::{
     error::ApiError,
+    request_id::RequestId,
     route::Access,
     testing::{Answer, Setup, TestApp, answer_of, answer_of_exactly},
 };

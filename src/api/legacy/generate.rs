@@ -27,7 +27,7 @@ const GREEDY_BELOW: f32 = 1e-5;
 
 /// Answers with the completion, or as FastAPI would. Dropped when the client goes away, which cancels the generation.
 pub(in crate::api) async fn generate(call: Call, request: GenerateRequest) -> Response {
-    complete(&call, request).await.unwrap_or_else(|error| super::refusal(&error))
+    complete(&call, request).await.unwrap_or_else(|error| super::refusal::refusal(&error))
 }
 
 impl FromRequest<AppState> for GenerateRequest {

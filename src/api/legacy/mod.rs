@@ -13,12 +13,11 @@ mod coerce;
 mod fault;
 mod generate;
 mod json;
-mod refusal;
+pub(super) mod refusal;
 pub(super) mod request;
 mod status;
 
 pub(super) use generate::generate;
-pub(super) use refusal::refusal;
 pub(super) use status::{health, root};
 
 use crate::api::{error::ApiError, state::AppState};
@@ -33,7 +32,7 @@ use axum::{
 pub(super) fn get_only(route: MethodRouter<AppState>) -> MethodRouter<AppState> {
     async fn refuse(request: Request) -> Response {
         let error = ApiError::MethodNotAllowed { method: request.method().to_string(), path: request.uri().path().to_owned() };
-        ([(header::ALLOW, "GET")], refusal(&error)).into_response()
+        ([(header::ALLOW, "GET")], refusal::refusal(&error)).into_response()
     }
     route.head(refuse).fallback(refuse)
 }

@@ -1,8 +1,8 @@
 //! `/openapi.json`: OpenAPI 3.1, made from the table of operations, the specs of fields and `schemas.json`.
 
 use super::{
+    docs::Body,
     listed::{OPERATIONS, Operation},
-    operations::Body,
 };
 use crate::api::{
     family::Family,

@@ -1,6 +1,6 @@
 //! The routes as the documents list them: a line for each kind of body that a route takes.
 
-use super::operations::{Body, Docs};
+use super::docs::{Body, Docs};
 use crate::api::{family::Family, route::Route, routes::ROUTES};
 use std::sync::LazyLock;
 

@@ -1,8 +1,8 @@
 //! `docs/API.md`: the tables as people read them.
 
 use super::{
+    docs::Body,
     listed::{OPERATIONS, Operation},
-    operations::Body,
     structured::STRUCTURED,
 };
 use crate::{

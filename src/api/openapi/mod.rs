@@ -3,6 +3,7 @@
 //! The specification and `docs/API.md` are made from the specs of fields that stand beside the readers, and tests hold each
 //! table of them against the code that reads the fields. Owns no behaviour of any route.
 
+pub(super) mod docs;
 mod document;
 mod listed;
 #[cfg(test)]

@@ -6,8 +6,8 @@ mod silence;
 mod values;
 
 use super::{
+    docs::Body,
     listed::{OPERATIONS, Operation},
-    operations::Body,
     *,
 };
 use crate::{
