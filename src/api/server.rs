@@ -4,6 +4,7 @@
 //! a request is read is bounded here: their number, the size of a head and the time it takes.
 
 mod attend;
+mod bounds;
 mod connections;
 mod peer;
 mod received;
@@ -12,7 +13,8 @@ mod socket;
 use crate::{config::ListenConfig, gateway::keys::KeyRing};
 use axum::Router;
 use axum_server::Handle;
-use connections::{BoundedAcceptor, Bounds};
+use bounds::Bounds;
+use connections::BoundedAcceptor;
 use std::{
     future::Future,
     io,

@@ -4,8 +4,8 @@
 //! and recursion have limits, because a template comes out of a model file that anybody may have made.
 
 use super::{
-    json::{python_float, tojson},
-    template::TemplateError,
+    json::{MARKER, python_float, tojson},
+    rendering::TemplateError,
 };
 use minijinja::{
     Environment, Error, ErrorKind, State, UndefinedBehavior, Value, escape_formatter,
@@ -17,8 +17,6 @@ use std::fmt;
 
 /// Name under which the only template is stored; no file name, so nothing is escaped for HTML.
 pub(super) const NAME: &str = "chat";
-/// Context variable with the marker of this render; a space, so that no template can name it.
-pub(super) const MARKER: &str = "llamero marker";
 /// Longest template, bytes; the longest known ones have some 30,000.
 const MAX_SOURCE: usize = 1 << 20;
 /// Nesting of blocks, calls and expressions while rendering; a macro counts for about ten.

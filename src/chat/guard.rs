@@ -7,7 +7,7 @@
 //! the template see the user's own text. A template that assembles a control token from single characters of a user's
 //! text, by slices for instance, is beyond this. Tokens of a single character cannot be marked.
 
-use super::template::{ChatInput, RenderedPrompt, TemplateError, TemplateTokens};
+use super::rendering::{ChatInput, RenderedPrompt, TemplateError, TemplateTokens};
 use aho_corasick::{
     Anchored, MatchKind,
     automaton::{Automaton, StateID},

@@ -4,13 +4,14 @@
 //!
 //! Owns the text form of values, floats as Python prints them among it. It charges the template's fuel for what it writes.
 
-use super::environment::MARKER;
 use minijinja::{
     Error, ErrorKind, State, Value,
     value::{Kwargs, ValueKind},
 };
 use std::fmt::Write as _;
 
+/// Context variable with the marker of this render; a space, so that no template can name it.
+pub(super) const MARKER: &str = "llamero marker";
 /// Deepest nesting written; serde_json reads no deeper either.
 const MAX_DEPTH: usize = 128;
 /// Longest indentation of one level, characters.

@@ -16,13 +16,15 @@ mod json;
 mod mentions;
 pub mod messages;
 pub mod output;
+mod rendering;
 mod select;
 mod template;
 
 pub use conversation::{CALL_ID, Conversation, Message, Part, REASONING, Role, TOOL_CALLS, ToolCall};
 pub use mentions::Mentions;
+pub use rendering::{ChatInput, ContinuationError, RenderedPrompt, TemplateError, TemplateTokens};
 pub use select::{ChatTemplates, FALLBACK, FALLBACK_MARKS};
-pub use template::{ChatInput, ChatTemplate, ContinuationError, RenderedPrompt, TemplateError, TemplateTokens};
+pub use template::ChatTemplate;
 
 #[cfg(test)]
 mod fixtures;

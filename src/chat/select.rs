@@ -2,7 +2,10 @@
 //!
 //! Owns the set and the fallback. It reads no files: names and sources come from the model's metadata.
 
-use super::template::{ChatTemplate, TemplateError, TemplateTokens};
+use super::{
+    rendering::{TemplateError, TemplateTokens},
+    template::ChatTemplate,
+};
 use std::sync::Arc;
 
 /// ChatML, the template of a model that brings none: `<|im_start|>role`, a line end, the content, `<|im_end|>`, a line end.

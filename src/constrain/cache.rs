@@ -1,6 +1,6 @@
 //! The constraints compiled last, so that a client that repeats its schema pays for it once.
 
-use super::compiler::Compiled;
+use super::compiled::Compiled;
 use crate::protocol::{Constraint, ConstraintError};
 use std::collections::VecDeque;
 

@@ -3,7 +3,7 @@
 //! Compiling has no limit of time here: the engine compiles only constraints that a trial process has compiled before
 //! (`trial`).
 
-use super::{cache::Cache, limits, matcher::Matcher, source, vocabulary::Vocabulary, walk};
+use super::{cache::Cache, compiled::Compiled, limits, message::readable, source, vocabulary::Vocabulary, walk};
 use crate::protocol::{
     Constraint, ConstraintError,
     ConstraintErrorKind::{Busy, Impossible, Invalid, TooCostly},
@@ -11,35 +11,12 @@ use crate::protocol::{
 };
 use llguidance::ParserFactory;
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Mutex, PoisonError},
     thread,
 };
 
 /// The parsers of schemas, regexes and grammars recurse; untouched pages cost nothing.
 pub(super) const STACK_BYTES: usize = 128 << 20;
-/// Longest message about a constraint, characters.
-const MAX_MESSAGE: usize = 600;
-
-/// A compiled constraint; cheap to clone.
-#[derive(Clone)]
-pub struct Compiled {
-    start: Arc<llguidance::Matcher>,
-    is_costly: Arc<AtomicBool>,
-}
-
-impl std::fmt::Debug for Compiled {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compiled").finish_non_exhaustive()
-    }
-}
-
-impl Compiled {
-    /// The beginning of a text. It shares nothing with others, so that the tokens of a text depend on that text alone.
-    #[must_use]
-    pub fn matcher(&self) -> Matcher {
-        Matcher::new(self.start.deep_clone(), Arc::clone(&self.is_costly))
-    }
-}
 
 /// Compiles constraints for one vocabulary. Any thread may call it.
 pub struct Compiler {
@@ -159,40 +136,11 @@ fn compile(factory: &ParserFactory, constraint: &Constraint) -> Result<Compiled,
     // drawn.
     let mut probe = matcher.deep_clone();
     match probe.compute_mask_or_eos() {
-        Ok(mask) if !mask.is_zero() => Ok(Compiled { start: Arc::new(matcher), is_costly: Arc::default() }),
+        Ok(mask) if !mask.is_zero() => Ok(Compiled::new(matcher)),
         Ok(_) => Err(ConstraintError::new(Impossible, "no text of this model can fulfil it")),
         Err(error) => Err(match readable(&error.to_string()) {
             costly if costly.kind == TooCostly => costly,
             error => ConstraintError::new(Impossible, format!("no text can fulfil it: {error}")),
         }),
     }
-}
-
-/// llguidance's message without the parts that are for its developers.
-pub(super) fn readable(message: &str) -> ConstraintError {
-    let message = message.split("\n<").next().unwrap_or_default().trim();
-    if message.contains("oneOf constraints are not supported") {
-        return ConstraintError::new(
-            Invalid,
-            "the alternatives of a 'oneOf' must exclude each other by their types or by a required property with different 'const' \
-             values; otherwise use 'anyOf'",
-        );
-    }
-    if let Some(reason) = ["parser error: ", "lexer error: "].iter().find_map(|kind| strip_prefix_of_any_case(message, kind)) {
-        return ConstraintError::new(TooCostly, format!("it takes more work for a token than is allowed ({reason})"));
-    }
-    let message = match message.strip_prefix("panic: ") {
-        Some(reason) => format!("the compiler failed on it ({reason})"),
-        None => message.to_owned(),
-    };
-    let message = match message.char_indices().nth(MAX_MESSAGE) {
-        Some((at, _)) => format!("{}…", &message[..at]),
-        None => message,
-    };
-    ConstraintError::new(Invalid, message)
-}
-
-fn strip_prefix_of_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let (head, rest) = text.split_at_checked(prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then_some(rest)
 }

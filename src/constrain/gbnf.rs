@@ -13,7 +13,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use super::source::quoted;
+use super::literal::quoted;
 use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid, ConstraintPlace};
 use std::fmt::Write;
 

@@ -1,7 +1,7 @@
 //! JSON schemas inside a Lark grammar (`%json { … }`): held to the same rules as a schema that stands alone, and
 //! compiled with the same options. The rest of the grammar is checked by llguidance.
 
-use super::{schema, source::with_options};
+use super::{json_style::with_options, schema};
 use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
 use serde_json::{Deserializer, Value};
 

@@ -1,6 +1,6 @@
 //! The state of one text under its constraint: the tokens that may come next, and whether it is complete.
 
-use super::compiler::readable;
+use super::message::readable;
 use crate::protocol::{ConstraintError, Token};
 use llguidance::{earley::ParserStats, toktrie::SimpleVob};
 use std::sync::{

@@ -12,11 +12,15 @@
 //! of JSON schema that work; a test keeps that true.
 
 mod cache;
+mod compiled;
 mod compiler;
 mod gbnf;
+mod json_style;
 mod lark;
 mod limits;
+mod literal;
 mod matcher;
+mod message;
 mod schema;
 mod source;
 mod spelling;
@@ -26,7 +30,8 @@ pub mod trial;
 mod vocabulary;
 mod walk;
 
-pub use compiler::{Compiled, Compiler};
+pub use compiled::Compiled;
+pub use compiler::Compiler;
 pub use matcher::Matcher;
 pub use spelling::Spell;
 pub use vocabulary::{Piece, Vocabulary, Words};

@@ -11,6 +11,7 @@ pub mod gguf;
 mod identity;
 mod marker;
 pub mod opened;
+mod parts;
 mod plain_file;
 mod progress;
 pub mod pull;

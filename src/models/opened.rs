@@ -5,7 +5,7 @@
 //! written to or cut in place does not, and [`difference`] finds that out by its size and the time of its last change;
 //! contents are not compared.
 
-use super::identity::parts;
+use super::parts::parts;
 use crate::protocol::OpenedFile;
 use std::{
     fs::{File, Metadata},

@@ -3,7 +3,7 @@
 //! A reader reads a field by its spec (`fields.get(&TOP_P)?`), and `/openapi.json` and `docs/API.md` are made from the same
 //! constants. Each spec stands beside the reader that uses it; this file knows no field of any route.
 
-use super::{FieldError, Fields, values::Or};
+use super::{FieldError, Fields};
 use serde_json::Value;
 use std::fmt::Debug;
 
@@ -104,18 +104,6 @@ impl Fields {
         self.get(spec)?.ok_or_else(|| FieldError::missing(spec.name))
     }
 
-    /// Reads a field that has a default as if it had none: only what was sent.
-    ///
-    /// # Errors
-    /// Its value is not one that the spec allows.
-    pub fn sent<V, T>(&mut self, spec: &FieldSpec<Or<V>>) -> Result<Option<T>, FieldError>
-    where
-        V: Values<Value = T, Read = Option<T>>,
-    {
-        let sent = self.take(spec.name);
-        spec.values.values.read(spec.name, sent)
-    }
-
     /// Reads fields for their errors alone: those that are refused or have no effect.
     ///
     /// # Errors
@@ -195,17 +183,5 @@ impl<V> FieldSpec<V> {
     pub const fn accepted(mut self) -> Self {
         self.support = Support::Accepted;
         self
-    }
-}
-
-impl<V: Values> FieldSpec<V> {
-    /// With the value that an absent field has.
-    #[must_use]
-    pub const fn or(self, default: V::Value) -> FieldSpec<Or<V>>
-    where
-        V::Value: Copy,
-    {
-        let Self { name, support, example, about, values } = self;
-        FieldSpec { name, support, example, about, values: Or { values, default } }
     }
 }

@@ -3,7 +3,7 @@
 //! Each kind reads a value and describes itself as a JSON Schema, so that no range stands in two places.
 
 use super::{
-    FieldError, integer as read_integer, number as read_number,
+    FieldError, Fields, integer as read_integer, number as read_number,
     spec::{FieldSpec, Support, Values},
 };
 use serde_json::{Map, Value, json};
@@ -34,6 +34,32 @@ where
         let mut schema = self.values.schema();
         schema["default"] = as_written(self.default.into());
         schema
+    }
+}
+
+impl<V: Values> FieldSpec<V> {
+    /// With the value that an absent field has.
+    #[must_use]
+    pub const fn or(self, default: V::Value) -> FieldSpec<Or<V>>
+    where
+        V::Value: Copy,
+    {
+        let Self { name, support, example, about, values } = self;
+        FieldSpec { name, support, example, about, values: Or { values, default } }
+    }
+}
+
+impl Fields {
+    /// Reads a field that has a default as if it had none: only what was sent.
+    ///
+    /// # Errors
+    /// Its value is not one that the spec allows.
+    pub fn sent<V, T>(&mut self, spec: &FieldSpec<Or<V>>) -> Result<Option<T>, FieldError>
+    where
+        V: Values<Value = T, Read = Option<T>>,
+    {
+        let sent = self.take(spec.name);
+        spec.values.values.read(spec.name, sent)
     }
 }
 

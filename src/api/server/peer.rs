@@ -6,7 +6,7 @@
 //! kernels know: bytes that are sent to a socket that was closed are answered with a reset. So the caller is told when to send
 //! some ([`Sign::Silent`]), and when the reset has come ([`Sign::Gone`]).
 
-use super::connections::Bounds;
+use super::bounds::Bounds;
 use async_stream::stream;
 use futures_util::Stream;
 use std::{

@@ -1,0 +1,30 @@
+//! A constraint in llguidance's form. Each text that must obey it gets a matcher of its own.
+
+use super::matcher::Matcher;
+use std::sync::{Arc, atomic::AtomicBool};
+
+/// A compiled constraint; cheap to clone.
+#[derive(Clone)]
+pub struct Compiled {
+    start: Arc<llguidance::Matcher>,
+    is_costly: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiled").finish_non_exhaustive()
+    }
+}
+
+impl Compiled {
+    /// Of a matcher at the beginning of a text.
+    pub(super) fn new(start: llguidance::Matcher) -> Self {
+        Self { start: Arc::new(start), is_costly: Arc::default() }
+    }
+
+    /// The beginning of a text. It shares nothing with others, so that the tokens of a text depend on that text alone.
+    #[must_use]
+    pub fn matcher(&self) -> Matcher {
+        Matcher::new(self.start.deep_clone(), Arc::clone(&self.is_costly))
+    }
+}

@@ -1,0 +1,38 @@
+//! llguidance's errors as errors of a constraint, in words for its author.
+
+use crate::protocol::{
+    ConstraintError,
+    ConstraintErrorKind::{Invalid, TooCostly},
+};
+
+/// Longest message about a constraint, characters.
+const MAX_MESSAGE: usize = 600;
+
+/// llguidance's message without the parts that are for its developers.
+pub(super) fn readable(message: &str) -> ConstraintError {
+    let message = message.split("\n<").next().unwrap_or_default().trim();
+    if message.contains("oneOf constraints are not supported") {
+        return ConstraintError::new(
+            Invalid,
+            "the alternatives of a 'oneOf' must exclude each other by their types or by a required property with different 'const' \
+             values; otherwise use 'anyOf'",
+        );
+    }
+    if let Some(reason) = ["parser error: ", "lexer error: "].iter().find_map(|kind| strip_prefix_of_any_case(message, kind)) {
+        return ConstraintError::new(TooCostly, format!("it takes more work for a token than is allowed ({reason})"));
+    }
+    let message = match message.strip_prefix("panic: ") {
+        Some(reason) => format!("the compiler failed on it ({reason})"),
+        None => message.to_owned(),
+    };
+    let message = match message.char_indices().nth(MAX_MESSAGE) {
+        Some((at, _)) => format!("{}…", &message[..at]),
+        None => message,
+    };
+    ConstraintError::new(Invalid, message)
+}
+
+fn strip_prefix_of_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (head, rest) = text.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(rest)
+}
