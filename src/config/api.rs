@@ -79,7 +79,7 @@ const HOLD_STATUS: OptionSpec = OptionSpec::new(
     "hold_status",
     Kind::Duration { min_s: 0, max_s: 300 },
     "10s",
-    "How long a stream's status waits for its first token, so that errors are real statuses.",
+    "Longest wait of a stream's status for its first token, so that errors are real statuses.",
 );
 const ALLOWED_ORIGINS: OptionSpec = OptionSpec::new(
     "allowed_origins",

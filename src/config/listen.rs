@@ -47,7 +47,7 @@ const DRAIN_TIMEOUT: OptionSpec = OptionSpec::new(
     "drain_timeout",
     Kind::Duration { min_s: 0, max_s: 3600 },
     "25s",
-    "Time that running streams get to finish after SIGTERM or Ctrl-C and shutdown_delay; whoever kills must wait for both and 5 s more, 15 s with prefix_cache_dir.",
+    "Time for running streams to finish after SIGTERM or Ctrl-C and shutdown_delay. A supervisor must wait for both and 5 s more, 15 s with prefix_cache_dir, before it kills.",
 );
 
 pub(super) const OPTIONS: &[OptionSpec] = &[HOST, PORT, INSECURE_NO_AUTH, HEADER_TIMEOUT, SHUTDOWN_DELAY, DRAIN_TIMEOUT];

@@ -13,7 +13,7 @@ pub(super) const MODELS_DIR: OptionSpec = OptionSpec::new(
     "models_dir",
     Kind::Text,
     "",
-    "Where models are downloaded to and looked up; by default models/ of a checkout, else the user's data directory.",
+    "Folder for downloaded models; by default models/ of a checkout, else the user's data directory.",
 );
 const MAX_MODEL_LEN: OptionSpec = OptionSpec::new(
     "max_model_len",
@@ -29,7 +29,7 @@ const MAX_NUM_BATCHED_TOKENS: OptionSpec = OptionSpec::new(
     "max_num_batched_tokens",
     Kind::Integer { min: 1, max: 65_536, auto: NO_WORDS },
     "512",
-    "Tokens in one step at most, of all sequences together; at least max_num_seqs.",
+    "Largest number of tokens in one step, of all sequences together; at least max_num_seqs.",
 )
 .also(&["-b", "--batch-size"], &["LLAMA_ARG_BATCH"]);
 const N_GPU_LAYERS: OptionSpec = OptionSpec::new(
@@ -62,59 +62,59 @@ const KV_CACHE_DTYPE: OptionSpec = OptionSpec::new(
     "kv_cache_dtype",
     Kind::Choice(&["auto", "f16", "bf16", "q8_0", "q4_0"]),
     "auto",
-    "How KV cells are stored; auto is f16, q8_0 takes 0.53 times its memory and q4_0 0.28 times.",
+    "Type of the KV cells; auto is f16, q8_0 takes 0.53 times its memory and q4_0 0.28 times.",
 );
 const FLASH_ATTN: OptionSpec = OptionSpec::new(
     "flash_attn",
     Kind::Choice(&["auto", "on", "off"]),
     "auto",
-    "Attention in blocks; auto is on for q8_0 and q4_0 cells, and else off on a CPU, where it is slower, and on for GPUs that can.",
+    "Flash attention, which computes in blocks; auto is on for q8_0 and q4_0 cells, off on a CPU otherwise, and on for GPUs that support it.",
 )
 .also(&["-fa"], &["LLAMA_ARG_FLASH_ATTN"]);
 const SWA_FULL: OptionSpec = OptionSpec::new(
     "swa_full",
     Kind::Switch,
     "false",
-    "Layers with a sliding window keep the KV that it has passed: several times the memory, and a cached prompt serves every other one that begins like it, not only what continues it.",
+    "Keep the KV that a sliding window has passed: several times the memory, but a cached prompt then serves every prompt with the same beginning, not only those that continue it.",
 )
 .also(&[], &["LLAMA_ARG_SWA_FULL"]);
 const SWAP_SPACE: OptionSpec = OptionSpec::new(
     "swap_space",
     Kind::Number { min: 0.0, max: 65_536.0, auto: &["auto"] },
     "auto",
-    "Host memory for cached KV that has to give way, GiB; 0 is none, auto a sixteenth of the machine's memory and at most 4.",
+    "Host memory for cached KV that no longer fits the KV cache, GiB; 0 is none, auto is a sixteenth of the machine's memory, up to 4.",
 );
 const PREFIX_CACHE_DIR: OptionSpec = OptionSpec::new(
     "prefix_cache_dir",
     Kind::Text,
     "",
-    "Folder that keeps what is in swap_space for the next start; of one server, and readable to its user alone, as it holds what users said. Empty keeps nothing.",
+    "Folder that keeps the contents of swap_space for the next start. It belongs to one server and is readable to its user alone, since it holds texts of users. Empty keeps nothing.",
 );
 const PREFILL_STEP_RATIO: OptionSpec = OptionSpec::new(
     "prefill_step_ratio",
     Kind::Number { min: 1.0, max: 100.0, auto: NO_WORDS },
     "2.0",
-    "How many times longer than a step of running streams one may take that also works on a long prompt; 60 ms are always fine.",
+    "Longest step with rows of a long prompt, as a multiple of a step of running streams alone; up to 60 ms are always allowed.",
 );
 
 const TARGET_ITL_MS: OptionSpec = OptionSpec::new(
     "target_itl_ms",
     Kind::Integer { min: 1, max: 60_000, auto: &["auto"] },
     "auto",
-    "What a step with prompts beside running streams may take, ms, as far as prompts get on at all; auto goes by prefill_step_ratio.",
+    "Target gap between tokens of running streams while prompts are computed, ms; auto follows prefill_step_ratio.",
 );
 pub(super) const DRAFT_MODEL: OptionSpec = OptionSpec::new(
     "draft_model",
     Kind::Text,
     "",
-    "Path of a smaller GGUF model with the same vocabulary, or a name that `llamero models` lists: it guesses ahead instead of what the text said before.",
+    "Path of a smaller GGUF model with the same vocabulary, or a name that `llamero models` lists. It guesses the next tokens; without it they are guessed from the text so far.",
 )
 .also(&["-md", "--model-draft"], &["LLAMA_ARG_MODEL_DRAFT"]);
 const NUM_SPECULATIVE_TOKENS: OptionSpec = OptionSpec::new(
     "num_speculative_tokens",
     Kind::Integer { min: 0, max: 64, auto: NO_WORDS },
     "8",
-    "Tokens to guess ahead at most; fewer or none where that does not pay, and none for requests with a seed. 0 turns it off.",
+    "Largest number of tokens to guess ahead; fewer or none where that does not pay, and none for requests with a seed. 0 turns it off.",
 )
 .also(&["--draft-max"], &["LLAMA_ARG_DRAFT_MAX"]);
 

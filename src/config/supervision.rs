@@ -36,7 +36,7 @@ const LOAD_TIMEOUT: OptionSpec = OptionSpec::new(
     "load_timeout",
     Kind::Duration { min_s: 0, max_s: 604_800 },
     "300s",
-    "An engine that reads nothing of the model for this long is killed, however long the load takes in all; 0 never does.",
+    "Time after which an engine that reads nothing of the model is killed, however long the whole load takes; 0 never kills.",
 );
 const RESTART_BACKOFF: OptionSpec = OptionSpec::new(
     "restart_backoff",
@@ -48,7 +48,7 @@ const MAX_RESTARTS: OptionSpec = OptionSpec::new(
     "max_restarts",
     Kind::Integer { min: 0, max: 1000, auto: &[] },
     "5",
-    "Engines in a row that die before any was ready, or ready and without any work, after which the server gives up.",
+    "Number of engines in a row that die before they are ready, or ready but without any work, after which the server gives up.",
 );
 
 pub(super) const OPTIONS: &[OptionSpec] = &[MAX_WAITING, STALL_TIMEOUT, LOAD_TIMEOUT, RESTART_BACKOFF, MAX_RESTARTS];
