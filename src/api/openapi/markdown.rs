@@ -130,7 +130,8 @@ fn kind_of_items(schema: &Value) -> String {
     kind(&schema["items"], "s")
 }
 
-/// The range of a number, the length of a text and how many entries a list or an object has.
+/// The range of a number, the length of a text and the number of entries of a list or an object. Lists inside lists are
+/// left to the description of the field.
 fn range(schema: &Value) -> String {
     if let Some(options) = schema["anyOf"].as_array() {
         return listed(options.iter().map(range).filter(|range| !range.is_empty()), "; ");
@@ -147,7 +148,12 @@ fn range(schema: &Value) -> String {
         between("minLength", "maxLength", " characters"),
         between("minItems", "maxItems", " entries"),
         between("minProperties", "maxProperties", " entries"),
-        schema.get("items").map(range).filter(|range| !range.is_empty()).map(|range| format!("each {range}")),
+        schema
+            .get("items")
+            .filter(|items| items["type"] != "array")
+            .map(range)
+            .filter(|range| !range.is_empty())
+            .map(|range| format!("each {range}")),
     ];
     listed(ranges.into_iter().flatten(), ", ")
 }
