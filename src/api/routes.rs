@@ -25,7 +25,7 @@ use axum::{
     routing::{get, post},
 };
 
-/// A request that makes the engine work.
+/// A POST that makes the engine work: needs a key and counts against requests per minute.
 const OPENAI: Route = Route {
     verb: Verb::Post,
     path: "",
@@ -43,11 +43,11 @@ const OPENAI: Route = Route {
 const ANTHROPIC: Route = Route { family: Family::Anthropic, ..OPENAI };
 /// The same for scripts that know FastAPI.
 const FASTAPI: Route = Route { family: Family::Legacy, redirects_slashes: true, ..OPENAI };
-/// A page that OpenAI's clients read.
+/// A GET for OpenAI's clients: needs a key and does not count against requests per minute.
 const LOOK_UP: Route = Route { verb: Verb::Get, counts: false, ..OPENAI };
-/// A page that people and their tools read.
+/// A GET for people and their tools: needs a key and does not count; its errors have FastAPI's shape.
 const PAGE: Route = Route { verb: Verb::Get, family: Family::Legacy, counts: false, ..OPENAI };
-/// A page for load balancers. `/metrics` is none: it tells how much is used.
+/// The same for load balancers, without a key. `/metrics` is none of these: it shows how much is used.
 const PROBE: Route = Route { access: Access::Open, ..PAGE };
 
 /// The table. The documents list the routes in this order.
@@ -268,7 +268,7 @@ pub(super) static ROUTES: &[Route] = &[
         path: "/openapi.json",
         label: "openapi",
         summary: "This specification.",
-        docs: operations::STATUS_DOCS,
+        docs: operations::SPECIFICATION_DOCS,
         handler: Here(|| get(openapi::specification)),
         ..PAGE
     },

@@ -3,7 +3,8 @@
 use super::{Call, CallId, EngineOptions, LoadError, ModelInfo, Question, Reply, SequenceId, SequenceRequest, StepReport};
 use serde::{Deserialize, Serialize};
 
-/// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`.
+/// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`. A changed field of anything
+/// that a message contains raises it too: frames have no field names.
 pub const PROTOCOL_VERSION: u16 = 8;
 
 /// Gateway → engine.

@@ -76,7 +76,7 @@ impl Sampler {
     }
 
     /// The tokens that the next draw may give, by id, with their probabilities. For tests and tools: it collects what
-    /// [`Self::sample`] does not need to.
+    /// [`Self::sample`] does not need to. It truncates always, also where a draw skips that: test a rule by draws too.
     ///
     /// # Errors
     /// `NoCandidate` if no finite logit is left.

@@ -12,7 +12,7 @@ pub(in crate::api) struct Docs {
     /// Media type and schema of the answer; a name in `schemas.json`.
     pub(super) answers: &'static [(&'static str, &'static str)],
     /// Statuses of refusals.
-    pub(super) refusals: &'static [u16],
+    pub(in crate::api) refusals: &'static [u16],
 }
 
 /// A JSON body.

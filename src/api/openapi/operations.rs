@@ -1,4 +1,5 @@
-//! Bodies, answers and refusals of the routes of `api/routes.rs`, for the documents. Names no route.
+//! Bodies, answers and refusals of routes, for the documents. The table of routes (`api/routes.rs`) refers to these
+//! constants; nothing here refers to the table.
 
 use super::{
     docs::{Body, Docs},
@@ -54,9 +55,9 @@ const SCORED: Body = Body {
     example: r#"{"model":"MODEL","text_1":"bank","text_2":["river","money"]}"#,
 };
 
-/// A route that reads nothing and that nobody is kept from.
-const fn page(answers: &'static [(&'static str, &'static str)]) -> [Docs; 1] {
-    [Docs { about: None, body: None, answers, refusals: &[403] }]
+/// A route without a body.
+const fn page(answers: &'static [(&'static str, &'static str)], refusals: &'static [u16]) -> [Docs; 1] {
+    [Docs { about: None, body: None, answers, refusals }]
 }
 
 /// `/v1/completions`.
@@ -175,8 +176,10 @@ pub(in crate::api) const GENERATE_DOCS: &[Docs] = &[Docs {
     refusals: &[400, 401, 403, 408, 413, 422, 429, 500, 503],
 }];
 /// Pages that answer JSON of no fixed shape.
-pub(in crate::api) const STATUS_DOCS: &[Docs] = &page(&[(JSON, "Object")]);
+pub(in crate::api) const STATUS_DOCS: &[Docs] = &page(&[(JSON, "Object")], &[403]);
+/// `/openapi.json`.
+pub(in crate::api) const SPECIFICATION_DOCS: &[Docs] = &page(&[(JSON, "Object")], &[401, 403]);
 /// `/metrics`.
-pub(in crate::api) const METRICS_DOCS: &[Docs] = &page(&[("text/plain", "Text")]);
+pub(in crate::api) const METRICS_DOCS: &[Docs] = &page(&[("text/plain", "Text")], &[401, 403]);
 /// `/docs`.
-pub(in crate::api) const PAGE_DOCS: &[Docs] = &page(&[("text/html", "Text")]);
+pub(in crate::api) const PAGE_DOCS: &[Docs] = &page(&[("text/html", "Text")], &[401, 403]);

@@ -145,7 +145,10 @@ fn every_example_of_a_field_is_json_and_every_schema_of_an_answer_is_there() {
             assert!(field.about().ends_with('.'), "{}", field.name());
         }
         for (_, schema) in operation.answers {
-            assert!(document["components"]["schemas"].get(schema).is_some(), "{schema}");
+            assert!(
+                document["components"]["schemas"].get(schema).is_some(),
+                "{schema}: describe this answer in src/api/openapi/schemas.json"
+            );
         }
     }
 }

@@ -82,6 +82,8 @@ fn routes_that_share_a_label_share_their_handler_s_documents() {
         assert!(route.path.starts_with('/') && route.summary.ends_with('.') && !route.docs.is_empty(), "{}", route.path);
         assert!(route.label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && !route.label.is_empty(), "{}", route.label);
         let first = labels.entry(route.label).or_insert(route);
+        let may_be_401 = route.docs.iter().all(|docs| docs.refusals.contains(&401));
+        assert_eq!(may_be_401, route.access != Access::Open, "the documented refusals of {}", route.path);
         assert!(std::ptr::eq(first.docs, route.docs), "{} and {} are both called {}", first.path, route.path, route.label);
     }
 }

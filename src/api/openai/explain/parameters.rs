@@ -1,4 +1,4 @@
-//! The parameters of an explained request: every one of them, with its default filled in.
+//! The parameters of an explained request, with their defaults filled in. Of DRY only the multiplier is shown.
 
 use crate::{
     api::openai::{

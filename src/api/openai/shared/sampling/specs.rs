@@ -1,6 +1,7 @@
 //! The sampling fields: name, range, default and description of each, once for all routes.
 //!
-//! A new field stands here, is read in `Sampling::read`, and is obeyed in `src/sampling`. Nothing else names it.
+//! A new field stands here and in [`SAMPLING`], and is read in `Sampling::read`. No other file of the API has its name as
+//! a string. `docs/ARCHITECTURE.md` lists all steps.
 
 use super::{MAX_BIAS, MAX_LOGIT_BIAS, MAX_SEQUENCE_BREAKERS};
 use crate::api::fields::{
