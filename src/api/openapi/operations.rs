@@ -1,6 +1,5 @@
 //! Bodies, answers and refusals of the routes of `api/routes.rs`, for the documents. Names no route.
 
-use super::structured::{RESPONSE_FORMAT, STRUCTURED};
 use crate::api::{
     anthropic::specs::MESSAGE_FIELDS,
     fields::spec::{AnySpec, Specs},
@@ -12,7 +11,12 @@ use crate::api::{
         embeddings::request::specs::EMBEDDINGS,
         rerank::request::specs::{RERANK, SCORE},
         responses::specs::RESPONSES,
-        shared::{ending::ENDING, limits::NOT_IMPLEMENTED, sampling::specs::SAMPLING},
+        shared::{
+            ending::ENDING,
+            limits::NOT_IMPLEMENTED,
+            sampling::specs::SAMPLING,
+            structured::specs::{RESPONSE_FORMAT, STRUCTURED},
+        },
     },
     tokens::{
         detokenize::DETOKENIZE,
