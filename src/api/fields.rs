@@ -85,8 +85,8 @@ impl Fields {
 
     /// Takes some of the fields, for a reader that would else take more than the route has.
     #[must_use]
-    pub fn pick(&mut self, names: &[&str]) -> Self {
-        Self::new(names.iter().filter_map(|name| Some(((*name).to_owned(), self.take(name)?))).collect())
+    pub fn pick<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::new(names.into_iter().filter_map(|name| Some((name.to_owned(), self.take(name)?))).collect())
     }
 
     /// Gives a field that is absent or null this value.

@@ -29,10 +29,6 @@ use serde_json::{Map, Value};
 /// Messages of one request.
 pub const MAX_MESSAGES: usize = 2048;
 
-/// Fields of a request that OpenAI has replaced, and why they are refused.
-pub const REPLACED: [(&str, &str); 2] =
-    [("functions", "is not supported: send 'tools'"), ("function_call", "is not supported: send 'tool_choice'")];
-
 /// Why messages or tools cannot be accepted. Always the client's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("Invalid '{path}': {reason}.")]

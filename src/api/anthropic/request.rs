@@ -1,17 +1,18 @@
-//! What `POST /v1/messages` may ask for: every field of Anthropic's `MessageCreateParams`, read into the request that chat
-//! reads too.
+//! What `POST /v1/messages` may ask for: every field of Anthropic's `MessageCreateParams`, read into the request that
+//! chat reads too.
 //!
-//! A field either works, or is refused by name because ignoring it would change the result, or is reported. Ranges are
-//! Anthropic's where it has one, else those of chat, whose code reads what both have. What the beta API adds is here too, as
-//! far as clients send it unasked.
+//! Name, range and default of each field stand in `specs.rs`. A field either works, or is refused by name because
+//! ignoring it would change the result, or is reported. Ranges are Anthropic's where it has one, else those of chat,
+//! whose code reads the fields that both have. What the beta API adds is here too, as far as clients send it unasked.
 
 use super::{
     conversation::MessageTurns,
+    specs,
     tools::{self, Offer},
 };
 use crate::{
     api::{
-        fields::{self, FieldError, Fields, ignored::Ignored},
+        fields::{FieldError, Fields, ignored::Ignored},
         openai::{
             chat::{
                 field_names::{self, FieldNames},
@@ -19,8 +20,8 @@ use crate::{
                 switches::Switches,
             },
             shared::{
-                ending::{Ending, read_stop},
-                limits::RequestLimits,
+                ending::{self, Ending, read_stop},
+                limits::{RequestLimits, STREAM},
                 sampling::Sampling,
                 structured::Constrained,
             },
@@ -79,20 +80,20 @@ impl MessageRequest {
     /// # Errors
     /// The first field at fault.
     pub(in crate::api) fn read(mut f: Fields, aim: Aim, limits: &RequestLimits) -> Result<Self, FieldError> {
-        refuse(&mut f)?;
+        f.check(specs::REFUSED)?;
         let mut ignored = without_effect(&mut f)?;
-        let system = f.take("system");
-        let messages = f.take("messages").ok_or_else(|| FieldError::missing("messages"))?;
+        let system = f.get(&specs::SYSTEM)?;
+        let messages = f.require(&specs::MESSAGES)?;
         let turns = MessageTurns::read(system, messages)?;
         ignored.extend(turns.ignored);
         let Offer { tools, calls, parallel } = tools::read(&mut f, &mut ignored)?;
-        let max_tokens = f.integer("max_tokens", 1..=i64::MAX)?.map(i64::unsigned_abs);
+        let max_tokens = f.get(&specs::MAX_TOKENS)?.map(i64::unsigned_abs);
         if max_tokens.is_none() && aim == Aim::Create {
-            return Err(FieldError::missing("max_tokens"));
+            return Err(FieldError::missing(specs::MAX_TOKENS.name));
         }
         let strings = stop_sequences(&mut f, limits.max_stop_strings)?;
         let sampling = sampling(&mut f, limits.vocabulary_size)?;
-        let stream = f.boolean("stream")?.unwrap_or(false);
+        let stream = f.get(&STREAM)?;
         let mut switches = Switches::of_kwargs(&mut f)?;
         if turns.continues {
             switches.continue_last_message();
@@ -100,7 +101,7 @@ impl MessageRequest {
         let thinking = thinking(&mut f, &mut ignored)?;
         let OutputConfig { effort, format } = output_config(&mut f, &mut ignored)?;
         let (effort, from) = settle_effort(thinking, effort, &mut ignored);
-        switches.set_effort(effort.map(str::to_owned), from);
+        switches.set_effort(effort, from);
         let partly = match thinking {
             Some(Thinking { has_budget: true, .. }) => vec![("thinking.budget_tokens", "thinking.budget_tokens is not enforced")],
             _ => Vec::new(),
@@ -122,73 +123,52 @@ impl MessageRequest {
     }
 }
 
-/// What would be another answer, or the work of other servers.
-fn refuse(f: &mut Fields) -> Result<(), FieldError> {
-    let refused = [
-        ("container", "is not supported: this server runs no code"),
-        ("mcp_servers", "is not supported: this server calls no other servers"),
-        ("thread", "is not supported: this server keeps no conversations; send all 'messages'"),
-    ];
-    for (name, reason) in refused {
-        if f.take(name).is_some_and(|value| value != json!([])) {
-            return Err(FieldError::unsupported(name, reason));
-        }
-    }
-    Ok(())
-}
-
 /// Takes known fields without an effect on the answer. The names of those that asked for something that is not done.
 fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
-    // For the operator's books and caches. Nothing is done with them, and they are never logged.
-    f.object("metadata")?;
-    for name in ["cache_control", "inference_geo", "service_tier", "user_profile_id", "workspace_id"] {
-        f.take(name);
-    }
+    f.check(specs::UNUSED)?;
     let mut ignored = Ignored::default();
-    if f.string("speed")?.is_some_and(|speed| speed != "standard") {
-        ignored.add("speed");
+    if f.get(&specs::SPEED)?.is_some_and(|speed| speed != "standard") {
+        ignored.add(specs::SPEED.name);
     }
-    if let Some(diagnostics) = f.object("diagnostics")?
+    if let Some(diagnostics) = f.get(&specs::DIAGNOSTICS)?
         && diagnostics.values().any(|value| !value.is_null())
     {
-        ignored.add("diagnostics");
+        ignored.add(specs::DIAGNOSTICS.name);
     }
     // What is to be cleared from a long conversation stays in it.
-    if let Some(management) = f.object("context_management")?
+    if let Some(management) = f.get(&specs::CONTEXT_MANAGEMENT)?
         && management.get("edits").is_none_or(|edits| *edits != json!([]))
     {
-        ignored.add("context_management");
+        ignored.add(specs::CONTEXT_MANAGEMENT.name);
     }
     Ok(ignored)
 }
 
 /// The strings that end the answer.
 fn stop_sequences(f: &mut Fields, most: usize) -> Result<Vec<String>, FieldError> {
-    const NAME: &str = "stop_sequences";
-    match f.take(NAME) {
+    const NAME: &str = specs::STOP_SEQUENCES.name;
+    match f.get(&specs::STOP_SEQUENCES)? {
         None => Ok(Vec::new()),
         Some(strings @ Value::Array(_)) => {
-            let mut stop = Fields::new(Map::from_iter([("stop".to_owned(), strings)]));
+            let mut stop = Fields::new(Map::from_iter([(ending::STOP.name.to_owned(), strings)]));
             read_stop(&mut stop, most).map_err(|error| error.at(NAME))
         }
         Some(other) => Err(FieldError::wrong_type(NAME, "an array of strings", &other)),
     }
 }
 
-/// How tokens are chosen: Anthropic's samplers in its ranges, and two of chat's.
+/// Chat's code reads the samplers once they are known to be within Anthropic's ranges.
 fn sampling(f: &mut Fields, vocabulary_size: u32) -> Result<Sampling, FieldError> {
-    for name in ["temperature", "top_p"] {
-        f.peek(name).map(|value| fields::number(name, value, 0.0..=1.0)).transpose()?;
-    }
-    f.peek("top_k").map(|value| fields::integer("top_k", value, 0..=i64::from(i32::MAX))).transpose()?;
-    Sampling::read(&mut f.pick(&["temperature", "top_p", "top_k", "seed", "min_p"]), vocabulary_size)
+    let mut samplers = f.pick(specs::SAMPLERS.iter().map(|spec| spec.name()));
+    samplers.clone().check(specs::SAMPLERS)?;
+    Sampling::read(&mut samplers, vocabulary_size)
 }
 
 /// The field `thinking`.
 fn thinking(f: &mut Fields, ignored: &mut Ignored) -> Result<Option<Thinking>, FieldError> {
-    const AT: &str = "thinking";
+    const AT: &str = specs::THINKING.name;
     let inside = |error: FieldError| error.inside(AT);
-    let Some(thinking) = f.object(AT)? else { return Ok(None) };
+    let Some(thinking) = f.get(&specs::THINKING)? else { return Ok(None) };
     let mut thinking = Fields::new(thinking);
     let kind = tools::string(&mut thinking, "type", &AT.into())?;
     let on = match kind.as_str() {
@@ -212,9 +192,10 @@ fn thinking(f: &mut Fields, ignored: &mut Ignored) -> Result<Option<Thinking>, F
 
 /// The fields `output_config` and `output_format`, its predecessor.
 fn output_config(f: &mut Fields, ignored: &mut Ignored) -> Result<OutputConfig, FieldError> {
-    const AT: &str = "output_config";
-    let older = f.object("output_format")?;
-    let mut config = Fields::new(f.object(AT)?.unwrap_or_default());
+    const AT: &str = specs::OUTPUT_CONFIG.name;
+    const OLDER: &str = specs::OUTPUT_FORMAT.name;
+    let older = f.get(&specs::OUTPUT_FORMAT)?;
+    let mut config = Fields::new(f.get(&specs::OUTPUT_CONFIG)?.unwrap_or_default());
     let effort = match config.string("effort").map_err(|error| error.inside(AT))?.as_deref() {
         None => None,
         Some("low") => Some("low"),
@@ -225,9 +206,9 @@ fn output_config(f: &mut Fields, ignored: &mut Ignored) -> Result<OutputConfig, 
     };
     let newer = config.object("format").map_err(|error| error.inside(AT))?;
     if older.is_some() && newer.is_some() {
-        return Err(FieldError::invalid("output_format", "'output_config.format', which replaced it, is there too; send one"));
+        return Err(FieldError::invalid(OLDER, "'output_config.format', which replaced it, is there too; send one"));
     }
-    let path = FieldPath::from(if older.is_some() { "output_format" } else { "output_config.format" });
+    let path = if older.is_some() { OLDER.into() } else { FieldPath::from(AT).field("format") };
     let format = match newer.or(older) {
         None => None,
         Some(format) => {

@@ -1,7 +1,5 @@
-//! The fields of `POST /v1/messages` and `/v1/messages/count_tokens`: Anthropic's, in the order of its package, then those
-//! that it had before, its beta API's and ours.
-//!
-//! The reader does not use them yet; tests hold them against it.
+//! The fields of `POST /v1/messages` and `/v1/messages/count_tokens`: Anthropic's, in the order of its package, then
+//! those that it had before, its beta API's and ours.
 
 use crate::api::{
     fields::{
@@ -14,6 +12,7 @@ use crate::api::{
     openai::{
         chat,
         shared::{
+            ending::{MAX_STOP_BYTES, MAX_STOP_STRINGS},
             limits::{MODEL, STREAM},
             sampling::specs as sampling,
         },
@@ -116,6 +115,16 @@ pub(in crate::api) const MESSAGE_FIELDS: Specs = &[
     &CHAT_TEMPLATE_KWARGS,
 ];
 
+/// The refused ones: each asks for another answer, or for the work of other servers. They are read in this order, and
+/// the first one at fault is named.
+pub(super) const REFUSED: Specs = &[&CONTAINER, &MCP_SERVERS, &THREAD];
+
+/// Fields for the operator's books and caches. Nothing is done with them, and they are never logged.
+pub(super) const UNUSED: Specs = &[&METADATA, &CACHE_CONTROL, &INFERENCE_GEO, &SERVICE_TIER, &USER_PROFILE_ID, &WORKSPACE_ID];
+
+/// The sampling fields of this route: Anthropic's in its ranges, and two of chat's.
+pub(super) const SAMPLERS: Specs = &[&TEMPERATURE, &sampling::TOP_P, &TOP_K, &sampling::MIN_P, &SEED];
+
 fn messages() -> Value {
     json!({
         "type": "array",
@@ -161,7 +170,8 @@ fn system() -> Value {
 }
 
 fn stop_sequences() -> Value {
-    json!({"type": "array", "maxItems": 4, "items": {"type": "string", "minLength": 1, "maxLength": 256}})
+    let text = json!({"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES});
+    json!({"type": "array", "maxItems": MAX_STOP_STRINGS, "items": text})
 }
 
 fn tools() -> Value {

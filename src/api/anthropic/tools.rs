@@ -2,6 +2,7 @@
 //!
 //! Tools of the client's own work; those that Anthropic runs, or that its models were trained for, are refused by name.
 
+use super::specs;
 use crate::{
     api::fields::{FieldError, Fields, ignored::Ignored},
     chat::{messages::Tools, output::Calls},
@@ -22,8 +23,9 @@ pub(super) struct Offer {
 /// # Errors
 /// The first place at fault.
 pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, FieldError> {
-    let path = FieldPath::from("tools");
-    let values = match f.take("tools") {
+    const CHOICE: &str = specs::TOOL_CHOICE.name;
+    let path = FieldPath::from(specs::TOOLS.name);
+    let values = match f.get(&specs::TOOLS)? {
         None => Vec::new(),
         Some(Value::Array(values)) => values,
         Some(other) => return Err(FieldError::wrong_type(path, "an array of tools", &other)),
@@ -36,12 +38,12 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
         tools.add(function, &at)?;
     }
     let mut offer = Offer { calls: tools.default_calls(), tools, parallel: true };
-    if let Some(choice) = f.object("tool_choice")? {
+    if let Some(choice) = f.get(&specs::TOOL_CHOICE)? {
         let mut choice = Fields::new(choice);
         offer.calls = chosen(&mut choice, &offer.tools)?;
-        let alone = choice.boolean("disable_parallel_tool_use").map_err(|error| error.inside("tool_choice"))?;
+        let alone = choice.boolean("disable_parallel_tool_use").map_err(|error| error.inside(CHOICE))?;
         offer.parallel = alone != Some(true);
-        ignored.extend_inside("tool_choice", &choice.finish());
+        ignored.extend_inside(CHOICE, &choice.finish());
     }
     Tools::check_size(&nested)?;
     Ok(offer)
@@ -88,7 +90,7 @@ fn function(value: Value, at: &FieldPath, ignored: &mut Ignored) -> Result<Map<S
 
 /// The calls that `tool_choice` asks for or allows.
 fn chosen(choice: &mut Fields, tools: &Tools) -> Result<Calls, FieldError> {
-    let at = FieldPath::from("tool_choice");
+    let at = FieldPath::from(specs::TOOL_CHOICE.name);
     match string(choice, "type", &at)?.as_str() {
         "auto" => Ok(tools.default_calls()),
         "none" => Ok(Calls::None),

@@ -1,4 +1,5 @@
-//! The kinds of values that fields have: numbers, whole numbers, booleans, texts, words, shapes, and values that are refused.
+//! The kinds of values that fields have: numbers, whole numbers, booleans, texts, words, shapes, and values that are
+//! refused.
 //!
 //! Each kind reads a value and describes itself as a JSON Schema, so that no range stands in two places.
 
@@ -274,6 +275,7 @@ impl Values for OneOf {
         };
         let known = self.words.iter().find(|known| **known == word);
         known.copied().map(Some).ok_or_else(|| match self.words {
+            [only] => FieldError::invalid(name, format!("expected '{only}'")),
             [one, other] => FieldError::invalid(name, format!("it must be '{one}' or '{other}'")),
             words => FieldError::invalid(name, format!("expected one of {}", words.join(", "))),
         })
@@ -384,7 +386,8 @@ pub const fn refused(name: &'static str, reason: &'static str) -> FieldSpec<Refu
 }
 
 impl FieldSpec<Refused> {
-    /// Unless its value changes nothing. The function gets the field's name, for an error about a value of a wrong type.
+    /// Unless its value changes nothing. The function gets the field's name, for an error about a value of a wrong
+    /// type.
     #[must_use]
     pub const fn unless(mut self, changes_nothing: fn(&str, &Value) -> Result<bool, FieldError>) -> Self {
         self.values.changes_nothing = changes_nothing;

@@ -3,12 +3,11 @@
 use super::{
     docs::Body,
     listed::{OPERATIONS, Operation},
-    structured::STRUCTURED,
 };
 use crate::{
     api::{
         fields::spec::{AnySpec, Specs, Support},
-        openai::shared::{ending::ENDING, sampling::specs::SAMPLING},
+        openai::shared::{ending::ENDING, sampling::specs::SAMPLING, structured::specs::STRUCTURED},
     },
     config::prose::wrapped,
 };

@@ -9,7 +9,6 @@ mod listed;
 #[cfg(test)]
 mod markdown;
 pub(super) mod operations;
-mod structured;
 
 use super::state::AppState;
 use axum::{

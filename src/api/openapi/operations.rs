@@ -1,10 +1,7 @@
 //! Bodies, answers and refusals of routes, for the documents. The table of routes (`api/routes.rs`) refers to these
 //! constants; nothing here refers to the table.
 
-use super::{
-    docs::{Body, Docs},
-    structured::{RESPONSE_FORMAT, STRUCTURED},
-};
+use super::docs::{Body, Docs};
 use crate::api::{
     anthropic::specs::MESSAGE_FIELDS,
     infill::request::specs as infill,
@@ -15,7 +12,12 @@ use crate::api::{
         embeddings::request::specs::EMBEDDINGS,
         rerank::request::specs::{RERANK, SCORE},
         responses::specs::RESPONSES,
-        shared::{ending::ENDING, limits::NOT_IMPLEMENTED, sampling::specs::SAMPLING},
+        shared::{
+            ending::ENDING,
+            limits::NOT_IMPLEMENTED,
+            sampling::specs::SAMPLING,
+            structured::specs::{RESPONSE_FORMAT, STRUCTURED},
+        },
     },
     tokens::{
         detokenize::DETOKENIZE,

@@ -39,6 +39,7 @@ fn words_are_read_as_they_are_listed_and_an_error_lists_them() {
     assert_eq!(fields(json!("base64")).get(&WORD), Ok("base64"));
     assert_eq!(message(&WORD, json!("x")), "Invalid 'x': it must be 'float' or 'base64'.");
     assert_eq!(message(&one_of("x", &["a", "b", "c"]), json!("x")), "Invalid 'x': expected one of a, b, c.");
+    assert_eq!(message(&one_of("x", &["a"]), json!("x")), "Invalid 'x': expected 'a'.");
 }
 
 #[test]

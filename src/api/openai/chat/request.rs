@@ -1,10 +1,14 @@
-//! What `POST /v1/chat/completions` may ask for: every field of OpenAI's `CreateChatCompletionRequest`, and vLLM's extras.
+//! What `POST /v1/chat/completions` may ask for: every field of OpenAI's `CreateChatCompletionRequest`, and vLLM's
+//! extras.
 //!
-//! [`ChatRequest`] is what the readers of responses and messages build too, from fields of their own. A field either works, or is refused by name because ignoring it would change the result, or is reported. What needs
-//! the model's template is checked in `prompt.rs`, what needs token counts in `mod.rs`; messages and tools in `crate::chat`.
+//! [`ChatRequest`] is what the readers of responses and messages build too, from fields of their own. Name, range and
+//! default of each field stand in `specs.rs`. A field either works, or is refused by name because ignoring it would
+//! change the result, or is reported. What needs the model's template is checked in `prompt.rs`, what needs token
+//! counts in `mod.rs`; messages and tools in `crate::chat`.
 
 use super::{
     field_names::{CHAT, FieldNames},
+    specs,
     switches::Switches,
 };
 use crate::{
@@ -12,14 +16,16 @@ use crate::{
         fields::{FieldError, Fields, ignored::Ignored},
         openai::{
             shared::ending::Ending,
-            shared::limits::{RequestLimits, most_choices, refuse_what_would_change_the_result, stream_options},
+            shared::limits::{
+                N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, most_choices, refuse_what_would_change_the_result, stream_options,
+            },
             shared::sampling::Sampling,
             shared::structured::{Constrained, read_constraint},
         },
     },
     chat::{
         Conversation,
-        messages::{REPLACED, Tools, read_messages, read_tool_choice, read_tools, unread},
+        messages::{Tools, read_messages, read_tool_choice, read_tools, unread},
         output::Calls,
     },
 };
@@ -102,8 +108,8 @@ impl ChatRequest {
     /// # Errors
     /// The first field at fault.
     pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
-        let messages = f.take("messages").ok_or_else(|| FieldError::missing("messages"))?;
-        let (tools, tool_choice) = (f.take("tools"), f.take("tool_choice"));
+        let messages = f.require(&specs::MESSAGES)?;
+        let (tools, tool_choice) = (f.get(&specs::TOOLS)?, f.get(&specs::TOOL_CHOICE)?);
         let mut hidden = Ignored::default();
         unread(&messages, tools.as_ref(), tool_choice.as_ref(), &mut |at, name| hidden.add_inside(at, name));
         let conversation = read_messages(messages)?;
@@ -111,14 +117,14 @@ impl ChatRequest {
         refuse_what_would_change_the_result(&mut f)?;
         let tools = tools.map(read_tools).transpose()?.unwrap_or_default();
         let calls = read_tool_choice(tool_choice.unwrap_or(Value::Null), &tools)?;
-        let n = f.integer("n", 1..=most_choices(limits.max_num_seqs))?.unwrap_or(1);
+        let n = f.get(&N.within(1..=most_choices(limits.max_num_seqs)))?;
         let max_tokens = max_tokens(&mut f)?;
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
         ending.check(max_tokens)?;
-        let stream = f.boolean("stream")?.unwrap_or(false);
+        let stream = f.get(&STREAM)?;
         let (include_usage, mut ignored) = stream_options(&mut f, stream)?;
         let constrained = read_constraint(&mut f)?;
-        let parallel = f.boolean("parallel_tool_calls")?.unwrap_or(true);
+        let parallel = f.get(&specs::PARALLEL_TOOL_CALLS)?;
         let switches = Switches::read(&mut f)?;
         let sampling = Sampling::read(&mut f, limits.vocabulary_size)?;
         let mut request = Self {
@@ -130,8 +136,8 @@ impl ChatRequest {
             n: usize::try_from(n).expect("the range fits"),
             ending,
             logprobs: logprobs(&mut f, limits.most_alternatives())?,
-            include_reasoning: f.boolean("include_reasoning")?.unwrap_or(true),
-            show_special: !f.boolean("skip_special_tokens")?.unwrap_or(true),
+            include_reasoning: f.get(&specs::INCLUDE_REASONING)?,
+            show_special: !f.get(&SKIP_SPECIAL_TOKENS)?,
             prediction: prediction(&mut f)?,
             stream,
             include_usage,
@@ -147,31 +153,33 @@ impl ChatRequest {
 
 /// `max_completion_tokens`, or `max_tokens`, which it replaced.
 fn max_tokens(f: &mut Fields) -> Result<Option<u64>, FieldError> {
-    let old = f.integer("max_tokens", 1..=i64::MAX)?;
-    let new = f.integer("max_completion_tokens", 1..=i64::MAX)?;
+    const REPLACEMENT: &str = specs::MAX_COMPLETION_TOKENS.name;
+    let old = f.get(&specs::MAX_TOKENS)?;
+    let new = f.get(&specs::MAX_COMPLETION_TOKENS)?;
     match (old, new) {
-        (Some(old), Some(new)) if old != new => Err(FieldError::invalid(
-            "max_tokens",
-            format!("it is {old}, but 'max_completion_tokens', which replaced it, is {new}; send one"),
-        )),
+        (Some(old), Some(new)) if old != new => {
+            let reason = format!("it is {old}, but '{REPLACEMENT}', which replaced it, is {new}; send one");
+            Err(FieldError::invalid(specs::MAX_TOKENS.name, reason))
+        }
         _ => Ok(new.or(old).map(i64::unsigned_abs)),
     }
 }
 
 /// `logprobs` and `top_logprobs`.
 fn logprobs(f: &mut Fields, most: u8) -> Result<Option<u8>, FieldError> {
-    let wanted = f.boolean("logprobs")?.unwrap_or(false);
-    let top = f.integer("top_logprobs", 0..=i64::from(most))?;
+    let wanted = f.get(&specs::LOGPROBS)?;
+    let top = f.get(&specs::TOP_LOGPROBS.within(0..=i64::from(most)))?;
     if !wanted && top.is_some_and(|top| top > 0) {
-        return Err(FieldError::invalid("top_logprobs", "it is only allowed when 'logprobs' is true"));
+        return Err(FieldError::invalid(specs::TOP_LOGPROBS.name, "it is only allowed when 'logprobs' is true"));
     }
     Ok(wanted.then(|| u8::try_from(top.unwrap_or(0)).expect("the range fits")))
 }
 
 /// The text of `prediction`: `{"type": "content", "content": …}`, which is a text or text parts.
 fn prediction(f: &mut Fields) -> Result<Option<String>, FieldError> {
-    let Some(value) = f.take("prediction") else { return Ok(None) };
-    let shape = || FieldError::invalid("prediction", "it must be {\"type\": \"content\", \"content\": a text or a list of text parts}");
+    const NAME: &str = specs::PREDICTION.name;
+    let Some(value) = f.get(&specs::PREDICTION)? else { return Ok(None) };
+    let shape = || FieldError::invalid(NAME, "it must be {\"type\": \"content\", \"content\": a text or a list of text parts}");
     let text = |part: &Value| part.get("text").and_then(Value::as_str).map(str::to_owned);
     let content = value.get("content").filter(|_| value.get("type").is_some_and(|kind| kind == "content"));
     match content {
@@ -183,48 +191,21 @@ fn prediction(f: &mut Fields) -> Result<Option<String>, FieldError> {
 
 /// The answer is text made by the served model alone, from these messages alone.
 fn refuse_what_is_not_text(f: &mut Fields) -> Result<(), FieldError> {
-    let refused = [
-        ("audio", "is not supported: the answer is text"),
-        ("web_search_options", "is not supported: this server does not search the web"),
-        ("documents", "is not supported: put documents into 'messages'"),
-        ("chat_template", "is not supported: the server's operator chooses the template (--chat-template)"),
-        ("truncate_prompt_tokens", "is not supported in chat: leave out old messages instead"),
-    ];
-    for (name, reason) in refused.into_iter().chain(REPLACED) {
-        if f.take(name).is_some() {
-            return Err(FieldError::unsupported(name, reason));
-        }
-    }
-    for name in ["echo", "add_special_tokens"] {
-        if f.boolean(name)? == Some(true) {
-            return Err(FieldError::unsupported(name, "is not supported in chat"));
-        }
-    }
-    match f.take("modalities") {
+    f.check(specs::REFUSED)?;
+    match f.get(&specs::MODALITIES)? {
         Some(Value::Array(kinds)) if kinds.iter().all(|kind| kind == "text") => Ok(()),
-        Some(_) => Err(FieldError::unsupported("modalities", "must be [\"text\"]")),
+        Some(_) => Err(FieldError::unsupported(specs::MODALITIES.name, "must be [\"text\"]")),
         None => Ok(()),
     }
 }
 
 /// Takes known fields without an effect on the answer. The names of those that asked for something that is not done.
 fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
-    // For the operator's books and caches. Nothing is done with them, and they are never logged.
-    for name in ["user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier"] {
-        f.take(name);
-    }
+    f.check(specs::UNUSED)?;
     let mut ignored = Ignored::default();
-    // vllm-router sends its own fields with every request, most often with the values that change nothing.
-    let harmless = [
-        ("store", false),
-        ("no_stop_trim", false),
-        ("return_hidden_states", false),
-        ("separate_reasoning", true),
-        ("stream_reasoning", true),
-    ];
-    for (name, value) in harmless {
-        if f.boolean(name)?.is_some_and(|given| given != value) {
-            ignored.add(name);
+    for (spec, harmless) in specs::SWITCHES_WITHOUT_EFFECT {
+        if f.get(&spec)?.is_some_and(|given| given != harmless) {
+            ignored.add(spec.name);
         }
     }
     Ok(ignored)

@@ -1,6 +1,4 @@
 //! The fields of `POST /v1/chat/completions`, in the order of OpenAI's specification, then vLLM's and vllm-router's.
-//!
-//! The reader does not use them yet; tests hold them against it.
 
 use crate::api::{
     fields::{
@@ -10,9 +8,12 @@ use crate::api::{
             unused,
         },
     },
-    openai::shared::limits::{MODEL, N, SKIP_SPECIAL_TOKENS, STREAM, STREAM_OPTIONS, USER},
+    openai::shared::limits::{MAX_TOP_LOGPROBS, MODEL, N, SKIP_SPECIAL_TOKENS, STREAM, STREAM_OPTIONS, USER},
 };
 use serde_json::{Value, json};
+
+/// Entries of `chat_template_kwargs` at most.
+pub(super) const MAX_KWARGS: usize = 32;
 
 pub(in crate::api) const MESSAGES: FieldSpec<Shaped> = shaped("messages", messages)
     .example(r#"[{"role":"user","content":"Hi"}]"#)
@@ -25,7 +26,7 @@ pub(in crate::api) const MAX_TOKENS: FieldSpec<Integers> =
 pub(in crate::api) const LOGPROBS: FieldSpec<Or<Booleans>> = boolean("logprobs")
     .or(false)
     .about("Report the log-probability of every token, reasoning and calls included, before temperature and truncation.");
-pub(in crate::api) const TOP_LOGPROBS: FieldSpec<Integers> = integer("top_logprobs", 0..=20)
+pub(in crate::api) const TOP_LOGPROBS: FieldSpec<Integers> = integer("top_logprobs", 0..=MAX_TOP_LOGPROBS as i64)
     .example("0")
     .about("Alternatives to report per token; needs `logprobs`. `--max-logprobs` sets the most.");
 pub(in crate::api) const TOOLS: FieldSpec<Shaped> =
@@ -43,7 +44,7 @@ pub(in crate::api) const MODALITIES: FieldSpec<Shaped> =
     shaped("modalities", || json!({"type": "array", "items": {"const": "text"}})).example(r#"["text"]"#).about("Text is the only one.");
 pub(in crate::api) const STORE: FieldSpec<Booleans> =
     boolean("store").accepted().example("false").about("Nothing is stored; `true` is reported.");
-pub(in crate::api) const PREDICTION: FieldSpec<Objects> = object("prediction", prediction)
+pub(in crate::api) const PREDICTION: FieldSpec<Shaped> = shaped("prediction", prediction)
     .example(r#"{"type":"content","content":"x"}"#)
     .about("Guessed ahead first: the answer comes faster where it is right. Without effect beside a `seed`.");
 pub(in crate::api) const SERVICE_TIER: FieldSpec<Shaped> =
@@ -65,7 +66,7 @@ pub(in crate::api) const FUNCTIONS: FieldSpec<Refused> =
 pub(in crate::api) const FUNCTION_CALL: FieldSpec<Refused> =
     refused("function_call", "is not supported: send 'tool_choice'").example("\"auto\"").about("OpenAI replaced it by `tool_choice`.");
 pub(in crate::api) const CHAT_TEMPLATE_KWARGS: FieldSpec<Objects> =
-    object("chat_template_kwargs", || json!({"type": "object", "maxProperties": 32}))
+    object("chat_template_kwargs", || json!({"type": "object", "maxProperties": MAX_KWARGS}))
         .extra()
         .example(r#"{"enable_thinking":false}"#)
         .about("Switches that the model's template mentions; usual ones that it does not know are reported, others are a 400 (vLLM).");
@@ -142,6 +143,27 @@ pub(in crate::api) const CHAT: Specs = &[
     &ECHO,
     &ADD_SPECIAL_TOKENS,
 ];
+
+/// The refused ones, in the order in which they are read: the first one at fault is named.
+pub(super) const REFUSED: Specs = &[
+    &AUDIO,
+    &WEB_SEARCH_OPTIONS,
+    &DOCUMENTS,
+    &CHAT_TEMPLATE,
+    &TRUNCATE_PROMPT_TOKENS,
+    &FUNCTIONS,
+    &FUNCTION_CALL,
+    &ECHO,
+    &ADD_SPECIAL_TOKENS,
+];
+
+/// Fields for the operator's books and caches. Nothing is done with them, and they are never logged.
+pub(super) const UNUSED: Specs = &[&USER, &METADATA, &SAFETY_IDENTIFIER, &PROMPT_CACHE_KEY, &PROMPT_CACHE_RETENTION, &SERVICE_TIER];
+
+/// Switches without an effect, each with the value that asks for nothing; the other value is reported. vllm-router
+/// sends its own with every request, most often with the values that ask for nothing.
+pub(super) const SWITCHES_WITHOUT_EFFECT: [(FieldSpec<Booleans>, bool); 5] =
+    [(STORE, false), (NO_STOP_TRIM, false), (RETURN_HIDDEN_STATES, false), (SEPARATE_REASONING, true), (STREAM_REASONING, true)];
 
 fn messages() -> Value {
     json!({

@@ -5,6 +5,7 @@
 //! templates, which is reported and has no effect. Everything else is a 400, because a misspelled switch would else do
 //! nothing in silence.
 
+use super::specs::{self, MAX_KWARGS};
 use crate::{
     api::fields::{FieldError, Fields, ignored::Ignored},
     chat::Mentions,
@@ -12,18 +13,14 @@ use crate::{
 };
 use serde_json::{Map, Value};
 
-/// Entries of `chat_template_kwargs` at most.
-const MAX_KWARGS: usize = 32;
-const KWARGS: &str = "chat_template_kwargs";
+const KWARGS: &str = specs::CHAT_TEMPLATE_KWARGS.name;
+/// Templates call these two as OpenAI does.
+const EFFORT: &str = specs::REASONING_EFFORT.name;
+const VERBOSITY: &str = specs::VERBOSITY.name;
 /// How models' templates call the switch between thinking and not.
 const THINKING: [&str; 2] = ["enable_thinking", "thinking"];
 /// Switches of well-known models.
-const USUAL: [&str; 7] =
-    ["enable_thinking", "thinking", "thinking_budget", "reasoning_effort", "verbosity", "date_string", "builtin_tools"];
-/// OpenAI's `ReasoningEffort`.
-const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
-/// OpenAI's `Verbosity`, its default in the middle.
-const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];
+const USUAL: [&str; 7] = ["enable_thinking", "thinking", "thinking_budget", EFFORT, VERBOSITY, "date_string", "builtin_tools"];
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,9 +37,9 @@ pub(in crate::api) struct Switches {
 }
 
 /// One of some words, and the field that said it, as the route of the request calls it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct SwitchWord {
-    word: String,
+    word: &'static str,
     field: &'static str,
 }
 
@@ -52,15 +49,15 @@ impl Switches {
     /// # Errors
     /// A field of the wrong type or outside its range; both ends of a prompt at once.
     pub(super) fn read(f: &mut Fields) -> Result<Self, FieldError> {
-        let continue_final_message = f.boolean("continue_final_message")?.unwrap_or(false);
-        let add_generation_prompt = f.boolean("add_generation_prompt")?.unwrap_or(!continue_final_message);
+        let continue_final_message = f.get(&specs::CONTINUE_FINAL_MESSAGE)?;
+        let add_generation_prompt = f.sent(&specs::ADD_GENERATION_PROMPT)?.unwrap_or(!continue_final_message);
         if continue_final_message && add_generation_prompt {
             let reason = "it continues the last message, but 'add_generation_prompt' begins another one; set one of them";
-            return Err(FieldError::invalid("continue_final_message", reason));
+            return Err(FieldError::invalid(specs::CONTINUE_FINAL_MESSAGE.name, reason));
         }
         let mut read = Self { add_generation_prompt, continue_final_message, ..Self::of_kwargs(f)? };
-        read.set_effort(read_effort(f, "reasoning_effort")?, "reasoning_effort");
-        read.set_verbosity(read_verbosity(f, "verbosity")?, "verbosity");
+        read.set_effort(f.get(&specs::REASONING_EFFORT)?, specs::REASONING_EFFORT.name);
+        read.set_verbosity(f.get(&specs::VERBOSITY)?, specs::VERBOSITY.name);
         Ok(read)
     }
 
@@ -69,7 +66,7 @@ impl Switches {
     /// # Errors
     /// Another type than an object; too many entries.
     pub(in crate::api) fn of_kwargs(f: &mut Fields) -> Result<Self, FieldError> {
-        let kwargs = f.object(KWARGS)?.unwrap_or_default();
+        let kwargs = f.get(&specs::CHAT_TEMPLATE_KWARGS)?.unwrap_or_default();
         if kwargs.len() > MAX_KWARGS {
             return Err(FieldError::invalid(KWARGS, format!("it has {} entries; at most {MAX_KWARGS} are accepted", kwargs.len())));
         }
@@ -82,23 +79,23 @@ impl Switches {
     }
 
     /// How much to think, and the field that says it.
-    pub(in crate::api) fn set_effort(&mut self, word: Option<String>, field: &'static str) {
+    pub(in crate::api) fn set_effort(&mut self, word: Option<&'static str>, field: &'static str) {
         self.effort = word.map(|word| SwitchWord { word, field });
     }
 
     /// The word for how much to think, and the field that says it.
     #[cfg(test)]
     pub(in crate::api) fn effort(&self) -> Option<(&str, &'static str)> {
-        self.effort.as_ref().map(|level| (level.word.as_str(), level.field))
+        self.effort.as_ref().map(|level| (level.word, level.field))
     }
 
     /// How much to say, and the field that says it.
-    pub(in crate::api) fn set_verbosity(&mut self, word: Option<String>, field: &'static str) {
+    pub(in crate::api) fn set_verbosity(&mut self, word: Option<&'static str>, field: &'static str) {
         self.verbosity = word.map(|word| SwitchWord { word, field });
     }
 
-    /// The variables for a template that mentions these names, and the names of fields that have no effect on it. `thinks` is
-    /// false where an answer must not begin with a thought.
+    /// The variables for a template that mentions these names, and the names of fields that have no effect on it.
+    /// `thinks` is false where an answer must not begin with a thought.
     ///
     /// # Errors
     /// `Invalid`: an entry of `chat_template_kwargs` that neither this template nor the usual ones know.
@@ -115,18 +112,18 @@ impl Switches {
                 return Err(FieldError::invalid(FieldPath::from(KWARGS).field(&shown), "this model's chat template does not use it"));
             }
         }
-        if let Some(SwitchWord { word: effort, field }) = &self.effort {
-            let known = template.contains("reasoning_effort");
+        if let Some(SwitchWord { word: effort, field }) = self.effort {
+            let known = template.contains(EFFORT);
             if known {
-                kwargs.entry("reasoning_effort").or_insert_with(|| effort.as_str().into());
+                kwargs.entry(EFFORT).or_insert_with(|| effort.into());
             }
             if !think(&mut kwargs, template, effort != "none") && !known {
                 ignored.add(field);
             }
         }
-        match &self.verbosity {
-            Some(SwitchWord { word, .. }) if template.contains("verbosity") => {
-                kwargs.entry("verbosity").or_insert_with(|| word.as_str().into());
+        match self.verbosity {
+            Some(SwitchWord { word, .. }) if template.contains(VERBOSITY) => {
+                kwargs.entry(VERBOSITY).or_insert_with(|| word.into());
             }
             Some(SwitchWord { word, field }) if word != "medium" => ignored.add(field),
             Some(_) | None => {}
@@ -145,29 +142,6 @@ fn think(kwargs: &mut Map<String, Value>, template: &Mentions, whether: bool) ->
         kwargs.entry(name).or_insert(whether.into());
     }
     known.is_some()
-}
-
-/// Reads OpenAI's `ReasoningEffort`.
-///
-/// # Errors
-/// Another type than a string, or another word.
-pub(in crate::api) fn read_effort(f: &mut Fields, name: &str) -> Result<Option<String>, FieldError> {
-    one_of(f, name, &EFFORTS)
-}
-
-/// Reads OpenAI's `Verbosity`.
-///
-/// # Errors
-/// Another type than a string, or another word.
-pub(in crate::api) fn read_verbosity(f: &mut Fields, name: &str) -> Result<Option<String>, FieldError> {
-    one_of(f, name, &VERBOSITIES)
-}
-
-fn one_of(f: &mut Fields, name: &str, words: &[&str]) -> Result<Option<String>, FieldError> {
-    match f.string(name)? {
-        Some(word) if !words.contains(&word.as_str()) => Err(FieldError::invalid(name, format!("expected one of {}", words.join(", ")))),
-        word => Ok(word),
-    }
 }
 
 #[cfg(test)]

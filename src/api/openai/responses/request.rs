@@ -1,26 +1,34 @@
-//! What `POST /v1/responses` may ask for: every field of OpenAI's `CreateResponse`, read into the request that chat reads too.
+//! What `POST /v1/responses` may ask for: every field of OpenAI's `CreateResponse`, read into the request that chat
+//! reads too.
 //!
-//! Owns the names that chat does not have, and what of a request an answer repeats. Samplers, ends and constraints that
-//! OpenAI's Responses API lacks have chat's names and are read by the same code. Anything else is reported. Whatever needs a
-//! response that was stored is refused by name, as none is.
+//! Owns which parts of a request an answer repeats. Name, range and default of each field stand in `specs.rs`.
+//! Samplers, ends and constraints that OpenAI's Responses API lacks have chat's names and are read by the same code.
+//! Anything else is reported. Whatever needs a response that was stored is refused by name, as none is.
 
 use super::{
     input::{self, InputItems},
+    specs,
     tools::{text_format, tool_choice, tools},
 };
 use crate::{
     api::{
-        fields::{FieldError, Fields, ignored::Ignored},
+        fields::{
+            FieldError, Fields,
+            ignored::Ignored,
+            spec::FieldSpec,
+            values::{Booleans, Or},
+        },
         openai::{
             chat::{
                 field_names::{self, FieldNames},
                 request::ChatRequest,
-                switches::{Switches, read_effort, read_verbosity},
+                specs as chat,
+                switches::Switches,
             },
             shared::{
                 ending::Ending,
-                limits::{RequestLimits, refuse_what_would_change_the_result},
-                sampling::Sampling,
+                limits::{INCLUDE_OBFUSCATION, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, refuse_what_would_change_the_result},
+                sampling::{self, Sampling},
                 structured::{Constrained, read_constraint_beside},
             },
         },
@@ -32,8 +40,8 @@ use serde_json::{Map, Value, json};
 
 /// How this route calls what chat's code speaks of.
 static NAMES: FieldNames = FieldNames {
-    conversation: "input",
-    max_tokens: "max_output_tokens",
+    conversation: specs::INPUT.name,
+    max_tokens: specs::MAX_OUTPUT_TOKENS.name,
     message: "input[]",
     // A call is an item of its own, and so is what was thought.
     calls: "input[].function_call",
@@ -52,9 +60,8 @@ const NOTHING_TO_INCLUDE: [&str; 6] = [
     "computer_call_output.output.image_url",
     "code_interpreter_call.outputs",
 ];
-const CACHE: &str = "prompt_cache_options";
-/// Entries of `metadata`, and characters of a key and of a value (OpenAI).
-const METADATA: (usize, usize, usize) = (16, 64, 512);
+/// Longest key in `metadata`, characters (OpenAI).
+const MAX_METADATA_KEY: usize = 64;
 
 /// A request, and what an answer repeats of it.
 #[derive(Debug, PartialEq)]
@@ -81,11 +88,11 @@ impl ResponsesRequest {
     /// # Errors
     /// The first field at fault.
     pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
-        refuse_what_needs_a_store(&mut f)?;
-        refuse_what_is_not_done(&mut f)?;
+        f.check(specs::REFUSED)?;
+        refuse_truncation(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
-        let instructions = f.string("instructions")?;
-        let input = f.take("input").ok_or_else(|| FieldError::missing("input"))?;
+        let instructions = f.get(&specs::INSTRUCTIONS)?;
+        let input = f.require(&specs::INPUT)?;
         let InputItems { conversation, hidden, ignored } = input::read(instructions.clone(), input)?;
         let mut reading = Reading { hidden, ignored, ..Reading::default() };
         let mut switches = Switches::of_kwargs(&mut f)?;
@@ -95,7 +102,7 @@ impl ResponsesRequest {
         let logprobs = reading.logprobs(&mut f, limits)?;
         let stream = reading.stream(&mut f)?;
         reading.repeat(&mut f, instructions)?;
-        let max_tokens = f.integer(NAMES.max_tokens, 1..=i64::MAX)?.map(i64::unsigned_abs);
+        let max_tokens = f.get(&specs::MAX_OUTPUT_TOKENS)?.map(i64::unsigned_abs);
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
         ending.check_under(NAMES.max_tokens, max_tokens)?;
         let sampling = Sampling::read(&mut f, limits.vocabulary_size)?;
@@ -103,12 +110,12 @@ impl ResponsesRequest {
             tools,
             calls,
             constrained: read_constraint_beside(format, &mut f)?,
-            parallel: f.boolean("parallel_tool_calls")?.unwrap_or(true),
+            parallel: f.get(&chat::PARALLEL_TOOL_CALLS)?,
             max_tokens,
             ending,
             logprobs,
-            include_reasoning: f.boolean("include_reasoning")?.unwrap_or(true),
-            show_special: !f.boolean("skip_special_tokens")?.unwrap_or(true),
+            include_reasoning: f.get(&specs::INCLUDE_REASONING)?,
+            show_special: !f.get(&SKIP_SPECIAL_TOKENS)?,
             stream,
             ..ChatRequest::new(conversation, sampling, switches, &NAMES)
         };
@@ -128,29 +135,32 @@ impl Reading {
     fn tools(&mut self, f: &mut Fields) -> Result<(Tools, Calls), FieldError> {
         let (tools, shown) = tools(f, &mut self.ignored)?;
         let (calls, shown_choice) = tool_choice(f, &tools)?;
-        self.show("tools", shown.into());
-        self.show("tool_choice", shown_choice);
+        self.show(specs::TOOLS.name, shown.into());
+        self.show(specs::TOOL_CHOICE.name, shown_choice);
         Ok((tools, calls))
     }
 
     /// `text`: the format, and how much is said.
     fn text(&mut self, f: &mut Fields, switches: &mut Switches) -> Result<Option<Constrained>, FieldError> {
-        let inside = |error: FieldError| error.inside("text");
-        let mut text = Fields::new(f.object("text")?.unwrap_or_default());
+        const NAME: &str = specs::TEXT.name;
+        const VERBOSITY: &str = specs::VERBOSITY.name;
+        let inside = |error: FieldError| error.inside(NAME);
+        let mut text = Fields::new(f.get(&specs::TEXT)?.unwrap_or_default());
         let format = text.object("format").map_err(inside)?;
         let shown_format = format.clone().map_or_else(|| json!({"type": "text"}), Value::Object);
-        self.show("text", json!({"format": shown_format, "verbosity": text.peek("verbosity").unwrap_or(&json!("medium"))}));
-        switches.set_verbosity(read_verbosity(&mut text, "verbosity").map_err(inside)?, "text.verbosity");
+        self.show(NAME, json!({"format": shown_format, VERBOSITY: text.peek(VERBOSITY).unwrap_or(&json!("medium"))}));
+        switches.set_verbosity(text.get(&specs::VERBOSITY).map_err(inside)?, "text.verbosity");
         let format = format.map(|format| text_format(format, &mut self.hidden, &mut self.ignored)).transpose()?;
-        self.ignored.extend_inside("text", &text.finish());
+        self.ignored.extend_inside(NAME, &text.finish());
         Ok(format.flatten())
     }
 
     /// `reasoning`: how much is thought. There is no summary: what was thought is shown as it is.
     fn reasoning(&mut self, f: &mut Fields, switches: &mut Switches) -> Result<(), FieldError> {
-        let mut options = Fields::new(f.object("reasoning")?.unwrap_or_default());
-        self.show("reasoning", json!({"effort": options.peek("effort"), "summary": null}));
-        let effort = read_effort(&mut options, "effort").map_err(|error| error.inside("reasoning"))?;
+        const NAME: &str = specs::REASONING.name;
+        let mut options = Fields::new(f.get(&specs::REASONING)?.unwrap_or_default());
+        self.show(NAME, json!({specs::EFFORT.name: options.peek(specs::EFFORT.name), "summary": null}));
+        let effort = options.get(&specs::EFFORT).map_err(|error| error.inside(NAME))?;
         switches.set_effort(effort, "reasoning.effort");
         // The defaults, which are what is done here.
         for (name, default) in [("context", "auto"), ("mode", "standard")] {
@@ -158,20 +168,22 @@ impl Reading {
                 options.report(name);
             }
         }
-        self.ignored.extend_inside("reasoning", &options.finish());
+        self.ignored.extend_inside(NAME, &options.finish());
         Ok(())
     }
 
     /// `include` and `top_logprobs`: alternatives to report per token, if they are reported.
     fn logprobs(&mut self, f: &mut Fields, limits: &RequestLimits) -> Result<Option<u8>, FieldError> {
-        let included = match f.take("include") {
+        const NAME: &str = specs::INCLUDE.name;
+        const TOP: &str = specs::TOP_LOGPROBS.name;
+        let included = match f.get(&specs::INCLUDE)? {
             None => Vec::new(),
             Some(Value::Array(included)) => included,
-            Some(other) => return Err(FieldError::wrong_type("include", "an array of strings", &other)),
+            Some(other) => return Err(FieldError::wrong_type(NAME, "an array of strings", &other)),
         };
         let mut wanted = false;
         for (index, value) in included.iter().enumerate() {
-            let at = FieldPath::from("include").index(index);
+            let at = FieldPath::from(NAME).index(index);
             match value.as_str() {
                 Some(LOGPROBS) => wanted = true,
                 Some(ENCRYPTED) => self.ignored.add(at.as_str()),
@@ -183,66 +195,71 @@ impl Reading {
                 None => return Err(FieldError::wrong_type(at, "a string", value)),
             }
         }
-        self.show("top_logprobs", f.peek("top_logprobs").cloned().unwrap_or_else(|| 0.into()));
+        self.show(TOP, f.peek(TOP).cloned().unwrap_or_else(|| 0.into()));
         if wanted {
-            let top = f.integer("top_logprobs", 0..=i64::from(limits.most_alternatives()))?;
+            let top = f.get(&specs::TOP_LOGPROBS.within(0..=i64::from(limits.most_alternatives())))?;
             return Ok(Some(u8::try_from(top.unwrap_or(0)).expect("the range fits")));
         }
-        if f.take("top_logprobs").is_some_and(|top| top != 0) {
-            self.ignored.add("top_logprobs");
+        if f.take(TOP).is_some_and(|top| top != 0) {
+            self.ignored.add(TOP);
         }
         Ok(None)
     }
 
     /// `stream` and `stream_options`. Nothing is obfuscated: frames are not padded.
     fn stream(&mut self, f: &mut Fields) -> Result<bool, FieldError> {
-        let stream = f.boolean("stream")?.unwrap_or(false);
-        let Some(options) = f.object("stream_options")? else { return Ok(stream) };
+        const NAME: &str = specs::STREAM_OPTIONS.name;
+        let stream = f.get(&STREAM)?;
+        let Some(options) = f.get(&specs::STREAM_OPTIONS)? else { return Ok(stream) };
         if !stream {
-            return Err(FieldError::invalid("stream_options", "it is only allowed when 'stream' is true"));
+            return Err(FieldError::invalid(NAME, "it is only allowed when 'stream' is true"));
         }
         let mut options = Fields::new(options);
-        if options.boolean("include_obfuscation").map_err(|error| error.inside("stream_options"))? == Some(true) {
-            options.report("include_obfuscation");
+        if options.get(&INCLUDE_OBFUSCATION).map_err(|error| error.inside(NAME))? {
+            options.report(INCLUDE_OBFUSCATION.name);
         }
-        self.ignored.extend_inside("stream_options", &options.finish());
+        self.ignored.extend_inside(NAME, &options.finish());
         Ok(stream)
     }
 
-    /// The keys of a response that say what was asked for, and what holds for every response of this server. Leaves the fields
-    /// of samplers for their reader.
+    /// The keys of a response that say what was asked for, and what holds for every response of this server. Leaves the
+    /// fields of samplers for their reader.
     fn repeat(&mut self, f: &mut Fields, instructions: Option<String>) -> Result<(), FieldError> {
-        self.show("instructions", instructions.into());
-        let defaults = [("temperature", json!(1.0)), ("top_p", json!(1.0)), ("parallel_tool_calls", true.into())];
+        use sampling::specs::{TEMPERATURE, TOP_P};
+        const PARALLEL: FieldSpec<Or<Booleans>> = chat::PARALLEL_TOOL_CALLS;
+        self.show(specs::INSTRUCTIONS.name, instructions.into());
+        let defaults = [
+            (TEMPERATURE.name, TEMPERATURE.values.default.into()),
+            (TOP_P.name, TOP_P.values.default.into()),
+            (PARALLEL.name, PARALLEL.values.default.into()),
+        ];
         for (name, default) in defaults {
             self.show(name, f.peek(name).cloned().unwrap_or(default));
         }
         self.show(NAMES.max_tokens, f.peek(NAMES.max_tokens).cloned().unwrap_or(Value::Null));
-        self.show("metadata", metadata(f)?.into());
-        for name in ["user", "safety_identifier", "prompt_cache_key"] {
-            self.show(name, f.string(name)?.into());
+        self.show(specs::METADATA.name, metadata(f)?.into());
+        for spec in [specs::USER, specs::SAFETY_IDENTIFIER, specs::PROMPT_CACHE_KEY] {
+            self.show(spec.name, f.get(&spec)?.into());
         }
-        for name in ["max_tool_calls", "previous_response_id"] {
+        for name in [specs::MAX_TOOL_CALLS.name, specs::PREVIOUS_RESPONSE_ID.name] {
             self.show(name, Value::Null);
         }
-        for name in ["background", "store"] {
+        for name in [specs::BACKGROUND.name, chat::STORE.name] {
             self.show(name, false.into());
         }
-        self.show("service_tier", "default".into());
-        self.show("truncation", "disabled".into());
+        self.show(specs::SERVICE_TIER.name, "default".into());
+        self.show(specs::TRUNCATION.name, "disabled".into());
         Ok(())
     }
 
     /// Takes known fields without an effect on the answer, and reports those that asked for something that is not done.
     fn without_effect(&mut self, f: &mut Fields) -> Result<(), FieldError> {
-        // One tier and no programs; prompts are cached by what they say; no image is read.
-        for name in ["service_tier", "access_programs", "prompt_cache_retention", "image"] {
-            f.take(name);
+        const CACHE: &str = specs::PROMPT_CACHE_OPTIONS.name;
+        f.check(specs::UNUSED)?;
+        if f.get(&chat::STORE)? == Some(true) {
+            self.ignored.add(chat::STORE.name);
         }
-        if f.boolean("store")? == Some(true) {
-            self.ignored.add("store");
-        }
-        let mut cache = Fields::new(f.object(CACHE)?.unwrap_or_default());
+        let mut cache = Fields::new(f.get(&specs::PROMPT_CACHE_OPTIONS)?.unwrap_or_default());
         if cache.boolean("prewarm").map_err(|error| error.inside(CACHE))? == Some(true) {
             return Err(FieldError::unsupported(FieldPath::from(CACHE).field("prewarm"), "is not supported: every request generates"));
         }
@@ -253,59 +270,24 @@ impl Reading {
     }
 }
 
-/// What needs a response or a conversation that was stored before, or one that is stored for later.
-fn refuse_what_needs_a_store(f: &mut Fields) -> Result<(), FieldError> {
-    let unsupported = |name: &str, reason| Err(FieldError::unsupported(name, reason));
-    for name in ["previous_response_id", "conversation"] {
-        if f.take(name).is_some() {
-            return unsupported(name, "is not supported: responses are not stored here; send the earlier items in 'input'");
-        }
+/// `truncation`: no item of the input is left out here.
+fn refuse_truncation(f: &mut Fields) -> Result<(), FieldError> {
+    const NAME: &str = specs::TRUNCATION.name;
+    if f.peek(NAME).is_some_and(|value| value == "auto") {
+        return Err(FieldError::unsupported(NAME, "must be 'disabled': leave out old items instead"));
     }
-    if f.boolean("background")? == Some(true) {
-        return unsupported("background", "is not supported: responses are not stored here, so none can be fetched later");
-    }
-    if f.take("background_options").is_some() {
-        return unsupported("background_options", "is not supported: nothing runs in the background");
-    }
-    if f.take("prompt").is_some() {
-        return unsupported("prompt", "is not supported: prompt templates are not stored here; send 'instructions' and 'input'");
-    }
-    Ok(())
-}
-
-/// What would change an answer and is not done.
-fn refuse_what_is_not_done(f: &mut Fields) -> Result<(), FieldError> {
-    let refused = [
-        ("max_tool_calls", "is not supported: it limits OpenAI's built-in tools, and there are none"),
-        ("context_management", "is not supported: leave out old items instead"),
-        ("moderation", "is not supported: nothing is moderated here"),
-        ("prompt_embeds", "is not supported"),
-    ];
-    for (name, reason) in refused {
-        if f.take(name).is_some() {
-            return Err(FieldError::unsupported(name, reason));
-        }
-    }
-    match f.string("truncation")?.as_deref() {
-        None | Some("disabled") => {}
-        Some("auto") => {
-            let reason = "must be 'disabled': leave out old items instead";
-            return Err(FieldError::unsupported("truncation", reason));
-        }
-        Some(_) => return Err(FieldError::invalid("truncation", "expected 'disabled'")),
-    }
-    Ok(())
+    f.check(&[&specs::TRUNCATION])
 }
 
 fn metadata(f: &mut Fields) -> Result<Map<String, Value>, FieldError> {
-    const NAME: &str = "metadata";
-    let (entries, key_length, value_length) = METADATA;
-    let metadata = f.object(NAME)?.unwrap_or_default();
+    const ENTRIES: usize = specs::MAX_METADATA;
+    const LONGEST: usize = specs::MAX_METADATA_VALUE;
+    let metadata = f.get(&specs::METADATA)?.unwrap_or_default();
     let short = |text: &str, most: usize| text.chars().count() <= most;
-    let fits = |(key, value): (&String, &Value)| short(key, key_length) && value.as_str().is_some_and(|value| short(value, value_length));
-    if metadata.len() > entries || !metadata.iter().all(fits) {
-        let reason = format!("expected at most {entries} keys of {key_length} characters with strings of {value_length} at most");
-        return Err(FieldError::invalid(NAME, reason));
+    let fits = |(key, value): (&String, &Value)| short(key, MAX_METADATA_KEY) && value.as_str().is_some_and(|value| short(value, LONGEST));
+    if metadata.len() > ENTRIES || !metadata.iter().all(fits) {
+        let reason = format!("expected at most {ENTRIES} keys of {MAX_METADATA_KEY} characters with strings of {LONGEST} at most");
+        return Err(FieldError::invalid(specs::METADATA.name, reason));
     }
     Ok(metadata)
 }

@@ -1,10 +1,8 @@
 //! The fields of `POST /v1/responses`, in the order of OpenAI's specification, then vLLM's.
-//!
-//! The reader does not use them yet; tests hold them against it.
 
 use crate::api::{
     fields::{
-        spec::{FieldSpec, Specs},
+        spec::{AnySpec as _, FieldSpec, Specs},
         values::{
             Booleans, Integers, Objects, OneOf, Or, Refused, Shaped, Strings, Unused, integer, is_off, object, one_of, refused, shaped,
             string, unused,
@@ -12,10 +10,15 @@ use crate::api::{
     },
     openai::{
         chat::specs as chat,
-        shared::limits::{MODEL, SKIP_SPECIAL_TOKENS, STREAM, USER},
+        shared::limits::{self, INCLUDE_OBFUSCATION, MODEL, SKIP_SPECIAL_TOKENS, STREAM},
     },
 };
 use serde_json::{Value, json};
+
+/// Entries of `metadata` at most (OpenAI).
+pub(super) const MAX_METADATA: usize = 16;
+/// Longest value in `metadata`, characters (OpenAI).
+pub(super) const MAX_METADATA_VALUE: usize = 512;
 
 pub(in crate::api) const INPUT: FieldSpec<Shaped> = shaped("input", input).example(r#"[{"role":"user","content":"Hi"}]"#).about(
     "A text, or items: messages, calls, their outputs and what was thought, text only. Items of an answer can be sent back as they are.",
@@ -26,7 +29,7 @@ pub(in crate::api) const MAX_OUTPUT_TOKENS: FieldSpec<Integers> = integer("max_o
     .example("8")
     .about("Tokens to generate at most, reasoning included; by default the room that the input leaves in the context.");
 pub(in crate::api) const STREAM_OPTIONS: FieldSpec<Objects> =
-    object("stream_options", || json!({"type": "object", "properties": {"include_obfuscation": {"type": ["boolean", "null"]}}}))
+    object("stream_options", || json!({"type": "object", "properties": {INCLUDE_OBFUSCATION.name: {"type": ["boolean", "null"]}}}))
         .example(r#"{"include_obfuscation":false}"#)
         .about("Only with `stream`; nothing is obfuscated, and `true` is reported.");
 pub(in crate::api) const INCLUDE: FieldSpec<Shaped> = shaped("include", || json!({"type": "array", "items": {"type": "string"}})).example(r#"["message.output_text.logprobs"]"#).about("`message.output_text.logprobs` works; `reasoning.encrypted_content` is reported, as thoughts are sent in the clear; the rest is of tools that are not there.");
@@ -44,9 +47,11 @@ pub(in crate::api) const TRUNCATION: FieldSpec<OneOf> =
     one_of("truncation", &["disabled"]).example("\"disabled\"").about("`auto` is refused: leave out old items instead.");
 pub(in crate::api) const METADATA: FieldSpec<Objects> =
     object("metadata", metadata).example(r#"{"a":"b"}"#).about("Repeated in the answer, never logged.");
-pub(in crate::api) const SAFETY_IDENTIFIER: FieldSpec<Unused> = unused("safety_identifier").about("Repeated in the answer, never logged.");
-pub(in crate::api) const PROMPT_CACHE_KEY: FieldSpec<Unused> =
-    unused("prompt_cache_key").about("Repeated in the answer; prompts are cached by what they say.");
+pub(in crate::api) const USER: FieldSpec<Strings> = string(limits::USER.name).accepted().about("Repeated in the answer, never logged.");
+pub(in crate::api) const SAFETY_IDENTIFIER: FieldSpec<Strings> =
+    string(chat::SAFETY_IDENTIFIER.name).accepted().about("Repeated in the answer, never logged.");
+pub(in crate::api) const PROMPT_CACHE_KEY: FieldSpec<Strings> =
+    string(chat::PROMPT_CACHE_KEY.name).accepted().about("Repeated in the answer; prompts are cached by what they say.");
 pub(in crate::api) const PROMPT_CACHE_OPTIONS: FieldSpec<Objects> = object("prompt_cache_options", || json!({"type": "object"}))
     .accepted()
     .example(r#"{"ttl":"30m"}"#)
@@ -85,6 +90,11 @@ pub(in crate::api) const CONTEXT_MANAGEMENT: FieldSpec<Refused> =
         .about("Leave out old items instead.");
 pub(in crate::api) const MODERATION: FieldSpec<Refused> =
     refused("moderation", "is not supported: nothing is moderated here").example(r#"{"model":"x"}"#).about("Nothing is moderated.");
+/// This route refuses an empty list too. The documents show the spec in `NOT_IMPLEMENTED`, which accepts one.
+const PROMPT_EMBEDS: FieldSpec<Refused> = refused("prompt_embeds", "is not supported");
+/// These two are inside `reasoning` and `text`.
+pub(super) const EFFORT: FieldSpec<OneOf> = FieldSpec { name: "effort", ..chat::REASONING_EFFORT };
+pub(super) const VERBOSITY: FieldSpec<OneOf> = chat::VERBOSITY;
 pub(in crate::api) const INCLUDE_REASONING: FieldSpec<Or<Booleans>> = chat::INCLUDE_REASONING.about("Show what was thought (vLLM).");
 
 /// The fields that no other route reads with the same code, and some that several have.
@@ -105,7 +115,7 @@ pub(in crate::api) const RESPONSES: Specs = &[
     &TRUNCATION,
     &METADATA,
     &chat::STORE,
-    &USER.about("Repeated in the answer, never logged."),
+    &USER,
     &SAFETY_IDENTIFIER,
     &PROMPT_CACHE_KEY,
     &chat::PROMPT_CACHE_RETENTION,
@@ -125,6 +135,33 @@ pub(in crate::api) const RESPONSES: Specs = &[
     &INCLUDE_REASONING,
     &SKIP_SPECIAL_TOKENS,
 ];
+
+/// The refused ones: first those that need a stored response or conversation, then those that would change an answer
+/// and are not implemented. They are read in this order, and the first one at fault is named.
+pub(super) const REFUSED: Specs = &[
+    &PREVIOUS_RESPONSE_ID,
+    &CONVERSATION,
+    &BACKGROUND,
+    &BACKGROUND_OPTIONS,
+    &PROMPT,
+    &MAX_TOOL_CALLS,
+    &CONTEXT_MANAGEMENT,
+    &MODERATION,
+    &PROMPT_EMBEDS,
+];
+
+/// Fields without effect: there is one tier, there are no programs, prompts are cached by their text, and no image is
+/// read.
+pub(super) const UNUSED: Specs = &[&SERVICE_TIER, &ACCESS_PROGRAMS, &chat::PROMPT_CACHE_RETENTION, &IMAGE];
+
+/// The words of a field that is inside another, where a schema has to say that `null` is allowed.
+fn words_or_null(spec: &FieldSpec<OneOf>) -> Value {
+    let mut words = spec.schema()["enum"].take();
+    if let Value::Array(words) = &mut words {
+        words.push(Value::Null);
+    }
+    json!({"enum": words})
+}
 
 fn input() -> Value {
     json!({
@@ -196,7 +233,7 @@ fn text() -> Value {
                     "description": {"type": ["string", "null"]},
                 },
             },
-            "verbosity": {"enum": ["low", "medium", "high", null]},
+            VERBOSITY.name: words_or_null(&VERBOSITY),
         },
     })
 }
@@ -205,12 +242,13 @@ fn reasoning() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "effort": {"enum": ["none", "minimal", "low", "medium", "high", "xhigh", "max", null]},
+            EFFORT.name: words_or_null(&EFFORT),
             "summary": {"type": ["string", "null"]},
         },
     })
 }
 
 fn metadata() -> Value {
-    json!({"type": "object", "maxProperties": 16, "additionalProperties": {"type": "string", "maxLength": 512}})
+    let text = json!({"type": "string", "maxLength": MAX_METADATA_VALUE});
+    json!({"type": "object", "maxProperties": MAX_METADATA, "additionalProperties": text})
 }

@@ -1,8 +1,9 @@
 //! `tools`, `tool_choice` and `text.format` of the Responses API, which are flat where chat's are nested.
 //!
-//! Refuses OpenAI's built-in tools, which would run here. What functions and formats have in common with chat's is checked by
-//! the code that reads those.
+//! Refuses OpenAI's built-in tools, which would run here. What functions and formats have in common with chat's is
+//! checked by the code that reads those.
 
+use super::specs;
 use crate::{
     api::{
         fields::{FieldError, Fields, ignored::Ignored},
@@ -21,8 +22,8 @@ use serde_json::{Map, Value, json};
 /// # Errors
 /// Another type than a list of objects, a tool that is no function, or a function that breaks a rule of chat's.
 pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Tools, Vec<Value>), FieldError> {
-    let path = FieldPath::from("tools");
-    let tools = match f.take("tools") {
+    let path = FieldPath::from(specs::TOOLS.name);
+    let tools = match f.get(&specs::TOOLS)? {
         None => return Ok((Tools::default(), Vec::new())),
         Some(Value::Array(tools)) => tools,
         Some(other) => return Err(FieldError::wrong_type(path, "an array of tools", &other)),
@@ -64,11 +65,11 @@ pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Tools, Vec
 /// # Errors
 /// No choice, or one of a function that is not among `tools`.
 pub(super) fn tool_choice(f: &mut Fields, tools: &Tools) -> Result<(Calls, Value), FieldError> {
-    let given = f.take("tool_choice");
+    let given = f.get(&specs::TOOL_CHOICE)?;
     let shown = given.clone().unwrap_or_else(|| "auto".into());
     let calls = match given {
         Some(Value::Object(mut choice)) => {
-            let at = FieldPath::from("tool_choice");
+            let at = FieldPath::from(specs::TOOL_CHOICE.name);
             function_type(&choice, &at)?;
             named_function(choice.shift_remove("name"), &at.field("name"), tools)?
         }
@@ -77,7 +78,8 @@ pub(super) fn tool_choice(f: &mut Fields, tools: &Tools) -> Result<(Calls, Value
     Ok((calls, shown))
 }
 
-/// `text.format`, whose schema is not nested. Adds fields without effect: those that chat knows to `hidden`, others to `ignored`.
+/// `text.format`, whose schema is not nested. Adds fields without effect: those that chat knows to `hidden`, others to
+/// `ignored`.
 ///
 /// # Errors
 /// As of chat's `response_format`.
@@ -92,7 +94,7 @@ pub(super) fn text_format(
     let mut format = Fields::new(format);
     let constraint = if has_schema {
         format.take("type");
-        let known = format.pick(&["name", "description", "schema", "strict"]);
+        let known = format.pick(["name", "description", "schema", "strict"]);
         ignored.extend_inside(NAME, &format.finish());
         format = known;
         Some(read_json_schema(&mut format, &path)?)

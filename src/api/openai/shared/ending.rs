@@ -13,9 +13,9 @@ use crate::{
 use serde_json::{Value, json};
 
 /// Entries of `stop` at most (OpenAI), unless the operator says otherwise.
-const MAX_STOP_STRINGS: usize = 4;
+pub(in crate::api) const MAX_STOP_STRINGS: usize = 4;
 /// Longest stop string, bytes.
-const MAX_STOP_BYTES: usize = 256;
+pub(in crate::api) const MAX_STOP_BYTES: usize = 256;
 /// Entries of `stop_token_ids` at most.
 const MAX_STOP_TOKENS: usize = 128;
 

@@ -1,5 +1,5 @@
-//! What completions, chat and responses have in common in reading a request: the limits of the served model, the fields that are
-//! refused, and the options of a stream.
+//! What completions, chat and responses have in common in reading a request: the limits of the served model, the fields
+//! that are refused, and the options of a stream.
 
 use crate::api::fields::{
     FieldError, Fields,
@@ -29,7 +29,7 @@ pub(in crate::api) const STREAM_OPTIONS: FieldSpec<Objects> = object("stream_opt
 .about("Only with `stream`; `include_usage` adds a last chunk with the usage.");
 /// These two are inside `stream_options`.
 const INCLUDE_USAGE: FieldSpec<Or<Booleans>> = boolean("include_usage").or(false);
-const INCLUDE_OBFUSCATION: FieldSpec<Or<Booleans>> = boolean("include_obfuscation").or(false);
+pub(in crate::api) const INCLUDE_OBFUSCATION: FieldSpec<Or<Booleans>> = boolean("include_obfuscation").or(false);
 pub(in crate::api) const SKIP_SPECIAL_TOKENS: FieldSpec<Or<Booleans>> =
     boolean("skip_special_tokens").or(true).extra().example("false").about("Leave control tokens out of the text (vLLM).");
 pub(in crate::api) const USER: FieldSpec<Unused> = unused("user").about("Accepted, not used, never logged.");
@@ -48,7 +48,7 @@ const fn not_implemented(name: &'static str) -> FieldSpec<Refused> {
 }
 
 /// Alternatives per token of a chat at most (OpenAI), unless `--max-logprobs` says otherwise.
-const MAX_TOP_LOGPROBS: u8 = 20;
+pub(in crate::api) const MAX_TOP_LOGPROBS: u8 = 20;
 
 /// What the served model and the operator allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,10 @@
 //! | `guided_json`, `guided_regex`, `guided_choice`, `guided_grammar` | vLLM before 0.12 |
 //! | `json_schema`, `grammar` | llama-server |
 //!
-//! A request may use one of them. What a constraint means is `protocol::Constraint`; nothing is compiled here.
+//! A request may use one of them. `specs` has name and description of each. What a constraint means is
+//! `protocol::Constraint`; nothing is compiled here.
+
+pub(in crate::api) mod specs;
 
 use crate::{
     api::{
@@ -41,21 +44,22 @@ pub fn read_constraint(f: &mut Fields) -> Result<Option<Constrained>, FieldError
     read_constraint_beside(format, f)
 }
 
-/// As [`read_constraint`] for a route that has something else in place of `response_format`, and has read it into `format`.
+/// As [`read_constraint`] for a route that has something else in place of `response_format`, and has read it into
+/// `format`.
 ///
 /// # Errors
 /// As [`read_constraint`].
 pub fn read_constraint_beside(format: Option<Constrained>, f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
     let mut found = format;
     let constraints = [
-        ("structured_outputs", structured_outputs(f)?),
-        ("guided_json", schema(f, "guided_json", "guided_json")?),
-        ("guided_regex", f.string("guided_regex")?.map(Constraint::Regex)),
-        ("guided_choice", choice(f, "guided_choice", "guided_choice")?),
-        ("guided_grammar", f.string("guided_grammar")?.map(Constraint::Grammar)),
-        ("json_schema", schema(f, "json_schema", "json_schema")?),
+        (specs::STRUCTURED_OUTPUTS.name, structured_outputs(f)?),
+        (specs::GUIDED_JSON.name, schema(f.get(&specs::GUIDED_JSON)?, specs::GUIDED_JSON.name)?),
+        (specs::GUIDED_REGEX.name, f.get(&specs::GUIDED_REGEX)?.map(Constraint::Regex)),
+        (specs::GUIDED_CHOICE.name, choice(f.get(&specs::GUIDED_CHOICE)?, specs::GUIDED_CHOICE.name)?),
+        (specs::GUIDED_GRAMMAR.name, f.get(&specs::GUIDED_GRAMMAR)?.map(Constraint::Grammar)),
+        (specs::JSON_SCHEMA.name, schema(f.get(&specs::JSON_SCHEMA)?, specs::JSON_SCHEMA.name)?),
         // llama-server's clients send an empty one for none.
-        ("grammar", f.string("grammar")?.filter(|grammar| !grammar.is_empty()).map(Constraint::Grammar)),
+        (specs::GRAMMAR.name, f.get(&specs::GRAMMAR)?.filter(|grammar| !grammar.is_empty()).map(Constraint::Grammar)),
     ];
     for (param, constraint) in constraints {
         let Some(constraint) = constraint else { continue };
@@ -84,8 +88,8 @@ pub async fn check(engine: &EngineHandle, constrained: Option<&Constrained>) -> 
 }
 
 fn response_format(f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
-    const NAME: &str = "response_format";
-    let Some(format) = f.object(NAME)? else { return Ok(None) };
+    const NAME: &str = specs::RESPONSE_FORMAT.name;
+    let Some(format) = f.get(&specs::RESPONSE_FORMAT)? else { return Ok(None) };
     let mut format = Fields::new(format);
     let path = FieldPath::from(NAME);
     let constraint = read_format(&mut format, &path)?;
@@ -93,15 +97,15 @@ fn response_format(f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
     Ok(constraint.map(|constraint| Constrained { constraint, path }))
 }
 
-/// Reads the format at `at`: OpenAI's `text`, `json_object` and `json_schema`. `strict` makes no difference: the schema is
-/// always obeyed.
+/// Reads the format at `at`: OpenAI's `text`, `json_object` and `json_schema`. `strict` makes no difference: the schema
+/// is always obeyed.
 ///
 /// # Errors
 /// A kind that is none of these, or a schema that is missing or no object.
 pub fn read_format(format: &mut Fields, at: &FieldPath) -> Result<Option<Constraint>, FieldError> {
     const SCHEMA: &str = "json_schema";
     let kind = format.string("type").map_err(|error| error.inside(at))?;
-    let beside = schema(format, "schema", at.field("schema"))?;
+    let beside = schema(format.take("schema"), at.field("schema"))?;
     match kind.as_deref() {
         None => Err(FieldError::missing(at.field("type"))),
         Some("text") => {
@@ -150,28 +154,31 @@ pub fn read_json_schema(object: &mut Fields, at: &FieldPath) -> Result<Constrain
         object.report("description");
     }
     object.boolean("strict").map_err(inside)?;
-    let constraint = schema(object, "schema", at.field("schema"))?;
+    let constraint = schema(object.take("schema"), at.field("schema"))?;
     constraint.ok_or_else(|| FieldError::missing(at.field("schema")))
 }
 
 /// vLLM's `structured_outputs`. Its other options change what is generated, so none is ignored.
 fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
-    const NAME: &str = "structured_outputs";
-    let Some(options) = f.object(NAME)? else { return Ok(None) };
+    const NAME: &str = specs::STRUCTURED_OUTPUTS.name;
+    let Some(options) = f.get(&specs::STRUCTURED_OUTPUTS)? else { return Ok(None) };
     let mut options = Fields::new(options);
+    let at = FieldPath::from(NAME);
     let inner = |error: FieldError| error.inside(NAME);
     let found = [
-        schema(&mut options, "json", "structured_outputs.json")?,
+        schema(options.take("json"), at.field("json"))?,
         options.string("regex").map_err(inner)?.map(Constraint::Regex),
-        choice(&mut options, "choice", "structured_outputs.choice")?,
+        choice(options.take("choice"), at.field("choice"))?,
         options.string("grammar").map_err(inner)?.map(Constraint::Grammar),
         options.boolean("json_object").map_err(inner)?.filter(|wanted| *wanted).map(|_| Constraint::JsonObject),
     ];
     // Another way to compile would be no other output; here there is only one.
     options.boolean("disable_fallback").map_err(inner)?;
     if let Some(name) = options.finish().shown().next() {
-        let path = FieldPath::from(NAME).field(name);
-        return Err(FieldError::unsupported(path, "is not supported; 'json', 'regex', 'choice', 'grammar' and 'json_object' are"));
+        return Err(FieldError::unsupported(
+            at.field(name),
+            "is not supported; 'json', 'regex', 'choice', 'grammar' and 'json_object' are",
+        ));
     }
     let mut found = found.into_iter().flatten();
     match (found.next(), found.next()) {
@@ -181,8 +188,8 @@ fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> 
 }
 
 /// A schema, as an object or as JSON text.
-fn schema(f: &mut Fields, name: &str, at: impl Into<FieldPath>) -> Result<Option<Constraint>, FieldError> {
-    match f.take(name) {
+fn schema(sent: Option<Value>, at: impl Into<FieldPath>) -> Result<Option<Constraint>, FieldError> {
+    match sent {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(Constraint::JsonSchema(text))),
         Some(object @ Value::Object(_)) => Ok(Some(Constraint::JsonSchema(object.to_string()))),
@@ -191,9 +198,9 @@ fn schema(f: &mut Fields, name: &str, at: impl Into<FieldPath>) -> Result<Option
 }
 
 /// A list of texts.
-fn choice(f: &mut Fields, name: &str, at: impl Into<FieldPath>) -> Result<Option<Constraint>, FieldError> {
+fn choice(sent: Option<Value>, at: impl Into<FieldPath>) -> Result<Option<Constraint>, FieldError> {
     let at = at.into();
-    let values = match f.take(name) {
+    let values = match sent {
         None => return Ok(None),
         Some(Value::Array(values)) => values,
         Some(other) => return Err(FieldError::wrong_type(at, "an array of strings", &other)),

@@ -143,6 +143,7 @@ fn fields_at_fault_are_refused_by_name() {
         (json!({"background": true}), "background"),
         (json!({"prompt": {"id": "pmpt_1"}}), "prompt"),
         (json!({"max_tool_calls": 1}), "max_tool_calls"),
+        (json!({"prompt_embeds": []}), "prompt_embeds"),
         (json!({"truncation": "auto"}), "truncation"),
         (json!({"truncation": "some"}), "truncation"),
         (json!({"prompt_cache_options": {"prewarm": true}}), "prompt_cache_options.prewarm"),

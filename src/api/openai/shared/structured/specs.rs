@@ -1,4 +1,4 @@
-//! The fields that `api::openai::shared::structured` reads, which does not use them yet; tests hold them against it.
+//! The fields that say what an output must obey: OpenAI's, then those of vLLM and of llama-server.
 
 use crate::api::fields::{
     spec::{FieldSpec, Specs},
