@@ -28,5 +28,5 @@ mod walk;
 
 pub use compiler::{Compiled, Compiler};
 pub use matcher::Matcher;
-pub use spelling::Spell;
+pub use spelling::SpellFn;
 pub use vocabulary::{Piece, Vocabulary, Words};
