@@ -81,9 +81,9 @@ impl FieldPath {
     /// The steps from the document to the value.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
         let mut begin = 0;
-        self.segments.iter().map(move |(end, kind)| {
-            let text = &self.text[begin..*end];
-            let is_first = std::mem::replace(&mut begin, *end) == 0;
+        self.segments.iter().enumerate().map(move |(position, (end, kind))| {
+            let text = &self.text[std::mem::replace(&mut begin, *end)..*end];
+            let is_first = position == 0;
             match kind {
                 // Only the first segment has no dot before it, and its name may begin with one.
                 SegmentKind::Field if is_first => Segment::Field(text),
@@ -206,5 +206,7 @@ mod tests {
         assert_eq!(path.spelled(PathStyle::Dots), "chat_template_kwargs.a.b[3].");
         let first = FieldPath::default().field(".x");
         assert_eq!((first.as_str(), first.segments().next()), (".x", Some(Segment::Field(".x"))));
+        let after_nothing = FieldPath::default().field("").field("b");
+        assert_eq!(after_nothing.segments().collect::<Vec<_>>(), [Segment::Field(""), Segment::Field("b")]);
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn need(body: &[u8]) -> usize {
 
 /// Bytes that are taken.
 #[derive(Debug, Default)]
-struct Taken {
+struct BytesInUse {
     total: usize,
     /// None is zero.
     by_caller: BTreeMap<u64, usize>,
@@ -40,7 +40,7 @@ struct Taken {
 #[derive(Debug)]
 pub(super) struct BodyBudget {
     total: usize,
-    taken: Mutex<Taken>,
+    taken: Mutex<BytesInUse>,
 }
 
 impl Default for BodyBudget {
@@ -56,11 +56,11 @@ impl BodyBudget {
     }
 
     /// A part for a body of which nothing is known.
-    pub(super) fn part(self: &Arc<Self>, caller: u64) -> Part {
-        Part { budget: Arc::clone(self), caller, bytes: 0 }
+    pub(super) fn part(self: &Arc<Self>, caller: u64) -> BudgetShare {
+        BudgetShare { budget: Arc::clone(self), caller, bytes: 0 }
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn taken(&self) -> MutexGuard<'_, BytesInUse> {
         // Nothing panics while it is held.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,13 +92,13 @@ impl BodyBudget {
 
 /// The bytes that one request has of the budget; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct BudgetShare {
     budget: Arc<BodyBudget>,
     caller: u64,
     bytes: usize,
 }
 
-impl Part {
+impl BudgetShare {
     /// Grows to `bytes`, if it is smaller; to half of the budget at most, so that any body is taken where there is no other.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.budget.give_back(self.caller, self.bytes);
@@ -128,11 +128,11 @@ impl Drop for Part {
 
 tokio::task_local! {
     /// The part of the request that this task answers.
-    static PART: RefCell<Option<Part>>;
+    static PART: RefCell<Option<BudgetShare>>;
 }
 
 /// Runs `work`, which answers the request that has this part.
-pub(super) async fn scope<T>(part: Part, work: impl Future<Output = T>) -> T {
+pub(super) async fn scope<T>(part: BudgetShare, work: impl Future<Output = T>) -> T {
     PART.scope(RefCell::new(Some(part)), work).await
 }
 

@@ -28,12 +28,12 @@ pub struct Fields {
     unread: Ignored,
     /// Every name that was asked for, for the test that holds the documents against the readers.
     #[cfg(test)]
-    asked: Asked,
+    asked: AskedNames,
 }
 
 /// Names that a reader asked for.
 #[cfg(test)]
-pub(crate) type Asked = std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<String>>>;
+pub(crate) type AskedNames = std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<String>>>;
 
 impl Fields {
     /// Reads a body as a JSON object. Of a repeated key the last value counts.
@@ -61,14 +61,14 @@ impl Fields {
             map,
             unread: Ignored::default(),
             #[cfg(test)]
-            asked: Asked::default(),
+            asked: AskedNames::default(),
         }
     }
 
     /// The names that will have been asked for.
     #[cfg(test)]
-    pub(crate) fn asked(&self) -> Asked {
-        Asked::clone(&self.asked)
+    pub(crate) fn asked(&self) -> AskedNames {
+        AskedNames::clone(&self.asked)
     }
 
     /// Whether a field is there, and not null.

@@ -9,7 +9,7 @@
 use super::{
     caller,
     error::ApiError,
-    turns::{Place, Turns},
+    turns::{TurnPermit, Turns},
 };
 use crate::priority::give_way;
 use axum::{
@@ -65,7 +65,7 @@ pub(super) async fn run<T: Send + 'static>(work: impl Future<Output = T> + Send 
 /// Runs `work` with a place of `turns`, which it has only while it is polled.
 async fn in_turns<T>(turns: Arc<Turns>, caller: u64, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
-    let mut waiting: Option<BoxFuture<'static, Place>> = None;
+    let mut waiting: Option<BoxFuture<'static, TurnPermit>> = None;
     std::future::poll_fn(move |cx: &mut Context<'_>| {
         let wait = waiting.get_or_insert_with(|| Box::pin(Arc::clone(&turns).wait(caller)));
         let _place = ready!(wait.as_mut().poll(cx));

@@ -1,7 +1,7 @@
 //! The limit on chat templates that are rendered at a time, whatever models they belong to. Callers take turns before
 //! it.
 
-use super::turns::{Place, Turns};
+use super::turns::{TurnPermit, Turns};
 use crate::gateway::keys::Principal;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ impl Default for Renders {
 
 impl Renders {
     /// Waits for the caller's turn to render, which lasts until the place is dropped.
-    pub(super) async fn turn(&self, caller: Principal) -> Place {
+    pub(super) async fn turn(&self, caller: Principal) -> TurnPermit {
         Arc::clone(&self.0).wait(caller.id.namespace()).await
     }
 }

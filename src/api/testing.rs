@@ -15,8 +15,8 @@ use crate::{
         testing::{model_info, start_scripted, token},
     },
     protocol::{
-        Call, CheckConstraint, Constraint, ConstraintError, ConstraintErrorKind, Finish, FromEngine, ModelInfo, Reply, SequenceRequest,
-        StepReport, ToEngine, Token, Tokenize,
+        CheckConstraint, Constraint, ConstraintError, ConstraintErrorKind, EngineCall, EngineReply, Finish, FromEngine, ModelInfo,
+        SequenceRequest, StepReport, ToEngine, Token, Tokenize,
     },
 };
 use axum::{
@@ -162,17 +162,17 @@ pub(crate) async fn answer_of_exactly(router: Router, request: Request<Body>) ->
 
 fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<FromEngine> {
     match message {
-        ToEngine::Call { id, call: Call::Tokenize(Tokenize { text, .. }) } => {
+        ToEngine::Call { id, call: EngineCall::Tokenize(Tokenize { text, .. }) } => {
             let tokens = text.chars().map(|letter| Token(u32::from(letter))).collect();
-            vec![FromEngine::Reply { id, reply: Reply::Tokenize(Ok(tokens)) }]
+            vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(tokens)) }]
         }
-        ToEngine::Call { id, call: Call::Check(CheckConstraint { constraint, .. }) } => {
+        ToEngine::Call { id, call: EngineCall::Check(CheckConstraint { constraint, .. }) } => {
             let result = match constraint {
                 Constraint::Regex(text) if text == "refuse me" => Err(ConstraintError::new(ConstraintErrorKind::Invalid, "it is refused")),
                 Constraint::Regex(text) if text == "not now" => Err(ConstraintError::new(ConstraintErrorKind::Busy, "others are compiled")),
                 _ => Ok(()),
             };
-            vec![FromEngine::Reply { id, reply: Reply::Check(result) }]
+            vec![FromEngine::Reply { id, reply: EngineReply::Check(result) }]
         }
         ToEngine::Submit(request) => {
             let mut output = token(request.id, 7, " world");

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 /// A number of places, and the queue before them.
 #[derive(Debug)]
 pub(super) struct Turns {
-    queue: Mutex<FairQueue<oneshot::Sender<Place>>>,
+    queue: Mutex<FairQueue<oneshot::Sender<TurnPermit>>>,
 }
 
 impl Turns {
@@ -20,10 +20,10 @@ impl Turns {
     }
 
     /// Waits for a place. Of one caller's places at most all but one are taken while others wait. Dropping the future leaves the queue.
-    pub(super) async fn wait(self: Arc<Self>, caller: u64) -> Place {
+    pub(super) async fn wait(self: Arc<Self>, caller: u64) -> TurnPermit {
         let (grant, granted) = oneshot::channel();
         let ticket = self.queue().push(caller, grant);
-        let _entry = Entry { turns: &self, caller, ticket };
+        let _entry = QueueEntry { turns: &self, caller, ticket };
         self.hand_out();
         match granted.await {
             Ok(place) => place,
@@ -36,7 +36,7 @@ impl Turns {
     fn hand_out(self: &Arc<Self>) {
         loop {
             let Some((caller, grant)) = self.queue().take() else { return };
-            if let Err(mut refused) = grant.send(Place { turns: Some(Arc::clone(self)), caller }) {
+            if let Err(mut refused) = grant.send(TurnPermit { turns: Some(Arc::clone(self)), caller }) {
                 // It is given back here and not by its drop, which would come back to this loop.
                 refused.turns = None;
                 self.queue().leave(caller);
@@ -44,7 +44,7 @@ impl Turns {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, FairQueue<oneshot::Sender<Place>>> {
+    fn queue(&self) -> MutexGuard<'_, FairQueue<oneshot::Sender<TurnPermit>>> {
         // Nothing panics while it is held.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -52,13 +52,13 @@ impl Turns {
 
 /// A place, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct TurnPermit {
     /// `None` if it has been given back already.
     turns: Option<Arc<Turns>>,
     caller: u64,
 }
 
-impl Drop for Place {
+impl Drop for TurnPermit {
     fn drop(&mut self) {
         if let Some(turns) = self.turns.take() {
             turns.queue().leave(self.caller);
@@ -68,13 +68,13 @@ impl Drop for Place {
 }
 
 /// Somebody in the queue. Leaves it when dropped.
-struct Entry<'a> {
+struct QueueEntry<'a> {
     turns: &'a Arc<Turns>,
     caller: u64,
     ticket: Ticket,
 }
 
-impl Drop for Entry<'_> {
+impl Drop for QueueEntry<'_> {
     fn drop(&mut self) {
         self.turns.queue().forget(self.caller, self.ticket);
         // One that is alone now may have what it could not have beside others.

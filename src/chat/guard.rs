@@ -64,7 +64,7 @@ impl Guard {
     ///
     /// # Errors
     /// `Input` when the request uses every private character there is, or nests too deep.
-    pub(super) fn marks(&self, input: &ChatInput) -> Result<Marks<'_>, TemplateError> {
+    pub(super) fn marks(&self, input: &ChatInput) -> Result<GuardMarks<'_>, TemplateError> {
         let mut taken = self.taken.clone();
         let lists = input.messages.iter().chain(input.tools.iter().flatten()).chain(input.kwargs.values());
         for value in lists {
@@ -72,7 +72,7 @@ impl Guard {
         }
         let mut free = PRIVATE.into_iter().flatten().filter(|c| !taken.contains(c));
         match (free.next(), free.next()) {
-            (Some(marker), Some(end_tag)) => Ok(Marks { guard: self, marker, end_tag }),
+            (Some(marker), Some(end_tag)) => Ok(GuardMarks { guard: self, marker, end_tag }),
             _ => Err(TemplateError::Input("the request uses all private characters of Unicode; the server needs two of them".to_owned())),
         }
     }
@@ -169,13 +169,13 @@ fn walk(automaton: &NFA, bytes: impl Iterator<Item = u8>, mut visit: impl FnMut(
 }
 
 /// The marks of one render.
-pub(super) struct Marks<'g> {
+pub(super) struct GuardMarks<'g> {
     guard: &'g Guard,
     marker: char,
     end_tag: char,
 }
 
-impl Marks<'_> {
+impl GuardMarks<'_> {
     /// The character that keeps tokens apart.
     pub(super) fn marker(&self) -> char {
         self.marker

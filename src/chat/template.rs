@@ -4,7 +4,7 @@
 
 use super::{
     environment::{self, NAME, RESERVED},
-    guard::{Guard, Marks},
+    guard::{Guard, GuardMarks},
     json::MARKER,
     mentions::Mentions,
     rendering::{ChatInput, ContinuationError, RenderedPrompt, TemplateError, TemplateTokens},
@@ -86,7 +86,7 @@ impl ChatTemplate {
     }
 
     /// The template's variables, and how much input they are, bytes.
-    fn context(&self, input: &ChatInput, marks: &Marks<'_>) -> Result<(Value, u64), TemplateError> {
+    fn context(&self, input: &ChatInput, marks: &GuardMarks<'_>) -> Result<(Value, u64), TemplateError> {
         let mut cost = 0;
         let mut converted = |value: &Json| marks.value(value, &mut cost);
         let list = |values: &[Json], converted: &mut dyn FnMut(&Json) -> Result<Value, TemplateError>| {
@@ -136,7 +136,7 @@ fn final_text(messages: &[Json]) -> Option<&str> {
 }
 
 /// Takes the marks out of `rendered`, and cuts it where the last message's text ends if that is to be continued.
-fn finish(rendered: &str, input: &ChatInput, marks: &Marks<'_>) -> Result<RenderedPrompt, TemplateError> {
+fn finish(rendered: &str, input: &ChatInput, marks: &GuardMarks<'_>) -> Result<RenderedPrompt, TemplateError> {
     let mut rendered = rendered;
     if input.continue_final_message {
         let end = rendered.rfind(marks.end_tag()).ok_or(TemplateError::Continuation(ContinuationError::LeftOut))?;

@@ -1,6 +1,6 @@
 //! Options of the API: names under which the model is served, limits of requests, timing of streams.
 
-use super::{Kind, OptionSpec, values::Values};
+use super::{Kind, OptionSpec, values::SettingsReader};
 use std::time::Duration;
 
 /// Names and limits of the API.
@@ -104,7 +104,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 
 impl ApiConfig {
     /// Reads the options. `model_name` is the name to serve under if none is given.
-    pub(super) fn read(values: &mut Values, model_name: String) -> Self {
+    pub(super) fn read(values: &mut SettingsReader, model_name: String) -> Self {
         let mut served_model_names = values.list(&SERVED_MODEL_NAME);
         if served_model_names.is_empty() {
             served_model_names.push(model_name);

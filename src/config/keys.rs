@@ -1,6 +1,6 @@
 //! Options of the keys that callers need. Keys are held as given until the gateway hashes them; they are never printed.
 
-use super::{Kind, OptionSpec, values::Values};
+use super::{Kind, OptionSpec, values::SettingsReader};
 use std::{fmt, path::PathBuf};
 
 /// The keys that callers need.
@@ -43,7 +43,7 @@ impl KeyConfig {
         self.keys.fill(String::new());
     }
 
-    pub(super) fn read(values: &mut Values) -> Self {
+    pub(super) fn read(values: &mut SettingsReader) -> Self {
         let config = Self { keys: values.list(&API_KEY), file: values.optional_text(&API_KEY_FILE).map(PathBuf::from) };
         if config.keys.is_empty() && values.is_given(&API_KEY) {
             // As `--api-key "$UNSET"` would be: its author wants keys.

@@ -7,7 +7,7 @@ use super::{
     option::Kind,
     options,
     problem::{Problem, closest},
-    values::{Setting, Values},
+    values::{Setting, SettingsReader},
 };
 use std::{
     fs, io,
@@ -29,8 +29,8 @@ pub struct Flags {
 }
 
 /// All layers in one, and notes for the log.
-pub(super) fn gather(flags: &Flags, environment: &Environment) -> (Values, Vec<String>) {
-    let mut values = Values::default();
+pub(super) fn gather(flags: &Flags, environment: &Environment) -> (SettingsReader, Vec<String>) {
+    let mut values = SettingsReader::default();
     let mut notes = flags.notes.clone();
     if let Some(path) = flags.config.clone().or_else(|| environment.path("LLAMERO_CONFIG")) {
         add_file(&mut values, &path);
@@ -50,7 +50,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
     format!("{place}{}", error.message())
 }
 
-fn add_file(values: &mut Values, path: &Path) {
+fn add_file(values: &mut SettingsReader, path: &Path) {
     let at = path.display().to_string();
     let problem = |message: String| Problem { at: at.clone(), message };
     let table = match read_capped(path) {
@@ -109,7 +109,7 @@ fn texts_of(spec: &OptionSpec, value: &toml::Value) -> Result<Vec<String>, Strin
     texts.ok_or_else(|| format!("must be {}", spec.kind))
 }
 
-fn add_environment(values: &mut Values, environment: &Environment, notes: &mut Vec<String>) {
+fn add_environment(values: &mut SettingsReader, environment: &Environment, notes: &mut Vec<String>) {
     for spec in options() {
         let canonical = spec.env();
         let names = std::iter::once(canonical.as_str()).chain(spec.env_aliases.iter().copied());

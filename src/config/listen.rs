@@ -1,6 +1,6 @@
 //! Options of the listening socket and of its end.
 
-use super::{KeyConfig, Kind, OptionSpec, values::Values};
+use super::{KeyConfig, Kind, OptionSpec, values::SettingsReader};
 use std::{
     net::{IpAddr, Ipv4Addr},
     time::Duration,
@@ -53,7 +53,7 @@ const DRAIN_TIMEOUT: OptionSpec = OptionSpec::new(
 pub(super) const OPTIONS: &[OptionSpec] = &[HOST, PORT, INSECURE_NO_AUTH, HEADER_TIMEOUT, SHUTDOWN_DELAY, DRAIN_TIMEOUT];
 
 impl ListenConfig {
-    pub(super) fn read(values: &mut Values, keys: &KeyConfig) -> Self {
+    pub(super) fn read(values: &mut SettingsReader, keys: &KeyConfig) -> Self {
         let config = Self {
             host: values.parsed(&HOST, |text| match text.trim() {
                 "localhost" => Ok(IpAddr::from(Ipv4Addr::LOCALHOST)),

@@ -1,6 +1,6 @@
 //! Options of log lines.
 
-use super::{Kind, OptionSpec, values::Values};
+use super::{Kind, OptionSpec, values::SettingsReader};
 use tracing_subscriber::EnvFilter;
 
 /// Format of log lines.
@@ -22,7 +22,7 @@ const LOG_LEVEL: OptionSpec =
 pub(super) const OPTIONS: &[OptionSpec] = &[LOG_FORMAT, LOG_LEVEL];
 
 /// Format, and a filter that `tracing_subscriber` understands.
-pub(super) fn read(values: &mut Values) -> (LogFormat, String) {
+pub(super) fn read(values: &mut SettingsReader) -> (LogFormat, String) {
     let format = values.choice(&LOG_FORMAT, |word| match word {
         "text" => Some(LogFormat::Text),
         "json" => Some(LogFormat::Json),

@@ -1,6 +1,6 @@
 //! Options of the model and of the engine that opens it.
 
-use super::{Kind, OptionSpec, values::Values};
+use super::{Kind, OptionSpec, values::SettingsReader};
 use crate::protocol::{EngineOptions, FlashAttention, KvLayout, KvType};
 use std::path::PathBuf;
 
@@ -140,7 +140,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 ];
 
 /// Reads the options of the engine; the model's path is found later.
-pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
+pub(super) fn read_engine(values: &mut SettingsReader) -> EngineOptions {
     let options = EngineOptions {
         model_path: PathBuf::new(),
         model_files: Vec::new(),
@@ -183,7 +183,7 @@ pub(super) fn read_engine(values: &mut Values) -> EngineOptions {
 }
 
 /// Where parked content is kept, if it is to be kept.
-pub(super) fn read_prefix_cache_dir(values: &mut Values, engine: &EngineOptions) -> Option<PathBuf> {
+pub(super) fn read_prefix_cache_dir(values: &mut SettingsReader, engine: &EngineOptions) -> Option<PathBuf> {
     let folder = values.optional_text(&PREFIX_CACHE_DIR).map(PathBuf::from)?;
     if engine.swap_space_bytes == Some(0) {
         values.problem(&PREFIX_CACHE_DIR, "keeps what is in swap_space, which is 0; give that some GiB, or leave this out");
@@ -191,7 +191,7 @@ pub(super) fn read_prefix_cache_dir(values: &mut Values, engine: &EngineOptions)
     Some(folder)
 }
 
-fn check_together(values: &mut Values, options: &EngineOptions) {
+fn check_together(values: &mut SettingsReader, options: &EngineOptions) {
     if options.max_num_batched_tokens < options.max_num_seqs {
         let (tokens, seqs) = (options.max_num_batched_tokens, options.max_num_seqs);
         let message = format!("{tokens} is less than max_num_seqs, {seqs}: every sequence needs a token in each step");

@@ -1,6 +1,6 @@
 //! Options of the supervision of the engine process.
 
-use super::{Kind, OptionSpec, values::Values};
+use super::{Kind, OptionSpec, values::SettingsReader};
 use std::time::Duration;
 
 /// Supervision of the engine process.
@@ -54,7 +54,7 @@ const MAX_RESTARTS: OptionSpec = OptionSpec::new(
 pub(super) const OPTIONS: &[OptionSpec] = &[MAX_WAITING, STALL_TIMEOUT, LOAD_TIMEOUT, RESTART_BACKOFF, MAX_RESTARTS];
 
 impl SupervisionConfig {
-    pub(super) fn read(values: &mut Values) -> Self {
+    pub(super) fn read(values: &mut SettingsReader) -> Self {
         Self {
             max_waiting: values.integer(&MAX_WAITING),
             stall_timeout: values.duration(&STALL_TIMEOUT),

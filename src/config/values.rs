@@ -18,7 +18,7 @@ pub(super) struct Setting {
 
 /// The settings of all layers together, being read.
 #[derive(Debug, Default)]
-pub(super) struct Values {
+pub(super) struct SettingsReader {
     /// By key.
     pub(super) settings: BTreeMap<&'static str, Setting>,
     pub(super) problems: Vec<Problem>,
@@ -26,7 +26,7 @@ pub(super) struct Values {
     pub(super) read: Vec<&'static str>,
 }
 
-impl Values {
+impl SettingsReader {
     /// Where an option was set, for problems that concern several options.
     pub(super) fn at(&self, spec: &OptionSpec) -> String {
         self.settings.get(spec.key).map_or_else(|| format!("--{}", spec.flag()), |setting| setting.at.clone())

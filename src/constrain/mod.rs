@@ -33,5 +33,5 @@ mod walk;
 pub use compiled::Compiled;
 pub use compiler::Compiler;
 pub use matcher::Matcher;
-pub use spelling::Spell;
+pub use spelling::SpellFn;
 pub use vocabulary::{Piece, Vocabulary, Words};

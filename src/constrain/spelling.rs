@@ -9,7 +9,7 @@ use llguidance::toktrie::{TokTrie, TokenId, TokenizerEnv};
 use std::sync::Arc;
 
 /// Turns a text that follows another one into tokens.
-pub type Spell = Arc<dyn Fn(&str) -> Vec<Token> + Send + Sync>;
+pub type SpellFn = Arc<dyn Fn(&str) -> Vec<Token> + Send + Sync>;
 
 /// Bytes that are written at a time. The engine thread does it, with an ordinary stack, and some models' pre-tokenizers
 /// recurse for each character; longer texts are cut, which may cost a token at each cut.
@@ -18,11 +18,11 @@ const MAX_SPELLED: usize = 1 << 10;
 /// llguidance's view of a tokenizer.
 pub(super) struct Spelling {
     trie: TokTrie,
-    spell: Spell,
+    spell: SpellFn,
 }
 
 impl Spelling {
-    pub(super) fn new(trie: TokTrie, spell: Spell) -> Self {
+    pub(super) fn new(trie: TokTrie, spell: SpellFn) -> Self {
         Self { trie, spell }
     }
 

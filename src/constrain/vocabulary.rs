@@ -1,6 +1,6 @@
 //! The vocabulary in the form that llguidance takes: a trie over the bytes of all tokens. Made once per model.
 
-use super::spelling::{Spell, Spelling};
+use super::spelling::{SpellFn, Spelling};
 use crate::protocol::{ConstraintError, ConstraintErrorKind, Token};
 use llguidance::{
     ParserFactory,
@@ -83,7 +83,7 @@ impl Vocabulary {
     ///
     /// # Errors
     /// If llguidance cannot use them.
-    pub fn new(words: &Words, spell: Spell) -> Result<Self, ConstraintError> {
+    pub fn new(words: &Words, spell: SpellFn) -> Result<Self, ConstraintError> {
         let Words { words, ends } = words;
         let mut writes = [false; 256];
         for word in words.iter().filter(|word| word.first() != Some(&TokTrie::SPECIAL_TOKEN_MARKER)) {

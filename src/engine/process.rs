@@ -6,7 +6,7 @@
 use crate::child_process::{die_with, socket_to_parent};
 use crate::engine::{
     runner::{ModelRunner, Tokenizer},
-    serve::{Host, Model, Opened, ServeError, serve},
+    serve::{EngineModel, Host, Opened, ServeError, serve},
     tokenizers::TOKENIZER_STACK_BYTES,
 };
 use crate::llama::{self, GeneratingModel, LoadedModel};
@@ -121,7 +121,7 @@ impl Host for LlamaHost {
             LoadedModel::Embeds(loaded) => {
                 let mut embedder = loaded.embedder()?;
                 let info = loaded.info(&embedder);
-                body(Opened { model: Model::Embeds(&mut embedder), tokenizer: loaded.tokenizer(), info });
+                body(Opened { model: EngineModel::Embeds(&mut embedder), tokenizer: loaded.tokenizer(), info });
             }
             LoadedModel::Generates(loaded) => {
                 let mut runner = loaded.runner()?;
@@ -132,7 +132,7 @@ impl Host for LlamaHost {
                 }
                 let mut draft = draft.as_ref().map(GeneratingModel::runner).transpose()?;
                 let draft = draft.as_mut().map(|runner| -> &mut dyn ModelRunner { runner });
-                body(Opened { model: Model::Generates { runner: &mut runner, draft }, tokenizer: loaded.tokenizer(), info });
+                body(Opened { model: EngineModel::Generates { runner: &mut runner, draft }, tokenizer: loaded.tokenizer(), info });
             }
         }
         Ok(())

@@ -15,8 +15,8 @@ use crate::engine::{
     worker::Worker,
 };
 use crate::protocol::{
-    Asked, Call, CallId, EmbedBatch, EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, ToEngine, read_frame,
-    write_frame,
+    Asked, CallId, EmbedBatch, EngineCall, EngineOptions, FrameError, FromEngine, LoadError, ModelInfo, PROTOCOL_VERSION, ToEngine,
+    read_frame, write_frame,
 };
 use std::{
     net::Shutdown,
@@ -40,7 +40,7 @@ const INBOX_EMBEDS: usize = 1024;
 /// An opened model, lent to the engine thread.
 pub struct Opened<'a> {
     /// Computes its steps or batches.
-    pub model: Model<'a>,
+    pub model: EngineModel<'a>,
     /// Its vocabulary.
     pub tokenizer: Arc<dyn Tokenizer>,
     /// Its description for the gateway.
@@ -48,7 +48,7 @@ pub struct Opened<'a> {
 }
 
 /// An opened model, by what it does.
-pub enum Model<'a> {
+pub enum EngineModel<'a> {
     /// It generates.
     Generates {
         /// Executes steps.
@@ -181,12 +181,12 @@ impl EngineThread {
             drop(self.outbox.send(FromEngine::Ready(Box::new(opened.info))));
             let (outbox, progress) = (self.outbox.clone(), Arc::clone(&self.progress));
             match opened.model {
-                Model::Generates { runner, draft } => {
+                EngineModel::Generates { runner, draft } => {
                     drop(embeds);
                     let worker = Worker::new(runner, opened.tokenizer, &self.options, outbox, progress);
                     worker.with_draft_model(draft).with_folder(folder.take()).run(&commands);
                 }
-                Model::Embeds(embedder) => {
+                EngineModel::Embeds(embedder) => {
                     drop(commands);
                     if folder.is_some() {
                         tracing::warn!("--prefix-cache-dir has no effect with an embedding model");
@@ -272,14 +272,14 @@ impl Inbox {
     }
 
     /// Gives a question to those who answer it. `false` if they have ended.
-    fn route(&self, id: CallId, call: Call) -> bool {
+    fn route(&self, id: CallId, call: EngineCall) -> bool {
         match call {
-            Call::Tokenize(question) => self.texts.send(Asked { id, question }, tokenizers::tokenize),
-            Call::Detokenize(question) => self.texts.send(Asked { id, question }, tokenizers::detokenize),
-            Call::Spell(question) => self.texts.send(Asked { id, question }, tokenizers::spell),
-            Call::Forecast(question) => self.commands.send(WorkerCommand::Forecast(Asked { id, question })).is_ok(),
-            Call::Embed(question) => self.embeds.send(Asked { id, question }).is_ok(),
-            Call::Check(question) => {
+            EngineCall::Tokenize(question) => self.texts.send(Asked { id, question }, tokenizers::tokenize),
+            EngineCall::Detokenize(question) => self.texts.send(Asked { id, question }, tokenizers::detokenize),
+            EngineCall::Spell(question) => self.texts.send(Asked { id, question }, tokenizers::spell),
+            EngineCall::Forecast(question) => self.commands.send(WorkerCommand::Forecast(Asked { id, question })).is_ok(),
+            EngineCall::Embed(question) => self.embeds.send(Asked { id, question }).is_ok(),
+            EngineCall::Check(question) => {
                 let refused = self.constraints.check(Asked { id, question });
                 refused.is_none_or(|refused| self.outbox.send(refused).is_ok())
             }

@@ -12,7 +12,7 @@ use super::{
     fingerprint::{Fingerprint, Fingerprints},
     quarantine::{Quarantine, log_refusal},
 };
-use crate::protocol::{Answer, Call, CallId, Question, Reply, TextError, ToEngine};
+use crate::protocol::{Answer, CallId, EngineCall, EngineReply, Question, TextError, ToEngine};
 use std::{collections::BTreeMap, fmt};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use turns::{CallTicket, CallTurns};
@@ -52,13 +52,13 @@ trait Pending: fmt::Debug + Send {
     fn bytes(&self) -> usize;
 
     /// The question as it is sent.
-    fn call(&self) -> Call;
+    fn call(&self) -> EngineCall;
 
     /// Whether the caller went away.
     fn is_abandoned(&self) -> bool;
 
     /// Answers the caller. Whether the reply is an answer to this question and no error.
-    fn answer(self: Box<Self>, reply: Reply) -> bool;
+    fn answer(self: Box<Self>, reply: EngineReply) -> bool;
 
     /// Tells the caller why there is no answer.
     fn fail(self: Box<Self>, error: TokenizeError);
@@ -80,7 +80,7 @@ impl<Q: Ask> Pending for PendingQuestion<Q> {
         self.question.bytes()
     }
 
-    fn call(&self) -> Call {
+    fn call(&self) -> EngineCall {
         self.question.clone().into_call()
     }
 
@@ -88,7 +88,7 @@ impl<Q: Ask> Pending for PendingQuestion<Q> {
         self.caller.is_closed()
     }
 
-    fn answer(self: Box<Self>, reply: Reply) -> bool {
+    fn answer(self: Box<Self>, reply: EngineReply) -> bool {
         let answer = Q::answer(reply).ok_or_else(mismatch);
         let is_good = answer.as_ref().is_ok_and(|answer| !answer.is_error());
         // Fails when the caller went away meanwhile: then nobody waits for the answer.
@@ -252,7 +252,7 @@ impl OpenCalls {
 
     /// Passes a reply on; a content that was answered well is no suspect any more. A reply to a call that the engine
     /// does not have is ignored.
-    pub(super) fn on_reply(&mut self, id: CallId, reply: Reply, quarantine: &mut Quarantine) {
+    pub(super) fn on_reply(&mut self, id: CallId, reply: EngineReply, quarantine: &mut Quarantine) {
         if !self.open.get(&id.0).is_some_and(|call| call.work.is_sent()) {
             return;
         }

@@ -5,7 +5,7 @@
 
 use super::{
     calls::{Ask, Lane, MAX_TEXT_BYTES},
-    error::{CheckError, TokenizeError},
+    error::{CheckError, SubmitError, TokenizeError},
     fingerprint::{Fingerprint, Fingerprints},
     handle::EngineHandle,
 };
@@ -95,8 +95,11 @@ impl EngineHandle {
     /// Predicts how a request would fare if it came now. Answered between two steps; changes nothing.
     ///
     /// # Errors
-    /// As [`Self::tokenize`].
+    /// `NotGenerating` if the model embeds; else as [`Self::tokenize`].
     pub async fn forecast(&self, prospect: Prospect) -> Result<Forecast, TokenizeError> {
+        if self.model().is_some_and(|model| model.embedding().is_some()) {
+            return Err(SubmitError::NotGenerating.into());
+        }
         self.ask_of_bounded_size(prospect).await
     }
 

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     config::SupervisionConfig,
-    protocol::{EngineGauges, EngineOptions, EngineStats, FromEngine, GenerationError, Reply, StepReport, ToEngine},
+    protocol::{EngineGauges, EngineOptions, EngineReply, EngineStats, FromEngine, GenerationError, StepReport, ToEngine},
 };
 use history::MAX_PAUSE;
 use std::{future::pending, sync::Arc};
@@ -172,7 +172,7 @@ impl<L: Launcher> RunLoop<L> {
             }
             FromEngine::LoadFailed(error) => return Err(EngineFault::LoadFailed(error)),
             FromEngine::Embedding(calls) => self.embeds.on_begun(&calls),
-            FromEngine::Reply { id, reply: Reply::Embed(result) } => self.embeds.on_embedded(id, result, &mut self.quarantine),
+            FromEngine::Reply { id, reply: EngineReply::Embed(result) } => self.embeds.on_embedded(id, result, &mut self.quarantine),
             FromEngine::Reply { id, reply } => self.calls.on_reply(id, reply, &mut self.quarantine),
             FromEngine::Step(report) => self.on_step(engine, report),
             FromEngine::Pong { nonce, steps, busy } => {

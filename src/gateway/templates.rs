@@ -15,14 +15,14 @@ use std::{
 const NO_TEMPLATE: &str = "no chat template in this model; using ChatML (set --chat-template)";
 
 /// Templates of a model, or why there are none.
-type Compiled = Result<Arc<ChatTemplates>, String>;
+type CompileResult = Result<Arc<ChatTemplates>, String>;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct TemplateCache {
     of_operator: Option<String>,
     /// For the model that was asked for last. An engine that starts again brings the same one as another value.
-    compiled: Mutex<Option<(Arc<ModelInfo>, Compiled)>>,
+    compiled: Mutex<Option<(Arc<ModelInfo>, CompileResult)>>,
 }
 
 /// Why the operator's template cannot be used.
@@ -62,7 +62,7 @@ impl TemplateCache {
     ///
     /// # Errors
     /// One of them does not compile; why.
-    pub fn of(&self, model: &Arc<ModelInfo>) -> Compiled {
+    pub fn of(&self, model: &Arc<ModelInfo>) -> CompileResult {
         // What is inside is whole whenever the lock is free.
         let mut cached = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, compiled)) = &*cached
@@ -93,7 +93,7 @@ impl TemplateCache {
         }
     }
 
-    fn compile(&self, model: &ModelInfo) -> Compiled {
+    fn compile(&self, model: &ModelInfo) -> CompileResult {
         let tokens = template_tokens(model);
         let templates = ChatTemplates::new(&model.chat_templates, self.of_operator.as_deref(), &tokens);
         templates.map(Arc::new).map_err(|error| error.to_string())

@@ -25,13 +25,13 @@ pub trait Question: Sized {
     fn bytes(&self) -> usize;
 
     /// The question as the gateway sends it.
-    fn into_call(self) -> Call;
+    fn into_call(self) -> EngineCall;
 
     /// The answer as the engine sends it.
-    fn reply(answer: Self::Answer) -> Reply;
+    fn reply(answer: Self::Answer) -> EngineReply;
 
     /// The answer in a reply; `None` for a reply to another kind of question.
-    fn answer(reply: Reply) -> Option<Self::Answer>;
+    fn answer(reply: EngineReply) -> Option<Self::Answer>;
 }
 
 /// The answer to a question.
@@ -52,19 +52,19 @@ impl Answer for Forecast {
     }
 }
 
-/// Declares all questions: the variants of [`Call`] and [`Reply`], and which question has which answer.
+/// Declares all questions: the variants of [`EngineCall`] and [`EngineReply`], and which question has which answer.
 macro_rules! calls {
     ($($(#[$doc:meta])* $kind:ident($question:ty) -> $answer:ty, named $name:literal, bytes: $bytes:expr;)*) => {
         /// A question to the engine.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        pub enum Call {
+        pub enum EngineCall {
             $($(#[$doc])* $kind($question),)*
         }
 
         /// The engine's answer to a call of the same name.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        pub enum Reply {
-            $(#[doc = concat!("Answers [`Call::", stringify!($kind), "`].")] $kind($answer),)*
+        pub enum EngineReply {
+            $(#[doc = concat!("Answers [`EngineCall::", stringify!($kind), "`].")] $kind($answer),)*
         }
 
         $(impl Question for $question {
@@ -77,17 +77,17 @@ macro_rules! calls {
                 bytes(self)
             }
 
-            fn into_call(self) -> Call {
-                Call::$kind(self)
+            fn into_call(self) -> EngineCall {
+                EngineCall::$kind(self)
             }
 
-            fn reply(answer: Self::Answer) -> Reply {
-                Reply::$kind(answer)
+            fn reply(answer: Self::Answer) -> EngineReply {
+                EngineReply::$kind(answer)
             }
 
-            fn answer(reply: Reply) -> Option<Self::Answer> {
+            fn answer(reply: EngineReply) -> Option<Self::Answer> {
                 match reply {
-                    Reply::$kind(answer) => Some(answer),
+                    EngineReply::$kind(answer) => Some(answer),
                     _ => None,
                 }
             }

@@ -1,6 +1,6 @@
 //! The messages of both directions. One enum each; a new message goes last, and changes the version.
 
-use super::{Call, CallId, EngineOptions, LoadError, ModelInfo, Question, Reply, SequenceId, SequenceRequest, StepReport};
+use super::{CallId, EngineCall, EngineOptions, EngineReply, LoadError, ModelInfo, Question, SequenceId, SequenceRequest, StepReport};
 use serde::{Deserialize, Serialize};
 
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`. A changed field of anything
@@ -31,7 +31,7 @@ pub enum ToEngine {
         /// Comes back in the answer. `Embed` calls are numbered apart from the others.
         id: CallId,
         /// The question.
-        call: Call,
+        call: EngineCall,
     },
 }
 
@@ -62,7 +62,7 @@ pub enum FromEngine {
         /// Its call.
         id: CallId,
         /// The answer, of the kind that was asked for.
-        reply: Reply,
+        reply: EngineReply,
     },
 }
 

@@ -15,7 +15,7 @@ mod model_info;
 mod request;
 mod stats;
 
-pub use call::{Answer, Call, CallId, CheckConstraint, Detokenize, Question, Reply, SpecialText, Spell, TextSize, Tokenize};
+pub use call::{Answer, CallId, CheckConstraint, Detokenize, EngineCall, EngineReply, Question, SpecialText, Spell, TextSize, Tokenize};
 pub use constraint::{Constraint, ConstraintError, ConstraintErrorKind, ConstraintPlace};
 pub use embedding::{EmbedBatch, EmbedError, EmbeddingInfo, Pooling, RankScore};
 pub use engine_options::{EngineOptions, FlashAttention, KvLayout, KvType, OpenedFile, PrefixCacheFolder};

@@ -12,7 +12,7 @@ use crate::{
 use llamero::{
     engine::{
         runner::{Limits, ModelRunner, StepError, Tokenizer},
-        serve::{Host, Model, Opened, serve},
+        serve::{EngineModel, Host, Opened, serve},
     },
     llama::{GeneratingModel, load_generating},
     protocol::{
@@ -40,7 +40,7 @@ impl Host for Fake {
     fn open(self, options: &EngineOptions, _: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError> {
         let (mut runner, mut draft) = (FakeRunner::new(fake_limits()), self.draft);
         let draft = draft.as_mut().map(|runner| -> &mut dyn ModelRunner { runner });
-        let model = Model::Generates { runner: &mut runner, draft };
+        let model = EngineModel::Generates { runner: &mut runner, draft };
         body(Opened { model, tokenizer: Arc::new(FakeTokenizer::default()), info: info(&fake_limits(), options) });
         Ok(())
     }
@@ -60,7 +60,7 @@ impl Host for Real {
         let info = loaded.info(&runner);
         let mut draft = options.draft_model.as_ref().map(|_| loaded.runner()).transpose()?;
         let draft = draft.as_mut().map(|runner| -> &mut dyn ModelRunner { runner });
-        body(Opened { model: Model::Generates { runner: &mut runner, draft }, tokenizer: loaded.tokenizer(), info });
+        body(Opened { model: EngineModel::Generates { runner: &mut runner, draft }, tokenizer: loaded.tokenizer(), info });
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 mod circles;
 mod documents;
 mod imports;
+mod names;
 mod proofs;
 mod routes;
 mod rules;
@@ -59,6 +60,16 @@ fn files_that_import_each_other_say_why() {
     let offences: Vec<String> = circles::circles(&product).iter().map(ToString::to_string).collect();
 
     assert!(offences.is_empty(), "{} circles:\n{}", offences.len(), offences.join("\n"));
+}
+
+#[test]
+fn a_type_name_has_one_meaning_in_the_crate() {
+    let files = source::tree(root());
+    let product: Vec<&Source> = files.iter().filter(|file| file.is_product()).collect();
+
+    let offences: Vec<String> = names::repeated_types(&product).iter().map(ToString::to_string).collect();
+
+    assert!(offences.is_empty(), "{} names:\n{}", offences.len(), offences.join("\n"));
 }
 
 #[test]

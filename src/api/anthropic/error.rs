@@ -76,21 +76,21 @@ pub(in crate::api) fn refusal(error: &ApiError) -> Response {
 
 /// An [`ApiError`] that a handler answers with in this shape.
 #[derive(Debug)]
-pub(in crate::api) struct Refusal(ApiError);
+pub(in crate::api) struct AnthropicError(ApiError);
 
-impl From<ApiError> for Refusal {
+impl From<ApiError> for AnthropicError {
     fn from(error: ApiError) -> Self {
         Self(error)
     }
 }
 
-impl From<FieldError> for Refusal {
+impl From<FieldError> for AnthropicError {
     fn from(error: FieldError) -> Self {
         Self(error.into())
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for AnthropicError {
     fn into_response(self) -> Response {
         refusal(&self.0)
     }

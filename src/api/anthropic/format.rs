@@ -6,7 +6,7 @@
 
 use super::{
     error::ErrorObject,
-    object::{Block, Delta, Ending, Event, MessageObject, UsageObject},
+    object::{AnthropicUsageObject, Block, BlockDelta, MessageEndObject, MessageObject, MessageStreamEvent},
 };
 use crate::{
     api::{
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// What a request wants to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct View {
+pub(super) struct MessageView {
     /// Whether thinking blocks have their text.
     pub(super) thoughts: bool,
     /// The request's stop strings.
@@ -42,12 +42,12 @@ pub(super) struct View {
 pub(super) struct MessageFormat {
     id: String,
     model: String,
-    view: View,
+    view: MessageView,
     parser: OutputParser,
     /// Whether `message_start` was made.
     begun: bool,
     /// What the block that has begun and not ended is.
-    open: Option<Kind>,
+    open: Option<BlockKind>,
     /// Blocks begun.
     blocks: usize,
     tokens: u64,
@@ -59,7 +59,7 @@ pub(super) struct MessageFormat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum BlockKind {
     Text,
     Thinking,
     Call,
@@ -75,7 +75,7 @@ struct WholeBlock {
 
 impl MessageFormat {
     /// For an answer under this model's name whose text means what `spec` says.
-    pub(super) fn new(model: String, view: View, spec: Arc<OutputSpec>) -> Self {
+    pub(super) fn new(model: String, view: MessageView, spec: Arc<OutputSpec>) -> Self {
         Self {
             id: id("msg"),
             model,
@@ -92,10 +92,10 @@ impl MessageFormat {
     }
 
     /// The message before anything was said, with what is known of its usage by then.
-    fn start(&self, cached_tokens: u32) -> Event {
+    fn start(&self, cached_tokens: u32) -> MessageStreamEvent {
         let prompt_tokens = u64::try_from(self.view.prompt_tokens).unwrap_or(u64::MAX);
         let usage = Usage { prompt_tokens, cached_tokens: u64::from(cached_tokens).min(prompt_tokens), ..Usage::default() };
-        Event::MessageStart {
+        MessageStreamEvent::MessageStart {
             message: MessageObject {
                 id: self.id.clone(),
                 r#type: "message",
@@ -104,90 +104,90 @@ impl MessageFormat {
                 content: Vec::new(),
                 stop_reason: None,
                 stop_sequence: None,
-                usage: UsageObject::of(&usage, 0),
+                usage: AnthropicUsageObject::of(&usage, 0),
                 warnings: None,
             },
         }
     }
 
-    fn show(&mut self, found: OutputDelta, events: &mut Vec<Event>) {
+    fn show(&mut self, found: OutputDelta, events: &mut Vec<MessageStreamEvent>) {
         match found {
             OutputDelta::Content(text) => {
-                self.enter(Kind::Text, || Block::Text { text: String::new() }, events);
-                self.add(Delta::Text { text }, events);
+                self.enter(BlockKind::Text, || Block::Text { text: String::new() }, events);
+                self.add(BlockDelta::Text { text }, events);
             }
             OutputDelta::Reasoning(thinking) => {
-                self.enter(Kind::Thinking, || Block::Thinking { thinking: String::new(), signature: "" }, events);
+                self.enter(BlockKind::Thinking, || Block::Thinking { thinking: String::new(), signature: "" }, events);
                 if self.view.thoughts {
-                    self.add(Delta::Thinking { thinking }, events);
+                    self.add(BlockDelta::Thinking { thinking }, events);
                 }
             }
             OutputDelta::CallStart { name, .. } => {
                 self.leave(events);
-                self.enter(Kind::Call, || Block::ToolUse { id: id("toolu"), name, input: Map::new() }, events);
+                self.enter(BlockKind::Call, || Block::ToolUse { id: id("toolu"), name, input: Map::new() }, events);
             }
-            OutputDelta::CallArguments { text, .. } => self.add(Delta::InputJson { partial_json: text }, events),
+            OutputDelta::CallArguments { text, .. } => self.add(BlockDelta::InputJson { partial_json: text }, events),
         }
     }
 
     /// Begins a block, unless one of this kind is open.
-    fn enter(&mut self, kind: Kind, block: impl FnOnce() -> Block, events: &mut Vec<Event>) {
+    fn enter(&mut self, kind: BlockKind, block: impl FnOnce() -> Block, events: &mut Vec<MessageStreamEvent>) {
         if self.open == Some(kind) {
             return;
         }
         self.leave(events);
-        events.push(Event::ContentBlockStart { index: self.blocks, content_block: block() });
+        events.push(MessageStreamEvent::ContentBlockStart { index: self.blocks, content_block: block() });
         self.open = Some(kind);
         self.blocks += 1;
     }
 
     /// Ends the open block.
-    fn leave(&mut self, events: &mut Vec<Event>) {
+    fn leave(&mut self, events: &mut Vec<MessageStreamEvent>) {
         let Some(kind) = self.open else { return };
-        if kind == Kind::Thinking {
+        if kind == BlockKind::Thinking {
             // Clients keep a thought for the next request once it is signed, with whatever.
-            self.add(Delta::Signature { signature: "" }, events);
+            self.add(BlockDelta::Signature { signature: "" }, events);
         }
-        events.push(Event::ContentBlockStop { index: self.blocks - 1 });
+        events.push(MessageStreamEvent::ContentBlockStop { index: self.blocks - 1 });
         self.open = None;
     }
 
     /// Adds to the open block.
-    fn add(&self, delta: Delta, events: &mut Vec<Event>) {
+    fn add(&self, delta: BlockDelta, events: &mut Vec<MessageStreamEvent>) {
         if let Some(index) = self.blocks.checked_sub(1).filter(|_| self.open.is_some()) {
-            events.push(Event::ContentBlockDelta { index, delta });
+            events.push(MessageStreamEvent::ContentBlockDelta { index, delta });
         }
     }
 
     /// Anthropic's words for the end. A stop string comes before calls: it may have cut one.
-    fn ending(&self) -> Ending {
-        let plain = |stop_reason| Ending { stop_reason: Some(stop_reason), stop_sequence: None };
+    fn ending(&self) -> MessageEndObject {
+        let plain = |stop_reason| MessageEndObject { stop_reason: Some(stop_reason), stop_sequence: None };
         match &self.finish {
-            Some(Finish::StopString(index)) => Ending {
+            Some(Finish::StopString(index)) => MessageEndObject {
                 stop_reason: Some("stop_sequence"),
                 stop_sequence: usize::try_from(*index).ok().and_then(|index| self.view.stop_sequences.get(index).cloned()),
             },
             Some(Finish::StopToken(_) | Finish::EndOfGeneration) if self.parser.has_calls() => plain("tool_use"),
             Some(Finish::StopToken(_) | Finish::EndOfGeneration) => plain("end_turn"),
             Some(Finish::Length) => plain("max_tokens"),
-            Some(Finish::Failed(_)) | None => Ending { stop_reason: None, stop_sequence: None },
+            Some(Finish::Failed(_)) | None => MessageEndObject { stop_reason: None, stop_sequence: None },
         }
     }
 }
 
 impl WireFormat for MessageFormat {
-    type Chunk = Event;
-    type Chunks = Vec<Event>;
+    type Chunk = MessageStreamEvent;
+    type Chunks = Vec<MessageStreamEvent>;
     type Whole = MessageObject;
 
     const ENDS_WITH_DONE: bool = false;
 
     /// Nothing: only the first event tells how much of the prompt was cached, and `message_start` is to say so.
-    fn opening(&mut self) -> Vec<Event> {
+    fn opening(&mut self) -> Vec<MessageStreamEvent> {
         Vec::new()
     }
 
-    fn chunks(&mut self, event: GenerationEvent) -> Vec<Event> {
+    fn chunks(&mut self, event: GenerationEvent) -> Vec<MessageStreamEvent> {
         let output = event.output;
         let mut events = Vec::new();
         if !self.begun {
@@ -212,12 +212,12 @@ impl WireFormat for MessageFormat {
         events
     }
 
-    fn closing(&mut self, usage: &Usage) -> Vec<Event> {
-        let usage = UsageObject::of(usage, self.thinking_tokens);
-        vec![Event::MessageDelta { delta: self.ending(), usage }, Event::MessageStop]
+    fn closing(&mut self, usage: &Usage) -> Vec<MessageStreamEvent> {
+        let usage = AnthropicUsageObject::of(usage, self.thinking_tokens);
+        vec![MessageStreamEvent::MessageDelta { delta: self.ending(), usage }, MessageStreamEvent::MessageStop]
     }
 
-    fn event_name(event: &Event) -> Option<&'static str> {
+    fn event_name(event: &MessageStreamEvent) -> Option<&'static str> {
         Some(event.name())
     }
 
@@ -225,21 +225,26 @@ impl WireFormat for MessageFormat {
         vec![sse::frame(Some("error"), &ErrorObject::new(error, self.view.request_id.as_ref()))]
     }
 
-    fn absorb(&mut self, event: Event) {
+    fn absorb(&mut self, event: MessageStreamEvent) {
         match event {
-            Event::ContentBlockStart { content_block, .. } => self.whole.push(WholeBlock { block: content_block, input: String::new() }),
-            Event::ContentBlockDelta { index, delta } => {
+            MessageStreamEvent::ContentBlockStart { content_block, .. } => {
+                self.whole.push(WholeBlock { block: content_block, input: String::new() })
+            }
+            MessageStreamEvent::ContentBlockDelta { index, delta } => {
                 if let Some(part) = self.whole.get_mut(index) {
                     part.append(delta);
                 }
             }
             // The message is made at its end.
-            Event::MessageStart { .. } | Event::ContentBlockStop { .. } | Event::MessageDelta { .. } | Event::MessageStop => {}
+            MessageStreamEvent::MessageStart { .. }
+            | MessageStreamEvent::ContentBlockStop { .. }
+            | MessageStreamEvent::MessageDelta { .. }
+            | MessageStreamEvent::MessageStop => {}
         }
     }
 
     fn whole(mut self, usage: &Usage) -> MessageObject {
-        let Ending { stop_reason, stop_sequence } = self.ending();
+        let MessageEndObject { stop_reason, stop_sequence } = self.ending();
         MessageObject {
             content: std::mem::take(&mut self.whole).into_iter().map(WholeBlock::into_block).collect(),
             id: self.id,
@@ -248,18 +253,18 @@ impl WireFormat for MessageFormat {
             model: self.model,
             stop_reason,
             stop_sequence,
-            usage: UsageObject::of(usage, self.thinking_tokens),
+            usage: AnthropicUsageObject::of(usage, self.thinking_tokens),
             warnings: self.view.warnings,
         }
     }
 }
 
 impl WholeBlock {
-    fn append(&mut self, delta: Delta) {
+    fn append(&mut self, delta: BlockDelta) {
         match (delta, &mut self.block) {
-            (Delta::Text { text: more }, Block::Text { text }) => text.push_str(&more),
-            (Delta::Thinking { thinking: more }, Block::Thinking { thinking, .. }) => thinking.push_str(&more),
-            (Delta::InputJson { partial_json }, Block::ToolUse { .. }) => self.input.push_str(&partial_json),
+            (BlockDelta::Text { text: more }, Block::Text { text }) => text.push_str(&more),
+            (BlockDelta::Thinking { thinking: more }, Block::Thinking { thinking, .. }) => thinking.push_str(&more),
+            (BlockDelta::InputJson { partial_json }, Block::ToolUse { .. }) => self.input.push_str(&partial_json),
             // The signature is empty, and no delta comes to another kind of block.
             (_, Block::Text { .. } | Block::Thinking { .. } | Block::ToolUse { .. }) => {}
         }

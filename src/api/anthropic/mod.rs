@@ -30,18 +30,18 @@ use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
-use error::Refusal;
-use format::{MessageFormat, View};
+use error::AnthropicError;
+use format::{MessageFormat, MessageView};
 use request::{Aim, MessageRequest};
 
 /// `POST /v1/messages`.
 ///
 /// # Errors
 /// Whatever is wrong before the response has begun.
-pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, Refusal> {
+pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, AnthropicError> {
     let (prepared, shows_thoughts) = prepare_as(&call, fields, reader(Aim::Create)).await?;
     let warnings = call.enforce(prepared.warnings)?;
-    let view = View {
+    let view = MessageView {
         thoughts: shows_thoughts,
         stop_sequences: prepared.request.ending.strings,
         prompt_tokens: prepared.sequences.iter().map(|sequence| sequence.prompt.len()).sum(),
@@ -58,7 +58,7 @@ pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, Refus
 ///
 /// # Errors
 /// Whatever is wrong with the request but its length.
-pub(super) async fn count(call: Call, fields: Fields) -> Result<Response, Refusal> {
+pub(super) async fn count(call: Call, fields: Fields) -> Result<Response, AnthropicError> {
     let (understood, _) = understand_as(&call, fields, reader(Aim::Count)).await?;
     let warnings = call.enforce(understood.warnings)?;
     let mut response = Json(object::TokenCount { input_tokens: understood.tokens.len() }).into_response();

@@ -17,7 +17,7 @@ pub(super) struct MessageObject {
     pub(super) content: Vec<Block>,
     pub(super) stop_reason: Option<&'static str>,
     pub(super) stop_sequence: Option<String>,
-    pub(super) usage: UsageObject,
+    pub(super) usage: AnthropicUsageObject,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) warnings: Option<Vec<String>>,
 }
@@ -37,7 +37,7 @@ pub(super) enum Block {
 /// What a stream adds to a block.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type")]
-pub(super) enum Delta {
+pub(super) enum BlockDelta {
     #[serde(rename = "text_delta")]
     Text { text: String },
     #[serde(rename = "thinking_delta")]
@@ -51,16 +51,16 @@ pub(super) enum Delta {
 /// An event of a stream.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Event {
+pub(super) enum MessageStreamEvent {
     MessageStart { message: MessageObject },
     ContentBlockStart { index: usize, content_block: Block },
-    ContentBlockDelta { index: usize, delta: Delta },
+    ContentBlockDelta { index: usize, delta: BlockDelta },
     ContentBlockStop { index: usize },
-    MessageDelta { delta: Ending, usage: UsageObject },
+    MessageDelta { delta: MessageEndObject, usage: AnthropicUsageObject },
     MessageStop,
 }
 
-impl Event {
+impl MessageStreamEvent {
     /// Of its frame: the same word as its `type`.
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -76,7 +76,7 @@ impl Event {
 
 /// Why a message ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Ending {
+pub(super) struct MessageEndObject {
     pub(super) stop_reason: Option<&'static str>,
     pub(super) stop_sequence: Option<String>,
 }
@@ -85,20 +85,20 @@ pub(super) struct Ending {
 /// together: tokens that the prefix cache supplied are in the last and not in the first. Nothing is charged for filling
 /// the cache, and every prompt fills it, so the second is always 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct UsageObject {
+pub(super) struct AnthropicUsageObject {
     input_tokens: u64,
     cache_creation_input_tokens: u64,
     cache_read_input_tokens: u64,
     output_tokens: u64,
-    output_tokens_details: OutputTokensDetails,
+    output_tokens_details: AnthropicOutputTokensDetails,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-struct OutputTokensDetails {
+struct AnthropicOutputTokensDetails {
     thinking_tokens: u64,
 }
 
-impl UsageObject {
+impl AnthropicUsageObject {
     /// Of a request; `thinking_tokens` are those of its completion tokens that were thought.
     pub(super) fn of(usage: &Usage, thinking_tokens: u64) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl UsageObject {
             cache_creation_input_tokens: 0,
             cache_read_input_tokens: usage.cached_tokens,
             output_tokens: usage.completion_tokens,
-            output_tokens_details: OutputTokensDetails { thinking_tokens },
+            output_tokens_details: AnthropicOutputTokensDetails { thinking_tokens },
         }
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
         Some(Value::Array(values)) => values,
         Some(other) => return Err(FieldError::wrong_type(path, "an array of tools", &other)),
     };
+    Tools::check_count(values.len())?;
     let (mut tools, mut nested) = (Tools::default(), Vec::new());
     for (index, value) in values.into_iter().enumerate() {
         let at = path.index(index);

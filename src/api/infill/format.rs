@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 /// What is known before the first token.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct InfillHead {
     /// As the request named it.
     pub(super) model: String,
     /// The prompt's text, if it is shown.
@@ -52,7 +52,7 @@ pub(super) fn settings(sequence: &SequenceRequest, seed: i64, max_tokens: u32, s
 /// Writes one response. See the module.
 #[derive(Debug)]
 pub(super) struct InfillFormat {
-    head: Head,
+    head: InfillHead,
     stop: Vec<String>,
     response_fields: Vec<String>,
     /// Whether the answer without streaming has the tokens; a stream always has.
@@ -75,7 +75,7 @@ struct Clock {
 
 impl InfillFormat {
     /// For a generation that was just submitted.
-    pub(super) fn new(head: Head, request: InfillRequest) -> Self {
+    pub(super) fn new(head: InfillHead, request: InfillRequest) -> Self {
         Self {
             head,
             stop: request.stop,

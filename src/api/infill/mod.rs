@@ -19,7 +19,7 @@ use super::{
 };
 use crate::protocol::{FimTokens, ModelInfo, SequenceRequest};
 use axum::response::Response;
-use format::{Head, InfillFormat};
+use format::{InfillFormat, InfillHead};
 use request::{InfillLimits, InfillRequest};
 
 /// The handler.
@@ -51,7 +51,7 @@ pub(super) async fn infill(call: Call, mut fields: Fields) -> Result<Response, A
         // The driver assigns the namespace, the gateway the id.
         ..SequenceRequest::default()
     };
-    let head = Head {
+    let head = InfillHead {
         model: model.name.clone(),
         prompt: prompt_text,
         prompt_tokens: sequence.prompt.len(),

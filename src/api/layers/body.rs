@@ -4,7 +4,7 @@
 //! allows.
 
 use crate::api::{
-    body_budget::{self, Part},
+    body_budget::{self, BudgetShare},
     error::ApiError,
     routes::Rules,
     state::AppState,
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 /// Replaces the body by one in memory, of which `part` holds the bytes, or refuses with 413, 503, 408 or 400.
 /// `server/received.rs` drains the unread rest of a refused body.
-pub(super) async fn buffer(state: &AppState, rules: &Rules, request: Request, part: &mut Part) -> Result<Request, Response> {
+pub(super) async fn buffer(state: &AppState, rules: &Rules, request: Request, part: &mut BudgetShare) -> Result<Request, Response> {
     let (limit, family) = (rules.body_limit.unwrap_or(state.config.max_body_bytes), rules.family);
     let (parts, body) = request.into_parts();
     let read = async {
@@ -59,7 +59,7 @@ fn detached(mut parts: Parts) -> Parts {
     parts
 }
 
-async fn collect(mut frames: BodyDataStream, limit: usize, part: &mut Part) -> Result<Vec<u8>, ApiError> {
+async fn collect(mut frames: BodyDataStream, limit: usize, part: &mut BudgetShare) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::new();
     while let Some(frame) = frames.next().await {
         let Ok(frame) = frame else {

@@ -3,7 +3,7 @@
 //! Carries over the task-locals (request id, log-line flag, part of the body budget) and the span.
 
 use crate::api::{
-    body_budget::{self, Part},
+    body_budget::{self, BudgetShare},
     heavy::{self, HEAVY_BODY},
     request_id::RequestId,
     request_log,
@@ -12,7 +12,7 @@ use axum::{body::HttpBody as _, extract::Request, middleware::Next, response::Re
 use tracing::Instrument as _;
 
 /// The answer to a request whose body is in memory, and has this part of the budget.
-pub(super) async fn run(next: Next, request: Request, part: Part) -> Response {
+pub(super) async fn run(next: Next, request: Request, part: BudgetShare) -> Response {
     if request.body().size_hint().lower() < HEAVY_BODY {
         return body_budget::scope(part, next.run(request)).await;
     }

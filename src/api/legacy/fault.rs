@@ -127,7 +127,7 @@ impl Rule {
 
 /// A value that breaks a rule.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Fault<'a> {
+pub(super) struct ValidationFault<'a> {
     pub(super) rule: Rule,
     /// The field of the body; `None` for the body as a whole.
     pub(super) field: Option<&'static str>,
@@ -137,7 +137,7 @@ pub(super) struct Fault<'a> {
     pub(super) input: &'a Json,
 }
 
-impl<'a> Fault<'a> {
+impl<'a> ValidationFault<'a> {
     /// The body as a whole is at fault.
     pub(super) fn of_body(rule: Rule, input: &'a Json) -> Self {
         Self { rule, field: None, index: None, input }
@@ -169,7 +169,7 @@ impl<'a> Fault<'a> {
 }
 
 /// The body of a 422, key order included.
-pub(super) fn detail(faults: &[Fault<'_>]) -> String {
+pub(super) fn detail(faults: &[ValidationFault<'_>]) -> String {
     let mut body = "{\"detail\":[".to_owned();
     for (index, fault) in faults.iter().enumerate() {
         if index > 0 {

@@ -7,7 +7,7 @@ pub(in crate::api) mod specs;
 
 use super::{
     coerce,
-    fault::{Bound, Fault, Rule, detail},
+    fault::{Bound, Rule, ValidationFault, detail},
     json::{self, Json, JsonError},
 };
 use crate::api::fields::{
@@ -57,13 +57,13 @@ impl GenerateRequest {
     /// What FastAPI would answer.
     pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
         if body.is_empty() {
-            return Err(unprocessable(&[Fault::no_body()]));
+            return Err(unprocessable(&[ValidationFault::no_body()]));
         }
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         let text = std::str::from_utf8(body).map_err(|_| unreadable())?;
         let document = if is_json(headers) {
             json::parse(text).map_err(|error| match error {
-                JsonError::Syntax { message, position } => unprocessable(&[Fault::not_json(message, position)]),
+                JsonError::Syntax { message, position } => unprocessable(&[ValidationFault::not_json(message, position)]),
                 JsonError::TooBig => unreadable(),
             })?
         } else {
@@ -71,12 +71,12 @@ impl GenerateRequest {
         };
         match &document {
             Json::Object(members) => Self::from_members(&document, members),
-            _ => Err(unprocessable(&[Fault::of_body(Rule::ModelAttributesType, &document)])),
+            _ => Err(unprocessable(&[ValidationFault::of_body(Rule::ModelAttributesType, &document)])),
         }
     }
 
     fn from_members(body: &Json, members: &[(String, Json)]) -> Result<Self, Refusal> {
-        let mut fields = Fields { body, members, faults: Vec::new(), taken: Vec::new() };
+        let mut fields = LegacyFields { body, members, faults: Vec::new(), taken: Vec::new() };
         let request = Self {
             prompt: fields.prompt(),
             max_tokens: fields.max_tokens(),
@@ -90,14 +90,14 @@ impl GenerateRequest {
 }
 
 /// Takes the fields in the order in which pydantic reports their faults. A faulty field reads as a default that nobody sees.
-struct Fields<'a> {
+struct LegacyFields<'a> {
     body: &'a Json,
     members: &'a [(String, Json)],
-    faults: Vec<Fault<'a>>,
+    faults: Vec<ValidationFault<'a>>,
     taken: Vec<&'static str>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> LegacyFields<'a> {
     fn take(&mut self, name: &'static str) -> Option<&'a Json> {
         self.taken.push(name);
         self.members.iter().find(|(key, _)| key == name).map(|(_, value)| value)
@@ -108,7 +108,7 @@ impl<'a> Fields<'a> {
     }
 
     fn fault(&mut self, rule: Rule, field: &'static str, index: Option<usize>, input: &'a Json) {
-        self.faults.push(Fault { rule, field: Some(field), index, input });
+        self.faults.push(ValidationFault { rule, field: Some(field), index, input });
     }
 
     fn prompt(&mut self) -> String {
@@ -200,7 +200,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_empty() || essence.strip_prefix("application/").is_some_and(|kind| kind == "json" || kind.ends_with("+json"))
 }
 
-fn unprocessable(faults: &[Fault<'_>]) -> Refusal {
+fn unprocessable(faults: &[ValidationFault<'_>]) -> Refusal {
     Refusal { status: StatusCode::UNPROCESSABLE_ENTITY, body: detail(faults) }
 }
 

@@ -25,11 +25,11 @@ struct Rendered {
     token_ids: Vec<u32>,
     /// The tokens as text, control tokens written out.
     prompt: String,
-    sampling_params: SamplingParams,
+    sampling_params: SamplingParamsObject,
 }
 
 #[derive(Serialize)]
-struct SamplingParams {
+struct SamplingParamsObject {
     n: usize,
     max_tokens: u32,
 }
@@ -39,7 +39,7 @@ struct SamplingParams {
 /// # Errors
 /// As of the request itself.
 pub(in crate::api) async fn of_completions(call: Call, fields: Fields) -> Result<Response, ApiError> {
-    let completions::Prepared { request, model, warnings, sequences, .. } = completions::prepare(&call, fields).await?;
+    let completions::PreparedCompletion { request, model, warnings, sequences, .. } = completions::prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
     let prompts = sequences.into_iter().step_by(request.best_of);
     let rendered = try_join_all(prompts.map(|sequence| rendered(&model, "cmpl", request.n, sequence))).await?;
@@ -53,7 +53,7 @@ pub(in crate::api) async fn of_completions(call: Call, fields: Fields) -> Result
 /// # Errors
 /// As of the request itself.
 pub(in crate::api) async fn of_chat(call: Call, fields: Fields) -> Result<Response, ApiError> {
-    let chat::Prepared { request, model, warnings, sequences, .. } = chat::prepare(&call, fields).await?;
+    let chat::PreparedChat { request, model, warnings, sequences, .. } = chat::prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
     let sequence = sequences.into_iter().next().unwrap_or_default();
     let mut response = Json(rendered(&model, "chatcmpl", request.n, sequence).await?).into_response();
@@ -66,7 +66,7 @@ async fn rendered(model: &Model, prefix: &str, n: usize, sequence: SequenceReque
         request_id: format!("{prefix}-{}", uuid::Uuid::new_v4().simple()),
         model: model.name.clone(),
         token_ids: sequence.prompt.iter().map(|Token(id)| *id).collect(),
-        sampling_params: SamplingParams { n, max_tokens: sequence.max_tokens },
+        sampling_params: SamplingParamsObject { n, max_tokens: sequence.max_tokens },
         prompt: model.handle.detokenize(sequence.prompt).await?,
     })
 }

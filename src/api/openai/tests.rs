@@ -14,8 +14,8 @@ use crate::{
         testing::{ScriptedEngine, model_info, start_scripted, token},
     },
     protocol::{
-        Call, Detokenize, EngineStats, FimTokens, Finish, FromEngine, ModelInfo, Reply, SequenceRequest, Started, StepReport, ToEngine,
-        Token, Tokenize,
+        Detokenize, EngineCall, EngineReply, EngineStats, FimTokens, Finish, FromEngine, ModelInfo, SequenceRequest, Started, StepReport,
+        ToEngine, Token, Tokenize,
     },
 };
 use axum::{
@@ -74,13 +74,13 @@ async fn bench_of(model: ModelInfo) -> Bench {
 /// Answers tokenizing by bytes, and a submission with "ok" and an end at once.
 fn obedient(message: ToEngine) -> Vec<FromEngine> {
     match message {
-        ToEngine::Call { id, call: Call::Tokenize(Tokenize { text, add_special, .. }) } => {
+        ToEngine::Call { id, call: EngineCall::Tokenize(Tokenize { text, add_special, .. }) } => {
             assert!(add_special, "a text prompt gets BOS where the vocabulary wants it");
-            vec![FromEngine::Reply { id, reply: Reply::Tokenize(Ok(text.bytes().map(|byte| Token(byte.into())).collect())) }]
+            vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(text.bytes().map(|byte| Token(byte.into())).collect())) }]
         }
-        ToEngine::Call { id, call: Call::Detokenize(Detokenize { tokens }) } => {
+        ToEngine::Call { id, call: EngineCall::Detokenize(Detokenize { tokens }) } => {
             let text = tokens.iter().map(|token| char::from(u8::try_from(token.0).unwrap())).collect();
-            vec![FromEngine::Reply { id, reply: Reply::Detokenize(Ok(text)) }]
+            vec![FromEngine::Reply { id, reply: EngineReply::Detokenize(Ok(text)) }]
         }
         ToEngine::Submit(request) => vec![ok(&request)],
         _ => vec![],

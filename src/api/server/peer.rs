@@ -50,8 +50,8 @@ pub(super) struct Peer {
     pub(super) stream: TcpStream,
     /// Limits of its connection in time and bytes.
     pub(super) bounds: Bounds,
-    state: Mutex<State>,
-    /// Notified when `State::request_read` becomes true.
+    state: Mutex<PeerState>,
+    /// Notified when `PeerState::request_read` becomes true.
     request_was_read: Notify,
     /// Reads and drops what is left of a body that nobody wanted.
     drain: Mutex<Option<AbortOnDropHandle<()>>>,
@@ -61,7 +61,7 @@ pub(super) struct Peer {
 
 /// The part of a peer that changes while its connection is open.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct PeerState {
     /// The body of the present request was read to its end.
     request_read: bool,
     /// Read ahead of hyper.
@@ -80,7 +80,7 @@ pub(super) struct State {
     pub(super) is_last: bool,
 }
 
-impl State {
+impl PeerState {
     /// True if hyper is given no more bytes of this client.
     pub(super) fn is_closed_for_reading(&self) -> bool {
         self.ended || self.dropped > 0
@@ -106,7 +106,7 @@ impl Peer {
     }
 
     /// The present state, locked. Hold it for no longer than a look.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, PeerState> {
         // Nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -31,7 +31,7 @@ pub(in crate::api) struct TokenizeRequest {
     param: &'static str,
     add_special: bool,
     special: SpecialText,
-    spelling: Spelling,
+    spelling: TokenDetails,
 }
 
 /// A chat whose prompt is asked for.
@@ -39,12 +39,12 @@ pub(in crate::api) struct TokenizeRequest {
 pub(in crate::api) struct TokenizeChat {
     /// The fields of the chat request that has this prompt, but for `model`.
     pub(in crate::api) chat: Map<String, Value>,
-    spelling: Spelling,
+    spelling: TokenDetails,
 }
 
 /// How tokens are shown besides their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Spelling {
+struct TokenDetails {
     with_pieces: bool,
     return_token_strs: bool,
 }
@@ -100,7 +100,7 @@ pub(in crate::api) async fn tokenize(call: Call, mut fields: Fields) -> Result<R
         let tokens = model.handle.tokenize(text, add_special, special).await.map_err(|error| ApiError::of_text(param, error))?;
         (tokens, spelling, param, warnings)
     };
-    let Spelling { with_pieces, return_token_strs } = spelling;
+    let TokenDetails { with_pieces, return_token_strs } = spelling;
     let count = tokens.len();
     let pieces = if with_pieces || return_token_strs {
         model.handle.spell(tokens.clone()).await.map_err(|error| ApiError::of_text(param, error))?
@@ -119,7 +119,7 @@ pub(in crate::api) async fn tokenize(call: Call, mut fields: Fields) -> Result<R
     Ok(response)
 }
 
-impl Spelling {
+impl TokenDetails {
     fn read(f: &mut Fields) -> Result<Self, FieldError> {
         Ok(Self { with_pieces: f.get(&specs::WITH_PIECES)?, return_token_strs: f.get(&specs::RETURN_TOKEN_STRS)? })
     }
@@ -136,7 +136,7 @@ impl TokenizeChat {
                 return Err(FieldError::invalid(text.name(), "there are 'messages' too; send one of them"));
             }
         }
-        let spelling = Spelling::read(f)?;
+        let spelling = TokenDetails::read(f)?;
         let names = specs::OF_CHAT.iter().chain(specs::REFUSED_BY_CHAT).map(|spec| spec.name());
         let chat = names.filter_map(|name| Some((name.to_owned(), f.take(name)?))).collect();
         Ok(Self { chat, spelling })
@@ -167,7 +167,7 @@ impl TokenizeRequest {
             param,
             add_special,
             special: if parse_special { SpecialText::Recognised } else { SpecialText::Plain },
-            spelling: Spelling::read(f)?,
+            spelling: TokenDetails::read(f)?,
         })
     }
 }

@@ -23,14 +23,23 @@ pub struct Tools {
 }
 
 impl Tools {
+    /// Checks a number of tools before any of them is read: reading compares each name with all before it.
+    ///
+    /// # Errors
+    /// There are more than [`MAX_TOOLS`].
+    pub fn check_count(tools: usize) -> Result<(), MessageError> {
+        if tools > MAX_TOOLS {
+            return Err(MessageError::new("tools", format!("expected at most {MAX_TOOLS} tools, but got {tools} instead")));
+        }
+        Ok(())
+    }
+
     /// Checks how many tools a request has, and how long they are in chat's shape.
     ///
     /// # Errors
     /// If there are more than [`MAX_TOOLS`] or they are longer than [`MAX_TOOL_BYTES`].
     pub fn check_size(tools: &[Value]) -> Result<(), MessageError> {
-        if tools.len() > MAX_TOOLS {
-            return Err(MessageError::new("tools", format!("expected at most {MAX_TOOLS} tools, but got {} instead", tools.len())));
-        }
+        Self::check_count(tools.len())?;
         let bytes: usize = tools.iter().map(|tool| tool.to_string().len()).sum();
         if bytes > MAX_TOOL_BYTES {
             let reason = format!("expected at most {MAX_TOOL_BYTES} bytes of JSON in all tools together, but got {bytes} instead");

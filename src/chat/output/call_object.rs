@@ -4,13 +4,13 @@
 //! once the name is known to be a tool's.
 
 use super::ToolSpec;
-use super::json::{JsonReader, Step};
+use super::json::{JsonReader, JsonStep};
 use super::sink::Sink;
 
 /// One call, read as far as it came.
 #[derive(Debug)]
 pub(super) struct CallObject {
-    state: State,
+    state: CallObjectState,
     name: Option<String>,
     /// Arguments that came before the name, or that are no object as written.
     early: Option<String>,
@@ -35,7 +35,7 @@ pub(super) enum Heard {
 }
 
 #[derive(Debug)]
-enum State {
+enum CallObjectState {
     /// Before a key; the end of the object may come instead at its beginning.
     Key {
         first: bool,
@@ -58,71 +58,71 @@ enum Member {
 impl CallObject {
     /// After the opening brace.
     pub(super) fn new(strict: bool) -> Self {
-        Self { state: State::Key { first: true }, name: None, early: None, strict, announced: false }
+        Self { state: CallObjectState::Key { first: true }, name: None, early: None, strict, announced: false }
     }
 
     /// Reads a character; announces the call and passes arguments on to `sink`.
     pub(super) fn push(&mut self, c: char, tools: &[ToolSpec], sink: &mut Sink) -> Heard {
         match &mut self.state {
-            State::Key { .. } | State::Colon(_) | State::AfterValue if is_blank(c) => Heard::Structure,
-            State::Value(_, _, text) if text.is_empty() && is_blank(c) => Heard::Structure,
-            State::Key { first: true } | State::AfterValue if c == '}' => self.end(sink),
-            State::Key { .. } if c == '"' => {
+            CallObjectState::Key { .. } | CallObjectState::Colon(_) | CallObjectState::AfterValue if is_blank(c) => Heard::Structure,
+            CallObjectState::Value(_, _, text) if text.is_empty() && is_blank(c) => Heard::Structure,
+            CallObjectState::Key { first: true } | CallObjectState::AfterValue if c == '}' => self.end(sink),
+            CallObjectState::Key { .. } if c == '"' => {
                 let (reader, text) = begin(c);
-                self.state = State::InKey(reader, text);
+                self.state = CallObjectState::InKey(reader, text);
                 Heard::Structure
             }
-            State::InKey(reader, text) => match reader.push(c, text) {
-                Step::More => Heard::Structure,
-                Step::Done => {
+            CallObjectState::InKey(reader, text) => match reader.push(c, text) {
+                JsonStep::More => Heard::Structure,
+                JsonStep::Done => {
                     let key = std::mem::take(text);
                     self.key(&key)
                 }
-                Step::DoneBefore | Step::Bad => Heard::Bad,
+                JsonStep::DoneBefore | JsonStep::Bad => Heard::Bad,
             },
-            State::Colon(member) if c == ':' => {
-                self.state = State::Value(*member, JsonReader::new(), String::new());
+            CallObjectState::Colon(member) if c == ':' => {
+                self.state = CallObjectState::Value(*member, JsonReader::new(), String::new());
                 Heard::Structure
             }
-            State::Value(Member::Arguments, _, text) if c == '{' && text.is_empty() && self.name.is_some() && !self.announced => {
+            CallObjectState::Value(Member::Arguments, _, text) if c == '{' && text.is_empty() && self.name.is_some() && !self.announced => {
                 let (reader, text) = begin(c);
-                self.state = State::Arguments(reader);
+                self.state = CallObjectState::Arguments(reader);
                 self.announce(&text, sink)
             }
-            State::Value(member, reader, text) => {
+            CallObjectState::Value(member, reader, text) => {
                 let member = *member;
                 match reader.push(c, text) {
-                    Step::More => Heard::Structure,
-                    Step::Done => {
+                    JsonStep::More => Heard::Structure,
+                    JsonStep::Done => {
                         let text = std::mem::take(text);
                         self.value(member, &text, tools, sink)
                     }
-                    Step::DoneBefore => {
-                        self.state = State::AfterValue;
+                    JsonStep::DoneBefore => {
+                        self.state = CallObjectState::AfterValue;
                         // A number. It is neither a name nor arguments.
                         if member == Member::Other { self.push(c, tools, sink) } else { Heard::Bad }
                     }
-                    Step::Bad => Heard::Bad,
+                    JsonStep::Bad => Heard::Bad,
                 }
             }
-            State::Arguments(reader) => {
+            CallObjectState::Arguments(reader) => {
                 let mut text = String::new();
                 let step = reader.push(c, &mut text);
                 sink.arguments(&text);
                 match step {
-                    Step::More => Heard::Arguments,
-                    Step::Done => {
-                        self.state = State::AfterValue;
+                    JsonStep::More => Heard::Arguments,
+                    JsonStep::Done => {
+                        self.state = CallObjectState::AfterValue;
                         Heard::Arguments
                     }
-                    Step::DoneBefore | Step::Bad => Heard::Bad,
+                    JsonStep::DoneBefore | JsonStep::Bad => Heard::Bad,
                 }
             }
-            State::AfterValue if c == ',' => {
-                self.state = State::Key { first: false };
+            CallObjectState::AfterValue if c == ',' => {
+                self.state = CallObjectState::Key { first: false };
                 Heard::Structure
             }
-            State::Key { .. } | State::Colon(_) | State::AfterValue => Heard::Bad,
+            CallObjectState::Key { .. } | CallObjectState::Colon(_) | CallObjectState::AfterValue => Heard::Bad,
         }
     }
 
@@ -134,13 +134,13 @@ impl CallObject {
             Ok(_) if !self.strict => Member::Other,
             _ => return Heard::Bad,
         };
-        self.state = State::Colon(member);
+        self.state = CallObjectState::Colon(member);
         Heard::Structure
     }
 
     /// A value is whole.
     fn value(&mut self, member: Member, text: &str, tools: &[ToolSpec], sink: &mut Sink) -> Heard {
-        self.state = State::AfterValue;
+        self.state = CallObjectState::AfterValue;
         match member {
             Member::Other => return Heard::Structure,
             Member::Name => match serde_json::from_str::<String>(text) {

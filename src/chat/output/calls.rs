@@ -10,8 +10,8 @@
 
 use super::call_object::{CallObject, Heard, is_blank};
 use super::format::{CallSyntax, Syntax, name_in_header};
-use super::json::{JsonReader, Step};
-use super::marks::{Marks, Seen};
+use super::json::{JsonReader, JsonStep};
+use super::marks::{MarkMatcher, Seen};
 use super::python::{PythonCall, WholeStep};
 use super::sink::Sink;
 use super::xml::XmlCall;
@@ -26,8 +26,8 @@ const MAX_HEADER: usize = 256;
 pub(super) struct CallParser {
     spec: Arc<OutputSpec>,
     syntax: Syntax,
-    state: State,
-    marks: Marks,
+    state: CallParserState,
+    marks: MarkMatcher,
     /// White space that may turn out to stand beside a call.
     blank: String,
     pending: String,
@@ -41,7 +41,7 @@ pub(super) struct CallParser {
 }
 
 #[derive(Debug)]
-enum State {
+enum CallParserState {
     /// Nothing is a call.
     Plain,
     Text,
@@ -68,12 +68,12 @@ impl CallParser {
             Calls::Required | Calls::Named(_) => Syntax { open: &[], close: &[], ..ToolFormat::Json.syntax() },
         };
         let state = match spec.calls {
-            Calls::None => State::Plain,
-            _ if spec.tools.is_empty() => State::Plain,
-            Calls::Auto | Calls::Required => State::Text,
-            Calls::Named(_) => State::Named,
+            Calls::None => CallParserState::Plain,
+            _ if spec.tools.is_empty() => CallParserState::Plain,
+            Calls::Auto | Calls::Required => CallParserState::Text,
+            Calls::Named(_) => CallParserState::Named,
         };
-        let marks = Marks::new([syntax.open, syntax.close].concat());
+        let marks = MarkMatcher::new([syntax.open, syntax.close].concat());
         Self {
             spec,
             syntax,
@@ -112,46 +112,48 @@ impl CallParser {
     /// Whether `c` was used up.
     fn take(&mut self, c: char, sink: &mut Sink) -> bool {
         match &mut self.state {
-            State::Plain => sink.content(c.encode_utf8(&mut [0; 4])),
-            State::Text => self.watch(c, sink),
-            State::Named if is_blank(c) => self.blank.push(c),
-            State::Named => return self.named(c, sink),
-            State::Open => return self.open(c, sink),
-            State::Object(object) => match object.push(c, &self.spec.tools, sink) {
+            CallParserState::Plain => sink.content(c.encode_utf8(&mut [0; 4])),
+            CallParserState::Text => self.watch(c, sink),
+            CallParserState::Named if is_blank(c) => self.blank.push(c),
+            CallParserState::Named => return self.named(c, sink),
+            CallParserState::Open => return self.open(c, sink),
+            CallParserState::Object(object) => match object.push(c, &self.spec.tools, sink) {
                 Heard::Structure => self.pending.push(c),
                 Heard::Announced => self.pending.clear(),
                 Heard::Arguments => {}
                 Heard::Done => self.call_is_whole(),
                 Heard::Bad => return self.reject(sink),
             },
-            State::Header(header) if c == self.syntax.call.header_end() => {
+            CallParserState::Header(header) if c == self.syntax.call.header_end() => {
                 let header = std::mem::take(header);
                 return self.header(&header, c, sink);
             }
-            State::Header(header) if header.len() < MAX_HEADER && (self.syntax.call == CallSyntax::ObjectOrHeader || is_name(c)) => {
+            CallParserState::Header(header)
+                if header.len() < MAX_HEADER && (self.syntax.call == CallSyntax::ObjectOrHeader || is_name(c)) =>
+            {
                 header.push(c);
                 self.pending.push(c);
             }
-            State::Header(_) => return self.reject(sink),
-            State::Arguments(reader) => {
+            CallParserState::Header(_) => return self.reject(sink),
+            CallParserState::Arguments(reader) => {
                 let mut text = String::new();
                 let step = reader.push(c, &mut text);
                 sink.arguments(&text);
                 match step {
-                    Step::More => {}
-                    Step::Done => self.call_is_whole(),
-                    Step::DoneBefore | Step::Bad => return self.reject(sink),
+                    JsonStep::More => {}
+                    JsonStep::Done => self.call_is_whole(),
+                    JsonStep::DoneBefore | JsonStep::Bad => return self.reject(sink),
                 }
             }
-            State::Python(call) => {
+            CallParserState::Python(call) => {
                 let step = call.push(c);
                 return self.whole(c, step, sink);
             }
-            State::Xml(call) => {
+            CallParserState::Xml(call) => {
                 let step = call.push(c);
                 return self.whole(c, step, sink);
             }
-            State::After => return self.after(c, sink),
+            CallParserState::After => return self.after(c, sink),
         }
         true
     }
@@ -210,7 +212,7 @@ impl CallParser {
         self.pending = std::mem::take(&mut self.blank);
         self.pending.push_str(mark);
         self.beginning = false;
-        self.state = State::Open;
+        self.state = CallParserState::Open;
     }
 
     /// No part of a call.
@@ -234,13 +236,13 @@ impl CallParser {
         };
         let object = matches!(self.syntax.call, CallSyntax::Object | CallSyntax::ObjectOrHeader);
         self.state = match c {
-            _ if is_blank(c) => State::Open,
-            '{' if object => State::Object(CallObject::new(self.syntax.bare)),
+            _ if is_blank(c) => CallParserState::Open,
+            '{' if object => CallParserState::Object(CallObject::new(self.syntax.bare)),
             '[' if !self.in_list && self.syntax.call != CallSyntax::Xml => {
                 self.in_list = true;
-                State::Open
+                CallParserState::Open
             }
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' if header => State::Header(c.into()),
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' if header => CallParserState::Header(c.into()),
             _ => return self.reject(sink),
         };
         self.pending.push(c);
@@ -254,8 +256,8 @@ impl CallParser {
             return self.reject(sink);
         };
         self.state = match self.syntax.call {
-            CallSyntax::Python => State::Python(PythonCall::new(name)),
-            CallSyntax::Xml => State::Xml(XmlCall::new(name, &tool.parameters)),
+            CallSyntax::Python => CallParserState::Python(PythonCall::new(name)),
+            CallSyntax::Xml => CallParserState::Xml(XmlCall::new(name, &tool.parameters)),
             CallSyntax::Object | CallSyntax::ObjectOrHeader => {
                 self.announce(name, sink);
                 return false;
@@ -269,14 +271,14 @@ impl CallParser {
     fn announce(&mut self, name: &str, sink: &mut Sink) {
         sink.start(name);
         self.pending.clear();
-        self.state = State::Arguments(JsonReader::new());
+        self.state = CallParserState::Arguments(JsonReader::new());
     }
 
     /// A character of a call that is understood at its end.
     fn whole(&mut self, c: char, step: WholeStep, sink: &mut Sink) -> bool {
         match (step, &self.state) {
             (WholeStep::More, _) => self.pending.push(c),
-            (WholeStep::Done(arguments), State::Python(PythonCall { name, .. }) | State::Xml(XmlCall { name, .. })) => {
+            (WholeStep::Done(arguments), CallParserState::Python(PythonCall { name, .. }) | CallParserState::Xml(XmlCall { name, .. })) => {
                 sink.start(name);
                 sink.arguments(&arguments);
                 self.call_is_whole();
@@ -291,10 +293,10 @@ impl CallParser {
             ']' => {
                 self.in_list = false;
                 self.pending.clear();
-                self.state = State::Text;
+                self.state = CallParserState::Text;
                 return true;
             }
-            ',' => self.state = State::Open,
+            ',' => self.state = CallParserState::Open,
             _ if is_blank(c) => {}
             _ => return self.reject(sink),
         }
@@ -306,7 +308,7 @@ impl CallParser {
         self.pending.clear();
         self.complete += 1;
         self.after_call = true;
-        self.state = if self.in_list { State::After } else { State::Text };
+        self.state = if self.in_list { CallParserState::After } else { CallParserState::Text };
     }
 
     /// What is pending is content, and so may be the character that told.
@@ -314,7 +316,7 @@ impl CallParser {
         sink.content(&std::mem::take(&mut self.pending));
         self.in_list = false;
         self.after_call = false;
-        self.state = State::Text;
+        self.state = CallParserState::Text;
         false
     }
 }

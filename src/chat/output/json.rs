@@ -8,12 +8,12 @@ const MAX_DEPTH: usize = 120;
 pub(super) struct JsonReader {
     /// Of the open containers, which are objects.
     open: Vec<bool>,
-    state: State,
+    state: JsonReaderState,
 }
 
 /// What a character did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum JsonStep {
     /// It belongs to the value, which goes on.
     More,
     /// It ended the value.
@@ -25,7 +25,7 @@ pub(super) enum Step {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum JsonReaderState {
     Value,
     /// A value, or the end of the array.
     FirstItem,
@@ -63,111 +63,115 @@ enum Number {
 
 impl JsonReader {
     pub(super) fn new() -> Self {
-        Self { open: Vec::new(), state: State::Value }
+        Self { open: Vec::new(), state: JsonReaderState::Value }
     }
 
     /// Reads `c` and appends to `text` what it is in JSON: itself, or in a string its escape if it may not stand bare.
-    pub(super) fn push(&mut self, c: char, text: &mut String) -> Step {
+    pub(super) fn push(&mut self, c: char, text: &mut String) -> JsonStep {
         let step = self.step(c);
-        if matches!(step, Step::More | Step::Done) {
+        if matches!(step, JsonStep::More | JsonStep::Done) {
             match (self.state, c) {
-                (State::String { .. }, '\n') => text.push_str("\\n"),
-                (State::String { .. }, '\r') => text.push_str("\\r"),
-                (State::String { .. }, '\t') => text.push_str("\\t"),
-                (State::String { .. }, '\0'..'\x20') => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+                (JsonReaderState::String { .. }, '\n') => text.push_str("\\n"),
+                (JsonReaderState::String { .. }, '\r') => text.push_str("\\r"),
+                (JsonReaderState::String { .. }, '\t') => text.push_str("\\t"),
+                (JsonReaderState::String { .. }, '\0'..'\x20') => text.push_str(&format!("\\u{:04x}", u32::from(c))),
                 _ => text.push(c),
             }
         }
         step
     }
 
-    fn step(&mut self, c: char) -> Step {
+    fn step(&mut self, c: char) -> JsonStep {
         match (self.state, c) {
-            (State::String { key }, '"') => return self.end_of_string(key),
-            (State::String { key }, '\\') => self.state = State::Escape { key },
-            (State::String { .. }, _) => {}
-            (State::Escape { key }, 'u') => self.state = State::Unicode { key, left: 4 },
-            (State::Escape { key }, '"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't') => self.state = State::String { key },
-            (State::Unicode { key, left: 1 }, _) if c.is_ascii_hexdigit() => self.state = State::String { key },
-            (State::Unicode { key, left }, _) if c.is_ascii_hexdigit() => self.state = State::Unicode { key, left: left - 1 },
-            (State::Literal(rest), _) => return self.literal(rest, c),
-            (State::Number(number), _) => return self.number(number, c),
-            (State::Ended, _) => return Step::Bad,
+            (JsonReaderState::String { key }, '"') => return self.end_of_string(key),
+            (JsonReaderState::String { key }, '\\') => self.state = JsonReaderState::Escape { key },
+            (JsonReaderState::String { .. }, _) => {}
+            (JsonReaderState::Escape { key }, 'u') => self.state = JsonReaderState::Unicode { key, left: 4 },
+            (JsonReaderState::Escape { key }, '"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't') => {
+                self.state = JsonReaderState::String { key }
+            }
+            (JsonReaderState::Unicode { key, left: 1 }, _) if c.is_ascii_hexdigit() => self.state = JsonReaderState::String { key },
+            (JsonReaderState::Unicode { key, left }, _) if c.is_ascii_hexdigit() => {
+                self.state = JsonReaderState::Unicode { key, left: left - 1 }
+            }
+            (JsonReaderState::Literal(rest), _) => return self.literal(rest, c),
+            (JsonReaderState::Number(number), _) => return self.number(number, c),
+            (JsonReaderState::Ended, _) => return JsonStep::Bad,
             (_, ' ' | '\n' | '\r' | '\t') => {}
-            (State::Value | State::FirstItem, '{') => return self.enter(true),
-            (State::Value | State::FirstItem, '[') => return self.enter(false),
-            (State::FirstItem, ']') => return self.leave(false),
-            (State::Value | State::FirstItem, _) => return self.scalar(c),
-            (State::Key | State::FirstKey, '"') => self.state = State::String { key: true },
-            (State::Colon, ':') => self.state = State::Value,
-            (State::AfterItem, ',') => self.state = if self.in_object() { State::Key } else { State::Value },
-            (State::FirstKey | State::AfterItem, '}') => return self.leave(true),
-            (State::AfterItem, ']') => return self.leave(false),
-            _ => return Step::Bad,
+            (JsonReaderState::Value | JsonReaderState::FirstItem, '{') => return self.enter(true),
+            (JsonReaderState::Value | JsonReaderState::FirstItem, '[') => return self.enter(false),
+            (JsonReaderState::FirstItem, ']') => return self.leave(false),
+            (JsonReaderState::Value | JsonReaderState::FirstItem, _) => return self.scalar(c),
+            (JsonReaderState::Key | JsonReaderState::FirstKey, '"') => self.state = JsonReaderState::String { key: true },
+            (JsonReaderState::Colon, ':') => self.state = JsonReaderState::Value,
+            (JsonReaderState::AfterItem, ',') => self.state = if self.in_object() { JsonReaderState::Key } else { JsonReaderState::Value },
+            (JsonReaderState::FirstKey | JsonReaderState::AfterItem, '}') => return self.leave(true),
+            (JsonReaderState::AfterItem, ']') => return self.leave(false),
+            _ => return JsonStep::Bad,
         }
-        Step::More
+        JsonStep::More
     }
 
     fn in_object(&self) -> bool {
         self.open.last() == Some(&true)
     }
 
-    fn enter(&mut self, object: bool) -> Step {
+    fn enter(&mut self, object: bool) -> JsonStep {
         if self.open.len() == MAX_DEPTH {
-            return Step::Bad;
+            return JsonStep::Bad;
         }
         self.open.push(object);
-        self.state = if object { State::FirstKey } else { State::FirstItem };
-        Step::More
+        self.state = if object { JsonReaderState::FirstKey } else { JsonReaderState::FirstItem };
+        JsonStep::More
     }
 
-    fn leave(&mut self, object: bool) -> Step {
-        if self.open.pop() == Some(object) { self.end_of_value() } else { Step::Bad }
+    fn leave(&mut self, object: bool) -> JsonStep {
+        if self.open.pop() == Some(object) { self.end_of_value() } else { JsonStep::Bad }
     }
 
-    fn end_of_value(&mut self) -> Step {
+    fn end_of_value(&mut self) -> JsonStep {
         if self.open.is_empty() {
-            self.state = State::Ended;
-            return Step::Done;
+            self.state = JsonReaderState::Ended;
+            return JsonStep::Done;
         }
-        self.state = State::AfterItem;
-        Step::More
+        self.state = JsonReaderState::AfterItem;
+        JsonStep::More
     }
 
-    fn end_of_string(&mut self, key: bool) -> Step {
+    fn end_of_string(&mut self, key: bool) -> JsonStep {
         if key {
-            self.state = State::Colon;
-            return Step::More;
+            self.state = JsonReaderState::Colon;
+            return JsonStep::More;
         }
         self.end_of_value()
     }
 
-    fn scalar(&mut self, c: char) -> Step {
+    fn scalar(&mut self, c: char) -> JsonStep {
         self.state = match c {
-            '"' => State::String { key: false },
-            't' => State::Literal("rue"),
-            'f' => State::Literal("alse"),
-            'n' => State::Literal("ull"),
-            '-' => State::Number(Number::Minus),
-            '0' => State::Number(Number::Zero),
-            '1'..='9' => State::Number(Number::Integer),
-            _ => return Step::Bad,
+            '"' => JsonReaderState::String { key: false },
+            't' => JsonReaderState::Literal("rue"),
+            'f' => JsonReaderState::Literal("alse"),
+            'n' => JsonReaderState::Literal("ull"),
+            '-' => JsonReaderState::Number(Number::Minus),
+            '0' => JsonReaderState::Number(Number::Zero),
+            '1'..='9' => JsonReaderState::Number(Number::Integer),
+            _ => return JsonStep::Bad,
         };
-        Step::More
+        JsonStep::More
     }
 
-    fn literal(&mut self, rest: &'static str, c: char) -> Step {
+    fn literal(&mut self, rest: &'static str, c: char) -> JsonStep {
         match rest.strip_prefix(c) {
             Some("") => self.end_of_value(),
             Some(rest) => {
-                self.state = State::Literal(rest);
-                Step::More
+                self.state = JsonReaderState::Literal(rest);
+                JsonStep::More
             }
-            None => Step::Bad,
+            None => JsonStep::Bad,
         }
     }
 
-    fn number(&mut self, number: Number, c: char) -> Step {
+    fn number(&mut self, number: Number, c: char) -> JsonStep {
         let next = match (number, c) {
             (Number::Minus, '0') => Number::Zero,
             (Number::Minus, '1'..='9') | (Number::Integer, '0'..='9') => Number::Integer,
@@ -176,16 +180,16 @@ impl JsonReader {
             (Number::Zero | Number::Integer | Number::Fraction, 'e' | 'E') => Number::Exponent,
             (Number::Exponent, '+' | '-') => Number::Sign,
             (Number::Exponent | Number::Sign | Number::Power, '0'..='9') => Number::Power,
-            (Number::Minus | Number::Point | Number::Exponent | Number::Sign, _) => return Step::Bad,
+            (Number::Minus | Number::Point | Number::Exponent | Number::Sign, _) => return JsonStep::Bad,
             // A number ends where something follows that does not belong to it.
             (Number::Zero | Number::Integer | Number::Fraction | Number::Power, _) => {
                 return match self.end_of_value() {
-                    Step::Done => Step::DoneBefore,
+                    JsonStep::Done => JsonStep::DoneBefore,
                     _ => self.step(c),
                 };
             }
         };
-        self.state = State::Number(next);
-        Step::More
+        self.state = JsonReaderState::Number(next);
+        JsonStep::More
     }
 }

@@ -2,7 +2,7 @@
 
 /// Watches for any of a few marks, none of which begins with another.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(super) struct MarkMatcher {
     marks: Vec<&'static str>,
     /// What may still become a mark: a proper beginning of one.
     begun: String,
@@ -17,7 +17,7 @@ pub(super) enum Seen {
     Mark(String, &'static str),
 }
 
-impl Marks {
+impl MarkMatcher {
     pub(super) fn new(marks: Vec<&'static str>) -> Self {
         Self { marks, begun: String::new() }
     }

@@ -3,7 +3,7 @@
 //! Only there: the same tag within an answer is part of the answer. White space beside the tags belongs to neither part.
 //! An output that ends before the closing tag was all thought.
 
-use super::marks::{Marks, Seen};
+use super::marks::{MarkMatcher, Seen};
 
 /// How a model marks what it thinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(super) enum OutputPart {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ReasoningState {
     /// Nothing but white space so far; an opening tag may follow.
     Beginning,
     Inside,
@@ -64,12 +64,12 @@ enum State {
 /// Reads an output one character at a time.
 #[derive(Debug)]
 pub(super) struct ReasoningParser {
-    state: State,
+    state: ReasoningState,
     close: Option<&'static str>,
     /// Watches for the opening tag.
-    opening: Marks,
+    opening: MarkMatcher,
     /// Watches for both.
-    inside: Marks,
+    inside: MarkMatcher,
     /// White space that may turn out to stand beside a tag.
     blank: String,
     /// Whether something was thought.
@@ -81,56 +81,56 @@ pub(super) struct ReasoningParser {
 impl ReasoningParser {
     pub(super) fn new(reasoning: Reasoning) -> Self {
         let (state, opening, inside, close) = match reasoning {
-            Reasoning::None => (State::Outside, Vec::new(), Vec::new(), None),
+            Reasoning::None => (ReasoningState::Outside, Vec::new(), Vec::new(), None),
             Reasoning::Tags { open, close, begins_inside } => {
-                let state = if begins_inside { State::Inside } else { State::Beginning };
+                let state = if begins_inside { ReasoningState::Inside } else { ReasoningState::Beginning };
                 (state, vec![open], vec![open, close], Some(close))
             }
         };
-        let (opening, inside) = (Marks::new(opening), Marks::new(inside));
-        Self { state, close, opening, inside, blank: String::new(), thought: false, may_repeat: state == State::Inside }
+        let (opening, inside) = (MarkMatcher::new(opening), MarkMatcher::new(inside));
+        Self { state, close, opening, inside, blank: String::new(), thought: false, may_repeat: state == ReasoningState::Inside }
     }
 
     /// Gives `out` each character that is now known to belong to a part.
     pub(super) fn push(&mut self, c: char, out: &mut dyn FnMut(OutputPart, char)) {
         match self.state {
-            State::Outside => out(OutputPart::Said, c),
-            State::Closed if c.is_whitespace() => {}
-            State::Closed => {
-                self.state = State::Outside;
+            ReasoningState::Outside => out(OutputPart::Said, c),
+            ReasoningState::Closed if c.is_whitespace() => {}
+            ReasoningState::Closed => {
+                self.state = ReasoningState::Outside;
                 out(OutputPart::Said, c);
             }
-            State::Beginning if self.opening.is_idle() && c.is_whitespace() => self.blank.push(c),
-            State::Beginning => match self.opening.push(c) {
+            ReasoningState::Beginning if self.opening.is_idle() && c.is_whitespace() => self.blank.push(c),
+            ReasoningState::Beginning => match self.opening.push(c) {
                 Seen::Mark(..) => self.enter(),
                 Seen::Text(text) if text.is_empty() => {}
                 Seen::Text(text) => self.say(&text, out),
             },
-            State::Inside => self.think(c, out),
+            ReasoningState::Inside => self.think(c, out),
         }
     }
 
     /// Hands out what was held back.
     pub(super) fn finish(&mut self, out: &mut dyn FnMut(OutputPart, char)) {
         match self.state {
-            State::Beginning => self.say("", out),
-            State::Inside => {
+            ReasoningState::Beginning => self.say("", out),
+            ReasoningState::Inside => {
                 let rest = self.inside.finish();
                 self.thoughts(&rest, out);
                 std::mem::take(&mut self.blank).chars().for_each(|c| out(OutputPart::Thought, c));
             }
-            State::Closed | State::Outside => {}
+            ReasoningState::Closed | ReasoningState::Outside => {}
         }
     }
 
     fn enter(&mut self) {
         self.blank.clear();
-        self.state = State::Inside;
+        self.state = ReasoningState::Inside;
     }
 
     /// There was no opening tag: all of what was held back is said.
     fn say(&mut self, text: &str, out: &mut dyn FnMut(OutputPart, char)) {
-        self.state = State::Outside;
+        self.state = ReasoningState::Outside;
         let rest = self.opening.finish();
         let held = [std::mem::take(&mut self.blank).as_str(), text, &rest].concat();
         held.chars().for_each(|c| out(OutputPart::Said, c));
@@ -143,7 +143,7 @@ impl ReasoningParser {
                 self.thoughts(&text, out);
                 if Some(mark) == self.close {
                     self.blank.clear();
-                    self.state = State::Closed;
+                    self.state = ReasoningState::Closed;
                 } else if self.thought || !std::mem::take(&mut self.may_repeat) {
                     self.thoughts(mark, out);
                 }

@@ -27,7 +27,7 @@ pub(super) struct Client {
 struct Chunk {
     #[serde(default)]
     choices: Vec<ChunkChoice>,
-    usage: Option<Usage>,
+    usage: Option<StreamUsage>,
     error: Option<Value>,
 }
 
@@ -45,7 +45,7 @@ struct Delta {
 }
 
 #[derive(Deserialize)]
-struct Usage {
+struct StreamUsage {
     #[serde(default)]
     prompt_tokens: u64,
     #[serde(default)]

@@ -15,12 +15,12 @@ use std::collections::BTreeMap;
 const MAX_TARGETS: usize = 256;
 
 /// For each place that a reference points to, whether a finite value is known to exist.
-type Ends<'a> = BTreeMap<&'a str, bool>;
+type FiniteTargets<'a> = BTreeMap<&'a str, bool>;
 
 /// # Errors
 /// If no finite value exists, a reference points nowhere, or there are too many to find out.
 pub(super) fn check(root: &Value) -> Result<(), ConstraintError> {
-    let mut ends = Ends::new();
+    let mut ends = FiniteTargets::new();
     collect(root, &mut ends)?;
     // From "none ends", each round finds those that end because others do.
     loop {
@@ -43,7 +43,7 @@ pub(super) fn check(root: &Value) -> Result<(), ConstraintError> {
     Err(ConstraintError::new(Impossible, "no finite value can fulfil the schema: its '$ref's never come to an end"))
 }
 
-fn collect<'a>(value: &'a Value, targets: &mut Ends<'a>) -> Result<(), ConstraintError> {
+fn collect<'a>(value: &'a Value, targets: &mut FiniteTargets<'a>) -> Result<(), ConstraintError> {
     match value {
         Value::Object(map) => {
             if let Some(Value::String(target)) = map.get("$ref") {
@@ -66,7 +66,7 @@ fn target_of<'a>(root: &'a Value, target: &str) -> Option<&'a Value> {
 }
 
 /// Whether a finite value is known to exist.
-fn can_end(schema: &Value, ends: &Ends<'_>) -> bool {
+fn can_end(schema: &Value, ends: &FiniteTargets<'_>) -> bool {
     let Value::Object(schema) = schema else { return *schema != Value::Bool(false) };
     let list = |keyword: &str| schema.get(keyword).and_then(Value::as_array);
     let refers = schema.get("$ref").and_then(Value::as_str).is_none_or(|target| ends.get(target) == Some(&true));
@@ -77,7 +77,7 @@ fn can_end(schema: &Value, ends: &Ends<'_>) -> bool {
 }
 
 /// Scalars always end; objects and arrays if their required parts do.
-fn own_type_can_end(schema: &Map<String, Value>, ends: &Ends<'_>) -> bool {
+fn own_type_can_end(schema: &Map<String, Value>, ends: &FiniteTargets<'_>) -> bool {
     let of_type = |name: &str| match name {
         "object" => required(schema).all(|schema| schema.is_none_or(|schema| can_end(schema, ends))),
         "array" => {

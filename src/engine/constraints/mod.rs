@@ -101,7 +101,7 @@ impl Job {
 
 /// A job that a thread works on.
 #[derive(Debug)]
-struct Taken {
+struct AssignedJob {
     job: Job,
     /// The caller whose place it has, if it has one.
     place: Option<u64>,
@@ -162,7 +162,7 @@ impl Constraints {
     /// known constraints.
     pub(super) fn work(&self, compiler: &LazyCompiler, mut trial: Option<TrialProcess>, outbox: &SyncSender<FromEngine>) {
         give_way(NICE);
-        while let Some(Taken { job, place }) = self.next(trial.is_some()) {
+        while let Some(AssignedJob { job, place }) = self.next(trial.is_some()) {
             let Some(constraint) = job.constraint().cloned() else {
                 tracing::error!("a submission without a constraint was queued to be compiled; it is dropped");
                 place.into_iter().for_each(|caller| self.lock().new.leave(caller));
@@ -218,17 +218,17 @@ impl Constraints {
     }
 
     /// The next job that was not cancelled, of those that are known or also of the others; `None` at the end.
-    fn next(&self, also_new: bool) -> Option<Taken> {
+    fn next(&self, also_new: bool) -> Option<AssignedJob> {
         let mut queue = self.lock();
         loop {
             queue.commands.as_ref()?;
-            let known = queue.known.pop_front().map(|job| Taken { job, place: None });
+            let known = queue.known.pop_front().map(|job| AssignedJob { job, place: None });
             let taken = known.or_else(|| {
                 let (caller, job) = if also_new { queue.new.take() } else { None }?;
-                Some(Taken { job, place: Some(caller) })
+                Some(AssignedJob { job, place: Some(caller) })
             });
             match taken {
-                Some(Taken { job: Job::Submit { request, .. }, place }) if !queue.submitted.contains(&request.id) => {
+                Some(AssignedJob { job: Job::Submit { request, .. }, place }) if !queue.submitted.contains(&request.id) => {
                     place.into_iter().for_each(|caller| queue.new.leave(caller));
                 }
                 Some(taken) => return Some(taken),

@@ -2,7 +2,7 @@
 //! is compiled.
 
 use super::*;
-use crate::protocol::{CallId, Reply};
+use crate::protocol::{CallId, EngineReply};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 fn constraints() -> (Constraints, Receiver<WorkerCommand>) {
@@ -26,7 +26,7 @@ fn a_cancellation_before_its_turn_ends_a_submission() {
 
     assert!(constraints.cancel(SequenceId(1)));
 
-    assert!(matches!(constraints.next(true), Some(Taken { job: Job::Submit { request, .. }, .. }) if request.id == SequenceId(2)));
+    assert!(matches!(constraints.next(true), Some(AssignedJob { job: Job::Submit { request, .. }, .. }) if request.id == SequenceId(2)));
     assert!(matches!(received.try_recv(), Err(TryRecvError::Empty)));
 }
 
@@ -69,7 +69,7 @@ fn when_the_gateway_is_gone_the_threads_end_and_so_does_the_engine_s_queue() {
 fn order(constraints: &Constraints) -> Vec<u64> {
     let mut calls = Vec::new();
     while !constraints.lock().new.is_empty() {
-        let Some(Taken { job: Job::Check { asked, .. }, place: Some(caller) }) = constraints.next(true) else { break };
+        let Some(AssignedJob { job: Job::Check { asked, .. }, place: Some(caller) }) = constraints.next(true) else { break };
         constraints.leave(caller, &asked.question.constraint);
         calls.push(asked.id.0);
     }
@@ -97,7 +97,7 @@ fn a_caller_with_too_many_new_constraints_gets_busy_and_others_do_not() {
 
     let answer = check(&constraints, 99, Constraint::JsonObject, 1);
 
-    let Some(FromEngine::Reply { id: CallId(99), reply: Reply::Check(Err(error)) }) = &answer else { panic!("{answer:?}") };
+    let Some(FromEngine::Reply { id: CallId(99), reply: EngineReply::Check(Err(error)) }) = &answer else { panic!("{answer:?}") };
     assert_eq!(error.kind, Busy);
     assert_eq!(check(&constraints, 100, Constraint::JsonObject, 2), None);
 }

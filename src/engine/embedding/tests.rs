@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::embedder::EmbedLimits;
-use crate::protocol::{CallId, Reply};
+use crate::protocol::{CallId, EngineReply};
 use std::sync::mpsc::{channel, sync_channel};
 
 /// An input's vector is its length. Token 13 makes a batch fail, token 7 gives a vector that is not finite.
@@ -64,7 +64,7 @@ fn work(calls: Vec<Asked<EmbedBatch>>) -> (Vec<Vec<usize>>, Vec<FromEngine>, Eng
 
 fn answers(said: &[FromEngine]) -> Vec<(u64, Vectors)> {
     let answer = |message: &FromEngine| match message {
-        FromEngine::Reply { id, reply: Reply::Embed(result) } => Some((id.0, result.clone())),
+        FromEngine::Reply { id, reply: EngineReply::Embed(result) } => Some((id.0, result.clone())),
         _ => None,
     };
     said.iter().filter_map(answer).collect()

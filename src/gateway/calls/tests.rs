@@ -50,7 +50,7 @@ impl Table {
         messages
     }
 
-    fn reply(&mut self, call: u64, reply: Reply) {
+    fn reply(&mut self, call: u64, reply: EngineReply) {
         self.calls.on_reply(CallId(call), reply, &mut self.quarantine);
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     gateway::{blame::judge, death::DeathCause, testing::embedding_info},
-    protocol::Call,
+    protocol::EngineCall,
 };
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
@@ -44,7 +44,9 @@ impl Table {
         }
         self.owes_others = gate.owes_others();
         let lengths = |message| match message {
-            ToEngine::Call { id, call: Call::Embed(EmbedBatch { inputs, alone }) } => (id.0, inputs.iter().map(Vec::len).collect(), alone),
+            ToEngine::Call { id, call: EngineCall::Embed(EmbedBatch { inputs, alone }) } => {
+                (id.0, inputs.iter().map(Vec::len).collect(), alone)
+            }
             other => panic!("{other:?}"),
         };
         messages.into_iter().map(lengths).collect()

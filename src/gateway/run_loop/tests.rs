@@ -11,8 +11,8 @@ use crate::{
         testing::{self, ScriptedEngine, ScriptedEngines, begun, request, start_scripted, token},
     },
     protocol::{
-        Call, CallId, Detokenize, Finish, LoadError, MAX_FRAME_BYTES, OpenedFile, Reply, SequenceId, SequenceOutput, SpecialText,
-        TextError, Token,
+        CallId, Detokenize, EngineCall, EngineReply, Finish, LoadError, MAX_FRAME_BYTES, OpenedFile, SequenceId, SequenceOutput,
+        SpecialText, TextError, Token,
     },
 };
 use std::time::Duration;
@@ -201,8 +201,8 @@ async fn a_text_call_is_repeated_once_when_the_engine_dies() {
     let mut second = engines.next_ready().await;
 
     assert_eq!(second.receive().await.as_ref(), Some(&question));
-    let ToEngine::Call { id, call: Call::Tokenize(_) } = question else { panic!("{question:?}") };
-    second.send(FromEngine::Reply { id, reply: Reply::Tokenize(Ok(vec![Token(3)])) }).await;
+    let ToEngine::Call { id, call: EngineCall::Tokenize(_) } = question else { panic!("{question:?}") };
+    second.send(FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(vec![Token(3)])) }).await;
 
     assert_eq!(asked.await.unwrap(), Ok(vec![Token(3)]));
 }
@@ -216,21 +216,21 @@ async fn a_key_s_calls_wait_for_their_turn_and_another_key_s_pass_them() {
     };
     let mut asked: Vec<_> = (0..9).map(|_| ask(1, 1)).collect();
     for _ in 0..8 {
-        assert!(matches!(engine.receive().await, Some(ToEngine::Call { call: Call::Detokenize(_), .. })));
+        assert!(matches!(engine.receive().await, Some(ToEngine::Call { call: EngineCall::Detokenize(_), .. })));
     }
-    let reply = |call| FromEngine::Reply { id: CallId(call), reply: Reply::Detokenize(Ok("x".to_owned())) };
+    let reply = |call| FromEngine::Reply { id: CallId(call), reply: EngineReply::Detokenize(Ok("x".to_owned())) };
 
     asked.push(ask(2, 2));
     let other = engine.receive().await;
     assert!(
-        matches!(&other, Some(ToEngine::Call { id: CallId(9), call: Call::Detokenize(Detokenize { tokens }) }) if tokens == &[Token(2)]),
+        matches!(&other, Some(ToEngine::Call { id: CallId(9), call: EngineCall::Detokenize(Detokenize { tokens }) }) if tokens == &[Token(2)]),
         "{other:?}"
     );
     // The ninth of the first key is asked for only when another one of it was answered.
     engine.send(reply(0)).await;
     let last = engine.receive().await;
 
-    assert!(matches!(last, Some(ToEngine::Call { id: CallId(8), call: Call::Detokenize(_) })), "{last:?}");
+    assert!(matches!(last, Some(ToEngine::Call { id: CallId(8), call: EngineCall::Detokenize(_) })), "{last:?}");
     for call in 1..10 {
         engine.send(reply(call)).await;
     }
@@ -256,8 +256,8 @@ async fn more_texts_than_may_wait_are_refused_with_the_wait() {
 async fn a_text_that_could_not_be_answered_in_a_frame_is_refused() {
     let (handle, _supervisor, _engines, engine) = serving().await;
     let echo = tokio::spawn(engine.run(|message| match message {
-        ToEngine::Call { id, call: Call::Tokenize(_) } => {
-            vec![FromEngine::Reply { id, reply: Reply::Tokenize(Ok(vec![Token(u32::MAX); MAX_TEXT_BYTES])) }]
+        ToEngine::Call { id, call: EngineCall::Tokenize(_) } => {
+            vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(vec![Token(u32::MAX); MAX_TEXT_BYTES])) }]
         }
         _ => Vec::new(),
     }));
@@ -290,7 +290,9 @@ async fn a_full_queue_refuses_until_a_sequence_finishes_or_is_dropped() {
     // Cancels are taken in before later commands; this answer means that they were.
     let asked = handle.detokenize(vec![]);
     let engine = tokio::spawn(engine.run(|message| match message {
-        ToEngine::Call { id, call: Call::Detokenize(_) } => vec![FromEngine::Reply { id, reply: Reply::Detokenize(Ok(String::new())) }],
+        ToEngine::Call { id, call: EngineCall::Detokenize(_) } => {
+            vec![FromEngine::Reply { id, reply: EngineReply::Detokenize(Ok(String::new())) }]
+        }
         _ => Vec::new(),
     }));
     asked.await.unwrap();

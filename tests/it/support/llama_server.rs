@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use llamero::{
     api::{layers::HostPolicy, router::router, state::AppState},
     config::{Environment, Flags, load},
-    engine::serve::{Host, Model, Opened, serve},
+    engine::serve::{EngineModel, Host, Opened, serve},
     gateway::{
         death::DeathCause,
         engine_state::EngineState,
@@ -129,7 +129,7 @@ impl Host for LlamaHost {
         let loaded = llama::load_generating(options, progress)?;
         let mut runner = loaded.runner()?;
         let info = loaded.info(&runner);
-        body(Opened { model: Model::Generates { runner: &mut runner, draft: None }, tokenizer: loaded.tokenizer(), info });
+        body(Opened { model: EngineModel::Generates { runner: &mut runner, draft: None }, tokenizer: loaded.tokenizer(), info });
         Ok(())
     }
 

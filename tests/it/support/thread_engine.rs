@@ -6,7 +6,7 @@ use super::fake_runner::{BOS, EOG, FakeRunner, FakeTokenizer, MARKS, VOCABULARY_
 use llamero::chat::FALLBACK;
 use llamero::engine::{
     runner::{Limits, ModelRunner, Parked, ParkedState, Step, StepError, Tokenizer},
-    serve::{Host, Model, Opened, serve},
+    serve::{EngineModel, Host, Opened, serve},
 };
 use llamero::gateway::{
     death::DeathCause,
@@ -173,7 +173,7 @@ impl Host for FakeHost {
         progress(1.0);
         let tokenizer = Arc::new(MortalTokenizer { inner: FakeTokenizer::default(), life: self.life.clone() });
         let mut runner = GatedRunner { inner: FakeRunner::new(self.limits), gate: self.gate, life: self.life };
-        let model = Model::Generates { runner: &mut runner, draft: None };
+        let model = EngineModel::Generates { runner: &mut runner, draft: None };
         body(Opened { model, tokenizer, info: info(&self.limits, options) });
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Proofs that each rule of `tidy` can fail, and that it does not cry wolf: small files fed to the rule functions.
 
 use super::{
-    circles, documents, imports, routes,
+    circles, documents, imports, names, routes,
     rules::{self, Rule},
     source::{Source, blank},
     vendor,
@@ -45,6 +45,21 @@ fn circles_are_found_through_other_files_and_folders_and_only_where_nobody_expla
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("src/a.rs src/b/mod.rs src/b/d.rs src/c.rs"), "{found:?}");
     assert_eq!(circles_of(&[a, through_folder, ("src/b/d.rs", "// Import circle: because.\nuse crate::c;"), c]), Vec::<String>::new());
+}
+
+#[test]
+fn a_repeated_type_name_is_refused_whatever_its_kind_and_visibility_and_local_types_are_taken() {
+    let repeated = |second: &str| -> Vec<usize> {
+        let files = [Source::new("src/a.rs", "pub struct Row<T> {\n    t: T,\n}\n"), Source::new("src/b.rs", second)];
+        names::repeated_types(&files.iter().collect::<Vec<_>>()).iter().map(|offence| offence.line).collect()
+    };
+
+    for second in ["struct Row;", "pub enum Row {}", "pub(super) trait Row: Copy {}", "pub(in crate::api) type Row<'a> = &'a u8;"] {
+        assert_eq!(repeated(&format!("//! A.\n{second}\n")), [2], "{second}");
+    }
+    for second in ["struct Rows;", "impl A for B {\n    type Row = u8;\n}", "// struct Row;", "#[cfg(test)]\nstruct Row;", "fn row() {}"] {
+        assert_eq!(repeated(second), Vec::<usize>::new(), "{second}");
+    }
 }
 
 #[test]

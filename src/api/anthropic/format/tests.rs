@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-fn view() -> View {
-    View { thoughts: true, stop_sequences: vec![], prompt_tokens: 5, warnings: None, request_id: None }
+fn view() -> MessageView {
+    MessageView { thoughts: true, stop_sequences: vec![], prompt_tokens: 5, warnings: None, request_id: None }
 }
 
 fn plain() -> OutputSpec {
@@ -45,7 +45,7 @@ fn started() -> GenerationEvent {
 }
 
 /// The body that these events make of a prompt of five tokens.
-async fn answer(view: View, spec: OutputSpec, stream: bool, events: Vec<GenerationEvent>) -> String {
+async fn answer(view: MessageView, spec: OutputSpec, stream: bool, events: Vec<GenerationEvent>) -> String {
     let hour = Duration::from_secs(3600);
     let mode = if stream { Mode::Stream { hold_status: hour, keep_alive: hour } } else { Mode::Whole };
     let recorder = Recorder::new("messages", "m", stream, Instant::now());
@@ -54,12 +54,12 @@ async fn answer(view: View, spec: OutputSpec, stream: bool, events: Vec<Generati
     String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
 }
 
-async fn whole(view: View, spec: OutputSpec, events: Vec<GenerationEvent>) -> Value {
+async fn whole(view: MessageView, spec: OutputSpec, events: Vec<GenerationEvent>) -> Value {
     serde_json::from_str(&answer(view, spec, false, events).await).unwrap()
 }
 
 /// The data of a stream's frames, each of which is named by its type.
-async fn streamed(view: View, spec: OutputSpec, events: Vec<GenerationEvent>) -> Vec<Value> {
+async fn streamed(view: MessageView, spec: OutputSpec, events: Vec<GenerationEvent>) -> Vec<Value> {
     let body = answer(view, spec, true, events).await;
     let frame = |frame: &str| {
         let (name, data) = frame.strip_prefix("event: ").unwrap().split_once("\ndata: ").unwrap();
@@ -186,7 +186,7 @@ async fn a_thought_is_signed_before_its_block_ends_and_hidden_where_it_is_not_wa
     let script = || vec![event("Hm", None), event(".</think>Yes", Some(Finish::EndOfGeneration))];
 
     let shown = streamed(view(), thinking(), script()).await;
-    let hidden = streamed(View { thoughts: false, ..view() }, thinking(), script()).await;
+    let hidden = streamed(MessageView { thoughts: false, ..view() }, thinking(), script()).await;
 
     let deltas = |events: &[Value]| {
         events
@@ -206,7 +206,7 @@ async fn a_thought_is_signed_before_its_block_ends_and_hidden_where_it_is_not_wa
 
 #[tokio::test]
 async fn an_end_has_anthropics_words() {
-    let view = || View { stop_sequences: vec!["a".to_owned(), "b".to_owned()], ..view() };
+    let view = || MessageView { stop_sequences: vec!["a".to_owned(), "b".to_owned()], ..view() };
     let rows = [
         (Finish::EndOfGeneration, "end_turn", Value::Null),
         (Finish::StopToken(Token(1)), "end_turn", Value::Null),

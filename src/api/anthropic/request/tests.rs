@@ -152,6 +152,17 @@ fn tools_and_their_choice_are_functions_and_theirs() {
 }
 
 #[test]
+fn too_many_tools_are_refused_before_any_of_them_is_read() {
+    let tools = |count: usize| json!({"tools": vec![json!({"name": "no name"}); count]});
+
+    let most = read(tools(128)).unwrap_err();
+    let more = read(tools(60_000)).unwrap_err();
+
+    assert_eq!(most.param(), Some("tools[0].name"));
+    assert_eq!(more.to_string(), "Invalid 'tools': expected at most 128 tools, but got 60000 instead.");
+}
+
+#[test]
 fn thinking_and_effort_are_one_switch_of_chats() {
     let effort = |body: Value| {
         let chat = read(body).unwrap().chat;

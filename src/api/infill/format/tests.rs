@@ -9,8 +9,14 @@ use crate::{
 const USAGE: Usage = Usage { prompt_tokens: 10, cached_tokens: 4, completion_tokens: 2, accepted_drafts: 0, rejected_drafts: 0 };
 
 fn format(max_tokens: u32, is_cut_short: bool) -> InfillFormat {
-    let head =
-        Head { model: "m".into(), prompt: None, prompt_tokens: 10, settings: json!({"n_predict": max_tokens}), max_tokens, is_cut_short };
+    let head = InfillHead {
+        model: "m".into(),
+        prompt: None,
+        prompt_tokens: 10,
+        settings: json!({"n_predict": max_tokens}),
+        max_tokens,
+        is_cut_short,
+    };
     InfillFormat {
         head,
         stop: vec!["END".into()],

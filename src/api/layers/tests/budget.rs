@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     gateway::testing::model_info,
-    protocol::{Call, FromEngine, Reply, ToEngine, Token},
+    protocol::{EngineCall, EngineReply, FromEngine, ToEngine, Token},
 };
 use tokio::{sync::Notify, time::timeout};
 
@@ -85,7 +85,9 @@ async fn a_body_whose_request_was_submitted_takes_no_room_while_the_answer_is_ma
     setup.config.max_body_bytes = 8 << 20;
     // It never answers a submission.
     let app = TestApp::start_with(setup, model_info(), move |message| match message {
-        ToEngine::Call { id, call: Call::Tokenize(_) } => vec![FromEngine::Reply { id, reply: Reply::Tokenize(Ok(vec![Token(1)])) }],
+        ToEngine::Call { id, call: EngineCall::Tokenize(_) } => {
+            vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(vec![Token(1)])) }]
+        }
         ToEngine::Submit(_) => {
             told.notify_one();
             Vec::new()

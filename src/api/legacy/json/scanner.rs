@@ -13,18 +13,18 @@ pub(in crate::api::legacy) fn parse(text: &str) -> Result<Json, JsonError> {
     let document = scanner.value().map_err(|fault| fault.locate(text))?;
     scanner.skip_whitespace();
     if scanner.at < text.len() {
-        return Err(Fault::Syntax("Extra data", scanner.at).locate(text));
+        return Err(ScanError::Syntax("Extra data", scanner.at).locate(text));
     }
     Ok(document)
 }
 
 /// A [`JsonError`] whose position is still in bytes.
-enum Fault {
+enum ScanError {
     Syntax(&'static str, usize),
     TooBig,
 }
 
-impl Fault {
+impl ScanError {
     fn locate(self, text: &str) -> JsonError {
         match self {
             Self::Syntax(message, at) => {
@@ -58,11 +58,11 @@ impl Scanner<'_> {
         }
     }
 
-    fn fail<T>(&self, message: &'static str) -> Result<T, Fault> {
-        Err(Fault::Syntax(message, self.at))
+    fn fail<T>(&self, message: &'static str) -> Result<T, ScanError> {
+        Err(ScanError::Syntax(message, self.at))
     }
 
-    fn value(&mut self) -> Result<Json, Fault> {
+    fn value(&mut self) -> Result<Json, ScanError> {
         match self.peek() {
             Some(b'"') => self.string().map(Json::String),
             Some(b'{') => self.nested(Self::object),
@@ -79,9 +79,9 @@ impl Scanner<'_> {
         }
     }
 
-    fn nested(&mut self, read: fn(&mut Self) -> Result<Json, Fault>) -> Result<Json, Fault> {
+    fn nested(&mut self, read: fn(&mut Self) -> Result<Json, ScanError>) -> Result<Json, ScanError> {
         if self.depth == MAX_DEPTH {
-            return Err(Fault::TooBig);
+            return Err(ScanError::TooBig);
         }
         self.depth += 1;
         self.at += 1;
@@ -91,7 +91,7 @@ impl Scanner<'_> {
         value
     }
 
-    fn object(&mut self) -> Result<Json, Fault> {
+    fn object(&mut self) -> Result<Json, ScanError> {
         let mut members: Vec<(String, Json)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         if self.peek() == Some(b'}') {
@@ -122,7 +122,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn array(&mut self) -> Result<Json, Fault> {
+    fn array(&mut self) -> Result<Json, ScanError> {
         let mut items = Vec::new();
         if self.peek() == Some(b']') {
             self.at += 1;
@@ -137,7 +137,7 @@ impl Scanner<'_> {
     }
 
     /// After a member: whether the closing bracket follows, or else the comma that must.
-    fn closes_with(&mut self, bracket: u8) -> Result<bool, Fault> {
+    fn closes_with(&mut self, bracket: u8) -> Result<bool, ScanError> {
         self.skip_whitespace();
         if self.peek() == Some(bracket) {
             self.at += 1;
@@ -152,7 +152,7 @@ impl Scanner<'_> {
     }
 
     /// A number; anything else that begins no value ends up here too.
-    fn number(&mut self) -> Result<Json, Fault> {
+    fn number(&mut self) -> Result<Json, ScanError> {
         let start = self.at;
         let mut at = start;
         if self.byte(at) == Some(b'-') {
@@ -180,7 +180,7 @@ impl Scanner<'_> {
             return integer(number);
         }
         // Rust reads every text of this grammar; too large becomes infinite as in Python.
-        number.parse().map(Json::Float).map_err(|_| Fault::Syntax("Expecting value", start))
+        number.parse().map(Json::Float).map_err(|_| ScanError::Syntax("Expecting value", start))
     }
 
     /// Where the digits that begin at `at` end.
@@ -189,7 +189,7 @@ impl Scanner<'_> {
         at + digits.iter().take_while(|byte| byte.is_ascii_digit()).count()
     }
 
-    fn string(&mut self) -> Result<String, Fault> {
+    fn string(&mut self) -> Result<String, ScanError> {
         let begin = self.at;
         let mut text = String::new();
         let mut at = begin + 1;
@@ -205,16 +205,16 @@ impl Scanner<'_> {
                     return Ok(text);
                 }
                 Some(b'\\') => at = self.escape(begin, at, &mut text)?,
-                Some(_) => return Err(Fault::Syntax("Invalid control character at", at)),
-                None => return Err(Fault::Syntax("Unterminated string starting at", begin)),
+                Some(_) => return Err(ScanError::Syntax("Invalid control character at", at)),
+                None => return Err(ScanError::Syntax("Unterminated string starting at", begin)),
             }
         }
     }
 
     /// The escape at `backslash`, in the string that began at `begin`. Returns where it ends.
-    fn escape(&self, begin: usize, backslash: usize, text: &mut String) -> Result<usize, Fault> {
+    fn escape(&self, begin: usize, backslash: usize, text: &mut String) -> Result<usize, ScanError> {
         let Some(letter) = self.byte(backslash + 1) else {
-            return Err(Fault::Syntax("Unterminated string starting at", begin));
+            return Err(ScanError::Syntax("Unterminated string starting at", begin));
         };
         let character = match letter {
             b'"' | b'\\' | b'/' => char::from(letter),
@@ -224,15 +224,15 @@ impl Scanner<'_> {
             b'r' => '\r',
             b't' => '\t',
             b'u' => return self.unicode_escape(backslash, text),
-            _ => return Err(Fault::Syntax("Invalid \\escape", backslash)),
+            _ => return Err(ScanError::Syntax("Invalid \\escape", backslash)),
         };
         text.push(character);
         Ok(backslash + 2)
     }
 
-    fn unicode_escape(&self, backslash: usize, text: &mut String) -> Result<usize, Fault> {
+    fn unicode_escape(&self, backslash: usize, text: &mut String) -> Result<usize, ScanError> {
         let Some(first) = self.hex4(backslash) else {
-            return Err(Fault::Syntax("Invalid \\uXXXX escape", backslash + 1));
+            return Err(ScanError::Syntax("Invalid \\uXXXX escape", backslash + 1));
         };
         let end = backslash + 6;
         if (0xD800..0xDC00).contains(&first)
@@ -266,9 +266,9 @@ fn literals() -> [(&'static str, Json); 6] {
     ]
 }
 
-fn integer(digits: &str) -> Result<Json, Fault> {
+fn integer(digits: &str) -> Result<Json, ScanError> {
     if digits.trim_start_matches('-').len() > MAX_INT_DIGITS {
-        return Err(Fault::TooBig);
+        return Err(ScanError::TooBig);
     }
     Ok(Json::Int(if digits == "-0" { "0" } else { digits }.into()))
 }

@@ -5,13 +5,13 @@
 
 use super::{
     logprobs::ChatLogprobs,
-    object::{CallDelta, ChatChunk, ChatCompletion, Choice, ChunkChoice, Delta, FunctionDelta},
+    object::{CallDelta, ChatChoiceObject, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, FunctionDelta},
 };
 use crate::{
     api::{
         openai::{
             completions::format::stop_reason,
-            shared::answer::{Head, UsageField, UsageObject},
+            shared::answer::{ResponseHead, UsageField, UsageObject},
         },
         respond::{Usage, WireFormat, finish_reason},
     },
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// What a request wants to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct View {
+pub(super) struct ChatView {
     /// Choices, at least 1.
     pub(super) n: usize,
     /// Whether log-probabilities were asked for.
@@ -43,17 +43,17 @@ pub(super) struct View {
 /// Writes one response. See the module.
 #[derive(Debug)]
 pub(super) struct ChatFormat {
-    head: Arc<Head>,
-    view: View,
+    head: Arc<ResponseHead>,
+    view: ChatView,
     /// Per choice, where it stands.
-    places: Vec<Place>,
+    places: Vec<ChatChoiceState>,
     /// Per choice, what was absorbed.
-    whole: Vec<Choice>,
+    whole: Vec<ChatChoiceObject>,
 }
 
 /// Where a choice stands.
 #[derive(Debug)]
-struct Place {
+struct ChatChoiceState {
     parser: OutputParser,
     /// Of tokens that no chunk has shown yet. No more than the choice has tokens.
     logprobs: Option<ChatLogprobs>,
@@ -64,19 +64,19 @@ struct Place {
 
 impl ChatFormat {
     /// For `view.n` choices whose text means what `spec` says.
-    pub(super) fn new(head: Head, view: View, spec: &Arc<OutputSpec>) -> Self {
-        let place = |_| Place {
+    pub(super) fn new(head: ResponseHead, view: ChatView, spec: &Arc<OutputSpec>) -> Self {
+        let place = |_| ChatChoiceState {
             parser: OutputParser::new(Arc::clone(spec)),
             logprobs: view.logprobs.then(ChatLogprobs::default),
             tokens: 0,
             reasoning_tokens: 0,
         };
         let places = (0..view.n).map(place).collect();
-        let whole = (0..view.n).map(|index| Choice::new(index, view.logprobs)).collect();
+        let whole = (0..view.n).map(|index| ChatChoiceObject::new(index, view.logprobs)).collect();
         Self { head: Arc::new(head), view, places, whole }
     }
 
-    fn chunk(&self, choice: Option<ChunkChoice>) -> ChatChunk {
+    fn chunk(&self, choice: Option<ChatChunkChoice>) -> ChatChunk {
         let usage = if self.view.stream_usage == Some(true) { UsageField::Null } else { UsageField::Absent };
         ChatChunk { head: Arc::clone(&self.head), choice, usage }
     }
@@ -87,9 +87,9 @@ impl ChatFormat {
     }
 }
 
-impl Place {
+impl ChatChoiceState {
     /// The deltas of an event, an empty one last if it is the choice's end.
-    fn read(&mut self, text: &str, tokens: u64, ends: bool) -> Vec<Delta> {
+    fn read(&mut self, text: &str, tokens: u64, ends: bool) -> Vec<ChatDelta> {
         self.tokens += tokens;
         let mut found = self.parser.push(text);
         if ends {
@@ -98,9 +98,9 @@ impl Place {
         if found.iter().any(|delta| matches!(delta, OutputDelta::Reasoning(_))) {
             self.reasoning_tokens = self.tokens;
         }
-        let mut deltas: Vec<Delta> = found.into_iter().map(delta).collect();
+        let mut deltas: Vec<ChatDelta> = found.into_iter().map(delta).collect();
         if ends {
-            deltas.push(Delta::default());
+            deltas.push(ChatDelta::default());
         }
         deltas
     }
@@ -118,8 +118,8 @@ impl WireFormat for ChatFormat {
 
     fn opening(&mut self) -> Vec<ChatChunk> {
         let first = |index| {
-            let delta = Delta { role: Some("assistant"), content: Some(String::new()), ..Delta::default() };
-            self.chunk(Some(ChunkChoice { index, delta, logprobs: None, finish_reason: None, stop_reason: None }))
+            let delta = ChatDelta { role: Some("assistant"), content: Some(String::new()), ..ChatDelta::default() };
+            self.chunk(Some(ChatChunkChoice { index, delta, logprobs: None, finish_reason: None, stop_reason: None }))
         };
         (0..self.view.n).map(first).collect()
     }
@@ -135,12 +135,12 @@ impl WireFormat for ChatFormat {
         if !self.view.reasoning {
             deltas.retain(|delta| delta.reasoning_content.is_none());
         }
-        let mut choices: Vec<ChunkChoice> = deltas
+        let mut choices: Vec<ChatChunkChoice> = deltas
             .into_iter()
             .map(|delta| {
                 // The first chunk takes all there are: nothing says which token belongs to which delta.
                 let logprobs = place.logprobs.as_mut().map(std::mem::take).filter(|logprobs| !logprobs.is_empty());
-                ChunkChoice { index, delta, logprobs, finish_reason: None, stop_reason: None }
+                ChatChunkChoice { index, delta, logprobs, finish_reason: None, stop_reason: None }
             })
             .collect();
         if let (Some(finish), Some(last)) = (&output.finish, choices.last_mut()) {
@@ -175,15 +175,15 @@ impl WireFormat for ChatFormat {
 }
 
 /// What was found in a text as what a client adds to its message.
-fn delta(found: OutputDelta) -> Delta {
+fn delta(found: OutputDelta) -> ChatDelta {
     let call = |index, id: Option<String>, name: Option<String>, arguments| {
         let kind = id.is_some().then_some("function");
         let call = CallDelta { index, id, kind, function: FunctionDelta { name, arguments } };
-        Delta { tool_calls: vec![call], ..Delta::default() }
+        ChatDelta { tool_calls: vec![call], ..ChatDelta::default() }
     };
     match found {
-        OutputDelta::Content(text) => Delta { content: Some(text), ..Delta::default() },
-        OutputDelta::Reasoning(text) => Delta { reasoning_content: Some(text), ..Delta::default() },
+        OutputDelta::Content(text) => ChatDelta { content: Some(text), ..ChatDelta::default() },
+        OutputDelta::Reasoning(text) => ChatDelta { reasoning_content: Some(text), ..ChatDelta::default() },
         OutputDelta::CallStart { index, name } => call(index, Some(call_id()), Some(name), String::new()),
         OutputDelta::CallArguments { index, text } => call(index, None, None, text),
     }

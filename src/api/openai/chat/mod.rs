@@ -19,7 +19,7 @@ pub(in crate::api) mod switches;
 use super::{
     completions::room,
     models,
-    shared::answer::{Head, draw_seed},
+    shared::answer::{ResponseHead, draw_seed},
     shared::length,
     shared::limits::RequestLimits,
     shared::structured::{self, Constrained},
@@ -37,7 +37,7 @@ use crate::{
     protocol::{ModelInfo, SequenceRequest, Token},
 };
 use axum::response::Response;
-use format::{ChatFormat, View};
+use format::{ChatFormat, ChatView};
 use prompt::about_length;
 use request::ChatRequest;
 use std::sync::Arc;
@@ -50,9 +50,9 @@ const NO_TEMPLATE: &str = "the model has no chat template, so ChatML was used, w
 /// # Errors
 /// Whatever is wrong before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
-    let Prepared { request, model, info, warnings, seed, output, sequences } = prepare(&call, fields).await?;
+    let PreparedChat { request, model, info, warnings, seed, output, sequences } = prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
-    let view = View {
+    let view = ChatView {
         n: request.n,
         logprobs: request.logprobs.is_some(),
         reasoning: request.include_reasoning,
@@ -61,14 +61,14 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
         warnings: warnings.for_body(),
         stop: request.ending.strings,
     };
-    let format = ChatFormat::new(Head::new("chatcmpl", model.name.clone(), &info), view, &output);
+    let format = ChatFormat::new(ResponseHead::new("chatcmpl", model.name.clone(), &info), view, &output);
     let submission = Submission { model, sequences, choices: request.n, stream: request.stream, warnings, line_limit: None };
     generate(&call, submission, format).await
 }
 
 /// A request that is valid in every respect, and what would be computed for it.
 #[derive(Debug)]
-pub(in crate::api) struct Prepared {
+pub(in crate::api) struct PreparedChat {
     /// The fields; messages and tools have gone into the prompt.
     pub(in crate::api) request: ChatRequest,
     /// As the request named it.
@@ -175,7 +175,7 @@ async fn read<T>(
 ///
 /// # Errors
 /// Whatever is wrong with the request, or the engine is not there.
-pub(in crate::api) async fn prepare(call: &Call, fields: Fields) -> Result<Prepared, ApiError> {
+pub(in crate::api) async fn prepare(call: &Call, fields: Fields) -> Result<PreparedChat, ApiError> {
     let (prepared, ()) = prepare_as(call, fields, of_chat).await?;
     Ok(prepared)
 }
@@ -188,7 +188,7 @@ pub(in crate::api) async fn prepare_as<T>(
     call: &Call,
     fields: Fields,
     reader: impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, T), FieldError>,
-) -> Result<(Prepared, T), ApiError> {
+) -> Result<(PreparedChat, T), ApiError> {
     let (understood, rest) = read(call, fields, reader, length::check).await?;
     let Understood { request, model, info, warnings, output, constrained, end_marks, tokens } = understood;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
@@ -213,7 +213,7 @@ pub(in crate::api) async fn prepare_as<T>(
     };
     let choice = |k| SequenceRequest { sampling: request.sampling.for_choice(k, seed), ..sequence.clone() };
     let sequences = (0..request.n).map(choice).collect();
-    Ok((Prepared { request, model, info, warnings, seed, output, sequences }, rest))
+    Ok((PreparedChat { request, model, info, warnings, seed, output, sequences }, rest))
 }
 
 fn is_forced(calls: &Calls) -> bool {

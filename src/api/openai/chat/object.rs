@@ -6,7 +6,7 @@
 use super::logprobs::ChatLogprobs;
 use crate::api::openai::{
     completions::format::StopReason,
-    shared::answer::{Head, UsageField},
+    shared::answer::{ResponseHead, UsageField},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use std::sync::Arc;
 /// A chunk of a stream: one choice, or none and the usage.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ChatChunk {
-    pub(super) head: Arc<Head>,
-    pub(super) choice: Option<ChunkChoice>,
+    pub(super) head: Arc<ResponseHead>,
+    pub(super) choice: Option<ChatChunkChoice>,
     pub(super) usage: UsageField,
 }
 
 /// A part of a choice. OpenAI's four keys are always written.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct ChunkChoice {
+pub(super) struct ChatChunkChoice {
     pub(super) index: usize,
-    pub(super) delta: Delta,
+    pub(super) delta: ChatDelta,
     pub(super) logprobs: Option<ChatLogprobs>,
     pub(super) finish_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,7 +32,7 @@ pub(super) struct ChunkChoice {
 
 /// What a chunk adds to its message. Clients concatenate strings, so nothing is said twice.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub(super) struct Delta {
+pub(super) struct ChatDelta {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,8 +66,8 @@ pub(super) struct FunctionDelta {
 /// The answer without streaming.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ChatCompletion {
-    pub(super) head: Arc<Head>,
-    pub(super) choices: Vec<Choice>,
+    pub(super) head: Arc<ResponseHead>,
+    pub(super) choices: Vec<ChatChoiceObject>,
     pub(super) usage: UsageField,
     pub(super) seed: i64,
     pub(super) warnings: Option<Vec<String>>,
@@ -75,7 +75,7 @@ pub(super) struct ChatCompletion {
 
 /// A whole choice.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Choice {
+pub(super) struct ChatChoiceObject {
     pub(super) index: usize,
     pub(super) message: ResponseMessage,
     pub(super) logprobs: Option<ChatLogprobs>,
@@ -89,19 +89,19 @@ pub(super) struct Choice {
 pub(super) struct ResponseMessage {
     pub(super) content: String,
     pub(super) reasoning: String,
-    pub(super) calls: Vec<Call>,
+    pub(super) calls: Vec<ToolCallObject>,
 }
 
 /// A whole tool call.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Call {
+pub(super) struct ToolCallObject {
     pub(super) id: String,
     pub(super) name: String,
     /// JSON as text.
     pub(super) arguments: String,
 }
 
-impl Choice {
+impl ChatChoiceObject {
     /// Before anything was said.
     pub(super) fn new(index: usize, logprobs: bool) -> Self {
         let logprobs = logprobs.then(ChatLogprobs::default);
@@ -109,7 +109,7 @@ impl Choice {
     }
 
     /// Adds a chunk of this choice.
-    pub(super) fn append(&mut self, chunk: ChunkChoice) {
+    pub(super) fn append(&mut self, chunk: ChatChunkChoice) {
         self.message.append(chunk.delta);
         if let (Some(logprobs), Some(later)) = (&mut self.logprobs, chunk.logprobs) {
             logprobs.append(later);
@@ -120,12 +120,12 @@ impl Choice {
 }
 
 impl ResponseMessage {
-    fn append(&mut self, delta: Delta) {
+    fn append(&mut self, delta: ChatDelta) {
         self.content.push_str(&delta.content.unwrap_or_default());
         self.reasoning.push_str(&delta.reasoning_content.unwrap_or_default());
         for CallDelta { index, id, function, .. } in delta.tool_calls {
             if index == self.calls.len() {
-                self.calls.push(Call::default());
+                self.calls.push(ToolCallObject::default());
             }
             if let Some(call) = self.calls.get_mut(index) {
                 call.id.push_str(&id.unwrap_or_default());
@@ -137,7 +137,7 @@ impl ResponseMessage {
 }
 
 impl Serialize for ChatChunk {
-    /// By hand: chunks share one `Head`, and `usage` is absent, null or an object.
+    /// By hand: chunks share one `ResponseHead`, and `usage` is absent, null or an object.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("ChatChunk", 7)?;
         self.head.serialize_into::<S>(&mut object, "chat.completion.chunk")?;
@@ -166,7 +166,7 @@ impl Serialize for ChatCompletion {
 impl Serialize for ResponseMessage {
     /// `content` is null only beside tool calls, as clients expect a text everywhere else; `refusal` is always there.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Message", 5)?;
+        let mut object = serializer.serialize_struct("ResponseMessage", 5)?;
         object.serialize_field("role", "assistant")?;
         let silent = self.content.is_empty() && !self.calls.is_empty();
         object.serialize_field("content", &(!silent).then_some(&self.content))?;
@@ -185,7 +185,7 @@ impl Serialize for ResponseMessage {
     }
 }
 
-impl Serialize for Call {
+impl Serialize for ToolCallObject {
     /// The first chunk of a call and a whole one look the same, but for `index`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -193,7 +193,7 @@ impl Serialize for Call {
             name: &'a str,
             arguments: &'a str,
         }
-        let mut object = serializer.serialize_struct("Call", 3)?;
+        let mut object = serializer.serialize_struct("ToolCallObject", 3)?;
         object.serialize_field("id", &self.id)?;
         object.serialize_field("type", "function")?;
         object.serialize_field("function", &Function { name: &self.name, arguments: &self.arguments })?;

@@ -4,7 +4,9 @@ use crate::{
     api::testing::{Answer, Setup, TestApp},
     chat::FALLBACK,
     gateway::testing::token,
-    protocol::{Call, Constraint, Finish, FromEngine, Reply, SequenceRequest, SpecialText, StepReport, ToEngine, Token, Tokenize},
+    protocol::{
+        Constraint, EngineCall, EngineReply, Finish, FromEngine, SequenceRequest, SpecialText, StepReport, ToEngine, Token, Tokenize,
+    },
 };
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
@@ -195,11 +197,11 @@ async fn a_prediction_is_cut_to_what_the_context_can_hold_before_the_engine_sees
     let texts = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&texts);
     let app = TestApp::start_with(Setup::default(), (*model).clone(), move |message| match message {
-        ToEngine::Call { id, call: Call::Tokenize(Tokenize { text, special, .. }) } => {
+        ToEngine::Call { id, call: EngineCall::Tokenize(Tokenize { text, special, .. }) } => {
             if special == SpecialText::Continuation {
                 seen.lock().unwrap().push(text);
             }
-            vec![FromEngine::Reply { id, reply: Reply::Tokenize(Ok(vec![Token(1)])) }]
+            vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(vec![Token(1)])) }]
         }
         ToEngine::Submit(request) => {
             let mut output = token(request.id, 7, "ok");

@@ -6,8 +6,8 @@ use super::prompt_logprobs::PromptLogprobs;
 use crate::{
     api::{
         openai::shared::{
-            answer::{Head, UsageField, UsageObject},
-            logprobs::{CharacterOffset, Logprobs},
+            answer::{ResponseHead, UsageField, UsageObject},
+            logprobs::{CharacterOffset, LogprobsObject},
         },
         respond::{Usage, WireFormat, finish_reason},
     },
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// What a request wants to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct View {
+pub struct CompletionView {
     /// Choices per prompt, at least 1.
     pub n: usize,
     /// Candidates per prompt, at least `n`; more only without streaming.
@@ -54,18 +54,18 @@ pub struct PromptView {
 /// Writes one response. See the module.
 #[derive(Debug)]
 pub struct CompletionFormat {
-    head: Arc<Head>,
-    view: View,
+    head: Arc<ResponseHead>,
+    view: CompletionView,
     prompts: Vec<PromptView>,
     /// Per candidate, where it stands.
-    places: Vec<Place>,
+    places: Vec<CandidateState>,
     /// Per candidate, what was absorbed.
-    whole: Vec<Choice>,
+    whole: Vec<CompletionChoiceObject>,
 }
 
 /// Where a candidate stands.
 #[derive(Debug)]
-struct Place {
+struct CandidateState {
     /// Where its next token begins.
     offset: CharacterOffset,
     /// Characters of its prompt, counted once: the prompt may be long, and each token asks.
@@ -79,29 +79,29 @@ struct Place {
 impl CompletionFormat {
     /// For `prompts.len() × view.candidates` candidates.
     #[must_use]
-    pub fn new(head: Head, view: View, prompts: Vec<PromptView>) -> Self {
+    pub fn new(head: ResponseHead, view: CompletionView, prompts: Vec<PromptView>) -> Self {
         let candidates = prompts.len() * view.candidates;
         let place = |candidate: usize| {
             let prompt_end = characters(&prompts[candidate / view.candidates].text);
             let start = if view.echo { 0 } else { prompt_end };
-            Place { offset: CharacterOffset::after(start), prompt_end, in_prompt: false, score: (0.0, 0) }
+            CandidateState { offset: CharacterOffset::after(start), prompt_end, in_prompt: false, score: (0.0, 0) }
         };
         let places = (0..candidates).map(place).collect();
-        let whole = (0..candidates).map(|index| Choice::new(index, &view)).collect();
+        let whole = (0..candidates).map(|index| CompletionChoiceObject::new(index, &view)).collect();
         Self { head: Arc::new(head), view, prompts, places, whole }
     }
 
-    fn object(&self, choices: Vec<Choice>, usage: UsageField) -> CompletionObject {
+    fn object(&self, choices: Vec<CompletionChoiceObject>, usage: UsageField) -> CompletionObject {
         CompletionObject { head: Arc::clone(&self.head), choices, usage, seed: None, warnings: None }
     }
 
-    fn running(&self, choice: Choice) -> CompletionObject {
+    fn running(&self, choice: CompletionChoiceObject) -> CompletionObject {
         let usage = if self.view.stream_usage == Some(true) { UsageField::Null } else { UsageField::Absent };
         self.object(vec![choice], usage)
     }
 
     /// The `logprobs` object of an event: of prompt tokens where they are echoed, then of generated ones.
-    fn logprobs(&mut self, index: usize, output: &SequenceOutput) -> Option<Logprobs> {
+    fn logprobs(&mut self, index: usize, output: &SequenceOutput) -> Option<LogprobsObject> {
         let place = self.places.get_mut(index)?;
         for token in &output.logprobs {
             place.score = (place.score.0 + f64::from(token.chosen.logprob), place.score.1 + 1);
@@ -110,7 +110,7 @@ impl CompletionFormat {
             return None;
         }
         let text = &self.prompts[index / self.view.candidates].text;
-        let mut logprobs = Logprobs::default();
+        let mut logprobs = LogprobsObject::default();
         if self.view.echo {
             for token in &output.prompt_logprobs {
                 let first = !std::mem::replace(&mut place.in_prompt, true);
@@ -121,18 +121,18 @@ impl CompletionFormat {
                 place.offset = std::mem::take(&mut place.offset).at_least(place.prompt_end);
             }
         }
-        logprobs.append(Logprobs::of(&output.logprobs, &mut place.offset));
+        logprobs.append(LogprobsObject::of(&output.logprobs, &mut place.offset));
         Some(logprobs)
     }
 
     /// The `n` candidates of each prompt with the highest log-probability per token, best first.
-    fn best(&mut self) -> Vec<Choice> {
+    fn best(&mut self) -> Vec<CompletionChoiceObject> {
         let (n, candidates) = (self.view.n, self.view.candidates);
         let mut choices = std::mem::take(&mut self.whole);
         if candidates == n {
             return choices;
         }
-        let mean = |choice: &Choice| {
+        let mean = |choice: &CompletionChoiceObject| {
             let (sum, tokens) = self.places[choice.index].score;
             if tokens == 0 { f64::NEG_INFINITY } else { sum / f64::from(tokens) }
         };
@@ -163,7 +163,7 @@ impl WireFormat for CompletionFormat {
         }
         let opening = |index: usize| {
             let prompt = &self.prompts[index / self.view.candidates];
-            let mut choice = Choice::new(index, &self.view);
+            let mut choice = CompletionChoiceObject::new(index, &self.view);
             if self.view.echo {
                 choice.text.clone_from(&prompt.text);
             }
@@ -180,7 +180,7 @@ impl WireFormat for CompletionFormat {
         if output.text.is_empty() && output.logprobs.is_empty() && output.finish.is_none() && !scored && !named {
             return None;
         }
-        let choice = Choice {
+        let choice = CompletionChoiceObject {
             index: event.choice,
             logprobs: self.logprobs(event.choice, &output),
             finish_reason: output.finish.as_ref().and_then(finish_reason),
@@ -207,7 +207,7 @@ impl WireFormat for CompletionFormat {
     }
 
     fn listed_tokens(&self, usage: &Usage) -> u64 {
-        let View { logprobs, prompt_logprobs, echo, token_ids, .. } = self.view;
+        let CompletionView { logprobs, prompt_logprobs, echo, token_ids, .. } = self.view;
         let of_prompt = if token_ids || prompt_logprobs || (echo && logprobs) { usage.prompt_tokens } else { 0 };
         let of_completion = if token_ids || logprobs { usage.completion_tokens } else { 0 };
         of_prompt + of_completion
@@ -242,10 +242,10 @@ pub fn stop_reason(finish: &Finish, stop: &[String]) -> Option<StopReason> {
 
 /// One choice, or a part of it. OpenAI's four keys are always written, vLLM's where they were asked for or say something.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Choice {
+struct CompletionChoiceObject {
     text: String,
     index: usize,
-    logprobs: Option<Logprobs>,
+    logprobs: Option<LogprobsObject>,
     finish_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stop_reason: Option<StopReason>,
@@ -257,12 +257,12 @@ struct Choice {
     token_ids: Option<Vec<Token>>,
 }
 
-impl Choice {
-    fn new(index: usize, view: &View) -> Self {
+impl CompletionChoiceObject {
+    fn new(index: usize, view: &CompletionView) -> Self {
         Self {
             text: String::new(),
             index,
-            logprobs: view.logprobs.then(Logprobs::default),
+            logprobs: view.logprobs.then(LogprobsObject::default),
             finish_reason: None,
             stop_reason: None,
             prompt_logprobs: view.prompt_logprobs.then(PromptLogprobs::default),
@@ -291,15 +291,15 @@ impl Choice {
 /// OpenAI's `text_completion`: a whole response or a chunk of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompletionObject {
-    head: Arc<Head>,
-    choices: Vec<Choice>,
+    head: Arc<ResponseHead>,
+    choices: Vec<CompletionChoiceObject>,
     usage: UsageField,
     seed: Option<i64>,
     warnings: Option<Vec<String>>,
 }
 
 impl Serialize for CompletionObject {
-    /// By hand: chunks share one `Head`, and `usage` is absent, null or an object.
+    /// By hand: chunks share one `ResponseHead`, and `usage` is absent, null or an object.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("CompletionObject", 9)?;
         self.head.serialize_into::<S>(&mut object, "text_completion")?;

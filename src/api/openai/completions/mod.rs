@@ -10,7 +10,7 @@ pub mod request;
 use super::{
     models,
     shared::{
-        answer::{Head, draw_seed},
+        answer::{ResponseHead, draw_seed},
         length,
         limits::RequestLimits,
         prompt::Prompt,
@@ -30,9 +30,9 @@ use crate::{
 };
 use axum::response::Response;
 use fim::{FimTexts, NO_MARKS, begin};
-use format::{CompletionFormat, PromptView, View};
+use format::{CompletionFormat, CompletionView, PromptView};
 use futures_util::future::try_join_all;
-use request::{CompletionRequest, Encoding, Truncation};
+use request::{CompletionRequest, PromptEncoding, PromptTruncation};
 use std::sync::Arc;
 
 /// OpenAI's default for `max_tokens`.
@@ -45,9 +45,9 @@ const MAX_BATCH_CONTEXTS: u64 = 2;
 /// # Errors
 /// Whatever is wrong before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
-    let Prepared { request, model, info, warnings, seed, prompts, sequences } = prepare(&call, fields).await?;
+    let PreparedCompletion { request, model, info, warnings, seed, prompts, sequences } = prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
-    let view = View {
+    let view = CompletionView {
         n: request.n,
         candidates: request.best_of,
         logprobs: request.logprobs.is_some(),
@@ -59,14 +59,14 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
         warnings: warnings.for_body(),
         stop: request.ending.strings,
     };
-    let format = CompletionFormat::new(Head::new("cmpl", model.name.clone(), &info), view, prompts);
+    let format = CompletionFormat::new(ResponseHead::new("cmpl", model.name.clone(), &info), view, prompts);
     let submission = Submission { model, sequences, choices: request.best_of, stream: request.stream, warnings, line_limit: None };
     generate(&call, submission, format).await
 }
 
 /// A request that is valid in every respect, and what would be computed for it.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct PreparedCompletion {
     /// The fields; `prompts` is empty, see below.
     pub(super) request: CompletionRequest,
     /// As the request named it.
@@ -87,7 +87,7 @@ pub(super) struct Prepared {
 ///
 /// # Errors
 /// Whatever is wrong with the request, or the engine is not there.
-pub(super) async fn prepare(call: &Call, mut fields: Fields) -> Result<Prepared, ApiError> {
+pub(super) async fn prepare(call: &Call, mut fields: Fields) -> Result<PreparedCompletion, ApiError> {
     let model = models::requested(call, &mut fields)?;
     let info = models::generating(&model)?;
     let limits = RequestLimits {
@@ -110,12 +110,12 @@ pub(super) async fn prepare(call: &Call, mut fields: Fields) -> Result<Prepared,
     let (tokens, prompts) = encoded.into_iter().map(|prompt| (prompt.tokens, prompt.view)).unzip();
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let sequences = sequences(&request, tokens, u64::from(info.max_model_len), seed)?;
-    Ok(Prepared { request, model, info, warnings, seed, prompts, sequences })
+    Ok(PreparedCompletion { request, model, info, warnings, seed, prompts, sequences })
 }
 
 /// Refuses prompts that cannot fit with their suffix, before any of it is tokenized.
 fn check_lengths(request: &CompletionRequest, prompts: &[Prompt], info: &ModelInfo) -> Result<(), ApiError> {
-    if request.encoding.truncation != Truncation::None {
+    if request.encoding.truncation != PromptTruncation::None {
         return Ok(());
     }
     // It stands behind each of the prompts, and its bytes are counted once.
@@ -136,7 +136,7 @@ struct Encoder<'a> {
 }
 
 /// A prompt as tokens.
-struct Encoded {
+struct EncodedPrompt {
     tokens: Vec<Token>,
     view: PromptView,
     /// Tokens that truncation took away.
@@ -158,8 +158,8 @@ impl<'a> Encoder<'a> {
     }
 
     /// Text gets BOS where the vocabulary wants it, tokens are taken as they are.
-    async fn encode(&self, prompt: Prompt) -> Result<Encoded, ApiError> {
-        let Encoding { add_special, .. } = self.request.encoding;
+    async fn encode(&self, prompt: Prompt) -> Result<EncodedPrompt, ApiError> {
+        let PromptEncoding { add_special, .. } = self.request.encoding;
         let (mut tokens, text) = match prompt {
             Prompt::Text(text) => {
                 let shown = if self.shows_text() { text.clone() } else { String::new() };
@@ -178,7 +178,7 @@ impl<'a> Encoder<'a> {
             _ => self.engine.detokenize(tokens.clone()).await?,
         };
         let shown_ids = if self.request.return_token_ids { tokens.clone() } else { Vec::new() };
-        Ok(Encoded { tokens, view: PromptView { text, ids: shown_ids }, dropped })
+        Ok(EncodedPrompt { tokens, view: PromptView { text, ids: shown_ids }, dropped })
     }
 
     /// A text, or what is around the hole that a suffix makes.
@@ -197,9 +197,9 @@ impl<'a> Encoder<'a> {
 
     fn most_tokens(&self) -> Option<usize> {
         let most = match self.request.encoding.truncation {
-            Truncation::None => return None,
-            Truncation::Keep(most) => most,
-            Truncation::Fit => {
+            PromptTruncation::None => return None,
+            PromptTruncation::Keep(most) => most,
+            PromptTruncation::Fit => {
                 u64::from(self.info.max_model_len).saturating_sub(self.request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)).max(1)
             }
         };

@@ -37,7 +37,7 @@ struct Position<'a>(&'a TokenLogprob);
 
 /// vLLM's `Logprob`; `rank` counts from 1 and is unknown for a token outside the alternatives.
 #[derive(Serialize)]
-struct Entry {
+struct PromptLogprobObject {
     logprob: f32,
     rank: Option<usize>,
     decoded_token: String,
@@ -47,7 +47,7 @@ impl Serialize for Position<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let TokenLogprob { chosen, top } = self.0;
         let entry = |alternative: &TokenAlternative, rank| {
-            let entry = Entry { logprob: alternative.logprob, rank, decoded_token: token_text(&alternative.bytes) };
+            let entry = PromptLogprobObject { logprob: alternative.logprob, rank, decoded_token: token_text(&alternative.bytes) };
             (alternative.token.0.to_string(), entry)
         };
         let place = top.iter().position(|other| other.token == chosen.token);

@@ -28,7 +28,7 @@ pub struct CompletionRequest {
     /// 1 to 32 prompts.
     pub prompts: Vec<Prompt>,
     /// What is done to a prompt before it is computed.
-    pub encoding: Encoding,
+    pub encoding: PromptEncoding,
     /// Text behind the hole that the completion fills; `None` without a hole. Not empty, and all prompts are text then.
     pub suffix: Option<String>,
     /// Tokens to generate at most; `None` is OpenAI's 16, or fewer where no more fit.
@@ -63,16 +63,16 @@ pub struct CompletionRequest {
 
 /// What is done to a prompt before it is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Encoding {
+pub struct PromptEncoding {
     /// vLLM's `add_special_tokens`: BOS in front of a text, where the vocabulary wants it. Default true.
     pub add_special: bool,
     /// vLLM's `truncate_prompt_tokens`.
-    pub truncation: Truncation,
+    pub truncation: PromptTruncation,
 }
 
 /// What becomes of the beginning of a long prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Truncation {
+pub enum PromptTruncation {
     /// A prompt that does not fit is refused.
     None,
     /// The last so many tokens are kept, ≥ 1.
@@ -88,7 +88,7 @@ impl CompletionRequest {
     /// The first field at fault.
     pub fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
         let prompts = read_prompts(&mut f, limits.vocabulary_size)?;
-        let encoding = Encoding::read(&mut f)?;
+        let encoding = PromptEncoding::read(&mut f)?;
         let stream = f.get(&STREAM)?;
         let (n, best_of) = read_choices(&mut f, limits.max_num_seqs, stream)?;
         let max_tokens = f.sent(&specs::MAX_TOKENS)?.map(i64::unsigned_abs);
@@ -140,13 +140,13 @@ impl CompletionRequest {
     }
 }
 
-impl Encoding {
+impl PromptEncoding {
     fn read(f: &mut Fields) -> Result<Self, FieldError> {
         let truncation = match f.get(&specs::TRUNCATE_PROMPT_TOKENS)? {
-            None => Truncation::None,
-            Some(-1) => Truncation::Fit,
+            None => PromptTruncation::None,
+            Some(-1) => PromptTruncation::Fit,
             Some(0) => return Err(FieldError::invalid(specs::TRUNCATE_PROMPT_TOKENS.name, "at least one token has to be kept")),
-            Some(most) => Truncation::Keep(most.unsigned_abs()),
+            Some(most) => PromptTruncation::Keep(most.unsigned_abs()),
         };
         Ok(Self { add_special: f.get(&specs::ADD_SPECIAL_TOKENS)?, truncation })
     }
@@ -175,13 +175,13 @@ fn read_choices(f: &mut Fields, max_num_seqs: u32, stream: bool) -> Result<(usiz
 }
 
 /// An empty one needs no marks and has no effect. Whether the model has marks is checked in `mod.rs`.
-fn read_suffix(f: &mut Fields, prompts: &[Prompt], encoding: Encoding) -> Result<Option<String>, FieldError> {
+fn read_suffix(f: &mut Fields, prompts: &[Prompt], encoding: PromptEncoding) -> Result<Option<String>, FieldError> {
     const NAME: &str = specs::SUFFIX.name;
     let suffix = f.get(&specs::SUFFIX)?.filter(|suffix| !suffix.is_empty());
     if suffix.is_some() && prompts.iter().any(|prompt| matches!(prompt, Prompt::Tokens(_))) {
         return Err(FieldError::invalid(NAME, "it needs prompts of text; put the model's tokens around a prompt of token ids yourself"));
     }
-    if suffix.is_some() && encoding.truncation != Truncation::None {
+    if suffix.is_some() && encoding.truncation != PromptTruncation::None {
         return Err(unsupported(NAME, "is not supported together with 'truncate_prompt_tokens'"));
     }
     Ok(suffix)

@@ -11,9 +11,9 @@ use crate::{
 };
 use axum::response::Response;
 use request::EmbeddingRequest;
-use run::{EmbeddingRun, Usage, element};
+use run::{EmbeddingRun, EmbeddingUsageObject, element};
 use serde::Serialize;
-use vectors::{Encoded, normalised};
+use vectors::{EncodedVector, normalised};
 
 /// OpenAI's `CreateEmbeddingResponse`.
 #[derive(Debug, Serialize)]
@@ -21,7 +21,7 @@ struct EmbeddingList {
     object: &'static str,
     data: Vec<Embedding>,
     model: String,
-    usage: Usage,
+    usage: EmbeddingUsageObject,
 }
 
 /// OpenAI's `Embedding`.
@@ -29,7 +29,7 @@ struct EmbeddingList {
 struct Embedding {
     object: &'static str,
     index: usize,
-    embedding: Encoded,
+    embedding: EncodedVector,
 }
 
 /// The handler. Dropped when the client goes away, which stops the work.
@@ -63,7 +63,7 @@ async fn embed(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<
     let embedding = move |(index, vector)| Embedding {
         object: "embedding",
         index,
-        embedding: Encoded { vector: normalised(vector, dimensions), encoding },
+        embedding: EncodedVector { vector: normalised(vector, dimensions), encoding },
     };
     let data = heavy::run_if(run.is_heavy(), async move { vectors.into_iter().enumerate().map(embedding).collect() }).await;
     Ok(EmbeddingList { object: "list", data, model, usage: run.usage() })

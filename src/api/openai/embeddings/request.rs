@@ -4,7 +4,7 @@
 
 pub(in crate::api) mod specs;
 
-use super::vectors::Encoding;
+use super::vectors::VectorEncoding;
 use crate::{
     api::{
         fields::{self, FieldError, FieldFault, Fields, ignored::Ignored},
@@ -25,7 +25,7 @@ pub struct EmbeddingRequest {
     /// 1 to [`MAX_INPUTS`] inputs, none of them empty.
     pub inputs: Vec<Prompt>,
     /// How vectors are written. Default float.
-    pub encoding: Encoding,
+    pub encoding: VectorEncoding,
     /// Numbers of a vector to keep, 1 to the model's; all by default.
     pub dimensions: usize,
     /// Cut longer inputs to so many tokens, special ones included (vLLM's `truncate_prompt_tokens`). Default: refuse them.
@@ -44,8 +44,8 @@ impl EmbeddingRequest {
     pub fn read(mut f: Fields, info: &EmbeddingInfo, vocabulary_size: u32) -> Result<Self, FieldError> {
         let inputs = read_inputs(&mut f, vocabulary_size)?;
         let encoding = match f.get(&specs::ENCODING_FORMAT)? {
-            "base64" => Encoding::Base64,
-            _ => Encoding::Float,
+            "base64" => VectorEncoding::Base64,
+            _ => VectorEncoding::Float,
         };
         let all = i64::from(info.dimensions);
         let dimensions = f.get(&specs::DIMENSIONS.within(1..=all))?.unwrap_or(all);

@@ -34,7 +34,7 @@ const LIGHT_NUMBERS: usize = 16 * 1024;
 
 /// OpenAI's usage of an embedding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(in crate::api::openai) struct Usage {
+pub(in crate::api::openai) struct EmbeddingUsageObject {
     prompt_tokens: usize,
     total_tokens: usize,
 }
@@ -194,8 +194,8 @@ impl EmbeddingRun {
     }
 
     /// Tokens that were asked for.
-    pub(in crate::api::openai) fn usage(&self) -> Usage {
-        Usage { prompt_tokens: self.record.prompt_tokens, total_tokens: self.record.prompt_tokens }
+    pub(in crate::api::openai) fn usage(&self) -> EmbeddingUsageObject {
+        EmbeddingUsageObject { prompt_tokens: self.record.prompt_tokens, total_tokens: self.record.prompt_tokens }
     }
 
     /// The answer, with what was not done as asked in a header, or the error; either is taken note of.

@@ -4,8 +4,8 @@ use crate::{
     api::testing::{Answer, Setup, TestApp},
     gateway::testing::{embedding_info, model_info},
     protocol::{
-        Call, EmbedBatch, EmbedError, EmbeddingInfo, FromEngine, ModelInfo, Pooling, RankScore, Reply, SpecialText, TextError, ToEngine,
-        Token, Tokenize,
+        EmbedBatch, EmbedError, EmbeddingInfo, EngineCall, EngineReply, FromEngine, ModelInfo, Pooling, RankScore, SpecialText, TextError,
+        ToEngine, Token, Tokenize,
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -18,17 +18,17 @@ fn model(info: EmbeddingInfo) -> ModelInfo {
 /// An engine that embeds; letter `!` makes it fail.
 pub(in crate::api) fn answers(message: ToEngine) -> Vec<FromEngine> {
     match message {
-        ToEngine::Call { id, call: Call::Tokenize(Tokenize { text, add_special, .. }) } => {
+        ToEngine::Call { id, call: EngineCall::Tokenize(Tokenize { text, add_special, .. }) } => {
             let letters = text.chars().map(|letter| Token(u32::from(letter)));
             let (before, after) = if add_special { (Some(Token(1)), Some(Token(2))) } else { (None, None) };
-            vec![FromEngine::Reply { id, reply: Reply::Tokenize(Ok(before.into_iter().chain(letters).chain(after).collect())) }]
+            vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(before.into_iter().chain(letters).chain(after).collect())) }]
         }
-        ToEngine::Call { id, call: Call::Embed(EmbedBatch { inputs, .. }) } => {
+        ToEngine::Call { id, call: EngineCall::Embed(EmbedBatch { inputs, .. }) } => {
             let number = |token: Option<&Token>| token.map_or(0.0, |token| token.0 as f32);
             let vector = |input: &Vec<Token>| vec![input.len() as f32, number(input.first()), number(input.last()), 0.0];
             let fails = inputs.iter().flatten().any(|token| token.0 == u32::from('!'));
             let result = if fails { Err(EmbedError::NotFinite) } else { Ok(inputs.iter().map(vector).collect()) };
-            vec![FromEngine::Embedding(vec![id]), FromEngine::Reply { id, reply: Reply::Embed(result) }]
+            vec![FromEngine::Embedding(vec![id]), FromEngine::Reply { id, reply: EngineReply::Embed(result) }]
         }
         _ => Vec::new(),
     }
@@ -194,7 +194,7 @@ async fn inputs_of_all_three_routes_are_a_users_words() {
     let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = std::sync::Arc::clone(&asked);
     let script = move |message: ToEngine| {
-        if let ToEngine::Call { call: Call::Tokenize(Tokenize { special, .. }), .. } = &message {
+        if let ToEngine::Call { call: EngineCall::Tokenize(Tokenize { special, .. }), .. } = &message {
             seen.lock().unwrap().push(special.clone());
         }
         answers(message)
@@ -215,8 +215,8 @@ async fn inputs_of_all_three_routes_are_a_users_words() {
 #[tokio::test]
 async fn a_text_that_cannot_fit_is_refused_before_the_engine_sees_it() {
     let script = |message| match message {
-        ToEngine::Call { id, call: Call::Tokenize(_) } => {
-            vec![FromEngine::Reply { id, reply: Reply::Tokenize(Err(TextError::EngineDied("it was asked".to_owned()))) }]
+        ToEngine::Call { id, call: EngineCall::Tokenize(_) } => {
+            vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Err(TextError::EngineDied("it was asked".to_owned()))) }]
         }
         other => answers(other),
     };

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 /// How OpenAI's `encoding_format` wants vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
+pub enum VectorEncoding {
     /// An array of numbers.
     Float,
     /// The base64 of little-endian 32-bit floats, which OpenAI's SDKs ask for and unpack.
@@ -14,18 +14,18 @@ pub enum Encoding {
 
 /// A vector as it is written into a response.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Encoded {
+pub struct EncodedVector {
     /// Its numbers, all finite.
     pub vector: Vec<f32>,
     /// In which form.
-    pub encoding: Encoding,
+    pub encoding: VectorEncoding,
 }
 
-impl Serialize for Encoded {
+impl Serialize for EncodedVector {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.encoding {
-            Encoding::Float => self.vector.serialize(serializer),
-            Encoding::Base64 => {
+            VectorEncoding::Float => self.vector.serialize(serializer),
+            VectorEncoding::Base64 => {
                 let bytes: Vec<u8> = self.vector.iter().flat_map(|number| number.to_le_bytes()).collect();
                 serializer.serialize_str(&STANDARD.encode(bytes))
             }
@@ -70,9 +70,9 @@ mod tests {
     proptest! {
         #[test]
         fn base64_holds_the_very_floats_that_the_array_shows(vector in prop::collection::vec(prop::num::f32::NORMAL | prop::num::f32::ZERO | prop::num::f32::SUBNORMAL, 0..64)) {
-            let encoded = |encoding| serde_json::to_string(&Encoded { vector: vector.clone(), encoding }).unwrap();
-            let shown: Vec<f32> = serde_json::from_str(&encoded(Encoding::Float)).unwrap();
-            let text: String = serde_json::from_str(&encoded(Encoding::Base64)).unwrap();
+            let encoded = |encoding| serde_json::to_string(&EncodedVector { vector: vector.clone(), encoding }).unwrap();
+            let shown: Vec<f32> = serde_json::from_str(&encoded(VectorEncoding::Float)).unwrap();
+            let text: String = serde_json::from_str(&encoded(VectorEncoding::Base64)).unwrap();
             let bytes = STANDARD.decode(text).unwrap();
             let packed: Vec<f32> = bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
 

@@ -37,7 +37,7 @@ struct Explanation {
     ignored_fields: Vec<String>,
     /// What `x-llamero-warnings` would say.
     warnings: Vec<String>,
-    limits: Limits,
+    limits: LimitsObject,
     prediction: Prediction,
 }
 
@@ -52,7 +52,7 @@ struct ExplainedPrompt {
 
 /// What is left of what is limited.
 #[derive(Serialize)]
-struct Limits {
+struct LimitsObject {
     max_model_len: u32,
     /// Tokens that the context has left behind the longest prompt and its `max_tokens`.
     context_left: u64,
@@ -75,8 +75,8 @@ struct RequestsPerMinute {
 
 /// A request that was prepared and will not be run.
 enum Subject {
-    Completion(Box<completions::Prepared>),
-    Chat(Box<chat::Prepared>),
+    Completion(Box<completions::PreparedCompletion>),
+    Chat(Box<chat::PreparedChat>),
 }
 
 /// The handler.
@@ -189,9 +189,9 @@ impl Subject {
 }
 
 /// `used` are the positions that the longest of `sequences` may take.
-fn limits(max_model_len: u32, used: u64, sequences: usize, allowance: Option<Allowance>, engine: &EngineHandle) -> Limits {
+fn limits(max_model_len: u32, used: u64, sequences: usize, allowance: Option<Allowance>, engine: &EngineHandle) -> LimitsObject {
     let (places_free, places) = engine.places();
-    Limits {
+    LimitsObject {
         max_model_len,
         context_left: u64::from(max_model_len).saturating_sub(used),
         requests_per_minute: allowance.map(|Allowance { limit, remaining, .. }| RequestsPerMinute { limit, remaining }),

@@ -21,7 +21,7 @@ pub(super) struct Parameters {
     #[serde(flatten)]
     sampling: Chosen,
     #[serde(flatten)]
-    ending: Ends,
+    ending: EndingObject,
     /// What the output must obey; `null` leaves it free.
     constraint: Option<&'static str>,
     #[serde(flatten)]
@@ -55,7 +55,7 @@ struct Chosen {
 
 /// Where the text ends besides at `max_tokens`.
 #[derive(Debug, Serialize)]
-struct Ends {
+struct EndingObject {
     stop: Vec<String>,
     include_stop_str_in_output: bool,
     stop_token_ids: Vec<u32>,
@@ -90,7 +90,7 @@ enum Own {
 
 impl Parameters {
     /// Of a completions request.
-    pub(super) fn of_completion(prepared: completions::Prepared) -> Self {
+    pub(super) fn of_completion(prepared: completions::PreparedCompletion) -> Self {
         let request = prepared.request;
         let own = Own::Completion {
             best_of: request.best_of,
@@ -104,7 +104,7 @@ impl Parameters {
     }
 
     /// Of a chat request.
-    pub(super) fn of_chat(prepared: chat::Prepared) -> Self {
+    pub(super) fn of_chat(prepared: chat::PreparedChat) -> Self {
         let ChatRequest { switches, n, sampling, ending, logprobs, include_reasoning, show_special, stream, .. } = prepared.request;
         let OutputSpec { tools, calls, parallel, .. } = &*prepared.output;
         let own = Own::Chat {
@@ -134,7 +134,7 @@ impl Parameters {
             stream,
             constraint: first.constraint.as_ref().map(kind),
             sampling: Chosen::of(first.sampling, seed),
-            ending: Ends {
+            ending: EndingObject {
                 stop: ending.strings,
                 include_stop_str_in_output: ending.include,
                 stop_token_ids: ending.tokens.into_iter().map(|Token(id)| id).collect(),

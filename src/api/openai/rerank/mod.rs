@@ -7,7 +7,7 @@ pub mod request;
 
 use super::{
     embeddings::{
-        run::{EmbeddingRun, Usage, element, few_tokens, too_long},
+        run::{EmbeddingRun, EmbeddingUsageObject, element, few_tokens, too_long},
         vectors::{cosine, sigmoid},
     },
     models,
@@ -27,7 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 struct Ranking {
     id: String,
     model: String,
-    usage: Usage,
+    usage: EmbeddingUsageObject,
     results: Vec<Ranked>,
 }
 
@@ -52,7 +52,7 @@ struct ScoreList {
     created: u64,
     model: String,
     data: Vec<Score>,
-    usage: Usage,
+    usage: EmbeddingUsageObject,
 }
 
 #[derive(Debug, Serialize)]

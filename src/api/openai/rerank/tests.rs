@@ -4,7 +4,7 @@ use super::super::embeddings::tests::answers;
 use crate::{
     api::testing::{Setup, TestApp},
     gateway::testing::{embedding_info, model_info},
-    protocol::{Call, EmbedBatch, EmbeddingInfo, FromEngine, ModelInfo, Pooling, RankScore, Reply, TextError, ToEngine},
+    protocol::{EmbedBatch, EmbeddingInfo, EngineCall, EngineReply, FromEngine, ModelInfo, Pooling, RankScore, TextError, ToEngine},
 };
 use serde_json::{Value, json};
 
@@ -18,9 +18,9 @@ async fn app(pooling: Pooling) -> TestApp {
     setup.config.max_body_bytes = 2 << 20;
     TestApp::start_with(setup, model, move |message| match message {
         // A rank head's score is the number of tokens less ten.
-        ToEngine::Call { id, call: Call::Embed(EmbedBatch { inputs, .. }) } if ranks => {
+        ToEngine::Call { id, call: EngineCall::Embed(EmbedBatch { inputs, .. }) } if ranks => {
             let scores = inputs.iter().map(|input| vec![input.len() as f32 - 10.0]).collect();
-            vec![FromEngine::Embedding(vec![id]), FromEngine::Reply { id, reply: Reply::Embed(Ok(scores)) }]
+            vec![FromEngine::Embedding(vec![id]), FromEngine::Reply { id, reply: EngineReply::Embed(Ok(scores)) }]
         }
         other => answers(other),
     })
@@ -163,8 +163,8 @@ async fn texts_that_cannot_fit_are_refused_before_the_engine_sees_any() {
     for pooling in [Pooling::Mean, Pooling::Rank(RankScore::Logit)] {
         let model = ModelInfo { kind: crate::protocol::ModelKind::Embeds(EmbeddingInfo { pooling, ..embedding_info() }), ..model_info() };
         let app = TestApp::start_with(Setup::default(), model, |message| match message {
-            ToEngine::Call { id, call: Call::Tokenize(_) } => {
-                vec![FromEngine::Reply { id, reply: Reply::Tokenize(Err(TextError::EngineDied("it was asked".to_owned()))) }]
+            ToEngine::Call { id, call: EngineCall::Tokenize(_) } => {
+                vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Err(TextError::EngineDied("it was asked".to_owned()))) }]
             }
             other => answers(other),
         })

@@ -8,7 +8,9 @@
 //! created · in_progress · (item added · (part added · delta … · text done · part done) · item done) … · completed
 //! ```
 
-use super::object::{ContentPart, Echo, Event, EventBody, Failure, IncompleteDetails, Item, ResponseObject, ResponseUsage, Status, new_id};
+use super::object::{
+    ContentPart, Echo, EventBody, Failure, IncompleteDetails, Item, ResponseObject, ResponseStreamEvent, ResponseUsage, Status, new_id,
+};
 use crate::{
     api::{
         error::ApiError,
@@ -25,7 +27,7 @@ use std::sync::Arc;
 
 /// What a request wants to see.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct View {
+pub(super) struct ResponseView {
     /// As the request named it.
     pub(super) model: String,
     /// Whether log-probabilities were asked for.
@@ -61,7 +63,7 @@ pub(super) struct ResponsesFormat {
 
 impl ResponsesFormat {
     /// For an answer that begins now and whose text means what `spec` says.
-    pub(super) fn new(view: View, spec: &Arc<OutputSpec>) -> Self {
+    pub(super) fn new(view: ResponseView, spec: &Arc<OutputSpec>) -> Self {
         let response = ResponseObject {
             id: new_id("resp"),
             object: "response",
@@ -90,20 +92,20 @@ impl ResponsesFormat {
         }
     }
 
-    fn event(&mut self, kind: &'static str, body: EventBody) -> Event {
+    fn event(&mut self, kind: &'static str, body: EventBody) -> ResponseStreamEvent {
         let sequence_number = self.sequence_number;
         self.sequence_number += 1;
-        Event { kind, sequence_number, body }
+        ResponseStreamEvent { kind, sequence_number, body }
     }
 
     /// The response as it stands, as an event.
-    fn snapshot(&mut self, kind: &'static str) -> Event {
+    fn snapshot(&mut self, kind: &'static str) -> ResponseStreamEvent {
         let response = Box::new(self.response.clone());
         self.event(kind, EventBody::Response { response })
     }
 
     /// What a delta adds: to the item under way if it is of its kind, else to a new one.
-    fn add(&mut self, delta: OutputDelta, events: &mut Vec<Event>) {
+    fn add(&mut self, delta: OutputDelta, events: &mut Vec<ResponseStreamEvent>) {
         match delta {
             OutputDelta::Reasoning(_) if !self.shows_reasoning => {}
             OutputDelta::Reasoning(delta) => {
@@ -124,7 +126,7 @@ impl ResponsesFormat {
     }
 
     /// Ends the item under way and begins this one.
-    fn begin(&mut self, mut item: Item, events: &mut Vec<Event>) {
+    fn begin(&mut self, mut item: Item, events: &mut Vec<ResponseStreamEvent>) {
         self.end(Status::Completed, events);
         let (item_id, output_index) = (item.id().to_owned(), self.response.output.len());
         events.push(self.event("response.output_item.added", EventBody::Item { output_index, item: item.clone() }));
@@ -145,7 +147,7 @@ impl ResponsesFormat {
     }
 
     /// Adds to the item under way.
-    fn extend(&mut self, more: &str, events: &mut Vec<Event>) {
+    fn extend(&mut self, more: &str, events: &mut Vec<ResponseStreamEvent>) {
         let output_index = self.response.output.len();
         let Some(item) = &mut self.open else { return };
         let (item_id, delta) = (item.id().to_owned(), more.to_owned());
@@ -174,7 +176,7 @@ impl ResponsesFormat {
     }
 
     /// Ends the item under way, if there is one.
-    fn end(&mut self, status: Status, events: &mut Vec<Event>) {
+    fn end(&mut self, status: Status, events: &mut Vec<ResponseStreamEvent>) {
         let output_index = self.response.output.len();
         let Some(mut item) = self.open.take() else { return };
         item.set_status(status);
@@ -209,7 +211,7 @@ impl ResponsesFormat {
     }
 
     /// Ends the answer. One that was not cut off before it said anything has a message or a call, as clients look for one.
-    fn finish(&mut self, finish: &Finish, events: &mut Vec<Event>) {
+    fn finish(&mut self, finish: &Finish, events: &mut Vec<ResponseStreamEvent>) {
         let cut = *finish == Finish::Length;
         let status = if cut { Status::Incomplete } else { Status::Completed };
         let is_thought = |item: &Item| matches!(item, Item::Reasoning { .. });
@@ -226,17 +228,17 @@ impl ResponsesFormat {
 }
 
 impl WireFormat for ResponsesFormat {
-    type Chunk = Event;
-    type Chunks = Vec<Event>;
+    type Chunk = ResponseStreamEvent;
+    type Chunks = Vec<ResponseStreamEvent>;
     type Whole = ResponseObject;
 
     const ENDS_WITH_DONE: bool = false;
 
-    fn opening(&mut self) -> Vec<Event> {
+    fn opening(&mut self) -> Vec<ResponseStreamEvent> {
         vec![self.snapshot("response.created"), self.snapshot("response.in_progress")]
     }
 
-    fn chunks(&mut self, event: GenerationEvent) -> Vec<Event> {
+    fn chunks(&mut self, event: GenerationEvent) -> Vec<ResponseStreamEvent> {
         let output = event.output;
         self.tokens += u64::try_from(output.tokens.len()).unwrap_or(u64::MAX);
         let mut deltas = self.parser.push(&output.text);
@@ -263,13 +265,13 @@ impl WireFormat for ResponsesFormat {
         events
     }
 
-    fn closing(&mut self, usage: &Usage) -> Vec<Event> {
+    fn closing(&mut self, usage: &Usage) -> Vec<ResponseStreamEvent> {
         self.response.usage = Some(ResponseUsage::of(*usage, self.reasoning_tokens));
         let cut = self.response.status == Status::Incomplete;
         vec![self.snapshot(if cut { "response.incomplete" } else { "response.completed" })]
     }
 
-    fn event_name(event: &Event) -> Option<&'static str> {
+    fn event_name(event: &ResponseStreamEvent) -> Option<&'static str> {
         Some(event.kind)
     }
 
@@ -288,7 +290,7 @@ impl WireFormat for ResponsesFormat {
     }
 
     /// The events' makings stay here, because the last event of a stream holds them too: there is nothing to add.
-    fn absorb(&mut self, _event: Event) {}
+    fn absorb(&mut self, _event: ResponseStreamEvent) {}
 
     fn listed_tokens(&self, usage: &Usage) -> u64 {
         if self.shows_logprobs { usage.completion_tokens } else { 0 }

@@ -22,7 +22,7 @@ use crate::api::{
     fields::Fields,
 };
 use axum::response::Response;
-use format::{ResponsesFormat, View};
+use format::{ResponseView, ResponsesFormat};
 use request::ResponsesRequest;
 
 /// The handler.
@@ -34,7 +34,7 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
     let (prepared, echo) = chat::prepare_as(&call, fields, read).await?;
     let warnings = call.enforce(prepared.warnings)?;
     let (request, model) = (prepared.request, prepared.model);
-    let view = View {
+    let view = ResponseView {
         model: model.name.clone(),
         logprobs: request.logprobs.is_some(),
         reasoning: request.include_reasoning,

@@ -156,7 +156,7 @@ impl Item {
 
 /// OpenAI's `ResponseStreamEvent`, of those that this server sends.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Event {
+pub(super) struct ResponseStreamEvent {
     /// Also the name of the frame.
     #[serde(rename = "type")]
     pub(super) kind: &'static str,

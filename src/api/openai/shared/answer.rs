@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What all chunks of a response have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub struct ResponseHead {
     /// `cmpl-` or `chatcmpl-` and 32 hexadecimal digits.
     pub id: String,
     /// Unix time of the response, s.
@@ -21,7 +21,7 @@ pub struct Head {
     pub system_fingerprint: String,
 }
 
-impl Head {
+impl ResponseHead {
     /// For an answer that begins now, with an id of its own.
     pub(in crate::api) fn new(prefix: &str, model: String, info: &ModelInfo) -> Self {
         Self {
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn ids_differ_and_the_fingerprint_follows_the_model() {
-        let (one, two) = (Head::new("cmpl", "m".into(), &info()), Head::new("cmpl", "m".into(), &info()));
+        let (one, two) = (ResponseHead::new("cmpl", "m".into(), &info()), ResponseHead::new("cmpl", "m".into(), &info()));
 
         assert!(one.id.starts_with("cmpl-") && one.id.len() == 37, "{}", one.id);
         assert_ne!(one.id, two.id);

@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 /// Log-probabilities of some tokens of a choice; natural logs under the raw softmax.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Logprobs {
+pub struct LogprobsObject {
     /// The tokens as text; bytes that are no UTF-8 by themselves as `bytes:\xe4\xbd`, as OpenAI writes them.
     pub tokens: Vec<String>,
     /// Of each token; `None` for the first one of a prompt, which follows nothing.
@@ -20,7 +20,7 @@ pub struct Logprobs {
     pub text_offset: Vec<u64>,
 }
 
-impl Logprobs {
+impl LogprobsObject {
     /// Appends later tokens.
     pub fn append(&mut self, mut later: Self) {
         self.tokens.append(&mut later.tokens);

@@ -10,8 +10,8 @@ use crate::{
     chat::FALLBACK,
     gateway::testing::{embedding_info, model_info, token},
     protocol::{
-        Call, Detokenize, FimTokens, Finish, Forecast, FromEngine, ModelInfo, Reply, SequenceId, SequenceRequest, SpecialText, Spell,
-        StepReport, ToEngine, Token, Tokenize,
+        Detokenize, EngineCall, EngineReply, FimTokens, Finish, Forecast, FromEngine, ModelInfo, SequenceId, SequenceRequest, SpecialText,
+        Spell, StepReport, ToEngine, Token, Tokenize,
     },
 };
 use axum::{body::Body, http::Request};
@@ -125,34 +125,36 @@ fn without_chance(body: &str) -> String {
 
 fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<FromEngine> {
     match message {
-        ToEngine::Call { id, call: Call::Tokenize(Tokenize { text, add_special, special }) } => {
+        ToEngine::Call { id, call: EngineCall::Tokenize(Tokenize { text, add_special, special }) } => {
             let bos = add_special.then_some(Token(0));
             // Shows which texts may spell control tokens.
             let plain = (special == SpecialText::Plain).then_some(Token(9));
             let letters = text.chars().map(|letter| Token(u32::from(letter)));
-            vec![FromEngine::Reply { id, reply: Reply::Tokenize(Ok(bos.into_iter().chain(plain).chain(letters).collect())) }]
+            vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(bos.into_iter().chain(plain).chain(letters).collect())) }]
         }
-        ToEngine::Call { id, call: Call::Detokenize(Detokenize { tokens }) } => {
+        ToEngine::Call { id, call: EngineCall::Detokenize(Detokenize { tokens }) } => {
             let text = tokens.iter().map(|token| char::from_u32(token.0).unwrap_or('?')).collect();
-            vec![FromEngine::Reply { id, reply: Reply::Detokenize(Ok(text)) }]
+            vec![FromEngine::Reply { id, reply: EngineReply::Detokenize(Ok(text)) }]
         }
-        ToEngine::Call { id, call: Call::Spell(Spell { tokens }) } => {
+        ToEngine::Call { id, call: EngineCall::Spell(Spell { tokens }) } => {
             let spell = |token: &Token| char::from_u32(token.0).unwrap_or('?').to_string().into_bytes();
-            vec![FromEngine::Reply { id, reply: Reply::Spell(Ok(tokens.iter().map(spell).collect())) }]
+            vec![FromEngine::Reply { id, reply: EngineReply::Spell(Ok(tokens.iter().map(spell).collect())) }]
         }
-        ToEngine::Call { id, call: Call::Forecast(prospect) } => {
+        ToEngine::Call { id, call: EngineCall::Forecast(prospect) } => {
             vec![FromEngine::Reply {
                 id,
-                reply: Reply::Forecast(Forecast { cached_tokens: vec![0; prospect.prompts.len()], slots: 4, ..Forecast::default() }),
+                reply: EngineReply::Forecast(Forecast { cached_tokens: vec![0; prospect.prompts.len()], slots: 4, ..Forecast::default() }),
             }]
         }
-        ToEngine::Call { id, call: Call::Check(_) } => vec![FromEngine::Reply { id, reply: Reply::Check(Ok(())) }],
+        ToEngine::Call { id, call: EngineCall::Check(_) } => vec![FromEngine::Reply { id, reply: EngineReply::Check(Ok(())) }],
         ToEngine::Submit(request) => {
             let mut output = token(request.id, 7, "<think>hm</think> world");
             output.finish = Some(Finish::EndOfGeneration);
             submitted.lock().unwrap().push(*request);
             vec![FromEngine::Step(StepReport { outputs: vec![output], ..StepReport::default() })]
         }
-        ToEngine::Load { .. } | ToEngine::Cancel(_) | ToEngine::Ping { .. } | ToEngine::Call { call: Call::Embed(_), .. } => Vec::new(),
+        ToEngine::Load { .. } | ToEngine::Cancel(_) | ToEngine::Ping { .. } | ToEngine::Call { call: EngineCall::Embed(_), .. } => {
+            Vec::new()
+        }
     }
 }

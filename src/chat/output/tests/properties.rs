@@ -1,7 +1,7 @@
 //! What holds for every output: pieces do not matter, nothing is lost, nothing panics, time is linear.
 
 use super::*;
-use crate::chat::output::json::{JsonReader, Step};
+use crate::chat::output::json::{JsonReader, JsonStep};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
@@ -190,12 +190,12 @@ proptest! {
         "{", "}", "[", "]", ",", ":", "\"a\"", "\"\\n\\u00e9\"", "1", "-0", "01", "2.5", "1.", "1e5", "1e+", "-", "true", "nul", "null", " ", "\n", "é"]), 0..12))
     {
         let text = format!("{{{}", fragments.concat());
-        let (mut reader, mut kept, mut last) = (JsonReader::new(), String::new(), Step::More);
+        let (mut reader, mut kept, mut last) = (JsonReader::new(), String::new(), JsonStep::More);
         for c in text.trim_end().chars() {
-            last = if last == Step::More { reader.push(c, &mut kept) } else { Step::Bad };
+            last = if last == JsonStep::More { reader.push(c, &mut kept) } else { JsonStep::Bad };
         }
-        prop_assert_eq!(last == Step::Done, serde_json::from_str::<Value>(&text).is_ok(), "{}", text);
-        if last == Step::Done {
+        prop_assert_eq!(last == JsonStep::Done, serde_json::from_str::<Value>(&text).is_ok(), "{}", text);
+        if last == JsonStep::Done {
             prop_assert_eq!(kept, text.trim_end());
         }
     }

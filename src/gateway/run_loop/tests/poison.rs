@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     gateway::error::{CheckError, EmbeddingError},
-    protocol::{Call, CheckConstraint, Constraint, EmbedBatch, ModelInfo, ModelKind, Reply, SequenceRequest, Tokenize},
+    protocol::{CheckConstraint, Constraint, EmbedBatch, EngineCall, EngineReply, ModelInfo, ModelKind, SequenceRequest, Tokenize},
 };
 use std::collections::BTreeMap;
 
@@ -39,16 +39,16 @@ async fn compute(mut engine: ScriptedEngine, given: &mut BTreeMap<String, u32>) 
                 running.remove(&id);
                 false
             }
-            Ok(Some(ToEngine::Call { id, call: Call::Tokenize(Tokenize { text, .. }) })) => {
+            Ok(Some(ToEngine::Call { id, call: EngineCall::Tokenize(Tokenize { text, .. }) })) => {
                 if text.starts_with("poison") {
                     *given.entry(text).or_default() += 1;
                     true
                 } else {
-                    engine.send(FromEngine::Reply { id, reply: Reply::Tokenize(Ok(vec![Token(1)])) }).await;
+                    engine.send(FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(vec![Token(1)])) }).await;
                     false
                 }
             }
-            Ok(Some(ToEngine::Call { call: Call::Check(CheckConstraint { constraint, .. }), .. })) => {
+            Ok(Some(ToEngine::Call { call: EngineCall::Check(CheckConstraint { constraint, .. }), .. })) => {
                 *given.entry(format!("{constraint:?}")).or_default() += 1;
                 true
             }
@@ -306,14 +306,14 @@ async fn an_embedding_input_that_ends_engines_is_refused_and_those_beside_it_are
     let deaths = tokio::spawn(async move {
         let mut deaths = 0;
         while let Some(message) = engine.receive().await {
-            let ToEngine::Call { id, call: Call::Embed(EmbedBatch { inputs, .. }) } = message else { panic!("{message:?}") };
+            let ToEngine::Call { id, call: EngineCall::Embed(EmbedBatch { inputs, .. }) } = message else { panic!("{message:?}") };
             engine.send(FromEngine::Embedding(vec![id])).await;
             if inputs.contains(&vec![Token(POISON)]) {
                 engine.die(DeathCause::Signal(11));
                 deaths += 1;
                 engine = engines.next_ready_with(model()).await;
             } else {
-                engine.send(FromEngine::Reply { id, reply: Reply::Embed(Ok(vec![vec![0.5]; inputs.len()])) }).await;
+                engine.send(FromEngine::Reply { id, reply: EngineReply::Embed(Ok(vec![vec![0.5]; inputs.len()])) }).await;
             }
         }
         engine.die(DeathCause::Exit(0));

@@ -16,12 +16,12 @@ const HEAD: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":7,
 const START: &str =
     r#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m","system_fingerprint":"fp_0","choices":["#;
 
-fn view() -> View {
-    View { n: 1, logprobs: false, reasoning: true, stream_usage: None, seed: 42, warnings: None, stop: vec![] }
+fn view() -> ChatView {
+    ChatView { n: 1, logprobs: false, reasoning: true, stream_usage: None, seed: 42, warnings: None, stop: vec![] }
 }
 
-fn streamed() -> View {
-    View { stream_usage: Some(false), ..view() }
+fn streamed() -> ChatView {
+    ChatView { stream_usage: Some(false), ..view() }
 }
 
 fn plain() -> OutputSpec {
@@ -52,8 +52,8 @@ fn with_logprob(mut event: GenerationEvent, pieces: &[&str]) -> GenerationEvent 
 }
 
 /// The body that these events make of a prompt of five tokens.
-async fn answer(view: View, spec: OutputSpec, events: Vec<GenerationEvent>) -> String {
-    let head = Head { id: "chatcmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
+async fn answer(view: ChatView, spec: OutputSpec, events: Vec<GenerationEvent>) -> String {
+    let head = ResponseHead { id: "chatcmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
     let hour = Duration::from_secs(3600);
     let mode = view.stream_usage.map_or(Mode::Whole, |_| Mode::Stream { hold_status: hour, keep_alive: hour });
     let recorder = Recorder::new("chat_completions", "m", view.stream_usage.is_some(), Instant::now());
@@ -62,12 +62,12 @@ async fn answer(view: View, spec: OutputSpec, events: Vec<GenerationEvent>) -> S
     String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
 }
 
-async fn whole(view: View, spec: OutputSpec, events: Vec<GenerationEvent>) -> Value {
+async fn whole(view: ChatView, spec: OutputSpec, events: Vec<GenerationEvent>) -> Value {
     serde_json::from_str(&answer(view, spec, events).await).unwrap()
 }
 
 /// The chunks of a stream, without `[DONE]`.
-async fn chunks(view: View, spec: OutputSpec, events: Vec<GenerationEvent>) -> Vec<Value> {
+async fn chunks(view: ChatView, spec: OutputSpec, events: Vec<GenerationEvent>) -> Vec<Value> {
     let body = answer(view, spec, events).await;
     let frames = body.strip_suffix("data: [DONE]\n\n").unwrap();
     frames.split_terminator("\n\n").map(|frame| serde_json::from_str(frame.strip_prefix("data: ").unwrap()).unwrap()).collect()
@@ -118,7 +118,7 @@ async fn a_stream_begins_with_the_role_and_ends_with_an_empty_delta_and_the_reas
 
 #[tokio::test]
 async fn asked_for_usage_every_chunk_has_null_and_one_more_without_choices_has_the_counts() {
-    let view = View { stream_usage: Some(true), ..view() };
+    let view = ChatView { stream_usage: Some(true), ..view() };
 
     let chunks = chunks(view, plain(), vec![event(0, "Hi", Some(Finish::EndOfGeneration))]).await;
 
@@ -129,7 +129,7 @@ async fn asked_for_usage_every_chunk_has_null_and_one_more_without_choices_has_t
 
 #[tokio::test]
 async fn each_choice_has_its_own_role_text_and_end() {
-    let view = View { n: 2, ..streamed() };
+    let view = ChatView { n: 2, ..streamed() };
     let events = vec![event(1, "b", Some(Finish::Length)), event(0, "a", None), event(0, "", Some(Finish::StopString(0)))];
 
     let chunks = chunks(view, plain(), events).await;
@@ -151,7 +151,7 @@ async fn each_choice_has_its_own_role_text_and_end() {
 
 #[tokio::test]
 async fn a_stop_string_of_the_request_is_the_stop_reason() {
-    let view = View { stop: vec!["no".into(), "yes".into()], ..view() };
+    let view = ChatView { stop: vec!["no".into(), "yes".into()], ..view() };
 
     let body = whole(view, plain(), vec![event(0, "Hi", Some(Finish::StopString(1)))]).await;
 
@@ -177,7 +177,7 @@ async fn what_was_thought_stands_beside_the_content_and_is_counted() {
 
 #[tokio::test]
 async fn reasoning_that_nobody_wants_is_left_out_and_still_counted() {
-    let view = View { reasoning: false, ..view() };
+    let view = ChatView { reasoning: false, ..view() };
     let events = vec![event(0, "Hm", None), event(0, "</think>", None), event(0, "42.", Some(Finish::EndOfGeneration))];
 
     let body = whole(view, thinking(), events).await;
@@ -235,7 +235,7 @@ async fn a_call_that_was_cut_off_ended_by_length() {
 
 #[tokio::test]
 async fn every_token_has_its_log_probability_whatever_text_lags() {
-    let view = View { logprobs: true, ..view() };
+    let view = ChatView { logprobs: true, ..view() };
     let events = || {
         vec![
             with_logprob(event(0, "<tool", None), &["<tool"]), // Held back by the parser.
@@ -251,7 +251,7 @@ async fn every_token_has_its_log_probability_whatever_text_lags() {
     assert_eq!(tokens(&body["choices"][0]["logprobs"]["content"]), ["<tool", "box", ">", "<tool"]);
     assert_eq!(body["choices"][0]["logprobs"]["refusal"], Value::Null);
 
-    let chunks = chunks(View { stream_usage: Some(false), ..view }, calling(), events()).await;
+    let chunks = chunks(ChatView { stream_usage: Some(false), ..view }, calling(), events()).await;
     let streamed: Vec<String> = chunks
         .iter()
         .map(|chunk| &chunk["choices"][0]["logprobs"])
@@ -263,7 +263,7 @@ async fn every_token_has_its_log_probability_whatever_text_lags() {
 
 #[tokio::test]
 async fn warnings_are_in_the_body_if_they_are_wanted_there() {
-    let view = View { warnings: Some(vec!["ignored fields: x".into()]), ..view() };
+    let view = ChatView { warnings: Some(vec!["ignored fields: x".into()]), ..view() };
 
     let body = whole(view, plain(), vec![event(0, "", Some(Finish::Length))]).await;
 
@@ -273,8 +273,8 @@ async fn warnings_are_in_the_body_if_they_are_wanted_there() {
 #[test]
 fn tokens_are_listed_where_they_have_log_probabilities() {
     let usage = Usage { prompt_tokens: 1000, completion_tokens: 10, ..Usage::default() };
-    let head = || Head { id: "chatcmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
-    let listed = |view: View| ChatFormat::new(head(), view, &Arc::new(plain())).listed_tokens(&usage);
+    let head = || ResponseHead { id: "chatcmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
+    let listed = |view: ChatView| ChatFormat::new(head(), view, &Arc::new(plain())).listed_tokens(&usage);
 
-    assert_eq!((listed(view()), listed(View { logprobs: true, ..view() })), (0, 10));
+    assert_eq!((listed(view()), listed(ChatView { logprobs: true, ..view() })), (0, 10));
 }

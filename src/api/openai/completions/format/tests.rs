@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 const START: &str = r#"data: {"id":"cmpl-1","object":"text_completion","created":7,"model":"m","system_fingerprint":"fp_0","choices":["#;
 
-fn view() -> View {
-    View {
+fn view() -> CompletionView {
+    CompletionView {
         n: 1,
         candidates: 1,
         logprobs: false,
@@ -53,8 +53,8 @@ fn with_logprob(mut event: GenerationEvent, pieces: &[&str]) -> GenerationEvent 
 }
 
 /// The body that the events of these prompts (text, tokens) make.
-async fn answer(view: View, prompts: &[(&str, usize)], events: Vec<GenerationEvent>) -> String {
-    let head = Head { id: "cmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
+async fn answer(view: CompletionView, prompts: &[(&str, usize)], events: Vec<GenerationEvent>) -> String {
+    let head = ResponseHead { id: "cmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
     let hour = Duration::from_secs(3600);
     let mode = view.stream_usage.map_or(Mode::Whole, |_| Mode::Stream { hold_status: hour, keep_alive: hour });
     let lengths: Vec<usize> = prompts.iter().map(|(_, tokens)| *tokens).collect();
@@ -89,7 +89,7 @@ async fn the_whole_answer_is_openais_object_with_our_seed() {
 
 #[tokio::test]
 async fn a_stream_has_no_usage_key_unless_asked() {
-    let view = View { stream_usage: Some(false), ..view() };
+    let view = CompletionView { stream_usage: Some(false), ..view() };
     let events = vec![started(0, 0), event(0, 1, "Hi\n", None), event(0, 1, "", None), event(0, 1, "", Some(Finish::Length))];
 
     let body = answer(view, &[("", 5)], events).await;
@@ -108,7 +108,7 @@ async fn a_stream_has_no_usage_key_unless_asked() {
 
 #[tokio::test]
 async fn asked_for_usage_every_chunk_has_null_and_one_more_chunk_has_the_counts() {
-    let view = View { stream_usage: Some(true), ..view() };
+    let view = CompletionView { stream_usage: Some(true), ..view() };
     let events = vec![event(0, 1, "Hi", Some(Finish::StopString(0)))];
 
     let body = answer(view, &[("", 5)], events).await;
@@ -123,7 +123,7 @@ async fn asked_for_usage_every_chunk_has_null_and_one_more_chunk_has_the_counts(
 
 #[tokio::test]
 async fn choices_interleave_each_with_its_index_and_its_own_end() {
-    let view = View { n: 2, candidates: 2, stream_usage: Some(true), ..view() };
+    let view = CompletionView { n: 2, candidates: 2, stream_usage: Some(true), ..view() };
     let events = vec![
         event(3, 1, "d", None),
         event(0, 1, "a", None),
@@ -150,7 +150,7 @@ async fn choices_interleave_each_with_its_index_and_its_own_end() {
 
 #[tokio::test]
 async fn the_whole_answer_has_the_choices_in_order_and_the_sums() {
-    let view = View { n: 2, candidates: 2, ..view() };
+    let view = CompletionView { n: 2, candidates: 2, ..view() };
     let events = vec![started(1, 2), started(0, 4), event(1, 1, "b", Some(Finish::Length)), event(0, 3, "a", Some(Finish::Length))];
 
     let body: Value = serde_json::from_str(&answer(view, &[("", 5)], events).await).unwrap();
@@ -167,10 +167,10 @@ async fn echo_puts_the_prompt_first_in_both_ways() {
     let events = || vec![event(1, 1, "!", Some(Finish::Length)), event(0, 1, "?", Some(Finish::Length))];
     let prompts = [("Hello", 2), ("Bye", 1)];
 
-    let body: Value = serde_json::from_str(&answer(View { echo: true, ..view() }, &prompts, events()).await).unwrap();
+    let body: Value = serde_json::from_str(&answer(CompletionView { echo: true, ..view() }, &prompts, events()).await).unwrap();
     assert_eq!((&body["choices"][0]["text"], &body["choices"][1]["text"]), (&json!("Hello?"), &json!("Bye!")));
 
-    let streamed = answer(View { echo: true, stream_usage: Some(false), ..view() }, &prompts, events()).await;
+    let streamed = answer(CompletionView { echo: true, stream_usage: Some(false), ..view() }, &prompts, events()).await;
     let texts: Vec<_> = chunks(&streamed).iter().map(|chunk| chunk["choices"][0]["text"].clone()).collect();
     assert_eq!(texts, ["Hello", "Bye", "!", "?"]);
 }
@@ -186,7 +186,7 @@ async fn logprobs_offsets_begin_after_the_prompt_and_go_on_from_chunk_to_chunk_w
             with_logprob(event(0, 1, "cde", Some(Finish::Length)), &["e"]),
         ]
     };
-    let view = View { logprobs: true, ..view() };
+    let view = CompletionView { logprobs: true, ..view() };
 
     let whole: Value = serde_json::from_str(&answer(view.clone(), &[("höh", 2)], events()).await).unwrap();
     let expected = json!({
@@ -196,7 +196,7 @@ async fn logprobs_offsets_begin_after_the_prompt_and_go_on_from_chunk_to_chunk_w
     assert_eq!(whole["choices"][0]["logprobs"], expected);
     assert_eq!(whole["choices"][0]["text"], "éabcde");
 
-    let streamed = answer(View { stream_usage: Some(false), ..view }, &[("höh", 2)], events()).await;
+    let streamed = answer(CompletionView { stream_usage: Some(false), ..view }, &[("höh", 2)], events()).await;
     let offsets: Vec<_> = chunks(&streamed).iter().map(|chunk| chunk["choices"][0]["logprobs"]["text_offset"].clone()).collect();
     assert_eq!(offsets, [json!([3]), json!([]), json!([4, 7]), json!([8])]);
 }
@@ -210,7 +210,7 @@ async fn an_echoed_prompt_is_scored_token_by_token_and_its_first_token_has_no_sc
         rest.output.prompt_logprobs = vec![scored("llo", -2.5)];
         vec![started(0, 0), prompt, rest, with_logprob(event(0, 1, "!", Some(Finish::Length)), &["!"])]
     };
-    let view = View { logprobs: true, echo: true, ..view() };
+    let view = CompletionView { logprobs: true, echo: true, ..view() };
     let expected = json!({
         "tokens": ["<s>", " Hé", "llo", "!"], "token_logprobs": [null, -1.5, -2.5, -0.5],
         "top_logprobs": [null, {" Hé": -1.5}, {"llo": -2.5}, {"!": -0.5}], "text_offset": [0, 0, 2, 5],
@@ -219,7 +219,7 @@ async fn an_echoed_prompt_is_scored_token_by_token_and_its_first_token_has_no_sc
     let whole: Value = serde_json::from_str(&answer(view.clone(), &[("Héllo", 3)], events()).await).unwrap();
 
     assert_eq!((&whole["choices"][0]["text"], &whole["choices"][0]["logprobs"]), (&json!("Héllo!"), &expected));
-    let streamed = chunks(&answer(View { stream_usage: Some(false), ..view }, &[("Héllo", 3)], events()).await);
+    let streamed = chunks(&answer(CompletionView { stream_usage: Some(false), ..view }, &[("Héllo", 3)], events()).await);
     let tokens = |key: &str| -> Vec<Value> {
         streamed.iter().flat_map(|chunk| chunk["choices"][0]["logprobs"][key].as_array().unwrap().clone()).collect()
     };
@@ -244,7 +244,7 @@ async fn the_best_candidates_are_shown_and_all_are_counted() {
         candidate(4, "e", &[-2.0]),
         candidate(5, "f", &[]),
     ];
-    let view = View { n: 2, candidates: 3, ..view() };
+    let view = CompletionView { n: 2, candidates: 3, ..view() };
 
     let whole: Value = serde_json::from_str(&answer(view, &[("", 1), ("", 1)], events).await).unwrap();
 
@@ -260,7 +260,7 @@ async fn vllms_extras_are_shown_where_they_were_asked_for() {
     let events = vec![first, event(0, 2, "b", Some(Finish::StopString(1)))];
     let warnings = Some(vec!["ignored fields: x".to_owned()]);
     let stop = vec!["no".to_owned(), "yes".to_owned()];
-    let view = View { prompt_logprobs: true, token_ids: true, warnings, stop, ..view() };
+    let view = CompletionView { prompt_logprobs: true, token_ids: true, warnings, stop, ..view() };
 
     let whole: Value = serde_json::from_str(&answer(view, &[("", 2)], events).await).unwrap();
 
@@ -282,7 +282,7 @@ fn the_reason_of_a_stop_is_the_string_or_the_token() {
 
 #[tokio::test]
 async fn a_failure_in_a_stream_is_an_error_frame_without_usage() {
-    let view = View { stream_usage: Some(true), ..view() };
+    let view = CompletionView { stream_usage: Some(true), ..view() };
     let events = vec![event(0, 1, "Hi", None), event(0, 0, "", Some(Finish::Failed(GenerationError::ShuttingDown)))];
 
     let body = answer(view, &[("", 5)], events).await;
@@ -295,13 +295,13 @@ async fn a_failure_in_a_stream_is_an_error_frame_without_usage() {
 #[test]
 fn tokens_are_listed_where_they_have_ids_or_log_probabilities_and_of_prompts_only_if_they_are_shown() {
     let usage = Usage { prompt_tokens: 1000, completion_tokens: 10, ..Usage::default() };
-    let head = || Head { id: "cmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
-    let listed = |view: View| CompletionFormat::new(head(), view, vec![PromptView::default()]).listed_tokens(&usage);
+    let head = || ResponseHead { id: "cmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
+    let listed = |view: CompletionView| CompletionFormat::new(head(), view, vec![PromptView::default()]).listed_tokens(&usage);
 
     assert_eq!(listed(view()), 0);
-    assert_eq!(listed(View { echo: true, ..view() }), 0);
-    assert_eq!(listed(View { logprobs: true, ..view() }), 10);
-    assert_eq!(listed(View { logprobs: true, echo: true, ..view() }), 1010);
-    assert_eq!(listed(View { prompt_logprobs: true, ..view() }), 1000);
-    assert_eq!(listed(View { token_ids: true, ..view() }), 1010);
+    assert_eq!(listed(CompletionView { echo: true, ..view() }), 0);
+    assert_eq!(listed(CompletionView { logprobs: true, ..view() }), 10);
+    assert_eq!(listed(CompletionView { logprobs: true, echo: true, ..view() }), 1010);
+    assert_eq!(listed(CompletionView { prompt_logprobs: true, ..view() }), 1000);
+    assert_eq!(listed(CompletionView { token_ids: true, ..view() }), 1010);
 }

@@ -170,9 +170,9 @@ fn prompts_are_scored_for_prompt_logprobs_and_for_logprobs_with_echo() {
 fn truncation_keeps_some_tokens_or_what_fits() {
     let truncation = |body| read(body).unwrap().encoding.truncation;
 
-    assert_eq!(truncation(json!({})), Truncation::None);
-    assert_eq!(truncation(json!({"truncate_prompt_tokens": 5})), Truncation::Keep(5));
-    assert_eq!(truncation(json!({"truncate_prompt_tokens": -1})), Truncation::Fit);
+    assert_eq!(truncation(json!({})), PromptTruncation::None);
+    assert_eq!(truncation(json!({"truncate_prompt_tokens": 5})), PromptTruncation::Keep(5));
+    assert_eq!(truncation(json!({"truncate_prompt_tokens": -1})), PromptTruncation::Fit);
     for bad in [json!(0), json!(-2), json!("5")] {
         assert_eq!(refused(json!({"truncate_prompt_tokens": bad})).param(), Some("truncate_prompt_tokens"));
     }

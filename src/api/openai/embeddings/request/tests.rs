@@ -60,8 +60,8 @@ fn encodings_and_dimensions_are_those_that_can_be_had() {
     let plain = read(&request(json!({}))).unwrap();
     let asked = read(&request(json!({"encoding_format": "base64", "dimensions": 2, "user": 7, "input_type": "query"}))).unwrap();
 
-    assert_eq!((plain.encoding, plain.dimensions, plain.truncate, plain.add_special), (Encoding::Float, 4, None, true));
-    assert_eq!((asked.encoding, asked.dimensions), (Encoding::Base64, 2));
+    assert_eq!((plain.encoding, plain.dimensions, plain.truncate, plain.add_special), (VectorEncoding::Float, 4, None, true));
+    assert_eq!((asked.encoding, asked.dimensions), (VectorEncoding::Base64, 2));
     assert_eq!(asked.unknown, ["input_type"]);
     assert_eq!(refused(&request(json!({"encoding_format": "int8"}))).0, "encoding_format");
     assert!(refused(&request(json!({"dimensions": 5}))).1.contains("from 1 to 4"));

@@ -12,9 +12,9 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
 
-fn view() -> View {
+fn view() -> ResponseView {
     let echo = Map::from_iter([("temperature".to_owned(), json!(1.0))]);
-    View { model: "m".into(), logprobs: false, reasoning: true, seed: 42, warnings: None, echo }
+    ResponseView { model: "m".into(), logprobs: false, reasoning: true, seed: 42, warnings: None, echo }
 }
 
 fn plain() -> OutputSpec {
@@ -43,7 +43,7 @@ fn letters(text: &str, finish: Finish) -> Vec<GenerationEvent> {
 }
 
 /// The body that these events make of a prompt of five tokens.
-async fn answer(view: View, spec: OutputSpec, events: Vec<GenerationEvent>, streamed: bool) -> String {
+async fn answer(view: ResponseView, spec: OutputSpec, events: Vec<GenerationEvent>, streamed: bool) -> String {
     let hour = Duration::from_secs(3600);
     let mode = if streamed { Mode::Stream { hold_status: hour, keep_alive: hour } } else { Mode::Whole };
     let run = Run::follow(stream::iter(events).boxed(), &[5], 1, Recorder::new("responses", "m", streamed, Instant::now()));
@@ -51,12 +51,12 @@ async fn answer(view: View, spec: OutputSpec, events: Vec<GenerationEvent>, stre
     String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
 }
 
-async fn whole(view: View, spec: OutputSpec, events: Vec<GenerationEvent>) -> Value {
+async fn whole(view: ResponseView, spec: OutputSpec, events: Vec<GenerationEvent>) -> Value {
     serde_json::from_str(&answer(view, spec, events, false).await).unwrap()
 }
 
 /// The events of a stream, each of whose frames has its event's name.
-async fn events(view: View, spec: OutputSpec, script: Vec<GenerationEvent>) -> Vec<Value> {
+async fn events(view: ResponseView, spec: OutputSpec, script: Vec<GenerationEvent>) -> Vec<Value> {
     let body = answer(view, spec, script, true).await;
     let event = |frame: &str| {
         let (name, data) = frame.split_once('\n').unwrap();
@@ -227,7 +227,7 @@ async fn an_answer_that_says_nothing_has_an_empty_message_unless_it_was_cut_off_
 
 #[tokio::test]
 async fn reasoning_that_nobody_wants_is_left_out_and_still_counted() {
-    let view = View { reasoning: false, ..view() };
+    let view = ResponseView { reasoning: false, ..view() };
 
     let body = whole(view, everything(), letters("Hm</think>42.", Finish::EndOfGeneration)).await;
 
@@ -237,7 +237,7 @@ async fn reasoning_that_nobody_wants_is_left_out_and_still_counted() {
 
 #[tokio::test]
 async fn log_probabilities_stand_beside_what_was_said_and_nothing_else() {
-    let view = || View { logprobs: true, ..view() };
+    let view = || ResponseView { logprobs: true, ..view() };
     let script = || {
         let named = |piece: &str, finish| {
             let mut event = event(piece, finish);

@@ -17,14 +17,14 @@ fn offsets(start: u64, pieces: &[&[u8]]) -> Vec<u64> {
     let mut offset = CharacterOffset::after(start);
     let tokens: Vec<_> = pieces.iter().map(|piece| token(piece, -1.0, &[])).collect();
     // One call per token, as a stream does it.
-    tokens.iter().flat_map(|token| Logprobs::of(std::slice::from_ref(token), &mut offset).text_offset).collect()
+    tokens.iter().flat_map(|token| LogprobsObject::of(std::slice::from_ref(token), &mut offset).text_offset).collect()
 }
 
 #[test]
 fn the_object_has_four_parallel_arrays_and_short_numbers() {
     let tokens = [token(b" the", -0.12, &[(b" the", -0.12), (b" a", -2.3)]), token(b" cat", -9.5, &[(b" dog", -0.5), (b" cow", -1.5)])];
 
-    let logprobs = Logprobs::of(&tokens, &mut CharacterOffset::after(17));
+    let logprobs = LogprobsObject::of(&tokens, &mut CharacterOffset::after(17));
 
     let expected = r#"{"tokens":[" the"," cat"],"token_logprobs":[-0.12,-9.5],"top_logprobs":[{" the":-0.12," a":-2.3},{" dog":-0.5," cow":-1.5," cat":-9.5}],"text_offset":[17,21]}"#;
     assert_eq!(serde_json::to_string(&logprobs).unwrap(), expected);
@@ -32,17 +32,17 @@ fn the_object_has_four_parallel_arrays_and_short_numbers() {
 
 #[test]
 fn the_sampled_token_is_always_among_the_top_and_wins_over_another_of_the_same_text() {
-    let sampled_only = Logprobs::of(&[token(b"x", -3.0, &[])], &mut CharacterOffset::default());
+    let sampled_only = LogprobsObject::of(&[token(b"x", -3.0, &[])], &mut CharacterOffset::default());
     assert_eq!(serde_json::to_value(&sampled_only.top_logprobs).unwrap(), json!([{"x": -3.0}]));
 
     let twins = [token(b"x", -3.0, &[(b"y", -1.0), (b"x", -2.0), (b"y", -2.5), (b"z", -4.0)])];
-    let logprobs = Logprobs::of(&twins, &mut CharacterOffset::default());
+    let logprobs = LogprobsObject::of(&twins, &mut CharacterOffset::default());
     assert_eq!(serde_json::to_string(&logprobs.top_logprobs).unwrap(), r#"[{"y":-1.0,"x":-3.0,"z":-4.0}]"#);
 }
 
 #[test]
 fn bytes_that_are_no_text_are_spelled_out() {
-    let logprobs = Logprobs::of(&[token(b"\xe4\xbd", -1.0, &[(b"\xa0", -2.0)])], &mut CharacterOffset::default());
+    let logprobs = LogprobsObject::of(&[token(b"\xe4\xbd", -1.0, &[(b"\xa0", -2.0)])], &mut CharacterOffset::default());
 
     assert_eq!(logprobs.tokens, [r"bytes:\xe4\xbd"]);
     assert_eq!(serde_json::to_value(&logprobs.top_logprobs).unwrap(), json!([{r"bytes:\xe4\xbd": -1.0, r"bytes:\xa0": -2.0}]));
@@ -82,12 +82,12 @@ fn invalid_bytes_count_as_the_replacement_characters_they_become() {
 #[test]
 fn appended_chunks_equal_one_whole() {
     let tokens = [token(b"a", -1.0, &[]), token("é".as_bytes(), -2.0, &[]), token(b"b", -3.0, &[])];
-    let whole = Logprobs::of(&tokens, &mut CharacterOffset::after(3));
+    let whole = LogprobsObject::of(&tokens, &mut CharacterOffset::after(3));
 
     let mut offset = CharacterOffset::after(3);
-    let mut folded = Logprobs::of(&tokens[..1], &mut offset);
-    folded.append(Logprobs::of(&[], &mut offset));
-    folded.append(Logprobs::of(&tokens[1..], &mut offset));
+    let mut folded = LogprobsObject::of(&tokens[..1], &mut offset);
+    folded.append(LogprobsObject::of(&[], &mut offset));
+    folded.append(LogprobsObject::of(&tokens[1..], &mut offset));
 
     assert_eq!(folded, whole);
     assert_eq!(whole.text_offset, [3, 4, 5]);
