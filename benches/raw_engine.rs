@@ -1,7 +1,8 @@
 //! What the engine can do at best: W1's tokens through `llamero::llama` alone, without server, scheduler and sampler.
 //!
-//! `benches/peers` holds the server against it, and options of the engine are compared with it. Decodes fixed tokens, because their
-//! values change nothing about the time; logits are asked for as a sampler would. Prints one JSON object per batch size.
+//! `benches/peers` holds the server against it, and options of the engine are compared with it. Decodes fixed tokens,
+//! because their values change nothing about the time; logits are asked for as a sampler would. Prints one JSON object
+//! per batch size.
 
 #![expect(clippy::print_stdout, reason = "a measurement prints its result")]
 

@@ -1,7 +1,8 @@
 //! Where a value stands in the JSON of a request, such as `messages[3].content[0]`.
 //!
-//! A path is a list of segments. It is built by the code that reads a request and spelled once, where an answer is written:
-//! OpenAI's clients read `messages[3].content[0]`, Anthropic's `messages.3.content.0`. It knows no route and no field.
+//! A path is a list of segments. It is built by the code that reads a request and spelled once, where an answer is
+//! written: OpenAI's clients read `messages[3].content[0]`, Anthropic's `messages.3.content.0`. It knows no route and
+//! no field.
 
 use std::fmt::{self, Write as _};
 

@@ -1,8 +1,8 @@
 //! The engine thread of an embedding model: drain calls, fill a batch, compute it, answer.
 //!
-//! Calls are computed in the order of their arrival, as many at a time as fit one batch. The gateway sends calls that are
-//! one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long for a
-//! large request of others. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
+//! Calls are computed in the order of their arrival, as many at a time as fit one batch. The gateway sends calls that
+//! are one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long
+//! for a large request of others. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
 
 use super::{
     commands::{Disconnected, StepProgress},
@@ -117,7 +117,8 @@ impl<'a> EmbeddingWorker<'a> {
         batch
     }
 
-    /// The answers to these calls. When a batch fails its inputs are tried one by one, so that one bad input fails alone.
+    /// The answers to these calls. When a batch fails its inputs are tried one by one, so that one bad input fails
+    /// alone.
     fn compute(&mut self, batch: &[Asked<EmbedBatch>]) -> Vec<Result<Vec<Vec<f32>>, EmbedError>> {
         let inputs: Vec<&[Token]> = batch.iter().flat_map(|call| &call.question.inputs).map(Vec::as_slice).collect();
         let mut vectors: VecDeque<Result<Vec<f32>, EmbedError>> = match self.step(&inputs) {

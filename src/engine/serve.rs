@@ -68,8 +68,8 @@ pub trait Host: Send + 'static {
     /// If the model cannot be opened; `body` was not called then.
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError>;
 
-    /// A build of this crate's binary, for work that is done in another process. It is the running one, unless that is a
-    /// test.
+    /// A build of this crate's binary, for work that is done in another process. It is the running one, unless that is
+    /// a test.
     fn program(&self) -> PathBuf {
         PathBuf::from("/proc/self/exe")
     }

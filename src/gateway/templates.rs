@@ -82,7 +82,8 @@ impl TemplateCache {
         compiled
     }
 
-    /// A sentence for the operator, at the start, if chat with this model will not work as expected. Compiles the templates.
+    /// A sentence for the operator, at the start, if chat with this model will not work as expected. Compiles the
+    /// templates.
     pub fn complaint(&self, model: &Arc<ModelInfo>) -> Option<String> {
         if model.embedding().is_some() {
             return None;

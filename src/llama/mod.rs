@@ -5,11 +5,11 @@
 //! C++ exception, a signal) ends the process, which is why everything that comes in from a request is checked before a
 //! call.
 //!
-//! Reading order: `backend` (llama.cpp as a whole), `files` (which), `load` (file → [`LoadedModel`]) and `loaded`, `plan`
-//! (sizes) and `context`, `measure` (what cells take), `cells`, `memory` and `fit` (do they fit?), `suitability` (what
-//! is refused), `runner` (steps) with `threads` (how many) and `neighbours`, `embed_plan`, `affixes` and `embedder` for
-//! models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this processor?), `heap`
-//! (freed memory), `log`, `raw`.
+//! Reading order: `backend` (llama.cpp as a whole), `files` (which), `load` (file → [`LoadedModel`]) and `loaded`,
+//! `plan` (sizes) and `context`, `measure` (what cells take), `cells`, `memory` and `fit` (do they fit?), `suitability`
+//! (what is refused), `runner` (steps) with `threads` (how many) and `neighbours`, `embed_plan`, `affixes` and
+//! `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this
+//! processor?), `heap` (freed memory), `log`, `raw`.
 
 mod affixes;
 mod backend;

@@ -3,8 +3,8 @@
 use super::{CallId, EngineCall, EngineOptions, EngineReply, LoadError, ModelInfo, Question, SequenceId, SequenceRequest, StepReport};
 use serde::{Deserialize, Serialize};
 
-/// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`. A changed field of anything
-/// that a message contains raises it too: frames have no field names.
+/// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`. A changed field of
+/// anything that a message contains raises it too: frames have no field names.
 pub const PROTOCOL_VERSION: u16 = 8;
 
 /// Gateway → engine.

@@ -11,8 +11,8 @@
 //! and the caller's logits are never changed. NaN and −inf are no candidates; +inf counts as the largest finite number.
 //! It knows neither llama.cpp nor a tokenizer, and runs on whichever thread calls it.
 //!
-//! Written by hand: the draws of llama.cpp's samplers depend on a generator's state, which an engine that dies takes with
-//! it.
+//! Written by hand: the draws of llama.cpp's samplers depend on a generator's state, which an engine that dies takes
+//! with it.
 
 mod adjust;
 mod allowed;

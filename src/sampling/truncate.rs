@@ -70,8 +70,8 @@ impl Truncation {
         }
     }
 
-    /// Whether nothing is cut from a vocabulary of this size; [`Self::apply`] is not called then. Each rule must be asked
-    /// here.
+    /// Whether nothing is cut from a vocabulary of this size; [`Self::apply`] is not called then. Each rule must be
+    /// asked here.
     pub(super) fn keeps_all(&self, vocabulary: usize) -> bool {
         let bars = self.top_n_sigma <= 0.0 && self.min_gap == f32::NEG_INFINITY;
         bars && self.top_k >= vocabulary && self.typical_p >= 1.0 && self.top_p >= 1.0 && self.exclude_above > 0.5

@@ -1,5 +1,5 @@
-//! Guessing ahead changes no token: a whole engine with guesses from the text, from a prediction and from a draft model,
-//! against the same engine without.
+//! Guessing ahead changes no token: a whole engine with guesses from the text, from a prediction and from a draft
+//! model, against the same engine without.
 
 use crate::{
     model::{MARGIN, model_path, small_options},
@@ -195,7 +195,8 @@ fn a_prediction_that_is_right_saves_steps() {
 
 // === The real model ===
 
-/// Asserts that a text is what it would be alone, up to the first place where two tokens are equally likely within a batch's rounding.
+/// Asserts that a text is what it would be alone, up to the first place where two tokens are equally likely within a
+/// batch's rounding.
 fn assert_near(alone: &SequenceOutput, guessed: &SequenceOutput) {
     let differs = alone.tokens.iter().zip(&guessed.tokens).position(|(a, b)| a != b);
     let Some(place) = differs else { return assert_eq!(alone.tokens.len(), guessed.tokens.len()) };

@@ -1,7 +1,8 @@
 //! House rules that no lint knows, held over the whole tree: size, headers, directions of dependency, banned words.
 //!
 //! Each test reports all offenders as `file:line: what`. The rules are plain functions over one file (`rules`,
-//! `imports`, `documents`, `vendor`); `proofs` feeds each of them something bad. Function size and `unwrap` types are clippy's.
+//! `imports`, `documents`, `vendor`); `proofs` feeds each of them something bad. Function size and `unwrap` types are
+//! clippy's.
 
 mod circles;
 mod documents;

@@ -1,5 +1,5 @@
-//! Windowed caches: some layers let go of what a sliding window has passed, so a slot can mostly be continued at its end only. Texts
-//! are the same all the same, and what is computed again is bounded.
+//! Windowed caches: some layers let go of what a sliding window has passed, so a slot can mostly be continued at its
+//! end only. Texts are the same all the same, and what is computed again is bounded.
 //!
 //! The fake runner lets go as eagerly as it may, and panics when something is used that is gone.
 

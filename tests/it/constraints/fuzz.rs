@@ -1,8 +1,8 @@
-//! Schemas with their numbers and strings driven to extremes: each is tried out and followed at random, and an independent
-//! validator checks the texts.
+//! Schemas with their numbers and strings driven to extremes: each is tried out and followed at random, and an
+//! independent validator checks the texts.
 //!
-//! A small slice runs with the other tests, over the schemas of `tests/fixtures`. The whole of it over JSON-Schema-Test-Suite
-//! (`docs/STRUCTURED_OUTPUT.md` has the command).
+//! A small slice runs with the other tests, over the schemas of `tests/fixtures`. The whole of it over
+//! JSON-Schema-Test-Suite (`docs/STRUCTURED_OUTPUT.md` has the command).
 
 use super::{END, trial, words};
 use fastrand::Rng;

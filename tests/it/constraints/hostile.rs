@@ -1,4 +1,5 @@
-//! Constraints that are made to be slow, large or deep: each compiles or is refused, and the process lives or is replaced.
+//! Constraints that are made to be slow, large or deep: each compiles or is refused, and the process lives or is
+//! replaced.
 
 use super::{trial, words};
 use llamero::protocol::{Constraint, ConstraintError, ConstraintErrorKind::TooCostly};

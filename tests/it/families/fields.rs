@@ -1,7 +1,8 @@
-//! Every field through which a user's words enter a prompt, in every role, of every family: none yields a control token.
+//! Every field through which a user's words enter a prompt, in every role, of every family: none yields a control
+//! token.
 //!
-//! A template that prints all of them between the family's own control tokens is rendered twice, with harmless words and
-//! with spelled control tokens; both prompts must have the same ones. The routes are then asked for the wiring.
+//! A template that prints all of them between the family's own control tokens is rendered twice, with harmless words
+//! and with spelled control tokens; both prompts must have the same ones. The routes are then asked for the wiring.
 
 use super::*;
 use crate::support::llama_server::LlamaServer;
@@ -241,8 +242,8 @@ async fn the_routes_keep_a_users_words_apart_from_control_tokens() {
     }
 }
 
-/// A prompt of completions is no user's words within a template, but all that there is: what it spells is recognised, as in
-/// vLLM and llama-server, so that a client can write a model's format itself.
+/// A prompt of completions is no user's words within a template, but all that there is: what it spells is recognised,
+/// as in vLLM and llama-server, so that a client can write a model's format itself.
 #[tokio::test]
 async fn a_raw_prompt_may_spell_control_tokens() {
     let family = family("qwen-like");

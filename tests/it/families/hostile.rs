@@ -1,4 +1,5 @@
-//! Large texts made of control tokens and their pieces: time about linear. Also on the stack that the engine gives tokenizers.
+//! Large texts made of control tokens and their pieces: time about linear. Also on the stack that the engine gives
+//! tokenizers.
 
 use super::*;
 use crate::support::assert_linear;
@@ -60,7 +61,8 @@ fn a_megabyte_of_one_control_token_takes_linear_time_however_it_is_read() {
         for (name, unit) in [("llama2-reachable", "<s>"), ("llama3-like", "<|eot_id|>"), ("gpt-oss-like", "<|start|>")] {
             megabyte(family(name), unit);
         }
-        // Without the limit on runs that its own pre-tokenizer needs: llama.cpp would walk its list of fragments for each of them.
+        // Without the limit on runs that its own pre-tokenizer needs: llama.cpp would walk its list of fragments for
+        // each of them.
         megabyte(&Family::of(gguf::gpt_oss_like().with("tokenizer.ggml.pre", "llama-bpe")), "<|start|>");
     });
 }

@@ -1,5 +1,5 @@
-//! What each model family is, on models with random weights and vocabularies of a true kind (`support::gguf`): BOS, spaces,
-//! special tokens, filling in the middle, end of generation. llama.cpp itself is the second opinion.
+//! What each model family is, on models with random weights and vocabularies of a true kind (`support::gguf`): BOS,
+//! spaces, special tokens, filling in the middle, end of generation. llama.cpp itself is the second opinion.
 //!
 //! The toys are written and loaded once for the whole binary.
 
@@ -111,7 +111,8 @@ impl Family {
     }
 }
 
-/// Tokens that separate roles, tools and parts of a prompt, as they are spelled: of whatever kind the file says they are.
+/// Tokens that separate roles, tools and parts of a prompt, as they are spelled: of whatever kind the file says they
+/// are.
 fn separators(toy: &Toy) -> Vec<(String, Token)> {
     let words = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"];
     let kinds = [Kind::Control, Kind::Unknown, Kind::UserDefined];

@@ -3,8 +3,8 @@
 use super::{texts::texts_of_fragments, *};
 use proptest::prelude::*;
 
-/// Tokens of a text are that text, but for what SentencePiece does to it: a space in front of whatever stands at the beginning or
-/// behind a special token, and U+2581 for a space.
+/// Tokens of a text are that text, but for what SentencePiece does to it: a space in front of whatever stands at the
+/// beginning or behind a special token, and U+2581 for a space.
 fn assert_decodes(family: &Family, tokens: &[Token], text: &str) {
     let decoded = String::from_utf8(family.decode(tokens)).unwrap();
     let spaces = if family.is_sentencepiece() { text.replace('\u{2581}', " ") } else { text.to_owned() };

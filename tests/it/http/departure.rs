@@ -1,4 +1,5 @@
-//! Clients that leave, and clients that only stop sending: the first are gone within a step, the second get their answer.
+//! Clients that leave, and clients that only stop sending: the first are gone within a step, the second get their
+//! answer.
 //!
 //! The engine's steps are held: what is cancelled here is cancelled without one.
 

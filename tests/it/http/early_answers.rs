@@ -1,5 +1,5 @@
-//! Answers that are given before the body of their request was read: whoever sends before it listens reads them, and the
-//! connection goes on where it can (RFC 9112 9.6).
+//! Answers that are given before the body of their request was read: whoever sends before it listens reads them, and
+//! the connection goes on where it can (RFC 9112 9.6).
 
 use crate::support::{
     server::TestServer,

@@ -1,5 +1,6 @@
-//! Requests with a hundred thousand fields that nobody knows, in every place of every route: answered as any other, with a
-//! few of the names. What took longer for each name the more there were would not end in the time that these tests have.
+//! Requests with a hundred thousand fields that nobody knows, in every place of every route: answered as any other,
+//! with a few of the names. What took longer for each name the more there were would not end in the time that these
+//! tests have.
 
 use crate::support::server::{Answer, TestServer};
 use serde_json::{Map, Value, json};

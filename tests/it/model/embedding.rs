@@ -1,7 +1,8 @@
 //! Embeddings of a real model, all-MiniLM-L6-v2, against a calculation that shares no code with llama.cpp.
 //!
-//! The model is the file in `LLAMERO_TEST_EMBEDDING_MODEL`, or `models/all-minilm-l6-v2.gguf`, which `scripts/minilm.py convert`
-//! makes; `scripts/minilm.py reference` computed what it is compared with. Without the file these tests say so and pass.
+//! The model is the file in `LLAMERO_TEST_EMBEDDING_MODEL`, or `models/all-minilm-l6-v2.gguf`, which
+//! `scripts/minilm.py convert` makes; `scripts/minilm.py reference` computed what it is compared with. Without the file
+//! these tests say so and pass.
 
 use super::options;
 use llamero::{

@@ -1,7 +1,8 @@
 //! `llama/` on a real model: what only llama.cpp itself can prove right.
 //!
-//! The model is the file in `LLAMERO_TEST_MODEL`, or `models/smollm2-135m-instruct.gguf` in this repository. Without either,
-//! these tests say so and pass. It is loaded once for the whole binary; every test opens a small context of its own.
+//! The model is the file in `LLAMERO_TEST_MODEL`, or `models/smollm2-135m-instruct.gguf` in this repository. Without
+//! either, these tests say so and pass. It is loaded once for the whole binary; every test opens a small context of its
+//! own.
 
 #![cfg(test)]
 
@@ -27,8 +28,8 @@ use std::{path::PathBuf, sync::OnceLock};
 /// Two logits closer than this may change places when the shape of a batch changes the order of float sums.
 pub(crate) const MARGIN: f32 = 0.5;
 
-/// Logits of the same token at the same place, from steps of different shape or other cells of a unified cache, differ by
-/// less (values are about −10–20): sums in another order round activations to other 8-bit values, and 0.9 was seen.
+/// Logits of the same token at the same place, from steps of different shape or other cells of a unified cache, differ
+/// by less (values are about −10–20): sums in another order round activations to other 8-bit values, and 0.9 was seen.
 const EPSILON: f32 = 1.0;
 
 /// The same, from steps of the same shape where a sequence's cells begin at the same place: 0 was seen.
@@ -44,7 +45,8 @@ pub(crate) fn model_path() -> Option<PathBuf> {
     found.then_some(path)
 }
 
-/// Four slots of 512 positions, 128 rows per step, on one CPU thread: tests run side by side, and more would spin against each other.
+/// Four slots of 512 positions, 128 rows per step, on one CPU thread: tests run side by side, and more would spin
+/// against each other.
 pub(crate) fn small_options(model_path: PathBuf) -> EngineOptions {
     EngineOptions {
         max_model_len: Some(512),

@@ -1,8 +1,9 @@
-//! Measures how much company, the cache and a replay change seeded texts, by quantization: on a small model with random weights,
-//! which llama.cpp itself quantizes here. Needs no model file.
+//! Measures how much company, the cache and a replay change seeded texts, by quantization: on a small model with random
+//! weights, which llama.cpp itself quantizes here. Needs no model file.
 //!
-//! llama.cpp chooses kernels by the number of rows: for several it multiplies some types in blocks, adding up in another order than for
-//! one, and attention as well. Which types those are depends on the processor; so the bounds are those of the worst one.
+//! llama.cpp chooses kernels by the number of rows: for several it multiplies some types in blocks, adding up in
+//! another order than for one, and attention as well. Which types those are depends on the processor; so the bounds are
+//! those of the worst one.
 
 #![expect(unsafe_code, reason = "llama-cpp-2 has no safe function that quantizes a file")]
 
@@ -19,7 +20,8 @@ use tempfile::TempPath;
 
 const PROMPTS: usize = 40;
 const TOKENS: usize = 16;
-/// Of the texts, so many are equal at least. On AMD Zen 3 it was 36 of 40 in the worst case; other processors have other kernels.
+/// Of the texts, so many are equal at least. On AMD Zen 3 it was 36 of 40 in the worst case; other processors have
+/// other kernels.
 const EQUAL_AT_LEAST: usize = 32;
 /// Logits are about −10 to 10. See the module.
 const EPSILON: f32 = 0.5;

@@ -1,7 +1,8 @@
 //! Our sampling against llama.cpp's own samplers on the same logits: OpenAI's and vLLM's parameters.
 //!
-//! Its chain is given our order: penalties, bias, temperature, `top_k`, `top_p`, `min_p`. It adds up in single precision, so
-//! where `top_p` falls within its rounding of a boundary the two may differ by the tokens at that boundary.
+//! Its chain is given our order: penalties, bias, temperature, `top_k`, `top_p`, `min_p`. It adds up in single
+//! precision, so where `top_p` falls within its rounding of a boundary the two may differ by the tokens at that
+//! boundary.
 
 use super::{loaded, prefill};
 use llama_cpp_2::sampling::LlamaSampler;

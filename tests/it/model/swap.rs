@@ -100,7 +100,8 @@ struct Engine<'r, 'm> {
 }
 
 impl Engine<'_, '_> {
-    /// The greedy continuation of a prompt, with how far the runner-up was behind, and the tokens that the cache supplied.
+    /// The greedy continuation of a prompt, with how far the runner-up was behind, and the tokens that the cache
+    /// supplied.
     fn generate(&mut self, prompt: &[Token], count: u32) -> (Vec<(Token, f32)>, u32) {
         let id = SequenceId(self.next);
         self.next += 1;

@@ -104,7 +104,8 @@ impl Driver {
         Some(step)
     }
 
-    /// Guesses for every sequence, whether the scheduler asks for them or not. How many tokens are right depends on how far it is.
+    /// Guesses for every sequence, whether the scheduler asks for them or not. How many tokens are right depends on how
+    /// far it is.
     fn propose(&mut self) {
         let requested = self.scheduler.take_draft_requests();
         assert!(requested.iter().all(|draft| self.requests[&draft.id].outcome == Outcome::Live && draft.max_tokens > 0), "{requested:?}");

@@ -1,7 +1,8 @@
 //! A deterministic stand-in for a model: what it says next depends on every token that came before and on nothing else.
 //!
 //! It keeps its own copy of what each slot holds and panics on any breach of the `ModelRunner` contract, so a scheduler
-//! that loses track cannot pass a test by luck. It can be told to fail. Self-contained: any test may run an engine on it.
+//! that loses track cannot pass a test by luck. It can be told to fail. Self-contained: any test may run an engine on
+//! it.
 
 use super::fake_slot::{Held, mix};
 use llamero::engine::runner::{KvOp, Limits, ModelRunner, Parked, ParkedState, Row, Slot, Step, StepError, SwapLimits, Tokenizer};

@@ -1,4 +1,5 @@
-//! The whole server without sockets and without a process: the real router, gateway, engine and llama.cpp, over a toy model.
+//! The whole server without sockets and without a process: the real router, gateway, engine and llama.cpp, over a toy
+//! model.
 
 use super::{gguf, server::Answer};
 use axum::{Router, body::Body, http::Request};

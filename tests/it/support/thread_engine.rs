@@ -48,7 +48,8 @@ impl Gate {
         self.set(None);
     }
 
-    /// Opens a gate that lets nothing through, so that who waits there can end; a gate with permits left stays as it is.
+    /// Opens a gate that lets nothing through, so that who waits there can end; a gate with permits left stays as it
+    /// is.
     fn free(&self) {
         if *self.0.0.lock().unwrap() == Some(0) {
             self.open();

@@ -1,8 +1,8 @@
 //! Circles among imports: files that name each other, directly or through others.
 //!
-//! A folder's `mod.rs` and the files in it are one module to a reader: what a file takes from a folder that it lies in is
-//! no edge. All else is. A circle is an offence unless one of its files says in a comment why it is natural, in a line
-//! that has the words of [`EXPLAINED`].
+//! A folder's `mod.rs` and the files in it are one module to a reader: what a file takes from a folder that it lies in
+//! is no edge. All else is. A circle is an offence unless one of its files says in a comment why it is natural, in a
+//! line that has the words of [`EXPLAINED`].
 
 use super::{
     imports::{module_path, named},

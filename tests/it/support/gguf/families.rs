@@ -1,4 +1,5 @@
-//! One toy of each model family: its control tokens in the order of their real ids, its metadata as llama.cpp's converter writes it.
+//! One toy of each model family: its control tokens in the order of their real ids, its metadata as llama.cpp's
+//! converter writes it.
 //!
 //! Between them stand our own few words, so ids are smaller than the real ones.
 
@@ -14,7 +15,8 @@ use super::{
 /// `<unk> <s> </s>`, as every SentencePiece vocabulary of the Llama line begins.
 const SENTENCEPIECE_FIRST: [(&str, super::Kind); 3] = [("<unk>", Unknown), ("<s>", Control), ("</s>", Control)];
 
-/// Llama 2: SentencePiece with byte tokens, BOS and a space in front, `</s>` at the end. Its `[INST]` is text, not a token.
+/// Llama 2: SentencePiece with byte tokens, BOS and a space in front, `</s>` at the end. Its `[INST]` is text, not a
+/// token.
 pub(crate) fn llama2_like() -> Toy {
     sentencepiece("llama2-like", &SENTENCEPIECE_FIRST, &[], false).with("tokenizer.chat_template", LLAMA_2)
 }
@@ -76,7 +78,8 @@ fn sentencepiece(name: &str, first: &[(&str, super::Kind)], last: &[(&str, super
         .with("tokenizer.ggml.add_eos_token", false)
 }
 
-/// Gemma 2: SentencePiece without a space in front, its first tokens in another order, runs of newlines and of spaces as words.
+/// Gemma 2: SentencePiece without a space in front, its first tokens in another order, runs of newlines and of spaces
+/// as words.
 pub(crate) fn gemma_like() -> Toy {
     let runs: Vec<String> = ["\n", " "].iter().flat_map(|unit| (1..32).map(|count| unit.repeat(count))).filter(|run| run != " ").collect();
     let controls = ["<pad>", "<eos>", "<bos>"].map(|text| (text, Control));
@@ -103,7 +106,8 @@ pub(crate) fn tekken_like() -> Toy {
         .with("tokenizer.chat_template", MISTRAL_TEKKEN)
 }
 
-/// Llama 3.1: byte pairs, whole words before merges, the control tokens last. Whether BOS goes in front is llama.cpp's to know.
+/// Llama 3.1: byte pairs, whole words before merges, the control tokens last. Whether BOS goes in front is llama.cpp's
+/// to know.
 pub(crate) fn llama3_like() -> Toy {
     let last = [
         "<|begin_of_text|>",

@@ -1,7 +1,8 @@
 //! Small models with random weights and vocabularies of a true kind, written as GGUF files by the tests themselves.
 //!
-//! For everything that depends on the vocabulary and not on what a model knows: BOS, spaces, special tokens, templates, FIM,
-//! end of generation. [`families`] has one of each family; a [`Toy`] can be changed before it is written, and told what to say:
+//! For everything that depends on the vocabulary and not on what a model knows: BOS, spaces, special tokens, templates,
+//! FIM, end of generation. [`families`] has one of each family; a [`Toy`] can be changed before it is written, and told
+//! what to say:
 //!
 //! ```ignore
 //! let toy = gguf::llama3_like();
@@ -73,19 +74,21 @@ impl Toy {
         self
     }
 
-    /// Sampled greedily, it says these tokens, as the vocabulary spells them (`Ġworld`, `▁world`): after any token the first,
-    /// after each of them the next, after the last the first again. At most 63, none twice.
+    /// Sampled greedily, it says these tokens, as the vocabulary spells them (`Ġworld`, `▁world`): after any token the
+    /// first, after each of them the next, after the last the first again. At most 63, none twice.
     pub(crate) fn saying(mut self, tokens: &[&str]) -> Self {
         self.script = tokens.iter().map(|text| self.vocabulary.id(text)).collect();
         self
     }
 
-    /// Of an architecture whose every second layer attends to the last `window` positions only; it says nothing of sense.
+    /// Of an architecture whose every second layer attends to the last `window` positions only; it says nothing of
+    /// sense.
     pub(crate) fn sliding(self, window: u32) -> Self {
         Self { window: Some(window), ..self.with("general.architecture", "cohere2") }
     }
 
-    /// With rows of 256 numbers, which every quantization of llama.cpp takes, and with logits spread like a real model's.
+    /// With rows of 256 numbers, which every quantization of llama.cpp takes, and with logits spread like a real
+    /// model's.
     pub(crate) fn wide(self) -> Self {
         Self { shape: weights::Shape::WIDE, ..self }
     }
@@ -95,7 +98,8 @@ impl Toy {
         self.vocabulary.id(text)
     }
 
-    /// Writes the file to the folder of temporary files. Dropping the path deletes it, also while a model has it mapped.
+    /// Writes the file to the folder of temporary files. Dropping the path deletes it, also while a model has it
+    /// mapped.
     pub(crate) fn write(&self) -> TempPath {
         let file = tempfile::Builder::new().prefix("toy-").suffix(".gguf").tempfile().unwrap();
         let (metadata, tensors) = self.contents();
@@ -106,8 +110,8 @@ impl Toy {
         file.into_temp_path()
     }
 
-    /// Writes the model as `{name}-00001-of-00002.gguf` and its second part into a folder, as llama.cpp's `gguf-split` does. The
-    /// paths of both.
+    /// Writes the model as `{name}-00001-of-00002.gguf` and its second part into a folder, as llama.cpp's `gguf-split`
+    /// does. The paths of both.
     pub(crate) fn write_parts(&self, folder: &Path, name: &str) -> [PathBuf; 2] {
         let (metadata, tensors) = self.contents();
         let (first, second) = tensors.split_at(tensors.len() / 2);

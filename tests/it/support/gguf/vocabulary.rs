@@ -1,4 +1,5 @@
-//! Vocabularies of the two kinds that most models have, made from a list of words: SentencePiece and byte-pair encoding.
+//! Vocabularies of the two kinds that most models have, made from a list of words: SentencePiece and byte-pair
+//! encoding.
 //!
 //! True to kind, not to size: a word of the list is one token, everything else becomes its letters or bytes.
 
@@ -39,8 +40,9 @@ pub(crate) struct Vocabulary {
 impl Vocabulary {
     /// SentencePiece: `first` with the ids 0…, byte tokens, printable ASCII, words, then `last`.
     ///
-    /// With `reachable` every beginning and every end of each control token is a piece too, so that SentencePiece's merges lead
-    /// up to it, as they do for `</s>` in a vocabulary that has `</s` or `s>`. Without it, vocabularies look as trained ones do.
+    /// With `reachable` every beginning and every end of each control token is a piece too, so that SentencePiece's
+    /// merges lead up to it, as they do for `</s>` in a vocabulary that has `</s` or `s>`. Without it, vocabularies
+    /// look as trained ones do.
     pub(crate) fn sentencepiece(first: &[(&str, Kind)], last: &[(&str, Kind)], reachable: bool) -> Self {
         let mut vocabulary = Self { sentencepiece: true, ..Self::default() };
         vocabulary.add_all(first);
@@ -92,7 +94,8 @@ impl Vocabulary {
         tokens.iter().for_each(|(text, kind)| self.add(text, *kind));
     }
 
-    /// Adds a token unless there is one of this text: llama.cpp ends the process on doubles. Earlier pieces merge first.
+    /// Adds a token unless there is one of this text: llama.cpp ends the process on doubles. Earlier pieces merge
+    /// first.
     pub(crate) fn add(&mut self, text: &str, kind: Kind) {
         if self.ids.contains_key(text) {
             return;
@@ -142,7 +145,8 @@ fn beginnings(text: &str) -> impl Iterator<Item = &str> {
     text.char_indices().skip(1).map(|(at, letter)| &text[..at + letter.len_utf8()])
 }
 
-/// The letter that GPT-2's byte-pair vocabularies write a byte as: itself where it is printable, else one from U+0100 on.
+/// The letter that GPT-2's byte-pair vocabularies write a byte as: itself where it is printable, else one from U+0100
+/// on.
 pub(crate) fn byte_letter(byte: u8) -> char {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     if printable(&byte) {

@@ -1,8 +1,9 @@
-//! Weights of a toy: two layers of llama's architecture, or of cohere2's, which has a sliding window, random, but so small that a script written into the embeddings wins.
-//! A wide toy has larger ones, so that its logits are spread like a real model's, and rows of 256, the blocks of the K quantizations.
+//! Weights of a toy: two layers of llama's architecture, or of cohere2's, which has a sliding window, random, but so
+//! small that a script written into the embeddings wins. A wide toy has larger ones, so that its logits are spread like
+//! a real model's, and rows of 256, the blocks of the K quantizations.
 //!
-//! Every embedding holds [`COMMON`] and each token of the script a dimension of its own. The output layer reads them: after any
-//! token the first of the script is likeliest, and after one of the script the next.
+//! Every embedding holds [`COMMON`] and each token of the script a dimension of its own. The output layer reads them:
+//! after any token the first of the script is likeliest, and after one of the script the next.
 
 use super::{Value, writer::Tensor};
 

@@ -1,6 +1,7 @@
 //! GGUF, version 3, as bytes: metadata of the types that models use, and F32 tensors.
 //!
-//! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Checks nothing: tests also want files that are wrong.
+//! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Checks nothing: tests also want files that
+//! are wrong.
 
 use std::io::{self, Write};
 
