@@ -10,7 +10,7 @@ use crate::api::{
         },
     },
     openai::{
-        chat,
+        chat::specs as chat,
         shared::{
             ending::{MAX_STOP_BYTES, MAX_STOP_STRINGS},
             limits::{MODEL, STREAM},
@@ -80,7 +80,7 @@ pub(in crate::api) const SEED: FieldSpec<Integers> = sampling::SEED
     .extra()
     .about("Same seed, same answer, on the same model file, server version and machine, but for rounding (OpenAI; README says how often).");
 pub(in crate::api) const CHAT_TEMPLATE_KWARGS: FieldSpec<Objects> =
-    chat::specs::CHAT_TEMPLATE_KWARGS.about("As in `/v1/chat/completions` (vLLM).");
+    chat::CHAT_TEMPLATE_KWARGS.about("As in `/v1/chat/completions` (vLLM).");
 
 /// All of them.
 pub(in crate::api) const MESSAGE_FIELDS: Specs = &[
