@@ -50,7 +50,7 @@ pub(super) fn generate<F: WireFormat>(
     async move {
         let (answer, warnings) = started?;
         let mut response = answer.await?;
-        warnings.put_on(&mut response);
+        warnings.write_header(&mut response);
         Ok(response)
     }
 }

@@ -24,7 +24,7 @@ impl Turns {
         let (grant, granted) = oneshot::channel();
         let ticket = self.queue().push(caller, grant);
         let _entry = QueueEntry { turns: &self, caller, ticket };
-        self.hand_out();
+        self.admit_waiting();
         match granted.await {
             Ok(place) => place,
             // The queue keeps the sender for as long as the entry is there.
@@ -33,7 +33,7 @@ impl Turns {
     }
 
     /// Gives free places to those whose turn it is.
-    fn hand_out(self: &Arc<Self>) {
+    fn admit_waiting(self: &Arc<Self>) {
         loop {
             let Some((caller, grant)) = self.queue().take() else { return };
             if let Err(mut refused) = grant.send(TurnPermit { turns: Some(Arc::clone(self)), caller }) {
@@ -62,7 +62,7 @@ impl Drop for TurnPermit {
     fn drop(&mut self) {
         if let Some(turns) = self.turns.take() {
             turns.queue().leave(self.caller);
-            turns.hand_out();
+            turns.admit_waiting();
         }
     }
 }
@@ -78,7 +78,7 @@ impl Drop for QueueEntry<'_> {
     fn drop(&mut self) {
         self.turns.queue().forget(self.caller, self.ticket);
         // One that is alone now may have what it could not have beside others.
-        self.turns.hand_out();
+        self.turns.admit_waiting();
     }
 }
 

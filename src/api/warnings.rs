@@ -112,7 +112,7 @@ impl Reported {
     }
 
     /// Puts the header on the response, if there is anything to say.
-    pub(super) fn put_on(&self, response: &mut Response) {
+    pub(super) fn write_header(&self, response: &mut Response) {
         if self.texts.is_empty() {
             return;
         }
@@ -130,7 +130,7 @@ mod tests {
 
     fn header(warnings: Warnings) -> Option<String> {
         let mut response = ().into_response();
-        warnings.enforce(WarningPolicy::default()).unwrap().put_on(&mut response);
+        warnings.enforce(WarningPolicy::default()).unwrap().write_header(&mut response);
         response.headers().get(X_LLAMERO_WARNINGS).map(|value| value.to_str().unwrap().to_owned())
     }
 

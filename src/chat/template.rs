@@ -24,7 +24,7 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
     mentions: Mentions,
-    shows_whole_messages: bool,
+    renders_whole_messages: bool,
     tokens: TemplateTokens,
     guard: Guard,
 }
@@ -96,7 +96,7 @@ pub enum ContinuationError {
     Changed,
 }
 
-fn shows_whole_messages(source: &str) -> bool {
+fn renders_whole_messages(source: &str) -> bool {
     let dense: String = source.chars().filter(|c| !c.is_whitespace()).collect();
     ["message|tojson", "messages|tojson", "{{message}}", "{{messages}}"].iter().any(|whole| dense.contains(whole))
 }
@@ -109,8 +109,8 @@ impl ChatTemplate {
     pub fn compile(source: &str, tokens: TemplateTokens) -> Result<Self, TemplateError> {
         let environment = environment::compile(source)?;
         let guard = Guard::new(&tokens, source)?;
-        let (mentions, shows_whole_messages) = (Mentions::of(source), shows_whole_messages(source));
-        Ok(Self { environment, source: source.to_owned(), mentions, shows_whole_messages, tokens, guard })
+        let (mentions, renders_whole_messages) = (Mentions::of(source), renders_whole_messages(source));
+        Ok(Self { environment, source: source.to_owned(), mentions, renders_whole_messages, tokens, guard })
     }
 
     /// The template as it was given.
@@ -124,8 +124,8 @@ impl ChatTemplate {
     }
 
     /// Whether it prints messages as they are, with all of their fields.
-    pub fn shows_whole_messages(&self) -> bool {
-        self.shows_whole_messages
+    pub fn renders_whole_messages(&self) -> bool {
+        self.renders_whole_messages
     }
 
     /// Renders a conversation. Takes time linear in the input for known templates, and bounded time for all: call it off

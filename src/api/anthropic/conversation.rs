@@ -136,7 +136,7 @@ impl MessageTurns {
         let mut content = content.unwrap_or_default();
         // Templates know no failed call, so the model is told in words, unless it is already.
         let failed = block.boolean("is_error").map_err(|error| error.inside(at))? == Some(true);
-        if failed && !says_error(&content) {
+        if failed && !mentions_error(&content) {
             match content.first_mut() {
                 Some(Part::Text { text, .. }) => text.insert_str(0, "Error: "),
                 None => content.push(Part::Text { text: "Error: ".to_owned(), at: at.clone() }),
@@ -214,7 +214,7 @@ impl MessageTurns {
 }
 
 /// Whether a tool's text begins with the word `error`.
-fn says_error(content: &[Part]) -> bool {
+fn mentions_error(content: &[Part]) -> bool {
     let text = content.iter().map(Part::text).collect::<Vec<_>>().join("\n");
     text.trim_start().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"))
 }

@@ -110,7 +110,7 @@ impl MessageFormat {
         }
     }
 
-    fn show(&mut self, found: OutputDelta, events: &mut Vec<MessageStreamEvent>) {
+    fn add_output(&mut self, found: OutputDelta, events: &mut Vec<MessageStreamEvent>) {
         match found {
             OutputDelta::Content(text) => {
                 self.enter(BlockKind::Text, || Block::Text { text: String::new() }, events);
@@ -203,7 +203,7 @@ impl WireFormat for MessageFormat {
             self.thinking_tokens = self.tokens;
         }
         for delta in found {
-            self.show(delta, &mut events);
+            self.add_output(delta, &mut events);
         }
         if output.finish.is_some() {
             self.leave(&mut events);
@@ -272,7 +272,7 @@ impl WholeBlock {
 
     fn into_block(self) -> Block {
         match self.block {
-            Block::ToolUse { id, name, .. } => Block::ToolUse { id, name, input: as_far_as_it_goes(&self.input) },
+            Block::ToolUse { id, name, .. } => Block::ToolUse { id, name, input: complete_members(&self.input) },
             block @ (Block::Text { .. } | Block::Thinking { .. }) => block,
         }
     }
@@ -280,7 +280,7 @@ impl WholeBlock {
 
 /// The object that `text` is as JSON, or, where `max_tokens` cut it, the members that were whole by then: a member is never
 /// half of what the model was about to say. So do the SDKs with the events of a stream.
-fn as_far_as_it_goes(text: &str) -> Map<String, Value> {
+fn complete_members(text: &str) -> Map<String, Value> {
     if let Ok(whole) = serde_json::from_str(text) {
         return whole;
     }

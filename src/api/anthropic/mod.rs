@@ -64,7 +64,7 @@ pub(super) async fn count(call: Call, fields: Fields) -> Result<Response, Anthro
     let (understood, _) = understand_as(&call, fields, reader(Aim::Count)).await?;
     let warnings = call.enforce(understood.warnings)?;
     let mut response = Json(object::TokenCount { input_tokens: understood.tokens.len() }).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn infill(call: Call, mut fields: Fields) -> Result<Response, A
         warnings.clamped(param, text);
     }
     let warnings = call.enforce(warnings)?;
-    let prompt_text = if request.shows("prompt") { Some(model.handle.detokenize(window.prompt.clone()).await?) } else { None };
+    let prompt_text = if request.includes("prompt") { Some(model.handle.detokenize(window.prompt.clone()).await?) } else { None };
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let sequence = SequenceRequest {
         prompt: window.prompt,

@@ -125,7 +125,7 @@ impl InfillRequest {
     }
 
     /// Whether the answer shows a key.
-    pub(super) fn shows(&self, key: &str) -> bool {
+    pub(super) fn includes(&self, key: &str) -> bool {
         self.response_fields.is_empty() || self.response_fields.iter().any(|path| path.split('/').next() == Some(key))
     }
 }

@@ -61,7 +61,7 @@ struct Around {
 /// it a thousand times.
 async fn pass(State(around): State<Around>, request: Request, next: Next) -> Response {
     let rules = Rules::of(request.method(), request.uri().path());
-    Stamp::new(&rules).put(recover(rules.family, admit(&around, rules, request, next)).await)
+    Stamp::new(&rules).write_headers(recover(rules.family, admit(&around, rules, request, next)).await)
 }
 
 /// Numbers 5 to 9, and the routes.
@@ -88,7 +88,7 @@ async fn admit(around: &Around, rules: Rules, mut request: Request, next: Next) 
         }
     };
     if let Some(quota) = quota {
-        quota.tell(&mut response);
+        quota.write_headers(&mut response);
     }
     response
 }

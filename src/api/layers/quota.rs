@@ -47,7 +47,7 @@ pub(super) fn count(state: &AppState, request: &mut Request) -> Result<Option<Qu
 
 impl Quota {
     /// Says it in the headers of the answer.
-    pub(super) fn tell(&self, response: &mut Response) {
+    pub(super) fn write_headers(&self, response: &mut Response) {
         let headers = response.headers_mut();
         headers.insert(LIMIT, HeaderValue::from(self.limit));
         headers.insert(REMAINING, HeaderValue::from(self.remaining));

@@ -28,7 +28,7 @@ impl Stamp {
     }
 
     /// Puts the headers on, and counts a refusal.
-    pub(super) fn put(self, mut response: Response) -> Response {
+    pub(super) fn write_headers(self, mut response: Response) -> Response {
         if self.is_counted && response.status().as_u16() >= 400 {
             metrics::count_refusal(response.status().as_u16());
         }

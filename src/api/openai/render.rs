@@ -44,7 +44,7 @@ pub(in crate::api) async fn of_completions(call: Call, fields: Fields) -> Result
     let prompts = sequences.into_iter().step_by(request.best_of);
     let rendered = try_join_all(prompts.map(|sequence| rendered(&model, "cmpl", request.n, sequence))).await?;
     let mut response = Json(rendered).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }
 
@@ -57,7 +57,7 @@ pub(in crate::api) async fn of_chat(call: Call, fields: Fields) -> Result<Respon
     let warnings = call.enforce(warnings)?;
     let sequence = sequences.into_iter().next().unwrap_or_default();
     let mut response = Json(rendered(&model, "chatcmpl", request.n, sequence).await?).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }
 

@@ -47,7 +47,7 @@ impl Recorder {
     }
 
     /// Takes an event's times and finish.
-    pub(super) fn note(&mut self, event: &GenerationEvent) {
+    pub(super) fn observe(&mut self, event: &GenerationEvent) {
         let output = &event.output;
         if let Some(started) = output.started {
             self.record.queue = self.record.queue.max(Some(Duration::from_micros(started.queue_us)));

@@ -109,7 +109,7 @@ impl Run {
         let Some(event) = self.events.next().await else {
             return Err(self.fail(ApiError::Internal, "the events ended before every choice had finished".to_owned()));
         };
-        self.note(&event);
+        self.observe(&event);
         match &event.output.finish {
             Some(Finish::Failed(error)) => return Err(self.fail(error.clone().into(), error.to_string())),
             Some(_) => self.unfinished -= 1,
@@ -139,7 +139,7 @@ impl Run {
         usage
     }
 
-    fn note(&mut self, event: &GenerationEvent) {
+    fn observe(&mut self, event: &GenerationEvent) {
         self.completion_tokens += wide(event.output.tokens.len());
         self.accepted_drafts += u64::from(event.output.drafts.accepted);
         self.rejected_drafts += u64::from(event.output.drafts.rejected);
@@ -148,7 +148,7 @@ impl Run {
         {
             *cached = Some(cached.map_or(started.cached_tokens, |least| least.min(started.cached_tokens)));
         }
-        self.recorder.note(event);
+        self.recorder.observe(event);
         self.recorder.count(self.usage());
     }
 

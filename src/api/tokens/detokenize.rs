@@ -60,6 +60,6 @@ pub(in crate::api) async fn detokenize(call: Call, mut fields: Fields) -> Result
 
     let prompt = model.handle.detokenize(tokens).await.map_err(|error| ApiError::of_text(TOKENS.name, error))?;
     let mut response = Json(Detokenized { content: prompt.clone(), prompt }).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }

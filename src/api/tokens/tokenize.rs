@@ -115,7 +115,7 @@ pub(in crate::api) async fn tokenize(call: Call, mut fields: Fields) -> Result<R
         Tokens::Ids(tokens.into_iter().map(|Token(id)| id).collect())
     };
     let mut response = Json(Tokenized { tokens, count, max_model_len, token_strs }).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }
 

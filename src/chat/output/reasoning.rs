@@ -104,7 +104,7 @@ impl ReasoningParser {
             ReasoningState::Beginning => match self.opening.push(c) {
                 Seen::Mark(..) => self.enter(),
                 Seen::Text(text) if text.is_empty() => {}
-                Seen::Text(text) => self.say(&text, out),
+                Seen::Text(text) => self.begin_content(&text, out),
             },
             ReasoningState::Inside => self.think(c, out),
         }
@@ -113,7 +113,7 @@ impl ReasoningParser {
     /// Hands out what was held back.
     pub(super) fn finish(&mut self, out: &mut dyn FnMut(OutputPart, char)) {
         match self.state {
-            ReasoningState::Beginning => self.say("", out),
+            ReasoningState::Beginning => self.begin_content("", out),
             ReasoningState::Inside => {
                 let rest = self.inside.finish();
                 self.thoughts(&rest, out);
@@ -129,7 +129,7 @@ impl ReasoningParser {
     }
 
     /// There was no opening tag: all of what was held back is said.
-    fn say(&mut self, text: &str, out: &mut dyn FnMut(OutputPart, char)) {
+    fn begin_content(&mut self, text: &str, out: &mut dyn FnMut(OutputPart, char)) {
         self.state = ReasoningState::Outside;
         let rest = self.opening.finish();
         let held = [std::mem::take(&mut self.blank).as_str(), text, &rest].concat();

@@ -244,7 +244,7 @@ fn cut_arguments_are_read_as_far_as_they_go() {
         ("}", json!({})),
     ];
     for (text, expected) in rows {
-        assert_eq!(Value::Object(as_far_as_it_goes(text)), expected, "{text}");
+        assert_eq!(Value::Object(complete_members(text)), expected, "{text}");
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) async fn render(
 /// Names of what messages and tools say and a template with this source does not show, so that the model does not know it.
 fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
     // Which call a result belongs to is said by their order too.
-    let is_hidden = |key: &&str| *key != CALL_ID && !template.shows_whole_messages() && !template.mentions().contains(key);
+    let is_hidden = |key: &&str| *key != CALL_ID && !template.renders_whole_messages() && !template.mentions().contains(key);
     let mut names = Ignored::default();
     for key in request.conversation.messages.iter().flat_map(Message::keys).filter(is_hidden) {
         match key {

@@ -162,7 +162,7 @@ impl<'a> Encoder<'a> {
         let PromptEncoding { add_special, .. } = self.request.encoding;
         let (mut tokens, text) = match prompt {
             Prompt::Text(text) => {
-                let shown = if self.shows_text() { text.clone() } else { String::new() };
+                let shown = if self.returns_text() { text.clone() } else { String::new() };
                 (self.tokenize(text, add_special).await?, Some(shown))
             }
             Prompt::Tokens(tokens) => (tokens, None),
@@ -174,7 +174,7 @@ impl<'a> Encoder<'a> {
         room(tokens.len(), self.request.max_tokens, u64::from(self.info.max_model_len))?;
         let text = match text {
             Some(text) if dropped == 0 => text,
-            _ if !self.shows_text() => String::new(),
+            _ if !self.returns_text() => String::new(),
             _ => self.engine.detokenize(tokens.clone()).await?,
         };
         let shown_ids = if self.request.return_token_ids { tokens.clone() } else { Vec::new() };
@@ -191,27 +191,27 @@ impl<'a> Encoder<'a> {
     }
 
     /// The prompt's characters are counted for `logprobs`, too.
-    fn shows_text(&self) -> bool {
+    fn returns_text(&self) -> bool {
         self.request.echo || self.request.logprobs.is_some()
     }
 
     fn most_tokens(&self) -> Option<usize> {
-        let most = match self.request.encoding.truncation {
+        let max = match self.request.encoding.truncation {
             PromptTruncation::None => return None,
-            PromptTruncation::Keep(most) => most,
+            PromptTruncation::Keep(max) => max,
             PromptTruncation::Fit => {
                 u64::from(self.info.max_model_len).saturating_sub(self.request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)).max(1)
             }
         };
-        Some(usize::try_from(most).unwrap_or(usize::MAX))
+        Some(usize::try_from(max).unwrap_or(usize::MAX))
     }
 }
 
-/// Keeps the last `most` tokens, and the first one if it is a BOS that was put there. How many were dropped.
-fn truncate(tokens: &mut Vec<Token>, most: Option<usize>, keep_first: bool) -> usize {
-    let dropped = tokens.len().saturating_sub(most.unwrap_or(usize::MAX));
+/// Keeps the last `max` tokens, and the first one if it is a BOS that was put there. How many were dropped.
+fn truncate(tokens: &mut Vec<Token>, max: Option<usize>, keep_first: bool) -> usize {
+    let dropped = tokens.len().saturating_sub(max.unwrap_or(usize::MAX));
     if dropped > 0 {
-        let from = usize::from(keep_first && most > Some(1));
+        let from = usize::from(keep_first && max > Some(1));
         tokens.drain(from..from + dropped);
     }
     dropped

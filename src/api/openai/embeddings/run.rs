@@ -213,7 +213,7 @@ impl EmbeddingRun {
         match written {
             Ok(mut response) => {
                 self.record.outcome = Outcome::Finished;
-                self.reported.put_on(&mut response);
+                self.reported.write_header(&mut response);
                 Ok(response)
             }
             Err(error) => {

@@ -96,7 +96,7 @@ pub(in crate::api) async fn explain(call: Call, fields: Fields) -> Result<Respon
     let mut explanation = subject.explanation(&forecast, texts, call.allowance, &engine);
     explanation.warnings = warnings.all().to_vec();
     let mut response = Json(explanation).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }
 
