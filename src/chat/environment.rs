@@ -23,7 +23,7 @@ pub(super) const MARKER: &str = "llamero marker";
 const MAX_SOURCE: usize = 1 << 20;
 /// Nesting of blocks, calls and expressions while rendering; a macro counts for about ten.
 const MAX_RECURSION: usize = 250;
-/// Names that a request may not set, since the template would then not find what is meant by them.
+/// Names that a request may not set, because the template needs their usual meaning.
 pub(super) const RESERVED: [&str; 12] = [
     "messages",
     "tools",
@@ -39,7 +39,7 @@ pub(super) const RESERVED: [&str; 12] = [
     MARKER,
 ];
 
-/// What a template said with `raise_exception`, found again in the chain of sources of the engine's error.
+/// The message that a template passed to `raise_exception`, found again in the chain of sources of the engine's error.
 #[derive(Debug)]
 struct Raised(String);
 

@@ -38,7 +38,7 @@ fn quoted(source: &str) -> Vec<&str> {
     texts
 }
 
-/// Collects the texts in quotes up to the closing braces. Returns what follows.
+/// Collects the texts in quotes up to the closing braces. Returns the rest.
 fn quoted_in_braces<'a>(mut rest: &'a str, texts: &mut Vec<&'a str>) -> &'a str {
     let mut inner_braces: usize = 0;
     while let Some(at) = rest.find(['\'', '"', '{', '}']) {

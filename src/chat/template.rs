@@ -1,4 +1,4 @@
-//! One compiled chat template and what it makes of a conversation.
+//! One compiled chat template and the prompts that it renders.
 //!
 //! Owns rendering, its limits, and the cut of a prompt that continues the last message. It does not choose the template.
 
@@ -36,18 +36,18 @@ pub struct TemplateTokens {
     pub bos: String,
     /// End of sequence, the template's `eos_token`; empty if the vocabulary has none.
     pub eos: String,
-    /// Control tokens: what a user's words must not become.
+    /// Control tokens, which a user's words must not become.
     pub control: Vec<String>,
 }
 
-/// What to render. Every string in it, keys too, counts as a user's words.
+/// The input of a render. Every string in it, keys too, counts as a user's words.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChatInput {
     /// Objects with `role` and `content`, as the template is to see them.
     pub messages: Vec<Json>,
     /// Tools in OpenAI's form; `None` and no tools are different things to some templates.
     pub tools: Option<Vec<Json>>,
-    /// Whether the prompt ends where the assistant begins to speak.
+    /// Whether the prompt ends where the assistant's answer begins.
     pub add_generation_prompt: bool,
     /// Whether the prompt ends within the last message, so that the answer continues it. Not with `add_generation_prompt`.
     pub continue_final_message: bool,
@@ -71,7 +71,7 @@ pub enum TemplateError {
     /// The template refused this conversation, in its own words: the request's fault.
     #[error("{0}")]
     Raised(String),
-    /// The request asks for what no template can do: the request's fault.
+    /// The request sets a reserved variable or contradicts itself: the request's fault.
     #[error("{0}")]
     Input(String),
     /// The last message cannot be continued: the request's fault.
@@ -85,7 +85,7 @@ pub enum TemplateError {
 /// Why the last message cannot be continued. Each text follows the words that ask for it, whatever a route has for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ContinuationError {
-    /// There is no text to go on from.
+    /// There is no text to continue.
     #[error(" needs a last message with text")]
     NoText,
     /// The template does not print it.
@@ -105,7 +105,7 @@ impl ChatTemplate {
     /// Compiles a template.
     ///
     /// # Errors
-    /// `Failed` when `source` is no Jinja, uses what is not supported, or is longer than 1 MiB.
+    /// `Failed` when `source` is no Jinja, uses a feature that is not supported, or is longer than 1 MiB.
     pub fn compile(source: &str, tokens: TemplateTokens) -> Result<Self, TemplateError> {
         let environment = environment::compile(source)?;
         let guard = Guard::new(&tokens, source)?;
@@ -123,7 +123,7 @@ impl ChatTemplate {
         &self.mentions
     }
 
-    /// Whether it prints messages as they are, with all of their fields.
+    /// Whether it prints whole messages, with all of their fields.
     pub fn renders_whole_messages(&self) -> bool {
         self.renders_whole_messages
     }

@@ -1,7 +1,7 @@
 //! Reads one call written as a JSON object: `{"name": …, "arguments": {…}}`.
 //!
 //! Its members may come in any order; `parameters` is another word for `arguments`. Arguments are passed on as they come
-//! once the name is known to be a tool's.
+//! once the name is found among the tools.
 
 use super::ToolSpec;
 use super::json::{JsonReader, JsonStep};
@@ -19,7 +19,7 @@ pub(super) struct CallObject {
     announced: bool,
 }
 
-/// What a character was.
+/// The effect of a character.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// A part of the call that is not passed on.
@@ -177,7 +177,7 @@ impl CallObject {
     }
 }
 
-/// What JSON takes for white space.
+/// White space in JSON.
 pub(super) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\n' | '\r' | '\t')
 }

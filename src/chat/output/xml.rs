@@ -1,6 +1,6 @@
 //! Reads one call written as `<function=f><parameter=a>1</parameter></function>`, and writes its arguments as JSON.
 //!
-//! Such text has no types. What the schema calls a string is one; what it gives another type is read as JSON, if it is
+//! Such text has no types. A parameter that the schema calls a string is one; one of another type is read as JSON, if it is
 //! JSON; the rest are strings. A JSON object instead of parameters stands for all of them.
 
 use super::python::WholeStep;
