@@ -3,9 +3,9 @@
 //! Source of types and statuses: the `anthropic` package, `_error_classes.py` and `types/shared`. There is no `param`, so
 //! messages name the field.
 //!
-//! A full queue is 529 and not 503, because Anthropic's SDKs have a class of their own for it and clients go by it, and
-//! because nothing is lost: they repeat every status from 500 on, after the same `retry-after-ms` and `Retry-After`. What
-//! else passes by itself (loading, stopping) stays 503, which load balancers know.
+//! A full queue is 529 and not 503, because Anthropic's SDKs have a class of their own for it, which clients check, and
+//! because nothing is lost: they repeat every status from 500 on, after the same `retry-after-ms` and `Retry-After`. Other
+//! temporary errors (loading, stopping) stay 503, which load balancers understand.
 
 use crate::{
     api::{error::ApiError, fields::FieldError, layers::RequestId},

@@ -68,7 +68,7 @@ pub(super) async fn count(call: Call, fields: Fields) -> Result<Response, Anthro
     Ok(response)
 }
 
-/// Reads the fields of a request; also whether its answer shows thoughts.
+/// Reads the fields of a request; also whether its answer contains the text of thinking.
 fn reader(aim: Aim) -> impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, bool), FieldError> {
     move |fields, limits| MessageRequest::read(fields, aim, limits).map(|request| (request.chat, request.shows_thoughts))
 }

@@ -70,7 +70,7 @@ async fn streamed(view: MessageView, spec: OutputSpec, events: Vec<GenerationEve
     body.split_terminator("\n\n").map(frame).collect()
 }
 
-/// What the SDKs make of a stream.
+/// The message that the SDKs build from a stream.
 fn accumulated(events: &[Value]) -> Value {
     let mut message = Value::Null;
     let mut inputs: Vec<String> = vec![];
