@@ -1,7 +1,7 @@
 //! `POST /v1/completions/render` and `POST /v1/chat/completions/render`: the tokens that a request would compute. Of
 //! completions a list with an element per prompt, of chat the one object.
 //!
-//! vLLM's routes. Routers that know of prefix caches (vllm-router, llm-d) call them with the body of the request itself and
+//! vLLM's routes. Routers that use prefix caches (vllm-router, llm-d) call them with the body of the request itself and
 //! read `token_ids`. It is prepared by the code that prepares the request, so the two cannot disagree; nothing is generated.
 
 use super::{chat, completions};
@@ -37,7 +37,7 @@ struct SamplingParamsObject {
 /// The handler of `/v1/completions/render`.
 ///
 /// # Errors
-/// As of the request itself.
+/// The errors of the request itself.
 pub(in crate::api) async fn of_completions(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let completions::PreparedCompletion { request, model, warnings, sequences, .. } = completions::prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
@@ -51,7 +51,7 @@ pub(in crate::api) async fn of_completions(call: Call, fields: Fields) -> Result
 /// The handler of `/v1/chat/completions/render`.
 ///
 /// # Errors
-/// As of the request itself.
+/// The errors of the request itself.
 pub(in crate::api) async fn of_chat(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let chat::PreparedChat { request, model, warnings, sequences, .. } = chat::prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;

@@ -1,4 +1,4 @@
-//! What a request tells the chat template besides messages and tools: where the prompt ends, how much to think, and
+//! The inputs of a chat template besides messages and tools: where the prompt ends, how much to think, and
 //! `chat_template_kwargs` by an allow-list.
 //!
 //! A name is allowed if the template mentions it, or is one of the usual names for the same thing in other models'
@@ -12,7 +12,7 @@ use crate::{
 };
 use serde_json::{Map, Value};
 
-/// Entries of `chat_template_kwargs` at most.
+/// The maximum number of entries in `chat_template_kwargs`.
 const MAX_KWARGS: usize = 32;
 const KWARGS: &str = "chat_template_kwargs";
 /// How models' templates call the switch between thinking and not.
@@ -39,7 +39,7 @@ pub(in crate::api) struct Switches {
     kwargs: Map<String, Value>,
 }
 
-/// One of some words, and the field that said it, as the route of the request calls it.
+/// A word from a fixed list, and the field that contained it, as the route of the request spells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SwitchWord {
     word: String,
@@ -81,27 +81,27 @@ impl Switches {
         (self.add_generation_prompt, self.continue_final_message) = (false, true);
     }
 
-    /// How much to think, and the field that says it.
+    /// The amount of reasoning, and the field that set it.
     pub(in crate::api) fn set_effort(&mut self, word: Option<String>, field: &'static str) {
         self.effort = word.map(|word| SwitchWord { word, field });
     }
 
-    /// The word for how much to think, and the field that says it.
+    /// The word for the amount of reasoning, and the field that set it.
     #[cfg(test)]
     pub(in crate::api) fn effort(&self) -> Option<(&str, &'static str)> {
         self.effort.as_ref().map(|level| (level.word.as_str(), level.field))
     }
 
-    /// How much to say, and the field that says it.
+    /// The verbosity of the answer, and the field that set it.
     pub(in crate::api) fn set_verbosity(&mut self, word: Option<String>, field: &'static str) {
         self.verbosity = word.map(|word| SwitchWord { word, field });
     }
 
     /// The variables for a template that mentions these names, and the names of fields that have no effect on it. `thinks` is
-    /// false where an answer must not begin with a thought.
+    /// false where an answer must not begin with reasoning.
     ///
     /// # Errors
-    /// `Invalid`: an entry of `chat_template_kwargs` that neither this template nor the usual ones know.
+    /// `Invalid`: an entry of `chat_template_kwargs` that neither this template nor the usual ones use.
     pub(super) fn kwargs(&self, template: &Mentions, thinks: bool) -> Result<(Map<String, Value>, Ignored), FieldError> {
         let mut ignored = Ignored::default();
         let mut kwargs = Map::new();

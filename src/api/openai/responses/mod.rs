@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Nothing is stored: a response cannot be fetched, continued by its id or run in the background, and the fields that ask
-//! for it are refused. What is computed is `super::chat`'s.
+//! for it are refused. `super::chat` prepares the computation.
 
 mod format;
 mod input;
@@ -25,7 +25,7 @@ use axum::response::Response;
 use format::{ResponseView, ResponsesFormat};
 use request::ResponsesRequest;
 
-/// The handler.
+/// The handler of `POST /v1/responses`.
 ///
 /// # Errors
 /// Whatever is wrong before the response has begun.

@@ -1,6 +1,6 @@
 //! `tools`, `tool_choice` and `text.format` of the Responses API, which are flat where chat's are nested.
 //!
-//! Refuses OpenAI's built-in tools, which would run here. What functions and formats have in common with chat's is checked by
+//! Refuses OpenAI's built-in tools, which would run here. The parts of functions and formats that chat has too are checked by
 //! the code that reads those.
 
 use crate::{
@@ -77,10 +77,10 @@ pub(super) fn tool_choice(f: &mut Fields, tools: &Tools) -> Result<(Calls, Value
     Ok((calls, shown))
 }
 
-/// `text.format`, whose schema is not nested. Adds fields without effect: those that chat knows to `hidden`, others to `ignored`.
+/// `text.format`, whose schema is not nested. Adds fields without effect: those that chat has to `hidden`, others to `ignored`.
 ///
 /// # Errors
-/// As of chat's `response_format`.
+/// The errors of chat's `response_format`.
 pub(super) fn text_format(
     format: Map<String, Value>,
     hidden: &mut Ignored,

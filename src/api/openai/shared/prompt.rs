@@ -12,7 +12,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// Prompts in one request at most.
+/// The maximum number of prompts in one request.
 const MAX_PROMPTS: usize = 32;
 const NAME: &str = PROMPT.name;
 const EXPECTED: &str = "a string, an array of strings, an array of token ids, or an array of arrays of token ids";
