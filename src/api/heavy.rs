@@ -36,7 +36,7 @@ pub(super) const HEAVY_BODY: u64 = 64 * 1024;
 /// take half of one. With this they take a tenth there, and a whole core where one is free.
 const NICE: i32 = 10;
 
-/// They live as long as the process. `None` if the system gives no threads: then everything is done where it comes up.
+/// They run as long as the process. `None` if the system cannot start threads: then all work runs on the caller's thread.
 static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(THREADS).thread_name("llamero-heavy").on_thread_start(|| give_way(NICE)).enable_all();

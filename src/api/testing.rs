@@ -31,7 +31,7 @@ use std::{
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt as _;
 
-/// What differs from a server without keys and limits whose model is loaded.
+/// The differences from a server without keys and limits whose model is loaded.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) keys: &'static [&'static str],
@@ -126,7 +126,7 @@ impl TestApp {
         Self { state, router, submitted, _engine: AbortOnDropHandle::new(engine_task), _supervisor: supervisor }
     }
 
-    /// What reached the engine so far.
+    /// The messages that reached the engine so far.
     pub(crate) fn submitted(&self) -> Vec<SequenceRequest> {
         self.submitted.lock().expect("not poisoned").clone()
     }

@@ -1,4 +1,4 @@
-//! Places for work that waits, which callers take in turns: nobody waits for all that another one has brought.
+//! Permits for heavy work, which callers get in turns: no caller waits for all requests of another.
 //!
 //! [`FairQueue`] is the order; here is the waiting. Has no bound of its own: who waits here is a request, and connections are bounded.
 
@@ -13,13 +13,13 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// All of `places` are free.
+    /// `places` permits, all of them free.
     pub(super) fn new(places: usize) -> Arc<Self> {
         let share = Share::AtMostBesideOthers(places.saturating_sub(1).max(1));
         Arc::new(Self { queue: Mutex::new(FairQueue::new(places, share)) })
     }
 
-    /// Waits for a place. Of one caller's places at most all but one are taken while others wait. Dropping the future leaves the queue.
+    /// Waits for a permit. While other callers wait, one caller has at most all permits but one. Dropping the future leaves the queue.
     pub(super) async fn wait(self: Arc<Self>, caller: u64) -> TurnPermit {
         let (grant, granted) = oneshot::channel();
         let ticket = self.queue().push(caller, grant);
@@ -32,7 +32,7 @@ impl Turns {
         }
     }
 
-    /// Gives free places to those whose turn it is.
+    /// Gives free permits to the requests whose turn it is.
     fn admit_waiting(self: &Arc<Self>) {
         loop {
             let Some((caller, grant)) = self.queue().take() else { return };
@@ -50,7 +50,7 @@ impl Turns {
     }
 }
 
-/// A place, given back when it is dropped.
+/// A permit, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct TurnPermit {
     /// `None` if it has been given back already.
@@ -67,7 +67,7 @@ impl Drop for TurnPermit {
     }
 }
 
-/// Somebody in the queue. Leaves it when dropped.
+/// A request in the queue. Leaves it when dropped.
 struct QueueEntry<'a> {
     turns: &'a Arc<Turns>,
     caller: u64,
@@ -77,7 +77,7 @@ struct QueueEntry<'a> {
 impl Drop for QueueEntry<'_> {
     fn drop(&mut self) {
         self.turns.queue().forget(self.caller, self.ticket);
-        // One that is alone now may have what it could not have beside others.
+        // A caller that is alone now may have the last permit too.
         self.turns.admit_waiting();
     }
 }

@@ -1,6 +1,6 @@
 //! `POST /infill`: code completion as editors ask llama-server for it (llama.vim, llama.vscode, Continue).
 //!
-//! Fields are `request.rs`, what fits into the context is `window.rs`, the answer's shape is `format.rs`. Where we differ
+//! `request.rs` reads the fields, `window.rs` cuts the texts to the context, `format.rs` writes the answer. Where we differ
 //! from llama-server: the prompt begins with BOS and not with the extra files; a repository's marks are only used when
 //! there are extra files; whatever is left out or cut is named in `x-llamero-warnings`; a model without marks is a 400 of
 //! OpenAI's shape and not a 501; errors in a stream are `data:` frames.
@@ -22,7 +22,7 @@ use axum::response::Response;
 use format::{InfillFormat, InfillHead};
 use request::{InfillLimits, InfillRequest};
 
-/// The handler.
+/// The handler of `POST /infill`.
 ///
 /// # Errors
 /// Whatever is wrong before the response has begun.

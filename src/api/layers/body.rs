@@ -1,6 +1,6 @@
 //! Reads request bodies whole, bounded in size and time, before any handler runs.
 //!
-//! In memory: at most `max_body_bytes` per connection, of authenticated callers only, and of all together what `api/body_budget.rs`
+//! In memory: at most `max_body_bytes` per connection, of authenticated callers only, and for all together as much as `api/body_budget.rs`
 //! allows.
 
 use crate::api::{
@@ -69,7 +69,7 @@ async fn collect(mut frames: BodyDataStream, limit: usize, part: &mut BudgetShar
         if frame.len() > limit - bytes.len() {
             return Err(ApiError::BodyTooLarge { limit_bytes: limit });
         }
-        // Of one that is not announced; a vector doubles what it has.
+        // For a body of unknown length; a vector doubles its capacity.
         let length = bytes.len() + frame.len();
         if length > bytes.capacity() {
             part.grow(length.saturating_mul(2).min(limit))?;

@@ -37,7 +37,7 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
     let origin = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
     } else {
-        // What is no header value can be no browser's origin.
+        // A text that is no header value cannot be a browser's origin.
         AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin.trim_end_matches('/')).ok()))
     };
     let layer = CorsLayer::new()

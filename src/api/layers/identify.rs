@@ -1,5 +1,5 @@
 //! The request id: taken from the client if it is sane, else made here; in the span, the extensions and the response.
-//! Around everything, so that what is refused below has its log line in that span.
+//! Around everything, so that refusals of the layers below have their log line in that span.
 
 use axum::{
     extract::Request,
@@ -18,7 +18,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const MAX_LENGTH: usize = 128;
 
 tokio::task_local! {
-    /// Of the request that this task answers.
+    /// The id of the request that this task answers.
     static PRESENT: RequestId;
 }
 

@@ -23,7 +23,7 @@ pub(super) fn pages() -> Router<AppState> {
     utoipa_swagger_ui::SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json")).into()
 }
 
-/// `/openapi.json`.
+/// The handler of `/openapi.json`.
 pub(super) async fn specification() -> Response {
     static TEXT: OnceLock<String> = OnceLock::new();
     let text = TEXT.get_or_init(|| document::document().to_string());

@@ -150,7 +150,7 @@ fn every_example_of_a_field_is_json_and_every_schema_of_an_answer_is_there() {
     }
 }
 
-/// What JSON Schema says of `type` (2020-12, validation 6.1.1); generators of clients and requests refuse other documents.
+/// JSON Schema's rule for `type` (2020-12, validation 6.1.1); generators of clients and requests refuse other documents.
 #[test]
 fn no_list_of_types_names_one_twice() {
     fn check(value: &Value, path: &str) {
@@ -306,7 +306,7 @@ async fn every_documented_route_is_there() {
 
     for Operation { method, path, .. } in &*OPERATIONS {
         let path = path.replace("{id}", "tiny");
-        // A page of the documents lies behind a redirect to its folder.
+        // A page of the documents follows a redirect to its folder.
         let answer = if *method == "get" { app.get(&path).await } else { app.post(&path, "{}").await };
         assert!(![404, 405].contains(&answer.status.as_u16()), "{method} {path}: {answer:?}");
     }

@@ -20,7 +20,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// For a request to `endpoint` whose handler was entered at `received`. Until told otherwise, the client went away.
+    /// For a request to `endpoint` whose handler was entered at `received`. Until an outcome is set, it counts as a client that went away.
     #[must_use]
     pub fn new(endpoint: &'static str, model: &str, stream: bool, received: Instant) -> Self {
         let record = GenerationRecord {

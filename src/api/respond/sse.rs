@@ -1,4 +1,4 @@
-//! Server-sent events as the SDKs' decoders can bear them: frames of one `data:` line, named where a route's clients go by
+//! Server-sent events in the form that the SDKs' decoders accept: frames of one `data:` line, named where a route's clients expect
 //! names, and comments.
 //!
 //! Never `id:` or `retry:`, and no `event:` without data: openai-python's decoder fails on a comment after an `id:`, and on

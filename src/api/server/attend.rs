@@ -1,6 +1,6 @@
 //! Answers the requests of one connection, for as long as its client is there.
 //!
-//! A client that has left is known within a round trip, whatever it sent before: its request is dropped, which cancels the
+//! The departure of a client is noticed within a round trip, whatever it sent before: its request is dropped, which cancels the
 //! work. One that has only stopped sending gets its answer.
 
 use super::{

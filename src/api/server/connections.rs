@@ -1,4 +1,4 @@
-//! Accepts connections up to a number, has their small packets sent at once, and gives up on clients that never read.
+//! Accepts connections up to a number, has their small packets sent at once, and disconnects clients that never read.
 
 use super::{attend::Attended, peer::Peer, socket::Socket};
 use axum_server::accept::Accept;
@@ -12,16 +12,16 @@ use std::{
 use tokio::{net::TcpStream, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
-/// What connections may cost.
+/// The limits of connections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// How many there may be at once.
+    /// The maximum number of open connections.
     pub(super) connections: usize,
     /// How long a write may wait for its client.
     pub(super) write_timeout: Duration,
-    /// Time for which the rest of a body that nobody wanted is read.
+    /// Time for which the rest of an unread body is read and dropped.
     pub(super) drain_time: Duration,
-    /// Time for which a client may go on sending after its last answer.
+    /// Time for which a client may continue to send after its last answer.
     pub(super) linger_time: Duration,
     /// Time for which it may be silent meanwhile.
     pub(super) linger_silence: Duration,
@@ -30,7 +30,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Those of a server, for so many connections.
+    /// The limits of a server with at most so many connections.
     pub(super) const fn of(connections: usize) -> Self {
         Self {
             connections,

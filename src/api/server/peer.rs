@@ -1,9 +1,9 @@
-//! The client at the other end of a connection: its socket, what is known of its requests, and whether it is still there.
+//! The client at the other end of a connection: its socket, the state of its requests, and whether it is still connected.
 //!
 //! hyper reads and writes through `socket.rs`. While an answer is pending hyper does not read, so this file does: it keeps the
 //! first [`MAX_PIPELINED`] bytes that follow a request for hyper and drops further ones, so that the end of input is seen
-//! whatever was sent before it. That end does not tell a client that left from one that only stopped sending (`nc -N`). Both
-//! kernels know: bytes that are sent to a socket that was closed are answered with a reset. So the caller is told when to send
+//! whatever was sent before it. That end does not distinguish a client that left from one that only stopped sending (`nc -N`). The
+//! kernels do: bytes that are sent to a socket that was closed are answered with a reset. So the caller is notified when to send
 //! some ([`Sign::Silent`]), and when the reset has come ([`Sign::Gone`]).
 
 use super::connections::Bounds;
@@ -38,7 +38,7 @@ const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 /// A sign that a client which waits for an answer may be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// It will send no more. Whether it still listens shows if it is sent something now.
+    /// It will send no more. Bytes that are sent now reveal whether it still reads.
     Silent,
     /// It has closed the connection, or broken it.
     Gone,
@@ -53,7 +53,7 @@ pub(super) struct Peer {
     state: Mutex<PeerState>,
     /// Notified when `PeerState::request_read` becomes true.
     request_was_read: Notify,
-    /// Reads and drops what is left of a body that nobody wanted.
+    /// Reads and drops the rest of an unread body.
     drain: Mutex<Option<AbortOnDropHandle<()>>>,
     /// Its place among the connections.
     _place: OwnedSemaphorePermit,
@@ -105,7 +105,7 @@ impl Peer {
         Self { stream, bounds, state: Mutex::default(), request_was_read: Notify::new(), drain: Mutex::default(), _place: place }
     }
 
-    /// The present state, locked. Hold it for no longer than a look.
+    /// The present state, locked. Hold it only to read or write a field.
     pub(super) fn state(&self) -> MutexGuard<'_, PeerState> {
         // Nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -164,7 +164,7 @@ impl Peer {
         }
     }
 
-    /// Reads what follows a request until the client sends no more.
+    /// Reads the bytes after a request until the client sends no more.
     ///
     /// # Errors
     /// The connection is broken, or the client sends without end.

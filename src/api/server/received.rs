@@ -45,7 +45,7 @@ struct Received {
     peer: Arc<Peer>,
     /// Bytes that are still to come, as far as they were announced.
     left: usize,
-    /// The client sends nothing before it is told to, which the first read does.
+    /// The client sends nothing before `100 Continue`, which the first read sends.
     awaits_consent: bool,
     /// `None` after its end.
     frames: Option<BodyDataStream>,

@@ -1,8 +1,8 @@
 //! A connection as hyper reads and writes it, and how it is closed.
 //!
 //! A socket that is closed while bytes of its client are unread is reset, and the reset takes the answer with it before the
-//! client has read it (RFC 9112 9.6). So a connection on which more may come is closed in stages: no more is written, what
-//! comes is read and dropped for a while, then it is closed. It keeps its place among the connections until then.
+//! client has read it (RFC 9112 9.6). So a connection on which more may come is closed in stages: no more is written, further
+//! bytes are read and dropped for a while, then it is closed. It keeps its place among the connections until then.
 
 use super::peer::Peer;
 use rustix::net::{Shutdown, shutdown};

@@ -1,7 +1,7 @@
 //! `POST /tokenize`: llama-server's `{content, add_special, parse_special, with_pieces}` and vLLM's
 //! `{prompt, add_special_tokens, return_token_strs}`, or `{messages, tools, …}` for the prompt of a chat.
 //!
-//! The field with the text tells the dialects apart where their defaults differ: BOS is added to a `prompt` and not to a
+//! The field with the text distinguishes the dialects where their defaults differ: BOS is added to a `prompt` and not to a
 //! `content`. Control tokens that the text spells become those tokens in both; in a chat, only those of the template.
 
 pub(in crate::api) mod specs;
@@ -23,7 +23,7 @@ use axum::{
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-/// What is asked for.
+/// The text, tokens or conversation of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::api) struct TokenizeRequest {
     text: String,
@@ -42,7 +42,7 @@ pub(in crate::api) struct TokenizeChat {
     spelling: TokenDetails,
 }
 
-/// How tokens are shown besides their ids.
+/// The facts about tokens that the answer contains besides their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct TokenDetails {
     with_pieces: bool,
@@ -80,7 +80,7 @@ fn text_or_bytes<S: Serializer>(piece: &[u8], serializer: S) -> Result<S::Ok, S:
     }
 }
 
-/// The handler.
+/// The handler of `POST /tokenize`.
 ///
 /// # Errors
 /// A field at fault, a text that cannot be tokenized, or no engine.
@@ -126,10 +126,10 @@ impl TokenDetails {
 }
 
 impl TokenizeChat {
-    /// Reads all fields but `model`; chat's reader checks what they hold.
+    /// Reads all fields but `model`; chat's reader checks their values.
     ///
     /// # Errors
-    /// A field of the wrong type; a text besides.
+    /// A field of the wrong type; a text beside the messages.
     pub(in crate::api) fn read(f: &mut Fields) -> Result<Self, FieldError> {
         for text in specs::TEXTS {
             if f.take(text.name()).is_some() {

@@ -12,7 +12,7 @@ fn costly() -> String {
     ",".repeat(4 << 20)
 }
 
-/// A route that says when it was entered and answers when it is told to, and one that answers at once.
+/// A route that signals when it was entered and answers on a signal, and one that answers at once.
 fn gated_routes(app: &TestApp, entered: &Arc<Notify>, open: &Arc<Notify>) -> Router {
     let (entered, open) = (Arc::clone(entered), Arc::clone(open));
     let hold = async move |_body: Bytes| {

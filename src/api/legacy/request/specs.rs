@@ -25,5 +25,5 @@ pub(in crate::api) const STOP: FieldSpec<Shaped> = shaped("stop", || {
 .example(r#"["\n"]"#)
 .about("Where the text ends, not included in it.");
 
-/// All of them.
+/// All fields of `POST /generate`.
 pub(in crate::api) const GENERATE: Specs = &[&PROMPT, &MAX_TOKENS, &TEMPERATURE, &TOP_P, &STOP];
