@@ -28,7 +28,7 @@ use tokio::time::Instant;
 /// A request without its body.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// The route that it came to.
+    /// The route that it was sent to.
     pub(super) route: &'static Route,
     /// Who sent it.
     pub(super) principal: Principal,

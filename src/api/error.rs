@@ -66,10 +66,10 @@ pub enum ApiError {
         /// Tokens that fit.
         max_model_len: u64,
     },
-    /// A key is needed and none came.
+    /// A key is required and none was sent.
     #[error("You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`, `x-api-key` or `api-key`.")]
     MissingKey,
-    /// A key came that is not accepted. It is not repeated, not even in part.
+    /// The key is not accepted. No part of it is repeated.
     #[error("Incorrect API key provided.")]
     WrongKey,
     /// The `Host` header names none that this server may be called by (DNS rebinding).

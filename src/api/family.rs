@@ -1,7 +1,7 @@
 //! The three families of routes, and the shape that an error has in each.
 //!
 //! Under `/v1/messages` errors are Anthropic's `{"type":"error",…}`. Elsewhere under `/v1`, and on the routes of vLLM
-//! and llama-server that lie beside it, errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's
+//! and llama-server outside of it, errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's
 //! `{"detail":…}`, which the scripts that call these routes expect. Layers and fallbacks answer through here, so each
 //! error has one shape per family. The family of a route stands in its row in `routes.rs`.
 

@@ -1,6 +1,6 @@
 //! Reading a JSON body field by field: each read states the field's name, type and range once.
 //!
-//! [`Fields`] is a cursor: a field that was read is gone, and [`Fields::finish`] returns the names that no reader asked for.
+//! [`Fields`] is a cursor: reading a field removes it, and [`Fields::finish`] returns the names that no reader asked for.
 //! JSON `null` equals absence, because clients serialise `None`. This module contains no endpoint's fields.
 //! A read takes the same time however many fields there are.
 

@@ -27,7 +27,7 @@ pub(super) async fn noting<T>(work: impl Future<Output = T>) -> (T, bool) {
 }
 
 /// Answers a request, and logs it in the present span unless [`has_line`] was called meanwhile. Look-ups (probes,
-/// metrics, models) that succeed, or hear 503 while a model loads, come too often for more than `debug`.
+/// metrics, models) that succeed, or get 503 while a model loads, are too frequent for more than `debug`.
 pub(super) async fn logged(method: Method, answer: impl Future<Output = Response>) -> Response {
     let received = Instant::now();
     let (response, has_line) = noting(answer).await;

@@ -1,6 +1,6 @@
 //! Listens, serves connections within bounds, and stops in bounded time.
 //!
-//! HTTP/1.1 only: load balancers speak it, and HTTP/2's own floods (CVE-2023-44487) stay out. The cost of a connection before
+//! HTTP/1.1 only: load balancers speak it, and HTTP/2's own floods (CVE-2023-44487) are impossible. The cost of a connection before
 //! a request is read is bounded here: their number, the size of a head and the time it takes.
 
 mod attend;
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-/// Connections at once; further ones are closed as they come. Fewer where the process may not open so many files.
+/// Connections at once; further ones are closed at once. Fewer where the process may not open so many files.
 const MAX_CONNECTIONS: usize = 4096;
 /// Files kept for everything else: engines and their sockets, logs, metrics.
 const RESERVED_FILES: usize = 128;

@@ -6,17 +6,17 @@ use crate::fair_queue::{FairQueue, Share, Ticket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// A number of places, and the queue before them.
+/// A number of permits, and the queue before them.
 #[derive(Debug)]
 pub(super) struct Turns {
     queue: Mutex<FairQueue<oneshot::Sender<TurnPermit>>>,
 }
 
 impl Turns {
-    /// `places` permits, all of them free.
-    pub(super) fn new(places: usize) -> Arc<Self> {
-        let share = Share::AtMostBesideOthers(places.saturating_sub(1).max(1));
-        Arc::new(Self { queue: Mutex::new(FairQueue::new(places, share)) })
+    /// A set of `permits` permits, all of them free.
+    pub(super) fn new(permits: usize) -> Arc<Self> {
+        let share = Share::AtMostBesideOthers(permits.saturating_sub(1).max(1));
+        Arc::new(Self { queue: Mutex::new(FairQueue::new(permits, share)) })
     }
 
     /// Waits for a permit. While other callers wait, one caller has at most all permits but one. Dropping the future leaves the queue.
@@ -26,9 +26,9 @@ impl Turns {
         let _entry = QueueEntry { turns: &self, caller, ticket };
         self.admit_waiting();
         match granted.await {
-            Ok(place) => place,
+            Ok(permit) => permit,
             // The queue keeps the sender for as long as the entry is there.
-            Err(_) => unreachable!("an entry leaves the queue with a place"),
+            Err(_) => unreachable!("an entry leaves the queue with a permit"),
         }
     }
 

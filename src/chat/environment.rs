@@ -1,7 +1,7 @@
 //! The Jinja environment of a chat template, set up as transformers' `apply_chat_template` sets up its own.
 //!
 //! Owns whitespace rules, filters, functions and limits. Differences from transformers: dates are UTC, and fuel, output
-//! and recursion have limits, because a template comes out of a model file that anybody may have made.
+//! and recursion have limits, because a model file, and so its template, may come from anybody.
 
 use super::{
     json::{python_float, tojson},

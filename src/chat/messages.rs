@@ -85,7 +85,7 @@ pub fn read_messages(value: Value) -> Result<Conversation, MessageError> {
     Ok(Conversation { messages: messages.collect::<Result<_, _>>()? })
 }
 
-/// Checks how many messages a conversation has that came in the field `at`.
+/// Checks how many messages the conversation in the field `at` has.
 ///
 /// # Errors
 /// If there are none or more than [`MAX_MESSAGES`].

@@ -57,7 +57,7 @@ fn row(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::BodyTimeout => "timeout_error",
         ApiError::BodyTooLarge { .. } => "request_too_large",
         ApiError::RateLimited { .. } => "rate_limit_error",
-        // See the module. A stream's client has the type only, and learns that it may come again.
+        // See the module. The client of a stream gets only the type, which tells it that a retry may succeed.
         ApiError::Overloaded { .. } | ApiError::ModelLoading { .. } | ApiError::ShuttingDown => "overloaded_error",
         ApiError::EngineDied | ApiError::ModelChanged | ApiError::EngineFailed { .. } | ApiError::Internal => "api_error",
     };

@@ -39,7 +39,7 @@ use request::{Aim, MessageRequest};
 /// `POST /v1/messages`.
 ///
 /// # Errors
-/// Whatever is wrong before the response has begun.
+/// Any failure before the response has begun.
 pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, AnthropicError> {
     let (prepared, shows_thoughts) = prepare_as(&call, fields, reader(Aim::Create)).await?;
     let warnings = call.enforce(prepared.warnings)?;

@@ -72,7 +72,7 @@ fn function(value: Value, at: &FieldPath, ignored: &mut Ignored) -> Result<Map<S
     if let Some(strict) = tool.boolean("strict").map_err(inside)? {
         function.insert("strict".to_owned(), strict.into());
     }
-    // Arguments are always streamed as they come, and every tool is always there.
+    // Arguments are always streamed as they arrive, and every tool is always available.
     for name in ["cache_control", "eager_input_streaming"] {
         tool.take(name);
     }

@@ -25,7 +25,7 @@ use request::{InfillLimits, InfillRequest};
 /// The handler of `POST /infill`.
 ///
 /// # Errors
-/// Whatever is wrong before the response has begun.
+/// Any failure before the response has begun.
 pub(super) async fn infill(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
     let model = models::requested_or_first(&call, &mut fields)?;
     let info = models::loaded(&model)?;

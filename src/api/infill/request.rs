@@ -168,7 +168,7 @@ fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
 }
 
 /// Takes out the fields of samplers that `samplers` does not list, and gives those that are used llama-server's defaults.
-/// Names of listed ones that are not here come back. Their order here is always the same.
+/// Returns the listed names that this server does not have. Samplers always run in the same order here.
 fn use_samplers(f: &mut Fields) -> Result<Ignored, FieldError> {
     const NAME: &str = specs::SAMPLERS.name;
     let all = !f.has(NAME);

@@ -18,7 +18,7 @@ use std::{
 /// Which `Host` and `Origin` a request may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPolicy {
-    /// Any: keys protect the server, or the operator wants no protection.
+    /// Any host: keys protect the server, or the operator turned this protection off.
     Any,
     /// Only names of this machine, and these origins.
     ThisMachine {

@@ -83,7 +83,7 @@ pub(in crate::api) fn requested_or_first(call: &Call, fields: &mut Fields) -> Re
 /// Facts about the model.
 ///
 /// # Errors
-/// The model was never loaded yet: 503, and when to come back.
+/// The model was never loaded yet: 503 with a suggested wait.
 pub(in crate::api) fn loaded(model: &Model) -> Result<Arc<ModelInfo>, ApiError> {
     model.info.clone().ok_or_else(|| not_loaded(model.state()))
 }
@@ -111,7 +111,7 @@ fn not_loaded(state: ModelState) -> ApiError {
 }
 
 fn not_found(name: &str) -> ApiError {
-    // The name comes back in the message; a very long one is cut.
+    // The message repeats the name; a very long one is cut.
     ApiError::ModelNotFound { model: name.chars().take(128).collect() }
 }
 

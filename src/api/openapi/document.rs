@@ -113,7 +113,7 @@ fn meaning(status: u16) -> &'static str {
     }
 }
 
-/// A body's schema. Refused fields are left out: whoever follows the document does not send them.
+/// A body's schema. Refused fields are left out: a client that follows the document does not send them.
 fn schema(body: &Body) -> Value {
     let fields = body.specs().filter(|field| field.support() != Support::Refused);
     let properties: Map<String, Value> =

@@ -44,7 +44,7 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response;
-    /// The client is gone.
+    /// The client has disconnected.
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Response>>;
 

@@ -4,7 +4,7 @@
 //! first [`MAX_PIPELINED`] bytes that follow a request for hyper and drops further ones, so that the end of input is seen
 //! whatever was sent before it. That end does not distinguish a client that left from one that only stopped sending (`nc -N`). The
 //! kernels do: bytes that are sent to a socket that was closed are answered with a reset. So the caller is notified when to send
-//! some ([`Sign::Silent`]), and when the reset has come ([`Sign::Gone`]).
+//! some ([`Sign::Silent`]), and when the reset has arrived ([`Sign::Gone`]).
 
 use super::connections::Bounds;
 use async_stream::stream;
@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Bytes of later requests that are kept while one is being answered; hyper's own buffer holds as many again.
 const MAX_PIPELINED: usize = 16 * 1024;
-/// Bytes beyond those that are read and dropped. A client that sends more before it has its answer is treated as gone.
+/// Bytes beyond those that are read and dropped. A client that sends more before it has its answer is treated as disconnected.
 const MAX_DROPPED: usize = 1 << 20;
 /// Time from the end of input to the first bytes that a client is sent for it: an answer that is ready by then comes without them.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), 
 /// answer. So only a client that has stopped sending, and has to wait, is sent one.
 const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
-/// A sign that a client which waits for an answer may be gone.
+/// A sign that a client which waits for an answer may have disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
     /// It will send no more. Bytes that are sent now reveal whether it still reads.

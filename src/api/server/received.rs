@@ -1,7 +1,7 @@
 //! Wraps a request body and drains the unread rest when it is dropped.
 //!
 //! An answer that is given before the body was read would else end the connection, and reset it under a client that sends
-//! before it listens, or under a proxy that keeps it for others (RFC 9112 9.6). Bytes are dropped as they come, in bounded
+//! before it listens, or under a proxy that keeps it for others (RFC 9112 9.6). Bytes are dropped as they arrive, in bounded
 //! number and time; a client that asked first (`Expect: 100-continue`) is not waited for.
 
 use super::peer::Peer;

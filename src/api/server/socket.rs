@@ -28,7 +28,7 @@ pub(super) struct Socket {
 /// A connection on which nothing is written any more.
 #[derive(Debug)]
 struct Closing {
-    /// Runs out when no bytes have come for `Bounds::linger_silence`; the socket is closed then.
+    /// Runs out when no bytes have arrived for `Bounds::linger_silence`; the socket is closed then.
     silence: Pin<Box<Sleep>>,
     /// The socket is closed at this moment even if bytes still come.
     deadline: Instant,

@@ -18,7 +18,7 @@ pub const MAX_TOOL_BYTES: usize = 256 * 1024;
 pub struct Tools {
     /// The functions for the constraint and the parser.
     pub specs: Vec<ToolSpec>,
-    /// For the template: as they came, but without `null` and `strict`, which is for the server.
+    /// The functions for the template: as they were sent, but without `null` and `strict`, which is for the server.
     pub values: Vec<Value>,
 }
 

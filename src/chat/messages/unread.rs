@@ -1,4 +1,4 @@
-//! Fields inside `messages`, `tools` and `tool_choice` that neither this server nor a template gets to see.
+//! Fields inside `messages`, `tools` and `tool_choice` that neither this server nor a template reads.
 //!
 //! Keys of a message itself and of a tool's function are not among them: those reach the template, and whether that shows
 //! them is for the caller to find out. Checks nothing; values of the wrong shape are refused elsewhere. Keeps nothing: a

@@ -7,7 +7,7 @@ use super::ToolSpec;
 use super::json::{JsonReader, JsonStep};
 use super::sink::Sink;
 
-/// One call, read as far as it came.
+/// One call, as far as it was read.
 #[derive(Debug)]
 pub(super) struct CallObject {
     state: CallObjectState,

@@ -28,7 +28,7 @@ pub(super) struct CallParser {
     syntax: Syntax,
     state: CallParserState,
     marks: MarkMatcher,
-    /// White space that may turn out to stand beside a call.
+    /// White space that may turn out to be next to a call.
     blank: String,
     pending: String,
     in_list: bool,

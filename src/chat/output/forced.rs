@@ -45,7 +45,7 @@ fn arguments(tool: &ToolSpec, pointer: &str) -> Value {
         Value::Object(schema) if !schema.is_empty() => schema.clone(),
         _ => Map::from_iter([("properties".to_owned(), json!({})), ("additionalProperties".to_owned(), json!(false))]),
     };
-    // They speak of a document, which this is no more.
+    // They describe a whole document, and this is a part of one now.
     schema.shift_remove("$schema");
     schema.shift_remove("$id");
     schema.insert("type".to_owned(), json!("object"));

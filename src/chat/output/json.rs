@@ -1,9 +1,9 @@
-//! Checks JSON one character at a time, so that a value can be passed on before its end has come.
+//! Checks JSON one character at a time, so that a value can be passed on before its end arrives.
 
 /// Deeper is refused; `serde_json` and Python stop at 128 and 1,000.
 const MAX_DEPTH: usize = 120;
 
-/// One value, read as far as it came.
+/// One value, as far as it was read.
 #[derive(Debug)]
 pub(super) struct JsonReader {
     /// For each open container, whether it is an object.

@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 /// Deeper is refused, so that reading takes little stack.
 const MAX_DEPTH: usize = 64;
 
-/// One call, read as far as it came. Its end is found while it comes; it is read at its end, once.
+/// One call, as far as it was read. Its end is found while it arrives; it is parsed at its end, once.
 #[derive(Debug)]
 pub(super) struct PythonCall {
     pub(super) name: String,

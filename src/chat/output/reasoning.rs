@@ -70,7 +70,7 @@ pub(super) struct ReasoningParser {
     opening: MarkMatcher,
     /// Watches for both.
     inside: MarkMatcher,
-    /// White space that may turn out to stand beside a tag.
+    /// White space that may turn out to be next to a tag.
     blank: String,
     /// Whether there was any reasoning.
     thought: bool,

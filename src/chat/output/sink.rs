@@ -6,7 +6,7 @@ use super::OutputDelta;
 #[derive(Debug)]
 pub(super) struct Sink {
     deltas: Vec<OutputDelta>,
-    /// Calls begun, also those that do not count.
+    /// The number of calls that have begun, also those that do not count.
     begun: usize,
     parallel: bool,
 }

@@ -10,7 +10,7 @@ const END: &str = "</function>";
 const PARAMETER: &str = "<parameter=";
 const PARAMETER_END: &str = "</parameter>";
 
-/// One call, read as far as it came; understood at its end, once.
+/// One call, as far as it was read; parsed at its end, once.
 #[derive(Debug)]
 pub(super) struct XmlCall {
     pub(super) name: String,

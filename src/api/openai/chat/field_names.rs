@@ -1,4 +1,4 @@
-//! How a route calls the fields that chat's code speaks of once they were read.
+//! The names that each route has for the fields that chat's errors and warnings mention.
 //!
 //! Chat, responses and messages become one [`ChatRequest`](super::request::ChatRequest). Later errors and warnings name
 //! the client's own fields: each route has a table of its own, and no rendered sentence is edited.

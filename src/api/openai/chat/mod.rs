@@ -48,7 +48,7 @@ const NO_TEMPLATE: &str = "the model has no chat template, so ChatML was used, w
 /// The handler of `POST /v1/chat/completions`.
 ///
 /// # Errors
-/// Whatever is wrong before the response has begun.
+/// Any failure before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let PreparedChat { request, model, info, warnings, seed, output, sequences } = prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
@@ -69,7 +69,7 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
 /// A request that passed all checks, with the sequences that the engine would compute.
 #[derive(Debug)]
 pub(in crate::api) struct PreparedChat {
-    /// The fields; messages and tools have gone into the prompt.
+    /// The fields, without messages and tools, which are in the prompt.
     pub(in crate::api) request: ChatRequest,
     /// The model's name as the request gave it.
     pub(in crate::api) model: Model,
@@ -88,7 +88,7 @@ pub(in crate::api) struct PreparedChat {
 /// A request whose prompt is known. Whether an answer fits after it is not checked yet.
 #[derive(Debug)]
 pub(in crate::api) struct Understood {
-    /// The fields; messages, tools and constraint have gone from them.
+    /// The fields, without messages, tools and constraint.
     request: ChatRequest,
     model: Model,
     info: Arc<ModelInfo>,

@@ -116,7 +116,7 @@ fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
     names
 }
 
-/// Turns a rendered prompt into tokens, with BOS in front where the vocabulary wants it and the template left it out.
+/// Turns a rendered prompt into tokens, with BOS in front where the vocabulary requires it and the template left it out.
 ///
 /// # Errors
 /// As [`EngineHandle::tokenize`](crate::gateway::handle::EngineHandle::tokenize), naming the field with the conversation.

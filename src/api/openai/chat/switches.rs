@@ -1,4 +1,4 @@
-//! The inputs of a chat template besides messages and tools: where the prompt ends, how much to think, and
+//! The inputs of a chat template besides messages and tools: the end of the prompt, the amount of reasoning, and
 //! `chat_template_kwargs` by an allow-list.
 //!
 //! A name is allowed if the template mentions it, or is one of the usual names for the same thing in other models'
@@ -28,7 +28,7 @@ const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];
 /// See the module.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct Switches {
-    /// The prompt ends where the assistant begins to speak. Default: unless the last message is continued.
+    /// The prompt ends where the assistant's answer begins. Default: unless the last message is continued.
     pub(in crate::api) add_generation_prompt: bool,
     /// The answer continues the last message. Default false.
     pub(in crate::api) continue_final_message: bool,

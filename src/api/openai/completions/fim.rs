@@ -33,7 +33,7 @@ pub struct FimTexts {
 }
 
 impl FimPrompt {
-    /// Tokenizes both parts. `prefix_param` and `suffix_param` are the fields that they came from.
+    /// Tokenizes both parts. `prefix_param` and `suffix_param` are the names of their fields.
     ///
     /// # Errors
     /// A part cannot be tokenized; the error names its field.
@@ -75,7 +75,7 @@ impl FimTexts {
     }
 }
 
-/// The BOS that a prompt begins with, where the vocabulary wants one.
+/// The BOS that a prompt begins with, where the vocabulary requires one.
 #[must_use]
 pub fn begin(model: &ModelInfo) -> Option<Token> {
     model.bos.filter(|_| model.adds_bos)

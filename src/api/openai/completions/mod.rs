@@ -43,7 +43,7 @@ const MAX_BATCH_CONTEXTS: u64 = 2;
 /// The handler of `POST /v1/completions`.
 ///
 /// # Errors
-/// Whatever is wrong before the response has begun.
+/// Any failure before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let PreparedCompletion { request, model, info, warnings, seed, prompts, sequences } = prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
@@ -157,7 +157,7 @@ impl<'a> Encoder<'a> {
         Ok(Self { engine, request, info, suffix })
     }
 
-    /// Text gets BOS where the vocabulary wants it, tokens are taken as they are.
+    /// Text gets BOS where the vocabulary requires it, tokens are taken as they are.
     async fn encode(&self, prompt: Prompt) -> Result<EncodedPrompt, ApiError> {
         let PromptEncoding { add_special, .. } = self.request.encoding;
         let (mut tokens, text) = match prompt {

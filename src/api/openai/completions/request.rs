@@ -64,7 +64,7 @@ pub struct CompletionRequest {
 /// The changes to a prompt before it is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PromptEncoding {
-    /// vLLM's `add_special_tokens`: BOS in front of a text, where the vocabulary wants it. Default true.
+    /// vLLM's `add_special_tokens`: BOS in front of a text, where the vocabulary requires it. Default true.
     pub add_special: bool,
     /// vLLM's `truncate_prompt_tokens`. Default none.
     pub truncation: PromptTruncation,

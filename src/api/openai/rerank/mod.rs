@@ -114,7 +114,7 @@ async fn rank(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<R
             document: request.return_documents.then_some(Document { text }),
         })
         .collect();
-    // Stable: of equals the first in the request comes first.
+    // A stable sort: equal scores keep the order of the request.
     results.sort_by(|left, right| right.relevance_score.total_cmp(&left.relevance_score));
     results.truncate(request.top_n);
     Ok(Ranking { id: new_id("rerank"), model, usage: run.usage(), results })

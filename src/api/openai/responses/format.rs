@@ -1,7 +1,7 @@
-//! How `/v1/responses` writes a generation: a `response`, or the events that it comes to be by.
+//! How `/v1/responses` writes a generation: a `response`, or the events that build one.
 //!
 //! Feeds the text to its [`OutputParser`] and makes items of its findings: reasoning, messages and calls, in the order
-//! in which it came, each whole before the next begins. Owns ids, indices and sequence numbers. The objects' shapes are
+//! in which the text arrived, each whole before the next begins. Owns ids, indices and sequence numbers. The objects' shapes are
 //! `object.rs`, when bytes are sent is `api/respond`'s.
 //!
 //! ```text

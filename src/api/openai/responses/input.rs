@@ -1,7 +1,7 @@
 //! `instructions` and `input` of the Responses API, read into a conversation.
 //!
 //! Owns which kinds of items there are and how they join: the messages, reasoning and calls of one assistant turn become one
-//! message, whatever number of items it came as. Content and calls are read by `crate::chat`, with the places of the items.
+//! message, however many items they were. Content and calls are read by `crate::chat`, with the places of the items.
 
 use crate::{
     api::fields::{FieldError, Fields, ignored::Ignored},

@@ -28,7 +28,7 @@ use request::ResponsesRequest;
 /// The handler of `POST /v1/responses`.
 ///
 /// # Errors
-/// Whatever is wrong before the response has begun.
+/// Any failure before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let read = |fields, limits: &RequestLimits| ResponsesRequest::read(fields, limits).map(|request| (request.chat, request.echo));
     let (prepared, echo) = chat::prepare_as(&call, fields, read).await?;

@@ -110,7 +110,7 @@ struct PromptTokensDetails {
     cached_tokens: u64,
 }
 
-/// A prediction is whatever was guessed ahead: from OpenAI's `prediction`, or by this server of its own accord. Unlike
+/// A prediction is any draft token: from OpenAI's `prediction`, or from this server's own drafts. Unlike
 /// OpenAI's, rejected tokens are not among the completion's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 struct CompletionTokensDetails {

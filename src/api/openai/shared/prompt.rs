@@ -27,7 +27,7 @@ pub(in crate::api) const PROMPT: FieldSpec<Shaped> = shaped("prompt", || {
 /// One prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// Gets BOS in front where the vocabulary wants one. May be empty.
+    /// Gets BOS in front where the vocabulary requires one. May be empty.
     Text(String),
     /// Taken as they are, each within the vocabulary; at least one.
     Tokens(Vec<Token>),
