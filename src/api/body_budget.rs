@@ -1,7 +1,7 @@
-//! Memory that request bodies may take at once: their bytes while they come, and what JSON makes of them.
+//! Memory that request bodies may take at once: their bytes while they arrive, and the JSON values read from them.
 //!
-//! Of all callers together [`TOTAL`] bytes, of one caller half of that; more is refused at once, nobody waits. A request has its
-//! part from before its body is read until it was submitted to the engine, or answered ([`release`]).
+//! Of all callers together [`TOTAL`] bytes, of one caller half of that; more is refused at once, and no request waits.
+//! A request has its part from before its body is read until it was submitted to the engine, or answered ([`release`]).
 
 use super::error::ApiError;
 use std::{
@@ -11,28 +11,29 @@ use std::{
     time::Duration,
 };
 
-/// Bytes for all bodies.
+/// The budget of all bodies together, bytes.
 const TOTAL: usize = 512 << 20;
 /// A body that needs no more is always taken: all connections together have no more than 256 MiB of such ones.
 const FREE: usize = 64 * 1024;
-/// Bytes of memory for each mark of JSON that begins a value (see [`need`]): a `serde_json::Value` in a list whose memory has just been
-/// doubled. A field has two marks, for its value, its name and its entries in the tables of its object.
+/// Bytes of memory for each mark of JSON that begins a value (see [`need`]): a `serde_json::Value` in a list whose
+/// memory has just been doubled. A field has two marks, for its value, its name and its entries in the tables of its
+/// object.
 const MARK: usize = 2 * size_of::<serde_json::Value>();
-/// Wait that a refused client is told: most bodies are read and submitted in less.
+/// `Retry-After` of a refusal: most bodies are read and submitted in less.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Memory that a body needs until it was read as JSON, at most about: its bytes, its texts, and its values. Marks in texts count
-/// too, as whether they are in one is not known without reading them.
+/// An estimate of the memory that a body needs until it was read as JSON, bytes: its bytes, its texts and its values.
+/// Commas, colons and brackets inside texts count too, because only a parser could tell them apart.
 pub(super) fn need(body: &[u8]) -> usize {
     let marks = body.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
     body.len().saturating_mul(2).saturating_add(marks.saturating_mul(MARK))
 }
 
-/// Bytes that are taken.
+/// The bytes in use.
 #[derive(Debug, Default)]
 struct BytesInUse {
     total: usize,
-    /// None is zero.
+    /// The bytes of each caller that has any.
     by_caller: BTreeMap<u64, usize>,
 }
 
@@ -50,12 +51,12 @@ impl Default for BodyBudget {
 }
 
 impl BodyBudget {
-    /// Of so many bytes.
+    /// A budget of `total` bytes.
     pub(super) fn of(total: usize) -> Self {
         Self { total, taken: Mutex::default() }
     }
 
-    /// A part for a body of which nothing is known.
+    /// A share for a body whose length is not known.
     pub(super) fn part(self: &Arc<Self>, caller: u64) -> BudgetShare {
         BudgetShare { budget: Arc::clone(self), caller, bytes: 0 }
     }
@@ -90,7 +91,7 @@ impl BodyBudget {
     }
 }
 
-/// The bytes that one request has of the budget; given back when it is dropped.
+/// The share of the budget that one request has, bytes; given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct BudgetShare {
     budget: Arc<BodyBudget>,
@@ -99,7 +100,8 @@ pub(super) struct BudgetShare {
 }
 
 impl BudgetShare {
-    /// Grows to `bytes`, if it is smaller; to half of the budget at most, so that any body is taken where there is no other.
+    /// Grows to `bytes`, if it is smaller; to half of the budget at most, so that any body is accepted when there is no
+    /// other.
     ///
     /// # Errors
     /// Too much is taken; it stays as it is.
@@ -136,7 +138,7 @@ pub(super) async fn scope<T>(part: BudgetShare, work: impl Future<Output = T>) -
     PART.scope(RefCell::new(Some(part)), work).await
 }
 
-/// Gives back what the present request has: its body is gone, and what was made of it is the engine's.
+/// Gives back the share of the current request: its body is dropped, and the engine has the values read from it.
 pub(super) fn release() {
     // Outside of a request there is nothing to give back.
     let _ = PART.try_with(|part| part.take());
@@ -218,8 +220,8 @@ mod tests {
     fn many_small_values_need_more_than_one_long_text() {
         assert_eq!(need(b"abc"), 6);
         assert_eq!(need(b"{\"a\":[1,2]}"), 22 + 4 * MARK);
-        // The fields of an object: hash, name and value in the table, whose memory may have just been doubled, the place in the index,
-        // and the text of the name.
+        // The fields of an object: hash, name and value in the table, whose memory may have just been doubled, the
+        // place in the index, and the text of the name.
         let field = 2 * (size_of::<(u64, String, serde_json::Value)>() + 2 * size_of::<usize>()) + 32;
         assert!(2 * MARK + 2 * "\"a\":0,".len() >= field, "{} {field}", 2 * MARK);
     }

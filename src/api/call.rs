@@ -1,8 +1,8 @@
-//! A request as a handler is given it: who sent it, when, on which route, and its body's fields.
+//! A request in the form that handlers get: who sent it, when, on which route, and its body's fields.
 //!
-//! A handler takes a [`Call`] and, where the route has a body, its [`Fields`] beside it: the one goes on to the driver,
-//! the other is consumed by the reader of the route. Neither keeps the body's bytes or its headers: a thousand requests
-//! that wait for the engine would keep them a thousand times. Refusals have the shape of the route's family.
+//! A handler takes a [`Call`] and, where the route has a body, its [`Fields`] beside it: the first goes on to the
+//! driver, the other is consumed by the reader of the route. Neither keeps the body's bytes or its headers: a thousand
+//! requests that wait for the engine would keep them a thousand times. Refusals have the shape of the route's family.
 
 use super::{
     error::ApiError,
@@ -28,11 +28,11 @@ use tokio::time::Instant;
 /// A request without its body.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// The route that it came to.
+    /// The route that it was sent to.
     pub(super) route: &'static Route,
     /// Who sent it.
     pub(super) principal: Principal,
-    /// How its warnings are told.
+    /// Where its warnings are reported.
     pub(super) policy: WarningPolicy,
     /// When its handler was entered: the body was in memory then.
     pub(super) received: Instant,
@@ -53,7 +53,7 @@ impl Call {
         self.models().first().of_caller(self.principal.id)
     }
 
-    /// Lets the request go on with these warnings, unless it is strict.
+    /// Accepts these warnings, unless the request is strict.
     ///
     /// # Errors
     /// As [`Warnings::enforce`].
@@ -106,7 +106,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{api::routes::ROUTES, gateway::keys::KeyId};
 
-    /// A call of nobody in particular.
+    /// A call without a key.
     pub(in crate::api) fn call_of(state: &AppState) -> Call {
         Call {
             route: &ROUTES[0],

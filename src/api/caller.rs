@@ -1,5 +1,5 @@
-//! Remembers for each task the caller whose request it answers, so that callers can take turns (`turns.rs`). A caller is known by the
-//! namespace of its key; 0 without keys.
+//! Remembers for each task the caller whose request it answers, so that callers can take turns (`turns.rs`). A caller
+//! is known by the namespace of its key; 0 without keys.
 
 tokio::task_local! {
     static CALLER: u64;

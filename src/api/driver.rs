@@ -34,8 +34,8 @@ pub(super) struct Submission {
     pub(super) line_limit: Option<Duration>,
 }
 
-/// Generates what was prepared for `call`, and answers in this format. Dropped when the client goes away, which cancels
-/// the generation.
+/// Generates the submission prepared for `call`, and answers in this format. Dropped when the client goes away, which
+/// cancels the generation.
 ///
 /// # Errors
 /// A failure before the response has begun; later ones are written into the stream.
@@ -50,7 +50,7 @@ pub(super) fn generate<F: WireFormat>(
     async move {
         let (answer, warnings) = started?;
         let mut response = answer.await?;
-        warnings.put_on(&mut response);
+        warnings.write_header(&mut response);
         Ok(response)
     }
 }
@@ -58,7 +58,7 @@ pub(super) fn generate<F: WireFormat>(
 /// Submits it. The run keeps the record, and cancels the work when it is dropped; the warnings are for the answer.
 ///
 /// # Errors
-/// The engine does not take it.
+/// The engine refuses the submission.
 fn start(call: &Call, submission: Submission) -> Result<(Run, Reported), ApiError> {
     let Submission { model, mut sequences, choices, stream, warnings, line_limit } = submission;
     // Cached prompts are shared within a key and never between keys.

@@ -1,8 +1,9 @@
 //! The one error of the HTTP layer, and the one table from errors to status, type, code and headers.
 //!
-//! OpenAI's envelope is rendered here (`IntoResponse`); the legacy routes take [`ApiError::status`], [`ApiError::headers`]
-//! and [`ApiError::detail`] and write FastAPI's shape around them. Conversion has no side effects: nothing is logged here.
-//! Sources of the table: the `Error` schema of OpenAI's specification, and openai-python `_base_client.py` for what clients retry.
+//! OpenAI's envelope is rendered here (`IntoResponse`); the legacy routes take [`ApiError::status`],
+//! [`ApiError::headers`] and [`ApiError::detail`] and write FastAPI's shape around them. Conversion has no side
+//! effects: nothing is logged here. Sources of the table: the `Error` schema of OpenAI's specification, and
+//! openai-python `_base_client.py` for the statuses that clients retry.
 
 use crate::{
     api::fields::FieldError,
@@ -22,7 +23,7 @@ const INVALID_REQUEST: &str = "invalid_request_error";
 const SERVER_ERROR: &str = "server_error";
 /// Older SDKs honour a suggested wait only up to this, and retry too early beyond it (openai-python before 2.52).
 const LONGEST_HONOURED_WAIT: Duration = Duration::from_secs(60);
-/// What to suggest when only a short disturbance is known.
+/// Suggested wait when the cause is a short disturbance.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a request is answered with something else than its result. The message is written for the client's developer.
@@ -31,7 +32,7 @@ pub enum ApiError {
     /// The request is at fault in another way than by one of its fields.
     #[error("{message}")]
     BadRequest {
-        /// What is wrong and what would be right.
+        /// The fault and its remedy.
         message: String,
         /// The field at fault, such as `stop[2]`.
         param: Option<String>,
@@ -66,10 +67,10 @@ pub enum ApiError {
         /// Tokens that fit.
         max_model_len: u64,
     },
-    /// A key is needed and none came.
+    /// A key is required and none was sent.
     #[error("You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`, `x-api-key` or `api-key`.")]
     MissingKey,
-    /// A key came that is not accepted. It is not repeated, not even in part.
+    /// The key is not accepted. No part of it is repeated.
     #[error("Incorrect API key provided.")]
     WrongKey,
     /// The `Host` header names none that this server may be called by (DNS rebinding).
@@ -78,13 +79,13 @@ pub enum ApiError {
     /// No such model here.
     #[error("The model `{model}` does not exist. GET /v1/models lists the models of this server.")]
     ModelNotFound {
-        /// As the client spelled it.
+        /// The text that the client sent.
         model: String,
     },
     /// A response is asked for by its id.
     #[error("Response with id '{id}' not found: this server does not store responses.")]
     ResponseNotFound {
-        /// As the client spelled it.
+        /// The text that the client sent.
         id: String,
     },
     /// No such route.
@@ -123,7 +124,7 @@ pub enum ApiError {
     /// Too much to do, for now.
     #[error("{message}")]
     Overloaded {
-        /// What is full.
+        /// The resource that is exhausted.
         message: String,
         /// Suggested wait.
         retry_after: Duration,
@@ -131,7 +132,7 @@ pub enum ApiError {
     /// The model is being loaded, or loaded again.
     #[error("{message}")]
     ModelLoading {
-        /// What it is doing.
+        /// Its present activity.
         message: String,
         /// Suggested wait.
         retry_after: Duration,
@@ -139,7 +140,7 @@ pub enum ApiError {
     /// The server is stopping.
     #[error("The server is shutting down.")]
     ShuttingDown,
-    /// Engines died while they worked on this very request.
+    /// Several engines died while they computed this request.
     #[error(
         "More than one engine ended while it worked on this request, so it is not tried again for ten minutes. Please change \
          it, or tell whoever runs this server."
@@ -156,10 +157,10 @@ pub enum ApiError {
     /// The engine refused this request, and would refuse it again.
     #[error("{message}")]
     EngineFailed {
-        /// What failed.
+        /// The operation that failed.
         message: String,
     },
-    /// A fault of ours. The log knows more under the request's id.
+    /// A fault of the server. The log has the details under the request's id.
     #[error("The server had an error while processing your request.")]
     Internal,
 }
@@ -256,7 +257,7 @@ impl ApiError {
         }
     }
 
-    /// What a legacy route puts into `{"detail": …}`: the message alone.
+    /// The text of `{"detail": …}` in a legacy route's answer: the message alone.
     #[must_use]
     pub fn detail(&self) -> String {
         self.to_string()
@@ -274,7 +275,8 @@ impl ApiError {
         }
     }
 
-    /// `Retry-After` (whole seconds, at least 1), `retry-after-ms`, `x-should-retry`, `WWW-Authenticate`, as far as they apply.
+    /// `Retry-After` (whole seconds, at least 1), `retry-after-ms`, `x-should-retry`, `WWW-Authenticate`, as far as
+    /// they apply.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -283,7 +285,8 @@ impl ApiError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000).max(1)));
             headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(milliseconds));
         }
-        // The SDKs repeat every 5xx twice; what fails again would only fail three times. A proxy may repeat anything.
+        // The SDKs repeat every 5xx twice; an error that persists would only occur three times. A proxy may repeat
+        // anything.
         let useless = matches!(self, Self::EngineFailed { .. } | Self::Quarantined)
             || self.retry_after().is_some_and(|wait| wait > LONGEST_HONOURED_WAIT);
         if useless {
@@ -358,12 +361,13 @@ impl From<GenerationError> for ApiError {
             GenerationError::KvExhausted | GenerationError::Busy(_) => {
                 Self::Overloaded { message: error.to_string(), retry_after: SHORT_WAIT }
             }
-            // The request's own: it compiled, and then no text of this model could go on under it. It would fail again.
+            // The request's own constraint: it compiled, but then no token of this model could follow. It would fail
+            // again.
             GenerationError::Constraint(_) => Self::BadRequest { message: error.to_string(), param: None, code: Some("invalid_value") },
             GenerationError::Decode { .. } | GenerationError::NoCandidate | GenerationError::Invalid(_) => {
                 Self::EngineFailed { message: error.to_string() }
             }
-            // What the engine said when it died may name files: it is for the log.
+            // The message of an engine that died may name files: it goes to the log only.
             GenerationError::EngineDied(_) => Self::EngineDied,
             GenerationError::ModelChanged => Self::ModelChanged,
             GenerationError::Quarantined => Self::Quarantined,

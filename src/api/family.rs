@@ -1,9 +1,9 @@
 //! The three families of routes, and the shape that an error has in each.
 //!
 //! Under `/v1/messages` errors are Anthropic's `{"type":"error",…}`. Elsewhere under `/v1`, and on the routes of vLLM
-//! and llama-server that lie beside it, errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's
-//! `{"detail":…}`, which the scripts know that call these routes. Layers and fallbacks answer through here, so each
-//! error has one shape per family. Which family a route has, its row in `routes.rs` says.
+//! and llama-server outside of it, errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's
+//! `{"detail":…}`, which the scripts that call these routes expect. Layers and fallbacks answer through here, so each
+//! error has one shape per family. The family of a route stands in its row in `routes.rs`.
 
 use super::{anthropic::error as anthropic, error::ApiError, legacy::refusal as legacy};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +15,7 @@ pub enum Family {
     OpenAi,
     /// `/v1/messages` and below.
     Anthropic,
-    /// Everything else.
+    /// All other routes.
     Legacy,
 }
 

@@ -1,8 +1,8 @@
 //! Reading a JSON body field by field: each read states the field's name, type and range once.
 //!
-//! [`Fields`] is a cursor: what was read is gone, and [`Fields::finish`] returns the names nobody asked for.
-//! JSON `null` equals absence, as clients send `None` through. It knows no endpoint's fields.
-//! A read takes the same time however many fields there are.
+//! [`Fields`] is a cursor: reading a field removes it, and [`Fields::finish`] returns the names that no reader asked
+//! for. JSON `null` equals absence, because clients serialise `None`. This module contains no endpoint's fields. A read
+//! takes the same time however many fields there are.
 
 mod error;
 pub mod ignored;
@@ -19,12 +19,12 @@ use std::ops::RangeInclusive;
 /// Deepest nesting of arrays and objects in a body. serde_json itself stops at 128.
 const MAX_DEPTH: u32 = 64;
 
-/// The fields of an object that nobody has read yet.
+/// The fields of an object that no reader has taken yet.
 #[derive(Debug, Clone)]
 pub struct Fields {
     /// A field that was read has become null in here: removing it would move every field after it.
     map: Map<String, Value>,
-    /// Names of fields inside others that nobody read.
+    /// Names of unread fields inside other fields.
     unread: Ignored,
     /// Every name that was asked for, for the test that holds the documents against the readers.
     #[cfg(test)]
@@ -54,7 +54,7 @@ impl Fields {
         }
     }
 
-    /// For the fields of an object inside a body.
+    /// The fields of an object inside a body.
     #[must_use]
     pub fn new(map: Map<String, Value>) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Fields {
         }
     }
 
-    /// The names that will have been asked for.
+    /// The set of names that readers ask for, shared: it grows while fields are read.
     #[cfg(test)]
     pub(crate) fn asked(&self) -> AskedNames {
         AskedNames::clone(&self.asked)
@@ -77,13 +77,13 @@ impl Fields {
         self.peek(name).is_some()
     }
 
-    /// A field that nobody has read yet; `None` if it is absent or null.
+    /// A field that no reader has taken yet; `None` if it is absent or null.
     #[must_use]
     pub fn peek(&self, name: &str) -> Option<&Value> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    /// Takes some of the fields, for a reader that would else take more than the route has.
+    /// Takes some of the fields, for a reader of more fields than the route has.
     #[must_use]
     pub fn pick<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         Self::new(names.into_iter().filter_map(|name| Some((name.to_owned(), self.take(name)?))).collect())
@@ -155,17 +155,18 @@ impl Fields {
         }
     }
 
-    /// Counts what nobody read of `inner`, the object at `name`, among what [`Fields::finish`] returns.
+    /// Adds the unread fields of `inner`, the object at `name`, to the names that [`Fields::finish`] returns.
     pub fn leave(&mut self, name: &str, inner: Self) {
         self.unread.extend_inside(name, &inner.finish());
     }
 
-    /// Counts a field that was read but has no effect among what [`Fields::finish`] returns; once, however often it is named.
+    /// Adds a field that was read but has no effect to the names that [`Fields::finish`] returns; once, however often
+    /// it is named.
     pub fn report(&mut self, name: &str) {
         self.unread.add(name);
     }
 
-    /// The names that nobody read, in the order of the body, then those inside other fields. `null` is no field.
+    /// The names of unread fields in the order of the body, then of those inside other fields. `null` is no field.
     #[must_use]
     pub fn finish(self) -> Ignored {
         let mut names: Ignored = self.map.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str()).collect();
@@ -215,7 +216,7 @@ fn whole(float: f64) -> Option<i64> {
     (float.fract() == 0.0).then(|| format!("{float:.0}").parse().ok()).flatten()
 }
 
-/// Names a value's type as people say it.
+/// The JSON type of a value, with its article.
 fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -227,7 +228,8 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// Whether brackets outside strings nest deeper than `limit`. Wrong about text that is no JSON, which the parser refuses anyway.
+/// Whether brackets outside strings nest deeper than `limit`. Wrong about text that is no JSON, which the parser
+/// refuses anyway.
 fn nesting_exceeds(body: &[u8], limit: u32) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
     for byte in body {

@@ -1,8 +1,8 @@
 //! Probes: `GET /livez`, `GET /readyz`, `GET /metrics`.
 //!
 //! Alive means that this process answers; killing it would not help a model that loads or an engine that restarts.
-//! Ready means that a request sent now would be served, and that the server is not about to stop. Why an engine died is for the
-//! log and is not told here.
+//! Ready means that a request sent now would be served, and that the server is not about to stop. Why an engine died is
+//! for the log and is not reported here.
 
 use super::state::AppState;
 use crate::{
@@ -23,23 +23,23 @@ use serde::Serialize;
 /// The format of Prometheus' text pages.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What may be said in public about the state of the server.
+/// The public part of the server's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Readiness {
-    /// One word.
+    /// The state of the server in one word.
     pub(super) status: &'static str,
     /// Whether the model is in memory.
     pub(super) model_loaded: bool,
     /// The part of the model that is loaded, percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) load_percent: Option<u8>,
-    /// Why requests are not welcome.
+    /// Why requests are refused now.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
 }
 
 impl Readiness {
-    /// As things stand now.
+    /// The present state of the server.
     pub(super) fn now(models: &Models) -> Self {
         Self::of(models.first().state(), models.is_leaving())
     }

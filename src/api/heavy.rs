@@ -1,10 +1,11 @@
 //! Threads of their own for work whose size the client chose: reading long bodies, writing long answers.
 //!
-//! The runtime's threads answer every probe and carry every stream; half a second of JSON on one of them is half a second of
-//! silence for all. So requests with a long body are answered on these threads from the first byte that is read, whatever
-//! their handler does, and long answers are written here. There are [`THREADS`] of them: so much of such work runs at once, and
-//! the rest of it waits while short requests pass. Callers take turns: work has a place only while it runs, and asks for another one
-//! each time that it goes on. These threads have a low priority, so that they do not slow the engine's steps.
+//! The runtime's threads answer every probe and carry every stream; half a second of JSON on one of them is half a
+//! second of silence for all. So requests with a long body are answered on these threads from the first byte that is
+//! read, whatever their handler does, and long answers are written here. There are [`THREADS`] of them: so much of such
+//! work runs at once, and the rest of it waits while short requests pass. Callers take turns: work has a permit only
+//! while it runs, and asks for another one each time that it goes on. These threads have a low priority, so that they
+//! do not slow the engine's steps.
 
 use super::{
     caller,
@@ -32,11 +33,12 @@ const THREADS: usize = 2;
 /// Bodies of this size are heavy, bytes: less is read as JSON in a millisecond or two.
 pub(super) const HEAVY_BODY: u64 = 64 * 1024;
 
-/// Niceness of these threads: a step is as slow as its slowest thread, and on a machine that computes on all cores each of these would
-/// take half of one. With this they take a tenth there, and a whole core where one is free.
+/// Niceness of these threads: a step is as slow as its slowest thread, and on a machine that computes on all cores each
+/// of these would take half of one. With this they take a tenth there, and a whole core where one is free.
 const NICE: i32 = 10;
 
-/// They live as long as the process. `None` if the system gives no threads: then everything is done where it comes up.
+/// They run as long as the process. `None` if the system cannot start threads: then all work runs on the caller's
+/// thread.
 static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(THREADS).thread_name("llamero-heavy").on_thread_start(|| give_way(NICE)).enable_all();
@@ -46,11 +48,11 @@ static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
         .ok()
 });
 
-/// The places of work that runs.
+/// The permits of work that runs.
 static TURNS: LazyLock<Arc<Turns>> = LazyLock::new(|| Turns::new(THREADS));
 
-/// Runs `work` on these threads, when it is the present caller's turn. Dropping the future ends it where it next waits for something; a
-/// panic goes on here.
+/// Runs `work` on these threads, when it is the present caller's turn. Dropping the future ends it where it next waits
+/// for something; a panic goes on here.
 pub(super) async fn run<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     let Some(runtime) = &*RUNTIME else { return work.await };
     let key = caller::present();
@@ -62,13 +64,13 @@ pub(super) async fn run<T: Send + 'static>(work: impl Future<Output = T> + Send 
     }
 }
 
-/// Runs `work` with a place of `turns`, which it has only while it is polled.
+/// Runs `work` with a permit of `turns`, which it has only while it is polled.
 async fn in_turns<T>(turns: Arc<Turns>, caller: u64, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     let mut waiting: Option<BoxFuture<'static, TurnPermit>> = None;
     std::future::poll_fn(move |cx: &mut Context<'_>| {
         let wait = waiting.get_or_insert_with(|| Box::pin(Arc::clone(&turns).wait(caller)));
-        let _place = ready!(wait.as_mut().poll(cx));
+        let _permit = ready!(wait.as_mut().poll(cx));
         waiting = None;
         work.as_mut().poll(cx)
     })
@@ -113,14 +115,14 @@ mod tests {
         let turns = Turns::new(1);
         let mut waits = Box::pin(in_turns(Arc::clone(&turns), 1, std::future::pending::<()>()));
         assert!((&mut waits).now_or_never().is_none());
-        let place = {
+        let permit = {
             let mut asks = Box::pin(Arc::clone(&turns).wait(2));
-            (&mut asks).now_or_never().expect("the place is free")
+            (&mut asks).now_or_never().expect("the permit is free")
         };
 
         let mut behind = Box::pin(in_turns(turns, 1, async { caller::present() }));
-        assert!((&mut behind).now_or_never().is_none(), "the place is taken");
-        drop(place);
+        assert!((&mut behind).now_or_never().is_none(), "the permit is taken");
+        drop(permit);
 
         assert_eq!((&mut behind).now_or_never(), Some(0));
         assert_eq!(caller::scope(7, run(async { caller::present() })).await, 7);

@@ -1,4 +1,4 @@
-//! HTTP: routes, layers, errors, and the shapes that clients expect. The only place that knows status codes.
+//! HTTP: routes, layers, errors, and the shapes that clients expect. Status codes occur only here.
 
 mod anthropic;
 mod body_budget;

@@ -19,7 +19,7 @@ impl Default for Renders {
 }
 
 impl Renders {
-    /// Waits for the caller's turn to render, which lasts until the place is dropped.
+    /// Waits for the caller's turn to render, which lasts until the permit is dropped.
     pub(super) async fn turn(&self, caller: Principal) -> TurnPermit {
         Arc::clone(&self.0).wait(caller.id.namespace()).await
     }

@@ -13,7 +13,7 @@ tokio::task_local! {
 
 /// Says that the present request has its line.
 pub(super) fn has_line() {
-    // Outside of a request, as when a stream ends after its head, there is nobody to tell.
+    // Outside of a request, as when a stream ends after its head, there is no request to mark.
     let _ = HAS_LINE.try_with(|has_line| has_line.set(true));
 }
 
@@ -26,8 +26,8 @@ pub(super) async fn noting<T>(work: impl Future<Output = T>) -> (T, bool) {
     HAS_LINE.scope(Cell::new(false), noting).await
 }
 
-/// Answers a request, and logs it in the present span unless something said [`has_line`] meanwhile. Look-ups (probes,
-/// metrics, models) that succeed, or hear 503 while a model loads, come too often for more than `debug`.
+/// Answers a request, and logs it in the present span unless [`has_line`] was called meanwhile. Look-ups (probes,
+/// metrics, models) that succeed, or get 503 while a model loads, are too frequent for more than `debug`.
 pub(super) async fn logged(method: Method, answer: impl Future<Output = Response>) -> Response {
     let received = Instant::now();
     let (response, has_line) = noting(answer).await;

@@ -18,7 +18,7 @@ pub struct Route {
     /// headers. A route that only tokenizes counts too: a key with a limit could else keep the tokenizers from
     /// everybody.
     pub(super) counts: bool,
-    /// Largest body, bytes; `None` for what `--max-body-bytes` says.
+    /// Largest body, bytes; `None` for the value of `--max-body-bytes`.
     pub(super) body_limit: Option<usize>,
     /// Whether the same path with slashes after it is redirected here, as FastAPI does it.
     pub(super) redirects_slashes: bool,
@@ -26,7 +26,7 @@ pub struct Route {
     pub(super) label: &'static str,
     /// Its purpose, one sentence.
     pub(super) summary: &'static str,
-    /// Bodies and answers as the documents show them: an element for each kind of body.
+    /// The bodies and answers for the documents: an element for each kind of body.
     pub(super) docs: &'static [Docs],
     /// Its handler.
     pub(super) handler: Handler,
@@ -37,18 +37,18 @@ pub struct Route {
 pub enum Verb {
     /// GET, and HEAD with it.
     Get,
-    /// POST.
+    /// POST only.
     Post,
 }
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody: it tells load balancers what to do, and nothing else.
+    /// Everybody: its answer is for load balancers and contains nothing else.
     Open,
     /// Whoever has a key, or everybody if no keys are configured.
     Key,
-    /// Whoever has an administrator's key. There are none yet, so nobody.
+    /// Clients with an administrator's key. There are no such keys yet, so no client.
     Admin,
 }
 

@@ -41,7 +41,7 @@ const OPENAI: Route = Route {
 };
 /// The same for Anthropic's clients.
 const ANTHROPIC: Route = Route { family: Family::Anthropic, ..OPENAI };
-/// The same for scripts that know FastAPI.
+/// The same for scripts that expect FastAPI's answers.
 const FASTAPI: Route = Route { family: Family::Legacy, redirects_slashes: true, ..OPENAI };
 /// A GET for OpenAI's clients: needs a key and does not count against requests per minute.
 const LOOK_UP: Route = Route { verb: Verb::Get, counts: false, ..OPENAI };
@@ -282,7 +282,8 @@ pub(super) static ROUTES: &[Route] = &[
     },
 ];
 
-/// The facts that layers go by, known before a request is answered, whether there is a route for it or not.
+/// The facts of a route that the layers use, known before a request is answered, whether there is a route for it or
+/// not.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     /// Its route, if there is one.
@@ -293,12 +294,12 @@ pub(super) struct Rules {
     pub(super) access: Access,
     /// Whether it counts against requests per minute.
     pub(super) counts: bool,
-    /// Largest body, bytes; `None` for what `--max-body-bytes` says.
+    /// Largest body, bytes; `None` for the value of `--max-body-bytes`.
     pub(super) body_limit: Option<usize>,
 }
 
 impl Rules {
-    /// Of a request with this method and path.
+    /// The rules for a request with this method and path.
     pub(super) fn of(method: &Method, path: &str) -> Self {
         let route = find(method, path);
         // A path that has other methods keeps its family and its openness, so that its 405 can be read by those who

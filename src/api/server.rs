@@ -1,7 +1,7 @@
 //! Listens, serves connections within bounds, and stops in bounded time.
 //!
-//! HTTP/1.1 only: load balancers speak it, and HTTP/2's own floods (CVE-2023-44487) stay out. What a connection may cost before
-//! a request is read is bounded here: their number, the size of a head and the time it takes.
+//! HTTP/1.1 only: load balancers speak it, and HTTP/2's own floods (CVE-2023-44487) are impossible. The cost of a
+//! connection before a request is read is bounded here: their number, the size of a head and the time it takes.
 
 mod attend;
 mod bounds;
@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-/// Connections at once; further ones are closed as they come. Fewer where the process may not open so many files.
+/// Connections at once; further ones are closed at once. Fewer where the process may not open so many files.
 const MAX_CONNECTIONS: usize = 4096;
 /// Files kept for everything else: engines and their sockets, logs, metrics.
 const RESERVED_FILES: usize = 128;
@@ -33,7 +33,7 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// A kept connection may be silent this long, and a later head on it may take as long. Above the 60 s after which
 /// load balancers drop their idle connections, so that they and not we are the first to close.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// After the drain time, what streams get to write their last event before they are cut.
+/// Time that streams have after the drain time to write their last event before they are cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why the server does not listen.
@@ -66,12 +66,12 @@ pub enum ListenError {
         /// The address asked for.
         address: SocketAddr,
     },
-    /// Anything else.
+    /// Any other failure to listen.
     #[error("cannot listen on {address}: {source}")]
     Other {
         /// The address asked for.
         address: SocketAddr,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -116,8 +116,9 @@ impl Server {
         self.address
     }
 
-    /// Serves until `shutdown` is ready. Then the listener closes at once, idle connections close, and running requests have
-    /// the time that it says to finish; what is left after that (and a moment for a last event) is cut.
+    /// Serves until `shutdown` is ready. Then the listener closes at once, idle connections close, and running requests
+    /// have the time that it gives to finish; requests that still run after that (and a moment for a last event) are
+    /// cut.
     ///
     /// # Errors
     /// If the listener cannot be handed to the runtime.
@@ -150,7 +151,7 @@ impl Server {
     }
 }
 
-/// Raises the soft limit of open files to the hard one, and says how many connections that leaves room for. A server
+/// Raises the soft limit of open files to the hard one, and returns how many connections that allows. A server
 /// without a free descriptor could not start another engine.
 fn affordable_connections() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,6 +1,8 @@
-//! The whole API in front of a scripted engine, without sockets: `TestApp::start(Setup { … }).await`, then `app.post(…)`.
+//! The whole API in front of a scripted engine, without sockets: `TestApp::start(Setup { … }).await`, then
+//! `app.post(…)`.
 //!
-//! The engine's tokens are characters, and of all constraints it refuses the regex `refuse me` and is too busy for `not now`. It answers each submission with ` world` and an end, in one step.
+//! The engine's tokens are characters, and of all constraints it refuses the regex `refuse me` and is too busy for
+//! `not now`. It answers each submission with ` world` and an end, in one step.
 
 use super::{layers::HostPolicy, router::router, state::AppState};
 use crate::{
@@ -31,7 +33,7 @@ use std::{
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt as _;
 
-/// What differs from a server without keys and limits whose model is loaded.
+/// The differences from a server without keys and limits whose model is loaded.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) keys: &'static [&'static str],
@@ -126,7 +128,7 @@ impl TestApp {
         Self { state, router, submitted, _engine: AbortOnDropHandle::new(engine_task), _supervisor: supervisor }
     }
 
-    /// What reached the engine so far.
+    /// The messages that reached the engine so far.
     pub(crate) fn submitted(&self) -> Vec<SequenceRequest> {
         self.submitted.lock().expect("not poisoned").clone()
     }

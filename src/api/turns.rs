@@ -1,39 +1,41 @@
-//! Places for work that waits, which callers take in turns: nobody waits for all that another one has brought.
+//! Permits for heavy work, which callers get in turns: no caller waits for all requests of another.
 //!
-//! [`FairQueue`] is the order; here is the waiting. Has no bound of its own: who waits here is a request, and connections are bounded.
+//! [`FairQueue`] is the order; here is the waiting. Has no bound of its own: who waits here is a request, and
+//! connections are bounded.
 
 use crate::fair_queue::{FairQueue, Share, Ticket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// A number of places, and the queue before them.
+/// A number of permits, and the queue before them.
 #[derive(Debug)]
 pub(super) struct Turns {
     queue: Mutex<FairQueue<oneshot::Sender<TurnPermit>>>,
 }
 
 impl Turns {
-    /// All of `places` are free.
-    pub(super) fn new(places: usize) -> Arc<Self> {
-        let share = Share::AtMostBesideOthers(places.saturating_sub(1).max(1));
-        Arc::new(Self { queue: Mutex::new(FairQueue::new(places, share)) })
+    /// A set of `permits` permits, all of them free.
+    pub(super) fn new(permits: usize) -> Arc<Self> {
+        let share = Share::AtMostBesideOthers(permits.saturating_sub(1).max(1));
+        Arc::new(Self { queue: Mutex::new(FairQueue::new(permits, share)) })
     }
 
-    /// Waits for a place. Of one caller's places at most all but one are taken while others wait. Dropping the future leaves the queue.
+    /// Waits for a permit. While other callers wait, one caller has at most all permits but one. Dropping the future
+    /// leaves the queue.
     pub(super) async fn wait(self: Arc<Self>, caller: u64) -> TurnPermit {
         let (grant, granted) = oneshot::channel();
         let ticket = self.queue().push(caller, grant);
         let _entry = QueueEntry { turns: &self, caller, ticket };
-        self.hand_out();
+        self.admit_waiting();
         match granted.await {
-            Ok(place) => place,
+            Ok(permit) => permit,
             // The queue keeps the sender for as long as the entry is there.
-            Err(_) => unreachable!("an entry leaves the queue with a place"),
+            Err(_) => unreachable!("an entry leaves the queue with a permit"),
         }
     }
 
-    /// Gives free places to those whose turn it is.
-    fn hand_out(self: &Arc<Self>) {
+    /// Gives free permits to the requests whose turn it is.
+    fn admit_waiting(self: &Arc<Self>) {
         loop {
             let Some((caller, grant)) = self.queue().take() else { return };
             if let Err(mut refused) = grant.send(TurnPermit { turns: Some(Arc::clone(self)), caller }) {
@@ -50,7 +52,7 @@ impl Turns {
     }
 }
 
-/// A place, given back when it is dropped.
+/// A permit, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct TurnPermit {
     /// `None` if it has been given back already.
@@ -62,12 +64,12 @@ impl Drop for TurnPermit {
     fn drop(&mut self) {
         if let Some(turns) = self.turns.take() {
             turns.queue().leave(self.caller);
-            turns.hand_out();
+            turns.admit_waiting();
         }
     }
 }
 
-/// Somebody in the queue. Leaves it when dropped.
+/// A request in the queue. Leaves it when dropped.
 struct QueueEntry<'a> {
     turns: &'a Arc<Turns>,
     caller: u64,
@@ -77,8 +79,8 @@ struct QueueEntry<'a> {
 impl Drop for QueueEntry<'_> {
     fn drop(&mut self) {
         self.turns.queue().forget(self.caller, self.ticket);
-        // One that is alone now may have what it could not have beside others.
-        self.turns.hand_out();
+        // A caller that is alone now may have the last permit too.
+        self.turns.admit_waiting();
     }
 }
 

@@ -1,5 +1,5 @@
-//! What was not done as asked: named in the header `x-llamero-warnings`, on request in the body, or refused when the
-//! request or the server is strict. The same on every route.
+//! Warnings: parts of a request that had no effect or were changed. They stand in the header `x-llamero-warnings`, on
+//! request in the body, or refused when the request or the server is strict. The same on every route.
 
 use crate::{
     api::{error::ApiError, fields::ignored::Ignored},
@@ -14,10 +14,10 @@ use axum::{
 pub(super) const X_LLAMERO_WARNINGS: HeaderName = HeaderName::from_static("x-llamero-warnings");
 /// In requests: `1` or `true` makes every warning a 400; `0` or `false` undoes `--strict`.
 const X_LLAMERO_STRICT: HeaderName = HeaderName::from_static("x-llamero-strict");
-/// Characters of a name, at most.
+/// The maximum length of a name, characters.
 const MAX_NAME_LENGTH: usize = 64;
 
-/// What happens to warnings.
+/// Where warnings are reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct WarningPolicy {
     /// A request that would be answered with a warning is refused.
@@ -39,7 +39,7 @@ impl WarningPolicy {
     }
 }
 
-/// What was not done as asked.
+/// The parts of a request that had no effect or were changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Warnings {
     /// Names of fields without effect, as the client wrote them.
@@ -64,10 +64,10 @@ impl Warnings {
         self.clamped.push((param.to_owned(), text));
     }
 
-    /// Lets the request go on, unless the policy is strict and there is a warning.
+    /// Accepts the warnings, unless the policy is strict and there is one.
     ///
     /// # Errors
-    /// 400 that names the first field concerned and says all that would have been reported.
+    /// 400 that names the first field concerned and contains all the warnings.
     pub(super) fn enforce(self, policy: WarningPolicy) -> Result<Reported, ApiError> {
         let names: Vec<String> = self.ignored.shown().map(visible).collect();
         let param = names.first().or(self.clamped.first().map(|(param, _)| param)).cloned();
@@ -88,7 +88,7 @@ impl Warnings {
     }
 }
 
-/// What of a name is repeated: names are the client's, and stand in a header.
+/// The part of a client's field name that is safe to repeat in a header.
 fn visible(name: &str) -> String {
     name.chars().filter(char::is_ascii_graphic).take(MAX_NAME_LENGTH).collect()
 }
@@ -101,7 +101,7 @@ pub(super) struct Reported {
 }
 
 impl Reported {
-    /// All of them.
+    /// All warnings, in order.
     pub(super) fn all(&self) -> &[String] {
         &self.texts
     }
@@ -111,8 +111,8 @@ impl Reported {
         self.in_body.then(|| self.texts.clone())
     }
 
-    /// Puts the header on the response, if there is anything to say.
-    pub(super) fn put_on(&self, response: &mut Response) {
+    /// Adds the header to the response, if there are warnings.
+    pub(super) fn write_header(&self, response: &mut Response) {
         if self.texts.is_empty() {
             return;
         }
@@ -130,7 +130,7 @@ mod tests {
 
     fn header(warnings: Warnings) -> Option<String> {
         let mut response = ().into_response();
-        warnings.enforce(WarningPolicy::default()).unwrap().put_on(&mut response);
+        warnings.enforce(WarningPolicy::default()).unwrap().write_header(&mut response);
         response.headers().get(X_LLAMERO_WARNINGS).map(|value| value.to_str().unwrap().to_owned())
     }
 

@@ -1,19 +1,20 @@
 //! A conversation as the readers of all routes build it, and the dictionaries that chat templates take for one.
 //!
-//! Every message, part and call knows where in the request it came from. Checks nothing: a reader does, in its route's words.
-//! What a template sees is made here, once: Hugging Face's dictionaries, in which content is one string.
+//! Every message, part and call has its path in the request. Nothing is checked here: a reader does that, in its
+//! route's words. The input of templates is made here, once: Hugging Face's dictionaries, in which content is one
+//! string.
 
 use crate::field_path::FieldPath;
 use serde_json::{Map, Value};
 
-/// The key of a message that holds its calls, as templates know it.
+/// The key of a message's calls in templates.
 pub const TOOL_CALLS: &str = "tool_calls";
-/// The key of a message that holds what was thought before it, as templates know it.
+/// The key of the reasoning before a message in templates.
 pub const REASONING: &str = "reasoning_content";
-/// The key of a tool's message that holds the id of the call that it answers, as templates know it.
+/// The key in templates of the call's id in a tool's message.
 pub const CALL_ID: &str = "tool_call_id";
 
-/// What was said so far, the oldest message first.
+/// The messages so far, the oldest first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conversation {
     /// The messages.
@@ -23,19 +24,19 @@ pub struct Conversation {
 /// One message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// Who said it.
+    /// The author's role.
     pub role: Role,
-    /// What was said, part by part; nothing is the empty text.
+    /// The content, part by part; no parts are the empty text.
     pub content: Vec<Part>,
     /// The calls that an assistant made.
     pub calls: Vec<ToolCall>,
-    /// Other keys in their order: `reasoning_content`, `tool_call_id`, `name`, and what only a template may know.
+    /// Other keys in their order: `reasoning_content`, `tool_call_id`, `name`, and keys that only a template may use.
     pub fields: Map<String, Value>,
-    /// The message in the request.
+    /// The path of the message in the request.
     pub at: FieldPath,
 }
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The operator of the application; OpenAI's `developer` too.
@@ -51,11 +52,11 @@ pub enum Role {
 /// A part of a message's content. The model reads text only; another medium would be another variant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// Text.
+    /// A text.
     Text {
-        /// As it was sent.
+        /// The text as it was sent.
         text: String,
-        /// The part in the request.
+        /// The path of the part in the request.
         at: FieldPath,
     },
 }
@@ -63,18 +64,18 @@ pub enum Part {
 /// A call that the assistant made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolCall {
-    /// The name that its result has for it.
+    /// The id by which the tool's result names the call.
     pub id: String,
-    /// The function.
+    /// The name of the function.
     pub name: String,
     /// An object; a string where the arguments are no JSON object, as when they were cut off.
     pub arguments: Value,
-    /// The call in the request.
+    /// The path of the call in the request.
     pub at: FieldPath,
 }
 
 impl Role {
-    /// The name that templates know.
+    /// The name in templates.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -117,7 +118,7 @@ impl Message {
         Self { content: vec![Part::Text { text, at: at.clone() }], ..Self::new(role, at) }
     }
 
-    /// Adds what was thought before the message was said; several thoughts are joined by a line break.
+    /// Adds the reasoning that preceded the message; several texts are joined by a line break.
     pub fn add_thought(&mut self, thought: &str) {
         match self.fields.get_mut(REASONING) {
             Some(Value::String(thoughts)) => {

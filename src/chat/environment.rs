@@ -1,7 +1,7 @@
 //! The Jinja environment of a chat template, set up as transformers' `apply_chat_template` sets up its own.
 //!
 //! Owns whitespace rules, filters, functions and limits. Differences from transformers: dates are UTC, and fuel, output
-//! and recursion have limits, because a template comes out of a model file that anybody may have made.
+//! and recursion have limits, because a model file, and so its template, may come from anybody.
 
 use super::{
     json::{MARKER, python_float, tojson},
@@ -21,7 +21,7 @@ pub(super) const NAME: &str = "chat";
 const MAX_SOURCE: usize = 1 << 20;
 /// Nesting of blocks, calls and expressions while rendering; a macro counts for about ten.
 const MAX_RECURSION: usize = 250;
-/// Names that a request may not set, since the template would then not find what is meant by them.
+/// Names that a request may not set, because the template needs their usual meaning.
 pub(super) const RESERVED: [&str; 12] = [
     "messages",
     "tools",
@@ -37,7 +37,7 @@ pub(super) const RESERVED: [&str; 12] = [
     MARKER,
 ];
 
-/// What a template said with `raise_exception`, found again in the chain of sources of the engine's error.
+/// The message that a template passed to `raise_exception`, found again in the chain of sources of the engine's error.
 #[derive(Debug)]
 struct Raised(String);
 

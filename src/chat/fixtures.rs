@@ -1,4 +1,4 @@
-//! Every published template in `tests/fixtures/chat_templates`, against what Python's Jinja makes of it.
+//! Every published template in `tests/fixtures/chat_templates`, against the output of Python's Jinja.
 
 use super::{ChatInput, ChatTemplate, TemplateError, TemplateTokens};
 use serde_json::{Map, Value as Json};

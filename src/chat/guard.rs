@@ -1,4 +1,5 @@
-//! Keeps a user's words from becoming control tokens: marks where they could, and reads the marks off the rendered text.
+//! Keeps a user's words from becoming control tokens: inserts marks where they could, and removes the marks from the
+//! rendered text.
 //!
 //! A mark is one character that occurs nowhere else in the request or the template. It stands inside every control
 //! token that a user spells (in any letter case, since templates change case), and where the user's text ends or begins
@@ -19,14 +20,14 @@ use std::collections::{BTreeSet, HashSet};
 
 /// Deepest nesting of a request's values; serde_json reads no deeper either.
 const MAX_DEPTH: usize = 128;
-/// What a value counts for besides its text, bytes.
+/// The cost of a value besides its text, bytes.
 const VALUE_COST: u64 = 64;
-/// Separators of a template that are looked for at most.
+/// The maximum number of a template's separators that are searched for.
 const MAX_SEPARATORS: usize = 64;
 /// Unicode's private characters: first those of three bytes in UTF-8, then those of four.
 const PRIVATE: [std::ops::RangeInclusive<char>; 3] = ['\u{e000}'..='\u{f8ff}', '\u{f0000}'..='\u{ffffd}', '\u{100000}'..='\u{10fffd}'];
 
-/// What to mark, for one template and vocabulary.
+/// The places to mark, for one template and vocabulary.
 #[derive(Debug)]
 pub(super) struct Guard {
     /// The control tokens, and the same backwards.
@@ -43,7 +44,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// For `tokens` and the template `source`.
+    /// The guard for `tokens` and the template `source`.
     pub(super) fn new(tokens: &TemplateTokens, source: &str) -> Result<Self, TemplateError> {
         let spelled: BTreeSet<&str> = tokens.control.iter().chain([&tokens.bos, &tokens.eos]).map(String::as_str).collect();
         let spelled: Vec<&str> = spelled.into_iter().filter(|token| token.chars().nth(1).is_some()).collect();
@@ -95,7 +96,7 @@ impl Guard {
         offsets
     }
 
-    /// Offsets behind the first character of every control token in `text`, whatever its letter case.
+    /// Offsets after the first character of every control token in `text`, whatever its letter case.
     fn inside(&self, text: &str) -> Vec<usize> {
         let mut offsets = Vec::new();
         walk(&self.forward, text.bytes(), |read, state| {
@@ -107,7 +108,7 @@ impl Guard {
         offsets
     }
 
-    /// Where what stands before each of `cuts` may end: there, and without what a template trims.
+    /// Where the text before each of `cuts` may end: there, and before the characters that a template trims.
     fn ends(&self, text: &str, cuts: &[usize]) -> Vec<usize> {
         let mut ends = cuts.to_vec();
         for is_trimmed in [|_: &Self, c: char| c.is_whitespace(), |guard: &Self, c: char| guard.trims(c)] {
@@ -125,7 +126,7 @@ impl Guard {
         ends
     }
 
-    /// Where what stands behind each of `cuts` may begin.
+    /// Where the text after each of `cuts` may begin.
     fn starts(&self, text: &str, cuts: &[usize]) -> Vec<usize> {
         let mut starts = cuts.to_vec();
         for is_trimmed in [|_: &Self, c: char| c.is_whitespace(), |guard: &Self, c: char| guard.trims(c)] {
@@ -160,7 +161,7 @@ fn begun(automaton: &NFA, bytes: impl Iterator<Item = u8>, positions: &[usize]) 
 /// Calls `visit` after each byte with the number of bytes read and the state: the longest beginning of a pattern that
 /// they end with.
 fn walk(automaton: &NFA, bytes: impl Iterator<Item = u8>, mut visit: impl FnMut(usize, StateID)) {
-    // It supports unanchored searches, which is all that can fail here.
+    // Only an automaton without unanchored searches would fail here.
     let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
     for (index, byte) in bytes.enumerate() {
         state = automaton.next_state(Anchored::No, state, byte);
@@ -186,7 +187,7 @@ impl GuardMarks<'_> {
         self.end_tag
     }
 
-    /// Puts the end tag, and a space that shows whether the template trims, behind the last message's text.
+    /// Adds the end tag, and a space that shows whether the template trims, after the last message's text.
     pub(super) fn tag_end(&self, messages: &mut [Json]) {
         let text = match messages.last_mut().and_then(|message| message.get_mut("content")) {
             Some(Json::Array(parts)) => parts.iter_mut().rev().find_map(|part| part.get_mut("text").filter(|text| text.is_string())),
@@ -198,7 +199,7 @@ impl GuardMarks<'_> {
         }
     }
 
-    /// A user's value for the template; adds what it weighs to `cost`.
+    /// A user's value for the template; adds its size to `cost`.
     pub(super) fn value(&self, value: &Json, cost: &mut u64) -> Result<Value, TemplateError> {
         *cost += VALUE_COST;
         Ok(match value {
@@ -222,7 +223,7 @@ impl GuardMarks<'_> {
 
     fn marked(&self, text: &str, cost: &mut u64) -> String {
         *cost += text.len() as u64;
-        // The tag stands where the prompt is cut, so what precedes it meets nothing of the template.
+        // The tag stands where the prompt is cut, so the text before it touches nothing of the template.
         let (text, tail) = match text.find(self.end_tag) {
             Some(end) => text.split_at(end),
             None => (text, ""),
@@ -277,7 +278,8 @@ fn collect_in(value: &Json, taken: &mut BTreeSet<char>, depth: usize) -> Result<
     Ok(())
 }
 
-/// What `source` splits or replaces texts by, and the characters that it trims, as far as it writes them down.
+/// The separators by which `source` splits or replaces texts, and the characters that it trims, as far as it spells
+/// them out.
 fn separators(source: &str) -> (Vec<String>, HashSet<char>) {
     let mut separators = BTreeSet::new();
     let mut trimmed = HashSet::new();

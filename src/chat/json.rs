@@ -2,7 +2,7 @@
 //!
 //! Written by hand: serde_json has neither Python's spaces, floats and escapes nor the arguments of `json.dumps`.
 //!
-//! Owns the text form of values, floats as Python prints them among it. It charges the template's fuel for what it writes.
+//! Owns the text form of values, floats as Python prints them among it. It charges the template's fuel for its output.
 
 use minijinja::{
     Error, ErrorKind, State, Value,

@@ -1,7 +1,7 @@
 //! The names that a chat template mentions, looked up in the same time whatever its length.
 //!
-//! A name is mentioned where it stands as a word of its own, also in a comment or in plain text, or as the whole of a text in
-//! quotes within Jinja's braces.
+//! A name is mentioned where it stands as a word of its own, also in a comment or in plain text, or as the whole of a
+//! text in quotes within Jinja's braces.
 
 use std::collections::HashSet;
 
@@ -38,7 +38,7 @@ fn quoted(source: &str) -> Vec<&str> {
     texts
 }
 
-/// Collects the texts in quotes up to the closing braces. Returns what follows.
+/// Collects the texts in quotes up to the closing braces. Returns the rest.
 fn quoted_in_braces<'a>(mut rest: &'a str, texts: &mut Vec<&'a str>) -> &'a str {
     let mut inner_braces: usize = 0;
     while let Some(at) = rest.find(['\'', '"', '{', '}']) {

@@ -1,14 +1,14 @@
 //! OpenAI's chat messages and tools, checked and read into a [`Conversation`] and [`Tools`].
 //!
-//! Owns names, types and limits of `messages`, `tools` and `tool_choice`, and what is refused. Renders nothing. Readers of
-//! other routes use it for what those have in common with chat: content, calls, functions.
+//! Owns names, types and limits of `messages`, `tools` and `tool_choice`, and their refusals. Renders nothing. Readers
+//! of other routes use it for the parts that they share with chat: content, calls, functions.
 //!
-//! What changes on the way to the template:
-//! - `developer` is `system`, the name that templates know.
+//! Changes on the way to the template:
+//! - `developer` is `system`, the name that templates use.
 //! - Content is one string; text parts are joined by a line break, as vLLM does. Other parts are refused by name.
 //! - An assistant's message without content has the empty string, since templates print `None` as a word.
 //! - The arguments of calls are objects, no longer JSON text, unless the text is no object.
-//! - Fields that are `null` are absent. Fields of no meaning here are kept: a template may know them.
+//! - Fields that are `null` are absent. Fields without meaning here are kept: a template may use them.
 //!
 //! OpenAI's predecessors of tools (`functions`, `function_call`, the role `function`) are refused by name, because an
 //! answer to them would have to come in their shape too.
@@ -35,7 +35,7 @@ pub const MAX_MESSAGES: usize = 2048;
 pub struct MessageError {
     /// The field, such as `messages[3].content[0]`.
     pub path: FieldPath,
-    /// The rule, and what came; without a full stop.
+    /// The rule and the value that was sent; without a full stop.
     pub reason: String,
 }
 
@@ -81,7 +81,7 @@ pub fn read_messages(value: Value) -> Result<Conversation, MessageError> {
     Ok(Conversation { messages: messages.collect::<Result<_, _>>()? })
 }
 
-/// Checks how many messages a conversation has that came in the field `at`.
+/// Checks how many messages the conversation in the field `at` has.
 ///
 /// # Errors
 /// If there are none or more than [`MAX_MESSAGES`].
@@ -139,7 +139,7 @@ fn read_role(role: Option<Value>, at: &FieldPath) -> Result<Role, MessageError> 
     }
 }
 
-/// What stands for the content of an answer that has none: a refusal, or nothing after a thought.
+/// The content of an assistant's message without `content`: its refusal, or the empty text after reasoning.
 fn assistant_without_content(fields: &mut Map<String, Value>, at: &FieldPath) -> Option<Vec<Part>> {
     match fields.shift_remove("refusal") {
         Some(Value::String(text)) => Some(vec![Part::Text { text, at: at.field("refusal") }]),
@@ -206,7 +206,7 @@ fn read_call(call: Value, at: FieldPath) -> Result<ToolCall, MessageError> {
 pub struct CallFields {
     /// The id that a result names.
     pub id: (Option<Value>, FieldPath),
-    /// The function.
+    /// The function's name.
     pub name: (Option<Value>, FieldPath),
     /// JSON text in a string, or an object.
     pub arguments: (Option<Value>, FieldPath),
@@ -234,7 +234,8 @@ impl CallFields {
     }
 }
 
-/// The object that `text` is as JSON; no text is none. Other text, such as arguments that were cut off, stays what it is.
+/// The object that `text` is as JSON; an absent text is an empty object. Other text, such as arguments that were cut
+/// off, stays a string.
 fn as_object(text: String) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());

@@ -1,12 +1,13 @@
-//! What a conversation is to a model: messages and tools go in as a prompt, and the text that comes out has a meaning.
+//! Conversations: messages and tools are rendered as a prompt, and the model's text is parsed into an answer.
 //!
 //! ```text
-//! conversation, tools, kwargs ─ guard (marks what could spell a control token) ─ Jinja ─ marks out ─▶ text + barriers
+//! conversation, tools, kwargs ─ guard (marks text that could form a control token) ─ Jinja ─ marks out ─▶ text + barriers
 //! text of a choice ─ output ─▶ reasoning, content, calls
 //! ```
 //!
-//! Owns compiled templates, their limits, the choice among a model's templates, the conversation that all routes read, the shapes of OpenAI's chat messages and
-//! the model families' syntaxes. It knows no HTTP, no clock and no engine; the caller tokenizes the text with the barriers
+//! Owns compiled templates, their limits, the choice among a model's templates, the conversation that all routes read,
+//! the shapes of OpenAI's chat messages and the model families' syntaxes. It uses no HTTP, no clock and no engine; the
+//! caller tokenizes the text with the barriers
 //! ([`SpecialText::RecognisedOutside`](crate::protocol::SpecialText::RecognisedOutside)) and feeds the answer back.
 
 mod conversation;

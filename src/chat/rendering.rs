@@ -22,7 +22,8 @@ pub struct ChatInput {
     pub tools: Option<Vec<Json>>,
     /// Whether the prompt ends where the assistant begins to speak.
     pub add_generation_prompt: bool,
-    /// Whether the prompt ends within the last message, so that the answer continues it. Not with `add_generation_prompt`.
+    /// Whether the prompt ends within the last message, so that the answer continues it. Not with
+    /// `add_generation_prompt`.
     pub continue_final_message: bool,
     /// More variables for the template, such as `enable_thinking`.
     pub kwargs: Map<String, Json>,
@@ -55,7 +56,8 @@ pub enum TemplateError {
     Failed(String),
 }
 
-/// Why the last message cannot be continued. Each text follows the words that ask for it, whatever a route has for them.
+/// Why the last message cannot be continued. Each text follows the words that ask for it, whatever a route has for
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ContinuationError {
     /// There is no text to go on from.

@@ -8,12 +8,14 @@ use super::{
 };
 use std::sync::Arc;
 
-/// ChatML, the template of a model that brings none: `<|im_start|>role`, a line end, the content, `<|im_end|>`, a line end.
-/// Where its markers are no control tokens of the model they are plain text, and the model may never have seen them.
+/// ChatML, the template of a model that brings none: `<|im_start|>role`, a line end, the content, `<|im_end|>`, a line
+/// end. Where its markers are no control tokens of the model they are plain text, and the model may never have seen
+/// them.
 pub const FALLBACK: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}\
     {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/// The marks that end a turn of [`FALLBACK`] and begin the next one. A model that has no tokens for them writes them as plain text.
+/// The marks that end a turn of [`FALLBACK`] and begin the next one. A model that has no tokens for them writes them as
+/// plain text.
 pub const FALLBACK_MARKS: [&str; 2] = ["<|im_end|>", "<|im_start|>"];
 
 /// A model's templates, compiled.

@@ -1,6 +1,7 @@
-//! One compiled chat template and what it makes of a conversation.
+//! One compiled chat template and the prompts that it renders.
 //!
-//! Owns rendering, its limits, and the cut of a prompt that continues the last message. It does not choose the template.
+//! Owns rendering, its limits, and the cut of a prompt that continues the last message. It does not choose the
+//! template.
 
 use super::{
     environment::{self, NAME, RESERVED},
@@ -26,12 +27,12 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
     mentions: Mentions,
-    shows_whole_messages: bool,
+    renders_whole_messages: bool,
     tokens: TemplateTokens,
     guard: Guard,
 }
 
-fn shows_whole_messages(source: &str) -> bool {
+fn renders_whole_messages(source: &str) -> bool {
     let dense: String = source.chars().filter(|c| !c.is_whitespace()).collect();
     ["message|tojson", "messages|tojson", "{{message}}", "{{messages}}"].iter().any(|whole| dense.contains(whole))
 }
@@ -40,12 +41,12 @@ impl ChatTemplate {
     /// Compiles a template.
     ///
     /// # Errors
-    /// `Failed` when `source` is no Jinja, uses what is not supported, or is longer than 1 MiB.
+    /// `Failed` when `source` is no Jinja, uses a feature that is not supported, or is longer than 1 MiB.
     pub fn compile(source: &str, tokens: TemplateTokens) -> Result<Self, TemplateError> {
         let environment = environment::compile(source)?;
         let guard = Guard::new(&tokens, source)?;
-        let (mentions, shows_whole_messages) = (Mentions::of(source), shows_whole_messages(source));
-        Ok(Self { environment, source: source.to_owned(), mentions, shows_whole_messages, tokens, guard })
+        let (mentions, renders_whole_messages) = (Mentions::of(source), renders_whole_messages(source));
+        Ok(Self { environment, source: source.to_owned(), mentions, renders_whole_messages, tokens, guard })
     }
 
     /// The template as it was given.
@@ -58,13 +59,13 @@ impl ChatTemplate {
         &self.mentions
     }
 
-    /// Whether it prints messages as they are, with all of their fields.
-    pub fn shows_whole_messages(&self) -> bool {
-        self.shows_whole_messages
+    /// Whether it prints whole messages, with all of their fields.
+    pub fn renders_whole_messages(&self) -> bool {
+        self.renders_whole_messages
     }
 
-    /// Renders a conversation. Takes time linear in the input for known templates, and bounded time for all: call it off
-    /// the async threads when the input is long.
+    /// Renders a conversation. Takes time linear in the input for known templates, and bounded time for all: call it
+    /// off the async threads when the input is long.
     ///
     /// # Errors
     /// `Raised` when the template refuses, `Input` when the request contradicts itself, `Failed` otherwise.

@@ -4,12 +4,13 @@
 //! | --- | --- |
 //! | `text` | the message's content; several are joined by a line break, as in chat |
 //! | `tool_use` | a call of the assistant's message |
-//! | `tool_result` | a message of the role `tool`, in its place between what stands before and after it |
-//! | `thinking` | the message's `reasoning_content`; whether it is shown to the model is the template's choice |
+//! | `tool_result` | a message of the role `tool`, in its place between the blocks before and after it |
+//! | `thinking` | the message's `reasoning_content`; the template decides whether the model sees it |
 //! | `redacted_thinking` | nothing, which is reported: only Anthropic can read it |
 //!
-//! Other blocks are refused by name. Messages of one role in a row are one message, as Anthropic says, so that templates
-//! which want turns to alternate do not mind. A last message of the assistant is the beginning of the answer.
+//! Other blocks are refused by name. Messages of one role in a row become one message, as Anthropic documents, so that
+//! templates which require alternating roles accept them. A last message of the assistant is the beginning of the
+//! answer.
 
 use super::tools::{self, object, string};
 use crate::{
@@ -19,14 +20,14 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// What was said so far.
+/// The messages so far, oldest first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct MessageTurns {
     /// At least one message; messages of one role in a row are one.
     pub(super) conversation: Conversation,
     /// Whether the answer continues the last message.
     pub(super) continues: bool,
-    /// Places of what has no effect.
+    /// Paths of the fields that have no effect.
     pub(super) ignored: Ignored,
 }
 
@@ -129,14 +130,14 @@ impl MessageTurns {
         Ok(())
     }
 
-    /// What a tool said.
+    /// The result of a tool.
     fn result(&mut self, block: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
         let call_id = string(block, "tool_use_id", at)?;
         let content = block.take("content").map(|content| self.texts(content, &at.field("content"))).transpose()?;
         let mut content = content.unwrap_or_default();
-        // Templates know no failed call, so the model is told in words, unless it is already.
+        // Templates have no field for a failed call, so the text states it, unless it does already.
         let failed = block.boolean("is_error").map_err(|error| error.inside(at))? == Some(true);
-        if failed && !says_error(&content) {
+        if failed && !mentions_error(&content) {
             match content.first_mut() {
                 Some(Part::Text { text, .. }) => text.insert_str(0, "Error: "),
                 None => content.push(Part::Text { text: "Error: ".to_owned(), at: at.clone() }),
@@ -180,7 +181,7 @@ impl MessageTurns {
         Ok(text)
     }
 
-    /// The message that what stands at `at` belongs to, which one of this role said.
+    /// The message of this role that a block at `at` belongs to.
     fn turn(&mut self, role: Role, at: &FieldPath) -> &mut Message {
         let messages = &mut self.conversation.messages;
         if messages.last().is_none_or(|message| message.role != role) {
@@ -214,7 +215,7 @@ impl MessageTurns {
 }
 
 /// Whether a tool's text begins with the word `error`.
-fn says_error(content: &[Part]) -> bool {
+fn mentions_error(content: &[Part]) -> bool {
     let text = content.iter().map(Part::text).collect::<Vec<_>>().join("\n");
     text.trim_start().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"))
 }

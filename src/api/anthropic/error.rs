@@ -1,11 +1,11 @@
 //! An [`ApiError`] in Anthropic's words: `{"type":"error","error":{type,message},"request_id"}`.
 //!
-//! Source of types and statuses: the `anthropic` package, `_error_classes.py` and `types/shared`. There is no `param`, so
-//! messages name the field.
+//! Source of types and statuses: the `anthropic` package, `_error_classes.py` and `types/shared`. There is no `param`,
+//! so messages name the field.
 //!
-//! A full queue is 529 and not 503, because Anthropic's SDKs have a class of their own for it and clients go by it, and
-//! because nothing is lost: they repeat every status from 500 on, after the same `retry-after-ms` and `Retry-After`. What
-//! else passes by itself (loading, stopping) stays 503, which load balancers know.
+//! A full queue is 529 and not 503, because Anthropic's SDKs have a class of their own for it, which clients check, and
+//! because nothing is lost: they repeat every status from 500 on, after the same `retry-after-ms` and `Retry-After`.
+//! Other temporary errors (loading, stopping) stay 503, which load balancers understand.
 
 use crate::{
     api::{error::ApiError, fields::FieldError, request_id::RequestId},
@@ -57,7 +57,7 @@ fn row(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::BodyTimeout => "timeout_error",
         ApiError::BodyTooLarge { .. } => "request_too_large",
         ApiError::RateLimited { .. } => "rate_limit_error",
-        // See the module. A stream's client has the type only, and learns that it may come again.
+        // See the module. The client of a stream gets only the type, which tells it that a retry may succeed.
         ApiError::Overloaded { .. } | ApiError::ModelLoading { .. } | ApiError::ShuttingDown => "overloaded_error",
         ApiError::EngineDied | ApiError::ModelChanged | ApiError::EngineFailed { .. } | ApiError::Internal => "api_error",
     };

@@ -1,8 +1,8 @@
 //! How `/v1/messages` writes a generation: a `message`, or the events that make one.
 //!
-//! Feeds the text to its [`OutputParser`] and turns what that finds into blocks, one open at a time, numbered without gaps.
-//! Owns ids, the stop reason and the count of thinking tokens. The objects' shapes are `object.rs`, when bytes are sent is
-//! `api/respond`'s.
+//! Feeds the text to its [`OutputParser`] and turns its findings into blocks, one open at a time, numbered without
+//! gaps. Owns ids, the stop reason and the count of thinking tokens. The objects' shapes are `object.rs`, when bytes
+//! are sent is `api/respond`'s.
 
 use super::{
     error::ErrorObject,
@@ -22,18 +22,18 @@ use axum::body::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// What a request wants to see.
+/// The parts of an answer that a request asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MessageView {
-    /// Whether thinking blocks have their text.
+    /// Whether thinking blocks contain their text.
     pub(super) thoughts: bool,
     /// The request's stop strings.
     pub(super) stop_sequences: Vec<String>,
     /// Tokens of the prompt.
     pub(super) prompt_tokens: usize,
-    /// What was not done as asked, if the body is to say so (in answers without streaming).
+    /// Warnings for the body, if the request asked for them there (in answers without streaming).
     pub(super) warnings: Option<Vec<String>>,
-    /// For an error within a stream.
+    /// The request's id, for an error within a stream.
     pub(super) request_id: Option<RequestId>,
 }
 
@@ -44,17 +44,17 @@ pub(super) struct MessageFormat {
     model: String,
     view: MessageView,
     parser: OutputParser,
-    /// Whether `message_start` was made.
+    /// Whether `message_start` was sent.
     begun: bool,
-    /// What the block that has begun and not ended is.
+    /// The kind of the open block; `None` between blocks.
     open: Option<BlockKind>,
-    /// Blocks begun.
+    /// The number of blocks that have begun.
     blocks: usize,
     tokens: u64,
-    /// Tokens up to the last one whose event showed a thought.
+    /// Tokens up to the last one whose event contained reasoning.
     thinking_tokens: u64,
     finish: Option<Finish>,
-    /// What was absorbed.
+    /// The blocks of all chunks so far, for an answer without streaming.
     whole: Vec<WholeBlock>,
 }
 
@@ -65,7 +65,7 @@ enum BlockKind {
     Call,
 }
 
-/// A block as it is put together.
+/// A block that grows by deltas.
 #[derive(Debug)]
 struct WholeBlock {
     block: Block,
@@ -74,7 +74,7 @@ struct WholeBlock {
 }
 
 impl MessageFormat {
-    /// For an answer under this model's name whose text means what `spec` says.
+    /// For an answer under this model's name whose text is parsed by `spec`.
     pub(super) fn new(model: String, view: MessageView, spec: Arc<OutputSpec>) -> Self {
         Self {
             id: id("msg"),
@@ -91,7 +91,7 @@ impl MessageFormat {
         }
     }
 
-    /// The message before anything was said, with what is known of its usage by then.
+    /// The message before its first block, with the usage that is known by then.
     fn start(&self, cached_tokens: u32) -> MessageStreamEvent {
         let prompt_tokens = u64::try_from(self.view.prompt_tokens).unwrap_or(u64::MAX);
         let usage = Usage { prompt_tokens, cached_tokens: u64::from(cached_tokens).min(prompt_tokens), ..Usage::default() };
@@ -110,7 +110,7 @@ impl MessageFormat {
         }
     }
 
-    fn show(&mut self, found: OutputDelta, events: &mut Vec<MessageStreamEvent>) {
+    fn add_output(&mut self, found: OutputDelta, events: &mut Vec<MessageStreamEvent>) {
         match found {
             OutputDelta::Content(text) => {
                 self.enter(BlockKind::Text, || Block::Text { text: String::new() }, events);
@@ -145,7 +145,7 @@ impl MessageFormat {
     fn leave(&mut self, events: &mut Vec<MessageStreamEvent>) {
         let Some(kind) = self.open else { return };
         if kind == BlockKind::Thinking {
-            // Clients keep a thought for the next request once it is signed, with whatever.
+            // Clients keep a thinking block for the next request only if it has a signature, whatever its value.
             self.add(BlockDelta::Signature { signature: "" }, events);
         }
         events.push(MessageStreamEvent::ContentBlockStop { index: self.blocks - 1 });
@@ -182,7 +182,7 @@ impl WireFormat for MessageFormat {
 
     const ENDS_WITH_DONE: bool = false;
 
-    /// Nothing: only the first event tells how much of the prompt was cached, and `message_start` is to say so.
+    /// No chunks: `message_start` contains the number of cached tokens, which arrives with the first event.
     fn opening(&mut self) -> Vec<MessageStreamEvent> {
         Vec::new()
     }
@@ -203,7 +203,7 @@ impl WireFormat for MessageFormat {
             self.thinking_tokens = self.tokens;
         }
         for delta in found {
-            self.show(delta, &mut events);
+            self.add_output(delta, &mut events);
         }
         if output.finish.is_some() {
             self.leave(&mut events);
@@ -272,19 +272,19 @@ impl WholeBlock {
 
     fn into_block(self) -> Block {
         match self.block {
-            Block::ToolUse { id, name, .. } => Block::ToolUse { id, name, input: as_far_as_it_goes(&self.input) },
+            Block::ToolUse { id, name, .. } => Block::ToolUse { id, name, input: complete_members(&self.input) },
             block @ (Block::Text { .. } | Block::Thinking { .. }) => block,
         }
     }
 }
 
-/// The object that `text` is as JSON, or, where `max_tokens` cut it, the members that were whole by then: a member is never
-/// half of what the model was about to say. So do the SDKs with the events of a stream.
-fn as_far_as_it_goes(text: &str) -> Map<String, Value> {
+/// The object that `text` is as JSON, or, where `max_tokens` cut it, the members that were complete by then: a member
+/// never contains half of an argument. The SDKs do the same with the events of a stream.
+fn complete_members(text: &str) -> Map<String, Value> {
     if let Ok(whole) = serde_json::from_str(text) {
         return whole;
     }
-    // What is open at the end was open at the last place where the text may be cut: every bracket is such a place.
+    // Brackets that are open at the end were open at the last position where the text may be cut: each bracket is one.
     let (mut open, mut in_string, mut escaped, mut cut) = (Vec::new(), false, false, 0);
     for (at, c) in text.char_indices() {
         match c {

@@ -4,9 +4,9 @@
 //! body ─ request, conversation, tools ─▶ ChatRequest ─▶ openai::chat ─▶ sequence ─▶ events ─ format ─▶ objects
 //! ```
 //!
-//! A request is read into the same struct as one of `/v1/chat/completions` and prepared by the code of that route, so that both
-//! mean the same by messages, tools, stop strings and formats. Owns Anthropic's words. Which headers `anthropic-version` and `anthropic-beta` come
-//! with makes no difference.
+//! A request is read into the same struct as one of `/v1/chat/completions` and prepared by the code of that route, so
+//! that both mean the same by messages, tools, stop strings and formats. Owns Anthropic's words. Which headers
+//! `anthropic-version` and `anthropic-beta` come with makes no difference.
 
 mod conversation;
 pub(super) mod error;
@@ -32,14 +32,14 @@ use axum::{
 };
 use error::AnthropicError;
 use format::{MessageFormat, MessageView};
-use request::{Aim, MessageRequest};
+use request::{MessageRequest, MessagesEndpoint};
 
 /// `POST /v1/messages`.
 ///
 /// # Errors
-/// Whatever is wrong before the response has begun.
+/// Any failure before the response has begun.
 pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, AnthropicError> {
-    let (prepared, shows_thoughts) = prepare_as(&call, fields, reader(Aim::Create)).await?;
+    let (prepared, shows_thoughts) = prepare_as(&call, fields, reader(MessagesEndpoint::Create)).await?;
     let warnings = call.enforce(prepared.warnings)?;
     let view = MessageView {
         thoughts: shows_thoughts,
@@ -59,15 +59,15 @@ pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, Anthr
 /// # Errors
 /// Whatever is wrong with the request but its length.
 pub(super) async fn count(call: Call, fields: Fields) -> Result<Response, AnthropicError> {
-    let (understood, _) = understand_as(&call, fields, reader(Aim::Count)).await?;
+    let (understood, _) = understand_as(&call, fields, reader(MessagesEndpoint::Count)).await?;
     let warnings = call.enforce(understood.warnings)?;
     let mut response = Json(object::TokenCount { input_tokens: understood.tokens.len() }).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }
 
-/// Reads the fields of a request; also whether its answer shows thoughts.
-fn reader(aim: Aim) -> impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, bool), FieldError> {
+/// Reads the fields of a request; also whether its answer contains the text of thinking.
+fn reader(aim: MessagesEndpoint) -> impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, bool), FieldError> {
     move |fields, limits| MessageRequest::read(fields, aim, limits).map(|request| (request.chat, request.shows_thoughts))
 }
 

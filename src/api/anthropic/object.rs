@@ -1,7 +1,7 @@
 //! The objects of the Messages API as they stand in JSON: messages, blocks, events of a stream, usage.
 //!
-//! Source: the `anthropic` package, `types/message.py`, `types/raw_message_stream_event.py`, `types/usage.py`; `warnings` is
-//! ours. What goes into them is `format.rs`.
+//! Source: the `anthropic` package, `types/message.py`, `types/raw_message_stream_event.py`, `types/usage.py`;
+//! `warnings` is ours. `format.rs` fills them.
 
 use crate::api::respond::Usage;
 use serde::Serialize;
@@ -26,15 +26,15 @@ pub(super) struct MessageObject {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Block {
-    /// Said.
+    /// Text of the answer.
     Text { text: String },
-    /// Thought. There is nobody to sign for: the signature is empty, and any is accepted when the block comes back.
+    /// Reasoning. It is not signed: the signature is empty, and a block that a client sends back may have any.
     Thinking { thinking: String, signature: &'static str },
-    /// Called. `input` is empty where a stream begins the block.
+    /// A tool call. `input` is empty where a stream begins the block.
     ToolUse { id: String, name: String, input: Map<String, Value> },
 }
 
-/// What a stream adds to a block.
+/// An addition to a block of a stream.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type")]
 pub(super) enum BlockDelta {
@@ -61,7 +61,7 @@ pub(super) enum MessageStreamEvent {
 }
 
 impl MessageStreamEvent {
-    /// Of its frame: the same word as its `type`.
+    /// The `event` field of its SSE frame: the same word as its `type`.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::MessageStart { .. } => "message_start",
@@ -81,9 +81,9 @@ pub(super) struct MessageEndObject {
     pub(super) stop_sequence: Option<String>,
 }
 
-/// Anthropic's `Usage`. All of the prompt is `input_tokens`, `cache_creation_input_tokens` and `cache_read_input_tokens`
-/// together: tokens that the prefix cache supplied are in the last and not in the first. Nothing is charged for filling
-/// the cache, and every prompt fills it, so the second is always 0.
+/// Anthropic's `Usage`. All of the prompt is `input_tokens`, `cache_creation_input_tokens` and
+/// `cache_read_input_tokens` together: tokens that the prefix cache supplied are in the last and not in the first.
+/// Nothing is charged for filling the cache, and every prompt fills it, so the second is always 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct AnthropicUsageObject {
     input_tokens: u64,
@@ -99,7 +99,7 @@ struct AnthropicOutputTokensDetails {
 }
 
 impl AnthropicUsageObject {
-    /// Of a request; `thinking_tokens` are those of its completion tokens that were thought.
+    /// The usage of a request; `thinking_tokens` of its completion tokens are reasoning.
     pub(super) fn of(usage: &Usage, thinking_tokens: u64) -> Self {
         Self {
             input_tokens: usage.prompt_tokens.saturating_sub(usage.cached_tokens),
@@ -114,6 +114,6 @@ impl AnthropicUsageObject {
 /// The answer of `/v1/messages/count_tokens`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct TokenCount {
-    /// Of the whole prompt, cached or not.
+    /// Tokens of the whole prompt, cached or not.
     pub(super) input_tokens: usize,
 }

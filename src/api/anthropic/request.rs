@@ -44,7 +44,7 @@ static NAMES: FieldNames = FieldNames {
 
 /// What a body is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::api) enum Aim {
+pub(in crate::api) enum MessagesEndpoint {
     /// An answer.
     Create,
     /// The count of its prompt's tokens.
@@ -79,7 +79,7 @@ impl MessageRequest {
     ///
     /// # Errors
     /// The first field at fault.
-    pub(in crate::api) fn read(mut f: Fields, aim: Aim, limits: &RequestLimits) -> Result<Self, FieldError> {
+    pub(in crate::api) fn read(mut f: Fields, aim: MessagesEndpoint, limits: &RequestLimits) -> Result<Self, FieldError> {
         f.check(specs::REFUSED)?;
         let mut ignored = without_effect(&mut f)?;
         let system = f.get(&specs::SYSTEM)?;
@@ -88,7 +88,7 @@ impl MessageRequest {
         ignored.extend(turns.ignored);
         let Offer { tools, calls, parallel } = tools::read(&mut f, &mut ignored)?;
         let max_tokens = f.get(&specs::MAX_TOKENS)?.map(i64::unsigned_abs);
-        if max_tokens.is_none() && aim == Aim::Create {
+        if max_tokens.is_none() && aim == MessagesEndpoint::Create {
             return Err(FieldError::missing(specs::MAX_TOKENS.name));
         }
         let strings = stop_sequences(&mut f, limits.max_stop_strings)?;

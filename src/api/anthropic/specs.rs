@@ -82,7 +82,7 @@ pub(in crate::api) const SEED: FieldSpec<Integers> = sampling::SEED
 pub(in crate::api) const CHAT_TEMPLATE_KWARGS: FieldSpec<Objects> =
     chat::CHAT_TEMPLATE_KWARGS.about("As in `/v1/chat/completions` (vLLM).");
 
-/// All of them.
+/// All fields of `POST /v1/messages`.
 pub(in crate::api) const MESSAGE_FIELDS: Specs = &[
     &MODEL,
     &MAX_TOKENS,

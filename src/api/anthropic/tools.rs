@@ -1,4 +1,4 @@
-//! `tools` and `tool_choice`, read into what chat has of them.
+//! `tools` and `tool_choice`, read into chat's types.
 //!
 //! Tools of the client's own work; those that Anthropic runs, or that its models were trained for, are refused by name.
 
@@ -18,7 +18,7 @@ pub(super) struct Offer {
     pub(super) parallel: bool,
 }
 
-/// Reads both fields, and puts places of what has no effect into `ignored`.
+/// Reads both fields, and adds the paths of fields without effect to `ignored`.
 ///
 /// # Errors
 /// The first place at fault.
@@ -50,7 +50,7 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
     Ok(offer)
 }
 
-/// The function of a tool as templates know it.
+/// The function of a tool in the form that templates expect.
 fn function(value: Value, at: &FieldPath, ignored: &mut Ignored) -> Result<Map<String, Value>, FieldError> {
     let inside = |error: FieldError| error.inside(at);
     let mut tool = object(value, at)?;
@@ -75,7 +75,7 @@ fn function(value: Value, at: &FieldPath, ignored: &mut Ignored) -> Result<Map<S
     if let Some(strict) = tool.boolean("strict").map_err(inside)? {
         function.insert("strict".to_owned(), strict.into());
     }
-    // Arguments are always streamed as they come, and every tool is always there.
+    // Arguments are always streamed as they arrive, and every tool is always available.
     for name in ["cache_control", "eager_input_streaming"] {
         tool.take(name);
     }

@@ -1,7 +1,7 @@
 //! Why a field of a request, or its body as a whole, is refused: the place of the fault, and its kind.
 //!
-//! Owns the sentences. They are written in OpenAI's spelling of places unless another is asked for, once, where an answer is
-//! made; nobody edits them afterwards.
+//! Owns the sentences. They are written in OpenAI's spelling of places unless another is asked for, once, where an
+//! answer is made; they are not edited afterwards.
 
 use super::type_name;
 use crate::{
@@ -25,16 +25,16 @@ pub struct FieldError {
 pub enum FieldFault {
     /// The body is no JSON object.
     Body {
-        /// What is wrong with it.
+        /// The rule that it breaks.
         reason: String,
     },
     /// A required field is absent or null.
     Missing,
     /// The value has the wrong JSON type.
     WrongType {
-        /// What is accepted, with its article.
+        /// The accepted type, with its article.
         expected: &'static str,
-        /// What came, with its article.
+        /// The type that was sent, with its article.
         found: &'static str,
     },
     /// A number outside its range.
@@ -43,17 +43,17 @@ pub enum FieldFault {
         min: String,
         /// Highest accepted value.
         max: String,
-        /// What came.
+        /// The value that was sent.
         found: String,
     },
     /// Any other rule.
     Invalid {
-        /// The rule, and what came; without a full stop.
+        /// The rule and the value that was sent; without a full stop.
         reason: String,
     },
     /// A field of the API that this server does not implement: refused, because ignoring it would change the result.
     Unsupported {
-        /// What is not supported, and what is; without a full stop.
+        /// The unsupported and the supported values; without a full stop.
         reason: &'static str,
     },
 }
@@ -142,7 +142,7 @@ impl FieldError {
     }
 }
 
-/// In OpenAI's spelling.
+/// The sentence with paths in OpenAI's spelling.
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.sentence(PathStyle::Brackets))

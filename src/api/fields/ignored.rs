@@ -1,6 +1,6 @@
-//! Names of fields that have no effect, as they are told to the caller.
+//! Names of fields that have no effect, as warnings list them.
 //!
-//! Owns how many are told: the first [`SHOWN`]; of the others only their number is known. A body of 2 MB can have 400,000
+//! Owns how many are listed: the first [`SHOWN`]; the others are only counted. A body of 2 MB can have 400,000
 //! names, so each costs the same however many came before it.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 /// Names that are kept as text.
 pub(in crate::api) const SHOWN: usize = 16;
 
-/// Chosen anew by each process, so that nobody can send names of one digest.
+/// A random key for each process, so that no client can send names with equal digests.
 static DIGESTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// A set of ignored field names: 16 as text, all as digests.
@@ -43,7 +43,7 @@ impl Ignored {
         self.known.extend(names.hidden().map(|known| digest((outer, known))));
     }
 
-    /// Adds names of fields beside the others.
+    /// Adds names to the list.
     pub fn extend(&mut self, names: Self) {
         self.known.extend(names.hidden());
         for (known, name) in names.shown {

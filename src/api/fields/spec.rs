@@ -1,7 +1,8 @@
-//! Specs of request fields: a field's name, the values that it may have, its default and its description, each stated once.
+//! Specs of request fields: a field's name, the values that it may have, its default and its description, each stated
+//! once.
 //!
-//! A reader reads a field by its spec (`fields.get(&TOP_P)?`), and `/openapi.json` and `docs/API.md` are made from the same
-//! constants. Each spec stands beside the reader that uses it; this file knows no field of any route.
+//! A reader reads a field by its spec (`fields.get(&TOP_P)?`), and `/openapi.json` and `docs/API.md` are made from the
+//! same constants. Each spec stands beside the reader that uses it; this file contains no field of any route.
 
 use super::{FieldError, Fields};
 use serde_json::Value;
@@ -10,11 +11,11 @@ use std::fmt::Debug;
 /// Whether a field of a request has an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
-    /// It does what its specification says.
+    /// It has the effect that its specification describes.
     Works,
-    /// It does what its specification says, and the API that the route follows does not have it.
+    /// It has the effect that its specification describes; the API that the route follows does not have the field.
     Extra,
-    /// Accepted, and without effect by its nature: what it asks for makes no difference to the answer.
+    /// Accepted, and without effect by its nature: it cannot change the answer.
     Accepted,
     /// Refused by name, because ignoring it would change the answer; values without effect are accepted.
     Refused,
@@ -37,7 +38,7 @@ pub struct FieldSpec<V> {
 
 /// The values that a field may have. `null` always equals absence and is none of them.
 pub trait Values: Debug + Copy + Sync {
-    /// A value as a reader wants it.
+    /// The type of a value that was read.
     type Value;
     /// The result of a read: a value, or an option of one if the field has no default.
     type Read;
@@ -58,7 +59,7 @@ pub trait Values: Debug + Copy + Sync {
     }
 }
 
-/// A spec whose kind of values is not known, so that one list can hold all specs of a route.
+/// A spec without its type of values, so that one list can hold all specs of a route.
 pub trait AnySpec: Debug + Sync {
     /// The field's key.
     fn name(&self) -> &'static str;
@@ -150,14 +151,14 @@ impl<V> FieldSpec<V> {
         Self { name, support, example: "\"x\"", about: "", values }
     }
 
-    /// With an example, JSON text.
+    /// The same field with an example, JSON text.
     #[must_use]
     pub const fn example(mut self, example: &'static str) -> Self {
         self.example = example;
         self
     }
 
-    /// With a description, one sentence.
+    /// The same field with a description, one sentence.
     #[must_use]
     pub const fn about(mut self, about: &'static str) -> Self {
         self.about = about;

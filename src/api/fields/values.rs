@@ -13,7 +13,7 @@ use std::{fmt::Debug, ops::RangeInclusive};
 /// Values, one of which an absent field has.
 #[derive(Debug, Clone, Copy)]
 pub struct Or<V: Values> {
-    /// All of them.
+    /// The accepted values.
     pub values: V,
     /// The one of an absent field.
     pub default: V::Value,
@@ -78,7 +78,7 @@ impl<V: Values<Value: Copy>> FieldSpec<Or<V>> {
 pub struct Numbers {
     /// The least of them.
     pub min: f64,
-    /// The greatest of them; infinite if there is none.
+    /// The maximum; infinite if there is none.
     pub max: f64,
     /// True if `min` itself is excluded.
     pub open: bool,
@@ -113,7 +113,7 @@ impl Values for Numbers {
 }
 
 impl FieldSpec<Numbers> {
-    /// Without the least number of the range.
+    /// The same field without the minimum of its range.
     #[must_use]
     pub const fn above_min(mut self) -> Self {
         self.values.open = true;
@@ -214,11 +214,11 @@ impl Values for Booleans {
 /// Texts, however long: the limit of the body bounds them.
 #[derive(Debug, Clone, Copy)]
 pub struct Strings {
-    /// Whether the empty text is one of them.
+    /// Whether the empty text is accepted.
     pub may_be_empty: bool,
 }
 
-/// A text.
+/// A string.
 #[must_use]
 pub const fn string(name: &'static str) -> FieldSpec<Strings> {
     FieldSpec::new(name, Support::Works, Strings { may_be_empty: true })
@@ -251,7 +251,7 @@ impl Values for Strings {
     }
 }
 
-/// Certain words.
+/// A string out of a fixed list.
 #[derive(Debug, Clone, Copy)]
 pub struct OneOf {
     words: &'static [&'static str],
@@ -286,13 +286,13 @@ impl Values for OneOf {
     }
 }
 
-/// Objects, whose entries only the field's own reader knows.
+/// Objects, whose entries the field's own reader checks.
 #[derive(Debug, Clone, Copy)]
 pub struct Objects {
     schema: fn() -> Value,
 }
 
-/// An object that the field's own reader takes apart; this JSON Schema describes it.
+/// An object that the field's own reader parses; this JSON Schema describes it.
 #[must_use]
 pub const fn object(name: &'static str, schema: fn() -> Value) -> FieldSpec<Objects> {
     FieldSpec::new(name, Support::Works, Objects { schema }).example("{}")
@@ -315,13 +315,13 @@ impl Values for Objects {
     }
 }
 
-/// Values of a shape that only the field's own reader knows.
+/// Values of a shape that the field's own reader checks.
 #[derive(Debug, Clone, Copy)]
 pub struct Shaped {
     schema: fn() -> Value,
 }
 
-/// A value that the field's own reader takes apart; this JSON Schema describes it.
+/// A value that the field's own reader parses; this JSON Schema describes it.
 #[must_use]
 pub const fn shaped(name: &'static str, schema: fn() -> Value) -> FieldSpec<Shaped> {
     FieldSpec::new(name, Support::Works, Shaped { schema })
@@ -430,7 +430,7 @@ pub fn is_off(name: &str, value: &Value) -> Result<bool, FieldError> {
 /// For [`FieldSpec::unless`]: an array without elements.
 ///
 /// # Errors
-/// None.
+/// Never; the signature is that of all such tests.
 pub fn is_empty_array(_name: &str, value: &Value) -> Result<bool, FieldError> {
     Ok(value.as_array().is_some_and(Vec::is_empty))
 }

@@ -13,16 +13,16 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What is known before the first token.
+/// The facts that are known before the first token.
 #[derive(Debug)]
 pub(super) struct InfillHead {
-    /// As the request named it.
+    /// The model's name as the request gave it.
     pub(super) model: String,
-    /// The prompt's text, if it is shown.
+    /// The prompt's text, if the answer contains it.
     pub(super) prompt: Option<String>,
     /// Its length, tokens.
     pub(super) prompt_tokens: usize,
-    /// `generation_settings`.
+    /// llama-server's `generation_settings`.
     pub(super) settings: Value,
     /// Tokens that were asked for and fit; 0 computes the prompt only.
     pub(super) max_tokens: u32,
@@ -64,7 +64,7 @@ pub(super) struct InfillFormat {
     finish: Option<Finish>,
 }
 
-/// When things happened.
+/// The times of the generation's events.
 #[derive(Debug)]
 struct Clock {
     submitted: Instant,
@@ -74,7 +74,7 @@ struct Clock {
 }
 
 impl InfillFormat {
-    /// For a generation that was just submitted.
+    /// A format for a generation that was just submitted.
     pub(super) fn new(head: InfillHead, request: InfillRequest) -> Self {
         Self {
             head,
@@ -122,7 +122,8 @@ impl InfillFormat {
     }
 }
 
-/// The keys that `paths` name, under their whole paths: `timings/prompt_n` is found by that name. What is not there is left out.
+/// The keys that `paths` name, under their whole paths: `timings/prompt_n` is found by that name. Paths without a value
+/// are left out.
 fn choose(whole: &Value, paths: &[String]) -> Value {
     let found = |path: &String| Some((path.clone(), path.split('/').try_fold(whole, |value, key| value.get(key))?.clone()));
     Value::Object(paths.iter().filter_map(found).collect::<Map<_, _>>())
@@ -186,7 +187,7 @@ impl WireFormat for InfillFormat {
             self.finish = output.finish;
         }
         if self.head.max_tokens == 0 {
-            // The one token that had to be sampled is nobody's.
+            // The engine samples at least one token; this one is not part of the answer.
             output.tokens.clear();
             output.text.clear();
             self.finish = self.finish.take().map(|_| Finish::Length);
@@ -213,7 +214,7 @@ impl WireFormat for InfillFormat {
     }
 
     fn absorb(&mut self, _chunk: Value) {
-        // `chunks` has kept what the whole needs.
+        // `chunks` has kept the text and tokens that the whole needs.
     }
 
     fn whole(self, usage: &Usage) -> Value {

@@ -1,9 +1,9 @@
 //! `POST /infill`: code completion as editors ask llama-server for it (llama.vim, llama.vscode, Continue).
 //!
-//! Fields are `request.rs`, what fits into the context is `window.rs`, the answer's shape is `format.rs`. Where we differ
-//! from llama-server: the prompt begins with BOS and not with the extra files; a repository's marks are only used when
-//! there are extra files; whatever is left out or cut is named in `x-llamero-warnings`; a model without marks is a 400 of
-//! OpenAI's shape and not a 501; errors in a stream are `data:` frames.
+//! `request.rs` reads the fields, `window.rs` cuts the texts to the context, `format.rs` writes the answer. Where we
+//! differ from llama-server: the prompt begins with BOS and not with the extra files; a repository's marks are only
+//! used when there are extra files; whatever is left out or cut is named in `x-llamero-warnings`; a model without marks
+//! is a 400 of OpenAI's shape and not a 501; errors in a stream are `data:` frames.
 
 mod format;
 pub(super) mod request;
@@ -22,10 +22,10 @@ use axum::response::Response;
 use format::{InfillFormat, InfillHead};
 use request::{InfillLimits, InfillRequest};
 
-/// The handler.
+/// The handler of `POST /infill`.
 ///
 /// # Errors
-/// Whatever is wrong before the response has begun.
+/// Any failure before the response has begun.
 pub(super) async fn infill(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
     let model = models::requested_or_first(&call, &mut fields)?;
     let info = models::loaded(&model)?;
@@ -39,7 +39,7 @@ pub(super) async fn infill(call: Call, mut fields: Fields) -> Result<Response, A
         warnings.clamped(param, text);
     }
     let warnings = call.enforce(warnings)?;
-    let prompt_text = if request.shows("prompt") { Some(model.handle.detokenize(window.prompt.clone()).await?) } else { None };
+    let prompt_text = if request.includes("prompt") { Some(model.handle.detokenize(window.prompt.clone()).await?) } else { None };
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let sequence = SequenceRequest {
         prompt: window.prompt,

@@ -1,7 +1,7 @@
-//! What `POST /infill` may ask for: llama-server's fields, with its defaults.
+//! The request of `POST /infill`: llama-server's fields, with its defaults.
 //!
-//! Source: llama.cpp, `tools/server/README.md`, `/infill` and `/completion`. A field either works, or is refused by name
-//! because ignoring it would change the form of the result, or is reported as ignored.
+//! Source: llama.cpp, `tools/server/README.md`, `/infill` and `/completion`. A field either works, or is refused by
+//! name because ignoring it would change the form of the result, or is reported as ignored.
 
 pub(in crate::api) mod specs;
 
@@ -15,9 +15,9 @@ use crate::api::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Other files in a request at most; llama.vim sends 16 by default.
+/// The maximum number of other files in a request; llama.vim sends 16 by default.
 const MAX_EXTRA: usize = 128;
-/// Entries of `response_fields` and `samplers` at most.
+/// The maximum number of entries in `response_fields` and in `samplers`.
 const MAX_NAMES: usize = 64;
 /// Samplers of llama-server that are here, with their fields.
 const SAMPLERS: [(&str, &[&str]); 10] = {
@@ -37,21 +37,21 @@ const SAMPLERS: [(&str, &[&str]); 10] = {
     ]
 };
 
-/// What the served model and the operator allow.
+/// The limits of the served model and of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) struct InfillLimits {
     /// Token ids are below this.
     pub(in crate::api) vocabulary_size: u32,
-    /// Stop strings at most.
+    /// The maximum number of stop strings.
     pub(in crate::api) max_stop_strings: usize,
 }
 
 /// The texts of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Texts {
-    /// `input_prefix`, and `prompt` behind it: the line up to the cursor.
+    /// `input_prefix`, and `prompt` after it: the line up to the cursor.
     pub(super) prefix: String,
-    /// `input_suffix`.
+    /// `input_suffix`: the text after the cursor.
     pub(super) suffix: String,
     /// `input_extra`, least important first.
     pub(super) extra: Vec<ExtraFile>,
@@ -69,14 +69,14 @@ pub(super) struct ExtraFile {
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct InfillRequest {
     texts: Texts,
-    /// Tokens to generate at most; `None` goes on until the context is full.
+    /// The maximum number of tokens to generate; `None` continues until the context is full.
     pub(super) n_predict: Option<u64>,
     pub(super) sampling: Sampling,
     pub(super) stop: Vec<String>,
     pub(super) ignore_eos: bool,
-    /// `t_max_predict_ms`.
+    /// `t_max_predict_ms`, the time limit of the answer after its first line.
     pub(super) time_limit: Option<Duration>,
-    /// Keys of the answer, with `/` into objects; empty shows all.
+    /// Keys of the answer, with `/` into objects; empty selects all.
     pub(super) response_fields: Vec<String>,
     pub(super) return_tokens: bool,
     pub(super) stream: bool,
@@ -90,7 +90,7 @@ impl InfillRequest {
         let texts = Texts::read(&mut f)?;
         let mut unknown = use_samplers(&mut f)?;
         f.check(specs::REFUSED)?;
-        // -1 is a random one, which is what no seed is.
+        // -1 is a random seed, as is an absent one.
         if let Some(seed) = f.get(&sampling::specs::SEED)?.filter(|seed| *seed != -1) {
             f.set_default(sampling::specs::SEED.name, json!(seed));
         }
@@ -108,7 +108,7 @@ impl InfillRequest {
             stream: f.get(&specs::STREAM)?,
             unknown: Ignored::default(),
         };
-        // What is cached is always used; there is no need to ask for it, and no way to refuse it.
+        // The prefix cache is always used; a request can neither ask for it nor refuse it.
         if !f.get(&specs::CACHE_PROMPT)? {
             unknown.add(specs::CACHE_PROMPT.name);
         }
@@ -124,8 +124,8 @@ impl InfillRequest {
         std::mem::take(&mut self.texts)
     }
 
-    /// Whether the answer shows a key.
-    pub(super) fn shows(&self, key: &str) -> bool {
+    /// Whether the answer contains a key.
+    pub(super) fn includes(&self, key: &str) -> bool {
         self.response_fields.is_empty() || self.response_fields.iter().any(|path| path.split('/').next() == Some(key))
     }
 }
@@ -167,8 +167,8 @@ fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
     files.into_iter().map(file).collect()
 }
 
-/// Takes out the fields of samplers that `samplers` does not list, and gives those that are used llama-server's defaults.
-/// Names of listed ones that are not here come back. Their order here is always the same.
+/// Takes out the fields of samplers that `samplers` does not list, and gives those that are used llama-server's
+/// defaults. Returns the listed names that this server does not have. Samplers always run in the same order here.
 fn use_samplers(f: &mut Fields) -> Result<Ignored, FieldError> {
     const NAME: &str = specs::SAMPLERS.name;
     let all = !f.has(NAME);
@@ -211,7 +211,7 @@ fn names(f: &mut Fields, spec: &FieldSpec<Shaped>) -> Result<Vec<String>, FieldE
     values.into_iter().map(name).collect()
 }
 
-/// `false`, 0, -1, and what is empty.
+/// `false`, 0, -1, and empty texts, lists and objects.
 fn is_neutral(value: &Value) -> bool {
     match value {
         Value::Null => true,

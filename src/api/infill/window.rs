@@ -1,7 +1,7 @@
-//! What of the texts around the cursor fits into the context: an editor sends more than enough and wants an answer.
+//! Cuts the texts around the cursor to the context: an editor sends more than fits and expects an answer.
 //!
-//! llama-server cuts to a batch, three parts prefix to one part suffix, and fills the rest of the context with other files.
-//! Here the context is all there is, room for the answer is set aside first, and every cut is told.
+//! llama-server cuts to a batch, three parts prefix to one part suffix, and fills the rest of the context with other
+//! files. Here the context is all there is, room for the answer is set aside first, and every cut is reported.
 //!
 //! ```text
 //! BOS │ other files, whole ones, the last of them │ PRE │ end of the prefix │ SUF │ begin of the suffix │ MID │ answer
@@ -18,7 +18,8 @@ use crate::{
 };
 use futures_util::future::try_join_all;
 
-/// The name that the repository gets, and the file with the cursor: nobody tells us theirs. They are llama-server's.
+/// The name that the repository gets, and the file with the cursor: requests do not name them. The names are
+/// llama-server's.
 const REPOSITORY: &str = "myproject\n";
 const FILE: &str = "filename\n";
 /// Before each other file where the vocabulary has no mark for one (llama-server's).
@@ -29,7 +30,7 @@ const MARKS: usize = 4;
 /// A prompt that fits.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Window {
-    /// The prompt.
+    /// The prompt with all marks.
     pub(super) prompt: Vec<Token>,
     /// Tokens that may follow.
     pub(super) max_tokens: u32,
@@ -59,11 +60,11 @@ pub(super) async fn fit(
 /// Other files as tokens.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Extra {
-    /// Before the files, if any is shown.
+    /// The tokens before the files, if the prompt contains any file.
     before: Vec<Token>,
-    /// Each with its mark and name.
+    /// The tokens of each file, with its mark and name.
     files: Vec<Vec<Token>>,
-    /// Behind them.
+    /// The tokens after the files.
     after: Vec<Token>,
 }
 
@@ -106,7 +107,8 @@ impl Extra {
 fn cut(model: &ModelInfo, marks: &FimTokens, mut hole: FimTexts, extra: &Extra, n_predict: Option<u64>) -> Window {
     let context = usize::try_from(model.max_model_len).unwrap_or(usize::MAX);
     let asked = n_predict.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
-    // Half of the context at most for the answer, a quarter if nobody said how much; a token at least.
+    // The answer gets at most half of the context, a quarter if the request does not say how much, and at least one
+    // token.
     let reserved = asked.map_or(context / 4, |asked| asked.min(context / 2)).max(1);
     let room = context.saturating_sub(reserved + MARKS);
 

@@ -30,7 +30,8 @@ pub(super) fn authenticate(state: &AppState, access: Access, request: &mut Reque
     Ok(())
 }
 
-/// The key of the first header that has one. Of a header sent twice, neither counts: who knows which one a proxy checked.
+/// The key of the first header that has one. A header sent twice does not count at all: a proxy may have checked either
+/// value.
 fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
     let single = |name: &str| {
         let mut values = headers.get_all(name).iter();

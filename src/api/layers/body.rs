@@ -1,7 +1,7 @@
 //! Reads request bodies whole, bounded in size and time, before any handler runs.
 //!
-//! In memory: at most `max_body_bytes` per connection, of authenticated callers only, and of all together what `api/body_budget.rs`
-//! allows.
+//! In memory: at most `max_body_bytes` per connection, of authenticated callers only, and for all together as much as
+//! `api/body_budget.rs` allows.
 
 use crate::api::{
     body_budget::{self, BudgetShare},
@@ -47,8 +47,9 @@ pub(in crate::api) fn announced_length(headers: &HeaderMap) -> usize {
     headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
-/// The same head with headers in memory of their own: hyper's point into the read buffer of their connection, 8 KB that a handler
-/// which keeps them would keep for as long as it waits. (CORS with a list of origins keeps a browser's `Origin` all the same.)
+/// The same head with headers in memory of their own: hyper's point into the read buffer of their connection, 8 KB that
+/// a handler which keeps them would keep for as long as it waits. (CORS with a list of origins keeps a browser's
+/// `Origin` all the same.)
 fn detached(mut parts: Parts) -> Parts {
     let copied = |value: &HeaderValue| {
         let mut copy = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
@@ -69,7 +70,7 @@ async fn collect(mut frames: BodyDataStream, limit: usize, part: &mut BudgetShar
         if frame.len() > limit - bytes.len() {
             return Err(ApiError::BodyTooLarge { limit_bytes: limit });
         }
-        // Of one that is not announced; a vector doubles what it has.
+        // For a body of unknown length; a vector doubles its capacity.
         let length = bytes.len() + frame.len();
         if length > bytes.capacity() {
             part.grow(length.saturating_mul(2).min(limit))?;

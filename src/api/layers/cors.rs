@@ -37,13 +37,14 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
     let origin = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
     } else {
-        // What is no header value can be no browser's origin.
+        // A text that is no header value cannot be a browser's origin.
         AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin.trim_end_matches('/')).ok()))
     };
     let layer = CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST])
-        // The SDKs send a dozen `x-stainless-*` headers, more with each version; none of ours grants anything by itself.
+        // The SDKs send a dozen `x-stainless-*` headers, more with each version; none of ours grants anything by
+        // itself.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(EXPOSED)
         .max_age(MAX_AGE);

@@ -1,9 +1,9 @@
 //! Refuses requests that were meant for another host, or that do not name one exactly once (RFC 9112 3.2).
 //!
-//! On loopback without keys, the address is the only protection; here a web page is kept from using it.
-//! A page may call `http://its-own-name:8000` after pointing that name to 127.0.0.1 (DNS rebinding, CVE-2024-28224), or post to
-//! `http://127.0.0.1:8000` without reading the answer. So `Host` must name this machine, and `Origin`, if sent, too, unless it is
-//! one of the configured origins.
+//! On loopback without keys, the address is the only protection; this layer prevents web pages from using it. A page
+//! may call `http://its-own-name:8000` after pointing that name to 127.0.0.1 (DNS rebinding, CVE-2024-28224), or post
+//! to `http://127.0.0.1:8000` without reading the answer. So `Host` must name this machine, and `Origin`, if sent, too,
+//! unless it is one of the configured origins.
 
 use crate::{api::error::ApiError, gateway::keys::KeyRing};
 use axum::{
@@ -18,7 +18,7 @@ use std::{
 /// Which `Host` and `Origin` a request may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPolicy {
-    /// Any: keys protect the server, or the operator wants no protection.
+    /// Any host: keys protect the server, or the operator turned this protection off.
     Any,
     /// Only names of this machine, and these origins.
     ThisMachine {
@@ -61,7 +61,7 @@ pub(super) fn check(policy: &HostPolicy, request: &Request) -> Result<(), ApiErr
     if policy.allows(request) { Ok(()) } else { Err(ApiError::HostNotAllowed) }
 }
 
-/// Whether `host` is what a `Host` header may say: `uri-host [":" port]`, or nothing for a target that has no host.
+/// Whether `host` is a valid value of a `Host` header: `uri-host [":" port]`, or nothing for a target that has no host.
 fn is_host(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return host.is_empty() };
     let port = host.strip_prefix(authority.host()).unwrap_or(host);

@@ -1,4 +1,4 @@
-//! What happens around every request. In this order, outermost first ([`wrap`], [`pass`]):
+//! The layers around every request. In this order, outermost first ([`wrap`], [`pass`]):
 //!
 //! 1. `identify`: request id and span, so that everything below is found in the log
 //! 2. CORS: also refusals must be readable by an allowed page
@@ -7,7 +7,8 @@
 //! 5. `hosts`: one sound `Host`; on loopback without keys, only requests that were meant for this machine
 //! 6. `authenticate`: everything but the open routes, unknown paths included
 //! 7. `quota`: requests per minute, before a body is read
-//! 8. `body`: read whole, bounded in size, time and what all take together; handlers get it from memory
+//! 8. `body`: read whole, bounded in size, in time and in the memory of all bodies together; handlers get it from
+//!    memory
 //! 9. `heavy`: a long body is read and answered on threads of their own, where callers take turns
 //!
 //! Facts that differ from route to route are read from its row in `routes.rs`; errors have the shape of its family.
@@ -56,11 +57,11 @@ struct Around {
     bodies: Arc<BodyBudget>,
 }
 
-/// Numbers 3 to 9 as one layer of axum's: each boxes what it keeps of a request, and a thousand requests that wait for their turn keep
-/// it a thousand times.
+/// Numbers 3 to 9 as one layer of axum's: each boxes its data of a request, and a thousand requests that wait for their
+/// turn keep it a thousand times.
 async fn pass(State(around): State<Around>, request: Request, next: Next) -> Response {
     let rules = Rules::of(request.method(), request.uri().path());
-    Stamp::new(&rules).put(recover(rules.family, admit(&around, rules, request, next)).await)
+    Stamp::new(&rules).write_headers(recover(rules.family, admit(&around, rules, request, next)).await)
 }
 
 /// Numbers 5 to 9, and the routes.
@@ -87,7 +88,7 @@ async fn admit(around: &Around, rules: Rules, mut request: Request, next: Next) 
         }
     };
     if let Some(quota) = quota {
-        quota.tell(&mut response);
+        quota.write_headers(&mut response);
     }
     response
 }

@@ -1,4 +1,4 @@
-//! Requests per minute of each key, counted where the table of routes says so, and `x-ratelimit-*` on their answers.
+//! Requests per minute of each key, counted on the routes whose row has a quota, and `x-ratelimit-*` on their answers.
 
 use crate::{
     api::{error::ApiError, state::AppState},
@@ -15,7 +15,7 @@ const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
 
-/// Where a caller with a limit stands.
+/// The quota of a caller with a limit, after this request.
 #[derive(Debug)]
 pub(super) struct Quota {
     limit: u32,
@@ -46,8 +46,8 @@ pub(super) fn count(state: &AppState, request: &mut Request) -> Result<Option<Qu
 }
 
 impl Quota {
-    /// Says it in the headers of the answer.
-    pub(super) fn tell(&self, response: &mut Response) {
+    /// Writes the quota into the answer's headers.
+    pub(super) fn write_headers(&self, response: &mut Response) {
         let headers = response.headers_mut();
         headers.insert(LIMIT, HeaderValue::from(self.limit));
         headers.insert(REMAINING, HeaderValue::from(self.remaining));

@@ -1,5 +1,5 @@
-//! OpenAI's headers on answers of `/v1` and `/generate`, but not where Anthropic's clients call, and the count of those that
-//! are refusals.
+//! OpenAI's headers on answers of `/v1` and `/generate`, but not where Anthropic's clients call, and the count of those
+//! that are refusals.
 
 use crate::{
     api::{family::Family, routes::Rules},
@@ -14,7 +14,7 @@ use std::time::Instant;
 /// The date that OpenAI's servers send.
 const VERSION: HeaderValue = HeaderValue::from_static("2020-10-01");
 
-/// What is known of a request before it is answered.
+/// The facts about a request that are known before it is answered.
 pub(super) struct Stamp {
     family: Family,
     is_counted: bool,
@@ -22,13 +22,13 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Of a request that has just been received.
+    /// The facts of a request that has just been received.
     pub(super) fn new(&Rules { family, counts, .. }: &Rules) -> Self {
         Self { family, is_counted: family != Family::Legacy || counts, received: Instant::now() }
     }
 
-    /// Puts the headers on, and counts a refusal.
-    pub(super) fn put(self, mut response: Response) -> Response {
+    /// Writes the headers, and counts a refusal.
+    pub(super) fn write_headers(self, mut response: Response) -> Response {
         if self.is_counted && response.status().as_u16() >= 400 {
             metrics::count_refusal(response.status().as_u16());
         }

@@ -3,17 +3,17 @@
 use super::json::{Json, quoted};
 use std::fmt::Write as _;
 
-/// What FastAPI reports as the input of a body that is no JSON.
+/// The input that FastAPI reports for a body that is no JSON.
 static EMPTY_OBJECT: Json = Json::Object(Vec::new());
-/// What FastAPI reports as the input when there is no body.
+/// The input that FastAPI reports when there is no body.
 static NOTHING: Json = Json::Null;
 
 /// The end of a range. A message shows `1` for either kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Bound {
-    /// Of an integer field; `ctx` shows it as `1`.
+    /// The bound of an integer field; `ctx` shows it as `1`.
     Integer(i64),
-    /// Of a float field; `ctx` shows it as `1.0`.
+    /// The bound of a float field; `ctx` shows it as `1.0`.
     Float(f64),
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Rule {
     JsonInvalid(&'static str),
     ModelAttributesType,
     StringType,
-    /// At most this many characters.
+    /// The text has more than this many characters.
     StringTooLong(usize),
     StringTooShort,
     IntType,

@@ -60,7 +60,8 @@ async fn complete(call: &Call, request: GenerateRequest) -> Result<Response, Api
     driver::generate(call, Submission { model, sequences, choices: 1, stream: false, warnings, line_limit: None }, format).await
 }
 
-/// Tokens to generate: what was asked for, reduced to what the context leaves. Old callers send 512 to any model.
+/// Tokens to generate: the number of the request, reduced to the rest of the context. Old callers send 512 to any
+/// model.
 fn room(prompt: &[Token], max_tokens: u64, max_model_len: u32) -> Result<u32, ApiError> {
     if prompt.is_empty() {
         return Err(ApiError::invalid("prompt", "The prompt has no tokens. Please send at least one character."));
@@ -95,7 +96,7 @@ fn sequence(request: GenerateRequest, prompt: Vec<Token>, max_tokens: u32) -> Re
     })
 }
 
-/// What was not done as asked.
+/// The warnings of the answer.
 fn warnings(request: &GenerateRequest, max_tokens: u32) -> Warnings {
     let mut warnings = Warnings::ignored(request.ignored.clone());
     if u64::from(max_tokens) < request.max_tokens {

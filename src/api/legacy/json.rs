@@ -10,25 +10,25 @@ mod writer;
 pub(super) use scanner::parse;
 pub(super) use writer::quoted;
 
-/// Arrays and objects within each other, at most. Python gives up near 1000.
+/// The maximum nesting of arrays and objects. Python gives up near 1000.
 pub(super) const MAX_DEPTH: usize = 64;
-/// Digits of an integer, at most: `sys.int_info.default_max_str_digits` of Python.
+/// The maximum number of digits of an integer: `sys.int_info.default_max_str_digits` of Python.
 pub(super) const MAX_INT_DIGITS: usize = 4300;
 
 /// A value as Python holds it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json {
-    /// `None`.
+    /// Python's `None`.
     Null,
-    /// `bool`.
+    /// Python's `bool`.
     Bool(bool),
     /// `int`, of any size, as its decimal digits with an optional `-`; never `-0`.
     Int(Box<str>),
     /// `float`, also one that is not finite.
     Float(f64),
-    /// `str`.
+    /// Python's `str`.
     String(String),
-    /// `list`.
+    /// Python's `list`.
     Array(Vec<Self>),
     /// `dict`: each key once, at the place where it came first and with the value that came last.
     Object(Vec<(String, Self)>),
@@ -37,11 +37,11 @@ pub(super) enum Json {
 /// Why a text is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum JsonError {
-    /// `json.JSONDecodeError`.
+    /// Python's `json.JSONDecodeError`.
     Syntax {
         /// Python's message.
         message: &'static str,
-        /// Where, in characters from 0.
+        /// The position of the error, characters from 0.
         position: usize,
     },
     /// More than [`MAX_DEPTH`] or [`MAX_INT_DIGITS`]: errors in Python too (`RecursionError`, `ValueError`), if later.

@@ -1,7 +1,7 @@
-//! The body of `POST /generate`: fields, defaults, ranges, and FastAPI's answers to what does not fit.
+//! The body of `POST /generate`: fields, defaults, ranges, and FastAPI's answers to invalid values.
 //!
-//! Types and defaults are those of the FastAPI script that this route replaces. Its ranges were checked later, by vLLM's
-//! `SamplingParams`, and ended in a 500; here they are a 422 in the shape that pydantic gives a bounded field.
+//! Types and defaults are those of the FastAPI script that this route replaces. Its ranges were checked later, by
+//! vLLM's `SamplingParams`, and ended in a 500; here they are a 422 in the shape that pydantic gives a bounded field.
 
 pub(in crate::api) mod specs;
 
@@ -17,19 +17,19 @@ use crate::api::fields::{
 };
 use axum::http::{HeaderMap, StatusCode, header};
 
-/// Stop strings, at most. vLLM had no bound, OpenAI's is 4: this is the most that any route takes.
+/// The maximum number of stop strings. vLLM had no bound, OpenAI's is 4: this is the maximum of all routes.
 const MAX_STOP_STRINGS: usize = 16;
-/// Characters of a stop string, at most.
+/// The maximum length of a stop string, characters.
 const MAX_STOP_CHARACTERS: usize = 256;
-/// FastAPI's words for what its JSON reader did not survive.
+/// FastAPI's words for a body on which its JSON reader fails.
 const UNREADABLE: &str = r#"{"detail":"There was an error parsing the body"}"#;
 
 /// A validated request.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct GenerateRequest {
-    /// The text to go on from.
+    /// The text to continue.
     pub(super) prompt: String,
-    /// Tokens to generate at most, ≥ 1; may exceed the context.
+    /// The maximum number of tokens to generate, ≥ 1; may exceed the context.
     pub(super) max_tokens: u64,
     /// ≥ 0 and finite; 0 is greedy.
     pub(super) temperature: f32,
@@ -54,7 +54,7 @@ impl GenerateRequest {
     /// Reads a request from its headers and body.
     ///
     /// # Errors
-    /// What FastAPI would answer.
+    /// The answer that FastAPI would give.
     pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
         if body.is_empty() {
             return Err(unprocessable(&[ValidationFault::no_body()]));
@@ -89,7 +89,8 @@ impl GenerateRequest {
     }
 }
 
-/// Takes the fields in the order in which pydantic reports their faults. A faulty field reads as a default that nobody sees.
+/// Takes the fields in the order in which pydantic reports their faults. A faulty field reads as a default that is
+/// never used.
 struct LegacyFields<'a> {
     body: &'a Json,
     members: &'a [(String, Json)],

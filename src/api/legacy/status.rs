@@ -23,7 +23,7 @@ struct Health {
     load_percent: Option<u8>,
 }
 
-/// Says what runs here.
+/// Describes this server.
 pub(in crate::api) async fn root(State(state): State<AppState>) -> Response {
     Json(Root { message: "llamero is running", model: state.models.first().name }).into_response()
 }

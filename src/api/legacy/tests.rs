@@ -1,4 +1,5 @@
-//! The legacy routes as a client sees them, first of all against the answers of real FastAPI (`tests/fixtures/fastapi.txt`).
+//! The legacy routes as a client sees them, first of all against the answers of real FastAPI
+//! (`tests/fixtures/fastapi.txt`).
 
 use crate::api::testing::{Answer, Setup, TestApp};
 use axum::{

@@ -1,5 +1,5 @@
-//! OpenAI's routes: completions, chat, responses, embeddings and models; those of others that belong to them, rerank and score; and what
-//! explains and renders requests.
+//! OpenAI's routes: completions, chat, responses, embeddings and models; the related routes of others, rerank and
+//! score; and the routes that explain and render requests.
 
 pub(in crate::api) mod chat;
 pub mod completions;

@@ -1,6 +1,6 @@
 //! `GET /v1/models` and `/v1/models/{id}`, and the one rule for the field `model`.
 //!
-//! All served names stand for the one model of this server. A name that is not served is a 404, never a silent fallback.
+//! All served names refer to the one model of this server. A name that is not served is a 404, never a silent fallback.
 
 use crate::{
     api::{
@@ -83,7 +83,7 @@ pub(in crate::api) fn requested_or_first(call: &Call, fields: &mut Fields) -> Re
 /// Facts about the model.
 ///
 /// # Errors
-/// The model was never loaded yet: 503, and when to come back.
+/// The model was never loaded yet: 503 with a suggested wait.
 pub(in crate::api) fn loaded(model: &Model) -> Result<Arc<ModelInfo>, ApiError> {
     model.info.clone().ok_or_else(|| not_loaded(model.state()))
 }
@@ -111,7 +111,7 @@ fn not_loaded(state: ModelState) -> ApiError {
 }
 
 fn not_found(name: &str) -> ApiError {
-    // The name comes back in the message; a whole book of it need not.
+    // The message repeats the name; a very long one is cut.
     ApiError::ModelNotFound { model: name.chars().take(128).collect() }
 }
 

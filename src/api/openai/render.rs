@@ -1,8 +1,9 @@
 //! `POST /v1/completions/render` and `POST /v1/chat/completions/render`: the tokens that a request would compute. Of
 //! completions a list with an element per prompt, of chat the one object.
 //!
-//! vLLM's routes. Routers that know of prefix caches (vllm-router, llm-d) call them with the body of the request itself and
-//! read `token_ids`. It is prepared by the code that prepares the request, so the two cannot disagree; nothing is generated.
+//! vLLM's routes. Routers that use prefix caches (vllm-router, llm-d) call them with the body of the request itself and
+//! read `token_ids`. It is prepared by the code that prepares the request, so the two cannot disagree; nothing is
+//! generated.
 
 use super::{chat, completions};
 use crate::{
@@ -37,27 +38,27 @@ struct SamplingParamsObject {
 /// The handler of `/v1/completions/render`.
 ///
 /// # Errors
-/// As of the request itself.
+/// The errors of the request itself.
 pub(in crate::api) async fn of_completions(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let completions::PreparedCompletion { request, model, warnings, sequences, .. } = completions::prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
     let prompts = sequences.into_iter().step_by(request.best_of);
     let rendered = try_join_all(prompts.map(|sequence| rendered(&model, "cmpl", request.n, sequence))).await?;
     let mut response = Json(rendered).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }
 
 /// The handler of `/v1/chat/completions/render`.
 ///
 /// # Errors
-/// As of the request itself.
+/// The errors of the request itself.
 pub(in crate::api) async fn of_chat(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let chat::PreparedChat { request, model, warnings, sequences, .. } = chat::prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
     let sequence = sequences.into_iter().next().unwrap_or_default();
     let mut response = Json(rendered(&model, "chatcmpl", request.n, sequence).await?).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }
 

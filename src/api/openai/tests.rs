@@ -30,7 +30,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-/// The routes, what keeps the engine supervised, and the engine itself.
+/// The routes, the task that supervises the engine, and the engine itself.
 struct Bench {
     app: Router,
     engine: ScriptedEngine,

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 /// Schemas of answers.
 const SCHEMAS: &str = include_str!("schemas.json");
 
-/// The document.
+/// The OpenAPI document.
 ///
 /// # Panics
 /// If an example is no JSON, which a test rules out.
@@ -76,7 +76,7 @@ fn describe(operation: &Operation) -> Value {
     described
 }
 
-/// What stands in braces in a path.
+/// The names in braces in a path.
 fn parameters(path: &str) -> Vec<Value> {
     let names = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
     names.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})).collect()
@@ -113,7 +113,7 @@ fn meaning(status: u16) -> &'static str {
     }
 }
 
-/// A body's schema. Refused fields are left out: whoever follows the document does not send them.
+/// A body's schema. Refused fields are left out: a client that follows the document does not send them.
 fn schema(body: &Body) -> Value {
     let fields = body.specs().filter(|field| field.support() != Support::Refused);
     let properties: Map<String, Value> =

@@ -9,13 +9,13 @@ use std::sync::LazyLock;
 pub(super) struct Operation {
     /// `get` or `post`.
     pub(super) method: &'static str,
-    /// With parameters in braces.
+    /// The path, with parameters in braces.
     pub(super) path: &'static str,
     /// The shape of its errors.
     pub(super) family: Family,
-    /// One sentence.
+    /// The purpose, one sentence.
     pub(super) about: &'static str,
-    /// What a body may contain; `None` without a body.
+    /// The fields of a body; `None` without a body.
     pub(super) body: Option<Body>,
     /// Media type and schema of the answer; a name in `schemas.json`.
     pub(super) answers: &'static [(&'static str, &'static str)],
@@ -27,7 +27,7 @@ pub(super) struct Operation {
 pub(super) static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| ROUTES.iter().flat_map(of).collect());
 
 fn of(route: &'static Route) -> impl Iterator<Item = Operation> {
-    // At most one short text for each route of the table, made once.
+    // One short text at most for each route of the table, made once.
     let path: &'static str = if route.path.contains("{*") { route.path.replace("{*", "{").leak() } else { route.path };
     route.docs.iter().map(move |Docs { about, body, answers, refusals }| Operation {
         method: route.verb.as_str(),

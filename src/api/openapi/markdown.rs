@@ -157,7 +157,7 @@ fn range(schema: &Value) -> String {
     listed(ranges.into_iter().flatten(), ", ")
 }
 
-/// Each text once.
+/// Joins the texts, each once.
 fn listed(texts: impl Iterator<Item = String>, between: &str) -> String {
     let mut distinct: Vec<String> = Vec::new();
     for text in texts {

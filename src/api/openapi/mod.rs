@@ -1,7 +1,7 @@
 //! The documents of the API: `GET /openapi.json`, and `GET /docs`, which shows it. Both come from this binary alone.
 //!
-//! The specification and `docs/API.md` are made from the specs of fields that stand beside the readers, and tests hold each
-//! table of them against the code that reads the fields. Owns no behaviour of any route.
+//! The specification and `docs/API.md` are made from the specs of fields that stand beside the readers, and tests hold
+//! each table of them against the code that reads the fields. Owns no behaviour of any route.
 
 pub(super) mod docs;
 mod document;
@@ -23,7 +23,7 @@ pub(super) fn pages() -> Router<AppState> {
     utoipa_swagger_ui::SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json")).into()
 }
 
-/// `/openapi.json`.
+/// The handler of `/openapi.json`.
 pub(super) async fn specification() -> Response {
     static TEXT: OnceLock<String> = OnceLock::new();
     let text = TEXT.get_or_init(|| document::document().to_string());

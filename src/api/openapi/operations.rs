@@ -27,7 +27,7 @@ use crate::api::{
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
-/// What any route with a body may answer.
+/// The errors that any route with a body may answer with.
 const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503];
 
 /// The same at Anthropic's routes, where a full queue has a status of its own.
@@ -62,13 +62,13 @@ const fn page(answers: &'static [(&'static str, &'static str)], refusals: &'stat
     [Docs { about: None, body: None, answers, refusals }]
 }
 
-/// `/v1/completions`.
+/// The bodies and answers of `/v1/completions`.
 pub(in crate::api) const COMPLETIONS_DOCS: &[Docs] =
     &[Docs { about: None, body: Some(COMPLETION), answers: &[(JSON, "Completion"), (EVENTS, "Events")], refusals: REFUSALS }];
-/// `/v1/chat/completions`.
+/// The bodies and answers of `/v1/chat/completions`.
 pub(in crate::api) const CHAT_DOCS: &[Docs] =
     &[Docs { about: None, body: Some(CHAT_COMPLETION), answers: &[(JSON, "ChatCompletion"), (EVENTS, "Events")], refusals: REFUSALS }];
-/// `/v1/responses`.
+/// The bodies and answers of `/v1/responses`.
 pub(in crate::api) const RESPONSES_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
@@ -79,7 +79,7 @@ pub(in crate::api) const RESPONSES_DOCS: &[Docs] = &[Docs {
     answers: &[(JSON, "Response"), (EVENTS, "ResponseEvents")],
     refusals: REFUSALS,
 }];
-/// `/v1/messages`.
+/// The bodies and answers of `/v1/messages`.
 pub(in crate::api) const MESSAGES_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
@@ -90,7 +90,7 @@ pub(in crate::api) const MESSAGES_DOCS: &[Docs] = &[Docs {
     answers: &[(JSON, "Message"), (EVENTS, "MessageEvents")],
     refusals: ANTHROPICS_REFUSALS,
 }];
-/// `/v1/messages/count_tokens`.
+/// The bodies and answers of `/v1/messages/count_tokens`.
 pub(in crate::api) const COUNT_TOKENS_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
@@ -101,26 +101,26 @@ pub(in crate::api) const COUNT_TOKENS_DOCS: &[Docs] = &[Docs {
     answers: &[(JSON, "TokenCount")],
     refusals: ANTHROPICS_REFUSALS,
 }];
-/// `/v1/embeddings`.
+/// The bodies and answers of `/v1/embeddings`.
 pub(in crate::api) const EMBEDDINGS_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body { fields: &[EMBEDDINGS], required: &["model", "input"], example: r#"{"model":"MODEL","input":"The river bank"}"# }),
     answers: &[(JSON, "EmbeddingList")],
     refusals: REFUSALS,
 }];
-/// `/v1/rerank`.
+/// The bodies and answers of `/v1/rerank`.
 pub(in crate::api) const RERANK_DOCS: &[Docs] =
     &[Docs { about: None, body: Some(RANKED), answers: &[(JSON, "Ranking")], refusals: REFUSALS }];
-/// `/v1/score`.
+/// The bodies and answers of `/v1/score`.
 pub(in crate::api) const SCORE_DOCS: &[Docs] =
     &[Docs { about: None, body: Some(SCORED), answers: &[(JSON, "ScoreList")], refusals: REFUSALS }];
-/// `/v1/completions/render`.
+/// The bodies and answers of `/v1/completions/render`.
 pub(in crate::api) const RENDERED_COMPLETIONS_DOCS: &[Docs] =
     &[Docs { about: None, body: Some(COMPLETION), answers: &[(JSON, "RenderedList")], refusals: REFUSALS }];
-/// `/v1/chat/completions/render`.
+/// The bodies and answers of `/v1/chat/completions/render`.
 pub(in crate::api) const RENDERED_CHAT_DOCS: &[Docs] =
     &[Docs { about: None, body: Some(CHAT_COMPLETION), answers: &[(JSON, "Rendered")], refusals: REFUSALS }];
-/// `/v1/explain`.
+/// The bodies and answers of `/v1/explain`.
 pub(in crate::api) const EXPLAIN_DOCS: &[Docs] = &[
     Docs { about: None, body: Some(COMPLETION), answers: &[(JSON, "Explanation")], refusals: REFUSALS },
     Docs {
@@ -130,7 +130,7 @@ pub(in crate::api) const EXPLAIN_DOCS: &[Docs] = &[
         refusals: REFUSALS,
     },
 ];
-/// `/tokenize`.
+/// The bodies and answers of `/tokenize`.
 pub(in crate::api) const TOKENIZE_DOCS: &[Docs] = &[
     Docs {
         about: None,
@@ -145,17 +145,17 @@ pub(in crate::api) const TOKENIZE_DOCS: &[Docs] = &[
         refusals: REFUSALS,
     },
 ];
-/// `/detokenize`.
+/// The bodies and answers of `/detokenize`.
 pub(in crate::api) const DETOKENIZE_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body { fields: &[DETOKENIZE], required: &["tokens"], example: r#"{"tokens":[1,2]}"# }),
     answers: &[(JSON, "Detokenized")],
     refusals: REFUSALS,
 }];
-/// `/tokenizer_info`.
+/// The bodies and answers of `/tokenizer_info`.
 pub(in crate::api) const TOKENIZER_INFO_DOCS: &[Docs] =
     &[Docs { about: None, body: None, answers: &[(JSON, "TokenizerInfo")], refusals: &[401, 403, 422, 503] }];
-/// `/infill`.
+/// The bodies and answers of `/infill`.
 pub(in crate::api) const INFILL_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
@@ -166,11 +166,11 @@ pub(in crate::api) const INFILL_DOCS: &[Docs] = &[Docs {
     answers: &[(JSON, "Infill"), (EVENTS, "Events")],
     refusals: REFUSALS,
 }];
-/// `/v1/models`.
+/// The bodies and answers of `/v1/models`.
 pub(in crate::api) const MODELS_DOCS: &[Docs] = &[Docs { about: None, body: None, answers: &[(JSON, "ModelList")], refusals: &[401, 403] }];
-/// `/v1/models/{id}`.
+/// The bodies and answers of `/v1/models/{id}`.
 pub(in crate::api) const MODEL_DOCS: &[Docs] = &[Docs { about: None, body: None, answers: &[(JSON, "Model")], refusals: &[401, 403, 404] }];
-/// `/generate`.
+/// The bodies and answers of `/generate`.
 pub(in crate::api) const GENERATE_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body { fields: &[GENERATE], required: &["prompt"], example: r#"{"prompt":"Hello","max_tokens":8}"# }),

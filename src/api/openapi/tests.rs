@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{
-        anthropic::request::{Aim, MessageRequest},
+        anthropic::request::{MessageRequest, MessagesEndpoint},
         error::ApiError,
         fields::{
             FieldError, Fields,
@@ -59,11 +59,11 @@ fn reader(operation: &Operation) -> Reader {
         },
         "/v1/messages" => |mut fields| {
             fields.take("model");
-            MessageRequest::read(fields, Aim::Create, &LIMITS).map(|request| request.chat.ignored_last)
+            MessageRequest::read(fields, MessagesEndpoint::Create, &LIMITS).map(|request| request.chat.ignored_last)
         },
         "/v1/messages/count_tokens" => |mut fields| {
             fields.take("model");
-            MessageRequest::read(fields, Aim::Count, &LIMITS).map(|request| request.chat.ignored_last)
+            MessageRequest::read(fields, MessagesEndpoint::Count, &LIMITS).map(|request| request.chat.ignored_last)
         },
         "/v1/embeddings" => |mut fields| {
             fields.take("model");
@@ -109,7 +109,8 @@ fn chat(mut fields: Fields) -> Result<Ignored, FieldError> {
     ChatRequest::read(fields, &LIMITS).map(|request| request.ignored)
 }
 
-/// Routes whose fields are read as [`Fields`]. `/generate` reads JSON as Python does, and is held to its table in `silence`.
+/// Routes whose fields are read as [`Fields`]. `/generate` reads JSON as Python does, and is held to its table in
+/// `silence`.
 fn with_bodies() -> impl Iterator<Item = &'static Operation> {
     OPERATIONS.iter().filter(|operation| operation.body.is_some() && operation.path != "/generate")
 }
@@ -153,7 +154,8 @@ fn every_example_of_a_field_is_json_and_every_schema_of_an_answer_is_there() {
     }
 }
 
-/// What JSON Schema says of `type` (2020-12, validation 6.1.1); generators of clients and requests refuse other documents.
+/// JSON Schema's rule for `type` (2020-12, validation 6.1.1); generators of clients and requests refuse other
+/// documents.
 #[test]
 fn no_list_of_types_names_one_twice() {
     fn check(value: &Value, path: &str) {
@@ -264,8 +266,8 @@ fn no_field_of_openais_responses_is_missing() {
     assert_eq!(missing, [""; 0]);
 }
 
-/// The fields of Anthropic's `MessageCreateParams` (`anthropic` 2.13), those that it has had before, and those of the beta
-/// API that Claude Code sends.
+/// The fields of Anthropic's `MessageCreateParams` (`anthropic` 2.13), those that it has had before, and those of the
+/// beta API that Claude Code sends.
 #[test]
 fn no_field_of_anthropics_messages_is_missing() {
     let anthropic = "max_tokens messages model cache_control container diagnostics inference_geo metadata output_config service_tier \
@@ -309,7 +311,7 @@ async fn every_documented_route_is_there() {
 
     for Operation { method, path, .. } in &*OPERATIONS {
         let path = path.replace("{id}", "tiny");
-        // A page of the documents lies behind a redirect to its folder.
+        // A page of the documents follows a redirect to its folder.
         let answer = if *method == "get" { app.get(&path).await } else { app.post(&path, "{}").await };
         assert!(![404, 405].contains(&answer.status.as_u16()), "{method} {path}: {answer:?}");
     }

@@ -1,7 +1,7 @@
 //! The one path from a running generation to an HTTP response: one JSON object, or a stream of SSE frames.
 //!
 //! Knows "stream or not", when a status may be sent, keep-alives, how errors end a stream, and that a dropped response
-//! cancels the work. What the bytes look like is the endpoint's [`WireFormat`]; nothing here names an OpenAI object.
+//! cancels the work. The endpoint's [`WireFormat`] writes the bytes; nothing here names an OpenAI object.
 //!
 //! ```text
 //! Generation ──events──▶ Run ──▶ WireFormat::chunks ─┬─▶ absorb … whole ──▶ one JSON object
@@ -33,17 +33,17 @@ use serde::Serialize;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
-/// Tokens that an answer lists one by one from which on it is written on a thread of its own: each may have 20 alternatives with
-/// their bytes.
+/// Tokens that an answer lists one by one from which on it is written on a thread of its own: each may have 20
+/// alternatives with their bytes.
 const HEAVY_LIST: u64 = 512;
 /// The same of tokens whose text alone is written, a few bytes for each.
 const HEAVY_TEXT: u64 = 32 * 1024;
 
-/// How an endpoint writes a generation. What it streams and what it answers at once come from the same chunks.
+/// How an endpoint writes a generation. Its streams and its whole answers come from the same chunks.
 pub trait WireFormat: Send + 'static {
-    /// What one frame of a stream holds.
+    /// The content of one frame of a stream.
     type Chunk: Serialize + Send;
-    /// What an event is shown as: any number of chunks, an `Option` where it is one at most.
+    /// The chunks of an event: any number of them, or an `Option` where there is at most one.
     type Chunks: IntoIterator<Item = Self::Chunk, IntoIter: Send> + Send;
     /// The answer without streaming.
     type Whole: Serialize + Send + 'static;
@@ -54,7 +54,7 @@ pub trait WireFormat: Send + 'static {
     /// Chunks to send before any event, such as an echoed prompt.
     fn opening(&mut self) -> Vec<Self::Chunk>;
 
-    /// The chunks for an event, none if it has nothing to show. The event's finish is never a failure.
+    /// The chunks for an event, none if it has no visible content. The event's finish is never a failure.
     fn chunks(&mut self, event: GenerationEvent) -> Self::Chunks;
 
     /// Last chunks after every choice has finished, such as the usage.
@@ -65,12 +65,14 @@ pub trait WireFormat: Send + 'static {
         None
     }
 
-    /// The frames that end a stream which fails, before `[DONE]`. An end without one would look like success to the SDKs.
+    /// The frames that end a stream which fails, before `[DONE]`. An end without one would look like success to the
+    /// SDKs.
     fn failing(&mut self, error: &ApiError) -> Vec<Bytes> {
         vec![sse::frame(None, &error.envelope())]
     }
 
-    /// Adds a chunk to the answer without streaming. Chunks come in the order in which they would be streamed, without the closing ones.
+    /// Adds a chunk to the answer without streaming. Chunks come in the order in which they would be streamed, without
+    /// the closing ones.
     fn absorb(&mut self, chunk: Self::Chunk);
 
     /// Tokens that the answer without streaming lists one by one: with their ids, log-probabilities or alternatives.
@@ -131,7 +133,8 @@ pub struct Collected<W> {
     pub is_long: bool,
 }
 
-/// Follows `run` to its end and folds it into one object; knows no HTTP. Dropping the future cancels the generation.
+/// Follows `run` to its end and folds it into one object; this needs no HTTP. Dropping the future cancels the
+/// generation.
 ///
 /// # Errors
 /// A choice fails: the request is answered as a whole or not at all.
@@ -180,7 +183,7 @@ fn stream_frames<F: WireFormat>(
             yield Ok(frame::<F>(&chunk));
         }
         if held.is_empty() {
-            // The head goes out with the first bytes of the body; a waiting proxy wants to see it now.
+            // The head goes out with the first bytes of the body; a waiting proxy needs it now.
             yield Ok(sse::PING);
         }
         for event in held {

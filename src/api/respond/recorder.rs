@@ -20,7 +20,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// For a request to `endpoint` whose handler was entered at `received`. Until told otherwise, the client went away.
+    /// For a request to `endpoint` whose handler was entered at `received`. Until an outcome is set, it counts as a
+    /// client that went away.
     #[must_use]
     pub fn new(endpoint: &'static str, model: &str, stream: bool, received: Instant) -> Self {
         let record = GenerationRecord {
@@ -47,7 +48,7 @@ impl Recorder {
     }
 
     /// Takes an event's times and finish.
-    pub(super) fn note(&mut self, event: &GenerationEvent) {
+    pub(super) fn observe(&mut self, event: &GenerationEvent) {
         let output = &event.output;
         if let Some(started) = output.started {
             self.record.queue = self.record.queue.max(Some(Duration::from_micros(started.queue_us)));

@@ -1,9 +1,9 @@
-//! Server-sent events as the SDKs' decoders can bear them: frames of one `data:` line, named where a route's clients go by
-//! names, and comments.
+//! Server-sent events in the form that the SDKs' decoders accept: frames of one `data:` line, named where a route's
+//! clients expect names, and comments.
 //!
-//! Never `id:` or `retry:`, and no `event:` without data: openai-python's decoder fails on a comment after an `id:`, and on
-//! a frame that has no data (`_streaming.py`).
-//! Written by hand: axum's `Sse` would search each payload for line breaks, which JSON does not have, and copy it once more.
+//! Never `id:` or `retry:`, and no `event:` without data: openai-python's decoder fails on a comment after an `id:`,
+//! and on a frame that has no data (`_streaming.py`). Written by hand: axum's `Sse` would search each payload for line
+//! breaks, which JSON does not have, and copy it once more.
 
 use axum::{
     body::Bytes,
@@ -31,7 +31,8 @@ const BROKEN: Bytes = Bytes::from_static(
 "#,
 );
 
-/// `event: …` if the frame has a name, `data: {…}` and a blank line. JSON escapes line breaks, so it is always one line.
+/// `event: …` if the frame has a name, `data: {…}` and a blank line. JSON escapes line breaks, so it is always one
+/// line.
 pub(in crate::api) fn frame<T: Serialize>(event: Option<&'static str>, value: &T) -> Bytes {
     let mut buffer = Vec::with_capacity(512);
     if let Some(event) = event {

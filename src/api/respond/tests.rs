@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Shows the text of events, and of usage what there is.
+/// Shows the text of events, and the usage, if there is any.
 #[derive(Default)]
 struct Plain {
     whole: String,

@@ -1,6 +1,7 @@
 //! Ends a generation that takes too long, but not in its first line: half a line is of no use to an editor.
 //!
-//! The rule is llama-server's `t_max_predict_ms`. The limit is looked at when tokens come, so it is kept to within a step.
+//! The rule is llama-server's `t_max_predict_ms`. The limit is checked when tokens arrive, so it is exact to within a
+//! step.
 
 use crate::{gateway::handle::GenerationEvent, protocol::Finish};
 use async_stream::stream;

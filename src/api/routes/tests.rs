@@ -1,4 +1,4 @@
-//! The table is what the server does: each row is asked for without a key, with one, with another method and with too
+//! The server obeys the table: each row is requested without a key, with one, with another method and with too
 //! long a body.
 
 use super::*;

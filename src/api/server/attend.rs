@@ -1,7 +1,7 @@
 //! Answers the requests of one connection, for as long as its client is there.
 //!
-//! A client that has left is known within a round trip, whatever it sent before: its request is dropped, which cancels the
-//! work. One that has only stopped sending gets its answer.
+//! The departure of a client is noticed within a round trip, whatever it sent before: its request is dropped, which
+//! cancels the work. One that has only stopped sending gets its answer.
 
 use super::{
     peer::{Peer, Sign},
@@ -44,7 +44,7 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response;
-    /// The client is gone.
+    /// The client has disconnected.
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Response>>;
 
@@ -62,7 +62,8 @@ where
 /// Waits for the answer, unless the client leaves.
 ///
 /// # Errors
-/// It has left. A client of HTTP/1.0 that stops sending counts as gone, as it may not be sent anything before its answer.
+/// It has left. A client of HTTP/1.0 that stops sending counts as gone, as it may not be sent anything before its
+/// answer.
 async fn attend(peer: Arc<Peer>, answer: impl Future<Output = Result<Response, Infallible>>, reads_interim: bool) -> io::Result<Response> {
     let mut response = {
         let (mut answer, mut signs) = (pin!(answer), pin!(Arc::clone(&peer).signs()));

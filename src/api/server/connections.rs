@@ -1,4 +1,4 @@
-//! Accepts connections up to a number, has their small packets sent at once, and gives up on clients that never read.
+//! Accepts connections up to a number, has their small packets sent at once, and disconnects clients that never read.
 
 use super::{attend::Attended, bounds::Bounds, peer::Peer, socket::Socket};
 use axum_server::accept::Accept;

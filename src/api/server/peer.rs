@@ -1,10 +1,12 @@
-//! The client at the other end of a connection: its socket, what is known of its requests, and whether it is still there.
+//! The client at the other end of a connection: its socket, the state of its requests, and whether it is still
+//! connected.
 //!
-//! hyper reads and writes through `socket.rs`. While an answer is pending hyper does not read, so this file does: it keeps the
-//! first [`MAX_PIPELINED`] bytes that follow a request for hyper and drops further ones, so that the end of input is seen
-//! whatever was sent before it. That end does not tell a client that left from one that only stopped sending (`nc -N`). Both
-//! kernels know: bytes that are sent to a socket that was closed are answered with a reset. So the caller is told when to send
-//! some ([`Sign::Silent`]), and when the reset has come ([`Sign::Gone`]).
+//! hyper reads and writes through `socket.rs`. While an answer is pending hyper does not read, so this file does: it
+//! keeps the first [`MAX_PIPELINED`] bytes that follow a request for hyper and drops further ones, so that the end of
+//! input is seen whatever was sent before it. That end does not distinguish a client that left from one that only
+//! stopped sending (`nc -N`). The kernels do: bytes that are sent to a socket that was closed are answered with a
+//! reset. So the caller is notified when to send some ([`Sign::Silent`]), and when the reset has arrived
+//! ([`Sign::Gone`]).
 
 use super::bounds::Bounds;
 use async_stream::stream;
@@ -24,21 +26,23 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Bytes of later requests that are kept while one is being answered; hyper's own buffer holds as many again.
 const MAX_PIPELINED: usize = 16 * 1024;
-/// Bytes beyond those that are read and dropped. A client that sends more before it has its answer is treated as gone.
+/// Bytes beyond those that are read and dropped. A client that sends more before it has its answer is treated as
+/// disconnected.
 const MAX_DROPPED: usize = 1 << 20;
-/// Time from the end of input to the first bytes that a client is sent for it: an answer that is ready by then comes without them.
+/// Time from the end of input to the first bytes that a client is sent for it: an answer that is ready by then comes
+/// without them.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// The client is sent something again after each of these pauses: a forwarder on the way (`ssh -L`, Docker's proxy) learns only
-/// from the second write that its own client has left.
+/// The client is sent something again after each of these pauses: a forwarder on the way (`ssh -L`, Docker's proxy)
+/// learns only from the second write that its own client has left.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
-/// An interim response. Clients of HTTP/1.1 must skip it (RFC 9110 15.2), and most do; Python's `http.client` takes it for the
-/// answer. So only a client that has stopped sending, and has to wait, is sent one.
+/// An interim response. Clients of HTTP/1.1 must skip it (RFC 9110 15.2), and most do; Python's `http.client` takes it
+/// for the answer. So only a client that has stopped sending, and has to wait, is sent one.
 const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 
-/// A sign that a client which waits for an answer may be gone.
+/// A sign that a client which waits for an answer may have disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// It will send no more. Whether it still listens shows if it is sent something now.
+    /// It will send no more. Bytes that are sent now reveal whether it still reads.
     Silent,
     /// It has closed the connection, or broken it.
     Gone,
@@ -53,7 +57,7 @@ pub(super) struct Peer {
     state: Mutex<PeerState>,
     /// Notified when `PeerState::request_read` becomes true.
     request_was_read: Notify,
-    /// Reads and drops what is left of a body that nobody wanted.
+    /// Reads and drops the rest of an unread body.
     drain: Mutex<Option<AbortOnDropHandle<()>>>,
     /// Its place among the connections.
     _place: OwnedSemaphorePermit,
@@ -105,7 +109,7 @@ impl Peer {
         Self { stream, bounds, state: Mutex::default(), request_was_read: Notify::new(), drain: Mutex::default(), _place: place }
     }
 
-    /// The present state, locked. Hold it for no longer than a look.
+    /// The present state, locked. Hold it only to read or write a field.
     pub(super) fn state(&self) -> MutexGuard<'_, PeerState> {
         // Nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,8 +156,8 @@ impl Peer {
         }
     }
 
-    /// Sends an interim response to a client that waits for an answer, unless an earlier answer is still being written: that
-    /// serves as well. False if it cannot be sent.
+    /// Sends an interim response to a client that waits for an answer, unless an earlier answer is still being written:
+    /// that serves as well. False if it cannot be sent.
     pub(super) fn nudge(&self) -> bool {
         if self.state().is_writing {
             return true;
@@ -164,7 +168,7 @@ impl Peer {
         }
     }
 
-    /// Reads what follows a request until the client sends no more.
+    /// Reads the bytes after a request until the client sends no more.
     ///
     /// # Errors
     /// The connection is broken, or the client sends without end.

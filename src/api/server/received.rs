@@ -1,8 +1,8 @@
 //! Wraps a request body and drains the unread rest when it is dropped.
 //!
-//! An answer that is given before the body was read would else end the connection, and reset it under a client that sends
-//! before it listens, or under a proxy that keeps it for others (RFC 9112 9.6). Bytes are dropped as they come, in bounded
-//! number and time; a client that asked first (`Expect: 100-continue`) is not waited for.
+//! An answer that is given before the body was read would else end the connection, and reset it under a client that
+//! sends before it listens, or under a proxy that keeps it for others (RFC 9112 9.6). Bytes are dropped as they arrive,
+//! in bounded number and time; a client that asked first (`Expect: 100-continue`) is not waited for.
 
 use super::peer::Peer;
 use crate::api::layers::announced_length;
@@ -45,7 +45,7 @@ struct Received {
     peer: Arc<Peer>,
     /// Bytes that are still to come, as far as they were announced.
     left: usize,
-    /// The client sends nothing before it is told to, which the first read does.
+    /// The client sends nothing before `100 Continue`, which the first read sends.
     awaits_consent: bool,
     /// `None` after its end.
     frames: Option<BodyDataStream>,

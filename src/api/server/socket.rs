@@ -1,8 +1,9 @@
 //! A connection as hyper reads and writes it, and how it is closed.
 //!
-//! A socket that is closed while bytes of its client are unread is reset, and the reset takes the answer with it before the
-//! client has read it (RFC 9112 9.6). So a connection on which more may come is closed in stages: no more is written, what
-//! comes is read and dropped for a while, then it is closed. It keeps its place among the connections until then.
+//! A socket that is closed while bytes of its client are unread is reset, and the reset takes the answer with it before
+//! the client has read it (RFC 9112 9.6). So a connection on which more may come is closed in stages: no more is
+//! written, further bytes are read and dropped for a while, then it is closed. It keeps its place among the connections
+//! until then.
 
 use super::peer::Peer;
 use rustix::net::{Shutdown, shutdown};
@@ -28,7 +29,7 @@ pub(super) struct Socket {
 /// A connection on which nothing is written any more.
 #[derive(Debug)]
 struct Closing {
-    /// Runs out when no bytes have come for `Bounds::linger_silence`; the socket is closed then.
+    /// Runs out when no bytes have arrived for `Bounds::linger_silence`; the socket is closed then.
     silence: Pin<Box<Sleep>>,
     /// The socket is closed at this moment even if bytes still come.
     deadline: Instant,
@@ -121,7 +122,8 @@ impl AsyncWrite for Socket {
         let mut state = self.peer.state();
         let was_writing = std::mem::replace(&mut state.is_writing, false);
         if was_writing && (!state.ahead.is_empty() || state.is_closed_for_reading()) {
-            // The readiness event of these bytes was consumed by `Peer::end_of_input`, so hyper must be woken to read them.
+            // The readiness event of these bytes was consumed by `Peer::end_of_input`, so hyper must be woken to read
+            // them.
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))

@@ -67,7 +67,7 @@ async fn exchange(address: SocketAddr, bytes: &str) -> String {
     read_all(&mut stream).await
 }
 
-/// What the server says until it closes; a reset is a close too.
+/// The bytes that the server sends until it closes; a reset is a close too.
 async fn read_all(stream: &mut TcpStream) -> String {
     let read = async {
         let mut answer = Vec::new();
@@ -144,7 +144,7 @@ async fn a_head_that_does_not_end_in_time_is_cut_off() {
 async fn a_client_that_never_reads_loses_its_stream() {
     let dropped = Arc::new(Notify::new());
     let told = Arc::clone(&dropped);
-    // An answer without end, which tells when nobody wants it any more.
+    // An answer without end, which signals when it is dropped.
     let endless = async move || {
         let guard = notify_on_drop(told);
         axum::body::Body::from_stream(async_stream::stream! {
@@ -165,7 +165,8 @@ async fn a_client_that_never_reads_loses_its_stream() {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A client to which all is said, and which may go on sending: it asked whether to send its body, and was answered without it.
+/// A client that has its whole answer and may continue to send: it asked whether to send its body, and was answered
+/// without it.
 async fn lingering(bounds: Bounds) -> (Running, TcpStream) {
     let server = start_within(&config(), bounds, Router::new().route("/", post(async || "hello")));
     let mut client = TcpStream::connect(server.address).await.unwrap();
@@ -234,7 +235,7 @@ async fn a_body_that_came_too_late_is_drained_behind_its_answer() {
     setup.config.max_body_bytes = 8 << 20;
     setup.config.body_timeout = Duration::from_millis(5);
     let app = TestApp::start(setup).await;
-    // Only what is drained is waited for.
+    // The server waits only for the drained connections.
     let bounds = Bounds { drain_time: HOUR, linger_silence: Duration::ZERO, linger_time: Duration::ZERO, ..Bounds::of(8) };
     let server = start_within(&config(), bounds, app.router.clone());
     let mut client = TcpStream::connect(server.address).await.unwrap();
@@ -342,7 +343,7 @@ async fn a_connection_beyond_the_bound_is_closed_and_one_that_ends_makes_room() 
     assert_eq!(status(&third), "HTTP/1.1 200 OK");
 }
 
-/// A route that says when it was entered and answers when it is told to.
+/// A route that signals when it was entered and answers on a signal.
 fn gated(entered: &Arc<Notify>, open: &Arc<Notify>) -> Router {
     let (entered, open) = (Arc::clone(entered), Arc::clone(open));
     let handler = async move || {

@@ -34,10 +34,10 @@ struct Detokenized {
 const TOKENS: FieldSpec<Shaped> =
     shaped("tokens", || json!({"type": "array", "items": {"type": "integer", "minimum": 0}})).extra().example("[5]").about("Token ids.");
 
-/// The fields.
+/// All fields of `POST /detokenize`.
 pub(in crate::api) const DETOKENIZE: Specs = &[&MODEL_OR_FIRST, &TOKENS];
 
-/// Takes `tokens`.
+/// Reads `tokens`.
 ///
 /// # Errors
 /// It is missing, no array of ids, or names one outside the vocabulary.
@@ -60,6 +60,6 @@ pub(in crate::api) async fn detokenize(call: Call, mut fields: Fields) -> Result
 
     let prompt = model.handle.detokenize(tokens).await.map_err(|error| ApiError::of_text(TOKENS.name, error))?;
     let mut response = Json(Detokenized { content: prompt.clone(), prompt }).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }

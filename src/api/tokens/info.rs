@@ -1,4 +1,4 @@
-//! `GET /tokenizer_info`: what vLLM tells of a tokenizer, as far as a GGUF file says it.
+//! `GET /tokenizer_info`: vLLM's facts about a tokenizer, as far as a GGUF file contains them.
 //!
 //! lm-eval's remote tokenizer reads `eos_token`, `bos_token`, `pad_token` and `chat_template`, and encodes the first
 //! two with `/tokenize` to learn their ids; so they are here as that route recognises them.
@@ -26,7 +26,7 @@ pub(in crate::api) struct TokenizerInfo {
     vocab_size: u32,
 }
 
-/// The handler.
+/// The handler of `GET /tokenizer_info`.
 ///
 /// # Errors
 /// The model is not loaded, or its engine is gone.

@@ -1,4 +1,4 @@
-//! What the layers make of these routes; what they answer is tested with an engine, in `tests/it/http/tokens.rs`.
+//! The layers around these routes; their answers are tested with an engine, in `tests/it/http/tokens.rs`.
 
 use crate::api::testing::{Setup, TestApp};
 use serde_json::Value;

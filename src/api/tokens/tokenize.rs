@@ -1,8 +1,9 @@
 //! `POST /tokenize`: llama-server's `{content, add_special, parse_special, with_pieces}` and vLLM's
 //! `{prompt, add_special_tokens, return_token_strs}`, or `{messages, tools, …}` for the prompt of a chat.
 //!
-//! The field with the text tells the dialects apart where their defaults differ: BOS is added to a `prompt` and not to a
-//! `content`. Control tokens that the text spells become those tokens in both; in a chat, only those of the template.
+//! The field with the text distinguishes the dialects where their defaults differ: BOS is added to a `prompt` and not
+//! to a `content`. Control tokens that the text spells become those tokens in both; in a chat, only those of the
+//! template.
 
 pub(in crate::api) mod specs;
 
@@ -23,15 +24,15 @@ use axum::{
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-/// What is asked for.
+/// The text, tokens or conversation of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::api) struct TokenizeRequest {
     text: String,
-    /// The field that the text came from.
+    /// The name of the text's field.
     param: &'static str,
     add_special: bool,
     special: SpecialText,
-    spelling: TokenDetails,
+    details: TokenDetails,
 }
 
 /// A chat whose prompt is asked for.
@@ -39,10 +40,10 @@ pub(in crate::api) struct TokenizeRequest {
 pub(in crate::api) struct TokenizeChat {
     /// The fields of the chat request that has this prompt, but for `model`.
     pub(in crate::api) chat: Map<String, Value>,
-    spelling: TokenDetails,
+    details: TokenDetails,
 }
 
-/// How tokens are shown besides their ids.
+/// The facts about tokens that the answer contains besides their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct TokenDetails {
     with_pieces: bool,
@@ -80,27 +81,27 @@ fn text_or_bytes<S: Serializer>(piece: &[u8], serializer: S) -> Result<S::Ok, S:
     }
 }
 
-/// The handler.
+/// The handler of `POST /tokenize`.
 ///
 /// # Errors
 /// A field at fault, a text that cannot be tokenized, or no engine.
 pub(in crate::api) async fn tokenize(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
     let model = models::requested_or_first(&call, &mut fields)?;
     let max_model_len = models::loaded(&model)?.max_model_len;
-    let (tokens, spelling, param, warnings) = if fields.has("messages") {
-        let TokenizeChat { mut chat, spelling } = TokenizeChat::read(&mut fields)?;
+    let (tokens, details, param, warnings) = if fields.has("messages") {
+        let TokenizeChat { mut chat, details } = TokenizeChat::read(&mut fields)?;
         chat.insert("model".to_owned(), model.name.clone().into());
         let understood = understand(&call, Fields::new(chat)).await?;
         let mut warnings = understood.warnings;
         warnings.ignore(fields.finish());
-        (understood.tokens, spelling, "messages", call.enforce(warnings)?)
+        (understood.tokens, details, "messages", call.enforce(warnings)?)
     } else {
-        let TokenizeRequest { text, param, add_special, special, spelling } = TokenizeRequest::read(&mut fields)?;
+        let TokenizeRequest { text, param, add_special, special, details } = TokenizeRequest::read(&mut fields)?;
         let warnings = call.enforce(Warnings::ignored(fields.finish()))?;
         let tokens = model.handle.tokenize(text, add_special, special).await.map_err(|error| ApiError::of_text(param, error))?;
-        (tokens, spelling, param, warnings)
+        (tokens, details, param, warnings)
     };
-    let TokenDetails { with_pieces, return_token_strs } = spelling;
+    let TokenDetails { with_pieces, return_token_strs } = details;
     let count = tokens.len();
     let pieces = if with_pieces || return_token_strs {
         model.handle.spell(tokens.clone()).await.map_err(|error| ApiError::of_text(param, error))?
@@ -115,7 +116,7 @@ pub(in crate::api) async fn tokenize(call: Call, mut fields: Fields) -> Result<R
         Tokens::Ids(tokens.into_iter().map(|Token(id)| id).collect())
     };
     let mut response = Json(Tokenized { tokens, count, max_model_len, token_strs }).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }
 
@@ -126,20 +127,20 @@ impl TokenDetails {
 }
 
 impl TokenizeChat {
-    /// Reads all fields but `model`; chat's reader checks what they hold.
+    /// Reads all fields but `model`; chat's reader checks their values.
     ///
     /// # Errors
-    /// A field of the wrong type; a text besides.
+    /// A field of the wrong type; a text beside the messages.
     pub(in crate::api) fn read(f: &mut Fields) -> Result<Self, FieldError> {
         for text in specs::TEXTS {
             if f.take(text.name()).is_some() {
                 return Err(FieldError::invalid(text.name(), "there are 'messages' too; send one of them"));
             }
         }
-        let spelling = TokenDetails::read(f)?;
+        let details = TokenDetails::read(f)?;
         let names = specs::OF_CHAT.iter().chain(specs::REFUSED_BY_CHAT).map(|spec| spec.name());
         let chat = names.filter_map(|name| Some((name.to_owned(), f.take(name)?))).collect();
-        Ok(Self { chat, spelling })
+        Ok(Self { chat, details })
     }
 }
 
@@ -167,7 +168,7 @@ impl TokenizeRequest {
             param,
             add_special,
             special: if parse_special { SpecialText::Recognised } else { SpecialText::Plain },
-            spelling: TokenDetails::read(f)?,
+            details: TokenDetails::read(f)?,
         })
     }
 }
@@ -220,7 +221,7 @@ mod tests {
         let request = read(json!({"messages": [1], "tools": [2], "with_pieces": true, "temperature": 1})).unwrap();
 
         assert_eq!(Value::Object(request.chat), json!({"messages": [1], "tools": [2]}));
-        assert!(request.spelling.with_pieces);
+        assert!(request.details.with_pieces);
         assert_eq!(read(json!({"messages": [1], "prompt": "a"})).unwrap_err().param(), Some("prompt"));
     }
 }

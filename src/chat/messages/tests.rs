@@ -1,4 +1,4 @@
-//! What messages and tools become, and what is refused by which name.
+//! The conversation that messages and tools become, and the field that a refusal names.
 
 use super::*;
 use crate::chat::output::{Calls, ToolSpec};

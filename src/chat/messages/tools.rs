@@ -16,9 +16,9 @@ pub const MAX_TOOL_BYTES: usize = 256 * 1024;
 /// The functions of a request, in its order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tools {
-    /// For the constraint and the parser.
+    /// The functions for the constraint and the parser.
     pub specs: Vec<ToolSpec>,
-    /// For the template: as they came, but without `null` and `strict`, which is for the server.
+    /// The functions for the template: as they were sent, but without `null` and `strict`, which is for the server.
     pub values: Vec<Value>,
 }
 
@@ -78,7 +78,7 @@ impl Tools {
         Ok(())
     }
 
-    /// The calls that a request allows which says nothing of them.
+    /// The calls that a request without `tool_choice` allows.
     #[must_use]
     pub fn default_calls(&self) -> Calls {
         if self.specs.is_empty() { Calls::None } else { Calls::Auto }

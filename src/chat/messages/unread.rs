@@ -1,8 +1,8 @@
-//! Fields inside `messages`, `tools` and `tool_choice` that neither this server nor a template gets to see.
+//! Fields inside `messages`, `tools` and `tool_choice` that neither this server nor a template reads.
 //!
-//! Keys of a message itself and of a tool's function are not among them: those reach the template, and whether that shows
-//! them is for the caller to find out. Checks nothing; what has the wrong shape is refused elsewhere. Keeps nothing: a
-//! request can have hundreds of thousands of such fields.
+//! Keys of a message itself and of a tool's function are not among them: those reach the template, and whether that
+//! shows them is for the caller to find out. Checks nothing; values of the wrong shape are refused elsewhere. Keeps
+//! nothing: a request can have hundreds of thousands of such fields.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ pub fn unread(messages: &Value, tools: Option<&Value>, tool_choice: Option<&Valu
     for message in items(Some(messages)) {
         unread_in_parts(message.get("content"), "messages[].content[]", found);
         for call in items(message.get("tool_calls")) {
-            // `index` is what clients have left of a stream.
+            // Clients copy `index` from the chunks of a stream.
             report("messages[].tool_calls[]", Some(call), &["id", "type", "function", "index"], found);
             report("messages[].tool_calls[].function", call.get("function"), &["name", "arguments"], found);
         }

@@ -1,13 +1,13 @@
 //! Reads one call written as a JSON object: `{"name": …, "arguments": {…}}`.
 //!
-//! Its members may come in any order; `parameters` is another word for `arguments`. Arguments are passed on as they come
-//! once the name is known to be a tool's.
+//! Its members may come in any order; `parameters` is another word for `arguments`. Arguments are passed on as they
+//! come once the name is found among the tools.
 
 use super::ToolSpec;
 use super::json::{JsonReader, JsonStep};
 use super::sink::Sink;
 
-/// One call, read as far as it came.
+/// One call, as far as it was read.
 #[derive(Debug)]
 pub(super) struct CallObject {
     state: CallObjectState,
@@ -19,7 +19,7 @@ pub(super) struct CallObject {
     announced: bool,
 }
 
-/// What a character was.
+/// The effect of a character.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// A part of the call that is not passed on.
@@ -177,7 +177,7 @@ impl CallObject {
     }
 }
 
-/// What JSON takes for white space.
+/// White space in JSON.
 pub(super) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\n' | '\r' | '\t')
 }
@@ -193,7 +193,8 @@ fn begin(c: char) -> (JsonReader, String) {
     (reader, text)
 }
 
-/// The JSON object that `text`, a JSON value, stands for: itself, one that models wrote into a string, or none for `null`.
+/// The JSON object that `text`, a JSON value, stands for: itself, one that models wrote into a string, or none for
+/// `null`.
 fn arguments(text: &str) -> Option<String> {
     match text.as_bytes().first()? {
         b'{' => Some(text.to_owned()),

@@ -1,11 +1,11 @@
-//! Tells calls from content in what a model says.
+//! Separates calls from content in the text of a model.
 //!
 //! ```text
 //!  Text ── mark, or `{` or `[` at the beginning ──▶ Open ──▶ Object · Header ▶ Arguments · Python · Xml ──▶ After ──▶ Text
 //!   ▲                                                └────────────┴──── no call after all ───┘
 //! ```
 //!
-//! `pending` is what was read since the last thing that was certain. It is content if no call comes of it, and dropped if
+//! `pending` is the text read since the last decision. It is content if no call results, and dropped if
 //! one does. It is never read again: a mark inside of it is no beginning.
 
 use super::call_object::{CallObject, Heard, is_blank};
@@ -21,20 +21,20 @@ use std::sync::Arc;
 /// Bytes before the arguments of a call with a header: a name of 64, an id and the marks between them.
 const MAX_HEADER: usize = 256;
 
-/// Reads what is said, one character at a time.
+/// Reads the text after the reasoning, one character at a time.
 #[derive(Debug)]
 pub(super) struct CallParser {
     spec: Arc<OutputSpec>,
     syntax: Syntax,
     state: CallParserState,
     marks: MarkMatcher,
-    /// White space that may turn out to stand beside a call.
+    /// White space that may turn out to be next to a call.
     blank: String,
     pending: String,
     in_list: bool,
-    /// Whether only white space was said.
+    /// Whether all content so far is white space.
     beginning: bool,
-    /// Whether only white space was said since a call.
+    /// Whether all content since the last call is white space.
     after_call: bool,
     /// Number of calls that are whole.
     complete: usize,
@@ -160,7 +160,7 @@ impl CallParser {
 }
 
 impl CallParser {
-    /// Said, unless a mark or a bare call begins with it.
+    /// A character of content, unless a mark or a bare call begins with it.
     fn watch(&mut self, c: char, sink: &mut Sink) {
         if self.marks.is_idle() && self.begins_bare(c) {
             self.begin("");
@@ -311,7 +311,7 @@ impl CallParser {
         self.state = if self.in_list { CallParserState::After } else { CallParserState::Text };
     }
 
-    /// What is pending is content, and so may be the character that told.
+    /// The pending text is content, and so may be the character that decided it.
     fn reject(&mut self, sink: &mut Sink) -> bool {
         sink.content(&std::mem::take(&mut self.pending));
         self.in_list = false;

@@ -6,8 +6,8 @@ use super::{Calls, OutputSpec, ToolSpec};
 use crate::protocol::Constraint;
 use serde_json::{Map, Value, json};
 
-/// The constraint under which generation runs for `Required` and `Named`, so that the output is always valid; `None` for
-/// the others. `Named` needs one of the tools; without it, or without any tool, there is none.
+/// The constraint under which generation runs for `Required` and `Named`, so that the output is always valid; `None`
+/// for the others. `Named` needs one of the tools; without it, or without any tool, there is none.
 #[must_use]
 pub fn forced_constraint(spec: &OutputSpec) -> Option<Constraint> {
     let schema = match &spec.calls {
@@ -45,7 +45,7 @@ fn arguments(tool: &ToolSpec, pointer: &str) -> Value {
         Value::Object(schema) if !schema.is_empty() => schema.clone(),
         _ => Map::from_iter([("properties".to_owned(), json!({})), ("additionalProperties".to_owned(), json!(false))]),
     };
-    // They speak of a document, which this is no more.
+    // They describe a whole document, and this is a part of one now.
     schema.shift_remove("$schema");
     schema.shift_remove("$id");
     schema.insert("type".to_owned(), json!("object"));
@@ -56,8 +56,8 @@ fn arguments(tool: &ToolSpec, pointer: &str) -> Value {
     schema
 }
 
-/// Makes `#/…` mean the same although the schema now stands at `pointer`. Recurses as deep as the JSON, which its reader
-/// bounds.
+/// Makes `#/…` mean the same although the schema now stands at `pointer`. Recurses as deep as the JSON, which its
+/// reader bounds.
 fn move_references(schema: &mut Value, pointer: &str) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(|item| move_references(item, pointer)),

@@ -3,7 +3,8 @@
 /// A family's syntax of tool calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ToolFormat {
-    /// `{"name": "f", "parameters": {…}}`, more than one parted by `;`, alone or after `<|python_tag|>`: Llama 3.1 to 3.3.
+    /// `{"name": "f", "parameters": {…}}`, more than one parted by `;`, alone or after `<|python_tag|>`: Llama 3.1 to
+    /// 3.3.
     Llama3Json,
     /// `[TOOL_CALLS] [{"name": "f", "arguments": {…}}]` or `[TOOL_CALLS]f[ARGS]{…}`: Mistral, from v3 on.
     Mistral,
@@ -15,15 +16,16 @@ pub enum ToolFormat {
     Functools,
     /// `<｜tool▁call▁begin｜>f<｜tool▁sep｜>{…}<｜tool▁call▁end｜>`: DeepSeek V3, R1 and V3.1.
     DeepSeek,
-    /// `[f(a=1), g(b="x")]`, alone or within `<|python_start|>`: Llama 4, and what Llama 3.2 was trained on.
+    /// `[f(a=1), g(b="x")]`, alone or within `<|python_start|>`: Llama 4, and the training data of Llama 3.2.
     Pythonic,
-    /// `<tool_call><function=f><parameter=a>1</parameter></function></tool_call>`, also without the outer tags: Qwen 3 Coder.
+    /// `<tool_call><function=f><parameter=a>1</parameter></function></tool_call>`, also without the outer tags: Qwen 3
+    /// Coder.
     FunctionXml,
     /// A call as a JSON object or a list of them, alone or within `<tool_call>`: models that were taught no syntax.
     Json,
 }
 
-/// What a family's calls look like; the rest is common to all.
+/// The syntax of a family's calls; the rest is common to all.
 #[derive(Debug)]
 pub(super) struct Syntax {
     /// After one of these a call begins, or a list of calls in brackets.
@@ -32,7 +34,7 @@ pub(super) struct Syntax {
     pub(super) close: &'static [&'static str],
     /// Whether an output may also begin with a call or a list without such a mark.
     pub(super) bare: bool,
-    /// What may follow a call if another does.
+    /// The separator between two calls.
     pub(super) separator: Option<char>,
     /// How the call itself is written.
     pub(super) call: CallSyntax,
@@ -45,14 +47,14 @@ pub(super) enum CallSyntax {
     Object,
     /// That, or a name before the object of the arguments.
     ObjectOrHeader,
-    /// As in Python: `f(a=1)`, in a list.
+    /// A Python call: `f(a=1)`, in a list.
     Python,
-    /// In tags: `f>…</function>` after the mark.
+    /// Tags: `f>…</function>` after the mark.
     Xml,
 }
 
 impl CallSyntax {
-    /// What ends a call's header, if it has one.
+    /// The end of a call's header, if it has one.
     pub(super) fn header_end(self) -> char {
         match self {
             Self::Object | Self::ObjectOrHeader => '{',
@@ -117,7 +119,7 @@ impl ToolFormat {
     }
 }
 
-/// The name in what stands between the mark and the arguments of a call with a header: `f[ARGS]`, `f[CALL_ID]1[ARGS]`,
+/// The name in the text between the mark and the arguments of a call with a header: `f[ARGS]`, `f[CALL_ID]1[ARGS]`,
 /// `f<｜tool▁sep｜>`, or `function<｜tool▁sep｜>f` and a fence.
 pub(super) fn name_in_header(header: &str) -> &str {
     let header = header.trim().trim_end_matches("[ARGS]").trim_end_matches("```json").trim_end();

@@ -1,17 +1,17 @@
-//! Checks JSON one character at a time, so that a value can be passed on before its end has come.
+//! Checks JSON one character at a time, so that a value can be passed on before its end arrives.
 
 /// Deeper is refused; `serde_json` and Python stop at 128 and 1,000.
 const MAX_DEPTH: usize = 120;
 
-/// One value, read as far as it came.
+/// One value, as far as it was read.
 #[derive(Debug)]
 pub(super) struct JsonReader {
-    /// Of the open containers, which are objects.
+    /// For each open container, whether it is an object.
     open: Vec<bool>,
     state: JsonReaderState,
 }
 
-/// What a character did.
+/// The effect of a character on the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JsonStep {
     /// It belongs to the value, which goes on.
@@ -66,7 +66,7 @@ impl JsonReader {
         Self { open: Vec::new(), state: JsonReaderState::Value }
     }
 
-    /// Reads `c` and appends to `text` what it is in JSON: itself, or in a string its escape if it may not stand bare.
+    /// Reads `c` and appends its JSON form to `text`: itself, or in a string its escape if it may not stand bare.
     pub(super) fn push(&mut self, c: char, text: &mut String) -> JsonStep {
         let step = self.step(c);
         if matches!(step, JsonStep::More | JsonStep::Done) {

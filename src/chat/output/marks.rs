@@ -4,11 +4,11 @@
 #[derive(Debug)]
 pub(super) struct MarkMatcher {
     marks: Vec<&'static str>,
-    /// What may still become a mark: a proper beginning of one.
+    /// The text that may still become a mark: a proper beginning of one.
     begun: String,
 }
 
-/// What a character showed.
+/// The result of reading a character.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// This much is no mark, oldest first; empty while one may be arriving.
@@ -47,7 +47,7 @@ impl MarkMatcher {
         Seen::Text(std::mem::take(&mut self.begun))
     }
 
-    /// What was held back, now that no more comes.
+    /// The text that was held back, at the end of the input.
     pub(super) fn finish(&mut self) -> String {
         std::mem::take(&mut self.begun)
     }

@@ -1,41 +1,42 @@
-//! What a chat model's text means: reasoning, content and tool calls, told apart while the text arrives.
+//! Parses a chat model's text into reasoning, content and tool calls while the text arrives.
 //!
 //! ```text
-//! text ─ reasoning ─▶ what was thought        ─▶ Reasoning
-//!            └──────▶ calls ─▶ what was said  ─▶ Content
-//!                       └────▶ what is called ─▶ CallStart, CallArguments
+//! text ─ reasoning ─▶ text between the tags ─▶ Reasoning
+//!            └──────▶ calls ─▶ other text   ─▶ Content
+//!                       └────▶ calls        ─▶ CallStart, CallArguments
 //! ```
 //!
-//! Owns the split. Makes no ids, knows no HTTP and no token: it is fed text.
+//! Owns the split. Makes no ids and needs no HTTP and no tokens: its input is text.
 //!
-//! Read one character at a time, so the deltas' concatenation depends on the text alone and never on how it was cut, and
-//! nothing is read twice, so no output takes more than linear time. What is held back is bounded by one call.
+//! Read one character at a time, so the deltas' concatenation depends on the text alone and never on how it was cut,
+//! and nothing is read twice, so no output takes more than linear time. At most the text of one call is held back.
 //!
-//! # What the caller must do
-//! - Under `Calls::Auto`, ask the engine to show special tokens: `[TOOL_CALLS]`, `<|python_tag|>`, `<|tool_call|>` and
-//!   the like are control tokens, whose text is otherwise empty. Tokens that end a generation need not be shown.
-//! - Under `Required` and `Named`, generate under [`forced_constraint`]. It rules the output from its first token, so
-//!   nothing is thought: the parser then takes no reasoning tags, and a template should not be told to open one.
-//! - Stop early if [`OutputParser::is_done`] says that no further call would count.
+//! # Duties of the caller
+//! - Under `Calls::Auto`, ask the engine to write out special tokens: `[TOOL_CALLS]`, `<|python_tag|>`, `<|tool_call|>`
+//!   and the like are control tokens, whose text is otherwise empty. Tokens that end a generation need not be written
+//!   out.
+//! - Under `Required` and `Named`, generate under [`forced_constraint`]. It constrains the output from its first token,
+//!   so there is no reasoning: the parser then takes no reasoning tags, and a template should not open one.
+//! - Stop early if [`OutputParser::is_done`] is true: no further call would count.
 //!
-//! # What is promised
+//! # Guarantees
 //! - A call begins once, with its whole name, and `index` counts from 0. Only names among the tools are calls.
 //! - Arguments are the model's own JSON text of one object, checked as it streams. Control characters that the model
 //!   wrote bare in a string are escaped, because JSON forbids them and models write them.
-//! - What is no call is content, to the letter, also when it looked like one until its end. Dropped are only the marks of
-//!   calls and of reasoning and the white space beside them, and further calls where `parallel` is false.
-//! - A call that breaks off or breaks JSON after it was announced keeps the arguments said so far (OpenAI too streams
-//!   what `max_tokens` then cuts); from the character that broke it on, the text is content.
+//! - Text that is no call is content, unchanged, also when it looked like a call until its end. Dropped are only the
+//!   marks of calls and of reasoning and the white space beside them, and further calls where `parallel` is false.
+//! - A call that breaks off or breaks JSON after it was announced keeps the arguments so far (OpenAI too streams
+//!   arguments that `max_tokens` then cuts); from the character that broke it on, the text is content.
 //! - `strict` tools are held to their schema under `Required` and `Named`. Under `Auto` generation is free, so their
 //!   arguments are JSON but may miss the schema.
 //!
 //! # Why not a library
 //! Tried in November 2026, each as the newest release:
 //! - `tool-parser` 1.10 with `reasoning-parser` 1.10 add 62 crates to our 243 (3.5 CPU minutes), among them five of
-//!   malachite under LGPL-3.0-only, unfit for a static binary under MIT or Apache-2.0. What they find depends on the pieces:
-//!   of two Qwen calls cut in two the second is lost at 75 cuts of 170, of two Llama calls at 70 of 110; `</think>` is
-//!   missed in 91 of 153 ways to cut `<think>a</think>b` in three. A call is read anew at each push: 32 KiB of arguments
-//!   in single characters take 4.6 s, four times what 16 KiB take. The interface is async.
+//!   malachite under LGPL-3.0-only, unfit for a static binary under MIT or Apache-2.0. Their results depend on the
+//!   pieces: of two Qwen calls cut in two the second is lost at 75 cuts of 170, of two Llama calls at 70 of 110;
+//!   `</think>` is missed in 91 of 153 ways to cut `<think>a</think>b` in three. A call is read anew at each push: 32
+//!   KiB of arguments in single characters take 4.6 s, four times as long as 16 KiB. The interface is async.
 //! - `dynamo-parsers` 11 adds 123, image codecs and an AV1 encoder among them, by way of `openai-harmony`.
 
 mod call_object;
@@ -60,18 +61,18 @@ use reasoning::{OutputPart, ReasoningParser};
 use sink::Sink;
 use std::sync::Arc;
 
-/// What an output may contain.
+/// The syntax of an output: reasoning, calls and tools.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutputSpec {
     /// The functions that may be called.
     pub tools: Vec<ToolSpec>,
-    /// Whether they may, must or must not be.
+    /// Whether the model may, must or must not call them.
     pub calls: Calls,
     /// Whether more than one call counts.
     pub parallel: bool,
     /// How the model writes calls under [`Calls::Auto`].
     pub format: ToolFormat,
-    /// How it marks what it thinks.
+    /// How the model marks reasoning.
     pub reasoning: Reasoning,
 }
 
@@ -82,7 +83,7 @@ pub struct ToolSpec {
     pub name: String,
     /// JSON Schema of the arguments, an object; `{}` says that there are none.
     pub parameters: serde_json::Value,
-    /// OpenAI's `strict`. See the module for what it does.
+    /// OpenAI's `strict`. The module's comment describes its effect.
     pub strict: bool,
 }
 
@@ -102,22 +103,22 @@ pub enum Calls {
 /// A part of an output. Adjacent ones of a kind belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputDelta {
-    /// Said to the user.
+    /// An addition to the content.
     Content(String),
-    /// Thought.
+    /// An addition to the reasoning.
     Reasoning(String),
     /// A call begins.
     CallStart {
-        /// From 0, without gaps.
+        /// The number of the call, from 0 without gaps.
         index: usize,
-        /// Of the function, whole.
+        /// The complete name of the function.
         name: String,
     },
     /// More of a call's arguments.
     CallArguments {
-        /// Of the call, the one that began last.
+        /// The number of the call, the one that began last.
         index: usize,
-        /// To append.
+        /// The text to append.
         text: String,
     },
 }
@@ -131,7 +132,7 @@ pub struct OutputParser {
 }
 
 impl OutputParser {
-    /// At the beginning of an output.
+    /// A parser at the beginning of an output.
     #[must_use]
     pub fn new(spec: Arc<OutputSpec>) -> Self {
         let forced = matches!(spec.calls, Calls::Required | Calls::Named(_));
@@ -139,7 +140,7 @@ impl OutputParser {
         Self { reasoning: ReasoningParser::new(reasoning), sink: Sink::new(spec.parallel), calls: CallParser::new(spec) }
     }
 
-    /// What is known after `text` was added; may be nothing.
+    /// The deltas that are certain after `text` was added; may be none.
     #[must_use]
     pub fn push(&mut self, text: &str) -> Vec<OutputDelta> {
         for c in text.chars() {
@@ -152,7 +153,7 @@ impl OutputParser {
         self.sink.take()
     }
 
-    /// What was held back, now that the output is at its end. Nothing may be pushed afterwards.
+    /// The text that was held back, at the end of the output. Nothing may be pushed afterwards.
     #[must_use]
     pub fn finish(&mut self) -> Vec<OutputDelta> {
         let Self { reasoning, calls, sink } = self;

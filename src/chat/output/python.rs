@@ -1,18 +1,18 @@
 //! Reads one call written as in Python, `f(a=1, b='x')`, and writes its arguments as JSON.
 //!
-//! Arguments are keywords with literal values: numbers, strings, `True`, `False`, `None` (and JSON's words for them), lists,
-//! tuples and dictionaries. Anything else, names and operators above all, makes it no call.
+//! Arguments are keywords with literal values: numbers, strings, `True`, `False`, `None` (and JSON's words for them),
+//! lists, tuples and dictionaries. Anything else, names and operators above all, makes it no call.
 
 use serde_json::{Map, Number, Value};
 
 /// Deeper is refused, so that reading takes little stack.
 const MAX_DEPTH: usize = 64;
 
-/// One call, read as far as it came. Its end is found while it comes; it is read at its end, once.
+/// One call, as far as it was read. Its end is found while it arrives; it is parsed at its end, once.
 #[derive(Debug)]
 pub(super) struct PythonCall {
     pub(super) name: String,
-    /// What stands between the parentheses.
+    /// The text between the parentheses.
     inside: String,
     /// The quote that ends the string that is open.
     quote: Option<char>,
@@ -20,14 +20,14 @@ pub(super) struct PythonCall {
     depth: usize,
 }
 
-/// What a character did to a call that is understood at its end.
+/// The effect of a character on a call that is parsed at its end.
 #[derive(Debug)]
 pub(super) enum WholeStep {
     /// The call goes on.
     More,
     /// The call is whole, with these arguments as a JSON object.
     Done(String),
-    /// This is no such call.
+    /// The text is no such call.
     Bad,
 }
 
@@ -216,7 +216,7 @@ impl Literals<'_> {
             'x' => text.push(self.code_point(2)?),
             'u' => text.push(self.code_point(4)?),
             'U' => text.push(self.code_point(8)?),
-            // Python keeps the backslash of an escape that it does not know.
+            // Python keeps the backslash of an unknown escape.
             _ => text.extend(['\\', c]),
         }
         Some(())

@@ -1,14 +1,14 @@
-//! Splits what a model thinks from what it says: `<think>…</think>` at the beginning of an output.
+//! Splits a model's reasoning from its content: `<think>…</think>` at the beginning of an output.
 //!
-//! Only there: the same tag within an answer is part of the answer. White space beside the tags belongs to neither part.
-//! An output that ends before the closing tag was all thought.
+//! Only there: the same tag within an answer is part of the answer. White space beside the tags belongs to neither
+//! part. An output that ends before the closing tag is all reasoning.
 
 use super::marks::{MarkMatcher, Seen};
 
-/// How a model marks what it thinks.
+/// How a model marks reasoning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reasoning {
-    /// It does not.
+    /// The model writes no reasoning.
     None,
     /// Between two tags, at the beginning of the output.
     Tags {
@@ -31,7 +31,7 @@ const TAGS: [(&str, &str); 5] = [
 ];
 
 impl Reasoning {
-    /// From a chat template and what it rendered for this request: a model thinks if its template knows the tags, and
+    /// From a chat template and its prompt for this request: a model writes reasoning if its template has the tags, and
     /// begins inside if the prompt ends with an open one. A prompt that ends with a closed pair (as Qwen 3 renders for
     /// `enable_thinking: false`) leaves nothing to split, but the model is still watched for opening another.
     #[must_use]
@@ -70,9 +70,9 @@ pub(super) struct ReasoningParser {
     opening: MarkMatcher,
     /// Watches for both.
     inside: MarkMatcher,
-    /// White space that may turn out to stand beside a tag.
+    /// White space that may turn out to be next to a tag.
     blank: String,
-    /// Whether something was thought.
+    /// Whether there was any reasoning.
     thought: bool,
     /// Whether an opening tag is one that the prompt ends with, repeated by the model.
     may_repeat: bool,
@@ -91,7 +91,7 @@ impl ReasoningParser {
         Self { state, close, opening, inside, blank: String::new(), thought: false, may_repeat: state == ReasoningState::Inside }
     }
 
-    /// Gives `out` each character that is now known to belong to a part.
+    /// Passes each character to `out` once its part is certain.
     pub(super) fn push(&mut self, c: char, out: &mut dyn FnMut(OutputPart, char)) {
         match self.state {
             ReasoningState::Outside => out(OutputPart::Said, c),
@@ -104,16 +104,16 @@ impl ReasoningParser {
             ReasoningState::Beginning => match self.opening.push(c) {
                 Seen::Mark(..) => self.enter(),
                 Seen::Text(text) if text.is_empty() => {}
-                Seen::Text(text) => self.say(&text, out),
+                Seen::Text(text) => self.begin_content(&text, out),
             },
             ReasoningState::Inside => self.think(c, out),
         }
     }
 
-    /// Hands out what was held back.
+    /// Passes the text that was held back to `out`.
     pub(super) fn finish(&mut self, out: &mut dyn FnMut(OutputPart, char)) {
         match self.state {
-            ReasoningState::Beginning => self.say("", out),
+            ReasoningState::Beginning => self.begin_content("", out),
             ReasoningState::Inside => {
                 let rest = self.inside.finish();
                 self.thoughts(&rest, out);
@@ -128,8 +128,8 @@ impl ReasoningParser {
         self.state = ReasoningState::Inside;
     }
 
-    /// There was no opening tag: all of what was held back is said.
-    fn say(&mut self, text: &str, out: &mut dyn FnMut(OutputPart, char)) {
+    /// There was no opening tag: all text that was held back is content.
+    fn begin_content(&mut self, text: &str, out: &mut dyn FnMut(OutputPart, char)) {
         self.state = ReasoningState::Outside;
         let rest = self.opening.finish();
         let held = [std::mem::take(&mut self.blank).as_str(), text, &rest].concat();
@@ -151,7 +151,7 @@ impl ReasoningParser {
         }
     }
 
-    /// Thought, but for the white space before its first word and, until more follows, after its last.
+    /// Reasoning, except the white space before its first word and, until more follows, after its last.
     fn thoughts(&mut self, text: &str, out: &mut dyn FnMut(OutputPart, char)) {
         for c in text.chars() {
             if c.is_whitespace() {

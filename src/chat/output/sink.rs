@@ -1,4 +1,4 @@
-//! Collects deltas: joins what belongs together, numbers the calls and drops those that do not count.
+//! Collects deltas: joins deltas of one kind, numbers the calls and drops those that do not count.
 
 use super::OutputDelta;
 
@@ -6,7 +6,7 @@ use super::OutputDelta;
 #[derive(Debug)]
 pub(super) struct Sink {
     deltas: Vec<OutputDelta>,
-    /// Calls begun, also those that do not count.
+    /// The number of calls that have begun, also those that do not count.
     begun: usize,
     parallel: bool,
 }
@@ -62,7 +62,7 @@ impl Sink {
         }
     }
 
-    /// Whether the call that began last does.
+    /// Whether the call that began last counts.
     fn counts(&self) -> bool {
         self.parallel || self.begun == 1
     }

@@ -1,4 +1,4 @@
-//! What outputs mean, whole and cut anywhere.
+//! The deltas of outputs, whole and cut anywhere.
 
 mod forced;
 mod properties;

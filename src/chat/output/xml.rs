@@ -1,7 +1,7 @@
 //! Reads one call written as `<function=f><parameter=a>1</parameter></function>`, and writes its arguments as JSON.
 //!
-//! Such text has no types. What the schema calls a string is one; what it gives another type is read as JSON, if it is
-//! JSON; the rest are strings. A JSON object instead of parameters stands for all of them.
+//! Such text has no types. A parameter that the schema calls a string is one; one of another type is read as JSON, if
+//! it is JSON; the rest are strings. A JSON object instead of parameters stands for all of them.
 
 use super::python::WholeStep;
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ const END: &str = "</function>";
 const PARAMETER: &str = "<parameter=";
 const PARAMETER_END: &str = "</parameter>";
 
-/// One call, read as far as it came; understood at its end, once.
+/// One call, as far as it was read; parsed at its end, once.
 #[derive(Debug)]
 pub(super) struct XmlCall {
     pub(super) name: String,

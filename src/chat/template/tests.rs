@@ -1,4 +1,4 @@
-//! What a template makes of conversations, and what it is not allowed to.
+//! The prompts that templates render, and the limits on them.
 
 use super::*;
 use serde_json::json;

@@ -70,7 +70,7 @@ async fn streamed(view: MessageView, spec: OutputSpec, events: Vec<GenerationEve
     body.split_terminator("\n\n").map(frame).collect()
 }
 
-/// What the SDKs make of a stream.
+/// The message that the SDKs build from a stream.
 fn accumulated(events: &[Value]) -> Value {
     let mut message = Value::Null;
     let mut inputs: Vec<String> = vec![];
@@ -244,7 +244,7 @@ fn cut_arguments_are_read_as_far_as_they_go() {
         ("}", json!({})),
     ];
     for (text, expected) in rows {
-        assert_eq!(Value::Object(as_far_as_it_goes(text)), expected, "{text}");
+        assert_eq!(Value::Object(complete_members(text)), expected, "{text}");
     }
 }
 

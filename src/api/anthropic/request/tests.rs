@@ -12,7 +12,7 @@ fn read(mut body: Value) -> Result<MessageRequest, FieldError> {
     let fields = body.as_object_mut().unwrap();
     fields.entry("max_tokens").or_insert(json!(8));
     fields.entry("messages").or_insert(json!([{"role": "user", "content": "Hi"}]));
-    MessageRequest::read(Fields::new(fields.clone()), Aim::Create, &LIMITS)
+    MessageRequest::read(Fields::new(fields.clone()), MessagesEndpoint::Create, &LIMITS)
 }
 
 fn chat(body: Value) -> ChatRequest {
@@ -124,10 +124,10 @@ fn limits_and_samplers_are_those_of_chat() {
 fn only_an_answer_needs_max_tokens() {
     let body = || Fields::new(json!({"messages": [{"role": "user", "content": "Hi"}]}).as_object().unwrap().clone());
 
-    let error = MessageRequest::read(body(), Aim::Create, &LIMITS).unwrap_err();
+    let error = MessageRequest::read(body(), MessagesEndpoint::Create, &LIMITS).unwrap_err();
 
     assert_eq!(error.to_string(), "Missing required parameter: 'max_tokens'.");
-    assert_eq!(MessageRequest::read(body(), Aim::Count, &LIMITS).unwrap().chat.max_tokens, None);
+    assert_eq!(MessageRequest::read(body(), MessagesEndpoint::Count, &LIMITS).unwrap().chat.max_tokens, None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The fields of `POST /infill`: llama-server's, besides those of sampling.
+//! The fields of `POST /infill`: llama-server's, except those of sampling.
 
 use super::{MAX_EXTRA, MAX_NAMES, is_neutral};
 use crate::api::{

@@ -23,7 +23,7 @@ fn the_defaults_are_llama_servers() {
 
     let request = read(json!({})).unwrap();
     assert_eq!((request.n_predict, request.time_limit, request.stream), (None, None, false));
-    assert!(request.unknown.is_empty() && request.shows("prompt") && request.shows("timings"));
+    assert!(request.unknown.is_empty() && request.includes("prompt") && request.includes("timings"));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn what_is_set_is_taken() {
     let mut request = request.unwrap();
     assert_eq!((request.n_predict, request.sampling.seed, request.time_limit), (Some(7), Some(5), Some(Duration::from_millis(250))));
     assert_eq!(request.sampling.for_choice(0, 5).repetition_penalty, 1.5);
-    assert!(request.shows("timings") && !request.shows("prompt"));
+    assert!(request.includes("timings") && !request.includes("prompt"));
     let file = |filename: &str, text: &str| ExtraFile { filename: filename.into(), text: text.into() };
     assert_eq!(request.take_texts().extra, [file("a.c", "x"), file("tmp", "")]);
 }

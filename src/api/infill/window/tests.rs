@@ -5,7 +5,7 @@ use crate::gateway::testing::model_info;
 
 const MARKED: FimTokens = FimTokens { prefix: Token(250), suffix: Token(251), middle: Token(252), repository: None, file: None };
 
-/// A context of 100: 0 … n-1 before the hole, 100 … behind it.
+/// A context of 100: 0 … n-1 before the hole, 100 … after it.
 fn cut_to_100(prefix: usize, suffix: usize, extra: &Extra, n_predict: Option<u64>) -> Window {
     let model = ModelInfo { max_model_len: 100, ..model_info() };
     let hole = FimTexts { prefix: tokens(0, prefix), suffix: tokens(1000, suffix) };

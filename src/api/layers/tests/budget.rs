@@ -1,4 +1,5 @@
-//! Tests of the bound on all bodies in work together: requests that are refused, and the moment at which room is given back.
+//! Tests of the bound on all bodies in work together: requests that are refused, and the moment at which room is given
+//! back.
 
 use super::*;
 use crate::{
@@ -12,7 +13,7 @@ fn costly() -> String {
     ",".repeat(4 << 20)
 }
 
-/// A route that says when it was entered and answers when it is told to, and one that answers at once.
+/// A route that signals when it was entered and answers on a signal, and one that answers at once.
 fn gated_routes(app: &TestApp, entered: &Arc<Notify>, open: &Arc<Notify>) -> Router {
     let (entered, open) = (Arc::clone(entered), Arc::clone(open));
     let hold = async move |_body: Bytes| {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 /// Reads one document.
 ///
 /// # Errors
-/// What `json.loads` would raise.
+/// The error that `json.loads` would raise.
 pub(in crate::api::legacy) fn parse(text: &str) -> Result<Json, JsonError> {
     let mut scanner = Scanner { text, at: 0, depth: 0 };
     scanner.skip_whitespace();
@@ -247,7 +247,7 @@ impl Scanner<'_> {
         Ok(end)
     }
 
-    /// The value of `\uXXXX` at `backslash`. Python wants at least one character after it.
+    /// The value of `\uXXXX` at `backslash`. Python requires at least one character after it.
     fn hex4(&self, backslash: usize) -> Option<u32> {
         let escape = self.text.as_bytes().get(backslash..backslash + 7)?;
         let ([b'\\', b'u'], digits) = escape.split_at(2) else { return None };

@@ -1,4 +1,4 @@
-//! What CPython 3.11's `json` says, case by case (made with `json.loads`), and properties over arbitrary text.
+//! The results of CPython 3.11's `json`, case by case (made with `json.loads`), and properties over arbitrary text.
 
 use super::*;
 use proptest::prelude::*;

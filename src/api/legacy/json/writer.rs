@@ -30,7 +30,7 @@ impl Display for Json {
     }
 }
 
-/// A JSON string; `serde_json` escapes exactly what Python does with `ensure_ascii=False`.
+/// A JSON string; `serde_json` escapes the same characters as Python with `ensure_ascii=False`.
 pub(in crate::api::legacy) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,4 +1,5 @@
-//! The fields of `POST /generate`: those of the FastAPI script. Their values are read as pydantic reads them: `"5"` is a number.
+//! The fields of `POST /generate`: those of the FastAPI script. Their values are read as pydantic reads them: `"5"` is
+//! a number.
 
 use super::{MAX_STOP_CHARACTERS, MAX_STOP_STRINGS};
 use crate::api::fields::{
@@ -25,5 +26,5 @@ pub(in crate::api) const STOP: FieldSpec<Shaped> = shaped("stop", || {
 .example(r#"["\n"]"#)
 .about("Where the text ends, not included in it.");
 
-/// All of them.
+/// All fields of `POST /generate`.
 pub(in crate::api) const GENERATE: Specs = &[&PROMPT, &MAX_TOKENS, &TEMPERATURE, &TOP_P, &STOP];

@@ -19,7 +19,7 @@ fn read_json(body: &str) -> Result<GenerateRequest, Refusal> {
     read(Some("application/json"), body.as_bytes())
 }
 
-/// What FastAPI echoes of an accepted request, with the default in place of null.
+/// FastAPI's echo of an accepted request, with the default in place of null.
 fn accepted(echo: &Value) -> GenerateRequest {
     let number = |name: &str, default: f64| echo[name].as_f64().unwrap_or(default);
     let stop = echo["stop"].as_array().cloned().unwrap_or_default();

@@ -1,16 +1,16 @@
-//! How a route calls the fields that chat's code speaks of once they were read.
+//! The names that each route has for the fields that chat's errors and warnings mention.
 //!
-//! Chat, responses and messages become one [`ChatRequest`](super::request::ChatRequest). What is said of it afterwards names
-//! the fields that the client knows: each route has a table of its own, and no sentence is edited.
+//! Chat, responses and messages become one [`ChatRequest`](super::request::ChatRequest). Later errors and warnings name
+//! the client's own fields: each route has a table of its own, and no rendered sentence is edited.
 
 /// The fields of one route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) struct FieldNames {
-    /// The field with the conversation, for what a template refuses and for what is too long.
+    /// The field with the conversation, for refusals by a template and for prompts that are too long.
     pub(in crate::api) conversation: &'static str,
     /// The field that limits the tokens of the answer.
     pub(in crate::api) max_tokens: &'static str,
-    /// The place of messages, for keys that a template does not show.
+    /// The place of messages, for keys that a template ignores.
     pub(in crate::api) message: &'static str,
     /// The place of calls that were made.
     pub(in crate::api) calls: &'static str,
@@ -18,11 +18,11 @@ pub(in crate::api) struct FieldNames {
     pub(in crate::api) thoughts: &'static str,
     /// The place of the function of a tool.
     pub(in crate::api) function: &'static str,
-    /// The words for what asks that the answer continues the last message.
+    /// The words for the request to continue the last message.
     pub(in crate::api) continuation: &'static str,
 }
 
-/// Chat's own.
+/// The names in `/v1/chat/completions`.
 pub(in crate::api) const CHAT: FieldNames = FieldNames {
     conversation: "messages",
     max_tokens: "max_tokens",

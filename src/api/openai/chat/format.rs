@@ -1,7 +1,8 @@
 //! How `/v1/chat/completions` writes a generation: `chat.completion`, or chunks of it.
 //!
-//! Feeds each choice's text to its [`OutputParser`] and turns what that finds into deltas. Owns the ids of calls, the
-//! finish reason and the count of reasoning tokens. The objects' shapes are `object.rs`, when bytes are sent is `api/respond`'s.
+//! Feeds each choice's text to its [`OutputParser`] and turns its findings into deltas. Owns the ids of calls, the
+//! finish reason and the count of reasoning tokens. The objects' shapes are `object.rs`, when bytes are sent is
+//! `api/respond`'s.
 
 use super::{
     logprobs::ChatLogprobs,
@@ -21,20 +22,20 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What a request wants to see.
+/// The parts of an answer that a request asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ChatView {
     /// Choices, at least 1.
     pub(super) n: usize,
     /// Whether log-probabilities were asked for.
     pub(super) logprobs: bool,
-    /// Whether reasoning is shown (vLLM's `include_reasoning`).
+    /// Whether the answer contains reasoning (vLLM's `include_reasoning`).
     pub(super) reasoning: bool,
     /// `None` for an answer without streaming, which always has the usage; else `stream_options.include_usage`.
     pub(super) stream_usage: Option<bool>,
     /// The seed that the request gave or that was drawn for it.
     pub(super) seed: i64,
-    /// What was not done as asked, if the body is to say so (in answers without streaming).
+    /// Warnings for the body, if the request asked for them there (in answers without streaming).
     pub(super) warnings: Option<Vec<String>>,
     /// The request's stop strings.
     pub(super) stop: Vec<String>,
@@ -47,23 +48,23 @@ pub(super) struct ChatFormat {
     view: ChatView,
     /// Per choice, where it stands.
     places: Vec<ChatChoiceState>,
-    /// Per choice, what was absorbed.
+    /// Per choice, all chunks so far, for an answer without streaming.
     whole: Vec<ChatChoiceObject>,
 }
 
-/// Where a choice stands.
+/// The progress of one choice.
 #[derive(Debug)]
 struct ChatChoiceState {
     parser: OutputParser,
-    /// Of tokens that no chunk has shown yet. No more than the choice has tokens.
+    /// Log-probabilities of tokens that no chunk contained yet. No more than the choice has tokens.
     logprobs: Option<ChatLogprobs>,
     tokens: u64,
-    /// Tokens up to the last one whose event showed reasoning.
+    /// Tokens up to the last one whose event contained reasoning.
     reasoning_tokens: u64,
 }
 
 impl ChatFormat {
-    /// For `view.n` choices whose text means what `spec` says.
+    /// For `view.n` choices whose text is parsed by `spec`.
     pub(super) fn new(head: ResponseHead, view: ChatView, spec: &Arc<OutputSpec>) -> Self {
         let place = |_| ChatChoiceState {
             parser: OutputParser::new(Arc::clone(spec)),
@@ -138,7 +139,7 @@ impl WireFormat for ChatFormat {
         let mut choices: Vec<ChatChunkChoice> = deltas
             .into_iter()
             .map(|delta| {
-                // The first chunk takes all there are: nothing says which token belongs to which delta.
+                // The first chunk takes all of them: it is not known which token belongs to which delta.
                 let logprobs = place.logprobs.as_mut().map(std::mem::take).filter(|logprobs| !logprobs.is_empty());
                 ChatChunkChoice { index, delta, logprobs, finish_reason: None, stop_reason: None }
             })
@@ -174,7 +175,7 @@ impl WireFormat for ChatFormat {
     }
 }
 
-/// What was found in a text as what a client adds to its message.
+/// A finding of the parser as the delta that a client adds to its message.
 fn delta(found: OutputDelta) -> ChatDelta {
     let call = |index, id: Option<String>, name: Option<String>, arguments| {
         let kind = id.is_some().then_some("function");

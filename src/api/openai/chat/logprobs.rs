@@ -1,5 +1,5 @@
-//! The `logprobs` object of chat, and the list in it, which responses have too: tokens, each with its own bytes (not the
-//! four arrays that completions have).
+//! The `logprobs` object of chat, and the list in it, which responses have too: tokens, each with its own bytes (not
+//! the four arrays that completions have).
 //!
 //! In chat every generated token is listed, also those of reasoning and of tool calls; the text may be cut differently.
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct ChatLogprobs {
     content: TokenLogprobs,
-    /// Nothing is refused here; SDKs want the key.
+    /// Always empty: the model makes no refusals. SDKs require the key.
     refusal: (),
 }
 
@@ -44,12 +44,12 @@ impl ChatLogprobs {
         self.content.extend(tokens);
     }
 
-    /// Whether there is none.
+    /// Whether there are no log-probabilities.
     pub(super) fn is_empty(&self) -> bool {
         self.content.0.is_empty()
     }
 
-    /// Appends what follows.
+    /// Appends the log-probabilities of later tokens.
     pub(super) fn append(&mut self, later: Self) {
         self.content.append(later.content);
     }
@@ -65,7 +65,7 @@ impl TokenLogprobs {
         );
     }
 
-    /// Appends what follows.
+    /// Appends the log-probabilities of later tokens.
     pub(in crate::api::openai) fn append(&mut self, mut later: Self) {
         self.0.append(&mut later.0);
     }

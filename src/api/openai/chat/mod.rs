@@ -1,11 +1,11 @@
-//! `POST /v1/chat/completions`: reads the request, renders and tokenizes the prompt, checks what fits, and follows the
+//! `POST /v1/chat/completions`: reads the request, renders and tokenizes the prompt, checks its length, and follows the
 //! generation.
 //!
 //! ```text
 //! request (conversation, switches, …) ─▶ prompt ─▶ tokens ─▶ sequences ─▶ events ─▶ format ─▶ objects
 //! ```
 //!
-//! What messages, templates and calls are is `crate::chat`'s; streaming is `api/respond`'s.
+//! `crate::chat` defines messages, templates and calls; `api/respond` streams.
 
 pub(in crate::api) mod field_names;
 mod format;
@@ -45,10 +45,10 @@ use std::sync::Arc;
 /// Warning for answers made without a template. It goes into a header, so it has no semicolon.
 const NO_TEMPLATE: &str = "the model has no chat template, so ChatML was used, which it may not know (--chat-template gives it one)";
 
-/// The handler.
+/// The handler of `POST /v1/chat/completions`.
 ///
 /// # Errors
-/// Whatever is wrong before the response has begun.
+/// Any failure before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let PreparedChat { request, model, info, warnings, seed, output, sequences } = prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
@@ -66,33 +66,33 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
     generate(&call, submission, format).await
 }
 
-/// A request that is valid in every respect, and what would be computed for it.
+/// A request that passed all checks, with the sequences that the engine would compute.
 #[derive(Debug)]
 pub(in crate::api) struct PreparedChat {
-    /// The fields; messages and tools have gone into the prompt.
+    /// The fields, without messages and tools, which are in the prompt.
     pub(in crate::api) request: ChatRequest,
-    /// As the request named it.
+    /// The model's name as the request gave it.
     pub(in crate::api) model: Model,
     /// Facts about it.
     pub(in crate::api) info: Arc<ModelInfo>,
-    /// What will not be done as asked.
+    /// Parts of the request that have no effect or are changed.
     pub(in crate::api) warnings: Warnings,
     /// The request's seed or the one drawn for it.
     pub(in crate::api) seed: i64,
-    /// How to read the text of a choice.
+    /// How to parse the text of a choice.
     pub(in crate::api) output: Arc<OutputSpec>,
-    /// The choices.
+    /// One sequence for each choice.
     pub(in crate::api) sequences: Vec<SequenceRequest>,
 }
 
-/// A request whose prompt is known. Whether an answer fits behind it is not looked at yet.
+/// A request whose prompt is known. Whether an answer fits after it is not checked yet.
 #[derive(Debug)]
 pub(in crate::api) struct Understood {
-    /// The fields; messages, tools and constraint have gone from them.
+    /// The fields, without messages, tools and constraint.
     request: ChatRequest,
     model: Model,
     info: Arc<ModelInfo>,
-    /// What will not be done as asked.
+    /// Parts of the request that have no effect or are changed.
     pub(in crate::api) warnings: Warnings,
     output: OutputSpec,
     constrained: Option<Constrained>,
@@ -111,7 +111,7 @@ pub(in crate::api) async fn understand(call: &Call, fields: Fields) -> Result<Un
     Ok(understood)
 }
 
-/// As [`understand`] for another route: `reader` reads its fields, and what else it makes of them comes back too.
+/// As [`understand`] for another route: `reader` reads its fields and may return a second value, which is passed on.
 ///
 /// # Errors
 /// As [`understand`].
@@ -164,14 +164,14 @@ async fn read<T>(
     check_length(&[&prompt.text], &info).map_err(|error| about_length(error, names))?;
     structured::check(&model.handle, constrained.as_ref()).await?;
     let tokens = prompt::encode(&model, &mut prompt, names).await?;
-    // A constraint says by itself where its text ends, and a request that goes on past every end past these too.
+    // A constraint defines the end of its text, and a request that ignores every end ignores these too.
     let ends_by_itself = constrained.is_some() || request.ending.ignore_eos;
     let end_marks = if ends_by_itself { Vec::new() } else { prompt.end_marks };
     Ok((Understood { request, model, info, warnings, output: prompt.output, constrained, end_marks, tokens }, rest))
 }
 
-/// Reads a request of this route, renders its messages, turns them into tokens and checks what fits. Nothing is computed or
-/// reserved yet.
+/// Reads a request of this route, renders its messages, turns them into tokens and checks their number. Nothing is
+/// computed or reserved yet.
 ///
 /// # Errors
 /// Whatever is wrong with the request, or the engine is not there.
@@ -180,7 +180,7 @@ pub(in crate::api) async fn prepare(call: &Call, fields: Fields) -> Result<Prepa
     Ok(prepared)
 }
 
-/// As [`prepare`] for another route: `reader` reads its fields, and what else it makes of them comes back too.
+/// As [`prepare`] for another route: `reader` reads its fields and may return a second value, which is passed on.
 ///
 /// # Errors
 /// As [`prepare`].
@@ -221,7 +221,7 @@ fn is_forced(calls: &Calls) -> bool {
 }
 
 /// One rule holds for the whole of an output: a call that must be made comes before a format, and a format before calls
-/// that may be made. What was overruled, and the warning.
+/// that may be made. Returns the overruled words and the warning.
 fn settle(request: &mut ChatRequest) -> Option<(String, String)> {
     let format = request.constrained.as_ref()?.path.to_string();
     if is_forced(&request.calls) {
@@ -235,14 +235,15 @@ fn settle(request: &mut ChatRequest) -> Option<(String, String)> {
     overruled.then_some(("tools".to_owned(), text))
 }
 
-/// How many tokens may follow a prompt: what was asked for, if it fits, else all that fit.
+/// How many tokens may follow a prompt: the number of the request, if it fits, else all that fit.
 fn fitting(prompt_tokens: usize, request: &ChatRequest, max_model_len: u64) -> Result<u32, ApiError> {
     let left = max_model_len.saturating_sub(u64::try_from(prompt_tokens).unwrap_or(u64::MAX));
     let asked = request.max_tokens.unwrap_or(left.max(1));
     room(prompt_tokens, Some(asked), max_model_len).map_err(|error| about_length(error, request.names))
 }
 
-/// Whether the marks of calls or thoughts can be control tokens, whose text is empty unless they are shown.
+/// Whether the marks of calls or thoughts can be control tokens, whose text is empty unless special tokens are written
+/// out.
 fn marks_are_special(output: &OutputSpec, info: &ModelInfo) -> bool {
     let is_control = |mark: &str| info.control_tokens.iter().any(|(text, _)| text == mark);
     match output.reasoning {

@@ -1,7 +1,7 @@
 //! The objects of chat as they stand in JSON: `chat.completion`, `chat.completion.chunk`, messages, deltas, tool calls.
 //!
 //! Source: OpenAI's `CreateChatCompletionResponse` and `CreateChatCompletionStreamResponse`; `reasoning_content` is
-//! DeepSeek's and vLLM's, `stop_reason` vLLM's, `seed` and `warnings` ours. What goes into them is `format.rs`.
+//! DeepSeek's and vLLM's, `stop_reason` vLLM's, `seed` and `warnings` ours. `format.rs` fills them.
 
 use super::logprobs::ChatLogprobs;
 use crate::api::openai::{
@@ -30,7 +30,7 @@ pub(super) struct ChatChunkChoice {
     pub(super) stop_reason: Option<StopReason>,
 }
 
-/// What a chunk adds to its message. Clients concatenate strings, so nothing is said twice.
+/// The addition of a chunk to its message. Clients concatenate strings, so no text is repeated.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct ChatDelta {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ pub(super) struct ChatDelta {
     pub(super) content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reasoning_content: Option<String>,
-    /// At most one.
+    /// At most one tool call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tool_calls: Vec<CallDelta>,
 }
@@ -55,7 +55,7 @@ pub(super) struct CallDelta {
     pub(super) function: FunctionDelta,
 }
 
-/// See [`CallDelta`].
+/// The function's part of a [`CallDelta`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct FunctionDelta {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,7 +84,7 @@ pub(super) struct ChatChoiceObject {
     pub(super) stop_reason: Option<StopReason>,
 }
 
-/// What the model said.
+/// The message that the model generated.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ResponseMessage {
     pub(super) content: String,
@@ -102,7 +102,7 @@ pub(super) struct ToolCallObject {
 }
 
 impl ChatChoiceObject {
-    /// Before anything was said.
+    /// A choice before its first chunk.
     pub(super) fn new(index: usize, logprobs: bool) -> Self {
         let logprobs = logprobs.then(ChatLogprobs::default);
         Self { index, message: ResponseMessage::default(), logprobs, finish_reason: None, stop_reason: None }
@@ -148,7 +148,7 @@ impl Serialize for ChatChunk {
 }
 
 impl Serialize for ChatCompletion {
-    /// As a chunk.
+    /// By hand, for the reasons of a chunk.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("ChatCompletion", 9)?;
         self.head.serialize_into::<S>(&mut object, "chat.completion")?;
@@ -164,7 +164,8 @@ impl Serialize for ChatCompletion {
 }
 
 impl Serialize for ResponseMessage {
-    /// `content` is null only beside tool calls, as clients expect a text everywhere else; `refusal` is always there.
+    /// `content` is null only beside tool calls, because clients expect a text everywhere else; `refusal` is always
+    /// present.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("ResponseMessage", 5)?;
         object.serialize_field("role", "assistant")?;

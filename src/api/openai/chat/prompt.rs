@@ -1,6 +1,6 @@
 //! From a conversation to tokens: the model's template renders them, and no word of a user becomes a control token.
 //!
-//! Also says, from the template and what it rendered, how this model writes calls and thoughts.
+//! Also derives, from the template and its output, how this model writes calls and reasoning.
 
 use super::{field_names::FieldNames, request::ChatRequest};
 use crate::{
@@ -19,18 +19,18 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A rendered prompt, and how to read what follows it.
+/// A rendered prompt, and how to parse the text that the model adds to it.
 #[derive(Debug)]
 pub(super) struct ChatPrompt {
-    /// To be tokenized as `special` says.
+    /// The text, to be tokenized with `special`.
     pub(super) text: String,
     /// Which control tokens of the text are the template's.
     pub(super) special: SpecialText,
-    /// How to read the answer.
+    /// How to parse the answer.
     pub(super) output: OutputSpec,
     /// Names of fields that had no effect on the template.
     pub(super) ignored: Ignored,
-    /// Texts that end the answer: those of a template that the model does not know, and writes as text.
+    /// Texts that end the answer: those of a template that are no tokens of the model, so that it writes them as text.
     pub(super) end_marks: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn render(
     let turn = call.state.renders.turn(call.principal).await;
     let rendering = {
         let template = Arc::clone(&template);
-        // A request that is given up meanwhile keeps its turn until this ends.
+        // A request that is cancelled meanwhile keeps its permit until this ends.
         tokio::task::spawn_blocking(move || {
             let rendered = template.render(&input);
             drop(turn);
@@ -85,10 +85,10 @@ pub(super) async fn render(
     Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored, end_marks })
 }
 
-/// Names of what messages and tools say and a template with this source does not show, so that the model does not know it.
+/// Names of keys in messages and tools that a template with this source ignores, so that the model does not see them.
 fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
-    // Which call a result belongs to is said by their order too.
-    let is_hidden = |key: &&str| *key != CALL_ID && !template.shows_whole_messages() && !template.mentions().contains(key);
+    // Their order too shows which call a result belongs to.
+    let is_hidden = |key: &&str| *key != CALL_ID && !template.renders_whole_messages() && !template.mentions().contains(key);
     let mut names = Ignored::default();
     for key in request.conversation.messages.iter().flat_map(Message::keys).filter(is_hidden) {
         match key {
@@ -116,17 +116,19 @@ fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
     names
 }
 
-/// Turns a rendered prompt into tokens, with BOS in front where the vocabulary wants it and the template left it out.
+/// Turns a rendered prompt into tokens, with BOS in front where the vocabulary requires it and the template left it
+/// out.
 ///
 /// # Errors
-/// As [`EngineHandle::tokenize`](crate::gateway::handle::EngineHandle::tokenize), naming the field with the conversation.
+/// As [`EngineHandle::tokenize`](crate::gateway::handle::EngineHandle::tokenize), naming the field with the
+/// conversation.
 pub(super) async fn encode(model: &Model, prompt: &mut ChatPrompt, names: &FieldNames) -> Result<Vec<Token>, ApiError> {
     let text = std::mem::take(&mut prompt.text);
     let special = std::mem::replace(&mut prompt.special, SpecialText::Plain);
     model.handle.tokenize(text, true, special).await.map_err(|error| ApiError::of_text(names.conversation, error))
 }
 
-/// The tokens of OpenAI's `prediction`, as many as the context holds at most: nothing longer can come true.
+/// The tokens of OpenAI's `prediction`, at most as many as the context holds: a longer output is impossible.
 pub(super) async fn encode_prediction(model: &Model, text: Option<&str>, info: &ModelInfo) -> Result<Vec<Token>, ApiError> {
     let Some(text) = text else { return Ok(Vec::new()) };
     let text = length::within_context(text, info).to_owned();
@@ -136,7 +138,8 @@ pub(super) async fn encode_prediction(model: &Model, text: Option<&str>, info: &
     Ok(tokens)
 }
 
-/// An error about the length of a prompt, naming the field that the prompt was made of or the one that limits the answer.
+/// An error about the length of a prompt, naming the field that the prompt was made of or the one that limits the
+/// answer.
 pub(super) fn about_length(error: ApiError, names: &FieldNames) -> ApiError {
     let param = match &error {
         ApiError::Field(fault) => return fault.clone().at(names.conversation).into(),

@@ -1,4 +1,4 @@
-//! What a request tells the chat template besides messages and tools: where the prompt ends, how much to think, and
+//! The inputs of a chat template besides messages and tools: the end of the prompt, the amount of reasoning, and
 //! `chat_template_kwargs` by an allow-list.
 //!
 //! A name is allowed if the template mentions it, or is one of the usual names for the same thing in other models'
@@ -25,7 +25,7 @@ const USUAL: [&str; 7] = ["enable_thinking", "thinking", "thinking_budget", EFFO
 /// See the module.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct Switches {
-    /// The prompt ends where the assistant begins to speak. Default: unless the last message is continued.
+    /// The prompt ends where the assistant's answer begins. Default: unless the last message is continued.
     pub(in crate::api) add_generation_prompt: bool,
     /// The answer continues the last message. Default false.
     pub(in crate::api) continue_final_message: bool,
@@ -83,7 +83,7 @@ impl Switches {
         self.effort = word.map(|word| SwitchWord { word, field });
     }
 
-    /// The word for how much to think, and the field that says it.
+    /// The word for the amount of reasoning, and the field that set it.
     #[cfg(test)]
     pub(in crate::api) fn effort(&self) -> Option<(&str, &'static str)> {
         self.effort.as_ref().map(|level| (level.word, level.field))
@@ -98,7 +98,7 @@ impl Switches {
     /// `thinks` is false where an answer must not begin with a thought.
     ///
     /// # Errors
-    /// `Invalid`: an entry of `chat_template_kwargs` that neither this template nor the usual ones know.
+    /// `Invalid`: an entry of `chat_template_kwargs` that neither this template nor the usual ones use.
     pub(super) fn kwargs(&self, template: &Mentions, thinks: bool) -> Result<(Map<String, Value>, Ignored), FieldError> {
         let mut ignored = Ignored::default();
         let mut kwargs = Map::new();

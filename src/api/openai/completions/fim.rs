@@ -1,12 +1,13 @@
-//! Prompts with a hole: what stands before it and behind it becomes tokens in the order prefix, suffix, middle.
+//! Prompts with a hole: the texts before and after it become tokens in the order prefix, suffix, middle.
 //!
 //! ```text
 //! [BOS] [context] <PRE> prefix <SUF> suffix <MID>      the model then writes the middle
 //! ```
 //!
-//! The order and the spaces are those of Meta's `infilling_prompt_tokens` (codellama, `llama/generation.py`): the prefix is
-//! tokenized as any text, the suffix without the space that SentencePiece puts in front, and both are the user's words,
-//! in which no control token is recognised. The marks are the vocabulary's own. What fits is the caller's business.
+//! The order and the spaces are those of Meta's `infilling_prompt_tokens` (codellama, `llama/generation.py`): the
+//! prefix is tokenized as any text, the suffix without the space that SentencePiece puts in front, and both are the
+//! user's words, in which no control token is recognised. The marks are the vocabulary's own. The caller checks the
+//! length.
 
 use crate::{
     api::error::ApiError,
@@ -17,23 +18,23 @@ use crate::{
 /// The text around a hole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FimPrompt {
-    /// Before the hole. May be empty.
+    /// The tokens before the hole. May be empty.
     pub prefix: String,
-    /// Behind it. May be empty.
+    /// The tokens after it. May be empty.
     pub suffix: String,
 }
 
 /// The tokens around a hole, without marks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FimTexts {
-    /// Before the hole.
+    /// The tokens before the hole.
     pub prefix: Vec<Token>,
-    /// Behind it.
+    /// The tokens after it.
     pub suffix: Vec<Token>,
 }
 
 impl FimPrompt {
-    /// Tokenizes both parts. `prefix_param` and `suffix_param` are the fields that they came from.
+    /// Tokenizes both parts. `prefix_param` and `suffix_param` are the names of their fields.
     ///
     /// # Errors
     /// A part cannot be tokenized; the error names its field.
@@ -51,7 +52,7 @@ pub(super) async fn prefix(engine: &EngineHandle, text: String, param: &str) -> 
     engine.tokenize(text, false, SpecialText::Plain).await.map_err(|error| ApiError::of_text(param, error))
 }
 
-/// The tokens behind a hole.
+/// The tokens after a hole.
 ///
 /// # Errors
 /// The text cannot be tokenized; the error names `param`.
@@ -75,13 +76,13 @@ impl FimTexts {
     }
 }
 
-/// The BOS that a prompt begins with, where the vocabulary wants one.
+/// The BOS that a prompt begins with, where the vocabulary requires one.
 #[must_use]
 pub fn begin(model: &ModelInfo) -> Option<Token> {
     model.bos.filter(|_| model.adds_bos)
 }
 
-/// What to say of a model without marks.
+/// The error for a model without marks.
 pub const NO_MARKS: &str = "is not supported by this model: its vocabulary has no tokens that mark prefix, suffix and middle";
 
 #[cfg(test)]

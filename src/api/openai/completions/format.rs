@@ -1,6 +1,7 @@
 //! How `/v1/completions` writes a generation: the same `text_completion` object streamed and not.
 //!
-//! Owns choice indices, echo and character offsets; ids and the usage object are `answer.rs`. When and how bytes are sent is `api/respond`'s.
+//! Owns choice indices, echo and character offsets; ids and the usage object are `answer.rs`. When and how bytes are
+//! sent is `api/respond`'s.
 
 use super::prompt_logprobs::PromptLogprobs;
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::sync::Arc;
 
-/// What a request wants to see.
+/// The parts of an answer that a request asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletionView {
     /// Choices per prompt, at least 1.
@@ -30,13 +31,13 @@ pub struct CompletionView {
     pub prompt_logprobs: bool,
     /// Whether each choice begins with its prompt.
     pub echo: bool,
-    /// Whether token ids are shown (vLLM's `return_token_ids`).
+    /// Whether the answer contains token ids (vLLM's `return_token_ids`).
     pub token_ids: bool,
     /// `None` for an answer without streaming, which always has the usage; else `stream_options.include_usage`.
     pub stream_usage: Option<bool>,
     /// The seed that the request gave or that was drawn for it (an extension, in answers without streaming).
     pub seed: i64,
-    /// What was not done as asked, if the body is to say so (in answers without streaming).
+    /// Warnings for the body, if the request asked for them there (in answers without streaming).
     pub warnings: Option<Vec<String>>,
     /// The request's stop strings.
     pub stop: Vec<String>,
@@ -47,7 +48,7 @@ pub struct CompletionView {
 pub struct PromptView {
     /// Its text; empty where neither echo nor character offsets need it.
     pub text: String,
-    /// Its tokens; empty unless they are shown.
+    /// Its tokens; empty unless the answer contains them.
     pub ids: Vec<Token>,
 }
 
@@ -59,18 +60,18 @@ pub struct CompletionFormat {
     prompts: Vec<PromptView>,
     /// Per candidate, where it stands.
     places: Vec<CandidateState>,
-    /// Per candidate, what was absorbed.
+    /// Per candidate, all chunks so far, for an answer without streaming.
     whole: Vec<CompletionChoiceObject>,
 }
 
-/// Where a candidate stands.
+/// The progress of one candidate.
 #[derive(Debug)]
 struct CandidateState {
-    /// Where its next token begins.
+    /// The offset of its next token, characters.
     offset: CharacterOffset,
     /// Characters of its prompt, counted once: the prompt may be long, and each token asks.
     prompt_end: u64,
-    /// Whether prompt tokens were shown.
+    /// Whether a chunk contained prompt tokens.
     in_prompt: bool,
     /// Sum and number of its tokens' log-probabilities.
     score: (f64, u32),
@@ -117,7 +118,7 @@ impl CompletionFormat {
                 logprobs.push_prompt(token, first, text, &mut place.offset);
             }
             if place.in_prompt && !output.logprobs.is_empty() {
-                // Whatever the pieces of the prompt added up to: what is generated begins behind its text.
+                // Generated text begins after the prompt's text, whatever the lengths of the prompt's pieces add up to.
                 place.offset = std::mem::take(&mut place.offset).at_least(place.prompt_end);
             }
         }
@@ -220,7 +221,7 @@ impl WireFormat for CompletionFormat {
     }
 }
 
-/// What ended a choice, if it was a stop string or token of the request (vLLM's `stop_reason`).
+/// The stop string or token of the request that ended a choice (vLLM's `stop_reason`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum StopReason {
@@ -240,7 +241,8 @@ pub fn stop_reason(finish: &Finish, stop: &[String]) -> Option<StopReason> {
     }
 }
 
-/// One choice, or a part of it. OpenAI's four keys are always written, vLLM's where they were asked for or say something.
+/// One choice, or a part of it. OpenAI's four keys are always written, vLLM's if the request asked for them or they
+/// have a value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct CompletionChoiceObject {
     text: String,

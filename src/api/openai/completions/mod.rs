@@ -1,4 +1,5 @@
-//! `POST /v1/completions`: reads the request, turns prompts into tokens, checks what fits, and follows the generation.
+//! `POST /v1/completions`: reads the request, turns prompts into tokens, checks their number, and follows the
+//! generation.
 //!
 //! Fields are `request.rs`, the answer's shape is `format.rs`, streaming is `api/respond`.
 
@@ -40,10 +41,10 @@ const DEFAULT_MAX_TOKENS: u64 = request::specs::MAX_TOKENS.values.default.unsign
 /// Tokens of all prompts together, in contexts.
 const MAX_BATCH_CONTEXTS: u64 = 2;
 
-/// The handler.
+/// The handler of `POST /v1/completions`.
 ///
 /// # Errors
-/// Whatever is wrong before the response has begun.
+/// Any failure before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let PreparedCompletion { request, model, info, warnings, seed, prompts, sequences } = prepare(&call, fields).await?;
     let warnings = call.enforce(warnings)?;
@@ -64,26 +65,26 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
     generate(&call, submission, format).await
 }
 
-/// A request that is valid in every respect, and what would be computed for it.
+/// A request that passed all checks, with the sequences that the engine would compute.
 #[derive(Debug)]
 pub(super) struct PreparedCompletion {
     /// The fields; `prompts` is empty, see below.
     pub(super) request: CompletionRequest,
-    /// As the request named it.
+    /// The model's name as the request gave it.
     pub(super) model: Model,
     /// Facts about it.
     pub(super) info: Arc<ModelInfo>,
-    /// What will not be done as asked.
+    /// Parts of the request that have no effect or are changed.
     pub(super) warnings: Warnings,
     /// The request's seed or the one drawn for it.
     pub(super) seed: i64,
-    /// The prompts as far as the answer shows them.
+    /// The prompts as far as the answer contains them.
     pub(super) prompts: Vec<PromptView>,
     /// For each prompt its candidates in a row.
     pub(super) sequences: Vec<SequenceRequest>,
 }
 
-/// Reads a request, turns its prompts into tokens and checks what fits. Nothing is computed or reserved yet.
+/// Reads a request, turns its prompts into tokens and checks their number. Nothing is computed or reserved yet.
 ///
 /// # Errors
 /// Whatever is wrong with the request, or the engine is not there.
@@ -118,7 +119,7 @@ fn check_lengths(request: &CompletionRequest, prompts: &[Prompt], info: &ModelIn
     if request.encoding.truncation != PromptTruncation::None {
         return Ok(());
     }
-    // It stands behind each of the prompts, and its bytes are counted once.
+    // It follows each of the prompts, and its bytes are counted once.
     let suffix = info.fewest_tokens(&[request.suffix.as_deref().unwrap_or_default()]);
     prompts.iter().try_for_each(|prompt| match prompt {
         Prompt::Text(text) => length::check_tokens(suffix + info.fewest_tokens(&[text]), info),
@@ -131,7 +132,8 @@ struct Encoder<'a> {
     engine: &'a EngineHandle,
     request: &'a CompletionRequest,
     info: &'a ModelInfo,
-    /// The tokens that follow the text to be filled in, the same for every prompt, and the model's marker tokens for it.
+    /// The tokens that follow the text to be filled in, the same for every prompt, and the model's marker tokens for
+    /// it.
     suffix: Option<(Vec<Token>, FimTokens)>,
 }
 
@@ -157,12 +159,12 @@ impl<'a> Encoder<'a> {
         Ok(Self { engine, request, info, suffix })
     }
 
-    /// Text gets BOS where the vocabulary wants it, tokens are taken as they are.
+    /// Text gets BOS where the vocabulary requires it, tokens are taken as they are.
     async fn encode(&self, prompt: Prompt) -> Result<EncodedPrompt, ApiError> {
         let PromptEncoding { add_special, .. } = self.request.encoding;
         let (mut tokens, text) = match prompt {
             Prompt::Text(text) => {
-                let shown = if self.shows_text() { text.clone() } else { String::new() };
+                let shown = if self.returns_text() { text.clone() } else { String::new() };
                 (self.tokenize(text, add_special).await?, Some(shown))
             }
             Prompt::Tokens(tokens) => (tokens, None),
@@ -170,18 +172,18 @@ impl<'a> Encoder<'a> {
         let keeps_bos = text.is_some() && add_special && self.info.adds_bos;
         let begins_with_bos = keeps_bos && tokens.first().copied() == self.info.bos;
         let dropped = truncate(&mut tokens, self.most_tokens(), begins_with_bos);
-        // Before the engine writes out for `echo` what it will not compute.
+        // Before the engine detokenizes for `echo` a prompt that it will not compute.
         room(tokens.len(), self.request.max_tokens, u64::from(self.info.max_model_len))?;
         let text = match text {
             Some(text) if dropped == 0 => text,
-            _ if !self.shows_text() => String::new(),
+            _ if !self.returns_text() => String::new(),
             _ => self.engine.detokenize(tokens.clone()).await?,
         };
         let shown_ids = if self.request.return_token_ids { tokens.clone() } else { Vec::new() };
         Ok(EncodedPrompt { tokens, view: PromptView { text, ids: shown_ids }, dropped })
     }
 
-    /// A text, or what is around the hole that a suffix makes.
+    /// The tokens of a text, or of the texts around the hole if there is a suffix.
     async fn tokenize(&self, text: String, add_special: bool) -> Result<Vec<Token>, ApiError> {
         let Some((suffix, marks)) = &self.suffix else {
             return Ok(self.engine.tokenize(text, add_special, SpecialText::Recognised).await?);
@@ -191,27 +193,27 @@ impl<'a> Encoder<'a> {
     }
 
     /// The prompt's characters are counted for `logprobs`, too.
-    fn shows_text(&self) -> bool {
+    fn returns_text(&self) -> bool {
         self.request.echo || self.request.logprobs.is_some()
     }
 
     fn most_tokens(&self) -> Option<usize> {
-        let most = match self.request.encoding.truncation {
+        let max = match self.request.encoding.truncation {
             PromptTruncation::None => return None,
-            PromptTruncation::Keep(most) => most,
+            PromptTruncation::Keep(max) => max,
             PromptTruncation::Fit => {
                 u64::from(self.info.max_model_len).saturating_sub(self.request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)).max(1)
             }
         };
-        Some(usize::try_from(most).unwrap_or(usize::MAX))
+        Some(usize::try_from(max).unwrap_or(usize::MAX))
     }
 }
 
-/// Keeps the last `most` tokens, and the first one if it is a BOS that was put there. How many were dropped.
-fn truncate(tokens: &mut Vec<Token>, most: Option<usize>, keep_first: bool) -> usize {
-    let dropped = tokens.len().saturating_sub(most.unwrap_or(usize::MAX));
+/// Keeps the last `max` tokens, and the first one if it is a BOS that the server added. Returns how many were dropped.
+fn truncate(tokens: &mut Vec<Token>, max: Option<usize>, keep_first: bool) -> usize {
+    let dropped = tokens.len().saturating_sub(max.unwrap_or(usize::MAX));
     if dropped > 0 {
-        let from = usize::from(keep_first && most > Some(1));
+        let from = usize::from(keep_first && max > Some(1));
         tokens.drain(from..from + dropped);
     }
     dropped
@@ -256,7 +258,7 @@ fn sequences(
     Ok(sequences)
 }
 
-/// How many tokens may follow a prompt: what was asked for, if it fits; else 16, or as many as fit.
+/// How many tokens may follow a prompt: the number of the request, if it fits; else 16, or as many as fit.
 pub(super) fn room(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<u32, ApiError> {
     if prompt_tokens == 0 {
         return Err(

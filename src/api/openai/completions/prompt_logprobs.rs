@@ -1,4 +1,5 @@
-//! vLLM's `prompt_logprobs`: for each prompt token an object from token id to log-probability, `null` for the first one.
+//! vLLM's `prompt_logprobs`: for each prompt token an object from token id to log-probability, `null` for the first
+//! one.
 
 use crate::{
     api::openai::shared::logprobs::token_text,

@@ -1,4 +1,4 @@
-//! What `POST /v1/completions` may ask for: every field of OpenAI's `CreateCompletionRequest`, and vLLM's extras.
+//! The request of `POST /v1/completions`: every field of OpenAI's `CreateCompletionRequest`, and vLLM's extras.
 //!
 //! A field either works, or is refused by name because ignoring it would change the result, or is unknown and reported.
 //! Limits that need token counts are checked in `mod.rs`.
@@ -19,7 +19,7 @@ use crate::api::{
     },
 };
 
-/// Alternatives per token at most (OpenAI), unless the operator says otherwise.
+/// The maximum number of alternatives per token (OpenAI), unless the operator says otherwise.
 const MAX_LOGPROBS: u8 = 5;
 
 /// A request whose fields are each valid.
@@ -27,21 +27,23 @@ const MAX_LOGPROBS: u8 = 5;
 pub struct CompletionRequest {
     /// 1 to 32 prompts.
     pub prompts: Vec<Prompt>,
-    /// What is done to a prompt before it is computed.
+    /// The changes to a prompt before it is computed.
     pub encoding: PromptEncoding,
-    /// Text behind the hole that the completion fills; `None` without a hole. Not empty, and all prompts are text then.
+    /// The text after the hole that the completion fills; `None` without a hole. Not empty, and all prompts are text
+    /// then.
     pub suffix: Option<String>,
-    /// Tokens to generate at most; `None` is OpenAI's 16, or fewer where no more fit.
+    /// The maximum number of tokens to generate; `None` is OpenAI's 16, or fewer where no more fit.
     pub max_tokens: Option<u64>,
     /// Choices per prompt, 1 to 8. Default 1.
     pub n: usize,
-    /// Candidates per prompt of which the `n` with the highest log-probability per token are shown, `n` to 8. Default `n`.
+    /// Candidates per prompt of which the `n` with the highest log-probability per token are returned, `n` to 8.
+    /// Default `n`.
     pub best_of: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// Where the text ends.
     pub ending: Ending,
-    /// What the output must obey, and the field that said so.
+    /// The constraint on the output, and the field that set it.
     pub constraint: Option<Constrained>,
     /// Alternatives to report per token, 0 to 5; `None` reports nothing. With `echo` for the prompt's tokens too.
     pub logprobs: Option<u8>,
@@ -49,7 +51,7 @@ pub struct CompletionRequest {
     pub echo: bool,
     /// vLLM's: alternatives to report per prompt token, 0 to 5.
     pub prompt_logprobs: Option<u8>,
-    /// vLLM's: show token ids. Default false.
+    /// vLLM's: return token ids. Default false.
     pub return_token_ids: bool,
     /// The opposite of vLLM's `skip_special_tokens`. Default false.
     pub show_special: bool,
@@ -57,27 +59,27 @@ pub struct CompletionRequest {
     pub stream: bool,
     /// A chunk with the usage at the end of a stream. Default false.
     pub include_usage: bool,
-    /// Names of fields that this server does not know; they had no effect.
+    /// Names of unknown fields, which had no effect.
     pub unknown: Ignored,
 }
 
-/// What is done to a prompt before it is computed.
+/// The changes to a prompt before it is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PromptEncoding {
-    /// vLLM's `add_special_tokens`: BOS in front of a text, where the vocabulary wants it. Default true.
+    /// vLLM's `add_special_tokens`: BOS in front of a text, where the vocabulary requires it. Default true.
     pub add_special: bool,
-    /// vLLM's `truncate_prompt_tokens`.
+    /// vLLM's `truncate_prompt_tokens`. Default none.
     pub truncation: PromptTruncation,
 }
 
-/// What becomes of the beginning of a long prompt.
+/// How many tokens of a long prompt are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptTruncation {
     /// A prompt that does not fit is refused.
     None,
     /// The last so many tokens are kept, ≥ 1.
     Keep(u64),
-    /// As many as the context has room for (-1).
+    /// As many of the last tokens as the context has room for (-1).
     Fit,
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of a valid request once its prompts are tokens.
+//! Valid requests whose prompts are tokens.
 
 use super::*;
 use crate::protocol::SamplingParams;

@@ -35,7 +35,7 @@ struct Embedding {
 /// The handler. Dropped when the client goes away, which stops the work.
 ///
 /// # Errors
-/// What is wrong with the request, or the engine's failure.
+/// The fault of the request, or the engine's failure.
 pub(in crate::api) async fn create(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
     let model = models::requested(&call, &mut fields)?;
     let mut run = EmbeddingRun::new(&call, &model)?;

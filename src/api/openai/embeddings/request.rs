@@ -1,4 +1,4 @@
-//! What `POST /v1/embeddings` may ask for: every field of OpenAI's `CreateEmbeddingRequest`, and two of vLLM's.
+//! The request of `POST /v1/embeddings`: every field of OpenAI's `CreateEmbeddingRequest`, and two of vLLM's.
 //!
 //! Limits that need token counts are checked in `run.rs`.
 
@@ -14,7 +14,7 @@ use crate::{
 };
 use serde_json::Value;
 
-/// Inputs in one request at most (OpenAI).
+/// The maximum number of inputs in one request (OpenAI).
 pub const MAX_INPUTS: usize = 2048;
 const NAME: &str = specs::INPUT.name;
 const EXPECTED: &str = "a string, an array of strings, an array of token ids, or an array of arrays of token ids";
@@ -28,11 +28,12 @@ pub struct EmbeddingRequest {
     pub encoding: VectorEncoding,
     /// Numbers of a vector to keep, 1 to the model's; all by default.
     pub dimensions: usize,
-    /// Cut longer inputs to so many tokens, special ones included (vLLM's `truncate_prompt_tokens`). Default: refuse them.
+    /// Cut longer inputs to so many tokens, special ones included (vLLM's `truncate_prompt_tokens`). Default: refuse
+    /// them.
     pub truncate: Option<usize>,
     /// Put the model's special tokens around texts (vLLM's `add_special_tokens`). Default true.
     pub add_special: bool,
-    /// Names of fields that this server does not know; they had no effect.
+    /// Names of unknown fields, which had no effect.
     pub unknown: Ignored,
 }
 

@@ -1,4 +1,4 @@
-//! From texts to vectors for the routes that need them: tokenize, check what fits, ask the engine, keep the record.
+//! From texts to vectors for the routes that need them: tokenize, check lengths, ask the engine, record the request.
 
 use crate::{
     api::{
@@ -47,7 +47,7 @@ pub(in crate::api::openai) struct EmbeddingRun {
     received: Instant,
     span: tracing::Span,
     record: EmbeddingRecord,
-    /// It was refused for what the client did wrong: that has the log line of any refusal, and is no failure to count.
+    /// Refused for a fault of the client: it has the log line of any refusal, and does not count as a failure.
     refused: bool,
     policy: WarningPolicy,
     warnings: Warnings,
@@ -55,7 +55,7 @@ pub(in crate::api::openai) struct EmbeddingRun {
 }
 
 impl EmbeddingRun {
-    /// For a request that names this model.
+    /// A run for a request that names this model.
     ///
     /// # Errors
     /// The model was never loaded yet.
@@ -67,7 +67,7 @@ impl EmbeddingRun {
             inputs: 0,
             prompt_tokens: 0,
             total: Duration::ZERO,
-            // Until told otherwise.
+            // Until the outcome is known.
             outcome: Outcome::ClientGone,
         };
         Ok(Self {
@@ -88,7 +88,7 @@ impl EmbeddingRun {
         self.warnings = Warnings::ignored(fields);
     }
 
-    /// What the model says of embeddings.
+    /// The model's facts about embeddings.
     ///
     /// # Errors
     /// It generates text instead.
@@ -119,7 +119,8 @@ impl EmbeddingRun {
         Ok(())
     }
 
-    /// Tokens of the inputs, in order. Texts are a user's words: what spells a special token is text as any other.
+    /// Tokens of the inputs, in order. Texts are a user's words: the spelling of a special token is text like any
+    /// other.
     ///
     /// # Errors
     /// A text that cannot be tokenized, named by `name` and its index if `is_list`; no engine.
@@ -140,7 +141,8 @@ impl EmbeddingRun {
         stream::iter(inputs.into_iter().enumerate()).map(one).buffered(TEXTS_AT_ONCE).try_collect().await
     }
 
-    /// Cuts each list of tokens to `truncate`, its last `kept` tokens aside, and reports that; or refuses what is too long.
+    /// Cuts each list of tokens to `truncate`, its last `kept` tokens aside, and reports that; or refuses a list that
+    /// is too long.
     ///
     /// # Errors
     /// Names the input and the limit.
@@ -198,10 +200,10 @@ impl EmbeddingRun {
         EmbeddingUsageObject { prompt_tokens: self.record.prompt_tokens, total_tokens: self.record.prompt_tokens }
     }
 
-    /// The answer, with what was not done as asked in a header, or the error; either is taken note of.
+    /// The answer, with warnings in a header, or the error; either is recorded.
     ///
     /// # Errors
-    /// What `result` has, and `Internal` for a body that cannot be written.
+    /// The error of `result`, and `Internal` for a body that cannot be written.
     pub(in crate::api::openai) async fn answer<T: Serialize + Send + 'static>(
         mut self,
         result: Result<T, ApiError>,
@@ -213,7 +215,7 @@ impl EmbeddingRun {
         match written {
             Ok(mut response) => {
                 self.record.outcome = Outcome::Finished;
-                self.reported.put_on(&mut response);
+                self.reported.write_header(&mut response);
                 Ok(response)
             }
             Err(error) => {

@@ -55,7 +55,7 @@ async fn vectors_come_back_normalised_in_order_and_counted() {
 
     assert_eq!(status, 200, "{body}");
     assert_eq!((&body["object"], &body["model"]), (&json!("list"), &json!("tiny")));
-    // Each with a token in front and behind.
+    // Each with a token before and after.
     assert_eq!(body["usage"], json!({"prompt_tokens": 4 + 3 + 6, "total_tokens": 13}));
     for (index, tokens) in [4.0, 3.0, 6.0].into_iter().enumerate() {
         let embedding = &body["data"][index];

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 
-/// How OpenAI's `encoding_format` wants vectors.
+/// The form of vectors in an answer, OpenAI's `encoding_format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VectorEncoding {
     /// An array of numbers.
@@ -17,7 +17,7 @@ pub enum VectorEncoding {
 pub struct EncodedVector {
     /// Its numbers, all finite.
     pub vector: Vec<f32>,
-    /// In which form.
+    /// The form in which they are written.
     pub encoding: VectorEncoding,
 }
 
@@ -39,7 +39,7 @@ pub fn normalised(mut vector: Vec<f32>, dimensions: usize) -> Vec<f32> {
     vector.truncate(dimensions);
     let length = dot(&vector, &vector).sqrt();
     if length > 0.0 {
-        // Rounding to 32 bits is what the client gets anyway.
+        // The client gets 32 bits in any case.
         vector.iter_mut().for_each(|number| *number = (f64::from(*number) / length) as f32);
     }
     vector

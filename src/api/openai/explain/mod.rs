@@ -1,8 +1,9 @@
-//! `POST /v1/explain`: what would become of a completions or chat request, without running it.
+//! `POST /v1/explain`: describes how a completions or chat request would be handled, without running it.
 //!
-//! The body is that of `POST /v1/chat/completions` where it has `messages`, else that of `POST /v1/completions`, and so are
-//! the refusals: each is prepared by the `prepare` of its route, so `prompt_tokens` here is the later `usage.prompt_tokens`.
-//! It counts as one request against the limit per minute. How times are predicted is `prediction.rs`.
+//! The body is that of `POST /v1/chat/completions` where it has `messages`, else that of `POST /v1/completions`, and so
+//! are the refusals: each is prepared by the `prepare` of its route, so `prompt_tokens` here is the later
+//! `usage.prompt_tokens`. It counts as one request against the limit per minute. How times are predicted is
+//! `prediction.rs`.
 
 mod parameters;
 mod prediction;
@@ -22,7 +23,7 @@ use parameters::Parameters;
 use prediction::{Prediction, predict};
 use serde::Serialize;
 
-/// The answer.
+/// The answer of `/v1/explain`.
 #[derive(Serialize)]
 struct Explanation {
     object: &'static str,
@@ -35,7 +36,7 @@ struct Explanation {
     parameters: Parameters,
     /// Fields that would have no effect, the first 16.
     ignored_fields: Vec<String>,
-    /// What `x-llamero-warnings` would say.
+    /// The texts that `x-llamero-warnings` would contain.
     warnings: Vec<String>,
     limits: LimitsObject,
     prediction: Prediction,
@@ -50,20 +51,21 @@ struct ExplainedPrompt {
     max_tokens: u32,
 }
 
-/// What is left of what is limited.
+/// The limits that apply to the request, and how much of each is left.
 #[derive(Serialize)]
 struct LimitsObject {
     max_model_len: u32,
-    /// Tokens that the context has left behind the longest prompt and its `max_tokens`.
+    /// Tokens that the context has left after the longest prompt and its `max_tokens`.
     context_left: u64,
     /// `null` without a limit. `remaining` is after this request, which counted.
     requests_per_minute: Option<RequestsPerMinute>,
     /// Sequences of this request: prompts times candidates.
     sequences: usize,
-    /// Sequences that would be taken in now, to run or to wait.
+    /// Sequences that would be admitted now, to run or to wait.
     places_free: usize,
     places: usize,
-    /// Whether the request would be taken in now; else the answer is 503 with a wait, or 400 if it has more sequences than places.
+    /// Whether the request would be admitted now; else the answer is 503 with a wait, or 400 if it has more sequences
+    /// than places.
     accepted: bool,
 }
 
@@ -79,10 +81,10 @@ enum Subject {
     Chat(Box<chat::PreparedChat>),
 }
 
-/// The handler.
+/// The handler of `POST /v1/explain`.
 ///
 /// # Errors
-/// As of the request itself.
+/// The errors of the request itself.
 pub(in crate::api) async fn explain(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let mut subject = if fields.has("messages") {
         Subject::Chat(Box::new(chat::prepare(&call, fields).await?))
@@ -96,12 +98,12 @@ pub(in crate::api) async fn explain(call: Call, fields: Fields) -> Result<Respon
     let mut explanation = subject.explanation(&forecast, texts, call.allowance, &engine);
     explanation.warnings = warnings.all().to_vec();
     let mut response = Json(explanation).into_response();
-    warnings.put_on(&mut response);
+    warnings.write_header(&mut response);
     Ok(response)
 }
 
 impl Subject {
-    /// What will not be done as asked.
+    /// Parts of the request that have no effect or are changed.
     fn take_warnings(&mut self) -> Warnings {
         std::mem::take(match self {
             Self::Completion(prepared) => &mut prepared.warnings,
@@ -180,7 +182,7 @@ impl Subject {
             prompts,
             parameters,
             ignored_fields: ignored.shown().map(str::to_owned).collect(),
-            // The handler's to say.
+            // The handler sets it.
             warnings: Vec::new(),
             limits: limits(info.max_model_len, used, count, allowance, engine),
             prediction: predict(forecast, engine.pace(), count, max_tokens),

@@ -12,7 +12,7 @@ use crate::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What both kinds of request have, and what is one kind's own.
+/// The parameters that both kinds of request have, and those of one kind.
 #[derive(Debug, Serialize)]
 pub(super) struct Parameters {
     max_tokens: u32,
@@ -22,7 +22,7 @@ pub(super) struct Parameters {
     sampling: Chosen,
     #[serde(flatten)]
     ending: EndingObject,
-    /// What the output must obey; `null` leaves it free.
+    /// The constraint on the output; `null` without one.
     constraint: Option<&'static str>,
     #[serde(flatten)]
     own: Own,
@@ -46,14 +46,14 @@ struct Chosen {
     repetition_penalty: f32,
     /// `null` looks at all tokens.
     repeat_last_n: Option<u32>,
-    /// 0 is off; the other `dry_*` say nothing then.
+    /// 0 is off; the other `dry_*` have no effect then.
     dry_multiplier: f32,
     logit_bias: BTreeMap<u32, f32>,
     /// `null` draws one.
     seed: Option<i64>,
 }
 
-/// Where the text ends besides at `max_tokens`.
+/// The ends of the text other than `max_tokens`.
 #[derive(Debug, Serialize)]
 struct EndingObject {
     stop: Vec<String>,
@@ -89,7 +89,7 @@ enum Own {
 }
 
 impl Parameters {
-    /// Of a completions request.
+    /// The parameters of a completions request.
     pub(super) fn of_completion(prepared: completions::PreparedCompletion) -> Self {
         let request = prepared.request;
         let own = Own::Completion {
@@ -103,7 +103,7 @@ impl Parameters {
         Self::of(prepared.sequences, request.sampling.seed, request.ending, (request.n, request.stream), own)
     }
 
-    /// Of a chat request.
+    /// The parameters of a chat request.
     pub(super) fn of_chat(prepared: chat::PreparedChat) -> Self {
         let ChatRequest { switches, n, sampling, ending, logprobs, include_reasoning, show_special, stream, .. } = prepared.request;
         let OutputSpec { tools, calls, parallel, .. } = &*prepared.output;

@@ -1,13 +1,13 @@
-//! How long a request would take, from what the engine has measured so far.
+//! How long a request would take, from the engine's measurements so far.
 //!
-//! Each time is `null` until what it needs was measured:
+//! Each time is `null` until its inputs were measured:
 //!
-//! * `queue_seconds`: 0 while a slot is free; else the time between two completions, smoothed, for each sequence that has
-//!   to end first.
-//! * `first_token_seconds`: the queue, and the rows of the first prompt that no cache supplies, behind the prompt rows of
-//!   those who came before, at the speed that the engine's model of step times gives them beside the running streams.
-//! * `total_seconds`: the queue, all prompts so, and a step for each further token up to `max_tokens`; as many times as the
-//!   sequences fill all slots. An early end is not foreseen.
+//! * `queue_seconds`: 0 while a slot is free; else the time between two completions, smoothed, for each sequence that
+//!   has to end first.
+//! * `first_token_seconds`: the queue, and the rows of the first prompt that no cache supplies, after the prompt rows
+//!   of earlier requests, at the speed that the engine's model of step times gives them beside the running streams.
+//! * `total_seconds`: the queue, all prompts so, and a step for each further token up to `max_tokens`; as many times as
+//!   the sequences fill all slots. An early end is not foreseen.
 
 use crate::protocol::Forecast;
 use serde::Serialize;

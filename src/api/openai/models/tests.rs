@@ -1,4 +1,4 @@
-//! Names of models, and what is said while there is none.
+//! Names of models, and the answers while there is none.
 
 use super::*;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// What a request with this body gets of models with two names.
+/// The model or error for a request with this body, where the model has two names.
 async fn requested_by(body: Value) -> Result<String, ApiError> {
     let mut setup = Setup::default();
     setup.config.served_model_names = vec!["org/tiny:q4".to_owned(), "default".to_owned()];

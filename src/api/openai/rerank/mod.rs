@@ -1,7 +1,7 @@
 //! `POST /v1/rerank` (Jina's and Cohere's shape) and `POST /v1/score` (vLLM's): how relevant texts are to each other.
 //!
-//! A model with a rank head reads both texts together; its score is 0 to 1. Of an embedding model it is the cosine of the
-//! two vectors, −1 to 1.
+//! A model with a rank head reads both texts together; its score is 0 to 1. Of an embedding model it is the cosine of
+//! the two vectors, −1 to 1.
 
 pub mod request;
 
@@ -74,7 +74,7 @@ struct Sides {
 /// The handler of `/v1/rerank`.
 ///
 /// # Errors
-/// What is wrong with the request, or the engine's failure.
+/// The fault of the request, or the engine's failure.
 pub(in crate::api) async fn rerank(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
     let model = models::requested(&call, &mut fields)?;
     let mut run = EmbeddingRun::new(&call, &model)?;
@@ -114,7 +114,7 @@ async fn rank(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<R
             document: request.return_documents.then_some(Document { text }),
         })
         .collect();
-    // Stable: of equals the first in the request comes first.
+    // A stable sort: equal scores keep the order of the request.
     results.sort_by(|left, right| right.relevance_score.total_cmp(&left.relevance_score));
     results.truncate(request.top_n);
     Ok(Ranking { id: new_id("rerank"), model, usage: run.usage(), results })
@@ -185,7 +185,7 @@ async fn rank_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<Vec<f32
     let name = |index| element(right_name.0, right_name.1, index);
     let longest = run.info()?.max_input_tokens as usize;
     let special = before.len() + between.len() + after.len();
-    // The query stands in every pair: what is too long is refused before it is copied as many times as there are documents.
+    // The query is part of every pair: one that is too long is refused before it is copied for each document.
     let mut total = 0;
     for (index, (right, left)) in right.iter().zip(left.iter().cycle()).enumerate() {
         let tokens = special + left.len() + right.len();
@@ -195,7 +195,7 @@ async fn rank_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<Vec<f32
         total += tokens.min(sides.truncate.unwrap_or(longest));
     }
     few_tokens(right_name.0, total)?;
-    // One more than is kept shows that something was cut.
+    // One more than is kept, so that a cut is noticed.
     let most = sides.truncate.unwrap_or(longest) + 1;
     let pair = |(right, left): (&Vec<Token>, &Vec<Token>)| {
         let text = [&before, left, &between, right].into_iter().flatten().take(most);

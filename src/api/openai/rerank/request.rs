@@ -1,4 +1,4 @@
-//! What `/v1/rerank` and `/v1/score` may ask for: Jina's and Cohere's fields of the one, vLLM's of the other.
+//! The requests of `/v1/rerank` and `/v1/score`: Jina's and Cohere's fields of the one, vLLM's of the other.
 
 pub(in crate::api) mod specs;
 
@@ -22,9 +22,9 @@ use crate::{
 };
 use serde_json::Value;
 
-/// Documents at most: it leaves room for the query among the inputs of a request.
+/// The maximum number of documents: it leaves room for the query among the inputs of a request.
 const MAX_DOCUMENTS: usize = MAX_INPUTS - 1;
-/// Texts of a side at most: a pair of embeddings is two inputs.
+/// The maximum number of texts on a side: a pair of embeddings is two inputs.
 const MAX_TEXTS: usize = MAX_INPUTS / 2;
 
 /// Which documents answer a query best.
@@ -40,7 +40,7 @@ pub struct RerankRequest {
     pub return_documents: bool,
     /// Cut longer inputs to so many tokens. Default: refuse them.
     pub truncate: Option<usize>,
-    /// Names of fields that this server does not know; they had no effect.
+    /// Names of unknown fields, which had no effect.
     pub unknown: Ignored,
 }
 
@@ -76,7 +76,7 @@ pub struct ScoreRequest {
     pub lists: (bool, bool),
     /// Cut longer inputs to so many tokens. Default: refuse them.
     pub truncate: Option<usize>,
-    /// Names of fields that this server does not know; they had no effect.
+    /// Names of unknown fields, which had no effect.
     pub unknown: Ignored,
 }
 

@@ -1,8 +1,8 @@
-//! How `/v1/responses` writes a generation: a `response`, or the events that it comes to be by.
+//! How `/v1/responses` writes a generation: a `response`, or the events that build one.
 //!
-//! Feeds the text to its [`OutputParser`] and makes items of what that finds: what was thought, said and called, in the order
-//! in which it came, each whole before the next begins. Owns ids, indices and sequence numbers. The objects' shapes are
-//! `object.rs`, when bytes are sent is `api/respond`'s.
+//! Feeds the text to its [`OutputParser`] and makes items of its findings: reasoning, messages and calls, in the order
+//! in which the text arrived, each whole before the next begins. Owns ids, indices and sequence numbers. The objects'
+//! shapes are `object.rs`, when bytes are sent is `api/respond`'s.
 //!
 //! ```text
 //! created · in_progress · (item added · (part added · delta … · text done · part done) · item done) … · completed
@@ -25,18 +25,18 @@ use axum::body::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// What a request wants to see.
+/// The parts of an answer that a request asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ResponseView {
-    /// As the request named it.
+    /// The model's name as the request gave it.
     pub(super) model: String,
     /// Whether log-probabilities were asked for.
     pub(super) logprobs: bool,
-    /// Whether reasoning is shown (vLLM's `include_reasoning`).
+    /// Whether the answer contains reasoning (vLLM's `include_reasoning`).
     pub(super) reasoning: bool,
     /// The seed that the request gave or that was drawn for it.
     pub(super) seed: i64,
-    /// What was not done as asked, if the body is to say so.
+    /// Warnings for the body, if the request asked for them there.
     pub(super) warnings: Option<Vec<String>>,
     /// The keys of the response that repeat the request.
     pub(super) echo: Map<String, Value>,
@@ -50,19 +50,19 @@ pub(super) struct ResponsesFormat {
     parser: OutputParser,
     shows_logprobs: bool,
     shows_reasoning: bool,
-    /// Of the next event.
+    /// The number of the next event.
     sequence_number: u64,
-    /// The item under way.
+    /// The item that has begun and not ended.
     open: Option<Item>,
-    /// Of tokens that no event has shown yet. No more than the answer has tokens.
+    /// Log-probabilities of tokens that no event contained yet. No more than the answer has tokens.
     logprobs: TokenLogprobs,
     tokens: u64,
-    /// Tokens up to the last one whose event showed reasoning.
+    /// Tokens up to the last one whose event contained reasoning.
     reasoning_tokens: u64,
 }
 
 impl ResponsesFormat {
-    /// For an answer that begins now and whose text means what `spec` says.
+    /// For an answer that begins now and whose text is parsed by `spec`.
     pub(super) fn new(view: ResponseView, spec: &Arc<OutputSpec>) -> Self {
         let response = ResponseObject {
             id: new_id("resp"),
@@ -104,7 +104,7 @@ impl ResponsesFormat {
         self.event(kind, EventBody::Response { response })
     }
 
-    /// What a delta adds: to the item under way if it is of its kind, else to a new one.
+    /// Adds a delta to the open item if it is of its kind, else to a new one.
     fn add(&mut self, delta: OutputDelta, events: &mut Vec<ResponseStreamEvent>) {
         match delta {
             OutputDelta::Reasoning(_) if !self.shows_reasoning => {}
@@ -163,7 +163,7 @@ impl ResponsesFormat {
                 }
                 Some(ContentPart::OutputText { text, logprobs, .. }) => {
                     text.push_str(more);
-                    // The first delta takes all there are: nothing says which token belongs to which.
+                    // The first delta takes all of them: it is not known which token belongs to which.
                     let shown = std::mem::take(&mut self.logprobs);
                     logprobs.append(shown.clone());
                     let body = EventBody::TextDelta { item_id, output_index, content_index: 0, delta, logprobs: shown };
@@ -175,7 +175,7 @@ impl ResponsesFormat {
         events.push(self.event(kind, body));
     }
 
-    /// Ends the item under way, if there is one.
+    /// Ends the open item, if there is one.
     fn end(&mut self, status: Status, events: &mut Vec<ResponseStreamEvent>) {
         let output_index = self.response.output.len();
         let Some(mut item) = self.open.take() else { return };
@@ -210,7 +210,8 @@ impl ResponsesFormat {
         self.response.output.push(item);
     }
 
-    /// Ends the answer. One that was not cut off before it said anything has a message or a call, as clients look for one.
+    /// Ends the answer. An answer that was not cut off before its first text has a message or a call, because clients
+    /// look for one.
     fn finish(&mut self, finish: &Finish, events: &mut Vec<ResponseStreamEvent>) {
         let cut = *finish == Finish::Length;
         let status = if cut { Status::Incomplete } else { Status::Completed };
@@ -252,7 +253,7 @@ impl WireFormat for ResponsesFormat {
             self.logprobs.extend(output.logprobs);
         }
         if !deltas.is_empty() && !deltas.iter().any(|delta| matches!(delta, OutputDelta::Content(_))) {
-            // These tokens were thought or called; only what was said has log-probabilities here.
+            // These tokens are reasoning or calls; only messages have log-probabilities here.
             self.logprobs = TokenLogprobs::default();
         }
         let mut events = Vec::new();
@@ -289,7 +290,7 @@ impl WireFormat for ResponsesFormat {
         [told, failed].iter().map(|event| sse::frame(Some(event.kind), event)).collect()
     }
 
-    /// The events' makings stay here, because the last event of a stream holds them too: there is nothing to add.
+    /// The items stay here, because the last event of a stream contains them too: there is nothing to add.
     fn absorb(&mut self, _event: ResponseStreamEvent) {}
 
     fn listed_tokens(&self, usage: &Usage) -> u64 {

@@ -1,7 +1,8 @@
 //! `instructions` and `input` of the Responses API, read into a conversation.
 //!
-//! Owns which kinds of items there are and how they join: what one turn of the assistant said, thought and called is one
-//! message, whatever number of items it came as. Content and calls are read by `crate::chat`, with the places of the items.
+//! Owns which kinds of items there are and how they join: the messages, reasoning and calls of one assistant turn
+//! become one message, however many items they were. Content and calls are read by `crate::chat`, with the places of
+//! the items.
 
 use crate::{
     api::fields::{FieldError, Fields, ignored::Ignored},
@@ -13,7 +14,7 @@ use crate::{
 };
 use serde_json::Value;
 
-/// What both fields say.
+/// The conversation of both fields.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct InputItems {
     /// At least one message.
@@ -24,14 +25,14 @@ pub(super) struct InputItems {
     pub(super) ignored: Ignored,
 }
 
-/// A message of the assistant that may go on with the next item.
+/// A message of the assistant that the next item may extend.
 struct Turn {
     message: Message,
-    /// Whether an item has said what its content is.
+    /// Whether an item has set its content.
     is_said: bool,
 }
 
-/// What reads items, one after the other.
+/// Reads items, one after the other.
 #[derive(Default)]
 struct Reader {
     read: InputItems,
@@ -41,7 +42,7 @@ struct Reader {
 /// Reads both fields.
 ///
 /// # Errors
-/// `input` of another type, an item of a kind that is not supported, or one that lacks what its kind needs.
+/// `input` of another type, an item of a kind that is not supported, or one that lacks a field that its kind needs.
 pub(super) fn read(instructions: Option<String>, input: Value) -> Result<InputItems, FieldError> {
     let mut reader = Reader::default();
     let at = FieldPath::from("input");
@@ -102,7 +103,7 @@ impl Reader {
     }
 
     fn message(&mut self, item: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
-        // It marks what a model of OpenAI's said before its last answer.
+        // It marks messages that a model of OpenAI's wrote before its last answer.
         item.take("phase");
         let missing = |name: &str| FieldError::missing(at.field(name));
         let role = item.string("role").map_err(|error| error.inside(at))?.ok_or_else(|| missing("role"))?;

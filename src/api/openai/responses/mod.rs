@@ -4,8 +4,8 @@
 //! request ─ input, tools ─▶ ChatRequest ─▶ chat::prepare_as ─▶ events ─▶ format ─▶ objects
 //! ```
 //!
-//! Nothing is stored: a response cannot be fetched, continued by its id or run in the background, and the fields that ask
-//! for it are refused. What is computed is `super::chat`'s.
+//! Nothing is stored: a response cannot be fetched, continued by its id or run in the background, and the fields that
+//! ask for it are refused. `super::chat` prepares the computation.
 
 mod format;
 mod input;
@@ -25,10 +25,10 @@ use axum::response::Response;
 use format::{ResponseView, ResponsesFormat};
 use request::ResponsesRequest;
 
-/// The handler.
+/// The handler of `POST /v1/responses`.
 ///
 /// # Errors
-/// Whatever is wrong before the response has begun.
+/// Any failure before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
     let read = |fields, limits: &RequestLimits| ResponsesRequest::read(fields, limits).map(|request| (request.chat, request.echo));
     let (prepared, echo) = chat::prepare_as(&call, fields, read).await?;

@@ -1,20 +1,20 @@
 //! The objects of the Responses API as they stand in JSON: the response, its items and their parts, and the events of a
 //! stream.
 //!
-//! Source: OpenAI's `Response`, `OutputItem` and `ResponseStreamEvent`; `seed` and `warnings` are ours. What goes into them
-//! is `format.rs`.
+//! Source: OpenAI's `Response`, `OutputItem` and `ResponseStreamEvent`; `seed` and `warnings` are ours. `format.rs`
+//! fills them.
 
 use crate::api::{openai::chat::logprobs::TokenLogprobs, respond::Usage};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// An id like OpenAI's: what it is of, and 32 hexadecimal digits.
+/// An id like OpenAI's: the prefix of its kind, and 32 hexadecimal digits.
 pub(super) fn new_id(prefix: &str) -> String {
     format!("{prefix}_{}", uuid::Uuid::new_v4().simple())
 }
 
-/// Where a response or an item of it stands.
+/// The state of a response or of an item in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
@@ -79,7 +79,7 @@ pub(super) struct ResponseUsage {
     total_tokens: u64,
 }
 
-/// Whatever was computed stays cached while there is room, so no part of it is written on request: SDKs want the key.
+/// Whatever was computed stays cached while there is room, so `cache_write_tokens` is always 0: SDKs require the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 struct InputTokensDetails {
     cached_tokens: u64,
@@ -92,7 +92,7 @@ struct OutputTokensDetails {
 }
 
 impl ResponseUsage {
-    /// Of a request; `reasoning_tokens` are those of its completion tokens that were thought.
+    /// The usage of a request; `reasoning_tokens` of its completion tokens are reasoning.
     pub(super) fn of(usage: Usage, reasoning_tokens: u64) -> Self {
         Self {
             input_tokens: usage.prompt_tokens,
@@ -108,11 +108,11 @@ impl ResponseUsage {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Item {
-    /// What was thought. There is no summary of it.
+    /// Reasoning. There is no summary of it.
     Reasoning { id: String, summary: [(); 0], content: Vec<ContentPart>, status: Status },
-    /// What was said.
+    /// Text of the answer.
     Message { id: String, role: &'static str, content: Vec<ContentPart>, status: Status },
-    /// What is to be called; the arguments are JSON as text.
+    /// A call of a function; the arguments are JSON as text.
     FunctionCall { id: String, call_id: String, name: String, arguments: String, status: Status },
 }
 
@@ -125,12 +125,12 @@ pub(super) enum ContentPart {
 }
 
 impl Item {
-    /// Nothing thought yet.
+    /// A reasoning item without content yet.
     pub(super) fn reasoning() -> Self {
         Self::Reasoning { id: new_id("rs"), summary: [], content: Vec::new(), status: Status::InProgress }
     }
 
-    /// Nothing said yet.
+    /// A message without content yet.
     pub(super) fn message() -> Self {
         Self::Message { id: new_id("msg"), role: "assistant", content: Vec::new(), status: Status::InProgress }
     }
@@ -166,7 +166,7 @@ pub(super) struct ResponseStreamEvent {
     pub(super) body: EventBody,
 }
 
-/// What kinds of events hold.
+/// The contents of an event, by kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum EventBody {
@@ -180,14 +180,14 @@ pub(super) enum EventBody {
     TextDelta { item_id: String, output_index: usize, content_index: usize, delta: String, logprobs: TokenLogprobs },
     /// A whole text.
     TextDone { item_id: String, output_index: usize, content_index: usize, text: String, logprobs: TokenLogprobs },
-    /// More of a thought.
+    /// An addition to a reasoning item.
     ReasoningDelta { item_id: String, output_index: usize, content_index: usize, delta: String },
-    /// A whole thought.
+    /// The complete text of a reasoning item.
     ReasoningDone { item_id: String, output_index: usize, content_index: usize, text: String },
     /// More of a call's arguments.
     ArgumentsDelta { item_id: String, output_index: usize, delta: String },
     /// All of a call's arguments.
     ArgumentsDone { item_id: String, output_index: usize, name: String, arguments: String },
-    /// What went wrong.
+    /// The error that ended the stream.
     Error { code: Option<&'static str>, message: String, param: Option<String> },
 }

@@ -82,7 +82,7 @@ pub(super) fn tool_choice(f: &mut Fields, tools: &Tools) -> Result<(Calls, Value
 /// `ignored`.
 ///
 /// # Errors
-/// As of chat's `response_format`.
+/// The errors of chat's `response_format`.
 pub(super) fn text_format(
     format: Map<String, Value>,
     hidden: &mut Ignored,

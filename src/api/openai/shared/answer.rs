@@ -1,4 +1,4 @@
-//! What the answers of all generating routes have in common: id, time, fingerprint, seed and usage.
+//! The common parts of the answers of all generating routes: id, time, fingerprint, seed and usage.
 
 use crate::{
     api::{error::ApiError, respond::Usage},
@@ -8,14 +8,14 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use sha2::{Digest, Sha256};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What all chunks of a response have in common.
+/// The keys that all chunks of a response have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseHead {
     /// `cmpl-` or `chatcmpl-` and 32 hexadecimal digits.
     pub id: String,
     /// Unix time of the response, s.
     pub created: u64,
-    /// As the request named it.
+    /// The model's name as the request gave it.
     pub model: String,
     /// `fp_` and a digest of server and model: when it changes, the same seed may give another text.
     pub system_fingerprint: String,
@@ -51,7 +51,7 @@ pub(in crate::api) fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// A digest of what decides which text a seed gives: this server's version and the model.
+/// A digest of the facts that determine the text of a seed: this server's version and the model.
 fn fingerprint(info: &ModelInfo) -> String {
     let facts = format!(
         "{}\n{}\n{}\n{}\n{}\n{}\n{}",
@@ -110,7 +110,7 @@ struct PromptTokensDetails {
     cached_tokens: u64,
 }
 
-/// A prediction is whatever was guessed ahead: from OpenAI's `prediction`, or by this server of its own accord. Unlike
+/// A prediction is any draft token: from OpenAI's `prediction`, or from this server's own drafts. Unlike
 /// OpenAI's, rejected tokens are not among the completion's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 struct CompletionTokensDetails {
@@ -120,7 +120,7 @@ struct CompletionTokensDetails {
 }
 
 impl UsageObject {
-    /// Of a request; `reasoning_tokens` are those of its completion tokens that were thought.
+    /// The usage of a request; `reasoning_tokens` of its completion tokens are reasoning.
     pub(in crate::api) fn of(usage: Usage, reasoning_tokens: u64) -> Self {
         Self {
             prompt_tokens: usage.prompt_tokens,

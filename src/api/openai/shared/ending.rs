@@ -1,4 +1,4 @@
-//! The fields that say where a generation ends: stop strings and tokens, and the end of generation itself.
+//! The fields that determine where a generation ends: stop strings and tokens, and the end of generation itself.
 //!
 //! Sources: OpenAI's `stop`; vLLM's `SamplingParams` for the others.
 
@@ -37,10 +37,10 @@ const MIN_TOKENS: FieldSpec<Or<Integers>> =
 pub(in crate::api) const IGNORE_EOS: FieldSpec<Or<Booleans>> =
     boolean("ignore_eos").or(false).extra().about("Go on past the end of generation (vLLM).");
 
-/// All of them.
+/// All specs of this file.
 pub(in crate::api) const ENDING: Specs = &[&STOP, &STOP_TOKEN_IDS, &INCLUDE_STOP_STR_IN_OUTPUT, &MIN_TOKENS, &IGNORE_EOS];
 
-/// Where a generation ends besides at `max_tokens`.
+/// The ends of a generation other than `max_tokens`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ending {
     /// Stop strings, none of them empty.

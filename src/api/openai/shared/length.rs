@@ -1,4 +1,5 @@
-//! Texts that cannot fit the context, whatever their tokens are: refused by their bytes, before an engine spends seconds on them.
+//! Texts that cannot fit the context, whatever their tokens are: refused by their bytes, before an engine spends
+//! seconds on them.
 
 use crate::{api::error::ApiError, protocol::ModelInfo};
 
@@ -10,7 +11,7 @@ pub(in crate::api) fn check(texts: &[&str], info: &ModelInfo) -> Result<(), ApiE
     check_tokens(info.fewest_tokens(texts), info)
 }
 
-/// The same for texts of which is known that they have `fewest` tokens at least.
+/// The same for texts that are known to have at least `fewest` tokens.
 ///
 /// # Errors
 /// As [`check`].
@@ -19,7 +20,8 @@ pub(in crate::api) fn check_tokens(fewest: u64, info: &ModelInfo) -> Result<(), 
     if fewest > max_model_len { Err(ApiError::PromptTooLong { fewest, max_model_len }) } else { Ok(()) }
 }
 
-/// The beginning of a text of which the first `max_model_len` tokens are wanted: of all of it where bytes say nothing of tokens.
+/// The beginning of a text of which the first `max_model_len` tokens are wanted: all of it if the vocabulary gives no
+/// bound of tokens per byte.
 pub(in crate::api) fn within_context<'a>(text: &'a str, info: &ModelInfo) -> &'a str {
     let Some(longest) = info.longest_piece else { return text };
     let most = u64::from(info.max_model_len) * u64::from(longest.max(1));

@@ -12,7 +12,7 @@ use crate::api::fields::{
 };
 use serde_json::json;
 
-/// Choices and candidates per prompt at most; fewer if the engine has fewer slots.
+/// The maximum number of choices and candidates per prompt; fewer if the engine has fewer slots.
 pub(in crate::api) const MAX_N: u32 = 8;
 
 pub(in crate::api) const MODEL: FieldSpec<Strings> =
@@ -50,27 +50,27 @@ const fn not_implemented(name: &'static str) -> FieldSpec<Refused> {
 /// Alternatives per token of a chat at most (OpenAI), unless `--max-logprobs` says otherwise.
 pub(in crate::api) const MAX_TOP_LOGPROBS: u8 = 20;
 
-/// What the served model and the operator allow.
+/// The limits of the served model and of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimits {
     /// Token ids are below this.
     pub vocabulary_size: u32,
-    /// Sequences in one step at most.
+    /// The maximum number of sequences in one step.
     pub max_num_seqs: u32,
-    /// Stop strings at most.
+    /// The maximum number of stop strings.
     pub max_stop_strings: usize,
-    /// Alternatives per token at most; `None` is OpenAI's number.
+    /// The maximum number of alternatives per token; `None` is OpenAI's number.
     pub max_logprobs: Option<u8>,
 }
 
 impl RequestLimits {
-    /// Alternatives per token of a chat at most.
+    /// The maximum number of alternatives per token of a chat.
     pub(in crate::api) fn most_alternatives(&self) -> u8 {
         self.max_logprobs.unwrap_or(MAX_TOP_LOGPROBS)
     }
 }
 
-/// The most that `n` may be.
+/// The maximum of `n`.
 pub(in crate::api) fn most_choices(max_num_seqs: u32) -> i64 {
     i64::from(max_num_seqs.clamp(1, MAX_N))
 }
@@ -95,7 +95,7 @@ pub(in crate::api) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bo
     }
     let mut options = Fields::new(options);
     let include_usage = options.get(&INCLUDE_USAGE)?;
-    // Nothing is obfuscated here: who asks for it must know.
+    // Nothing is obfuscated here: a client that asks for it must learn that.
     if options.get(&INCLUDE_OBFUSCATION)? {
         options.report(INCLUDE_OBFUSCATION.name);
     }

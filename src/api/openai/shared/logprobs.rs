@@ -1,7 +1,8 @@
 //! The `logprobs` object of completions: four parallel arrays (not the shape that chat has).
 //!
-//! `text_offset` counts characters of prompt + completion and continues from chunk to chunk. It is computed from the tokens'
-//! own bytes and not from the text sent, because text may be released before or after the token that it belongs to.
+//! `text_offset` counts characters of prompt + completion and continues from chunk to chunk. It is computed from the
+//! tokens' own bytes and not from the text sent, because text may be released before or after the token that it belongs
+//! to.
 
 use crate::protocol::{TokenAlternative, TokenLogprob};
 use serde::{Serialize, Serializer};
@@ -31,7 +32,7 @@ impl LogprobsObject {
 
     /// Adds a token of the echoed prompt `text`; the first one has no log-probability.
     ///
-    /// What tokenizing put in front of the text has no width: a BOS, and SentencePiece's space.
+    /// Tokens that tokenizing put in front of the text have no width: a BOS, and SentencePiece's space.
     pub fn push_prompt(&mut self, token: &TokenLogprob, first: bool, text: &str, offset: &mut CharacterOffset) {
         let bytes = &token.chosen.bytes;
         self.tokens.push(token_text(bytes));
@@ -47,7 +48,7 @@ impl LogprobsObject {
         offset.advance(visible);
     }
 
-    /// For tokens that follow what `offset` has counted.
+    /// For tokens that follow those that `offset` has counted.
     #[must_use]
     pub fn of(tokens: &[TokenLogprob], offset: &mut CharacterOffset) -> Self {
         let mut logprobs = Self::default();
@@ -111,18 +112,18 @@ pub struct CharacterOffset {
 }
 
 impl CharacterOffset {
-    /// After a prompt of so many characters.
+    /// The offset after a prompt of so many characters.
     #[must_use]
     pub fn after(characters: u64) -> Self {
         Self { characters, partial: Vec::new() }
     }
 
-    /// Whether nothing was counted.
+    /// Whether no character was counted.
     fn is_start(&self) -> bool {
         self.characters == 0 && self.partial.is_empty()
     }
 
-    /// Not before so many characters.
+    /// This offset, or `characters` if that is larger.
     #[must_use]
     pub fn at_least(self, characters: u64) -> Self {
         if self.characters < characters { Self::after(characters) } else { self }

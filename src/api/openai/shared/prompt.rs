@@ -1,6 +1,7 @@
 //! The field `prompt` of completions: one or many, as text or as token ids.
 //!
-//! Tells `[1, 2]` (one prompt of two tokens) from `[[1], [2]]` and `["a", "b"]` by the first element. Nothing is tokenized here.
+//! Tells `[1, 2]` (one prompt of two tokens) from `[[1], [2]]` and `["a", "b"]` by the first element. Nothing is
+//! tokenized here.
 
 use crate::{
     api::fields::{
@@ -12,7 +13,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// Prompts in one request at most.
+/// The maximum number of prompts in one request.
 const MAX_PROMPTS: usize = 32;
 const NAME: &str = PROMPT.name;
 const EXPECTED: &str = "a string, an array of strings, an array of token ids, or an array of arrays of token ids";
@@ -27,7 +28,7 @@ pub(in crate::api) const PROMPT: FieldSpec<Shaped> = shaped("prompt", || {
 /// One prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// Gets BOS in front where the vocabulary wants one. May be empty.
+    /// Gets BOS in front where the vocabulary requires one. May be empty.
     Text(String),
     /// Taken as they are, each within the vocabulary; at least one.
     Tokens(Vec<Token>),

@@ -1,8 +1,10 @@
-//! The fields that say how tokens are chosen, read once for all endpoints; `specs` has name, range and default of each.
+//! The fields that determine how tokens are chosen, read once for all endpoints; `specs` has name, range and default of
+//! each.
 //!
-//! Sources: OpenAI's `CreateCompletionRequest`; vLLM's `SamplingParams` for `top_k`, `min_p`, `repetition_penalty`; llama-server's
-//! `/completion` for the rest, with its defaults, but that the penalties look at all of prompt and output unless `repeat_last_n` is given.
-//! The meaning of the values is `protocol::SamplingParams`; nothing is sampled here.
+//! Sources: OpenAI's `CreateCompletionRequest`; vLLM's `SamplingParams` for `top_k`, `min_p`, `repetition_penalty`;
+//! llama-server's `/completion` for the rest, with its defaults, but that the penalties look at all of prompt and
+//! output unless `repeat_last_n` is given. The meaning of the values is `protocol::SamplingParams`; nothing is sampled
+//! here.
 
 pub(in crate::api) mod specs;
 
@@ -17,20 +19,20 @@ use crate::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Entries of `logit_bias` at most (OpenAI's own limit).
+/// The maximum number of entries in `logit_bias` (OpenAI's own limit).
 const MAX_LOGIT_BIAS: usize = 300;
 /// Greatest bias of a token, and the least one with a minus before it (OpenAI).
 const MAX_BIAS: i32 = 100;
 /// Texts that a repetition does not go across, unless the request names others (DRY's and llama.cpp's).
 const SEQUENCE_BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
-/// Sequence breakers at most.
+/// The maximum number of sequence breakers.
 const MAX_SEQUENCE_BREAKERS: usize = 16;
 /// Longest sequence breaker, bytes (llama.cpp cuts them there).
 const MAX_SEQUENCE_BREAKER_BYTES: usize = 40;
 /// Below this temperature the likeliest token is certain in `f32`, and dividing by less only overflows: taken as 0.
 const COLDEST: f64 = 1e-5;
 
-/// How tokens are chosen, as far as the request says.
+/// The sampling fields of the request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     /// Everything but the seed, which is 0 here.
@@ -77,8 +79,8 @@ impl Sampling {
 
     /// The parameters of choice `k` of a prompt, `0 ≤ k < n`, under the request's seed or the one drawn for it.
     ///
-    /// The seed's 64 bits are taken as they are and `k` is added: choices differ, choice 0 is what `n = 1` would give,
-    /// and a prompt of a batch gives what it would give alone.
+    /// The seed's 64 bits are taken as they are and `k` is added: choices differ, choice 0 is the answer that `n = 1`
+    /// would give, and a prompt of a batch has the same answer as alone.
     #[must_use]
     pub fn for_choice(&self, k: usize, seed: i64) -> SamplingParams {
         let k = u64::try_from(k).unwrap_or(u64::MAX);

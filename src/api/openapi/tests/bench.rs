@@ -1,6 +1,8 @@
-//! A server for tests that send the same request with and without a field: what reached the engine, and what came back.
+//! A server for tests that send the same request with and without a field: the sequences that reached the engine, and
+//! the answers.
 //!
-//! The engine's tokens are characters; it says ` world` after a thought, and embeds by counting. It answers every message.
+//! The engine's tokens are characters; it generates ` world` after reasoning, and embeds by counting. It answers every
+//! message.
 
 use crate::{
     api::{
@@ -32,7 +34,7 @@ pub(super) struct Bench {
     submitted: Arc<Mutex<Vec<SequenceRequest>>>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, PartialEq)]
 pub(super) struct Seen {
     pub(super) status: u16,
@@ -111,7 +113,7 @@ fn setup() -> Setup {
     setup
 }
 
-/// Takes out what differs between two answers to the same request: ids, times and measured durations.
+/// Removes the parts that differ between two answers to the same request: ids, times and measured durations.
 fn without_chance(body: &str) -> String {
     let mut kept = String::new();
     for piece in body.split_inclusive([',', '}', ' ']) {

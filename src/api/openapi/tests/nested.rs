@@ -1,4 +1,5 @@
-//! Fields inside the fields of OpenAI's `CreateCompletionRequest` and `CreateChatCompletionRequest`, and vLLM's beside them.
+//! Fields inside the fields of OpenAI's `CreateCompletionRequest` and `CreateChatCompletionRequest`, and vLLM's beside
+//! them.
 
 use super::silence::Case;
 

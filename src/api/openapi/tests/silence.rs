@@ -1,8 +1,8 @@
-//! Nothing is ignored in silence: each field of each specification, with a value that is not its default, changes what
-//! reaches the engine or the answer, or is named in `x-llamero-warnings`, or is refused by its name.
+//! Nothing is ignored in silence: each field of each specification, with a value that is not its default, changes the
+//! sequences or the answer, or is named in `x-llamero-warnings`, or is refused by its name.
 //!
-//! Fields of the tables are walked by themselves; those inside other fields, and those that no table names, stand here. What
-//! has no effect by its nature is in [`BY_NATURE`] with its reason, and nowhere else.
+//! Fields of the tables are walked by themselves; those inside other fields, and those that no table names, stand here.
+//! Fields without effect by their nature are in [`BY_NATURE`] with the reason, and nowhere else.
 
 use super::{
     bench::{Bench, POOR, RICH, Seen},
@@ -11,7 +11,8 @@ use super::{
     *,
 };
 
-/// A field, what has to stand beside it to mean something, and a value that is not its default; pointer and JSON texts.
+/// A field, the fields that it needs beside it to have an effect, and a value that is not its default; pointer and JSON
+/// texts.
 pub(super) type Case = (&'static str, &'static str, &'static str);
 
 /// Fields without effect, and why.
@@ -37,7 +38,8 @@ const BY_NATURE: &[(&str, &str)] = &[
     ("t_max_predict_ms", "it acts after a time, and the engine of this test takes none"),
 ];
 
-/// What a documented field needs beside it, and a value that differs from its default where the table's example does not.
+/// The fields that a documented field needs beside it, and a value that differs from its default where the table's
+/// example does not.
 const DOCUMENTED: &[Case] = &[
     ("/stream_options", r#"{"stream":true}"#, r#"{"include_usage":true}"#),
     ("/top_logprobs", r#"{"logprobs":true}"#, "2"),
@@ -94,7 +96,7 @@ const OF_ROUTES: &[(&str, Case)] = &[
     ("/v1/messages", ("/context_management", "{}", r#"{"edits":[{"type":"x"}]}"#)),
 ];
 
-/// Names that vLLM, its router and llama-server know, and no table.
+/// Names of fields of vLLM, its router and llama-server that no table has.
 const OTHERS: &str = "priority cache_salt timeout length_penalty early_stopping spaces_between_special_tokens detokenize \
     return_tokens_as_token_ids request_id kv_transfer_params vllm_xargs mm_processor_kwargs logprob_token_ids thinking_token_budget \
     cached_content moderation frobnicate";
@@ -140,7 +142,7 @@ fn names(warnings: &str, field: &str) -> bool {
     words.into_iter().any(|word| field == word || field.strip_prefix(word).is_some_and(|rest| rest.starts_with(['.', '['])))
 }
 
-/// Sends a request with and without a field. What is wrong with that, if anything.
+/// Sends a request with and without a field. Returns the fault, if there is one.
 async fn fault(bench: &Bench, path: &str, body: &Value, (pointer, beside, value): Case) -> Option<String> {
     let field = name_of(pointer);
     let first = field.split(['.', '[']).next().unwrap_or_default().to_owned();
@@ -176,7 +178,7 @@ async fn fault(bench: &Bench, path: &str, body: &Value, (pointer, beside, value)
     }
 }
 
-/// Every field of a route: those of its tables, those inside them, and those that nobody knows.
+/// Every field of a route: those of its tables, those inside them, and unknown ones.
 fn cases(path: &str) -> Vec<Case> {
     let operation = OPERATIONS.iter().find(|operation| operation.path == path).unwrap();
     let pointer = |name: &str| -> &'static str { Box::leak(format!("/{name}").into_boxed_str()) };

@@ -1,5 +1,5 @@
-//! Any JSON value in any documented field of any documented POST route: never a 5xx, and what its schema does not allow is
-//! a 4xx that names it.
+//! Any JSON value in any documented field of any documented POST route: never a 5xx, and a value that its schema does
+//! not allow is a 4xx that names it.
 
 use super::{
     bench::{Bench, RICH, Seen},
@@ -75,7 +75,7 @@ fn values(field: &dyn AnySpec) -> BoxedStrategy<Value> {
     prop_oneof![any_json(), mutated(example), near].boxed()
 }
 
-/// A field whose fault may be told of another: those that only say something together.
+/// A field whose fault may be reported for another: fields that only have an effect together.
 fn relatives(name: &str) -> &'static [&'static str] {
     match name {
         "max_completion_tokens" => &["max_tokens", "min_tokens", "messages"],
@@ -87,13 +87,13 @@ fn relatives(name: &str) -> &'static [&'static str] {
         "content" => &["prompt"],
         "prompt" => &["content"],
         "add_generation_prompt" => &["continue_final_message"],
-        // What a template says of what it was given.
+        // A template's own refusal of its input.
         "continue_final_message" | "chat_template_kwargs" => &["messages"],
         _ => &[],
     }
 }
 
-/// What is wrong with an answer to a body with this value.
+/// The fault in an answer to a body with this value.
 fn fault(field: &dyn AnySpec, value: &Value, seen: &Seen) -> Option<String> {
     let schema: Value = field.schema();
     let allowed = value.is_null() || jsonschema::is_valid(&schema, value);

@@ -27,11 +27,11 @@ pub(in crate::api) const WITH_PIECES: FieldSpec<Or<Booleans>> =
 pub(in crate::api) const RETURN_TOKEN_STRS: FieldSpec<Or<Booleans>> =
     boolean("return_token_strs").or(false).extra().about("`token_strs` has the text of each token (vLLM).");
 
-/// With a text.
+/// The fields of a request with a text.
 pub(in crate::api) const TOKENIZE: Specs =
     &[&MODEL_OR_FIRST, &CONTENT, &PROMPT, &ADD_SPECIAL, &ADD_SPECIAL_TOKENS, &PARSE_SPECIAL, &WITH_PIECES, &RETURN_TOKEN_STRS];
 
-/// Fields of chat that say what its prompt is (vLLM's `TokenizeChatRequest`). Chat's reader checks what they hold.
+/// Fields of chat that determine its prompt (vLLM's `TokenizeChatRequest`). Chat's reader checks their values.
 pub(in crate::api) const OF_CHAT: Specs = &[
     &shaped(chat::MESSAGES.name, || json!({"type": "array", "minItems": 1, "items": {"type": "object"}}))
         .extra()
@@ -57,10 +57,10 @@ pub(in crate::api) const REFUSED_BY_CHAT: Specs = &[
 /// Texts, which are refused where there are messages.
 pub(in crate::api) const TEXTS: Specs = &[&beside_messages(CONTENT.name), &beside_messages(PROMPT.name)];
 
-/// How tokens are shown.
+/// Further facts about tokens in the answer.
 const SPELLING: Specs = &[&WITH_PIECES, &RETURN_TOKEN_STRS];
 
-/// With `messages`.
+/// The fields of a request with `messages`.
 pub(in crate::api) const TOKENIZE_CHAT: &[Specs] = &[&[&MODEL_OR_FIRST], OF_CHAT, SPELLING, TEXTS, REFUSED_BY_CHAT];
 
 const fn beside_messages(name: &'static str) -> FieldSpec<Shaped> {

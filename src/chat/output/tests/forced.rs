@@ -69,7 +69,7 @@ fn forced_outputs_are_calls_wherever_they_are_cut() {
         (Calls::Named("get_weather".to_owned()), "\nno", said("\nno", &[])),
     ];
     for (calls, text, expected) in cases {
-        // Under a constraint nothing is thought, even if the template opened a thought.
+        // Under a constraint there is no reasoning, even if the template opened it.
         let spec = || OutputSpec { calls: calls.clone(), reasoning: THINKING, ..spec(ToolFormat::Mistral) };
         assert_eq!(meaning(spec(), [text]), expected, "{text}");
         for (cut, _) in text.char_indices() {

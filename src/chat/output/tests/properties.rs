@@ -1,4 +1,4 @@
-//! What holds for every output: pieces do not matter, nothing is lost, nothing panics, time is linear.
+//! Properties of every output: pieces do not matter, nothing is lost, nothing panics, time is linear.
 
 use super::*;
 use crate::chat::output::json::{JsonReader, JsonStep};

@@ -30,6 +30,6 @@ pub(in crate::api) const TRUNCATE_PROMPT_TOKENS: FieldSpec<Integers> = integer("
 pub(in crate::api) const ADD_SPECIAL_TOKENS: FieldSpec<Or<Booleans>> =
     boolean("add_special_tokens").or(true).extra().example("false").about("The model's special tokens around a text (vLLM).");
 
-/// All of them.
+/// All fields of `POST /v1/embeddings`.
 pub(in crate::api) const EMBEDDINGS: Specs =
     &[&MODEL, &INPUT, &ENCODING_FORMAT, &DIMENSIONS, &USER, &TRUNCATE_PROMPT_TOKENS, &ADD_SPECIAL_TOKENS];

@@ -1,4 +1,4 @@
-//! Each field of an embeddings request: what is accepted, what is refused and in whose name.
+//! Each field of an embeddings request: the accepted and the refused values, and the field that an error names.
 
 use super::*;
 use crate::gateway::testing::embedding_info;

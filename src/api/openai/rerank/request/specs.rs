@@ -32,7 +32,7 @@ pub(in crate::api) const RERANK: Specs = &[&MODEL, &QUERY, &DOCUMENTS, &TOP_N, &
 pub(in crate::api) const TEXT_1: FieldSpec<Shaped> = shaped("text_1", texts).extra().about("One text, or as many as `text_2` has.");
 pub(in crate::api) const TEXT_2: FieldSpec<Shaped> = shaped("text_2", texts).extra().about("Texts that it is compared with.");
 
-/// vLLM's.
+/// All fields of vLLM's `POST /v1/score`.
 pub(in crate::api) const SCORE: Specs = &[&MODEL, &TEXT_1, &TEXT_2, &USER, &TRUNCATE_PROMPT_TOKENS];
 
 fn texts() -> Value {

@@ -1,4 +1,4 @@
-//! What items become, and what is refused by which name.
+//! The conversation that items become, and the field that a refusal names.
 
 use super::*;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The four shapes of `prompt`, and what is none of them.
+//! The four shapes of `prompt`, and values of no such shape.
 
 use super::*;
 use serde_json::json;

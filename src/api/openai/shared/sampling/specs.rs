@@ -1,7 +1,7 @@
 //! The sampling fields: name, range, default and description of each, once for all routes.
 //!
-//! A new field stands here and in [`SAMPLING`], and is read in `Sampling::read`. No other file of the API has its name as
-//! a string. `docs/ARCHITECTURE.md` lists all steps.
+//! A new field stands here and in [`SAMPLING`], and is read in `Sampling::read`. No other file of the API has its name
+//! as a string. `docs/ARCHITECTURE.md` lists all steps.
 
 use super::{MAX_BIAS, MAX_LOGIT_BIAS, MAX_SEQUENCE_BREAKERS};
 use crate::api::fields::{
@@ -89,8 +89,9 @@ pub(in crate::api) const DRY_SEQUENCE_BREAKERS: FieldSpec<Shaped> =
         .extra()
         .example(r#"["\n"]"#)
         .about("Texts that a repetition does not go across (llama-server).");
-/// Mirostat steers by the surprise of each earlier token, so its state cannot be had from the tokens alone: a sequence that
-/// goes on after a restart of the engine would go on differently. Without it, its two parameters say nothing, as in llama.cpp.
+/// Mirostat steers by the surprise of each earlier token, so its state cannot be had from the tokens alone: a sequence
+/// that goes on after a restart of the engine would go on differently. Without it, its two parameters have no effect,
+/// as in llama.cpp.
 pub(in crate::api) const MIROSTAT: FieldSpec<Refused> = refused(
     "mirostat",
     "is not supported, unless it is 0: its state cannot be restored when the engine restarts. 'typical_p' and 'top_n_sigma' are",
@@ -103,7 +104,7 @@ pub(in crate::api) const MIROSTAT_TAU: FieldSpec<Numbers> =
 pub(in crate::api) const MIROSTAT_ETA: FieldSpec<Numbers> =
     number("mirostat_eta", 0.0..=1000.0).extra().example("0.1").about("Without effect, as `mirostat` is not there.");
 
-/// All of them, OpenAI's first.
+/// All specs of sampling, OpenAI's first.
 pub(in crate::api) const SAMPLING: Specs = &[
     &TEMPERATURE,
     &TOP_P,
