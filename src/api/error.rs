@@ -26,7 +26,8 @@ const LONGEST_HONOURED_WAIT: Duration = Duration::from_secs(60);
 /// Suggested wait when the cause is a short disturbance.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
-/// Why a request is answered with something else than its result. The message is written for the client's developer.
+/// The reason why a request is answered with something else than its result. The message is written for the client's
+/// developer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// The request is at fault in another way than by one of its fields.
@@ -179,7 +180,7 @@ impl ApiError {
         Self::BadRequest { message, param: Some("model".to_owned()), code: Some("model_not_supported") }
     }
 
-    /// Why the text of the field `param` could not be tokenized, or its tokens not be written.
+    /// The reason why the text of the field `param` could not be tokenized, or its tokens not be written.
     #[must_use]
     pub fn of_text(param: &str, error: TokenizeError) -> Self {
         match error {

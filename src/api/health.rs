@@ -33,7 +33,7 @@ pub(super) struct Readiness {
     /// The part of the model that is loaded, percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) load_percent: Option<u8>,
-    /// Why requests are refused now.
+    /// The reason why requests are refused now.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
 }

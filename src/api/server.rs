@@ -36,7 +36,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Time that streams have after the drain time to write their last event before they are cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Why the server does not listen.
+/// The reason why the server does not listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Everybody who reaches the address could use the server.

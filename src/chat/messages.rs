@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 /// Messages of one request.
 pub const MAX_MESSAGES: usize = 2048;
 
-/// Why messages or tools cannot be accepted. Always the client's fault.
+/// The reason why messages or tools cannot be accepted. Always the client's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("Invalid '{path}': {reason}.")]
 pub struct MessageError {

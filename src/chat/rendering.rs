@@ -39,7 +39,7 @@ pub struct RenderedPrompt {
     pub barriers: Vec<u32>,
 }
 
-/// Why there is no prompt.
+/// The reason why there is no prompt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// The template refused this conversation, in its own words: the request's fault.
@@ -56,8 +56,8 @@ pub enum TemplateError {
     Failed(String),
 }
 
-/// Why the last message cannot be continued. Each text follows the words that ask for it, whatever a route has for
-/// them.
+/// The reason why the last message cannot be continued. Each text follows the words that ask for it, whatever a route
+/// has for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ContinuationError {
     /// There is no text to go on from.

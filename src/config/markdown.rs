@@ -3,7 +3,7 @@
 use super::{GROUPS, OptionSpec, prose::wrapped};
 use std::fmt::Write;
 
-/// Why a `write!` may be expected to work.
+/// The reason why a `write!` may be expected to work.
 const NEVER_FAILS: &str = "writing to a string cannot fail";
 
 /// The beginning of the file.

@@ -161,8 +161,8 @@ pub enum KvOp {
     },
 }
 
-/// Why a step could not be executed. Its `kv` changes were made all the same, and but for `NotLoaded` the slots of its
-/// rows hold an unknown number of the step's positions, until the next step's `kv` truncates them.
+/// The reason why a step could not be executed. Its `kv` changes were made all the same, and but for `NotLoaded` the
+/// slots of its rows hold an unknown number of the step's positions, until the next step's `kv` truncates them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
     /// No room in the KV cache for the rows; nothing was computed unless the slots can be truncated.

@@ -2,7 +2,7 @@
 
 use std::{fmt, process::ExitStatus};
 
-/// Why an engine is no more; also the label of the death counter, so from a closed set.
+/// The reason why an engine is no more; also the label of the death counter, so from a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeathCause {
     /// Killed by this signal, not by us.

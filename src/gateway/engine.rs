@@ -21,7 +21,7 @@ const WRITING_GRACE: Duration = Duration::from_secs(10);
 /// Time for a killed process to be gone; longer means that the kernel cannot end it.
 const REAP: Duration = Duration::from_secs(5);
 
-/// Why an engine cannot be used any longer.
+/// The reason why an engine cannot be used any longer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EngineFault {
     /// The connection closed or broke, or carried something that is no message.

@@ -1,4 +1,4 @@
-//! Why the gateway refuses a request, or cannot answer a question about text.
+//! The reason why the gateway refuses a request, or cannot answer a question about text.
 //!
 //! One enum for each kind of caller; the API turns them into statuses. Knows no status code, and carries nothing that
 //! the engine said when it died: that is for the log.
@@ -14,7 +14,7 @@ pub const RETRY_FAILED: Duration = Duration::from_secs(300);
 /// Wait to suggest when others' constraints are being compiled: about as long as the slowest takes.
 const RETRY_CONSTRAINT: Duration = Duration::from_secs(2);
 
-/// Why a request was not accepted. `retry_after` is the wait to suggest to the client.
+/// The reason why a request was not accepted. `retry_after` is the wait to suggest to the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// The engine is loading or restarting.
@@ -77,7 +77,7 @@ impl SubmitError {
     }
 }
 
-/// Why text could not be tokenized.
+/// The reason why text could not be tokenized.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenizeError {
     /// The text or the tokens are at fault.
@@ -88,7 +88,7 @@ pub enum TokenizeError {
     Engine(#[from] SubmitError),
 }
 
-/// Why inputs have no vectors.
+/// The reason why inputs have no vectors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmbeddingError {
     /// An input could not be computed.
@@ -99,7 +99,7 @@ pub enum EmbeddingError {
     Engine(#[from] SubmitError),
 }
 
-/// Why a constraint cannot be used.
+/// The reason why a constraint cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
     /// The constraint is at fault; says why.

@@ -195,7 +195,7 @@ impl EngineHandle {
         }
     }
 
-    /// Why the run loop does not answer.
+    /// The reason why the run loop does not answer.
     fn gone(&self) -> SubmitError {
         self.check_open().err().unwrap_or(SubmitError::ShuttingDown)
     }

@@ -36,7 +36,7 @@ pub(super) struct Heartbeat {
     load_work: u64,
 }
 
-/// Why an engine is given up.
+/// The reason why an engine is given up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Stall {
     /// The load stands still.

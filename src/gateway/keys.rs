@@ -62,7 +62,7 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Why the configured keys cannot be used. None of the texts contains a key.
+/// The reason why the configured keys cannot be used. None of the texts contains a key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
@@ -95,7 +95,7 @@ pub enum KeyError {
     },
 }
 
-/// Why a caller is not let in.
+/// The reason why a caller is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// A key is needed and none was presented.

@@ -64,7 +64,7 @@ pub(super) struct RunLoop<L: Launcher> {
     pub(super) history: History,
 }
 
-/// Why the loop ended.
+/// The reason why the loop ended.
 enum End {
     Drained,
     GaveUp(Death),

@@ -25,7 +25,7 @@ pub struct TemplateCache {
     compiled: Mutex<Option<(Arc<ModelInfo>, CompileResult)>>,
 }
 
-/// Why the operator's template cannot be used.
+/// The reason why the operator's template cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateFileError {
     /// The file cannot be read.

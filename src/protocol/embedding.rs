@@ -55,7 +55,7 @@ pub struct EmbedBatch {
     pub alone: bool,
 }
 
-/// Why an input has no vector.
+/// The reason why an input has no vector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum EmbedError {
     /// The engine was handed something outside its limits; a gateway bug.

@@ -91,7 +91,7 @@ pub struct TokenAlternative {
     pub logprob: f32,
 }
 
-/// Why a sequence ended. Precedence: stop string, then end of generation, then length.
+/// The reason why a sequence ended. Precedence: stop string, then end of generation, then length.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
     /// One of the request's stop strings appeared; its index in `SequenceRequest::stop`.
@@ -106,7 +106,7 @@ pub enum Finish {
     Failed(GenerationError),
 }
 
-/// Why a sequence failed.
+/// The reason why a sequence failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum GenerationError {
     /// No room in the KV cache and nothing left to evict.
@@ -151,7 +151,7 @@ impl From<ConstraintError> for GenerationError {
     }
 }
 
-/// Why text could not be turned into tokens or back.
+/// The reason why text could not be turned into tokens or back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TextError {
     /// The text has an unbroken run of characters longer than this model's pre-tokenizer survives.
@@ -191,7 +191,7 @@ pub enum TextError {
     },
 }
 
-/// Why a model could not be served.
+/// The reason why a model could not be served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum LoadError {
     /// No file there.

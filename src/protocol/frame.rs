@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read, Write};
 /// No message is larger: the biggest is a 2 MB text or its tokens. A larger length means a broken peer.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
 
-/// Why a frame could not be read or written.
+/// The reason why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// The peer closed the connection between frames.

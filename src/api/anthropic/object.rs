@@ -74,7 +74,7 @@ impl MessageStreamEvent {
     }
 }
 
-/// Why a message ended.
+/// The reason why a message ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct MessageEndObject {
     pub(super) stop_reason: Option<&'static str>,

@@ -1,5 +1,5 @@
-//! What `POST /v1/messages` may ask for: every field of Anthropic's `MessageCreateParams`, read into the request that
-//! chat reads too.
+//! The reader of `POST /v1/messages`: takes every field of Anthropic's `MessageCreateParams`, and makes the request that
+//! chat's reader makes too.
 //!
 //! Name, range and default of each field stand in `specs.rs`. A field either works, or is refused by name because
 //! ignoring it would change the result, or is reported. Ranges are Anthropic's where it has one, else those of chat,
@@ -32,7 +32,7 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 
-/// How this route calls what chat's code speaks of.
+/// The names that this route has for the fields in the sentences of chat's code.
 static NAMES: FieldNames = FieldNames {
     message: "messages",
     calls: "messages.content.tool_use",
@@ -54,7 +54,7 @@ pub(in crate::api) enum MessagesEndpoint {
 /// A request, and what its answer shows.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct MessageRequest {
-    /// What is computed.
+    /// The request in the form that chat prepares.
     pub(in crate::api) chat: ChatRequest,
     /// Whether the text of thinking blocks is shown.
     pub(super) shows_thoughts: bool,

@@ -1,4 +1,4 @@
-//! Why a field of a request, or its body as a whole, is refused: the place of the fault, and its kind.
+//! The error that refuses a field of a request, or its body as a whole: the path of the field, and the kind of fault.
 //!
 //! Owns the sentences. They are written in OpenAI's spelling of places unless another is asked for, once, where an
 //! answer is made; they are not edited afterwards.

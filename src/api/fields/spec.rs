@@ -52,7 +52,7 @@ pub trait Values: Debug + Copy + Sync {
     /// The same values as a JSON Schema.
     fn schema(&self) -> Value;
 
-    /// Why a value is refused that would change the answer.
+    /// The reason why a value is refused that would change the answer.
     #[cfg(test)]
     fn refusal(&self) -> Option<&'static str> {
         None

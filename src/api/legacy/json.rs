@@ -34,7 +34,7 @@ pub(super) enum Json {
     Object(Vec<(String, Self)>),
 }
 
-/// Why a text is not JSON.
+/// The reason why a text is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum JsonError {
     /// Python's `json.JSONDecodeError`.

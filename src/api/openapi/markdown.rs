@@ -14,7 +14,7 @@ use crate::{
 use serde_json::Value;
 use std::fmt::Write;
 
-/// Why a `write!` may be expected to work.
+/// The reason why a `write!` may be expected to work.
 const NEVER_FAILS: &str = "writing to a string cannot fail";
 
 /// Tables that several routes share, and their names in the overview.

@@ -59,7 +59,7 @@ struct Header<'a> {
     state_bytes: u64,
 }
 
-/// Why a file is of no use.
+/// The reason why a file is of no use.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
     /// Its bytes are not those that were written.

@@ -66,7 +66,7 @@ impl GgufSummary {
     }
 }
 
-/// Why a file is not a usable GGUF model.
+/// The reason why a file is not a usable GGUF model.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
     /// It could not be read.

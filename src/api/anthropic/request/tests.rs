@@ -1,4 +1,4 @@
-//! What bodies become, and what is refused by its place.
+//! Bodies of messages are read into the same requests as chat's, and faults are named by their paths.
 
 use super::*;
 use crate::{
@@ -26,7 +26,7 @@ fn messages(body: Value) -> Value {
     chat(body).conversation.for_template().into()
 }
 
-/// What chat reads from a body with the same message.
+/// The request that chat's reader makes of a body with the same message.
 fn of_chat(mut fields: Value) -> ChatRequest {
     fields["messages"] = json!([{"role": "user", "content": "Hi"}]);
     let Value::Object(map) = fields else { panic!("an object") };

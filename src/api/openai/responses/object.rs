@@ -63,7 +63,7 @@ pub(super) struct Failure {
     pub(super) message: String,
 }
 
-/// Why a response is incomplete.
+/// The reason why a response is incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct IncompleteDetails {
     pub(super) reason: &'static str,

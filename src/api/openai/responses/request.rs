@@ -38,7 +38,7 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 
-/// How this route calls what chat's code speaks of.
+/// The names that this route has for the fields in the sentences of chat's code.
 static NAMES: FieldNames = FieldNames {
     conversation: specs::INPUT.name,
     max_tokens: specs::MAX_OUTPUT_TOKENS.name,
@@ -66,7 +66,7 @@ const MAX_METADATA_KEY: usize = 64;
 /// A request, and what an answer repeats of it.
 #[derive(Debug, PartialEq)]
 pub(in crate::api) struct ResponsesRequest {
-    /// What is computed.
+    /// The request in the form that chat prepares.
     pub(in crate::api) chat: ChatRequest,
     /// The keys of a response that repeat the request.
     pub(super) echo: Map<String, Value>,

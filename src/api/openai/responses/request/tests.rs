@@ -17,7 +17,7 @@ fn ignored(fields: Value) -> Ignored {
     chat.ignored
 }
 
-/// What chat reads from a body with the same message.
+/// The request that chat's reader makes of a body with the same message.
 fn of_chat(mut fields: Value) -> ChatRequest {
     fields["messages"] = json!([{"role": "user", "content": "Hi"}]);
     let Value::Object(map) = fields else { panic!("an object") };
