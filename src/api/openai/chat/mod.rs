@@ -136,12 +136,7 @@ async fn read<T>(
 ) -> Result<(Understood, T), ApiError> {
     let model = models::requested(call, &mut fields)?;
     let info = models::generating(&model)?;
-    let limits = RequestLimits {
-        vocabulary_size: info.vocabulary_size,
-        max_num_seqs: info.max_num_seqs,
-        max_stop_strings: model.config.max_stop_strings,
-        max_logprobs: model.config.max_logprobs,
-    };
+    let limits = RequestLimits::of(&model, &info);
     let (mut request, rest) = reader(fields, &limits)?;
     let names = request.names;
     let overruled = settle(&mut request);

@@ -91,12 +91,7 @@ pub(super) struct PreparedCompletion {
 pub(super) async fn prepare(call: &Call, mut fields: Fields) -> Result<PreparedCompletion, ApiError> {
     let model = models::requested(call, &mut fields)?;
     let info = models::generating(&model)?;
-    let limits = RequestLimits {
-        vocabulary_size: info.vocabulary_size,
-        max_num_seqs: info.max_num_seqs,
-        max_stop_strings: model.config.max_stop_strings,
-        max_logprobs: model.config.max_logprobs,
-    };
+    let limits = RequestLimits::of(&model, &info);
     let mut request = CompletionRequest::read(fields, &limits)?;
     let mut warnings = Warnings::ignored(request.unknown.clone());
 

@@ -9,10 +9,7 @@ use crate::api::{
     fields::{FieldError, Fields, ignored::Ignored, spec::FieldSpec, values::Integers},
     openai::shared::{
         ending::Ending,
-        limits::{
-            N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, USER, most_choices, refuse_what_would_change_the_result, stream_options,
-            unsupported,
-        },
+        limits::{N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, USER, most_choices, refuse_what_would_change_the_result, stream_options},
         prompt::{Prompt, read_prompts},
         sampling::Sampling,
         structured::{Constrained, read_constraint},
@@ -123,7 +120,7 @@ impl CompletionRequest {
             unknown: Ignored::default(),
         };
         if request.suffix.is_some() && request.echo && request.logprobs.is_some() {
-            return Err(unsupported(
+            return Err(FieldError::unsupported(
                 specs::SUFFIX.name,
                 "is not supported together with 'echo' and 'logprobs': what is computed is not what is echoed",
             ));
@@ -184,7 +181,7 @@ fn read_suffix(f: &mut Fields, prompts: &[Prompt], encoding: PromptEncoding) -> 
         return Err(FieldError::invalid(NAME, "it needs prompts of text; put the model's tokens around a prompt of token ids yourself"));
     }
     if suffix.is_some() && encoding.truncation != PromptTruncation::None {
-        return Err(unsupported(NAME, "is not supported together with 'truncate_prompt_tokens'"));
+        return Err(FieldError::unsupported(NAME, "is not supported together with 'truncate_prompt_tokens'"));
     }
     Ok(suffix)
 }

@@ -1,14 +1,18 @@
-//! What completions, chat and responses have in common in reading a request: the limits of the served model, the fields
+//! The parts of reading a request that completions, chat and responses share: the limits of the served model, the fields
 //! that are refused, and the options of a stream.
 
-use crate::api::fields::{
-    FieldError, Fields,
-    ignored::Ignored,
-    spec::{FieldSpec, Specs},
-    values::{
-        Booleans, Integers, Objects, Or, Refused, Strings, Unused, boolean, integer, is_empty_array, is_off, object, refused, string,
-        unused,
+use crate::{
+    api::fields::{
+        FieldError, Fields,
+        ignored::Ignored,
+        spec::{FieldSpec, Specs},
+        values::{
+            Booleans, Integers, Objects, Or, Refused, Strings, Unused, boolean, integer, is_empty_array, is_off, object, refused, string,
+            unused,
+        },
     },
+    gateway::models::Model,
+    protocol::ModelInfo,
 };
 use serde_json::json;
 
@@ -64,6 +68,16 @@ pub struct RequestLimits {
 }
 
 impl RequestLimits {
+    /// The limits of `model`, which has these facts.
+    pub(in crate::api) fn of(model: &Model, info: &ModelInfo) -> Self {
+        Self {
+            vocabulary_size: info.vocabulary_size,
+            max_num_seqs: info.max_num_seqs,
+            max_stop_strings: model.config.max_stop_strings,
+            max_logprobs: model.config.max_logprobs,
+        }
+    }
+
     /// The maximum number of alternatives per token of a chat.
     pub(in crate::api) fn most_alternatives(&self) -> u8 {
         self.max_logprobs.unwrap_or(MAX_TOP_LOGPROBS)
@@ -73,11 +87,6 @@ impl RequestLimits {
 /// The maximum of `n`.
 pub(in crate::api) fn most_choices(max_num_seqs: u32) -> i64 {
     i64::from(max_num_seqs.clamp(1, MAX_N))
-}
-
-/// Names a field that is refused because ignoring it would change the result.
-pub(in crate::api) fn unsupported(param: &str, reason: &'static str) -> FieldError {
-    FieldError::unsupported(param, reason)
 }
 
 /// Refuses [`NOT_IMPLEMENTED`].
