@@ -1,5 +1,5 @@
-//! The reader of `POST /v1/messages`: takes every field of Anthropic's `MessageCreateParams`, and makes the request that
-//! chat's reader makes too.
+//! The reader of `POST /v1/messages`: takes every field of Anthropic's `MessageCreateParams`, and makes the request
+//! that chat's reader makes too.
 //!
 //! Name, range and default of each field stand in `specs.rs`. A field either works, or is refused by name because
 //! ignoring it would change the result, or is reported. Ranges are Anthropic's where it has one, else those of chat,

@@ -1,5 +1,5 @@
-//! The parts of reading a request that completions, chat and responses share: the limits of the served model, the fields
-//! that are refused, and the options of a stream.
+//! The parts of reading a request that completions, chat and responses share: the limits of the served model, the
+//! fields that are refused, and the options of a stream.
 
 use crate::{
     api::fields::{
