@@ -89,7 +89,7 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path):
     folder.chmod(0o777)
     command = [BINARY, "serve", "--model", MODEL_FILE, "--port", free_port(), "--prefix-cache-dir", folder]
     ended = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, env=clean_environment())
-    assert ended.returncode != 0 and "others may write there" in ended.stderr
+    assert ended.returncode != 0 and "other users can write there" in ended.stderr
 
 
 def test_two_servers_do_not_share_a_folder_and_swap_space_is_needed(tmp_path):
