@@ -129,7 +129,7 @@ impl<T> FairQueue<T> {
         self.callers.retain(|caller| self.waiting.contains_key(caller));
     }
 
-    /// Whether no entry waits.
+    /// True if no entry waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.callers.is_empty()

@@ -43,7 +43,7 @@ pub enum PathStyle {
 }
 
 impl FieldPath {
-    /// Whether this is the document itself.
+    /// True if this is the document itself.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()

@@ -66,7 +66,7 @@ impl BodyBudget {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `more` bytes were taken for a caller.
+    /// True if `more` bytes were taken for a caller.
     fn take(&self, caller: u64, more: usize) -> bool {
         let mut taken = self.taken();
         let of_caller = taken.by_caller.get(&caller).copied().unwrap_or(0).saturating_add(more);

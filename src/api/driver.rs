@@ -26,7 +26,7 @@ pub(super) struct Submission {
     pub(super) sequences: Vec<SequenceRequest>,
     /// Choices of each prompt, at least 1.
     pub(super) choices: usize,
-    /// Whether the answer is streamed.
+    /// True if the answer is streamed.
     pub(super) stream: bool,
     /// Fields that are not obeyed, or only in part.
     pub(super) warnings: Reported,

@@ -71,7 +71,7 @@ impl Fields {
         AskedNames::clone(&self.asked)
     }
 
-    /// Whether a field is there, and not null.
+    /// True if a field is there, and not null.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.peek(name).is_some()
@@ -228,7 +228,7 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// Whether brackets outside strings nest deeper than `limit`. Wrong about text that is no JSON, which the parser
+/// True if brackets outside strings nest deeper than `limit`. Wrong about text that is no JSON, which the parser
 /// refuses anyway.
 fn nesting_exceeds(body: &[u8], limit: u32) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);

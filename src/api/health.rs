@@ -28,7 +28,7 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) struct Readiness {
     /// The state of the server in one word.
     pub(super) status: &'static str,
-    /// Whether the model is in memory.
+    /// True if the model is in memory.
     pub(super) model_loaded: bool,
     /// The part of the model that is loaded, percent.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use axum::{
 use std::{cell::Cell, future::Future, time::Instant};
 
 tokio::task_local! {
-    /// Whether the request that this task answers has its line.
+    /// True if the request that this task answers has its line.
     static HAS_LINE: Cell<bool>;
 }
 

@@ -14,13 +14,13 @@ pub struct Route {
     pub(super) family: Family,
     /// Who may call it.
     pub(super) access: Access,
-    /// Whether it makes the engine work: such requests count against a key's requests per minute, and have OpenAI's
+    /// True if it makes the engine work: such requests count against a key's requests per minute, and have OpenAI's
     /// headers. A route that only tokenizes counts too: a key with a limit could else keep the tokenizers from
     /// everybody.
     pub(super) counts: bool,
     /// Largest body, bytes; `None` for the value of `--max-body-bytes`.
     pub(super) body_limit: Option<usize>,
-    /// Whether the same path with slashes after it is redirected here, as FastAPI does it.
+    /// True if the same path with slashes after it is redirected here, as FastAPI does it.
     pub(super) redirects_slashes: bool,
     /// Its name in logs and metrics.
     pub(super) label: &'static str,
@@ -62,7 +62,7 @@ pub(super) enum Handler {
 }
 
 impl Route {
-    /// Whether this is the route of `path`, whatever the method.
+    /// True if this is the route of `path`, whatever the method.
     pub(super) fn is_at(&self, path: &str) -> bool {
         match self.path.split_once("{*") {
             Some((prefix, _)) => path.len() > prefix.len() && path.starts_with(prefix),
@@ -80,7 +80,7 @@ impl Verb {
         }
     }
 
-    /// Whether a request with this method is meant.
+    /// True if the route answers requests with this method.
     pub(super) fn serves(self, method: &Method) -> bool {
         match self {
             Self::Get => method == Method::GET || method == Method::HEAD,

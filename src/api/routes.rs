@@ -292,7 +292,7 @@ pub(super) struct Rules {
     pub(super) family: Family,
     /// Who may send it.
     pub(super) access: Access,
-    /// Whether it counts against requests per minute.
+    /// True if it counts against requests per minute.
     pub(super) counts: bool,
     /// Largest body, bytes; `None` for the value of `--max-body-bytes`.
     pub(super) body_limit: Option<usize>,

@@ -39,7 +39,7 @@ pub(crate) struct Setup {
     pub(crate) keys: &'static [&'static str],
     pub(crate) config: ApiConfig,
     pub(crate) hosts: HostPolicy,
-    /// Whether the engine ever loads its model.
+    /// True if the engine ever loads its model.
     pub(crate) loads: bool,
 }
 

@@ -17,7 +17,7 @@ impl Mentions {
         Self(words.chain(quoted(source)).map(Box::from).collect())
     }
 
-    /// Whether the template mentions `name`.
+    /// True if the template mentions `name`.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         !name.is_empty() && self.0.contains(name)

@@ -20,9 +20,9 @@ pub struct ChatInput {
     pub messages: Vec<Json>,
     /// Tools in OpenAI's form; `None` and no tools are different things to some templates.
     pub tools: Option<Vec<Json>>,
-    /// Whether the prompt ends where the assistant begins to speak.
+    /// True if the prompt ends where the assistant begins to speak.
     pub add_generation_prompt: bool,
-    /// Whether the prompt ends within the last message, so that the answer continues it. Not with
+    /// True if the prompt ends within the last message, so that the answer continues it. Not with
     /// `add_generation_prompt`.
     pub continue_final_message: bool,
     /// More variables for the template, such as `enable_thinking`.

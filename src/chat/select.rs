@@ -53,7 +53,7 @@ impl ChatTemplates {
         self.tool_use.as_ref().filter(|_| has_tools).unwrap_or(&self.default)
     }
 
-    /// Whether the model has no template and [`FALLBACK`] serves: worth a warning, since answers may be poor.
+    /// True if the model has no template and [`FALLBACK`] serves: worth a warning, since answers may be poor.
     pub fn is_fallback(&self) -> bool {
         self.is_fallback
     }

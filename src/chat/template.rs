@@ -59,7 +59,7 @@ impl ChatTemplate {
         &self.mentions
     }
 
-    /// Whether it prints whole messages, with all of their fields.
+    /// True if it prints whole messages, with all of their fields.
     pub fn renders_whole_messages(&self) -> bool {
         self.renders_whole_messages
     }

@@ -32,7 +32,7 @@ const API_KEY_FILE: OptionSpec =
 pub(super) const OPTIONS: &[OptionSpec] = &[API_KEY, API_KEY_FILE];
 
 impl KeyConfig {
-    /// Whether no key can be asked for.
+    /// True if neither a key nor a file of keys is configured.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.file.is_none()

@@ -119,7 +119,7 @@ impl SettingsReader {
         self.parsed(spec, |text| choose(&text.to_lowercase()).ok_or_else(|| spec.kind.to_string()))
     }
 
-    /// Whether an option was given a text, be it empty.
+    /// True if an option was given a text, be it empty.
     pub(super) fn is_given(&self, spec: &OptionSpec) -> bool {
         self.settings.get(spec.key).is_some_and(|setting| !setting.texts.is_empty())
     }

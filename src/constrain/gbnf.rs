@@ -46,7 +46,7 @@ struct Grammar {
     rules: Vec<Option<Vec<Nodes>>>,
 }
 
-/// Whether a grammar is written in GBNF: Lark has `:` after the name of a rule.
+/// True if a grammar is written in GBNF: Lark has `:` after the name of a rule.
 pub(super) fn is_gbnf(text: &str) -> bool {
     let is_name = |name: &str| !name.is_empty() && name.chars().all(parse::is_name_char);
     text.lines().any(|line| line.split_once("::=").is_some_and(|(name, _)| is_name(name.trim())))

@@ -15,9 +15,9 @@ const MUCH: (usize, u64) = (2_000, 20_000);
 pub struct Matcher {
     inner: llguidance::Matcher,
     mask: SimpleVob,
-    /// Whether `mask` is that of the present state.
+    /// True if `mask` is that of the present state.
     is_current: bool,
-    /// Whether some mask of this constraint was much work: known to all of its texts.
+    /// True if some mask of this constraint was much work: known to all of its texts.
     is_costly: Arc<AtomicBool>,
 }
 
@@ -32,13 +32,13 @@ impl Matcher {
         Self { inner, mask: SimpleVob::new(), is_current: false, is_costly }
     }
 
-    /// Whether [`Self::allowed`] is known and takes no time.
+    /// True if [`Self::allowed`] is known and takes no time.
     #[must_use]
     pub fn is_prepared(&self) -> bool {
         self.is_current || self.inner.is_error()
     }
 
-    /// Whether a mask under this constraint has been much work: milliseconds, for a text that waits while others go on.
+    /// True if a mask under this constraint has been much work: milliseconds, for a text that waits while others go on.
     #[must_use]
     pub fn is_costly(&self) -> bool {
         self.is_costly.load(Ordering::Relaxed)
@@ -80,7 +80,7 @@ impl Matcher {
         self.inner.consume_ff_tokens().into_iter().map(Token).collect()
     }
 
-    /// Whether the text is complete and nothing but its end may follow.
+    /// True if the text is complete and nothing but its end may follow.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.inner.is_stopped() && !self.inner.is_error()

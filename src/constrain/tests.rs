@@ -38,13 +38,13 @@ impl Automaton {
         compiler().compile(constraint).map(Self).map_err(|error| error.to_string())
     }
 
-    /// Whether exactly this text can be generated.
+    /// True if exactly this text can be generated.
     pub(in crate::constrain) fn accepts(&self, text: &str) -> bool {
         let mut matcher = self.0.matcher();
         text.bytes().all(|byte| push(&mut matcher, Token(byte.into()))) && may_end(&mut matcher)
     }
 
-    /// Whether a text can begin like this.
+    /// True if a text can begin like this.
     fn begins(&self, text: &str) -> bool {
         let mut matcher = self.0.matcher();
         text.bytes().all(|byte| push(&mut matcher, Token(byte.into())))

@@ -36,7 +36,7 @@ pub(super) enum WorkerCommand {
 pub(super) struct StepProgress {
     /// Steps finished.
     pub(super) steps: AtomicU64,
-    /// Whether there is work.
+    /// True if there is work.
     pub(super) busy: AtomicBool,
 }
 

@@ -116,7 +116,7 @@ impl GenerationState {
         }
     }
 
-    /// Whether its tokens may be guessed ahead. Not those of a request that is to be repeatable: the shape of a batch
+    /// True if its tokens may be guessed ahead. Not those of a request that is to be repeatable: the shape of a batch
     /// rounds its logits otherwise, and whether there are guesses depends on the time that steps take.
     ///
     /// Nor those of a constraint whose masks are much work: a draft needs one for each of its tokens in one step.
@@ -124,7 +124,7 @@ impl GenerationState {
         !self.repeatable && !self.matcher.as_ref().is_some_and(|matcher| matcher.is_costly())
     }
 
-    /// Whether the mask for its next token is still to be computed and may be much work.
+    /// True if the mask for its next token is still to be computed and may be much work.
     pub(super) fn owes_mask(&self) -> bool {
         self.matcher.as_ref().is_some_and(|matcher| matcher.is_costly() && !matcher.is_prepared())
     }
@@ -142,7 +142,7 @@ impl GenerationState {
         if request.prompt_logprobs.is_some() { request.prompt_scored.saturating_sub(1).min(last)..last } else { 0..0 }
     }
 
-    /// Whether the logits of a position are for [`Self::score`] and not for [`Self::advance`].
+    /// True if the logits of a position are for [`Self::score`] and not for [`Self::advance`].
     pub(super) fn is_scored(&self, pos: u32) -> bool {
         self.scoring.as_ref().is_some_and(|scoring| (pos as usize) + 1 < scoring.prompt.len())
     }
@@ -277,7 +277,7 @@ impl GenerationState {
         }
     }
 
-    /// Whether the constraint, which alone says where its text ends, `ignore_eos` or not, allows nothing but the end.
+    /// True if the constraint, which alone says where its text ends, `ignore_eos` or not, allows nothing but the end.
     fn is_complete(&self) -> bool {
         self.matcher.as_ref().is_some_and(|matcher| matcher.is_finished())
     }

@@ -67,12 +67,12 @@ pub struct Limits {
     pub max_model_len: u32,
     /// KV cells of all slots together. At least `max_model_len`; less than `slots * max_model_len` when overcommitted.
     pub kv_cells: u32,
-    /// Whether a slot's last positions can be dropped and a part of it copied. False for recurrent models:
+    /// True if a slot's last positions can be dropped and a part of it copied. False for recurrent models:
     /// then a slot can only be emptied (`keep == 0`) and nothing is copied.
     pub can_truncate: bool,
-    /// Whether slots let go of cells that a sliding window has passed; see [`ModelRunner::shortest`].
+    /// True if slots let go of cells that a sliding window has passed; see [`ModelRunner::shortest`].
     pub windowed: bool,
-    /// Whether sequences are computed together only where their slots follow each other.
+    /// True if sequences are computed together only where their slots follow each other.
     pub consecutive_slots: bool,
     /// Entries in a row of logits.
     pub vocabulary_size: u32,
@@ -110,7 +110,7 @@ pub struct Row {
     pub pos: u32,
     /// The token to compute.
     pub token: Token,
-    /// Whether its logits are wanted.
+    /// True if its logits are wanted.
     pub sample: bool,
 }
 
@@ -249,7 +249,7 @@ pub trait Tokenizer: Send + Sync {
     /// Empty for an id outside the vocabulary.
     fn piece(&self, token: Token, special: bool) -> &[u8];
 
-    /// Whether generation ends with this token.
+    /// True if generation ends with this token.
     fn is_eog(&self, token: Token) -> bool;
 
     /// Ids are below this.

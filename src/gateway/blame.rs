@@ -57,7 +57,7 @@ pub(super) struct Work {
     undecided: u32,
     /// Moment of the last death of an engine that had it.
     last_death: Option<Instant>,
-    /// Whether an engine that died had it.
+    /// True if an engine that died had it.
     is_replay: bool,
     /// Reports with tokens by the present engine.
     reports: u32,
@@ -80,7 +80,7 @@ impl Work {
         Self { content, stage: Stage::Held, undecided: 0, last_death: None, is_replay: false, reports: 0 }
     }
 
-    /// Whether the engine has it.
+    /// True if the engine has it.
     pub(super) fn is_sent(&self) -> bool {
         self.stage != Stage::Held
     }
@@ -212,17 +212,17 @@ impl<'a> Gate<'a> {
         Self { quarantine, now, state, owes_others }
     }
 
-    /// Whether everything but suspects is handed out as it comes.
+    /// True if everything but suspects is handed out as it comes.
     pub(super) fn is_open(&self) -> bool {
         self.state == GateState::Open
     }
 
-    /// Whether the others are to have a turn before the next suspect.
+    /// True if the others are to have a turn before the next suspect.
     pub(super) fn owes_others(&self) -> bool {
         self.owes_others
     }
 
-    /// Whether this is handed out with care only.
+    /// True if this is handed out with care only.
     pub(super) fn suspects(&self, work: Work) -> bool {
         needs_care(self.quarantine, work, self.now)
     }
@@ -239,7 +239,7 @@ impl<'a> Gate<'a> {
         true
     }
 
-    /// Whether the engine may get this now. It must then be handed out.
+    /// True if the engine may get this now. It must then be handed out.
     pub(super) fn admits(&mut self, work: Work) -> bool {
         let is_suspected = self.suspects(work);
         match self.state {
@@ -266,7 +266,7 @@ impl<'a> Gate<'a> {
     }
 }
 
-/// Whether work is a suspect. Work that an engine lost stays one until it has proved itself, even if a copy of it has:
+/// True if work is a suspect. Work that an engine lost stays one until it has proved itself, even if a copy of it has:
 /// else it would begin beside others that are new, and be a cause of their deaths.
 fn needs_care(quarantine: &Quarantine, work: Work, now: Instant) -> bool {
     quarantine.is_suspected(work.content, now) || (work.is_replay && quarantine.is_remembered(work.content, now))

@@ -54,7 +54,7 @@ trait Pending: fmt::Debug + Send {
     /// The question as it is sent.
     fn call(&self) -> EngineCall;
 
-    /// Whether the caller went away.
+    /// True if the caller went away.
     fn is_abandoned(&self) -> bool;
 
     /// Answers the caller. Whether the reply is an answer to this question and no error.
@@ -169,7 +169,7 @@ pub(super) struct OpenCalls {
 }
 
 impl OpenCalls {
-    /// Whether none is open.
+    /// True if none is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }

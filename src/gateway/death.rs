@@ -31,13 +31,13 @@ impl DeathCause {
         status.signal().map_or_else(|| Self::Exit(status.code().unwrap_or(-1)), Self::Signal)
     }
 
-    /// Whether it may have died of its work.
+    /// True if it may have died of its work.
     #[must_use]
     pub fn is_of_work(&self) -> bool {
         !matches!(self, Self::LoadFailed | Self::ModelChanged | Self::LaunchFailed)
     }
 
-    /// Whether somebody outside may have ended it, by a signal that no fault of its own raises: an operator, a service
+    /// True if somebody outside may have ended it, by a signal that no fault of its own raises: an operator, a service
     /// manager, the kernel where memory is short. Says less about its work than another death.
     #[must_use]
     pub fn is_from_outside(&self) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! A plain table without a clock and without I/O; owned by the run loop. Each request holds one of [`MAX_REQUESTS`]
 //! permits; of one key there are at most [`MAX_KEY_REQUESTS`]. Keys take turns, and so do the requests of a key.
-//! Whether an input is computed again when an engine dies say `blame` and `quarantine`; while there are suspects inputs
+//! When an engine dies, `blame` and `quarantine` decide if an input is computed again; while there are suspects, inputs
 //! are sent one by one.
 
 use super::{
@@ -99,7 +99,7 @@ impl EmbedRequest {
         answer(self.reply, Err(error.into()));
     }
 
-    /// Whether the engine may get a batch of it.
+    /// True if the engine may get a batch of it.
     fn is_ready(&self) -> bool {
         self.sent < MAX_AHEAD && !self.unsent.is_empty()
     }
@@ -136,7 +136,7 @@ pub(super) struct Embeds {
 }
 
 impl Embeds {
-    /// Whether none is open.
+    /// True if none is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }

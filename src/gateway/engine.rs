@@ -95,7 +95,7 @@ impl<C: EngineChild> Engine<C> {
         self.link.send(message);
     }
 
-    /// Whether everything that was sent is on its way.
+    /// True if everything that was sent is on its way.
     pub(super) fn check_outbox(&self) -> Result<(), Stall> {
         if self.link.is_overrun() { Err(Stall::Inbox) } else { Ok(()) }
     }

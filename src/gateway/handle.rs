@@ -57,7 +57,7 @@ impl EngineHandle {
         self.status.state.borrow().clone()
     }
 
-    /// Whether the server is about to stop and still serves, so that load balancers send their next requests elsewhere.
+    /// True if the server is about to stop and still serves, so that load balancers send their next requests elsewhere.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.status.leaving.load(Ordering::Relaxed)
@@ -181,7 +181,7 @@ impl EngineHandle {
         self.commands.send(command).map_err(|_| self.gone())
     }
 
-    /// Whether new work is taken in.
+    /// True if new work is taken in.
     fn check_open(&self) -> Result<(), SubmitError> {
         match &*self.status.state.borrow() {
             EngineState::Ready => Ok(()),

@@ -121,7 +121,7 @@ impl Heartbeat {
         }
     }
 
-    /// Whether it has served so long that earlier deaths no longer count as in a row with it.
+    /// True if it has served so long that earlier deaths no longer count as in a row with it.
     pub(super) fn is_stable(&self) -> bool {
         self.ready && self.age >= STABLE_TICKS
     }

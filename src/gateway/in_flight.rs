@@ -34,7 +34,7 @@ pub(super) struct LiveSequence {
     choice: usize,
     events: EventSender,
     work: Work,
-    /// Whether its start was reported to the client.
+    /// True if its start was reported to the client.
     started: bool,
     _place: SequencePlace,
 }

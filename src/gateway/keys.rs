@@ -147,7 +147,7 @@ impl KeyRing {
         Ok(Some(number))
     }
 
-    /// Whether no keys are configured, so that everybody may call. A reload does not change it.
+    /// True if no keys are configured, so that everybody may call. A reload does not change it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -46,7 +46,7 @@ impl Link {
         }
     }
 
-    /// Whether a message was lost because the engine does not read; the connection is then of no use any more.
+    /// True if a message was lost because the engine does not read; the connection is then of no use any more.
     pub(super) fn is_overrun(&self) -> bool {
         self.overrun
     }

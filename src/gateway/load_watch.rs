@@ -36,7 +36,7 @@ pub(super) struct LoadWatch {
     /// Share done, 0–1, as the engine says.
     told: f32,
     ticks: u32,
-    /// Whether the kernel has said anything about it.
+    /// True if the kernel has said anything about it.
     is_seen: bool,
 }
 

@@ -107,7 +107,7 @@ impl Models {
         self.created
     }
 
-    /// Whether the server is about to stop and still serves, so that load balancers send their next requests elsewhere.
+    /// True if the server is about to stop and still serves, so that load balancers send their next requests elsewhere.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.handle.is_leaving()

@@ -35,9 +35,9 @@ pub(super) struct DeathVerdict {
     pub(super) bystanders: BTreeSet<Fingerprint>,
     /// The only content that can have been the cause, as far as we know.
     pub(super) blamed: Option<Fingerprint>,
-    /// Whether the engine had no other content.
+    /// True if the engine had no other content.
     pub(super) is_alone: bool,
-    /// Whether the engine was killed from outside, so that all of them may be innocent.
+    /// True if the engine was killed from outside, so that all of them may be innocent.
     pub(super) is_kill: bool,
 }
 
@@ -61,7 +61,7 @@ struct ContentRecord {
     suspicion: Suspicion,
     /// Kills of which only it can have been the cause.
     kills: u32,
-    /// Whether it has gone on for a while in an engine since:
+    /// True if it has gone on for a while in an engine since:
     /// remembered for the next death, and no reason to be careful.
     is_proved: bool,
 }
@@ -73,17 +73,17 @@ pub(super) struct Quarantine {
 }
 
 impl Quarantine {
-    /// Whether nothing is remembered.
+    /// True if nothing is remembered.
     pub(super) fn is_empty(&self) -> bool {
         self.contents.is_empty()
     }
 
-    /// Whether engines died of this, so that no other one gets it.
+    /// True if engines died of this, so that no other one gets it.
     pub(super) fn is_refused(&self, content: Fingerprint, now: Instant) -> bool {
         self.contents.get(&content).is_some_and(|record| record.suspicion == Suspicion::Refused && now < record.until)
     }
 
-    /// Whether an engine died with this in its hands, so that its next try needs care.
+    /// True if an engine died with this in its hands, so that its next try needs care.
     pub(super) fn is_suspected(&self, content: Fingerprint, now: Instant) -> bool {
         self.is_remembered(content, now) && self.contents.get(&content).is_some_and(|record| !record.is_proved)
     }
@@ -101,7 +101,7 @@ impl Quarantine {
         }
     }
 
-    /// Whether an engine died with this in its hands, even if it has proved itself since.
+    /// True if an engine died with this in its hands, even if it has proved itself since.
     pub(super) fn is_remembered(&self, content: Fingerprint, now: Instant) -> bool {
         self.contents.get(&content).is_some_and(|record| record.suspicion < Suspicion::Refused && now < record.until)
     }
@@ -126,7 +126,7 @@ impl Quarantine {
         convicted.is_some()
     }
 
-    /// Whether this death, of which only this content can have been the cause, is one too many.
+    /// True if this death, of which only this content can have been the cause, is one too many.
     fn convicts(&self, verdict: &DeathVerdict, content: &Fingerprint) -> bool {
         match self.contents.get(content) {
             Some(ContentRecord { suspicion: Suspicion::Refused, .. }) | None => false,

@@ -103,8 +103,8 @@ impl EngineHandle {
         self.ask_of_bounded_size(prospect).await
     }
 
-    /// Whether text under a constraint can be generated, found out by compiling it in the engine process. A submission
-    /// that follows finds it compiled. Callers take turns.
+    /// Has the engine process compile a constraint, so that it is known to be one that text can be generated under. A
+    /// submission that follows finds it compiled. Callers take turns.
     ///
     /// # Errors
     /// `Refused` if the constraint is at fault, `Busy` if nobody could find out; the others as [`Self::tokenize`].

@@ -298,7 +298,7 @@ impl<L: Launcher> RunLoop<L> {
         );
     }
 
-    /// Whether the model, which was loaded before, could not be loaded this time: the disk is away, memory is short for
+    /// True if the model, which was loaded before, could not be loaded this time: the disk is away, memory is short for
     /// a while. A file that was changed stays so, and an engine that does not end is another matter.
     fn is_failed_reload(&self, death: &Death) -> bool {
         let was_loaded = self.status.facts.borrow().model.is_some();
@@ -321,12 +321,12 @@ impl<L: Launcher> RunLoop<L> {
         self.sequences.on_death(&after)
     }
 
-    /// Whether the engine may have died of the work that clients gave it.
+    /// True if the engine may have died of the work that clients gave it.
     fn is_of_work(&self, death: &Death) -> bool {
         self.history.was_given_work && death.cause.is_of_work()
     }
 
-    /// Whether another engine would fare no better.
+    /// True if another engine would fare no better.
     fn should_give_up(&self, death: &Death) -> bool {
         match death.cause {
             _ if self.is_failed_reload(death) || self.is_of_work(death) => false,
@@ -385,7 +385,7 @@ impl<L: Launcher> RunLoop<L> {
 
     // === The end ===
 
-    /// Whether the server is stopping and nothing is left to wait for.
+    /// True if the server is stopping and nothing is left to wait for.
     fn is_drained(&self) -> bool {
         let is_empty = self.sequences.len() == 0 && self.calls.is_empty() && self.embeds.is_empty();
         self.drain_by.is_some_and(|deadline| is_empty || Instant::now() >= deadline)

@@ -29,7 +29,7 @@ pub(super) struct Facts {
     pub(super) pid: Option<u32>,
     /// Share that the present engine has loaded, 0–1; `None` when it serves.
     pub(super) load_share: Option<f32>,
-    /// Whether an engine that was killed is still there, so that no other one can be started.
+    /// True if an engine that was killed is still there, so that no other one can be started.
     pub(super) is_stuck: bool,
     /// Engines started after the first.
     pub(super) restarts: u64,
@@ -43,7 +43,7 @@ pub(super) struct Facts {
 #[derive(Debug)]
 pub(super) struct StatusBoard {
     pub(super) state: watch::Sender<EngineState>,
-    /// Whether the server is about to stop and still serves.
+    /// True if the server is about to stop and still serves.
     pub(super) leaving: AtomicBool,
     pub(super) facts: watch::Sender<Facts>,
     pub(super) stats: watch::Sender<EngineStats>,

@@ -54,7 +54,7 @@ impl CellShape {
         numbers * u64::from(kind.block_bytes()) / u64::from(KvType::BLOCK_NUMBERS)
     }
 
-    /// Whether cells can be of this type (`llama_init_from_model`: blocks must divide a head).
+    /// True if cells can be of this type (`llama_init_from_model`: blocks must divide a head).
     ///
     /// # Errors
     /// `Unsupported`, with the option to change.

@@ -28,7 +28,7 @@ impl StateSizes {
         self.first > 0 && state.len() >= self.first + self.next * needed + self.passed() * (all - needed)
     }
 
-    /// Whether it has all positions in all layers, and can be cut back to any of them.
+    /// True if it has all positions in all layers, and can be cut back to any of them.
     pub(super) fn is_whole(self, state: &[u8], len: u32) -> bool {
         self.first > 0 && state.len() >= self.first + self.next * (len.max(1) - 1) as usize
     }
@@ -67,12 +67,12 @@ impl StreamCopies {
 }
 
 impl Copying {
-    /// Whether a slot does not have its content yet.
+    /// True if a slot does not have its content yet.
     pub(super) fn is_awaited(&self, slot: usize) -> bool {
         matches!(self, Self::Streams(copies) if copies.pending.iter().any(|(_, to)| *to == slot))
     }
 
-    /// Whether a copy of this slot's former content still waits.
+    /// True if a copy of this slot's former content still waits.
     pub(super) fn is_source(&self, slot: usize) -> bool {
         matches!(self, Self::Streams(copies) if copies.pending.iter().any(|(from, _)| *from == slot))
     }

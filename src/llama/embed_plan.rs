@@ -1,5 +1,5 @@
-//! Whether a model embeds, how it pools, and the sizes of its context: pure decisions on the file's metadata and the
-//! options.
+//! The kind of a model (embedding or not), its pooling, and the sizes of its context: pure decisions on the file's
+//! metadata and the options.
 
 use super::plan::{Attention, Plan};
 use crate::{
@@ -52,7 +52,7 @@ pub(super) struct EmbedGiven {
     pub(super) heads: u32,
     /// Numbers in a vector, 1 for a rank head.
     pub(super) dimensions: u32,
-    /// Whether a token sees only those before it.
+    /// True if a token sees only those before it.
     pub(super) causal: bool,
     pub(super) cores: u32,
     pub(super) on_gpu: bool,
@@ -171,7 +171,7 @@ pub(super) fn pooling(architecture: &str, metadata: impl Fn(&str) -> Option<Stri
     }
 }
 
-/// Whether a token sees only those before it.
+/// True if a token sees only those before it.
 pub(super) fn is_causal(architecture: &str, metadata: impl Fn(&str) -> Option<String>) -> bool {
     !ENCODERS.contains(&architecture) && metadata(&format!("{architecture}.attention.causal")).is_none_or(|value| value != "false")
 }

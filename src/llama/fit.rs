@@ -17,7 +17,7 @@ use crate::protocol::{KvLayout, KvType, LoadError, MemoryNeed, MemoryPlace};
 pub(super) struct Sizes {
     pub(super) weights_bytes: u64,
     pub(super) cells: CellShape,
-    /// Whether [`Self::cells`] may be more than there will be (`CellShape::read`).
+    /// True if [`Self::cells`] may be more than there will be (`CellShape::read`).
     pub(super) cells_at_most: bool,
     pub(super) layers: u32,
     /// Layers whose weights and cells are on a GPU.

@@ -66,7 +66,7 @@ impl PieceTable {
         (0..=u8::MAX).filter(|byte| occurs(*byte) && !known[usize::from(*byte)]).collect()
     }
 
-    /// Whether generation ends with this token; false outside the vocabulary.
+    /// True if generation ends with this token; false outside the vocabulary.
     pub(super) fn is_eog(&self, id: u32) -> bool {
         self.flags.get(id as usize).is_some_and(|flags| flags.end_of_generation)
     }

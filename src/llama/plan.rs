@@ -43,7 +43,7 @@ pub(super) struct Plan {
     pub kv_cells: u32,
     /// CPU threads of a step at most, ≥ 1.
     pub threads: u32,
-    /// Whether steps take fewer where that is faster.
+    /// True if steps take fewer where that is faster.
     pub adapts: bool,
     /// How the cells are divided among slots.
     pub layout: KvLayout,
@@ -82,7 +82,7 @@ pub(super) struct Given {
     pub n_ctx_train: u32,
     /// Physical cores of the machine.
     pub cores: u32,
-    /// Whether layers are computed on a GPU.
+    /// True if layers are computed on a GPU.
     pub on_gpu: bool,
     /// Attention heads of a layer.
     pub heads: u32,
@@ -183,7 +183,7 @@ impl Plan {
     }
 }
 
-/// Whether the cells that a window has passed are used anew: where that saves any, and slots have cells of their own.
+/// True if the cells that a window has passed are used anew: where that saves any, and slots have cells of their own.
 /// In one pool llama.cpp counts on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied
 /// prefixes belong to several.
 fn slides(options: &EngineOptions, window: PlannedWindow, max_model_len: u32, rows_per_graph: u32) -> bool {

@@ -206,7 +206,7 @@ impl<'m> LlamaRunner<'m> {
         }
     }
 
-    /// Whether a state of so many positions can be loaded.
+    /// True if a state of so many positions can be loaded.
     fn can_load(&self, bytes: &[u8], len: u32) -> bool {
         !self.limits.can_truncate || self.sizes.continues(bytes, len)
     }
@@ -470,7 +470,7 @@ fn parts(rows: &[Row]) -> [Vec<usize>; 2] {
     })
 }
 
-/// Whether the time of such rows can be compared: of prompts and drafts every step has another shape.
+/// True if the time of such rows can be compared: of prompts and drafts every step has another shape.
 fn are_comparable(rows: &[Row]) -> bool {
     rows.windows(2).all(|pair| pair[0].slot != pair[1].slot)
 }

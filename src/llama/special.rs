@@ -24,7 +24,7 @@ const SHOWN_CONTROL: [&str; 5] = ["<|channel|>", "<|message|>", "<|start|>", "<|
 /// one, but looks for it with an underscore; files that do not name it as `eot_token_id` would generate past it.
 const CODELLAMA_EOT: &str = "\u{2581}<EOT>";
 
-/// Whether generation ends with this token.
+/// True if generation ends with this token.
 pub(super) fn ends_generation(vocab: &LlamaVocab<'_>, token: LlamaToken) -> bool {
     let codellama = || vocab.text(token).is_some_and(|text| text.to_bytes() == CODELLAMA_EOT.as_bytes());
     vocab.is_eog(token) || codellama()
@@ -69,11 +69,11 @@ struct TokenMatch {
     start: usize,
     length: usize,
     special: Special,
-    /// Whether the text becomes the token; otherwise it is only kept from llama.cpp.
+    /// True if the text becomes the token; otherwise it is only kept from llama.cpp.
     allowed: bool,
 }
 
-/// Whether `special` lets the control token become one that stands at `start`.
+/// True if `special` lets the control token become one that stands at `start`.
 fn is_allowed(start: usize, length: usize, special: &SpecialText) -> bool {
     match special {
         SpecialText::Recognised => true,
@@ -86,12 +86,12 @@ fn is_allowed(start: usize, length: usize, special: &SpecialText) -> bool {
 }
 
 impl SpecialTokens {
-    /// Whether this is a token that a user's words must not become.
+    /// True if this is a token that a user's words must not become.
     pub(super) fn is_control(&self, token: Token) -> bool {
         self.control.contains_key(&token)
     }
 
-    /// Whether white space beside a special token may be dropped.
+    /// True if white space beside a special token may be dropped.
     pub(super) fn drops_space(&self) -> bool {
         self.by_text.values().any(|special| special.strip_left || special.strip_right)
     }
@@ -204,7 +204,7 @@ impl SpecialTokens {
     }
 }
 
-/// Whether nothing as long or longer stands there: it would cover one of the ends.
+/// True if nothing as long or longer stands there: it would cover one of the ends.
 fn is_free(taken: &[bool], start: usize, length: usize) -> bool {
     !taken[start] && !taken[start + length - 1]
 }

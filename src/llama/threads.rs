@@ -61,14 +61,14 @@ pub(super) struct Threads {
     /// Seconds that steps of so many rows took when nothing was suspicious; 0 is unknown.
     usual: Vec<f64>,
     probe: Option<Probe>,
-    /// Whether the next probe is one with more threads, where both are possible.
+    /// True if the next probe is one with more threads, where both are possible.
     up_next: bool,
-    /// Whether it goes half the way to the last or first thread, and not just one: past several neighbours at once.
+    /// True if it goes half the way to the last or first thread, and not just one: past several neighbours at once.
     far_next: bool,
     /// Steps until the next probe, and until the one after it if that one gains nothing.
     wait: u32,
     next_wait: u32,
-    /// Whether other programs leave as many cores as there may be threads; false where that is unknown.
+    /// True if other programs leave as many cores as there may be threads; false where that is unknown.
     alone: bool,
     /// Looks in a row that showed more free cores than there are threads, and how many are needed.
     looks: u32,
@@ -180,7 +180,7 @@ impl Threads {
         }
     }
 
-    /// Whether the last two steps are.
+    /// True if both of the last two steps took far longer than usual.
     fn is_alarming(&self) -> bool {
         let limit = ALARMING * self.usual[self.rows];
         self.now == self.max && limit > 0.0 && self.base.len() >= 2 && self.base.iter().rev().take(2).all(|seconds| *seconds > limit)

@@ -23,13 +23,13 @@ pub struct LlamaTokenizer {
     limit: TextLimit,
     /// Beginning-of-sequence token, if there is one.
     bos: Option<Token>,
-    /// Whether the vocabulary asks for it in front of a text.
+    /// True if the vocabulary asks for BOS in front of a text.
     adds_bos: bool,
     /// The token after a text that special tokens are added to: none for a model that is to go on with it.
     closing: Option<Token>,
     /// The token for text that the vocabulary cannot express, where it has no bytes for it.
     unknown: Option<Token>,
-    /// Whether a text gets a space in front, as SentencePiece does.
+    /// True if a text gets a space in front, as SentencePiece does.
     adds_space: bool,
     /// See [`Self::piece_bytes`].
     piece_bytes: Option<(u32, Vec<u8>)>,
@@ -144,7 +144,7 @@ impl LlamaTokenizer {
         self.piece_bytes.as_ref().map(|(longest, dropped)| (*longest, dropped.as_slice()))
     }
 
-    /// Whether the vocabulary asks for BOS in front of a text.
+    /// True if the vocabulary asks for BOS in front of a text.
     pub(super) fn adds_bos(&self) -> bool {
         self.adds_bos
     }

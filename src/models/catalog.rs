@@ -141,7 +141,7 @@ impl CatalogModel {
     }
 }
 
-/// Whether a text looks like a SHA-256 in lower-case hexadecimal.
+/// True if a text looks like a SHA-256 in lower-case hexadecimal.
 pub(super) fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }

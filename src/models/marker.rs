@@ -41,7 +41,7 @@ impl Marker {
     }
 }
 
-/// Whether `marker_path` vouches for `path` as it is now, with the checksum that is wanted.
+/// True if `marker_path` vouches for `path` as it is now, with the checksum that is wanted.
 pub(super) fn vouches(marker_path: &Path, path: &Path, wanted: Option<&str>) -> bool {
     current(marker_path, path).is_some_and(|marker| wanted.is_none() || marker.sha256.as_deref() == wanted)
 }

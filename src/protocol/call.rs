@@ -36,7 +36,7 @@ pub trait Question: Sized {
 
 /// The answer to a question.
 pub trait Answer: fmt::Debug + Send {
-    /// Whether it says why the question could not be answered.
+    /// True if the question could not be answered.
     fn is_error(&self) -> bool;
 }
 
@@ -124,7 +124,7 @@ pub struct Tokenize {
     pub text: String,
     /// Put BOS (and whatever else the vocabulary asks for) in front, unless the text begins with BOS already.
     pub add_special: bool,
-    /// Whether control tokens that the text spells out become those tokens.
+    /// True if control tokens that the text spells out become those tokens.
     pub special: SpecialText,
 }
 

@@ -97,7 +97,7 @@ impl ConstraintError {
         Self { kind, at: None, message: message.into(), form: MessageForm::Sentence }
     }
 
-    /// Whether the same constraint would be refused again.
+    /// True if the same constraint would be refused again.
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.kind != ConstraintErrorKind::Busy

@@ -51,7 +51,7 @@ pub struct EmbeddingInfo {
 pub struct EmbedBatch {
     /// The inputs, special tokens included: 1 to [`EmbeddingInfo::batch_inputs`] of them, none empty.
     pub inputs: Vec<Vec<Token>>,
-    /// Whether no other call may share the batch, because an engine may have died of this one or of its company.
+    /// True if no other call may share the batch, because an engine may have died of this one or of its company.
     pub alone: bool,
 }
 

@@ -27,9 +27,9 @@ pub struct EngineOptions {
     pub kv_cache_tokens: Option<u32>,
     /// How keys and values are stored in KV cells (vLLM `--kv-cache-dtype`).
     pub kv_cache_dtype: KvType,
-    /// Whether attention is computed in blocks (llama-server `--flash-attn`).
+    /// True if attention is computed in blocks (llama-server `--flash-attn`).
     pub flash_attn: FlashAttention,
-    /// Whether layers with a sliding window keep the cells that it has passed (llama-server `--swa-full`).
+    /// True if layers with a sliding window keep the cells that it has passed (llama-server `--swa-full`).
     pub swa_full: bool,
     /// Host memory for KV that no slot has room for, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of
     /// the machine's memory, at most 4 GiB.
@@ -104,7 +104,7 @@ pub struct PrefixCacheFolder {
     pub path: PathBuf,
     /// A checksum that tells the model's files from any others.
     pub model_checksum: String,
-    /// Whether its contents are deleted unread: after an engine died, because it may have died of them.
+    /// True if its contents are deleted unread: after an engine died, because it may have died of them.
     pub discard: bool,
 }
 
@@ -149,7 +149,7 @@ impl KvType {
         }
     }
 
-    /// Whether the numbers of a block share a scale.
+    /// True if the numbers of a block share a scale.
     #[must_use]
     pub fn is_quantized(self) -> bool {
         matches!(self, Self::Q8_0 | Self::Q4_0)

@@ -15,7 +15,7 @@ pub struct Prospect {
     pub choices: u32,
     /// Prefix-cache isolation, as in `SequenceRequest`.
     pub namespace: u64,
-    /// Whether log-probabilities of the prompts are wanted: then no cache supplies any of them.
+    /// True if log-probabilities of the prompts are wanted: then no cache supplies any of them.
     pub scored: bool,
 }
 

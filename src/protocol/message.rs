@@ -52,7 +52,7 @@ pub enum FromEngine {
         nonce: u64,
         /// Steps finished so far: a busy engine whose count stands still is stuck.
         steps: u64,
-        /// Whether the engine thread has work.
+        /// True if the engine thread has work.
         busy: bool,
     },
     /// These `Embed` calls are computed next. If that ends this process, the gateway knows which work to suspect.

@@ -69,7 +69,7 @@ pub struct ModelInfo {
     pub vocabulary_size: u32,
     /// Beginning-of-sequence token, if the vocabulary has one.
     pub bos: Option<Token>,
-    /// Whether the vocabulary asks for BOS in front of a text.
+    /// True if the vocabulary asks for BOS in front of a text.
     pub adds_bos: bool,
     /// End-of-sequence token, if the vocabulary has one.
     pub eos: Option<Token>,
@@ -91,7 +91,7 @@ pub struct ModelInfo {
     pub memory: Vec<MemoryNeed>,
     /// CPU threads of a step at most.
     pub threads: u32,
-    /// Whether steps take fewer while other programs want the cores.
+    /// True if steps take fewer while other programs want the cores.
     pub threads_adapt: bool,
     /// The device that computes, such as `CPU` or `NVIDIA H100`.
     pub device: String,
@@ -184,7 +184,7 @@ impl MemoryNeed {
         }
     }
 
-    /// Whether there was less than that: it works, by swapping or by reading weights again and again.
+    /// True if there was less than that: it works, by swapping or by reading weights again and again.
     #[must_use]
     pub fn is_tight(&self) -> bool {
         self.available_bytes.is_some_and(|available| self.bytes() > available)

@@ -71,7 +71,7 @@ impl NoiseBlock {
         exponential(self.bits) / f64::from(BLOCK)
     }
 
-    /// Whether it is this token's, by the low bits, which `exponential` does not read.
+    /// True if it is this token's, by the low bits, which `exponential` does not read.
     fn holds_least(self, token: u32) -> bool {
         u64::from(token) == u64::from(self.index) * u64::from(BLOCK) + self.bits % u64::from(BLOCK)
     }
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!([coin(0, 0), coin(5, 77)], [0.7724245628214448, 0.6601027612186575]);
     }
 
-    /// Whether uniform numbers fill 64 bins evenly.
+    /// Fails unless uniform numbers fill 64 bins evenly.
     fn assert_even(uniform: impl Iterator<Item = f64>, what: &str) {
         let mut bins = [0.0_f64; 64];
         let mut count = 0.0;

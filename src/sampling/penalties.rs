@@ -106,7 +106,7 @@ impl Penalties {
         }
     }
 
-    /// Whether no logit would change.
+    /// True if no logit would change.
     pub(super) fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }

@@ -20,7 +20,7 @@ impl Temperature {
         Self { base: params.temperature, range: params.dynatemp_range, exponent: params.dynatemp_exponent }
     }
 
-    /// Whether the best candidate is taken and nothing is drawn.
+    /// True if the best candidate is taken and nothing is drawn.
     pub(super) fn is_greedy(&self) -> bool {
         self.base <= 0.0
     }

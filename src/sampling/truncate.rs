@@ -70,7 +70,7 @@ impl Truncation {
         }
     }
 
-    /// Whether nothing is cut from a vocabulary of this size; [`Self::apply`] is not called then. Each rule must be
+    /// True if nothing is cut from a vocabulary of this size; [`Self::apply`] is not called then. Each rule must be
     /// asked here.
     pub(super) fn keeps_all(&self, vocabulary: usize) -> bool {
         let bars = self.top_n_sigma <= 0.0 && self.min_gap == f32::NEG_INFINITY;

@@ -13,7 +13,7 @@ pub struct GenerationRecord {
     pub endpoint: &'static str,
     /// The model as the client named it (one of the served names).
     pub model: String,
-    /// Whether it was streamed.
+    /// True if it was streamed.
     pub stream: bool,
     /// Choices asked for: prompts × n.
     pub choices: usize,

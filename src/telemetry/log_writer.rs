@@ -70,7 +70,7 @@ struct LineQueue {
     lines: VecDeque<Vec<u8>>,
     /// Bytes of `lines`.
     bytes: usize,
-    /// Whether the thread is writing a line that it took.
+    /// True if the thread is writing a line that it took.
     writing: bool,
 }
 

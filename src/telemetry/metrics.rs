@@ -87,7 +87,7 @@ static INSTALLING: Mutex<()> = Mutex::new(());
 /// The values that `/metrics` reads from the gateway for each scrape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineReading {
-    /// Whether it serves.
+    /// True if the engine serves.
     pub up: bool,
     /// The engine's latest report, its totals since the gateway started.
     pub stats: EngineStats,

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 pub(super) struct MessageTurns {
     /// At least one message; messages of one role in a row are one.
     pub(super) conversation: Conversation,
-    /// Whether the answer continues the last message.
+    /// True if the answer continues the last message.
     pub(super) continues: bool,
     /// Paths of the fields that have no effect.
     pub(super) ignored: Ignored,
@@ -214,7 +214,7 @@ impl MessageTurns {
     }
 }
 
-/// Whether a tool's text begins with the word `error`.
+/// True if a tool's text begins with the word `error`.
 fn mentions_error(content: &[Part]) -> bool {
     let text = content.iter().map(Part::text).collect::<Vec<_>>().join("\n");
     text.trim_start().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"))

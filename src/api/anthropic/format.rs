@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// The parts of an answer that a request asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MessageView {
-    /// Whether thinking blocks contain their text.
+    /// True if thinking blocks contain their text.
     pub(super) thoughts: bool,
     /// The request's stop strings.
     pub(super) stop_sequences: Vec<String>,
@@ -44,7 +44,7 @@ pub(super) struct MessageFormat {
     model: String,
     view: MessageView,
     parser: OutputParser,
-    /// Whether `message_start` was sent.
+    /// True if `message_start` was sent.
     begun: bool,
     /// The kind of the open block; `None` between blocks.
     open: Option<BlockKind>,

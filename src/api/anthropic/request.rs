@@ -56,7 +56,7 @@ pub(in crate::api) enum MessagesEndpoint {
 pub(in crate::api) struct MessageRequest {
     /// The request in the form that chat prepares.
     pub(in crate::api) chat: ChatRequest,
-    /// Whether the text of thinking blocks is shown.
+    /// True if the text of thinking blocks is shown.
     pub(super) shows_thoughts: bool,
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 pub(super) struct Offer {
     pub(super) tools: Tools,
     pub(super) calls: Calls,
-    /// Whether several may be called at once.
+    /// True if several may be called at once.
     pub(super) parallel: bool,
 }
 

@@ -57,7 +57,7 @@ impl Ignored {
         self.known.len()
     }
 
-    /// Whether there are none.
+    /// True if no field was ignored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()

@@ -8,7 +8,7 @@ use super::{FieldError, Fields};
 use serde_json::Value;
 use std::fmt::Debug;
 
-/// Whether a field of a request has an effect.
+/// True if a field of a request has an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
     /// It has the effect that its specification describes.
@@ -26,7 +26,7 @@ pub enum Support {
 pub struct FieldSpec<V> {
     /// Its key.
     pub name: &'static str,
-    /// Whether it has an effect.
+    /// True if it has an effect.
     pub support: Support,
     /// A valid value that shows its effect, or for a refused field one that is refused; JSON text.
     pub example: &'static str,
@@ -63,7 +63,7 @@ pub trait Values: Debug + Copy + Sync {
 pub trait AnySpec: Debug + Sync {
     /// The field's key.
     fn name(&self) -> &'static str;
-    /// Whether the field has an effect.
+    /// True if the field has an effect.
     fn support(&self) -> Support;
     /// [`FieldSpec::example`].
     fn example(&self) -> &'static str;

@@ -214,7 +214,7 @@ impl Values for Booleans {
 /// Texts, however long: the limit of the body bounds them.
 #[derive(Debug, Clone, Copy)]
 pub struct Strings {
-    /// Whether the empty text is accepted.
+    /// True if the empty text is accepted.
     pub may_be_empty: bool,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct InfillHead {
     pub(super) settings: Value,
     /// Tokens that were asked for and fit; 0 computes the prompt only.
     pub(super) max_tokens: u32,
-    /// Whether the context had no room for all that was asked for.
+    /// True if the context had no room for all that was asked for.
     pub(super) is_cut_short: bool,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct InfillFormat {
     head: InfillHead,
     stop: Vec<String>,
     response_fields: Vec<String>,
-    /// Whether the answer without streaming has the tokens; a stream always has.
+    /// True if the answer without streaming has the tokens; a stream always has.
     return_tokens: bool,
     clock: Clock,
     content: String,

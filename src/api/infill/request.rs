@@ -124,7 +124,7 @@ impl InfillRequest {
         std::mem::take(&mut self.texts)
     }
 
-    /// Whether the answer contains a key.
+    /// True if the answer contains a key.
     pub(super) fn includes(&self, key: &str) -> bool {
         self.response_fields.is_empty() || self.response_fields.iter().any(|path| path.split('/').next() == Some(key))
     }

@@ -34,7 +34,7 @@ pub(super) struct Window {
     pub(super) prompt: Vec<Token>,
     /// Tokens that may follow.
     pub(super) max_tokens: u32,
-    /// Whether these are fewer than asked for.
+    /// True if these are fewer than asked for.
     pub(super) is_cut_short: bool,
     /// Fields that were cut, and how.
     pub(super) cuts: Vec<(&'static str, String)>,

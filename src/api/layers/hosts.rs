@@ -61,19 +61,19 @@ pub(super) fn check(policy: &HostPolicy, request: &Request) -> Result<(), ApiErr
     if policy.allows(request) { Ok(()) } else { Err(ApiError::HostNotAllowed) }
 }
 
-/// Whether `host` is a valid value of a `Host` header: `uri-host [":" port]`, or nothing for a target that has no host.
+/// True if `host` is a valid value of a `Host` header: `uri-host [":" port]`, or nothing for a target that has no host.
 fn is_host(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return host.is_empty() };
     let port = host.strip_prefix(authority.host()).unwrap_or(host);
     !authority.host().is_empty() && (port.is_empty() || port == ":" || authority.port_u16().is_some())
 }
 
-/// Whether all values of a header are fine; true without any.
+/// True if all values of a header are fine; true without any.
 fn every(headers: &HeaderMap, name: &HeaderName, is_fine: impl Fn(&str) -> bool) -> bool {
     headers.get_all(name).iter().all(|value| value.to_str().is_ok_and(&is_fine))
 }
 
-/// Whether `host`, with or without a port, is `localhost`, a name below it, or a loopback address.
+/// True if `host`, with or without a port, is `localhost`, a name below it, or a loopback address.
 fn names_this_machine(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host().trim_end_matches('.').to_ascii_lowercase();

@@ -192,7 +192,7 @@ fn broken_rule(range: &Numbers, number: f64) -> Option<Rule> {
     }
 }
 
-/// Whether FastAPI reads the body as JSON: `application/json`, `application/*+json`, or no type at all, as FastAPI did
+/// True if FastAPI reads the body as JSON: `application/json`, `application/*+json`, or no type at all, as FastAPI did
 /// until its `strict_content_type`.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };

@@ -48,7 +48,7 @@ pub trait WireFormat: Send + 'static {
     /// The answer without streaming.
     type Whole: Serialize + Send + 'static;
 
-    /// Whether a stream ends with `data: [DONE]`, as OpenAI's do.
+    /// True if a stream ends with `data: [DONE]`, as OpenAI's do.
     const ENDS_WITH_DONE: bool = true;
 
     /// Chunks to send before any event, such as an echoed prompt.
@@ -84,7 +84,7 @@ pub trait WireFormat: Send + 'static {
     fn whole(self, usage: &Usage) -> Self::Whole;
 }
 
-/// Whether and how to stream.
+/// One JSON object or a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// One JSON object at the end.
@@ -129,7 +129,7 @@ pub fn respond<F: WireFormat>(mut run: Run, format: F, mode: Mode) -> BoxFuture<
 pub struct Collected<W> {
     /// The one object.
     pub whole: W,
-    /// Whether it is so long that others should not wait while it is written as JSON.
+    /// True if it is so long that others should not wait while it is written as JSON.
     pub is_long: bool,
 }
 

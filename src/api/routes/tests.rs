@@ -23,7 +23,7 @@ fn method_of(route: &Route) -> Method {
     }
 }
 
-/// Whether an error has the shape of the family.
+/// True if an error has the shape of the family.
 fn has_shape(family: Family, body: &str) -> bool {
     let beginning = match family {
         Family::OpenAi => r#"{"error":{"message":"#,

@@ -1,4 +1,4 @@
-//! `tools` and `tool_choice`: which functions a model may, must or must not call.
+//! `tools` and `tool_choice`: the functions that a model may, must or must not call.
 
 use super::{MessageError, object, read_name};
 use crate::{

@@ -14,7 +14,7 @@ pub(super) struct CallObject {
     name: Option<String>,
     /// Arguments that came before the name, or that are no object as written.
     early: Option<String>,
-    /// Whether all members are known ones, as they must be for an object that no mark announced.
+    /// True if all members are known ones, as they must be for an object that no mark announced.
     strict: bool,
     announced: bool,
 }
@@ -182,7 +182,7 @@ pub(super) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\n' | '\r' | '\t')
 }
 
-/// Whether `name` is a function that may be called.
+/// True if `name` is a function that may be called.
 fn is_tool(name: &str, tools: &[ToolSpec]) -> bool {
     tools.iter().any(|tool| tool.name == name)
 }

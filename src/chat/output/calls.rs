@@ -32,9 +32,9 @@ pub(super) struct CallParser {
     blank: String,
     pending: String,
     in_list: bool,
-    /// Whether all content so far is white space.
+    /// True if all content so far is white space.
     beginning: bool,
-    /// Whether all content since the last call is white space.
+    /// True if all content since the last call is white space.
     after_call: bool,
     /// Number of calls that are whole.
     complete: usize,
@@ -109,7 +109,7 @@ impl CallParser {
         self.complete > 0 && (!self.spec.parallel || matches!(self.spec.calls, Calls::Named(_)))
     }
 
-    /// Whether `c` was used up.
+    /// True if `c` was used up.
     fn take(&mut self, c: char, sink: &mut Sink) -> bool {
         match &mut self.state {
             CallParserState::Plain => sink.content(c.encode_utf8(&mut [0; 4])),

@@ -32,7 +32,7 @@ pub(super) struct Syntax {
     pub(super) open: &'static [&'static str],
     /// Dropped where they follow a call.
     pub(super) close: &'static [&'static str],
-    /// Whether an output may also begin with a call or a list without such a mark.
+    /// True if an output may also begin with a call or a list without such a mark.
     pub(super) bare: bool,
     /// The separator between two calls.
     pub(super) separator: Option<char>,

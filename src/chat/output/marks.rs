@@ -22,7 +22,7 @@ impl MarkMatcher {
         Self { marks, begun: String::new() }
     }
 
-    /// Whether no mark has begun.
+    /// True if no mark has begun.
     pub(super) fn is_idle(&self) -> bool {
         self.begun.is_empty()
     }

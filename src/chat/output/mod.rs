@@ -66,9 +66,9 @@ use std::sync::Arc;
 pub struct OutputSpec {
     /// The functions that may be called.
     pub tools: Vec<ToolSpec>,
-    /// Whether the model may, must or must not call them.
+    /// The rule for calling them: may, must or must not.
     pub calls: Calls,
-    /// Whether more than one call counts.
+    /// True if more than one call counts.
     pub parallel: bool,
     /// How the model writes calls under [`Calls::Auto`].
     pub format: ToolFormat,
@@ -165,13 +165,13 @@ impl OutputParser {
         sink.take()
     }
 
-    /// Whether a call began, so that the finish reason `stop` is `tool_calls`.
+    /// True if a call began, so that the finish reason `stop` is `tool_calls`.
     #[must_use]
     pub fn has_calls(&self) -> bool {
         self.sink.has_calls()
     }
 
-    /// Whether the one call that counts is whole, so that generating may stop: `parallel` is false, or one function was
+    /// True if the one call that counts is whole, so that generating may stop: `parallel` is false, or one function was
     /// named.
     #[must_use]
     pub fn is_done(&self) -> bool {

@@ -16,7 +16,7 @@ pub enum Reasoning {
         open: &'static str,
         /// The closing tag.
         close: &'static str,
-        /// Whether the prompt already ends with the opening tag, so that the output begins within.
+        /// True if the prompt already ends with the opening tag, so that the output begins within.
         begins_inside: bool,
     },
 }
@@ -72,9 +72,9 @@ pub(super) struct ReasoningParser {
     inside: MarkMatcher,
     /// White space that may turn out to be next to a tag.
     blank: String,
-    /// Whether there was any reasoning.
+    /// True if there was any reasoning.
     thought: bool,
-    /// Whether an opening tag is one that the prompt ends with, repeated by the model.
+    /// True if an opening tag is one that the prompt ends with, repeated by the model.
     may_repeat: bool,
 }
 

@@ -62,7 +62,7 @@ impl Sink {
         }
     }
 
-    /// Whether the call that began last counts.
+    /// True if the call that began last counts.
     fn counts(&self) -> bool {
         self.parallel || self.begun == 1
     }

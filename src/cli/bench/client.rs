@@ -59,7 +59,7 @@ struct PromptDetails {
 }
 
 impl ChunkChoice {
-    /// Whether it has text or tool calls.
+    /// True if it has text or tool calls.
     fn is_visible(&self) -> bool {
         let said = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let calls = |delta: &Delta| delta.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());

@@ -32,7 +32,7 @@ pub(super) enum Group {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BenchRequest {
     pub(super) group: Group,
-    /// Whether it is a chat; else a completion.
+    /// True if it is a chat; else a completion.
     pub(super) is_chat: bool,
     /// The body without `model` and `stream`.
     pub(super) body: Map<String, Value>,

@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Result<Grammar, ConstraintError> {
     Ok(parser.grammar)
 }
 
-/// Whether a character can stand in the name of a rule.
+/// True if a character can stand in the name of a rule.
 pub(super) fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
@@ -50,7 +50,7 @@ impl<'a> Parser<'a> {
         ConstraintPlace::GrammarLine(self.line()).sentence(Invalid, message)
     }
 
-    /// Whether `wanted` comes next; it is then passed.
+    /// True if `wanted` comes next; it is then passed.
     fn eat(&mut self, wanted: &str) -> bool {
         let found = self.rest().starts_with(wanted);
         self.at += if found { wanted.len() } else { 0 };

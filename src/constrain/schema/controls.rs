@@ -6,7 +6,7 @@ use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Map, Value};
 
-/// Whether some text of a schema has a character that only `\uXXXX` can spell: in a literal, or in a pattern that
+/// True if some text of a schema has a character that only `\uXXXX` can spell: in a literal, or in a pattern that
 /// cannot do without. Where that spelling is not allowed, llguidance leaves the character out of the text silently.
 pub(in crate::constrain) fn need_unicode_escapes(schema: &Value) -> bool {
     let mut is_needed = false;
@@ -75,7 +75,7 @@ fn needs_them(keyword: &str, value: &Value) -> bool {
     }
 }
 
-/// Whether a literal has such a text. The names of its properties are literals of the grammar, in JSON's spelling.
+/// True if a literal has such a text. The names of its properties are literals of the grammar, in JSON's spelling.
 fn has_unspellable_text(literal: &Value) -> bool {
     match literal {
         Value::String(text) => text.contains(is_unspellable),
@@ -85,7 +85,7 @@ fn has_unspellable_text(literal: &Value) -> bool {
     }
 }
 
-/// Whether some part of a pattern matches nothing but such characters. A pattern that is malformed is refused by the
+/// True if some part of a pattern matches nothing but such characters. A pattern that is malformed is refused by the
 /// compiler.
 fn demands_one(pattern: &str) -> bool {
     regex_syntax::parse(pattern).map_or_else(|_| pattern.contains(is_unspellable), |pattern| hir_demands_one(&pattern))

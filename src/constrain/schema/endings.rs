@@ -1,4 +1,4 @@
-//! Whether a recursive schema has a finite value at all: `{"next": {"$ref": "#"}}` with a required `next` has none, and
+//! Refuses recursive schemas without a finite value: `{"next": {"$ref": "#"}}` with a required `next` has none, and
 //! a text under it would never be complete.
 //!
 //! Finds only faults of recursion; other impossible schemas are found when they are compiled.
@@ -65,7 +65,7 @@ fn target_of<'a>(root: &'a Value, target: &str) -> Option<&'a Value> {
     root.pointer(target.strip_prefix('#')?)
 }
 
-/// Whether a finite value is known to exist.
+/// True if a finite value is known to exist.
 fn can_end(schema: &Value, ends: &FiniteTargets<'_>) -> bool {
     let Value::Object(schema) = schema else { return *schema != Value::Bool(false) };
     let list = |keyword: &str| schema.get(keyword).and_then(Value::as_array);

@@ -36,7 +36,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Whether no least common multiple of any of them overflows.
+    /// True if no least common multiple of any of them overflows.
     ///
     /// # Errors
     /// If one might.

@@ -39,7 +39,7 @@ impl Scripted {
     }
 }
 
-/// Whether nobody could find out if a constraint is sound.
+/// True if the trial was not made for want of time.
 fn is_busy(result: &Result<u64, ConstraintError>) -> bool {
     result.as_ref().is_err_and(|error| error.kind == ConstraintErrorKind::Busy)
 }

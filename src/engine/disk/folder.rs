@@ -88,7 +88,7 @@ pub(super) struct BoundFolder {
     folder: Folder,
     binding: Binding,
     max_bytes: u64,
-    /// Whether that was said since a file could be written.
+    /// True if the last write failed and a line in the log says so.
     write_failed: bool,
 }
 

@@ -48,7 +48,7 @@ pub(super) struct DiskTier {
     saves_in: Option<Duration>,
     /// Files to remove that found no place among the orders: at most the orders and all that is parked.
     to_remove: Vec<String>,
-    /// Whether a warning about the disk was logged since it last kept up.
+    /// True if a warning about the disk was logged since it last kept up.
     complained: bool,
     thread: JoinHandle<()>,
 }
@@ -179,7 +179,7 @@ impl DiskTier {
         if self.restored.is_some() { Some(RESTORE_POLL) } else { self.saves_in }
     }
 
-    /// Whether idle time is for saving: not before everything was read.
+    /// True if idle time is for saving: not before everything was read.
     pub(super) fn may_save(&self) -> bool {
         self.restored.is_none()
     }

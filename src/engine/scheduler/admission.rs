@@ -26,7 +26,7 @@ impl Scheduler {
         Demand { sequences: count(prefilling.len() + admissible), short }
     }
 
-    /// Whether a sequence of the queue could be admitted now. Rows are kept for it beside long prompts: it is short, or
+    /// True if a sequence of the queue could be admitted now. Rows are kept for it beside long prompts: it is short, or
     /// the one after it may be.
     pub(super) fn could_admit(&self) -> bool {
         if self.running.len() >= position(self.limits.slots) || self.queue.is_paused() {
@@ -111,7 +111,7 @@ impl Scheduler {
         deferral.filter(|deferral| self.is_computing(deferral)).or_else(|| self.find_leader(&self.sequences[&id]))
     }
 
-    /// Whether the leader still computes the prefix that the other sequence waits for.
+    /// True if the leader still computes the prefix that the other sequence waits for.
     pub(super) fn is_computing(&self, deferral: &Deferral) -> bool {
         let slot = self.sequences.get(&deferral.leader).and_then(Sequence::slot);
         slot.is_some_and(|slot| self.cache.held(slot) < deferral.common)

@@ -1,5 +1,5 @@
-//! Whether the scheduler's parts agree with each other: asked by tests after every step, and whenever the engine goes
-//! idle.
+//! Checks that the scheduler's parts agree with each other: asked by tests after every step, and whenever the engine
+//! goes idle.
 
 use super::{Scheduler, lengths::position};
 use crate::engine::runner::Slot;

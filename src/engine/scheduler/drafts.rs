@@ -61,7 +61,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether the step in flight has rows of drafts.
+    /// True if the step in flight has rows of drafts.
     #[must_use]
     pub fn uses_drafts(&self) -> bool {
         self.in_flight.is_some_and(|in_flight| in_flight.draft_rows > 0)
@@ -145,7 +145,7 @@ impl Scheduler {
         drafted
     }
 
-    /// Whether a step with these drafts is expected to yield more tokens a second than one without. If not, they pause.
+    /// True if a step with these drafts is expected to yield more tokens a second than one without. If not, they pause.
     fn drafts_pay(&mut self, drafted: &[SequenceId], decode_rows: u32) -> bool {
         let cost = self.costs.draft_cost(decode_rows).zip(self.costs.decode_seconds(decode_rows));
         let Some(((fixed, per_row), decode_seconds)) = cost else {

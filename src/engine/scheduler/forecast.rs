@@ -22,7 +22,7 @@ impl Scheduler {
         let waiting_rows = self.queue.iter().map(|waiting| u64::from(self.sequences[&waiting.id].len()));
         let rows_ahead = prefilling.iter().map(|id| u64::from(self.left(*id))).chain(waiting_rows).sum();
         let others = count(prefilling.len() + self.queue.len());
-        // Whether a prompt is short matters only at its own turn, which comes last.
+        // Short or long: that matters for a prompt only at its own turn, which comes last.
         let demand = Demand { sequences: others.saturating_add(1), short: false };
         let seconds = |rows: u64| self.costs.prompt_seconds(rows, count(decoding.len()), demand);
 

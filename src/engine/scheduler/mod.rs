@@ -277,7 +277,7 @@ impl Scheduler {
         sequence.slot().map_or(0, |slot| sequence.len() - self.cache.held(slot))
     }
 
-    /// Whether a running sequence generates: all that it lacks is the last token of its prompt, or tokens that were
+    /// True if a running sequence generates: all that it lacks is the last token of its prompt, or tokens that were
     /// generated.
     fn decodes(&self, id: SequenceId) -> bool {
         let sequence = &self.sequences[&id];

@@ -22,7 +22,7 @@ pub(super) struct Sequence {
     slot: Option<Slot>,
     /// Rows below this position are prompt rows: the tokens it had when it was last queued.
     pub(super) prompt_len: u32,
-    /// Whether `take_started` has reported it.
+    /// True if `take_started` has reported it.
     pub(super) started: bool,
     /// Guesses of the tokens that follow `tokens`, for the next step.
     pub(super) draft: Vec<Token>,
@@ -76,7 +76,7 @@ impl Sequence {
         self.slot = Some(slot);
     }
 
-    /// Whether its prompt takes few rows in all, computed ones included.
+    /// True if its prompt takes few rows in all, computed ones included.
     pub(super) fn is_short(&self) -> bool {
         self.prompt_rows <= SHORT_PROMPT_ROWS
     }
@@ -86,7 +86,7 @@ impl Sequence {
         if self.scored.is_empty() { &self.tokens[..self.tokens.len() - 1] } else { &[] }
     }
 
-    /// Whether the logits of a position are wanted.
+    /// True if the logits of a position are wanted.
     pub(super) fn wants_logits(&self, pos: u32) -> bool {
         pos + 1 == self.len() || self.scored.contains(&pos)
     }

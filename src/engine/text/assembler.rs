@@ -18,7 +18,7 @@ pub struct TextAssembler {
     released: usize,
     /// Tokens whose log-probabilities are not released, in order. No more than `max_tokens` of the request.
     waiting: VecDeque<WaitingToken>,
-    /// Whether the text ends with the stop string instead of before it.
+    /// True if the text ends with the stop string instead of before it.
     include_stop: bool,
     /// Stop strings from this one on are marks, which are never part of the text.
     first_mark: u32,

@@ -38,7 +38,7 @@ impl Begun {
 }
 
 impl Utf8Decoder {
-    /// Whether a character has begun but not ended.
+    /// True if a character has begun but not ended.
     pub(super) fn is_waiting(&self) -> bool {
         !self.unfinished.is_empty()
     }

@@ -81,7 +81,7 @@ impl CallTurns {
         self.lanes.entry(ticket.lane).or_default().waiting.entry(ticket.key).or_default().push_front(id);
     }
 
-    /// Whether a call of this kind has a place in the engine now.
+    /// True if a call of this kind has a place in the engine now.
     pub(super) fn has_place(&self, ticket: CallTicket) -> bool {
         self.lanes.get(&ticket.lane).is_none_or(|queue| queue.has_place(ticket.lane) && queue.has_share(ticket.lane, ticket.key))
     }

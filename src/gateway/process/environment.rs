@@ -121,7 +121,7 @@ pub(super) fn of_engine(all: impl IntoIterator<Item = (OsString, OsString)>) -> 
     all.into_iter().filter(|(name, _)| passes(name))
 }
 
-/// Whether an engine is given the variable of this name.
+/// True if an engine is given the variable of this name.
 pub(super) fn passes(name: &OsStr) -> bool {
     // All that are passed have names of ASCII.
     let Some(name) = name.to_str() else { return false };

@@ -22,11 +22,11 @@ pub(in crate::gateway) struct History {
     pub(super) deaths_in_a_row: u32,
     /// The last of these in a row of which no work can have been the cause.
     pub(super) failed_starts: u32,
-    /// Whether the present engine, or the last one, had loaded the model.
+    /// True if the present engine, or the last one, had loaded the model.
     pub(super) was_ready: bool,
-    /// Whether it was given any work.
+    /// True if it was given any work.
     pub(super) was_given_work: bool,
-    /// Whether suspects had the last turn (`blame::Gate`).
+    /// True if suspects had the last turn (`blame::Gate`).
     pub(super) owes_others: bool,
     /// Engines that died before they were ready since one was; they are no deaths in a row.
     pub(super) failed_loads: u32,

@@ -62,7 +62,7 @@ impl Hub {
         self.cache()?.repo(repository(repo)).get(file)
     }
 
-    /// Whether a path without links lies in the cache.
+    /// True if a path without links lies in the cache.
     pub(in crate::models) fn holds(&self, path: &Path) -> bool {
         self.cache.as_ref().and_then(|cache| fs::canonicalize(cache).ok()).is_some_and(|cache| path.starts_with(cache))
     }

@@ -97,7 +97,7 @@ impl Store {
         let part = self.folder.file(&format!("{}.part", model.file_name()));
         let whole = self.folder.file(&model.file_name());
         let taken = take_out(&downloads, file, model, &part);
-        // Whether it is used up or broken, the next attempt must not meet it.
+        // The download is used up or broken: in both cases the next attempt must not find it.
         fs::remove_dir_all(&downloads).map_err(PullError::file(&downloads))?;
         if let Err(error) = taken {
             // The error to report is why the file is not there; that it cannot even be removed adds nothing.

@@ -27,9 +27,9 @@ use std::sync::Arc;
 pub(super) struct ChatView {
     /// Choices, at least 1.
     pub(super) n: usize,
-    /// Whether log-probabilities were asked for.
+    /// True if log-probabilities were asked for.
     pub(super) logprobs: bool,
-    /// Whether the answer contains reasoning (vLLM's `include_reasoning`).
+    /// True if the answer contains reasoning (vLLM's `include_reasoning`).
     pub(super) reasoning: bool,
     /// `None` for an answer without streaming, which always has the usage; else `stream_options.include_usage`.
     pub(super) stream_usage: Option<bool>,

@@ -44,7 +44,7 @@ impl ChatLogprobs {
         self.content.extend(tokens);
     }
 
-    /// Whether there are no log-probabilities.
+    /// True if there are no log-probabilities.
     pub(super) fn is_empty(&self) -> bool {
         self.content.0.is_empty()
     }

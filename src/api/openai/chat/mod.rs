@@ -237,7 +237,7 @@ fn fitting(prompt_tokens: usize, request: &ChatRequest, max_model_len: u64) -> R
     room(prompt_tokens, Some(asked), max_model_len).map_err(|error| about_length(error, request.names))
 }
 
-/// Whether the marks of calls or thoughts can be control tokens, whose text is empty unless special tokens are written
+/// True if the marks of calls or thoughts can be control tokens, whose text is empty unless special tokens are written
 /// out.
 fn marks_are_special(output: &OutputSpec, info: &ModelInfo) -> bool {
     let is_control = |mark: &str| info.control_tokens.iter().any(|(text, _)| text == mark);

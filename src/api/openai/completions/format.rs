@@ -25,13 +25,13 @@ pub struct CompletionView {
     pub n: usize,
     /// Candidates per prompt, at least `n`; more only without streaming.
     pub candidates: usize,
-    /// Whether log-probabilities were asked for; with `echo` those of the prompt too.
+    /// True if log-probabilities were asked for; with `echo` those of the prompt too.
     pub logprobs: bool,
-    /// Whether vLLM's `prompt_logprobs` were asked for.
+    /// True if vLLM's `prompt_logprobs` were asked for.
     pub prompt_logprobs: bool,
-    /// Whether each choice begins with its prompt.
+    /// True if each choice begins with its prompt.
     pub echo: bool,
-    /// Whether the answer contains token ids (vLLM's `return_token_ids`).
+    /// True if the answer contains token ids (vLLM's `return_token_ids`).
     pub token_ids: bool,
     /// `None` for an answer without streaming, which always has the usage; else `stream_options.include_usage`.
     pub stream_usage: Option<bool>,
@@ -71,7 +71,7 @@ struct CandidateState {
     offset: CharacterOffset,
     /// Characters of its prompt, counted once: the prompt may be long, and each token asks.
     prompt_end: u64,
-    /// Whether a chunk contained prompt tokens.
+    /// True if a chunk contained prompt tokens.
     in_prompt: bool,
     /// Sum and number of its tokens' log-probabilities.
     score: (f64, u32),

@@ -64,7 +64,7 @@ struct LimitsObject {
     /// Sequences that would be admitted now, to run or to wait.
     places_free: usize,
     places: usize,
-    /// Whether the request would be admitted now; else the answer is 503 with a wait, or 400 if it has more sequences
+    /// True if the request would be admitted now; else the answer is 503 with a wait, or 400 if it has more sequences
     /// than places.
     accepted: bool,
 }

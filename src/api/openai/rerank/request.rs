@@ -72,7 +72,7 @@ pub struct ScoreRequest {
     pub left: Vec<String>,
     /// The others, 1 to 1024.
     pub right: Vec<String>,
-    /// Whether `text_1` and `text_2` came as lists, for errors.
+    /// True if `text_1` and `text_2` came as lists, for errors.
     pub lists: (bool, bool),
     /// Cut longer inputs to so many tokens. Default: refuse them.
     pub truncate: Option<usize>,

@@ -30,9 +30,9 @@ use std::sync::Arc;
 pub(super) struct ResponseView {
     /// The model's name as the request gave it.
     pub(super) model: String,
-    /// Whether log-probabilities were asked for.
+    /// True if log-probabilities were asked for.
     pub(super) logprobs: bool,
-    /// Whether the answer contains reasoning (vLLM's `include_reasoning`).
+    /// True if the answer contains reasoning (vLLM's `include_reasoning`).
     pub(super) reasoning: bool,
     /// The seed that the request gave or that was drawn for it.
     pub(super) seed: i64,

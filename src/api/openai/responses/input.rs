@@ -28,7 +28,7 @@ pub(super) struct InputItems {
 /// A message of the assistant that the next item may extend.
 struct Turn {
     message: Message,
-    /// Whether an item has set its content.
+    /// True if an item has set its content.
     is_said: bool,
 }
 

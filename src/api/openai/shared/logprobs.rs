@@ -118,7 +118,7 @@ impl CharacterOffset {
         Self { characters, partial: Vec::new() }
     }
 
-    /// Whether no character was counted.
+    /// True if no character was counted.
     fn is_start(&self) -> bool {
         self.characters == 0 && self.partial.is_empty()
     }

@@ -136,7 +136,7 @@ fn name_of(pointer: &str) -> String {
     name
 }
 
-/// Whether a warning names the field, or one that it is in.
+/// True if a warning names the field, or one that it is in.
 fn names(warnings: &str, field: &str) -> bool {
     let words = warnings.split([' ', ',', ';', ':']).filter(|word| !word.is_empty());
     words.into_iter().any(|word| field == word || field.strip_prefix(word).is_some_and(|rest| rest.starts_with(['.', '['])))

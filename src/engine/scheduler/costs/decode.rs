@@ -16,7 +16,7 @@ pub(super) struct DecodeCost {
 }
 
 impl DecodeCost {
-    /// Whether nothing was measured yet.
+    /// True if nothing was measured yet.
     pub(super) fn is_empty(&self) -> bool {
         self.seconds.is_empty()
     }

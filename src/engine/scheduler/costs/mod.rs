@@ -77,7 +77,7 @@ impl Costs {
         self.drafts.expected(sequences, &self.decode)
     }
 
-    /// Whether the next step should go without drafts, so that the time of a pure decode step is known.
+    /// True if the next step should go without drafts, so that the time of a pure decode step is known.
     pub(super) fn wants_pure_decode(&self, decode_rows: u32) -> bool {
         self.decode.expected(decode_rows).is_none() || self.drafted_in_a_row >= PROBE_EVERY
     }

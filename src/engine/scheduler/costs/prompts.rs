@@ -44,7 +44,7 @@ const SHORT_PROMPT_SHARES: f64 = 2.0;
 pub(in crate::engine::scheduler) struct Demand {
     /// Sequences whose prompts are not computed yet and that have a slot or could get one.
     pub(in crate::engine::scheduler) sequences: u32,
-    /// Whether one of those whose turn it is has few rows in all.
+    /// True if one of those whose turn it is has few rows in all.
     pub(in crate::engine::scheduler) short: bool,
 }
 
@@ -144,7 +144,7 @@ impl PromptBudget {
         rows.saturating_sub((seconds / (self.level * per_row)) as u32).max(rows.min(MIN_ROWS as u32))
     }
 
-    /// Whether it is time for a step without prompt rows.
+    /// True if it is time for a step without prompt rows.
     pub(super) fn wants_pure_decode(&self) -> bool {
         self.mixed_in_a_row >= PROBE_EVERY
     }

@@ -99,7 +99,7 @@ pub(in crate::engine::scheduler) struct MovedTokens {
 #[derive(Debug)]
 pub(in crate::engine::scheduler) struct HostMemory {
     limits: SwapLimits,
-    /// Whether an entry can be loaded in part.
+    /// True if an entry can be loaded in part.
     can_cut: bool,
     /// At most [`MAX_ENTRIES`], and no more bytes than `limits` allow.
     entries: Vec<ParkedEntry>,
@@ -127,7 +127,7 @@ impl HostMemory {
         }
     }
 
-    /// Whether anything can be parked at all.
+    /// True if anything can be parked at all.
     pub(super) fn is_there(&self) -> bool {
         self.limits.bytes > 0
     }
@@ -171,12 +171,12 @@ impl HostMemory {
         self.step_bytes = 0;
     }
 
-    /// Whether the step being planned may still move a content of so many positions.
+    /// True if the step being planned may still move a content of so many positions.
     pub(super) fn may_move(&self, len: u32) -> bool {
         self.step_bytes == 0 || self.step_bytes.saturating_add(self.limits.bytes_of(len)) <= MAX_STEP_BYTES
     }
 
-    /// Whether the step being planned may still load an entry, which is always loaded as a whole.
+    /// True if the step being planned may still load an entry, which is always loaded as a whole.
     pub(super) fn may_load(&self, parked: Parked) -> bool {
         let len = self.entries.iter().find(|entry| entry.parked == parked).map_or(0, ParkedEntry::len);
         self.may_move(len)

@@ -35,7 +35,7 @@ pub(super) struct KvCache {
     pub(super) slots: Slots,
     /// The second tier.
     pub(super) host: HostMemory,
-    /// Whether a slot's last positions can be dropped and a part of it copied.
+    /// True if a slot's last positions can be dropped and a part of it copied.
     pub(super) can_truncate: bool,
     /// For the next step.
     ops: Vec<KvOp>,
@@ -134,12 +134,12 @@ impl KvCache {
         self.ops.extend(self.slots.iter().map(|slot| KvOp::Truncate { slot, keep: 0 }));
     }
 
-    /// Whether the step being planned copies into a slot. The copy may be made as late as the step's rows.
+    /// True if the step being planned copies into a slot. The copy may be made as late as the step's rows.
     fn is_copied_to(&self, slot: Slot) -> bool {
         self.ops.iter().any(|op| matches!(op, KvOp::Copy { to, .. } if *to == slot))
     }
 
-    /// Whether it copies from the slot; see [`Self::is_copied_to`].
+    /// True if it copies from the slot; see [`Self::is_copied_to`].
     fn is_copied_from(&self, slot: Slot) -> bool {
         self.ops.iter().any(|op| matches!(op, KvOp::Copy { from, .. } if *from == slot))
     }
@@ -192,7 +192,7 @@ impl KvCache {
         found.filter(|found| found.len >= held + MIN_COPY)
     }
 
-    /// Whether a slot can get parked content in the step being planned. If not, it can in the next.
+    /// True if a slot can get parked content in the step being planned. If not, it can in the next.
     fn can_load(&self, target: Slot, parked: Parked) -> bool {
         let is_idle = self.slots.iter().all(|slot| self.slots.is_free(slot));
         !self.is_copied_to(target) && !self.is_copied_from(target) && (is_idle || self.host.may_load(parked))
