@@ -9,7 +9,7 @@ use crate::{
     api::fields::FieldError,
     field_path::PathStyle,
     gateway::error::{EmbeddingError, SubmitError, TokenizeError},
-    protocol::{EmbedError, GenerationError, TextError},
+    protocol::GenerationError,
 };
 use axum::{
     Json,
@@ -185,7 +185,7 @@ impl ApiError {
     pub fn of_text(param: &str, error: TokenizeError) -> Self {
         match error {
             TokenizeError::Engine(error) => error.into(),
-            TokenizeError::Text(TextError::EngineDied(_)) => Self::EngineDied,
+            TokenizeError::EngineDied(_) => Self::EngineDied,
             TokenizeError::Text(error) => Self::invalid(param, error.to_string()),
         }
     }
@@ -350,7 +350,7 @@ impl From<EmbeddingError> for ApiError {
     fn from(error: EmbeddingError) -> Self {
         match error {
             EmbeddingError::Engine(error) => error.into(),
-            EmbeddingError::Embed(EmbedError::EngineDied(_)) => Self::EngineDied,
+            EmbeddingError::EngineDied(_) => Self::EngineDied,
             EmbeddingError::Embed(error) => Self::EngineFailed { message: error.to_string() },
         }
     }

@@ -45,19 +45,7 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let config = ApiConfig {
-            served_model_names: vec!["tiny".to_owned()],
-            max_body_bytes: 4096,
-            body_timeout: Duration::from_secs(60),
-            max_stop_strings: 4,
-            strict: false,
-            max_logprobs: None,
-            keep_alive: Duration::from_secs(10),
-            chat_template: None,
-            hold_status: Duration::from_secs(10),
-            requests_per_minute: None,
-            allowed_origins: Vec::new(),
-        };
+        let config = ApiConfig { max_body_bytes: 4096, ..ApiConfig::served_as(&["tiny"]) };
         Self { keys: &[], config, hosts: HostPolicy::Any, loads: true }
     }
 }

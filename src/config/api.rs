@@ -129,6 +129,26 @@ impl ApiConfig {
     }
 }
 
+#[cfg(test)]
+impl ApiConfig {
+    /// The defaults under these names, for tests.
+    pub(crate) fn served_as(names: &[&str]) -> Self {
+        Self {
+            served_model_names: names.iter().map(|name| (*name).to_owned()).collect(),
+            max_body_bytes: 2 << 20,
+            body_timeout: Duration::from_secs(30),
+            max_stop_strings: 4,
+            strict: false,
+            max_logprobs: None,
+            keep_alive: Duration::from_secs(10),
+            chat_template: None,
+            hold_status: Duration::from_secs(10),
+            requests_per_minute: None,
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
 /// Browsers send `scheme://host[:port]` or `null` (RFC 6454); anything else would never match.
 fn is_origin(text: &str) -> bool {
     let host = text.split_once("://").map(|(_, host)| host);

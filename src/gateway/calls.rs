@@ -12,7 +12,7 @@ use super::{
     fingerprint::{Fingerprint, Fingerprints},
     quarantine::{Quarantine, log_refusal},
 };
-use crate::protocol::{Answer, CallId, EngineCall, EngineReply, Question, TextError, ToEngine};
+use crate::protocol::{Answer, CallId, EngineCall, EngineReply, Question, ToEngine};
 use std::{collections::BTreeMap, fmt};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use turns::{CallTicket, CallTurns};
@@ -298,7 +298,7 @@ impl OpenCalls {
             let Some(call) = self.remove(id) else { continue };
             match fate {
                 Fate::Refused | Fate::Again => call.quarantine(Some(id)),
-                Fate::GivenUp => call.question.fail(TextError::EngineDied(after.reason.to_owned()).into()),
+                Fate::GivenUp => call.question.fail(TokenizeError::EngineDied(after.reason.to_owned())),
             }
         }
         let open = &self.open;
@@ -318,7 +318,7 @@ impl OpenCalls {
 
 /// The engine answered another question than it was asked.
 fn mismatch() -> TokenizeError {
-    TextError::EngineDied("it mixed up its answers".to_owned()).into()
+    TokenizeError::EngineDied("it mixed up its answers".to_owned())
 }
 
 #[cfg(test)]

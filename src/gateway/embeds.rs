@@ -239,7 +239,7 @@ impl Embeds {
                     answer(request.reply, Ok(request.vectors));
                 }
             }
-            Ok(_) => self.fail(number, EmbedError::EngineDied("it mixed up its answers".to_owned()).into()),
+            Ok(_) => self.fail(number, EmbeddingError::EngineDied("it mixed up its answers".to_owned())),
             Err(error) => self.fail(number, error.into()),
         }
     }
@@ -260,7 +260,7 @@ impl Embeds {
                     log_refusal("embed", Some(*number), content);
                     ended.push((*number, SubmitError::Quarantined.into()));
                 }
-                Some((Fate::GivenUp, _)) => ended.push((*number, EmbedError::EngineDied(after.reason.to_owned()).into())),
+                Some((Fate::GivenUp, _)) => ended.push((*number, EmbeddingError::EngineDied(after.reason.to_owned()))),
                 Some((Fate::Again, _)) | None => {}
             }
         }

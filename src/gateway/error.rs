@@ -1,7 +1,7 @@
 //! The reason why the gateway refuses a request, or cannot answer a question about text.
 //!
-//! One enum for each kind of caller; the API turns them into statuses. Knows no status code, and carries nothing that
-//! the engine said when it died: that is for the log.
+//! One enum for each kind of caller; the API turns them into statuses. Knows no status code. The cause of an engine's
+//! death is carried for the log and is not shown to clients.
 
 use crate::protocol::{ConstraintError, EmbedError, TextError};
 use std::time::Duration;
@@ -83,6 +83,9 @@ pub enum TokenizeError {
     /// The text or the tokens are at fault.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// Several engines died of unknown causes while they worked on it; says of what.
+    #[error("the engine died: {0}")]
+    EngineDied(String),
     /// The engine is not there.
     #[error(transparent)]
     Engine(#[from] SubmitError),
@@ -94,6 +97,9 @@ pub enum EmbeddingError {
     /// An input could not be computed.
     #[error(transparent)]
     Embed(#[from] EmbedError),
+    /// Several engines died of unknown causes while they worked on it; says of what.
+    #[error("the engine died: {0}")]
+    EngineDied(String),
     /// The engine is not there, or its model does not embed.
     #[error(transparent)]
     Engine(#[from] SubmitError),
@@ -132,7 +138,7 @@ impl From<TokenizeError> for CheckError {
     /// Calls of all kinds fail alike.
     fn from(error: TokenizeError) -> Self {
         match error {
-            TokenizeError::Text(TextError::EngineDied(reason)) => Self::EngineDied(reason),
+            TokenizeError::EngineDied(reason) => Self::EngineDied(reason),
             TokenizeError::Text(error) => Self::Refused(error.to_string()),
             TokenizeError::Engine(error) => Self::Engine(error),
         }

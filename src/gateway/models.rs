@@ -128,23 +128,10 @@ impl Models {
 pub(crate) mod tests {
     use super::*;
     use crate::gateway::testing::{model_info, start_scripted};
-    use std::time::Duration;
 
     /// A model under these names, with no limits of interest.
     pub(crate) fn served_as(names: &[&str], handle: EngineHandle) -> Models {
-        let config = ApiConfig {
-            served_model_names: names.iter().map(|name| (*name).to_owned()).collect(),
-            max_body_bytes: 4096,
-            body_timeout: Duration::from_secs(60),
-            max_stop_strings: 4,
-            strict: false,
-            max_logprobs: None,
-            keep_alive: Duration::from_secs(10),
-            chat_template: None,
-            hold_status: Duration::from_secs(10),
-            requests_per_minute: None,
-            allowed_origins: Vec::new(),
-        };
+        let config = ApiConfig::served_as(names);
         Models::of_one(handle, TemplateCache::default(), Arc::new(config))
     }
 

@@ -70,7 +70,4 @@ pub enum EmbedError {
     /// The vector has entries that are not finite.
     #[error("the model's vector has numbers that are not finite")]
     NotFinite,
-    /// Several engine processes died of unknown causes while they computed this. Made by the gateway.
-    #[error("the engine died: {0}")]
-    EngineDied(String),
 }

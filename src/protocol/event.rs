@@ -170,9 +170,6 @@ pub enum TextError {
         /// Ids are below this.
         vocabulary_size: u32,
     },
-    /// Several engines died of unknown causes while they worked on it. Made by the gateway.
-    #[error("the engine died: {0}")]
-    EngineDied(String),
     /// The answer does not fit into a frame, or might not: found by the gateway before it asks, or by the engine.
     #[error("the text has {len} bytes or more; at most {max} can be taken")]
     TooLong {

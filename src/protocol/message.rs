@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Both sides are the same binary; a mismatch means somebody ran two builds. Checked in `Load`. A changed field of
 /// anything that a message contains raises it too: frames have no field names.
-pub const PROTOCOL_VERSION: u16 = 8;
+pub const PROTOCOL_VERSION: u16 = 9;
 
 /// Gateway → engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

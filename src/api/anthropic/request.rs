@@ -212,7 +212,7 @@ fn output_config(f: &mut Fields, ignored: &mut Ignored) -> Result<OutputConfig, 
     let format = match newer.or(older) {
         None => None,
         Some(format) => {
-            let schema = schema(&mut Fields::new(format), &path)?;
+            let schema = schema(Fields::new(format), &path, ignored)?;
             Some(Constrained { constraint: Constraint::JsonSchema(Value::Object(schema).to_string()), path })
         }
     };
@@ -221,11 +221,12 @@ fn output_config(f: &mut Fields, ignored: &mut Ignored) -> Result<OutputConfig, 
 }
 
 /// The schema of a format at `at`.
-fn schema(format: &mut Fields, at: &FieldPath) -> Result<Map<String, Value>, FieldError> {
-    if tools::string(format, "type", at)? != "json_schema" {
+fn schema(mut format: Fields, at: &FieldPath, ignored: &mut Ignored) -> Result<Map<String, Value>, FieldError> {
+    if tools::string(&mut format, "type", at)? != "json_schema" {
         return Err(FieldError::invalid(at.field("type"), "expected 'json_schema'"));
     }
     let schema = format.object("schema").map_err(|error| error.inside(at))?;
+    ignored.extend_inside(at.as_str(), &format.finish());
     schema.ok_or_else(|| FieldError::missing(at.field("schema")))
 }
 

@@ -5,12 +5,15 @@
 
 pub(in crate::api) mod specs;
 
-use crate::api::{
-    fields::{FieldError, Fields, ignored::Ignored, spec::FieldSpec, values::Shaped},
-    openai::shared::{
-        ending::read_stop,
-        sampling::{self, Sampling},
+use crate::{
+    api::{
+        fields::{FieldError, Fields, ignored::Ignored, spec::FieldSpec, values::Shaped},
+        openai::shared::{
+            ending::read_stop,
+            sampling::{self, Sampling},
+        },
     },
+    field_path::FieldPath,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -150,21 +153,22 @@ fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
     if files.len() > MAX_EXTRA {
         return Err(FieldError::invalid(NAME, format!("it has {} entries; at most {MAX_EXTRA} are accepted", files.len())));
     }
-    let file = |file: Value| match file {
+    let file = |(index, file): (usize, Value)| match file {
         Value::Object(map) => {
+            let inside = |error: FieldError| error.inside(FieldPath::from(NAME).index(index));
             let mut file = Fields::new(map);
             // llama.vim's own note of when it saw the text.
             file.take("time");
             let read = ExtraFile {
-                filename: file.get(&specs::FILENAME)?.unwrap_or_else(|| "tmp".to_owned()),
-                text: file.get(&specs::TEXT)?.unwrap_or_default(),
+                filename: file.get(&specs::FILENAME).map_err(inside)?.unwrap_or_else(|| "tmp".to_owned()),
+                text: file.get(&specs::TEXT).map_err(inside)?.unwrap_or_default(),
             };
             f.leave("input_extra[]", file);
             Ok(read)
         }
         other => Err(FieldError::wrong_type(NAME, "only objects with 'filename' and 'text'", &other)),
     };
-    files.into_iter().map(file).collect()
+    files.into_iter().enumerate().map(file).collect()
 }
 
 /// Takes out the fields of samplers that `samplers` does not list, and gives those that are used llama-server's

@@ -46,17 +46,9 @@ async fn bench_of(model: ModelInfo) -> Bench {
     let mut states = engine.watch_state();
     let scripted = engines.next_ready_with(model).await;
     let config = ApiConfig {
-        served_model_names: vec!["org/tiny:q4".to_owned(), "tiny".to_owned()],
-        max_body_bytes: 1 << 20,
-        body_timeout: Duration::from_secs(10),
-        max_stop_strings: 4,
-        strict: false,
-        max_logprobs: None,
         keep_alive: Duration::from_secs(3600),
-        chat_template: None,
         hold_status: Duration::from_secs(3600),
-        requests_per_minute: None,
-        allowed_origins: vec![],
+        ..ApiConfig::served_as(&["org/tiny:q4", "tiny"])
     };
     states.wait_for(|state| *state == crate::gateway::engine_state::EngineState::Ready).await.unwrap();
     let (keys, config) = (KeyRing::load(&KeyConfig::default()).unwrap(), Arc::new(config));

@@ -151,9 +151,30 @@ fn any_params() -> impl Strategy<Value = SamplingParams> {
     let top_p = prop_oneof![Just(1.0_f32), 0.01..1.0_f32, 0.98..1.0_f32];
     let min_p = prop_oneof![Just(0.0_f32), 0.0..1.0_f32, 0.0..0.01_f32];
     (0.05..3.0_f32, top_k, top_p, min_p, any::<u64>(), llama_params()).prop_map(|(temperature, top_k, top_p, min_p, seed, llama)| {
-        // Not down to 0, where the book's own temperature is all rounding.
-        let dynatemp_range = llama.dynatemp_range * temperature;
-        SamplingParams { temperature, dynatemp_range, top_k, top_p, min_p, seed, ..llama }
+        let off = params();
+        // Every field is written out, so that a new parameter does not compile until the properties generate it.
+        SamplingParams {
+            temperature,
+            // Not down to 0, where the book's own temperature is all rounding.
+            dynatemp_range: llama.dynatemp_range * temperature,
+            dynatemp_exponent: llama.dynatemp_exponent,
+            top_n_sigma: llama.top_n_sigma,
+            top_k,
+            typical_p: llama.typical_p,
+            top_p,
+            min_p,
+            xtc_probability: llama.xtc_probability,
+            xtc_threshold: llama.xtc_threshold,
+            // Penalties and biases change logits before these rules see them, and have tests of their own.
+            presence_penalty: off.presence_penalty,
+            frequency_penalty: off.frequency_penalty,
+            repetition_penalty: off.repetition_penalty,
+            repeat_last_n: off.repeat_last_n,
+            dry: off.dry,
+            logit_bias: off.logit_bias,
+            seed,
+            repeatable: off.repeatable,
+        }
     })
 }
 

@@ -219,7 +219,7 @@ fn what_has_no_effect_is_named_by_its_place() {
         "speed": "fast",
         "diagnostics": {"previous_message_id": "msg_1"},
         "context_management": {"edits": [{"type": "clear_thinking_20251015"}]},
-        "output_config": {"task_budget": {}},
+        "output_config": {"task_budget": {}, "format": {"type": "json_schema", "schema": {}, "colour": "red"}},
         "frobnicate": 1,
         "logprobs": true,
     }))
@@ -227,7 +227,7 @@ fn what_has_no_effect_is_named_by_its_place() {
 
     let expected = "speed diagnostics context_management messages.0.content.0.citations messages.0.content.0.x messages.0.id \
                     messages.1.content.0 tools.0.defer_loading tools.0.allowed_callers tools.0.input_examples tool_choice.y \
-                    output_config.task_budget frobnicate logprobs";
+                    output_config.format.colour output_config.task_budget frobnicate logprobs";
     assert_eq!(request.chat.ignored_last.shown().collect::<Vec<_>>(), expected.split_whitespace().collect::<Vec<_>>());
     assert_eq!(request.chat.logprobs, None, "a field of chat's is none of this route's");
 }

@@ -90,3 +90,10 @@ fn too_many_of_anything_are_refused() {
         assert_eq!(read(json!({field: value})).unwrap_err().param(), Some(field), "{field}");
     }
 }
+
+#[test]
+fn a_fault_in_a_file_names_the_file() {
+    for (files, path) in [(json!([{}, {"text": 1}]), "input_extra[1].text"), (json!([{"filename": []}]), "input_extra[0].filename")] {
+        assert_eq!(read(json!({"input_extra": files})).unwrap_err().param(), Some(path));
+    }
+}

@@ -15,7 +15,7 @@ use crate::{
         handle::EngineHandle,
         models::Model,
     },
-    protocol::{EmbeddingInfo, ModelInfo, SpecialText, TextError, Token},
+    protocol::{EmbeddingInfo, ModelInfo, SpecialText, Token},
     telemetry::{self, EmbeddingRecord, Outcome},
 };
 use axum::response::Response;
@@ -262,7 +262,7 @@ pub(in crate::api::openai) fn element(name: &str, is_list: bool, index: usize) -
 
 fn text_error(name: &str, error: TokenizeError) -> ApiError {
     match error {
-        TokenizeError::Text(error) if !matches!(error, TextError::EngineDied(_)) => FieldError::invalid(name, error.to_string()).into(),
+        TokenizeError::Text(error) => FieldError::invalid(name, error.to_string()).into(),
         other => other.into(),
     }
 }

@@ -134,7 +134,7 @@ impl Reading {
 
     fn tools(&mut self, f: &mut Fields) -> Result<(Tools, Calls), FieldError> {
         let (tools, shown) = tools(f, &mut self.ignored)?;
-        let (calls, shown_choice) = tool_choice(f, &tools)?;
+        let (calls, shown_choice) = tool_choice(f, &tools, &mut self.ignored)?;
         self.show(specs::TOOLS.name, shown.into());
         self.show(specs::TOOL_CHOICE.name, shown_choice);
         Ok((tools, calls))
@@ -263,9 +263,9 @@ impl Reading {
         if cache.boolean("prewarm").map_err(|error| error.inside(CACHE))? == Some(true) {
             return Err(FieldError::unsupported(FieldPath::from(CACHE).field("prewarm"), "is not supported: every request generates"));
         }
-        if cache.take("comparison_response_id").is_some() {
-            self.ignored.add_inside(CACHE, "comparison_response_id");
-        }
+        // Prompts are kept as long as there is room, so any time to live is accepted; the rest is reported.
+        cache.take("ttl");
+        self.ignored.extend_inside(CACHE, &cache.finish());
         Ok(())
     }
 }

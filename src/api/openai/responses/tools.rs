@@ -60,18 +60,21 @@ pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Tools, Vec
     Ok((read, shown))
 }
 
-/// `tool_choice`, and as a response repeats it.
+/// `tool_choice`, and as a response repeats it. Adds members without effect to `ignored`.
 ///
 /// # Errors
 /// No choice, or one of a function that is not among `tools`.
-pub(super) fn tool_choice(f: &mut Fields, tools: &Tools) -> Result<(Calls, Value), FieldError> {
+pub(super) fn tool_choice(f: &mut Fields, tools: &Tools, ignored: &mut Ignored) -> Result<(Calls, Value), FieldError> {
     let given = f.get(&specs::TOOL_CHOICE)?;
     let shown = given.clone().unwrap_or_else(|| "auto".into());
     let calls = match given {
         Some(Value::Object(mut choice)) => {
             let at = FieldPath::from(specs::TOOL_CHOICE.name);
             function_type(&choice, &at)?;
-            named_function(choice.shift_remove("name"), &at.field("name"), tools)?
+            choice.shift_remove("type");
+            let calls = named_function(choice.shift_remove("name"), &at.field("name"), tools)?;
+            ignored.extend_inside(at.as_str(), &Fields::new(choice).finish());
+            calls
         }
         other => read_tool_choice(other.unwrap_or(Value::Null), tools)?,
     };

@@ -102,10 +102,11 @@ pub(in crate::api) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bo
     if !stream {
         return Err(FieldError::invalid(NAME, "it is only allowed when 'stream' is true"));
     }
+    let inside = |error: FieldError| error.inside(NAME);
     let mut options = Fields::new(options);
-    let include_usage = options.get(&INCLUDE_USAGE)?;
+    let include_usage = options.get(&INCLUDE_USAGE).map_err(inside)?;
     // Nothing is obfuscated here: a client that asks for it must learn that.
-    if options.get(&INCLUDE_OBFUSCATION)? {
+    if options.get(&INCLUDE_OBFUSCATION).map_err(inside)? {
         options.report(INCLUDE_OBFUSCATION.name);
     }
     ignored.extend_inside(NAME, &options.finish());

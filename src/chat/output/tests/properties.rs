@@ -202,7 +202,7 @@ proptest! {
 }
 
 #[test]
-fn a_megabyte_in_single_characters_takes_no_more_than_a_second() {
+fn a_megabyte_in_single_characters_takes_linear_time() {
     let long = |begin: &str, unit: &str| format!("{begin}{}", unit.repeat((1 << 20) / unit.len()));
     let texts = [
         (ToolFormat::Hermes, long("", " ")),
@@ -233,6 +233,7 @@ fn a_megabyte_in_single_characters_takes_no_more_than_a_second() {
         let begun = Instant::now();
         let pushed: usize = text.chars().map(|c| parser.push(c.encode_utf8(&mut [0; 4])).len()).sum();
         let deltas = pushed + parser.finish().len();
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?} and {deltas} deltas for {format:?}", begun.elapsed());
+        // A second or less where the time is linear, in an unoptimized build on a busy machine a few; hours where it is not.
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?} and {deltas} deltas for {format:?}", begun.elapsed());
     }
 }

@@ -186,7 +186,7 @@ fn stream_options_need_a_stream() {
 
     assert_eq!(refused(json!({"stream_options": {"include_usage": true}})).param(), Some("stream_options"));
     assert_eq!(refused(json!({"stream": false, "stream_options": {}})).param(), Some("stream_options"));
-    assert_eq!(refused(json!({"stream": true, "stream_options": {"include_usage": 1}})).param(), Some("include_usage"));
+    assert_eq!(refused(json!({"stream": true, "stream_options": {"include_usage": 1}})).param(), Some("stream_options.include_usage"));
 }
 
 #[test]

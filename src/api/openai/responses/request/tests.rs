@@ -108,6 +108,11 @@ fn what_is_not_done_is_reported() {
         (json!({"stream": true, "stream_options": {"include_obfuscation": true}}), "stream_options.include_obfuscation"),
         (json!({"stream": true, "stream_options": {"include_usage": true}}), "stream_options.include_usage"),
         (json!({"prompt_cache_options": {"comparison_response_id": "resp_1"}}), "prompt_cache_options.comparison_response_id"),
+        (json!({"prompt_cache_options": {"ttl": "30m", "colour": "red"}}), "prompt_cache_options.colour"),
+        (
+            json!({"tools": [{"type": "function", "name": "f"}], "tool_choice": {"type": "function", "name": "f", "colour": "red"}}),
+            "tool_choice.colour",
+        ),
     ];
     for (fields, name) in rows {
         assert_eq!(ignored(fields.clone()), [name], "{fields}");
