@@ -34,7 +34,7 @@ impl Stamp {
         }
         if self.is_counted && self.family != Family::Anthropic {
             let headers = response.headers_mut();
-            // Until the head of the response; a stream goes on after that.
+            // The time until the head of the response; a stream goes on after that.
             let milliseconds = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
             headers.insert(HeaderName::from_static("openai-processing-ms"), HeaderValue::from(milliseconds));
             headers.insert(HeaderName::from_static("openai-version"), VERSION);
