@@ -1,5 +1,5 @@
-//! OpenAI's headers on answers of `/v1` and `/generate`, but not where Anthropic's clients call, and the count of those
-//! that are refusals.
+//! Writes OpenAI's headers on answers of OpenAI's route family and of `/generate`, and counts the refusals of these
+//! routes and of Anthropic's.
 
 use crate::{
     api::{family::Family, routes::Rules},
