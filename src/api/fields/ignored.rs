@@ -63,7 +63,7 @@ impl Ignored {
         self.known.is_empty()
     }
 
-    /// The first names, at most [`SHOWN`].
+    /// The first names, at most 16.
     pub fn shown(&self) -> impl Iterator<Item = &str> {
         self.shown.iter().map(|(_, name)| name.as_str())
     }
