@@ -15,8 +15,8 @@ use std::{
 
 /// The budget of all bodies together, bytes.
 const TOTAL: usize = 512 << 20;
-/// A body that needs at most this much is always accepted, bytes: all connections together hold at most 256 MiB of such
-/// bodies.
+/// A body that needs at most this number of bytes is always accepted: all connections together hold at most 256 MiB of
+/// such bodies.
 const FREE: usize = 64 * 1024;
 /// The memory assumed for each JSON mark that begins a value (see [`need`]), bytes: a `serde_json::Value` in a list
 /// whose memory has just been doubled. A field of an object has two marks, which cover its name, its value and its

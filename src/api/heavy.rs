@@ -1,11 +1,10 @@
-//! Threads of their own for work whose size the client chose: reading long bodies, writing long answers.
+//! Separate threads for work whose size the client chose: reading long bodies, writing long answers.
 //!
 //! The runtime's threads answer every probe and carry every stream; half a second of JSON on one of them is half a
 //! second of silence for all. So requests with a long body are answered on these threads from the first byte that is
-//! read, whatever their handler does, and long answers are written on them. There are [`THREADS`] of them: as many
-//! heavy requests are worked on at once, and others wait while short requests pass. Callers take turns: work has a
-//! permit only while it runs, and asks for another one each time that it goes on. The threads have a low priority, so
-//! that they do not slow the engine's steps.
+//! read, whatever their handler does, and long answers are written on them. There are [`THREADS`] of them; further
+//! heavy work waits while short requests pass. Callers take turns: work has a permit only while it runs, and asks for
+//! another one each time that it goes on. The threads have a low priority, so that they do not slow the engine's steps.
 
 use super::{
     caller,
@@ -28,7 +27,7 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Number of these threads, and so of heavy requests that are worked on at once.
+/// Number of these threads, and thereby of pieces of heavy work that run at once.
 const THREADS: usize = 2;
 /// The size from which a body is heavy, bytes: a smaller one is read as JSON in a millisecond or two.
 pub(super) const HEAVY_BODY: u64 = 64 * 1024;

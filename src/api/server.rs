@@ -49,7 +49,7 @@ pub enum ListenError {
         /// The address asked for.
         host: IpAddr,
     },
-    /// Something listens there already.
+    /// A program listens on this address already.
     #[error("port {} on {} is in use; stop what listens there, or choose another port with --port", address.port(), address.ip())]
     InUse {
         /// The address asked for.

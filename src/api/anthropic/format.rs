@@ -29,7 +29,7 @@ pub(super) struct MessageView {
     pub(super) thoughts: bool,
     /// The request's stop strings.
     pub(super) stop_sequences: Vec<String>,
-    /// Tokens of the prompt.
+    /// Number of tokens in the prompt.
     pub(super) prompt_tokens: usize,
     /// Warnings for the body, if the request asked for them there (in answers without streaming).
     pub(super) warnings: Option<Vec<String>>,
@@ -51,7 +51,7 @@ pub(super) struct MessageFormat {
     /// The number of blocks that have begun.
     blocks: usize,
     tokens: u64,
-    /// Tokens up to the last one whose event contained reasoning.
+    /// Number of tokens up to the last one whose event contained reasoning.
     thinking_tokens: u64,
     finish: Option<Finish>,
     /// The blocks of all chunks so far, for an answer without streaming.

@@ -16,7 +16,7 @@ use std::fmt;
 pub struct FieldError {
     /// The field; empty for the body as a whole.
     pub path: FieldPath,
-    /// The rule that it breaks.
+    /// The rule that the field breaks.
     pub fault: FieldFault,
 }
 
@@ -25,7 +25,7 @@ pub struct FieldError {
 pub enum FieldFault {
     /// The body as a whole is no JSON object.
     Body {
-        /// The rule that it breaks.
+        /// The fault of the body; without a full stop.
         reason: String,
     },
     /// A required field is absent or null.

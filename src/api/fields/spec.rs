@@ -77,7 +77,7 @@ pub trait AnySpec: Debug + Sync {
     /// Reads the field for its errors alone.
     ///
     /// # Errors
-    /// Its value is not allowed.
+    /// The field's value is not allowed.
     fn check(&self, fields: &mut Fields) -> Result<(), FieldError>;
 }
 
@@ -88,7 +88,7 @@ impl Fields {
     /// Reads a field.
     ///
     /// # Errors
-    /// Its value is not one that the spec allows.
+    /// The field's value is not one that the spec allows.
     pub fn get<V: Values>(&mut self, spec: &FieldSpec<V>) -> Result<V::Read, FieldError> {
         let sent = self.take(spec.name);
         spec.values.read(spec.name, sent)
@@ -97,7 +97,7 @@ impl Fields {
     /// Reads a field that must be there.
     ///
     /// # Errors
-    /// It is absent, or its value is not one that the spec allows.
+    /// The field is absent, or its value is not one that the spec allows.
     pub fn require<V, T>(&mut self, spec: &FieldSpec<V>) -> Result<T, FieldError>
     where
         V: Values<Read = Option<T>>,
@@ -108,7 +108,7 @@ impl Fields {
     /// Reads fields that are refused or have no effect, for their errors alone.
     ///
     /// # Errors
-    /// The first one whose value is not allowed.
+    /// The first field whose value is not allowed.
     pub fn check(&mut self, specs: Specs) -> Result<(), FieldError> {
         specs.iter().try_for_each(|spec| spec.check(self))
     }

@@ -54,7 +54,7 @@ impl Fields {
     /// Reads a field that has a default as if it had none: `None` if nothing was sent.
     ///
     /// # Errors
-    /// Its value is not one that the spec allows.
+    /// The field's value is not one that the spec allows.
     pub fn sent<V, T>(&mut self, spec: &FieldSpec<Or<V>>) -> Result<Option<T>, FieldError>
     where
         V: Values<Value = T, Read = Option<T>>,

@@ -2,7 +2,7 @@
 
 use crate::api::fields::spec::{AnySpec, Specs};
 
-/// A route in the documents; with one of its kinds of body, if it takes several.
+/// A route in the documents, with one of the kinds of body that it takes.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::api) struct Docs {
     /// One sentence on this kind of body; `None` for the first kind, which the route's summary describes.

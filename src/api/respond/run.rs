@@ -121,7 +121,7 @@ impl Run {
         Ok(Some(event))
     }
 
-    /// The counts so far.
+    /// The token counts so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let mut usage = Usage {

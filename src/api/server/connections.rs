@@ -11,7 +11,8 @@ use std::{
 use tokio::{net::TcpStream, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
-/// A connection whose writes fail when its client reads nothing for too long. Pinned, because its timer is.
+/// A connection whose writes fail when its client reads nothing for too long. The box is pinned, because the stream's
+/// timer must be.
 pub(super) type Connection = Pin<Box<TimeoutStream<Socket>>>;
 
 /// Closes connections beyond the maximum at once, and sets `TCP_NODELAY` on the others, because each token is a packet.

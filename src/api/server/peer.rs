@@ -76,7 +76,7 @@ pub(super) struct PeerState {
     pub(super) ended: bool,
     /// True if hyper's buffer has bytes that were not all written.
     pub(super) is_writing: bool,
-    /// True if the client has sent bytes that no complete request contains so far.
+    /// True if bytes were read after the last head or end of a request: the client may be in the middle of a message.
     pub(super) mid_message: bool,
     /// True if a body was not read to its end.
     pub(super) unread: bool,

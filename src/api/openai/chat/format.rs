@@ -31,7 +31,7 @@ pub(super) struct ChatView {
     pub(super) logprobs: bool,
     /// True if the answer contains reasoning (vLLM's `include_reasoning`).
     pub(super) reasoning: bool,
-    /// `None` for an answer without streaming, which always has the usage; else `stream_options.include_usage`.
+    /// `stream_options.include_usage`; `None` for an answer without streaming, which always has the usage.
     pub(super) stream_usage: Option<bool>,
     /// The seed that the request gave or that was drawn for it.
     pub(super) seed: i64,
@@ -59,7 +59,7 @@ struct ChatChoiceState {
     /// Log-probabilities of tokens that no chunk contained yet. There is at most one for each token of the choice.
     logprobs: Option<ChatLogprobs>,
     tokens: u64,
-    /// Tokens up to the last one whose event contained reasoning.
+    /// Number of tokens up to the last one whose event contained reasoning.
     reasoning_tokens: u64,
 }
 

@@ -34,7 +34,7 @@ pub struct CompletionView {
     pub echo: bool,
     /// True if the answer contains token ids (vLLM's `return_token_ids`).
     pub token_ids: bool,
-    /// `None` for an answer without streaming, which always has the usage; else `stream_options.include_usage`.
+    /// `stream_options.include_usage`; `None` for an answer without streaming, which always has the usage.
     pub stream_usage: Option<bool>,
     /// The seed that the request gave or that was drawn for it (an extension, in answers without streaming).
     pub seed: i64,

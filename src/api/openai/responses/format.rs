@@ -57,7 +57,7 @@ pub(super) struct ResponsesFormat {
     /// Log-probabilities of tokens that no event contained yet. There is at most one for each token of the answer.
     logprobs: TokenLogprobs,
     tokens: u64,
-    /// Tokens up to the last one whose event contained reasoning.
+    /// Number of tokens up to the last one whose event contained reasoning.
     reasoning_tokens: u64,
 }
 
