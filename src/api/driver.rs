@@ -31,7 +31,8 @@ pub(super) struct Submission {
     pub(super) stream: bool,
     /// Warnings about fields that are not obeyed, or only in part.
     pub(super) warnings: Reported,
-    /// Time after which the text ends at the next line break; see [`Run::end_lines_after`].
+    /// Time from the first tokens after which the text ends, but not before its first line break; see
+    /// [`Run::end_lines_after`].
     pub(super) line_limit: Option<Duration>,
 }
 
