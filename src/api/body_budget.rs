@@ -1,7 +1,9 @@
-//! Memory that request bodies may take at once: their bytes while they arrive, and the JSON values read from them.
+//! Limits the memory that request bodies may take at once: their bytes while they arrive, and the JSON values read from
+//! them.
 //!
-//! Of all callers together [`TOTAL`] bytes, of one caller half of that; more is refused at once, and no request waits.
-//! A request has its part from before its body is read until it was submitted to the engine, or answered ([`release`]).
+//! All callers together may take [`TOTAL`] bytes, one caller half of that. A body beyond it is refused at once; no
+//! request waits. A request holds its share from before its body is read until it was submitted to the engine
+//! ([`release`]) or answered.
 
 use super::error::ApiError;
 use std::{
@@ -13,17 +15,18 @@ use std::{
 
 /// The budget of all bodies together, bytes.
 const TOTAL: usize = 512 << 20;
-/// A body that needs no more is always taken: all connections together have no more than 256 MiB of such ones.
+/// A body that needs at most this number of bytes is always accepted: all connections together hold at most 256 MiB of
+/// such bodies.
 const FREE: usize = 64 * 1024;
-/// Bytes of memory for each mark of JSON that begins a value (see [`need`]): a `serde_json::Value` in a list whose
-/// memory has just been doubled. A field has two marks, for its value, its name and its entries in the tables of its
-/// object.
+/// The memory assumed for each JSON mark that begins a value (see [`need`]), bytes: a `serde_json::Value` in a list
+/// whose memory has just been doubled. A field of an object has two marks, which cover its name, its value and its
+/// entries in the object's tables.
 const MARK: usize = 2 * size_of::<serde_json::Value>();
-/// `Retry-After` of a refusal: most bodies are read and submitted in less.
+/// `Retry-After` of a refusal: most bodies are read and submitted in less time.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// An estimate of the memory that a body needs until it was read as JSON, bytes: its bytes, its texts and its values.
-/// Commas, colons and brackets inside texts count too, because only a parser could tell them apart.
+/// An estimate of the memory that a body needs until it was read as JSON, bytes: for its bytes, its texts and its
+/// values. Commas, colons and brackets inside texts count too, because only a parser could tell them apart.
 pub(super) fn need(body: &[u8]) -> usize {
     let marks = body.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
     body.len().saturating_mul(2).saturating_add(marks.saturating_mul(MARK))
@@ -37,7 +40,7 @@ struct BytesInUse {
     by_caller: BTreeMap<u64, usize>,
 }
 
-/// The bytes of all callers.
+/// The budget that all callers share.
 #[derive(Debug)]
 pub(super) struct BodyBudget {
     total: usize,
@@ -56,17 +59,17 @@ impl BodyBudget {
         Self { total, taken: Mutex::default() }
     }
 
-    /// A share for a body whose length is not known.
+    /// An empty share for a caller's next body; [`BudgetShare::grow`] enlarges it.
     pub(super) fn part(self: &Arc<Self>, caller: u64) -> BudgetShare {
         BudgetShare { budget: Arc::clone(self), caller, bytes: 0 }
     }
 
     fn taken(&self) -> MutexGuard<'_, BytesInUse> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if `more` bytes were taken for a caller.
+    /// Takes `more` bytes for a caller. True if they are within the limits.
     fn take(&self, caller: u64, more: usize) -> bool {
         let mut taken = self.taken();
         let of_caller = taken.by_caller.get(&caller).copied().unwrap_or(0).saturating_add(more);
@@ -100,11 +103,11 @@ pub(super) struct BudgetShare {
 }
 
 impl BudgetShare {
-    /// Grows to `bytes`, if it is smaller; to half of the budget at most, so that any body is accepted when there is no
-    /// other.
+    /// Grows the share to `bytes`, unless it is larger already. Half of the budget is the maximum, so that any body is
+    /// accepted when there is no other.
     ///
     /// # Errors
-    /// Too much is taken; it stays as it is.
+    /// `Overloaded` if too much is taken already; the share stays as it is.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         let bytes = bytes.min(self.budget.total / 2);
         let more = bytes.saturating_sub(self.bytes);
@@ -129,11 +132,11 @@ impl Drop for BudgetShare {
 }
 
 tokio::task_local! {
-    /// The part of the request that this task answers.
+    /// The share of the request that this task answers.
     static PART: RefCell<Option<BudgetShare>>;
 }
 
-/// Runs `work`, which answers the request that has this part.
+/// Runs `work`, which answers the request that holds this share.
 pub(super) async fn scope<T>(part: BudgetShare, work: impl Future<Output = T>) -> T {
     PART.scope(RefCell::new(Some(part)), work).await
 }

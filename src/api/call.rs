@@ -1,8 +1,9 @@
-//! A request in the form that handlers get: who sent it, when, on which route, and its body's fields.
+//! A request in the form that handlers get: its caller, its time, its route, and the fields of its body.
 //!
 //! A handler takes a [`Call`] and, where the route has a body, its [`Fields`] beside it: the first goes on to the
-//! driver, the other is consumed by the reader of the route. Neither keeps the body's bytes or its headers: a thousand
-//! requests that wait for the engine would keep them a thousand times. Refusals have the shape of the route's family.
+//! driver, the other is consumed by the reader of the route. Neither keeps the bytes of the body or the request's
+//! headers: a thousand requests that wait for the engine would keep them a thousand times. Refusals have the shape of
+//! the route's family.
 
 use super::{
     error::ApiError,
@@ -28,17 +29,17 @@ use tokio::time::Instant;
 /// A request without its body.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// The route that it was sent to.
+    /// The route that the request was sent to.
     pub(super) route: &'static Route,
-    /// Who sent it.
+    /// The caller who sent the request.
     pub(super) principal: Principal,
-    /// Where its warnings are reported.
+    /// The way in which warnings are reported.
     pub(super) policy: WarningPolicy,
-    /// When its handler was entered: the body was in memory then.
+    /// The time at which the handler was entered; the body was in memory by then.
     pub(super) received: Instant,
-    /// Where the caller stands after it, if requests are limited and this one counted.
+    /// The caller's remaining quota after this request; `None` if requests are not limited or this one does not count.
     pub(super) allowance: Option<Allowance>,
-    /// State that all requests share.
+    /// The state that all requests share.
     pub(super) state: AppState,
 }
 

@@ -5,7 +5,7 @@ tokio::task_local! {
     static CALLER: u64;
 }
 
-/// Runs `work` as the caller's.
+/// Runs `work` in the name of this caller.
 pub(super) async fn scope<T>(caller: u64, work: impl Future<Output = T>) -> T {
     CALLER.scope(caller, work).await
 }

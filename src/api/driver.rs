@@ -22,20 +22,22 @@ use std::time::Duration;
 pub(super) struct Submission {
     /// The model, under the name that the request gave it.
     pub(super) model: Model,
-    /// For each prompt its choices in a row. Ids and the caller's namespace are assigned later.
+    /// The sequences in the order of the prompts; the choices of one prompt are adjacent. Ids and the caller's
+    /// namespace are assigned later.
     pub(super) sequences: Vec<SequenceRequest>,
-    /// Choices of each prompt, at least 1.
+    /// Number of choices of each prompt, at least 1.
     pub(super) choices: usize,
     /// True if the answer is streamed.
     pub(super) stream: bool,
-    /// Fields that are not obeyed, or only in part.
+    /// Warnings about fields that are not obeyed, or only in part.
     pub(super) warnings: Reported,
-    /// Time after which the text ends with its line; see [`Run::end_lines_after`].
+    /// Time from the first tokens after which the text ends, but not before its first line break; see
+    /// [`Run::end_lines_after`].
     pub(super) line_limit: Option<Duration>,
 }
 
-/// Generates the submission prepared for `call`, and answers in this format. Dropped when the client goes away, which
-/// cancels the generation.
+/// Generates the submission prepared for `call`, and answers in this format. The future is dropped when the client
+/// disconnects, which cancels the generation.
 ///
 /// # Errors
 /// A failure before the response has begun; later ones are written into the stream.
@@ -45,7 +47,7 @@ pub(super) fn generate<F: WireFormat>(
     format: F,
 ) -> impl Future<Output = Result<Response, ApiError>> + Send + use<F> {
     let mode = Mode::of(submission.stream, &call.state.config);
-    // Outside of the future, so that it does not keep the submission while the answer is awaited.
+    // This runs outside of the future, so that the future does not keep the submission while the answer is awaited.
     let started = start(call, submission).map(|(run, warnings)| (respond(run, format, mode), warnings));
     async move {
         let (answer, warnings) = started?;
@@ -55,7 +57,8 @@ pub(super) fn generate<F: WireFormat>(
     }
 }
 
-/// Submits it. The run keeps the record, and cancels the work when it is dropped; the warnings are for the answer.
+/// Submits a submission to the engine. The run keeps the record, and cancels the work when it is dropped; the warnings
+/// are for the answer.
 ///
 /// # Errors
 /// The engine refuses the submission.
@@ -94,7 +97,7 @@ mod tests {
             size_of_val(&responses::create(call(), fields())),
         ];
 
-        // The prepared request is in there while its tokens are waited for; the format and the run are in a box of
+        // The future contains the prepared request while its tokens are awaited; the format and the run are in a box of
         // their own.
         assert!(sizes.iter().all(|size| *size <= 4096), "{sizes:?}");
     }

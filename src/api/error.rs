@@ -21,7 +21,7 @@ use std::time::Duration;
 
 const INVALID_REQUEST: &str = "invalid_request_error";
 const SERVER_ERROR: &str = "server_error";
-/// Older SDKs honour a suggested wait only up to this, and retry too early beyond it (openai-python before 2.52).
+/// The longest suggested wait that older SDKs honour; beyond it they retry too early (openai-python before 2.52).
 const LONGEST_HONOURED_WAIT: Duration = Duration::from_secs(60);
 /// Suggested wait when the cause is a short disturbance.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// developer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// The request is at fault in another way than by one of its fields.
+    /// A fault of the request that no other variant describes.
     #[error("{message}")]
     BadRequest {
         /// The fault and its remedy.
@@ -52,7 +52,7 @@ pub enum ApiError {
     ContextLength {
         /// Tokens in the longest prompt.
         prompt_tokens: u64,
-        /// Tokens asked for.
+        /// Completion tokens that the request asks for.
         max_tokens: u64,
         /// Tokens that fit.
         max_model_len: u64,
@@ -63,7 +63,7 @@ pub enum ApiError {
          tokens. Please reduce its length."
     )]
     PromptTooLong {
-        /// Tokens in the longest prompt, at least.
+        /// A lower bound of the tokens in the longest prompt.
         fewest: u64,
         /// Tokens that fit.
         max_model_len: u64,
@@ -77,19 +77,19 @@ pub enum ApiError {
     /// The `Host` header names none that this server may be called by (DNS rebinding).
     #[error("The host name of this request is not allowed. Call the server as localhost or 127.0.0.1, or start it with API keys.")]
     HostNotAllowed,
-    /// No such model here.
+    /// This server has no model of this name.
     #[error("The model `{model}` does not exist. GET /v1/models lists the models of this server.")]
     ModelNotFound {
         /// The text that the client sent.
         model: String,
     },
-    /// A response is asked for by its id.
+    /// A stored response was asked for by its id; this server stores none.
     #[error("Response with id '{id}' not found: this server does not store responses.")]
     ResponseNotFound {
         /// The text that the client sent.
         id: String,
     },
-    /// No such route.
+    /// No route has this path.
     #[error("Invalid URL ({method} {path})")]
     RouteNotFound {
         /// The request's method.
@@ -119,10 +119,10 @@ pub enum ApiError {
     RateLimited {
         /// The limit.
         requests_per_minute: u32,
-        /// When the next request will be accepted.
+        /// Time until the next request will be accepted.
         retry_after: Duration,
     },
-    /// Too much to do, for now.
+    /// A resource of the server is exhausted, for now.
     #[error("{message}")]
     Overloaded {
         /// The resource that is exhausted.
@@ -133,7 +133,7 @@ pub enum ApiError {
     /// The model is being loaded, or loaded again.
     #[error("{message}")]
     ModelLoading {
-        /// Its present activity.
+        /// The model's present state.
         message: String,
         /// Suggested wait.
         retry_after: Duration,
@@ -147,10 +147,10 @@ pub enum ApiError {
          it, or tell whoever runs this server."
     )]
     Quarantined,
-    /// The engine died under this request and could not resume it.
+    /// The engine died while it worked on this request, and the request could not be resumed.
     #[error("The engine stopped while it worked on this request. Please try again.")]
     EngineDied,
-    /// The file of the model was changed under this request.
+    /// The file of the model was changed while the engine worked on this request.
     #[error(
         "The model file was changed while the model was served, and another model cannot go on with this request. Please send it again."
     )]
@@ -180,7 +180,8 @@ impl ApiError {
         Self::BadRequest { message, param: Some("model".to_owned()), code: Some("model_not_supported") }
     }
 
-    /// The reason why the text of the field `param` could not be tokenized, or its tokens not be written.
+    /// The error for a text of the field `param` that could not be tokenized, or for tokens that could not be turned
+    /// into text.
     #[must_use]
     pub fn of_text(param: &str, error: TokenizeError) -> Self {
         match error {
@@ -190,7 +191,7 @@ impl ApiError {
         }
     }
 
-    /// The table: status, type, code.
+    /// The table of errors: status, type, code.
     fn row(&self) -> (StatusCode, &'static str, Option<&'static str>) {
         match self {
             Self::BadRequest { code, .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST, *code),
@@ -264,7 +265,7 @@ impl ApiError {
         self.to_string()
     }
 
-    /// The wait to suggest, for errors that time cures.
+    /// The wait to suggest to the client; `None` for errors that do not pass with time.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -286,8 +287,8 @@ impl ApiError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000).max(1)));
             headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(milliseconds));
         }
-        // The SDKs repeat every 5xx twice; an error that persists would only occur three times. A proxy may repeat
-        // anything.
+        // The SDKs repeat every 5xx twice, so that an error that persists would only occur three times. A proxy may
+        // repeat any status.
         let useless = matches!(self, Self::EngineFailed { .. } | Self::Quarantined)
             || self.retry_after().is_some_and(|wait| wait > LONGEST_HONOURED_WAIT);
         if useless {
@@ -362,8 +363,8 @@ impl From<GenerationError> for ApiError {
             GenerationError::KvExhausted | GenerationError::Busy(_) => {
                 Self::Overloaded { message: error.to_string(), retry_after: SHORT_WAIT }
             }
-            // The request's own constraint: it compiled, but then no token of this model could follow. It would fail
-            // again.
+            // The request's own constraint is at fault: it compiled, but then no token of this model could follow. A
+            // retry would fail again.
             GenerationError::Constraint(_) => Self::BadRequest { message: error.to_string(), param: None, code: Some("invalid_value") },
             GenerationError::Decode { .. } | GenerationError::NoCandidate | GenerationError::Invalid(_) => {
                 Self::EngineFailed { message: error.to_string() }

@@ -2,13 +2,13 @@
 //!
 //! Under `/v1/messages` errors are Anthropic's `{"type":"error",…}`. Elsewhere under `/v1`, and on the routes of vLLM
 //! and llama-server outside of it, errors are OpenAI's `{"error":{…}}`; everywhere else they are FastAPI's
-//! `{"detail":…}`, which the scripts that call these routes expect. Layers and fallbacks answer through here, so each
-//! error has one shape per family. The family of a route stands in its row in `routes.rs`.
+//! `{"detail":…}`, which the scripts that call these routes expect. Layers and fallbacks write errors through this
+//! module, so each error has one shape per family. The family of a route stands in its row in `routes.rs`.
 
 use super::{anthropic::error as anthropic, error::ApiError, legacy::refusal as legacy};
 use axum::response::{IntoResponse, Response};
 
-/// Which shape of errors a path has.
+/// A family of routes, whose errors have one shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// `/v1` and below, and the routes of vLLM and llama-server.

@@ -1,4 +1,4 @@
-//! Reading a JSON body field by field: each read states the field's name, type and range once.
+//! Reads a JSON body field by field: each read states the field's name, type and range once.
 //!
 //! [`Fields`] is a cursor: reading a field removes it, and [`Fields::finish`] returns the names that no reader asked
 //! for. JSON `null` equals absence, because clients serialise `None`. This module contains no endpoint's fields. A read
@@ -22,11 +22,11 @@ const MAX_DEPTH: u32 = 64;
 /// The fields of an object that no reader has taken yet.
 #[derive(Debug, Clone)]
 pub struct Fields {
-    /// A field that was read has become null in here: removing it would move every field after it.
+    /// The value of a field that was read is set to null here: removing the field would move every field after it.
     map: Map<String, Value>,
     /// Names of unread fields inside other fields.
     unread: Ignored,
-    /// Every name that was asked for, for the test that holds the documents against the readers.
+    /// Every name that was asked for, for the test that compares the documents with the readers.
     #[cfg(test)]
     asked: AskedNames,
 }
@@ -83,7 +83,7 @@ impl Fields {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    /// Takes some of the fields, for a reader of more fields than the route has.
+    /// Takes the fields of these names, for a reader that would read more fields than the route has.
     #[must_use]
     pub fn pick<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         Self::new(names.into_iter().filter_map(|name| Some((name.to_owned(), self.take(name)?))).collect())
@@ -96,14 +96,14 @@ impl Fields {
         }
     }
 
-    /// Any value but null.
+    /// Takes a field of any type; `None` if it is absent or null.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         #[cfg(test)]
         self.asked.lock().expect("no test panics in here").insert(name.to_owned());
         self.map.get_mut(name).map(Value::take).filter(|value| !value.is_null())
     }
 
-    /// `true` or `false`.
+    /// Takes a boolean.
     ///
     /// # Errors
     /// `WrongType`.
@@ -115,7 +115,7 @@ impl Fields {
         }
     }
 
-    /// A whole number; JavaScript's `100.0` is one, `true` is not.
+    /// Takes a whole number within a range; JavaScript's `100.0` is one, `true` is not.
     ///
     /// # Errors
     /// `WrongType`, `OutOfRange`.
@@ -123,7 +123,7 @@ impl Fields {
         self.take(name).map(|value| integer(name, &value, range)).transpose()
     }
 
-    /// A number; JSON has no NaN and no infinity.
+    /// Takes a number within a range; JSON has no NaN and no infinity.
     ///
     /// # Errors
     /// `WrongType`, `OutOfRange`.
@@ -131,7 +131,7 @@ impl Fields {
         self.take(name).map(|value| number(name, &value, range)).transpose()
     }
 
-    /// A string, however long: the body's limit bounds it.
+    /// Takes a string of any length: the body's limit bounds it.
     ///
     /// # Errors
     /// `WrongType`.
@@ -143,7 +143,7 @@ impl Fields {
         }
     }
 
-    /// An object.
+    /// Takes an object.
     ///
     /// # Errors
     /// `WrongType`.
@@ -228,8 +228,8 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// True if brackets outside strings nest deeper than `limit`. Wrong about text that is no JSON, which the parser
-/// refuses anyway.
+/// True if brackets outside strings nest deeper than `limit`. The result is wrong for text that is no JSON, which the
+/// parser refuses anyway.
 fn nesting_exceeds(body: &[u8], limit: u32) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
     for byte in body {

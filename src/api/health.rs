@@ -1,8 +1,8 @@
 //! Probes: `GET /livez`, `GET /readyz`, `GET /metrics`.
 //!
 //! Alive means that this process answers; killing it would not help a model that loads or an engine that restarts.
-//! Ready means that a request sent now would be served, and that the server is not about to stop. Why an engine died is
-//! for the log and is not reported here.
+//! Ready means that a request sent now would be served, and that the server is not about to stop. The log says why an
+//! engine died; the probes do not.
 
 use super::state::AppState;
 use crate::{
@@ -44,7 +44,7 @@ impl Readiness {
         Self::of(models.first().state(), models.is_leaving())
     }
 
-    /// For a state of the model, on a server that `is_leaving` or not.
+    /// The state of a server whose model is in `state`; `is_leaving` is true if the server is about to stop.
     fn of(state: ModelState, is_leaving: bool) -> Self {
         let (status, model_loaded, reason) = match state {
             ModelState::Ready if is_leaving => ("leaving", true, Some("the server is about to shut down, and still serves")),
@@ -60,7 +60,7 @@ impl Readiness {
             ModelState::Restarting(share) => share,
             _ => None,
         };
-        // In range, and a percentage needs no more precision.
+        // The product is in range, and a percentage needs no more precision.
         let load_percent = share.map(|share| (share.clamp(0.0, 1.0) * 100.0) as u8);
         Self { status, model_loaded, load_percent, reason }
     }

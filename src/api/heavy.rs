@@ -1,11 +1,10 @@
-//! Threads of their own for work whose size the client chose: reading long bodies, writing long answers.
+//! Separate threads for work whose size the client chose: reading long bodies, writing long answers.
 //!
 //! The runtime's threads answer every probe and carry every stream; half a second of JSON on one of them is half a
 //! second of silence for all. So requests with a long body are answered on these threads from the first byte that is
-//! read, whatever their handler does, and long answers are written here. There are [`THREADS`] of them: so much of such
-//! work runs at once, and the rest of it waits while short requests pass. Callers take turns: work has a permit only
-//! while it runs, and asks for another one each time that it goes on. These threads have a low priority, so that they
-//! do not slow the engine's steps.
+//! read, whatever their handler does, and long answers are written on them. There are [`THREADS`] of them; further
+//! heavy work waits while short requests pass. Callers take turns: work has a permit only while it runs, and asks for
+//! another one each time that it goes on. The threads have a low priority, so that they do not slow the engine's steps.
 
 use super::{
     caller,
@@ -28,17 +27,18 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Heavy work that runs at once.
+/// Number of these threads, and thereby of pieces of heavy work that run at once.
 const THREADS: usize = 2;
-/// Bodies of this size are heavy, bytes: less is read as JSON in a millisecond or two.
+/// The size from which a body is heavy, bytes: a smaller one is read as JSON in a millisecond or two.
 pub(super) const HEAVY_BODY: u64 = 64 * 1024;
 
-/// Niceness of these threads: a step is as slow as its slowest thread, and on a machine that computes on all cores each
-/// of these would take half of one. With this they take a tenth there, and a whole core where one is free.
+/// Niceness of these threads. A step of the engine is as slow as its slowest thread; on a machine that computes on all
+/// cores, each heavy thread would take half of a core. With this niceness it takes a tenth of one there, and a whole
+/// core where one is free.
 const NICE: i32 = 10;
 
-/// They run as long as the process. `None` if the system cannot start threads: then all work runs on the caller's
-/// thread.
+/// The runtime of these threads, which run as long as the process. `None` if the system cannot start threads: then all
+/// work runs on the caller's thread.
 static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(THREADS).thread_name("llamero-heavy").on_thread_start(|| give_way(NICE)).enable_all();
@@ -51,20 +51,20 @@ static RUNTIME: LazyLock<Option<Runtime>> = LazyLock::new(|| {
 /// The permits of work that runs.
 static TURNS: LazyLock<Arc<Turns>> = LazyLock::new(|| Turns::new(THREADS));
 
-/// Runs `work` on these threads, when it is the present caller's turn. Dropping the future ends it where it next waits
-/// for something; a panic goes on here.
+/// Runs `work` on these threads, when it is the present caller's turn. Dropping the future ends `work` where it next
+/// waits for something; a panic of `work` continues in the caller.
 pub(super) async fn run<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     let Some(runtime) = &*RUNTIME else { return work.await };
     let key = caller::present();
     let work = caller::scope(key, in_turns(Arc::clone(&TURNS), key, work));
     match AbortOnDropHandle::new(runtime.spawn(work)).await {
         Ok(done) => done,
-        // Nobody aborts it but this future's own end.
+        // Only the end of this future aborts the work, so the error is a panic.
         Err(error) => resume_unwind(error.into_panic()),
     }
 }
 
-/// Runs `work` with a permit of `turns`, which it has only while it is polled.
+/// Runs `work` with a permit of `turns`, which it holds only while it is polled.
 async fn in_turns<T>(turns: Arc<Turns>, caller: u64, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     let mut waiting: Option<BoxFuture<'static, TurnPermit>> = None;
@@ -82,7 +82,7 @@ pub(super) async fn run_if<T: Send + 'static>(is_heavy: bool, work: impl Future<
     if is_heavy { run(work).await } else { work.await }
 }
 
-/// An answer, written as JSON there if it is long.
+/// A response of `value` as JSON, written on the heavy threads if it is long.
 ///
 /// # Errors
 /// `Internal` for a value that has no JSON.

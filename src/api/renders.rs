@@ -1,14 +1,13 @@
-//! The limit on chat templates that are rendered at a time, whatever models they belong to. Callers take turns before
-//! it.
+//! Limits the chat templates that are rendered at a time, of all models together. Callers take turns.
 
 use super::turns::{TurnPermit, Turns};
 use crate::gateway::keys::Principal;
 use std::sync::Arc;
 
-/// Templates rendered at a time: they take the processor from the engine.
+/// Number of templates rendered at a time: rendering takes the processor from the engine.
 const MAX_RENDERS: usize = 2;
 
-/// See the module; cheap to clone.
+/// The turns of callers at rendering; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Renders(Arc<Turns>);
 

@@ -7,15 +7,15 @@ use axum::{
 
 /// The header with the id, in requests and responses.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longer ids are replaced.
+/// The maximum length of an id, characters; longer ids are replaced.
 const MAX_LENGTH: usize = 128;
 
 tokio::task_local! {
-    /// Of the request that this task answers.
+    /// The id of the request that this task answers.
     static PRESENT: RequestId;
 }
 
-/// The id of a request: 1–128 visible ASCII characters. In the extensions of every request.
+/// The id of a request: 1–128 visible ASCII characters. The extensions of every request contain it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RequestId(HeaderValue);
 
@@ -25,7 +25,8 @@ impl RequestId {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// Of the request that is being answered; `None` outside of one, as when a stream goes on after its head.
+    /// The id of the request that is being answered; `None` outside of a request, as when a stream goes on after its
+    /// head.
     pub(super) fn present() -> Option<Self> {
         PRESENT.try_with(Self::clone).ok()
     }
@@ -41,7 +42,7 @@ impl RequestId {
         }
     }
 
-    /// Runs `work` as that of the request with this id.
+    /// Runs `work` in the name of the request with this id.
     pub(super) fn scope<T>(self, work: impl Future<Output = T>) -> impl Future<Output = T> {
         PRESENT.scope(self, work)
     }
@@ -55,7 +56,7 @@ impl RequestId {
     pub(super) fn of(request: &Request) -> Self {
         let sane = |value: &&HeaderValue| (1..=MAX_LENGTH).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic);
         if let Some(inbound) = request.headers().get(X_REQUEST_ID).filter(sane) {
-            // Its own copy: see `layers/body.rs`.
+            // The id is copied into memory of its own for the reason in `layers/body.rs`.
             return Self(HeaderValue::from_bytes(inbound.as_bytes()).unwrap_or_else(|_| inbound.clone()));
         }
         let id = uuid::Uuid::new_v4().simple().to_string();

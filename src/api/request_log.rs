@@ -1,4 +1,5 @@
-//! One log line for each request: a generation writes its own (`telemetry::generation`), every other one gets it here.
+//! One log line for each request: a generation writes its own line (`telemetry::generation`), this module those of all
+//! other requests.
 
 use axum::{
     http::{Method, StatusCode},
@@ -7,17 +8,17 @@ use axum::{
 use std::{cell::Cell, future::Future, time::Instant};
 
 tokio::task_local! {
-    /// True if the request that this task answers has its line.
+    /// True if the request that this task answers has its log line already.
     static HAS_LINE: Cell<bool>;
 }
 
-/// Says that the present request has its line.
+/// Notes that the present request has its log line.
 pub(super) fn has_line() {
     // Outside of a request, as when a stream ends after its head, there is no request to mark.
     let _ = HAS_LINE.try_with(|has_line| has_line.set(true));
 }
 
-/// Runs `work`; also returns whether it called [`has_line`].
+/// Runs `work`. The boolean is true if it called [`has_line`].
 pub(super) async fn noting<T>(work: impl Future<Output = T>) -> (T, bool) {
     let noting = async {
         let done = work.await;

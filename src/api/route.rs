@@ -6,29 +6,29 @@ use axum::{Router, http::Method, routing::MethodRouter};
 /// A method at a path, and all facts of it that are not its handler's own.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
-    /// Its method.
+    /// The route's method.
     pub(super) verb: Verb,
-    /// Its path as axum spells it: `{*id}` stands for the rest, slashes included.
+    /// The route's path as axum spells it: `{*id}` stands for the rest of the path, slashes included.
     pub(super) path: &'static str,
-    /// The shape of its errors.
+    /// The family of the route, which decides the shape of errors.
     pub(super) family: Family,
-    /// Who may call it.
+    /// The callers that may use the route.
     pub(super) access: Access,
-    /// True if it makes the engine work: such requests count against a key's requests per minute, and have OpenAI's
-    /// headers. A route that only tokenizes counts too: a key with a limit could else keep the tokenizers from
-    /// everybody.
+    /// True if the route makes the engine work: its requests count against a key's requests per minute. A legacy route
+    /// has OpenAI's headers only if it counts. A route that only tokenizes counts too, because a key with a limit could
+    /// otherwise keep the tokenizers busy for everybody.
     pub(super) counts: bool,
-    /// Largest body, bytes; `None` for the value of `--max-body-bytes`.
+    /// The maximum size of a body, bytes; `None` for the value of `--max-body-bytes`.
     pub(super) body_limit: Option<usize>,
-    /// True if the same path with slashes after it is redirected here, as FastAPI does it.
+    /// True if the same path with slashes after it is redirected to this one, as FastAPI does it.
     pub(super) redirects_slashes: bool,
-    /// Its name in logs and metrics.
+    /// The route's name in logs and metrics.
     pub(super) label: &'static str,
-    /// Its purpose, one sentence.
+    /// The route's purpose in one sentence.
     pub(super) summary: &'static str,
     /// The bodies and answers for the documents: an element for each kind of body.
     pub(super) docs: &'static [Docs],
-    /// Its handler.
+    /// The route's handler.
     pub(super) handler: Handler,
 }
 
@@ -41,23 +41,23 @@ pub enum Verb {
     Post,
 }
 
-/// Who may call a route.
+/// The callers that may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody: its answer is for load balancers and contains nothing else.
+    /// Everybody. The answer contains only facts for load balancers.
     Open,
-    /// Whoever has a key, or everybody if no keys are configured.
+    /// Callers with a key, or everybody if no keys are configured.
     Key,
     /// Clients with an administrator's key. There are no such keys yet, so no client.
     Admin,
 }
 
-/// How a route is answered.
+/// The part of the router that answers a route.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Handler {
     /// A handler at the route's path.
     Here(fn() -> MethodRouter<AppState>),
-    /// A router of its own, which has the route's path and pages below it.
+    /// A separate router, which has the route's path and pages below it.
     Below(fn() -> Router<AppState>),
 }
 
@@ -72,7 +72,7 @@ impl Route {
 }
 
 impl Verb {
-    /// As OpenAPI writes it.
+    /// The verb as OpenAPI writes it.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "get",

@@ -20,18 +20,18 @@ pub fn router(state: AppState, hosts: HostPolicy) -> Router {
     layers::wrap(routes, &state, hosts).with_state(state)
 }
 
-/// Answers a path that is no route: 404, or where only slashes at its end keep it from being one, the 307 that FastAPI
-/// sends.
+/// Answers a path that is no route with 404, or, if it is a route without the slashes at its end, with the 307 that
+/// FastAPI sends.
 async fn route_not_found(request: Request) -> Response {
     let path = request.uri().path();
     if let Some(trimmed) = routes::without_slashes(path) {
-        // Relative: to a server that a proxy stands before, scheme and host are unknown, and a wrong one would make
-        // clients drop their key.
+        // The location is relative: a server that has a proxy before it does not know the client's scheme and host, and
+        // wrong ones would make clients drop their key.
         let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{trimmed}{query}"))]).into_response();
     }
     routes::family_of(path).refuse(&match path.strip_prefix("/v1/responses/") {
-        // OpenAI's SDKs have methods for these.
+        // OpenAI's SDKs have methods for these paths.
         Some(id) if !id.is_empty() => ApiError::ResponseNotFound { id: id.split('/').next().unwrap_or_default().to_owned() },
         Some(_) | None => ApiError::RouteNotFound { method: request.method().to_string(), path: path.to_owned() },
     })

@@ -1,4 +1,4 @@
-//! Every route of the server, each fact of it once.
+//! Every route of the server, with each fact of it stated once.
 //!
 //! The router, the layers, `/openapi.json`, the answers to paths that are no route, and the labels in logs and metrics
 //! read this table.
@@ -25,7 +25,7 @@ use axum::{
     routing::{get, post},
 };
 
-/// A POST that makes the engine work: needs a key and counts against requests per minute.
+/// A POST that makes the engine work: it needs a key and counts against requests per minute.
 const OPENAI: Route = Route {
     verb: Verb::Post,
     path: "",
@@ -39,15 +39,15 @@ const OPENAI: Route = Route {
     docs: &[],
     handler: Below(Router::new),
 };
-/// The same for Anthropic's clients.
+/// As [`OPENAI`], for Anthropic's clients.
 const ANTHROPIC: Route = Route { family: Family::Anthropic, ..OPENAI };
-/// The same for scripts that expect FastAPI's answers.
+/// As [`OPENAI`], for scripts that expect FastAPI's answers.
 const FASTAPI: Route = Route { family: Family::Legacy, redirects_slashes: true, ..OPENAI };
-/// A GET for OpenAI's clients: needs a key and does not count against requests per minute.
+/// A GET for OpenAI's clients: it needs a key and does not count against requests per minute.
 const LOOK_UP: Route = Route { verb: Verb::Get, counts: false, ..OPENAI };
-/// A GET for people and their tools: needs a key and does not count; its errors have FastAPI's shape.
+/// A GET for people and their tools: it needs a key and does not count; its errors have FastAPI's shape.
 const PAGE: Route = Route { verb: Verb::Get, family: Family::Legacy, counts: false, ..OPENAI };
-/// The same for load balancers, without a key. `/metrics` is none of these: it shows how much is used.
+/// As [`PAGE`], for load balancers and without a key. `/metrics` is no probe, because it shows the use of the server.
 const PROBE: Route = Route { access: Access::Open, ..PAGE };
 
 /// The table. The documents list the routes in this order.
@@ -282,19 +282,19 @@ pub(super) static ROUTES: &[Route] = &[
     },
 ];
 
-/// The facts of a route that the layers use, known before a request is answered, whether there is a route for it or
-/// not.
+/// The facts that the layers use of a request's route. They are known before the request is answered, even if it has no
+/// route.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
-    /// Its route, if there is one.
+    /// The request's route, if there is one.
     pub(super) route: Option<&'static Route>,
-    /// The shape of its errors.
+    /// The family of the path, which decides the shape of errors.
     pub(super) family: Family,
-    /// Who may send it.
+    /// The callers that may send the request.
     pub(super) access: Access,
-    /// True if it counts against requests per minute.
+    /// True if the request counts against requests per minute.
     pub(super) counts: bool,
-    /// Largest body, bytes; `None` for the value of `--max-body-bytes`.
+    /// The maximum size of a body, bytes; `None` for the value of `--max-body-bytes`.
     pub(super) body_limit: Option<usize>,
 }
 
@@ -302,8 +302,7 @@ impl Rules {
     /// The rules for a request with this method and path.
     pub(super) fn of(method: &Method, path: &str) -> Self {
         let route = find(method, path);
-        // A path that has other methods keeps its family and its openness, so that its 405 can be read by those who
-        // call it.
+        // A path that has only other methods keeps its family and access, so that its callers can read the 405.
         let of_path = route.or_else(|| at(path).next());
         let counts = match (route, of_path) {
             (Some(route), _) => route.counts,
@@ -320,12 +319,12 @@ impl Rules {
     }
 }
 
-/// The shape of errors at a path: that of its routes, else that of the paths around it.
+/// The family of a path: that of its routes, else that of the paths around it.
 pub(super) fn family_of(path: &str) -> Family {
     at(path).next().map_or_else(|| Family::around(path), |route| route.family)
 }
 
-/// The path that a request is redirected to whose path has slashes too many at its end.
+/// The path to redirect to, if `path` has extra slashes at its end and its route redirects them.
 pub(super) fn without_slashes(path: &str) -> Option<&str> {
     let trimmed = path.trim_end_matches('/');
     (trimmed.len() < path.len() && at(trimmed).any(|route| route.redirects_slashes)).then_some(trimmed)

@@ -22,18 +22,19 @@ use std::{
     time::Duration,
 };
 
-/// Connections at once; further ones are closed at once. Fewer where the process may not open so many files.
+/// The maximum number of connections at a time; further ones are closed at once. It is less if the process may open
+/// fewer files.
 const MAX_CONNECTIONS: usize = 4096;
-/// Files kept for everything else: engines and their sockets, logs, metrics.
+/// Number of files reserved for everything but connections: engines and their sockets, logs, metrics.
 const RESERVED_FILES: usize = 128;
-/// Headers of a request.
+/// The maximum number of headers in a request.
 const MAX_HEADERS: usize = 100;
-/// Bytes of a request's head, about: hyper stops reading when its buffer holds that many.
+/// The approximate maximum size of a request's head, bytes: hyper stops reading when its buffer holds this many.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// A kept connection may be silent this long, and a later head on it may take as long. Above the 60 s after which
-/// load balancers drop their idle connections, so that they and not we are the first to close.
+/// Time for which a kept connection may be silent, and for which a later head on it may take. It is more than the 60 s
+/// after which load balancers close their idle connections, so that they close first and not the server.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// Time that streams have after the drain time to write their last event before they are cut.
+/// Time that streams have after the drain to write their last event before they are cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The reason why the server does not listen.
@@ -48,7 +49,7 @@ pub enum ListenError {
         /// The address asked for.
         host: IpAddr,
     },
-    /// Something listens there already.
+    /// A program listens on this address already.
     #[error("port {} on {} is in use; stop what listens there, or choose another port with --port", address.port(), address.ip())]
     InUse {
         /// The address asked for.
@@ -99,7 +100,7 @@ impl Server {
     /// Starts to listen.
     ///
     /// # Errors
-    /// `OpenToEverybody` before anything is opened, or why the address cannot be had.
+    /// `OpenToEverybody` before anything is opened, or the reason why the address is not available.
     pub fn bind(config: &ListenConfig, keys: &KeyRing) -> Result<Self, ListenError> {
         if !config.host.is_loopback() && keys.is_empty() && !config.insecure_no_auth {
             return Err(ListenError::OpenToEverybody { host: config.host });
@@ -110,18 +111,18 @@ impl Server {
         Ok(Self { listener, address, header_timeout: config.header_timeout })
     }
 
-    /// Where it listens; the port that the system chose if 0 was asked for.
+    /// The address that the server listens on; if port 0 was asked for, its port is the one that the system chose.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Serves until `shutdown` is ready. Then the listener closes at once, idle connections close, and running requests
-    /// have the time that it gives to finish; requests that still run after that (and a moment for a last event) are
-    /// cut.
+    /// have the time that `shutdown` returns to finish. Requests that still run after it, and after 2 s more for a last
+    /// event, are cut.
     ///
     /// # Errors
-    /// If the listener cannot be handed to the runtime.
+    /// The runtime cannot take the listener.
     pub async fn serve(self, router: Router, shutdown: impl Future<Output = Duration>) -> io::Result<()> {
         self.serve_within(Bounds::of(affordable_connections()), router, shutdown).await
     }
@@ -137,7 +138,7 @@ impl Server {
         let idle_timeout = IDLE_TIMEOUT.max(self.header_timeout);
         let mut builder = server.http_builder().http1();
         builder.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).header_read_timeout(idle_timeout);
-        // By default hyper cancels a request at the end of input; `attend` decides instead.
+        // By default hyper cancels a request at the end of input; here `attend` decides.
         builder.half_close(true);
 
         let serving = server.serve(router.into_make_service());
@@ -151,7 +152,7 @@ impl Server {
     }
 }
 
-/// Raises the soft limit of open files to the hard one, and returns how many connections that allows. A server
+/// Raises the soft limit of open files to the hard one, and returns the number of connections that it allows. A server
 /// without a free descriptor could not start another engine.
 fn affordable_connections() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

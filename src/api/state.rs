@@ -14,16 +14,16 @@ pub struct AppState {
     pub models: Arc<Models>,
     /// Keys that may call; empty means that no key is asked for.
     pub keys: Arc<KeyRing>,
-    /// Requests per minute of each key.
+    /// The limiter of each key's requests per minute.
     pub limiter: Arc<RequestLimiter>,
     /// Limits of the API.
     pub config: Arc<ApiConfig>,
-    /// Turns at rendering chat templates.
+    /// The turns of callers at rendering chat templates.
     pub(super) renders: Renders,
 }
 
 impl AppState {
-    /// Of a server that serves these models to those who have one of these keys.
+    /// The state of a server that serves these models to callers with one of these keys.
     #[must_use]
     pub fn new(models: Models, keys: Arc<KeyRing>, config: Arc<ApiConfig>) -> Self {
         let limiter = Arc::new(RequestLimiter::new(config.requests_per_minute));

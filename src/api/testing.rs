@@ -59,7 +59,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// A header's text; empty without it.
+    /// The text of a header; empty if the answer does not have it.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
     }
@@ -92,7 +92,7 @@ impl TestApp {
         Self { submitted, ..app }
     }
 
-    /// With an engine that has loaded this model, if any, and answers like this.
+    /// Starts an API whose engine has loaded this model, if `setup.loads`, and answers by this script.
     pub(crate) async fn start_with(
         setup: Setup,
         model: ModelInfo,
@@ -116,7 +116,7 @@ impl TestApp {
         Self { state, router, submitted, _engine: AbortOnDropHandle::new(engine_task), _supervisor: supervisor }
     }
 
-    /// The messages that reached the engine so far.
+    /// The sequences that were submitted to the engine so far.
     pub(crate) fn submitted(&self) -> Vec<SequenceRequest> {
         self.submitted.lock().expect("not poisoned").clone()
     }

@@ -1,7 +1,7 @@
 //! Permits for heavy work, which callers get in turns: no caller waits for all requests of another.
 //!
-//! [`FairQueue`] is the order; here is the waiting. Has no bound of its own: who waits here is a request, and
-//! connections are bounded.
+//! [`FairQueue`] decides the order; this module waits. The queue has no bound of its own, because only requests wait in
+//! it and connections are bounded.
 
 use crate::fair_queue::{FairQueue, Share, Ticket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ impl Turns {
     }
 
     /// Waits for a permit. While other callers wait, one caller has at most all permits but one. Dropping the future
-    /// leaves the queue.
+    /// removes the request from the queue.
     pub(super) async fn wait(self: Arc<Self>, caller: u64) -> TurnPermit {
         let (grant, granted) = oneshot::channel();
         let ticket = self.queue().push(caller, grant);
@@ -39,7 +39,7 @@ impl Turns {
         loop {
             let Some((caller, grant)) = self.queue().take() else { return };
             if let Err(mut refused) = grant.send(TurnPermit { turns: Some(Arc::clone(self)), caller }) {
-                // It is given back here and not by its drop, which would come back to this loop.
+                // The permit is given back here and not by its drop, which would call this function again.
                 refused.turns = None;
                 self.queue().leave(caller);
             }
@@ -47,7 +47,7 @@ impl Turns {
     }
 
     fn queue(&self) -> MutexGuard<'_, FairQueue<oneshot::Sender<TurnPermit>>> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -69,7 +69,7 @@ impl Drop for TurnPermit {
     }
 }
 
-/// A request in the queue. Leaves it when dropped.
+/// A request in the queue, which it leaves when this is dropped.
 struct QueueEntry<'a> {
     turns: &'a Arc<Turns>,
     caller: u64,

@@ -1,5 +1,6 @@
-//! Warnings: parts of a request that had no effect or were changed. They stand in the header `x-llamero-warnings`, on
-//! request in the body, or refused when the request or the server is strict. The same on every route.
+//! Warnings: parts of a request that had no effect or were changed. The header `x-llamero-warnings` lists them, and on
+//! request the body too. If the request or the server is strict, the request is refused instead. The rules are the same
+//! on every route.
 
 use crate::{
     api::{error::ApiError, fields::ignored::Ignored},
@@ -10,24 +11,24 @@ use axum::{
     response::Response,
 };
 
-/// In answers: the warnings. In requests `body` asks for them in the answer's body too.
+/// The header with the warnings of an answer. In requests, its value `body` asks for them in the answer's body too.
 pub(super) const X_LLAMERO_WARNINGS: HeaderName = HeaderName::from_static("x-llamero-warnings");
-/// In requests: `1` or `true` makes every warning a 400; `0` or `false` undoes `--strict`.
+/// The header by which a request is strict: `1` or `true` makes every warning a 400; `0` or `false` undoes `--strict`.
 const X_LLAMERO_STRICT: HeaderName = HeaderName::from_static("x-llamero-strict");
 /// The maximum length of a name, characters.
 const MAX_NAME_LENGTH: usize = 64;
 
-/// Where warnings are reported.
+/// The way in which warnings are reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct WarningPolicy {
-    /// A request that would be answered with a warning is refused.
+    /// True if a request that would be answered with a warning is refused.
     strict: bool,
-    /// The body has them too.
+    /// True if the body of the answer has the warnings too.
     in_body: bool,
 }
 
 impl WarningPolicy {
-    /// By the request's headers, else the server's configuration.
+    /// The policy by the request's headers, else by the server's configuration.
     pub(super) fn of(headers: &HeaderMap, config: &ApiConfig) -> Self {
         let value = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         let strict = match value(&X_LLAMERO_STRICT) {
@@ -44,17 +45,17 @@ impl WarningPolicy {
 pub(super) struct Warnings {
     /// Names of fields without effect, as the client wrote them.
     ignored: Ignored,
-    /// Fields that were obeyed only in part, and how.
+    /// Fields that were obeyed only in part, each with its warning.
     clamped: Vec<(String, String)>,
 }
 
 impl Warnings {
-    /// Names ignored fields, if there are any.
+    /// Warnings about these ignored fields, if there are any.
     pub(super) fn ignored(fields: Ignored) -> Self {
         Self { ignored: fields, clamped: Vec::new() }
     }
 
-    /// Names more ignored fields.
+    /// Adds ignored fields.
     pub(super) fn ignore(&mut self, fields: Ignored) {
         self.ignored.extend(fields);
     }
@@ -67,7 +68,7 @@ impl Warnings {
     /// Accepts the warnings, unless the policy is strict and there is one.
     ///
     /// # Errors
-    /// 400 that names the first field concerned and contains all the warnings.
+    /// A 400 that names the first field concerned and contains all the warnings.
     pub(super) fn enforce(self, policy: WarningPolicy) -> Result<Reported, ApiError> {
         let names: Vec<String> = self.ignored.shown().map(visible).collect();
         let param = names.first().or(self.clamped.first().map(|(param, _)| param)).cloned();
@@ -93,7 +94,7 @@ fn visible(name: &str) -> String {
     name.chars().filter(char::is_ascii_graphic).take(MAX_NAME_LENGTH).collect()
 }
 
-/// Warnings of a request that goes on.
+/// The warnings of a request that was accepted with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Reported {
     texts: Vec<String>,
@@ -106,7 +107,7 @@ impl Reported {
         &self.texts
     }
 
-    /// For the body, if the request asked for them there.
+    /// The warnings for the body, if the request asked for them there.
     pub(super) fn for_body(&self) -> Option<Vec<String>> {
         self.in_body.then(|| self.texts.clone())
     }
@@ -116,7 +117,7 @@ impl Reported {
         if self.texts.is_empty() {
             return;
         }
-        // Only visible ASCII and spaces went in.
+        // The texts contain only visible ASCII and spaces.
         if let Ok(value) = HeaderValue::try_from(self.texts.join("; ")) {
             response.headers_mut().insert(X_LLAMERO_WARNINGS, value);
         }

@@ -105,7 +105,7 @@ impl MessageTurns {
                 let input = block.object("input").map_err(|error| error.inside(&at))?;
                 let input = input.ok_or_else(|| FieldError::missing(at.field("input")))?;
                 self.turn(role, &at).calls.push(ToolCall { id, name, arguments: Value::Object(input), at: at.clone() });
-                // Who made the call, which only Anthropic's own tools ask.
+                // Both fields name the caller of a tool; only Anthropic's own tools use them.
                 for name in ["caller", "toolset_name"] {
                     block.take(name);
                 }
@@ -130,7 +130,7 @@ impl MessageTurns {
         Ok(())
     }
 
-    /// The result of a tool.
+    /// Adds the message with the result of a tool.
     fn result(&mut self, block: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
         let call_id = string(block, "tool_use_id", at)?;
         let content = block.take("content").map(|content| self.texts(content, &at.field("content"))).transpose()?;
@@ -150,7 +150,7 @@ impl MessageTurns {
         Ok(())
     }
 
-    /// A string, or blocks that are all text.
+    /// Reads a string, or an array of blocks that are all text.
     fn texts(&mut self, content: Value, at: &FieldPath) -> Result<Vec<Part>, FieldError> {
         let blocks = match content {
             Value::String(text) => return Ok(vec![Part::Text { text, at: at.clone() }]),
@@ -170,7 +170,7 @@ impl MessageTurns {
         Ok(texts)
     }
 
-    /// The rest of a text block.
+    /// Returns the text of a text block, whose `type` was taken before.
     fn text(&mut self, mut block: Fields, at: &FieldPath) -> Result<String, FieldError> {
         let text = string(&mut block, "text", at)?;
         block.take("cache_control");
@@ -181,7 +181,7 @@ impl MessageTurns {
         Ok(text)
     }
 
-    /// The message of this role that a block at `at` belongs to.
+    /// The last message if it has this role, else a new one, whose place is `at`.
     fn turn(&mut self, role: Role, at: &FieldPath) -> &mut Message {
         let messages = &mut self.conversation.messages;
         if messages.last().is_none_or(|message| message.role != role) {
@@ -190,7 +190,7 @@ impl MessageTurns {
         messages.last_mut().expect("one was pushed where there was none")
     }
 
-    /// The last message is the assistant's: its text is the beginning of the answer.
+    /// Settles a last message of the assistant: its text is the beginning of the answer; an empty one is removed.
     fn settle_prefill(&mut self) -> Result<(), FieldError> {
         let messages = &mut self.conversation.messages;
         let Some(last) = messages.last().filter(|message| message.role == Role::Assistant) else { return Ok(()) };

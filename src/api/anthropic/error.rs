@@ -3,9 +3,9 @@
 //! Source of types and statuses: the `anthropic` package, `_error_classes.py` and `types/shared`. There is no `param`,
 //! so messages name the field.
 //!
-//! A full queue is 529 and not 503, because Anthropic's SDKs have a class of their own for it, which clients check, and
-//! because nothing is lost: they repeat every status from 500 on, after the same `retry-after-ms` and `Retry-After`.
-//! Other temporary errors (loading, stopping) stay 503, which load balancers understand.
+//! A full queue is 529 and not 503, because Anthropic's SDKs have an error class for 529, which clients check. Nothing
+//! is lost: the SDKs repeat every status from 500 on, after the same `retry-after-ms` and `Retry-After`. Other
+//! temporary errors (loading, stopping) stay 503, which load balancers understand.
 
 use crate::{
     api::{error::ApiError, fields::FieldError, request_id::RequestId},
@@ -35,14 +35,14 @@ struct Inner {
 }
 
 impl ErrorObject {
-    /// Says `error` of the request with this id.
+    /// The object for `error`, with the id of the request if there is one.
     pub(super) fn new(error: &ApiError, request_id: Option<&RequestId>) -> Self {
         let inner = Inner { r#type: row(error).1, message: error.message(PathStyle::Dots) };
         Self { r#type: "error", error: inner, request_id: request_id.map(|id| id.as_str().to_owned()) }
     }
 }
 
-/// The table: status, and Anthropic's type.
+/// The table of errors: status and Anthropic's type.
 fn row(error: &ApiError) -> (StatusCode, &'static str) {
     let kind = match error {
         ApiError::BadRequest { .. }
@@ -57,7 +57,8 @@ fn row(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::BodyTimeout => "timeout_error",
         ApiError::BodyTooLarge { .. } => "request_too_large",
         ApiError::RateLimited { .. } => "rate_limit_error",
-        // See the module. The client of a stream gets only the type, which tells it that a retry may succeed.
+        // The module's comment gives the reason for 529. The client of a stream gets only the type, which tells it that
+        // a retry may succeed.
         ApiError::Overloaded { .. } | ApiError::ModelLoading { .. } | ApiError::ShuttingDown => "overloaded_error",
         ApiError::EngineDied | ApiError::ModelChanged | ApiError::EngineFailed { .. } | ApiError::Internal => "api_error",
     };

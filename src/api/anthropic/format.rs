@@ -1,8 +1,8 @@
-//! How `/v1/messages` writes a generation: a `message`, or the events that make one.
+//! The writer of `/v1/messages`: turns a generation into a `message`, or into the events that make one.
 //!
-//! Feeds the text to its [`OutputParser`] and turns its findings into blocks, one open at a time, numbered without
-//! gaps. Owns ids, the stop reason and the count of thinking tokens. The objects' shapes are `object.rs`, when bytes
-//! are sent is `api/respond`'s.
+//! Feeds the text to an [`OutputParser`] and turns the parser's findings into blocks, one open at a time, numbered
+//! without gaps. Owns ids, the stop reason and the count of thinking tokens. `object.rs` defines the objects' shapes;
+//! `api/respond` decides when bytes are sent.
 
 use super::{
     error::ErrorObject,
@@ -29,7 +29,7 @@ pub(super) struct MessageView {
     pub(super) thoughts: bool,
     /// The request's stop strings.
     pub(super) stop_sequences: Vec<String>,
-    /// Tokens of the prompt.
+    /// Number of tokens in the prompt.
     pub(super) prompt_tokens: usize,
     /// Warnings for the body, if the request asked for them there (in answers without streaming).
     pub(super) warnings: Option<Vec<String>>,
@@ -51,7 +51,7 @@ pub(super) struct MessageFormat {
     /// The number of blocks that have begun.
     blocks: usize,
     tokens: u64,
-    /// Tokens up to the last one whose event contained reasoning.
+    /// Number of tokens up to the last one whose event contained reasoning.
     thinking_tokens: u64,
     finish: Option<Finish>,
     /// The blocks of all chunks so far, for an answer without streaming.
@@ -74,7 +74,7 @@ struct WholeBlock {
 }
 
 impl MessageFormat {
-    /// For an answer under this model's name whose text is parsed by `spec`.
+    /// A format for an answer under this model's name, whose text is parsed by `spec`.
     pub(super) fn new(model: String, view: MessageView, spec: Arc<OutputSpec>) -> Self {
         Self {
             id: id("msg"),
@@ -152,14 +152,14 @@ impl MessageFormat {
         self.open = None;
     }
 
-    /// Adds to the open block.
+    /// Adds a delta to the open block.
     fn add(&self, delta: BlockDelta, events: &mut Vec<MessageStreamEvent>) {
         if let Some(index) = self.blocks.checked_sub(1).filter(|_| self.open.is_some()) {
             events.push(MessageStreamEvent::ContentBlockDelta { index, delta });
         }
     }
 
-    /// Anthropic's words for the end. A stop string comes before calls: it may have cut one.
+    /// Anthropic's reason for the end. A stop string takes precedence over calls, because it may have cut one.
     fn ending(&self) -> MessageEndObject {
         let plain = |stop_reason| MessageEndObject { stop_reason: Some(stop_reason), stop_sequence: None };
         match &self.finish {
@@ -265,7 +265,7 @@ impl WholeBlock {
             (BlockDelta::Text { text: more }, Block::Text { text }) => text.push_str(&more),
             (BlockDelta::Thinking { thinking: more }, Block::Thinking { thinking, .. }) => thinking.push_str(&more),
             (BlockDelta::InputJson { partial_json }, Block::ToolUse { .. }) => self.input.push_str(&partial_json),
-            // The signature is empty, and no delta comes to another kind of block.
+            // The signature is empty, and no block gets a delta of another kind.
             (_, Block::Text { .. } | Block::Thinking { .. } | Block::ToolUse { .. }) => {}
         }
     }
@@ -278,13 +278,14 @@ impl WholeBlock {
     }
 }
 
-/// The object that `text` is as JSON, or, where `max_tokens` cut it, the members that were complete by then: a member
-/// never contains half of an argument. The SDKs do the same with the events of a stream.
+/// Parses `text` as a JSON object. If `max_tokens` cut it, the object has the members that were complete by then; an
+/// array or object that was cut keeps its complete elements. The SDKs do the same with the events of a stream.
 fn complete_members(text: &str) -> Map<String, Value> {
     if let Ok(whole) = serde_json::from_str(text) {
         return whole;
     }
-    // Brackets that are open at the end were open at the last position where the text may be cut: each bracket is one.
+    // Brackets that are open at the end were also open at the last position where the text may be cut, because each
+    // bracket is such a position.
     let (mut open, mut in_string, mut escaped, mut cut) = (Vec::new(), false, false, 0);
     for (at, c) in text.char_indices() {
         match c {
@@ -308,7 +309,7 @@ fn complete_members(text: &str) -> Map<String, Value> {
     serde_json::from_str(&closed).unwrap_or_default()
 }
 
-/// A prefix and 24 characters, about as long as Anthropic's.
+/// An id of a prefix and 24 random characters, about as long as Anthropic's.
 fn id(prefix: &str) -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
     format!("{prefix}_{}", random.chars().take(24).collect::<String>())

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A request is read into the same struct as one of `/v1/chat/completions` and prepared by the code of that route, so
-//! that both mean the same by messages, tools, stop strings and formats. Owns Anthropic's words. Which headers
-//! `anthropic-version` and `anthropic-beta` come with makes no difference.
+//! that messages, tools, stop strings and formats mean the same on both. Owns Anthropic's terms. The headers
+//! `anthropic-version` and `anthropic-beta` have no effect.
 
 mod conversation;
 pub(super) mod error;
@@ -54,10 +54,11 @@ pub(super) async fn create(call: Call, fields: Fields) -> Result<Response, Anthr
     Ok(generate(&call, submission, format).await?)
 }
 
-/// `POST /v1/messages/count_tokens`: the tokens of the prompt that the same body would make, however long it is.
+/// `POST /v1/messages/count_tokens`: the number of tokens in the prompt that the same body would make, even if the
+/// prompt is too long to be answered.
 ///
 /// # Errors
-/// Whatever is wrong with the request but its length.
+/// Any fault of the request except its length.
 pub(super) async fn count(call: Call, fields: Fields) -> Result<Response, AnthropicError> {
     let (understood, _) = understand_as(&call, fields, reader(MessagesEndpoint::Count)).await?;
     let warnings = call.enforce(understood.warnings)?;
@@ -66,7 +67,7 @@ pub(super) async fn count(call: Call, fields: Fields) -> Result<Response, Anthro
     Ok(response)
 }
 
-/// Reads the fields of a request; also whether its answer contains the text of thinking.
+/// A reader of a request's fields. Its boolean is true if the answer contains the text of thinking.
 fn reader(aim: MessagesEndpoint) -> impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, bool), FieldError> {
     move |fields, limits| MessageRequest::read(fields, aim, limits).map(|request| (request.chat, request.shows_thoughts))
 }

@@ -81,9 +81,9 @@ pub(super) struct MessageEndObject {
     pub(super) stop_sequence: Option<String>,
 }
 
-/// Anthropic's `Usage`. All of the prompt is `input_tokens`, `cache_creation_input_tokens` and
-/// `cache_read_input_tokens` together: tokens that the prefix cache supplied are in the last and not in the first.
-/// Nothing is charged for filling the cache, and every prompt fills it, so the second is always 0.
+/// Anthropic's `Usage`. The prompt's tokens are the sum of `input_tokens`, `cache_creation_input_tokens` and
+/// `cache_read_input_tokens`: cached tokens count in `cache_read_input_tokens` and not in `input_tokens`.
+/// `cache_creation_input_tokens` is always 0, because every prompt fills the cache and nothing is charged for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct AnthropicUsageObject {
     input_tokens: u64,

@@ -1,9 +1,10 @@
-//! The reader of `POST /v1/messages`: takes every field of Anthropic's `MessageCreateParams`, and makes the request
-//! that chat's reader makes too.
+//! The reader of `POST /v1/messages`: takes every field of Anthropic's `MessageCreateParams`, and makes a
+//! [`ChatRequest`], as chat's reader does.
 //!
 //! Name, range and default of each field stand in `specs.rs`. A field either works, or is refused by name because
-//! ignoring it would change the result, or is reported. Ranges are Anthropic's where it has one, else those of chat,
-//! whose code reads the fields that both have. What the beta API adds is here too, as far as clients send it unasked.
+//! ignoring it would change the result, or is reported. A range is Anthropic's if Anthropic states one, else chat's;
+//! chat's code reads the fields that both routes have. Fields of the beta API are read too, as far as clients send them
+//! by default.
 
 use super::{
     conversation::MessageTurns,
@@ -32,7 +33,7 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 
-/// The names that this route has for the fields in the sentences of chat's code.
+/// This route's names for the fields that error messages of chat's code mention.
 static NAMES: FieldNames = FieldNames {
     message: "messages",
     calls: "messages.content.tool_use",
@@ -42,16 +43,16 @@ static NAMES: FieldNames = FieldNames {
     ..field_names::CHAT
 };
 
-/// What a body is read for.
+/// The route that a body was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) enum MessagesEndpoint {
-    /// An answer.
+    /// `POST /v1/messages`, which answers.
     Create,
-    /// The count of its prompt's tokens.
+    /// `POST /v1/messages/count_tokens`, which counts the prompt's tokens.
     Count,
 }
 
-/// A request, and what its answer shows.
+/// A request, and whether its answer shows thinking.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct MessageRequest {
     /// The request in the form that chat prepares.
@@ -123,7 +124,8 @@ impl MessageRequest {
     }
 }
 
-/// Takes known fields without an effect on the answer. The names of those that asked for something that is not done.
+/// Takes the known fields that have no effect on the answer. Returns the names of those that ask for something that is
+/// not done.
 fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
     f.check(specs::UNUSED)?;
     let mut ignored = Ignored::default();
@@ -135,7 +137,7 @@ fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
     {
         ignored.add(specs::DIAGNOSTICS.name);
     }
-    // What is to be cleared from a long conversation stays in it.
+    // Edits would clear parts of a long conversation; nothing is cleared.
     if let Some(management) = f.get(&specs::CONTEXT_MANAGEMENT)?
         && management.get("edits").is_none_or(|edits| *edits != json!([]))
     {
@@ -157,7 +159,7 @@ fn stop_sequences(f: &mut Fields, most: usize) -> Result<Vec<String>, FieldError
     }
 }
 
-/// Chat's code reads the samplers once they are known to be within Anthropic's ranges.
+/// Checks the samplers against Anthropic's ranges, then reads them with chat's code.
 fn sampling(f: &mut Fields, vocabulary_size: u32) -> Result<Sampling, FieldError> {
     let mut samplers = f.pick(specs::SAMPLERS.iter().map(|spec| spec.name()));
     samplers.clone().check(specs::SAMPLERS)?;
@@ -181,7 +183,7 @@ fn thinking(f: &mut Fields, ignored: &mut Ignored) -> Result<Option<Thinking>, F
         return Err(FieldError::missing("thinking.budget_tokens"));
     }
     let shown = match thinking.string("display").map_err(inside)?.as_deref() {
-        // Nothing is summarized: it is shown as it was thought.
+        // Nothing is summarized: thinking is shown in full.
         None | Some("summarized") => true,
         Some("omitted") => false,
         Some(_) => return Err(FieldError::invalid("thinking.display", "expected 'summarized' or 'omitted'")),
@@ -190,7 +192,7 @@ fn thinking(f: &mut Fields, ignored: &mut Ignored) -> Result<Option<Thinking>, F
     Ok(Some(Thinking { on, shown, has_budget: on && budget.is_some() }))
 }
 
-/// The fields `output_config` and `output_format`, its predecessor.
+/// Reads `output_config`, and `output_format`, its predecessor.
 fn output_config(f: &mut Fields, ignored: &mut Ignored) -> Result<OutputConfig, FieldError> {
     const AT: &str = specs::OUTPUT_CONFIG.name;
     const OLDER: &str = specs::OUTPUT_FORMAT.name;
@@ -230,7 +232,8 @@ fn schema(mut format: Fields, at: &FieldPath, ignored: &mut Ignored) -> Result<M
     schema.ok_or_else(|| FieldError::missing(at.field("schema")))
 }
 
-/// OpenAI's effort, which `thinking` and `output_config.effort` are together, and the fields that say it.
+/// The effort in OpenAI's terms that follows from `thinking` and `output_config.effort`, and the names of the fields
+/// that set it.
 fn settle_effort(thinking: Option<Thinking>, effort: Option<&'static str>, ignored: &mut Ignored) -> (Option<&'static str>, &'static str) {
     match (thinking.map(|thinking| thinking.on), effort) {
         (Some(false), effort) => {

@@ -1,5 +1,5 @@
-//! The fields of `POST /v1/messages` and `/v1/messages/count_tokens`: Anthropic's, in the order of its package, then
-//! those that it had before, its beta API's and ours.
+//! The fields of `POST /v1/messages` and `/v1/messages/count_tokens`: Anthropic's, in the order of the `anthropic`
+//! package, then its former fields, those of its beta API and ours.
 
 use crate::api::{
     fields::{
@@ -115,8 +115,8 @@ pub(in crate::api) const MESSAGE_FIELDS: Specs = &[
     &CHAT_TEMPLATE_KWARGS,
 ];
 
-/// The refused ones: each asks for another answer, or for the work of other servers. They are read in this order, and
-/// the first one at fault is named.
+/// The refused fields: each asks for a different answer, or for work by other servers. They are read in this order, and
+/// the error names the first one at fault.
 pub(super) const REFUSED: Specs = &[&CONTAINER, &MCP_SERVERS, &THREAD];
 
 /// Fields for the operator's books and caches. Nothing is done with them, and they are never logged.

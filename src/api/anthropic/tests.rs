@@ -153,7 +153,7 @@ async fn what_the_template_does_not_show_is_told_under_the_names_of_this_route()
     ]);
     let tools = json!([{"name": "f", "description": "d", "input_schema": {"type": "object"}, "strict": true}]);
 
-    // Longer than the context, so it is only counted.
+    // The prompt is longer than the context, so it can only be counted.
     let free = app.post("/v1/messages/count_tokens", &filled(json!({"messages": messages, "tools": tools}))).await;
     let forced = ask(&app, json!({"tools": tools, "tool_choice": {"type": "any"}})).await;
 

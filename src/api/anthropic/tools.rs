@@ -1,6 +1,7 @@
 //! `tools` and `tool_choice`, read into chat's types.
 //!
-//! Tools of the client's own work; those that Anthropic runs, or that its models were trained for, are refused by name.
+//! The client's own tools are accepted; tools that Anthropic runs, or that its models were trained for, are refused by
+//! name.
 
 use super::specs;
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 
-/// The functions that may be called, and when.
+/// The functions that may be called, and the rules for calling them.
 pub(super) struct Offer {
     pub(super) tools: Tools,
     pub(super) calls: Calls,
@@ -18,7 +19,7 @@ pub(super) struct Offer {
     pub(super) parallel: bool,
 }
 
-/// Reads both fields, and adds the paths of fields without effect to `ignored`.
+/// Reads `tools` and `tool_choice`, and adds the paths of fields without effect to `ignored`.
 ///
 /// # Errors
 /// The first place at fault.

@@ -1,7 +1,7 @@
 //! The error that refuses a field of a request, or its body as a whole: the path of the field, and the kind of fault.
 //!
-//! Owns the sentences. They are written in OpenAI's spelling of places unless another is asked for, once, where an
-//! answer is made; they are not edited afterwards.
+//! Owns the sentences. They spell places as OpenAI does unless the caller asks for another style. They are written
+//! once, where an answer is made, and not edited afterwards.
 
 use super::type_name;
 use crate::{
@@ -16,16 +16,16 @@ use std::fmt;
 pub struct FieldError {
     /// The field; empty for the body as a whole.
     pub path: FieldPath,
-    /// The rule that it breaks.
+    /// The rule that the field breaks.
     pub fault: FieldFault,
 }
 
 /// The rule that a field breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldFault {
-    /// The body is no JSON object.
+    /// The body as a whole is no JSON object.
     Body {
-        /// The rule that it breaks.
+        /// The fault of the body; without a full stop.
         reason: String,
     },
     /// A required field is absent or null.
@@ -95,7 +95,7 @@ impl FieldError {
         (!self.path.is_empty()).then(|| self.path.as_str())
     }
 
-    /// The same fault of a field inside another: its name with the path to it.
+    /// The same fault of a field inside `outer`: its path begins with that of `outer`.
     #[must_use]
     pub fn inside(mut self, outer: impl Into<FieldPath>) -> Self {
         if !matches!(self.fault, FieldFault::Body { .. }) {
@@ -104,7 +104,7 @@ impl FieldError {
         self
     }
 
-    /// The same fault of another field, for a reader that serves several.
+    /// The same fault at another path, for a reader that serves several fields.
     #[must_use]
     pub fn at(mut self, path: impl Into<FieldPath>) -> Self {
         self.path = path.into();

@@ -1,7 +1,7 @@
 //! Names of fields that have no effect, as warnings list them.
 //!
-//! Owns how many are listed: the first [`SHOWN`]; the others are only counted. A body of 2 MB can have 400,000
-//! names, so each costs the same however many came before it.
+//! The first [`SHOWN`] names are listed; the others are only counted. A body of 2 MB can have 400,000 names, so adding
+//! one takes the same time however many there are.
 
 use std::{
     collections::HashSet,
@@ -9,7 +9,7 @@ use std::{
     sync::LazyLock,
 };
 
-/// Names that are kept as text.
+/// Number of names that are kept as text.
 pub(in crate::api) const SHOWN: usize = 16;
 
 /// A random key for each process, so that no client can send names with equal digests.
@@ -18,14 +18,14 @@ static DIGESTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 /// A set of ignored field names: 16 as text, all as digests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ignored {
-    /// The first ones, in order, with their digests.
+    /// The first names, in order, with their digests.
     shown: Vec<(u64, String)>,
-    /// Digests of all.
+    /// Digests of all names.
     known: HashSet<u64>,
 }
 
 impl Ignored {
-    /// Adds a name, unless it is there.
+    /// Adds a name, unless the set contains it.
     pub fn add(&mut self, name: &str) {
         self.insert(digest(name), || name.to_owned());
     }
@@ -63,7 +63,7 @@ impl Ignored {
         self.known.is_empty()
     }
 
-    /// The first ones.
+    /// The first names, at most 16.
     pub fn shown(&self) -> impl Iterator<Item = &str> {
         self.shown.iter().map(|(_, name)| name.as_str())
     }
@@ -88,7 +88,7 @@ impl<'a> FromIterator<&'a str> for Ignored {
     }
 }
 
-/// Two names of one digest would be counted as one: once in 10⁸ bodies of 400,000 names.
+/// The digest of a name. Two names of one digest would be counted as one: once in 10⁸ bodies of 400,000 names.
 fn digest(of: impl std::hash::Hash) -> u64 {
     DIGESTS.hash_one(of)
 }

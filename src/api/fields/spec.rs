@@ -8,31 +8,31 @@ use super::{FieldError, Fields};
 use serde_json::Value;
 use std::fmt::Debug;
 
-/// True if a field of a request has an effect.
+/// The effect of a field of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
-    /// It has the effect that its specification describes.
+    /// The field has the effect that its specification describes.
     Works,
-    /// It has the effect that its specification describes; the API that the route follows does not have the field.
+    /// The field has the effect that its specification describes; the API that the route follows does not have it.
     Extra,
-    /// Accepted, and without effect by its nature: it cannot change the answer.
+    /// The field is accepted and without effect by its nature: it cannot change the answer.
     Accepted,
-    /// Refused by name, because ignoring it would change the answer; values without effect are accepted.
+    /// The field is refused by name, because ignoring it would change the answer; values without effect are accepted.
     Refused,
 }
 
 /// A field of a request body.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldSpec<V> {
-    /// Its key.
+    /// The field's key.
     pub name: &'static str,
-    /// True if it has an effect.
+    /// The effect of the field.
     pub support: Support,
-    /// A valid value that shows its effect, or for a refused field one that is refused; JSON text.
+    /// An example, as JSON text: a valid value that shows the effect, or for a refused field a value that is refused.
     pub example: &'static str,
-    /// One sentence.
+    /// A description of one sentence.
     pub about: &'static str,
-    /// The values that it may have.
+    /// The values that the field may have.
     pub values: V,
 }
 
@@ -46,13 +46,13 @@ pub trait Values: Debug + Copy + Sync {
     /// Reads the value that was sent, if one was; `name` stands in the error.
     ///
     /// # Errors
-    /// It is none of these values.
+    /// The value that was sent is none of these values.
     fn read(&self, name: &str, sent: Option<Value>) -> Result<Self::Read, FieldError>;
 
     /// The same values as a JSON Schema.
     fn schema(&self) -> Value;
 
-    /// The reason why a value is refused that would change the answer.
+    /// The reason given when a value that would change the answer is refused.
     #[cfg(test)]
     fn refusal(&self) -> Option<&'static str> {
         None
@@ -63,11 +63,11 @@ pub trait Values: Debug + Copy + Sync {
 pub trait AnySpec: Debug + Sync {
     /// The field's key.
     fn name(&self) -> &'static str;
-    /// True if the field has an effect.
+    /// The effect of the field.
     fn support(&self) -> Support;
     /// [`FieldSpec::example`].
     fn example(&self) -> &'static str;
-    /// One sentence.
+    /// A description of one sentence.
     fn about(&self) -> &'static str;
     /// [`Values::schema`].
     fn schema(&self) -> Value;
@@ -77,7 +77,7 @@ pub trait AnySpec: Debug + Sync {
     /// Reads the field for its errors alone.
     ///
     /// # Errors
-    /// Its value is not allowed.
+    /// The field's value is not allowed.
     fn check(&self, fields: &mut Fields) -> Result<(), FieldError>;
 }
 
@@ -88,7 +88,7 @@ impl Fields {
     /// Reads a field.
     ///
     /// # Errors
-    /// Its value is not one that the spec allows.
+    /// The field's value is not one that the spec allows.
     pub fn get<V: Values>(&mut self, spec: &FieldSpec<V>) -> Result<V::Read, FieldError> {
         let sent = self.take(spec.name);
         spec.values.read(spec.name, sent)
@@ -97,7 +97,7 @@ impl Fields {
     /// Reads a field that must be there.
     ///
     /// # Errors
-    /// It is absent, or its value is not one that the spec allows.
+    /// The field is absent, or its value is not one that the spec allows.
     pub fn require<V, T>(&mut self, spec: &FieldSpec<V>) -> Result<T, FieldError>
     where
         V: Values<Read = Option<T>>,
@@ -105,10 +105,10 @@ impl Fields {
         self.get(spec)?.ok_or_else(|| FieldError::missing(spec.name))
     }
 
-    /// Reads fields for their errors alone: those that are refused or have no effect.
+    /// Reads fields that are refused or have no effect, for their errors alone.
     ///
     /// # Errors
-    /// The first one whose value is not allowed.
+    /// The first field whose value is not allowed.
     pub fn check(&mut self, specs: Specs) -> Result<(), FieldError> {
         specs.iter().try_for_each(|spec| spec.check(self))
     }
@@ -165,21 +165,21 @@ impl<V> FieldSpec<V> {
         self
     }
 
-    /// The API that the route follows has the field.
+    /// The same field, marked as one that the API of the route has.
     #[must_use]
     pub const fn works(mut self) -> Self {
         self.support = Support::Works;
         self
     }
 
-    /// The API that the route follows does not have the field.
+    /// The same field, marked as one that the API of the route does not have.
     #[must_use]
     pub const fn extra(mut self) -> Self {
         self.support = Support::Extra;
         self
     }
 
-    /// The field has no effect by its nature.
+    /// The same field, marked as one without effect by its nature.
     #[must_use]
     pub const fn accepted(mut self) -> Self {
         self.support = Support::Accepted;

@@ -10,12 +10,12 @@ use super::{
 use serde_json::{Map, Value, json};
 use std::{fmt::Debug, ops::RangeInclusive};
 
-/// Values, one of which an absent field has.
+/// Values with a default for an absent field.
 #[derive(Debug, Clone, Copy)]
 pub struct Or<V: Values> {
     /// The accepted values.
     pub values: V,
-    /// The one of an absent field.
+    /// The value of an absent field.
     pub default: V::Value,
 }
 
@@ -39,7 +39,7 @@ where
 }
 
 impl<V: Values> FieldSpec<V> {
-    /// With the value that an absent field has.
+    /// The same field with a default, the value that an absent field has.
     #[must_use]
     pub const fn or(self, default: V::Value) -> FieldSpec<Or<V>>
     where
@@ -51,10 +51,10 @@ impl<V: Values> FieldSpec<V> {
 }
 
 impl Fields {
-    /// Reads a field that has a default as if it had none: only what was sent.
+    /// Reads a field that has a default as if it had none: `None` if nothing was sent.
     ///
     /// # Errors
-    /// Its value is not one that the spec allows.
+    /// The field's value is not one that the spec allows.
     pub fn sent<V, T>(&mut self, spec: &FieldSpec<Or<V>>) -> Result<Option<T>, FieldError>
     where
         V: Values<Value = T, Read = Option<T>>,
@@ -65,7 +65,7 @@ impl Fields {
 }
 
 impl<V: Values<Value: Copy>> FieldSpec<Or<V>> {
-    /// The same field where it has another default.
+    /// The same field with another default.
     #[must_use]
     pub const fn default_is(mut self, default: V::Value) -> Self {
         self.values.default = default;
@@ -76,9 +76,9 @@ impl<V: Values<Value: Copy>> FieldSpec<Or<V>> {
 /// The numbers of a range.
 #[derive(Debug, Clone, Copy)]
 pub struct Numbers {
-    /// The least of them.
+    /// The minimum.
     pub min: f64,
-    /// The maximum; infinite if there is none.
+    /// The maximum; infinite if the range has none.
     pub max: f64,
     /// True if `min` itself is excluded.
     pub open: bool,
@@ -122,7 +122,7 @@ impl FieldSpec<Numbers> {
 }
 
 impl FieldSpec<Or<Numbers>> {
-    /// The same field where it has another range.
+    /// The same field with another range.
     #[must_use]
     pub const fn within(mut self, range: RangeInclusive<f64>) -> Self {
         self.values.values = Numbers { min: *range.start(), max: *range.end(), open: false };
@@ -133,9 +133,9 @@ impl FieldSpec<Or<Numbers>> {
 /// The whole numbers of a range.
 #[derive(Debug, Clone, Copy)]
 pub struct Integers {
-    /// The least of them.
+    /// The minimum.
     pub min: i64,
-    /// The greatest of them.
+    /// The maximum.
     pub max: i64,
 }
 
@@ -153,7 +153,7 @@ impl Values for Integers {
         sent.map(|value| read_integer(name, &value, self.min..=self.max)).transpose()
     }
 
-    /// Ends that are those of 64-bit integers are left out.
+    /// The schema leaves out a bound that is also the bound of 64-bit integers.
     fn schema(&self) -> Value {
         let mut schema = json!({"type": "integer"});
         if self.min > i64::MIN {
@@ -167,7 +167,7 @@ impl Values for Integers {
 }
 
 impl FieldSpec<Integers> {
-    /// The same field where the model, the operator or the route sets another range than the documents show.
+    /// The same field with another range, which the model, the operator or the route sets.
     #[must_use]
     pub const fn within(mut self, range: RangeInclusive<i64>) -> Self {
         self.values = Integers { min: *range.start(), max: *range.end() };
@@ -176,7 +176,7 @@ impl FieldSpec<Integers> {
 }
 
 impl FieldSpec<Or<Integers>> {
-    /// The same field where the model, the operator or the route sets another range than the documents show.
+    /// The same field with another range, which the model, the operator or the route sets.
     #[must_use]
     pub const fn within(mut self, range: RangeInclusive<i64>) -> Self {
         self.values.values = Integers { min: *range.start(), max: *range.end() };
@@ -184,11 +184,11 @@ impl FieldSpec<Or<Integers>> {
     }
 }
 
-/// `true` and `false`.
+/// The booleans, `true` and `false`.
 #[derive(Debug, Clone, Copy)]
 pub struct Booleans;
 
-/// `true` or `false`.
+/// A boolean.
 #[must_use]
 pub const fn boolean(name: &'static str) -> FieldSpec<Booleans> {
     FieldSpec::new(name, Support::Works, Booleans).example("true")
@@ -328,7 +328,7 @@ pub const fn shaped(name: &'static str, schema: fn() -> Value) -> FieldSpec<Shap
 }
 
 impl FieldSpec<Shaped> {
-    /// The field's own reader refuses it, unless its value changes nothing.
+    /// The same field, marked as refused: its own reader refuses a value that would change the answer.
     #[must_use]
     pub const fn refused(mut self) -> Self {
         self.support = Support::Refused;
@@ -386,8 +386,8 @@ pub const fn refused(name: &'static str, reason: &'static str) -> FieldSpec<Refu
 }
 
 impl FieldSpec<Refused> {
-    /// Unless its value changes nothing. The function gets the field's name, for an error about a value of a wrong
-    /// type.
+    /// The same field, accepted if its value changes nothing. The function gets the field's name, for an error about a
+    /// value of a wrong type.
     #[must_use]
     pub const fn unless(mut self, changes_nothing: fn(&str, &Value) -> Result<bool, FieldError>) -> Self {
         self.values.changes_nothing = changes_nothing;
@@ -416,10 +416,10 @@ impl Values for Refused {
     }
 }
 
-/// For [`FieldSpec::unless`]: `false`, where any other boolean would have an effect.
+/// For [`FieldSpec::unless`]: true for `false`, where `true` would have an effect.
 ///
 /// # Errors
-/// It is no boolean.
+/// The value is no boolean.
 pub fn is_off(name: &str, value: &Value) -> Result<bool, FieldError> {
     match value {
         Value::Bool(value) => Ok(!value),
@@ -427,10 +427,10 @@ pub fn is_off(name: &str, value: &Value) -> Result<bool, FieldError> {
     }
 }
 
-/// For [`FieldSpec::unless`]: an array without elements.
+/// For [`FieldSpec::unless`]: true for an array without elements.
 ///
 /// # Errors
-/// Never; the signature is that of all such tests.
+/// Never; the signature is that of all functions for [`FieldSpec::unless`].
 pub fn is_empty_array(_name: &str, value: &Value) -> Result<bool, FieldError> {
     Ok(value.as_array().is_some_and(Vec::is_empty))
 }

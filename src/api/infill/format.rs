@@ -1,7 +1,7 @@
-//! How `/infill` writes a generation: llama-server's object, streamed in pieces and whole at the end.
+//! The writer of `/infill`: turns a generation into llama-server's object, in pieces if streamed, else whole.
 //!
 //! Owns the timings. A stream has `content`, `tokens` and counts in each chunk, and everything else in the last one,
-//! whose `stop` is true; no `[DONE]` follows. `response_fields` choose keys of the last one.
+//! whose `stop` is true; no `[DONE]` follows. `response_fields` choose keys of the last object.
 
 use super::request::InfillRequest;
 use crate::{
@@ -13,24 +13,24 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The facts that are known before the first token.
+/// Facts about a generation that are known before its first token.
 #[derive(Debug)]
 pub(super) struct InfillHead {
     /// The model's name as the request gave it.
     pub(super) model: String,
     /// The prompt's text, if the answer contains it.
     pub(super) prompt: Option<String>,
-    /// Its length, tokens.
+    /// The prompt's length, tokens.
     pub(super) prompt_tokens: usize,
     /// llama-server's `generation_settings`.
     pub(super) settings: Value,
-    /// Tokens that were asked for and fit; 0 computes the prompt only.
+    /// The number of tokens that were asked for and fit; 0 computes the prompt only.
     pub(super) max_tokens: u32,
-    /// True if the context had no room for all that was asked for.
+    /// True if the context had no room for all tokens that were asked for.
     pub(super) is_cut_short: bool,
 }
 
-/// llama-server's `generation_settings`, as far as they are ours.
+/// llama-server's `generation_settings`, as far as this server has them.
 pub(super) fn settings(sequence: &SequenceRequest, seed: i64, max_tokens: u32, stream: bool) -> Value {
     let sampling = &sequence.sampling;
     json!({
@@ -55,7 +55,7 @@ pub(super) struct InfillFormat {
     head: InfillHead,
     stop: Vec<String>,
     response_fields: Vec<String>,
-    /// True if the answer without streaming has the tokens; a stream always has.
+    /// True if an answer without streaming contains the tokens; a stream always does.
     return_tokens: bool,
     clock: Clock,
     content: String,
@@ -122,8 +122,8 @@ impl InfillFormat {
     }
 }
 
-/// The keys that `paths` name, under their whole paths: `timings/prompt_n` is found by that name. Paths without a value
-/// are left out.
+/// An object with the values at these paths of `whole`. Its keys are whole paths, such as `timings/prompt_n`; paths
+/// without a value are left out.
 fn choose(whole: &Value, paths: &[String]) -> Value {
     let found = |path: &String| Some((path.clone(), path.split('/').try_fold(whole, |value, key| value.get(key))?.clone()));
     Value::Object(paths.iter().filter_map(found).collect::<Map<_, _>>())

@@ -1,9 +1,9 @@
 //! `POST /infill`: code completion as editors ask llama-server for it (llama.vim, llama.vscode, Continue).
 //!
-//! `request.rs` reads the fields, `window.rs` cuts the texts to the context, `format.rs` writes the answer. Where we
-//! differ from llama-server: the prompt begins with BOS and not with the extra files; a repository's marks are only
-//! used when there are extra files; whatever is left out or cut is named in `x-llamero-warnings`; a model without marks
-//! is a 400 of OpenAI's shape and not a 501; errors in a stream are `data:` frames.
+//! `request.rs` reads the fields, `window.rs` cuts the texts to the context, `format.rs` writes the answer. Differences
+//! from llama-server: the prompt begins with BOS and not with the extra files; a repository's marks are only used when
+//! there are extra files; `x-llamero-warnings` names the texts that are left out or cut; a model without marks is a 400
+//! of OpenAI's shape and not a 501; errors in a stream are `data:` frames.
 
 mod format;
 pub(super) mod request;
@@ -64,7 +64,7 @@ pub(super) async fn infill(call: Call, mut fields: Fields) -> Result<Response, A
     generate(&call, submission, InfillFormat::new(head, request)).await
 }
 
-/// The tokens that mark a hole.
+/// The model's FIM tokens, which mark a hole.
 ///
 /// # Errors
 /// The model has none.

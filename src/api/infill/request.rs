@@ -22,7 +22,7 @@ use std::time::Duration;
 const MAX_EXTRA: usize = 128;
 /// The maximum number of entries in `response_fields` and in `samplers`.
 const MAX_NAMES: usize = 64;
-/// Samplers of llama-server that are here, with their fields.
+/// Samplers of llama-server that this server has, with their fields.
 const SAMPLERS: [(&str, &[&str]); 10] = {
     use sampling::specs::*;
     let typical_p: &[&str] = &[TYP_P.name, TYPICAL_P.name];
@@ -43,7 +43,7 @@ const SAMPLERS: [(&str, &[&str]); 10] = {
 /// The limits of the served model and of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) struct InfillLimits {
-    /// Token ids are below this.
+    /// The number of tokens in the vocabulary; every token id is below it.
     pub(in crate::api) vocabulary_size: u32,
     /// The maximum number of stop strings.
     pub(in crate::api) max_stop_strings: usize,
@@ -63,7 +63,7 @@ pub(super) struct Texts {
 /// Another file, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ExtraFile {
-    /// `tmp` if it has no name.
+    /// The name of the file; `tmp` if it has none.
     pub(super) filename: String,
     pub(super) text: String,
 }
@@ -122,7 +122,7 @@ impl InfillRequest {
         Ok(request)
     }
 
-    /// The texts, which are not needed twice.
+    /// Takes the texts, which are needed only once.
     pub(super) fn take_texts(&mut self) -> Texts {
         std::mem::take(&mut self.texts)
     }
@@ -142,7 +142,7 @@ impl Texts {
     }
 }
 
-/// `[{"filename": …, "text": …}]`.
+/// Reads `input_extra`: `[{"filename": …, "text": …}]`.
 fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
     const NAME: &str = specs::INPUT_EXTRA.name;
     let files = match f.get(&specs::INPUT_EXTRA)? {
@@ -157,7 +157,7 @@ fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
         Value::Object(map) => {
             let inside = |error: FieldError| error.inside(FieldPath::from(NAME).index(index));
             let mut file = Fields::new(map);
-            // llama.vim's own note of when it saw the text.
+            // The time at which llama.vim saw the text, its own note.
             file.take("time");
             let read = ExtraFile {
                 filename: file.get(&specs::FILENAME).map_err(inside)?.unwrap_or_else(|| "tmp".to_owned()),
@@ -197,7 +197,7 @@ fn use_samplers(f: &mut Fields) -> Result<Ignored, FieldError> {
     Ok(unknown)
 }
 
-/// An array of strings.
+/// Reads a field that is an array of strings.
 fn names(f: &mut Fields, spec: &FieldSpec<Shaped>) -> Result<Vec<String>, FieldError> {
     let param = spec.name;
     let values = match f.get(spec)? {
@@ -215,7 +215,7 @@ fn names(f: &mut Fields, spec: &FieldSpec<Shaped>) -> Result<Vec<String>, FieldE
     values.into_iter().map(name).collect()
 }
 
-/// `false`, 0, -1, and empty texts, lists and objects.
+/// True for `null`, `false`, 0, -1, and empty texts, lists and objects.
 fn is_neutral(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -1,4 +1,4 @@
-//! The answer for a model without marks; the others are in `tests/it/http/infill.rs`.
+//! The answer for a model without marks; the tests of other answers are in `tests/it/http/infill.rs`.
 
 use crate::api::testing::{Setup, TestApp};
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Cuts the texts around the cursor to the context: an editor sends more than fits and expects an answer.
 //!
 //! llama-server cuts to a batch, three parts prefix to one part suffix, and fills the rest of the context with other
-//! files. Here the context is all there is, room for the answer is set aside first, and every cut is reported.
+//! files. Here only the context limits the prompt, room for the answer is set aside first, and every cut is reported.
 //!
 //! ```text
 //! BOS │ other files, whole ones, the last of them │ PRE │ end of the prefix │ SUF │ begin of the suffix │ MID │ answer
@@ -18,13 +18,13 @@ use crate::{
 };
 use futures_util::future::try_join_all;
 
-/// The name that the repository gets, and the file with the cursor: requests do not name them. The names are
+/// The names that the repository and the file with the cursor get, because requests do not name them. They are
 /// llama-server's.
 const REPOSITORY: &str = "myproject\n";
 const FILE: &str = "filename\n";
-/// Before each other file where the vocabulary has no mark for one (llama-server's).
+/// The text before each other file if the vocabulary has no mark for files (llama-server's).
 const SNIPPET: &str = "\n\n--- snippet ---\n\n";
-/// BOS and the three marks.
+/// Number of tokens for BOS and the three marks.
 const MARKS: usize = 4;
 
 /// A prompt that fits.
@@ -32,18 +32,18 @@ const MARKS: usize = 4;
 pub(super) struct Window {
     /// The prompt with all marks.
     pub(super) prompt: Vec<Token>,
-    /// Tokens that may follow.
+    /// The maximum number of tokens to generate after the prompt.
     pub(super) max_tokens: u32,
-    /// True if these are fewer than asked for.
+    /// True if `max_tokens` is less than asked for.
     pub(super) is_cut_short: bool,
-    /// Fields that were cut, and how.
+    /// Fields that were cut, each with its warning.
     pub(super) cuts: Vec<(&'static str, String)>,
 }
 
 /// Tokenizes the texts and fits them into the context.
 ///
 /// # Errors
-/// A text cannot be tokenized, or the engine is not there.
+/// A text cannot be tokenized, or the engine is not available.
 pub(super) async fn fit(
     engine: &EngineHandle,
     model: &ModelInfo,
@@ -86,7 +86,7 @@ impl Extra {
         Ok(Self { before, files, after })
     }
 
-    /// The last files that have room together, and how many were left out.
+    /// The tokens of the last files that fit into `room` together, and the number of files left out.
     fn within(&self, room: usize) -> (Vec<Token>, usize) {
         let mut left = room.saturating_sub(self.before.len() + self.after.len());
         let fits = |file: &&Vec<Token>| {
@@ -107,8 +107,7 @@ impl Extra {
 fn cut(model: &ModelInfo, marks: &FimTokens, mut hole: FimTexts, extra: &Extra, n_predict: Option<u64>) -> Window {
     let context = usize::try_from(model.max_model_len).unwrap_or(usize::MAX);
     let asked = n_predict.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
-    // The answer gets at most half of the context, a quarter if the request does not say how much, and at least one
-    // token.
+    // The answer gets at most half of the context, a quarter if the request has no `n_predict`, and at least one token.
     let reserved = asked.map_or(context / 4, |asked| asked.min(context / 2)).max(1);
     let room = context.saturating_sub(reserved + MARKS);
 

@@ -1,4 +1,4 @@
-//! Who calls. Everything needs a key once keys are configured, unknown paths too, except routes that are open.
+//! Authenticates the caller. Once keys are configured, every path needs one, unknown paths too, except open routes.
 
 use crate::{
     api::{error::ApiError, route::Access, state::AppState},
@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
 };
 
-/// Where SDKs other than OpenAI's put the key: Anthropic's, and Azure's.
+/// The headers in which SDKs other than OpenAI's send the key: Anthropic's, and Azure's.
 const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
 
 /// Puts a [`Principal`](crate::gateway::keys::Principal) into the request's extensions, or refuses.
@@ -22,7 +22,7 @@ pub(super) fn authenticate(state: &AppState, access: Access, request: &mut Reque
         AuthError::Wrong => ApiError::WrongKey,
     })?;
     if access == Access::Admin {
-        // No key is an administrator's.
+        // No key grants administration.
         return Err(ApiError::WrongKey);
     }
     tracing::Span::current().record("key", tracing::field::display(principal.id));

@@ -1,7 +1,7 @@
 //! Reads request bodies whole, bounded in size and time, before any handler runs.
 //!
-//! In memory: at most `max_body_bytes` per connection, of authenticated callers only, and for all together as much as
-//! `api/body_budget.rs` allows.
+//! Bodies in memory take at most `max_body_bytes` per connection, are of authenticated callers only, and take together
+//! at most as much as `api/body_budget.rs` allows.
 
 use crate::api::{
     body_budget::{self, BudgetShare},
@@ -18,7 +18,7 @@ use axum::{
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-/// Replaces the body by one in memory, of which `part` holds the bytes, or refuses with 413, 503, 408 or 400.
+/// Replaces the body by one in memory, which `part` accounts for, or refuses with 413, 503, 408 or 400.
 /// `server/received.rs` drains the unread rest of a refused body.
 pub(super) async fn buffer(state: &AppState, rules: &Rules, request: Request, part: &mut BudgetShare) -> Result<Request, Response> {
     let (limit, family) = (rules.body_limit.unwrap_or(state.config.max_body_bytes), rules.family);
@@ -35,7 +35,7 @@ pub(super) async fn buffer(state: &AppState, rules: &Rules, request: Request, pa
     };
     let Ok(result) = timeout(state.config.body_timeout, read).await else {
         let mut response = family.refuse(&ApiError::BodyTimeout);
-        // The client was too slow so far: the connection does not wait for a next request.
+        // The client was too slow so far: the connection does not wait for another request.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return Err(response);
     };
@@ -47,7 +47,7 @@ pub(in crate::api) fn announced_length(headers: &HeaderMap) -> usize {
     headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
-/// The same head with headers in memory of their own: hyper's point into the read buffer of their connection, 8 KB that
+/// Copies the headers into memory of their own. Hyper's headers point into the read buffer of the connection, 8 KB that
 /// a handler which keeps them would keep for as long as it waits. (CORS with a list of origins keeps a browser's
 /// `Origin` all the same.)
 fn detached(mut parts: Parts) -> Parts {
@@ -70,7 +70,7 @@ async fn collect(mut frames: BodyDataStream, limit: usize, part: &mut BudgetShar
         if frame.len() > limit - bytes.len() {
             return Err(ApiError::BodyTooLarge { limit_bytes: limit });
         }
-        // For a body of unknown length; a vector doubles its capacity.
+        // The share grows here for a body of unknown length; a vector doubles its capacity.
         let length = bytes.len() + frame.len();
         if length > bytes.capacity() {
             part.grow(length.saturating_mul(2).min(limit))?;

@@ -1,4 +1,4 @@
-//! CORS: none unless origins are configured. Then pre-flights are answered here, as is any other OPTIONS request.
+//! CORS, only if origins are configured. This layer then answers pre-flights, and any other OPTIONS request.
 
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use std::time::Duration;
@@ -26,7 +26,7 @@ const EXPOSED: [HeaderName; 18] = [
     HeaderName::from_static("x-llamero-warnings"),
 ];
 
-/// How long a browser may remember a pre-flight's answer; Chromium caps it at two hours.
+/// Time for which a browser may remember a pre-flight's answer; Chromium caps it at two hours.
 const MAX_AGE: Duration = Duration::from_secs(7200);
 
 /// The layer for these origins: scheme, host and port, or `*` for all. `None` if there are none.
@@ -43,8 +43,8 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST])
-        // The SDKs send a dozen `x-stainless-*` headers, more with each version; none of ours grants anything by
-        // itself.
+        // The SDKs send a dozen `x-stainless-*` headers, more with each version; no request header of this server
+        // grants anything by itself.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(EXPOSED)
         .max_age(MAX_AGE);

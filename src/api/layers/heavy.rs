@@ -1,6 +1,6 @@
 //! Answers requests with a long body on threads of their own (`api/heavy.rs`).
 //!
-//! Carries over the task-locals (request id, log-line flag, part of the body budget) and the span.
+//! Carries over the task-locals (request id, log-line flag, share of the body budget) and the span.
 
 use crate::api::{
     body_budget::{self, BudgetShare},
@@ -11,7 +11,7 @@ use crate::api::{
 use axum::{body::HttpBody as _, extract::Request, middleware::Next, response::Response};
 use tracing::Instrument as _;
 
-/// The answer to a request whose body is in memory, and has this part of the budget.
+/// Answers a request whose body is in memory and holds this share of the budget.
 pub(super) async fn run(next: Next, request: Request, part: BudgetShare) -> Response {
     if request.body().size_hint().lower() < HEAVY_BODY {
         return body_budget::scope(part, next.run(request)).await;

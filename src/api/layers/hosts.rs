@@ -1,4 +1,4 @@
-//! Refuses requests that were meant for another host, or that do not name one exactly once (RFC 9112 3.2).
+//! Refuses requests that were meant for another host, or that do not name a host exactly once (RFC 9112 3.2).
 //!
 //! On loopback without keys, the address is the only protection; this layer prevents web pages from using it. A page
 //! may call `http://its-own-name:8000` after pointing that name to 127.0.0.1 (DNS rebinding, CVE-2024-28224), or post
@@ -15,20 +15,20 @@ use std::{
     sync::Arc,
 };
 
-/// Which `Host` and `Origin` a request may have.
+/// The values of `Host` and `Origin` that a request may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPolicy {
     /// Any host: keys protect the server, or the operator turned this protection off.
     Any,
     /// Only names of this machine, and these origins.
     ThisMachine {
-        /// As configured for CORS; `*` allows all.
+        /// The origins that are configured for CORS; `*` allows all.
         allowed_origins: Arc<[String]>,
     },
 }
 
 impl HostPolicy {
-    /// The policy of a server that listens on `host`.
+    /// The policy of a server that listens on the address `host`.
     #[must_use]
     pub fn new(host: IpAddr, keys: &KeyRing, allowed_origins: &[String]) -> Self {
         if host.is_loopback() && keys.is_empty() { Self::ThisMachine { allowed_origins: allowed_origins.into() } } else { Self::Any }
@@ -36,7 +36,7 @@ impl HostPolicy {
 
     fn allows(&self, request: &Request) -> bool {
         let Self::ThisMachine { allowed_origins } = self else { return true };
-        // All browsers send Host; who sends none (HTTP/1.0) is not led astray by one.
+        // All browsers send Host; a client that sends none (HTTP/1.0) is no browser that a page could mislead.
         let host_allowed = every(request.headers(), &header::HOST, names_this_machine);
         // A request line in absolute form names the host as well.
         let target_allowed = request.uri().authority().is_none_or(|authority| names_this_machine(authority.as_str()));

@@ -1,5 +1,5 @@
-//! The request id: in the span, the extensions and the response.
-//! Around everything, so that what is refused below has its log line in that span.
+//! Puts the request id into the span, the extensions and the response. This layer is the outermost, so that a request
+//! that is refused further in has its log line in that span.
 
 use axum::{extract::Request, http::HeaderName, middleware::Next, response::Response};
 use tracing::Instrument as _;
@@ -11,13 +11,13 @@ use crate::api::{
     routes,
 };
 
-/// The name of the same header at Anthropic; its SDKs read no other.
+/// Anthropic's name of the header with the request id; its SDKs read no other.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
-    // The path without its query, where people put secrets.
+    // The span has the path without the query, because people put secrets into queries.
     let (method, key) = (request.method().clone(), tracing::field::Empty);
     let span = tracing::info_span!("request", id = id.as_str(), %method, path = request.uri().path(), key);
     let family = routes::family_of(request.uri().path());

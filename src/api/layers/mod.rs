@@ -1,7 +1,7 @@
 //! The layers around every request. In this order, outermost first ([`wrap`], [`pass`]):
 //!
-//! 1. `identify`: request id and span, so that everything below is found in the log
-//! 2. CORS: also refusals must be readable by an allowed page
+//! 1. `identify`: request id and span, so that the log shows which request its lines belong to
+//! 2. CORS: a page of an allowed origin must be able to read refusals too
 //! 3. `stamp`: `openai-version`, `openai-processing-ms`, not for Anthropic's clients
 //! 4. `recover`: a panic below is a 500 and not a broken connection
 //! 5. `hosts`: one sound `Host`; on loopback without keys, only requests that were meant for this machine
@@ -42,7 +42,7 @@ use std::sync::Arc;
 /// Puts all layers around the routes.
 pub(super) fn wrap(routes: Router<AppState>, state: &AppState, hosts: HostPolicy) -> Router<AppState> {
     routes
-        // `body` bounds it; axum's own 2 MB would cut a larger configured limit.
+        // The layer `body` bounds the body; axum's own 2 MB would cut a larger configured limit.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(Around { state: state.clone(), hosts, bodies: Arc::default() }, pass))
         .layer(tower::util::option_layer(cors::layer(&state.config.allowed_origins)))
@@ -57,14 +57,14 @@ struct Around {
     bodies: Arc<BodyBudget>,
 }
 
-/// Numbers 3 to 9 as one layer of axum's: each boxes its data of a request, and a thousand requests that wait for their
-/// turn keep it a thousand times.
+/// Layers 3 to 9 as one layer of axum. Each layer of axum boxes its data of a request, and a thousand requests that
+/// wait for their turn keep that data a thousand times.
 async fn pass(State(around): State<Around>, request: Request, next: Next) -> Response {
     let rules = Rules::of(request.method(), request.uri().path());
     Stamp::new(&rules).write_headers(recover(rules.family, admit(&around, rules, request, next)).await)
 }
 
-/// Numbers 5 to 9, and the routes.
+/// Layers 5 to 9, and the routes.
 async fn admit(around: &Around, rules: Rules, mut request: Request, next: Next) -> Response {
     let Around { state, hosts, bodies } = around;
     let family = rules.family;

@@ -1,4 +1,5 @@
-//! Requests per minute of each key, counted on the routes whose row has a quota, and `x-ratelimit-*` on their answers.
+//! Counts the requests per minute of each key on the routes whose row has a quota, and writes `x-ratelimit-*` on their
+//! answers.
 
 use crate::{
     api::{error::ApiError, state::AppState},
@@ -21,12 +22,12 @@ pub(super) struct Quota {
     limit: u32,
     remaining: u32,
     reset: Duration,
-    /// Set if this request is one too many.
+    /// The error for a request that exceeds the quota; `None` for one within it.
     pub(super) refusal: Option<ApiError>,
 }
 
-/// Counts a request, and puts its [`Allowance`](crate::gateway::limits::Allowance) into the extensions
-/// where there is a limit. Runs after authentication.
+/// Counts a request, and puts its [`Allowance`](crate::gateway::limits::Allowance) into the extensions if there is a
+/// limit. Runs after authentication.
 pub(super) fn count(state: &AppState, request: &mut Request) -> Result<Option<Quota>, ApiError> {
     let Some(principal) = request.extensions().get::<Principal>() else {
         tracing::error!("a route that counts was reached without authentication");

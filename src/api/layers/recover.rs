@@ -1,4 +1,4 @@
-//! A panic in a handler is a 500 for that request, and an error in the log.
+//! Turns a panic in a handler into a 500 for that request, and an error in the log.
 
 use crate::api::{error::ApiError, family::Family};
 use axum::response::Response;

@@ -1,5 +1,5 @@
-//! OpenAI's headers on answers of `/v1` and `/generate`, but not where Anthropic's clients call, and the count of those
-//! that are refusals.
+//! Writes OpenAI's headers on answers of OpenAI's route family and of `/generate`, and counts the refusals of these
+//! routes and of Anthropic's.
 
 use crate::{
     api::{family::Family, routes::Rules},
@@ -34,7 +34,7 @@ impl Stamp {
         }
         if self.is_counted && self.family != Family::Anthropic {
             let headers = response.headers_mut();
-            // Until the head of the response; a stream goes on after that.
+            // The time until the head of the response; a stream goes on after that.
             let milliseconds = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
             headers.insert(HeaderName::from_static("openai-processing-ms"), HeaderValue::from(milliseconds));
             headers.insert(HeaderName::from_static("openai-version"), VERSION);

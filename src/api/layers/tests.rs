@@ -1,4 +1,4 @@
-//! Tests of the layers around the real routes, in the shapes of both families.
+//! Tests of the layers around the real routes, in the shapes of their families.
 
 use super::*;
 use crate::api::{

@@ -8,7 +8,7 @@ use super::{
     json::{Json, MAX_INT_DIGITS},
 };
 
-/// An integer, saturated to 64 bits: all our ranges end far below.
+/// Coerces a value to an integer, saturated to 64 bits: the ranges of all fields end far below.
 pub(super) fn int(value: &Json) -> Result<i64, Rule> {
     match value {
         Json::Int(digits) => Ok(saturated(digits)),
@@ -22,7 +22,7 @@ pub(super) fn int(value: &Json) -> Result<i64, Rule> {
     }
 }
 
-/// A floating-point number, possibly not finite.
+/// Coerces a value to a floating-point number, possibly not finite.
 pub(super) fn float(value: &Json) -> Result<f64, Rule> {
     match value {
         // Python's int.__float__ fails where this overflows.
@@ -34,7 +34,7 @@ pub(super) fn float(value: &Json) -> Result<f64, Rule> {
     }
 }
 
-/// `digits` have an optional sign and at least one digit.
+/// The integer that `digits` write, saturated to 64 bits. They have an optional sign and at least one digit.
 fn saturated(digits: &str) -> i64 {
     digits.parse().unwrap_or(if digits.starts_with('-') { i64::MIN } else { i64::MAX })
 }
@@ -58,12 +58,12 @@ fn int_from_text(text: &str) -> Result<i64, Rule> {
     Ok(saturated(&format!("{sign}{digits}")))
 }
 
-/// Space around a number is allowed, and so are separators within, but not both.
+/// A text as a number. Space around the number is allowed, and so are separators within, but not both.
 fn float_from_text(text: &str) -> Option<f64> {
     text.trim().parse().ok().or_else(|| without_separators(text)?.parse().ok())
 }
 
-/// The text without single underscores between other characters; `None` if one stands elsewhere.
+/// The text without its underscores; `None` unless each stands alone between other characters.
 fn without_separators(text: &str) -> Option<String> {
     let misplaced = text.starts_with('_') || text.ends_with('_') || text.contains("__");
     (!misplaced).then(|| text.replace('_', ""))

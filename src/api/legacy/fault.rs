@@ -8,7 +8,7 @@ static EMPTY_OBJECT: Json = Json::Object(Vec::new());
 /// The input that FastAPI reports when there is no body.
 static NOTHING: Json = Json::Null;
 
-/// The end of a range. A message shows `1` for either kind.
+/// A bound of a range. The message shows `1` for both kinds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Bound {
     /// The bound of an integer field; `ctx` shows it as `1`.
@@ -37,7 +37,7 @@ impl Bound {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Rule {
     Missing,
-    /// CPython's message.
+    /// The body is no JSON. The text is CPython's message.
     JsonInvalid(&'static str),
     ModelAttributesType,
     StringType,
@@ -55,7 +55,7 @@ pub(super) enum Rule {
     GreaterThanEqual(Bound),
     LessThanEqual(Bound),
     ListType,
-    /// A list of this many items where fewer are allowed.
+    /// A list of `actual` items, of which at most `max` are allowed.
     TooLong {
         max: usize,
         actual: usize,
@@ -131,7 +131,7 @@ pub(super) struct ValidationFault<'a> {
     pub(super) rule: Rule,
     /// The field of the body; `None` for the body as a whole.
     pub(super) field: Option<&'static str>,
-    /// The item of the list, or the character of the text.
+    /// The index of the item in a list, or of the character in a body that is no JSON.
     pub(super) index: Option<usize>,
     /// The value that FastAPI echoes.
     pub(super) input: &'a Json,

@@ -1,4 +1,4 @@
-//! `POST /generate`: prompt in, completion out, on the same path as every other generation.
+//! `POST /generate`: answers a prompt with its completion, through the same driver as every other generation.
 
 use super::request::GenerateRequest;
 use crate::{
@@ -22,10 +22,11 @@ use axum::{
 };
 use serde::Serialize;
 
-/// Below this vLLM samples greedily instead of dividing by almost nothing (`_SAMPLING_EPS`).
+/// The temperature below which vLLM samples greedily instead of dividing by almost nothing (`_SAMPLING_EPS`).
 const GREEDY_BELOW: f32 = 1e-5;
 
-/// Answers with the completion, or as FastAPI would. Dropped when the client goes away, which cancels the generation.
+/// Answers with the completion, or with an error in FastAPI's shape. The future is dropped when the client disconnects,
+/// which cancels the generation.
 pub(in crate::api) async fn generate(call: Call, request: GenerateRequest) -> Response {
     complete(&call, request).await.unwrap_or_else(|error| super::refusal::refusal(&error))
 }
@@ -47,7 +48,7 @@ async fn complete(call: &Call, request: GenerateRequest) -> Result<Response, Api
         length::check(&[&request.prompt], info)?;
     }
     let prompt = model.handle.tokenize(request.prompt.clone(), true, SpecialText::Recognised).await?;
-    // It may have been loaded meanwhile.
+    // The model may have been loaded meanwhile.
     let model = call.first_model();
     let Some(info) = &model.info else {
         tracing::error!("the engine tokenizes before its model is known");
@@ -60,8 +61,8 @@ async fn complete(call: &Call, request: GenerateRequest) -> Result<Response, Api
     driver::generate(call, Submission { model, sequences, choices: 1, stream: false, warnings, line_limit: None }, format).await
 }
 
-/// Tokens to generate: the number of the request, reduced to the rest of the context. Old callers send 512 to any
-/// model.
+/// The number of tokens to generate: the number of the request, reduced to the rest of the context. Old callers send
+/// 512 to any model.
 fn room(prompt: &[Token], max_tokens: u64, max_model_len: u32) -> Result<u32, ApiError> {
     if prompt.is_empty() {
         return Err(ApiError::invalid("prompt", "The prompt has no tokens. Please send at least one character."));
@@ -71,7 +72,7 @@ fn room(prompt: &[Token], max_tokens: u64, max_model_len: u32) -> Result<u32, Ap
     if left == 0 {
         return Err(ApiError::ContextLength { prompt_tokens, max_tokens, max_model_len: u64::from(max_model_len) });
     }
-    // Not more than `max_model_len`, so it fits.
+    // The number is at most `max_model_len`, so it fits.
     Ok(u32::try_from(max_tokens.min(left)).unwrap_or(max_model_len))
 }
 

@@ -1,6 +1,6 @@
 //! JSON as Python's `json` module reads and writes it, for the legacy routes.
 //!
-//! `serde_json` will not do here: FastAPI answers malformed JSON with the message and the character position of
+//! `serde_json` does not suffice here: FastAPI answers malformed JSON with the message and the character position of
 //! CPython's scanner (`Modules/_json.c`, 3.11), takes `NaN`, `Infinity` and integers of any size, and echoes the body.
 //! The scanner recurses at most [`MAX_DEPTH`] deep. A lone surrogate escape, which Python keeps, becomes U+FFFD.
 
@@ -44,7 +44,8 @@ pub(super) enum JsonError {
         /// The position of the error, characters from 0.
         position: usize,
     },
-    /// More than [`MAX_DEPTH`] or [`MAX_INT_DIGITS`]: errors in Python too (`RecursionError`, `ValueError`), if later.
+    /// The text exceeds [`MAX_DEPTH`] or [`MAX_INT_DIGITS`]. Python raises an error on it too (`RecursionError`,
+    /// `ValueError`), or would at a greater depth.
     TooBig,
 }
 

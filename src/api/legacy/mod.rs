@@ -1,12 +1,12 @@
-//! The routes of the FastAPI script that users come from: `POST /generate`, `GET /`, `GET /health`.
+//! The routes of the FastAPI script that llamero replaces: `POST /generate`, `GET /`, `GET /health`.
 //!
 //! Answers are those of FastAPI 0.165 with pydantic 2.14, byte for byte where that is sensible;
-//! `tests/fixtures/fastapi.txt` is the answers of the real one. Where we differ, on purpose:
+//! `tests/fixtures/fastapi.txt` has the answers of a real FastAPI server. Deliberate differences:
 //!
-//! * No content type at all is read as JSON, as FastAPI did for years.
+//! * A body without a content type is read as JSON, as FastAPI did for years.
 //! * Values that vLLM refuses (negative temperature, `top_p` beyond 0–1, no tokens) are a 422 instead of a 500.
 //! * `max_tokens` beyond the context is reduced, and `x-llamero-warnings` reports that.
-//! * A body in UTF-16 or UTF-32, which Python guesses, is malformed. Nesting is bounded at 64 levels instead of about
+//! * A body in UTF-16 or UTF-32, which Python detects, is malformed. Nesting is bounded at 64 levels instead of about
 //!   1000.
 //! * Values that FastAPI answers with a 500 because it cannot echo them (NaN, lone surrogates, bytes that are no text)
 //!   get a 4xx.

@@ -1,4 +1,4 @@
-//! An [`ApiError`] in FastAPI's words: `{"detail":…}` with Starlette's texts where it has one of its own.
+//! An [`ApiError`] in FastAPI's words: `{"detail":…}` with Starlette's text where Starlette has its own.
 
 use super::json::quoted;
 use crate::api::error::ApiError;

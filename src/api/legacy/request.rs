@@ -1,7 +1,8 @@
 //! The body of `POST /generate`: fields, defaults, ranges, and FastAPI's answers to invalid values.
 //!
-//! Types and defaults are those of the FastAPI script that this route replaces. Its ranges were checked later, by
-//! vLLM's `SamplingParams`, and ended in a 500; here they are a 422 in the shape that pydantic gives a bounded field.
+//! Types and defaults are those of the FastAPI script that this route replaces. There, ranges were checked later, by
+//! vLLM's `SamplingParams`, and a violation ended in a 500; here it is a 422 in the shape that pydantic gives a bounded
+//! field.
 
 pub(in crate::api) mod specs;
 
@@ -17,7 +18,7 @@ use crate::api::fields::{
 };
 use axum::http::{HeaderMap, StatusCode, header};
 
-/// The maximum number of stop strings. vLLM had no bound, OpenAI's is 4: this is the maximum of all routes.
+/// The maximum number of stop strings of this route. vLLM had no bound; OpenAI's is 4.
 const MAX_STOP_STRINGS: usize = 16;
 /// The maximum length of a stop string, characters.
 const MAX_STOP_CHARACTERS: usize = 256;
@@ -31,22 +32,22 @@ pub(in crate::api) struct GenerateRequest {
     pub(super) prompt: String,
     /// The maximum number of tokens to generate, ≥ 1; may exceed the context.
     pub(super) max_tokens: u64,
-    /// ≥ 0 and finite; 0 is greedy.
+    /// The temperature, ≥ 0 and finite; 0 is greedy.
     pub(super) temperature: f32,
-    /// 0 < p ≤ 1.
+    /// The `top_p` of the request, 0 < p ≤ 1.
     pub(super) top_p: f32,
-    /// At most 16, none empty.
+    /// The stop strings, at most 16, none empty.
     pub(super) stop: Vec<String>,
-    /// Fields that were sent and mean nothing here, in order.
+    /// Names of fields that were sent and mean nothing on this route, in order.
     pub(super) ignored: Ignored,
 }
 
 /// A refusal, as FastAPI words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// 400 or 422.
+    /// The response's status, 400 or 422.
     pub(super) status: StatusCode,
-    /// JSON text, key order included.
+    /// The response's body, JSON text with FastAPI's order of keys.
     pub(super) body: String,
 }
 
@@ -89,7 +90,7 @@ impl GenerateRequest {
     }
 }
 
-/// Takes the fields in the order in which pydantic reports their faults. A faulty field reads as a default that is
+/// Reads the fields in the order in which pydantic reports their faults. A faulty field reads as a default that is
 /// never used.
 struct LegacyFields<'a> {
     body: &'a Json,
@@ -146,7 +147,7 @@ impl<'a> LegacyFields<'a> {
             self.fault(rule, spec.name, None, value.unwrap_or(&Json::Null));
             default
         });
-        // Finite as f32 too; the tiny ones become 0.
+        // The number is finite as f32 too; tiny ones become 0.
         number.min(f64::from(f32::MAX)) as f32
     }
 

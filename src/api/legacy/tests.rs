@@ -60,7 +60,7 @@ const BODIES: [(&str, &str); 24] = [
     ("vnd+json", r#"{"prompt":"a"}"#),
 ];
 
-/// Cases that other tests hold, with the reason.
+/// Cases that other tests cover, with the reason.
 const ELSEWHERE: [(&str, &str); 7] = [
     ("nan", "we answer 422: request/tests.rs"),
     ("no-ct", "we read it as JSON: request/tests.rs"),
@@ -109,14 +109,14 @@ async fn every_case_of_the_golden_file_is_answered_as_fastapi_did() {
 
         assert_eq!(answer.status.as_u16(), golden.status, "{golden:?} {answer:?}");
         if let Some((name, value)) = golden.headers.split_once(": ") {
-            // Starlette redirects to an absolute URL, we to the same path on whatever host it was.
+            // Starlette redirects to an absolute URL, this server to the same path on the client's host.
             let value = value.trim_matches('\'').trim_start_matches("http://testserver");
             assert_eq!(answer.header(name.trim_matches('\'')), value, "{golden:?}");
         }
         if golden.content_type != "None" {
             assert_eq!(answer.header("content-type"), golden.content_type, "{golden:?}");
         }
-        // 200 echoed the fields there; `request/tests.rs` compares them.
+        // FastAPI's 200 echoes the fields; `request/tests.rs` compares them.
         if golden.status != 200 || golden.name == "health" {
             assert_eq!(answer.body, golden.body, "{golden:?}");
         }

@@ -1,4 +1,4 @@
-//! OpenAI's routes: completions, chat, responses, embeddings and models; the related routes of others, rerank and
+//! OpenAI's routes: completions, chat, responses, embeddings and models; the related routes of other APIs, rerank and
 //! score; and the routes that explain and render requests.
 
 pub(in crate::api) mod chat;

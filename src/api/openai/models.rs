@@ -30,7 +30,8 @@ pub(in crate::api) struct ModelObject {
     object: &'static str,
     created: u64,
     owned_by: &'static str,
-    /// vLLM's extension: longest prompt + completion, tokens. Absent until the model was loaded once.
+    /// vLLM's extension: the maximum of prompt and completion together, tokens. Absent until the model has been loaded
+    /// once.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_model_len: Option<u32>,
 }
@@ -50,7 +51,7 @@ pub(in crate::api) async fn list(State(AppState { models, .. }): State<AppState>
 /// `GET /v1/models/{id}`; the id may contain `/` and `:`, percent-encoded or not.
 ///
 /// # Errors
-/// `ModelNotFound`; a path that is no UTF-8 names no model either.
+/// `ModelNotFound`; a path that is not UTF-8 names no model either.
 pub(in crate::api) async fn get(
     State(AppState { models, .. }): State<AppState>,
     id: Result<Path<String>, PathRejection>,
@@ -63,16 +64,16 @@ pub(in crate::api) async fn get(
 /// Takes the required field `model`.
 ///
 /// # Errors
-/// It is missing, no string, or not served here.
+/// The field is missing, is no string, or names a model that is not served here.
 pub(super) fn requested(call: &Call, fields: &mut Fields) -> Result<Model, ApiError> {
     let name = fields.require(&MODEL)?;
     call.model(&name).ok_or_else(|| not_found(&name))
 }
 
-/// Takes the field `model` where it may be absent: the first model then.
+/// Takes the field `model` on a route where it may be absent, which means the first model.
 ///
 /// # Errors
-/// It is no string, or not served here.
+/// The field is no string, or names a model that is not served here.
 pub(in crate::api) fn requested_or_first(call: &Call, fields: &mut Fields) -> Result<Model, ApiError> {
     match fields.get(&MODEL_OR_FIRST)? {
         Some(name) => call.model(&name).ok_or_else(|| not_found(&name)),
@@ -83,7 +84,7 @@ pub(in crate::api) fn requested_or_first(call: &Call, fields: &mut Fields) -> Re
 /// Facts about the model.
 ///
 /// # Errors
-/// The model was never loaded yet: 503 with a suggested wait.
+/// The model has never been loaded: 503 with a suggested wait.
 pub(in crate::api) fn loaded(model: &Model) -> Result<Arc<ModelInfo>, ApiError> {
     model.info.clone().ok_or_else(|| not_loaded(model.state()))
 }
@@ -91,7 +92,7 @@ pub(in crate::api) fn loaded(model: &Model) -> Result<Arc<ModelInfo>, ApiError> 
 /// Facts about the model, for a route that generates text with it.
 ///
 /// # Errors
-/// As [`loaded`]; or the model embeds: 400, saying so.
+/// As [`loaded`]; or the model computes embeddings: a 400 that says so.
 pub(super) fn generating(model: &Model) -> Result<Arc<ModelInfo>, ApiError> {
     let info = loaded(model)?;
     if info.embedding().is_some() { Err(SubmitError::NotGenerating.into()) } else { Ok(info) }

@@ -1,9 +1,9 @@
-//! `POST /v1/completions/render` and `POST /v1/chat/completions/render`: the tokens that a request would compute. Of
-//! completions a list with an element per prompt, of chat the one object.
+//! `POST /v1/completions/render` and `POST /v1/chat/completions/render`: the tokens that a request would compute. The
+//! answer for completions is a list with an object for each prompt, the one for chat a single object.
 //!
-//! vLLM's routes. Routers that use prefix caches (vllm-router, llm-d) call them with the body of the request itself and
-//! read `token_ids`. It is prepared by the code that prepares the request, so the two cannot disagree; nothing is
-//! generated.
+//! These routes are vLLM's. Routers that use prefix caches (vllm-router, llm-d) call them with the body of the request
+//! itself and read `token_ids`. The body is prepared by the code that prepares the request, so that the two cannot
+//! disagree; nothing is generated.
 
 use super::{chat, completions};
 use crate::{

@@ -164,7 +164,7 @@ async fn what_is_refused_says_why_and_where() {
 #[tokio::test]
 async fn a_prompt_that_cannot_fit_with_its_suffix_is_refused_before_the_engine_sees_either() {
     let fim = FimTokens { prefix: Token(250), suffix: Token(251), middle: Token(252), repository: None, file: None };
-    // Its engine answers nothing, so that a text which reaches it waits for ever.
+    // The engine answers nothing, so that a text which reaches it waits for ever.
     let Bench { app, .. } = bench_of(ModelInfo { fim: Some(fim), ..model_info() }).await;
     // 128 tokens of at most 4 bytes.
     for (prompt, suffix) in [(1, 513), (513, 1), (257, 257)] {

@@ -2,12 +2,12 @@
 
 use crate::api::fields::spec::{AnySpec, Specs};
 
-/// A route in the documents; with one of its kinds of body, if it takes several.
+/// A route in the documents, with one of the kinds of body that it takes.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::api) struct Docs {
-    /// One sentence on this kind of body; `None` for the first kind, which the route's summary is about.
+    /// One sentence on this kind of body; `None` for the first kind, which the route's summary describes.
     pub(super) about: Option<&'static str>,
-    /// What a body may contain; `None` without a body.
+    /// The contents of a body; `None` without a body.
     pub(super) body: Option<Body>,
     /// Media type and schema of the answer; a name in `schemas.json`.
     pub(super) answers: &'static [(&'static str, &'static str)],
@@ -18,16 +18,16 @@ pub(in crate::api) struct Docs {
 /// A JSON body.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::api) struct Body {
-    /// Tables of its fields. Of two specs of one field the first counts.
+    /// The tables of the body's fields. Of two specs of one field the first counts.
     pub(super) fields: &'static [Specs],
-    /// Fields that must be there.
+    /// Names of the required fields.
     pub(super) required: &'static [&'static str],
-    /// A request, JSON text.
+    /// An example of a body, JSON text.
     pub(super) example: &'static str,
 }
 
 impl Body {
-    /// Each of its fields, once.
+    /// Each field of the body, once.
     pub(super) fn specs(&self) -> impl Iterator<Item = &'static dyn AnySpec> {
         let all: Vec<&'static dyn AnySpec> = self.fields.iter().copied().flatten().copied().collect();
         let stands_before = |at: usize, name: &str| all[..at].iter().any(|earlier| earlier.name() == name);

@@ -10,7 +10,7 @@ use crate::api::{
 };
 use serde_json::{Map, Value, json};
 
-/// Schemas of answers.
+/// The schemas of answers, JSON text.
 const SCHEMAS: &str = include_str!("schemas.json");
 
 /// The OpenAPI document.
@@ -76,13 +76,13 @@ fn describe(operation: &Operation) -> Value {
     described
 }
 
-/// The names in braces in a path.
+/// The parameters of a path, whose names are in braces.
 fn parameters(path: &str) -> Vec<Value> {
     let names = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
     names.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})).collect()
 }
 
-/// Lets a route that was described take this body too.
+/// Adds another kind of body to a route that is described already.
 fn add_body(described: &mut Value, operation: &Operation) {
     let Some(body) = &operation.body else { return };
     let content = &mut described["requestBody"]["content"]["application/json"];
@@ -134,7 +134,7 @@ fn property(field: &dyn AnySpec, required: bool) -> Value {
     schema
 }
 
-/// Lets `null` stand for absence.
+/// Allows `null`, which stands for absence.
 fn nullable(mut schema: Value) -> Value {
     if let Some(options) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
         options.push(json!({"type": "null"}));

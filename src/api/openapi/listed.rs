@@ -11,7 +11,7 @@ pub(super) struct Operation {
     pub(super) method: &'static str,
     /// The path, with parameters in braces.
     pub(super) path: &'static str,
-    /// The shape of its errors.
+    /// The family of the route, which decides the shape of errors.
     pub(super) family: Family,
     /// The purpose, one sentence.
     pub(super) about: &'static str,
@@ -23,11 +23,11 @@ pub(super) struct Operation {
     pub(super) refusals: &'static [u16],
 }
 
-/// Every route. One with two kinds of body stands here twice.
+/// Every route. A route with two kinds of body stands here twice.
 pub(super) static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| ROUTES.iter().flat_map(of).collect());
 
 fn of(route: &'static Route) -> impl Iterator<Item = Operation> {
-    // One short text at most for each route of the table, made once.
+    // At most one short text is leaked for each route of the table, once.
     let path: &'static str = if route.path.contains("{*") { route.path.replace("{*", "{").leak() } else { route.path };
     route.docs.iter().map(move |Docs { about, body, answers, refusals }| Operation {
         method: route.verb.as_str(),

@@ -14,7 +14,7 @@ use crate::{
 use serde_json::Value;
 use std::fmt::Write;
 
-/// The reason why a `write!` may be expected to work.
+/// The reason why no `write!` in this file fails.
 const NEVER_FAILS: &str = "writing to a string cannot fail";
 
 /// Tables that several routes share, and their names in the overview.
@@ -54,7 +54,7 @@ A `prompt` of completions or `/generate` is raw: the control tokens that it spel
 llama-server. A text for `/tokenize` is raw unless `parse_special` is false.
 ";
 
-/// The whole of `docs/API.md`.
+/// The whole text of `docs/API.md`.
 pub(super) fn file() -> String {
     let mut text = format!("{HEAD}\n## Routes\n\n| route | purpose |\n| --- | --- |\n");
     let headings: Vec<String> =

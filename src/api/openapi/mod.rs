@@ -1,7 +1,7 @@
 //! The documents of the API: `GET /openapi.json`, and `GET /docs`, which shows it. Both come from this binary alone.
 //!
-//! The specification and `docs/API.md` are made from the specs of fields that stand beside the readers, and tests hold
-//! each table of them against the code that reads the fields. Owns no behaviour of any route.
+//! The specification and `docs/API.md` are made from the specs of fields that stand beside the readers, and tests
+//! compare each table of them with the code that reads the fields. Owns no behaviour of any route.
 
 pub(super) mod docs;
 mod document;

@@ -27,10 +27,10 @@ use crate::api::{
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
-/// The errors that any route with a body may answer with.
+/// Statuses of the errors that any route with a body may answer with.
 const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503];
 
-/// The same at Anthropic's routes, where a full queue has a status of its own.
+/// As [`REFUSALS`], for Anthropic's routes, where a full queue has a status of its own.
 const ANTHROPICS_REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 529];
 
 const COMPLETION: Body = Body {
@@ -177,11 +177,11 @@ pub(in crate::api) const GENERATE_DOCS: &[Docs] = &[Docs {
     answers: &[(JSON, "Generated")],
     refusals: &[400, 401, 403, 408, 413, 422, 429, 500, 503],
 }];
-/// Pages that answer JSON of no fixed shape.
+/// The answers of pages that show JSON of no fixed shape.
 pub(in crate::api) const STATUS_DOCS: &[Docs] = &page(&[(JSON, "Object")], &[403]);
-/// `/openapi.json`.
+/// The answers of `/openapi.json`.
 pub(in crate::api) const SPECIFICATION_DOCS: &[Docs] = &page(&[(JSON, "Object")], &[401, 403]);
-/// `/metrics`.
+/// The answers of `/metrics`.
 pub(in crate::api) const METRICS_DOCS: &[Docs] = &page(&[("text/plain", "Text")], &[401, 403]);
-/// `/docs`.
+/// The answers of `/docs`.
 pub(in crate::api) const PAGE_DOCS: &[Docs] = &page(&[("text/html", "Text")], &[401, 403]);

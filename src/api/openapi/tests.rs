@@ -39,7 +39,7 @@ use crate::{
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// Reads a body as the route does; the names that were ignored.
+/// Reads a body as the route does, and returns the names that were ignored.
 type Reader = fn(Fields) -> Result<Ignored, FieldError>;
 
 const LIMITS: RequestLimits = RequestLimits { vocabulary_size: 100, max_num_seqs: 8, max_stop_strings: 4, max_logprobs: None };
@@ -109,8 +109,8 @@ fn chat(mut fields: Fields) -> Result<Ignored, FieldError> {
     ChatRequest::read(fields, &LIMITS).map(|request| request.ignored)
 }
 
-/// Routes whose fields are read as [`Fields`]. `/generate` reads JSON as Python does, and is held to its table in
-/// `silence`.
+/// Routes whose fields are read as [`Fields`]. `/generate` reads JSON as Python does, and `silence` compares it with
+/// its table.
 fn with_bodies() -> impl Iterator<Item = &'static Operation> {
     OPERATIONS.iter().filter(|operation| operation.body.is_some() && operation.path != "/generate")
 }
@@ -209,7 +209,7 @@ fn every_field_is_taken_or_refused_or_reported_as_its_table_says() {
     }
 }
 
-/// But `model`, which is taken before the others are read.
+/// All required fields but `model`, which is taken before the others are read.
 #[test]
 fn a_field_that_is_documented_as_required_is_missed() {
     for operation in with_bodies() {
@@ -304,7 +304,7 @@ fn the_readme_names_every_route() {
     assert_eq!(missing, [""; 0]);
 }
 
-/// Each with a body of `{}`, which no route takes for a request but some for a 400.
+/// Each POST route is sent the body `{}`, which is no valid request and may be a 400.
 #[tokio::test]
 async fn every_documented_route_is_there() {
     let app = TestApp::start(Setup::default()).await;

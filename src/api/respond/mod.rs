@@ -1,7 +1,8 @@
 //! The one path from a running generation to an HTTP response: one JSON object, or a stream of SSE frames.
 //!
-//! Knows "stream or not", when a status may be sent, keep-alives, how errors end a stream, and that a dropped response
-//! cancels the work. The endpoint's [`WireFormat`] writes the bytes; nothing here names an OpenAI object.
+//! Owns the choice between object and stream, the time at which a status is sent, keep-alives and the errors that end a
+//! stream. A dropped response cancels the work. The endpoint's [`WireFormat`] writes the bytes; nothing here names an
+//! OpenAI object.
 //!
 //! ```text
 //! Generation ──events──▶ Run ──▶ WireFormat::chunks ─┬─▶ absorb … whole ──▶ one JSON object
@@ -33,13 +34,14 @@ use serde::Serialize;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
-/// Tokens that an answer lists one by one from which on it is written on a thread of its own: each may have 20
+/// The number of listed tokens from which an answer is written on a thread of its own: each token may have 20
 /// alternatives with their bytes.
 const HEAVY_LIST: u64 = 512;
-/// The same of tokens whose text alone is written, a few bytes for each.
+/// The number of tokens from which an answer is written on a thread of its own, if only their text is written, a few
+/// bytes for each.
 const HEAVY_TEXT: u64 = 32 * 1024;
 
-/// How an endpoint writes a generation. Its streams and its whole answers come from the same chunks.
+/// The writer of an endpoint's answers. Its streams and its whole answers come from the same chunks.
 pub trait WireFormat: Send + 'static {
     /// The content of one frame of a stream.
     type Chunk: Serialize + Send;
@@ -54,10 +56,10 @@ pub trait WireFormat: Send + 'static {
     /// Chunks to send before any event, such as an echoed prompt.
     fn opening(&mut self) -> Vec<Self::Chunk>;
 
-    /// The chunks for an event, none if it has no visible content. The event's finish is never a failure.
+    /// The chunks for an event; none if the event has no visible content. The event's finish is never a failure.
     fn chunks(&mut self, event: GenerationEvent) -> Self::Chunks;
 
-    /// Last chunks after every choice has finished, such as the usage.
+    /// The last chunks, after every choice has finished, such as the usage.
     fn closing(&mut self, usage: &Usage) -> Vec<Self::Chunk>;
 
     /// The name of a chunk's frame, if it has one.
@@ -65,8 +67,8 @@ pub trait WireFormat: Send + 'static {
         None
     }
 
-    /// The frames that end a stream which fails, before `[DONE]`. An end without one would look like success to the
-    /// SDKs.
+    /// The frames that end a stream which fails, before `[DONE]`. An end without an error frame would look like success
+    /// to the SDKs.
     fn failing(&mut self, error: &ApiError) -> Vec<Bytes> {
         vec![sse::frame(None, &error.envelope())]
     }
@@ -75,7 +77,8 @@ pub trait WireFormat: Send + 'static {
     /// the closing ones.
     fn absorb(&mut self, chunk: Self::Chunk);
 
-    /// Tokens that the answer without streaming lists one by one: with their ids, log-probabilities or alternatives.
+    /// Number of tokens that the answer without streaming lists one by one: with their ids, log-probabilities or
+    /// alternatives.
     fn listed_tokens(&self, _usage: &Usage) -> u64 {
         0
     }
@@ -84,22 +87,23 @@ pub trait WireFormat: Send + 'static {
     fn whole(self, usage: &Usage) -> Self::Whole;
 }
 
-/// One JSON object or a stream.
+/// The form of an answer: one JSON object or a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// One JSON object at the end.
     Whole,
     /// Server-sent events.
     Stream {
-        /// Longest wait for the first token before 200 is sent all the same; a failure until then is a real status.
+        /// The maximum wait for the first token before status 200 is sent; a failure until then is sent with its own
+        /// status.
         hold_status: Duration,
-        /// Silence before a comment keeps the connection alive.
+        /// Time of silence after which a comment is sent to keep the connection alive.
         keep_alive: Duration,
     },
 }
 
 impl Mode {
-    /// For a request's `stream` field under the server's timing.
+    /// The mode for a request's `stream` field, with the server's times.
     #[must_use]
     pub fn of(stream: bool, config: &ApiConfig) -> Self {
         if stream { Self::Stream { hold_status: config.hold_status, keep_alive: config.keep_alive } } else { Self::Whole }
@@ -108,8 +112,8 @@ impl Mode {
 
 /// Follows `run` to its end. Dropping the future or the response's body cancels the generation.
 ///
-/// In a box, so that the futures around it do not each have room for the run and the format: a thousand requests that
-/// wait would keep that room a thousand times.
+/// The future is in a box, so that the futures around it do not each have room for the run and the format: a thousand
+/// requests that wait would keep that room a thousand times.
 ///
 /// # Errors
 /// A failure before the response has begun; later ones are written into the stream.
@@ -127,13 +131,13 @@ pub fn respond<F: WireFormat>(mut run: Run, format: F, mode: Mode) -> BoxFuture<
 /// The answer of a generation that is not streamed, before it is written.
 #[derive(Debug)]
 pub struct Collected<W> {
-    /// The one object.
+    /// The object that is the answer.
     pub whole: W,
     /// True if it is so long that others should not wait while it is written as JSON.
     pub is_long: bool,
 }
 
-/// Follows `run` to its end and folds it into one object; this needs no HTTP. Dropping the future cancels the
+/// Follows `run` to its end and makes one object of its events; this needs no HTTP. Dropping the future cancels the
 /// generation.
 ///
 /// # Errors
@@ -183,7 +187,7 @@ fn stream_frames<F: WireFormat>(
             yield Ok(frame::<F>(&chunk));
         }
         if held.is_empty() {
-            // The head goes out with the first bytes of the body; a waiting proxy needs it now.
+            // The head is sent with the first bytes of the body; a waiting proxy needs the head now.
             yield Ok(sse::PING);
         }
         for event in held {

@@ -1,4 +1,4 @@
-//! Takes the times and counts of one generation, and hands the record to telemetry when it is dropped.
+//! Takes the times and counts of one generation, and passes the record to telemetry when the recorder is dropped.
 
 use super::{finish_reason, run::Usage};
 use crate::{
@@ -14,14 +14,14 @@ use tokio::time::Instant;
 pub struct Recorder {
     received: Instant,
     span: tracing::Span,
-    /// When each choice last had tokens.
+    /// The time at which each choice last had tokens.
     last_tokens: Vec<Option<Instant>>,
     record: GenerationRecord,
 }
 
 impl Recorder {
-    /// For a request to `endpoint` whose handler was entered at `received`. Until an outcome is set, it counts as a
-    /// client that went away.
+    /// A recorder for a request to `endpoint` whose handler was entered at `received`. Until another outcome is set,
+    /// the record says that the client disconnected.
     #[must_use]
     pub fn new(endpoint: &'static str, model: &str, stream: bool, received: Instant) -> Self {
         let record = GenerationRecord {
@@ -41,13 +41,13 @@ impl Recorder {
         Self { received, span: tracing::Span::current(), last_tokens: Vec::new(), record }
     }
 
-    /// Says how many choices there will be.
+    /// Sets the number of choices.
     pub(super) fn expect_choices(&mut self, choices: usize) {
         self.record.choices = choices;
         self.last_tokens = vec![None; choices];
     }
 
-    /// Takes an event's times and finish.
+    /// Records an event's times and finish.
     pub(super) fn observe(&mut self, event: &GenerationEvent) {
         let output = &event.output;
         if let Some(started) = output.started {
@@ -67,19 +67,19 @@ impl Recorder {
         }
     }
 
-    /// Takes the counts so far.
+    /// Records the counts so far.
     pub(super) fn count(&mut self, usage: Usage) {
         self.record.prompt_tokens = usage.prompt_tokens;
         self.record.cached_tokens = usage.cached_tokens;
         self.record.completion_tokens = usage.completion_tokens;
     }
 
-    /// Every choice has finished.
+    /// Records that every choice has finished.
     pub(super) fn finished(&mut self) {
         self.record.outcome = Outcome::Finished;
     }
 
-    /// It was refused or failed; `detail` is for the log.
+    /// Records that the generation was refused or failed; `detail` is for the log.
     pub(super) fn failed(&mut self, error: &ApiError, detail: String) {
         self.record.outcome = Outcome::Failed { code: error.code().unwrap_or("error"), detail };
     }

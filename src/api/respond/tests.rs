@@ -249,10 +249,10 @@ async fn dropping_the_body_drops_the_generation() {
     assert!(sender.is_closed());
 }
 
-/// Lists so many tokens, and says as its answer which thread wrote it.
+/// A format that lists this number of tokens and answers with the name of the thread that wrote it.
 struct Lists(u64);
 
-/// Written as the name of the thread.
+/// A value that is written as the name of the present thread.
 struct Writer;
 
 impl Serialize for Writer {
@@ -298,7 +298,7 @@ async fn only_what_is_long_to_write_is_written_on_a_thread_of_its_own() {
         body(respond(run, Lists(listed), Mode::Whole).await.unwrap()).await
     };
 
-    // However long the prompt was.
+    // The length of the prompt makes no difference.
     assert_ne!(writer(100_000, 5, 0).await, r#""llamero-heavy""#);
     assert_ne!(writer(1, HEAVY_TEXT - 1, HEAVY_LIST - 1).await, r#""llamero-heavy""#);
     assert_eq!(writer(1, 1, HEAVY_LIST).await, r#""llamero-heavy""#);

@@ -1,7 +1,7 @@
 //! Ends a generation that takes too long, but not in its first line: half a line is of no use to an editor.
 //!
-//! The rule is llama-server's `t_max_predict_ms`. The limit is checked when tokens arrive, so it is exact to within a
-//! step.
+//! The rule is llama-server's `t_max_predict_ms`. The limit is checked when tokens arrive, so the end is exact to
+//! within a step.
 
 use crate::{gateway::handle::GenerationEvent, protocol::Finish};
 use async_stream::stream;
@@ -9,7 +9,8 @@ use futures_util::{StreamExt, stream::BoxStream};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Passes the events of a single choice on. After the one that ends it, `events` is dropped, which cancels the rest.
+/// Passes on the events of a single choice. After the event that ends the choice, `events` is dropped, which cancels
+/// the rest.
 pub(super) fn end_lines_after(mut events: BoxStream<'static, GenerationEvent>, limit: Duration) -> BoxStream<'static, GenerationEvent> {
     stream! {
         let mut deadline = None;
@@ -40,7 +41,7 @@ mod tests {
     use crate::protocol::SequenceId;
     use futures_util::stream;
 
-    /// A token each 10 ms.
+    /// A token every 10 ms.
     fn events(texts: &'static [&'static str]) -> BoxStream<'static, GenerationEvent> {
         stream::iter(texts)
             .then(|text| async move {

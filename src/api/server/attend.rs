@@ -1,7 +1,7 @@
-//! Answers the requests of one connection, for as long as its client is there.
+//! Answers the requests of one connection, for as long as its client is connected.
 //!
-//! The departure of a client is noticed within a round trip, whatever it sent before: its request is dropped, which
-//! cancels the work. One that has only stopped sending gets its answer.
+//! A client that disconnects is noticed within a round trip, whatever it sent before: its request is dropped, which
+//! cancels the work. A client that has only stopped sending gets its answer.
 
 use super::{
     peer::{Peer, Sign},
@@ -59,11 +59,11 @@ where
     }
 }
 
-/// Waits for the answer, unless the client leaves.
+/// Waits for the answer, unless the client disconnects.
 ///
 /// # Errors
-/// It has left. A client of HTTP/1.0 that stops sending counts as gone, as it may not be sent anything before its
-/// answer.
+/// The client has disconnected. A client of HTTP/1.0 that stops sending counts as disconnected, because nothing may be
+/// sent to it before its answer.
 async fn attend(peer: Arc<Peer>, answer: impl Future<Output = Result<Response, Infallible>>, reads_interim: bool) -> io::Result<Response> {
     let mut response = {
         let (mut answer, mut signs) = (pin!(answer), pin!(Arc::clone(&peer).signs()));
@@ -85,7 +85,7 @@ async fn attend(peer: Arc<Peer>, answer: impl Future<Output = Result<Response, I
     Ok(if is_stream { response.map(|body| attend_stream(peer, body)) } else { response })
 }
 
-/// The same events, until the client leaves. One that stops sending is sent a comment.
+/// A body with the same events, until the client disconnects. A client that stops sending is sent a comment.
 fn attend_stream(peer: Arc<Peer>, body: Body) -> Body {
     Body::from_stream(stream! {
         let mut events = body.into_data_stream();

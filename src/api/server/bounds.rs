@@ -2,29 +2,29 @@
 
 use std::time::Duration;
 
-/// What connections may cost.
+/// The bounds of connections in number, time and bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// How many there may be at once.
+    /// The maximum number of connections at a time.
     pub(super) connections: usize,
-    /// How long a write may wait for its client.
+    /// The maximum time that a write may wait for its client.
     pub(super) write_timeout: Duration,
-    /// Time for which the rest of a body that nobody wanted is read.
+    /// The maximum time for which the unread rest of a body is read and dropped.
     pub(super) drain_time: Duration,
-    /// Time for which a client may go on sending after its last answer.
+    /// The maximum time for which a client may go on sending after its last answer.
     pub(super) linger_time: Duration,
-    /// Time for which it may be silent meanwhile.
+    /// The maximum silence of a client that may go on sending after its last answer.
     pub(super) linger_silence: Duration,
-    /// Bytes that it may send meanwhile.
+    /// The maximum number of bytes that a client may send after its last answer.
     pub(super) linger_bytes: usize,
 }
 
 impl Bounds {
-    /// Those of a server, for so many connections.
+    /// The bounds of a server with this maximum of connections.
     pub(super) const fn of(connections: usize) -> Self {
         Self {
             connections,
-            // nginx's `send_timeout`. Then the client is gone, and its request with it.
+            // This is nginx's `send_timeout`. After it the connection fails, and its request with it.
             write_timeout: Duration::from_secs(60),
             drain_time: Duration::from_secs(10),
             // nginx's `lingering_time` is 30 s, its `lingering_timeout` 5 s.

@@ -1,4 +1,4 @@
-//! Accepts connections up to a number, has their small packets sent at once, and disconnects clients that never read.
+//! Accepts a limited number of connections, sends their small packets at once, and disconnects clients that never read.
 
 use super::{attend::Attended, bounds::Bounds, peer::Peer, socket::Socket};
 use axum_server::accept::Accept;
@@ -11,10 +11,11 @@ use std::{
 use tokio::{net::TcpStream, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
-/// A connection whose writes fail when its client reads nothing for too long. Pinned, because its timer is.
+/// A connection whose writes fail when its client reads nothing for too long. The box is pinned, because the stream's
+/// timer must be.
 pub(super) type Connection = Pin<Box<TimeoutStream<Socket>>>;
 
-/// Closes connections beyond a number at once, and sets `TCP_NODELAY` on the others: a token is a packet.
+/// Closes connections beyond the maximum at once, and sets `TCP_NODELAY` on the others, because each token is a packet.
 #[derive(Debug, Clone)]
 pub(super) struct BoundedAcceptor {
     free: Arc<Semaphore>,

@@ -3,10 +3,9 @@
 //!
 //! hyper reads and writes through `socket.rs`. While an answer is pending hyper does not read, so this file does: it
 //! keeps the first [`MAX_PIPELINED`] bytes that follow a request for hyper and drops further ones, so that the end of
-//! input is seen whatever was sent before it. That end does not distinguish a client that left from one that only
-//! stopped sending (`nc -N`). The kernels do: bytes that are sent to a socket that was closed are answered with a
-//! reset. So the caller is notified when to send some ([`Sign::Silent`]), and when the reset has arrived
-//! ([`Sign::Gone`]).
+//! input is seen whatever was sent before it. The end of input does not distinguish a client that left from one that
+//! only stopped sending (`nc -N`). The kernels do: bytes that are sent to a socket that was closed are answered with a
+//! reset. So [`Sign::Silent`] tells the caller to send bytes, and [`Sign::Gone`] that the reset has arrived.
 
 use super::bounds::Bounds;
 use async_stream::stream;
@@ -24,13 +23,14 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-/// Bytes of later requests that are kept while one is being answered; hyper's own buffer holds as many again.
+/// The maximum number of bytes of later requests that are kept while one is being answered; hyper's own buffer holds as
+/// many again.
 const MAX_PIPELINED: usize = 16 * 1024;
-/// Bytes beyond those that are read and dropped. A client that sends more before it has its answer is treated as
-/// disconnected.
+/// The maximum number of bytes beyond [`MAX_PIPELINED`] that are read and dropped. A client that sends more before it
+/// has its answer is treated as disconnected.
 const MAX_DROPPED: usize = 1 << 20;
-/// Time from the end of input to the first bytes that a client is sent for it: an answer that is ready by then comes
-/// without them.
+/// Time from the end of input to the first bytes that the client is sent because of it. An answer that is ready by then
+/// is sent without them.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// The client is sent something again after each of these pauses: a forwarder on the way (`ssh -L`, Docker's proxy)
 /// learns only from the second write that its own client has left.
@@ -42,9 +42,9 @@ const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
 /// A sign that a client which waits for an answer may have disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// It will send no more. Bytes that are sent now reveal whether it still reads.
+    /// The client will send no more. Bytes that are sent now reveal whether it still reads.
     Silent,
-    /// It has closed the connection, or broken it.
+    /// The client has closed the connection, or broken it.
     Gone,
 }
 
@@ -52,35 +52,35 @@ pub(super) enum Sign {
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) stream: TcpStream,
-    /// Limits of its connection in time and bytes.
+    /// Limits of the client's connection in time and bytes.
     pub(super) bounds: Bounds,
     state: Mutex<PeerState>,
     /// Notified when `PeerState::request_read` becomes true.
     request_was_read: Notify,
-    /// Reads and drops the rest of an unread body.
+    /// The task that reads and drops the rest of an unread body.
     drain: Mutex<Option<AbortOnDropHandle<()>>>,
-    /// Its place among the connections.
+    /// The client's place among the connections.
     _place: OwnedSemaphorePermit,
 }
 
 /// The part of a peer that changes while its connection is open.
 #[derive(Debug, Default)]
 pub(super) struct PeerState {
-    /// The body of the present request was read to its end.
+    /// True if the body of the present request was read to its end.
     request_read: bool,
-    /// Read ahead of hyper.
+    /// Bytes that were read ahead of hyper.
     pub(super) ahead: Vec<u8>,
-    /// Bytes that were read and dropped because `ahead` was full. hyper then reads no more.
+    /// Number of bytes that were read and dropped because `ahead` was full. If there are any, hyper reads no more.
     dropped: usize,
-    /// The end of input was read.
+    /// True if the end of input was read.
     pub(super) ended: bool,
-    /// hyper has bytes in its buffer that were not all written.
+    /// True if hyper's buffer has bytes that were not all written.
     pub(super) is_writing: bool,
-    /// The client has sent bytes that no request accounts for so far.
+    /// True if bytes were read after the last head or end of a request: the client may be in the middle of a message.
     pub(super) mid_message: bool,
-    /// A body was not read to its end.
+    /// True if a body was not read to its end.
     pub(super) unread: bool,
-    /// This answer is the last one on the connection.
+    /// True if the present answer is the last one on the connection.
     pub(super) is_last: bool,
 }
 
@@ -90,7 +90,7 @@ impl PeerState {
         self.ended || self.dropped > 0
     }
 
-    /// Takes in bytes that follow a request. False if there are too many.
+    /// Takes bytes that follow a request. False if there are too many.
     fn keep(&mut self, bytes: &[u8]) -> bool {
         if self.dropped == 0 && self.ahead.len() + bytes.len() <= MAX_PIPELINED {
             self.ahead.extend_from_slice(bytes);
@@ -111,18 +111,18 @@ impl Peer {
 
     /// The present state, locked. Hold it only to read or write a field.
     pub(super) fn state(&self) -> MutexGuard<'_, PeerState> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The head of a request was read.
+    /// Notes that the head of a request was read.
     pub(super) fn request_begins(&self) {
         let mut state = self.state();
         // hyper may have had this request before later ones were dropped.
         (state.request_read, state.mid_message, state.is_last) = (false, false, state.dropped > 0);
     }
 
-    /// The request's body was read to its end, or it has none.
+    /// Notes that the request's body was read to its end, or that it has none.
     pub(super) fn request_was_read(&self) {
         {
             let mut state = self.state();
@@ -136,10 +136,10 @@ impl Peer {
         *self.drain.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
     }
 
-    /// Signs of a client that waits for an answer. Ends with [`Sign::Gone`].
+    /// The signs of a client that waits for an answer. The stream ends with [`Sign::Gone`].
     pub(super) fn signs(self: Arc<Self>) -> impl Stream<Item = Sign> + Send {
         stream! {
-            // Until then hyper reads. A permit may be left from an earlier request.
+            // Until the request was read, hyper reads. A permit may be left from an earlier request.
             while !self.state().request_read {
                 self.request_was_read.notified().await;
             }
@@ -156,8 +156,8 @@ impl Peer {
         }
     }
 
-    /// Sends an interim response to a client that waits for an answer, unless an earlier answer is still being written:
-    /// that serves as well. False if it cannot be sent.
+    /// Sends an interim response to a client that waits for an answer, unless an earlier answer is still being written,
+    /// which serves as well. False if it cannot be sent.
     pub(super) fn nudge(&self) -> bool {
         if self.state().is_writing {
             return true;
@@ -187,9 +187,9 @@ impl Peer {
         Ok(())
     }
 
-    /// Waits until the connection is reset. After the end of input no read shows that: the system's event does.
+    /// Waits until the connection is reset. After the end of input no read shows a reset, but the system's event does.
     async fn reset(&self) {
-        // Fails only when the runtime ends, and then so does the connection.
+        // This fails only when the runtime ends, and then the connection ends too.
         let _ = self.stream.ready(Interest::ERROR).await;
     }
 }

@@ -1,8 +1,9 @@
 //! Wraps a request body and drains the unread rest when it is dropped.
 //!
-//! An answer that is given before the body was read would else end the connection, and reset it under a client that
-//! sends before it listens, or under a proxy that keeps it for others (RFC 9112 9.6). Bytes are dropped as they arrive,
-//! in bounded number and time; a client that asked first (`Expect: 100-continue`) is not waited for.
+//! An answer that is given before the body was read would otherwise end the connection with a reset, for a client that
+//! sends before it listens, or for a proxy that keeps the connection for other clients (RFC 9112 9.6). Bytes are
+//! dropped as they arrive, in bounded number and time; a client that asked first (`Expect: 100-continue`) is not waited
+//! for.
 
 use super::peer::Peer;
 use crate::api::layers::announced_length;
@@ -20,10 +21,10 @@ use std::{
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Bytes of a body that are dropped before the connection is closed instead.
+/// The maximum number of bytes of a body that are dropped; with more the connection is closed instead.
 pub(super) const DRAIN_BYTES: usize = 8 << 20;
 
-/// Has a request's body drained when it is dropped before its end.
+/// Wraps the body of a request so that it is drained when it is dropped before its end.
 pub(super) fn receive(peer: &Arc<Peer>, request: Request) -> Request {
     peer.request_begins();
     let (parts, body) = request.into_parts();
@@ -43,11 +44,11 @@ pub(super) fn receive(peer: &Arc<Peer>, request: Request) -> Request {
 /// A request body that is drained when dropped.
 struct Received {
     peer: Arc<Peer>,
-    /// Bytes that are still to come, as far as they were announced.
+    /// Number of announced bytes that are still to come.
     left: usize,
-    /// The client sends nothing before `100 Continue`, which the first read sends.
+    /// True if the client sends nothing before `100 Continue`, which the first read sends.
     awaits_consent: bool,
-    /// `None` after its end.
+    /// The frames of the body; `None` after its end.
     frames: Option<BodyDataStream>,
 }
 

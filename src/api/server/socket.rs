@@ -1,9 +1,9 @@
-//! A connection as hyper reads and writes it, and how it is closed.
+//! A connection as hyper reads, writes and closes it.
 //!
 //! A socket that is closed while bytes of its client are unread is reset, and the reset takes the answer with it before
-//! the client has read it (RFC 9112 9.6). So a connection on which more may come is closed in stages: no more is
-//! written, further bytes are read and dropped for a while, then it is closed. It keeps its place among the connections
-//! until then.
+//! the client has read it (RFC 9112 9.6). So a connection on which more bytes may arrive is closed in stages: no more
+//! is written, further bytes are read and dropped for a while, then the socket is closed. The connection keeps its
+//! place among the connections until then.
 
 use super::peer::Peer;
 use rustix::net::{Shutdown, shutdown};
@@ -43,7 +43,7 @@ impl Socket {
 
     /// Shuts down writing. Returns `None` if no more input is expected, so the socket may be closed at once.
     fn begin_closing(&self) -> Option<Closing> {
-        // Fails if the client has broken the connection: then nothing is left to save.
+        // This fails if the client has broken the connection: then nothing is left to save.
         shutdown(&self.peer.stream, Shutdown::Write).ok()?;
         let expects_more = {
             let state = self.peer.state();
@@ -139,7 +139,7 @@ impl AsyncWrite for Socket {
             if closing.silence.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            // An error is the end that is waited for: the client has closed too.
+            // An error means that the client has closed the connection too, which is the end that is awaited.
             if ready!(peer.stream.poll_read_ready(cx)).is_err() {
                 return Poll::Ready(Ok(()));
             }

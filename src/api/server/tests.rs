@@ -91,7 +91,7 @@ fn status(answer: &str) -> &str {
 
 #[test]
 fn listening_for_everybody_without_keys_is_refused_before_anything_is_opened() {
-    // A port in use would be the error if it tried.
+    // If the server tried to listen, the error would be that the port is in use.
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let everywhere = ListenConfig { host: IpAddr::from([0, 0, 0, 0]), port: taken.local_addr().unwrap().port(), ..config() };
 
@@ -176,7 +176,7 @@ async fn lingering(bounds: Bounds) -> (Running, TcpStream) {
     (server, client)
 }
 
-/// Waits until the server closes a connection to which the client goes on sending. How many bytes were sent.
+/// Waits until the server closes a connection to which the client goes on sending. Returns the number of bytes sent.
 async fn send_until_closed(client: &mut TcpStream, piece: usize) -> usize {
     let send = async {
         let mut sent = 0;
@@ -223,7 +223,7 @@ async fn the_rest_of_a_body_is_waited_for_for_a_time() {
     let bounds = Bounds { drain_time: Duration::from_millis(50), linger_silence: HOUR, linger_time: HOUR, ..Bounds::of(8) };
     let server = start_within(&config(), bounds, Router::new().route("/", post(async || "hello")));
 
-    // Of which nothing comes.
+    // No byte of this body is sent.
     let answer = exchange(server.address, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n").await;
 
     assert_eq!(status(&answer), "HTTP/1.1 200 OK");
@@ -264,10 +264,10 @@ async fn an_answer_behind_which_requests_were_dropped_is_the_last_one() {
     client.write_all(request).await.unwrap();
     entered.notified().await;
 
-    // More than the system buffers: the server has read more than it keeps when all was sent.
+    // The client sends more than the system buffers: the server has read more than it keeps when all was sent.
     client.write_all(&request.repeat(900_000 / request.len())).await.unwrap();
     open.notify_one();
-    // It stays, and sends nothing more.
+    // The client stays connected, and sends nothing more.
     let answer = read_all(&mut client).await;
 
     assert_eq!((status(&answer), answer.matches("HTTP/1.1 200").count()), ("HTTP/1.1 200 OK", 1), "{answer}");

@@ -24,7 +24,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The keys of both dialects.
+/// The answer, with the keys of both dialects.
 #[derive(Serialize)]
 struct Detokenized {
     content: String,
@@ -40,7 +40,7 @@ pub(in crate::api) const DETOKENIZE: Specs = &[&MODEL_OR_FIRST, &TOKENS];
 /// Reads `tokens`.
 ///
 /// # Errors
-/// It is missing, no array of ids, or names one outside the vocabulary.
+/// The field is missing, is no array of ids, or has an id outside the vocabulary.
 pub(in crate::api) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Token>, FieldError> {
     match f.require(&TOKENS)? {
         Value::Array(ids) => token_ids(TOKENS.name, &ids, vocabulary_size),
@@ -48,10 +48,10 @@ pub(in crate::api) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<T
     }
 }
 
-/// The handler. Control tokens are written out; bytes that are no UTF-8 become U+FFFD.
+/// The handler of `POST /detokenize`. Control tokens are written out; bytes that are no UTF-8 become U+FFFD.
 ///
 /// # Errors
-/// A field at fault, an id outside the vocabulary, a text that is too long, or no engine.
+/// A field is at fault, an id is outside the vocabulary, the text is too long, or the engine is not available.
 pub(in crate::api) async fn detokenize(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
     let model = models::requested_or_first(&call, &mut fields)?;
     let info = models::loaded(&model)?;

@@ -1,7 +1,7 @@
 //! `GET /tokenizer_info`: vLLM's facts about a tokenizer, as far as a GGUF file contains them.
 //!
 //! lm-eval's remote tokenizer reads `eos_token`, `bos_token`, `pad_token` and `chat_template`, and encodes the first
-//! two with `/tokenize` to learn their ids; so they are here as that route recognises them.
+//! two with `/tokenize` to learn their ids; so the answer spells them as that route recognises them.
 
 use crate::{
     api::{call::Call, error::ApiError, openai::models},
@@ -10,10 +10,10 @@ use crate::{
 use axum::Json;
 use serde::Serialize;
 
-/// Names are those of Hugging Face's `tokenizer_config.json`, but for `tokenizer`.
+/// The answer. Its names are those of Hugging Face's `tokenizer_config.json`, except `tokenizer`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(in crate::api) struct TokenizerInfo {
-    /// Kind of the vocabulary as the file names it, such as `llama` or `gpt2`.
+    /// The kind of the vocabulary as the model file names it, such as `llama` or `gpt2`.
     tokenizer: String,
     bos_token: Option<String>,
     eos_token: Option<String>,
@@ -29,7 +29,7 @@ pub(in crate::api) struct TokenizerInfo {
 /// The handler of `GET /tokenizer_info`.
 ///
 /// # Errors
-/// The model is not loaded, or its engine is gone.
+/// The model is not loaded, or the engine is not available.
 pub(in crate::api) async fn info(call: Call) -> Result<Json<TokenizerInfo>, ApiError> {
     let served = call.first_model();
     let model = models::loaded(&served)?;

@@ -24,21 +24,21 @@ use axum::{
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-/// The text, tokens or conversation of a request.
+/// A request with a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::api) struct TokenizeRequest {
     text: String,
-    /// The name of the text's field.
+    /// The name of the field with the text.
     param: &'static str,
     add_special: bool,
     special: SpecialText,
     details: TokenDetails,
 }
 
-/// A chat whose prompt is asked for.
+/// A request for the prompt of a chat.
 #[derive(Debug, PartialEq)]
 pub(in crate::api) struct TokenizeChat {
-    /// The fields of the chat request that has this prompt, but for `model`.
+    /// The fields of the chat request that has this prompt, except `model`.
     pub(in crate::api) chat: Map<String, Value>,
     details: TokenDetails,
 }
@@ -50,7 +50,7 @@ struct TokenDetails {
     return_token_strs: bool,
 }
 
-/// The keys of both dialects.
+/// The answer, with the keys of both dialects.
 #[derive(Serialize)]
 struct Tokenized {
     tokens: Tokens,
@@ -73,7 +73,7 @@ struct TokenWithPiece {
     piece: Vec<u8>,
 }
 
-/// llama-server's: a string if the bytes are UTF-8, else the list of bytes.
+/// Writes a piece as llama-server does: as a string if the bytes are UTF-8, else as the list of bytes.
 fn text_or_bytes<S: Serializer>(piece: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     match str::from_utf8(piece) {
         Ok(text) => serializer.serialize_str(text),
@@ -84,7 +84,7 @@ fn text_or_bytes<S: Serializer>(piece: &[u8], serializer: S) -> Result<S::Ok, S:
 /// The handler of `POST /tokenize`.
 ///
 /// # Errors
-/// A field at fault, a text that cannot be tokenized, or no engine.
+/// A field is at fault, the text cannot be tokenized, or the engine is not available.
 pub(in crate::api) async fn tokenize(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
     let model = models::requested_or_first(&call, &mut fields)?;
     let max_model_len = models::loaded(&model)?.max_model_len;
@@ -130,7 +130,7 @@ impl TokenizeChat {
     /// Reads all fields but `model`; chat's reader checks their values.
     ///
     /// # Errors
-    /// A field of the wrong type; a text beside the messages.
+    /// A field has the wrong type, or there is a text beside the messages.
     pub(in crate::api) fn read(f: &mut Fields) -> Result<Self, FieldError> {
         for text in specs::TEXTS {
             if f.take(text.name()).is_some() {

@@ -1,4 +1,4 @@
-//! The waiting for a place.
+//! Waiting for a permit.
 
 use super::*;
 use futures_util::FutureExt as _;
@@ -30,7 +30,7 @@ async fn whoever_goes_away_leaves_the_queue_or_gives_its_place_to_the_next() {
     assert!(waits.iter_mut().all(|wait| wait.now_or_never().is_none()));
     let mut last = waits.pop().unwrap();
 
-    // One before it has its turn, the next one has not.
+    // Of the two requests before `last`, one leaves while it waits, the other after it got a permit.
     drop(waits.pop());
     drop(place);
     drop(waits);

@@ -37,7 +37,7 @@ fn event(text: &str, finish: Option<Finish>) -> GenerationEvent {
     GenerationEvent { choice: 0, output }
 }
 
-/// Three tokens of the prompt were cached.
+/// The event of a start with three cached tokens.
 fn started() -> GenerationEvent {
     let mut output = SequenceOutput::empty(SequenceId(1));
     output.started = Some(Started { cached_tokens: 3, queue_us: 1 });
@@ -113,7 +113,7 @@ fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap()).collect()
 }
 
-/// Ids are drawn anew for each answer.
+/// A message without its ids, which are drawn anew for each answer.
 fn without_ids(mut message: Value) -> Value {
     assert!(message["id"].as_str().unwrap().starts_with("msg_"), "{message}");
     message["id"] = json!("msg_");

@@ -21,7 +21,7 @@ fn chat(body: Value) -> ChatRequest {
     chat
 }
 
-/// As a template sees them.
+/// The messages of a body as a template sees them.
 fn messages(body: Value) -> Value {
     chat(body).conversation.for_template().into()
 }
@@ -33,7 +33,7 @@ fn of_chat(mut fields: Value) -> ChatRequest {
     ChatRequest::read(Fields::new(map), &LIMITS).unwrap()
 }
 
-/// Place and message of the fault.
+/// The path and the message of the fault.
 fn fault(body: &Value) -> (String, String) {
     let error = read(body.clone()).expect_err(&body.to_string());
     (error.path.spelled(PathStyle::Dots), error.sentence(PathStyle::Dots))

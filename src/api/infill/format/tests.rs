@@ -1,4 +1,4 @@
-//! Objects from scripted events.
+//! The objects that scripted events make.
 
 use super::*;
 use crate::{

@@ -24,7 +24,7 @@ pub(in crate::api) const INPUT_EXTRA: FieldSpec<Shaped> = shaped("input_extra", 
 .extra()
 .example(r#"[{"filename":"a.rs","text":"x"}]"#)
 .about("Other files, the most important last; the first ones are left out where the context is too small.");
-/// These two are inside an entry of `input_extra`.
+/// The field `filename` in an entry of `input_extra`; `text` is beside it.
 pub(in crate::api) const FILENAME: FieldSpec<Strings> = string("filename");
 pub(in crate::api) const TEXT: FieldSpec<Strings> = string("text");
 pub(in crate::api) const N_PREDICT: FieldSpec<Or<Integers>> = integer("n_predict", -2..=u32::MAX as i64)
@@ -71,7 +71,7 @@ pub(in crate::api) const INFILL: Specs = &[
     &CACHE_PROMPT,
 ];
 
-/// Fields that do nothing here, and nothing in llama-server either when they are `false`, 0, -1 or empty.
+/// Fields without effect on this server. In llama-server, too, they have none when they are `false`, 0, -1 or empty.
 pub(in crate::api) const WITHOUT_EFFECT: Specs = &[
     &without_effect("n_indent"),
     &without_effect("n_keep"),

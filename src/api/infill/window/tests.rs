@@ -1,11 +1,11 @@
-//! Cuts to the token.
+//! Texts are cut to exactly the tokens that fit.
 
 use super::*;
 use crate::gateway::testing::model_info;
 
 const MARKED: FimTokens = FimTokens { prefix: Token(250), suffix: Token(251), middle: Token(252), repository: None, file: None };
 
-/// A context of 100: 0 … n-1 before the hole, 100 … after it.
+/// A window of a context of 100 tokens: the ids 0 … n-1 are before the hole, those from 100 on after it.
 fn cut_to_100(prefix: usize, suffix: usize, extra: &Extra, n_predict: Option<u64>) -> Window {
     let model = ModelInfo { max_model_len: 100, ..model_info() };
     let hole = FimTexts { prefix: tokens(0, prefix), suffix: tokens(1000, suffix) };

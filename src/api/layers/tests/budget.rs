@@ -8,7 +8,7 @@ use crate::{
 };
 use tokio::{sync::Notify, time::timeout};
 
-/// A body that is long to read as JSON: one of half of the budget.
+/// A body that needs half of the budget to be read as JSON.
 fn costly() -> String {
     ",".repeat(4 << 20)
 }
@@ -84,7 +84,7 @@ async fn a_body_whose_request_was_submitted_takes_no_room_while_the_answer_is_ma
     let told = Arc::clone(&submitted);
     let mut setup = Setup::default();
     setup.config.max_body_bytes = 8 << 20;
-    // It never answers a submission.
+    // The engine never answers a submission.
     let app = TestApp::start_with(setup, model_info(), move |message| match message {
         ToEngine::Call { id, call: EngineCall::Tokenize(_) } => {
             vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(vec![Token(1)])) }]
@@ -102,7 +102,7 @@ async fn a_body_whose_request_was_submitted_takes_no_room_while_the_answer_is_ma
         let router = app.router.clone();
         let mut asked = tokio::spawn(answer_of(router, post("/v1/completions").body(Body::from(body.clone())).unwrap()));
         tokio::select! {
-            // The engine can have the one before it a moment before its room is given back.
+            // The engine may get the previous submission a moment before its share of the budget is given back.
             answer = &mut asked => assert_eq!(answer.unwrap().status, 503),
             () = submitted.notified() => break,
         }

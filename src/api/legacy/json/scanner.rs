@@ -38,7 +38,7 @@ impl ScanError {
 
 struct Scanner<'a> {
     text: &'a str,
-    /// The next byte; always at a character boundary between two tokens.
+    /// The offset of the next byte; between two tokens it is always a character boundary.
     at: usize,
     depth: usize,
 }
@@ -136,7 +136,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// After a member: whether the closing bracket follows, or else the comma that must.
+    /// Reads the character after a member. True if it is the closing bracket, false if it is a comma.
     fn closes_with(&mut self, bracket: u8) -> Result<bool, ScanError> {
         self.skip_whitespace();
         if self.peek() == Some(bracket) {
@@ -151,7 +151,7 @@ impl Scanner<'_> {
         Ok(false)
     }
 
-    /// A number; anything else that begins no value ends up here too.
+    /// Reads a number. Text that begins no value ends up here too and is an error.
     fn number(&mut self) -> Result<Json, ScanError> {
         let start = self.at;
         let mut at = start;
@@ -179,11 +179,11 @@ impl Scanner<'_> {
         if at == integer_end {
             return integer(number);
         }
-        // Rust reads every text of this grammar; too large becomes infinite as in Python.
+        // Rust reads every text of this grammar; a number that is too large becomes infinite, as in Python.
         number.parse().map(Json::Float).map_err(|_| ScanError::Syntax("Expecting value", start))
     }
 
-    /// Where the digits that begin at `at` end.
+    /// The end of the digits that begin at `at`.
     fn digits_end(&self, at: usize) -> usize {
         let digits = self.text.as_bytes().get(at..).unwrap_or_default();
         at + digits.iter().take_while(|byte| byte.is_ascii_digit()).count()
@@ -211,7 +211,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// The escape at `backslash`, in the string that began at `begin`. Returns where it ends.
+    /// Reads the escape at `backslash`, in the string that began at `begin`. Returns the end of the escape.
     fn escape(&self, begin: usize, backslash: usize, text: &mut String) -> Result<usize, ScanError> {
         let Some(letter) = self.byte(backslash + 1) else {
             return Err(ScanError::Syntax("Unterminated string starting at", begin));

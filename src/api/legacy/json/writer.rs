@@ -1,4 +1,5 @@
-//! Writes JSON as Starlette's `JSONResponse` does: compact, not escaped beyond ASCII, floats as Python prints them.
+//! Writes JSON as Starlette's `JSONResponse` does: compact, characters beyond ASCII not escaped, floats as Python
+//! prints them.
 
 use super::Json;
 use std::fmt::{self, Display, Formatter};
@@ -35,7 +36,7 @@ pub(in crate::api::legacy) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// `repr(float)`: the shortest digits that read back, with an exponent below 1e-4 and from 1e16 on.
+/// `repr(float)`: the shortest digits that read back as the same number, with an exponent below 1e-4 and from 1e16 on.
 fn python_float(value: f64) -> String {
     if value.is_nan() {
         return "\"NaN\"".to_owned();

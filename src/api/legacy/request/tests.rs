@@ -1,4 +1,5 @@
-//! Request bodies against the answers of real FastAPI (`tests/fixtures/generate.jsonl`), and where we differ from it.
+//! Request bodies against the answers of real FastAPI (`tests/fixtures/generate.jsonl`), and the deliberate
+//! differences.
 
 use super::*;
 use axum::http::HeaderValue;
@@ -25,7 +26,7 @@ fn accepted(echo: &Value) -> GenerateRequest {
     let stop = echo["stop"].as_array().cloned().unwrap_or_default();
     GenerateRequest {
         prompt: echo["prompt"].as_str().unwrap().to_owned(),
-        // Too large for 64 bits is as good as the largest.
+        // A number too large for 64 bits counts as the largest one.
         max_tokens: if echo["max_tokens"].is_null() { 100 } else { echo["max_tokens"].as_u64().unwrap_or(i64::MAX.unsigned_abs()) },
         temperature: number("temperature", 0.7) as f32,
         top_p: number("top_p", 0.9) as f32,

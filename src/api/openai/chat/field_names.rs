@@ -1,7 +1,7 @@
 //! The names that each route has for the fields that chat's errors and warnings mention.
 //!
-//! Chat, responses and messages become one [`ChatRequest`](super::request::ChatRequest). Later errors and warnings name
-//! the client's own fields: each route has a table of its own, and no rendered sentence is edited.
+//! Requests to chat, responses and messages become one type, [`ChatRequest`](super::request::ChatRequest). Later errors
+//! and warnings name the client's own fields: each route has a table of its own, and no rendered sentence is edited.
 
 /// The fields of one route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,15 +10,15 @@ pub(in crate::api) struct FieldNames {
     pub(in crate::api) conversation: &'static str,
     /// The field that limits the tokens of the answer.
     pub(in crate::api) max_tokens: &'static str,
-    /// The place of messages, for keys that a template ignores.
+    /// The path of a message, for keys that a template ignores.
     pub(in crate::api) message: &'static str,
-    /// The place of calls that were made.
+    /// The path of the tool calls in a message.
     pub(in crate::api) calls: &'static str,
-    /// The place of thoughts.
+    /// The path of the reasoning in a message.
     pub(in crate::api) thoughts: &'static str,
-    /// The place of the function of a tool.
+    /// The path of the function of a tool.
     pub(in crate::api) function: &'static str,
-    /// The words for the request to continue the last message.
+    /// The words that name a request to continue the last message.
     pub(in crate::api) continuation: &'static str,
 }
 

@@ -1,8 +1,8 @@
-//! How `/v1/chat/completions` writes a generation: `chat.completion`, or chunks of it.
+//! The writer of `/v1/chat/completions`: turns a generation into a `chat.completion`, or into chunks of one.
 //!
-//! Feeds each choice's text to its [`OutputParser`] and turns its findings into deltas. Owns the ids of calls, the
-//! finish reason and the count of reasoning tokens. The objects' shapes are `object.rs`, when bytes are sent is
-//! `api/respond`'s.
+//! Feeds each choice's text to an [`OutputParser`] and turns the parser's findings into deltas. Owns the ids of calls,
+//! the finish reason and the count of reasoning tokens. `object.rs` defines the objects' shapes; `api/respond` decides
+//! when bytes are sent.
 
 use super::{
     logprobs::ChatLogprobs,
@@ -25,13 +25,13 @@ use std::sync::Arc;
 /// The parts of an answer that a request asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ChatView {
-    /// Choices, at least 1.
+    /// Number of choices, at least 1.
     pub(super) n: usize,
     /// True if log-probabilities were asked for.
     pub(super) logprobs: bool,
     /// True if the answer contains reasoning (vLLM's `include_reasoning`).
     pub(super) reasoning: bool,
-    /// `None` for an answer without streaming, which always has the usage; else `stream_options.include_usage`.
+    /// `stream_options.include_usage`; `None` for an answer without streaming, which always has the usage.
     pub(super) stream_usage: Option<bool>,
     /// The seed that the request gave or that was drawn for it.
     pub(super) seed: i64,
@@ -46,9 +46,9 @@ pub(super) struct ChatView {
 pub(super) struct ChatFormat {
     head: Arc<ResponseHead>,
     view: ChatView,
-    /// Per choice, where it stands.
+    /// The progress of each choice.
     places: Vec<ChatChoiceState>,
-    /// Per choice, all chunks so far, for an answer without streaming.
+    /// The chunks of each choice so far, joined, for an answer without streaming.
     whole: Vec<ChatChoiceObject>,
 }
 
@@ -56,15 +56,15 @@ pub(super) struct ChatFormat {
 #[derive(Debug)]
 struct ChatChoiceState {
     parser: OutputParser,
-    /// Log-probabilities of tokens that no chunk contained yet. No more than the choice has tokens.
+    /// Log-probabilities of tokens that no chunk contained yet. There is at most one for each token of the choice.
     logprobs: Option<ChatLogprobs>,
     tokens: u64,
-    /// Tokens up to the last one whose event contained reasoning.
+    /// Number of tokens up to the last one whose event contained reasoning.
     reasoning_tokens: u64,
 }
 
 impl ChatFormat {
-    /// For `view.n` choices whose text is parsed by `spec`.
+    /// A format for `view.n` choices whose text is parsed by `spec`.
     pub(super) fn new(head: ResponseHead, view: ChatView, spec: &Arc<OutputSpec>) -> Self {
         let place = |_| ChatChoiceState {
             parser: OutputParser::new(Arc::clone(spec)),
@@ -89,7 +89,7 @@ impl ChatFormat {
 }
 
 impl ChatChoiceState {
-    /// The deltas of an event, an empty one last if it is the choice's end.
+    /// The deltas of an event. If the event ends the choice, the last delta is empty.
     fn read(&mut self, text: &str, tokens: u64, ends: bool) -> Vec<ChatDelta> {
         self.tokens += tokens;
         let mut found = self.parser.push(text);
@@ -106,7 +106,7 @@ impl ChatChoiceState {
         deltas
     }
 
-    /// OpenAI's word for an end.
+    /// OpenAI's finish reason of a choice.
     fn finish_reason(&self, finish: &Finish) -> Option<&'static str> {
         finish_reason(finish).map(|reason| if reason == "stop" && self.parser.has_calls() { "tool_calls" } else { reason })
     }
@@ -139,7 +139,7 @@ impl WireFormat for ChatFormat {
         let mut choices: Vec<ChatChunkChoice> = deltas
             .into_iter()
             .map(|delta| {
-                // The first chunk takes all of them: it is not known which token belongs to which delta.
+                // The first chunk takes all log-probabilities: it is not known which token belongs to which delta.
                 let logprobs = place.logprobs.as_mut().map(std::mem::take).filter(|logprobs| !logprobs.is_empty());
                 ChatChunkChoice { index, delta, logprobs, finish_reason: None, stop_reason: None }
             })
@@ -190,7 +190,7 @@ fn delta(found: OutputDelta) -> ChatDelta {
     }
 }
 
-/// `call_` and 24 characters, as OpenAI's are.
+/// An id of `call_` and 24 random characters, like OpenAI's.
 fn call_id() -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
     format!("call_{}", random.chars().take(24).collect::<String>())

@@ -1,7 +1,8 @@
 //! The `logprobs` object of chat, and the list in it, which responses have too: tokens, each with its own bytes (not
 //! the four arrays that completions have).
 //!
-//! In chat every generated token is listed, also those of reasoning and of tool calls; the text may be cut differently.
+//! In chat every generated token is listed, also those of reasoning and of tool calls; the chunks' texts need not end
+//! where tokens end.
 
 use crate::{
     api::openai::shared::logprobs::token_text,
@@ -30,7 +31,7 @@ struct ChatTokenLogprob {
     top_logprobs: Vec<Named>,
 }
 
-/// A token by its text and its bytes; natural log under the raw softmax.
+/// A token, by its text and its bytes, with its natural log-probability under the raw softmax.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Named {
     token: String,
@@ -56,7 +57,7 @@ impl ChatLogprobs {
 }
 
 impl TokenLogprobs {
-    /// Appends tokens with exactly as many alternatives as the engine was asked for.
+    /// Appends tokens, each with exactly as many alternatives as the engine was asked for.
     pub(in crate::api::openai) fn extend(&mut self, tokens: Vec<TokenLogprob>) {
         self.0.extend(
             tokens

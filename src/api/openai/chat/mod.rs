@@ -71,21 +71,21 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
 pub(in crate::api) struct PreparedChat {
     /// The fields, without messages and tools, which are in the prompt.
     pub(in crate::api) request: ChatRequest,
-    /// The model's name as the request gave it.
+    /// The model, under the name that the request gave.
     pub(in crate::api) model: Model,
-    /// Facts about it.
+    /// Facts about the model.
     pub(in crate::api) info: Arc<ModelInfo>,
     /// Parts of the request that have no effect or are changed.
     pub(in crate::api) warnings: Warnings,
     /// The request's seed or the one drawn for it.
     pub(in crate::api) seed: i64,
-    /// How to parse the text of a choice.
+    /// The rules for parsing the text of a choice.
     pub(in crate::api) output: Arc<OutputSpec>,
     /// One sequence for each choice.
     pub(in crate::api) sequences: Vec<SequenceRequest>,
 }
 
-/// A request whose prompt is known. Whether an answer fits after it is not checked yet.
+/// A request whose prompt is known. It is not checked yet that an answer fits after the prompt.
 #[derive(Debug)]
 pub(in crate::api) struct Understood {
     /// The fields, without messages, tools and constraint.
@@ -98,14 +98,14 @@ pub(in crate::api) struct Understood {
     constrained: Option<Constrained>,
     /// Texts that end the answer.
     end_marks: Vec<String>,
-    /// The prompt.
+    /// The tokens of the prompt.
     pub(in crate::api) tokens: Vec<Token>,
 }
 
 /// Reads a request of this route, renders its messages and turns them into tokens.
 ///
 /// # Errors
-/// Whatever is wrong with the request but its length, or the engine is not there.
+/// Any fault of the request except its length, or the engine is not available.
 pub(in crate::api) async fn understand(call: &Call, fields: Fields) -> Result<Understood, ApiError> {
     let (understood, ()) = understand_as(call, fields, of_chat).await?;
     Ok(understood)
@@ -159,7 +159,7 @@ async fn read<T>(
     check_length(&[&prompt.text], &info).map_err(|error| about_length(error, names))?;
     structured::check(&model.handle, constrained.as_ref()).await?;
     let tokens = prompt::encode(&model, &mut prompt, names).await?;
-    // A constraint defines the end of its text, and a request that ignores every end ignores these too.
+    // A constraint defines the end of its text, and a request that ignores every end ignores the end marks too.
     let ends_by_itself = constrained.is_some() || request.ending.ignore_eos;
     let end_marks = if ends_by_itself { Vec::new() } else { prompt.end_marks };
     Ok((Understood { request, model, info, warnings, output: prompt.output, constrained, end_marks, tokens }, rest))
@@ -169,7 +169,7 @@ async fn read<T>(
 /// computed or reserved yet.
 ///
 /// # Errors
-/// Whatever is wrong with the request, or the engine is not there.
+/// Any fault of the request, or the engine is not available.
 pub(in crate::api) async fn prepare(call: &Call, fields: Fields) -> Result<PreparedChat, ApiError> {
     let (prepared, ()) = prepare_as(call, fields, of_chat).await?;
     Ok(prepared)
@@ -215,8 +215,9 @@ fn is_forced(calls: &Calls) -> bool {
     matches!(calls, Calls::Required | Calls::Named(_))
 }
 
-/// One rule holds for the whole of an output: a call that must be made comes before a format, and a format before calls
-/// that may be made. Returns the overruled words and the warning.
+/// Settles a conflict between a format and calls, because one constraint rules the whole of an output: a call that must
+/// be made takes precedence over a format, and a format over calls that may be made. Returns the overruled field and
+/// the warning.
 fn settle(request: &mut ChatRequest) -> Option<(String, String)> {
     let format = request.constrained.as_ref()?.path.to_string();
     if is_forced(&request.calls) {
@@ -230,7 +231,8 @@ fn settle(request: &mut ChatRequest) -> Option<(String, String)> {
     overruled.then_some(("tools".to_owned(), text))
 }
 
-/// How many tokens may follow a prompt: the number of the request, if it fits, else all that fit.
+/// The maximum number of tokens to generate after a prompt: the number of the request, or all that fit if it has none.
+/// A number that does not fit is an error.
 fn fitting(prompt_tokens: usize, request: &ChatRequest, max_model_len: u64) -> Result<u32, ApiError> {
     let left = max_model_len.saturating_sub(u64::try_from(prompt_tokens).unwrap_or(u64::MAX));
     let asked = request.max_tokens.unwrap_or(left.max(1));

@@ -137,7 +137,7 @@ impl ResponseMessage {
 }
 
 impl Serialize for ChatChunk {
-    /// By hand: chunks share one `ResponseHead`, and `usage` is absent, null or an object.
+    /// Written by hand, because chunks share one `ResponseHead`, and `usage` is absent, null or an object.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("ChatChunk", 7)?;
         self.head.serialize_into::<S>(&mut object, "chat.completion.chunk")?;
@@ -148,7 +148,7 @@ impl Serialize for ChatChunk {
 }
 
 impl Serialize for ChatCompletion {
-    /// By hand, for the reasons of a chunk.
+    /// Written by hand, for the reasons given at [`ChatChunk`].
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("ChatCompletion", 9)?;
         self.head.serialize_into::<S>(&mut object, "chat.completion")?;
@@ -187,7 +187,7 @@ impl Serialize for ResponseMessage {
 }
 
 impl Serialize for ToolCallObject {
-    /// The first chunk of a call and a whole one look the same, but for `index`.
+    /// A whole call looks like the first chunk of a call, but has no `index`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Function<'a> {

@@ -1,6 +1,6 @@
-//! From a conversation to tokens: the model's template renders them, and no word of a user becomes a control token.
+//! Turns a conversation into tokens: the model's template renders it, and no word of a user becomes a control token.
 //!
-//! Also derives, from the template and its output, how this model writes calls and reasoning.
+//! Also derives, from the template and its output, the form in which this model writes calls and reasoning.
 
 use super::{field_names::FieldNames, request::ChatRequest};
 use crate::{
@@ -19,22 +19,23 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A rendered prompt, and how to parse the text that the model adds to it.
+/// A rendered prompt, and the rules for parsing the text that the model adds to it.
 #[derive(Debug)]
 pub(super) struct ChatPrompt {
     /// The text, to be tokenized with `special`.
     pub(super) text: String,
-    /// Which control tokens of the text are the template's.
+    /// The parts of the text in which control tokens are recognised: those that the template wrote.
     pub(super) special: SpecialText,
-    /// How to parse the answer.
+    /// The rules for parsing the answer.
     pub(super) output: OutputSpec,
     /// Names of fields that had no effect on the template.
     pub(super) ignored: Ignored,
-    /// Texts that end the answer: those of a template that are no tokens of the model, so that it writes them as text.
+    /// Texts that end the answer: the marks of the fallback template, which the model writes as text because they are
+    /// no tokens of its vocabulary.
     pub(super) end_marks: Vec<String>,
 }
 
-/// Renders a request's messages and tools. `free` is whether nothing constrains the answer from its first token on.
+/// Renders a request's messages and tools. `free` is true if nothing constrains the answer from its first token on.
 ///
 /// # Errors
 /// The template refuses the messages or fails on them: 400. The model has no template that compiles: 500.
@@ -61,7 +62,7 @@ pub(super) async fn render(
     let turn = call.state.renders.turn(call.principal).await;
     let rendering = {
         let template = Arc::clone(&template);
-        // A request that is cancelled meanwhile keeps its permit until this ends.
+        // A request that is cancelled meanwhile keeps its permit until the rendering ends.
         tokio::task::spawn_blocking(move || {
             let rendered = template.render(&input);
             drop(turn);
@@ -85,9 +86,9 @@ pub(super) async fn render(
     Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored, end_marks })
 }
 
-/// Names of keys in messages and tools that a template with this source ignores, so that the model does not see them.
+/// Names of keys in messages and tools that this template ignores, so that the model does not see them.
 fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
-    // Their order too shows which call a result belongs to.
+    // The order of the messages shows, too, which call a result belongs to.
     let is_hidden = |key: &&str| *key != CALL_ID && !template.renders_whole_messages() && !template.mentions().contains(key);
     let mut names = Ignored::default();
     for key in request.conversation.messages.iter().flat_map(Message::keys).filter(is_hidden) {
@@ -102,7 +103,7 @@ fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
         match request.calls {
             Calls::None => {}
             Calls::Auto => names.add("tools"),
-            // The constraint has their names and parameters.
+            // The constraint has the names and parameters of the tools; only their descriptions are lost.
             Calls::Required | Calls::Named(_) if tools.values.iter().any(|tool| tool["function"].get("description").is_some()) => {
                 names.add_inside(request.names.function, "description");
             }
@@ -110,7 +111,7 @@ fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
         }
     }
     if request.calls == Calls::Auto && tools.specs.iter().any(|tool| tool.strict) {
-        // Nothing constrains a call that may be made or not.
+        // Nothing constrains a call that the model may or may not make.
         names.add_inside(request.names.function, "strict");
     }
     names
@@ -151,7 +152,8 @@ pub(super) fn about_length(error: ApiError, names: &FieldNames) -> ApiError {
     ApiError::BadRequest { message: error.to_string(), param: Some(param.to_owned()), code: error.code() }
 }
 
-/// A template that fails on one conversation serves others: the request is refused, not the server broken.
+/// The error for a template that fails on one conversation. It serves others, so the request is at fault and not the
+/// server.
 fn of_template(error: TemplateError, names: &FieldNames) -> ApiError {
     let reason = match error {
         TemplateError::Raised(reason) => format!("the model's chat template refuses them: {}", reason.trim_end_matches('.')),

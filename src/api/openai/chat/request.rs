@@ -1,10 +1,10 @@
-//! What `POST /v1/chat/completions` may ask for: every field of OpenAI's `CreateChatCompletionRequest`, and vLLM's
+//! The request of `POST /v1/chat/completions`: every field of OpenAI's `CreateChatCompletionRequest`, and vLLM's
 //! extras.
 //!
-//! [`ChatRequest`] is what the readers of responses and messages build too, from fields of their own. Name, range and
-//! default of each field stand in `specs.rs`. A field either works, or is refused by name because ignoring it would
-//! change the result, or is reported. What needs the model's template is checked in `prompt.rs`, what needs token
-//! counts in `mod.rs`; messages and tools in `crate::chat`.
+//! The readers of responses and messages build a [`ChatRequest`] too, from fields of their own. Name, range and default
+//! of each field stand in `specs.rs`. A field either works, or is refused by name because ignoring it would change the
+//! result, or is reported. `prompt.rs` makes the checks that need the model's template, `mod.rs` those that need token
+//! counts, and `crate::chat` those of messages and tools.
 
 use super::{
     field_names::{CHAT, FieldNames},
@@ -36,48 +36,50 @@ use serde_json::Value;
 pub(in crate::api) struct ChatRequest {
     /// At least one message.
     pub(in crate::api) conversation: Conversation,
-    /// How the route calls what is spoken of after its fields were read.
+    /// The route's names of the fields that later errors and warnings mention.
     pub(in crate::api) names: &'static FieldNames,
     /// The functions that may be called.
     pub(in crate::api) tools: Tools,
     /// OpenAI's `tool_choice`.
     pub(in crate::api) calls: Calls,
-    /// What the answer must obey: `response_format` and its like.
+    /// The constraint that the answer must obey, from `response_format` and similar fields.
     pub(in crate::api) constrained: Option<Constrained>,
     /// OpenAI's `parallel_tool_calls`. Default true.
     pub(in crate::api) parallel: bool,
-    /// What the template is told besides.
+    /// The inputs of the template besides messages and tools.
     pub(in crate::api) switches: Switches,
-    /// Tokens to generate at most; `None` is the room that the prompt leaves in the context.
+    /// The maximum number of tokens to generate; `None` is the room that the prompt leaves in the context.
     pub(in crate::api) max_tokens: Option<u64>,
-    /// Choices, 1 to 8. Default 1.
+    /// Number of choices, 1 to 8. Default 1.
     pub(in crate::api) n: usize,
-    /// How tokens are chosen.
+    /// The parameters for drawing tokens.
     pub(in crate::api) sampling: Sampling,
-    /// Where the text ends.
+    /// The conditions under which the text ends.
     pub(in crate::api) ending: Ending,
-    /// Alternatives to report per token, 0 to 20; `None` reports nothing.
+    /// Number of alternatives to report per token, 0 to 20; `None` reports nothing.
     pub(in crate::api) logprobs: Option<u8>,
     /// vLLM's `include_reasoning`. Default true.
     pub(in crate::api) include_reasoning: bool,
     /// The opposite of vLLM's `skip_special_tokens`. Default false.
     pub(in crate::api) show_special: bool,
-    /// OpenAI's `prediction`: what the answer will mostly be. It makes it faster, not different.
+    /// OpenAI's `prediction`: a text that most of the answer is expected to repeat. It makes the answer faster, not
+    /// different.
     pub(in crate::api) prediction: Option<String>,
-    /// Server-sent events. Default false.
+    /// True if the answer is streamed as server-sent events. Default false.
     pub(in crate::api) stream: bool,
-    /// A chunk with the usage at the end of a stream. Default false.
+    /// True if a stream ends with a chunk that has the usage. Default false.
     pub(in crate::api) include_usage: bool,
     /// Names of fields that had no effect.
     pub(in crate::api) ignored: Ignored,
-    /// The same of a route's own fields, which are told after those that a template does not know.
+    /// Names of a route's own fields that had no effect. Warnings list them after those that the template does not
+    /// know.
     pub(in crate::api) ignored_last: Ignored,
-    /// Fields that are obeyed in part only, and how; visible ASCII and spaces.
+    /// Fields that are obeyed only in part, each with its warning in visible ASCII and spaces.
     pub(in crate::api) partly: Vec<(&'static str, &'static str)>,
 }
 
 impl ChatRequest {
-    /// A request that says nothing but this.
+    /// A request with defaults for all other fields.
     pub(in crate::api) fn new(conversation: Conversation, sampling: Sampling, switches: Switches, names: &'static FieldNames) -> Self {
         Self {
             conversation,
@@ -151,7 +153,7 @@ impl ChatRequest {
     }
 }
 
-/// `max_completion_tokens`, or `max_tokens`, which it replaced.
+/// Reads `max_completion_tokens`, or `max_tokens`, which it replaced.
 fn max_tokens(f: &mut Fields) -> Result<Option<u64>, FieldError> {
     const REPLACEMENT: &str = specs::MAX_COMPLETION_TOKENS.name;
     let old = f.get(&specs::MAX_TOKENS)?;
@@ -165,7 +167,7 @@ fn max_tokens(f: &mut Fields) -> Result<Option<u64>, FieldError> {
     }
 }
 
-/// `logprobs` and `top_logprobs`.
+/// Reads `logprobs` and `top_logprobs`.
 fn logprobs(f: &mut Fields, most: u8) -> Result<Option<u8>, FieldError> {
     let wanted = f.get(&specs::LOGPROBS)?;
     let top = f.get(&specs::TOP_LOGPROBS.within(0..=i64::from(most)))?;
@@ -189,7 +191,7 @@ fn prediction(f: &mut Fields) -> Result<Option<String>, FieldError> {
     }
 }
 
-/// The answer is text made by the served model alone, from these messages alone.
+/// Refuses fields that ask for more than text, made by the served model alone, from these messages alone.
 fn refuse_what_is_not_text(f: &mut Fields) -> Result<(), FieldError> {
     f.check(specs::REFUSED)?;
     match f.get(&specs::MODALITIES)? {
@@ -199,7 +201,8 @@ fn refuse_what_is_not_text(f: &mut Fields) -> Result<(), FieldError> {
     }
 }
 
-/// Takes known fields without an effect on the answer. The names of those that asked for something that is not done.
+/// Takes the known fields that have no effect on the answer. Returns the names of those that ask for something that is
+/// not done.
 fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
     f.check(specs::UNUSED)?;
     let mut ignored = Ignored::default();

@@ -12,7 +12,7 @@ use crate::api::{
 };
 use serde_json::{Value, json};
 
-/// Entries of `chat_template_kwargs` at most.
+/// The maximum number of entries in `chat_template_kwargs`.
 pub(super) const MAX_KWARGS: usize = 32;
 
 pub(in crate::api) const MESSAGES: FieldSpec<Shaped> = shaped("messages", messages)
@@ -99,7 +99,7 @@ pub(in crate::api) const ECHO: FieldSpec<Refused> =
 pub(in crate::api) const ADD_SPECIAL_TOKENS: FieldSpec<Refused> =
     refused("add_special_tokens", "is not supported in chat").unless(is_off).example("true").about("vLLM's; the template has them.");
 
-/// The fields that no other route reads with the same code, and some that several have.
+/// The fields that no other route reads with the same code, and some that several routes have.
 pub(in crate::api) const CHAT: Specs = &[
     &MODEL,
     &MESSAGES,
@@ -144,7 +144,7 @@ pub(in crate::api) const CHAT: Specs = &[
     &ADD_SPECIAL_TOKENS,
 ];
 
-/// The refused ones, in the order in which they are read: the first one at fault is named.
+/// The refused fields, in the order in which they are read: the error names the first one at fault.
 pub(super) const REFUSED: Specs = &[
     &AUDIO,
     &WEB_SEARCH_OPTIONS,
@@ -161,7 +161,7 @@ pub(super) const REFUSED: Specs = &[
 pub(super) const UNUSED: Specs = &[&USER, &METADATA, &SAFETY_IDENTIFIER, &PROMPT_CACHE_KEY, &PROMPT_CACHE_RETENTION, &SERVICE_TIER];
 
 /// Switches without an effect, each with the value that asks for nothing; the other value is reported. vllm-router
-/// sends its own with every request, most often with the values that ask for nothing.
+/// sends its own switches with every request, most often with the values that ask for nothing.
 pub(super) const SWITCHES_WITHOUT_EFFECT: [(FieldSpec<Booleans>, bool); 5] =
     [(STORE, false), (NO_STOP_TRIM, false), (RETURN_HIDDEN_STATES, false), (SEPARATE_REASONING, true), (STREAM_REASONING, true)];
 

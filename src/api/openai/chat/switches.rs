@@ -1,9 +1,8 @@
 //! The inputs of a chat template besides messages and tools: the end of the prompt, the amount of reasoning, and
 //! `chat_template_kwargs` by an allow-list.
 //!
-//! A name is allowed if the template mentions it, or is one of the usual names for the same thing in other models'
-//! templates, which is reported and has no effect. Everything else is a 400, because a misspelled switch would else do
-//! nothing in silence.
+//! A name is allowed if the template mentions it. A usual name of other models' templates is allowed too, but has no
+//! effect and is reported. Any other name is a 400, because a misspelled switch would otherwise do nothing in silence.
 
 use super::specs::{self, MAX_KWARGS};
 use crate::{
@@ -14,20 +13,21 @@ use crate::{
 use serde_json::{Map, Value};
 
 const KWARGS: &str = specs::CHAT_TEMPLATE_KWARGS.name;
-/// Templates call these two as OpenAI does.
+/// Templates use OpenAI's names of these two switches.
 const EFFORT: &str = specs::REASONING_EFFORT.name;
 const VERBOSITY: &str = specs::VERBOSITY.name;
-/// How models' templates call the switch between thinking and not.
+/// The names that models' templates have for the switch that turns thinking on and off.
 const THINKING: [&str; 2] = ["enable_thinking", "thinking"];
 /// Switches of well-known models.
 const USUAL: [&str; 7] = ["enable_thinking", "thinking", "thinking_budget", EFFORT, VERBOSITY, "date_string", "builtin_tools"];
 
-/// See the module.
+/// The inputs of a chat template besides messages and tools; see the module.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct Switches {
-    /// The prompt ends where the assistant's answer begins. Default: unless the last message is continued.
+    /// True if the prompt ends where the assistant's answer begins. By default true, unless the last message is
+    /// continued.
     pub(in crate::api) add_generation_prompt: bool,
-    /// The answer continues the last message. Default false.
+    /// True if the answer continues the last message. Default false.
     pub(in crate::api) continue_final_message: bool,
     /// OpenAI's `reasoning_effort`.
     effort: Option<SwitchWord>,
@@ -36,7 +36,7 @@ pub(in crate::api) struct Switches {
     kwargs: Map<String, Value>,
 }
 
-/// One of some words, and the field that said it, as the route of the request calls it.
+/// The word that a switch is set to, and the field that set it, by its name on the request's route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct SwitchWord {
     word: &'static str,
@@ -44,10 +44,11 @@ struct SwitchWord {
 }
 
 impl Switches {
-    /// Reads the fields.
+    /// Reads the fields of `/v1/chat/completions`.
     ///
     /// # Errors
-    /// A field of the wrong type or outside its range; both ends of a prompt at once.
+    /// A field has the wrong type or is outside its range, or the request sets `continue_final_message` and
+    /// `add_generation_prompt` both.
     pub(super) fn read(f: &mut Fields) -> Result<Self, FieldError> {
         let continue_final_message = f.get(&specs::CONTINUE_FINAL_MESSAGE)?;
         let add_generation_prompt = f.sent(&specs::ADD_GENERATION_PROMPT)?.unwrap_or(!continue_final_message);
@@ -64,7 +65,7 @@ impl Switches {
     /// Reads `chat_template_kwargs` alone, for a route that has other fields for the rest.
     ///
     /// # Errors
-    /// Another type than an object; too many entries.
+    /// The field is no object, or has too many entries.
     pub(in crate::api) fn of_kwargs(f: &mut Fields) -> Result<Self, FieldError> {
         let kwargs = f.get(&specs::CHAT_TEMPLATE_KWARGS)?.unwrap_or_default();
         if kwargs.len() > MAX_KWARGS {
@@ -73,12 +74,12 @@ impl Switches {
         Ok(Self { add_generation_prompt: true, continue_final_message: false, effort: None, verbosity: None, kwargs })
     }
 
-    /// The prompt ends within the last message, which the answer continues.
+    /// Makes the prompt end within the last message, which the answer continues.
     pub(in crate::api) fn continue_last_message(&mut self) {
         (self.add_generation_prompt, self.continue_final_message) = (false, true);
     }
 
-    /// How much to think, and the field that says it.
+    /// Sets the word for the amount of reasoning, and the field that set it.
     pub(in crate::api) fn set_effort(&mut self, word: Option<&'static str>, field: &'static str) {
         self.effort = word.map(|word| SwitchWord { word, field });
     }
@@ -89,7 +90,7 @@ impl Switches {
         self.effort.as_ref().map(|level| (level.word, level.field))
     }
 
-    /// How much to say, and the field that says it.
+    /// Sets the word for the length of the answer, and the field that set it.
     pub(in crate::api) fn set_verbosity(&mut self, word: Option<&'static str>, field: &'static str) {
         self.verbosity = word.map(|word| SwitchWord { word, field });
     }
@@ -135,7 +136,7 @@ impl Switches {
     }
 }
 
-/// Sets the template's switch for thinking, unless the request has set it. Whether it has one.
+/// Sets the template's switch for thinking, unless the request has set it. True if the template has one.
 fn think(kwargs: &mut Map<String, Value>, template: &Mentions, whether: bool) -> bool {
     let known = THINKING.into_iter().find(|name| template.contains(name));
     if let Some(name) = known {

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The order and the spaces are those of Meta's `infilling_prompt_tokens` (codellama, `llama/generation.py`): the
-//! prefix is tokenized as any text, the suffix without the space that SentencePiece puts in front, and both are the
-//! user's words, in which no control token is recognised. The marks are the vocabulary's own. The caller checks the
+//! prefix is tokenized as any other text, the suffix without the space that SentencePiece puts in front, and both are
+//! the user's words, in which no control token is recognised. The marks are the vocabulary's own. The caller checks the
 //! length.
 
 use crate::{
@@ -18,9 +18,9 @@ use crate::{
 /// The text around a hole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FimPrompt {
-    /// The tokens before the hole. May be empty.
+    /// The text before the hole. May be empty.
     pub prefix: String,
-    /// The tokens after it. May be empty.
+    /// The text after the hole. May be empty.
     pub suffix: String,
 }
 
@@ -29,7 +29,7 @@ pub struct FimPrompt {
 pub struct FimTexts {
     /// The tokens before the hole.
     pub prefix: Vec<Token>,
-    /// The tokens after it.
+    /// The tokens after the hole.
     pub suffix: Vec<Token>,
 }
 

@@ -1,7 +1,8 @@
-//! How `/v1/completions` writes a generation: the same `text_completion` object streamed and not.
+//! The writer of `/v1/completions`: turns a generation into `text_completion` objects, the same with and without
+//! streaming.
 //!
-//! Owns choice indices, echo and character offsets; ids and the usage object are `answer.rs`. When and how bytes are
-//! sent is `api/respond`'s.
+//! Owns choice indices, echo and character offsets; `answer.rs` owns ids and the usage object. `api/respond` decides
+//! when and how bytes are sent.
 
 use super::prompt_logprobs::PromptLogprobs;
 use crate::{
@@ -21,9 +22,9 @@ use std::sync::Arc;
 /// The parts of an answer that a request asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletionView {
-    /// Choices per prompt, at least 1.
+    /// Number of choices per prompt, at least 1.
     pub n: usize,
-    /// Candidates per prompt, at least `n`; more only without streaming.
+    /// Number of candidates per prompt, at least `n`; more only without streaming.
     pub candidates: usize,
     /// True if log-probabilities were asked for; with `echo` those of the prompt too.
     pub logprobs: bool,
@@ -33,7 +34,7 @@ pub struct CompletionView {
     pub echo: bool,
     /// True if the answer contains token ids (vLLM's `return_token_ids`).
     pub token_ids: bool,
-    /// `None` for an answer without streaming, which always has the usage; else `stream_options.include_usage`.
+    /// `stream_options.include_usage`; `None` for an answer without streaming, which always has the usage.
     pub stream_usage: Option<bool>,
     /// The seed that the request gave or that was drawn for it (an extension, in answers without streaming).
     pub seed: i64,
@@ -43,12 +44,12 @@ pub struct CompletionView {
     pub stop: Vec<String>,
 }
 
-/// A prompt as far as its answer needs it.
+/// The parts of a prompt that its answer needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PromptView {
-    /// Its text; empty where neither echo nor character offsets need it.
+    /// The prompt's text; empty where neither echo nor character offsets need it.
     pub text: String,
-    /// Its tokens; empty unless the answer contains them.
+    /// The prompt's tokens; empty unless the answer contains them.
     pub ids: Vec<Token>,
 }
 
@@ -58,27 +59,28 @@ pub struct CompletionFormat {
     head: Arc<ResponseHead>,
     view: CompletionView,
     prompts: Vec<PromptView>,
-    /// Per candidate, where it stands.
+    /// The progress of each candidate.
     places: Vec<CandidateState>,
-    /// Per candidate, all chunks so far, for an answer without streaming.
+    /// The chunks of each candidate so far, joined, for an answer without streaming.
     whole: Vec<CompletionChoiceObject>,
 }
 
 /// The progress of one candidate.
 #[derive(Debug)]
 struct CandidateState {
-    /// The offset of its next token, characters.
+    /// The offset of the candidate's next token, characters.
     offset: CharacterOffset,
-    /// Characters of its prompt, counted once: the prompt may be long, and each token asks.
+    /// Number of characters in the candidate's prompt, counted once: the prompt may be long, and each token needs the
+    /// number.
     prompt_end: u64,
     /// True if a chunk contained prompt tokens.
     in_prompt: bool,
-    /// Sum and number of its tokens' log-probabilities.
+    /// Sum and number of the log-probabilities of the candidate's tokens.
     score: (f64, u32),
 }
 
 impl CompletionFormat {
-    /// For `prompts.len() × view.candidates` candidates.
+    /// A format for `prompts.len() × view.candidates` candidates.
     #[must_use]
     pub fn new(head: ResponseHead, view: CompletionView, prompts: Vec<PromptView>) -> Self {
         let candidates = prompts.len() * view.candidates;
@@ -301,7 +303,7 @@ pub struct CompletionObject {
 }
 
 impl Serialize for CompletionObject {
-    /// By hand: chunks share one `ResponseHead`, and `usage` is absent, null or an object.
+    /// Written by hand, because chunks share one `ResponseHead`, and `usage` is absent, null or an object.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("CompletionObject", 9)?;
         self.head.serialize_into::<S>(&mut object, "text_completion")?;

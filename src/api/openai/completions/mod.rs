@@ -1,7 +1,7 @@
 //! `POST /v1/completions`: reads the request, turns prompts into tokens, checks their number, and follows the
 //! generation.
 //!
-//! Fields are `request.rs`, the answer's shape is `format.rs`, streaming is `api/respond`.
+//! `request.rs` reads the fields, `format.rs` shapes the answer, `api/respond` streams.
 
 pub mod fim;
 pub mod format;
@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 /// OpenAI's default for `max_tokens`.
 const DEFAULT_MAX_TOKENS: u64 = request::specs::MAX_TOKENS.values.default.unsigned_abs();
-/// Tokens of all prompts together, in contexts.
+/// The maximum number of tokens in all prompts together, as a multiple of the context's.
 const MAX_BATCH_CONTEXTS: u64 = 2;
 
 /// The handler of `POST /v1/completions`.
@@ -68,26 +68,26 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
 /// A request that passed all checks, with the sequences that the engine would compute.
 #[derive(Debug)]
 pub(super) struct PreparedCompletion {
-    /// The fields; `prompts` is empty, see below.
+    /// The fields, without the prompts, which are in `sequences`.
     pub(super) request: CompletionRequest,
-    /// The model's name as the request gave it.
+    /// The model, under the name that the request gave.
     pub(super) model: Model,
-    /// Facts about it.
+    /// Facts about the model.
     pub(super) info: Arc<ModelInfo>,
     /// Parts of the request that have no effect or are changed.
     pub(super) warnings: Warnings,
     /// The request's seed or the one drawn for it.
     pub(super) seed: i64,
-    /// The prompts as far as the answer contains them.
+    /// The parts of the prompts that the answer needs.
     pub(super) prompts: Vec<PromptView>,
-    /// For each prompt its candidates in a row.
+    /// The sequences in the order of the prompts; the candidates of one prompt are adjacent.
     pub(super) sequences: Vec<SequenceRequest>,
 }
 
 /// Reads a request, turns its prompts into tokens and checks their number. Nothing is computed or reserved yet.
 ///
 /// # Errors
-/// Whatever is wrong with the request, or the engine is not there.
+/// Any fault of the request, or the engine is not available.
 pub(super) async fn prepare(call: &Call, mut fields: Fields) -> Result<PreparedCompletion, ApiError> {
     let model = models::requested(call, &mut fields)?;
     let info = models::generating(&model)?;
@@ -109,12 +109,12 @@ pub(super) async fn prepare(call: &Call, mut fields: Fields) -> Result<PreparedC
     Ok(PreparedCompletion { request, model, info, warnings, seed, prompts, sequences })
 }
 
-/// Refuses prompts that cannot fit with their suffix, before any of it is tokenized.
+/// Refuses prompts that cannot fit with the suffix, before anything is tokenized.
 fn check_lengths(request: &CompletionRequest, prompts: &[Prompt], info: &ModelInfo) -> Result<(), ApiError> {
     if request.encoding.truncation != PromptTruncation::None {
         return Ok(());
     }
-    // It follows each of the prompts, and its bytes are counted once.
+    // The suffix follows each of the prompts, and its bytes are counted once.
     let suffix = info.fewest_tokens(&[request.suffix.as_deref().unwrap_or_default()]);
     prompts.iter().try_for_each(|prompt| match prompt {
         Prompt::Text(text) => length::check_tokens(suffix + info.fewest_tokens(&[text]), info),
@@ -127,8 +127,7 @@ struct Encoder<'a> {
     engine: &'a EngineHandle,
     request: &'a CompletionRequest,
     info: &'a ModelInfo,
-    /// The tokens that follow the text to be filled in, the same for every prompt, and the model's marker tokens for
-    /// it.
+    /// The tokens that follow the text to be filled in, the same for every prompt, and the model's FIM tokens.
     suffix: Option<(Vec<Token>, FimTokens)>,
 }
 
@@ -136,7 +135,7 @@ struct Encoder<'a> {
 struct EncodedPrompt {
     tokens: Vec<Token>,
     view: PromptView,
-    /// Tokens that truncation took away.
+    /// Number of tokens that truncation dropped.
     dropped: usize,
 }
 
@@ -147,14 +146,14 @@ impl<'a> Encoder<'a> {
             Some(text) => {
                 let no_marks = || FieldError::unsupported("suffix", NO_MARKS);
                 let marks = info.fim.ok_or_else(no_marks)?;
-                // Once for all prompts.
+                // The suffix is tokenized once for all prompts.
                 Some((fim::suffix(engine, text, "suffix").await?, marks))
             }
         };
         Ok(Self { engine, request, info, suffix })
     }
 
-    /// Text gets BOS where the vocabulary requires it, tokens are taken as they are.
+    /// Turns a prompt into tokens. Text gets BOS where the vocabulary requires it; tokens are taken as they are.
     async fn encode(&self, prompt: Prompt) -> Result<EncodedPrompt, ApiError> {
         let PromptEncoding { add_special, .. } = self.request.encoding;
         let (mut tokens, text) = match prompt {
@@ -167,7 +166,7 @@ impl<'a> Encoder<'a> {
         let keeps_bos = text.is_some() && add_special && self.info.adds_bos;
         let begins_with_bos = keeps_bos && tokens.first().copied() == self.info.bos;
         let dropped = truncate(&mut tokens, self.most_tokens(), begins_with_bos);
-        // Before the engine detokenizes for `echo` a prompt that it will not compute.
+        // The length is checked before the engine detokenizes, for `echo`, a prompt that it will not compute.
         room(tokens.len(), self.request.max_tokens, u64::from(self.info.max_model_len))?;
         let text = match text {
             Some(text) if dropped == 0 => text,
@@ -187,7 +186,7 @@ impl<'a> Encoder<'a> {
         Ok(hole.assemble(begin(self.info).filter(|_| add_special), marks, &[]))
     }
 
-    /// The prompt's characters are counted for `logprobs`, too.
+    /// True if the answer needs the prompt's text: for `echo`, or for `logprobs`, which count its characters.
     fn returns_text(&self) -> bool {
         self.request.echo || self.request.logprobs.is_some()
     }
@@ -204,7 +203,8 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Keeps the last `max` tokens, and the first one if it is a BOS that the server added. Returns how many were dropped.
+/// Keeps the last `max` tokens, and the first one if it is a BOS that the server added. Returns the number of dropped
+/// tokens.
 fn truncate(tokens: &mut Vec<Token>, max: Option<usize>, keep_first: bool) -> usize {
     let dropped = tokens.len().saturating_sub(max.unwrap_or(usize::MAX));
     if dropped > 0 {
@@ -214,7 +214,7 @@ fn truncate(tokens: &mut Vec<Token>, max: Option<usize>, keep_first: bool) -> us
     dropped
 }
 
-/// The sequences to generate: for each prompt its candidates in a row.
+/// The sequences to generate in the order of the prompts; the candidates of one prompt are adjacent.
 fn sequences(
     request: &CompletionRequest,
     prompts: Vec<Vec<Token>>,
@@ -253,7 +253,8 @@ fn sequences(
     Ok(sequences)
 }
 
-/// How many tokens may follow a prompt: the number of the request, if it fits; else 16, or as many as fit.
+/// The maximum number of tokens to generate after a prompt: the number of the request, or 16 or as many as fit if it
+/// has none. A number that does not fit is an error.
 pub(super) fn room(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<u32, ApiError> {
     if prompt_tokens == 0 {
         return Err(
@@ -266,7 +267,7 @@ pub(super) fn room(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64)
     match (left, asked) {
         (Some(left), Some(asked)) if asked <= left => Ok(asked),
         (Some(left), None) if left > 0 => Ok(left.min(DEFAULT_MAX_TOKENS)),
-        // Who named no number asked for at least one token.
+        // A request without a number asks for at least one token.
         _ => Err(too_long(asked.unwrap_or(1))),
     }
     .map(|fitting| u32::try_from(fitting).unwrap_or(u32::MAX))

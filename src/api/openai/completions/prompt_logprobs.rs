@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer, ser::SerializeSeq};
 pub(super) struct PromptLogprobs(Vec<TokenLogprob>);
 
 impl PromptLogprobs {
-    /// For prompt tokens as the engine reported them.
+    /// The log-probabilities of prompt tokens as the engine reported them.
     pub(super) fn of(tokens: Vec<TokenLogprob>) -> Self {
         Self(tokens)
     }
@@ -33,7 +33,7 @@ impl Serialize for PromptLogprobs {
     }
 }
 
-/// One position: the prompt's token, then the likeliest ones.
+/// A position of the prompt: its token, then the likeliest tokens.
 struct Position<'a>(&'a TokenLogprob);
 
 /// vLLM's `Logprob`; `rank` counts from 1 and is unknown for a token outside the alternatives.

@@ -16,7 +16,7 @@ use crate::api::{
     },
 };
 
-/// The maximum number of alternatives per token (OpenAI), unless the operator says otherwise.
+/// The maximum number of alternatives per token (OpenAI), unless the operator sets another.
 const MAX_LOGPROBS: u8 = 5;
 
 /// A request whose fields are each valid.
@@ -26,35 +26,36 @@ pub struct CompletionRequest {
     pub prompts: Vec<Prompt>,
     /// The changes to a prompt before it is computed.
     pub encoding: PromptEncoding,
-    /// The text after the hole that the completion fills; `None` without a hole. Not empty, and all prompts are text
-    /// then.
+    /// The text after the hole that the completion fills; `None` without a hole. If there is one, it is not empty and
+    /// all prompts are text.
     pub suffix: Option<String>,
     /// The maximum number of tokens to generate; `None` is OpenAI's 16, or fewer where no more fit.
     pub max_tokens: Option<u64>,
-    /// Choices per prompt, 1 to 8. Default 1.
+    /// Number of choices per prompt, 1 to 8. Default 1.
     pub n: usize,
-    /// Candidates per prompt of which the `n` with the highest log-probability per token are returned, `n` to 8.
+    /// Number of candidates per prompt, `n` to 8; the `n` with the highest log-probability per token are returned.
     /// Default `n`.
     pub best_of: usize,
-    /// How tokens are chosen.
+    /// The parameters for drawing tokens.
     pub sampling: Sampling,
-    /// Where the text ends.
+    /// The conditions under which the text ends.
     pub ending: Ending,
     /// The constraint on the output, and the field that set it.
     pub constraint: Option<Constrained>,
-    /// Alternatives to report per token, 0 to 5; `None` reports nothing. With `echo` for the prompt's tokens too.
+    /// Number of alternatives to report per token, 0 to 5; `None` reports nothing. With `echo` they are reported for
+    /// the prompt's tokens too.
     pub logprobs: Option<u8>,
-    /// Put the prompt in front of the completion. Default false.
+    /// True if the answer begins with the prompt. Default false.
     pub echo: bool,
-    /// vLLM's: alternatives to report per prompt token, 0 to 5.
+    /// Number of alternatives to report per prompt token (vLLM), 0 to 5.
     pub prompt_logprobs: Option<u8>,
-    /// vLLM's: return token ids. Default false.
+    /// True if the answer contains token ids (vLLM). Default false.
     pub return_token_ids: bool,
     /// The opposite of vLLM's `skip_special_tokens`. Default false.
     pub show_special: bool,
-    /// Server-sent events. Default false.
+    /// True if the answer is streamed as server-sent events. Default false.
     pub stream: bool,
-    /// A chunk with the usage at the end of a stream. Default false.
+    /// True if a stream ends with a chunk that has the usage. Default false.
     pub include_usage: bool,
     /// Names of unknown fields, which had no effect.
     pub unknown: Ignored,
@@ -63,20 +64,20 @@ pub struct CompletionRequest {
 /// The changes to a prompt before it is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PromptEncoding {
-    /// vLLM's `add_special_tokens`: BOS in front of a text, where the vocabulary requires it. Default true.
+    /// True if a text gets BOS in front where the vocabulary requires it (vLLM's `add_special_tokens`). Default true.
     pub add_special: bool,
     /// vLLM's `truncate_prompt_tokens`. Default none.
     pub truncation: PromptTruncation,
 }
 
-/// How many tokens of a long prompt are kept.
+/// The number of tokens that are kept of a long prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptTruncation {
     /// A prompt that does not fit is refused.
     None,
-    /// The last so many tokens are kept, ≥ 1.
+    /// This number of the prompt's last tokens is kept, ≥ 1.
     Keep(u64),
-    /// As many of the last tokens as the context has room for (-1).
+    /// As many of the last tokens are kept as the context has room for (-1).
     Fit,
 }
 
@@ -132,7 +133,7 @@ impl CompletionRequest {
         Ok(request)
     }
 
-    /// Alternatives to report per prompt token, if prompts are scored.
+    /// Number of alternatives to report per prompt token; `None` if prompts are not scored.
     #[must_use]
     pub fn scores_prompts(&self) -> Option<u8> {
         self.prompt_logprobs.max(if self.echo { self.logprobs } else { None })
@@ -155,7 +156,7 @@ fn alternatives(f: &mut Fields, spec: &FieldSpec<Integers>, max: u8) -> Result<O
     Ok(f.get(&spec.within(0..=i64::from(max)))?.map(|top| u8::try_from(top).expect("the range fits")))
 }
 
-/// `n` and `best_of`. OpenAI lets `best_of` be 0, which can only mean that it was not set.
+/// Reads `n` and `best_of`. OpenAI lets `best_of` be 0, which can only mean that it was not set.
 fn read_choices(f: &mut Fields, max_num_seqs: u32, stream: bool) -> Result<(usize, usize), FieldError> {
     let most = most_choices(max_num_seqs);
     let n = f.get(&N.within(1..=most))?;
@@ -173,7 +174,7 @@ fn read_choices(f: &mut Fields, max_num_seqs: u32, stream: bool) -> Result<(usiz
     Ok((count(n), count(best_of)))
 }
 
-/// An empty one needs no marks and has no effect. Whether the model has marks is checked in `mod.rs`.
+/// Reads `suffix`. An empty one needs no marks and has no effect; `mod.rs` checks that the model has marks.
 fn read_suffix(f: &mut Fields, prompts: &[Prompt], encoding: PromptEncoding) -> Result<Option<String>, FieldError> {
     const NAME: &str = specs::SUFFIX.name;
     let suffix = f.get(&specs::SUFFIX)?.filter(|suffix| !suffix.is_empty());

@@ -1,4 +1,4 @@
-//! `POST /v1/embeddings`: texts or tokens in, one normalised vector for each out.
+//! `POST /v1/embeddings`: answers texts or lists of tokens with one normalised vector for each.
 
 pub mod request;
 pub(super) mod run;
@@ -32,7 +32,7 @@ struct Embedding {
     embedding: EncodedVector,
 }
 
-/// The handler. Dropped when the client goes away, which stops the work.
+/// The handler of `POST /v1/embeddings`. The future is dropped when the client disconnects, which stops the work.
 ///
 /// # Errors
 /// The fault of the request, or the engine's failure.
@@ -53,7 +53,7 @@ async fn embed(run: &mut EmbeddingRun, model: String, fields: Fields) -> Result<
     let is_list = request.inputs.len() > 1;
     let closing = if request.add_special { info.around_text.1.len() } else { 0 };
     let name = |index| element("input", is_list, index);
-    // Only texts: tokens are counted by `fit`, and have no bytes to look at.
+    // Only texts are checked here: `fit` counts the tokens of inputs that are tokens, which have no bytes to look at.
     let texts = request.inputs.iter().map(|input| if let Prompt::Text(text) = input { text } else { "" });
     run.check_lengths(name, texts, request.truncate)?;
     let mut inputs = run.tokenize("input", is_list, request.inputs, request.add_special).await?;

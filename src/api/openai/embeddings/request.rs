@@ -24,14 +24,14 @@ const EXPECTED: &str = "a string, an array of strings, an array of token ids, or
 pub struct EmbeddingRequest {
     /// 1 to [`MAX_INPUTS`] inputs, none of them empty.
     pub inputs: Vec<Prompt>,
-    /// How vectors are written. Default float.
+    /// The form of vectors in the answer. Default float.
     pub encoding: VectorEncoding,
-    /// Numbers of a vector to keep, 1 to the model's; all by default.
+    /// Number of dimensions of a vector to keep, 1 to the model's; all by default.
     pub dimensions: usize,
-    /// Cut longer inputs to so many tokens, special ones included (vLLM's `truncate_prompt_tokens`). Default: refuse
-    /// them.
+    /// Number of tokens, special ones included, to which longer inputs are cut (vLLM's `truncate_prompt_tokens`). By
+    /// default inputs that are too long are refused.
     pub truncate: Option<usize>,
-    /// Put the model's special tokens around texts (vLLM's `add_special_tokens`). Default true.
+    /// True if texts get the model's special tokens around them (vLLM's `add_special_tokens`). Default true.
     pub add_special: bool,
     /// Names of unknown fields, which had no effect.
     pub unknown: Ignored,
@@ -74,7 +74,7 @@ pub(in crate::api) fn read_truncation(f: &mut Fields, info: &EmbeddingInfo) -> R
     Ok(truncate.map(|tokens| usize::try_from(tokens).expect("the range fits")))
 }
 
-/// Tells one input of token ids from several inputs by the first element.
+/// Reads `input`. The first element tells one input of token ids from several inputs.
 fn read_inputs(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, FieldError> {
     let elements = match f.require(&specs::INPUT)? {
         Value::String(text) => return Ok(vec![Prompt::Text(not_empty(NAME, text)?)]),
@@ -102,7 +102,7 @@ fn read_inputs(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, Fiel
     }
 }
 
-/// Strings, none of them empty; errors name the one at fault.
+/// Reads strings, none of them empty; errors name the one at fault.
 pub(in crate::api) fn read_texts(name: &str, elements: Vec<Value>) -> Result<Vec<String>, FieldError> {
     let text = |(index, element): (usize, Value)| {
         let name = format!("{name}[{index}]");

@@ -1,4 +1,5 @@
-//! From texts to vectors for the routes that need them: tokenize, check lengths, ask the engine, record the request.
+//! Turns texts into vectors for the routes that need them: tokenizes, checks lengths, asks the engine, records the
+//! request.
 
 use crate::{
     api::{
@@ -24,12 +25,13 @@ use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Tokens of all inputs together (OpenAI).
+/// The maximum number of tokens in all inputs together (OpenAI).
 const MAX_TOKENS: usize = 300_000;
-/// Texts of a request that are tokenized at once; the engine has few threads for all requests.
+/// Number of texts of a request that are tokenized at once; the engine has few threads for all requests.
 const TEXTS_AT_ONCE: usize = 8;
 
-/// Numbers in all vectors of a request that are normalised and written in a millisecond or two.
+/// The count of numbers in all vectors of a request up to which they are normalised and written in a millisecond or
+/// two.
 const LIGHT_NUMBERS: usize = 16 * 1024;
 
 /// OpenAI's usage of an embedding.
@@ -39,7 +41,7 @@ pub(in crate::api::openai) struct EmbeddingUsageObject {
     total_tokens: usize,
 }
 
-/// A request that needs vectors. Unless it is refused exactly one record of it is written, in the span of the request.
+/// A request that needs vectors. Exactly one record of it is written, in the span of the request, unless it is refused.
 pub(in crate::api::openai) struct EmbeddingRun {
     handle: EngineHandle,
     /// Facts about the model.
@@ -47,7 +49,8 @@ pub(in crate::api::openai) struct EmbeddingRun {
     received: Instant,
     span: tracing::Span,
     record: EmbeddingRecord,
-    /// Refused for a fault of the client: it has the log line of any refusal, and does not count as a failure.
+    /// True if the request was refused for a fault of the client: it then has the log line of any refusal, and does not
+    /// count as a failure.
     refused: bool,
     policy: WarningPolicy,
     warnings: Warnings,
@@ -58,7 +61,7 @@ impl EmbeddingRun {
     /// A run for a request that names this model.
     ///
     /// # Errors
-    /// The model was never loaded yet.
+    /// The model has never been loaded.
     pub(in crate::api::openai) fn new(call: &Call, model: &Model) -> Result<Self, ApiError> {
         let info = models::loaded(model)?;
         let record = EmbeddingRecord {
@@ -67,7 +70,7 @@ impl EmbeddingRun {
             inputs: 0,
             prompt_tokens: 0,
             total: Duration::ZERO,
-            // Until the outcome is known.
+            // This is the outcome if the run is dropped before another one is known.
             outcome: Outcome::ClientGone,
         };
         Ok(Self {
@@ -91,12 +94,12 @@ impl EmbeddingRun {
     /// The model's facts about embeddings.
     ///
     /// # Errors
-    /// It generates text instead.
+    /// The model generates text instead.
     pub(in crate::api::openai) fn info(&self) -> Result<&EmbeddingInfo, ApiError> {
         self.model.embedding().ok_or_else(|| SubmitError::NotEmbedding.into())
     }
 
-    /// Refuses texts that are too long for the model whatever their tokens are, unless longer ones are cut.
+    /// Refuses texts that are too long for the model whatever their tokens are, unless long inputs are cut.
     ///
     /// # Errors
     /// As [`Self::fit`].
@@ -119,11 +122,12 @@ impl EmbeddingRun {
         Ok(())
     }
 
-    /// Tokens of the inputs, in order. Texts are a user's words: the spelling of a special token is text like any
+    /// The tokens of the inputs, in order. Texts are a user's words: the spelling of a special token is text like any
     /// other.
     ///
     /// # Errors
-    /// A text that cannot be tokenized, named by `name` and its index if `is_list`; no engine.
+    /// A text cannot be tokenized (the error has `name`, with the text's index if `is_list`), or the engine is not
+    /// available.
     pub(in crate::api::openai) async fn tokenize(
         &self,
         name: &str,
@@ -141,11 +145,11 @@ impl EmbeddingRun {
         stream::iter(inputs.into_iter().enumerate()).map(one).buffered(TEXTS_AT_ONCE).try_collect().await
     }
 
-    /// Cuts each list of tokens to `truncate`, its last `kept` tokens aside, and reports that; or refuses a list that
-    /// is too long.
+    /// Cuts each list of tokens to `truncate` tokens, of which the last `kept` stay, and reports that; or refuses a
+    /// list that is too long.
     ///
     /// # Errors
-    /// Names the input and the limit.
+    /// A list is too long or empty; the error names the input.
     pub(in crate::api::openai) fn fit(
         &mut self,
         name: impl Fn(usize) -> String,
@@ -179,7 +183,8 @@ impl EmbeddingRun {
     /// A vector for each input, as the model computes it. Dropping the future stops the work.
     ///
     /// # Errors
-    /// Too many tokens in all, named by `param`; a warning in a strict request; an engine that fails.
+    /// The inputs have too many tokens together (the error names `param`), a strict request has a warning, or the
+    /// engine fails.
     pub(in crate::api::openai) async fn embed(&mut self, param: &str, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, ApiError> {
         let tokens = inputs.iter().map(Vec::len).sum();
         few_tokens(param, tokens)?;
@@ -195,12 +200,12 @@ impl EmbeddingRun {
         self.record.inputs.saturating_mul(dimensions) > LIGHT_NUMBERS
     }
 
-    /// Tokens that were asked for.
+    /// The usage: the tokens of all inputs.
     pub(in crate::api::openai) fn usage(&self) -> EmbeddingUsageObject {
         EmbeddingUsageObject { prompt_tokens: self.record.prompt_tokens, total_tokens: self.record.prompt_tokens }
     }
 
-    /// The answer, with warnings in a header, or the error; either is recorded.
+    /// The answer, with warnings in a header, or the error. The outcome is recorded.
     ///
     /// # Errors
     /// The error of `result`, and `Internal` for a body that cannot be written.
@@ -238,7 +243,7 @@ impl Drop for EmbeddingRun {
     }
 }
 
-/// An input of so many tokens that it does not fit the model.
+/// The error for an input that has more tokens than the model takes.
 pub(in crate::api::openai) fn too_long(param: &str, tokens: &str, longest: usize) -> FieldError {
     let reason = format!("it has {tokens} tokens and this model takes {longest} at most; shorten it or send 'truncate_prompt_tokens': -1");
     FieldError::invalid(param, reason)
@@ -247,7 +252,7 @@ pub(in crate::api::openai) fn too_long(param: &str, tokens: &str, longest: usize
 /// Refuses inputs of too many tokens together.
 ///
 /// # Errors
-/// Names `param` and the limit.
+/// There are more than [`MAX_TOKENS`]; the error names `param` and the limit.
 pub(in crate::api::openai) fn few_tokens(param: &str, tokens: usize) -> Result<(), FieldError> {
     if tokens > MAX_TOKENS {
         return Err(FieldError::invalid(param, format!("the inputs have {tokens} tokens together; at most {MAX_TOKENS} are accepted")));

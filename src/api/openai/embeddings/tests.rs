@@ -55,7 +55,7 @@ async fn vectors_come_back_normalised_in_order_and_counted() {
 
     assert_eq!(status, 200, "{body}");
     assert_eq!((&body["object"], &body["model"]), (&json!("list"), &json!("tiny")));
-    // Each with a token before and after.
+    // Each text has a special token before and one after it.
     assert_eq!(body["usage"], json!({"prompt_tokens": 4 + 3 + 6, "total_tokens": 13}));
     for (index, tokens) in [4.0, 3.0, 6.0].into_iter().enumerate() {
         let embedding = &body["data"][index];
@@ -115,7 +115,7 @@ async fn an_input_that_is_too_long_is_refused_by_its_place_with_the_limit_or_tru
 #[tokio::test]
 async fn too_many_tokens_in_all_are_refused_with_the_limit() {
     let app = app_with_room().await;
-    // 16 each.
+    // Each input has 16 tokens.
     let inputs = vec!["abcdefghijklmn"; 2048];
     let many = vec!["a".repeat(300); 1000];
 
@@ -223,7 +223,7 @@ async fn a_text_that_cannot_fit_is_refused_before_the_engine_sees_it() {
     };
     let app = TestApp::start_with(Setup::default(), model(embedding_info()), script).await;
 
-    // 16 tokens of at most 4 bytes.
+    // The model takes 16 tokens of at most 4 bytes each.
     let (status, body, _) = post(&app, json!({"model": "tiny", "input": ["a", "x".repeat(65)]})).await;
 
     let reason = "it has at least 17 tokens and this model takes 16 at most; shorten it or send 'truncate_prompt_tokens': -1";

@@ -1,4 +1,4 @@
-//! Arithmetic on vectors, and how they are written: normalised, shortened, compared, as numbers or base64.
+//! Arithmetic on vectors and their form in answers: normalised, shortened, compared, as numbers or base64.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
@@ -15,7 +15,7 @@ pub enum VectorEncoding {
 /// A vector as it is written into a response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncodedVector {
-    /// Its numbers, all finite.
+    /// The numbers of the vector, all finite.
     pub vector: Vec<f32>,
     /// The form in which they are written.
     pub encoding: VectorEncoding,
@@ -33,7 +33,7 @@ impl Serialize for EncodedVector {
     }
 }
 
-/// Cuts a vector to its first `dimensions` numbers and scales it to length 1. One that is all zeros stays so.
+/// Cuts a vector to its first `dimensions` numbers and scales it to length 1. A vector of zeros stays one.
 #[must_use]
 pub fn normalised(mut vector: Vec<f32>, dimensions: usize) -> Vec<f32> {
     vector.truncate(dimensions);
@@ -45,14 +45,14 @@ pub fn normalised(mut vector: Vec<f32>, dimensions: usize) -> Vec<f32> {
     vector
 }
 
-/// Cosine of the angle between two vectors of the same length, −1 to 1; 0 if one is all zeros.
+/// The cosine of the angle between two vectors of the same length, −1 to 1; 0 if one is all zeros.
 #[must_use]
 pub fn cosine(left: &[f32], right: &[f32]) -> f64 {
     let lengths = (dot(left, left) * dot(right, right)).sqrt();
     if lengths > 0.0 { (dot(left, right) / lengths).clamp(-1.0, 1.0) } else { 0.0 }
 }
 
-/// The relevance that a rank head's logit stands for, 0 to 1.
+/// The relevance that the logit of a rank head means, 0 to 1.
 #[must_use]
 pub fn sigmoid(logit: f32) -> f64 {
     1.0 / (1.0 + (-f64::from(logit)).exp())

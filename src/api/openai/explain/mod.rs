@@ -1,9 +1,9 @@
 //! `POST /v1/explain`: describes how a completions or chat request would be handled, without running it.
 //!
-//! The body is that of `POST /v1/chat/completions` where it has `messages`, else that of `POST /v1/completions`, and so
-//! are the refusals: each is prepared by the `prepare` of its route, so `prompt_tokens` here is the later
-//! `usage.prompt_tokens`. It counts as one request against the limit per minute. How times are predicted is
-//! `prediction.rs`.
+//! The body is that of `POST /v1/chat/completions` if it has `messages`, else that of `POST /v1/completions`. The
+//! `prepare` of that route prepares it, so that refusals are the same and `prompt_tokens` is the later
+//! `usage.prompt_tokens`. A call counts as one request against the limit per minute. `prediction.rs` predicts the
+//! times.
 
 mod parameters;
 mod prediction;
@@ -30,11 +30,11 @@ struct Explanation {
     endpoint: &'static str,
     model: String,
     prompt_tokens: u64,
-    /// Of these, tokens that the prefix cache would supply now.
+    /// The part of `prompt_tokens` that the prefix cache would supply now.
     cached_tokens: u64,
     prompts: Vec<ExplainedPrompt>,
     parameters: Parameters,
-    /// Fields that would have no effect, the first 16.
+    /// Names of the first 16 fields that would have no effect.
     ignored_fields: Vec<String>,
     /// The texts that `x-llamero-warnings` would contain.
     warnings: Vec<String>,
@@ -51,17 +51,17 @@ struct ExplainedPrompt {
     max_tokens: u32,
 }
 
-/// The limits that apply to the request, and how much of each is left.
+/// The limits that apply to the request, and the rest of each.
 #[derive(Serialize)]
 struct LimitsObject {
     max_model_len: u32,
     /// Tokens that the context has left after the longest prompt and its `max_tokens`.
     context_left: u64,
-    /// `null` without a limit. `remaining` is after this request, which counted.
+    /// The limit of requests; `null` without one. `remaining` is the number after this request, which counted.
     requests_per_minute: Option<RequestsPerMinute>,
-    /// Sequences of this request: prompts times candidates.
+    /// Number of sequences of this request: prompts times candidates.
     sequences: usize,
-    /// Sequences that would be admitted now, to run or to wait.
+    /// Number of sequences that would be admitted now, to run or to wait.
     places_free: usize,
     places: usize,
     /// True if the request would be admitted now; else the answer is 503 with a wait, or 400 if it has more sequences
@@ -125,7 +125,7 @@ impl Subject {
         }
     }
 
-    /// Sequences of each prompt.
+    /// Number of sequences of each prompt.
     fn candidates(&self) -> usize {
         match self {
             Self::Completion(prepared) => prepared.request.best_of,
@@ -190,7 +190,7 @@ impl Subject {
     }
 }
 
-/// `used` are the positions that the longest of `sequences` may take.
+/// The limits of a request of this many sequences; `used` is the number of positions that the longest may take.
 fn limits(max_model_len: u32, used: u64, sequences: usize, allowance: Option<Allowance>, engine: &EngineHandle) -> LimitsObject {
     let (places_free, places) = engine.places();
     LimitsObject {
@@ -208,7 +208,7 @@ fn positions(sequence: &SequenceRequest) -> u64 {
     wide(sequence.prompt.len()) + u64::from(sequence.max_tokens)
 }
 
-/// Lengths of memory fit 64 bits on every machine that this runs on.
+/// A length as 64 bits, which suffice on every machine that this runs on.
 fn wide(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }

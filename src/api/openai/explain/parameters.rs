@@ -28,7 +28,7 @@ pub(super) struct Parameters {
     own: Own,
 }
 
-/// How tokens are chosen.
+/// The parameters for drawing tokens.
 #[derive(Debug, Serialize)]
 struct Chosen {
     temperature: f32,
@@ -44,12 +44,12 @@ struct Chosen {
     presence_penalty: f32,
     frequency_penalty: f32,
     repetition_penalty: f32,
-    /// `null` looks at all tokens.
+    /// Number of last tokens that penalties look at; `null` is all tokens.
     repeat_last_n: Option<u32>,
-    /// 0 is off; the other `dry_*` have no effect then.
+    /// DRY's multiplier; 0 is off, and the other `dry_*` then have no effect.
     dry_multiplier: f32,
     logit_bias: BTreeMap<u32, f32>,
-    /// `null` draws one.
+    /// The request's seed; with `null` one is drawn.
     seed: Option<i64>,
 }
 
@@ -75,7 +75,7 @@ enum Own {
         skip_special_tokens: bool,
     },
     Chat {
-        /// `null` reports no log-probabilities.
+        /// Number of alternatives per token; `null` reports no log-probabilities.
         top_logprobs: Option<u8>,
         /// Names of the functions that the prompt or the constraint offers.
         tools: Vec<String>,

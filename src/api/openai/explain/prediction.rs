@@ -1,19 +1,20 @@
-//! How long a request would take, from the engine's measurements so far.
+//! Predicts the times of a request from the engine's measurements so far.
 //!
 //! Each time is `null` until its inputs were measured:
 //!
 //! * `queue_seconds`: 0 while a slot is free; else the time between two completions, smoothed, for each sequence that
 //!   has to end first.
-//! * `first_token_seconds`: the queue, and the rows of the first prompt that no cache supplies, after the prompt rows
-//!   of earlier requests, at the speed that the engine's model of step times gives them beside the running streams.
-//! * `total_seconds`: the queue, all prompts so, and a step for each further token up to `max_tokens`; as many times as
-//!   the sequences fill all slots. An early end is not foreseen.
+//! * `first_token_seconds`: the queue time, and the time for the prompt rows of earlier requests and for those of the
+//!   first prompt that no cache supplies, at the speed that the engine's model of step times predicts beside the
+//!   running streams.
+//! * `total_seconds`: the queue time, the time of all prompts in the same way, and a step for each further token up to
+//!   `max_tokens`, times the number of rounds in which the sequences fill the slots. An early end is not foreseen.
 
 use crate::protocol::Forecast;
 use serde::Serialize;
 use std::time::Duration;
 
-/// See the module.
+/// The predicted times of a request, s, as the module describes them, and the engine's load.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Prediction {
     running: u32,
@@ -24,13 +25,13 @@ pub(super) struct Prediction {
     total_seconds: Option<f64>,
 }
 
-/// See the module. `pace` is the time between two completions.
+/// Predicts the times as the module describes. `pace` is the time between two completions.
 pub(super) fn predict(forecast: &Forecast, pace: Option<Duration>, sequences: usize, max_tokens: u32) -> Prediction {
     let busy = forecast.running.saturating_add(forecast.waiting);
     let to_end_first = busy.saturating_add(1).saturating_sub(forecast.slots);
     let queue = if to_end_first == 0 { Some(0.0) } else { pace.map(|pace| pace.as_secs_f64() * f64::from(to_end_first)) };
     let slots = usize::try_from(forecast.slots.max(1)).unwrap_or(usize::MAX);
-    // Sequences are few.
+    // The number of sequences is small, so that the float is exact.
     let rounds = sequences.div_ceil(slots) as f64;
     let further_tokens = f64::from(max_tokens.saturating_sub(1));
     let decode = if max_tokens <= 1 { Some(0.0) } else { forecast.step_seconds.map(|step| rounds * further_tokens * step) };

@@ -1,4 +1,4 @@
-//! Names of models, and the answers while there is none.
+//! Names of models, and the answers while no model is loaded.
 
 use super::*;
 use crate::{

@@ -1,7 +1,7 @@
-//! `POST /v1/rerank` (Jina's and Cohere's shape) and `POST /v1/score` (vLLM's): how relevant texts are to each other.
+//! `POST /v1/rerank` (Jina's and Cohere's shape) and `POST /v1/score` (vLLM's): the relevance of texts to each other.
 //!
-//! A model with a rank head reads both texts together; its score is 0 to 1. Of an embedding model it is the cosine of
-//! the two vectors, −1 to 1.
+//! A model with a rank head reads both texts together; its score is 0 to 1. The score of an embedding model is the
+//! cosine of the two vectors, −1 to 1.
 
 pub mod request;
 
@@ -137,7 +137,8 @@ async fn compare(run: &mut EmbeddingRun, model: String, fields: Fields) -> Resul
     Ok(ScoreList { id: new_id("score"), object: "list", created, model, data, usage: run.usage() })
 }
 
-/// A score for each text of the right side: with the one text of the left side, or with that of the same place.
+/// A score for each text of the right side: with the one text of the left side, or with the left text of the same
+/// index.
 async fn scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<f64>, ApiError> {
     for ((name, is_list), texts) in [(sides.left_name, &sides.left), (sides.right_name, &sides.right)] {
         run.check_lengths(|index| element(name, is_list, index), texts.iter().map(String::as_str), sides.truncate)?;
@@ -170,7 +171,7 @@ async fn cosine_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<f64>,
     let vectors = run.embed(names.1.0, inputs).await?;
     let compared = async move {
         let (left, right) = vectors.split_at(lefts);
-        // One text on the left goes with all on the right.
+        // A single text on the left is compared with all on the right.
         right.iter().zip(left.iter().cycle()).map(|(right, left)| cosine(left, right)).collect()
     };
     Ok(heavy::run_if(run.is_heavy(), compared).await)
@@ -185,7 +186,7 @@ async fn rank_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<Vec<f32
     let name = |index| element(right_name.0, right_name.1, index);
     let longest = run.info()?.max_input_tokens as usize;
     let special = before.len() + between.len() + after.len();
-    // The query is part of every pair: one that is too long is refused before it is copied for each document.
+    // The query is part of every pair: a query that is too long is refused before it is copied for each document.
     let mut total = 0;
     for (index, (right, left)) in right.iter().zip(left.iter().cycle()).enumerate() {
         let tokens = special + left.len() + right.len();
@@ -195,7 +196,7 @@ async fn rank_scores(run: &mut EmbeddingRun, sides: Sides) -> Result<Vec<Vec<f32
         total += tokens.min(sides.truncate.unwrap_or(longest));
     }
     few_tokens(right_name.0, total)?;
-    // One more than is kept, so that a cut is noticed.
+    // A pair gets one token more than is kept, so that `fit` notices the cut.
     let most = sides.truncate.unwrap_or(longest) + 1;
     let pair = |(right, left): (&Vec<Token>, &Vec<Token>)| {
         let text = [&before, left, &between, right].into_iter().flatten().take(most);

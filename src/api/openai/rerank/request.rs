@@ -1,4 +1,4 @@
-//! The requests of `/v1/rerank` and `/v1/score`: Jina's and Cohere's fields of the one, vLLM's of the other.
+//! The requests of `/v1/rerank` (Jina's and Cohere's fields) and of `/v1/score` (vLLM's).
 
 pub(in crate::api) mod specs;
 
@@ -22,23 +22,23 @@ use crate::{
 };
 use serde_json::Value;
 
-/// The maximum number of documents: it leaves room for the query among the inputs of a request.
+/// The maximum number of documents, which leaves room for the query among the inputs of a request.
 const MAX_DOCUMENTS: usize = MAX_INPUTS - 1;
-/// The maximum number of texts on a side: a pair of embeddings is two inputs.
+/// The maximum number of texts on a side, because a pair of embeddings is two inputs.
 const MAX_TEXTS: usize = MAX_INPUTS / 2;
 
-/// Which documents answer a query best.
+/// A request to rank documents by their relevance to a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RerankRequest {
-    /// Not empty.
+    /// The text that the documents are compared with; not empty.
     pub query: String,
     /// 1 to 2047 texts, none of them empty.
     pub documents: Vec<String>,
-    /// How many to name, the best first; more than there are is all. Default all.
+    /// Number of results, the best first; a larger number than that of documents returns all. Default all.
     pub top_n: usize,
-    /// Repeat the texts. Default true, as Jina and vLLM have it.
+    /// True if results contain the texts. Default true, as in Jina's API and vLLM.
     pub return_documents: bool,
-    /// Cut longer inputs to so many tokens. Default: refuse them.
+    /// Number of tokens to which longer inputs are cut. By default inputs that are too long are refused.
     pub truncate: Option<usize>,
     /// Names of unknown fields, which had no effect.
     pub unknown: Ignored,
@@ -65,16 +65,16 @@ impl RerankRequest {
     }
 }
 
-/// How close the texts of pairs are.
+/// A request for the similarity of pairs of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScoreRequest {
-    /// One text, which is compared with each of the others, or as many as there are others.
+    /// One text, which is compared with each of `right`, or as many as `right` has.
     pub left: Vec<String>,
-    /// The others, 1 to 1024.
+    /// The texts that `left` is compared with, 1 to 1024.
     pub right: Vec<String>,
     /// True if `text_1` and `text_2` came as lists, for errors.
     pub lists: (bool, bool),
-    /// Cut longer inputs to so many tokens. Default: refuse them.
+    /// Number of tokens to which longer inputs are cut. By default inputs that are too long are refused.
     pub truncate: Option<usize>,
     /// Names of unknown fields, which had no effect.
     pub unknown: Ignored,
@@ -98,7 +98,7 @@ impl ScoreRequest {
     }
 }
 
-/// The text of a document that is an object; that it is not empty is checked with those that are strings.
+/// The text of a document that is an object. The check that it is not empty is the one for documents that are strings.
 const TEXT: FieldSpec<Strings> = string("text");
 
 fn few(name: &str, elements: Vec<Value>) -> Result<Vec<Value>, FieldError> {

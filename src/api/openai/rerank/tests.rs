@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 async fn app(pooling: Pooling) -> TestApp {
     let info = EmbeddingInfo { pooling, ..embedding_info() };
-    // Nothing is known of the bytes of its tokens.
+    // The model gives no bound of bytes per token.
     let model =
         ModelInfo { kind: crate::protocol::ModelKind::Embeds(info), vocabulary_size: 0x11_0000, longest_piece: None, ..model_info() };
     let ranks = matches!(pooling, Pooling::Rank(_));
     let mut setup = Setup::default();
     setup.config.max_body_bytes = 2 << 20;
     TestApp::start_with(setup, model, move |message| match message {
-        // A rank head's score is the number of tokens less ten.
+        // A rank head's score is the number of tokens minus ten.
         ToEngine::Call { id, call: EngineCall::Embed(EmbedBatch { inputs, .. }) } if ranks => {
             let scores = inputs.iter().map(|input| vec![input.len() as f32 - 10.0]).collect();
             vec![FromEngine::Embedding(vec![id]), FromEngine::Reply { id, reply: EngineReply::Embed(Ok(scores)) }]
@@ -44,7 +44,7 @@ async fn documents_are_ranked_by_the_cosine_of_an_embedding_model() {
     let (status, body) = post(&app, "/rerank", body).await;
 
     assert_eq!(status, 200, "{body}");
-    // Of the query are 6 tokens, of the documents 3, 6 and 5.
+    // The query has 6 tokens, the documents have 3, 6 and 5.
     let results = scores(&body["results"], "relevance_score");
     assert_eq!(results.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2]);
     assert!((results[0].1 - 1.0).abs() < 1e-9, "{body}");
@@ -150,7 +150,7 @@ async fn a_document_with_a_hundred_thousand_fields_is_ranked_and_a_few_of_them_a
 #[tokio::test]
 async fn a_query_that_fits_no_document_is_refused_before_it_is_copied_for_each() {
     let app = app(Pooling::Rank(RankScore::Logit)).await;
-    // 2,047 copies of its tokens would be 4 GB.
+    // 2,047 copies of the query's tokens would take 4 GB.
     let body = json!({"model": "tiny", "query": "q".repeat(500_000), "documents": vec!["d"; 2047]});
 
     let (status, body) = post(&app, "/rerank", body).await;
@@ -170,7 +170,7 @@ async fn texts_that_cannot_fit_are_refused_before_the_engine_sees_any() {
             other => answers(other),
         })
         .await;
-        // 16 tokens of at most 4 bytes.
+        // The model takes 16 tokens of at most 4 bytes each.
         let long = "x".repeat(65);
         for (path, body, param) in [
             ("/v1/rerank", json!({"model": "tiny", "query": long, "documents": ["a"]}), "query"),

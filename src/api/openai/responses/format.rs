@@ -1,8 +1,8 @@
-//! How `/v1/responses` writes a generation: a `response`, or the events that build one.
+//! The writer of `/v1/responses`: turns a generation into a `response`, or into the events that build one.
 //!
-//! Feeds the text to its [`OutputParser`] and makes items of its findings: reasoning, messages and calls, in the order
-//! in which the text arrived, each whole before the next begins. Owns ids, indices and sequence numbers. The objects'
-//! shapes are `object.rs`, when bytes are sent is `api/respond`'s.
+//! Feeds the text to an [`OutputParser`] and makes items of the parser's findings: reasoning, messages and calls, in
+//! the order in which the text arrived, each whole before the next begins. Owns ids, indices and sequence numbers.
+//! `object.rs` defines the objects' shapes; `api/respond` decides when bytes are sent.
 //!
 //! ```text
 //! created · in_progress · (item added · (part added · delta … · text done · part done) · item done) … · completed
@@ -45,7 +45,7 @@ pub(super) struct ResponseView {
 /// Writes one response. See the module.
 #[derive(Debug)]
 pub(super) struct ResponsesFormat {
-    /// As it stands; `output` has the items that are whole.
+    /// The response so far; `output` has the items that are whole.
     response: ResponseObject,
     parser: OutputParser,
     shows_logprobs: bool,
@@ -54,15 +54,15 @@ pub(super) struct ResponsesFormat {
     sequence_number: u64,
     /// The item that has begun and not ended.
     open: Option<Item>,
-    /// Log-probabilities of tokens that no event contained yet. No more than the answer has tokens.
+    /// Log-probabilities of tokens that no event contained yet. There is at most one for each token of the answer.
     logprobs: TokenLogprobs,
     tokens: u64,
-    /// Tokens up to the last one whose event contained reasoning.
+    /// Number of tokens up to the last one whose event contained reasoning.
     reasoning_tokens: u64,
 }
 
 impl ResponsesFormat {
-    /// For an answer that begins now and whose text is parsed by `spec`.
+    /// A format for an answer that begins now and whose text is parsed by `spec`.
     pub(super) fn new(view: ResponseView, spec: &Arc<OutputSpec>) -> Self {
         let response = ResponseObject {
             id: new_id("resp"),
@@ -98,13 +98,13 @@ impl ResponsesFormat {
         ResponseStreamEvent { kind, sequence_number, body }
     }
 
-    /// The response as it stands, as an event.
+    /// An event with the response so far.
     fn snapshot(&mut self, kind: &'static str) -> ResponseStreamEvent {
         let response = Box::new(self.response.clone());
         self.event(kind, EventBody::Response { response })
     }
 
-    /// Adds a delta to the open item if it is of its kind, else to a new one.
+    /// Adds a delta to the open item if both are of one kind, else to a new item.
     fn add(&mut self, delta: OutputDelta, events: &mut Vec<ResponseStreamEvent>) {
         match delta {
             OutputDelta::Reasoning(_) if !self.shows_reasoning => {}
@@ -125,7 +125,7 @@ impl ResponsesFormat {
         }
     }
 
-    /// Ends the item under way and begins this one.
+    /// Ends the open item and begins this one.
     fn begin(&mut self, mut item: Item, events: &mut Vec<ResponseStreamEvent>) {
         self.end(Status::Completed, events);
         let (item_id, output_index) = (item.id().to_owned(), self.response.output.len());
@@ -146,7 +146,7 @@ impl ResponsesFormat {
         self.open = Some(item);
     }
 
-    /// Adds to the item under way.
+    /// Adds a text to the open item.
     fn extend(&mut self, more: &str, events: &mut Vec<ResponseStreamEvent>) {
         let output_index = self.response.output.len();
         let Some(item) = &mut self.open else { return };
@@ -163,7 +163,7 @@ impl ResponsesFormat {
                 }
                 Some(ContentPart::OutputText { text, logprobs, .. }) => {
                     text.push_str(more);
-                    // The first delta takes all of them: it is not known which token belongs to which.
+                    // The first delta takes all log-probabilities: it is not known which token belongs to which delta.
                     let shown = std::mem::take(&mut self.logprobs);
                     logprobs.append(shown.clone());
                     let body = EventBody::TextDelta { item_id, output_index, content_index: 0, delta, logprobs: shown };
@@ -211,7 +211,7 @@ impl ResponsesFormat {
     }
 
     /// Ends the answer. An answer that was not cut off before its first text has a message or a call, because clients
-    /// look for one.
+    /// expect one.
     fn finish(&mut self, finish: &Finish, events: &mut Vec<ResponseStreamEvent>) {
         let cut = *finish == Finish::Length;
         let status = if cut { Status::Incomplete } else { Status::Completed };
@@ -284,13 +284,13 @@ impl WireFormat for ResponsesFormat {
             self.response.output.push(item);
         }
         self.response.status = Status::Failed;
-        // OpenAI's word for every fault of a server's.
+        // OpenAI's code for every fault of a server.
         self.response.error = Some(Failure { code: "server_error", message });
         let failed = self.snapshot("response.failed");
         [told, failed].iter().map(|event| sse::frame(Some(event.kind), event)).collect()
     }
 
-    /// The items stay here, because the last event of a stream contains them too: there is nothing to add.
+    /// Does nothing: the format keeps the items in any case, because the last event of a stream contains them.
     fn absorb(&mut self, _event: ResponseStreamEvent) {}
 
     fn listed_tokens(&self, usage: &Usage) -> u64 {

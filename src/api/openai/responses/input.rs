@@ -1,8 +1,8 @@
 //! `instructions` and `input` of the Responses API, read into a conversation.
 //!
-//! Owns which kinds of items there are and how they join: the messages, reasoning and calls of one assistant turn
-//! become one message, however many items they were. Content and calls are read by `crate::chat`, with the places of
-//! the items.
+//! Owns the kinds of items and the rule by which they join: the messages, reasoning and calls of one assistant turn
+//! become one message, however many items they were. `crate::chat` reads content and calls, with the paths of the
+//! items.
 
 use crate::{
     api::fields::{FieldError, Fields, ignored::Ignored},
@@ -14,7 +14,7 @@ use crate::{
 };
 use serde_json::Value;
 
-/// The conversation of both fields.
+/// The conversation that `instructions` and `input` make.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct InputItems {
     /// At least one message.
@@ -39,10 +39,10 @@ struct Reader {
     turn: Option<Turn>,
 }
 
-/// Reads both fields.
+/// Reads `instructions` and `input`.
 ///
 /// # Errors
-/// `input` of another type, an item of a kind that is not supported, or one that lacks a field that its kind needs.
+/// `input` has another type, or an item is of a kind that is not supported or lacks a field that its kind needs.
 pub(super) fn read(instructions: Option<String>, input: Value) -> Result<InputItems, FieldError> {
     let mut reader = Reader::default();
     let at = FieldPath::from("input");
@@ -72,7 +72,7 @@ impl Reader {
         item.retain(|_, value| !value.is_null());
         let mut item = Fields::new(item);
         let kind = item.string("type").map_err(|error| error.inside(at))?;
-        // Of items that are sent back; they change nothing.
+        // Items of an earlier answer have these two fields; they change nothing.
         for name in ["id", "status"] {
             item.take(name);
         }
@@ -103,7 +103,7 @@ impl Reader {
     }
 
     fn message(&mut self, item: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
-        // It marks messages that a model of OpenAI's wrote before its last answer.
+        // `phase` marks messages that a model of OpenAI's wrote before its last answer.
         item.take("phase");
         let missing = |name: &str| FieldError::missing(at.field(name));
         let role = item.string("role").map_err(|error| error.inside(at))?.ok_or_else(|| missing("role"))?;
@@ -164,7 +164,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The turn that an item belongs to: the one under way if it `may_go_on`, else a new one.
+    /// The turn that an item belongs to: the open one if it `may_go_on`, else a new one.
     fn turn(&mut self, at: &FieldPath, may_go_on: impl Fn(&Turn) -> bool) -> &mut Turn {
         if self.turn.as_ref().is_some_and(|turn| !may_go_on(turn)) {
             self.end_turn();
@@ -176,14 +176,14 @@ impl Reader {
         self.read.conversation.messages.extend(self.turn.take().map(|turn| turn.message));
     }
 
-    /// Adds a message that is no turn of the assistant's.
+    /// Adds a message that is not the assistant's.
     fn add(&mut self, message: Message) {
         self.end_turn();
         self.read.conversation.messages.push(message);
     }
 }
 
-/// The texts of a list of `{type, text}`.
+/// The texts of the field `name`, a list of `{type, text}`.
 fn texts(item: &mut Fields, name: &str, at: &FieldPath) -> Result<Vec<String>, FieldError> {
     let at = at.field(name);
     let parts = match item.take(name) {

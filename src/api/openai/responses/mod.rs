@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Nothing is stored: a response cannot be fetched, continued by its id or run in the background, and the fields that
-//! ask for it are refused. `super::chat` prepares the computation.
+//! ask for storage are refused. `super::chat` prepares the computation.
 
 mod format;
 mod input;

@@ -46,7 +46,8 @@ pub(super) struct ResponseObject {
     pub(super) warnings: Option<Vec<String>>,
 }
 
-/// Keys that repeat the request, shared by the events that hold a response: instructions and tools can be long.
+/// The keys that repeat the request. The events that contain a response share them, because instructions and tools can
+/// be long.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Echo(pub(super) Arc<Map<String, Value>>);
 
@@ -79,7 +80,8 @@ pub(super) struct ResponseUsage {
     total_tokens: u64,
 }
 
-/// Whatever was computed stays cached while there is room, so `cache_write_tokens` is always 0: SDKs require the key.
+/// OpenAI's details of input tokens. `cache_write_tokens` is always 0, because every prompt stays cached while there is
+/// room; SDKs require the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 struct InputTokensDetails {
     cached_tokens: u64,
@@ -104,7 +106,7 @@ impl ResponseUsage {
     }
 }
 
-/// OpenAI's `OutputItem`, of the kinds that a model alone makes.
+/// OpenAI's `OutputItem`, of the kinds that a model makes without tools of the server.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Item {
@@ -154,13 +156,13 @@ impl Item {
     }
 }
 
-/// OpenAI's `ResponseStreamEvent`, of those that this server sends.
+/// OpenAI's `ResponseStreamEvent`, as far as this server sends them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct ResponseStreamEvent {
-    /// Also the name of the frame.
+    /// The event's `type`, which is also the name of its frame.
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
-    /// 0, 1, 2 …
+    /// The number of the event in its stream: 0, 1, 2 …
     pub(super) sequence_number: u64,
     #[serde(flatten)]
     pub(super) body: EventBody,
@@ -170,23 +172,23 @@ pub(super) struct ResponseStreamEvent {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum EventBody {
-    /// The response as it stands.
+    /// The response so far.
     Response { response: Box<ResponseObject> },
     /// An item, begun or whole.
     Item { output_index: usize, item: Item },
-    /// The part of an item, begun or whole.
+    /// A part of an item, begun or whole.
     Part { item_id: String, output_index: usize, content_index: usize, part: ContentPart },
-    /// More of a text.
+    /// An addition to the text of a message.
     TextDelta { item_id: String, output_index: usize, content_index: usize, delta: String, logprobs: TokenLogprobs },
-    /// A whole text.
+    /// The complete text of a message.
     TextDone { item_id: String, output_index: usize, content_index: usize, text: String, logprobs: TokenLogprobs },
     /// An addition to a reasoning item.
     ReasoningDelta { item_id: String, output_index: usize, content_index: usize, delta: String },
     /// The complete text of a reasoning item.
     ReasoningDone { item_id: String, output_index: usize, content_index: usize, text: String },
-    /// More of a call's arguments.
+    /// An addition to a call's arguments.
     ArgumentsDelta { item_id: String, output_index: usize, delta: String },
-    /// All of a call's arguments.
+    /// The complete arguments of a call.
     ArgumentsDone { item_id: String, output_index: usize, name: String, arguments: String },
     /// The error that ended the stream.
     Error { code: Option<&'static str>, message: String, param: Option<String> },

@@ -1,9 +1,8 @@
-//! What `POST /v1/responses` may ask for: every field of OpenAI's `CreateResponse`, read into the request that chat
-//! reads too.
+//! The request of `POST /v1/responses`: every field of OpenAI's `CreateResponse`, read into a [`ChatRequest`].
 //!
-//! Owns which parts of a request an answer repeats. Name, range and default of each field stand in `specs.rs`.
+//! Owns the parts of a request that an answer repeats. Name, range and default of each field stand in `specs.rs`.
 //! Samplers, ends and constraints that OpenAI's Responses API lacks have chat's names and are read by the same code.
-//! Anything else is reported. Whatever needs a response that was stored is refused by name, as none is.
+//! Unknown fields are reported. Fields that need a stored response are refused by name, because none is stored.
 
 use super::{
     input::{self, InputItems},
@@ -38,12 +37,12 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 
-/// The names that this route has for the fields in the sentences of chat's code.
+/// This route's names for the fields that error messages of chat's code mention.
 static NAMES: FieldNames = FieldNames {
     conversation: specs::INPUT.name,
     max_tokens: specs::MAX_OUTPUT_TOKENS.name,
     message: "input[]",
-    // A call is an item of its own, and so is what was thought.
+    // A call is an item of its own, and so is reasoning.
     calls: "input[].function_call",
     thoughts: "input[].reasoning",
     function: "tools[]",
@@ -51,7 +50,7 @@ static NAMES: FieldNames = FieldNames {
 };
 const LOGPROBS: &str = "message.output_text.logprobs";
 const ENCRYPTED: &str = "reasoning.encrypted_content";
-/// What OpenAI's tools found, and images: there is neither, so there is nothing to include.
+/// Names of results of OpenAI's tools, and of images. There are neither, so there is nothing to include.
 const NOTHING_TO_INCLUDE: [&str; 6] = [
     "file_search_call.results",
     "web_search_call.results",
@@ -63,7 +62,7 @@ const NOTHING_TO_INCLUDE: [&str; 6] = [
 /// Longest key in `metadata`, characters (OpenAI).
 const MAX_METADATA_KEY: usize = 64;
 
-/// A request, and what an answer repeats of it.
+/// A request, and the keys of it that an answer repeats.
 #[derive(Debug, PartialEq)]
 pub(in crate::api) struct ResponsesRequest {
     /// The request in the form that chat prepares.
@@ -72,13 +71,13 @@ pub(in crate::api) struct ResponsesRequest {
     pub(super) echo: Map<String, Value>,
 }
 
-/// What the fields that were read so far say besides what is computed.
+/// The results of the fields read so far that do not belong to the computation.
 #[derive(Debug, Default)]
 struct Reading {
     echo: Map<String, Value>,
-    /// Fields without effect of those that chat has too.
+    /// Names of fields that chat has too and that had no effect.
     hidden: Ignored,
-    /// Fields without effect of this route's own.
+    /// Names of this route's own fields that had no effect.
     ignored: Ignored,
 }
 
@@ -140,7 +139,7 @@ impl Reading {
         Ok((tools, calls))
     }
 
-    /// `text`: the format, and how much is said.
+    /// Reads `text`: the format and the verbosity.
     fn text(&mut self, f: &mut Fields, switches: &mut Switches) -> Result<Option<Constrained>, FieldError> {
         const NAME: &str = specs::TEXT.name;
         const VERBOSITY: &str = specs::VERBOSITY.name;
@@ -155,14 +154,14 @@ impl Reading {
         Ok(format.flatten())
     }
 
-    /// `reasoning`: how much is thought. There is no summary: what was thought is shown as it is.
+    /// Reads `reasoning`: the amount of reasoning. There is no summary: reasoning is shown in full.
     fn reasoning(&mut self, f: &mut Fields, switches: &mut Switches) -> Result<(), FieldError> {
         const NAME: &str = specs::REASONING.name;
         let mut options = Fields::new(f.get(&specs::REASONING)?.unwrap_or_default());
         self.show(NAME, json!({specs::EFFORT.name: options.peek(specs::EFFORT.name), "summary": null}));
         let effort = options.get(&specs::EFFORT).map_err(|error| error.inside(NAME))?;
         switches.set_effort(effort, "reasoning.effort");
-        // The defaults, which are what is done here.
+        // Only the defaults of these two fields have an effect on this server.
         for (name, default) in [("context", "auto"), ("mode", "standard")] {
             if options.take(name).is_some_and(|value| value != default) {
                 options.report(name);
@@ -172,7 +171,7 @@ impl Reading {
         Ok(())
     }
 
-    /// `include` and `top_logprobs`: alternatives to report per token, if they are reported.
+    /// Reads `include` and `top_logprobs`: the number of alternatives per token, `None` without log-probabilities.
     fn logprobs(&mut self, f: &mut Fields, limits: &RequestLimits) -> Result<Option<u8>, FieldError> {
         const NAME: &str = specs::INCLUDE.name;
         const TOP: &str = specs::TOP_LOGPROBS.name;
@@ -206,7 +205,7 @@ impl Reading {
         Ok(None)
     }
 
-    /// `stream` and `stream_options`. Nothing is obfuscated: frames are not padded.
+    /// Reads `stream` and `stream_options`. Nothing is obfuscated: frames are not padded.
     fn stream(&mut self, f: &mut Fields) -> Result<bool, FieldError> {
         const NAME: &str = specs::STREAM_OPTIONS.name;
         let stream = f.get(&STREAM)?;
@@ -222,8 +221,8 @@ impl Reading {
         Ok(stream)
     }
 
-    /// The keys of a response that say what was asked for, and what holds for every response of this server. Leaves the
-    /// fields of samplers for their reader.
+    /// Sets the keys of a response that repeat the request, and those that are the same in every response of this
+    /// server. Leaves the fields of samplers for their reader.
     fn repeat(&mut self, f: &mut Fields, instructions: Option<String>) -> Result<(), FieldError> {
         use sampling::specs::{TEMPERATURE, TOP_P};
         const PARALLEL: FieldSpec<Or<Booleans>> = chat::PARALLEL_TOOL_CALLS;
@@ -252,7 +251,8 @@ impl Reading {
         Ok(())
     }
 
-    /// Takes known fields without an effect on the answer, and reports those that asked for something that is not done.
+    /// Takes the known fields that have no effect on the answer, and reports those that ask for something that is not
+    /// done.
     fn without_effect(&mut self, f: &mut Fields) -> Result<(), FieldError> {
         const CACHE: &str = specs::PROMPT_CACHE_OPTIONS.name;
         f.check(specs::UNUSED)?;
@@ -270,7 +270,7 @@ impl Reading {
     }
 }
 
-/// `truncation`: no item of the input is left out here.
+/// Refuses a `truncation` other than `disabled`: no item of the input is left out here.
 fn refuse_truncation(f: &mut Fields) -> Result<(), FieldError> {
     const NAME: &str = specs::TRUNCATION.name;
     if f.peek(NAME).is_some_and(|value| value == "auto") {

@@ -15,9 +15,9 @@ use crate::api::{
 };
 use serde_json::{Value, json};
 
-/// Entries of `metadata` at most (OpenAI).
+/// The maximum number of entries in `metadata` (OpenAI).
 pub(super) const MAX_METADATA: usize = 16;
-/// Longest value in `metadata`, characters (OpenAI).
+/// The maximum length of a value in `metadata`, characters (OpenAI).
 pub(super) const MAX_METADATA_VALUE: usize = 512;
 
 pub(in crate::api) const INPUT: FieldSpec<Shaped> = shaped("input", input).example(r#"[{"role":"user","content":"Hi"}]"#).about(
@@ -90,14 +90,15 @@ pub(in crate::api) const CONTEXT_MANAGEMENT: FieldSpec<Refused> =
         .about("Leave out old items instead.");
 pub(in crate::api) const MODERATION: FieldSpec<Refused> =
     refused("moderation", "is not supported: nothing is moderated here").example(r#"{"model":"x"}"#).about("Nothing is moderated.");
-/// This route refuses an empty list too. The documents show the spec in `NOT_IMPLEMENTED`, which accepts one.
+/// The field `prompt_embeds`. This route refuses an empty list too. The documents show the spec in `NOT_IMPLEMENTED`,
+/// which accepts one.
 const PROMPT_EMBEDS: FieldSpec<Refused> = refused("prompt_embeds", "is not supported");
-/// These two are inside `reasoning` and `text`.
+/// The field `effort` in `reasoning`; `verbosity` is in `text`.
 pub(super) const EFFORT: FieldSpec<OneOf> = FieldSpec { name: "effort", ..chat::REASONING_EFFORT };
 pub(super) const VERBOSITY: FieldSpec<OneOf> = chat::VERBOSITY;
 pub(in crate::api) const INCLUDE_REASONING: FieldSpec<Or<Booleans>> = chat::INCLUDE_REASONING.about("Show what was thought (vLLM).");
 
-/// The fields that no other route reads with the same code, and some that several have.
+/// The fields that no other route reads with the same code, and some that several routes have.
 pub(in crate::api) const RESPONSES: Specs = &[
     &MODEL,
     &INPUT,
@@ -136,8 +137,8 @@ pub(in crate::api) const RESPONSES: Specs = &[
     &SKIP_SPECIAL_TOKENS,
 ];
 
-/// The refused ones: first those that need a stored response or conversation, then those that would change an answer
-/// and are not implemented. They are read in this order, and the first one at fault is named.
+/// The refused fields: first those that need a stored response or conversation, then those that would change an answer
+/// and are not implemented. They are read in this order, and the error names the first one at fault.
 pub(super) const REFUSED: Specs = &[
     &PREVIOUS_RESPONSE_ID,
     &CONVERSATION,
@@ -154,7 +155,7 @@ pub(super) const REFUSED: Specs = &[
 /// read.
 pub(super) const UNUSED: Specs = &[&SERVICE_TIER, &ACCESS_PROGRAMS, &chat::PROMPT_CACHE_RETENTION, &IMAGE];
 
-/// The words of a field that is inside another, where a schema has to say that `null` is allowed.
+/// The schema of a field inside another field, which has to state that `null` is allowed.
 fn words_or_null(spec: &FieldSpec<OneOf>) -> Value {
     let mut words = spec.schema()["enum"].take();
     if let Value::Array(words) = &mut words {

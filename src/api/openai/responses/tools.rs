@@ -1,7 +1,7 @@
 //! `tools`, `tool_choice` and `text.format` of the Responses API, which are flat where chat's are nested.
 //!
-//! Refuses OpenAI's built-in tools, which would run here. What functions and formats have in common with chat's is
-//! checked by the code that reads those.
+//! Refuses OpenAI's built-in tools, which the server would run. The rules that functions and formats share with chat's
+//! are checked by chat's code.
 
 use super::specs;
 use crate::{
@@ -17,10 +17,10 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 
-/// `tools`, and as a response repeats them.
+/// Reads `tools`. Returns them also in the form in which a response repeats them.
 ///
 /// # Errors
-/// Another type than a list of objects, a tool that is no function, or a function that breaks a rule of chat's.
+/// The field is no list of objects, a tool is no function, or a function breaks a rule of chat's.
 pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Tools, Vec<Value>), FieldError> {
     let path = FieldPath::from(specs::TOOLS.name);
     let tools = match f.get(&specs::TOOLS)? {
@@ -60,11 +60,19 @@ pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Tools, Vec
     Ok((read, shown))
 }
 
+<<<<<<< HEAD
 /// `tool_choice`, and as a response repeats it. Adds members without effect to `ignored`.
 ///
 /// # Errors
 /// No choice, or one of a function that is not among `tools`.
 pub(super) fn tool_choice(f: &mut Fields, tools: &Tools, ignored: &mut Ignored) -> Result<(Calls, Value), FieldError> {
+=======
+/// Reads `tool_choice`. Returns it also in the form in which a response repeats it.
+///
+/// # Errors
+/// The value is no choice, or names a function that is not among `tools`.
+pub(super) fn tool_choice(f: &mut Fields, tools: &Tools) -> Result<(Calls, Value), FieldError> {
+>>>>>>> words-a
     let given = f.get(&specs::TOOL_CHOICE)?;
     let shown = given.clone().unwrap_or_else(|| "auto".into());
     let calls = match given {
@@ -81,8 +89,8 @@ pub(super) fn tool_choice(f: &mut Fields, tools: &Tools, ignored: &mut Ignored) 
     Ok((calls, shown))
 }
 
-/// `text.format`, whose schema is not nested. Adds fields without effect: those that chat knows to `hidden`, others to
-/// `ignored`.
+/// Reads `text.format`, whose schema is not nested. Adds fields without effect: those that chat knows to `hidden`,
+/// others to `ignored`.
 ///
 /// # Errors
 /// The errors of chat's `response_format`.

@@ -22,7 +22,7 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// For an answer that begins now, with an id of its own.
+    /// The head of an answer that begins now, with a new id.
     pub(in crate::api) fn new(prefix: &str, model: String, info: &ModelInfo) -> Self {
         Self {
             id: format!("{prefix}-{}", uuid::Uuid::new_v4().simple()),
@@ -46,12 +46,12 @@ impl ResponseHead {
     }
 }
 
-/// Now, s. A clock before 1970 is no reason to fail an answer.
+/// The present Unix time, s. A clock before 1970 is no reason to fail an answer, so that it gives 0.
 pub(in crate::api) fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// A digest of the facts that determine the text of a seed: this server's version and the model.
+/// A digest of the facts that determine the text that a seed gives: this server's version and the model.
 fn fingerprint(info: &ModelInfo) -> String {
     let facts = format!(
         "{}\n{}\n{}\n{}\n{}\n{}\n{}",
@@ -76,7 +76,7 @@ pub(in crate::api) fn draw_seed() -> Result<i64, ApiError> {
     Ok((random >> 11).cast_signed())
 }
 
-/// Clients of a stream expect the key only if they asked for it, and then in every chunk.
+/// The key `usage`. Clients of a stream expect it only if they asked for it, and then in every chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) enum UsageField {
     Absent,
@@ -110,8 +110,8 @@ struct PromptTokensDetails {
     cached_tokens: u64,
 }
 
-/// A prediction is any draft token: from OpenAI's `prediction`, or from this server's own drafts. Unlike
-/// OpenAI's, rejected tokens are not among the completion's.
+/// OpenAI's details of completion tokens. A prediction is any draft token, from OpenAI's `prediction` or from this
+/// server's own drafts. Unlike at OpenAI, rejected tokens do not count as completion tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 struct CompletionTokensDetails {
     reasoning_tokens: u64,

@@ -1,4 +1,4 @@
-//! The fields that determine where a generation ends: stop strings and tokens, and the end of generation itself.
+//! The fields that determine the end of a generation: stop strings and tokens, and the end of generation itself.
 //!
 //! Sources: OpenAI's `stop`; vLLM's `SamplingParams` for the others.
 
@@ -12,11 +12,11 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// Entries of `stop` at most (OpenAI), unless the operator says otherwise.
+/// The maximum number of entries in `stop` (OpenAI), unless the operator sets another.
 pub(in crate::api) const MAX_STOP_STRINGS: usize = 4;
-/// Longest stop string, bytes.
+/// The maximum length of a stop string, bytes.
 pub(in crate::api) const MAX_STOP_BYTES: usize = 256;
-/// Entries of `stop_token_ids` at most.
+/// The maximum number of entries in `stop_token_ids`.
 const MAX_STOP_TOKENS: usize = 128;
 
 pub(in crate::api) const STOP: FieldSpec<Shaped> = shaped("stop", || {
@@ -47,11 +47,11 @@ pub struct Ending {
     pub strings: Vec<String>,
     /// Stop tokens, each within the vocabulary.
     pub tokens: Vec<Token>,
-    /// The stop string or token stays in the text. Default false.
+    /// True if the stop string or token stays in the text. Default false.
     pub include: bool,
-    /// Tokens before an end of generation or a stop token may be sampled. Default 0.
+    /// Number of tokens before an EOG token or a stop token may be drawn. Default 0.
     pub min_tokens: u32,
-    /// Go on past end-of-generation tokens. Default false.
+    /// True if the text goes on past EOG tokens. Default false.
     pub ignore_eos: bool,
 }
 
@@ -70,7 +70,7 @@ impl Ending {
         })
     }
 
-    /// Refuses a `min_tokens` that `max_tokens` does not reach.
+    /// Refuses a `min_tokens` that is more than `max_tokens`.
     ///
     /// # Errors
     /// `Invalid`, which names `min_tokens`.
@@ -78,7 +78,7 @@ impl Ending {
         self.check_under("max_tokens", max_tokens)
     }
 
-    /// As [`Ending::check`] for a route that calls `max_tokens` by the name `limit`.
+    /// As [`Ending::check`], for a route where `max_tokens` has the name `limit`.
     ///
     /// # Errors
     /// As [`Ending::check`].
@@ -95,7 +95,7 @@ impl Ending {
 /// Reads `stop`: a string or up to `max_strings` of them, each of 1 to 256 bytes. An empty array stops nowhere.
 ///
 /// # Errors
-/// A value of another type, too many, an empty one, or one that is too long.
+/// The value has another type, or there are too many strings, an empty one, or one that is too long.
 pub fn read_stop(f: &mut Fields, max_strings: usize) -> Result<Vec<String>, FieldError> {
     let values = match f.get(&STOP)? {
         None => return Ok(Vec::new()),

@@ -1,17 +1,17 @@
-//! Texts that cannot fit the context, whatever their tokens are: refused by their bytes, before an engine spends
+//! Refuses texts that cannot fit the context, whatever their tokens are, by their bytes, before an engine spends
 //! seconds on them.
 
 use crate::{api::error::ApiError, protocol::ModelInfo};
 
-/// Looks at the bytes of the texts that make a prompt.
+/// Checks the number of bytes in the texts that make a prompt.
 ///
 /// # Errors
-/// They have more tokens than the context holds.
+/// The texts have more tokens than the context holds.
 pub(in crate::api) fn check(texts: &[&str], info: &ModelInfo) -> Result<(), ApiError> {
     check_tokens(info.fewest_tokens(texts), info)
 }
 
-/// The same for texts that are known to have at least `fewest` tokens.
+/// As [`check`], for texts that are known to have at least `fewest` tokens.
 ///
 /// # Errors
 /// As [`check`].
@@ -20,15 +20,15 @@ pub(in crate::api) fn check_tokens(fewest: u64, info: &ModelInfo) -> Result<(), 
     if fewest > max_model_len { Err(ApiError::PromptTooLong { fewest, max_model_len }) } else { Ok(()) }
 }
 
-/// The beginning of a text of which the first `max_model_len` tokens are wanted: all of it if the vocabulary gives no
-/// bound of tokens per byte.
+/// The beginning of a text of which the first `max_model_len` tokens are wanted: the whole text if the vocabulary gives
+/// no bound of bytes per token.
 pub(in crate::api) fn within_context<'a>(text: &'a str, info: &ModelInfo) -> &'a str {
     let Some(longest) = info.longest_piece else { return text };
     let most = u64::from(info.max_model_len) * u64::from(longest.max(1));
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let mut kept = text.bytes().enumerate().filter(|(_, byte)| info.dropped_bytes.binary_search(byte).is_err());
     let end = kept.nth(most).map_or(text.len(), |(at, _)| at);
-    // `str::floor_char_boundary`, which is newer than our oldest compiler.
+    // This is `str::floor_char_boundary`, which the oldest supported compiler does not have.
     let boundary = (0..=end).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     &text[..boundary]
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 use serde_json::json;
 
-/// The maximum number of choices and candidates per prompt; fewer if the engine has fewer slots.
+/// The maximum number of choices and candidates per prompt; less if the engine has fewer slots.
 pub(in crate::api) const MAX_N: u32 = 8;
 
 pub(in crate::api) const MODEL: FieldSpec<Strings> =
@@ -31,7 +31,7 @@ pub(in crate::api) const STREAM_OPTIONS: FieldSpec<Objects> = object("stream_opt
 })
 .example(r#"{"include_usage":true}"#)
 .about("Only with `stream`; `include_usage` adds a last chunk with the usage.");
-/// These two are inside `stream_options`.
+/// The field `include_usage` in `stream_options`; `include_obfuscation` is beside it.
 const INCLUDE_USAGE: FieldSpec<Or<Booleans>> = boolean("include_usage").or(false);
 pub(in crate::api) const INCLUDE_OBFUSCATION: FieldSpec<Or<Booleans>> = boolean("include_obfuscation").or(false);
 pub(in crate::api) const SKIP_SPECIAL_TOKENS: FieldSpec<Or<Booleans>> =
@@ -51,13 +51,13 @@ const fn not_implemented(name: &'static str) -> FieldSpec<Refused> {
     refused(name, "is not supported").about("vLLM's; not supported.")
 }
 
-/// Alternatives per token of a chat at most (OpenAI), unless `--max-logprobs` says otherwise.
+/// The maximum number of alternatives per token of a chat (OpenAI), unless `--max-logprobs` sets another.
 pub(in crate::api) const MAX_TOP_LOGPROBS: u8 = 20;
 
 /// The limits of the served model and of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// Token ids are below this.
+    /// The number of tokens in the vocabulary; every token id is below it.
     pub vocabulary_size: u32,
     /// The maximum number of sequences in one step.
     pub max_num_seqs: u32,
@@ -68,7 +68,7 @@ pub struct RequestLimits {
 }
 
 impl RequestLimits {
-    /// The limits of `model`, which has these facts.
+    /// The limits of `model`, whose facts are `info`.
     pub(in crate::api) fn of(model: &Model, info: &ModelInfo) -> Self {
         Self {
             vocabulary_size: info.vocabulary_size,
@@ -84,17 +84,17 @@ impl RequestLimits {
     }
 }
 
-/// The maximum of `n`.
+/// The maximum of `n` on an engine with this many slots.
 pub(in crate::api) fn most_choices(max_num_seqs: u32) -> i64 {
     i64::from(max_num_seqs.clamp(1, MAX_N))
 }
 
-/// Refuses [`NOT_IMPLEMENTED`].
+/// Refuses the fields of [`NOT_IMPLEMENTED`].
 pub(in crate::api) fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError> {
     f.check(NOT_IMPLEMENTED)
 }
 
-/// `include_usage`, and the names of options without effect.
+/// Reads `stream_options`. Returns `include_usage`, and the names of options without effect.
 pub(in crate::api) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bool, Ignored), FieldError> {
     const NAME: &str = STREAM_OPTIONS.name;
     let mut ignored = Ignored::default();
@@ -105,7 +105,7 @@ pub(in crate::api) fn stream_options(f: &mut Fields, stream: bool) -> Result<(bo
     let inside = |error: FieldError| error.inside(NAME);
     let mut options = Fields::new(options);
     let include_usage = options.get(&INCLUDE_USAGE).map_err(inside)?;
-    // Nothing is obfuscated here: a client that asks for it must learn that.
+    // Nothing is obfuscated here: a client that asks for obfuscation must learn that.
     if options.get(&INCLUDE_OBFUSCATION).map_err(inside)? {
         options.report(INCLUDE_OBFUSCATION.name);
     }

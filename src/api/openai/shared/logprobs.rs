@@ -1,4 +1,4 @@
-//! The `logprobs` object of completions: four parallel arrays (not the shape that chat has).
+//! The `logprobs` object of completions: four parallel arrays (chat's has another shape).
 //!
 //! `text_offset` counts characters of prompt + completion and continues from chunk to chunk. It is computed from the
 //! tokens' own bytes and not from the text sent, because text may be released before or after the token that it belongs
@@ -11,13 +11,14 @@ use std::fmt::Write;
 /// Log-probabilities of some tokens of a choice; natural logs under the raw softmax.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct LogprobsObject {
-    /// The tokens as text; bytes that are no UTF-8 by themselves as `bytes:\xe4\xbd`, as OpenAI writes them.
+    /// The tokens as text. A token whose bytes are no UTF-8 by themselves is written as `bytes:\xe4\xbd`, as OpenAI
+    /// does.
     pub tokens: Vec<String>,
-    /// Of each token; `None` for the first one of a prompt, which follows nothing.
+    /// The log-probability of each token; `None` for the first one of a prompt, which follows nothing.
     pub token_logprobs: Vec<Option<f32>>,
-    /// The likeliest tokens at each place, the sampled one always among them.
+    /// The likeliest tokens at each place, the drawn one always among them.
     pub top_logprobs: Vec<Option<TopLogprobs>>,
-    /// Where each token begins, characters from the start of the prompt.
+    /// The beginning of each token, characters from the start of the prompt.
     pub text_offset: Vec<u64>,
 }
 
@@ -32,7 +33,7 @@ impl LogprobsObject {
 
     /// Adds a token of the echoed prompt `text`; the first one has no log-probability.
     ///
-    /// Tokens that tokenizing put in front of the text have no width: a BOS, and SentencePiece's space.
+    /// Tokens that tokenizing puts in front of the text have no width: BOS, and SentencePiece's space.
     pub fn push_prompt(&mut self, token: &TokenLogprob, first: bool, text: &str, offset: &mut CharacterOffset) {
         let bytes = &token.chosen.bytes;
         self.tokens.push(token_text(bytes));
@@ -48,7 +49,7 @@ impl LogprobsObject {
         offset.advance(visible);
     }
 
-    /// For tokens that follow those that `offset` has counted.
+    /// The log-probabilities of tokens that follow those that `offset` has counted.
     #[must_use]
     pub fn of(tokens: &[TokenLogprob], offset: &mut CharacterOffset) -> Self {
         let mut logprobs = Self::default();
@@ -74,7 +75,7 @@ impl TopLogprobs {
         let chosen = token_text(bytes);
         for alternative in &token.top {
             let text = token_text(&alternative.bytes);
-            // A key stands once: of different tokens with the same text the sampled one counts, else the likeliest.
+            // Each key occurs once: of different tokens with the same text the drawn one counts, else the likeliest.
             if text != chosen && entries.iter().all(|(earlier, _)| *earlier != text) {
                 entries.push((text, alternative.logprob));
             }
@@ -91,7 +92,7 @@ impl Serialize for TopLogprobs {
     }
 }
 
-/// A token as text; bytes that are no UTF-8 by themselves as `bytes:\\xe4\\xbd`.
+/// A token as text. Bytes that are no UTF-8 by themselves are written as `bytes:\\xe4\\xbd`.
 pub(in crate::api) fn token_text(bytes: &[u8]) -> String {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return text.to_owned();
@@ -105,14 +106,14 @@ pub(in crate::api) fn token_text(bytes: &[u8]) -> String {
 /// Counts the characters of a text that arrives as pieces of bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CharacterOffset {
-    /// Whole characters so far. A piece that begins within a character has the offset of that character.
+    /// Number of whole characters so far. A piece that begins within a character has the offset of that character.
     characters: u64,
     /// The beginning of a character that is not whole yet; at most 3 bytes.
     partial: Vec<u8>,
 }
 
 impl CharacterOffset {
-    /// The offset after a prompt of so many characters.
+    /// The offset after a prompt with this number of characters.
     #[must_use]
     pub fn after(characters: u64) -> Self {
         Self { characters, partial: Vec::new() }
@@ -129,7 +130,8 @@ impl CharacterOffset {
         if self.characters < characters { Self::after(characters) } else { self }
     }
 
-    /// Counts a piece. Bytes that can be no character count as U+FFFD does in the text: one for each maximal part.
+    /// Counts a piece. Bytes that can be no character count as the U+FFFD that stand for them in the text: one for each
+    /// maximal part.
     fn advance(&mut self, piece: &[u8]) {
         let mut bytes = std::mem::take(&mut self.partial);
         bytes.extend_from_slice(piece);

@@ -1,4 +1,4 @@
-//! The field `prompt` of completions: one or many, as text or as token ids.
+//! The field `prompt` of completions: one prompt or several, as text or as token ids.
 //!
 //! Tells `[1, 2]` (one prompt of two tokens) from `[[1], [2]]` and `["a", "b"]` by the first element. Nothing is
 //! tokenized here.
@@ -28,16 +28,17 @@ pub(in crate::api) const PROMPT: FieldSpec<Shaped> = shaped("prompt", || {
 /// One prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// Gets BOS in front where the vocabulary requires one. May be empty.
+    /// A text, which gets BOS in front where the vocabulary requires one. May be empty.
     Text(String),
-    /// Taken as they are, each within the vocabulary; at least one.
+    /// Tokens, at least one and each within the vocabulary, which are taken as they are.
     Tokens(Vec<Token>),
 }
 
 /// Reads `prompt`: 1 to 32 prompts, all text or all tokens.
 ///
 /// # Errors
-/// Absent, empty or mixed arrays, too many prompts, ids outside the vocabulary. All name `prompt`.
+/// The field is absent, an array is empty or mixed, there are too many prompts, or an id is outside the vocabulary. The
+/// error names `prompt`.
 pub fn read_prompts(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, FieldError> {
     let elements = match f.require(&PROMPT)? {
         Value::String(text) => return Ok(vec![Prompt::Text(text)]),
@@ -79,7 +80,7 @@ fn token_array(value: &Value, vocabulary_size: u32) -> Result<Prompt, FieldError
 /// The token ids of the field `param`, each within the vocabulary.
 ///
 /// # Errors
-/// One of another type, or outside the vocabulary.
+/// An id has another type, or is outside the vocabulary.
 pub fn token_ids(param: &str, ids: &[Value], vocabulary_size: u32) -> Result<Vec<Token>, FieldError> {
     let highest = i64::from(vocabulary_size) - 1;
     let token = |id: &Value| {

@@ -1,10 +1,9 @@
-//! The fields that determine how tokens are chosen, read once for all endpoints; `specs` has name, range and default of
-//! each.
+//! Reads the fields that control the drawing of tokens, for all endpoints; `specs` has name, range and default of each.
 //!
 //! Sources: OpenAI's `CreateCompletionRequest`; vLLM's `SamplingParams` for `top_k`, `min_p`, `repetition_penalty`;
-//! llama-server's `/completion` for the rest, with its defaults, but that the penalties look at all of prompt and
-//! output unless `repeat_last_n` is given. The meaning of the values is `protocol::SamplingParams`; nothing is sampled
-//! here.
+//! llama-server's `/completion` for the rest, with its defaults, except that the penalties look at all of prompt and
+//! output unless `repeat_last_n` is given. `protocol::SamplingParams` defines the meaning of the values; nothing is
+//! drawn here.
 
 pub(in crate::api) mod specs;
 
@@ -21,21 +20,21 @@ use std::collections::BTreeMap;
 
 /// The maximum number of entries in `logit_bias` (OpenAI's own limit).
 const MAX_LOGIT_BIAS: usize = 300;
-/// Greatest bias of a token, and the least one with a minus before it (OpenAI).
+/// The maximum bias of a token; the minimum is its negative (OpenAI).
 const MAX_BIAS: i32 = 100;
 /// Texts that a repetition does not go across, unless the request names others (DRY's and llama.cpp's).
 const SEQUENCE_BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 /// The maximum number of sequence breakers.
 const MAX_SEQUENCE_BREAKERS: usize = 16;
-/// Longest sequence breaker, bytes (llama.cpp cuts them there).
+/// The maximum length of a sequence breaker, bytes (llama.cpp cuts longer ones).
 const MAX_SEQUENCE_BREAKER_BYTES: usize = 40;
-/// Below this temperature the likeliest token is certain in `f32`, and dividing by less only overflows: taken as 0.
+/// The temperature below which the likeliest token is certain in `f32` and a division only overflows. It counts as 0.
 const COLDEST: f64 = 1e-5;
 
 /// The sampling fields of the request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
-    /// Everything but the seed, which is 0 here.
+    /// All parameters but the seed, which is 0 here.
     params: SamplingParams,
     /// The request's seed; `None` leaves it to the server.
     pub seed: Option<i64>,
@@ -45,7 +44,7 @@ impl Sampling {
     /// Reads the sampling fields.
     ///
     /// # Errors
-    /// A field of the wrong type or outside its range; a `logit_bias` for a token outside the vocabulary.
+    /// A field has the wrong type or is outside its range, or `logit_bias` names a token outside the vocabulary.
     pub fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Self, FieldError> {
         let temperature = f.get(&specs::TEMPERATURE)?;
         // OpenAI allows 0; the smallest set that has any probability at all is the likeliest token.
@@ -88,7 +87,7 @@ impl Sampling {
     }
 }
 
-/// A number with two names: vLLM's or Hugging Face's, and llama.cpp's.
+/// Reads a number with two names: vLLM's or Hugging Face's, and llama.cpp's.
 fn aliased(f: &mut Fields, spec: &FieldSpec<Or<Numbers>>, alias: &FieldSpec<Or<Numbers>>) -> Result<f64, FieldError> {
     match (f.sent(spec)?, f.sent(alias)?) {
         (Some(value), Some(other)) if value != other => {
@@ -100,12 +99,12 @@ fn aliased(f: &mut Fields, spec: &FieldSpec<Or<Numbers>>, alias: &FieldSpec<Or<N
     }
 }
 
-/// How many of the last tokens count: llama.cpp's -1 means all, which is the default here.
+/// Reads the number of last tokens that count. llama.cpp's -1 means all, which is the default here; it gives `None`.
 fn last_n(f: &mut Fields, spec: &FieldSpec<Or<Integers>>) -> Result<Option<u32>, FieldError> {
     Ok(u32::try_from(f.get(spec)?).ok())
 }
 
-/// llama.cpp's `dry_*`; all are read, and only a `dry_multiplier` above 0 turns them on.
+/// Reads llama.cpp's `dry_*`; all are read, and only a `dry_multiplier` above 0 turns them on.
 fn dry(f: &mut Fields) -> Result<Option<Dry>, FieldError> {
     let dry = Dry {
         multiplier: narrow(f.get(&specs::DRY_MULTIPLIER)?),
@@ -138,7 +137,7 @@ fn sequence_breakers(f: &mut Fields) -> Result<Vec<String>, FieldError> {
     values.into_iter().map(text).collect()
 }
 
-/// `{"<token id>": bias}`. A token named twice (`"1"` and `"01"`) takes the last bias.
+/// Reads `logit_bias`: `{"<token id>": bias}`. A token named twice (`"1"` and `"01"`) takes the last bias.
 fn logit_bias(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<(Token, f32)>, FieldError> {
     const NAME: &str = specs::LOGIT_BIAS.name;
     let Some(entries) = f.get(&specs::LOGIT_BIAS)? else { return Ok(Vec::new()) };
@@ -160,7 +159,7 @@ fn logit_bias(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<(Token, f32)>,
     Ok(biases.into_iter().collect())
 }
 
-/// The engine computes in `f32`. Finite here, because every range is.
+/// A number as `f32`, in which the engine computes. The result is finite, because every range is.
 fn narrow(value: f64) -> f32 {
     value as f32
 }

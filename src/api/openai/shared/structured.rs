@@ -1,4 +1,4 @@
-//! The fields that say what an output must obey, once for all endpoints, and the question to the engine whether it can.
+//! Reads the fields that constrain an output, for all endpoints, and asks the engine whether the constraint compiles.
 //!
 //! | field | of |
 //! | --- | --- |
@@ -7,8 +7,8 @@
 //! | `guided_json`, `guided_regex`, `guided_choice`, `guided_grammar` | vLLM before 0.12 |
 //! | `json_schema`, `grammar` | llama-server |
 //!
-//! A request may use one of them. `specs` has name and description of each. What a constraint means is
-//! `protocol::Constraint`; nothing is compiled here.
+//! A request may use one of them. `specs` has name and description of each. `protocol::Constraint` defines the meaning
+//! of a constraint; nothing is compiled here.
 
 pub(in crate::api) mod specs;
 
@@ -23,28 +23,28 @@ use crate::{
 };
 use serde_json::Value;
 
-/// Longest `response_format.json_schema.name` (OpenAI).
+/// The maximum length of `response_format.json_schema.name`, characters (OpenAI).
 const MAX_NAME: usize = 64;
 
 /// A constraint and the field that it came in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Constrained {
-    /// What the output must obey.
+    /// The constraint that the output must obey.
     pub constraint: Constraint,
-    /// The field, which errors and warnings about the constraint name.
+    /// The field that the constraint came in, for errors and warnings.
     pub path: FieldPath,
 }
 
-/// Reads all of these fields; `None` if the output is free.
+/// Reads all fields that constrain an output; `None` if the output is free.
 ///
 /// # Errors
-/// A field of the wrong shape, an option that does not work here, or more than one constraint.
+/// A field has the wrong shape, an option is not supported, or there is more than one constraint.
 pub fn read_constraint(f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
     let format = response_format(f)?;
     read_constraint_beside(format, f)
 }
 
-/// As [`read_constraint`] for a route that has something else in place of `response_format`, and has read it into
+/// As [`read_constraint`] for a route that has another field in place of `response_format`, and has read it into
 /// `format`.
 ///
 /// # Errors
@@ -58,7 +58,7 @@ pub fn read_constraint_beside(format: Option<Constrained>, f: &mut Fields) -> Re
         (specs::GUIDED_CHOICE.name, choice(f.get(&specs::GUIDED_CHOICE)?, specs::GUIDED_CHOICE.name)?),
         (specs::GUIDED_GRAMMAR.name, f.get(&specs::GUIDED_GRAMMAR)?.map(Constraint::Grammar)),
         (specs::JSON_SCHEMA.name, schema(f.get(&specs::JSON_SCHEMA)?, specs::JSON_SCHEMA.name)?),
-        // llama-server's clients send an empty one for none.
+        // llama-server's clients send an empty grammar for none.
         (specs::GRAMMAR.name, f.get(&specs::GRAMMAR)?.filter(|grammar| !grammar.is_empty()).map(Constraint::Grammar)),
     ];
     for (param, constraint) in constraints {
@@ -74,7 +74,8 @@ pub fn read_constraint_beside(format: Option<Constrained>, f: &mut Fields) -> Re
 /// Asks the engine whether the constraint compiles.
 ///
 /// # Errors
-/// A 400 that names the field and says what is wrong, a 503 if nobody can find out now; an engine that is not there.
+/// A 400 that names the field and the fault, a 503 if the constraint cannot be compiled now, or the engine is not
+/// available.
 pub async fn check(engine: &EngineHandle, constrained: Option<&Constrained>) -> Result<(), ApiError> {
     let Some(Constrained { constraint, path }) = constrained else { return Ok(()) };
     engine.check_constraint(constraint.clone()).await.map_err(|error| match error {
@@ -101,7 +102,7 @@ fn response_format(f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
 /// is always obeyed.
 ///
 /// # Errors
-/// A kind that is none of these, or a schema that is missing or no object.
+/// The kind is none of these, or the schema is missing or no object.
 pub fn read_format(format: &mut Fields, at: &FieldPath) -> Result<Option<Constraint>, FieldError> {
     const SCHEMA: &str = "json_schema";
     let kind = format.string("type").map_err(|error| error.inside(at))?;
@@ -139,7 +140,7 @@ pub fn read_format(format: &mut Fields, at: &FieldPath) -> Result<Option<Constra
 /// Reads the object at `at` with OpenAI's `name`, `description`, `strict` and `schema`.
 ///
 /// # Errors
-/// A name that breaks OpenAI's rule, or a schema that is missing or no object.
+/// The name breaks OpenAI's rule, or the schema is missing or no object.
 pub fn read_json_schema(object: &mut Fields, at: &FieldPath) -> Result<Constraint, FieldError> {
     let inside = |error: FieldError| error.inside(at);
     if let Some(name) = object.string("name").map_err(inside)? {
@@ -149,7 +150,7 @@ pub fn read_json_schema(object: &mut Fields, at: &FieldPath) -> Result<Constrain
             return Err(FieldError::invalid(at.field("name"), reason));
         }
     }
-    // OpenAI tells it to the model; here no template has a place for it.
+    // OpenAI shows the description to the model; here no template has a place for it.
     if object.string("description").map_err(inside)?.is_some() {
         object.report("description");
     }
@@ -158,7 +159,7 @@ pub fn read_json_schema(object: &mut Fields, at: &FieldPath) -> Result<Constrain
     constraint.ok_or_else(|| FieldError::missing(at.field("schema")))
 }
 
-/// vLLM's `structured_outputs`. Its other options change what is generated, so none is ignored.
+/// Reads vLLM's `structured_outputs`. Its other options change the output, so none is ignored.
 fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
     const NAME: &str = specs::STRUCTURED_OUTPUTS.name;
     let Some(options) = f.get(&specs::STRUCTURED_OUTPUTS)? else { return Ok(None) };
@@ -172,7 +173,7 @@ fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> 
         options.string("grammar").map_err(inner)?.map(Constraint::Grammar),
         options.boolean("json_object").map_err(inner)?.filter(|wanted| *wanted).map(|_| Constraint::JsonObject),
     ];
-    // Another way to compile would be no other output; here there is only one.
+    // `disable_fallback` chooses another way to compile, which would not change the output; here there is only one way.
     options.boolean("disable_fallback").map_err(inner)?;
     if let Some(name) = options.finish().shown().next() {
         return Err(FieldError::unsupported(
@@ -187,7 +188,7 @@ fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> 
     }
 }
 
-/// A schema, as an object or as JSON text.
+/// Reads a schema, an object or JSON text.
 fn schema(sent: Option<Value>, at: impl Into<FieldPath>) -> Result<Option<Constraint>, FieldError> {
     match sent {
         None => Ok(None),
@@ -197,7 +198,7 @@ fn schema(sent: Option<Value>, at: impl Into<FieldPath>) -> Result<Option<Constr
     }
 }
 
-/// A list of texts.
+/// Reads a list of texts, one of which the output must be.
 fn choice(sent: Option<Value>, at: impl Into<FieldPath>) -> Result<Option<Constraint>, FieldError> {
     let at = at.into();
     let values = match sent {

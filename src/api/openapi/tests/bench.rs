@@ -20,12 +20,12 @@ use axum::{body::Body, http::Request};
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 
-/// Shows a model all that a request says.
+/// A template that shows the model the whole of a request.
 pub(super) const RICH: &str = "{# <think> #}{% for message in messages %}{{ message | tojson }}\n{% endfor %}\
     {% if tools %}{{ tools | tojson }}{% endif %}{% if enable_thinking is defined %}{{ enable_thinking }}{% endif %}\
     {% if reasoning_effort is defined %}{{ reasoning_effort }}{% endif %}{% if verbosity is defined %}{{ verbosity }}{% endif %}\
     {% if add_generation_prompt %}<assistant>{% endif %}";
-/// Shows it roles and contents.
+/// A template that shows the model roles and contents alone.
 pub(super) const POOR: &str = FALLBACK;
 
 /// A server and its engine.
@@ -46,7 +46,7 @@ pub(super) struct Seen {
 }
 
 impl Bench {
-    /// With a model that generates by this chat template and fills in the middle.
+    /// A bench with a model that generates by this chat template and fills in the middle.
     pub(super) async fn generating(template: &str) -> Self {
         let fim = FimTokens { prefix: Token(1), suffix: Token(2), middle: Token(3), repository: None, file: None };
         let model = ModelInfo {
@@ -62,7 +62,7 @@ impl Bench {
         Self { app, submitted }
     }
 
-    /// With a model that embeds.
+    /// A bench with a model that embeds.
     pub(super) async fn embedding() -> Self {
         let model = ModelInfo { kind: crate::protocol::ModelKind::Embeds(embedding_info()), vocabulary_size: 0x11_0000, ..model_info() };
         Self { app: TestApp::start_with(setup(), model, embeddings_script).await, submitted: Arc::default() }
@@ -73,7 +73,7 @@ impl Bench {
         self.send(path, body, "0").await
     }
 
-    /// The same of a strict request.
+    /// As [`Self::post`], for a strict request.
     pub(super) async fn post_strictly(&self, path: &str, body: &Value) -> Seen {
         self.send(path, body, "1").await
     }
@@ -98,7 +98,7 @@ impl Bench {
     }
 }
 
-/// Without the id that the gateway gave it, and without the seed that `/generate` draws.
+/// The sequence without the id that the gateway gave it, and without the seed that `/generate` draws.
 fn comparable(mut request: SequenceRequest, path: &str) -> SequenceRequest {
     request.id = SequenceId(0);
     if path == "/generate" {
@@ -129,7 +129,7 @@ fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<Fr
     match message {
         ToEngine::Call { id, call: EngineCall::Tokenize(Tokenize { text, add_special, special }) } => {
             let bos = add_special.then_some(Token(0));
-            // Shows which texts may spell control tokens.
+            // Token 9 marks texts that may not spell control tokens.
             let plain = (special == SpecialText::Plain).then_some(Token(9));
             let letters = text.chars().map(|letter| Token(u32::from(letter)));
             vec![FromEngine::Reply { id, reply: EngineReply::Tokenize(Ok(bos.into_iter().chain(plain).chain(letters).collect())) }]

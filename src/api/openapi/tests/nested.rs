@@ -13,7 +13,7 @@ const REFUSAL: &str = r#"{"messages":[{"role":"user","content":"a"},{"role":"ass
 const ANSWERED: &str = r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}"#;
 const CALLED: &str = r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"d"}]}"#;
 
-/// Of chat.
+/// Fields inside the fields of chat.
 pub(super) const CHAT: &[Case] = &[
     ("/messages/0/content", "{}", "\"Bye\""),
     ("/messages/0/role", "{}", "\"system\""),
@@ -72,7 +72,7 @@ pub(super) const CHAT: &[Case] = &[
     ("/logit_bias/5", r#"{"logit_bias":{}}"#, "1"),
 ];
 
-/// Of completions.
+/// Fields inside the fields of completions.
 pub(super) const COMPLETIONS: &[Case] = &[
     ("/prompt", "{}", r#"["Hello","Bye"]"#),
     ("/prompt", "{}", "[72,73]"),

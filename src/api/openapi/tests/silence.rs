@@ -15,7 +15,7 @@ use super::{
 /// texts.
 pub(super) type Case = (&'static str, &'static str, &'static str);
 
-/// Fields without effect, and why.
+/// Fields without effect, with the reason.
 const BY_NATURE: &[(&str, &str)] = &[
     ("user", "for the operator's books; never logged"),
     ("metadata", "for the operator's books; never logged"),
@@ -81,7 +81,7 @@ const DOCUMENTED: &[Case] = &[
     ("/model", "{}", "\"other\""),
 ];
 
-/// The same where a route has fields of that name which are others.
+/// As [`DOCUMENTED`], for routes whose field of this name is a different one.
 const OF_ROUTES: &[(&str, Case)] = &[
     ("/v1/responses", ("/tool_choice", r#"{"tools":[{"type":"function","name":"f","parameters":{}}]}"#, "\"required\"")),
     (
@@ -222,7 +222,7 @@ async fn what_a_models_template_does_not_show_is_reported() {
     let bench = Bench::generating(POOR).await;
 
     let mut faults = faults(&bench, "/v1/chat/completions", ROUTES[1].1).await;
-    // Its model marks no thoughts, so there are none to hide.
+    // The model of this bench marks no reasoning, so there is none to hide.
     faults.retain(|fault| !fault.contains("include_reasoning = false"));
 
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));

@@ -7,7 +7,7 @@ use super::{
 };
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 
-/// Values per field.
+/// Number of values per field.
 const CASES: u32 = 48;
 
 /// Any value, three levels deep.
@@ -87,7 +87,7 @@ fn relatives(name: &str) -> &'static [&'static str] {
         "content" => &["prompt"],
         "prompt" => &["content"],
         "add_generation_prompt" => &["continue_final_message"],
-        // A template's own refusal of its input.
+        // The template refuses such inputs, and its refusal names the messages.
         "continue_final_message" | "chat_template_kwargs" => &["messages"],
         _ => &[],
     }

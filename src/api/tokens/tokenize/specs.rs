@@ -54,10 +54,10 @@ pub(in crate::api) const REFUSED_BY_CHAT: Specs = &[
     &chat::ADD_SPECIAL_TOKENS.about("The template writes them."),
 ];
 
-/// Texts, which are refused where there are messages.
+/// The fields with a text, which are refused in a request with `messages`.
 pub(in crate::api) const TEXTS: Specs = &[&beside_messages(CONTENT.name), &beside_messages(PROMPT.name)];
 
-/// Further facts about tokens in the answer.
+/// The fields that ask for further facts about tokens in the answer.
 const SPELLING: Specs = &[&WITH_PIECES, &RETURN_TOKEN_STRS];
 
 /// The fields of a request with `messages`.

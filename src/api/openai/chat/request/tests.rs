@@ -120,7 +120,7 @@ fn books_are_taken_in_silence_and_what_is_not_done_is_reported() {
     let silent = json!({
         "user": "me", "metadata": {"a": "b"}, "safety_identifier": "x", "prompt_cache_key": "k", "store": false, "service_tier": "auto",
         "modalities": ["text"], "echo": false,
-        // As vllm-router sends them.
+        // vllm-router sends these values.
         "no_stop_trim": false, "separate_reasoning": true, "stream_reasoning": true, "return_hidden_states": false,
     });
     assert_eq!(read(silent).unwrap().ignored, [""; 0]);

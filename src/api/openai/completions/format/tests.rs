@@ -52,7 +52,7 @@ fn with_logprob(mut event: GenerationEvent, pieces: &[&str]) -> GenerationEvent 
     event
 }
 
-/// The body that the events of these prompts (text, tokens) make.
+/// The body that these events make of these prompts (text, number of tokens).
 async fn answer(view: CompletionView, prompts: &[(&str, usize)], events: Vec<GenerationEvent>) -> String {
     let head = ResponseHead { id: "cmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
     let hour = Duration::from_secs(3600);
@@ -180,7 +180,7 @@ async fn logprobs_offsets_begin_after_the_prompt_and_go_on_from_chunk_to_chunk_w
     let events = || {
         vec![
             with_logprob(event(0, 1, "é", None), &["é"]),
-            // Held back: text without its token, then tokens without text.
+            // A text that was held back: first it comes without its token, then tokens come without text.
             event(0, 1, "ab", None),
             with_logprob(event(0, 2, "", None), &["abc", "d"]),
             with_logprob(event(0, 1, "cde", Some(Finish::Length)), &["e"]),
@@ -235,7 +235,8 @@ async fn the_best_candidates_are_shown_and_all_are_counted() {
         event.output.logprobs = logprobs.iter().map(|logprob| scored("x", *logprob)).collect();
         event
     };
-    // Of two prompts; per token candidate 2 is the best of the first, and 4 of the second, where 5 has no tokens.
+    // There are two prompts. Per token, candidate 2 is the best of the first, and candidate 4 of the second, where
+    // candidate 5 has no tokens.
     let events = vec![
         candidate(0, "a", &[-1.0]),
         candidate(1, "b", &[-5.0, -5.0]),

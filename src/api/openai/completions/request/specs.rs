@@ -20,7 +20,7 @@ pub(in crate::api) const ECHO: FieldSpec<Or<Booleans>> =
 pub(in crate::api) const LOGPROBS: FieldSpec<Integers> = integer("logprobs", 0..=MAX_LOGPROBS as i64)
     .example("1")
     .about("Alternatives to report per token; log-probabilities are those before temperature and truncation.");
-/// The default is less where no more tokens fit.
+/// The field `max_tokens`. If fewer tokens fit than its default, that number is the default.
 pub(in crate::api) const MAX_TOKENS: FieldSpec<Or<Integers>> =
     integer("max_tokens", 0..=i64::MAX).or(16).example("1").about("Tokens to generate at most; 0 only scores the prompt.");
 pub(in crate::api) const SUFFIX: FieldSpec<Strings> =
@@ -41,7 +41,7 @@ pub(in crate::api) const PROMPT_LOGPROBS: FieldSpec<Integers> = integer("prompt_
 pub(in crate::api) const RETURN_TOKEN_IDS: FieldSpec<Or<Booleans>> =
     boolean("return_token_ids").or(false).extra().about("Show the ids of prompt and output (vLLM).");
 
-/// The fields that no other route reads with the same code, and some that several have.
+/// The fields that no other route reads with the same code, and some that several routes have.
 pub(in crate::api) const COMPLETIONS: Specs = &[
     &MODEL,
     &PROMPT,

@@ -209,7 +209,7 @@ fn values_arrive_in_the_request() {
     assert!(request.ending.ignore_eos && request.stream);
 }
 
-/// Any JSON value, a few levels deep, with numbers and strings that fields like.
+/// Any JSON value, a few levels deep, with numbers and strings that fields accept.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -19,7 +19,7 @@ pub(in crate::api) const INPUT: FieldSpec<Shaped> = shaped("input", || {
 .about("A string, strings, token ids, or lists of token ids; 2,048 inputs and 300,000 tokens at most.");
 pub(in crate::api) const ENCODING_FORMAT: FieldSpec<Or<OneOf>> =
     one_of("encoding_format", &["float", "base64"]).or("float").example("\"base64\"").about("`base64` is of little-endian 32-bit floats.");
-/// The reader narrows the range to the model's dimensions; all are kept if it is absent.
+/// The reader narrows the range to the model's dimensions; all are kept if the field is absent.
 pub(in crate::api) const DIMENSIONS: FieldSpec<Integers> =
     integer("dimensions", 1..=i64::MAX).example("4").about("Keep the first so many dimensions, normalised again.");
 /// The reader narrows the range to the tokens that the model takes in one input.

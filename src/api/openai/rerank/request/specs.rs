@@ -26,7 +26,7 @@ pub(in crate::api) const TOP_N: FieldSpec<Integers> = integer("top_n", 1..=i64::
 pub(in crate::api) const RETURN_DOCUMENTS: FieldSpec<Or<Booleans>> =
     boolean("return_documents").or(true).extra().example("false").about("Whether results have their texts.");
 
-/// Jina's and Cohere's.
+/// All fields of `POST /v1/rerank`, Jina's and Cohere's.
 pub(in crate::api) const RERANK: Specs = &[&MODEL, &QUERY, &DOCUMENTS, &TOP_N, &RETURN_DOCUMENTS, &USER, &TRUNCATE_PROMPT_TOKENS];
 
 pub(in crate::api) const TEXT_1: FieldSpec<Shaped> = shaped("text_1", texts).extra().about("One text, or as many as `text_2` has.");

@@ -21,7 +21,7 @@ fn plain() -> OutputSpec {
     OutputSpec { tools: vec![], calls: Calls::None, parallel: true, format: ToolFormat::Json, reasoning: Reasoning::None }
 }
 
-/// Thinks, then speaks and calls.
+/// The spec of an output with reasoning, text and calls.
 fn everything() -> OutputSpec {
     let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false };
     let reasoning = Reasoning::Tags { open: "<think>", close: "</think>", begins_inside: true };
@@ -71,7 +71,7 @@ fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap().trim_start_matches("response.")).collect()
 }
 
-/// Puts a response together from its events as an SDK does, holding each event against those before it.
+/// Builds a response from its events as an SDK does, and checks each event against those before it.
 fn fold(events: &[Value]) -> Value {
     let mut output: Vec<Value> = Vec::new();
     for (number, event) in events.iter().enumerate() {
@@ -108,7 +108,7 @@ fn fold(events: &[Value]) -> Value {
     output.into()
 }
 
-/// Random parts and moments blanked, so that two answers to the same events are equal.
+/// The response with its random parts and times blanked, so that two answers to the same events are equal.
 fn without_chance(mut response: Value) -> Value {
     response["id"] = json!("resp");
     for time in ["created_at", "completed_at"] {

@@ -3,7 +3,7 @@
 use super::*;
 use serde_json::json;
 
-/// As a template sees them.
+/// The messages of an input as a template sees them.
 fn messages(input: Value) -> Value {
     read(None, input).unwrap().conversation.for_template().into()
 }

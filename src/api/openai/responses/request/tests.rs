@@ -1,4 +1,4 @@
-//! What fields mean, what an answer repeats of them, and what is refused by which name.
+//! The meaning of fields, the keys that an answer repeats, and the names in refusals.
 
 use super::*;
 use crate::protocol::Constraint;
@@ -10,7 +10,7 @@ fn read(fields: Value) -> Result<ResponsesRequest, FieldError> {
     ResponsesRequest::read(Fields::new(map), &limits)
 }
 
-/// The names of fields without effect, in the order in which they are told.
+/// The names of fields without effect, in the order in which warnings list them.
 fn ignored(fields: Value) -> Ignored {
     let mut chat = read(fields).unwrap().chat;
     chat.ignored.extend(chat.ignored_last);

@@ -1,4 +1,4 @@
-//! The four shapes of `prompt`, and values of no such shape.
+//! The four shapes of `prompt`, and values of other shapes.
 
 use super::*;
 use serde_json::json;

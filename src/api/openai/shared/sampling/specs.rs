@@ -1,4 +1,4 @@
-//! The sampling fields: name, range, default and description of each, once for all routes.
+//! The sampling fields of all routes: name, range, default and description of each.
 //!
 //! A new field stands here and in [`SAMPLING`], and is read in `Sampling::read`. No other file of the API has its name
 //! as a string. `docs/ARCHITECTURE.md` lists all steps.
@@ -11,7 +11,7 @@ use crate::api::fields::{
 };
 use serde_json::json;
 
-/// llama.cpp counts tokens in 32 bits.
+/// The maximum of fields that are numbers of tokens, because llama.cpp counts tokens in 32 bits.
 pub(in crate::api) const MAX_TOKENS: i64 = i32::MAX as i64;
 
 pub(in crate::api) const TEMPERATURE: FieldSpec<Or<Numbers>> =
@@ -89,9 +89,9 @@ pub(in crate::api) const DRY_SEQUENCE_BREAKERS: FieldSpec<Shaped> =
         .extra()
         .example(r#"["\n"]"#)
         .about("Texts that a repetition does not go across (llama-server).");
-/// Mirostat steers by the surprise of each earlier token, so its state cannot be had from the tokens alone: a sequence
-/// that goes on after a restart of the engine would go on differently. Without it, its two parameters have no effect,
-/// as in llama.cpp.
+/// Mirostat's state depends on the surprise of each earlier token, so that it cannot be derived from the tokens alone:
+/// a sequence that continues after a restart of the engine would continue differently. Without Mirostat, its two
+/// parameters have no effect, as in llama.cpp.
 pub(in crate::api) const MIROSTAT: FieldSpec<Refused> = refused(
     "mirostat",
     "is not supported, unless it is 0: its state cannot be restored when the engine restarts. 'typical_p' and 'top_n_sigma' are",
@@ -134,7 +134,7 @@ pub(in crate::api) const SAMPLING: Specs = &[
     &MIROSTAT_ETA,
 ];
 
-/// A parameter under llama-server's name for it.
+/// The same parameter under llama-server's name.
 const fn also_called(name: &'static str, spec: FieldSpec<Or<Numbers>>) -> FieldSpec<Or<Numbers>> {
     FieldSpec { name, ..spec }
 }

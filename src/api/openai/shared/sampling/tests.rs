@@ -200,14 +200,14 @@ fn seeds_keep_their_64_bits_and_choices_count_up_from_them() {
     assert_eq!(read(json!({"seed": 5.0})).unwrap().seed, Some(5));
 }
 
-/// Both ends of a field's range and the documents' example; one of them is not the default.
+/// Both ends of a field's range and the documents' example; at least one of them is not the default.
 fn telling_values(spec: &dyn AnySpec) -> Vec<Value> {
     let schema = spec.schema();
     let ends = ["minimum", "maximum"].into_iter().filter_map(|end| schema.get(end).cloned());
     ends.chain([serde_json::from_str(spec.example()).unwrap()]).collect()
 }
 
-/// The parameters as the engine gets them, with those of DRY as `dry.base`.
+/// The parameters as the engine gets them; those of DRY have names such as `dry.base`.
 fn parameters(sampling: &Sampling) -> serde_json::Map<String, Value> {
     let params = sampling.for_choice(0, sampling.seed.unwrap_or(0));
     let Ok(Value::Object(mut map)) = serde_json::to_value(params) else { panic!("a struct is an object") };
@@ -227,7 +227,7 @@ fn changed_by(spec: &dyn AnySpec) -> BTreeSet<String> {
     };
     let before = body(None);
     let changed = telling_values(spec).into_iter().flat_map(|value| {
-        // A field that is refused says so.
+        // The reader refuses a field that is marked as refused, so that it changes nothing.
         let after = if spec.support() == Support::Refused { before.clone() } else { body(Some(value)) };
         let differs = |key: &String| before.get(key) != after.get(key);
         after.keys().filter(|key| differs(key)).cloned().collect::<Vec<_>>()
@@ -240,7 +240,7 @@ fn every_field_reaches_the_engine_and_every_parameter_of_the_engine_has_a_field(
     let mut reached = BTreeSet::new();
     for spec in SAMPLING.iter().copied() {
         let changed = changed_by(spec);
-        // The parameters of mirostat mean nothing without it, and it is refused.
+        // The parameters of mirostat mean nothing without mirostat, which is refused.
         let means_nothing = spec.support() == Support::Refused || spec.name().starts_with("mirostat");
         assert_eq!(changed.is_empty(), means_nothing, "{}: {changed:?}", spec.name());
         reached.extend(changed);
@@ -250,7 +250,7 @@ fn every_field_reaches_the_engine_and_every_parameter_of_the_engine_has_a_field(
     assert_eq!(reached, all);
 }
 
-/// Files that may spell the name of a sampling field besides its spec, and why.
+/// Files that may spell the name of a sampling field besides its spec, with the reason.
 const MAY_NAME_THEM: [(&str, &str); 7] = [
     ("legacy/request/specs.rs", "an API with fields of its own"),
     ("infill/request.rs", "llama-server's names of samplers"),
@@ -261,8 +261,8 @@ const MAY_NAME_THEM: [(&str, &str); 7] = [
     ("openapi/operations.rs", "examples of requests"),
 ];
 
-/// So a new one touches its spec and `Sampling::read`. A reader with a range or a default of its own changes the spec,
-/// as in `specs::TOP_P.within(…)`.
+/// A new field therefore touches only its spec and `Sampling::read`. A reader with a range or a default of its own
+/// changes the spec, as in `specs::TOP_P.within(…)`.
 #[test]
 fn a_sampling_field_is_named_in_one_file_of_the_api() {
     let mut offences = Vec::new();

@@ -1,4 +1,4 @@
-//! The fields that say what an output must obey: OpenAI's, then those of vLLM and of llama-server.
+//! The fields that constrain an output: OpenAI's, then those of vLLM and of llama-server.
 
 use crate::api::fields::{
     spec::{FieldSpec, Specs},
@@ -33,7 +33,7 @@ pub(in crate::api) const JSON_SCHEMA: FieldSpec<Shaped> = shaped("json_schema", 
 pub(in crate::api) const GRAMMAR: FieldSpec<Strings> =
     string("grammar").extra().example(r#""root ::= \"a\"""#).about("A grammar in GBNF (llama-server).");
 
-/// The fields that a request may have besides its own format.
+/// The fields that constrain an output besides the format field of a route.
 pub(in crate::api) const STRUCTURED: Specs =
     &[&STRUCTURED_OUTPUTS, &GUIDED_JSON, &GUIDED_REGEX, &GUIDED_CHOICE, &GUIDED_GRAMMAR, &JSON_SCHEMA, &GRAMMAR];
 

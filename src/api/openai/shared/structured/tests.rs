@@ -1,4 +1,4 @@
-//! Every way to ask for structured output, and what is refused.
+//! Every way to ask for structured output, and the refusals.
 
 use super::*;
 use crate::api::testing::{Setup, TestApp};
