@@ -60,19 +60,12 @@ pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Tools, Vec
     Ok((read, shown))
 }
 
-<<<<<<< HEAD
-/// `tool_choice`, and as a response repeats it. Adds members without effect to `ignored`.
-///
-/// # Errors
-/// No choice, or one of a function that is not among `tools`.
-pub(super) fn tool_choice(f: &mut Fields, tools: &Tools, ignored: &mut Ignored) -> Result<(Calls, Value), FieldError> {
-=======
-/// Reads `tool_choice`. Returns it also in the form in which a response repeats it.
+/// Reads `tool_choice`. Returns it also in the form in which a response repeats it. Adds members without effect to
+/// `ignored`.
 ///
 /// # Errors
 /// The value is no choice, or names a function that is not among `tools`.
-pub(super) fn tool_choice(f: &mut Fields, tools: &Tools) -> Result<(Calls, Value), FieldError> {
->>>>>>> words-a
+pub(super) fn tool_choice(f: &mut Fields, tools: &Tools, ignored: &mut Ignored) -> Result<(Calls, Value), FieldError> {
     let given = f.get(&specs::TOOL_CHOICE)?;
     let shown = given.clone().unwrap_or_else(|| "auto".into());
     let calls = match given {
