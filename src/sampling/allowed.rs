@@ -1,7 +1,6 @@
-//! The mask of a constraint: which tokens may be drawn at all, as one bit per token.
+//! The mask of a constraint: one bit per token, set if the token may be drawn at all.
 
-/// The logits with every token but the allowed ones at minus infinity, in `buffer`. Tokens beyond the mask are not
-/// allowed.
+/// The logits with all but the allowed tokens at minus infinity, in `buffer`. Tokens beyond the mask are not allowed.
 pub(super) fn restrict<'a>(logits: &[f32], allowed: &[u32], buffer: &'a mut Vec<f32>) -> &'a [f32] {
     buffer.clear();
     for (part, &word) in logits.chunks(32).zip(allowed) {
