@@ -22,7 +22,7 @@ pub struct Sampler {
     xtc_probability: f32,
     xtc_threshold: f32,
     seed: u64,
-    /// Number of tokens generated so far. The next draw depends on it and the seed alone.
+    /// Number of tokens generated so far. With the seed it decides the noise of the next draw.
     position: u64,
 }
 
