@@ -23,7 +23,7 @@ pub fn die_with(parent_pid: u32, oom_score: u16) -> io::Result<()> {
     Ok(())
 }
 
-/// The socket to the parent.
+/// Takes the socket to the parent from standard input.
 ///
 /// # Errors
 /// If standard input is no socket.

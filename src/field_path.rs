@@ -36,9 +36,9 @@ pub enum Segment<'a> {
 /// The spelling of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathStyle {
-    /// OpenAI's: `messages[3].content`, and `messages[].content` for any element.
+    /// OpenAI's spelling: `messages[3].content`, and `messages[].content` for any element.
     Brackets,
-    /// Anthropic's: `messages.3.content`, and `messages.content` for any element.
+    /// Anthropic's spelling: `messages.3.content`, and `messages.content` for any element.
     Dots,
 }
 

@@ -17,7 +17,7 @@ pub struct EmbedLimits {
     pub batch_inputs: u32,
     /// Size of the vocabulary; token ids are below it.
     pub vocabulary_size: u32,
-    /// Numbers in a vector.
+    /// Length of a vector, numbers.
     pub dimensions: u32,
 }
 

@@ -124,7 +124,7 @@ pub enum KvOp {
     Truncate {
         /// The slot to cut.
         slot: Slot,
-        /// Positions that stay.
+        /// Number of positions that stay.
         keep: u32,
     },
     /// Makes `to` hold the first `len` positions of `from`, whatever it held before. `from` is unchanged.
@@ -167,7 +167,7 @@ pub enum KvOp {
 /// slots of its rows hold an unknown number of the step's positions, until the next step's `kv` truncates them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
-    /// No room in the KV cache for the rows; nothing was computed unless the slots can be truncated.
+    /// The KV cache has no room for the rows. If slots cannot be truncated, nothing was computed.
     #[error("no room in the KV cache")]
     NoKvSpace,
     /// The evaluation failed with this code of llama.cpp.

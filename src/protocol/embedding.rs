@@ -30,7 +30,7 @@ pub enum RankScore {
 /// Facts that a gateway needs about a model that embeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingInfo {
-    /// Numbers in a vector; 1 for a rank head.
+    /// Length of a vector, numbers; 1 for a rank head.
     pub dimensions: u32,
     /// The way from token vectors to one vector.
     pub pooling: Pooling,

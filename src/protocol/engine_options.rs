@@ -18,9 +18,10 @@ pub struct EngineOptions {
     pub max_num_seqs: u32,
     /// Largest number of rows in one step (vLLM `--max-num-batched-tokens`, llama.cpp `n_batch`), ≥ `max_num_seqs`.
     pub max_num_batched_tokens: u32,
-    /// Layers to put on the GPU (llama.cpp `n_gpu_layers`); `None` puts all there when a GPU backend is built in.
+    /// Number of layers to put on the GPU (llama.cpp `n_gpu_layers`); `None` puts all there if a GPU backend is built
+    /// in.
     pub n_gpu_layers: Option<u32>,
-    /// CPU threads of a step; `None` is the number of physical cores.
+    /// Number of CPU threads of a step; `None` is the number of physical cores.
     pub threads: Option<u32>,
     /// The layout of the KV cells: one stream per sequence, or one pool for all.
     pub kv_layout: KvLayout,
@@ -33,7 +34,7 @@ pub struct EngineOptions {
     pub flash_attn: FlashAttention,
     /// True if layers with a sliding window keep the cells of positions that have left it (llama-server `--swa-full`).
     pub swa_full: bool,
-    /// Host memory for KV that no slot has room for, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of
+    /// Host memory for KV that has no room in a slot, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of
     /// the machine's memory, at most 4 GiB.
     pub swap_space_bytes: Option<u64>,
     /// The folder that keeps a copy of that host memory for the next start.

@@ -24,7 +24,7 @@ pub struct SequenceOutput {
     pub prompt_logprobs: Vec<TokenLogprob>,
     /// Counts of guessed tokens, right and wrong, since the last report.
     pub drafts: Drafts,
-    /// Tokens sampled since the last report, an end-of-generation token included. A replay resumes from them.
+    /// Tokens sampled since the last report, an end-of-generation token included. A replay resumes after them.
     pub tokens: Vec<Token>,
     /// Text released since the last report. The text may lag behind `tokens` (unfinished UTF-8, a possible stop
     /// string).
@@ -68,7 +68,7 @@ pub struct Drafts {
 pub struct Started {
     /// Prompt tokens taken from the prefix cache instead of being computed.
     pub cached_tokens: u32,
-    /// From the engine's receipt of the request to its first scheduled row, µs.
+    /// Time from the engine's receipt of the request to its first scheduled row, µs.
     pub queue_us: u64,
 }
 
@@ -84,24 +84,25 @@ pub struct TokenLogprob {
 /// A token, its bytes, and its log-probability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenAlternative {
-    /// Vocabulary id.
+    /// The token.
     pub token: Token,
     /// The bytes that the token stands for; may be part of a UTF-8 character.
     pub bytes: Vec<u8>,
-    /// Natural log, finite (−9999 stands for minus infinity, as in vLLM).
+    /// The log-probability, natural log, finite (−9999 stands for minus infinity, as in vLLM).
     pub logprob: f32,
 }
 
 /// The reason why a sequence ended. Precedence: stop string, then end of generation, then length.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
-    /// One of the request's stop strings appeared; its index in `SequenceRequest::stop`.
+    /// One of the request's stop strings appeared; this is its index in `SequenceRequest::stop`.
     StopString(u32),
-    /// One of the request's stop tokens was sampled. It is not part of the text.
+    /// One of the request's stop tokens was sampled. Its text is part of the output only with
+    /// `SequenceRequest::include_stop`.
     StopToken(Token),
     /// The model produced an end-of-generation token.
     EndOfGeneration,
-    /// `max_tokens` or the context was reached.
+    /// `max_tokens` or the context length was reached.
     Length,
     /// The sequence could not go on.
     Failed(GenerationError),
@@ -110,7 +111,7 @@ pub enum Finish {
 /// The reason why a sequence failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum GenerationError {
-    /// No room in the KV cache and nothing left to evict.
+    /// The KV cache has no room, and nothing is left to evict.
     #[error("the KV cache is exhausted; ask for fewer tokens or serve fewer sequences")]
     KvExhausted,
     /// `llama_decode` refused the sequence's rows.
@@ -119,7 +120,7 @@ pub enum GenerationError {
         /// llama.cpp's return code.
         code: i32,
     },
-    /// The logits held no candidate (NaN, or everything banned).
+    /// The logits have no candidate (they are NaN, or every token is banned).
     #[error("no token can be sampled: every candidate is banned or not a number")]
     NoCandidate,
     /// The constraint does not compile, or it leaves no token to continue with; the text says why.
@@ -131,7 +132,7 @@ pub enum GenerationError {
     /// Several engine processes died of unknown causes while they worked on the sequence. Made by the gateway.
     #[error("the engine died: {0}")]
     EngineDied(String),
-    /// The model's file was changed, and no engine can go on with the sequence. Made by the gateway.
+    /// The model's file was changed, and no engine can continue the sequence. Made by the gateway.
     #[error("the model file was changed while the model was served")]
     ModelChanged,
     /// The server is stopping. Made by the gateway.
@@ -158,7 +159,7 @@ pub enum TextError {
     /// The text has an unbroken run of characters longer than this model's pre-tokenizer survives.
     #[error("the text has a run of {len} characters without a break; at most {max} are accepted for this model")]
     RunTooLong {
-        /// Characters in the run.
+        /// Number of characters in the run.
         len: u64,
         /// The largest number that is accepted.
         max: u64,
@@ -177,7 +178,7 @@ pub enum TextError {
     /// The answer does not fit into a frame, or might not. Found by the gateway before it asks, or by the engine.
     #[error("the text has {len} bytes or more; at most {max} can be taken")]
     TooLong {
-        /// Bytes in the text so far, or four for each token.
+        /// Number of bytes in the text so far, or four for each token.
         len: u64,
         /// The largest number that is accepted.
         max: u64,

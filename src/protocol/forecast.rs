@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Prospect {
     /// The request's prompts, none of them empty.
     pub prompts: Vec<Vec<Token>>,
-    /// Sequences for each prompt, at least 1.
+    /// Number of sequences for each prompt, at least 1.
     pub choices: u32,
-    /// Prefix-cache isolation, as in `SequenceRequest`.
+    /// The namespace of the prefix cache, as in `SequenceRequest`.
     pub namespace: u64,
     /// True if log-probabilities of the prompts are wanted: no cache supplies any of their tokens then.
     pub scored: bool,
@@ -25,13 +25,13 @@ pub struct Prospect {
 pub struct Forecast {
     /// For each prompt, the number of tokens that the prefix cache would supply if the prompt came alone and now.
     pub cached_tokens: Vec<u32>,
-    /// Sequences that hold a slot.
+    /// Number of sequences that hold a slot.
     pub running: u32,
-    /// Sequences that wait for a slot.
+    /// Number of sequences that wait for a slot.
     pub waiting: u32,
     /// Number of all slots.
     pub slots: u32,
-    /// Prompt rows of other sequences that would be computed first.
+    /// Number of prompt rows of other sequences that would be computed first.
     pub rows_ahead: u64,
     /// Time until the first prompt is computed, `rows_ahead` included, s.
     pub first_prompt_seconds: Option<f64>,

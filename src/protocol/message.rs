@@ -17,11 +17,11 @@ pub enum ToEngine {
         /// The model and how to open it.
         options: EngineOptions,
     },
-    /// Generate. Answered by outputs in `Step` reports, the last one with a `finish`.
+    /// Generate a sequence. Answered by outputs in `Step` reports, the last one with a `finish`.
     Submit(Box<SequenceRequest>),
     /// Forget a sequence within one step. Nothing more is reported about it; an unknown id is no error.
     Cancel(SequenceId),
-    /// Answered by `Pong` from the inbox thread, whatever the engine thread is doing.
+    /// Asks for a sign of life. Answered by `Pong` from the inbox thread, whatever the engine thread is doing.
     Ping {
         /// A number that comes back in the answer.
         nonce: u64,
@@ -50,7 +50,7 @@ pub enum FromEngine {
     Pong {
         /// The number of the ping.
         nonce: u64,
-        /// Steps finished so far: a busy engine whose count stands still is stuck.
+        /// Number of steps finished so far: a busy engine whose count stands still is stuck.
         steps: u64,
         /// True if the engine thread has work.
         busy: bool,
@@ -61,7 +61,7 @@ pub enum FromEngine {
     Reply {
         /// The call that is answered.
         id: CallId,
-        /// The answer, of the kind that was asked for.
+        /// The answer to that call.
         reply: EngineReply,
     },
 }

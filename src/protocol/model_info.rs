@@ -158,9 +158,9 @@ pub struct MemoryNeed {
     pub place: MemoryPlace,
     /// Weights. In host memory their file may be mapped; its pages then give way to other uses.
     pub weights_bytes: u64,
-    /// KV cells.
+    /// KV cells of the context.
     pub kv_bytes: u64,
-    /// A graph's intermediate results, and logits.
+    /// Intermediate results of a graph, and logits.
     pub scratch_bytes: u64,
     /// Memory that was free, or could be freed without swapping; `None` if unknown.
     pub available_bytes: Option<u64>,

@@ -97,7 +97,7 @@ pub struct SamplingParams {
     pub typical_p: f32,
     /// Keep the smallest set whose probability reaches this, 0 < p ≤ 1; 1 keeps all.
     pub top_p: f32,
-    /// Keep tokens at least this share as likely as the likeliest, 0–1; 0 keeps all.
+    /// Keep tokens whose probability is at least this share of the likeliest token's, 0–1; 0 keeps all.
     pub min_p: f32,
     /// Probability, for each token, that the likeliest candidates are excluded as `xtc_threshold` says, 0–1; 0 is off
     /// (llama.cpp XTC).

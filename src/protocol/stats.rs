@@ -6,9 +6,9 @@ use std::ops::{Add, AddAssign};
 /// The counts of an engine, reported with each step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineStats {
-    /// The present state.
+    /// The state after the step.
     pub gauges: EngineGauges,
-    /// Counts since the engine started.
+    /// The counts since the engine started.
     pub totals: EngineTotals,
 }
 
@@ -34,11 +34,11 @@ pub struct EngineGauges {
 pub struct EngineTotals {
     /// Steps that finished.
     pub steps: u64,
-    /// Prompt tokens looked up in the prefix cache.
+    /// Prompt tokens that were looked up in the prefix cache.
     pub prefix_queries: u64,
     /// Prompt tokens found in the prefix cache.
     pub prefix_hits: u64,
-    /// Prompt rows computed.
+    /// Prompt rows that were computed.
     pub prefill_rows: u64,
     /// Sequences that were put back to wait because the KV cache was full.
     pub preemptions: u64,

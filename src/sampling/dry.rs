@@ -61,7 +61,7 @@ impl DrySampler {
         self.history.push(token);
     }
 
-    /// The penalties to subtract from the logits of these tokens, each named once.
+    /// The penalties to subtract from the logits of these tokens; each token occurs once.
     pub(super) fn penalties<'a>(&mut self, buffers: &'a mut DryBuffers) -> &'a [(Token, f32)] {
         let piece = |token| buffers.pieces.as_ref().map_or(&[][..], |pieces| pieces.piece(token));
         self.breaks.catch_up(&self.history, &self.params.sequence_breakers, piece);

@@ -69,7 +69,7 @@ impl Sampler {
         Ok(DrawnToken { token, logprobs })
     }
 
-    /// Counts a token as generated that was not drawn.
+    /// Counts a token that was not drawn as generated.
     pub fn note(&mut self, token: Token) {
         self.adjustments.count(token);
         self.position += 1;

@@ -210,7 +210,7 @@ impl Constraints {
         }
     }
 
-    /// Puts a job after the others of its caller.
+    /// Puts a job back after the others of its caller. Returns true: the gateway is there, as far as is known.
     fn put_back(&self, job: Job) -> bool {
         let mut queue = self.lock();
         queue.put(job);

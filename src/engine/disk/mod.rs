@@ -40,7 +40,7 @@ const IDLE: Duration = Duration::from_secs(2);
 /// The engine thread's side of the disk tier. See the module.
 pub(super) struct DiskTier {
     orders: SyncSender<FolderOrder>,
-    /// Set until everything was read.
+    /// The queue of contents that were read; set until everything was read.
     restored: Option<Receiver<Stored>>,
     /// The file names of parked contents.
     names: HashMap<Parked, String>,

@@ -129,7 +129,7 @@ impl Scheduler {
         let last = position(enough - 1);
         let token = reusable.get(last)?;
         let shares_enough = |other: &Sequence| {
-            // This comparison alone rules out nearly all.
+            // This comparison alone excludes nearly all sequences.
             other.namespace == sequence.namespace && other.tokens.get(last) == Some(token)
         };
         self.running

@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 /// sooner.
 const PAUSE_STEPS: u32 = 16;
 
-/// A sequence that waits for another one to compute a prefix that both share. Those after it in the queue may pass it.
+/// A wait of a sequence for another one, which computes a prefix that both share. Sequences after it in the queue may
+/// pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Deferral {
     /// The running sequence that computes the prefix.

@@ -16,7 +16,7 @@
 /// A complete stop string in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StopMatch {
-    /// Offset of its first byte in the whole text.
+    /// Offset of the stop string's first byte in the whole text.
     pub(super) start: usize,
     /// Index of the stop string.
     pub(super) stop: u32,
@@ -24,7 +24,7 @@ pub(super) struct StopMatch {
 }
 
 impl StopMatch {
-    /// Offset after its last byte.
+    /// Offset after the stop string's last byte.
     pub(super) fn end(&self) -> usize {
         self.start + self.len
     }

@@ -139,7 +139,7 @@ impl Costs {
         }
     }
 
-    /// The expected time of a step, seconds, if it moved nothing. `None` until enough was measured.
+    /// The expected time of a step, seconds, without its moves. `None` until enough was measured.
     fn expected(&self, step: &Step) -> Option<f64> {
         let (decode, prompt) = shape(step);
         self.prompts.step_seconds(decode, prompt, &self.decode)
