@@ -1,4 +1,4 @@
-//! Stamps what the binary was built from: commit, engine versions and Cargo features, read by `src/build_info.rs`.
+//! Stamps the binary with its origin: commit, engine versions and Cargo features, read by `src/build_info.rs`.
 //!
 //! Refuses to build when `vendor/engine.toml` and `Cargo.lock` name different engine crates, so that a version we
 //! report is a version we run. Compiles nothing: llama.cpp is built by its own crate. Runs again only when one of
@@ -25,8 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Puts llama.cpp's libraries, those that it loads by kind of CPU among them, beside the executable, which looks there.
-/// llama-cpp-sys-2 leaves the latter in its build folder and links to the former by names that it does not make.
+/// Puts llama.cpp's libraries beside the executable, which looks for them there. Among them are the kernels that
+/// llama.cpp loads by kind of CPU: llama-cpp-sys-2 leaves those in its build folder, and links to the other libraries
+/// by names that it does not make.
 fn ship_libraries(out: &Path) -> Result<(), Box<dyn Error>> {
     let build = out.ancestors().nth(2).ok_or("OUT_DIR is not where cargo puts it")?;
     let beside = build.parent().ok_or("OUT_DIR is not where cargo puts it")?;
@@ -41,7 +42,8 @@ fn ship_libraries(out: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Such as `llama-cpp-2 0.1.160, llama-cpp-sys-2 0.1.161, ggml 0.26.0`, after a check against `Cargo.lock`.
+/// The engine's stamp, such as `llama-cpp-2 0.1.160, llama-cpp-sys-2 0.1.161, ggml 0.26.0`, after a check against
+/// `Cargo.lock`.
 fn engine(root: &Path) -> Result<String, Box<dyn Error>> {
     let manifest = read_toml(root, "vendor/engine.toml")?;
     let lock = read_toml(root, "Cargo.lock")?;
@@ -94,8 +96,9 @@ fn commit(root: &Path) -> Option<String> {
     if Path::new(&top).canonicalize().ok()? != root.canonicalize().ok()? {
         return None;
     }
-    // A commit, a checkout and a reset each touch one of these. Cargo runs a script whose watched file does not exist
-    // on every build, so only what exists is named; the reflog then tells of a branch that gets its own file later.
+    // A commit, a checkout and a reset each touch one of these files. Cargo runs a script on every build if a watched
+    // file does not exist, so only existing files are named. A branch without a file of its own is covered by the
+    // reflog, which changes when the branch gets one.
     let branch = git(root, &["symbolic-ref", "--quiet", "HEAD"]);
     for name in ["HEAD", "logs/HEAD", "packed-refs"].into_iter().chain(branch.as_deref()) {
         let path = git(root, &["rev-parse", "--git-path", name]).map(|path| root.join(path));
@@ -106,7 +109,7 @@ fn commit(root: &Path) -> Option<String> {
     git(root, &["rev-parse", "--short=12", "HEAD"])
 }
 
-/// What git prints, trimmed; `None` if there is no git or it fails.
+/// The output of git, trimmed; `None` if there is no git or it fails.
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").current_dir(root).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,7 +1,6 @@
-//! What this binary was built from; stamped by `build.rs`.
+//! The origin of this binary: release, commit, engine versions and Cargo features; stamped by `build.rs`.
 //!
-//! Read by `llamero --version` and the start-up summary. Says nothing about the machine
-//! that it runs on.
+//! Read by `llamero --version` and the start-up summary. Says nothing about the machine that the binary runs on.
 
 /// The release, from Cargo.toml.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -15,7 +14,7 @@ pub const ENGINE: &str = env!("LLAMERO_ENGINE");
 /// Cargo features such as `cuda`, sorted and joined by commas; empty for the plain CPU build.
 pub const FEATURES: &str = env!("LLAMERO_FEATURES");
 
-/// All of the above in lines, for `llamero --version`; the first line continues the program's name.
+/// Release, commit, engine and features in lines, for `llamero --version`; the first line continues the program's name.
 #[must_use]
 pub fn long_version() -> String {
     let features = if FEATURES.is_empty() { "none (CPU)" } else { FEATURES };

@@ -1,16 +1,16 @@
-//! First steps of a process that this program starts from its own binary: it asks the kernel to end it together with
-//! its parent, and takes the socket to its parent from its standard input.
+//! First steps of a process that this program starts from its own binary: the process asks the kernel to kill it when
+//! its parent ends, and takes the socket to its parent from its standard input.
 //!
-//! Owns nothing. Starting children and sending them messages is done by their parents.
+//! Owns nothing. The parents start the processes and send them messages.
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::{io, os::fd::AsFd, os::unix::net::UnixStream};
 
-/// Asks the kernel to kill this process when the thread that started it ends, and to prefer it as a victim when memory
-/// runs out: `oom_score` is from 0 to 1,000, the first to go.
+/// Asks the kernel to kill this process when the thread that started it ends, and to kill it early when memory runs
+/// out: `oom_score` is 0 to 1,000, and the process with the highest goes first.
 ///
 /// # Errors
-/// If the parent, which has this process id, is gone already.
+/// If the parent, whose process id is `parent_pid`, is gone already.
 pub fn die_with(parent_pid: u32, oom_score: u16) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have died before the line above.
@@ -23,10 +23,10 @@ pub fn die_with(parent_pid: u32, oom_score: u16) -> io::Result<()> {
     Ok(())
 }
 
-/// The socket to the parent.
+/// Takes the socket to the parent from standard input.
 ///
 /// # Errors
-/// If standard input is something else.
+/// If standard input is no socket.
 pub fn socket_to_parent() -> io::Result<UnixStream> {
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     stream.local_addr().map_err(|_| io::Error::other("standard input is not a socket"))?;

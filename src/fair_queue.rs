@@ -1,17 +1,17 @@
 //! A queue for a number of places, in which callers take turns (round robin): no caller waits for all entries of
 //! another one, and while others wait no caller gets more than its share of the places. A caller keeps the places that
-//! it has.
+//! it has already.
 //!
-//! Plain, without a clock or threads. Has no bound of its own: its owner bounds the entries.
+//! Uses no clock and no threads. Has no bound of its own: its owner bounds the entries.
 
 use std::collections::{BTreeMap, VecDeque};
 
 /// The number of places that one caller may have at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
-    /// At most this many, also while no other caller waits.
+    /// At most this many places, also while no other caller waits.
     AtMost(usize),
-    /// At most this many while other callers wait, else all.
+    /// At most this many places while other callers wait, else all.
     AtMostBesideOthers(usize),
 }
 
@@ -24,9 +24,9 @@ pub struct Ticket(u64);
 pub struct FairQueue<T> {
     /// Callers with entries that wait, in the order of their turns.
     callers: VecDeque<u64>,
-    /// By caller, oldest first; none is empty.
+    /// The entries of each caller that wait, oldest first; no caller's are empty.
     waiting: BTreeMap<u64, BTreeMap<Ticket, T>>,
-    /// Places that callers have; none is zero.
+    /// The number of places that each caller has; none is zero.
     held: BTreeMap<u64, usize>,
     free: usize,
     share: Share,
@@ -59,7 +59,8 @@ impl<T> FairQueue<T> {
         self.waiting.get(&caller).map_or(0, BTreeMap::len)
     }
 
-    /// Gives a free place to the first entry of the next caller that may have one. [`Self::leave`] gives it back.
+    /// Gives a free place to the first entry of the next caller that may have one. [`Self::leave`] takes the place
+    /// back.
     pub fn take(&mut self) -> Option<(u64, T)> {
         if self.free == 0 {
             return None;
@@ -86,7 +87,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Takes a place back.
+    /// Takes back a place of `caller`.
     pub fn leave(&mut self, caller: u64) {
         let Some(held) = self.held.get_mut(&caller) else { return };
         *held -= 1;
@@ -105,7 +106,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Takes out the entries of which `which` is true, in no order between callers. They get no place.
+    /// Takes out the waiting entries for which `which` returns true, in no order between callers. They get no place.
     pub fn take_out(&mut self, which: impl Fn(&T) -> bool) -> Vec<T> {
         let mut out = Vec::new();
         for entries in self.waiting.values_mut() {
@@ -123,7 +124,7 @@ impl<T> FairQueue<T> {
         self.waiting.clear();
     }
 
-    /// Callers without entries have no turn.
+    /// Removes callers without entries: they have no turn.
     fn drop_idle_callers(&mut self) {
         self.waiting.retain(|_, entries| !entries.is_empty());
         self.callers.retain(|caller| self.waiting.contains_key(caller));
@@ -135,7 +136,7 @@ impl<T> FairQueue<T> {
         self.callers.is_empty()
     }
 
-    /// Places that are free.
+    /// The number of free places.
     #[must_use]
     pub fn free(&self) -> usize {
         self.free

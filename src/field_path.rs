@@ -1,17 +1,17 @@
-//! Where a value stands in the JSON of a request, such as `messages[3].content[0]`.
+//! The place of a value in the JSON of a request, such as `messages[3].content[0]`.
 //!
 //! A path is a list of segments. It is built by the code that reads a request and spelled once, where an answer is
-//! written: OpenAI's clients read `messages[3].content[0]`, Anthropic's `messages.3.content.0`. It knows no route and
-//! no field.
+//! written: OpenAI's clients read `messages[3].content[0]`, Anthropic's `messages.3.content.0`. This module knows no
+//! route and no field.
 
 use std::fmt::{self, Write as _};
 
 /// The place of a value in a JSON document; without segments it is the document itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct FieldPath {
-    /// All segments in OpenAI's spelling, which is asked for most often.
+    /// All segments in OpenAI's spelling, the one that is asked for most often.
     text: String,
-    /// Where each segment ends in `text`, and its kind.
+    /// The end of each segment in `text`, and the segment's kind.
     segments: Vec<(usize, SegmentKind)>,
 }
 
@@ -25,7 +25,7 @@ enum SegmentKind {
 /// A step from a value to one inside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Segment<'a> {
-    /// A member of an object; the name may be a client's.
+    /// A member of an object; the name may be a client's own word.
     Field(&'a str),
     /// An element of an array, counted from 0 and written in decimal digits.
     Index(&'a str),
@@ -33,17 +33,17 @@ pub enum Segment<'a> {
     Each,
 }
 
-/// How segments are joined.
+/// The spelling of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathStyle {
-    /// OpenAI's: `messages[3].content`, and `messages[].content` for any element.
+    /// OpenAI's spelling: `messages[3].content`, and `messages[].content` for any element.
     Brackets,
-    /// Anthropic's: `messages.3.content`, and `messages.content` for any element.
+    /// Anthropic's spelling: `messages.3.content`, and `messages.content` for any element.
     Dots,
 }
 
 impl FieldPath {
-    /// True if this is the document itself.
+    /// True if this is the path of the document itself.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
@@ -122,8 +122,8 @@ impl FieldPath {
     }
 }
 
-/// Reads a path that this program's code spells as OpenAI does: `tools[].function.name`. A client's own word is no such
-/// path; it goes in by [`FieldPath::field`].
+/// Reads a path that this program's code spells as OpenAI does: `tools[].function.name`. A client's own word must not
+/// be read so; it is added with [`FieldPath::field`].
 impl From<&str> for FieldPath {
     fn from(text: &str) -> Self {
         let mut path = Self::default();
@@ -163,7 +163,7 @@ impl From<&Self> for FieldPath {
     }
 }
 
-/// In OpenAI's spelling.
+/// Writes the path in OpenAI's spelling.
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -5,12 +5,12 @@
 //!                        └── gateway process ──┘   socket   └── engine process ──┘
 //! ```
 //!
-//! One binary, two processes. The gateway speaks HTTP and never calls llama.cpp; the engine owns the model and
-//! knows no HTTP. If the engine dies, the gateway starts another and replays what was in flight.
+//! One binary, two processes. The gateway speaks HTTP and never calls llama.cpp; the engine owns the model and knows no
+//! HTTP. If the engine dies, the gateway starts another and replays the requests that were in flight.
 //!
-//! Reading order: `protocol` (what is said), `engine` (how steps are planned and text is made), `sampling`, `constrain`
-//! (what a text must obey), `llama` (the only unsafe code), `gateway` (supervision, limits), `chat` (messages, calls),
-//! `api` (routes), `config` and `cli`, `models`, `telemetry`.
+//! Reading order: `protocol` (the messages), `engine` (planning of steps, making of text), `sampling`, `constrain`
+//! (rules that a text must obey), `llama` (the only unsafe code), `gateway` (supervision, limits), `chat` (messages,
+//! calls), `api` (routes), `config` and `cli`, `models`, `telemetry`.
 
 pub mod api;
 pub mod build_info;

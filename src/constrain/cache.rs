@@ -1,15 +1,16 @@
-//! The constraints compiled last, so that a client that repeats its schema pays for it once.
+//! The constraints that were compiled last, so that a client that repeats its schema pays for it once.
 
 use super::compiled::Compiled;
 use crate::protocol::{Constraint, ConstraintError};
 use std::collections::VecDeque;
 
-/// Constraints kept at most.
+/// Largest number of constraints kept.
 const MAX_ENTRIES: usize = 64;
-/// Memory of all kept constraints at most, bytes: of their texts and of their compiled forms.
+/// Largest memory of all kept constraints, bytes: of their texts and of their compiled forms.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Least recently used first. Refusals are kept too: a client that repeats one must not cause work.
+/// The kept constraints, least recently used first. Refusals are kept too: a client that repeats one must not cause
+/// work.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     entries: VecDeque<CachedConstraint>,
@@ -24,7 +25,7 @@ struct CachedConstraint {
 }
 
 impl Cache {
-    /// The result of a constraint that is kept.
+    /// The result for a constraint, if it is kept.
     pub(super) fn get(&mut self, constraint: &Constraint) -> Option<Result<Compiled, ConstraintError>> {
         let at = self.entries.iter().rposition(|known| known.constraint == *constraint)?;
         let entry = self.entries.remove(at)?;
@@ -33,7 +34,8 @@ impl Cache {
         Some(result)
     }
 
-    /// Keeps one. `bytes` is the memory of its compiled form. The least recently used ones are dropped until all fit.
+    /// Keeps a result. `bytes` is the memory of the compiled form. The least recently used ones are dropped until all
+    /// fit.
     pub(super) fn insert(&mut self, constraint: Constraint, result: Result<Compiled, ConstraintError>, bytes: u64) {
         let bytes = bytes.saturating_add(u64::try_from(constraint.text_bytes()).unwrap_or(u64::MAX));
         if bytes > MAX_BYTES || self.get(&constraint).is_some() {

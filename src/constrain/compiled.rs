@@ -17,12 +17,13 @@ impl std::fmt::Debug for Compiled {
 }
 
 impl Compiled {
-    /// Of a matcher at the beginning of a text.
+    /// A compiled constraint, from a matcher at the beginning of a text.
     pub(super) fn new(start: llguidance::Matcher) -> Self {
         Self { start: Arc::new(start), is_costly: Arc::default() }
     }
 
-    /// The beginning of a text. It shares nothing with others, so that the tokens of a text depend on that text alone.
+    /// A matcher at the beginning of a text. It shares no parser state with other matchers, so that the tokens of a
+    /// text depend on that text alone.
     #[must_use]
     pub fn matcher(&self) -> Matcher {
         Matcher::new(self.start.deep_clone(), Arc::clone(&self.is_costly))

@@ -1,6 +1,6 @@
 //! Compiles constraints on a stack that is large enough, and remembers the last ones.
 //!
-//! Compiling has no limit of time here: the engine compiles only constraints that a trial process has compiled before
+//! Compiling has no time limit here: the engine compiles only constraints that a trial process has compiled before
 //! (`trial`).
 
 use super::{cache::Cache, compiled::Compiled, limits, message::readable, source, vocabulary::Vocabulary, walk};
@@ -15,10 +15,10 @@ use std::{
     thread,
 };
 
-/// The parsers of schemas, regexes and grammars recurse; untouched pages cost nothing.
+/// Stack for compiling, bytes. The parsers of schemas, regexes and grammars recurse; untouched pages cost nothing.
 pub(super) const STACK_BYTES: usize = 128 << 20;
 
-/// Compiles constraints for one vocabulary. Any thread may call it.
+/// Compiles constraints for one vocabulary. Callable from any thread.
 pub struct Compiler {
     factory: ParserFactory,
     writes: [bool; 256],
@@ -38,8 +38,8 @@ impl Compiler {
         Self { factory: vocabulary.factory, writes: vocabulary.writes, cache: Mutex::default() }
     }
 
-    /// The result for a constraint that is among the last ones or exceeds a limit of size; `None` if it would have to
-    /// be compiled.
+    /// The result for a constraint that is among the last ones, or that is refused without being compiled: too large,
+    /// or a choice with a character that no token can write. `None` if it would have to be compiled.
     #[must_use]
     pub fn known(&self, constraint: &Constraint) -> Option<Result<Compiled, ConstraintError>> {
         let cached = self.cache().get(constraint);
@@ -49,14 +49,14 @@ impl Compiler {
     /// Compiles a constraint, or finds it compiled.
     ///
     /// # Errors
-    /// The constraint is at fault: too long, no such keyword, impossible to fulfil, too complex. Of the kind `Busy` if
-    /// there is no thread to compile it.
+    /// The constraint is at fault: too long, an unsupported keyword, impossible to fulfil, too complex. The kind is
+    /// `Busy` if no thread could be started to compile it.
     pub fn compile(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
         self.compile_measured(constraint, 0)
     }
 
-    /// As [`Self::compile`]. `bytes` is the memory of the compiled constraint: the least recently used ones are dropped
-    /// until all fit.
+    /// Compiles as [`Self::compile`] does. `bytes` is the memory of the compiled constraint: the least recently used
+    /// ones are dropped until all fit.
     ///
     /// # Errors
     /// As [`Self::compile`].
@@ -71,7 +71,7 @@ impl Compiler {
         compiled
     }
 
-    /// As [`Self::compile`], without remembering anything: for a process of its own.
+    /// Compiles as [`Self::compile`] does, but remembers nothing: for the trial process.
     ///
     /// # Errors
     /// As [`Self::compile`].
@@ -81,20 +81,21 @@ impl Compiler {
         on_large_stack(|| self.compile_new(constraint))
     }
 
-    /// Compiles a constraint, in the trial process as in the engine. A constraint that no token of this vocabulary can
-    /// begin, or that takes too much work for some token, is refused here and not when a token is to be drawn.
+    /// Compiles a constraint, in the trial process and in the engine alike. A constraint is refused here, not when a
+    /// token is to be drawn, if no token of this vocabulary can begin it or some token takes too much work.
     fn compile_new(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
         let compiled = compile(&self.factory, constraint)?;
         walk::through(|| compiled.matcher())?;
         Ok(compiled)
     }
 
-    /// Keeps the reason why a constraint cannot be used.
+    /// Remembers the reason why a constraint cannot be used.
     pub fn refuse(&self, constraint: &Constraint, reason: ConstraintError) {
         self.cache().insert(constraint.clone(), Err(reason), 0);
     }
 
-    /// A choice is of texts that the model can write: it could else begin one and find no token to go on with.
+    /// Checks that the model can write all texts of a choice. Otherwise it could begin a text and find no token to
+    /// continue.
     fn can_write(&self, constraint: &Constraint) -> Result<(), ConstraintError> {
         let Constraint::Choice(texts) = constraint else { return Ok(()) };
         let stray = texts.iter().flat_map(|text| text.chars()).find(|c| {
@@ -111,7 +112,7 @@ impl Compiler {
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
-        // A cache is sound whatever its users were about to do.
+        // A panic of another user leaves the cache sound.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,12 +1,12 @@
 //! llama.cpp's GBNF, translated to Lark in llguidance's dialect.
 //!
 //! Lark distinguishes terminals (regular, matched by a lexer that takes the longest match) from rules (recursive). So
-//! each GBNF rule that does not recurse becomes one terminal, and in one that does, neighbours that do not are drawn
-//! together into one. A generated text always obeys the GBNF; where a terminal could end early for what follows it in a
-//! recursive rule, the longest match is generated and the shorter one is not.
+//! each GBNF rule that does not recurse becomes one terminal. In a rule that does recurse, neighbouring parts that do
+//! not are joined into one terminal. A generated text always obeys the GBNF. Where a terminal in a recursive rule could
+//! end early to make room for the part after it, only the longest match is generated.
 //!
-//! Notation: <https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md>. Beyond it, names may have
-//! underscores. Written by hand: llguidance translates GBNF only with a Python script. Its tokens (`<think>`,
+//! Notation: <https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md>. In addition, names may have
+//! underscores. Written by hand: llguidance translates GBNF only with a Python script. GBNF's tokens (`<think>`,
 //! `<[1000]>`) are refused: Lark can name tokens.
 
 mod parse;
@@ -17,32 +17,32 @@ use super::literal::quoted;
 use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid, ConstraintPlace};
 use std::fmt::Write;
 
-/// Rules at most.
+/// Largest number of rules.
 const MAX_RULES: usize = 2_000;
 
-/// Nodes that follow each other.
+/// A sequence of nodes.
 type Nodes = Vec<Node>;
 
 /// Part of a rule.
 #[derive(Debug, Clone, PartialEq)]
 enum Node {
-    /// This text.
+    /// A literal text.
     Literal(String),
     /// One character, as a regular expression.
     Class(String),
     /// A rule, by its index.
     Rule(usize),
-    /// One of these.
+    /// One of these alternatives.
     Group(Vec<Nodes>),
-    /// As often as this, without an upper bound if there is none.
+    /// A node that is repeated, with the smallest and the largest number of times; `None` is no upper bound.
     Repeat(Box<Self>, u32, Option<u32>),
 }
 
-/// All rules.
+/// The rules of a grammar.
 #[derive(Debug, Default)]
 struct Grammar {
     names: Vec<String>,
-    /// `None` while a rule is only mentioned.
+    /// The alternatives of each rule; `None` while the rule is only mentioned.
     rules: Vec<Option<Vec<Nodes>>>,
 }
 
@@ -52,10 +52,10 @@ pub(super) fn is_gbnf(text: &str) -> bool {
     text.lines().any(|line| line.split_once("::=").is_some_and(|(name, _)| is_name(name.trim())))
 }
 
-/// The same grammar in Lark's notation.
+/// Translates a grammar to Lark's notation.
 ///
 /// # Errors
-/// The line that is no GBNF, or the rule that is missing.
+/// A line is no GBNF, or a rule is missing.
 pub(super) fn to_lark(text: &str) -> Result<String, ConstraintError> {
     let grammar = parse::parse(text)?;
     let missing = |name: &str| ConstraintPlace::Grammar.predicate(Invalid, format!("has no rule '{name}'"));
@@ -74,7 +74,7 @@ pub(super) fn to_lark(text: &str) -> Result<String, ConstraintError> {
     Ok(lark.text)
 }
 
-/// For each rule whether it leads to a cycle: those that do not are found from the ends, as in a topological sort.
+/// For each rule, true if it leads to a cycle. Rules that do not are found from the ends, as in a topological sort.
 fn recursive(rules: &[&[Nodes]]) -> Vec<bool> {
     let mut users: Vec<Vec<usize>> = vec![Vec::new(); rules.len()];
     let mut open = vec![0_usize; rules.len()];
@@ -107,16 +107,16 @@ fn mentions(node: &Node, found: &mut Vec<usize>) {
     }
 }
 
-/// Lark under construction.
+/// A Lark grammar under construction.
 struct Lark {
     recursive: Vec<bool>,
     text: String,
-    /// Terminals made for neighbours.
+    /// Number of terminals made for neighbouring parts.
     terminals: usize,
 }
 
 impl Lark {
-    /// Lark distinguishes terminals from rules by their case.
+    /// The Lark name of a rule. Lark distinguishes terminals from rules by their case.
     fn name(&self, rule: usize) -> String {
         if self.recursive[rule] { format!("r{rule}") } else { format!("T{rule}") }
     }
@@ -175,7 +175,7 @@ impl Lark {
         parts.join(" | ")
     }
 
-    /// A part that recurses.
+    /// The Lark text of a part that recurses.
     fn part(&mut self, node: &Node) -> String {
         match node {
             Node::Rule(at) => self.name(*at),

@@ -1,5 +1,5 @@
-//! JSON schemas inside a Lark grammar (`%json { … }`): held to the same rules as a schema that stands alone, and
-//! compiled with the same options. The rest of the grammar is checked by llguidance.
+//! JSON schemas inside a Lark grammar (`%json { … }`): checked by the same rules as a schema that stands alone, and
+//! compiled with the same options. llguidance checks the rest of the grammar.
 
 use super::{json_style::with_options, schema};
 use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
@@ -11,7 +11,7 @@ const JSON: &str = "%json";
 /// The grammar with its schemas checked and prepared.
 ///
 /// # Errors
-/// One of them cannot be used.
+/// A schema cannot be used.
 pub(super) fn prepare(text: &str) -> Result<String, ConstraintError> {
     let mut prepared = String::with_capacity(text.len());
     let mut rest = text;
@@ -30,7 +30,7 @@ pub(super) fn prepare(text: &str) -> Result<String, ConstraintError> {
     Ok(prepared)
 }
 
-/// The byte at which the next [`JSON`] begins that is not part of a string, a regular expression or a comment.
+/// The offset of the next [`JSON`] that is not part of a string, a regular expression or a comment.
 fn next_schema(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -47,13 +47,13 @@ fn next_schema(text: &str) -> Option<usize> {
     None
 }
 
-/// The position of the next line end, from `at` on.
+/// The offset of the next line end, from `at` on.
 fn line_end(bytes: &[u8], at: usize) -> usize {
     bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| at + end)
 }
 
-/// The position after the next `end` that no backslash escapes. A string ends with its line at the latest; a regular
-/// expression may go across lines (llguidance's lexer, `lark/lexer.rs`).
+/// The offset after the next `end` that no backslash escapes. A string ends with its line at the latest; a regular
+/// expression may span lines (llguidance's lexer, `lark/lexer.rs`).
 fn after(bytes: &[u8], mut at: usize, end: u8) -> usize {
     while let Some(&byte) = bytes.get(at) {
         at += 1;

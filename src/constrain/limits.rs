@@ -1,4 +1,4 @@
-//! How large a constraint may be, and how much work it may cause. Checked before anything is parsed.
+//! Limits of the size of a constraint, and of the work that it may cause. Sizes are checked before anything is parsed.
 
 use crate::protocol::{
     Constraint, ConstraintError,
@@ -11,23 +11,23 @@ use llguidance::api::ParserLimits;
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
 /// Longest grammar, bytes.
 const MAX_GRAMMAR_BYTES: usize = 64 << 10;
-/// Longest regular expression, bytes; a schema's `pattern` too.
+/// Longest regular expression, bytes; also a schema's `pattern`.
 const MAX_REGEX_BYTES: usize = 8 << 10;
-/// Texts in a choice.
+/// Largest number of texts in a choice.
 const MAX_CHOICES: usize = 1_000;
 /// Longest text in a choice, bytes.
 const MAX_CHOICE_BYTES: usize = 4 << 10;
-/// Brackets within brackets, of regular expressions and grammars: their parsers recurse.
+/// Deepest nesting of brackets in regular expressions and grammars: their parsers recurse.
 const MAX_NESTING: usize = 100;
 
-/// Bounds of llguidance's work. The numbers are its defaults where no comment gives another reason.
+/// Sets the bounds of llguidance's work. The numbers are its defaults where no comment gives another reason.
 pub(super) fn apply(limits: &mut ParserLimits) {
     limits.max_items_in_row = 2_000;
     limits.initial_lexer_fuel = 1_000_000; // About 20 ms.
     limits.step_lexer_fuel = 200_000; // About 15 ms.
-    limits.step_max_items = 25_000; // Not 50,000: up to 3 µs each where rules are long, so some 50 ms.
+    limits.step_max_items = 25_000; // Not 50,000: each takes up to 3 µs where rules are long, so some 50 ms.
     limits.max_grammar_size = 200_000; // Not 500,000: our schemas have 64 KiB.
-    limits.max_lexer_states = 50_000; // Not 250,000: 1–2 kB each, for each sequence.
+    limits.max_lexer_states = 50_000; // Not 250,000: each takes 1–2 kB, for each sequence.
     limits.precompute_large_lexemes = true;
     limits.verbose_errors = false; // They contain the text generated so far.
 }
@@ -35,7 +35,7 @@ pub(super) fn apply(limits: &mut ParserLimits) {
 /// Checks that a constraint is small enough to be parsed.
 ///
 /// # Errors
-/// Which limit it exceeds.
+/// The constraint exceeds a limit; the error names it.
 pub(super) fn check(constraint: &Constraint) -> Result<(), ConstraintError> {
     match constraint {
         Constraint::JsonObject => Ok(()),
@@ -49,10 +49,10 @@ pub(super) fn check(constraint: &Constraint) -> Result<(), ConstraintError> {
     }
 }
 
-/// Checks a regular expression, anywhere in a constraint.
+/// Checks a regular expression, wherever it is in a constraint.
 ///
 /// # Errors
-/// Which limit it exceeds, or that it is cut off.
+/// The expression exceeds a limit, which the error names, or it is cut off.
 pub(super) fn regex(at: &ConstraintPlace, text: &str) -> Result<(), ConstraintError> {
     at_most(at, text, MAX_REGEX_BYTES)?;
     // llguidance drops such a backslash.
@@ -80,8 +80,8 @@ fn at_most(at: &ConstraintPlace, text: &str, max: usize) -> Result<(), Constrain
     Err(at.clone().predicate(TooLarge, format!("has {} bytes; at most {max} are accepted", text.len())))
 }
 
-/// Counts brackets that no backslash escapes. Brackets in quotes and classes count too, which is wrong only about texts
-/// that have a hundred more opening than closing ones.
+/// Checks the nesting of brackets that no backslash escapes. Brackets in quotes and classes count too, which is wrong
+/// only for texts that have a hundred more opening than closing brackets.
 fn nesting(at: &ConstraintPlace, text: &str) -> Result<(), ConstraintError> {
     let (mut depth, mut escaped) = (0_usize, false);
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! A text as a literal of a grammar.
+//! Texts as literals of a grammar.
 
 use std::fmt::Write;
 

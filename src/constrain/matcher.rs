@@ -8,16 +8,16 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Items of the parser, and fuel of the lexer, from which on a mask is much work: about 2 ms.
+/// Numbers of parser items and of lexer fuel from which on a mask is much work: about 2 ms.
 const MUCH: (usize, u64) = (2_000, 20_000);
 
-/// The state of one constrained text. Every error is final: the text must end with it.
+/// The state of one constrained text. Every error is final: the text must end then.
 pub struct Matcher {
     inner: llguidance::Matcher,
     mask: SimpleVob,
-    /// True if `mask` is that of the present state.
+    /// True if `mask` belongs to the present state.
     is_current: bool,
-    /// True if some mask of this constraint was much work: known to all of its texts.
+    /// True if some mask of this constraint was much work. Shared by all texts under the constraint.
     is_costly: Arc<AtomicBool>,
 }
 
@@ -32,21 +32,21 @@ impl Matcher {
         Self { inner, mask: SimpleVob::new(), is_current: false, is_costly }
     }
 
-    /// True if [`Self::allowed`] is known and takes no time.
+    /// True if the result of [`Self::allowed`] is known already, so that the call takes no time.
     #[must_use]
     pub fn is_prepared(&self) -> bool {
         self.is_current || self.inner.is_error()
     }
 
-    /// True if a mask under this constraint has been much work: milliseconds, for a text that waits while others go on.
+    /// True if a mask under this constraint was much work: milliseconds, so a text with it waits while others go on.
     #[must_use]
     pub fn is_costly(&self) -> bool {
         self.is_costly.load(Ordering::Relaxed)
     }
 
-    /// The tokens that may come next: bit `id % 32` of word `id / 32`. Those that end a text are among them exactly
-    /// where the constraint is fulfilled. Takes microseconds mostly and some 50 ms at worst, bounded by work
-    /// (`limits::apply`) and not by the clock; nothing when it was asked for since the last token.
+    /// The tokens that may come next: bit `id % 32` of word `id / 32`. Tokens that end a text are among them exactly
+    /// where the constraint is fulfilled. A call takes microseconds mostly and some 50 ms at worst, bounded by work
+    /// (`limits::apply`) and not by the clock; a repeated call before the next token takes no time.
     ///
     /// # Errors
     /// If nothing may come next, or the constraint turns out too complex.
@@ -70,10 +70,10 @@ impl Matcher {
         self.inner.consume_token(token.0).map_err(|error| readable(&error.to_string()))
     }
 
-    /// Takes in the tokens that must come next, up to where there is a choice again, and returns them; mostly none.
+    /// Takes in the tokens that must come next, up to the next choice, and returns them; mostly there are none.
     ///
-    /// They are written as the model's tokenizer would write them together with the token before. A last one that could
-    /// be the beginning of a longer token is left to the model.
+    /// They are spelled as the model's tokenizer would write them together with the token before. A last token that
+    /// could be the beginning of a longer one is left to the model.
     pub fn forced(&mut self) -> Vec<Token> {
         self.is_current = false;
         // An error shows in the next call of `allowed`.

@@ -1,4 +1,4 @@
-//! llguidance's errors as errors of a constraint, in words for its author.
+//! Turns llguidance's errors into errors of a constraint, in words for its author.
 
 use crate::protocol::{
     ConstraintError,
@@ -8,7 +8,7 @@ use crate::protocol::{
 /// Longest message about a constraint, characters.
 const MAX_MESSAGE: usize = 600;
 
-/// llguidance's message without the parts that are for its developers.
+/// The error for a message of llguidance, without the parts that are for its developers.
 pub(super) fn readable(message: &str) -> ConstraintError {
     let message = message.split("\n<").next().unwrap_or_default().trim();
     if message.contains("oneOf constraints are not supported") {

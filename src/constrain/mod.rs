@@ -5,11 +5,11 @@
 //!                                                  ▲ Vocabulary                          ▲ advance(token)
 //! ```
 //!
-//! Owns the vocabulary's trie, the cache of compiled constraints, and the limits of constraints. Fails closed: a
-//! constraint that does not compile, or becomes too much work half-way through a text, is an error and never an
-//! unconstrained text. It knows neither scheduling nor sampling. The engine chooses the threads that call it, and has
-//! new constraints tried out in a process of their own first (`trial`). `docs/STRUCTURED_OUTPUT.md` lists the keywords
-//! of JSON schema that work; a test keeps that true.
+//! Owns the vocabulary's trie, the cache of compiled constraints, and the limits of constraints. A constraint that does
+//! not compile, or becomes too much work half-way through a text, is an error: the text never goes on without it. The
+//! module knows neither scheduling nor sampling. The engine chooses the threads that call it, and has new constraints
+//! tried out in a separate process first (`trial`). `docs/STRUCTURED_OUTPUT.md` lists the keywords of JSON schema that
+//! work; a test keeps the list true.
 
 mod cache;
 mod compiled;

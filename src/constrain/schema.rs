@@ -1,4 +1,4 @@
-//! The check of a JSON schema before it is compiled: its size, and that no keyword in it would be ignored.
+//! The check of a JSON schema before it is compiled: its size, and that none of its keywords would be ignored.
 //!
 //! llguidance refuses keywords that it does not implement, but only those of the schema's draft, and with messages for
 //! its developers. Here every keyword that restricts and does not work is refused by name and place, whatever the
@@ -19,21 +19,21 @@ pub(super) use controls::need_unicode_escapes;
 use serde_json::{Map, Value};
 use steps::Steps;
 
-/// Schemas within schemas.
+/// Deepest nesting of schemas within schemas.
 const MAX_DEPTH: usize = 32;
 /// Longest name of a property, bytes.
 const MAX_NAME_BYTES: usize = 256;
-/// Definitions of the whole schema.
+/// Largest number of definitions in the whole schema.
 const MAX_DEFINITIONS: usize = 256;
-/// Values in one `enum`.
+/// Largest number of values in one `enum`.
 const MAX_ENUM: usize = 1_000;
-/// Items, characters or properties that a bound may ask for or permit.
+/// Largest number of items, characters or properties that a bound may ask for or permit.
 const MAX_COUNT: u64 = 100_000;
-/// Beyond this an `f64` misses integers, and llguidance computes in `f64`; beyond 2^63 it negates the least `i64` for
-/// ever.
+/// Largest integer. Beyond it an `f64` misses integers, and llguidance computes in `f64`; beyond 2^63 llguidance
+/// negates the least `i64` for ever.
 const MAX_INTEGER: u64 = 1 << 53;
 
-/// Keywords that restrict a value and are not implemented. `nullable` is OpenAPI's, `x-guidance` the compiler's own.
+/// Keywords that restrict a value and are not implemented. `nullable` is OpenAPI's, `x-guidance` llguidance's own.
 pub(super) const REFUSED: [&str; 20] = [
     "not",
     "if",
@@ -56,14 +56,14 @@ pub(super) const REFUSED: [&str; 20] = [
     "nullable",
     "x-guidance",
 ];
-/// Of these, the ones that restrict nothing when they are `false`.
+/// The refused keywords that restrict nothing when they are `false`.
 const HARMLESS_WHEN_FALSE: [&str; 3] = ["uniqueItems", "nullable", "$recursiveAnchor"];
 
-/// Parses and checks a schema. Keywords that llguidance needs no more are taken out, and patterns that its formats lack
-/// are put in.
+/// Parses and checks a schema. Keywords that llguidance does not need any more are removed, and patterns that its
+/// formats lack are added.
 ///
 /// # Errors
-/// Which keyword cannot be used and where, or which limit is exceeded.
+/// A keyword cannot be used, or a limit is exceeded; the error names the keyword and its place, or the limit.
 pub(super) fn prepare(text: &str) -> Result<Value, ConstraintError> {
     let not_json = |error| ConstraintPlace::Schema.predicate(Invalid, format!("is not JSON: {error}"));
     let mut schema: Value = serde_json::from_str(text).map_err(not_json)?;
@@ -136,7 +136,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Schemas by name.
+    /// Checks the schemas in an object, and their names.
     fn named(&mut self, schemas: &mut Value, at: &str, depth: usize) -> Result<(), ConstraintError> {
         let Value::Object(schemas) = schemas else { return Err(place(at).predicate(Invalid, "is not an object")) };
         for (name, schema) in schemas.iter_mut() {
@@ -155,7 +155,7 @@ fn place(pointer: &str) -> ConstraintPlace {
     ConstraintPlace::InSchema(pointer.to_owned())
 }
 
-/// Refuses keywords that do not work, and takes out those that restrict nothing. Which draft a schema names makes no
+/// Refuses keywords that do not work, and removes those that restrict nothing. The draft that a schema names makes no
 /// difference here.
 fn tidy(schema: &mut Map<String, Value>, at: &str) -> Result<(), ConstraintError> {
     schema.retain(|keyword, value| {
@@ -171,7 +171,7 @@ fn tidy(schema: &mut Map<String, Value>, at: &str) -> Result<(), ConstraintError
     }
 }
 
-/// Checks that concern several keywords of one schema at once.
+/// Makes the checks that concern several keywords of one schema at once.
 fn rules(schema: &Map<String, Value>, at: &str) -> Result<(), ConstraintError> {
     let array = |keyword: &str| schema.get(keyword).and_then(Value::as_array);
     let here = |keyword: &str| place(&format!("{at}/{keyword}"));
@@ -181,12 +181,13 @@ fn rules(schema: &Map<String, Value>, at: &str) -> Result<(), ConstraintError> {
     for name in array("required").into_iter().flatten().filter_map(Value::as_str) {
         check_name(name, &format!("{at}/required"))?;
     }
-    // Only newer drafts know `prefixItems` and only older ones the others: together they mean different things to each.
+    // Only newer drafts know `prefixItems` and only older ones the other two: each draft would understand the
+    // combination differently.
     if schema.contains_key("prefixItems") && (schema.contains_key("additionalItems") || array("items").is_some()) {
         let message = "cannot be used together with 'additionalItems' or an array of 'items'";
         return Err(here("prefixItems").predicate(Invalid, message));
     }
-    // Nothing keeps a model from giving two free properties the same name, and then they count as one.
+    // A model may give two free properties the same name, and then they count as one.
     let least = schema.get("minProperties").and_then(Value::as_u64).unwrap_or(0);
     let required = u64::try_from(array("required").map_or(0, Vec::len)).unwrap_or(u64::MAX);
     let free = schema.get("additionalProperties") != Some(&Value::Bool(false)) || schema.contains_key("patternProperties");
@@ -204,7 +205,7 @@ fn check_name(name: &str, at: &str) -> Result<(), ConstraintError> {
     Err(place(at).sentence(TooLarge, format!("a name has {} bytes; at most {MAX_NAME_BYTES} are accepted", name.len())))
 }
 
-/// References stay inside the schema, by plain paths.
+/// Checks that a reference stays inside the schema and is a plain path.
 fn check_reference(reference: &str, at: &str) -> Result<(), ConstraintError> {
     let inside = reference == "#" || reference.starts_with("#/");
     if inside && !reference.contains(['~', '%']) {
@@ -218,13 +219,13 @@ fn check_reference(reference: &str, at: &str) -> Result<(), ConstraintError> {
 fn count(value: &Value, at: &str) -> Result<(), ConstraintError> {
     match value.as_u64() {
         Some(count) if count <= MAX_COUNT => Ok(()),
-        // JSON schema allows 3.0, the compiler does not.
+        // JSON schema allows 3.0, llguidance does not.
         Some(_) | None => Err(place(at).predicate(Invalid, format!("must be an integer from 0 to {MAX_COUNT}"))),
     }
 }
 
-/// Numbers must survive `f64`: integers up to 2^53, and numbers with a point or an exponent below it. `serde_json`
-/// has read the latter into an `f64` already, so that one of 2^53 may have been another number.
+/// Checks that numbers survive `f64`: integers up to 2^53, and numbers with a point or an exponent below it.
+/// `serde_json` has already read the latter into an `f64`, so that one of 2^53 may have been another number.
 fn exact(value: &Value, at: &str) -> Result<(), ConstraintError> {
     match value {
         Value::Number(number) => {

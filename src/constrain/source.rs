@@ -20,7 +20,8 @@ pub(super) fn grammar(constraint: &Constraint) -> Result<TopLevelGrammar, Constr
     }
 }
 
-/// The whole text matches, so that anchors at the very ends change nothing; anywhere else llguidance refuses them.
+/// The grammar of a regular expression. The whole text must match, so anchors at its very ends change nothing;
+/// llguidance refuses them anywhere else.
 fn regex(text: &str) -> Result<TopLevelGrammar, ConstraintError> {
     let text = text.strip_prefix('^').unwrap_or(text);
     let text = match text.strip_suffix('$') {

@@ -1,18 +1,19 @@
-//! The tokens of a text that a constraint forces: those that the model's own tokenizer would write.
+//! The tokens of a text that a constraint forces: the tokens that the model's own tokenizer would write.
 //!
-//! A model that is made to spell `"temperature":` letter by letter goes on worse than one that reads it as it was
-//! trained to. A text that the tokenizer cannot write byte for byte (a part of a character) is written greedily, the
-//! longest token first.
+//! A model that is made to spell `"temperature":` letter by letter continues worse than one that reads the text as it
+//! was trained to. A text that the tokenizer cannot write byte for byte (a part of a character) is written greedily,
+//! the longest token first.
 
 use crate::protocol::Token;
 use llguidance::toktrie::{TokTrie, TokenId, TokenizerEnv};
 use std::sync::Arc;
 
-/// Turns a text that follows another one into tokens.
+/// Turns a text that follows other text into tokens.
 pub type SpellFn = Arc<dyn Fn(&str) -> Vec<Token> + Send + Sync>;
 
-/// Bytes that are written at a time. The engine thread does it, with an ordinary stack, and some models' pre-tokenizers
-/// recurse for each character; longer texts are cut, which may cost a token at each cut.
+/// Largest number of bytes that are turned into tokens at a time. The engine thread does it, with an ordinary stack,
+/// and some models' pre-tokenizers recurse for each character. Longer texts are cut, which may cost a token at each
+/// cut.
 const MAX_SPELLED: usize = 1 << 10;
 
 /// llguidance's view of a tokenizer.
@@ -26,7 +27,7 @@ impl Spelling {
         Self { trie, spell }
     }
 
-    /// The tokenizer's own tokens, if they have exactly this text.
+    /// The tokenizer's own tokens for a text, if their bytes are exactly this text.
     fn canonical(&self, text: &str) -> Option<Vec<TokenId>> {
         let tokens: Vec<TokenId> = (self.spell)(text).into_iter().map(|Token(id)| id).collect();
         let is_known = tokens.iter().all(|&id| usize::try_from(id).is_ok_and(|id| id < self.trie.vocab_size()));
@@ -43,7 +44,7 @@ impl TokenizerEnv for Spelling {
         let Ok(mut text) = std::str::from_utf8(bytes) else { return self.trie.greedy_tokenize(bytes) };
         let mut tokens = Vec::new();
         while !text.is_empty() {
-            // A character has four bytes at most, so the cut is not at 0.
+            // A character has at most four bytes, so the cut is not at 0.
             let cut = (0..=MAX_SPELLED.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
             let (now, later) = text.split_at(cut);
             tokens.extend(self.canonical(now).unwrap_or_else(|| self.trie.greedy_tokenize(now.as_bytes())));

@@ -6,7 +6,7 @@ use super::{Compiled, Compiler, Matcher, Piece, Vocabulary, Words};
 use crate::protocol::{Constraint, ConstraintErrorKind, ConstraintPlace, Token};
 use std::sync::{Arc, OnceLock};
 
-/// Ends a text. Its neighbour is a control token.
+/// The token that ends a text. The next one is a control token.
 const END: Token = Token(256);
 const CONTROL: Token = Token(257);
 /// The token with the text ` the`.
@@ -29,7 +29,7 @@ fn compiler() -> &'static Compiler {
     })
 }
 
-/// A constraint as something that accepts or rejects texts, byte by byte.
+/// A constraint as an automaton that accepts or rejects texts, byte by byte.
 #[derive(Debug)]
 pub(in crate::constrain) struct Automaton(Compiled);
 
@@ -56,7 +56,7 @@ fn may(matcher: &mut Matcher, token: Token) -> bool {
     matcher.allowed().is_ok_and(|allowed| allowed[word] >> bit & 1 == 1)
 }
 
-/// Advances if that is allowed.
+/// Advances if the token is allowed. Returns whether it was.
 fn push(matcher: &mut Matcher, token: Token) -> bool {
     !matcher.is_finished() && may(matcher, token) && matcher.advance(token).is_ok()
 }
@@ -395,7 +395,7 @@ fn impossible_constraints_are_refused() {
     assert_eq!(accepted, Vec::<&str>::new());
 }
 
-/// The text that must follow another one.
+/// The forced text after `text`.
 fn forced_after(constraint: &Constraint, text: &str) -> String {
     let mut matcher = compiler().compile(constraint).unwrap().matcher();
     assert!(text.bytes().all(|byte| push(&mut matcher, Token(byte.into()))), "{text}");

@@ -10,28 +10,29 @@ use llguidance::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Tokens with more bytes are never drawn under a constraint: the trie's depth is bounded (1,024), and its builder
-/// recurses.
+/// Largest size of a token that can be drawn under a constraint, bytes: the trie's depth is bounded (1,024), and its
+/// builder recurses.
 const MAX_PIECE_BYTES: usize = 512;
-/// Bytes of all tokens: the trie has at most as many nodes, and an offset in it has 22 bits. The largest vocabularies
-/// in use, of 262,144 tokens, have about half of it.
+/// Largest size of all tokens together, bytes: the trie has at most as many nodes, and an offset in it has 22 bits. The
+/// largest vocabularies in use, of 262,144 tokens, take about half of it.
 const MAX_BYTES: usize = (1 << 22) - 2;
 
 /// The part that a token plays in a constrained text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// It adds these bytes to a text.
+    /// The token adds these bytes to a text.
     Text(&'a [u8]),
-    /// It adds nothing; a Lark grammar may name it as it is spelled, such as `<|im_start|>`.
+    /// The token adds nothing to a text. A Lark grammar may name it as it is spelled, such as `<|im_start|>`.
     Special(&'a [u8]),
-    /// It ends a text: allowed where the constraint is fulfilled, and only there.
+    /// The token ends a text: it is allowed where the constraint is fulfilled, and only there.
     End(&'a [u8]),
 }
 
 /// A model's vocabulary, ready for constraints.
 pub struct Vocabulary {
     pub(super) factory: ParserFactory,
-    /// By byte, whether any token of text has it. Vocabularies lack some that are in no text they were made from.
+    /// For each byte value, true if some text token has it. Vocabularies lack bytes that no text they were made from
+    /// has.
     pub(super) writes: [bool; 256],
 }
 
@@ -41,8 +42,8 @@ impl std::fmt::Debug for Vocabulary {
     }
 }
 
-/// The tokens of a model as llguidance spells them, in the order of their ids. A [`Vocabulary`] is made from them, here
-/// or in another process.
+/// The tokens of a model in llguidance's spelling, in the order of their ids. A [`Vocabulary`] is made from them, in
+/// this process or in another one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Words {
     words: Vec<Vec<u8>>,
@@ -53,12 +54,12 @@ impl Words {
     /// The tokens with ids below `size`.
     ///
     /// # Errors
-    /// If they are too many for the trie.
+    /// If the tokens have more bytes than the trie can hold.
     pub fn new<'a>(size: u32, piece: impl Fn(Token) -> Piece<'a>) -> Result<Self, ConstraintError> {
         let mut ends = Vec::new();
         let words: Vec<Vec<u8>> = (0..size)
             .map(|id| match piece(Token(id)) {
-                // The marker is no UTF-8, so that a text never has it; a token that begins with it must not look
+                // The marker is no UTF-8, so that no text contains it; a text token that begins with it must not look
                 // special.
                 Piece::Text(bytes) if bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) => Vec::new(),
                 Piece::Text(bytes) => within(bytes).to_vec(),
@@ -78,11 +79,11 @@ impl Words {
 }
 
 impl Vocabulary {
-    /// For these tokens; `spell` is how the model's tokenizer writes a text that goes on another one. Takes some
-    /// hundreds of milliseconds for 50,000 tokens.
+    /// The vocabulary of these tokens. `spell` turns a text that continues other text into tokens, as the model's
+    /// tokenizer does. Takes some hundreds of milliseconds for 50,000 tokens.
     ///
     /// # Errors
-    /// If llguidance cannot use them.
+    /// If llguidance cannot use the tokens.
     pub fn new(words: &Words, spell: SpellFn) -> Result<Self, ConstraintError> {
         let Words { words, ends } = words;
         let mut writes = [false; 256];
@@ -110,7 +111,7 @@ fn within(bytes: &[u8]) -> &[u8] {
     if bytes.len() <= MAX_PIECE_BYTES { bytes } else { b"" }
 }
 
-/// A special token in llguidance's convention; nameless ones are never allowed.
+/// A special token in llguidance's convention. A token without a name stays empty and is never allowed.
 fn marked(spelled: &[u8]) -> Vec<u8> {
     match within(spelled) {
         b"" => Vec::new(),

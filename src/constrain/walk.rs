@@ -1,18 +1,19 @@
-//! Follows a constraint for some tokens, as a model would that draws any token that may come: a constraint whose masks
-//! are more work than is allowed is then known before a text begins.
+//! Follows a constraint for some tokens, as a model would that draws any token that may come. If the constraint's masks
+//! are too much work, that is known before a text begins.
 
 use super::matcher::Matcher;
 use crate::protocol::{ConstraintError, ConstraintErrorKind, Token};
 
 /// Number of texts that are begun.
 const WALKS: u64 = 4;
-/// Most tokens that each text gets.
+/// Largest number of tokens that each text gets.
 const TOKENS: u32 = 24;
 
-/// Follows it some times, the same way each time it is asked. `copy` is a matcher at the beginning of a text.
+/// Follows a constraint through [`WALKS`] texts, the same ones at every call. `copy` makes a matcher at the beginning
+/// of a text.
 ///
 /// # Errors
-/// It is too much work. A text that cannot go on is no error: it ends, and other texts may go on.
+/// The constraint is too much work. A text that cannot continue is no error: it ends, and other texts may continue.
 pub(super) fn through(copy: impl Fn() -> Matcher) -> Result<(), ConstraintError> {
     for seed in 0..WALKS {
         match follow(copy(), Dice(seed)) {
@@ -34,11 +35,11 @@ fn follow(mut matcher: Matcher, mut dice: Dice) -> Result<(), ConstraintError> {
     Ok(())
 }
 
-/// A seeded generator (Knuth's MMIX constants): nothing here has to be unforeseeable.
+/// A seeded generator (Knuth's MMIX constants): nothing here has to be unpredictable.
 struct Dice(u64);
 
 impl Dice {
-    /// One of the bits that are set, as a token.
+    /// One of the bits that are set, as a token; `None` if none is set.
     fn pick(&mut self, mask: &[u32]) -> Option<Token> {
         let set = mask.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,7 +1,7 @@
 //! Shared by the engine's threads: the commands of the engine thread, the counters of its progress that the gateway
 //! asks for, and the function that starts a thread.
 //!
-//! Owns nothing. `serve` sends commands, `worker` or `embedding` carries them out.
+//! Owns nothing. `serve` sends the commands; `worker` or `embedding` carries them out.
 
 use crate::constrain::Matcher;
 use crate::protocol::{Asked, FrameError, GenerationError, Prospect, SequenceId, SequenceRequest};
@@ -10,33 +10,35 @@ use std::{
     thread,
 };
 
-/// Constraints are followed by code that recurses, on the engine thread and where resumed sequences catch up.
+/// Stack of the engine thread, and of the threads on which resumed sequences catch up, bytes: constraints are followed
+/// by code that recurses.
 pub(super) const ENGINE_STACK_BYTES: usize = 64 << 20;
 
-/// A command to the engine thread of a model that generates. The one of a model that embeds gets batches of inputs.
+/// A command to the engine thread of a model that generates. The engine thread of a model that embeds gets batches of
+/// inputs instead.
 #[derive(Debug)]
 pub(super) enum WorkerCommand {
-    /// Generate.
+    /// Generate a sequence.
     Submit {
         /// The sequence to generate.
         request: Box<SequenceRequest>,
-        /// The state of its constraint after the `resume` tokens; there if the request has a constraint.
+        /// The state of the sequence's constraint after the `resume` tokens; present if the request has a constraint.
         matcher: Option<Box<Matcher>>,
     },
-    /// A submission failed on its way to the engine thread: report that.
+    /// Report that a submission failed on its way to the engine thread.
     Refuse(SequenceId, GenerationError),
     /// Forget a sequence.
     Cancel(SequenceId),
-    /// Predict how a request would fare.
+    /// Forecast a request.
     Forecast(Asked<Prospect>),
 }
 
-/// Read by the inbox thread, for the gateway's heartbeat.
+/// The progress of the engine thread. The inbox thread reads it for the gateway's heartbeat.
 #[derive(Debug, Default)]
 pub(super) struct StepProgress {
-    /// Steps finished.
+    /// Number of steps finished.
     pub(super) steps: AtomicU64,
-    /// True if there is work.
+    /// True if the engine thread has work.
     pub(super) busy: AtomicBool,
 }
 
@@ -44,10 +46,10 @@ pub(super) struct StepProgress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Disconnected;
 
-/// Starts a thread with a stack of so many bytes; 0 leaves the size to the system.
+/// Starts a thread with a stack of `stack_bytes`; 0 leaves the size to the system.
 ///
 /// # Errors
-/// The system gives no thread.
+/// The system starts no thread.
 pub(super) fn spawn<T: Send + 'static>(
     name: &str,
     stack_bytes: usize,

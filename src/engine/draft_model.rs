@@ -1,13 +1,14 @@
 //! Guesses the next tokens of a text with a smaller model, which gives its likeliest tokens one after the other.
 //!
-//! Owns the draft model's runner and the contents of its slots, which have nothing to do with the slots of the model
-//! that is served. It computes prompts of its own, a bounded number of rows in each step, so a sequence gets its first
-//! draft when its prompt is through. A failure costs drafts and nothing else.
+//! Owns the draft model's runner and the contents of its slots, which are independent of the slots of the model that is
+//! served. It computes prompts of its own, a bounded number of rows in each step, so a sequence gets its first draft
+//! after its prompt is computed. A failure costs drafts and nothing else.
 
 use crate::engine::runner::{KvOp, ModelRunner, Row, Slot, Step};
 use crate::protocol::{SequenceId, Token};
 
-/// Rows of prompts, of all sequences together, that are computed in one step: running streams wait for them.
+/// Largest number of prompt rows, of all sequences together, that are computed in one step: running streams wait for
+/// them.
 const MAX_PROMPT_ROWS: u32 = 64;
 
 /// A sequence that wants a draft.
@@ -15,21 +16,21 @@ const MAX_PROMPT_ROWS: u32 = 64;
 pub(super) struct Wanted<'t> {
     /// The sequence to guess for.
     pub(super) id: SequenceId,
-    /// All its tokens so far; not empty.
+    /// All tokens of the sequence so far; not empty.
     pub(super) tokens: &'t [Token],
-    /// Tokens to guess at most, ≥ 1.
+    /// Largest number of tokens to guess, ≥ 1.
     pub(super) max_tokens: u32,
 }
 
 /// The content of a slot of the draft model.
 #[derive(Debug, Default)]
 struct Held {
-    /// The sequence that it was last used for.
+    /// The sequence that the slot was last used for.
     id: Option<SequenceId>,
     tokens: Vec<Token>,
 }
 
-/// A draft in the making.
+/// A draft that is being made.
 struct Draft<'t> {
     wanted: Wanted<'t>,
     slot: usize,
@@ -39,20 +40,20 @@ struct Draft<'t> {
 /// See the module.
 pub(super) struct DraftModel<'a> {
     runner: &'a mut dyn ModelRunner,
-    /// Ids below this are tokens of the model that is served.
+    /// Size of the vocabulary of the model that is served; a guess must be below it.
     vocabulary_size: u32,
     slots: Vec<Held>,
 }
 
 impl<'a> DraftModel<'a> {
-    /// Guesses with an empty `runner` for a model with so many tokens, which mean the same to both.
+    /// A draft model with an empty `runner`, for a model of `vocabulary_size` tokens, which mean the same to both.
     pub(super) fn new(runner: &'a mut dyn ModelRunner, vocabulary_size: u32) -> Self {
         let slots = (0..runner.limits().slots).map(|_| Held::default()).collect();
         Self { runner, vocabulary_size, slots }
     }
 
-    /// A guess for each sequence that one could be made for, none of them empty. `is_live` is true for sequences that
-    /// may come again.
+    /// Makes a guess for each sequence if it can; none is empty. `is_live` returns true for sequences that may ask
+    /// again.
     pub(super) fn draft(&mut self, wanted: &[Wanted<'_>], is_live: impl Fn(SequenceId) -> bool) -> Vec<(SequenceId, Vec<Token>)> {
         for slot in &mut self.slots {
             slot.id = slot.id.filter(|id| is_live(*id));
@@ -60,7 +61,7 @@ impl<'a> DraftModel<'a> {
         let mut drafts: Vec<Draft<'_>> = wanted.iter().filter_map(|wanted| self.begin(*wanted)).collect();
         let longest = drafts.iter().map(|draft| draft.wanted.max_tokens).max().unwrap_or(0);
         for round in 0..longest {
-            // Prompts go on in the first round only.
+            // Prompts are continued in the first round only.
             if !self.extend(&mut drafts, if round == 0 { MAX_PROMPT_ROWS } else { 1 }) {
                 break;
             }
@@ -69,8 +70,8 @@ impl<'a> DraftModel<'a> {
         made.map(|draft| (draft.wanted.id, draft.tokens)).collect()
     }
 
-    /// The slot of a sequence, or the free one with the longest beginning of it. `None` if the draft model lacks some
-    /// of its tokens, or room for them.
+    /// Begins a draft in the sequence's slot, or in the free slot that shares the longest beginning with it. `None` if
+    /// no slot is free, or the draft model lacks some of the tokens, or room for them.
     fn begin<'t>(&mut self, wanted: Wanted<'t>) -> Option<Draft<'t>> {
         let limits = self.runner.limits();
         let len = u32::try_from(wanted.tokens.len()).ok()?;
@@ -86,8 +87,9 @@ impl<'a> DraftModel<'a> {
         Some(Draft { wanted, slot, tokens: Vec::new() })
     }
 
-    /// Computes missing tokens of each slot in one step, and adds a token to each draft that is short and whose slot
-    /// then lacks none. Slots that lack more than one token share `prompt_rows`. False if no token was added.
+    /// Computes missing tokens of each slot in one step. Then adds a token to each draft that is not long enough and
+    /// whose slot lacks no token. Slots that lack more than one token share `prompt_rows`. Returns false if no token
+    /// was added.
     fn extend(&mut self, drafts: &mut [Draft<'_>], prompt_rows: u32) -> bool {
         drafts.sort_by_key(|draft| draft.slot);
         let mut step = Step::default();
@@ -117,8 +119,8 @@ impl<'a> DraftModel<'a> {
         added
     }
 
-    /// Adds rows for the tokens that a draft's slot lacks to a step and returns how many of them count against `room`:
-    /// one row always has room, and more than one only within it.
+    /// Adds rows to a step for the tokens that a draft's slot lacks. Returns the number of rows that count against
+    /// `room`: a single row always fits, several only within the room.
     fn plan(&mut self, draft: &Draft<'_>, room: u32, step: &mut Step) -> u32 {
         let Draft { wanted, slot, tokens } = draft;
         let limits = self.runner.limits();
@@ -130,7 +132,7 @@ impl<'a> DraftModel<'a> {
         let all = || wanted.tokens.iter().chain(tokens).copied();
         let len = wanted.tokens.len() + tokens.len();
         let common = held.iter().zip(all()).take_while(|(a, b)| **a == *b).count();
-        // The last token is computed for its logits. A content that cannot be cut is begun anew.
+        // The last token is computed for its logits. A content that cannot be cut is computed from the beginning.
         let keep = if common == held.len() && common < len { common } else { common.min(len - 1) };
         let keep = if keep < held.len() && !limits.can_truncate { 0 } else { keep };
         let is_prompt = len - keep > 1;
@@ -149,7 +151,7 @@ impl<'a> DraftModel<'a> {
         if is_prompt { number(step.rows.len() - before) } else { 0 }
     }
 
-    /// Empties every slot, whatever it holds.
+    /// Empties every slot.
     fn forget_all(&mut self) {
         let kv = (0..self.runner.limits().slots).map(|slot| KvOp::Truncate { slot: Slot(slot), keep: 0 }).collect();
         if let Err(error) = self.runner.execute(&Step { kv, rows: Vec::new() }) {

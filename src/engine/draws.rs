@@ -1,8 +1,8 @@
 //! Draws tokens and scores prompt tokens after a step, one sequence after the other or several at once.
 //!
-//! Sequences know nothing of each other here, so the drawn tokens do not depend on how many threads draw. Owns the
-//! threads for that and the buffers of each. Several at once pays where a GPU computes: 64 draws from 128,000 tokens
-//! take as long as a step.
+//! A draw uses nothing of other sequences, so the drawn tokens do not depend on the number of threads. Owns these
+//! threads and the buffers of each. Several at once pays where a GPU computes: 64 draws from 128,000 tokens take as
+//! long as a step.
 
 use super::{
     generation::GenerationState,
@@ -17,14 +17,14 @@ use std::{
     time::Instant,
 };
 
-/// Draws that take less together are done by one thread: waking others takes some 20 µs.
+/// Total time of draws from which on several threads share them, seconds: waking other threads takes some 20 µs.
 const WORTH_SHARING_SECONDS: f64 = 100e-6;
 /// Weight of a new measurement of the time of a draw.
 const NEW_WEIGHT: f64 = 0.1;
 
-/// A sequence's part of a step.
+/// The part of a step that belongs to one sequence.
 pub(super) struct Draw<'a> {
-    /// Its rows, by position.
+    /// The rows of the sequence, by position.
     pub(super) rows: &'a [Row],
     /// The logits of each row that asked for them.
     pub(super) logits: Vec<Option<&'a [f32]>>,
@@ -35,7 +35,8 @@ pub(super) struct Draw<'a> {
 pub(super) struct Drawn {
     pub(super) generation: GenerationState,
     pub(super) output: SequenceOutput,
-    /// `None` if the rows only scored the prompt, or could not even do that: `output.finish` has the error then.
+    /// The drawn tokens. `None` if the rows only scored the prompt, or could not even do that; `output.finish` then has
+    /// the error.
     pub(super) sampled: Option<Sampled>,
 }
 
@@ -52,7 +53,7 @@ impl Draw<'_> {
         Drawn { generation: self.generation, output, sampled }
     }
 
-    /// Scores prompt tokens. Returns the first row whose logits are to be drawn from.
+    /// Scores prompt tokens. Returns the index of the first row whose logits are to be drawn from.
     fn score(
         &mut self,
         tokenizer: &dyn Tokenizer,
@@ -69,7 +70,8 @@ impl Draw<'_> {
         Ok(None)
     }
 
-    /// Draws the token after the row `first`, and those after the draft's rows for as long as the draft is right.
+    /// Draws the token after the row `first`, and the tokens after the rows of a draft for as long as the draft is
+    /// right.
     fn draw(&mut self, first: usize, tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) -> Sampled {
         let mut index = first;
         let mut forced = 0;
@@ -108,16 +110,16 @@ fn drafts(accepted: usize, guessed: usize) -> Drafts {
 
 /// The threads that draw, and their buffers. See the module.
 pub(super) struct Drawers {
-    /// One for each thread.
+    /// The buffers of each thread.
     scratches: Vec<Mutex<Scratch>>,
-    /// None where the engine thread does it alone.
+    /// `None` if the engine thread draws alone.
     pool: Option<rayon::ThreadPool>,
-    /// Recent time of a draw, seconds.
+    /// Recent time of one draw, seconds.
     draw_seconds: f64,
 }
 
 impl Drawers {
-    /// So many threads at most, ≥ 1, each with a stack of `stack_bytes`: constraints are followed by code that
+    /// At most `threads` threads, ≥ 1, each with a stack of `stack_bytes`: constraints are followed by code that
     /// recurses.
     pub(super) fn new(threads: u32, stack_bytes: usize, pieces: &Arc<dyn Pieces>) -> Self {
         let builder = || rayon::ThreadPoolBuilder::new().num_threads(threads as usize).stack_size(stack_bytes);
@@ -133,14 +135,14 @@ impl Drawers {
         draws > 1 && self.draw_seconds * draws as f64 >= WORTH_SHARING_SECONDS
     }
 
-    /// Does all of them; the results are in their order.
+    /// Makes all draws; the results are in the order of `draws`.
     pub(super) fn draw(&mut self, draws: Vec<Draw<'_>>, tokenizer: &dyn Tokenizer) -> Vec<Drawn> {
         let (count, begun) = (draws.len(), Instant::now());
         if count == 0 {
             return Vec::new();
         }
         let run = |thread: usize, draw: Draw<'_>| {
-            // No other thread wants it; a panic in a draw left buffers, which hold nothing from one draw to the next.
+            // No other thread uses this buffer. After a panic it is usable: it keeps nothing from one draw to the next.
             let mut scratch = self.scratches[thread].lock().unwrap_or_else(PoisonError::into_inner);
             draw.run(tokenizer, &mut scratch)
         };

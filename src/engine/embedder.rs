@@ -10,24 +10,26 @@ use crate::protocol::Token;
 pub struct EmbedLimits {
     /// Longest input, tokens.
     pub max_input: u32,
-    /// Tokens that a batch is filled up to; a single input of up to `max_input` is a batch whatever this says.
+    /// Number of tokens up to which a batch is filled. A single input of up to `max_input` tokens is a batch even if it
+    /// is longer.
     pub batch_tokens: u32,
-    /// Inputs in one batch at most, ≥ 1.
+    /// Largest number of inputs in one batch, ≥ 1.
     pub batch_inputs: u32,
-    /// Token ids are below this.
+    /// Size of the vocabulary; token ids are below it.
     pub vocabulary_size: u32,
-    /// Numbers in a vector.
+    /// Length of a vector, numbers.
     pub dimensions: u32,
 }
 
 /// Computes vectors. Lives on the engine thread and need not be `Send`.
 pub trait Embedder {
-    /// Constant for the life of the embedder.
+    /// The limits of this embedder, which never change.
     fn limits(&self) -> EmbedLimits;
 
-    /// One vector of `dimensions` numbers for each input, independent of its company but for the last bits.
+    /// Computes one vector of `dimensions` numbers for each input. Other inputs of the batch change at most its last
+    /// bits.
     ///
-    /// The inputs are within the limits: a batch, none of them empty, every token in the vocabulary.
+    /// The inputs are within the limits: they fit one batch, none is empty, and every token is in the vocabulary.
     ///
     /// # Errors
     /// See [`StepError`]. Nothing is left of a batch that failed.

@@ -1,8 +1,8 @@
-//! The engine thread of an embedding model: drain calls, fill a batch, compute it, answer.
+//! The engine thread of an embedding model: it drains calls, fills a batch, computes it and answers.
 //!
-//! Calls are computed in the order of their arrival, as many at a time as fit one batch. The gateway sends calls that
-//! are one batch at most and few of them ahead, so a caller that goes away costs a batch or two, and nobody waits long
-//! for a large request of others. Owns the embedder; a batch counts as a step for the gateway's heartbeat.
+//! Calls are computed in the order of their arrival, as many at a time as fit one batch. The gateway sends calls of at
+//! most one batch, and few of them ahead. So a caller that disconnects costs a batch or two, and nobody waits long for
+//! a large request of others. Owns the embedder. A batch counts as a step for the gateway's heartbeat.
 
 use super::{
     commands::{Disconnected, StepProgress},
@@ -19,7 +19,7 @@ use std::{
     },
 };
 
-/// Tokens of all inputs of a call.
+/// Number of tokens of all inputs of a call.
 fn tokens(call: &Asked<EmbedBatch>) -> usize {
     call.question.inputs.iter().map(Vec::len).sum()
 }
@@ -30,7 +30,7 @@ pub(super) struct EmbeddingWorker<'a> {
     waiting: VecDeque<Asked<EmbedBatch>>,
     outbox: SyncSender<FromEngine>,
     progress: Arc<StepProgress>,
-    /// Tokens computed so far.
+    /// Number of tokens computed so far.
     rows: u64,
 }
 
@@ -45,7 +45,7 @@ impl<'a> EmbeddingWorker<'a> {
         while self.turn(calls).is_ok() {}
     }
 
-    /// One turn: every call that is there, then at most one batch; or a wait for the next call.
+    /// One turn: takes every call that has come, then computes at most one batch; without a batch it waits for a call.
     fn turn(&mut self, calls: &Receiver<Asked<EmbedBatch>>) -> Result<(), Disconnected> {
         loop {
             match calls.try_recv() {
@@ -80,7 +80,7 @@ impl<'a> EmbeddingWorker<'a> {
         }
     }
 
-    /// The promises of [`Embedder::embed`]; a breach is the gateway's bug, and must not become llama.cpp's.
+    /// Checks the conditions of [`Embedder::embed`]. A breach is the gateway's bug, and must not reach llama.cpp.
     fn check(&self, call: &Asked<EmbedBatch>) -> Result<(), EmbedError> {
         let limits = self.embedder.limits();
         let invalid = |what: &str| Err(EmbedError::Invalid(what.to_owned()));
@@ -117,8 +117,8 @@ impl<'a> EmbeddingWorker<'a> {
         batch
     }
 
-    /// The answers to these calls. When a batch fails its inputs are tried one by one, so that one bad input fails
-    /// alone.
+    /// Computes the answers to these calls. If a batch fails, its inputs are tried one by one, so that one bad input
+    /// fails alone.
     fn compute(&mut self, batch: &[Asked<EmbedBatch>]) -> Vec<Result<Vec<Vec<f32>>, EmbedError>> {
         let inputs: Vec<&[Token]> = batch.iter().flat_map(|call| &call.question.inputs).map(Vec::as_slice).collect();
         let mut vectors: VecDeque<Result<Vec<f32>, EmbedError>> = match self.step(&inputs) {
@@ -132,11 +132,11 @@ impl<'a> EmbeddingWorker<'a> {
         batch.iter().map(|call| vectors.drain(..call.question.inputs.len()).map(finite).collect()).collect()
     }
 
-    /// One evaluation.
+    /// Computes one batch and counts it.
     fn step(&mut self, inputs: &[&[Token]]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let computed = self.embedder.embed(inputs).map_err(|error| match error {
             StepError::Decode { code } => EmbedError::Decode { code },
-            // Sized for a whole batch when the context was opened.
+            // The context was opened with room for a whole batch, so this is a breach of the limits.
             StepError::NoKvSpace | StepError::NotLoaded(_) => EmbedError::Invalid("the batch does not fit the context".to_owned()),
         });
         self.progress.steps.fetch_add(1, Ordering::Relaxed);
@@ -145,7 +145,7 @@ impl<'a> EmbeddingWorker<'a> {
         computed
     }
 
-    /// Sends the counts.
+    /// Reports the counts to the gateway.
     fn report(&self) -> Result<(), Disconnected> {
         let gauges = EngineGauges { waiting: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX), ..EngineGauges::default() };
         let steps = self.progress.steps.load(Ordering::Relaxed);

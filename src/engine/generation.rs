@@ -1,6 +1,6 @@
-//! One sequence while it generates: its sampler, its text, its end.
+//! One sequence while it generates: its sampler, its text, and its end.
 //!
-//! Consumed, never reset: made from a request, dropped when it finishes. Knows nothing of slots or steps.
+//! Made from a request and dropped when it finishes; never reset. Knows nothing of slots or steps.
 
 use crate::constrain::Matcher;
 use crate::engine::{
@@ -12,10 +12,10 @@ use crate::protocol::{ConstraintError, Finish, GenerationError, SequenceOutput, 
 use crate::sampling::{self, DrawnToken, Logprobs, NoCandidate, Sampler, Scratch};
 use std::{ops::Range, time::Instant};
 
-/// The state of one sequence that generates, beside its tokens, which the scheduler has.
+/// The state of one sequence that generates. The scheduler has its tokens.
 #[derive(Debug)]
 pub(super) struct GenerationState {
-    /// When the engine received it.
+    /// The time at which the engine thread received the request.
     pub(super) received: Instant,
     sampler: Sampler,
     /// The state of the constraint, if there is one.
@@ -31,17 +31,17 @@ pub(super) struct GenerationState {
     lookup: Lookup,
 }
 
-/// The tokens that end the generation, and from when on.
+/// The tokens that end the generation, and the number of tokens from which on they may.
 #[derive(Debug)]
 struct EndTokens {
     ignore_eos: bool,
     stop_tokens: Vec<Token>,
-    /// Number of stop strings of the request; those after them in the text's list are end marks.
+    /// Number of stop strings of the request; the texts after them in the assembler's list are end marks.
     stop_strings: u32,
-    /// The text of a stop token belongs to the output.
+    /// True if the text of a stop token belongs to the output.
     include_stop: bool,
     min_tokens: u32,
-    /// Tokens that must not be sampled before `min_tokens`; empty if `min_tokens` is reached.
+    /// Tokens that must not be sampled before `min_tokens`; empty if the sequence began at or after `min_tokens`.
     too_early: Vec<Token>,
 }
 
@@ -50,12 +50,12 @@ struct EndTokens {
 struct Scoring {
     prompt: Vec<Token>,
     alternatives: u8,
-    /// Prompt tokens reported so far; after a preemption some are computed again.
+    /// Number of prompt tokens reported so far; after a preemption some are computed again.
     reported: usize,
 }
 
 impl Scoring {
-    /// The first prompt token, if it was not reported. It follows nothing, so it has no log-probability.
+    /// The first prompt token, if it was not reported. No token precedes it, so it has no log-probability.
     fn first(&mut self, tokenizer: &dyn Tokenizer) -> Option<TokenLogprob> {
         let first = *self.prompt.first().filter(|_| self.reported == 0)?;
         self.reported = 1;
@@ -78,7 +78,7 @@ impl EndTokens {
         }
     }
 
-    /// The end that a token is, if it is one.
+    /// The finish that a token causes, if it causes one.
     fn of(&self, token: Token, tokenizer: &dyn Tokenizer) -> Option<Finish> {
         if self.stop_tokens.contains(&token) {
             return Some(Finish::StopToken(token));
@@ -88,12 +88,12 @@ impl EndTokens {
 }
 
 impl GenerationState {
-    /// Starts where the request's `resume` tokens left off: they are fed to the text without being reported. `matcher`
-    /// has taken them already.
+    /// A state that continues after the request's `resume` tokens: they are added to the text without being reported.
+    /// `matcher` has taken them in already.
     pub(super) fn new(request: &SequenceRequest, matcher: Option<Box<Matcher>>, tokenizer: &dyn Tokenizer) -> Self {
         let mut text = TextAssembler::with_end_marks(&request.stop, request.include_stop, &request.end_marks);
         for &token in &request.resume {
-            // The text that this releases was reported by the engine that generated it.
+            // The engine that generated these tokens has reported the text that they release.
             text.push(shown(token, request.show_special, tokenizer), None);
         }
         Self {
@@ -116,27 +116,28 @@ impl GenerationState {
         }
     }
 
-    /// True if its tokens may be guessed ahead. Not those of a request that is to be repeatable: the shape of a batch
-    /// rounds its logits otherwise, and whether there are guesses depends on the time that steps take.
+    /// True if the sequence's tokens may be guessed ahead. Those of a repeatable request may not: the shape of a batch
+    /// changes how its logits are rounded, and the time that steps take decides whether there are guesses.
     ///
-    /// Nor those of a constraint whose masks are much work: a draft needs one for each of its tokens in one step.
+    /// Those under a constraint whose masks are much work may not either: a draft needs a mask for each of its tokens
+    /// in one step.
     pub(super) fn takes_drafts(&self) -> bool {
         !self.repeatable && !self.matcher.as_ref().is_some_and(|matcher| matcher.is_costly())
     }
 
-    /// True if the mask for its next token is still to be computed and may be much work.
+    /// True if the mask for the sequence's next token must still be computed and may be much work.
     pub(super) fn owes_mask(&self) -> bool {
         self.matcher.as_ref().is_some_and(|matcher| matcher.is_costly() && !matcher.is_prepared())
     }
 
-    /// A guess of up to `max_tokens` tokens that follow its `tokens` so far: from the caller's prediction, or with
-    /// `from_text` from an earlier part of the text. Empty where neither gives any.
+    /// A guess of up to `max_tokens` tokens that follow the sequence's `tokens` so far: from the caller's prediction,
+    /// or, with `from_text`, from an earlier part of the text. Empty if neither gives any.
     pub(super) fn draft(&mut self, tokens: &[Token], max_tokens: u32, from_text: bool) -> Vec<Token> {
         let predicted = self.lookup.predicted(tokens, max_tokens);
         if predicted.is_empty() && from_text { self.lookup.draft(tokens, max_tokens) } else { predicted }
     }
 
-    /// Positions whose logits score the prompt token after them; empty unless the request wants that.
+    /// The positions whose logits score the prompt token after them; empty unless the request asks for scores.
     pub(super) fn scored_positions(request: &SequenceRequest) -> Range<u32> {
         let last = u32::try_from(request.prompt.len().saturating_sub(1)).unwrap_or(u32::MAX);
         if request.prompt_logprobs.is_some() { request.prompt_scored.saturating_sub(1).min(last)..last } else { 0..0 }
@@ -147,11 +148,11 @@ impl GenerationState {
         self.scoring.as_ref().is_some_and(|scoring| (pos as usize) + 1 < scoring.prompt.len())
     }
 
-    /// Prompt log-probabilities that became known with the row at `pos`: that of the token after it, and before that
-    /// the first token.
+    /// The prompt log-probabilities that became known with the row at `pos`: that of the token after it, and, if it was
+    /// not reported, the first token's entry before that.
     ///
     /// # Errors
-    /// `NoCandidate` if `logits` has no probability of that token.
+    /// `NoCandidate` if `logits` gives that token no probability.
     pub(super) fn score(
         &mut self,
         pos: u32,
@@ -170,7 +171,7 @@ impl GenerationState {
         Ok(news)
     }
 
-    /// Computes the mask of the next token, if there is a constraint: while a GPU still computes its logits.
+    /// Computes the mask of the next token, if there is a constraint. Called while a GPU still computes the logits.
     pub(super) fn prepare_mask(&mut self) {
         if let Some(matcher) = &mut self.matcher {
             // An error comes again when the token is drawn, and ends the text there.
@@ -178,8 +179,8 @@ impl GenerationState {
         }
     }
 
-    /// Draws the next token from `logits` and adds it to `output`, and then the tokens that are the only ones the
-    /// constraint allows after it, which need not be computed to be known.
+    /// Draws the next token from `logits` and adds it to `output`. Then adds the tokens that are the only ones the
+    /// constraint allows after it: they are known without being computed.
     pub(super) fn advance(&mut self, logits: &[f32], tokenizer: &dyn Tokenizer, scratch: &mut Scratch, output: &mut SequenceOutput) {
         output.prompt_logprobs.extend(self.scoring.as_mut().and_then(|scoring| scoring.first(tokenizer)));
         if self.max_tokens == 0 {
@@ -209,7 +210,7 @@ impl GenerationState {
         }
     }
 
-    /// Adds a token to the output. Precedence of ends: (1) stop string, (2) stop token or end of generation, (3)
+    /// Adds a token to the output. Precedence of the ends: (1) stop string, (2) stop token or end of generation, (3)
     /// length.
     fn take(&mut self, choice: &DrawnToken, is_complete: bool, tokenizer: &dyn Tokenizer, output: &mut SequenceOutput) {
         self.generated += 1;
@@ -236,9 +237,9 @@ impl GenerationState {
         }
     }
 
-    /// Draws one of the allowed tokens. Log-probabilities are those of all candidates all the same.
+    /// Draws one of the allowed tokens. Log-probabilities are those of all candidates, allowed or not.
     ///
-    /// A constraint comes before `min_tokens`: where it leaves nothing but the end, the text ends.
+    /// A constraint has precedence over `min_tokens`: if it allows nothing but the end, the text ends.
     fn choose(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<DrawnToken, GenerationError> {
         let allowed = self.matcher.as_mut().map(|matcher| matcher.allowed()).transpose()?;
         let constrained = allowed.is_some();
@@ -261,15 +262,15 @@ impl GenerationState {
         self.sampler.sample_among(allowed, logits, self.logprobs, scratch).map_err(no_candidate)
     }
 
-    /// Advances the constraint by a drawn token. Returns whether the text is complete with it.
+    /// Advances the constraint by a drawn token. Returns true if the text is complete with it.
     fn obey(&mut self, token: Token) -> Result<bool, ConstraintError> {
         let Some(matcher) = &mut self.matcher else { return Ok(false) };
         matcher.advance(token)?;
         Ok(self.is_complete())
     }
 
-    /// The tokens that follow because the constraint allows no others. None where log-probabilities are wanted: those
-    /// are of logits, which are then computed token by token. The text is the same.
+    /// The tokens that follow because the constraint allows no others. Empty if log-probabilities are wanted: they need
+    /// logits, so these tokens are then computed one by one. The text is the same.
     fn forced(&mut self) -> Vec<Token> {
         match &mut self.matcher {
             Some(matcher) if self.logprobs.is_none() => matcher.forced(),
@@ -277,21 +278,21 @@ impl GenerationState {
         }
     }
 
-    /// True if the constraint, which alone says where its text ends, `ignore_eos` or not, allows nothing but the end.
+    /// True if the constraint allows nothing but the end. It alone decides where the text ends, with `ignore_eos` too.
     fn is_complete(&self) -> bool {
         self.matcher.as_ref().is_some_and(|matcher| matcher.is_finished())
     }
 
-    /// Reports the log-probability of a token that ends the text without being part of it, where the prompt is scored
-    /// too: lm-eval takes all scores but the last for the prompt's, and so needs as many as there are tokens.
+    /// Reports the log-probability of a token that ends the text without being part of it, if the prompt is scored too.
+    /// lm-eval takes all scores except the last for the prompt's, and so needs as many scores as there are tokens.
     fn score_end(&self, logprob: Option<TokenLogprob>, output: &mut SequenceOutput) {
         if self.scoring.is_some() && !matches!(output.finish, Some(Finish::StopString(_))) {
             output.logprobs.extend(logprob);
         }
     }
 
-    /// Releases the text that is held back. A stop string may have been complete there, waiting for an earlier one: (1)
-    /// again.
+    /// Releases the text that is held back and ends the sequence. The text may contain a complete stop string that
+    /// waited for an earlier one; then that string ends it, as in (1) of [`Self::take`].
     fn end(&mut self, finish: Finish, output: &mut SequenceOutput) {
         let released = self.text.flush();
         if !self.append(output, released) || matches!(finish, Finish::Failed(_)) {
@@ -299,7 +300,7 @@ impl GenerationState {
         }
     }
 
-    /// Adds released text to the output. Returns whether a stop string or an end mark ended it.
+    /// Adds released text to the output. Returns true if a stop string or an end mark ended the text.
     fn append(&self, output: &mut SequenceOutput, released: Released) -> bool {
         output.text.push_str(&released.text);
         output.logprobs.extend(released.logprobs);
@@ -309,12 +310,12 @@ impl GenerationState {
     }
 }
 
-/// A token's part of the text. One that ends generations has none, also where that is ignored.
+/// The bytes that a token adds to the text. A token that ends generations adds none, even where it is ignored.
 fn shown(token: Token, show_special: bool, tokenizer: &dyn Tokenizer) -> &[u8] {
     tokenizer.piece(token, show_special && !tokenizer.is_eog(token))
 }
 
-/// Log-probabilities with the bytes of their tokens; special tokens are written out, so that none is nameless.
+/// Adds the bytes of their tokens to log-probabilities. Special tokens are written out, so that none is nameless.
 fn describe(token: Token, logprobs: &Logprobs, tokenizer: &dyn Tokenizer) -> TokenLogprob {
     let named = |token, logprob| TokenAlternative { token, bytes: tokenizer.piece(token, true).to_vec(), logprob };
     TokenLogprob {

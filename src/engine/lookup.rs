@@ -1,35 +1,35 @@
-//! Guesses the next tokens of a text: from the caller's prediction, and from its own earlier tokens, since texts often
-//! repeat their prompt and themselves (code, quotes, JSON).
+//! Guesses the next tokens of a text: from the caller's prediction, and from the text's own earlier tokens, since texts
+//! often repeat their prompt and themselves (code, quotes, JSON).
 //!
-//! The latter is "prompt lookup decoding" (A. Saxena 2023; vLLM's `ngram` speculation): the last tokens are looked for
-//! in all tokens so far, and the tokens that followed them there are the guess. Owns an index of one sequence; whether
-//! guesses are worth their time is the scheduler's business.
+//! The second way is "prompt lookup decoding" (A. Saxena 2023; vLLM's `ngram` speculation): the last tokens are looked
+//! for in all tokens so far, and the tokens that followed them there are the guess. Owns the index of one sequence. The
+//! scheduler decides whether guesses are worth their time.
 
 use crate::protocol::Token;
 use std::collections::HashMap;
 
-/// Tokens that must repeat before anything is guessed.
+/// Number of tokens that must repeat before anything is guessed.
 const MATCHED: usize = 3;
 
-/// See the module. Holds an entry for each token of the sequence at most.
+/// See the module. Holds at most one entry for each token of the sequence.
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
-    /// Where the latest occurrence of so many tokens ends: the index of the token after it.
+    /// The end of the latest occurrence of each run of [`MATCHED`] tokens: the index of the token after it.
     behind: HashMap<[Token; MATCHED], usize>,
-    /// Occurrences that begin before this place are in the index.
+    /// Occurrences that begin before this index are in `behind`.
     indexed: usize,
     prediction: PredictedText,
 }
 
-/// The caller's prediction of the text, and how far the text has got in it.
+/// The caller's prediction of the text, and the place that the text has reached in it.
 #[derive(Debug, Default)]
 struct PredictedText {
     tokens: Vec<Token>,
-    /// Tokens of the sequence that were compared with it; first, those of its prompt.
+    /// Number of tokens of the sequence that were compared with the prediction; it starts with those of the prompt.
     compared: usize,
-    /// The index of the next token, while the text follows the prediction.
+    /// The index of the next predicted token, while the text follows the prediction.
     next: usize,
-    /// The text says something else at present.
+    /// True if the text does not follow the prediction at present.
     is_lost: bool,
 }
 
@@ -42,7 +42,7 @@ impl PredictedText {
         }
         self.compared = tokens.len();
         if let (true, Some(last)) = (self.is_lost, tokens.last_chunk::<MATCHED>()) {
-            // Ahead of where the text left it, or else anywhere.
+            // Looks after the place where the text left the prediction, or else anywhere.
             let from = self.next.min(self.tokens.len());
             let find = |tokens: &[Token]| tokens.windows(MATCHED).position(|window| window == last);
             if let Some(place) = find(&self.tokens[from..]).map(|place| from + place).or_else(|| find(&self.tokens)) {
@@ -54,22 +54,23 @@ impl PredictedText {
 }
 
 impl Lookup {
-    /// For a sequence whose prompt has so many tokens; `prediction` may follow it.
+    /// The guesses for a sequence with a prompt of `prompt_len` tokens; `prediction` is the text that may follow it.
     pub(super) fn new(prompt_len: usize, prediction: Vec<Token>) -> Self {
         Self { prediction: PredictedText { tokens: prediction, compared: prompt_len, ..PredictedText::default() }, ..Self::default() }
     }
 
-    /// Up to `max_tokens` tokens that were predicted to follow `tokens`, which go on from those of the last call.
+    /// Up to `max_tokens` tokens that are predicted to follow `tokens`, which must begin with the tokens of the last
+    /// call.
     pub(super) fn predicted(&mut self, tokens: &[Token], max_tokens: u32) -> Vec<Token> {
         let max_tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX);
         self.prediction.follow(tokens).iter().take(max_tokens).copied().collect()
     }
 
-    /// Up to `max_tokens` tokens that followed the last ones of `tokens` before. They go on from those of the last
-    /// call.
+    /// Up to `max_tokens` tokens that followed an earlier occurrence of the last ones of `tokens`, which must begin
+    /// with the tokens of the last call.
     pub(super) fn draft(&mut self, tokens: &[Token], max_tokens: u32) -> Vec<Token> {
         let max_tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX);
-        // The last tokens of the text are followed by nothing yet.
+        // No token follows the last tokens of the text yet.
         for (place, matched) in tokens.windows(MATCHED + 1).enumerate().skip(self.indexed) {
             if let Some(first) = matched.first_chunk() {
                 self.behind.insert(*first, place + MATCHED);
@@ -77,7 +78,7 @@ impl Lookup {
         }
         self.indexed = tokens.len().saturating_sub(MATCHED);
         let Some(place) = tokens.last_chunk::<MATCHED>().and_then(|last| self.behind.get(last)) else { return Vec::new() };
-        // A repetition that reaches the end goes on with itself.
+        // A repetition that reaches the end is assumed to continue with itself.
         tokens[*place..].iter().copied().cycle().take(max_tokens).collect()
     }
 }

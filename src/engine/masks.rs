@@ -1,8 +1,8 @@
-//! Masks of constraints that are much work, computed before a step is planned, for a few milliseconds. A sequence whose
-//! mask is then still missing waits a step while the others go on.
+//! Masks of constraints that are much work. They are computed before a step is planned, for a few milliseconds. A
+//! sequence whose mask is still missing then waits a step while the others go on.
 //!
-//! A mask allows the same tokens whenever it is computed: waiting delays tokens and never changes them. Masks that
-//! are little work are left to the draw, beside a GPU that computes.
+//! A mask allows the same tokens whenever it is computed: waiting delays tokens and never changes them. Masks that are
+//! little work are computed after the step was started, on a GPU while it computes.
 
 use super::generation::GenerationState;
 use crate::protocol::SequenceId;
@@ -11,20 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time for such masks before a step. The one that is begun in it is finished: some 50 ms more at worst.
+/// Time for such masks before a step. The mask that is begun in that time is finished: some 50 ms more at worst.
 const BEFORE_A_STEP: Duration = Duration::from_millis(5);
 
-/// The order in which generations have their expensive masks computed: those that have waited for longest first.
+/// The order in which expensive masks are computed: the generation that has waited longest goes first.
 #[derive(Debug, Default)]
 pub(super) struct Masks {
-    /// Those that wait, with the number of the step since which they do.
+    /// The sequences that wait for a mask, with the number of the step since which they wait.
     waiting: HashMap<SequenceId, u64>,
     step: u64,
 }
 
 impl Masks {
-    /// Computes masks for as long as there is time. Returns the sequences that are still without and have to wait: none
-    /// if all would, since no other sequence needs the step then.
+    /// Computes masks while there is time. Returns the sequences that still have none and must wait; none if all would
+    /// have to wait, since no other sequence needs the step then.
     pub(super) fn prepare(&mut self, generations: &mut HashMap<SequenceId, GenerationState>) -> Vec<SequenceId> {
         let begun = Instant::now();
         self.prepare_while(generations, || begun.elapsed() < BEFORE_A_STEP)

@@ -1,8 +1,9 @@
 //! The engine: continuous batching over one model, as pure Rust.
 //!
 //! A step is three calls: `Scheduler::next_step` decides, `ModelRunner::execute` computes, `Scheduler::complete`
-//! applies. Owned by one thread, so nothing here locks. No llama.cpp names, no HTTP, no OpenAI words.
-//! `process` is the one exception: it joins the engine with llama.cpp and is the entry of the engine process.
+//! applies. One thread owns these parts, so nothing in them locks. The engine uses no llama.cpp names, no HTTP and no
+//! OpenAI words. `process` is the one exception: it joins the engine with llama.cpp and is the entry of the engine
+//! process.
 
 mod commands;
 mod constraints;

@@ -1,7 +1,8 @@
-//! The engine process: dies with its gateway, talks over its standard input, runs the engine with llama.cpp.
+//! The engine process: it dies with its gateway, communicates over its standard input, and runs the engine with
+//! llama.cpp.
 //!
-//! The gateway passes one end of a socket pair as standard input, so that no descriptor number has to be agreed
-//! on and no unsafe code is needed. This is the one place where the engine meets `llama`.
+//! The gateway passes one end of a socket pair as standard input, so that no descriptor number has to be agreed on and
+//! no unsafe code is needed. This is the only place where the engine uses `llama`.
 
 use crate::child_process::{die_with, socket_to_parent};
 use crate::engine::{
@@ -14,7 +15,7 @@ use crate::protocol::{EngineOptions, KvLayout, LoadError, MemoryNeed, Token};
 use std::{io, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// When memory runs out, the engine is to go before the gateway, which can start another.
+/// Out-of-memory score: the kernel kills the engine before the gateway, which can start another engine.
 const OOM_SCORE: u16 = 800;
 
 /// Runs the engine of the gateway with this process id until the gateway hangs up.
@@ -39,26 +40,27 @@ fn finish(ended: Result<(), ServeError>) -> ExitCode {
     }
 }
 
-/// Service managers and terminals send signals to all processes of a service. To stop is the gateway's: it drains, and
-/// says when it is time by hanging up. SIGHUP does not mean to stop either. SIGQUIT keeps its effect: its sender wants
-/// a core dump.
+/// Ignores the signals that service managers and terminals send to all processes of a service. The gateway decides when
+/// to stop: it drains, and then hangs up. SIGHUP does not ask to stop either. SIGQUIT keeps its effect: its sender
+/// wants a core dump.
 fn pass_over_signals() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _guard = runtime.enter();
-    // Once installed, tokio's handler stays, and does nothing without a listener.
+    // Once installed, tokio's handler stays; it does nothing without a listener.
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
         signal(kind).map(drop)?;
     }
     Ok(())
 }
 
-// The engine's threads are made before it knows which model they will tokenize for.
+// The engine chooses its threads' stacks before it knows the model for which they will tokenize.
 const _: () = assert!(TOKENIZER_STACK_BYTES >= llama::TOKENIZER_STACK_BYTES);
 
-/// Loads a model that guesses ahead of `served`. It may hold fewer tokens; longer sequences then have no drafts.
+/// Loads a model that guesses ahead of `served`. It may have room for fewer tokens; longer sequences then have no
+/// drafts.
 ///
 /// # Errors
-/// As `llama::load`, and `Unsupported` if tokens mean something else to it.
+/// Those of `llama::load`, and `Unsupported` if the two vocabularies differ.
 fn load_draft(path: &Path, options: &EngineOptions, served: &GeneratingModel) -> Result<GeneratingModel, LoadError> {
     let of_length = |max_model_len| {
         let options = EngineOptions {
@@ -69,7 +71,7 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &GeneratingModel) ->
             max_model_len,
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,
-            // Its slots are cut at any position.
+            // The slots of a draft model are cut at any position.
             swa_full: true,
             swap_space_bytes: Some(0),
             prefix_cache: None,
@@ -77,7 +79,7 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &GeneratingModel) ->
         };
         llama::load(&options, |_| {})
     };
-    // As long as `served` if it was trained for that, and else as long as it can.
+    // As long as `served` if it was trained for that length, otherwise as long as possible.
     let loaded = match of_length(Some(served.max_model_len())) {
         Err(LoadError::Unsupported(_)) => of_length(None)?,
         loaded => loaded?,
@@ -91,7 +93,8 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &GeneratingModel) ->
     }
 }
 
-/// Sizes may differ by this much: files are padded differently (llama.cpp, `common/speculative.cpp`).
+/// Largest difference in size of the two vocabularies, tokens: files are padded differently (llama.cpp,
+/// `common/speculative.cpp`).
 const MAX_PADDING: u32 = 128;
 
 /// The first difference between two vocabularies, as the end of a sentence; `None` if their tokens mean the same.
@@ -105,7 +108,8 @@ fn vocabularies_differ(served: &dyn Tokenizer, draft: &dyn Tokenizer) -> Option<
     Some(format!("its token {} is another than the model's; they must have the same vocabulary", first.0))
 }
 
-/// The needs of a model and its draft model of each kind of memory; `available_bytes` is as before either was loaded.
+/// The memory that a model and its draft model need together, by kind; `available_bytes` is from before either was
+/// loaded.
 fn together(served: &[MemoryNeed], draft: &[MemoryNeed]) -> Vec<MemoryNeed> {
     let share = |place| draft.iter().find(|need| need.place == place);
     let both = served.iter().map(|need| share(need.place).map_or(*need, |draft| need.with(draft)));

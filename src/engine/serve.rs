@@ -1,7 +1,8 @@
 //! An engine on a connection: the inbox thread, the tokenizer threads, the constraint threads, the engine thread and
 //! the outbox thread.
 //!
-//! Ends when the gateway hangs up. Used by the engine process with llama.cpp, and by tests with a fake model.
+//! The engine ends when the gateway hangs up. Used by the engine process with llama.cpp, and by tests with a fake
+//! model.
 
 use crate::constrain::trial::{TrialLimits, TrialProcess};
 use crate::engine::{
@@ -29,59 +30,60 @@ use std::{
     },
 };
 
-/// Frames that may wait for the socket. The engine thread waits when it is full: the gateway has stopped reading.
+/// Number of frames that may wait for the socket. If the queue is full, the engine thread waits: the gateway has
+/// stopped reading.
 const OUTBOX_FRAMES: usize = 1024;
-/// Commands that may wait: a submission and a cancellation for each of the sequences that the gateway may let wait at
-/// most (`max_waiting`). Were it full, pings after it would go unanswered.
+/// Number of commands that may wait: a submission and a cancellation for each of the sequences that the gateway may let
+/// wait (`max_waiting`). If the queue were full, pings after a command would go unanswered.
 const INBOX_COMMANDS: usize = 2 * (65_536 + 256);
-/// Calls for vectors that may wait; the gateway has a few dozen sent at most.
+/// Number of calls for vectors that may wait; the gateway has at most a few dozen sent.
 const INBOX_EMBEDS: usize = 1024;
 
 /// An opened model, lent to the engine thread.
 pub struct Opened<'a> {
-    /// Computes its steps or batches.
+    /// The runner or embedder, which computes the model's steps or batches.
     pub model: EngineModel<'a>,
-    /// Its vocabulary.
+    /// The model's vocabulary.
     pub tokenizer: Arc<dyn Tokenizer>,
-    /// Its description for the gateway.
+    /// The model's description for the gateway.
     pub info: ModelInfo,
 }
 
-/// An opened model, by what it does.
+/// An opened model, by its kind.
 pub enum EngineModel<'a> {
-    /// It generates.
+    /// The model generates.
     Generates {
-        /// Executes steps.
+        /// Executes the model's steps.
         runner: &'a mut dyn ModelRunner,
         /// Executes steps of a smaller model with the same tokens, to guess ahead.
         draft: Option<&'a mut dyn ModelRunner>,
     },
-    /// It embeds.
+    /// The model embeds.
     Embeds(&'a mut dyn Embedder),
 }
 
-/// Opens a model on the engine thread and lends it to `body`. A runner borrows its model, so it cannot be returned.
+/// Opens a model on the engine thread and lends it to `body`. It cannot return the model, because a runner borrows it.
 pub trait Host: Send + 'static {
-    /// Loads as `options` say, reports the share done (0–1) to `progress`, and calls `body` once.
+    /// Loads the model as `options` say, reports the loaded share (0–1) to `progress`, and calls `body` once.
     ///
     /// # Errors
-    /// If the model cannot be opened; `body` was not called then.
+    /// If the model cannot be opened; `body` is not called then.
     fn open(self, options: &EngineOptions, progress: Box<dyn FnMut(f32)>, body: &mut dyn FnMut(Opened<'_>)) -> Result<(), LoadError>;
 
-    /// A build of this crate's binary, for work that is done in another process. It is the running one, unless that is
-    /// a test.
+    /// A build of this crate's binary, for work that is done in another process: the running binary, unless that is a
+    /// test.
     fn program(&self) -> PathBuf {
         PathBuf::from("/proc/self/exe")
     }
 }
 
-/// How an engine's work ended.
+/// The reason why an engine's work failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The model could not be opened; the gateway was told.
+    /// The model could not be opened; the gateway has been told.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The connection broke or carried something else than this protocol.
+    /// The connection broke, or carried something else than this protocol.
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// The first message was not a `Load` of this version.
@@ -120,32 +122,32 @@ pub fn serve(mut stream: UnixStream, host: impl Host) -> Result<(), ServeError> 
     let inbox = Inbox { commands, embeds, texts, constraints: Arc::clone(&constraints), outbox, progress }.read(&mut stream);
     constraints.close();
     let ended = engine_thread.join().map_err(|_| ServeError::Panicked)?;
-    // The outbox ends when its last sender is gone; a panic there means that the socket is gone, which `inbox` says
-    // too.
+    // The outbox thread ends when its last sender is gone. A panic there means that the socket is gone, which `inbox`
+    // reports too.
     let _ = outbox_thread.join();
     ended?;
     inbox
 }
 
-/// Unblocks the inbox when dropped, however the engine thread ends: a panic included.
+/// Unblocks the inbox when it is dropped, in whatever way the engine thread ends, by a panic too.
 struct HangUp(UnixStream);
 
 impl Drop for HangUp {
     fn drop(&mut self) {
-        // An error means that it is closed already.
+        // An error means that the socket is closed already.
         let _ = self.0.shutdown(Shutdown::Read);
     }
 }
 
-/// The ends of the queues that the engine thread and the tokenizers take work from. As soon as it is known what the
-/// model does, the queue of the other kind of work is dropped: the gateway knows it too, and sends none.
+/// The ends of the queues from which the engine thread and the tokenizers take work. As soon as the kind of the model
+/// is known, the queue for the other kind of work is dropped: the gateway knows the kind too, and sends no such work.
 struct Queues {
     commands: Receiver<WorkerCommand>,
     embeds: Receiver<Asked<EmbedBatch>>,
     texts: TextInbox,
 }
 
-/// Everything that the engine thread owns.
+/// The things that the engine thread owns.
 struct EngineThread {
     options: EngineOptions,
     outbox: SyncSender<FromEngine>,
@@ -155,20 +157,20 @@ struct EngineThread {
 }
 
 impl EngineThread {
-    /// Opens the model, starts the tokenizers, works.
+    /// Opens the model, starts the other threads, and works until the gateway hangs up.
     fn run(self, host: impl Host, queues: Queues) -> Result<(), ServeError> {
         let (mut queues, program) = (Some(queues), host.program());
         let mut spawned = Ok(());
         let mut folder = match self.options.prefix_cache.as_ref().map(Folder::open).transpose() {
             Ok(folder) => folder,
             Err(error) if self.options.prefix_cache.as_ref().is_some_and(|folder| folder.discard) => {
-                // It could be used when the server started, which goes on serving.
+                // The folder could be used when the server started, and the server goes on without it.
                 tracing::error!(%error, "no more prompts are kept on disk");
                 None
             }
             Err(error) => return self.refuse(error),
         };
-        // Here and below: a send fails only if the gateway is gone, which the worker finds out at once.
+        // Here and below, a send fails only if the gateway is gone, which the worker notices at once.
         let loading = self.outbox.clone();
         let on_progress = Box::new(move |share| drop(loading.send(FromEngine::LoadProgress(share))));
         let opened = host.open(&self.options, on_progress, &mut |opened: Opened<'_>| {
@@ -201,14 +203,14 @@ impl EngineThread {
         }
     }
 
-    /// One for each place, and one more so that known constraints wait for none of them.
+    /// Starts a thread for each place, and one more, so that known constraints do not wait for new ones.
     fn spawn_constraint_threads(&self, tokenizer: &Arc<dyn Tokenizer>, program: &Path) -> Result<(), FrameError> {
         let compiler = Arc::new(LazyCompiler::new(Arc::clone(tokenizer)));
         self.constraints.open(Arc::clone(&compiler));
         let trials = (0..PLACES).map(|_| Some(TrialProcess::new(program.to_owned(), TrialLimits::default())));
         for trial in trials.chain([None]) {
             let (constraints, compiler, outbox) = (Arc::clone(&self.constraints), Arc::clone(&compiler), self.outbox.clone());
-            // Detached: they end when the queue is closed.
+            // The threads are detached: they end when the queue is closed.
             spawn("constraint", ENGINE_STACK_BYTES, move || constraints.work(&compiler, trial, &outbox))?;
         }
         Ok(())
@@ -220,7 +222,7 @@ impl EngineThread {
     }
 }
 
-/// The outbox thread: one frame per message, until all senders are gone or the socket breaks.
+/// The body of the outbox thread: writes one frame per message, until all senders are gone or the socket breaks.
 fn write_frames(mut socket: UnixStream, frames: &Receiver<FromEngine>) {
     while let Ok(message) = frames.recv() {
         if let Err(error) = write_frame(&mut socket, &message) {
@@ -230,7 +232,7 @@ fn write_frames(mut socket: UnixStream, frames: &Receiver<FromEngine>) {
     }
 }
 
-/// Sorts messages to those who work on them.
+/// Passes messages to the threads that work on them.
 struct Inbox {
     commands: SyncSender<WorkerCommand>,
     embeds: SyncSender<Asked<EmbedBatch>>,
@@ -241,7 +243,7 @@ struct Inbox {
 }
 
 impl Inbox {
-    /// Reads until the gateway hangs up. Answers pings itself, whatever the engine thread does.
+    /// Reads until the gateway hangs up. Answers pings itself, whatever the engine thread is doing.
     fn read(self, stream: &mut UnixStream) -> Result<(), ServeError> {
         loop {
             let message = match read_frame(stream) {
@@ -264,14 +266,15 @@ impl Inbox {
                 }
             };
             if !alive {
-                // The engine thread has ended, and joining it says why; or this is work for the other kind of model.
+                // Either the engine thread has ended, and joining it gives the reason; or this is work for the other
+                // kind of model.
                 tracing::warn!("the engine takes no more work, or none of this kind");
                 return Ok(());
             }
         }
     }
 
-    /// Gives a question to those who answer it. `false` if they have ended.
+    /// Passes a question to the threads that answer it. Returns `false` if they have ended.
     fn route(&self, id: CallId, call: EngineCall) -> bool {
         match call {
             EngineCall::Tokenize(question) => self.texts.send(Asked { id, question }, tokenizers::tokenize),

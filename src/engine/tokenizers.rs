@@ -1,7 +1,7 @@
 //! The threads that turn texts into tokens and tokens into texts.
 //!
-//! They answer calls as they come and end when the inbox drops its sender. Who may call, and in which order, is the
-//! gateway's to decide (`gateway/calls/turns.rs`).
+//! They answer calls as they come and end when the inbox drops its sender. The gateway decides who may call, and in
+//! which order (`gateway/calls/turns.rs`).
 
 use crate::engine::{commands::spawn as spawn_thread, runner::Tokenizer};
 use crate::priority::give_way;
@@ -14,45 +14,47 @@ use std::{
     },
 };
 
-/// Longest text in an answer: a frame less the bytes around the text.
+/// Longest text in an answer, bytes: a frame less the bytes around the text.
 const MAX_DETOKENIZED_BYTES: usize = MAX_FRAME_BYTES - 1024;
-/// A piece's length on the wire, at most, bytes.
+/// Largest size of a piece's length on the wire, bytes.
 const PIECE_OVERHEAD_BYTES: usize = 5;
-/// llama.cpp's pre-tokenizers recurse per character; untouched pages of a stack cost nothing.
+/// Stack of a tokenizer thread, bytes: llama.cpp's pre-tokenizers recurse per character. Untouched pages of a stack
+/// cost nothing.
 pub(super) const TOKENIZER_STACK_BYTES: usize = 256 << 20;
-/// Threads for short texts. The others have one each: the gateway sends one at a time (`gateway/calls/turns.rs`).
+/// Number of threads for short texts. Longer texts have one thread for each size: the gateway sends one of them at a
+/// time (`gateway/calls/turns.rs`).
 const THREADS: usize = 2;
-/// Niceness of the threads for texts that are not short. Such a one takes up to seconds of a core, and a step is as
-/// slow as its slowest thread. Not more: it must have answered before the engine counts as stalled.
+/// Niceness of the threads for texts that are not short. Such a text takes up to seconds of a core, and a step is as
+/// slow as its slowest thread. Not higher: the answer must come before the engine counts as stalled.
 const NICE: i32 = 5;
-/// Calls of a size that may wait; the gateway has a few dozen open at most.
+/// Number of calls of each size that may wait; the gateway has at most a few dozen open.
 const INBOX_CALLS: usize = 1024;
 
 /// A question about text on its way to a tokenizer thread.
 type TextCall = Box<dyn FnOnce(&dyn Tokenizer) -> FromEngine + Send>;
 
-/// The ends of the queues that the inbox puts calls into.
+/// The ends of the queues into which the inbox puts calls.
 pub(super) struct TextCalls {
     short: SyncSender<TextCall>,
     middle: SyncSender<TextCall>,
     long: SyncSender<TextCall>,
 }
 
-/// The ends of the queues that the threads take calls from.
+/// The ends of the queues from which the threads take calls.
 pub(super) struct TextInbox {
     short: Receiver<TextCall>,
     middle: Receiver<TextCall>,
     long: Receiver<TextCall>,
 }
 
-/// A bounded queue for each size.
+/// Makes a bounded queue for each size of text.
 pub(super) fn channel() -> (TextCalls, TextInbox) {
     let [(short, short_inbox), (middle, middle_inbox), (long, long_inbox)] = std::array::from_fn(|_| sync_channel(INBOX_CALLS));
     (TextCalls { short, middle, long }, TextInbox { short: short_inbox, middle: middle_inbox, long: long_inbox })
 }
 
 impl TextCalls {
-    /// Has a question answered by `answer`, on a thread for questions of its size. `false` if no thread is left.
+    /// Queues a question for a thread for its size, where `answer` answers it. Returns `false` if no thread is left.
     pub(super) fn send<Q>(&self, asked: Asked<Q>, answer: fn(&dyn Tokenizer, &Q) -> Q::Answer) -> bool
     where
         Q: Question + Send + 'static,
@@ -70,13 +72,13 @@ impl TextInbox {
     /// Starts the threads.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system starts no thread.
     pub(super) fn spawn(self, tokenizer: &Arc<dyn Tokenizer>, outbox: &SyncSender<FromEngine>) -> Result<(), FrameError> {
         let short = Arc::new(Mutex::new(self.short));
         let others = [self.middle, self.long].map(|calls| (Arc::new(Mutex::new(calls)), Some(NICE)));
         for (calls, niceness) in iter::repeat_n((short, None), THREADS).chain(others) {
             let (tokenizer, outbox) = (Arc::clone(tokenizer), outbox.clone());
-            // Detached: they end when the inbox drops its sender.
+            // The threads are detached: they end when the inbox drops its sender.
             spawn_thread("tokenizer", TOKENIZER_STACK_BYTES, move || {
                 if let Some(niceness) = niceness {
                     give_way(niceness);
@@ -90,7 +92,7 @@ impl TextInbox {
 
 fn work(calls: &Mutex<Receiver<TextCall>>, tokenizer: &dyn Tokenizer, outbox: &SyncSender<FromEngine>) {
     loop {
-        // The lock is held while waiting for a call and not while working on it.
+        // The lock is held while the thread waits for a call, but not while it works on the call.
         let Some(call) = calls.lock().ok().and_then(|calls| calls.recv().ok()) else { return };
         if outbox.send(call(tokenizer)).is_err() {
             return;
@@ -136,7 +138,7 @@ pub(super) fn detokenize(tokenizer: &dyn Tokenizer, question: &Detokenize) -> Re
         bytes.extend_from_slice(checked_piece(tokenizer, token)?);
         check_fits(bytes.len())?;
     }
-    // Each invalid byte becomes three.
+    // Each invalid byte becomes three bytes.
     let text = String::from_utf8_lossy(&bytes).into_owned();
     check_fits(text.len())?;
     Ok(text)

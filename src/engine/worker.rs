@@ -1,8 +1,9 @@
-//! The engine thread: drain commands, plan a step, execute it, sample, report. Owns the runner and every sequence.
+//! The engine thread: it drains commands, plans a step, executes it, samples and reports. Owns the runner and every
+//! sequence.
 //!
-//! Never waits for anything but commands, and only while it has nothing to compute; at its end, for what it keeps on
-//! disk. Its outbox is bounded by the outbox thread, which the gateway always drains; a gateway that stops reading
-//! stops this engine, and no other.
+//! While it has nothing to compute it waits for commands, and at its end for the files that it writes; it waits for
+//! nothing else. Its outbox is bounded by the outbox thread, which the gateway always drains. A gateway that stops
+//! reading stops this engine, and no other.
 
 use crate::constrain::Matcher;
 use crate::engine::{
@@ -30,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The vocabulary as samplers read it.
+/// The vocabulary in the form that samplers read: special tokens are written out.
 struct WrittenOut(Arc<dyn Tokenizer>);
 
 impl Pieces for WrittenOut {
@@ -74,13 +75,14 @@ impl<'a> Worker<'a> {
         Self { runner, draft_model: None, tokenizer, scheduler, disk: None, generations, outbox, progress, drawers, masks, reported }
     }
 
-    /// With a draft model, if there is one, that guesses instead of a search in the earlier text.
+    /// Adds a draft model, if there is one; it then guesses instead of a search in the earlier text.
     pub(super) fn with_draft_model(mut self, draft: Option<&'a mut dyn ModelRunner>) -> Self {
         self.draft_model = draft.map(|draft| DraftModel::new(draft, self.runner.limits().vocabulary_size));
         self
     }
 
-    /// With a folder for cached contents, if there is one: begins with those in it, and keeps it up to date.
+    /// Adds a folder for cached contents, if there is one: the worker begins with the contents in it and keeps it up to
+    /// date.
     pub(super) fn with_folder(mut self, folder: Option<Folder>) -> Self {
         self.disk = folder.and_then(|folder| DiskTier::start(folder, self.runner));
         self
@@ -92,7 +94,7 @@ impl<'a> Worker<'a> {
         self.keep();
     }
 
-    /// Writes cached contents to disk, if there is a folder for them. The gateway has hung up.
+    /// Writes cached contents to disk, if there is a folder for them. Called when the gateway has hung up.
     fn keep(mut self) {
         if self.disk.is_none() {
             return;
@@ -102,7 +104,7 @@ impl<'a> Worker<'a> {
         }
         self.check_cache();
         while let Some(step) = self.scheduler.park_idle(true) {
-            // Without rows it has no outputs; the same below.
+            // A step without rows has no outputs; the same holds below.
             self.step(&step, Instant::now());
         }
         if let Some(disk) = self.disk {
@@ -110,7 +112,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// One turn: every command that is there, then at most one step.
+    /// One turn: applies every command that has come, then executes at most one step.
     fn turn(&mut self, commands: &Receiver<WorkerCommand>) -> Result<(), Disconnected> {
         loop {
             match commands.try_recv() {
@@ -127,14 +129,14 @@ impl<'a> Worker<'a> {
         self.draft();
         let planning = Instant::now();
         let Some(step) = self.scheduler.next_step() else { return self.idle(commands) };
-        // Only drafts that are used are part of the step's time.
+        // Drafting is part of the step's time only if the drafts are used.
         let begun = if self.scheduler.uses_drafts() { drafting } else { planning };
         self.progress.busy.store(true, Ordering::Relaxed);
         let started = self.started();
-        // Before the step: if it ends this process, the gateway knows which sequences to suspect.
+        // Reported before the step: if the step ends this process, the gateway knows which sequences to suspect.
         let reported = if started.is_empty() { Ok(()) } else { self.report(started) };
-        // Also when the gateway has hung up: the record of the KV cache is ahead of the runner until the step is
-        // executed.
+        // Executed even if the gateway has hung up: until the step is executed, the record of the KV cache is ahead of
+        // the runner.
         let outputs = self.step(&step, begun);
         self.progress.steps.fetch_add(1, Ordering::Relaxed);
         if let Some(disk) = &mut self.disk {
@@ -167,14 +169,14 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Drops everything cached if its record contradicts itself. Nothing is live.
+    /// Drops the whole cache if its record contradicts itself. Called when no sequence is live.
     fn check_cache(&mut self) {
         if let Err(contradiction) = self.scheduler.check_idle() {
             tracing::error!(%contradiction, "the KV cache is not what it should be; all of it is dropped");
         }
     }
 
-    /// Saves a content that a slot holds and disk does not, if it is time for that.
+    /// Saves a content that a slot holds and disk lacks, if it is time for that.
     fn save_idle(&mut self) {
         let Some(disk) = self.disk.as_mut().filter(|disk| disk.may_save()) else { return };
         let step = self.scheduler.park_idle(false);
@@ -215,7 +217,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// The promises of [`SequenceRequest`]; a breach is the gateway's bug, and must not become llama.cpp's.
+    /// Checks the conditions of [`SequenceRequest`]. A breach is the gateway's bug, and must not reach llama.cpp.
+    /// Returns the largest length of the sequence, in tokens.
     fn check(&self, request: &SequenceRequest) -> Result<u32, GenerationError> {
         let invalid = |what: &str| Err(GenerationError::Invalid(what.to_owned()));
         let limits = self.runner.limits();
@@ -239,8 +242,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Guesses the next tokens of sequences, where that is worth it: from the caller's prediction, else with the draft
-    /// model if there is one, and if not from the earlier text.
+    /// Guesses the next tokens of sequences for which that pays: from the caller's prediction, else with the draft
+    /// model, or from the earlier text if there is no draft model.
     fn draft(&mut self) {
         let mut wanted = Vec::new();
         let mut drafts = Vec::new();
@@ -262,7 +265,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Executes a step that was planned since `begun`, and samples.
+    /// Executes a step whose planning began at `begun`, and samples.
     fn step(&mut self, step: &Step, begun: Instant) -> Vec<SequenceOutput> {
         let mut outputs = BTreeMap::new();
         let executed = self.runner.execute(step);
@@ -272,7 +275,7 @@ impl<'a> Worker<'a> {
         }
         match executed {
             Ok(()) => {
-                // On a GPU the call has returned before the work is done; the first look at a logit waits for it.
+                // On a GPU the call returns before the work is done; the first look at a logit waits for it.
                 for row in step.rows.iter().filter(|row| row.sample) {
                     if let Some(generation) = self.generations.get_mut(&row.seq) {
                         generation.prepare_mask();
@@ -286,7 +289,7 @@ impl<'a> Worker<'a> {
         outputs.into_values().collect()
     }
 
-    /// Reports of the sequences that begin with the step just planned.
+    /// The reports of the sequences that begin with the step just planned.
     fn started(&mut self) -> Vec<SequenceOutput> {
         let now = Instant::now();
         let begin = |(id, cached_tokens)| {
@@ -297,8 +300,8 @@ impl<'a> Worker<'a> {
         self.scheduler.take_started().into_iter().filter_map(begin).collect()
     }
 
-    /// Draws what follows each sequence whose last row is in the step, and scores the prompt tokens that follow rows of
-    /// scored prompts.
+    /// Draws the tokens that follow each sequence whose last row is in the step, and scores the prompt tokens after
+    /// rows of scored prompts.
     fn sample(&mut self, step: &Step, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) -> Vec<Sampled> {
         let mut draws = Vec::new();
         let mut first = 0;

@@ -1,4 +1,4 @@
-//! The queue under any order of events, and its rules one by one.
+//! The queue after any order of events, and its rules one by one.
 
 use super::*;
 use proptest::prelude::*;
@@ -7,11 +7,11 @@ use proptest::prelude::*;
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Push(u64),
-    /// The n-th of those who have a place gives it back.
+    /// The n-th caller that has a place gives it back.
     Leave(usize),
-    /// The n-th of those who wait goes away.
+    /// The n-th entry that waits is forgotten.
     Forget(usize),
-    /// Every entry whose number is a multiple of this goes away.
+    /// Every entry whose number is a multiple of this is taken out.
     TakeOut(u64),
 }
 
@@ -29,7 +29,7 @@ fn shares() -> impl Strategy<Value = Share> {
     prop_oneof![(1..4_usize).prop_map(Share::AtMost), (1..4_usize).prop_map(Share::AtMostBesideOthers)]
 }
 
-/// A queue, and a model of its contents. Its entries are numbers in the order in which they came.
+/// A queue, and a model of its contents. The entries are numbers in the order in which they came.
 struct Watched {
     queue: FairQueue<u64>,
     places: usize,
@@ -38,8 +38,8 @@ struct Watched {
     /// Callers and their entries, in the order in which they came.
     waiting: Vec<(u64, u64, Ticket)>,
     holders: Vec<u64>,
-    /// By caller that waits and might have a place if one were free: how often each other caller was served since that
-    /// is so, or since it was served last.
+    /// For each caller that waits and might have a place if one were free: the number of times that each other caller
+    /// was served since then, or since the caller was last served.
     passed: BTreeMap<u64, BTreeMap<u64, usize>>,
 }
 
@@ -97,7 +97,7 @@ impl Watched {
         }
     }
 
-    /// Counts from now on for those who have come, or may have a place again; and no longer for the others.
+    /// Starts the counts of callers that now wait and might have a place, and drops those of the others.
     fn watch(&mut self) {
         for caller in 0..4 {
             if self.waits(caller) && self.may_have_one(caller) {
@@ -139,7 +139,7 @@ proptest! {
 
         events.into_iter().for_each(|event| watched.apply(event));
 
-        // Whoever waits is served when those before it leave.
+        // Each entry that waits is served when those before it leave.
         while !watched.waiting.is_empty() || !watched.holders.is_empty() {
             watched.apply(Event::Leave(0));
         }

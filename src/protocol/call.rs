@@ -1,9 +1,9 @@
-//! Calls: questions that the gateway asks an engine. Each is answered
-//! once, with the answer type that its question type names.
+//! Calls: questions that the gateway asks an engine. Each is answered once, with the answer type that its question type
+//! names.
 //!
-//! A new question touches three places: its type and its entry in `calls!` here,
-//! the engine's inbox that routes it (`engine/serve.rs`), and the gateway's method
-//! that asks it (`gateway/questions.rs`). Knows neither who asks nor who answers.
+//! A new question touches three places: its type and its entry in `calls!` here, the engine's inbox that routes it
+//! (`engine/serve.rs`), and the gateway's method that asks it (`gateway/questions.rs`). This module knows neither who
+//! asks nor who answers.
 
 use super::{Constraint, ConstraintError, EmbedBatch, EmbedError, Forecast, Prospect, TextError, Token};
 use serde::{Deserialize, Serialize};
@@ -13,15 +13,15 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CallId(pub u64);
 
-/// Something that can be asked, with the type of its answer.
+/// A question, with the type of its answer.
 pub trait Question: Sized {
     /// The type of the answer.
     type Answer: Answer;
 
-    /// Its name in logs.
+    /// The question's name in logs.
     const NAME: &'static str;
 
-    /// Bytes of its texts, and four for each of its tokens.
+    /// The size of the question, bytes: those of its texts, and four for each of its tokens.
     fn bytes(&self) -> usize;
 
     /// The question as the gateway sends it.
@@ -52,7 +52,7 @@ impl Answer for Forecast {
     }
 }
 
-/// Declares all questions: the variants of [`EngineCall`] and [`EngineReply`], and which question has which answer.
+/// Declares all questions: the variants of [`EngineCall`] and [`EngineReply`], and the answer type of each question.
 macro_rules! calls {
     ($($(#[$doc:meta])* $kind:ident($question:ty) -> $answer:ty, named $name:literal, bytes: $bytes:expr;)*) => {
         /// A question to the engine.
@@ -102,13 +102,14 @@ calls! {
     Detokenize(Detokenize) -> Result<String, TextError>, named "detokenize", bytes: |question| token_bytes(&question.tokens);
     /// Tokens → the bytes of each in order, special tokens written out.
     Spell(Spell) -> Result<Vec<Vec<u8>>, TextError>, named "spell", bytes: |question| token_bytes(&question.tokens);
-    /// Predicts how a request would fare if it came now; changes nothing. Answered between two steps.
+    /// Predicts the cached tokens and the times of a request, as if it came now; changes nothing. Answered between two
+    /// steps.
     Forecast(Prospect) -> Forecast, named "forecast", bytes: |prospect| prospect.prompts.iter().map(|prompt| token_bytes(prompt)).sum();
-    /// Asks whether text under a constraint can be generated. A
-    /// `Submit` with the same constraint then finds it compiled.
+    /// Asks whether text under a constraint can be generated. A later `Submit` with the same constraint finds it
+    /// compiled.
     Check(CheckConstraint) -> Result<(), ConstraintError>, named "check", bytes: |question| question.constraint.text_bytes();
     /// Tokens → a vector of `EmbeddingInfo::dimensions` finite numbers for each input, as the model computes it: not
-    /// normalised. For an engine whose model embeds; `Embedding` precedes the answer.
+    /// normalised. Only for an engine whose model embeds; the message `Embedding` precedes the answer.
     Embed(EmbedBatch) -> Result<Vec<Vec<f32>>, EmbedError>, named "embed",
         bytes: |batch| batch.inputs.iter().map(|input| token_bytes(input)).sum();
 }
@@ -122,9 +123,10 @@ fn token_bytes(tokens: &[Token]) -> usize {
 pub struct Tokenize {
     /// The text.
     pub text: String,
-    /// Put BOS (and whatever else the vocabulary asks for) in front, unless the text begins with BOS already.
+    /// True if BOS (and whatever else the vocabulary asks for) is put in front, unless the text begins with BOS
+    /// already.
     pub add_special: bool,
-    /// True if control tokens that the text spells out become those tokens.
+    /// The reading of control tokens that the text spells out.
     pub special: SpecialText,
 }
 
@@ -151,25 +153,25 @@ pub struct CheckConstraint {
     pub namespace: u64,
 }
 
-/// The size of a text, or of tokens, by the time that a tokenizer needs for it. The gateway sends few texts of each
-/// size at a time, and the engine has threads for each size.
+/// The size class of a text, or of tokens, by the time that a tokenizer needs for it. The gateway sends only a few
+/// texts of each class at a time, and the engine has threads for each class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TextSize {
-    /// Nearly all prompts: up to some tens of milliseconds.
+    /// Takes up to some tens of milliseconds; nearly all prompts are short.
     Short,
-    /// Up to a second.
+    /// Takes up to a second.
     Middle,
-    /// Up to several seconds.
+    /// Takes up to several seconds.
     Long,
 }
 
 impl TextSize {
-    /// A short text has at most so many bytes.
+    /// Largest size of a short text, bytes.
     pub const SHORT_BYTES: usize = 16 << 10;
-    /// A text of middle size has at most so many bytes. SmolLM2's tokenizer takes 0.05–0.6 s for as much.
+    /// Largest size of a text of middle size, bytes. SmolLM2's tokenizer takes 0.05–0.6 s for such a text.
     pub const MIDDLE_BYTES: usize = 256 << 10;
 
-    /// The size of so many bytes.
+    /// The size class of a text of `bytes` bytes.
     #[must_use]
     pub fn of(bytes: usize) -> Self {
         if bytes <= Self::SHORT_BYTES {
@@ -185,15 +187,15 @@ impl TextSize {
 /// The meaning of control tokens that a text spells out, such as `<s>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SpecialText {
-    /// They become those tokens, as OpenAI's and vLLM's completions do.
+    /// Spelled-out control tokens become those tokens, as in OpenAI's and vLLM's completions.
     Recognised,
-    /// They are plain text, all of them: a user's own words.
+    /// All of them are plain text: a user's own words.
     Plain,
-    /// As `Plain`, for text that goes on other text: without the space
-    /// that SentencePiece puts in front (Meta's `encode_infilling`).
+    /// As `Plain`, for text that continues other text: without the space that SentencePiece puts in front (Meta's
+    /// `encode_infilling`).
     Continuation,
-    /// They become those tokens, except one that spans any of these byte offsets (sorted, each inside the text): words
-    /// of a user in a template that a server wrote.
+    /// They become those tokens, except one that spans any of these byte offsets (sorted, each inside the text). The
+    /// offsets mark a user's words in a template that a server wrote.
     RecognisedOutside(Vec<u32>),
 }
 

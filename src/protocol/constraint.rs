@@ -1,9 +1,10 @@
-//! What a generated text must obey. Compiled to token masks in the engine process, because that needs the vocabulary.
+//! Constraints: rules that a generated text must obey. Compiled to token masks in the engine process, because that
+//! needs the vocabulary.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// One rule for the whole of an output. Fails closed: what does not compile is refused, never ignored.
+/// One rule for the whole of an output. A rule that does not compile is refused, never ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Constraint {
     /// Any JSON object.
@@ -19,7 +20,7 @@ pub enum Constraint {
 }
 
 impl Constraint {
-    /// Bytes of all texts in it.
+    /// The size of all texts in the constraint, bytes.
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         match self {
@@ -30,15 +31,15 @@ impl Constraint {
     }
 }
 
-/// The reason why a constraint cannot be used, for whoever wrote it. Its `Display` is the sentence that a client reads:
-/// the place and the message are put together there and nowhere else.
+/// The reason why a constraint cannot be used, for its author. Its `Display` is the sentence that a client reads: the
+/// place and the message are put together there and nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConstraintError {
-    /// The group of reasons that it belongs to.
+    /// The group of reasons that this one belongs to.
     pub kind: ConstraintErrorKind,
-    /// The part of the constraint that is at fault; `None` if it is the constraint as a whole, or no part can be named.
+    /// The part of the constraint that is at fault; `None` if the whole constraint is, or no part can be named.
     pub at: Option<ConstraintPlace>,
-    /// What is wrong there; without the place.
+    /// The fault, without its place.
     pub message: String,
     form: MessageForm,
 }
@@ -47,17 +48,18 @@ pub struct ConstraintError {
 /// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConstraintErrorKind {
-    /// It is malformed, or it asks for something that is not supported. llguidance does not tell these two apart.
+    /// The constraint is malformed, or it asks for something that is not supported. llguidance does not tell these two
+    /// apart.
     Invalid,
-    /// It exceeds a limit of size, of nesting or of number.
+    /// The constraint exceeds a limit of size, of nesting or of number.
     TooLarge,
-    /// It takes more work, memory or CPU time than one constraint may take.
+    /// The constraint takes more work, memory or CPU time than one constraint may take.
     TooCostly,
-    /// No text can fulfil it, or none that the model's tokens can write, or a text breaks it.
+    /// No text can fulfil the constraint, or no text that the model's tokens can write, or a text breaks it.
     Impossible,
     /// No constraint can be used with the vocabulary of this model.
     Vocabulary,
-    /// The server could not find out for now, and the constraint may well be sound.
+    /// The server could not find out for now; the constraint may well be sound.
     Busy,
 }
 
@@ -80,7 +82,7 @@ pub enum ConstraintPlace {
     GrammarLine(usize),
 }
 
-/// How a message and its place make a sentence.
+/// The form of the sentence that a message and its place make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum MessageForm {
     /// The place is the subject: "#/maxLength must be an integer".
@@ -92,7 +94,7 @@ enum MessageForm {
 }
 
 impl ConstraintError {
-    /// A reason without a place.
+    /// An error without a place.
     pub fn new(kind: ConstraintErrorKind, message: impl Into<String>) -> Self {
         Self { kind, at: None, message: message.into(), form: MessageForm::Sentence }
     }
@@ -105,17 +107,17 @@ impl ConstraintError {
 }
 
 impl ConstraintPlace {
-    /// A reason that has this place as the subject of its sentence: `must be an integer`.
+    /// An error whose sentence has this place as its subject, with a message such as `must be an integer`.
     pub fn predicate(self, kind: ConstraintErrorKind, message: impl Into<String>) -> ConstraintError {
         ConstraintError { kind, at: Some(self), message: message.into(), form: MessageForm::Predicate }
     }
 
-    /// A reason in a sentence of its own, which is written after this place.
+    /// An error whose message is a sentence of its own, written after this place.
     pub fn sentence(self, kind: ConstraintErrorKind, message: impl Into<String>) -> ConstraintError {
         ConstraintError { form: MessageForm::Sentence, ..self.predicate(kind, message) }
     }
 
-    /// A reason in a sentence of its own, which is written before this place.
+    /// An error whose message is a sentence of its own, written before this place.
     pub fn sentence_first(self, kind: ConstraintErrorKind, message: impl Into<String>) -> ConstraintError {
         ConstraintError { form: MessageForm::SentenceFirst, ..self.predicate(kind, message) }
     }

@@ -1,20 +1,20 @@
 //! Embedding models: their facts, the batches that they compute, and their errors.
 //!
-//! A model either generates or embeds: llama.cpp pools per context, and an engine has one.
+//! A model either generates or embeds: llama.cpp sets the pooling for a whole context, and an engine has one context.
 
 use super::Token;
 use serde::{Deserialize, Serialize};
 
-/// How the vectors of an input's tokens become one.
+/// The way from the vectors of an input's tokens to one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pooling {
-    /// Their mean.
+    /// The mean of all vectors.
     Mean,
-    /// The first one, that of the classification token.
+    /// The first vector, that of the classification token.
     Cls,
-    /// The last one.
+    /// The last vector.
     Last,
-    /// A head on top turns a query with a document into one score.
+    /// A head on top of the model turns a query with a document into one score.
     Rank(RankScore),
 }
 
@@ -30,19 +30,19 @@ pub enum RankScore {
 /// Facts that a gateway needs about a model that embeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingInfo {
-    /// Numbers in a vector; 1 for a rank head.
+    /// Length of a vector, numbers; 1 for a rank head.
     pub dimensions: u32,
-    /// How token vectors become one.
+    /// The way from token vectors to one vector.
     pub pooling: Pooling,
     /// Longest input, tokens, special ones included.
     pub max_input_tokens: u32,
-    /// Tokens that one batch is filled up to. A single longer input is a batch by itself.
+    /// Tokens up to which a batch is filled. A single longer input is a batch by itself.
     pub batch_tokens: u32,
-    /// Inputs in one batch at most.
+    /// Largest number of inputs in one batch.
     pub batch_inputs: u32,
-    /// Tokens before and after a text.
+    /// Special tokens before and after a text.
     pub around_text: (Vec<Token>, Vec<Token>),
-    /// Tokens before, between and after a query with a document.
+    /// Special tokens before, between and after a query and a document.
     pub around_pair: (Vec<Token>, Vec<Token>, Vec<Token>),
 }
 
@@ -51,14 +51,15 @@ pub struct EmbeddingInfo {
 pub struct EmbedBatch {
     /// The inputs, special tokens included: 1 to [`EmbeddingInfo::batch_inputs`] of them, none empty.
     pub inputs: Vec<Vec<Token>>,
-    /// True if no other call may share the batch, because an engine may have died of this one or of its company.
+    /// True if no other call may share the batch, because an engine may have died of this call or of one in the same
+    /// batch.
     pub alone: bool,
 }
 
 /// The reason why an input has no vector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum EmbedError {
-    /// The engine was handed something outside its limits; a gateway bug.
+    /// The call breaks the engine's limits; a gateway bug.
     #[error("invalid request: {0}")]
     Invalid(String),
     /// `llama_decode` refused the input.
@@ -67,7 +68,7 @@ pub enum EmbedError {
         /// llama.cpp's return code.
         code: i32,
     },
-    /// The vector has entries that are not finite.
+    /// The vector has numbers that are not finite.
     #[error("the model's vector has numbers that are not finite")]
     NotFinite,
 }

@@ -1,4 +1,5 @@
-//! How an engine opens its model. Sent in the first frame, so that engine processes need no arguments.
+//! The options with which an engine opens its model. Sent in the first frame, so that engine processes need no
+//! arguments.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -8,51 +9,53 @@ use std::path::PathBuf;
 pub struct EngineOptions {
     /// The GGUF file.
     pub model_path: PathBuf,
-    /// Its files, first part first, as the server opened them. Empty: whatever is at `model_path` is loaded.
+    /// The model's files, first part first, as the server opened them. If empty, whatever is at `model_path` is loaded.
     pub model_files: Vec<OpenedFile>,
     /// Longest prompt + completion, tokens (vLLM `--max-model-len`). Default: the model's training context, at most
-    /// 8192, less where the KV cells of all sequences would take too much memory.
+    /// 8192, and less if the KV cells of all sequences would take too much memory.
     pub max_model_len: Option<u32>,
-    /// Sequences in one step at most, 1–256 (vLLM `--max-num-seqs`).
+    /// Largest number of sequences in one step, 1–256 (vLLM `--max-num-seqs`).
     pub max_num_seqs: u32,
-    /// Rows in one step at most (vLLM `--max-num-batched-tokens`, llama.cpp `n_batch`), ≥ `max_num_seqs`.
+    /// Largest number of rows in one step (vLLM `--max-num-batched-tokens`, llama.cpp `n_batch`), ≥ `max_num_seqs`.
     pub max_num_batched_tokens: u32,
-    /// Layers to put on the GPU (llama.cpp `n_gpu_layers`); `None` puts all there when a GPU backend is built in.
+    /// Number of layers to put on the GPU (llama.cpp `n_gpu_layers`); `None` puts all there if a GPU backend is built
+    /// in.
     pub n_gpu_layers: Option<u32>,
-    /// CPU threads of a step; `None` is the number of physical cores.
+    /// Number of CPU threads of a step; `None` is the number of physical cores.
     pub threads: Option<u32>,
-    /// One KV stream per sequence, or one pool for all.
+    /// The layout of the KV cells: one stream per sequence, or one pool for all.
     pub kv_layout: KvLayout,
-    /// KV cells of the unified pool, tokens; `None` is `max_num_seqs * max_model_len`. Meaningless for split.
+    /// KV cells of the unified pool, tokens; `None` is `max_num_seqs * max_model_len`. Without effect on a split
+    /// layout.
     pub kv_cache_tokens: Option<u32>,
-    /// How keys and values are stored in KV cells (vLLM `--kv-cache-dtype`).
+    /// The storage type of keys and values in KV cells (vLLM `--kv-cache-dtype`).
     pub kv_cache_dtype: KvType,
-    /// True if attention is computed in blocks (llama-server `--flash-attn`).
+    /// Use of flash attention, which computes attention in blocks (llama-server `--flash-attn`).
     pub flash_attn: FlashAttention,
-    /// True if layers with a sliding window keep the cells that it has passed (llama-server `--swa-full`).
+    /// True if layers with a sliding window keep the cells of positions that have left it (llama-server `--swa-full`).
     pub swa_full: bool,
-    /// Host memory for KV that no slot has room for, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of
+    /// Host memory for KV that has no room in a slot, bytes (vLLM `--swap-space`); 0 for none. `None` is a sixteenth of
     /// the machine's memory, at most 4 GiB.
     pub swap_space_bytes: Option<u64>,
-    /// The folder in which a copy of that memory is kept for the next start.
+    /// The folder that keeps a copy of that host memory for the next start.
     pub prefix_cache: Option<PrefixCacheFolder>,
-    /// A step with rows of a long prompt may take this many times a pure decode step, ≥ 1 (bounds the ITL that long
-    /// prompts cause). Short prompts, and several that wait, get more than the share that this leaves, up to 250 ms; 60
-    /// ms are always fine, and a chunk takes at least half its fixed cost.
+    /// Longest time of a step with rows of a long prompt, in times of a pure decode step, ≥ 1 (bounds the ITL that long
+    /// prompts cause). For short prompts, and where several wait, prompt rows may add more, up to 250 ms. A step of 60
+    /// ms is never too long, and the rows of a chunk may always take half as long as the chunk's fixed cost.
     pub prefill_step_ratio: f32,
-    /// Longest time of a step with decode rows and rows of prompts, ms, ≥ 1, whoever waits; it then replaces the ratio.
+    /// Longest time of a step with decode rows and prompt rows, ms, ≥ 1, however many prompts wait. Replaces the ratio.
     pub target_itl_ms: Option<u32>,
     /// The GGUF file of a smaller model with the same vocabulary that guesses ahead (llama.cpp `--model-draft`).
     /// `None`: guesses come from the text itself.
     pub draft_model: Option<PathBuf>,
-    /// As `model_files`, of `draft_model`.
+    /// The files of `draft_model`, as in `model_files`.
     pub draft_files: Vec<OpenedFile>,
-    /// Tokens of a draft at most (vLLM's name); 0 for no speculation.
+    /// Largest number of tokens of a draft (vLLM's name); 0 for no speculation.
     pub num_speculative_tokens: u32,
 }
 
 impl EngineOptions {
-    /// As `llamero serve` opens a model where nobody says otherwise.
+    /// The options of `llamero serve` for this model without any other option.
     #[must_use]
     pub fn new(model_path: PathBuf) -> Self {
         Self {
@@ -79,36 +82,36 @@ impl EngineOptions {
     }
 }
 
-/// A file of a model, held open by the server for as long as that runs, with the facts that tell it from any other.
+/// A file of a model, held open by the server for as long as the server runs, with the facts that identify it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenedFile {
-    /// Its name when it was opened; may be another file's by now.
+    /// The file's name when it was opened; by now another file may have the name.
     pub name: PathBuf,
-    /// The file itself, whatever became of its name (`/proc/PID/fd/N`,
-    /// proc_pid_fd(5)). `None` where there is no such thing.
+    /// A path to the open file itself, even if its name was given to another file (`/proc/PID/fd/N`, proc_pid_fd(5)).
+    /// `None` where there is no such path.
     pub held: Option<PathBuf>,
     /// Device number (`st_dev` of stat(2)).
     pub device: u64,
     /// Inode number (`st_ino`).
     pub inode: u64,
-    /// Its size, bytes.
+    /// Size of the file, bytes.
     pub bytes: u64,
-    /// Time of its last change: seconds since 1970, and nanoseconds (`st_mtim`).
+    /// Time of the file's last change: seconds since 1970, and nanoseconds (`st_mtim`).
     pub modified: (i64, i64),
 }
 
-/// A folder that outlives engines and holds what they parked.
+/// A folder that outlives engines and holds the contents that they parked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefixCacheFolder {
-    /// It exists. One engine uses it at a time.
+    /// The path of the folder, which exists. One engine uses the folder at a time.
     pub path: PathBuf,
-    /// A checksum that tells the model's files from any others.
+    /// A checksum of the model's files, which tells them from any others.
     pub model_checksum: String,
-    /// True if its contents are deleted unread: after an engine died, because it may have died of them.
+    /// True if the folder's contents are deleted unread: an engine died, perhaps of them.
     pub discard: bool,
 }
 
-/// Where the KV cells of the sequences lie.
+/// The layout of the sequences' KV cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KvLayout {
@@ -119,15 +122,15 @@ pub enum KvLayout {
     Unified,
 }
 
-/// The type in which a number of a key or a value is stored. Quantized ones need flash attention: llama.cpp keeps
-/// values transposed without it, and a block of them cannot be.
+/// The storage type of the numbers of keys and values. Quantized types need flash attention: without it llama.cpp keeps
+/// values transposed, and a block of quantized numbers cannot be transposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KvType {
-    /// 16 bits; all figures are measured with it.
+    /// 16 bits; all of this project's figures are measured with this type.
     #[default]
     F16,
-    /// 16 bits with the exponent of 32.
+    /// 16 bits, with the exponent of a 32-bit float.
     Bf16,
     /// Blocks of 32 numbers in 34 bytes.
     Q8_0,
@@ -136,7 +139,7 @@ pub enum KvType {
 }
 
 impl KvType {
-    /// Numbers that are stored together.
+    /// Numbers in a block.
     pub const BLOCK_NUMBERS: u32 = 32;
 
     /// Bytes of [`Self::BLOCK_NUMBERS`] numbers (`ggml_type_size`, `ggml-common.h`).
@@ -155,7 +158,7 @@ impl KvType {
         matches!(self, Self::Q8_0 | Self::Q4_0)
     }
 
-    /// As options, logs and people spell it.
+    /// The type's name in options and logs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -167,15 +170,15 @@ impl KvType {
     }
 }
 
-/// Attention in blocks, without a matrix of scores.
+/// Use of flash attention: attention in blocks, without a matrix of scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FlashAttention {
-    /// Whichever is faster on the device that computes, and on where the type of the cells needs it.
+    /// Used where it is faster on the computing device, and where the type of the KV cells needs it.
     #[default]
     Auto,
-    /// It is always computed so.
+    /// Always used.
     On,
-    /// It is never computed so.
+    /// Never used.
     Off,
 }

@@ -1,7 +1,7 @@
-//! The engine's forecast for a request that it was not given: cached
-//! tokens, and times of prompts and steps as they are now.
+//! The engine's forecast for a request that was not submitted: cached tokens, and the present times of prompts and
+//! steps.
 //!
-//! Plain numbers. Whoever asked derives from them the figures for users (queue, first token, total).
+//! Plain numbers. The gateway derives from them the figures for users (queue, first token, total).
 
 use super::Token;
 use serde::{Deserialize, Serialize};
@@ -9,34 +9,34 @@ use serde::{Deserialize, Serialize};
 /// A request that might come.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Prospect {
-    /// Its prompts, none of them empty.
+    /// The request's prompts, none of them empty.
     pub prompts: Vec<Vec<Token>>,
-    /// Sequences for each prompt, at least 1.
+    /// Number of sequences for each prompt, at least 1.
     pub choices: u32,
-    /// Prefix-cache isolation, as in `SequenceRequest`.
+    /// The namespace of the prefix cache, as in `SequenceRequest`.
     pub namespace: u64,
-    /// True if log-probabilities of the prompts are wanted: then no cache supplies any of them.
+    /// True if log-probabilities of the prompts are wanted: no cache supplies any of their tokens then.
     pub scored: bool,
 }
 
 /// The engine's figures between two steps. Times come from the model of step times that also bounds prompt chunks
-/// (`engine/scheduler/costs`), which learns from every step; `None` until enough of them were measured.
+/// (`engine/scheduler/costs`). The model learns from every step; a time is `None` until enough steps were measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
-    /// For each prompt, the tokens that the prefix cache would supply if it came alone and now.
+    /// For each prompt, the number of tokens that the prefix cache would supply if the prompt came alone and now.
     pub cached_tokens: Vec<u32>,
-    /// Sequences that hold a slot.
+    /// Number of sequences that hold a slot.
     pub running: u32,
-    /// Sequences that wait for one.
+    /// Number of sequences that wait for a slot.
     pub waiting: u32,
-    /// Slots there are.
+    /// Number of all slots.
     pub slots: u32,
-    /// Prompt rows of others that would be computed first.
+    /// Number of prompt rows of other sequences that would be computed first.
     pub rows_ahead: u64,
-    /// Until the first prompt is computed, those rows included, s.
+    /// Time until the first prompt is computed, `rows_ahead` included, s.
     pub first_prompt_seconds: Option<f64>,
-    /// Until all prompts are computed, s.
+    /// Time until all prompts are computed, `rows_ahead` included, s.
     pub prompts_seconds: Option<f64>,
-    /// A step that gives one token to each running sequence and to as many of the request's as find a slot, s.
+    /// Time of a step that gives one token to each running sequence and to as many of the request's as find a slot, s.
     pub step_seconds: Option<f64>,
 }

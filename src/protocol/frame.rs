@@ -6,7 +6,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{ErrorKind, Read, Write};
 
-/// No message is larger: the biggest is a 2 MB text or its tokens. A larger length means a broken peer.
+/// Largest message, bytes: the biggest is a 2 MB text or its tokens. A larger length means a broken peer.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
 
 /// The reason why a frame could not be read or written.
@@ -29,7 +29,7 @@ pub enum FrameError {
 /// Serializes a message without its length prefix.
 ///
 /// # Errors
-/// `TooLarge` if it would exceed [`MAX_FRAME_BYTES`].
+/// `TooLarge` if the message would exceed [`MAX_FRAME_BYTES`].
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let bytes = postcard::to_stdvec(message)?;
     if bytes.len() > MAX_FRAME_BYTES {
@@ -41,7 +41,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
 /// Deserializes a message from the body of a frame.
 ///
 /// # Errors
-/// `Malformed` if the bytes are no such message, or if some are left over.
+/// `Malformed` if the bytes are no message of this type, or if some are left over.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     let (message, rest) = postcard::take_from_bytes(bytes)?;
     if rest.is_empty() { Ok(message) } else { Err(FrameError::Malformed(postcard::Error::DeserializeBadEncoding)) }

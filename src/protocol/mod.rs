@@ -1,7 +1,7 @@
 //! The messages between the gateway and an engine, and the one definition of a generation request.
 //!
-//! Owns the message types, their version and the framing. It knows neither HTTP nor llama.cpp; both
-//! sides depend on it and it depends on nothing of ours.
+//! Owns the message types, their version and the framing. It knows neither HTTP nor llama.cpp; gateway and engine
+//! depend on it, and it depends on no other module of this crate.
 
 mod call;
 mod constraint;

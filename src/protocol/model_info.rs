@@ -3,53 +3,53 @@
 use super::{EmbeddingInfo, KvLayout, KvType, Token};
 use serde::{Deserialize, Serialize};
 
-/// Tokens that mark the parts of a text with a hole. The first three or none: a model with fewer cannot fill in.
+/// Tokens that mark the parts of a text with a hole. A model that lacks one of the first three cannot fill in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FimTokens {
-    /// Before the text that precedes the hole.
+    /// The token before the text that precedes the hole.
     pub prefix: Token,
-    /// Before the text that follows the hole.
+    /// The token before the text that follows the hole.
     pub suffix: Token,
-    /// Before the text that fills it.
+    /// The token before the text that fills the hole.
     pub middle: Token,
-    /// Before the name of a repository, where other files of it may precede the text.
+    /// The token before the name of a repository, where other files of it may precede the text.
     pub repository: Option<Token>,
-    /// Before the name of each file.
+    /// The token before the name of each file.
     pub file: Option<Token>,
 }
 
-/// What a model does: one of these, since llama.cpp pools per context, and an engine has one.
+/// The kind of a model. It is only one of these: llama.cpp sets the pooling for a whole context, and an engine has one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ModelKind {
-    /// It generates text.
+    /// The model generates text.
     Generates(GenerationInfo),
-    /// It embeds texts.
+    /// The model embeds texts.
     Embeds(EmbeddingInfo),
 }
 
 /// Facts about a model that generates: its KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenerationInfo {
-    /// Where KV cells lie.
+    /// The layout of the KV cells.
     pub kv_layout: KvLayout,
-    /// KV cells there are, tokens.
+    /// Number of KV cells, tokens.
     pub kv_cells: u32,
-    /// Memory of these cells, bytes.
+    /// Memory of the KV cells, bytes.
     pub kv_bytes: u64,
-    /// Set if some layers have a sliding window.
+    /// The layers with a sliding window, if there are any.
     pub kv_window: Option<KvWindow>,
-    /// What is stored in them.
+    /// The storage type of keys and values in the KV cells.
     pub kv_type: KvType,
     /// Host memory that cached prompts may take beside `ModelInfo::memory`, bytes.
     pub swap_bytes: u64,
 }
 
-/// Facts that the gateway needs to validate requests and to tell users what they run.
+/// Facts by which the gateway validates requests and tells users which model they run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
-    /// `general.name` of the file, or its stem.
+    /// The model's name: `general.name` of the file, or the file's stem.
     pub name: String,
-    /// `general.architecture`, such as `llama`.
+    /// The model's architecture: `general.architecture`, such as `llama`.
     pub architecture: String,
     /// File type as llama.cpp names it, such as `Q4_1`.
     pub quantization: String,
@@ -61,11 +61,11 @@ pub struct ModelInfo {
     pub n_ctx_train: u32,
     /// Longest prompt + completion served, tokens.
     pub max_model_len: u32,
-    /// Sequences in one step at most.
+    /// Largest number of sequences in one step.
     pub max_num_seqs: u32,
-    /// Rows in one step at most.
+    /// Largest number of rows in one step.
     pub max_num_batched_tokens: u32,
-    /// Ids are below this.
+    /// Number of tokens in the vocabulary; ids are below it.
     pub vocabulary_size: u32,
     /// Beginning-of-sequence token, if the vocabulary has one.
     pub bos: Option<Token>,
@@ -79,19 +79,19 @@ pub struct ModelInfo {
     pub chat_templates: Vec<(String, String)>,
     /// Control tokens as they are spelled, with their ids.
     pub control_tokens: Vec<(String, Token)>,
-    /// Bytes of text that one token stands for at most: a text of more bytes has more tokens. `None` for a vocabulary
-    /// that may drop text, or take any length of text that it does not know for one token.
+    /// Largest number of bytes of text that one token stands for; it gives the fewest tokens that a text can have.
+    /// `None` for a vocabulary that may drop text, or take unknown text of any length for one token.
     pub longest_piece: Option<u32>,
-    /// Bytes that the vocabulary has no token for, sorted. They are left out of a text, and of it alone (byte-pair
-    /// encoding).
+    /// Byte values that the vocabulary has no token for, sorted. The tokenizer leaves these bytes, and no others, out
+    /// of a text (byte-pair encoding).
     pub dropped_bytes: Vec<u8>,
     /// Kind of the vocabulary as the file names it, such as `llama` (SentencePiece) or `gpt2` (byte-pair encoding).
     pub tokenizer: String,
-    /// What was expected to be needed of each kind of memory, a draft model's share included.
+    /// The expected need of each kind of memory, a draft model's share included.
     pub memory: Vec<MemoryNeed>,
-    /// CPU threads of a step at most.
+    /// Largest number of CPU threads of a step.
     pub threads: u32,
-    /// True if steps take fewer while other programs want the cores.
+    /// True if steps take fewer threads while other programs want the cores.
     pub threads_adapt: bool,
     /// The device that computes, such as `CPU` or `NVIDIA H100`.
     pub device: String,
@@ -99,7 +99,7 @@ pub struct ModelInfo {
     pub slow_kernels: Option<String>,
     /// Time from process start to ready, ms.
     pub load_ms: u64,
-    /// What it does, with the facts that only such a model has.
+    /// The model's kind, with the facts that only models of this kind have.
     pub kind: ModelKind,
 }
 
@@ -122,7 +122,7 @@ impl ModelInfo {
         }
     }
 
-    /// Tokens that these texts, put together, have at least.
+    /// The fewest tokens that these texts, put together, can have.
     pub fn fewest_tokens(&self, texts: &[&str]) -> u64 {
         let Some(longest) = self.longest_piece else { return 0 };
         let kept = |text: &&str| text.bytes().filter(|byte| self.dropped_bytes.binary_search(byte).is_err()).count();
@@ -135,45 +135,45 @@ impl ModelInfo {
 /// Layers with a sliding window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvWindow {
-    /// Positions that they attend to.
+    /// Number of positions that the layers attend to.
     pub positions: u32,
-    /// Cells that each sequence has in them, if not as many as in the others.
+    /// Number of cells that each sequence has in these layers; `None` if as many as in the other layers.
     pub cells: Option<u32>,
 }
 
-/// Where memory is.
+/// A kind of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemoryPlace {
     /// The machine's memory.
     Host,
-    /// On all GPUs together.
+    /// The memory of all GPUs together.
     Gpu,
 }
 
-/// The memory that a model and its context were expected to take of a
-/// place, and that was there before they were loaded, bytes.
+/// The memory of one kind that a model and its context were expected to take, and the memory that was available before
+/// they were loaded, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryNeed {
     /// The kind of memory.
     pub place: MemoryPlace,
-    /// Weights. On a host their file may be mapped, and then gives way.
+    /// Weights. In host memory their file may be mapped; its pages then give way to other uses.
     pub weights_bytes: u64,
-    /// KV cells.
+    /// KV cells of the context.
     pub kv_bytes: u64,
-    /// A graph's intermediate results, and logits.
+    /// Intermediate results of a graph, and logits.
     pub scratch_bytes: u64,
-    /// Memory that was free or could be freed without swapping; `None` where that is unknown.
+    /// Memory that was free, or could be freed without swapping; `None` if unknown.
     pub available_bytes: Option<u64>,
 }
 
 impl MemoryNeed {
-    /// The sum of its parts.
+    /// The sum of the need's parts, bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.weights_bytes.saturating_add(self.kv_bytes).saturating_add(self.scratch_bytes)
     }
 
-    /// The sum with another model's need of the same place.
+    /// The sum of this need and another model's need of the same memory.
     #[must_use]
     pub fn with(self, other: &Self) -> Self {
         Self {
@@ -184,7 +184,8 @@ impl MemoryNeed {
         }
     }
 
-    /// True if there was less than that: it works, by swapping or by reading weights again and again.
+    /// True if less memory was available than is needed. The model then works by swapping or by reading weights again
+    /// and again.
     #[must_use]
     pub fn is_tight(&self) -> bool {
         self.available_bytes.is_some_and(|available| self.bytes() > available)

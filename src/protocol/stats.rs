@@ -1,4 +1,4 @@
-//! What an engine counts: its state after a step, and totals since it started.
+//! The counts of an engine: its state after a step, and totals since it started.
 
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, AddAssign};
@@ -6,55 +6,55 @@ use std::ops::{Add, AddAssign};
 /// The counts of an engine, reported with each step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineStats {
-    /// The present state.
+    /// The state after the step.
     pub gauges: EngineGauges,
-    /// Counts since the engine started.
+    /// The counts since the engine started.
     pub totals: EngineTotals,
 }
 
 /// The state of an engine after a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineGauges {
-    /// Sequences that hold a slot.
+    /// Number of sequences that hold a slot.
     pub running: u32,
-    /// Sequences that wait for a slot.
+    /// Number of sequences that wait for a slot.
     pub waiting: u32,
-    /// KV cells that running sequences hold.
+    /// Number of KV cells that running sequences hold.
     pub kv_cells_used: u32,
-    /// KV cells there are.
+    /// Number of all KV cells.
     pub kv_cells_total: u32,
-    /// CPU threads of a step; 0 where the runner has no such number.
+    /// CPU threads of a step; 0 if the runner has no such number.
     pub threads: u32,
     /// Bytes of parked KV in host memory.
     pub parked_bytes: u64,
 }
 
-/// Counts that only grow. Those of several engines, one after the other, are added.
+/// Counts that only grow. The totals of successive engines are added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineTotals {
-    /// Steps.
+    /// Steps that finished.
     pub steps: u64,
-    /// Prompt tokens looked up in the prefix cache.
+    /// Prompt tokens that were looked up in the prefix cache.
     pub prefix_queries: u64,
-    /// Of these, tokens found there.
+    /// Prompt tokens found in the prefix cache.
     pub prefix_hits: u64,
-    /// Prompt rows computed.
+    /// Prompt rows that were computed.
     pub prefill_rows: u64,
     /// Sequences that were put back to wait because the KV cache was full.
     pub preemptions: u64,
-    /// Tokens that were the only ones a constraint allowed, and were computed together with the one before.
+    /// Tokens that a constraint left no choice about and that were computed in one step with the token before.
     pub forced_rows: u64,
     /// Draft tokens that were computed to see whether they are right.
     pub draft_rows: u64,
-    /// Of these, the ones that were right.
+    /// Draft tokens that were right.
     pub drafts_accepted: u64,
     /// Tokens whose KV was saved to host memory.
     pub parked_tokens: u64,
-    /// Tokens whose KV was loaded from there instead of being computed.
+    /// Tokens whose KV was loaded from host memory instead of being computed.
     pub loaded_tokens: u64,
     /// Tokens whose KV was read from disk.
     pub restored_tokens: u64,
-    /// Times that the whole cache was dropped because its record contradicted itself.
+    /// Number of times that the whole cache was dropped because its record contradicted itself.
     pub cache_resets: u64,
 }
 

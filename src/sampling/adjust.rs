@@ -1,7 +1,7 @@
-//! Changes to the logits before temperature: penalties, DRY, bias. All are sparse changes to a row of logits.
+//! Changes to the logits before temperature: penalties, DRY, bias. All of them change a few entries of a row of logits.
 //!
-//! Owns the state of the sequence that they need, and is the one place that knows their order. A sequence without any
-//! pays nothing; others pay one copy of the row into a reused buffer.
+//! Owns the state of the sequence that they need, and is the one place that knows their order. A sequence without such
+//! changes costs nothing; each other one costs a copy of the row into a reused buffer.
 
 use super::dry::{self, DrySampler};
 use super::penalties::{Penalties, entry};
@@ -21,13 +21,13 @@ pub(super) struct Adjustments {
 /// Buffers shared by the sequences of a thread.
 #[derive(Debug, Default)]
 pub(super) struct AdjustBuffers {
-    /// The logits with all changes, for sequences that have any.
+    /// The logits with all changes, for sequences that have changes.
     logits: Vec<f32>,
     pub(super) dry: dry::DryBuffers,
 }
 
 impl Adjustments {
-    /// For a sequence with this prompt that has already generated `generated`.
+    /// The changes for a sequence with this prompt that has already generated `generated`.
     pub(super) fn new(params: &SamplingParams, prompt: &[Token], generated: &[Token]) -> Self {
         Self {
             penalties: Penalties::new(params, prompt, generated),
@@ -44,7 +44,7 @@ impl Adjustments {
         }
     }
 
-    /// The logits with all changes applied: in a buffer, or as they are if there are none.
+    /// The logits with all changes applied: in a buffer, or the caller's own if there are no changes.
     pub(super) fn apply<'a>(&mut self, logits: &'a [f32], buffers: &'a mut AdjustBuffers) -> &'a [f32] {
         let dry = self.dry.as_mut().map_or(&[][..], |dry| dry.penalties(&mut buffers.dry));
         if self.penalties.is_empty() && dry.is_empty() && self.bias.is_empty() {

@@ -1,11 +1,10 @@
-//! The mask of a constraint: which tokens may be drawn at all, as one bit per token.
+//! The mask of a constraint: one bit per token, set if the token may be drawn at all.
 
-/// The logits with every token but the allowed ones at minus infinity, in `buffer`. Tokens beyond the mask are not
-/// allowed.
+/// The logits with all but the allowed tokens at minus infinity, in `buffer`. Tokens beyond the mask are not allowed.
 pub(super) fn restrict<'a>(logits: &[f32], allowed: &[u32], buffer: &'a mut Vec<f32>) -> &'a [f32] {
     buffer.clear();
     for (part, &word) in logits.chunks(32).zip(allowed) {
-        // Without branches, so that it becomes vector code.
+        // The loop has no branches, so that it becomes vector code.
         buffer.extend((0..).zip(part).map(|(bit, &logit)| if word >> bit & 1 == 1 { logit } else { f32::NEG_INFINITY }));
     }
     buffer.resize(logits.len(), f32::NEG_INFINITY);

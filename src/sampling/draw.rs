@@ -1,6 +1,6 @@
-//! The draw: of the candidates, the one whose logit and noise together are the highest.
+//! The draw: it takes the candidate with the highest sum of logit and noise.
 //!
-//! Owns the search, which takes a logarithm only for a token that may win. Which noise a token has is `noise.rs`.
+//! Owns the search, which takes a logarithm only for a token that may win. `noise.rs` defines the noise of a token.
 
 use super::noise::{BLOCK, Noise, NoiseBlock};
 use super::row::LogitRow;
@@ -11,20 +11,20 @@ use crate::protocol::Token;
 #[derive(Debug, Clone, Copy)]
 struct Leader {
     token: Option<u32>,
-    /// Its gap and noise, nats; −inf without a token.
+    /// The sum of the token's gap and noise, nats; −inf without a token.
     sum: f64,
 }
 
 impl Leader {
     const NOBODY: Self = Self { token: None, sum: f64::NEG_INFINITY };
 
-    /// The bound that the gap of a token of this block must exceed to come into question; NaN and −inf never do.
+    /// The bound that the gap of a token of this block must exceed for the token to win; NaN and −inf never do.
     fn bar(self, block: NoiseBlock) -> f32 {
-        // Rounded to the nearest `f32` it might exclude by a last digit.
+        // `next_down`, since the nearest `f32` could be too high by a last digit and exclude a winner.
         ((self.sum - block.bound()) as f32).next_down()
     }
 
-    /// Puts a token of this block first if it has more than the one that is.
+    /// Makes a token of this block the leader if its sum is higher.
     fn challenge(&mut self, token: u32, gap: f32, noise: Noise, block: NoiseBlock) {
         let sum = f64::from(gap) + noise.of(block, token);
         if sum > self.sum {
@@ -36,7 +36,7 @@ impl Leader {
 /// Draws from all candidates of the row.
 pub(super) fn from_all(row: &LogitRow<'_>, noise: Noise) -> Option<Token> {
     let mut leader = Leader::NOBODY;
-    // The likeliest token first: few blocks have a token that beats it.
+    // The likeliest token goes first: few blocks have a token that beats it.
     let best = u32::try_from(row.best).ok()?;
     leader.challenge(best, row.gap(*row.logits.get(row.best)?), noise, noise.block_of(best));
     for (index, logits) in (0..).zip(row.logits.chunks(BLOCK as usize)) {
@@ -53,7 +53,7 @@ pub(super) fn from_all(row: &LogitRow<'_>, noise: Noise) -> Option<Token> {
     leader.token.map(Token)
 }
 
-/// Draws from the entries that truncation left, in order of id: at least one entry whose weight is not 0.
+/// Draws from the entries that truncation left, in order of id; at least one of them has a weight above 0.
 pub(super) fn from_kept(row: &LogitRow<'_>, kept: &[WeightedEntry], noise: Noise) -> Option<Token> {
     let mut leader = Leader::NOBODY;
     for entries in kept.chunk_by(|a, b| a.id / BLOCK == b.id / BLOCK) {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The highest sum of all, one after the other; the first of equals.
+    /// The token with the highest sum, found by looking at all of them; the first of equals.
     fn searched(row: &LogitRow<'_>, ids: impl DoubleEndedIterator<Item = u32>, noise: Noise) -> Option<Token> {
         let sum = |id: &u32| f64::from(row.gap(row.logits[*id as usize])) + noise.of(noise.block_of(*id), *id);
         let candidates = ids.filter(|id| row.gap(row.logits[*id as usize]) > f32::NEG_INFINITY);

@@ -1,22 +1,22 @@
-//! DRY, "don't repeat yourself": penalties for tokens that would go on with a repetition. See
+//! DRY, "don't repeat yourself": penalties for tokens that would continue a repetition. See
 //! [`protocol::Dry`](crate::protocol::Dry).
 //!
-//! Owns the tokens of a sequence, and how many of them stand after the last sequence breaker. Each draw compares the
-//! end of the sequence with every earlier place in time linear in the tokens looked at (Z-algorithm; Gusfield 1997).
-//! Breakers are found in the bytes of the text, so it does not matter how a tokenizer cuts them.
+//! Owns the tokens of a sequence, and the number of them after the last sequence breaker. Each draw compares the end of
+//! the sequence with every earlier place, in time linear in the tokens looked at (Z-algorithm; Gusfield 1997). Breakers
+//! are found in the bytes of the text, so it does not matter how a tokenizer cuts them.
 
 use super::Pieces;
 use crate::protocol::{Dry, Token};
 use std::{fmt, sync::Arc};
 
-/// No penalty is larger: with it no token is drawn while another is left, and logits stay finite.
+/// The largest penalty: a token with it is not drawn while another is left, and logits stay finite.
 const LARGEST: f64 = 1e30;
 
 /// DRY for one sequence.
 #[derive(Debug)]
 pub(super) struct DrySampler {
     params: Dry,
-    /// Prompt and output.
+    /// The tokens of prompt and output.
     history: Vec<Token>,
     breaks: Breaks,
 }
@@ -24,22 +24,22 @@ pub(super) struct DrySampler {
 /// The breakers found in a history.
 #[derive(Debug, Default)]
 struct Breaks {
-    /// For each token that was looked at, in order: whether it contains a whole breaker.
+    /// For each token that was looked at, in order: true if it contains a whole breaker.
     contained: Vec<bool>,
-    /// Tokens after the one in which the last breaker ended.
+    /// Number of tokens after the one in which the last breaker ended.
     since: usize,
-    /// The last bytes of their text, in which a breaker may have begun.
+    /// The last bytes of the tokens' text, in which a breaker may have begun.
     tail: Vec<u8>,
 }
 
 /// Buffers shared by the sequences of a thread, and the texts of tokens.
 #[derive(Default)]
 pub(super) struct DryBuffers {
-    /// `None`: no token has a text, and nothing breaks a sequence.
+    /// The texts of tokens. With `None` no token has a text, and nothing breaks a sequence.
     pub(super) pieces: Option<Arc<dyn Pieces>>,
-    /// How many tokens repeat, by how far back.
+    /// Number of tokens that repeat, by the distance back to their earlier occurrence.
     lengths: Vec<usize>,
-    /// Tokens that would go on with a repetition, and its length.
+    /// Tokens that would continue a repetition, each with the length of that repetition.
     extending: Vec<(Token, usize)>,
     penalties: Vec<(Token, f32)>,
 }
@@ -51,7 +51,7 @@ impl fmt::Debug for DryBuffers {
 }
 
 impl DrySampler {
-    /// For a sequence with this prompt that has already generated `generated`.
+    /// DRY for a sequence with this prompt that has already generated `generated`.
     pub(super) fn new(params: &Dry, prompt: &[Token], generated: &[Token]) -> Self {
         Self { params: params.clone(), history: [prompt, generated].concat(), breaks: Breaks::default() }
     }
@@ -61,7 +61,7 @@ impl DrySampler {
         self.history.push(token);
     }
 
-    /// The penalties to subtract from the logits of these tokens, each named once.
+    /// The penalties to subtract from the logits of these tokens; each token occurs once.
     pub(super) fn penalties<'a>(&mut self, buffers: &'a mut DryBuffers) -> &'a [(Token, f32)] {
         let piece = |token| buffers.pieces.as_ref().map_or(&[][..], |pieces| pieces.piece(token));
         self.breaks.catch_up(&self.history, &self.params.sequence_breakers, piece);
@@ -81,7 +81,7 @@ impl DrySampler {
         let followed = window.iter().zip(contained).rev();
         let extending = followed.zip(buffers.lengths.iter().skip(1)).filter(|((_, contained), length)| !**contained && **length >= allowed);
         buffers.extending.extend(extending.map(|((&token, _), &length)| (token, length.min(longest))));
-        // Of each token the longest.
+        // Keeps the longest repetition of each token.
         buffers.extending.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         buffers.extending.dedup_by_key(|(token, _)| *token);
 
@@ -102,7 +102,7 @@ impl Breaks {
             let (mut ended, mut contained) = (false, false);
             for end in begin..self.tail.len() {
                 let text = &self.tail[..=end];
-                // The last bytes first: nearly always they settle it.
+                // The last byte is compared first: it nearly always rules a breaker out.
                 let ending =
                     breakers.iter().filter(|breaker| breaker.as_bytes().last() == text.last() && text.ends_with(breaker.as_bytes()));
                 for breaker in ending {
@@ -118,12 +118,12 @@ impl Breaks {
     }
 }
 
-/// For each `back` ≥ 1: how many of the last tokens are also the last of those that end `back` tokens earlier.
+/// For each `back` ≥ 1: the number of last tokens that equal the tokens which end `back` tokens earlier.
 fn repeated(tokens: &[Token], lengths: &mut Vec<usize>) {
     let from_end = |at: usize| tokens[tokens.len() - 1 - at];
     lengths.clear();
     lengths.resize(tokens.len(), 0);
-    // The stretch `begin..end` is known to equal `0..end - begin`; it is the one that reaches furthest.
+    // Counted from the end, `begin..end` is known to equal `0..end - begin`; of all such stretches it reaches furthest.
     let (mut begin, mut end) = (0, 0);
     for back in 1..tokens.len() {
         let mut length = if back < end { lengths[back - begin].min(end - back) } else { 0 };
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Token `n` is the letter with that code.
+    /// Token `n` is the letter with code `n`.
     struct Letters;
 
     impl Pieces for Letters {

@@ -5,17 +5,18 @@ use super::truncate::{WeightedEntry, best_first, top_k};
 use super::{Logprobs, Scratch};
 use crate::protocol::Token;
 
-/// Stands for minus infinity, which JSON cannot say (vLLM's number).
+/// The number that stands for minus infinity, which JSON cannot express (vLLM's number).
 const FLOOR: f64 = -9999.0;
 
-/// Of a token that was not drawn here, such as the next one of a prompt, and of the `count` likeliest.
-/// `None` if `logits` has no candidate or no entry for the token.
+/// The log-probabilities of a token that was not drawn here, such as the next one of a prompt, and of the `count`
+/// likeliest. `None` if `logits` has no candidate or no entry for the token.
 #[must_use]
 pub fn score(logits: &[f32], token: Token, count: u8, scratch: &mut Scratch) -> Option<Logprobs> {
     logprobs(logits, token, count, &mut scratch.selection.kept)
 }
 
-/// Of the chosen token and of the `count` likeliest. `None` if `logits` has no candidate or no entry for the token.
+/// The log-probabilities of the chosen token and of the `count` likeliest. `None` if `logits` has no candidate or no
+/// entry for the token.
 pub(super) fn logprobs(logits: &[f32], chosen: Token, count: u8, best: &mut Vec<WeightedEntry>) -> Option<Logprobs> {
     let row = LogitRow::new(logits, 1.0)?;
     let mass = row.mass(logits);

@@ -1,18 +1,20 @@
 //! Logits → token, in safe Rust: penalties, bias, temperature, truncation, a seeded draw, log-probabilities.
 //!
 //! ```text
-//! logits ─ penalties ─ DRY ─ logit_bias ─ mask ─ temperature ─ top_n_sigma ─ top_k ─ typical_p ─ top_p ─ min_p ─ XTC ─ draw ─▶ token
-//!    └──── raw softmax ──────────────────────────────────────────────────────────────────────────────────▶ log-probabilities
+//! logits ─ penalties ─ DRY ─ logit_bias ─ mask ─ temperature ─ top_n_sigma ─┐
+//!    │       ┌──────────────────────────────────────────────────────────────┘
+//!    │       └ top_k ─ typical_p ─ top_p ─ min_p ─ XTC ─ draw ─▶ token
+//!    └──── raw softmax ─────────────────────────────────▶ log-probabilities
 //! ```
 //!
 //! Owns the counts of a sequence's own tokens that penalties need, and no other state: randomness is a function of
-//! seed, position and token (`noise.rs`), so a sequence that resumes on another engine goes on as if nothing had
-//! happened. Hence no sampler whose state comes from earlier logits, such as mirostat. The vocabulary is never sorted
-//! and the caller's logits are never changed. NaN and −inf are no candidates; +inf counts as the largest finite number.
-//! It knows neither llama.cpp nor a tokenizer, and runs on whichever thread calls it.
+//! seed, position and token (`noise.rs`), so a sequence that resumes on another engine continues as if nothing had
+//! happened. For the same reason there is no sampler whose state comes from earlier logits, such as mirostat. The
+//! vocabulary is never sorted and the caller's logits are never changed. NaN and −inf are no candidates; +inf counts as
+//! the largest finite number. The module knows neither llama.cpp nor a tokenizer, and runs on the thread that calls it.
 //!
-//! Written by hand: the draws of llama.cpp's samplers depend on a generator's state, which an engine that dies takes
-//! with it.
+//! Written by hand: the draws of llama.cpp's samplers depend on the state of a generator, which is lost when an engine
+//! dies.
 
 mod adjust;
 mod allowed;
@@ -39,15 +41,15 @@ use std::sync::Arc;
 pub struct DrawnToken {
     /// The token that was drawn.
     pub token: Token,
-    /// Its log-probabilities, if they were asked for.
+    /// The token's log-probabilities, if they were asked for.
     pub logprobs: Option<Logprobs>,
 }
 
-/// Natural logs under the raw softmax: before penalties, bias, temperature and truncation. Finite; −9999 for minus
-/// infinity.
+/// Log-probabilities (natural log) under the raw softmax: before penalties, bias, temperature and truncation. Finite;
+/// −9999 stands for minus infinity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logprobs {
-    /// That of the drawn token; bit-equal to its entry in `top`, if it has one.
+    /// The log-probability of the drawn token; bit-equal to its entry in `top`, if it has one.
     pub chosen: f32,
     /// The likeliest tokens, best first, ties by lower id. Tokens whose logit is NaN or −inf are left out.
     pub top: Vec<(Token, f32)>,
@@ -58,7 +60,7 @@ pub struct Logprobs {
 pub struct Candidate {
     /// The token that survives.
     pub token: Token,
-    /// 0–1; those of all survivors add up to 1.
+    /// The token's probability, 0–1; the probabilities of all survivors add up to 1.
     pub probability: f64,
 }
 
@@ -67,18 +69,18 @@ pub struct Candidate {
 #[error("no token can be sampled")]
 pub struct NoCandidate;
 
-/// The texts of tokens, which DRY looks for sequence breakers in.
+/// The texts of tokens; DRY looks for sequence breakers in them.
 pub trait Pieces: Send + Sync {
     /// The bytes that a token adds to a text, special tokens written out; empty for an id outside the vocabulary.
     fn piece(&self, token: Token) -> &[u8];
 }
 
-/// Shared by the sequences of a thread: buffers, so that a draw allocates nothing once they have grown, and the texts
-/// of tokens. The buffers never hold more than a few entries per vocabulary entry, and per token of the longest
+/// Shared by the sequences of a thread: the texts of tokens, and buffers, so that a draw allocates nothing once they
+/// have grown. The buffers never hold more than a few entries per entry of the vocabulary and per token of the longest
 /// sequence.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// The logits with penalties and bias, for sequences that have any.
+    /// The logits with penalties and bias, for sequences that have such changes.
     adjusting: adjust::AdjustBuffers,
     /// The logits with only the allowed tokens left, for sequences under a constraint.
     masked: Vec<f32>,
@@ -87,7 +89,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// With the texts of the vocabulary. By default no token has a text, and no breaker occurs.
+    /// Buffers with the texts of the vocabulary. By default no token has a text, and no breaker occurs.
     #[must_use]
     pub fn new(pieces: Arc<dyn Pieces>) -> Self {
         let mut scratch = Self::default();

@@ -1,18 +1,19 @@
-//! The noise of a draw: a number for each token, from seed, position and token id alone.
+//! The noise of a draw: a number for each token, which depends on seed, position and token id alone.
 //!
 //! Token `i` is drawn if its logit (over the temperature) plus its noise is the highest. With noise −ln(E), E
 //! exponentially distributed with mean 1, that token is drawn with exactly its softmax probability (Gumbel 1954;
-//! "Gumbel-max"), among whichever candidates are left. Since a token's noise depends on no other token, logits that
-//! move a little change the draw only where two sums were that close: a request that was computed in other company, or
+//! "Gumbel-max"), whichever candidates are left. Since a token's noise depends on no other token, logits that move a
+//! little change the draw only where two sums were that close: a request that is computed beside other requests, or
 //! again after a restart, gets the same tokens nearly always. There is no generator state to save, to lose or to share.
 //!
 //! Tokens are cut into blocks of 64. The least E of a block is exponential with mean 1/64 and belongs to each of its
-//! tokens equally often, and the others exceed it by exponentials of mean 1, because those have no memory. So one hash
-//! bounds the noise of 64 tokens, and nearly all of them are left out without being looked at one by one.
+//! tokens equally often, and the others exceed it by exponentials of mean 1, because exponentials have no memory. So
+//! one hash bounds the noise of 64 tokens, and nearly all blocks are skipped without looking at their tokens.
 
 use std::f64::consts::LN_2;
 
-/// Tokens whose noise is bounded together. A change here changes every seeded output, as any change in this file does.
+/// Number of tokens whose noise is bounded together. A change here changes every seeded output, as any change in this
+/// file does.
 pub(super) const BLOCK: u32 = 64;
 const LN_BLOCK: f64 = 6.0 * LN_2;
 /// 2⁶⁴ divided by the golden ratio, odd: the step between positions, blocks and tokens (Steele, Lea, Flood 2014,
@@ -30,15 +31,15 @@ pub(super) struct Noise {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NoiseBlock {
     bits: u64,
-    /// Number of the block among the blocks, from 0.
+    /// The index of the block, from 0.
     index: u32,
 }
 
 impl Noise {
-    /// Of the token after `position` generated ones.
+    /// The noise for the token after `position` generated ones.
     pub(super) fn new(seed: u64, position: u64) -> Self {
         let blocks = key(seed, position);
-        // Mixed, so that the two sequences of hashes have nothing in common.
+        // Mixed, so that the hashes of blocks and of tokens have nothing in common.
         Self { blocks, tokens: mix(!blocks) }
     }
 
@@ -60,7 +61,7 @@ impl Noise {
 }
 
 impl NoiseBlock {
-    /// No token of the block has more noise than this. Takes no logarithm.
+    /// An upper bound of the noise of the block's tokens. Takes no logarithm.
     pub(super) fn bound(self) -> f64 {
         // With z leading zeros, v of `exponential` is at least 2^−(z + 1), and −ln(1 − v) is at least v.
         LN_BLOCK + f64::from(self.bits.leading_zeros() + 1) * LN_2
@@ -71,22 +72,22 @@ impl NoiseBlock {
         exponential(self.bits) / f64::from(BLOCK)
     }
 
-    /// True if it is this token's, by the low bits, which `exponential` does not read.
+    /// True if the least exponential is this token's, by the low bits, which `exponential` does not read.
     fn holds_least(self, token: u32) -> bool {
         u64::from(token) == u64::from(self.index) * u64::from(BLOCK) + self.bits % u64::from(BLOCK)
     }
 }
 
-/// A number in `[0, 1)` for the token after `position` generated ones, independent of its noise: whether XTC acts on
-/// it.
+/// A number in `[0, 1)` for the token after `position` generated ones, independent of the token's noise. It decides
+/// whether XTC acts on the draw.
 pub(super) fn coin(seed: u64, position: u64) -> f64 {
-    // Mixed, so that no other seed of a request, which are neighbours, has this for its noise. The upper 53 bits, as
-    // many as a double holds exactly.
+    // The seed is mixed, so that no other seed of a request (they are neighbours) has this number in its noise. The
+    // upper 53 bits are as many as a double holds exactly.
     (key(mix(!seed), position) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// 64 bits for a position. The seed is mixed first, so that neighbouring seeds (the choices of one request) start far
-/// apart.
+/// The 64 bits of a position. The seed is mixed first, so that neighbouring seeds (the choices of one request) start
+/// far apart.
 fn key(seed: u64, position: u64) -> u64 {
     mix(mix(seed.wrapping_add(STEP)).wrapping_add(position.wrapping_mul(STEP)))
 }
@@ -104,9 +105,9 @@ fn mix(mut bits: u64) -> u64 {
 }
 
 /// An exponentially distributed number with mean 1, from 2^−53 to 36.8. The logarithm's last bit may differ between C
-/// libraries, which matters to sums that are equal in 15 digits.
+/// libraries, which matters only for sums that are equal in 15 digits.
 fn exponential(bits: u64) -> f64 {
-    // The upper 52 bits and a half, so that v is never 0 or 1.
+    // The upper 52 bits plus a half, so that v is never 0 or 1.
     let v = ((bits >> 12) as f64 + 0.5) / (1_u64 << 52) as f64;
     -(-v).ln_1p()
 }
@@ -122,14 +123,15 @@ mod tests {
 
     #[test]
     fn the_noise_never_changes_between_releases() {
-        // A user's seed must give tomorrow what it gave today. Computed by a script in another language.
+        // A user's seed must give the same tokens in every release. The numbers were computed by a script in another
+        // language.
         let expected = [
             ((0, 0, 0), 2.046678991912476),
             ((0, 0, 1), 1.1119431772745978),
             ((1, 0, 0), -0.5255584536712272),
             ((0, 1, 0), 1.2784418809248361),
             ((u64::MAX, 12_345, 128_255), 1.7927497007372084),
-            // The one of its block whose noise is the highest.
+            // The token with the highest noise of its block.
             ((42, 3, 148), 5.00174196503138),
         ];
 
@@ -158,7 +160,7 @@ mod tests {
         assert!(chi_square < 120.0, "{what}: {chi_square}");
     }
 
-    /// The noise as the number in `[0, 1)` that it is the inverse of.
+    /// The number in `[0, 1)` from which Gumbel's distribution makes this noise.
     fn uniform(seed: u64, position: u64, token: u32) -> f64 {
         (-(-noise(seed, position, token)).exp()).exp()
     }
@@ -176,7 +178,7 @@ mod tests {
     #[test]
     fn two_numbers_of_one_seed_are_independent() {
         let pair = |what: &str, of: &dyn Fn(u64) -> (f64, f64)| {
-            // Both in an 8 × 8 grid.
+            // Each pair is a cell of an 8 × 8 grid.
             let cells = (0..64_000).map(of).map(|(first, second)| ((first * 8.0).floor() * 8.0 + second * 8.0) / 64.0);
             assert_even(cells, what);
         };

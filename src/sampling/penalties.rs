@@ -1,7 +1,7 @@
 //! Repetition, presence and frequency penalties, and the token counts they depend on.
 //!
-//! Owns the counts, at most one per distinct token of the sequence, and only if a penalty is on; where the penalties
-//! look only at the last tokens, those tokens too.
+//! Owns the counts, at most one per distinct token of the sequence, and only if a penalty is on. If the penalties look
+//! only at the last tokens, it owns those tokens too.
 
 use crate::protocol::{SamplingParams, Token};
 use std::collections::VecDeque;
@@ -12,12 +12,12 @@ pub(super) struct Penalties {
     repetition: f32,
     presence: f32,
     frequency: f32,
-    /// Sorted by token; empty if no penalty is on.
+    /// The tokens that occurred, sorted; empty if no penalty is on.
     seen: Vec<SeenToken>,
     window: Option<PenaltyWindow>,
 }
 
-/// A token that occurred, and how often where.
+/// A token that occurred, with the numbers of its occurrences in prompt and output.
 #[derive(Debug)]
 struct SeenToken {
     token: Token,
@@ -25,17 +25,17 @@ struct SeenToken {
     generated: u32,
 }
 
-/// The last tokens, which alone count.
+/// The last tokens, where only they count.
 #[derive(Debug)]
 struct PenaltyWindow {
-    /// Tokens in it at most.
+    /// Largest number of tokens in the window.
     size: usize,
-    /// Oldest first, and whether each was generated.
+    /// The tokens, oldest first, each with true if it was generated.
     tokens: VecDeque<(Token, bool)>,
 }
 
 impl Penalties {
-    /// For a sequence with this prompt that has already generated `generated`.
+    /// The penalties for a sequence with this prompt that has already generated `generated`.
     pub(super) fn new(params: &SamplingParams, prompt: &[Token], generated: &[Token]) -> Self {
         let mut penalties = Self {
             repetition: params.repetition_penalty,
@@ -120,7 +120,7 @@ impl Penalties {
         }
     }
 
-    /// Repetition first, then presence and frequency, as vLLM and llama.cpp do.
+    /// Applies repetition first, then presence and frequency, as vLLM and llama.cpp do.
     fn penalized(&self, logit: f32, generated: u32) -> f32 {
         // Dividing a negative logit would reward the repetition.
         let mut logit = if logit > 0.0 { logit / self.repetition } else { logit * self.repetition };
@@ -139,7 +139,7 @@ impl Penalties {
     }
 }
 
-/// The token's entry; none for an id outside the vocabulary, which the API refuses before it gets here.
+/// The logit of a token; `None` for an id outside the vocabulary, which the API refuses before it gets here.
 pub(super) fn entry(logits: &mut [f32], token: Token) -> Option<&mut f32> {
     logits.get_mut(usize::try_from(token.0).ok()?)
 }

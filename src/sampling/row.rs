@@ -1,13 +1,13 @@
 //! One row of logits under a temperature: its best entry, and each entry's weight relative to that.
 //!
-//! These are the loops that touch the whole vocabulary. They are written over fixed lanes and without branches, so
-//! that the compiler makes vector code of them, and they give the same bits on every machine.
+//! These are the loops that touch the whole vocabulary. They are written over fixed lanes and without branches, so that
+//! the compiler makes vector code of them, and so that they give the same bits on every machine.
 
-/// Entries that are summed or compared side by side.
+/// Number of entries that are summed or compared side by side.
 const LANES: usize = 16;
-/// Entries whose weights are made before they are added up; a multiple of `LANES`.
+/// Number of entries whose weights are made before they are added up; a multiple of `LANES`.
 const RUN: usize = 128;
-/// Entries searched again once it is known that the best one is among them.
+/// Number of entries that are searched again once the best one is known to be among them.
 const SEARCHED: usize = 256;
 /// Below this gap a weight counts as zero: e^−87 is about the smallest normal `f32`.
 pub(super) const SMALLEST_GAP: f32 = -87.0;
@@ -25,14 +25,14 @@ pub(super) struct LogitRow<'a> {
 }
 
 impl<'a> LogitRow<'a> {
-    /// A view of `logits` under a temperature ≥ 0, 0 being as cold as can be; `None` if no candidate is among them.
+    /// A view of `logits` under a temperature ≥ 0, 0 being as cold as can be; `None` if no logit is a candidate.
     pub(super) fn new(logits: &'a [f32], temperature: f32) -> Option<Self> {
         let (best, max) = best(logits)?;
         // Both bounds keep `gap` from becoming NaN: 0 · inf and inf − inf.
         Some(Self { logits, best, max: max.min(f32::MAX), inverse_temperature: temperature.recip().min(f32::MAX) })
     }
 
-    /// How far a logit lies below the best one, in nats at this temperature: ≤ 0, −inf for −inf, NaN for NaN.
+    /// The distance of a logit from the best one, in nats at this temperature: ≤ 0, −inf for −inf, NaN for NaN.
     pub(super) fn gap(&self, logit: f32) -> f32 {
         let gap = (logit - self.max) * self.inverse_temperature;
         if gap > 0.0 { 0.0 } else { gap }
@@ -59,7 +59,7 @@ impl<'a> LogitRow<'a> {
         sum(self.logits, weighted) / mass
     }
 
-    /// The entropy as a share of that of as many equal candidates, 0–1; 0 for a single one.
+    /// The row's entropy as a share of the entropy of equally many equal candidates, 0–1; 0 for a single candidate.
     pub(super) fn uncertainty(&self) -> f64 {
         let candidates = self.logits.iter().filter(|logit| **logit > f32::NEG_INFINITY).count();
         let mass = self.mass(self.logits);
@@ -75,12 +75,12 @@ impl<'a> LogitRow<'a> {
     }
 
     fn sum_of_candidates(&self, term: impl Fn(f32) -> f32) -> f64 {
-        // A gap whose square is finite in `f32`.
+        // The lowest gap that is used: its square is finite in `f32`.
         const LOWEST_GAP: f32 = -1e18;
         sum(self.logits, |logit| if logit > f32::NEG_INFINITY { term(self.gap(logit).max(LOWEST_GAP)) } else { 0.0 })
     }
 
-    /// Natural log of a logit's share of `mass`, the row's own; in double precision as far as the logits go.
+    /// Natural log of a logit's share of `mass`, the mass of the row; as exact as the logits, in double precision.
     pub(super) fn log_share(&self, logit: f32, mass: f64) -> f64 {
         let gap = (f64::from(logit.min(f32::MAX)) - f64::from(self.max)) * f64::from(self.inverse_temperature);
         gap - mass.ln()
@@ -92,7 +92,8 @@ fn sum(part: &[f32], term: impl Fn(f32) -> f32) -> f64 {
     let mut sums = [0.0_f64; LANES];
     let mut terms = [0.0_f32; RUN];
     for run in part.chunks(RUN) {
-        // Two loops: in one, the doubles would halve the width of the vectors that the terms are made in.
+        // There are two loops, because in a single one the doubles would halve the width of the vectors that make the
+        // terms.
         for (made, &logit) in terms.iter_mut().zip(run) {
             *made = term(logit);
         }
@@ -165,7 +166,7 @@ fn exp(x: f32) -> f32 {
     let n = shifted - ROUND;
     let r = x - n * LN_2_HIGH - n * LN_2_LOW;
     let series = SERIES.iter().fold(0.0, |sum, &term| sum * r + term);
-    // 2ⁿ: n + 127 in the exponent field; what ROUND has in these bits is shifted out.
+    // 2ⁿ: n + 127 in the exponent field; the bits of ROUND itself are shifted out.
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     if x >= SMALLEST_GAP { series * power } else { 0.0 }
 }
@@ -237,7 +238,7 @@ mod tests {
         let mass: f64 = weights.iter().map(|(_, weight)| weight).sum();
 
         let mean: f64 = weights.iter().map(|(gap, weight)| gap * weight / mass).sum();
-        // Of 2, 1 and −1: the mean is 2/3, the squares are 16/9, 1/9 and 25/9.
+        // The deviation of 2, 1 and −1: their mean is 2/3, the squared distances are 16/9, 1/9 and 25/9.
         let deviation = (14.0_f64 / 9.0).sqrt() / 0.5;
 
         assert!((row.mass(&logits) - mass).abs() < 1e-6);

@@ -1,5 +1,5 @@
-//! The sampler of one sequence: the order in which the steps of the module are applied, and the position of the next
-//! draw.
+//! The sampler of one sequence. It knows the order in which the module's steps are applied, and the position of the
+//! next draw.
 
 use super::adjust::Adjustments;
 use super::allowed::restrict;
@@ -17,18 +17,18 @@ use crate::protocol::{SamplingParams, Token};
 pub struct Sampler {
     adjustments: Adjustments,
     temperature: Temperature,
-    /// As it is where XTC does not act.
+    /// The truncation of draws on which XTC does not act.
     truncation: Truncation,
     xtc_probability: f32,
     xtc_threshold: f32,
     seed: u64,
-    /// Tokens generated so far: with the seed, all that the next draw depends on.
+    /// Number of tokens generated so far. With the seed it decides the noise of the next draw.
     position: u64,
 }
 
 impl Sampler {
-    /// For a sequence with this prompt that has already generated `generated`; it goes on exactly as the sampler
-    /// that generated them would have.
+    /// The sampler for a sequence with this prompt that has already generated `generated`. It continues exactly as the
+    /// sampler that generated them would have.
     #[expect(clippy::needless_pass_by_value, reason = "callers hand over their only copy")]
     #[must_use]
     pub fn new(params: SamplingParams, prompt: &[Token], generated: &[Token]) -> Self {
@@ -43,7 +43,7 @@ impl Sampler {
         }
     }
 
-    /// Draws the next token and counts it as generated. `logprobs` asks for that many alternatives.
+    /// Draws the next token and counts it as generated. `logprobs` is the number of alternatives to report.
     ///
     /// # Errors
     /// `NoCandidate` if no finite logit is left; nothing is counted then.
@@ -51,8 +51,8 @@ impl Sampler {
         self.sample_among(None, logits, logprobs, scratch)
     }
 
-    /// The same among the tokens whose bit is set in `allowed` (bit `id % 32` of word `id / 32`); `None` allows all.
-    /// Log-probabilities are those of the model, of tokens that are not allowed too.
+    /// Draws as [`Self::sample`] does, but among the tokens whose bit is set in `allowed` (bit `id % 32` of word
+    /// `id / 32`); `None` allows all. The log-probabilities are the model's, and include tokens that are not allowed.
     ///
     /// # Errors
     /// `NoCandidate` if no allowed token has a finite logit left; nothing is counted then.
@@ -69,14 +69,15 @@ impl Sampler {
         Ok(DrawnToken { token, logprobs })
     }
 
-    /// Counts a token as generated that was not drawn.
+    /// Counts a token that was not drawn as generated.
     pub fn note(&mut self, token: Token) {
         self.adjustments.count(token);
         self.position += 1;
     }
 
-    /// The tokens that the next draw may give, by id, with their probabilities. For tests and tools: it collects what
-    /// [`Self::sample`] does not need to. It truncates always, also where a draw skips that: test a rule by draws too.
+    /// The tokens that the next draw may give, by id, with their probabilities. For tests and tools: it collects more
+    /// than [`Self::sample`] needs. It always truncates, even where a draw skips that, so a rule must be tested by
+    /// draws too.
     ///
     /// # Errors
     /// `NoCandidate` if no finite logit is left.
@@ -93,8 +94,8 @@ impl Sampler {
         Ok(kept.iter().map(|entry| Candidate { token: Token(entry.id), probability: f64::from(entry.weight) / total }).collect())
     }
 
-    /// The decisions, cheapest first: (1) greedy needs the best logit only; (2) without truncation the draw is from the
-    /// row itself; (3) otherwise from the candidates that are left.
+    /// The decisions, cheapest first: (1) greedy needs only the best logit; (2) without truncation the token is drawn
+    /// from the row itself; (3) otherwise from the candidates that are left.
     fn choose(&mut self, logits: &[f32], allowed: Option<&[u32]>, scratch: &mut Scratch) -> Option<Token> {
         let logits = self.adjustments.apply(logits, &mut scratch.adjusting);
         let logits = allowed.map_or(logits, |allowed| restrict(logits, allowed, &mut scratch.masked));
@@ -111,7 +112,7 @@ impl Sampler {
         from_kept(&row, &scratch.selection.kept, noise)
     }
 
-    /// The truncation of the next draw: XTC acts on some of them, by a number of its own.
+    /// The truncation of the next draw. A random number of its own decides whether XTC acts on the draw.
     fn next_truncation(&self) -> Truncation {
         let acts = self.xtc_probability > 0.0 && coin(self.seed, self.position) < f64::from(self.xtc_probability);
         Truncation { exclude_above: if acts { self.xtc_threshold } else { 1.0 }, ..self.truncation }

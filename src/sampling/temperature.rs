@@ -1,7 +1,7 @@
-//! The temperature of one draw: fixed, or moved within a range by how certain the model is (llama.cpp's "dynatemp").
+//! The temperature of one draw: fixed, or moved within a range by the model's certainty (llama.cpp's "dynatemp").
 //!
-//! Owns nothing. The entropy is that of the candidates before any truncation, as llama.cpp's is when its chain begins
-//! with temperature.
+//! Owns nothing. The measure of certainty is the entropy of the candidates before any truncation, as in llama.cpp when
+//! its chain begins with temperature.
 
 use super::row::LogitRow;
 use crate::protocol::SamplingParams;
@@ -15,7 +15,7 @@ pub(super) struct Temperature {
 }
 
 impl Temperature {
-    /// As the parameters say.
+    /// The temperature that the parameters ask for.
     pub(super) fn new(params: &SamplingParams) -> Self {
         Self { base: params.temperature, range: params.dynatemp_range, exponent: params.dynatemp_exponent }
     }
@@ -25,7 +25,7 @@ impl Temperature {
         self.base <= 0.0
     }
 
-    /// The row at the temperature of its draw; `None` if there is no candidate.
+    /// The row at the temperature of the next draw; `None` if there is no candidate.
     pub(super) fn row<'a>(&self, logits: &'a [f32]) -> Option<LogitRow<'a>> {
         if self.range <= 0.0 {
             return LogitRow::new(logits, self.base);

@@ -1,5 +1,5 @@
-//! Behaviour of the sampler: each of OpenAI's and vLLM's parameters by example; llama.cpp's are in `extras.rs`, and
-//! `properties.rs` compares them all with a plain reference that sorts.
+//! Behaviour of the sampler: each of OpenAI's and vLLM's parameters by example. llama.cpp's are in `extras.rs`, and
+//! `properties.rs` compares all of them with a plain reference that sorts.
 
 use super::{Candidate, Logprobs, NoCandidate, Sampler, Scratch};
 use crate::protocol::{SamplingParams, Token};
@@ -147,7 +147,7 @@ fn top_p_of_equal_candidates_keeps_as_many_as_it_says() {
 
 #[test]
 fn top_p_is_taken_of_what_top_k_left() {
-    // Of all four: 0.4, 0.3, 0.2, 0.1. Of the best two: 0.57 and 0.43.
+    // The shares of all four tokens are 0.4, 0.3, 0.2, 0.1; those of the best two are 0.57 and 0.43.
     let logits: Vec<f32> = [0.4_f32, 0.3, 0.2, 0.1].iter().map(|p| p.ln()).collect();
 
     assert_eq!(ids(&candidates(SamplingParams { top_p: 0.5, ..params() }, &logits)), [0, 1]);
@@ -213,7 +213,8 @@ fn seeds_give_different_sequences() {
     assert_eq!(tokens(1), tokens(1));
 }
 
-/// Not of a top_k whose last places many nearly equal tokens contest: who is a candidate there is rounding's choice.
+/// A top_k is left out where many nearly equal tokens contest its last places: rounding decides which of them are
+/// candidates.
 #[test]
 fn logits_that_move_by_rounding_change_few_draws() {
     const DRAWS: u32 = 2000;
@@ -225,7 +226,8 @@ fn logits_that_move_by_rounding_change_few_draws() {
     {
         let params = SamplingParams { temperature: TEMPERATURE, ..params };
         for moved_by in [0.01_f32, 0.03, 0.06] {
-            // By −√1.5, 0 or +√1.5 times as much, each token on its own: that is the standard deviation.
+            // Each logit moves by −√1.5, 0 or +√1.5 times `moved_by`, which is then the standard deviation of the
+            // moves.
             let moved: Vec<f32> = (0_u32..)
                 .zip(&logits)
                 .map(|(id, logit)| logit + ((id.wrapping_mul(2_654_435_761) >> 16) % 3) as f32 * 1.2247 * moved_by - 1.2247 * moved_by)
@@ -261,7 +263,7 @@ fn assert_drawn_as_likely_as(params: &SamplingParams, logits: &[f32], draws: u32
     assert_likely(params, logits, &by_position.collect::<Vec<_>>());
 }
 
-/// Compares counts with the exact probabilities.
+/// Compares the counts of drawn tokens with the exact probabilities.
 fn assert_likely(params: &SamplingParams, logits: &[f32], drawn: &[Token]) {
     let expected = reference(params, logits);
     let mut counts = vec![0.0_f64; logits.len()];

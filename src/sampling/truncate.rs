@@ -1,42 +1,42 @@
 //! Truncation: top_n_sigma and top_k, then typical_p of the rest, then top_p, min_p and XTC.
 //!
 //! All but typical_p and XTC keep a prefix of the same order, higher logit first and lower id first among equals, so
-//! the result is exact and does not depend on how it was found. None of them sorts the vocabulary:
-//! * top_n_sigma and min_p are a bar known from the start;
+//! the result is exact and does not depend on the method. None of them sorts the vocabulary:
+//! * top_n_sigma and min_p compare with a bar that is known from the start;
 //! * top_k keeps a buffer of at most 2k entries whose k-th best is the bar for the rest;
 //! * top_p first leaves out entries too unlikely to matter even together, then sums the others in buckets of nearly
 //!   equal weight, and sorts only the bucket in which the sum passes `top_p`;
 //! * typical_p does the same in the order of distance from the mean;
-//! * XTC takes away a prefix, up to the last entry that is probable enough.
+//! * XTC removes a prefix, up to the last entry that is probable enough.
 
 use super::row::{LogitRow, SMALLEST_GAP, visit};
 use crate::protocol::SamplingParams;
 use std::cell::Cell;
 use std::cmp::Ordering;
 
-/// Buckets that a factor of e in weight is cut into.
+/// Number of buckets for each factor of e in weight.
 const BUCKETS_PER_NAT: f32 = 16.0;
-/// The smallest buffer of a top_k, so that a tiny k does not mean a selection every few entries.
+/// The smallest buffer of a top_k: with a tiny k, a smaller one would need a selection every few entries.
 const MIN_TOP_K_BUFFER: usize = 128;
 
-/// The rules of which tokens are kept.
+/// The rules by which tokens are kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Truncation {
-    /// Those at most this many standard deviations below the best; 0 keeps all.
+    /// Keeps tokens at most this many standard deviations below the best; 0 keeps all.
     pub(super) top_n_sigma: f32,
-    /// This many; `usize::MAX` keeps all.
+    /// Keeps this many tokens; `usize::MAX` keeps all.
     pub(super) top_k: usize,
-    /// Those nearest to the mean up to this probability; 1 keeps all.
+    /// Keeps the tokens nearest to the mean, up to this probability; 1 keeps all.
     pub(super) typical_p: f32,
-    /// Up to this probability; 1 keeps all.
+    /// Keeps the likeliest tokens, up to this probability; 1 keeps all.
     pub(super) top_p: f32,
-    /// Those at most this far below the best, in nats: ln(`min_p`); −inf keeps all.
+    /// Keeps tokens at most this far below the best, in nats: ln(`min_p`); −inf keeps all.
     pub(super) min_gap: f32,
-    /// Of those with at least this probability only the last (XTC); above 0.5 keeps all.
+    /// Of the tokens with at least this probability keeps only the last (XTC); above 0.5 keeps all.
     pub(super) exclude_above: f32,
 }
 
-/// A candidate on the way.
+/// A candidate that the rules have not dropped so far.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WeightedEntry {
     pub(super) id: u32,
@@ -50,14 +50,14 @@ pub(super) struct WeightedEntry {
 pub(super) struct Selection {
     /// The kept tokens, in order of id once [`Truncation::apply`] is done.
     pub(super) kept: Vec<WeightedEntry>,
-    /// Mass by distance from the best.
+    /// The mass of each bucket.
     buckets: Vec<f64>,
-    /// The entries of one bucket.
+    /// The entries of the bucket that is sorted.
     edge: Vec<WeightedEntry>,
 }
 
 impl Truncation {
-    /// As the parameters say, without XTC.
+    /// The rules that the parameters ask for, without XTC.
     pub(super) fn new(params: &SamplingParams) -> Self {
         Self {
             top_n_sigma: params.top_n_sigma,
@@ -70,16 +70,16 @@ impl Truncation {
         }
     }
 
-    /// True if nothing is cut from a vocabulary of this size; [`Self::apply`] is not called then. Each rule must be
-    /// asked here.
+    /// True if no rule cuts anything from a vocabulary of this size; [`Self::apply`] is not called then. Every rule
+    /// must be checked here.
     pub(super) fn keeps_all(&self, vocabulary: usize) -> bool {
         let bars = self.top_n_sigma <= 0.0 && self.min_gap == f32::NEG_INFINITY;
         bars && self.top_k >= vocabulary && self.typical_p >= 1.0 && self.top_p >= 1.0 && self.exclude_above > 0.5
     }
 
-    /// Leaves in `selection.kept` the candidates of the row that survive, at least one.
+    /// Fills `selection.kept` with the candidates of the row that survive, at least one.
     pub(super) fn apply(&self, row: &LogitRow<'_>, selection: &mut Selection) {
-        // The best gap of the tokens that are left; only typical_p can take the best away.
+        // The best gap among the tokens that are left; only typical_p can remove the best token.
         let mut best = 0.0;
         let mut total = self.begin(row, &mut selection.kept);
         if self.typical_p < 1.0 {
@@ -96,8 +96,8 @@ impl Truncation {
         }
     }
 
-    /// Puts the tokens that top_n_sigma and top_k leave into `kept`, in order of id, and returns the mass that top_p is
-    /// taken of. Entries that no later step would keep may be missing.
+    /// Puts the tokens that top_n_sigma and top_k leave into `kept`, in order of id, and returns the mass whose share
+    /// `top_p` is. Entries that no later step would keep may be missing.
     fn begin(&self, row: &LogitRow<'_>, kept: &mut Vec<WeightedEntry>) -> f64 {
         let bar = if self.top_n_sigma > 0.0 { -(f64::from(self.top_n_sigma) * row.deviation()) as f32 } else { f32::NEG_INFINITY };
         if self.top_k < row.logits.len() {
@@ -126,7 +126,7 @@ fn mass(entries: &[WeightedEntry]) -> f64 {
     entries.iter().map(|entry| f64::from(entry.weight)).sum()
 }
 
-/// The gap below which the entries of a row, however many, cannot be needed to reach `top_p` of `total`.
+/// The gap below which the entries of a row, however many, are not needed to reach `top_p` of `total`.
 fn negligible(top_p: f32, total: f64, entries: usize) -> f32 {
     // All of them together weigh less than half of the mass that top_p cuts; the other half is for rounding.
     let weight = 0.5 * (1.0 - f64::from(top_p)) * total / entries as f64;
@@ -156,7 +156,7 @@ pub(super) fn top_k(logits: &[f32], k: usize, best: &mut Vec<WeightedEntry>) {
     keep_best(best, k);
 }
 
-/// Keeps the `k` best entries and says the logit of the last of them, −inf if there are fewer.
+/// Keeps the `k` best entries and returns the logit of the last of them, −inf if there are fewer.
 fn keep_best(entries: &mut Vec<WeightedEntry>, k: usize) -> f32 {
     if k == 0 || entries.len() < k {
         entries.truncate(k);
@@ -181,15 +181,15 @@ impl Selection {
 
     /// Keeps the shortest prefix, best first, that has `top_p` of `total`.
     fn top_p(&mut self, row: &LogitRow<'_>, top_p: f32, total: f64) {
-        // Compared as `f32`, the precision that the user's 0.9 has: otherwise ten equal candidates and 0.1 keep two.
+        // Compared as `f32`, the precision of the user's number: otherwise 0.1 would keep two of ten equal candidates.
         self.keep_prefix(best_first, |entry| bucket(-row.gap(entry.logit)), |mass| (mass / total) as f32 >= top_p);
     }
 
-    /// Keeps those nearest to the mean gap until they have more than `typical_p`. The distance of a token's surprise
-    /// from the entropy, which is the expected surprise, is that of its gap from the mean gap: the two differ by the
-    /// same constant.
+    /// Keeps the tokens nearest to the mean gap until they have more than `typical_p`. A token's surprise is as far
+    /// from the entropy, which is the expected surprise, as its gap is from the mean gap: the sum of surprise and gap
+    /// is constant.
     fn typical_p(&mut self, row: &LogitRow<'_>, typical_p: f32) {
-        // A token that is never drawn has an infinite surprise, and no part in the mean.
+        // A token without weight is never drawn, has an infinite surprise, and does not count in the mean.
         self.kept.retain(|entry| entry.weight > 0.0);
         let total = self.mass();
         let mean: f64 = self.kept.iter().map(|entry| f64::from(entry.weight) * f64::from(row.gap(entry.logit))).sum::<f64>() / total;
@@ -198,7 +198,7 @@ impl Selection {
         self.keep_prefix(nearest_first, |entry| bucket(distance(entry)), |mass| (mass / total) as f32 > typical_p);
     }
 
-    /// Takes away all but the worst of those that have at least this probability.
+    /// Removes all but the least likely of the tokens that have at least this probability.
     fn exclude_above(&mut self, threshold: f32) {
         let total = self.mass();
         let probable = self.kept.iter().filter(|entry| (f64::from(entry.weight) / total) as f32 >= threshold);
@@ -207,7 +207,7 @@ impl Selection {
         }
     }
 
-    /// Keeps the shortest prefix in this order whose mass has `reached` enough; all if none has. `bucket` must not fall
+    /// Keeps the shortest prefix in this order whose mass satisfies `reached`; all if none does. `bucket` must not fall
     /// along the order: only the entries of one bucket are sorted.
     fn keep_prefix(
         &mut self,
@@ -229,7 +229,7 @@ impl Selection {
             above += if reached { 0.0 } else { *mass };
             reached
         }) else {
-            return; // min_p has cut already all that top_p would cut.
+            return; // min_p has already cut all that top_p would cut.
         };
 
         self.edge.clear();
@@ -239,15 +239,15 @@ impl Selection {
             above += f64::from(entry.weight);
             reached(above)
         });
-        // The sums of bucket and walk may differ by rounding; then all of the bucket is kept.
+        // The sums over buckets and over entries may differ by rounding; then the whole bucket is kept.
         if let Some(&last) = last.or(self.edge.last()) {
             self.kept.retain(|entry| order(entry, &last) != Ordering::Greater);
         }
     }
 }
 
-/// Which bucket an entry at this distance ≥ 0 from the first belongs to, in nats. Beyond the smallest weight all share
-/// the last one.
+/// The bucket of an entry at this distance ≥ 0 from the first one, nats. Beyond the smallest weight all entries share
+/// the last bucket.
 fn bucket(distance: f32) -> usize {
     (distance.min(1.0 - SMALLEST_GAP) * BUCKETS_PER_NAT) as usize
 }

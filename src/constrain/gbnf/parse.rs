@@ -1,4 +1,4 @@
-//! Reads GBNF. The order of cases and where line ends are allowed follow llama.cpp's `llama_grammar_parser`.
+//! Reads GBNF. The order of cases, and the places at which lines may end, follow llama.cpp's `llama_grammar_parser`.
 
 use super::{Grammar, MAX_RULES, Node, Nodes};
 use crate::protocol::{
@@ -8,7 +8,7 @@ use crate::protocol::{
 };
 use std::fmt::Write;
 
-/// Repetitions at most (llama.cpp's `MAX_REPETITION_THRESHOLD`).
+/// Largest number of repetitions (llama.cpp's `MAX_REPETITION_THRESHOLD`).
 const MAX_REPEAT: u32 = 2_000;
 
 pub(super) fn parse(text: &str) -> Result<Grammar, ConstraintError> {
@@ -50,7 +50,7 @@ impl<'a> Parser<'a> {
         ConstraintPlace::GrammarLine(self.line()).sentence(Invalid, message)
     }
 
-    /// True if `wanted` comes next; it is then passed.
+    /// Passes `wanted` if it comes next. Returns whether it did.
     fn eat(&mut self, wanted: &str) -> bool {
         let found = self.rest().starts_with(wanted);
         self.at += if found { wanted.len() } else { 0 };
@@ -64,7 +64,7 @@ impl<'a> Parser<'a> {
         taken
     }
 
-    /// Passes blanks and comments, and line ends where they mean nothing.
+    /// Passes blanks and comments, and with `lines` also line ends.
     fn space(&mut self, lines: bool) {
         loop {
             let before = self.at;
@@ -78,7 +78,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `name ::= alternatives`, to the end of its line.
+    /// Reads `name ::= alternatives`, to the end of its line.
     fn rule(&mut self) -> Result<(), ConstraintError> {
         let rule = self.name()?;
         self.space(false);
@@ -100,7 +100,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// The index of the rule that is named here.
+    /// Reads the name of a rule and returns the rule's index.
     fn name(&mut self) -> Result<usize, ConstraintError> {
         let name = self.take_while(is_name_char);
         if name.is_empty() {
@@ -117,7 +117,7 @@ impl<'a> Parser<'a> {
         Ok(self.grammar.names.len() - 1)
     }
 
-    /// Lists of nodes between `|`; inside parentheses lines may end anywhere.
+    /// Reads lists of nodes between `|`; if `nested` (inside parentheses), lines may end anywhere.
     fn alternatives(&mut self, nested: bool) -> Result<Vec<Nodes>, ConstraintError> {
         let mut alternatives = vec![self.nodes(nested)?];
         while self.eat("|") {
@@ -160,7 +160,7 @@ impl<'a> Parser<'a> {
         Ok(nodes)
     }
 
-    /// `*`, `+`, `?`, `{n}`, `{n,}`, `{n,m}`.
+    /// Reads `*`, `+`, `?`, `{n}`, `{n,}` or `{n,m}`.
     fn times(&mut self) -> Result<(u32, Option<u32>), ConstraintError> {
         for (sign, times) in [("*", (0, None)), ("+", (1, None)), ("?", (0, Some(1)))] {
             if self.eat(sign) {
@@ -198,7 +198,7 @@ impl<'a> Parser<'a> {
         Ok(text)
     }
 
-    /// `[a-z]` or `[^a-z]` as a regular expression in which every character is written as its number.
+    /// Reads `[a-z]` or `[^a-z]` and returns a regular expression in which every character is written as its number.
     fn class(&mut self) -> Result<String, ConstraintError> {
         self.at += 1;
         let mut class = String::from(if self.eat("^") { "[^" } else { "[" });
@@ -225,7 +225,7 @@ impl<'a> Parser<'a> {
         Ok(class)
     }
 
-    /// One character of a literal or class, with its escapes.
+    /// Reads one character of a literal or class, with its escapes.
     fn character(&mut self) -> Result<char, ConstraintError> {
         let c = self.peek().ok_or_else(|| self.invalid("the grammar ends inside a text or class"))?;
         self.at += c.len_utf8();

@@ -34,7 +34,7 @@ fn comments_lines_and_groups_are_where_llama_cpp_has_them() {
 
 #[test]
 fn chains_of_rules_that_do_not_recurse_are_regular_and_exact() {
-    // Taken as longest matches one by one, `word` would swallow the `end`.
+    // If each part took its longest match, `word` would swallow the `end`.
     let text = "root ::= word \"end\" | list\nword ::= [a-z]+\nlist ::= (\"- \" word \"\\n\")+\n";
     check(text, &["xend", "endend", "- a\n- b\n"], &["end", "- a", "x"]);
 }

@@ -1,5 +1,5 @@
-//! Control characters in the texts of a schema. JSON writes most of them as `\u0001` only, and the compiler allows that
-//! spelling everywhere in an answer or nowhere.
+//! Control characters in the texts of a schema. JSON can write most of them only as `\u0001`, and llguidance allows
+//! that spelling everywhere in an answer or nowhere.
 
 use super::place;
 use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
@@ -7,18 +7,19 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Map, Value};
 
 /// True if some text of a schema has a character that only `\uXXXX` can spell: in a literal, or in a pattern that
-/// cannot do without. Where that spelling is not allowed, llguidance leaves the character out of the text silently.
+/// cannot match without it. Where that spelling is not allowed, llguidance silently leaves the character out of the
+/// text.
 pub(in crate::constrain) fn need_unicode_escapes(schema: &Value) -> bool {
     let mut is_needed = false;
     visit(schema, "#", &mut |schema, _| is_needed |= schema.iter().any(|(keyword, value)| needs_them(keyword, value)));
     is_needed
 }
 
-/// Refuses objects that need closed names in a schema with such texts: where `\uXXXX` is allowed, a free name could
-/// repeat the name of a property in another spelling.
+/// Refuses objects that need closed names in a schema with such characters: where `\uXXXX` is allowed, a free name
+/// could repeat the name of a property in another spelling.
 ///
 /// # Errors
-/// Where such an object is.
+/// There is such an object; the error names its place.
 pub(super) fn check(schema: &Value) -> Result<(), ConstraintError> {
     if !need_unicode_escapes(schema) {
         return Ok(());
@@ -47,7 +48,7 @@ fn fault(schema: &Map<String, Value>) -> Option<&'static str> {
         .then_some("names with control characters are not supported beside 'patternProperties'")
 }
 
-/// Calls `see` with every schema within this one and its place.
+/// Calls `see` with every schema within this one, itself included, and its place.
 fn visit(schema: &Value, at: &str, see: &mut impl FnMut(&Map<String, Value>, &str)) {
     let Value::Object(schema) = schema else { return };
     see(schema, at);
@@ -75,7 +76,8 @@ fn needs_them(keyword: &str, value: &Value) -> bool {
     }
 }
 
-/// True if a literal has such a text. The names of its properties are literals of the grammar, in JSON's spelling.
+/// True if a literal has a text with such a character. Names of its properties do not count: they are literals of the
+/// grammar, in JSON's spelling.
 fn has_unspellable_text(literal: &Value) -> bool {
     match literal {
         Value::String(text) => text.contains(is_unspellable),
@@ -85,8 +87,7 @@ fn has_unspellable_text(literal: &Value) -> bool {
     }
 }
 
-/// True if some part of a pattern matches nothing but such characters. A pattern that is malformed is refused by the
-/// compiler.
+/// True if some part of a pattern matches nothing but such characters. llguidance refuses a malformed pattern.
 fn demands_one(pattern: &str) -> bool {
     regex_syntax::parse(pattern).map_or_else(|_| pattern.contains(is_unspellable), |pattern| hir_demands_one(&pattern))
 }

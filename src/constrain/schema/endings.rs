@@ -1,5 +1,5 @@
-//! Refuses recursive schemas without a finite value: `{"next": {"$ref": "#"}}` with a required `next` has none, and
-//! a text under it would never be complete.
+//! Refuses recursive schemas that no finite value fulfils, such as `{"next": {"$ref": "#"}}` with a required `next`: a
+//! text under it would never be complete.
 //!
 //! Finds only faults of recursion; other impossible schemas are found when they are compiled.
 
@@ -11,18 +11,18 @@ use crate::protocol::{
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Places that references point to, at most: the search takes a step for each pair of place and schema.
+/// Largest number of places that references point to: the search takes a step for each pair of place and schema.
 const MAX_TARGETS: usize = 256;
 
-/// For each place that a reference points to, whether a finite value is known to exist.
+/// For each place that a reference points to, true if a finite value is known to exist.
 type FiniteTargets<'a> = BTreeMap<&'a str, bool>;
 
 /// # Errors
-/// If no finite value exists, a reference points nowhere, or there are too many to find out.
+/// If no finite value exists, a reference points nowhere, or references point to too many places for the search.
 pub(super) fn check(root: &Value) -> Result<(), ConstraintError> {
     let mut ends = FiniteTargets::new();
     collect(root, &mut ends)?;
-    // From "none ends", each round finds those that end because others do.
+    // At first none is known to end. Each round finds those that end because others do.
     loop {
         let before = ends.values().filter(|ends| **ends).count();
         let targets: Vec<&str> = ends.iter().filter(|(_, ends)| !**ends).map(|(target, _)| *target).collect();
@@ -65,7 +65,7 @@ fn target_of<'a>(root: &'a Value, target: &str) -> Option<&'a Value> {
     root.pointer(target.strip_prefix('#')?)
 }
 
-/// True if a finite value is known to exist.
+/// True if a finite value of the schema is known to exist.
 fn can_end(schema: &Value, ends: &FiniteTargets<'_>) -> bool {
     let Value::Object(schema) = schema else { return *schema != Value::Bool(false) };
     let list = |keyword: &str| schema.get(keyword).and_then(Value::as_array);
@@ -76,7 +76,7 @@ fn can_end(schema: &Value, ends: &FiniteTargets<'_>) -> bool {
     refers && all && any && own_type_can_end(schema, ends)
 }
 
-/// Scalars always end; objects and arrays if their required parts do.
+/// True if a value of the schema's own type can end: scalars always do, objects and arrays if their required parts do.
 fn own_type_can_end(schema: &Map<String, Value>, ends: &FiniteTargets<'_>) -> bool {
     let of_type = |name: &str| match name {
         "object" => required(schema).all(|schema| schema.is_none_or(|schema| can_end(schema, ends))),
@@ -93,15 +93,14 @@ fn own_type_can_end(schema: &Map<String, Value>, ends: &FiniteTargets<'_>) -> bo
     }
 }
 
-/// The schemas of the properties that must be there; `None` for a property that may be anything, or whose pattern
-/// decides.
+/// The schemas of the required properties; `None` for a property that may be anything, or that depends on a pattern.
 fn required(schema: &Map<String, Value>) -> impl Iterator<Item = Option<&Value>> {
     let names = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     let free = if schema.contains_key("patternProperties") { None } else { schema.get("additionalProperties") };
     names.map(move |name| schema.get("properties").and_then(|properties| properties.get(name)).or(free))
 }
 
-/// The schemas of the items that must be there.
+/// The schemas of the required items.
 fn items(schema: &Map<String, Value>, least: u64) -> impl Iterator<Item = &Value> {
     let least = usize::try_from(least).unwrap_or(usize::MAX);
     let array = |keyword: &str| schema.get(keyword).and_then(Value::as_array);

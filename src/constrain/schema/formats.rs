@@ -1,25 +1,25 @@
-//! Patterns beside llguidance's formats of dates and times, which allow dates that no calendar has: 29 February of any
-//! year, the year 0, and a second 60 in any minute.
+//! Patterns in addition to llguidance's formats of dates and times. Those formats allow dates that no calendar has: 29
+//! February of any year, the year 0, and a second 60 in any minute.
 //!
-//! Leap seconds, which are real seconds 60, are excluded too: whether one exists depends on the day and the zone.
+//! Leap seconds, which are real seconds 60, are excluded too: their existence depends on the day and the time zone.
 //!
-//! They also limit lengths: a mailbox's local part has 64 octets at most (RFC 5321 4.5.3.1.1), a host name 253 (RFC
-//! 1035 2.3.4). Counting both labels and octets would be much work, so labels here are shorter than the standard
+//! The patterns also limit lengths: a mailbox's local part has at most 64 octets (RFC 5321 4.5.3.1.1), a host name 253
+//! (RFC 1035 2.3.4). Counting both labels and octets would be much work, so labels here are shorter than the standard
 //! allows.
 
 use serde_json::{Map, Value, json};
 
-/// A year from 1, and a month with its day; of February those that every year has.
+/// A year from 1, and a month with its day; in February only the days that every year has.
 const DAY: &str = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-(?:(?:0[13-9]|1[0-2])-[0-9]{2}|02-(?:[01][0-9]|2[0-8]))";
-/// The 29 February of a leap year.
+/// The 29th of February of a leap year.
 const LEAP_DAY: &str = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)-02-29";
-/// A time up to its tens of seconds.
+/// A time up to the tens of its seconds.
 const TIME: &str = "[0-9]{2}:[0-9]{2}:[0-5]";
 
-/// Six labels of 40 octets at most.
+/// A host name of at most six labels of at most 40 octets.
 const DOMAIN: &str = r"(?:[^.]{1,40}\.){0,5}[^.]{1,40}";
 
-/// Adds the pattern that narrows such a format to its schema.
+/// Adds the pattern that narrows a format to its schema.
 pub(super) fn narrow(schema: &mut Map<String, Value>) {
     let pattern = match schema.get("format").and_then(Value::as_str) {
         Some("date") => format!("^(?:{DAY}|{LEAP_DAY})$"),
@@ -29,7 +29,7 @@ pub(super) fn narrow(schema: &mut Map<String, Value>) {
         Some("hostname") => format!("^{DOMAIN}$"),
         _ => return,
     };
-    // Among `allOf`, since there may be a pattern already. An `allOf` that is no array is refused when the schema is
+    // Added to `allOf`, since there may be a pattern already. An `allOf` that is no array is refused when the schema is
     // compiled.
     if let Value::Array(all) = schema.entry("allOf").or_insert_with(|| Value::Array(Vec::new())) {
         all.push(json!({ "pattern": pattern }));

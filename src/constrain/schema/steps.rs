@@ -1,14 +1,14 @@
-//! The `multipleOf`s of a schema: llguidance computes remainders and least common multiples in 32 bits and does not
-//! notice when they overflow, so that only those pass that cannot.
+//! The `multipleOf`s of a schema. llguidance computes remainders and least common multiples in 32 bits and does not
+//! notice an overflow, so only values that cannot overflow pass.
 
 use super::place;
 use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
 use serde_json::Value;
 
-/// Decimals of a step at most: a digit's weight must fit into 32 bits.
+/// Largest number of decimals of a step: a digit's weight must fit into 32 bits.
 const MAX_DECIMALS: u32 = 8;
 
-/// Steps as integers of 10^-`decimals`.
+/// The steps of a schema, each as an integer and its number of decimals: the integer times 10^-`decimals`.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     steps: Vec<(u64, u32)>,
@@ -18,11 +18,11 @@ impl Steps {
     /// Takes in a `multipleOf`.
     ///
     /// # Errors
-    /// If it is no positive number, or has too many digits.
+    /// If the value is no positive number, or has too many digits.
     pub(super) fn add(&mut self, value: &Value, at: &str) -> Result<(), ConstraintError> {
         let invalid = || place(at).predicate(Invalid, "must be a number greater than 0");
         let step = value.as_f64().filter(|step| *step > 0.0).ok_or_else(invalid)?;
-        // As llguidance does it, so that both find the same digits.
+        // Computed as llguidance does it, so that both find the same digits.
         let (mut scaled, mut decimals) = (step, 0);
         while scaled.fract() != 0.0 && decimals <= MAX_DECIMALS {
             scaled *= 10.0;
@@ -31,15 +31,15 @@ impl Steps {
         if decimals > MAX_DECIMALS || scaled > f64::from(u32::MAX) {
             return Err(place(at).sentence(Invalid, format!("{value} has too many digits")));
         }
-        // Exact: a whole number below 2^32.
+        // The cast is exact: a whole number below 2^32.
         self.steps.push((scaled as u64, decimals));
         Ok(())
     }
 
-    /// True if no least common multiple of any of them overflows.
+    /// Checks that no least common multiple of any of the steps overflows.
     ///
     /// # Errors
-    /// If one might.
+    /// If a least common multiple might overflow.
     pub(super) fn check(&self) -> Result<(), ConstraintError> {
         let decimals = self.steps.iter().map(|(_, decimals)| *decimals).max().unwrap_or(0);
         let scaled = || self.steps.iter().map(|(step, own)| step.checked_mul(10_u64.pow(decimals - own)));

@@ -1,5 +1,5 @@
-//! Which keywords of JSON schema work: a table of schemas with texts that they accept and reject, and the document that
-//! says so.
+//! The keywords of JSON schema that work: a table of schemas with texts that they accept and reject, and the document
+//! that lists the keywords.
 
 use super::Automaton;
 use crate::{constrain::schema::REFUSED, protocol::Constraint};
@@ -17,7 +17,7 @@ fn values<'a>(row: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
     row[list].as_array().map(Vec::as_slice).unwrap_or_default().iter()
 }
 
-/// An independent validator's opinion.
+/// True if an independent validator accepts the instance.
 fn is_valid(row: &Value, instance: &Value) -> bool {
     let draft = if row["draft"] == 7 { jsonschema::Draft::Draft7 } else { jsonschema::Draft::Draft202012 };
     let validator = jsonschema::options().with_draft(draft).should_validate_formats(true).build(&row["schema"]).unwrap();

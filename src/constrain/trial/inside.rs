@@ -1,6 +1,6 @@
 //! The trial process itself: reads a vocabulary, then compiles constraints until its engine hangs up.
 //!
-//! It keeps no constraint, answers each with one frame and has no limit of time: the engine watches the CPU time.
+//! It keeps no constraint, answers each with one frame and has no time limit: the engine watches its CPU time.
 
 use super::{
     messages::{FromTrial, ToTrial},
@@ -14,12 +14,12 @@ use crate::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
 
-/// The kernel kills this process first when memory runs out.
+/// The out-of-memory score: the kernel kills this process first when memory runs out.
 const OOM_SCORE: u16 = 1000;
 /// Memory for one constraint, bytes, beyond the memory of the vocabulary and the largest stack.
 pub(super) const MAX_MEMORY_BYTES: u64 = 512 << 20;
 
-/// Memory of one compiled constraint at most, bytes: a quarter of the engine's cache. 2,000 required names take some 5
+/// Largest memory of one compiled constraint, bytes: a quarter of the engine's cache. 2,000 required names take some 5
 /// MB.
 const MAX_COMPILED_BYTES: u64 = 64 << 20;
 
@@ -37,14 +37,15 @@ pub fn main(parent_pid: u32) -> ExitCode {
 
 fn prepare(parent_pid: u32) -> io::Result<UnixStream> {
     die_with(parent_pid, OOM_SCORE)?;
-    // A crash is a result here, and its core dump has no use.
+    // A crash is an ordinary result here, and its core dump has no use.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     socket_to_parent()
 }
 
 fn serve(mut engine: UnixStream) -> Result<(), FrameError> {
     let words: Words = read_frame(&mut engine)?;
-    // Forced tokens are spelled by the engine, which has the tokenizer; which tokens may come does not depend on it.
+    // Empty: the engine, which has the tokenizer, spells forced tokens, and the tokens that may come next do not depend
+    // on it.
     let vocabulary = Vocabulary::new(&words, Arc::new(|_: &str| Vec::new()));
     drop(words);
     let compiler = match vocabulary {
@@ -69,20 +70,20 @@ fn serve(mut engine: UnixStream) -> Result<(), FrameError> {
     }
 }
 
-/// Bytes of memory that this process holds.
+/// The memory that this process holds, bytes.
 fn resident() -> io::Result<u64> {
     usage::own_resident_bytes().ok_or_else(|| io::Error::other("the kernel does not say how much memory this process holds"))
 }
 
-/// The memory of a compiled constraint, bytes, from the memory of this process at its start, before it compiled the
-/// constraint, and now.
+/// The memory of a compiled constraint, bytes, computed from the memory of this process at its start, before it
+/// compiled the constraint, and now.
 ///
-/// The result is too large by the memory that earlier constraints did not give back, of which the engine allows 16 MiB:
-/// too few are kept rather than too many. The limit counts the growth for this constraint alone, so that no other one
-/// can make it be refused.
+/// The result includes memory that earlier constraints did not give back, of which the engine allows 16 MiB: the engine
+/// then keeps too few constraints rather than too many. The limit counts the growth for this constraint alone, so that
+/// no other one can cause a refusal.
 ///
 /// # Errors
-/// Of the kind `TooCostly` beyond [`MAX_COMPILED_BYTES`].
+/// The kind is `TooCostly` if the growth is larger than [`MAX_COMPILED_BYTES`].
 fn memory(at_start: u64, held: u64, now: u64) -> Result<u64, ConstraintError> {
     let grown = now.saturating_sub(held);
     if grown > MAX_COMPILED_BYTES {
@@ -93,7 +94,7 @@ fn memory(at_start: u64, held: u64, now: u64) -> Result<u64, ConstraintError> {
     Ok(now.saturating_sub(at_start))
 }
 
-/// From here on, memory beyond the limit ends this process. A lower limit that was inherited stays.
+/// Sets the memory limit; beyond it this process dies. A lower limit that was inherited stays.
 fn limit_memory() -> io::Result<()> {
     let used = usage::own_address_space().ok_or_else(|| io::Error::other("the kernel does not say what this process has mapped"))?;
     let stack = u64::try_from(STACK_BYTES).unwrap_or(u64::MAX);

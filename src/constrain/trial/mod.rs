@@ -1,4 +1,4 @@
-//! Finds out whether a constraint can be compiled, in a process that may die of it.
+//! Finds out whether a constraint can be compiled, in a process that may die while it does.
 //!
 //! ```text
 //! engine: TrialProcess ── socket ──▶ `llamero constraint-trial`: the same vocabulary, the same compiler
@@ -6,10 +6,10 @@
 //! ```
 //!
 //! llguidance parses texts of strangers, recurses and allocates as they demand, and cannot be stopped from outside. So
-//! each constraint is compiled and followed for some tokens here first: on a stack as large as the engine's, with a
-//! limit of memory, and killed when its CPU time is used up. Both are deterministic, so that a constraint that passes
-//! here compiles in the engine, too, which does so after that. Owns starting, feeding, watching and ending that
-//! process. It remembers no constraint: the results are kept by its caller.
+//! each constraint is first compiled and followed for some tokens here: on a stack as large as the engine's, with a
+//! memory limit, and killed when its CPU time is used up. Compiler and stack are the same in both processes, so a
+//! constraint that passes here also compiles in the engine, which compiles it afterwards. Owns starting, feeding,
+//! watching and ending the process. Remembers no constraint: the caller keeps the results.
 
 mod inside;
 mod messages;

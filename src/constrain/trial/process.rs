@@ -1,7 +1,7 @@
-//! A trial process as its engine sees it: started when it is needed, watched while it works, replaced when it died, was
-//! killed or grew.
+//! The engine's side of a trial process: started when it is needed, watched while it works, replaced when it has died,
+//! was killed or grew.
 //!
-//! The kernel kills it when the *thread* that started it ends, so one thread keeps it.
+//! The kernel kills the process when the *thread* that started it ends, so only one thread uses it.
 
 use super::{
     inside::MAX_MEMORY_BYTES,
@@ -33,24 +33,24 @@ use std::{
 
 /// Time between two checks of the CPU time that the process has used.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// A process that holds so much more than at its start is replaced, bytes: it has had a large constraint, and did not
-/// give its memory back.
+/// Growth of a process since its start at which it is replaced, bytes: it has compiled a large constraint and did not
+/// give the memory back.
 const MAX_GROWTH_BYTES: u64 = 16 << 20;
-/// The hidden subcommand, and the flag with the process that the child must die with.
+/// The hidden subcommand, and its flag for the id of the process with which the child must die.
 const ARGUMENTS: [&str; 2] = ["constraint-trial", "--parent-pid"];
-/// Signals of a process that crashed by itself: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV. Others come from
-/// outside, or because the machine has no memory, and prove nothing about a constraint.
+/// Signals of a process that crashed by itself: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV. Other signals come
+/// from outside, or because the machine has no memory, and prove nothing about a constraint.
 const CRASHES: [i32; 6] = [4, 5, 6, 7, 8, 11];
 
 /// Limits of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrialLimits {
-    /// CPU time of compiling one constraint and following it for some tokens.
+    /// Longest CPU time for compiling one constraint and following it for some tokens.
     pub cpu: Duration,
-    /// Longest wait for a process to read its vocabulary: the largest vocabularies take a second on an idle machine.
+    /// Longest wait until a process has read its vocabulary: the largest vocabularies take a second on an idle machine.
     pub start: Duration,
-    /// Longest wait for the result of a constraint. A constraint that takes longer is not refused: the machine may be
-    /// busy, or asleep.
+    /// Longest wait for the result of a constraint. A slower constraint is not refused: the machine may be busy, or
+    /// asleep.
     pub wait: Duration,
 }
 
@@ -60,7 +60,7 @@ impl Default for TrialLimits {
     }
 }
 
-/// Tries constraints out, one at a time, in a process that it starts with the first one. Dropping it ends the process.
+/// Tries constraints out, one at a time, in a process that it starts with the first one. Dropping it ends that process.
 #[derive(Debug)]
 pub struct TrialProcess {
     program: PathBuf,
@@ -77,32 +77,32 @@ enum TrialEnd {
 }
 
 impl TrialProcess {
-    /// With `program`, a build of this crate's binary. Nothing is started yet.
+    /// A trial process that will run `program`, a build of this crate's binary. Nothing is started yet.
     #[must_use]
     pub fn new(program: PathBuf, limits: TrialLimits) -> Self {
         Self { program, limits, running: None }
     }
 
-    /// The process, while there is one.
+    /// The id of the process, while there is one.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(|running| running.child.id())
     }
 
-    /// Compiles a constraint and follows it for some tokens. `words` is the vocabulary, asked for when a process
-    /// starts. Returns the memory of the compiled constraint, bytes, estimated from the pages that the process holds.
+    /// Compiles a constraint and follows it for some tokens. `words` supplies the vocabulary when a process starts.
+    /// Returns the memory of the compiled constraint, bytes, estimated from the pages that the process holds.
     ///
     /// # Errors
-    /// The constraint does not compile within its limits. Of the kind `Busy` if that could not be found out.
+    /// The constraint does not compile within its limits. The kind is `Busy` if that could not be found out.
     pub fn try_out(&mut self, constraint: &Constraint, words: &dyn Fn() -> Result<Words, ConstraintError>) -> Result<u64, ConstraintError> {
         let mut last = None;
-        // A process that had other constraints before may have died of them: then a new one decides.
+        // A process that tried other constraints before may have died of them. Then a new process decides.
         for _ in 0..2 {
             let mut running = self.running.take().map_or_else(|| self.start(words), Ok)?;
             let is_fresh = running.tried == 0;
             match running.ask(constraint, &self.limits) {
                 Ok(TrialEnd::Answered(result)) => {
-                    // A process that has no memory left for a thread would be busy for ever.
+                    // A process without memory for a thread would be busy for ever.
                     let is_busy = result.as_ref().is_err_and(|error| !error.is_final());
                     self.running = Some(running).filter(|running| !is_busy && !running.has_grown());
                     return result;
@@ -175,12 +175,12 @@ fn crashed_on_it() -> ConstraintError {
 struct Running {
     child: Child,
     socket: UnixStream,
-    /// Constraints that it was given.
+    /// Number of constraints that the process was given.
     tried: u64,
     resident_at_start: u64,
 }
 
-/// The end of waiting for a message of a process.
+/// The end of a wait for a message of the process.
 enum TrialAnswer {
     Message(FromTrial),
     OutOfCpuTime,
@@ -198,7 +198,7 @@ impl Running {
             Ok(TrialAnswer::OutOfCpuTime) => Ok(TrialEnd::OutOfCpuTime),
             Ok(TrialAnswer::Nothing) => Ok(TrialEnd::Late),
             Err(FrameError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(TrialEnd::Late),
-            // It closed its socket. It may have written half an answer, or not have ended yet.
+            // The process closed its socket. It may have written half an answer, and may not have ended yet.
             Err(_) => {
                 self.kill();
                 self.child.wait().map(TrialEnd::Died)
@@ -206,7 +206,8 @@ impl Running {
         }
     }
 
-    /// The next message; checks every [`CHECK_INTERVAL`] whether the process's CPU time has reached `max_cpu`.
+    /// Waits for the next message. Checks every [`CHECK_INTERVAL`] whether the process's CPU time has reached
+    /// `max_cpu`.
     fn answer(&mut self, max_cpu: Option<Duration>, wait: Duration) -> Result<TrialAnswer, FrameError> {
         let begun = Instant::now();
         self.socket.set_read_timeout(Some(CHECK_INTERVAL))?;
@@ -233,7 +234,7 @@ impl Running {
     }
 
     fn kill(&mut self) {
-        // Fails when the process has ended already, and then there is nothing to kill.
+        // Fails if the process has ended already; then there is nothing to kill.
         let _ = self.child.kill();
     }
 }
@@ -241,7 +242,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
-        // Fails when it was waited for already.
+        // Fails if the process was waited for already.
         let _ = self.child.wait();
     }
 }

@@ -1,16 +1,16 @@
-//! A shell in the place of the trial process, which ends in each of the ways that matter. The real one is in
-//! `tests/it/constraints`.
+//! A shell script in place of the trial process, which ends in each of the ways that matter. The tests of the real
+//! process are in `tests/it/constraints`.
 
 use super::*;
 use crate::constrain::{Piece, Words};
 use crate::protocol::{Constraint, ConstraintError, ConstraintErrorKind};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
-/// Reads the frame with the vocabulary of [`words`], 13 bytes, and writes one with `Ready(Ok(()))`.
+/// Shell: reads the frame with the vocabulary of [`words`], 13 bytes, and writes one with `Ready(Ok(()))`.
 const READY: &str = r"head -c 13 >/dev/null; printf '\002\000\000\000\000\000' >&0";
-/// Reads the frame with `Try(JsonObject)`.
+/// Shell: reads the frame with `Try(JsonObject)`.
 const ASKED: &str = "head -c 6 >/dev/null";
-/// Writes a frame with `Tried(Ok(5))`.
+/// Shell: writes a frame with `Tried(Ok(5))`.
 const SOUND: &str = r"printf '\003\000\000\000\001\000\005' >&0";
 
 fn words() -> Result<Words, ConstraintError> {
@@ -29,7 +29,8 @@ impl Scripted {
         let (text, path) = (folder.path().join("text"), folder.path().join("trial"));
         fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&text, fs::Permissions::from_mode(0o700)).unwrap();
-        // By another process: a file that this one has open for writing, or a child of another test, cannot be run.
+        // Copied by another process: a file cannot be run while this process, or a child of another test, has it open
+        // for writing.
         assert!(Command::new("cp").arg(&text).arg(&path).status().unwrap().success());
         Self { _folder: folder, process: TrialProcess::new(path, limits) }
     }
@@ -39,7 +40,7 @@ impl Scripted {
     }
 }
 
-/// True if the trial was not made for want of time.
+/// True if the trial ended with `Busy`.
 fn is_busy(result: &Result<u64, ConstraintError>) -> bool {
     result.as_ref().is_err_and(|error| error.kind == ConstraintErrorKind::Busy)
 }

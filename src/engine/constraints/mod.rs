@@ -1,5 +1,5 @@
-//! Submissions under a constraint, and checks of constraints: compiled on threads of their own, so that neither the
-//! engine thread nor the tokenizers wait for one.
+//! Submissions under a constraint, and checks of constraints. Constraints are compiled on threads of their own, so that
+//! neither the engine thread nor the tokenizers wait for them.
 //!
 //! ```text
 //!                                      ┌ known ──────────────────────────┐
@@ -7,10 +7,10 @@
 //!       └ Check ──────────────────▶    └ new, callers take turns ─ trial ┘         └──▶ outbox
 //! ```
 //!
-//! Owns the queue. A new constraint waits in a queue in which callers take turns and is tried out in another process
-//! first (`compiling`); a known one does not wait for that. A cancellation that arrives before the engine thread has
-//! the submission ends it here: both happen under one lock, so that it is either forgotten or cancelled there, never
-//! lost.
+//! Owns the queue. A new constraint waits in a queue in which callers take turns, and is tried out in another process
+//! first (`compiling`); a known one waits for neither. A cancellation that arrives before the engine thread has the
+//! submission ends it here. Both happen under one lock, so a submission is either forgotten here or cancelled there,
+//! never lost.
 
 mod compiling;
 #[cfg(test)]
@@ -31,20 +31,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Threads that compile new constraints, each with a trial process: a constraint that takes long must not hold up all
+/// Number of threads that compile new constraints, each with a trial process: a slow constraint must not hold up all
 /// others.
 pub(super) const PLACES: usize = 2;
-/// Places that one caller may have.
+/// Number of places that one caller may have.
 const SHARE: usize = PLACES - 1;
-/// New constraints of one caller that may wait to be checked.
+/// Number of new constraints of one caller that may wait to be checked.
 const MAX_WAITING: usize = 16;
-/// Longest wait of a check for a place before its caller gets `Busy`: four of the slowest constraints. Below the least
-/// time that the gateway waits for answers.
+/// Longest wait of a check for a place before its caller gets `Busy`: the time of four of the slowest constraints.
+/// Shorter than any wait of the gateway for an answer.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Niceness of the threads and of their trial processes, which inherit it: compiling takes seconds of a core, and a
 /// step is as slow as its slowest thread.
 const NICE: i32 = 5;
-/// Trials of one submission that may end with `Busy`. The gateway has had its constraint checked.
+/// Largest number of trials of one submission that end with `Busy`. The gateway has had the constraint checked before.
 const MAX_ATTEMPTS: u32 = 3;
 
 /// The queue, shared by the inbox and the threads that work on it.
@@ -54,18 +54,19 @@ pub(super) struct Constraints {
     filled: Condvar,
 }
 
-/// Bounded by the gateway: as many submissions as may wait (`max_waiting`), and 16 checks (`Lane::Constraint`).
+/// The queue's contents. The gateway bounds them: at most as many submissions as may wait (`max_waiting`), and 16
+/// checks (`Lane::Constraint`).
 #[derive(Debug)]
 struct JobQueue {
-    /// Of constraints that were known when they came, or have become so.
+    /// Jobs whose constraints were known when they came, or have become known since.
     known: VecDeque<Job>,
-    /// The others.
+    /// Jobs with constraints that are not known.
     new: FairQueue<Job>,
     /// Submissions that are in the queue or being compiled, and not cancelled.
     submitted: HashSet<SequenceId>,
-    /// There once a model is loaded.
+    /// Set once a model is loaded.
     compiler: Option<Arc<LazyCompiler>>,
-    /// Takes compiled submissions; `None` when the gateway is gone.
+    /// The queue of the engine thread, for compiled submissions; `None` when the gateway is gone.
     commands: Option<SyncSender<WorkerCommand>>,
 }
 
@@ -73,12 +74,12 @@ struct JobQueue {
 enum Job {
     Check {
         asked: Asked<CheckConstraint>,
-        /// The time at which it came.
+        /// The time at which the check came.
         since: Instant,
     },
     Submit {
         request: Box<SequenceRequest>,
-        /// Trials that ended with `Busy`.
+        /// Number of trials that ended with `Busy`.
         attempts: u32,
     },
 }
@@ -103,7 +104,7 @@ impl Job {
 #[derive(Debug)]
 struct AssignedJob {
     job: Job,
-    /// The caller whose place it has, if it has one.
+    /// The caller whose place the job has, if it has one.
     place: Option<u64>,
 }
 
@@ -115,12 +116,13 @@ impl Constraints {
         Self { queue: Mutex::new(queue), filled: Condvar::new() }
     }
 
-    /// A model was loaded. Threads are to [`Self::work`] from now on.
+    /// Notes that a model was loaded. Threads must call [`Self::work`] from now on.
     pub(super) fn open(&self, compiler: Arc<LazyCompiler>) {
         self.lock().compiler = Some(compiler);
     }
 
-    /// Answers whether a constraint of this caller can be generated: later, or now with an answer that is returned.
+    /// Queues the check of a constraint, which is answered later. Returns the answer if it can be given at once: the
+    /// caller has too many checks in the queue.
     pub(super) fn check(&self, asked: Asked<CheckConstraint>) -> Option<FromEngine> {
         let mut queue = self.lock();
         let is_known = queue.knows(&asked.question.constraint);
@@ -134,7 +136,7 @@ impl Constraints {
         None
     }
 
-    /// Takes in a submission with a constraint.
+    /// Queues a submission with a constraint.
     pub(super) fn submit(&self, request: Box<SequenceRequest>) {
         let mut queue = self.lock();
         queue.submitted.insert(request.id);
@@ -143,12 +145,12 @@ impl Constraints {
         self.filled.notify_all();
     }
 
-    /// Forgets a submission. `false` if it is not here (any more): the engine thread may have it.
+    /// Forgets a submission. Returns `false` if it is not here (any more): the engine thread may have it.
     pub(super) fn cancel(&self, id: SequenceId) -> bool {
         self.lock().submitted.remove(&id)
     }
 
-    /// The gateway is gone: the threads end after their present job.
+    /// Ends the threads after their present job: the gateway is gone.
     pub(super) fn close(&self) {
         let mut queue = self.lock();
         queue.commands = None;
@@ -158,7 +160,7 @@ impl Constraints {
         self.filled.notify_all();
     }
 
-    /// Works until the gateway is gone: the body of a thread. With `trial` it takes all jobs, and without only those of
+    /// The body of a thread: works until the gateway is gone. With `trial` it takes all jobs, without it only jobs with
     /// known constraints.
     pub(super) fn work(&self, compiler: &LazyCompiler, mut trial: Option<TrialProcess>, outbox: &SyncSender<FromEngine>) {
         give_way(NICE);
@@ -178,7 +180,7 @@ impl Constraints {
             if let Some(caller) = place {
                 self.leave(caller, &constraint);
             }
-            // `None`: it was known and has been forgotten meanwhile, since others were newer.
+            // `None`: the constraint was known, and was forgotten in the meantime in favour of newer ones.
             let alive = match compiled {
                 Some(compiled) => self.answer(job, compiled, outbox),
                 None => self.put_back(job),
@@ -189,7 +191,7 @@ impl Constraints {
         }
     }
 
-    /// Sends the result of a job to the gateway or the engine thread. `false` if the gateway is gone.
+    /// Sends the result of a job to the gateway or the engine thread. Returns `false` if the gateway is gone.
     fn answer(&self, job: Job, compiled: Result<Compiled, ConstraintError>, outbox: &SyncSender<FromEngine>) -> bool {
         match (job, compiled) {
             (Job::Check { asked, .. }, compiled) => outbox.send(asked.reply(compiled.map(drop))).is_ok(),
@@ -208,7 +210,7 @@ impl Constraints {
         }
     }
 
-    /// Puts a job after the others of its caller.
+    /// Puts a job back after the others of its caller. Returns true: the gateway is there, as far as is known.
     fn put_back(&self, job: Job) -> bool {
         let mut queue = self.lock();
         queue.put(job);
@@ -217,7 +219,8 @@ impl Constraints {
         true
     }
 
-    /// The next job that was not cancelled, of those that are known or also of the others; `None` at the end.
+    /// Waits for the next job that was not cancelled, with a known constraint or, with `also_new`, any; `None` at the
+    /// end.
     fn next(&self, also_new: bool) -> Option<AssignedJob> {
         let mut queue = self.lock();
         loop {
@@ -237,7 +240,7 @@ impl Constraints {
         }
     }
 
-    /// Gives a place back. If the constraint is now known, all jobs with it need no place any more.
+    /// Gives a caller's place back. If the constraint is now known, no job with it needs a place any more.
     fn leave(&self, caller: u64, constraint: &Constraint) {
         let mut queue = self.lock();
         queue.new.leave(caller);
@@ -249,20 +252,21 @@ impl Constraints {
         self.filled.notify_all();
     }
 
-    /// Hands a submission to the engine thread, unless it was cancelled meanwhile.
+    /// Passes a submission to the engine thread, unless it was cancelled in the meantime.
     fn pass_on(&self, id: SequenceId, command: WorkerCommand) {
-        // The lock is held while sending: a cancellation comes before (and wins here) or after (and is sent after it).
+        // The lock is held while sending. So a cancellation comes either before the send, and takes effect here, or
+        // after it, and is sent after the submission.
         let mut queue = self.lock();
         if queue.submitted.remove(&id)
             && let Some(commands) = &queue.commands
         {
-            // Fails when the engine thread has ended; the inbox finds out by itself.
+            // Fails if the engine thread has ended; the inbox notices that by itself.
             let _ = commands.send(command);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, JobQueue> {
-        // Every change is one call on a collection, so that a panic elsewhere leaves it sound.
+        // Every change is one call on a collection, so a panic elsewhere leaves the queue sound.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! Tests of submissions that are cancelled, new or known, and of the end of the queue. No model and no process: nothing
-//! is compiled.
+//! Tests of submissions that are cancelled, new or known, and of the end of the queue. They use no model and no
+//! process: nothing is compiled.
 
 use super::*;
 use crate::protocol::{CallId, EngineReply};
@@ -65,7 +65,7 @@ fn when_the_gateway_is_gone_the_threads_end_and_so_does_the_engine_s_queue() {
     assert!(matches!(received.try_recv(), Err(TryRecvError::Disconnected)));
 }
 
-/// The calls that are handed out, one after the other, each with its place given back at once.
+/// The calls in the order in which threads get them; the place of each is given back at once.
 fn order(constraints: &Constraints) -> Vec<u64> {
     let mut calls = Vec::new();
     while !constraints.lock().new.is_empty() {

@@ -4,9 +4,9 @@
 //! magic, 8 bytes │ length of header, u32 │ header (postcard) │ state │ CRC-32 of all before, u32      little-endian
 //! ```
 //!
-//! A file is written under another name and renamed, and believed only as a whole: right length, right checksum, right
-//! [`Binding`]. The checksum is against broken disks and half-written files, not against those who may write to the
-//! folder.
+//! A file is written under another name and renamed. It is used only as a whole: with the right length, checksum and
+//! [`Binding`]. The checksum protects against broken disks and half-written files, not against people who may write to
+//! the folder.
 
 use crate::engine::runner::ParkedState;
 use crate::engine::scheduler::ParkedContent;
@@ -23,23 +23,23 @@ use std::{
 };
 
 const MAGIC: [u8; 8] = *b"llamero\x01";
-/// `MAGIC` and the length of the header.
+/// Size of `MAGIC` and of the header's length, bytes.
 const START_BYTES: u64 = 12;
 const SUM_BYTES: u64 = 4;
-/// A token takes 5 bytes at most, and no sequence has more than 2²⁴.
+/// Largest header, bytes: a token takes 5 bytes at most, and no sequence has more than 2²⁴.
 const MAX_HEADER_BYTES: u64 = 128 << 20;
 
-/// Files end with this.
+/// The extension of the files.
 pub(super) const EXTENSION: &str = "prefix";
-/// Files that are being written do.
+/// The extension of files that are being written.
 pub(super) const UNFINISHED: &str = "part";
 
-/// A digest of all that a state depends on: this program, the model, and the state format.
+/// A digest of everything that a state depends on: this program, the model, and the state format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Binding([u8; 32]);
 
 impl Binding {
-    /// Of states that depend on all of these.
+    /// The binding of states that depend on all of these parts.
     pub(super) fn new(parts: &[&str]) -> Self {
         let mut digest = Sha256::new();
         for part in parts {
@@ -59,21 +59,21 @@ struct Header<'a> {
     state_bytes: u64,
 }
 
-/// The reason why a file is of no use.
+/// The reason why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
-    /// Its bytes are not those that were written.
+    /// The file's bytes are not the ones that were written.
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
-    /// Of another model, build or options, less swap space among them.
+    /// The file is of another model, build or options, or its state is larger than the swap space.
     #[error("it is of another model, release or options")]
     Foreign,
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// The name of a content's file; the same for the same content.
+/// The name of a content's file; equal contents have equal names.
 pub(super) fn name(content: &ParkedContent) -> String {
     let mut digest = Sha256::new();
     digest.update(content.namespace.to_le_bytes());
@@ -88,7 +88,7 @@ pub(super) fn write(path: &Path, binding: Binding, content: &ParkedContent, stat
     let unfinished = path.with_extension(UNFINISHED);
     let written = write_to(&unfinished, binding, content, state).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
-        // If this fails, the rest of the file is removed at the next start.
+        // If the removal fails, the file is removed at the next start.
         let _ = fs::remove_file(&unfinished);
     }
     written
@@ -109,8 +109,8 @@ fn write_to(path: &Path, binding: Binding, content: &ParkedContent, state: &Park
     file.write_all(&sum.finalize().to_le_bytes())
 }
 
-/// Makes a new file, readable for its user alone: prompts are in it. An existing file of that name is removed before;
-/// of a planted link, only the link.
+/// Makes a new file that only its user can read: it contains prompts. An existing file of that name is removed before;
+/// if it is a planted link, only the link is removed.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
@@ -123,19 +123,19 @@ fn create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens a file, and no link to one.
+/// Opens a file, but no link to one.
 pub(super) fn open_plain(path: &Path, access: OFlags) -> io::Result<File> {
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?))
 }
 
-/// Reads a file of this binding with a state of `max_bytes` at most.
+/// Reads a file with this binding and a state of at most `max_bytes`.
 pub(super) fn read(path: &Path, binding: Binding, max_bytes: u64) -> Result<(ParkedContent, ParkedState), Unusable> {
     let mut file = open_plain(path, OFlags::RDONLY)?;
     let length = file.metadata()?.len();
     let mut sum = crc32fast::Hasher::new();
     let mut next = |bytes: u64| -> Result<Vec<u8>, Unusable> {
-        // At most the length of the file, and the limits below.
+        // `bytes` is bounded by the length of the file and the limits below.
         let mut part = Vec::new();
         part.try_reserve_exact(usize::try_from(bytes).map_err(io::Error::other)?).map_err(io::Error::other)?;
         Read::by_ref(&mut file).take(bytes).read_to_end(&mut part)?;

@@ -1,6 +1,6 @@
 //! The folder of the disk tier, and the thread that reads and writes it.
 //!
-//! Owns the lock on it. A file that is not one of ours is left alone; one of ours that is of no use is removed.
+//! Owns the lock on the folder. Other programs' files are left alone; files of ours that cannot be used are removed.
 
 use super::{
     file::{self, Binding, EXTENSION, UNFINISHED, Unusable, open_plain},
@@ -21,25 +21,25 @@ use std::{
 };
 
 const LOCK: &str = "lock";
-/// An engine that was killed lets go of its lock when its memory is gone.
+/// Longest wait for the lock: an engine that was killed releases it when its memory is freed.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// Digits of a file's name.
+/// Number of digits in a file's name.
 const NAME_DIGITS: usize = 32;
-/// The lowest priority (`setpriority`): a step is as slow as its slowest thread.
+/// Niceness of the thread, the lowest priority (`setpriority`): a step is as slow as its slowest thread.
 const NICE: i32 = 19;
 
 /// A folder that no other engine uses.
 pub(in crate::engine) struct Folder {
     options: PrefixCacheFolder,
-    /// Let go when this is dropped, or the process ends.
+    /// Released when this is dropped, or the process ends.
     _lock: File,
 }
 
 impl Folder {
-    /// Locks the folder, and empties it if that is wanted.
+    /// Locks the folder, and empties it if `discard` is set.
     ///
     /// # Errors
-    /// `Unsupported`, with the option to change, if it cannot be used or another server uses it.
+    /// `Unsupported`, with the option to change, if the folder cannot be used or another server uses it.
     pub(in crate::engine) fn open(options: &PrefixCacheFolder) -> Result<Self, LoadError> {
         Self::open_within(options, LOCK_PATIENCE)
     }
@@ -62,19 +62,19 @@ impl Folder {
         Ok(Self { options: options.clone(), _lock: lock })
     }
 
-    /// For states of this format of which host memory has room for so many bytes.
+    /// Binds the folder to states of this format. `max_bytes` is the room for states in host memory.
     pub(super) fn bind(self, state_format: &str, max_bytes: u64) -> BoundFolder {
         let binding = Binding::new(&[VERSION, ENGINE, FEATURES, &self.options.model_checksum, state_format]);
         BoundFolder { folder: self, binding, max_bytes, write_failed: false }
     }
 }
 
-/// Locks a file that another process has locked. `None` if that does not let go; the thread that waits then ends with
-/// this process.
+/// Locks a file that another process has locked. `None` if that process does not release it in time; the thread that
+/// waits then ends with this process.
 fn wait_for(lock: File, patience: Duration) -> Option<io::Result<File>> {
     let (locked, waiting) = sync_channel(1);
     let wait = move || {
-        // Fails if the wait was given up: the lock is then let go.
+        // Fails if the wait was given up: the lock is released then.
         let _ = locked.send(lock.lock().map(|()| lock));
     };
     match thread::Builder::new().name("prefix-cache-lock".to_owned()).spawn(wait) {
@@ -93,7 +93,7 @@ pub(super) struct BoundFolder {
 }
 
 impl BoundFolder {
-    /// The thread: hands over the stored contents, then follows orders until their sender is gone.
+    /// The body of the thread: sends the stored contents, then follows orders until their sender is gone.
     pub(super) fn serve(mut self, found: SyncSender<Stored>, orders: &Receiver<FolderOrder>) {
         give_way(NICE);
         self.read(&found);
@@ -107,8 +107,8 @@ impl BoundFolder {
         self.folder.options.path.join(name)
     }
 
-    /// Hands over the usable files, latest used first, and removes the others. Nothing where all was to be removed,
-    /// whether that worked or not.
+    /// Sends the usable files, the one that was used last first, and removes the others. Sends nothing if all files
+    /// were to be removed, even if that failed.
     fn read(&self, found: &SyncSender<Stored>) {
         if self.folder.options.discard {
             return;
@@ -147,7 +147,7 @@ impl BoundFolder {
         match file::read(path, self.binding, self.max_bytes) {
             Ok((content, state)) => {
                 let name = file::name(&content);
-                // A file that was renamed by hand would be written twice.
+                // A file that somebody renamed would be written twice.
                 path.ends_with(&name).then_some(Stored { name, content, state })
             }
             Err(Unusable::Foreign) => None,
@@ -183,8 +183,8 @@ impl BoundFolder {
     }
 }
 
-/// Our files with their times, latest first. A file that cannot be looked at, such as one that is just being removed,
-/// is passed over.
+/// Our files with their times, latest first. A file that cannot be examined, such as one that is just being removed, is
+/// skipped.
 fn ours(folder: &Path) -> io::Result<Vec<(SystemTime, PathBuf)>> {
     let look = |path: PathBuf| {
         let metadata = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
@@ -205,7 +205,7 @@ fn is_ours(path: &Path) -> bool {
 fn remove(path: &Path) {
     match fs::remove_file(path) {
         Ok(()) => {}
-        // It was never written: dropped before its turn, or there was no room.
+        // The file was never written: its content was dropped before its turn, or there was no room.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!(%error, path = %path.display(), "a cached prompt cannot be removed"),
     }
@@ -227,7 +227,7 @@ mod tests {
         ParkedContent { tokens: vec![Token(first), Token(2)], namespace: 0, hits: 0 }
     }
 
-    /// What the thread does with these orders, and hands over before.
+    /// The contents that the thread sends before it follows these orders.
     fn serve(options: &PrefixCacheFolder, orders: Vec<FolderOrder>) -> Vec<ParkedContent> {
         let (found, restored) = sync_channel(10);
         let (sender, inbox) = sync_channel(10);

@@ -1,10 +1,10 @@
-//! A copy of the contents parked in host memory, in a folder, so that the next start begins with them
+//! A copy, in a folder, of the contents parked in host memory, so that the next start begins with them
 //! (`--prefix-cache-dir`).
 //!
-//! The folder mirrors host memory: a content that is saved there is written, one that is dropped is removed, and none
-//! is read but at the start. So no step ever waits for a disk, and the folder is about as large as that memory at most.
-//! Owns the thread that reads and writes. Contents of slots are saved when the engine has been idle for a moment, and
-//! when it ends.
+//! The folder mirrors host memory: a content that is saved there is written, one that is dropped is removed, and files
+//! are read only at the start. So no step ever waits for a disk, and the folder is at most about as large as that
+//! memory. Owns the thread that reads and writes. Contents of slots are saved when the engine has been idle for a
+//! moment, and when it ends.
 
 mod file;
 mod folder;
@@ -27,35 +27,35 @@ use std::{
     time::Duration,
 };
 
-/// Changes that may wait for the disk. Beyond them nothing more is written until it has caught up.
+/// Number of changes that may wait for the disk. While so many wait, further contents are not written.
 const ORDERS: usize = 1024;
-/// Contents that were read and wait for the engine thread, beside the one that is in the reader's hands.
+/// Number of contents that were read and wait for the engine thread, in addition to the one that the reader is sending.
 const RESTORED: usize = 0;
-/// An idle engine looks for contents that were read this often.
+/// Time between two looks of an idle engine for contents that were read.
 const RESTORE_POLL: Duration = Duration::from_millis(5);
-/// Without work for so long, an engine saves the contents of slots: between the turns of a conversation rather than
+/// Time without work after which an engine saves the contents of slots: between the turns of a conversation rather than
 /// within a burst.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// See the module. Used by the engine thread.
+/// The engine thread's side of the disk tier. See the module.
 pub(super) struct DiskTier {
     orders: SyncSender<FolderOrder>,
-    /// Set until everything was read.
+    /// The queue of contents that were read; set until everything was read.
     restored: Option<Receiver<Stored>>,
-    /// Names of the files of parked contents.
+    /// The file names of parked contents.
     names: HashMap<Parked, String>,
-    /// When an idle engine saves more contents of slots; `None` when all are saved.
+    /// Time until an idle engine saves more contents of slots; `None` when all are saved.
     saves_in: Option<Duration>,
-    /// Files to remove that found no place among the orders: at most the orders and all that is parked.
+    /// Files to remove for which the queue of orders had no room. At most as many as orders and parked contents.
     to_remove: Vec<String>,
-    /// True if a warning about the disk was logged since it last kept up.
+    /// True if a warning was logged since the disk last kept up.
     complained: bool,
     thread: JoinHandle<()>,
 }
 
 impl DiskTier {
-    /// Begins to read the folder; see [`Self::restore`]. `None` if nothing of this runner can be kept, or no thread be
-    /// started.
+    /// Begins to read the folder; see [`Self::restore`]. `None` if nothing of this runner can be kept, or no thread can
+    /// be started.
     pub(super) fn start(folder: Folder, runner: &dyn ModelRunner) -> Option<Self> {
         let Some(format) = runner.state_format() else {
             tracing::warn!("--prefix-cache-dir has no effect: this model's KV cannot be saved, or there is no --swap-space");
@@ -77,7 +77,7 @@ impl DiskTier {
         }
     }
 
-    /// Takes one content that was read, if one is there.
+    /// Takes one content that was read, if there is one.
     pub(super) fn restore(&mut self, scheduler: &mut Scheduler, runner: &mut dyn ModelRunner) {
         let Some(restored) = &self.restored else { return };
         let Stored { name, content, state } = match restored.try_recv() {
@@ -94,8 +94,8 @@ impl DiskTier {
         }
     }
 
-    /// Follows a step that was executed, with success or not. A file that is dropped for a new one goes when that is
-    /// written.
+    /// Follows a step that was executed, successfully or not. A file that is dropped for a new one is removed after the
+    /// new one is written.
     pub(super) fn follow(&mut self, kv: &[KvOp], scheduler: &Scheduler, runner: &dyn ModelRunner) {
         for op in kv {
             match op {
@@ -126,7 +126,7 @@ impl DiskTier {
             tracing::error!(positions = state.len, tokens = content.tokens.len(), "a prompt is not kept: it is not what its record says");
             return;
         }
-        // Otherwise a removal that still waits might remove this file.
+        // Otherwise a removal that still waits could remove this file.
         if !self.send_removals() {
             return;
         }
@@ -136,7 +136,7 @@ impl DiskTier {
         }
     }
 
-    /// Removes a file, unless the same content was parked anew meanwhile.
+    /// Removes a file, unless the same content was parked again in the meantime.
     fn remove(&mut self, name: String) {
         if !self.names.values().any(|known| *known == name) {
             self.to_remove.push(name);
@@ -144,7 +144,7 @@ impl DiskTier {
         }
     }
 
-    /// False if there are more than find a place.
+    /// Sends the removals that wait. Returns false if some still found no room.
     fn send_removals(&mut self) -> bool {
         while let Some(name) = self.to_remove.pop() {
             if !self.order(FolderOrder::Remove { name: name.clone() }) {
@@ -155,7 +155,7 @@ impl DiskTier {
         true
     }
 
-    /// False if too many orders wait for the disk, or its thread has ended.
+    /// Sends an order to the thread. Returns false if too many orders wait for the disk, or the thread has ended.
     fn order(&mut self, order: FolderOrder) -> bool {
         let why = match self.orders.try_send(order) {
             Ok(()) => {
@@ -174,22 +174,23 @@ impl DiskTier {
 
     // === Idle time ===
 
-    /// How long an idle engine waits for commands before it looks for read contents, or saves; `None`: until one comes.
+    /// Longest time that an idle engine waits for a command before it looks for contents that were read, or saves;
+    /// `None`: it waits until a command comes.
     pub(super) fn patience(&self) -> Option<Duration> {
         if self.restored.is_some() { Some(RESTORE_POLL) } else { self.saves_in }
     }
 
-    /// True if idle time is for saving: not before everything was read.
+    /// True if idle time may be used for saving: not before everything was read.
     pub(super) fn may_save(&self) -> bool {
         self.restored.is_none()
     }
 
-    /// Slots hold something else than before.
+    /// Notes that a step has changed the contents of slots.
     pub(super) fn on_step(&mut self) {
         self.saves_in = Some(IDLE);
     }
 
-    /// An idle engine saved something, or had nothing to save.
+    /// Notes that an idle engine saved something (`saved`), or had nothing to save.
     pub(super) fn on_idle(&mut self, saved: bool) {
         self.saves_in = saved.then_some(Duration::ZERO);
     }

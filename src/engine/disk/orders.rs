@@ -1,21 +1,21 @@
-//! The messages between the engine thread and the thread of the folder: contents that were read, and changes to write.
+//! The messages between the engine thread and the folder's thread: contents that were read, and changes to write.
 
 use crate::engine::{runner::ParkedState, scheduler::ParkedContent};
 use std::sync::Weak;
 
-/// A content that was read.
+/// A content that was read from the folder.
 pub(super) struct Stored {
     pub(super) name: String,
     pub(super) content: ParkedContent,
     pub(super) state: ParkedState,
 }
 
-/// A change of the folder.
+/// A change to the folder.
 pub(super) enum FolderOrder {
-    /// Write this, unless host memory has dropped it meanwhile.
+    /// Write this content, unless host memory has dropped it in the meantime.
     Write { name: String, content: ParkedContent, state: Weak<ParkedState> },
-    /// It was used: among the last to go.
+    /// The content was used, so it must be among the last to be dropped.
     Touch { name: String },
-    /// Host memory dropped it.
+    /// Host memory dropped the content.
     Remove { name: String },
 }

@@ -1,4 +1,4 @@
-//! Draws by one thread and by several, drafts that are wrong, logits that are missing.
+//! Draws by one thread and by several, with wrong drafts and with missing logits.
 
 use super::*;
 use crate::engine::runner::Slot;
@@ -49,12 +49,12 @@ fn generation(seed: u64) -> GenerationState {
     GenerationState::new(&request, None, &Silent(1))
 }
 
-/// Logits of no particular shape.
+/// Logits without a particular shape.
 fn logits(vocabulary: u32, seed: u32) -> Vec<f32> {
     (0..vocabulary).map(|token| (token.wrapping_mul(2_654_435_761).wrapping_add(seed * 97) >> 8) as f32 / 1e6).collect()
 }
 
-/// What `steps` steps of `sequences` with one row each give, and what the last step took.
+/// The tokens that `steps` steps of `sequences` sequences with one row each give, and the time of the fastest step.
 fn tokens(drawers: &mut Drawers, sequences: u64, vocabulary: u32, steps: u32) -> (Vec<Vec<Token>>, std::time::Duration) {
     let silent = Silent(vocabulary);
     let mut generations: Vec<GenerationState> = (0..sequences).map(generation).collect();
@@ -119,7 +119,7 @@ fn a_row_without_the_logits_that_it_asked_for_ends_its_sequence() {
     assert!(drawn[0].sampled.as_ref().is_some_and(|sampled| sampled.finished));
 }
 
-/// By hand: `cargo test --release --lib draws::tests -- --ignored --nocapture`.
+/// Run by hand: `cargo test --release --lib draws::tests -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints figures; nothing to assert"]
 fn what_64_draws_of_top_p_take() {

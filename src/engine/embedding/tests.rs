@@ -1,14 +1,16 @@
-//! The worker with a fake embedder: what is batched, what is answered, and what fails alone.
+//! The worker with a fake embedder: the batches that it makes, the answers that it gives, and the inputs that fail
+//! alone.
 
 use super::*;
 use crate::engine::embedder::EmbedLimits;
 use crate::protocol::{CallId, EngineReply};
 use std::sync::mpsc::{channel, sync_channel};
 
-/// An input's vector is its length. Token 13 makes a batch fail, token 7 gives a vector that is not finite.
+/// An embedder whose vector for an input is the input's length. Token 13 makes a batch fail, token 7 gives a vector
+/// that is not finite.
 #[derive(Default)]
 struct FakeEmbedder {
-    /// Lengths of the inputs of each batch.
+    /// The lengths of the inputs of each batch.
     batches: Vec<Vec<usize>>,
 }
 
@@ -33,7 +35,8 @@ fn embed(call: u64, inputs: &[Vec<u32>], alone: bool) -> Asked<EmbedBatch> {
     Asked { id: CallId(call), question: EmbedBatch { inputs, alone } }
 }
 
-/// Lets a worker work on these calls until nothing is left; its batches and what it says, without the step reports.
+/// Lets a worker compute these calls until nothing is left. Returns its batches, its messages without the step reports,
+/// and its last counts.
 fn work(calls: Vec<Asked<EmbedBatch>>) -> (Vec<Vec<usize>>, Vec<FromEngine>, EngineStats) {
     let mut embedder = FakeEmbedder::default();
     let (outbox, said) = sync_channel(1000);
@@ -43,7 +46,7 @@ fn work(calls: Vec<Asked<EmbedBatch>>) -> (Vec<Vec<usize>>, Vec<FromEngine>, Eng
     while let Ok(call) = inbox.try_recv() {
         assert!(worker.take(call).is_ok());
     }
-    // An empty queue would wait for a call; a disconnected one ends the turn before that.
+    // With an empty queue a turn would wait for a call, and with a disconnected one it would end before its batch.
     while !worker.waiting.is_empty() {
         assert!(worker.turn(&inbox).is_ok());
     }

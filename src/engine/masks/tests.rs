@@ -35,7 +35,7 @@ fn compiled(optional_keys: usize) -> Compiled {
     compiler.compile(&Constraint::JsonSchema(format!(r#"{{"type":"object","properties":{{{}}}}}"#, names.join(",")))).unwrap()
 }
 
-/// A constraint with as many optional keys as it takes for a mask to be much work.
+/// A constraint with so many optional keys that a mask is much work.
 fn costly() -> Compiled {
     [200, 400, 800, 1_600].into_iter().map(compiled).find(|compiled| compiled.matcher().is_costly()).expect("many keys are much work")
 }
@@ -72,7 +72,7 @@ fn whoever_waits_has_its_turn_before_all_that_come_later() {
     let has_time = || left.replace(left.get() - 1) > 0;
     assert_eq!(masks.prepare_while(&mut generations, has_time), [SequenceId(2)]);
 
-    // Its successors are new ones with higher ids, which owe a mask each.
+    // The new generations have higher ids, and each owes a mask.
     generations.remove(&SequenceId(1));
     generations.extend(self::generations(9, &compiled).into_iter().filter(|(id, _)| id.0 > 2));
     left.set(1);

@@ -1,7 +1,8 @@
-//! Which sequences of the queue are admitted to a step.
+//! The choice of the queue's sequences that are admitted to a step.
 //!
-//! In order of the queue, while rows, slots and cells allow. A sequence that shares a prefix with a running one waits
-//! until that is computed and lets others pass. Owns no state: the order is the queue's, the slots are the cache's.
+//! They are admitted in order of the queue, while rows, slots and cells allow. A sequence that shares a prefix with a
+//! running one waits until the prefix is computed and lets others pass. Owns no state: the queue owns the order, and
+//! the cache the slots.
 
 use super::{
     Scheduler,
@@ -14,11 +15,11 @@ use super::{
 use crate::engine::runner::Row;
 use crate::protocol::SequenceId;
 
-/// Of a long queue of sequences that wait for a prefix, so many are looked at in each step.
+/// Largest number of sequences in the queue that are examined in each step, where they wait for a prefix.
 const LOOKED_AT: usize = 32;
 
 impl Scheduler {
-    /// Who would use prompt rows in the step being planned.
+    /// The sequences that would use prompt rows in the step being planned.
     pub(super) fn demand(&self, prefilling: &[SequenceId]) -> Demand {
         let admissible = self.queue.len().min(position(self.limits.slots) - self.running.len());
         let next = self.queue.get(0).filter(|_| admissible > 0).map(|waiting| waiting.id);
@@ -26,8 +27,8 @@ impl Scheduler {
         Demand { sequences: count(prefilling.len() + admissible), short }
     }
 
-    /// True if a sequence of the queue could be admitted now. Rows are kept for it beside long prompts: it is short, or
-    /// the one after it may be.
+    /// True if a sequence of the queue could be admitted now. Rows are then kept for it beside long prompts: it is
+    /// short, or the sequence after it may be.
     pub(super) fn could_admit(&self) -> bool {
         if self.running.len() >= position(self.limits.slots) || self.queue.is_paused() {
             return false;
@@ -40,14 +41,14 @@ impl Scheduler {
         next.is_some_and(|next| self.cells_committed() + next.cells_wanted() <= u64::from(self.limits.kv_cells))
     }
 
-    /// Cells that running sequences may come to need.
+    /// Number of cells that running sequences may come to need.
     fn cells_committed(&self) -> u64 {
         self.running.iter().map(|id| self.sequences[id].cells_wanted()).sum()
     }
 
-    /// Admits in order of the queue. A deferred one is passed; one that lacks cells is not, so that it gets them in
-    /// time. Where streams wait for the step, contents that are saved or loaded to place a sequence count like prompt
-    /// rows.
+    /// Admits sequences in order of the queue. A deferred one is passed. One that lacks cells is not passed, so that it
+    /// gets them in time. If streams wait for the step, contents that are saved or loaded to place a sequence count
+    /// like prompt rows.
     pub(super) fn admit(&mut self, mut budget: u32, beside_streams: bool, rows: &mut Vec<Row>) {
         if self.queue.is_paused() && !self.running.is_empty() {
             return;
@@ -79,12 +80,12 @@ impl Scheduler {
         }
     }
 
-    /// Moves a sequence from the queue (the caller takes it out) to a slot. False if none is free, or can be filled in
-    /// this step.
+    /// Moves a sequence to a slot; the caller takes it out of the queue. Returns false if no slot is free, or none can
+    /// be filled in this step.
     fn start(&mut self, id: SequenceId) -> bool {
         let Some(sequence) = self.sequences.get_mut(&id) else { return false };
         let (reusable, namespace) = (sequence.reusable(), sequence.namespace);
-        // Before the slot loses its content.
+        // Looked for before the slot loses its content.
         let seen = if self.limits.windowed { self.cache.longest_seen(reusable, namespace) } else { 0 };
         let Some(slot) = self.cache.place(id, reusable, namespace) else { return false };
         let cached = self.cache.held(slot);
@@ -100,13 +101,13 @@ impl Scheduler {
         true
     }
 
-    /// The running sequence whose prefix a waiting one should wait for, if there is one: that of `deferral` while it
-    /// computes the prefix, else one that is found now.
+    /// The deferral of a waiting sequence, if it should wait for a running one to compute a prefix: `deferral` while
+    /// its leader computes the prefix, else one that is found now.
     ///
-    /// Cheap while nothing changed. It ends when the prefix is computed or the leader is no longer running. It cannot
-    /// recur without end: a sequence that passes this one shares too little to become its leader, or would be deferred
-    /// likewise; and each further leader has at least `MIN_COPY` tokens more in common than a running sequence already
-    /// holds.
+    /// Cheap while nothing has changed. The wait ends when the prefix is computed or the leader is no longer running.
+    /// It cannot recur without end. A sequence that passes this one shares too little to become its leader, or would be
+    /// deferred likewise. And each further leader has at least `MIN_COPY` tokens more in common with it than a running
+    /// sequence already holds.
     fn still_deferred(&self, id: SequenceId, deferral: Option<Deferral>) -> Option<Deferral> {
         deferral.filter(|deferral| self.is_computing(deferral)).or_else(|| self.find_leader(&self.sequences[&id]))
     }
@@ -117,8 +118,8 @@ impl Scheduler {
         slot.is_some_and(|slot| self.cache.held(slot) < deferral.common)
     }
 
-    /// The running sequence that will hold the longest prefix of `sequence`, if it beats the longest one that is cached
-    /// now by enough.
+    /// The running sequence that will hold the longest prefix of `sequence`, if this prefix is enough longer than the
+    /// longest one that is cached now.
     fn find_leader(&self, sequence: &Sequence) -> Option<Deferral> {
         if !self.cache.can_truncate {
             return None;
@@ -128,7 +129,7 @@ impl Scheduler {
         let last = position(enough - 1);
         let token = reusable.get(last)?;
         let shares_enough = |other: &Sequence| {
-            // This comparison alone rules out nearly all.
+            // This comparison alone excludes nearly all sequences.
             other.namespace == sequence.namespace && other.tokens.get(last) == Some(token)
         };
         self.running
@@ -136,7 +137,8 @@ impl Scheduler {
             .map(|leader| (*leader, &self.sequences[leader]))
             .filter(|(_, other)| shares_enough(other))
             .map(|(leader, other)| Deferral { leader, common: common_prefix(&other.tokens, reusable) })
-            // Its present length was looked for before; a windowed cache may be unable to give a beginning of it.
+            // A prefix that the leader holds already was covered by `longest_held`, or a windowed cache is unable to
+            // give it.
             .filter(|deferral| deferral.common >= enough && self.is_computing(deferral))
             .max_by_key(|deferral| deferral.common)
     }

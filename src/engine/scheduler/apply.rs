@@ -1,7 +1,8 @@
-//! Applies the result of a step: rows held, tokens sampled, or a failure and how to go on after it.
+//! Applies the result of a step: rows that are now held, and sampled tokens; or a failure, and the way to continue
+//! after it.
 //!
-//! Every failure ends in fewer possibilities to fail (an empty cache, one sequence less running, one suspect less), so
-//! nothing is retried for ever.
+//! Every failure leaves fewer ways to fail (an empty cache, one running sequence less, one suspect less), so nothing is
+//! retried for ever.
 
 use super::{Sampled, Scheduler, Suspect};
 use crate::engine::runner::{Row, Step, StepError};
@@ -11,7 +12,7 @@ use std::time::Duration;
 impl Scheduler {
     /// Applies an executed step. `sampled` has one entry for each last row of a sequence that is still alive.
     ///
-    /// Entries of sequences that were cancelled meanwhile are passed over; the rows stay as cache.
+    /// Entries of sequences that were cancelled in the meantime are ignored; their rows stay as cache.
     pub fn complete(&mut self, step: &Step, sampled: &[Sampled], elapsed: Duration) {
         let in_flight = self.in_flight.take().unwrap_or_default();
         self.costs.observe(step, in_flight, elapsed);
@@ -31,7 +32,8 @@ impl Scheduler {
 
     fn apply_sampled(&mut self, sampled: &Sampled) {
         let Some(sequence) = self.sequences.get(&sampled.id) else { return };
-        // An id that was cancelled and submitted anew during the step is not the one that was sampled.
+        // A sequence that was cancelled and submitted again with the same id during the step is not the one that was
+        // sampled.
         let Some(slot) = sequence.slot().filter(|slot| self.cache.held(*slot) >= sequence.len()) else { return };
         self.judge_draft(sampled.id, slot, &sampled.tokens);
         if sampled.finished {
@@ -42,13 +44,13 @@ impl Scheduler {
         }
     }
 
-    /// Applies a step that failed. Returns the sequences that cannot go on; the others run again.
+    /// Applies a step that failed. Returns the sequences that cannot continue; the others run again.
     ///
-    /// * No room: the cache is dropped; if there was none, the latest admission is put back to wait; a sequence that
-    ///   has everything for itself is tried once more, then fails.
-    /// * The evaluation failed: each sequence of the step runs alone until it is past the step; one that fails alone
-    ///   is dropped.
-    /// * Parked content could not be loaded: it is forgotten, and who was to get it computes it.
+    /// * No room: the cache is dropped. If it was empty, the latest admission is put back to wait. A sequence that has
+    ///   everything for itself is tried once more, then fails.
+    /// * The evaluation failed: each sequence of the step runs alone until it is past the step. One that fails alone is
+    ///   dropped.
+    /// * Parked content could not be loaded: it is forgotten, and the sequences that were to get it compute it.
     pub fn fail(&mut self, step: &Step, error: &StepError) -> Vec<(SequenceId, GenerationError)> {
         self.cache.slots.abandon();
         self.in_flight = None;
@@ -56,8 +58,8 @@ impl Scheduler {
             self.cache.not_loaded(&step.kv, slots);
             return Vec::new();
         }
-        // Without room nothing was computed, and content that cannot be cut should not be thrown away; cutting again is
-        // free.
+        // If there was no room, nothing was computed, so content that cannot be cut is kept; content that can be cut is
+        // cut again at no cost.
         if self.cache.can_truncate || *error != StepError::NoKvSpace {
             for rows in step.rows.chunk_by(|a, b| a.slot == b.slot) {
                 self.cache.repair(rows[0].slot);
@@ -74,7 +76,7 @@ impl Scheduler {
         failed.into_iter().collect()
     }
 
-    /// Frees cells that the runner lacks. Returns who must fail because nothing is left to free.
+    /// Frees cells that the runner lacks. Returns the sequence that must fail, if nothing is left to free.
     fn give_way(&mut self) -> Option<SequenceId> {
         let again = self.queue.pause();
         if self.cache.evict_all() {
@@ -88,14 +90,15 @@ impl Scheduler {
         None
     }
 
-    /// Queues the step's sequences to run alone. Returns the one that did and failed again.
+    /// Queues the step's sequences to run alone. Returns the sequence that already ran alone and failed again.
     fn isolate(&mut self, step: &Step) -> Option<SequenceId> {
         let last_rows = step.rows.chunk_by(|a, b| a.seq == b.seq).filter_map(<[Row]>::last);
-        // Guessed tokens need not be the right ones.
+        // Guessed tokens may be wrong, so only the sequence's own tokens count.
         let until = |row: &Row| (row.pos + 1).min(self.sequences[&row.seq].len());
         let mut live = last_rows.filter(|row| self.running.contains(&row.seq)).map(|row| Suspect { id: row.seq, until: until(row) });
         if let Some(suspect) = self.suspects.front() {
-            // A sequence that was cancelled meanwhile is no suspect any more, and the next one has not run yet.
+            // If the suspect was cancelled in the meantime, it is no suspect any more, and the next suspect has not run
+            // yet.
             return live.next().map(|row| row.id).filter(|id| *id == suspect.id);
         }
         self.suspects = live.collect();

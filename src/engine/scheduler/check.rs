@@ -1,5 +1,5 @@
-//! Checks that the scheduler's parts agree with each other: asked by tests after every step, and whenever the engine
-//! goes idle.
+//! Checks that the scheduler's parts agree with each other. Tests call them after every step, the engine whenever it
+//! becomes idle.
 
 use super::{Scheduler, lengths::position};
 use crate::engine::runner::Slot;
@@ -7,7 +7,8 @@ use crate::protocol::SequenceId;
 
 impl Scheduler {
     /// Checks the scheduler when it has nothing left to do, in time in proportion to slots and parked contents. Returns
-    /// the first contradiction and then forgets everything cached: nothing may be served that is not as recorded.
+    /// the first contradiction, and in that case forgets everything cached: content that is not as recorded must not be
+    /// used.
     pub fn check_idle(&mut self) -> Result<(), String> {
         self.check_invariants().inspect_err(|_| {
             self.sequences.clear();
@@ -41,7 +42,7 @@ impl Scheduler {
                 return Err(format!("sequence {} is queued and does not wait", id.0));
             }
         }
-        // Every id above is live and where its list says, so equal numbers mean that each is listed once.
+        // Every id above is live and in the list that it belongs to, so equal numbers mean that each is listed once.
         let mut listed: Vec<&SequenceId> = self.running.iter().chain(&waiting).collect();
         listed.sort_unstable();
         listed.dedup();

@@ -1,13 +1,15 @@
-//! Guessing ahead: how many tokens to guess for which sequence, which guesses get rows, and which of them were right.
+//! Guessing ahead: the number of tokens to guess for each sequence, the guesses that get rows, and those that were
+//! right.
 //!
-//! A draft is a guess of the tokens that follow a sequence, from whatever source. Its rows are computed in one step
-//! with the row of the sequence's last token, and as many of them count as the sampler then draws one after the other.
-//! With a draft that is no distribution but one guess, this *is* rejection sampling (Leviathan et al. 2023): a token is
-//! drawn from the model's own distribution, and nothing is lost where it is not the guessed one.
+//! A draft is a guess of the tokens that follow a sequence, from any source. Its rows are computed in one step with the
+//! row of the sequence's last token, and as many of them count as the sampler then draws one after the other. With a
+//! draft that is no distribution but one guess, this *is* rejection sampling (Leviathan et al. 2023): a token is drawn
+//! from the model's own distribution, and nothing is lost if it is not the guessed one.
 //!
-//! Owns the policy, by measured times (`costs`) and by how often drafts came true: a row is worth its time if the
-//! chance that it counts, in tokens, beats the yield of the step in the same time without it. Drafts that do not pay
-//! pause, longer each time, and are tried again. Where prompts wait there are no drafts: their rows are worth more.
+//! Owns the policy, which uses measured times (`costs`) and the rate of right drafts. A row is worth its time if the
+//! probability that it counts, in tokens, is more than a step without it yields in the same time. Drafts that do not
+//! pay pause, longer each time, and are tried again. Where prompts wait there are no drafts: rows of prompts are worth
+//! more.
 
 use super::{
     DraftRequest, Scheduler,
@@ -17,17 +19,17 @@ use super::{
 use crate::engine::runner::{Row, Slot};
 use crate::protocol::{SequenceId, Token};
 
-/// Tokens of a draft that is made to measure its cost or its rate.
+/// Largest number of tokens of a draft that is made to measure its cost or its rate.
 const TRIAL_TOKENS: u32 = 3;
-/// Steps from one with such drafts to the next: together they cost about a percent.
+/// Number of steps between two with such drafts: together they cost about a percent.
 const TRIAL_EVERY: u32 = 96;
-/// One sequence in so many has a part in a trial, at least one.
+/// One sequence in this many takes part in a trial, at least one in all.
 const TRIAL_SEQUENCES: u32 = 4;
-/// A draft must promise this much more than it costs: its yield is an average, and its cost is sure.
+/// Factor by which the yield of a draft must exceed its cost: the yield is an average, and the cost is certain.
 const MARGIN: f64 = 1.25;
 
 impl Scheduler {
-    /// Allows drafts of up to `max_tokens` tokens; by default there are none. Without effect where slots cannot be
+    /// Allows drafts of up to `max_tokens` tokens; by default there are none. Without effect if slots cannot be
     /// truncated.
     #[must_use]
     pub fn with_drafts(mut self, max_tokens: u32) -> Self {
@@ -35,9 +37,9 @@ impl Scheduler {
         self
     }
 
-    /// The sequences that would use a draft in the next step. To be called once before each `next_step`.
+    /// The sequences that would use a draft in the next step. Must be called once before each `next_step`.
     pub fn take_draft_requests(&mut self) -> Vec<DraftRequest> {
-        // After a step that failed, none until things go on well.
+        // After a step that failed there are no drafts until steps succeed again.
         if self.max_draft == 0 || !self.suspects.is_empty() || self.queue.is_paused() {
             return Vec::new();
         }
@@ -52,8 +54,8 @@ impl Scheduler {
         requests.filter(|request| request.max_tokens > 0).collect()
     }
 
-    /// A guess of the tokens that follow a sequence, for the next step. Tokens beyond its room are cut off; for a
-    /// sequence that is not running the guess is dropped.
+    /// Takes a guess of the tokens that follow a sequence, for the next step. Tokens beyond the sequence's room are cut
+    /// off; the guess is dropped if the sequence is not running.
     pub fn propose(&mut self, id: SequenceId, mut draft: Vec<Token>) {
         if let Some(sequence) = self.sequences.get_mut(&id).filter(|sequence| sequence.slot().is_some()) {
             draft.truncate(position(sequence.draft_room().min(self.max_draft)));
@@ -73,15 +75,15 @@ impl Scheduler {
         self.sequences.get(&id).map_or(&[], |sequence| &sequence.tokens)
     }
 
-    /// The chance from which on a row of a draft is worth its time beside so many that decode. `None` until it is
-    /// known.
+    /// The smallest probability of counting at which a row of a draft is worth its time, beside `decode_rows` rows that
+    /// decode. `None` until it is known.
     fn least_chance(&self, decode_rows: u32) -> Option<f64> {
         let (_, per_row) = self.costs.draft_cost(decode_rows)?;
         let decode_seconds = self.costs.decode_seconds(decode_rows)?;
         Some(MARGIN * per_row * f64::from(decode_rows) / decode_seconds)
     }
 
-    /// Tokens worth guessing for a sequence now.
+    /// Number of tokens that are worth guessing for a sequence now.
     fn draft_len(&mut self, id: SequenceId, least_chance: Option<f64>) -> u32 {
         let usual = self.acceptance.rate(FIRST_RATE);
         let may_try = self.trial_in == 0;
@@ -93,7 +95,7 @@ impl Scheduler {
         let (Some(least), false) = (least_chance, sequence.acceptance.on_trial) else {
             return if may_try { max.min(TRIAL_TOKENS) } else { 0 };
         };
-        // The last of k tokens counts with a chance of rateᵏ. The cast saturates.
+        // The last of k tokens counts with a probability of rateᵏ. The cast saturates.
         let worth = (least.min(1.0).ln() / sequence.acceptance.rate(usual).ln()) as u32;
         if worth == 0 {
             sequence.acceptance.pause();
@@ -101,7 +103,7 @@ impl Scheduler {
         worth.min(max)
     }
 
-    /// Adds rows for drafts, if they pay all together, and returns how many. Nothing is evicted for them.
+    /// Adds rows for drafts, if all drafts together pay, and returns the number of rows. Nothing is evicted for them.
     pub(super) fn plan_drafts(&mut self, decoding: &[SequenceId], prefilling: &[SequenceId], rows: &mut Vec<Row>) -> u32 {
         let drafted = self.take_part(decoding);
         if drafted.is_empty() {
@@ -115,7 +117,7 @@ impl Scheduler {
             let draft = std::mem::take(&mut sequence.draft);
             let Some(last) = rows.iter().rfind(|row| row.seq == id).copied() else { continue };
             if !pays || last.pos + 1 != sequence.len() {
-                continue; // Other tokens come first.
+                continue; // Other tokens of the sequence come first.
             }
             let planned = room.min(count(draft.len()));
             room -= planned;
@@ -126,7 +128,8 @@ impl Scheduler {
         draft_rows
     }
 
-    /// Those whose drafts are tried: all that are expected to pay, and a share of those that are made to learn from.
+    /// The sequences whose drafts are tried: all whose drafts are expected to pay, and a share of those whose drafts
+    /// are made to learn from. Drafts of the others are dropped.
     fn take_part(&mut self, decoding: &[SequenceId]) -> Vec<SequenceId> {
         let decode_rows = count(decoding.len());
         let is_unknown = self.least_chance(decode_rows).is_none();
@@ -145,7 +148,8 @@ impl Scheduler {
         drafted
     }
 
-    /// True if a step with these drafts is expected to yield more tokens a second than one without. If not, they pause.
+    /// True if a step with these drafts is expected to yield more tokens a second than one without. If not, the drafts
+    /// pause.
     fn drafts_pay(&mut self, drafted: &[SequenceId], decode_rows: u32) -> bool {
         let cost = self.costs.draft_cost(decode_rows).zip(self.costs.decode_seconds(decode_rows));
         let Some(((fixed, per_row), decode_seconds)) = cost else {
@@ -190,7 +194,7 @@ impl Scheduler {
         self.acceptance.observe(accepted, drafted);
         self.totals.draft_rows += u64::from(drafted);
         self.totals.drafts_accepted += u64::from(accepted);
-        // The last token is computed in the next step.
+        // The last drawn token is computed in the next step.
         self.cache.truncate(slot, len + accepted.min(count(next.len()).saturating_sub(1)));
     }
 }

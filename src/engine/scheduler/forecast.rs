@@ -1,7 +1,7 @@
-//! Forecasts for a request that was not submitted: how much of it is cached, and how long its parts would take.
+//! Forecasts for a request that was not submitted: its cached tokens, and the time that its parts would take.
 //!
-//! Changes nothing. Times are those of `costs`, applied to the work at hand; queueing for a slot is not in them,
-//! because how long running sequences go on is unknown.
+//! Changes nothing. Times are estimates of `costs` for the present work. They do not include the wait for a slot,
+//! because the remaining length of running sequences is unknown.
 
 use super::{Scheduler, costs::Demand, lengths::count};
 use crate::protocol::{Forecast, Prospect, SequenceId, Token};
@@ -13,7 +13,7 @@ impl Scheduler {
         let cached_tokens: Vec<u32> = prospect.prompts.iter().map(|prompt| self.would_be_cached(prompt, prospect)).collect();
         let to_compute = prospect.prompts.iter().zip(&cached_tokens);
         let rows: Vec<u64> = to_compute.map(|(prompt, cached)| u64::from(count(prompt.len()).saturating_sub(*cached))).collect();
-        // Further choices of a prompt find the rows of the first one in the cache, all but the last token's.
+        // Further choices of a prompt find the first one's rows in the cache, except the row of the last token.
         let of_a_choice = |rows: &u64| if prospect.scored { *rows } else { 1 };
         let more_choices = u64::from(prospect.choices.saturating_sub(1));
         let all_rows: u64 = rows.iter().map(|rows| rows + more_choices * of_a_choice(rows)).sum();
@@ -22,7 +22,7 @@ impl Scheduler {
         let waiting_rows = self.queue.iter().map(|waiting| u64::from(self.sequences[&waiting.id].len()));
         let rows_ahead = prefilling.iter().map(|id| u64::from(self.left(*id))).chain(waiting_rows).sum();
         let others = count(prefilling.len() + self.queue.len());
-        // Short or long: that matters for a prompt only at its own turn, which comes last.
+        // Assumed to be long: a short prompt matters only at its own turn, which comes last.
         let demand = Demand { sequences: others.saturating_add(1), short: false };
         let seconds = |rows: u64| self.costs.prompt_seconds(rows, count(decoding.len()), demand);
 
@@ -43,7 +43,7 @@ impl Scheduler {
 
     fn would_be_cached(&self, prompt: &[Token], prospect: &Prospect) -> u32 {
         match prompt.split_last() {
-            // The last token is computed for its logits, and all of them if their log-probabilities are wanted.
+            // The last token is always computed, for its logits; all tokens are if their log-probabilities are wanted.
             Some((_, reusable)) if !prospect.scored => self.cache.would_find(reusable, prospect.namespace),
             _ => 0,
         }

@@ -1,18 +1,19 @@
-//! Moving a running sequence, so that the slots of running sequences follow each other.
+//! Moves of a running sequence that make the slots of running sequences follow each other.
 
 use super::Scheduler;
 use crate::engine::runner::Slot;
 use crate::protocol::SequenceId;
 
-/// A gap between running sequences is closed after one step for so many positions to move. On a CPU a copy takes about
-/// as long as the gap costs in one step for every 100 positions (default model, 2 cores); on a GPU it is a whole
-/// stream, at the bandwidth of its memory.
+/// Positions to move for each step that a gap between running sequences stays open. On a CPU, copying 100 positions
+/// takes about as long as the gap costs in one step (default model, 2 cores); on a GPU a move copies a whole stream, at
+/// the bandwidth of its memory.
 const CELLS_PER_GAP_STEP: u32 = 64;
 
 impl Scheduler {
-    /// Moves the sequence in the highest slot to a free one between the others when that was free for long enough.
+    /// Moves the sequence in the highest slot to a free slot between the others, when that slot was free for long
+    /// enough.
     ///
-    /// A gap costs each step a graph more. A waiting sequence would fill it, so nothing moves while the queue has one.
+    /// A gap costs each step one more graph. A waiting sequence would fill the gap, so nothing moves while one waits.
     pub(super) fn close_gap(&mut self) {
         let Some((from, to, id)) = self.gap() else {
             self.gap_steps = 0;
@@ -30,8 +31,8 @@ impl Scheduler {
         }
     }
 
-    /// The highest slot with a running sequence, the lowest free one between two of them, and the sequence in the
-    /// former.
+    /// The highest slot with a running sequence, the lowest free slot between two running ones, and the sequence in the
+    /// highest slot.
     fn gap(&self) -> Option<(Slot, Slot, SequenceId)> {
         if !self.limits.consecutive_slots || !self.cache.can_truncate || !self.queue.is_empty() {
             return None;

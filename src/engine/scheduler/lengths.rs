@@ -3,7 +3,8 @@
 
 use crate::protocol::Token;
 
-/// A length. Those of the scheduler are bounded by `Limits`, whose fields are `u32`, or by the gateway's queue.
+/// A length as a `u32`. Lengths in the scheduler are bounded by `Limits`, whose fields are `u32`, or by the gateway's
+/// queue.
 pub(super) fn count(len: usize) -> u32 {
     u32::try_from(len).expect("every length in the scheduler is bounded by a u32 limit")
 }

@@ -1,5 +1,5 @@
-//! The scheduler's side of the disk tier (`engine/disk`): saving idle slots, taking in contents that were read, naming
-//! parked ones.
+//! The scheduler's side of the disk tier (`engine/disk`): it saves idle slots, takes in contents that were read, and
+//! gives the tokens of parked ones.
 
 use super::{
     ParkedContent, Scheduler,
@@ -9,9 +9,10 @@ use super::{
 use crate::engine::runner::{Parked, Step};
 
 impl Scheduler {
-    /// Saves a free slot's content that host memory lacks: a step without rows, to be executed and completed like any.
-    /// `None` if there is none, or some sequence is live. A quarter of a content that continues a saved one must be
-    /// new, so that a growing one is not written again and again; a sixteenth if `at_last`, when no more work comes.
+    /// Saves a free slot's content that host memory lacks, by a step without rows, which must be executed and completed
+    /// like any. `None` if there is no such content, or a sequence is live. At least a quarter of a content that
+    /// continues a saved one must be new, so that a growing one is not written again and again; a sixteenth if
+    /// `at_last`, when no more work comes.
     pub fn park_idle(&mut self, at_last: bool) -> Option<Step> {
         if !self.sequences.is_empty() {
             return None;
@@ -27,12 +28,12 @@ impl Scheduler {
     }
 
     /// Adds a content that an earlier engine parked, if the runner takes its state under the number that `take` gets.
-    /// `None` if not, or if it does not fit, is there already, or is no content.
+    /// `None` if the runner does not, or if the content does not fit, is there already, or is invalid.
     pub fn adopt(&mut self, content: ParkedContent, take: impl FnOnce(Parked) -> bool) -> Option<Parked> {
         self.cache.host.adopt(content, self.limits.max_model_len, take)
     }
 
-    /// The content that is parked under a number, if it still is.
+    /// The content that is parked under a number, if it is still there.
     #[must_use]
     pub fn parked(&self, parked: Parked) -> Option<ParkedContent> {
         self.cache.host.content(parked)

@@ -1,7 +1,7 @@
 //! Builds a step: decode rows first, then prompt rows of running sequences, then admissions.
 //!
-//! Owns the policy of who gets the rows and the cells of a step. Does not decide who is admitted (`admission`), where a
-//! sequence goes (`kv::placement`) or how many prompt rows a step bears (`costs`).
+//! Owns the policy that divides the rows and the cells of a step. `admission` decides who is admitted, `kv::placement`
+//! which slot a sequence gets, and `costs` how many prompt rows a step may carry.
 
 use super::{
     Scheduler,
@@ -15,15 +15,15 @@ use crate::protocol::SequenceId;
 impl Scheduler {
     /// The next step; `None` if no sequence waits or runs.
     ///
-    /// The step is then in flight: `complete` or `fail` comes before the next call.
+    /// The step is then in flight: `complete` or `fail` must be called before the next call.
     ///
-    /// 1. Room is made for a row of each decoding sequence: cached slots are evicted, then the latest admission is put
-    ///    back.
+    /// 1. Room is made for a row of each decoding sequence: cached slots are evicted, then the sequence that was
+    ///    admitted last is put back.
     /// 2. If a step failed, its sequences run alone, one after the other.
-    /// 3. One row for every sequence that generates and is not left out, and its forced tokens' where there is room;
-    ///    rows of drafts where no sequence waits for its prompt. Before that, a gap between slots may be closed.
-    /// 4. Prompt chunks of the other running sequences under the budget, half of it for short ones and the rest for the
-    ///    others, oldest first.
+    /// 3. One row for every sequence that generates and is not left out, and rows of its forced tokens if there is
+    ///    room; rows of drafts if no sequence waits for its prompt. Before that, a gap between slots may be closed.
+    /// 4. Prompt chunks of the other running sequences within the budget: half of it for short prompts and the rest for
+    ///    the others, oldest first.
     /// 5. Admissions from the queue while rows, slots and cells allow, each with its first chunk.
     /// 6. Rows in order of slots: llama.cpp computes the sequences of a split KV together only where their ids follow
     ///    each other in the batch (`llama_batch_allocr::split_equal`).
@@ -54,14 +54,15 @@ impl Scheduler {
             self.admit(budget, !decoding.is_empty(), &mut rows);
         }
         self.left_out.clear();
-        // (6) Stable, so that the rows of a slot stay in order.
+        // (6) The sort is stable, so that the rows of a slot stay in order.
         rows.sort_by_key(|row| row.slot);
         let prompt_rows = count(rows.iter().filter(|row| row.pos < self.sequences[&row.seq].prompt_len).count());
         self.in_flight = Some(StepInFlight { prompt_rows, draft_rows, moved_bytes: self.cache.moved_bytes() });
         Some(Step { kv: self.cache.take_ops(), rows })
     }
 
-    /// A row for each sequence that generates. The rest of the step's rows and of the KV cells is for forced tokens.
+    /// Plans a row for each sequence that generates. The rest of the step's rows and of the KV cells is for forced
+    /// tokens.
     fn plan_decoding(&mut self, decoding: &[SequenceId], rows: &mut Vec<Row>) {
         let each = count(decoding.len());
         let mut spare = (self.limits.max_rows - each).min(self.cache.slots.reclaimable_cells().saturating_sub(each));
@@ -71,7 +72,8 @@ impl Scheduler {
         }
     }
 
-    /// A lone sequence always has room: `submit` refuses a sequence that the whole KV could not hold.
+    /// Makes room for a row of each decoding sequence. A lone sequence always has room: `submit` refuses a sequence
+    /// that the whole KV could not hold.
     fn make_room_for_running(&mut self) {
         loop {
             let decoding = self.running.iter().filter(|id| self.decodes(**id)).count();
@@ -84,7 +86,7 @@ impl Scheduler {
     }
 
     /// Shares the budget among prompts: half of it goes to short ones first, so that none waits for a long one, and the
-    /// rest to the others, oldest first. Returns the rest, for admissions.
+    /// rest to the others, oldest first. Returns the rest of the budget, for admissions.
     fn plan_prompts(&mut self, prefilling: &[SequenceId], budget: u32, rows: &mut Vec<Row>) -> u32 {
         let (short, long): (Vec<_>, Vec<_>) = prefilling.iter().partition(|id| self.sequences[id].is_short());
         let for_short = if long.is_empty() { budget } else { budget.div_ceil(2) };
@@ -92,7 +94,7 @@ impl Scheduler {
         for id in short {
             left = self.plan_chunk(id, left, rows);
         }
-        // Only beside long prompts does anything depend on the queue.
+        // The queue matters only beside long prompts.
         let for_next = if !long.is_empty() && self.could_admit() { left } else { 0 };
         let mut left = budget - for_short + left - for_next;
         for id in long {
@@ -101,19 +103,19 @@ impl Scheduler {
         left + for_next
     }
 
-    /// Adds the next rows of a prompt, all or as many whole tiles of them as the budget has. Returns the rest of the
-    /// budget: nothing after a prompt that was cut.
+    /// Adds the next rows of a prompt: all, or as many whole tiles of them as the budget has. Returns the rest of the
+    /// budget, which is 0 after a prompt that was cut.
     pub(super) fn plan_chunk(&mut self, id: SequenceId, budget: u32, rows: &mut Vec<Row>) -> u32 {
         if self.left(id) <= budget {
             return budget - self.plan_rows(id, budget, rows);
         }
         let max_rows = whole_tiles(budget);
         let planned = self.plan_rows(id, max_rows, rows);
-        // Something else bounds a prompt whose logits are wanted.
+        // Fewer rows were planned than the budget has, since a prompt with wanted logits has another bound.
         if planned < max_rows { budget - planned } else { 0 }
     }
 
-    /// Adds the next rows of a running sequence, up to `max_rows`, and returns how many.
+    /// Adds the next rows of a running sequence, up to `max_rows`, and returns their number.
     fn plan_rows(&mut self, id: SequenceId, max_rows: u32, rows: &mut Vec<Row>) -> u32 {
         let sequence = &self.sequences[&id];
         let Some(slot) = sequence.slot() else { return 0 };

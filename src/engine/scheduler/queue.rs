@@ -1,15 +1,17 @@
 //! The sequences that wait for a slot, in the order in which they are admitted.
 //!
-//! Owns the order, the prefix that some of them wait for, and the pause in admissions after the KV cache ran out of
-//! room. Who is admitted, and when, is decided in `admission`; no other file changes the order.
+//! Owns the order, the prefixes that some of the sequences wait for, and the pause in admissions after the KV cache ran
+//! out of room. `admission` decides which sequences are admitted, and when; no other file changes the order.
 
 use crate::protocol::SequenceId;
 use std::collections::VecDeque;
 
-/// Completed steps without admissions after the runner had no room; a sequence that ends lifts the pause sooner.
+/// Number of completed steps without admissions after the runner had no room; a sequence that ends lifts the pause
+/// sooner.
 const PAUSE_STEPS: u32 = 16;
 
-/// A sequence that waits for another one to compute a prefix that both share. Those after it in the queue may pass it.
+/// A wait of a sequence for another one, which computes a prefix that both share. Sequences after it in the queue may
+/// pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Deferral {
     /// The running sequence that computes the prefix.
@@ -22,26 +24,26 @@ pub(super) struct Deferral {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct QueuedSequence {
     pub(super) id: SequenceId,
-    /// Set when the sequence was last looked at; whether it still holds is `Scheduler::is_computing`.
+    /// Set when the sequence was last examined; `Scheduler::is_computing` tells whether it still holds.
     pub(super) deferral: Option<Deferral>,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct WaitingQueue {
-    /// Next first. Bounded by the sequences that the gateway lets wait (`max_waiting`).
+    /// The sequences, next first. Bounded by the number that the gateway lets wait (`max_waiting`).
     waiting: VecDeque<QueuedSequence>,
-    /// Completed steps to wait for before the next admission.
+    /// Number of completed steps to wait for before the next admission.
     pause: u32,
 }
 
 impl WaitingQueue {
-    /// A new sequence comes last.
+    /// Adds a new sequence at the end.
     pub(super) fn push(&mut self, id: SequenceId) {
         self.waiting.push_back(QueuedSequence { id, deferral: None });
     }
 
-    /// A sequence that gave its cells to others comes first.
+    /// Adds a sequence that gave its cells to others at the front.
     pub(super) fn put_back(&mut self, id: SequenceId) {
         self.waiting.push_front(QueuedSequence { id, deferral: None });
     }
@@ -51,7 +53,7 @@ impl WaitingQueue {
         self.waiting.retain(|other| other.id != id);
     }
 
-    /// Forgets the sequence at an index: it was admitted.
+    /// Removes the sequence at an index, because it was admitted.
     pub(super) fn admit(&mut self, index: usize) {
         self.waiting.remove(index);
     }
@@ -68,12 +70,12 @@ impl WaitingQueue {
         self.waiting.is_empty()
     }
 
-    /// The sequence at an index, counted from the next one.
+    /// The sequence at an index, counted from the next one to be admitted.
     pub(super) fn get(&self, index: usize) -> Option<QueuedSequence> {
         self.waiting.get(index).copied()
     }
 
-    /// All of them, next first.
+    /// All waiting sequences, next first.
     pub(super) fn iter(&self) -> impl Iterator<Item = QueuedSequence> {
         self.waiting.iter().copied()
     }
@@ -102,7 +104,7 @@ impl WaitingQueue {
         self.pause = self.pause.saturating_sub(1);
     }
 
-    /// Ends the pause: a sequence has ended and gave its cells back.
+    /// Ends the pause, because a sequence has ended and gave its cells back.
     pub(super) fn resume(&mut self) {
         self.pause = 0;
     }

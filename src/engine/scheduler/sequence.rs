@@ -1,14 +1,15 @@
 //! One sequence's timeline: its tokens, and the slot that it runs in.
 //!
-//! A sequence without a slot waits in the queue (`queue`). How far it is computed is the length of its slot's content
-//! (`kv`), so the two cannot disagree; prefill and decode differ only in how many tokens are left to compute.
+//! A sequence without a slot waits in the queue (`queue`). The length of its slot's content (`kv`) is the number of its
+//! computed tokens, so the two cannot disagree. Prefill and decode differ only in the number of tokens that are left to
+//! compute.
 
 use super::{acceptance::Acceptance, lengths::count};
 use crate::engine::runner::Slot;
 use crate::protocol::Token;
 use std::ops::Range;
 
-/// Prompt rows of a short prompt, at most.
+/// Largest number of prompt rows of a short prompt.
 const SHORT_PROMPT_ROWS: u32 = 128;
 
 /// See the module.
@@ -16,23 +17,24 @@ const SHORT_PROMPT_ROWS: u32 = 128;
 pub(super) struct Sequence {
     /// The prompt and the tokens sampled since. Never empty.
     pub(super) tokens: Vec<Token>,
-    /// Prefix-cache isolation.
+    /// The namespace within which sequences share cached tokens.
     pub(super) namespace: u64,
-    /// The slot it runs in, part of every step that has room for it; `None` while it waits in the queue.
+    /// The slot in which the sequence runs; it then takes part in every step that has room for it. `None` while it
+    /// waits in the queue.
     slot: Option<Slot>,
-    /// Rows below this position are prompt rows: the tokens it had when it was last queued.
+    /// Rows below this position are prompt rows: the number of tokens when the sequence was last queued.
     pub(super) prompt_len: u32,
-    /// True if `take_started` has reported it.
+    /// True if the sequence was added to the list for `take_started`.
     pub(super) started: bool,
     /// Guesses of the tokens that follow `tokens`, for the next step.
     pub(super) draft: Vec<Token>,
-    /// How often such guesses were right.
+    /// The rate of right guesses.
     pub(super) acceptance: Acceptance,
-    /// Computes no further within a step, and is saved, where it holds so many positions (`stops`).
+    /// Number of positions at which the sequence stops for a step and is saved (`stops`).
     pub(super) save_at: Option<u32>,
-    /// Prompt rows that no cache supplied; all of them until it runs.
+    /// Number of prompt rows that no cache supplied; all of them until the sequence runs.
     prompt_rows: u32,
-    /// Positions whose logits are wanted besides those of the last token.
+    /// Positions whose logits are wanted in addition to the last token's.
     scored: Range<u32>,
     max_len: u32,
 }
@@ -65,23 +67,24 @@ impl Sequence {
         self.slot
     }
 
-    /// From the queue to a slot that already holds `cached` of its tokens.
+    /// Moves the sequence from the queue to a slot that already holds `cached` of its tokens.
     pub(super) fn run_in(&mut self, slot: Slot, cached: u32) {
         self.slot = Some(slot);
         self.prompt_rows = self.prompt_len - cached;
     }
 
-    /// Its slot's content was moved to another one.
+    /// Notes that the content of the sequence's slot was moved to another one.
     pub(super) fn move_to(&mut self, slot: Slot) {
         self.slot = Some(slot);
     }
 
-    /// True if its prompt takes few rows in all, computed ones included.
+    /// True if the sequence's prompt takes few rows in all, computed ones included.
     pub(super) fn is_short(&self) -> bool {
         self.prompt_rows <= SHORT_PROMPT_ROWS
     }
 
-    /// The tokens that a cache may supply: the last one must be computed, for its logits, and so must scored ones.
+    /// The tokens that a cache may supply: all but the last one, which must be computed for its logits; none if any are
+    /// scored.
     pub(super) fn reusable(&self) -> &[Token] {
         if self.scored.is_empty() { &self.tokens[..self.tokens.len() - 1] } else { &[] }
     }
@@ -91,8 +94,8 @@ impl Sequence {
         pos + 1 == self.len() || self.scored.contains(&pos)
     }
 
-    /// How many of the next `rows` from `held` on may be planned if the step has room for the logits of `scored_rows`
-    /// rows.
+    /// Number of the next `rows` from `held` on that may be planned if the step has room for the logits of
+    /// `scored_rows` rows.
     pub(super) fn rows_within(&self, held: u32, rows: u32, scored_rows: u32) -> u32 {
         if self.scored.is_empty() || held + rows <= self.scored.start {
             return rows;
@@ -100,12 +103,12 @@ impl Sequence {
         rows.min(self.scored.start.saturating_sub(held) + scored_rows.max(1))
     }
 
-    /// KV cells it needs to compute every token it has and one more.
+    /// Number of KV cells that the sequence needs to compute all its tokens and one more.
     pub(super) fn cells_wanted(&self) -> u64 {
         u64::from(self.max_len.min(self.len() + 1))
     }
 
-    /// Tokens that a draft may have: the last token of a sequence at full length is never computed.
+    /// Largest number of tokens of a draft: the last token of a sequence at full length is never computed.
     pub(super) fn draft_room(&self) -> u32 {
         self.max_len.saturating_sub(self.len() + 1)
     }
@@ -116,7 +119,7 @@ impl Sequence {
         self.tokens.push(token);
     }
 
-    /// Back to the queue, everything to be computed again.
+    /// Moves the sequence back to the queue; all its tokens are to be computed again.
     pub(super) fn put_back(&mut self) {
         self.slot = None;
         self.draft.clear();

@@ -1,9 +1,9 @@
-//! Positions at which the prompt rows of a sequence stop for a step, because others will go on from there.
+//! Positions at which the prompt rows of a sequence stop for a step, because other sequences will continue from there.
 //!
-//! Only for windowed caches (`Limits::windowed`), where a shorter beginning of a slot's content can mostly not be used:
-//! there a prefix must be copied or saved when the slot holds just that. Two reasons to stop: a sequence of the queue
-//! waits for the prefix that both share; or a prefix was looked for that a slot or the host memory had only as part of
-//! something longer, and is saved on the way now, so that it is found the next time.
+//! Used only for windowed caches (`Limits::windowed`), where a shorter beginning of a slot's content can mostly not be
+//! used: a prefix must be copied or saved when the slot holds just that. There are two reasons to stop. A sequence of
+//! the queue waits for the prefix that both share. Or a prefix was looked for that a slot or the host memory had only
+//! as part of a longer content; it is saved on the way now, so that it is found the next time.
 
 use super::{
     Scheduler,
@@ -13,8 +13,8 @@ use super::{
 use crate::protocol::SequenceId;
 
 impl Scheduler {
-    /// Saves the slots of sequences that have stopped for it, and finds out where leaders of waiting sequences stop.
-    /// Once for every step.
+    /// Saves the slots of sequences that have stopped for that, and finds the positions at which leaders of waiting
+    /// sequences stop. Called once for every step.
     pub(super) fn plan_stops(&mut self) {
         if !self.limits.windowed {
             return;
@@ -43,7 +43,8 @@ impl Scheduler {
 }
 
 impl Sequence {
-    /// It starts with `cached` tokens of `found`, which a cache has as part of something longer.
+    /// Notes that the sequence starts with `cached` tokens although a cache has `found` of them as part of something
+    /// longer. It stops to be saved at `found` if that is enough longer.
     pub(super) fn save_missed(&mut self, found: u32, cached: u32) {
         self.save_at = (found >= cached + MIN_KEEP && found < self.len()).then_some(found);
     }

@@ -1,4 +1,4 @@
-//! The text of one sequence: decides after each token which text may be shown, and which log-probabilities belong to
+//! The text of one sequence: decides after each token how much text may be shown, and which log-probabilities belong to
 //! it.
 
 use super::Released;
@@ -12,38 +12,40 @@ use std::collections::VecDeque;
 pub struct TextAssembler {
     decoder: Utf8Decoder,
     finder: StopFinder,
-    /// Decoded but not released.
+    /// Text that is decoded but not released.
     held: String,
-    /// Bytes of text released.
+    /// Length of the released text, bytes.
     released: usize,
-    /// Tokens whose log-probabilities are not released, in order. No more than `max_tokens` of the request.
+    /// Tokens whose log-probabilities are not released, in order. At most `max_tokens` of the request.
     waiting: VecDeque<WaitingToken>,
     /// True if the text ends with the stop string instead of before it.
     include_stop: bool,
-    /// Stop strings from this one on are marks, which are never part of the text.
+    /// Index of the first mark in the list of stop strings; marks are never part of the text.
     first_mark: u32,
     stopped: bool,
 }
 
-/// A token and where in the text its bytes are.
+/// A token and the place of its bytes in the text.
 #[derive(Debug)]
 struct WaitingToken {
     logprob: TokenLogprob,
-    /// An offset in the character that its first byte is part of; without bytes, in the character before it.
+    /// An offset within the character that the token's first byte is part of; without bytes, within the character
+    /// before it.
     start: usize,
-    /// Offset of the end of the character that its last byte is part of; `None` while that is unfinished.
+    /// Offset of the end of the character that the token's last byte is part of; `None` while that character is
+    /// unfinished.
     end: Option<usize>,
 }
 
 impl TextAssembler {
-    /// For a sequence with these stop strings, none of them empty; with `include_stop` the one that ends the text stays
-    /// in it.
+    /// The text of a sequence with these stop strings, none of them empty. With `include_stop` the one that ends the
+    /// text stays in it.
     #[must_use]
     pub fn new(stop: &[String], include_stop: bool) -> Self {
         Self::with_end_marks(stop, include_stop, &[])
     }
 
-    /// As [`Self::new`], and the text also ends before any of these marks; they are numbered after the stop strings.
+    /// As [`Self::new`], but the text also ends before any of these marks; they are numbered after the stop strings.
     #[must_use]
     pub fn with_end_marks(stop: &[String], include_stop: bool, marks: &[String]) -> Self {
         Self {
@@ -58,7 +60,7 @@ impl TextAssembler {
         }
     }
 
-    /// Adds a token's bytes (possibly none) and its log-probability, if it is wanted.
+    /// Adds a token's bytes (possibly none) and, if wanted, its log-probability.
     pub fn push(&mut self, piece: &[u8], logprob: Option<TokenLogprob>) -> Released {
         if self.stopped {
             return Released::default();
@@ -69,9 +71,9 @@ impl TextAssembler {
         self.settle(begun, before);
         if let Some(logprob) = logprob {
             let start = match begun {
-                // The bytes of a broken character are those of earlier tokens: this one begins after it.
+                // The bytes of a broken character belong to earlier tokens: this token begins after the character.
                 Begun::Broken => before + char::REPLACEMENT_CHARACTER.len_utf8(),
-                // At the very beginning there is no character before it, and nothing is held back either.
+                // At the very beginning no character precedes the token, and nothing is held back either.
                 Begun::Nothing if piece.is_empty() => before.saturating_sub(1),
                 Begun::Nothing | Begun::Waiting | Begun::Finished(_) => before,
             };
@@ -86,8 +88,8 @@ impl TextAssembler {
 
     /// Releases the text that is held back, because generation ended for another reason than a stop string.
     ///
-    /// `stopped` may still be set: a complete stop string was held back because one that starts before it was
-    /// possible. Then that is why the text ends.
+    /// The result may still have `stopped` set: a complete stop string may have been held back because one that starts
+    /// earlier was possible. Then the stop string is the reason why the text ends.
     pub fn flush(&mut self) -> Released {
         if self.stopped {
             return Released::default();
@@ -107,7 +109,7 @@ impl TextAssembler {
         self.released + self.held.len()
     }
 
-    /// Sets the end of an unfinished character, which began at `start`, in its tokens.
+    /// Sets the end of an unfinished character, which began at `start`, in the tokens that are part of it.
     fn settle(&mut self, begun: Begun, start: usize) {
         let Some(len) = begun.text_len() else { return };
         for token in self.waiting.iter_mut().rev().take_while(|token| token.end.is_none()) {
@@ -124,7 +126,7 @@ impl TextAssembler {
         Released { text, logprobs: self.waiting.drain(..ready).map(|token| token.logprob).collect(), stopped: None }
     }
 
-    /// Releases the text before a stop string, or with it, and the tokens that are part of that; forgets everything
+    /// Releases the text before a stop string, or including it, and the tokens that are part of that text; forgets all
     /// else.
     fn stop_at(&mut self, found: StopMatch) -> Released {
         self.stopped = true;

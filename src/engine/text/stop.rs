@@ -1,10 +1,12 @@
 //! Finds stop strings in a text that arrives in pieces, reading every byte once.
 //!
-//! Each stop string has its own Knuth–Morris–Pratt automaton; its state is the length of the longest end of the text
-//! that begins this stop string. So "how much must be held back" is the largest state, and nothing is searched again.
+//! Each stop string has its own Knuth–Morris–Pratt automaton. Its state is the length of the longest end of the text
+//! that begins this stop string. So the largest state is the length that must be held back, and nothing is searched
+//! again.
 //!
-//! Which one ends the text: the match that *starts* first; of those the longest that is complete. So the text does
-//! not depend on how it was cut into pieces. A match therefore waits while an earlier start is still possible:
+//! The text is ended by the match that *starts* first; of several with one start, by the longest that is complete. So
+//! the text does not depend on how it was cut into pieces. A match therefore waits while an earlier start is still
+//! possible:
 //!
 //! ```text
 //! stops "bcd" and "abcdx"      … a b c d        "bcd" is complete, but "abcdx" may start before it:
@@ -14,15 +16,15 @@
 /// A complete stop string in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StopMatch {
-    /// Offset of its first byte in the whole text.
+    /// Offset of the stop string's first byte in the whole text.
     pub(super) start: usize,
-    /// Which stop string it is.
+    /// Index of the stop string.
     pub(super) stop: u32,
     len: usize,
 }
 
 impl StopMatch {
-    /// Offset after its last byte.
+    /// Offset after the stop string's last byte.
     pub(super) fn end(&self) -> usize {
         self.start + self.len
     }
@@ -32,20 +34,20 @@ impl StopMatch {
 #[derive(Debug)]
 pub(super) struct StopFinder {
     patterns: Vec<Pattern>,
-    /// Bytes read.
+    /// Number of bytes read.
     read: usize,
-    /// The best match so far, undecided while an earlier one is possible.
+    /// The best match so far; undecided while an earlier start is possible.
     best: Option<StopMatch>,
 }
 
 impl StopFinder {
-    /// For these stop strings; an empty one would end every text at once and is never found.
+    /// A search for these stop strings. An empty one would end every text at once; it is never found.
     pub(super) fn new(stops: &[String]) -> Self {
         let patterns = (0..).zip(stops).filter(|(_, stop)| !stop.is_empty()).map(|(index, stop)| Pattern::new(index, stop)).collect();
         Self { patterns, read: 0, best: None }
     }
 
-    /// Reads on. A match ends the search: nothing may be read afterwards.
+    /// Reads more text. A match ends the search: nothing may be read afterwards.
     pub(super) fn read(&mut self, text: &str) -> Option<StopMatch> {
         if self.patterns.is_empty() {
             self.read += text.len();
@@ -61,7 +63,8 @@ impl StopFinder {
                     }
                 }
             }
-            // An equal start could still become longer within this piece, but changes no text and is not waited for.
+            // A match with an equal start could still become longer within this piece. It would not change the text
+            // before it and is not waited for.
             if self.best.is_some_and(|best| self.safe() > best.start) {
                 return self.best;
             }
@@ -69,23 +72,23 @@ impl StopFinder {
         self.best.filter(|best| self.safe() >= best.start)
     }
 
-    /// The text ends here: a match that was undecided is final.
+    /// The match at the end of the text: one that was undecided is now final.
     pub(super) fn finish(&self) -> Option<StopMatch> {
         self.best
     }
 
-    /// Offset up to which no stop string can begin any more.
+    /// Offset before which no stop string can begin any more.
     pub(super) fn safe(&self) -> usize {
         self.read - self.patterns.iter().map(|pattern| pattern.matched).max().unwrap_or(0)
     }
 }
 
-/// One stop string and how much of it the text ends with.
+/// One stop string, and the length of its beginning that the text ends with.
 #[derive(Debug)]
 struct Pattern {
     stop: u32,
     bytes: Vec<u8>,
-    /// For each length: the longest shorter beginning that is also an end of this beginning.
+    /// For each length of a beginning: the length of the longest shorter beginning that is also an end of it.
     fallback: Vec<usize>,
     matched: usize,
 }
@@ -105,7 +108,7 @@ impl Pattern {
         Self { stop, bytes, fallback, matched: 0 }
     }
 
-    /// Reads a byte; whether the text now ends with the whole stop string.
+    /// Reads a byte. Returns true if the text now ends with the whole stop string.
     fn read(&mut self, byte: u8) -> bool {
         while self.matched > 0 && self.bytes.get(self.matched) != Some(&byte) {
             self.matched = self.fallback[self.matched];

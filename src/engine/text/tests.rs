@@ -17,7 +17,7 @@ fn tokens(released: &Released) -> Vec<u32> {
     released.logprobs.iter().map(|logprob| logprob.chosen.token.0).collect()
 }
 
-/// Pushes each piece as a token numbered from 0, then flushes unless stopped; what each of these released.
+/// Pushes each piece as a token, numbered from 0, then flushes unless stopped. Returns the result of each call.
 fn run(stops: &[&str], pieces: &[&[u8]]) -> Vec<Released> {
     let mut assembler = assembler(stops);
     let mut all = Vec::new();
@@ -179,7 +179,7 @@ fn after_a_stop_nothing_more_is_released() {
 
 #[test]
 fn a_stop_string_never_matches_what_came_before_the_first_token() {
-    // The prompt ended in "ST"; the assembler never saw it.
+    // The prompt ended in "ST", which the assembler never saw.
     let released = run(&["STOP"], &[b"OP"]);
 
     assert_eq!(texts(&released), ["OP", ""]);
@@ -210,14 +210,14 @@ fn pushing_the_same_tokens_again_releases_the_same() {
 
 // === Properties ===
 
-/// What the whole must come to: the text, the tokens reported, and where it was cut.
+/// The result for the whole text: the text, the tokens reported, and true if a stop string cut it.
 fn reference(stops: &[String], pieces: &[Vec<u8>]) -> (String, Vec<u32>, bool) {
     let bytes = pieces.concat();
     let whole = String::from_utf8_lossy(&bytes).into_owned();
     let cut = stops.iter().filter_map(|stop| whole.find(stop.as_str())).min();
     let end = cut.unwrap_or(whole.len());
 
-    // For each byte the offset of its character in the text.
+    // The offset in the text of the character that each byte is part of.
     let mut offsets = Vec::new();
     let mut offset = 0;
     for chunk in bytes.utf8_chunks() {
@@ -234,7 +234,7 @@ fn reference(stops: &[String], pieces: &[Vec<u8>]) -> (String, Vec<u32>, bool) {
     let mut tokens = Vec::new();
     let mut at = 0_usize;
     for (token, piece) in (0..).zip(pieces) {
-        // A token without bytes goes with the byte before it.
+        // A token without bytes belongs to the byte before it.
         let first = if piece.is_empty() { at.checked_sub(1) } else { Some(at) };
         let shown = cut.is_none() || first.is_none_or(|first| offsets[first] < end);
         if !shown {
@@ -246,7 +246,7 @@ fn reference(stops: &[String], pieces: &[Vec<u8>]) -> (String, Vec<u32>, bool) {
     (whole[..end].to_owned(), tokens, cut.is_some())
 }
 
-/// Few letters, so that stop strings are met; pieces of characters and broken bytes among them.
+/// Bytes with few letters, so that stop strings occur; parts of characters and broken bytes are among them.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let fragment = prop_oneof![
         6 => prop::sample::select(vec!["a", "b", "ab", "ba", "\n", "é", "€", "😀"]).prop_map(|text| text.as_bytes().to_vec()),
@@ -325,7 +325,7 @@ proptest! {
             }
             let decoded = String::from_utf8_lossy(&pushed).into_owned();
             prop_assert!(decoded.starts_with(&shown));
-            // An unfinished character shows up in the lossy decoding as U+FFFD, three bytes.
+            // The lossy decoding shows an unfinished character as U+FFFD, three bytes.
             prop_assert!(decoded.len() - shown.len() < longest + 3, "{:?} of {:?}", shown, decoded);
         }
     }

@@ -1,4 +1,4 @@
-//! Bytes → text as they arrive, with the result of `String::from_utf8_lossy` on the whole.
+//! Bytes → text as the bytes arrive, with the same result as `String::from_utf8_lossy` on the whole.
 //!
 //! Owns the bytes of a character that is not finished yet, at most three.
 
@@ -13,21 +13,21 @@ pub(super) struct Utf8Decoder {
     unfinished: Vec<u8>,
 }
 
-/// The state of the character that earlier bytes had begun.
+/// The state of the character that earlier bytes had begun, after new bytes came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begun {
     /// No character had begun.
     Nothing,
-    /// It still waits for bytes.
+    /// The character still waits for bytes.
     Waiting,
-    /// The new bytes finished it; it takes so many bytes of text.
+    /// The new bytes finished the character; its text has this many bytes.
     Finished(usize),
-    /// The new bytes do not belong to it: U+FFFD took its place.
+    /// The new bytes do not belong to the character: U+FFFD took its place.
     Broken,
 }
 
 impl Begun {
-    /// Bytes of text that it takes, if it is decided.
+    /// Length of the character's text, bytes, if it is decided.
     pub(super) fn text_len(self) -> Option<usize> {
         match self {
             Self::Nothing | Self::Waiting => None,
@@ -63,7 +63,7 @@ impl Utf8Decoder {
                 }
                 Err(error) if error.error_len().is_none() => rest = after,
                 Err(_) => {
-                    // The byte begins something else, and so do those after it.
+                    // This byte begins another character, and the bytes after it follow.
                     text.push(char::REPLACEMENT_CHARACTER);
                     let joined = self.unfinished.len() - 1 - begun;
                     self.unfinished.clear();
@@ -85,7 +85,7 @@ impl Utf8Decoder {
         Begun::Broken
     }
 
-    /// Appends the characters that `bytes` complete, from the beginning of a character on.
+    /// Appends the characters that `bytes` complete; `bytes` begins at the beginning of a character.
     fn append(&mut self, mut bytes: &[u8], text: &mut String) {
         while let Err(error) = from_utf8(bytes) {
             let (valid, rest) = bytes.split_at(error.valid_up_to());

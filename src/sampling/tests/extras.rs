@@ -38,7 +38,7 @@ fn top_n_sigma_does_not_count_what_is_no_candidate() {
 
 #[test]
 fn top_p_is_taken_of_what_top_n_sigma_left() {
-    // The best has 0.73 of the two best, and 0.35 of all.
+    // The best token has 0.73 of the mass of the two best, and 0.35 of the mass of all.
     let logits = [1.0, 0.0, -0.2, -0.2, -0.2, -0.2, -0.2, -6.0];
     let with = |top_n_sigma| kept(SamplingParams { top_n_sigma, top_p: 0.7, ..params() }, &logits);
 
@@ -90,7 +90,7 @@ fn xtc_acts_as_often_as_its_probability_says_and_draws_are_independent_of_it() {
         counts[sampler.sample(&logits, None, &mut scratch).unwrap().token.0 as usize] += 1.0;
     }
 
-    // Without the best: 0.6 and 0.4.
+    // Without the best token the shares are 0.6 and 0.4.
     let expected = [0.6 * 0.5, 0.6 * 0.3 + 0.4 * 0.6, 0.6 * 0.2 + 0.4 * 0.4].map(|p| p * 20_000.0);
     let chi_square: f64 = counts.iter().zip(expected).map(|(count, mean)| (count - mean).powi(2) / mean).sum();
     assert!(chi_square < 14.0, "{chi_square} with 2 degrees of freedom, {counts:?}");
@@ -103,7 +103,8 @@ fn a_dynamic_temperature_is_high_where_the_model_is_uncertain() {
         let kept = candidates(params, logits);
         kept[0].probability / kept[1].probability
     };
-    // Of two: 0.9 and 0.1, entropy 0.325 nats, 0.469 of ln 2: the temperature is 0.5 + 0.469. Nearly equal: nearly 1.5.
+    // Shares of 0.9 and 0.1: the entropy is 0.325 nats, 0.469 of ln 2, so the temperature is 0.5 + 0.469. Nearly equal
+    // shares: nearly 1.5.
     let certain = logits(&[0.9, 0.1]);
 
     assert!((ratio(params(1.0), &certain) - 9.0_f64.powf(1.0 / 0.969)).abs() < 1e-2);
@@ -126,7 +127,7 @@ fn a_window_limits_what_the_penalties_see_to_the_last_tokens_of_prompt_and_outpu
         let tokens = |ids: &[u32]| ids.iter().map(|&id| Token(id)).collect::<Vec<_>>();
         let mut sampler = Sampler::new(params, &tokens(prompt), &tokens(generated));
         let kept = sampler.candidates(&[-1.0; 4], &mut Scratch::default()).unwrap();
-        // Nats below the token that nobody penalizes: 1 for having occurred, 1 for each time it was generated.
+        // Distance from the token that has no penalty, nats: 1 for having occurred, 1 for each time it was generated.
         [0, 1, 2].map(|id| (kept[3].probability / kept[id].probability).ln().round())
     };
 
@@ -153,7 +154,7 @@ fn dry_acts_on_greedy_draws_and_leaves_the_bias_the_last_word() {
     assert_eq!(next(biased, &[1, 2, 3, 0, 1, 2]), 3);
 }
 
-/// Every token is one letter, but the last, which is a line break.
+/// A vocabulary in which each token is one letter, except the last, which is a line break.
 struct Alphabet;
 
 impl Pieces for Alphabet {
@@ -191,7 +192,7 @@ fn with_every_parameter_on_a_resumed_sequence_goes_on_as_the_uninterrupted_one()
         repeatable: true,
     };
     let prompt = [Token(3), Token(5), Token(26), Token(3), Token(5)];
-    // Other logits at each position, as a model would give.
+    // The logits differ at each position, as a model's do.
     let logits = |position: u32| (0..27_u32).map(|id| ((id * 7 + position * 3) % 13) as f32 / 3.0).collect::<Vec<f32>>();
     let mut scratch = Scratch::new(Arc::new(Alphabet));
     let mut whole = Sampler::new(params.clone(), &prompt, &[]);

@@ -3,9 +3,10 @@
 use super::*;
 use proptest::prelude::*;
 
-/// Of the book's steps: what is left, best first, and how near any decision was to going the other way by rounding.
+/// The result of the reference's steps: the tokens that are left, best first, and the smallest distance of any decision
+/// from going the other way by rounding.
 struct Book {
-    /// Ids and gaps: nats below the best logit.
+    /// Ids, and gaps to the best logit, nats.
     left: Vec<(u32, f64)>,
     margin: f64,
 }
@@ -42,12 +43,12 @@ impl Book {
     }
 
     fn top_n_sigma(&mut self, n: f64) {
-        // The product measures nothing lower than this.
+        // The sampler itself measures no lower gap.
         let gaps: Vec<f64> = self.left.iter().map(|&(_, gap)| gap.max(-1e18)).collect();
         let count = gaps.len() as f64;
         let mean = gaps.iter().sum::<f64>() / count;
         let sigma = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / count).sqrt();
-        // All equal: none is below.
+        // With equal logits, none is below another.
         let unit = if sigma > 0.0 { sigma } else { 1.0 };
         self.keep(|gap| if gap == 0.0 { f64::INFINITY } else { gap / unit + n * sigma / unit });
     }
@@ -86,8 +87,8 @@ fn temperature(params: &SamplingParams, logits: &[f64]) -> f64 {
     coldest + (temperature + range - coldest) * share.clamp(0.0, 1.0).powf(f64::from(params.dynatemp_exponent))
 }
 
-/// Truncation by the book: sort everything, add up in double precision with the library's `exp`. XTC always acts if it
-/// is on.
+/// The reference truncation: sorts everything, and adds up in double precision with the library's `exp`. XTC always
+/// acts if it is on.
 fn book(params: &SamplingParams, logits: &[f32]) -> Book {
     let mut sorted: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).filter(|(_, logit)| *logit > f32::NEG_INFINITY).collect();
     sorted.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap().then(a.0.cmp(&b.0)));
@@ -120,14 +121,14 @@ fn book(params: &SamplingParams, logits: &[f32]) -> Book {
     book
 }
 
-/// What the book leaves, by id.
+/// The tokens that the reference leaves, by id.
 pub(super) fn reference(params: &SamplingParams, logits: &[f32]) -> Vec<Candidate> {
     let book = book(params, logits);
     let total = book.total();
     book.left.iter().map(|&(id, gap)| Candidate { token: Token(id), probability: gap.exp() / total }).collect()
 }
 
-/// How near the parameters are to a boundary of the reference, where rounding may decide.
+/// The distance of the parameters from a boundary of the reference, where rounding may decide.
 fn margin(params: &SamplingParams, logits: &[f32]) -> f64 {
     book(params, logits).margin
 }
@@ -155,7 +156,7 @@ fn any_params() -> impl Strategy<Value = SamplingParams> {
         // Every field is written out, so that a new parameter does not compile until the properties generate it.
         SamplingParams {
             temperature,
-            // Not down to 0, where the book's own temperature is all rounding.
+            // The range does not reach 0, where the reference's own temperature is all rounding.
             dynatemp_range: llama.dynatemp_range * temperature,
             dynatemp_exponent: llama.dynatemp_exponent,
             top_n_sigma: llama.top_n_sigma,
@@ -178,8 +179,8 @@ fn any_params() -> impl Strategy<Value = SamplingParams> {
     })
 }
 
-/// llama.cpp's own parameters, half of them off; XTC acts always or never, and the range of temperature is a share of
-/// it.
+/// llama.cpp's own parameters, half of them off. XTC acts always or never, and `dynatemp_range` is a share of the
+/// temperature.
 fn llama_params() -> impl Strategy<Value = SamplingParams> {
     let range = prop_oneof![3 => Just(0.0_f32), 1 => 0.0..0.8_f32];
     let sigmas = prop_oneof![3 => Just(0.0_f32), 1 => 0.01..4.0_f32];
@@ -209,7 +210,7 @@ proptest! {
         let kept = candidates(params.clone(), &logits);
 
         let expected = reference(&params, &logits);
-        // A temperature that was computed has an error of its own.
+        // A computed temperature has an error of its own.
         let relative = if params.dynatemp_range > 0.0 { 1e-4 } else { 1e-5 };
         prop_assert_eq!(ids(&kept), ids(&expected));
         for (kept, expected) in kept.iter().zip(&expected) {
@@ -248,7 +249,7 @@ proptest! {
 
     #[test]
     fn reordering_the_vocabulary_reorders_the_candidates_and_nothing_else(params in any_params(), order in Just((0..300_u32).collect::<Vec<_>>()).prop_shuffle()) {
-        // All different, so that ids decide nothing.
+        // All logits differ, so that ids decide nothing.
         let logits: Vec<f32> = (0..300_u16).map(|id| (f32::from(id) * 0.77).sin() * 5.0 + f32::from(id) * 1e-3).collect();
         prop_assume!(margin(&params, &logits) > 1e-5);
         let shuffled: Vec<f32> = order.iter().map(|&id| logits[id as usize]).collect();

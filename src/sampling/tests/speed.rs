@@ -1,4 +1,4 @@
-//! How long a draw takes. Prints, and asserts nothing: run by hand before and after a change.
+//! The time of a draw. Prints figures and asserts nothing: run by hand before and after a change.
 //! `cargo test --release --lib sampling::tests::speed -- --ignored --nocapture`
 
 use super::*;
@@ -6,7 +6,7 @@ use crate::protocol::Dry;
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Logits of the shape of a language model's: a normal bulk and a few outstanding tokens.
+/// Logits of the same shape as a language model's: a normal bulk and a few outstanding tokens.
 pub(super) fn typical_logits(vocabulary: u32) -> Vec<f32> {
     let mut state = 1_u64;
     let mut uniform = || {
@@ -21,7 +21,7 @@ pub(super) fn typical_logits(vocabulary: u32) -> Vec<f32> {
         .collect()
 }
 
-/// The best of many rounds, nanoseconds per draw: the one that nobody else disturbed.
+/// The fastest of many rounds, nanoseconds per draw: the one that no other process disturbed.
 fn nanoseconds(params: SamplingParams, logits: &[f32]) -> u128 {
     const ROUNDS: usize = 200;
     const DRAWS: u32 = 10;

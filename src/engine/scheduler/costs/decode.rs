@@ -1,15 +1,15 @@
-//! The time of steps with only decode rows, by the number of these rows.
+//! The time of steps that have only decode rows, by the number of these rows.
 
 use std::collections::BTreeMap;
 
 /// Weight of a new measurement of a pure decode step.
 pub(super) const NEW_WEIGHT: f64 = 0.25;
-/// After this many mixed steps in a row one goes without prompt rows, and after this many with drafts one without
-/// drafts: under constant load the time of a pure decode step would else never be seen. Costs less than 1 % of the
-/// prefill speed.
+/// Number of successive mixed steps after which one goes without prompt rows, and of successive steps with drafts after
+/// which one goes without drafts. Otherwise the time of a pure decode step would never be seen under constant load.
+/// Costs less than 1 % of the prefill speed.
 pub(super) const PROBE_EVERY: u32 = 64;
 
-/// Seconds of a step with so many decode rows and no others; at most one entry for each slot.
+/// The time of steps with only decode rows, by the number of rows, seconds; at most one entry for each slot.
 #[derive(Debug, Default)]
 pub(super) struct DecodeCost {
     seconds: BTreeMap<u32, f64>,
@@ -21,34 +21,35 @@ impl DecodeCost {
         self.seconds.is_empty()
     }
 
-    /// A step with so many rows took so long. `weight` is the share of the new measurement in the estimate, 0–1.
+    /// Learns that a step with `rows` rows took `seconds`. `weight` is the share of the new measurement in the
+    /// estimate, 0–1.
     pub(super) fn observe(&mut self, rows: u32, seconds: f64, weight: f64) {
         self.seconds.entry(rows).and_modify(|old| *old += weight * (seconds - *old)).or_insert(seconds);
     }
 
-    /// Seconds of a step with so many rows: measured, or from the nearest numbers of rows that were. Too low rather
-    /// than too high.
+    /// The time of a step with `rows` rows, seconds: measured, or derived from the nearest numbers of rows that were
+    /// measured. It is too low rather than too high.
     pub(super) fn expected(&self, rows: u32) -> Option<f64> {
         let below = self.seconds.range(..=rows).next_back();
         let above = self.seconds.range(rows..).next();
         match (below, above) {
             (Some((low, a)), Some((high, b))) if low < high => Some(a + (b - a) * f64::from(rows - low) / f64::from(high - low)),
             (Some((_, a)), _) => Some(*a),
-            // A step's time grows slower than its rows, so this is the least that fewer rows can take.
+            // A step's time grows slower than its rows, so fewer rows take at least this long.
             (None, Some((high, b))) => Some(b * f64::from(rows) / f64::from(*high)),
             (None, None) => None,
         }
     }
 
-    /// As [`Self::expected`], but too high rather than too low: the time of the next number of rows that was measured.
-    /// Infinite before any was.
+    /// As [`Self::expected`], but too high rather than too low: the time of the next larger number of rows that was
+    /// measured. Infinite before any was measured.
     pub(super) fn at_most(&self, rows: u32) -> f64 {
         let above = self.seconds.range(rows..).next().or_else(|| self.seconds.last_key_value());
         above.map_or(f64::INFINITY, |(_, seconds)| *seconds)
     }
 
-    /// Fixed seconds that a graph more in a step takes at most: a graph with hardly any rows takes about as long,
-    /// whether they decode or not.
+    /// The largest fixed time that one more graph in a step takes, seconds: a graph with hardly any rows takes about as
+    /// long, whether they decode or not.
     pub(super) fn max_fixed(&self) -> f64 {
         self.expected(2).unwrap_or(f64::INFINITY)
     }

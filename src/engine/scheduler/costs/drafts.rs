@@ -2,14 +2,14 @@
 
 use super::{decode::DecodeCost, line::CostLine};
 
-/// Classes of steps by their number of sequences, 1, 2–3, 4–7 … up to 256: beside others, draft rows may be a graph
-/// more.
+/// Number of classes of steps, by their number of sequences: 1, 2–3, 4–7 … up to 256. Beside other sequences, draft
+/// rows may be one graph more.
 const CLASSES: usize = 9;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct DraftCost {
-    /// One for each class.
+    /// The added time for each class.
     added: [CostLine; CLASSES],
 }
 
@@ -20,19 +20,19 @@ impl Default for DraftCost {
 }
 
 impl DraftCost {
-    /// So many draft rows, ≥ 1, added so many seconds to a step with so many sequences.
+    /// Learns that `draft_rows` draft rows, ≥ 1, added `added_seconds` to a step with `sequences` sequences.
     pub(super) fn observe(&mut self, sequences: u32, draft_rows: u32, added_seconds: f64) {
         self.added[class(sequences)].observe(draft_rows.into(), added_seconds);
     }
 
-    /// Seconds that draft rows add to a step with so many sequences: fixed, and per row. `None` until some were
-    /// measured.
+    /// The time that draft rows add to a step with `sequences` sequences, seconds: fixed, and per row. `None` until
+    /// some were measured.
     pub(super) fn expected(&self, sequences: u32, decode: &DecodeCost) -> Option<(f64, f64)> {
         self.added[class(sequences)].fit(decode.max_fixed())
     }
 }
 
-/// The class of a step with so many sequences, ≥ 1.
+/// The class of a step with `sequences` sequences, ≥ 1.
 fn class(sequences: u32) -> usize {
     (sequences.max(1).ilog2() as usize).min(CLASSES - 1)
 }

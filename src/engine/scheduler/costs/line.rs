@@ -1,4 +1,4 @@
-//! A line through observations that fade: the cost of rows as a fixed time and a time for each.
+//! A line through observations that fade: the cost of rows as a fixed time and a time for each row.
 
 /// Least squares of `y = fixed + x * slope` over observations that fade.
 #[derive(Debug, Default)]
@@ -11,19 +11,21 @@ pub(super) struct CostLine {
 }
 
 impl CostLine {
-    /// Factor of the earlier observations when one is added.
+    /// Factor of the earlier observations when a new one is added.
     const FADE: f64 = 0.99;
-    /// Pull of `fixed` towards 0, in observations: decides while all of them have about the same `x`.
+    /// Weight of the assumption that `fixed` is 0, in observations. It decides while all observations have about the
+    /// same `x`.
     const PRIOR: f64 = 0.001;
 
-    /// `x` > 0. Weighs it by 1 / `x`, so that the many small ones are not drowned by the few large ones.
+    /// Adds an observation, `x` > 0. Its weight is 1 / `x`, so that the many small ones are not drowned by the few
+    /// large ones.
     pub(super) fn observe(&mut self, x: f64, y: f64) {
         for (sum, new) in [(&mut self.weight, 1.0 / x), (&mut self.x, 1.0), (&mut self.xx, x), (&mut self.y, y / x), (&mut self.xy, y)] {
             *sum = Self::FADE * *sum + new;
         }
     }
 
-    /// `fixed` from 0 to `max_fixed`, and `slope` > 0. `None` before the first observation that was not 0.
+    /// The line: `fixed` from 0 to `max_fixed`, and `slope` > 0. `None` before the first observation that was not 0.
     pub(super) fn fit(&self, max_fixed: f64) -> Option<(f64, f64)> {
         if self.xy <= 0.0 {
             return None;

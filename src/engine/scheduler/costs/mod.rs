@@ -1,7 +1,8 @@
-//! The cost of steps, learnt from how long they took: seconds of decode rows, prompt rows, draft rows and moved bytes.
+//! The cost of steps, learnt from the time that they took: seconds of decode rows, prompt rows, draft rows and moved
+//! bytes.
 //!
-//! `observe` decides which of the four models an executed step teaches; the rest answers the questions of the
-//! scheduler's policy from them. Owns the estimates; reads no clock.
+//! `observe` decides which of the four models learns from an executed step; the other functions answer the scheduler's
+//! questions from the models. Owns the estimates; reads no clock.
 
 mod decode;
 mod drafts;
@@ -27,12 +28,12 @@ pub(super) struct Costs {
     prompts: PromptBudget,
     drafts: DraftCost,
     moves: MoveCost,
-    /// Steps with drafts since the last pure decode step.
+    /// Number of steps with drafts since the last pure decode step.
     drafted_in_a_row: u32,
 }
 
 impl Costs {
-    /// `prefill_step_ratio` as in `EngineOptions`.
+    /// Costs without measurements. `prefill_step_ratio` as in `EngineOptions`.
     pub(super) fn new(max_rows: u32, prefill_step_ratio: f32) -> Self {
         Self {
             decode: DecodeCost::default(),
@@ -43,41 +44,42 @@ impl Costs {
         }
     }
 
-    /// Keeps steps with decode and prompt rows within so many seconds; prompts get a few rows in any case.
+    /// Keeps steps with decode and prompt rows within `target_seconds`; prompts get a few rows in any case.
     pub(super) fn set_target(&mut self, target_seconds: f64) {
         self.prompts.set_target(target_seconds);
     }
 
     // === Questions ===
 
-    /// Prompt rows that may join `decode_rows` in a step. 0 now and then, for one step.
+    /// Number of prompt rows that may join `decode_rows` in a step. It is 0 now and then, for one step.
     pub(super) fn prompt_rows(&self, decode_rows: u32, demand: Demand) -> u32 {
         self.prompts.rows(decode_rows, demand, &self.decode)
     }
 
-    /// Seconds until `rows` prompt rows of `demand` are computed beside `decode_rows`. `None` until enough was
+    /// Time until `rows` prompt rows of `demand` are computed beside `decode_rows`, seconds. `None` until enough was
     /// measured.
     pub(super) fn prompt_seconds(&self, rows: u64, decode_rows: u32, demand: Demand) -> Option<f64> {
         self.prompts.seconds(rows, decode_rows, demand, &self.decode)
     }
 
-    /// Of `rows` prompt rows beside others, those that are left if so many bytes are moved in the same step.
+    /// The number of prompt rows, of `rows` beside others, that are left if `moved_bytes` bytes are moved in the same
+    /// step.
     pub(super) fn rows_left(&self, rows: u32, moved_bytes: u64) -> u32 {
         self.prompts.rows_left(rows, self.moves.seconds(moved_bytes), &self.decode)
     }
 
-    /// Seconds of a step with `decode_rows` rows that decode and no others. `None` until one like it was measured.
+    /// The time of a step with only `decode_rows` rows, seconds. `None` until a step like it was measured.
     pub(super) fn decode_seconds(&self, decode_rows: u32) -> Option<f64> {
         self.decode.expected(decode_rows)
     }
 
-    /// Seconds that draft rows add to a step with so many sequences: fixed, and per row. `None` until some were
-    /// measured.
+    /// The time that draft rows add to a step with `sequences` sequences, seconds: fixed, and per row. `None` until
+    /// some were measured.
     pub(super) fn draft_cost(&self, sequences: u32) -> Option<(f64, f64)> {
         self.drafts.expected(sequences, &self.decode)
     }
 
-    /// True if the next step should go without drafts, so that the time of a pure decode step is known.
+    /// True if the next step should go without drafts, so that the time of a pure decode step becomes known.
     pub(super) fn wants_pure_decode(&self, decode_rows: u32) -> bool {
         self.decode.expected(decode_rows).is_none() || self.drafted_in_a_row >= PROBE_EVERY
     }
@@ -98,7 +100,7 @@ impl Costs {
         if draft_rows > 0 {
             self.observe_drafts(step, draft_rows, elapsed);
         } else if prompt_rows == 0 && shape(step).1 > 0 {
-            // Forced tokens: they teach neither the time of decode steps nor that of prompt rows.
+            // These rows are forced tokens. Neither decode steps nor prompt rows can be learnt from them.
             self.prompts.on_step_without_prompts();
         } else {
             self.observe_rows(step, elapsed);
@@ -108,7 +110,7 @@ impl Costs {
     /// Learns from an executed step without drafts and forced tokens.
     fn observe_rows(&mut self, step: &Step, elapsed: Duration) {
         if step.kv.iter().any(|op| matches!(op, KvOp::Copy { .. } | KvOp::Save { .. } | KvOp::Load { .. })) {
-            // These take time that no row is to blame for.
+            // Copies and moves take time that is not the rows'.
             return;
         }
         let seconds = elapsed.as_secs_f64();
@@ -116,7 +118,7 @@ impl Costs {
             (0, 0) => {}
             (0, prompt) => self.prompts.observe_alone(prompt, seconds),
             (decode, 0) => {
-                // After a long time without one, the old estimate may be of other contexts.
+                // If no such step was measured for long, the old estimate may be for contexts of another length.
                 let weight = if self.prompts.wants_pure_decode() { 1.0 } else { NEW_WEIGHT };
                 self.prompts.on_step_without_prompts();
                 self.drafted_in_a_row = 0;
@@ -137,14 +139,14 @@ impl Costs {
         }
     }
 
-    /// The expected time of a step, seconds, if it moved nothing. `None` until enough was measured.
+    /// The expected time of a step, seconds, without its moves. `None` until enough was measured.
     fn expected(&self, step: &Step) -> Option<f64> {
         let (decode, prompt) = shape(step);
         self.prompts.step_seconds(decode, prompt, &self.decode)
     }
 }
 
-/// Decode rows and prompt rows of a step. A sequence with a single row that samples decodes.
+/// The numbers of decode rows and of prompt rows in a step. A sequence with a single row that samples decodes.
 fn shape(step: &Step) -> (u32, u32) {
     step.rows.chunk_by(|a, b| a.seq == b.seq).fold((0, 0), |(decode, prompt), rows| match rows {
         [row] if row.sample => (decode + 1, prompt),

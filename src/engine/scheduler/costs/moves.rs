@@ -1,19 +1,20 @@
-//! Seconds for each byte that is moved between the tiers of the cache, learnt from the steps that moved some.
+//! The time for each byte that is moved between the tiers of the cache, seconds, learnt from the steps that moved some.
 //!
-//! Streams wait for it as they wait for prompt rows, so a step that moves something beside streams has fewer of these.
+//! Streams wait for moves as they wait for prompt rows, so a step that moves content beside streams has fewer prompt
+//! rows.
 
-/// Before anything was moved: a gigabyte a second, mainly for fresh pages.
+/// The assumption before anything was moved: a gigabyte a second, mainly for fresh pages.
 const FIRST_SECONDS_PER_BYTE: f64 = 1e-9;
-/// No memory is faster.
+/// The lower limit of the estimate: no memory is faster.
 const MIN_SECONDS_PER_BYTE: f64 = 1e-11;
-/// The weight of that assumption, bytes.
+/// The weight of the first assumption, bytes.
 const FIRST_BYTES: f64 = 16e6;
-/// Factor of the earlier measurements when one is added.
+/// Factor of the earlier measurements when a new one is added.
 const FADE: f64 = 0.75;
-/// A measurement counts as this many times the expected time at most: a step may be late for other reasons.
+/// Largest measurement that counts, in multiples of the expected time: a step may be late for other reasons.
 const MAX_OFF: f64 = 8.0;
 
-/// Seconds and bytes of the latest moves, which fade: rows that took more or less than expected even out.
+/// Seconds and bytes of the latest moves, which fade. Rows that took more or less time than expected even out.
 #[derive(Debug)]
 pub(super) struct MoveCost {
     seconds: f64,
@@ -27,7 +28,7 @@ impl Default for MoveCost {
 }
 
 impl MoveCost {
-    /// A step that moved so many bytes, ≥ 1, took so many seconds more than its rows were expected to.
+    /// Learns that a step that moved `bytes` bytes, ≥ 1, took `seconds` more than its rows were expected to.
     pub(super) fn observe(&mut self, bytes: u64, seconds: f64) {
         let max = MAX_OFF * self.seconds(bytes);
         self.seconds = FADE * self.seconds + seconds.clamp(-max, max);
@@ -35,7 +36,7 @@ impl MoveCost {
         self.bytes = FADE * self.bytes + bytes as f64;
     }
 
-    /// Seconds that moving so many bytes takes.
+    /// The time that moving `bytes` bytes takes, seconds.
     pub(super) fn seconds(&self, bytes: u64) -> f64 {
         bytes as f64 * (self.seconds / self.bytes).max(MIN_SECONDS_PER_BYTE)
     }

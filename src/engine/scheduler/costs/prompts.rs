@@ -1,50 +1,51 @@
-//! The cost of prompt rows, and how many of them a step may carry beside rows that decode.
+//! The cost of prompt rows, and the number of them that a step may carry beside rows that decode.
 //!
-//! Running streams wait for the whole step, so prompt rows stretch their inter-token gap. The budget keeps the expected
-//! time of a step with prompt rows within `prefill_step_ratio` times a step without. The time that prompt rows may add
-//! grows with the sequences that wait for their prompts: else a batch would fill at the pace of its first stream. It
-//! doubles for a short prompt, which is over in a few steps. A target in seconds is the bound instead, however many
-//! wait.
+//! Running streams wait for the whole step, so prompt rows stretch the gap between their tokens. The budget keeps the
+//! expected time of a step with prompt rows within `prefill_step_ratio` times that of a step without. The time that
+//! prompt rows may add grows with the number of sequences that wait for their prompts: otherwise a batch would fill at
+//! the pace of its first stream. The time doubles for a short prompt, which is over in a few steps. If a target in
+//! seconds is set, it is the bound instead, however many sequences wait.
 //!
 //! Model: `time(decode, prompt) = decode.expected(decode) + level * (fixed + prompt * per_row)`. Mixing has a fixed
-//! cost, that of a graph more in the step. Smaller chunks pay it more often for the same prompt, so the rows of a step
-//! are never so few that more than two thirds of their time went there: they would delay the streams longer, if more
-//! evenly. The shape (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in a long prompt cost more
-//! than early ones.
+//! cost, that of one more graph in the step. Smaller chunks pay this cost more often for the same prompt and would
+//! delay the streams longer, if more evenly. So a step has at least so many prompt rows that the fixed cost is at most
+//! two thirds of the time they add. The shape (`fixed`, `per_row`) is learnt slowly and the level quickly: rows late in
+//! a long prompt cost more than early ones.
 
 use super::{
     decode::{DecodeCost, NEW_WEIGHT, PROBE_EVERY},
     line::CostLine,
 };
 
-/// Rows that matrix kernels compute together: 33 take a quarter longer than 32, and 40 as long as 64 (llama-bench on
-/// AMX).
+/// Number of rows that matrix kernels compute together: 33 take a quarter longer than 32, and 40 as long as 64
+/// (llama-bench on AMX).
 const TILE: u32 = 32;
 
-/// Prompt rows in a step with decode rows, whatever the estimates say, so that prefill always gets on.
+/// Smallest number of prompt rows in a step with decode rows, whatever the estimates say, so that prefill always
+/// progresses.
 const MIN_ROWS: f64 = 4.0;
-/// The time of the rows is at least this share of the fixed time.
+/// Smallest time of the rows, as a share of the fixed time.
 const MIN_USE: f64 = 0.5;
-/// Prompt rows beside decode rows before anything was measured.
+/// Number of prompt rows beside decode rows before anything was measured.
 const START_ROWS: u32 = 8;
-/// A step up to this long is never too long, seconds: sixteen tokens a second are twice what people read, and prompts
-/// in smaller chunks take up to twice as long.
+/// Longest step that is never too long, seconds: sixteen tokens a second are twice the speed of reading, and prompts in
+/// smaller chunks take up to twice as long.
 const UNNOTICED_SECONDS: f64 = 0.06;
-/// At most this many times the usual share goes to prompts, however many wait for one that streams …
+/// Largest time for prompts, in multiples of the usual share, however many sequences wait for each one that streams.
 const MAX_SHARES: f64 = 16.0;
-/// … and not so much that a step takes longer than this for it, seconds, unless the usual share is more.
+/// Largest time that prompt rows add because many sequences wait, seconds, unless the usual share is more.
 const MAX_BURST_SECONDS: f64 = 0.25;
-/// A step without decode rows takes about this long at most, seconds: arrivals and cancellations wait for its end.
+/// Longest step without decode rows, seconds, approximately: arrivals and cancellations wait for its end.
 const MAX_STEP_SECONDS: f64 = 2.0;
 /// The share of a short prompt, in shares of a long one.
 const SHORT_PROMPT_SHARES: f64 = 2.0;
 
-/// Who would use prompt rows.
+/// The sequences that would use prompt rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine::scheduler) struct Demand {
-    /// Sequences whose prompts are not computed yet and that have a slot or could get one.
+    /// Number of sequences whose prompts are not computed yet and that have a slot or could get one.
     pub(in crate::engine::scheduler) sequences: u32,
-    /// True if one of those whose turn it is has few rows in all.
+    /// True if one of the sequences whose turn it is has a short prompt.
     pub(in crate::engine::scheduler) short: bool,
 }
 
@@ -52,18 +53,18 @@ pub(in crate::engine::scheduler) struct Demand {
 #[derive(Debug)]
 pub(super) struct PromptBudget {
     max_rows: u32,
-    /// Share of a decode step's time that prompt rows may add.
+    /// The time that prompt rows may add, as a share of the time of a decode step.
     extra: f64,
-    /// Time of a step with prompt rows at most, seconds, if the operator set it (`--target-itl-ms`).
+    /// Longest time of a step with prompt rows, seconds, if the operator set it (`--target-itl-ms`).
     target: Option<f64>,
     /// The time that prompt rows added to steps.
     added: CostLine,
-    /// Recent mixed steps in proportion to `added`, 1 when it is exact.
+    /// The time added in recent mixed steps in proportion to the estimate `added`; 1 if the estimate is exact.
     level: f64,
-    /// Twice the largest number of prompt rows ever measured beside decode rows: estimates are not trusted far from
-    /// where they were made.
+    /// Largest number of prompt rows beside decode rows: twice the largest number ever measured, because estimates are
+    /// not trusted far from the measurements.
     ceiling: u32,
-    /// Steps with decode and prompt rows since the last pure decode step.
+    /// Number of steps with decode and prompt rows since the last pure decode step.
     mixed_in_a_row: u32,
 }
 
@@ -85,7 +86,7 @@ impl PromptBudget {
         self.target = Some(target_seconds);
     }
 
-    /// Prompt rows that may join `decode_rows` in a step. 0 now and then, for one step.
+    /// Number of prompt rows that may join `decode_rows` in a step. It is 0 now and then, for one step.
     pub(super) fn rows(&self, decode_rows: u32, demand: Demand, decode: &DecodeCost) -> u32 {
         let room = self.max_rows.saturating_sub(decode_rows);
         if decode_rows == 0 {
@@ -110,7 +111,7 @@ impl PromptBudget {
         (rows.max(MIN_ROWS) as u32).min(self.ceiling).min(room)
     }
 
-    /// Seconds until `rows` prompt rows of `demand` are computed beside `decode_rows`. `None` until enough was
+    /// Time until `rows` prompt rows of `demand` are computed beside `decode_rows`, seconds. `None` until enough was
     /// measured.
     pub(super) fn seconds(&self, rows: u64, decode_rows: u32, demand: Demand, decode: &DecodeCost) -> Option<f64> {
         if rows == 0 {
@@ -125,7 +126,7 @@ impl PromptBudget {
         Some(steps * (decode_seconds + level * fixed) + level * rows * per_row)
     }
 
-    /// Seconds of a step with so many rows of each kind. `None` until enough was measured.
+    /// The time of a step with these numbers of rows, seconds. `None` until enough was measured.
     pub(super) fn step_seconds(&self, decode_rows: u32, prompt_rows: u32, decode: &DecodeCost) -> Option<f64> {
         if decode_rows == 0 {
             return self.added.fit(0.0).map(|(_, per_row)| per_row * f64::from(prompt_rows));
@@ -137,7 +138,7 @@ impl PromptBudget {
         self.added_beside(decode).map(|(fixed, per_row)| seconds + self.level * (fixed + per_row * f64::from(prompt_rows)))
     }
 
-    /// Of `rows` prompt rows beside others, those that are left if something else takes so many seconds.
+    /// The number of prompt rows, of `rows` beside others, that are left if something else takes `seconds`.
     pub(super) fn rows_left(&self, rows: u32, seconds: f64, decode: &DecodeCost) -> u32 {
         let Some((_, per_row)) = self.added_beside(decode) else { return rows };
         // The casts saturate.
@@ -149,17 +150,17 @@ impl PromptBudget {
         self.mixed_in_a_row >= PROBE_EVERY
     }
 
-    /// A step without prompt rows was executed: after it there may be some again.
+    /// Notes that a step without prompt rows was executed: the next one may have some again.
     pub(super) fn on_step_without_prompts(&mut self) {
         self.mixed_in_a_row = 0;
     }
 
-    /// A step of prompt rows alone took so long.
+    /// Learns that a step with only `prompt_rows` rows took `seconds`.
     pub(super) fn observe_alone(&mut self, prompt_rows: u32, seconds: f64) {
         self.added.observe(prompt_rows.into(), seconds);
     }
 
-    /// A step with decode and prompt rows took so long.
+    /// Learns that a step with decode and prompt rows took `seconds`.
     pub(super) fn observe_mixed(&mut self, decode_rows: u32, prompt_rows: u32, seconds: f64, decode: &DecodeCost) {
         self.mixed_in_a_row += 1;
         let Some(decode_seconds) = decode.expected(decode_rows) else { return };
@@ -172,21 +173,21 @@ impl PromptBudget {
         self.ceiling = self.ceiling.max(prompt_rows.saturating_mul(2));
     }
 
-    /// Fixed seconds and seconds a row that prompt rows add to decode rows.
+    /// The time that prompt rows add to decode rows, seconds: fixed, and per row.
     fn added_beside(&self, decode: &DecodeCost) -> Option<(f64, f64)> {
         self.added.fit(decode.max_fixed())
     }
 }
 
-/// The shares of the usual time that prompts of this demand may take: few while more sequences stream than wait, many
-/// while more wait, since each of those waits for the steps of all the others.
+/// The number of shares of the usual time that prompts of this demand may take. It is small while more sequences stream
+/// than wait, and large while more wait, since each of those waits for the steps of all the others.
 fn shares(decode_rows: u32, demand: Demand) -> f64 {
     let others = f64::from(demand.sequences.saturating_sub(1));
     let crowd = 1.0 + others / f64::from(decode_rows);
     (crowd * crowd * if demand.short { SHORT_PROMPT_SHARES } else { 1.0 }).min(MAX_SHARES)
 }
 
-/// The largest number of whole tiles within so many rows, in rows; all rows where there is not one tile.
+/// The largest number of rows up to `rows` that fills whole tiles; `rows` itself if it is less than one tile.
 pub(in crate::engine::scheduler) fn whole_tiles(rows: u32) -> u32 {
     if rows < TILE { rows } else { rows / TILE * TILE }
 }

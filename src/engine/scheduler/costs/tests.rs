@@ -1,10 +1,10 @@
-//! How many prompt rows a step may carry, after steps that took so long.
+//! The number of prompt rows that a step may carry, after steps of given times.
 
 use super::*;
 use crate::engine::runner::{Parked, Row, Slot};
 use crate::protocol::{SequenceId, Token};
 
-/// A step with that many decode rows and one prompt chunk.
+/// A step with `decode` decode rows and one chunk of `prompt` rows.
 fn step(decode: u32, prompt: u32) -> Step {
     let row = |seq: u32, pos, sample| Row { seq: SequenceId(seq.into()), slot: Slot(seq), pos, token: Token(0), sample };
     let mut rows: Vec<Row> = (0..decode).map(|seq| row(seq, 5, true)).collect();
@@ -20,7 +20,8 @@ fn ms(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1000.0)
 }
 
-/// Costs that have seen steps of `base` ms without prompt rows and so many mixed ones of `cost(rows)` ms more.
+/// Costs after a step of `base` ms with only decode rows and `steps` steps with prompt rows, which took `cost(rows)` ms
+/// more.
 fn learnt(ratio: f32, decode: u32, base: f64, steps: usize, cost: impl Fn(f64) -> f64) -> Costs {
     let mut costs = Costs::new(512, ratio);
     costs.observe_rows(&step(decode, 0), ms(base));
@@ -75,7 +76,7 @@ fn before_any_measurement_a_few_rows_are_allowed_and_then_a_decode_step_is_measu
 fn rows_converge_to_the_allowed_ratio_with_doubling_at_most() {
     let rows: Vec<u32> = (0..20).map(|steps| learnt(3.0, 4, 20.0, steps, |rows| 0.5 * rows).prompt_rows(4, long(1))).collect();
 
-    // 20 ms may become 60 ms: 40 ms for rows of 0.5 ms.
+    // 20 ms may become 60 ms, which leaves 40 ms for rows of 0.5 ms each.
     assert_eq!(rows[..4], [8, 16, 32, 64]);
     assert!(rows[5..].iter().all(|rows| (78..=80).contains(rows)), "{rows:?}");
 }
@@ -153,7 +154,7 @@ fn a_chunk_is_not_so_small_that_most_of_its_time_is_the_fixed_cost() {
     }
     costs.observe_rows(&step(4, 20), ms(60.0 + 28.0 + 20.0));
 
-    // 30 ms are allowed, 2 more than is fixed.
+    // 30 ms are allowed, 2 ms more than the fixed cost; but half the fixed cost is enough for 14 rows.
     assert!((13..=15).contains(&costs.prompt_rows(4, long(1))), "{}", costs.prompt_rows(4, long(1)));
 }
 

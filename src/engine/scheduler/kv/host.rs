@@ -2,7 +2,7 @@
 //!
 //! Owns the index of parked content and the count of its bytes; the runner has the bytes. An entry is saved, loaded and
 //! dropped as a whole: llama.cpp knows no part of a sequence's state. A new content is saved if it is worth more than
-//! the entries that must go for it.
+//! the entries that must be dropped for it.
 
 use super::policy::{CachedPrefix, PARKED_PER_OWN, longest_prefix, worth};
 use crate::engine::{
@@ -12,27 +12,29 @@ use crate::engine::{
 use crate::protocol::Token;
 use std::cmp::Reverse;
 
-/// Entries at most: they are searched one by one.
+/// Largest number of entries: they are searched one by one.
 const MAX_ENTRIES: usize = 1024;
 
-/// Bytes that are saved and loaded in one step, at most, unless it is a single content: running streams wait for it.
+/// Largest number of bytes that are saved and loaded in one step, unless they are a single content: running streams
+/// wait for it.
 ///
-/// Measured with the default model (23 MB for 1,000 positions, 2 cores, a compiler beside it): 1,000 positions are
-/// saved in 13.5 ms, mostly for fresh pages, loaded in 4.2 ms and computed in 9.5 s. So this is 40 ms at most.
+/// Measured with the default model (23 MB for 1,000 positions, 2 cores, a compiler running beside it): 1,000 positions
+/// are saved in 13.5 ms, mostly for fresh pages, loaded in 4.2 ms and computed in 9.5 s. So this limit is 40 ms at
+/// most.
 const MAX_STEP_BYTES: u64 = 64 << 20;
 
-/// Parked content as the disk tier needs to know it.
+/// Parked content, in the form that the disk tier needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedContent {
-    /// Its tokens, by position; not empty.
+    /// The tokens of the content, by position; not empty.
     pub tokens: Vec<Token>,
-    /// The namespace whose sequences may use it.
+    /// The namespace whose sequences may use the content.
     pub namespace: u64,
-    /// Sequences that it served.
+    /// Number of sequences that the content served.
     pub hits: u32,
 }
 
-/// The content of a slot, to be saved.
+/// The content of a slot that is to be saved.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Content<'a> {
     pub(super) prefix: CachedPrefix<'a>,
@@ -54,14 +56,14 @@ impl Content<'_> {
 #[derive(Debug)]
 struct ParkedEntry {
     parked: Parked,
-    /// Not empty.
+    /// The tokens of the content, by position; not empty.
     tokens: Vec<Token>,
-    /// The least number of them that can be loaded.
+    /// The least number of tokens that can be loaded.
     shortest: u32,
     namespace: u64,
-    /// `Slots::clock` when it, or the slot that it comes from, last served a sequence.
+    /// `Slots::clock` at the time when the entry, or the slot that it comes from, last served a sequence.
     last_use: u64,
-    /// Sequences that it served.
+    /// Number of sequences that the entry served.
     hits: u32,
 }
 
@@ -83,11 +85,11 @@ impl ParkedEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ParkedMatch {
     pub(super) parked: Parked,
-    /// Tokens in common.
+    /// Number of tokens in common.
     pub(super) len: u32,
 }
 
-/// Totals since start, tokens.
+/// Numbers of moved tokens since the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::engine::scheduler) struct MovedTokens {
     pub(in crate::engine::scheduler) saved: u64,
@@ -106,7 +108,7 @@ pub(in crate::engine::scheduler) struct HostMemory {
     used_bytes: u64,
     /// The number of the next entry.
     next: u64,
-    /// Bytes saved and loaded in the step being planned.
+    /// Number of bytes that the step being planned saves and loads.
     step_bytes: u64,
     /// The entry that is about to be loaded. It must not be dropped for the contents that slots lose for it.
     loading: Option<Parked>,
@@ -132,7 +134,7 @@ impl HostMemory {
         self.limits.bytes > 0
     }
 
-    /// Bytes of all entries.
+    /// Size of all entries, bytes.
     pub(in crate::engine::scheduler) fn used_bytes(&self) -> u64 {
         self.used_bytes
     }
@@ -153,7 +155,7 @@ impl HostMemory {
         self.entries.iter().map(ParkedEntry::prefix)
     }
 
-    /// An entry, if it is still there.
+    /// The content of an entry, if the entry is still there.
     pub(in crate::engine::scheduler) fn content(&self, parked: Parked) -> Option<ParkedContent> {
         let entry = self.entries.iter().find(|entry| entry.parked == parked)?;
         Some(ParkedContent { tokens: entry.tokens.clone(), namespace: entry.namespace, hits: entry.hits })
@@ -161,17 +163,17 @@ impl HostMemory {
 
     // === Moves of a step ===
 
-    /// Bytes saved and loaded in the step being planned.
+    /// Number of bytes that the step being planned saves and loads.
     pub(super) fn step_bytes(&self) -> u64 {
         self.step_bytes
     }
 
-    /// The step being planned is complete.
+    /// Notes that the plan of the step is complete.
     pub(super) fn next_step(&mut self) {
         self.step_bytes = 0;
     }
 
-    /// True if the step being planned may still move a content of so many positions.
+    /// True if the step being planned may still move a content of `len` positions.
     pub(super) fn may_move(&self, len: u32) -> bool {
         self.step_bytes == 0 || self.step_bytes.saturating_add(self.limits.bytes_of(len)) <= MAX_STEP_BYTES
     }
@@ -184,8 +186,8 @@ impl HostMemory {
 
     // === Saving ===
 
-    /// Saves a slot's content if it is worth more than the entries that must go for it; entries that it begins with go
-    /// too. `per_more` as for [`CachedPrefix::covers`].
+    /// Saves a slot's content if it is worth more than the entries that must be dropped for it. Entries that are
+    /// beginnings of it are dropped too. `per_more` as for [`CachedPrefix::covers`].
     pub(super) fn save(&mut self, slot: Slot, content: Content<'_>, per_more: u32, ops: &mut Vec<KvOp>) {
         if let Some(entry) = self.covering(&content.prefix, per_more) {
             entry.last_use = entry.last_use.max(content.last_use);
@@ -203,7 +205,7 @@ impl HostMemory {
         ops.push(KvOp::Save { slot, to });
     }
 
-    /// The entry that holds all of this content that is worth keeping; see [`CachedPrefix::covers`].
+    /// The entry that already holds enough of this content; see [`CachedPrefix::covers`].
     fn covering(&mut self, content: &CachedPrefix<'_>, per_more: u32) -> Option<&mut ParkedEntry> {
         let can_cut = self.can_cut;
         let covers = |entry: &ParkedEntry| entry.namespace == content.namespace && entry.prefix().covers(content.tokens, per_more, can_cut);
@@ -219,13 +221,13 @@ impl HostMemory {
         parked
     }
 
-    /// The least number of positions of a content that can be loaded, once it is saved.
+    /// The least number of positions of a content that can be loaded once it is saved.
     fn shortest(&self, content: Content<'_>) -> u32 {
         content.prefix.shortest.max(self.limits.shortest(content.len()))
     }
 
-    /// The entries that must be dropped to make room for a new content of so many bytes: its own beginnings, then those
-    /// of least worth. `None` if these are worth more than the content, or it would never fit.
+    /// The entries that must be dropped to make room for a new content of `bytes` bytes: its own beginnings, then the
+    /// entries of least worth. `None` if these are worth more than the content, or it would never fit.
     fn victims(&self, content: Content<'_>, bytes: u64) -> Option<Vec<Parked>> {
         let shortest = self.shortest(content);
         let CachedPrefix { tokens, namespace, .. } = content.prefix;
@@ -264,19 +266,19 @@ impl HostMemory {
             return None;
         }
         self.moved.restored += u64::from(len);
-        // Used longer ago than anything that is used from now on.
+        // The last use is earlier than any from now on.
         Some(self.insert(Content { prefix, last_use: 0, hits }))
     }
 
     // === Loading ===
 
-    /// From now on until [`Self::count_load`] this entry is not dropped for others.
+    /// Keeps this entry from being dropped for others until [`Self::count_load`].
     pub(super) fn begin_load(&mut self, parked: Parked) {
         self.loading = Some(parked);
     }
 
-    /// An entry serves a sequence at `clock`. Returns all its tokens, and its hits with this one. `None` if there is no
-    /// such entry.
+    /// Notes that an entry serves a sequence at `clock`. Returns all its tokens, and its hits including this one.
+    /// `None` if there is no such entry.
     pub(super) fn serve(&mut self, parked: Parked, clock: u64) -> Option<(&[Token], u32)> {
         let entry = self.entries.iter_mut().find(|entry| entry.parked == parked)?;
         entry.last_use = clock;
@@ -284,7 +286,8 @@ impl HostMemory {
         Some((&entry.tokens, entry.hits))
     }
 
-    /// An entry of `len` positions was loaded in the step being planned, for the sake of `used` of them.
+    /// Counts an entry of `len` positions that is loaded in the step being planned, because `used` of its tokens are
+    /// needed.
     pub(super) fn count_load(&mut self, len: u32, used: u32) {
         self.loading = None;
         self.step_bytes += self.limits.bytes_of(len);
@@ -301,13 +304,13 @@ impl HostMemory {
         ops.push(KvOp::Drop { parked });
     }
 
-    /// Forgets all entries, whatever is counted.
+    /// Forgets all entries and their count, even if the two disagree.
     pub(super) fn forget(&mut self, ops: &mut Vec<KvOp>) {
         ops.extend(self.entries.drain(..).map(|entry| KvOp::Drop { parked: entry.parked }));
         self.used_bytes = 0;
     }
 
-    /// Takes time in proportion to the entries.
+    /// Checks the entries and the count of their bytes, in time in proportion to the entries.
     ///
     /// # Errors
     /// The first contradiction in the count of bytes, as a sentence.

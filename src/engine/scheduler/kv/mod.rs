@@ -1,13 +1,13 @@
 //! The prefix cache: contents of slots, contents parked in host memory, and moves between the two.
 //!
 //! Owns the operations of the next step. Every change of a slot or of an entry in host memory goes through here and
-//! leaves its `KvOp` in that step, so the record and the runner cannot drift apart: operations are always applied, also
-//! when the rows of the step then fail.
+//! leaves its `KvOp` in that step, so the record and the runner cannot drift apart: operations are always applied, even
+//! if the rows of the step then fail.
 //!
-//! Before a slot loses cached content that is nowhere else, the content is saved in host memory if that pays; a
-//! sequence that begins with it later loads it. Preempted sequences mostly come back that way.
+//! Before a slot loses cached content that is nowhere else, the content is saved in host memory if that pays. A
+//! sequence that begins with it later loads it. Most preempted sequences return that way.
 //!
-//! `slots` and `host` are the two tiers, `policy` has the rules that they share, `placement` decides which slot a
+//! `slots` and `host` are the two tiers, `policy` has the rules that they share, and `placement` decides which slot a
 //! sequence gets.
 
 mod host;
@@ -25,19 +25,20 @@ pub(super) use policy::{COPIED_PER_OWN, MIN_COPY, MIN_KEEP, PARKED_PER_OWN};
 use slots::{SlotRecord, Slots};
 use std::cmp::Reverse;
 
-/// Cells taken from a cached slot at a time: every step of a full cache needs a few, and each is an operation.
+/// Smallest number of cells taken from a cached slot at a time: every step of a full cache needs a few, and each taking
+/// is an operation.
 const MIN_EVICT: u32 = 64;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct KvCache {
-    /// The first tier. Outside this folder it is read, and gets the result of the step in flight.
+    /// The first tier. Outside this folder it is only read, and given the result of the step in flight.
     pub(super) slots: Slots,
     /// The second tier.
     pub(super) host: HostMemory,
     /// True if a slot's last positions can be dropped and a part of it copied.
     pub(super) can_truncate: bool,
-    /// For the next step.
+    /// The operations of the next step.
     ops: Vec<KvOp>,
 }
 
@@ -46,7 +47,7 @@ impl KvCache {
         Self { slots: Slots::new(limits), host: HostMemory::new(limits), can_truncate: limits.can_truncate, ops: Vec::new() }
     }
 
-    /// Positions that a slot holds.
+    /// Number of positions that a slot holds.
     pub(super) fn held(&self, slot: Slot) -> u32 {
         self.slots.held(slot)
     }
@@ -57,12 +58,12 @@ impl KvCache {
         std::mem::take(&mut self.ops)
     }
 
-    /// Bytes that the step being planned saves to host memory and loads from there.
+    /// Number of bytes that the step being planned saves to host memory and loads from there.
     pub(super) fn moved_bytes(&self) -> u64 {
         self.host.step_bytes()
     }
 
-    /// Tokens of `wanted` that a slot or the host memory begins with, whether they can be used or not.
+    /// Largest number of tokens of `wanted` with which a slot or an entry in host memory begins, usable or not.
     pub(super) fn longest_seen(&self, wanted: &[Token], namespace: u64) -> u32 {
         let slots = self.slots.iter().map(|slot| self.slots.record(slot).prefix());
         let whole = slots.chain(self.host.prefixes()).map(|prefix| ((), policy::CachedPrefix { shortest: 0, ..prefix }));
@@ -71,7 +72,7 @@ impl KvCache {
 
     // === Room ===
 
-    /// Evicts cached slots, least worth first, until `cells` are free. False if that was not enough.
+    /// Evicts cached slots, least worth first, until `cells` cells are free. Returns false if that was not enough.
     pub(super) fn make_room(&mut self, cells: u32, protected: &[Slot]) -> bool {
         loop {
             let short = cells.saturating_sub(self.slots.free_cells());
@@ -80,13 +81,13 @@ impl KvCache {
             }
             let Some(slot) = self.slots.least_worth(protected) else { return false };
             self.park(slot);
-            // The tail goes first: others may share a beginning.
+            // The tail is dropped first: other sequences may share a beginning.
             let keep = if self.can_truncate { self.held(slot).saturating_sub(short.max(MIN_EVICT)) } else { 0 };
             self.truncate(slot, keep);
         }
     }
 
-    /// Empties every cached slot. False if all were empty.
+    /// Empties every cached slot. Returns false if all were empty.
     pub(super) fn evict_all(&mut self) -> bool {
         let before = self.slots.held_cells();
         let free: Vec<Slot> = self.slots.free().collect();
@@ -99,7 +100,7 @@ impl KvCache {
 
     // === Changes of slots ===
 
-    /// Drops a slot's positions from `keep` on, or all of it where so short a beginning cannot be kept.
+    /// Drops a slot's positions from `keep` on, or all of them if so short a beginning cannot be kept.
     pub(super) fn truncate(&mut self, slot: Slot, keep: u32) {
         let keep = if keep < self.slots.record(slot).shortest { 0 } else { keep };
         if keep < self.held(slot) {
@@ -108,7 +109,7 @@ impl KvCache {
         }
     }
 
-    /// Makes `to` hold the first `len` positions of `from` and nothing else. The caller made room.
+    /// Makes `to` hold the first `len` positions of `from` and nothing else. The caller has made room.
     fn copy(&mut self, from: Slot, to: Slot, len: u32) {
         let source = self.slots.record(from);
         let (held, namespace, last_use, hits) = (source.held[..position(len)].to_vec(), source.namespace, source.last_use, source.hits);
@@ -119,7 +120,7 @@ impl KvCache {
         self.ops.push(KvOp::Copy { from, to, len });
     }
 
-    /// Brings a slot that may hold more than is recorded back to the record, or empties it where only that is possible.
+    /// Cuts a slot that may hold more than is recorded back to the record, or empties it if only that is possible.
     pub(super) fn repair(&mut self, slot: Slot) {
         let held = self.held(slot);
         let keep = if self.can_truncate && held >= self.slots.record(slot).shortest { held } else { 0 };
@@ -139,14 +140,14 @@ impl KvCache {
         self.ops.iter().any(|op| matches!(op, KvOp::Copy { to, .. } if *to == slot))
     }
 
-    /// True if it copies from the slot; see [`Self::is_copied_to`].
+    /// True if the step being planned copies from a slot; see [`Self::is_copied_to`].
     fn is_copied_from(&self, slot: Slot) -> bool {
         self.ops.iter().any(|op| matches!(op, KvOp::Copy { from, .. } if *from == slot))
     }
 
     // === Moves between the tiers ===
 
-    /// Saves a free slot's content before the slot loses it, unless it is too short or others hold it too.
+    /// Saves a free slot's content before the slot loses it, unless it is too short or another slot holds it too.
     pub(super) fn park(&mut self, slot: Slot) {
         let record = self.slots.record(slot);
         let can_cut = self.can_truncate;
@@ -155,13 +156,13 @@ impl KvCache {
         if self.slots.iter().any(|other| other != slot && holds_it(self.slots.record(other))) {
             return;
         }
-        // A content that continues a saved one gets its place: that takes little more memory, and it was asked for
-        // before.
+        // A content that continues a saved one takes its place: that needs little more memory, and the saved one was
+        // asked for before.
         self.save(slot, COPIED_PER_OWN);
     }
 
-    /// Saves a free slot's content, whatever other slots hold; `per_more` as for `CachedPrefix::covers`. The slot of
-    /// highest worth first that is worth saving.
+    /// Saves one free slot's content, whatever other slots hold: the one of highest worth that is worth saving.
+    /// `per_more` as for `CachedPrefix::covers`.
     pub(super) fn park_next(&mut self, per_more: u32) {
         let mut free: Vec<Slot> = self.slots.free().collect();
         free.sort_by_key(|slot| Reverse(self.slots.worth(*slot)));
@@ -186,25 +187,25 @@ impl KvCache {
         self.host.save(slot, content, per_more, &mut self.ops);
     }
 
-    /// Parked content that is worth loading beside the `held` tokens that a slot has in common with `reusable`.
+    /// Parked content that is worth loading, if a slot already has `held` tokens in common with `reusable`.
     fn parked_match(&self, reusable: &[Token], namespace: u64, held: u32) -> Option<ParkedMatch> {
         let found = self.host.longest_match(reusable, namespace, self.slots.reclaimable_cells());
         found.filter(|found| found.len >= held + MIN_COPY)
     }
 
-    /// True if a slot can get parked content in the step being planned. If not, it can in the next.
+    /// True if a slot can get parked content in the step being planned. If not, it can in the next step.
     fn can_load(&self, target: Slot, parked: Parked) -> bool {
         let is_idle = self.slots.iter().all(|slot| self.slots.is_free(slot));
         !self.is_copied_to(target) && !self.is_copied_from(target) && (is_idle || self.host.may_load(parked))
     }
 
     /// Fills a free slot with parked content, for which [`Self::parked_match`] found that there is room. The slot's old
-    /// content is parked if it is more than the `own` tokens that it has in common with the loaded one.
+    /// content is parked if it is long enough beyond the `own` tokens that it has in common with the loaded one.
     ///
-    /// It is not moved to another slot: the source of a copy must stay until the rows of the step.
+    /// The old content is not moved to another slot: the source of a copy must stay until the rows of the step.
     fn load(&mut self, target: Slot, own: u32, found: ParkedMatch) {
         let ParkedMatch { parked, len } = found;
-        // Contents that the target and others lose must not take its place.
+        // Contents that slots lose now must not take the place of this entry.
         self.host.begin_load(parked);
         if self.held(target) >= own + MIN_KEEP {
             self.park(target);
@@ -212,14 +213,14 @@ impl KvCache {
         self.truncate(target, 0);
         let Some((tokens, hits)) = self.host.serve(parked, self.slots.clock()) else { return };
         let (held, whole) = (tokens[..position(len)].to_vec(), count(tokens.len()));
-        // All of it is loaded before it is cut.
+        // The whole entry is loaded before it is cut.
         self.make_room(whole, &[target]);
         self.slots.fill(target, held, hits);
         self.host.count_load(whole, len);
         self.ops.push(KvOp::Load { from: parked, slot: target, len });
     }
 
-    /// A step's loads failed: these slots are empty, and the entries that they were to get are gone.
+    /// Applies the failure of a step's loads: these slots are empty, and the entries that they were to get are gone.
     pub(super) fn not_loaded(&mut self, kv: &[KvOp], slots: &[Slot]) {
         for op in kv {
             if let KvOp::Load { from, slot, .. } = op

@@ -1,8 +1,8 @@
-//! Which slot an admitted sequence gets, and which cached prefix it starts from.
+//! The choice of the slot that an admitted sequence gets, and of the cached prefix it starts from.
 //!
-//! Two aims pull apart: active slots should be packed at the low end (llama.cpp puts only consecutive sequence ids into
+//! Two aims conflict: active slots should be packed at the low end (llama.cpp puts only consecutive sequence ids into
 //! one ubatch of a split KV), and cached contents should survive. A copy inside the KV costs milliseconds where
-//! computing the same positions costs seconds, so it settles both.
+//! computing the same positions costs seconds, so copies serve both aims.
 
 use super::{
     KvCache,
@@ -18,18 +18,18 @@ use std::{cmp::Reverse, iter::once};
 #[derive(Debug, Clone, Copy)]
 struct PlacementTarget {
     slot: Slot,
-    /// Wanted tokens that the slot's content begins with.
+    /// Number of wanted tokens that the slot's content begins with.
     own: u32,
     /// A longer prefix that is worth being brought to the slot.
     better: Option<BetterPrefix>,
 }
 
-/// Where a longer prefix is than the target has.
+/// The place of a longer prefix than the target has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BetterPrefix {
-    /// In another slot.
+    /// It is in another slot.
     Held(SlotMatch),
-    /// In host memory, and more than any slot has.
+    /// It is in host memory, and longer than any slot's.
     Parked(ParkedMatch),
 }
 
@@ -42,21 +42,23 @@ impl BetterPrefix {
 }
 
 impl KvCache {
-    /// Gives a sequence a slot that then holds as much of `reusable` as any slot does, or more that was parked. `None`
-    /// if no slot is free, or the step being planned moves too much already; the next one can place it.
+    /// Gives a sequence a slot, which then holds as much of `reusable` as any slot does, or more that was parked.
+    /// `None` if no slot is free, or if the step being planned moves too much already; the next step can place the
+    /// sequence then.
     pub(in crate::engine::scheduler) fn place(&mut self, id: SequenceId, reusable: &[Token], namespace: u64) -> Option<Slot> {
         let slot = if self.can_truncate { self.place_by_copy(reusable, namespace)? } else { self.place_as_whole(reusable, namespace)? };
         self.slots.assign(slot, id, namespace);
         Some(slot)
     }
 
-    /// The longest prefix of `reusable` that any slot holds, or that is parked and worth loading, tokens.
+    /// Length of the longest prefix of `reusable` that any slot holds, or that is parked and worth loading, tokens.
     pub(in crate::engine::scheduler) fn longest_held(&self, reusable: &[Token], namespace: u64) -> u32 {
         let held = self.slots.longest_match(reusable, namespace, self.slots.iter()).map_or(0, |best| best.len);
         self.parked_match(reusable, namespace, held).map_or(held, |parked| parked.len)
     }
 
-    /// How many of `reusable` [`Self::place`] would find now, tokens; with no slot free, how many are held anywhere.
+    /// Number of tokens of `reusable` that [`Self::place`] would find now; if no slot is free, the number held
+    /// anywhere.
     pub(in crate::engine::scheduler) fn would_find(&self, reusable: &[Token], namespace: u64) -> u32 {
         if self.can_truncate {
             return match self.choose(reusable, namespace) {
@@ -83,7 +85,7 @@ impl KvCache {
     /// 2. If no prefix elsewhere is enough longer than the target's, the target keeps its own.
     /// 3. A parked prefix is loaded, if the step may still move that much.
     /// 4. A prefix of another slot is copied; a slot that gave all of its content is emptied.
-    /// 5. If cells are too short for a copy, a free slot with the match becomes the target itself.
+    /// 5. If there are too few cells for a copy, a free slot with the match becomes the target itself.
     ///
     /// Before the target loses content that no other slot holds, the content is moved aside or parked.
     fn place_by_copy(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
@@ -131,14 +133,14 @@ impl KvCache {
         Some(target)
     }
 
-    /// A slot gave so many tokens to a sequence.
+    /// Notes that a slot gave `len` tokens to a sequence.
     fn served(&mut self, slot: Slot, len: u32) {
         let record = self.slots.record_mut(slot);
         record.hits = if len >= MIN_COPY { record.hits.saturating_add(1) } else { 0 };
     }
 
-    /// Moves a running sequence to a free slot and leaves its own empty. False if there is nothing to move or no room
-    /// for a copy.
+    /// Moves a running sequence to a free slot and empties its own. Returns false if there is nothing to move or no
+    /// room for a copy.
     pub(in crate::engine::scheduler) fn relocate(&mut self, from: Slot, to: Slot) -> bool {
         let len = self.held(from);
         if len == 0 || len > self.slots.reclaimable_cells() {
@@ -154,8 +156,9 @@ impl KvCache {
         true
     }
 
-    /// For KV that can neither be cut nor copied: a free slot whose whole content is a prefix, else an empty one, else
-    /// the one of least worth, emptied. The latter two get parked content if that is a longer prefix.
+    /// Places a sequence in KV that can neither be cut nor copied: in a free slot whose whole content is a prefix, else
+    /// in an empty slot, else in the slot of least worth, which is emptied. An empty slot gets parked content if that
+    /// is a longer prefix.
     fn place_as_whole(&mut self, reusable: &[Token], namespace: u64) -> Option<Slot> {
         let continued = self.continued(reusable, namespace);
         let held = continued.map_or(0, |slot| self.held(slot));
@@ -175,7 +178,7 @@ impl KvCache {
         Some(slot)
     }
 
-    /// The free slot with the longest content that is a prefix as a whole.
+    /// The free slot with the longest content that is, as a whole, a prefix of `reusable`.
     fn continued(&self, reusable: &[Token], namespace: u64) -> Option<Slot> {
         let is_prefix = |slot: &Slot| {
             let record = self.slots.record(*slot);
@@ -184,9 +187,9 @@ impl KvCache {
         self.slots.free().filter(is_prefix).max_by_key(|slot| (self.held(*slot), Reverse(*slot)))
     }
 
-    /// Copies a free slot's content to another free slot whose content is worth less, if its next user drops enough of
-    /// it that no other slot holds; without such a slot it is parked. No other slot is evicted. `reused` is the number
-    /// of tokens that the next user keeps; `source` is not to be overwritten.
+    /// Copies a free slot's content to another free slot whose content is worth less, if the target's next user drops
+    /// enough of it that no other slot holds. Without such a slot the content is parked. No other slot is evicted.
+    /// `reused` is the number of tokens that the next user keeps; `source` must not be overwritten.
     fn move_aside(&mut self, target: Slot, reused: u32, source: Slot) {
         let record = self.slots.record(target);
         let held = count(record.held.len());
@@ -210,7 +213,7 @@ impl KvCache {
         }
     }
 
-    /// The loss if a free slot's content went.
+    /// The loss if a free slot's content were dropped.
     fn loss(&self, slot: Slot) -> Loss {
         match self.held(slot) {
             0 => Loss::Nothing,
@@ -220,7 +223,7 @@ impl KvCache {
     }
 }
 
-/// The loss if a cached content goes, in order: nothing, less than is worth keeping, or its worth.
+/// The loss if a cached content is dropped, in order: nothing, less than is worth keeping, or its worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Loss {
     Nothing,

@@ -1,7 +1,7 @@
 //! The first tier: the record of every slot's content and owner, and the count of cells.
 //!
-//! Rows are held only after they were computed. Copies count in full, though a unified KV shares them. Changes that
-//! need an operation of the runner are made by `KvCache`, which adds it to the next step.
+//! Rows are held only after they were computed. Copies count in full, although a unified KV shares them. `KvCache`
+//! makes the changes that need an operation of the runner, and adds that operation to the next step.
 //!
 //! ```text
 //! cells   |◀─ owned by running ─▶|◀─ cached in free slots ─▶|◀ promised ▶|◀─ free ─▶|
@@ -16,25 +16,25 @@ use crate::engine::{
 };
 use crate::protocol::{SequenceId, Token};
 
-/// One slot's content. Empty: `held` is, and `namespace` and `last_use` mean nothing.
+/// One slot's content. If `held` is empty, `namespace` and `last_use` mean nothing.
 #[derive(Debug, Default)]
 pub(in crate::engine::scheduler) struct SlotRecord {
     /// The tokens whose KV the slot holds, by position.
     pub(in crate::engine::scheduler) held: Vec<Token>,
-    /// Number of them that it must keep if it keeps any (`ModelRunner::shortest`).
+    /// Number of positions that the slot must keep if it keeps any (`ModelRunner::shortest`).
     pub(super) shortest: u32,
-    /// The namespace (API key) that may use it.
+    /// The namespace (API key) that may use the content.
     pub(in crate::engine::scheduler) namespace: u64,
-    /// `Slots::clock` when it last served a sequence.
+    /// `Slots::clock` at the time when the content last served a sequence.
     pub(super) last_use: u64,
-    /// Sequences that its content served since it was computed, in whatever slot.
+    /// Number of sequences that the content served since it was computed, in whatever slot.
     pub(super) hits: u32,
-    /// The running sequence in it; without one the slot is free and its content is cache.
+    /// The running sequence in the slot; without one the slot is free and its content is cache.
     pub(in crate::engine::scheduler) owner: Option<SequenceId>,
 }
 
 impl SlotRecord {
-    /// The beginning that it holds.
+    /// The content as a prefix that may be wanted.
     pub(super) fn prefix(&self) -> CachedPrefix<'_> {
         CachedPrefix { tokens: &self.held, shortest: self.shortest, namespace: self.namespace }
     }
@@ -44,7 +44,7 @@ impl SlotRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SlotMatch {
     pub(super) slot: Slot,
-    /// Tokens in common.
+    /// Number of tokens in common.
     pub(super) len: u32,
 }
 
@@ -53,12 +53,12 @@ pub(super) struct SlotMatch {
 pub(in crate::engine::scheduler) struct Slots {
     records: Vec<SlotRecord>,
     windowed: bool,
-    /// Steps since start.
+    /// Number of completed steps since the start.
     clock: u64,
     kv_cells: u32,
-    /// Sum of all `held`.
+    /// Sum of the lengths of all `held`.
     held_cells: u32,
-    /// Cells for rows that are planned and not yet held.
+    /// Number of cells for rows that are planned and not yet held.
     promised: u32,
 }
 
@@ -84,7 +84,7 @@ impl Slots {
         &mut self.records[index(slot)]
     }
 
-    /// Records one position more than the slot holds, without counting it.
+    /// Records one position more than the slot holds, without counting it: a contradiction, for tests.
     #[cfg(test)]
     pub(in crate::engine::scheduler) fn corrupt(&mut self, slot: Slot) {
         self.record_mut(slot).held.push(Token(0));
@@ -104,7 +104,7 @@ impl Slots {
         self.record(slot).owner.is_none()
     }
 
-    /// Positions that a slot holds.
+    /// Number of positions that a slot holds.
     pub(in crate::engine::scheduler) fn held(&self, slot: Slot) -> u32 {
         count(self.record(slot).held.len())
     }
@@ -115,12 +115,12 @@ impl Slots {
         worth(record.last_use, count(record.held.len()), record.hits)
     }
 
-    /// Steps since start.
+    /// Number of completed steps since the start.
     pub(super) fn clock(&self) -> u64 {
         self.clock
     }
 
-    /// The longest match among `slots`; the first of equals.
+    /// The slot of `slots` with the longest match; the first of equals.
     pub(super) fn longest_match(&self, wanted: &[Token], namespace: u64, slots: impl Iterator<Item = Slot>) -> Option<SlotMatch> {
         let contents = slots.map(|slot| (slot, self.record(slot).prefix()));
         longest_prefix(wanted, namespace, contents).map(|(slot, len)| SlotMatch { slot, len })
@@ -134,35 +134,35 @@ impl Slots {
 
     // === Cells ===
 
-    /// Cells that running sequences hold.
+    /// Number of cells that running sequences hold.
     pub(in crate::engine::scheduler) fn owned_cells(&self) -> u32 {
         self.records.iter().filter(|record| record.owner.is_some()).map(|record| count(record.held.len())).sum()
     }
 
-    /// Cells that slots hold.
+    /// Number of cells that slots hold.
     pub(super) fn held_cells(&self) -> u32 {
         self.held_cells
     }
 
-    /// Cells that neither hold anything nor are promised.
+    /// Number of cells that neither hold anything nor are promised.
     pub(in crate::engine::scheduler) fn free_cells(&self) -> u32 {
         self.kv_cells.saturating_sub(self.held_cells + self.promised)
     }
 
-    /// Cells that could be free if every cached slot were emptied.
+    /// Number of cells that could be free if every cached slot were emptied.
     pub(in crate::engine::scheduler) fn reclaimable_cells(&self) -> u32 {
         self.kv_cells.saturating_sub(self.owned_cells() + self.promised)
     }
 
-    /// Sets cells aside for planned rows. The caller made room.
+    /// Sets cells aside for planned rows. The caller has made room.
     pub(in crate::engine::scheduler) fn promise(&mut self, cells: u32) {
         self.promised += cells;
     }
 
     // === The step in flight ===
 
-    /// Records how many positions the slots must keep now; before the rows of the step in flight are recorded or given
-    /// up.
+    /// Records the number of positions that each slot must keep now. Called before the rows of the step in flight are
+    /// recorded or given up.
     pub(in crate::engine::scheduler) fn learn_shortest(&mut self, shortest: impl Fn(Slot) -> u32) {
         if self.windowed {
             for slot in self.iter() {
@@ -171,7 +171,7 @@ impl Slots {
         }
     }
 
-    /// The rows of the step in flight were computed.
+    /// Records that the rows of the step in flight were computed.
     pub(in crate::engine::scheduler) fn commit(&mut self, rows: &[Row]) {
         for row in rows {
             let record = &mut self.records[index(row.slot)];
@@ -183,14 +183,14 @@ impl Slots {
         self.clock += 1;
     }
 
-    /// The step in flight failed: its rows need no cells any more.
+    /// Notes that the step in flight failed: its rows need no cells any more.
     pub(in crate::engine::scheduler) fn abandon(&mut self) {
         self.promised = 0;
     }
 
     // === Owners ===
 
-    /// A sequence runs in a slot from now on.
+    /// Records that a sequence runs in a slot from now on.
     pub(super) fn assign(&mut self, slot: Slot, id: SequenceId, namespace: u64) {
         let clock = self.clock;
         let record = self.record_mut(slot);
@@ -199,24 +199,24 @@ impl Slots {
         record.last_use = clock;
     }
 
-    /// Its sequence has gone; its content is cache from now on.
+    /// Records that a slot's sequence has left it; the content is cache from now on.
     pub(in crate::engine::scheduler) fn release(&mut self, slot: Slot) {
         self.record_mut(slot).owner = None;
         self.touch(slot);
     }
 
-    /// Its content was used now.
+    /// Records that a slot's content was used now.
     pub(super) fn touch(&mut self, slot: Slot) {
         self.record_mut(slot).last_use = self.clock;
     }
 
     // === Changes that leave an operation (`KvCache`) ===
 
-    /// Records that a slot holds this and nothing else.
+    /// Records that a slot holds these tokens and nothing else.
     pub(super) fn fill(&mut self, slot: Slot, held: Vec<Token>, hits: u32) {
         self.cut(slot, 0);
         self.held_cells += count(held.len());
-        // Until the runner says more.
+        // Assumed until the runner reports the number.
         let shortest = if self.windowed { count(held.len()) } else { 0 };
         let record = self.record_mut(slot);
         record.held = held;
@@ -235,7 +235,7 @@ impl Slots {
         self.held_cells -= dropped;
     }
 
-    /// Records that all are empty and free, whatever was recorded.
+    /// Records that all slots are empty and free, whatever was recorded.
     pub(super) fn forget(&mut self) {
         self.records.iter_mut().for_each(|record| *record = SlotRecord::default());
         self.held_cells = 0;
@@ -256,7 +256,7 @@ impl Slots {
     }
 }
 
-/// A slot's place in `Slots::records`.
+/// A slot's index in `Slots::records`.
 fn index(slot: Slot) -> usize {
     position(slot.0)
 }

@@ -1,11 +1,11 @@
-//! Guessing ahead: exact rows, what is kept, and when there are none.
+//! Guessing ahead: the exact rows, the tokens that are kept, and the conditions under which there are no drafts.
 
 use super::*;
 use crate::engine::runner::Row;
 
 const DRAFT: [Token; 3] = [Token(7001), Token(7002), Token(7003)];
 
-/// A bench with a sequence that has computed its prompt of five tokens and one step more, which took 10 ms.
+/// A bench with a sequence that has computed its prompt of five tokens and one more step, which took 10 ms.
 fn decoding(limits: Limits) -> Bench {
     let mut bench = Bench(Scheduler::new(limits, 3.0).with_drafts(8));
     bench.submit(1, &text(1, 5));
@@ -77,7 +77,7 @@ fn a_sequence_that_ends_within_a_draft_leaves_its_rows_as_cache() {
 #[test]
 fn nothing_is_guessed_beyond_the_end_or_without_room() {
     let mut bench = decoding(limits(2, 16, 9));
-    // Of nine positions the last one is never computed: 6 is next, 7 may be guessed.
+    // The last of the nine positions is never computed: position 6 is the next one, and 7 may be guessed.
     bench.0.propose(SequenceId(1), DRAFT.to_vec());
     assert_eq!(bench.plan().rows.len(), 2);
 
@@ -116,7 +116,7 @@ fn a_step_that_fails_forgets_its_drafts() {
 }
 
 /// Runs `steps` steps in which drafts as long as requested are right, or wrong from the first token on. A step takes 10
-/// ms and `per_row` ms for each row of a draft. Returns the tokens that came of it.
+/// ms and `per_row` ms for each row of a draft. Returns the number of tokens sampled.
 fn run(bench: &mut Bench, steps: u32, is_right: bool, per_row: u64) -> usize {
     let mut tokens = 0;
     for _ in 0..steps {

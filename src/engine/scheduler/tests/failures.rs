@@ -1,4 +1,4 @@
-//! Steps that failed, and who pays for them.
+//! Steps that failed, and the sequences that fail or continue after them.
 
 use super::*;
 

@@ -4,7 +4,7 @@ use super::*;
 
 const FORCED: [Token; 3] = [Token(7001), Token(7002), Token(7003)];
 
-/// Positions, and whether logits are wanted, of a sequence's rows in a step.
+/// For each row of a sequence in a step, its position, and true if its logits are wanted.
 fn rows_of(step: &Step, id: u64) -> Vec<(u32, bool)> {
     step.rows.iter().filter(|row| row.seq == SequenceId(id)).map(|row| (row.pos, row.sample)).collect()
 }
@@ -41,7 +41,7 @@ fn what_does_not_fit_into_a_step_waits_for_the_next_and_everybody_gets_a_row() {
 
 #[test]
 fn forced_tokens_leave_the_cells_that_others_need_for_their_next_row() {
-    // Two prompts of 6 positions and two sampled tokens leave no cell for more than those.
+    // Two prompts of 6 positions and two sampled tokens leave no cell for further ones.
     let mut bench = Bench::new(Limits { kv_cells: 14, ..limits(2, 16, 14) });
     bench.submit(1, &text(1, 6));
     bench.submit(2, &text(2, 6));

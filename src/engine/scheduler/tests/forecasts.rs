@@ -1,4 +1,4 @@
-//! A forecast for a request is what then happens to it, and a forecast changes nothing.
+//! A request gets what its forecast says, and a forecast changes nothing.
 
 use super::*;
 use crate::protocol::{Forecast, Prospect};
@@ -8,7 +8,7 @@ fn forecast_for(bench: &Bench, prompts: &[&[Token]], choices: u32) -> Forecast {
     bench.0.forecast(&Prospect { prompts, choices, namespace: 0, scored: false })
 }
 
-/// Submits, and says what the cache supplied.
+/// Submits a sequence, and returns the number of tokens that the cache supplied.
 fn cached(bench: &mut Bench, id: u64, prompt: &[Token]) -> u32 {
     bench.submit(id, prompt);
     bench.plan();
@@ -21,7 +21,7 @@ fn the_cached_tokens_of_a_forecast_are_those_that_the_request_then_gets() {
     let prompts = [
         long.clone(),
         joined(&[&long[..80], &text(2, 10)]),
-        // Less in common than is worth a copy.
+        // The common beginning is too short to be worth a copy.
         joined(&[&long[..20], &text(3, 50)]),
         text(4, 30),
         long[..50].to_vec(),
@@ -109,7 +109,7 @@ fn rows_of_those_before_are_counted_and_nothing_is_timed_before_it_was_measured(
 fn an_idle_engine_computes_a_prompt_at_the_measured_rate_and_then_a_token_a_step() {
     let mut bench = Bench::new(limits(2, 10, 500));
     bench.submit(1, &text(1, 100));
-    // Ten rows and 10 ms each, then decode steps of as long.
+    // Ten steps of ten rows take 10 ms each; decode steps then take as long.
     for _ in 0..10 {
         bench.step(&[]);
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Three sequences in slots 0 to 2, each with a prompt of so many tokens, computed.
+/// Three sequences in slots 0 to 2, each with a computed prompt of `prompt` tokens.
 fn three_running(limits: Limits, prompt: u32) -> Bench {
     let mut bench = Bench::new(limits);
     for id in 1..=3 {

@@ -1,4 +1,4 @@
-//! What idle time saves for the next start, and what that start takes over.
+//! Contents that are saved in idle time for the next start, and contents that that start takes over.
 
 use super::parking::{drop_of, load, save, swapping};
 use super::*;
@@ -7,7 +7,7 @@ fn content(tokens: &[Token]) -> ParkedContent {
     ParkedContent { tokens: tokens.to_vec(), namespace: 0, hits: 2 }
 }
 
-/// Saves all that is worth it, as an idle engine does; the operations of each step.
+/// Saves all contents that are worth it, as an idle engine does. Returns the operations of each step.
 fn park_all(bench: &mut Bench, at_last: bool) -> Vec<Vec<KvOp>> {
     let mut steps = Vec::new();
     while let Some(planned) = bench.0.park_idle(at_last) {
@@ -29,7 +29,7 @@ fn an_idle_engine_saves_what_each_slot_holds_once() {
         bench.step(&[1, 2, 3]);
     }
 
-    // Content that is long is worth more; 20 tokens are worth nothing.
+    // The longer content is worth more and is saved first; 20 tokens are not worth saving.
     assert_eq!(park_all(&mut bench, false), [[save(1, 0)], [save(0, 1)]]);
     assert_eq!(park_all(&mut bench, true), Vec::<Vec<KvOp>>::new());
     assert_eq!(bench.0.parked(Parked(0)), Some(ParkedContent { hits: 0, ..content(&text(2, 150)) }));

@@ -1,4 +1,4 @@
-//! Sequences that wait a step while others go on.
+//! Sequences that wait for a step while others continue.
 
 use super::*;
 

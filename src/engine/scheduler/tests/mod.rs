@@ -1,4 +1,5 @@
-//! Exact steps for exact situations; what holds in every situation is tested against the fake runner in `tests/it`.
+//! Exact steps for exact situations. The properties that hold in every situation are tested with the fake runner in
+//! `tests/it`.
 
 mod drafts;
 mod failures;
@@ -14,10 +15,10 @@ use super::*;
 use crate::engine::runner::{KvOp, Parked, Row, Slot, Step, StepError, SwapLimits};
 use std::{ops::Range, time::Duration};
 
-/// What a step takes where nothing else is said.
+/// The time of a step, if a test gives no other.
 const STEP: Duration = Duration::from_millis(10);
 
-/// What is sampled everywhere.
+/// The token that every sequence samples.
 const NEXT: Token = Token(9999);
 
 fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
@@ -34,7 +35,7 @@ fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
     }
 }
 
-/// Tokens that no other `seed` has.
+/// A text of `len` tokens that no other `seed` has.
 fn text(seed: u32, len: u32) -> Vec<Token> {
     (0..len).map(|i| Token(seed * 1000 + i)).collect()
 }
@@ -43,7 +44,7 @@ fn joined(parts: &[&[Token]]) -> Vec<Token> {
     parts.concat()
 }
 
-/// A scheduler and what tests do with it.
+/// A scheduler with the operations that tests use.
 struct Bench(Scheduler);
 
 impl Bench {
@@ -62,12 +63,12 @@ impl Bench {
         step
     }
 
-    /// Completes a step in which each sequence that is sampled gets these tokens more.
+    /// Completes a step in which each sequence that is sampled also gets these forced tokens.
     fn force(&mut self, step: &Step, forced: &[Token]) {
         self.force_if(|_| true, step, forced);
     }
 
-    /// Completes a step in which this sequence, if it is sampled, gets these tokens more.
+    /// Completes a step in which this sequence, if it is sampled, also gets these forced tokens.
     fn force_one(&mut self, id: u64, step: &Step, forced: &[Token]) {
         self.force_if(|sampled| sampled == SequenceId(id), step, forced);
     }
@@ -111,7 +112,7 @@ impl Bench {
         step
     }
 
-    /// Computes a prompt whole, samples once, and leaves it as cache.
+    /// Computes a whole prompt, samples once, and leaves the content as cache.
     fn compute_and_finish(&mut self, id: u64, tokens: &[Token]) {
         self.submit(id, tokens);
         while self.0.sequences.contains_key(&SequenceId(id)) {
@@ -120,7 +121,7 @@ impl Bench {
     }
 }
 
-/// Rows of `tokens` at `range`; the last token of the sequence samples.
+/// The rows of `tokens` at the positions `range`; the last token of the sequence samples.
 fn chunk(seq: u64, slot: u32, tokens: &[Token], range: Range<u32>) -> Vec<Row> {
     let last = count(tokens.len()) - 1;
     let token = |pos| tokens[lengths::position(pos)];
@@ -131,7 +132,7 @@ fn decode(seq: u64, slot: u32, pos: u32) -> Row {
     Row { seq: SequenceId(seq), slot: Slot(slot), pos, token: NEXT, sample: true }
 }
 
-/// The rows are put in order of slots.
+/// A step; its rows are put in order of slots.
 fn step(kv: &[KvOp], rows: &[Vec<Row>]) -> Step {
     let mut rows = rows.concat();
     rows.sort_by_key(|row| row.slot);
@@ -241,7 +242,7 @@ fn what_only_the_lowest_slot_holds_is_moved_to_the_highest_empty_one_first() {
     let kv = [copy(0, 3, 100), truncate(0, 0)];
     assert_eq!(bench.step(&[2]), step(&kv, &[chunk(2, 0, &prompt, 0..5)]));
 
-    // It comes back as a whole, so nothing stays behind; the few tokens of the other are not worth a copy.
+    // The whole content moves back, so its old slot is emptied; the few tokens in the other slot are not worth a copy.
     let prompt = joined(&[&text(1, 100), &text(3, 2)]);
     bench.submit(3, &prompt);
     let kv = [copy(3, 0, 100), truncate(3, 0)];
@@ -331,12 +332,12 @@ fn when_cells_run_out_the_latest_admission_gives_way_and_is_computed_again_later
     bench.step(&[]);
     bench.step(&[]);
 
-    // 24 cells are held; the second has sampled three times and computed two of these.
+    // 24 cells are held; sequence 2 has sampled three tokens and computed two of them.
     assert_eq!(bench.step(&[]), step(&[truncate(1, 0)], &[vec![decode(1, 0, 12)]]));
     let stats = bench.0.stats();
     assert_eq!((stats.gauges.running, stats.gauges.waiting, stats.totals.preemptions, stats.gauges.kv_cells_used), (1, 2, 1, 13));
 
-    // It is the next one to be admitted, and nobody passes.
+    // Sequence 2 is the next one to be admitted, and no other passes it.
     bench.step(&[1]);
     let resumed = joined(&[&b, &[NEXT; 3]]);
     let both = [chunk(2, 0, &resumed, 0..13), chunk(3, 1, &text(3, 2), 0..2)];
@@ -368,7 +369,7 @@ fn a_sequence_is_admitted_when_its_tokens_and_the_next_of_everybody_fit() {
         bench.submit(1, &text(1, 9));
         bench.step(&[]);
 
-        // The first has 10 tokens by now.
+        // Sequence 1 has 10 tokens by now.
         bench.submit(2, &text(2, len));
         bench.plan();
 

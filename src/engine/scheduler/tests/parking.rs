@@ -1,9 +1,9 @@
-//! What is parked in host memory, what goes for it, and how it comes back.
+//! Contents that are parked in host memory, the entries that are dropped for them, and the ways they come back.
 
 use super::*;
 use crate::protocol::Prospect;
 
-/// One slot, or more, of 200 positions, and room for so many parked ones of a byte each.
+/// Limits with `slots` slots of 200 positions, and host memory for `positions` positions of a byte each.
 pub(super) fn swapping(slots: u32, positions: u64) -> Limits {
     Limits {
         swap: SwapLimits { bytes: positions, entry_bytes: 0, cell_bytes: 1, window: u32::MAX, passed_cell_bytes: 0 },
@@ -23,7 +23,7 @@ pub(super) fn drop_of(parked: u64) -> KvOp {
     KvOp::Drop { parked: Parked(parked) }
 }
 
-/// Computes a prompt to its end; the KV operations of its first step.
+/// Computes a prompt to its end. Returns the KV operations of its first step.
 fn kv_of(bench: &mut Bench, id: u64, prompt: &[Token]) -> Vec<KvOp> {
     bench.submit(id, prompt);
     let kv = bench.step(&[id]).kv;
@@ -65,7 +65,7 @@ fn too_little_and_what_another_slot_holds_are_not_saved() {
     assert_eq!(bench.plan().kv, [truncate(0, 0)], "the other still holds it");
 }
 
-/// Room for long contents in `slots`, and for as many parked.
+/// Limits with room for long contents in `slots` slots, and for parked contents of 4,000 positions.
 fn long_texts(slots: u32) -> Limits {
     Limits { swap: swapping(slots, 4000).swap, ..limits(slots, 2048, 2048) }
 }
@@ -166,7 +166,7 @@ fn when_the_swap_space_is_full_what_is_worth_the_least_goes_and_nothing_goes_for
     bench.compute_and_finish(1, &text(1, 100));
     kv_of(&mut bench, 2, &text(2, 100));
     for id in 3..6 {
-        // The first is asked for again and again, each time after something short.
+        // The first content is asked for again and again, each time after something short.
         kv_of(&mut bench, id, &joined(&[&text(1, 100), &text(3, 3)]));
         kv_of(&mut bench, id + 10, &text(9, 5));
     }
@@ -200,7 +200,7 @@ fn a_preempted_sequence_is_loaded_and_not_computed_again() {
     assert_eq!(resumed.rows.len(), 1, "but for the token that was sampled last");
 }
 
-/// Leaves these as parked content, in this order, and all slots empty.
+/// Parks these contents in this order, and empties all slots.
 fn park_all(bench: &mut Bench, contents: &[&[Token]]) {
     for (id, content) in (1000..).zip(contents) {
         bench.compute_and_finish(id, content);
@@ -304,7 +304,7 @@ fn who_cannot_get_parked_content_computes_it_and_nobody_tries_again() {
 
 #[test]
 fn only_the_first_content_of_a_step_may_be_large() {
-    // A hundred positions of a MiB each are more than a step moves.
+    // A hundred positions of one MiB each are more than a step moves.
     let swap = SwapLimits { bytes: 1 << 40, entry_bytes: 0, cell_bytes: 1 << 20, window: u32::MAX, passed_cell_bytes: 0 };
     let mut bench = Bench::new(Limits { swap, ..swapping(2, 0) });
     bench.submit(1, &text(1, 100));

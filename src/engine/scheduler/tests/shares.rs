@@ -1,4 +1,4 @@
-//! Which prompts get the rows of a step, and how many.
+//! The prompts that get the rows of a step, and the number of rows that each gets.
 
 use super::*;
 
