@@ -137,7 +137,6 @@ pub(super) struct Aftermath<'a> {
 /// 2. If there is no such work, work that had proved itself may be the cause. It is not blamed if other work waited,
 ///    because the engine's report that it began with waiting work may be lost.
 /// 3. If there is no such work either, waiting work may be the cause.
-/// 3. If there is none of that either, waiting work may be the cause.
 pub(super) fn judge(works: impl IntoIterator<Item = Work>, cause: DeathCause) -> DeathVerdict {
     let works: Vec<Work> = works.into_iter().filter(Work::is_sent).collect();
     let of = |stages: &[Stage]| works.iter().filter(|work| stages.contains(&work.stage)).map(|work| work.content).collect();
