@@ -216,8 +216,7 @@ impl<'m> LlamaRunner<'m> {
         if !self.limits.windowed {
             return 0;
         }
-        // All positions from `oldest` on are there (`llama_kv_cache::apply_ubatch`); the next row attends to
-        // `window - 1`.
+        // All positions from `oldest` on are there (`llama_kv_cache::apply_ubatch`); a row attends to `window - 1`.
         match u32::try_from(self.context.kv_cache_seq_pos_min(id(slot))) {
             Ok(oldest) if oldest > 0 => oldest + self.sizes.window.saturating_sub(1),
             _ => 0,
@@ -248,8 +247,7 @@ impl<'m> LlamaRunner<'m> {
         Ok(false)
     }
 
-    /// Copies the first `len` positions of a slot. `from` and `to` differ, and `from` holds at least `len`, which is
-    /// not 0.
+    /// Copies the first `len` positions, ≥ 1, of `from`, which holds at least as many, to another slot.
     fn copy(&mut self, from: usize, to: usize, len: u32) -> Result<(), StepError> {
         let cells_per_slot = self.limits.max_model_len;
         let in_use = self.held[from];
@@ -432,8 +430,7 @@ impl ModelRunner for LlamaRunner<'_> {
                 self.held = held;
                 self.learn_threads(&step.rows, begun.elapsed());
             }
-            // After a failed batch, some of its graphs may have been computed and stay in memory (`llama.h`,
-            // `llama_decode`).
+            // A failed batch may leave some computed graphs in memory (`llama.h`, `llama_decode`).
             Err(_) => step.rows.iter().for_each(|row| self.measure(row.slot.0 as usize)),
         }
         decoded
@@ -453,8 +450,7 @@ impl ModelRunner for LlamaRunner<'_> {
     }
 }
 
-/// Splits the rows into those evaluated first (chunks of prompts) and second (decode rows), when each slot has a KV
-/// stream.
+/// Splits the rows into two evaluations when each slot has a KV stream: chunks of prompts, then decode rows.
 ///
 /// In one batch, llama.cpp would cut the first row off each chunk, put it among the decode rows, and have all of them
 /// attend over as many cells as the longest of them has. Evaluated apart, decode rows attend to their own cells only.
@@ -474,8 +470,7 @@ fn parts(rows: &[Row]) -> [Vec<usize>; 2] {
     })
 }
 
-/// True if the times of steps with such rows can be compared. Steps with prompts or drafts cannot: each has another
-/// shape.
+/// True if times of steps with such rows can be compared. With prompts or drafts each step has another shape.
 fn are_comparable(rows: &[Row]) -> bool {
     rows.windows(2).all(|pair| pair[0].slot != pair[1].slot)
 }
