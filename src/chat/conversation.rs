@@ -17,11 +17,11 @@ pub const CALL_ID: &str = "tool_call_id";
 /// The messages so far, oldest first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conversation {
-    /// The messages.
+    /// The messages, oldest first.
     pub messages: Vec<Message>,
 }
 
-/// One message.
+/// One message of a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// The author's role.

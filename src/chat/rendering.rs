@@ -32,7 +32,7 @@ pub struct ChatInput {
 /// A prompt. It is to be tokenized with BOS added unless it is there (`add_special`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderedPrompt {
-    /// The text.
+    /// The text of the prompt.
     pub text: String,
     /// Byte offsets within `text`, rising. A control token that spans one of them is a user's words, and must be no
     /// token ([`SpecialText::RecognisedOutside`](crate::protocol::SpecialText::RecognisedOutside)).

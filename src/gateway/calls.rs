@@ -264,7 +264,7 @@ impl OpenCalls {
         }
     }
 
-    /// Counts a tick. Returns for how many ticks the present engine has owed answers and given none. A single answer
+    /// Counts a tick. Returns the number of ticks for which the engine has owed answers and given none. A single answer
     /// may take [`PATIENCE`] times as long, because the engine works on other calls first.
     pub(super) fn on_tick(&mut self) -> u32 {
         self.forget_abandoned();

@@ -97,7 +97,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 /// The death of one engine, with all that is known about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
-    /// The cause.
+    /// The cause of the death.
     pub cause: DeathCause,
     /// Details beyond the cause, if there are any; may name files.
     pub detail: Option<String>,

@@ -70,7 +70,7 @@ pub(super) struct EmbedCaller {
     pub(super) key: u64,
     /// The sender by which the caller gets the vectors.
     pub(super) reply: VectorSender,
-    /// One of [`MAX_REQUESTS`] permits.
+    /// The request's permit, one of [`MAX_REQUESTS`].
     pub(super) permit: OwnedSemaphorePermit,
 }
 

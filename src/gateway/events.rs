@@ -6,7 +6,7 @@
 use crate::protocol::SequenceOutput;
 use tokio::sync::mpsc;
 
-/// News of one choice of a generation.
+/// An output of one choice of a generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerationEvent {
     /// Index into the submitted sequences.

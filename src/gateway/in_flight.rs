@@ -66,7 +66,7 @@ impl LiveSequence {
         self.emit(SequenceOutput { finish: Some(finish), ..SequenceOutput::empty(self.request.id) });
     }
 
-    /// Takes in one report and passes its news on to the client. True if the sequence has finished.
+    /// Takes in one report and passes its new parts on to the client. True if the sequence has finished.
     fn on_output(&mut self, mut output: SequenceOutput) -> bool {
         if !output.tokens.is_empty() {
             self.work.on_tokens();
@@ -184,8 +184,8 @@ impl InFlight {
         requests
     }
 
-    /// Passes a step's news on and returns how many sequences finished. A sequence that finishes well is no suspect any
-    /// more. News of an unknown sequence (cancelled meanwhile) is dropped.
+    /// Passes a step's outputs on and returns how many sequences finished. A sequence that finishes well is no suspect
+    /// any more. An output of an unknown sequence (cancelled meanwhile) is dropped.
     pub(super) fn on_report(&mut self, outputs: Vec<SequenceOutput>, quarantine: &mut Quarantine) -> u32 {
         let mut finished = 0;
         for output in outputs {

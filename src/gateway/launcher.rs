@@ -23,7 +23,7 @@ pub trait Launcher: Send + 'static {
 pub struct Launched<C> {
     /// The connection; closing it asks the engine to end.
     pub stream: UnixStream,
-    /// The engine itself.
+    /// The running engine: waits for its end, or kills it.
     pub child: C,
 }
 

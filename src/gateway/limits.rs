@@ -16,7 +16,7 @@ use std::{num::NonZeroU32, time::Duration};
 /// The quota that a caller has left after a request was let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Requests per minute.
+    /// Limit of requests per minute.
     pub limit: u32,
     /// Requests that could follow at once.
     pub remaining: u32,
@@ -28,7 +28,7 @@ pub struct Allowance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit} requests per minute are used up")]
 pub struct Limited {
-    /// Requests per minute.
+    /// Limit of requests per minute.
     pub limit: u32,
     /// Time until the next request will be let through.
     pub retry_after: Duration,

@@ -36,7 +36,7 @@ pub(super) struct LoadWatch {
     /// Share done, 0–1, as the engine reported.
     told: f32,
     ticks: u32,
-    /// True if the kernel has ever told the work of the process.
+    /// True if the kernel has ever reported the work of the process.
     is_seen: bool,
 }
 

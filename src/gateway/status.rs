@@ -49,11 +49,11 @@ pub(super) struct StatusBoard {
     pub(super) stats: watch::Sender<EngineStats>,
     /// Gives out the places of sequences.
     pub(super) admission: Admission,
-    /// Permits of calls.
+    /// Permits of open calls, one for each.
     pub(super) text_calls: Arc<Semaphore>,
     /// Permits of the calls' texts, one for each KiB begun.
     pub(super) text_kib: Arc<Semaphore>,
-    /// Permits of requests for vectors.
+    /// Permits of requests for vectors, one for each.
     pub(super) embeds: Arc<Semaphore>,
     pub(super) fingerprints: Fingerprints,
     next_sequence: AtomicU64,

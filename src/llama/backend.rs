@@ -16,8 +16,8 @@ use std::{
     sync::{Mutex, OnceLock},
 };
 
-/// Held while llama.cpp loads a model or opens a context: opening a context writes to its model, and complaints are
-/// kept globally.
+/// A lock that is held while llama.cpp loads a model or opens a context: opening a context writes to its model, and
+/// logged errors are kept globally.
 pub(super) static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
 /// llama.cpp's process-wide state, initialised by the first caller and never torn down: it lasts until the process

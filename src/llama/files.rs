@@ -54,7 +54,7 @@ impl<'a> Files<'a> {
     /// while.
     ///
     /// # Errors
-    /// As [`Self::find`].
+    /// The errors of [`Self::find`].
     pub(super) fn check(&self) -> Result<(), LoadError> {
         for file in self.opened {
             let by_name = self.opened.len() > 1 && self._links.is_none();

@@ -74,7 +74,7 @@ pub(super) struct LoadedFile {
 }
 
 impl GeneratingModel {
-    /// The vocabulary.
+    /// The tokenizer of the model's vocabulary.
     #[must_use]
     pub fn tokenizer(&self) -> Arc<LlamaTokenizer> {
         Arc::clone(&self.file.tokenizer)
@@ -163,7 +163,7 @@ impl GeneratingModel {
 }
 
 impl EmbeddingModel {
-    /// The vocabulary.
+    /// The tokenizer of the model's vocabulary.
     #[must_use]
     pub fn tokenizer(&self) -> Arc<LlamaTokenizer> {
         Arc::clone(&self.file.tokenizer)

@@ -15,9 +15,9 @@ static COMPLAINTS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 pub(super) enum Level {
     /// Information, debugging, and continued lines.
     Detail,
-    /// Something is degraded.
+    /// A warning: something is degraded.
     Warning,
-    /// Something failed.
+    /// An error: something failed.
     Error,
 }
 

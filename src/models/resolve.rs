@@ -25,7 +25,7 @@ pub enum ResolveError {
     /// The model looks like a path, and there is no file.
     #[error("there is no file {path}")]
     NoFile {
-        /// The path.
+        /// The path, as the user gave it.
         path: String,
     },
     /// The model looks like a name, and there is no folder to search for it.
@@ -34,7 +34,7 @@ pub enum ResolveError {
     /// The model looks like a name, and no known model and no file has it.
     #[error("there is no model {name:?}{meant}; `llamero models` lists those known, and any GGUF file can be given by its path")]
     Unknown {
-        /// The name.
+        /// The name, as the user gave it.
         name: String,
         /// A suggestion to insert into the message, or nothing.
         meant: String,

@@ -20,7 +20,7 @@ use std::{
 /// The folder of models, and the sources from which they are fetched.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// The models folder.
+    /// The folder of downloaded models.
     pub folder: ModelsFolder,
     pub(super) hub: Hub,
     pub(super) pips: Vec<Pip>,

@@ -109,8 +109,8 @@ fn count(record: &GenerationRecord) {
     }
 }
 
-/// (total time - time of first token) / (completion tokens - 1), s. With several choices, the completion tokens are
-/// those of the average choice, since choices run side by side.
+/// (time of the end - time of the first token) / (completion tokens - 1), s. With several choices, the completion
+/// tokens are those of the average choice, since choices run side by side.
 fn time_per_output_token(record: &GenerationRecord) -> Option<f64> {
     let per_choice = approximate(record.completion_tokens) / approximate(u64::try_from(record.choices).ok()?);
     let decoding = record.total.saturating_sub(record.first_token?);

@@ -102,7 +102,7 @@ pub struct EngineReading {
 /// Another recorder is installed already.
 pub fn install(model_name: &str) -> Result<(), BuildError> {
     // One call at a time: the recorder is set before the handle is kept. Poison means that another call panicked;
-    // `HANDLE` tells how far it came.
+    // then `HANDLE` shows whether it had finished.
     let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if HANDLE.get().is_some() {
         return Ok(());

@@ -13,7 +13,7 @@ pre{background:#f6f6f6;padding:1em;overflow:auto}svg{width:100%;height:auto}";
 /// The page as HTML.
 ///
 /// # Errors
-/// None that is known.
+/// None is known.
 pub(super) fn page(report: &Report, run: &BenchRun) -> anyhow::Result<String> {
     let groups: Vec<Group> = report.groups.keys().copied().collect();
     let well = |group: Group| run.records.iter().filter(move |record| record.group == group && record.error.is_none());

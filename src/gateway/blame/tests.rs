@@ -17,7 +17,7 @@ fn set(contents: &[u64]) -> BTreeSet<Fingerprint> {
     contents.iter().copied().map(Fingerprint).collect()
 }
 
-/// The verdict on `works`: causes, bystanders, the blamed content, and whether the engine had no other content.
+/// The verdict on `works`: causes, bystanders, the blamed content, and true if the engine had no other content.
 fn judged(works: &[(u64, Stage)]) -> (BTreeSet<Fingerprint>, BTreeSet<Fingerprint>, Option<u64>, bool) {
     let works = works.iter().map(|(content, stage)| work(*content, *stage));
     let DeathVerdict { causes, bystanders, blamed, is_alone, is_kill: _ } = judge(works, FAULT);
@@ -355,7 +355,7 @@ proptest! {
         prop_assert!(server.deaths.values().all(|deaths| *deaths <= 2), "{:?}", server.deaths);
     }
 
-    /// A content that ends engines at a later token ends three at most, and costs nobody else anything.
+    /// A content that ends engines at a later token ends at most three, and other work is not affected.
     #[test]
     fn what_ends_engines_at_a_token_costs_three_of_them_and_nobody_else_anything(
         goods in prop::collection::vec((0_u32..12, good()), 1..24), bad in (0_u32..12, 1_u32..40), at in any::<prop::sample::Index>(),

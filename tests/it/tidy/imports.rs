@@ -43,13 +43,13 @@ pub(super) const LAYERS: [Layer; 18] = [
     Layer { module: "fair_queue", may_name: &[] },
     Layer { module: "field_path", may_name: &[] },
     Layer { module: "priority", may_name: &[] },
-    // Before either runs.
+    // Parts that are used before either process runs.
     Layer { module: "config", may_name: &["protocol", "build_info"] },
     Layer { module: "models", may_name: &["protocol", "config"] },
     Layer { module: "build_info", may_name: &[] },
 ];
 
-/// Whether `module` has a file under `src/`.
+/// True if `module` has a file under `src/`.
 pub(super) fn exists(root: &Path, module: &str) -> bool {
     let path = root.join("src").join(module.replace("::", "/"));
     path.with_extension("rs").is_file() || path.join("mod.rs").is_file()
