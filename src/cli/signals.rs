@@ -1,7 +1,7 @@
 //! The signals that a server obeys: SIGTERM and SIGINT stop it, SIGHUP makes it read its key file again.
 //!
-//! Owns the signal handlers, from before the configuration is read: without them, these signals would be ignored as
-//! process 1 of a container, and would end any other process at once. `serve` decides what happens after a stop signal.
+//! Owns the signal handlers, from before the configuration is read: without them, process 1 of a container would ignore
+//! these signals, and any other process would be ended at once. After a stop signal, `serve` decides the next step.
 
 use crate::gateway::keys::KeyRing;
 use std::{io, sync::Arc, time::Duration};

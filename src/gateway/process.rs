@@ -199,7 +199,7 @@ impl EngineChild for EngineProcess {
         let cause = match self.child.wait().await {
             Ok(status) => DeathCause::of_exit(status),
             Err(error) => {
-                // The exit status was taken elsewhere (SIGCHLD ignored): the process has ended, but the cause is unknown.
+                // The exit status was taken elsewhere (SIGCHLD ignored): the process has ended by an unknown cause.
                 tracing::warn!(%error, "no exit status of the engine");
                 DeathCause::Exit(-1)
             }

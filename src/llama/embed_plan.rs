@@ -37,8 +37,8 @@ const BATCH_TOKENS_ON_GPU: u32 = 2048;
 /// length.
 const DEFAULT_MAX_INPUT_ON_CPU: u32 = 2048;
 const DEFAULT_MAX_INPUT_ON_GPU: u32 = 8192;
-/// Limit for the default of `max_input`: llama.cpp makes room for the logits of every token of a batch, although an
-/// encoder has none.
+/// Maximum bytes of logits with the default input length: llama.cpp makes room for the logits of every token of a
+/// batch, although an encoder has none.
 const MAX_DEFAULT_LOGITS_BYTES: u64 = 2 << 30;
 /// Above this size of a graph's attention scores, attention is computed in blocks instead (flash attention).
 const MAX_SCORE_BYTES: u64 = 1 << 29;

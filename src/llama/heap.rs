@@ -1,7 +1,7 @@
 //! Returns freed memory to the system.
 
-/// Blocks of this size or more get pages of their own, bytes. At most as much freed memory is kept at the end of a
-/// heap. Nearly all requests and steps need smaller blocks, and so no system calls.
+/// Size, bytes, from which on blocks get pages of their own. At most as much freed memory is kept at the end of a heap.
+/// Nearly all requests and steps need smaller blocks, and so no system calls.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT_BYTES: i32 = 1 << 20;
 

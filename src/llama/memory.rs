@@ -11,8 +11,8 @@ use std::{
 /// Divisor of the usable memory that gives the default for KV cells: the weights, other programs and the page cache
 /// need the rest.
 const SHARE_OF_RAM: u64 = 8;
-/// Divisor of the usable memory that gives the space for parked KV; below it the upper bound, vLLM's default of
-/// `--swap-space`.
+/// Divisor of the usable memory that gives the space for parked KV. [`MOST_SWAP_BYTES`], vLLM's default of
+/// `--swap-space`, is the upper bound.
 const SWAP_SHARE_OF_RAM: u64 = 16;
 const MOST_SWAP_BYTES: u64 = 4 << 30;
 /// Bytes for KV cells if the size of the memory is unknown.

@@ -6,8 +6,8 @@ use super::{Calls, OutputSpec, ToolSpec};
 use crate::protocol::Constraint;
 use serde_json::{Map, Value, json};
 
-/// The constraint under which text is generated for `Required` and `Named`, so that the output is always valid. `None`
-/// for `None` and `Auto`, if there are no tools, and if `Named` names none of them.
+/// The constraint under which text is generated for `Required` and `Named`, so that the output is always valid. There
+/// is no constraint for [`Calls::None`] and [`Calls::Auto`], without tools, and if `Named` names none of the tools.
 #[must_use]
 pub fn forced_constraint(spec: &OutputSpec) -> Option<Constraint> {
     let schema = match &spec.calls {

@@ -12,7 +12,7 @@ pub(super) struct MarkMatcher {
 /// The result of reading a character.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// This text, oldest first, is no mark; empty while a mark may be arriving.
+    /// This text, in order of arrival, is no mark; empty while a mark may be arriving.
     Text(String),
     /// First this text, then this mark.
     Mark(String, &'static str),

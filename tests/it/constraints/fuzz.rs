@@ -87,7 +87,7 @@ struct Tally {
     deaths_of_trials: usize,
     nobody_knows: usize,
     finished: usize,
-    /// Outputs with numbers that the validator's reader cannot represent, as the document says.
+    /// Number of outputs with a number that the validator's reader cannot represent, as the document says.
     unreadable: usize,
     /// Outputs that the validator refuses.
     invalid: Vec<String>,

@@ -111,7 +111,7 @@ async fn a_load_that_fails_after_one_that_worked_is_tried_again_with_growing_pau
     let reason = DeathCause::LoadFailed.to_string();
     assert_eq!(read_out(&mut held).await.1, Some(Finish::Failed(GenerationError::EngineDied(reason))), "nobody waits for ever");
     assert!(matches!(handle.submit(vec![request(4)]), Err(SubmitError::NotReady { .. })));
-    // The next engine that works starts the count anew: the next death is the first of a row.
+    // The next engine that works starts the count anew: the next death is the first in a row.
     engines.next_ready().await.die(DeathCause::Signal(9));
     let mut last = engines.next_ready().await;
     until(&handle, |state| *state == EngineState::Ready).await;
