@@ -1,36 +1,36 @@
-//! A conversation as the readers of all routes build it, and the dictionaries that chat templates take for one.
+//! A conversation as the readers of all routes build it, and its form in the dictionaries that chat templates take.
 //!
 //! Every message, part and call has its path in the request. Nothing is checked here: a reader does that, in its
-//! route's words. The input of templates is made here, once: Hugging Face's dictionaries, in which content is one
-//! string.
+//! route's words. The input of templates is made here, once: dictionaries as in Hugging Face's libraries, in which
+//! content is one string.
 
 use crate::field_path::FieldPath;
 use serde_json::{Map, Value};
 
-/// The key of a message's calls in templates.
+/// The key of a message's calls in template input.
 pub const TOOL_CALLS: &str = "tool_calls";
-/// The key of the reasoning before a message in templates.
+/// The key of the reasoning before a message in template input.
 pub const REASONING: &str = "reasoning_content";
-/// The key in templates of the call's id in a tool's message.
+/// The key of the call's id in a tool's message in template input.
 pub const CALL_ID: &str = "tool_call_id";
 
-/// The messages so far, the oldest first.
+/// The messages so far, oldest first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conversation {
-    /// The messages.
+    /// The messages, oldest first.
     pub messages: Vec<Message>,
 }
 
-/// One message.
+/// One message of a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// The author's role.
     pub role: Role,
-    /// The content, part by part; no parts are the empty text.
+    /// The content, part by part; no parts mean the empty text.
     pub content: Vec<Part>,
     /// The calls that an assistant made.
     pub calls: Vec<ToolCall>,
-    /// Other keys in their order: `reasoning_content`, `tool_call_id`, `name`, and keys that only a template may use.
+    /// Other keys, in order: `reasoning_content`, `tool_call_id`, `name`, and keys that only a template may use.
     pub fields: Map<String, Value>,
     /// The path of the message in the request.
     pub at: FieldPath,
@@ -39,11 +39,11 @@ pub struct Message {
 /// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The operator of the application; OpenAI's `developer` too.
+    /// The operator of the application; also OpenAI's `developer`.
     System,
     /// The user of the application.
     User,
-    /// The model.
+    /// The model, in its earlier answers.
     Assistant,
     /// A tool that the assistant has called.
     Tool,
@@ -64,18 +64,18 @@ pub enum Part {
 /// A call that the assistant made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolCall {
-    /// The id by which the tool's result names the call.
+    /// The id by which a tool's result refers to the call.
     pub id: String,
     /// The name of the function.
     pub name: String,
-    /// An object; a string where the arguments are no JSON object, as when they were cut off.
+    /// The arguments: an object, or a string if they are no JSON object, as when they were cut off.
     pub arguments: Value,
     /// The path of the call in the request.
     pub at: FieldPath,
 }
 
 impl Role {
-    /// The name in templates.
+    /// The role's name in template input.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -98,7 +98,7 @@ impl Part {
 }
 
 impl Conversation {
-    /// The messages as templates take them.
+    /// The messages in the form that templates take.
     #[must_use]
     pub fn for_template(self) -> Vec<Value> {
         self.messages.into_iter().map(Message::for_template).collect()
@@ -112,13 +112,13 @@ impl Message {
         Self { role, content: Vec::new(), calls: Vec::new(), fields: Map::new(), at }
     }
 
-    /// A message of one text, which is the whole of the field at `at`.
+    /// A message of one text, which is the whole field at `at`.
     #[must_use]
     pub fn of_text(role: Role, text: String, at: FieldPath) -> Self {
         Self { content: vec![Part::Text { text, at: at.clone() }], ..Self::new(role, at) }
     }
 
-    /// Adds the reasoning that preceded the message; several texts are joined by a line break.
+    /// Adds reasoning that preceded the message; several texts are joined by a line break.
     pub fn add_thought(&mut self, thought: &str) {
         match self.fields.get_mut(REASONING) {
             Some(Value::String(thoughts)) => {
@@ -131,13 +131,13 @@ impl Message {
         }
     }
 
-    /// The keys that a template finds besides `role` and `content`.
+    /// The keys, besides `role` and `content`, that a template finds in the message.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         let calls = (!self.calls.is_empty()).then_some(TOOL_CALLS);
         calls.into_iter().chain(self.fields.keys().map(String::as_str))
     }
 
-    /// Text parts are joined by a line break, as vLLM does.
+    /// The message in the form that templates take. Text parts are joined by a line break, as in vLLM.
     fn for_template(self) -> Value {
         let texts: Vec<&str> = self.content.iter().map(Part::text).collect();
         let said = [("role", Value::from(self.role.name())), ("content", texts.join("\n").into())];

@@ -1,4 +1,4 @@
-//! The Jinja environment of a chat template, set up as transformers' `apply_chat_template` sets up its own.
+//! The Jinja environment of a chat template, set up as in transformers' `apply_chat_template`.
 //!
 //! Owns whitespace rules, filters, functions and limits. Differences from transformers: dates are UTC, and fuel, output
 //! and recursion have limits, because a model file, and so its template, may come from anybody.
@@ -15,11 +15,11 @@ use minijinja::{
 use minijinja_contrib::pycompat::unknown_method_callback;
 use std::fmt;
 
-/// Name under which the only template is stored; no file name, so nothing is escaped for HTML.
+/// Name under which the only template is stored. It is no file name, so nothing is escaped for HTML.
 pub(super) const NAME: &str = "chat";
-/// Longest template, bytes; the longest known ones have some 30,000.
+/// Longest template, bytes; the longest known ones have about 30,000.
 const MAX_SOURCE: usize = 1 << 20;
-/// Nesting of blocks, calls and expressions while rendering; a macro counts for about ten.
+/// Maximum nesting of blocks, calls and expressions while rendering; a macro counts for about ten.
 const MAX_RECURSION: usize = 250;
 /// Names that a request may not set, because the template needs their usual meaning.
 pub(super) const RESERVED: [&str; 12] = [
@@ -37,7 +37,8 @@ pub(super) const RESERVED: [&str; 12] = [
     MARKER,
 ];
 
-/// The message that a template passed to `raise_exception`, found again in the chain of sources of the engine's error.
+/// The message that a template passed to `raise_exception`; [`failure`] finds it in the chain of sources of the
+/// engine's error.
 #[derive(Debug)]
 struct Raised(String);
 
@@ -49,7 +50,7 @@ impl fmt::Display for Raised {
 
 impl std::error::Error for Raised {}
 
-/// Compiles `source`.
+/// Compiles a template.
 pub(super) fn compile(source: &str) -> Result<Environment<'static>, TemplateError> {
     if source.len() > MAX_SOURCE {
         return Err(TemplateError::Failed(format!("it has {} bytes; {MAX_SOURCE} is the most", source.len())));
@@ -79,7 +80,7 @@ pub(super) fn compile(source: &str) -> Result<Environment<'static>, TemplateErro
     Ok(environment)
 }
 
-/// The error in our words: `Raised` if the template itself refused.
+/// Converts an engine's error: `Raised` if the template itself refused.
 pub(super) fn failure(error: &Error) -> TemplateError {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = source {
@@ -94,7 +95,7 @@ pub(super) fn failure(error: &Error) -> TemplateError {
     TemplateError::Failed(error.to_string())
 }
 
-/// `{% generation %}` marks an answer for training and prints nothing; a scope of its own is all that it does here.
+/// Replaces `{% generation %}`, which marks an answer for training and prints nothing, by a plain scope.
 fn without_generation(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;

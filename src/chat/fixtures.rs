@@ -1,4 +1,4 @@
-//! Every published template in `tests/fixtures/chat_templates`, against the output of Python's Jinja.
+//! Tests every published template in `tests/fixtures/chat_templates` against the output of Python's Jinja.
 
 use super::{ChatInput, ChatTemplate, TemplateError, TemplateTokens};
 use serde_json::{Map, Value as Json};
@@ -50,7 +50,7 @@ fn every_template_renders_every_case_as_pythons_jinja_does() {
             let expected = &expected[&name][&case];
             let got = template.render(&input);
             let equal = match &got {
-                // Where Python refuses to iterate over nothing, minijinja finds nothing in it.
+                // Python refuses to iterate over `None`; for minijinja it is an empty list.
                 Ok(_) if expected["failed"] == "TypeError: 'NoneType' object is not iterable" => true,
                 Ok(prompt) => expected["text"] == prompt.text.as_str(),
                 Err(TemplateError::Raised(message)) => expected["raised"] == message.as_str(),

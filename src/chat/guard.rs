@@ -1,12 +1,13 @@
 //! Keeps a user's words from becoming control tokens: inserts marks where they could, and removes the marks from the
 //! rendered text.
 //!
-//! A mark is one character that occurs nowhere else in the request or the template. It stands inside every control
-//! token that a user spells (in any letter case, since templates change case), and where the user's text ends or begins
-//! with a piece of one that neighbouring text could complete. Text may also end where the template trims or splits it,
-//! so the separators that the template names count as ends. Nothing else is touched: comparisons, trims and splits in
-//! the template see the user's own text. A template that assembles a control token from single characters of a user's
-//! text, by slices for instance, is beyond this. Tokens of a single character cannot be marked.
+//! A mark is one character that occurs nowhere else in the request or the template. It is put inside every control
+//! token that a user spells (in any letter case, since templates change case), and at any end or beginning of the
+//! user's text where it is a piece of a control token that neighbouring text could complete. Text may also end where
+//! the template trims or splits it, so the separators that the template names count as ends. Nothing else is changed:
+//! comparisons, trims and splits in the template see the user's own text. A template that assembles a control token
+//! from single characters of a user's text, for instance by slices, is not covered. Tokens of a single character cannot
+//! be marked.
 
 use super::rendering::{ChatInput, RenderedPrompt, TemplateError, TemplateTokens};
 use aho_corasick::{
@@ -18,24 +19,24 @@ use minijinja::Value;
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeSet, HashSet};
 
-/// Deepest nesting of a request's values; serde_json reads no deeper either.
+/// Maximum nesting of a request's values; serde_json reads no deeper either.
 const MAX_DEPTH: usize = 128;
-/// The cost of a value besides its text, bytes.
+/// The cost of a value in addition to its text, bytes.
 const VALUE_COST: u64 = 64;
 /// The maximum number of a template's separators that are searched for.
 const MAX_SEPARATORS: usize = 64;
 /// Unicode's private characters: first those of three bytes in UTF-8, then those of four.
 const PRIVATE: [std::ops::RangeInclusive<char>; 3] = ['\u{e000}'..='\u{f8ff}', '\u{f0000}'..='\u{ffffd}', '\u{100000}'..='\u{10fffd}'];
 
-/// The places to mark, for one template and vocabulary.
+/// Finds the offsets to mark, for one template and vocabulary.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// The control tokens, and the same backwards.
+    /// Automata of the control tokens; `backward` has them reversed.
     forward: NFA,
     backward: NFA,
-    /// Bytes of each token's first character.
+    /// Length of each token's first character, bytes.
     first: Vec<usize>,
-    /// Where this template may cut a text.
+    /// Separators at which this template may cut a text.
     separators: Vec<String>,
     /// Characters besides white space that this template trims.
     trimmed: HashSet<char>,
@@ -61,10 +62,10 @@ impl Guard {
         Ok(Self { forward, backward: automaton(reversed)?, first, separators, trimmed, taken })
     }
 
-    /// Chooses the marks for one render.
+    /// Chooses the mark characters for one render.
     ///
     /// # Errors
-    /// `Input` when the request uses every private character there is, or nests too deep.
+    /// `Input` if the request uses every private character, or nests too deep.
     pub(super) fn marks(&self, input: &ChatInput) -> Result<GuardMarks<'_>, TemplateError> {
         let mut taken = self.taken.clone();
         let lists = input.messages.iter().chain(input.tools.iter().flatten()).chain(input.kwargs.values());
@@ -78,7 +79,7 @@ impl Guard {
         }
     }
 
-    /// Byte offsets in `text`, rising, where marks belong.
+    /// Byte offsets in `text`, rising, at which marks belong.
     fn offsets(&self, text: &str) -> Vec<usize> {
         let mut cuts = vec![0, text.len()];
         for separator in &self.separators {
@@ -108,7 +109,8 @@ impl Guard {
         offsets
     }
 
-    /// Where the text before each of `cuts` may end: there, and before the characters that a template trims.
+    /// Offsets at which the text before each of `cuts` may end: the cut itself, and before the characters that a
+    /// template trims.
     fn ends(&self, text: &str, cuts: &[usize]) -> Vec<usize> {
         let mut ends = cuts.to_vec();
         for is_trimmed in [|_: &Self, c: char| c.is_whitespace(), |guard: &Self, c: char| guard.trims(c)] {
@@ -126,7 +128,8 @@ impl Guard {
         ends
     }
 
-    /// Where the text after each of `cuts` may begin.
+    /// Offsets at which the text after each of `cuts` may begin: the cut itself, and after the characters that a
+    /// template trims.
     fn starts(&self, text: &str, cuts: &[usize]) -> Vec<usize> {
         let mut starts = cuts.to_vec();
         for is_trimmed in [|_: &Self, c: char| c.is_whitespace(), |guard: &Self, c: char| guard.trims(c)] {
@@ -146,7 +149,7 @@ impl Guard {
     }
 }
 
-/// Those of `positions` (rising) where the bytes read so far end with the beginning of a pattern.
+/// Those of `positions` (rising) at which the bytes read so far end with the beginning of a pattern.
 fn begun(automaton: &NFA, bytes: impl Iterator<Item = u8>, positions: &[usize]) -> Vec<usize> {
     let mut positions = positions.iter().copied().skip_while(|position| *position == 0).peekable();
     let mut found = Vec::new();
@@ -158,10 +161,10 @@ fn begun(automaton: &NFA, bytes: impl Iterator<Item = u8>, positions: &[usize]) 
     found
 }
 
-/// Calls `visit` after each byte with the number of bytes read and the state: the longest beginning of a pattern that
-/// they end with.
+/// Calls `visit` after each byte, with the number of bytes read and the automaton's state: the longest beginning of a
+/// pattern that these bytes end with.
 fn walk(automaton: &NFA, bytes: impl Iterator<Item = u8>, mut visit: impl FnMut(usize, StateID)) {
-    // Only an automaton without unanchored searches would fail here.
+    // This fails only for an automaton without unanchored searches.
     let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
     for (index, byte) in bytes.enumerate() {
         state = automaton.next_state(Anchored::No, state, byte);
@@ -169,7 +172,7 @@ fn walk(automaton: &NFA, bytes: impl Iterator<Item = u8>, mut visit: impl FnMut(
     }
 }
 
-/// The marks of one render.
+/// The mark characters of one render.
 pub(super) struct GuardMarks<'g> {
     guard: &'g Guard,
     marker: char,
@@ -177,12 +180,12 @@ pub(super) struct GuardMarks<'g> {
 }
 
 impl GuardMarks<'_> {
-    /// The character that keeps tokens apart.
+    /// The character that breaks up control tokens.
     pub(super) fn marker(&self) -> char {
         self.marker
     }
 
-    /// The character that shows where the last message's text ended.
+    /// The character that shows the end of the last message's text.
     pub(super) fn end_tag(&self) -> char {
         self.end_tag
     }
@@ -199,7 +202,7 @@ impl GuardMarks<'_> {
         }
     }
 
-    /// A user's value for the template; adds its size to `cost`.
+    /// Converts a user's value for the template, with marks in it; adds its size to `cost`.
     pub(super) fn value(&self, value: &Json, cost: &mut u64) -> Result<Value, TemplateError> {
         *cost += VALUE_COST;
         Ok(match value {
@@ -223,7 +226,7 @@ impl GuardMarks<'_> {
 
     fn marked(&self, text: &str, cost: &mut u64) -> String {
         *cost += text.len() as u64;
-        // The tag stands where the prompt is cut, so the text before it touches nothing of the template.
+        // The prompt is cut at the tag, so the text before the tag touches no text of the template.
         let (text, tail) = match text.find(self.end_tag) {
             Some(end) => text.split_at(end),
             None => (text, ""),
@@ -240,7 +243,7 @@ impl GuardMarks<'_> {
         marked
     }
 
-    /// `rendered` without marks, and where they were.
+    /// Removes the marks from `rendered` and returns their offsets as barriers.
     pub(super) fn remove(&self, rendered: &str) -> RenderedPrompt {
         let mut text = String::with_capacity(rendered.len());
         let mut barriers = Vec::new();
@@ -278,8 +281,8 @@ fn collect_in(value: &Json, taken: &mut BTreeSet<char>, depth: usize) -> Result<
     Ok(())
 }
 
-/// The separators by which `source` splits or replaces texts, and the characters that it trims, as far as it spells
-/// them out.
+/// The separators by which `source` splits or replaces texts, and the characters that it trims, if they are string
+/// literals.
 fn separators(source: &str) -> (Vec<String>, HashSet<char>) {
     let mut separators = BTreeSet::new();
     let mut trimmed = HashSet::new();
@@ -294,7 +297,7 @@ fn separators(source: &str) -> (Vec<String>, HashSet<char>) {
     (separators.collect(), trimmed)
 }
 
-/// The text of the string literal that `code` begins with, if it does.
+/// The text of the string literal at the beginning of `code`, if there is one.
 fn literal(code: &str) -> Option<String> {
     let code = code.trim_start();
     let quote = code.chars().next().filter(|c| ['\'', '"'].contains(c))?;

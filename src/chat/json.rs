@@ -1,8 +1,9 @@
-//! `tojson` as chat templates mean it: Python's `json.dumps` with its arguments, not Jinja's filter for HTML.
+//! `tojson` with the meaning that chat templates expect: Python's `json.dumps` with its arguments, not Jinja's filter
+//! for HTML.
 //!
 //! Written by hand: serde_json has neither Python's spaces, floats and escapes nor the arguments of `json.dumps`.
 //!
-//! Owns the text form of values, floats as Python prints them among it. It charges the template's fuel for its output.
+//! Owns the text form of values, including floats as Python prints them. Charges the template's fuel for its output.
 
 use minijinja::{
     Error, ErrorKind, State, Value,
@@ -10,16 +11,16 @@ use minijinja::{
 };
 use std::fmt::Write as _;
 
-/// Context variable with the marker of this render; a space, so that no template can name it.
+/// Context variable with the marker of this render. The name has a space, so that no template can name it.
 pub(super) const MARKER: &str = "llamero marker";
-/// Deepest nesting written; serde_json reads no deeper either.
+/// Maximum nesting that is written; serde_json reads no deeper either.
 const MAX_DEPTH: usize = 128;
 /// Longest indentation of one level, characters.
 const MAX_INDENT: usize = 64;
-/// Bytes of JSON for one fuel: walking values costs more than copying them.
+/// Bytes of JSON for one unit of fuel: walking values costs more than copying them.
 const BYTES_PER_FUEL: usize = 16;
 
-/// The filter; takes `ensure_ascii=False`, `indent=None`, `separators=None`, `sort_keys=False` by place or by name.
+/// The filter. Takes `ensure_ascii=False`, `indent=None`, `separators=None`, `sort_keys=False`, by position or by name.
 pub(super) fn tojson(state: &State<'_, '_>, value: &Value, by_place: &[Value], named: &Kwargs) -> Result<Value, Error> {
     let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
     if by_place.len() > names.len() {
@@ -71,14 +72,14 @@ fn separator_pair(value: Option<Value>, indented: bool) -> Result<(String, Strin
 struct Writer<'a, 't, 'e> {
     state: &'a State<'t, 'e>,
     out: String,
-    /// Bytes of `out` that fuel has paid for.
+    /// Bytes of `out` that fuel has been paid for.
     paid: usize,
     ensure_ascii: bool,
     indent: Option<String>,
     item: String,
     key: String,
     sort_keys: bool,
-    /// Never escaped: it is taken out of the rendered text again.
+    /// A character that is never escaped, because it is removed from the rendered text again.
     marker: Option<char>,
 }
 
@@ -204,7 +205,7 @@ impl Writer<'_, '_, '_> {
     }
 }
 
-/// Shortest text that reads back as the same number, in Python's form: `1.0`, `1e+16`, `1e-05`.
+/// The shortest text that reads back as the same number, in Python's form: `1.0`, `1e+16`, `1e-05`.
 pub(super) fn python_float(number: f64) -> String {
     if !number.is_finite() {
         return if number.is_nan() { "nan".to_owned() } else { if number > 0.0 { "inf" } else { "-inf" }.to_owned() };

@@ -1,6 +1,6 @@
-//! The names that a chat template mentions, looked up in the same time whatever its length.
+//! The names that a chat template mentions. A lookup takes the same time for any length of the template.
 //!
-//! A name is mentioned where it stands as a word of its own, also in a comment or in plain text, or as the whole of a
+//! A template mentions a name if the name is a word of its own, also in a comment or in plain text, or the whole of a
 //! text in quotes within Jinja's braces.
 
 use std::collections::HashSet;

@@ -1,17 +1,17 @@
 //! OpenAI's chat messages and tools, checked and read into a [`Conversation`] and [`Tools`].
 //!
-//! Owns names, types and limits of `messages`, `tools` and `tool_choice`, and their refusals. Renders nothing. Readers
-//! of other routes use it for the parts that they share with chat: content, calls, functions.
+//! Owns names, types and limits of `messages`, `tools` and `tool_choice`, and the refusals. Renders nothing. Readers of
+//! other routes use it for the parts that they share with chat: content, calls, functions.
 //!
 //! Changes on the way to the template:
-//! - `developer` is `system`, the name that templates use.
-//! - Content is one string; text parts are joined by a line break, as vLLM does. Other parts are refused by name.
-//! - An assistant's message without content has the empty string, since templates print `None` as a word.
-//! - The arguments of calls are objects, no longer JSON text, unless the text is no object.
-//! - Fields that are `null` are absent. Fields without meaning here are kept: a template may use them.
+//! - `developer` becomes `system`, the name that templates use.
+//! - Content becomes one string; text parts are joined by a line break, as in vLLM. Other parts are refused by name.
+//! - An assistant's message without content gets the empty string, since templates print `None` as a word.
+//! - The arguments of calls become objects instead of JSON text, unless the text is no object.
+//! - Fields that are `null` count as absent. Fields without meaning here are kept: a template may use them.
 //!
 //! OpenAI's predecessors of tools (`functions`, `function_call`, the role `function`) are refused by name, because an
-//! answer to them would have to come in their shape too.
+//! answer to them would need their shape too.
 
 #[cfg(test)]
 mod tests;
@@ -26,33 +26,33 @@ use super::conversation::{CALL_ID, Conversation, Message, Part, REASONING, Role,
 use crate::field_path::FieldPath;
 use serde_json::{Map, Value};
 
-/// Messages of one request.
+/// Maximum number of messages in one request.
 pub const MAX_MESSAGES: usize = 2048;
 
-/// The reason why messages or tools cannot be accepted. Always the client's fault.
+/// The reason why messages or tools cannot be accepted. The client is always at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("Invalid '{path}': {reason}.")]
 pub struct MessageError {
-    /// The field, such as `messages[3].content[0]`.
+    /// The path of the field, such as `messages[3].content[0]`.
     pub path: FieldPath,
     /// The rule and the value that was sent; without a full stop.
     pub reason: String,
 }
 
 impl MessageError {
-    /// A rule that is neither presence nor type.
+    /// The error for a broken rule that concerns neither presence nor type.
     #[must_use]
     pub fn new(path: impl Into<FieldPath>, reason: impl Into<String>) -> Self {
         Self { path: path.into(), reason: reason.into() }
     }
 
-    /// A required field is absent.
+    /// The error for a required field that is absent.
     #[must_use]
     pub fn missing(path: impl Into<FieldPath>) -> Self {
         Self::new(path, "it is required")
     }
 
-    /// A value of the wrong type.
+    /// The error for a value of the wrong type.
     #[must_use]
     pub fn wrong_type(path: impl Into<FieldPath>, expected: &str, found: &Value) -> Self {
         let found = match found {
@@ -70,7 +70,7 @@ impl MessageError {
 /// Reads chat's `messages`.
 ///
 /// # Errors
-/// If it is no list of 1 to [`MAX_MESSAGES`] messages, or one of them breaks a rule of its role.
+/// The value is no list of 1 to [`MAX_MESSAGES`] messages, or a message breaks a rule of its role.
 pub fn read_messages(value: Value) -> Result<Conversation, MessageError> {
     let at = FieldPath::from("messages");
     let Value::Array(messages) = value else {
@@ -81,10 +81,10 @@ pub fn read_messages(value: Value) -> Result<Conversation, MessageError> {
     Ok(Conversation { messages: messages.collect::<Result<_, _>>()? })
 }
 
-/// Checks how many messages the conversation in the field `at` has.
+/// Checks the number of messages in the field `at`.
 ///
 /// # Errors
-/// If there are none or more than [`MAX_MESSAGES`].
+/// There are none, or more than [`MAX_MESSAGES`].
 pub fn check_count(messages: usize, at: &FieldPath) -> Result<(), MessageError> {
     if messages == 0 || messages > MAX_MESSAGES {
         return Err(MessageError::new(at, format!("expected 1 to {MAX_MESSAGES} messages, but got {messages} instead")));
@@ -139,7 +139,7 @@ fn read_role(role: Option<Value>, at: &FieldPath) -> Result<Role, MessageError> 
     }
 }
 
-/// The content of an assistant's message without `content`: its refusal, or the empty text after reasoning.
+/// The content of an assistant's message without `content`: its refusal, or the empty text if there is reasoning.
 fn assistant_without_content(fields: &mut Map<String, Value>, at: &FieldPath) -> Option<Vec<Part>> {
     match fields.shift_remove("refusal") {
         Some(Value::String(text)) => Some(vec![Part::Text { text, at: at.field("refusal") }]),
@@ -150,7 +150,7 @@ fn assistant_without_content(fields: &mut Map<String, Value>, at: &FieldPath) ->
 /// Reads the content of a message: a string, or a list of parts.
 ///
 /// # Errors
-/// If it is neither, the list is empty, or a part is no text.
+/// The value is neither, the list is empty, or a part is no text.
 pub fn read_content(content: Value, at: &FieldPath) -> Result<Vec<Part>, MessageError> {
     match content {
         Value::String(text) => Ok(vec![Part::Text { text, at: at.clone() }]),
@@ -201,22 +201,22 @@ fn read_call(call: Value, at: FieldPath) -> Result<ToolCall, MessageError> {
     call.read(at)
 }
 
-/// The fields of a past call with their places, which differ from route to route.
+/// The fields of a past call with their paths, which differ from route to route.
 #[derive(Debug)]
 pub struct CallFields {
-    /// The id that a result names.
+    /// The id by which a result refers to the call.
     pub id: (Option<Value>, FieldPath),
     /// The function's name.
     pub name: (Option<Value>, FieldPath),
-    /// JSON text in a string, or an object.
+    /// The arguments: JSON text in a string, or an object.
     pub arguments: (Option<Value>, FieldPath),
 }
 
 impl CallFields {
-    /// Reads the call that stands at `at`.
+    /// Reads the call whose path is `at`.
     ///
     /// # Errors
-    /// A field that is missing or has the wrong type, or a name that breaks OpenAI's rule.
+    /// A field is missing or has the wrong type, or the name breaks OpenAI's rule.
     pub fn read(self, at: FieldPath) -> Result<ToolCall, MessageError> {
         let (name, name_at) = self.name;
         let name = read_name(name, &name_at)?;
@@ -234,8 +234,8 @@ impl CallFields {
     }
 }
 
-/// The object that `text` is as JSON; an absent text is an empty object. Other text, such as arguments that were cut
-/// off, stays a string.
+/// Parses `text` as a JSON object; an absent text is an empty object. Other text, such as arguments that were cut off,
+/// stays a string.
 fn as_object(text: String) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());
@@ -243,7 +243,7 @@ fn as_object(text: String) -> Value {
     serde_json::from_str::<Map<String, Value>>(&text).map_or(Value::String(text), Value::Object)
 }
 
-/// A function's name by OpenAI's rule.
+/// Reads a function's name and checks it by OpenAI's rule.
 fn read_name(name: Option<Value>, at: &FieldPath) -> Result<String, MessageError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     match name {

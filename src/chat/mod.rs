@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Owns compiled templates, their limits, the choice among a model's templates, the conversation that all routes read,
-//! the shapes of OpenAI's chat messages and the model families' syntaxes. It uses no HTTP, no clock and no engine; the
-//! caller tokenizes the text with the barriers
-//! ([`SpecialText::RecognisedOutside`](crate::protocol::SpecialText::RecognisedOutside)) and feeds the answer back.
+//! the shapes of OpenAI's chat messages and the syntaxes of model families. It uses no HTTP, no clock and no engine;
+//! the caller tokenizes the text with the barriers
+//! ([`SpecialText::RecognisedOutside`](crate::protocol::SpecialText::RecognisedOutside)) and passes the answer back.
 
 mod conversation;
 mod environment;

@@ -1,4 +1,4 @@
-//! Which of a model's chat templates a request gets.
+//! Chooses the chat template of a model that a request gets.
 //!
 //! Owns the set and the fallback. It reads no files: names and sources come from the model's metadata.
 
@@ -8,9 +8,8 @@ use super::{
 };
 use std::sync::Arc;
 
-/// ChatML, the template of a model that brings none: `<|im_start|>role`, a line end, the content, `<|im_end|>`, a line
-/// end. Where its markers are no control tokens of the model they are plain text, and the model may never have seen
-/// them.
+/// ChatML, the template for a model that has none: `<|im_start|>role`, a line end, the content, `<|im_end|>`, a line
+/// end. If its marks are no control tokens of the model, they are plain text, and the model may never have seen them.
 pub const FALLBACK: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}\
     {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
@@ -31,7 +30,7 @@ impl ChatTemplates {
     /// (`ModelInfo::chat_templates`) that are not blank; else [`FALLBACK`].
     ///
     /// # Errors
-    /// `Failed` when a template that would be used does not compile.
+    /// `Failed` if a template that would be used does not compile.
     pub fn new(of_model: &[(String, String)], of_operator: Option<&str>, tokens: &TemplateTokens) -> Result<Self, TemplateError> {
         let compile = |source: &str| ChatTemplate::compile(source, tokens.clone()).map(Arc::new);
         if let Some(source) = of_operator {
@@ -48,12 +47,13 @@ impl ChatTemplates {
         }
     }
 
-    /// The template for a request with or without tools: `tool_use` for one with, if the model has it, else `default`.
+    /// The template for a request: `tool_use` if the request has tools and the model has such a template, else
+    /// `default`.
     pub fn select(&self, has_tools: bool) -> &Arc<ChatTemplate> {
         self.tool_use.as_ref().filter(|_| has_tools).unwrap_or(&self.default)
     }
 
-    /// True if the model has no template and [`FALLBACK`] serves: worth a warning, since answers may be poor.
+    /// True if the model has no template and [`FALLBACK`] is used. That is worth a warning, since answers may be poor.
     pub fn is_fallback(&self) -> bool {
         self.is_fallback
     }

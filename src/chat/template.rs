@@ -16,12 +16,12 @@ use std::io;
 
 /// Longest rendered text, bytes.
 const MAX_OUTPUT: usize = 8 << 20;
-/// Instructions, and 64 bytes each of text built, that every render may spend.
+/// Fuel that every render may spend: one unit per instruction, and one per 64 bytes of text built.
 const BASE_FUEL: u64 = 1_000_000;
-/// Bytes of input for one more fuel: each byte may be copied some 30 times.
+/// Bytes of input for one more unit of fuel: each byte may be copied some 30 times.
 const BYTES_PER_FUEL: u64 = 2;
 
-/// A model's chat template, compiled once; renders from any thread.
+/// A model's chat template, compiled once; any thread can render it.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -41,7 +41,7 @@ impl ChatTemplate {
     /// Compiles a template.
     ///
     /// # Errors
-    /// `Failed` when `source` is no Jinja, uses a feature that is not supported, or is longer than 1 MiB.
+    /// `Failed` if `source` is no Jinja, uses a feature that is not supported, or is longer than 1 MiB.
     pub fn compile(source: &str, tokens: TemplateTokens) -> Result<Self, TemplateError> {
         let environment = environment::compile(source)?;
         let guard = Guard::new(&tokens, source)?;
@@ -49,26 +49,27 @@ impl ChatTemplate {
         Ok(Self { environment, source: source.to_owned(), mentions, renders_whole_messages, tokens, guard })
     }
 
-    /// The template as it was given.
+    /// The source of the template.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The names that it mentions.
+    /// The names that the template mentions.
     pub fn mentions(&self) -> &Mentions {
         &self.mentions
     }
 
-    /// True if it prints whole messages, with all of their fields.
+    /// True if the template prints whole messages, with all of their fields.
     pub fn renders_whole_messages(&self) -> bool {
         self.renders_whole_messages
     }
 
     /// Renders a conversation. Takes time linear in the input for known templates, and bounded time for all: call it
-    /// off the async threads when the input is long.
+    /// off the async threads if the input is long.
     ///
     /// # Errors
-    /// `Raised` when the template refuses, `Input` when the request contradicts itself, `Failed` otherwise.
+    /// `Raised` if the template refuses, `Input` if the request contradicts itself, `Continuation` if the last message
+    /// cannot be continued, `Failed` otherwise.
     pub fn render(&self, input: &ChatInput) -> Result<RenderedPrompt, TemplateError> {
         check(input)?;
         let marks = self.guard.marks(input)?;
@@ -86,7 +87,7 @@ impl ChatTemplate {
         finish(&text, input, &marks)
     }
 
-    /// The template's variables, and how much input they are, bytes.
+    /// The template's variables, and the size of the input, bytes.
     fn context(&self, input: &ChatInput, marks: &GuardMarks<'_>) -> Result<(Value, u64), TemplateError> {
         let mut cost = 0;
         let mut converted = |value: &Json| marks.value(value, &mut cost);
@@ -136,12 +137,12 @@ fn final_text(messages: &[Json]) -> Option<&str> {
     }
 }
 
-/// Takes the marks out of `rendered`, and cuts it where the last message's text ends if that is to be continued.
+/// Removes the marks from `rendered`, and cuts it after the last message's text if that is to be continued.
 fn finish(rendered: &str, input: &ChatInput, marks: &GuardMarks<'_>) -> Result<RenderedPrompt, TemplateError> {
     let mut rendered = rendered;
     if input.continue_final_message {
         let end = rendered.rfind(marks.end_tag()).ok_or(TemplateError::Continuation(ContinuationError::LeftOut))?;
-        // The tag is followed by a space: where that was trimmed, so was the message's own.
+        // The tag is followed by a space: if that was trimmed, the message's own trailing space was trimmed too.
         let kept = rendered[end + marks.end_tag().len_utf8()..].starts_with(' ');
         rendered = if kept { &rendered[..end] } else { rendered[..end].trim_end() };
     }
@@ -155,7 +156,7 @@ fn finish(rendered: &str, input: &ChatInput, marks: &GuardMarks<'_>) -> Result<R
     Ok(prompt)
 }
 
-/// Takes text up to `MAX_OUTPUT`.
+/// A writer that takes text up to `MAX_OUTPUT`.
 struct Bounded {
     bytes: Vec<u8>,
     overflown: bool,

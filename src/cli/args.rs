@@ -1,4 +1,4 @@
-//! The command line as clap knows it, made from the table of options; clap's types end here.
+//! The command line in clap's terms, made from the table of options; clap's types are used nowhere else.
 
 use super::bench;
 use crate::{
@@ -11,7 +11,7 @@ use std::{ffi::OsString, path::PathBuf};
 /// The command that the user gave, with its options.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Invocation {
-    /// Serve a model, or only look at the configuration.
+    /// Serve a model, or only check or print the configuration.
     Serve { flags: Flags, mode: ServeMode },
     /// Fetch a known model.
     Pull { name: String, models_dir: Option<PathBuf> },
@@ -21,11 +21,11 @@ pub(super) enum Invocation {
     Bench(bench::Action),
     /// Run as the engine of the gateway with this process id.
     Engine { parent_pid: u32 },
-    /// Run as the process in which the engine with this process id tries constraints out.
+    /// Run as the process in which the engine with this process id tries out constraints.
     ConstraintTrial { parent_pid: u32 },
 }
 
-/// The use of the configuration.
+/// The use that `serve` makes of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ServeMode {
     Run,
@@ -35,10 +35,10 @@ pub(super) enum ServeMode {
 
 const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 it failed, 64 the command line or the configuration is wrong.";
 
-/// Reads the arguments (without the program). Aliases must be spelled our way already.
+/// Reads the arguments (without the program). Aliases must have been replaced by llamero's own spelling already.
 ///
 /// # Errors
-/// clap's, which also stands for `--help` and `--version`.
+/// clap's errors, which also stand for `--help` and `--version`.
 pub(super) fn parse(arguments: Vec<OsString>) -> Result<Invocation, clap::Error> {
     let program = std::iter::once(OsString::from("llamero"));
     let mut matches = command().try_get_matches_from(program.chain(arguments))?;

@@ -1,4 +1,4 @@
-//! Writes log lines, panics among them, to standard error: for people or as JSON.
+//! Writes log lines, including panics, to standard error: for people or as JSON.
 //!
 //! Everything that this process writes to standard error goes through one writer that never waits for its reader
 //! (`telemetry/log_writer.rs`).
@@ -14,16 +14,16 @@ use std::{
 };
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
-/// Time for which the end of the process waits for its last lines to be read.
+/// Maximum time that the end of the process waits for its last lines to be read.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// Time for which a panic in an engine waits for its lines to be read: an abort may follow, and the gateway reads at
+/// Maximum time that a panic in an engine waits for its lines to be read: an abort may follow, and the gateway reads at
 /// once.
 const PANIC_LINES: Duration = Duration::from_millis(200);
 
 /// Sets up logging for the whole process; `level` is a level or a filter.
 ///
 /// # Errors
-/// If the filter cannot be understood, or logging was set up before.
+/// The filter cannot be understood, or logging was set up before.
 pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     let writer = log_writer::standard_error()?;
     let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(level)?).with_writer(move || writer.clone());
@@ -40,11 +40,11 @@ pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sets up logging of an engine process: its lines go to the gateway, which keeps the last ones and logs them as its
+/// Sets up logging of an engine process. Its lines go to the gateway, which keeps the last ones and logs them as its
 /// own (`gateway/stderr_tail.rs` reads level and target from them).
 ///
 /// # Errors
-/// If logging was set up before.
+/// Logging was set up before.
 pub(super) fn start_plain() -> anyhow::Result<()> {
     let writer = log_writer::standard_error()?;
     let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).log_internal_errors(false).with_ansi(false).without_time();
@@ -56,12 +56,12 @@ pub(super) fn start_plain() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a text that is no log line to standard error. It is lost, as log lines are, if it cannot be written.
+/// Writes a text that is no log line to standard error. Like a log line, it is lost if it cannot be written.
 pub(super) fn write_to_stderr(text: &str) {
     match log_writer::standard_error() {
         Ok(writer) => writer.push(text.as_bytes().to_vec()),
         Err(_no_thread) => {
-            // A failure cannot be reported anywhere; the exit code is still right.
+            // A failure here cannot be reported; the exit code is still right.
             let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
         }
     }
@@ -72,15 +72,15 @@ pub(super) fn is_terminal() -> bool {
     rustix::stdio::stderr().is_terminal()
 }
 
-/// Waits, [`LAST_LINES`] at most, until everything is written.
+/// Waits, for at most [`LAST_LINES`], until everything is written.
 pub(super) fn finish() {
-    // Without a thread nothing was queued. Where the reader stalls, its lines are lost and this process ends.
+    // Without a thread nothing was queued. If the reader stalls, the remaining lines are lost and this process ends.
     if let Ok(writer) = log_writer::standard_error() {
         writer.flush(LAST_LINES);
     }
 }
 
-/// Calls [`finish`] when it is dropped, after a panic too.
+/// Calls [`finish`] when it is dropped, also after a panic.
 pub(super) struct FinishOnDrop;
 
 impl Drop for FinishOnDrop {
@@ -89,7 +89,8 @@ impl Drop for FinishOnDrop {
     }
 }
 
-/// Logs a panic in the words of the standard hook, which would write to standard error itself and wait for its reader.
+/// Logs a panic in the words of the standard hook. That hook would write to standard error itself and wait for its
+/// reader.
 fn log_panic(panicked: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let mut text = format!("thread '{}' panicked", thread.name().unwrap_or("<unnamed>"));
@@ -99,17 +100,17 @@ fn log_panic(panicked: &PanicHookInfo<'_>) {
     }
     let payload = panicked.payload();
     let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-    // As above.
+    // Writing to a String cannot fail.
     let _ = write!(text, ": {}", message.unwrap_or("no message"));
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
-        // As above.
+        // Writing to a String cannot fail.
         let _ = write!(text, "\n{backtrace}");
     }
     if tracing::enabled!(tracing::Level::ERROR) {
         tracing::error!("{text}");
     } else {
-        // A `--log-level` for some modules only would hide it.
+        // A `--log-level` for some modules only would hide the panic.
         write_to_stderr(&format!("{text}\n"));
     }
 }

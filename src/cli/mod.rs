@@ -1,7 +1,7 @@
-//! Command line: arguments in, exit code out.
+//! The command line: takes arguments and returns an exit code.
 //!
-//! Owns the process: arguments, environment, signals, logs, exit codes. Each command has a file; helpers that only one
-//! command uses are kept there. Errors end here, as one sentence on standard error.
+//! Owns the process: arguments, environment, signals, logs, exit codes. Each command has a file, which also has the
+//! helpers that only this command uses. Errors end here, as one sentence on standard error.
 //!
 //! | exit code | meaning |
 //! | --- | --- |
@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
                 logging::write_to_stderr(&if logging::is_terminal() { text.ansi().to_string() } else { text.to_string() });
                 return ExitCode::from(USAGE);
             }
-            // A reader that has closed the pipe (`| head`) is no failure.
+            // It is no failure that the reader has closed the pipe (`| head`).
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs a process that another one of this program started.
+/// Runs the main function of a process that another process of this program started.
 fn child(main: impl FnOnce() -> ExitCode) -> ExitCode {
     match logging::start_plain() {
         Ok(()) => main(),
@@ -76,7 +76,7 @@ fn child(main: impl FnOnce() -> ExitCode) -> ExitCode {
     }
 }
 
-/// Writes a command's result to standard output. A reader that has seen enough (`| head`) is no error.
+/// Writes a command's result to standard output. A reader that closes the pipe early (`| head`) is no error.
 #[expect(clippy::disallowed_methods, reason = "commands end with it; a server and an engine never write to standard output")]
 fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {

@@ -61,7 +61,7 @@ fn others(store: &Store, catalog: &Catalog) -> anyhow::Result<Vec<[String; 6]>> 
     Ok(rows)
 }
 
-/// Columns as wide as their widest cell.
+/// Formats rows as a table with columns as wide as their widest cell.
 fn table(rows: &[[String; 6]]) -> String {
     let head = HEAD.map(str::to_owned);
     let all = || std::iter::once(&head).chain(rows);

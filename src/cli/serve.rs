@@ -1,7 +1,7 @@
-//! `llamero serve`: from a configuration to a server that runs until a signal stops it.
+//! `llamero serve`: reads a configuration and runs a server until a signal stops it.
 //!
-//! Owns the order of the start: signals are caught first, then a wrong option, key or address fails, and then the
-//! server answers that it is not ready while the model is fetched, checked and loaded.
+//! Owns the order of the start: first signals are caught, then wrong options, keys or addresses make it fail, and then
+//! the server answers that it is not ready while the model is fetched, checked and loaded.
 
 mod model;
 mod stop;
@@ -28,9 +28,10 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Threads of the gateway's runtime. Two, because parsing and writing JSON for many streams needs more than one, and
-/// every core beyond is the engine's: a decode step is as slow as its slowest thread.
+/// all other cores are for the engine: a decode step is as slow as its slowest thread.
 const WORKER_THREADS: usize = 2;
-/// Samples wait this long at most, so few are kept (the exporter's documentation advises seconds).
+/// Maximum age of metric samples before they are folded, so that few are kept (the exporter's documentation advises
+/// seconds).
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> anyhow::Result<()> {
@@ -43,7 +44,7 @@ pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> 
     let read = runtime.block_on(async {
         let mut signals = Signals::catch().context("signals cannot be caught")?;
         let (flags, environment) = (flags.clone(), environment.clone());
-        // A file may be a pipe that nobody writes to, or on a disk that does not answer.
+        // A file may be a pipe that nobody writes to, or on a disk that does not respond.
         let setup = tokio::task::spawn_blocking(move || Setup::read(&flags, &environment));
         tokio::select! {
             setup = setup => Ok((setup.context("reading the configuration ended early")??, signals)),
@@ -63,7 +64,7 @@ pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> 
         tracing::info!("{note}");
     }
     let ended = runtime.block_on(serve(setup, environment, signals));
-    // A file on a disk that does not answer must not keep the process.
+    // A file on a disk that does not respond must not keep the process alive.
     runtime.shutdown_background();
     ended
 }
@@ -113,7 +114,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let Found { options, _held } = match found {
         Ok(found) => found,
         Err(error) => {
-            // The error to report is why there is no model; an error of closing the server adds nothing.
+            // The error to report is the reason why there is no model; an error of closing the server adds nothing.
             let _ = serving.close(Duration::ZERO).await;
             return Err(error);
         }
@@ -139,7 +140,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
 fn start(server: Server, state: AppState, hosts: HostPolicy) -> Serving {
     let (stop, mut stopped) = watch::channel(None);
     let shutdown = async move {
-        // `Serving` has the sender; were it dropped, that would be a reason to stop as well.
+        // `Serving` has the sender. If it were dropped, the server should stop as well.
         stopped.wait_for(Option::is_some).await.ok().and_then(|left| *left).unwrap_or_default()
     };
     Serving { task: tokio::spawn(server.serve(router(state, hosts), shutdown)), stop }
@@ -159,13 +160,14 @@ async fn keep_metrics() {
     }
 }
 
-/// Prints the summary once the model is loaded.
+/// Prints the summary after the model is loaded.
 async fn announce(model: Model, config: ServeConfig, address: SocketAddr) {
     let Model { handle, templates, .. } = model;
     let mut state = handle.watch_state();
     let ready = state.wait_for(|state| matches!(state, EngineState::Ready)).await.is_ok();
     if let (true, Some(model)) = (ready, handle.model()) {
-        // Written to standard error and not to the log: it is for a person at the terminal, in any log format.
+        // The summary is written to standard error and not to the log: it is for a person at the terminal, in any log
+        // format.
         logging::write_to_stderr(&summary(&model, &config, address, templates.complaint(&model).as_deref()));
         tracing::info!(%address, model = %model.name, "ready");
     }

@@ -1,7 +1,7 @@
-//! The signals that a server obeys: SIGTERM and SIGINT stop it, SIGHUP has it read its key file again.
+//! The signals that a server obeys: SIGTERM and SIGINT stop it, SIGHUP makes it read its key file again.
 //!
-//! Owns their handlers, from before the configuration is read: as process 1 of a container, a process without handlers
-//! ignores them, and any other would be ended by them at once. `serve` decides what follows a stop.
+//! Owns the signal handlers, from before the configuration is read: without them, process 1 of a container would ignore
+//! these signals, and any other process would be ended at once. After a stop signal, `serve` decides the next step.
 
 use crate::gateway::keys::KeyRing;
 use std::{io, sync::Arc, time::Duration};
@@ -11,8 +11,8 @@ use tokio::{
     time::Instant,
 };
 
-/// Signals to stop within this time count as one: `timeout` signals its child and then the group that the child is in,
-/// and a user may press Ctrl-C twice in a moment.
+/// Stop signals within this time count as one: `timeout` signals its child and then the child's group, and a user may
+/// press Ctrl-C twice in a moment.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// SIGTERM, SIGINT and SIGHUP, caught from now on.
@@ -23,7 +23,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Catches them. Must be called within a tokio runtime.
+    /// Catches the signals from now on. Must be called within a tokio runtime.
     pub(super) fn catch() -> io::Result<Self> {
         let stop = StopSignals {
             terminate: signal(SignalKind::terminate())?,
@@ -34,7 +34,7 @@ impl Signals {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// The signals SIGTERM and SIGINT.
 #[derive(Debug)]
 pub(super) struct StopSignals {
     terminate: Signal,
@@ -63,7 +63,7 @@ impl StopSignals {
 struct LastCounted(Option<Instant>);
 
 impl LastCounted {
-    /// True if a signal at this moment counts by itself; it is the last one that counted then.
+    /// True if a signal at `now` counts by itself; `now` then becomes the last one that counted.
     fn is_new(&mut self, now: Instant) -> bool {
         let is_new = self.0.is_none_or(|counted| now.saturating_duration_since(counted) >= SAME_SIGNAL);
         if is_new {
@@ -78,11 +78,11 @@ impl LastCounted {
 pub(super) struct Hangups(Signal);
 
 impl Hangups {
-    /// Reads the key file again for each one, for ever.
+    /// Reads the key file again for each SIGHUP, for ever.
     pub(super) async fn reload(mut self, keys: Arc<KeyRing>) {
         while self.0.recv().await.is_some() {
             let keys = Arc::clone(&keys);
-            // Signals that come meanwhile count as one.
+            // Signals that come during a reload count as one.
             match spawn_blocking(move || keys.reload()).await {
                 Ok(Ok(Some(number))) => tracing::info!("SIGHUP: the key file was read again; {number} keys are accepted"),
                 Ok(Ok(None)) => tracing::info!("SIGHUP: there is no --api-key-file to read again; nothing changes"),

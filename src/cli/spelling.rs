@@ -1,12 +1,13 @@
-//! Other servers' spellings of flags → ours, before clap sees the arguments.
+//! Replaces other servers' spellings of flags by llamero's, before clap sees the arguments.
 //!
-//! clap has no short flags of two letters (`-np`, `-ngl`), and does not report which alias was used. A value is never
-//! changed: the token after a flag that takes one is passed on as it is.
+//! clap has no short flags of two letters (`-np`, `-ngl`), and does not report which alias was used. Values are never
+//! changed: the argument after a flag that takes a value is passed on as it is.
 
 use crate::config::{Kind, OptionSpec, options};
 use std::ffi::OsString;
 
-/// `arguments` (without the program) with the aliases of `serve`'s flags spelled our way, and a note for each.
+/// `arguments` (without the program) with llamero's spelling for the aliases of `serve`'s flags, and a note for each
+/// alias.
 pub(super) fn canonical(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
     let mut notes = Vec::new();
     if arguments.first().is_none_or(|command| command != "serve") {
@@ -29,7 +30,7 @@ pub(super) fn canonical(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>
     (out, notes)
 }
 
-/// Our spelling of one flag if it has another, and whether its value is the next argument.
+/// llamero's spelling of a flag if it differs, and true if the flag's value is the next argument.
 fn spell(argument: &OsString, notes: &mut Vec<String>) -> (Option<OsString>, bool) {
     let Some(text) = argument.to_str().filter(|text| text.starts_with('-')) else { return (None, false) };
     let (name, attached) = match text.split_once('=') {

@@ -1,4 +1,5 @@
-//! The text that is printed once the server is ready: the model, its limits, the device, the address and who may call.
+//! The text that is printed once the server is ready: the model, its limits, the device, the address and the callers
+//! that it accepts.
 
 use crate::{
     build_info,
@@ -7,7 +8,7 @@ use crate::{
 };
 use std::net::SocketAddr;
 
-/// The start-up summary. Pure: all of it comes from its arguments and the build. `about_chat` is a warning about the
+/// The start-up summary. Pure: everything comes from the arguments and the build. `about_chat` is a warning about the
 /// model's chat template.
 pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAddr, about_chat: Option<&str>) -> String {
     let mut rows = vec![
@@ -78,7 +79,7 @@ fn kv_cache(generation: &GenerationInfo) -> String {
     format!("{bytes}, {} tokens of {kind}, {layout}{}", generation.kv_cells, window(generation))
 }
 
-/// A sentence on the cells that are kept for layers with a sliding window; empty without such layers.
+/// A sentence about the cells that are kept for layers with a sliding window; empty without such layers.
 fn window(generation: &GenerationInfo) -> String {
     match generation.kv_window {
         None => String::new(),
@@ -131,7 +132,7 @@ fn plural(keys: usize) -> String {
     if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") }
 }
 
-/// Bytes with a decimal unit, as disks and model pages give them.
+/// Formats bytes with a decimal unit, as disks and model pages show them.
 pub(super) fn human_bytes(bytes: u64) -> String {
     scaled(bytes, [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)]).unwrap_or_else(|| format!("{bytes} B"))
 }
@@ -140,7 +141,7 @@ fn human_number(number: u64) -> String {
     scaled(number, [("B", 1_000_000_000), ("M", 1_000_000), ("k", 1000)]).unwrap_or_else(|| number.to_string())
 }
 
-/// In the largest unit that fits, rounded, with one decimal below ten.
+/// Formats a number in the largest unit that fits, rounded, with one decimal below ten.
 fn scaled(number: u64, units: [(&str, u64); 3]) -> Option<String> {
     let (unit, size) = units.into_iter().find(|(_, size)| number >= *size)?;
     let tenths = number.saturating_mul(10).saturating_add(size / 2) / size;
@@ -198,7 +199,7 @@ mod tests {
         }
     }
 
-    /// The model with another cache.
+    /// The model with a changed cache.
     fn with_cache(change: impl FnOnce(&mut GenerationInfo)) -> ModelInfo {
         let model = model();
         let mut cache = *model.generation().unwrap();

@@ -6,28 +6,30 @@ use std::time::Duration;
 /// Names and limits of the API.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiConfig {
-    /// Names under which the model is served, the first one in answers; never empty.
+    /// Names under which the model is served; answers use the first one. Never empty.
     pub served_model_names: Vec<String>,
     /// Largest request body, bytes. Default 2 MiB.
     pub max_body_bytes: usize,
-    /// Longest wait for a whole request body, from its head. Default 30 s.
+    /// Longest wait for a whole request body, counted from the request's head. Default 30 s.
     pub body_timeout: Duration,
-    /// Stop strings accepted, at most 16. Default 4 (OpenAI).
+    /// Maximum number of stop strings, up to 16. Default 4 (OpenAI).
     pub max_stop_strings: usize,
-    /// Alternatives that a request may ask for per token, 0–100; `None` is OpenAI's, 5 for completions and 20 for chat.
+    /// Maximum number of alternatives per token that a request may ask for, 0–100. `None` is OpenAI's limit: 5 for
+    /// completions and 20 for chat.
     pub max_logprobs: Option<u8>,
-    /// Silence in a stream before a comment keeps the connection alive. Default 10 s (proxies cut after 30–60 s).
+    /// Silence in a stream after which a comment is sent to keep the connection alive. Default 10 s (proxies cut after
+    /// 30–60 s).
     pub keep_alive: Duration,
-    /// File with a chat template, or the template itself; `None` takes the model's own.
+    /// File with a chat template, or the template itself; `None` uses the model's own.
     pub chat_template: Option<String>,
-    /// Longest time that the status of a stream is held for its first token. Default 10 s.
+    /// Longest time for which the status of a stream is held back until its first token. Default 10 s.
     pub hold_status: Duration,
-    /// A request with a field that would be ignored or clamped is refused. Default false; `x-llamero-strict` overrides
-    /// it.
+    /// True if requests with a field that would be ignored or clamped are refused. Default false; `x-llamero-strict`
+    /// overrides it.
     pub strict: bool,
-    /// Requests per minute and key; `None` is unlimited.
+    /// Maximum requests per minute and key; `None` is unlimited.
     pub requests_per_minute: Option<u32>,
-    /// Origins that browsers may call from; empty allows none, `*` all.
+    /// Origins from which browsers may call; empty allows none, `*` all.
     pub allowed_origins: Vec<String>,
 }
 
@@ -149,7 +151,8 @@ impl ApiConfig {
     }
 }
 
-/// Browsers send `scheme://host[:port]` or `null` (RFC 6454); anything else would never match.
+/// True if a browser can send this origin: `scheme://host[:port]` or `null` (RFC 6454). Anything else would never
+/// match.
 fn is_origin(text: &str) -> bool {
     let host = text.split_once("://").map(|(_, host)| host);
     let has_host = host.is_some_and(|host| !host.is_empty() && !host.contains('/'));

@@ -1,4 +1,5 @@
-//! Options of the keys that callers need. Keys are held as given until the gateway hashes them; they are never printed.
+//! Options of the keys that callers need. Keys are held in plain form until the gateway hashes them; they are never
+//! printed.
 
 use super::{Kind, OptionSpec, values::SettingsReader};
 use std::{fmt, path::PathBuf};
@@ -6,13 +7,13 @@ use std::{fmt, path::PathBuf};
 /// The keys that callers need.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct KeyConfig {
-    /// Keys themselves, from flags, environment and configuration.
+    /// The keys themselves, from flags, environment and configuration.
     pub keys: Vec<String>,
     /// A file with one key per line.
     pub file: Option<PathBuf>,
 }
 
-// Not derived: a log line of the configuration must not show keys.
+// Debug is not derived: a log line of the configuration must not show keys.
 impl fmt::Debug for KeyConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyConfig").field("keys", &format_args!("{} not shown", self.keys.len())).field("file", &self.file).finish()
@@ -38,7 +39,7 @@ impl KeyConfig {
         self.keys.is_empty() && self.file.is_none()
     }
 
-    /// Drops the keys and keeps their number: the gateway has their hashes.
+    /// Drops the keys but keeps their number: the gateway has their hashes.
     pub fn forget(&mut self) {
         self.keys.fill(String::new());
     }
@@ -46,7 +47,7 @@ impl KeyConfig {
     pub(super) fn read(values: &mut SettingsReader) -> Self {
         let config = Self { keys: values.list(&API_KEY), file: values.optional_text(&API_KEY_FILE).map(PathBuf::from) };
         if config.keys.is_empty() && values.is_given(&API_KEY) {
-            // As `--api-key "$UNSET"` would be: its author wants keys.
+            // For example from `--api-key "$UNSET"`, whose author wants keys.
             values.problem(&API_KEY, "it has no key in it; leave it out to serve without keys".to_owned());
         }
         if let Some(file) = config.file.as_ref().filter(|file| !file.is_file()) {

@@ -1,5 +1,5 @@
-//! File < environment < flags: gathers the settings of each option, and notes for users, such as a variable that is
-//! ignored.
+//! Gathers the settings of each option from file < environment < flags, and notes for users, such as about an ignored
+//! variable.
 
 use super::{
     OptionSpec,
@@ -14,21 +14,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Largest configuration file, bytes: a wrong path must not be read into memory whole.
+/// Largest configuration file, bytes: a file given by mistake must not be read into memory whole.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The settings of the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// TOML key of the option, and its values.
+    /// TOML keys of options, each with its values.
     pub values: Vec<(&'static str, Vec<String>)>,
-    /// `--config`.
+    /// The path given with `--config`.
     pub config: Option<PathBuf>,
-    /// Notes to log once logs are set up, such as which aliases were taken.
+    /// Notes to log once logging is set up, such as which aliases were used.
     pub notes: Vec<String>,
 }
 
-/// All layers in one, and notes for the log.
+/// Merges all layers, and returns notes for the log.
 pub(super) fn gather(flags: &Flags, environment: &Environment) -> (SettingsReader, Vec<String>) {
     let mut values = SettingsReader::default();
     let mut notes = flags.notes.clone();
@@ -43,7 +43,7 @@ pub(super) fn gather(flags: &Flags, environment: &Environment) -> (SettingsReade
     (values, notes)
 }
 
-/// The fault of a file and its line number, without the line itself: it may hold a key.
+/// The fault of a file with its line number, without the line itself: it may hold a key.
 fn syntax(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
     let place = line.map_or_else(String::new, |line| format!("line {line}: "));
@@ -93,7 +93,7 @@ fn unknown_key(key: &str) -> String {
     }
 }
 
-/// A TOML value as texts, as flags and variables give them.
+/// A TOML value as texts, in the form that flags and variables have.
 fn texts_of(spec: &OptionSpec, value: &toml::Value) -> Result<Vec<String>, String> {
     let scalar = |value: &toml::Value| match value {
         toml::Value::String(text) => Some(text.clone()),
@@ -134,13 +134,14 @@ fn add_environment(values: &mut SettingsReader, environment: &Environment, notes
     note_unknown_variables(environment, notes);
 }
 
-/// Kubernetes gives every pod `<SERVICE>_PORT=tcp://…` for each service: a service called `llamero` must not break us.
+/// True for a variable set by Kubernetes. It gives every pod `<SERVICE>_PORT=tcp://…` for each service: a service
+/// called `llamero` must not break the configuration.
 fn is_service_link(name: &str, value: Option<&str>) -> bool {
     name == "LLAMERO_PORT" && value.is_some_and(|value| value.starts_with("tcp://"))
 }
 
-/// Notes variables that no option has: a mistyped one would otherwise be ignored in silence. Not an error, because
-/// other tools may use the prefix.
+/// Adds a note for each variable that belongs to no option, because a mistyped one would otherwise be ignored silently.
+/// It is no error, because other tools may use the prefix.
 fn note_unknown_variables(environment: &Environment, notes: &mut Vec<String>) {
     let known: Vec<String> = options().map(OptionSpec::env).chain(["LLAMERO_CONFIG".to_owned()]).collect();
     let service_link = |name: &str| name.starts_with("LLAMERO_PORT_") || name.starts_with("LLAMERO_SERVICE_");

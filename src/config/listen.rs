@@ -1,4 +1,4 @@
-//! Options of the listening socket and of its end.
+//! Options of the listening socket and of the server's shutdown.
 
 use super::{KeyConfig, Kind, OptionSpec, values::SettingsReader};
 use std::{
@@ -6,20 +6,21 @@ use std::{
     time::Duration,
 };
 
-/// Where to listen.
+/// The endpoint to listen on, and its time limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenConfig {
-    /// Default 127.0.0.1. Any other than loopback needs keys.
+    /// IP address to listen on. Default 127.0.0.1. Any address other than loopback needs keys.
     pub host: IpAddr,
-    /// Default 8000; 0 lets the system choose.
+    /// Port to listen on. Default 8000; 0 lets the system choose.
     pub port: u16,
-    /// Serve beyond loopback without keys all the same.
+    /// True if the server may listen beyond loopback without keys.
     pub insecure_no_auth: bool,
     /// Longest wait for the head of a request. Default 10 s.
     pub header_timeout: Duration,
-    /// After SIGTERM, how long requests are served as before although the server is not ready any more. Default 0.
+    /// Time after SIGTERM during which requests are served as before although the server reports not to be ready.
+    /// Default 0.
     pub shutdown_delay: Duration,
-    /// After SIGTERM and the delay, the time that running streams get. Default 25 s, because Kubernetes kills after 30.
+    /// Time after SIGTERM and the delay that running streams get. Default 25 s, because Kubernetes kills after 30.
     pub drain_timeout: Duration,
 }
 

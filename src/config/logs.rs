@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object per line.
@@ -21,7 +21,7 @@ const LOG_LEVEL: OptionSpec =
 
 pub(super) const OPTIONS: &[OptionSpec] = &[LOG_FORMAT, LOG_LEVEL];
 
-/// Format, and a filter that `tracing_subscriber` understands.
+/// Reads the format, and a filter that `tracing_subscriber` understands.
 pub(super) fn read(values: &mut SettingsReader) -> (LogFormat, String) {
     let format = values.choice(&LOG_FORMAT, |word| match word {
         "text" => Some(LogFormat::Text),

@@ -1,12 +1,12 @@
-//! `docs/OPTIONS.md`: the table of options as people read it.
+//! Writes `docs/OPTIONS.md`: the table of options for people.
 
 use super::{GROUPS, OptionSpec, prose::wrapped};
 use std::fmt::Write;
 
-/// The reason why a `write!` may be expected to work.
+/// The reason why a `write!` is expected to succeed.
 const NEVER_FAILS: &str = "writing to a string cannot fail";
 
-/// The beginning of the file.
+/// The beginning of `docs/OPTIONS.md`.
 const HEAD: &str = "\
 # Options of `llamero serve`
 
@@ -30,7 +30,7 @@ A switch as a flag alone means true. [OPERATIONS.md](OPERATIONS.md) says how the
   [examples/config.toml](../examples/config.toml) is that print with all defaults.
 ";
 
-/// The whole of `docs/OPTIONS.md`.
+/// The whole text of `docs/OPTIONS.md`.
 pub(super) fn file() -> String {
     let mut text = format!("{HEAD}\n## All options\n\n| option | default | other spellings |\n| --- | --- | --- |\n");
     for spec in GROUPS.iter().flat_map(|(_, options)| *options) {

@@ -1,8 +1,8 @@
-//! Configuration of `llamero serve`: file < environment < flags, every problem reported at once.
+//! Configuration of `llamero serve`: file < environment < flags. All problems are reported at once.
 //!
-//! Each concern has a file: its options (key, range, default, other spellings) beside the struct they fill. Owns no
-//! process state: the environment is a value ([`Environment`]), and so is the command line ([`Flags`]). It opens the
-//! configuration file and no other.
+//! Each concern has a file, with its options (key, range, default, other spellings) beside the struct that they fill.
+//! Owns no process state: the environment is a value ([`Environment`]), and so is the command line ([`Flags`]). It
+//! opens the configuration file and no other.
 
 mod api;
 mod environment;
@@ -36,16 +36,16 @@ pub use supervision::SupervisionConfig;
 use crate::protocol::EngineOptions;
 use std::path::{Path, PathBuf};
 
-/// All that `llamero serve` needs, validated.
+/// All settings that `llamero serve` needs, validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServeConfig {
-    /// Path or catalog name of the model as the user gave it.
+    /// Path or catalog name of the model, as the user gave it.
     pub model: String,
-    /// Folder that models are downloaded to and looked up in, if the user named one.
+    /// Folder for downloads, in which models are looked up; `None` if the user named none.
     pub models_dir: Option<PathBuf>,
-    /// Path or catalog name of a smaller model, whose guesses the model checks.
+    /// Path or catalog name of a smaller model that makes guesses, which the model checks.
     pub draft_model: Option<String>,
-    /// Where cached prompts are kept for the next start.
+    /// Folder in which cached prompts are kept for the next start.
     pub prefix_cache_dir: Option<PathBuf>,
     /// Names and limits of the API.
     pub api: ApiConfig,
@@ -53,13 +53,13 @@ pub struct ServeConfig {
     pub listen: ListenConfig,
     /// The keys that callers need.
     pub keys: KeyConfig,
-    /// How the engine opens the model; its paths are filled in once the model was found.
+    /// Options with which the engine opens the model; its paths are filled in once the model was found.
     pub engine: EngineOptions,
     /// Supervision of the engine process.
     pub supervision: SupervisionConfig,
     /// Format of log lines.
     pub log_format: LogFormat,
-    /// Which log lines are written: a level, or a filter as `RUST_LOG` has it. Default `info`.
+    /// Filter of log lines: a level, or a filter as for `RUST_LOG`. Default `info`.
     pub log_level: String,
 }
 
@@ -68,13 +68,13 @@ pub struct ServeConfig {
 pub struct LoadedConfig {
     /// The configuration.
     pub config: ServeConfig,
-    /// Notes for the log: aliases that were taken, variables that were ignored.
+    /// Notes for the log: aliases that were used, variables that were ignored.
     pub notes: Vec<String>,
     /// The whole configuration as TOML, without keys (`--print-config`).
     pub toml: String,
 }
 
-/// Every option, in groups with a title, in the order in which they are shown.
+/// All options, in titled groups, in the order in which they are shown.
 pub const GROUPS: &[(&str, &[OptionSpec])] = &[
     ("Model and engine", model::OPTIONS),
     ("Listening", listen::OPTIONS),
@@ -84,15 +84,15 @@ pub const GROUPS: &[(&str, &[OptionSpec])] = &[
     ("Logs", logs::OPTIONS),
 ];
 
-/// Every option.
+/// All options, in the order of [`GROUPS`].
 pub fn options() -> impl Iterator<Item = &'static OptionSpec> {
     GROUPS.iter().flat_map(|(_, options)| options.iter())
 }
 
-/// Puts the configuration together from the command line, the environment and the file that either names.
+/// Builds the configuration from the command line, the environment and the file that either names.
 ///
 /// # Errors
-/// Everything that is wrong, at once.
+/// All problems, at once.
 pub fn load(flags: &Flags, environment: &Environment) -> Result<LoadedConfig, ConfigErrors> {
     let (mut values, notes) = layers::gather(flags, environment);
     let model = values.text(&model::MODEL);
@@ -118,7 +118,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<LoadedConfig, Co
     Ok(LoadedConfig { config, notes, toml })
 }
 
-/// The name of a model given as a path or as a catalog name: the file's, without folder and `.gguf`.
+/// The served name of a model given as a path or as a catalog name: the file's name without folder and `.gguf`.
 fn model_name(model: &str) -> String {
     let path = Path::new(model);
     let stem = if path.extension().is_some_and(|extension| extension == "gguf") { path.file_stem() } else { path.file_name() };

@@ -169,7 +169,7 @@ pub(super) fn read_engine(values: &mut SettingsReader) -> EngineOptions {
             _ => None,
         }),
         swa_full: values.switch(&SWA_FULL),
-        // Whole bytes of at most 2⁴⁶; the cast cuts a part of one.
+        // The value is a number of whole bytes up to 2⁴⁶; the cast cuts off a fraction.
         swap_space_bytes: values.optional_number(&SWAP_SPACE).map(|gib| (f64::from(gib) * f64::from(1 << 30)) as u64),
         prefix_cache: None,
         prefill_step_ratio: values.number(&PREFILL_STEP_RATIO),
@@ -182,7 +182,7 @@ pub(super) fn read_engine(values: &mut SettingsReader) -> EngineOptions {
     options
 }
 
-/// Where parked content is kept, if it is to be kept.
+/// Reads the folder for parked content; `None` if it is not kept on disk.
 pub(super) fn read_prefix_cache_dir(values: &mut SettingsReader, engine: &EngineOptions) -> Option<PathBuf> {
     let folder = values.optional_text(&PREFIX_CACHE_DIR).map(PathBuf::from)?;
     if engine.swap_space_bytes == Some(0) {

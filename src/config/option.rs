@@ -1,4 +1,5 @@
-//! An option's key, kind, range, default and spellings: one [`OptionSpec`] per option, beside the struct that it fills.
+//! An option's key, kind, range, default and spellings: one [`OptionSpec`] per option, beside the struct that the
+//! option fills.
 //!
 //! Flag, environment variable, TOML key, `--help`, `--print-config` and `examples/config.toml` are all made from these.
 
@@ -8,11 +9,11 @@ use std::{fmt, time::Duration};
 /// An option of `llamero serve`.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionSpec {
-    /// TOML key, such as `max_model_len`.
+    /// Key in TOML, such as `max_model_len`.
     pub key: &'static str,
-    /// The values that it takes.
+    /// The values that the option takes.
     pub kind: Kind,
-    /// The default, written as a user would write it; empty for "none".
+    /// The default in the form that a user would write; empty for "none".
     pub default: &'static str,
     /// One sentence for `--help` and the example file.
     pub help: &'static str,
@@ -27,7 +28,7 @@ pub struct OptionSpec {
 pub enum Kind {
     /// Any text.
     Text,
-    /// One of these words.
+    /// One of the listed words.
     Choice(&'static [&'static str]),
     /// A whole number.
     Integer {
@@ -54,22 +55,22 @@ pub enum Kind {
         /// The longest time, s.
         max_s: u64,
     },
-    /// True or false; as a flag, alone means true.
+    /// True or false; the flag without a value means true.
     Switch,
-    /// Texts: the flag may be repeated, and commas separate.
+    /// Texts: the flag may be repeated, and commas separate texts.
     List,
-    /// As `List`, and never shown.
+    /// The same as `List`, but never shown.
     Secrets,
 }
 
 impl OptionSpec {
-    /// An option with no other spellings.
+    /// Creates an option with no other spellings.
     #[must_use]
     pub const fn new(key: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Self {
         Self { key, kind, default, help, flag_aliases: &[], env_aliases: &[] }
     }
 
-    /// With other spellings of the flag and the environment variable.
+    /// Adds other spellings of the flag and the environment variable.
     #[must_use]
     pub const fn also(self, flag_aliases: &'static [&'static str], env_aliases: &'static [&'static str]) -> Self {
         Self { flag_aliases, env_aliases, ..self }
@@ -114,14 +115,14 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, units) = text.split_at(number_end);
-    // jiff wants digits on both sides of a point, and nine after it at most.
+    // jiff needs digits on both sides of a point, and at most nine after it.
     let number = format!("{:.9}", number.parse::<f64>().ok()?);
     let number = number.trim_end_matches('0').trim_end_matches('.');
     let units = if units.is_empty() { "s" } else { units };
     SpanParser::new().parse_unsigned_duration(format!("{number}{units}")).ok()
 }
 
-/// Reads the words people write for a yes or a no.
+/// Reads the words that people write for yes or no.
 pub(super) fn parse_switch(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "on" | "yes" => Some(true),

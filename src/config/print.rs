@@ -1,4 +1,4 @@
-//! A configuration as TOML, for `--print-config` and, with the defaults, `examples/config.toml`.
+//! Writes a configuration as TOML, for `--print-config` and, with the defaults, for `examples/config.toml`.
 
 use super::{
     GROUPS, Kind, OptionSpec,
@@ -14,7 +14,8 @@ const HEAD: &str = "\
 # A key max_num_seqs is also the variable LLAMERO_MAX_NUM_SEQS and the flag --max-num-seqs. File < environment < flag.
 ";
 
-/// Every option with its value. An option that was set has a comment that names the place. Keys are not shown.
+/// Every option with its value. An option that was set has a comment that names the place of its setting. Keys are not
+/// shown.
 pub(super) fn render(settings: &BTreeMap<&'static str, Setting>) -> String {
     let mut out = HEAD.to_owned();
     for (title, options) in GROUPS {

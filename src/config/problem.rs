@@ -1,20 +1,20 @@
-//! The problems of a configuration: all of them at once, each with the place that it comes from.
+//! The problems of a configuration: all of them at once, each with its place.
 
 use std::fmt;
 
 /// All problems of a configuration. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
-    /// In the order found.
+    /// The problems, in the order in which they were found.
     pub problems: Vec<Problem>,
 }
 
-/// One problem.
+/// One problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The flag, environment variable or file and key at fault, as the user wrote it.
     pub at: String,
-    /// The fault there, and the values that are accepted.
+    /// The fault, and the values that are accepted.
     pub message: String,
 }
 
@@ -38,8 +38,8 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The candidate closest to `word`, if the user probably meant it: few letters differ, or it begins with `word`, which
-/// has three letters or more.
+/// The candidate closest to `word`, if the user probably meant it: it differs in few letters, or it begins with `word`,
+/// which must then have three letters or more.
 pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = 1 + word.chars().count() / 4;
     let begins = |candidate: &str| word.len() >= 3 && candidate.starts_with(word);

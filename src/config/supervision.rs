@@ -6,17 +6,17 @@ use std::time::Duration;
 /// Supervision of the engine process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SupervisionConfig {
-    /// Sequences that may wait for a slot before requests are refused. Default 512.
+    /// Maximum number of sequences that wait for a slot; further requests are refused. Default 512.
     pub max_waiting: usize,
-    /// A busy engine that finishes no step for this long is killed. Default 120 s.
+    /// Time after which a busy engine that finishes no step is killed. Default 120 s.
     pub stall_timeout: Duration,
-    /// A load during which the engine reads nothing for this long is given up; 0: never. Default 300 s, as Ollama.
+    /// Time after which a load during which the engine reads nothing is given up; 0: never. Default 300 s, as Ollama.
     pub load_timeout: Duration,
-    /// First pause before a restart; doubled on each death in a row, up to 30 s. Default 0: the first restart is at
-    /// once.
+    /// First pause before a restart, doubled on each consecutive death, up to 30 s. Default 0: the first restart is
+    /// immediate.
     pub restart_backoff: Duration,
-    /// Engines in a row that die before any was ready, or ready and without any work, after which the server gives up.
-    /// Default 5.
+    /// Number of consecutive engines that die before any was ready, or ready and without any work, after which the
+    /// server gives up. Default 5.
     pub max_restarts: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Layers, problems and printing of configurations, without touching the process environment.
+//! Tests of layers, problems and printing of configurations, without touching the process environment.
 
 use super::{ConfigErrors, Environment, Flags, Kind, LoadedConfig, LogFormat, load, markdown, options};
 use crate::protocol::{EngineOptions, FlashAttention, KvLayout, KvType};
@@ -21,7 +21,7 @@ fn from_environment(pairs: &[(&str, &str)]) -> Result<LoadedConfig, ConfigErrors
     load(&Flags::default(), &Environment::of(pairs.iter().copied()))
 }
 
-/// Loads this text as the configuration file, under these flags and variables.
+/// Loads `text` as the configuration file, with these flags and variables.
 fn from_file(text: &str, flags: Flags, environment: &Environment) -> Result<LoadedConfig, ConfigErrors> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("llamero.toml");
@@ -49,7 +49,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((config.api.max_body_bytes, config.api.max_stop_strings), (2 * 1024 * 1024, 4));
     assert_eq!(config.api.max_logprobs, None);
     assert_eq!((config.api.keep_alive, config.api.hold_status), (Duration::from_secs(10), Duration::from_secs(10)));
-    // Together with the end of the engine within the 30 s after which Kubernetes kills.
+    // Together with the end of the engine, this is within the 30 s after which Kubernetes kills.
     assert_eq!((config.listen.shutdown_delay, config.listen.drain_timeout), (Duration::ZERO, Duration::from_secs(25)));
     assert_eq!(config.supervision.stall_timeout, Duration::from_secs(120));
     assert_eq!((config.supervision.max_waiting, config.supervision.max_restarts), (512, 5));

@@ -1,5 +1,5 @@
-//! Texts of options → typed values. A value that is wrong becomes a problem and its default stands in, so that all
-//! problems are found in one pass.
+//! Converts the texts of options into typed values. A wrong value is recorded as a problem and replaced by the default,
+//! so that all problems are found in one pass.
 
 use super::{
     option::{Kind, OptionSpec, parse_duration, parse_switch},
@@ -7,38 +7,38 @@ use super::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// The texts that were given for an option, and where.
+/// The texts that were given for an option, and their place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
-    /// As given; several only for lists.
+    /// The texts as given; only lists have several.
     pub(super) texts: Vec<String>,
-    /// The flag, environment variable, or file and key.
+    /// The place: a flag, an environment variable, or a file and key.
     pub(super) at: String,
 }
 
-/// The settings of all layers together, being read.
+/// The settings of all layers together, while they are read.
 #[derive(Debug, Default)]
 pub(super) struct SettingsReader {
-    /// By key.
+    /// Settings by the option's key.
     pub(super) settings: BTreeMap<&'static str, Setting>,
     pub(super) problems: Vec<Problem>,
-    /// Keys asked for so far: a test holds them against the table of options.
+    /// Keys read so far: a test compares them with the table of options.
     pub(super) read: Vec<&'static str>,
 }
 
 impl SettingsReader {
-    /// Where an option was set, for problems that concern several options.
+    /// The place where an option was set, for problems that concern several options.
     pub(super) fn at(&self, spec: &OptionSpec) -> String {
         self.settings.get(spec.key).map_or_else(|| format!("--{}", spec.flag()), |setting| setting.at.clone())
     }
 
-    /// Notes a problem with an option.
+    /// Records a problem with an option.
     pub(super) fn problem(&mut self, spec: &OptionSpec, message: impl Into<String>) {
         let at = self.at(spec);
         self.problems.push(Problem { at, message: message.into() });
     }
 
-    /// One value, read by `parse`, whose error names the values that are accepted.
+    /// Reads one value with `parse`, whose error names the accepted values.
     pub(super) fn parsed<T>(&mut self, spec: &OptionSpec, parse: impl Fn(&str) -> Result<T, String>) -> T {
         self.read.push(spec.key);
         let given = self.settings.get(spec.key).map(|setting| setting.texts.clone());
@@ -56,17 +56,17 @@ impl SettingsReader {
         parse(spec.default).expect("each option accepts its own default, which a test checks")
     }
 
-    /// A text; empty if none is given and none is the default.
+    /// Reads a text; empty if neither it nor a default is given.
     pub(super) fn text(&mut self, spec: &OptionSpec) -> String {
         self.parsed(spec, |text| Ok(text.to_owned()))
     }
 
-    /// A text that may be absent.
+    /// Reads a text; `None` if it is empty.
     pub(super) fn optional_text(&mut self, spec: &OptionSpec) -> Option<String> {
         Some(self.text(spec)).filter(|text| !text.is_empty())
     }
 
-    /// A whole number, or `None` for one of the words that let the server choose.
+    /// Reads a whole number; `None` for one of the words that let the server choose.
     pub(super) fn optional_integer<T: TryFrom<u64>>(&mut self, spec: &OptionSpec) -> Option<T> {
         self.parsed(spec, |text| {
             let Kind::Integer { min, max, auto } = spec.kind else { return Err(spec.kind.to_string()) };
@@ -78,12 +78,12 @@ impl SettingsReader {
         })
     }
 
-    /// A whole number of an option without words that let the server choose.
+    /// Reads a whole number of an option without words that let the server choose.
     pub(super) fn integer<T: TryFrom<u64>>(&mut self, spec: &OptionSpec) -> T {
         self.optional_integer(spec).expect("an option without such words never gives none")
     }
 
-    /// A number, or `None` for one of the words that let the server choose.
+    /// Reads a number; `None` for one of the words that let the server choose.
     pub(super) fn optional_number(&mut self, spec: &OptionSpec) -> Option<f32> {
         self.parsed(spec, |text| {
             let Kind::Number { min, max, auto } = spec.kind else { return Err(spec.kind.to_string()) };
@@ -95,12 +95,12 @@ impl SettingsReader {
         })
     }
 
-    /// A number of an option without words that let the server choose.
+    /// Reads a number of an option without words that let the server choose.
     pub(super) fn number(&mut self, spec: &OptionSpec) -> f32 {
         self.optional_number(spec).expect("an option without such words never gives none")
     }
 
-    /// A time within the option's range.
+    /// Reads a time within the option's range.
     pub(super) fn duration(&mut self, spec: &OptionSpec) -> Duration {
         self.parsed(spec, |text| {
             let Kind::Duration { min_s, max_s } = spec.kind else { return Err(spec.kind.to_string()) };
@@ -109,22 +109,22 @@ impl SettingsReader {
         })
     }
 
-    /// A switch, on or off.
+    /// Reads a switch, on or off.
     pub(super) fn switch(&mut self, spec: &OptionSpec) -> bool {
         self.parsed(spec, |text| parse_switch(text).ok_or_else(|| spec.kind.to_string()))
     }
 
-    /// One of an option's words, turned into a value of its own by `choose`, which knows them all.
+    /// Reads one of an option's words and converts it with `choose`, which knows them all.
     pub(super) fn choice<T>(&mut self, spec: &OptionSpec, choose: impl Fn(&str) -> Option<T>) -> T {
         self.parsed(spec, |text| choose(&text.to_lowercase()).ok_or_else(|| spec.kind.to_string()))
     }
 
-    /// True if an option was given a text, be it empty.
+    /// True if an option was given a text, even an empty one.
     pub(super) fn is_given(&self, spec: &OptionSpec) -> bool {
         self.settings.get(spec.key).is_some_and(|setting| !setting.texts.is_empty())
     }
 
-    /// A list: every text split at commas, trimmed, without empty parts.
+    /// Reads a list: every text split at commas, trimmed, without empty parts.
     pub(super) fn list(&mut self, spec: &OptionSpec) -> Vec<String> {
         self.read.push(spec.key);
         let texts = self.settings.get(spec.key).map_or(&[][..], |setting| setting.texts.as_slice());

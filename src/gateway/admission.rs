@@ -1,7 +1,7 @@
 //! Limits how many sequences are admitted, and estimates how long the next one would have to wait.
 //!
-//! A place is a value that a sequence holds: dropping the sequence gives the place back, so that nothing can be counted
-//! wrongly. Knows nothing of the engine.
+//! A place is a value that a sequence holds: dropping the sequence gives the place back, so that the count cannot go
+//! wrong. This module knows nothing of the engine.
 
 use super::error::SubmitError;
 use std::{
@@ -23,10 +23,10 @@ const MAX_RETRY: Duration = Duration::from_secs(120);
 /// Weight of the newest sample in the smoothed time between completions.
 const NEWEST: f64 = 0.2;
 
-/// Held by a sequence while it is admitted.
+/// A sequence's right to be in the gateway; held while the sequence is admitted.
 pub(super) type SequencePlace = OwnedSemaphorePermit;
 
-/// Hands out places: as many as run at once, plus as many as may wait.
+/// Gives out places: as many as sequences run at once, plus as many as may wait.
 #[derive(Debug)]
 pub(super) struct Admission {
     places: Arc<Semaphore>,
@@ -43,12 +43,12 @@ impl Admission {
         Self { places: Arc::new(Semaphore::new(capacity)), capacity, running, pace_us: AtomicU64::new(0) }
     }
 
-    /// All places there are.
+    /// Number of places, taken or free.
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Places that are free now.
+    /// Number of places that are free now.
     pub(super) fn free(&self) -> usize {
         self.places.available_permits()
     }
@@ -58,7 +58,7 @@ impl Admission {
         Some(Duration::from_micros(self.pace_us.load(Ordering::Relaxed))).filter(|pace| !pace.is_zero())
     }
 
-    /// Places for `count` sequences, or none at all.
+    /// Takes places for `count` sequences, or none at all.
     pub(super) fn take(&self, count: usize) -> Result<Vec<SequencePlace>, SubmitError> {
         let permits = u32::try_from(count).ok().and_then(|count| Arc::clone(&self.places).try_acquire_many_owned(count).ok());
         let mut all = permits.ok_or_else(|| self.refusal(count))?;
@@ -91,9 +91,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Takes note of `finished` completions by `now` that left `remaining` sequences. The new value, if it changed.
+    /// Records `finished` completions by `now` that left `remaining` sequences. Returns the new pace if it changed.
     pub(super) fn update(&mut self, now: Instant, finished: u32, remaining: usize) -> Option<Duration> {
-        // Idle time is no part of the pace: the clock runs only while sequences are there.
+        // Idle time does not count: the clock runs only while there are sequences.
         let since = *self.since.get_or_insert(now);
         if finished > 0 {
             let sample = now.duration_since(since).as_secs_f64() / f64::from(finished);
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(pace.update(at(0), 0, 4), None);
         assert_eq!(pace.update(at(4), 2, 2), Some(Duration::from_secs(2)));
         assert_eq!(pace.update(at(8), 2, 0), Some(Duration::from_secs(2)));
-        // A hundred idle seconds later.
+        // After a hundred idle seconds.
         assert_eq!(pace.update(at(108), 0, 1), None);
         assert_eq!(pace.update(at(110), 1, 0), Some(Duration::from_secs(2)));
     }

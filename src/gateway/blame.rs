@@ -1,16 +1,16 @@
-//! Decides which work may have ended an engine, and which work the next one may get at the same time.
+//! Decides which work may have ended an engine, and which work the next engine may compute at the same time.
 //!
 //! ```text
-//! Held ─ handed out ─▶ Waiting ─ the engine begins ─▶ Touched ─ a few steps later ─▶ Proved ─▶ finished
-//!  ▲                      └────────────────┴──────── the engine dies ───┴── judge() ──┐
-//!  └────────────────────────── again, if it is not the second death of its own ◀──────┘
+//! Held ─── sent ───▶ Waiting ─ the engine begins ─▶ Touched ─ a few steps later ─▶ Proved ─▶ finished
+//!  ▲                    └────────────────┴──────── the engine dies ───┴── judge() ────┐
+//!  └─────────────────── again, unless it may have caused two deaths ◀─────────────────┘
 //! ```
 //!
-//! Plain data without a clock. After a death the work that was in progress is suspected; a [`Gate`] lets one suspect at
-//! a time into the engine, beside nothing else, until it has proved itself: first the work of the dead engine, the
-//! oldest first. So the next death has one possible cause, and a content that ends engines as soon as they begin with
-//! it is found with the second one, however much else is there. A kill from outside proves less: the operator may have
-//! killed it, or the kernel for the memory that others took.
+//! Plain data without a clock. After a death, the work that was in progress is suspected. A [`Gate`] lets one suspect
+//! at a time into the engine, beside nothing else, until that suspect has proved itself; the work of the dead engine
+//! comes first, the oldest of it first. So the next death has one possible cause, and a content that ends engines as
+//! soon as they begin with it is found at the second death, however much other work there is. A kill from outside
+//! proves less: an operator may have killed the engine, or the kernel for memory that other processes took.
 
 use super::{
     death::DeathCause,
@@ -20,79 +20,78 @@ use super::{
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
-/// Reports with tokens after which a sequence has proved itself. The engine computes a sequence up to where it died
-/// with the first one or two.
+/// Reports with tokens after which a sequence has proved itself. With the first one or two of them the engine has only
+/// reached the point at which its predecessor died.
 const PROOF: u32 = 4;
-/// The same for one that was in [`LATE`] deaths of which nobody knows
-/// the cause: something ends engines later than that.
+/// The same for a sequence that was in [`LATE`] deaths of unknown cause: something ends engines later than [`PROOF`]
+/// reports.
 const LATE_PROOF: u32 = 64;
-/// See [`LATE_PROOF`].
+/// Deaths of unknown cause after which [`LATE_PROOF`] holds.
 const LATE: u32 = 2;
-/// Deaths without a known cause after which work that was computed in all of them is given up, so that there is an end.
+/// Deaths of unknown cause after which work that was computed in all of them is given up, so that there is an end.
 const MAX_UNDECIDED: u32 = 4;
 
 /// Progress of an engine with a piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// No engine has it.
+    /// No engine has the work.
     Held,
-    /// The engine has it and, as far as we heard, has done nothing with it.
+    /// The engine has the work and, as far as the gateway has heard, has done nothing with it.
     Waiting,
-    /// The same for one under a constraint, which the engine compiles
-    /// at once. It may wait for a slot for long after that.
+    /// The same for work under a constraint, which the engine compiles at once. The work may wait for a slot for long
+    /// after that.
     Compiling,
     /// The engine works on it: tokenizes, compiles, computes the prompt or the first tokens.
     Touched,
-    /// It has gone on for so long that it does not end an engine right away.
+    /// The work has gone on for so long that it does not end an engine right away.
     Proved,
 }
 
-/// A piece of work as far as deaths concern it.
+/// The facts about a piece of work that decide its fate when an engine dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Work {
     pub(super) content: Fingerprint,
     pub(super) stage: Stage,
-    /// Deaths without a known cause in which it may have been the cause,
-    /// since the last time that it was in none for [`QUARANTINE`].
+    /// Deaths of unknown cause that this work may have caused. Counted anew once it was in no death for [`QUARANTINE`].
     undecided: u32,
-    /// Moment of the last death of an engine that had it.
+    /// Time of the last death of an engine that had this work.
     last_death: Option<Instant>,
-    /// True if an engine that died had it.
+    /// True if an engine that died had this work.
     is_replay: bool,
-    /// Reports with tokens by the present engine.
+    /// Reports with tokens of this work by the present engine.
     reports: u32,
 }
 
-/// The next step for a piece of work whose engine died.
+/// The decision on a piece of work whose engine died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// The next engine gets it, or it was not concerned.
+    /// The next engine gets the work, or the death did not concern it.
     Again,
-    /// Engines died of it: no other one gets it.
+    /// Engines died of the work: no other engine gets it.
     Refused,
-    /// It was computed in many engines that died of unknown causes.
+    /// The work was computed in many engines that died of unknown causes.
     GivenUp,
 }
 
 impl Work {
-    /// Work that no engine has.
+    /// Creates a piece of work that no engine has.
     pub(super) fn new(content: Fingerprint) -> Self {
         Self { content, stage: Stage::Held, undecided: 0, last_death: None, is_replay: false, reports: 0 }
     }
 
-    /// True if the engine has it.
+    /// True if the engine has the work.
     pub(super) fn is_sent(&self) -> bool {
         self.stage != Stage::Held
     }
 
-    /// The engine begins with it, if it had not.
+    /// Records that the engine begins with the work, if it had not begun.
     pub(super) fn begin(&mut self) {
         if matches!(self.stage, Stage::Waiting | Stage::Compiling) {
             self.stage = Stage::Touched;
         }
     }
 
-    /// The engine generated tokens of it.
+    /// Records that the engine generated tokens of the work.
     pub(super) fn on_tokens(&mut self) {
         self.begin();
         self.reports += 1;
@@ -102,7 +101,7 @@ impl Work {
         }
     }
 
-    /// Its engine is gone.
+    /// Records that the engine died, and returns what happens to the work.
     pub(super) fn on_death(&mut self, after: &Aftermath<'_>) -> Fate {
         let had_it = self.is_sent();
         (self.stage, self.reports) = (Stage::Held, 0);
@@ -121,23 +120,23 @@ impl Work {
     }
 }
 
-/// The facts after the death of an engine by which [`Fate`]s are decided.
+/// The facts about the death of an engine by which [`Fate`]s are decided.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Aftermath<'a> {
-    /// The cause of the death, for clients.
+    /// The cause of the death, worded for clients.
     pub(super) reason: &'a str,
-    /// The judgement, which is in the quarantine already.
+    /// The judgement, which the quarantine has recorded already.
     pub(super) verdict: &'a DeathVerdict,
     pub(super) quarantine: &'a Quarantine,
     pub(super) now: Instant,
 }
 
-/// Finds out who may have ended an engine that had this work and died of `cause`.
+/// Judges which of `works` may have ended the engine that had them and died of `cause`.
 ///
-/// 1. Work that was in progress and had not proved itself may be the cause; work that had is a bystander.
-/// 2. If there is none of that, work that had proved itself may be the cause. It is not blamed if anything waited,
-///    because the engine's word that it began with that may be lost.
-/// 3. If there is none of that either, waiting work may be the cause.
+/// 1. Work that was in progress and had not proved itself may be the cause; work that had proved itself is a bystander.
+/// 2. If there is no such work, work that had proved itself may be the cause. It is not blamed if other work waited,
+///    because the engine's report that it began with waiting work may be lost.
+/// 3. If there is no such work either, waiting work may be the cause.
 pub(super) fn judge(works: impl IntoIterator<Item = Work>, cause: DeathCause) -> DeathVerdict {
     let works: Vec<Work> = works.into_iter().filter(Work::is_sent).collect();
     let of = |stages: &[Stage]| works.iter().filter(|work| stages.contains(&work.stage)).map(|work| work.content).collect();
@@ -154,12 +153,12 @@ pub(super) fn judge(works: impl IntoIterator<Item = Work>, cause: DeathCause) ->
     DeathVerdict { causes, bystanders, blamed, is_alone, is_kill: cause.is_from_outside() }
 }
 
-/// Decides which work the present engine may be handed. Made anew for each round of
-/// handing out: in each turn of it [`Gate::admits`] is asked for all that is held,
-/// in the order in which it came, and [`Gate::next_turn`] begins the next one.
+/// Decides which work may be sent to the present engine. Made anew for each round of sending. A round has turns: in
+/// each turn [`Gate::admits`] is asked about all held work, in order of arrival; [`Gate::next_turn`] begins the next
+/// turn.
 ///
-/// It is closed only while a suspect is in the engine or can be handed
-/// out now: one that waits for a slot holds up nobody.
+/// The gate is closed only while a suspect is in the engine or can be sent now: a suspect that waits for a slot holds
+/// up nobody.
 #[derive(Debug)]
 pub(super) struct Gate<'a> {
     quarantine: &'a Quarantine,
@@ -170,33 +169,33 @@ pub(super) struct Gate<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GateState {
-    /// There is no suspect to be careful with: everything else is let in.
+    /// No suspect is in the engine or can be sent now: all other work is let in.
     Open,
-    /// A suspect can be handed out, and everything in the engine has proved itself.
+    /// A suspect can be sent, and everything in the engine has proved itself.
     Free(GateTurn),
     /// Nothing is let in before everything in the engine has proved itself.
     Closed,
 }
 
-/// The kind of work that has its turn.
+/// The kind of work that is let in during a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GateTurn {
-    /// One suspect that an engine lost: these streams have begun.
+    /// One suspect that a dead engine had: its stream may have begun already.
     Lost,
-    /// All that is no suspect. Only after another suspect had a turn, so that no client who sends one again and again
-    /// keeps the gate.
+    /// All work that is no suspect. This turn comes only after a suspect was preferred, so that a client who sends one
+    /// suspect after the other cannot keep the gate to itself.
     Others,
-    /// One suspect.
+    /// One suspect of any kind.
     Suspects,
 }
 
 impl<'a> Gate<'a> {
-    /// A gate for an engine that has `works`, or can be handed them
-    /// now. It `owes_others` a turn if the last one said so.
+    /// Makes a gate for an engine that has `works`, or can be sent them now. `owes_others` is [`Self::owes_others`] of
+    /// the last gate.
     pub(super) fn new(works: impl FnOnce() -> Vec<Work>, quarantine: &'a Quarantine, now: Instant, owes_others: bool) -> Self {
         let works = if quarantine.is_empty() { Vec::new() } else { works() };
         let suspected = |work: &&Work| work.stage != Stage::Proved && needs_care(quarantine, **work, now);
-        // Work that waits for a slot of the engine harms nobody yet; a suspect that waits is about to get one.
+        // Work that waits for a slot of the engine harms nobody yet; but a suspect that waits is about to get a slot.
         let is_unproved = |work: &Work| match work.stage {
             Stage::Touched => true,
             Stage::Waiting | Stage::Compiling => suspected(&work),
@@ -212,34 +211,34 @@ impl<'a> Gate<'a> {
         Self { quarantine, now, state, owes_others }
     }
 
-    /// True if everything but suspects is handed out as it comes.
+    /// True if all work but suspects is sent as it comes.
     pub(super) fn is_open(&self) -> bool {
         self.state == GateState::Open
     }
 
-    /// True if the others are to have a turn before the next suspect.
+    /// True if work that is no suspect has a turn before the next suspect.
     pub(super) fn owes_others(&self) -> bool {
         self.owes_others
     }
 
-    /// True if this is handed out with care only.
+    /// True if `work` is a suspect, to be sent only with care.
     pub(super) fn suspects(&self, work: Work) -> bool {
         needs_care(self.quarantine, work, self.now)
     }
 
-    /// Begins the next turn of this round, if there is one.
+    /// Begins the next turn of this round; false if the round is over.
     pub(super) fn next_turn(&mut self) -> bool {
         self.state = match self.state {
             GateState::Free(GateTurn::Lost) if self.owes_others => GateState::Free(GateTurn::Others),
             GateState::Free(GateTurn::Lost) => GateState::Free(GateTurn::Suspects),
-            // None was there.
+            // There was no work but suspects.
             GateState::Free(GateTurn::Others) if self.owes_others => GateState::Free(GateTurn::Suspects),
             GateState::Open | GateState::Closed | GateState::Free(GateTurn::Others | GateTurn::Suspects) => return false,
         };
         true
     }
 
-    /// True if the engine may get this now. It must then be handed out.
+    /// True if the engine may get `work` now. The caller must then send it.
     pub(super) fn admits(&mut self, work: Work) -> bool {
         let is_suspected = self.suspects(work);
         match self.state {
@@ -257,7 +256,7 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// Closes the gate after one that is let in.
+    /// Closes the gate if the work `is_let_in`, and returns `is_let_in`.
     fn admits_one(&mut self, is_let_in: bool) -> bool {
         if is_let_in {
             self.state = GateState::Closed;
@@ -266,8 +265,8 @@ impl<'a> Gate<'a> {
     }
 }
 
-/// True if work is a suspect. Work that an engine lost stays one until it has proved itself, even if a copy of it has:
-/// else it would begin beside others that are new, and be a cause of their deaths.
+/// True if `work` is a suspect. Work that a dead engine had remains one until it has proved itself, even if a copy of
+/// it has: otherwise it would begin beside new work and make that a possible cause of the next death.
 fn needs_care(quarantine: &Quarantine, work: Work, now: Instant) -> bool {
     quarantine.is_suspected(work.content, now) || (work.is_replay && quarantine.is_remembered(work.content, now))
 }

@@ -1,8 +1,8 @@
-//! The table of open calls: hands them out in turn and gives each answer to its caller.
+//! The table of open calls: sends them to the engine in turn and gives each answer to its caller.
 //!
 //! Without a clock and without I/O; owned by the run loop. Each call holds a [`CallPlace`]; one key has at most
 //! [`MAX_KEY_CALLS`] and [`MAX_KEY_BYTES`]. [`turns`] decides the order; `blame` and `quarantine` decide whether a call
-//! is handed out again when an engine dies. Does not know which questions there are: `questions` does.
+//! is sent again when an engine dies. This module does not know which kinds of questions exist: `questions` does.
 
 mod turns;
 
@@ -19,29 +19,29 @@ use turns::{CallTicket, CallTurns};
 
 pub(super) use turns::Lane;
 
-/// Calls that are open or wait, at most; more are refused.
+/// Maximum number of calls that are open or wait; more are refused.
 pub(super) const MAX_CALLS: usize = 2048;
-/// The same of one key, so that others find places.
+/// Maximum number of these calls of one key, so that other keys find places.
 pub(super) const MAX_KEY_CALLS: usize = MAX_CALLS / 2;
 
-/// Bytes of all texts in these calls, at most.
+/// Maximum bytes of all texts in these calls.
 pub(super) const MAX_BYTES: usize = 128 << 20;
-/// The same of one key.
+/// Maximum bytes of the texts of one key.
 pub(super) const MAX_KEY_BYTES: usize = MAX_BYTES / 2;
 
 /// Longest text or list of tokens (4 bytes each) in a call: the tokens of a text, at up to 5 bytes on the wire for each
 /// byte of it, must fit into a frame. The text of tokens is bounded by the engine.
 pub(super) const MAX_TEXT_BYTES: usize = crate::protocol::MAX_FRAME_BYTES / 5 - 1024;
 
-/// A call may wait this many times as long as the engine may go without answering any: others are before it.
+/// A single call may wait this many times the stall timeout, because the engine answers other calls first.
 const PATIENCE: u32 = 4;
 
-/// A question that the gateway lets wait.
+/// A question that can wait in the table of calls.
 pub(super) trait Ask: Question + Clone + fmt::Debug + Send + 'static {
-    /// The lane that it waits in.
+    /// The lane in which the question waits.
     fn lane(&self) -> Lane;
 
-    /// The fingerprint of its content, without the caller.
+    /// The fingerprint of the question's content, without the caller.
     fn fingerprint(&self, fingerprints: &Fingerprints) -> Fingerprint;
 }
 
@@ -51,20 +51,20 @@ trait Pending: fmt::Debug + Send {
 
     fn bytes(&self) -> usize;
 
-    /// The question as it is sent.
+    /// The question as the message that is sent to the engine.
     fn call(&self) -> EngineCall;
 
-    /// True if the caller went away.
+    /// True if the caller no longer waits for the answer.
     fn is_abandoned(&self) -> bool;
 
-    /// Answers the caller. Whether the reply is an answer to this question and no error.
+    /// Gives the reply to the caller. True if the reply is an answer to this question and no error.
     fn answer(self: Box<Self>, reply: EngineReply) -> bool;
 
-    /// Tells the caller why there is no answer.
+    /// Gives `error` to the caller instead of an answer.
     fn fail(self: Box<Self>, error: TokenizeError);
 }
 
-/// See [`Pending`].
+/// A question with the sender by which its caller gets the answer.
 #[derive(Debug)]
 struct PendingQuestion<Q: Question> {
     question: Q,
@@ -91,18 +91,18 @@ impl<Q: Ask> Pending for PendingQuestion<Q> {
     fn answer(self: Box<Self>, reply: EngineReply) -> bool {
         let answer = Q::answer(reply).ok_or_else(mismatch);
         let is_good = answer.as_ref().is_ok_and(|answer| !answer.is_error());
-        // Fails when the caller went away meanwhile: then nobody waits for the answer.
+        // Sending fails if the caller has stopped waiting; then nobody needs the answer.
         let _ = self.caller.send(answer);
         is_good
     }
 
     fn fail(self: Box<Self>, error: TokenizeError) {
-        // As above.
+        // Sending fails if the caller has stopped waiting.
         let _ = self.caller.send(Err(error));
     }
 }
 
-/// A call's right to be here: one of [`MAX_CALLS`], and one of [`MAX_BYTES`] for each byte, counted in KiB.
+/// A call's right to be open: one of [`MAX_CALLS`] permits, and permits for its share of [`MAX_BYTES`], counted in KiB.
 #[derive(Debug)]
 pub(super) struct CallPlace {
     pub(super) _call: OwnedSemaphorePermit,
@@ -115,16 +115,16 @@ pub(super) struct OpenCall {
     question: Box<dyn Pending>,
     ticket: CallTicket,
     work: Work,
-    /// Ticks since it was sent to the present engine.
+    /// Ticks since the call was sent to the present engine.
     waited: u32,
     _place: CallPlace,
 }
 
-/// The caller's end of an open call.
+/// The caller's end of an open call, by which the answer comes.
 pub(super) type Answered<Q> = oneshot::Receiver<Result<<Q as Question>::Answer, TokenizeError>>;
 
 impl OpenCall {
-    /// A call of `key` that no engine has seen, and where its answer comes out.
+    /// Creates a call of `key` that no engine has seen, and the end by which its answer comes.
     pub(super) fn new<Q: Ask>(question: Q, key: u64, fingerprints: &Fingerprints, place: CallPlace) -> (Self, Answered<Q>) {
         let (ticket, work) = (CallTicket { lane: question.lane(), key }, Work::new(question.fingerprint(fingerprints)));
         let (caller, answer) = oneshot::channel();
@@ -132,18 +132,18 @@ impl OpenCall {
         (Self { question, ticket, work, waited: 0, _place: place }, answer)
     }
 
-    /// The fingerprint of its content.
+    /// The fingerprint of the call's content.
     pub(super) fn content(&self) -> Fingerprint {
         self.work.content
     }
 
-    /// Ends it because engines have died of the same content; `id` is its number if it is in the table.
+    /// Ends the call because engines have died of the same content; `id` is its number if it is in the table.
     pub(super) fn quarantine(self, id: Option<u64>) {
         log_refusal(self.question.name(), id, self.work.content);
         self.refuse(SubmitError::Quarantined);
     }
 
-    /// Ends it with this error.
+    /// Ends the call with `error`.
     pub(super) fn refuse(self, error: SubmitError) {
         self.question.fail(error.into());
     }
@@ -162,19 +162,20 @@ pub(super) struct OpenCalls {
     open: BTreeMap<u64, OpenCall>,
     next: u64,
     turns: CallTurns,
-    /// By key; none is zero.
+    /// Calls and bytes by key; no entry is zero.
     used: BTreeMap<u64, KeyUse>,
-    /// Ticks for which the present engine has owed answers and given none.
+    /// Ticks since the present engine last answered, counted while it owes answers.
     silent: u32,
 }
 
 impl OpenCalls {
-    /// True if none is open.
+    /// True if no call is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Takes in a call, or refuses it if its key has too many here. It waits until [`Self::unsent`] hands it out.
+    /// Takes in a call, or refuses it if its key has too many calls here. The call waits until [`Self::unsent`] sends
+    /// it.
     pub(super) fn insert(&mut self, call: OpenCall) {
         if !self.has_room(&call) {
             self.forget_abandoned();
@@ -195,7 +196,7 @@ impl OpenCalls {
         used.calls < MAX_KEY_CALLS && used.bytes.saturating_add(call.question.bytes()) <= MAX_KEY_BYTES
     }
 
-    /// All that the present engine has, or can be handed now.
+    /// Work of all calls that the present engine has or could be sent now.
     pub(super) fn works(&self) -> impl Iterator<Item = Work> {
         let can_go = |call: &&OpenCall| !call.question.is_abandoned() && self.turns.has_place(call.ticket);
         self.open.values().filter(move |call| call.work.is_sent() || can_go(call)).map(|call| call.work)
@@ -206,7 +207,7 @@ impl OpenCalls {
         let mut messages = Vec::new();
         loop {
             let open = &self.open;
-            // Those whose callers went away have a turn and are then forgotten.
+            // Calls whose callers no longer wait get a turn and are then forgotten.
             let admits = |id: u64| open.get(&id).is_none_or(|call| call.question.is_abandoned() || gate.admits(call.work));
             let Some(id) = self.turns.next(admits) else { return messages };
             let Some(call) = self.open.get_mut(&id) else { continue };
@@ -220,7 +221,7 @@ impl OpenCalls {
         }
     }
 
-    /// Takes a call out of all tables.
+    /// Removes a call from all tables.
     fn remove(&mut self, id: u64) -> Option<OpenCall> {
         let call = self.open.remove(&id)?;
         if call.work.is_sent() {
@@ -236,7 +237,7 @@ impl OpenCalls {
         Some(call)
     }
 
-    /// Removes calls that wait for a turn and whose callers went away.
+    /// Removes calls that wait for a turn and whose callers no longer wait for the answer.
     fn forget_abandoned(&mut self) {
         let abandoned = |call: &OpenCall| !call.work.is_sent() && call.question.is_abandoned();
         let gone: Vec<u64> = self.open.iter().filter(|(_, call)| abandoned(call)).map(|(id, _)| *id).collect();
@@ -250,8 +251,8 @@ impl OpenCalls {
         self.turns.retain(|id| open.contains_key(&id));
     }
 
-    /// Passes a reply on; a content that was answered well is no suspect any more. A reply to a call that the engine
-    /// does not have is ignored.
+    /// Gives a reply to its caller. A content with a good answer is no suspect any more. A reply to a call that the
+    /// engine does not have is ignored.
     pub(super) fn on_reply(&mut self, id: CallId, reply: EngineReply, quarantine: &mut Quarantine) {
         if !self.open.get(&id.0).is_some_and(|call| call.work.is_sent()) {
             return;
@@ -263,8 +264,8 @@ impl OpenCalls {
         }
     }
 
-    /// A tick has passed. Returns for how many ticks the present engine has owed answers and given none; a single
-    /// answer may take [`PATIENCE`] times as long, because others are worked on before it.
+    /// Counts a tick. Returns the number of ticks for which the engine has owed answers and given none. A single answer
+    /// may take [`PATIENCE`] times as long, because the engine works on other calls first.
     pub(super) fn on_tick(&mut self) -> u32 {
         self.forget_abandoned();
         let sent = self.open.values_mut().filter(|call| call.work.is_sent());
@@ -277,10 +278,10 @@ impl OpenCalls {
         self.silent.max(longest.unwrap_or(0) / PATIENCE)
     }
 
-    /// An engine died: the calls that it had are handed out again by [`Self::unsent`], or fail.
+    /// Records that an engine died: the calls that it had are sent again by [`Self::unsent`], or fail.
     pub(super) fn on_death(&mut self, after: &Aftermath<'_>) {
         let mut ended = Vec::new();
-        // Backwards, so that the calls that are given back are in order again.
+        // In reverse order, so that the calls that return to the front of their queues are in order again.
         for (id, call) in self.open.iter_mut().rev() {
             let was_sent = call.work.is_sent();
             match call.work.on_death(after) {
@@ -316,7 +317,7 @@ impl OpenCalls {
     }
 }
 
-/// The engine answered another question than it was asked.
+/// The error for an engine that answered another question than it was asked.
 fn mismatch() -> TokenizeError {
     TokenizeError::EngineDied("it mixed up its answers".to_owned())
 }

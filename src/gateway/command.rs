@@ -9,15 +9,15 @@ use tokio::{sync::mpsc, time::Instant};
 /// One message to the run loop.
 #[derive(Debug)]
 pub(super) enum RunLoopCommand {
-    /// Generate; each entry holds its place.
+    /// Generate these sequences; each entry holds its place.
     Submit(Vec<LiveSequence>),
-    /// Nobody listens to these any more.
+    /// Cancel these sequences: nobody listens to them any more.
     Cancel(Vec<SequenceId>),
-    /// Ask the engine a question; holds its place.
+    /// Ask the engine this question; the call holds its place.
     Call(OpenCall),
-    /// Compute vectors; holds its permit.
+    /// Compute vectors; the request holds its permit.
     Embed(EmbedRequest),
-    /// Finish open work by then, and stop. A second one has an earlier moment.
+    /// Finish open work by this moment, and stop. A second `Drain` has an earlier moment.
     Drain(Instant),
 }
 
@@ -26,9 +26,9 @@ pub(super) type CommandSender = mpsc::UnboundedSender<RunLoopCommand>;
 
 /// A channel of commands.
 ///
-/// Its bound: a sequence holds a place from before its `Submit` until after its one
-/// `Cancel` was received, a call or a request for vectors one of a fixed number of
-/// permits, and there are two `Drain`s. So at most 2 × places + permits + 2 wait.
+/// Its bound: a sequence holds a place from before its `Submit` until after its one `Cancel` was received; a call or a
+/// request for vectors holds one of a fixed number of permits; and there are two `Drain`s. So at most 2 × places +
+/// permits + 2 commands wait.
 #[expect(clippy::disallowed_methods, reason = "bounded by the places and permits that commands hold, see above")]
 pub(super) fn channel() -> (CommandSender, mpsc::UnboundedReceiver<RunLoopCommand>) {
     mpsc::unbounded_channel()

@@ -1,17 +1,18 @@
-//! How engines die, in words for clients, for operators and for metrics.
+//! Causes of an engine's death, in words for clients, for operators and for metrics.
 
 use std::{fmt, process::ExitStatus};
 
-/// The reason why an engine is no more; also the label of the death counter, so from a closed set.
+/// The cause of an engine's death. Also the label of the death counter, so it comes from a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeathCause {
-    /// Killed by this signal, not by us.
+    /// Killed by this signal, which the gateway did not send.
     Signal(i32),
-    /// Ended by itself with this code.
+    /// The process ended by itself with this exit code.
     Exit(i32),
-    /// Alive but stuck: killed by the gateway.
+    /// The process was alive but stuck: killed by the gateway.
     Stalled,
-    /// Sent bytes that are no message of the protocol, or closed the connection and lived on: killed by the gateway.
+    /// The engine sent bytes that are no message of the protocol, or closed the connection and lived on: killed by the
+    /// gateway.
     Protocol,
     /// The model could not be loaded.
     LoadFailed,
@@ -19,26 +20,27 @@ pub enum DeathCause {
     ModelChanged,
     /// The process could not be started.
     LaunchFailed,
-    /// It did not end even when killed (a hung device): a new one would not get its memory.
+    /// The process did not end even when killed (a hung device): a new one would not get its memory.
     Unkillable,
 }
 
 impl DeathCause {
-    /// The cause that an exit status tells of.
+    /// The cause of death that an exit status stands for.
     #[must_use]
     pub fn of_exit(status: ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         status.signal().map_or_else(|| Self::Exit(status.code().unwrap_or(-1)), Self::Signal)
     }
 
-    /// True if it may have died of its work.
+    /// True if the engine may have died of its work.
     #[must_use]
     pub fn is_of_work(&self) -> bool {
         !matches!(self, Self::LoadFailed | Self::ModelChanged | Self::LaunchFailed)
     }
 
-    /// True if somebody outside may have ended it, by a signal that no fault of its own raises: an operator, a service
-    /// manager, the kernel where memory is short. Says less about its work than another death.
+    /// True if a process outside may have ended the engine, by a signal that no fault of the engine's own raises: an
+    /// operator, a service manager, the kernel where memory is short. Such a death says less about the work than
+    /// others.
     #[must_use]
     pub fn is_from_outside(&self) -> bool {
         // SIGHUP, SIGINT, SIGKILL, SIGTERM.
@@ -79,7 +81,7 @@ impl fmt::Display for DeathCause {
     }
 }
 
-/// The signals that engines die of, as an operator would look them up.
+/// The name and meaning of a signal that ends engines, as an operator would look it up.
 fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
         4 => "SIGILL: an instruction that this processor lacks",
@@ -92,10 +94,10 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// One death, with all that is known about it.
+/// The death of one engine, with all that is known about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
-    /// The cause.
+    /// The cause of the death.
     pub cause: DeathCause,
     /// Details beyond the cause, if there are any; may name files.
     pub detail: Option<String>,
@@ -104,13 +106,13 @@ pub struct Death {
 }
 
 impl Death {
-    /// A death of which only the cause is known.
+    /// A death without details.
     #[must_use]
     pub fn new(cause: DeathCause) -> Self {
         Self { cause, detail: None, last_lines: Vec::new() }
     }
 
-    /// Everything, over several lines, for operators.
+    /// The whole report, over several lines, for operators.
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = self.cause.to_string();

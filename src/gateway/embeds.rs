@@ -1,10 +1,10 @@
-//! Requests for vectors: cut into batches, sent a few ahead, put
-//! together again; an input that ends engines fails its request.
+//! Requests for vectors: cut into batches, of which a few are sent ahead, and put together again. An input that ends
+//! engines fails its request.
 //!
 //! A plain table without a clock and without I/O; owned by the run loop. Each request holds one of [`MAX_REQUESTS`]
-//! permits; of one key there are at most [`MAX_KEY_REQUESTS`]. Keys take turns, and so do the requests of a key.
-//! When an engine dies, `blame` and `quarantine` decide if an input is computed again; while there are suspects, inputs
-//! are sent one by one.
+//! permits; one key has at most [`MAX_KEY_REQUESTS`]. Keys take turns, and so do the requests of a key. When an engine
+//! dies, `blame` and `quarantine` decide if an input is computed again; while there are suspects, inputs are sent one
+//! by one.
 
 use super::{
     blame::{Aftermath, Fate, Gate, Stage, Work},
@@ -16,45 +16,47 @@ use crate::protocol::{CallId, EmbedBatch, EmbedError, EmbeddingInfo, Question, T
 use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// Requests that are open or wait, at most; more are refused. Their tokens are in memory, 1.2 MB each at most.
+/// Maximum number of requests that are open or wait; more are refused. The tokens of each take at most 1.2 MB of
+/// memory.
 pub(super) const MAX_REQUESTS: usize = 320;
-/// The same of one key, so that others find places.
+/// Maximum number of these requests of one key, so that other keys find places.
 pub(super) const MAX_KEY_REQUESTS: usize = MAX_REQUESTS / 2;
-/// Batches that the engine has at once.
+/// Maximum number of batches that the engine has at once.
 const MAX_SENT: usize = 64;
-/// Batches of a request that the engine has at once: one to compute and one so that it need not wait for the next.
+/// Maximum number of batches of one request that the engine has at once: one to compute, and the next to follow at
+/// once.
 const MAX_AHEAD: usize = 2;
 
 type VectorSender = oneshot::Sender<Result<Vec<Vec<f32>>, EmbeddingError>>;
 
-/// Tokens that get a vector.
+/// The tokens of one input, which get one vector.
 #[derive(Debug)]
 struct Input {
-    /// Its index among the inputs of its request.
+    /// The input's index among the inputs of its request.
     index: usize,
     tokens: Vec<Token>,
     work: Work,
 }
 
-/// Inputs that were sent together.
+/// Inputs that are sent together.
 #[derive(Debug)]
 struct Batch {
-    /// Number of their request.
+    /// Number of the request that the inputs belong to.
     request: u64,
     inputs: Vec<Input>,
 }
 
-/// One request.
+/// One request for vectors.
 #[derive(Debug)]
 pub(super) struct EmbedRequest {
     key: u64,
     /// Inputs that no engine has, in order.
     unsent: VecDeque<Input>,
-    /// Inputs and tokens of a batch, at most.
+    /// Maximum number of inputs and of tokens in a batch.
     limits: (usize, usize),
-    /// Batches that the present engine has.
+    /// Number of batches that the present engine has.
     sent: usize,
-    /// The number of its last turn.
+    /// The number of the request's last turn.
     served: u64,
     vectors: Vec<Vec<f32>>,
     reply: VectorSender,
@@ -64,16 +66,16 @@ pub(super) struct EmbedRequest {
 /// The caller of a request.
 #[derive(Debug)]
 pub(super) struct EmbedCaller {
-    /// The caller's key; keys take turns.
+    /// The caller's API key; keys take turns.
     pub(super) key: u64,
-    /// Gets the vectors.
+    /// The sender by which the caller gets the vectors.
     pub(super) reply: VectorSender,
-    /// One of [`MAX_REQUESTS`].
+    /// The request's permit, one of [`MAX_REQUESTS`].
     pub(super) permit: OwnedSemaphorePermit,
 }
 
 impl EmbedRequest {
-    /// A request that no engine has seen: vectors of `inputs`, each of them within the limits of `info`.
+    /// Creates a request that no engine has seen, for vectors of `inputs`. Each input is within the limits of `info`.
     pub(super) fn new(inputs: Vec<Vec<Token>>, info: &EmbeddingInfo, fingerprints: &Fingerprints, caller: EmbedCaller) -> Self {
         let vectors = vec![Vec::new(); inputs.len()];
         let input = |(index, tokens): (usize, Vec<Token>)| Input { index, work: Work::new(fingerprints.of_input(&tokens)), tokens };
@@ -89,23 +91,23 @@ impl EmbedRequest {
         }
     }
 
-    /// The fingerprints of its inputs that the engine does not have yet.
+    /// Fingerprints of the inputs that the engine does not have yet.
     pub(super) fn contents(&self) -> impl Iterator<Item = Fingerprint> {
         self.unsent.iter().map(|input| input.work.content)
     }
 
-    /// Ends it with this error.
+    /// Ends the request with `error`.
     pub(super) fn refuse(self, error: SubmitError) {
         answer(self.reply, Err(error.into()));
     }
 
-    /// True if the engine may get a batch of it.
+    /// True if the engine may get a batch of this request.
     fn is_ready(&self) -> bool {
         self.sent < MAX_AHEAD && !self.unsent.is_empty()
     }
 
-    /// Takes the inputs of the next batch: as many as fit one, of
-    /// which the gate admits each; one, if it admits not all.
+    /// Takes the inputs of the next batch: as many as fit into one, up to the first that the gate does not admit; a
+    /// single input if the gate is not open.
     fn next_batch(&mut self, gate: &mut Gate<'_>) -> Vec<Input> {
         let mut inputs: Vec<Input> = Vec::new();
         let mut tokens = 0;
@@ -122,13 +124,13 @@ impl EmbedRequest {
     }
 }
 
-/// All open requests, oldest first, and which batches of them the engine has.
+/// All open requests, oldest first, and the batches of them that the engine has.
 #[derive(Debug, Default)]
 pub(super) struct Embeds {
     open: BTreeMap<u64, EmbedRequest>,
-    /// By call.
+    /// Batches that the engine has, by the number of the call.
     sent: BTreeMap<u64, Batch>,
-    /// The number of the turn that each key with requests had last.
+    /// The number of the last turn of each key that has requests.
     served: BTreeMap<u64, u64>,
     turn: u64,
     next_request: u64,
@@ -136,13 +138,13 @@ pub(super) struct Embeds {
 }
 
 impl Embeds {
-    /// True if none is open.
+    /// True if no request is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Takes in a request, or refuses it if its key has too many here.
-    /// It waits until [`Self::unsent`] hands out its batches.
+    /// Takes in a request, or refuses it if its key has too many requests here. The request waits until
+    /// [`Self::unsent`] sends its batches.
     pub(super) fn insert(&mut self, request: EmbedRequest) {
         self.open.retain(|_, request| !request.reply.is_closed());
         if self.open.values().filter(|open| open.key == request.key).count() >= MAX_KEY_REQUESTS {
@@ -152,8 +154,8 @@ impl Embeds {
         self.next_request += 1;
     }
 
-    /// All inputs that the present engine has, and those that it can be handed now: the first of each request, because
-    /// a batch ends before a suspect.
+    /// Work of all inputs that the present engine has, and of those that it could be sent now: the first unsent input
+    /// of each request, because a batch ends before a suspect.
     pub(super) fn works(&self) -> impl Iterator<Item = Work> {
         let has_place = self.sent.len() < MAX_SENT;
         let can_go = move |request: &&EmbedRequest| has_place && request.is_ready() && !request.reply.is_closed();
@@ -161,7 +163,8 @@ impl Embeds {
         self.sent.values().flat_map(|batch| &batch.inputs).chain(held).map(|input| input.work)
     }
 
-    /// The batches that the present engine gets next, as messages; requests whose callers went away are forgotten.
+    /// Takes the batches that the present engine gets next, as messages. Requests whose callers no longer wait are
+    /// forgotten.
     pub(super) fn unsent(&mut self, gate: &mut Gate<'_>) -> Vec<ToEngine> {
         self.open.retain(|_, request| !request.reply.is_closed());
         let (open, served) = (&self.open, &mut self.served);
@@ -177,7 +180,7 @@ impl Embeds {
         messages
     }
 
-    /// Requests of which the engine may get a batch, by turn.
+    /// Numbers of the requests of which the engine may get a batch, by turn.
     fn ready(&self) -> Vec<u64> {
         let ready = self.open.iter().filter(|(_, request)| request.is_ready());
         let turn_of = |request: &EmbedRequest| (self.served.get(&request.key).copied().unwrap_or(0), request.served);
@@ -186,7 +189,7 @@ impl Embeds {
         turns.into_iter().map(|(_, number)| number).collect()
     }
 
-    /// The next batch of a request, if the gate admits one.
+    /// Takes the next batch of a request as a message, if the gate admits one.
     fn hand_out(&mut self, number: u64, gate: &mut Gate<'_>) -> Option<ToEngine> {
         let request = self.open.get_mut(&number)?;
         let alone = !gate.is_open();
@@ -207,7 +210,7 @@ impl Embeds {
         Some(message)
     }
 
-    /// The engine computes these next.
+    /// Records that the engine computes the batches of these calls next.
     pub(super) fn on_begun(&mut self, calls: &[CallId]) {
         for call in calls {
             if let Some(batch) = self.sent.get_mut(&call.0) {
@@ -216,8 +219,8 @@ impl Embeds {
         }
     }
 
-    /// Takes an answer; inputs that have a vector are no suspects any more. An unknown call is no error: its caller may
-    /// have gone away.
+    /// Takes in an answer. Inputs that have a vector are no suspects any more. An unknown call is no error: its caller
+    /// may have stopped waiting.
     pub(super) fn on_embedded(&mut self, call: CallId, result: Result<Vec<Vec<f32>>, EmbedError>, quarantine: &mut Quarantine) {
         let Some(Batch { request: number, inputs }) = self.sent.remove(&call.0) else { return };
         if result.as_ref().is_ok_and(|vectors| vectors.len() == inputs.len()) {
@@ -244,9 +247,10 @@ impl Embeds {
         }
     }
 
-    /// An engine died: the inputs that it had are handed out again by [`Self::unsent`], or fail with their request.
+    /// Records that an engine died: the inputs that it had are sent again by [`Self::unsent`], or fail with their
+    /// request.
     pub(super) fn on_death(&mut self, after: &Aftermath<'_>) {
-        // Backwards, so that the inputs of a request are in order again.
+        // In reverse order, so that the inputs of a request are in order again.
         for batch in std::mem::take(&mut self.sent).into_values().rev() {
             let Some(request) = self.open.get_mut(&batch.request) else { continue };
             request.sent = 0;
@@ -284,7 +288,7 @@ impl Embeds {
     }
 }
 
-/// Answers a caller, who may have gone away meanwhile: then nobody wants to know.
+/// Answers a caller. Sending fails if the caller has stopped waiting; then nobody needs the result.
 fn answer(reply: VectorSender, result: Result<Vec<Vec<f32>>, EmbeddingError>) {
     let _ = reply.send(result);
 }

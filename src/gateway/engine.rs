@@ -1,6 +1,6 @@
 //! One engine as the run loop sees it: its connection, its pulse, its process.
 //!
-//! Owns all three, and ends the process when it is told to or dropped. Knows nothing of sequences.
+//! Owns all three, and ends the process when asked to or when dropped. Knows nothing of sequences.
 
 use super::{
     death::{Death, DeathCause},
@@ -16,33 +16,33 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 /// Time for an engine to end by itself once the connection is closed.
 const GRACE: Duration = Duration::from_secs(2);
-/// The same for one that writes its cache to disk: whatever it does not get to is lost.
+/// The same for an engine that writes its cache to disk: entries that it has not written by then are lost.
 const WRITING_GRACE: Duration = Duration::from_secs(10);
-/// Time for a killed process to be gone; longer means that the kernel cannot end it.
+/// Time for a killed process to end; a longer time means that the kernel cannot end it.
 const REAP: Duration = Duration::from_secs(5);
 
 /// The reason why an engine cannot be used any longer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EngineFault {
-    /// The connection closed or broke, or carried something that is no message.
+    /// The connection closed or broke, or carried bytes that are no message.
     #[error(transparent)]
     Connection(#[from] FrameError),
-    /// It breached the protocol.
+    /// The engine breached the protocol.
     #[error("{0}")]
     Breach(&'static str),
-    /// It is stuck.
+    /// The engine is stuck.
     #[error(transparent)]
     Stalled(#[from] Stall),
-    /// It cannot serve this model.
+    /// The engine cannot serve this model.
     #[error(transparent)]
     LoadFailed(LoadError),
 }
 
-/// News of an engine.
+/// An event of an engine's life.
 pub(super) enum EngineEvent {
-    /// It sent a message.
+    /// The engine sent a message.
     Message(FromEngine),
-    /// It has lived for another [`TICK`].
+    /// The engine has lived for another [`TICK`].
     Tick,
 }
 
@@ -54,12 +54,12 @@ pub(super) struct Engine<C> {
     load_watch: LoadWatch,
     ticks: Interval,
     ready: bool,
-    /// Time to end in order.
+    /// Time for the engine to end by itself.
     grace: Duration,
 }
 
 impl<C: EngineChild> Engine<C> {
-    /// Takes over a launched engine, and asks it to load the model.
+    /// Takes over a launched engine, and tells it to load the model.
     pub(super) fn new(launched: Launched<C>, outbox_frames: usize, policy: &SupervisionConfig, options: EngineOptions) -> Self {
         let Launched { stream, child } = launched;
         let mut ticks = interval(TICK);
@@ -95,7 +95,7 @@ impl<C: EngineChild> Engine<C> {
         self.link.send(message);
     }
 
-    /// True if everything that was sent is on its way.
+    /// Fails if the engine does not read its messages, so that one was lost.
     pub(super) fn check_outbox(&self) -> Result<(), Stall> {
         if self.link.is_overrun() { Err(Stall::Inbox) } else { Ok(()) }
     }
@@ -110,7 +110,7 @@ impl<C: EngineChild> Engine<C> {
 
     // === Pulse ===
 
-    /// Checks the pulse and sends the next ping; a text call has waited `text_ticks`.
+    /// Checks the engine's pulse and sends the next ping. The engine has owed answers to calls for `text_ticks`.
     pub(super) fn on_tick(&mut self, text_ticks: u32) -> Result<(), Stall> {
         if !self.ready {
             self.watch_load();
@@ -131,7 +131,7 @@ impl<C: EngineChild> Engine<C> {
         }
     }
 
-    /// The engine says that this share of the load is done.
+    /// Records the engine's report that this share of the load is done, 0–1.
     pub(super) fn on_progress(&mut self, share: f32) {
         self.heartbeat.on_progress();
         self.load_watch.on_told(share);
@@ -171,13 +171,13 @@ impl<C: EngineChild> Engine<C> {
         }
     }
 
-    /// Makes sure that a faulty engine has ended, and finds out how it
-    /// did. With the process if it does not even end when killed.
+    /// Makes sure that a faulty engine has ended, and returns its death. Returns the process too if it does not end
+    /// even when killed.
     pub(super) async fn end_faulty(self, fault: EngineFault) -> (Death, Option<C>) {
         let Self { link, mut child, .. } = self;
         drop(link);
-        // (1) A cut connection is usually that of a dead process: its exit status tells more, and is about to come.
-        // (2) An engine that said why it cannot load ends by itself. (3) From all others nothing is to be awaited.
+        // (1) The cut connection is usually that of a dead process: its exit status tells more, and is about to come.
+        // (2) An engine that said why it cannot load ends by itself. (3) No other faulty engine is worth waiting for.
         let (grace, known) = match &fault {
             EngineFault::Connection(FrameError::Closed) => (GRACE, None),
             EngineFault::Connection(FrameError::Io(error)) if error.kind() != ErrorKind::InvalidData => (GRACE, None),
@@ -197,7 +197,8 @@ impl<C: EngineChild> Engine<C> {
     }
 }
 
-/// Waits for `grace`, then kills. How it ended by itself, or `Err` if it had to be killed or could not even be.
+/// Waits for `grace`, then kills. Returns `Ok` with the cause if the process ended by itself, else `Err`: with the
+/// cause after the kill, or `Unkillable`.
 async fn end(child: &mut impl EngineChild, grace: Duration) -> Result<DeathCause, DeathCause> {
     if let Ok(cause) = timeout(grace, child.wait()).await {
         return Ok(cause);

@@ -1,20 +1,20 @@
-//! The state of the engine as everybody may know it: published by the run loop, read by handles and by the API.
+//! The state of the engine as others may see it: published by the run loop, read by handles and by the API.
 //!
-//! Plain data. `handle` decides which requests are taken in in each state.
+//! Plain data. `handle` decides which requests are accepted in which state.
 
 /// The state of the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EngineState {
-    /// No engine yet: the model file is being fetched or checked.
+    /// There is no engine yet: the model file is being fetched or checked.
     Preparing,
-    /// The first load, share done 0–1.
+    /// The model is loaded for the first time; the share that is done, 0–1.
     Loading(f32),
-    /// It serves requests.
+    /// The engine serves requests.
     Ready,
-    /// It died and is being started again; why it died.
+    /// The engine died and is being started again; the cause of the death.
     Restarting(String),
-    /// It will not be started again; why.
+    /// The engine will not be started again; the reason.
     Failed(String),
-    /// The server is stopping: no new requests.
+    /// The server is stopping and accepts no new requests.
     Draining,
 }

@@ -1,17 +1,17 @@
-//! The reason why the gateway refuses a request, or cannot answer a question about text.
+//! Errors of the gateway: why it refuses a request, or cannot answer a question about text.
 //!
-//! One enum for each kind of caller; the API turns them into statuses. Knows no status code. The cause of an engine's
-//! death is carried for the log and is not shown to clients.
+//! There is one enum for each kind of caller; the API turns them into statuses. Knows no status code. The cause of an
+//! engine's death is carried for the log and is not shown to clients.
 
 use crate::protocol::{ConstraintError, EmbedError, TextError};
 use std::time::Duration;
 
-/// Wait to suggest while a model loads or is loaded again; small ones take a second, large ones minutes.
+/// Wait to suggest while a model loads or is loaded again. A small model takes a second, a large one minutes.
 pub const RETRY_LOADING: Duration = Duration::from_secs(2);
-/// Wait to suggest when the engine was given up or does not end when killed: somebody has to act first, so it is longer
-/// than clients wait by themselves.
+/// Wait to suggest when the engine was given up or does not end when killed: an operator has to act first, so this is
+/// longer than clients wait by themselves.
 pub const RETRY_FAILED: Duration = Duration::from_secs(300);
-/// Wait to suggest when others' constraints are being compiled: about as long as the slowest takes.
+/// Wait to suggest when constraints of other callers are being compiled: about as long as the slowest takes.
 const RETRY_CONSTRAINT: Duration = Duration::from_secs(2);
 
 /// The reason why a request was not accepted. `retry_after` is the wait to suggest to the client.
@@ -20,57 +20,57 @@ pub enum SubmitError {
     /// The engine is loading or restarting.
     #[error("the model is not ready: {reason}")]
     NotReady {
-        /// Its state, in words.
+        /// The state of the engine, in words.
         reason: String,
-        /// Suggested wait.
+        /// Suggested wait before the next try.
         retry_after: Duration,
     },
-    /// As many sequences wait as may.
+    /// The maximum number of sequences waits already.
     #[error("{waiting} sequences are waiting already")]
     QueueFull {
-        /// How many wait.
+        /// Number of sequences that wait.
         waiting: usize,
-        /// Suggested wait.
+        /// Suggested wait before the next try.
         retry_after: Duration,
     },
-    /// More sequences than may ever run and wait together.
+    /// The request has more sequences than may ever run and wait together.
     #[error("the prompts times n are {count} sequences; at most {capacity} are taken in")]
     TooMany {
-        /// Sequences asked for.
+        /// Number of sequences in the request.
         count: usize,
-        /// Places there are.
+        /// Number of places for running and waiting sequences.
         capacity: usize,
     },
     /// The server is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// As many texts wait to be tokenized, constraints to be compiled or inputs to be embedded as may, of all callers
-    /// or of this key.
+    /// The maximum number of texts to tokenize, constraints to compile or inputs to embed is open already, of this key
+    /// or of all callers together.
     #[error("too many texts of this key, or of all together, are being worked on already")]
     TooMuchText,
     /// Engines died while they worked on the same content.
     #[error("more than one engine died while it worked on this request")]
     Quarantined,
-    /// The served model embeds.
+    /// The served model embeds and does not generate.
     #[error("the model computes embeddings and does not generate text; serve a generation model for this")]
     NotGenerating,
-    /// The served model generates.
+    /// The served model generates and does not embed.
     #[error("the model generates text and does not compute embeddings; serve an embedding or reranking model for this")]
     NotEmbedding,
 }
 
 impl SubmitError {
-    /// The model is being loaded; `reason` says how far that is.
+    /// The refusal while the model is being loaded; `reason` tells the progress.
     pub(super) fn loading(reason: impl Into<String>) -> Self {
         Self::NotReady { reason: reason.into(), retry_after: RETRY_LOADING }
     }
 
-    /// The engine was given up, for this reason.
+    /// The refusal after the engine was given up, for this reason.
     pub(super) fn failed(reason: &str) -> Self {
         Self::NotReady { reason: format!("the engine failed: {reason}"), retry_after: RETRY_FAILED }
     }
 
-    /// The last engine is still there after it was killed, and has the memory that the next one needs.
+    /// The refusal while the last engine is still there after it was killed: it has the memory that the next one needs.
     pub(super) fn stuck() -> Self {
         let reason = "the engine does not end when killed, so that it cannot be started again".to_owned();
         Self::NotReady { reason, retry_after: RETRY_FAILED }
@@ -80,13 +80,13 @@ impl SubmitError {
 /// The reason why text could not be tokenized.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenizeError {
-    /// The text or the tokens are at fault.
+    /// The text or the tokens cannot be converted.
     #[error(transparent)]
     Text(#[from] TextError),
     /// Several engines died of unknown causes while they worked on it; says of what.
     #[error("the engine died: {0}")]
     EngineDied(String),
-    /// The engine is not there.
+    /// There is no engine to ask.
     #[error(transparent)]
     Engine(#[from] SubmitError),
 }
@@ -100,7 +100,7 @@ pub enum EmbeddingError {
     /// Several engines died of unknown causes while they worked on it; says of what.
     #[error("the engine died: {0}")]
     EngineDied(String),
-    /// The engine is not there, or its model does not embed.
+    /// There is no engine to ask, or its model does not embed.
     #[error(transparent)]
     Engine(#[from] SubmitError),
 }
@@ -108,21 +108,21 @@ pub enum EmbeddingError {
 /// The reason why a constraint cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
-    /// The constraint is at fault; says why.
+    /// The constraint is wrong; the reason.
     #[error("{0}")]
     Refused(String),
-    /// Nobody could find out for now.
+    /// The constraint could not be checked for now.
     #[error("{reason}")]
     Busy {
-        /// A sentence on the obstacle.
+        /// A sentence that names the obstacle.
         reason: String,
-        /// Suggested wait.
+        /// Suggested wait before the next try.
         retry_after: Duration,
     },
-    /// Several engines died of unknown causes while they worked on it.
+    /// Several engines died of unknown causes while they worked on the constraint.
     #[error("the engine died: {0}")]
     EngineDied(String),
-    /// The engine is not there, or does not take this.
+    /// There is no engine to ask, or it does not take constraints.
     #[error(transparent)]
     Engine(#[from] SubmitError),
 }
@@ -135,7 +135,7 @@ impl From<ConstraintError> for CheckError {
 }
 
 impl From<TokenizeError> for CheckError {
-    /// Calls of all kinds fail alike.
+    /// Calls of all kinds fail in the same way.
     fn from(error: TokenizeError) -> Self {
         match error {
             TokenizeError::EngineDied(reason) => Self::EngineDied(reason),

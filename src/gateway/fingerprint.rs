@@ -1,8 +1,8 @@
 //! Fingerprints: the same content has the same number, whoever sends it and however often.
 //!
-//! Used to recognize work that ended an engine when it comes again. Hashed with a key that is drawn when the server
-//! starts, so that nobody can make up a content with the fingerprint of another one, or guess one from the log. Made on
-//! the caller's task.
+//! Used to recognise work that ended an engine when it comes again. Hashed with a key that is drawn when the server
+//! starts, so that nobody can make up a content with the fingerprint of another one, or guess a content from the log.
+//! Computed on the caller's task.
 
 use crate::protocol::{SequenceRequest, Token, encode};
 use std::{
@@ -10,7 +10,7 @@ use std::{
     hash::{BuildHasher, Hash, RandomState},
 };
 
-/// Stands for a content.
+/// The number by which a content is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Fingerprint(pub(super) u64);
 
@@ -20,30 +20,30 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Makes fingerprints; those of two of these cannot be compared.
+/// Makes fingerprints. Those of two values of this type cannot be compared.
 #[derive(Debug, Default)]
 pub(super) struct Fingerprints(RandomState);
 
 impl Fingerprints {
-    /// Of anything but sequences. `kind` keeps contents of different uses apart.
+    /// The fingerprint of any content but a sequence. `kind` keeps contents of different uses apart.
     pub(super) fn of(&self, kind: &str, content: impl Hash) -> Fingerprint {
         Fingerprint(self.0.hash_one((kind, content)))
     }
 
-    /// Of an input to be embedded.
+    /// The fingerprint of an input to be embedded.
     pub(super) fn of_input(&self, input: &[Token]) -> Fingerprint {
         self.of("embed", input)
     }
 
-    /// Of a sequence: prompt, constraint and all parameters, without the seed (clients that send none get another one
-    /// each time), without the caller, and without the tokens of an earlier engine.
+    /// The fingerprint of a sequence: prompt, constraint and all parameters. It leaves out the seed (clients that send
+    /// none get another one each time), the caller, and the tokens of an earlier engine.
     pub(super) fn of_sequence(&self, request: &SequenceRequest) -> Fingerprint {
         let mut content =
             SequenceRequest { id: SequenceRequest::default().id, resume: Vec::new(), prompt_scored: 0, namespace: 0, ..request.clone() };
         content.sampling.seed = 0;
         match encode(&content) {
             Ok(bytes) => self.of("sequence", bytes),
-            // Only a request that is too large for a frame cannot be encoded; it reaches no engine either.
+            // Encoding fails only for a request that is too large for a frame; that request reaches no engine either.
             Err(_) => self.of("sequence", &request.prompt),
         }
     }

@@ -1,6 +1,6 @@
 //! The client's end of a running request: events come out, dropping it cancels.
 //!
-//! Owns the receiver of the request's events. Never ends silently: a choice whose news cannot come any more is
+//! Owns the receiver of the request's events. Never ends silently: a choice whose events cannot come any more is
 //! reported as failed.
 
 use super::{
@@ -13,11 +13,11 @@ use std::collections::VecDeque;
 /// The running generation that a request started. Dropping it cancels unfinished choices within one step.
 #[derive(Debug)]
 pub struct Generation {
-    /// By choice; `None` once it has finished.
+    /// Ids of the sequences, by choice; `None` once a choice has finished.
     unfinished: Vec<Option<SequenceId>>,
     events: EventReceiver,
     commands: CommandSender,
-    /// Failures made here after the run loop went away, not yet handed out.
+    /// Failures made here because the run loop has ended, not yet returned by [`Self::next`].
     orphaned: VecDeque<GenerationEvent>,
 }
 
@@ -26,7 +26,7 @@ impl Generation {
         Self { unfinished: ids.iter().copied().map(Some).collect(), events, commands, orphaned: VecDeque::new() }
     }
 
-    /// The next news, or `None` after every choice has finished. Cancel-safe.
+    /// Waits for the next event; `None` after every choice has finished. Cancel-safe.
     pub async fn next(&mut self) -> Option<GenerationEvent> {
         if self.unfinished.iter().all(Option::is_none) {
             return self.orphaned.pop_front();
@@ -43,7 +43,7 @@ impl Generation {
         Some(*event)
     }
 
-    /// The run loop dropped our sequences without a word: it was aborted or it panicked.
+    /// Fails the unfinished choices: the run loop dropped them without an event, because it was aborted or panicked.
     fn fail_the_rest(&mut self) {
         for (choice, id) in self.unfinished.iter_mut().enumerate() {
             if let Some(id) = id.take() {
@@ -59,7 +59,7 @@ impl Drop for Generation {
     fn drop(&mut self) {
         let ids: Vec<SequenceId> = self.unfinished.iter().flatten().copied().collect();
         if !ids.is_empty() {
-            // Fails only when the run loop has ended, and then nothing is left to cancel.
+            // Sending fails only when the run loop has ended, and then nothing is left to cancel.
             let _ = self.commands.send(RunLoopCommand::Cancel(ids));
         }
     }

@@ -1,4 +1,4 @@
-//! How the API talks to the engine: tokenize, check a constraint, submit, follow a generation, ask for the state.
+//! The API's handle on the engine: tokenize, check a constraint, submit, follow a generation, ask for the state.
 //!
 //! Owns nothing but a channel to the run loop and a view of the status board. Admission happens here, on the
 //! caller's task; everything else happens in the run loop.
@@ -29,7 +29,7 @@ use tokio::sync::{oneshot, watch};
 pub struct EngineHandle {
     status: Arc<StatusBoard>,
     commands: CommandSender,
-    /// The key that calls are made for: keys take turns.
+    /// The API key that calls are made for: keys take turns.
     key: u64,
 }
 
@@ -38,8 +38,8 @@ impl EngineHandle {
         Self { status, commands, key: 0 }
     }
 
-    /// The same handle, for requests of this caller. Callers take
-    /// turns where they wait, and each has only a part of the places.
+    /// The same handle, for requests of `caller`. Callers take turns where they wait, and each has only a part of the
+    /// places.
     #[must_use]
     pub fn of_caller(&self, caller: KeyId) -> Self {
         Self { key: caller.namespace(), ..self.clone() }
@@ -57,13 +57,13 @@ impl EngineHandle {
         self.status.state.borrow().clone()
     }
 
-    /// True if the server is about to stop and still serves, so that load balancers send their next requests elsewhere.
+    /// True if the server is about to stop but still serves, so that load balancers send their next requests elsewhere.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.status.leaving.load(Ordering::Relaxed)
     }
 
-    /// The state of the engine, from now on.
+    /// Subscribes to the state of the engine, from now on.
     #[must_use]
     pub fn watch_state(&self) -> watch::Receiver<EngineState> {
         self.status.state.subscribe()
@@ -75,37 +75,37 @@ impl EngineHandle {
         *self.status.stats.borrow()
     }
 
-    /// The process of the present engine; `None` between two engines.
+    /// The process id of the present engine; `None` between two engines.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.status.facts.borrow().pid
     }
 
-    /// Share of the model that an engine has loaded, 0–1; `None` while none loads.
+    /// Share of the model that the present engine has loaded, 0–1; `None` while none loads.
     #[must_use]
     pub fn load_share(&self) -> Option<f32> {
         self.status.facts.borrow().load_share
     }
 
-    /// Engines started after the first one.
+    /// Number of engines started after the first one.
     #[must_use]
     pub fn restarts(&self) -> u64 {
         self.status.facts.borrow().restarts
     }
 
-    /// Engines that died, by cause.
+    /// Number of engines that died, by cause.
     #[must_use]
     pub fn engine_deaths(&self) -> BTreeMap<DeathCause, u64> {
         self.status.facts.borrow().deaths.clone()
     }
 
-    /// Smoothed time between two completions while there is something to complete; `None` before the first.
+    /// Smoothed time between two completions while there is something to complete; `None` before the first completion.
     #[must_use]
     pub fn pace(&self) -> Option<Duration> {
         self.status.admission.pace()
     }
 
-    /// Sequences that would be taken in now, and how many there may ever be.
+    /// Number of sequences that would be accepted now, and the maximum number of sequences.
     #[must_use]
     pub fn places(&self) -> (usize, usize) {
         (self.status.admission.free(), self.status.admission.capacity())
@@ -113,10 +113,10 @@ impl EngineHandle {
 
     /// Starts a generation with one choice per sequence. `id` and `resume` of the sequences are assigned here.
     ///
-    /// While an engine is being restarted, requests are taken in and held: that takes about as long as a model load.
+    /// While an engine is being restarted, requests are accepted and held, for about as long as a model load takes.
     ///
     /// # Errors
-    /// See [`SubmitError`]; nothing was started then.
+    /// See [`SubmitError`]; nothing was started in that case.
     pub fn submit(&self, sequences: Vec<SequenceRequest>) -> Result<Generation, SubmitError> {
         self.check_open()?;
         if self.model().is_some_and(|model| model.embedding().is_some()) {
@@ -137,11 +137,11 @@ impl EngineHandle {
         Ok(Generation::new(&ids, receiver, self.commands.clone()))
     }
 
-    /// A vector for each input, in order and not normalised; for a rank head a score. Each input has 1 to
+    /// Computes a vector for each input, in order and not normalised; for a rank head a score. Each input has 1 to
     /// `EmbeddingInfo::max_input_tokens` tokens of the vocabulary, special ones included.
     ///
-    /// Waits for its turn: keys take turns. Computed again if the engine dies meanwhile, until it is refused because
-    /// engines died of it. Dropping the future stops the work within two batches.
+    /// Waits for its turn: keys take turns. The inputs are computed again if the engine dies meanwhile, until they are
+    /// refused because engines died of them. Dropping the future stops the work within two batches.
     ///
     /// # Errors
     /// `Embed` if an input cannot be computed, `Engine` if there is no engine to ask or its model generates.
@@ -156,12 +156,12 @@ impl EngineHandle {
         answer.await.map_err(|_| self.gone())?
     }
 
-    /// The key that calls are made for.
+    /// The API key that calls are made for.
     pub(super) fn key(&self) -> u64 {
         self.key
     }
 
-    /// Asks the engine a question.
+    /// Asks the engine a question and waits for the answer.
     pub(super) async fn ask<Q: Ask>(&self, question: Q) -> Result<Q::Answer, TokenizeError> {
         self.check_open()?;
         let place = self.call_place(question.bytes()).ok_or(SubmitError::TooMuchText)?;
@@ -181,7 +181,7 @@ impl EngineHandle {
         self.commands.send(command).map_err(|_| self.gone())
     }
 
-    /// True if new work is taken in.
+    /// Fails if new work is not accepted in the present state.
     fn check_open(&self) -> Result<(), SubmitError> {
         match &*self.status.state.borrow() {
             EngineState::Ready => Ok(()),

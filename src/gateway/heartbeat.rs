@@ -1,71 +1,72 @@
 //! Decides from pings, pongs and step counts whether an engine is alive.
 //!
-//! Counts ticks of the run loop instead of reading a clock: a gateway that was itself suspended (a stopped process, a
-//! sleeping laptop) has missed ticks as well and does not blame the engine for them. Sends and kills nothing.
+//! Counts ticks of the run loop instead of reading a clock: if the gateway itself was suspended (a stopped process, a
+//! sleeping laptop), it missed ticks as well and does not blame the engine for them. Sends and kills nothing.
 
 use std::time::Duration;
 
 /// Time between two ticks, each of which sends a ping.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
-/// Pings in a row without an answer after which the engine is dead.
-/// The inbox thread answers them, whatever a step does.
+/// Consecutive unanswered pings after which the engine is dead. The engine's inbox thread answers pings during a step
+/// too.
 const MAX_UNANSWERED: u64 = 10;
 
-/// Ticks of service after which earlier deaths are forgiven even if nobody asked for anything.
+/// Ticks of service after which earlier deaths are forgiven even if no request came.
 const STABLE_TICKS: u32 = 60;
 
-/// The pulse of one engine, as far as it is known.
+/// The pulse of one engine.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     stall_ticks: u32,
-    /// Ticks without progress after which a load is stuck; `None`: it never is.
+    /// Ticks without progress after which a load is stuck; `None` if there is no limit.
     load_ticks: Option<u32>,
     ready: bool,
-    /// Ticks since the last sign of a load going on, or since it was ready.
+    /// Ticks since the load last made progress, or since the engine was ready.
     age: u32,
-    /// Last ping sent.
+    /// Number of the last ping that was sent.
     pinged: u64,
-    /// Last ping answered.
+    /// Number of the last ping that was answered.
     answered: u64,
-    /// Steps finished as last heard.
+    /// Finished steps, as last reported.
     steps: u64,
-    /// Pongs in a row that told of work and of no new step.
+    /// Consecutive pongs that reported a busy engine and no new step.
     still: u32,
-    /// [`LoadWork::work`] of the load at the last look.
+    /// [`LoadWork::count`] of the load when it was last read.
     load_work: u64,
 }
 
-/// The reason why an engine is given up.
+/// The reason why a living engine is given up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Stall {
-    /// The load stands still.
+    /// The load makes no progress.
     #[error("the load made no progress for {0} s")]
     Load(u32),
-    /// Its process does not run.
+    /// The engine's process does not run.
     #[error("no answer to {0} pings")]
     Pulse(u64),
-    /// Its engine thread is stuck in a step.
+    /// The engine thread is stuck in a step.
     #[error("busy, and no step finished in {0} s")]
     Step(u32),
-    /// Its tokenizers are stuck.
+    /// The engine's tokenizers are stuck.
     #[error("no text was tokenized within {0} s")]
     Text(u32),
-    /// Its inbox thread is stuck.
+    /// The engine's inbox thread is stuck.
     #[error("it does not read its messages")]
     Inbox,
 }
 
 impl Heartbeat {
-    /// For an engine that is about to load. A load without progress for `load_timeout` is stuck, unless that is 0; so
-    /// is a busy engine that finishes no step for `stall_timeout`.
+    /// The pulse of an engine that is about to load. A load without progress for `load_timeout` is stuck, unless that
+    /// is 0; so is a busy engine that finishes no step for `stall_timeout`.
     pub(super) fn new(stall_timeout: Duration, load_timeout: Duration) -> Self {
         let stall_ticks = ticks(stall_timeout);
         let load_ticks = (!load_timeout.is_zero()).then(|| ticks(load_timeout));
         Self { stall_ticks, load_ticks, load_work: 0, ready: false, age: 0, pinged: 0, answered: 0, steps: 0, still: 0 }
     }
 
-    /// A tick has passed; no text was tokenized for `text_ticks`. The nonce of the ping to send, if it is time for one.
+    /// Counts a tick; the engine has owed answers to calls for `text_ticks`. Returns the nonce of the ping to send, if
+    /// one is due.
     pub(super) fn on_tick(&mut self, text_ticks: u32) -> Result<Option<u64>, Stall> {
         self.age = self.age.saturating_add(1);
         if !self.ready {
@@ -83,12 +84,12 @@ impl Heartbeat {
         Ok(Some(self.pinged))
     }
 
-    /// The load goes on.
+    /// Records that the load made progress.
     pub(super) fn on_progress(&mut self) {
         self.age = 0;
     }
 
-    /// The load has done so much since it began, in whatever unit. It goes on if that is another number than before.
+    /// Records the work done since the load began, in any unit. The load makes progress if the number has changed.
     pub(super) fn on_load_work(&mut self, done: u64) {
         if done != self.load_work && !self.ready {
             self.load_work = done;
@@ -96,13 +97,13 @@ impl Heartbeat {
         }
     }
 
-    /// The engine serves.
+    /// Records that the engine serves.
     pub(super) fn on_ready(&mut self) {
         self.ready = true;
         self.age = 0;
     }
 
-    /// The engine answered a ping.
+    /// Records the answer to a ping.
     pub(super) fn on_pong(&mut self, nonce: u64, steps: u64, busy: bool) -> Result<(), Stall> {
         // A nonce that was never sent proves nothing.
         if nonce <= self.pinged {
@@ -113,7 +114,7 @@ impl Heartbeat {
         if self.still >= self.stall_ticks { Err(Stall::Step(self.still)) } else { Ok(()) }
     }
 
-    /// A step was reported.
+    /// Records the engine's report of `steps` steps in all.
     pub(super) fn on_steps(&mut self, steps: u64) {
         if steps > self.steps {
             self.steps = steps;
@@ -121,13 +122,13 @@ impl Heartbeat {
         }
     }
 
-    /// True if it has served so long that earlier deaths no longer count as in a row with it.
+    /// True if the engine has served so long that earlier deaths no longer count as consecutive with its own.
     pub(super) fn is_stable(&self) -> bool {
         self.ready && self.age >= STABLE_TICKS
     }
 }
 
-/// Whole ticks of a time, at least one.
+/// Whole ticks of a duration, at least one.
 fn ticks(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)
 }
@@ -221,7 +222,7 @@ mod tests {
 
         for tick in 0..10_000_u64 {
             assert_eq!(heartbeat.on_tick(0), Ok(None));
-            // Something every four minutes, and between that the same number again.
+            // One change every four minutes, and the same number in between.
             heartbeat.on_load_work(tick / 240);
         }
         let stuck = (0..301).find_map(|_| {

@@ -1,7 +1,7 @@
 //! The live sequences with their output so far; replays them when an engine dies, or ends them.
 //!
 //! A plain table without a clock and without I/O; owned by the run loop. An entry holds the sequence's place, so
-//! removing it makes room for another.
+//! removing the entry makes room for another sequence.
 //!
 //! ```text
 //! insert ─▶ held ──unsent()──▶ sent ──on_report(finish)──▶ gone
@@ -19,45 +19,46 @@ use super::{
 use crate::protocol::{Finish, GenerationError, SequenceId, SequenceOutput, SequenceRequest};
 use std::collections::BTreeMap;
 
-/// Steps after which an engine has forgotten a cancelled sequence: the one that was being computed, and the next, which
-/// begins with reading messages.
+/// Steps after which an engine has forgotten a cancelled sequence: the step that was being computed, and the next one,
+/// which begins with reading messages.
 const STEPS_TO_FORGET: u64 = 2;
-/// Cancelled sequences that are watched until the engine has forgotten them; further ones are not watched.
+/// Maximum number of cancelled sequences that are watched until the engine has forgotten them; further ones are not
+/// watched.
 const MAX_LEAVING: usize = 4096;
 
 /// One live sequence.
 #[derive(Debug)]
 pub(super) struct LiveSequence {
-    /// The request; its `resume` grows with each report, so that a replay needs nothing else.
+    /// The request. Its `resume` grows with each report, so that a replay needs nothing else.
     request: SequenceRequest,
-    /// Index in its generation.
+    /// The sequence's index in its generation.
     choice: usize,
     events: EventSender,
     work: Work,
-    /// True if its start was reported to the client.
+    /// True if the start was reported to the client.
     started: bool,
     _place: SequencePlace,
 }
 
 impl LiveSequence {
-    /// A sequence that no engine has seen.
+    /// Creates a sequence that no engine has seen.
     pub(super) fn new(request: SequenceRequest, choice: usize, content: Fingerprint, events: EventSender, place: SequencePlace) -> Self {
         Self { request, choice, events, work: Work::new(content), started: false, _place: place }
     }
 
-    /// The fingerprint of its content.
+    /// The fingerprint of the sequence's content.
     pub(super) fn content(&self) -> Fingerprint {
         self.work.content
     }
 
-    /// Ends it before any engine has it: two have died of the same content.
+    /// Ends the sequence before any engine has it, because engines have died of the same content.
     pub(super) fn refuse(&self) {
         log_refusal("sequence", Some(self.request.id.0), self.work.content);
         self.end(Finish::Failed(GenerationError::Quarantined));
     }
 
     fn emit(&self, output: SequenceOutput) {
-        // Fails when the client has dropped its `Generation`: the `Cancel` that this sent is on its way here.
+        // Sending fails if the client has dropped its `Generation`: the `Cancel` that the drop sent is on its way here.
         let _ = self.events.send(Box::new(GenerationEvent { choice: self.choice, output }));
     }
 
@@ -65,7 +66,7 @@ impl LiveSequence {
         self.emit(SequenceOutput { finish: Some(finish), ..SequenceOutput::empty(self.request.id) });
     }
 
-    /// Takes in one report and passes the news on to the client. Whether the sequence has finished.
+    /// Takes in one report and passes its new parts on to the client. True if the sequence has finished.
     fn on_output(&mut self, mut output: SequenceOutput) -> bool {
         if !output.tokens.is_empty() {
             self.work.on_tokens();
@@ -91,14 +92,14 @@ impl LiveSequence {
         finished
     }
 
-    /// The present engine gets it.
+    /// Marks the sequence as sent, and returns the request for the present engine.
     fn hand_out(&mut self) -> SequenceRequest {
-        // Under a constraint an engine begins at once: it compiles it.
+        // An engine begins at once with work under a constraint: it compiles the constraint.
         self.work.stage = if self.request.constraint.is_some() { Stage::Compiling } else { Stage::Waiting };
         self.request.clone()
     }
 
-    /// An engine is gone. How the sequence ends, or `None` if it goes on.
+    /// Records that the engine died. Returns how the sequence ends, or `None` if it goes on.
     fn on_death(&mut self, after: &Aftermath<'_>) -> Option<Finish> {
         let was_sent = self.work.is_sent();
         let fate = self.work.on_death(after);
@@ -117,36 +118,37 @@ impl LiveSequence {
     }
 }
 
-/// A sequence that nobody listens to any more and that the engine may still compute.
+/// A cancelled sequence, which the engine may still compute.
 #[derive(Debug)]
 struct Leaving {
     work: Work,
-    /// Gone when so many steps were taken.
+    /// Steps of the engine after which it has forgotten the sequence.
     steps: u64,
 }
 
-/// All live sequences, oldest first; at most as many as there are places.
+/// All live sequences, oldest first; never more than there are places.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     sequences: BTreeMap<SequenceId, LiveSequence>,
     leaving: Vec<Leaving>,
-    /// Steps of the present engine, as last heard.
+    /// Steps of the present engine, as last reported.
     steps: u64,
 }
 
 impl InFlight {
-    /// How many are live.
+    /// Number of live sequences.
     pub(super) fn len(&self) -> usize {
         self.sequences.len()
     }
 
-    /// Takes in a sequence. It waits until [`Self::unsent`] hands it out.
+    /// Takes in a sequence, which waits until [`Self::unsent`] sends it.
     pub(super) fn insert(&mut self, entry: LiveSequence) {
         self.sequences.insert(entry.request.id, entry);
     }
 
-    /// All sequences that an engine with so many slots has, can be handed now, or has not forgotten yet. The oldest
-    /// that waited may have got a slot just now: the engine's word that it began is on its way, or lost with it.
+    /// Work of all sequences that an engine with `slots` slots has, could be sent now, or has not forgotten yet. The
+    /// oldest waiting ones count as begun if slots are free for them: the engine's report that they began may be on its
+    /// way, or lost with the engine.
     pub(super) fn works(&self, slots: usize) -> Vec<Work> {
         let has_room = self.room(slots) > 0;
         let live = self.sequences.values().map(|entry| entry.work).filter(|work| work.is_sent() || has_room);
@@ -157,14 +159,14 @@ impl InFlight {
         works
     }
 
-    /// Slots for which the engine has no sequence.
+    /// Number of slots for which the engine has no sequence.
     fn room(&self, slots: usize) -> usize {
         slots.saturating_sub(self.sequences.values().filter(|entry| entry.work.is_sent()).count())
     }
 
-    /// The requests that the present engine has not got and that the gate admits, oldest first; from now on it has
-    /// them. Where not everything is admitted, or a suspect waits for a slot, it gets no more than `slots`, so that
-    /// none waits there for others to end.
+    /// Takes the requests that the present engine does not have and that the gate admits, oldest first. If the gate is
+    /// not open, or a suspect is held, the engine gets at most as many as it has free slots, so that none waits there
+    /// for others to end.
     pub(super) fn unsent(&mut self, gate: &mut Gate<'_>, slots: usize) -> Vec<SequenceRequest> {
         let mut held = self.sequences.values().filter(|entry| !entry.work.is_sent());
         let takes_all = gate.is_open() && !held.any(|entry| gate.suspects(entry.work));
@@ -182,8 +184,8 @@ impl InFlight {
         requests
     }
 
-    /// Passes a step's news on and returns how many sequences finished. One that finishes well is no suspect any more.
-    /// News of unknown ones (cancelled meanwhile) is dropped.
+    /// Passes a step's outputs on and returns how many sequences finished. A sequence that finishes well is no suspect
+    /// any more. An output of an unknown sequence (cancelled meanwhile) is dropped.
     pub(super) fn on_report(&mut self, outputs: Vec<SequenceOutput>, quarantine: &mut Quarantine) -> u32 {
         let mut finished = 0;
         for output in outputs {
@@ -206,18 +208,18 @@ impl InFlight {
         finished
     }
 
-    /// The engine has taken so many steps.
+    /// Records that the engine has taken `steps` steps.
     pub(super) fn on_steps(&mut self, steps: u64) {
         self.steps = steps;
         self.leaving.retain(|leaving| steps < leaving.steps);
     }
 
-    /// The engine has nothing to do: it has forgotten all that were cancelled.
+    /// Records that the engine has nothing to do: it has forgotten all cancelled sequences.
     pub(super) fn on_idle(&mut self) {
         self.leaving.clear();
     }
 
-    /// Forgets a sequence. Whether the present engine has to forget it too.
+    /// Removes a sequence. True if the present engine has to be told.
     pub(super) fn cancel(&mut self, id: SequenceId) -> bool {
         let Some(entry) = self.sequences.remove(&id) else { return false };
         let was_sent = entry.work.is_sent();
@@ -227,7 +229,7 @@ impl InFlight {
         was_sent
     }
 
-    /// An engine died: the sequences that it had are handed out again by [`Self::unsent`], or fail.
+    /// Records that an engine died: the sequences that it had are sent again by [`Self::unsent`], or fail.
     pub(super) fn on_death(&mut self, after: &Aftermath<'_>) -> ReplayOutcome {
         let mut replay = ReplayOutcome::default();
         self.leaving.clear();
@@ -246,7 +248,7 @@ impl InFlight {
         replay
     }
 
-    /// Ends every sequence with `error`. How many there were.
+    /// Ends every sequence with `error`, and returns how many there were.
     pub(super) fn fail_all(&mut self, error: &GenerationError) -> usize {
         let all = std::mem::take(&mut self.sequences);
         for entry in all.values() {
@@ -256,12 +258,12 @@ impl InFlight {
     }
 }
 
-/// Numbers of sequences that the death of an engine concerned.
+/// Counts of the sequences that an engine's death affected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ReplayOutcome {
-    /// To be sent to the next engine.
+    /// Number of sequences to be sent to the next engine.
     pub(super) replayed: usize,
-    /// Ended with an error.
+    /// Number of sequences that ended with an error.
     pub(super) failed: usize,
 }
 

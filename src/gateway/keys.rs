@@ -1,9 +1,9 @@
-//! API keys: who may call, and as whom.
+//! API keys: decides who may call, and as which principal.
 //!
 //! Owns SHA-256 digests of the accepted keys; the keys themselves are dropped as soon as they are hashed, and are never
-//! logged. The key file can be read again while the server runs; keys given otherwise stay as they are. SHA-256 and not
-//! a password hash: keys are long random strings, and a slow hash per request would be a way to stop the server. `api`
-//! decides which header a key comes in, and how it is refused.
+//! logged. The key file can be read again while the server runs; keys from other sources stay as they are. The digests
+//! are SHA-256 and not a password hash: keys are long random strings, and a slow hash per request would be a way to
+//! stop the server. `api` decides which header a key comes in, and how a request is refused.
 
 use crate::config::KeyConfig;
 use sha2::{Digest, Sha256};
@@ -16,33 +16,33 @@ use std::{
 };
 use subtle::ConstantTimeEq;
 
-/// Longer lines are no keys: somebody named the wrong file.
+/// Maximum length of a key, bytes. A longer line means that somebody named the wrong file.
 const MAX_KEY_BYTES: usize = 512;
-/// Each request is compared with all keys, so their number is bounded.
+/// Maximum number of keys: each request is compared with all of them.
 const MAX_KEYS: usize = 10_000;
-/// Longest key file, bytes: that many keys, and as much again of comments.
+/// Maximum size of the key file, bytes: that many keys, and as much again of comments.
 const MAX_FILE_BYTES: u64 = 10 << 20;
 
 type Digest256 = [u8; 32];
 
-/// Who sent a request.
+/// The caller that sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Principal {
-    /// Stands for the key in logs, limits and the prefix cache.
+    /// The name of the caller's key in logs, limits and the prefix cache.
     pub id: KeyId,
 }
 
 /// A short name for a key that does not reveal it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyId {
-    /// No keys are asked for.
+    /// No keys are configured.
     Anonymous,
     /// The first 8 bytes of the key's SHA-256 digest, big-endian.
     Key(u64),
 }
 
 impl KeyId {
-    /// The prefix-cache namespace of this caller: cached prompts are shared within a key, never between keys.
+    /// The prefix-cache namespace of this caller: prompts are shared within a key, never between keys.
     #[must_use]
     pub fn namespace(self) -> u64 {
         match self {
@@ -62,7 +62,7 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// The reason why the configured keys cannot be used. None of the texts contains a key.
+/// The reason why the configured keys cannot be used. No error text contains a key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
@@ -79,18 +79,18 @@ pub enum KeyError {
         /// The file's path.
         path: PathBuf,
     },
-    /// A key that no client could send in a header.
+    /// No client could send this key in a header.
     #[error("{place} is not a usable key: {problem}")]
     Unusable {
-        /// Where it was found, such as `line 3 of /etc/keys` or `API key 1`.
+        /// The place where the key was found, such as `line 3 of /etc/keys` or `API key 1`.
         place: String,
-        /// Says why no client could send it.
+        /// The reason why no client could send the key.
         problem: &'static str,
     },
-    /// More keys than can be compared on each request.
+    /// There are more keys than can be compared on each request.
     #[error("{count} API keys are configured; at most {MAX_KEYS} are supported")]
     TooMany {
-        /// How many there are.
+        /// Number of configured keys.
         count: usize,
     },
 }
@@ -101,18 +101,18 @@ pub enum AuthError {
     /// A key is needed and none was presented.
     #[error("no API key was presented")]
     Missing,
-    /// The presented key is not one of ours.
+    /// The presented key is not accepted.
     #[error("the API key is not accepted")]
     Wrong,
 }
 
-/// The accepted keys, as digests. Empty when no keys are configured: then everybody is [`KeyId::Anonymous`].
+/// The accepted keys, as digests. If no keys are configured, it is empty and everybody is [`KeyId::Anonymous`].
 #[derive(Default)]
 pub struct KeyRing {
-    /// Of flags, environment and configuration.
+    /// Digests of the keys from flags, environment and configuration.
     given: Vec<Digest256>,
     file: Option<PathBuf>,
-    /// `given` and those of `file`, in order, each once.
+    /// Digests of `given` and of the keys in `file`, in order, each once.
     accepted: RwLock<Vec<Digest256>>,
 }
 
@@ -134,11 +134,11 @@ impl KeyRing {
         Ok(Self { given, file: config.file.clone(), accepted })
     }
 
-    /// Reads the key file again: its new keys are accepted from now on, and keys that are not in it any more are
-    /// refused. Blocks on the disk. The number of keys accepted now, or `None` if there is no key file.
+    /// Reads the key file again: its new keys are accepted from now on, and keys that it no longer contains are
+    /// refused. Blocks on the disk. Returns the number of keys accepted now, or `None` if there is no key file.
     ///
     /// # Errors
-    /// See [`KeyError`]; nothing has changed then.
+    /// See [`KeyError`]; in that case nothing has changed.
     pub fn reload(&self) -> Result<Option<usize>, KeyError> {
         let Some(file) = self.file.as_deref() else { return Ok(None) };
         let accepted = accepted(self.given.clone(), Some(file))?;
@@ -147,7 +147,7 @@ impl KeyRing {
         Ok(Some(number))
     }
 
-    /// True if no keys are configured, so that everybody may call. A reload does not change it.
+    /// True if no keys are configured, so that everybody may call. A reload does not change that.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -157,12 +157,13 @@ impl KeyRing {
         self.accepted.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Who presents this key. All digests are compared, each in constant time, so that the time tells nothing.
+    /// Finds the caller that presents this key. All digests are compared, each in constant time, so that the time tells
+    /// nothing.
     ///
     /// # Errors
-    /// `Missing` if keys are configured and none is presented, `Wrong` if it is none of them.
+    /// `Missing` if keys are configured and none is presented, `Wrong` if the presented key is not accepted.
     pub fn authenticate(&self, presented: Option<&[u8]>) -> Result<Principal, AuthError> {
-        // Written to only by a reload, which swaps in keys that it has read before.
+        // Only a reload writes here: it swaps in keys that it has read before.
         let accepted = self.accepted.read().unwrap_or_else(PoisonError::into_inner);
         if accepted.is_empty() {
             return Ok(Principal { id: KeyId::Anonymous });
@@ -177,7 +178,7 @@ impl KeyRing {
     }
 }
 
-/// These keys and those of a file, in order, each once.
+/// `digests` and those of the keys in `file`, in order, each once.
 fn accepted(mut digests: Vec<Digest256>, file: Option<&Path>) -> Result<Vec<Digest256>, KeyError> {
     if let Some(path) = file {
         let text = read_capped(path).map_err(|source| KeyError::Unreadable { path: path.to_owned(), source })?;

@@ -1,4 +1,5 @@
-//! Requests per minute of each key: GCRA by `governor`, which neither counts in windows nor needs a background task.
+//! Limits the requests per minute of each key: GCRA by `governor`, which neither counts in windows nor needs a
+//! background task.
 //!
 //! A caller may use the whole minute's quota at once; it then refills evenly. The map of states holds one entry per
 //! configured key (or one for all anonymous callers), since only authenticated principals are ever looked up.
@@ -15,29 +16,29 @@ use std::{num::NonZeroU32, time::Duration};
 /// The quota that a caller has left after a request was let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Requests per minute.
+    /// Limit of requests per minute.
     pub limit: u32,
     /// Requests that could follow at once.
     pub remaining: u32,
-    /// Until the whole quota is there again.
+    /// Time until the whole quota is available again.
     pub reset: Duration,
 }
 
-/// A caller has no request left.
+/// The error for a caller whose quota is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{limit} requests per minute are used up")]
 pub struct Limited {
-    /// Requests per minute.
+    /// Limit of requests per minute.
     pub limit: u32,
-    /// Until the next request will be let through.
+    /// Time until the next request will be let through.
     pub retry_after: Duration,
-    /// Until the whole quota is there again.
+    /// Time until the whole quota is available again.
     pub reset: Duration,
 }
 
 type Limiter<C> = RateLimiter<KeyId, DashMapStateStore<KeyId>, C, StateInformationMiddleware>;
 
-/// Counts requests per principal. The clock is a parameter for tests.
+/// Counts requests per principal. The clock is a type parameter for the sake of tests.
 #[derive(Debug)]
 pub struct RequestLimiter<C: Clock = DefaultClock> {
     quota: Option<PerMinute<C>>,
@@ -50,7 +51,7 @@ struct PerMinute<C: Clock> {
 }
 
 impl RequestLimiter {
-    /// At most this many requests per minute and key; `None` or 0 is unlimited.
+    /// Allows this many requests per minute and key; `None` or 0 is unlimited.
     #[must_use]
     pub fn new(requests_per_minute: Option<u32>) -> Self {
         Self::with_clock(requests_per_minute, DefaultClock::default())
@@ -68,7 +69,7 @@ impl<C: Clock> RequestLimiter<C> {
     /// Counts one request. `None` if requests are not limited.
     ///
     /// # Errors
-    /// [`Limited`] if the quota is used up; the request was not counted then.
+    /// [`Limited`] if the quota is used up; the request was not counted in that case.
     pub fn check(&self, principal: &Principal) -> Result<Option<Allowance>, Limited> {
         self.quota.as_ref().map(|quota| quota.check(principal.id)).transpose()
     }

@@ -1,7 +1,7 @@
 //! One connection to an engine: frames in, frames out.
 //!
-//! Owns the socket and the task that writes to it, which ends with this value. Reads on the caller's task. Does not
-//! interpret the messages.
+//! Owns the socket and the task that writes to it, which ends when this value is dropped. Reads on the caller's task.
+//! Does not interpret the messages.
 
 use crate::protocol::{FrameError, FromEngine, MAX_FRAME_BYTES, ToEngine, decode, encode};
 use futures_util::{SinkExt, StreamExt};
@@ -28,7 +28,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Takes over `stream`. `outbox_frames` may wait to be written; an engine that lets more pile up does not read.
+    /// Takes over `stream`. Up to `outbox_frames` messages may wait to be written; an engine that lets more pile up
+    /// does not read.
     pub(super) fn open(stream: UnixStream, outbox_frames: usize) -> Self {
         let (read, write) = stream.into_split();
         let (outbox, messages) = mpsc::channel(outbox_frames);
@@ -41,20 +42,20 @@ impl Link {
         match self.outbox.try_send(message) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => self.overrun = true,
-            // The writer met a broken socket: the reader is about to see the same, and reports it.
+            // The writer met a broken socket. The reader is about to see the same, and reports it.
             Err(TrySendError::Closed(_)) => {}
         }
     }
 
-    /// True if a message was lost because the engine does not read; the connection is then of no use any more.
+    /// True if a message was lost because the engine does not read; the connection is of no use any more.
     pub(super) fn is_overrun(&self) -> bool {
         self.overrun
     }
 
-    /// The next message. Cancel-safe.
+    /// Waits for the next message. Cancel-safe.
     ///
     /// # Errors
-    /// `Closed` at a clean end; everything else is a broken peer.
+    /// `Closed` at a clean end; every other error means a broken peer.
     pub(super) async fn receive(&mut self) -> Result<FromEngine, FrameError> {
         match self.frames.next().await {
             Some(Ok(body)) => decode(&body),
@@ -64,7 +65,7 @@ impl Link {
     }
 }
 
-/// The framing of `protocol::frame`, for tokio.
+/// The framing of `protocol::frame`, as a codec for tokio.
 pub(super) fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder().little_endian().length_field_length(4).max_frame_length(MAX_FRAME_BYTES).new_codec()
 }
@@ -79,7 +80,7 @@ async fn write_all(mut out: FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>, m
     }
 }
 
-/// Writes `first` and all other messages that wait, with one flush for all.
+/// Writes `first` and all other waiting messages, with one flush for all.
 async fn write_waiting(
     out: &mut FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>,
     first: ToEngine,

@@ -1,58 +1,58 @@
-//! Watches the progress of a load: by the engine's own reports, and by the kernel's counts for its process.
+//! Watches the progress of a load, by the engine's own reports and by the kernel's counts for its process.
 //!
-//! Mapped weights come in by page faults, of which llama.cpp knows nothing: a slow
-//! disk would look like a hung one. Owns the reading of `/proc`, a few small files
-//! that the kernel writes from memory without waiting, and the line in the log.
+//! Mapped weights come in by page faults, of which llama.cpp knows nothing: a slow disk would look like a hung one.
+//! Owns the reading of `/proc` (a few small files that the kernel writes from memory without waiting) and the log lines
+//! about progress.
 
 use super::launcher::LoadWork;
 use crate::protocol::EngineOptions;
 use procfs::process::Process;
 
-/// Ticks between two lines in the log.
+/// Ticks between two log lines.
 const LOG_TICKS: u32 = 15;
-/// Largest share before the engine serves: when all weights are read, there is memory for KV cells to fill and a first
-/// step to run.
+/// Maximum share before the engine serves: after all weights are read, the engine still has to fill memory for KV cells
+/// and to run a first step.
 const MAX_SHARE: f32 = 0.99;
 
-/// Progress of a process, by proc_pid_io(5), proc_pid_stat(5) and
-/// proc_pid_statm(5). `None` where the kernel does not say.
+/// The work of a process so far, by proc_pid_io(5), proc_pid_stat(5) and proc_pid_statm(5). `None` if the kernel does
+/// not tell.
 pub(super) fn work_of(pid: u32) -> Option<LoadWork> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let (stat, statm) = (process.stat().ok()?, process.statm().ok()?);
     let resident = statm.shared.saturating_mul(procfs::page_size());
-    // Not in every kernel.
+    // Some kernels lack this file.
     let (read, from_disk) = process.io().map_or((0, 0), |io| (io.rchar, io.read_bytes));
     let count = [stat.minflt, stat.majflt, read, from_disk].into_iter().fold(0, u64::wrapping_add);
     Some(LoadWork { count, bytes: resident.max(read) })
 }
 
-/// One load.
+/// The progress of one load.
 #[derive(Debug)]
 pub(super) struct LoadWatch {
-    /// Bytes of the model's files, and of its draft model's; 0 if nobody knows.
+    /// Bytes of the files of the model and of its draft model; 0 if unknown.
     model_bytes: u64,
-    /// Bytes read so far; never falls.
+    /// Bytes read so far; never decreases.
     read_bytes: u64,
-    /// Share done, 0–1, as the engine says.
+    /// Share done, 0–1, as the engine reported.
     told: f32,
     ticks: u32,
-    /// True if the kernel has said anything about it.
+    /// True if the kernel has ever reported the work of the process.
     is_seen: bool,
 }
 
 impl LoadWatch {
-    /// Of a load that begins now.
+    /// Creates the watch for a load that begins now.
     pub(super) fn new(options: &EngineOptions) -> Self {
         let files = options.model_files.iter().chain(&options.draft_files);
         Self { model_bytes: files.map(|file| file.bytes).sum(), read_bytes: 0, told: 0.0, ticks: 0, is_seen: false }
     }
 
-    /// The engine says that this share is done.
+    /// Records the engine's report that this share is done, 0–1.
     pub(super) fn on_told(&mut self, share: f32) {
         self.told = self.told.max(share.clamp(0.0, MAX_SHARE));
     }
 
-    /// A tick has passed, and so much was done. A line for the log now and then.
+    /// Counts a tick, by which `work` was done since the start. Returns a line for the log every [`LOG_TICKS`] ticks.
     pub(super) fn on_tick(&mut self, work: Option<LoadWork>) -> Option<String> {
         self.ticks += 1;
         self.read_bytes = self.read_bytes.max(work.map_or(0, |work| work.bytes));
@@ -69,7 +69,7 @@ impl LoadWatch {
         })
     }
 
-    /// Share done, 0–1; it never falls.
+    /// Share done, 0–1; never decreases.
     pub(super) fn share(&self) -> f32 {
         if self.model_bytes == 0 {
             return self.told;

@@ -10,8 +10,8 @@
 //!      └── StatusBoard (read) ◀─┴─ Heartbeat, Launcher, Child ──── starts, kills ──┘
 //! ```
 //!
-//! Nothing here is locked: the run loop alone changes state, everybody else sends it commands or watches the
-//! status board that it writes. Never names llama.cpp and knows no status code.
+//! Nothing here is locked: only the run loop changes state; everything else sends it commands or watches the status
+//! board that it writes. Never names llama.cpp and knows no status code.
 
 mod admission;
 mod blame;

@@ -1,7 +1,7 @@
-//! The models of this server, by the names under which they are served. One so far, with any number of names.
+//! The models of this server, by the names under which they are served: so far one model, with any number of names.
 //!
 //! The API asks here for a [`Model`] and works with that, so that a second model needs no change there. Owns no engine:
-//! `supervisor` starts and watches it, and a model has the handle on it.
+//! `supervisor` starts and watches the engine, and a model has a handle on it.
 
 use super::{engine_state::EngineState, handle::EngineHandle, keys::KeyId, templates::TemplateCache};
 use crate::{config::ApiConfig, protocol::ModelInfo};
@@ -10,47 +10,47 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Where a model stands. Says nothing of why an engine died: that may name files, and is for the log.
+/// The state of a model. Does not tell why an engine died: that may name files, and is for the log.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ModelState {
-    /// No engine has it: its file is being fetched or checked.
+    /// No engine has the model: its file is being fetched or checked.
     Unloaded,
-    /// An engine loads it for the first time; the share that is done, 0–1.
+    /// An engine loads the model for the first time; the share that is done, 0–1.
     Loading(f32),
-    /// Requests are served.
+    /// The model's engine serves requests.
     Ready,
-    /// Its engine died and is started again; the share of the model that the new one has loaded, once there is a new
-    /// one.
+    /// The model's engine died and is being started again; the share of the model that the new engine has loaded, 0–1,
+    /// or `None` while there is no new engine.
     Restarting(Option<f32>),
-    /// No engine will be started for it again.
+    /// No engine will be started for the model again.
     Failed,
-    /// Requests that run end, and no new one is taken in: the server is stopping.
+    /// The server is stopping: running requests end, and no new one is accepted.
     Evicting,
 }
 
-/// A model under the name that a request gave it, as it was when it was asked for.
+/// A model under the name that a request gave, with the facts known when the request asked for it.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// One of its names, as the client wrote it.
+    /// One of the model's names, as the client wrote it.
     pub name: String,
-    /// Asks its engine.
+    /// The handle on the model's engine.
     pub handle: EngineHandle,
-    /// Facts about it; `None` until it was loaded once.
+    /// Facts about the model; `None` until it was loaded once.
     pub info: Option<Arc<ModelInfo>>,
-    /// How it wants conversations written.
+    /// The chat templates by which conversations with the model are written.
     pub templates: Arc<TemplateCache>,
-    /// Limits of requests to it. All models share one configuration.
+    /// Limits of requests to the model. All models share one configuration.
     pub config: Arc<ApiConfig>,
 }
 
 impl Model {
-    /// The same for a caller: callers take turns at its engine.
+    /// The same model for `caller`: callers take turns at its engine.
     #[must_use]
     pub fn of_caller(self, caller: KeyId) -> Self {
         Self { handle: self.handle.of_caller(caller), ..self }
     }
 
-    /// Where it stands now.
+    /// The present state of the model.
     #[must_use]
     pub fn state(&self) -> ModelState {
         match self.handle.state() {
@@ -64,7 +64,7 @@ impl Model {
     }
 }
 
-/// See the module.
+/// All models that the server serves.
 #[derive(Debug)]
 pub struct Models {
     handle: EngineHandle,
@@ -74,11 +74,11 @@ pub struct Models {
 }
 
 impl Models {
-    /// One model, served under the names of the configuration.
+    /// Creates the table of one model, served under the names of the configuration.
     #[must_use]
     pub fn of_one(handle: EngineHandle, templates: TemplateCache, config: Arc<ApiConfig>) -> Self {
-        // Models appear when the server starts; the time must not differ from answer to answer. A clock before 1970 is
-        // no failure.
+        // The models appear when the server starts: the time must not differ from answer to answer. A clock before 1970
+        // is no failure.
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         Self { handle, templates: Arc::new(templates), config, created }
     }
@@ -89,10 +89,10 @@ impl Models {
         self.config.served_model_names.iter().any(|served| served == name).then(|| self.named(name))
     }
 
-    /// The model of requests that name none, under its first name.
+    /// The model for requests that name none, under its first name.
     #[must_use]
     pub fn first(&self) -> Model {
-        // The configuration has a name at least.
+        // The configuration has at least one name.
         self.named(self.config.served_model_names.first().map_or("", String::as_str))
     }
 
@@ -101,13 +101,13 @@ impl Models {
         self.config.served_model_names.iter().map(|name| self.named(name))
     }
 
-    /// When the models appeared, Unix time in s.
+    /// Time at which the models appeared, Unix time in s.
     #[must_use]
     pub fn created(&self) -> u64 {
         self.created
     }
 
-    /// True if the server is about to stop and still serves, so that load balancers send their next requests elsewhere.
+    /// True if the server is about to stop but still serves, so that load balancers send their next requests elsewhere.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.handle.is_leaving()

@@ -1,8 +1,8 @@
 //! Starts engines as child processes of the gateway: the same binary, `llamero engine`.
 //!
-//! The child's end of a socketpair is its standard input: that needs no unsafe code before `exec`, no path and no
-//! port, and is closed by the kernel when either side dies. Owns one thread and, for each child, one task that
-//! reads its stderr. Which variables a child is given is `environment.rs`.
+//! The child's end of a socketpair is its standard input: that needs no unsafe code before `exec`, no path and no port,
+//! and the kernel closes it when either side dies. Owns one thread and, for each child, one task that reads its stderr.
+//! `environment.rs` decides which variables a child gets.
 
 mod environment;
 
@@ -33,23 +33,23 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Level;
 
-/// The hidden subcommand, and the flag with the process that the child must die with.
+/// The hidden subcommand, and the flag for the id of the process with which the child must die.
 const ENGINE_ARGUMENTS: [&str; 2] = ["engine", "--parent-pid"];
 
-/// Time for the rest of stderr to arrive once the process has ended; a grandchild may hold it open for ever.
+/// Time for the rest of stderr to arrive once the process has ended; a grandchild may hold stderr open for ever.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Starts `llamero engine` processes.
 ///
-/// A child asks the kernel to be killed when its parent dies (`PR_SET_PDEATHSIG`), and to the kernel the parent is
-/// the *thread* that started it. So all are started by one thread that lives as long as this value.
+/// A child asks the kernel to be killed when its parent dies (`PR_SET_PDEATHSIG`), and to the kernel the parent is the
+/// *thread* that started it. So one thread, which lives as long as this value, starts all children.
 #[derive(Debug)]
 pub struct ProcessLauncher {
     orders: Option<mpsc::Sender<LaunchOrder>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Asks the thread for a child.
+/// An order to the thread to start a child.
 struct LaunchOrder {
     runtime: Handle,
     reply: oneshot::Sender<io::Result<Launched<EngineProcess>>>,
@@ -73,14 +73,15 @@ impl ProcessLauncher {
         Self::with_arguments(program, &ENGINE_ARGUMENTS)
     }
 
-    /// The gateway's process id comes after `arguments`.
+    /// Starts engines with `program` and `arguments`, after which the gateway's process id follows.
     fn with_arguments(program: PathBuf, arguments: &[&str]) -> io::Result<Self> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         // At most one order waits: the run loop has one engine at a time.
         let (orders, inbox) = mpsc::channel::<LaunchOrder>();
         let thread = thread::Builder::new().name("engine-launcher".to_owned()).spawn(move || {
             for LaunchOrder { runtime, reply } in inbox {
-                // Fails when the supervisor was dropped meanwhile; the child is then dropped here, which kills it.
+                // Sending fails if the supervisor was dropped meanwhile; the child is then dropped here, which kills
+                // it.
                 let _ = reply.send(start(&program, &arguments, &runtime));
             }
         })?;
@@ -111,7 +112,7 @@ impl Drop for ProcessLauncher {
     }
 }
 
-/// Starts one child, on the thread that it will die with.
+/// Starts one child. Runs on the thread with which the child will die.
 fn start(program: &Path, arguments: &[String], runtime: &Handle) -> io::Result<Launched<EngineProcess>> {
     let _runtime = runtime.enter();
     let (ours, theirs) = StdUnixStream::pair()?;
@@ -126,9 +127,9 @@ fn start(program: &Path, arguments: &[String], runtime: &Handle) -> io::Result<L
         .stderr(Stdio::piped())
         .env_clear()
         .envs(environment::of_engine(env::vars_os()))
-        // ggml would start a debugger for a backtrace before it dies.
+        // Without this variable ggml starts a debugger for a backtrace before it dies.
         .env("GGML_NO_BACKTRACE", "1")
-        // Ctrl-C is for the gateway: it drains, and the engine must live until then.
+        // Ctrl-C is for the gateway: it drains, and the engine must live until the drain is over.
         .process_group(0)
         .kill_on_drop(true);
     let mut child = command.spawn()?;
@@ -168,19 +169,19 @@ fn log(line: &str) {
 /// An engine process. Dropping it kills it.
 #[derive(Debug)]
 pub struct EngineProcess {
-    /// Kept beyond the end, which `Child` does not.
+    /// The process id, kept after the end of the process; `Child` does not keep it.
     pid: Option<u32>,
     child: Child,
     tail: Arc<Mutex<StderrTail>>,
     pump: Option<AbortOnDropHandle<()>>,
 }
 
-/// Reaps the children of engines that have died. As process 1 of a container the gateway inherits them, and each one
-/// that nobody waits for keeps its pid. No engine runs now, so no other children are there. One that is about to end is
+/// Reaps children of engines that have died. As process 1 of a container the gateway inherits them, and each one that
+/// nobody waits for keeps its pid. No engine runs now, so there are no other children. A child that is about to end is
 /// reaped at the next death.
 fn reap_orphans() {
     if std::process::id() == 1 {
-        // An error says that there are no children.
+        // An error means that there are no children.
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
     }
 }
@@ -198,7 +199,7 @@ impl EngineChild for EngineProcess {
         let cause = match self.child.wait().await {
             Ok(status) => DeathCause::of_exit(status),
             Err(error) => {
-                // Somebody else has reaped it (SIGCHLD ignored): it is gone, but nobody knows how it went.
+                // The exit status was taken elsewhere (SIGCHLD ignored): the process has ended by an unknown cause.
                 tracing::warn!(%error, "no exit status of the engine");
                 DeathCause::Exit(-1)
             }
@@ -213,7 +214,7 @@ impl EngineChild for EngineProcess {
     }
 
     fn kill(&mut self) {
-        // Fails when it has ended already, which is as good.
+        // Killing fails if the process has ended already, which is as good.
         let _ = self.child.start_kill();
     }
 

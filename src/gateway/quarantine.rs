@@ -1,13 +1,13 @@
-//! Remembers the contents that engines had when they died: suspected after one death, refused after the second, or
-//! after the third kill from outside.
+//! Remembers the contents that engines had when they died. A content is suspected after one death and refused after the
+//! second, or after the third kill from outside.
 //!
 //! A plain table; time is an argument. Owned by the run loop. A content is forgotten after [`QUARANTINE`], and a
 //! suspected one as soon as work with it has finished well. At most [`MAX_CONTENTS`] are remembered.
 //!
-//! A content is refused after a death that only it can have caused, if it may have caused an earlier one as well. One
-//! that had gone on for long in the engine that died first gets another try, unless it was alone in the second. Kills
-//! from outside are counted apart from these: by themselves they refuse a content after [`MAX_KILLS`] of which only it
-//! can have been the cause, so that one for which the kernel has no memory has an end too.
+//! A content is refused after a death that only it can have caused, if it may have caused an earlier one as well. A
+//! content that had gone on for long in the engine that died first gets another try, unless it was alone in the second.
+//! Kills from outside are counted apart from these deaths: they refuse a content after [`MAX_KILLS`] of which only it
+//! can have been the cause, so that a content for which the kernel has no memory has an end too.
 
 use super::fingerprint::Fingerprint;
 use std::{
@@ -16,14 +16,14 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Time for which a content is remembered after the last death that it was part of.
+/// Time for which a content is remembered after the last death that involved it.
 pub(super) const QUARANTINE: Duration = Duration::from_secs(600);
 
-/// Contents remembered at most: 24 bytes each. Every refused one has cost two engines.
+/// Maximum number of remembered contents, 24 bytes each. Every refused one has cost two engines.
 const MAX_CONTENTS: usize = 4096;
 
-/// Kills from outside, each of an engine in which nothing else can
-/// have been the cause, after which a content is refused.
+/// Kills from outside after which a content is refused, each of an engine in which nothing else can have been the
+/// cause.
 const MAX_KILLS: u32 = 3;
 
 /// The judgement on the death of an engine.
@@ -31,42 +31,42 @@ const MAX_KILLS: u32 = 3;
 pub(super) struct DeathVerdict {
     /// Contents that may have been the cause.
     pub(super) causes: BTreeSet<Fingerprint>,
-    /// Contents that the engine had besides and had gone on with for a while: they may end an engine late.
+    /// Contents that the engine had besides the causes and had gone on with for a while: they may end an engine late.
     pub(super) bystanders: BTreeSet<Fingerprint>,
-    /// The only content that can have been the cause, as far as we know.
+    /// The only content that can have been the cause, as far as is known.
     pub(super) blamed: Option<Fingerprint>,
     /// True if the engine had no other content.
     pub(super) is_alone: bool,
-    /// True if the engine was killed from outside, so that all of them may be innocent.
+    /// True if the engine was killed from outside, so that all contents may be innocent.
     pub(super) is_kill: bool,
 }
 
-/// The part that a content had in the death of an engine.
+/// The part that a content had in the death of an engine, least suspicious first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Suspicion {
-    /// An engine was killed from outside with it.
+    /// An engine that had the content was killed from outside.
     Killed,
-    /// An engine died with it that had gone on with it for long, while it began with another one.
+    /// An engine that had gone on with the content for long died while it began with another one.
     Bystander,
-    /// An engine may have died of it.
+    /// An engine may have died of the content.
     Cause,
-    /// Two have, or too many were killed with it.
+    /// Two engines died of the content, or too many that had it were killed.
     Refused,
 }
 
-/// The memory of a content.
+/// The record of one content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ContentRecord {
     until: Instant,
     suspicion: Suspicion,
-    /// Kills of which only it can have been the cause.
+    /// Kills from outside of which only this content can have been the cause.
     kills: u32,
-    /// True if it has gone on for a while in an engine since:
-    /// remembered for the next death, and no reason to be careful.
+    /// True if the content has gone on for a while in an engine since: it is remembered for the next death, but needs
+    /// no care now.
     is_proved: bool,
 }
 
-/// See the module.
+/// The contents that engines had when they died.
 #[derive(Debug, Default)]
 pub(super) struct Quarantine {
     contents: BTreeMap<Fingerprint, ContentRecord>,
@@ -78,12 +78,12 @@ impl Quarantine {
         self.contents.is_empty()
     }
 
-    /// True if engines died of this, so that no other one gets it.
+    /// True if engines died of `content`, so that no other engine gets it.
     pub(super) fn is_refused(&self, content: Fingerprint, now: Instant) -> bool {
         self.contents.get(&content).is_some_and(|record| record.suspicion == Suspicion::Refused && now < record.until)
     }
 
-    /// True if an engine died with this in its hands, so that its next try needs care.
+    /// True if an engine that had `content` died, so that the next try needs care.
     pub(super) fn is_suspected(&self, content: Fingerprint, now: Instant) -> bool {
         self.is_remembered(content, now) && self.contents.get(&content).is_some_and(|record| !record.is_proved)
     }
@@ -93,20 +93,20 @@ impl Quarantine {
         self.contents.retain(|_, record| now < record.until);
     }
 
-    /// Work with this content has gone on for a while in an engine: it
-    /// is remembered, and no suspect until the next death.
+    /// Records that work with this content has gone on for a while in an engine: the content is remembered, but is no
+    /// suspect until the next death.
     pub(super) fn on_proof(&mut self, content: Fingerprint) {
         if let Some(record) = self.contents.get_mut(&content) {
             record.is_proved = true;
         }
     }
 
-    /// True if an engine died with this in its hands, even if it has proved itself since.
+    /// True if an engine that had `content` died, even if the content has proved itself since.
     pub(super) fn is_remembered(&self, content: Fingerprint, now: Instant) -> bool {
         self.contents.get(&content).is_some_and(|record| record.suspicion < Suspicion::Refused && now < record.until)
     }
 
-    /// Takes note of a death. Whether a content is refused from now on that was not before.
+    /// Records a death. True if it makes a content refused that was not refused before.
     pub(super) fn on_death(&mut self, verdict: &DeathVerdict, now: Instant) -> bool {
         let until = now + QUARANTINE;
         self.purge(now);
@@ -126,7 +126,7 @@ impl Quarantine {
         convicted.is_some()
     }
 
-    /// True if this death, of which only this content can have been the cause, is one too many.
+    /// True if this death, of which only `content` can have been the cause, is one too many.
     fn convicts(&self, verdict: &DeathVerdict, content: &Fingerprint) -> bool {
         match self.contents.get(content) {
             Some(ContentRecord { suspicion: Suspicion::Refused, .. }) | None => false,
@@ -137,14 +137,14 @@ impl Quarantine {
         }
     }
 
-    /// Work with this content has finished well.
+    /// Records that work with this content has finished well.
     pub(super) fn acquit(&mut self, content: Fingerprint) {
         if self.contents.get(&content).is_some_and(|record| record.suspicion < Suspicion::Refused) {
             self.contents.remove(&content);
         }
     }
 
-    /// Forgets the oldest suspected ones, then the oldest refused ones, until the rest fits.
+    /// Forgets the oldest suspected contents, then the oldest refused ones, until the number is within the limit.
     fn shrink(&mut self) {
         let excess = self.contents.len().saturating_sub(MAX_CONTENTS);
         if excess > 0 {
@@ -157,8 +157,8 @@ impl Quarantine {
     }
 }
 
-/// Logs which work is refused: its kind, its number where it has one, and the fingerprint of its content, but nothing
-/// of the content itself.
+/// Logs the refusal of work: its kind, its number if it has one, and the fingerprint of its content, but nothing of the
+/// content itself.
 pub(super) fn log_refusal(kind: &str, id: Option<u64>, content: Fingerprint) {
     tracing::warn!(kind, id, %content, "refused, because engines died of the same content");
 }
@@ -167,7 +167,7 @@ pub(super) fn log_refusal(kind: &str, id: Option<u64>, content: Fingerprint) {
 mod tests {
     use super::*;
 
-    /// A death of which one of `causes` was the cause, with `bystanders`.
+    /// A death that one of `causes` caused, with `bystanders`.
     fn verdict(causes: &[u64], bystanders: &[u64]) -> DeathVerdict {
         let set = |contents: &[u64]| contents.iter().copied().map(Fingerprint).collect();
         let blamed = causes.first().copied().filter(|_| causes.len() == 1).map(Fingerprint);

@@ -1,7 +1,7 @@
 //! The questions that the handle asks the engine: tokenize, detokenize, spell, forecast, check a constraint.
 //!
-//! Says for each in which lane it waits and by which parts it is recognized (`calls` keeps the table of open ones).
-//! `embeds` asks for vectors, because it cuts requests into batches.
+//! Defines for each question in which lane it waits and which of its parts make its fingerprint (`calls` keeps the
+//! table of open ones). Vectors are asked for in `embeds`, because it cuts requests into batches.
 
 use super::{
     calls::{Ask, Lane, MAX_TEXT_BYTES},
@@ -64,8 +64,8 @@ impl Ask for CheckConstraint {
 }
 
 impl EngineHandle {
-    /// Text to tokens, in the engine process. Asked again if the engine dies meanwhile, until it is refused because
-    /// engines died of it.
+    /// Converts text to tokens, in the engine process. The question is asked again if the engine dies meanwhile, until
+    /// it is refused because engines died of it.
     ///
     /// Waits for its turn: short texts pass long ones, and keys take turns. Ends in bounded time: an engine that owes
     /// an answer for longer than the stall timeout is killed.
@@ -76,7 +76,7 @@ impl EngineHandle {
         Ok(self.ask_of_bounded_size(Tokenize { text, add_special, special }).await??)
     }
 
-    /// Tokens to text, special tokens written out.
+    /// Converts tokens to text, with special tokens written out.
     ///
     /// # Errors
     /// As [`Self::tokenize`].
@@ -84,7 +84,7 @@ impl EngineHandle {
         Ok(self.ask_of_bounded_size(Detokenize { tokens }).await??)
     }
 
-    /// Tokens to the bytes of each, special tokens written out.
+    /// Converts tokens to the bytes of each, with special tokens written out.
     ///
     /// # Errors
     /// As [`Self::tokenize`].
@@ -92,7 +92,7 @@ impl EngineHandle {
         Ok(self.ask_of_bounded_size(Spell { tokens }).await??)
     }
 
-    /// Predicts how a request would fare if it came now. Answered between two steps; changes nothing.
+    /// Predicts how soon a request would be served if it came now. Answered between two steps; changes nothing.
     ///
     /// # Errors
     /// `NotGenerating` if the model embeds; else as [`Self::tokenize`].
@@ -103,11 +103,12 @@ impl EngineHandle {
         self.ask_of_bounded_size(prospect).await
     }
 
-    /// Has the engine process compile a constraint, so that it is known to be one that text can be generated under. A
-    /// submission that follows finds it compiled. Callers take turns.
+    /// Has the engine process compile a constraint, which shows that text can be generated under it. A submission that
+    /// follows finds the constraint compiled. Callers take turns.
     ///
     /// # Errors
-    /// `Refused` if the constraint is at fault, `Busy` if nobody could find out; the others as [`Self::tokenize`].
+    /// `Refused` if the constraint is wrong, `Busy` if it could not be checked for now; the others as
+    /// [`Self::tokenize`].
     pub async fn check_constraint(&self, constraint: Constraint) -> Result<(), CheckError> {
         let namespace = self.key();
         Ok(self.ask_of_bounded_size(CheckConstraint { constraint, namespace }).await??)

@@ -5,13 +5,13 @@
 //!                     └─ drained ─▶ stop
 //! ```
 //!
-//! An engine that dies after it was given work may have died of that work: then there are a pause and a quarantine, and
-//! never an end, so that no request ends the server. Only engines that die before any was ready, or that were ready and
-//! never given any work, count as failed starts: a model that was loaded once is loaded again until that works,
+//! An engine that dies after it was given work may have died of that work: then a pause and a quarantine follow, and
+//! never the end of the server, so that no request can end it. Only engines that die before any was ready, or that were
+//! ready and never given work, count as failed starts: a model that was loaded once is loaded again until that works,
 //! whatever its engine dies of meanwhile.
 //!
-//! Events come in one at a time (a frame, a command, a tick, a deadline) and are handled without waiting, so nothing
-//! here locks and no client can hold up another. One engine is alive at most.
+//! Events (a frame, a command, a tick, a deadline) come in one at a time and are handled without waiting, so nothing
+//! here locks and no client can hold up another. At most one engine is alive.
 
 mod history;
 
@@ -42,13 +42,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Loads in a row, failed though one had worked, that requests are held for: about half a minute where loads fail at
-/// once. Then they fail, and new ones are refused, until a load works.
+/// Consecutive failed reloads of a model during which requests are held: about half a minute if loads fail at once.
+/// After that the held requests fail, and new ones are refused, until a load works.
 const MAX_HELD_LOADS: u32 = 5;
-/// Frames that may wait to be written, beyond those of as many sequences as are admitted.
+/// Frames that may wait to be written, in addition to those of all admitted sequences.
 const OUTBOX_RESERVE: usize = 256;
 
-/// All that supervision needs; see the module's header.
+/// Supervises the engine; see the module's header.
 pub(super) struct RunLoop<L: Launcher> {
     pub(super) launcher: L,
     pub(super) options: EngineOptions,
@@ -59,7 +59,7 @@ pub(super) struct RunLoop<L: Launcher> {
     pub(super) calls: OpenCalls,
     pub(super) embeds: Embeds,
     pub(super) quarantine: Quarantine,
-    /// Set when the server is stopping: when to stop at the latest.
+    /// The latest time to stop; set when the server is stopping.
     pub(super) drain_by: Option<Instant>,
     pub(super) history: History,
 }
@@ -70,10 +70,10 @@ enum End {
     GaveUp(Death),
 }
 
-/// How one engine ended.
+/// The end of one engine.
 enum EngineExit<C> {
     Drained,
-    /// With its child if that does not end when killed.
+    /// The engine died; with its child if the process does not end when killed.
     Died(Death, Option<C>),
 }
 
@@ -115,7 +115,7 @@ impl<L: Launcher> RunLoop<L> {
         self.status.facts.send_modify(|facts| (facts.pid, facts.load_share) = (None, None));
         match outcome {
             Ok(()) => {
-                // Clients are told before the engine is waited for.
+                // Clients get their errors before the wait for the engine.
                 self.fail_all(&GenerationError::ShuttingDown, &SubmitError::ShuttingDown);
                 engine.stop().await;
                 EngineExit::Drained
@@ -127,7 +127,7 @@ impl<L: Launcher> RunLoop<L> {
         }
     }
 
-    /// Handles events until everything is drained (`Ok`) or the engine is no more.
+    /// Handles events until everything is drained (`Ok`) or the engine cannot be used any longer.
     async fn serve(&mut self, engine: &mut Engine<L::Child>) -> Result<(), EngineFault> {
         loop {
             if self.is_drained() {
@@ -185,7 +185,7 @@ impl<L: Launcher> RunLoop<L> {
         Ok(())
     }
 
-    /// Says how far the load is.
+    /// Publishes the progress of the load.
     fn publish_load(&self, engine: &Engine<L::Child>) {
         let share = engine.load_share();
         self.status.facts.send_if_modified(|facts| std::mem::replace(&mut facts.load_share, share) != share);
@@ -203,7 +203,7 @@ impl<L: Launcher> RunLoop<L> {
         let finished = self.sequences.on_report(report.outputs, &mut self.quarantine);
         self.sequences.on_steps(report.stats.totals.steps);
         self.measure_pace(finished);
-        // Totals go on from those of earlier engines, so that they never fall.
+        // The totals of earlier engines are added, so that totals never decrease.
         let EngineStats { gauges, totals } = report.stats;
         self.status.stats.send_replace(EngineStats { gauges, totals: self.history.totals + totals });
     }
@@ -245,8 +245,7 @@ impl<L: Launcher> RunLoop<L> {
         }
     }
 
-    /// New requests as well as, after a restart, those to be replayed:
-    /// all of them, or suspects one at a time (`blame`).
+    /// Sends new requests and, after a restart, those to be replayed: all of them, or suspects one at a time (`blame`).
     fn send_what_is_held(&mut self, engine: &mut Engine<L::Child>) {
         let slots = slots(&self.status, &self.options);
         let works = || self.calls.works().chain(self.embeds.works()).chain(self.sequences.works(slots)).collect();
@@ -277,11 +276,11 @@ impl<L: Launcher> RunLoop<L> {
         let summary = death.cause.to_string();
         let replay = self.decide_replays(death.cause);
         if let Some(folder) = self.options.prefix_cache.as_mut().filter(|_| death.cause.is_of_work()) {
-            // It may have died of the contents of that folder.
+            // The engine may have died of the contents of that folder.
             folder.discard = true;
         }
 
-        // Nothing of the dead engine is left; sequences that are replayed wait.
+        // Nothing of the dead engine is left; sequences to be replayed count as waiting.
         let waiting = u32::try_from(self.sequences.len()).unwrap_or(u32::MAX);
         self.status.stats.send_modify(|stats| {
             self.history.totals = stats.totals;
@@ -298,8 +297,9 @@ impl<L: Launcher> RunLoop<L> {
         );
     }
 
-    /// True if the model, which was loaded before, could not be loaded this time: the disk is away, memory is short for
-    /// a while. A file that was changed stays so, and an engine that does not end is another matter.
+    /// True if the model, which was loaded before, could not be loaded this time: the disk is missing or memory is
+    /// short for a while. A changed model file and an engine that does not end are other cases, because they do not
+    /// pass.
     fn is_failed_reload(&self, death: &Death) -> bool {
         let was_loaded = self.status.facts.borrow().model.is_some();
         was_loaded && !self.history.was_ready && !matches!(death.cause, DeathCause::ModelChanged | DeathCause::Unkillable)
@@ -326,7 +326,7 @@ impl<L: Launcher> RunLoop<L> {
         self.history.was_given_work && death.cause.is_of_work()
     }
 
-    /// True if another engine would fare no better.
+    /// True if another engine would fail in the same way.
     fn should_give_up(&self, death: &Death) -> bool {
         match death.cause {
             _ if self.is_failed_reload(death) || self.is_of_work(death) => false,
@@ -335,8 +335,8 @@ impl<L: Launcher> RunLoop<L> {
         }
     }
 
-    /// Waits until an engine that does not end when killed is gone: it has the memory that the next one needs. Nobody
-    /// knows how long that takes, so nothing waits with it. Whether everything was drained instead.
+    /// Waits until an engine that does not end when killed is gone: it has the memory that the next engine needs. The
+    /// wait has no known end, so all requests fail meanwhile. True if everything was drained instead.
     async fn wait_for_end(&mut self, stuck_child: Option<L::Child>) -> bool {
         let Some(mut child) = stuck_child else { return false };
         self.status.facts.send_modify(|facts| facts.is_stuck = true);
@@ -357,7 +357,7 @@ impl<L: Launcher> RunLoop<L> {
         !gone
     }
 
-    /// Waits before the next start, taking in commands meanwhile. Whether everything was drained instead.
+    /// Waits before the next start, taking in commands meanwhile. True if everything was drained instead.
     async fn pause(&mut self) -> bool {
         let pause = self.history.pause(self.policy.restart_backoff);
         if self.history.failed_loads >= MAX_HELD_LOADS {
@@ -417,7 +417,7 @@ impl<L: Launcher> RunLoop<L> {
                 (error, refusal)
             }
         };
-        // After this, senders learn at once that nobody is here.
+        // From now on, senders see at once that the loop has ended.
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             self.on_command(command, None);
@@ -426,13 +426,13 @@ impl<L: Launcher> RunLoop<L> {
     }
 }
 
-/// Sequences that an engine computes at once.
+/// Number of sequences that an engine computes at once.
 fn slots(status: &StatusBoard, options: &EngineOptions) -> usize {
     let slots = status.facts.borrow().model.as_ref().map_or(options.max_num_seqs, |model| model.max_num_seqs);
     usize::try_from(slots).unwrap_or(usize::MAX)
 }
 
-/// Waits for a moment that may never come.
+/// Waits until `moment`, or for ever if there is none.
 async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,

@@ -1,6 +1,6 @@
-//! The status board: state, facts and counters, which the run loop writes and everybody may read.
+//! The status board: state, facts and counters, which the run loop writes and others read.
 //!
-//! Written by the run loop alone (and by `Supervisor` when it starts to drain); readers never wait for it.
+//! Written by the run loop alone (and by `Supervisor` when it starts to drain); readers never wait for the run loop.
 
 use super::{
     admission::Admission,
@@ -23,19 +23,19 @@ use tokio::sync::{Semaphore, watch};
 /// Facts about the engines of this gateway.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
-    /// The model, once it was loaded.
+    /// Facts about the model; `None` until it was loaded once.
     pub(super) model: Option<Arc<ModelInfo>>,
-    /// The present engine process.
+    /// The process id of the present engine.
     pub(super) pid: Option<u32>,
-    /// Share that the present engine has loaded, 0–1; `None` when it serves.
+    /// Share of the model that the present engine has loaded, 0–1; `None` when it serves.
     pub(super) load_share: Option<f32>,
     /// True if an engine that was killed is still there, so that no other one can be started.
     pub(super) is_stuck: bool,
-    /// Engines started after the first.
+    /// Number of engines started after the first.
     pub(super) restarts: u64,
-    /// Deaths by cause.
+    /// Number of deaths by cause.
     pub(super) deaths: BTreeMap<DeathCause, u64>,
-    /// All that is known about why the engine was given up, for operators.
+    /// The report on why the engine was given up, for operators.
     pub(super) failure: Option<String>,
 }
 
@@ -43,24 +43,24 @@ pub(super) struct Facts {
 #[derive(Debug)]
 pub(super) struct StatusBoard {
     pub(super) state: watch::Sender<EngineState>,
-    /// True if the server is about to stop and still serves.
+    /// True if the server is about to stop but still serves.
     pub(super) leaving: AtomicBool,
     pub(super) facts: watch::Sender<Facts>,
     pub(super) stats: watch::Sender<EngineStats>,
-    /// Places of sequences.
+    /// Gives out the places of sequences.
     pub(super) admission: Admission,
-    /// Permits of text calls.
+    /// Permits of open calls, one for each.
     pub(super) text_calls: Arc<Semaphore>,
-    /// Permits of their texts, one for each KiB begun.
+    /// Permits of the calls' texts, one for each KiB begun.
     pub(super) text_kib: Arc<Semaphore>,
-    /// Permits of requests for vectors.
+    /// Permits of requests for vectors, one for each.
     pub(super) embeds: Arc<Semaphore>,
     pub(super) fingerprints: Fingerprints,
     next_sequence: AtomicU64,
 }
 
 impl StatusBoard {
-    /// Of an engine whose model is not known yet.
+    /// Creates the board of an engine whose model is not known yet.
     pub(super) fn new(admission: Admission) -> Self {
         Self {
             state: watch::Sender::new(EngineState::Preparing),
@@ -88,7 +88,7 @@ impl StatusBoard {
         });
     }
 
-    /// An id that no sequence of this process had before.
+    /// Draws an id that no sequence of this process had before.
     pub(super) fn next_sequence(&self) -> u64 {
         self.next_sequence.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,25 +1,25 @@
-//! The last lines that a process wrote, within a bound, whatever it writes.
+//! Keeps the last lines that a process wrote, within a bound that holds whatever it writes.
 //!
 //! Pure: bytes in, lines out.
 
 use std::collections::VecDeque;
 use tracing::Level;
 
-/// Lines that are kept.
+/// Maximum number of lines that are kept.
 const MAX_LINES: usize = 50;
-/// Bytes of a line that are kept.
+/// Maximum bytes of a line that are kept.
 const MAX_LINE_BYTES: usize = 500;
 
 /// Cuts a stream of bytes into lines and remembers the last ones.
 #[derive(Debug, Default)]
 pub(super) struct StderrTail {
     lines: VecDeque<String>,
-    /// The line that is not finished yet, cut at [`MAX_LINE_BYTES`].
+    /// The unfinished line, cut at [`MAX_LINE_BYTES`].
     partial: Vec<u8>,
 }
 
 impl StderrTail {
-    /// Takes in bytes, and returns the lines that they finish.
+    /// Takes in bytes, and returns the lines that they complete.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut finished = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -33,7 +33,7 @@ impl StderrTail {
         finished
     }
 
-    /// Nothing more comes. The line that was not finished.
+    /// Ends the output, and returns the unfinished line if there is one.
     pub(super) fn finish(&mut self) -> Vec<String> {
         self.end_line().into_iter().collect()
     }
@@ -43,7 +43,7 @@ impl StderrTail {
         self.lines.iter().cloned().collect()
     }
 
-    /// Blank lines are dropped.
+    /// Ends the unfinished line and keeps it. Blank lines are dropped.
     fn end_line(&mut self) -> Option<String> {
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).trim_end().to_owned();
         if line.is_empty() {
@@ -57,8 +57,8 @@ impl StderrTail {
     }
 }
 
-/// The level and the text of a line of an engine that this program itself logged. `None` for a line of anybody else,
-/// such as ` WARN llama.cpp: …`, whose warnings are about choices that we made.
+/// The level and the text of a line that this program itself logged in an engine. `None` for all other lines, such as
+/// ` WARN llama.cpp: …`, whose warnings are about choices that this program made.
 pub(super) fn own_words(line: &str) -> Option<(Level, &str)> {
     let (level, rest) = line.trim_start().split_once(' ')?;
     let (target, words) = rest.split_once(": ")?;

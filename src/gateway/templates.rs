@@ -1,7 +1,7 @@
-//! A model's chat templates, compiled once for each time that it was loaded, and the operator's own
+//! A model's chat templates, compiled once for each time that the model was loaded, and the operator's own template
 //! (`--chat-template`).
 //!
-//! Owns the cache. What a template is, is `crate::chat`'s; how many are rendered at a time, the API's.
+//! Owns the cache. `crate::chat` defines templates; the API limits how many are rendered at a time.
 
 use crate::{
     chat::{ChatTemplate, ChatTemplates, TemplateTokens},
@@ -14,14 +14,14 @@ use std::{
 
 const NO_TEMPLATE: &str = "no chat template in this model; using ChatML (set --chat-template)";
 
-/// Templates of a model, or why there are none.
+/// The templates of a model, or the reason why there are none.
 type CompileResult = Result<Arc<ChatTemplates>, String>;
 
-/// See the module.
+/// Caches the compiled templates of the model that was asked for last.
 #[derive(Debug, Default)]
 pub struct TemplateCache {
     of_operator: Option<String>,
-    /// For the model that was asked for last. An engine that starts again brings the same one as another value.
+    /// The templates and their model. An engine that starts again brings the same model as another value.
     compiled: Mutex<Option<(Arc<ModelInfo>, CompileResult)>>,
 }
 
@@ -31,18 +31,19 @@ pub enum TemplateFileError {
     /// The file cannot be read.
     #[error("the chat template {path} cannot be read: {error}")]
     File {
-        /// As the operator named it.
+        /// The path, as the operator gave it.
         path: String,
-        /// Why.
+        /// The error of the file system.
         error: io::Error,
     },
-    /// It is no template.
+    /// The text is no template.
     #[error("the chat template does not compile: {0}")]
     Template(String),
 }
 
 impl TemplateCache {
-    /// With the operator's template, if there is one: a file, or the template itself, which is known by its braces.
+    /// Creates a cache with the operator's template, if there is one: the path of a file, or the template itself, which
+    /// is recognised by its braces.
     ///
     /// # Errors
     /// The file cannot be read, or the template does not compile.
@@ -58,12 +59,12 @@ impl TemplateCache {
         Ok(Self { of_operator, ..Self::default() })
     }
 
-    /// The templates of `model`. Compiled by the first who asks; what is odd about them is logged then.
+    /// The templates of `model`. The first call compiles them and logs their oddities.
     ///
     /// # Errors
-    /// One of them does not compile; why.
+    /// The reason why one of the templates does not compile.
     pub fn of(&self, model: &Arc<ModelInfo>) -> CompileResult {
-        // What is inside is whole whenever the lock is free.
+        // The cached value is complete whenever the lock is free.
         let mut cached = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, compiled)) = &*cached
             && Arc::ptr_eq(of, model)
@@ -101,7 +102,7 @@ impl TemplateCache {
     }
 }
 
-/// A token as it is spelled; empty if there is none, or it is no control token.
+/// The text of a token; empty if there is none, or if it is no control token.
 fn spelled(model: &ModelInfo, token: Option<Token>) -> String {
     let found = model.control_tokens.iter().find(|(_, id)| Some(*id) == token);
     found.map(|(text, _)| text.clone()).unwrap_or_default()

@@ -1,7 +1,7 @@
-//! Engines for tests: the other end of the socket, driven by the test line by line.
+//! Engines for tests: the other end of the socket, which the test drives message by message.
 //!
-//! `let (launcher, mut engines) = scripted();` gives a launcher for `start`; each engine that it launches comes out of
-//! `engines.next()`. Nothing here computes: the test gives the engine's answers, or a closure that does.
+//! `let (launcher, mut engines) = scripted();` gives a launcher for `start`; each engine that it launches is returned
+//! by `engines.next()`. Nothing here computes: the test gives the engine's answers, or a closure does.
 
 use super::{
     death::DeathCause,
@@ -32,14 +32,14 @@ use tokio::{
 };
 use tokio_util::{bytes::Bytes, codec::Framed};
 
-/// A launcher and, for each engine that it launches, the other end.
+/// A launcher, and the receiver of the engines that it launches.
 pub(crate) fn scripted() -> (ScriptedLauncher, ScriptedEngines) {
     let (launched, engines) = mpsc::channel(16);
     (ScriptedLauncher { launched }, ScriptedEngines { engines })
 }
 
-/// Starts supervision of scripted engines for `max_num_seqs` running and `max_waiting` waiting sequences, restarted
-/// at once and up to four times in a row.
+/// Starts supervision of scripted engines for `max_num_seqs` running and `max_waiting` waiting sequences. Engines are
+/// restarted at once and up to four times in a row.
 pub(crate) fn start_scripted(max_num_seqs: u32, max_waiting: usize) -> (EngineHandle, Supervisor, ScriptedEngines) {
     let (launcher, engines) = scripted();
     let (handle, supervisor) = start(launcher, options(max_num_seqs), supervision(max_waiting));
@@ -59,12 +59,12 @@ pub(crate) struct ScriptedEngines {
 }
 
 impl ScriptedEngines {
-    /// The next engine, before it has read anything.
+    /// The next engine, before it has read any message.
     pub(crate) async fn next(&mut self) -> ScriptedEngine {
         self.engines.recv().await.expect("the launcher lives as long as its supervisor")
     }
 
-    /// The next engine, with its model loaded, until supervision has ended.
+    /// The next engine, with its model loaded; `None` after supervision has ended.
     pub(crate) async fn next_if_any(&mut self) -> Option<ScriptedEngine> {
         let mut engine = self.engines.recv().await?;
         engine.load(model_info()).await;
@@ -76,7 +76,7 @@ impl ScriptedEngines {
         self.next_ready_with(model_info()).await
     }
 
-    /// The next engine, with this model loaded.
+    /// The next engine, with `model` loaded.
     pub(crate) async fn next_ready_with(&mut self, model: ModelInfo) -> ScriptedEngine {
         let mut engine = self.next().await;
         engine.load(model).await;
@@ -140,7 +140,7 @@ impl Drop for ScriptedChild {
     }
 }
 
-/// Sets the first cause of an end; later ones are none.
+/// Sets the cause of an end; later causes are ignored.
 fn end(exit: &watch::Sender<Option<DeathCause>>, cause: DeathCause) {
     exit.send_if_modified(|exit| exit.is_none() && exit.replace(cause).is_none());
 }
@@ -156,18 +156,19 @@ pub(crate) struct ScriptedEngine {
 }
 
 impl ScriptedEngine {
-    /// Is told to load, and has loaded this model.
+    /// Receives the message to load, and answers that `model` is loaded.
     async fn load(&mut self, model: ModelInfo) {
         assert!(matches!(self.receive().await, Some(ToEngine::Load { .. })));
         self.send(FromEngine::Ready(Box::new(model))).await;
     }
 
-    /// From now on it does not end when it is killed.
+    /// Makes the engine ignore kills from now on.
     pub(crate) fn cannot_be_killed(&self) {
         self.unkillable.store(true, Ordering::Relaxed);
     }
 
-    /// The next message that is no ping; pings are answered as an idle engine does. `None` when the gateway hung up.
+    /// The next message that is no ping; pings are answered as an idle engine does. `None` after the gateway closed the
+    /// connection.
     pub(crate) async fn receive(&mut self) -> Option<ToEngine> {
         loop {
             match self.receive_any().await? {
@@ -177,7 +178,7 @@ impl ScriptedEngine {
         }
     }
 
-    /// The next message, pings too.
+    /// The next message, pings included.
     pub(crate) async fn receive_any(&mut self) -> Option<ToEngine> {
         let frame = self.frames.next().await?.ok()?;
         Some(decode(&frame).expect("the gateway speaks the protocol"))
@@ -191,12 +192,12 @@ impl ScriptedEngine {
         }
     }
 
-    /// Says something. A gateway that hung up does not hear it.
+    /// Sends a message. It is lost if the gateway has closed the connection.
     pub(crate) async fn send(&mut self, message: FromEngine) {
         self.send_raw(encode(&message).expect("small")).await;
     }
 
-    /// Sends the body of a frame, whatever it is.
+    /// Sends the body of a frame, valid or not.
     pub(crate) async fn send_raw(&mut self, body: Vec<u8>) {
         let _ = self.frames.send(Bytes::from(body)).await;
     }
@@ -213,7 +214,7 @@ impl ScriptedEngine {
         self.send(FromEngine::Step(StepReport { outputs, stats })).await;
     }
 
-    /// Answers every message as `script` says, until the gateway hangs up.
+    /// Answers every message as `script` says, until the gateway closes the connection.
     pub(crate) async fn run(mut self, mut script: impl FnMut(ToEngine) -> Vec<FromEngine>) {
         while let Some(message) = self.receive().await {
             for answer in script(message) {
@@ -223,17 +224,17 @@ impl ScriptedEngine {
         self.die(DeathCause::Exit(0));
     }
 
-    /// Its process has read so many bytes, as the kernel counts.
+    /// Sets the bytes that the engine's process has read, as the kernel counts.
     pub(crate) fn has_read(&self, bytes: u64) {
         self.work.store(bytes, Ordering::Relaxed);
     }
 
-    /// Ends: the connection closes, and `wait` says why.
+    /// Ends the engine: the connection closes, and `wait` returns `cause`.
     pub(crate) fn die(self, cause: DeathCause) {
         end(&self.exit, cause);
     }
 
-    /// Waits until the supervisor has killed it.
+    /// Waits until the supervisor has killed the engine.
     pub(crate) async fn killed(&self) -> DeathCause {
         let mut exit = self.exit.subscribe();
         let cause = *exit.wait_for(Option::is_some).await.expect("the sender is ours");
@@ -241,12 +242,12 @@ impl ScriptedEngine {
     }
 }
 
-/// News of `id`: the engine has begun with it.
+/// An output of `id`: the engine has begun with the sequence.
 pub(crate) fn begun(id: SequenceId) -> SequenceOutput {
     SequenceOutput { started: Some(Started { cached_tokens: 0, queue_us: 7 }), ..SequenceOutput::empty(id) }
 }
 
-/// News of `id`: one token and its text.
+/// An output of `id`: one token and its text.
 pub(crate) fn token(id: SequenceId, token: u32, text: &str) -> SequenceOutput {
     SequenceOutput { tokens: vec![Token(token)], text: text.to_owned(), ..SequenceOutput::empty(id) }
 }
@@ -261,7 +262,7 @@ pub(crate) fn options(max_num_seqs: u32) -> EngineOptions {
     EngineOptions { max_num_seqs, ..EngineOptions::new("model.gguf".into()) }
 }
 
-/// Restarts at once, up to four times in a row.
+/// A configuration that restarts engines at once, up to four times in a row.
 pub(crate) fn supervision(max_waiting: usize) -> SupervisionConfig {
     let (stall_timeout, load_timeout) = (Duration::from_secs(20), Duration::from_secs(300));
     SupervisionConfig { max_waiting, stall_timeout, load_timeout, restart_backoff: Duration::ZERO, max_restarts: 5 }

@@ -1,7 +1,7 @@
 //! The special tokens before and after an input that is embedded: a text, or a query with a document.
 //!
-//! By the vocabulary, as llama.cpp's own tokenizer and its server's `format_rerank` do it, or by the file's `rerank`
-//! template.
+//! Taken from the vocabulary, as llama.cpp's own tokenizer and its server's `format_rerank` do, or from the file's
+//! `rerank` template.
 
 use super::tokenizer::LlamaTokenizer;
 use crate::{
@@ -10,21 +10,21 @@ use crate::{
 };
 use llama_cpp_2::{model::LlamaModel, token::LlamaToken};
 
-/// Longest template, bytes: it is tokenized on the engine thread, whose stack is small.
+/// Maximum length of a template, bytes: it is tokenized on the engine thread, whose stack is small.
 const MAX_TEMPLATE_BYTES: usize = 4096;
 
-/// Tokens before a query, between it and a document, and after the document.
+/// Tokens before a query, between the query and the document, and after the document.
 type PairAffixes = (Vec<Token>, Vec<Token>, Vec<Token>);
 
-/// The special tokens before and after a text, and of a pair.
+/// The special tokens around a text, and around the two parts of a pair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SpecialTokenAffixes {
-    /// Before and after.
+    /// Tokens before and after a text.
     pub(super) text: (Vec<Token>, Vec<Token>),
     pub(super) pair: PairAffixes,
 }
 
-/// The special tokens of a vocabulary, as far as it wants them around a text.
+/// The special tokens of a vocabulary; `None` for those that it does not put around a text.
 #[derive(Debug, Clone, Copy)]
 struct Specials {
     word_pieces: bool,
@@ -33,10 +33,10 @@ struct Specials {
     sep: Option<Token>,
 }
 
-/// Reads the affixes of a model; the tokenizer that is returned adds those of a text.
+/// Reads the affixes of a model. The returned tokenizer adds those of a text.
 ///
 /// # Errors
-/// `Unsupported` for a template that is not one.
+/// `Unsupported` for a malformed template.
 pub(super) fn read(model: &LlamaModel, tokenizer: LlamaTokenizer) -> Result<(SpecialTokenAffixes, LlamaTokenizer), LoadError> {
     let vocab = model.vocab();
     let word_pieces = model.meta_val_str("tokenizer.ggml.model").is_ok_and(|kind| kind == "bert");
@@ -56,8 +56,8 @@ pub(super) fn read(model: &LlamaModel, tokenizer: LlamaTokenizer) -> Result<(Spe
     Ok((affixes, tokenizer))
 }
 
-/// BERT's `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`; RoBERTa's `<s> a </s>` and `<s> a </s></s> b </s>`; others
-/// likewise.
+/// The affixes of a vocabulary: BERT's `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`; RoBERTa's `<s> a </s>` and
+/// `<s> a </s></s> b </s>`; others likewise.
 fn affixes_of(specials: Specials) -> SpecialTokenAffixes {
     let list = |token: Option<Token>| token.into_iter().collect::<Vec<_>>();
     let Specials { word_pieces, bos, eos, sep } = specials;

@@ -1,5 +1,5 @@
-//! llama.cpp as a whole: its process-wide start, the lock around calls that must not overlap, a model read from its
-//! file, the devices.
+//! llama.cpp as a whole: its process-wide start, the lock around calls that must not overlap, the reading of a model
+//! from its file, the devices.
 //!
 //! Owns that state for the life of the process. Decides nothing about a model.
 
@@ -16,11 +16,12 @@ use std::{
     sync::{Mutex, OnceLock},
 };
 
-/// Held while llama.cpp loads a model or opens a context: opening one writes to its model, and complaints are kept
-/// globally.
+/// A lock that is held while llama.cpp loads a model or opens a context: opening a context writes to its model, and
+/// logged errors are kept globally.
 pub(super) static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
-/// llama.cpp's process-wide state, initialised by the first caller and never torn down: the process ends with it.
+/// llama.cpp's process-wide state, initialised by the first caller and never torn down: it lasts until the process
+/// ends.
 pub(super) fn backend() -> Result<&'static LlamaBackend, LoadError> {
     static BACKEND: OnceLock<Result<LlamaBackend, LoadError>> = OnceLock::new();
     let backend = BACKEND.get_or_init(|| {
@@ -46,7 +47,8 @@ fn load_backends_beside_executable() {
     }
 }
 
-/// Reads a model from its file, with so many layers to a GPU. `progress` hears the share that is loaded.
+/// Reads a model from its file, with `gpu_layers` of its layers on a GPU. `progress` gets the share that is loaded,
+/// 0–1.
 ///
 /// # Errors
 /// `Backend` with llama.cpp's own words.
@@ -57,7 +59,7 @@ pub(super) fn load_file(
     mut progress: impl FnMut(f32) + 'static,
 ) -> Result<LlamaModel, LoadError> {
     let on_progress = move |share| {
-        // Called from C, where a panic must not get to. `false` ends the load.
+        // Called from C, where no panic must arrive. `false` ends the load.
         let told = catch_unwind(AssertUnwindSafe(|| progress(share)));
         if told.is_err() {
             log::on_line(log::Level::Error, "the receiver of load progress failed");
@@ -72,12 +74,12 @@ pub(super) fn load_file(
     LlamaModel::load_from_file(backend, path, &params).map_err(|error| backend_error(&error))
 }
 
-/// An error with the lines that llama.cpp logged, or else with the message of its binding.
+/// An error with the lines that llama.cpp logged, or with the message of its binding if it logged none.
 pub(super) fn backend_error(error: &dyn std::error::Error) -> LoadError {
     LoadError::Backend(log::take_complaints().unwrap_or_else(|| error.to_string()))
 }
 
-/// The GPUs that compute, or `CPU`.
+/// The names of the GPUs that compute, or `CPU`.
 pub(super) fn device(on_gpu: bool) -> String {
     use LlamaBackendDeviceType::{Gpu, IntegratedGpu};
     let devices = list_llama_ggml_backend_devices();

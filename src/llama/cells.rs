@@ -1,25 +1,25 @@
-//! The bytes of a KV cell: keys and values of every layer, by the file's metadata and the type that they are stored as.
+//! The bytes of a KV cell: keys and values of every layer, from the file's metadata and the storage type of cells.
 //!
 //! Pure arithmetic for estimates before a context is open; the allocated bytes are measured afterwards
 //! (`measure::kv_bytes`).
 
 use crate::protocol::{KvType, LoadError};
 
-/// The parts of a model that cells depend on.
+/// The facts about a model that the size of its cells depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CellShape {
-    /// Heads of keys and of values in each layer; 0 in a layer that keeps a state instead.
+    /// Number of heads of keys and values in each layer; 0 in a layer that keeps a state instead.
     heads: Vec<u32>,
-    /// Numbers in a head of keys, and of values.
+    /// Numbers in a head of keys; `value` has those in a head of values.
     key: u32,
     value: u32,
 }
 
-/// llama.cpp's own numbers, for a file that does not have them.
+/// llama.cpp's own numbers, for a file that does not contain them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Defaults {
     pub(super) layers: u32,
-    /// Heads of keys and values in a layer.
+    /// Number of heads of keys and values in a layer.
     pub(super) heads: u32,
     /// Numbers in a head.
     pub(super) width: u32,
@@ -27,7 +27,8 @@ pub(super) struct Defaults {
 
 impl CellShape {
     /// Reads `{architecture}.attention.head_count_kv`, one for all layers or one each, `key_length`, `value_length` and
-    /// what makes them less. An upper bound for hybrid models whose file does not say which layers keep a state.
+    /// the entries that reduce them. The result is an upper bound for hybrid models whose file does not say which
+    /// layers keep a state.
     pub(super) fn read(architecture: &str, metadata: impl Fn(&str) -> Option<String>, defaults: Defaults) -> Self {
         let entry = |name: &str| metadata(&format!("{architecture}.attention.{name}"));
         let width = |name: &str| entry(name).and_then(|text| text.parse().ok()).unwrap_or(defaults.width);
@@ -42,7 +43,7 @@ impl CellShape {
         Self { heads, key: width("key_length"), value }
     }
 
-    /// Of a model that has none: it keeps a state of fixed size.
+    /// The shape for a model without cells: it keeps a state of fixed size.
     pub(super) fn none() -> Self {
         Self { heads: Vec::new(), key: 0, value: 0 }
     }
@@ -54,7 +55,7 @@ impl CellShape {
         numbers * u64::from(kind.block_bytes()) / u64::from(KvType::BLOCK_NUMBERS)
     }
 
-    /// True if cells can be of this type (`llama_init_from_model`: blocks must divide a head).
+    /// Fails if cells cannot have this type (`llama_init_from_model`: blocks must divide a head).
     ///
     /// # Errors
     /// `Unsupported`, with the option to change.
@@ -78,7 +79,7 @@ impl CellShape {
     }
 }
 
-/// `[1, 2, 3]`, as llama.cpp writes arrays of metadata (`gguf_kv_to_str`).
+/// Parses `[1, 2, 3]`, as llama.cpp writes arrays of metadata (`gguf_kv_to_str`).
 fn list(text: &str) -> Option<Vec<u32>> {
     let inside = text.strip_prefix('[')?.strip_suffix(']')?;
     inside.split(',').map(|number| number.trim().parse().ok()).collect()

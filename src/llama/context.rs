@@ -1,4 +1,4 @@
-//! The parameters of a llama.cpp context, from a plan.
+//! Turns a plan into the parameters of a llama.cpp context.
 
 use super::plan::{Attention, Plan};
 use crate::protocol::{KvLayout, KvType};

@@ -1,11 +1,11 @@
 //! Copies of a slot's content: into another slot, or into host memory.
 //!
-//! Owns the copies that wait; the calls of llama.cpp are the runner's.
+//! Owns the list of pending copies; the runner makes the calls of llama.cpp.
 
-/// The size of a saved state: `first` bytes with one position, `next` more for each further one.
+/// The size of a saved state: `first` bytes for its first position, and `next` bytes for each further one.
 ///
-/// Of layers with a sliding window llama.cpp saves the last `window` positions, or one less
-/// (`llama_kv_cache::state_write`): what continues such a state at its end lacks nothing.
+/// For layers with a sliding window, llama.cpp saves only the last `window` positions, or one less
+/// (`llama_kv_cache::state_write`): that is enough to continue a state at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct StateSizes {
     pub(super) first: usize,
@@ -17,7 +17,7 @@ pub(super) struct StateSizes {
 }
 
 impl StateSizes {
-    /// Bytes for each position that the window has passed.
+    /// Bytes of each position that the window has passed.
     pub(super) fn passed(self) -> usize {
         self.next - self.sliding
     }
@@ -28,51 +28,52 @@ impl StateSizes {
         self.first > 0 && state.len() >= self.first + self.next * needed + self.passed() * (all - needed)
     }
 
-    /// True if it has all positions in all layers, and can be cut back to any of them.
+    /// True if a state has all `len` positions in all layers, so that it can be cut back to any of them.
     pub(super) fn is_whole(self, state: &[u8], len: u32) -> bool {
         self.first > 0 && state.len() >= self.first + self.next * (len.max(1) - 1) as usize
     }
 }
 
-/// How part of a slot gets into another.
+/// The way in which part of a slot's content gets into another slot.
 pub(super) enum Copying {
-    /// One pool: cells are marked as belonging to both.
+    /// There is one pool: cells are marked as belonging to both slots.
     Mark,
-    /// A stream per slot: cells are copied, either way.
+    /// There is a stream per slot: cells are copied.
     Streams(StreamCopies),
 }
 
-/// Copies between streams: the used cells through host memory, or the whole stream within the device.
+/// Copies between streams, either of the used cells through host memory or of the whole stream within the device.
 ///
-/// `llama_memory_seq_cp` copies all `cells_per_slot` and does it at the start of the next decode. Through the host it
-/// is twice the cells in use (a slot of 620 positions of 8192 is 14 MB instead of 190 MB with the default model), and
-/// at once.
+/// `llama_memory_seq_cp` copies all `cells_per_slot`, and does so at the start of the next decode. A copy through the
+/// host takes twice the bytes of the cells in use (for a slot of 620 positions of 8192, 14 MB instead of 190 MB with
+/// the default model), and happens at once.
 pub(super) struct StreamCopies {
     on_gpu: bool,
-    /// Whole-stream copies, from and to, that wait for the next decode: a copy at once would overtake them.
+    /// Copies of whole streams, as (from, to), that wait for the next decode. A copy made at once would overtake them.
     pub(super) pending: Vec<(usize, usize)>,
     pub(super) buffer: Vec<u8>,
 }
 
 impl StreamCopies {
-    /// None waits.
+    /// Creates the list without pending copies.
     pub(super) fn new(on_gpu: bool) -> Self {
         Self { on_gpu, pending: Vec::new(), buffer: Vec::new() }
     }
 
-    /// On a GPU, host memory is at the end of a slow bus and whole streams are copied at full bandwidth.
+    /// True if the whole stream is to be copied. On a GPU it always is: the way to host memory is slow, while whole
+    /// streams are copied at full bandwidth.
     pub(super) fn whole_stream(&self, cells_in_use: u32, cells_per_slot: u32) -> bool {
         self.on_gpu || !self.pending.is_empty() || cells_in_use.saturating_mul(2) > cells_per_slot
     }
 }
 
 impl Copying {
-    /// True if a slot does not have its content yet.
+    /// True if a pending copy will fill this slot.
     pub(super) fn is_awaited(&self, slot: usize) -> bool {
         matches!(self, Self::Streams(copies) if copies.pending.iter().any(|(_, to)| *to == slot))
     }
 
-    /// True if a copy of this slot's former content still waits.
+    /// True if a pending copy will read this slot's former content.
     pub(super) fn is_source(&self, slot: usize) -> bool {
         matches!(self, Self::Streams(copies) if copies.pending.iter().any(|(from, _)| *from == slot))
     }
@@ -99,7 +100,7 @@ mod tests {
         let of = |len: usize| vec![0_u8; len];
 
         assert!(sizes.continues(&of(80), 4) && sizes.is_whole(&of(80), 4));
-        // Three positions in all layers, three in those without a window.
+        // Three positions in all layers, three more in those without a window.
         assert!(sizes.continues(&of(82), 6) && !sizes.continues(&of(81), 6));
         assert!(!sizes.is_whole(&of(82), 6) && sizes.is_whole(&of(100), 6));
         let without = StateSizes { sliding: 0, window: u32::MAX, ..sizes };

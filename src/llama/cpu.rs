@@ -1,10 +1,10 @@
-//! Were the CPU kernels built for this processor? Compares the features that ggml was compiled with against those of
-//! the CPU.
+//! Checks whether the CPU kernels were built for this processor: compares the features that ggml was compiled with
+//! against those of the CPU.
 //!
 //! llama-cpp-sys-2 builds for AVX2 at most unless rustc is told `-C target-cpu=native` (or the `portable` feature picks
 //! a library at start); without AVX-512 and VNNI, Q4_K_M decodes up to 40 % slower on a processor that has them.
 
-/// The sentence to warn with, or `None` when nothing that matters was left out.
+/// The text of a warning about slow kernels, or `None` if nothing that matters was left out.
 ///
 /// `system_info` is the text of `llama_print_system_info`: `CPU : SSE3 = 1 | AVX2 = 1 | …`.
 pub(super) fn slow_kernels(system_info: &str) -> Option<String> {
@@ -19,13 +19,13 @@ pub(super) fn slow_kernels(system_info: &str) -> Option<String> {
     ))
 }
 
-/// Cores that this process may keep busy: physical ones, as two threads of a core share its arithmetic, but no more
-/// than its affinity and the quota of its control group allow, which `get_physical` does not look at.
+/// Number of cores that this process may keep busy. Physical cores, as two threads of a core share its arithmetic, but
+/// no more than the process's affinity and the quota of its control group allow, which `get_physical` ignores.
 pub(super) fn cores() -> u32 {
     u32::try_from(num_cpus::get_physical().min(num_cpus::get())).unwrap_or(1).max(1)
 }
 
-/// Extensions, by ggml's names, that `available` holds and `system_info` does not list as compiled in.
+/// Extensions, by ggml's names, that are in `available` but that `system_info` does not list as compiled in.
 fn missing(system_info: &str, available: &[&'static str]) -> Vec<&'static str> {
     // Backends other than the CPU list features of their own; the CPU's part begins at its name.
     let Some((_, cpu)) = system_info.split_once("CPU : ") else { return Vec::new() };
@@ -33,7 +33,7 @@ fn missing(system_info: &str, available: &[&'static str]) -> Vec<&'static str> {
     available.iter().copied().filter(|name| !built.contains(name)).collect()
 }
 
-/// Extensions that ggml has faster kernels for and this processor offers, by ggml's names.
+/// Extensions for which ggml has faster kernels and which this processor has, by ggml's names.
 #[cfg(target_arch = "x86_64")]
 fn available() -> Vec<&'static str> {
     // ggml's "AVX512" wants F, CD, VL, DQ and BW together (ggml/src/ggml-cpu/CMakeLists.txt).
@@ -54,7 +54,7 @@ fn available() -> Vec<&'static str> {
     .collect()
 }
 
-/// See above.
+/// Extensions for which ggml has faster kernels and which this processor has, by ggml's names.
 #[cfg(target_arch = "aarch64")]
 fn available() -> Vec<&'static str> {
     [("DOTPROD", std::arch::is_aarch64_feature_detected!("dotprod")), ("MATMUL_INT8", std::arch::is_aarch64_feature_detected!("i8mm"))]
@@ -63,7 +63,7 @@ fn available() -> Vec<&'static str> {
         .collect()
 }
 
-/// Nothing is known of other processors, so nothing is claimed.
+/// Other processors' extensions are unknown: none are reported as missing.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn available() -> Vec<&'static str> {
     Vec::new()

@@ -1,4 +1,4 @@
-//! The kind of a model (embedding or not), its pooling, and the sizes of its context: pure decisions on the file's
+//! The kind of a model (embedding or not), its pooling, and the sizes of its context: pure decisions from the file's
 //! metadata and the options.
 
 use super::plan::{Attention, Plan};
@@ -7,7 +7,7 @@ use crate::{
     protocol::{EngineOptions, FlashAttention, KvLayout, KvType, LoadError, MAX_FRAME_BYTES, Pooling, RankScore},
 };
 
-/// Architectures whose tokens see the whole input (llama.cpp's `LLM_ARCH_NAMES`): they embed and cannot generate.
+/// Architectures whose tokens attend to the whole input (llama.cpp's `LLM_ARCH_NAMES`): they embed and cannot generate.
 const ENCODERS: [&str; 10] = [
     "bert",
     "modern-bert",
@@ -24,55 +24,56 @@ const ENCODERS: [&str; 10] = [
 /// Architectures whose rank head ends in a softmax (`llm_graph_context::build_pooling`).
 const SOFTMAX_RANKS: [&str; 2] = ["qwen3", "qwen3vl"];
 
-/// Inputs of one batch at most: llama.cpp's sequence ids go to 256, and short inputs fill a batch well before that.
+/// Maximum inputs of one batch: llama.cpp's sequence ids go to 256, and short inputs fill a batch well before that.
 const BATCH_INPUTS: u32 = 64;
-/// Numbers in a vector at most: a batch of them must fit into a frame between the processes.
+/// Maximum numbers in a vector: a batch of vectors must fit into a frame between the processes.
 const MAX_DIMENSIONS: u32 = 32_768;
 const _: () = assert!(BATCH_INPUTS as usize * MAX_DIMENSIONS as usize * size_of::<f32>() < MAX_FRAME_BYTES);
-/// Tokens a batch is filled up to. Every token of a batch attends over all of it, so longer ones cost more than they
-/// gain.
+/// Tokens up to which a batch is filled. Every token attends over the whole batch, so longer batches cost more than
+/// they gain.
 const BATCH_TOKENS_ON_CPU: u32 = 512;
 const BATCH_TOKENS_ON_GPU: u32 = 2048;
-/// Longest input taken without being asked for: the whole of it is one graph, whose time and memory grow with its
-/// square.
+/// Longest input accepted by default, tokens: an input is one graph, whose time and memory grow with the square of its
+/// length.
 const DEFAULT_MAX_INPUT_ON_CPU: u32 = 2048;
 const DEFAULT_MAX_INPUT_ON_GPU: u32 = 8192;
-/// llama.cpp makes room for the logits of every token of a batch, although an encoder has none.
+/// Maximum bytes of logits with the default input length: llama.cpp makes room for the logits of every token of a
+/// batch, although an encoder has none.
 const MAX_DEFAULT_LOGITS_BYTES: u64 = 2 << 30;
-/// Attention scores of a graph larger than this are computed in blocks instead (flash attention).
+/// Above this size of a graph's attention scores, attention is computed in blocks instead (flash attention).
 const MAX_SCORE_BYTES: u64 = 1 << 29;
-/// Rows of one graph of a model that can be computed in parts.
+/// Rows of one graph of a model whose inputs can be computed in parts.
 const CHUNK_ROWS: u32 = 512;
 
-/// Facts about the model and the machine that the plan starts from.
+/// Facts about the model and the machine from which the plan is made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EmbedGiven {
     pub(super) n_ctx_train: u32,
     pub(super) vocabulary_size: u32,
     pub(super) heads: u32,
-    /// Numbers in a vector, 1 for a rank head.
+    /// Numbers in a vector; 1 for a rank head.
     pub(super) dimensions: u32,
-    /// True if a token sees only those before it.
+    /// True if a token attends only to those before it.
     pub(super) causal: bool,
     pub(super) cores: u32,
     pub(super) on_gpu: bool,
 }
 
-/// How an embedding model is opened.
+/// The sizes with which an embedding model is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EmbedPlan {
     pub(super) pooling: Pooling,
     pub(super) limits: EmbedLimits,
-    /// Rows of one `llama_decode`: a whole batch, or part of one where a token sees only those before it and the last
-    /// one counts.
+    /// Rows of one `llama_decode`: a whole batch, or part of one if a token attends only to those before it and only
+    /// the last token's vector is used.
     pub(super) rows: u32,
     pub(super) attention: Attention,
     threads: u32,
 }
 
 impl EmbedPlan {
-    /// Chooses the sizes that `options` leave open. `--max-num-seqs`, `--kv-cache-tokens` and the like do not concern
-    /// embeddings.
+    /// Chooses the sizes that `options` leave open. Options such as `--max-num-seqs` and `--kv-cache-tokens` have no
+    /// effect on embeddings.
     ///
     /// # Errors
     /// `Unsupported`, with the name of the option to change.
@@ -84,7 +85,8 @@ impl EmbedPlan {
         let batch_tokens = if given.on_gpu { BATCH_TOKENS_ON_GPU } else { BATCH_TOKENS_ON_CPU };
         let batch_tokens = batch_tokens.min(options.max_num_batched_tokens.max(1));
         let whole_batch = max_input.max(batch_tokens);
-        // In parts, each `llama_decode` forgets the vectors of the one before, so only the last token's may count.
+        // Each `llama_decode` forgets the vectors of the one before. So inputs are computed in parts only if the last
+        // token's vector alone is used.
         let in_parts = given.causal && matches!(pooling, Pooling::Last | Pooling::Rank(_));
         let rows = if in_parts { whole_batch.min(CHUNK_ROWS) } else { whole_batch };
         let score_bytes = 4 * u64::from(rows) * u64::from(whole_batch) * u64::from(given.heads.max(1));
@@ -109,7 +111,7 @@ impl EmbedPlan {
         })
     }
 
-    /// These sizes as a context has them: one pool of cells that holds a batch.
+    /// These sizes in the form of a context's plan: one pool of cells that holds a batch.
     pub(super) fn context(&self) -> Plan {
         let cells = self.limits.max_input.max(self.limits.batch_tokens);
         Plan {
@@ -133,7 +135,7 @@ fn max_input(options: &EngineOptions, given: EmbedGiven) -> Result<u32, LoadErro
     match options.max_model_len {
         _ if trained == 0 => unsupported("the file does not say which context the model was trained for".to_owned()),
         Some(0) => unsupported("--max-model-len must be at least 1".to_owned()),
-        // Positions beyond are not in the model: llama.cpp asserts on a CPU and reads past the table on a GPU.
+        // The model has no positions beyond that: llama.cpp asserts on a CPU and reads past the table on a GPU.
         Some(length) if length > trained => unsupported(format!(
             "--max-model-len {length} is longer than the {trained} tokens that the model was trained for; ask for at most {trained}"
         )),
@@ -149,16 +151,16 @@ fn max_input(options: &EngineOptions, given: EmbedGiven) -> Result<u32, LoadErro
     }
 }
 
-/// How a model pools if it is one that embeds; `None` if it generates. By architecture, `*.attention.causal` and
-/// `*.pooling_type`; `labels` is how many numbers a rank head has. An encoder that names no pooling gets the mean, as
-/// sentence-transformers does.
+/// The pooling of a model that embeds; `None` if the model generates. Read from the architecture, `*.attention.causal`
+/// and `*.pooling_type`; `labels` is the number of outputs of a rank head. An encoder whose file names no pooling gets
+/// the mean, as in sentence-transformers.
 ///
 /// # Errors
-/// A pooling that is unknown, or a head that classifies.
+/// `Unsupported` for an unknown pooling, or a head that classifies.
 pub(super) fn pooling(architecture: &str, metadata: impl Fn(&str) -> Option<String>, labels: u32) -> Result<Option<Pooling>, LoadError> {
     let encodes = ENCODERS.contains(&architecture) || !is_causal(architecture, &metadata);
     let named = metadata(&format!("{architecture}.pooling_type"));
-    // The numbers of `enum llama_pooling_type`.
+    // The numbers are those of `enum llama_pooling_type`.
     match named.as_deref() {
         None | Some("0" | "-1") => Ok(encodes.then_some(Pooling::Mean)),
         Some("1") => Ok(Some(Pooling::Mean)),
@@ -171,7 +173,7 @@ pub(super) fn pooling(architecture: &str, metadata: impl Fn(&str) -> Option<Stri
     }
 }
 
-/// True if a token sees only those before it.
+/// True if a token attends only to those before it.
 pub(super) fn is_causal(architecture: &str, metadata: impl Fn(&str) -> Option<String>) -> bool {
     !ENCODERS.contains(&architecture) && metadata(&format!("{architecture}.attention.causal")).is_none_or(|value| value != "false")
 }

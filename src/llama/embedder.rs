@@ -1,7 +1,7 @@
-//! Inputs on a llama.cpp context that pools: a batch of sequences in, a vector for each out.
+//! Computes inputs on a llama.cpp context that pools: a batch of sequences in, one vector for each out.
 //!
-//! Owns the context and one batch; used by the engine thread alone. A context of an encoder has no memory and llama.cpp
-//! encodes the batch; a decoder's cells are cleared before each batch.
+//! Owns the context and one batch; used by the engine thread alone. The context of an encoder has no KV memory, and
+//! llama.cpp encodes the batch; a decoder's cells are cleared before each batch.
 
 use super::embed_plan::EmbedPlan;
 use crate::{
@@ -13,21 +13,21 @@ use crate::{
 };
 use llama_cpp_2::{DecodeError, context::LlamaContext, llama_batch::LlamaBatch, token::LlamaToken};
 
-/// `llama_decode`: "invalid input batch" (`llama.h`). Also ours for a batch that breaks the contract.
+/// `llama_decode`: "invalid input batch" (`llama.h`). Used here too for a batch that breaks the contract.
 const INVALID_BATCH: i32 = -1;
 
-/// Embeds on one context of the model that it borrows.
+/// Embeds on one context of a model, which it borrows.
 pub struct LlamaEmbedder<'m> {
     context: LlamaContext<'m>,
     batch: LlamaBatch<'static>,
     plan: EmbedPlan,
 }
 
-/// A token on its way into a batch: its sequence, its position, itself.
+/// A token on its way into a batch: sequence id, position, token.
 type RowPlace = (i32, i32, LlamaToken);
 
 impl<'m> LlamaEmbedder<'m> {
-    /// Takes over a context that was opened with `plan`.
+    /// Takes over a context that was opened by `plan`.
     pub(super) fn new(context: LlamaContext<'m>, plan: EmbedPlan) -> Self {
         Self { context, batch: LlamaBatch::new(plan.rows as usize, 1), plan }
     }
@@ -50,7 +50,7 @@ impl<'m> LlamaEmbedder<'m> {
     /// The vector of a sequence whose last token is in the batch just computed.
     fn vector(&self, seq: i32) -> Result<Vec<f32>, StepError> {
         let Ok(vector) = self.context.embeddings_seq_ith(seq) else { return refuse("llama.cpp has no vector of a sequence") };
-        // A rank head with a softmax has a number for no as well; that for yes comes first.
+        // A rank head with a softmax also has a number for "no"; the number for "yes" comes first.
         let numbers = if matches!(self.plan.pooling, Pooling::Rank(_)) { 1 } else { vector.len() };
         match vector.get(..numbers) {
             Some(vector) if vector.len() == self.plan.limits.dimensions as usize => Ok(vector.to_vec()),
@@ -66,14 +66,14 @@ impl Embedder for LlamaEmbedder<'_> {
 
     fn embed(&mut self, inputs: &[&[Token]]) -> Result<Vec<Vec<f32>>, StepError> {
         let rows = places(inputs, self.plan.limits)?;
-        // Of a batch that failed before this one nothing may be left.
+        // A batch that failed before this one may have left cells.
         self.context.clear_kv_cache();
         let mut vectors = Vec::with_capacity(inputs.len());
         let mut from = 0;
         for part in rows.chunks(self.plan.rows as usize) {
             self.decode(part)?;
             from += part.len();
-            // Those that have ended within this part: the next one forgets their vectors.
+            // Take the vectors of inputs that ended within this part: the next part overwrites them.
             let ended = rows.get(from).map_or(inputs.len(), |&(seq, ..)| seq as usize);
             while vectors.len() < ended {
                 vectors.push(self.vector(vectors.len() as i32)?);
@@ -83,7 +83,7 @@ impl Embedder for LlamaEmbedder<'_> {
     }
 }
 
-/// Every token of the inputs with its position, or a refusal of inputs that llama.cpp would answer with an abort.
+/// Every token of the inputs with its position. Refuses inputs for which llama.cpp would abort.
 fn places(inputs: &[&[Token]], limits: EmbedLimits) -> Result<Vec<RowPlace>, StepError> {
     let tokens: usize = inputs.iter().map(|input| input.len()).sum();
     let one_too_long = inputs.iter().any(|input| input.is_empty() || input.len() > limits.max_input as usize);

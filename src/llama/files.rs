@@ -1,7 +1,7 @@
 //! Chooses the paths that llama.cpp opens: the files that the server holds, even if others have their names now.
 //!
-//! llama.cpp finds the parts of a model by their names. So the files of one in several parts get links with such names
-//! in a folder of their own, which is owned here and goes when the model is loaded.
+//! llama.cpp finds the parts of a model by their names. So a model in several parts gets links with such names in a
+//! folder of their own. This module owns the folder and removes it when the model is loaded.
 
 use crate::{
     models::opened::difference,
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub(super) struct Files<'a> {
     path: PathBuf,
     opened: &'a [OpenedFile],
-    /// See the module.
+    /// The folder of links to the parts of a model in several parts.
     _links: Option<TempDir>,
 }
 
@@ -45,15 +45,16 @@ impl<'a> Files<'a> {
         Ok(files)
     }
 
-    /// The path that llama.cpp is to open.
+    /// The path for llama.cpp to open.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Fails if a file differs from the one that was opened. Call before and after a load, which takes a while.
+    /// Fails if a file differs from the one that was opened. Call it before and after a load, because a load takes a
+    /// while.
     ///
     /// # Errors
-    /// As [`Self::find`].
+    /// The errors of [`Self::find`].
     pub(super) fn check(&self) -> Result<(), LoadError> {
         for file in self.opened {
             let by_name = self.opened.len() > 1 && self._links.is_none();
@@ -70,14 +71,13 @@ impl<'a> Files<'a> {
     }
 }
 
-/// The file itself, or its name where the server's descriptors are not to be seen (a `/proc` that hides other
-/// processes).
+/// The file itself, or its name if the server's descriptors cannot be seen (a `/proc` that hides other processes).
 fn current(file: &OpenedFile) -> &Path {
     file.held.as_deref().filter(|held| held.exists()).unwrap_or(&file.name)
 }
 
-/// A folder of links to the parts of a model, under their names, and the first of them. Dropping the folder removes it;
-/// one that a killed engine leaves disturbs no other, as each has another name.
+/// Makes a folder of links to the parts of a model, under their names; returns it with the first link. Dropping the
+/// folder removes it. A folder that a killed engine leaves does no harm, as each has another name.
 fn links_to(parts: &[OpenedFile]) -> io::Result<(PathBuf, TempDir)> {
     let folder = tempfile::Builder::new().prefix("llamero-parts-").tempdir()?;
     let mut first = PathBuf::new();

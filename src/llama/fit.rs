@@ -1,9 +1,9 @@
-//! Does a context fit? Its needs of each kind of memory against the memory that is there: pure arithmetic, before
-//! llama.cpp is asked for it.
+//! Checks whether a context fits: compares its needs of each kind of memory with the available memory. Pure arithmetic,
+//! before llama.cpp allocates anything.
 //!
-//! On a host without memory to spare llama.cpp does not fail: its buffers are promised, and the kernel kills the engine
-//! when they are filled. So sizes that cannot work are refused here, with the options to change. Weights are no reason
-//! to refuse: their file is mapped, and pages that do not fit are read again, slowly.
+//! On a host with too little memory llama.cpp does not fail: the kernel promises memory for its buffers, and kills the
+//! engine when they are filled. So sizes that cannot work are refused here, with the options to change. Weights are no
+//! reason to refuse: their file is mapped, and pages that do not fit are read again, slowly.
 
 use super::{
     cells::CellShape,
@@ -17,18 +17,18 @@ use crate::protocol::{KvLayout, KvType, LoadError, MemoryNeed, MemoryPlace};
 pub(super) struct Sizes {
     pub(super) weights_bytes: u64,
     pub(super) cells: CellShape,
-    /// True if [`Self::cells`] may be more than there will be (`CellShape::read`).
+    /// True if [`Self::cells`] may be larger than the real cells (`CellShape::read`).
     pub(super) cells_at_most: bool,
     pub(super) layers: u32,
     /// Layers whose weights and cells are on a GPU.
     pub(super) gpu_layers: u32,
-    /// Numbers that stand for a token, between layers.
+    /// Numbers that represent a token between layers.
     pub(super) width: u32,
     pub(super) heads: u32,
     pub(super) vocabulary_size: u32,
 }
 
-/// Memory before the model was loaded and now, without a context yet.
+/// Free memory of one kind, before the model was loaded and now, when there is no context yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     pub(super) place: MemoryPlace,
@@ -36,7 +36,7 @@ pub(super) struct Room {
     pub(super) now: Option<Free>,
 }
 
-/// The approximate needs of the context of `plan` in each of the places.
+/// Estimates the needs of the context of `plan` in each of `rooms`.
 pub(super) fn needs(plan: &Plan, sizes: &Sizes, rooms: &[Room]) -> Vec<MemoryNeed> {
     let kv_bytes = kv_bytes(plan, sizes);
     let layers = u64::from(sizes.layers.max(1));
@@ -50,7 +50,7 @@ pub(super) fn needs(plan: &Plan, sizes: &Sizes, rooms: &[Room]) -> Vec<MemoryNee
             };
             let computes = (room.place == MemoryPlace::Gpu) == (on_gpu > 0);
             let scratch = if computes { scratch_bytes(plan, sizes) } else { 0 };
-            // Rows of logits are read by the host, wherever they are computed.
+            // The host reads the rows of logits, wherever they are computed.
             let logits = if room.place == MemoryPlace::Host { logits_bytes(plan.slots, sizes) } else { 0 };
             MemoryNeed {
                 place: room.place,
@@ -63,7 +63,7 @@ pub(super) fn needs(plan: &Plan, sizes: &Sizes, rooms: &[Room]) -> Vec<MemoryNee
         .collect()
 }
 
-/// Refuses a context that cannot be had even if all of the weights gave way and all of the swap space were used.
+/// Refuses a context that would not fit even if all weights were evicted and all swap space were used.
 ///
 /// # Errors
 /// `Unsupported`, with the options to change.
@@ -103,26 +103,26 @@ fn refusal(plan: &Plan, need: &MemoryNeed, now: Free) -> String {
     text
 }
 
-/// Bytes of all cells, less those that layers with a sliding window go without.
+/// Bytes of all cells, less those that layers with a sliding window do without.
 fn kv_bytes(plan: &Plan, sizes: &Sizes) -> u64 {
     let cells = u64::from(allocated_cells(plan));
     let saved = plan.window.zip(plan.sliding_cells()).map_or(0, |(window, kept)| cells.saturating_sub(kept) * window.cell_bytes);
     (cells * sizes.cells.bytes(plan.kv_type)).saturating_sub(saved)
 }
 
-/// Cells that llama.cpp will allocate.
+/// Number of cells that llama.cpp will allocate.
 fn allocated_cells(plan: &Plan) -> u32 {
     let streams = if plan.layout == KvLayout::Split { plan.slots.max(1) } else { 1 };
     (plan.kv_cells / streams).next_multiple_of(CELLS_PER_BLOCK).saturating_mul(streams)
 }
 
-/// Bytes of a graph of as many rows as allowed: attention scores with their mask, or logits, which come later and take
-/// the same memory.
+/// Bytes of the largest graph: attention scores with their mask, or the logits, which come later and take the same
+/// memory.
 ///
-/// With SmolLM2-135M and 256 rows llama.cpp reserves 52, 87 and 339 MB for streams of 2,048, 8,192 and 32,768 cells,
-/// and in blocks 52 and 104 MB for 256 and 512 rows; this gives 54, 87, 339, 54 and 108.
+/// For SmolLM2-135M and 256 rows llama.cpp reserves 52, 87 and 339 MB for streams of 2,048, 8,192 and 32,768 cells;
+/// with attention in blocks, 52 and 104 MB for 256 and 512 rows. This function gives 54, 87, 339, 54 and 108.
 fn scratch_bytes(plan: &Plan, sizes: &Sizes) -> u64 {
-    /// Rows of the model's width that are alive beside either.
+    /// Values of the model's width per row that are alive beside the scores or the logits.
     const WIDTHS: u64 = 6;
 
     let rows = u64::from(plan.rows_per_graph);
@@ -130,7 +130,7 @@ fn scratch_bytes(plan: &Plan, sizes: &Sizes) -> u64 {
     logits.max(plan.score_bytes(sizes.heads)) + 4 * rows * WIDTHS * u64::from(sizes.width)
 }
 
-/// A row of logits of every slot.
+/// Bytes of one row of logits for every slot.
 fn logits_bytes(slots: u32, sizes: &Sizes) -> u64 {
     4 * u64::from(slots) * u64::from(sizes.vocabulary_size)
 }
@@ -143,7 +143,7 @@ mod tests {
         plan::{Attention, PlannedWindow},
     };
 
-    /// SmolLM2-135M.
+    /// The sizes of SmolLM2-135M.
     fn sizes() -> Sizes {
         Sizes {
             weights_bytes: 96_600_000,
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    /// 16 slots.
+    /// A plan with 16 slots.
     fn plan(max_model_len: u32) -> Plan {
         Plan {
             slots: 16,
@@ -189,7 +189,7 @@ mod tests {
         let need = needs(&plan(8192), &sizes(), &[room(MemoryPlace::Host, 8000, 0)])[0];
 
         assert_eq!((need.weights_bytes, need.kv_bytes), (96_600_000, 2880 << 20));
-        // Scores of 9 heads and a mask, six rows of the width; a row of logits of each slot.
+        // Scores of 9 heads and a mask, six rows of the width, and a row of logits of each slot.
         assert_eq!(need.scratch_bytes, 4 * 256 * 8192 * 10 + 4 * 256 * 6 * 576 + 4 * 16 * 49_152);
         assert_eq!(need.available_bytes, Some(8_000_000_000));
     }

@@ -1,13 +1,12 @@
-//! Gives freed memory back to the system.
+//! Returns freed memory to the system.
 
-/// Blocks of this size or more have pages of their own, bytes. At most as much freed memory stays at the end of a heap.
-/// Most requests and steps need smaller blocks, and so no system calls.
+/// Size, bytes, from which on blocks get pages of their own. At most as much freed memory is kept at the end of a heap.
+/// Nearly all requests and steps need smaller blocks, and so no system calls.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT_BYTES: i32 = 1 << 20;
 
-/// Lets this process give memory back that large requests needed: glibc would keep 100 MB after bodies of a few MB. To
-/// be called before threads are started. Does nothing with other C libraries, and where the environment configures
-/// glibc's heap.
+/// Makes this process return memory that large requests needed: glibc would keep 100 MB after bodies of a few MB. Call
+/// this before threads are started. Does nothing with other C libraries, or if the environment configures glibc's heap.
 pub fn return_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

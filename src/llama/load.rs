@@ -1,7 +1,7 @@
-//! From a GGUF file to a model in memory: backend, header, weights, tokenizer, plan, memory.
+//! Turns a GGUF file into a model in memory: backend, header, weights, tokenizer, plan, memory.
 //!
-//! Loading blocks for as long as the disk takes and belongs in an engine process: a malformed file that passes the
-//! checks here may still end it.
+//! Loading blocks for as long as the disk takes, and belongs in an engine process: a malformed file that passes the
+//! checks here may still end the process.
 
 use super::{
     affixes,
@@ -29,11 +29,11 @@ use std::{
     time::Instant,
 };
 
-/// More layers than any model has: all of them.
+/// The number of layers that means all: no model has as many.
 const ALL_LAYERS: u32 = 999;
 
-/// Loads the model that `options` name. `progress` hears the share that is loaded, 0–1, on this thread; a panic in it
-/// fails the load. `'static` because llama-cpp-2 keeps it boxed; give it a channel.
+/// Loads the model that `options` name. `progress` gets the share that is loaded, 0–1, on this thread; a panic in it
+/// fails the load. It is `'static` because llama-cpp-2 keeps it boxed; give it a channel.
 ///
 /// # Errors
 /// `NotFound`, `NotGguf`, `Changed` if a file was changed since the server opened it, `Unsupported` with the option to
@@ -111,10 +111,10 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     })
 }
 
-/// As [`load`], of a model that generates.
+/// The same as [`load`], for a model that generates.
 ///
 /// # Errors
-/// As [`load`], and `Unsupported` if the model embeds.
+/// The errors of [`load`], and `Unsupported` if the model embeds.
 pub fn load_generating(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Result<GeneratingModel, LoadError> {
     match load(options, progress)? {
         LoadedModel::Generates(model) => Ok(model),
@@ -129,7 +129,7 @@ fn has_window(model: &LlamaModel) -> bool {
     window > 0 && !model.is_recurrent() && !model.is_hybrid()
 }
 
-/// Cells of a model by its file; an encoder has none, whatever they would be.
+/// The shape of a model's cells, from its file. For an encoder, which has none, the caller ignores it.
 fn cells(model: &LlamaModel) -> CellShape {
     if model.is_recurrent() {
         return CellShape::none();
@@ -146,7 +146,7 @@ fn fit(plan: &Plan, sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> Resu
     let rooms = if sizes.gpu_layers > 0 { vec![gpu, host] } else { vec![host] };
     let needs = fit::needs(plan, sizes, &rooms);
     for need in needs.iter().filter(|need| need.is_tight()) {
-        // Here too: if the kernel kills this process for it, this is its last log line.
+        // Logged here too: if the kernel kills this process for its memory, this is its last log line.
         tracing::warn!(?need, "the model and its context need more memory than is available; lower --max-model-len or --max-num-seqs");
     }
     fit::check(plan, sizes, &needs, &rooms)?;

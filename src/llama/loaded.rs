@@ -1,6 +1,6 @@
-//! A loaded model, by what it does: one that generates opens a runner, one that embeds an embedder.
+//! A loaded model, by its purpose: a model that generates opens a runner, one that embeds opens an embedder.
 //!
-//! Both describe themselves to the gateway. Owns the model and its tokenizer; how they come from a file is `load`'s.
+//! Both describe themselves to the gateway. Owns the model and its tokenizer; `load` reads them from a file.
 
 use super::{
     affixes::SpecialTokenAffixes,
@@ -40,16 +40,16 @@ use std::{
 
 /// A model in memory.
 pub enum LoadedModel {
-    /// It generates text.
+    /// The model generates text.
     Generates(GeneratingModel),
-    /// It embeds texts.
+    /// The model embeds texts.
     Embeds(EmbeddingModel),
 }
 
 /// A model in memory that generates text.
 pub struct GeneratingModel {
     pub(super) file: LoadedFile,
-    /// Host memory for parked contents of slots, bytes.
+    /// Host memory for parked KV of slots, bytes.
     pub(super) swap_bytes: u64,
 }
 
@@ -60,7 +60,7 @@ pub struct EmbeddingModel {
     pub(super) affixes: SpecialTokenAffixes,
 }
 
-/// The parts that both have: the weights, the tokenizer, and the sizes that a context will have.
+/// The parts that both kinds have: the weights, the tokenizer, and the sizes of the context to open.
 pub(super) struct LoadedFile {
     pub(super) model: Arc<LlamaModel>,
     pub(super) tokenizer: Arc<LlamaTokenizer>,
@@ -68,36 +68,36 @@ pub(super) struct LoadedFile {
     pub(super) on_gpu: bool,
     pub(super) memory: Vec<MemoryNeed>,
     pub(super) slow_kernels: Option<String>,
-    /// File name without extension, for files that do not name their model.
+    /// The file's name without extension, for files that do not name their model.
     pub(super) file_stem: String,
     pub(super) started: Instant,
 }
 
 impl GeneratingModel {
-    /// The vocabulary.
+    /// The tokenizer of the model's vocabulary.
     #[must_use]
     pub fn tokenizer(&self) -> Arc<LlamaTokenizer> {
         Arc::clone(&self.file.tokenizer)
     }
 
-    /// Positions of a slot of its runner.
+    /// Positions of one slot of the model's runner.
     #[must_use]
     pub fn max_model_len(&self) -> u32 {
         self.file.plan.max_model_len
     }
 
-    /// Its expected needs of each kind of memory.
+    /// The expected needs of each kind of memory.
     #[must_use]
     pub fn memory(&self) -> &[MemoryNeed] {
         &self.file.memory
     }
 
-    /// Opens the context and runs a first step, so that memory that cannot be had fails here and not in a request.
+    /// Opens the context and runs a first step, so that a lack of memory fails here and not in a request.
     ///
-    /// The runner borrows the model: build it on the thread and in the stack frame that will use it.
+    /// The runner borrows the model: create it on the thread and in the stack frame that will use it.
     ///
     /// # Errors
-    /// `Backend` when memory is short or llama.cpp refuses the sizes.
+    /// `Backend` if memory is short or llama.cpp refuses the sizes.
     pub fn runner(&self) -> Result<LlamaRunner<'_>, LoadError> {
         let plan = &self.file.plan;
         let context = self.file.open(context_params(plan))?;
@@ -126,21 +126,21 @@ impl GeneratingModel {
         self.file.describe(limits.max_rows, ModelKind::Generates(generation))
     }
 
-    /// A token to compute where any will do.
+    /// A token for a first step, where any token will do.
     fn first_token(&self) -> Token {
         self.file.tokenizer.bos().unwrap_or(Token(0))
     }
 
-    /// Recurrent state cannot be cut back to an earlier position.
+    /// True if a slot can be cut back to an earlier position, which recurrent state cannot.
     fn can_truncate(&self) -> bool {
         !self.file.model.is_recurrent() && !self.file.model.is_hybrid()
     }
 
-    /// One step with a row in every slot, all of them sampled; on a GPU a step of as many rows as allowed.
+    /// Runs one step with a row in every slot, all of them sampled; on a GPU a step with the maximum number of rows.
     ///
-    /// llama.cpp reserves the memory of its largest graph when the context opens; left to the first use are the
-    /// logits of every slot, the pages of the weights, and on a GPU the kernels of large batches. A full batch on a CPU
-    /// would find nothing more and delay the start by seconds.
+    /// llama.cpp reserves the memory of its largest graph when the context opens. The logits of every slot, the pages
+    /// of the weights, and on a GPU the kernels of large batches are left to their first use. A full batch on a CPU
+    /// would touch nothing more and delay the start by seconds.
     fn warm_up(&self, runner: &mut LlamaRunner<'_>) -> Result<(), LoadError> {
         let limits = runner.limits();
         let rows_per_slot = if self.file.on_gpu { (limits.max_rows / limits.slots).clamp(1, limits.max_model_len) } else { 1 };
@@ -163,16 +163,16 @@ impl GeneratingModel {
 }
 
 impl EmbeddingModel {
-    /// The vocabulary.
+    /// The tokenizer of the model's vocabulary.
     #[must_use]
     pub fn tokenizer(&self) -> Arc<LlamaTokenizer> {
         Arc::clone(&self.file.tokenizer)
     }
 
-    /// As [`GeneratingModel::runner`]: opens the context and computes a first batch.
+    /// The same as [`GeneratingModel::runner`], for embeddings: opens the context and computes a first batch.
     ///
     /// # Errors
-    /// `Backend` when memory is short or llama.cpp refuses the sizes.
+    /// `Backend` if memory is short or llama.cpp refuses the sizes.
     pub fn embedder(&self) -> Result<LlamaEmbedder<'_>, LoadError> {
         let params = context_params(&self.file.plan).with_embeddings(true).with_pooling_type(pooling_type(self.plan.pooling));
         let mut embedder = LlamaEmbedder::new(self.file.open(params)?, self.plan);
@@ -208,7 +208,7 @@ impl LoadedFile {
         self.model.new_context(backend, params).map_err(|error| backend_error(&error))
     }
 
-    /// `tokenizer.chat_template` as `default`, and each `tokenizer.chat_template.NAME`.
+    /// The templates of the file: `tokenizer.chat_template` as `default`, and each `tokenizer.chat_template.NAME`.
     fn chat_templates(&self) -> Vec<(String, String)> {
         const KEY: &str = "tokenizer.chat_template";
         let entries = (0..self.model.meta_count()).filter_map(|index| self.model.meta_key_by_index(index).ok());
@@ -263,7 +263,7 @@ fn pooling_type(pooling: Pooling) -> LlamaPoolingType {
     }
 }
 
-/// llama.cpp's null token is −1.
+/// Converts a token of llama.cpp, whose null token is −1.
 fn token(token: LlamaToken) -> Option<Token> {
     u32::try_from(token.0).ok().map(Token)
 }

@@ -1,30 +1,30 @@
-//! llama.cpp's log: into `tracing`, and the last complaints kept, so that a failure to load can say why.
+//! Writes llama.cpp's log to `tracing`, and keeps the last errors, so that a failure to load can give the reason.
 //!
-//! Owns a list of at most eight lines. llama.cpp's chatter (hundreds of lines per load) is `debug`; warnings and errors
-//! keep their level. It never sees prompts: llama.cpp does not log them.
+//! Owns a list of at most eight lines. llama.cpp's details (hundreds of lines per load) are logged as `debug`; warnings
+//! and errors keep their level. Prompts never get here: llama.cpp does not log them.
 
 use std::{collections::VecDeque, sync::Mutex};
 
-/// Complaints kept; a failed load logs two or three.
+/// Maximum number of errors that are kept; a failed load logs two or three.
 const KEPT_LINES: usize = 8;
 
 static COMPLAINTS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 
-/// How much a line of llama.cpp's log matters.
+/// The importance of a line of llama.cpp's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     /// Information, debugging, and continued lines.
     Detail,
-    /// Something is degraded.
+    /// A warning: something is degraded.
     Warning,
-    /// Something failed.
+    /// An error: something failed.
     Error,
 }
 
-/// Takes one line from llama.cpp; called on whichever thread is in it.
+/// Takes one line from llama.cpp; called on any thread that runs its code.
 pub(super) fn on_line(level: Level, line: &str) {
     let line = line.trim();
-    // Progress is drawn as a row of dots.
+    // llama.cpp shows progress as a row of dots.
     if line.trim_matches('.').is_empty() {
         return;
     }
@@ -39,7 +39,7 @@ pub(super) fn on_line(level: Level, line: &str) {
 }
 
 fn keep(line: &str) {
-    // A poisoned list is still a list of lines.
+    // The list is complete even if the lock is poisoned.
     let mut complaints = COMPLAINTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if complaints.len() == KEPT_LINES {
         complaints.pop_front();

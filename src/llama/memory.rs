@@ -1,6 +1,6 @@
-//! How much memory there is: of the machine, of the control groups that this process is in, of the GPUs.
+//! Reads the size of the memory: of the machine, of the control groups that this process is in, and of the GPUs.
 //!
-//! Reads `/proc` and `/sys` when asked; the texts are taken apart by pure functions. `fit.rs` decides with it.
+//! Reads `/proc` and `/sys` when asked; pure functions parse the texts. `fit.rs` makes decisions from the results.
 
 use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices};
 use std::{
@@ -8,39 +8,42 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Share of the machine's memory: the weights, other programs and the page cache need the rest.
+/// Divisor of the usable memory that gives the default for KV cells: the weights, other programs and the page cache
+/// need the rest.
 const SHARE_OF_RAM: u64 = 8;
-/// Share of the machine's memory for parked KV, and its upper bound: vLLM's default of `--swap-space`.
+/// Divisor of the usable memory that gives the space for parked KV. [`MOST_SWAP_BYTES`], vLLM's default of
+/// `--swap-space`, is the upper bound.
 const SWAP_SHARE_OF_RAM: u64 = 16;
 const MOST_SWAP_BYTES: u64 = 4 << 30;
-/// Where nothing is known about the memory.
+/// Bytes for KV cells if the size of the memory is unknown.
 const UNKNOWN_BUDGET_BYTES: u64 = 1 << 30;
-/// Where the kernel shows version 2 of control groups (cgroups(7)). Limits of version 1 are not read.
+/// The folder in which the kernel shows version 2 of control groups (cgroups(7)). Limits of version 1 are not read.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// Memory of one place, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Free {
-    /// Bytes that can be allocated without swapping: file pages that the kernel would drop count.
+    /// Bytes that can be allocated without swapping; this includes file pages that the kernel would drop.
     pub(super) bytes: u64,
-    /// Bytes that could be swapped out for more.
+    /// Bytes of other memory that could be swapped out to make room.
     pub(super) swap_bytes: u64,
 }
 
-/// Bytes of host memory for parked KV: a sixteenth of the machine's, at most 4 GiB. None where its size is unknown.
+/// Bytes of host memory for parked KV: a sixteenth of the memory that this process may use, at most 4 GiB; 0 if that is
+/// unknown.
 pub(super) fn swap_bytes() -> u64 {
     ram_bytes().map_or(0, |total| (total / SWAP_SHARE_OF_RAM).min(MOST_SWAP_BYTES))
 }
 
-/// Memory that this process may use, bytes.
+/// Bytes of memory that this process may use; `None` if unknown.
 fn ram_bytes() -> Option<u64> {
     let machine = read_to_string("/proc/meminfo").ok().and_then(|text| entry(&text, "MemTotal:"));
     let limits = cgroup_folders().into_iter().filter_map(|folder| number(&folder.join("memory.max")));
     machine.into_iter().chain(limits).min()
 }
 
-/// Bytes that KV cells may take by default: four fifths of the memory that the weights left free on the
-/// GPUs, or an eighth of the memory that this process may use where there is none or it does not say.
+/// Bytes that KV cells may take by default: four fifths of the memory that the weights left free on the GPUs. Without a
+/// GPU, or if it does not tell its memory, an eighth of the memory that this process may use.
 pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
     if let Some(free) = gpus().filter(|_| on_gpu) {
         return free.bytes / 5 * 4;
@@ -48,8 +51,8 @@ pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
     ram_bytes().map_or(UNKNOWN_BUDGET_BYTES, |total| total / SHARE_OF_RAM)
 }
 
-/// The least of the machine's memory and the limits of the control groups around this process; `None` where the
-/// kernel does not say.
+/// Free host memory: the least of the machine's and of those of the control groups around this process. `None` if the
+/// kernel does not tell.
 pub(super) fn host() -> Option<Free> {
     let meminfo = read_to_string("/proc/meminfo").ok()?;
     let in_groups = cgroup_folders().into_iter().filter_map(|folder| {
@@ -60,7 +63,7 @@ pub(super) fn host() -> Option<Free> {
     Some(Free { bytes, swap_bytes: entry(&meminfo, "SwapFree:").unwrap_or(0) })
 }
 
-/// All GPUs together; `None` without one that says.
+/// Free memory of all GPUs together; `None` if no GPU tells it.
 pub(super) fn gpus() -> Option<Free> {
     let is_gpu = |kind| matches!(kind, LlamaBackendDeviceType::Gpu | LlamaBackendDeviceType::IntegratedGpu);
     let gpus = list_llama_ggml_backend_devices().into_iter().filter(|device| is_gpu(device.device_type));
@@ -68,7 +71,7 @@ pub(super) fn gpus() -> Option<Free> {
     (bytes > 0).then_some(Free { bytes, swap_bytes: 0 })
 }
 
-/// An entry of `/proc/meminfo`, which is in KiB (proc(5)), as bytes.
+/// The value of an entry of `/proc/meminfo`, which is in KiB (proc(5)), in bytes.
 fn entry(meminfo: &str, name: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
@@ -84,13 +87,13 @@ fn folders_of(self_cgroup: &str) -> Vec<PathBuf> {
     Path::new(path).ancestors().map(|path| Path::new(CGROUP_ROOT).join(path)).collect()
 }
 
-/// A file with one number, or `max` for none.
+/// The content of a file with one number; `None` for `max`, which means no limit.
 fn number(path: &Path) -> Option<u64> {
     read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Memory that a control group may still take: its limit less its use, where file pages that are no shared memory count
-/// as free (`memory.stat`).
+/// Free memory of a control group: its limit less its use, where file pages that are no shared memory count as free
+/// (`memory.stat`).
 fn left_in_group(max: u64, current: u64, stat: &str) -> u64 {
     let bytes = |name: &str| {
         let line = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

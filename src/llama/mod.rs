@@ -1,15 +1,14 @@
 //! llama.cpp as the engine sees it: a model file in, a `Tokenizer` and a `ModelRunner` out.
 //!
-//! The only place that names llama.cpp's bindings. Unsafe code is in `raw` alone, and llama.cpp's failures that it
-//! reports (return codes, null pointers, log lines) become our errors here. What it does not report (an assertion, a
-//! C++ exception, a signal) ends the process, which is why everything that comes in from a request is checked before a
-//! call.
+//! The only module that names llama.cpp's bindings. Unsafe code is in `raw` alone, and failures that llama.cpp reports
+//! (return codes, null pointers, log lines) become errors here. A failure that it does not report (an assertion, a C++
+//! exception, a signal) ends the process, so everything that comes from a request is checked before a call.
 //!
-//! Reading order: `backend` (llama.cpp as a whole), `files` (which), `load` (file → [`LoadedModel`]) and `loaded`,
-//! `plan` (sizes) and `context`, `measure` (what cells take), `cells`, `memory` and `fit` (do they fit?), `suitability`
-//! (what is refused), `runner` (steps) with `threads` (how many) and `neighbours`, `embed_plan`, `affixes` and
-//! `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu` (built for this
-//! processor?), `heap` (freed memory), `log`, `raw`.
+//! Reading order: `backend` (llama.cpp as a whole), `files` (the paths to open), `load` (file → [`LoadedModel`]) and
+//! `loaded`, `plan` (sizes) and `context`, `measure` (bytes of cells), `cells`, `memory` and `fit` (whether they fit),
+//! `suitability` (refused models), `runner` (steps) with `threads` (their number) and `neighbours`, `embed_plan`,
+//! `affixes` and `embedder` for models that embed, `tokenizer` with `special`, `pieces` and `text_limits`, `cpu`
+//! (whether it was built for this processor), `heap` (freed memory), `log`, `raw`.
 
 mod affixes;
 mod backend;

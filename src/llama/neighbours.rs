@@ -1,7 +1,7 @@
-//! How many cores other programs keep busy, by the kernel's counts for each core that this process may run on.
+//! Measures how many cores other programs keep busy, by the kernel's counts for each core that this process may run on.
 //!
-//! Reads `/proc/stat` four times a second at most; where that cannot be read, or says nothing of our cores, nothing is
-//! known.
+//! Reads `/proc/stat` at most four times a second. The result is unknown if that cannot be read, or lacks counts for
+//! these cores.
 
 use procfs::{CpuTime, CurrentSI, KernelStats};
 use rustix::{
@@ -10,12 +10,12 @@ use rustix::{
 };
 use std::time::{Duration, Instant};
 
-/// Between two looks, at least: the kernel counts in hundredths of a second.
+/// Minimum time between two readings: the kernel counts in hundredths of a second.
 const WINDOW: Duration = Duration::from_millis(250);
-/// A look longer ago says nothing of the present.
+/// An earlier reading that is older than this says nothing about the present.
 const STALE: Duration = Duration::from_secs(2);
 
-/// The use of the cores between two looks.
+/// The use of the cores between two readings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct CoreUse {
     /// Cores that this process may run on.
@@ -24,22 +24,22 @@ pub(super) struct CoreUse {
     pub(super) others: f64,
 }
 
-/// Looks now and then, where there are as many cores as threads: of two hardware threads on one core the kernel's
-/// counts do not say whether they are in each other's way, nor do those of a whole machine say what a quota of it
-/// leaves.
+/// Reads the counts from time to time, if there are as many cores as threads. Otherwise they tell too little: they do
+/// not show whether two hardware threads of one core slow each other down, and those of a whole machine do not show how
+/// much of a quota is left.
 #[derive(Debug)]
 pub(super) struct Neighbours {
     threads: u32,
     last: Option<Look>,
-    /// When the last look was tried.
+    /// Time of the last attempt to read the counts.
     tried: Option<Instant>,
 }
 
-/// Totals at one time.
+/// Totals of the kernel's counts at one time.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     at: Instant,
-    /// Of all cores together that this process may run on.
+    /// Idle time of all cores together that this process may run on.
     idle: Duration,
     /// CPU time of this process.
     ours: Duration,
@@ -47,12 +47,13 @@ struct Look {
 }
 
 impl Neighbours {
-    /// Of a process that computes with so many threads at most.
+    /// Creates a reader for a process that computes with at most `threads` threads.
     pub(super) fn new(threads: u32) -> Self {
         Self { threads, last: None, tried: None }
     }
 
-    /// The use of the cores since the last look, if that is long enough ago.
+    /// The use of the cores since the last reading; `None` if that was too short or too long ago, or the use is
+    /// unknown.
     pub(super) fn look(&mut self) -> Option<CoreUse> {
         let now = Instant::now();
         if self.tried.is_some_and(|tried| now - tried < WINDOW) {
@@ -69,7 +70,7 @@ impl Look {
     fn take(at: Instant, cores: u32) -> Option<Self> {
         let allowed = sched_getaffinity(None).ok().filter(|allowed| allowed.count() == cores)?;
         let stats = KernelStats::current().ok()?;
-        // Lines have the order of the cores that are online. Where one is not, the numbers of those after it are
+        // The lines are in the order of the cores that are online. If one is offline, the numbers of those after it are
         // unknown.
         if stats.cpu_time.len() <= (0..CpuSet::MAX_CPU).rfind(|cpu| allowed.is_set(*cpu))? {
             return None;
@@ -81,7 +82,7 @@ impl Look {
         Some(Self { at, idle: idle.iter().sum(), ours, cores })
     }
 
-    /// `None` after a long time.
+    /// The use since the reading `before`; `None` if that is too old.
     fn since(&self, before: &Self) -> Option<CoreUse> {
         let elapsed = self.at - before.at;
         if elapsed > STALE {
@@ -94,7 +95,7 @@ impl Look {
     }
 }
 
-/// Waiting for a disk is idle too.
+/// Idle time of a core; waiting for a disk counts as idle.
 fn idle(time: &CpuTime) -> Duration {
     time.idle_duration() + time.iowait_duration().unwrap_or_default()
 }

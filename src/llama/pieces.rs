@@ -1,11 +1,11 @@
 //! The text of every token, computed once at load: two slices and a bit instead of a call into llama.cpp per token.
 //!
-//! Immutable after [`PieceTable::read`], so shared by all threads. Ids are range-checked here because llama.cpp throws.
+//! Immutable once read, so all threads share it. Ids are range-checked here because llama.cpp throws for unknown ones.
 
 use super::special::ends_generation;
 use llama_cpp_2::vocab::LlamaVocab;
 
-/// All pieces of a vocabulary in one buffer, about 8 bytes per token plus their text.
+/// All pieces of a vocabulary in one buffer: about 8 bytes per token, plus the text.
 pub(super) struct PieceTable {
     text: Vec<u8>,
     /// Piece `i` is `text[ends[i - 1]..ends[i]]`.
@@ -15,13 +15,13 @@ pub(super) struct PieceTable {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct PieceFlags {
-    /// Control and unknown tokens have text only when special tokens are written out.
+    /// True for control and unknown tokens, which have text only when special tokens are written out.
     hidden: bool,
     end_of_generation: bool,
 }
 
 impl PieceTable {
-    /// Asks llama.cpp for each piece. Leading spaces stay (`lstrip = 0`): after "Hello" comes " world".
+    /// Asks llama.cpp for each piece. Leading spaces are kept (`lstrip = 0`): " world" comes after "Hello".
     pub(super) fn read(vocab: &LlamaVocab<'_>) -> Self {
         let mut pieces = Self { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
         for token in vocab.tokens() {
@@ -38,7 +38,7 @@ impl PieceTable {
         self.flags.push(flags);
     }
 
-    /// The bytes of a token; empty for one outside the vocabulary, and for special ones unless `special`.
+    /// The bytes of a token. Empty for an id outside the vocabulary, and for special tokens unless `special`.
     pub(super) fn get(&self, id: u32, special: bool) -> &[u8] {
         let index = id as usize;
         match self.flags.get(index) {
@@ -55,13 +55,13 @@ impl PieceTable {
         (0..self.len()).map(|id| self.get(id, true).len()).max().and_then(|longest| u32::try_from(longest).ok())
     }
 
-    /// Bytes of UTF-8 that are no piece, sorted.
+    /// Bytes that occur in UTF-8 but are no piece, sorted.
     pub(super) fn missing_bytes(&self) -> Vec<u8> {
         let mut known = [false; 256];
         for piece in (0..self.len()).map(|id| self.get(id, true)).filter(|piece| piece.len() == 1) {
             known[usize::from(piece[0])] = true;
         }
-        // The others occur in no UTF-8 (RFC 3629, 4).
+        // All other bytes occur in no UTF-8 (RFC 3629, 4).
         let occurs = |byte: u8| !matches!(byte, 0xC0 | 0xC1 | 0xF5..);
         (0..=u8::MAX).filter(|byte| occurs(*byte) && !known[usize::from(*byte)]).collect()
     }
@@ -71,7 +71,7 @@ impl PieceTable {
         self.flags.get(id as usize).is_some_and(|flags| flags.end_of_generation)
     }
 
-    /// Tokens there are.
+    /// Number of tokens in the vocabulary.
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.ends.len()).expect("llama.cpp counts tokens in an i32")
     }
@@ -88,7 +88,7 @@ mod tests {
         let mut pieces = PieceTable { text: Vec::new(), ends: Vec::new(), flags: Vec::new() };
         assert_eq!(pieces.longest(), None);
         pieces.push(b"<|end|>", special);
-        // All but two of the bytes that UTF-8 has.
+        // All bytes that UTF-8 has, except two.
         (0..0xF4).filter(|byte| !matches!(byte, 4 | 0xC0 | 0xC1)).for_each(|byte| pieces.push(&[byte], plain));
 
         assert_eq!((pieces.longest(), pieces.missing_bytes()), (Some(7), vec![4, 0xF4]));

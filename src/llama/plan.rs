@@ -1,96 +1,97 @@
-//! The sizes of a context, decided before llama.cpp is asked for one: pure arithmetic on the options and the model.
+//! The sizes of a context, decided before llama.cpp opens it: pure arithmetic on the options and the model.
 
 use crate::{
     engine::runner::{Limits, SwapLimits},
     protocol::{EngineOptions, FlashAttention, KvLayout, KvType, LoadError},
 };
 
-/// llama.cpp's `LLAMA_MAX_SEQ`: more sequence ids than this it refuses.
+/// llama.cpp's `LLAMA_MAX_SEQ`: it refuses more sequence ids.
 const MAX_SLOTS: u32 = 256;
 
-/// Longest context taken without being asked for: longer ones cost memory that most requests never touch.
+/// Longest context chosen by default: longer ones cost memory that few requests use.
 const DEFAULT_MAX_MODEL_LEN: u32 = 8192;
 
-/// A context chosen for want of memory is not shorter than this (or the model's own, if that is less).
+/// A default that is lowered to save memory is not below this (or below the model's own length, if that is less).
 const LEAST_DEFAULT_MODEL_LEN: u32 = 2048;
 
 /// Rows that one graph computes on a GPU, or in blocks: llama.cpp's default `n_ubatch`.
 const MAX_ROWS_PER_GRAPH: u32 = 512;
 
-/// The same on a CPU without flash attention: 128 to 256 are the fastest there (docs/benchmarks). Its scores take
-/// scratch memory of rows times cells times heads, a float each.
+/// The same on a CPU without flash attention: 128 to 256 are the fastest there (docs/benchmarks). The scores take
+/// scratch memory of rows × cells × heads, a float each.
 const MAX_ROWS_PER_CPU_GRAPH: u32 = 256;
-/// Bytes of that scratch memory at most, down to [`LEAST_ROWS_PER_GRAPH`].
+/// Maximum bytes of that scratch memory, as long as a graph has more than [`LEAST_ROWS_PER_GRAPH`] rows.
 const MAX_SCORE_BYTES: u64 = 1 << 29;
-/// Fewer rows than these make prefill slow.
+/// Fewer rows per graph than this make prefill slow.
 const LEAST_ROWS_PER_GRAPH: u32 = 32;
 
-/// llama.cpp rounds the cells of a stream up to blocks of so many, and attends over them (`llama_kv_cache::get_n_kv`).
+/// llama.cpp rounds the cells of a stream up to blocks of this many, and attends over whole blocks
+/// (`llama_kv_cache::get_n_kv`).
 pub(super) const CELLS_PER_BLOCK: u32 = 256;
 
-/// Sizes of a context, all consistent with each other and with the model.
+/// The sizes of a context, consistent with each other and with the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// `n_seq_max`, 1–256.
+    /// Number of slots, 1–256: llama.cpp's `n_seq_max`.
     pub slots: u32,
-    /// Positions of a slot at most.
+    /// Maximum positions of a slot.
     pub max_model_len: u32,
-    /// `n_batch`; ≥ `slots`.
+    /// Maximum rows of a batch, ≥ `slots`: llama.cpp's `n_batch`.
     pub max_rows: u32,
-    /// `n_ubatch`.
+    /// Maximum rows of a graph: llama.cpp's `n_ubatch`.
     pub rows_per_graph: u32,
-    /// `n_ctx`: cells of all slots together.
+    /// Number of cells of all slots together: llama.cpp's `n_ctx`.
     pub kv_cells: u32,
-    /// CPU threads of a step at most, ≥ 1.
+    /// Maximum CPU threads of a step, ≥ 1.
     pub threads: u32,
-    /// True if steps take fewer where that is faster.
+    /// True if steps take fewer threads where that is faster.
     pub adapts: bool,
-    /// How the cells are divided among slots.
+    /// The division of the cells among slots.
     pub layout: KvLayout,
-    /// The type that they are stored as.
+    /// The storage type of the cells.
     pub kv_type: KvType,
-    /// How attention is computed.
+    /// The way in which attention is computed.
     pub attention: Attention,
-    /// Set if the cells that a sliding window has passed are used anew (llama.cpp's `swa_full` turned off).
+    /// Set if cells that a sliding window has passed are reused (llama.cpp's `swa_full` turned off).
     pub window: Option<PlannedWindow>,
 }
 
-/// The sliding window of a model that has layers with one beside others without.
+/// The sliding window of a model in which only some layers have one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PlannedWindow {
-    /// Positions that layers with a window attend to.
+    /// Number of positions that layers with a window attend to.
     pub positions: u32,
-    /// Bytes of a cell in all of these layers.
+    /// Bytes of a cell in all layers with a window together.
     pub cell_bytes: u64,
 }
 
-/// How attention is computed.
+/// The way in which attention is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attention {
-    /// With a matrix of scores.
+    /// Attention is computed with a matrix of scores in memory.
     Plain,
-    /// Without one (flash attention).
+    /// Attention is computed in blocks, without a matrix of scores (flash attention).
     Blocks,
-    /// As llama.cpp finds that the devices can.
+    /// llama.cpp chooses, by the abilities of the devices.
     Either,
 }
 
-/// Facts about the model and the machine that the plan starts from.
+/// Facts about the model and the machine from which the plan is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Given {
-    /// Context the model was trained for, tokens.
+    /// Context length that the model was trained for, tokens.
     pub n_ctx_train: u32,
     /// Physical cores of the machine.
     pub cores: u32,
     /// True if layers are computed on a GPU.
     pub on_gpu: bool,
-    /// Attention heads of a layer.
+    /// Number of attention heads of a layer.
     pub heads: u32,
-    /// Memory of one KV cell, bytes, about.
+    /// Approximate memory of one KV cell, bytes.
     pub cell_bytes: u64,
     /// The model's sliding window.
     pub window: Option<PlannedWindow>,
-    /// Memory that the KV cells may take without anybody having asked for it, bytes.
+    /// Memory that the KV cells may take by default, bytes.
     pub kv_budget_bytes: u64,
 }
 
@@ -141,7 +142,7 @@ impl Plan {
             rows_per_graph,
             kv_cells,
             threads,
-            // With a GPU the CPU's part of a step says nothing about its cores.
+            // With a GPU, the CPU's part of a step says nothing about the use of the cores.
             adapts: options.threads.is_none() && !given.on_gpu && threads > 1,
             layout: options.kv_layout,
             kv_type: options.kv_cache_dtype,
@@ -150,24 +151,24 @@ impl Plan {
         })
     }
 
-    /// Bytes of a graph's attention scores, if it writes them down, and of their mask.
+    /// Bytes of a graph's attention scores, if they are kept in memory, and of their mask.
     pub(super) fn score_bytes(&self, heads: u32) -> u64 {
         let cells = if self.layout == KvLayout::Split { self.max_model_len } else { self.kv_cells };
         let matrices = if self.attention == Attention::Plain { heads.max(1) + 1 } else { 1 };
         4 * u64::from(self.rows_per_graph) * u64::from(cells) * u64::from(matrices)
     }
 
-    /// Cells of a slot in the layers with a window, if these have fewer than the others.
+    /// Number of cells of a slot in the layers with a window; `None` if these layers have as many as the others.
     pub(super) fn window_cells(&self) -> Option<u32> {
         self.window.map(|window| window_cells(window, self.rows_per_graph))
     }
 
-    /// Cells of all slots together in layers with a window.
+    /// Number of cells of all slots together in layers with a window; `None` if these have as many as the others.
     pub(super) fn sliding_cells(&self) -> Option<u64> {
         Some(u64::from(self.window_cells()?) * u64::from(self.slots))
     }
 
-    /// These sizes as the scheduler sees them, without swap space, whose unit is measured later.
+    /// These sizes in the scheduler's form, without swap space, whose unit is measured later.
     pub(super) fn limits(&self, vocabulary_size: u32, can_truncate: bool) -> Limits {
         Limits {
             slots: self.slots,
@@ -183,23 +184,23 @@ impl Plan {
     }
 }
 
-/// True if the cells that a window has passed are used anew: where that saves any, and slots have cells of their own.
-/// In one pool llama.cpp counts on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied
-/// prefixes belong to several.
+/// True if cells that a window has passed are reused: if that saves any, and slots have cells of their own. In one pool
+/// llama.cpp relies on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied prefixes belong to
+/// several.
 fn slides(options: &EngineOptions, window: PlannedWindow, max_model_len: u32, rows_per_graph: u32) -> bool {
     !options.swa_full && options.kv_layout == KvLayout::Split && window_cells(window, rows_per_graph) < max_model_len
 }
 
-/// Cells that llama.cpp allocates for a stream of layers with a window (`llama_kv_cache_iswa`).
+/// Number of cells that llama.cpp allocates for a stream in layers with a window (`llama_kv_cache_iswa`).
 fn window_cells(window: PlannedWindow, rows_per_graph: u32) -> u32 {
     window.positions.saturating_add(rows_per_graph).checked_next_multiple_of(CELLS_PER_BLOCK).unwrap_or(u32::MAX)
 }
 
-/// On a CPU plain attention: ggml's fused kernel there takes one row at a time unless a graph has 64 of one sequence
-/// (`GGML_FA_TILE_Q` in `ggml-cpu/ops.cpp`), and over f16 cells decodes 1.3 times slower at 100 positions and 3 times
-/// at 6,000 (docs/benchmarks). It gains 1.2 to 1.5 times in large prefill graphs, which are the smaller part of the
-/// time. Quantized cells have nothing else in llama.cpp; over q8_0 it decodes as fast as plain attention over f16 at
-/// 200 positions and 0.8 to 0.9 times as fast at 2,000.
+/// Chooses the way of attention. On a CPU it is plain attention: ggml's fused kernel there takes one row at a time
+/// unless a graph has 64 of one sequence (`GGML_FA_TILE_Q` in `ggml-cpu/ops.cpp`), and over f16 cells it decodes 1.3
+/// times slower at 100 positions and 3 times at 6,000 (docs/benchmarks). It is 1.2 to 1.5 times faster in large prefill
+/// graphs, which are the smaller part of the time. For quantized cells llama.cpp has only the fused kernel; over q8_0
+/// it decodes as fast as plain attention over f16 at 200 positions, and 0.8 to 0.9 times as fast at 2,000.
 ///
 /// # Errors
 /// `Unsupported`, with the option to change.
@@ -217,7 +218,7 @@ fn attention(options: &EngineOptions, on_gpu: bool) -> Result<Attention, LoadErr
     }
 }
 
-/// As many rows as keep the attention scores of a graph within [`MAX_SCORE_BYTES`].
+/// The largest number of rows that keeps the attention scores of a graph within [`MAX_SCORE_BYTES`].
 fn rows_per_cpu_graph(cells: u32, heads: u32) -> u32 {
     let row_bytes = 4 * u64::from(cells) * u64::from(heads.max(1));
     let rows = u32::try_from(MAX_SCORE_BYTES / row_bytes).unwrap_or(u32::MAX);
@@ -238,8 +239,8 @@ fn max_model_len(options: &EngineOptions, given: Given) -> Result<u32, LoadError
     }
 }
 
-/// The training context up to [`DEFAULT_MAX_MODEL_LEN`], halved until the cells of all sequences fit the budget.
-/// A pool of a size that the user chose costs the same whatever the length is.
+/// The training context up to [`DEFAULT_MAX_MODEL_LEN`], halved until the cells of all sequences fit into the budget.
+/// It is not halved for a pool whose size the user chose, because that costs the same for any length.
 fn default_model_len(options: &EngineOptions, given: Given) -> u32 {
     let mut length = given.n_ctx_train.min(DEFAULT_MAX_MODEL_LEN);
     if let (KvLayout::Unified, Some(_)) = (options.kv_layout, options.kv_cache_tokens) {
@@ -271,7 +272,7 @@ mod tests {
         EngineOptions { max_num_batched_tokens: 2048, ..EngineOptions::new("model.gguf".into()) }
     }
 
-    /// A machine with two cores and all the memory in the world.
+    /// A machine with two cores and unlimited memory.
     fn given(n_ctx_train: u32) -> Given {
         Given { n_ctx_train, cores: 2, on_gpu: false, heads: 8, cell_bytes: 1000, window: None, kv_budget_bytes: u64::MAX }
     }
@@ -361,7 +362,7 @@ mod tests {
     fn a_graph_is_smaller_where_its_rows_attend_over_a_whole_pool() {
         let rows = |kv_layout| Plan::new(&EngineOptions { kv_layout, ..options() }, given(8192)).unwrap().rows_per_graph;
 
-        // 16 sequences of 8192 cells with 8 heads: 4 MiB of scores for a row of the pool.
+        // 16 sequences of 8192 cells with 8 heads: 4 MiB of scores for each row of the pool.
         assert_eq!((rows(KvLayout::Split), rows(KvLayout::Unified)), (256, 128));
     }
 
@@ -387,7 +388,7 @@ mod tests {
         let window = Some(PlannedWindow { positions: 512, cell_bytes: 800 });
         let cells = |options: &EngineOptions| Plan::new(options, Given { window, ..given(8192) }).unwrap().window_cells();
 
-        // 512 positions and 256 rows of a graph.
+        // 512 positions, and 256 rows of a graph.
         assert_eq!(cells(&options()), Some(768));
         assert_eq!(cells(&EngineOptions { max_model_len: Some(769), ..options() }), Some(768));
         for full in [
@@ -401,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_sliding_window_leaves_room_for_a_longer_default_context() {
-        // 16 slots of 2048 cells of 1000 bytes; with the window, 8192 of 200 and 1024 of 800.
+        // 16 slots of 2048 cells of 1000 bytes; with the window, 8192 cells of 200 bytes and 1024 of 800.
         let of = |window| Plan::new(&options(), Given { window, kv_budget_bytes: 40_000_000, ..given(8192) }).unwrap().max_model_len;
 
         assert_eq!((of(None), of(Some(PlannedWindow { positions: 512, cell_bytes: 800 }))), (2048, 8192));

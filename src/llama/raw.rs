@@ -1,7 +1,7 @@
 //! Every unsafe call of this program, each in a safe function.
 //!
-//! Owns the callbacks that llama.cpp calls back into. Nothing here decides
-//! anything: callers have checked slots, and errors are values.
+//! Owns the callbacks that llama.cpp calls. Nothing here makes decisions: callers have checked slots, and errors are
+//! values.
 
 #![expect(unsafe_code, reason = "the one file that calls C where llama-cpp-2 has no safe wrapper")]
 
@@ -9,10 +9,10 @@ use super::log;
 use llama_cpp_2::context::{LlamaContext, session::LlamaStateSeqFlags};
 use std::ffi::{CStr, c_char, c_void};
 
-/// Has the C library give freed memory of more than `bytes` back to the system. `bytes` is at most 32 MiB, beyond which
-/// glibc refuses.
+/// Makes the C library return freed memory of more than `bytes` to the system. `bytes` is at most 32 MiB: glibc refuses
+/// more.
 ///
-/// By itself glibc raises these two thresholds, up to 32 and 64 MiB, with the largest block that was freed
+/// Left alone, glibc raises these two thresholds, up to 32 and 64 MiB, to the size of the largest block that was freed
 /// (mallopt(3)).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(super) fn set_heap_thresholds(bytes: i32) {
@@ -23,10 +23,10 @@ pub(super) fn set_heap_thresholds(bytes: i32) {
     }
 }
 
-/// Routes the log of llama.cpp and ggml to [`log::on_line`], and ggml's last words before it aborts too.
+/// Routes the log of llama.cpp and ggml to [`log::on_line`], and also ggml's message before it aborts.
 ///
-/// Setting the abort callback also keeps ggml from forking a debugger for a backtrace in front of every abort.
-/// A C++ exception that is not caught still does, unless `GGML_NO_BACKTRACE` is in the environment of the process.
+/// Setting the abort callback also keeps ggml from forking a debugger for a backtrace before every abort. An uncaught
+/// C++ exception still forks one, unless `GGML_NO_BACKTRACE` is in the environment of the process.
 pub(super) fn route_logs() {
     // SAFETY: both callbacks are `extern "C"` functions of the right type, ignore their user data and never unwind;
     // llama.cpp and ggml keep nothing but the pointers.
@@ -56,7 +56,7 @@ fn hand_over(level: log::Level, text: *const c_char) {
     }
     // SAFETY: not null, and llama.cpp passes NUL-terminated text that lives until the callback returns.
     let text = unsafe { CStr::from_ptr(text) };
-    // A panic must not unwind into C; a log line that a subscriber panics on is lost, which is the lesser evil.
+    // A panic must not unwind into C. A log line on which a subscriber panics is lost, which is the lesser evil.
     let _lost = std::panic::catch_unwind(|| log::on_line(level, &text.to_string_lossy()));
 }
 
@@ -75,9 +75,9 @@ pub(super) fn file_type_name(file_type: u32) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// From its next evaluation on, the context computes with so many threads, ≥ 1.
+/// Makes the context compute with `threads` threads, ≥ 1, from its next evaluation on.
 ///
-/// Returns false, and changes nothing, where llama-cpp-2 is not the version that this was written for.
+/// Returns false, and changes nothing, if llama-cpp-2 is not the version that this was written for.
 pub(super) fn set_threads(context: &mut LlamaContext<'_>, threads: u32) -> bool {
     let Some(pointer) = address_in(&format!("{context:?}")).map(std::ptr::with_exposed_provenance_mut) else { return false };
     let threads = i32::try_from(threads).unwrap_or(i32::MAX);
@@ -88,24 +88,25 @@ pub(super) fn set_threads(context: &mut LlamaContext<'_>, threads: u32) -> bool 
     }
 }
 
-/// The one pointer in llama-cpp-2's description of a context, which shows it nowhere else and wraps no call that sets
-/// threads. The version is pinned, and a test on a real model holds this to it.
+/// The one pointer in llama-cpp-2's description of a context. llama-cpp-2 shows it nowhere else and wraps no call that
+/// sets threads. The version is pinned, and a test on a real model checks the description.
 fn address_in(description: &str) -> Option<usize> {
     let digits = description.strip_prefix("LlamaContext { context: 0x")?.strip_suffix(" }")?;
     usize::from_str_radix(digits, 16).ok().filter(|address| *address != 0)
 }
 
-/// Bytes that the state of a slot takes, 0 if llama.cpp does not know.
+/// Bytes that the saved state of a slot takes; 0 if llama.cpp cannot tell.
 pub(super) fn state_size(context: &LlamaContext<'_>, slot: i32) -> usize {
     context.state_seq_get_size_ext(slot, LlamaStateSeqFlags::empty())
 }
 
-/// As [`state_size`], of the layers with a sliding window alone; of a cache without such layers the same.
+/// The same as [`state_size`], but of the layers with a sliding window alone; equal to it for a cache without such
+/// layers.
 pub(super) fn sliding_state_size(context: &LlamaContext<'_>, slot: i32) -> usize {
     context.state_seq_get_size_ext(slot, LlamaStateSeqFlags::PARTIAL_ONLY)
 }
 
-/// The sliding window of the context's model, positions; `None` if it has none, or llama-cpp-2 is not the version that
+/// The sliding window of the context's model, positions. `None` if it has none, or llama-cpp-2 is not the version that
 /// this was written for.
 pub(super) fn window(context: &LlamaContext<'_>) -> Option<u32> {
     let pointer = address_in(&format!("{context:?}")).map(std::ptr::with_exposed_provenance)?;

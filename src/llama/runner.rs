@@ -1,7 +1,7 @@
-//! Steps on a llama.cpp context: KV changes, one or two `llama_decode`, logits by row.
+//! Runs steps on a llama.cpp context: KV changes, one or two `llama_decode`, logits by row.
 //!
 //! Owns the context, one batch and its host buffers, all reused; used by the engine thread alone. It plans nothing, and
-//! refuses what would abort llama.cpp: slots, positions and tokens outside the limits, too many rows.
+//! refuses everything for which llama.cpp would abort: slots, positions and tokens outside the limits, too many rows.
 
 use super::{
     backend::device,
@@ -22,59 +22,59 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// `llama_decode`: "invalid input batch" (`llama.h`). Also ours for a step that breaks the contract.
+/// `llama_decode`: "invalid input batch" (`llama.h`). Used here too for a step that breaks the contract.
 const INVALID_BATCH: i32 = -1;
 
-/// More threads than these draw no faster: their memory is one.
+/// More threads than this draw no faster, because they share one memory.
 const MOST_IDLE_THREADS: u32 = 16;
 
-/// Executes steps on one context of the model that it borrows.
+/// Executes steps on one context of a model, which it borrows.
 pub struct LlamaRunner<'m> {
     context: LlamaContext<'m>,
     batch: LlamaBatch<'static>,
     limits: Limits,
     copying: Copying,
     threads: RunningThreads,
-    /// See [`ModelRunner::idle_threads`].
+    /// The value of [`ModelRunner::idle_threads`].
     idle_threads: u32,
-    /// Positions that each slot holds.
+    /// Number of positions that each slot holds.
     held: Vec<u32>,
     /// The saved states; the scheduler bounds their bytes.
     parked: HashMap<Parked, Arc<ParkedState>>,
     /// The size of saved states, measured.
     sizes: StateSizes,
-    /// A text that names all that they depend on.
+    /// A text that names everything on which saved states depend.
     format: String,
-    /// For each row of the last step, where its logits are; empty unless that step succeeded.
+    /// The place of the logits of each row of the last step; empty unless that step succeeded.
     logits: Vec<Logits>,
     /// Rows of logits that a second `llama_decode` of the step would have overwritten.
     kept: Vec<f32>,
 }
 
-/// CPU threads of a step.
+/// The number of CPU threads of a step, and its choice.
 struct RunningThreads {
-    /// Threads that the context uses.
+    /// Number of threads that the context uses.
     now: u32,
-    /// Set if they follow the times of steps and the use of other programs.
+    /// Set if the number adapts to the times of steps and the use of the cores by other programs.
     choice: Option<Threads>,
     neighbours: Neighbours,
 }
 
-/// Where the logits of a row are.
+/// The place of the logits of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Logits {
-    /// Nowhere: the row did not ask for them.
+    /// There are none: the row did not ask for logits.
     None,
-    /// In the context, by their place in its last batch.
+    /// In the context, at this index of its last batch.
     InContext(i32),
-    /// The so many-th row of [`LlamaRunner::kept`].
+    /// In [`LlamaRunner::kept`], as the row with this index.
     Kept(usize),
 }
 
 impl<'m> LlamaRunner<'m> {
     /// Takes over an empty context with `limits.slots` sequence ids and `limits.max_rows` rows.
     ///
-    /// It was opened by `plan`, whose threads are the upper bound for steps.
+    /// The context was opened by `plan`, whose threads are the upper bound for steps.
     pub(super) fn new(context: LlamaContext<'m>, limits: Limits, plan: &Plan, on_gpu: bool) -> Self {
         let copying = match plan.layout {
             KvLayout::Unified => Copying::Mark,
@@ -87,7 +87,7 @@ impl<'m> LlamaRunner<'m> {
             plan.layout,
             plan.slots,
             plan.max_model_len,
-            // Some models turn keys by it (`llama_model::get_rope_factors`).
+            // Some models rotate keys depending on it (`llama_model::get_rope_factors`).
             context.n_ctx(),
             device(on_gpu)
         );
@@ -111,12 +111,12 @@ impl<'m> LlamaRunner<'m> {
         }
     }
 
-    /// Cells that llama.cpp allocated, which it rounds up to blocks of 256 per stream.
+    /// Number of cells that llama.cpp allocated; it rounds up to blocks of 256 per stream.
     pub(super) fn allocated_cells(&self) -> u32 {
         self.context.n_ctx()
     }
 
-    /// Bytes that saving slot 0 takes, and how many of them are of layers with a sliding window.
+    /// Bytes of the saved state of slot 0, and bytes thereof in layers with a sliding window.
     pub(super) fn state_sizes_of_slot_0(&self) -> (usize, usize) {
         (raw::state_size(&self.context, 0), raw::sliding_state_size(&self.context, 0))
     }
@@ -126,7 +126,7 @@ impl<'m> LlamaRunner<'m> {
         raw::window(&self.context)
     }
 
-    /// Sets the size of saved states, and allows so many bytes of them to be parked.
+    /// Sets the size of saved states, and allows `bytes` of them to be parked.
     pub(super) fn allow_swap(&mut self, sizes: StateSizes, bytes: u64) {
         self.sizes = sizes;
         let (first, next) = (sizes.first as u64, sizes.next as u64);
@@ -135,12 +135,12 @@ impl<'m> LlamaRunner<'m> {
         self.limits.swap = if first > 0 { swap } else { SwapLimits::default() };
     }
 
-    /// See [`Self::allow_swap`].
+    /// The size of saved states, set by [`Self::allow_swap`].
     pub(super) fn state_sizes(&self) -> StateSizes {
         self.sizes
     }
 
-    /// `lost` are slots that should have got parked content and are empty instead.
+    /// Applies one KV change. Adds to `lost` the slots that should have got parked content and are empty instead.
     fn apply(&mut self, op: KvOp, lost: &mut Vec<Slot>) -> Result<(), StepError> {
         match op {
             KvOp::Truncate { slot, keep } => self.truncate(self.index(slot)?, keep),
@@ -192,7 +192,7 @@ impl<'m> LlamaRunner<'m> {
         Ok(())
     }
 
-    /// Parks a slot's content, or does nothing if its state cannot be read: a load of it then fails.
+    /// Parks a slot's content. Does nothing if the state cannot be read: a later load of it fails.
     fn save(&mut self, slot: usize, to: Parked) {
         let len = self.held[slot];
         if len == 0 || self.copying.is_awaited(slot) {
@@ -206,7 +206,7 @@ impl<'m> LlamaRunner<'m> {
         }
     }
 
-    /// True if a state of so many positions can be loaded.
+    /// True if a state of `len` positions can be loaded.
     fn can_load(&self, bytes: &[u8], len: u32) -> bool {
         !self.limits.can_truncate || self.sizes.continues(bytes, len)
     }
@@ -216,14 +216,14 @@ impl<'m> LlamaRunner<'m> {
         if !self.limits.windowed {
             return 0;
         }
-        // Those from here on are all there (`llama_kv_cache::apply_ubatch`); the next row attends to `window - 1`.
+        // All positions from `oldest` on are there (`llama_kv_cache::apply_ubatch`); a row attends to `window - 1`.
         match u32::try_from(self.context.kv_cache_seq_pos_min(id(slot))) {
             Ok(oldest) if oldest > 0 => oldest + self.sizes.window.saturating_sub(1),
             _ => 0,
         }
     }
 
-    /// Fills a slot with the first `len` positions of parked content. False if that failed; the slot is then empty.
+    /// Fills a slot with the first `len` positions of parked content. False if that failed: the slot is then empty.
     fn load(&mut self, from: Parked, slot: usize, len: u32) -> Result<bool, StepError> {
         self.truncate(slot, 0)?;
         let Some(content) = self.parked.get(&from) else { return Ok(false) };
@@ -241,13 +241,13 @@ impl<'m> LlamaRunner<'m> {
             return Ok(true);
         }
         tracing::warn!(slot, len, "parked content could not be loaded");
-        // Whatever llama.cpp left there, if anything.
+        // Remove anything that llama.cpp left there.
         self.held[slot] = whole;
         self.truncate(slot, 0)?;
         Ok(false)
     }
 
-    /// `from` and `to` differ and `from` holds at least `len`, which is not 0.
+    /// Copies the first `len` positions, ≥ 1, of `from`, which holds at least as many, to another slot.
     fn copy(&mut self, from: usize, to: usize, len: u32) -> Result<(), StepError> {
         let cells_per_slot = self.limits.max_model_len;
         let in_use = self.held[from];
@@ -257,7 +257,7 @@ impl<'m> LlamaRunner<'m> {
                 self.context.kv_cache_seq_cp(id(from), id(to), None, Some(len)).is_ok()
             }
             Copying::Streams(copies) => {
-                // A content that is copied as a whole need only be one that can be continued at its end.
+                // A content that is copied as a whole only has to be one that can be continued at its end.
                 let has_all = |buffer: &[u8]| {
                     let whole = self.limits.windowed && len == in_use;
                     if whole { self.sizes.continues(buffer, len) } else { self.sizes.is_whole(buffer, in_use) }
@@ -288,7 +288,7 @@ impl<'m> LlamaRunner<'m> {
         self.held[slot] = u32::try_from(last + 1).unwrap_or(0);
     }
 
-    /// The lengths of the slots after these rows.
+    /// Checks the rows, and returns the lengths of the slots after them.
     fn check(&self, rows: &[Row]) -> Result<Vec<u32>, StepError> {
         if rows.len() > self.limits.max_rows as usize {
             return refuse(&format!("{} rows exceed the {} of a step", rows.len(), self.limits.max_rows));
@@ -310,7 +310,7 @@ impl<'m> LlamaRunner<'m> {
         Ok(held)
     }
 
-    /// Evaluates the rows with these indices, which [`Self::check`] let pass.
+    /// Evaluates the rows with these indices, which [`Self::check`] has checked.
     fn decode(&mut self, rows: &[Row], part: &[usize]) -> Result<(), StepError> {
         self.batch.clear();
         for row in part.iter().map(|index| &rows[*index]) {
@@ -323,7 +323,7 @@ impl<'m> LlamaRunner<'m> {
         }
         let decoded = self.context.decode(&mut self.batch);
         if let Copying::Streams(copies) = &mut self.copying {
-            // Waiting copies are done first thing in a decode, unless it refused the batch before that.
+            // A decode first does the pending copies, unless it refused the batch before that.
             if !matches!(decoded, Err(DecodeError::NTokensZero)) {
                 copies.pending.clear();
             }
@@ -331,7 +331,7 @@ impl<'m> LlamaRunner<'m> {
         decoded.map_err(|error| step_error(&error))
     }
 
-    /// Evaluates both parts and notes where the logits are.
+    /// Evaluates both parts and records the places of the logits.
     fn decode_parts(&mut self, rows: &[Row], parts: &[Vec<usize>; 2]) -> Result<(), StepError> {
         self.kept.clear();
         let mut logits = vec![Logits::None; rows.len()];
@@ -353,7 +353,7 @@ impl<'m> LlamaRunner<'m> {
         Ok(())
     }
 
-    /// Takes as many threads as these rows should have. Another number is only tried on steps that can be compared.
+    /// Sets the number of threads for these rows. Another number is tried only on steps that can be compared.
     fn choose_threads(&mut self, rows: &[Row]) {
         let Some(choice) = &mut self.threads.choice else { return };
         if let Some(seen) = self.threads.neighbours.look() {
@@ -366,7 +366,7 @@ impl<'m> LlamaRunner<'m> {
         }
     }
 
-    /// The rows took so long.
+    /// Records that the rows took `elapsed`.
     fn learn_threads(&mut self, rows: &[Row], elapsed: Duration) {
         if let Some(choice) = self.threads.choice.as_mut().filter(|_| are_comparable(rows)) {
             choice.observe(rows.len(), elapsed);
@@ -430,7 +430,7 @@ impl ModelRunner for LlamaRunner<'_> {
                 self.held = held;
                 self.learn_threads(&step.rows, begun.elapsed());
             }
-            // Of a failed batch some graphs may have been computed and stay in memory (`llama.h`, `llama_decode`).
+            // A failed batch may leave some computed graphs in memory (`llama.h`, `llama_decode`).
             Err(_) => step.rows.iter().for_each(|row| self.measure(row.slot.0 as usize)),
         }
         decoded
@@ -441,7 +441,7 @@ impl ModelRunner for LlamaRunner<'_> {
     }
 
     fn logits(&self, row: usize) -> Option<&[f32]> {
-        // llama-cpp-2 panics on a row without logits, so only rows known to have some get that far.
+        // llama-cpp-2 panics on a row without logits, so only rows that have some get that far.
         match *self.logits.get(row)? {
             Logits::None => None,
             Logits::InContext(place) => Some(self.context.get_logits_ith(place)),
@@ -450,12 +450,12 @@ impl ModelRunner for LlamaRunner<'_> {
     }
 }
 
-/// The rows that are evaluated together when each slot has a KV stream: first chunks of prompts, then decode rows.
+/// Splits the rows into two evaluations when each slot has a KV stream: chunks of prompts, then decode rows.
 ///
-/// In one batch llama.cpp would cut the first row off each chunk, put it among the decode rows and have all of them
-/// attend over as many cells as the longest has. Evaluated apart, decode rows keep to their own cells. Of a chunk that
-/// is no longer than they are the last row joins them: it may close a gap between their slots, which would cost a graph
-/// more. Decode rows come last because their logits, one row each, then need no copy.
+/// In one batch, llama.cpp would cut the first row off each chunk, put it among the decode rows, and have all of them
+/// attend over as many cells as the longest of them has. Evaluated apart, decode rows attend to their own cells only.
+/// The last row of a chunk that is no longer than the decode rows joins them: it may close a gap between their slots,
+/// which would cost another graph. Decode rows come last because their logits, one row each, then need no copy.
 fn parts(rows: &[Row]) -> [Vec<usize>; 2] {
     let cells = |row: &Row| row.pos / CELLS_PER_BLOCK;
     let decoding = rows.chunk_by(|a, b| a.slot == b.slot).filter(|rows| rows.len() == 1);
@@ -470,12 +470,12 @@ fn parts(rows: &[Row]) -> [Vec<usize>; 2] {
     })
 }
 
-/// True if the time of such rows can be compared: of prompts and drafts every step has another shape.
+/// True if times of steps with such rows can be compared. With prompts or drafts each step has another shape.
 fn are_comparable(rows: &[Row]) -> bool {
     rows.windows(2).all(|pair| pair[0].slot != pair[1].slot)
 }
 
-/// The one place where return codes of `llama_decode` get a meaning.
+/// The only place that interprets return codes of `llama_decode`.
 fn step_error(error: &DecodeError) -> StepError {
     match error {
         DecodeError::NoKvCacheSlot => StepError::NoKvSpace,
@@ -489,7 +489,7 @@ fn refuse<T>(reason: &str) -> Result<T, StepError> {
     Err(StepError::Decode { code: INVALID_BATCH })
 }
 
-/// llama.cpp's sequence id of a slot that [`LlamaRunner::index`] let pass: below 256.
+/// llama.cpp's sequence id of a slot that [`LlamaRunner::index`] has checked: below 256.
 fn id(slot: usize) -> i32 {
     slot as i32
 }

@@ -1,7 +1,7 @@
 //! Finds special tokens that a text spells out, in time linear in the text, and knows which of them no user may write.
 //!
 //! llama.cpp does the same in `tokenizer_st_partition`, but walks its list of fragments from the start for every match:
-//! 2 MB of `<|im_end|>` cost it minutes. So special tokens are cut out here, and llama.cpp tokenizes only the text
+//! it takes minutes for 2 MB of `<|im_end|>`. So special tokens are cut out here, and llama.cpp tokenizes only the text
 //! between them, with `parse_special = false`. The result is the same: longest special tokens first, each from left to
 //! right.
 
@@ -16,12 +16,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// The white space of C's `isspace`, which llama.cpp strips beside some special tokens.
 const SPACES: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
 
-/// Control tokens of gpt-oss and Solar Open, which llama.cpp turns into user-defined ones so that it shows them
+/// Control tokens of gpt-oss and Solar Open, which llama.cpp turns into user-defined ones in order to show them
 /// (`llama_vocab::impl::load`). A user must not be able to write the tokens that separate the roles of a chat.
 const SHOWN_CONTROL: [&str; 5] = ["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>", "<|end|>"];
 
-/// CodeLlama's end of a filled-in middle. llama.cpp knows its other three tokens by their spelling and would know this
-/// one, but looks for it with an underscore; files that do not name it as `eot_token_id` would generate past it.
+/// CodeLlama's end of a filled-in middle. llama.cpp knows the model's other three tokens by their spelling; it looks
+/// for this one too, but spelled with an underscore. With files that do not name it as `eot_token_id`, generation would
+/// not end at it.
 const CODELLAMA_EOT: &str = "\u{2581}<EOT>";
 
 /// True if generation ends with this token.
@@ -30,23 +31,23 @@ pub(super) fn ends_generation(vocab: &LlamaVocab<'_>, token: LlamaToken) -> bool
     vocab.is_eog(token) || codellama()
 }
 
-/// A stretch of a text.
+/// A part of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TextPart<'t> {
-    /// To be tokenized; never empty.
+    /// Text to tokenize; never empty.
     Text(&'t str),
-    /// The same, directly after another text.
+    /// Text to tokenize, directly after another text.
     Continuation(&'t str),
-    /// A special token that was spelled out.
+    /// A special token that the text spells out.
     Special(Token),
 }
 
 /// The special tokens of a vocabulary, for lookup by their text.
 pub(super) struct SpecialTokens {
     by_text: HashMap<String, Special>,
-    /// Tokens that a user's words must not become, as they are spelled.
+    /// Spellings of the tokens that a user's words must not become.
     control: BTreeMap<Token, String>,
-    /// Lengths of special tokens, longest first, each with the first bytes of those.
+    /// Lengths of special tokens, longest first, each with the first bytes of the tokens of that length.
     lengths: Vec<(usize, FirstBytes)>,
 }
 
@@ -55,13 +56,13 @@ type FirstBytes = Box<[bool; 256]>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Special {
     token: Token,
-    /// A user's words must not become it. llama.cpp cuts out the others wherever they stand.
+    /// True if a user's words must not become the token. llama.cpp cuts out all other tokens wherever they stand.
     control: bool,
-    /// llama.cpp cuts it out wherever it stands, though `control`.
+    /// True if llama.cpp cuts the token out wherever it stands, even if `control`.
     cut_out_anyway: bool,
-    /// White space in front of it belongs to it.
+    /// True if white space before the token belongs to it.
     strip_left: bool,
-    /// White space after it belongs to it.
+    /// True if white space after the token belongs to it.
     strip_right: bool,
 }
 
@@ -69,11 +70,11 @@ struct TokenMatch {
     start: usize,
     length: usize,
     special: Special,
-    /// True if the text becomes the token; otherwise it is only kept from llama.cpp.
+    /// True if the text becomes the token; otherwise it is only hidden from llama.cpp.
     allowed: bool,
 }
 
-/// True if `special` lets the control token become one that stands at `start`.
+/// True if `special` allows a control token at `start`.
 fn is_allowed(start: usize, length: usize, special: &SpecialText) -> bool {
     match special {
         SpecialText::Recognised => true,
@@ -86,7 +87,7 @@ fn is_allowed(start: usize, length: usize, special: &SpecialText) -> bool {
 }
 
 impl SpecialTokens {
-    /// True if this is a token that a user's words must not become.
+    /// True if a user's words must not become this token.
     pub(super) fn is_control(&self, token: Token) -> bool {
         self.control.contains_key(&token)
     }
@@ -96,13 +97,13 @@ impl SpecialTokens {
         self.by_text.values().any(|special| special.strip_left || special.strip_right)
     }
 
-    /// Control tokens as they are spelled, by id.
+    /// Spellings of control tokens, by id.
     pub(super) fn control(&self) -> &BTreeMap<Token, String> {
         &self.control
     }
 
     /// Collects the tokens that llama.cpp collects: control, unknown and user-defined tokens. Tokens for filling in the
-    /// middle are control tokens whatever the file says they are.
+    /// middle are control tokens, even if the file says otherwise.
     pub(super) fn read(vocab: &LlamaVocab<'_>) -> Self {
         let fim = [vocab.fim_pre(), vocab.fim_suf(), vocab.fim_mid(), vocab.fim_rep(), vocab.fim_sep()];
         let mut control = BTreeMap::new();
@@ -144,8 +145,8 @@ impl SpecialTokens {
         Self { by_text, control, lengths }
     }
 
-    /// Cuts `text` at the special tokens in it, as far as `special` lets them be recognised, and within those that
-    /// llama.cpp would recognise against it.
+    /// Cuts `text` at the special tokens that `special` allows. Also cuts within disallowed ones that llama.cpp would
+    /// recognise all the same.
     pub(super) fn split<'t>(&self, text: &'t str, special: &SpecialText) -> Vec<TextPart<'t>> {
         let mut parts = Vec::new();
         let (mut rest_from, mut strip) = (0, false);
@@ -165,10 +166,10 @@ impl SpecialTokens {
         parts
     }
 
-    /// Matches that do not overlap, from left to right; where some would overlap, the longest wins, then the leftmost.
+    /// Matches that do not overlap, from left to right. Of overlapping candidates the longest wins, then the leftmost.
     ///
-    /// One pass for each length of a special token: all candidates at once would take gigabytes for 2 MB of newlines,
-    /// of which Gemma has tokens of every length up to 31.
+    /// There is one pass for each length of a special token: all candidates at once would take gigabytes for 2 MB of
+    /// newlines, of which Gemma has tokens of every length up to 31.
     fn matches(&self, text: &str, special: &SpecialText) -> Vec<TokenMatch> {
         let mut taken = vec![false; text.len()];
         let mut matches = Vec::new();
@@ -196,7 +197,7 @@ impl SpecialTokens {
         let starts = text.bytes().enumerate().filter(|(_, byte)| first_bytes[usize::from(*byte)]).map(|(start, _)| start);
         let candidates = starts.filter(|start| start + length <= text.len() && is_free(taken, *start, length));
         let found = candidates.filter_map(|start| {
-            // `None` inside a character.
+            // `None` if an end is inside a character.
             let special = *self.by_text.get(text.get(start..start + length)?)?;
             Some(TokenMatch { start, length, special, allowed: false })
         });
@@ -204,7 +205,7 @@ impl SpecialTokens {
     }
 }
 
-/// True if nothing as long or longer stands there: it would cover one of the ends.
+/// True if no match of at least this length overlaps: it would cover one of the two ends.
 fn is_free(taken: &[bool], start: usize, length: usize) -> bool {
     !taken[start] && !taken[start + length - 1]
 }
@@ -285,7 +286,7 @@ mod tests {
         let specials = specials(&[("<s>", false, false), ("<|end|>", false, false)]);
 
         assert_eq!(specials.split("<s>a<|end|>", &SpecialText::Plain), [Text("<s>a<|end|>")]);
-        // The user wrote `<s>`, and `<` before the template's `|end|>` would have made a token of both.
+        // The user wrote the second `<s>` and the `<`, which with the template's `|end|>` would have become a token.
         let outside = SpecialText::RecognisedOutside(vec![4, 7]);
         assert_eq!(specials.split("<s><s><|end|><s>", &outside), [Found(Token(0)), Text("<s><|end|>"), Found(Token(0))]);
         assert_eq!(specials.split("<s><s>", &SpecialText::RecognisedOutside(vec![3])), [Found(Token(0)), Found(Token(0))]);

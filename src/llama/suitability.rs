@@ -1,17 +1,18 @@
-//! Which models are refused, and why: before a call that would end the process instead of failing.
+//! Refuses models that cannot be served, with the reason, before a call that would end the process instead of failing.
 //!
 //! Three checks: the file's header, the architecture (decoders and encoders can be served), the vocabulary (llama.cpp
-//! asserts or throws on vocabularies without a BOS they ask for, or without byte tokens they fall back to).
+//! asserts or throws for vocabularies that ask for a BOS or for byte tokens and lack them).
 
 use super::text_limits::is_hopeless;
 use crate::protocol::LoadError;
 use llama_cpp_2::{model::LlamaModel, token::LlamaToken};
 use std::{collections::HashSet, fs::File, io::Read, path::Path};
 
-/// Magic, version, tensor count, metadata count.
+/// Bytes of magic, version, tensor count and metadata count.
 const HEADER_BYTES: usize = 4 + 4 + 8 + 8;
 
-/// More tensors or metadata entries than any model has; a larger count makes llama.cpp allocate first and check later.
+/// Maximum number of tensors or of metadata entries. No model has more, and with a larger count llama.cpp would
+/// allocate first and check later.
 const MAX_HEADER_COUNT: u64 = 1 << 20;
 
 /// Architectures that neither generate from left to right nor embed (llama.cpp's `LLM_ARCH_NAMES`): encoders with a
@@ -19,7 +20,7 @@ const MAX_HEADER_COUNT: u64 = 1 << 20;
 const NEITHER: [&str; 10] =
     ["t5", "t5encoder", "dream", "llada", "llada-moe", "rnd1", "gemma4-assistant", "eagle3", "dflash", "wavtokenizer-dec"];
 
-/// Looks at the first bytes of the file at `path`, which users call `name`.
+/// Checks the first bytes of the file at `path`, which users call `name`.
 ///
 /// # Errors
 /// `NotFound`, or `NotGguf` with the reason.
@@ -66,14 +67,14 @@ pub(super) fn check_model(model: &LlamaModel, embeds: bool) -> Result<(), LoadEr
     if is_hopeless(&model.meta_val_str("tokenizer.ggml.pre").unwrap_or_default()) {
         return refuse("llama.cpp needs minutes to split some texts for its vocabulary".to_owned());
     }
-    // A vocabulary that wants a token in front and has none makes llama.cpp assert.
+    // llama.cpp asserts if a vocabulary wants a BOS in front of a text and has none.
     if vocab.should_add_bos() && vocab.bos() == LlamaToken::new(-1) {
         return refuse("its vocabulary wants a beginning-of-sequence token and has none".to_owned());
     }
     if embeds && vocab.should_add_eos() && vocab.eos() == LlamaToken::new(-1) {
         return refuse("its vocabulary wants an end-of-sequence token and has none".to_owned());
     }
-    // SentencePiece and PLaMo fall back to byte tokens and throw where one is missing; the others skip the byte.
+    // SentencePiece and PLaMo fall back to byte tokens and throw if one is missing; other vocabularies skip the byte.
     if matches!(kind.as_str(), "llama" | "plamo2") {
         let texts: HashSet<&[u8]> = vocab.tokens().filter_map(|token| Some(vocab.text(token)?.to_bytes())).collect();
         if let Some(byte) = missing_byte(&texts) {
@@ -83,10 +84,10 @@ pub(super) fn check_model(model: &LlamaModel, embeds: bool) -> Result<(), LoadEr
     Ok(())
 }
 
-/// A vocabulary of word pieces puts its classification and separator tokens around every text, and its unknown token
-/// where it has no piece, whatever the file says of them.
+/// Checks a vocabulary of word pieces. llama.cpp puts its classification and separator tokens around every text, and
+/// its unknown token for text without a piece, whatever the file says about them.
 fn check_word_pieces(model: &LlamaModel) -> Result<(), LoadError> {
-    /// llama.cpp's own, for files that name none (`llama_vocab::impl::load`).
+    /// llama.cpp's default for files that name none (`llama_vocab::impl::load`).
     const DEFAULT_UNKNOWN: i32 = 100;
 
     let vocab = model.vocab();
@@ -100,7 +101,7 @@ fn check_word_pieces(model: &LlamaModel) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// `general.architecture`, empty if the file does not say.
+/// The entry `general.architecture`; empty if the file has none.
 pub(super) fn architecture(model: &LlamaModel) -> String {
     model.meta_val_str("general.architecture").unwrap_or_default()
 }
@@ -112,7 +113,7 @@ fn check_architecture(architecture: &str) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// The first byte that neither `<0xHH>` nor the byte itself stands for.
+/// The first byte that has neither a token `<0xHH>` nor one of the byte itself.
 fn missing_byte(texts: &HashSet<&[u8]>) -> Option<u8> {
     (0..=u8::MAX).find(|byte| {
         let spelled = format!("<0x{byte:02X}>");

@@ -1,58 +1,61 @@
-//! Which texts llama.cpp's pre-tokenizer survives, and in seconds: limits on runs without a break and on parts.
+//! Limits for texts that llama.cpp's pre-tokenizer survives, and in seconds: limits on runs without a break and on
+//! parts.
 //!
 //! BPE vocabularies cut a text into words by regular expressions. llama.cpp has hand-written splitters for some of them
-//! and runs the others through `std::regex`, which recurses once per character that a loop matches: a long enough word
-//! overflows the stack, and nothing can catch that. So every text is checked before.
+//! and runs the others through `std::regex`, which recurses once per character that a loop matches: a word of
+//! sufficient length overflows the stack, and nothing can catch that. So every text is checked before.
 //!
-//! Measured on x86-64 Linux with llama.cpp's `unicode_regex_split` (of llama-cpp-sys-2 0.1.161, GCC, -O2) on twelve of
+//! Measured on x86-64 Linux with llama.cpp's `unicode_regex_split` (of llama-cpp-sys-2 0.1.161, GCC, -O2), on twelve of
 //! its regular expressions and fifteen kinds of text (letters, digits, spaces, newlines, punctuation, emoji, CJK,
-//! accents, mixtures): **323 bytes of stack per character** at worst, the same for all that recurse, so 831,000
-//! characters on a stack of 256 MiB. Time is linear (200,000 characters: 0.03–0.4 s) but for two expressions, see
-//! below.
+//! accents, mixtures): **323 bytes of stack per character** at worst, the same for all expressions that recurse, so
+//! 831,000 characters on a stack of 256 MiB. Time is linear (200,000 characters: 0.03–0.4 s) except for two
+//! expressions, see below.
 //!
-//! The default model (SmolLM2, a hand-written splitter, no recursion), 2 MB of one thing through `encode`: digits 0.4
-//! s, words 0.4 s, `A` 1.5 s, spaces 2.3 s, newlines 1.4 s, `!` 1.3 s, emoji 0.4 s, CJK 0.8 s, `<` 1.2 s, special
-//! tokens 0.03 s, `a<|im_end|>` 4.3 s. All linear but for the sorting of merges within a word.
+//! The default model (SmolLM2, a hand-written splitter, no recursion) takes for 2 MB of one thing through `encode`:
+//! digits 0.4 s, words 0.4 s, `A` 1.5 s, spaces 2.3 s, newlines 1.4 s, `!` 1.3 s, emoji 0.4 s, CJK 0.8 s, `<` 1.2 s,
+//! special tokens 0.03 s, `a<|im_end|>` 4.3 s. All these are linear except the sorting of merges within a word.
 
 use crate::protocol::TextError;
 use std::collections::HashSet;
 
-/// Stack of a thread that calls `encode` of a [`super::LlamaTokenizer`], bytes. Untouched pages of it cost nothing.
+/// Stack of a thread that calls `encode` of a [`super::LlamaTokenizer`], bytes. Unused pages of it cost nothing.
 pub const TOKENIZER_STACK_BYTES: usize = 256 << 20;
 
-/// Worst case measured, see above.
+/// Worst case that was measured, see the module's header.
 const STACK_BYTES_PER_CHARACTER: usize = 323;
 
-/// Longest run for vocabularies whose expressions recurse. Two neighbouring runs may be matched in one go (punctuation
-/// and then newlines), so this is half of the stack's capacity, less a quarter for other compilers.
+/// Longest run for vocabularies whose expressions recurse, characters. Two neighbouring runs may be matched in one go
+/// (punctuation and then newlines), so this is half of the stack's capacity, less a quarter for other compilers.
 const MAX_RUN: u64 = 300_000;
 
 /// Longest run for `\s+$`, which takes quadratic time: 200,000 spaces take minutes, 2 MB in runs of 4,000 take 1.3 s.
 const MAX_QUADRATIC_RUN: u64 = 4_000;
 
 /// Longest run of characters that a SentencePiece vocabulary can only spell as bytes (newlines, nearly all emoji).
-/// llama.cpp reserves room for each of them exactly (`llm_tokenizer_spm_session::resegment`), which copies all tokens
-/// so far each time: 2 MB of newlines take many minutes. Any token in between ends that, as it doubles the room; so
-/// only long runs matter.
+/// llama.cpp reserves exactly enough room for each (`llm_tokenizer_spm_session::resegment`), which copies all tokens so
+/// far each time: 2 MB of newlines take many minutes. Any token in between doubles the room and ends that; so only long
+/// runs matter.
 const MAX_UNKNOWN_RUN: u64 = 1_000;
 
-/// Texts of at most this size take a second even if nothing in them is known.
+/// Texts of at most this size take a second even if they consist of unknown characters only.
 const SHORT_TEXT_BYTES: u64 = 64 << 10;
 
-/// Parts between special tokens for vocabularies whose expressions go through `std::regex`: llama.cpp compiles them
-/// anew for each part (0.2 ms for DeepSeek's, 0.7 ms for GPT-4o's), so 2 MB of `a<|im_end|>` would take two minutes.
-/// Twice what a chat of 2,048 messages has. With hand-written splitters that text takes 4 s and needs no limit.
+/// Maximum number of parts between special tokens, for vocabularies whose expressions go through `std::regex`.
+/// llama.cpp compiles the expressions anew for each part (0.2 ms for DeepSeek's, 0.7 ms for GPT-4o's), so 2 MB of
+/// `a<|im_end|>` would take two minutes. The limit is twice the parts of a chat of 2,048 messages. With hand-written
+/// splitters that text takes 4 s and needs no limit.
 const MAX_PARTS: u64 = 8_192;
 
-/// More text than any request may hold (frames are capped at 16 MiB); llama.cpp counts bytes in an `int32_t`.
+/// More text than any request may hold (frames are limited to 16 MiB); llama.cpp counts bytes in an `int32_t`.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// `tokenizer.ggml.model` of vocabularies that use no regular expressions, besides SentencePiece's.
 const WITHOUT_REGEX: [&str; 4] = ["t5", "rwkv", "plamo2", "bert"];
 
 /// `tokenizer.ggml.pre` of BPE vocabularies for which llama.cpp has hand-written splitters
-/// (`unicode_regex_split_custom`), at most with single-character expressions beside them: by row GPT-2's expression,
-/// the same after single digits, Llama 3's, Qwen 2's and 3.5's, Kimi's. A kind that is not listed counts as recursive.
+/// (`unicode_regex_split_custom`), beside which they use only single-character expressions. One row each for GPT-2's
+/// expression, the same after single digits, Llama 3's, Qwen 2's and 3.5's, Kimi's. A kind that is not listed counts as
+/// recursive.
 const HAND_WRITTEN: &str = "
     gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert jina-v1-en jina-v2-code
         roberta-bpe exaone4 mpt olmo jais trillion granite-docling
@@ -61,8 +64,8 @@ const HAND_WRITTEN: &str = "
     qwen2 deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open grok-2 qwen35
     kimi-k2";
 
-/// Vocabularies that no limit on runs makes safe: `(?=(\d{3})+(?!\d))` took more than 20 s on 2 MB even in runs of 500
-/// digits.
+/// True for vocabularies that no limit on runs makes safe: `(?=(\d{3})+(?!\d))` took more than 20 s for 2 MB even in
+/// runs of 500 digits.
 pub(super) fn is_hopeless(pre: &str) -> bool {
     pre == "superbpe"
 }
@@ -70,18 +73,18 @@ pub(super) fn is_hopeless(pre: &str) -> bool {
 /// The limits of a vocabulary's tokenizer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TextLimit {
-    /// Any text.
+    /// Any text is allowed.
     None,
-    /// Runs of characters other than white space, and runs of white space, of at most so many characters.
+    /// Maximum length, characters, of runs without white space and of runs of white space.
     Runs(u64),
-    /// Lines of at most so many characters: the expression matches across spaces.
+    /// Maximum length, characters, of lines: the expression matches across spaces.
     Lines(u64),
-    /// Long texts without long runs of characters other than these, which are tokens by themselves.
+    /// Characters that are tokens by themselves. Long texts must have no long runs of other characters.
     Known(HashSet<char>),
 }
 
 impl TextLimit {
-    /// By `tokenizer.ggml.model` and `tokenizer.ggml.pre` of the file. `texts` are those of the tokens.
+    /// The limit for `tokenizer.ggml.model` and `tokenizer.ggml.pre` of the file. `texts` are those of the tokens.
     pub(super) fn of_model<'a>(kind: &str, pre: &str, texts: impl Iterator<Item = &'a str>) -> Self {
         match (kind, pre) {
             ("llama", _) => Self::Known(texts.filter_map(single_character).collect()),
@@ -93,7 +96,7 @@ impl TextLimit {
         }
     }
 
-    /// One pass over the text.
+    /// Checks a text in one pass.
     ///
     /// # Errors
     /// `RunTooLong`.
@@ -110,7 +113,7 @@ impl TextLimit {
         if len > max { Err(TextError::RunTooLong { len, max }) } else { Ok(()) }
     }
 
-    /// Looks at how many texts there are between special tokens.
+    /// Checks the number of texts between special tokens.
     ///
     /// # Errors
     /// `TooManyParts`.
@@ -121,19 +124,19 @@ impl TextLimit {
     }
 }
 
-/// The character that a token consists of, if it is one; SentencePiece writes a space as U+2581.
+/// The character that a token consists of, if it is a single one; SentencePiece writes a space as U+2581.
 fn single_character(text: &str) -> Option<char> {
     let mut characters = text.chars();
     let first = characters.next()?;
     characters.next().is_none().then_some(if first == '\u{2581}' { ' ' } else { first })
 }
 
-/// Characters of the longest piece.
+/// Number of characters of the longest piece.
 fn longest<'t>(pieces: impl Iterator<Item = &'t str>) -> u64 {
     pieces.map(|piece| piece.chars().count() as u64).max().unwrap_or(0)
 }
 
-/// Characters of the longest run that is all white space or has none.
+/// Number of characters of the longest run that is all white space or has none.
 fn longest_run(text: &str) -> u64 {
     let (mut longest, mut run, mut in_space) = (0, 0, false);
     for character in text.chars() {

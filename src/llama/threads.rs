@@ -1,47 +1,47 @@
-//! How many threads a step should have: all cores while they are ours, fewer while other programs want some of them.
+//! Chooses the number of threads of a step: all cores while other programs leave them idle, fewer while those use some.
 //!
-//! All threads of a step wait for each other hundreds of times in it, so it is as slow as the one whose core another
-//! program has taken, and one thread less can be several times faster. So now and then a few steps run with one thread
-//! more or less (a probe), and if they are faster it stays so. Pure: times are arguments. Only steps with the same
-//! number of rows are compared, and only with those just before them, since a step takes longer the longer the texts
-//! are.
+//! All threads of a step wait for each other hundreds of times in it, so the step is as slow as the thread whose core
+//! another program has taken, and one thread less can be several times faster. So from time to time a few steps run
+//! with one thread more or less (a probe), and if they are faster, the new number stays. Pure: times are arguments.
+//! Only steps with the same number of rows are compared, and only with those just before them, since a step takes
+//! longer as texts get longer.
 //!
-//! Where the kernel counts the use of other programs, that saves nearly all probes: while they leave all cores to us
+//! If the kernel counts the use by other programs, nearly all probes are saved: while the others leave all cores idle
 //! there is nothing to find out, and cores that they have left are taken back at once.
 
 use super::neighbours::CoreUse;
 use std::{collections::VecDeque, time::Duration};
 
-/// Steps before a probe that it is held against.
+/// Number of steps before a probe with which its steps are compared.
 const BASE_STEPS: usize = 8;
-/// Steps of a probe; the first that takes as long as all of them may ends it.
+/// Number of steps of a probe. The first step may end the probe if it takes as long as all of them may.
 const PROBE_STEPS: u32 = 3;
-/// A probe wins if its steps take less than this share of those before. Nearer to 1, noise would decide.
+/// A probe wins if its steps take less than this share of the earlier time. Nearer to 1, noise would decide.
 const WIN: f64 = 0.9;
-/// Steps that take this many times the earlier time of such steps make a probe due; a single slow one is no neighbour.
+/// Steps that take this many times the usual time make a probe due. A single slow step does not count.
 const SUSPICIOUS: f64 = 1.3;
-/// Two steps running that take this many times the usual are a neighbour, and there is a probe at once: with GNU's
-/// OpenMP, whose threads keep a core for milliseconds while they wait for one that has none, they may take twenty times
-/// as long.
+/// Two consecutive steps that take this many times the usual time mean that another program runs, and a probe begins at
+/// once. With GNU's OpenMP, whose threads keep a core for milliseconds while they wait for a thread that has none, such
+/// steps may take twenty times as long.
 const ALARMING: f64 = 2.5;
 /// Steps until the first probe.
 const FIRST_WAIT: u32 = 16;
-/// Steps between probes, doubled each time that nothing is gained. With all cores: on an idle machine a probe costs
-/// about two steps.
+/// Steps between probes while all cores are used, doubled each time that a probe gains nothing. On an idle machine a
+/// probe costs about two steps.
 const WAIT_WITH_ALL: Wait = Wait { min: 64, max: 1024 };
-/// With fewer.
+/// Steps between probes while fewer cores are used.
 const WAIT_WITH_FEWER: Wait = Wait { min: 128, max: 256 };
-/// The time that a lost probe cost is at most this share of the time until the next one.
+/// The time that a lost probe cost is at most this share of the time until the next probe.
 const COST: f64 = 0.02;
 const LONGEST_WAIT: f64 = 8192.0;
-/// Others that use no more cores than this, or leave that much less than whole ones, are no neighbours: everybody's
-/// daemons.
+/// Part of a core whose use by other programs is ignored, because every machine has daemons.
 const NEGLIGIBLE: f64 = 0.25;
-/// Looks in a row that must show free cores before they are taken, at most: doubled each time that it was a mistake.
+/// Maximum number of consecutive readings that must show free cores before these are taken. The number is doubled each
+/// time that taking them was a mistake.
 const MOST_LOOKS: u32 = 64;
-/// A probe that takes them away again within so many steps shows one.
+/// Taking cores was a mistake if a probe gives them up again within this many steps.
 const MISTAKE_STEPS: u32 = 256;
-/// Steps of another shape after which a probe is given up.
+/// Number of steps of another shape after which a probe is given up.
 const PATIENCE: u32 = 16;
 
 #[derive(Debug, Clone, Copy)]
@@ -50,30 +50,31 @@ struct Wait {
     max: u32,
 }
 
-/// The chosen number, and the measurements it rests on.
+/// The chosen number of threads, and the measurements on which it rests.
 #[derive(Debug)]
 pub(super) struct Threads {
     max: u32,
     now: u32,
-    /// The latest steps with `now` threads, all of `rows` rows.
+    /// Seconds of the latest steps with `now` threads, all of `rows` rows.
     base: VecDeque<f64>,
     rows: usize,
-    /// Seconds that steps of so many rows took when nothing was suspicious; 0 is unknown.
+    /// By number of rows: seconds that such a step took when nothing was suspicious; 0 if unknown.
     usual: Vec<f64>,
     probe: Option<Probe>,
-    /// True if the next probe is one with more threads, where both are possible.
+    /// True if the next probe has more threads, if both directions are possible.
     up_next: bool,
-    /// True if it goes half the way to the last or first thread, and not just one: past several neighbours at once.
+    /// True if the next probe goes half the way to the maximum or to one thread instead of by one: past several busy
+    /// programs at once.
     far_next: bool,
-    /// Steps until the next probe, and until the one after it if that one gains nothing.
+    /// Steps until the next probe; `next_wait` is the wait after that probe if it gains nothing.
     wait: u32,
     next_wait: u32,
-    /// True if other programs leave as many cores as there may be threads; false where that is unknown.
+    /// True if other programs leave enough cores for the maximum of threads; false if that is unknown.
     alone: bool,
-    /// Looks in a row that showed more free cores than there are threads, and how many are needed.
+    /// Consecutive readings that showed more free cores than there are threads; `looks_needed` is the number needed.
     looks: u32,
     looks_needed: u32,
-    /// Steps since cores were last taken because others had left them.
+    /// Steps since cores that others had left were last taken.
     since_taken: u32,
 }
 
@@ -86,7 +87,8 @@ struct Probe {
 }
 
 impl Threads {
-    /// At most `most`, which is used first. `max_rows` is of the steps that will be observed.
+    /// Begins with `max` threads, which is also the maximum. `max_rows` is the maximum number of rows of the steps that
+    /// will be observed.
     pub(super) fn new(max: u32, max_rows: u32) -> Self {
         Self {
             max: max.max(1),
@@ -106,21 +108,21 @@ impl Threads {
         }
     }
 
-    /// Threads for the next step, 1 or more.
+    /// Number of threads for the next step, ≥ 1.
     pub(super) fn now(&self) -> u32 {
         self.probe.as_ref().map_or(self.now, |probe| probe.threads)
     }
 
-    /// Threads for a step that says nothing about their number.
+    /// Number of threads for a step that cannot be compared with others.
     pub(super) fn settled(&self) -> u32 {
         self.now
     }
 
-    /// The present use of the cores: takes those that others have left.
+    /// Takes in the present use of the cores: takes those that other programs have left.
     pub(super) fn see(&mut self, seen: CoreUse) {
         let free = seen.cores - seen.others;
         self.alone = free + NEGLIGIBLE >= f64::from(self.max);
-        // Not negative and far below 2³²: the cast cuts off the fraction.
+        // The value is not negative and far below 2³²: the cast cuts off the fraction.
         let threads = ((free + NEGLIGIBLE) as u32).min(self.max);
         if threads <= self.now {
             self.looks = 0;
@@ -138,7 +140,7 @@ impl Threads {
         }
     }
 
-    /// A step of one row for each of `rows` sequences took so long, with as many threads as [`Self::now`] said.
+    /// Records that a step of one row for each of `rows` sequences took `elapsed`, with [`Self::now`] threads.
     pub(super) fn observe(&mut self, rows: usize, elapsed: Duration) {
         if self.max == 1 || rows >= self.usual.len() {
             return;
@@ -151,7 +153,7 @@ impl Threads {
         }
     }
 
-    /// A step without a probe; perhaps the next one is the first of a probe.
+    /// Records a step outside a probe; may begin a probe with the next step.
     fn note(&mut self, rows: usize, seconds: f64) {
         if rows != self.rows {
             self.base.clear();
@@ -180,7 +182,7 @@ impl Threads {
         }
     }
 
-    /// True if both of the last two steps took far longer than usual.
+    /// True if each of the last two steps took far longer than usual.
     fn is_alarming(&self) -> bool {
         let limit = ALARMING * self.usual[self.rows];
         self.now == self.max && limit > 0.0 && self.base.len() >= 2 && self.base.iter().rev().take(2).all(|seconds| *seconds > limit)
@@ -194,7 +196,7 @@ impl Threads {
         self.probe = Some(Probe { threads, steps: 0, seconds: 0.0, misses: 0 });
     }
 
-    /// A step during a probe.
+    /// Records a step during a probe.
     fn judge(&mut self, mut probe: Probe, rows: usize, seconds: f64) {
         if rows == self.rows {
             probe.steps += 1;
@@ -212,13 +214,13 @@ impl Threads {
         }
     }
 
-    /// On in the same direction soon: there may be several neighbours.
+    /// Ends a won probe. The next one goes in the same direction soon, because there may be several busy programs.
     fn won(&mut self, probe: &Probe) {
         if probe.threads < self.now {
             let mistaken = self.since_taken < MISTAKE_STEPS;
             self.looks_needed = if mistaken { (2 * self.looks_needed).min(MOST_LOOKS) } else { 1 };
             self.looks = 0;
-            // It is counted once, however many threads it takes to undo it.
+            // A mistake is counted once, however many threads it takes to undo it.
             self.since_taken = MISTAKE_STEPS;
         }
         self.up_next = probe.threads > self.now;
@@ -229,8 +231,8 @@ impl Threads {
     }
 
     fn lost(&mut self, probe: &Probe) {
-        // The suspicious time is usual from now on, unless nothing was found out: longer texts, or a machine slower for
-        // all.
+        // The suspicious time counts as usual from now on, unless the probe had no steps: texts got longer, or the
+        // machine slower for any number of threads.
         if self.now == self.max && probe.steps > 0 {
             self.usual[self.rows] = self.typical();
         }
@@ -241,7 +243,7 @@ impl Threads {
         self.next_wait = scheduled.saturating_mul(2);
         let typical = self.typical().max(f64::MIN_POSITIVE);
         let lost_steps = (probe.seconds / typical - f64::from(probe.steps)).max(0.0);
-        // Not negative and bounded: the cast is exact enough.
+        // The value is not negative and bounded: the cast is exact enough.
         self.wait = scheduled.max((lost_steps / COST).min(LONGEST_WAIT) as u32);
         self.base.clear();
     }
@@ -250,7 +252,7 @@ impl Threads {
         if self.now == self.max { WAIT_WITH_ALL } else { WAIT_WITH_FEWER }
     }
 
-    /// The time of an earlier step: the mean of all but the slowest. 0 before there are two.
+    /// The typical time of an earlier step: the mean of all but the slowest. 0 before there are two.
     fn typical(&self) -> f64 {
         let slowest = self.base.iter().copied().fold(0.0, f64::max);
         (self.base.iter().sum::<f64>() - slowest) / self.base.len().saturating_sub(1).max(1) as f64

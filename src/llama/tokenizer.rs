@@ -1,7 +1,7 @@
 //! A model's vocabulary as a [`Tokenizer`]: text → tokens through llama.cpp, tokens → text from a table.
 //!
-//! Immutable, so shared by all threads. `encode` may recurse deeply inside llama.cpp: call it on a thread with a stack
-//! of [`super::TOKENIZER_STACK_BYTES`]. It logs no text.
+//! Immutable, so all threads share it. `encode` may recurse deeply inside llama.cpp: call it on a thread with a stack
+//! of [`super::TOKENIZER_STACK_BYTES`]. Texts are never logged.
 
 use super::{
     pieces::PieceTable,
@@ -15,32 +15,32 @@ use crate::{
 use llama_cpp_2::{model::LlamaModel, token::LlamaToken, token_type::LlamaTokenAttr};
 use std::{collections::HashMap, sync::Arc};
 
-/// The vocabulary of a loaded model, which it keeps alive.
+/// The vocabulary of a loaded model. Keeps the model alive.
 pub struct LlamaTokenizer {
     model: Arc<LlamaModel>,
     pieces: PieceTable,
     special: SpecialTokens,
     limit: TextLimit,
-    /// Beginning-of-sequence token, if there is one.
+    /// The beginning-of-sequence token, if there is one.
     bos: Option<Token>,
     /// True if the vocabulary asks for BOS in front of a text.
     adds_bos: bool,
-    /// The token after a text that special tokens are added to: none for a model that is to go on with it.
+    /// The token after a text to which special tokens are added; `None` for a model that is to continue the text.
     closing: Option<Token>,
-    /// The token for text that the vocabulary cannot express, where it has no bytes for it.
+    /// The token for text that the vocabulary can neither express nor spell in bytes.
     unknown: Option<Token>,
-    /// True if a text gets a space in front, as SentencePiece does.
+    /// True if a text gets a space in front, as with SentencePiece.
     adds_space: bool,
-    /// See [`Self::piece_bytes`].
+    /// The result of [`Self::piece_bytes`].
     piece_bytes: Option<(u32, Vec<u8>)>,
 }
 
-/// `tokenizer.ggml.model` of vocabularies that change nothing in a text and leave nothing of it out, but for bytes that
-/// they lack. The others fold case, join white space, or take a whole word that they do not know for one token.
+/// `tokenizer.ggml.model` of vocabularies that change and drop nothing in a text, except bytes that they lack. The
+/// others fold case, join white space, or take a whole unknown word for one token.
 const KEEPS_TEXT: [&str; 2] = ["gpt2", "llama"];
 
 impl LlamaTokenizer {
-    /// Reads all of the vocabulary that is needed later (some tens of milliseconds for 50,000 tokens).
+    /// Reads everything about the vocabulary that is needed later (some tens of milliseconds for 50,000 tokens).
     pub(super) fn new(model: Arc<LlamaModel>) -> Self {
         let vocab = model.vocab();
         let (pieces, special) = (PieceTable::read(&vocab), SpecialTokens::read(&vocab));
@@ -51,38 +51,39 @@ impl LlamaTokenizer {
         // llama.cpp's null token is −1, so the conversion fails for it.
         let bos = u32::try_from(vocab.bos().0).ok().map(Token);
         let adds_bos = vocab.should_add_bos();
-        // BERT's is a control token like others, so the file's own statement goes first.
+        // BERT's unknown token has the type of a control token, so the file's own statement goes first.
         let named = metadata("tokenizer.ggml.unknown_token_id").parse().ok().map(Token);
         let typed = || vocab.tokens().find(|token| vocab.attr(*token).contains(LlamaTokenAttr::Unknown));
         let unknown = named.or_else(|| typed().map(|token| Token(token.0.cast_unsigned())));
         let keeps_text = KEEPS_TEXT.contains(&kind.as_str()) && !special.drops_space();
         let missing = pieces.missing_bytes();
-        // SentencePiece reads text that it has no byte for, with the text around it, as the unknown token.
+        // SentencePiece reads text for which it has no byte, together with the text around it, as the unknown token.
         let drops_bytes_alone = kind == "gpt2" || missing.is_empty();
         let piece_bytes = pieces.longest().filter(|_| keeps_text && drops_bytes_alone).map(|longest| (longest, missing));
         let mut tokenizer = Self { model, pieces, special, limit, bos, adds_bos, unknown, adds_space: false, closing: None, piece_bytes };
-        // llama.cpp has no function for this, so a text is tried.
+        // llama.cpp has no function that tells this, so a text is tried.
         tokenizer.adds_space = tokenizer.encode_piece("a").first().is_some_and(|token| tokenizer.piece(*token, true).starts_with(b" "));
         tokenizer
     }
 
-    /// The same for a model that embeds: a text gets `opening` before and `closing` after it, as it was trained.
+    /// The same tokenizer for a model that embeds: a text gets `opening` before and `closing` after it, as in training.
     pub(super) fn around(self, opening: Option<Token>, closing: Option<Token>) -> Self {
         Self { bos: opening.or(self.bos), adds_bos: opening.is_some(), closing, ..self }
     }
 
-    /// Text between special tokens.
+    /// Tokenizes text between special tokens.
     ///
-    /// SentencePiece merges characters into whatever the vocabulary has, control tokens too
-    /// (`llm_tokenizer_spm_session`), and byte-pair encoding takes a whole word for any token of that text: a user's
-    /// words are then spelled in other tokens. Where all control tokens are recognised, the result is llama.cpp's as it
-    /// is. The unknown token stays where no word spells it: it stands for text that the vocabulary cannot express.
+    /// SentencePiece merges characters into any token of the vocabulary, control tokens too
+    /// (`llm_tokenizer_spm_session`), and byte-pair encoding takes a whole word for any token with that text. A control
+    /// token that a user's words became in this way is replaced by other tokens that spell it. If all control tokens
+    /// are recognised, llama.cpp's result stays as it is. The unknown token stays if no word spells it: it stands for
+    /// text that the vocabulary cannot express.
     fn encode_text(&self, text: &str, continues: bool, special: &SpecialText) -> Vec<Token> {
         let tokens = if continues { self.encode_continuation(text) } else { self.encode_piece(text) };
         if *special == SpecialText::Recognised || !self.has_control(&tokens) {
             return tokens;
         }
-        // Looked for once: a text may have as many unknown tokens as words.
+        // Searched for once: a text may have as many unknown tokens as words.
         let unspelled = self.unknown.filter(|token| self.special.control().get(token).is_some_and(|spelling| !text.contains(spelling)));
         let mut spelled: HashMap<Token, Vec<Token>> = HashMap::new();
         let mut plain = Vec::with_capacity(tokens.len() + 16);
@@ -100,7 +101,7 @@ impl LlamaTokenizer {
         tokens.iter().any(|token| self.special.is_control(*token))
     }
 
-    /// The text of a control token in other tokens: cut in two where that takes fewest, or letter by letter.
+    /// The text of a control token in other tokens: cut in two where that takes the fewest tokens, or letter by letter.
     fn spell(&self, text: &str) -> Vec<Token> {
         let halves = |(at, _)| [self.encode_continuation(&text[..at]), self.encode_continuation(&text[at..])].concat();
         let spellings = text.char_indices().skip(1).map(halves).filter(|tokens| !self.has_control(tokens));
@@ -110,9 +111,9 @@ impl LlamaTokenizer {
         })
     }
 
-    /// The tokens of text that follows other text: without the space that SentencePiece puts in front. A byte that no
-    /// vocabulary has a longer token with takes that space and is dropped with it, as Meta's `encode_infilling` does it
-    /// with `☺`.
+    /// The tokens of text that follows other text, without the space that SentencePiece puts in front. The anchor, a
+    /// byte that no vocabulary has in a longer token, takes that space and is dropped with it, as Meta's
+    /// `encode_infilling` does with `☺`.
     fn encode_continuation(&self, text: &str) -> Vec<Token> {
         const ANCHOR: &str = "\u{1}";
         if !self.adds_space {
@@ -127,19 +128,19 @@ impl LlamaTokenizer {
     }
 
     fn encode_piece(&self, text: &str) -> Vec<Token> {
-        // A token per byte at most, and SentencePiece's space in front; with less room it would be done twice.
+        // At most a token per byte, and SentencePiece's space in front; with less room llama.cpp would tokenize twice.
         let mut tokens: Vec<LlamaToken> = Vec::with_capacity(text.len() + 4);
         self.model.vocab().tokenize_into(text.as_bytes(), &mut tokens, false, false);
         tokens.into_iter().map(|token| Token(token.0.cast_unsigned())).collect()
     }
 
-    /// Control tokens as they are spelled, by id.
+    /// Spellings of control tokens, with their ids.
     pub(super) fn control_tokens(&self) -> Vec<(String, Token)> {
         self.special.control().iter().map(|(token, text)| (text.clone(), *token)).collect()
     }
 
-    /// Bytes of text that one token stands for at most, and the bytes that are left out of a text, sorted. `None` where
-    /// a text may have fewer tokens than these say.
+    /// The maximum bytes of text per token, and the bytes that are left out of a text, sorted. `None` if a text may
+    /// have fewer tokens than these numbers imply.
     pub(super) fn piece_bytes(&self) -> Option<(u32, &[u8])> {
         self.piece_bytes.as_ref().map(|(longest, dropped)| (*longest, dropped.as_slice()))
     }
@@ -170,8 +171,7 @@ impl Tokenizer for LlamaTokenizer {
                 TextPart::Continuation(text) => tokens.append(&mut self.encode_text(text, true, special)),
             }
         }
-        // BOS is put in front here and not by llama.cpp, which would double one that the text spells out, and add EOS
-        // too.
+        // BOS is added here and not by llama.cpp, which would double a BOS that the text spells out, and add EOS too.
         let bos = self.bos.filter(|_| add_special && self.adds_bos);
         let mut tokens = tokens.into_iter().peekable();
         let bos = bos.filter(|bos| tokens.peek() != Some(bos));

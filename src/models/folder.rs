@@ -6,27 +6,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The number of files that are read at most when the folder is listed.
+/// Maximum number of files that are read when the folder is listed.
 const MAX_LISTED: usize = 1000;
 
-/// The folder that models are downloaded to and looked up in. It may not exist yet.
+/// The folder to which models are downloaded and in which they are looked up. It may not exist yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelsFolder {
     path: PathBuf,
 }
 
-/// There is no home to put models into.
+/// The error if there is no home directory for models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there is no folder for models: neither HOME nor XDG_DATA_HOME is set; give one with --models-dir or LLAMERO_MODELS_DIR")]
 pub struct NoFolder;
 
 impl ModelsFolder {
-    /// This folder.
+    /// Creates the value for the folder at `path`.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// The folder to use, the first of these that there is:
+    /// The folder to use, the first of these that exists or is set:
     ///
     /// 1. `given` by flag or configuration, then `LLAMERO_MODELS_DIR`;
     /// 2. `models/` of the checkout that the working directory, then the executable, lies in;
@@ -41,22 +41,22 @@ impl ModelsFolder {
         named.or_else(of_checkout).or_else(|| data_home(environment)).map(Self::at).ok_or(NoFolder)
     }
 
-    /// The folder itself.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A file in it.
+    /// The path of a file in the folder.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The `.gguf` files in it, in order. A folder that does not exist has none.
+    /// The `.gguf` files in the folder, sorted. A folder that does not exist has none.
     ///
     /// # Errors
-    /// If it exists and cannot be read.
+    /// The folder exists but cannot be read.
     pub fn gguf_files(&self) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
@@ -76,7 +76,7 @@ pub(crate) fn checkout_of(start: &Path) -> Option<&Path> {
 }
 
 fn data_home(environment: &Environment) -> Option<PathBuf> {
-    // The specification: a relative path in XDG_DATA_HOME is to be ignored.
+    // XDG's specification says to ignore a relative path in XDG_DATA_HOME.
     let named = environment.path("XDG_DATA_HOME").filter(|path| path.is_absolute());
     let home = named.or_else(|| environment.path("HOME").map(|home| home.join(".local/share")))?;
     Some(home.join("llamero/models"))

@@ -1,6 +1,6 @@
 //! The identity of a model's files: the SHA-256 of their contents.
 //!
-//! Computed once for each file and noted in a folder of the caller's; a file that was changed since is read again.
+//! Computed once for each file and stored in a folder of the caller's; a file that was changed since is read again.
 
 use super::{
     checksum, marker,
@@ -9,11 +9,11 @@ use super::{
 };
 use std::{fs, io, path::Path};
 
-/// The SHA-256 of a model, in hexadecimal: of its file, or those of its parts joined by `+`. Reads all of them the
-/// first time.
+/// The SHA-256 of a model, in hexadecimal: that of its file, or those of its parts joined by `+`. The first call reads
+/// all files.
 ///
 /// # Errors
-/// A file cannot be read, or is another than was opened; or nothing can be written to `notes`.
+/// A file cannot be read or is not the one that was opened, or `notes` cannot be written to.
 pub fn model_checksum(model: &OpenedModel, notes: &Path) -> io::Result<String> {
     let mut sums = Vec::new();
     for file in &model.files {

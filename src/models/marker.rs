@@ -1,8 +1,8 @@
-//! The marker of a verified file: a small file beside a model with the size, time and checksum of the file that was
-//! checked.
+//! The marker of a verified file: a small file beside a model, with the size, modification time and checksum of the
+//! model's file when it was checked.
 //!
-//! Without it, gigabytes would be hashed at each start. A file that was changed, copied or replaced since has another
-//! time or size, and is checked again.
+//! Without the marker, gigabytes would be hashed at each start. A file that was changed, copied or replaced since has
+//! another time or size, and is checked again.
 
 use super::plain_file;
 use serde::{Deserialize, Serialize};
@@ -13,15 +13,15 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-/// A verified file.
+/// The record of a verified file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Marker {
-    /// The file; relative to the marker's folder for a file in it.
+    /// Path of the file; relative to the marker's folder if the file is in it.
     file: PathBuf,
     /// Size of the file, bytes.
     size: u64,
-    /// Last modification, ns since 1970.
+    /// Time of the last modification, ns since 1970.
     modified_ns: u64,
     /// The checksum, if there was one to compare with.
     sha256: Option<String>,
@@ -41,24 +41,25 @@ impl Marker {
     }
 }
 
-/// True if `marker_path` vouches for `path` as it is now, with the checksum that is wanted.
+/// True if `marker_path` is valid for `path` in its present state and has the `wanted` checksum, if there is one.
 pub(super) fn vouches(marker_path: &Path, path: &Path, wanted: Option<&str>) -> bool {
     current(marker_path, path).is_some_and(|marker| wanted.is_none() || marker.sha256.as_deref() == wanted)
 }
 
-/// The checksum of `path` as it is now, if `marker_path` has it.
+/// The checksum of `path`, if `marker_path` has it and is valid for the file's present state.
 pub(super) fn checksum(marker_path: &Path, path: &Path) -> Option<String> {
     current(marker_path, path)?.sha256
 }
 
-/// A marker of `path` as it is now. One that is missing or unreadable only means that the file is checked again.
+/// The marker of `path` if it is valid for the file's present state. If it is missing or unreadable, the file is only
+/// checked again.
 fn current(marker_path: &Path, path: &Path) -> Option<Marker> {
     let marker: Marker = toml::from_str(&fs::read_to_string(marker_path).ok()?).ok()?;
     let now = Marker::of(path, marker_path, marker.sha256.clone()).ok()?;
     (now == marker).then_some(marker)
 }
 
-/// Vouches for `path`, whose checksum was compared if one is given.
+/// Writes a marker for `path`. If `sha256` is given, the file's checksum was compared with it.
 pub(super) fn write(marker_path: &Path, path: &Path, sha256: Option<String>) -> io::Result<()> {
     let marker = Marker::of(path, marker_path, sha256)?;
     let text = toml::to_string(&marker).map_err(io::Error::other)?;

@@ -1,7 +1,7 @@
 //! Known models, downloads, and the check of a GGUF header before llama.cpp sees the file.
 //!
 //! `catalog` has the known models, `folder` the place of the files, `store` their states; `pull` downloads, `resolve`
-//! turns a user's name or path into a checked file, `identity` computes its checksum, `opened` holds its files open.
+//! turns a user's name or path into a checked file, `identity` computes its checksum, `opened` keeps its files open.
 //! All functions block: they run on threads of their own.
 
 pub mod catalog;

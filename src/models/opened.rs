@@ -1,9 +1,9 @@
-//! The files of a model, held open while the server runs: an engine that is started later loads the same files as the
-//! first one.
+//! Keeps the files of a model open while the server runs, so that an engine that is started later loads the same files
+//! as the first one.
 //!
-//! Owns the descriptors. A file that is moved away or replaced by its name lives on as long as one is open. One that is
-//! written to or cut in place does not, and [`difference`] finds that out by its size and the time of its last change;
-//! contents are not compared.
+//! Owns the descriptors. A file that is moved away or replaced under its name exists as long as a descriptor is open. A
+//! file that is written to or cut in place is lost: [`difference`] detects that by its size and the time of its last
+//! change; contents are not compared.
 
 use super::parts::parts;
 use crate::protocol::OpenedFile;
@@ -15,19 +15,19 @@ use std::{
     process,
 };
 
-/// The descriptors of a model's files, open while this value lives.
+/// The files of a model, with descriptors that are open while this value exists.
 #[derive(Debug)]
 pub struct OpenedModel {
-    /// Identity and `/proc` path of each part, in order; the paths are valid while this value lives.
+    /// Identity and `/proc` path of each part, in order; the paths are valid while this value exists.
     pub files: Vec<OpenedFile>,
     _open: Vec<File>,
 }
 
 impl OpenedModel {
-    /// Opens the file of a model, or all of its parts if they are there.
+    /// Opens the file of a model, or all of its parts if they exist.
     ///
     /// # Errors
-    /// One cannot be opened.
+    /// A file cannot be opened.
     pub fn open(model: &Path) -> io::Result<Self> {
         let mut names = parts(model);
         let is_whole = names.iter().all(|name| name.is_file());
@@ -37,8 +37,8 @@ impl OpenedModel {
         let open = names.iter().map(File::open).collect::<io::Result<Vec<File>>>()?;
         let mut files = names.into_iter().zip(&open).map(|(name, file)| describe(name, file)).collect::<io::Result<Vec<_>>>()?;
         if !is_whole {
-            // Either it is only named like a part, or a part is missing: llama.cpp finds the others by the name of this
-            // one, and its error names the one that is missing.
+            // Either the file is only named like a part, or a part is missing. llama.cpp finds the other parts by the
+            // name of this one, and its error names the missing part.
             files.iter_mut().for_each(|file| file.held = None);
         }
         Ok(Self { files, _open: open })
@@ -57,13 +57,12 @@ fn modified(seen: &Metadata) -> (i64, i64) {
     (seen.mtime(), seen.mtime_nsec())
 }
 
-/// The difference between the file that is at `path` now and the one that was opened, in words; `None` if there is
-/// none.
+/// The difference, in words, between the file that is at `path` now and the opened one; `None` if there is none.
 ///
 /// `st_ctim` is not compared: it changes when another file takes the name.
 ///
 /// # Errors
-/// Nothing is there.
+/// There is no file at `path`.
 pub fn difference(opened: &OpenedFile, path: &Path) -> io::Result<Option<String>> {
     let seen = path.metadata()?;
     Ok(if (seen.dev(), seen.ino()) != (opened.device, opened.inode) {
@@ -87,7 +86,7 @@ mod tests {
 
     fn write(path: &Path, text: &str) {
         fs::write(path, text).unwrap();
-        // Set explicitly: two writes in one tick of the file system's clock would get equal times.
+        // The time is set explicitly: two writes within one tick of the file system's clock would get equal times.
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(text.bytes().map(u64::from).sum());
         File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
     }

@@ -1,9 +1,9 @@
-//! The files that a model was split into, by their names.
+//! Finds the files into which a model was split, by their names.
 
 use std::path::{Path, PathBuf};
 
-/// The files of a model of which one is given: all of `name-00001-of-00003.gguf` (`llama_split_path`), or just that
-/// one.
+/// The files of the model to which the given file belongs: all of `name-00001-of-00003.gguf` (`llama_split_path`), or
+/// just the given one.
 pub(super) fn parts(model: &Path) -> Vec<PathBuf> {
     let split = || {
         let (start, of) = model.file_stem()?.to_str()?.rsplit_once("-of-")?;

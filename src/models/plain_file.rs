@@ -1,4 +1,4 @@
-//! Files that are made in a folder that others may write to as well: never through a link that another user put there.
+//! Creates files in a folder that others may write to as well, but never through a link that another user put there.
 
 use rustix::fs::{Mode, OFlags, open};
 use std::{
@@ -7,8 +7,8 @@ use std::{
     path::Path,
 };
 
-/// Makes a new file. An old file of that name, such as one of a process that was killed, is removed before; of a link
-/// only the link.
+/// Creates a new file. An old file of that name, such as one of a killed process, is removed first; of a link, only the
+/// link itself.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     match File::create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -19,7 +19,7 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens a file to lock it, and makes it if it is not there. A link is an error.
+/// Opens a file to lock it, and creates it if it does not exist. A link is an error.
 pub(super) fn open_to_lock(path: &Path) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(open(path, flags, Mode::from_raw_mode(0o644))?))

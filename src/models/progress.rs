@@ -1,4 +1,4 @@
-//! The progress of a download or a check: a bar on a terminal, else a log line for each quarter.
+//! Shows the progress of a download or a check: a bar on a terminal, else a log line for each quarter.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::stdio::stderr;
@@ -10,17 +10,17 @@ use std::{
     },
 };
 
-/// Bytes done of bytes to do. Clones show the same.
+/// The progress in bytes. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Progress {
     bar: ProgressBar,
     what: Arc<str>,
-    /// Quarters reported so far where there is no bar.
+    /// Number of quarters reported so far, if there is no bar.
     quarters: Arc<AtomicU64>,
 }
 
 impl Progress {
-    /// Of `what`, such as "Checking tiny.gguf", with `total` bytes.
+    /// Starts to show the progress of `what`, such as "Checking tiny.gguf", which has `total` bytes.
     pub(super) fn new(what: &str, total: u64) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(8));
         let style = ProgressStyle::with_template("{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
@@ -29,12 +29,12 @@ impl Progress {
         Self { bar, what: what.into(), quarters: Arc::default() }
     }
 
-    /// The number of bytes to do, once it is known.
+    /// Sets the total number of bytes, once it is known.
     pub(super) fn set_total(&self, bytes: u64) {
         self.bar.set_length(bytes);
     }
 
-    /// So many bytes more.
+    /// Adds to the bytes that are done.
     pub(super) fn add(&self, bytes: u64) {
         self.bar.inc(bytes);
         let total = self.bar.length().unwrap_or(0).max(1);
@@ -44,13 +44,13 @@ impl Progress {
         }
     }
 
-    /// The end: removes the bar.
+    /// Ends the display: removes the bar.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-// hf-hub calls these while it downloads.
+// hf-hub calls these functions while it downloads.
 impl hf_hub::api::tokio::Progress for Progress {
     async fn init(&mut self, size: usize, _filename: &str) {
         self.set_total(u64::try_from(size).unwrap_or(u64::MAX));

@@ -1,4 +1,4 @@
-//! From a user's name or path of a model to a file that was checked, and fetched first if it is not here.
+//! Turns a user's name or path of a model into a checked file, which is fetched first if it is missing.
 
 use super::{
     Catalog,
@@ -10,47 +10,47 @@ use super::{
 use crate::config::Environment;
 use std::path::{Path, PathBuf};
 
-/// A model that may be given to the engine.
+/// A checked model for the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// The facts in its header.
+    /// The facts in the file's header.
     pub summary: GgufSummary,
 }
 
 /// The reason why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// It looks like a path, and nothing is there.
+    /// The model looks like a path, and there is no file.
     #[error("there is no file {path}")]
     NoFile {
-        /// The path.
+        /// The path, as the user gave it.
         path: String,
     },
-    /// It looks like a name, and there is no folder to look for it in.
+    /// The model looks like a name, and there is no folder to search for it.
     #[error(transparent)]
     NoFolder(#[from] NoFolder),
-    /// It looks like a name, and no known model and no file has it.
+    /// The model looks like a name, and no known model and no file has it.
     #[error("there is no model {name:?}{meant}; `llamero models` lists those known, and any GGUF file can be given by its path")]
     Unknown {
-        /// The name.
+        /// The name, as the user gave it.
         name: String,
-        /// A suggestion to insert, or nothing.
+        /// A suggestion to insert into the message, or nothing.
         meant: String,
     },
-    /// A known model's file is damaged or another one.
+    /// A known model's file is damaged or another file.
     #[error("`llamero pull {name}` fetches it anew; to serve the file as it is, give its path with --model")]
     Broken {
-        /// The model.
+        /// The model's name.
         name: String,
         /// The fault of the file.
         source: VerifyError,
     },
-    /// It could not be fetched.
+    /// The model could not be fetched.
     #[error("{name} could not be fetched")]
     Pull {
-        /// The model.
+        /// The model's name.
         name: String,
         /// The cause.
         source: PullError,
@@ -58,26 +58,26 @@ pub enum ResolveError {
     /// The file is not usable.
     #[error("{path} is not a usable model")]
     Header {
-        /// The file.
+        /// Path of the file.
         path: String,
         /// The cause.
         source: GgufError,
     },
 }
 
-/// The places in which models are looked for. A folder is needed only for a name that is no path.
+/// The places in which models are searched. A folder is needed only for a name that is no path.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelSearch<'a> {
     /// The models folder, if the user named one.
     pub models_dir: Option<&'a Path>,
-    /// Names the folder if the user did not, and the settings for downloads.
+    /// The environment: it names the folder if the user did not, and has the settings for downloads.
     pub environment: &'a Environment,
-    /// The models that have names.
+    /// The known models.
     pub catalog: &'a Catalog,
 }
 
 impl ModelSearch<'_> {
-    /// As [`Store::resolve`], in the store of this user.
+    /// The same as [`Store::resolve`], in the store of this user.
     ///
     /// # Errors
     /// See [`ResolveError`].
@@ -102,7 +102,7 @@ fn checked(path: PathBuf) -> Result<Resolved, ResolveError> {
 }
 
 impl Store {
-    /// Finds a model and checks its header. The first of these that fits:
+    /// Finds a model and checks its header. Uses the first of these that fits:
     ///
     /// 1. the path of a file;
     /// 2. a name in the catalog: verified if it was not yet, fetched if it is not here;
@@ -151,7 +151,7 @@ impl Store {
 mod tests {
     use super::*;
 
-    /// The error of a search without any home.
+    /// The error of a search without a home directory.
     fn search(models_dir: Option<&Path>, wanted: &str) -> ResolveError {
         let search = ModelSearch { models_dir, environment: &Environment::default(), catalog: Catalog::embedded() };
         search.resolve(wanted).unwrap_err()

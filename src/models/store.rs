@@ -1,6 +1,6 @@
-//! The models on this machine: which file belongs to a known model, and whether it was verified.
+//! The models on this machine: the file of each known model, and whether it was verified.
 //!
-//! Owns the rule that a file is used only after its header and, where one is known, its checksum were right.
+//! Owns the rule that a file is used only after its header and, if one is known, its checksum were found right.
 
 use super::{
     catalog::{CatalogModel, Source, is_sha256},
@@ -17,10 +17,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where models are and where they come from.
+/// The folder of models, and the sources from which they are fetched.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// The models folder.
+    /// The folder of downloaded models.
     pub folder: ModelsFolder,
     pub(super) hub: Hub,
     pub(super) pips: Vec<Pip>,
@@ -29,39 +29,39 @@ pub struct Store {
 /// The state of a known model on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredModel {
-    /// Not on this machine.
+    /// The model is not on this machine.
     Missing,
-    /// A file is there that was not verified, or that was changed since.
+    /// There is a file that was not verified, or that was changed since.
     Unverified(PathBuf),
-    /// A verified file.
+    /// There is a verified file.
     Verified(PathBuf),
 }
 
 /// The reason why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// It could not be read.
+    /// The file could not be read.
     #[error("{path}")]
     File {
-        /// Which file.
+        /// Path of the file.
         path: String,
         /// The cause.
         source: io::Error,
     },
-    /// Another checksum than it should have.
+    /// The file's checksum is not the expected one.
     #[error("{path} is damaged or another file: its SHA-256 is {actual}, not {expected}")]
     Checksum {
-        /// Which file.
+        /// Path of the file.
         path: String,
         /// The checksum in the catalog or the hub.
         expected: String,
         /// The checksum of the file.
         actual: String,
     },
-    /// Not a usable GGUF file.
+    /// The file is no usable GGUF file.
     #[error("{path} is not a usable model")]
     Header {
-        /// Which file.
+        /// Path of the file.
         path: String,
         /// The cause.
         source: GgufError,
@@ -76,13 +76,13 @@ impl VerifyError {
 }
 
 impl Store {
-    /// The store of this user: `HF_*`, `HOME` and the like of `environment` apply.
+    /// The store of this user: `HF_*`, `HOME` and similar variables of `environment` apply.
     #[must_use]
     pub fn new(folder: ModelsFolder, environment: &Environment) -> Self {
         Self { folder, hub: Hub::of(environment), pips: Pip::candidates() }
     }
 
-    /// The state of a known model. Reads no more than file sizes and times.
+    /// The state of a known model. Reads only sizes and times of files.
     #[must_use]
     pub fn stored(&self, model: &CatalogModel) -> StoredModel {
         let own = self.folder.file(&model.file_name());
@@ -102,7 +102,7 @@ impl Store {
         }
     }
 
-    /// Checks header and checksum of a model's file, and records that they are right if it can.
+    /// Checks header and checksum of a model's file, and records the success if possible.
     pub(super) fn verify(&self, model: &CatalogModel, path: &Path) -> Result<(), VerifyError> {
         let shown = || path.display().to_string();
         gguf::check_file(path).map_err(|source| VerifyError::Header { path: shown(), source })?;
@@ -120,8 +120,8 @@ impl Store {
         Ok(())
     }
 
-    /// Records that a model's file was verified. Where that cannot be written, such as on a disk for reading only, the
-    /// file is checked again the next time.
+    /// Records that a model's file was verified. If that cannot be written, for example on a read-only disk, the file
+    /// is checked again the next time.
     pub(super) fn record(&self, model: &CatalogModel, path: &Path, sha256: Option<String>) {
         let marker = self.marker(model);
         if let Err(error) = fs::create_dir_all(self.folder.path()).and_then(|()| marker::write(&marker, path, sha256)) {
@@ -133,7 +133,8 @@ impl Store {
         self.folder.file(&format!("{}.ok", model.file_name()))
     }
 
-    /// The expected SHA-256: that of the catalog, else that of the hub, which names large files in its cache by it.
+    /// The expected SHA-256: that of the catalog, else that of the hub, which names large files in its cache by their
+    /// checksums.
     fn expected_sum(&self, model: &CatalogModel, path: &Path) -> Option<String> {
         let by_hub = || {
             let blob = fs::canonicalize(path).ok()?;

@@ -1,25 +1,25 @@
-//! The record of a request for embeddings or scores, written when it ends, however it ends: exactly one each.
+//! Writes the record of a request for embeddings or scores, exactly once, at the request's end.
 //!
-//! The records are made by the API; this module only writes them down. They hold neither text nor keys.
+//! The API makes the records; this module only writes them. They contain neither text nor keys.
 
 use super::{Outcome, metrics::name};
 use metrics::{counter, histogram};
 use std::time::Duration;
 
-/// One request, from its acceptance by the parser to its end.
+/// The record of one request, from its acceptance by the parser to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddingRecord {
     /// The route: `embeddings`, `rerank` or `score`.
     pub endpoint: &'static str,
     /// The model as the client named it (one of the served names).
     pub model: String,
-    /// Vectors or scores that were to be computed.
+    /// Number of vectors or scores that were to be computed.
     pub inputs: usize,
-    /// Tokens of all inputs.
+    /// Number of tokens of all inputs.
     pub prompt_tokens: usize,
-    /// From receipt to the end.
+    /// Time from receipt to the end.
     pub total: Duration,
-    /// How it ended.
+    /// The way in which the request ended.
     pub outcome: Outcome,
 }
 

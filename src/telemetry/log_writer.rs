@@ -1,10 +1,10 @@
 //! Writes log lines to standard error without delaying the threads that log: a bounded queue, and one thread that
 //! writes.
 //!
-//! A line that finds no room, or that cannot be written (a closed pipe, a full disk), is lost and counted, and nothing
-//! else happens. Owns the queue, the thread and the count of lost lines. The thread is never joined, because a reader
-//! that stalls may hold it for ever; it ends with the process. Not the crate `tracing-appender`: that one does not
-//! count failed writes, leaves torn lines, and prints its own errors with a macro that panics when standard error has
+//! A line for which there is no room, or that cannot be written (a closed pipe, a full disk), is lost and counted,
+//! without other effects. Owns the queue, the thread and the count of lost lines. The thread is never joined, because a
+//! stalled reader may block it for ever; it ends with the process. The crate `tracing-appender` is not used: it does
+//! not count failed writes, leaves torn lines, and prints its own errors with a macro that panics if standard error has
 //! failed.
 
 use rustix::{
@@ -23,9 +23,9 @@ use std::{
     time::Duration,
 };
 
-/// Lines that may wait to be written.
+/// Maximum number of lines that wait to be written.
 const MAX_LINES: usize = 4096;
-/// Bytes of all lines that wait.
+/// Maximum bytes of all lines that wait.
 const MAX_BYTES: usize = 1 << 20;
 
 static STANDARD_ERROR: OnceLock<LogWriter> = OnceLock::new();
@@ -38,12 +38,12 @@ pub fn standard_error() -> io::Result<&'static LogWriter> {
     if let Some(writer) = STANDARD_ERROR.get() {
         return Ok(writer);
     }
-    // Two first calls at once would start two threads, one of which gets no line: harmless.
+    // Two first calls at the same time would start two threads, one of which gets no line; that is harmless.
     let writer = LogWriter::start(StandardError)?;
     Ok(STANDARD_ERROR.get_or_init(|| writer))
 }
 
-/// Log lines of this process that were lost so far.
+/// Number of log lines of this process that were lost so far.
 #[must_use]
 pub fn lines_lost() -> u64 {
     STANDARD_ERROR.get().map_or(0, LogWriter::lost)
@@ -58,9 +58,9 @@ pub struct LogWriter {
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<LineQueue>,
-    /// A line was added.
+    /// Signals that a line was added.
     added: Condvar,
-    /// The queue is empty and nothing is being written.
+    /// Signals that the queue is empty and nothing is being written.
     idle: Condvar,
     lost: AtomicU64,
 }
@@ -68,9 +68,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct LineQueue {
     lines: VecDeque<Vec<u8>>,
-    /// Bytes of `lines`.
+    /// Number of bytes in `lines`.
     bytes: usize,
-    /// True if the thread is writing a line that it took.
+    /// True if the thread is writing a line taken from the queue.
     writing: bool,
 }
 
@@ -86,7 +86,7 @@ impl LogWriter {
         Ok(Self { shared })
     }
 
-    /// Queues one or more whole lines. Lost if they find no room.
+    /// Queues one or more whole lines. They are lost if there is no room.
     pub fn push(&self, lines: Vec<u8>) {
         let mut queue = self.shared.lock();
         if queue.lines.len() >= MAX_LINES || queue.bytes.saturating_add(lines.len()) > MAX_BYTES {
@@ -100,7 +100,7 @@ impl LogWriter {
         self.shared.added.notify_one();
     }
 
-    /// Waits until everything that was queued is written, but not longer than `patience`. Returns whether it is.
+    /// Waits until all queued lines are written, but not longer than `patience`. True if they are written.
     pub fn flush(&self, patience: Duration) -> bool {
         let is_busy = |queue: &mut LineQueue| queue.writing || !queue.lines.is_empty();
         let queue = self.shared.lock();
@@ -109,7 +109,7 @@ impl LogWriter {
         !timeout.timed_out()
     }
 
-    /// Lines lost so far.
+    /// Number of lines lost so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
@@ -134,13 +134,13 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the lines of a text; one without a line break counts as one.
+    /// Counts the lines of a text; a text without a line break counts as one.
     fn count_lost(&self, lines: &[u8]) {
         let count = lines.iter().filter(|byte| **byte == b'\n').count().max(1);
         self.lost.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The body of the thread.
+    /// The main function of the thread.
     fn write_all(&self, mut output: impl Write) {
         let mut torn = false;
         let mut reported = 0;
@@ -149,7 +149,7 @@ impl Shared {
             match write_line(&mut output, &line, &mut torn) {
                 Ok(()) => {
                     let lost = self.lost.load(Ordering::Relaxed);
-                    // Once the reader has caught up: a notice amid a backlog would only add to it.
+                    // Only once the reader has caught up: a notice within a backlog would lengthen it.
                     if lost > reported && is_last {
                         tracing::warn!("{} log lines were lost: they could not be written", lost - reported);
                         reported = lost;
@@ -160,7 +160,7 @@ impl Shared {
         }
     }
 
-    /// Waits for a line. Returns it, and whether it is the last one in the queue.
+    /// Waits for a line. Returns it, and true if it is the last one in the queue.
     fn next(&self) -> (Vec<u8>, bool) {
         let mut queue = self.lock();
         queue.writing = false;
@@ -176,7 +176,7 @@ impl Shared {
     }
 }
 
-/// Writes a line whole. If an earlier one was `torn`, begins a new line first.
+/// Writes a whole line. If an earlier line was `torn`, begins a new line first.
 fn write_line(output: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Result<()> {
     if *torn {
         output.write_all(b"\n")?;
@@ -198,14 +198,14 @@ fn write_line(output: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Resu
 }
 
 /// Descriptor 2, without the lock of `std::io::stderr`: a thread that held that lock while a reader stalls would delay
-/// others.
+/// other threads.
 struct StandardError;
 
 impl Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::io::write(stdio::stderr(), bytes) {
-                // Another process made the pipe non-blocking: wait for room all the same.
+                // Another process made the pipe non-blocking: wait for room as if it were blocking.
                 Err(Errno::AGAIN) => wait_until_writable()?,
                 outcome => return outcome.map_err(io::Error::from),
             }

@@ -1,7 +1,8 @@
-//! The table of metrics, the recorder, and the one place that renders them.
+//! The table of metrics, the recorder, and the only place that renders them.
 //!
-//! vLLM's names, meanings and buckets where one exists, so that its dashboards and the schedulers that read it work
-//! unchanged; `llamero:` for the rest. Labels come from closed sets, so that no client can grow the page.
+//! Metrics have vLLM's names, meanings and buckets where vLLM has such a metric, so that its dashboards and the
+//! schedulers that read it work unchanged; all others begin with `llamero:`. Labels come from closed sets, so that no
+//! client can enlarge the page.
 
 use super::log_writer;
 use crate::protocol::EngineStats;
@@ -9,7 +10,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Names used elsewhere in `telemetry`; each is a row of the table below.
+/// Names used elsewhere in `telemetry`; each is in a row of the tables below.
 pub(super) mod name {
     pub(in crate::telemetry) const TTFT: &str = "vllm:time_to_first_token_seconds";
     pub(in crate::telemetry) const ITL: &str = "vllm:inter_token_latency_seconds";
@@ -33,11 +34,11 @@ const TTFT_BUCKETS: &[f64] =
 const ITL_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0];
 const REQUEST_BUCKETS: &[f64] =
     &[0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0];
-/// 1-2-5 steps, tokens.
+/// Buckets in 1-2-5 steps, tokens.
 const TOKEN_BUCKETS: &[f64] =
     &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0, 50000.0, 100_000.0, 200_000.0];
 
-/// Name, buckets, help.
+/// Name, buckets and help text of each histogram.
 const HISTOGRAMS: &[(&str, &[f64], &str)] = &[
     (name::TTFT, TTFT_BUCKETS, "From receipt of the request to its first token."),
     (name::ITL, ITL_BUCKETS, "Gap between neighbouring tokens of a choice, one value per gap."),
@@ -48,7 +49,7 @@ const HISTOGRAMS: &[(&str, &[f64], &str)] = &[
     (name::GENERATION_TOKENS, TOKEN_BUCKETS, "Completion tokens of a request, over all its choices."),
 ];
 
-/// Name, help.
+/// Name and help text of each counter.
 const COUNTERS: &[(&str, &str)] = &[
     (name::PROMPT_TOTAL, "Prompt tokens of finished requests."),
     (name::GENERATION_TOTAL, "Completion tokens of finished requests."),
@@ -72,7 +73,7 @@ const COUNTERS: &[(&str, &str)] = &[
     (name::LOG_LINES_LOST, "Log lines that could not be written: standard error was closed or full, or its reader stalled."),
 ];
 
-/// Name, help.
+/// Name and help text of each gauge.
 const GAUGES: &[(&str, &str)] = &[
     ("vllm:num_requests_running", "Sequences that hold a slot."),
     ("vllm:num_requests_waiting", "Sequences that wait for one."),
@@ -89,18 +90,19 @@ static INSTALLING: Mutex<()> = Mutex::new(());
 pub struct EngineReading {
     /// True if the engine serves.
     pub up: bool,
-    /// The engine's latest report, its totals since the gateway started.
+    /// The engine's latest report, with totals since the gateway started.
     pub stats: EngineStats,
-    /// Deaths so far by cause, a closed set of labels.
+    /// Deaths so far by cause; the causes are a closed set of labels.
     pub deaths: Vec<(String, u64)>,
 }
 
 /// Installs the recorder of this process. The second and later calls change nothing.
 ///
 /// # Errors
-/// If another recorder is installed already.
+/// Another recorder is installed already.
 pub fn install(model_name: &str) -> Result<(), BuildError> {
-    // One at a time: the recorder is set before the handle is kept. Poison means that another call panicked; look anew.
+    // One call at a time: the recorder is set before the handle is kept. Poison means that another call panicked;
+    // then `HANDLE` shows whether it had finished.
     let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if HANDLE.get().is_some() {
         return Ok(());
@@ -109,7 +111,7 @@ pub fn install(model_name: &str) -> Result<(), BuildError> {
     for (name, buckets, _) in HISTOGRAMS {
         builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)?;
     }
-    // Cannot be set already: the lock is held and it was empty.
+    // It cannot be set already: the lock is held and it was empty.
     drop(HANDLE.set(builder.install_recorder()?));
     describe();
     Ok(())
@@ -126,7 +128,7 @@ fn describe() {
         describe_gauge!(*name, *help);
     }
     metrics_process::Collector::default().describe();
-    // Present from the first scrape on, so that a rate over them has a start.
+    // These labels exist from the first scrape on, so that a rate over them has a start.
     for reason in ["stop", "length", "abort", "error"] {
         counter!(name::SUCCESS, "finished_reason" => reason).absolute(0);
     }
@@ -135,20 +137,20 @@ fn describe() {
     }
 }
 
-/// Folds samples into their buckets; without it histograms grow for ever (the exporter's documentation). Call every few
-/// seconds.
+/// Folds samples into their buckets; otherwise histograms grow for ever (the exporter's documentation). To be called
+/// every few seconds.
 pub fn run_upkeep() {
     if let Some(handle) = HANDLE.get() {
         handle.run_upkeep();
     }
 }
 
-/// Counts a request that was answered with this error status; our own statuses are a closed set.
+/// Counts a request that was answered with this error status; the server's statuses are a closed set.
 pub fn count_refusal(status: u16) {
     counter!(name::REFUSED, "status" => status.to_string()).increment(1);
 }
 
-/// The page of `/metrics`; empty before [`install`].
+/// The text of `/metrics`; empty before [`install`].
 #[must_use]
 pub fn render(engine: &EngineReading) -> String {
     let Some(handle) = HANDLE.get() else { return String::new() };

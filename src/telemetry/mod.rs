@@ -1,8 +1,8 @@
 //! Metrics, the request log and process readings.
 //!
-//! Names, units and buckets stand in one table (`metrics`); `generation` records each generation exactly once;
-//! `log_writer` writes log lines and never delays the threads that log.
-//! Never sees a prompt, a completion or a key.
+//! Names, units and buckets are in one table (`metrics`); `generation` and `embedding` record each generation or
+//! request exactly once; `log_writer` writes log lines and never delays the threads that log. Never sees a prompt, a
+//! completion or a key.
 
 pub mod embedding;
 pub mod generation;

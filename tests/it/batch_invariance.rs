@@ -1,4 +1,4 @@
-//! The tokens of a request do not depend on its company, its chunks, the cache, preemption or failed steps.
+//! The tokens of a request do not depend on other requests, its chunks, the cache, preemption or failed steps.
 //!
 //! The oracle is computed from the prompt alone, without a scheduler.
 
@@ -11,9 +11,9 @@ use proptest::prelude::*;
 /// One request of a scenario.
 #[derive(Debug, Clone)]
 struct Arrival {
-    /// Step before which it is submitted.
+    /// Step before which the request is submitted.
     at: u64,
-    /// Prompts of one group share a beginning.
+    /// Prompts of one group have a common beginning.
     group: u32,
     common: u32,
     tail: u32,
@@ -29,22 +29,22 @@ impl Arrival {
     }
 }
 
-/// A machine, its load and its accidents.
+/// A machine, its load and its faults.
 #[derive(Debug, Clone)]
 struct Scenario {
     limits: Limits,
     cost: Cost,
     ratio: f32,
     arrivals: Vec<Arrival>,
-    /// Steps that fail, and whether for lack of room.
+    /// Steps that fail; true if they fail for lack of cells.
     faults: Vec<(u64, bool)>,
-    /// Cells that the runner lacks of those it promised, where that leaves enough for one sequence.
+    /// Number of promised cells that the runner lacks, if the others are enough for one sequence.
     missing_cells: u32,
-    /// Tokens behind every third one that are known before they are computed.
+    /// Number of tokens after every third one that are known before they are computed.
     forced: u32,
-    /// Tokens guessed ahead of every sequence at most.
+    /// Maximum number of tokens guessed ahead of each sequence.
     draft: u32,
-    /// Every so-manieth content cannot be saved to host memory; 0 for none.
+    /// Interval of contents that cannot be saved to host memory: every n-th one; 0 for none.
     lost_saves: u64,
 }
 
@@ -98,7 +98,7 @@ impl Scenario {
         })
     }
 
-    /// Runs everything and returns the driver, idle.
+    /// Runs the scenario to its end and returns the driver, idle.
     fn run(&self, runner: FakeRunner) -> Driver {
         let mut driver = Driver { forced: self.forced, draft: self.draft, ..Driver::new(runner, self.ratio) };
         let work: u32 = self.arrivals.iter().map(|a| a.common + a.tail + a.max_tokens).sum();
@@ -107,7 +107,7 @@ impl Scenario {
         pending.sort_by_key(|(_, arrival)| arrival.at);
         let mut steps = 0;
         loop {
-            // Somebody who waits for nobody arrives now, so that an idle engine does not end the test.
+            // If the engine is idle, the next request arrives now, so that the test goes on.
             let idle = driver.scheduler.stats().gauges.running + driver.scheduler.stats().gauges.waiting == 0;
             let due = pending.partition_point(|(_, arrival)| arrival.at <= driver.runner.steps());
             for (id, arrival) in pending.drain(..due.max(usize::from(idle && !pending.is_empty()))) {
@@ -148,7 +148,7 @@ proptest! {
                 other => prop_assert!(false, "request {} is {:?}", id, other),
             }
         }
-        // Only a fault that strikes a sequence when it runs alone can end it.
+        // Only a fault that hits a sequence while it runs alone can end it.
         prop_assert!(failed <= scenario.faults.len(), "{} failed", failed);
     }
 

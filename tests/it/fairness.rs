@@ -1,4 +1,4 @@
-//! Nobody starves, running streams keep their pace, and a cancelled sequence is gone within one step.
+//! No sequence starves, running streams keep their pace, and a cancelled sequence is gone within one step.
 
 use crate::support::driver::{Driver, Outcome, limits, prompt};
 use crate::support::fake_runner::{Cost, FakeRunner, continuation, shape};
@@ -45,7 +45,7 @@ proptest! {
     fn prompt_rows_stay_within_the_budget_that_the_measured_times_allow(
         streams in 1u32..8, step in 1000u32..20_000, decode_row in 0u32..3000, prompt_row in 100u32..4000, graph in 0.5f32..1.5, ratio in 1.5f32..5.0,
     ) {
-        // Chunks are graphs of their own beside decode rows, about as dear as a step without any row.
+        // Beside decode rows, chunks are graphs of their own, about as expensive as a step without any row.
         let mixed = (step as f32 * graph) as u32;
         let cost = Cost { step, decode_row, prompt_row, mixed };
         let mut driver = Driver::new(FakeRunner::new(limits(12, 256, 8192)).cost(cost), ratio);
@@ -73,7 +73,7 @@ proptest! {
             let allowed = pure + (share * both_wait).max(least);
             over.push(cost.of(decode, prompt).as_secs_f64() / allowed);
         }
-        // It learns by and by, and again whenever the number of streams changes.
+        // The scheduler learns gradually, and again whenever the number of streams changes.
         let too_long = over.iter().filter(|over| **over > 1.3).count();
         prop_assert!(too_long <= 12 + over.len() / 50, "{} of {} steps too long: {:?}", too_long, over.len(), over);
         prop_assert!(over.iter().skip(12).all(|over| *over < 2.0), "{:?}", over);
@@ -95,7 +95,7 @@ proptest! {
         for step in 0.. {
             let now = |in_flight: bool| cancelled.iter().filter(move |(_, at, how)| *at == step && *how == in_flight).map(|(id, ..)| *id);
             now(false).for_each(|id| driver.cancel(id));
-            // The driver asserts that no later step has a row of it.
+            // The driver asserts that no later step has a row of a cancelled sequence.
             if driver.step_cancelling(&now(true).collect::<Vec<_>>()).is_none() {
                 break;
             }
@@ -129,7 +129,7 @@ fn sequences_start_in_the_order_of_their_arrival() {
 
 #[test]
 fn a_long_prompt_is_not_kept_waiting_by_short_ones_behind_it() {
-    // 150 positions in 200 cells: it must not be overtaken for ever by those that fit beside the others.
+    // 150 positions in 200 cells: shorter prompts, which fit beside the others, must not overtake this one for ever.
     let narrow = Limits { kv_cells: 200, ..limits(4, 32, 200) };
     let mut driver = Driver::new(FakeRunner::new(narrow).cost(COST), RATIO);
     for id in 0..4 {
@@ -152,7 +152,7 @@ fn a_sequence_that_is_held_back_starts_however_leaders_come_and_go() {
     let mut driver = Driver::new(FakeRunner::new(limits(8, 64, 4096)).cost(COST), RATIO);
     driver.submit(0, &prompt(9, 3000), 4, 0);
     driver.submit(1, &prompt(9, 3001), 4, 0);
-    // Each leader is cancelled before it is done, and another one is already there.
+    // Each leader is cancelled before it is finished, and the next one has been submitted already.
     let mut next = 2;
     while driver.requests[&SequenceId(1)].started.is_none() {
         driver.step();

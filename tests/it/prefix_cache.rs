@@ -1,4 +1,4 @@
-//! What was computed once is not computed again, by whom it may be shared, and for nobody else.
+//! Tokens that were computed are not computed again, by the callers that may share them, and for no others.
 
 use crate::support::driver::{Driver, Outcome, limits, prompt};
 use crate::support::fake_runner::{Cost, FakeRunner, continuation, swap};
@@ -10,7 +10,7 @@ use llamero::protocol::Token;
 use proptest::prelude::*;
 use std::{sync::Arc, time::Duration};
 
-/// A shared beginning of `common` tokens and a tail of its own.
+/// A prompt with a common beginning of `common` tokens and a tail of its own.
 fn sharing(common: u32, id: u64, tail: u32) -> Vec<Token> {
     let mut tokens = prompt(200, common);
     tokens.extend(prompt(u32::try_from(id).unwrap(), tail));
@@ -62,7 +62,7 @@ fn a_follower_goes_on_by_itself_when_its_leader_is_cancelled() {
 #[test]
 fn others_pass_a_sequence_that_is_held_back() {
     let mut driver = driver(4, 64);
-    // The eighth step computes 54 tokens of the first and has room for ten more.
+    // The eighth step computes 54 tokens of the first prompt and has room for ten more.
     driver.submit(0, &sharing(500, 0, 2), 8, 0);
     driver.submit(1, &sharing(500, 1, 30), 8, 0);
     driver.submit(2, &prompt(7, 10), 8, 0);
@@ -108,7 +108,7 @@ fn conversations_that_take_turns_keep_their_caches_though_each_uses_the_lowest_s
             if round > 0 {
                 assert_eq!(driver.cached(id), before - 31, "request {id} of round {round}");
             }
-            // Thirty-one tokens are new each time: the last one sampled and thirty of the user's.
+            // Thirty-one tokens are new each time: the last sampled one and thirty of the user's.
             turn.extend(driver.tokens(id));
             turn.extend(prompt(100 + round, 30));
             id += 1;
@@ -133,7 +133,7 @@ fn more_conversations_than_slots_keep_their_caches_in_host_memory() {
                 }
                 assert_eq!(driver.tokens(id), continuation(turn, 10));
                 turn.extend(driver.tokens(id));
-                // Growth that is worth saving.
+                // This growth is large enough to be worth saving.
                 turn.extend(prompt(100 + round, 90));
                 id += 1;
             }
@@ -179,7 +179,7 @@ fn a_model_that_cannot_be_cut_reuses_whole_slots_only() {
     let held = u32::try_from(turn.len()).unwrap() - 1;
     turn.push(Token(5));
 
-    // The same prompt again is shorter than what the slot holds: of no use.
+    // The same prompt again is shorter than the slot's content, and so of no use.
     driver.submit(1, &prompt(1, 100), 10, 0);
     driver.run(100);
     assert_eq!(driver.cached(1), 0);
@@ -233,7 +233,7 @@ proptest! {
         driver.run(5_000);
 
         for (id, (namespace, tokens)) in (0..).zip(&seen) {
-            // Generated tokens may match too, so others count with what they generated.
+            // Generated tokens may match too, so other sequences count with their generated tokens.
             let shared = (0..).zip(&seen).filter(|(other, (theirs, _))| *other != id && theirs == namespace).map(|(other, (_, prompt))| {
                 let whole = prompt.iter().chain(driver.tokens(other));
                 whole.zip(tokens).take_while(|(a, b)| a == b).count()
@@ -305,7 +305,7 @@ fn the_next_engine_computes_only_what_the_last_did_not_keep() {
     assert_eq!((next.cached(0), next.cached(1)), (0, 300), "to each what is its own namespace's");
 }
 
-/// Parks what slots hold, as an engine does at its end; all that is parked then.
+/// Parks the contents of slots, as an engine does at its end; returns everything that is parked then.
 fn keep(driver: &mut Driver) -> Vec<(ParkedContent, Arc<ParkedState>)> {
     let mut numbers = 0;
     while let Some(step) = driver.scheduler.park_idle(true) {

@@ -1,5 +1,5 @@
-//! Guessing ahead changes no token: a whole engine with guesses from the text, from a prediction and from a draft
-//! model, against the same engine without.
+//! Guessing ahead changes no token: a whole engine with guesses from the text, from a prediction and from a draft model
+//! is compared with the same engine without guesses.
 
 use crate::{
     model::{MARGIN, model_path, small_options},
@@ -50,7 +50,7 @@ impl Host for Fake {
     }
 }
 
-/// Opens the real model, and itself as its own draft model if there is one.
+/// Opens the real model, and the same model as its draft model if one is asked for.
 struct Real;
 
 impl Host for Real {
@@ -69,7 +69,7 @@ impl Host for Real {
     }
 }
 
-/// All that an engine said of its sequences, put together, and its last counts.
+/// The joined outputs of an engine for its sequences, and its last statistics.
 fn generate(host: impl Host, options: EngineOptions, requests: &[SequenceRequest]) -> (BTreeMap<u64, SequenceOutput>, EngineStats) {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let engine = thread::spawn(move || serve(theirs, host));
@@ -110,7 +110,7 @@ fn request(id: u64, prompt: Vec<Token>, max_tokens: u32, temperature: f32) -> Se
     SequenceRequest { id: SequenceId(id), prompt, max_tokens, sampling, ..SequenceRequest::default() }
 }
 
-/// What must be the same with and without guesses.
+/// The parts of an output that must be the same with and without guesses.
 fn said(output: &SequenceOutput) -> (&[Token], &str, usize, &Option<Finish>) {
     (&output.tokens, &output.text, output.logprobs.len(), &output.finish)
 }
@@ -126,7 +126,7 @@ proptest! {
     ) {
         let sequences: Vec<SequenceRequest> = (0..).zip(&sequences).map(|(id, &(seed, len, max_tokens, drawn, logprobs, predicted))| {
             let tokens = prompt(seed, len);
-            // A prediction that is right up to where another text begins.
+            // A prediction that is right up to a point, where another text begins.
             let mut prediction = continuation(&tokens, max_tokens);
             prediction.truncate(predicted);
             prediction.extend(prompt(seed + 1, 9));
@@ -162,7 +162,7 @@ fn a_request_that_is_to_be_repeatable_is_computed_without_guesses() {
     }
 }
 
-/// The first prompt whose continuation is long.
+/// The first prompt with a long continuation.
 fn talkative() -> Vec<Token> {
     (0..).map(|seed| prompt(seed, 20)).find(|prompt| continuation(prompt, 200).len() == 200).unwrap()
 }
@@ -176,7 +176,8 @@ fn a_draft_model_that_knows_saves_steps_and_the_counts_say_so() {
 
     assert_eq!(outputs[&1].tokens, continuation(&request.prompt, 200));
     let drafts = outputs[&1].drafts;
-    // How many are worth making depends on how long the steps of this machine take; some are always made to see.
+    // The number of guesses that are worth making depends on the step times of this machine; some are always made as a
+    // test.
     assert!(drafts.accepted > 0 && drafts.rejected == 0, "{drafts:?}");
     assert_eq!((u64::from(drafts.accepted), u64::from(drafts.accepted)), (stats.totals.drafts_accepted, stats.totals.draft_rows));
     assert!(stats.totals.steps < 200, "{stats:?}");
@@ -195,8 +196,8 @@ fn a_prediction_that_is_right_saves_steps() {
 
 // === The real model ===
 
-/// Asserts that a text is what it would be alone, up to the first place where two tokens are equally likely within a
-/// batch's rounding.
+/// Asserts that a text is the same as alone, up to the first place where two tokens are equally likely within a batch's
+/// rounding.
 fn assert_near(alone: &SequenceOutput, guessed: &SequenceOutput) {
     let differs = alone.tokens.iter().zip(&guessed.tokens).position(|(a, b)| a != b);
     let Some(place) = differs else { return assert_eq!(alone.tokens.len(), guessed.tokens.len()) };
@@ -222,7 +223,7 @@ fn a_real_model_says_the_same_when_it_guesses_from_the_text_or_drafts_for_itself
         assert_near(&alone[id], &guessed[id]);
         assert_near(&alone[id], &drafted[id]);
     }
-    // How many are worth making is for the clock to say; the first ones are always made.
+    // The number of guesses that are worth making depends on the clock; the first ones are always made.
     assert!(from_text.totals.drafts_accepted > 0, "the texts repeat: {from_text:?}");
     assert!(
         by_itself.totals.drafts_accepted > 0 && 4 * by_itself.totals.drafts_accepted >= 3 * by_itself.totals.draft_rows,

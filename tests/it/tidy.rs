@@ -1,8 +1,8 @@
-//! House rules that no lint knows, held over the whole tree: size, headers, directions of dependency, banned words.
+//! House rules that no lint knows, checked over the whole tree: size, headers, directions of dependency, banned words.
 //!
 //! Each test reports all offenders as `file:line: what`. The rules are plain functions over one file (`rules`,
-//! `imports`, `documents`, `vendor`); `proofs` feeds each of them something bad. Function size and `unwrap` types are
-//! clippy's.
+//! `imports`, `documents`, `vendor`); `proofs` gives each of them a bad example. Clippy checks the size of functions
+//! and types of `unwrap`.
 
 mod circles;
 mod documents;
@@ -22,7 +22,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Fails with every offence against `rule` in the files that `applies` picks.
+/// Fails with every offence against `rule` in the files to which it `applies`.
 fn hold(rule: Rule, applies: fn(&Source) -> bool) {
     let files = source::tree(root());
     assert!(files.iter().any(applies), "the rule was applied to no file at all");

@@ -1,7 +1,7 @@
-//! Windowed caches: some layers let go of what a sliding window has passed, so a slot can mostly be continued at its
-//! end only. Texts are the same all the same, and what is computed again is bounded.
+//! Windowed caches: some layers release positions that a sliding window has passed, so a slot can often be continued
+//! only at its end. Texts stay the same, and the number of tokens computed again is bounded.
 //!
-//! The fake runner lets go as eagerly as it may, and panics when something is used that is gone.
+//! The fake runner releases positions as early as it may, and panics when a released one is used.
 
 use crate::support::driver::{Driver, Outcome, limits, prompt};
 use crate::support::fake_runner::{Cost, FakeRunner, continuation, swap};
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 const WINDOW: u32 = 40;
 
-/// Slots of 1024 positions, layers with a window among them, room for so many parked positions.
+/// Limits with slots of 1024 positions, some layers with a window, and swap space for `parked` positions.
 fn windowed(slots: u32, max_rows: u32, parked: u32) -> Limits {
     let swap = SwapLimits { window: WINDOW, passed_cell_bytes: 500, ..swap(parked) };
     Limits { windowed: true, swap, ..limits(slots, max_rows, 1024) }
@@ -21,7 +21,7 @@ fn driver(slots: u32, max_rows: u32, parked: u32) -> Driver {
     Driver::new(FakeRunner::new(windowed(slots, max_rows, parked)), 3.0)
 }
 
-/// A shared beginning of `common` tokens and a tail of its own.
+/// A prompt with a common beginning of `common` tokens and a tail of its own.
 fn sharing(common: u32, id: u32, tail: u32) -> Vec<Token> {
     [prompt(200, common), prompt(id, tail)].concat()
 }
@@ -73,7 +73,8 @@ fn prompts_in_flight_with_a_common_prefix_compute_it_once() {
         driver.run(2_000);
 
         let (distinct, computed) = (620 + 8 * 30, driver.scheduler.stats().totals.prefill_rows);
-        // A leader that was past the prefix before anybody else came has it no more: one more computes it.
+        // A leader that was past the prefix before any other request came has released it: one more request computes
+        // it.
         assert!(computed <= distinct + 620 + 100, "{computed} rows for {distinct} tokens, stagger {stagger}, {max_rows} rows");
         for id in 0..8 {
             assert_eq!(driver.tokens(id), continuation(&sharing(620, u32::try_from(id).unwrap(), 30), 32), "request {id}");
@@ -90,7 +91,7 @@ fn a_beginning_that_was_missed_once_is_found_from_then_on() {
     }
 
     let cached: Vec<u32> = (0..5).map(|id| driver.cached(id)).collect();
-    // The first computes it, the second finds that the first has let it go, and saves it on its way.
+    // The first computes the prefix; the second finds that the first has released it, and saves it on its way.
     assert_eq!(cached, [0, 0, 300, 300, 300]);
     for id in 0..5 {
         assert_eq!(driver.tokens(id), continuation(&sharing(300, u32::try_from(id).unwrap(), 100), 10));

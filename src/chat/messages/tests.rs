@@ -1,4 +1,4 @@
-//! The conversation that messages and tools become, and the field that a refusal names.
+//! Tests of the conversation that messages and tools become, and of the field that a refusal names.
 
 use super::*;
 use crate::chat::output::{Calls, ToolSpec};
@@ -8,7 +8,7 @@ fn one(message: Value) -> Result<Value, MessageError> {
     read_messages(Value::Array(vec![message])).map(|conversation| conversation.for_template().remove(0))
 }
 
-/// The field that is refused.
+/// The path of the refused field.
 fn refused<T: std::fmt::Debug>(result: Result<T, MessageError>) -> String {
     result.unwrap_err().path.as_str().to_owned()
 }

@@ -7,23 +7,24 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 
-/// Tools of one request.
+/// Maximum number of tools in one request.
 pub const MAX_TOOLS: usize = 128;
 
-/// Bytes of all tools of a request together, as JSON. Templates, schemas and grammars are made of them.
+/// Maximum size of all tools of a request together, bytes of JSON. Templates, schemas and grammars are made from them.
 pub const MAX_TOOL_BYTES: usize = 256 * 1024;
 
-/// The functions of a request, in its order.
+/// The functions of a request, in the request's order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tools {
     /// The functions for the constraint and the parser.
     pub specs: Vec<ToolSpec>,
-    /// The functions for the template: as they were sent, but without `null` and `strict`, which is for the server.
+    /// The functions for the template, as they were sent, but without `null` and without `strict`, which is for the
+    /// server.
     pub values: Vec<Value>,
 }
 
 impl Tools {
-    /// Checks a number of tools before any of them is read: reading compares each name with all before it.
+    /// Checks the number of tools before any of them is read: reading compares each name with all earlier ones.
     ///
     /// # Errors
     /// There are more than [`MAX_TOOLS`].
@@ -34,10 +35,10 @@ impl Tools {
         Ok(())
     }
 
-    /// Checks how many tools a request has, and how long they are in chat's shape.
+    /// Checks the number of a request's tools, and their size in chat's shape.
     ///
     /// # Errors
-    /// If there are more than [`MAX_TOOLS`] or they are longer than [`MAX_TOOL_BYTES`].
+    /// There are more than [`MAX_TOOLS`], or they are larger than [`MAX_TOOL_BYTES`].
     pub fn check_size(tools: &[Value]) -> Result<(), MessageError> {
         Self::check_count(tools.len())?;
         let bytes: usize = tools.iter().map(|tool| tool.to_string().len()).sum();
@@ -48,10 +49,10 @@ impl Tools {
         Ok(())
     }
 
-    /// Adds the function whose fields stand at `at`; `null` is absent.
+    /// Adds the function whose fields have the path `at`; `null` counts as absent.
     ///
     /// # Errors
-    /// A field of the wrong type, a name that breaks OpenAI's rule or is there already.
+    /// A field has the wrong type, or the name breaks OpenAI's rule or is taken already.
     pub fn add(&mut self, mut function: Map<String, Value>, at: &FieldPath) -> Result<(), MessageError> {
         function.retain(|_, value| !value.is_null());
         let name = read_name(function.get("name").cloned(), &at.field("name"))?;
@@ -78,17 +79,17 @@ impl Tools {
         Ok(())
     }
 
-    /// The calls that a request without `tool_choice` allows.
+    /// The calls that are allowed for a request without `tool_choice`.
     #[must_use]
     pub fn default_calls(&self) -> Calls {
         if self.specs.is_empty() { Calls::None } else { Calls::Auto }
     }
 }
 
-/// Reads chat's `tools`; `null` and an empty list are none.
+/// Reads chat's `tools`; `null` and an empty list mean none.
 ///
 /// # Errors
-/// If there are more than [`MAX_TOOLS`] or they are longer than [`MAX_TOOL_BYTES`], one is no function, or a name comes
+/// There are more than [`MAX_TOOLS`], they are larger than [`MAX_TOOL_BYTES`], one is no function, or a name occurs
 /// twice.
 pub fn read_tools(value: Value) -> Result<Tools, MessageError> {
     let at = FieldPath::from("tools");
@@ -112,10 +113,11 @@ pub fn read_tools(value: Value) -> Result<Tools, MessageError> {
     Ok(read)
 }
 
-/// Reads chat's `tool_choice`; `null` is `auto` if there are tools, else `none`.
+/// Reads chat's `tool_choice`; `null` means `auto` if there are tools, else `none`.
 ///
 /// # Errors
-/// If it is neither `none`, `auto`, `required` nor one of the functions, or asks for a call and there is no tool.
+/// The value is neither `none`, `auto`, `required` nor one of the functions, or asks for a call although there is no
+/// tool.
 pub fn read_tool_choice(value: Value, tools: &Tools) -> Result<Calls, MessageError> {
     let at = FieldPath::from("tool_choice");
     let mut fields = match value {
@@ -140,10 +142,10 @@ pub fn read_tool_choice(value: Value, tools: &Tools) -> Result<Calls, MessageErr
     named_function(name, &at.field("name"), tools)
 }
 
-/// The choice of the function that the field `at` names.
+/// The choice of the function named in the field `at`.
 ///
 /// # Errors
-/// If it is no name, or not that of one of `tools`.
+/// The value is no name, or not that of one of `tools`.
 pub fn named_function(name: Option<Value>, at: &FieldPath, tools: &Tools) -> Result<Calls, MessageError> {
     let name = read_name(name, at)?;
     if tools.specs.iter().any(|spec| spec.name == name) {
@@ -153,10 +155,10 @@ pub fn named_function(name: Option<Value>, at: &FieldPath, tools: &Tools) -> Res
     }
 }
 
-/// Checks that the `type` of a tool, a call or a choice at `at` is `function` where it is given.
+/// Checks that the `type` of a tool, a call or a choice at `at`, if it is given, is `function`.
 ///
 /// # Errors
-/// If it is another one.
+/// The type is another one.
 pub fn function_type(fields: &Map<String, Value>, at: &FieldPath) -> Result<(), MessageError> {
     match fields.get("type") {
         None | Some(Value::Null) => Ok(()),

@@ -1,12 +1,13 @@
 //! Fields inside `messages`, `tools` and `tool_choice` that neither this server nor a template reads.
 //!
-//! Keys of a message itself and of a tool's function are not among them: those reach the template, and whether that
-//! shows them is for the caller to find out. Checks nothing; values of the wrong shape are refused elsewhere. Keeps
+//! Keys of a message itself and of a tool's function are not included: those reach the template, and the caller finds
+//! out whether the template shows them. Checks nothing; values of the wrong shape are refused elsewhere. Stores
 //! nothing: a request can have hundreds of thousands of such fields.
 
 use serde_json::Value;
 
-/// Calls `found` with the place and the name of each such field of chat: `messages[].content[]` and `cache_control`.
+/// Calls `found` with the path and the name of each unread field of chat, such as `messages[].content[]` and
+/// `cache_control`.
 pub fn unread(messages: &Value, tools: Option<&Value>, tool_choice: Option<&Value>, found: &mut impl FnMut(&str, &str)) {
     for message in items(Some(messages)) {
         unread_in_parts(message.get("content"), "messages[].content[]", found);
@@ -23,7 +24,7 @@ pub fn unread(messages: &Value, tools: Option<&Value>, tool_choice: Option<&Valu
     report("tool_choice.function", tool_choice.and_then(|choice| choice.get("function")), &["name"], found);
 }
 
-/// Calls `found` with `at` and the name of each such field in the parts of a message's content.
+/// Calls `found` with `at` and the name of each unread field in the parts of a message's content.
 pub fn unread_in_parts(content: Option<&Value>, at: &str, found: &mut impl FnMut(&str, &str)) {
     for part in items(content) {
         report(at, Some(part), &["type", "text", "refusal"], found);
@@ -34,7 +35,7 @@ fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
     value.and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The keys of an object that are not `known`; `null` is none.
+/// Calls `found` for each key of an object that is not in `known`; keys with the value `null` are skipped.
 fn report(at: &str, object: Option<&Value>, known: &[&str], found: &mut impl FnMut(&str, &str)) {
     for (key, value) in object.and_then(Value::as_object).into_iter().flatten() {
         if !value.is_null() && !known.contains(&key.as_str()) {

@@ -1,7 +1,7 @@
-//! Reads one call written as a JSON object: `{"name": …, "arguments": {…}}`.
+//! Reads one call that is a JSON object: `{"name": …, "arguments": {…}}`.
 //!
-//! Its members may come in any order; `parameters` is another word for `arguments`. Arguments are passed on as they
-//! come once the name is found among the tools.
+//! Its members may come in any order; `parameters` means the same as `arguments`. Once the name is known to be that of
+//! a tool, arguments are passed on as they arrive.
 
 use super::ToolSpec;
 use super::json::{JsonReader, JsonStep};
@@ -12,38 +12,38 @@ use super::sink::Sink;
 pub(super) struct CallObject {
     state: CallObjectState,
     name: Option<String>,
-    /// Arguments that came before the name, or that are no object as written.
+    /// Arguments that came before the name, or that are not written as an object.
     early: Option<String>,
-    /// True if all members are known ones, as they must be for an object that no mark announced.
+    /// True if all members must be known ones, as for an object that no mark announced.
     strict: bool,
     announced: bool,
 }
 
-/// The effect of a character.
+/// The effect of a character on a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// A part of the call that is not passed on.
+    /// The character is a part of the call that is not passed on.
     Structure,
-    /// Arguments that were passed on.
+    /// The character is part of the arguments, which were passed on.
     Arguments,
-    /// With it the call is known to be one, and was announced.
+    /// With this character the call was recognised and announced.
     Announced,
-    /// The end of the call.
+    /// The character ended the call.
     Done,
-    /// It cannot stand here, so this is no call, or no further part of one.
+    /// The character cannot stand here, so the text is no call, or not a further part of one.
     Bad,
 }
 
 #[derive(Debug)]
 enum CallObjectState {
-    /// Before a key; the end of the object may come instead at its beginning.
+    /// Before a key; if `first`, the object may also end.
     Key {
         first: bool,
     },
     InKey(JsonReader, String),
     Colon(Member),
     Value(Member, JsonReader, String),
-    /// Arguments that are passed on.
+    /// Within arguments that are passed on.
     Arguments(JsonReader),
     AfterValue,
 }
@@ -56,12 +56,12 @@ enum Member {
 }
 
 impl CallObject {
-    /// After the opening brace.
+    /// Creates the reader for the text after the opening brace.
     pub(super) fn new(strict: bool) -> Self {
         Self { state: CallObjectState::Key { first: true }, name: None, early: None, strict, announced: false }
     }
 
-    /// Reads a character; announces the call and passes arguments on to `sink`.
+    /// Reads a character. Announces the call and passes arguments on to `sink`.
     pub(super) fn push(&mut self, c: char, tools: &[ToolSpec], sink: &mut Sink) -> Heard {
         match &mut self.state {
             CallObjectState::Key { .. } | CallObjectState::Colon(_) | CallObjectState::AfterValue if is_blank(c) => Heard::Structure,
@@ -99,7 +99,7 @@ impl CallObject {
                     }
                     JsonStep::DoneBefore => {
                         self.state = CallObjectState::AfterValue;
-                        // A number. It is neither a name nor arguments.
+                        // The value was a number, which is neither a name nor arguments.
                         if member == Member::Other { self.push(c, tools, sink) } else { Heard::Bad }
                     }
                     JsonStep::Bad => Heard::Bad,
@@ -138,7 +138,7 @@ impl CallObject {
         Heard::Structure
     }
 
-    /// A value is whole.
+    /// Takes in a complete value.
     fn value(&mut self, member: Member, text: &str, tools: &[ToolSpec], sink: &mut Sink) -> Heard {
         self.state = CallObjectState::AfterValue;
         match member {
@@ -165,7 +165,7 @@ impl CallObject {
         Heard::Announced
     }
 
-    /// The closing brace. A call without arguments takes none.
+    /// Takes in the closing brace. A call without arguments gets `{}`.
     fn end(&mut self, sink: &mut Sink) -> Heard {
         if self.name.is_none() {
             return Heard::Bad;
@@ -177,7 +177,7 @@ impl CallObject {
     }
 }
 
-/// White space in JSON.
+/// True for white space in JSON.
 pub(super) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\n' | '\r' | '\t')
 }
@@ -193,7 +193,7 @@ fn begin(c: char) -> (JsonReader, String) {
     (reader, text)
 }
 
-/// The JSON object that `text`, a JSON value, stands for: itself, one that models wrote into a string, or none for
+/// The JSON object that `text`, a JSON value, means: itself, an object that the model wrote into a string, or `{}` for
 /// `null`.
 fn arguments(text: &str) -> Option<String> {
     match text.as_bytes().first()? {

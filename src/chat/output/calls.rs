@@ -5,8 +5,8 @@
 //!   ▲                                                └────────────┴──── no call after all ───┘
 //! ```
 //!
-//! `pending` is the text read since the last decision. It is content if no call results, and dropped if
-//! one does. It is never read again: a mark inside of it is no beginning.
+//! `pending` is the text read since the last decision. It becomes content if no call results, and is dropped if a call
+//! does. It is never read again: a mark inside it begins nothing.
 
 use super::call_object::{CallObject, Heard, is_blank};
 use super::format::{CallSyntax, Syntax, name_in_header};
@@ -18,7 +18,7 @@ use super::xml::XmlCall;
 use super::{Calls, OutputSpec, ToolFormat};
 use std::sync::Arc;
 
-/// Bytes before the arguments of a call with a header: a name of 64, an id and the marks between them.
+/// Maximum bytes before the arguments of a call with a header: a name of 64, an id and the marks between them.
 const MAX_HEADER: usize = 256;
 
 /// Reads the text after the reasoning, one character at a time.
@@ -28,7 +28,7 @@ pub(super) struct CallParser {
     syntax: Syntax,
     state: CallParserState,
     marks: MarkMatcher,
-    /// White space that may turn out to be next to a call.
+    /// White space that is dropped if it turns out to be next to a call.
     blank: String,
     pending: String,
     in_list: bool,
@@ -36,21 +36,21 @@ pub(super) struct CallParser {
     beginning: bool,
     /// True if all content since the last call is white space.
     after_call: bool,
-    /// Number of calls that are whole.
+    /// Number of complete calls.
     complete: usize,
 }
 
 #[derive(Debug)]
 enum CallParserState {
-    /// Nothing is a call.
+    /// No text counts as a call.
     Plain,
     Text,
-    /// The arguments of the function that was named must begin.
+    /// The arguments of the named function must begin.
     Named,
     /// A call, or a list of calls, must begin.
     Open,
     Object(CallObject),
-    /// The name of a call that is no object.
+    /// Within the name of a call that is no object.
     Header(String),
     Arguments(JsonReader),
     Python(PythonCall),
@@ -64,7 +64,7 @@ impl CallParser {
         let free = spec.format.syntax();
         let syntax = match spec.calls {
             Calls::Auto | Calls::None => free,
-            // The shape that `forced_constraint` asks for.
+            // The shape that `forced_constraint` enforces.
             Calls::Required | Calls::Named(_) => Syntax { open: &[], close: &[], ..ToolFormat::Json.syntax() },
         };
         let state = match spec.calls {
@@ -89,7 +89,7 @@ impl CallParser {
     }
 
     pub(super) fn push(&mut self, c: char, sink: &mut Sink) {
-        // A state that cannot take the character leaves it to the next; `Text` and `Open` end every such chain.
+        // A state that cannot take the character leaves it to the next state; `Text` and `Open` end every such chain.
         while !self.take(c, sink) {}
     }
 
@@ -109,7 +109,7 @@ impl CallParser {
         self.complete > 0 && (!self.spec.parallel || matches!(self.spec.calls, Calls::Named(_)))
     }
 
-    /// True if `c` was used up.
+    /// Takes in `c`. True if it was used up.
     fn take(&mut self, c: char, sink: &mut Sink) -> bool {
         match &mut self.state {
             CallParserState::Plain => sink.content(c.encode_utf8(&mut [0; 4])),
@@ -160,7 +160,7 @@ impl CallParser {
 }
 
 impl CallParser {
-    /// A character of content, unless a mark or a bare call begins with it.
+    /// Takes in a character of content, unless a mark or a bare call begins with it.
     fn watch(&mut self, c: char, sink: &mut Sink) {
         if self.marks.is_idle() && self.begins_bare(c) {
             self.begin("");
@@ -207,7 +207,7 @@ impl CallParser {
         self.syntax.bare && opens
     }
 
-    /// A call may begin with `mark`.
+    /// Enters the state in which a call may begin, after `mark`.
     fn begin(&mut self, mark: &str) {
         self.pending = std::mem::take(&mut self.blank);
         self.pending.push_str(mark);
@@ -215,7 +215,7 @@ impl CallParser {
         self.state = CallParserState::Open;
     }
 
-    /// No part of a call.
+    /// Takes in a character that is no part of a call.
     fn text(&mut self, c: char, sink: &mut Sink) {
         if c.is_whitespace() {
             self.blank.push(c);
@@ -249,7 +249,7 @@ impl CallParser {
         true
     }
 
-    /// The header of a call is whole; its arguments begin with `c`.
+    /// Takes in a complete header of a call, whose arguments begin with `c`.
     fn header(&mut self, header: &str, c: char, sink: &mut Sink) -> bool {
         let name = name_in_header(header);
         let Some(tool) = self.spec.tools.iter().find(|tool| tool.name == name) else {
@@ -267,14 +267,14 @@ impl CallParser {
         true
     }
 
-    /// Only arguments follow.
+    /// Announces the call of `name`, of which only the arguments follow.
     fn announce(&mut self, name: &str, sink: &mut Sink) {
         sink.start(name);
         self.pending.clear();
         self.state = CallParserState::Arguments(JsonReader::new());
     }
 
-    /// A character of a call that is understood at its end.
+    /// Takes in a character of a call that is parsed at its end.
     fn whole(&mut self, c: char, step: WholeStep, sink: &mut Sink) -> bool {
         match (step, &self.state) {
             (WholeStep::More, _) => self.pending.push(c),
@@ -311,7 +311,7 @@ impl CallParser {
         self.state = if self.in_list { CallParserState::After } else { CallParserState::Text };
     }
 
-    /// The pending text is content, and so may be the character that decided it.
+    /// Makes the pending text content. The character that decided this may be content too.
     fn reject(&mut self, sink: &mut Sink) -> bool {
         sink.content(&std::mem::take(&mut self.pending));
         self.in_list = false;

@@ -1,13 +1,13 @@
-//! The constraint for calls that must be made, and the shape that the parser then expects.
+//! The constraint for calls that must be made, and so the shape that the parser expects.
 //!
-//! A named function: its arguments, alone. Any function: a list of `{"name": …, "parameters": {…}}`.
+//! For a named function that is its arguments alone; for any function, a list of `{"name": …, "parameters": {…}}`.
 
 use super::{Calls, OutputSpec, ToolSpec};
 use crate::protocol::Constraint;
 use serde_json::{Map, Value, json};
 
-/// The constraint under which generation runs for `Required` and `Named`, so that the output is always valid; `None`
-/// for the others. `Named` needs one of the tools; without it, or without any tool, there is none.
+/// The constraint under which text is generated for `Required` and `Named`, so that the output is always valid. There
+/// is no constraint for [`Calls::None`] and [`Calls::Auto`], without tools, and if `Named` names none of the tools.
 #[must_use]
 pub fn forced_constraint(spec: &OutputSpec) -> Option<Constraint> {
     let schema = match &spec.calls {
@@ -39,13 +39,13 @@ fn list_of_calls(tools: &[ToolSpec], parallel: bool) -> Value {
     list
 }
 
-/// The schema of a tool's arguments, always an object, for a place `pointer` deep in another schema.
+/// The schema of a tool's arguments, always an object, to be put at `pointer` in another schema.
 fn arguments(tool: &ToolSpec, pointer: &str) -> Value {
     let mut schema = match &tool.parameters {
         Value::Object(schema) if !schema.is_empty() => schema.clone(),
         _ => Map::from_iter([("properties".to_owned(), json!({})), ("additionalProperties".to_owned(), json!(false))]),
     };
-    // They describe a whole document, and this is a part of one now.
+    // These two entries describe a whole document, and the schema is now part of one.
     schema.shift_remove("$schema");
     schema.shift_remove("$id");
     schema.insert("type".to_owned(), json!("object"));
@@ -56,8 +56,8 @@ fn arguments(tool: &ToolSpec, pointer: &str) -> Value {
     schema
 }
 
-/// Makes `#/…` mean the same although the schema now stands at `pointer`. Recurses as deep as the JSON, which its
-/// reader bounds.
+/// Corrects references `#/…` for a schema that now stands at `pointer`. Recurses as deep as the JSON, which its reader
+/// limits.
 fn move_references(schema: &mut Value, pointer: &str) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(|item| move_references(item, pointer)),
@@ -65,9 +65,9 @@ fn move_references(schema: &mut Value, pointer: &str) {
             for (key, value) in members {
                 match (key.as_str(), &mut *value) {
                     ("$ref", Value::String(target)) if target.starts_with('#') => target.insert_str(1, pointer),
-                    // Data, not schemas.
+                    // These hold data and no schemas.
                     ("const" | "enum" | "default" | "examples", _) => {}
-                    // Names, which may be any of these words, to schemas.
+                    // These map names, which may be any of the words here, to schemas.
                     ("properties" | "patternProperties" | "dependentSchemas" | "$defs" | "definitions", Value::Object(named)) => {
                         named.values_mut().for_each(|schema| move_references(schema, pointer));
                     }

@@ -1,10 +1,9 @@
-//! How model families write tool calls, as a table, and which family a model is of.
+//! The syntaxes of tool calls by model family, as a table, and the detection of a model's family.
 
-/// A family's syntax of tool calls.
+/// The syntax of a model family's tool calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ToolFormat {
-    /// `{"name": "f", "parameters": {…}}`, more than one parted by `;`, alone or after `<|python_tag|>`: Llama 3.1 to
-    /// 3.3.
+    /// `{"name": "f", "parameters": {…}}`, several separated by `;`, alone or after `<|python_tag|>`: Llama 3.1 to 3.3.
     Llama3Json,
     /// `[TOOL_CALLS] [{"name": "f", "arguments": {…}}]` or `[TOOL_CALLS]f[ARGS]{…}`: Mistral, from v3 on.
     Mistral,
@@ -21,31 +20,32 @@ pub enum ToolFormat {
     /// `<tool_call><function=f><parameter=a>1</parameter></function></tool_call>`, also without the outer tags: Qwen 3
     /// Coder.
     FunctionXml,
-    /// A call as a JSON object or a list of them, alone or within `<tool_call>`: models that were taught no syntax.
+    /// A call as a JSON object or a list of them, alone or within `<tool_call>`: models that were trained for no
+    /// syntax.
     Json,
 }
 
-/// The syntax of a family's calls; the rest is common to all.
+/// The details of a family's syntax; the rest is common to all.
 #[derive(Debug)]
 pub(super) struct Syntax {
-    /// After one of these a call begins, or a list of calls in brackets.
+    /// Marks after which a call begins, or a list of calls in brackets.
     pub(super) open: &'static [&'static str],
-    /// Dropped where they follow a call.
+    /// Marks that are dropped where they follow a call.
     pub(super) close: &'static [&'static str],
     /// True if an output may also begin with a call or a list without such a mark.
     pub(super) bare: bool,
     /// The separator between two calls.
     pub(super) separator: Option<char>,
-    /// How the call itself is written.
+    /// The form of a single call.
     pub(super) call: CallSyntax,
 }
 
-/// How one call is written.
+/// The form of a single call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallSyntax {
     /// A JSON object with name and arguments.
     Object,
-    /// That, or a name before the object of the arguments.
+    /// A JSON object with name and arguments, or a name before the object of the arguments.
     ObjectOrHeader,
     /// A Python call: `f(a=1)`, in a list.
     Python,
@@ -54,7 +54,7 @@ pub(super) enum CallSyntax {
 }
 
 impl CallSyntax {
-    /// The end of a call's header, if it has one.
+    /// The character that ends a call's header; only some forms have a header.
     pub(super) fn header_end(self) -> char {
         match self {
             Self::Object | Self::ObjectOrHeader => '{',
@@ -65,7 +65,8 @@ impl CallSyntax {
 }
 
 impl ToolFormat {
-    /// From the chat template, which shows the model its syntax; else from the GGUF's `general.architecture` and name.
+    /// Detects the format from the chat template, which shows the model its syntax; else from the GGUF's
+    /// `general.architecture` and name.
     #[must_use]
     pub fn detect(template_source: &str, architecture: &str, model_name: &str) -> Self {
         let marks = [
@@ -120,7 +121,7 @@ impl ToolFormat {
 }
 
 /// The name in the text between the mark and the arguments of a call with a header: `f[ARGS]`, `f[CALL_ID]1[ARGS]`,
-/// `f<｜tool▁sep｜>`, or `function<｜tool▁sep｜>f` and a fence.
+/// `f<｜tool▁sep｜>`, or `function<｜tool▁sep｜>f` and a code fence.
 pub(super) fn name_in_header(header: &str) -> &str {
     let header = header.trim().trim_end_matches("[ARGS]").trim_end_matches("```json").trim_end();
     let header = header.split_once("[CALL_ID]").map_or(header, |(name, _)| name);

@@ -1,12 +1,12 @@
 //! Checks JSON one character at a time, so that a value can be passed on before its end arrives.
 
-/// Deeper is refused; `serde_json` and Python stop at 128 and 1,000.
+/// Maximum nesting; `serde_json` and Python stop at 128 and 1,000.
 const MAX_DEPTH: usize = 120;
 
 /// One value, as far as it was read.
 #[derive(Debug)]
 pub(super) struct JsonReader {
-    /// For each open container, whether it is an object.
+    /// The open containers, outermost first; true for an object, false for an array.
     open: Vec<bool>,
     state: JsonReaderState,
 }
@@ -14,23 +14,23 @@ pub(super) struct JsonReader {
 /// The effect of a character on the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JsonStep {
-    /// It belongs to the value, which goes on.
+    /// The character belongs to the value, which goes on.
     More,
-    /// It ended the value.
+    /// The character ended the value.
     Done,
-    /// The value, a number, ended before it.
+    /// The value, a number, ended before the character.
     DoneBefore,
-    /// It cannot stand here.
+    /// The character cannot stand here.
     Bad,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum JsonReaderState {
     Value,
-    /// A value, or the end of the array.
+    /// A value, or the end of the array, must follow.
     FirstItem,
     Key,
-    /// A key, or the end of the object.
+    /// A key, or the end of the object, must follow.
     FirstKey,
     Colon,
     AfterItem,
@@ -66,7 +66,7 @@ impl JsonReader {
         Self { open: Vec::new(), state: JsonReaderState::Value }
     }
 
-    /// Reads `c` and appends its JSON form to `text`: itself, or in a string its escape if it may not stand bare.
+    /// Reads `c` and appends its JSON form to `text`: itself, or an escape if it must not stand bare in a string.
     pub(super) fn push(&mut self, c: char, text: &mut String) -> JsonStep {
         let step = self.step(c);
         if matches!(step, JsonStep::More | JsonStep::Done) {
@@ -181,7 +181,7 @@ impl JsonReader {
             (Number::Exponent, '+' | '-') => Number::Sign,
             (Number::Exponent | Number::Sign | Number::Power, '0'..='9') => Number::Power,
             (Number::Minus | Number::Point | Number::Exponent | Number::Sign, _) => return JsonStep::Bad,
-            // A number ends where something follows that does not belong to it.
+            // A number ends before a character that does not belong to it.
             (Number::Zero | Number::Integer | Number::Fraction | Number::Power, _) => {
                 return match self.end_of_value() {
                     JsonStep::Done => JsonStep::DoneBefore,

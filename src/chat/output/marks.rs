@@ -1,6 +1,7 @@
-//! Finds fixed marks in a text that arrives one character at a time, holding back no more than the beginning of one.
+//! Finds fixed marks in a text that arrives one character at a time. Holds back only text that may be the beginning of
+//! a mark.
 
-/// Watches for any of a few marks, none of which begins with another.
+/// Searches for a few marks, none of which begins with another.
 #[derive(Debug)]
 pub(super) struct MarkMatcher {
     marks: Vec<&'static str>,
@@ -11,9 +12,9 @@ pub(super) struct MarkMatcher {
 /// The result of reading a character.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// This much is no mark, oldest first; empty while one may be arriving.
+    /// This text, in order of arrival, is no mark; empty while a mark may be arriving.
     Text(String),
-    /// The text, and then this mark.
+    /// First this text, then this mark.
     Mark(String, &'static str),
 }
 
@@ -47,7 +48,7 @@ impl MarkMatcher {
         Seen::Text(std::mem::take(&mut self.begun))
     }
 
-    /// The text that was held back, at the end of the input.
+    /// Returns the text that was held back, at the end of the input.
     pub(super) fn finish(&mut self) -> String {
         std::mem::take(&mut self.begun)
     }

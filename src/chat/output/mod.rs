@@ -6,38 +6,39 @@
 //!                       └────▶ calls        ─▶ CallStart, CallArguments
 //! ```
 //!
-//! Owns the split. Makes no ids and needs no HTTP and no tokens: its input is text.
+//! Owns this split. Makes no ids and needs no HTTP and no tokens: its input is text.
 //!
-//! Read one character at a time, so the deltas' concatenation depends on the text alone and never on how it was cut,
-//! and nothing is read twice, so no output takes more than linear time. At most the text of one call is held back.
+//! The text is read one character at a time, so the concatenation of the deltas depends on the text alone and not on
+//! the pieces in which it came. Nothing is read twice, so any output takes linear time. At most the text of one call is
+//! held back.
 //!
 //! # Duties of the caller
 //! - Under `Calls::Auto`, ask the engine to write out special tokens: `[TOOL_CALLS]`, `<|python_tag|>`, `<|tool_call|>`
-//!   and the like are control tokens, whose text is otherwise empty. Tokens that end a generation need not be written
-//!   out.
+//!   and similar ones are control tokens, whose text is otherwise empty. Tokens that end a generation need not be
+//!   written out.
 //! - Under `Required` and `Named`, generate under [`forced_constraint`]. It constrains the output from its first token,
-//!   so there is no reasoning: the parser then takes no reasoning tags, and a template should not open one.
+//!   so there is no reasoning: the parser then recognises no reasoning tags, and a template should not open one.
 //! - Stop early if [`OutputParser::is_done`] is true: no further call would count.
 //!
 //! # Guarantees
-//! - A call begins once, with its whole name, and `index` counts from 0. Only names among the tools are calls.
+//! - A call begins once, with its complete name, and `index` counts from 0. Only names of the tools are calls.
 //! - Arguments are the model's own JSON text of one object, checked as it streams. Control characters that the model
 //!   wrote bare in a string are escaped, because JSON forbids them and models write them.
-//! - Text that is no call is content, unchanged, also when it looked like a call until its end. Dropped are only the
-//!   marks of calls and of reasoning and the white space beside them, and further calls where `parallel` is false.
+//! - Text that is no call is content, unchanged, even if it looked like a call until its end. Only the marks of calls
+//!   and of reasoning, the white space beside them, and further calls if `parallel` is false are dropped.
 //! - A call that breaks off or breaks JSON after it was announced keeps the arguments so far (OpenAI too streams
-//!   arguments that `max_tokens` then cuts); from the character that broke it on, the text is content.
-//! - `strict` tools are held to their schema under `Required` and `Named`. Under `Auto` generation is free, so their
-//!   arguments are JSON but may miss the schema.
+//!   arguments that `max_tokens` then cuts). From the character that broke it on, the text is content.
+//! - The arguments of `strict` tools obey their schema under `Required` and `Named`. Under `Auto` generation is free,
+//!   so their arguments are JSON but may violate the schema.
 //!
 //! # Why not a library
-//! Tried in November 2026, each as the newest release:
-//! - `tool-parser` 1.10 with `reasoning-parser` 1.10 add 62 crates to our 243 (3.5 CPU minutes), among them five of
-//!   malachite under LGPL-3.0-only, unfit for a static binary under MIT or Apache-2.0. Their results depend on the
-//!   pieces: of two Qwen calls cut in two the second is lost at 75 cuts of 170, of two Llama calls at 70 of 110;
-//!   `</think>` is missed in 91 of 153 ways to cut `<think>a</think>b` in three. A call is read anew at each push: 32
-//!   KiB of arguments in single characters take 4.6 s, four times as long as 16 KiB. The interface is async.
-//! - `dynamo-parsers` 11 adds 123, image codecs and an AV1 encoder among them, by way of `openai-harmony`.
+//! Tried in November 2026, each in its newest release:
+//! - `tool-parser` 1.10 with `reasoning-parser` 1.10 add 62 crates to our 243 (3.5 CPU minutes). Five of them, of
+//!   malachite, are under LGPL-3.0-only, unfit for a static binary under MIT or Apache-2.0. Their results depend on the
+//!   pieces: of two Qwen calls cut in two pieces, the second is lost at 75 cuts of 170, of two Llama calls at 70 of
+//!   110; `</think>` is missed in 91 of 153 ways to cut `<think>a</think>b` in three. A call is read anew at each push:
+//!   32 KiB of arguments in single characters take 4.6 s, four times as long as 16 KiB. The interface is async.
+//! - `dynamo-parsers` 11 adds 123 crates by way of `openai-harmony`, image codecs and an AV1 encoder among them.
 
 mod call_object;
 mod calls;
@@ -70,20 +71,20 @@ pub struct OutputSpec {
     pub calls: Calls,
     /// True if more than one call counts.
     pub parallel: bool,
-    /// How the model writes calls under [`Calls::Auto`].
+    /// The model's syntax of calls under [`Calls::Auto`].
     pub format: ToolFormat,
-    /// How the model marks reasoning.
+    /// The model's syntax of reasoning.
     pub reasoning: Reasoning,
 }
 
 /// A function that may be called.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolSpec {
-    /// `[a-zA-Z0-9_-]{1,64}`, not twice in one request.
+    /// `[a-zA-Z0-9_-]{1,64}`, unique within a request.
     pub name: String,
-    /// JSON Schema of the arguments, an object; `{}` says that there are none.
+    /// JSON Schema of the arguments, an object; `{}` means that there are none.
     pub parameters: serde_json::Value,
-    /// OpenAI's `strict`. The module's comment describes its effect.
+    /// OpenAI's `strict`. The module's header describes its effect.
     pub strict: bool,
 }
 
@@ -92,15 +93,15 @@ pub struct ToolSpec {
 pub enum Calls {
     /// No text is a call.
     None,
-    /// The model decides.
+    /// The model decides whether to call.
     Auto,
-    /// At least one call, and nothing else.
+    /// At least one call is made, and no other text.
     Required,
-    /// Exactly one call of this function.
+    /// Exactly one call of this function is made.
     Named(String),
 }
 
-/// A part of an output. Adjacent ones of a kind belong together.
+/// A part of an output. Adjacent parts of one kind belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputDelta {
     /// An addition to the content.
@@ -114,16 +115,16 @@ pub enum OutputDelta {
         /// The complete name of the function.
         name: String,
     },
-    /// More of a call's arguments.
+    /// An addition to the arguments of a call.
     CallArguments {
-        /// The number of the call, the one that began last.
+        /// The number of the call; always the one that began last.
         index: usize,
         /// The text to append.
         text: String,
     },
 }
 
-/// Reads the text of one choice.
+/// Parses the text of one choice.
 #[derive(Debug)]
 pub struct OutputParser {
     reasoning: ReasoningParser,
@@ -132,7 +133,7 @@ pub struct OutputParser {
 }
 
 impl OutputParser {
-    /// A parser at the beginning of an output.
+    /// Creates a parser for the beginning of an output.
     #[must_use]
     pub fn new(spec: Arc<OutputSpec>) -> Self {
         let forced = matches!(spec.calls, Calls::Required | Calls::Named(_));
@@ -140,7 +141,7 @@ impl OutputParser {
         Self { reasoning: ReasoningParser::new(reasoning), sink: Sink::new(spec.parallel), calls: CallParser::new(spec) }
     }
 
-    /// The deltas that are certain after `text` was added; may be none.
+    /// Adds `text`, and returns the deltas that are certain now; there may be none.
     #[must_use]
     pub fn push(&mut self, text: &str) -> Vec<OutputDelta> {
         for c in text.chars() {
@@ -153,7 +154,7 @@ impl OutputParser {
         self.sink.take()
     }
 
-    /// The text that was held back, at the end of the output. Nothing may be pushed afterwards.
+    /// Ends the output, and returns the text that was held back. Nothing may be pushed afterwards.
     #[must_use]
     pub fn finish(&mut self) -> Vec<OutputDelta> {
         let Self { reasoning, calls, sink } = self;
@@ -165,14 +166,14 @@ impl OutputParser {
         sink.take()
     }
 
-    /// True if a call began, so that the finish reason `stop` is `tool_calls`.
+    /// True if a call began, so that the finish reason `stop` becomes `tool_calls`.
     #[must_use]
     pub fn has_calls(&self) -> bool {
         self.sink.has_calls()
     }
 
-    /// True if the one call that counts is whole, so that generating may stop: `parallel` is false, or one function was
-    /// named.
+    /// True if the only call that counts is complete, so that generation may stop: `parallel` is false, or one function
+    /// was named.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.calls.is_done()

@@ -1,20 +1,20 @@
-//! Reads one call written as in Python, `f(a=1, b='x')`, and writes its arguments as JSON.
+//! Reads one call in Python syntax, `f(a=1, b='x')`, and writes its arguments as JSON.
 //!
 //! Arguments are keywords with literal values: numbers, strings, `True`, `False`, `None` (and JSON's words for them),
-//! lists, tuples and dictionaries. Anything else, names and operators above all, makes it no call.
+//! lists, tuples and dictionaries. With anything else, such as names and operators, the text is no call.
 
 use serde_json::{Map, Number, Value};
 
-/// Deeper is refused, so that reading takes little stack.
+/// Maximum nesting, so that reading takes little stack.
 const MAX_DEPTH: usize = 64;
 
-/// One call, as far as it was read. Its end is found while it arrives; it is parsed at its end, once.
+/// One call, as far as it was read. Its end is found as it arrives; at its end it is parsed, once.
 #[derive(Debug)]
 pub(super) struct PythonCall {
     pub(super) name: String,
     /// The text between the parentheses.
     inside: String,
-    /// The quote that ends the string that is open.
+    /// The quote character that ends the open string.
     quote: Option<char>,
     escaped: bool,
     depth: usize,
@@ -32,7 +32,7 @@ pub(super) enum WholeStep {
 }
 
 impl PythonCall {
-    /// After the opening parenthesis.
+    /// Creates the reader for the text after the opening parenthesis.
     pub(super) fn new(name: &str) -> Self {
         Self { name: name.to_owned(), inside: String::new(), quote: None, escaped: false, depth: 0 }
     }
@@ -65,7 +65,7 @@ struct Literals<'a> {
 }
 
 impl Literals<'_> {
-    /// `a=1, b=2` to the end of the text.
+    /// Reads `a=1, b=2` to the end of the text.
     fn keywords(&mut self) -> Option<Map<String, Value>> {
         let mut arguments = Map::new();
         loop {
@@ -91,7 +91,7 @@ impl Literals<'_> {
         self.rest = self.rest.trim_start();
     }
 
-    /// Takes `c` if it is next after white space.
+    /// Skips white space, and takes `c` if it comes next.
     fn takes(&mut self, c: char) -> bool {
         self.blank();
         match self.rest.strip_prefix(c) {
@@ -103,7 +103,7 @@ impl Literals<'_> {
         }
     }
 
-    /// Letters, digits and underscores.
+    /// Takes letters, digits and underscores.
     fn word(&mut self) -> String {
         let end = self.rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
@@ -177,7 +177,7 @@ impl Literals<'_> {
         Number::from_f64(number.parse::<f64>().ok()?).map(Value::Number)
     }
 
-    /// One string, or several one after another, which Python joins. A line may end within.
+    /// Reads one string, or several adjacent ones, which Python joins. A string may span lines.
     fn string(&mut self) -> Option<String> {
         let mut text = String::new();
         while let Some(quote) = self.rest.chars().next().filter(|c| matches!(c, '"' | '\'')) {
@@ -197,7 +197,7 @@ impl Literals<'_> {
         Some(text)
     }
 
-    /// After the backslash.
+    /// Reads an escape after its backslash.
     fn escape(&mut self, text: &mut String) -> Option<()> {
         let mut rest = self.rest.chars();
         let c = rest.next()?;

@@ -1,27 +1,27 @@
 //! Splits a model's reasoning from its content: `<think>…</think>` at the beginning of an output.
 //!
-//! Only there: the same tag within an answer is part of the answer. White space beside the tags belongs to neither
-//! part. An output that ends before the closing tag is all reasoning.
+//! Reasoning is found only there: the same tag within an answer is part of the answer. White space beside the tags
+//! belongs to neither part. An output that ends before the closing tag is all reasoning.
 
 use super::marks::{MarkMatcher, Seen};
 
-/// How a model marks reasoning.
+/// A model's syntax of reasoning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reasoning {
     /// The model writes no reasoning.
     None,
-    /// Between two tags, at the beginning of the output.
+    /// The reasoning stands between two tags, at the beginning of the output.
     Tags {
         /// The opening tag.
         open: &'static str,
         /// The closing tag.
         close: &'static str,
-        /// True if the prompt already ends with the opening tag, so that the output begins within.
+        /// True if the prompt already ends with the opening tag, so that the output begins inside the reasoning.
         begins_inside: bool,
     },
 }
 
-/// Pairs of tags, the commoner first.
+/// Pairs of tags, more common ones first.
 const TAGS: [(&str, &str); 5] = [
     ("<think>", "</think>"),
     ("[THINK]", "[/THINK]"),
@@ -31,9 +31,10 @@ const TAGS: [(&str, &str); 5] = [
 ];
 
 impl Reasoning {
-    /// From a chat template and its prompt for this request: a model writes reasoning if its template has the tags, and
-    /// begins inside if the prompt ends with an open one. A prompt that ends with a closed pair (as Qwen 3 renders for
-    /// `enable_thinking: false`) leaves nothing to split, but the model is still watched for opening another.
+    /// Detects the syntax from a chat template and its prompt for this request: a model writes reasoning if its
+    /// template has the tags, and begins inside it if the prompt ends with an open one. If the prompt ends with a
+    /// closed pair (as Qwen 3 renders for `enable_thinking: false`), there should be no reasoning to split off, but the
+    /// parser still looks for another opening tag.
     #[must_use]
     pub fn detect(template_source: &str, rendered_prompt: &str) -> Self {
         let known = |(open, close): &&(&'static str, &'static str)| template_source.contains(*open) || template_source.contains(*close);
@@ -44,7 +45,7 @@ impl Reasoning {
     }
 }
 
-/// Which part a character belongs to.
+/// The part of the output to which a character belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OutputPart {
     Thought,
@@ -53,28 +54,28 @@ pub(super) enum OutputPart {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReasoningState {
-    /// Nothing but white space so far; an opening tag may follow.
+    /// Only white space came so far; an opening tag may follow.
     Beginning,
     Inside,
-    /// Nothing but white space since the closing tag.
+    /// Only white space came since the closing tag.
     Closed,
     Outside,
 }
 
-/// Reads an output one character at a time.
+/// Splits an output, read one character at a time.
 #[derive(Debug)]
 pub(super) struct ReasoningParser {
     state: ReasoningState,
     close: Option<&'static str>,
-    /// Watches for the opening tag.
+    /// Searches for the opening tag.
     opening: MarkMatcher,
-    /// Watches for both.
+    /// Searches for both tags.
     inside: MarkMatcher,
-    /// White space that may turn out to be next to a tag.
+    /// White space that is dropped if it turns out to be next to a tag.
     blank: String,
     /// True if there was any reasoning.
     thought: bool,
-    /// True if an opening tag is one that the prompt ends with, repeated by the model.
+    /// True if the next opening tag repeats the one at the end of the prompt, unless reasoning comes first.
     may_repeat: bool,
 }
 
@@ -110,7 +111,7 @@ impl ReasoningParser {
         }
     }
 
-    /// Passes the text that was held back to `out`.
+    /// Ends the output: passes the text that was held back to `out`.
     pub(super) fn finish(&mut self, out: &mut dyn FnMut(OutputPart, char)) {
         match self.state {
             ReasoningState::Beginning => self.begin_content("", out),
@@ -128,7 +129,7 @@ impl ReasoningParser {
         self.state = ReasoningState::Inside;
     }
 
-    /// There was no opening tag: all text that was held back is content.
+    /// Makes all text that was held back content, because there was no opening tag.
     fn begin_content(&mut self, text: &str, out: &mut dyn FnMut(OutputPart, char)) {
         self.state = ReasoningState::Outside;
         let rest = self.opening.finish();
@@ -151,7 +152,7 @@ impl ReasoningParser {
         }
     }
 
-    /// Reasoning, except the white space before its first word and, until more follows, after its last.
+    /// Passes reasoning on, except the white space before its first word and, until more follows, after its last.
     fn thoughts(&mut self, text: &str, out: &mut dyn FnMut(OutputPart, char)) {
         for c in text.chars() {
             if c.is_whitespace() {

@@ -2,11 +2,11 @@
 
 use super::OutputDelta;
 
-/// The deltas since the last [`Sink::take`]. See the module.
+/// The deltas since the last [`Sink::take`], joined.
 #[derive(Debug)]
 pub(super) struct Sink {
     deltas: Vec<OutputDelta>,
-    /// The number of calls that have begun, also those that do not count.
+    /// Number of calls that have begun, including those that do not count.
     begun: usize,
     parallel: bool,
 }
@@ -50,7 +50,7 @@ impl Sink {
         }
     }
 
-    /// More arguments of the call that began last.
+    /// Adds to the arguments of the call that began last.
     pub(super) fn arguments(&mut self, more: &str) {
         if more.is_empty() || !self.counts() {
             return;

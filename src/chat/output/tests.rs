@@ -1,4 +1,4 @@
-//! The deltas of outputs, whole and cut anywhere.
+//! Tests of the deltas of outputs, whole and cut anywhere.
 
 mod forced;
 mod properties;
@@ -6,7 +6,7 @@ mod properties;
 use super::*;
 use serde_json::json;
 
-/// The deltas of an output, joined.
+/// An output's deltas of each kind, joined.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Meaning {
     reasoning: String,
@@ -68,7 +68,7 @@ fn said(content: &str, calls: &[(&str, &str)]) -> Meaning {
 const PARIS: (&str, &str) = ("get_weather", r#"{"city": "Paris"}"#);
 const SUM: (&str, &str) = ("add", r#"{"a": 1, "b": [2.5e1, null]}"#);
 
-/// Each family's way to make the two calls, after some content where its syntax has room for it.
+/// Two calls in each family's syntax, after some content where the syntax allows it.
 fn family_outputs() -> Vec<(ToolFormat, &'static str, Meaning)> {
     let both = |content: &str| said(content, &[PARIS, SUM]);
     vec![
@@ -134,7 +134,7 @@ fn family_outputs() -> Vec<(ToolFormat, &'static str, Meaning)> {
     ]
 }
 
-/// Outputs that are no calls, or only in part.
+/// Outputs that are no calls, or only partly.
 fn near_misses() -> Vec<(ToolFormat, &'static str, Meaning)> {
     let content = |text: &str| said(text, &[]);
     vec![

@@ -1,7 +1,7 @@
-//! Reads one call written as `<function=f><parameter=a>1</parameter></function>`, and writes its arguments as JSON.
+//! Reads one call in the syntax `<function=f><parameter=a>1</parameter></function>`, and writes its arguments as JSON.
 //!
-//! Such text has no types. A parameter that the schema calls a string is one; one of another type is read as JSON, if
-//! it is JSON; the rest are strings. A JSON object instead of parameters stands for all of them.
+//! The syntax has no types. A parameter that the schema calls a string is one; one of another type is read as JSON if
+//! it is JSON; all others are strings. A JSON object instead of parameters has all arguments.
 
 use super::python::WholeStep;
 use serde_json::{Map, Value};
@@ -10,17 +10,17 @@ const END: &str = "</function>";
 const PARAMETER: &str = "<parameter=";
 const PARAMETER_END: &str = "</parameter>";
 
-/// One call, as far as it was read; parsed at its end, once.
+/// One call, as far as it was read; at its end it is parsed, once.
 #[derive(Debug)]
 pub(super) struct XmlCall {
     pub(super) name: String,
-    /// Schema of the arguments.
+    /// JSON Schema of the arguments.
     schema: Value,
     inside: String,
 }
 
 impl XmlCall {
-    /// After the opening tag.
+    /// Creates the reader for the text after the opening tag.
     pub(super) fn new(name: &str, schema: &Value) -> Self {
         Self { name: name.to_owned(), schema: schema.clone(), inside: String::new() }
     }
@@ -52,7 +52,7 @@ impl XmlCall {
         Some(arguments)
     }
 
-    /// The text between a parameter's tags; the line breaks beside them are not part of it.
+    /// The value of the text between a parameter's tags; the line breaks next to the tags are not part of it.
     fn value(&self, name: &str, text: &str) -> Value {
         let text = text.strip_prefix('\n').unwrap_or(text);
         let text = text.strip_suffix('\n').unwrap_or(text);

@@ -1,4 +1,4 @@
-//! The prompts that templates render, and the limits on them.
+//! Tests of the prompts that templates render, and of their limits.
 
 use super::*;
 use serde_json::json;

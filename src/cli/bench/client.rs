@@ -1,4 +1,4 @@
-//! One streamed request, and when its pieces came.
+//! Sends one streamed request and records when its pieces came.
 
 use super::{plan::BenchPlan, record::RequestRecord, workload::BenchRequest};
 use anyhow::{Context, bail};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// Characters of an error that are kept.
+/// Maximum number of characters of an error that are kept.
 const MAX_ERROR: usize = 300;
 
 /// A server, as one of its clients sees it.
@@ -59,14 +59,14 @@ struct PromptDetails {
 }
 
 impl ChunkChoice {
-    /// True if it has text or tool calls.
+    /// True if the chunk has text or tool calls.
     fn is_visible(&self) -> bool {
         let said = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let calls = |delta: &Delta| delta.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
         said(&self.text) || self.delta.as_ref().is_some_and(|delta| said(&delta.content) || said(&delta.reasoning_content) || calls(delta))
     }
 
-    /// The text that it adds.
+    /// The text that the chunk adds.
     fn text(&self) -> &str {
         let content = || self.delta.as_ref()?.content.as_deref();
         self.text.as_deref().or_else(content).unwrap_or_default()
@@ -74,13 +74,13 @@ impl ChunkChoice {
 }
 
 impl Client {
-    /// For the plan's server. Nothing is sent yet.
+    /// Creates a client for the plan's server. Sends nothing yet.
     ///
     /// # Errors
-    /// If TLS cannot be set up.
+    /// TLS cannot be set up.
     pub(super) fn new(plan: &BenchPlan) -> anyhow::Result<Self> {
-        // A connection for each request: llama-server announces keep-alive and closes after each stream all the same,
-        // so that a client which believes it counts failures that are none.
+        // Each request gets its own connection. llama-server announces keep-alive but closes after each stream, so a
+        // client that believes the announcement would count failures that are none.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).tcp_nodelay(true).build()?;
         Ok(Self { http, url: plan.url.clone(), api_key: plan.api_key.clone(), timeout: Duration::from_secs(plan.timeout_seconds) })
     }
@@ -95,7 +95,7 @@ impl Client {
     /// The first model of `GET /v1/models`.
     ///
     /// # Errors
-    /// The server is not there, or lists none.
+    /// The server cannot be reached, or lists no model.
     pub(super) async fn first_model(&self) -> anyhow::Result<String> {
         let answer = self.with_key(self.http.get(format!("{}/v1/models", self.url))).timeout(Duration::from_secs(10)).send().await?;
         let models: Value = answer.error_for_status()?.json().await?;

@@ -1,9 +1,9 @@
-//! Two results beside each other, with their ratio.
+//! Shows two results side by side, with their ratio.
 
 use super::report::{Report, times, title};
 use comfy_table::{CellAlignment, Table, presets};
 
-/// A row for each figure: of A, of B, B over A.
+/// A table with a row for each figure: A, B, and B over A.
 pub(super) fn table(a: &Report, b: &Report) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["", "A", "B", "B / A"]);

@@ -1,4 +1,4 @@
-//! A result as one page: the table, distributions of the times, and tokens over time. It loads nothing.
+//! Writes a result as one page: the table, distributions of the times, and tokens over time. The page loads nothing.
 
 use super::{
     plot::{Line, cumulative, lines},
@@ -10,10 +10,10 @@ use super::{
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:760px;margin:2em auto;padding:0 1em;color:#222}\
 pre{background:#f6f6f6;padding:1em;overflow:auto}svg{width:100%;height:auto}";
 
-/// The page.
+/// The page as HTML.
 ///
 /// # Errors
-/// None that is known.
+/// None is known.
 pub(super) fn page(report: &Report, run: &BenchRun) -> anyhow::Result<String> {
     let groups: Vec<Group> = report.groups.keys().copied().collect();
     let well = |group: Group| run.records.iter().filter(move |record| record.group == group && record.error.is_none());
@@ -42,11 +42,11 @@ pub(super) fn page(report: &Report, run: &BenchRun) -> anyhow::Result<String> {
     ))
 }
 
-/// How many pieces came in each second.
+/// Number of pieces that came in each second.
 fn rate(run: &BenchRun) -> Line {
     let mut seconds: Vec<f64> = Vec::new();
     for at in run.records.iter().flat_map(|record| record.pieces.iter().map(|piece| record.start + piece)) {
-        // Not negative. The cast saturates.
+        // The value is not negative. The cast saturates.
         let second = at as usize;
         if seconds.len() <= second {
             seconds.resize(second + 1, 0.0);

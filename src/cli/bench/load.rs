@@ -1,4 +1,4 @@
-//! The times at which requests are sent: so many at a time, or at random times whether others have ended or not.
+//! Decides when requests are sent: a fixed number at a time, or at random times whether earlier ones have ended or not.
 
 use super::{
     client::Client,
@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Requests that nobody has sent yet.
+/// The requests that are not sent yet.
 type RequestQueue = Arc<Mutex<VecDeque<BenchRequest>>>;
 
 /// Sends all requests and waits for their ends.
@@ -47,11 +47,11 @@ impl Sender {
         record
     }
 
-    /// Sends one request of the queue after the other until it is empty.
+    /// Sends the requests of the queue one after the other until it is empty.
     async fn drain(&self, queue: &RequestQueue) -> Vec<RequestRecord> {
         let mut records = Vec::new();
         loop {
-            // On a line of its own, so that the lock ends with it.
+            // This is a statement of its own, so that the lock is released after it.
             let next = lock(queue).pop_front();
             let Some(request) = next else { return records };
             records.push(self.send(request).await);
@@ -67,7 +67,7 @@ fn bar(requests: usize) -> ProgressBar {
 }
 
 fn lock(queue: &RequestQueue) -> std::sync::MutexGuard<'_, VecDeque<BenchRequest>> {
-    // A queue is sound whatever its users were about to do.
+    // The queue is sound even if a user of the lock panicked.
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -81,7 +81,7 @@ async fn closed(sender: &Arc<Sender>, requests: Vec<BenchRequest>, concurrency: 
     clients.join_all().await.concat()
 }
 
-/// Times between arrivals are exponential: a Poisson process.
+/// Sends requests with exponential times between them: a Poisson process.
 async fn open(sender: &Arc<Sender>, requests: Vec<BenchRequest>, per_second: f64, seed: u64) -> Vec<RequestRecord> {
     let mut rng = Rng::with_seed(seed);
     let mut at = sender.began;
@@ -95,13 +95,13 @@ async fn open(sender: &Arc<Sender>, requests: Vec<BenchRequest>, per_second: f64
     running.join_all().await
 }
 
-/// Time until the next arrival.
+/// Draws the time until the next arrival.
 pub(super) fn gap(rng: &mut Rng, per_second: f64) -> Duration {
     // 1 − u is never 0.
     Duration::from_secs_f64(-(1.0 - rng.f64()).ln() / per_second)
 }
 
-/// Long prompts, one after the other, for as long as the streams go on.
+/// Sends streams, and beside them long prompts, one after the other, until all streams have ended.
 async fn beside_streams(sender: &Arc<Sender>, requests: Vec<BenchRequest>) -> Vec<RequestRecord> {
     let (streams, long): (Vec<BenchRequest>, Vec<BenchRequest>) = requests.into_iter().partition(|request| request.group == Group::Streams);
     let queue: RequestQueue = Arc::new(Mutex::new(long.into()));

@@ -5,8 +5,8 @@
 //! BenchPlan ─ workload ─▶ BenchRequest … ─ load ─▶ client ─▶ RequestRecord … ─ summary ─▶ Report ─▶ JSON
 //! ```
 //!
-//! A client and nothing else: it knows no server of its own, so that other servers are measured by the same rule. Owns
-//! its connections and its clock. Everything is streamed, because only a stream shows when tokens come.
+//! It is only a client: it knows no server of its own, so that other servers are measured by the same rule. Owns its
+//! connections and its clock. Everything is streamed, because only a stream shows when tokens come.
 
 mod client;
 mod compare;
@@ -32,7 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Runs the measurement or the comparison.
 ///
 /// # Errors
-/// No server, no file, or a run in which every request failed.
+/// A server or a file is missing, or every request of the run failed.
 pub(super) fn run(action: Action) -> anyhow::Result<()> {
     match action {
         Action::Compare { a, b } => super::print(&compare::table(&Report::read(&a)?, &Report::read(&b)?)),
@@ -42,7 +42,7 @@ pub(super) fn run(action: Action) -> anyhow::Result<()> {
 
 fn measure(plan: &BenchPlan) -> anyhow::Result<()> {
     let requests = workload::bench_requests(plan)?;
-    // Two threads: the generator must leave the cores to the server that it measures.
+    // Two threads: the load generator must leave the cores to the server that it measures.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let (model, run) = runtime.block_on(async {

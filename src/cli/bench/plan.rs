@@ -8,22 +8,22 @@ use std::path::PathBuf;
 pub(in crate::cli) enum Action {
     /// Measure a server.
     Measure(Box<BenchPlan>),
-    /// Put two results beside each other.
+    /// Show two results side by side.
     Compare { a: PathBuf, b: PathBuf },
 }
 
 /// A measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::cli) struct BenchPlan {
-    /// Where the server is, without `/v1`.
+    /// URL of the server, without `/v1`.
     pub(super) url: String,
-    /// `None`: the first that the server lists.
+    /// Name of the model; `None` takes the first one that the server lists.
     pub(super) model: Option<String>,
-    /// Sent as `Authorization: Bearer`. Never printed.
+    /// Key that is sent as `Authorization: Bearer`. Never printed.
     pub(super) api_key: Option<String>,
     /// Kind of the requests.
     pub(super) workload: Workload,
-    /// Times at which they are sent.
+    /// Times at which the requests are sent.
     pub(super) arrival: Arrival,
     /// Number of requests.
     pub(super) requests: usize,
@@ -31,11 +31,11 @@ pub(in crate::cli) struct BenchPlan {
     pub(super) input_tokens: Option<usize>,
     /// Tokens to generate; `None` is the workload's own number.
     pub(super) max_tokens: Option<u32>,
-    /// Prompts and arrivals of one seed are always the same.
+    /// Seed of prompts and arrivals, which are always the same for one seed.
     pub(super) seed: u64,
-    /// Below this a request counts as good.
+    /// Limits below which a request counts as good.
     pub(super) slo: Slo,
-    /// A request that takes longer counts as failed, seconds.
+    /// Time after which a request counts as failed, seconds.
     pub(super) timeout_seconds: u64,
     /// Name of the result.
     pub(super) label: Option<String>,
@@ -44,12 +44,12 @@ pub(in crate::cli) struct BenchPlan {
     pub(super) html: Option<PathBuf>,
 }
 
-/// Kinds of requests. W1 to W5 are those of `docs/benchmarks`.
+/// Kinds of requests. W1 to W5 are the workloads of `docs/benchmarks`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) enum Workload {
     /// Distinct prompts, 104 tokens in, 64 out.
     W1,
-    /// 620 tokens in common and 40 of one's own, 32 out.
+    /// Prompts with 620 tokens in common and 40 of their own, 32 out.
     W2,
     /// Four streams of 256 tokens, while prompts of 700 tokens keep arriving.
     W3,
@@ -57,20 +57,20 @@ pub(in crate::cli) enum Workload {
     W4,
     /// Short prompts and long answers: 32 in, 128 out.
     W5,
-    /// A prompt, or a request body, per line.
+    /// A file with a prompt, or a request body, per line.
     File(PathBuf),
 }
 
-/// When requests are sent.
+/// The times at which requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::cli) enum Arrival {
-    /// So many at a time: another one when one ends.
+    /// A fixed number at a time: another request is sent when one ends.
     Closed { concurrency: usize },
-    /// So many a second on average, at random (Poisson), whether others have ended or not.
+    /// A number per second on average, at random (Poisson), whether earlier requests have ended or not.
     Open { per_second: f64 },
 }
 
-/// A service level objective; a part that is `None` is fulfilled.
+/// A service level objective. A part that is `None` counts as met.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(in crate::cli) struct Slo {
     pub(super) ttft_ms: Option<f64>,
@@ -81,7 +81,7 @@ pub(in crate::cli) struct Slo {
 /// Options that have no meaning for a comparison.
 const ONLY_TO_MEASURE: [&str; 8] = ["prompts", "concurrency", "rate", "requests", "json", "records", "html", "label"];
 
-/// The command as clap knows it.
+/// The command in clap's terms.
 pub(in crate::cli) fn command() -> Command {
     let option = |name: &'static str, value: &'static str, help: &'static str| Arg::new(name).long(name).value_name(value).help(help);
     let path = |name: &'static str, help: &'static str| option(name, "FILE", help).value_parser(value_parser!(PathBuf));
@@ -129,7 +129,7 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-/// From clap's matches, whose ranges clap has checked.
+/// Reads clap's matches, whose ranges clap has checked.
 pub(in crate::cli) fn read(matches: &mut ArgMatches) -> Action {
     if let Some(files) = matches.remove_many::<PathBuf>("compare")
         && let [a, b] = files.collect::<Vec<_>>().as_slice()

@@ -1,4 +1,4 @@
-//! Plots as SVG text, without fonts, files or scripts of others.
+//! Draws plots as SVG text, without external fonts, files or scripts.
 
 use anyhow::anyhow;
 use plotters::prelude::{
@@ -14,21 +14,21 @@ pub(super) struct Line {
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// The shares of values up to each value: how far a distribution goes, and how its tail looks.
+/// The cumulative distribution: for each value, the share of values up to it.
 pub(super) fn cumulative(mut values: Vec<f64>) -> Vec<(f64, f64)> {
     values.sort_unstable_by(f64::total_cmp);
     let count = values.len() as f64;
     let point = |(index, value): (usize, f64)| (value, (index + 1) as f64 / count);
-    // As many points as a plot has pixels.
+    // A plot needs no more points than it has pixels.
     let step = values.len().div_ceil(1_000).max(1);
     let last = values.len().saturating_sub(1);
     values.into_iter().enumerate().filter(|(index, _)| index % step == 0 || *index == last).map(point).collect()
 }
 
-/// Lines over a plane from 0 to their largest values.
+/// Draws lines over a plane from 0 to their largest values.
 ///
 /// # Errors
-/// None that is known: it is drawn into memory.
+/// None is known: the plot is drawn into memory.
 pub(super) fn lines(title: &str, x_name: &str, y_name: &str, lines: &[Line]) -> anyhow::Result<String> {
     let mut svg = String::new();
     draw(&mut svg, [title, x_name, y_name], lines).map_err(|error| anyhow!("drawing {title}: {error}"))?;

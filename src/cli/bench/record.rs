@@ -1,24 +1,24 @@
-//! The measurements of one request. Times are seconds; those of a run count from its beginning.
+//! The measurements of one request. Times are seconds; those of a run count from the run's beginning.
 
 use super::workload::Group;
 use serde::Serialize;
 use std::time::Duration;
 
-/// One request. A line of `--records`.
+/// The measurements of one request; a line of `--records`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct RequestRecord {
     pub(super) group: Group,
-    /// Time at which it was sent.
+    /// Time at which the request was sent, since the beginning of the run.
     pub(super) start: f64,
-    /// Time at which each piece of text came, from its start. A piece may be several tokens.
+    /// Times at which pieces of text came, since `start`. A piece may be several tokens.
     pub(super) pieces: Vec<f64>,
-    /// Time at which it ended, from its start.
+    /// Time from `start` to the end of the request.
     pub(super) total: f64,
-    /// As the server counted them, or one for each piece of text where it did not.
+    /// Generated tokens, as the server counted them; one for each piece of text if it did not count.
     pub(super) completion_tokens: u64,
-    /// As the server counted them; 0 where it did not.
+    /// Prompt tokens, as the server counted them; 0 if it did not count.
     pub(super) prompt_tokens: u64,
-    /// Of these, taken from a cache.
+    /// Prompt tokens that the server took from a cache.
     pub(super) cached_tokens: u64,
     /// The generated text, without reasoning.
     pub(super) text: String,
@@ -32,7 +32,7 @@ impl RequestRecord {
         self.pieces.first().copied()
     }
 
-    /// Time per output token: of the tokens after the first. `None` with fewer than two.
+    /// Time per output token after the first. `None` with fewer than two tokens.
     pub(super) fn tpot(&self) -> Option<f64> {
         let (first, last) = (self.pieces.first()?, self.pieces.last()?);
         let further = self.completion_tokens.checked_sub(1).filter(|further| *further > 0)?;
@@ -48,17 +48,17 @@ impl RequestRecord {
 /// A whole measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BenchRun {
-    /// In order of their ends.
+    /// The records, in order of the requests' ends.
     pub(super) records: Vec<RequestRecord>,
-    /// From the first request to the end of the last.
+    /// Time from the first request to the end of the last.
     pub(super) duration: Duration,
 }
 
 impl BenchRun {
-    /// A JSON object per line and request.
+    /// The records as text, with one JSON object per line.
     ///
     /// # Errors
-    /// None that is known.
+    /// None is known.
     pub(super) fn json_lines(&self) -> anyhow::Result<String> {
         let line = |record| Ok(serde_json::to_string(record)? + "\n");
         self.records.iter().map(line).collect()

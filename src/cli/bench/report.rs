@@ -1,4 +1,4 @@
-//! A result: the figures and how they were measured, as JSON and as a table.
+//! A result: the figures and the conditions of the measurement, as JSON and as a table.
 
 use super::{
     plan::{Arrival, BenchPlan, Slo, Workload},
@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, path::Path};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Report {
     pub(super) version: u32,
-    /// The program that measured, with its version.
+    /// The program that made the measurement, with its version.
     pub(super) tool: String,
     pub(super) label: String,
     pub(super) url: String,
@@ -32,7 +32,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Of a run.
+    /// Creates the result of a run.
     pub(super) fn new(plan: &BenchPlan, model: String, began: u64, run: &BenchRun) -> Self {
         let seconds = run.duration.as_secs_f64();
         let mut groups: BTreeMap<Group, Vec<&RequestRecord>> = BTreeMap::new();
@@ -62,21 +62,21 @@ impl Report {
     /// Reads a file that [`Self::to_json`] wrote.
     ///
     /// # Errors
-    /// No such file, or another kind of file.
+    /// There is no such file, or it is another kind of file.
     pub(super) fn read(file: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is no result of llamero bench", file.display()))
     }
 
-    /// For other programs, and for `--compare`.
+    /// The result as JSON, for other programs and for `--compare`.
     ///
     /// # Errors
-    /// None that is known.
+    /// None is known.
     pub(super) fn to_json(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// For people.
+    /// The result as a table, for people.
     pub(super) fn table(&self) -> String {
         let mut text = format!("{}: {} of {}, {}, {:.2} s\n", self.label, self.workload, self.model, self.arrival, self.duration_seconds);
         for (group, summary) in &self.groups {
@@ -135,7 +135,7 @@ fn times_table(summary: &Summary) -> String {
     format!("{}\n", table.trim_fmt())
 }
 
-/// The distributions of a summary under their names.
+/// The distributions of a summary, with their names.
 pub(super) fn times(summary: &Summary) -> [(&'static str, Times); 4] {
     [("TTFT", summary.ttft_ms), ("TPOT", summary.tpot_ms), ("ITL", summary.itl_ms), ("E2E", summary.e2e_ms)]
 }

@@ -1,4 +1,4 @@
-//! From records to figures: rates, percentiles, goodput. Percentiles come from HDR histograms of microseconds with
+//! Turns records into figures: rates, percentiles, goodput. Percentiles come from HDR histograms of microseconds with
 //! three significant digits.
 
 use super::{plan::Slo, record::RequestRecord};
@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Longest time that a histogram holds, µs: an hour.
+/// Longest time that a histogram records, µs: an hour.
 const LONGEST_US: u64 = 3_600_000_000;
 
 /// The figures of one kind of request.
@@ -14,27 +14,27 @@ const LONGEST_US: u64 = 3_600_000_000;
 pub(super) struct Summary {
     pub(super) requests: usize,
     pub(super) failed: usize,
-    /// Errors, and how many requests had each.
+    /// Errors, with the number of requests that had each.
     pub(super) errors: BTreeMap<String, usize>,
     pub(super) prompt_tokens: u64,
     pub(super) cached_tokens: u64,
     pub(super) completion_tokens: u64,
-    /// Requests that went well, per second of the run.
+    /// Requests that succeeded, per second of the run.
     pub(super) requests_per_second: f64,
-    /// Of those that fulfil the objective.
+    /// Requests that met the objective, per second of the run.
     pub(super) goodput_per_second: f64,
     pub(super) output_tokens_per_second: f64,
-    /// Received → first token. Milliseconds, like all that follow.
+    /// Time from sending a request to its first token, ms.
     pub(super) ttft_ms: Times,
-    /// Per further token, one value per request.
+    /// Time per token after the first, ms; one value per request.
     pub(super) tpot_ms: Times,
-    /// Gaps between pieces of text, one value per gap.
+    /// Gaps between pieces of text, ms; one value per gap.
     pub(super) itl_ms: Times,
-    /// Received → last byte.
+    /// Time from sending a request to its last byte, ms.
     pub(super) e2e_ms: Times,
 }
 
-/// A distribution.
+/// A distribution of times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Times {
     pub(super) count: u64,
@@ -47,11 +47,11 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Of seconds, in milliseconds.
+    /// The distribution, in milliseconds, of times in seconds.
     pub(super) fn of(seconds: impl Iterator<Item = f64>) -> Self {
         let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3).expect("these bounds are within HdrHistogram's");
         for value in seconds {
-            // Not negative: clocks here are monotonic. The cast saturates.
+            // The value is not negative: clocks here are monotonic. The cast saturates.
             histogram.saturating_record((value * 1e6).max(1.0) as u64);
         }
         if histogram.is_empty() {
@@ -71,7 +71,7 @@ impl Times {
 }
 
 impl Summary {
-    /// Of records of one kind, in a run that took so many seconds.
+    /// The figures of records of one kind, in a run that took `seconds`.
     pub(super) fn of(records: &[&RequestRecord], seconds: f64, slo: Slo) -> Self {
         let well: Vec<&RequestRecord> = records.iter().copied().filter(|record| record.error.is_none()).collect();
         let mut errors = BTreeMap::new();
@@ -99,7 +99,8 @@ impl Summary {
     }
 }
 
-/// A part that does not apply to a request (a time per further token, where there is one token) is fulfilled.
+/// True if the request met the objective. A part that does not apply (the time per token after the first, if there is
+/// one token) counts as met.
 fn is_good(record: &RequestRecord, slo: Slo) -> bool {
     let within = |seconds: Option<f64>, limit: Option<f64>| match (seconds, limit) {
         (Some(seconds), Some(limit)) => seconds * 1e3 <= limit,

@@ -1,4 +1,4 @@
-//! Figures from records with known times, and a run against a server that answers by a script.
+//! Tests of figures from records with known times, and of a run against a server with scripted answers.
 
 use super::{
     client::Client,
@@ -163,7 +163,7 @@ fn results_that_were_not_measured_alike_are_compared_with_a_warning() {
     assert!(!compare::table(&of("1"), &of("1")).contains("measured with different workloads"));
 }
 
-/// A server with one model, whose completions are this stream; its URL.
+/// Starts a server with one model whose completions are `stream`, and returns its URL.
 async fn server(status: StatusCode, stream: &'static str) -> String {
     let models = || async { r#"{"data":[{"id":"tiny"}]}"# };
     let router = Router::new().route("/v1/models", get(models)).route("/v1/completions", post(move || async move { (status, stream) }));

@@ -1,7 +1,7 @@
-//! The requests of a workload: always the same for a seed, so that two servers are asked the same.
+//! The requests of a workload: always the same for a seed, so that two servers get the same requests.
 //!
-//! Prompts are token ids, which need no tokenizer here and have the length that they should have on every server. Their
-//! tokens mean nothing; a request for text of one's own comes from a file.
+//! Prompts are token ids: they need no tokenizer here and have the intended length on every server. Their tokens have
+//! no meaning; requests with real text come from a file.
 
 use super::plan::{BenchPlan, Workload};
 use anyhow::{Context, bail};
@@ -9,11 +9,11 @@ use fastrand::Rng;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// Ids of ordinary tokens in every vocabulary of 32,000 and more.
+/// Ids of ordinary tokens in every vocabulary of at least 32,000 tokens.
 const IDS: std::ops::Range<u32> = 1_000..30_000;
-/// Lines of a file at most.
+/// Maximum number of lines of a file.
 const MAX_LINES: usize = 1_000_000;
-/// Streams of W3 that run all the time.
+/// Number of W3's streams, which run all the time.
 const W3_STREAMS: usize = 4;
 
 /// The group that a request belongs to. Each group has percentiles of its own.
@@ -32,16 +32,16 @@ pub(super) enum Group {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BenchRequest {
     pub(super) group: Group,
-    /// True if it is a chat; else a completion.
+    /// True for a chat, false for a completion.
     pub(super) is_chat: bool,
     /// The body without `model` and `stream`.
     pub(super) body: Map<String, Value>,
 }
 
-/// All requests, in order.
+/// All requests of the plan, in order.
 ///
 /// # Errors
-/// A file that cannot be read or has a line that is no request.
+/// A file cannot be read or has a line that is no request.
 pub(super) fn bench_requests(plan: &BenchPlan) -> anyhow::Result<Vec<BenchRequest>> {
     let mut rng = Rng::with_seed(plan.seed);
     let numbers = |input: usize, output: u32| (plan.input_tokens.unwrap_or(input), plan.max_tokens.unwrap_or(output));
@@ -81,7 +81,7 @@ fn completion(prompt: &[u32], max_tokens: u32) -> BenchRequest {
     bench_request(false, body)
 }
 
-/// Greedy, and by `json_schema`, which llamero, llama-server and vLLM's relatives all know in this place.
+/// A greedy request with a `json_schema`, which llamero, llama-server and vLLM's relatives all read in this field.
 fn structured(n: usize, max_tokens: u32) -> BenchRequest {
     let schema = json!({
         "type": "object",
@@ -115,7 +115,7 @@ fn from_file(file: &Path, plan: &BenchPlan) -> anyhow::Result<Vec<BenchRequest>>
     Ok(requests)
 }
 
-/// A line that begins with `{` is a body; any other is a prompt.
+/// Reads a line of a file: one that begins with `{` is a body; any other is a prompt.
 fn request_of_line(line: &str, max_tokens: Option<u32>) -> anyhow::Result<BenchRequest> {
     let mut body = if line.trim_start().starts_with('{') {
         serde_json::from_str::<Map<String, Value>>(line)?

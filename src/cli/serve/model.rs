@@ -1,7 +1,7 @@
-//! Finds the files that the engine opens: the model, fetched and checked if it has to be, its draft model, and the
-//! prefix cache's folder.
+//! Finds the files that the engine opens: the model (fetched and checked if necessary), its draft model, and the prefix
+//! cache's folder.
 //!
-//! Takes from milliseconds to hours and blocks all the while, so it has a thread of its own, which ends with the
+//! That takes from milliseconds to hours and blocks all the while, so it has a thread of its own, which ends with the
 //! process. Owns the files that it opened, until [`Found`] is dropped.
 
 use crate::{
@@ -21,17 +21,17 @@ use tokio::sync::oneshot;
 
 /// The files that were found, open.
 pub(super) struct Found {
-    /// Options that the engine is started with.
+    /// Options with which the engine is started.
     pub(super) options: EngineOptions,
-    /// Every engine loads these files, whatever takes their names, for as long as they are held.
+    /// The open files. While they are held, every engine loads these files, even if others take their names.
     pub(super) _held: Vec<OpenedModel>,
 }
 
-/// Fills in the paths and files of the engine's options. If the future is dropped, the thread goes on.
+/// Fills in the paths and files of the engine's options. If the future is dropped, the thread continues.
 pub(super) async fn find(config: ServeConfig, environment: Environment) -> anyhow::Result<Found> {
     let (reply, found) = oneshot::channel();
     let work = move || {
-        // Fails if the server is stopping already.
+        // Sending fails if the server is stopping already.
         let _ = reply.send(engine_options(config, &environment));
     };
     let _detached = thread::Builder::new().name("find-model".to_owned()).spawn(work).context("no thread to find the model with")?;
@@ -66,8 +66,7 @@ fn open(path: &Path) -> anyhow::Result<OpenedModel> {
     OpenedModel::open(path).with_context(|| format!("{} cannot be opened", path.display()))
 }
 
-/// Makes the folder of the prefix cache. Its contents are trusted, so only the server's user may
-/// write there.
+/// Creates the folder of the prefix cache. Its contents are trusted, so only the server's user may write there.
 fn prefix_cache(path: PathBuf, model: &OpenedModel) -> anyhow::Result<PrefixCacheFolder> {
     let unusable = || format!("--prefix-cache-dir {} cannot be used", path.display());
     DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(unusable)?;

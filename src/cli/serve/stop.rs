@@ -1,7 +1,7 @@
-//! The end of a server: still serving for `--shutdown-delay`, then draining for `--drain-timeout`, then closing.
+//! The end of a server: it serves on for `--shutdown-delay`, then drains for `--drain-timeout`, then closes.
 //!
-//! A second signal, a second or more after the first, cuts all of that short: running streams end with an error event
-//! at once, and so does the process a moment later. Owns no handlers and no sockets.
+//! A second signal, at least a second after the first, cuts this short: running streams end with an error event at
+//! once, and the process ends a moment later. Owns no handlers and no sockets.
 
 use super::super::{logging, signals::StopSignals};
 use crate::{
@@ -17,32 +17,32 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Time that is left after a second signal: for the last events of streams, and for the engine to end.
+/// Time left after a second signal: for the last events of streams, and for the engine to end.
 const HURRIED_STOP: Duration = Duration::from_secs(4);
 
-/// The HTTP server while it runs, and the channel that stops it, which takes the time that running requests get.
+/// The HTTP server while it runs, and the channel that stops it. The channel takes the time that running requests get.
 pub(super) struct Serving {
     pub(super) task: JoinHandle<io::Result<()>>,
     pub(super) stop: watch::Sender<Option<Duration>>,
 }
 
 impl Serving {
-    /// Waits until it has ended by itself. Cancel-safe.
+    /// Waits until the server has ended by itself. Cancel-safe.
     pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
         (&mut self.task).await.context("the server's task ended early")?.context("the server ended early")
     }
 
-    /// Stops the server and waits for its end. Running requests get this long.
+    /// Stops the server and waits for its end. Running requests get `patience` to finish.
     pub(super) async fn close(mut self, patience: Duration) -> anyhow::Result<()> {
-        // Fails if the server ended just now; joining it returns the reason.
+        // Sending fails if the server ended just now; joining it returns the reason.
         let _ = self.stop.send(Some(patience));
         self.ended().await
     }
 }
 
-/// Goes on serving for the delay, although no longer ready, so that load balancers notice and send their requests
-/// elsewhere. Returns at once if the engine is not ready. Returns the reason if the engine was given up meanwhile, and
-/// whether another signal ended the wait.
+/// Continues to serve for `delay`, but reports not to be ready, so that load balancers send their requests elsewhere.
+/// Returns at once if the engine is not ready. Returns the reason if the engine was given up meanwhile, and true if
+/// another signal ended the wait.
 pub(super) async fn delay(
     engine: &EngineHandle,
     supervisor: &mut Supervisor,
@@ -65,7 +65,7 @@ pub(super) async fn delay(
 }
 
 /// Ends the engine, then the server, which answers meanwhile: new requests get 503 with `Retry-After`, and probes that
-/// it is not ready. Clients that are slow to read get the rest of the drain time.
+/// it is not ready. Clients that read slowly get the rest of the drain time.
 ///
 /// # Errors
 /// The server failed, or a second signal ended running requests early.
@@ -103,7 +103,7 @@ pub(super) async fn drain(
     bail!("a second signal ended running requests early")
 }
 
-/// The engine dies with this process.
+/// Ends the process without waiting; the engine dies with it.
 fn end_at_once() -> ! {
     tracing::warn!("exiting without waiting for running requests");
     logging::finish();

@@ -1,10 +1,10 @@
-//! Tests of who is blamed, of who is let in beside whom, and of both together in a server that is played.
+//! Tests of the blame for a death, of the gate, and of both together in a simulated server.
 
 use super::*;
 use Stage::{Held, Proved, Touched, Waiting};
 use proptest::prelude::*;
 
-/// A death by a fault of the engine's own.
+/// A death by a fault in the engine itself.
 const FAULT: DeathCause = DeathCause::Signal(11);
 /// A kill by an operator, or by the kernel.
 const KILL: DeathCause = DeathCause::Signal(9);
@@ -17,7 +17,7 @@ fn set(contents: &[u64]) -> BTreeSet<Fingerprint> {
     contents.iter().copied().map(Fingerprint).collect()
 }
 
-/// Causes, bystanders, the one that is blamed, and whether it was alone.
+/// The verdict on `works`: causes, bystanders, the blamed content, and true if the engine had no other content.
 fn judged(works: &[(u64, Stage)]) -> (BTreeSet<Fingerprint>, BTreeSet<Fingerprint>, Option<u64>, bool) {
     let works = works.iter().map(|(content, stage)| work(*content, *stage));
     let DeathVerdict { causes, bystanders, blamed, is_alone, is_kill: _ } = judge(works, FAULT);
@@ -57,20 +57,20 @@ fn four_reports_with_tokens_are_a_proof_and_three_are_not() {
     assert_eq!(work.stage, Proved);
 }
 
-/// A memory in which these were the cause of a death.
+/// A quarantine that remembers these contents as causes of a death.
 fn suspecting(contents: &[u64]) -> Quarantine {
     let mut quarantine = Quarantine::default();
     quarantine.on_death(&DeathVerdict { causes: set(contents), ..DeathVerdict::default() }, Instant::now());
     quarantine
 }
 
-/// The contents of the held works that are let in, in one round.
+/// Contents of the held works that are let in, in one round.
 fn let_in(works: &[(u64, Stage)], quarantine: &Quarantine) -> Vec<u64> {
     let works: Vec<Work> = works.iter().map(|(content, stage)| work(*content, *stage)).collect();
     let_in_of(&works, quarantine, false).0
 }
 
-/// The same, where others may be owed a turn; and whether they are afterwards.
+/// The same where `owes_others` may be set; also returns it as it is after the round.
 fn let_in_of(works: &[Work], quarantine: &Quarantine, owes_others: bool) -> (Vec<u64>, bool) {
     let mut gate = Gate::new(|| works.to_vec(), quarantine, Instant::now(), owes_others);
     let mut admitted = vec![false; works.len()];
@@ -177,18 +177,18 @@ fn deaths_without_a_known_cause_count_no_more_after_ten_minutes_without_any() {
     }
 }
 
-// === A server that is played ===
+// === A simulated server ===
 
 /// The effect of a content on engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Nature {
-    /// Nothing, and it ends after so many tokens.
+    /// No effect; the work ends after this many tokens.
     Good(u32),
     /// Ends an engine that begins with it.
     EndsAtOnce,
-    /// Ends an engine that computes this token of it.
+    /// Ends an engine that computes this token of the content.
     EndsAt(u32),
-    /// An engine that begins with it is killed by the kernel, for the memory that it takes.
+    /// The kernel kills an engine that begins with the content, for the memory that it takes.
     Killed,
 }
 
@@ -207,7 +207,7 @@ struct Played {
     end: Option<End>,
 }
 
-/// Works that came, what is remembered, and the deaths that each content caused.
+/// The works that came, the quarantine, and the number of deaths that each content caused.
 #[derive(Debug, Default)]
 struct Server {
     works: Vec<Played>,
@@ -243,7 +243,8 @@ impl Server {
         self.owes_others = gate.owes_others();
     }
 
-    /// One step of the engine, which may end it. Or it `is_killed` in the middle of it, for nothing that it has.
+    /// Computes one step of the engine. A content may end the engine; if `is_killed`, it is killed from outside in
+    /// mid-step.
     fn step(&mut self, now: Instant, is_killed: bool) {
         let mut culprit = None;
         self.live().filter(|played| played.work.is_sent()).for_each(|played| played.work.begin());
@@ -296,13 +297,13 @@ impl Server {
     }
 }
 
-/// Contents in the order in which they come, each some steps after the
-/// one before. Each number of a bad one is a content.
+/// Plays arrivals of (steps since the arrival before, content, effect). Bad arrivals with the same number are one
+/// content.
 fn play(arrivals: &[(u32, u64, Nature)]) -> Server {
     play_with_kills(arrivals, &[])
 }
 
-/// The same, with kills from outside in these steps.
+/// The same, with kills from outside in the steps `kills`.
 fn play_with_kills(arrivals: &[(u32, u64, Nature)], kills: &[u32]) -> Server {
     let (mut server, now) = (Server::default(), Instant::now());
     let mut coming = arrivals.iter().peekable();
@@ -326,7 +327,7 @@ fn good() -> impl Strategy<Value = Nature> {
     (1_u32..60).prop_map(Nature::Good)
 }
 
-/// Good contents, each of its own, and bad ones, of which several come more than once.
+/// Good contents, all different, and bad contents, some of which come several times.
 fn arrivals(bad: impl Strategy<Value = Nature> + 'static) -> impl Strategy<Value = Vec<(u32, u64, Nature)>> {
     let good = (0_u32..12, good()).prop_map(|(after, nature)| (after, None, nature));
     let bad = (0_u32..12, bad, 0_u64..4).prop_map(|(after, nature, content)| (after, Some(content), nature));
@@ -354,7 +355,7 @@ proptest! {
         prop_assert!(server.deaths.values().all(|deaths| *deaths <= 2), "{:?}", server.deaths);
     }
 
-    /// A content that ends engines at a later token ends three at most, and costs nobody else anything.
+    /// A content that ends engines at a later token ends at most three, and other work is not affected.
     #[test]
     fn what_ends_engines_at_a_token_costs_three_of_them_and_nobody_else_anything(
         goods in prop::collection::vec((0_u32..12, good()), 1..24), bad in (0_u32..12, 1_u32..40), at in any::<prop::sample::Index>(),
@@ -370,8 +371,8 @@ proptest! {
         prop_assert!(server.deaths.values().all(|deaths| *deaths <= 3), "{:?}", server.deaths);
     }
 
-    /// Whoever kills engines twice, whenever: no innocent is refused for that, and what ends engines costs no more of
-    /// them than else.
+    /// Two kills from outside, whenever they happen, make no innocent refused, and a content that ends engines ends no
+    /// more of them than it would without the kills.
     #[test]
     fn up_to_two_kills_from_outside_refuse_no_innocent(
         arrivals in arrivals(Just(Nature::EndsAtOnce)), kills in prop::collection::vec(0_u32..300, 1..3),
@@ -384,7 +385,7 @@ proptest! {
         prop_assert!(server.deaths.values().all(|deaths| *deaths <= 2), "{:?}", server.deaths);
     }
 
-    /// Two kills end none of them if all are innocent.
+    /// Two kills from outside end no work if all contents are innocent.
     #[test]
     fn up_to_two_kills_from_outside_end_no_innocent(
         goods in prop::collection::vec((0_u32..12, 0_u64..6, good()), 1..24), kills in prop::collection::vec(0_u32..300, 1..3),
@@ -394,8 +395,8 @@ proptest! {
         prop_assert!(server.works.iter().all(|played| played.end == Some(End::Finished)), "{:?}", server.works);
     }
 
-    /// A content for which the kernel kills engines as soon as they begin with it costs four of them at most: one
-    /// beside others, three of its own.
+    /// A content for which the kernel kills an engine as soon as it begins with it costs at most four engines: one in
+    /// which it was beside others, three in which it was alone.
     #[test]
     fn what_engines_are_killed_for_is_refused_in_the_end_and_everything_else_finishes(arrivals in arrivals(Just(Nature::Killed))) {
         let server = play(&arrivals);
@@ -407,7 +408,7 @@ proptest! {
         prop_assert!(server.deaths.values().all(|deaths| *deaths <= 4), "{:?}", server.deaths);
     }
 
-    /// However many contents end engines at whatever token: each costs few engines, and everything has an end.
+    /// Any number of contents that end engines at any token: each costs few engines, and everything has an end.
     #[test]
     fn everything_has_an_end(arrivals in arrivals((1_u32..40).prop_map(Nature::EndsAt))) {
         let server = play(&arrivals);

@@ -8,7 +8,7 @@ use crate::{
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
 
-/// The table with what the run loop has beside it.
+/// The table, with the quarantine and the fingerprints that the run loop owns.
 #[derive(Default)]
 struct Table {
     calls: OpenCalls,

@@ -1,20 +1,20 @@
-//! Decides which call is handed to the engine next: lanes by kind and size, and within a lane one key after the other.
+//! Decides which call is sent to the engine next: lanes by kind and size, and within a lane one key after the other.
 //!
-//! A plain table of numbers; knows neither the questions nor who waits for the answers. Within a key the oldest call
-//! goes first. A call of one lane never waits for one of another, so a short text passes long ones; the engine has a
-//! thread for each lane of texts.
+//! A plain table of numbers: it knows neither the questions nor their callers. The oldest call of a key goes first. A
+//! call never waits for a call of another lane, so a short text passes long ones; the engine has a thread for each lane
+//! of texts.
 
 use crate::protocol::TextSize;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Calls of a lane that the engine has at once, where they are short:
-/// enough to keep its threads from waiting for the next one.
+/// Calls of a lane that the engine has at once, if they are short: enough that its threads never wait for the next
+/// call.
 const MANY: usize = 16;
 
-/// Calls that are worked on by the same threads of the engine, for about as long.
+/// Calls that the same threads of the engine work on, for about the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::gateway) enum Lane {
-    /// Texts of one size.
+    /// Texts of one size class.
     Text(TextSize),
     /// Calls that the engine thread answers between two steps.
     Forecast,
@@ -26,12 +26,12 @@ impl Lane {
     const ALL: [Self; 5] =
         [Self::Text(TextSize::Short), Self::Text(TextSize::Middle), Self::Text(TextSize::Long), Self::Forecast, Self::Constraint];
 
-    /// The lane of a text, or of tokens, of this size.
+    /// The lane of a text, or of a list of tokens, of `bytes` bytes.
     pub(in crate::gateway) fn of_text(bytes: usize) -> Self {
         Self::Text(TextSize::of(bytes))
     }
 
-    /// Calls that the engine has at once.
+    /// Maximum number of calls of this lane that the engine has at once.
     pub(super) fn places(self) -> usize {
         match self {
             Self::Text(TextSize::Short) | Self::Forecast | Self::Constraint => MANY,
@@ -39,17 +39,17 @@ impl Lane {
         }
     }
 
-    /// The number of them that one key may have, so that another one's call finds a place.
+    /// Maximum number of these places that one key may have, so that a call of another key finds a place.
     pub(super) fn share(self) -> usize {
         self.places().div_ceil(2)
     }
 }
 
-/// The lane and key of a call, by which its turn comes.
+/// The lane and key of a call, which decide when its turn comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CallTicket {
     pub(super) lane: Lane,
-    /// The key of the caller.
+    /// The caller's key.
     pub(super) key: u64,
 }
 
@@ -61,37 +61,38 @@ pub(super) struct CallTurns {
 
 #[derive(Debug, Default)]
 struct LaneQueue {
-    /// By key, oldest first; no list is empty.
+    /// Numbers of waiting calls by key, oldest first; no list is empty.
     waiting: BTreeMap<u64, VecDeque<u64>>,
-    /// Calls that the engine has, by key; none is zero.
+    /// Number of calls that the engine has, by key; none is zero.
     out: BTreeMap<u64, usize>,
-    /// The key that had the last turn.
+    /// The key that had the last turn in this lane.
     last: u64,
 }
 
 impl CallTurns {
-    /// A call waits from now on, after the others of its key.
+    /// Adds a waiting call, after the others of its key.
     pub(super) fn push(&mut self, id: u64, ticket: CallTicket) {
         self.lanes.entry(ticket.lane).or_default().waiting.entry(ticket.key).or_default().push_back(id);
     }
 
-    /// A call that the engine had waits again, before the others of its key.
+    /// Makes a call that the engine had wait again, before the others of its key.
     pub(super) fn give_back(&mut self, id: u64, ticket: CallTicket) {
         self.done(ticket);
         self.lanes.entry(ticket.lane).or_default().waiting.entry(ticket.key).or_default().push_front(id);
     }
 
-    /// True if a call of this kind has a place in the engine now.
+    /// True if a call with this ticket has a place in the engine now.
     pub(super) fn has_place(&self, ticket: CallTicket) -> bool {
         self.lanes.get(&ticket.lane).is_none_or(|queue| queue.has_place(ticket.lane) && queue.has_share(ticket.lane, ticket.key))
     }
 
-    /// The next call that has a place in the engine and is admitted. It has that place until [`Self::done`].
+    /// Takes the next call that has a place in the engine and is admitted. The call has that place until
+    /// [`Self::done`].
     pub(super) fn next(&mut self, mut admits: impl FnMut(u64) -> bool) -> Option<u64> {
         Lane::ALL.iter().find_map(|lane| self.lanes.get_mut(lane)?.next(*lane, &mut admits))
     }
 
-    /// A call of this kind was answered: its place is free.
+    /// Records that a call with this ticket was answered: its place is free.
     pub(super) fn done(&mut self, ticket: CallTicket) {
         let Some(queue) = self.lanes.get_mut(&ticket.lane) else { return };
         if let Some(out) = queue.out.get_mut(&ticket.key) {
@@ -102,7 +103,7 @@ impl CallTurns {
         }
     }
 
-    /// Keeps only those waiting calls that are `wanted`.
+    /// Keeps only those waiting calls for which `wanted` is true.
     pub(super) fn retain(&mut self, mut wanted: impl FnMut(u64) -> bool) {
         for queue in self.lanes.values_mut() {
             queue.waiting.retain(|_, ids| {
@@ -249,7 +250,8 @@ mod tests {
     }
 
     proptest! {
-        /// However many calls a key has waiting: another one's waits for at most one of it after a place is free.
+        /// However many calls of one key wait, a call of another key waits for at most one of them after a place is
+        /// free.
         #[test]
         fn nobody_waits_for_two_calls_of_another_key(first in 1_usize..60, lane in 0_usize..5, second in 1_usize..8) {
             let lane = Lane::ALL[lane];

@@ -1,4 +1,4 @@
-//! The table alone: what is sent when, and who is answered with what.
+//! Tests of the table alone: which batches are sent, when, and with which result the callers are answered.
 
 use super::*;
 use crate::{
@@ -10,7 +10,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 type Answer = oneshot::Receiver<Result<Vec<Vec<f32>>, EmbeddingError>>;
 
-/// The table with what the run loop has beside it.
+/// The table, with the quarantine and the fingerprints that the run loop owns.
 #[derive(Default)]
 struct Table {
     embeds: Embeds,
@@ -20,7 +20,7 @@ struct Table {
 }
 
 impl Table {
-    /// Asks for vectors of inputs of these lengths, whose tokens are `first` and the numbers that follow.
+    /// Asks for vectors of inputs of these lengths, whose tokens are `first` and the numbers after it.
     fn ask_of(&mut self, key: u64, first: u32, lengths: &[usize]) -> Answer {
         let (reply, answer) = oneshot::channel();
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
@@ -35,7 +35,7 @@ impl Table {
         self.ask_of(0, 0, lengths)
     }
 
-    /// Calls that are sent next, with the lengths of their inputs, and whether they are to be computed alone.
+    /// Takes the calls that are sent next: number, lengths of the inputs, and true if they are to be computed alone.
     fn sent(&mut self) -> Vec<(u64, Vec<usize>, bool)> {
         let mut gate = Gate::new(|| self.embeds.works().collect(), &self.quarantine, Instant::now(), self.owes_others);
         let mut messages = self.embeds.unsent(&mut gate);
@@ -64,7 +64,7 @@ impl Table {
     }
 }
 
-/// A vector for each of the inputs from `first` on.
+/// Vectors of `count` inputs; each is the input's number, from `first` on.
 fn vectors(first: u16, count: u16) -> Vec<Vec<f32>> {
     (first..first + count).map(|index| vec![f32::from(index)]).collect()
 }

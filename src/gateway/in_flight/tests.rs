@@ -16,10 +16,10 @@ use std::ops::{Deref, DerefMut};
 use tokio::time::Instant;
 
 const ID: SequenceId = SequenceId(1);
-/// Slots of the engines here.
+/// Slots of the engines in these tests.
 const SLOTS: usize = 4;
 
-/// The table with what the run loop has beside it.
+/// The table, with the quarantine that the run loop owns.
 #[derive(Default)]
 struct Table {
     sequences: InFlight,
@@ -73,7 +73,7 @@ fn running(max_tokens: u32) -> (Table, EventReceiver) {
     (table, receiver)
 }
 
-/// A sequence whose content is its id.
+/// A sequence whose content has its id as fingerprint.
 fn entry(id: SequenceId, max_tokens: u32, events: EventSender) -> LiveSequence {
     of_content(id.0, id, max_tokens, events)
 }
@@ -87,7 +87,7 @@ fn ids(requests: &[SequenceRequest]) -> Vec<u64> {
     requests.iter().map(|request| request.id.0).collect()
 }
 
-/// Lets the engine begin with a sequence and go on with it until it has proved itself.
+/// Reports tokens of a sequence until it has proved itself.
 fn prove(table: &mut Table, id: u64) {
     for number in 0..4 {
         table.on_report(vec![testing::token(SequenceId(id), number, "t")]);
@@ -98,7 +98,7 @@ fn started(output: SequenceOutput) -> SequenceOutput {
     SequenceOutput { started: Some(Started { cached_tokens: 0, queue_us: 7 }), ..output }
 }
 
-/// The outputs that were passed on.
+/// All outputs that were sent to the client.
 fn passed_on(receiver: &mut EventReceiver) -> Vec<SequenceOutput> {
     std::iter::from_fn(|| receiver.try_recv().ok()).map(|event| event.output).collect()
 }

@@ -1,4 +1,4 @@
-//! Tests of the request quota with a clock that only moves when told to, and of Go's notation of durations.
+//! Tests of the request quota with a clock that moves only when told to, and of Go's notation of durations.
 
 use super::*;
 use governor::clock::FakeRelativeClock;

@@ -1,15 +1,15 @@
-//! Chooses the environment variables that an engine is given: those
-//! that it, its libraries or a driver can need, and no others.
+//! Chooses the environment variables that an engine gets: those that it, its libraries or a driver can need, and no
+//! others.
 //!
-//! An engine opens a file that somebody made and runs a lot of C++: a secret that it does not have it cannot reveal.
-//! Helper processes that an engine starts inherit its environment. The list is by name; `LLAMERO_*` configures the
-//! gateway, which tells the engine all that it needs.
+//! An engine opens a file from an unknown author and runs a lot of C++ code: it cannot reveal a secret that it does not
+//! have. Helper processes that an engine starts inherit its environment. Variables are chosen by name; `LLAMERO_*`
+//! configures the gateway, which tells the engine all that it needs.
 
 use std::ffi::{OsStr, OsString};
 
-/// Names of variables that an engine is given.
+/// Names of variables that an engine gets.
 const NAMES: &[&str] = &[
-    // Places of programs, users and temporary files; libraries keep caches there.
+    // Paths of programs, users and temporary files; libraries keep caches there.
     "PATH",
     "HOME",
     "USER",
@@ -38,8 +38,8 @@ const NAMES: &[&str] = &[
     "TSAN_OPTIONS",
     "UBSAN_OPTIONS",
     "LLVM_PROFILE_FILE",
-    // Where Vulkan's loader looks for drivers (LoaderInterfaceArchitecture.md),
-    // and where drivers keep compiled shaders.
+    // Directories in which Vulkan's loader looks for drivers (LoaderInterfaceArchitecture.md), and in which drivers
+    // keep compiled shaders.
     "XDG_DATA_DIRS",
     "XDG_DATA_HOME",
     "XDG_CONFIG_DIRS",
@@ -47,11 +47,11 @@ const NAMES: &[&str] = &[
     "XDG_CACHE_HOME",
     "XDG_RUNTIME_DIR",
     "DRI_PRIME",
-    // Threads of Mesa's driver for processors.
+    // Number of threads of Mesa's driver for CPUs.
     "LP_NUM_THREADS",
 ];
 
-/// Beginnings of names.
+/// Prefixes of names of variables that an engine gets.
 const PREFIXES: &[&str] = &[
     // Locale, dynamic loader (Linux and macOS), malloc.
     "LC_",
@@ -60,7 +60,7 @@ const PREFIXES: &[&str] = &[
     "MALLOC_",
     "MIMALLOC_",
     "TCMALLOC_",
-    // llama.cpp and its BLAS and OpenMP libraries. `LLAMA_ARG_…` are the gateway's.
+    // llama.cpp and its BLAS and OpenMP libraries. `LLAMA_ARG_…` belongs to the gateway.
     "GGML_",
     "LLAMA_",
     "OMP_",
@@ -106,24 +106,24 @@ const PREFIXES: &[&str] = &[
     "MTL_",
 ];
 
-/// Beginnings of names that are refused all the same.
+/// Prefixes of names that are refused although [`PREFIXES`] has them.
 const REFUSED_PREFIXES: &[&str] = &["LLAMA_ARG_"];
 
-/// Ends of names that are refused all the same: whatever uses the prefix, these are secrets.
+/// Suffixes of names that are refused although [`PREFIXES`] has them: variables that end so are secrets.
 const REFUSED_ENDS: &[&str] =
     &["KEY", "KEYS", "TOKEN", "TOKENS", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS", "CREDS", "URL", "DSN", "AUTH", "CERT"];
 
-/// The same, each as a whole last word after `_`: others end so too (`LD_LIBRARY_BYPASS`).
+/// The same, but each is a whole last word after `_`, because harmless names end so too (`LD_LIBRARY_BYPASS`).
 const REFUSED_WORDS: &[&str] = &["PASS", "PAT"];
 
-/// The variables of `all` that an engine is given.
+/// The variables of `all` that an engine gets.
 pub(super) fn of_engine(all: impl IntoIterator<Item = (OsString, OsString)>) -> impl Iterator<Item = (OsString, OsString)> {
     all.into_iter().filter(|(name, _)| passes(name))
 }
 
-/// True if an engine is given the variable of this name.
+/// True if an engine gets the variable of this name.
 pub(super) fn passes(name: &OsStr) -> bool {
-    // All that are passed have names of ASCII.
+    // All names that pass are ASCII.
     let Some(name) = name.to_str() else { return false };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let upper = name.to_ascii_uppercase();

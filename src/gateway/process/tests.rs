@@ -1,4 +1,4 @@
-//! Tests with a shell in the place of the engine.
+//! Tests with a shell in place of the engine.
 
 use super::*;
 use tokio::io::AsyncWriteExt;
@@ -48,7 +48,7 @@ async fn a_dropped_child_does_not_live_on() {
 
     drop(child);
 
-    // Only the child holds the other end: the stream ends when the process has.
+    // Only the child holds the other end: the stream ends when the process does.
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
 }
 

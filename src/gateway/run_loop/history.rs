@@ -1,42 +1,43 @@
 //! Remembers across engines how many died in a row, and computes from that the pause before the next start.
 //!
-//! Plain numbers without a clock; owned by the run loop, which decides how a death counts.
+//! Plain numbers without a clock; owned by the run loop, which decides as which kind a death counts.
 
 use crate::{gateway::admission::Pace, protocol::EngineTotals};
 use std::time::Duration;
 
 /// Longest pause before a restart.
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// The same where the engine was given work: a request must not keep others waiting for longer.
+/// The same if the engine was given work: a request must not keep others waiting for longer.
 const MAX_PAUSE_AFTER_WORK: Duration = Duration::from_secs(5);
-/// Pause after a load that failed though one had worked, doubled each time up to [`MAX_PAUSE`]: a file system or a
-/// device that is away for a while comes back.
+/// Pause after a failed reload of a model, doubled each time up to [`MAX_PAUSE`]: a file system or a device that is
+/// missing for a while comes back.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
-/// The pause that is doubled if the first restart is to be at once.
+/// The pause that is doubled if the first restart has no pause.
 const MIN_DOUBLED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Facts of the engines so far, for the next one.
+/// Facts about the engines so far that matter for the next one.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct History {
-    /// Deaths without a finished step between them.
+    /// Number of deaths without a finished step between them.
     pub(super) deaths_in_a_row: u32,
-    /// The last of these in a row of which no work can have been the cause.
+    /// Number of the last consecutive deaths that no work can have caused.
     pub(super) failed_starts: u32,
     /// True if the present engine, or the last one, had loaded the model.
     pub(super) was_ready: bool,
-    /// True if it was given any work.
+    /// True if the present engine, or the last one, was given any work.
     pub(super) was_given_work: bool,
-    /// True if suspects had the last turn (`blame::Gate`).
+    /// True if other work has a turn before the next suspect (`blame::Gate`).
     pub(super) owes_others: bool,
-    /// Engines that died before they were ready since one was; they are no deaths in a row.
+    /// Engines that died before they were ready since the last one that was ready; they do not count in
+    /// `deaths_in_a_row`.
     pub(super) failed_loads: u32,
-    /// Totals of the engines that died.
+    /// Totals of all engines that died.
     pub(super) totals: EngineTotals,
     pub(super) pace: Pace,
 }
 
 impl History {
-    /// An engine works, or has lived for a while: earlier deaths count no more.
+    /// Forgets earlier deaths, because an engine works or has lived for a while.
     pub(super) fn forgive(&mut self) {
         self.deaths_in_a_row = 0;
         self.failed_starts = 0;
@@ -47,7 +48,7 @@ impl History {
         self.failed_starts = if is_of_work { 0 } else { self.failed_starts + 1 };
     }
 
-    /// The pause before the next start; `first` is that after the first death.
+    /// The pause before the next start; `first` is the pause after the first death.
     pub(super) fn pause(&self, first: Duration) -> Duration {
         let longest = if self.was_given_work { MAX_PAUSE_AFTER_WORK } else { MAX_PAUSE };
         match self.failed_loads {
@@ -66,7 +67,7 @@ fn pause_after(deaths_in_a_row: u32, first: Duration) -> Duration {
     first.max(MIN_DOUBLED_PAUSE).saturating_mul(2_u32.saturating_pow(doublings)).min(MAX_PAUSE)
 }
 
-/// The pause after so many loads that failed, ≥ 1, though one had worked.
+/// The pause after `failed` consecutive failed reloads, ≥ 1.
 fn pause_after_load(failed: u32) -> Duration {
     RELOAD_PAUSE.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1))).min(MAX_PAUSE)
 }

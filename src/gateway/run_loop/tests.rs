@@ -37,7 +37,7 @@ fn finish(id: SequenceId, finish: Finish) -> SequenceOutput {
     SequenceOutput { finish: Some(finish), ..SequenceOutput::empty(id) }
 }
 
-/// All texts up to the end, and how it ended.
+/// All texts of a generation up to its end, joined, and the finish of its last event.
 async fn read_out(generation: &mut Generation) -> (String, Option<Finish>) {
     let (mut text, mut end) = (String::new(), None);
     while let Some(event) = generation.next().await {
@@ -79,7 +79,7 @@ async fn dropping_a_generation_cancels_only_what_has_not_finished() {
 
     assert_eq!(engine.receive().await, Some(ToEngine::Cancel(second)));
     let third = engine.receive_submit().await.id;
-    // Late news of the cancelled one disturb nobody.
+    // Late events of the cancelled sequence disturb no other.
     engine.step(vec![token(second, 9, "late"), finish(third, Finish::Length)]).await;
     assert_eq!(read_out(&mut next).await, (String::new(), Some(Finish::Length)));
 }
@@ -104,7 +104,7 @@ async fn a_death_in_mid_stream_is_not_seen_by_the_client() {
     assert_eq!((handle.restarts(), handle.stats().totals.steps), (1, 4));
 }
 
-/// Plays a model whose n-th token is n: from the resumed ones on, at most `count` of them, then the finish.
+/// Plays a model whose n-th token is n: at most `count` tokens after the resumed ones, then the finish.
 async fn count_on(engine: &mut ScriptedEngine, submitted: &crate::protocol::SequenceRequest, count: u32) {
     let first = u32::try_from(submitted.resume.len()).unwrap();
     for number in (first..submitted.max_tokens).take(count.try_into().unwrap()) {
@@ -166,7 +166,7 @@ async fn the_second_death_ends_a_stream_with_an_error() {
 
     assert_eq!(text, "one");
     assert_eq!(end, Some(Finish::Failed(GenerationError::Quarantined)));
-    // The service goes on for others, and no engine gets this again.
+    // Others are served again, and no engine gets this content again.
     let mut third = engines.next_ready().await;
     until(&handle, |state| *state == EngineState::Ready).await;
     let mut again = handle.submit(vec![request(8)]).unwrap();
@@ -226,7 +226,7 @@ async fn a_key_s_calls_wait_for_their_turn_and_another_key_s_pass_them() {
         matches!(&other, Some(ToEngine::Call { id: CallId(9), call: EngineCall::Detokenize(Detokenize { tokens }) }) if tokens == &[Token(2)]),
         "{other:?}"
     );
-    // The ninth of the first key is asked for only when another one of it was answered.
+    // The ninth call of the first key is sent only when another call of that key was answered.
     engine.send(reply(0)).await;
     let last = engine.receive().await;
 
@@ -287,7 +287,7 @@ async fn a_full_queue_refuses_until_a_sequence_finishes_or_is_dropped() {
 
     drop(rest);
     drop(fifth);
-    // Cancels are taken in before later commands; this answer means that they were.
+    // Cancels are taken in before later commands: this answer means that they were.
     let asked = handle.detokenize(vec![]);
     let engine = tokio::spawn(engine.run(|message| match message {
         ToEngine::Call { id, call: EngineCall::Detokenize(_) } => {

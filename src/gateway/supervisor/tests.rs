@@ -1,4 +1,4 @@
-//! Tests of what comes before an engine, and of an end that somebody is in a hurry for. Time is paused.
+//! Tests of the time before an engine is started, and of a drain that is hurried. Time is paused.
 
 use super::*;
 use crate::gateway::{

@@ -1,4 +1,4 @@
-//! Tests of how rows are split into evaluations, which steps can be compared, the number of threads, and return codes.
+//! Tests of the split of rows into evaluations, of comparable steps, of the number of threads, and of return codes.
 
 use super::*;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     protocol::{EngineOptions, SequenceId, Token},
 };
 
-/// Rows of each slot from a position on, so many.
+/// Rows of each slot, given as (slot, first position, number of rows).
 fn rows(slots: &[(u32, u32, u32)]) -> Vec<Row> {
     let row = |slot: u32, pos| Row { seq: SequenceId(slot.into()), slot: Slot(slot), pos, token: Token(0), sample: false };
     slots.iter().flat_map(|&(slot, from, count)| (from..from + count).map(move |pos| row(slot, pos))).collect()
@@ -38,8 +38,8 @@ fn return_codes_keep_their_meaning() {
     assert_eq!(step_error(&DecodeError::Unknown(2)), StepError::Decode { code: 2 });
 }
 
-/// `threads/tests.rs` holds when another number is tried, with times as arguments. Here: that llama.cpp computes on
-/// that number.
+/// `threads/tests.rs` tests when another number of threads is tried, with times as arguments. This test shows that
+/// llama.cpp computes on that number.
 #[test]
 fn a_step_runs_on_as_many_threads_as_were_chosen() {
     let Some(path) = model_path() else { return };

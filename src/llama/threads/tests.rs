@@ -1,9 +1,9 @@
-//! When threads are tried, taken and given up, by the times of steps and by what others use.
+//! Tests of when threads are tried, taken and given up, by the times of steps and by the use of other programs.
 
 use super::*;
 use proptest::prelude::*;
 
-/// Steps that take what `ms` says for a number of threads; the threads used for each.
+/// Observes steps that take `ms` of their number of threads; returns the number that each step used.
 fn run(threads: &mut Threads, steps: usize, rows: usize, ms: impl Fn(u32) -> f64) -> Vec<u32> {
     (0..steps)
         .map(|_| {
@@ -24,7 +24,8 @@ fn a_step_that_says_nothing_never_runs_on_the_threads_of_a_probe() {
     assert_eq!((threads.now(), threads.settled()), (3, 4));
 }
 
-/// Two cores to ourselves, and shared with a busy neighbour (measured: docs/benchmarks).
+/// Milliseconds of a step with two cores of its own; `busy` is with a busy program beside it (measured:
+/// docs/benchmarks).
 fn idle(threads: u32) -> f64 {
     if threads == 2 { 7.0 } else { 11.0 }
 }
@@ -86,7 +87,7 @@ fn all_cores_are_used_again_within_300_steps_of_the_neighbours_leaving() {
     assert_eq!(threads.now(), 2);
 }
 
-/// As four streams and a neighbour were measured.
+/// The times were measured with four streams beside a busy program.
 #[test]
 fn where_one_step_of_a_probe_costs_eighteen_they_are_the_rarer_for_it() {
     let busy = |threads: u32| if threads == 2 { 561.0 } else { 30.5 };
@@ -137,7 +138,7 @@ fn a_neighbour_is_noticed_within_two_steps_whatever_was_seen_before() {
     assert_eq!(run(&mut threads, 20, 1, busy).iter().filter(|n| **n == 2).count(), 2);
 }
 
-/// As beside a neighbour that the kernel's counts do not show, such as another guest of the machine.
+/// For example, beside a busy program that the kernel's counts do not show, such as another guest of the machine.
 #[test]
 fn cores_that_turn_out_not_to_be_free_are_taken_ever_more_seldom() {
     let mut threads = Threads::new(2, 16);
@@ -209,7 +210,7 @@ fn steps_of_another_shape_end_a_probe_that_they_keep_waiting() {
 }
 
 proptest! {
-    /// Whatever the times are.
+    /// Holds for any times.
     #[test]
     fn there_are_always_between_one_thread_and_the_most(
         most in 1_u32..9,

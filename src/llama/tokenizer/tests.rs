@@ -1,23 +1,23 @@
-//! Against llama.cpp on the test model, and on a small SentencePiece vocabulary that is written here.
+//! Tests against llama.cpp on the test model, and on small vocabularies that are written here.
 
 use super::*;
 use crate::llama::{backend::backend, testing::model_path};
 use llama_cpp_2::model::params::LlamaModelParams;
 use std::io::Write as _;
 
-/// The vocabulary of the test model; a file with nothing but a vocabulary will do.
+/// The vocabulary of the test model; a file that contains only a vocabulary will do.
 fn vocabulary() -> Option<Arc<LlamaModel>> {
     let params = LlamaModelParams::default().with_vocab_only(true);
     model_path().map(|path| Arc::new(LlamaModel::load_from_file(backend().unwrap(), path, &params).unwrap()))
 }
 
-/// What is cut out here must be what llama.cpp would have cut out.
+/// Special tokens that are cut out here must be those that llama.cpp would have cut out.
 #[test]
 fn texts_become_the_tokens_that_llama_cpp_makes_of_them() {
     let Some(model) = vocabulary() else { return };
     let tokenizer = LlamaTokenizer::new(Arc::clone(&model));
     let vocab = model.vocab();
-    // Special tokens of this vocabulary, some of them, with all kinds of text around.
+    // Some special tokens of this vocabulary, with all kinds of text around them.
     let written = |id| String::from_utf8_lossy(tokenizer.piece(Token(id), true)).into_owned();
     let specials = (0..tokenizer.vocabulary_size()).filter(|&id| tokenizer.piece(Token(id), false).is_empty()).map(written);
     let mut texts: Vec<String> =
@@ -41,7 +41,7 @@ const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
 const BYTE: i32 = 6;
 
-/// A file with a vocabulary like CodeLlama's and nothing else: `<unk>`, `<s>`, `</s>`, bytes, these pieces.
+/// A file with only a vocabulary like CodeLlama's: `<unk>`, `<s>`, `</s>`, bytes, and `pieces`.
 fn sentencepiece(pieces: &[&str], adds_space: bool) -> LlamaTokenizer {
     let bytes = (0..=255_u8).map(|byte| (format!("<0x{byte:02X}>"), BYTE));
     let special = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)].map(|(text, kind)| (text.to_owned(), kind));
@@ -54,7 +54,7 @@ fn sentencepiece(pieces: &[&str], adds_space: bool) -> LlamaTokenizer {
     load(&entries)
 }
 
-/// A file with a vocabulary like BERT's and nothing else.
+/// A file with only a vocabulary like BERT's.
 fn word_pieces(pieces: &[(&str, i32)]) -> LlamaTokenizer {
     let tokens: Vec<(String, i32)> = pieces.iter().map(|(text, kind)| ((*text).to_owned(), *kind)).collect();
     let id = |id: u32| [4_u32.to_le_bytes(), id.to_le_bytes()].concat();
@@ -69,7 +69,7 @@ fn word_pieces(pieces: &[(&str, i32)]) -> LlamaTokenizer {
 
 type Entry = (&'static str, Vec<u8>);
 
-/// What every file of a vocabulary says.
+/// The entries that the file of every vocabulary has.
 fn described(architecture: &str, kind: &str, tokens: &[(String, i32)]) -> Vec<Entry> {
     vec![
         ("general.architecture", string(architecture)),
@@ -110,13 +110,13 @@ fn array(kind: u32, items: impl ExactSizeIterator<Item = Vec<u8>>) -> Vec<u8> {
     bytes
 }
 
-/// Bytes of the tokens, each for itself.
+/// The text of each token.
 fn spelled(tokenizer: &LlamaTokenizer, text: &str, special: &SpecialText) -> Vec<String> {
     let tokens = tokenizer.encode(text, false, special).unwrap();
     tokens.iter().map(|token| String::from_utf8_lossy(tokenizer.piece(*token, true)).into_owned()).collect()
 }
 
-/// Meta's `encode_infilling` of a suffix, where `encode` puts a space in front.
+/// The counterpart of Meta's `encode_infilling` for a suffix, where `encode` puts a space in front.
 #[test]
 fn a_continuation_gets_no_space_in_front_and_keeps_its_own() {
     let pieces = ["▁", "a", "b", "(", ")", "▁a", "▁b", "ab", "▁ab", "▁▁", "▁<PRE>", "▁<SUF>", "▁<MID>"];
@@ -144,10 +144,10 @@ fn a_vocabulary_without_the_space_takes_a_continuation_as_any_text() {
     assert_eq!(spelled(&tokenizer, "ab", &SpecialText::Continuation), ["a", "b"]);
 }
 
-/// What no vocabulary of words can express is one unknown token; the words that spell that token are words.
+/// Text that no vocabulary of words can express is one unknown token; the words that spell that token are words.
 #[test]
 fn unknown_text_is_the_unknown_token_and_its_spelling_is_not() {
-    // The converter says of all three that they are control tokens.
+    // The converter writes all three as control tokens.
     let pieces =
         [("[UNK]", CONTROL), ("[CLS]", CONTROL), ("[SEP]", CONTROL), ("▁a", NORMAL), ("▁[", NORMAL), ("▁]", NORMAL), ("▁unk", NORMAL)];
     let tokenizer = word_pieces(&pieces);
@@ -157,7 +157,7 @@ fn unknown_text_is_the_unknown_token_and_its_spelling_is_not() {
     assert_eq!(ids("[UNK] a"), [4, 6, 5, 3].map(Token));
 }
 
-/// Looking through the text for each of them would take hours.
+/// A search through the text for each unknown token would take hours.
 #[test]
 fn a_text_of_nothing_but_unknown_words_takes_time_linear_in_its_length() {
     let tokenizer = word_pieces(&[("[UNK]", UNKNOWN), ("[CLS]", CONTROL), ("[SEP]", CONTROL), ("▁a", NORMAL)]);
@@ -188,7 +188,8 @@ fn the_bytes_of_a_text_say_how_many_tokens_it_has_at_least_where_nothing_of_it_i
     }
 }
 
-/// The hole's marks are control tokens, though the file says otherwise; a user who writes them gets plain text.
+/// The tokens for filling in the middle are control tokens, though the file says otherwise; a user who writes them gets
+/// plain text.
 #[test]
 fn no_text_of_a_user_becomes_a_token_of_the_hole() {
     let tokenizer = sentencepiece(&["▁", "<", ">", "PRE", "▁<PRE>", "▁<SUF>", "▁<MID>"], true);

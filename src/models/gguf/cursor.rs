@@ -5,7 +5,7 @@
 use super::GgufError;
 use std::io::{BufReader, Read, Seek};
 
-/// Bytes kept of a text value; names and architectures are far shorter, chat templates are not needed.
+/// Bytes that are kept of a text value; names and architectures are far shorter, and chat templates are not needed.
 const KEPT_TEXT_BYTES: u64 = 1024;
 
 /// A position in a source of known size.
@@ -20,17 +20,17 @@ impl<R: Read + Seek> Cursor<R> {
         Self { source: BufReader::with_capacity(64 * 1024, source), position: 0, size }
     }
 
-    /// Bytes read and skipped so far.
+    /// Number of bytes read and skipped so far.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Bytes of the source.
+    /// Number of bytes of the source.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Claims the next `bytes` bytes for `what`, or fails if the source ends before.
+    /// Claims the next `bytes` bytes for `what`; fails if the source ends before their end.
     fn claim(&mut self, what: &str, bytes: u64) -> Result<(), GgufError> {
         match self.position.checked_add(bytes) {
             Some(end) if end <= self.size => {
@@ -41,7 +41,7 @@ impl<R: Read + Seek> Cursor<R> {
         }
     }
 
-    /// The next `N` bytes.
+    /// Reads the next `N` bytes.
     pub(super) fn bytes<const N: usize>(&mut self, what: &str) -> Result<[u8; N], GgufError> {
         let mut bytes = [0; N];
         self.claim(what, u64::try_from(N).expect("a handful of bytes"))?;
@@ -57,7 +57,7 @@ impl<R: Read + Seek> Cursor<R> {
         Ok(u64::from_le_bytes(self.bytes(what)?))
     }
 
-    /// A little-endian number of 1, 2, 4 or 8 bytes.
+    /// Reads a little-endian number of 1, 2, 4 or 8 bytes.
     pub(super) fn unsigned(&mut self, what: &str, bytes: u64) -> Result<u64, GgufError> {
         match bytes {
             1 => Ok(u64::from(self.bytes::<1>(what)?[0])),
@@ -67,21 +67,21 @@ impl<R: Read + Seek> Cursor<R> {
         }
     }
 
-    /// Passes over `bytes` bytes without reading them.
+    /// Skips `bytes` bytes without reading them.
     pub(super) fn skip(&mut self, what: &str, bytes: u64) -> Result<(), GgufError> {
         self.claim(what, bytes)?;
-        // A file's size fits an i64, and so do bytes that lie within it.
+        // A file's size fits into an i64, and so does a number of bytes within the file.
         let distance = i64::try_from(bytes).map_err(std::io::Error::other)?;
         Ok(self.source.seek_relative(distance)?)
     }
 
-    /// Passes over a text.
+    /// Skips a text.
     pub(super) fn skip_text(&mut self, what: &str) -> Result<(), GgufError> {
         let bytes = self.u64(what)?;
         self.skip(what, bytes)
     }
 
-    /// The beginning of a text of any length, and passes over the rest.
+    /// Reads the beginning of a text of any length, and skips the rest.
     pub(super) fn text(&mut self, what: &str) -> Result<String, GgufError> {
         let bytes = self.u64(what)?;
         let kept = bytes.min(KEPT_TEXT_BYTES);
@@ -90,7 +90,7 @@ impl<R: Read + Seek> Cursor<R> {
         Ok(text)
     }
 
-    /// A text that must not be longer than `limit` bytes.
+    /// Reads a text; fails if it is longer than `limit` bytes.
     pub(super) fn whole_text(&mut self, what: &'static str, limit: u64) -> Result<String, GgufError> {
         let bytes = self.u64(what)?;
         super::limit(what, bytes, limit)?;

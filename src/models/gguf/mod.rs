@@ -1,8 +1,8 @@
-//! The check of a GGUF header before llama.cpp sees the file, and the facts about the model in it.
+//! Checks a GGUF header before llama.cpp sees the file, and reads the facts about the model in it.
 //!
-//! llama.cpp answers some broken files with an assertion that ends the process; this check, in safe Rust, turns them
-//! into sentences. It streams the header once, allocates at most a few kB whatever the file claims, and reads no tensor
-//! data. It does not judge whether an architecture is supported: only llama.cpp knows.
+//! For some broken files llama.cpp fails an assertion, which ends the process; this check, in safe Rust, turns them
+//! into errors. It streams the header once, allocates at most a few kB whatever the file claims, and reads no tensor
+//! data. It does not check whether an architecture is supported: only llama.cpp knows.
 //!
 //! ```text
 //! magic version n_tensors n_kv │ key type value … │ name dims type offset … │ padding │ tensor data …
@@ -26,40 +26,40 @@ use types::{TensorType, ValueType};
 const MAX_KEY_BYTES: u64 = 65_535;
 /// Longest tensor name, bytes (`GGML_MAX_NAME` of ggml.h, with its final NUL).
 const MAX_TENSOR_NAME_BYTES: u64 = 63;
-/// Most dimensions of a tensor (`GGML_MAX_DIMS` of ggml.h).
+/// Maximum dimensions of a tensor (`GGML_MAX_DIMS` of ggml.h).
 const MAX_DIMS: u32 = 4;
-/// The smallest size of an entry: a key of no bytes, its type and a value of one byte.
+/// Minimum size of a metadata entry: a key of no bytes, its type and a value of one byte.
 const MIN_KV_BYTES: u64 = 13;
-/// A name of no bytes, no dimensions, type and offset.
+/// Minimum size of a tensor entry: a name of no bytes, no dimensions, type and offset.
 const MIN_TENSOR_BYTES: u64 = 24;
-/// Where tensor data begins unless `general.alignment` is given (`GGUF_DEFAULT_ALIGNMENT`).
+/// Alignment of tensor data unless `general.alignment` is given (`GGUF_DEFAULT_ALIGNMENT`), bytes.
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// The facts about a model in its header.
+/// The facts about a model that its file's header has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GgufSummary {
     /// Format version, 2 or 3.
     pub version: u32,
-    /// `general.architecture`, such as `llama`.
+    /// The entry `general.architecture`, such as `llama`.
     pub architecture: String,
-    /// `general.name`.
+    /// The entry `general.name`.
     pub name: Option<String>,
-    /// `<architecture>.context_length`: the context it was trained for, tokens.
+    /// The entry `<architecture>.context_length`: the context that the model was trained for, tokens.
     pub context_length: Option<u32>,
-    /// `general.file_type` (`llama_ftype` of llama.h).
+    /// The entry `general.file_type` (`llama_ftype` of llama.h).
     pub file_type: Option<u32>,
-    /// Entries of `tokenizer.ggml.tokens`.
+    /// Number of entries of `tokenizer.ggml.tokens`.
     pub vocabulary_size: Option<u64>,
-    /// `tokenizer.ggml.model`, such as `gpt2` or `llama`.
+    /// The entry `tokenizer.ggml.model`, such as `gpt2` or `llama`.
     pub tokenizer_model: Option<String>,
-    /// Tensors there are.
+    /// Number of tensors.
     pub tensor_count: u64,
-    /// Where the last tensor ends, bytes from the start of the file; at most the file's size.
+    /// End of the last tensor, bytes from the start of the file; at most the file's size.
     pub data_end: u64,
 }
 
 impl GgufSummary {
-    /// The file type as llama.cpp names it, such as `Q4_K_M`.
+    /// The file type in llama.cpp's spelling, such as `Q4_K_M`.
     #[must_use]
     pub fn quantization(&self) -> Option<&'static str> {
         self.file_type.and_then(types::file_type_name)
@@ -69,19 +69,19 @@ impl GgufSummary {
 /// The reason why a file is not a usable GGUF model.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
-    /// It could not be read.
+    /// The file could not be read.
     #[error("the file cannot be read")]
     Io(#[from] io::Error),
-    /// Another format: the first bytes are not `GGUF`.
+    /// The file has another format: the first bytes are not `GGUF`.
     #[error("this is not a GGUF file: it begins with {magic:?}")]
     NotGguf {
         /// The first four bytes, printable.
         magic: String,
     },
-    /// A version that is not 2 or 3.
+    /// The version is not 2 or 3.
     #[error("GGUF version {0} is not supported, only 2 and 3 (a big-endian file looks like this too)")]
     Version(u32),
-    /// A part reaches past the end of the file, usually because a download was cut off.
+    /// A part of the file reaches past its end, usually because a download was cut off.
     #[error("{what} at byte {position} reaches past the end of the file ({size} bytes); the download is probably incomplete")]
     Truncated {
         /// The part of the file.
@@ -91,30 +91,30 @@ pub enum GgufError {
         /// Size of the file, bytes.
         size: u64,
     },
-    /// A number of entries or bytes above its limit.
+    /// A number of entries or bytes is above its limit.
     #[error("{what} is {value}, and at most {limit} is possible")]
     TooLarge {
-        /// Which number.
+        /// The name of the number.
         what: &'static str,
-        /// The number in the file.
+        /// The number, as the file has it.
         value: u64,
-        /// Its limit.
+        /// The limit of the number.
         limit: u64,
     },
-    /// An entry that makes no sense.
+    /// A metadata entry makes no sense.
     #[error("metadata {key:?}: {problem}")]
     Metadata {
-        /// Its key.
+        /// The entry's key.
         key: String,
-        /// The fault.
+        /// The fault of the entry.
         problem: String,
     },
-    /// A tensor that makes no sense.
+    /// A tensor makes no sense.
     #[error("tensor {name:?}: {problem}")]
     Tensor {
-        /// Its name.
+        /// The tensor's name.
         name: String,
-        /// The fault.
+        /// The fault of the tensor.
         problem: String,
     },
 }
@@ -122,7 +122,7 @@ pub enum GgufError {
 /// Checks the header of the file at `path`.
 ///
 /// # Errors
-/// See [`GgufError`]; `Io` too when there is no such file.
+/// See [`GgufError`]; `Io` also if there is no such file.
 pub fn check_file(path: &Path) -> Result<GgufSummary, GgufError> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
@@ -157,7 +157,7 @@ fn limit(what: &'static str, value: u64, limit: u64) -> Result<(), GgufError> {
     if value > limit { Err(GgufError::TooLarge { what, value, limit }) } else { Ok(()) }
 }
 
-/// A metadata value, as far as anything here needs it.
+/// A metadata value, if a field of [`Metadata`] may need it.
 enum Value {
     Text(String),
     Unsigned(u64),
@@ -165,7 +165,7 @@ enum Value {
     Other,
 }
 
-/// The entries of interest.
+/// The metadata entries that are used.
 struct Metadata {
     alignment: u64,
     architecture: Option<String>,
@@ -173,7 +173,8 @@ struct Metadata {
     file_type: Option<u64>,
     vocabulary_size: Option<u64>,
     tokenizer_model: Option<String>,
-    /// `(<architecture>, n)` of each `<architecture>.context_length`; one in practice, and no more than a few are kept.
+    /// `(<architecture>, n)` of each `<architecture>.context_length`; in practice there is one, and at most a few are
+    /// kept.
     context_lengths: Vec<(String, u64)>,
 }
 
@@ -248,7 +249,7 @@ fn read_value<R: Read + Seek>(cursor: &mut Cursor<R>, key: &str) -> Result<Value
             let id = cursor.u32("an array's type")?;
             let length = cursor.u64("an array's length")?;
             match ValueType::from_id(id).ok_or_else(|| unknown(id))? {
-                // Each text is at least its own length field, so the loop ends with the file.
+                // Each text has at least its own length field, so the loop ends with the file.
                 ValueType::Text => (0..length).try_for_each(|_| cursor.skip_text("a text in an array"))?,
                 ValueType::Unsigned(bytes) | ValueType::Other(bytes) => cursor.skip("an array", length.saturating_mul(bytes))?,
                 ValueType::Array => {
@@ -260,7 +261,7 @@ fn read_value<R: Read + Seek>(cursor: &mut Cursor<R>, key: &str) -> Result<Value
     }
 }
 
-/// Reads the tensor table and returns where the last tensor ends in the file.
+/// Reads the tensor table and returns the end of the last tensor, bytes from the start of the file.
 fn check_tensors<R: Read + Seek>(cursor: &mut Cursor<R>, count: u64, alignment: u64) -> Result<u64, GgufError> {
     let mut furthest = (0, String::new());
     for _ in 0..count {
@@ -279,7 +280,7 @@ fn check_tensors<R: Read + Seek>(cursor: &mut Cursor<R>, count: u64, alignment: 
     }
 }
 
-/// Reads one tensor's dimensions, type and offset; returns where it ends, bytes from the start of the data.
+/// Reads one tensor's dimensions, type and offset; returns its end, bytes from the start of the data.
 fn check_tensor<R: Read + Seek>(cursor: &mut Cursor<R>, name: &str, alignment: u64) -> Result<u64, GgufError> {
     let wrong = |problem: String| GgufError::Tensor { name: name.to_owned(), problem };
     let dims = cursor.u32("a tensor's dimensions")?;

@@ -1,10 +1,10 @@
-//! Headers built by hand, whole and broken; and the real default model where it was downloaded.
+//! Tests with headers built by hand, whole and broken, and with the real default model if it was downloaded.
 
 use super::{GgufError, GgufSummary, check, check_file};
 use proptest::prelude::*;
 use std::io::Cursor;
 
-/// Writes a GGUF file; a tensor table of two tensors whose data fills the file to its last byte.
+/// Writes a GGUF file with two tensors, whose data fills the file to its last byte.
 struct Builder {
     version: u32,
     alignment: Option<u32>,
@@ -21,7 +21,7 @@ impl Default for Builder {
     }
 }
 
-/// The file, and where its tensor table is.
+/// The file, and the positions of parts of it.
 struct Built {
     bytes: Vec<u8>,
     /// Byte positions of `row` and `offset`, the fields on which the end of the data depends.
@@ -103,7 +103,7 @@ fn message(bytes: &[u8]) -> String {
     check_bytes(bytes).expect_err("it is broken").to_string()
 }
 
-/// Where the data would end according to the two fields; `None` if the sum overflows.
+/// The end of the data according to the two fields; `None` if the sum overflows.
 fn claimed_end(built: &Built, bytes: &[u8]) -> Option<u64> {
     let field = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
     let first = field(built.fields[0]).checked_mul(2 * 4)?;

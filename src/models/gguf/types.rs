@@ -1,15 +1,15 @@
-//! The numbers of the GGUF format and of ggml: value types, tensor types and file types.
+//! Numbers of the GGUF format and of ggml: value types, tensor types and file types.
 //!
-//! Tables only. From `gguf.h`, `ggml.h`, `ggml-common.h` and `llama.h` of the llama.cpp that vendor/engine.toml names;
-//! a type that this version does not know cannot be loaded.
+//! Only tables, from `gguf.h`, `ggml.h`, `ggml-common.h` and `llama.h` of the llama.cpp version in vendor/engine.toml;
+//! that version cannot load a type that it does not know.
 
-/// How a metadata value is stored (`gguf_type` of gguf.h).
+/// The storage type of a metadata value (`gguf_type` of gguf.h).
 pub(super) enum ValueType {
     Text,
     Array,
-    /// An unsigned number of so many bytes.
+    /// An unsigned number of this many bytes.
     Unsigned(u64),
-    /// Signed, floating or boolean, of so many bytes.
+    /// A signed number, a floating-point number or a boolean, of this many bytes.
     Other(u64),
 }
 
@@ -31,7 +31,7 @@ impl ValueType {
     }
 }
 
-/// How a tensor's elements are stored (`ggml_type` of ggml.h): blocks of so many elements in so many bytes.
+/// The storage type of a tensor's elements (`ggml_type` of ggml.h): blocks of `block_elements` in `block_bytes`.
 pub(super) struct TensorType {
     pub(super) block_elements: u64,
     pub(super) block_bytes: u64,
@@ -81,7 +81,7 @@ impl TensorType {
     }
 }
 
-/// Name of a `llama_ftype` of llama.h.
+/// The name of a `llama_ftype` of llama.h.
 pub(super) fn file_type_name(id: u32) -> Option<&'static str> {
     const NAMES: [(u32, &str); 36] = [
         (0, "F32"),

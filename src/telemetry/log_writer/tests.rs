@@ -3,14 +3,14 @@
 use super::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// Nothing here takes long; whatever does hangs.
+/// Maximum wait: all steps of these tests are short, so a longer wait means a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An output that asks the test, for each write, how it goes.
+/// An output that asks the test for the result of each write.
 struct Asks {
-    /// Bytes that the log writes.
+    /// Sends the bytes that the log writer wants to write.
     wanted: Sender<Vec<u8>>,
-    /// The number of bytes that are written, or the error.
+    /// Receives the number of bytes that are written, or the error.
     answers: Receiver<io::Result<usize>>,
 }
 
@@ -25,7 +25,7 @@ impl Write for Asks {
     }
 }
 
-/// A writer, the lines to write, and the results of writing them.
+/// A log writer, the receiver of the bytes that it writes, and the sender of the results of these writes.
 fn writer() -> (LogWriter, Receiver<Vec<u8>>, Sender<io::Result<usize>>) {
     let ((wanted, seen), (answer, answers)) = (channel(), channel());
     (LogWriter::start(Asks { wanted, answers }).unwrap(), seen, answer)

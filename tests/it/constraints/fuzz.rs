@@ -1,7 +1,7 @@
-//! Schemas with their numbers and strings driven to extremes: each is tried out and followed at random, and an
-//! independent validator checks the texts.
+//! Schemas whose numbers and strings are changed to extremes: each is compiled in the trial process and followed at
+//! random, and an independent validator checks the texts.
 //!
-//! A small slice runs with the other tests, over the schemas of `tests/fixtures`. The whole of it over
+//! A small part runs with the other tests, over the schemas of `tests/fixtures`. The whole runs over
 //! JSON-Schema-Test-Suite (`docs/STRUCTURED_OUTPUT.md` has the command).
 
 use super::{END, trial, words};
@@ -13,7 +13,7 @@ use llamero::{
 use serde_json::{Value, json};
 use std::{env, fs, path::Path, sync::Arc};
 
-/// Where 64-bit integers, floats and counters end.
+/// Limits of 64-bit integers, floats and counters.
 const NUMBERS: [&str; 34] = [
     "0",
     "-0.0",
@@ -73,9 +73,9 @@ const TEXTS: [&str; 20] = [
     "^(a|b)*x.{9}$",
     "__proto__",
 ];
-/// Texts under one constraint.
+/// Number of texts generated under one constraint.
 const WALKS: usize = 3;
-/// Tokens of a text at most, from the first to where it is driven to its end.
+/// Maximum number of tokens of a text.
 const TOKENS: usize = 400;
 
 /// Counts of the outcomes.
@@ -87,7 +87,7 @@ struct Tally {
     deaths_of_trials: usize,
     nobody_knows: usize,
     finished: usize,
-    /// Numbers beyond what the validator's reader can hold, as the document says.
+    /// Number of outputs with a number that the validator's reader cannot represent, as the document says.
     unreadable: usize,
     /// Outputs that the validator refuses.
     invalid: Vec<String>,
@@ -118,7 +118,7 @@ impl Fuzz {
         self.tally
     }
 
-    /// Drives some leaves to extremes, and now and then adds a bound.
+    /// Changes some leaves to extremes, and sometimes adds a bound.
     fn mutate(&mut self, value: &mut Value) {
         match value {
             Value::Number(_) if self.dice.u8(..4) == 0 => *value = self.number(),
@@ -149,7 +149,7 @@ impl Fuzz {
         match self.trial.try_out(&constraint, &words) {
             Ok(_) => {
                 self.tally.sound += 1;
-                // The engine's side: it compiles what the trial process has compiled.
+                // The engine compiles only constraints that the trial process has compiled.
                 let compiled = self.compiler.compile(&constraint).unwrap_or_else(|error| panic!("{schema}: sound, and then {error}"));
                 self.follow(schema, &compiled);
             }
@@ -180,7 +180,7 @@ impl Fuzz {
         }
     }
 
-    /// A finished text, if one comes about within [`TOKENS`].
+    /// A finished text; `None` if it does not finish within [`TOKENS`].
     fn walk(&mut self, compiled: &Compiled) -> Option<String> {
         let mut matcher = compiled.matcher();
         let mut bytes = Vec::new();
@@ -193,7 +193,7 @@ impl Fuzz {
             if may(END) && self.dice.bool() {
                 return String::from_utf8(bytes).ok();
             }
-            // Mostly what ends something, so that texts do.
+            // Often a character that ends something, so that texts end.
             let closing = b"\"}],0:".iter().map(|byte| Token(u32::from(*byte))).filter(|token| may(*token));
             let any = (0..256).map(Token).filter(|token| may(*token));
             let choices: Vec<Token> = if self.dice.u8(..3) == 0 { closing.collect() } else { Vec::new() };
@@ -206,7 +206,7 @@ impl Fuzz {
     }
 }
 
-/// Whether the validator's reader has rounded a number of it.
+/// True if the validator's reader has rounded a number in `value`.
 fn is_inexact(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.as_f64().is_some_and(|number| number.abs() > (1_u64 << 53) as f64),

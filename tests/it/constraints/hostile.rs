@@ -1,11 +1,11 @@
-//! Constraints that are made to be slow, large or deep: each compiles or is refused, and the process lives or is
-//! replaced.
+//! Constraints that are made to be slow, large or deep: each compiles or is refused, and the trial process survives or
+//! is replaced.
 
 use super::{trial, words};
 use llamero::protocol::{Constraint, ConstraintError, ConstraintErrorKind::TooCostly};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The result of each, in order: its memory in bytes or a final error, never `Busy`.
+/// The result of each constraint, in order: its memory in bytes or a final error, never `Busy`.
 fn results(constraints: impl IntoIterator<Item = Constraint>) -> Vec<Result<u64, ConstraintError>> {
     let mut trial = trial();
     let try_out = |constraint: Constraint| {
@@ -130,6 +130,6 @@ fn the_memory_that_a_constraint_takes_is_measured() {
     let results = results([Constraint::JsonObject, required(2_000), required(1_999), Constraint::Regex("a".to_owned())]);
 
     let bytes: Vec<u64> = results.into_iter().map(|result| result.unwrap_or(0)).collect();
-    // The second large one finds memory that the first one did not give back, and counts all the same.
+    // The second large one reuses memory that the first one did not return, but is counted all the same.
     assert!(bytes[1] > (1 << 20) && bytes[2] > (1 << 20) && bytes[0] < bytes[1] && bytes[3] < bytes[2], "{bytes:?}");
 }

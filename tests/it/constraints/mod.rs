@@ -1,4 +1,4 @@
-//! Constraints in the hands of the hostile: tried out in the real trial process, over a vocabulary of single bytes.
+//! Hostile constraints, tried out in the real trial process over a vocabulary of single bytes.
 
 #![cfg(test)]
 
@@ -14,7 +14,7 @@ use llamero::{
 };
 use std::time::Duration;
 
-/// Ends a text.
+/// The token that ends a text.
 const END: Token = Token(256);
 
 /// A token for each byte, and one that ends a text.
@@ -23,7 +23,7 @@ fn words() -> Result<Words, ConstraintError> {
     Words::new(257, |token| if token == END { Piece::End(b"</s>") } else { Piece::Text(&bytes[token.0 as usize]) })
 }
 
-/// A trial process that is waited for however slow the machine is.
+/// A trial process with long time limits, so that a slow machine does not matter.
 fn trial() -> TrialProcess {
     let program = env!("CARGO_BIN_EXE_llamero").into();
     TrialProcess::new(program, TrialLimits { start: Duration::from_secs(600), wait: Duration::from_secs(600), ..TrialLimits::default() })

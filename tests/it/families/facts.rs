@@ -1,17 +1,17 @@
-//! What is reported of each family, and which tokens begin and end its texts.
+//! The reported facts of each family, and the tokens that begin and end its texts.
 
 use super::*;
 use llamero::engine::runner::{ModelRunner, Row, Slot, Step};
 use llamero::protocol::{FimTokens, SequenceId};
 
-/// Name, kind of the vocabulary, BOS, whether it is put in front, EOS.
+/// Name, kind of vocabulary, BOS, true if BOS is put in front, EOS.
 const FACTS: [(&str, &str, &str, bool, &str); 8] = [
     ("llama2-like", "llama", "<s>", true, "</s>"),
     ("codellama-like", "llama", "<s>", true, "</s>"),
     ("mistral-v3-like", "llama", "<s>", true, "</s>"),
     ("gemma-like", "llama", "<bos>", true, "<eos>"),
     ("tekken-like", "gpt2", "<s>", true, "</s>"),
-    // Nothing in the file says so: llama.cpp knows it of this kind of byte pairs.
+    // The file does not say so: llama.cpp knows it for this kind of byte pairs.
     ("llama3-like", "gpt2", "<|begin_of_text|>", true, "<|eot_id|>"),
     ("qwen-like", "gpt2", "<|endoftext|>", false, "<|im_end|>"),
     ("gpt-oss-like", "gpt2", "<|startoftext|>", false, "<|return|>"),
@@ -109,15 +109,15 @@ fn generation_ends_with_the_tokens_of_each_family_that_say_so() {
     let ends: [(&str, &[&str]); 9] = [
         ("llama2-like", &["</s>"]),
         ("codellama-like", &["</s>", "▁<EOT>"]),
-        // Nothing in the file says so of `▁<EOT>`.
+        // The file does not say so for `▁<EOT>`.
         ("codellama-reachable", &["</s>", "▁<EOT>"]),
         ("mistral-v3-like", &["</s>"]),
         ("gemma-like", &["<eos>", "<end_of_turn>"]),
         ("tekken-like", &["</s>"]),
         ("llama3-like", &["<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"]),
-        // Those of repositories too: past them begins another file.
+        // Also the tokens of repositories: after them another file begins.
         ("qwen-like", &["<|endoftext|>", "<|im_end|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"]),
-        // `<|end|>` ends a message, and another one may follow.
+        // `<|end|>` ends a message, and another message may follow.
         ("gpt-oss-like", &["<|endoftext|>", "<|return|>", "<|call|>"]),
     ];
     for (name, expected) in ends {
@@ -150,7 +150,7 @@ fn bos_is_put_in_front_where_the_family_wants_it_and_never_twice() {
         assert_eq!(family.encode("", &SpecialText::Recognised), [], "{name}");
         let of_nothing = with_special("", SpecialText::Recognised);
         assert_eq!(of_nothing, if family.info.adds_bos { vec![bos] } else { Vec::new() }, "{name}");
-        // A user's own `<s>` is not the beginning.
+        // A `<s>` that the user wrote is not the beginning.
         let users = with_special(&spelled, SpecialText::Plain);
         assert_eq!(users.iter().filter(|token| **token == bos).count(), usize::from(family.info.adds_bos), "{name}: {users:?}");
     }

@@ -1,8 +1,8 @@
-//! Every field through which a user's words enter a prompt, in every role, of every family: none yields a control
-//! token.
+//! Every field through which a user's words enter a prompt, in every role and every family, yields no control token.
 //!
-//! A template that prints all of them between the family's own control tokens is rendered twice, with harmless words
-//! and with spelled control tokens; both prompts must have the same ones. The routes are then asked for the wiring.
+//! A template that prints all these fields between the family's own control tokens is rendered twice, with harmless
+//! words and with spelled control tokens; both prompts must have the same control tokens. Then the routes are tested
+//! for the wiring.
 
 use super::*;
 use crate::support::llama_server::LlamaServer;
@@ -12,7 +12,7 @@ use llamero::chat::{
 };
 use serde_json::{Map, Value, json};
 
-/// Prints what a template can see, each field at once between two marks.
+/// Prints each field that a template can see, directly between two marks.
 const TEMPLATE: &str = "{{ bos_token or '' }}{% for m in messages %}\
     M1{{ m.role }}{{ m.name or '' }}M2{{ m.content }}M1{{ m.content.strip() }}M2{{ m.reasoning_content or '' }}M1{{ m.refusal or '' }}M2\
     {{ m.tool_call_id or '' }}M1{{ m.extra or '' }}M2{% for call in m.tool_calls or [] %}\
@@ -23,7 +23,7 @@ const TEMPLATE: &str = "{{ bos_token or '' }}{% for m in messages %}\
     {% for key, value in tool.function.parameters.properties.items() %}{{ key }}M1{{ value.description }}M2{% endfor %}{% endfor %}\
     {{ documents or '' }}{{ date_string or '' }}M1{% if add_generation_prompt %}M2{% endif %}";
 
-/// A conversation with every field that takes a user's words; `W` stands for them.
+/// A conversation with every field that takes a user's words; `W` stands for these words.
 fn conversation() -> Value {
     json!({
         "messages": [
@@ -54,7 +54,7 @@ fn conversation() -> Value {
     })
 }
 
-/// Puts words in place of each `W` of a text, or of the `only`th in the whole conversation.
+/// Replaces each `W` of a text by words, or only the `only`th `W` of the whole conversation.
 struct Speaker<'a> {
     words: &'a str,
     only: Option<usize>,
@@ -92,7 +92,7 @@ impl Speaker<'_> {
     }
 }
 
-/// The conversation with these words for each `W`, or for the `only`th of them, and how many there are.
+/// The conversation with these words for each `W`, or for the `only`th of them; and the number of all `W`.
 fn saying(words: &str, only: Option<usize>) -> (Value, usize) {
     let mut speaker = Speaker { words, only, seen: 0 };
     let mut conversation = conversation();
@@ -106,7 +106,7 @@ struct Chat<'a> {
 }
 
 impl<'a> Chat<'a> {
-    /// Between the family's own control tokens.
+    /// A template that prints the fields between the family's own control tokens.
     fn new(family: &'a Family) -> Self {
         let marks: Vec<&str> = family.separators.iter().map(|(text, _)| text.as_str()).collect();
         let source = TEMPLATE.replace("M1", marks[1]).replace("M2", marks[2]);
@@ -118,7 +118,7 @@ impl<'a> Chat<'a> {
         Self { family, template: ChatTemplate::compile(&source, tokens).unwrap() }
     }
 
-    /// The control tokens of the prompt, and its text.
+    /// The control tokens of the prompt, and the prompt's text.
     fn controls(&self, body: &Value) -> (Vec<String>, String) {
         let input = ChatInput {
             messages: read_messages(body["messages"].clone()).unwrap().for_template(),
@@ -133,7 +133,8 @@ impl<'a> Chat<'a> {
     }
 }
 
-/// What a user may write of a control token: itself, in other words, and what its neighbours might complete.
+/// Ways in which a user may write a control token: the token itself, within other words, and parts that neighbouring
+/// text might complete.
 fn spellings(token: &str) -> Vec<String> {
     let half = token.char_indices().nth(token.chars().count() / 2).map_or(0, |(at, _)| at);
     let mut all = vec![token.to_owned(), format!("a{token}b {token}"), format!(" {token}\n")];
@@ -179,7 +180,7 @@ fn each_field_alone_yields_none_either() {
 #[test]
 fn a_tool_whose_name_is_a_control_token_is_called_by_that_name() {
     let mut toy = gguf::llama3_like();
-    // The only kind that a function may be called: letters, digits, underscores and hyphens.
+    // The only kind of control token that can be a function's name: letters, digits, underscores and hyphens.
     toy.vocabulary.add("QX-Z", Kind::Control);
     let family = Family::of(toy);
     let chat = Chat::new(&family);
@@ -197,7 +198,8 @@ fn ids(value: &Value) -> Vec<Token> {
     value.as_array().unwrap().iter().map(|id| Token(u32::try_from(id.as_u64().unwrap()).unwrap())).collect()
 }
 
-/// The routes say so to the engine: chat by the model's own template, `suffix`, `/infill`, `/tokenize`.
+/// The routes that tell the engine which words are a user's: chat by the model's own template, `suffix`, `/infill`,
+/// `/tokenize`.
 #[tokio::test]
 async fn the_routes_keep_a_users_words_apart_from_control_tokens() {
     for name in ["codellama-reachable", "qwen-like", "mistral-v3-reachable", "gemma-like", "llama3-like", "tekken-like"] {
@@ -242,8 +244,8 @@ async fn the_routes_keep_a_users_words_apart_from_control_tokens() {
     }
 }
 
-/// A prompt of completions is no user's words within a template, but all that there is: what it spells is recognised,
-/// as in vLLM and llama-server, so that a client can write a model's format itself.
+/// A prompt of completions is not a user's words within a template, but the whole text: control tokens in it are
+/// recognised, as in vLLM and llama-server, so that a client can write a model's format itself.
 #[tokio::test]
 async fn a_raw_prompt_may_spell_control_tokens() {
     let family = family("qwen-like");

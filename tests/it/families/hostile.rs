@@ -1,13 +1,13 @@
-//! Large texts made of control tokens and their pieces: time about linear. Also on the stack that the engine gives
+//! Large texts of control tokens and their pieces take about linear time, also on the stack that the engine gives
 //! tokenizers.
 
 use super::*;
 use crate::support::assert_linear;
 
-/// The largest text of a request, as configured by default, is of this order.
+/// The order of the largest text that a request may have by default, bytes.
 const LARGE: usize = 2_000_000;
 
-/// Encodes `unit` repeated to `bytes`, or has it refused, in linear time.
+/// Encodes `unit` repeated to `bytes`, or gets it refused, in linear time.
 fn encode(family: &Family, unit: &str, bytes: usize, special: impl Fn(&str) -> SpecialText) {
     let kind = name(&special(unit));
     let what = format!("{}: bytes of {unit:?}, {kind}", family.info.name);
@@ -61,8 +61,8 @@ fn a_megabyte_of_one_control_token_takes_linear_time_however_it_is_read() {
         for (name, unit) in [("llama2-reachable", "<s>"), ("llama3-like", "<|eot_id|>"), ("gpt-oss-like", "<|start|>")] {
             megabyte(family(name), unit);
         }
-        // Without the limit on runs that its own pre-tokenizer needs: llama.cpp would walk its list of fragments for
-        // each of them.
+        // With another pre-tokenizer, which has no limit on runs: llama.cpp would walk its list of fragments for each
+        // token.
         megabyte(&Family::of(gguf::gpt_oss_like().with("tokenizer.ggml.pre", "llama-bpe")), "<|start|>");
     });
 }

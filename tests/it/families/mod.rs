@@ -1,5 +1,5 @@
-//! What each model family is, on models with random weights and vocabularies of a true kind (`support::gguf`): BOS,
-//! spaces, special tokens, filling in the middle, end of generation. llama.cpp itself is the second opinion.
+//! Tests of each model family on models with random weights and realistic vocabularies (`support::gguf`): BOS, spaces,
+//! special tokens, filling in the middle, end of generation. The results are compared with llama.cpp's own.
 //!
 //! The toys are written and loaded once for the whole binary.
 
@@ -29,7 +29,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// A toy, as llamero sees it and as llama.cpp does.
+/// A toy, loaded by llamero and by llama.cpp itself.
 struct Family {
     toy: Toy,
     loaded: GeneratingModel,
@@ -39,7 +39,7 @@ struct Family {
     reference: LlamaModel,
 }
 
-/// Every family; the name is `general.name` of the toy.
+/// All families; a family's name is `general.name` of its toy.
 const FAMILIES: [fn() -> Toy; 12] = [
     gguf::llama2_like,
     gguf::llama2_reachable,
@@ -69,7 +69,7 @@ impl Family {
         let path = toy.write();
         let loaded = load_generating(&gguf::engine_options(&path), |_| {}).unwrap_or_else(|error| panic!("{error}"));
         let info = loaded.info(&loaded.runner().unwrap());
-        // Initialised by the load above, for as long as this process lives.
+        // The load above has initialised it for as long as this process runs.
         let backend = ManuallyDrop::new(LlamaBackend {});
         let params = LlamaModelParams::default().with_vocab_only(true);
         let reference = LlamaModel::load_from_file(&backend, &path, &params).unwrap();
@@ -80,12 +80,12 @@ impl Family {
         self.tokenizer.encode(text, false, special).unwrap()
     }
 
-    /// With special tokens written out.
+    /// The text of tokens, with special tokens written out.
     fn decode(&self, tokens: &[Token]) -> Vec<u8> {
         tokens.iter().flat_map(|token| self.tokenizer.piece(*token, true).to_vec()).collect()
     }
 
-    /// What llama.cpp makes of a text.
+    /// llama.cpp's tokens of a text.
     fn reference(&self, text: &str, parse_special: bool) -> Vec<Token> {
         let tokens = self.reference.vocab().tokenize(text.as_bytes(), false, parse_special);
         tokens.into_iter().map(|token| Token(token.0.cast_unsigned())).collect()
@@ -99,20 +99,19 @@ impl Family {
         self.info.tokenizer == "llama"
     }
 
-    /// Whether a text gets a space in front, as SentencePiece does it, but not Gemma's.
+    /// True if a text gets a space in front, as with SentencePiece, except Gemma's.
     fn puts_space_in_front(&self) -> bool {
         self.is_sentencepiece() && self.info.name != "gemma-like"
     }
 
-    /// Which of these a user may not write, as they are spelled.
+    /// The spellings of those tokens that a user must not be able to write.
     fn controls(&self, tokens: &[Token]) -> Vec<String> {
         let spelled = |token: &Token| self.separators.iter().find(|(_, separator)| separator == token);
         tokens.iter().filter_map(spelled).map(|(text, _)| text.clone()).collect()
     }
 }
 
-/// Tokens that separate roles, tools and parts of a prompt, as they are spelled: of whatever kind the file says they
-/// are.
+/// Spellings of the tokens that separate roles, tools and parts of a prompt, of any kind that the file gives them.
 fn separators(toy: &Toy) -> Vec<(String, Token)> {
     let words = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>"];
     let kinds = [Kind::Control, Kind::Unknown, Kind::UserDefined];
@@ -121,7 +120,7 @@ fn separators(toy: &Toy) -> Vec<(String, Token)> {
     texts.map(|text| (text.to_owned(), Token(toy.id(text)))).collect()
 }
 
-/// Runs `work` as the engine runs its tokenizers: on a stack of their size.
+/// Runs `work` on a stack of the size that the engine gives its tokenizers.
 fn on_a_tokenizers_stack(work: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         std::thread::Builder::new().stack_size(TOKENIZER_STACK_BYTES).spawn_scoped(scope, work).unwrap().join().unwrap();

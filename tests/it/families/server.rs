@@ -1,4 +1,4 @@
-//! The families through a whole server: what a client sees of spaces, BOS and ends.
+//! The families in a whole server: the spaces, BOS and ends that a client sees.
 
 use crate::support::{
     gguf::{self, Toy},
@@ -17,7 +17,7 @@ async fn complete(toy: Toy, prompt: &str) -> Value {
 
 #[tokio::test]
 async fn completions_end_and_are_spaced_as_each_family_has_it() {
-    // What the toy says, the prompt, how many tokens that is, and the text.
+    // The toy's script, the prompt, the prompt's number of tokens, and the text.
     let cases: [(Toy, &[&str], u64, &str); 7] = [
         (gguf::llama2_like(), &["▁the", "▁quick", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>", "</s>"], 3, " the quick😀"),
         (gguf::codellama_like(), &["▁return", "▁x", "▁<EOT>"], 3, " return x"),
@@ -38,7 +38,7 @@ async fn completions_end_and_are_spaced_as_each_family_has_it() {
     }
 }
 
-/// A model without a chat template, to which ChatML's marks are text like any other.
+/// A model without a chat template, for which ChatML's marks are plain text.
 fn without_template() -> Toy {
     let mut toy = gguf::gpt_oss_like();
     for text in ["Hello", "<|im_", "end|>", "Ġone", "Ġtwo", "Ġthree"] {

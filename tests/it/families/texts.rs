@@ -1,4 +1,4 @@
-//! Texts there and back, and the same tokens as llama.cpp's.
+//! Texts are decoded to themselves, and have the same tokens as with llama.cpp.
 
 use super::*;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ const TEXTS: [&str; 14] = [
     "a < b > c [x] |y|",
 ];
 
-/// What a text's tokens decode to: SentencePiece puts a space in front of it.
+/// The decoded text of a text's tokens: SentencePiece puts a space in front.
 fn decoded(family: &Family, text: &str) -> Vec<u8> {
     if family.puts_space_in_front() && !text.is_empty() { format!(" {text}").into_bytes() } else { text.as_bytes().to_vec() }
 }
@@ -57,7 +57,7 @@ fn a_word_behind_another_keeps_its_space() {
         let space = if family.is_sentencepiece() { "▁" } else { "Ġ" };
         let first = if family.puts_space_in_front() { "▁Hello" } else { "Hello" };
         assert_eq!(tokens, [family.token(first), family.token(&format!("{space}world"))], "{}", family.info.name);
-        // As the pieces of a completion follow each other.
+        // This is how the pieces of a completion follow each other.
         assert_eq!(family.tokenizer.piece(tokens[1], false), b" world", "{}", family.info.name);
     }
 }
@@ -74,7 +74,7 @@ fn a_sentencepiece_file_may_say_that_no_space_goes_in_front() {
 
 #[test]
 fn whole_words_come_before_merges_in_llama_3s_way() {
-    // A token that no merge leads to.
+    // A token to which no merge leads.
     let mut toy = gguf::llama3_like();
     toy.vocabulary.add("Ġzebra", Kind::Normal);
     let llama = Family::of(toy.clone());
@@ -84,7 +84,7 @@ fn whole_words_come_before_merges_in_llama_3s_way() {
     assert!(qwen.encode(" zebra", &SpecialText::Plain).len() > 1);
 }
 
-/// Fragments that special tokens begin and end with, and words between.
+/// Beginnings and ends of special tokens, and words between them.
 fn fragments(family: &Family) -> Vec<String> {
     let words = ["Hello", " world", " ", "\n", "é", "😀", "x", "<", ">", "[", "]", "/", "|", "_", "\u{2581}", "Ġ"].map(str::to_owned);
     let spelled = family.toy.vocabulary.of_kind(Kind::UserDefined).into_iter().map(str::to_owned);
@@ -96,7 +96,7 @@ fn fragments(family: &Family) -> Vec<String> {
     words.into_iter().chain(spelled).chain(halves).chain(separators.clone()).collect()
 }
 
-/// A text of up to twelve fragments of each family, as many as there are families.
+/// For each family, a text of up to twelve fragments.
 pub(super) fn texts_of_fragments() -> impl Strategy<Value = Vec<Vec<String>>> {
     families().iter().map(|family| proptest::collection::vec(proptest::sample::select(fragments(family)), 0..12)).collect::<Vec<_>>()
 }
@@ -121,7 +121,8 @@ proptest! {
         for (family, fragments) in families().iter().zip(texts) {
             let text = fragments.concat();
             let expected = family.reference(&text, false);
-            // Where llama.cpp itself makes control tokens of plain text, the tests of users' texts say what is right.
+            // If llama.cpp itself makes control tokens of plain text, the tests of users' texts define the right
+            // result.
             if family.controls(&expected).is_empty() {
                 prop_assert_eq!(family.encode(&text, &SpecialText::Plain), expected, "{}: {:?}", family.info.name, text);
             }

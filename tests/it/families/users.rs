@@ -1,10 +1,10 @@
-//! No text of a user becomes a control token, in any family, whatever it spells and whatever stands beside it.
+//! No text of a user becomes a control token in any family, however it is spelled and whatever stands next to it.
 
 use super::{texts::texts_of_fragments, *};
 use proptest::prelude::*;
 
-/// Tokens of a text are that text, but for what SentencePiece does to it: a space in front of whatever stands at the
-/// beginning or behind a special token, and U+2581 for a space.
+/// Asserts that the tokens decode to the text, except for SentencePiece's changes: a space in front of text at the
+/// beginning or after a special token, and U+2581 for a space.
 fn assert_decodes(family: &Family, tokens: &[Token], text: &str) {
     let decoded = String::from_utf8(family.decode(tokens)).unwrap();
     let spaces = if family.is_sentencepiece() { text.replace('\u{2581}', " ") } else { text.to_owned() };
@@ -18,7 +18,7 @@ fn assert_plain(family: &Family, text: &str) {
     assert_decodes(family, &tokens, text);
 }
 
-/// Every offset of the user's part, its ends included: nothing may span any of them.
+/// Barriers at every offset of the user's part, its ends included: no control token may span any of them.
 fn barriers(before: &str, users: &str) -> SpecialText {
     let from = u32::try_from(before.len()).unwrap();
     SpecialText::RecognisedOutside((from..=from + u32::try_from(users.len()).unwrap()).collect())
@@ -40,7 +40,7 @@ fn control_tokens_that_a_user_spells_stay_text() {
 
 #[test]
 fn a_word_that_is_a_control_token_stays_text() {
-    // Llama 3's way takes a whole word for any token of that text.
+    // Llama 3's pre-tokenizer takes a whole word for any token with that text.
     let mut toy = gguf::llama3_like();
     toy.vocabulary.add("STOP", Kind::Control);
     let family = Family::of(toy);

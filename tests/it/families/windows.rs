@@ -1,4 +1,4 @@
-//! Models with layers that attend to a sliding window: what is kept, copied and parked of them.
+//! Models with layers that attend to a sliding window: the contents that are kept, copied and parked.
 
 use crate::support::gguf;
 use llamero::{
@@ -8,7 +8,7 @@ use llamero::{
 };
 
 const WINDOW: u32 = 16;
-/// Cells of a slot in layers with a window: those of the window and of a graph, in blocks of 256.
+/// Cells of a slot in layers with a window: those of the window and of one graph, in blocks of 256.
 const WINDOW_CELLS: u32 = 256;
 
 fn with_loaded(options: impl Fn(EngineOptions) -> EngineOptions, test: impl Fn(&GeneratingModel, &mut LlamaRunner<'_>)) {
@@ -18,14 +18,14 @@ fn with_loaded(options: impl Fn(EngineOptions) -> EngineOptions, test: impl Fn(&
     test(&loaded, &mut loaded.runner().unwrap());
 }
 
-/// All of it, then with layers that let go.
+/// Runs `test` with layers that keep all cells, then with layers that release those that the window has passed.
 fn with_each_runner(test: impl Fn(bool, &mut LlamaRunner<'_>)) {
     for swa_full in [true, false] {
         with_loaded(|options| EngineOptions { swa_full, ..options }, |_, runner| test(swa_full, runner));
     }
 }
 
-/// Computes tokens behind what a slot holds, and gives the logits behind the last.
+/// Computes tokens after the content of a slot, and returns the logits of the last one.
 fn compute(runner: &mut LlamaRunner<'_>, slot: u32, from: u32, tokens: &[Token]) -> Vec<f32> {
     let mut last = 0;
     for (chunk, from) in tokens.chunks(60).zip((from..).step_by(60)) {
@@ -45,7 +45,7 @@ fn text(from: u32, len: u32) -> Vec<Token> {
     (from..from + len).map(|id| Token(id % 200)).collect()
 }
 
-/// What a model computes anew behind some tokens is what it should have said.
+/// The logits of a model that computes the parts anew.
 fn expected(runner: &mut LlamaRunner<'_>, parts: &[&[Token]]) -> Vec<f32> {
     change(runner, &[KvOp::Truncate { slot: Slot(0), keep: 0 }]).unwrap();
     let mut from = 0;
@@ -58,7 +58,7 @@ fn expected(runner: &mut LlamaRunner<'_>, parts: &[&[Token]]) -> Vec<f32> {
 }
 
 fn are_close(a: &[f32], b: &[f32]) -> bool {
-    // Other places in the cache, and so other sums.
+    // The cells lie elsewhere in the cache, so sums have another order.
     a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3)
 }
 
@@ -122,7 +122,7 @@ fn a_slot_says_how_much_of_it_must_be_kept_and_goes_on_from_there_as_if_nothing_
     });
 }
 
-/// llama.cpp saves of a slot what its last position attends to, and a shorter prefix would lack what it attends to.
+/// llama.cpp saves only those cells of a slot to which its last position attends; a shorter prefix would lack cells.
 #[test]
 fn a_copied_prefix_of_a_windowed_model_continues_like_the_original() {
     with_each_runner(|_, runner| {

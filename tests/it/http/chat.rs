@@ -10,7 +10,7 @@ use llamero::{
 };
 use serde_json::{Value, json};
 
-/// What the fake model says to one user message, greedily.
+/// The greedy answer of the fake model to one user message.
 fn expected(content: &str, max_tokens: u32) -> (Vec<Token>, String) {
     let prompt = format!("<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n");
     let tokenizer = FakeTokenizer::default();

@@ -1,4 +1,4 @@
-//! `/v1/completions`: what a request gets, streamed and not.
+//! `/v1/completions`: the answers to requests, streamed and not.
 
 use crate::support::{
     fake_runner::{BOS, FakeTokenizer, LONG, LONG_PIECE_BYTES, VOCABULARY_SIZE, continuation},
@@ -10,7 +10,7 @@ use llamero::{
 };
 use serde_json::{Value, json};
 
-/// What the fake model says after `prompt`, greedily.
+/// The greedy answer of the fake model after `prompt`.
 fn expected(prompt: &str, max_tokens: u32) -> String {
     let tokens = FakeTokenizer::default().encode(prompt, true, &SpecialText::Recognised).unwrap();
     assert_eq!(tokens[0], BOS);
@@ -169,7 +169,7 @@ async fn a_dropped_stream_frees_its_place_within_a_step() {
     frame(&mut stream).await;
 
     drop(stream);
-    // One step at a time until the cancellation has made its way: far fewer than the 4,000 that were asked for.
+    // One step at a time until the cancellation arrives: far fewer than the 4,000 tokens that were requested.
     server
         .until(|stats| {
             server.gate().hold_after(1);
@@ -215,7 +215,7 @@ async fn unknown_fields_are_served_and_named_in_a_header() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dry_keeps_a_repetition_from_going_on_unless_a_breaker_is_in_it() {
     let server = TestServer::start().await;
-    // Every letter has followed "q#" already; of these prompts one at least is followed by a letter.
+    // Every letter has followed "q#" already; at least one of these prompts is continued with a letter.
     let prompts = (0..20).map(|n| format!("{n}{}q#", ('a'..='z').map(|letter| format!("q#{letter}")).collect::<String>()));
     let is_letter = |text: &String| text.bytes().all(|byte| byte.is_ascii_lowercase()) && text.len() == 1;
     let prompt = prompts.into_iter().find(|prompt| is_letter(&expected(prompt, 1))).unwrap();

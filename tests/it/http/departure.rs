@@ -1,7 +1,7 @@
-//! Clients that leave, and clients that only stop sending: the first are gone within a step, the second get their
-//! answer.
+//! Clients that leave, and clients that only stop sending: the sequences of the first are gone within a step, the
+//! second get their answer.
 //!
-//! The engine's steps are held: what is cancelled here is cancelled without one.
+//! The engine's steps are held, so that a cancellation happens without a further step.
 
 use crate::support::{
     server::TestServer,
@@ -10,16 +10,16 @@ use crate::support::{
 use axum::body::BodyDataStream;
 use serde_json::{Value, json};
 
-/// Asked for by each client; with the longest prompt it fits the context.
+/// The number of tokens that each client requests; it fits into the context with the longest prompt.
 const MAX_TOKENS: u32 = 1500;
 
-/// How a client leaves.
+/// The way in which a client leaves.
 #[derive(Debug, Clone, Copy)]
 enum Leaving {
     Close,
     CloseAfterALine,
     CloseAfterAnotherRequest,
-    /// More than is kept of what follows a request, and more than the system buffers.
+    /// Sends more than the server keeps of the bytes after a request, and more than the system buffers.
     CloseAfterMuch,
     Reset,
 }
@@ -27,7 +27,7 @@ enum Leaving {
 const WAYS: [Leaving; 5] =
     [Leaving::Close, Leaving::CloseAfterALine, Leaving::CloseAfterAnotherRequest, Leaving::CloseAfterMuch, Leaving::Reset];
 
-/// What the engine is doing meanwhile.
+/// The phase of the client's request in the engine.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     Queue,
@@ -53,19 +53,19 @@ fn request(prompt_tokens: usize, max_tokens: u32, stream: bool) -> String {
     post("/v1/completions", &body.to_string())
 }
 
-/// A server whose engine is in a phase of the request of a client. Nothing moves any more.
+/// A server whose engine is in a phase of a client's request. No steps are taken any more.
 struct Held {
     server: TestServer,
     listening: Listening,
     client: Client,
-    /// Places that are free without the client.
+    /// Number of places that are free without the client.
     free: usize,
-    /// The request that keeps the client's in the queue.
+    /// The request that keeps the client's request in the queue.
     _before: Option<BodyDataStream>,
 }
 
 async fn held(phase: Phase, stream: bool) -> Held {
-    // A stream without a token yet has its head all the same.
+    // With these settings a stream sends its head even before its first token.
     let server = TestServer::with(&[("max_num_seqs", "1"), ("hold_status", "0s"), ("keep_alive", "3600s")]).await;
     let listening = Listening::start(&server);
     let (prompt_tokens, steps) = match phase {

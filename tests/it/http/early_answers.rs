@@ -1,5 +1,5 @@
-//! Answers that are given before the body of their request was read: whoever sends before it listens reads them, and
-//! the connection goes on where it can (RFC 9112 9.6).
+//! Answers that are sent before the body of their request was read: a client that sends everything before it reads gets
+//! them, and the connection continues if it can (RFC 9112 9.6).
 
 use crate::support::{
     server::TestServer,
@@ -18,7 +18,7 @@ async fn send_body(client: &mut Client, length: usize) {
     }
 }
 
-/// After the answer came to the head alone, the body is still taken and the next request answered.
+/// Asserts that after an answer to the head alone the body is still read and the next request answered.
 async fn goes_on(listening: &Listening, path: &str, lines: &str, status: u16) {
     let mut client = listening.connect().await;
     client.send(head_of_post(path, 65536, lines)).await;
@@ -42,7 +42,7 @@ async fn a_refusal_before_the_body_leaves_the_connection_usable() {
     goes_on(&listening, "/generate", "", 401).await;
     goes_on(&listening, "/v1/messages", "", 401).await;
     goes_on(&listening, "/v1/completions", KEY, 429).await;
-    // Longer than the limit on bodies.
+    // The body is longer than the limit on bodies.
     goes_on(&listening, "/health", KEY, 413).await;
     goes_on(&listening, "/v1/completions", "Host: other\r\n", 400).await;
 }

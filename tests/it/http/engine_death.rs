@@ -1,4 +1,5 @@
-//! An engine dies under requests: they go on as if nothing had happened, once; what ends engines is refused.
+//! An engine dies while requests run: they continue once as if nothing had happened; requests that end engines are
+//! refused.
 
 use crate::support::{
     server::{Answer, TestServer, frame, rest},
@@ -21,7 +22,7 @@ fn text(chunks: &[Value]) -> String {
     chunks.iter().map(|chunk| chunk["choices"][0]["text"].as_str().unwrap()).collect()
 }
 
-/// Streams `body` and reads `frames` of it, which the engine's next ten steps hold.
+/// Streams `body` and reads `frames` of it; the engine is held after ten steps.
 async fn begin_stream(server: &TestServer, body: &Value, frames: u32) -> (BodyDataStream, String) {
     server.gate().hold_after(10);
     let mut streamed = body.clone();
@@ -77,7 +78,7 @@ async fn a_third_kill_ends_a_lone_stream_with_an_error_event_and_done() {
     let (mut stream, mut text) = begin_stream(&server, &request(&json!({"temperature": 0, "max_tokens": 3500})), 2).await;
     for steps in [1500, 2000] {
         server.kill_engine_and_hold(steps).await;
-        text += &read(&mut stream, 30).await; // More than the engines before said.
+        text += &read(&mut stream, 30).await; // More than the engines before had sent.
     }
     server.kill_engine();
     text += &rest(stream).await;
@@ -86,7 +87,7 @@ async fn a_third_kill_ends_a_lone_stream_with_an_error_event_and_done() {
     assert_eq!(chunks.last().unwrap()["error"]["code"], "request_quarantined", "{:?}", chunks.last());
 }
 
-/// A body for each route that asks the engine, with this text in what it asks.
+/// A body for each route that asks the engine, with `text` in its prompt.
 fn with_text(text: &str) -> Vec<(&'static str, Value)> {
     let messages = json!([{"role": "user", "content": text}]);
     vec![
@@ -116,7 +117,7 @@ async fn what_ends_engines_is_a_422_in_the_shape_of_its_route_costs_two_of_them_
     for (number, deadly) in [DEADLY_TEXT, DEADLY_PROMPT].into_iter().enumerate() {
         for (index, (path, _)) in with_text("").into_iter().enumerate() {
             if path == "/tokenize" && deadly == DEADLY_PROMPT {
-                continue; // Nothing is computed.
+                continue; // `/tokenize` computes no prompt.
             }
             let body = with_text(&format!("{number} {index} {deadly}")).remove(index).1;
             let before = deaths(&server);

@@ -1,4 +1,4 @@
-//! `/v1/explain` and the two `render` routes: what they say is what then happens.
+//! `/v1/explain` and the two `render` routes: their statements match the later requests.
 
 use crate::support::{server::TestServer, shapes};
 use serde_json::{Value, json};

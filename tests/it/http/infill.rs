@@ -11,7 +11,7 @@ use llamero::{
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// What llama.vim sends, but for the sampling.
+/// llama.vim's request, except for the sampling parameters.
 fn request() -> Value {
     json!({
         "input_prefix": "fn main() {\n",
@@ -31,7 +31,7 @@ fn plain(text: &str) -> Vec<Token> {
     FakeTokenizer::default().encode(text, false, &SpecialText::Plain).unwrap()
 }
 
-/// The prompt that the request above becomes.
+/// The prompt of the request above.
 fn prompt() -> Vec<Token> {
     let [prefix, suffix, middle] = MARKS;
     let extra = plain("\n\n--- snippet ---\n\nstruct A;");
@@ -105,7 +105,7 @@ async fn response_fields_choose_keys_and_reach_into_objects() {
     assert_eq!(json["timings/prompt_n"], prompt().len());
 }
 
-/// llama.vim warms the cache so.
+/// llama.vim warms the cache in this way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n_predict_zero_computes_the_prompt_for_the_next_request() {
     let server = TestServer::start().await;
@@ -195,7 +195,7 @@ async fn a_time_limit_ends_the_answer_after_a_line() {
 
     let mut stream = server.stream("/infill", &body).await;
     frame(&mut stream).await;
-    // The time runs since the first token, at the latest.
+    // The time runs from the first token at the latest.
     let first = Instant::now();
     while first.elapsed() < Duration::from_millis(2) {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! `/generate` and its companions over the whole server. The shapes of its errors are tested beside its code.
+//! `/generate` and related routes over the whole server. The shapes of their errors are tested beside their code.
 
 use crate::support::server::TestServer;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Keys, rate limits and the bounded queue, in the shapes of both families.
+//! Keys, rate limits and the bounded queue, with errors in the shapes of both route families.
 
 use crate::support::server::{TestServer, frame, rest};
 use serde_json::json;

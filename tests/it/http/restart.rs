@@ -1,10 +1,10 @@
-//! A server stops and starts again: with `--prefix-cache-dir` it knows what it had computed.
+//! A server stops and starts again: with `--prefix-cache-dir` it still has the prefixes that it computed.
 
 use crate::support::server::TestServer;
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 
-/// A system prompt of more than 200 tokens and a question.
+/// A request with a system prompt of more than 200 tokens and a question.
 fn request(question: &str) -> Value {
     let prompt = format!("{}{question}", "You are a patient assistant. ".repeat(8));
     json!({"model": "fake", "prompt": prompt, "max_tokens": 20, "ignore_eos": true, "temperature": 0})

@@ -1,4 +1,4 @@
-//! Scored prompts (`echo` with `logprobs`), and where a generation may end.
+//! Scored prompts (`echo` with `logprobs`), and the tokens at which a generation may end.
 
 use crate::support::{
     fake_runner::{EOG, FakeTokenizer, continuation, logits_behind},
@@ -15,7 +15,7 @@ fn tokens_of(prompt: &str) -> Vec<Token> {
     FakeTokenizer::default().encode(prompt, true, &SpecialText::Recognised).unwrap()
 }
 
-/// The log-probability of each token but the first.
+/// The log-probability of each token except the first.
 fn expected_scores(tokens: &[Token]) -> Vec<f64> {
     let logits = logits_behind(tokens);
     let mut scratch = Scratch::default();
@@ -36,7 +36,7 @@ async fn prompts_are_scored_without_generating_whatever_is_cached_and_however_lo
         ["a".to_owned(), "The same beginning, one end".to_owned(), "The same beginning, another end".to_owned(), "long ".repeat(300)];
     let body = json!({"model": "fake", "prompt": prompts, "max_tokens": 0, "echo": true, "logprobs": 1});
 
-    // The second time everything is in the prefix cache.
+    // The second time the whole prompt is in the prefix cache.
     for _ in 0..2 {
         let answer = server.post("/v1/completions", &body).await.json();
 
@@ -108,7 +108,7 @@ async fn an_engine_that_dies_while_it_scores_repeats_no_score() {
     assert_eq!(answer["choices"][0]["logprobs"]["tokens"].as_array().unwrap().len(), tokens.len() + 2);
 }
 
-/// A prompt after which the fake model ends within `most` tokens but not at once.
+/// A prompt after which the fake model ends within `most` tokens, but not with the first.
 fn that_ends(most: u32) -> (String, usize) {
     let prompts = (0..500).map(|number| format!("end {number}"));
     let lengths = prompts.map(|prompt| {

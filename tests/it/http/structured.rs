@@ -1,4 +1,4 @@
-//! Structured output end to end: whatever the model would rather say, the text obeys the constraint.
+//! Structured output end to end: the text obeys the constraint, whatever the model would prefer.
 
 use crate::support::server::{Answer, TestServer};
 use llamero::gateway::{error::CheckError, keys::KeyId};
@@ -24,7 +24,7 @@ fn finish(answer: &Answer) -> String {
     answer.json()["choices"][0]["finish_reason"].as_str().unwrap().to_owned()
 }
 
-/// A small generator: the n-th schema is always the same.
+/// A small generator: the schema for a number is always the same.
 struct Dice(u64);
 
 impl Dice {
@@ -90,7 +90,7 @@ async fn two_hundred_varied_schemas_give_valid_json_whenever_the_text_is_complet
             complete += 1;
             match serde_json::from_str(&text(&answer)) {
                 Ok(value) => assert!(validator.is_valid(&value), "{value} is not valid for {schema}"),
-                // JSON bounds no number (RFC 8259 6), and a value that nothing is said of may have any exponent.
+                // JSON limits no number (RFC 8259 6), and a value without a schema may have any exponent.
                 Err(error) if error.to_string().starts_with("number out of range") => {}
                 Err(error) => panic!("{error}: {:?} for {schema}", text(&answer)),
             }
@@ -112,7 +112,7 @@ async fn what_is_forced_is_not_waited_for_token_by_token() {
     assert!(frames(&forced) <= 3 && frames(&drawn) >= 16, "{forced:?} {drawn:?}");
 }
 
-/// With log-probabilities every token is drawn; without, those that nothing else can follow are known before.
+/// With log-probabilities every token is drawn. Without them, a token that is the only one allowed is known before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_that_are_forced_are_those_that_would_be_drawn() {
     let server = TestServer::start().await;
@@ -246,7 +246,7 @@ async fn a_bias_that_bans_everything_a_constraint_allows_is_an_error_and_no_free
     assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].as_str()), (400, Some("invalid_value")), "{answer:?}");
 }
 
-/// A schema that takes all the CPU time that there is for one; another one for each `n`.
+/// A schema that uses all the CPU time that one may have; each `n` gives another schema.
 fn slow(n: usize) -> Constraint {
     let names: Vec<String> = (0..600).map(|i| format!(r#""^a{n}b{i}$":{{}}"#)).collect();
     Constraint::JsonSchema(format!(r#"{{"type":"object","patternProperties":{{{}}}}}"#, names.join(",")))
@@ -259,7 +259,7 @@ async fn slow_constraints_of_one_caller_do_not_hold_up_another_s() {
     for n in 0..8 {
         let engine = server.engine.of_caller(KeyId::Key(1));
         let mut check = Box::pin(async move { engine.check_constraint(slow(n)).await });
-        // From the first look on it is in the line.
+        // The first poll puts the check into the queue.
         assert!(futures_util::poll!(&mut check).is_pending());
         checks.spawn(check);
     }
@@ -267,7 +267,7 @@ async fn slow_constraints_of_one_caller_do_not_hold_up_another_s() {
     let honest = server.engine.of_caller(KeyId::Key(2)).check_constraint(Constraint::Regex("[0-9]{3}".to_owned())).await;
 
     assert_eq!(honest, Ok(()));
-    // Had it waited for its turn behind them, they would all have been answered.
+    // If the honest check had waited behind the slow ones, all of these would have been answered.
     let answered = std::iter::from_fn(|| checks.try_join_next()).count();
     assert!(answered < 8, "{answered} of 8");
 }

@@ -1,4 +1,4 @@
-//! `/tokenize`, `/detokenize`, `/tokenizer_info`: both dialects, and the way there and back.
+//! `/tokenize`, `/detokenize`, `/tokenizer_info`: both dialects, in both directions.
 
 use crate::support::server::TestServer;
 use llamero::chat::FALLBACK;
@@ -74,7 +74,7 @@ async fn unknown_fields_are_reported_and_refused_when_strict() {
     assert_eq!(server.post("/detokenize", &json!({"tokens": [97], "bar": 1})).await.json()["error"]["param"], "bar");
 }
 
-/// What lm-eval's remote tokenizer needs: names whose first token is the token.
+/// lm-eval's remote tokenizer needs names whose first token is the named token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_names_of_begin_and_end_tokenize_to_these_tokens() {
     let server = TestServer::start().await;
@@ -147,7 +147,7 @@ async fn a_chat_has_the_tokens_that_its_request_would_compute() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_text_that_cannot_fit_the_context_is_refused_by_its_bytes_where_it_would_be_generated_from() {
     let server = TestServer::start().await;
-    // A token of the fake vocabulary stands for four bytes at most, and the context has 4096.
+    // A token of the fake vocabulary has at most four bytes, and the context has 4096 tokens.
     let (fits, past) = ("</s>".repeat(4096), "</s>".repeat(4096) + "x");
     let messages = |text: &str| json!([{"role": "user", "content": text}]);
 
@@ -166,7 +166,7 @@ async fn a_text_that_cannot_fit_the_context_is_refused_by_its_bytes_where_it_wou
     assert!(anthropic.status == 400 && anthropic.text.contains("at least 4"), "{anthropic:?}");
     let legacy = server.post("/generate", &json!({"prompt": past})).await;
     assert!(legacy.status == 400 && legacy.text.contains("at least 4097 tokens"), "{legacy:?}");
-    // What might fit is counted, and what is only counted may be of any length.
+    // A text that might fit is tokenized and counted, and a text that is only to be counted may have any length.
     let counted = server.post("/v1/completions", &json!({"model": "fake", "prompt": fits})).await.json();
     assert!(counted["error"]["message"].as_str().unwrap().contains("4097 in your prompt"), "{counted}");
     assert_eq!(server.post("/tokenize", &json!({"content": past})).await.json()["count"], 4097);

@@ -1,4 +1,4 @@
-//! Constraints over a real vocabulary: the same texts are allowed as over single bytes, and what a mask costs.
+//! Constraints over a real vocabulary: the same texts are allowed as over single bytes; also the time of a mask.
 
 use super::*;
 use llamero::{
@@ -32,7 +32,7 @@ fn may(allowed: &[u32], token: Token) -> bool {
     allowed[usize::try_from(token.0 / 32).unwrap()] >> (token.0 % 32) & 1 == 1
 }
 
-/// Whether the text can be generated as the tokenizer would spell it, and how long each mask took.
+/// True if the text can be generated in the tokenizer's spelling; and the time of each mask.
 fn follow(tokenizer: &dyn Tokenizer, mut matcher: Matcher, text: &str) -> (bool, Vec<Duration>) {
     let mut times = Vec::new();
     for token in tokenizer.encode(text, false, &SpecialText::Plain).unwrap() {

@@ -1,8 +1,8 @@
 //! Embeddings of a real model, all-MiniLM-L6-v2, against a calculation that shares no code with llama.cpp.
 //!
 //! The model is the file in `LLAMERO_TEST_EMBEDDING_MODEL`, or `models/all-minilm-l6-v2.gguf`, which
-//! `scripts/minilm.py convert` makes; `scripts/minilm.py reference` computed what it is compared with. Without the file
-//! these tests say so and pass.
+//! `scripts/minilm.py convert` makes; `scripts/minilm.py reference` computed the expected vectors. Without the file
+//! these tests print that and pass.
 
 use super::options;
 use llamero::{
@@ -23,7 +23,7 @@ struct Known {
     vector: Vec<f32>,
 }
 
-/// What `scripts/minilm.py` wrote.
+/// The texts, tokens and vectors that `scripts/minilm.py` wrote.
 fn known() -> Vec<Known> {
     let fixture: Value = serde_json::from_str(include_str!("../../fixtures/minilm.json")).unwrap();
     let row = |row: &Value| Known {
@@ -113,7 +113,7 @@ fn what_means_the_same_is_closer_than_what_does_not() {
     let known = known();
     let vectors = embed(&mut embedder, &known.iter().map(|known| known.tokens.as_slice()).collect::<Vec<_>>());
 
-    // Eating, hunting, falling.
+    // Pairs about eating, hunting and falling.
     for (left, right) in [(0, 1), (3, 4), (5, 6)] {
         let others = (0..vectors.len()).filter(|other| *other != left && *other != right);
         let closest = others.map(|other| cosine(&vectors[left], &vectors[other])).fold(-1.0, f32::max);

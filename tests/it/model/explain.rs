@@ -1,4 +1,4 @@
-//! `/v1/explain` and the render routes over the real model: `prompt_tokens` are those of the later usage.
+//! `/v1/explain` and the render routes over the real model: their `prompt_tokens` are those of the later usage.
 
 use super::model_path;
 use crate::support::{llama_server::LlamaServer, shapes};
@@ -26,7 +26,7 @@ async fn prompt_tokens_are_told_beforehand_for_every_shape_of_prompt() {
         };
         assert_eq!(explained.json()["prompt_tokens"], usage["prompt_tokens"], "{request}");
         assert_eq!(serde_json::Value::from(ids), usage["prompt_tokens"], "{request}");
-        // Of several choices the usage has the one that found least in the cache.
+        // With several choices, the usage has the `cached_tokens` of the choice that found least in the cache.
         if request["n"].is_null() && request["best_of"].is_null() {
             assert_eq!(explained.json()["cached_tokens"], usage["prompt_tokens_details"]["cached_tokens"], "{request}");
         }

@@ -1,17 +1,17 @@
-//! KV cells of other types than f16: what they take, what they say, and what is refused of them.
+//! KV cells of other types than f16: their size, the texts computed with them, and the combinations that are refused.
 
 use super::*;
 use llamero::protocol::LoadError;
 
 const PROMPT: &str = "The capital of France is Paris, the capital of Italy is Rome, and the capital of Spain is";
 
-/// The model with cells of this type, or `None` (said aloud) when there is no file.
+/// The model with cells of this type; `None`, with a message, if there is no file.
 fn stored_as(kind: KvType) -> Option<GeneratingModel> {
     model_path()?;
     Some(load_generating(&EngineOptions { kv_cache_dtype: kind, ..options(KvLayout::Split) }, |_| {}).unwrap())
 }
 
-/// The logits behind the prompt and each of these tokens.
+/// The logits after the prompt and after each of `tokens`.
 fn logits_along(runner: &mut LlamaRunner<'_>, prompt: &[Token], tokens: &[Token]) -> Vec<Vec<f32>> {
     let mut along = vec![prefill(runner, 0, 0, prompt, 128)];
     for (pos, token) in (u32::try_from(prompt.len()).unwrap()..).zip(tokens) {
@@ -37,7 +37,7 @@ fn cells_take_the_memory_of_their_type() {
     }
 }
 
-/// Fed the tokens that f16 chooses, another type chooses the same unless f16 itself was of two minds.
+/// Given the tokens that f16 chose, another type chooses the same, unless f16's best two were close.
 #[test]
 fn greedy_text_over_other_cells_is_that_over_f16_within_a_margin() {
     const COUNT: usize = 24;
@@ -53,7 +53,7 @@ fn greedy_text_over_other_cells_is_that_over_f16_within_a_margin() {
         tokens.push(best);
     }
 
-    // Largest gap between f16's best two where another type chose differently: what each type may blur.
+    // The largest gap between f16's best two at which each type may choose another token.
     for (kind, blur) in [(KvType::Bf16, 0.5), (KvType::Q8_0, 0.5), (KvType::Q4_0, 2.0)] {
         let loaded = stored_as(kind).unwrap();
         let found = logits_along(&mut loaded.runner().unwrap(), &prompt, &tokens);
@@ -68,7 +68,7 @@ fn greedy_text_over_other_cells_is_that_over_f16_within_a_margin() {
     }
 }
 
-/// Through the host below half a slot's length (here 256), as a whole stream above.
+/// A copy goes through the host below half a slot's length (here 256), and as a whole stream above.
 #[test]
 fn a_copied_prefix_of_quantized_cells_continues_like_the_original() {
     let Some(loaded) = stored_as(KvType::Q8_0) else { return };
@@ -100,7 +100,7 @@ fn quantized_cells_without_flash_attention_are_refused_by_the_names_of_the_optio
     assert!(reason.contains("--kv-cache-dtype") && reason.contains("--flash-attn"), "{reason}");
 }
 
-/// On machines with less than 45 GB; elsewhere it might fit.
+/// For machines with less than 45 GB; on others the context might fit.
 #[test]
 fn a_context_that_the_memory_cannot_hold_is_refused_before_it_is_opened() {
     let Some(path) = model_path() else { return };

@@ -1,4 +1,4 @@
-//! Loading: what is reported of a model, and which files and sizes are refused and with what words.
+//! Loading: the reported facts of a model, and the files and sizes that are refused, with the wording.
 
 use super::*;
 use llamero::protocol::LoadError;
@@ -24,7 +24,7 @@ fn a_loaded_model_tells_what_it_is() {
             // 30 layers × keys and values × 3 heads × 64 dimensions × 2 bytes.
             assert_eq!(generation.kv_bytes, 2048 * 30 * 2 * 3 * 64 * 2);
         }
-        // Asking leaves the slots empty.
+        // Asking for the facts leaves the slots empty.
         prefill(&mut runner, 0, 0, &[Token(1)], 1);
         eprintln!("{info:?}");
     }

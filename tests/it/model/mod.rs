@@ -1,8 +1,8 @@
-//! `llama/` on a real model: what only llama.cpp itself can prove right.
+//! Tests of `llama/` on a real model: properties that only llama.cpp itself can prove.
 //!
 //! The model is the file in `LLAMERO_TEST_MODEL`, or `models/smollm2-135m-instruct.gguf` in this repository. Without
-//! either, these tests say so and pass. It is loaded once for the whole binary; every test opens a small context of its
-//! own.
+//! either, these tests print that and pass. It is loaded once for the whole binary; every test opens a small context of
+//! its own.
 
 #![cfg(test)]
 
@@ -25,14 +25,15 @@ use llamero::{
 };
 use std::{path::PathBuf, sync::OnceLock};
 
-/// Two logits closer than this may change places when the shape of a batch changes the order of float sums.
+/// Two logits closer than this may swap when the shape of a batch changes the order of float sums.
 pub(crate) const MARGIN: f32 = 0.5;
 
-/// Logits of the same token at the same place, from steps of different shape or other cells of a unified cache, differ
-/// by less (values are about −10–20): sums in another order round activations to other 8-bit values, and 0.9 was seen.
+/// Logits of the same token at the same place differ by less than this between steps of different shape or other cells
+/// of a unified cache (values are about −10–20). Sums in another order round activations to other 8-bit values; 0.9 was
+/// observed.
 const EPSILON: f32 = 1.0;
 
-/// The same, from steps of the same shape where a sequence's cells begin at the same place: 0 was seen.
+/// The same between steps of the same shape in which a sequence's cells begin at the same place; 0 was observed.
 const SAME_SHAPE_EPSILON: f32 = 0.01;
 
 pub(crate) fn model_path() -> Option<PathBuf> {
@@ -45,8 +46,8 @@ pub(crate) fn model_path() -> Option<PathBuf> {
     found.then_some(path)
 }
 
-/// Four slots of 512 positions, 128 rows per step, on one CPU thread: tests run side by side, and more would spin
-/// against each other.
+/// Options with four slots of 512 positions, 128 rows per step, on one CPU thread: tests run side by side, and with
+/// more threads they would slow each other down.
 pub(crate) fn small_options(model_path: PathBuf) -> EngineOptions {
     EngineOptions {
         max_model_len: Some(512),
@@ -58,12 +59,12 @@ pub(crate) fn small_options(model_path: PathBuf) -> EngineOptions {
     }
 }
 
-/// The same, of the test model and in one layout.
+/// The same options for the test model, with `layout`.
 fn options(layout: KvLayout) -> EngineOptions {
     EngineOptions { kv_layout: layout, ..small_options(model_path().unwrap_or_default()) }
 }
 
-/// The model for contexts of one layout, or `None` (said aloud) when there is no file.
+/// The model for contexts with `layout`; `None`, with a message, if there is no file.
 fn loaded(layout: KvLayout) -> Option<&'static GeneratingModel> {
     static SPLIT: OnceLock<Option<GeneratingModel>> = OnceLock::new();
     static UNIFIED: OnceLock<Option<GeneratingModel>> = OnceLock::new();
@@ -80,7 +81,7 @@ fn with_each_layout(test: impl Fn(&dyn Tokenizer, &mut LlamaRunner<'_>)) {
     for_each_layout(|_, tokenizer, runner| test(tokenizer, runner));
 }
 
-/// The same, for a test that expects different things of the layouts.
+/// The same, for a test whose expectations depend on the layout.
 fn for_each_layout(test: impl Fn(KvLayout, &dyn Tokenizer, &mut LlamaRunner<'_>)) {
     for layout in [KvLayout::Split, KvLayout::Unified] {
         if let Some(loaded) = loaded(layout) {
@@ -102,7 +103,8 @@ fn rows(slot: u32, from: u32, tokens: &[Token]) -> Vec<Row> {
     tokens.iter().enumerate().map(row).collect()
 }
 
-/// Puts `tokens` behind the `from` positions of `slot`, `chunk` rows per step; the logits after the last one.
+/// Computes `tokens` after the first `from` positions of `slot`, with `chunk` rows per step; returns the logits of the
+/// last token.
 fn prefill(runner: &mut LlamaRunner<'_>, slot: u32, from: u32, tokens: &[Token], chunk: usize) -> Vec<f32> {
     let mut pos = from;
     for tokens in tokens.chunks(chunk) {
@@ -116,7 +118,7 @@ fn change(runner: &mut LlamaRunner<'_>, op: KvOp) {
     runner.execute(&Step { kv: vec![op], rows: Vec::new() }).unwrap();
 }
 
-/// The two likeliest tokens, best first, with their logits.
+/// The two most likely tokens, best first, with their logits.
 fn best_two(logits: &[f32]) -> [(Token, f32); 2] {
     let mut best = [(Token(0), f32::NEG_INFINITY); 2];
     for (id, &logit) in (0..).zip(logits) {
@@ -133,7 +135,8 @@ fn assert_same(left: &[f32], right: &[f32], what: &str) {
     assert_within(SAME_SHAPE_EPSILON, left, right, what);
 }
 
-/// Copies begin their stream of a split cache as the original does, and lie in other cells of a unified one.
+/// Asserts that a copy is close to its original. In a split cache both begin their streams; in a unified one the cells
+/// differ.
 fn assert_copied(layout: KvLayout, left: &[f32], right: &[f32], what: &str) {
     let epsilon = if layout == KvLayout::Split { SAME_SHAPE_EPSILON } else { EPSILON };
     assert_within(epsilon, left, right, what);

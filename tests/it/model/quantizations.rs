@@ -1,9 +1,9 @@
-//! Measures how much company, the cache and a replay change seeded texts, by quantization: on a small model with random
-//! weights, which llama.cpp itself quantizes here. Needs no model file.
+//! Measures by quantization how much other sequences, the cache and a replay change seeded texts: on a small model with
+//! random weights, which llama.cpp itself quantizes here. Needs no model file.
 //!
-//! llama.cpp chooses kernels by the number of rows: for several it multiplies some types in blocks, adding up in
-//! another order than for one, and attention as well. Which types those are depends on the processor; so the bounds are
-//! those of the worst one.
+//! llama.cpp chooses kernels by the number of rows: for several rows it multiplies some types, and computes attention,
+//! in blocks, which add up in another order than for one row. The processor decides which types these are, so the
+//! bounds are those of the worst type.
 
 #![expect(unsafe_code, reason = "llama-cpp-2 has no safe function that quantizes a file")]
 
@@ -20,10 +20,9 @@ use tempfile::TempPath;
 
 const PROMPTS: usize = 40;
 const TOKENS: usize = 16;
-/// Of the texts, so many are equal at least. On AMD Zen 3 it was 36 of 40 in the worst case; other processors have
-/// other kernels.
+/// Minimum number of equal texts. On AMD Zen 3 it was 36 of 40 in the worst case; other processors have other kernels.
 const EQUAL_AT_LEAST: usize = 32;
-/// Logits are about −10 to 10. See the module.
+/// Maximum difference of logits, which are about −10 to 10.
 const EPSILON: f32 = 0.5;
 
 /// Name and number of a quantization (`llama_ftype`, `llama.h`).
@@ -51,7 +50,7 @@ fn quantized(source: &Path, file_type: llama_cpp_sys_2::llama_ftype) -> TempPath
     target
 }
 
-/// A text, with the logits that each of its tokens was drawn from.
+/// A text, with the logits from which each of its tokens was drawn.
 struct Text {
     tokens: Vec<Token>,
     logits: Vec<Vec<f32>>,
@@ -64,11 +63,11 @@ fn prompt(number: usize) -> Vec<Token> {
 /// The way in which texts are computed.
 #[derive(Clone, Copy)]
 struct Manner {
-    /// Sequences at a time.
+    /// Number of sequences at a time.
     together: usize,
-    /// The last token of a prompt in a step of its own, as after a prompt that was cached.
+    /// True if the last token of a prompt has a step of its own, as after a prompt that was cached.
     cached: bool,
-    /// After so many tokens the whole is computed from the start, as after the death of an engine.
+    /// Number of tokens after which the whole is computed from the start, as after the death of an engine.
     replayed_after: usize,
 }
 
@@ -134,7 +133,7 @@ fn compare(expected: &[Text], found: &[Text]) -> (usize, f32) {
 #[test]
 fn seeded_texts_of_every_quantization_hardly_depend_on_company_the_cache_and_a_replay() {
     let source = gguf::llama3_like().wide().write();
-    // Loads llama.cpp, before it is asked to quantize.
+    // This load initialises llama.cpp before it is asked to quantize.
     drop(load_generating(&gguf::engine_options(&source), |_| {}).unwrap_or_else(|error| panic!("{error}")));
     for (name, file_type) in QUANTIZATIONS {
         let file = quantized(&source, file_type);

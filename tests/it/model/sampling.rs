@@ -1,7 +1,7 @@
-//! Our sampling against llama.cpp's own samplers on the same logits: OpenAI's and vLLM's parameters.
+//! Compares llamero's sampling with llama.cpp's own samplers on the same logits: OpenAI's and vLLM's parameters.
 //!
-//! Its chain is given our order: penalties, bias, temperature, `top_k`, `top_p`, `min_p`. It adds up in single
-//! precision, so where `top_p` falls within its rounding of a boundary the two may differ by the tokens at that
+//! llama.cpp's chain gets llamero's order: penalties, bias, temperature, `top_k`, `top_p`, `min_p`. It adds up in
+//! single precision, so if `top_p` is within its rounding of a boundary, the two may differ by the tokens at that
 //! boundary.
 
 use super::{loaded, prefill};
@@ -12,14 +12,14 @@ use llamero::protocol::{KvLayout, SamplingParams, SpecialText, Token};
 use llamero::sampling::{Candidate, Sampler, Scratch};
 use std::collections::BTreeMap;
 
-/// What single precision may lose in a sum over a vocabulary.
+/// Error of a sum of probabilities over a vocabulary in single precision.
 pub(super) const ROUNDING: f64 = 1e-4;
 
 pub(super) fn id(token: u32) -> LlamaToken {
     LlamaToken(i32::try_from(token).expect("a small vocabulary"))
 }
 
-/// Random logits of the shape of a language model's: a normal bulk and a few outstanding tokens. No two are equal.
+/// Random logits shaped like those of a language model: a normal bulk and a few prominent tokens. No two are equal.
 pub(super) fn logits(vocabulary: u32, spread: f64, outstanding: u32, seed: u64) -> Vec<f32> {
     let mut state = seed;
     let mut uniform = || {
@@ -48,7 +48,7 @@ fn array(logits: &[f32]) -> LlamaTokenDataArray {
     LlamaTokenDataArray::from_iter((0..).zip(logits).map(|(token, &logit)| LlamaTokenData::new(id(token), logit, 0.0)), false)
 }
 
-/// The truncating part of llama.cpp's chain, in our order.
+/// The truncating part of llama.cpp's chain, in llamero's order.
 fn chain(params: &SamplingParams) -> Vec<LlamaSampler> {
     vec![
         LlamaSampler::temp(params.temperature),
@@ -58,7 +58,7 @@ fn chain(params: &SamplingParams) -> Vec<LlamaSampler> {
     ]
 }
 
-/// Tokens and probabilities that these samplers leave, by id.
+/// Tokens, by id, and probabilities that these samplers leave.
 pub(super) fn left_by(samplers: Vec<LlamaSampler>, logits: &[f32]) -> BTreeMap<u32, f64> {
     left_by_chain(&mut LlamaSampler::chain_simple(samplers), logits)
 }
@@ -114,7 +114,7 @@ fn truncated_sets_and_probabilities_are_those_of_llama_cpp() {
                     exact += 1;
                     assert_same_probabilities(&ours, &theirs, &case);
                 } else {
-                    // Both keep the best; what only one has must be within rounding of the boundary.
+                    // Both keep the best token; tokens that only one keeps must be within rounding of the boundary.
                     assert!(top_p < 1.0, "{case}: {} and {} tokens", ours.len(), theirs.len());
                     let (more, fewer) = if ours.len() > theirs.len() { (&ours, &theirs) } else { (&theirs, &ours) };
                     let extra: f64 = more.iter().filter(|(token, _)| !fewer.contains_key(token)).map(|(_, probability)| probability).sum();
@@ -163,7 +163,7 @@ fn penalties_are_llama_cpps_when_it_is_shown_the_tokens_that_ours_count() {
     let generated: Vec<Token> = [3, 9, 9, 9, 7, 33, 3].map(Token).to_vec();
     let shown = |tokens: &[&[Token]]| tokens.concat().into_iter().map(|token| id(token.0)).collect::<Vec<_>>();
 
-    // Ours count generated tokens for presence and frequency (OpenAI), and the prompt too for repetition (HF).
+    // llamero counts generated tokens for presence and frequency (OpenAI), and also the prompt for repetition (HF).
     for (repetition, frequency, presence, seen) in [
         (1.0, 0.7, 0.0, shown(&[&generated])),
         (1.0, -0.4, 1.2, shown(&[&generated])),
@@ -219,7 +219,8 @@ fn draws_are_distributed_as_llama_cpps() {
 
         assert!(counts.keys().all(|token| expected.contains_key(token)), "{params:?}: drawn outside of llama.cpp's set");
         let freedom = (expected.len() - 1) as f64;
-        // Five standard deviations above the mean of the statistic; the seeds are fixed, so this cannot flicker.
+        // The limit is five standard deviations above the mean of the statistic. The seeds are fixed, so the result
+        // never varies.
         let limit = freedom + 5.0 * (2.0 * freedom).sqrt();
         let against_theirs: f64 = counts.values().map(|[ours, theirs]| (ours - theirs).powi(2) / (ours + theirs)).sum();
         let against_exact: f64 = expected

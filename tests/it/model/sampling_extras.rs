@@ -1,6 +1,7 @@
-//! Our sampling against llama.cpp's own samplers on the same logits: the parameters that are llama.cpp's own.
+//! Compares llamero's sampling with llama.cpp's own samplers on the same logits: the parameters that are llama.cpp's
+//! own.
 //!
-//! Its chain is given our order, with temperature first.
+//! llama.cpp's chain gets llamero's order, with temperature first.
 
 use super::sampling::{ROUNDING, assert_same_probabilities, id, left_by, left_by_chain, logits};
 use super::{loaded, model_path};
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-/// llama.cpp's chain in our order.
+/// llama.cpp's chain in llamero's order.
 fn chain(params: &SamplingParams) -> Vec<LlamaSampler> {
     vec![
         LlamaSampler::temp_ext(params.temperature, params.dynatemp_range, params.dynatemp_exponent),
@@ -33,12 +34,13 @@ fn ours(params: &SamplingParams, prompt: &[Token], logits: &[f32], scratch: &mut
     candidates.into_iter().map(|Candidate { token, probability }| (token.0, probability)).collect()
 }
 
-/// What llama.cpp leaves; of what top_n_sigma cut it keeps entries without probability.
+/// The tokens that llama.cpp leaves; tokens that top_n_sigma cut remain there without probability and are dropped.
 fn theirs(params: &SamplingParams, logits: &[f32]) -> BTreeMap<u32, f64> {
     left_by(chain(params), logits).into_iter().filter(|(_, probability)| *probability > 0.0).collect()
 }
 
-/// The same to the last token, or apart by what single precision may lose at the boundary.
+/// Asserts that both sets are the same or differ by the rounding of single precision at the boundary; true if they are
+/// the same.
 fn assert_same_set(params: &SamplingParams, logits: &[f32]) -> bool {
     let (ours, theirs) = (ours(params, &[], logits, &mut Scratch::default()), theirs(params, logits));
     if ours.keys().eq(theirs.keys()) {
@@ -88,7 +90,7 @@ fn a_dynamic_temperature_is_llama_cpps() {
             let (ours, theirs) = (ours(&params, &[], &logits, &mut Scratch::default()), theirs(&params, &logits));
 
             for (token, theirs) in &theirs {
-                // Theirs adds up an entropy in single precision.
+                // llama.cpp adds up an entropy in single precision.
                 assert!((ours[token] - theirs).abs() <= 1e-3 * theirs + 1e-9, "{params:?}: {} and {theirs}", ours[token]);
             }
         }
@@ -100,7 +102,7 @@ fn penalties_in_a_window_are_llama_cpps() {
     let logits = logits(300, 3.0, 10, 1);
     let tokens: Vec<Token> = [5, 6, 7, 7, 200, 3, 9, 9, 9, 7, 33, 3].map(Token).to_vec();
     for last_n in [0, 1, 4, 7, 12, 64] {
-        // All generated: llama.cpp knows no prompt.
+        // All tokens count as generated: llama.cpp has no prompt here.
         let params = SamplingParams {
             repetition_penalty: 1.3,
             frequency_penalty: 0.4,
@@ -110,7 +112,7 @@ fn penalties_in_a_window_are_llama_cpps() {
         };
         let shown = tokens.iter().map(|token| id(token.0));
         let penalties = LlamaSampler::penalties(300, i32::try_from(last_n).unwrap(), 1.3, 0.4, 0.6).with_tokens(shown);
-        // One token after the other, and all at once.
+        // Once one token after the other, and once all at once.
         let mut grown = Sampler::new(params.clone(), &[], &[]);
         for token in &tokens {
             let mut only = vec![f32::NEG_INFINITY; 300];
@@ -142,7 +144,7 @@ fn dry_is_llama_cpps_on_a_real_vocabulary() {
         User: the quick brown fox jumps over the lazy dog and the quick brown fox jumps over the lazy dog and\nthe quick brown fox \
         jumps over a **lazy dog** and over the lazy dog and the quick brown";
     let (Some(loaded), Some(path)) = (loaded(KvLayout::Split), model_path()) else { return };
-    // Loading has initialised it, and its end must not undo that for the other tests.
+    // Loading has initialised the backend, and dropping this must not undo that for the other tests.
     let backend = ManuallyDrop::new(LlamaBackend {});
     let model = LlamaModel::load_from_file(&backend, path, &LlamaModelParams::default().with_vocab_only(true)).unwrap();
     let tokenizer = loaded.tokenizer();

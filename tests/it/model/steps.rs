@@ -1,16 +1,16 @@
-//! The runner: prefill, copies, truncation, company of other sequences, and steps that must be refused.
+//! The runner: prefill, copies, truncation, other sequences in the batch, and steps that must be refused.
 
 use super::*;
 use llamero::engine::runner::StepError;
 
 const PROMPT: &str = "The capital of France is";
 
-/// Longer than one step of 128 rows, so that it can only be computed in chunks.
+/// A text longer than one step of 128 rows, so that it can only be computed in chunks.
 fn long_text() -> String {
     (1..40).map(|number| format!("Line {number} tells of a city by a river. ")).collect()
 }
 
-/// Greedy continuation of what a slot holds, given the logits of its last position.
+/// The greedy continuation of a slot's content, given the logits of its last position.
 fn greedy(runner: &mut LlamaRunner<'_>, slot: u32, mut pos: u32, mut logits: Vec<f32>, count: usize) -> Vec<Token> {
     let mut tokens = Vec::new();
     for _ in 0..count {
@@ -62,7 +62,7 @@ fn a_prompt_in_chunks_gives_the_logits_of_a_prompt_in_one_step() {
     });
 }
 
-/// What scoring a prompt needs.
+/// The scoring of prompts needs this property.
 #[test]
 fn any_row_of_a_chunk_has_the_logits_of_a_prompt_that_ends_there() {
     with_each_layout(|tokenizer, runner| {
@@ -73,7 +73,7 @@ fn any_row_of_a_chunk_has_the_logits_of_a_prompt_that_ends_there() {
         runner.execute(&Step { kv: Vec::new(), rows }).unwrap();
 
         let all: Vec<Vec<f32>> = (0..prompt.len()).map(|row| runner.logits(row).unwrap().to_vec()).collect();
-        // Few rows go through other kernels, which round otherwise.
+        // Steps of few rows use other kernels, which round differently.
         for row in [9, 20, 31, 39] {
             let ended = prefill(runner, 2, 0, &prompt[..=row], 128);
             change(runner, KvOp::Truncate { slot: Slot(2), keep: 0 });
@@ -82,7 +82,8 @@ fn any_row_of_a_chunk_has_the_logits_of_a_prompt_that_ends_there() {
     });
 }
 
-/// Through the host below half a slot's length (here 256), as a whole stream above; marked cells when unified.
+/// A copy goes through the host below half a slot's length (here 256), and as a whole stream above; in a unified cache
+/// cells are marked.
 #[test]
 fn a_copied_prefix_continues_like_the_original() {
     for_each_layout(|layout, tokenizer, runner| {
@@ -90,7 +91,7 @@ fn a_copied_prefix_continues_like_the_original() {
         let tail = tokenizer.encode(" Then the rain came.", false, &SpecialText::Recognised).unwrap();
         for len in [60, 300] {
             let (prefix, rest) = (&text[..len as usize], &text[len as usize..][..20]);
-            // Slot 0 has the prefix and goes on; slot 1 has something else.
+            // Slot 0 has the prefix and more after it; slot 1 has another content.
             prefill(runner, 0, 0, prefix, 128);
             let after_prefix = prefill(runner, 0, len, &tail, 128);
             change(runner, KvOp::Truncate { slot: Slot(0), keep: len });
@@ -109,7 +110,7 @@ fn a_copied_prefix_continues_like_the_original() {
     });
 }
 
-/// A copy of a whole stream waits for the next decode; what comes after it in the same step must not overtake it.
+/// A copy of a whole stream waits for the next decode; later changes in the same step must not overtake it.
 #[test]
 fn copies_in_one_step_happen_in_order() {
     for_each_layout(|layout, tokenizer, runner| {
@@ -136,7 +137,7 @@ fn copies_in_one_step_happen_in_order() {
     });
 }
 
-/// Long and short prompts beside the decode row: evaluated apart and together with it.
+/// Long and short prompts beside the decode row are evaluated apart from it and together with it.
 #[test]
 fn a_prompt_that_ends_beside_a_decode_row_gives_the_logits_that_both_give_alone() {
     with_each_layout(|tokenizer, runner| {
@@ -174,7 +175,7 @@ fn a_truncated_slot_continues_as_if_the_rest_had_never_been() {
     });
 }
 
-/// The strongest property: a sequence's tokens do not depend on its company.
+/// The strongest property: a sequence's tokens do not depend on other sequences.
 #[test]
 fn interleaved_sequences_get_the_tokens_that_they_get_alone() {
     const PROMPTS: [&str; 4] = [PROMPT, "Once upon a time there was a", "def add(a, b):\n    return", "1 2 3 4 5 6"];
@@ -188,7 +189,8 @@ fn interleaved_sequences_get_the_tokens_that_they_get_alone() {
             tokens
         });
 
-        // All in one batch from here on. Each is fed its lone tokens, so that one tie does not end the comparison.
+        // All sequences are in one batch from here on. Each gets the tokens that it had alone, so that one tie does not
+        // end the comparison.
         let mut fed = prompts;
         let mut positions = [0; 4];
         for index in 0..COUNT {
@@ -289,7 +291,7 @@ fn a_pool_that_is_full_says_so_and_goes_on_after_room_was_made() {
     assert_eq!(runner.execute(&no_room), Ok(()));
 }
 
-/// So a step may take any: each row of a matrix product is summed by one thread.
+/// So a step may use any number of threads: each row of a matrix product is summed by one thread.
 #[test]
 fn logits_do_not_depend_on_the_number_of_threads() {
     let Some(path) = model_path() else { return };

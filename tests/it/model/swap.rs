@@ -1,4 +1,4 @@
-//! Content in host memory: saved, loaded, lost; and an engine whose conversations outgrow its cells.
+//! Content in host memory: saved, loaded, lost; and an engine whose conversations need more cells than it has.
 
 use super::*;
 use llamero::engine::{
@@ -26,7 +26,7 @@ fn loaded_content_continues_like_the_original_whole_or_in_part() {
         change(runner, KvOp::Truncate { slot: Slot(0), keep: 60 });
         let after_part = prefill(runner, 0, 60, &tail, 128);
         change(runner, KvOp::Truncate { slot: Slot(0), keep: 0 });
-        // Something else is where it was, and where it goes.
+        // Other content is put where this one was, and where it will go.
         prefill(runner, 0, 0, &prompt[100..150], 128);
         prefill(runner, 1, 0, &prompt[40..90], 128);
 
@@ -92,7 +92,7 @@ fn what_is_not_there_leaves_the_slots_empty_that_should_get_it_and_computes_no_r
     });
 }
 
-/// A scheduler on a real runner, one request at a time.
+/// A scheduler on a real runner, for one request at a time.
 struct Engine<'r, 'm> {
     scheduler: Scheduler,
     runner: &'r mut LlamaRunner<'m>,
@@ -100,8 +100,8 @@ struct Engine<'r, 'm> {
 }
 
 impl Engine<'_, '_> {
-    /// The greedy continuation of a prompt, with how far the runner-up was behind, and the tokens that the cache
-    /// supplied.
+    /// The greedy continuation of a prompt, each token with its lead over the second best, and the number of tokens
+    /// from the cache.
     fn generate(&mut self, prompt: &[Token], count: u32) -> (Vec<(Token, f32)>, u32) {
         let id = SequenceId(self.next);
         self.next += 1;
@@ -124,7 +124,7 @@ impl Engine<'_, '_> {
     }
 }
 
-/// Two conversations of 400 tokens and more in 512 cells: each drives the other out.
+/// Two conversations of 400 tokens and more in 512 cells: each evicts the other.
 #[test]
 fn conversations_that_drive_each_other_out_go_on_with_the_same_tokens_and_few_rows() {
     let Some(path) = model_path() else { return };
@@ -163,7 +163,7 @@ fn conversations_that_drive_each_other_out_go_on_with_the_same_tokens_and_few_ro
     }
 }
 
-/// Not a test: what saving and loading take, for `MAX_STEP_BYTES` in `engine/scheduler/kv/host.rs`.
+/// No test: measures the time of saving and loading, for `MAX_STEP_BYTES` in `engine/scheduler/kv/host.rs`.
 #[test]
 #[ignore = "a measurement"]
 fn what_saving_and_loading_take() {

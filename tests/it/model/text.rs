@@ -1,4 +1,4 @@
-//! The tokenizer: round trips, BOS, special tokens, texts made to hurt.
+//! The tokenizer: round trips, BOS, special tokens, hostile texts.
 
 use super::*;
 use crate::support::assert_linear;
@@ -35,7 +35,7 @@ fn texts_come_back_byte_for_byte() {
     }
 }
 
-/// A vocabulary that puts no space in front: words around a hole are words as ever.
+/// The vocabulary puts no space in front, so words around a hole are tokenized like others.
 #[test]
 fn a_continuation_is_tokenized_as_any_text() {
     let Some(tokenizer) = tokenizer() else { return };
@@ -81,7 +81,7 @@ fn bos_is_put_in_front_at_most_once() {
     let spelled_out = tokenizer.encode(&format!("{spelled}Hi"), true, &SpecialText::Recognised).unwrap();
 
     assert_eq!(spelled_out, [[bos].as_slice(), &plain].concat());
-    // SmolLM2 does not ask for BOS; another model under LLAMERO_TEST_MODEL may.
+    // SmolLM2 does not ask for BOS; another model in LLAMERO_TEST_MODEL may.
     assert!(with_special == plain || with_special == spelled_out, "{with_special:?}");
 }
 
@@ -94,13 +94,13 @@ fn ids_outside_the_vocabulary_are_empty_and_end_nothing() {
     }
 }
 
-/// One thing over and over, on a stack like the engine's: tokens or an error. Times are in `llama/text_limits.rs`.
+/// One unit repeated, on a stack like the engine's, gives tokens or an error. Times are in `llama/text_limits.rs`.
 #[test]
 fn no_text_overflows_the_stack_or_takes_more_than_linear_time() {
     let Some(tokenizer) = tokenizer() else { return };
     let newlines = "\n".repeat(1000) + "a";
     let units = "A| |7|!|😀|中|é|a |\n |\n|!\n|\0|<|The river. |a</s>".split('|').chain(["<|im_end|>", "a<|im_end|>", &newlines]);
-    // As long as a run may be where runs are limited; and 2 MB, as a request body, of what is slowest.
+    // As long as a run may be if runs are limited; and 2 MB, the size of a request body, of the slowest units.
     let at_the_limit = units.map(|unit| (unit, 300_000 / unit.chars().count()));
     let large = ["\n", " ", "a<|im_end|>"].map(|unit| (unit, 2_000_000 / unit.len()));
     let texts: Vec<(String, usize)> = at_the_limit.chain(large).map(|(unit, times)| (unit.to_owned(), times)).collect();

@@ -1,13 +1,13 @@
-//! Whether work grows with its size or with its square, by CPU time: the answer is the same on slow machines and beside
-//! other programs.
+//! Tells by CPU time whether work grows with its size or with its square. The answer is the same on slow machines and
+//! beside other programs.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// Four times the size may take nine times the CPU time: a linear pass takes four times as much, a quadratic one
+/// Maximum growth of the CPU time for four times the size: a linear pass takes four times as long, a quadratic one
 /// sixteen times.
 const MAX_GROWTH: u32 = 9;
-/// Less CPU time than this says nothing: caches and page faults decide it.
+/// A CPU time below this says nothing: caches and page faults dominate it.
 const NOISE: Duration = Duration::from_millis(50);
 
 /// Does `work` on this thread for a quarter of `size` and for all of it, and fails if the time grows far more than the

@@ -1,4 +1,4 @@
-//! The engine loop without a worker: scheduler and fake runner, greedy sampling, everything checked after every step.
+//! The engine loop without a worker: scheduler and fake runner, greedy sampling, and checks after every step.
 
 use super::fake_runner::{EOG, FakeRunner, continuation};
 use llamero::engine::runner::{Limits, ModelRunner, Step, SwapLimits};
@@ -6,7 +6,7 @@ use llamero::engine::scheduler::{NewSequence, Sampled, Scheduler};
 use llamero::protocol::{GenerationError, SequenceId, Token};
 use std::collections::BTreeMap;
 
-/// What became of a request.
+/// The state or the end of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Live,
@@ -15,19 +15,19 @@ pub(crate) enum Outcome {
     Failed(GenerationError),
 }
 
-/// One submitted request and what came of it.
+/// One submitted request and its results.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) tokens: Vec<Token>,
     pub(crate) outcome: Outcome,
-    /// Steps executed before its first rows, and the tokens it took from the cache.
+    /// Number of steps executed before its first rows, and number of tokens taken from the cache.
     pub(crate) started: Option<(u64, u32)>,
     prompt: Vec<Token>,
     max_tokens: u32,
 }
 
 impl Request {
-    /// The next tokens, up to `most`, none of which ends the text: what a constraint would leave no choice about.
+    /// Up to `most` next tokens, none of which ends the text: they play tokens that a constraint forces.
     fn foreknown(&self, most: u32) -> Vec<Token> {
         let so_far = [&self.prompt[..], &self.tokens].concat();
         let left = self.max_tokens - u32::try_from(self.tokens.len()).unwrap();
@@ -35,15 +35,15 @@ impl Request {
     }
 }
 
-/// See the module.
+/// Drives a scheduler and a fake runner.
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) scheduler: Scheduler,
     pub(crate) runner: FakeRunner,
     pub(crate) requests: BTreeMap<SequenceId, Request>,
-    /// Behind every third token, so many are known before they are computed. Default none.
+    /// Number of tokens after every third one that are known before they are computed. Default 0.
     pub(crate) forced: u32,
-    /// Tokens that are guessed ahead of every sequence at most, some of them wrongly. Default none.
+    /// Maximum number of tokens guessed ahead of each sequence, some of them wrong. Default 0.
     pub(crate) draft: u32,
 }
 
@@ -75,7 +75,7 @@ impl Driver {
         self.step_cancelling(&[])
     }
 
-    /// One step; `cancelled` goes away while it is in flight.
+    /// Runs one step; the requests `cancelled` are cancelled while it is in flight.
     pub(crate) fn step_cancelling(&mut self, cancelled: &[u64]) -> Option<Step> {
         self.propose();
         let step = self.scheduler.next_step()?;
@@ -104,8 +104,8 @@ impl Driver {
         Some(step)
     }
 
-    /// Guesses for every sequence, whether the scheduler asks for them or not. How many tokens are right depends on how
-    /// far it is.
+    /// Makes guesses for every sequence, whether the scheduler asks for them or not. The number of right tokens depends
+    /// on the length of the output so far.
     fn propose(&mut self) {
         let requested = self.scheduler.take_draft_requests();
         assert!(requested.iter().all(|draft| self.requests[&draft.id].outcome == Outcome::Live && draft.max_tokens > 0), "{requested:?}");
@@ -118,7 +118,7 @@ impl Driver {
         }
     }
 
-    /// Runs until nothing is left, for `bound` steps at most.
+    /// Runs until no work is left; fails after `bound` steps.
     pub(crate) fn run(&mut self, bound: usize) -> Vec<Step> {
         let mut executed = Vec::new();
         while let Some(step) = self.step() {
@@ -128,7 +128,7 @@ impl Driver {
         executed
     }
 
-    /// Asserts that every sequence has gone and every slot is free.
+    /// Asserts that every sequence is gone and every slot is free.
     pub(crate) fn assert_idle(&mut self) {
         let stats = self.scheduler.stats();
         assert_eq!((stats.gauges.running, stats.gauges.waiting, stats.gauges.kv_cells_used), (0, 0, 0));
@@ -143,7 +143,7 @@ impl Driver {
         &self.requests[&SequenceId(id)].tokens
     }
 
-    /// Prompt tokens that the request took from the cache.
+    /// Number of prompt tokens that the request took from the cache.
     pub(crate) fn cached(&self, id: u64) -> u32 {
         self.requests[&SequenceId(id)].started.expect("it has started").1
     }
@@ -154,7 +154,7 @@ impl Driver {
             let logits = self.runner.logits(i);
             assert_eq!(logits.is_some(), row.sample, "{row:?}");
             let request = self.requests.get_mut(&row.seq).unwrap();
-            // Of a draft only what was right counts.
+            // Of a draft, only right tokens count.
             let known = [&request.prompt[..], &request.tokens].concat();
             let is_known = usize::try_from(row.pos + 1).unwrap() == known.len() && known.last() == Some(&row.token);
             if let (Some(logits), Outcome::Live, true) = (logits, &request.outcome, is_known) {
@@ -179,7 +179,7 @@ impl Driver {
     }
 }
 
-/// Limits with room for every slot at full length.
+/// Limits with cells for every slot at full length.
 pub(crate) fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
     Limits {
         slots,
@@ -194,7 +194,7 @@ pub(crate) fn limits(slots: u32, max_rows: u32, max_model_len: u32) -> Limits {
     }
 }
 
-/// `len` tokens that differ from those of any other `seed` from the first one on.
+/// `len` tokens, of which the first differs for different seeds.
 pub(crate) fn prompt(seed: u32, len: u32) -> Vec<Token> {
     (0..len).map(|i| Token(if i == 0 { seed % 250 } else { (seed * 31 + i * 7 + i / 50) % 250 })).collect()
 }

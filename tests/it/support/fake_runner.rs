@@ -1,8 +1,8 @@
-//! A deterministic stand-in for a model: what it says next depends on every token that came before and on nothing else.
+//! A deterministic replacement for a model: its next token depends on all earlier tokens and on nothing else.
 //!
-//! It keeps its own copy of what each slot holds and panics on any breach of the `ModelRunner` contract, so a scheduler
-//! that loses track cannot pass a test by luck. It can be told to fail. Self-contained: any test may run an engine on
-//! it.
+//! It keeps its own copy of the content of each slot and panics on any breach of the `ModelRunner` contract, so a
+//! scheduler with a wrong view cannot pass a test by luck. It can be told to fail. Self-contained: any test may run an
+//! engine on it.
 
 use super::fake_slot::{Held, mix};
 use llamero::engine::runner::{KvOp, Limits, ModelRunner, Parked, ParkedState, Row, Slot, Step, StepError, SwapLimits, Tokenizer};
@@ -13,35 +13,35 @@ use std::time::Duration;
 
 /// Beginning of sequence, spelled `<s>`.
 pub(crate) const BOS: Token = Token(256);
-/// End of generation, spelled `</s>`. The likeliest token after about one context in 64.
+/// End of generation, spelled `</s>`. The most likely token after about one context in 64.
 pub(crate) const EOG: Token = Token(257);
-/// Never the likeliest token: for prompts that must not occur elsewhere.
+/// A token that is never the most likely one: for prompts that must not occur elsewhere.
 pub(crate) const RARE: Token = Token(263);
-/// Bytes, the two above, and some tokens of several bytes.
+/// Number of tokens: bytes, the two above, and some tokens of several bytes.
 pub(crate) const VOCABULARY_SIZE: u32 = 268;
 
-/// The token with the longest piece; the model never says it.
+/// The token with the longest piece; the model never generates it.
 pub(crate) const LONG: Token = Token(264);
 pub(crate) const LONG_PIECE_BYTES: usize = 512 * 1024;
 
-/// Marks around a hole: prefix, suffix, middle.
+/// Tokens for filling in the middle: prefix, suffix, middle.
 pub(crate) const MARKS: [Token; 3] = [Token(265), Token(266), Token(267)];
 const MARK_PIECES: [&str; 3] = ["<PRE>", "<SUF>", "<MID>"];
 
 const PIECES: [&str; 8] = ["<s>", "</s>", " the", "é", "日本", "\n", "ing ", "<rare>"];
 
-/// What a step is said to take, µs.
+/// The simulated time of a step, µs.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cost {
     pub(crate) step: u32,
     pub(crate) decode_row: u32,
     pub(crate) prompt_row: u32,
-    /// Once per step with both kinds of rows.
+    /// Added once per step that has both kinds of rows.
     pub(crate) mixed: u32,
 }
 
 impl Cost {
-    /// The time of a step with that many rows of each kind.
+    /// The simulated time of a step with these numbers of rows.
     pub(crate) fn of(&self, decode_rows: u32, prompt_rows: u32) -> Duration {
         let mixed = if decode_rows > 0 && prompt_rows > 0 { self.mixed } else { 0 };
         let us = self.step + mixed + self.decode_row * decode_rows + self.prompt_row * prompt_rows;
@@ -49,30 +49,30 @@ impl Cost {
     }
 }
 
-/// See the module.
+/// A fake model with slots, parked contents and faults.
 #[derive(Debug)]
 pub(crate) struct FakeRunner {
     limits: Limits,
     cost: Cost,
     slots: Vec<Held>,
-    /// `None` for what could not be saved.
+    /// Parked contents; `None` for those that could not be saved.
     parked: BTreeMap<Parked, Option<Held>>,
-    /// The tokens of what is parked, four bytes each.
+    /// The tokens of parked contents, four bytes each.
     states: BTreeMap<Parked, Arc<ParkedState>>,
     saves: u64,
-    /// Every so-manieth content is not saved; 0 for none.
+    /// Interval of contents that are not saved: every n-th one; 0 for none.
     lost_saves: u64,
     logits: Vec<Option<Vec<f32>>>,
     faults: BTreeMap<u64, StepError>,
     poison: BTreeSet<Token>,
-    /// Cells there really are.
+    /// Number of cells that really exist.
     cells: usize,
     steps: u64,
     elapsed: Duration,
 }
 
 impl FakeRunner {
-    /// Empty slots; `vocabulary_size` is replaced by ours.
+    /// Creates a runner with empty slots; `vocabulary_size` is replaced by [`VOCABULARY_SIZE`].
     pub(crate) fn new(limits: Limits) -> Self {
         let limits = Limits { vocabulary_size: VOCABULARY_SIZE, ..limits };
         assert!(limits.max_rows >= limits.slots && limits.kv_cells >= limits.max_model_len, "{limits:?}");
@@ -93,47 +93,47 @@ impl FakeRunner {
         }
     }
 
-    /// What steps are said to take.
+    /// Sets the simulated time of steps.
     pub(crate) fn cost(mut self, cost: Cost) -> Self {
         self.cost = cost;
         self
     }
 
-    /// Fails the `step`th call of `execute`, counted from 0.
+    /// Makes the `step`th call of `execute` fail, counted from 0.
     pub(crate) fn fail_step(mut self, step: u64, error: StepError) -> Self {
         self.faults.insert(step, error);
         self
     }
 
-    /// Fails every step with a row of this token.
+    /// Makes every step with a row of this token fail.
     pub(crate) fn poison(mut self, token: Token) -> Self {
         self.poison.insert(token);
         self
     }
 
-    /// Has fewer cells than its limits say: steps that need more fail with `NoKvSpace`.
+    /// Gives the runner fewer cells than its limits say: steps that need more fail with `NoKvSpace`.
     pub(crate) fn hidden_cells(mut self, cells: u32) -> Self {
         self.cells = usize_of(cells);
         self
     }
 
-    /// Does not save every so-manieth content.
+    /// Makes the runner fail to save every `every`th content.
     pub(crate) fn lose_saves(mut self, every: u64) -> Self {
         self.lost_saves = every;
         self
     }
 
-    /// What the last step is said to have taken.
+    /// The simulated time of the last step.
     pub(crate) fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// Calls of `execute` so far.
+    /// Number of calls of `execute` so far.
     pub(crate) fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Positions that some layers attend to; `usize::MAX` where that is all of them.
+    /// Number of positions to which layers with a window attend; `usize::MAX` if no layer has a window.
     fn window(&self) -> usize {
         if self.limits.windowed { usize_of(self.limits.swap.window) } else { usize::MAX }
     }
@@ -147,7 +147,8 @@ impl FakeRunner {
         self.slots.iter().map(|slot| slot.tokens.len()).sum()
     }
 
-    /// `before` is what the step did so far, `lost` the slots that should hold what could not be loaded.
+    /// Applies a KV change. `before` has the step's earlier changes, `lost` the slots whose content could not be
+    /// loaded.
     fn apply(&mut self, op: KvOp, before: &[KvOp], lost: &mut BTreeSet<Slot>) {
         match op {
             KvOp::Save { slot, to } => {
@@ -220,7 +221,7 @@ impl FakeRunner {
         assert!(self.held() <= usize_of(self.limits.kv_cells), "{op:?} makes {} cells", self.held());
     }
 
-    /// As eagerly as is allowed: of what the first row of a step does not attend to.
+    /// Releases as many positions as is allowed: all to which the first row of a step does not attend.
     fn let_go(&mut self, first: &Row) {
         let window = self.window();
         self.slot(first.slot).let_go(window, usize_of(first.pos));
@@ -247,7 +248,7 @@ impl FakeRunner {
         assert_eq!(sequences.len(), owners.len(), "one sequence in two slots");
     }
 
-    /// The error of this step, if it is to fail; some of its rows are then applied all the same.
+    /// The error of this step, if it is to fail. Some of its rows may then have been applied.
     fn failure(&mut self, rows: &[Row]) -> Option<StepError> {
         if self.held() + rows.len() > self.cells {
             return Some(StepError::NoKvSpace);
@@ -333,12 +334,12 @@ impl ModelRunner for FakeRunner {
     }
 }
 
-/// Swap space for so many positions.
+/// Swap space for this many positions.
 pub(crate) fn swap(positions: u32) -> SwapLimits {
     SwapLimits { bytes: u64::from(positions) * 1000, entry_bytes: 10, cell_bytes: 999, window: u32::MAX, passed_cell_bytes: 0 }
 }
 
-/// The tokens that a greedy reader gets: up to `max_tokens`, the end of generation included if it comes.
+/// The tokens of a greedy generation: up to `max_tokens`, the end of generation included if it comes.
 pub(crate) fn continuation(prompt: &[Token], max_tokens: u32) -> Vec<Token> {
     let mut held = Held::default();
     prompt.iter().for_each(|token| held.push(*token));
@@ -351,7 +352,7 @@ pub(crate) fn continuation(prompt: &[Token], max_tokens: u32) -> Vec<Token> {
     tokens
 }
 
-/// The logits behind each token of a sequence.
+/// The logits after each token of a sequence.
 pub(crate) fn logits_behind(tokens: &[Token]) -> Vec<Vec<f32>> {
     let mut held = Held::default();
     let logits = tokens.iter().map(|token| {
@@ -361,7 +362,7 @@ pub(crate) fn logits_behind(tokens: &[Token]) -> Vec<Vec<f32>> {
     logits.collect()
 }
 
-/// Decode rows (a single row that samples) and prompt rows of a step.
+/// Numbers of decode rows (a single row that samples) and of prompt rows in a step.
 pub(crate) fn shape(step: &Step) -> (u32, u32) {
     step.rows.chunk_by(|a, b| a.seq == b.seq).fold((0, 0), |(decode, prompt), rows| match rows {
         [row] if row.sample => (decode + 1, prompt),
@@ -423,7 +424,7 @@ impl Tokenizer for FakeTokenizer {
     }
 }
 
-/// Logits with `likeliest` on top, noise for printable tokens, and next to nothing for the others.
+/// Logits with `likeliest` on top, noise for printable tokens, and very low values for the others.
 fn logits_after(hash: u64) -> Vec<f32> {
     let top = likeliest(hash);
     (0..VOCABULARY_SIZE)
@@ -435,7 +436,7 @@ fn logits_after(hash: u64) -> Vec<f32> {
         .collect()
 }
 
-/// A printable character mostly, sometimes a longer piece, sometimes the end.
+/// Mostly a printable character, sometimes a longer piece, sometimes the end.
 fn likeliest(hash: u64) -> Token {
     let low = |n: u64| u32::try_from(hash / 64 % n).unwrap();
     match hash % 64 {

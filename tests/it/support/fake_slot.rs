@@ -1,4 +1,4 @@
-//! A slot of the fake runner: what it holds, and what its layers with a sliding window have let go of.
+//! A slot of the fake runner: its content, and the positions that its layers with a sliding window have released.
 
 use llamero::engine::runner::ParkedState;
 use llamero::protocol::Token;
@@ -8,9 +8,9 @@ use llamero::protocol::Token;
 pub(crate) struct Held {
     pub(crate) tokens: Vec<Token>,
     pub(crate) hashes: Vec<u64>,
-    /// Some layers have let go of the positions before this one.
+    /// Some layers have released the positions before this one.
     pub(crate) oldest: usize,
-    /// A failure left an unknown number of positions; only a truncation makes it usable again.
+    /// True after a failure that left an unknown number of positions; only a truncation makes the slot usable again.
     pub(crate) uncertain: bool,
 }
 
@@ -34,12 +34,13 @@ impl Held {
         }
     }
 
-    /// With layers that attend to `window` positions: what must be kept if anything is.
+    /// The minimum length of a truncated content, for layers that attend to `window` positions; 0 if any length will
+    /// do.
     pub(crate) fn shortest(&self, window: usize) -> usize {
         if self.oldest == 0 { 0 } else { self.oldest + window - 1 }
     }
 
-    /// Lets go of what a row at position `pos` does not attend to.
+    /// Releases the positions to which a row at position `pos` does not attend.
     pub(crate) fn let_go(&mut self, window: usize, pos: usize) {
         self.oldest = self.oldest.max((pos + 1).saturating_sub(window));
     }

@@ -33,10 +33,11 @@ use std::{
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-/// Nothing here takes long; whatever does hangs.
+/// Maximum wait: everything here is quick, so a longer wait means a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server that runs a GGUF file on a thread of this process. Not for what ends an engine: that would end the tests.
+/// A server that runs a GGUF file on a thread of this process. Not for tests that end an engine: that would end this
+/// process.
 pub(crate) struct LlamaServer {
     router: Router,
     /// Stops the engine when dropped.
@@ -44,7 +45,7 @@ pub(crate) struct LlamaServer {
 }
 
 impl LlamaServer {
-    /// Opens `model` as [`gguf::engine_options`] say and waits until it is ready.
+    /// Opens `model` with [`gguf::engine_options`] and waits until it is ready.
     pub(crate) async fn start(model: &Path) -> Self {
         let flags = Flags { values: vec![("served_model_name", vec!["toy".to_owned()])], ..Flags::default() };
         let config = load(&flags, &Environment::of(Vec::<(String, String)>::new())).unwrap().config;
@@ -87,7 +88,7 @@ impl Launcher for LlamaLauncher {
         let (ended, watched) = watch::channel(false);
         let child = LlamaEngine { stream: theirs.try_clone()?, ended: watched };
         std::thread::spawn(move || {
-            // An engine that was hung up on reports a broken connection; its gateway knows.
+            // An engine whose connection was closed reports an error; its gateway knows.
             let _ = serve(theirs, LlamaHost);
             ended.send_replace(true);
         });
@@ -107,13 +108,13 @@ impl EngineChild for LlamaEngine {
     }
 
     async fn wait(&mut self) -> DeathCause {
-        // A dropped sender means the same: the thread is gone.
+        // A dropped sender means the same: the thread has ended.
         let _ = self.ended.wait_for(|ended| *ended).await;
         DeathCause::Signal(9)
     }
 
     fn kill(&mut self) {
-        // Fails where the gateway hung up first.
+        // Closing fails if the gateway closed the connection first.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
@@ -122,7 +123,7 @@ impl EngineChild for LlamaEngine {
     }
 }
 
-/// Opens models as the engine process does.
+/// Opens models in the same way as the engine process.
 struct LlamaHost;
 
 impl Host for LlamaHost {

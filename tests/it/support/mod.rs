@@ -1,4 +1,4 @@
-//! What the integration tests share.
+//! Helpers that the integration tests share.
 
 mod cpu_time;
 pub(crate) mod driver;

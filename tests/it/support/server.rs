@@ -31,15 +31,15 @@ use serde_json::Value;
 use std::{path::Path, sync::Arc, time::Duration};
 use tower::ServiceExt;
 
-/// Nothing here takes long; whatever does hangs.
+/// Maximum wait: everything here is quick, so a longer wait means a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server to be: `TestServer::with(&[("rpm", "2")]).await`.
+/// A server over the fake model: `TestServer::with(&[("rpm", "2")]).await`.
 pub(crate) struct TestServer {
     router: Router,
     pub(crate) engine: EngineHandle,
     pub(crate) supervisor: Supervisor,
-    /// On a free port of loopback.
+    /// The endpoint: a free port of loopback.
     pub(crate) listen: ListenConfig,
     launcher: ThreadLauncher,
 }
@@ -70,12 +70,12 @@ impl Answer {
 }
 
 impl TestServer {
-    /// With the default configuration: model `fake`, four places, 4096 positions each.
+    /// Starts a server with the default configuration: model `fake`, four places, 4096 positions each.
     pub(crate) async fn start() -> Self {
         Self::with(&[]).await
     }
 
-    /// With these keys of the configuration file.
+    /// Starts a server with these keys of the configuration file.
     pub(crate) async fn with(settings: &[(&'static str, &str)]) -> Self {
         Self::of(Self::config(settings)).await
     }
@@ -88,7 +88,7 @@ impl TestServer {
         load(&flags, &Environment::of(Vec::<(String, String)>::new())).unwrap().config
     }
 
-    /// With a folder for the prefixes of a model of this checksum.
+    /// Starts a server with a folder for the prefixes of a model with this checksum.
     pub(crate) async fn keeping(folder: &Path, model_checksum: &str) -> Self {
         let mut config = Self::config(&[]);
         let (path, model_checksum) = (folder.to_owned(), model_checksum.to_owned());
@@ -129,7 +129,7 @@ impl TestServer {
         self.launcher.kill(None);
     }
 
-    /// Kills the engine, lets the next one take about so many steps, and waits until it is there.
+    /// Kills the engine, lets the next one take about `steps` steps, and waits until that one is ready.
     pub(crate) async fn kill_engine_and_hold(&self, steps: u32) {
         let restarts = self.engine.restarts();
         self.launcher.kill(Some(steps));
@@ -157,19 +157,19 @@ impl TestServer {
         Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
     }
 
-    /// A stream whose frames the test reads one by one; dropping it is a client that goes away.
+    /// Opens a stream whose frames the test reads one by one; dropping it plays a client that disconnects.
     pub(crate) async fn stream(&self, path: &str, body: &Value) -> BodyDataStream {
         let response = within(self.router.clone().oneshot(request(path, body))).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         response.into_body().into_data_stream()
     }
 
-    /// Waits until the engine's counts are such.
+    /// Waits until `wanted` is true for the engine's statistics.
     pub(crate) async fn until(&self, wanted: impl Fn(&llamero::protocol::EngineStats) -> bool) {
         self.until_labelled("", wanted).await;
     }
 
-    /// The same, with words for the failure.
+    /// The same, with a label for the failure.
     pub(crate) async fn until_labelled(&self, label: &str, wanted: impl Fn(&llamero::protocol::EngineStats) -> bool) {
         let waited = tokio::time::timeout(PATIENCE, async {
             while !wanted(&self.engine.stats()) {
@@ -186,7 +186,7 @@ pub(crate) async fn frame(stream: &mut BodyDataStream) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// What is left of a stream.
+/// The remaining text of a stream.
 pub(crate) async fn rest(mut stream: BodyDataStream) -> String {
     let mut text = String::new();
     while let Some(bytes) = within(stream.next()).await {

@@ -1,8 +1,8 @@
-//! Requests of every shape of prompt, for tests that compare routes which prepare the same request.
+//! Requests with every shape of prompt, for tests that compare routes which prepare the same request.
 
 use serde_json::{Value, json};
 
-/// Bodies for `/v1/completions`, with and without what changes a prompt's tokens.
+/// Bodies for `/v1/completions`, with and without fields that change a prompt's tokens.
 pub(crate) fn completions(model: &str) -> Vec<Value> {
     let shapes = [
         json!({"prompt": "hello"}),
@@ -24,7 +24,7 @@ pub(crate) fn completions(model: &str) -> Vec<Value> {
     shapes.into_iter().map(|shape| complete(shape, model)).collect()
 }
 
-/// Bodies for `/v1/chat/completions`: parts, tools, results, answers begun and constraints.
+/// Bodies for `/v1/chat/completions`: parts, tools, results, begun answers and constraints.
 pub(crate) fn chats(model: &str) -> Vec<Value> {
     let user = json!({"role": "user", "content": "Hi"});
     let tools = json!([{"type": "function", "function": {

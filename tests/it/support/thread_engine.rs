@@ -1,6 +1,6 @@
 //! Engines on threads of this process, with the fake model: the real worker, protocol and supervision, no llama.cpp.
 //!
-//! Their steps can be held at a gate, so that a test decides what happens before and after a moment without any clock.
+//! Their steps can be held at a gate, so that a test decides, without a clock, what happens before and after a moment.
 
 use super::fake_runner::{BOS, EOG, FakeRunner, FakeTokenizer, MARKS, VOCABULARY_SIZE};
 use llamero::chat::FALLBACK;
@@ -27,13 +27,13 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// An engine dies when it tokenizes a text with this in it.
+/// An engine dies when it tokenizes a text that contains this.
 pub(crate) const DEADLY_TEXT: &str = "\u{6}";
-/// An engine dies when it computes a prompt with this in it.
+/// An engine dies when it computes a prompt that contains this.
 pub(crate) const DEADLY_PROMPT: &str = "\u{7}";
 const DEADLY_TOKEN: Token = Token(7);
 
-/// How many more steps engines may take.
+/// The number of steps that engines may still take; `None` is unlimited.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<Option<u32>>, Condvar)>);
 
@@ -43,13 +43,13 @@ impl Gate {
         self.set(Some(steps));
     }
 
-    /// Lets everything through.
+    /// Lets all steps through.
     pub(crate) fn open(&self) {
         self.set(None);
     }
 
-    /// Opens a gate that lets nothing through, so that who waits there can end; a gate with permits left stays as it
-    /// is.
+    /// Opens a gate that lets nothing through, so that a thread that waits there can end; a gate with steps left stays
+    /// as it is.
     fn free(&self) {
         if *self.0.0.lock().unwrap() == Some(0) {
             self.open();
@@ -72,7 +72,7 @@ impl Gate {
 pub(crate) struct ThreadLauncher {
     pub(crate) limits: Limits,
     pub(crate) gate: Gate,
-    /// The engine that runs: its end of the connection.
+    /// The running engine's end of the connection.
     current: Arc<Mutex<Option<UnixStream>>>,
 }
 
@@ -81,16 +81,16 @@ impl ThreadLauncher {
         Self { limits: Limits { vocabulary_size: VOCABULARY_SIZE, ..limits }, gate: Gate::default(), current: Arc::default() }
     }
 
-    /// Ends the running engine as `kill -9` would: between two bytes, without a word. The next one may take `steps`.
+    /// Ends the running engine like `kill -9`: between two bytes, without a message. The next one may take `steps`.
     pub(crate) fn kill(&self, steps: Option<u32>) {
         hang_up(&self.current.lock().unwrap().take().expect("an engine runs"));
-        // The old engine's thread takes one or a few of these on its way out.
+        // The old engine's thread takes one or a few of these steps before it ends.
         self.gate.set(steps);
     }
 }
 
 fn hang_up(stream: &UnixStream) {
-    // Fails where the gateway hung up first.
+    // Closing fails if the gateway closed the connection first.
     let _ = stream.shutdown(Shutdown::Both);
 }
 
@@ -106,7 +106,7 @@ impl Launcher for ThreadLauncher {
         let child = ThreadEngine { stream: Some(theirs.try_clone()?), gate: self.gate.clone(), life: life.clone(), ended: watched };
         let host = FakeHost { limits: self.limits, gate: self.gate.clone(), life };
         std::thread::spawn(move || {
-            // An engine that was hung up on reports a broken connection; its gateway knows.
+            // An engine whose connection was closed reports an error; its gateway knows.
             let _ = serve(theirs, host);
             ended.send_replace(true);
         });
@@ -129,9 +129,9 @@ impl EngineChild for ThreadEngine {
     }
 
     async fn wait(&mut self) -> DeathCause {
-        // A dropped sender means the same: the thread is gone.
+        // A dropped sender means the same: the thread has ended.
         let _ = self.ended.wait_for(|ended| *ended).await;
-        // An abort, or a kill from outside.
+        // 6 is an abort, 9 a kill from outside.
         DeathCause::Signal(if self.life.is_at_fault.load(Ordering::Relaxed) { 6 } else { 9 })
     }
 
@@ -147,16 +147,16 @@ impl EngineChild for ThreadEngine {
     }
 }
 
-/// The engine's socket, which it hangs up to look like one that crashed.
+/// The engine's socket, which it closes to look like an engine that crashed.
 #[derive(Debug, Clone)]
 struct Life {
     stream: Arc<UnixStream>,
-    /// Whether it ended by a fault of its own.
+    /// True if the engine ended by its own fault.
     is_at_fault: Arc<AtomicBool>,
 }
 
 impl Life {
-    /// Ends it as a fault of the engine's own would: nothing that it says afterwards is heard.
+    /// Ends the engine as its own fault would: its later messages are lost.
     fn end(&self) {
         self.is_at_fault.store(true, Ordering::Relaxed);
         hang_up(&self.stream);

@@ -1,4 +1,4 @@
-//! A server behind a real socket, and a client that writes bytes: what hyper and the connections make of them.
+//! A server behind a real socket, and a client that writes bytes: tests of hyper and of the connections.
 
 use super::server::TestServer;
 use llamero::{api::server::Server, gateway::keys::KeyRing};
@@ -9,10 +9,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Nothing here takes long; whatever does hangs.
+/// Maximum wait: everything here is quick, so a longer wait means a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A port on which a [`TestServer`] answers until this is dropped.
+/// A port on which a [`TestServer`] answers until this value is dropped.
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
     task: JoinHandle<io::Result<()>>,
@@ -44,7 +44,7 @@ pub(crate) struct Client(pub(crate) TcpStream);
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// In lower case.
+    /// Status line and headers, in lower case.
     pub(crate) head: String,
     pub(crate) body: String,
 }
@@ -54,12 +54,12 @@ impl Client {
         within(self.0.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// Sends no more, and goes on reading.
+    /// Closes the sending side, and continues to read.
     pub(crate) async fn finish_sending(&mut self) {
         within(self.0.shutdown()).await.unwrap();
     }
 
-    /// The next response with a length, interim ones among them.
+    /// The next response with a length, including interim ones.
     pub(crate) async fn response(&mut self) -> Response {
         let head = self.head().await;
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
@@ -69,7 +69,7 @@ impl Client {
         Response { status, head, body: String::from_utf8(body).unwrap() }
     }
 
-    /// The next response that is no interim one.
+    /// The next response that is not interim.
     pub(crate) async fn final_response(&mut self) -> Response {
         loop {
             let response = self.response().await;
@@ -79,7 +79,7 @@ impl Client {
         }
     }
 
-    /// The next head, in lower case.
+    /// The head of the next response, in lower case.
     pub(crate) async fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -89,7 +89,7 @@ impl Client {
         String::from_utf8(head).unwrap().to_lowercase()
     }
 
-    /// Reads up to the end of `text`, wherever that comes.
+    /// Reads up to the end of `text`, wherever it comes.
     pub(crate) async fn until(&mut self, text: &str) {
         let mut seen = Vec::new();
         while !seen.ends_with(text.as_bytes()) {
@@ -98,7 +98,7 @@ impl Client {
         }
     }
 
-    /// Everything until the server closes.
+    /// Reads everything until the server closes the connection.
     pub(crate) async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
         within(self.0.read_to_end(&mut bytes)).await.unwrap();
@@ -111,7 +111,7 @@ pub(crate) fn post(path: &str, body: &str) -> String {
     format!("{}{body}", head_of_post(path, body.len(), ""))
 }
 
-/// The head of a POST of so many bytes, with more header lines.
+/// The head of a POST of `length` bytes, with more header lines.
 pub(crate) fn head_of_post(path: &str, length: usize, lines: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{lines}Content-Length: {length}\r\n\r\n")
 }

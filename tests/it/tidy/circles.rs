@@ -1,8 +1,8 @@
 //! Circles among imports: files that name each other, directly or through others.
 //!
-//! A folder's `mod.rs` and the files in it are one module to a reader: what a file takes from a folder that it lies in
-//! is no edge. All else is. A circle is an offence unless one of its files says in a comment why it is natural, in a
-//! line that has the words of [`EXPLAINED`].
+//! For a reader, a folder's `mod.rs` and the files in the folder are one module: a file's import from a folder that it
+//! lies in is no edge. All other imports are. A circle is an offence unless a comment in one of its files, in a line
+//! with the words of [`EXPLAINED`], says why it is natural.
 
 use super::{
     imports::{module_path, named},
@@ -11,15 +11,15 @@ use super::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Begins the comment that explains a circle.
+/// Beginning of the comment that explains a circle.
 pub(super) const EXPLAINED: &str = "Import circle: ";
 
-/// Files by number, and for each the files that it names.
+/// Files by number; for each, the numbers of the files that it names.
 struct Graph {
     edges: Vec<BTreeSet<usize>>,
 }
 
-/// Every circle among `files` that no comment explains; one offence for each, at its first file.
+/// Every circle among `files` that no comment explains, as one offence each, at the circle's first file.
 pub(super) fn circles(files: &[&Source]) -> Vec<Offence> {
     let graph = Graph::of(files);
     let mut offences = Vec::new();
@@ -71,9 +71,9 @@ impl Graph {
 /// The state of Tarjan's algorithm.
 struct Search<'a> {
     graph: &'a Graph,
-    /// The number under which a file was first visited.
+    /// By file, the number under which it was first visited.
     order: Vec<Option<usize>>,
-    /// The lowest number that is reachable from a file.
+    /// By file, the lowest number that is reachable from it.
     lowest: Vec<usize>,
     /// Visited files whose component is not complete.
     open: Vec<usize>,

@@ -1,6 +1,6 @@
-//! The rules about Markdown: lengths of lines, links between files.
+//! The rules about Markdown: lengths of lines, and links between files.
 //!
-//! The words and the truth of a document are for readers to judge; the tests beside the tables hold what is generated.
+//! Readers judge the words and the truth of a document; the tests beside the tables check generated parts.
 
 use super::{root, rules::Offence, source::Source};
 use std::{fs, path::Path};
@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 /// Longest line of prose, characters.
 pub(super) const MAX_LINE_CHARS: usize = 120;
 
-/// Whether a line is prose: rows of tables and lines between fences are not.
+/// True if a line is prose; rows of tables and lines within fences are not.
 fn is_prose(line: &str, is_fenced: &mut bool) -> bool {
     if line.trim_start().starts_with("```") {
         *is_fenced = !*is_fenced;
@@ -17,7 +17,7 @@ fn is_prose(line: &str, is_fenced: &mut bool) -> bool {
     !*is_fenced && !line.trim_start().starts_with('|')
 }
 
-/// No line of prose is longer than [`MAX_LINE_CHARS`], but for one that holds an address.
+/// No line of prose is longer than [`MAX_LINE_CHARS`], except one with an address.
 pub(super) fn long_lines(file: &Source) -> Vec<Offence> {
     let mut is_fenced = false;
     let prose = file.text.lines().enumerate().filter(|(_, line)| is_prose(line, &mut is_fenced));
@@ -25,7 +25,7 @@ pub(super) fn long_lines(file: &Source) -> Vec<Offence> {
     long.map(|(at, line)| Offence::new(file, at + 1, format!("{} characters, at most {MAX_LINE_CHARS}", line.chars().count()))).collect()
 }
 
-/// Every link to a file of the project leads to a file, and to a heading where it names one.
+/// Every link to a file of the project leads to a file, and to a heading if it names one.
 pub(super) fn dead_links(file: &Source) -> Vec<Offence> {
     let mut offences = Vec::new();
     let mut is_fenced = false;
@@ -79,7 +79,7 @@ fn anchor(line: &str) -> String {
     heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// No more lines than fit a first reading.
+/// The document has no more lines than fit a first reading.
 pub(super) fn too_long_to_begin_with(file: &Source) -> Vec<Offence> {
     const MAX_LINES: usize = 150;
     let lines = file.text.lines().count();
@@ -88,7 +88,7 @@ pub(super) fn too_long_to_begin_with(file: &Source) -> Vec<Offence> {
     offence.into_iter().collect()
 }
 
-/// The pages of `docs/decisions` that its index does not link to.
+/// Pages of `docs/decisions` without a link in its index.
 pub(super) fn missing_in_index(files: &[Source]) -> Vec<String> {
     const FOLDER: &str = "docs/decisions/";
     const INDEX: &str = "docs/decisions/README.md";
@@ -97,7 +97,7 @@ pub(super) fn missing_in_index(files: &[Source]) -> Vec<String> {
     pages.filter(|name| !index.contains(&format!("]({name})"))).map(str::to_owned).collect()
 }
 
-/// Every path of the project that a document names as code is there.
+/// Every path of the project that a document names as code exists.
 pub(super) fn missing_paths(file: &Source) -> Vec<Offence> {
     const FOLDERS: [&str; 10] =
         ["src/", "tests/", "docs/", "benches/", "examples/", "scripts/", "models/", "vendor/", ".cargo/", "build.rs"];

@@ -1,4 +1,4 @@
-//! Directions of dependency: which module of the crate may name which other.
+//! Directions of dependency: which module of the crate may name which other one.
 //!
 //! Reads `crate::` and `super::` paths, in `use` trees and in expressions, out of blanked code. Test code is free:
 //! a test may drive a layer through its neighbours.
@@ -9,11 +9,11 @@ use super::{
 };
 use std::path::Path;
 
-/// A part of the crate and what it may name besides itself.
+/// A part of the crate and the parts that it may name besides itself.
 pub(super) struct Layer {
-    /// Path of the module; the longest that fits a file counts.
+    /// Path of the module; a file belongs to the longest path that fits.
     pub module: &'static str,
-    /// Paths of modules it may name; `*` is everything.
+    /// Paths of the modules that it may name; `*` means all.
     may_name: &'static [&'static str],
 }
 
@@ -31,7 +31,7 @@ pub(super) const LAYERS: [Layer; 18] = [
     // `chat` for its compiled templates, which are kept with the model.
     Layer { module: "gateway", may_name: &["chat", "protocol", "config", "telemetry"] },
     Layer { module: "telemetry", may_name: &["protocol", "config", "build_info"] },
-    // What both processes say to each other.
+    // The messages between the two processes.
     Layer { module: "protocol", may_name: &[] },
     // The engine process.
     Layer { module: "engine", may_name: &["protocol", "sampling", "constrain", "build_info", "fair_queue", "priority"] },
@@ -39,17 +39,17 @@ pub(super) const LAYERS: [Layer; 18] = [
     Layer { module: "constrain", may_name: &["protocol", "child_process"] },
     Layer { module: "llama", may_name: &["protocol", "engine::runner", "engine::embedder", "models"] },
     Layer { module: "child_process", may_name: &[] },
-    // Plain tools of several.
+    // Plain tools that several layers use.
     Layer { module: "fair_queue", may_name: &[] },
     Layer { module: "field_path", may_name: &[] },
     Layer { module: "priority", may_name: &[] },
-    // Before either runs.
+    // Parts that are used before either process runs.
     Layer { module: "config", may_name: &["protocol", "build_info"] },
     Layer { module: "models", may_name: &["protocol", "config"] },
     Layer { module: "build_info", may_name: &[] },
 ];
 
-/// Whether `module` has a file under `src/`.
+/// True if `module` has a file under `src/`.
 pub(super) fn exists(root: &Path, module: &str) -> bool {
     let path = root.join("src").join(module.replace("::", "/"));
     path.with_extension("rs").is_file() || path.join("mod.rs").is_file()
@@ -74,7 +74,7 @@ pub(super) fn directions(file: &Source) -> Vec<Offence> {
         .collect()
 }
 
-/// `src/engine/runner.rs` is `engine::runner`; `lib.rs` and `main.rs` are the root.
+/// The module path of a file: `src/engine/runner.rs` is `engine::runner`; `lib.rs` and `main.rs` are the root.
 pub(super) fn module_path(path: &str) -> Vec<String> {
     let path = path.trim_start_matches("src/").trim_end_matches(".rs");
     let segments = path.split('/').filter(|segment| !["mod", "lib", "main"].contains(segment));
@@ -86,7 +86,7 @@ fn starts_with(path: &[String], prefix: &str) -> bool {
     path.len() >= prefix.len() && path.iter().zip(prefix).all(|(segment, wanted)| segment == wanted)
 }
 
-/// Lines and paths from the crate's root of everything that `code`, in module `here`, names through `crate` or `super`.
+/// Line and path, from the crate's root, of everything that `code`, in module `here`, names through `crate` or `super`.
 pub(super) fn named(code: &str, here: &[String]) -> Vec<(usize, Vec<String>)> {
     let mut names = Vec::new();
     for (at, keyword) in keywords(code) {
@@ -106,7 +106,7 @@ pub(super) fn named(code: &str, here: &[String]) -> Vec<(usize, Vec<String>)> {
     names
 }
 
-/// Where `crate::` stands, and the first of each chain of `super::`.
+/// Positions of each `crate::`, and of the first of each chain of `super::`.
 fn keywords(code: &str) -> Vec<(usize, &'static str)> {
     let mut found = Vec::new();
     for keyword in ["crate::", "super::"] {
@@ -121,7 +121,7 @@ fn keywords(code: &str) -> Vec<(usize, &'static str)> {
     found
 }
 
-/// The paths of a tree such as `a::{b, c::d as e}`, and what follows it.
+/// The paths of a tree such as `a::{b, c::d as e}`, and the text after it.
 fn use_tree(text: &str) -> (Vec<Vec<String>>, &str) {
     let mut prefix: Vec<String> = Vec::new();
     let mut rest = text.trim_start();
@@ -143,14 +143,14 @@ fn use_tree(text: &str) -> (Vec<Vec<String>>, &str) {
     }
 }
 
-/// The paths of a list up to its closing brace, and what follows that.
+/// The paths of a list up to its closing brace, and the text after it.
 fn use_list(text: &str) -> (Vec<Vec<String>>, &str) {
     let mut paths = Vec::new();
     let mut rest = text;
     loop {
         let (found, after) = use_tree(rest);
         paths.extend(found.into_iter().filter(|path| !path.is_empty()));
-        // Past `as name` to the next entry or the end.
+        // Skip `as name` up to the next entry or the end.
         let Some(stop) = after.find([',', '}']) else {
             return (paths, "");
         };

@@ -1,4 +1,5 @@
-//! Proofs that each rule of `tidy` can fail, and that it does not cry wolf: small files fed to the rule functions.
+//! Proofs that each rule of `tidy` can fail, and that it raises no false alarm: small files given to the rule
+//! functions.
 
 use super::{
     circles, documents, imports, names, routes,
@@ -7,7 +8,7 @@ use super::{
     vendor,
 };
 
-/// Lines on which `rule` finds fault with `text` at `path`.
+/// Lines of `text`, at `path`, in which `rule` finds an offence.
 fn lines(rule: Rule, path: &str, text: &str) -> Vec<usize> {
     rule(&Source::new(path, text)).iter().map(|offence| offence.line).collect()
 }
@@ -29,7 +30,7 @@ fn long_comments_refuses_every_kind_of_comment_but_no_table_code_or_address() {
     assert_eq!(lines(rules::long_comments, "src/a.rs", &format!("/// {}\n", "x ".repeat(58))), Vec::<usize>::new());
 }
 
-/// Files of circles, as one text each.
+/// The circles among `files`, each as one text.
 fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
     let files: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
     circles::circles(&files.iter().collect::<Vec<_>>()).iter().map(ToString::to_string).collect()

@@ -1,11 +1,11 @@
-//! Every URL that the code serves stands in the table of routes, from which the specification and the layers are made.
+//! Every URL that the code serves is in the table of routes, from which the specification and the layers are made.
 
 use super::{rules::Offence, source::Source};
 
 /// The only file that gives axum paths.
 pub(super) const TABLE: &str = "src/api/routes.rs";
 
-/// Lines of the API that give axum a path beside the table.
+/// Lines of the API, outside the table, that give axum a path.
 pub(super) fn beside_the_table(file: &Source) -> Vec<Offence> {
     if file.path == TABLE { Vec::new() } else { served(file) }
 }

@@ -1,6 +1,7 @@
-//! The rules about one file's text: size, header, words, thrown away results, places.
+//! The rules about one file's text: size, header, words, discarded results, places.
 //!
-//! Rules return offences and decide nothing about which files they see. Imports have a module of their own.
+//! Rules return offences and do not choose the files that they check. The rules about imports have a module of their
+//! own.
 
 use super::{documents::MAX_LINE_CHARS, source::Source};
 use std::fmt;
@@ -12,9 +13,9 @@ pub(super) type Rule = fn(&Source) -> Vec<Offence>;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Offence {
     path: String,
-    /// From 1.
+    /// Number of the line, from 1.
     pub line: usize,
-    /// What is wrong and what to do.
+    /// The fault and its remedy.
     pub what: String,
 }
 
@@ -30,7 +31,7 @@ impl fmt::Display for Offence {
     }
 }
 
-/// Lines of a file at most: past this it holds two ideas.
+/// Maximum lines of a file: a longer file has two ideas.
 pub(super) const MOST_LINES: usize = 500;
 
 /// No file is longer than [`MOST_LINES`].
@@ -40,7 +41,7 @@ pub(super) fn size(file: &Source) -> Vec<Offence> {
     offence.into_iter().collect()
 }
 
-/// No line of a comment is longer than [`MAX_LINE_CHARS`], but for tables, quoted code and one that holds an address.
+/// No line of a comment is longer than [`MAX_LINE_CHARS`], except tables, quoted code and lines with an address.
 pub(super) fn long_comments(file: &Source) -> Vec<Offence> {
     let mut is_fenced = false;
     let mut offences = Vec::new();
@@ -56,7 +57,7 @@ pub(super) fn long_comments(file: &Source) -> Vec<Offence> {
     offences
 }
 
-/// Every file says first what it is.
+/// Every file begins with a description of what it is.
 pub(super) fn header(file: &Source) -> Vec<Offence> {
     if file.text.starts_with("//! ") {
         return Vec::new();
@@ -64,19 +65,19 @@ pub(super) fn header(file: &Source) -> Vec<Offence> {
     vec![Offence::new(file, 1, "no `//!` header: what it is, what it owns, what it does not do")]
 }
 
-/// A word that only some places may say.
+/// A word that may be used only in some places.
 struct Word {
     word: &'static str,
-    /// Where it may not stand; prefixes of paths.
+    /// Prefixes of paths where the word may not be used.
     banned: &'static [&'static str],
-    /// Where it may all the same.
+    /// Prefixes of paths within the banned ones where it may be used.
     except: &'static [&'static str],
-    /// Whether tests may not say it either.
+    /// True if tests may not use it either.
     in_tests: bool,
     why: &'static str,
 }
 
-/// Everything Rust.
+/// All Rust code.
 const ALL: &[&str] = &["src/", "tests/", "benches/", "examples/", "build.rs"];
 /// The only places that know llama.cpp.
 const LLAMA: &[&str] = &["src/llama/", "tests/it/model/", "tests/it/families/"];
@@ -95,7 +96,7 @@ const WORDS: [Word; 8] = [
     Word { word: "SystemTime", banned: PURE, except: &[], in_tests: false, why: "planning and sampling know no clock: pass the time in" },
 ];
 
-/// Words stay inside the layers that may say them.
+/// Words are used only in the layers that may use them.
 pub(super) fn words(file: &Source) -> Vec<Offence> {
     let within = |prefixes: &[&str]| prefixes.iter().any(|prefix| file.path.starts_with(prefix));
     let mut offences = Vec::new();
@@ -110,7 +111,7 @@ pub(super) fn words(file: &Source) -> Vec<Offence> {
     offences
 }
 
-/// Whether `c` can stand in an identifier.
+/// True if `c` can be part of an identifier.
 pub(super) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
@@ -130,7 +131,7 @@ pub(super) fn allow(file: &Source) -> Vec<Offence> {
     )
 }
 
-/// Nothing that panics because it was not written yet.
+/// No code that panics because it is not written yet.
 pub(super) fn unfinished(file: &Source) -> Vec<Offence> {
     containing(file, &file.code, &["todo!(", "unimplemented!(", "dbg!("], "left unfinished")
 }
@@ -140,7 +141,7 @@ fn containing(file: &Source, code: &str, needles: &[&str], what: &str) -> Vec<Of
     hits.map(|(index, _)| Offence::new(file, index + 1, what)).collect()
 }
 
-/// `let _ =` has a comment on its line or at most two lines above; several in a row share one.
+/// `let _ =` has a comment on its line or at most two lines above; consecutive ones share a comment.
 pub(super) fn thrown_away(file: &Source) -> Vec<Offence> {
     let throws = |line: &str| line.trim_start().starts_with("let _ =");
     let code = file.product_code();
@@ -155,11 +156,11 @@ pub(super) fn thrown_away(file: &Source) -> Vec<Offence> {
     offences
 }
 
-/// Names that belong to one machine or one mirror. Written in halves, so that this file does not offend.
+/// Names that belong to one machine or one mirror. Written in halves, so that this file is no offence.
 pub(super) const PLACES: [[&str; 2]; 6] =
     [["/wo", "rk/"], ["/ro", "ot/"], ["py", "pi.org"], ["python", "hosted.org"], ["registry.", "npmjs"], ["deb.debian", ".org"]];
 
-/// No path of one machine, no host of a package registry: both are settings of whoever runs this.
+/// No path of one machine and no host of a package registry: both are settings of the person who runs this.
 pub(super) fn places(file: &Source) -> Vec<Offence> {
     let mut offences = Vec::new();
     for (index, line) in file.text.lines().enumerate() {

@@ -1,11 +1,11 @@
-//! The tree as the rules see it: each text file, and for Rust its code with comments and literals blanked.
+//! The files that the rules check: all text files, and for Rust their code with comments and literals blanked.
 //!
-//! A small lexer, not a parser: it knows comments, strings, raw strings, characters and lifetimes, and keeps every
-//! line where it was, so that rules can name lines.
+//! A small lexer, not a parser: it knows comments, strings, raw strings, characters and lifetimes, and keeps every line
+//! in its place, so that rules can name lines.
 
 use std::{fs, path::Path};
 
-/// What is checked below the root; everything else there is generated or not ours.
+/// Checked names in the root; everything else there is generated or not ours.
 const ROOTS: [&str; 19] = [
     "src",
     "tests",
@@ -28,41 +28,41 @@ const ROOTS: [&str; 19] = [
     ".clippy.toml",
 ];
 
-/// Folders inside them that tools make.
+/// Folders within them that tools make.
 const MADE_BY_TOOLS: [&str; 5] = [".venv", "node_modules", "__pycache__", ".pytest_cache", "target"];
 
-/// Endings of files that hold text. What has none (`scripts/serve`) is text too.
+/// Endings of text files. A file without an ending (`scripts/serve`) is text too.
 const TEXT: [&str; 13] = ["rs", "toml", "md", "sh", "py", "mjs", "js", "txt", "json", "yml", "yaml", "html", "css"];
 
 /// One text file.
 pub(super) struct Source {
-    /// Relative to the root, with `/`.
+    /// Path relative to the root, with `/`.
     pub path: String,
-    /// As it lies on disk.
+    /// The text on disk.
     pub text: String,
-    /// Rust with comments and the insides of literals blanked; otherwise the text.
+    /// The text; for Rust with comments and the insides of literals blanked.
     pub code: String,
 }
 
 impl Source {
-    /// A file as if it lay at `path`.
+    /// Creates a file with this text as if it were at `path`.
     pub(super) fn new(path: &str, text: &str) -> Self {
         let is_rust = Path::new(path).extension().is_some_and(|ending| ending == "rs");
         let code = if is_rust { blank(text) } else { text.to_owned() };
         Self { path: path.to_owned(), text: text.to_owned(), code }
     }
 
-    /// Whether this is Rust.
+    /// True if this is Rust.
     pub(super) fn is_rust(&self) -> bool {
         self.path.ends_with(".rs")
     }
 
-    /// Whether this is a document.
+    /// True if this is a Markdown document.
     pub(super) fn is_markdown(&self) -> bool {
         self.path.ends_with(".md")
     }
 
-    /// Whether this is Rust of the product: under `src/`, and not a file that is compiled for tests only.
+    /// True if this is Rust of the product: under `src/`, and not a file that is compiled only for tests.
     pub(super) fn is_product(&self) -> bool {
         let of_tests =
             ["/tests.rs", "/testing.rs", "/fixtures.rs"].iter().any(|name| self.path.ends_with(name)) || self.path.contains("/tests/");
@@ -111,7 +111,7 @@ fn collect(root: &Path, path: &Path, files: &mut Vec<Source>) {
     }
 }
 
-/// Where the item at `start` ends: after its block, or after the `;` of one without.
+/// The end of the item at `start`: after its block, or after its `;` if it has none.
 fn item_end(code: &str, start: usize) -> usize {
     let mut depth = 0_usize;
     for (offset, c) in code[start..].char_indices() {
@@ -126,7 +126,7 @@ fn item_end(code: &str, start: usize) -> usize {
     code.len()
 }
 
-/// Rust with comments and the insides of strings and characters replaced by blanks, line by line where it was.
+/// Replaces comments and the insides of strings and characters by blanks; lines keep their places.
 pub(super) fn blank(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut code = String::with_capacity(text.len());
@@ -154,7 +154,7 @@ fn line_end(chars: &[char], start: usize) -> usize {
     chars[start..].iter().position(|c| *c == '\n').map_or(chars.len(), |offset| start + offset)
 }
 
-/// Block comments nest.
+/// The position after a comment. Block comments nest.
 fn comment_end(chars: &[char], start: usize) -> usize {
     let mut depth = 0;
     let mut at = start;
@@ -175,7 +175,7 @@ fn comment_end(chars: &[char], start: usize) -> usize {
     chars.len()
 }
 
-/// After the closing quote; a raw string shows by `r` and hashes before the opening one.
+/// The position after the closing quote of a string; `r` and hashes before the opening quote mark a raw string.
 fn string_end(chars: &[char], start: usize) -> usize {
     let hashes = chars[..start].iter().rev().take_while(|c| **c == '#').count();
     let raw = start > hashes && chars[start - hashes - 1] == 'r';
@@ -192,7 +192,7 @@ fn string_end(chars: &[char], start: usize) -> usize {
     chars.len()
 }
 
-/// After the closing quote of a character; a lifetime has none and is code.
+/// The position after the closing quote of a character; a lifetime has none and is code.
 fn character_end(chars: &[char], start: usize) -> usize {
     match chars.get(start + 1) {
         Some('\\') => chars[start + 3..].iter().position(|c| *c == '\'').map_or(chars.len(), |offset| start + 4 + offset),

@@ -1,11 +1,11 @@
-//! The engine's versions: what vendor/engine.toml says, what Cargo.toml pins and what Cargo.lock has must be one.
+//! The engine's versions: those in vendor/engine.toml, in Cargo.toml and in Cargo.lock must be the same.
 
 use toml::{Table, Value};
 
 /// The crates of the engine.
 const CRATES: [&str; 2] = ["llama-cpp-2", "llama-cpp-sys-2"];
 
-/// What disagrees between the texts of the three files; empty when nothing does.
+/// The differences between the texts of the three files; empty if there are none.
 pub(super) fn disagreements(engine: &str, manifest: &str, lock: &str) -> Vec<String> {
     let [engine, manifest, lock] = [engine, manifest, lock].map(|text| text.parse::<Table>().expect("the file is TOML"));
     let mut problems = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn disagreements(engine: &str, manifest: &str, lock: &str) -> Vec<Str
     problems
 }
 
-/// `name = "1"` or `name = { version = "1" }`; empty if neither is there.
+/// The version in `name = "1"` or `name = { version = "1" }`; empty if neither is there.
 fn version(table: &Table, name: &str) -> String {
     let entry = table.get(name);
     let text = entry.and_then(Value::as_str).or_else(|| entry?.get("version")?.as_str());

@@ -1,4 +1,4 @@
-//! Calls that must be made: the constraint, and outputs that obey it.
+//! Tests of calls that must be made: the constraint, and outputs that obey it.
 
 use super::*;
 use crate::protocol::Constraint;

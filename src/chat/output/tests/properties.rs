@@ -1,4 +1,4 @@
-//! Properties of every output: pieces do not matter, nothing is lost, nothing panics, time is linear.
+//! Properties of every output: the pieces do not matter, nothing is lost, nothing panics, time is linear.
 
 use super::*;
 use crate::chat::output::json::{JsonReader, JsonStep};
@@ -7,7 +7,7 @@ use proptest::sample::{Index, select};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// Pieces that syntaxes are made of, whole and broken.
+/// Pieces of syntaxes, whole and broken.
 const FRAGMENTS: [&str; 63] = [
     "<tool_call>",
     "</tool_call>",
@@ -78,7 +78,7 @@ fn messy() -> impl Strategy<Value = String> {
     prop::collection::vec(select(&FRAGMENTS[..]), 0..24).prop_map(|fragments| fragments.concat())
 }
 
-/// `text` cut at some characters' boundaries.
+/// Cuts `text` at some boundaries of characters.
 fn cut<'a>(text: &'a str, cuts: &[Index]) -> Vec<&'a str> {
     let boundaries: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
     let mut at: Vec<usize> = cuts.iter().map(|cut| *cut.get(&boundaries)).chain([0, text.len()]).collect();
@@ -91,7 +91,7 @@ fn is_subsequence(part: &str, text: &str) -> bool {
     part.chars().all(|c| rest.any(|other| other == c))
 }
 
-/// JSON values without floats, whose text JSON does not fix.
+/// JSON values without floats, whose text is not unique.
 fn arguments() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -108,7 +108,7 @@ fn arguments() -> impl Strategy<Value = Value> {
     prop::collection::btree_map("[a-z_]{1,5}", value, 0..4).prop_map(|map| map.into_iter().collect())
 }
 
-/// Calls as a family writes them.
+/// Calls in a family's syntax.
 fn written(format: ToolFormat, calls: &[(&str, Value)]) -> String {
     let objects =
         |key: &str| calls.iter().map(|(name, arguments)| format!("{{\"name\": \"{name}\", \"{key}\": {arguments}}}")).collect::<Vec<_>>();

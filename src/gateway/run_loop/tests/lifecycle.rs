@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The one cause of `deaths` deaths.
+/// The single cause of `deaths` deaths.
 fn cause_of(deaths: u64, handle: &EngineHandle) -> DeathCause {
     let all: Vec<_> = handle.engine_deaths().into_iter().collect();
     assert_eq!(all.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [deaths], "{all:?}");
@@ -36,7 +36,7 @@ async fn a_load_goes_on_while_its_process_reads_and_is_given_up_when_it_does_not
 
     for quarter in 1..=3_u8 {
         engine.has_read(u64::from(quarter) * 250);
-        // In all, longer than a load may stand still.
+        // All quarters together take longer than a load may stand still.
         assert!(tokio::time::timeout(Duration::from_secs(200), engine.killed()).await.is_err(), "quarter {quarter}");
         assert_eq!(handle.state(), EngineState::Loading(f32::from(quarter) / 4.0));
         assert_eq!(handle.load_share(), Some(f32::from(quarter) / 4.0));
@@ -111,7 +111,7 @@ async fn a_load_that_fails_after_one_that_worked_is_tried_again_with_growing_pau
     let reason = DeathCause::LoadFailed.to_string();
     assert_eq!(read_out(&mut held).await.1, Some(Finish::Failed(GenerationError::EngineDied(reason))), "nobody waits for ever");
     assert!(matches!(handle.submit(vec![request(4)]), Err(SubmitError::NotReady { .. })));
-    // The next one that works is as good as the first, and the next death one of no row.
+    // The next engine that works starts the count anew: the next death is the first in a row.
     engines.next_ready().await.die(DeathCause::Signal(9));
     let mut last = engines.next_ready().await;
     until(&handle, |state| *state == EngineState::Ready).await;
@@ -170,7 +170,7 @@ async fn a_model_that_was_loaded_is_loaded_again_until_that_works_whatever_its_e
             next.receive().await;
             next.die(DeathCause::Signal(death));
         }
-        // One that loads for ever, and one that ends by itself.
+        // One engine that loads for ever, and one that ends by itself.
         let stuck = engines.next().await;
         assert_eq!(stuck.killed().await, DeathCause::Signal(9));
         engines.next().await.die(DeathCause::Exit(1));
@@ -213,7 +213,7 @@ async fn engines_that_die_in_a_row_before_any_was_ready_are_given_up() {
     }
     let report = supervisor.failed().await;
 
-    // Nothing after the first of them, then 200, 400 and 800 ms.
+    // No pause after the first of them, then 200, 400 and 800 ms.
     assert_eq!(started.elapsed().as_millis() / 100, 14);
     assert!(report.starts_with("signal 6"), "{report}");
     assert!(matches!(handle.submit(vec![request(4)]), Err(SubmitError::NotReady { .. })));
@@ -285,7 +285,7 @@ async fn an_engine_that_is_busy_and_finishes_no_step_is_killed() {
         }
     }
 
-    // The stall timeout is 20 s; one more ping may be on its way when the verdict falls.
+    // The stall timeout is 20 s; one more ping may be on its way when the engine is judged stuck.
     assert!((20..=21).contains(&pongs), "{pongs}");
     engines.next_ready().await;
     assert_eq!(cause_of(1, &handle), DeathCause::Stalled);

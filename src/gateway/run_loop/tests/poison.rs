@@ -1,5 +1,5 @@
-//! Tests of requests that end engines: they cost two, nobody else
-//! anything, and never the server. Time is paused where it matters.
+//! Tests of requests that end engines: they cost two engines, nothing for other requests, and never the server. Time is
+//! paused where it matters.
 
 use super::*;
 use crate::{
@@ -8,21 +8,21 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// A prompt that ends the engine as it is given to it, with a number that makes it a content of its own.
+/// A prompt that ends the engine at its submission; a number after it makes it a content of its own.
 const POISON: u32 = 666;
-/// The same when its third token is computed.
+/// A prompt that ends the engine when its third token is computed.
 const SLOW_POISON: u32 = 667;
 
 fn poison(token: u32, number: u32) -> SequenceRequest {
     SequenceRequest { prompt: vec![Token(token), Token(number)], ..request(8) }
 }
 
-/// An engine that computes a token of each sequence in a step, until it is given something that ends it. How often it
-/// was given each poison is counted.
+/// Plays an engine that computes a token of each sequence in a step, until it is given a poison that ends it. Counts in
+/// `given` how often it was given each poison.
 async fn compute(mut engine: ScriptedEngine, given: &mut BTreeMap<String, u32>) {
     let mut running: BTreeMap<SequenceId, SequenceRequest> = BTreeMap::new();
     loop {
-        // A step begins when nothing more comes: the gateway answers each step and each message at once.
+        // A step begins when no more messages come: the gateway answers each step and each message at once.
         let message = tokio::time::timeout(Duration::from_millis(1), engine.receive()).await;
         let dies = match message {
             Ok(None) => return engine.die(DeathCause::Exit(0)),
@@ -79,12 +79,13 @@ async fn step(engine: &mut ScriptedEngine, running: &mut BTreeMap<SequenceId, Se
     engine.step(outputs).await;
 }
 
-/// What `max_tokens` tokens of the engine above read.
+/// The text of `max_tokens` tokens from the engine above.
 fn text(max_tokens: u32) -> String {
     (0..max_tokens).map(|number| format!("{number} ")).collect()
 }
 
-/// Engines like the one above, one after the other, until the server stops. How often each poison was given to one.
+/// Plays engines like the one above, one after the other, until the server stops. Returns how often each poison was
+/// given to one.
 fn engines_that_die(mut engines: ScriptedEngines) -> tokio::task::JoinHandle<BTreeMap<String, u32>> {
     tokio::spawn(async move {
         let mut given = BTreeMap::new();

@@ -1,7 +1,7 @@
-//! One toy of each model family: its control tokens in the order of their real ids, its metadata as llama.cpp's
+//! One toy of each model family: its control tokens in the order of their real ids, and its metadata as llama.cpp's
 //! converter writes it.
 //!
-//! Between them stand our own few words, so ids are smaller than the real ones.
+//! Between the control tokens are a few words of our own, so ids are smaller than the real ones.
 
 use super::{
     Toy,
@@ -12,7 +12,7 @@ use super::{
     },
 };
 
-/// `<unk> <s> </s>`, as every SentencePiece vocabulary of the Llama line begins.
+/// `<unk> <s> </s>`, the beginning of every SentencePiece vocabulary of the Llama line.
 const SENTENCEPIECE_FIRST: [(&str, super::Kind); 3] = [("<unk>", Unknown), ("<s>", Control), ("</s>", Control)];
 
 /// Llama 2: SentencePiece with byte tokens, BOS and a space in front, `</s>` at the end. Its `[INST]` is text, not a
@@ -21,23 +21,25 @@ pub(crate) fn llama2_like() -> Toy {
     sentencepiece("llama2-like", &SENTENCEPIECE_FIRST, &[], false).with("tokenizer.chat_template", LLAMA_2)
 }
 
-/// Llama 2's, but its merges lead to control tokens: `<s>` and the rest of them written in a prompt would become those.
+/// Llama 2's, but with merges that lead to control tokens: `<s>` and the others would become tokens if written in a
+/// prompt.
 pub(crate) fn llama2_reachable() -> Toy {
     sentencepiece("llama2-reachable", &SENTENCEPIECE_FIRST, &[], true).with("tokenizer.chat_template", LLAMA_2)
 }
 
-/// CodeLlama: Llama 2's vocabulary and the four tokens of filling in the middle, 32007 to 32010 in the real one.
+/// CodeLlama: Llama 2's vocabulary and the four tokens for filling in the middle, 32007 to 32010 in the real model.
 pub(crate) fn codellama_like() -> Toy {
     codellama("codellama-like", Control, false).with_ids(&[("prefix", PRE), ("suffix", SUF), ("middle", MID), ("eot", EOT)])
 }
 
-/// CodeLlama whose file names none of the four by id, and to which merges lead: `▁` + `<PRE>` is ` <PRE>` of any text.
+/// CodeLlama whose file names none of the four by id, and with merges that lead to them: `▁` + `<PRE>` is ` <PRE>` in
+/// any text.
 pub(crate) fn codellama_reachable() -> Toy {
     codellama("codellama-reachable", Control, true)
 }
 
-/// CodeLlama whose four tokens are said to be words that a user may write, as a converter that reads
-/// SentencePiece's own kinds says it.
+/// CodeLlama whose four tokens are marked as words that a user may write, as by a converter that reads SentencePiece's
+/// own kinds.
 pub(crate) fn codellama_user_defined() -> Toy {
     codellama("codellama-user-defined", UserDefined, false).with_ids(&[("prefix", PRE), ("suffix", SUF), ("middle", MID), ("eot", EOT)])
 }
@@ -52,12 +54,12 @@ fn codellama(name: &str, kind: super::Kind, reachable: bool) -> Toy {
     sentencepiece(name, &SENTENCEPIECE_FIRST, &last, reachable).with("tokenizer.chat_template", LLAMA_2)
 }
 
-/// Mistral 7B v0.3: SentencePiece with control tokens for instructions and tools in front of the bytes.
+/// Mistral 7B v0.3: SentencePiece with control tokens for instructions and tools before the bytes.
 pub(crate) fn mistral_v3_like() -> Toy {
     mistral_v3("mistral-v3-like", false)
 }
 
-/// Mistral's, but its merges lead to control tokens.
+/// Mistral's, but with merges that lead to control tokens.
 pub(crate) fn mistral_v3_reachable() -> Toy {
     mistral_v3("mistral-v3-reachable", true)
 }
@@ -78,8 +80,8 @@ fn sentencepiece(name: &str, first: &[(&str, super::Kind)], last: &[(&str, super
         .with("tokenizer.ggml.add_eos_token", false)
 }
 
-/// Gemma 2: SentencePiece without a space in front, its first tokens in another order, runs of newlines and of spaces
-/// as words.
+/// Gemma 2: SentencePiece without a space in front, with its first tokens in another order, and runs of newlines and of
+/// spaces as words.
 pub(crate) fn gemma_like() -> Toy {
     let runs: Vec<String> = ["\n", " "].iter().flat_map(|unit| (1..32).map(|count| unit.repeat(count))).filter(|run| run != " ").collect();
     let controls = ["<pad>", "<eos>", "<bos>"].map(|text| (text, Control));
@@ -93,7 +95,7 @@ pub(crate) fn gemma_like() -> Toy {
         .with("tokenizer.chat_template", GEMMA)
 }
 
-/// Mistral Nemo: byte pairs in Tekken's way, the control tokens first.
+/// Mistral Nemo: byte pairs with the pre-tokenizer Tekken, control tokens first.
 pub(crate) fn tekken_like() -> Toy {
     let tools = ["[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]"];
     let rest = ["<pad>", "[PREFIX]", "[MIDDLE]", "[SUFFIX]", "<SPECIAL_14>", "<SPECIAL_15>"];
@@ -106,8 +108,8 @@ pub(crate) fn tekken_like() -> Toy {
         .with("tokenizer.chat_template", MISTRAL_TEKKEN)
 }
 
-/// Llama 3.1: byte pairs, whole words before merges, the control tokens last. Whether BOS goes in front is llama.cpp's
-/// to know.
+/// Llama 3.1: byte pairs, whole words before merges, control tokens last. The file does not tell that BOS goes in
+/// front; llama.cpp knows it.
 pub(crate) fn llama3_like() -> Toy {
     let last = [
         "<|begin_of_text|>",
@@ -129,8 +131,8 @@ pub(crate) fn llama3_like() -> Toy {
         .with("tokenizer.chat_template", LLAMA_3)
 }
 
-/// Qwen 2.5 Coder and Qwen 3: byte pairs without BOS; ChatML's tokens are control tokens, those of tools, thoughts and
-/// filling in the middle are said to be words.
+/// Qwen 2.5 Coder and Qwen 3: byte pairs without BOS. ChatML's tokens are control tokens; those of tools, thoughts and
+/// filling in the middle are marked as words.
 pub(crate) fn qwen_like() -> Toy {
     let last = [
         ("<|endoftext|>", Control),
@@ -156,7 +158,7 @@ pub(crate) fn qwen_like() -> Toy {
         .with("tokenizer.chat_template", CHATML)
 }
 
-/// gpt-oss: the channel tokens, which llama.cpp turns from control tokens into words of a user.
+/// gpt-oss: with the channel tokens, which llama.cpp turns from control tokens into user-defined ones.
 pub(crate) fn gpt_oss_like() -> Toy {
     let last = [
         "<|startoftext|>",

@@ -1,8 +1,8 @@
-//! Small models with random weights and vocabularies of a true kind, written as GGUF files by the tests themselves.
+//! Small models with random weights and realistic vocabularies, written as GGUF files by the tests themselves.
 //!
-//! For everything that depends on the vocabulary and not on what a model knows: BOS, spaces, special tokens, templates,
-//! FIM, end of generation. [`families`] has one of each family; a [`Toy`] can be changed before it is written, and told
-//! what to say:
+//! They are for everything that depends on the vocabulary and not on a model's knowledge: BOS, spaces, special tokens,
+//! templates, FIM, end of generation. [`families`] has one of each family; a [`Toy`] can be changed before it is
+//! written, and can get a script of tokens to generate:
 //!
 //! ```ignore
 //! let toy = gguf::llama3_like();
@@ -10,7 +10,7 @@
 //! let loaded = llamero::llama::load_generating(&gguf::engine_options(&file), |_| {}).unwrap();
 //! ```
 //!
-//! A file has about 1 MB and loads in some ten milliseconds.
+//! A file has about 1 MB and loads in about ten milliseconds.
 
 mod families;
 mod templates;
@@ -43,7 +43,7 @@ pub(crate) struct Toy {
 }
 
 impl Toy {
-    /// `model` is `tokenizer.ggml.model`, such as `llama` or `gpt2`.
+    /// Creates a toy; `model` is `tokenizer.ggml.model`, such as `llama` or `gpt2`.
     pub(crate) fn new(name: &str, model: &str, vocabulary: Vocabulary) -> Self {
         let toy = Self { vocabulary, metadata: Vec::new(), script: Vec::new(), window: None, shape: weights::Shape::SMALL };
         toy.with("general.architecture", "llama")
@@ -52,20 +52,20 @@ impl Toy {
             .with("tokenizer.ggml.model", model)
     }
 
-    /// With this metadata entry, in place of one of the same key.
+    /// Adds this metadata entry, and removes one of the same key.
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self = self.without(key);
         self.metadata.push((key.to_owned(), value.into()));
         self
     }
 
-    /// Without this metadata entry.
+    /// Removes this metadata entry.
     pub(crate) fn without(mut self, key: &str) -> Self {
         self.metadata.retain(|(name, _)| name != key);
         self
     }
 
-    /// With `tokenizer.ggml.{name}_token_id` for each of these tokens: `("eos", "</s>")`.
+    /// Adds `tokenizer.ggml.{name}_token_id` for each of these tokens: `("eos", "</s>")`.
     pub(crate) fn with_ids(mut self, tokens: &[(&str, &str)]) -> Self {
         for (name, text) in tokens {
             let id = self.vocabulary.id(text);
@@ -74,31 +74,30 @@ impl Toy {
         self
     }
 
-    /// Sampled greedily, it says these tokens, as the vocabulary spells them (`Ġworld`, `▁world`): after any token the
-    /// first, after each of them the next, after the last the first again. At most 63, none twice.
+    /// Makes greedy sampling generate these tokens, in the vocabulary's spelling (`Ġworld`, `▁world`): after any other
+    /// token the first, after each of them the next, after the last the first again. At most 63, all different.
     pub(crate) fn saying(mut self, tokens: &[&str]) -> Self {
         self.script = tokens.iter().map(|text| self.vocabulary.id(text)).collect();
         self
     }
 
-    /// Of an architecture whose every second layer attends to the last `window` positions only; it says nothing of
-    /// sense.
+    /// Uses an architecture whose every second layer attends to the last `window` positions only; such a toy generates
+    /// no meaningful text.
     pub(crate) fn sliding(self, window: u32) -> Self {
         Self { window: Some(window), ..self.with("general.architecture", "cohere2") }
     }
 
-    /// With rows of 256 numbers, which every quantization of llama.cpp takes, and with logits spread like a real
-    /// model's.
+    /// Uses rows of 256 numbers, which every quantization of llama.cpp takes, and logits spread like a real model's.
     pub(crate) fn wide(self) -> Self {
         Self { shape: weights::Shape::WIDE, ..self }
     }
 
-    /// The id of the token that is stored as `text`; panics when there is none.
+    /// The id of the token that is stored as `text`; panics if there is none.
     pub(crate) fn id(&self, text: &str) -> u32 {
         self.vocabulary.id(text)
     }
 
-    /// Writes the file to the folder of temporary files. Dropping the path deletes it, also while a model has it
+    /// Writes the file to the folder of temporary files. Dropping the path deletes it, even while a model has it
     /// mapped.
     pub(crate) fn write(&self) -> TempPath {
         let file = tempfile::Builder::new().prefix("toy-").suffix(".gguf").tempfile().unwrap();
@@ -110,8 +109,8 @@ impl Toy {
         file.into_temp_path()
     }
 
-    /// Writes the model as `{name}-00001-of-00002.gguf` and its second part into a folder, as llama.cpp's `gguf-split`
-    /// does. The paths of both.
+    /// Writes the model as `{name}-00001-of-00002.gguf` and its second part into a folder, like llama.cpp's
+    /// `gguf-split`. Returns the paths of both.
     pub(crate) fn write_parts(&self, folder: &Path, name: &str) -> [PathBuf; 2] {
         let (metadata, tensors) = self.contents();
         let (first, second) = tensors.split_at(tensors.len() / 2);
@@ -137,7 +136,7 @@ impl Toy {
     }
 }
 
-/// How tests open a toy: two slots of 256 positions, 64 rows per step, one CPU thread.
+/// Options with which tests open a toy: two slots of 256 positions, 64 rows per step, one CPU thread.
 pub(crate) fn engine_options(path: &Path) -> EngineOptions {
     EngineOptions {
         max_model_len: Some(256),

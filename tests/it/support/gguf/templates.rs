@@ -1,6 +1,6 @@
-//! Chat templates of the families, in our words: what a conversation becomes is theirs, the loops are short.
+//! Chat templates of the families in our own wording: the prompts are the same as theirs, the loops are short.
 //!
-//! Whether the authors' own templates render right is tested elsewhere.
+//! The authors' own templates are tested elsewhere.
 
 /// `[INST] <<SYS>>…<</SYS>>` in text, `<s>` and `</s>` around each turn.
 pub(super) const LLAMA_2: &str = "{% if messages[0].role == 'system' %}\
@@ -15,7 +15,7 @@ pub(super) const LLAMA_3: &str = "{{ bos_token }}{% for turn in messages %}\
     {{ '<|start_header_id|>' + turn.role + '<|end_header_id|>\\n\\n' + turn.content.strip() + '<|eot_id|>' }}{% endfor %}\
     {% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}";
 
-/// `[INST]` with a space behind it, as its SentencePiece has it.
+/// `[INST]` followed by a space, as in its SentencePiece vocabulary.
 pub(super) const MISTRAL_V3: &str = "{{ bos_token }}{% for turn in messages %}{% if turn.role == 'user' %}\
     {{ '[INST] ' + turn.content + '[/INST]' }}{% else %}{{ ' ' + turn.content + eos_token }}{% endif %}{% endfor %}";
 

@@ -1,12 +1,13 @@
-//! Vocabularies of the two kinds that most models have, made from a list of words: SentencePiece and byte-pair
+//! Vocabularies of the two kinds that nearly all models have, made from a list of words: SentencePiece and byte-pair
 //! encoding.
 //!
-//! True to kind, not to size: a word of the list is one token, everything else becomes its letters or bytes.
+//! They are realistic in kind, not in size: a word of the list is one token, and all other text becomes letters or
+//! bytes.
 
 use super::Value;
 use std::collections::HashMap;
 
-/// Words that are one token each, with a space in front and (but for the last few) without.
+/// Words that are one token each, with a space in front and without (the last few only with).
 const WORDS: &str = "Hello world the quick brown fox jumps over a lazy dog user assistant system tool name arguments get_weather \
     city Paris Berlin def return import self for in if else print is of and to I you What weather temperature true false null \
     function type object string number one two three four five six seven eight nine ten";
@@ -31,18 +32,18 @@ pub(crate) struct Vocabulary {
     kinds: Vec<Kind>,
     scores: Vec<f32>,
     ids: HashMap<String, u32>,
-    /// BPE only: pairs in order of rank.
+    /// For byte-pair encoding only: pairs in order of rank.
     merges: Vec<String>,
-    /// Whether this is SentencePiece: its tokens have scores.
+    /// True for SentencePiece, whose tokens have scores.
     sentencepiece: bool,
 }
 
 impl Vocabulary {
-    /// SentencePiece: `first` with the ids 0…, byte tokens, printable ASCII, words, then `last`.
+    /// Creates a SentencePiece vocabulary: `first` with the ids 0…, byte tokens, printable ASCII, words, then `last`.
     ///
-    /// With `reachable` every beginning and every end of each control token is a piece too, so that SentencePiece's
-    /// merges lead up to it, as they do for `</s>` in a vocabulary that has `</s` or `s>`. Without it, vocabularies
-    /// look as trained ones do.
+    /// With `reachable`, every beginning and every end of each control token is a piece too, so that SentencePiece's
+    /// merges lead to it, as they do for `</s>` in a vocabulary that has `</s` or `s>`. Without it, vocabularies look
+    /// like trained ones.
     pub(crate) fn sentencepiece(first: &[(&str, Kind)], last: &[(&str, Kind)], reachable: bool) -> Self {
         let mut vocabulary = Self { sentencepiece: true, ..Self::default() };
         vocabulary.add_all(first);
@@ -55,7 +56,7 @@ impl Vocabulary {
         if reachable {
             for (text, _) in first.iter().chain(last).filter(|(_, kind)| *kind == Kind::Control) {
                 beginnings(text).filter(|piece| piece != text).for_each(|piece| vocabulary.add(piece, Kind::Normal));
-                // Not `<PRE>` of `▁<PRE>`, which llama.cpp would take for the token of another family.
+                // `<PRE>` of `▁<PRE>` is left out: llama.cpp would take it for the token of another family.
                 let from = if text.starts_with(SPACE) { 2 } else { 1 };
                 text.char_indices().skip(from).for_each(|(at, _)| vocabulary.add(&text[at..], Kind::Normal));
             }
@@ -66,7 +67,7 @@ impl Vocabulary {
         vocabulary
     }
 
-    /// Byte-pair encoding: the 256 bytes and words with ids from 0 behind `first`, then `last`.
+    /// Creates a byte-pair vocabulary: `first` with the ids 0…, the 256 bytes and words, then `last`.
     pub(crate) fn byte_pairs(first: &[(&str, Kind)], last: &[(&str, Kind)]) -> Self {
         let mut vocabulary = Self::default();
         vocabulary.add_all(first);
@@ -94,7 +95,7 @@ impl Vocabulary {
         tokens.iter().for_each(|(text, kind)| self.add(text, *kind));
     }
 
-    /// Adds a token unless there is one of this text: llama.cpp ends the process on doubles. Earlier pieces merge
+    /// Adds a token unless there is one with this text: llama.cpp ends the process on duplicates. Earlier pieces merge
     /// first.
     pub(crate) fn add(&mut self, text: &str, kind: Kind) {
         if self.ids.contains_key(text) {
@@ -110,7 +111,7 @@ impl Vocabulary {
     /// The id of the token that is stored as `text`.
     ///
     /// # Panics
-    /// When there is none.
+    /// There is no such token.
     pub(crate) fn id(&self, text: &str) -> u32 {
         *self.ids.get(text).unwrap_or_else(|| panic!("no token {text:?}"))
     }
@@ -120,12 +121,12 @@ impl Vocabulary {
         self.texts.iter().zip(&self.kinds).filter(|(_, kind)| **kind == wanted).map(|(text, _)| text.as_str()).collect()
     }
 
-    /// Tokens there are.
+    /// Number of tokens.
     pub(crate) fn len(&self) -> usize {
         self.texts.len()
     }
 
-    /// The entries of a file's metadata that hold these tokens.
+    /// The entries of a file's metadata that contain these tokens.
     pub(super) fn metadata(&self) -> Vec<(String, Value)> {
         let mut entries = vec![
             ("tokenizer.ggml.tokens".to_owned(), Value::Strings(self.texts.clone())),
@@ -140,13 +141,13 @@ impl Vocabulary {
     }
 }
 
-/// Beginnings of at least two characters, the whole included, shortest first.
+/// Beginnings of at least two characters, the whole text included, shortest first.
 fn beginnings(text: &str) -> impl Iterator<Item = &str> {
     text.char_indices().skip(1).map(|(at, letter)| &text[..at + letter.len_utf8()])
 }
 
-/// The letter that GPT-2's byte-pair vocabularies write a byte as: itself where it is printable, else one from U+0100
-/// on.
+/// The letter for a byte in GPT-2's byte-pair vocabularies: the byte itself if it is printable, else a letter from
+/// U+0100 on.
 pub(crate) fn byte_letter(byte: u8) -> char {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     if printable(&byte) {

@@ -1,34 +1,35 @@
-//! Weights of a toy: two layers of llama's architecture, or of cohere2's, which has a sliding window, random, but so
-//! small that a script written into the embeddings wins. A wide toy has larger ones, so that its logits are spread like
-//! a real model's, and rows of 256, the blocks of the K quantizations.
+//! Weights of a toy: two layers of llama's architecture, or of cohere2's, which has a sliding window. They are random,
+//! but so small that a script written into the embeddings wins. A wide toy has larger ones, so that its logits are
+//! spread like a real model's, and rows of 256, the blocks of the K quantizations.
 //!
-//! Every embedding holds [`COMMON`] and each token of the script a dimension of its own. The output layer reads them:
-//! after any token the first of the script is likeliest, and after one of the script the next.
+//! Every embedding has [`COMMON`] in the first dimension, and each token of the script has a dimension of its own. The
+//! output layer reads them: after any token the first of the script is most likely, and after one of the script the
+//! next.
 
 use super::{Value, writer::Tensor};
 
 const LAYERS: u32 = 2;
 const HEADS: u32 = 4;
 const KV_HEADS: u32 = 2;
-/// Positions that the toy says it was trained for.
+/// Number of positions for which the toy claims to be trained.
 const CONTEXT: u32 = 4096;
 
-/// In the first dimension of every embedding.
+/// The value in the first dimension of every embedding.
 const COMMON: f32 = 4.0;
-/// In the dimension of a token of the script.
+/// The value in the dimension of a token of the script.
 const OWN: f32 = 8.0;
 
-/// Size of a toy, and of its random weights.
+/// Sizes of a toy, and of its random weights.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     embedding: u32,
     feed_forward: u32,
-    /// Random weights are below this.
+    /// Maximum absolute value of random weights.
     noise: f32,
 }
 
 impl Shape {
-    /// Random weights are so small that nothing but the script counts.
+    /// With these sizes random weights are so small that only the script counts.
     pub(super) const SMALL: Self = Self { embedding: 64, feed_forward: 128, noise: 0.05 };
     pub(super) const WIDE: Self = Self { embedding: 256, feed_forward: 512, noise: 0.3 };
 
@@ -36,7 +37,7 @@ impl Shape {
         self.embedding / HEADS
     }
 
-    /// Tokens that a script may have: the dimensions but for the first.
+    /// Maximum number of tokens of a script: the dimensions except the first.
     fn longest_script(self) -> usize {
         self.embedding as usize - 1
     }
@@ -46,10 +47,10 @@ impl Shape {
     }
 }
 
-/// The metadata that belongs to this shape; with a window, every second layer attends to so many positions only.
+/// The metadata of this shape; with a window, every second layer attends to that many positions only.
 pub(super) fn metadata(shape: Shape, window: Option<u32>) -> Vec<(String, Value)> {
     let entries: [(&str, Value); 9] = [
-        // Where layers have a window, room for contents that are several times longer.
+        // With a window, there is room for contents that are several times longer than it.
         ("context_length", if window.is_some() { 8 * CONTEXT } else { CONTEXT }.into()),
         ("embedding_length", shape.embedding.into()),
         ("block_count", LAYERS.into()),
@@ -72,7 +73,7 @@ pub(super) fn metadata(shape: Shape, window: Option<u32>) -> Vec<(String, Value)
     entries.into_iter().chain(sliding).map(|(key, value)| (format!("{architecture}.{key}"), value)).collect()
 }
 
-/// Of [`tensors`], those that cohere2 has: its output reads the embeddings, and one norm serves both halves of a layer.
+/// Those of [`tensors`] that cohere2 has: its output reads the embeddings, and one norm serves both halves of a layer.
 pub(super) fn with_window(tensors: Vec<Tensor>) -> Vec<Tensor> {
     tensors.into_iter().filter(|tensor| tensor.name != "output.weight" && !tensor.name.contains("ffn_norm")).collect()
 }
@@ -92,7 +93,7 @@ pub(super) fn tensors(shape: Shape, vocabulary_size: usize, script: &[u32], seed
         let own = token as usize * width + at + 1;
         assert!(token_embd.data[own] < OWN && !script[..at].contains(&token), "token {token} stands twice in the script");
         token_embd.data[own] = OWN;
-        // Read from the common dimension by the first token, from its predecessor's by every other.
+        // The first token reads the common dimension; every other token reads its predecessor's dimension.
         output.data[token as usize * width + at] = if at == 0 { 2.0 } else { 10.0 };
     }
     let mut tensors = vec![token_embd, shape.ones("output_norm.weight"), output];
@@ -113,10 +114,10 @@ pub(super) fn tensors(shape: Shape, vocabulary_size: usize, script: &[u32], seed
     tensors
 }
 
-/// The same numbers for the same seed, on every machine.
+/// A random generator with the same numbers for the same seed on every machine.
 struct Noise {
     state: u64,
-    /// No number is further from zero.
+    /// Maximum absolute value of the numbers.
     most: f32,
 }
 

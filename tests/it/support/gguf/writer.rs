@@ -1,11 +1,11 @@
-//! GGUF, version 3, as bytes: metadata of the types that models use, and F32 tensors.
+//! Writes GGUF, version 3: metadata of the types that models use, and F32 tensors.
 //!
-//! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Checks nothing: tests also want files that
-//! are wrong.
+//! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Checks nothing, because tests also need
+//! files that are wrong.
 
 use std::io::{self, Write};
 
-/// Tensor data begins at multiples of this (`general.alignment` when a file does not say).
+/// Tensor data begins at multiples of this (the default of `general.alignment`), bytes.
 const ALIGNMENT: usize = 32;
 
 /// A metadata value.
@@ -51,7 +51,7 @@ impl From<bool> for Value {
     }
 }
 
-/// A tensor of 32-bit floats. `shape` is ggml's: the length of a row first.
+/// A tensor of 32-bit floats. `shape` has ggml's order: the length of a row first.
 #[derive(Debug, Clone)]
 pub(crate) struct Tensor {
     pub(crate) name: String,
@@ -90,17 +90,17 @@ pub(crate) fn write(out: &mut impl Write, metadata: &[(String, Value)], tensors:
     Ok(())
 }
 
-/// `GGML_TYPE_F32`.
+/// The number of `GGML_TYPE_F32`.
 const F32_TENSOR: u32 = 0;
-/// `GGUF_TYPE_ARRAY`.
+/// The number of `GGUF_TYPE_ARRAY`.
 const ARRAY: u32 = 9;
 
-/// `gguf_type` of a value; of an array's elements, see [`element_number`].
+/// The `gguf_type` of a value; for an array's elements, see [`element_number`].
 fn type_number(value: &Value) -> u32 {
     element_number(value).map_or_else(|scalar| scalar, |_| ARRAY)
 }
 
-/// The type of an array's elements, or as an error the type of a scalar.
+/// The type of an array's elements, or, as an error, the type of a scalar.
 fn element_number(value: &Value) -> Result<u32, u32> {
     match value {
         Value::U8(_) => Err(0),
