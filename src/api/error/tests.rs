@@ -1,7 +1,7 @@
 //! The table of errors, row by row, and their headers.
 
 use super::*;
-use crate::api::fields::FieldFault;
+use crate::{api::fields::FieldFault, protocol::TextError};
 use axum::body::to_bytes;
 use serde_json::{Value, json};
 

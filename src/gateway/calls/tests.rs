@@ -3,7 +3,9 @@
 use super::*;
 use crate::{
     gateway::{blame::judge, death::DeathCause},
-    protocol::{CheckConstraint, Constraint, ConstraintError, ConstraintErrorKind, Detokenize, SpecialText, TextSize, Token, Tokenize},
+    protocol::{
+        CheckConstraint, Constraint, ConstraintError, ConstraintErrorKind, Detokenize, SpecialText, TextError, TextSize, Token, Tokenize,
+    },
 };
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::Instant};
