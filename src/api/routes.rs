@@ -87,7 +87,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route {
         path: "/v1/messages/count_tokens",
         label: "count_tokens",
-        summary: "How many tokens the prompt of a messages request has: `input_tokens` and `cache_read_input_tokens` of its usage together.",
+        summary: "The number of tokens in the prompt of a messages request: `input_tokens` and `cache_read_input_tokens` of its usage together.",
         docs: operations::COUNT_TOKENS_DOCS,
         handler: Here(|| post(anthropic::count)),
         ..ANTHROPIC
@@ -127,7 +127,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route {
         path: "/v1/score",
         label: "score",
-        summary: "How relevant texts are to each other (vLLM).",
+        summary: "The relevance of texts to each other (vLLM).",
         docs: operations::SCORE_DOCS,
         handler: Here(|| post(rerank::score)),
         ..OPENAI
@@ -159,7 +159,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route {
         path: "/v1/explain",
         label: "explain",
-        summary: "What would become of a completions request, with its tokens, parameters, limits and times. Nothing is generated.",
+        summary: "The plan for a completions request: its tokens, parameters, limits and times. Nothing is generated.",
         docs: operations::EXPLAIN_DOCS,
         handler: Here(|| post(explain::explain)),
         ..OPENAI
@@ -223,7 +223,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route {
         path: "/",
         label: "root",
-        summary: "What runs here.",
+        summary: "The server's name, version and routes.",
         docs: operations::STATUS_DOCS,
         handler: Here(|| legacy::get_only(get(legacy::root))),
         ..PROBE

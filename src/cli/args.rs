@@ -84,7 +84,7 @@ fn command() -> Command {
         .long("models-dir")
         .value_name("FOLDER")
         .value_parser(value_parser!(PathBuf))
-        .help("Where models are [env: LLAMERO_MODELS_DIR; default: models/ of a checkout, else the user's data directory]");
+        .help("Folder of the models [env: LLAMERO_MODELS_DIR; default: models/ of a checkout, else the user's data directory]");
     Command::new("llamero")
         .version(build_info::VERSION)
         .long_version(build_info::long_version())

@@ -30,7 +30,7 @@ pub(in crate::api) const MESSAGES: FieldSpec<Shaped> = shaped("messages", messag
 pub(in crate::api) const SYSTEM: FieldSpec<Shaped> = shaped("system", system).example("\"Be brief.\"").about("The system prompt.");
 pub(in crate::api) const STOP_SEQUENCES: FieldSpec<Shaped> = shaped("stop_sequences", stop_sequences)
     .example(r#"["\n"]"#)
-    .about("Where the text ends, not included in it; `--max-stop-strings` allows more.");
+    .about("Strings that end the text and are not included in it; `--max-stop-strings` allows more.");
 pub(in crate::api) const TOOLS: FieldSpec<Shaped> = shaped("tools", tools).example(r#"[{"name":"f","input_schema":{"type":"object"}}]"#).about("The client's own tools; those that Anthropic runs or trains its models for are refused. `defer_loading`, `allowed_callers` and `input_examples` are reported.");
 pub(in crate::api) const TOOL_CHOICE: FieldSpec<Objects> = object("tool_choice", tool_choice)
     .example(r#"{"type":"any"}"#)
@@ -42,7 +42,7 @@ pub(in crate::api) const OUTPUT_CONFIG: FieldSpec<Objects> = object("output_conf
     .example(r#"{"format":{"type":"json_schema","schema":{"type":"object"}}}"#)
     .about("`format` is always obeyed; `effort` is told to the template, reported if it knows none.");
 pub(in crate::api) const CACHE_CONTROL: FieldSpec<Unused> =
-    unused("cache_control").about("What prompts have in common is always cached; the same within blocks.");
+    unused("cache_control").about("Common beginnings of prompts are always cached; the same within blocks.");
 pub(in crate::api) const INFERENCE_GEO: FieldSpec<Unused> = unused("inference_geo").about("The answer is made here.");
 pub(in crate::api) const SERVICE_TIER: FieldSpec<Unused> = unused("service_tier").about("There is one tier.");
 pub(in crate::api) const USER_PROFILE_ID: FieldSpec<Unused> = unused("user_profile_id").about("Not used, never logged.");
@@ -62,7 +62,7 @@ pub(in crate::api) const TOP_K: FieldSpec<Or<Integers>> =
     sampling::TOP_K.within(0..=sampling::MAX_TOKENS).works().about("Keep the likeliest tokens; 0 keeps all.");
 pub(in crate::api) const OUTPUT_FORMAT: FieldSpec<Objects> = object("output_format", || json!({"type": "object"}))
     .example(r#"{"type":"json_schema","schema":{"type":"object"}}"#)
-    .about("What `output_config.format` was called in the beta API.");
+    .about("The name of `output_config.format` in the beta API.");
 pub(in crate::api) const CONTEXT_MANAGEMENT: FieldSpec<Objects> = object("context_management", || json!({"type": "object"}))
     .accepted()
     .example(r#"{"edits":[]}"#)

@@ -11,9 +11,9 @@ use crate::api::{
 use serde_json::{Value, json};
 
 pub(in crate::api) const INPUT_PREFIX: FieldSpec<Strings> =
-    string("input_prefix").extra().example("\"a\"").about("What stands before the line of the cursor.");
+    string("input_prefix").extra().example("\"a\"").about("The text before the line of the cursor.");
 pub(in crate::api) const INPUT_SUFFIX: FieldSpec<Strings> =
-    string("input_suffix").extra().example("\"b\"").about("What stands behind the cursor.");
+    string("input_suffix").extra().example("\"b\"").about("The text after the cursor.");
 pub(in crate::api) const PROMPT: FieldSpec<Strings> =
     string("prompt").extra().example("\"c\"").about("The line up to the cursor; it follows `input_prefix`.");
 pub(in crate::api) const INPUT_EXTRA: FieldSpec<Shaped> = shaped("input_extra", || {
@@ -40,7 +40,7 @@ pub(in crate::api) const T_MAX_PREDICT_MS: FieldSpec<Or<Integers>> = integer("t_
 pub(in crate::api) const SAMPLERS: FieldSpec<Shaped> = shaped("samplers", names)
     .extra()
     .example(r#"["top_k","top_p"]"#)
-    .about("Which samplers act; their order is always ours, and those that are not here are reported.");
+    .about("The samplers to use. Their order is always the server's own; names that it does not have are reported.");
 pub(in crate::api) const STOP: FieldSpec<Shaped> = ending::STOP.extra();
 pub(in crate::api) const IGNORE_EOS: FieldSpec<Or<Booleans>> = ending::IGNORE_EOS.about("Go on past the end of generation.");
 pub(in crate::api) const RESPONSE_FIELDS: FieldSpec<Shaped> = shaped("response_fields", names)
@@ -51,7 +51,7 @@ pub(in crate::api) const RETURN_TOKENS: FieldSpec<Or<Booleans>> =
     boolean("return_tokens").or(false).extra().about("`tokens` has the ids of the answer.");
 pub(in crate::api) const STREAM: FieldSpec<Or<Booleans>> = limits::STREAM.extra().about("Server-sent events, without `[DONE]`.");
 pub(in crate::api) const CACHE_PROMPT: FieldSpec<Or<Booleans>> =
-    boolean("cache_prompt").or(true).extra().about("What is cached is always used; `false` is reported.");
+    boolean("cache_prompt").or(true).extra().about("Cached prompts are always used; `false` is reported.");
 
 /// Fields that have an effect.
 pub(in crate::api) const INFILL: Specs = &[

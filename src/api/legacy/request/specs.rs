@@ -24,7 +24,7 @@ pub(in crate::api) const STOP: FieldSpec<Shaped> = shaped("stop", || {
 })
 .extra()
 .example(r#"["\n"]"#)
-.about("Where the text ends, not included in it.");
+.about("Strings that end the text and are not included in it.");
 
 /// All fields of `POST /generate`.
 pub(in crate::api) const GENERATE: Specs = &[&PROMPT, &MAX_TOKENS, &TEMPERATURE, &TOP_P, &STOP];

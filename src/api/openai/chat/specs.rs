@@ -35,7 +35,7 @@ pub(in crate::api) const TOOL_CHOICE: FieldSpec<Shaped> = shaped("tool_choice", 
     .example("\"none\"")
     .about("`none`, `auto`, `required` or a function; the last two constrain the answer, so that its arguments obey the schema.");
 pub(in crate::api) const PARALLEL_TOOL_CALLS: FieldSpec<Or<Booleans>> =
-    boolean("parallel_tool_calls").or(true).example("false").about("Whether more than one call may be made.");
+    boolean("parallel_tool_calls").or(true).example("false").about("More than one call may be made.");
 pub(in crate::api) const REASONING_EFFORT: FieldSpec<OneOf> = one_of("reasoning_effort", &["none", "minimal", "low", "medium", "high", "xhigh", "max"]).example("\"low\"").about("Told to the template if it knows the name, else `none` turns its thinking off and anything else on; reported if it has no such switch.");
 pub(in crate::api) const VERBOSITY: FieldSpec<OneOf> = one_of("verbosity", &["low", "medium", "high"])
     .example("\"medium\"")
@@ -54,7 +54,7 @@ pub(in crate::api) const METADATA: FieldSpec<Shaped> =
 pub(in crate::api) const SAFETY_IDENTIFIER: FieldSpec<Unused> = unused("safety_identifier").about("Not used, never logged.");
 pub(in crate::api) const PROMPT_CACHE_KEY: FieldSpec<Unused> = unused("prompt_cache_key").about("Prompts are cached by what they say.");
 pub(in crate::api) const PROMPT_CACHE_RETENTION: FieldSpec<Unused> =
-    unused("prompt_cache_retention").about("What is used least leaves the cache first.");
+    unused("prompt_cache_retention").about("The least used prompts leave the cache first.");
 pub(in crate::api) const AUDIO: FieldSpec<Refused> =
     refused("audio", "is not supported: the answer is text").example("{}").about("The answer is text.");
 pub(in crate::api) const WEB_SEARCH_OPTIONS: FieldSpec<Refused> =

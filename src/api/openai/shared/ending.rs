@@ -24,7 +24,7 @@ pub(in crate::api) const STOP: FieldSpec<Shaped> = shaped("stop", || {
     json!({"anyOf": [text, {"type": "array", "maxItems": MAX_STOP_STRINGS, "items": text}]})
 })
 .example(r#"["\n"]"#)
-.about("Where the text ends, not included in it; `--max-stop-strings` allows more.");
+.about("Strings that end the text and are not included in it; `--max-stop-strings` allows more.");
 const STOP_TOKEN_IDS: FieldSpec<Shaped> =
     shaped("stop_token_ids", || json!({"type": "array", "maxItems": MAX_STOP_TOKENS, "items": {"type": "integer", "minimum": 0}}))
         .extra()

@@ -41,7 +41,7 @@ pub(in crate::api) const OF_CHAT: Specs = &[
         .extra()
         .example(chat::TOOLS.example)
         .about("Told to the model's template, reported if it shows none (vLLM)."),
-    &boolean(chat::ADD_GENERATION_PROMPT.name).extra().example("false").about("Whether the prompt ends where the assistant begins (vLLM)."),
+    &boolean(chat::ADD_GENERATION_PROMPT.name).extra().example("false").about("The prompt ends where the assistant begins (vLLM)."),
     &chat::CONTINUE_FINAL_MESSAGE.example("false").about("The prompt ends within the last message (vLLM)."),
     &CHAT_TEMPLATE_KWARGS,
 ];

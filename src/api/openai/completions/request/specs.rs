@@ -24,7 +24,7 @@ pub(in crate::api) const LOGPROBS: FieldSpec<Integers> = integer("logprobs", 0..
 pub(in crate::api) const MAX_TOKENS: FieldSpec<Or<Integers>> =
     integer("max_tokens", 0..=i64::MAX).or(16).example("1").about("Tokens to generate at most; 0 only scores the prompt.");
 pub(in crate::api) const SUFFIX: FieldSpec<Strings> =
-    string("suffix").example("\"\"").about("What follows the text to be filled in, for models with fill-in-the-middle tokens.");
+    string("suffix").example("\"\"").about("The text after the gap to fill, for models with fill-in-the-middle tokens.");
 pub(in crate::api) const ADD_SPECIAL_TOKENS: FieldSpec<Or<Booleans>> = boolean("add_special_tokens")
     .or(true)
     .extra()

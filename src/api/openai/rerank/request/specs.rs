@@ -13,7 +13,8 @@ use crate::api::{
 };
 use serde_json::{Value, json};
 
-pub(in crate::api) const QUERY: FieldSpec<Strings> = string("query").not_empty().extra().about("What the documents are compared with.");
+pub(in crate::api) const QUERY: FieldSpec<Strings> =
+    string("query").not_empty().extra().about("The text that the documents are compared with.");
 pub(in crate::api) const DOCUMENTS: FieldSpec<Shaped> = shaped("documents", || {
     let text = json!({"type": "string", "minLength": 1});
     let object = json!({"type": "object", "required": ["text"], "properties": {"text": text}});
@@ -24,7 +25,7 @@ pub(in crate::api) const DOCUMENTS: FieldSpec<Shaped> = shaped("documents", || {
 .about("Texts, or objects with a `text`.");
 pub(in crate::api) const TOP_N: FieldSpec<Integers> = integer("top_n", 1..=i64::MAX).extra().example("1").about("Results at most.");
 pub(in crate::api) const RETURN_DOCUMENTS: FieldSpec<Or<Booleans>> =
-    boolean("return_documents").or(true).extra().example("false").about("Whether results have their texts.");
+    boolean("return_documents").or(true).extra().example("false").about("Results contain their texts.");
 
 /// All fields of `POST /v1/rerank`, Jina's and Cohere's.
 pub(in crate::api) const RERANK: Specs = &[&MODEL, &QUERY, &DOCUMENTS, &TOP_N, &RETURN_DOCUMENTS, &USER, &TRUNCATE_PROMPT_TOKENS];

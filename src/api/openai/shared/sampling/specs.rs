@@ -43,7 +43,7 @@ pub(in crate::api) const REPEAT_LAST_N: FieldSpec<Or<Integers>> = integer("repea
     .or(-1)
     .extra()
     .example("64")
-    .about("How many of the last tokens the penalties look at; -1 is all (llama-server).");
+    .about("The number of last tokens that the penalties look at; -1 is all (llama-server).");
 pub(in crate::api) const TYPICAL_P: FieldSpec<Or<Numbers>> =
     number("typical_p", 0.0..=1.0).or(1.0).extra().example("0.9").about("Locally typical sampling (Hugging Face, llama-server).");
 pub(in crate::api) const TYP_P: FieldSpec<Or<Numbers>> =
@@ -53,17 +53,26 @@ pub(in crate::api) const TOP_N_SIGMA: FieldSpec<Or<Numbers>> = number("top_n_sig
     .extra()
     .example("1.5")
     .about("Keep tokens within so many standard deviations of the best logit; 0 and -1 are off (llama-server).");
-pub(in crate::api) const DYNATEMP_RANGE: FieldSpec<Or<Numbers>> =
-    number("dynatemp_range", 0.0..=2.0).or(0.0).extra().example("0.5").about("How far the temperature follows the entropy (llama-server).");
-pub(in crate::api) const DYNATEMP_EXPONENT: FieldSpec<Or<Numbers>> =
-    number("dynatemp_exponent", 0.0..=10.0).or(1.0).extra().example("1.5").about("How it follows it (llama-server).");
+pub(in crate::api) const DYNATEMP_RANGE: FieldSpec<Or<Numbers>> = number("dynatemp_range", 0.0..=2.0)
+    .or(0.0)
+    .extra()
+    .example("0.5")
+    .about("The temperature moves by up to this much with the entropy of the candidates (llama-server).");
+pub(in crate::api) const DYNATEMP_EXPONENT: FieldSpec<Or<Numbers>> = number("dynatemp_exponent", 0.0..=10.0)
+    .or(1.0)
+    .extra()
+    .example("1.5")
+    .about("The power of the entropy that moves the temperature (llama-server).");
 pub(in crate::api) const XTC_PROBABILITY: FieldSpec<Or<Numbers>> = number("xtc_probability", 0.0..=1.0)
     .or(0.0)
     .extra()
     .example("0.5")
-    .about("How often the likeliest tokens above `xtc_threshold` but one are dropped (llama-server).");
-pub(in crate::api) const XTC_THRESHOLD: FieldSpec<Or<Numbers>> =
-    number("xtc_threshold", 0.0..=1.0).or(0.1).extra().example("0.2").about("From which probability on (llama-server).");
+    .about("The probability that of the tokens above `xtc_threshold` all but the least likely are dropped (llama-server).");
+pub(in crate::api) const XTC_THRESHOLD: FieldSpec<Or<Numbers>> = number("xtc_threshold", 0.0..=1.0)
+    .or(0.1)
+    .extra()
+    .example("0.2")
+    .about("The lowest probability of a token that may be dropped (llama-server).");
 pub(in crate::api) const DRY_MULTIPLIER: FieldSpec<Or<Numbers>> = number("dry_multiplier", 0.0..=100.0)
     .or(0.0)
     .extra()
@@ -73,7 +82,7 @@ pub(in crate::api) const DRY_BASE: FieldSpec<Or<Numbers>> = number("dry_base", 1
     .or(1.75)
     .extra()
     .example("1.75")
-    .about("How it grows with the length of the repetition (llama-server).");
+    .about("The factor by which the penalty grows with each token of the repetition (llama-server).");
 pub(in crate::api) const DRY_ALLOWED_LENGTH: FieldSpec<Or<Integers>> = integer("dry_allowed_length", 1..=MAX_TOKENS)
     .or(2)
     .extra()
@@ -83,7 +92,7 @@ pub(in crate::api) const DRY_PENALTY_LAST_N: FieldSpec<Or<Integers>> = integer("
     .or(-1)
     .extra()
     .example("64")
-    .about("How many of the last tokens are looked at (llama-server).");
+    .about("The number of last tokens that are looked at (llama-server).");
 pub(in crate::api) const DRY_SEQUENCE_BREAKERS: FieldSpec<Shaped> =
     shaped("dry_sequence_breakers", || json!({"type": "array", "maxItems": MAX_SEQUENCE_BREAKERS, "items": {"type": "string"}}))
         .extra()

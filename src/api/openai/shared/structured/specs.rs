@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 pub(in crate::api) const RESPONSE_FORMAT: FieldSpec<Objects> = object("response_format", response_format)
     .example(r#"{"type":"json_object"}"#)
-    .about("What the answer must be; a schema is always obeyed, `strict` or not, and one that is not supported is refused.");
+    .about("The form of the answer. A schema is always obeyed, `strict` or not; one that is not supported is refused.");
 pub(in crate::api) const STRUCTURED_OUTPUTS: FieldSpec<Objects> = object("structured_outputs", || json!({"type": "object"}))
     .extra()
     .example(r#"{"choice":["a","b"]}"#)
