@@ -223,7 +223,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route {
         path: "/",
         label: "root",
-        summary: "The server's name, version and routes.",
+        summary: "A message that the server runs, and the name of the served model.",
         docs: operations::STATUS_DOCS,
         handler: Here(|| legacy::get_only(get(legacy::root))),
         ..PROBE
