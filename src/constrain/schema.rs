@@ -4,6 +4,7 @@
 //! its developers. Here every keyword that restricts and does not work is refused by name and place, whatever the
 //! draft. Names that JSON schema does not define are annotations (core specification 2020-12, 4.3.1) and ignored.
 
+mod bounds;
 mod controls;
 mod endings;
 mod formats;
@@ -97,6 +98,7 @@ impl Walk {
         tidy(schema, at)?;
         self.keywords(schema, at, depth)?;
         rules(schema, at)?;
+        bounds::restate(schema);
         formats::narrow(schema);
         Ok(())
     }

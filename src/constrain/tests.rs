@@ -1,6 +1,7 @@
 //! Constraints over a vocabulary of single bytes, where the texts that can be generated are exactly the language.
 
 mod coverage;
+mod ranges;
 
 use super::{Compiled, Compiler, Matcher, Piece, Vocabulary, Words};
 use crate::protocol::{Constraint, ConstraintErrorKind, ConstraintPlace, Token};
