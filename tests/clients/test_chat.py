@@ -159,6 +159,18 @@ def test_ignored_fields_are_named_in_a_header(client):
     assert raw.headers["x-llamero-warnings"] == "ignored fields: frobnicate, reasoning_effort"
 
 
+def test_a_forced_call_that_is_cut_off_anywhere_has_no_content(client):
+    fields = {"tools": [WEATHER, CLOCK], "tool_choice": "required", "temperature": 0}
+    for limit in range(1, 33):
+        completion = chat(client, max_tokens=limit, **fields)
+        message = completion.choices[0].message
+
+        assert not message.content, (limit, message)
+        if limit % 4 == 0:
+            streamed = chat(client, max_tokens=limit, stream=True, **fields)
+            assert not any(choice.delta.content for chunk in streamed for choice in chunk.choices), limit
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}], ids=["required", "named"])
 def test_a_call_that_must_be_made_is_made_and_obeys_its_schema(client, choice, stream):

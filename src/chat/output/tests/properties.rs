@@ -233,7 +233,8 @@ fn a_megabyte_in_single_characters_takes_linear_time() {
         let begun = Instant::now();
         let pushed: usize = text.chars().map(|c| parser.push(c.encode_utf8(&mut [0; 4])).len()).sum();
         let deltas = pushed + parser.finish().len();
-        // A second or less where the time is linear, in an unoptimized build on a busy machine a few; hours where it is not.
+        // A second or less where the time is linear, a few in an unoptimized build on a busy machine; hours where it is
+        // not.
         assert!(begun.elapsed() < Duration::from_secs(60), "{:?} and {deltas} deltas for {format:?}", begun.elapsed());
     }
 }
