@@ -1,8 +1,8 @@
-//! The bounds of numbers in words that llguidance gets right.
+//! Rewrites the bounds of numbers, because llguidance gets some of them wrong.
 //!
 //! It lets an exclusive bound itself through where both bounds lie in one unit: `1` under `exclusiveMinimum: 1` and
-//! `maximum: 1.5`. Also, a text such as `0.99999999999999999` lies below 1, but all readers of 64-bit floats read 1 from
-//! it. So exclusive bounds are replaced by the nearest inclusive ones, less than 10^-13 of them away. The values between
+//! `maximum: 1.5`. Also, a text such as `0.99999999999999999` lies below 1, but all readers of 64-bit floats read 1
+//! from it. So exclusive bounds are replaced by inclusive ones less than 10^-13 of their size away. The values between
 //! the two are never generated.
 //!
 //! It also leaves out the numbers that a bound begins with: `0.2` under `maximum: 0.25`. They are added one by one.
@@ -20,7 +20,7 @@ const KEYWORDS: [&str; 4] = ["minimum", "exclusiveMinimum", "maximum", "exclusiv
 
 /// One end of a range.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Bound {
+struct RangeEnd {
     value: f64,
     is_exclusive: bool,
 }
@@ -30,12 +30,13 @@ struct Bound {
 pub(super) fn restate(schema: &mut Map<String, Value>) {
     let low = bound(schema, "minimum", "exclusiveMinimum", f64::gt);
     let high = bound(schema, "maximum", "exclusiveMaximum", f64::lt);
-    let is_empty = |low: Bound, high: Bound| low.value > high.value || (low.value == high.value && (low.is_exclusive || high.is_exclusive));
+    let is_empty =
+        |low: RangeEnd, high: RangeEnd| low.value > high.value || (low.value == high.value && (low.is_exclusive || high.is_exclusive));
     if (low.is_none() && high.is_none()) || low.zip(high).is_some_and(|(low, high)| is_empty(low, high)) {
         return;
     }
     let (least, most) = if has_integers_alone(schema) {
-        (low.map(Bound::next_integer), high.map(|high| -high.mirrored().next_integer()))
+        (low.map(RangeEnd::next_integer), high.map(|high| -high.mirrored().next_integer()))
     } else {
         inclusive(low, high)
     };
@@ -67,12 +68,12 @@ fn has_integers_alone(schema: &Map<String, Value>) -> bool {
 }
 
 /// Short inclusive bounds that exclude the exclusive ones.
-fn inclusive(low: Option<Bound>, high: Option<Bound>) -> (Option<f64>, Option<f64>) {
-    let other = |bound: Option<Bound>| bound.map(|bound| bound.value);
+fn inclusive(low: Option<RangeEnd>, high: Option<RangeEnd>) -> (Option<f64>, Option<f64>) {
+    let other = |bound: Option<RangeEnd>| bound.map(|bound| bound.value);
     let ends = (low.map(|low| above(low, other(high))), high.map(|high| -above(high.mirrored(), other(low))));
     match ends {
         // No short number lies between them, but perhaps a long one does.
-        (Some(least), Some(most)) if least > most => (low.map(Bound::next), high.map(|high| -high.mirrored().next())),
+        (Some(least), Some(most)) if least > most => (low.map(RangeEnd::next), high.map(|high| -high.mirrored().next())),
         ends => ends,
     }
 }
@@ -95,10 +96,10 @@ fn cut_off(value: f64) -> Vec<f64> {
 }
 
 /// The stricter of two bounds on one side, if they are numbers. Draft 4 has `true` for "`minimum` is exclusive".
-fn bound(schema: &Map<String, Value>, inclusive: &str, exclusive: &str, is_stricter: fn(&f64, &f64) -> bool) -> Option<Bound> {
+fn bound(schema: &Map<String, Value>, inclusive: &str, exclusive: &str, is_stricter: fn(&f64, &f64) -> bool) -> Option<RangeEnd> {
     let number = |keyword: &str| schema.get(keyword).and_then(Value::as_f64);
-    let plain = number(inclusive).map(|value| Bound { value, is_exclusive: schema.get(exclusive) == Some(&Value::Bool(true)) });
-    let strict = number(exclusive).map(|value| Bound { value, is_exclusive: true });
+    let plain = number(inclusive).map(|value| RangeEnd { value, is_exclusive: schema.get(exclusive) == Some(&Value::Bool(true)) });
+    let strict = number(exclusive).map(|value| RangeEnd { value, is_exclusive: true });
     match (plain, strict) {
         (Some(plain), Some(strict)) if is_stricter(&plain.value, &strict.value) => Some(plain),
         (plain, strict) => strict.or(plain),
@@ -112,7 +113,7 @@ fn replace(schema: &mut Map<String, Value>, inclusive: &str, exclusive: &str, va
     }
 }
 
-impl Bound {
+impl RangeEnd {
     /// The same bound on the other side of 0.
     fn mirrored(self) -> Self {
         Self { value: -self.value, ..self }
@@ -132,8 +133,8 @@ impl Bound {
 }
 
 /// A number that a lower bound allows, close to it and short. `other` is the bound on the other side.
-fn above(bound: Bound, other: Option<f64>) -> f64 {
-    let Bound { value, is_exclusive } = bound;
+fn above(bound: RangeEnd, other: Option<f64>) -> f64 {
+    let RangeEnd { value, is_exclusive } = bound;
     if !is_exclusive {
         return value;
     }
@@ -226,7 +227,8 @@ mod tests {
 
     #[test]
     fn numbers_with_nothing_but_long_floats_between_them_keep_those() {
-        let (low, high) = (Bound { value: 1.0, is_exclusive: true }, Bound { value: 1.0_f64.next_up().next_up(), is_exclusive: true });
+        let (low, high) =
+            (RangeEnd { value: 1.0, is_exclusive: true }, RangeEnd { value: 1.0_f64.next_up().next_up(), is_exclusive: true });
 
         assert_eq!(inclusive(Some(low), Some(high)), (Some(1.0_f64.next_up()), Some(1.0_f64.next_up())));
     }
@@ -235,7 +237,7 @@ mod tests {
     fn a_number_above_every_bound_is_found() {
         for value in [5e-324, 1e-300, 1e-7, 0.1, 0.3, 1.0 / 3.0, 1.5, 99.99, 1e13, 1e14, 1e300] {
             for value in [value, -value] {
-                let found = above(Bound { value, is_exclusive: true }, None);
+                let found = above(RangeEnd { value, is_exclusive: true }, None);
                 assert!(found > value && (found - value).abs() <= value.abs() * 1e-13 + f64::MIN_POSITIVE, "{value:e}: {found:e}");
             }
         }
