@@ -157,7 +157,8 @@ fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<Fr
             let result = match constraint {
                 Constraint::Regex(text) if text == "refuse me" => Err(ConstraintError::new(ConstraintErrorKind::Invalid, "it is refused")),
                 Constraint::Regex(text) if text == "not now" => Err(ConstraintError::new(ConstraintErrorKind::Busy, "others are compiled")),
-                _ => Ok(()),
+                Constraint::Regex(text) if text == "in part" => Ok(vec!["a part is not enforced".to_owned()]),
+                _ => Ok(Vec::new()),
             };
             vec![FromEngine::Reply { id, reply: EngineReply::Check(result) }]
         }

@@ -1,6 +1,6 @@
 //! A constraint in llguidance's form. Each text that must obey it gets a matcher of its own.
 
-use super::matcher::Matcher;
+use super::{matcher::Matcher, schema::Notes};
 use std::sync::{Arc, atomic::AtomicBool};
 
 /// A compiled constraint; cheap to clone.
@@ -8,6 +8,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 pub struct Compiled {
     start: Arc<llguidance::Matcher>,
     is_costly: Arc<AtomicBool>,
+    notes: Arc<[String]>,
 }
 
 impl std::fmt::Debug for Compiled {
@@ -18,8 +19,15 @@ impl std::fmt::Debug for Compiled {
 
 impl Compiled {
     /// A compiled constraint, from a matcher at the beginning of a text.
-    pub(super) fn new(start: llguidance::Matcher) -> Self {
-        Self { start: Arc::new(start), is_costly: Arc::default() }
+    pub(super) fn new(start: llguidance::Matcher, notes: Notes) -> Self {
+        Self { start: Arc::new(start), is_costly: Arc::default(), notes: notes.into_texts().into() }
+    }
+
+    /// The parts of the constraint that texts are not held to, in words for its author: visible ASCII and spaces, at
+    /// most nine texts.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// A matcher at the beginning of a text. It shares no parser state with other matchers, so that the tokens of a

@@ -3,7 +3,16 @@
 //! Compiling has no time limit here: the engine compiles only constraints that a trial process has compiled before
 //! (`trial`).
 
-use super::{cache::Cache, compiled::Compiled, limits, message::readable, source, vocabulary::Vocabulary, walk};
+use super::{
+    cache::Cache,
+    compiled::Compiled,
+    limits,
+    message::{is_about_one_of, readable},
+    schema::Notes,
+    source::{self, CompilerInput},
+    vocabulary::Vocabulary,
+    walk,
+};
 use crate::protocol::{
     Constraint, ConstraintError,
     ConstraintErrorKind::{Busy, Impossible, Invalid, TooCostly},
@@ -11,12 +20,16 @@ use crate::protocol::{
 };
 use llguidance::ParserFactory;
 use std::{
+    borrow::Cow,
     sync::{Mutex, PoisonError},
     thread,
 };
 
 /// Stack for compiling, bytes. The parsers of schemas, regexes and grammars recurse; untouched pages cost nothing.
 pub(super) const STACK_BYTES: usize = 128 << 20;
+
+/// Largest number of times that a part of a constraint is loosened because the constraint cannot be compiled with it.
+const MAX_LOOSENED: usize = 8;
 
 /// Compiles constraints for one vocabulary. Callable from any thread.
 pub struct Compiler {
@@ -84,7 +97,23 @@ impl Compiler {
     /// Compiles a constraint, in the trial process and in the engine alike. A constraint is refused here, not when a
     /// token is to be drawn, if no token of this vocabulary can begin it or some token takes too much work.
     fn compile_new(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
-        let compiled = compile(&self.factory, constraint)?;
+        let mut notes = Notes::default();
+        let mut loosened = Cow::Borrowed(constraint);
+        for _ in 0..MAX_LOOSENED {
+            match self.compile_once(&loosened, &notes) {
+                Err(error) if error.is_final() => {
+                    let Some((next, note)) = source::loosened(&loosened, &error) else { return Err(error) };
+                    notes.append(&note);
+                    loosened = Cow::Owned(next);
+                }
+                compiled => return compiled,
+            }
+        }
+        self.compile_once(&loosened, &notes)
+    }
+
+    fn compile_once(&self, constraint: &Constraint, notes: &Notes) -> Result<Compiled, ConstraintError> {
+        let compiled = compile(&self.factory, constraint, notes)?;
         walk::through(|| compiled.matcher())?;
         Ok(compiled)
     }
@@ -126,18 +155,25 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, ConstraintError> + S
     })
 }
 
-fn compile(factory: &ParserFactory, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
-    let grammar = source::grammar(constraint)?;
-    let parser = factory.create_parser(grammar).map_err(|error| readable(&format!("{error:#}")))?;
+/// Compiles a constraint. `known` are the notes that there are already.
+fn compile(factory: &ParserFactory, constraint: &Constraint, known: &Notes) -> Result<Compiled, ConstraintError> {
+    let CompilerInput { grammar, notes, overlapping } = source::read(constraint)?;
+    let mut all = known.clone();
+    all.append(&notes);
+    let placed = |error: ConstraintError| match &overlapping {
+        Some(place) if is_about_one_of(&error) => place.clone().sentence(error.kind, error.message),
+        _ => error,
+    };
+    let parser = factory.create_parser(grammar).map_err(|error| placed(readable(&format!("{error:#}"))))?;
     let matcher = llguidance::Matcher::new(Ok(parser));
     if let Some(error) = matcher.get_error() {
-        return Err(readable(&error));
+        return Err(placed(readable(&error)));
     }
     // A constraint that no token of this vocabulary can begin is refused now, and not when the first token is to be
     // drawn.
     let mut probe = matcher.deep_clone();
     match probe.compute_mask_or_eos() {
-        Ok(mask) if !mask.is_zero() => Ok(Compiled::new(matcher)),
+        Ok(mask) if !mask.is_zero() => Ok(Compiled::new(matcher, all)),
         Ok(_) => Err(ConstraintError::new(Impossible, "no text of this model can fulfil it")),
         Err(error) => Err(match readable(&error.to_string()) {
             costly if costly.kind == TooCostly => costly,

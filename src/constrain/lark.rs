@@ -1,18 +1,22 @@
 //! JSON schemas inside a Lark grammar (`%json { … }`): checked by the same rules as a schema that stands alone, and
 //! compiled with the same options. llguidance checks the rest of the grammar.
 
-use super::{json_style::with_options, schema};
+use super::{
+    json_style::with_options,
+    schema::{self, Notes},
+};
 use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
 use serde_json::{Deserializer, Value};
 
 /// The directive before a schema.
 const JSON: &str = "%json";
 
-/// The grammar with its schemas checked and prepared.
+/// The grammar with its schemas checked and prepared, and the notes on them.
 ///
 /// # Errors
 /// A schema cannot be used.
-pub(super) fn prepare(text: &str) -> Result<String, ConstraintError> {
+pub(super) fn prepare(text: &str) -> Result<(String, Notes), ConstraintError> {
+    let mut notes = Notes::default();
     let mut prepared = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = next_schema(rest) {
@@ -20,14 +24,16 @@ pub(super) fn prepare(text: &str) -> Result<String, ConstraintError> {
         let mut values = Deserializer::from_str(schema).into_iter::<Value>();
         let not_json = |error| ConstraintError::new(Invalid, format!("what follows {JSON} is not JSON: {error}"));
         let value = values.next().unwrap_or(Ok(Value::Null)).map_err(not_json)?;
-        let value = with_options(schema::prepare(&value.to_string())?);
+        let checked = schema::prepare(&value.to_string())?;
+        notes.append(&checked.notes);
+        let value = with_options(checked.schema);
         prepared.push_str(before);
         prepared.push(' ');
         prepared.push_str(&value.to_string());
         rest = &schema[values.byte_offset()..];
     }
     prepared.push_str(rest);
-    Ok(prepared)
+    Ok((prepared, notes))
 }
 
 /// The offset of the next [`JSON`] that is not part of a string, a regular expression or a comment.
@@ -96,9 +102,9 @@ mod tests {
             "start: \"é\" %jso",
             "",
         ] {
-            assert_eq!(prepare(grammar).as_deref(), Ok(grammar));
+            assert_eq!(prepare(grammar), Ok((grammar.to_owned(), Notes::default())));
         }
-        let prepared = prepare("start: a %json {\"type\":\"null\"} \"z\" // end").unwrap();
+        let (prepared, _) = prepare("start: a %json {\"type\":\"null\"} \"z\" // end").unwrap();
         assert!(prepared.starts_with("start: a %json {\"type\":\"null\",\"x-guidance\":"), "{prepared}");
         assert!(prepared.ends_with("}} \"z\" // end"), "{prepared}");
     }

@@ -6,9 +6,10 @@ use crate::protocol::{
     ConstraintPlace,
 };
 use llguidance::api::ParserLimits;
+use regex_syntax::ast::ErrorKind;
 
-/// Longest JSON schema, bytes.
-const MAX_SCHEMA_BYTES: usize = 64 << 10;
+/// Longest JSON schema, bytes: the schemas of some hundred tools together.
+const MAX_SCHEMA_BYTES: usize = 256 << 10;
 /// Longest grammar, bytes.
 const MAX_GRAMMAR_BYTES: usize = 64 << 10;
 /// Longest regular expression, bytes; also a schema's `pattern`.
@@ -60,6 +61,17 @@ pub(super) fn regex(at: &ConstraintPlace, text: &str) -> Result<(), ConstraintEr
         return Err(at.clone().predicate(Invalid, "ends with a backslash that escapes nothing"));
     }
     nesting(at, text)
+}
+
+/// The reason why a regular expression cannot be used although others would read it: look-around or back-references.
+pub(super) fn unsupported_in_regex(text: &str) -> Option<String> {
+    match regex_syntax::Parser::new().parse(text) {
+        Err(regex_syntax::Error::Parse(error)) => match error.kind() {
+            kind @ (ErrorKind::UnsupportedLookAround | ErrorKind::UnsupportedBackreference) => Some(kind.to_string()),
+            _ => None,
+        },
+        Ok(_) | Err(_) => None,
+    }
 }
 
 fn choice(texts: &[String]) -> Result<(), ConstraintError> {

@@ -8,15 +8,20 @@ use crate::protocol::{
 /// Longest message about a constraint, characters.
 const MAX_MESSAGE: usize = 600;
 
+/// The fault of a `oneOf` that cannot be compiled.
+const OVERLAPPING: &str = "the alternatives of a 'oneOf' must exclude each other by their types or by a required property with different \
+     'const' values; otherwise use 'anyOf'";
+
+/// True if a `oneOf` is at fault.
+pub(super) fn is_about_one_of(error: &ConstraintError) -> bool {
+    error.message == OVERLAPPING
+}
+
 /// The error for a message of llguidance, without the parts that are for its developers.
 pub(super) fn readable(message: &str) -> ConstraintError {
     let message = message.split("\n<").next().unwrap_or_default().trim();
     if message.contains("oneOf constraints are not supported") {
-        return ConstraintError::new(
-            Invalid,
-            "the alternatives of a 'oneOf' must exclude each other by their types or by a required property with different 'const' \
-             values; otherwise use 'anyOf'",
-        );
+        return ConstraintError::new(Invalid, OVERLAPPING);
     }
     if let Some(reason) = ["parser error: ", "lexer error: "].iter().find_map(|kind| strip_prefix_of_any_case(message, kind)) {
         return ConstraintError::new(TooCostly, format!("it takes more work for a token than is allowed ({reason})"));

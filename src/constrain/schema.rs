@@ -4,10 +4,18 @@
 //! its developers. Here every keyword that restricts and does not work is refused by name and place, whatever the
 //! draft. Names that JSON schema does not define are annotations (core specification 2020-12, 4.3.1) and ignored.
 
+mod bounds;
 mod controls;
 mod endings;
 mod formats;
+mod harmless;
+mod loose;
+mod names;
+mod notes;
+mod one_of;
 mod steps;
+mod unique;
+mod view;
 
 use super::limits;
 use crate::protocol::{
@@ -16,15 +24,19 @@ use crate::protocol::{
     ConstraintPlace,
 };
 pub(super) use controls::need_unicode_escapes;
+pub(super) use loose::without_loose_parts;
+pub(super) use notes::Notes;
+use one_of::Renamed;
 use serde_json::{Map, Value};
 use steps::Steps;
+use view::RootSchema;
 
 /// Deepest nesting of schemas within schemas.
-const MAX_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 40;
 /// Longest name of a property, bytes.
 const MAX_NAME_BYTES: usize = 256;
 /// Largest number of definitions in the whole schema.
-const MAX_DEFINITIONS: usize = 256;
+const MAX_DEFINITIONS: usize = 1_024;
 /// Largest number of values in one `enum`.
 const MAX_ENUM: usize = 1_000;
 /// Largest number of items, characters or properties that a bound may ask for or permit.
@@ -56,35 +68,57 @@ pub(super) const REFUSED: [&str; 20] = [
     "nullable",
     "x-guidance",
 ];
-/// The refused keywords that restrict nothing when they are `false`.
-const HARMLESS_WHEN_FALSE: [&str; 3] = ["uniqueItems", "nullable", "$recursiveAnchor"];
 
-/// Parses and checks a schema. Keywords that llguidance does not need any more are removed, and patterns that its
-/// formats lack are added.
+/// A schema that can be compiled.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The schema, rewritten with keywords that llguidance knows.
+    pub(super) schema: Value,
+    /// The parts of the schema that texts will not be held to.
+    pub(super) notes: Notes,
+    /// The first `oneOf` whose alternatives are not known to exclude each other.
+    pub(super) overlapping: Option<ConstraintPlace>,
+}
+
+/// Parses and checks a schema. Keywords that restrict nothing are removed, and those that llguidance lacks or gets
+/// wrong are rewritten.
 ///
 /// # Errors
 /// A keyword cannot be used, or a limit is exceeded; the error names the keyword and its place, or the limit.
-pub(super) fn prepare(text: &str) -> Result<Value, ConstraintError> {
+pub(super) fn prepare(text: &str) -> Result<Prepared, ConstraintError> {
     let not_json = |error| ConstraintPlace::Schema.predicate(Invalid, format!("is not JSON: {error}"));
     let mut schema: Value = serde_json::from_str(text).map_err(not_json)?;
     if !schema.is_object() {
         return Err(ConstraintPlace::Schema.predicate(Invalid, "is not a JSON object"));
     }
-    let mut walk = Walk::default();
+    let mut walk = Walk::new(schema.clone());
     walk.schema(&mut schema, "#", 0)?;
     walk.steps.check()?;
-    endings::check(&schema)?;
-    controls::check(&schema)?;
-    Ok(schema)
+    walk.renamed.update(&mut schema);
+    let checked = endings::check(&schema).and_then(|()| controls::check(&schema));
+    checked.map_err(|error| walk.renamed.restore(error))?;
+    Ok(Prepared { schema, notes: walk.notes, overlapping: walk.overlapping })
 }
 
-#[derive(Default)]
+#[derive(Debug)]
 struct Walk {
+    /// The schema as it came.
+    document: RootSchema,
     definitions: usize,
     steps: Steps,
+    notes: Notes,
+    /// True within a schema that is marked as loose.
+    is_loose: bool,
+    renamed: Renamed,
+    overlapping: Option<ConstraintPlace>,
 }
 
 impl Walk {
+    fn new(root: Value) -> Self {
+        let (steps, notes, renamed) = (Steps::default(), Notes::default(), Renamed::default());
+        Self { document: RootSchema::new(root), definitions: 0, steps, notes, is_loose: false, renamed, overlapping: None }
+    }
+
     fn schema(&mut self, schema: &mut Value, at: &str, depth: usize) -> Result<(), ConstraintError> {
         if depth > MAX_DEPTH {
             return Err(ConstraintPlace::Schema.predicate(TooLarge, format!("is nested more than {MAX_DEPTH} deep")));
@@ -94,11 +128,66 @@ impl Walk {
             Value::Object(schema) => schema,
             _ => return Err(place(at).predicate(Invalid, "is no schema: a schema is an object, true or false")),
         };
-        tidy(schema, at)?;
+        let was_loose = self.is_loose;
+        self.is_loose |= loose::is_marked(schema);
+        self.reword(schema, at)?;
         self.keywords(schema, at, depth)?;
         rules(schema, at)?;
+        self.one_of(schema, at);
+        bounds::restate(schema);
         formats::narrow(schema);
+        self.is_loose = was_loose;
         Ok(())
+    }
+
+    /// Rewrites keywords that do not work with others that do, removes those that restrict nothing, and refuses the
+    /// rest.
+    fn reword(&mut self, schema: &mut Map<String, Value>, at: &str) -> Result<(), ConstraintError> {
+        harmless::remove(schema, &self.document);
+        let names = names::replace(schema, &self.document, at);
+        self.settle(names)?;
+        let unique = unique::replace(schema, &self.document, at);
+        self.settle(unique)?;
+        for keyword in REFUSED {
+            if schema.shift_remove(keyword).is_some() {
+                let message = format!("the keyword '{keyword}' is not supported");
+                self.settle(Err(place(&format!("{at}/{keyword}")).sentence_first(Invalid, message)))?;
+            }
+        }
+        if let Some(reason) = schema.get("pattern").and_then(Value::as_str).and_then(limits::unsupported_in_regex) {
+            let error = place(&format!("{at}/pattern")).sentence(Invalid, reason);
+            self.settle(Err(error))?;
+            schema.shift_remove("pattern");
+        }
+        if let Some(name) = formats::take_unknown(schema) {
+            self.notes.add(&format!("format '{name}' is not enforced ({at})"));
+        }
+        Ok(())
+    }
+
+    /// Rewrites `oneOf` as `anyOf` if no value can fulfil two of its alternatives.
+    fn one_of(&mut self, schema: &mut Map<String, Value>, at: &str) {
+        let here = place(&format!("{at}/oneOf"));
+        let is_exclusive = one_of::is_exclusive(schema, &self.document);
+        if !is_exclusive && self.is_loose {
+            self.notes.add(&format!("{here}: the alternatives may overlap, and more than one may be fulfilled"));
+        }
+        if is_exclusive || self.is_loose {
+            one_of::rename(schema, at, &mut self.renamed);
+        } else {
+            self.overlapping.get_or_insert(here);
+        }
+    }
+
+    /// Within a loose schema a fault is noted, and its keyword has no effect.
+    fn settle(&mut self, result: Result<(), ConstraintError>) -> Result<(), ConstraintError> {
+        match result {
+            Err(error) if self.is_loose => {
+                self.notes.add(&format!("{error}, and not enforced"));
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     /// Checks each keyword by its value.
@@ -155,22 +244,6 @@ fn place(pointer: &str) -> ConstraintPlace {
     ConstraintPlace::InSchema(pointer.to_owned())
 }
 
-/// Refuses keywords that do not work, and removes those that restrict nothing. The draft that a schema names makes no
-/// difference here.
-fn tidy(schema: &mut Map<String, Value>, at: &str) -> Result<(), ConstraintError> {
-    schema.retain(|keyword, value| {
-        let harmless = *value == Value::Bool(false) && HARMLESS_WHEN_FALSE.contains(&keyword.as_str());
-        keyword != "$schema" && !harmless
-    });
-    match REFUSED.iter().find(|keyword| schema.contains_key(**keyword)) {
-        Some(keyword) => {
-            let message = format!("the keyword '{keyword}' is not supported");
-            Err(place(&format!("{at}/{keyword}")).sentence_first(Invalid, message))
-        }
-        None => Ok(()),
-    }
-}
-
 /// Makes the checks that concern several keywords of one schema at once.
 fn rules(schema: &Map<String, Value>, at: &str) -> Result<(), ConstraintError> {
     let array = |keyword: &str| schema.get(keyword).and_then(Value::as_array);
@@ -216,7 +289,12 @@ fn check_reference(reference: &str, at: &str) -> Result<(), ConstraintError> {
     Err(place(at).sentence(Invalid, message))
 }
 
-fn count(value: &Value, at: &str) -> Result<(), ConstraintError> {
+/// Checks a number of items, characters or properties. JSON schema allows 3.0 for 3, llguidance does not.
+fn count(value: &mut Value, at: &str) -> Result<(), ConstraintError> {
+    if let Some(float) = value.as_f64().filter(|float| value.is_f64() && float.fract() == 0.0 && (0.0..=MAX_COUNT as f64).contains(float)) {
+        // A whole number within the limit, so it stays the same.
+        *value = Value::from(float as u64);
+    }
     match value.as_u64() {
         Some(count) if count <= MAX_COUNT => Ok(()),
         // JSON schema allows 3.0, llguidance does not.

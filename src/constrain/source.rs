@@ -1,23 +1,54 @@
 //! A constraint as llguidance's own input: a JSON schema with our options, or a grammar in Lark's notation.
 
-use super::{gbnf, json_style::with_options, lark, literal::quoted, schema};
+use super::{
+    gbnf,
+    json_style::with_options,
+    lark,
+    literal::quoted,
+    schema::{self, Notes, Prepared},
+};
 use crate::protocol::{Constraint, ConstraintError, ConstraintErrorKind::Invalid, ConstraintPlace};
 use llguidance::api::TopLevelGrammar;
 use serde_json::json;
 
-/// The grammar that llguidance compiles for a constraint.
+/// A constraint that can be compiled.
+pub(super) struct CompilerInput {
+    /// The constraint for llguidance.
+    pub(super) grammar: TopLevelGrammar,
+    /// The parts of a schema that texts will not be held to.
+    pub(super) notes: Notes,
+    /// The first `oneOf` whose alternatives are not known to exclude each other.
+    pub(super) overlapping: Option<ConstraintPlace>,
+}
+
+/// The input of llguidance for a constraint.
 ///
 /// # Errors
 /// The constraint cannot be used.
-pub(super) fn grammar(constraint: &Constraint) -> Result<TopLevelGrammar, ConstraintError> {
+pub(super) fn read(constraint: &Constraint) -> Result<CompilerInput, ConstraintError> {
+    let plain = |grammar| CompilerInput { grammar, notes: Notes::default(), overlapping: None };
     match constraint {
-        Constraint::JsonObject => Ok(TopLevelGrammar::from_json_schema(with_options(json!({"type": "object"})))),
-        Constraint::JsonSchema(text) => schema::prepare(text).map(with_options).map(TopLevelGrammar::from_json_schema),
-        Constraint::Regex(text) => regex(text),
-        Constraint::Choice(texts) => Ok(TopLevelGrammar::from_lark(choice(texts))),
-        Constraint::Grammar(text) if gbnf::is_gbnf(text) => gbnf::to_lark(text).map(TopLevelGrammar::from_lark),
-        Constraint::Grammar(text) => lark::prepare(text).map(TopLevelGrammar::from_lark),
+        Constraint::JsonObject => Ok(plain(TopLevelGrammar::from_json_schema(with_options(json!({"type": "object"}))))),
+        Constraint::JsonSchema(text) => {
+            let Prepared { schema, notes, overlapping } = schema::prepare(text)?;
+            Ok(CompilerInput { grammar: TopLevelGrammar::from_json_schema(with_options(schema)), notes, overlapping })
+        }
+        Constraint::Regex(text) => regex(text).map(plain),
+        Constraint::Choice(texts) => Ok(plain(TopLevelGrammar::from_lark(choice(texts)))),
+        Constraint::Grammar(text) if gbnf::is_gbnf(text) => gbnf::to_lark(text).map(TopLevelGrammar::from_lark).map(plain),
+        Constraint::Grammar(text) => {
+            let (text, notes) = lark::prepare(text)?;
+            Ok(CompilerInput { grammar: TopLevelGrammar::from_lark(text), notes, overlapping: None })
+        }
     }
+}
+
+/// The same constraint without the loose parts of its schema that caused an error, or without all of them, and a note
+/// of it; `None` if it has none.
+pub(super) fn loosened(constraint: &Constraint, error: &ConstraintError) -> Option<(Constraint, Notes)> {
+    let Constraint::JsonSchema(text) = constraint else { return None };
+    let (text, notes) = schema::without_loose_parts(text, error)?;
+    Some((Constraint::JsonSchema(text), notes))
 }
 
 /// The grammar of a regular expression. The whole text must match, so anchors at its very ends change nothing;

@@ -104,12 +104,13 @@ impl EngineHandle {
     }
 
     /// Has the engine process compile a constraint, which shows that text can be generated under it. A submission that
-    /// follows finds the constraint compiled. Callers take turns.
+    /// follows finds the constraint compiled. Callers take turns. Returns the parts of the constraint that text is not
+    /// held to, in words for its author.
     ///
     /// # Errors
     /// `Refused` if the constraint is wrong, `Busy` if it could not be checked for now; the others as
     /// [`Self::tokenize`].
-    pub async fn check_constraint(&self, constraint: Constraint) -> Result<(), CheckError> {
+    pub async fn check_constraint(&self, constraint: Constraint) -> Result<Vec<String>, CheckError> {
         let namespace = self.key();
         Ok(self.ask_of_bounded_size(CheckConstraint { constraint, namespace }).await??)
     }

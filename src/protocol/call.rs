@@ -106,8 +106,8 @@ calls! {
     /// steps.
     Forecast(Prospect) -> Forecast, named "forecast", bytes: |prospect| prospect.prompts.iter().map(|prompt| token_bytes(prompt)).sum();
     /// Asks whether text under a constraint can be generated. A later `Submit` with the same constraint finds it
-    /// compiled.
-    Check(CheckConstraint) -> Result<(), ConstraintError>, named "check", bytes: |question| question.constraint.text_bytes();
+    /// compiled. The answer lists the parts of the constraint that texts are not held to.
+    Check(CheckConstraint) -> Result<Vec<String>, ConstraintError>, named "check", bytes: |question| question.constraint.text_bytes();
     /// Tokens → a vector of `EmbeddingInfo::dimensions` finite numbers for each input, as the model computes it: not
     /// normalised. Only for an engine whose model embeds; the message `Embedding` precedes the answer.
     Embed(EmbedBatch) -> Result<Vec<Vec<f32>>, EmbedError>, named "embed",

@@ -159,6 +159,39 @@ def test_ignored_fields_are_named_in_a_header(client):
     assert raw.headers["x-llamero-warnings"] == "ignored fields: frobnicate, reasoning_effort"
 
 
+def test_the_schema_of_a_tool_is_obeyed_as_far_as_possible_and_a_strict_one_refused(client):
+    parameters = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 12, "not": {"const": "Rome"}}},
+        "required": ["city"],
+        "additionalProperties": False,
+    }
+    tool = {"type": "function", "function": {"name": "find", "parameters": parameters}}
+    fields = {"model": MODEL, "messages": QUESTION, "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 64}
+
+    raw = client.chat.completions.with_raw_response.create(tools=[tool], **fields)
+    [call] = raw.parse().choices[0].message.tool_calls
+    strict = tool | {"function": tool["function"] | {"strict": True}}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(tools=[strict], **fields)
+
+    assert list(json.loads(call.function.arguments)) == ["city"]
+    assert raw.headers["x-llamero-warnings"] == "tools: the keyword 'not' is not supported (find#/properties/city/not), and not enforced"
+    assert "(find#/properties/city/not)" in refused.value.message
+
+
+def test_a_forced_call_that_is_cut_off_anywhere_has_no_content(client):
+    fields = {"tools": [WEATHER, CLOCK], "tool_choice": "required", "temperature": 0}
+    for limit in range(1, 33):
+        completion = chat(client, max_tokens=limit, **fields)
+        message = completion.choices[0].message
+
+        assert not message.content, (limit, message)
+        if limit % 4 == 0:
+            streamed = chat(client, max_tokens=limit, stream=True, **fields)
+            assert not any(choice.delta.content for chunk in streamed for choice in chunk.choices), limit
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}], ids=["required", "named"])
 def test_a_call_that_must_be_made_is_made_and_obeys_its_schema(client, choice, stream):

@@ -104,6 +104,13 @@ def test_an_asynchronous_client_streams_too(server):
     assert "Paris" in asyncio.run(text())
 
 
+def test_a_forced_call_that_is_cut_off_has_no_text(claude):
+    for limit in range(1, 24):
+        message = ask(claude, tools=[WEATHER, CLOCK], tool_choice={"type": "any"}, max_tokens=limit)
+
+        assert not [block for block in message.content if block.type == "text"], (limit, message.content)
+
+
 @pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "get_weather"}])
 def test_a_call_that_must_be_made_obeys_its_schema_and_takes_its_result(claude, choice):
     question = [{"role": "user", "content": "What is the weather in Paris, in C?"}]

@@ -106,6 +106,15 @@ def test_log_probabilities_are_of_the_text(client):
     assert [token.token for delta in deltas for token in delta.logprobs] == [token.token for token in part.logprobs]
 
 
+def test_a_forced_call_that_is_cut_off_has_no_text(client):
+    for limit in [16, 19, 22, 25, 28, 31]:
+        fields = {"tools": [WEATHER], "tool_choice": "required", "max_output_tokens": limit}
+        response = respond(client, **fields)
+
+        assert response.output_text == "", (limit, response.output)
+        assert not any(event.type == "response.output_text.delta" for event in respond(client, stream=True, **fields)), limit
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "name": "get_weather"}], ids=["required", "named"])
 def test_a_call_is_made_and_its_output_goes_back_in(client, choice, stream):

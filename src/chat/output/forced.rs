@@ -6,6 +6,9 @@ use super::{Calls, OutputSpec, ToolSpec};
 use crate::protocol::Constraint;
 use serde_json::{Map, Value, json};
 
+/// Marks a schema that is obeyed as far as possible rather than refused (`docs/STRUCTURED_OUTPUT.md`).
+const LOOSE: &str = "x-llamero-loose";
+
 /// The constraint under which text is generated for `Required` and `Named`, so that the output is always valid. There
 /// is no constraint for [`Calls::None`] and [`Calls::Auto`], without tools, and if `Named` names none of the tools.
 #[must_use]
@@ -19,13 +22,40 @@ pub fn forced_constraint(spec: &OutputSpec) -> Option<Constraint> {
     Some(Constraint::JsonSchema(schema.to_string()))
 }
 
+/// True if there is a [`forced_constraint`].
+pub(super) fn is_forced(spec: &OutputSpec) -> bool {
+    match &spec.calls {
+        Calls::None | Calls::Auto => false,
+        Calls::Named(name) => spec.tools.iter().any(|tool| tool.name == *name),
+        Calls::Required => !spec.tools.is_empty(),
+    }
+}
+
+/// A message about [`forced_constraint`] with places in the schemas of its tools: `get_weather#/properties/city`.
+#[must_use]
+pub fn in_words_of_tools(spec: &OutputSpec, message: String) -> String {
+    match &spec.calls {
+        Calls::None | Calls::Auto => message,
+        Calls::Named(name) => message.replace("#/", &format!("{name}#/")),
+        Calls::Required => {
+            let tools = spec.tools.iter().enumerate();
+            tools.fold(message, |message, (at, tool)| message.replace(&format!("#{}", place_in_list(at)), &format!("{}#", tool.name)))
+        }
+    }
+}
+
+/// The place of a tool's arguments in the schema of the list of calls.
+fn place_in_list(at: usize) -> String {
+    format!("/items/anyOf/{at}/properties/parameters")
+}
+
 fn list_of_calls(tools: &[ToolSpec], parallel: bool) -> Value {
     let call = |(at, tool): (usize, &ToolSpec)| {
         json!({
             "type": "object",
             "properties": {
                 "name": {"const": tool.name},
-                "parameters": arguments(tool, &format!("/items/anyOf/{at}/properties/parameters")),
+                "parameters": arguments(tool, &place_in_list(at)),
             },
             "required": ["name", "parameters"],
             "additionalProperties": false,
@@ -49,6 +79,9 @@ fn arguments(tool: &ToolSpec, pointer: &str) -> Value {
     schema.shift_remove("$schema");
     schema.shift_remove("$id");
     schema.insert("type".to_owned(), json!("object"));
+    if !tool.strict {
+        schema.insert(LOOSE.to_owned(), json!(true));
+    }
     let mut schema = Value::Object(schema);
     if !pointer.is_empty() {
         move_references(&mut schema, pointer);

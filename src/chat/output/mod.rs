@@ -24,8 +24,9 @@
 //! - A call begins once, with its complete name, and `index` counts from 0. Only names of the tools are calls.
 //! - Arguments are the model's own JSON text of one object, checked as it streams. Control characters that the model
 //!   wrote bare in a string are escaped, because JSON forbids them and models write them.
-//! - Text that is no call is content, unchanged, even if it looked like a call until its end. Only the marks of calls
-//!   and of reasoning, the white space beside them, and further calls if `parallel` is false are dropped.
+//! - Under [`forced_constraint`] nothing is content: text around the calls was prescribed and not the model's choice.
+//! - Otherwise text that is no call is content, unchanged, even if it looked like a call until its end. Only the marks
+//!   of calls and of reasoning, the white space beside them, and further calls if `parallel` is false are dropped.
 //! - A call that breaks off or breaks JSON after it was announced keeps the arguments so far (OpenAI too streams
 //!   arguments that `max_tokens` then cuts). From the character that broke it on, the text is content.
 //! - The arguments of `strict` tools obey their schema under `Required` and `Named`. Under `Auto` generation is free,
@@ -53,11 +54,12 @@ mod sink;
 mod tests;
 mod xml;
 
-pub use forced::forced_constraint;
+pub use forced::{forced_constraint, in_words_of_tools};
 pub use format::ToolFormat;
 pub use reasoning::Reasoning;
 
 use calls::CallParser;
+use forced::is_forced;
 use reasoning::{OutputPart, ReasoningParser};
 use sink::Sink;
 use std::sync::Arc;
@@ -138,7 +140,8 @@ impl OutputParser {
     pub fn new(spec: Arc<OutputSpec>) -> Self {
         let forced = matches!(spec.calls, Calls::Required | Calls::Named(_));
         let reasoning = if forced { Reasoning::None } else { spec.reasoning };
-        Self { reasoning: ReasoningParser::new(reasoning), sink: Sink::new(spec.parallel), calls: CallParser::new(spec) }
+        let sink = if is_forced(&spec) { Sink::of_calls(spec.parallel) } else { Sink::new(spec.parallel) };
+        Self { reasoning: ReasoningParser::new(reasoning), sink, calls: CallParser::new(spec) }
     }
 
     /// Adds `text`, and returns the deltas that are certain now; there may be none.

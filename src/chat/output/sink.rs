@@ -9,11 +9,18 @@ pub(super) struct Sink {
     /// Number of calls that have begun, including those that do not count.
     begun: usize,
     parallel: bool,
+    /// True if the output is nothing but calls, in a form that the constraint prescribes.
+    of_calls: bool,
 }
 
 impl Sink {
     pub(super) fn new(parallel: bool) -> Self {
-        Self { deltas: Vec::new(), begun: 0, parallel }
+        Self { deltas: Vec::new(), begun: 0, parallel, of_calls: false }
+    }
+
+    /// A sink for an output that a constraint holds to calls: text around them is not the model's, and dropped.
+    pub(super) fn of_calls(parallel: bool) -> Self {
+        Self { of_calls: true, ..Self::new(parallel) }
     }
 
     pub(super) fn take(&mut self) -> Vec<OutputDelta> {
@@ -33,7 +40,7 @@ impl Sink {
     }
 
     pub(super) fn content(&mut self, more: &str) {
-        if more.is_empty() {
+        if more.is_empty() || self.of_calls {
             return;
         }
         if let Some(OutputDelta::Content(text)) = self.deltas.last_mut() {

@@ -1,7 +1,10 @@
 //! Refuses recursive schemas that no finite value fulfils, such as `{"next": {"$ref": "#"}}` with a required `next`: a
 //! text under it would never be complete.
 //!
-//! Finds only faults of recursion; other impossible schemas are found when they are compiled.
+//! Also names the part of a schema that no value can fulfil because it requires something that it excludes. Other
+//! impossible schemas are found when they are compiled.
+
+mod faults;
 
 use crate::protocol::{
     ConstraintError,
@@ -12,7 +15,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Largest number of places that references point to: the search takes a step for each pair of place and schema.
-const MAX_TARGETS: usize = 256;
+const MAX_TARGETS: usize = 1_024;
 
 /// For each place that a reference points to, true if a finite value is known to exist.
 type FiniteTargets<'a> = BTreeMap<&'a str, bool>;
@@ -23,24 +26,38 @@ pub(super) fn check(root: &Value) -> Result<(), ConstraintError> {
     let mut ends = FiniteTargets::new();
     collect(root, &mut ends)?;
     // At first none is known to end. Each round finds those that end because others do.
-    loop {
-        let before = ends.values().filter(|ends| **ends).count();
-        let targets: Vec<&str> = ends.iter().filter(|(_, ends)| !**ends).map(|(target, _)| *target).collect();
-        for target in targets {
-            let missing = || ConstraintError::new(Invalid, format!("'$ref' points to '{target}', which does not exist"));
-            let schema = target_of(root, target).ok_or_else(missing)?;
-            if can_end(schema, &ends) {
-                ends.insert(target, true);
-            }
-        }
-        if ends.values().filter(|ends| **ends).count() == before {
-            break;
-        }
-    }
+    settle(root, &mut ends, true)?;
     if can_end(root, &ends) {
         return Ok(());
     }
-    Err(ConstraintError::new(Impossible, "no finite value can fulfil the schema: its '$ref's never come to an end"))
+    // The other way round: at first all are taken to end. Those that cannot even then are at fault without recursion.
+    ends.values_mut().for_each(|ends| *ends = true);
+    settle(root, &mut ends, false)?;
+    Err(match faults::find(root, root, "#", &ends) {
+        Some((at, reason)) => ConstraintPlace::InSchema(at).sentence(Impossible, reason),
+        None => ConstraintError::new(Impossible, "no finite value can fulfil the schema: its '$ref's never come to an end"),
+    })
+}
+
+/// Sets targets to `found` until no other one follows.
+fn settle(root: &Value, ends: &mut FiniteTargets<'_>, found: bool) -> Result<(), ConstraintError> {
+    loop {
+        let mut has_changed = false;
+        let targets: Vec<&str> = ends.iter().filter(|(_, ends)| **ends != found).map(|(target, _)| *target).collect();
+        for target in targets {
+            let missing = || ConstraintError::new(Invalid, format!("'$ref' points to '{target}', which does not exist"));
+            let schema = target_of(root, target).ok_or_else(missing)?;
+            if can_end(schema, ends) == found
+                && let Some(ends) = ends.get_mut(target)
+            {
+                *ends = found;
+                has_changed = true;
+            }
+        }
+        if !has_changed {
+            return Ok(());
+        }
+    }
 }
 
 fn collect<'a>(value: &'a Value, targets: &mut FiniteTargets<'a>) -> Result<(), ConstraintError> {

@@ -194,7 +194,7 @@ impl Constraints {
     /// Sends the result of a job to the gateway or the engine thread. Returns `false` if the gateway is gone.
     fn answer(&self, job: Job, compiled: Result<Compiled, ConstraintError>, outbox: &SyncSender<FromEngine>) -> bool {
         match (job, compiled) {
-            (Job::Check { asked, .. }, compiled) => outbox.send(asked.reply(compiled.map(drop))).is_ok(),
+            (Job::Check { asked, .. }, compiled) => outbox.send(asked.reply(compiled.map(|compiled| compiled.notes().to_vec()))).is_ok(),
             (Job::Submit { request, attempts }, Err(error)) if !error.is_final() && attempts + 1 < MAX_ATTEMPTS => {
                 self.put_back(Job::Submit { request, attempts: attempts + 1 })
             }

@@ -97,7 +97,7 @@ fn answers_find_their_callers_in_any_order() {
 
 #[test]
 fn an_answer_to_another_question_fails_the_call_and_is_the_engine_s_fault() {
-    for given in [Detokenize::reply(Ok("b".into())), CheckConstraint::reply(Ok(()))] {
+    for given in [Detokenize::reply(Ok("b".into())), CheckConstraint::reply(Ok(Vec::new()))] {
         let mut table = Table::default();
         let mut answer = table.tokenize("a");
         table.unsent();

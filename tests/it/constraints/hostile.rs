@@ -133,3 +133,48 @@ fn the_memory_that_a_constraint_takes_is_measured() {
     // The second large one reuses memory that the first one did not return, but is counted all the same.
     assert!(bytes[1] > (1 << 20) && bytes[2] > (1 << 20) && bytes[0] < bytes[1] && bytes[3] < bytes[2], "{bytes:?}");
 }
+
+#[test]
+fn the_schemas_of_many_tools_together_are_no_more_than_is_allowed() {
+    let description = "A description that is as long as those that agents send. ".repeat(20);
+    let field = |i: usize| format!(r#""field{i}":{{"type":"string","description":"{description}"}}"#);
+    let tool = |i: usize| {
+        let (name, fields) = (format!("tool_{i}"), (0..2).map(field).collect::<Vec<_>>().join(","));
+        let arguments = format!(r#"{{"type":"object","properties":{{{fields}}},"required":["field0"],"x-llamero-loose":true}}"#);
+        format!(
+            r#"{{"type":"object","properties":{{"name":{{"const":"{name}"}},"parameters":{arguments}}},"required":["name","parameters"],"additionalProperties":false}}"#
+        )
+    };
+    let tools: Vec<String> = (0..58).map(tool).collect();
+    let schema = format!(r#"{{"type":"array","items":{{"anyOf":[{}]}},"minItems":1}}"#, tools.join(","));
+    assert!(schema.len() > 118_000, "{}", schema.len());
+
+    let result = results([Constraint::JsonSchema(schema)]).remove(0);
+
+    assert!(result.is_ok(), "{result:?}");
+}
+
+#[test]
+fn schemas_made_to_be_compared_with_each_other_are_decided_or_refused_in_time() {
+    let object = |i: usize| {
+        let names = (0..20).map(|k| format!(r#""p{k}":{{"enum":["x","y","z"]}}"#)).collect::<Vec<_>>().join(",");
+        let required = (0..20).map(|k| format!(r#""p{k}""#)).collect::<Vec<_>>().join(",");
+        format!(r#"{{"type":"object","properties":{{{names},"k":{{"const":{i}}}}},"required":[{required},"k"]}}"#)
+    };
+    let values: Vec<String> = (0..999).map(|i| i.to_string()).collect();
+    let listed = |i: usize| format!(r#"{{"enum":[{},"{i}"]}}"#, values.join(","));
+    let nested = (0..30).fold("{}".to_owned(), |inner, _| format!(r#"{{"oneOf":[{{"items":{inner}}},{{"anyOf":[{{}},{{}}]}}]}}"#));
+    let cases = [
+        format!(r#"{{"oneOf":[{}]}}"#, (0..200).map(object).collect::<Vec<_>>().join(",")),
+        format!(r#"{{"oneOf":[{}]}}"#, (0..50).map(listed).collect::<Vec<_>>().join(",")),
+        nested,
+        format!(r#"{{"oneOf":[{}]}}"#, vec!["{}"; 20_000].join(",")),
+        format!(
+            r#"{{"propertyNames":{{"enum":[{}]}},"additionalProperties":{}}}"#,
+            values.iter().map(|v| format!("\"{v}\"")).collect::<Vec<_>>().join(","),
+            object(0)
+        ),
+        format!(r#"{{"items":{{"enum":[{}]}},"uniqueItems":true}}"#, values.join(",")),
+    ];
+    results(cases.map(Constraint::JsonSchema));
+}

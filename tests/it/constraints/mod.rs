@@ -4,6 +4,7 @@
 
 mod fuzz;
 mod hostile;
+mod suite;
 
 use llamero::{
     constrain::{

@@ -32,7 +32,7 @@ use crate::{
         fields::{FieldError, Fields},
         warnings::Warnings,
     },
-    chat::output::{Calls, OutputSpec, Reasoning, forced_constraint},
+    chat::output::{Calls, OutputSpec, Reasoning, forced_constraint, in_words_of_tools},
     gateway::models::Model,
     protocol::{ModelInfo, SequenceRequest, Token},
 };
@@ -157,7 +157,7 @@ async fn read<T>(
     let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
     let constrained: Option<Constrained> = forced.or(request.constrained.take());
     check_length(&[&prompt.text], &info).map_err(|error| about_length(error, names))?;
-    structured::check(&model.handle, constrained.as_ref()).await?;
+    structured::check(&model.handle, constrained.as_ref(), &mut warnings, |text| in_words_of_tools(&prompt.output, text)).await?;
     let tokens = prompt::encode(&model, &mut prompt, names).await?;
     // A constraint defines the end of its text, and a request that ignores every end ignores the end marks too.
     let ends_by_itself = constrained.is_some() || request.ending.ignore_eos;

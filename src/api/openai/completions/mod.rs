@@ -102,7 +102,7 @@ pub(super) async fn prepare(call: &Call, mut fields: Fields) -> Result<PreparedC
     for dropped in encoded.iter().map(|prompt| prompt.dropped).filter(|dropped| *dropped > 0) {
         warnings.clamped("truncate_prompt_tokens", format!("the first {dropped} tokens of a prompt were dropped"));
     }
-    structured::check(&model.handle, request.constraint.as_ref()).await?;
+    structured::check(&model.handle, request.constraint.as_ref(), &mut warnings, |text| text).await?;
     let (tokens, prompts) = encoded.into_iter().map(|prompt| (prompt.tokens, prompt.view)).unzip();
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let sequences = sequences(&request, tokens, u64::from(info.max_model_len), seed)?;

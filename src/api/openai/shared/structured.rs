@@ -16,6 +16,7 @@ use crate::{
     api::{
         error::ApiError,
         fields::{FieldError, Fields},
+        warnings::Warnings,
     },
     field_path::FieldPath,
     gateway::{error::CheckError, handle::EngineHandle},
@@ -71,21 +72,31 @@ pub fn read_constraint_beside(format: Option<Constrained>, f: &mut Fields) -> Re
     Ok(found)
 }
 
-/// Asks the engine whether the constraint compiles.
+/// Asks the engine whether the constraint compiles, and warns of the parts that text will not be held to. `reword` gets
+/// the engine's messages about places in the constraint.
 ///
 /// # Errors
 /// A 400 that names the field and the fault, a 503 if the constraint cannot be compiled now, or the engine is not
 /// available.
-pub async fn check(engine: &EngineHandle, constrained: Option<&Constrained>) -> Result<(), ApiError> {
+pub(in crate::api) async fn check(
+    engine: &EngineHandle,
+    constrained: Option<&Constrained>,
+    warnings: &mut Warnings,
+    reword: impl Fn(String) -> String,
+) -> Result<(), ApiError> {
     let Some(Constrained { constraint, path }) = constrained else { return Ok(()) };
-    engine.check_constraint(constraint.clone()).await.map_err(|error| match error {
-        CheckError::Refused(reason) => FieldError::invalid(path, reason.trim_end_matches('.')).into(),
+    let notes = engine.check_constraint(constraint.clone()).await.map_err(|error| match error {
+        CheckError::Refused(reason) => FieldError::invalid(path, reword(reason).trim_end_matches('.')).into(),
         CheckError::Busy { reason, retry_after } => {
             ApiError::Overloaded { message: format!("'{path}' could not be compiled now: {}.", reason.trim_end_matches('.')), retry_after }
         }
         CheckError::EngineDied(_) => ApiError::EngineDied,
-        CheckError::Engine(error) => error.into(),
-    })
+        CheckError::Engine(error) => ApiError::from(error),
+    })?;
+    for note in notes {
+        warnings.clamped(&path.to_string(), format!("{path}: {}", reword(note)));
+    }
+    Ok(())
 }
 
 fn response_format(f: &mut Fields) -> Result<Option<Constrained>, FieldError> {

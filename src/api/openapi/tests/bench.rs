@@ -148,7 +148,7 @@ fn answers(message: ToEngine, submitted: &Mutex<Vec<SequenceRequest>>) -> Vec<Fr
                 reply: EngineReply::Forecast(Forecast { cached_tokens: vec![0; prospect.prompts.len()], slots: 4, ..Forecast::default() }),
             }]
         }
-        ToEngine::Call { id, call: EngineCall::Check(_) } => vec![FromEngine::Reply { id, reply: EngineReply::Check(Ok(())) }],
+        ToEngine::Call { id, call: EngineCall::Check(_) } => vec![FromEngine::Reply { id, reply: EngineReply::Check(Ok(Vec::new())) }],
         ToEngine::Submit(request) => {
             let mut output = token(request.id, 7, "<think>hm</think> world");
             output.finish = Some(Finish::EndOfGeneration);

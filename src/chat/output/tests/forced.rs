@@ -27,10 +27,14 @@ fn a_named_function_is_forced_by_its_arguments_alone() {
         "properties": {"city": {"$ref": "#/$defs/city"}, "default": {"$ref": "#"}, "n": {"enum": [{"$ref": "#/data"}]}},
         "$defs": {"city": {"type": "string"}},
         "type": "object",
+        "x-llamero-loose": true,
     });
     assert_eq!(schema(&forced(Calls::Named("get_weather".to_owned()))), expected);
-    let none = json!({"properties": {}, "additionalProperties": false, "type": "object"});
+    let none = json!({"properties": {}, "additionalProperties": false, "type": "object", "x-llamero-loose": true});
     assert_eq!(schema(&forced(Calls::Named("add".to_owned()))), none);
+    let mut strict = forced(Calls::Named("add".to_owned()));
+    strict.tools[1].strict = true;
+    assert_eq!(schema(&strict)["x-llamero-loose"], Value::Null);
 }
 
 #[test]
@@ -66,7 +70,7 @@ fn forced_outputs_are_calls_wherever_they_are_cut() {
         (Calls::Named("get_weather".to_owned()), named, said("", &[PARIS])),
         (Calls::Named("get_weather".to_owned()), "{\"city\": \"P", said("", &[("get_weather", "{\"city\": \"P")])),
         (Calls::Named("get_weather".to_owned()), "", said("", &[])),
-        (Calls::Named("get_weather".to_owned()), "\nno", said("\nno", &[])),
+        (Calls::Named("get_weather".to_owned()), "\nno", said("", &[])),
     ];
     for (calls, text, expected) in cases {
         // Under a constraint there is no reasoning, even if the template opened it.
@@ -77,4 +81,30 @@ fn forced_outputs_are_calls_wherever_they_are_cut() {
             assert_eq!(meaning(spec(), [left, right]), expected, "{left} | {right}");
         }
     }
+}
+
+#[test]
+fn text_that_is_prescribed_around_calls_is_never_content_wherever_the_output_ends() {
+    let list =
+        "[\n{\n \"name\": \"get_weather\",\n \"parameters\": {\"city\": \"Paris\"}\n}\n,\n{\n \"name\": \"add\", \"parameters\": {}}\n]";
+    for (calls, text) in [(Calls::Required, list), (Calls::Named("get_weather".to_owned()), "\n{\"city\": \"Paris\"}\n")] {
+        for parallel in [true, false] {
+            for (end, _) in text.char_indices() {
+                let spec = OutputSpec { calls: calls.clone(), parallel, ..spec(ToolFormat::Hermes) };
+                let single = text[..end].char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]);
+
+                let heard = meaning(spec, single);
+
+                assert_eq!((heard.content.as_str(), heard.reasoning.as_str()), ("", ""), "{}", &text[..end]);
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_about_a_schema_name_the_tool_and_the_place_in_its_own_schema() {
+    let said = |calls: Calls, text: &str| in_words_of_tools(&forced(calls), text.to_owned());
+    assert_eq!(said(Calls::Required, "no (#/items/anyOf/1/properties/parameters/properties/x)"), "no (add#/properties/x)");
+    assert_eq!(said(Calls::Named("add".to_owned()), "#/not: no"), "add#/not: no");
+    assert_eq!(said(Calls::Auto, "#/not: no"), "#/not: no");
 }

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::api::testing::{Setup, TestApp};
-use axum::http::StatusCode;
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
 use serde_json::json;
 
 fn read(body: Value) -> Result<Option<Constrained>, FieldError> {
@@ -124,6 +127,20 @@ async fn what_the_engine_refuses_is_a_400_that_names_the_field() {
     assert_eq!(error["error"]["code"], "invalid_value");
     assert_eq!(error["error"]["message"], "Invalid 'guided_regex': it is refused.");
     assert!(app.submitted().is_empty());
+}
+
+#[tokio::test]
+async fn parts_that_are_not_enforced_are_warnings_and_strict_requests_are_refused_for_them() {
+    let app = TestApp::start(Setup::default()).await;
+    let body = r#"{"model":"tiny","prompt":"a","guided_regex":"in part","max_tokens":1}"#;
+
+    let answer = app.post("/v1/completions", body).await;
+    let strict = Request::post("/v1/completions").header("x-llamero-strict", "1").body(Body::from(body)).unwrap();
+    let refused = app.send(strict).await;
+
+    assert_eq!((answer.status, answer.header("x-llamero-warnings")), (StatusCode::OK, "guided_regex: a part is not enforced"));
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(refused.body.contains(r#""param":"guided_regex""#), "{}", refused.body);
 }
 
 #[tokio::test]
