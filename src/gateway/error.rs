@@ -33,6 +33,18 @@ pub enum SubmitError {
         /// Suggested wait before the next try.
         retry_after: Duration,
     },
+    /// The key has its share of the places while other keys send requests.
+    #[error("this key has {held} of the {share} sequences that it may have while others send requests, and {count} more do not fit")]
+    KeyFull {
+        /// Number of sequences in the request.
+        count: usize,
+        /// Number of the key's sequences here.
+        held: usize,
+        /// Number of sequences that the key may have now.
+        share: usize,
+        /// Suggested wait before the next try.
+        retry_after: Duration,
+    },
     /// The request has more sequences than may ever run and wait together.
     #[error("the prompts times n are {count} sequences; at most {capacity} are taken in")]
     TooMany {

@@ -22,7 +22,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 
 /// A handle on the one served model; cheap to clone.
 #[derive(Debug, Clone)]
@@ -108,7 +111,7 @@ impl EngineHandle {
     /// Number of sequences that would be accepted now, and the maximum number of sequences.
     #[must_use]
     pub fn places(&self) -> (usize, usize) {
-        (self.status.admission.free(), self.status.admission.capacity())
+        (self.status.admission.free(self.key, Instant::now()), self.status.admission.capacity())
     }
 
     /// Starts a generation with one choice per sequence. `id` and `resume` of the sequences are assigned here.
@@ -122,7 +125,7 @@ impl EngineHandle {
         if self.model().is_some_and(|model| model.embedding().is_some()) {
             return Err(SubmitError::NotGenerating);
         }
-        let places = self.status.admission.take(sequences.len())?;
+        let places = self.status.admission.take(self.key, sequences.len(), Instant::now())?;
         let (sender, receiver) = events();
         let mut ids = Vec::with_capacity(sequences.len());
         let mut entries = Vec::with_capacity(sequences.len());

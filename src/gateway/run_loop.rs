@@ -209,9 +209,8 @@ impl<L: Launcher> RunLoop<L> {
     }
 
     fn measure_pace(&mut self, finished: u32) {
-        if let Some(pace) = self.history.pace.update(Instant::now(), finished, self.sequences.len()) {
-            self.status.admission.set_pace(pace);
-        }
+        let pace = self.history.pace.update(Instant::now(), finished, self.sequences.len());
+        self.status.admission.set_pace(pace);
     }
 
     fn on_command(&mut self, command: RunLoopCommand, engine: Option<&mut Engine<L::Child>>) {

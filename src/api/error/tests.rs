@@ -69,6 +69,13 @@ fn errors_of_the_gateway_and_the_engine_become_their_rows() {
             SubmitError::QueueFull { waiting: 3, retry_after: wait(9) }.into(),
             ApiError::Overloaded { message: "3 sequences are waiting already".into(), retry_after: wait(9) },
         ),
+        (
+            SubmitError::KeyFull { count: 2, held: 3, share: 4, retry_after: wait(9) }.into(),
+            ApiError::Overloaded {
+                message: "this key has 3 of the 4 sequences that it may have while others send requests, and 2 more do not fit".into(),
+                retry_after: wait(9),
+            },
+        ),
         (SubmitError::ShuttingDown.into(), ApiError::ShuttingDown),
         (TokenizeError::Engine(SubmitError::ShuttingDown).into(), ApiError::ShuttingDown),
         (
