@@ -200,6 +200,8 @@ impl<L: Launcher> RunLoop<L> {
         if report.stats.totals.steps > 0 {
             self.history.forgive();
         }
+        let generated: usize = report.outputs.iter().map(|output| output.tokens.len()).sum();
+        self.history.meter.on_report(&report.stats.totals, u64::try_from(generated).unwrap_or(u64::MAX));
         let finished = self.sequences.on_report(report.outputs, &mut self.quarantine);
         self.sequences.on_steps(report.stats.totals.steps);
         self.measure_pace(finished);
@@ -283,7 +285,7 @@ impl<L: Launcher> RunLoop<L> {
         let waiting = u32::try_from(self.sequences.len()).unwrap_or(u32::MAX);
         self.status.stats.send_modify(|stats| {
             self.history.totals = stats.totals;
-            stats.gauges = EngineGauges { running: 0, waiting, kv_cells_used: 0, parked_bytes: 0, ..stats.gauges };
+            stats.gauges = EngineGauges { running: 0, waiting, deferred: 0, kv_cells_used: 0, parked_bytes: 0, ..stats.gauges };
         });
         self.status.set_state(EngineState::Restarting(summary));
         tracing::error!(

@@ -1,7 +1,7 @@
 //! The table of errors, row by row, and their headers.
 
 use super::*;
-use crate::{api::fields::FieldFault, protocol::TextError};
+use crate::{api::fields::FieldFault, protocol::TextError, telemetry::metrics::REFUSED_STATUSES};
 use axum::body::to_bytes;
 use serde_json::{Value, json};
 
@@ -57,6 +57,7 @@ fn every_variant_has_its_status_type_code_and_param() {
 
     for (error, status, kind, code, param) in rows {
         assert_eq!((error.status().as_u16(), error.kind(), error.code(), error.param()), (status, kind, code, param), "{error:?}");
+        assert!(REFUSED_STATUSES.contains(&status), "the counter of refusals does not begin at zero for {status}");
     }
 }
 

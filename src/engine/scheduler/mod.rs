@@ -11,9 +11,9 @@
 //!              └─────preempt──────┘   KV exhausted: back to the front of the queue
 //! ```
 //!
-//! Reading order: `sequence` (one timeline), `queue` (the waiting sequences) with `turns` (the order of keys), `kv` (the
-//! contents of slots and of host memory, and the choice of slot and cached prefix for a sequence), `costs` (the time
-//! that steps take), then the policies: `plan` (building a step), `admission`, `drafts` (guessing ahead) with
+//! Reading order: `sequence` (one timeline), `queue` (the waiting sequences) with `turns` (the order of keys), `kv`
+//! (the contents of slots and of host memory, and the choice of slot and cached prefix for a sequence), `costs` (the
+//! time that steps take), then the policies: `plan` (building a step), `admission`, `drafts` (guessing ahead) with
 //! `acceptance`, `stops` (prompts cut where others continue from them), `gaps`, and `apply` (the result of a step).
 //! `forecast`, `parking` and `check` answer questions of other modules.
 //!
@@ -237,6 +237,7 @@ impl Scheduler {
             gauges: EngineGauges {
                 running: count(self.running.len()),
                 waiting: count(self.queue.len()),
+                deferred: count(self.queue.deferred()),
                 kv_cells_used: self.cache.slots.owned_cells(),
                 kv_cells_total: self.limits.kv_cells,
                 threads: 0,

@@ -101,6 +101,12 @@ impl WaitingQueue {
         self.returned.len() + self.by_key.values().map(VecDeque::len).sum::<usize>()
     }
 
+    /// Number of sequences that waited for a prefix when they were last examined.
+    pub(super) fn deferred(&self) -> usize {
+        let all = self.returned.iter().map(|(_, waiting)| waiting).chain(self.by_key.values().flatten());
+        all.filter(|waiting| waiting.deferral.is_some()).count()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.returned.is_empty() && self.by_key.is_empty()
     }
