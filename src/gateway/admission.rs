@@ -5,10 +5,10 @@
 
 mod retry;
 
-pub(super) use retry::{Pace, PaceReading};
+pub(super) use retry::{Pace, PaceReading, ReturnTimes};
 
 use super::error::SubmitError;
-use retry::{ABOUT, ReturnTimes};
+use retry::ABOUT;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},

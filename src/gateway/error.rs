@@ -59,7 +59,10 @@ pub enum SubmitError {
     /// The maximum number of texts to tokenize, constraints to compile or inputs to embed is open already, of this key
     /// or of all callers together.
     #[error("too many texts of this key, or of all together, are being worked on already")]
-    TooMuchText,
+    TooMuchText {
+        /// Suggested wait before the next try.
+        retry_after: Duration,
+    },
     /// Engines died while they worked on the same content.
     #[error("more than one engine died while it worked on this request")]
     Quarantined,

@@ -150,7 +150,7 @@ impl EngineHandle {
     /// `Embed` if an input cannot be computed, `Engine` if there is no engine to ask or its model generates.
     pub async fn embed(&self, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, EmbeddingError> {
         self.check_open()?;
-        let permit = Arc::clone(&self.status.embeds).try_acquire_owned().map_err(|_| SubmitError::TooMuchText)?;
+        let permit = Arc::clone(&self.status.embeds).try_acquire_owned().map_err(|_| self.status.too_much_text(self.key))?;
         let model = self.model();
         let Some(info) = model.as_ref().and_then(|model| model.embedding()) else { return Err(SubmitError::NotEmbedding.into()) };
         let (reply, answer) = oneshot::channel();
@@ -167,7 +167,7 @@ impl EngineHandle {
     /// Asks the engine a question and waits for the answer.
     pub(super) async fn ask<Q: Ask>(&self, question: Q) -> Result<Q::Answer, TokenizeError> {
         self.check_open()?;
-        let place = self.call_place(question.bytes()).ok_or(SubmitError::TooMuchText)?;
+        let place = self.call_place(question.bytes()).ok_or_else(|| self.status.too_much_text(self.key))?;
         let (call, answer) = OpenCall::new(question, self.key, &self.status.fingerprints, place);
         self.send(RunLoopCommand::Call(call))?;
         answer.await.map_err(|_| self.gone())?

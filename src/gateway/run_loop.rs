@@ -232,14 +232,18 @@ impl<L: Launcher> RunLoop<L> {
                 }
             }
             RunLoopCommand::Call(call) if is_refused(call.content()) => call.quarantine(None),
-            RunLoopCommand::Call(call) => self.calls.insert(call),
+            RunLoopCommand::Call(call) => {
+                let key = call.key();
+                self.calls.insert(call, || self.status.too_much_text(key));
+            }
             RunLoopCommand::Embed(request) => {
                 let refused = request.contents().find(|content| is_refused(*content));
                 if let Some(content) = refused {
                     log_refusal("embed", None, content);
                     request.refuse(SubmitError::Quarantined);
                 } else {
-                    self.embeds.insert(request);
+                    let key = request.key();
+                    self.embeds.insert(request, || self.status.too_much_text(key));
                 }
             }
             RunLoopCommand::Drain(deadline) => self.drain_by = Some(deadline),

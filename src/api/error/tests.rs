@@ -83,7 +83,13 @@ fn errors_of_the_gateway_and_the_engine_become_their_rows() {
             TokenizeError::Text(TextError::RunTooLong { len: 9, max: 5 }).into(),
             ApiError::invalid("prompt", "the text has a run of 9 characters without a break; at most 5 are accepted for this model"),
         ),
-        (SubmitError::TooMuchText.into(), ApiError::Overloaded { message: SubmitError::TooMuchText.to_string(), retry_after: wait(1000) }),
+        (
+            SubmitError::TooMuchText { retry_after: wait(7) }.into(),
+            ApiError::Overloaded {
+                message: "too many texts of this key, or of all together, are being worked on already".into(),
+                retry_after: wait(7),
+            },
+        ),
         (TokenizeError::EngineDied("/secret/path".into()).into(), ApiError::EngineDied),
         (EmbeddingError::EngineDied("/secret/path".into()).into(), ApiError::EngineDied),
         (SubmitError::Quarantined.into(), ApiError::Quarantined),

@@ -20,14 +20,14 @@ const NEWEST: f64 = 0.2;
 
 /// Until when each key has requests that were told to come again.
 #[derive(Debug, Default)]
-pub(super) struct ReturnTimes {
+pub(in crate::gateway) struct ReturnTimes {
     /// By key, the latest time that was told. Keys whose time has come are forgotten.
     latest: BTreeMap<u64, Instant>,
 }
 
 impl ReturnTimes {
     /// The wait of a request of `key` for which `missing` places must become free, one each `pace`.
-    pub(super) fn next(&mut self, key: u64, missing: usize, pace: Duration, now: Instant) -> Duration {
+    pub(in crate::gateway) fn next(&mut self, key: u64, missing: usize, pace: Duration, now: Instant) -> Duration {
         self.latest.retain(|_, latest| *latest > now);
         let ahead = self.latest.get(&key).map_or(Duration::ZERO, |latest| latest.saturating_duration_since(now));
         // Other keys whose requests come again take their part of the places.
