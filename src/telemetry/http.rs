@@ -8,7 +8,7 @@ use metrics::{counter, histogram};
 use std::time::Instant;
 
 /// The route of paths that have none.
-const NO_ROUTE: &str = "none";
+pub const NO_ROUTE: &str = "none";
 /// The method of requests with another one than those that routes have.
 const OTHER_METHOD: &str = "other";
 
