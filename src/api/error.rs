@@ -330,8 +330,9 @@ impl From<SubmitError> for ApiError {
         let message = error.to_string();
         match error {
             SubmitError::NotReady { retry_after, .. } => Self::ModelLoading { message, retry_after },
-            SubmitError::QueueFull { retry_after, .. } => Self::Overloaded { message, retry_after },
-            SubmitError::TooMuchText => Self::Overloaded { message, retry_after: SHORT_WAIT },
+            SubmitError::QueueFull { retry_after, .. }
+            | SubmitError::KeyFull { retry_after, .. }
+            | SubmitError::TooMuchText { retry_after } => Self::Overloaded { message, retry_after },
             SubmitError::Quarantined => Self::Quarantined,
             SubmitError::TooMany { .. } => Self::invalid("prompt", message),
             SubmitError::ShuttingDown => Self::ShuttingDown,

@@ -7,10 +7,14 @@
 use super::state::AppState;
 use crate::{
     gateway::{
+        death::DeathCause,
         error::RETRY_LOADING,
         models::{ModelState, Models},
     },
-    telemetry::metrics::{self, EngineReading},
+    telemetry::{
+        engine_process::ProcessReading,
+        metrics::{self, CacheFacts, EngineReading},
+    },
 };
 use axum::{
     Json,
@@ -19,6 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The format of Prometheus' text pages.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -91,8 +96,19 @@ pub(super) async fn readyz(State(state): State<AppState>) -> Response {
 
 pub(super) async fn scrape(State(state): State<AppState>) -> Response {
     let model = state.models.first();
-    let deaths = model.handle.engine_deaths().iter().map(|(cause, &count)| (cause.label(), count)).collect();
-    let reading = EngineReading { up: model.state() == ModelState::Ready, stats: model.handle.stats(), deaths };
+    let handle = &model.handle;
+    let mut deaths: BTreeMap<&'static str, u64> = DeathCause::COUNTED.map(|cause| (cause, 0)).into();
+    for (cause, count) in handle.engine_deaths() {
+        *deaths.entry(cause.counted_as()).or_default() += count;
+    }
+    let info = handle.model();
+    let cache = info.as_ref().and_then(|info| info.generation()).map(|generation| CacheFacts {
+        kv_cells: generation.kv_cells,
+        kv_type: generation.kv_type.name().to_owned(),
+        swap_bytes: generation.swap_bytes,
+    });
+    let (up, process) = (model.state() == ModelState::Ready, ProcessReading::read(handle.pid()));
+    let reading = EngineReading { up, stats: handle.stats(), deaths, process, cache };
     ([(header::CONTENT_TYPE, METRICS_TYPE)], metrics::render(&reading)).into_response()
 }
 

@@ -62,6 +62,11 @@ pub(super) enum Handler {
 }
 
 impl Route {
+    /// True if load balancers and Prometheus call this route by themselves, so that it says nothing about clients.
+    pub(super) fn is_probe(&self) -> bool {
+        self.access == Access::Open || self.path == "/metrics"
+    }
+
     /// True if this is the route of `path`, whatever the method.
     pub(super) fn is_at(&self, path: &str) -> bool {
         match self.path.split_once("{*") {
@@ -72,6 +77,14 @@ impl Route {
 }
 
 impl Verb {
+    /// The verb as HTTP writes it.
+    pub(super) fn method(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+
     /// The verb as OpenAPI writes it.
     pub(super) fn as_str(self) -> &'static str {
         match self {

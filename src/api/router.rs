@@ -4,9 +4,11 @@
 use super::{
     error::ApiError,
     layers::{self, HostPolicy},
+    route::Verb,
     routes,
     state::AppState,
 };
+use crate::telemetry::http;
 use axum::{
     Router,
     extract::Request,
@@ -16,6 +18,10 @@ use axum::{
 
 /// Every route, inside every layer.
 pub fn router(state: AppState, hosts: HostPolicy) -> Router {
+    for route in routes::ROUTES.iter().filter(|route| !route.is_probe()) {
+        http::register_route(route.path, route.verb.method());
+    }
+    [Verb::Get, Verb::Post].into_iter().for_each(|verb| http::register_route(http::NO_ROUTE, verb.method()));
     let routes = routes::serve().fallback(route_not_found).method_not_allowed_fallback(method_not_allowed);
     layers::wrap(routes, &state, hosts).with_state(state)
 }

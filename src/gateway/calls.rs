@@ -132,6 +132,11 @@ impl OpenCall {
         (Self { question, ticket, work, waited: 0, _place: place }, answer)
     }
 
+    /// The key that the call is made for.
+    pub(super) fn key(&self) -> u64 {
+        self.ticket.key
+    }
+
     /// The fingerprint of the call's content.
     pub(super) fn content(&self) -> Fingerprint {
         self.work.content
@@ -174,14 +179,14 @@ impl OpenCalls {
         self.open.is_empty()
     }
 
-    /// Takes in a call, or refuses it if its key has too many calls here. The call waits until [`Self::unsent`] sends
-    /// it.
-    pub(super) fn insert(&mut self, call: OpenCall) {
+    /// Takes in a call, or ends it with `refusal` if its key has too many calls here. The call waits until
+    /// [`Self::unsent`] sends it.
+    pub(super) fn insert(&mut self, call: OpenCall, refusal: impl FnOnce() -> SubmitError) {
         if !self.has_room(&call) {
             self.forget_abandoned();
         }
         if !self.has_room(&call) {
-            return call.refuse(SubmitError::TooMuchText);
+            return call.refuse(refusal());
         }
         let key = self.used.entry(call.ticket.key).or_default();
         key.calls += 1;

@@ -2,7 +2,7 @@
 
 use std::{fmt, process::ExitStatus};
 
-/// The cause of an engine's death. Also the label of the death counter, so it comes from a closed set.
+/// The cause of an engine's death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeathCause {
     /// Killed by this signal, which the gateway did not send.
@@ -32,6 +32,41 @@ impl DeathCause {
         status.signal().map_or_else(|| Self::Exit(status.code().unwrap_or(-1)), Self::Signal)
     }
 
+    /// All label values of the death counter. They are closed, so that each exists at zero before the first death.
+    pub const COUNTED: [&'static str; 23] = [
+        "signal_1",
+        "signal_2",
+        "signal_3",
+        "signal_4",
+        "signal_5",
+        "signal_6",
+        "signal_7",
+        "signal_8",
+        "signal_9",
+        "signal_11",
+        "signal_15",
+        "signal_31",
+        "signal_other",
+        "exit_0",
+        "exit_1",
+        "exit_101",
+        "exit_other",
+        "stalled",
+        "protocol",
+        "load_failed",
+        "model_changed",
+        "launch_failed",
+        "unkillable",
+    ];
+
+    /// The label value of the death counter under which this cause counts. Rare signals and exit codes share one.
+    #[must_use]
+    pub fn counted_as(&self) -> &'static str {
+        let label = self.label();
+        let other = if matches!(self, Self::Signal(_)) { "signal_other" } else { "exit_other" };
+        Self::COUNTED.into_iter().find(|counted| *counted == label).unwrap_or(other)
+    }
+
     /// True if the engine may have died of its work.
     #[must_use]
     pub fn is_of_work(&self) -> bool {
@@ -47,7 +82,7 @@ impl DeathCause {
         matches!(self, Self::Signal(1 | 2 | 9 | 15))
     }
 
-    /// A metric label, such as `signal_9` or `stalled`.
+    /// A word for logs, such as `signal_9` or `stalled`.
     #[must_use]
     pub fn label(&self) -> String {
         match self {

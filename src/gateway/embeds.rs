@@ -91,6 +91,11 @@ impl EmbedRequest {
         }
     }
 
+    /// The caller's key.
+    pub(super) fn key(&self) -> u64 {
+        self.key
+    }
+
     /// Fingerprints of the inputs that the engine does not have yet.
     pub(super) fn contents(&self) -> impl Iterator<Item = Fingerprint> {
         self.unsent.iter().map(|input| input.work.content)
@@ -143,12 +148,12 @@ impl Embeds {
         self.open.is_empty()
     }
 
-    /// Takes in a request, or refuses it if its key has too many requests here. The request waits until
+    /// Takes in a request, or ends it with `refusal` if its key has too many requests here. The request waits until
     /// [`Self::unsent`] sends its batches.
-    pub(super) fn insert(&mut self, request: EmbedRequest) {
+    pub(super) fn insert(&mut self, request: EmbedRequest, refusal: impl FnOnce() -> SubmitError) {
         self.open.retain(|_, request| !request.reply.is_closed());
         if self.open.values().filter(|open| open.key == request.key).count() >= MAX_KEY_REQUESTS {
-            return request.refuse(SubmitError::TooMuchText);
+            return request.refuse(refusal());
         }
         self.open.insert(self.next_request, request);
         self.next_request += 1;

@@ -33,6 +33,18 @@ pub enum SubmitError {
         /// Suggested wait before the next try.
         retry_after: Duration,
     },
+    /// The key has its share of the places while other keys send requests.
+    #[error("this key has {held} of the {share} sequences that it may have while others send requests, and {count} more do not fit")]
+    KeyFull {
+        /// Number of sequences in the request.
+        count: usize,
+        /// Number of the key's sequences here.
+        held: usize,
+        /// Number of sequences that the key may have now.
+        share: usize,
+        /// Suggested wait before the next try.
+        retry_after: Duration,
+    },
     /// The request has more sequences than may ever run and wait together.
     #[error("the prompts times n are {count} sequences; at most {capacity} are taken in")]
     TooMany {
@@ -47,7 +59,10 @@ pub enum SubmitError {
     /// The maximum number of texts to tokenize, constraints to compile or inputs to embed is open already, of this key
     /// or of all callers together.
     #[error("too many texts of this key, or of all together, are being worked on already")]
-    TooMuchText,
+    TooMuchText {
+        /// Suggested wait before the next try.
+        retry_after: Duration,
+    },
     /// Engines died while they worked on the same content.
     #[error("more than one engine died while it worked on this request")]
     Quarantined,

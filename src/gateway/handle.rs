@@ -22,7 +22,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 
 /// A handle on the one served model; cheap to clone.
 #[derive(Debug, Clone)]
@@ -108,7 +111,7 @@ impl EngineHandle {
     /// Number of sequences that would be accepted now, and the maximum number of sequences.
     #[must_use]
     pub fn places(&self) -> (usize, usize) {
-        (self.status.admission.free(), self.status.admission.capacity())
+        (self.status.admission.free(self.key, Instant::now()), self.status.admission.capacity())
     }
 
     /// Starts a generation with one choice per sequence. `id` and `resume` of the sequences are assigned here.
@@ -122,7 +125,7 @@ impl EngineHandle {
         if self.model().is_some_and(|model| model.embedding().is_some()) {
             return Err(SubmitError::NotGenerating);
         }
-        let places = self.status.admission.take(sequences.len())?;
+        let places = self.status.admission.take(self.key, sequences.len(), Instant::now())?;
         let (sender, receiver) = events();
         let mut ids = Vec::with_capacity(sequences.len());
         let mut entries = Vec::with_capacity(sequences.len());
@@ -147,7 +150,7 @@ impl EngineHandle {
     /// `Embed` if an input cannot be computed, `Engine` if there is no engine to ask or its model generates.
     pub async fn embed(&self, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, EmbeddingError> {
         self.check_open()?;
-        let permit = Arc::clone(&self.status.embeds).try_acquire_owned().map_err(|_| SubmitError::TooMuchText)?;
+        let permit = Arc::clone(&self.status.embeds).try_acquire_owned().map_err(|_| self.status.too_much_text(self.key))?;
         let model = self.model();
         let Some(info) = model.as_ref().and_then(|model| model.embedding()) else { return Err(SubmitError::NotEmbedding.into()) };
         let (reply, answer) = oneshot::channel();
@@ -164,7 +167,7 @@ impl EngineHandle {
     /// Asks the engine a question and waits for the answer.
     pub(super) async fn ask<Q: Ask>(&self, question: Q) -> Result<Q::Answer, TokenizeError> {
         self.check_open()?;
-        let place = self.call_place(question.bytes()).ok_or(SubmitError::TooMuchText)?;
+        let place = self.call_place(question.bytes()).ok_or_else(|| self.status.too_much_text(self.key))?;
         let (call, answer) = OpenCall::new(question, self.key, &self.status.fingerprints, place);
         self.send(RunLoopCommand::Call(call))?;
         answer.await.map_err(|_| self.gone())?

@@ -164,24 +164,40 @@ impl InFlight {
         slots.saturating_sub(self.sequences.values().filter(|entry| entry.work.is_sent()).count())
     }
 
-    /// Takes the requests that the present engine does not have and that the gate admits, oldest first. If the gate is
-    /// not open, or a suspect is held, the engine gets at most as many as it has free slots, so that none waits there
-    /// for others to end.
+    /// Takes the requests that the present engine does not have and that the gate admits. If the gate is not open, or a
+    /// suspect is held, the engine gets at most as many as it has free slots, so that none waits there for others to
+    /// end; keys then take turns here as they do there.
     pub(super) fn unsent(&mut self, gate: &mut Gate<'_>, slots: usize) -> Vec<SequenceRequest> {
         let mut held = self.sequences.values().filter(|entry| !entry.work.is_sent());
         let takes_all = gate.is_open() && !held.any(|entry| gate.suspects(entry.work));
         let mut room = if takes_all { usize::MAX } else { self.room(slots) };
         let mut requests = Vec::new();
-        for entry in self.sequences.values_mut().filter(|entry| !entry.work.is_sent()) {
+        for id in if room > 0 { self.in_turns() } else { Vec::new() } {
             if room == 0 {
                 break;
             }
-            if gate.admits(entry.work) {
+            if let Some(entry) = self.sequences.get_mut(&id).filter(|entry| gate.admits(entry.work)) {
                 requests.push(entry.hand_out());
                 room -= 1;
             }
         }
         requests
+    }
+
+    /// The sequences that the present engine does not have, in the order in which keys take turns: the key of which the
+    /// engine has the fewest goes first, and within a key the oldest.
+    fn in_turns(&self) -> Vec<SequenceId> {
+        let mut of_key: BTreeMap<u64, usize> = BTreeMap::new();
+        let (sent, held): (Vec<_>, Vec<_>) = self.sequences.iter().partition(|(_, entry)| entry.work.is_sent());
+        sent.into_iter().for_each(|(_, entry)| *of_key.entry(entry.request.namespace).or_default() += 1);
+        let turn = |(id, entry): (&SequenceId, &LiveSequence)| {
+            let turns = of_key.entry(entry.request.namespace).or_default();
+            *turns += 1;
+            (*turns, *id)
+        };
+        let mut order: Vec<(usize, SequenceId)> = held.into_iter().map(turn).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Passes a step's outputs on and returns how many sequences finished. A sequence that finishes well is no suspect

@@ -200,6 +200,8 @@ impl<L: Launcher> RunLoop<L> {
         if report.stats.totals.steps > 0 {
             self.history.forgive();
         }
+        let generated: usize = report.outputs.iter().map(|output| output.tokens.len()).sum();
+        self.history.meter.on_report(&report.stats.totals, u64::try_from(generated).unwrap_or(u64::MAX));
         let finished = self.sequences.on_report(report.outputs, &mut self.quarantine);
         self.sequences.on_steps(report.stats.totals.steps);
         self.measure_pace(finished);
@@ -209,9 +211,8 @@ impl<L: Launcher> RunLoop<L> {
     }
 
     fn measure_pace(&mut self, finished: u32) {
-        if let Some(pace) = self.history.pace.update(Instant::now(), finished, self.sequences.len()) {
-            self.status.admission.set_pace(pace);
-        }
+        let pace = self.history.pace.update(Instant::now(), finished, self.sequences.len());
+        self.status.admission.set_pace(pace);
     }
 
     fn on_command(&mut self, command: RunLoopCommand, engine: Option<&mut Engine<L::Child>>) {
@@ -231,14 +232,18 @@ impl<L: Launcher> RunLoop<L> {
                 }
             }
             RunLoopCommand::Call(call) if is_refused(call.content()) => call.quarantine(None),
-            RunLoopCommand::Call(call) => self.calls.insert(call),
+            RunLoopCommand::Call(call) => {
+                let key = call.key();
+                self.calls.insert(call, || self.status.too_much_text(key));
+            }
             RunLoopCommand::Embed(request) => {
                 let refused = request.contents().find(|content| is_refused(*content));
                 if let Some(content) = refused {
                     log_refusal("embed", None, content);
                     request.refuse(SubmitError::Quarantined);
                 } else {
-                    self.embeds.insert(request);
+                    let key = request.key();
+                    self.embeds.insert(request, || self.status.too_much_text(key));
                 }
             }
             RunLoopCommand::Drain(deadline) => self.drain_by = Some(deadline),
@@ -284,7 +289,7 @@ impl<L: Launcher> RunLoop<L> {
         let waiting = u32::try_from(self.sequences.len()).unwrap_or(u32::MAX);
         self.status.stats.send_modify(|stats| {
             self.history.totals = stats.totals;
-            stats.gauges = EngineGauges { running: 0, waiting, kv_cells_used: 0, parked_bytes: 0, ..stats.gauges };
+            stats.gauges = EngineGauges { running: 0, waiting, deferred: 0, kv_cells_used: 0, parked_bytes: 0, ..stats.gauges };
         });
         self.status.set_state(EngineState::Restarting(summary));
         tracing::error!(

@@ -3,22 +3,30 @@
 //! Written by the run loop alone (and by `Supervisor` when it starts to drain); readers never wait for the run loop.
 
 use super::{
-    admission::Admission,
+    admission::{Admission, ReturnTimes},
     calls::{MAX_BYTES, MAX_CALLS},
     death::DeathCause,
     embeds::MAX_REQUESTS,
     engine_state::EngineState,
+    error::SubmitError,
     fingerprint::Fingerprints,
 };
 use crate::protocol::{EngineStats, ModelInfo};
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
+
+/// Time between the retries that refused texts are told, for each key: about as long as a text of middle size takes.
+const TEXT_PACE: Duration = Duration::from_millis(100);
 
 /// Facts about the engines of this gateway.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +63,8 @@ pub(super) struct StatusBoard {
     pub(super) text_kib: Arc<Semaphore>,
     /// Permits of requests for vectors, one for each.
     pub(super) embeds: Arc<Semaphore>,
+    /// The waits of refused texts and requests for vectors; written by whoever refuses.
+    text_returns: Mutex<ReturnTimes>,
     pub(super) fingerprints: Fingerprints,
     next_sequence: AtomicU64,
 }
@@ -71,9 +81,17 @@ impl StatusBoard {
             text_calls: Arc::new(Semaphore::new(MAX_CALLS)),
             text_kib: Arc::new(Semaphore::new(MAX_BYTES >> 10)),
             embeds: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            text_returns: Mutex::default(),
             fingerprints: Fingerprints::default(),
             next_sequence: AtomicU64::new(1),
         }
+    }
+
+    /// The refusal of a text, or of a request for vectors, of this key.
+    pub(super) fn too_much_text(&self, key: u64) -> SubmitError {
+        // A panic leaves no half change behind: there is one insertion.
+        let mut returns = self.text_returns.lock().unwrap_or_else(PoisonError::into_inner);
+        SubmitError::TooMuchText { retry_after: returns.next(key, 1, TEXT_PACE, Instant::now()) }
     }
 
     /// Publishes a new state. `Draining` and `Failed` are final.

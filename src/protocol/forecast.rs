@@ -29,6 +29,8 @@ pub struct Forecast {
     pub running: u32,
     /// Number of sequences that wait for a slot.
     pub waiting: u32,
+    /// Number of these that would about be admitted first: keys take turns.
+    pub waiting_ahead: u32,
     /// Number of all slots.
     pub slots: u32,
     /// Number of prompt rows of other sequences that would be computed first.

@@ -19,6 +19,8 @@ pub struct EngineGauges {
     pub running: u32,
     /// Number of sequences that wait for a slot.
     pub waiting: u32,
+    /// Number of these that wait until another sequence has computed a common prefix.
+    pub deferred: u32,
     /// Number of KV cells that running sequences hold.
     pub kv_cells_used: u32,
     /// Number of all KV cells.

@@ -2,7 +2,7 @@
 //!
 //! The API makes the records; this module only writes them. They contain neither text nor keys.
 
-use super::{Outcome, metrics::name};
+use super::{Outcome, generation::record_prompt, metrics::name};
 use metrics::{counter, histogram};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub fn record_embedding(record: &EmbeddingRecord) {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     counter!(name::SUCCESS, "finished_reason" => reason).increment(1);
     if record.outcome == Outcome::Finished {
-        counter!(name::PROMPT_TOTAL).increment(count(record.prompt_tokens));
+        record_prompt(count(record.prompt_tokens), 0);
         counter!(name::EMBEDDED_TOTAL).increment(count(record.inputs));
         histogram!(name::E2E).record(record.total);
         // Exact below 2^32, more than any request has.

@@ -1,13 +1,17 @@
 //! Metrics, the request log and process readings.
 //!
-//! Names, units and buckets are in one table (`metrics`); `generation` and `embedding` record each generation or
-//! request exactly once; `log_writer` writes log lines and never delays the threads that log. Never sees a prompt, a
-//! completion or a key.
+//! Names, units and buckets are in one table (`metrics/table.rs`); `generation` and `embedding` record each generation
+//! or request exactly once, `steps` counts tokens step by step, `http` counts requests by route, and `engine_process`
+//! reads the engine's memory and CPU time; `log_writer` writes log lines and never delays the threads that log. Never
+//! sees a prompt, a completion or a key.
 
 pub mod embedding;
+pub mod engine_process;
 pub mod generation;
+pub mod http;
 pub mod log_writer;
 pub mod metrics;
+pub mod steps;
 
 pub use embedding::{EmbeddingRecord, record_embedding};
-pub use generation::{GenerationRecord, Outcome, record_generation, record_itl};
+pub use generation::{GenerationRecord, Outcome, record_first_token, record_generation, record_itl, record_prompt};

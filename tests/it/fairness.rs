@@ -164,3 +164,49 @@ fn a_sequence_that_is_held_back_starts_however_leaders_come_and_go() {
         assert!(next < 40, "starved");
     }
 }
+
+#[test]
+fn a_short_request_of_another_key_waits_for_one_end_and_not_for_all_long_requests_before_it() {
+    let (a, b) = (1, 2);
+    let mut driver = Driver::new(FakeRunner::new(limits(2, 64, 400)).cost(COST), RATIO);
+    for id in 0..16 {
+        driver.submit(id, &prompt(u32::try_from(id).unwrap(), 40), 60 + 5 * u32::try_from(id).unwrap(), a);
+    }
+    for _ in 0..5 {
+        driver.step();
+    }
+    driver.submit(100, &prompt(100, 10), 3, b);
+
+    driver.run(5_000);
+
+    let start = |id| driver.requests[&SequenceId(id)].started.unwrap().0;
+    let started_before = (0..16).filter(|id| start(*id) < start(100)).count();
+    assert_eq!(started_before, 2, "only those that had the two slots when it came");
+    driver.assert_idle();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A key that comes with few requests waits for about as many of another key, however many that has sent before.
+    #[test]
+    fn a_key_is_done_after_its_own_share_of_the_work(own in 1u32..5, others in 5u32..30, slots in 1u32..5) {
+        let mut driver = Driver::new(FakeRunner::new(limits(slots, 64, 200)).cost(COST), RATIO);
+        for id in 0..others {
+            driver.submit(id.into(), &prompt(id, 10), 20, 1);
+        }
+        driver.step();
+        for id in 100..100 + own {
+            driver.submit(id.into(), &prompt(id, 10), 20, 2);
+        }
+
+        driver.run(5_000);
+
+        let start = |id: u32| driver.requests[&SequenceId(id.into())].started.unwrap().0;
+        let last = (100..100 + own).map(start).max().unwrap();
+        let passed = (0..others).filter(|id| start(*id) < last).count();
+        // Those that ran before, then turn by turn.
+        prop_assert!(passed <= usize::try_from(slots + own).unwrap(), "{} of {} passed {}", passed, others, own);
+        driver.assert_idle();
+    }
+}

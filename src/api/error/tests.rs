@@ -1,7 +1,7 @@
 //! The table of errors, row by row, and their headers.
 
 use super::*;
-use crate::{api::fields::FieldFault, protocol::TextError};
+use crate::{api::fields::FieldFault, protocol::TextError, telemetry::metrics::REFUSED_STATUSES};
 use axum::body::to_bytes;
 use serde_json::{Value, json};
 
@@ -57,6 +57,7 @@ fn every_variant_has_its_status_type_code_and_param() {
 
     for (error, status, kind, code, param) in rows {
         assert_eq!((error.status().as_u16(), error.kind(), error.code(), error.param()), (status, kind, code, param), "{error:?}");
+        assert!(REFUSED_STATUSES.contains(&status), "the counter of refusals does not begin at zero for {status}");
     }
 }
 
@@ -69,13 +70,26 @@ fn errors_of_the_gateway_and_the_engine_become_their_rows() {
             SubmitError::QueueFull { waiting: 3, retry_after: wait(9) }.into(),
             ApiError::Overloaded { message: "3 sequences are waiting already".into(), retry_after: wait(9) },
         ),
+        (
+            SubmitError::KeyFull { count: 2, held: 3, share: 4, retry_after: wait(9) }.into(),
+            ApiError::Overloaded {
+                message: "this key has 3 of the 4 sequences that it may have while others send requests, and 2 more do not fit".into(),
+                retry_after: wait(9),
+            },
+        ),
         (SubmitError::ShuttingDown.into(), ApiError::ShuttingDown),
         (TokenizeError::Engine(SubmitError::ShuttingDown).into(), ApiError::ShuttingDown),
         (
             TokenizeError::Text(TextError::RunTooLong { len: 9, max: 5 }).into(),
             ApiError::invalid("prompt", "the text has a run of 9 characters without a break; at most 5 are accepted for this model"),
         ),
-        (SubmitError::TooMuchText.into(), ApiError::Overloaded { message: SubmitError::TooMuchText.to_string(), retry_after: wait(1000) }),
+        (
+            SubmitError::TooMuchText { retry_after: wait(7) }.into(),
+            ApiError::Overloaded {
+                message: "too many texts of this key, or of all together, are being worked on already".into(),
+                retry_after: wait(7),
+            },
+        ),
         (TokenizeError::EngineDied("/secret/path".into()).into(), ApiError::EngineDied),
         (EmbeddingError::EngineDied("/secret/path".into()).into(), ApiError::EngineDied),
         (SubmitError::Quarantined.into(), ApiError::Quarantined),

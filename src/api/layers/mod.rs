@@ -61,7 +61,7 @@ struct Around {
 /// wait for their turn keep that data a thousand times.
 async fn pass(State(around): State<Around>, request: Request, next: Next) -> Response {
     let rules = Rules::of(request.method(), request.uri().path());
-    Stamp::new(&rules).write_headers(recover(rules.family, admit(&around, rules, request, next)).await)
+    Stamp::new(&rules, request.method()).write_headers(recover(rules.family, admit(&around, rules, request, next)).await)
 }
 
 /// Layers 5 to 9, and the routes.

@@ -1,14 +1,16 @@
-//! Writes OpenAI's headers on answers of OpenAI's route family and of `/generate`, and counts the refusals of these
-//! routes and of Anthropic's.
+//! Writes OpenAI's headers on answers of OpenAI's route family and of `/generate`, counts the refusals of these routes
+//! and of Anthropic's, and counts all requests but probes by route.
 
 use crate::{
-    api::{family::Family, routes::Rules},
-    telemetry::metrics,
+    api::{family::Family, route::Route, routes::Rules},
+    telemetry::{http::HttpTimer, metrics},
 };
 use axum::{
-    http::{HeaderName, HeaderValue},
+    body::{Body, HttpBody as _},
+    http::{HeaderName, HeaderValue, Method},
     response::Response,
 };
+use futures_util::StreamExt as _;
 use std::time::Instant;
 
 /// The date that OpenAI's servers send.
@@ -19,15 +21,19 @@ pub(super) struct Stamp {
     family: Family,
     is_counted: bool,
     received: Instant,
+    /// `None` for a probe.
+    timer: Option<HttpTimer>,
 }
 
 impl Stamp {
     /// The facts of a request that has just been received.
-    pub(super) fn new(&Rules { family, counts, .. }: &Rules) -> Self {
-        Self { family, is_counted: family != Family::Legacy || counts, received: Instant::now() }
+    pub(super) fn new(&Rules { route, family, counts, .. }: &Rules, method: &Method) -> Self {
+        let is_probe = route.is_some_and(Route::is_probe);
+        let timer = (!is_probe).then(|| HttpTimer::start(route.map(|route| route.path), method.as_str()));
+        Self { family, is_counted: family != Family::Legacy || counts, received: Instant::now(), timer }
     }
 
-    /// Writes the headers, and counts a refusal.
+    /// Writes the headers, and counts the request.
     pub(super) fn write_headers(self, mut response: Response) -> Response {
         if self.is_counted && response.status().as_u16() >= 400 {
             metrics::count_refusal(response.status().as_u16());
@@ -39,6 +45,24 @@ impl Stamp {
             headers.insert(HeaderName::from_static("openai-processing-ms"), HeaderValue::from(milliseconds));
             headers.insert(HeaderName::from_static("openai-version"), VERSION);
         }
-        response
+        match self.timer {
+            Some(timer) => timed(response, timer),
+            None => response,
+        }
     }
+}
+
+/// Counts a request by its status, and stops its time when its body ends: at once where the body is whole.
+fn timed(response: Response, timer: HttpTimer) -> Response {
+    timer.count(response.status().as_u16());
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    response.map(|body| {
+        let parts = body.into_data_stream().map(move |part| {
+            let _until_the_end = &timer;
+            part
+        });
+        Body::from_stream(parts)
+    })
 }

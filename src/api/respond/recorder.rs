@@ -1,6 +1,9 @@
 //! Takes the times and counts of one generation, and passes the record to telemetry when the recorder is dropped.
 
-use super::{finish_reason, run::Usage};
+use super::{
+    finish_reason,
+    run::{Usage, wide},
+};
 use crate::{
     api::{error::ApiError, request_log},
     gateway::handle::GenerationEvent,
@@ -14,9 +17,19 @@ use tokio::time::Instant;
 pub struct Recorder {
     received: Instant,
     span: tracing::Span,
-    /// The time at which each choice last had tokens.
-    last_tokens: Vec<Option<Instant>>,
+    choices: Vec<ChoiceProgress>,
+    /// The time at which the first row of any choice was scheduled.
+    first_row: Option<Instant>,
     record: GenerationRecord,
+}
+
+/// The tokens of a choice so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct ChoiceProgress {
+    /// The time at which the choice last had tokens.
+    last: Option<Instant>,
+    /// Number of its tokens.
+    tokens: u64,
 }
 
 impl Recorder {
@@ -29,22 +42,32 @@ impl Recorder {
             model: model.to_owned(),
             stream,
             choices: 0,
+            n: 0,
+            max_tokens: 0,
             prompt_tokens: 0,
             cached_tokens: 0,
             completion_tokens: 0,
+            longest_choice: 0,
             queue: None,
             first_token: None,
+            prefill: None,
+            inference: None,
             total: Duration::ZERO,
             finish_reasons: Vec::new(),
             outcome: Outcome::ClientGone,
         };
-        Self { received, span: tracing::Span::current(), last_tokens: Vec::new(), record }
+        Self { received, span: tracing::Span::current(), choices: Vec::new(), first_row: None, record }
     }
 
-    /// Sets the number of choices.
-    pub(super) fn expect_choices(&mut self, choices: usize) {
-        self.record.choices = choices;
-        self.last_tokens = vec![None; choices];
+    /// Sets the number of choices, `n` for each prompt.
+    pub(super) fn expect_choices(&mut self, choices: usize, n: usize) {
+        (self.record.choices, self.record.n) = (choices, n);
+        self.choices = vec![ChoiceProgress::default(); choices];
+    }
+
+    /// Sets the largest number of tokens that a choice may generate.
+    pub(super) fn expect_tokens(&mut self, max_tokens: u32) {
+        self.record.max_tokens = max_tokens;
     }
 
     /// Records an event's times and finish.
@@ -52,18 +75,31 @@ impl Recorder {
         let output = &event.output;
         if let Some(started) = output.started {
             self.record.queue = self.record.queue.max(Some(Duration::from_micros(started.queue_us)));
+            self.first_row.get_or_insert_with(Instant::now);
         }
         if !output.tokens.is_empty() {
-            let now = Instant::now();
-            self.record.first_token.get_or_insert(now - self.received);
-            if let Some(last) = self.last_tokens.get_mut(event.choice)
-                && let Some(before) = last.replace(now)
-            {
-                telemetry::record_itl(now - before);
-            }
+            self.observe_tokens(event.choice, wide(output.tokens.len()), Instant::now());
         }
         if let Some(reason) = output.finish.as_ref().and_then(finish_reason) {
             self.record.finish_reasons.push(reason);
+        }
+    }
+
+    /// Records the times of tokens that arrived `now`.
+    fn observe_tokens(&mut self, choice: usize, tokens: u64, now: Instant) {
+        let since_first_row = self.first_row.map(|first_row| now - first_row);
+        if self.record.first_token.is_none() {
+            let first_token = now - self.received;
+            telemetry::record_first_token(first_token);
+            self.record.first_token = Some(first_token);
+            self.record.prefill = since_first_row;
+        }
+        self.record.inference = since_first_row;
+        let Some(choice) = self.choices.get_mut(choice) else { return };
+        choice.tokens += tokens;
+        self.record.longest_choice = self.record.longest_choice.max(choice.tokens);
+        if let Some(before) = choice.last.replace(now) {
+            telemetry::record_itl(now - before);
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{
     api::{body_budget, error::ApiError},
     gateway::handle::{EngineHandle, GenerationEvent},
     protocol::{Finish, SequenceOutput, SequenceRequest},
+    telemetry,
 };
 use futures_util::{
     StreamExt,
@@ -60,7 +61,8 @@ impl Run {
     /// As [`EngineHandle::submit`].
     pub fn start(engine: &EngineHandle, sequences: Vec<SequenceRequest>, n: usize, mut recorder: Recorder) -> Result<Self, ApiError> {
         let prompts: Vec<usize> = sequences.iter().step_by(n).map(|sequence| sequence.prompt.len()).collect();
-        recorder.expect_choices(sequences.len());
+        recorder.expect_choices(sequences.len(), n);
+        recorder.expect_tokens(sequences.iter().map(|sequence| sequence.max_tokens).max().unwrap_or(0));
         if sequences.iter().all(|sequence| sequence.max_tokens == 0 && sequence.prompt_logprobs.is_none()) {
             let events: Vec<_> = sequences.iter().enumerate().map(|(choice, sequence)| nothing(choice, sequence)).collect();
             return Ok(Self::follow(stream::iter(events).boxed(), &prompts, n, recorder));
@@ -83,7 +85,7 @@ impl Run {
     /// Follows `events` of `n` choices for each of `prompts` (their lengths in tokens).
     pub(crate) fn follow(events: BoxStream<'static, GenerationEvent>, prompts: &[usize], n: usize, mut recorder: Recorder) -> Self {
         let unfinished = prompts.len() * n;
-        recorder.expect_choices(unfinished);
+        recorder.expect_choices(unfinished, n);
         let prompts = prompts.iter().map(|&tokens| (tokens, None)).collect();
         let mut run = Self { events, unfinished, n, prompts, completion_tokens: 0, accepted_drafts: 0, rejected_drafts: 0, recorder };
         run.recorder.count(run.usage());
@@ -144,8 +146,12 @@ impl Run {
         self.accepted_drafts += u64::from(event.output.drafts.accepted);
         self.rejected_drafts += u64::from(event.output.drafts.rejected);
         if let Some(started) = event.output.started
-            && let Some((_, cached)) = self.prompts.get_mut(event.choice / self.n)
+            && let Some((tokens, cached)) = self.prompts.get_mut(event.choice / self.n)
         {
+            if cached.is_none() {
+                let tokens = wide(*tokens);
+                telemetry::record_prompt(tokens, u64::from(started.cached_tokens).min(tokens));
+            }
             *cached = Some(cached.map_or(started.cached_tokens, |least| least.min(started.cached_tokens)));
         }
         self.recorder.observe(event);
@@ -172,6 +178,6 @@ fn nothing(choice: usize, sequence: &SequenceRequest) -> GenerationEvent {
 }
 
 /// A length as 64 bits, which suffice on every machine that this runs on.
-fn wide(length: usize) -> u64 {
+pub(super) fn wide(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -22,7 +22,7 @@ impl Scheduler {
     /// The sequences that would use prompt rows in the step being planned.
     pub(super) fn demand(&self, prefilling: &[SequenceId]) -> Demand {
         let admissible = self.queue.len().min(position(self.limits.slots) - self.running.len());
-        let next = self.queue.get(0).filter(|_| admissible > 0).map(|waiting| waiting.id);
+        let next = self.queue.iter().next().filter(|_| admissible > 0).map(|waiting| waiting.id);
         let short = prefilling.iter().copied().chain(next).any(|id| self.sequences[&id].is_short());
         Demand { sequences: count(prefilling.len() + admissible), short }
     }
@@ -54,25 +54,25 @@ impl Scheduler {
             return;
         }
         let mut committed = self.cells_committed();
-        let mut next = 0;
+        let mut walk = self.queue.walk();
         while budget > 0 && self.running.len() < position(self.limits.slots) {
-            let Some(QueuedSequence { id, deferral }) = self.queue.get(next) else { return };
+            let Some(QueuedSequence { id, deferral }) = self.queue.next(&walk) else { return };
             committed += self.sequences[&id].cells_wanted();
             if committed > u64::from(self.limits.kv_cells) {
                 return;
             }
             let deferral = self.still_deferred(id, deferral);
-            self.queue.defer(next, deferral);
+            self.queue.defer(&walk, deferral);
             if deferral.is_some() {
                 committed -= self.sequences[&id].cells_wanted();
-                next += 1;
+                self.queue.pass(&mut walk);
                 continue;
             }
             let moved_before = self.cache.moved_bytes();
             if !self.start(id) {
                 return;
             }
-            self.queue.admit(next);
+            self.queue.admit(&mut walk);
             if beside_streams {
                 budget = self.costs.rows_left(budget, self.cache.moved_bytes() - moved_before);
             }

@@ -4,6 +4,7 @@
 use super::{Scheduler, lengths::position};
 use crate::engine::runner::Slot;
 use crate::protocol::SequenceId;
+use std::collections::HashMap;
 
 impl Scheduler {
     /// Checks the scheduler when it has nothing left to do, in time in proportion to slots and parked contents. Returns
@@ -48,6 +49,11 @@ impl Scheduler {
         listed.dedup();
         if listed.len() != self.sequences.len() || listed.len() != self.running.len() + self.queue.len() {
             return Err(format!("{} sequences, {} running, {} waiting", self.sequences.len(), self.running.len(), self.queue.len()));
+        }
+        let mut running = HashMap::new();
+        self.running.iter().for_each(|id| *running.entry(self.sequences[id].namespace).or_default() += 1);
+        if self.queue.running() != running {
+            return Err(format!("the queue knows of {:?} running sequences by key, there are {running:?}", self.queue.running()));
         }
         let owned = self.cache.slots.iter().filter(|slot| self.cache.slots.record(*slot).owner.is_some()).count();
         if owned != self.running.len() {

@@ -19,9 +19,10 @@ impl Scheduler {
         let all_rows: u64 = rows.iter().map(|rows| rows + more_choices * of_a_choice(rows)).sum();
 
         let (decoding, prefilling): (Vec<SequenceId>, Vec<_>) = self.running.iter().partition(|id| self.decodes(**id));
-        let waiting_rows = self.queue.iter().map(|waiting| u64::from(self.sequences[&waiting.id].len()));
+        let ahead: Vec<SequenceId> = self.queue.ahead_of(prospect.namespace).collect();
+        let waiting_rows = ahead.iter().map(|id| u64::from(self.sequences[id].len()));
         let rows_ahead = prefilling.iter().map(|id| u64::from(self.left(*id))).chain(waiting_rows).sum();
-        let others = count(prefilling.len() + self.queue.len());
+        let others = count(prefilling.len() + ahead.len());
         // Assumed to be long: a short prompt matters only at its own turn, which comes last.
         let demand = Demand { sequences: others.saturating_add(1), short: false };
         let seconds = |rows: u64| self.costs.prompt_seconds(rows, count(decoding.len()), demand);
@@ -33,6 +34,7 @@ impl Scheduler {
             cached_tokens,
             running,
             waiting: count(self.queue.len()),
+            waiting_ahead: count(ahead.len()),
             slots: self.limits.slots,
             rows_ahead,
             first_prompt_seconds: seconds(rows_ahead + rows.first().copied().unwrap_or(0)),

@@ -11,11 +11,11 @@
 //!              └─────preempt──────┘   KV exhausted: back to the front of the queue
 //! ```
 //!
-//! Reading order: `sequence` (one timeline), `queue` (the waiting sequences), `kv` (the contents of slots and of host
-//! memory, and the choice of slot and cached prefix for a sequence), `costs` (the time that steps take), then the
-//! policies: `plan` (building a step), `admission`, `drafts` (guessing ahead) with `acceptance`, `stops` (prompts cut
-//! where others continue from them), `gaps`, and `apply` (the result of a step). `forecast`, `parking` and `check`
-//! answer questions of other modules.
+//! Reading order: `sequence` (one timeline), `queue` (the waiting sequences) with `turns` (the order of keys), `kv`
+//! (the contents of slots and of host memory, and the choice of slot and cached prefix for a sequence), `costs` (the
+//! time that steps take), then the policies: `plan` (building a step), `admission`, `drafts` (guessing ahead) with
+//! `acceptance`, `stops` (prompts cut where others continue from them), `gaps`, and `apply` (the result of a step).
+//! `forecast`, `parking` and `check` answer questions of other modules.
 //!
 //! The policies are `impl Scheduler` blocks in files of their own, which use this file; this file names only the parts
 //! that it owns.
@@ -38,6 +38,7 @@ mod sequence;
 mod stops;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use crate::engine::runner::{Limits, Slot};
 use crate::protocol::{EngineGauges, EngineStats, EngineTotals, GenerationError, SequenceId, Token};
@@ -192,7 +193,7 @@ impl Scheduler {
         }
         if u32::try_from(tokens.len()).is_ok_and(|len| len <= max_len) {
             self.sequences.insert(id, Sequence::new(tokens, max_len, scored, namespace));
-            self.queue.push(id);
+            self.queue.push(namespace, id);
             Ok(())
         } else {
             invalid(format!("{} tokens do not fit into a sequence of {max_len} positions", tokens.len()))
@@ -236,6 +237,7 @@ impl Scheduler {
             gauges: EngineGauges {
                 running: count(self.running.len()),
                 waiting: count(self.queue.len()),
+                deferred: count(self.queue.deferred()),
                 kv_cells_used: self.cache.slots.owned_cells(),
                 kv_cells_total: self.limits.kv_cells,
                 threads: 0,
@@ -254,12 +256,12 @@ impl Scheduler {
     fn remove(&mut self, id: SequenceId) -> bool {
         let Some(sequence) = self.sequences.remove(&id) else { return false };
         match sequence.slot() {
-            None => self.queue.remove(id),
+            None => self.queue.remove(sequence.namespace, id),
             Some(slot) => {
                 self.running.retain(|other| *other != id);
                 self.suspects.retain(|suspect| suspect.id != id);
                 self.cache.slots.release(slot);
-                self.queue.resume();
+                self.queue.on_end(sequence.namespace);
             }
         }
         true
@@ -275,7 +277,7 @@ impl Scheduler {
         }
         sequence.put_back();
         self.suspects.retain(|suspect| suspect.id != id);
-        self.queue.put_back(id);
+        self.queue.put_back(sequence.namespace, id);
         self.totals.preemptions += 1;
     }
 

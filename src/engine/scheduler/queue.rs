@@ -1,10 +1,13 @@
 //! The sequences that wait for a slot, in the order in which they are admitted.
 //!
-//! Owns the order, the prefixes that some of the sequences wait for, and the pause in admissions after the KV cache ran
-//! out of room. `admission` decides which sequences are admitted, and when; no other file changes the order.
+//! Sequences that gave their cells to others come first. Of the others, keys take turns (`turns`); within a key the
+//! oldest comes first. Owns the order, the prefixes that some of the sequences wait for, and the pause in admissions
+//! after the KV cache ran out of room. `admission` decides which sequences are admitted, and when; no other file
+//! changes the order.
 
+use super::turns::{KeyTurns, Rank};
 use crate::protocol::SequenceId;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// Number of completed steps without admissions after the runner had no room; a sequence that ends lifts the pause
 /// sooner.
@@ -28,62 +31,178 @@ pub(super) struct QueuedSequence {
     pub(super) deferral: Option<Deferral>,
 }
 
-/// See the module.
+impl QueuedSequence {
+    fn new(id: SequenceId) -> Self {
+        Self { id, deferral: None }
+    }
+}
+
+/// See the module. All sequences together are bounded by the number that the gateway lets wait (`max_waiting`).
 #[derive(Debug, Default)]
 pub(super) struct WaitingQueue {
-    /// The sequences, next first. Bounded by the number that the gateway lets wait (`max_waiting`).
-    waiting: VecDeque<QueuedSequence>,
+    /// Sequences that gave way, with their keys, next first.
+    returned: VecDeque<(u64, QueuedSequence)>,
+    /// The other sequences by key, oldest first; no list is empty.
+    by_key: BTreeMap<u64, VecDeque<QueuedSequence>>,
+    turns: KeyTurns,
     /// Number of completed steps to wait for before the next admission.
     pause: u32,
 }
 
+/// A pass over the queue in the order of admission. Sequences that were passed are not looked at again.
+#[derive(Debug)]
+pub(super) struct QueuePass {
+    /// Number of returned sequences that were passed.
+    returned: usize,
+    /// Keys with sequences that were not passed, next first.
+    order: BTreeSet<Rank>,
+    /// Number of passed sequences by key.
+    passed: HashMap<u64, usize>,
+}
+
+impl QueuePass {
+    fn passed(&self, key: u64) -> usize {
+        self.passed.get(&key).copied().unwrap_or(0)
+    }
+}
+
 impl WaitingQueue {
-    /// Adds a new sequence at the end.
-    pub(super) fn push(&mut self, id: SequenceId) {
-        self.waiting.push_back(QueuedSequence { id, deferral: None });
+    /// Adds a new sequence after those of its key.
+    pub(super) fn push(&mut self, key: u64, id: SequenceId) {
+        self.by_key.entry(key).or_default().push_back(QueuedSequence::new(id));
     }
 
-    /// Adds a sequence that gave its cells to others at the front.
-    pub(super) fn put_back(&mut self, id: SequenceId) {
-        self.waiting.push_front(QueuedSequence { id, deferral: None });
+    /// Adds a running sequence that gave its cells to others, before all.
+    pub(super) fn put_back(&mut self, key: u64, id: SequenceId) {
+        self.turns.on_end(key);
+        self.returned.push_front((key, QueuedSequence::new(id)));
     }
 
     /// Forgets a sequence, if it waits.
-    pub(super) fn remove(&mut self, id: SequenceId) {
-        self.waiting.retain(|other| other.id != id);
+    pub(super) fn remove(&mut self, key: u64, id: SequenceId) {
+        self.returned.retain(|(_, other)| other.id != id);
+        if let Some(waiting) = self.by_key.get_mut(&key) {
+            waiting.retain(|other| other.id != id);
+            self.drop_if_empty(key);
+        }
     }
 
-    /// Removes the sequence at an index, because it was admitted.
-    pub(super) fn admit(&mut self, index: usize) {
-        self.waiting.remove(index);
+    /// Counts the end of a running sequence, which gave its cells back: admissions go on.
+    pub(super) fn on_end(&mut self, key: u64) {
+        self.turns.on_end(key);
+        self.pause = 0;
     }
 
     pub(super) fn clear(&mut self) {
-        self.waiting.clear();
+        *self = Self::default();
     }
 
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.returned.len() + self.by_key.values().map(VecDeque::len).sum::<usize>()
+    }
+
+    /// Number of sequences that waited for a prefix when they were last examined.
+    pub(super) fn deferred(&self) -> usize {
+        let all = self.returned.iter().map(|(_, waiting)| waiting).chain(self.by_key.values().flatten());
+        all.filter(|waiting| waiting.deferral.is_some()).count()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.returned.is_empty() && self.by_key.is_empty()
     }
 
-    /// The sequence at an index, counted from the next one to be admitted.
-    pub(super) fn get(&self, index: usize) -> Option<QueuedSequence> {
-        self.waiting.get(index).copied()
-    }
-
-    /// All waiting sequences, next first.
+    /// All waiting sequences in the order in which they are looked at, as long as none starts.
     pub(super) fn iter(&self) -> impl Iterator<Item = QueuedSequence> {
-        self.waiting.iter().copied()
+        let listed = self.order().into_iter().flat_map(|rank| self.by_key.get(&rank.key).into_iter().flatten());
+        self.returned.iter().map(|(_, waiting)| waiting).chain(listed).copied()
     }
 
-    /// Sets the prefix that the sequence at an index waits for.
-    pub(super) fn defer(&mut self, index: usize, deferral: Option<Deferral>) {
-        if let Some(waiting) = self.waiting.get_mut(index) {
-            waiting.deferral = deferral;
+    /// The waiting sequences that would about be admitted before a new one of a key. They come in no order.
+    pub(super) fn ahead_of(&self, key: u64) -> impl Iterator<Item = SequenceId> {
+        let own = self.by_key.get(&key).map_or(0, VecDeque::len);
+        // Another key has a turn before each one of this key.
+        let listed = self.by_key.iter().flat_map(move |(other, waiting)| waiting.iter().take(if *other == key { own } else { own + 1 }));
+        self.returned.iter().map(|(_, waiting)| waiting).chain(listed).map(|waiting| waiting.id)
+    }
+
+    /// Keys that run sequences, with the numbers of these.
+    pub(super) fn running(&self) -> HashMap<u64, u32> {
+        self.turns.running()
+    }
+
+    fn order(&self) -> BTreeSet<Rank> {
+        self.by_key.keys().map(|key| self.turns.rank(*key)).collect()
+    }
+
+    fn drop_if_empty(&mut self, key: u64) {
+        if self.by_key.get(&key).is_some_and(VecDeque::is_empty) {
+            self.by_key.remove(&key);
+        }
+    }
+
+    // === Admission ===
+
+    /// Begins a pass over the queue.
+    pub(super) fn walk(&self) -> QueuePass {
+        QueuePass { returned: 0, order: self.order(), passed: HashMap::new() }
+    }
+
+    /// The sequence that is next in a pass.
+    pub(super) fn next(&self, walk: &QueuePass) -> Option<QueuedSequence> {
+        self.at(walk).map(|(_, next)| next)
+    }
+
+    /// The sequence that is next in a pass, with its key.
+    fn at(&self, walk: &QueuePass) -> Option<(u64, QueuedSequence)> {
+        if let Some(next) = self.returned.get(walk.returned) {
+            return Some(*next);
+        }
+        let key = walk.order.first()?.key;
+        Some((key, *self.by_key.get(&key)?.get(walk.passed(key))?))
+    }
+
+    /// Sets the prefix that the next sequence of a pass waits for.
+    pub(super) fn defer(&mut self, walk: &QueuePass, deferral: Option<Deferral>) {
+        let next = match (self.returned.get_mut(walk.returned), walk.order.first()) {
+            (Some((_, next)), _) => Some(next),
+            (None, Some(rank)) => self.by_key.get_mut(&rank.key).and_then(|waiting| waiting.get_mut(walk.passed(rank.key))),
+            (None, None) => None,
+        };
+        if let Some(next) = next {
+            next.deferral = deferral;
+        }
+    }
+
+    /// Passes the next sequence of a pass.
+    pub(super) fn pass(&self, walk: &mut QueuePass) {
+        if walk.returned < self.returned.len() {
+            walk.returned += 1;
+        } else if let Some(rank) = walk.order.first().copied() {
+            *walk.passed.entry(rank.key).or_default() += 1;
+            self.place_again(walk, rank);
+        }
+    }
+
+    /// Takes out the next sequence of a pass, because it was admitted.
+    pub(super) fn admit(&mut self, walk: &mut QueuePass) {
+        let Some((key, _)) = self.at(walk) else { return };
+        let rank = self.turns.rank(key);
+        if walk.returned < self.returned.len() {
+            self.returned.remove(walk.returned);
+        } else if let Some(waiting) = self.by_key.get_mut(&key) {
+            waiting.remove(walk.passed(key));
+            self.drop_if_empty(key);
+        }
+        let by_key = &self.by_key;
+        self.turns.on_start(key, |key| by_key.contains_key(&key));
+        self.place_again(walk, rank);
+    }
+
+    /// Gives a key its present place in a pass; it had the place `rank`.
+    fn place_again(&self, walk: &mut QueuePass, rank: Rank) {
+        walk.order.remove(&rank);
+        if self.by_key.get(&rank.key).is_some_and(|waiting| waiting.len() > walk.passed(rank.key)) {
+            walk.order.insert(self.turns.rank(rank.key));
         }
     }
 
@@ -103,45 +222,7 @@ impl WaitingQueue {
     pub(super) fn on_step(&mut self) {
         self.pause = self.pause.saturating_sub(1);
     }
-
-    /// Ends the pause, because a sequence has ended and gave its cells back.
-    pub(super) fn resume(&mut self) {
-        self.pause = 0;
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ids(queue: &WaitingQueue) -> Vec<u64> {
-        queue.iter().map(|waiting| waiting.id.0).collect()
-    }
-
-    #[test]
-    fn new_sequences_come_last_and_those_that_gave_way_first() {
-        let mut queue = WaitingQueue::default();
-        (1..=3).for_each(|id| queue.push(SequenceId(id)));
-        queue.put_back(SequenceId(9));
-        assert_eq!(ids(&queue), [9, 1, 2, 3]);
-
-        queue.admit(1);
-        queue.remove(SequenceId(3));
-
-        assert_eq!(ids(&queue), [9, 2]);
-    }
-
-    #[test]
-    fn a_pause_ends_after_its_steps_or_when_a_sequence_ends() {
-        let mut queue = WaitingQueue::default();
-        assert!(!queue.pause() && queue.is_paused());
-        assert!(queue.pause(), "no step was completed in between");
-
-        (0..PAUSE_STEPS).for_each(|_| queue.on_step());
-        assert!(!queue.is_paused());
-
-        assert!(!queue.pause());
-        queue.resume();
-        assert!(!queue.is_paused());
-    }
-}
+mod tests;

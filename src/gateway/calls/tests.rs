@@ -7,7 +7,7 @@ use crate::{
         CheckConstraint, Constraint, ConstraintError, ConstraintErrorKind, Detokenize, SpecialText, TextError, TextSize, Token, Tokenize,
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
 
 /// The table, with the quarantine and the fingerprints that the run loop owns.
@@ -21,12 +21,16 @@ struct Table {
 
 type Tokens = Answered<Tokenize>;
 
+fn too_much() -> SubmitError {
+    SubmitError::TooMuchText { retry_after: Duration::from_secs(1) }
+}
+
 impl Table {
     fn insert<Q: Ask>(&mut self, question: Q, key: u64) -> Answered<Q> {
         let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let place = CallPlace { _call: permit(), _bytes: permit() };
         let (call, answer) = OpenCall::new(question, key, &self.fingerprints, place);
-        self.calls.insert(call);
+        self.calls.insert(call, too_much);
         answer
     }
 
@@ -268,7 +272,7 @@ fn a_key_has_a_bound_on_its_calls_and_another_one_is_taken_in() {
     let mut answers: Vec<_> = (0..=MAX_KEY_CALLS).map(|_| table.tokenize_as(1, "a")).collect();
     let mut other = table.tokenize_as(2, "b");
 
-    assert_eq!(answers.pop().unwrap().try_recv().unwrap(), Err(SubmitError::TooMuchText.into()));
+    assert_eq!(answers.pop().unwrap().try_recv().unwrap(), Err(too_much().into()));
     assert!(answers.last_mut().unwrap().try_recv().is_err(), "the last that fits waits");
     assert!(other.try_recv().is_err());
     drop(answers.pop());
@@ -286,6 +290,6 @@ fn a_key_has_a_bound_on_its_bytes_and_another_one_is_taken_in() {
     let mut other = table.tokenize_as(2, "x");
 
     assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()));
-    assert_eq!(past.try_recv().unwrap(), Err(SubmitError::TooMuchText.into()));
+    assert_eq!(past.try_recv().unwrap(), Err(too_much().into()));
     assert!(other.try_recv().is_err());
 }

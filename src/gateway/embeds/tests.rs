@@ -5,8 +5,12 @@ use crate::{
     gateway::{blame::judge, death::DeathCause, testing::embedding_info},
     protocol::EngineCall,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
+
+fn too_much() -> SubmitError {
+    SubmitError::TooMuchText { retry_after: Duration::from_secs(1) }
+}
 
 type Answer = oneshot::Receiver<Result<Vec<Vec<f32>>, EmbeddingError>>;
 
@@ -27,7 +31,7 @@ impl Table {
         let inputs = (first..).zip(lengths).map(|(token, &length)| vec![Token(token); length]).collect();
         // Batches of at most 16 tokens and 4 inputs.
         let info = EmbeddingInfo { batch_tokens: 16, batch_inputs: 4, max_input_tokens: 32, ..embedding_info() };
-        self.embeds.insert(EmbedRequest::new(inputs, &info, &self.fingerprints, EmbedCaller { key, reply, permit }));
+        self.embeds.insert(EmbedRequest::new(inputs, &info, &self.fingerprints, EmbedCaller { key, reply, permit }), too_much);
         answer
     }
 
@@ -160,7 +164,7 @@ fn a_key_has_a_bound_on_its_requests_and_another_one_is_taken_in() {
     let mut answers: Vec<_> = (0..=MAX_KEY_REQUESTS).map(|_| table.ask_of(1, 0, &[1])).collect();
     let mut other = table.ask_of(2, 0, &[1]);
 
-    assert_eq!(answers.pop().unwrap().try_recv().unwrap(), Err(SubmitError::TooMuchText.into()));
+    assert_eq!(answers.pop().unwrap().try_recv().unwrap(), Err(too_much().into()));
     assert!(answers.last_mut().unwrap().try_recv().is_err() && other.try_recv().is_err());
 }
 

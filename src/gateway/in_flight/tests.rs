@@ -79,7 +79,7 @@ fn entry(id: SequenceId, max_tokens: u32, events: EventSender) -> LiveSequence {
 }
 
 fn of_content(content: u64, id: SequenceId, max_tokens: u32, events: EventSender) -> LiveSequence {
-    let place = Admission::new(1, 0).take(1).unwrap().remove(0);
+    let place = Admission::new(1, 0).take(0, 1, Instant::now()).unwrap().remove(0);
     LiveSequence::new(SequenceRequest { id, ..testing::request(max_tokens) }, 0, Fingerprint(content), events, place)
 }
 
@@ -385,4 +385,21 @@ fn news_of_unknown_sequences_are_dropped_and_those_of_others_in_the_same_report_
     assert_eq!(finished, 1);
     assert_eq!(passed_on(&mut receiver), [last]);
     assert_eq!(table.on_report(vec![testing::token(ID, 6, "late")]), 0);
+}
+
+#[test]
+fn where_the_engine_gets_only_some_keys_take_turns() {
+    let (sender, _receiver) = events();
+    let of_key = |id, namespace| {
+        let place = Admission::new(1, 0).take(namespace, 1, Instant::now()).unwrap().remove(0);
+        let request = SequenceRequest { id: SequenceId(id), namespace, ..testing::request(1) };
+        LiveSequence::new(request, 0, Fingerprint(id), sender.clone(), place)
+    };
+    let mut table = Table::default();
+    [(1, 7), (2, 7)].into_iter().for_each(|(id, key)| table.insert(of_key(id, key)));
+    assert_eq!(ids(&table.unsent()), [1, 2]);
+
+    [(3, 7), (4, 7), (5, 8), (6, 8), (7, 9)].into_iter().for_each(|(id, key)| table.insert(of_key(id, key)));
+
+    assert_eq!(table.sequences.in_turns().iter().map(|id| id.0).collect::<Vec<_>>(), [5, 7, 6, 3, 4]);
 }

@@ -2,7 +2,7 @@
 //!
 //! Plain numbers without a clock; owned by the run loop, which decides as which kind a death counts.
 
-use crate::{gateway::admission::Pace, protocol::EngineTotals};
+use crate::{gateway::admission::Pace, protocol::EngineTotals, telemetry::steps::StepMeter};
 use std::time::Duration;
 
 /// Longest pause before a restart.
@@ -34,6 +34,8 @@ pub(in crate::gateway) struct History {
     /// Totals of all engines that died.
     pub(super) totals: EngineTotals,
     pub(super) pace: Pace,
+    /// Counts tokens for metrics as they are reported.
+    pub(super) meter: StepMeter,
 }
 
 impl History {

@@ -249,7 +249,13 @@ async fn more_texts_than_may_wait_are_refused_with_the_wait() {
 
     let refused = handle.detokenize(vec![Token(1)]).await;
 
-    assert_eq!(refused, Err(SubmitError::TooMuchText.into()));
+    assert_eq!(refused, Err(SubmitError::TooMuchText { retry_after: Duration::from_secs(1) }.into()));
+    let mut last = refused;
+    for _ in 0..50 {
+        last = handle.detokenize(vec![Token(1)]).await;
+    }
+    let Err(TokenizeError::Engine(SubmitError::TooMuchText { retry_after })) = last else { panic!("{last:?}") };
+    assert!(retry_after > Duration::from_secs(2), "a crowd is not told to come again all at once: {retry_after:?}");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ pub(super) struct Prediction {
 
 /// Predicts the times as the module describes. `pace` is the time between two completions.
 pub(super) fn predict(forecast: &Forecast, pace: Option<Duration>, sequences: usize, max_tokens: u32) -> Prediction {
-    let busy = forecast.running.saturating_add(forecast.waiting);
+    let busy = forecast.running.saturating_add(forecast.waiting_ahead);
     let to_end_first = busy.saturating_add(1).saturating_sub(forecast.slots);
     let queue = if to_end_first == 0 { Some(0.0) } else { pace.map(|pace| pace.as_secs_f64() * f64::from(to_end_first)) };
     let slots = usize::try_from(forecast.slots.max(1)).unwrap_or(usize::MAX);
@@ -55,6 +55,7 @@ mod tests {
             cached_tokens: vec![0],
             running: 1,
             waiting: 0,
+            waiting_ahead: 0,
             slots: 4,
             rows_ahead: 0,
             first_prompt_seconds: Some(0.5),
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn without_a_free_slot_as_many_must_end_as_are_before() {
-        let full = Forecast { running: 4, waiting: 2, ..forecast() };
+        let full = Forecast { running: 4, waiting: 5, waiting_ahead: 2, ..forecast() };
 
         assert_eq!(times(&full, Some(2000), 1, 1), [Some(6.0), Some(6.5), Some(7.5)]);
         assert_eq!(times(&full, None, 1, 1), [None, None, None]);
