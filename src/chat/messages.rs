@@ -13,11 +13,13 @@
 //! OpenAI's predecessors of tools (`functions`, `function_call`, the role `function`) are refused by name, because an
 //! answer to them would need their shape too.
 
+mod media;
 #[cfg(test)]
 mod tests;
 mod tools;
 mod unread;
 
+pub use media::replace_old_media;
 pub use unread::{unread, unread_in_parts};
 
 pub use tools::{MAX_TOOL_BYTES, MAX_TOOLS, Tools, function_type, named_function, read_tool_choice, read_tools};

@@ -100,7 +100,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let _upkeep = AbortOnDropHandle::new(tokio::spawn(keep_metrics()));
     let keys = Arc::new(keys);
     let _reload = AbortOnDropHandle::new(tokio::spawn(hangup.reload(Arc::clone(&keys))));
-    let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);
+    let hosts = HostPolicy::new(config.listen.host, &keys, &config.api);
     let mut serving = start(server, AppState::new(models, keys, api), hosts);
 
     let found = tokio::select! {
