@@ -5,7 +5,8 @@
 //!
 //! Changes on the way to the template:
 //! - `developer` becomes `system`, the name that templates use.
-//! - Content becomes one string; text parts are joined by a line break, as in vLLM. Other parts are refused by name.
+//! - Content becomes one string; text parts are joined by a line break, as in vLLM. Other parts are refused by name in
+//!   the newest turn, and replaced by a note in older ones (`media`).
 //! - An assistant's message without content gets the empty string, since templates print `None` as a word.
 //! - The arguments of calls become objects instead of JSON text, unless the text is no object.
 //! - Fields that are `null` count as absent. Fields without meaning here are kept: a template may use them.
