@@ -103,6 +103,11 @@ pub(super) struct BudgetShare {
 }
 
 impl BudgetShare {
+    /// An empty share of the same caller.
+    pub(super) fn another(&self) -> Self {
+        self.budget.part(self.caller)
+    }
+
     /// Grows the share to `bytes`, unless it is larger already. Half of the budget is the maximum, so that any body is
     /// accepted when there is no other.
     ///

@@ -75,8 +75,20 @@ pub enum ApiError {
     #[error("Incorrect API key provided.")]
     WrongKey,
     /// The `Host` header names none that this server may be called by (DNS rebinding).
-    #[error("The host name of this request is not allowed. Call the server as localhost or 127.0.0.1, or start it with API keys.")]
-    HostNotAllowed,
+    #[error(
+        "The host name '{host}' is not allowed. Call the server as localhost or 127.0.0.1, allow the name with --allowed-hosts, or start \
+         the server with API keys."
+    )]
+    HostNotAllowed {
+        /// The name that the client sent.
+        host: String,
+    },
+    /// The request comes from a web page that may not use this server.
+    #[error("Pages of the origin '{origin}' are not allowed to call this server. Allow them with --allowed-origins.")]
+    OriginNotAllowed {
+        /// The origin that the browser sent.
+        origin: String,
+    },
     /// This server has no model of this name.
     #[error("The model `{model}` does not exist. GET /v1/models lists the models of this server.")]
     ModelNotFound {
@@ -105,6 +117,12 @@ pub enum ApiError {
         /// The request's path, without its query.
         path: String,
     },
+    /// The route exists, but not as a WebSocket.
+    #[error("There are no WebSockets here. Please POST to {path}, with `stream` for server-sent events.")]
+    NoWebSocket {
+        /// The request's path, without its query.
+        path: String,
+    },
     /// The body did not arrive in time.
     #[error("The request body did not arrive within the time allowed.")]
     BodyTimeout,
@@ -113,6 +131,12 @@ pub enum ApiError {
     BodyTooLarge {
         /// The limit.
         limit_bytes: usize,
+    },
+    /// The body is compressed in a way that this server does not read.
+    #[error("The 'Content-Encoding' of the request body is '{coding}'; 'gzip', 'br' and 'zstd' are accepted, one at a time.")]
+    UnsupportedCoding {
+        /// The text that the client sent.
+        coding: String,
     },
     /// The key has used up its requests for now.
     #[error("Rate limit reached: {requests_per_minute} requests per minute. Please try again in {} ms.", .retry_after.as_millis())]
@@ -200,12 +224,15 @@ impl ApiError {
                 (StatusCode::BAD_REQUEST, INVALID_REQUEST, Some("context_length_exceeded"))
             }
             Self::MissingKey | Self::WrongKey => (StatusCode::UNAUTHORIZED, INVALID_REQUEST, Some("invalid_api_key")),
-            Self::HostNotAllowed => (StatusCode::FORBIDDEN, "permission_error", Some("host_not_allowed")),
+            Self::HostNotAllowed { .. } => (StatusCode::FORBIDDEN, "permission_error", Some("host_not_allowed")),
+            Self::OriginNotAllowed { .. } => (StatusCode::FORBIDDEN, "permission_error", Some("origin_not_allowed")),
             Self::ModelNotFound { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("model_not_found")),
             Self::ResponseNotFound { .. } | Self::RouteNotFound { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, None),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID_REQUEST, None),
+            Self::NoWebSocket { .. } => (StatusCode::UPGRADE_REQUIRED, INVALID_REQUEST, None),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "timeout", Some("deadline_exceeded")),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, Some("request_too_large")),
+            Self::UnsupportedCoding { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, Some("unsupported_content_encoding")),
             Self::Quarantined => (StatusCode::UNPROCESSABLE_ENTITY, INVALID_REQUEST, Some("request_quarantined")),
             Self::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", Some("rate_limit_exceeded")),
             Self::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER_ERROR, Some("overloaded")),
@@ -277,8 +304,8 @@ impl ApiError {
         }
     }
 
-    /// `Retry-After` (whole seconds, at least 1), `retry-after-ms`, `x-should-retry`, `WWW-Authenticate`, as far as
-    /// they apply.
+    /// `Retry-After` (whole seconds, at least 1), `retry-after-ms`, `x-should-retry`, `WWW-Authenticate`, `Upgrade`,
+    /// `Accept-Encoding`, as far as they apply.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -293,6 +320,14 @@ impl ApiError {
             || self.retry_after().is_some_and(|wait| wait > LONGEST_HONOURED_WAIT);
         if useless {
             headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
+        }
+        if matches!(self, Self::NoWebSocket { .. }) {
+            // A 426 must name the protocol to use (RFC 9110 15.5.22).
+            headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        if matches!(self, Self::UnsupportedCoding { .. }) {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"));
         }
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

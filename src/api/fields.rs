@@ -213,7 +213,9 @@ fn out_of_range<T: ToString>(path: impl Into<FieldPath>, range: &RangeInclusive<
 
 /// A float without a fraction as an integer. Exact: such a float prints as its integer, and there is no `TryFrom<f64>`.
 fn whole(float: f64) -> Option<i64> {
-    (float.fract() == 0.0).then(|| format!("{float:.0}").parse().ok()).flatten()
+    let whole: Option<i64> = (float.fract() == 0.0).then(|| format!("{float:.0}").parse().ok()).flatten();
+    // Every JSON integer just below the smallest i64 reads as the float that is equal to it.
+    whole.filter(|whole| *whole > i64::MIN)
 }
 
 /// The JSON type of a value, with its article.

@@ -18,15 +18,31 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{Request, State},
+    handler::Handler,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The format of Prometheus' text pages.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A route that answers OPTIONS as it answers GET.
+pub(super) fn probe<H: Handler<T, AppState>, T: 'static>(handler: H) -> MethodRouter<AppState> {
+    async fn name_methods(request: Request, next: Next) -> Response {
+        let asks = request.method() == Method::OPTIONS;
+        let mut response = next.run(request).await;
+        if asks {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,OPTIONS"));
+        }
+        response
+    }
+    get(handler.clone()).options(handler).layer(from_fn(name_methods))
+}
 
 /// The public part of the server's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

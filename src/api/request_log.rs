@@ -1,6 +1,7 @@
 //! One log line for each request: a generation writes its own line (`telemetry::generation`), this module those of all
 //! other requests.
 
+use crate::telemetry::logged_seconds;
 use axum::{
     http::{Method, StatusCode},
     response::Response,
@@ -32,11 +33,11 @@ pub(super) async fn noting<T>(work: impl Future<Output = T>) -> (T, bool) {
 pub(super) async fn logged(method: Method, answer: impl Future<Output = Response>) -> Response {
     let received = Instant::now();
     let (response, has_line) = noting(answer).await;
-    let (status, total_seconds) = (response.status().as_u16(), received.elapsed().as_secs_f64());
+    let (status, total_seconds) = (response.status().as_u16(), logged_seconds(received.elapsed()));
     if has_line || (response.status().is_success() && method == Method::POST) {
         return response;
     }
-    if response.status().is_success() || (method == Method::GET && response.status() == StatusCode::SERVICE_UNAVAILABLE) {
+    if response.status().is_success() || (method != Method::POST && response.status() == StatusCode::SERVICE_UNAVAILABLE) {
         tracing::debug!(status, total_seconds, "request");
     } else {
         tracing::info!(status, total_seconds, "request");

@@ -1,7 +1,7 @@
 //! The facts of a route. The routes themselves are in `routes.rs`.
 
 use super::{family::Family, openapi::docs::Docs, state::AppState};
-use axum::{Router, http::Method, routing::MethodRouter};
+use axum::{http::Method, routing::MethodRouter};
 
 /// A method at a path, and all facts of it that are not its handler's own.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +20,6 @@ pub struct Route {
     pub(super) counts: bool,
     /// The maximum size of a body, bytes; `None` for the value of `--max-body-bytes`.
     pub(super) body_limit: Option<usize>,
-    /// True if the same path with slashes after it is redirected to this one, as FastAPI does it.
-    pub(super) redirects_slashes: bool,
     /// The route's name in logs and metrics.
     pub(super) label: &'static str,
     /// The route's purpose in one sentence.
@@ -37,6 +35,8 @@ pub struct Route {
 pub enum Verb {
     /// GET, and HEAD with it.
     Get,
+    /// GET, HEAD and OPTIONS: a health check, which HAProxy sends as OPTIONS unless it is told otherwise.
+    Probe,
     /// POST only.
     Post,
 }
@@ -57,8 +57,8 @@ pub enum Access {
 pub(super) enum Handler {
     /// A handler at the route's path.
     Here(fn() -> MethodRouter<AppState>),
-    /// A separate router, which has the route's path and pages below it.
-    Below(fn() -> Router<AppState>),
+    /// A handler at the route's path and at all paths below it.
+    Below(fn() -> MethodRouter<AppState>),
 }
 
 impl Route {
@@ -69,11 +69,17 @@ impl Route {
 
     /// True if this is the route of `path`, whatever the method.
     pub(super) fn is_at(&self, path: &str) -> bool {
-        match self.path.split_once("{*") {
-            Some((prefix, _)) => path.len() > prefix.len() && path.starts_with(prefix),
-            None => path == self.path,
+        match (self.path.split_once("{*"), self.handler) {
+            (Some((prefix, _)), _) => path.len() > prefix.len() && path.starts_with(prefix),
+            (None, Handler::Here(_)) => path == self.path,
+            (None, Handler::Below(_)) => path.strip_prefix(self.path).is_some_and(is_below),
         }
     }
+}
+
+/// True if a rest of a path is that of a page below it, or nothing.
+fn is_below(rest: &str) -> bool {
+    rest.is_empty() || (rest.starts_with('/') && !rest.starts_with("//"))
 }
 
 impl Verb {
@@ -88,7 +94,7 @@ impl Verb {
     /// The verb as OpenAPI writes it.
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::Get => "get",
+            Self::Get | Self::Probe => "get",
             Self::Post => "post",
         }
     }
@@ -97,6 +103,7 @@ impl Verb {
     pub(super) fn serves(self, method: &Method) -> bool {
         match self {
             Self::Get => method == Method::GET || method == Method::HEAD,
+            Self::Probe => [Method::GET, Method::HEAD, Method::OPTIONS].contains(method),
             Self::Post => method == Method::POST,
         }
     }

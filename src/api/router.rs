@@ -12,9 +12,13 @@ use crate::telemetry::http;
 use axum::{
     Router,
     extract::Request,
-    http::{StatusCode, header},
-    response::{IntoResponse as _, Response},
+    http::{
+        Uri, header,
+        uri::{InvalidUri, PathAndQuery},
+    },
+    response::Response,
 };
+use tower::ServiceExt as _;
 
 /// Every route, inside every layer.
 pub fn router(state: AppState, hosts: HostPolicy) -> Router {
@@ -22,20 +26,33 @@ pub fn router(state: AppState, hosts: HostPolicy) -> Router {
         http::register_route(route.path, route.verb.method());
     }
     [Verb::Get, Verb::Post].into_iter().for_each(|verb| http::register_route(http::NO_ROUTE, verb.method()));
-    let routes = routes::serve().fallback(route_not_found).method_not_allowed_fallback(method_not_allowed);
+    let routes = || routes::serve().method_not_allowed_fallback(method_not_allowed);
+    let by_own_path = routes().fallback(route_not_found).with_state(state.clone());
+    let routes = routes().fallback(|request| respell(by_own_path, request));
     layers::wrap(routes, &state, hosts).with_state(state)
 }
 
-/// Answers a path that is no route with 404, or, if it is a route without the slashes at its end, with the 307 that
-/// FastAPI sends.
+/// Answers a path that is no route: as the route that it means, if it means one.
+async fn respell(routes: Router, mut request: Request) -> Response {
+    if let Some(path) = routes::respelled(request.uri().path())
+        && let Ok(uri) = with_path(request.uri(), &path)
+    {
+        *request.uri_mut() = uri;
+    }
+    routes.oneshot(request).await.unwrap_or_else(|never| match never {})
+}
+
+/// The same target with another path.
+fn with_path(uri: &Uri, path: &str) -> Result<Uri, InvalidUri> {
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(format!("{path}{query}"))?);
+    Ok(Uri::from_parts(parts).unwrap_or_else(|_| uri.clone()))
+}
+
+/// Answers a path that is no route.
 async fn route_not_found(request: Request) -> Response {
     let path = request.uri().path();
-    if let Some(trimmed) = routes::without_slashes(path) {
-        // The location is relative: a server that has a proxy before it does not know the client's scheme and host, and
-        // wrong ones would make clients drop their key.
-        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-        return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{trimmed}{query}"))]).into_response();
-    }
     routes::family_of(path).refuse(&match path.strip_prefix("/v1/responses/") {
         // OpenAI's SDKs have methods for these paths.
         Some(id) if !id.is_empty() => ApiError::ResponseNotFound { id: id.split('/').next().unwrap_or_default().to_owned() },
@@ -43,8 +60,14 @@ async fn route_not_found(request: Request) -> Response {
     })
 }
 
-/// Answers a route that has other methods; axum adds `Allow`.
+/// Answers a route that has other methods; axum adds `Allow`. Clients that try a WebSocket (Codex on `/v1/responses`)
+/// go on without one only after a 426.
 async fn method_not_allowed(request: Request) -> Response {
-    let path = request.uri().path();
-    routes::family_of(path).refuse(&ApiError::MethodNotAllowed { method: request.method().to_string(), path: path.to_owned() })
+    let path = request.uri().path().to_owned();
+    let wants_websocket = request.headers().get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    routes::family_of(&path).refuse(&if wants_websocket {
+        ApiError::NoWebSocket { path }
+    } else {
+        ApiError::MethodNotAllowed { method: request.method().to_string(), path }
+    })
 }

@@ -22,7 +22,7 @@ use super::{
 use axum::{
     Router,
     http::Method,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 
 /// A POST that makes the engine work: it needs a key and counts against requests per minute.
@@ -33,22 +33,23 @@ const OPENAI: Route = Route {
     access: Access::Key,
     counts: true,
     body_limit: None,
-    redirects_slashes: false,
     label: "",
     summary: "",
     docs: &[],
-    handler: Below(Router::new),
+    handler: Here(MethodRouter::new),
 };
 /// As [`OPENAI`], for Anthropic's clients.
 const ANTHROPIC: Route = Route { family: Family::Anthropic, ..OPENAI };
 /// As [`OPENAI`], for scripts that expect FastAPI's answers.
-const FASTAPI: Route = Route { family: Family::Legacy, redirects_slashes: true, ..OPENAI };
+const FASTAPI: Route = Route { family: Family::Legacy, ..OPENAI };
 /// A GET for OpenAI's clients: it needs a key and does not count against requests per minute.
 const LOOK_UP: Route = Route { verb: Verb::Get, counts: false, ..OPENAI };
 /// A GET for people and their tools: it needs a key and does not count; its errors have FastAPI's shape.
 const PAGE: Route = Route { verb: Verb::Get, family: Family::Legacy, counts: false, ..OPENAI };
-/// As [`PAGE`], for load balancers and without a key. `/metrics` is no probe, because it shows the use of the server.
-const PROBE: Route = Route { access: Access::Open, ..PAGE };
+/// As [`PAGE`], without a key: a person enters the key into the page, and the documents are public.
+const OPEN_PAGE: Route = Route { access: Access::Open, ..PAGE };
+/// As [`OPEN_PAGE`], for load balancers. `/metrics` is no probe, because it shows the use of the server.
+const PROBE: Route = Route { verb: Verb::Probe, ..OPEN_PAGE };
 
 /// The table. The documents list the routes in this order.
 pub(super) static ROUTES: &[Route] = &[
@@ -225,41 +226,37 @@ pub(super) static ROUTES: &[Route] = &[
         label: "root",
         summary: "A message that the server runs, and the name of the served model.",
         docs: operations::STATUS_DOCS,
-        handler: Here(|| legacy::get_only(get(legacy::root))),
+        handler: Here(|| health::probe(legacy::root)),
         ..PROBE
     },
     Route {
         path: "/health",
         label: "health",
         summary: "200 `healthy` once the model is loaded, else 503.",
-        redirects_slashes: true,
         docs: operations::STATUS_DOCS,
-        handler: Here(|| legacy::get_only(get(legacy::health))),
+        handler: Here(|| health::probe(legacy::health)),
         ..PROBE
     },
     Route {
         path: "/livez",
         label: "livez",
         summary: "200 while this process answers.",
-        redirects_slashes: true,
         docs: operations::STATUS_DOCS,
-        handler: Here(|| get(health::livez)),
+        handler: Here(|| health::probe(health::livez)),
         ..PROBE
     },
     Route {
         path: "/readyz",
         label: "readyz",
         summary: "200 while requests are welcome, else 503 and why: loading (`load_percent` says how far), restarting, about to stop.",
-        redirects_slashes: true,
         docs: operations::STATUS_DOCS,
-        handler: Here(|| get(health::readyz)),
+        handler: Here(|| health::probe(health::readyz)),
         ..PROBE
     },
     Route {
         path: "/metrics",
         label: "metrics",
         summary: "Prometheus; vLLM's names and buckets where one exists.",
-        redirects_slashes: true,
         docs: operations::METRICS_DOCS,
         handler: Here(|| get(health::scrape)),
         ..PAGE
@@ -270,15 +267,15 @@ pub(super) static ROUTES: &[Route] = &[
         summary: "This specification.",
         docs: operations::SPECIFICATION_DOCS,
         handler: Here(|| get(openapi::specification)),
-        ..PAGE
+        ..OPEN_PAGE
     },
     Route {
         path: "/docs",
         label: "docs",
         summary: "A page that shows it; nothing is loaded from elsewhere.",
         docs: operations::PAGE_DOCS,
-        handler: Below(openapi::pages),
-        ..PAGE
+        handler: Below(|| get(openapi::page)),
+        ..OPEN_PAGE
     },
 ];
 
@@ -301,6 +298,8 @@ pub(super) struct Rules {
 impl Rules {
     /// The rules for a request with this method and path.
     pub(super) fn of(method: &Method, path: &str) -> Self {
+        let respelled = respelled(path);
+        let path = respelled.as_deref().unwrap_or(path);
         let route = find(method, path);
         // A path that has only other methods keeps its family and access, so that its callers can read the 405.
         let of_path = route.or_else(|| at(path).next());
@@ -311,7 +310,7 @@ impl Rules {
         };
         Self {
             route,
-            family: family_of(path),
+            family: of_path.map_or_else(|| Family::around(path), |route| route.family),
             access: of_path.map_or(Access::Key, |route| route.access),
             counts,
             body_limit: route.and_then(|route| route.body_limit),
@@ -321,25 +320,49 @@ impl Rules {
 
 /// The family of a path: that of its routes, else that of the paths around it.
 pub(super) fn family_of(path: &str) -> Family {
+    let respelled = respelled(path);
+    let path = respelled.as_deref().unwrap_or(path);
     at(path).next().map_or_else(|| Family::around(path), |route| route.family)
 }
 
-/// The path to redirect to, if `path` has extra slashes at its end and its route redirects them.
-pub(super) fn without_slashes(path: &str) -> Option<&str> {
-    let trimmed = path.trim_end_matches('/');
-    (trimmed.len() < path.len() && at(trimmed).any(|route| route.redirects_slashes)).then_some(trimmed)
+/// The path of the route that `path` means but does not spell: slashes are doubled or stand at its end, or `/v1` is
+/// there twice or not at all, because the client's base URL has it or lacks it. `None` if `path` is a route's own, and
+/// if no route is meant.
+pub(super) fn respelled(path: &str) -> Option<String> {
+    if is_route(path) {
+        return None;
+    }
+    let mut single = String::with_capacity(path.len());
+    for letter in path.chars() {
+        if letter != '/' || !single.ends_with('/') {
+            single.push(letter);
+        }
+    }
+    let mut once = single.as_str();
+    while let Some(rest) = once.strip_prefix("/v1").filter(|rest| rest.starts_with("/v1/")) {
+        once = rest;
+    }
+    let without_end = once.trim_end_matches('/');
+    [once.to_owned(), without_end.to_owned(), format!("/v1{without_end}")].into_iter().find(|path| is_route(path))
 }
 
 /// All routes, without fallbacks and layers.
 pub(super) fn serve() -> Router<AppState> {
     ROUTES.iter().fold(Router::new(), |router, route| match route.handler {
         Here(handler) => router.route(route.path, handler()),
-        Below(pages) => router.merge(pages()),
+        Below(handler) => {
+            let [folder, pages] = ["/", "/{*page}"].map(|below| format!("{}{below}", route.path));
+            router.route(route.path, handler()).route(&folder, handler()).route(&pages, handler())
+        }
     })
 }
 
 fn find(method: &Method, path: &str) -> Option<&'static Route> {
     at(path).find(|route| route.verb.serves(method))
+}
+
+fn is_route(path: &str) -> bool {
+    at(path).next().is_some()
 }
 
 fn at(path: &str) -> impl Iterator<Item = &'static Route> {

@@ -31,9 +31,6 @@ const RESERVED_FILES: usize = 128;
 const MAX_HEADERS: usize = 100;
 /// The approximate maximum size of a request's head, bytes: hyper stops reading when its buffer holds this many.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// Time for which a kept connection may be silent, and for which a later head on it may take. It is more than the 60 s
-/// after which load balancers close their idle connections, so that they close first and not the server.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Time that streams have after the drain to write their last event before they are cut.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -94,6 +91,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     header_timeout: Duration,
+    idle_timeout: Duration,
 }
 
 impl Server {
@@ -108,7 +106,9 @@ impl Server {
         let wanted = SocketAddr::new(config.host, config.port);
         let listener = TcpListener::bind(wanted).map_err(|source| ListenError::new(wanted, source))?;
         let address = listener.local_addr().map_err(|source| ListenError::new(wanted, source))?;
-        Ok(Self { listener, address, header_timeout: config.header_timeout })
+        // A later head on a connection may take as long as the silence before it.
+        let idle_timeout = config.idle_timeout.max(config.header_timeout);
+        Ok(Self { listener, address, header_timeout: config.header_timeout, idle_timeout })
     }
 
     /// The address that the server listens on; if port 0 was asked for, its port is the one that the system chose.
@@ -135,9 +135,8 @@ impl Server {
             .first_request_timeout(self.header_timeout)
             .accept_error_handler(|_peer, error| tracing::warn!(%error, "a connection was not accepted"))
             .handle(handle.clone());
-        let idle_timeout = IDLE_TIMEOUT.max(self.header_timeout);
         let mut builder = server.http_builder().http1();
-        builder.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).header_read_timeout(idle_timeout);
+        builder.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES).header_read_timeout(self.idle_timeout);
         // By default hyper cancels a request at the end of input; here `attend` decides.
         builder.half_close(true);
 

@@ -5,7 +5,8 @@
 //!
 //! Changes on the way to the template:
 //! - `developer` becomes `system`, the name that templates use.
-//! - Content becomes one string; text parts are joined by a line break, as in vLLM. Other parts are refused by name.
+//! - Content becomes one string; text parts are joined by a line break, as in vLLM. Other parts are refused by name in
+//!   the newest turn, and replaced by a note in older ones (`media`).
 //! - An assistant's message without content gets the empty string, since templates print `None` as a word.
 //! - The arguments of calls become objects instead of JSON text, unless the text is no object.
 //! - Fields that are `null` count as absent. Fields without meaning here are kept: a template may use them.
@@ -13,11 +14,13 @@
 //! OpenAI's predecessors of tools (`functions`, `function_call`, the role `function`) are refused by name, because an
 //! answer to them would need their shape too.
 
+mod media;
 #[cfg(test)]
 mod tests;
 mod tools;
 mod unread;
 
+pub use media::replace_old_media;
 pub use unread::{unread, unread_in_parts};
 
 pub use tools::{MAX_TOOL_BYTES, MAX_TOOLS, Tools, function_type, named_function, read_tool_choice, read_tools};

@@ -125,7 +125,7 @@ fn serve_command() -> Command {
         .arg(Arg::new("positional_model").value_name("MODEL").conflicts_with("model").help("Same as --model"))
         .arg(config)
         .arg(look("print_config", "Print the whole configuration as TOML, with where each value comes from, and end"))
-        .arg(look("check_config", "Report every problem of the configuration, and end"));
+        .arg(look("check_config", "Report every problem of the configuration and of the model's file, and end"));
     for (title, specs) in GROUPS {
         command = command.next_help_heading(*title);
         for spec in *specs {

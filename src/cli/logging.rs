@@ -9,9 +9,11 @@ use std::{
     fmt::Write as _,
     io::IsTerminal,
     panic::{self, PanicHookInfo},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
+use tracing::Level;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 /// Maximum time that the end of the process waits for its last lines to be read.
@@ -19,6 +21,14 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Maximum time that a panic in an engine waits for its lines to be read: an abort may follow, and the gateway reads at
 /// once.
 const PANIC_LINES: Duration = Duration::from_millis(200);
+
+/// True if what is written to standard error is JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Sets the format of everything that [`write_to_stderr`] writes from now on.
+pub(super) fn expect(format: LogFormat) {
+    IS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+}
 
 /// Sets up logging for the whole process; `level` is a level or a filter.
 ///
@@ -36,6 +46,7 @@ pub(super) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
         }
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish().try_init()?,
     }
+    expect(format);
     panic::set_hook(Box::new(log_panic));
     Ok(())
 }
@@ -56,15 +67,25 @@ pub(super) fn start_plain() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a text that is no log line to standard error. Like a log line, it is lost if it cannot be written.
-pub(super) fn write_to_stderr(text: &str) {
+/// Writes a text that is no log line of a module to standard error: as it is, or as a JSON object if that is expected.
+/// Like a log line, it is lost if it cannot be written.
+pub(super) fn write_to_stderr(level: Level, text: &str) {
+    let is_json = IS_JSON.load(Ordering::Relaxed);
+    let text = if is_json { json_line(level, text) } else { text.to_owned() };
     match log_writer::standard_error() {
-        Ok(writer) => writer.push(text.as_bytes().to_vec()),
+        Ok(writer) => writer.push(text.into_bytes()),
         Err(_no_thread) => {
             // A failure here cannot be reported; the exit code is still right.
             let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
         }
     }
+}
+
+/// The object that `tracing-subscriber` writes for an event with this message.
+fn json_line(level: Level, text: &str) -> String {
+    let now = jiff::Timestamp::now();
+    let line = serde_json::json!({"timestamp": format!("{now:.6}"), "level": level.as_str(), "message": text.trim_end()});
+    format!("{line}\n")
 }
 
 /// True if standard error is a terminal.
@@ -107,10 +128,24 @@ fn log_panic(panicked: &PanicHookInfo<'_>) {
         // Writing to a String cannot fail.
         let _ = write!(text, "\n{backtrace}");
     }
-    if tracing::enabled!(tracing::Level::ERROR) {
+    if tracing::enabled!(Level::ERROR) {
         tracing::error!("{text}");
     } else {
         // A `--log-level` for some modules only would hide the panic.
-        write_to_stderr(&format!("{text}\n"));
+        write_to_stderr(Level::ERROR, &format!("{text}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_several_lines_is_one_line_of_json() {
+        let line = json_line(Level::ERROR, "llamero: one\n  \"two\"\n");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+
+        assert_eq!((line.matches('\n').count(), &read["level"], &read["message"]), (1, &"ERROR".into(), &"llamero: one\n  \"two\"".into()));
+        assert!(read["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
     }
 }

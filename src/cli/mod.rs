@@ -11,6 +11,7 @@
 
 mod args;
 mod bench;
+mod foreign;
 mod logging;
 mod models;
 mod pull;
@@ -25,6 +26,7 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
+use tracing::Level;
 
 const USAGE: u8 = 64;
 
@@ -34,12 +36,15 @@ pub fn main() -> ExitCode {
     let _last_lines = logging::FinishOnDrop;
     crate::llama::return_freed_memory();
     let (arguments, notes) = spelling::canonical(std::env::args_os().skip(1).collect());
+    let environment = Environment::of_process();
+    logging::expect(spelling::log_format(&arguments, &environment));
     let invocation = match args::parse(arguments) {
         Ok(invocation) => invocation,
         Err(error) => {
             if error.use_stderr() {
                 let text = error.render();
-                logging::write_to_stderr(&if logging::is_terminal() { text.ansi().to_string() } else { text.to_string() });
+                let text = if logging::is_terminal() { text.ansi().to_string() } else { text.to_string() };
+                logging::write_to_stderr(Level::ERROR, &(text + &foreign::advice(&error)));
                 return ExitCode::from(USAGE);
             }
             // It is no failure that the reader has closed the pipe (`| head`).
@@ -47,7 +52,6 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let environment = Environment::of_process();
     let outcome = match invocation {
         Invocation::Serve { mut flags, mode } => {
             flags.notes = notes;
@@ -62,7 +66,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            logging::write_to_stderr(&format!("llamero: {error:#}\n"));
+            logging::write_to_stderr(Level::ERROR, &format!("llamero: {error:#}\n"));
             if error.is::<ConfigErrors>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }

@@ -3,14 +3,16 @@
 //! Owns the order of the start: first signals are caught, then wrong options, keys or addresses make it fail, and then
 //! the server answers that it is not ready while the model is fetched, checked and loaded.
 
+mod check;
 mod model;
 mod stop;
+mod surroundings;
 
 use super::{args::ServeMode, logging, print, signals::Signals, summary::summary};
 use crate::telemetry::metrics;
 use crate::{
     api::{layers::HostPolicy, router::router, server::Server, state::AppState},
-    config::{ConfigErrors, Environment, Flags, LoadedConfig, Problem, ServeConfig, load},
+    config::{ConfigErrors, Environment, Flags, LoadedConfig, ServeConfig, load},
     gateway::{
         engine_state::EngineState,
         keys::KeyRing,
@@ -26,6 +28,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use stop::Serving;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Level;
 
 /// Threads of the gateway's runtime. Two, because parsing and writing JSON for many streams needs more than one, and
 /// all other cores are for the engine: a decode step is as slow as its slowest thread.
@@ -37,8 +40,9 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 pub(super) fn run(flags: &Flags, mode: ServeMode, environment: &Environment) -> anyhow::Result<()> {
     if mode != ServeMode::Run {
         let setup = Setup::read(flags, environment)?;
-        return print(if mode == ServeMode::Print { &setup.loaded.toml } else { "the configuration is fine\n" });
+        return print(&if mode == ServeMode::Print { setup.loaded.toml } else { check::check(&setup.loaded, environment)? });
     }
+    surroundings::check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build();
     let runtime = runtime.context("the runtime cannot be started")?;
     let read = runtime.block_on(async {
@@ -78,7 +82,7 @@ struct Setup {
 
 impl Setup {
     fn read(flags: &Flags, environment: &Environment) -> Result<Self, ConfigErrors> {
-        let problem = |at: &str, message: String| ConfigErrors { problems: vec![Problem { at: at.to_owned(), message }] };
+        let problem = |at: &str, message: String| ConfigErrors::one(at, message);
         let loaded = load(flags, environment)?;
         let keys = KeyRing::load(&loaded.config.keys).map_err(|error| problem("keys", error.to_string()))?;
         let templates = TemplateCache::load(loaded.config.api.chat_template.as_deref());
@@ -100,7 +104,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let _upkeep = AbortOnDropHandle::new(tokio::spawn(keep_metrics()));
     let keys = Arc::new(keys);
     let _reload = AbortOnDropHandle::new(tokio::spawn(hangup.reload(Arc::clone(&keys))));
-    let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);
+    let hosts = HostPolicy::new(config.listen.host, &keys, &config.api);
     let mut serving = start(server, AppState::new(models, keys, api), hosts);
 
     let found = tokio::select! {
@@ -166,9 +170,8 @@ async fn announce(model: Model, config: ServeConfig, address: SocketAddr) {
     let mut state = handle.watch_state();
     let ready = state.wait_for(|state| matches!(state, EngineState::Ready)).await.is_ok();
     if let (true, Some(model)) = (ready, handle.model()) {
-        // The summary is written to standard error and not to the log: it is for a person at the terminal, in any log
-        // format.
-        logging::write_to_stderr(&summary(&model, &config, address, templates.complaint(&model).as_deref()));
+        // Not a log line of a module, so that no `--log-level` hides it from a person at the terminal.
+        logging::write_to_stderr(Level::INFO, &summary(&model, &config, address, templates.complaint(&model).as_deref()));
         tracing::info!(%address, model = %model.name, "ready");
     }
 }

@@ -3,7 +3,7 @@
 //! clap has no short flags of two letters (`-np`, `-ngl`), and does not report which alias was used. Values are never
 //! changed: the argument after a flag that takes a value is passed on as it is.
 
-use crate::config::{Kind, OptionSpec, options};
+use crate::config::{Environment, Kind, LogFormat, OptionSpec, options};
 use std::ffi::OsString;
 
 /// `arguments` (without the program) with llamero's spelling for the aliases of `serve`'s flags, and a note for each
@@ -28,6 +28,19 @@ pub(super) fn canonical(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<String>
         }
     }
     (out, notes)
+}
+
+/// The format that log lines will have, as far as flags and variables tell before anything else was read. Mistakes in
+/// the other arguments are to be reported in it too.
+pub(super) fn log_format(arguments: &[OsString], environment: &Environment) -> LogFormat {
+    let flag = |at: usize| match arguments[at].to_str()?.strip_prefix("--log-format")? {
+        "" => arguments.get(at + 1)?.to_str(),
+        attached => attached.strip_prefix('='),
+    };
+    let is_serve = arguments.first().is_some_and(|command| command == "serve");
+    let of_flags = (0..arguments.len()).rev().find_map(flag);
+    let given = of_flags.or_else(|| environment.text("LLAMERO_LOG_FORMAT"));
+    if is_serve && given.is_some_and(|format| format.eq_ignore_ascii_case("json")) { LogFormat::Json } else { LogFormat::Text }
 }
 
 /// llamero's spelling of a flag if it differs, and true if the flag's value is the next argument.
@@ -85,6 +98,22 @@ mod tests {
             assert_eq!(respelled(&arguments).0, arguments);
         }
         assert_eq!(respelled(&["serve", "--insecure-no-auth", "-np", "4"]).0, ["serve", "--insecure-no-auth", "--max-num-seqs", "4"]);
+    }
+
+    #[test]
+    fn the_format_of_messages_is_known_before_anything_was_read() {
+        let format = |words: &[&str], variable: &str| {
+            let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
+            log_format(&arguments, &Environment::of([("LLAMERO_LOG_FORMAT", variable)]))
+        };
+
+        for words in [&["serve", "--log-format", "json"][..], &["serve", "--log-format=text", "--log-format=JSON", "--nonsense"]] {
+            assert_eq!(format(words, ""), LogFormat::Json, "{words:?}");
+        }
+        assert_eq!(format(&["serve"], "json"), LogFormat::Json);
+        for words in [&["serve", "--log-format", "text"][..], &["models", "--log-format=json"], &["serve", "--log-format"], &[]] {
+            assert_eq!(format(words, if words.len() > 2 { "json" } else { "" }), LogFormat::Text, "{words:?}");
+        }
     }
 
     proptest! {

@@ -29,6 +29,8 @@ pub struct ApiConfig {
     pub strict: bool,
     /// Maximum requests per minute and key; `None` is unlimited.
     pub requests_per_minute: Option<u32>,
+    /// Host names that requests may name, in lower case; `*` allows all, `*.name` all below a name.
+    pub allowed_hosts: Vec<String>,
     /// Origins from which browsers may call; empty allows none, `*` all.
     pub allowed_origins: Vec<String>,
 }
@@ -83,6 +85,12 @@ const HOLD_STATUS: OptionSpec = OptionSpec::new(
     "10s",
     "Longest wait of a stream's status for its first token, so that errors are real statuses.",
 );
+const ALLOWED_HOSTS: OptionSpec = OptionSpec::new(
+    "allowed_hosts",
+    Kind::List,
+    "",
+    "Host names besides localhost by which clients may call a server that listens on loopback without keys, such as llm.example or *.lan; * allows all. Health checks may name any host.",
+);
 const ALLOWED_ORIGINS: OptionSpec = OptionSpec::new(
     "allowed_origins",
     Kind::List,
@@ -101,6 +109,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     CHAT_TEMPLATE,
     KEEP_ALIVE,
     HOLD_STATUS,
+    ALLOWED_HOSTS,
     ALLOWED_ORIGINS,
 ];
 
@@ -110,6 +119,10 @@ impl ApiConfig {
         let mut served_model_names = values.list(&SERVED_MODEL_NAME);
         if served_model_names.is_empty() {
             served_model_names.push(model_name);
+        }
+        let allowed_hosts: Vec<String> = values.list(&ALLOWED_HOSTS).iter().map(|host| host.to_ascii_lowercase()).collect();
+        for host in allowed_hosts.iter().filter(|host| !is_host_pattern(host)) {
+            values.problem(&ALLOWED_HOSTS, format!("{host:?} is not a host name such as llm.example, without scheme, port and path"));
         }
         let allowed_origins = values.list(&ALLOWED_ORIGINS);
         for origin in allowed_origins.iter().filter(|origin| !is_origin(origin)) {
@@ -126,6 +139,7 @@ impl ApiConfig {
             chat_template: values.optional_text(&CHAT_TEMPLATE),
             hold_status: values.duration(&HOLD_STATUS),
             requests_per_minute: values.optional_integer(&RPM),
+            allowed_hosts,
             allowed_origins,
         }
     }
@@ -146,9 +160,18 @@ impl ApiConfig {
             chat_template: None,
             hold_status: Duration::from_secs(10),
             requests_per_minute: None,
+            allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
         }
     }
+}
+
+/// A host name or address without a port; `*` and `*.name` stand for all names, and all below one.
+fn is_host_pattern(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_ipv6 = name.starts_with('[') && name.ends_with(']');
+    text == "*" || is_ipv6 || (!name.is_empty() && name.chars().all(allowed))
 }
 
 /// True if a browser can send this origin: `scheme://host[:port]` or `null` (RFC 6454). Anything else would never

@@ -2,7 +2,10 @@
 //! printed.
 
 use super::{Kind, OptionSpec, values::SettingsReader};
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
 
 /// The keys that callers need.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -50,9 +53,20 @@ impl KeyConfig {
             // For example from `--api-key "$UNSET"`, whose author wants keys.
             values.problem(&API_KEY, "it has no key in it; leave it out to serve without keys".to_owned());
         }
-        if let Some(file) = config.file.as_ref().filter(|file| !file.is_file()) {
-            values.problem(&API_KEY_FILE, format!("there is no file {}", file.display()));
+        if let Some(problem) = config.file.as_deref().and_then(unusable) {
+            values.problem(&API_KEY_FILE, problem);
         }
         config
+    }
+}
+
+/// The reason why a key file cannot be read, as far as its name tells; a pipe (`<(…)` of a shell) can.
+fn unusable(file: &Path) -> Option<String> {
+    let shown = file.display();
+    match fs::metadata(file) {
+        Ok(found) if found.is_dir() => Some(format!("{shown} is a folder; give a file with one key per line")),
+        Ok(_) => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!("there is no file {shown}")),
+        Err(error) => Some(format!("{shown} cannot be read: {error}")),
     }
 }

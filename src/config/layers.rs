@@ -10,7 +10,8 @@ use super::{
     values::{Setting, SettingsReader},
 };
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -77,11 +78,14 @@ fn add_file(values: &mut SettingsReader, path: &Path) {
 }
 
 fn read_capped(path: &Path) -> io::Result<String> {
-    let bytes = fs::metadata(path)?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(io::Error::other(format!("it has {bytes} bytes; at most {MAX_FILE_BYTES} are read")));
+    let mut text = String::new();
+    // The size of a pipe is not known before.
+    let read = fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if !u64::try_from(read).is_ok_and(|read| read <= MAX_FILE_BYTES) {
+        return Err(io::Error::other(format!("it has more than {MAX_FILE_BYTES} bytes")));
     }
-    fs::read_to_string(path)
+    // Editors of Windows write a byte order mark.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn unknown_key(key: &str) -> String {

@@ -17,6 +17,8 @@ pub struct ListenConfig {
     pub insecure_no_auth: bool,
     /// Longest wait for the head of a request. Default 10 s.
     pub header_timeout: Duration,
+    /// Longest silence on a connection between two requests. Default 620 s.
+    pub idle_timeout: Duration,
     /// Time after SIGTERM during which requests are served as before although the server reports not to be ready.
     /// Default 0.
     pub shutdown_delay: Duration,
@@ -38,6 +40,12 @@ const INSECURE_NO_AUTH: OptionSpec = OptionSpec::new(
 );
 const HEADER_TIMEOUT: OptionSpec =
     OptionSpec::new("header_timeout", Kind::Duration { min_s: 1, max_s: 600 }, "10s", "Longest wait for the head of a request.");
+const IDLE_TIMEOUT: OptionSpec = OptionSpec::new(
+    "idle_timeout",
+    Kind::Duration { min_s: 1, max_s: 86_400 },
+    "620s",
+    "Longest silence on a connection between two requests. Give more than the proxy in front does, or it sends requests on connections that are about to close; cloud balancers have up to 600 s.",
+);
 const SHUTDOWN_DELAY: OptionSpec = OptionSpec::new(
     "shutdown_delay",
     Kind::Duration { min_s: 0, max_s: 3600 },
@@ -51,7 +59,7 @@ const DRAIN_TIMEOUT: OptionSpec = OptionSpec::new(
     "Time for running streams to finish after SIGTERM or Ctrl-C and shutdown_delay. A supervisor must wait for both and 5 s more, 15 s with prefix_cache_dir, before it kills.",
 );
 
-pub(super) const OPTIONS: &[OptionSpec] = &[HOST, PORT, INSECURE_NO_AUTH, HEADER_TIMEOUT, SHUTDOWN_DELAY, DRAIN_TIMEOUT];
+pub(super) const OPTIONS: &[OptionSpec] = &[HOST, PORT, INSECURE_NO_AUTH, HEADER_TIMEOUT, IDLE_TIMEOUT, SHUTDOWN_DELAY, DRAIN_TIMEOUT];
 
 impl ListenConfig {
     pub(super) fn read(values: &mut SettingsReader, keys: &KeyConfig) -> Self {
@@ -63,6 +71,7 @@ impl ListenConfig {
             port: values.integer(&PORT),
             insecure_no_auth: values.switch(&INSECURE_NO_AUTH),
             header_timeout: values.duration(&HEADER_TIMEOUT),
+            idle_timeout: values.duration(&IDLE_TIMEOUT),
             shutdown_delay: values.duration(&SHUTDOWN_DELAY),
             drain_timeout: values.duration(&DRAIN_TIMEOUT),
         };

@@ -25,7 +25,7 @@ All problems of a configuration are reported at once. Options that list several 
 A switch as a flag alone means true. [OPERATIONS.md](OPERATIONS.md) says how the options work together.
 
 - `llamero serve --help` lists every option.
-- `llamero serve --check-config` reports every problem of the configuration and ends.
+- `llamero serve --check-config` reports every problem of the configuration and the model's file, and ends.
 - `llamero serve --print-config` prints the whole configuration as TOML, with the origin of each value, and ends.
   [examples/config.toml](../examples/config.toml) is that print with all defaults.
 ";

@@ -94,7 +94,7 @@ pub fn options() -> impl Iterator<Item = &'static OptionSpec> {
 /// # Errors
 /// All problems, at once.
 pub fn load(flags: &Flags, environment: &Environment) -> Result<LoadedConfig, ConfigErrors> {
-    let (mut values, notes) = layers::gather(flags, environment);
+    let (mut values, mut notes) = layers::gather(flags, environment);
     let model = values.text(&model::MODEL);
     if model.is_empty() {
         values.problem(&model::MODEL, "is empty; give the path of a GGUF file, or a name that `llamero models` lists");
@@ -104,6 +104,9 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<LoadedConfig, Co
     let draft_model = values.optional_text(&model::DRAFT_MODEL);
     let api = ApiConfig::read(&mut values, model_name(&model));
     let listen = ListenConfig::read(&mut values, &keys);
+    if !(api.allowed_hosts.is_empty() || listen.host.is_loopback() && keys.is_empty()) {
+        notes.push("--allowed-hosts has no effect: with keys, and on addresses beyond loopback, requests may name any host".to_owned());
+    }
     let engine = model::read_engine(&mut values);
     let prefix_cache_dir = model::read_prefix_cache_dir(&mut values, &engine);
     let supervision = SupervisionConfig::read(&mut values);

@@ -18,6 +18,14 @@ pub struct Problem {
     pub message: String,
 }
 
+impl ConfigErrors {
+    /// A single problem.
+    #[must_use]
+    pub fn one(at: &str, message: String) -> Self {
+        Self { problems: vec![Problem { at: at.to_owned(), message }] }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.at, self.message)

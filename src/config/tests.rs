@@ -217,6 +217,11 @@ fn swap_space_is_gib_and_may_be_left_to_the_server() {
 #[test]
 fn lists_are_repeated_or_separated_by_commas() {
     let many = Flags { values: vec![("served_model_name", vec!["a".into(), "b, c".into()])], ..Flags::default() };
+    let hosts = from_flags(&[("allowed_hosts", "LLM.example,*.lan,*,[::2]")]).unwrap().config.api.allowed_hosts;
+    assert_eq!(hosts, ["llm.example", "*.lan", "*", "[::2]"]);
+    let with_keys = from_flags(&[("allowed_hosts", "a"), ("api_key", "k")]).unwrap();
+    assert!(with_keys.notes[0].starts_with("--allowed-hosts has no effect"), "{:?}", with_keys.notes);
+    assert!(problems(from_flags(&[("allowed_hosts", "https://llm.example")]))[0].contains("is not a host name"));
     let file = "allowed_origins = [\"https://a.example\", \"http://localhost:3000\"]\nserved_model_name = \"x\"";
 
     assert_eq!(load(&many, &no_environment()).unwrap().config.api.served_model_names, ["a", "b", "c"]);

@@ -33,6 +33,8 @@ pub fn main(parent_pid: u32) -> ExitCode {
 fn finish(ended: Result<(), ServeError>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        // The gateway was told, and reports it.
+        Err(ServeError::Load(_)) => ExitCode::FAILURE,
         Err(error) => {
             tracing::error!(%error, "the engine ended");
             ExitCode::FAILURE

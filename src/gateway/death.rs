@@ -155,14 +155,21 @@ impl Death {
             text.push_str(": ");
             text.push_str(detail);
         }
-        if !self.last_lines.is_empty() {
+        let mut lines = self.last_lines.iter().filter(|line| !self.is_told(line)).peekable();
+        if lines.peek().is_some() {
             text.push_str("\nits last lines were:");
         }
-        for line in &self.last_lines {
+        for line in lines {
             text.push_str("\n  ");
             text.push_str(line);
         }
         text
+    }
+
+    /// True if the detail says what a line of the engine's log says.
+    fn is_told(&self, line: &str) -> bool {
+        let message = line.rsplit("llama.cpp: ").next().unwrap_or(line);
+        self.detail.as_ref().is_some_and(|detail| detail.contains(message) || line.contains(detail.as_str()))
     }
 }
 
@@ -184,6 +191,23 @@ mod tests {
             report,
             "signal 6, SIGABRT: an assertion or an exception: while loading\nits last lines were:\n  GGML_ASSERT(n > 0) failed"
         );
+    }
+
+    #[test]
+    fn a_line_that_repeats_the_detail_is_left_out() {
+        let death = Death {
+            cause: DeathCause::LoadFailed,
+            detail: Some("llama.cpp could not load the model: unknown architecture: 'nope'; it failed".to_owned()),
+            last_lines: vec![
+                "ERROR load: llama.cpp: unknown architecture: 'nope'".to_owned(),
+                "ERROR engine: ended error=llama.cpp could not load the model: unknown architecture: 'nope'; it failed".to_owned(),
+                "WARN load: llama.cpp: something else".to_owned(),
+            ],
+        };
+
+        let expected = "the model could not be loaded: llama.cpp could not load the model: unknown architecture: 'nope'; it failed\n\
+                        its last lines were:\n  WARN load: llama.cpp: something else";
+        assert_eq!(death.report(), expected);
     }
 
     #[test]

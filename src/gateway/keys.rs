@@ -73,6 +73,12 @@ pub enum KeyError {
         /// The error of the file system.
         source: io::Error,
     },
+    /// The file is a pipe, whose keys were read once.
+    #[error("the key file {} is a pipe, which cannot be read again", path.display())]
+    Pipe {
+        /// The path of the pipe.
+        path: PathBuf,
+    },
     /// The file names no key; taking that for "no keys wanted" would open the server.
     #[error("the key file {} holds no key; write one key per line", path.display())]
     NoKeys {
@@ -141,6 +147,10 @@ impl KeyRing {
     /// See [`KeyError`]; in that case nothing has changed.
     pub fn reload(&self) -> Result<Option<usize>, KeyError> {
         let Some(file) = self.file.as_deref() else { return Ok(None) };
+        if !file.is_file() && file.exists() {
+            // Opening a pipe waits for a writer, perhaps for ever.
+            return Err(KeyError::Pipe { path: file.to_owned() });
+        }
         let accepted = accepted(self.given.clone(), Some(file))?;
         let number = accepted.len();
         *self.accepted.write().unwrap_or_else(PoisonError::into_inner) = accepted;
@@ -200,7 +210,8 @@ fn read_capped(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let read = File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if u64::try_from(read).is_ok_and(|read| read <= MAX_FILE_BYTES) {
-        return Ok(text);
+        // Editors of Windows write a byte order mark.
+        return Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text));
     }
     Err(io::Error::other(format!("it has more than {MAX_FILE_BYTES} bytes")))
 }

@@ -85,10 +85,12 @@ impl<L: Launcher> RunLoop<L> {
                 EngineExit::Drained => break End::Drained,
                 EngineExit::Died(death, stuck_child) => (death, stuck_child),
             };
-            self.record_exit(&death);
+            let replay = self.record_exit(&death);
             if self.should_give_up(&death) {
+                // Whoever waits for the end reports it, once.
                 break End::GaveUp(death);
             }
+            self.log_death(&death, &replay);
             if self.wait_for_end(stuck_child).await || self.pause().await {
                 break End::Drained;
             }
@@ -271,7 +273,7 @@ impl<L: Launcher> RunLoop<L> {
     // === Between two engines ===
 
     /// Records a death, and replays or fails the work that is in flight.
-    fn record_exit(&mut self, death: &Death) {
+    fn record_exit(&mut self, death: &Death) -> ReplayOutcome {
         if self.is_failed_reload(death) {
             self.history.failed_loads += 1;
         } else {
@@ -292,6 +294,10 @@ impl<L: Launcher> RunLoop<L> {
             stats.gauges = EngineGauges { running: 0, waiting, deferred: 0, kv_cells_used: 0, parked_bytes: 0, ..stats.gauges };
         });
         self.status.set_state(EngineState::Restarting(summary));
+        replay
+    }
+
+    fn log_death(&self, death: &Death, replay: &ReplayOutcome) {
         tracing::error!(
             cause = death.cause.label(),
             in_a_row = self.history.deaths_in_a_row + self.history.failed_loads,
@@ -411,7 +417,7 @@ impl<L: Launcher> RunLoop<L> {
             End::Drained => (GenerationError::ShuttingDown, SubmitError::ShuttingDown),
             End::GaveUp(death) => {
                 let summary = death.cause.to_string();
-                tracing::error!(failed_starts = self.history.failed_starts, "the engine is given up");
+                tracing::error!(cause = death.cause.label(), failed_starts = self.history.failed_starts, "the engine is given up");
                 self.status.facts.send_modify(|facts| facts.failure = Some(death.report()));
                 self.status.set_state(EngineState::Failed(summary.clone()));
                 let refusal = SubmitError::failed(&summary);

@@ -50,7 +50,11 @@ impl TemplateCache {
     pub fn load(option: Option<&str>) -> Result<Self, TemplateFileError> {
         let of_operator = match option {
             Some(template) if template.contains("{{") || template.contains("{%") => Some(template.to_owned()),
-            Some(path) => Some(fs::read_to_string(path).map_err(|error| TemplateFileError::File { path: path.to_owned(), error })?),
+            Some(path) => {
+                let text = fs::read_to_string(path).map_err(|error| TemplateFileError::File { path: path.to_owned(), error })?;
+                // Editors of Windows write a byte order mark, which the prompt would begin with.
+                Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+            }
             None => None,
         };
         if let Some(source) = &of_operator {

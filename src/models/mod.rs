@@ -21,5 +21,5 @@ pub mod store;
 pub use catalog::{Catalog, CatalogModel, Source};
 pub use folder::ModelsFolder;
 pub use identity::model_checksum;
-pub use resolve::{ModelSearch, ResolveError, Resolved};
+pub use resolve::{LocalModel, ModelSearch, ResolveError, Resolved};
 pub use store::{Store, StoredModel};

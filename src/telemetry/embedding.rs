@@ -2,7 +2,7 @@
 //!
 //! The API makes the records; this module only writes them. They contain neither text nor keys.
 
-use super::{Outcome, generation::record_prompt, metrics::name};
+use super::{Outcome, generation::record_prompt, logged_seconds, metrics::name};
 use metrics::{counter, histogram};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub fn record_embedding(record: &EmbeddingRecord) {
         model = record.model,
         inputs = record.inputs,
         prompt_tokens = record.prompt_tokens,
-        total_seconds = record.total.as_secs_f64(),
+        total_seconds = logged_seconds(record.total),
         outcome,
         detail,
         "embedding"

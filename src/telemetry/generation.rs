@@ -2,7 +2,7 @@
 //!
 //! `api/respond` makes the records; this module only writes them. They contain neither text nor keys.
 
-use super::metrics::name;
+use super::{logged_seconds, metrics::name};
 use metrics::{counter, histogram};
 use std::time::Duration;
 
@@ -81,9 +81,9 @@ fn log(record: &GenerationRecord) {
         prompt_tokens = record.prompt_tokens,
         cached_tokens = record.cached_tokens,
         completion_tokens = record.completion_tokens,
-        queue_seconds = record.queue.map(|time| time.as_secs_f64()),
-        first_token_seconds = record.first_token.map(|time| time.as_secs_f64()),
-        total_seconds = record.total.as_secs_f64(),
+        queue_seconds = record.queue.map(logged_seconds),
+        first_token_seconds = record.first_token.map(logged_seconds),
+        total_seconds = logged_seconds(record.total),
         finish_reasons = record.finish_reasons.join(","),
         outcome,
         detail,
@@ -179,6 +179,13 @@ mod tests {
             finish_reasons: vec!["length"; choices],
             outcome: Outcome::Finished,
         }
+    }
+
+    #[test]
+    fn times_in_log_lines_are_rounded() {
+        let seconds = [12_345_678, 1_049, 50_000, 0].map(|us| logged_seconds(Duration::from_micros(us)));
+
+        assert_eq!(seconds.map(|seconds| seconds.to_string()), ["12.3457", "0.001", "0.05", "0"]);
     }
 
     #[test]

@@ -13,5 +13,11 @@ pub mod log_writer;
 pub mod metrics;
 pub mod steps;
 
+/// A time in seconds for a log line: of a tenth of a millisecond, because more digits would only be noise.
+#[must_use]
+pub fn logged_seconds(time: std::time::Duration) -> f64 {
+    (time.as_secs_f64() * 1e4).round() / 1e4
+}
+
 pub use embedding::{EmbeddingRecord, record_embedding};
 pub use generation::{GenerationRecord, Outcome, record_first_token, record_generation, record_itl, record_prompt};

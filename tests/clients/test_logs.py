@@ -2,13 +2,14 @@
 
 import asyncio
 import fcntl
+import json
 import os
 import signal
 import subprocess
 
 import pytest
 from conftest import connect
-from support import BINARY, MODEL, Server, clean_environment
+from support import BINARY, MODEL, MODEL_FILE, Server, clean_environment
 
 LOST = "llamero:log_lines_lost_total"
 PAGE = 4096
@@ -101,3 +102,52 @@ def test_a_result_that_nobody_reads_any_more_is_no_failure():
         ended = subprocess.run([str(BINARY), *arguments], stdout=writer, stderr=writer, timeout=60, env=clean_environment(), check=False)
         os.close(writer)
         assert ended.returncode == status, arguments
+
+
+def test_with_json_every_line_of_a_server_is_an_object(tmp_path):
+    running = Server(tmp_path / "log", "--log-format", "json").wait_ready()
+    try:
+        complete(running)
+        os.kill(running.engine_pid(), signal.SIGKILL)
+    finally:
+        running.stop()
+
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert all({"timestamp", "level"} <= set(line) for line in lines)
+    assert any("is ready" in line["message"] and "context" in line["message"] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--model", "/no/such.gguf"], 1, "there is no file /no/such.gguf"),
+        (["--port", "x"], 64, "--port"),
+        (["--gpu-memory-utilization", "0.9"], 64, "--max-model-len"),
+    ],
+)
+def test_with_json_a_start_that_fails_is_an_object_too(arguments, status, words):
+    command = [str(BINARY), "serve", "--log-format", "json", *arguments]
+    ended = subprocess.run(command, capture_output=True, timeout=60, env=clean_environment(), check=False)
+
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert ended.returncode == status
+    assert any(line["level"] == "ERROR" and words in line["message"] for line in lines), lines
+
+
+def test_a_load_that_fails_is_told_once(tmp_path):
+    text = b"general.architecture"
+    header = b"GGUF" + (3).to_bytes(4, "little") + bytes(8) + (1).to_bytes(8, "little") + len(text).to_bytes(8, "little") + text
+    (tmp_path / "m.gguf").write_bytes(header + (8).to_bytes(4, "little") + (4).to_bytes(8, "little") + b"nope" + bytes(64))
+    command = [str(BINARY), "serve", "--port", "0", "--model", str(tmp_path / "m.gguf")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=clean_environment(), check=False)
+
+    assert ended.returncode == 1
+    assert ended.stderr.count("unknown model architecture: 'nope'") == 1, ended.stderr
+
+
+def test_keys_may_come_from_a_pipe_of_a_shell():
+    command = f"'{BINARY}' serve --check-config --model '{MODEL_FILE}' --api-key-file <(echo abc)"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, env=clean_environment(), check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.endswith("the configuration is fine\n") and "trained for 8192 tokens" in ended.stdout

@@ -1,6 +1,9 @@
 """The rest of the surface: models, legacy routes byte for byte, request ids, probes, and what the server refuses to do."""
 
+import gzip
+import json
 import re
+import socket
 import subprocess
 
 import openai
@@ -129,3 +132,29 @@ def test_the_version_names_the_engine():
 
     assert ended.returncode == 0
     assert ended.stdout.startswith("llamero ") and "llama-cpp-2" in ended.stdout
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/livez", "/readyz"])
+def test_health_checks_of_balancers_and_clients_are_answered(server, path):
+    """HAProxy sends OPTIONS with HTTP/1.0 and without a host; wget and Claude Code send HEAD."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(f"OPTIONS {path} HTTP/1.0\r\n\r\n".encode())
+        assert connection.makefile("rb").readline().split()[1] == b"200"
+    head = server.ask(path, method="HEAD", headers={"host": "any.example"})
+    assert (head.status, head.body) == (200, b"")
+
+
+def test_a_compressed_body_is_read(server):
+    body = gzip.compress(json.dumps({"model": MODEL, "prompt": "Hello", "max_tokens": 1}).encode())
+    answer = server.ask("/v1/completions", body, {"content-type": "application/json", "content-encoding": "gzip"})
+
+    assert answer.json()["usage"]["completion_tokens"] == 1
+
+
+def test_the_example_of_the_documents_can_be_sent_as_it_is(server):
+    document = server.ask("/openapi.json").json()
+    operation = document["paths"]["/v1/completions"]["post"]
+    example = operation["requestBody"]["content"]["application/json"]["example"]
+    answer = server.ask("/completions", json.dumps(example).encode(), {"content-type": "application/json"})
+
+    assert (answer.status, example["model"]) == (200, MODEL)

@@ -8,9 +8,9 @@
 //! | `thinking` | the message's `reasoning_content`; the template decides whether the model sees it |
 //! | `redacted_thinking` | nothing, which is reported: only Anthropic can read it |
 //!
-//! Other blocks are refused by name. Messages of one role in a row become one message, as Anthropic documents, so that
-//! templates which require alternating roles accept them. A last message of the assistant is the beginning of the
-//! answer.
+//! Other blocks are refused by name in the newest turn, and replaced by a note in older ones. Messages of one role in
+//! a row become one message, as Anthropic documents, so that templates which require alternating roles accept them. A
+//! last message of the assistant is the beginning of the answer.
 
 use super::tools::{self, object, string};
 use crate::{

@@ -50,9 +50,11 @@ fn row(error: &ApiError) -> (StatusCode, &'static str) {
         | ApiError::ContextLength { .. }
         | ApiError::PromptTooLong { .. }
         | ApiError::Quarantined
-        | ApiError::MethodNotAllowed { .. } => "invalid_request_error",
+        | ApiError::MethodNotAllowed { .. }
+        | ApiError::NoWebSocket { .. }
+        | ApiError::UnsupportedCoding { .. } => "invalid_request_error",
         ApiError::MissingKey | ApiError::WrongKey => "authentication_error",
-        ApiError::HostNotAllowed => "permission_error",
+        ApiError::HostNotAllowed { .. } | ApiError::OriginNotAllowed { .. } => "permission_error",
         ApiError::ModelNotFound { .. } | ApiError::ResponseNotFound { .. } | ApiError::RouteNotFound { .. } => "not_found_error",
         ApiError::BodyTimeout => "timeout_error",
         ApiError::BodyTooLarge { .. } => "request_too_large",

@@ -28,7 +28,8 @@ use crate::{
             },
         },
     },
-    field_path::FieldPath,
+    chat::messages::replace_old_media,
+    field_path::{FieldPath, PathStyle},
     protocol::Constraint,
 };
 use serde_json::{Map, Value, json};
@@ -84,7 +85,8 @@ impl MessageRequest {
         f.check(specs::REFUSED)?;
         let mut ignored = without_effect(&mut f)?;
         let system = f.get(&specs::SYSTEM)?;
-        let messages = f.require(&specs::MESSAGES)?;
+        let mut messages = f.require(&specs::MESSAGES)?;
+        replace_old_media(&mut messages, &specs::MESSAGES.name.into(), &mut |at| ignored.add(&at.spelled(PathStyle::Dots)));
         let turns = MessageTurns::read(system, messages)?;
         ignored.extend(turns.ignored);
         let Offer { tools, calls, parallel } = tools::read(&mut f, &mut ignored)?;

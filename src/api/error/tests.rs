@@ -37,7 +37,10 @@ fn every_variant_has_its_status_type_code_and_param() {
         ),
         (ApiError::MissingKey, 401, "invalid_request_error", Some("invalid_api_key"), None),
         (ApiError::WrongKey, 401, "invalid_request_error", Some("invalid_api_key"), None),
-        (ApiError::HostNotAllowed, 403, "permission_error", Some("host_not_allowed"), None),
+        (ApiError::HostNotAllowed { host: "h".to_owned() }, 403, "permission_error", Some("host_not_allowed"), None),
+        (ApiError::OriginNotAllowed { origin: "o".to_owned() }, 403, "permission_error", Some("origin_not_allowed"), None),
+        (ApiError::UnsupportedCoding { coding: "x".to_owned() }, 415, "invalid_request_error", Some("unsupported_content_encoding"), None),
+        (ApiError::NoWebSocket { path: "/p".to_owned() }, 426, "invalid_request_error", None, None),
         (ApiError::ModelNotFound { model: "m".into() }, 404, "invalid_request_error", Some("model_not_found"), Some("model")),
         (ApiError::ResponseNotFound { id: "resp_1".into() }, 404, "invalid_request_error", None, None),
         (ApiError::RouteNotFound { method: "GET".into(), path: "/x".into() }, 404, "invalid_request_error", None, None),
@@ -186,5 +189,5 @@ fn retries_are_forbidden_when_the_wait_is_long_or_would_not_help() {
 fn only_a_401_asks_for_credentials() {
     assert_eq!(header(&ApiError::MissingKey.headers(), "www-authenticate"), Some("Bearer"));
     assert_eq!(header(&ApiError::WrongKey.headers(), "www-authenticate"), Some("Bearer"));
-    assert_eq!(header(&ApiError::HostNotAllowed.headers(), "www-authenticate"), None);
+    assert_eq!(header(&ApiError::HostNotAllowed { host: "h".to_owned() }.headers(), "www-authenticate"), None);
 }

@@ -15,7 +15,7 @@ use crate::{
     },
     field_path::FieldPath,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 
 /// The maximum number of other files in a request; llama.vim sends 16 by default.
@@ -93,10 +93,6 @@ impl InfillRequest {
         let texts = Texts::read(&mut f)?;
         let mut unknown = use_samplers(&mut f)?;
         f.check(specs::REFUSED)?;
-        // -1 is a random seed, as is an absent one.
-        if let Some(seed) = f.get(&sampling::specs::SEED)?.filter(|seed| *seed != -1) {
-            f.set_default(sampling::specs::SEED.name, json!(seed));
-        }
         let n_predict = f.get(&specs::N_PREDICT)?;
         let time_limit = f.get(&specs::T_MAX_PREDICT_MS)?;
         let mut request = Self {

@@ -1,8 +1,9 @@
-//! Reads request bodies whole, bounded in size and time, before any handler runs.
+//! Reads request bodies whole, decoded, bounded in size and time, before any handler runs.
 //!
 //! Bodies in memory take at most `max_body_bytes` per connection, are of authenticated callers only, and take together
 //! at most as much as `api/body_budget.rs` allows.
 
+use super::decode::Coding;
 use crate::api::{
     body_budget::{self, BudgetShare},
     error::ApiError,
@@ -10,26 +11,36 @@ use crate::api::{
     state::AppState,
 };
 use axum::{
-    body::{Body, BodyDataStream},
+    body::{Body, Bytes},
     extract::Request,
     http::{HeaderMap, HeaderValue, header, request::Parts},
     response::Response,
 };
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use tokio::time::timeout;
 
-/// Replaces the body by one in memory, which `part` accounts for, or refuses with 413, 503, 408 or 400.
+/// The byte order mark of UTF-8, which some clients write before JSON.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Replaces the body by one in memory, which `part` accounts for, or refuses with 413, 415, 503, 408 or 400.
 /// `server/received.rs` drains the unread rest of a refused body.
 pub(super) async fn buffer(state: &AppState, rules: &Rules, request: Request, part: &mut BudgetShare) -> Result<Request, Response> {
     let (limit, family) = (rules.body_limit.unwrap_or(state.config.max_body_bytes), rules.family);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let read = async {
+        let coding = Coding::of(&parts.headers)?;
         let announced = announced_length(&parts.headers);
         if announced > limit {
             return Err(ApiError::BodyTooLarge { limit_bytes: limit });
         }
         part.grow(announced)?;
-        let bytes = collect(body.into_data_stream(), limit, part).await?;
+        let mut decoder = part.another();
+        decoder.grow(coding.window())?;
+        let mut bytes = collect(coding.decode(body), limit, part).await?;
+        drop(decoder);
+        if bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
         part.grow(body_budget::need(&bytes))?;
         Ok(bytes)
     };
@@ -39,6 +50,10 @@ pub(super) async fn buffer(state: &AppState, rules: &Rules, request: Request, pa
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         return Err(response);
     };
+    // Both headers describe the body as it was sent.
+    for name in [header::CONTENT_ENCODING, header::CONTENT_LENGTH] {
+        parts.headers.remove(name);
+    }
     result.map(|bytes| Request::from_parts(detached(parts), Body::from(bytes))).map_err(|error| family.refuse(&error))
 }
 
@@ -60,13 +75,14 @@ fn detached(mut parts: Parts) -> Parts {
     parts
 }
 
-async fn collect(mut frames: BodyDataStream, limit: usize, part: &mut BudgetShare) -> Result<Vec<u8>, ApiError> {
+async fn collect(
+    mut frames: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
+    limit: usize,
+    part: &mut BudgetShare,
+) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::new();
     while let Some(frame) = frames.next().await {
-        let Ok(frame) = frame else {
-            let message = "The request body could not be read.".to_owned();
-            return Err(ApiError::BadRequest { message, param: None, code: None });
-        };
+        let frame = frame?;
         if frame.len() > limit - bytes.len() {
             return Err(ApiError::BodyTooLarge { limit_bytes: limit });
         }

@@ -1,8 +1,18 @@
-//! CORS, only if origins are configured. This layer then answers pre-flights, and any other OPTIONS request.
+//! CORS, only if origins are configured. This layer then answers browsers' pre-flights. Any other OPTIONS request, such
+//! as HAProxy's health check, goes on to its route.
 
-use axum::http::{HeaderName, HeaderValue, Method, header};
-use std::time::Duration;
-use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue, Method, header},
+    response::Response,
+};
+use futures_util::future::Either;
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+use tower::{Layer, Service};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Cors, CorsLayer};
 
 /// Response headers that a page may read: all that we send.
 const EXPOSED: [HeaderName; 18] = [
@@ -30,7 +40,7 @@ const EXPOSED: [HeaderName; 18] = [
 const MAX_AGE: Duration = Duration::from_secs(7200);
 
 /// The layer for these origins: scheme, host and port, or `*` for all. `None` if there are none.
-pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
+pub(super) fn layer(origins: &[String]) -> Option<PageCors> {
     if origins.is_empty() {
         return None;
     }
@@ -48,5 +58,46 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(EXPOSED)
         .max_age(MAX_AGE);
-    Some(layer)
+    Some(PageCors(layer))
+}
+
+/// The layer of `tower-http`, which would take every OPTIONS request for a pre-flight.
+#[derive(Debug, Clone)]
+pub(super) struct PageCors(CorsLayer);
+
+/// The service that [`PageCors`] makes.
+#[derive(Debug, Clone)]
+pub(super) struct WithCors<S> {
+    pages: Cors<S>,
+    plain: S,
+}
+
+impl<S: Clone> Layer<S> for PageCors {
+    type Service = WithCors<S>;
+
+    fn layer(&self, inner: S) -> WithCors<S> {
+        WithCors { pages: self.0.layer(inner.clone()), plain: inner }
+    }
+}
+
+impl<S: Service<Request, Response = Response>> Service<Request> for WithCors<S> {
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<<Cors<S> as Service<Request>>::Future, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        match Service::<Request>::poll_ready(&mut self.pages, cx) {
+            Poll::Ready(Ok(())) => self.plain.poll_ready(cx),
+            other => other,
+        }
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let is_preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        if request.method() == Method::OPTIONS && !is_preflight {
+            Either::Right(self.plain.call(request))
+        } else {
+            Either::Left(self.pages.call(request))
+        }
+    }
 }

@@ -7,8 +7,8 @@
 //! 5. `hosts`: one sound `Host`; on loopback without keys, only requests that were meant for this machine
 //! 6. `authenticate`: everything but the open routes, unknown paths included
 //! 7. `quota`: requests per minute, before a body is read
-//! 8. `body`: read whole, bounded in size, in time and in the memory of all bodies together; handlers get it from
-//!    memory
+//! 8. `body`: read whole, decoded (`decode`), bounded in size, in time and in the memory of all bodies together;
+//!    handlers get it from memory
 //! 9. `heavy`: a long body is read and answered on threads of their own, where callers take turns
 //!
 //! Facts that differ from route to route are read from its row in `routes.rs`; errors have the shape of its family.
@@ -16,6 +16,7 @@
 mod authenticate;
 mod body;
 mod cors;
+mod decode;
 mod heavy;
 mod hosts;
 mod identify;
@@ -26,7 +27,7 @@ mod stamp;
 pub(in crate::api) use body::announced_length;
 pub use hosts::HostPolicy;
 
-use super::{body_budget::BodyBudget, caller, routes::Rules, state::AppState};
+use super::{body_budget::BodyBudget, caller, route::Verb, routes::Rules, state::AppState};
 use crate::gateway::keys::Principal;
 use authenticate::authenticate;
 use axum::{
@@ -68,7 +69,8 @@ async fn pass(State(around): State<Around>, request: Request, next: Next) -> Res
 async fn admit(around: &Around, rules: Rules, mut request: Request, next: Next) -> Response {
     let Around { state, hosts, bodies } = around;
     let family = rules.family;
-    let checked = hosts::check(hosts, &request).and_then(|()| authenticate(state, rules.access, &mut request));
+    let is_probe = rules.route.is_some_and(|route| route.verb == Verb::Probe);
+    let checked = hosts::check(hosts, is_probe, &request).and_then(|()| authenticate(state, rules.access, &mut request));
     let quota = match checked.and_then(|()| if rules.counts { quota::count(state, &mut request) } else { Ok(None) }) {
         Ok(quota) => quota,
         Err(error) => return family.refuse(&error),

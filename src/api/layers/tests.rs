@@ -16,6 +16,7 @@ use futures_util::{StreamExt as _, stream};
 use std::{convert::Infallible, time::Duration};
 
 mod budget;
+mod coding;
 
 const GENERATE: &str = r#"{"prompt":"hello"}"#;
 
@@ -86,10 +87,10 @@ async fn a_key_is_taken_from_each_of_its_headers() {
 async fn everything_but_the_open_paths_needs_a_key_unknown_routes_too() {
     let app = TestApp::start(Setup { keys: &["good-key"], ..Setup::default() }).await;
 
-    for open in ["/", "/health", "/livez", "/readyz"] {
+    for open in ["/", "/health", "/livez", "/readyz", "/livez/", "//livez", "/docs/", "/openapi.json"] {
         assert_eq!(app.get(open).await.status, 200, "{open}");
     }
-    for closed in ["/metrics", "/generate", "/nope", "/v1/models", "/v1/nope", "/livez/", "//livez"] {
+    for closed in ["/metrics", "/generate", "/nope", "/v1/models", "/v1/nope", "/livez/x", "//metrics"] {
         assert_eq!(app.get(closed).await.status, 401, "{closed}");
     }
 }
@@ -373,21 +374,57 @@ async fn without_configured_origins_there_is_no_cors() {
 
 // === hosts ===
 
+async fn on_loopback(allowed_hosts: &[&str]) -> TestApp {
+    let allowed_hosts = allowed_hosts.iter().map(|host| (*host).to_owned()).collect();
+    TestApp::start(Setup { hosts: HostPolicy::ThisMachine { allowed_hosts, allowed_origins: [].into() }, ..Setup::default() }).await
+}
+
 #[tokio::test]
 async fn on_loopback_without_keys_foreign_hosts_and_origins_are_refused_in_the_familys_shape() {
-    let app = TestApp::start(Setup { hosts: HostPolicy::ThisMachine { allowed_origins: [].into() }, ..Setup::default() }).await;
+    let app = on_loopback(&[]).await;
 
     let status = async |path: &str, headers: &[(&str, &str)]| with_headers(&app, Method::GET, path, headers).await.status.as_u16();
-    assert_eq!(status("/livez", &[("host", "localhost:8000")]).await, 200);
-    assert_eq!(status("/livez", &[("host", "127.0.0.1:8000"), ("origin", "http://localhost:3000")]).await, 200);
-    assert_eq!(status("/livez", &[("host", "localhost"), ("origin", "https://evil.example")]).await, 403);
-    assert_eq!(status("/livez", &[("host", "localhost"), ("host", "evil.example")]).await, 400);
-    assert_eq!(status("http://evil.example/livez", &[("host", "localhost")]).await, 403);
-    let legacy = with_headers(&app, Method::GET, "/health", &[("host", "evil.example")]).await;
-    let openai = with_headers(&app, Method::GET, "/v1/models", &[("host", "evil.example")]).await;
+    assert_eq!(status("/metrics", &[("host", "localhost:8000")]).await, 200);
+    assert_eq!(status("/metrics", &[("host", "127.0.0.1:8000"), ("origin", "http://localhost:3000")]).await, 200);
+    assert_eq!(status("/metrics", &[("host", "localhost"), ("origin", "https://evil.example")]).await, 403);
+    assert_eq!(status("/metrics", &[("host", "localhost"), ("host", "evil.example")]).await, 400);
+    assert_eq!(status("http://evil.example/metrics", &[("host", "localhost")]).await, 403);
+    let legacy = with_headers(&app, Method::GET, "/metrics", &[("host", "evil.example")]).await;
+    let openai = with_headers(&app, Method::GET, "/v1/models", &[("host", "evil.example"), ("origin", "http://evil.example")]).await;
+    let page = with_headers(&app, Method::GET, "/v1/models", &[("host", "localhost"), ("origin", "https://evil.example")]).await;
     assert_eq!(legacy.status, 403);
-    assert!(legacy.body.starts_with(r#"{"detail":"The host name"#), "{}", legacy.body);
-    assert!(openai.body.contains(r#""type":"permission_error""#), "{}", openai.body);
+    assert!(legacy.body.starts_with(r#"{"detail":"The host name 'evil.example'"#), "{}", legacy.body);
+    assert!(openai.body.contains(r#""type":"permission_error""#) && openai.body.contains("--allowed-hosts"), "{}", openai.body);
+    assert!(page.body.contains("origin 'https://evil.example'") && page.body.contains("--allowed-origins"), "{}", page.body);
+    assert!(page.body.contains(r#""code":"origin_not_allowed""#), "{}", page.body);
+}
+
+#[tokio::test]
+async fn an_allowed_host_may_be_called_by_its_name_and_from_its_own_pages() {
+    let app = on_loopback(&["llm.example"]).await;
+    let any = on_loopback(&["*"]).await;
+
+    let status = async |app: &TestApp, host: &str, origin: &str| {
+        with_headers(app, Method::GET, "/metrics", &[("host", host), ("origin", origin)]).await.status.as_u16()
+    };
+    assert_eq!(status(&app, "llm.example:8000", "http://llm.example:8000").await, 200);
+    assert_eq!(status(&app, "localhost:8000", "https://llm.example").await, 200, "a proxy may send its own host");
+    assert_eq!(status(&app, "llm.example", "https://evil.example").await, 403);
+    assert_eq!(status(&app, "other.example", "http://other.example").await, 403);
+    assert_eq!(status(&any, "other.example", "http://other.example").await, 200);
+    assert_eq!(status(&any, "other.example", "http://evil.example").await, 403);
+}
+
+#[tokio::test]
+async fn health_checks_may_name_any_host() {
+    let app = on_loopback(&[]).await;
+
+    for path in ["/", "/health", "/livez", "/readyz"] {
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            assert_eq!(with_headers(&app, method.clone(), path, &[("host", "10.1.2.3:8000")]).await.status, 200, "{method} {path}");
+        }
+        assert_eq!(with_headers(&app, Method::POST, path, &[("host", "10.1.2.3:8000")]).await.status, 403, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -424,6 +461,6 @@ async fn unknown_routes_and_methods_are_refused_in_the_familys_shape() {
 
     assert_eq!(unknown.status, 404);
     assert!(unknown.body.contains(r#""message":"Invalid URL (GET /v1/nope)""#), "{}", unknown.body);
-    assert_eq!((method.status.as_u16(), method.header("allow")), (405, "GET,HEAD"));
+    assert_eq!((method.status.as_u16(), method.header("allow")), (405, "GET,HEAD,OPTIONS"));
     assert_eq!(method.body, r#"{"detail":"Method Not Allowed"}"#);
 }

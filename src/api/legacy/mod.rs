@@ -6,6 +6,8 @@
 //! * A body without a content type is read as JSON, as FastAPI did for years.
 //! * Values that vLLM refuses (negative temperature, `top_p` beyond 0–1, no tokens) are a 422 instead of a 500.
 //! * `max_tokens` beyond the context is reduced, and `x-llamero-warnings` reports that.
+//! * HEAD and OPTIONS of `/` and `/health` are answered as GET is: `wget`, Claude Code and HAProxy send them.
+//! * A path with slashes too many is answered at once, without FastAPI's 307.
 //! * A body in UTF-16 or UTF-32, which Python detects, is malformed. Nesting is bounded at 64 levels instead of about
 //!   1000.
 //! * Values that FastAPI answers with a 500 because it cannot echo them (NaN, lone surrogates, bytes that are no text)
@@ -21,23 +23,6 @@ mod status;
 
 pub(super) use generate::generate;
 pub(super) use status::{health, root};
-
-use crate::api::{error::ApiError, state::AppState};
-use axum::{
-    extract::Request,
-    http::header,
-    response::{IntoResponse, Response},
-    routing::MethodRouter,
-};
-
-/// Unlike axum, FastAPI has no HEAD for a GET route and does not name it in `Allow`.
-pub(super) fn get_only(route: MethodRouter<AppState>) -> MethodRouter<AppState> {
-    async fn refuse(request: Request) -> Response {
-        let error = ApiError::MethodNotAllowed { method: request.method().to_string(), path: request.uri().path().to_owned() };
-        ([(header::ALLOW, "GET")], refusal::refusal(&error)).into_response()
-    }
-    route.head(refuse).fallback(refuse)
-}
 
 #[cfg(test)]
 mod tests;

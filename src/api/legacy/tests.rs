@@ -61,25 +61,22 @@ const BODIES: [(&str, &str); 24] = [
 ];
 
 /// Cases that other tests cover, with the reason.
-const ELSEWHERE: [(&str, &str); 7] = [
+const ELSEWHERE: [(&str, &str); 10] = [
     ("nan", "we answer 422: request/tests.rs"),
     ("no-ct", "we read it as JSON: request/tests.rs"),
     ("badutf8", "request/tests.rs"),
     ("boom", "layers/tests.rs"),
+    ("slash", "we answer at once: routes/tests.rs"),
+    ("head", "we answer as GET: routes/tests.rs"),
+    ("opts", "we answer as GET: routes/tests.rs"),
     ("503", "below"),
     ("sec", "below"),
     ("sec-bad", "below"),
 ];
 
 /// The requests that are no post to `/generate`.
-const CALLS: [(&str, Method, &str); 6] = [
-    ("get", Method::GET, "/generate"),
-    ("404", Method::GET, "/nope"),
-    ("slash", Method::GET, "/health/"),
-    ("head", Method::HEAD, "/health"),
-    ("opts", Method::OPTIONS, "/health"),
-    ("health", Method::GET, "/health"),
-];
+const CALLS: [(&str, Method, &str); 3] =
+    [("get", Method::GET, "/generate"), ("404", Method::GET, "/nope"), ("health", Method::GET, "/health")];
 
 async fn replay(app: &TestApp, name: &str) -> Option<Answer> {
     if let Some((_, body)) = BODIES.iter().find(|(case, _)| *case == name) {
@@ -109,9 +106,7 @@ async fn every_case_of_the_golden_file_is_answered_as_fastapi_did() {
 
         assert_eq!(answer.status.as_u16(), golden.status, "{golden:?} {answer:?}");
         if let Some((name, value)) = golden.headers.split_once(": ") {
-            // Starlette redirects to an absolute URL, this server to the same path on the client's host.
-            let value = value.trim_matches('\'').trim_start_matches("http://testserver");
-            assert_eq!(answer.header(name.trim_matches('\'')), value, "{golden:?}");
+            assert_eq!(answer.header(name.trim_matches('\'')), value.trim_matches('\''), "{golden:?}");
         }
         if golden.content_type != "None" {
             assert_eq!(answer.header("content-type"), golden.content_type, "{golden:?}");
@@ -244,20 +239,4 @@ async fn the_root_names_the_model() {
     let app = TestApp::start(Setup::default()).await;
 
     assert_eq!(app.get("/").await.body, r#"{"message":"llamero is running","model":"tiny"}"#);
-}
-
-#[tokio::test]
-async fn slashes_too_many_are_a_307_to_the_route_with_its_query() {
-    let app = TestApp::start(Setup::default()).await;
-    let location = async |path: &str| {
-        let answer = app.get(path).await;
-        (answer.status.as_u16(), answer.header("location").to_owned())
-    };
-
-    assert_eq!(location("/health/?a=1").await, (307, "/health?a=1".to_owned()));
-    assert_eq!(location("/generate//").await, (307, "/generate".to_owned()));
-    assert_eq!(location("/nope/").await, (404, String::new()));
-    assert_eq!(location("//health").await, (404, String::new()));
-    assert_eq!(location("//evil.example/health/").await, (404, String::new()));
-    assert_eq!(location("/v1/completions/").await, (404, String::new()));
 }

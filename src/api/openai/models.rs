@@ -57,7 +57,7 @@ pub(in crate::api) async fn get(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelObject>, ApiError> {
     let Path(id) = id.unwrap_or_else(|_| Path(String::from("\u{FFFD}")));
-    let model = models.get(&id).ok_or_else(|| not_found(&id))?;
+    let model = models.get(&id).or_else(|| models.get(id.trim_end_matches('/'))).ok_or_else(|| not_found(&id))?;
     Ok(Json(object(&model, models.created())))
 }
 

@@ -13,7 +13,10 @@ use serde_json::{Map, Value, json};
 /// The schemas of answers, JSON text.
 const SCHEMAS: &str = include_str!("schemas.json");
 
-/// The OpenAPI document.
+/// Stands for the served model's name in examples.
+pub(super) const MODEL_PLACEHOLDER: &str = "MODEL";
+
+/// The OpenAPI document, with [`MODEL_PLACEHOLDER`] for the served model.
 ///
 /// # Panics
 /// If an example is no JSON, which a test rules out.
@@ -35,7 +38,8 @@ pub(super) fn document() -> Value {
             "description": "An OpenAI-compatible inference server for GGUF models. In requests `null` equals absence. Fields that are not listed are accepted and named in the answer's `x-llamero-warnings`; with `x-llamero-strict: 1` they are a 400.",
             "license": {"name": "MIT OR Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        // Relative to the document: a proxy may serve it under a prefix.
+        "servers": [{"url": "./"}],
         "security": [{}, {"key": []}],
         "paths": paths,
         "components": {
@@ -105,6 +109,7 @@ fn meaning(status: u16) -> &'static str {
         404 => "No such model or route.",
         408 => "The body did not arrive in time.",
         413 => "The body is too large.",
+        415 => "The body is compressed in a way that is not read.",
         422 => "The same request ended engines more than once, or, at `/generate`, a field is wrong; the error says which.",
         429 => "The key has used up its requests for now; `Retry-After` says for how long.",
         529 => "Too busy; `Retry-After` says when to come back.",
@@ -130,7 +135,8 @@ fn property(field: &dyn AnySpec, required: bool) -> Value {
         schema = nullable(schema);
     }
     schema["description"] = json!(field.about());
-    schema["examples"] = json!([parsed(field.example())]);
+    // The field's own example names no model that is there.
+    schema["examples"] = if field.name() == "model" { json!([MODEL_PLACEHOLDER]) } else { json!([parsed(field.example())]) };
     schema
 }
 

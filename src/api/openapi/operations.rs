@@ -28,10 +28,10 @@ use crate::api::{
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 /// Statuses of the errors that any route with a body may answer with.
-const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503];
+const REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503];
 
 /// As [`REFUSALS`], for Anthropic's routes, where a full queue has a status of its own.
-const ANTHROPICS_REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 529];
+const ANTHROPICS_REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 529];
 
 const COMPLETION: Body = Body {
     fields: &[COMPLETIONS, NOT_IMPLEMENTED, SAMPLING, ENDING, &[&RESPONSE_FORMAT], STRUCTURED],
@@ -53,7 +53,8 @@ const RANKED: Body = Body {
 
 const SCORED: Body = Body {
     fields: &[SCORE],
-    required: &["model", "text_1", "text_2"],
+    // One of several names for each side must be there.
+    required: &["model"],
     example: r#"{"model":"MODEL","text_1":"bank","text_2":["river","money"]}"#,
 };
 
@@ -175,13 +176,13 @@ pub(in crate::api) const GENERATE_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body { fields: &[GENERATE], required: &["prompt"], example: r#"{"prompt":"Hello","max_tokens":8}"# }),
     answers: &[(JSON, "Generated")],
-    refusals: &[400, 401, 403, 408, 413, 422, 429, 500, 503],
+    refusals: &[400, 401, 403, 408, 413, 415, 422, 429, 500, 503],
 }];
 /// The answers of pages that show JSON of no fixed shape.
 pub(in crate::api) const STATUS_DOCS: &[Docs] = &page(&[(JSON, "Object")], &[403]);
 /// The answers of `/openapi.json`.
-pub(in crate::api) const SPECIFICATION_DOCS: &[Docs] = &page(&[(JSON, "Object")], &[401, 403]);
+pub(in crate::api) const SPECIFICATION_DOCS: &[Docs] = &page(&[(JSON, "Object")], &[403]);
 /// The answers of `/metrics`.
 pub(in crate::api) const METRICS_DOCS: &[Docs] = &page(&[("text/plain", "Text")], &[401, 403]);
 /// The answers of `/docs`.
-pub(in crate::api) const PAGE_DOCS: &[Docs] = &page(&[("text/html", "Text")], &[401, 403]);
+pub(in crate::api) const PAGE_DOCS: &[Docs] = &page(&[("text/html", "Text")], &[403]);

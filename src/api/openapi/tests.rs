@@ -129,8 +129,15 @@ fn body_with(operation: &Operation, field: &dyn AnySpec) -> Map<String, Value> {
     if field.name() == "tool_choice" && operation.path.starts_with("/v1/messages") {
         body.insert("tools".to_owned(), json!([{"name": "f", "input_schema": {"type": "object"}}]));
     }
-    if field.name() == "max_completion_tokens" {
-        body.remove("max_tokens");
+    for (name, same) in
+        [("max_completion_tokens", "max_tokens"), ("data_1", "text_1"), ("queries", "text_1"), ("data_2", "text_2"), ("items", "text_2")]
+    {
+        if field.name() == name {
+            body.remove(same);
+        }
+    }
+    if field.name() == "documents" && operation.path.ends_with("/score") {
+        body.remove("text_2");
     }
     body
 }

@@ -21,6 +21,7 @@ fn config() -> ListenConfig {
         port: 0,
         insecure_no_auth: false,
         header_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_secs(60),
         shutdown_delay: Duration::ZERO,
         drain_timeout: Duration::from_secs(60),
     }

@@ -107,6 +107,8 @@ impl Client {
         let start = Instant::now();
         let mut record = RequestRecord {
             group: request.group,
+            index: request.index,
+            prompt: request.body.get(if request.is_chat { "messages" } else { "prompt" }).cloned().unwrap_or_default(),
             start: (start - began).as_secs_f64(),
             pieces: Vec::new(),
             total: 0.0,

@@ -9,17 +9,18 @@ pub(super) fn table(a: &Report, b: &Report) -> String {
     table.load_style(presets::NOTHING).set_header(["", "A", "B", "B / A"]);
     for (group, of_a) in &a.groups {
         let Some(of_b) = b.groups.get(group) else { continue };
-        let mut row = |name: &str, a: f64, b: f64| {
-            let ratio = if a > 0.0 { format!("{:.2}", b / a) } else { "-".to_owned() };
-            table.add_row([format!("{} {name}", title(*group)), format!("{a:.2}"), format!("{b:.2}"), ratio]);
+        let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        let mut row = |name: &str, a: Option<f64>, b: Option<f64>| {
+            let ratio = a.zip(b).filter(|(a, _)| *a > 0.0).map(|(a, b)| b / a);
+            table.add_row([format!("{} {name}", title(*group)), shown(a), shown(b), shown(ratio)]);
         };
-        row("failed", of_a.failed as f64, of_b.failed as f64);
-        row("requests/s", of_a.requests_per_second, of_b.requests_per_second);
-        row("good requests/s", of_a.goodput_per_second, of_b.goodput_per_second);
-        row("output tokens/s", of_a.output_tokens_per_second, of_b.output_tokens_per_second);
+        row("failed", Some(of_a.failed as f64), Some(of_b.failed as f64));
+        row("requests/s", Some(of_a.requests_per_second), Some(of_b.requests_per_second));
+        row("good requests/s", Some(of_a.goodput_per_second), Some(of_b.goodput_per_second));
+        row("output tokens/s", Some(of_a.output_tokens_per_second), Some(of_b.output_tokens_per_second));
         for ((name, of_a), (_, of_b)) in times(of_a).into_iter().zip(times(of_b)) {
-            row(&format!("{name} p50 ms"), of_a.p50, of_b.p50);
-            row(&format!("{name} p99 ms"), of_a.p99, of_b.p99);
+            row(&format!("{name} p50 ms"), of_a.figure(|times| times.p50), of_b.figure(|times| times.p50));
+            row(&format!("{name} p99 ms"), of_a.figure(|times| times.p99), of_b.figure(|times| times.p99));
         }
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));

@@ -24,12 +24,13 @@ type RequestQueue = Arc<Mutex<VecDeque<BenchRequest>>>;
 /// Sends all requests and waits for their ends.
 pub(super) async fn run(client: Client, plan: &BenchPlan, model: &str, requests: Vec<BenchRequest>) -> BenchRun {
     let sender = Arc::new(Sender { client, model: model.to_owned(), began: Instant::now(), bar: bar(requests.len()) });
-    let records = match (&plan.workload, plan.arrival) {
+    let mut records = match (&plan.workload, plan.arrival) {
         (Workload::W3, _) => beside_streams(&sender, requests).await,
         (_, Arrival::Closed { concurrency }) => closed(&sender, requests, concurrency).await,
         (_, Arrival::Open { per_second }) => open(&sender, requests, per_second, plan.seed).await,
     };
     sender.bar.finish_and_clear();
+    records.sort_by_key(|record| record.index);
     BenchRun { records, duration: sender.began.elapsed() }
 }
 

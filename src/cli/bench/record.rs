@@ -2,12 +2,17 @@
 
 use super::workload::Group;
 use serde::Serialize;
+use serde_json::Value;
 use std::time::Duration;
 
 /// The measurements of one request; a line of `--records`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct RequestRecord {
     pub(super) group: Group,
+    /// The request's place in the workload, from 0.
+    pub(super) index: usize,
+    /// The prompt as it was sent: a text, token ids or messages.
+    pub(super) prompt: Value,
     /// Time at which the request was sent, since the beginning of the run.
     pub(super) start: f64,
     /// Times at which pieces of text came, since `start`. A piece may be several tokens.
@@ -48,7 +53,7 @@ impl RequestRecord {
 /// A whole measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BenchRun {
-    /// The records, in order of the requests' ends.
+    /// In the order of the workload.
     pub(super) records: Vec<RequestRecord>,
     /// Time from the first request to the end of the last.
     pub(super) duration: Duration,

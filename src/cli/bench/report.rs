@@ -127,8 +127,8 @@ fn times_table(summary: &Summary) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["ms", "mean", "p50", "p90", "p95", "p99", "max"]);
     for (name, times) in times(summary) {
-        let Times { mean, p50, p90, p95, p99, max, .. } = times;
-        let figures = [mean, p50, p90, p95, p99, max].map(|value| format!("{value:.1}"));
+        let figures: [fn(&Times) -> f64; 6] = [|t| t.mean, |t| t.p50, |t| t.p90, |t| t.p95, |t| t.p99, |t| t.max];
+        let figures = figures.map(|of| times.figure(of).map_or_else(|| "-".to_owned(), |value| format!("{value:.1}")));
         table.add_row(std::iter::once(name.to_owned()).chain(figures));
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));

@@ -1,13 +1,8 @@
-//! Turns records into figures: rates, percentiles, goodput. Percentiles come from HDR histograms of microseconds with
-//! three significant digits.
+//! From records to figures: rates, percentiles, goodput. Percentiles are values that were measured (nearest rank).
 
 use super::{plan::Slo, record::RequestRecord};
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Longest time that a histogram records, µs: an hour.
-const LONGEST_US: u64 = 3_600_000_000;
 
 /// The figures of one kind of request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,25 +42,26 @@ pub(super) struct Times {
 }
 
 impl Times {
+    /// One of its figures; `None` if nothing was measured.
+    pub(super) fn figure(&self, of: fn(&Self) -> f64) -> Option<f64> {
+        (self.count > 0).then(|| of(self))
+    }
+
     /// The distribution, in milliseconds, of times in seconds.
     pub(super) fn of(seconds: impl Iterator<Item = f64>) -> Self {
-        let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3).expect("these bounds are within HdrHistogram's");
-        for value in seconds {
-            // The value is not negative: clocks here are monotonic. The cast saturates.
-            histogram.saturating_record((value * 1e6).max(1.0) as u64);
-        }
-        if histogram.is_empty() {
-            return Self::default();
-        }
-        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        let mut sorted: Vec<f64> = seconds.map(|value| value * 1e3).collect();
+        sorted.sort_by(f64::total_cmp);
+        let (Some(max), count) = (sorted.last().copied(), sorted.len()) else { return Self::default() };
+        // The rank is in range; the cast cuts no fraction.
+        let at = |quantile: f64| sorted[((quantile * count as f64).ceil() as usize).clamp(1, count) - 1];
         Self {
-            count: histogram.len(),
-            mean: histogram.mean() / 1e3,
+            count: u64::try_from(count).unwrap_or(u64::MAX),
+            mean: sorted.iter().sum::<f64>() / count as f64,
             p50: at(0.5),
             p90: at(0.9),
             p95: at(0.95),
             p99: at(0.99),
-            max: histogram.max() as f64 / 1e3,
+            max,
         }
     }
 }

@@ -24,6 +24,8 @@ fn plan(arguments: &[&str]) -> BenchPlan {
 fn record(pieces: &[f64], completion_tokens: u64) -> RequestRecord {
     RequestRecord {
         group: Group::Requests,
+        index: 0,
+        prompt: "p".into(),
         start: 0.5,
         pieces: pieces.to_vec(),
         total: pieces.last().copied().unwrap_or(0.0),
@@ -62,6 +64,7 @@ fn a_seed_always_gives_the_same_requests_and_another_seed_others() {
     assert_eq!(of("7"), of("7"));
     assert_ne!(of("7"), of("8"));
     assert_eq!(of("7")[0].body["prompt"].as_array().unwrap().len(), 104);
+    assert_eq!(of("7").iter().map(|request| request.index).collect::<Vec<_>>(), [0, 1, 2]);
 }
 
 #[test]
@@ -99,11 +102,26 @@ fn gaps_between_arrivals_are_exponential() {
 }
 
 #[test]
-fn percentiles_are_of_milliseconds_with_three_digits() {
+fn percentiles_are_values_that_were_measured() {
     let times = Times::of((1..=100).map(|n| f64::from(n) / 1e3));
+    let one = Times::of(std::iter::once(1.234_567));
 
-    assert_eq!((times.count, times.p50.round(), times.p99.round(), times.max.round()), (100, 50.0, 99.0, 100.0));
+    assert_eq!((times.count, times.p50, times.p99, times.max), (100, 50.0, 99.0, 100.0));
+    assert!((times.mean - 50.5).abs() < 1e-9, "{}", times.mean);
+    assert_eq!([one.mean, one.p50, one.p90, one.p95, one.p99, one.max], [1234.567; 6]);
     assert_eq!(Times::of(std::iter::empty()), Times::default());
+}
+
+#[test]
+fn a_figure_without_a_measurement_is_a_dash() {
+    let of = |pieces: &[f64]| Report::new(&plan(&[]), "m".to_owned(), 1, &run(vec![record(pieces, 1)]));
+    let one_token = of(&[0.1]);
+    let row = |text: &str, name: &str| text.lines().find(|line| line.trim().starts_with(name)).unwrap().to_owned();
+
+    assert_eq!(row(&one_token.table(), "ITL").split_whitespace().collect::<Vec<_>>(), ["ITL", "-", "-", "-", "-", "-", "-"]);
+    assert_eq!(row(&one_token.table(), "TTFT").split_whitespace().nth(1), Some("100.0"));
+    let compared = compare::table(&one_token, &of(&[0.1, 0.3]));
+    assert!(row(&compared, "requests ITL p50 ms").ends_with("200.00      -"), "{compared}");
 }
 
 #[test]
@@ -123,12 +141,13 @@ fn a_summary_counts_tokens_of_what_went_well_and_goodput_of_what_was_in_time() {
 }
 
 #[test]
-fn records_are_a_line_of_json_each_in_order() {
+fn records_are_a_line_of_json_each_with_index_and_prompt() {
     let records = vec![RequestRecord { text: "a\nb".to_owned(), ..record(&[0.1], 1) }, record(&[0.1, 0.2], 2)];
 
     let lines = run(records).json_lines().unwrap();
 
     let read: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&read[0]["index"], &read[0]["prompt"]), (&0.into(), &"p".into()));
     assert_eq!((read.len(), &read[0]["text"], &read[1]["pieces"][1]), (2, &"a\nb".into(), &0.2.into()));
 }
 

@@ -32,6 +32,8 @@ pub(super) enum Group {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BenchRequest {
     pub(super) group: Group,
+    /// Its place in the workload, from 0.
+    pub(super) index: usize,
     /// True for a chat, false for a completion.
     pub(super) is_chat: bool,
     /// The body without `model` and `stream`.
@@ -46,7 +48,7 @@ pub(super) fn bench_requests(plan: &BenchPlan) -> anyhow::Result<Vec<BenchReques
     let mut rng = Rng::with_seed(plan.seed);
     let numbers = |input: usize, output: u32| (plan.input_tokens.unwrap_or(input), plan.max_tokens.unwrap_or(output));
     let each = 0..plan.requests;
-    Ok(match &plan.workload {
+    let mut requests = match &plan.workload {
         Workload::W1 => {
             let (input, output) = numbers(104, 64);
             each.map(|_| completion(&ids(&mut rng, input), output)).collect()
@@ -69,7 +71,9 @@ pub(super) fn bench_requests(plan: &BenchPlan) -> anyhow::Result<Vec<BenchReques
             each.map(|_| completion(&ids(&mut rng, input), output)).collect()
         }
         Workload::File(file) => from_file(file, plan)?,
-    })
+    };
+    requests.iter_mut().enumerate().for_each(|(index, request)| request.index = index);
+    Ok(requests)
 }
 
 fn ids(rng: &mut Rng, count: usize) -> Vec<u32> {
@@ -99,12 +103,12 @@ fn structured(n: usize, max_tokens: u32) -> BenchRequest {
 
 fn bench_request(is_chat: bool, body: Value) -> BenchRequest {
     let Value::Object(body) = body else { unreachable!("the callers write objects") };
-    BenchRequest { group: Group::Requests, is_chat, body }
+    BenchRequest { group: Group::Requests, index: 0, is_chat, body }
 }
 
 fn from_file(file: &Path, plan: &BenchPlan) -> anyhow::Result<Vec<BenchRequest>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let requests = lines
         .take(plan.requests.min(MAX_LINES))
         .map(|(number, line)| request_of_line(line, plan.max_tokens).with_context(|| format!("line {} of {}", number + 1, file.display())));
@@ -129,5 +133,5 @@ fn request_of_line(line: &str, max_tokens: Option<u32>) -> anyhow::Result<BenchR
     if let Some(max_tokens) = max_tokens {
         body.insert("max_tokens".to_owned(), max_tokens.into());
     }
-    Ok(BenchRequest { group: Group::Requests, is_chat, body })
+    Ok(BenchRequest { group: Group::Requests, index: 0, is_chat, body })
 }

@@ -157,3 +157,25 @@ fn a_key_file_has_a_limit() {
     assert!(at.is_ok(), "{at:?}");
     assert!(past.unwrap_err().to_string().contains("cannot be read: it has more than"));
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_key() {
+    let keys = from_file("\u{feff}first\r\nsecond\r\n").unwrap();
+
+    assert!(keys.authenticate(Some(b"first")).is_ok() && keys.authenticate(Some(b"second")).is_ok());
+}
+
+#[test]
+fn a_pipe_is_read_once_and_a_reload_says_so_and_keeps_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("keys");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, 0).unwrap();
+    let name = pipe.clone();
+    let writer = std::thread::spawn(move || std::fs::write(name, "key\n").unwrap());
+
+    let keys = KeyRing::load(&KeyConfig { keys: Vec::new(), file: Some(pipe) }).unwrap();
+    writer.join().unwrap();
+
+    assert!(matches!(keys.reload(), Err(KeyError::Pipe { .. })));
+    assert!(keys.authenticate(Some(b"key")).is_ok());
+}

@@ -10,8 +10,9 @@
 //! ```
 
 mod cursor;
+mod other;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 mod types;
 
 use cursor::Cursor;
@@ -52,6 +53,8 @@ pub struct GgufSummary {
     pub vocabulary_size: Option<u64>,
     /// The entry `tokenizer.ggml.model`, such as `gpt2` or `llama`.
     pub tokenizer_model: Option<String>,
+    /// Number of files that the model was split into; 1 if it is whole.
+    pub parts: u64,
     /// Number of tensors.
     pub tensor_count: u64,
     /// End of the last tensor, bytes from the start of the file; at most the file's size.
@@ -73,10 +76,18 @@ pub enum GgufError {
     #[error("the file cannot be read")]
     Io(#[from] io::Error),
     /// The file has another format: the first bytes are not `GGUF`.
-    #[error("this is not a GGUF file: it begins with {magic:?}")]
+    #[error("this is not a GGUF file: {found}")]
     NotGguf {
-        /// The first four bytes, printable.
-        magic: String,
+        /// A description of the file.
+        found: String,
+    },
+    /// A part of a split model that is not the first.
+    #[error("this is part {part} of the {count} of a split model; give part 1")]
+    LaterPart {
+        /// The part's number, from 1.
+        part: u64,
+        /// Number of parts.
+        count: u64,
     },
     /// The version is not 2 or 3.
     #[error("GGUF version {0} is not supported, only 2 and 3 (a big-endian file looks like this too)")]
@@ -133,12 +144,17 @@ pub fn check_file(path: &Path) -> Result<GgufSummary, GgufError> {
 ///
 /// # Errors
 /// See [`GgufError`].
-pub fn check<R: Read + Seek>(source: R, size: u64) -> Result<GgufSummary, GgufError> {
-    let mut cursor = Cursor::new(source, size);
-    let magic = cursor.bytes::<4>("the magic number")?;
-    if &magic != b"GGUF" {
-        return Err(GgufError::NotGguf { magic: magic.escape_ascii().to_string() });
+pub fn check<R: Read + Seek>(mut source: R, size: u64) -> Result<GgufSummary, GgufError> {
+    let mut beginning = Vec::new();
+    source.by_ref().take(other::BYTES).read_to_end(&mut beginning)?;
+    // The beginning of the mark is that of a file that was cut off.
+    let is_cut = !beginning.is_empty() && b"GGUF".starts_with(&beginning);
+    if !beginning.starts_with(b"GGUF") && !is_cut {
+        return Err(GgufError::NotGguf { found: other::describe(&beginning) });
     }
+    source.rewind()?;
+    let mut cursor = Cursor::new(source, size);
+    cursor.bytes::<4>("the magic number")?;
     let version = cursor.u32("the version")?;
     if !(2..=3).contains(&version) {
         return Err(GgufError::Version(version));
@@ -173,6 +189,9 @@ struct Metadata {
     file_type: Option<u64>,
     vocabulary_size: Option<u64>,
     tokenizer_model: Option<String>,
+    /// The number of this part, from 0, and that of all parts, of a model that was split.
+    part: u64,
+    parts: u64,
     /// `(<architecture>, n)` of each `<architecture>.context_length`; in practice there is one, and at most a few are
     /// kept.
     context_lengths: Vec<(String, u64)>,
@@ -187,6 +206,8 @@ impl Metadata {
             file_type: None,
             vocabulary_size: None,
             tokenizer_model: None,
+            part: 0,
+            parts: 1,
             context_lengths: Vec::new(),
         };
         for _ in 0..kv_count {
@@ -206,6 +227,8 @@ impl Metadata {
             ("general.architecture", Value::Text(text)) => self.architecture = Some(text),
             ("general.name", Value::Text(text)) => self.name = Some(text),
             ("general.file_type", Value::Unsigned(number)) => self.file_type = Some(number),
+            ("split.no", Value::Unsigned(number)) => self.part = number,
+            ("split.count", Value::Unsigned(number)) => self.parts = number.max(1),
             ("tokenizer.ggml.model", Value::Text(text)) => self.tokenizer_model = Some(text),
             ("tokenizer.ggml.tokens", Value::ArrayOf(length)) => self.vocabulary_size = Some(length),
             (other, Value::Unsigned(number)) => {
@@ -219,6 +242,9 @@ impl Metadata {
     }
 
     fn into_summary(self, version: u32, tensor_count: u64, data_end: u64) -> Result<GgufSummary, GgufError> {
+        if self.part > 0 {
+            return Err(GgufError::LaterPart { part: self.part.saturating_add(1), count: self.parts });
+        }
         let key = "general.architecture";
         let Some(architecture) = self.architecture else {
             return Err(GgufError::Metadata { key: key.into(), problem: "missing, so this is not a model".into() });
@@ -233,6 +259,7 @@ impl Metadata {
             vocabulary_size: self.vocabulary_size,
             tokenizer_model: self.tokenizer_model,
             tensor_count,
+            parts: self.parts,
             data_end,
         })
     }

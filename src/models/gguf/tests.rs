@@ -73,8 +73,21 @@ impl Builder {
     }
 }
 
+/// A part of a split model, counted from 0; only the first one has the architecture.
+pub(in crate::models) fn part_of_gguf(part: u32, count: u32) -> Vec<u8> {
+    let architecture = (part == 0).then_some("llama");
+    let mut out = b"GGUF".to_vec();
+    out.extend(3_u32.to_le_bytes());
+    out.extend(0_u64.to_le_bytes());
+    out.extend((2 + u64::from(part == 0)).to_le_bytes());
+    architecture.into_iter().for_each(|architecture| text_entry(&mut out, "general.architecture", architecture));
+    number_entry(&mut out, "split.no", part);
+    number_entry(&mut out, "split.count", count);
+    out
+}
+
 /// A small file that passes the check, for the tests of downloads.
-pub(in crate::models) fn tiny_gguf() -> Vec<u8> {
+pub(crate) fn tiny_gguf() -> Vec<u8> {
     Builder::default().build().bytes
 }
 
@@ -126,6 +139,7 @@ fn a_whole_header_is_summarised() {
         vocabulary_size: Some(3),
         tokenizer_model: None,
         tensor_count: 2,
+        parts: 1,
         data_end: u64::try_from(built.bytes.len()).unwrap(),
     };
     assert_eq!(summary, expected);
@@ -136,7 +150,7 @@ fn a_whole_header_is_summarised() {
 fn every_truncation_is_refused() {
     let whole = Builder::default().build().bytes;
 
-    for length in 0..whole.len() {
+    for length in 1..whole.len() {
         let result = check_bytes(&whole[..length]);
         assert!(matches!(result, Err(GgufError::Truncated { .. } | GgufError::TooLarge { .. })), "cut at {length}: {result:?}");
     }
@@ -144,7 +158,7 @@ fn every_truncation_is_refused() {
 
 #[test]
 fn other_formats_and_versions_are_named() {
-    assert_eq!(message(b"PK\x03\x04 and so on"), r#"this is not a GGUF file: it begins with "PK\\x03\\x04""#);
+    assert_eq!(message(b"PK\x03\x04 and so on"), "this is not a GGUF file: it is a ZIP archive, perhaps with PyTorch weights");
     let one = Builder { version: 1, ..Builder::default() }.build().bytes;
     let four = Builder { version: 4, ..Builder::default() }.build().bytes;
     assert!(matches!(check_bytes(&one), Err(GgufError::Version(1))));

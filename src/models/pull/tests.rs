@@ -213,7 +213,7 @@ fn models_are_found_by_path_by_name_and_in_the_folder() {
     assert_eq!(resolve("mine").unwrap(), by_path);
     assert_eq!(resolve("mine.gguf").unwrap(), by_path);
     assert!(matches!(resolve("broken"), Err(ResolveError::Header { .. })));
-    assert!(matches!(resolve("no/such/file"), Err(ResolveError::NoFile { path }) if path == "no/such/file"));
+    assert!(matches!(resolve("no/such/file"), Err(ResolveError::NoFile { path, .. }) if path == "no/such/file"));
     assert!(matches!(resolve("none.gguf"), Err(ResolveError::NoFile { .. })));
     assert!(matches!(resolve("tinny"), Err(ResolveError::Unknown { meant, .. }) if meant == " (did you mean tiny?)"));
 }

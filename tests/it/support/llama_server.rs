@@ -52,7 +52,7 @@ impl LlamaServer {
         metrics::install("toy").unwrap();
         let (engine, supervisor) = supervisor::start(LlamaLauncher, gguf::engine_options(model), config.supervision.clone());
         let keys = KeyRing::load(&config.keys).unwrap();
-        let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);
+        let hosts = HostPolicy::new(config.listen.host, &keys, &config.api);
         let api = Arc::new(config.api);
         let models = Models::of_one(engine.clone(), TemplateCache::default(), Arc::clone(&api));
         let state = AppState::new(models, Arc::new(keys), api);

@@ -106,7 +106,7 @@ impl TestServer {
         let launcher = ThreadLauncher::new(Limits { swap: room, ..limits(config.engine.max_num_seqs.min(4), 64, 4096) });
         let (engine, supervisor) = supervisor::start(launcher.clone(), config.engine.clone(), config.supervision.clone());
         let keys = KeyRing::load(&config.keys).unwrap();
-        let hosts = HostPolicy::new(config.listen.host, &keys, &config.api.allowed_origins);
+        let hosts = HostPolicy::new(config.listen.host, &keys, &config.api);
         let api = Arc::new(config.api);
         let models = Models::of_one(engine.clone(), TemplateCache::default(), Arc::clone(&api));
         let state = AppState::new(models, Arc::new(keys), api);

@@ -17,7 +17,7 @@ fn every_variant_has_its_status_and_type() {
         (ApiError::Quarantined, 422, "invalid_request_error"),
         (ApiError::MissingKey, 401, "authentication_error"),
         (ApiError::WrongKey, 401, "authentication_error"),
-        (ApiError::HostNotAllowed, 403, "permission_error"),
+        (ApiError::HostNotAllowed { host: "h".to_owned() }, 403, "permission_error"),
         (ApiError::ModelNotFound { model: text() }, 404, "not_found_error"),
         (ApiError::RouteNotFound { method: text(), path: text() }, 404, "not_found_error"),
         (ApiError::MethodNotAllowed { method: text(), path: text() }, 405, "invalid_request_error"),

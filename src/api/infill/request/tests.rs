@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::protocol::SamplingParams;
+use serde_json::json;
 
 const LIMITS: InfillLimits = InfillLimits { vocabulary_size: 100, max_stop_strings: 4 };
 

@@ -25,7 +25,7 @@ use crate::{
     },
     chat::{
         Conversation,
-        messages::{Tools, read_messages, read_tool_choice, read_tools, unread},
+        messages::{Tools, read_messages, read_tool_choice, read_tools, replace_old_media, unread},
         output::Calls,
     },
 };
@@ -110,9 +110,10 @@ impl ChatRequest {
     /// # Errors
     /// The first field at fault.
     pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
-        let messages = f.require(&specs::MESSAGES)?;
+        let mut messages = f.require(&specs::MESSAGES)?;
         let (tools, tool_choice) = (f.get(&specs::TOOLS)?, f.get(&specs::TOOL_CHOICE)?);
         let mut hidden = Ignored::default();
+        replace_old_media(&mut messages, &specs::MESSAGES.name.into(), &mut |at| hidden.add(at.as_str()));
         unread(&messages, tools.as_ref(), tool_choice.as_ref(), &mut |at, name| hidden.add_inside(at, name));
         let conversation = read_messages(messages)?;
         refuse_what_is_not_text(&mut f)?;

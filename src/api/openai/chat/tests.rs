@@ -217,3 +217,21 @@ async fn a_prediction_is_cut_to_what_the_context_can_hold_before_the_engine_sees
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(texts.lock().unwrap().iter().map(String::len).collect::<Vec<_>>(), [most]);
 }
+
+#[tokio::test]
+async fn an_image_in_an_older_turn_is_a_note_that_the_warnings_name() {
+    let app = app().await;
+    let turns = |kind: &str| json!([{"role": "user", "content": [{"type": kind}]}, {"role": "user", "content": "go on"}]);
+    let rows = [
+        ("/v1/chat/completions", json!({"model": "tiny", "messages": turns("image_url")}), "messages[0].content[0]"),
+        ("/v1/responses", json!({"model": "tiny", "input": turns("input_image")}), "input[0].content[0]"),
+        ("/v1/messages", json!({"model": "tiny", "max_tokens": 5, "messages": turns("image")}), "messages.0.content.0"),
+    ];
+    for (path, body, place) in rows {
+        let answer = app.post(path, &body.to_string()).await;
+        let prompt = prompt_of(app.submitted().last().unwrap());
+
+        assert_eq!((answer.status.as_u16(), answer.header("x-llamero-warnings")), (200, format!("ignored fields: {place}").as_str()));
+        assert!(prompt.contains("[image left out: this model reads text only]"), "{prompt}");
+    }
+}

@@ -126,8 +126,8 @@ async fn compare(run: &mut EmbeddingRun, model: String, fields: Fields) -> Resul
     let sides = Sides {
         left: request.left,
         right: request.right,
-        left_name: ("text_1", request.lists.0),
-        right_name: ("text_2", request.lists.1),
+        left_name: request.names[0],
+        right_name: request.names[1],
         truncate: request.truncate,
     };
     let scores = scores(run, sides).await?;

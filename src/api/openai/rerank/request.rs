@@ -72,8 +72,8 @@ pub struct ScoreRequest {
     pub left: Vec<String>,
     /// The texts that `left` is compared with, 1 to 1024.
     pub right: Vec<String>,
-    /// True if `text_1` and `text_2` came as lists, for errors.
-    pub lists: (bool, bool),
+    /// The names of both fields in the request, and true if they came as lists, for errors.
+    pub names: [(&'static str, bool); 2],
     /// Number of tokens to which longer inputs are cut. By default inputs that are too long are refused.
     pub truncate: Option<usize>,
     /// Names of unknown fields, which had no effect.
@@ -86,15 +86,15 @@ impl ScoreRequest {
     /// # Errors
     /// The first field at fault.
     pub fn read(mut f: Fields, info: &EmbeddingInfo) -> Result<Self, FieldError> {
-        let (left, left_list) = read_side(&mut f, &specs::TEXT_1)?;
-        let (right, right_list) = read_side(&mut f, &specs::TEXT_2)?;
+        let (left, left_name) = read_side(&mut f, &specs::LEFT)?;
+        let (right, right_name) = read_side(&mut f, &specs::RIGHT)?;
         if left.len() > 1 && left.len() != right.len() {
-            let reason = format!("it has {} texts and 'text_2' has {}; send one, or as many", left.len(), right.len());
-            return Err(FieldError::invalid(specs::TEXT_1.name, reason));
+            let reason = format!("it has {} texts and '{}' has {}; send one, or as many", left.len(), right_name.0, right.len());
+            return Err(FieldError::invalid(left_name.0, reason));
         }
         let truncate = read_truncation(&mut f, info)?;
         f.get(&USER)?;
-        Ok(Self { left, right, lists: (left_list, right_list), truncate, unknown: f.finish() })
+        Ok(Self { left, right, names: [left_name, right_name], truncate, unknown: f.finish() })
     }
 }
 
@@ -129,17 +129,28 @@ fn read_documents(f: &mut Fields, documents: Vec<Value>) -> Result<Vec<String>, 
     documents.into_iter().enumerate().map(text).collect()
 }
 
-/// The texts of one side, and whether they came as a list.
-fn read_side(f: &mut Fields, spec: &FieldSpec<Shaped>) -> Result<(Vec<String>, bool), FieldError> {
-    let name = spec.name;
-    match f.require(spec)? {
-        Value::String(text) => Ok((vec![not_empty(name, text)?], false)),
+/// The texts of one side, which has one of these names. The name and a boolean follow, which is true if the texts came
+/// as a list.
+fn read_side(f: &mut Fields, names: &[FieldSpec<Shaped>]) -> Result<(Vec<String>, (&'static str, bool)), FieldError> {
+    let mut sent: Option<(&'static str, Value)> = None;
+    for spec in names {
+        match (f.get(spec)?, &sent) {
+            (Some(_), Some((other, _))) => {
+                return Err(FieldError::invalid(spec.name, format!("it means the same as '{other}'; send one of them")));
+            }
+            (Some(value), None) => sent = Some((spec.name, value)),
+            (None, _) => {}
+        }
+    }
+    let (name, value) = sent.ok_or_else(|| FieldError::missing(names.first().map_or("", |spec| spec.name)))?;
+    match value {
+        Value::String(text) => Ok((vec![not_empty(name, text)?], (name, false))),
         Value::Array(texts) => {
             let texts = read_texts(name, few(name, texts)?)?;
             if texts.len() > MAX_TEXTS {
                 return Err(FieldError::invalid(name, format!("there are {} texts; at most {MAX_TEXTS} are accepted", texts.len())));
             }
-            Ok((texts, true))
+            Ok((texts, (name, true)))
         }
         other => Err(FieldError::wrong_type(name, "a string or an array of strings", &other)),
     }

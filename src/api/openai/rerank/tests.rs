@@ -184,3 +184,25 @@ async fn texts_that_cannot_fit_are_refused_before_the_engine_sees_any() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_sides_of_a_score_have_vllms_other_names_too() {
+    let app = app(Pooling::Rank(RankScore::Probability)).await;
+    let score = async |left: &str, right: &str| {
+        let body = json!({"model": "tiny", left: "abc", right: ["abc", "a"]});
+        post(&app, "/v1/score", body).await
+    };
+    let (_, expected) = score("text_1", "text_2").await;
+
+    for (left, right) in [("data_1", "data_2"), ("queries", "documents"), ("queries", "items")] {
+        let (status, body) = score(left, right).await;
+        assert_eq!((status, &body["data"]), (200, &expected["data"]), "{left} {right}");
+        let (_, unequal) = post(&app, "/v1/score", json!({"model": "tiny", left: ["a", "b", "c"], right: ["a", "b"]})).await;
+        assert_eq!(unequal["error"]["param"], left, "{unequal}");
+        assert!(unequal.to_string().contains(&format!("'{right}' has 2")), "{unequal}");
+    }
+    let (status, both) = post(&app, "/v1/score", json!({"model": "tiny", "text_1": "a", "queries": "a", "text_2": "b"})).await;
+    assert_eq!((status, &both["error"]["param"]), (400, &json!("queries")), "{both}");
+    let (status, none) = post(&app, "/v1/score", json!({"model": "tiny", "text_1": "a"})).await;
+    assert_eq!((status, &none["error"]["param"]), (400, &json!("text_2")), "{none}");
+}

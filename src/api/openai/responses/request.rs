@@ -32,7 +32,10 @@ use crate::{
             },
         },
     },
-    chat::{messages::Tools, output::Calls},
+    chat::{
+        messages::{Tools, replace_old_media},
+        output::Calls,
+    },
     field_path::FieldPath,
 };
 use serde_json::{Map, Value, json};
@@ -91,8 +94,11 @@ impl ResponsesRequest {
         refuse_truncation(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
         let instructions = f.get(&specs::INSTRUCTIONS)?;
-        let input = f.require(&specs::INPUT)?;
-        let InputItems { conversation, hidden, ignored } = input::read(instructions.clone(), input)?;
+        let mut input = f.require(&specs::INPUT)?;
+        let mut replaced = Ignored::default();
+        replace_old_media(&mut input, &specs::INPUT.name.into(), &mut |at| replaced.add(at.as_str()));
+        let InputItems { conversation, mut hidden, ignored } = input::read(instructions.clone(), input)?;
+        hidden.extend(replaced);
         let mut reading = Reading { hidden, ignored, ..Reading::default() };
         let mut switches = Switches::of_kwargs(&mut f)?;
         let (tools, calls) = reading.tools(&mut f)?;

@@ -73,7 +73,8 @@ impl Sampling {
             seed: 0,
             repeatable: false,
         };
-        Ok(Self { params, seed: f.get(&specs::SEED)? })
+        // Every peer takes -1 for a random seed.
+        Ok(Self { params, seed: f.get(&specs::SEED)?.filter(|seed| *seed != -1) })
     }
 
     /// The parameters of choice `k` of a prompt, `0 ≤ k < n`, under the request's seed or the one drawn for it.

@@ -82,7 +82,7 @@ fn relatives(name: &str) -> &'static [&'static str] {
         "max_tokens" => &["min_tokens", "max_completion_tokens"],
         "stream" => &["best_of", "prompt_logprobs"],
         "n" => &["best_of"],
-        "text_1" | "text_2" => &["text_1", "text_2"],
+        "text_1" | "text_2" | "data_1" | "data_2" | "queries" | "items" => &["text_1", "text_2"],
         "tools" => &["tool_choice"],
         "content" => &["prompt"],
         "prompt" => &["content"],

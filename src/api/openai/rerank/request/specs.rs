@@ -33,8 +33,24 @@ pub(in crate::api) const RERANK: Specs = &[&MODEL, &QUERY, &DOCUMENTS, &TOP_N, &
 pub(in crate::api) const TEXT_1: FieldSpec<Shaped> = shaped("text_1", texts).extra().about("One text, or as many as `text_2` has.");
 pub(in crate::api) const TEXT_2: FieldSpec<Shaped> = shaped("text_2", texts).extra().about("Texts that it is compared with.");
 
+/// The names of the side that may be one text, the first one in errors. A request has one of them.
+pub(in crate::api) const LEFT: [FieldSpec<Shaped>; 3] =
+    [TEXT_1, other_name("data_1", "As `text_1` (vLLM)."), other_name("queries", "As `text_1` (vLLM).")];
+/// The names of the other side.
+pub(in crate::api) const RIGHT: [FieldSpec<Shaped>; 4] = [
+    TEXT_2,
+    other_name("data_2", "As `text_2` (vLLM)."),
+    other_name("documents", "As `text_2` (vLLM)."),
+    other_name("items", "As `text_2` (vLLM)."),
+];
+
+const fn other_name(name: &'static str, about: &'static str) -> FieldSpec<Shaped> {
+    shaped(name, texts).extra().example("\"x\"").about(about)
+}
+
 /// All fields of vLLM's `POST /v1/score`.
-pub(in crate::api) const SCORE: Specs = &[&MODEL, &TEXT_1, &TEXT_2, &USER, &TRUNCATE_PROMPT_TOKENS];
+pub(in crate::api) const SCORE: Specs =
+    &[&MODEL, &LEFT[0], &LEFT[1], &LEFT[2], &RIGHT[0], &RIGHT[1], &RIGHT[2], &RIGHT[3], &USER, &TRUNCATE_PROMPT_TOKENS];
 
 fn texts() -> Value {
     let text = json!({"type": "string", "minLength": 1});

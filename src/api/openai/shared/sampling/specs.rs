@@ -29,7 +29,7 @@ pub(in crate::api) const LOGIT_BIAS: FieldSpec<Objects> = object("logit_bias", |
 .example(r#"{"5":-100}"#)
 .about("Token id to what is added to its logit; -100 bans.");
 pub(in crate::api) const SEED: FieldSpec<Integers> = integer("seed", i64::MIN..=i64::MAX).example("7").about(
-    "Same seed, same answer, on the same model file, server version and machine, but for rounding (README says how often); one is drawn and returned if absent.",
+    "Same seed, same answer, on the same model file, server version and machine, but for rounding (README says how often); one is drawn and returned if it is absent or -1.",
 );
 pub(in crate::api) const TOP_K: FieldSpec<Or<Integers>> =
     integer("top_k", -1..=MAX_TOKENS).or(0).extra().example("40").about("Keep the likeliest tokens; 0 and -1 keep all (vLLM).");

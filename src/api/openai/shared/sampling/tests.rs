@@ -191,13 +191,28 @@ fn logit_bias_is_limited_in_entries_ids_and_values() {
 
 #[test]
 fn seeds_keep_their_64_bits_and_choices_count_up_from_them() {
-    let sampling = read(json!({"seed": -1})).unwrap();
+    let sampling = read(json!({"seed": -2})).unwrap();
 
-    assert_eq!(sampling.seed, Some(-1));
+    assert_eq!(sampling.seed, Some(-2));
     assert_eq!(sampling.for_choice(0, -1).seed, u64::MAX);
     assert_eq!(sampling.for_choice(1, -1).seed, 0);
     assert_eq!(sampling.for_choice(2, 40).seed, 42);
     assert_eq!(read(json!({"seed": 5.0})).unwrap().seed, Some(5));
+    assert_eq!(read(json!({"seed": -1})).unwrap().seed, None, "a random one");
+}
+
+#[test]
+fn a_seed_just_outside_its_64_bits_is_refused_on_both_sides() {
+    for (text, accepted) in [
+        ("9223372036854775807", true),
+        ("-9223372036854775808", true),
+        ("9223372036854775808", false),
+        ("-9223372036854775809", false),
+        ("-9223372036854775808.0", false),
+    ] {
+        let body = serde_json::from_str(&format!(r#"{{"seed":{text}}}"#)).unwrap();
+        assert_eq!(read(body).is_ok(), accepted, "{text}");
+    }
 }
 
 /// Both ends of a field's range and the documents' example; at least one of them is not the default.

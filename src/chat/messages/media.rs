@@ -1,0 +1,110 @@
+//! Images and other media in earlier turns: a note takes their place, so that a conversation in which a client once
+//! sent one goes on. In the newest turn they stay, and the readers of all routes refuse them by name.
+//!
+//! Works on the JSON of messages and items, whose shapes are alike on all routes; what is malformed is left to the
+//! readers.
+
+use crate::field_path::FieldPath;
+use serde_json::{Value, json};
+
+/// Types of parts that are not text, on any route.
+const MEDIA: [&str; 10] =
+    ["image", "image_url", "input_image", "input_audio", "video_url", "audio_url", "file", "input_file", "document", "video"];
+
+/// Replaces the media of all turns but the newest. Calls `found` with the place of each.
+///
+/// The newest turn is the last message that is not the assistant's, or the results of tools at the end.
+pub fn replace_old_media(turns: &mut Value, at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
+    let Some(turns) = turns.as_array_mut() else { return };
+    let newest = newest(turns);
+    for (index, turn) in turns[..newest].iter_mut().enumerate() {
+        for field in ["content", "output"] {
+            if let Some(parts) = turn.get_mut(field).and_then(Value::as_array_mut) {
+                replace(parts, &at.index(index).field(field), found);
+            }
+        }
+    }
+}
+
+/// The index of the first message of the newest turn.
+fn newest(turns: &[Value]) -> usize {
+    let is_result = |turn: &Value| turn["role"] == "tool" || turn["type"] == "function_call_output";
+    let is_new = |turn: &Value| is_result(turn) || turn["role"].as_str().is_some_and(|role| role != "assistant");
+    match turns.iter().rposition(is_new) {
+        Some(last) if is_result(&turns[last]) => turns[..last].iter().rposition(|turn| !is_result(turn)).map_or(0, |before| before + 1),
+        Some(last) => last,
+        None => turns.len(),
+    }
+}
+
+fn replace(parts: &mut [Value], at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
+    for (index, part) in parts.iter_mut().enumerate() {
+        let at = at.index(index);
+        // Anthropic's results of tools are parts with parts. There is no third level.
+        if part["type"] == "tool_result"
+            && let Some(inner) = part.get_mut("content").and_then(Value::as_array_mut)
+        {
+            inner.iter_mut().enumerate().for_each(|(index, part)| replace_part(part, &at.field("content").index(index), found));
+        } else {
+            replace_part(part, &at, found);
+        }
+    }
+}
+
+fn replace_part(part: &mut Value, at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
+    let Some(kind) = MEDIA.into_iter().find(|kind| part["type"] == *kind) else { return };
+    let name = kind.trim_start_matches("input_").trim_end_matches("_url");
+    *part = json!({"type": "text", "text": format!("[{name} left out: this model reads text only]")});
+    found(at);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replaced(mut turns: Value) -> (Value, Vec<String>) {
+        let mut places = Vec::new();
+        replace_old_media(&mut turns, &"m".into(), &mut |at| places.push(at.as_str().to_owned()));
+        (turns, places)
+    }
+
+    fn user(content: &Value) -> Value {
+        json!({"role": "user", "content": content})
+    }
+
+    #[test]
+    fn an_image_is_replaced_once_it_is_not_in_the_newest_turn() {
+        let image = json!({"type": "image_url", "image_url": {"url": "data:x"}});
+        let asked = user(&json!([{"type": "text", "text": "a"}, image]));
+        let answer = json!({"role": "assistant", "content": "b"});
+
+        assert_eq!(replaced(json!([asked])), (json!([asked]), vec![]));
+        assert_eq!(replaced(json!([asked, answer])), (json!([asked, answer]), vec![]), "the answer may have to be continued");
+        let (turns, places) = replaced(json!([asked, answer, user(&json!("c"))]));
+        assert_eq!(turns[0]["content"][1], json!({"type": "text", "text": "[image left out: this model reads text only]"}));
+        assert_eq!((places, &turns[0]["content"][0]["text"]), (vec!["m[0].content[1]".to_owned()], &json!("a")));
+        let (_, places) = replaced(json!([asked, user(&json!("c"))]));
+        assert_eq!(places, ["m[0].content[1]"], "a client goes on after the refusal");
+    }
+
+    #[test]
+    fn results_of_tools_at_the_end_are_one_turn_and_those_before_are_old() {
+        let result = |kind: &str| json!({"role": "tool", "tool_call_id": "1", "content": [{"type": kind}]});
+        let item = |kind: &str| json!({"type": "function_call_output", "call_id": "1", "output": [{"type": kind}]});
+
+        assert_eq!(replaced(json!([user(&json!("a")), result("image"), result("text")])).1, Vec::<String>::new());
+        assert_eq!(replaced(json!([item("input_image"), item("text")])).1, Vec::<String>::new());
+        assert_eq!(replaced(json!([item("input_image"), {"type": "reasoning"}, item("text")])).1, ["m[0].output[0]"]);
+        let block = user(&json!([{"type": "tool_result", "content": [{"type": "text", "text": "a"}, {"type": "image", "source": {}}]}]));
+        assert_eq!(replaced(json!([block, user(&json!("b"))])).1, ["m[0].content[0].content[1]"]);
+        assert_eq!(replaced(json!([block])).1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_malformed_stays_as_it_is() {
+        for turns in [json!(null), json!("a"), json!([1, [], {"content": 5}, {"role": 7, "content": [1, {"type": 2}]}, user(&json!("a"))])]
+        {
+            assert_eq!(replaced(turns.clone()), (turns, vec![]));
+        }
+    }
+}
