@@ -5,9 +5,13 @@
 //!
 //! Changes on the way to the template:
 //! - `developer` becomes `system`, the name that templates use.
-//! - Content becomes one string; text parts are joined by a line break, as in vLLM. Other parts are refused by name.
-//! - An assistant's message without content gets the empty string, since templates print `None` as a word.
-//! - The arguments of calls become objects instead of JSON text, unless the text is no object.
+//! - Text parts stay a list where the template takes lists, else they become one string, joined by a line break, as in
+//!   vLLM. Other parts are refused by name.
+//! - An assistant's message without content gets the empty string, since templates print `None` as a word; `None` where
+//!   the template would else leave its calls out.
+//! - The arguments of calls become objects instead of JSON text, unless the text is no object or the template wants
+//!   text.
+//! - `reasoning_content` gets the name that the template reads, and ids of calls become shorter where it wants that.
 //! - Fields that are `null` count as absent. Fields without meaning here are kept: a template may use them.
 //!
 //! OpenAI's predecessors of tools (`functions`, `function_call`, the role `function`) are refused by name, because an

@@ -50,6 +50,20 @@ async fn a_request_is_rendered_by_the_template_and_answered_by_a_message() {
 }
 
 #[tokio::test]
+async fn a_system_prompt_and_later_system_turns_reach_a_template_that_takes_none() {
+    let template = "{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('System role not supported') }}\
+                    {% endif %}<{{ message.role }}>{{ message.content }}{% endfor %}";
+    let app = TestApp::with_template(Setup::default(), template).await;
+    let turns = json!([{"role": "user", "content": "Hello"}, {"role": "system", "content": "Now rhyme."}]);
+
+    let answer = ask(&app, json!({"system": "Be kind.", "messages": turns})).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(prompt_of(&app.submitted()[0]), "<user>Be kind.\n\nHello\n\nNow rhyme.");
+    assert!(answer.header("x-llamero-warnings").starts_with("system messages were put into user turns"), "{:?}", answer.headers);
+}
+
+#[tokio::test]
 async fn a_stream_has_named_events_and_no_done() {
     let app = app().await;
 

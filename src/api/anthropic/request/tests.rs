@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    chat::{messages::Tools, output::Calls},
+    chat::{Abilities, messages::Tools, output::Calls},
     field_path::PathStyle,
 };
 
@@ -23,7 +23,7 @@ fn chat(body: Value) -> ChatRequest {
 
 /// The messages of a body as a template sees them.
 fn messages(body: Value) -> Value {
-    chat(body).conversation.for_template().into()
+    chat(body).conversation.for_template(&Abilities::default()).into()
 }
 
 /// The request that chat's reader makes of a body with the same message.

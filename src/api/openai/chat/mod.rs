@@ -151,6 +151,9 @@ async fn read<T>(
     if !prompt.end_marks.is_empty() {
         warnings.clamped(names.conversation, NO_TEMPLATE.to_owned());
     }
+    if let Some(folding) = prompt.folding {
+        warnings.clamped(names.conversation, folding.text().to_owned());
+    }
     for (param, text) in std::mem::take(&mut request.partly) {
         warnings.clamped(param, text.to_owned());
     }
