@@ -142,7 +142,7 @@ async fn refusals_name_the_field_of_this_route_and_nothing_reaches_the_engine() 
         (json!({"max_tokens": 100_000}), 400, "invalid_request_error", "maximum context length"),
         (json!({"messages": [{"role": "user", "content": [{"type": "image"}]}]}), 400, "invalid_request_error", "'messages.0.content.0'"),
         (json!({"stop_sequences": [""]}), 400, "invalid_request_error", "'stop_sequences'"),
-        (json!({"stop_sequences": ["a", "b", "c", "d", "e"]}), 400, "invalid_request_error", "'stop_sequences'"),
+        (json!({"stop_sequences": vec!["a"; 65]}), 400, "invalid_request_error", "'stop_sequences'"),
         (json!({"chat_template_kwargs": {"x": 1}}), 400, "invalid_request_error", "'chat_template_kwargs.x'"),
     ];
     for (body, status, kind, part) in rows {

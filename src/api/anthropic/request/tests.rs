@@ -121,6 +121,34 @@ fn limits_and_samplers_are_those_of_chat() {
 }
 
 #[test]
+fn names_and_stop_sequences_have_anthropics_limits_and_not_openais() {
+    let tool = |length: usize| json!({"name": "n".repeat(length), "input_schema": {"type": "object"}});
+    let called = |length: usize| {
+        let call = json!({"type": "tool_use", "id": "t", "name": "n".repeat(length), "input": {}});
+        let result = json!({"type": "tool_result", "tool_use_id": "t", "content": "x"});
+        json!({"messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [result]},
+        ]})
+    };
+    let stops = |count: usize| json!({"stop_sequences": vec!["x"; count]});
+
+    let chosen = chat(json!({"tools": [tool(128)], "tool_choice": {"type": "tool", "name": "n".repeat(128)}}));
+    assert_eq!(chosen.calls, Calls::Named("n".repeat(128)));
+    assert_eq!(chat(called(128)).conversation.messages[1].calls[0].name.len(), 128);
+    assert_eq!(chat(stops(64)).ending.strings.len(), 64);
+
+    let (path, sentence) = fault(&json!({"tools": [tool(129)]}));
+    assert_eq!(path, "tools.0.name");
+    assert!(sentence.contains("expected 1 to 128 letters"), "{sentence}");
+    assert_eq!(fault(&called(129)).0, "messages.1.content.0.name");
+    let (path, sentence) = fault(&stops(65));
+    assert_eq!(path, "stop_sequences");
+    assert!(sentence.contains("at most 64 are accepted"), "{sentence}");
+}
+
+#[test]
 fn only_an_answer_needs_max_tokens() {
     let body = || Fields::new(json!({"messages": [{"role": "user", "content": "Hi"}]}).as_object().unwrap().clone());
 
