@@ -64,7 +64,7 @@ pub(super) enum Handler {
 impl Route {
     /// True if load balancers and Prometheus call this route by themselves, so that it says nothing about clients.
     pub(super) fn is_probe(&self) -> bool {
-        self.access == Access::Open || self.path == "/metrics"
+        self.verb == Verb::Probe || self.path == "/metrics"
     }
 
     /// True if this is the route of `path`, whatever the method.
@@ -86,7 +86,7 @@ impl Verb {
     /// The verb as HTTP writes it.
     pub(super) fn method(self) -> &'static str {
         match self {
-            Self::Get => "GET",
+            Self::Get | Self::Probe => "GET",
             Self::Post => "POST",
         }
     }

@@ -73,7 +73,12 @@ pub(crate) struct TestApp {
 
 impl TestApp {
     pub(crate) async fn start(setup: Setup) -> Self {
-        let chat_templates = vec![("default".to_owned(), FALLBACK.to_owned())];
+        Self::with_template(setup, FALLBACK).await
+    }
+
+    /// As [`Self::start`], with a model that has this chat template.
+    pub(crate) async fn with_template(setup: Setup, source: &str) -> Self {
+        let chat_templates = vec![("default".to_owned(), source.to_owned())];
         Self::of_model(setup, ModelInfo { chat_templates, ..model_info() }).await
     }
 

@@ -1,11 +1,12 @@
 //! A conversation as the readers of all routes build it, and its form in the dictionaries that chat templates take.
 //!
 //! Every message, part and call has its path in the request. Nothing is checked here: a reader does that, in its
-//! route's words. The input of templates is made here, once: dictionaries as in Hugging Face's libraries, in which
-//! content is one string.
+//! route's words. The input of templates is made here, once: dictionaries as in Hugging Face's libraries, in the forms
+//! that the template's abilities ask for.
 
+use super::abilities::{Abilities, ArgumentsForm, ContentForm};
 use crate::field_path::FieldPath;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The key of a message's calls in template input.
 pub const TOOL_CALLS: &str = "tool_calls";
@@ -98,10 +99,10 @@ impl Part {
 }
 
 impl Conversation {
-    /// The messages in the form that templates take.
+    /// The messages in the form that a template with these abilities takes.
     #[must_use]
-    pub fn for_template(self) -> Vec<Value> {
-        self.messages.into_iter().map(Message::for_template).collect()
+    pub fn for_template(&self, abilities: &Abilities) -> Vec<Value> {
+        self.messages.iter().map(|message| message.for_template(abilities)).collect()
     }
 }
 
@@ -137,31 +138,94 @@ impl Message {
         calls.into_iter().chain(self.fields.keys().map(String::as_str))
     }
 
-    /// The message in the form that templates take. Text parts are joined by a line break, as in vLLM.
-    fn for_template(self) -> Value {
-        let texts: Vec<&str> = self.content.iter().map(Part::text).collect();
-        let said = [("role", Value::from(self.role.name())), ("content", texts.join("\n").into())];
-        let mut message: Map<String, Value> = said.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    /// The message in the form that a template with these abilities takes.
+    fn for_template(&self, abilities: &Abilities) -> Value {
+        let mut message = Map::from_iter([("role".to_owned(), Value::from(self.role.name()))]);
+        let text_is_thought = abilities.thought_replaces_text && !self.calls.is_empty() && self.fields.contains_key(REASONING);
+        let content = match content_form(abilities, self.role) {
+            _ if text_is_thought => "".into(),
+            _ if abilities.wants_no_content && !self.calls.is_empty() && self.content.is_empty() => Value::Null,
+            form => content_in(form, &self.content),
+        };
+        message.insert("content".to_owned(), content);
         if !self.calls.is_empty() {
-            message.insert(TOOL_CALLS.to_owned(), self.calls.into_iter().map(ToolCall::for_template).collect());
+            message.insert(TOOL_CALLS.to_owned(), self.calls.iter().map(|call| call.for_template(abilities)).collect());
         }
-        message.extend(self.fields);
+        let thought_key = abilities.thought_key.unwrap_or(REASONING);
+        for (key, value) in &self.fields {
+            let (key, value) = match (key.as_str(), value) {
+                (REASONING, Value::String(thought)) if text_is_thought && !self.content.is_empty() => {
+                    (thought_key, format!("{thought}\n{}", joined(&self.content)).into())
+                }
+                (REASONING, thought) => (thought_key, thought.clone()),
+                (CALL_ID, Value::String(id)) if abilities.wants_short_ids => (CALL_ID, short_id(id).into()),
+                (key, value) => (key, value.clone()),
+            };
+            message.insert(key.to_owned(), value);
+        }
         Value::Object(message)
     }
 }
 
-impl ToolCall {
-    fn for_template(self) -> Value {
-        let object = |fields: Vec<(&str, Value)>| Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
-        let function = object(vec![("name", self.name.into()), ("arguments", self.arguments)]);
-        object(vec![("id", self.id.into()), ("type", "function".into()), ("function", function)])
+/// The form of the content of a message with this role.
+fn content_form(abilities: &Abilities, role: Role) -> ContentForm {
+    match role {
+        Role::System => abilities.content.system,
+        Role::User => abilities.content.user,
+        Role::Assistant => abilities.content.assistant,
+        Role::Tool => abilities.content.tool,
     }
+}
+
+/// The content of a message in the form that a template takes.
+fn content_in(form: ContentForm, parts: &[Part]) -> Value {
+    let part = |text: &str| json!({"type": "text", "text": text});
+    match form {
+        ContentForm::Either if parts.len() > 1 => parts.iter().map(|text| part(text.text())).collect(),
+        ContentForm::Text | ContentForm::Either => joined(parts).into(),
+        ContentForm::Parts if parts.is_empty() => json!([part("")]),
+        ContentForm::Parts => parts.iter().map(|text| part(text.text())).collect(),
+    }
+}
+
+/// The texts of parts, joined by a line break, as in vLLM.
+fn joined(parts: &[Part]) -> String {
+    parts.iter().map(Part::text).collect::<Vec<&str>>().join("\n")
+}
+
+impl ToolCall {
+    fn for_template(&self, abilities: &Abilities) -> Value {
+        let arguments = match (abilities.arguments, &self.arguments) {
+            // The text is no JSON object, because it was cut off or the model made a mistake.
+            (ArgumentsForm::Object, Value::String(text)) => json!({"arguments": text}),
+            (ArgumentsForm::Text, arguments @ Value::Object(_)) => arguments.to_string().into(),
+            (_, arguments) => arguments.clone(),
+        };
+        let id = if abilities.wants_short_ids { short_id(&self.id) } else { self.id.clone() };
+        json!({"id": id, "type": "function", "function": {"name": self.name, "arguments": arguments}})
+    }
+}
+
+/// The id of a call for templates that take only nine letters and digits: `id` itself if it is one, else nine of its
+/// digest, so that equal ids stay equal in each turn. The digest is FNV-1a of 64 bits.
+fn short_id(id: &str) -> String {
+    const LENGTH: usize = 9;
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    if id.len() == LENGTH && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return id.to_owned();
+    }
+    let mut digest = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut digit = || {
+        let digit = DIGITS[usize::try_from(digest % 62).unwrap_or_default()];
+        digest /= 62;
+        char::from(digit)
+    };
+    (0..LENGTH).map(|_| digit()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_template_sees_one_text_then_calls_then_other_keys_in_their_order() {
@@ -175,14 +239,14 @@ mod tests {
         message.calls = vec![call];
 
         assert_eq!(message.keys().collect::<Vec<_>>(), ["tool_calls", "prefix", "reasoning_content"]);
-        let seen = Conversation { messages: vec![message] }.for_template();
+        let seen = Conversation { messages: vec![message] }.for_template(&Abilities::default());
         let expected = r#"{"role":"assistant","content":"a\nb","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":{"a":1}}}],"prefix":true,"reasoning_content":"Hm.\nSo."}"#;
         assert_eq!(seen[0].to_string(), expected);
     }
 
     #[test]
     fn a_message_without_content_has_the_empty_text() {
-        let seen = Conversation { messages: vec![Message::new(Role::User, FieldPath::default())] }.for_template();
+        let seen = Conversation { messages: vec![Message::new(Role::User, FieldPath::default())] }.for_template(&Abilities::default());
 
         assert_eq!(seen, [json!({"role": "user", "content": ""})]);
     }

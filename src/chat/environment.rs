@@ -68,6 +68,8 @@ pub(super) fn compile(source: &str) -> Result<Environment<'static>, TemplateErro
     environment.add_filter("tojson", |state: &State<'_, '_>, value: &Value, by_place: Rest<Value>, named: Kwargs| {
         tojson(state, value, &by_place, &named)
     });
+    environment.add_test("iterable", is_iterable);
+    environment.add_test("sequence", |value: &Value| is_iterable(value) && value.kind() != ValueKind::Iterable);
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(message)))
     });
@@ -78,6 +80,15 @@ pub(super) fn compile(source: &str) -> Result<Environment<'static>, TemplateErro
     });
     environment.add_template_owned(NAME, without_generation(source)).map_err(|error| failure(&error))?;
     Ok(environment)
+}
+
+/// True for everything that Python's `iter` takes, Jinja's undefined value among it; minijinja counts none, too.
+fn is_iterable(value: &Value) -> bool {
+    match value.kind() {
+        ValueKind::None | ValueKind::Bool | ValueKind::Number => false,
+        ValueKind::Undefined | ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => true,
+        _ => value.try_iter().is_ok(),
+    }
 }
 
 /// Converts an engine's error: `Raised` if the template itself refused.

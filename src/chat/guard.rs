@@ -4,12 +4,16 @@
 //! A mark is one character that occurs nowhere else in the request or the template. It is put inside every control
 //! token that a user spells (in any letter case, since templates change case), and at any end or beginning of the
 //! user's text where it is a piece of a control token that neighbouring text could complete. Text may also end where
-//! the template trims or splits it, so the separators that the template names count as ends. Nothing else is changed:
-//! comparisons, trims and splits in the template see the user's own text. A template that assembles a control token
-//! from single characters of a user's text, for instance by slices, is not covered. Tokens of a single character cannot
-//! be marked.
+//! the template trims or splits it, so the separators that the template names count as ends, but not within a longer
+//! word that the template names too, such as `/think` within `</think>`. Nothing else is changed: comparisons, trims
+//! and splits in the template see the user's own text, except for control tokens in it. A template that assembles a
+//! control token from single characters of a user's text, for instance by slices, is not covered. Tokens of a single
+//! character cannot be marked.
 
-use super::rendering::{ChatInput, RenderedPrompt, TemplateError, TemplateTokens};
+use super::{
+    cuts::{Cuts, InnerCut},
+    rendering::{ChatInput, RenderedPrompt, TemplateError, TemplateTokens},
+};
 use aho_corasick::{
     Anchored, MatchKind,
     automaton::{Automaton, StateID},
@@ -23,8 +27,6 @@ use std::collections::{BTreeSet, HashSet};
 const MAX_DEPTH: usize = 128;
 /// The cost of a value in addition to its text, bytes.
 const VALUE_COST: u64 = 64;
-/// The maximum number of a template's separators that are searched for.
-const MAX_SEPARATORS: usize = 64;
 /// Unicode's private characters: first those of three bytes in UTF-8, then those of four.
 const PRIVATE: [std::ops::RangeInclusive<char>; 3] = ['\u{e000}'..='\u{f8ff}', '\u{f0000}'..='\u{ffffd}', '\u{100000}'..='\u{10fffd}'];
 
@@ -36,10 +38,10 @@ pub(super) struct Guard {
     backward: NFA,
     /// Length of each token's first character, bytes.
     first: Vec<usize>,
-    /// Separators at which this template may cut a text.
-    separators: Vec<String>,
-    /// Characters besides white space that this template trims.
-    trimmed: HashSet<char>,
+    /// Length of the longest token, bytes.
+    longest: usize,
+    /// The places at which this template may cut a text.
+    cuts: Cuts,
     /// Private characters in the template and the tokens.
     taken: BTreeSet<char>,
 }
@@ -57,9 +59,9 @@ impl Guard {
         let first = spelled.iter().filter_map(|token| token.chars().next()).map(char::len_utf8).collect();
         let mut taken = BTreeSet::new();
         spelled.iter().chain([&source]).for_each(|text| collect_private(text, &mut taken));
-        let (separators, trimmed) = separators(source);
+        let longest = spelled.iter().map(|token| token.len()).max().unwrap_or(0);
         let forward = automaton(spelled.iter().map(|token| token.as_bytes().to_vec()).collect())?;
-        Ok(Self { forward, backward: automaton(reversed)?, first, separators, trimmed, taken })
+        Ok(Self { forward, backward: automaton(reversed)?, first, longest, cuts: Cuts::of(source), taken })
     }
 
     /// Chooses the mark characters for one render.
@@ -81,20 +83,55 @@ impl Guard {
 
     /// Byte offsets in `text`, rising, at which marks belong.
     fn offsets(&self, text: &str) -> Vec<usize> {
-        let mut cuts = vec![0, text.len()];
-        for separator in &self.separators {
-            for (at, found) in text.match_indices(separator) {
-                cuts.extend([at, at + found.len()]);
-            }
-        }
-        cuts.sort_unstable();
-        let mut offsets = self.inside(text);
-        offsets.extend(begun(&self.forward, text.bytes(), &self.ends(text, &cuts)));
+        let cuts = self.cuts.offsets(text);
+        let mut at_cuts = begun(&self.forward, text.bytes(), &self.ends(text, &cuts));
         let starts: Vec<usize> = self.starts(text, &cuts).into_iter().rev().map(|start| text.len() - start).collect();
-        offsets.extend(begun(&self.backward, text.bytes().rev(), &starts).into_iter().map(|from_end| text.len() - from_end));
+        at_cuts.extend(begun(&self.backward, text.bytes().rev(), &starts).into_iter().map(|from_end| text.len() - from_end));
+        self.spare_whole_words(text, &mut at_cuts);
+        let mut offsets = self.inside(text);
+        offsets.extend(at_cuts);
         offsets.sort_unstable();
         offsets.dedup();
         offsets
+    }
+
+    /// Removes the offsets inside of words that the template looks for, so that it finds them, unless the text around
+    /// the separator inside would then spell a control token.
+    fn spare_whole_words(&self, text: &str, offsets: &mut Vec<usize>) {
+        let (mut spared, mut needed) = (Vec::new(), HashSet::new());
+        for InnerCut { word, separator: (start, end) } in self.cuts.inner(text) {
+            if self.spells_across(&text.as_bytes()[..start], &text.as_bytes()[end..]) {
+                needed.extend([start, end]);
+            } else {
+                spared.push(word);
+            }
+        }
+        spared.sort_unstable();
+        let is_spared = |offset: usize| {
+            let before = &spared[..spared.partition_point(|(start, _)| *start < offset)];
+            before.last().is_some_and(|(_, end)| offset < *end)
+        };
+        offsets.retain(|offset| needed.contains(offset) || !is_spared(*offset));
+    }
+
+    /// True if a control token begins in `before` and ends in `after`, put together.
+    fn spells_across(&self, before: &[u8], after: &[u8]) -> bool {
+        let near = &before[before.len().saturating_sub(self.longest)..];
+        let Ok(mut state) = self.forward.start_state(Anchored::No) else { return false };
+        for byte in near {
+            state = self.forward.next_state(Anchored::No, state, *byte);
+        }
+        for (read, byte) in (1..).zip(&after[..after.len().min(self.longest)]) {
+            state = self.forward.next_state(Anchored::No, state, *byte);
+            let matches = if self.forward.is_match(state) { self.forward.match_len(state) } else { 0 };
+            if (0..matches).any(|index| self.forward.pattern_len(self.forward.match_pattern(state, index)) > read) {
+                return true;
+            }
+            if self.forward.is_start(state) {
+                return false;
+            }
+        }
+        false
     }
 
     /// Offsets after the first character of every control token in `text`, whatever its letter case.
@@ -145,7 +182,7 @@ impl Guard {
     }
 
     fn trims(&self, c: char) -> bool {
-        c.is_whitespace() || self.trimmed.contains(&c)
+        c.is_whitespace() || self.cuts.trims(c)
     }
 }
 
@@ -279,41 +316,4 @@ fn collect_in(value: &Json, taken: &mut BTreeSet<char>, depth: usize) -> Result<
         Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }
     Ok(())
-}
-
-/// The separators by which `source` splits or replaces texts, and the characters that it trims, if they are string
-/// literals.
-fn separators(source: &str) -> (Vec<String>, HashSet<char>) {
-    let mut separators = BTreeSet::new();
-    let mut trimmed = HashSet::new();
-    for name in ["split(", "partition(", "replace("] {
-        separators.extend(source.match_indices(name).filter_map(|(at, _)| literal(&source[at + name.len()..])));
-    }
-    for name in ["strip(", "trim("] {
-        let literals = source.match_indices(name).filter_map(|(at, _)| literal(&source[at + name.len()..]));
-        trimmed.extend(literals.flat_map(|text| text.chars().collect::<Vec<char>>()));
-    }
-    let separators = separators.into_iter().filter(|separator| !separator.is_empty()).take(MAX_SEPARATORS);
-    (separators.collect(), trimmed)
-}
-
-/// The text of the string literal at the beginning of `code`, if there is one.
-fn literal(code: &str) -> Option<String> {
-    let code = code.trim_start();
-    let quote = code.chars().next().filter(|c| ['\'', '"'].contains(c))?;
-    let mut text = String::new();
-    let mut chars = code[1..].chars();
-    while let Some(c) = chars.next() {
-        match c {
-            c if c == quote => return Some(text),
-            '\\' => text.push(match chars.next()? {
-                'n' => '\n',
-                't' => '\t',
-                'r' => '\r',
-                other => other,
-            }),
-            c => text.push(c),
-        }
-    }
-    None
 }

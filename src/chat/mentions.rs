@@ -25,7 +25,7 @@ impl Mentions {
 }
 
 /// Texts in quotes within `{{ … }}` and `{% … %}`.
-fn quoted(source: &str) -> Vec<&str> {
+pub(super) fn quoted(source: &str) -> Vec<&str> {
     let (mut texts, mut rest) = (Vec::new(), source);
     while let Some(at) = rest.find('{') {
         rest = &rest[at + 1..];

@@ -5,10 +5,13 @@
 //!
 //! Changes on the way to the template:
 //! - `developer` becomes `system`, the name that templates use.
-//! - Content becomes one string; text parts are joined by a line break, as in vLLM. Other parts are refused by name in
-//!   the newest turn, and replaced by a note in older ones (`media`).
-//! - An assistant's message without content gets the empty string, since templates print `None` as a word.
-//! - The arguments of calls become objects instead of JSON text, unless the text is no object.
+//! - Text parts stay a list where the template takes lists, else they become one string, joined by a line break, as in
+//!   vLLM. Other parts are refused by name in the newest turn, and replaced by a note in older ones (`media`).
+//! - An assistant's message without content gets the empty string, since templates print `None` as a word; `None` where
+//!   the template would else leave its calls out.
+//! - The arguments of calls become objects instead of JSON text, unless the text is no object or the template wants
+//!   text.
+//! - `reasoning_content` gets the name that the template reads, and ids of calls become shorter where it wants that.
 //! - Fields that are `null` count as absent. Fields without meaning here are kept: a template may use them.
 //!
 //! OpenAI's predecessors of tools (`functions`, `function_call`, the role `function`) are refused by name, because an
@@ -31,6 +34,9 @@ use serde_json::{Map, Value};
 
 /// Maximum number of messages in one request.
 pub const MAX_MESSAGES: usize = 2048;
+
+/// The longest name of a function in OpenAI's APIs, characters. Other families have limits of their own.
+pub const MAX_FUNCTION_NAME: usize = 64;
 
 /// The reason why messages or tools cannot be accepted. The client is always at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -222,7 +228,7 @@ impl CallFields {
     /// A field is missing or has the wrong type, or the name breaks OpenAI's rule.
     pub fn read(self, at: FieldPath) -> Result<ToolCall, MessageError> {
         let (name, name_at) = self.name;
-        let name = read_name(name, &name_at)?;
+        let name = read_name(name, &name_at, MAX_FUNCTION_NAME)?;
         let arguments = match self.arguments {
             (None | Some(Value::Null), _) => Value::Object(Map::new()),
             (Some(Value::String(text)), _) => as_object(text),
@@ -246,12 +252,15 @@ fn as_object(text: String) -> Value {
     serde_json::from_str::<Map<String, Value>>(&text).map_or(Value::String(text), Value::Object)
 }
 
-/// Reads a function's name and checks it by OpenAI's rule.
-fn read_name(name: Option<Value>, at: &FieldPath) -> Result<String, MessageError> {
+/// Reads a function's name, which has at most `longest` characters.
+///
+/// # Errors
+/// The name is missing, no string, empty, too long, or has a character that is no letter, digit, underscore or hyphen.
+pub fn read_name(name: Option<Value>, at: &FieldPath, longest: usize) -> Result<String, MessageError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     match name {
-        Some(Value::String(name)) if (1..=64).contains(&name.len()) && name.chars().all(allowed) => Ok(name),
-        Some(Value::String(_)) => Err(MessageError::new(at, "expected 1 to 64 letters, digits, underscores and hyphens")),
+        Some(Value::String(name)) if (1..=longest).contains(&name.len()) && name.chars().all(allowed) => Ok(name),
+        Some(Value::String(_)) => Err(MessageError::new(at, format!("expected 1 to {longest} letters, digits, underscores and hyphens"))),
         Some(Value::Null) | None => Err(MessageError::missing(at)),
         Some(other) => Err(MessageError::wrong_type(at, "a string", &other)),
     }

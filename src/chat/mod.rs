@@ -10,18 +10,26 @@
 //! the caller tokenizes the text with the barriers
 //! ([`SpecialText::RecognisedOutside`](crate::protocol::SpecialText::RecognisedOutside)) and passes the answer back.
 
+mod abilities;
 mod conversation;
+mod cuts;
 mod environment;
+mod fit;
+mod fold;
 mod guard;
 mod json;
 mod mentions;
 pub mod messages;
 pub mod output;
 mod rendering;
+mod samples;
 mod select;
 mod template;
 
+pub use abilities::Abilities;
 pub use conversation::{CALL_ID, Conversation, Message, Part, REASONING, Role, TOOL_CALLS, ToolCall};
+pub use fit::FittedPrompt;
+pub use fold::Folding;
 pub use mentions::Mentions;
 pub use rendering::{ChatInput, ContinuationError, RenderedPrompt, TemplateError, TemplateTokens};
 pub use select::{ChatTemplates, FALLBACK, FALLBACK_MARKS};

@@ -4,11 +4,13 @@
 //! template.
 
 use super::{
+    abilities::Abilities,
     environment::{self, NAME, RESERVED},
     guard::{Guard, GuardMarks},
     json::MARKER,
     mentions::Mentions,
     rendering::{ChatInput, ContinuationError, RenderedPrompt, TemplateError, TemplateTokens},
+    samples::Samples,
 };
 use minijinja::{Environment, Value};
 use serde_json::Value as Json;
@@ -30,6 +32,7 @@ pub struct ChatTemplate {
     renders_whole_messages: bool,
     tokens: TemplateTokens,
     guard: Guard,
+    abilities: Abilities,
 }
 
 fn renders_whole_messages(source: &str) -> bool {
@@ -46,12 +49,22 @@ impl ChatTemplate {
         let environment = environment::compile(source)?;
         let guard = Guard::new(&tokens, source)?;
         let (mentions, renders_whole_messages) = (Mentions::of(source), renders_whole_messages(source));
-        Ok(Self { environment, source: source.to_owned(), mentions, renders_whole_messages, tokens, guard })
+        let source = source.to_owned();
+        let abilities = Abilities::default();
+        let mut template = Self { environment, source, mentions, renders_whole_messages, tokens, guard, abilities };
+        let render = |input: &ChatInput| template.render(input).ok().map(|rendered| rendered.text);
+        template.abilities = Samples { render: &render, mentions: &template.mentions }.abilities();
+        Ok(template)
     }
 
     /// The source of the template.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The forms in which the template takes a conversation.
+    pub fn abilities(&self) -> &Abilities {
+        &self.abilities
     }
 
     /// The names that the template mentions.

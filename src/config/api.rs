@@ -52,7 +52,7 @@ const MAX_STOP_STRINGS: OptionSpec = OptionSpec::new(
     "max_stop_strings",
     Kind::Integer { min: 1, max: 16, auto: &[] },
     "4",
-    "Stop strings that a request may have (OpenAI allows 4).",
+    "Stop strings that a request may have (OpenAI allows 4); /v1/messages takes 64 in any case.",
 );
 const STRICT: OptionSpec = OptionSpec::new(
     "strict",

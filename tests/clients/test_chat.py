@@ -241,3 +241,18 @@ def test_a_json_object_is_json(client):
 
     if completion.choices[0].finish_reason == "stop":
         assert isinstance(json.loads(completion.choices[0].message.content), dict)
+
+
+def test_beside_a_format_the_model_either_calls_or_answers_in_the_format(client):
+    schema = {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}}, "required": ["city"], "additionalProperties": False}
+    text = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    answers = [chat(client, tools=[WEATHER, CLOCK], response_format=text, temperature=1.5, seed=seed, max_tokens=64) for seed in range(12)]
+
+    for answer in answers:
+        [choice] = answer.choices
+        if calls := choice.message.tool_calls:
+            assert {call.function.name for call in calls} <= {"get_weather", "get_time"}
+            assert not choice.message.content
+        elif choice.finish_reason == "stop":
+            assert json.loads(choice.message.content)["city"] in ("Paris", "Rome")
+    assert any(choice.finish_reason != "length" for answer in answers for choice in answer.choices)

@@ -244,6 +244,16 @@ def test_what_is_wrong_is_a_typed_error_that_names_it(claude, fields, error, kin
     assert caught.value.request_id == caught.value.body["request_id"]
 
 
+def test_names_of_128_characters_and_many_stop_sequences_are_taken(claude):
+    name = "mcp__" + "n" * 123
+
+    called = ask(claude, tools=[CLOCK | {"name": name}], tool_choice={"type": "tool", "name": name}, max_tokens=64)
+    stopped = ask(claude, stop_sequences=["1", "2", "3", "4", "5", " capital"])
+
+    assert [block.name for block in called.content] == [name]
+    assert stopped.stop_sequence == " capital" or stopped.stop_reason in ("end_turn", "max_tokens")
+
+
 def test_a_wrong_key_is_an_authentication_error_and_the_right_one_works(serve):
     locked = serve("--api-key", "sk-ant-test-12345")
 

@@ -2,7 +2,7 @@
 //!
 //! | block | becomes |
 //! | --- | --- |
-//! | `text` | the message's content; several are joined by a line break, as in chat |
+//! | `text` | the message's content; several are joined by a line break |
 //! | `tool_use` | a call of the assistant's message |
 //! | `tool_result` | a message of the role `tool`, in its place between the blocks before and after it |
 //! | `thinking` | the message's `reasoning_content`; the template decides whether the model sees it |
@@ -60,6 +60,7 @@ impl MessageTurns {
             read.settle_prefill()?;
         }
         check_count(read.conversation.messages.len(), &at)?;
+        read.join_texts();
         Ok(read)
     }
 
@@ -204,6 +205,15 @@ impl MessageTurns {
             return Err(FieldError::invalid("messages", reason));
         }
         Ok(())
+    }
+
+    /// Joins the texts of each message by a line break. A template that takes lists of texts would put them together
+    /// without one, and they may come from several messages.
+    fn join_texts(&mut self) {
+        for message in self.conversation.messages.iter_mut().filter(|message| message.content.len() > 1) {
+            let text = message.content.iter().map(Part::text).collect::<Vec<&str>>().join("\n");
+            message.content = vec![Part::Text { text, at: message.at.clone() }];
+        }
     }
 
     fn report(&mut self, unread: Fields, at: &FieldPath) {

@@ -94,7 +94,7 @@ impl MessageRequest {
         if max_tokens.is_none() && aim == MessagesEndpoint::Create {
             return Err(FieldError::missing(specs::MAX_TOKENS.name));
         }
-        let strings = stop_sequences(&mut f, limits.max_stop_strings)?;
+        let strings = stop_sequences(&mut f)?;
         let sampling = sampling(&mut f, limits.vocabulary_size)?;
         let stream = f.get(&STREAM)?;
         let mut switches = Switches::of_kwargs(&mut f)?;
@@ -149,13 +149,13 @@ fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
 }
 
 /// The strings that end the answer.
-fn stop_sequences(f: &mut Fields, most: usize) -> Result<Vec<String>, FieldError> {
+fn stop_sequences(f: &mut Fields) -> Result<Vec<String>, FieldError> {
     const NAME: &str = specs::STOP_SEQUENCES.name;
     match f.get(&specs::STOP_SEQUENCES)? {
         None => Ok(Vec::new()),
         Some(strings @ Value::Array(_)) => {
             let mut stop = Fields::new(Map::from_iter([(ending::STOP.name.to_owned(), strings)]));
-            read_stop(&mut stop, most).map_err(|error| error.at(NAME))
+            read_stop(&mut stop, specs::MAX_STOP_SEQUENCES).map_err(|error| error.at(NAME))
         }
         Some(other) => Err(FieldError::wrong_type(NAME, "an array of strings", &other)),
     }

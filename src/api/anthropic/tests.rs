@@ -50,6 +50,20 @@ async fn a_request_is_rendered_by_the_template_and_answered_by_a_message() {
 }
 
 #[tokio::test]
+async fn a_system_prompt_and_later_system_turns_reach_a_template_that_takes_none() {
+    let template = "{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('System role not supported') }}\
+                    {% endif %}<{{ message.role }}>{{ message.content }}{% endfor %}";
+    let app = TestApp::with_template(Setup::default(), template).await;
+    let turns = json!([{"role": "user", "content": "Hello"}, {"role": "system", "content": "Now rhyme."}]);
+
+    let answer = ask(&app, json!({"system": "Be kind.", "messages": turns})).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(prompt_of(&app.submitted()[0]), "<user>Be kind.\n\nHello\n\nNow rhyme.");
+    assert!(answer.header("x-llamero-warnings").starts_with("system messages were put into user turns"), "{:?}", answer.headers);
+}
+
+#[tokio::test]
 async fn a_stream_has_named_events_and_no_done() {
     let app = app().await;
 
@@ -128,7 +142,7 @@ async fn refusals_name_the_field_of_this_route_and_nothing_reaches_the_engine() 
         (json!({"max_tokens": 100_000}), 400, "invalid_request_error", "maximum context length"),
         (json!({"messages": [{"role": "user", "content": [{"type": "image"}]}]}), 400, "invalid_request_error", "'messages.0.content.0'"),
         (json!({"stop_sequences": [""]}), 400, "invalid_request_error", "'stop_sequences'"),
-        (json!({"stop_sequences": ["a", "b", "c", "d", "e"]}), 400, "invalid_request_error", "'stop_sequences'"),
+        (json!({"stop_sequences": vec!["a"; 65]}), 400, "invalid_request_error", "'stop_sequences'"),
         (json!({"chat_template_kwargs": {"x": 1}}), 400, "invalid_request_error", "'chat_template_kwargs.x'"),
     ];
     for (body, status, kind, part) in rows {

@@ -6,7 +6,10 @@
 use super::specs;
 use crate::{
     api::fields::{FieldError, Fields, ignored::Ignored},
-    chat::{messages::Tools, output::Calls},
+    chat::{
+        messages::{Tools, read_name},
+        output::Calls,
+    },
     field_path::{FieldPath, PathStyle},
 };
 use serde_json::{Map, Value, json};
@@ -37,7 +40,7 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
         let at = path.index(index);
         let function = function(value, &at, ignored)?;
         nested.push(json!({"type": "function", "function": function}));
-        tools.add(function, &at)?;
+        tools.add(function, &at, specs::MAX_TOOL_NAME)?;
     }
     let mut offer = Offer { calls: tools.default_calls(), tools, parallel: true };
     if let Some(choice) = f.get(&specs::TOOL_CHOICE)? {
@@ -111,12 +114,7 @@ fn chosen(choice: &mut Fields, tools: &Tools) -> Result<Calls, FieldError> {
 
 /// The required field `name`, of a tool, a call or a choice.
 pub(super) fn name(fields: &mut Fields, at: &FieldPath) -> Result<String, FieldError> {
-    let name = string(fields, "name", at)?;
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if (1..=64).contains(&name.len()) && name.chars().all(allowed) {
-        return Ok(name);
-    }
-    Err(FieldError::invalid(at.field("name"), "expected 1 to 64 letters, digits, underscores and hyphens"))
+    Ok(read_name(fields.take("name"), &at.field("name"), specs::MAX_TOOL_NAME)?)
 }
 
 /// A required string of an object at `at`.

@@ -1,11 +1,14 @@
 //! Tests of the conversation that messages and tools become, and of the field that a refusal names.
 
 use super::*;
-use crate::chat::output::{Calls, ToolSpec};
+use crate::chat::{
+    Abilities,
+    output::{Calls, ToolSpec},
+};
 use serde_json::json;
 
 fn one(message: Value) -> Result<Value, MessageError> {
-    read_messages(Value::Array(vec![message])).map(|conversation| conversation.for_template().remove(0))
+    read_messages(Value::Array(vec![message])).map(|conversation| conversation.for_template(&Abilities::default()).remove(0))
 }
 
 /// The path of the refused field.

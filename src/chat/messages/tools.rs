@@ -1,6 +1,6 @@
 //! `tools` and `tool_choice`: the functions that a model may, must or must not call.
 
-use super::{MessageError, object, read_name};
+use super::{MAX_FUNCTION_NAME, MessageError, object, read_name};
 use crate::{
     chat::output::{Calls, ToolSpec},
     field_path::FieldPath,
@@ -49,13 +49,14 @@ impl Tools {
         Ok(())
     }
 
-    /// Adds the function whose fields have the path `at`; `null` counts as absent.
+    /// Adds the function whose fields have the path `at`; `null` counts as absent. Its name has at most `longest_name`
+    /// characters.
     ///
     /// # Errors
-    /// A field has the wrong type, or the name breaks OpenAI's rule or is taken already.
-    pub fn add(&mut self, mut function: Map<String, Value>, at: &FieldPath) -> Result<(), MessageError> {
+    /// A field has the wrong type, or the name breaks the rule of [`read_name`] or is taken already.
+    pub fn add(&mut self, mut function: Map<String, Value>, at: &FieldPath, longest_name: usize) -> Result<(), MessageError> {
         function.retain(|_, value| !value.is_null());
-        let name = read_name(function.get("name").cloned(), &at.field("name"))?;
+        let name = read_name(function.get("name").cloned(), &at.field("name"), longest_name)?;
         if let Some(other) = function.get("description").filter(|value| !value.is_string()) {
             return Err(MessageError::wrong_type(at.field("description"), "a string", other));
         }
@@ -108,7 +109,7 @@ pub fn read_tools(value: Value) -> Result<Tools, MessageError> {
         let Some(function) = fields.shift_remove("function") else {
             return Err(MessageError::missing(at));
         };
-        read.add(object(function, &at, "an object with 'name' and 'parameters'")?, &at)?;
+        read.add(object(function, &at, "an object with 'name' and 'parameters'")?, &at, MAX_FUNCTION_NAME)?;
     }
     Ok(read)
 }
@@ -147,7 +148,7 @@ pub fn read_tool_choice(value: Value, tools: &Tools) -> Result<Calls, MessageErr
 /// # Errors
 /// The value is no name, or not that of one of `tools`.
 pub fn named_function(name: Option<Value>, at: &FieldPath, tools: &Tools) -> Result<Calls, MessageError> {
-    let name = read_name(name, at)?;
+    let name = read_name(name, at, MAX_FUNCTION_NAME)?;
     if tools.specs.iter().any(|spec| spec.name == name) {
         Ok(Calls::Named(name))
     } else {

@@ -18,7 +18,7 @@ use super::xml::XmlCall;
 use super::{Calls, OutputSpec, ToolFormat};
 use std::sync::Arc;
 
-/// Maximum bytes before the arguments of a call with a header: a name of 64, an id and the marks between them.
+/// Maximum bytes before the arguments of a call with a header: a name of 128, an id and the marks between them.
 const MAX_HEADER: usize = 256;
 
 /// Reads the text after the reasoning, one character at a time.

@@ -47,6 +47,7 @@ mod forced;
 mod format;
 mod json;
 mod marks;
+mod offered;
 mod python;
 mod reasoning;
 mod sink;
@@ -56,6 +57,7 @@ mod xml;
 
 pub use forced::{forced_constraint, in_words_of_tools};
 pub use format::ToolFormat;
+pub use offered::{offered_constraint, schema_beside_calls};
 pub use reasoning::Reasoning;
 
 use calls::CallParser;
@@ -82,7 +84,7 @@ pub struct OutputSpec {
 /// A function that may be called.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolSpec {
-    /// `[a-zA-Z0-9_-]{1,64}`, unique within a request.
+    /// `[a-zA-Z0-9_-]{1,128}`, unique within a request.
     pub name: String,
     /// JSON Schema of the arguments, an object; `{}` means that there are none.
     pub parameters: serde_json::Value,

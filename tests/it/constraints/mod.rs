@@ -1,9 +1,11 @@
-//! Hostile constraints, tried out in the real trial process over a vocabulary of single bytes.
+//! Hostile constraints, tried out in the real trial process over a vocabulary of single bytes; and the constraints that
+//! chat makes of a format beside calls.
 
 #![cfg(test)]
 
 mod fuzz;
 mod hostile;
+mod offered;
 mod suite;
 
 use llamero::{

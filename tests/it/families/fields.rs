@@ -7,7 +7,7 @@
 use super::*;
 use crate::support::llama_server::LlamaServer;
 use llamero::chat::{
-    ChatInput, ChatTemplate, TemplateTokens,
+    Abilities, ChatInput, ChatTemplate, TemplateTokens,
     messages::{read_messages, read_tools},
 };
 use serde_json::{Map, Value, json};
@@ -121,7 +121,7 @@ impl<'a> Chat<'a> {
     /// The control tokens of the prompt, and the prompt's text.
     fn controls(&self, body: &Value) -> (Vec<String>, String) {
         let input = ChatInput {
-            messages: read_messages(body["messages"].clone()).unwrap().for_template(),
+            messages: read_messages(body["messages"].clone()).unwrap().for_template(&Abilities::default()),
             tools: Some(read_tools(body["tools"].clone()).unwrap().values),
             add_generation_prompt: true,
             continue_final_message: false,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    chat::{messages::Tools, output::Calls},
+    chat::{Abilities, messages::Tools, output::Calls},
     field_path::PathStyle,
 };
 
@@ -23,7 +23,7 @@ fn chat(body: Value) -> ChatRequest {
 
 /// The messages of a body as a template sees them.
 fn messages(body: Value) -> Value {
-    chat(body).conversation.for_template().into()
+    chat(body).conversation.for_template(&Abilities::default()).into()
 }
 
 /// The request that chat's reader makes of a body with the same message.
@@ -118,6 +118,34 @@ fn limits_and_samplers_are_those_of_chat() {
     let same = of_chat(json!({"max_tokens": 8, "stop": ["x"], "temperature": 0.5, "top_p": 1.0, "top_k": 3, "stream": true, "seed": 7}));
     assert_eq!((read.max_tokens, read.ending, read.stream), (Some(8), same.ending, true));
     assert_eq!(read.sampling, same.sampling);
+}
+
+#[test]
+fn names_and_stop_sequences_have_anthropics_limits_and_not_openais() {
+    let tool = |length: usize| json!({"name": "n".repeat(length), "input_schema": {"type": "object"}});
+    let called = |length: usize| {
+        let call = json!({"type": "tool_use", "id": "t", "name": "n".repeat(length), "input": {}});
+        let result = json!({"type": "tool_result", "tool_use_id": "t", "content": "x"});
+        json!({"messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [result]},
+        ]})
+    };
+    let stops = |count: usize| json!({"stop_sequences": vec!["x"; count]});
+
+    let chosen = chat(json!({"tools": [tool(128)], "tool_choice": {"type": "tool", "name": "n".repeat(128)}}));
+    assert_eq!(chosen.calls, Calls::Named("n".repeat(128)));
+    assert_eq!(chat(called(128)).conversation.messages[1].calls[0].name.len(), 128);
+    assert_eq!(chat(stops(64)).ending.strings.len(), 64);
+
+    let (path, sentence) = fault(&json!({"tools": [tool(129)]}));
+    assert_eq!(path, "tools.0.name");
+    assert!(sentence.contains("expected 1 to 128 letters"), "{sentence}");
+    assert_eq!(fault(&called(129)).0, "messages.1.content.0.name");
+    let (path, sentence) = fault(&stops(65));
+    assert_eq!(path, "stop_sequences");
+    assert!(sentence.contains("at most 64 are accepted"), "{sentence}");
 }
 
 #[test]

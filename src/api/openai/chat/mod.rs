@@ -32,7 +32,7 @@ use crate::{
         fields::{FieldError, Fields},
         warnings::Warnings,
     },
-    chat::output::{Calls, OutputSpec, Reasoning, forced_constraint, in_words_of_tools},
+    chat::output::{Calls, OutputSpec, Reasoning, forced_constraint, in_words_of_tools, offered_constraint, schema_beside_calls},
     gateway::models::Model,
     protocol::{ModelInfo, SequenceRequest, Token},
 };
@@ -151,11 +151,15 @@ async fn read<T>(
     if !prompt.end_marks.is_empty() {
         warnings.clamped(names.conversation, NO_TEMPLATE.to_owned());
     }
+    if let Some(folding) = prompt.folding {
+        warnings.clamped(names.conversation, folding.text().to_owned());
+    }
     for (param, text) in std::mem::take(&mut request.partly) {
         warnings.clamped(param, text.to_owned());
     }
     let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
-    let constrained: Option<Constrained> = forced.or(request.constrained.take());
+    let format = request.constrained.take().map(|format| beside_calls(format, &prompt.output, &info));
+    let constrained: Option<Constrained> = forced.or(format);
     check_length(&[&prompt.text], &info).map_err(|error| about_length(error, names))?;
     structured::check(&model.handle, constrained.as_ref(), &mut warnings, |text| in_words_of_tools(&prompt.output, text)).await?;
     let tokens = prompt::encode(&model, &mut prompt, names).await?;
@@ -215,11 +219,22 @@ fn is_forced(calls: &Calls) -> bool {
     matches!(calls, Calls::Required | Calls::Named(_))
 }
 
+/// The format, and beside it the calls that may be made.
+fn beside_calls(format: Constrained, output: &OutputSpec, info: &ModelInfo) -> Constrained {
+    let control = |mark: &str| info.control_tokens.iter().find(|(text, _)| text == mark).map(|(_, token)| *token);
+    let constraint = offered_constraint(output, &format.constraint, control).unwrap_or(format.constraint);
+    Constrained { constraint, path: format.path }
+}
+
 /// Settles a conflict between a format and calls, because one constraint rules the whole of an output: a call that must
-/// be made takes precedence over a format, and a format over calls that may be made. Returns the overruled field and
-/// the warning.
+/// be made takes precedence over a format, and a format that is no JSON over calls that may be made. Returns the
+/// overruled field and the warning.
 fn settle(request: &mut ChatRequest) -> Option<(String, String)> {
-    let format = request.constrained.as_ref()?.path.to_string();
+    let constrained = request.constrained.as_ref()?;
+    let format = constrained.path.to_string();
+    if request.calls == Calls::Auto && schema_beside_calls(&constrained.constraint).is_some() {
+        return None;
+    }
     if is_forced(&request.calls) {
         let text = format!("{format} was not applied: tool_choice asks for a call");
         request.constrained = None;

@@ -11,7 +11,7 @@ use crate::{
         openai::shared::length,
     },
     chat::{
-        CALL_ID, ChatInput, ChatTemplate, FALLBACK_MARKS, Message, REASONING, TOOL_CALLS, TemplateError,
+        CALL_ID, ChatInput, ChatTemplate, FALLBACK_MARKS, FittedPrompt, Folding, Message, REASONING, TOOL_CALLS, TemplateError,
         output::{Calls, OutputSpec, Reasoning, ToolFormat},
     },
     gateway::models::Model,
@@ -30,6 +30,8 @@ pub(super) struct ChatPrompt {
     pub(super) output: OutputSpec,
     /// Names of fields that had no effect on the template.
     pub(super) ignored: Ignored,
+    /// The changes to system messages.
+    pub(super) folding: Option<Folding>,
     /// Texts that end the answer: the marks of the fallback template, which the model writes as text because they are
     /// no tokens of its vocabulary.
     pub(super) end_marks: Vec<String>,
@@ -53,18 +55,19 @@ pub(super) async fn render(
     let (kwargs, mut ignored) = request.switches.kwargs(template.mentions(), free)?;
     ignored.extend(unshown(&template, request));
     let input = ChatInput {
-        messages: std::mem::take(&mut request.conversation).for_template(),
+        messages: Vec::new(),
         tools: has_tools.then(|| std::mem::take(&mut request.tools.values)),
         add_generation_prompt: request.switches.add_generation_prompt,
         continue_final_message: request.switches.continue_final_message,
         kwargs,
     };
+    let conversation = std::mem::take(&mut request.conversation);
     let turn = call.state.renders.turn(call.principal).await;
     let rendering = {
         let template = Arc::clone(&template);
         // A request that is cancelled meanwhile keeps its permit until the rendering ends.
         tokio::task::spawn_blocking(move || {
-            let rendered = template.render(&input);
+            let rendered = template.render_conversation(&conversation, input);
             drop(turn);
             rendered
         })
@@ -73,7 +76,7 @@ pub(super) async fn render(
         tracing::error!(%error, "rendering a chat template ended early");
         ApiError::Internal
     })?;
-    let rendered = rendered.map_err(|error| of_template(error, request.names))?;
+    let FittedPrompt { prompt: rendered, folding } = rendered.map_err(|error| of_template(error, request.names))?;
     let reasoning = if free { Reasoning::detect(template.source(), &rendered.text) } else { Reasoning::None };
     let output = OutputSpec {
         tools: std::mem::take(&mut request.tools.specs),
@@ -83,13 +86,16 @@ pub(super) async fn render(
         reasoning,
     };
     let end_marks = if templates.is_fallback() { FALLBACK_MARKS.map(str::to_owned).to_vec() } else { Vec::new() };
-    Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored, end_marks })
+    Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored, folding, end_marks })
 }
 
 /// Names of keys in messages and tools that this template ignores, so that the model does not see them.
 fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
     // The order of the messages shows, too, which call a result belongs to.
-    let is_hidden = |key: &&str| *key != CALL_ID && !template.renders_whole_messages() && !template.mentions().contains(key);
+    let is_hidden = |key: &&str| {
+        let shown_as = if *key == REASONING { template.abilities().thought_key.unwrap_or(REASONING) } else { key };
+        *key != CALL_ID && !template.renders_whole_messages() && !template.mentions().contains(shown_as)
+    };
     let mut names = Ignored::default();
     for key in request.conversation.messages.iter().flat_map(Message::keys).filter(is_hidden) {
         match key {

@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 /// The maximum number of entries in `chat_template_kwargs`.
 pub(super) const MAX_KWARGS: usize = 32;
 
-pub(in crate::api) const MESSAGES: FieldSpec<Shaped> = shaped("messages", messages)
-    .example(r#"[{"role":"user","content":"Hi"}]"#)
-    .about("The conversation, text only; rendered by the model's own template, in which no word of a user becomes a control token.");
+pub(in crate::api) const MESSAGES: FieldSpec<Shaped> = shaped("messages", messages).example(r#"[{"role":"user","content":"Hi"}]"#).about(
+    "The conversation, text only; rendered by the model's own template, in which no word of a user becomes a control token. \
+         System messages that the template does not take where they stand are put into user turns, and reported.",
+);
 pub(in crate::api) const MAX_COMPLETION_TOKENS: FieldSpec<Integers> = integer("max_completion_tokens", 1..=i64::MAX)
     .example("8")
     .about("Tokens to generate at most, reasoning included; by default the room that the prompt leaves in the context.");

@@ -98,12 +98,51 @@ async fn one_rule_holds_for_the_whole_answer() {
     let format = json!({"type": "json_object"});
 
     let forced = chat(&app, json!({"tools": tools, "tool_choice": "required", "response_format": format})).await;
-    let offered = chat(&app, json!({"tools": tools, "response_format": format})).await;
+    let ruled = chat(&app, json!({"tools": tools, "guided_choice": ["a", "b"]})).await;
 
     assert_eq!(forced.header("x-llamero-warnings"), "response_format was not applied: tool_choice asks for a call");
-    assert_eq!(offered.header("x-llamero-warnings"), "no tool was offered: response_format rules the whole answer");
+    assert_eq!(ruled.header("x-llamero-warnings"), "no tool was offered: guided_choice rules the whole answer");
     let constraints: Vec<_> = app.submitted().into_iter().map(|s| s.constraint.unwrap()).collect();
-    assert!(matches!(constraints[..], [Constraint::JsonSchema(_), Constraint::JsonObject]), "{constraints:?}");
+    assert!(matches!(constraints[..], [Constraint::JsonSchema(_), Constraint::Choice(_)]), "{constraints:?}");
+}
+
+#[tokio::test]
+async fn a_format_in_json_leaves_the_tools_in_the_prompt_and_in_the_constraint() {
+    let template = "{% for message in messages %}{{ message.content }}{% endfor %}{% for tool in tools or [] %}<tool_call>{{ tool.function.name }}{% endfor %}";
+    let app = TestApp::with_template(Setup::default(), template).await;
+    let tools = json!([{"type": "function", "function": {"name": "find_it"}}]);
+    let schema = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object", "title": "Answer"}}});
+
+    for format in [schema, json!({"type": "json_object"})] {
+        let answer = chat(&app, json!({"tools": tools, "response_format": format})).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-llamero-warnings")), (200, ""), "{}", answer.body);
+    }
+
+    for request in app.submitted() {
+        assert_eq!(prompt_of(&request), "Hello<tool_call>find_it");
+        let Some(Constraint::Grammar(grammar)) = &request.constraint else { panic!("{:?}", request.constraint) };
+        assert!(grammar.starts_with("start: answer | calls\n") && grammar.contains("find_it"), "{grammar}");
+        assert!(request.show_special);
+    }
+}
+
+#[tokio::test]
+async fn system_messages_that_the_template_refuses_are_in_the_prompt_and_in_the_warnings() {
+    let template = "{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('System role not supported') }}\
+                    {% endif %}<{{ message.role }}>{{ message.content }}{% endfor %}";
+    let app = TestApp::with_template(Setup::default(), template).await;
+    let messages = json!([{"role": "developer", "content": "Rhyme."}, {"role": "user", "content": "Hi"}]);
+
+    let answer = chat(&app, json!({"messages": messages})).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(prompt_of(&app.submitted()[0]), "<user>Rhyme.\n\nHi");
+    let warning = "system messages were put into user turns: the model's chat template takes none";
+    assert_eq!(answer.header("x-llamero-warnings"), warning);
+    let body = json!({"model": "tiny", "messages": messages}).to_string();
+    let strict = Request::post("/v1/chat/completions").header("x-llamero-strict", "1").body(Body::from(body)).unwrap();
+    let refused = app.send(strict).await;
+    assert_eq!((refused.status.as_u16(), &json_of(&refused)["error"]["param"]), (400, &json!("messages")));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
         openai::shared::structured::{Constrained, read_format, read_json_schema},
     },
     chat::{
-        messages::{Tools, function_type, named_function, read_tool_choice},
+        messages::{MAX_FUNCTION_NAME, Tools, function_type, named_function, read_tool_choice},
         output::Calls,
     },
     field_path::FieldPath,
@@ -54,7 +54,7 @@ pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Tools, Vec
     let mut read = Tools::default();
     for (index, mut tool) in nested.into_iter().enumerate() {
         if let Value::Object(function) = tool["function"].take() {
-            read.add(function, &path.index(index))?;
+            read.add(function, &path.index(index), MAX_FUNCTION_NAME)?;
         }
     }
     Ok((read, shown))

@@ -17,7 +17,7 @@ fn tools() -> Value {
 fn a_request_of_messages_alone_has_openais_defaults() {
     let request = read(json!({})).unwrap();
 
-    assert_eq!(request.conversation.for_template(), [json!({"role": "user", "content": "Hi"})]);
+    assert_eq!(request.conversation.for_template(&crate::chat::Abilities::default()), [json!({"role": "user", "content": "Hi"})]);
     assert_eq!((request.max_tokens, request.n, request.logprobs, request.stream), (None, 1, None, false));
     assert_eq!((request.calls, request.parallel, request.tools.specs.len()), (Calls::None, true, 0));
     assert_eq!((request.ending, request.include_reasoning, request.show_special), (Ending::default(), true, false));

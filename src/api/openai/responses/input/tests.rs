@@ -5,7 +5,7 @@ use serde_json::json;
 
 /// The messages of an input as a template sees them.
 fn messages(input: Value) -> Value {
-    read(None, input).unwrap().conversation.for_template().into()
+    read(None, input).unwrap().conversation.for_template(&crate::chat::Abilities::default()).into()
 }
 
 fn places(conversation: &Conversation) -> Vec<&str> {
@@ -18,7 +18,7 @@ fn a_text_is_a_user_and_instructions_are_the_system_before_it() {
 
     let expected = [json!({"role": "system", "content": "Be brief."}), json!({"role": "user", "content": "Hi"})];
     assert_eq!(places(&conversation), ["instructions", "input"]);
-    assert_eq!(conversation.for_template(), expected);
+    assert_eq!(conversation.for_template(&crate::chat::Abilities::default()), expected);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn what_one_turn_thought_said_and_called_is_one_message() {
     assert_eq!(places(&read.conversation), ["input[0]", "input[2]", "input[5]", "input[6]", "input[8]"]);
     let calls: Vec<&str> = read.conversation.messages[1].calls.iter().map(|call| call.at.as_str()).collect();
     assert_eq!(calls, ["input[3]", "input[4]"]);
-    assert_eq!(Value::from(read.conversation.for_template()), expected);
+    assert_eq!(Value::from(read.conversation.for_template(&crate::chat::Abilities::default())), expected);
 }
 
 #[test]
