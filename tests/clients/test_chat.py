@@ -252,7 +252,7 @@ def test_beside_a_format_the_model_either_calls_or_answers_in_the_format(client)
         [choice] = answer.choices
         if calls := choice.message.tool_calls:
             assert {call.function.name for call in calls} <= {"get_weather", "get_time"}
-            assert not choice.message.content
+            assert choice.finish_reason == "length" or not choice.message.content, "only a call that was cut off leaves a rest"
         elif choice.finish_reason == "stop":
             assert json.loads(choice.message.content)["city"] in ("Paris", "Rome")
     assert any(choice.finish_reason != "length" for answer in answers for choice in answer.choices)
