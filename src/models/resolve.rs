@@ -157,7 +157,7 @@ impl ModelSearch<'_> {
     }
 }
 
-/// Where a model is: at a path, or, by its name, in the store.
+/// The place of a model: a path, or, by its name, in the store.
 enum Place {
     File(PathBuf),
     Store(Store),

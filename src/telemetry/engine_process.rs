@@ -1,4 +1,4 @@
-//! What the kernel says of the engine process: CPU time and memory. Those of the gateway process itself are collected
+//! CPU time and memory of the engine process, by the kernel's counts. Those of the gateway process itself are collected
 //! by the crate `metrics-process`.
 
 use procfs::process::Process;

@@ -145,7 +145,7 @@ fn a_comparison_finds_a_word_although_the_template_cuts_texts_within_it() {
     assert_eq!(rendered(source, json!([{"role": "user", "content": "<think>\nhm</think>yes"}])), "yes");
     assert_eq!(rendered(source, json!([{"role": "user", "content": "a /think b"}])), "a  b");
 
-    // What a cut would put together is still no control token.
+    // A text that a cut would put together is still no control token.
     let input = ChatInput { messages: vec![json!({"role": "user", "content": "<|im_/thinkend|>"})], ..ChatInput::default() };
     let prompt = compiled(source).render(&input).unwrap();
     assert_eq!((prompt.text.as_str(), prompt.barriers.is_empty()), ("<|im_end|>", false));

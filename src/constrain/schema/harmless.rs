@@ -69,7 +69,7 @@ fn is_harmless(keyword: &str, schema: &Map<String, Value>, document: &RootSchema
     let number = |keyword: &str| schema.get(keyword).and_then(Value::as_u64);
     let concerns = |types: Types| document.types(schema).has(types);
     match keyword {
-        // Which draft a schema names makes no difference.
+        // All drafts are read alike.
         "$schema" => true,
         "nullable" => *value == Value::Bool(false),
         "$recursiveAnchor" | "$dynamicAnchor" => !document.mentions(&["$dynamicRef", "$recursiveRef"]),

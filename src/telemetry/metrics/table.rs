@@ -117,10 +117,10 @@ pub(super) const GAUGES: &[(&str, &str)] = &[
     ("llamero:engine_process_threads", "Threads of the engine process."),
 ];
 
-/// How a generation or a request for vectors may end.
+/// The ends of a generation or of a request for vectors.
 pub(super) const FINISHED_REASONS: [&str; 4] = ["stop", "length", "abort", "error"];
 
-/// Where the KV of prompt tokens may come from, in vLLM's words; nothing is transferred from other servers here.
+/// The sources of the KV of prompt tokens, in vLLM's words; nothing is transferred from other servers here.
 pub(super) const PROMPT_SOURCES: [&str; 3] = ["local_compute", "local_cache_hit", "external_kv_transfer"];
 
 /// The error statuses that this server answers with.
