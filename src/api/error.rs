@@ -327,7 +327,7 @@ impl ApiError {
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         }
         if matches!(self, Self::UnsupportedCoding { .. }) {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"));
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
         }
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -13,7 +13,7 @@ use axum::{
     Router,
     extract::Request,
     http::{
-        Uri, header,
+        Method, Uri, header,
         uri::{InvalidUri, PathAndQuery},
     },
     response::Response,
@@ -65,7 +65,8 @@ async fn route_not_found(request: Request) -> Response {
 async fn method_not_allowed(request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let wants_websocket = request.headers().get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    routes::family_of(&path).refuse(&if wants_websocket {
+    // Of a route for POST only, since only there an upgrade, which is a GET, comes here.
+    routes::family_of(&path).refuse(&if wants_websocket && request.method() == Method::GET {
         ApiError::NoWebSocket { path }
     } else {
         ApiError::MethodNotAllowed { method: request.method().to_string(), path }

@@ -46,8 +46,9 @@ const FASTAPI: Route = Route { family: Family::Legacy, ..OPENAI };
 const LOOK_UP: Route = Route { verb: Verb::Get, counts: false, ..OPENAI };
 /// A GET for people and their tools: it needs a key and does not count; its errors have FastAPI's shape.
 const PAGE: Route = Route { verb: Verb::Get, family: Family::Legacy, counts: false, ..OPENAI };
-/// As [`PAGE`], without a key: a person enters the key into the page, and the documents are public.
-const OPEN_PAGE: Route = Route { access: Access::Open, ..PAGE };
+/// As [`PAGE`], without a key: a person enters the key into the page, and the documents are public. Bodies are small,
+/// since anybody may send them.
+const OPEN_PAGE: Route = Route { access: Access::Open, body_limit: Some(4096), ..PAGE };
 /// As [`OPEN_PAGE`], for load balancers. `/metrics` is no probe, because it shows the use of the server.
 const PROBE: Route = Route { verb: Verb::Probe, ..OPEN_PAGE };
 
@@ -313,7 +314,7 @@ impl Rules {
             family: of_path.map_or_else(|| Family::around(path), |route| route.family),
             access: of_path.map_or(Access::Key, |route| route.access),
             counts,
-            body_limit: route.and_then(|route| route.body_limit),
+            body_limit: of_path.and_then(|route| route.body_limit),
         }
     }
 }

@@ -63,32 +63,23 @@ impl Samples<'_> {
         self.render(first, Some(tool())).is_none() && self.render(second, Some(tool())).is_some()
     }
 
-    /// The form of the content of messages with this role; `None` if the template shows none.
+    /// The form of the content of messages with this role; `None` if the template shows none. A list counts only if it
+    /// is shown also where the template knows of tools, unless a text is not shown there either.
     fn content(&self, role: Role) -> Option<ContentForm> {
-        let shown = |content: Value| {
-            let message = json!({"role": role.name(), "content": content});
-            let (messages, tool) = match role {
-                Role::System => (json!([message, user("x")]), None),
-                Role::User => (json!([message]), None),
-                Role::Assistant => (json!([user("x"), message, user("y")]), None),
-                Role::Tool => {
-                    let mut messages = calls(SHORT_ID, &json!({}));
-                    messages[2]["content"] = message["content"].clone();
-                    (messages, Some(tool()))
-                }
-            };
-            let rendered = self.render(&messages, tool)?;
-            let after = &rendered[rendered.find(ONE)? + ONE.len()..];
-            // A template that does not know parts may print the list itself.
-            let between = &after[..after.find(TWO)?];
-            (!between.contains("text")).then_some(())
-        };
         let part = |text: &str| json!({"type": "text", "text": text});
-        match (shown(format!("{ONE} {TWO}").into()), shown(json!([part(ONE), part(TWO)]))) {
-            (Some(()), Some(())) => Some(ContentForm::Either),
-            (Some(()), None) => Some(ContentForm::Text),
-            (None, Some(())) => Some(ContentForm::Parts),
-            (None, None) => None,
+        let (text, list) = (json!(format!("{ONE} {TWO}")), json!([part(ONE), part(TWO)]));
+        let shown = |content: &Value, tool: Option<Value>, calling: bool| {
+            let rendered = self.render(&with_content(role, content, calling), tool);
+            rendered.is_some_and(|rendered| shows_both(&rendered))
+        };
+        let alone = |content: &Value| shown(content, (role == Role::Tool).then(tool), false);
+        let beside_tools = |calling: bool| shown(&list, Some(tool()), calling) || !shown(&text, Some(tool()), calling);
+        let takes_list = alone(&list) && beside_tools(false) && (role != Role::Assistant || beside_tools(true));
+        match (alone(&text), takes_list) {
+            (true, true) => Some(ContentForm::Either),
+            (true, false) => Some(ContentForm::Text),
+            (false, true) => Some(ContentForm::Parts),
+            (false, false) => None,
         }
     }
 
@@ -177,6 +168,28 @@ impl Samples<'_> {
             property_descriptions: without(&["parameters", "properties", "a", "description"]),
         }
     }
+}
+
+/// True if a prompt shows both parts of a content. A template that does not know parts may print the list itself, and
+/// so a part's key between them.
+fn shows_both(rendered: &str) -> bool {
+    let between = rendered.split_once(ONE).and_then(|(_, after)| after.split_once(TWO));
+    between.is_some_and(|(between, _)| !between.contains("text"))
+}
+
+/// A conversation with this content in a message of this role; if `calling`, the assistant's message makes a call.
+fn with_content(role: Role, content: &Value, calling: bool) -> Value {
+    let message = json!({"role": role.name(), "content": content});
+    let place = match role {
+        Role::System => return json!([message, user("x")]),
+        Role::User => return json!([message]),
+        Role::Assistant if !calling => return json!([user("x"), message, user("y")]),
+        Role::Assistant => 1,
+        Role::Tool => 2,
+    };
+    let mut messages = calls(SHORT_ID, &json!({}));
+    messages[place]["content"] = content.clone();
+    messages
 }
 
 fn user(text: &str) -> Value {

@@ -20,6 +20,8 @@ use std::io;
 const MAX_OUTPUT: usize = 8 << 20;
 /// Fuel that every render may spend: one unit per instruction, and one per 64 bytes of text built.
 const BASE_FUEL: u64 = 1_000_000;
+/// The same for each of some forty samples, which are rendered before the first answer.
+const SAMPLE_FUEL: u64 = 50_000;
 /// Bytes of input for one more unit of fuel: each byte may be copied some 30 times.
 const BYTES_PER_FUEL: u64 = 2;
 
@@ -52,7 +54,7 @@ impl ChatTemplate {
         let source = source.to_owned();
         let abilities = Abilities::default();
         let mut template = Self { environment, source, mentions, renders_whole_messages, tokens, guard, abilities };
-        let render = |input: &ChatInput| template.render(input).ok().map(|rendered| rendered.text);
+        let render = |input: &ChatInput| template.render_within(input, SAMPLE_FUEL).ok().map(|rendered| rendered.text);
         template.abilities = Samples { render: &render, mentions: &template.mentions }.abilities();
         Ok(template)
     }
@@ -84,11 +86,15 @@ impl ChatTemplate {
     /// `Raised` if the template refuses, `Input` if the request contradicts itself, `Continuation` if the last message
     /// cannot be continued, `Failed` otherwise.
     pub fn render(&self, input: &ChatInput) -> Result<RenderedPrompt, TemplateError> {
+        self.render_within(input, BASE_FUEL)
+    }
+
+    fn render_within(&self, input: &ChatInput, fuel: u64) -> Result<RenderedPrompt, TemplateError> {
         check(input)?;
         let marks = self.guard.marks(input)?;
         let (context, cost) = self.context(input, &marks)?;
         let mut environment = self.environment.clone();
-        environment.set_fuel(Some(BASE_FUEL + cost / BYTES_PER_FUEL));
+        environment.set_fuel(Some(fuel + cost / BYTES_PER_FUEL));
         let template = environment.get_template(NAME).map_err(|error| environment::failure(&error))?;
         let mut output = Bounded { bytes: Vec::new(), overflown: false };
         let result = template.render_captured_to(context, &mut output).map(drop);

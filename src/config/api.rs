@@ -89,7 +89,7 @@ const ALLOWED_HOSTS: OptionSpec = OptionSpec::new(
     "allowed_hosts",
     Kind::List,
     "",
-    "Host names besides localhost by which clients may call a server that listens on loopback without keys, such as llm.example or *.lan; * allows all. Health checks may name any host.",
+    "Host names besides localhost by which clients may call a server that listens on loopback without keys, such as llm.example or *.lan; * allows all, and with it any web page whose name leads to this machine (DNS rebinding). Health checks may name any host.",
 );
 const ALLOWED_ORIGINS: OptionSpec = OptionSpec::new(
     "allowed_origins",

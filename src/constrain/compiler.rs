@@ -8,7 +8,7 @@ use super::{
     compiled::Compiled,
     limits,
     message::{is_about_one_of, readable},
-    schema::Notes,
+    schema::{Loosen, Notes},
     source::{self, CompilerInput},
     vocabulary::Vocabulary,
     walk,
@@ -28,7 +28,7 @@ use std::{
 /// Stack for compiling, bytes. The parsers of schemas, regexes and grammars recurse; untouched pages cost nothing.
 pub(super) const STACK_BYTES: usize = 128 << 20;
 
-/// Largest number of times that a part of a constraint is loosened because the constraint cannot be compiled with it.
+/// Largest number of times that a constraint which cannot be compiled is tried again with some of its parts loosened.
 const MAX_LOOSENED: usize = 8;
 
 /// Compiles constraints for one vocabulary. Callable from any thread.
@@ -99,17 +99,32 @@ impl Compiler {
     fn compile_new(&self, constraint: &Constraint) -> Result<Compiled, ConstraintError> {
         let mut notes = Notes::default();
         let mut loosened = Cow::Borrowed(constraint);
-        for _ in 0..MAX_LOOSENED {
-            match self.compile_once(&loosened, &notes) {
-                Err(error) if error.is_final() => {
-                    let Some((next, note)) = source::loosened(&loosened, &error) else { return Err(error) };
-                    notes.append(&note);
-                    loosened = Cow::Owned(next);
-                }
-                compiled => return compiled,
+        let mut compiled = self.compile_once(&loosened, &notes);
+        let mut attempts = MAX_LOOSENED - 1; // The last one loosens all parts.
+        while attempts > 0
+            && let Some(error) = final_error(&compiled)
+            && let Some((next, note)) = source::loosened(&loosened, error, Loosen::AtFault)
+        {
+            attempts -= 1;
+            notes.append(&note);
+            loosened = Cow::Owned(next);
+            compiled = self.compile_once(&loosened, &notes);
+        }
+        let Some(error) = final_error(&compiled) else { return compiled };
+        // The cost is that of all parts together.
+        let parts = if error.kind == TooCostly { 0..0 } else { 0..attempts };
+        for part in parts {
+            let Some((next, note)) = source::loosened(&loosened, error, Loosen::One(part)) else { break };
+            let mut with_note = notes.clone();
+            with_note.append(&note);
+            let compiled = self.compile_once(&next, &with_note);
+            if final_error(&compiled).is_none() {
+                return compiled;
             }
         }
-        self.compile_once(&loosened, &notes)
+        let Some((next, note)) = source::loosened(&loosened, error, Loosen::All) else { return compiled };
+        notes.append(&note);
+        self.compile_once(&next, &notes)
     }
 
     fn compile_once(&self, constraint: &Constraint, notes: &Notes) -> Result<Compiled, ConstraintError> {
@@ -144,6 +159,11 @@ impl Compiler {
         // A panic of another user leaves the cache sound.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The reason why a constraint can never be compiled.
+fn final_error(compiled: &Result<Compiled, ConstraintError>) -> Option<&ConstraintError> {
+    compiled.as_ref().err().filter(|error| error.is_final())
 }
 
 /// Runs `work` on a stack of [`STACK_BYTES`] and waits for it.

@@ -27,7 +27,7 @@ pub(super) fn apply(limits: &mut ParserLimits) {
     limits.initial_lexer_fuel = 1_000_000; // About 20 ms.
     limits.step_lexer_fuel = 200_000; // About 15 ms.
     limits.step_max_items = 25_000; // Not 50,000: each takes up to 3 µs where rules are long, so some 50 ms.
-    limits.max_grammar_size = 200_000; // Not 500,000: our schemas have 64 KiB.
+    limits.max_grammar_size = 200_000; // Not 500,000: our schemas have at most 256 KiB.
     limits.max_lexer_states = 50_000; // Not 250,000: each takes 1–2 kB, for each sequence.
     limits.precompute_large_lexemes = true;
     limits.verbose_errors = false; // They contain the text generated so far.

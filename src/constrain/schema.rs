@@ -24,7 +24,7 @@ use crate::protocol::{
     ConstraintPlace,
 };
 pub(super) use controls::need_unicode_escapes;
-pub(super) use loose::without_loose_parts;
+pub(super) use loose::{Loosen, without_loose_parts};
 pub(super) use notes::Notes;
 use one_of::Renamed;
 use serde_json::{Map, Value};
@@ -68,6 +68,11 @@ pub(super) const REFUSED: [&str; 20] = [
     "nullable",
     "x-guidance",
 ];
+
+/// Keywords whose value is data and no schema.
+const DATA: [&str; 4] = ["const", "enum", "default", "examples"];
+/// Keywords whose value is an object of schemas: its names are no keywords.
+const NAMED: [&str; 5] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
 
 /// A schema that can be compiled.
 #[derive(Debug)]

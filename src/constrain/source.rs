@@ -5,7 +5,7 @@ use super::{
     json_style::with_options,
     lark,
     literal::quoted,
-    schema::{self, Notes, Prepared},
+    schema::{self, Loosen, Notes, Prepared},
 };
 use crate::protocol::{Constraint, ConstraintError, ConstraintErrorKind::Invalid, ConstraintPlace};
 use llguidance::api::TopLevelGrammar;
@@ -43,11 +43,11 @@ pub(super) fn read(constraint: &Constraint) -> Result<CompilerInput, ConstraintE
     }
 }
 
-/// The same constraint without the loose parts of its schema that caused an error, or without all of them, and a note
-/// of it; `None` if it has none.
-pub(super) fn loosened(constraint: &Constraint, error: &ConstraintError) -> Option<(Constraint, Notes)> {
+/// The same constraint without these loose parts of its schema, and a note of the error that is the reason; `None` if it
+/// has no such parts.
+pub(super) fn loosened(constraint: &Constraint, error: &ConstraintError, which: Loosen) -> Option<(Constraint, Notes)> {
     let Constraint::JsonSchema(text) = constraint else { return None };
-    let (text, notes) = schema::without_loose_parts(text, error)?;
+    let (text, notes) = schema::without_loose_parts(text, error, which)?;
     Some((Constraint::JsonSchema(text), notes))
 }
 

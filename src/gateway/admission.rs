@@ -8,7 +8,7 @@ mod retry;
 pub(super) use retry::{Pace, PaceReading, ReturnTimes};
 
 use super::error::SubmitError;
-use retry::ABOUT;
+use retry::{ABOUT, MAX_RETRY};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -73,7 +73,7 @@ impl Admission {
     /// Places for `running` sequences in a step and `waiting` that wait for them.
     pub(super) fn new(running: usize, waiting: usize) -> Self {
         let capacity = running.saturating_add(waiting);
-        let (tidied, pace, returns) = (Instant::now(), PaceReading::default(), ReturnTimes::default());
+        let (tidied, pace, returns) = (Instant::now(), PaceReading::default(), ReturnTimes::up_to(MAX_RETRY));
         let places = Places { free: capacity, keys: BTreeMap::new(), tidied, pace, returns };
         Self { places: Arc::new(Mutex::new(places)), capacity, running }
     }
@@ -136,12 +136,11 @@ impl Places {
         let held = self.keys.get(&key).map_or(0, |key| key.held);
         let others = || self.keys.iter().filter(|(other, _)| **other != key);
         let is_alone = others().all(|(_, other)| other.held == 0 && !other.is_about(now));
-        // An idle server takes in what comes, so that a request of more than half of the places has its turn too.
-        let is_idle = held == 0 && others().all(|(_, other)| other.held == 0);
-        if is_alone || is_idle {
+        // A key without places may take all that are free: else a request of many sequences would never be accepted
+        // beside a key that uses its share. The key then has to give way until it is within its own share.
+        if is_alone || held == 0 {
             return self.free;
         }
-        // Rounded up, so that a key without places gets the last one.
         let share = (self.free + held).div_ceil(2);
         share.saturating_sub(held).min(self.free)
     }

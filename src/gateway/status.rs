@@ -27,6 +27,8 @@ use tokio::{
 
 /// Time between the retries that refused texts are told, for each key: about as long as a text of middle size takes.
 const TEXT_PACE: Duration = Duration::from_millis(100);
+/// Longest wait told to a refused text: hundreds of short ones are done in less time.
+const MAX_TEXT_RETRY: Duration = Duration::from_secs(10);
 
 /// Facts about the engines of this gateway.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +83,7 @@ impl StatusBoard {
             text_calls: Arc::new(Semaphore::new(MAX_CALLS)),
             text_kib: Arc::new(Semaphore::new(MAX_BYTES >> 10)),
             embeds: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            text_returns: Mutex::default(),
+            text_returns: Mutex::new(ReturnTimes::up_to(MAX_TEXT_RETRY)),
             fingerprints: Fingerprints::default(),
             next_sequence: AtomicU64::new(1),
         }

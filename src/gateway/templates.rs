@@ -1,5 +1,4 @@
-//! A model's chat templates, compiled once for each time that the model was loaded, and the operator's own template
-//! (`--chat-template`).
+//! A model's chat templates, compiled once for each text, and the operator's own template (`--chat-template`).
 //!
 //! Owns the cache. `crate::chat` defines templates; the API limits how many are rendered at a time.
 
@@ -21,7 +20,7 @@ type CompileResult = Result<Arc<ChatTemplates>, String>;
 #[derive(Debug, Default)]
 pub struct TemplateCache {
     of_operator: Option<String>,
-    /// The templates and their model. An engine that starts again brings the same model as another value.
+    /// The templates and the value of their model that was seen last.
     compiled: Mutex<Option<(Arc<ModelInfo>, CompileResult)>>,
 }
 
@@ -70,9 +69,11 @@ impl TemplateCache {
     pub fn of(&self, model: &Arc<ModelInfo>) -> CompileResult {
         // The cached value is complete whenever the lock is free.
         let mut cached = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, compiled)) = &*cached
-            && Arc::ptr_eq(of, model)
+        if let Some((of, compiled)) = &mut *cached
+            && (Arc::ptr_eq(of, model) || has_same_templates(of, model))
         {
+            // An engine that starts again brings the same model as another value, which is compared only once.
+            *of = Arc::clone(model);
             return compiled.clone();
         }
         let compiled = self.compile(model);
@@ -104,6 +105,12 @@ impl TemplateCache {
         let templates = ChatTemplates::new(&model.chat_templates, self.of_operator.as_deref(), &tokens);
         templates.map(Arc::new).map_err(|error| error.to_string())
     }
+}
+
+/// True if all that templates are compiled of is the same.
+fn has_same_templates(one: &ModelInfo, other: &ModelInfo) -> bool {
+    let tokens = |model: &ModelInfo| (model.bos, model.eos);
+    tokens(one) == tokens(other) && one.chat_templates == other.chat_templates && one.control_tokens == other.control_tokens
 }
 
 /// The text of a token; empty if there is none, or if it is no control token.
@@ -161,6 +168,20 @@ mod tests {
         assert!(cache.of(&broken).is_err());
         assert!(cache.of(&broken).is_err(), "the answer is kept");
         assert_eq!(rendered(&cache, model("of another")), "of another");
+    }
+
+    #[test]
+    fn templates_are_compiled_again_only_if_their_text_or_their_tokens_change() {
+        let cache = TemplateCache::default();
+        let first = cache.of(&Arc::new(model("a"))).unwrap();
+        let restarted = Arc::new(ModelInfo { threads: model("a").threads + 1, ..model("a") });
+
+        assert!(Arc::ptr_eq(&first, &cache.of(&restarted).unwrap()), "an engine that starts again");
+        assert!(Arc::ptr_eq(&first, &cache.of(&restarted).unwrap()));
+        let tokens = ModelInfo { control_tokens: vec![("<x>".to_owned(), Token(1))], ..model("a") };
+        assert!(!Arc::ptr_eq(&first, &cache.of(&Arc::new(tokens)).unwrap()));
+        let again = cache.of(&restarted).unwrap();
+        assert!(!Arc::ptr_eq(&again, &cache.of(&Arc::new(model("b"))).unwrap()));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub struct HttpTimer {
     path: &'static str,
     method: &'static str,
     received: Instant,
+    is_counted: bool,
 }
 
 impl HttpTimer {
@@ -33,11 +34,12 @@ impl HttpTimer {
     #[must_use]
     pub fn start(path: Option<&'static str>, method: &str) -> Self {
         let known = ["GET", "POST", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method);
-        Self { path: path.unwrap_or(NO_ROUTE), method: known.unwrap_or(OTHER_METHOD), received: Instant::now() }
+        Self { path: path.unwrap_or(NO_ROUTE), method: known.unwrap_or(OTHER_METHOD), received: Instant::now(), is_counted: false }
     }
 
     /// Counts the request when the status of its answer is known.
-    pub fn count(&self, status: u16) {
+    pub fn count(&mut self, status: u16) {
+        self.is_counted = true;
         let class = match status {
             0..300 => STATUS_CLASSES[0],
             300..400 => STATUS_CLASSES[1],
@@ -50,6 +52,9 @@ impl HttpTimer {
 
 impl Drop for HttpTimer {
     fn drop(&mut self) {
-        histogram!(name::HTTP_SECONDS, "handler" => self.path, "method" => self.method).record(self.received.elapsed());
+        // A client that left before the head of its answer is in neither series, so that both agree.
+        if self.is_counted {
+            histogram!(name::HTTP_SECONDS, "handler" => self.path, "method" => self.method).record(self.received.elapsed());
+        }
     }
 }

@@ -65,4 +65,8 @@ def scraping(folder, target):
         yield Prometheus(port)
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

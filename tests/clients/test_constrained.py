@@ -147,11 +147,13 @@ def test_the_document_lists_what_is_refused():
 @pytest.mark.parametrize("entry", REFUSED, ids=[entry["keyword"] for entry in REFUSED])
 def test_a_keyword_that_is_not_supported_is_refused_by_name(server, entry):
     nested = {"type": "object", "properties": {"inner": {"type": "array", "items": entry["schema"]}}}
+    # `then` restricts nothing without `if`, and then that is named.
+    named = re.match("'[^']+'", entry["refused"])[0]
 
     for schema in (entry["schema"], nested):
         answers = [complete(server, 1, field(schema)) for field in COMPLETION_FIELDS] + [chat(server, 1, chat_field(schema))]
         for answer, field in zip(answers, ["structured_outputs", "json_schema", "guided_json", "response_format"], strict=True):
             error = answer.json()["error"]
             assert answer.status == 400, answer.body
-            assert f"'{entry['keyword']}'" in error["message"], error
+            assert named in error["message"], error
             assert error["param"].startswith(field), error

@@ -1,7 +1,7 @@
 //! Reads request bodies whole, decoded, bounded in size and time, before any handler runs.
 //!
-//! Bodies in memory take at most `max_body_bytes` per connection, are of authenticated callers only, and take together
-//! at most as much as `api/body_budget.rs` allows.
+//! Bodies in memory take at most `max_body_bytes` per connection, a few kilobytes on routes that need no key, and
+//! together at most as much as `api/body_budget.rs` allows.
 
 use super::decode::Coding;
 use crate::api::{
@@ -11,12 +11,12 @@ use crate::api::{
     state::AppState,
 };
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, HttpBody as _},
     extract::Request,
     http::{HeaderMap, HeaderValue, header, request::Parts},
     response::Response,
 };
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
 /// The byte order mark of UTF-8, which some clients write before JSON.
@@ -28,16 +28,13 @@ pub(super) async fn buffer(state: &AppState, rules: &Rules, request: Request, pa
     let (limit, family) = (rules.body_limit.unwrap_or(state.config.max_body_bytes), rules.family);
     let (mut parts, body) = request.into_parts();
     let read = async {
-        let coding = Coding::of(&parts.headers)?;
+        let coding = if body.is_end_stream() { Coding::Plain } else { Coding::of(&parts.headers)? };
         let announced = announced_length(&parts.headers);
         if announced > limit {
             return Err(ApiError::BodyTooLarge { limit_bytes: limit });
         }
         part.grow(announced)?;
-        let mut decoder = part.another();
-        decoder.grow(coding.window())?;
-        let mut bytes = collect(coding.decode(body), limit, part).await?;
-        drop(decoder);
+        let mut bytes = collect(coding, body, limit, part).await?;
         if bytes.starts_with(BYTE_ORDER_MARK) {
             bytes.drain(..BYTE_ORDER_MARK.len());
         }
@@ -75,11 +72,10 @@ fn detached(mut parts: Parts) -> Parts {
     parts
 }
 
-async fn collect(
-    mut frames: impl Stream<Item = Result<Bytes, ApiError>> + Unpin,
-    limit: usize,
-    part: &mut BudgetShare,
-) -> Result<Vec<u8>, ApiError> {
+/// Reads a body of at most `limit` bytes. The decoder has a share of its own until the body was read.
+async fn collect(coding: Coding, body: Body, limit: usize, part: &mut BudgetShare) -> Result<Vec<u8>, ApiError> {
+    let mut decoder = part.another();
+    let mut frames = coding.decode(body, limit);
     let mut bytes = Vec::new();
     while let Some(frame) = frames.next().await {
         let frame = frame?;
@@ -91,6 +87,7 @@ async fn collect(
         if length > bytes.capacity() {
             part.grow(length.saturating_mul(2).min(limit))?;
         }
+        decoder.grow(length.min(coding.window()))?;
         bytes.extend_from_slice(&frame);
     }
     Ok(bytes)

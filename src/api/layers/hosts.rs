@@ -122,7 +122,7 @@ fn is_allowed_origin(origin: &str, allowed_hosts: &[String], allowed_origins: &[
     if allowed_origins.iter().any(|allowed| allowed == "*" || allowed.trim_end_matches('/') == origin) {
         return true;
     }
-    // `*` allows any name of this server, not any page.
+    // `*` allows any name of this server. It does not allow pages of other servers.
     let named: Vec<String> = allowed_hosts.iter().filter(|allowed| *allowed != "*").cloned().collect();
     authority_of(origin).is_some_and(|authority| is_allowed_host(authority, &named))
 }

@@ -53,7 +53,7 @@ impl Stamp {
 }
 
 /// Counts a request by its status, and stops its time when its body ends: at once where the body is whole.
-fn timed(response: Response, timer: HttpTimer) -> Response {
+fn timed(response: Response, mut timer: HttpTimer) -> Response {
     timer.count(response.status().as_u16());
     if response.body().size_hint().exact().is_some() {
         return response;

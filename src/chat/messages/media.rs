@@ -13,7 +13,8 @@ const MEDIA: [&str; 10] =
 
 /// Replaces the media of all turns but the newest. Calls `found` with the place of each.
 ///
-/// The newest turn is the last message that is not the assistant's, or the results of tools at the end.
+/// The newest turn is all that users and tools said since the last answer. It stays the newest while an answer after it
+/// is continued, and system messages make no difference.
 pub fn replace_old_media(turns: &mut Value, at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
     let Some(turns) = turns.as_array_mut() else { return };
     let newest = newest(turns);
@@ -29,12 +30,11 @@ pub fn replace_old_media(turns: &mut Value, at: &FieldPath, found: &mut impl FnM
 /// The index of the first message of the newest turn.
 fn newest(turns: &[Value]) -> usize {
     let is_result = |turn: &Value| turn["role"] == "tool" || turn["type"] == "function_call_output";
-    let is_new = |turn: &Value| is_result(turn) || turn["role"].as_str().is_some_and(|role| role != "assistant");
-    match turns.iter().rposition(is_new) {
-        Some(last) if is_result(&turns[last]) => turns[..last].iter().rposition(|turn| !is_result(turn)).map_or(0, |before| before + 1),
-        Some(last) => last,
-        None => turns.len(),
-    }
+    let is_system = |turn: &Value| turn["role"] == "system" || turn["role"] == "developer";
+    // Items of /v1/responses without a role are the model's calls and thoughts.
+    let is_answer = |turn: &Value| !is_result(turn) && turn["role"].as_str().is_none_or(|role| role == "assistant");
+    let Some(last) = turns.iter().rposition(|turn| !is_answer(turn) && !is_system(turn)) else { return turns.len() };
+    turns[..last].iter().rposition(is_answer).map_or(0, |answer| answer + 1)
 }
 
 fn replace(parts: &mut [Value], at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
@@ -83,8 +83,31 @@ mod tests {
         let (turns, places) = replaced(json!([asked, answer, user(&json!("c"))]));
         assert_eq!(turns[0]["content"][1], json!({"type": "text", "text": "[image left out: this model reads text only]"}));
         assert_eq!((places, &turns[0]["content"][0]["text"]), (vec!["m[0].content[1]".to_owned()], &json!("a")));
-        let (_, places) = replaced(json!([asked, user(&json!("c"))]));
-        assert_eq!(places, ["m[0].content[1]"], "a client goes on after the refusal");
+    }
+
+    #[test]
+    fn an_image_before_other_words_of_the_same_turn_stays_and_is_refused() {
+        let image = || user(&json!([{"type": "image_url", "image_url": {"url": "data:x"}}]));
+        let (question, answer) = (user(&json!("What is this?")), json!({"role": "assistant", "content": "b"}));
+        let result = json!({"role": "tool", "tool_call_id": "1", "content": "r"});
+        for role in ["system", "developer"] {
+            let reminder = json!({"role": role, "content": "Be brief."});
+            let stays = [
+                json!([image(), reminder]),
+                json!([image(), question]),
+                json!([image(), reminder, question]),
+                json!([answer, image(), result, question]),
+                json!([image(), answer, reminder]),
+            ];
+            for turns in stays {
+                assert_eq!(replaced(turns.clone()), (turns, vec![]));
+            }
+            let turns = json!([image(), reminder, answer, question, reminder]);
+            assert_eq!(replaced(turns).1, ["m[0].content[0]"]);
+        }
+        let call = json!({"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"});
+        let output = json!({"type": "function_call_output", "call_id": "1", "output": "r"});
+        assert_eq!(replaced(json!([image(), call, output])).1, ["m[0].content[0]"]);
     }
 
     #[test]
@@ -96,7 +119,9 @@ mod tests {
         assert_eq!(replaced(json!([item("input_image"), item("text")])).1, Vec::<String>::new());
         assert_eq!(replaced(json!([item("input_image"), {"type": "reasoning"}, item("text")])).1, ["m[0].output[0]"]);
         let block = user(&json!([{"type": "tool_result", "content": [{"type": "text", "text": "a"}, {"type": "image", "source": {}}]}]));
-        assert_eq!(replaced(json!([block, user(&json!("b"))])).1, ["m[0].content[0].content[1]"]);
+        let answer = json!({"role": "assistant", "content": "a"});
+        assert_eq!(replaced(json!([block, answer, user(&json!("b"))])).1, ["m[0].content[0].content[1]"]);
+        assert_eq!(replaced(json!([block, user(&json!("b"))])).1, Vec::<String>::new());
         assert_eq!(replaced(json!([block])).1, Vec::<String>::new());
     }
 

@@ -5,6 +5,9 @@
 //!   ▲                                                └────────────┴──── no call after all ───┘
 //! ```
 //!
+//! Beside a format (`Reasoning::Excluded`), the output begins in `Either`: a mark or a bare call there leads to `Open`,
+//! anything else to `Plain`, because an answer in the format may quote marks. No call after all leads to `Plain` too.
+//!
 //! `pending` is the text read since the last decision. It becomes content if no call results, and is dropped if a call
 //! does. It is never read again: a mark inside it begins nothing.
 
@@ -15,7 +18,7 @@ use super::marks::{MarkMatcher, Seen};
 use super::python::{PythonCall, WholeStep};
 use super::sink::Sink;
 use super::xml::XmlCall;
-use super::{Calls, OutputSpec, ToolFormat};
+use super::{Calls, OutputSpec, Reasoning, ToolFormat};
 use std::sync::Arc;
 
 /// Maximum bytes before the arguments of a call with a header: a name of 128, an id and the marks between them.
@@ -44,6 +47,8 @@ pub(super) struct CallParser {
 enum CallParserState {
     /// No text counts as a call.
     Plain,
+    /// Calls or an answer in a format must begin; only one of them comes.
+    Either,
     Text,
     /// The arguments of the named function must begin.
     Named,
@@ -70,6 +75,7 @@ impl CallParser {
         let state = match spec.calls {
             Calls::None => CallParserState::Plain,
             _ if spec.tools.is_empty() => CallParserState::Plain,
+            Calls::Auto if is_beside_format(&spec) => CallParserState::Either,
             Calls::Auto | Calls::Required => CallParserState::Text,
             Calls::Named(_) => CallParserState::Named,
         };
@@ -113,6 +119,7 @@ impl CallParser {
     fn take(&mut self, c: char, sink: &mut Sink) -> bool {
         match &mut self.state {
             CallParserState::Plain => sink.content(c.encode_utf8(&mut [0; 4])),
+            CallParserState::Either => self.decide(c, sink),
             CallParserState::Text => self.watch(c, sink),
             CallParserState::Named if is_blank(c) => self.blank.push(c),
             CallParserState::Named => return self.named(c, sink),
@@ -160,6 +167,32 @@ impl CallParser {
 }
 
 impl CallParser {
+    /// Takes in one of the first characters of an output that is either calls or an answer in a format.
+    fn decide(&mut self, c: char, sink: &mut Sink) {
+        if self.marks.is_idle() && c.is_whitespace() {
+            self.blank.push(c);
+            return;
+        }
+        // No list of calls is offered without a mark, so that a list is an answer.
+        if self.marks.is_idle() && c == '{' && self.begins_bare(c) {
+            self.begin("");
+            self.open(c, sink);
+            return;
+        }
+        let answer = match self.marks.push(c) {
+            Seen::Text(text) if text.is_empty() => return,
+            Seen::Mark(text, mark) if text.is_empty() && self.syntax.open.contains(&mark) => {
+                self.begin(mark);
+                return;
+            }
+            Seen::Text(text) => text + &self.marks.finish(),
+            Seen::Mark(text, mark) => text + mark,
+        };
+        sink.content(&std::mem::take(&mut self.blank));
+        sink.content(&answer);
+        self.state = CallParserState::Plain;
+    }
+
     /// Takes in a character of content, unless a mark or a bare call begins with it.
     fn watch(&mut self, c: char, sink: &mut Sink) {
         if self.marks.is_idle() && self.begins_bare(c) {
@@ -242,7 +275,7 @@ impl CallParser {
                 self.in_list = true;
                 CallParserState::Open
             }
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' if header => CallParserState::Header(c.into()),
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' if header => CallParserState::Header(c.into()),
             _ => return self.reject(sink),
         };
         self.pending.push(c);
@@ -316,9 +349,14 @@ impl CallParser {
         sink.content(&std::mem::take(&mut self.pending));
         self.in_list = false;
         self.after_call = false;
-        self.state = CallParserState::Text;
+        self.state = if is_beside_format(&self.spec) { CallParserState::Plain } else { CallParserState::Text };
         false
     }
+}
+
+/// True if the output is either calls or an answer in a format.
+fn is_beside_format(spec: &OutputSpec) -> bool {
+    spec.calls == Calls::Auto && spec.reasoning == Reasoning::Excluded
 }
 
 fn is_name(c: char) -> bool {

@@ -31,17 +31,27 @@ pub(super) fn is_forced(spec: &OutputSpec) -> bool {
     }
 }
 
-/// A message about [`forced_constraint`] with places in the schemas of its tools: `get_weather#/properties/city`.
+/// The longest message with a tool's name in it, characters: such messages go into a header.
+const MAX_MESSAGE: usize = 240;
+
+/// A message about [`forced_constraint`] whose place is one in the schema of a tool: `get_weather#/properties/city`. A
+/// message that a name makes longer than 240 characters is cut.
 #[must_use]
 pub fn in_words_of_tools(spec: &OutputSpec, message: String) -> String {
-    match &spec.calls {
+    let length = message.chars().count();
+    // Only the first place is the server's own; others may stand in names and texts of the schema.
+    let message = match &spec.calls {
         Calls::None | Calls::Auto => message,
-        Calls::Named(name) => message.replace("#/", &format!("{name}#/")),
+        Calls::Named(name) => message.replacen("#/", &format!("{name}#/"), 1),
         Calls::Required => {
-            let tools = spec.tools.iter().enumerate();
-            tools.fold(message, |message, (at, tool)| message.replace(&format!("#{}", place_in_list(at)), &format!("{}#", tool.name)))
+            let named = |(at, tool): (usize, &ToolSpec)| {
+                let place = format!("#{}", place_in_list(at));
+                message.contains(&place).then(|| message.replacen(&place, &format!("{}#", tool.name), 1))
+            };
+            spec.tools.iter().enumerate().find_map(named).unwrap_or(message)
         }
-    }
+    };
+    message.chars().take(length.max(MAX_MESSAGE)).collect()
 }
 
 /// The place of a tool's arguments in the schema of the list of calls.

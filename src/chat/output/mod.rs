@@ -18,6 +18,7 @@
 //!   written out.
 //! - Under `Required` and `Named`, generate under [`forced_constraint`]. It constrains the output from its first token,
 //!   so there is no reasoning: the parser then recognises no reasoning tags, and a template should not open one.
+//! - Beside a format, generate under [`offered_constraint`] with [`Reasoning::Excluded`].
 //! - Stop early if [`OutputParser::is_done`] is true: no further call would count.
 //!
 //! # Guarantees
@@ -25,6 +26,7 @@
 //! - Arguments are the model's own JSON text of one object, checked as it streams. Control characters that the model
 //!   wrote bare in a string are escaped, because JSON forbids them and models write them.
 //! - Under [`forced_constraint`] nothing is content: text around the calls was prescribed and not the model's choice.
+//! - Under [`offered_constraint`] an output is either calls or content. Marks of calls within an answer are content.
 //! - Otherwise text that is no call is content, unchanged, even if it looked like a call until its end. Only the marks
 //!   of calls and of reasoning, the white space beside them, and further calls if `parallel` is false are dropped.
 //! - A call that breaks off or breaks JSON after it was announced keeps the arguments so far (OpenAI too streams
@@ -57,7 +59,7 @@ mod xml;
 
 pub use forced::{forced_constraint, in_words_of_tools};
 pub use format::ToolFormat;
-pub use offered::{offered_constraint, schema_beside_calls};
+pub use offered::offered_constraint;
 pub use reasoning::Reasoning;
 
 use calls::CallParser;

@@ -2,20 +2,22 @@
 //! format, or it is calls in the syntax of the model's family.
 //!
 //! A grammar in llguidance's Lark notation with both branches. Names are those of the tools; arguments are JSON
-//! objects, which may miss their schema, as wherever the model decides. The parser takes calls out as it does without
-//! a format.
+//! objects, which may miss their schema, as wherever the model decides. The parser tells the branches apart by the
+//! first characters (`Reasoning::Excluded`), so that a text is either calls or an answer in the format.
 
-use super::{Calls, OutputSpec, ToolFormat};
+use super::{ToolFormat, ToolSpec};
 use crate::protocol::{Constraint, Token};
 use serde_json::{Map, Value, json};
 
 /// The maximum length of a schema beside calls, bytes. A grammar may have 64 KiB, and the names of tools need room.
 const MAX_SCHEMA_BYTES: usize = 40 << 10;
 
+/// The maximum length of a grammar for the engine (`src/constrain/limits.rs`), bytes.
+const MAX_GRAMMAR_BYTES: usize = 64 << 10;
+
 /// The schema of a format that can stand beside calls: `None` for formats that are no JSON, and for schemas that are no
 /// object or too long.
-#[must_use]
-pub fn schema_beside_calls(format: &Constraint) -> Option<Map<String, Value>> {
+fn schema_beside_calls(format: &Constraint) -> Option<Map<String, Value>> {
     match format {
         Constraint::JsonObject => Some(Map::from_iter([("type".to_owned(), "object".into())])),
         Constraint::JsonSchema(text) if text.len() <= MAX_SCHEMA_BYTES => serde_json::from_str(text).ok(),
@@ -23,20 +25,28 @@ pub fn schema_beside_calls(format: &Constraint) -> Option<Map<String, Value>> {
     }
 }
 
-/// The constraint under which generation runs for `Auto` beside `format`; `None` if calls are not the model's choice,
-/// or [`schema_beside_calls`] has none. `control` finds a control token by its text.
+/// The constraint under which generation runs if the model may call `tools` in this syntax or answer in `format`.
+/// `control` finds a control token by its text. `None` if no grammar says both: there are no tools, the format is no
+/// JSON, the syntax is no JSON, or the grammar would be too long.
 #[must_use]
-pub fn offered_constraint(spec: &OutputSpec, format: &Constraint, control: impl Fn(&str) -> Option<Token>) -> Option<Constraint> {
-    if spec.calls != Calls::Auto || spec.tools.is_empty() {
+pub fn offered_constraint(
+    tools: &[ToolSpec],
+    parallel: bool,
+    syntax: ToolFormat,
+    format: &Constraint,
+    control: impl Fn(&str) -> Option<Token>,
+) -> Option<Constraint> {
+    if tools.is_empty() {
         return None;
     }
     let schema = Value::Object(schema_beside_calls(format)?);
-    let grammar = CallGrammar { names: spec.tools.iter().map(|tool| tool.name.as_str()).collect(), parallel: spec.parallel, control };
-    let calls = grammar.calls(spec.format);
-    Some(Constraint::Grammar(format!("start: answer | calls\nanswer: %json {schema}\n{calls}")))
+    let grammar = CallGrammar { names: tools.iter().map(|tool| tool.name.as_str()).collect(), parallel, control };
+    let calls = grammar.calls(syntax)?;
+    let grammar = format!("start: answer | calls\nanswer: %json {schema}\n{calls}");
+    (grammar.len() <= MAX_GRAMMAR_BYTES).then_some(Constraint::Grammar(grammar))
 }
 
-/// Writes the rule `calls` and those that it needs.
+/// Writes the rule `calls` and those that it needs. Whatever these rules allow, the parser must take for calls.
 struct CallGrammar<'a, F> {
     names: Vec<&'a str>,
     parallel: bool,
@@ -44,14 +54,14 @@ struct CallGrammar<'a, F> {
 }
 
 impl<F: Fn(&str) -> Option<Token>> CallGrammar<'_, F> {
-    fn calls(&self, format: ToolFormat) -> String {
+    /// The rules; `None` for a syntax whose calls no grammar describes as the parser reads them.
+    fn calls(&self, format: ToolFormat) -> Option<String> {
         let mark = |text: &str| self.mark(text);
         let more = |separator: &str| if self.parallel { format!("({separator} call)*") } else { String::new() };
         let (call, list) = (self.object("arguments"), self.list());
         let name = format!("name: {}\n", self.names.iter().map(|name| quoted(name)).collect::<Vec<String>>().join(" | "));
         let arguments = "arguments: %json {\"type\":\"object\"}\n";
-        let rest = "rest: /(.|\\n)*/\n";
-        match format {
+        let rules = match format {
             ToolFormat::Hermes => {
                 let (open, close) = (mark("<tool_call>"), mark("</tool_call>"));
                 format!("calls: call {}\ncall: {open} \"\\n\"? object \"\\n\"? {close}\n{call}", more("\"\\n\"?"))
@@ -79,14 +89,9 @@ impl<F: Fn(&str) -> Option<Token>> CallGrammar<'_, F> {
                     more("\"\\n\"?")
                 )
             }
-            ToolFormat::Pythonic => {
-                let (open, close) = (mark("<|python_start|>"), mark("<|python_end|>"));
-                format!("calls: {open}? \"[\" name python {close}?\npython: /\\([^\\n]*\\)\\]/\n{name}")
-            }
-            ToolFormat::FunctionXml => {
-                format!("calls: ({} \"\\n\"?)? \"<function=\" name \">\" rest\n{name}{rest}", mark("<tool_call>"))
-            }
-        }
+            ToolFormat::Pythonic | ToolFormat::FunctionXml => return None,
+        };
+        Some(rules)
     }
 
     /// A mark in a rule: the control token with this text, else the text.

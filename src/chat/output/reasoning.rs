@@ -10,6 +10,9 @@ use super::marks::{MarkMatcher, Seen};
 pub enum Reasoning {
     /// The model writes no reasoning.
     None,
+    /// A constraint rules the output from its first character, so that no reasoning comes first. Where calls may be
+    /// made, the output is either nothing but calls, or an answer in a format, in which nothing is a call.
+    Excluded,
     /// The reasoning stands between two tags, at the beginning of the output.
     Tags {
         /// The opening tag.
@@ -82,7 +85,7 @@ pub(super) struct ReasoningParser {
 impl ReasoningParser {
     pub(super) fn new(reasoning: Reasoning) -> Self {
         let (state, opening, inside, close) = match reasoning {
-            Reasoning::None => (ReasoningState::Outside, Vec::new(), Vec::new(), None),
+            Reasoning::None | Reasoning::Excluded => (ReasoningState::Outside, Vec::new(), Vec::new(), None),
             Reasoning::Tags { open, close, begins_inside } => {
                 let state = if begins_inside { ReasoningState::Inside } else { ReasoningState::Beginning };
                 (state, vec![open], vec![open, close], Some(close))

@@ -308,6 +308,41 @@ fn only_the_first_call_counts_unless_they_may_be_parallel() {
 }
 
 #[test]
+fn beside_a_format_an_output_is_either_calls_or_an_answer_that_may_quote_marks() {
+    let beside = |format| OutputSpec { reasoning: Reasoning::Excluded, ..spec(format) };
+    let answers = [
+        (ToolFormat::Hermes, r#"{"doc": "<tool_call>{\"name\": \"add\"}</tool_call>", "x": "<tool_call>"}"#),
+        (ToolFormat::Hermes, r#" "<tool_call>{}""#),
+        (ToolFormat::Mistral, r#"{"doc": "[TOOL_CALLS]add{}"}"#),
+        (ToolFormat::Mistral, r#"["[TOOL_CALLS]add{}"]"#),
+        (ToolFormat::Mistral, r#"[[TOOL_CALLS]add{}"#),
+        (ToolFormat::FunctionXml, r#"{"doc":"<function=add></function>"}"#),
+        (ToolFormat::Functools, r#"{"doc": "functools[{\"name\": \"add\"}]"}"#),
+        (ToolFormat::Functools, "false"),
+        (ToolFormat::DeepSeek, "\n{\"doc\": \"<｜tool▁call▁begin｜>add<｜tool▁sep｜>{}\"}"),
+        (ToolFormat::Json, r#"{"doc": "x", "more": "<tool_call>{\"name\": \"add\", \"arguments\": {}}</tool_call>"}"#),
+        (ToolFormat::Json, r#"[{"name": "add", "arguments": {}}]"#),
+        (ToolFormat::Llama3Json, r#"{"name": "rm", "parameters": {}}; {"name": "add", "parameters": {}}"#),
+        (ToolFormat::Pythonic, "[add(a=1)]"),
+    ];
+    for (format, text) in answers {
+        assert_eq!(meaning(beside(format), [text]), said(text, &[]), "{format:?}");
+        let single: Vec<String> = text.chars().map(String::from).collect();
+        assert_eq!(meaning(beside(format), single.iter().map(String::as_str)), said(text, &[]), "{format:?}");
+    }
+    let call = "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": \"<tool_call>\"}}\n</tool_call>";
+    let two = format!("\n{call}\n{call}");
+    let sum = ("add", "{\"a\": \"<tool_call>\"}");
+    assert_eq!(meaning(beside(ToolFormat::Hermes), [two.as_str()]), said("", &[sum, sum]));
+    let bare = "{\"name\": \"add\", \"parameters\": {}}; {\"name\": \"add\", \"parameters\": {}}";
+    assert_eq!(meaning(beside(ToolFormat::Llama3Json), [bare]), said("", &[("add", "{}"), ("add", "{}")]));
+    let cut = "[TOOL_";
+    assert_eq!(meaning(beside(ToolFormat::Mistral), [cut]), said(cut, &[]));
+    let none = OutputSpec { calls: Calls::None, ..beside(ToolFormat::Hermes) };
+    assert_eq!(meaning(none, [call]), said(call, &[]));
+}
+
+#[test]
 fn arguments_stream_before_their_end_has_come() {
     let mut parser = OutputParser::new(Arc::new(spec(ToolFormat::Hermes)));
     assert_eq!(parser.push("<tool_call>{\"name\": \"add\", \"arg"), []);

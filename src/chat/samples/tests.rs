@@ -64,6 +64,39 @@ fn text_parts_reach_a_template_that_takes_lists_and_are_joined_for_others() {
 }
 
 #[test]
+fn a_template_that_takes_lists_only_without_tools_gets_texts() {
+    let parts = json!([{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]);
+    let messages = json!([{"role": "user", "content": parts}]);
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let lists = "{% if message.content is string %}{{ message.content }}{% else %}\
+                 {% for part in message.content %}{{ part.text }}{% endfor %}{% endif %}";
+    // Where the condition holds, content is taken for a text.
+    let text_if = |condition: &str| {
+        format!(
+            "{{% for message in messages %}}{{% if {condition} %}}{{{{ message.content | trim }}}}{{% else %}}{lists}{{% endif %}}{{% endfor %}}"
+        )
+    };
+    let source = text_if("tools");
+
+    assert_eq!(fitted(&source, messages.clone(), tools).unwrap().prompt.text, "one\ntwo");
+    assert_eq!(rendered(&source, messages.clone()), "one\ntwo");
+    assert_eq!(compiled(&source).abilities().content.user, ContentForm::Text);
+    let refusing = "{% if tools %}{{ raise_exception('no tools') }}{% endif %}\
+                    {% for message in messages %}{{ message.content[0].text }}+{{ message.content[1].text }}{% endfor %}";
+    assert_eq!(rendered(refusing, messages), "one+two", "nothing is shown with tools in any form");
+    let content = compiled(&text_if("message.tool_calls")).abilities().content;
+    assert_eq!((content.user, content.assistant), (ContentForm::Either, ContentForm::Text));
+}
+
+#[test]
+fn a_template_that_does_much_work_for_a_sample_is_taken_as_it_is() {
+    let work = "{% for a in range(200) %}{% for b in range(200) %}{% set c = b %}{% endfor %}{% endfor %}";
+    let source = format!("{work}{{% for message in messages %}}{{{{ message.content }}}}{{% endfor %}}");
+    assert_eq!(*compiled(&source).abilities(), Abilities::default());
+    assert_eq!(rendered(&source, json!([{"role": "user", "content": "a"}])), "a");
+}
+
+#[test]
 fn ids_of_calls_become_nine_letters_and_digits_where_the_template_wants_them() {
     let source = "{% for message in messages %}{% for call in message.tool_calls or [] %}\
                   {% if call.id | length != 9 %}{{ raise_exception('ids have length 9') }}{% endif %}[{{ call.id }}]{% endfor %}\

@@ -6,6 +6,7 @@
 
 mod faults;
 
+use super::{DATA, NAMED};
 use crate::protocol::{
     ConstraintError,
     ConstraintErrorKind::{Impossible, Invalid, TooLarge},
@@ -24,7 +25,7 @@ type FiniteTargets<'a> = BTreeMap<&'a str, bool>;
 /// If no finite value exists, a reference points nowhere, or references point to too many places for the search.
 pub(super) fn check(root: &Value) -> Result<(), ConstraintError> {
     let mut ends = FiniteTargets::new();
-    collect(root, &mut ends)?;
+    collect(root, false, &mut ends)?;
     // At first none is known to end. Each round finds those that end because others do.
     settle(root, &mut ends, true)?;
     if can_end(root, &ends) {
@@ -33,7 +34,7 @@ pub(super) fn check(root: &Value) -> Result<(), ConstraintError> {
     // The other way round: at first all are taken to end. Those that cannot even then are at fault without recursion.
     ends.values_mut().for_each(|ends| *ends = true);
     settle(root, &mut ends, false)?;
-    Err(match faults::find(root, root, "#", &ends) {
+    Err(match faults::find(root, &ends) {
         Some((at, reason)) => ConstraintPlace::InSchema(at).sentence(Impossible, reason),
         None => ConstraintError::new(Impossible, "no finite value can fulfil the schema: its '$ref's never come to an end"),
     })
@@ -60,8 +61,10 @@ fn settle(root: &Value, ends: &mut FiniteTargets<'_>, found: bool) -> Result<(),
     }
 }
 
-fn collect<'a>(value: &'a Value, targets: &mut FiniteTargets<'a>) -> Result<(), ConstraintError> {
+/// Adds the targets of all references. `are_names`: the value is an object of schemas, and its names are no keywords.
+fn collect<'a>(value: &'a Value, are_names: bool, targets: &mut FiniteTargets<'a>) -> Result<(), ConstraintError> {
     match value {
+        Value::Object(map) if are_names => map.values().try_for_each(|value| collect(value, false, targets)),
         Value::Object(map) => {
             if let Some(Value::String(target)) = map.get("$ref") {
                 targets.insert(target, false);
@@ -70,10 +73,10 @@ fn collect<'a>(value: &'a Value, targets: &mut FiniteTargets<'a>) -> Result<(), 
                     return Err(ConstraintPlace::Schema.predicate(TooLarge, message));
                 }
             }
-            let schemas = map.iter().filter(|(keyword, _)| !["const", "enum", "default", "examples"].contains(&keyword.as_str()));
-            schemas.map(|(_, value)| value).try_for_each(|value| collect(value, targets))
+            let mut schemas = map.iter().filter(|(keyword, _)| !DATA.contains(&keyword.as_str()));
+            schemas.try_for_each(|(keyword, value)| collect(value, NAMED.contains(&keyword.as_str()), targets))
         }
-        Value::Array(values) => values.iter().try_for_each(|value| collect(value, targets)),
+        Value::Array(values) => values.iter().try_for_each(|value| collect(value, false, targets)),
         _ => Ok(()),
     }
 }

@@ -16,28 +16,45 @@ pub(super) fn is_marked(schema: &Map<String, Value>) -> bool {
     schema.get(MARK) == Some(&Value::Bool(true))
 }
 
-/// The text of a schema in which any object fulfils the marked parts, with a note of it; `None` if there are none. If
-/// the error names a place within one of the parts, the others stay as they are.
-pub(in crate::constrain) fn without_loose_parts(text: &str, error: &ConstraintError) -> Option<(String, Notes)> {
+/// The marked parts of a schema that any object is to fulfil.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::constrain) enum Loosen {
+    /// Those that the error names a place in.
+    AtFault,
+    /// One of several, by its index.
+    One(usize),
+    /// All of them.
+    All,
+}
+
+/// The text of a schema in which any object fulfils these parts, with a note of the error that is the reason; `None` if
+/// there are no such parts.
+pub(in crate::constrain) fn without_loose_parts(text: &str, error: &ConstraintError, which: Loosen) -> Option<(String, Notes)> {
     if !text.contains(MARK) {
         return None;
     }
     let mut schema: Value = serde_json::from_str(text).ok()?;
-    let place = match &error.at {
-        Some(ConstraintPlace::InSchema(pointer)) => Some(pointer.as_str()),
-        _ => None,
-    };
     let mut parts = Vec::new();
     find(&schema, "", &mut parts);
-    let within = |part: &String| place?.strip_prefix('#')?.strip_prefix(part.as_str());
-    let is_at_fault = |part: &String| within(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let at_fault: Vec<String> = parts.iter().filter(|part| is_at_fault(part)).cloned().collect();
+    match which {
+        Loosen::AtFault => parts.retain(|part| is_within(error, part)),
+        Loosen::One(_) if parts.len() < 2 => parts.clear(),
+        Loosen::One(index) => parts = parts.into_iter().skip(index).take(1).collect(),
+        Loosen::All => {}
+    }
     let mut notes = Notes::default();
-    for part in if at_fault.is_empty() { parts } else { at_fault } {
+    for part in parts {
         *schema.pointer_mut(&part)? = json!({"type": "object"});
         notes.add(&format!("#{part} is not enforced: {error}"));
     }
     (notes != Notes::default()).then(|| (schema.to_string(), notes))
+}
+
+/// True if the error names a place within the part.
+fn is_within(error: &ConstraintError, part: &str) -> bool {
+    let Some(ConstraintPlace::InSchema(place)) = &error.at else { return false };
+    let rest = place.strip_prefix('#').and_then(|pointer| pointer.strip_prefix(part));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The pointers of the outermost marked schemas.

@@ -1,7 +1,7 @@
 //! Rewrites `propertyNames` with keywords that llguidance knows: `properties` for names that are listed,
 //! `patternProperties` for a pattern, a format or a length.
 
-use super::{formats, harmless::restricts, place, view::RootSchema};
+use super::{count, formats, harmless::restricts, place, view::RootSchema};
 use crate::protocol::{ConstraintError, ConstraintErrorKind::Invalid};
 use serde_json::{Map, Value, json};
 
@@ -20,7 +20,8 @@ pub(super) fn replace(schema: &mut Map<String, Value>, document: &RootSchema, at
     if has("patternProperties") {
         return Err(refused("beside 'patternProperties'"));
     }
-    let Some(parts) = document.parts(&names) else {
+    let parts = document.all_parts(&names).map_err(|_| refused("with references that lead nowhere or too far, or without a schema"))?;
+    let Some(parts) = parts else {
         schema.insert("maxProperties".to_owned(), json!(0));
         return Ok(());
     };
@@ -34,7 +35,10 @@ pub(super) fn replace(schema: &mut Map<String, Value>, document: &RootSchema, at
         .collect();
     match rules[..] {
         [] => Ok(()),
-        [("enum" | "const", _)] => list(schema, &document.values(&names).unwrap_or_default()).map_err(|()| refused("with so many names")),
+        [("enum" | "const", _)] => {
+            let listed = document.values(&names).ok_or(()).and_then(|names| list(schema, &names));
+            listed.map_err(|()| refused("with so many names"))
+        }
         _ if has("properties") => Err(refused("with a pattern beside 'properties'")),
         _ => {
             let pattern = pattern(&rules).ok_or_else(|| refused("unless it lists names or has one pattern, a known format or a length"))?;
@@ -67,14 +71,25 @@ fn list(schema: &mut Map<String, Value>, names: &[&Value]) -> Result<(), ()> {
 
 /// The pattern that says the same as the rules, if there is one.
 fn pattern(rules: &[(&str, &Value)]) -> Option<String> {
-    let number = |wanted: &str| rules.iter().find(|(keyword, _)| *keyword == wanted).and_then(|(_, value)| value.as_u64());
     match rules {
         [("pattern", Value::String(pattern))] => Some(pattern.clone()),
         [("format", Value::String(name))] => formats::as_pattern(name),
         _ if rules.iter().all(|(keyword, _)| matches!(*keyword, "minLength" | "maxLength")) => {
-            let (least, most) = (number("minLength").unwrap_or(0), number("maxLength").map_or(String::new(), |most| most.to_string()));
+            let least = lengths(rules, "minLength")?.into_iter().max().unwrap_or(0);
+            let most = lengths(rules, "maxLength")?.into_iter().min();
+            let most = most.map_or(Some(String::new()), |most| (least <= most).then(|| most.to_string()))?;
             Some(format!("^(?s:.{{{least},{most}}})$"))
         }
         _ => None,
     }
+}
+
+/// All lengths that the rules give by this keyword; `None` if one of them is no length.
+fn lengths(rules: &[(&str, &Value)], wanted: &str) -> Option<Vec<u64>> {
+    let length = |value: &Value| {
+        let mut value = value.clone();
+        count(&mut value, "#").ok()?;
+        value.as_u64()
+    };
+    rules.iter().filter(|(keyword, _)| *keyword == wanted).map(|(_, value)| length(value)).collect()
 }

@@ -1,7 +1,7 @@
 //! Rewrites `oneOf` as `anyOf` where both mean the same because no value fulfils two of the alternatives. llguidance
 //! finds this out by itself only if the alternatives have no references.
 
-use super::view::RootSchema;
+use super::{DATA, NAMED, view::RootSchema};
 use crate::protocol::{ConstraintError, ConstraintPlace};
 use serde_json::{Map, Value, json};
 
@@ -22,6 +22,8 @@ pub(super) fn is_exclusive(schema: &mut Map<String, Value>, document: &RootSchem
 /// Renames `oneOf` to `anyOf`, or adds it to `allOf` if there is an `anyOf` already.
 pub(super) fn rename(schema: &mut Map<String, Value>, at: &str, renamed: &mut Renamed) {
     let has_any_of = schema.contains_key("anyOf");
+    // It comes after all that `allOf` has, whichever keyword is first, so that no other place is moved.
+    let index = schema.get("allOf").and_then(Value::as_array).map_or(0, Vec::len);
     let old = std::mem::take(schema);
     // The properties of the answer come in the order of the keywords.
     for (keyword, value) in old {
@@ -32,7 +34,7 @@ pub(super) fn rename(schema: &mut Map<String, Value>, at: &str, renamed: &mut Re
             }
             ("oneOf", true) => {
                 if let Value::Array(all) = schema.entry("allOf").or_insert_with(|| json!([])) {
-                    renamed.0.push((format!("{at}/oneOf"), format!("{at}/allOf/{}/anyOf", all.len())));
+                    renamed.0.push((format!("{at}/oneOf"), format!("{at}/allOf/{index}/anyOf")));
                     all.push(json!({ "anyOf": value }));
                 }
             }
@@ -50,17 +52,23 @@ pub(super) fn rename(schema: &mut Map<String, Value>, at: &str, renamed: &mut Re
 impl Renamed {
     /// Makes the references of the schema follow the new names.
     pub(super) fn update(&self, schema: &mut Value) {
-        match schema {
+        self.update_within(schema, false);
+    }
+
+    /// `are_names`: the value is an object of schemas, and its names are no keywords.
+    fn update_within(&self, value: &mut Value, are_names: bool) {
+        match value {
             Value::Object(map) => {
                 for (keyword, value) in map {
                     match (keyword.as_str(), &mut *value) {
+                        _ if are_names => self.update_within(value, false),
                         ("$ref", Value::String(target)) if target.contains("/oneOf/") => self.follow(target),
-                        ("const" | "enum" | "default" | "examples", _) => {}
-                        _ => self.update(value),
+                        (keyword, _) if DATA.contains(&keyword) => {}
+                        (keyword, _) => self.update_within(value, NAMED.contains(&keyword)),
                     }
                 }
             }
-            Value::Array(values) => values.iter_mut().for_each(|value| self.update(value)),
+            Value::Array(values) => values.iter_mut().for_each(|value| self.update_within(value, false)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }

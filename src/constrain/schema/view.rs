@@ -5,7 +5,7 @@
 //! number of steps and then knows nothing.
 
 use serde_json::{Map, Value};
-use std::cell::Cell;
+use std::{cell::Cell, collections::HashSet};
 
 /// Steps of all searches in one schema together.
 const MAX_STEPS: usize = 200_000;
@@ -77,6 +77,18 @@ pub(super) struct RootSchema {
 /// Schemas that must all be fulfilled: one with its references and `allOf`s. `None` if one of them is `false`.
 type Parts<'a> = Option<Vec<&'a Map<String, Value>>>;
 
+/// The schemas that a search has found.
+#[derive(Debug, Default)]
+struct Found<'a> {
+    parts: Vec<&'a Map<String, Value>>,
+    /// True if there may be more: a reference points nowhere, something is no schema, or the search was cut off.
+    is_incomplete: bool,
+}
+
+/// A schema has parts that were not found.
+#[derive(Debug)]
+pub(super) struct Incomplete;
+
 impl RootSchema {
     pub(super) fn new(root: Value) -> Self {
         Self { root, steps: Cell::new(MAX_STEPS) }
@@ -84,8 +96,8 @@ impl RootSchema {
 
     /// The types that a value of the schema may have.
     pub(super) fn types(&self, schema: &Map<String, Value>) -> Types {
-        let mut parts = Vec::new();
-        let parts = self.collect_map(schema, 0, &mut parts).then_some(parts);
+        let mut found = Found::default();
+        let parts = self.collect_map(schema, 0, &mut found).then_some(found.parts);
         self.types_of(&parts, 0)
     }
 
@@ -94,21 +106,44 @@ impl RootSchema {
         self.values_of(&self.parts(schema), 0)
     }
 
-    /// The schema and those that it refers to or that stand in its `allOf`.
-    pub(super) fn parts<'a>(&'a self, schema: &'a Value) -> Parts<'a> {
-        let mut parts = Vec::new();
-        self.collect(schema, 0, &mut parts).then_some(parts)
+    /// The schema and those that it refers to or that stand in its `allOf`: all that there are.
+    ///
+    /// # Errors
+    /// There may be more.
+    pub(super) fn all_parts<'a>(&'a self, schema: &'a Value) -> Result<Parts<'a>, Incomplete> {
+        let mut found = Found::default();
+        let allows_some = self.collect(schema, 0, &mut found);
+        if allows_some && found.is_incomplete { Err(Incomplete) } else { Ok(allows_some.then_some(found.parts)) }
     }
 
-    /// True if no value that fulfils the schema `beside` can fulfil two of the others.
+    /// As [`Self::all_parts`], without those that were not found.
+    fn parts<'a>(&'a self, schema: &'a Value) -> Parts<'a> {
+        let mut found = Found::default();
+        self.collect(schema, 0, &mut found).then_some(found.parts)
+    }
+
+    /// True if no value that fulfils the schema `beside` can fulfil two of the others. The search takes at most three
+    /// quarters of the steps that are left.
     pub(super) fn exclude_each_other(&self, beside: &Map<String, Value>, schemas: &[Value]) -> bool {
+        let kept = self.steps.get() / 4;
+        self.steps.set(self.steps.get() - kept);
         let with = |schema| {
-            let mut parts: Vec<&Map<String, Value>> = vec![beside];
-            self.collect(schema, 0, &mut parts).then_some(parts)
+            let mut found = Found { parts: vec![beside], is_incomplete: false };
+            self.collect(schema, 0, &mut found).then_some(found.parts)
         };
         let all: Vec<Parts<'_>> = schemas.iter().map(with).collect();
         let mut pairs = all.iter().enumerate().flat_map(|(at, one)| all[at + 1..].iter().map(move |other| (one, other)));
-        pairs.all(|(one, other)| self.parts_are_disjoint(one, other, 0))
+        let are_exclusive = self.list_different_values(&all) || pairs.all(|(one, other)| self.parts_are_disjoint(one, other, 0));
+        self.steps.set(self.steps.get() + kept);
+        are_exclusive
+    }
+
+    /// True if all schemas list their values, and no value is listed by two of them. Unlike the comparison of pairs,
+    /// this takes few steps where there are many schemas.
+    fn list_different_values(&self, schemas: &[Parts<'_>]) -> bool {
+        let mut known = HashSet::new();
+        let mut is_new = |value: &Value| scalar_key(value).is_some_and(|key| known.insert(key));
+        schemas.iter().all(|schema| self.values_of(schema, 0).is_some_and(|values| values.into_iter().all(&mut is_new)))
     }
 
     /// True if some schema of the document has one of these keywords, or some data looks as if.
@@ -117,19 +152,28 @@ impl RootSchema {
     }
 
     /// `false` if the schema allows nothing.
-    fn collect<'a>(&'a self, schema: &'a Value, depth: usize, parts: &mut Vec<&'a Map<String, Value>>) -> bool {
-        let Value::Object(schema) = schema else { return *schema != Value::Bool(false) };
-        self.collect_map(schema, depth, parts)
+    fn collect<'a>(&'a self, schema: &'a Value, depth: usize, found: &mut Found<'a>) -> bool {
+        match schema {
+            Value::Object(schema) => self.collect_map(schema, depth, found),
+            Value::Bool(allows_all) => *allows_all,
+            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                found.is_incomplete = true;
+                true
+            }
+        }
     }
 
-    fn collect_map<'a>(&'a self, schema: &'a Map<String, Value>, depth: usize, parts: &mut Vec<&'a Map<String, Value>>) -> bool {
+    fn collect_map<'a>(&'a self, schema: &'a Map<String, Value>, depth: usize, found: &mut Found<'a>) -> bool {
         if depth > MAX_DEPTH || !self.step() {
+            found.is_incomplete = true;
             return true;
         }
-        parts.push(schema);
+        found.parts.push(schema);
         let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| self.root.pointer(target.strip_prefix('#')?));
-        let all = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
-        target.into_iter().chain(all).all(|schema| self.collect(schema, depth + 1, parts))
+        let all = schema.get("allOf").and_then(Value::as_array);
+        found.is_incomplete |= target.is_none() && schema.contains_key("$ref");
+        found.is_incomplete |= all.is_none() && schema.contains_key("allOf");
+        target.into_iter().chain(all.into_iter().flatten()).all(|schema| self.collect(schema, depth + 1, found))
     }
 
     fn types_of(&self, parts: &Parts<'_>, depth: usize) -> Types {
@@ -227,17 +271,17 @@ impl RootSchema {
 
     /// The schemas of a property.
     fn property<'a>(&'a self, parts: &[&'a Map<String, Value>], name: &str) -> Parts<'a> {
-        let mut all = Vec::new();
+        let mut found = Found::default();
         for part in parts {
             let own = part.get("properties").and_then(|properties| properties.get(name));
             let free = if part.contains_key("patternProperties") { None } else { part.get("additionalProperties") };
             if let Some(schema) = own.or(free)
-                && !self.collect(schema, 0, &mut all)
+                && !self.collect(schema, 0, &mut found)
             {
                 return None;
             }
         }
-        Some(all)
+        Some(found.parts)
     }
 
     /// False if there are no steps left.
@@ -263,6 +307,15 @@ fn mentions(value: &Value, keywords: &[&str]) -> bool {
 /// The lists of schemas of which one must be fulfilled.
 fn alternatives(part: &Map<String, Value>) -> impl Iterator<Item = &Vec<Value>> {
     ["anyOf", "oneOf"].into_iter().filter_map(|keyword| part.get(keyword)?.as_array().filter(|list| !list.is_empty()))
+}
+
+/// A text that two numbers, texts, booleans or nulls have in common if they are equal; `None` for arrays and objects.
+fn scalar_key(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => number.as_f64().map(|number| (number + 0.0).to_string()), // -0 becomes 0.
+        Value::Array(_) | Value::Object(_) => None,
+        Value::String(_) | Value::Bool(_) | Value::Null => Some(value.to_string()),
+    }
 }
 
 /// True if JSON schema takes both for the same value: numbers by their value, however they are written.

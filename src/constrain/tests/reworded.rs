@@ -92,6 +92,64 @@ fn names_of_properties_are_held_to_lists_patterns_formats_and_lengths() {
 }
 
 #[test]
+fn names_whose_rules_cannot_all_be_found_are_refused_at_their_place() {
+    let chain = |i: usize| (format!("d{i}"), json!({"$ref": format!("#/$defs/d{}", i + 1)}));
+    let mut definitions: serde_json::Map<String, Value> = (0..10).map(chain).collect();
+    definitions.insert("d10".to_owned(), json!({"enum": ["a"]}));
+    let of_names = |names: &Value| json!({"type": "object", "propertyNames": names, "$defs": definitions});
+    for names in [
+        json!(5),
+        json!({"$ref": 5}),
+        json!({"allOf": [5]}),
+        json!({"allOf": {}}),
+        json!({"$ref": "https://x/y"}),
+        json!({"$ref": "#/$defs/none"}),
+        json!({"$ref": "#/$defs/d0"}),
+        json!({"$ref": "#/propertyNames"}),
+    ] {
+        let reason = schema(&of_names(&names).to_string()).unwrap_err();
+        assert!(reason.contains("'propertyNames'") && reason.contains("#/propertyNames"), "{names}: {reason}");
+    }
+    let loose = json!({"type": "object", "propertyNames": 5, "x-llamero-loose": true});
+    assert!(notes(&loose)[0].contains("(#/propertyNames), and not enforced"), "{:?}", notes(&loose));
+    check(
+        &json!({"type": "object", "propertyNames": {"$ref": "#/$defs/d5"}, "$defs": definitions}),
+        &[json!({"a": 1})],
+        &[json!({"b": 1})],
+    );
+}
+
+#[test]
+fn names_obey_the_narrowest_of_several_lengths() {
+    let of_names = |names: Value| json!({"type": "object", "propertyNames": names});
+    check(
+        &of_names(json!({"minLength": 1, "maxLength": 3.0, "allOf": [{"minLength": 2.0, "maxLength": 5}]})),
+        &[json!({"ab": 1}), json!({"abc": 1})],
+        &[json!({"a": 1}), json!({"abcd": 1})],
+    );
+    for names in [json!({"maxLength": 1.5}), json!({"minLength": -1}), json!({"minLength": 3, "maxLength": 2})] {
+        let reason = schema(&of_names(names.clone()).to_string()).unwrap_err();
+        assert!(reason.contains("#/propertyNames"), "{names}: {reason}");
+    }
+}
+
+#[test]
+fn references_are_followed_in_properties_that_are_called_as_keywords_are() {
+    for name in ["default", "const", "enum", "examples"] {
+        for target in ["#/$defs/x/oneOf/0", "#/$defs/text"] {
+            check(
+                &json!({"type": "object", "properties": {name: {"$ref": target}}, "required": [name], "additionalProperties": false, "$defs": {
+                    "x": {"oneOf": [{"type": "string"}, {"type": "null"}]},
+                    "text": {"type": "string"},
+                }}),
+                &[json!({name: "a"})],
+                &[json!({name: 1}), json!({name: null}), json!({})],
+            );
+        }
+    }
+}
+
+#[test]
 fn items_of_few_values_are_unique() {
     let of_items = |items: Value| json!({"type": "array", "items": items, "uniqueItems": true});
     check(
@@ -146,6 +204,31 @@ fn alternatives_exclude_each_other_across_references() {
 }
 
 #[test]
+fn references_to_alternatives_lead_to_the_same_schema_in_any_order_of_keywords() {
+    let any_of = r#""anyOf":[{"type":"string"},{"type":"integer"}]"#;
+    let one_of = r#""oneOf":[{"const":"a"},{"const":1}]"#;
+    let all_of = r#""allOf":[{"anyOf":[{"const":1},{"type":"string"}]}]"#;
+    for keywords in [[one_of, all_of, any_of], [all_of, one_of, any_of], [any_of, one_of, all_of]] {
+        let text = format!(
+            r##"{{"type":"object","properties":{{"v":{{{}}},"w":{{"$ref":"#/properties/v/oneOf/0"}}}},"required":["w"],"additionalProperties":false}}"##,
+            keywords.join(",")
+        );
+        check(
+            &serde_json::from_str(&text).unwrap(),
+            &[json!({"w": "a"}), json!({"v": 1, "w": "a"})],
+            &[json!({"w": 1}), json!({"w": "b"}), json!({"v": "b", "w": "a"})],
+        );
+    }
+}
+
+#[test]
+fn hundreds_of_alternatives_of_one_value_each_exclude_each_other() {
+    let references: Vec<Value> = (0..200).map(|i| json!({"$ref": format!("#/$defs/c{i}")})).collect();
+    let constants: serde_json::Map<String, Value> = (0..200).map(|i| (format!("c{i}"), json!({"const": format!("value {i}")}))).collect();
+    check(&json!({"oneOf": references, "$defs": constants}), &[json!("value 0"), json!("value 199")], &[json!("value 200"), json!(1)]);
+}
+
+#[test]
 fn alternatives_that_overlap_are_refused_at_their_place() {
     for overlapping in [
         json!({"oneOf": [{"$ref": "#/$defs/n"}, {"type": "integer"}]}),
@@ -184,6 +267,11 @@ fn a_required_property_that_is_excluded_is_named() {
         (r#"{"allOf":[{"oneOf":[false]}]}"#, "#/allOf/0/oneOf: no value can fulfil any of the alternatives"),
         (r#"{"allOf":[{"anyOf":[false]}]}"#, "#/allOf/0/anyOf: no value can fulfil any of the alternatives"),
         (r##"{"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]}"##, "its '$ref's never come to an end"),
+        (r##"{"allOf":[{"$ref":"#"},false]}"##, "#/allOf/1: the schema 'false' allows nothing"),
+        (
+            r##"{"type":"object","properties":{"next":{"$ref":"#"}},"required":["next","x"],"additionalProperties":false}"##,
+            "#/required: 'x' is required",
+        ),
     ] {
         let reason = schema(text).unwrap_err();
         assert!(reason.contains(expected), "{text}: {reason}");
@@ -217,6 +305,45 @@ fn a_loose_schema_that_cannot_be_compiled_is_any_object_and_the_rest_stays() {
     let placed = tools.to_string().replace(r#"{"pattern":"\\bx"}"#, r#"{"minLength":-1}"#);
     let automaton = schema(&placed).unwrap();
     assert!(automaton.accepts(r#"[{"n":"f","p":{"a":1}}]"#) && !automaton.accepts(r#"[{"n":"g","p":{}}]"#));
+}
+
+/// An array of at least one call of the tools, each with its name and its parameters.
+fn calls_of(tools: &[(String, Value)]) -> Value {
+    let call = |(name, parameters): &(String, Value)| {
+        let mut parameters = parameters.clone();
+        parameters["x-llamero-loose"] = json!(true);
+        json!({"type": "object", "properties": {"n": {"const": name}, "p": parameters}, "required": ["n", "p"]})
+    };
+    json!({"type": "array", "minItems": 1, "items": {"anyOf": tools.iter().map(call).collect::<Vec<_>>()}})
+}
+
+#[test]
+fn only_the_loose_schema_at_fault_is_loosened_although_the_error_names_no_place() {
+    let sound = || json!({"type": "object", "required": ["b"]});
+    let faulty = json!({"type": "object", "properties": {"a": {"pattern": "\\bx"}}});
+    let tools = calls_of(&[("f".to_owned(), sound()), ("g".to_owned(), faulty), ("h".to_owned(), sound())]);
+
+    let automaton = automaton(&tools);
+
+    for (text, accepted) in [
+        (r#"[{"n":"g","p":{"a":1}}]"#, true),
+        (r#"[{"n":"f","p":{"b":1}}]"#, true),
+        (r#"[{"n":"f","p":{}}]"#, false),
+        (r#"[{"n":"h","p":{}}]"#, false),
+    ] {
+        assert_eq!(automaton.accepts(text), accepted, "{text}");
+    }
+    assert!(notes(&tools)[0].starts_with("#/items/anyOf/1/properties/p is not enforced: "), "{:?}", notes(&tools));
+}
+
+#[test]
+fn more_faulty_loose_schemas_than_are_loosened_one_by_one_are_loosened_together() {
+    let faulty = |i: usize| (format!("t{i}"), json!({"type": "object", "properties": {"a": {"minLength": -1}}}));
+    for count in [3, 9, 12] {
+        let tools = calls_of(&(0..count).map(faulty).collect::<Vec<_>>());
+        let automaton = automaton(&tools);
+        assert!(automaton.accepts(r#"[{"n":"t2","p":{"a":1}}]"#) && !automaton.accepts(r#"[{"n":"x","p":{}}]"#), "{count}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Scheduler {
     /// The sequences that would use prompt rows in the step being planned.
     pub(super) fn demand(&self, prefilling: &[SequenceId]) -> Demand {
         let admissible = self.queue.len().min(position(self.limits.slots) - self.running.len());
-        let next = self.queue.iter().next().filter(|_| admissible > 0).map(|waiting| waiting.id);
+        let next = if admissible > 0 { self.queue.iter().next().map(|waiting| waiting.id) } else { None };
         let short = prefilling.iter().copied().chain(next).any(|id| self.sequences[&id].is_short());
         Demand { sequences: count(prefilling.len() + admissible), short }
     }
@@ -50,7 +50,8 @@ impl Scheduler {
     /// gets them in time. If streams wait for the step, contents that are saved or loaded to place a sequence count
     /// like prompt rows.
     pub(super) fn admit(&mut self, mut budget: u32, beside_streams: bool, rows: &mut Vec<Row>) {
-        if self.queue.is_paused() && !self.running.is_empty() {
+        let is_full = self.running.len() >= position(self.limits.slots);
+        if budget == 0 || is_full || (self.queue.is_paused() && !self.running.is_empty()) {
             return;
         }
         let mut committed = self.cells_committed();

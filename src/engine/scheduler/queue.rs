@@ -193,8 +193,7 @@ impl WaitingQueue {
             waiting.remove(walk.passed(key));
             self.drop_if_empty(key);
         }
-        let by_key = &self.by_key;
-        self.turns.on_start(key, |key| by_key.contains_key(&key));
+        self.turns.on_start(key);
         self.place_again(walk, rank);
     }
 
@@ -221,6 +220,8 @@ impl WaitingQueue {
     /// Counts a completed step.
     pub(super) fn on_step(&mut self) {
         self.pause = self.pause.saturating_sub(1);
+        let by_key = &self.by_key;
+        self.turns.forget_idle(|key| by_key.contains_key(&key));
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! So one key has all slots only while no other key waits, and a key that runs nothing waits for at most one start of
 //! each other key. Owns, for each key, the number of its running sequences and the number of its last start. A key is
-//! known by its namespace. Whether a key waits is known to `queue` alone.
+//! known by its namespace. Only `queue` knows which keys wait.
 
 use std::collections::HashMap;
 
@@ -48,11 +48,16 @@ impl KeyTurns {
         self.keys.get(&key).copied().unwrap_or(KeyState { running: 0, last_start: self.forgotten })
     }
 
-    /// Counts a start of a sequence. Forgets keys that neither run nor wait if there are too many.
-    pub(super) fn on_start(&mut self, key: u64, waits: impl Fn(u64) -> bool) {
+    /// Counts a start of a sequence.
+    pub(super) fn on_start(&mut self, key: u64) {
         self.starts += 1;
         let running = self.state(key).running + 1;
         self.keys.insert(key, KeyState { running, last_start: self.starts });
+    }
+
+    /// Forgets keys that neither run nor wait if there are too many. Not within a pass over the queue: it changes the
+    /// ranks of unknown keys.
+    pub(super) fn forget_idle(&mut self, waits: impl Fn(u64) -> bool) {
         if self.keys.len() <= MAX_KEYS {
             return;
         }
@@ -87,13 +92,14 @@ mod tests {
     fn keys_beyond_the_bound_are_forgotten_unless_they_run_or_wait_and_come_after_those_that_are_known() {
         let mut turns = KeyTurns::default();
         for key in [1, 2] {
-            turns.on_start(key, |_| false);
+            turns.on_start(key);
             turns.on_end(key);
         }
-        turns.on_start(3, |_| false);
+        turns.on_start(3);
         for key in 0..MAX_KEYS as u64 {
-            turns.on_start(100 + key, |key| key == 2);
+            turns.on_start(100 + key);
             turns.on_end(100 + key);
+            turns.forget_idle(|key| key == 2);
         }
 
         assert!(turns.keys.len() <= MAX_KEYS, "{}", turns.keys.len());

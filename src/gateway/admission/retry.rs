@@ -9,23 +9,30 @@ use tokio::time::Instant;
 
 /// Shortest wait ever suggested: clients back off by about as much anyway.
 pub(in crate::gateway) const MIN_RETRY: Duration = Duration::from_secs(1);
-/// Longest wait suggested: OpenAI's SDKs ignore a larger `Retry-After`.
-pub(in crate::gateway) const MAX_RETRY: Duration = Duration::from_secs(120);
+/// Longest wait suggested for a place: OpenAI's SDKs before 2.52 ignore a larger `Retry-After`.
+pub(in crate::gateway) const MAX_RETRY: Duration = Duration::from_secs(60);
 /// Time for which a key that asked for places counts as about: until a refused request of it has come again.
-pub(super) const ABOUT: Duration = MAX_RETRY;
+pub(super) const ABOUT: Duration = Duration::from_secs(120);
 /// Assumed time between completions before the first one.
 const UNKNOWN_PACE: Duration = Duration::from_secs(1);
 /// Weight of the newest sample in the smoothed time between completions.
 const NEWEST: f64 = 0.2;
 
 /// Until when each key has requests that were told to come again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::gateway) struct ReturnTimes {
+    /// The longest wait to tell.
+    max: Duration,
     /// By key, the latest time that was told. Keys whose time has come are forgotten.
     latest: BTreeMap<u64, Instant>,
 }
 
 impl ReturnTimes {
+    /// No times yet; waits will be from [`MIN_RETRY`] to `max`.
+    pub(in crate::gateway) fn up_to(max: Duration) -> Self {
+        Self { max, latest: BTreeMap::new() }
+    }
+
     /// The wait of a request of `key` for which `missing` places must become free, one each `pace`.
     pub(in crate::gateway) fn next(&mut self, key: u64, missing: usize, pace: Duration, now: Instant) -> Duration {
         self.latest.retain(|_, latest| *latest > now);
@@ -34,15 +41,15 @@ impl ReturnTimes {
         let others = self.latest.keys().filter(|other| **other != key).count();
         let turns = u32::try_from(missing.saturating_mul(others + 1)).unwrap_or(u32::MAX);
         let mut wait = ahead.saturating_add(pace.saturating_mul(turns));
-        let beyond = wait.saturating_sub(MAX_RETRY).as_secs_f64();
+        let beyond = wait.saturating_sub(self.max).as_secs_f64();
         if beyond > 0.0 {
             // Longer waits cannot be told. Those who would have them come over the second half of the longest one, not
             // all at its end.
-            let half = MAX_RETRY / 2;
+            let half = self.max / 2;
             wait = half + Duration::from_secs_f64(beyond % half.as_secs_f64());
         }
         self.latest.insert(key, now + wait);
-        wait.clamp(MIN_RETRY, MAX_RETRY)
+        wait.clamp(MIN_RETRY, self.max)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::protocol::{EngineGauges, EngineTotals};
+use std::sync::{Mutex, PoisonError};
 
 fn reading(stats: EngineStats) -> EngineReading {
     let process = ProcessReading { cpu_seconds: 1.25, resident_bytes: 4096, virtual_bytes: 8192, threads: 3 };
@@ -9,14 +10,21 @@ fn reading(stats: EngineStats) -> EngineReading {
     EngineReading { up: true, stats, deaths: BTreeMap::from([("signal_9", 1), ("stalled", 0)]), process, cache: Some(cache) }
 }
 
+/// The page after a reading. Tests of this process share the recorder, so one test at a time observes and renders.
+fn page_of(stats: EngineStats) -> String {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    install("test-model").unwrap();
+    render(&reading(stats))
+}
+
 #[test]
 fn the_page_has_vllms_names_and_values() {
-    install("test-model").unwrap();
     let gauges =
         EngineGauges { running: 2, waiting: 3, deferred: 1, kv_cells_used: 25, kv_cells_total: 100, threads: 3, parked_bytes: 500 };
     let totals = EngineTotals { steps: 14, prefix_hits: 5, ..EngineTotals::default() };
 
-    let page = render(&reading(EngineStats { gauges, totals }));
+    let page = page_of(EngineStats { gauges, totals });
 
     for line in [
         "vllm:num_requests_running{model_name=\"test-model\"} 2",
@@ -42,9 +50,7 @@ fn the_page_has_vllms_names_and_values() {
 
 #[test]
 fn every_series_of_a_closed_set_is_there_before_anything_has_happened() {
-    install("test-model").unwrap();
-
-    let page = render(&reading(EngineStats::default()));
+    let page = page_of(EngineStats::default());
 
     for (name, buckets, _) in HISTOGRAMS.iter().filter(|(name, ..)| *name != name::HTTP_SECONDS) {
         let of_buckets = page.lines().filter(|line| line.starts_with(&format!("{name}_bucket{{"))).count();
@@ -64,9 +70,7 @@ fn every_series_of_a_closed_set_is_there_before_anything_has_happened() {
 
 #[test]
 fn bounds_of_buckets_are_written_as_vllm_writes_them() {
-    install("test-model").unwrap();
-
-    let page = render(&reading(EngineStats::default()));
+    let page = page_of(EngineStats::default());
 
     for bound in ["1.0", "0.75", "10.0", "+Inf"] {
         let bucket = format!("vllm:time_to_first_token_seconds_bucket{{model_name=\"test-model\",le=\"{bound}\"}}");

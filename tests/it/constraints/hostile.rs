@@ -51,6 +51,8 @@ fn every_hostile_schema_compiles_or_is_refused() {
         r#"{"type":"number","minimum":-1e308,"maximum":1e308}"#.to_owned(),
         format!(r#"{{"patternProperties":{{{}}}}}"#, (0..200).map(|i| format!(r#""(a|b)*x.{{{i}}}":{{}}"#)).collect::<Vec<_>>().join(",")),
         format!(r#"{{"type":"{}"}}"#, "é".repeat(200)),
+        r##"{"allOf":[{"$ref":"#"},false]}"##.to_owned(),
+        r##"{"type":"object","properties":{"next":{"$ref":"#"}},"required":["next","x"],"additionalProperties":false}"##.to_owned(),
     ];
     results(cases.map(Constraint::JsonSchema));
 }

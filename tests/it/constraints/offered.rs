@@ -56,7 +56,11 @@ fn tokens(mut text: &str) -> Vec<Token> {
 
 fn spec(format: ToolFormat, parallel: bool) -> OutputSpec {
     let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false };
-    OutputSpec { tools: vec![tool("get_weather"), tool("add")], calls: Calls::Auto, parallel, format, reasoning: Reasoning::None }
+    OutputSpec { tools: vec![tool("get_weather"), tool("add")], calls: Calls::Auto, parallel, format, reasoning: Reasoning::Excluded }
+}
+
+fn offered(spec: &OutputSpec, format: &Constraint) -> Option<Constraint> {
+    offered_constraint(&spec.tools, spec.parallel, spec.format, format, control)
 }
 
 /// True if exactly this text can be generated.
@@ -108,15 +112,13 @@ fn a_model_either_calls_or_answers_in_the_format_in_every_family() {
             ToolFormat::DeepSeek,
             "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>add<｜tool▁sep｜>{\"a\": 1}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
         ),
-        (ToolFormat::Pythonic, "[add(a=1)]"),
-        (ToolFormat::FunctionXml, "<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>"),
     ];
     let format = Constraint::JsonSchema(
         json!({"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"], "additionalProperties": false}).to_string(),
     );
     for (family, call) in calls {
         for parallel in [true, false] {
-            let constraint = offered_constraint(&spec(family, parallel), &format, control).unwrap();
+            let constraint = offered(&spec(family, parallel), &format).unwrap();
             assert!(accepts(&compiler, &constraint, call), "{family:?}: {call}");
             assert!(accepts(&compiler, &constraint, "{\"x\": 5}"), "{family:?}");
             let unknown = call.replace("add", "rm");
@@ -129,18 +131,68 @@ fn a_model_either_calls_or_answers_in_the_format_in_every_family() {
     }
     let two = format!("{hermes}\n{hermes}");
     for (parallel, expected) in [(true, true), (false, false)] {
-        let constraint = offered_constraint(&spec(ToolFormat::Hermes, parallel), &Constraint::JsonObject, control).unwrap();
+        let constraint = offered(&spec(ToolFormat::Hermes, parallel), &Constraint::JsonObject).unwrap();
         assert_eq!(accepts(&compiler, &constraint, &two), expected);
     }
 }
 
+/// The families in which calls are offered beside a format.
+const FAMILIES: [ToolFormat; 7] = [
+    ToolFormat::Hermes,
+    ToolFormat::Json,
+    ToolFormat::Llama3Json,
+    ToolFormat::ToolCallList,
+    ToolFormat::Functools,
+    ToolFormat::Mistral,
+    ToolFormat::DeepSeek,
+];
+
 #[test]
-fn formats_that_are_no_json_rule_the_whole_answer() {
-    let spec = spec(ToolFormat::Hermes, true);
+fn marks_within_an_answer_in_the_format_are_text() {
+    let compiler = compiler();
+    let texts = [
+        "{\"x\": \"<tool_call>{\\\"name\\\": \\\"add\\\", \\\"arguments\\\": {}}</tool_call>\"}",
+        "{\"x\": \"functools[{}]\"}",
+        "{\"x\": \"<function=add></function>\"}",
+    ];
+    for family in FAMILIES {
+        let constraint = offered(&spec(family, true), &Constraint::JsonObject).unwrap();
+        for text in texts {
+            assert!(accepts(&compiler, &constraint, text), "{family:?}: {text}");
+            assert_eq!(parsed(spec(family, true), text), (Vec::new(), text.to_owned()), "{family:?}");
+        }
+    }
+    // A model without the control token writes the mark as text.
+    let text = "{\"x\": \"[TOOL_CALLS]add{}\"}";
+    assert_eq!(parsed(spec(ToolFormat::Mistral, true), text), (Vec::new(), text.to_owned()));
+}
+
+#[test]
+fn formats_that_are_no_json_and_families_whose_calls_are_no_json_rule_the_whole_answer() {
+    let hermes = spec(ToolFormat::Hermes, true);
     for format in [Constraint::Regex("a+".to_owned()), Constraint::Choice(vec!["a".to_owned()]), Constraint::JsonSchema("{".to_owned())] {
-        assert_eq!(offered_constraint(&spec, &format, control), None, "{format:?}");
+        assert_eq!(offered(&hermes, &format), None, "{format:?}");
     }
     let long = Constraint::JsonSchema(json!({"description": "x".repeat(50_000)}).to_string());
-    assert_eq!(offered_constraint(&spec, &long, control), None);
-    assert_eq!(offered_constraint(&OutputSpec { calls: Calls::Required, ..spec }, &Constraint::JsonObject, control), None);
+    assert_eq!(offered(&hermes, &long), None);
+    assert_eq!(offered(&OutputSpec { tools: Vec::new(), ..hermes }, &Constraint::JsonObject), None);
+    for family in [ToolFormat::Pythonic, ToolFormat::FunctionXml] {
+        assert_eq!(offered(&spec(family, true), &Constraint::JsonObject), None, "{family:?}");
+    }
+}
+
+#[test]
+fn a_grammar_that_is_too_long_for_the_engine_is_not_offered() {
+    let compiler = compiler();
+    let tool = |at: usize| ToolSpec { name: format!("f{at:_<127}"), parameters: json!({}), strict: false };
+    let schema = |length: usize| Constraint::JsonSchema(json!({"type": "object", "description": "x".repeat(length)}).to_string());
+    for family in FAMILIES {
+        let spec = OutputSpec { tools: (0..128).map(tool).collect(), ..spec(family, true) };
+        let constraint = offered(&spec, &schema(10)).unwrap();
+        compiler.compile(&constraint).unwrap_or_else(|error| panic!("{family:?}: {error}"));
+        let Some(Constraint::Grammar(grammar)) = offered(&spec, &schema(40_000)) else { continue };
+        assert!(grammar.len() <= 64 << 10, "{family:?}: {}", grammar.len());
+    }
+    let mistral = OutputSpec { tools: (0..128).map(tool).collect(), ..spec(ToolFormat::Mistral, true) };
+    assert_eq!(offered(&mistral, &schema(40_000)), None);
 }

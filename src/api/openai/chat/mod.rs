@@ -32,7 +32,7 @@ use crate::{
         fields::{FieldError, Fields},
         warnings::Warnings,
     },
-    chat::output::{Calls, OutputSpec, Reasoning, forced_constraint, in_words_of_tools, offered_constraint, schema_beside_calls},
+    chat::output::{Calls, OutputSpec, Reasoning, forced_constraint, in_words_of_tools, offered_constraint},
     gateway::models::Model,
     protocol::{ModelInfo, SequenceRequest, Token},
 };
@@ -139,7 +139,7 @@ async fn read<T>(
     let limits = RequestLimits::of(&model, &info);
     let (mut request, rest) = reader(fields, &limits)?;
     let names = request.names;
-    let overruled = settle(&mut request);
+    let overruled = settle(&mut request, &model, &info)?;
     let free = request.constrained.is_none() && !is_forced(&request.calls);
     let mut prompt = prompt::render(call, &model, &info, &mut request, free).await?;
     request.ignored.extend(std::mem::take(&mut prompt.ignored));
@@ -158,8 +158,7 @@ async fn read<T>(
         warnings.clamped(param, text.to_owned());
     }
     let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
-    let format = request.constrained.take().map(|format| beside_calls(format, &prompt.output, &info));
-    let constrained: Option<Constrained> = forced.or(format);
+    let constrained: Option<Constrained> = forced.or(request.constrained.take());
     check_length(&[&prompt.text], &info).map_err(|error| about_length(error, names))?;
     structured::check(&model.handle, constrained.as_ref(), &mut warnings, |text| in_words_of_tools(&prompt.output, text)).await?;
     let tokens = prompt::encode(&model, &mut prompt, names).await?;
@@ -219,31 +218,32 @@ fn is_forced(calls: &Calls) -> bool {
     matches!(calls, Calls::Required | Calls::Named(_))
 }
 
-/// The format, and beside it the calls that may be made.
-fn beside_calls(format: Constrained, output: &OutputSpec, info: &ModelInfo) -> Constrained {
-    let control = |mark: &str| info.control_tokens.iter().find(|(text, _)| text == mark).map(|(_, token)| *token);
-    let constraint = offered_constraint(output, &format.constraint, control).unwrap_or(format.constraint);
-    Constrained { constraint, path: format.path }
-}
-
-/// Settles a conflict between a format and calls, because one constraint rules the whole of an output: a call that must
-/// be made takes precedence over a format, and a format that is no JSON over calls that may be made. Returns the
-/// overruled field and the warning.
-fn settle(request: &mut ChatRequest) -> Option<(String, String)> {
-    let constrained = request.constrained.as_ref()?;
-    let format = constrained.path.to_string();
-    if request.calls == Calls::Auto && schema_beside_calls(&constrained.constraint).is_some() {
-        return None;
-    }
+/// Settles a conflict between a format and calls, because one constraint rules the whole of an output. A call that must
+/// be made takes precedence over a format. Calls that may be made become a part of the format's constraint, or are not
+/// offered if no constraint says both. Returns the overruled field and the warning.
+///
+/// # Errors
+/// The model has no template that compiles.
+fn settle(request: &mut ChatRequest, model: &Model, info: &Arc<ModelInfo>) -> Result<Option<(String, String)>, ApiError> {
+    let Some(Constrained { constraint, path }) = &mut request.constrained else { return Ok(None) };
+    let format = path.to_string();
     if is_forced(&request.calls) {
         let text = format!("{format} was not applied: tool_choice asks for a call");
         request.constrained = None;
-        return Some((format, text));
+        return Ok(Some((format, text)));
     }
-    let text = format!("no tool was offered: {format} rules the whole answer");
-    let overruled = request.calls == Calls::Auto;
+    if request.calls == Calls::None {
+        return Ok(None);
+    }
+    let control = |mark: &str| info.control_tokens.iter().find(|(text, _)| text == mark).map(|(_, token)| *token);
+    let syntax = prompt::call_syntax(model, info)?;
+    if let Some(both) = offered_constraint(&request.tools.specs, request.parallel, syntax, constraint, control) {
+        *constraint = both;
+        return Ok(None);
+    }
     request.calls = Calls::None;
-    overruled.then_some(("tools".to_owned(), text))
+    let text = format!("no tool was offered: {format} rules the whole answer");
+    Ok(Some(("tools".to_owned(), text)))
 }
 
 /// The maximum number of tokens to generate after a prompt: the number of the request, or all that fit if it has none.
@@ -261,7 +261,7 @@ fn marks_are_special(output: &OutputSpec, info: &ModelInfo) -> bool {
     match output.reasoning {
         _ if output.calls == Calls::Auto => true,
         Reasoning::Tags { open, close, .. } => is_control(open) || is_control(close),
-        Reasoning::None => false,
+        Reasoning::None | Reasoning::Excluded => false,
     }
 }
 

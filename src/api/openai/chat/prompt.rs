@@ -11,7 +11,8 @@ use crate::{
         openai::shared::length,
     },
     chat::{
-        CALL_ID, ChatInput, ChatTemplate, FALLBACK_MARKS, FittedPrompt, Folding, Message, REASONING, TOOL_CALLS, TemplateError,
+        CALL_ID, ChatInput, ChatTemplate, ChatTemplates, FALLBACK_MARKS, FittedPrompt, Folding, Message, REASONING, TOOL_CALLS,
+        TemplateError,
         output::{Calls, OutputSpec, Reasoning, ToolFormat},
     },
     gateway::models::Model,
@@ -48,8 +49,7 @@ pub(super) async fn render(
     request: &mut ChatRequest,
     free: bool,
 ) -> Result<ChatPrompt, ApiError> {
-    let compiled = model.templates.of(info);
-    let templates = compiled.map_err(|reason| ApiError::EngineFailed { message: format!("Chat is not available: {reason}.") })?;
+    let templates = templates(model, info)?;
     let has_tools = !request.tools.values.is_empty() && request.calls != Calls::None;
     let template = Arc::clone(templates.select(has_tools));
     let (kwargs, mut ignored) = request.switches.kwargs(template.mentions(), free)?;
@@ -77,7 +77,7 @@ pub(super) async fn render(
         ApiError::Internal
     })?;
     let FittedPrompt { prompt: rendered, folding } = rendered.map_err(|error| of_template(error, request.names))?;
-    let reasoning = if free { Reasoning::detect(template.source(), &rendered.text) } else { Reasoning::None };
+    let reasoning = if free { Reasoning::detect(template.source(), &rendered.text) } else { Reasoning::Excluded };
     let output = OutputSpec {
         tools: std::mem::take(&mut request.tools.specs),
         calls: request.calls.clone(),
@@ -87,6 +87,20 @@ pub(super) async fn render(
     };
     let end_marks = if templates.is_fallback() { FALLBACK_MARKS.map(str::to_owned).to_vec() } else { Vec::new() };
     Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored, folding, end_marks })
+}
+
+/// The syntax of calls of a model that is told of tools.
+///
+/// # Errors
+/// The model has no template that compiles: 500.
+pub(super) fn call_syntax(model: &Model, info: &Arc<ModelInfo>) -> Result<ToolFormat, ApiError> {
+    let templates = templates(model, info)?;
+    Ok(ToolFormat::detect(templates.select(true).source(), &info.architecture, &info.name))
+}
+
+fn templates(model: &Model, info: &Arc<ModelInfo>) -> Result<Arc<ChatTemplates>, ApiError> {
+    let compiled = model.templates.of(info);
+    compiled.map_err(|reason| ApiError::EngineFailed { message: format!("Chat is not available: {reason}.") })
 }
 
 /// Names of keys in messages and tools that this template ignores, so that the model does not see them.

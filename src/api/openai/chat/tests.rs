@@ -127,6 +127,19 @@ async fn a_format_in_json_leaves_the_tools_in_the_prompt_and_in_the_constraint()
 }
 
 #[tokio::test]
+async fn a_format_rules_the_whole_answer_of_a_family_whose_calls_are_no_json() {
+    let template = "{% for message in messages %}{{ message.content }}{% endfor %}{% for tool in tools or [] %}<function={{ tool.function.name }}>{% endfor %}";
+    let app = TestApp::with_template(Setup::default(), template).await;
+    let tools = json!([{"type": "function", "function": {"name": "find_it"}}]);
+
+    let answer = chat(&app, json!({"tools": tools, "response_format": {"type": "json_object"}})).await;
+
+    assert_eq!(answer.header("x-llamero-warnings"), "no tool was offered: response_format rules the whole answer");
+    let request = &app.submitted()[0];
+    assert_eq!((prompt_of(request).as_str(), &request.constraint), ("Hello", &Some(Constraint::JsonObject)));
+}
+
+#[tokio::test]
 async fn system_messages_that_the_template_refuses_are_in_the_prompt_and_in_the_warnings() {
     let template = "{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('System role not supported') }}\
                     {% endif %}<{{ message.role }}>{{ message.content }}{% endfor %}";
@@ -195,7 +208,7 @@ async fn a_stream_is_chunks_of_one_id() {
 }
 
 #[tokio::test]
-async fn the_same_templates_serve_until_another_model_is_loaded() {
+async fn the_same_templates_serve_until_a_model_with_others_is_loaded() {
     let app = app().await;
     let model = app.state.models.first().info.unwrap();
 
@@ -203,9 +216,13 @@ async fn the_same_templates_serve_until_another_model_is_loaded() {
     let first = templates.of(&model).unwrap();
     let again = templates.of(&model).unwrap();
     let reloaded = templates.of(&std::sync::Arc::new((*model).clone())).unwrap();
+    let mut other = (*model).clone();
+    other.chat_templates = vec![("default".to_owned(), "another".to_owned())];
+    let other = templates.of(&std::sync::Arc::new(other)).unwrap();
 
     assert!(std::sync::Arc::ptr_eq(&first, &again));
-    assert!(!std::sync::Arc::ptr_eq(&first, &reloaded));
+    assert!(std::sync::Arc::ptr_eq(&first, &reloaded));
+    assert!(!std::sync::Arc::ptr_eq(&first, &other));
     assert_eq!(app.submitted().iter().map(|s| s.prompt.clone()).collect::<Vec<Vec<Token>>>(), [[]; 0]);
 }
 
@@ -260,7 +277,10 @@ async fn a_prediction_is_cut_to_what_the_context_can_hold_before_the_engine_sees
 #[tokio::test]
 async fn an_image_in_an_older_turn_is_a_note_that_the_warnings_name() {
     let app = app().await;
-    let turns = |kind: &str| json!([{"role": "user", "content": [{"type": kind}]}, {"role": "user", "content": "go on"}]);
+    let turns = |kind: &str| {
+        let image = json!({"role": "user", "content": [{"type": kind}]});
+        json!([image, {"role": "assistant", "content": "I cannot see it."}, {"role": "user", "content": "go on"}])
+    };
     let rows = [
         ("/v1/chat/completions", json!({"model": "tiny", "messages": turns("image_url")}), "messages[0].content[0]"),
         ("/v1/responses", json!({"model": "tiny", "input": turns("input_image")}), "input[0].content[0]"),

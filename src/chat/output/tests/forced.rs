@@ -108,3 +108,21 @@ fn messages_about_a_schema_name_the_tool_and_the_place_in_its_own_schema() {
     assert_eq!(said(Calls::Named("add".to_owned()), "#/not: no"), "add#/not: no");
     assert_eq!(said(Calls::Auto, "#/not: no"), "#/not: no");
 }
+
+#[test]
+fn a_name_is_put_into_a_message_once_and_the_message_stays_short_enough_for_a_header() {
+    let mut spec = forced(Calls::Required);
+    spec.tools[1].name = "n".repeat(128);
+    let named = OutputSpec { calls: Calls::Named("n".repeat(128)), ..spec.clone() };
+    let places = format!("#/properties/{} is not enforced", "#/".repeat(100));
+    assert!(places.len() < 240);
+
+    let message = in_words_of_tools(&named, places);
+    assert!(message.starts_with(&format!("{}#/properties/#/#/", "n".repeat(128))), "{message}");
+    assert_eq!((message.len(), message.matches('n').count()), (240, 128));
+    let place = "#/items/anyOf/1/properties/parameters";
+    let message = in_words_of_tools(&spec, format!("{place}/{place}: no"));
+    assert_eq!(message, format!("{}#/{place}: no", "n".repeat(128)));
+    let long = "x".repeat(500);
+    assert_eq!(in_words_of_tools(&named, long.clone()), long, "only a name's length is made up for");
+}

@@ -141,7 +141,7 @@ fn written(format: ToolFormat, calls: &[(&str, Value)]) -> String {
 proptest! {
     #[test]
     fn pieces_do_not_matter(text in messy(), cuts in prop::collection::vec(any::<Index>(), 0..12), format in select(&FORMATS[..]),
-        reasoning in select(vec![Reasoning::None, THINK, THINKING]), parallel: bool,
+        reasoning in select(vec![Reasoning::None, Reasoning::Excluded, THINK, THINKING]), parallel: bool,
         calls in select(vec![Calls::Auto, Calls::Required, Calls::Named("add".to_owned())]))
     {
         let spec = || OutputSpec { reasoning, parallel, calls: calls.clone(), ..spec(format) };

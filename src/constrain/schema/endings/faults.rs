@@ -2,56 +2,79 @@
 
 use super::{FiniteTargets, can_end, items, target_of};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
-/// The place and the reason, if the schema at `at` cannot be fulfilled even if all its references with `true` can.
-pub(super) fn find(root: &Value, schema: &Value, at: &str, ends: &FiniteTargets<'_>) -> Option<(String, String)> {
-    if can_end(schema, ends) {
-        return None;
-    }
-    let Value::Object(map) = schema else { return Some((at.to_owned(), "the schema 'false' allows nothing".to_owned())) };
-    if let Some(target) = map.get("$ref").and_then(Value::as_str).filter(|target| ends.get(target) == Some(&false)) {
-        // A place that refers to itself is no fault of this kind, so the search goes on only in other places.
-        return if at == target { None } else { find(root, target_of(root, target)?, target, ends) };
-    }
-    let list = |keyword: &str| map.get(keyword).and_then(Value::as_array);
-    let in_all = list("allOf").into_iter().flatten().enumerate();
-    if let Some(fault) = in_all.filter_map(|(index, schema)| find(root, schema, &format!("{at}/allOf/{index}"), ends)).next() {
-        return Some(fault);
-    }
-    for keyword in ["anyOf", "oneOf"] {
-        if list(keyword).is_some_and(|schemas| !schemas.iter().any(|schema| can_end(schema, ends))) {
-            return Some((format!("{at}/{keyword}"), "no value can fulfil any of the alternatives".to_owned()));
-        }
-    }
-    in_object(root, map, at, ends).or_else(|| in_array(root, map, at, ends))
+/// The place and the reason of the first fault in a schema that cannot be fulfilled even if all its references with
+/// `true` can.
+pub(super) fn find(root: &Value, ends: &FiniteTargets<'_>) -> Option<(String, String)> {
+    Search { root, ends, followed: BTreeSet::new() }.schema(root, "#")
 }
 
-fn in_object(root: &Value, map: &Map<String, Value>, at: &str, ends: &FiniteTargets<'_>) -> Option<(String, String)> {
-    let names = map.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    let free = if map.contains_key("patternProperties") { None } else { map.get("additionalProperties") };
-    for name in names {
-        let own = map.get("properties").and_then(|properties| properties.get(name));
-        let Some(schema) = own.or(free).filter(|schema| !can_end(schema, ends)) else { continue };
-        let reason = match (own, schema) {
-            (None, Value::Bool(false)) => {
-                format!("'{name}' is required, but it is not among 'properties' and 'additionalProperties' is false")
+struct Search<'a> {
+    root: &'a Value,
+    ends: &'a FiniteTargets<'a>,
+    /// The targets of references that have been searched: each is searched once, since schemas may refer to themselves.
+    followed: BTreeSet<&'a str>,
+}
+
+impl<'a> Search<'a> {
+    fn schema(&mut self, schema: &'a Value, at: &str) -> Option<(String, String)> {
+        let ends = self.ends;
+        if can_end(schema, ends) {
+            return None;
+        }
+        let Value::Object(map) = schema else { return Some((at.to_owned(), "the schema 'false' allows nothing".to_owned())) };
+        if let Some(target) = map.get("$ref").and_then(Value::as_str).filter(|target| ends.get(target) == Some(&false))
+            && self.followed.insert(target)
+            && let Some(fault) = target_of(self.root, target).and_then(|schema| self.schema(schema, target))
+        {
+            return Some(fault);
+        }
+        let in_all = map.get("allOf").and_then(Value::as_array).into_iter().flatten();
+        for (index, schema) in in_all.enumerate() {
+            if let Some(fault) = self.schema(schema, &format!("{at}/allOf/{index}")) {
+                return Some(fault);
             }
-            (_, Value::Bool(false)) => format!("'{name}' is required, but its schema is false"),
-            (Some(_), schema) => return find(root, schema, &format!("{at}/properties/{name}"), ends),
-            (None, schema) => return find(root, schema, &format!("{at}/additionalProperties"), ends),
-        };
-        return Some((format!("{at}/required"), reason));
-    }
-    None
-}
-
-fn in_array(root: &Value, map: &Map<String, Value>, at: &str, ends: &FiniteTargets<'_>) -> Option<(String, String)> {
-    let least = map.get("minItems").and_then(Value::as_u64).unwrap_or(0);
-    let fault = items(map, least).find(|schema| !can_end(schema, ends))?;
-    match fault {
-        Value::Bool(false) => {
-            Some((format!("{at}/minItems"), format!("{least} items are required, but the schema of one of them is false")))
         }
-        schema => find(root, schema, &format!("{at}/items"), ends),
+        for keyword in ["anyOf", "oneOf"] {
+            let alternatives = map.get(keyword).and_then(Value::as_array);
+            if alternatives.is_some_and(|schemas| !schemas.iter().any(|schema| can_end(schema, ends))) {
+                return Some((format!("{at}/{keyword}"), "no value can fulfil any of the alternatives".to_owned()));
+            }
+        }
+        self.object(map, at).or_else(|| self.array(map, at))
+    }
+
+    fn object(&mut self, map: &'a Map<String, Value>, at: &str) -> Option<(String, String)> {
+        let names = map.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let free = if map.contains_key("patternProperties") { None } else { map.get("additionalProperties") };
+        for name in names {
+            let own = map.get("properties").and_then(|properties| properties.get(name));
+            let Some(schema) = own.or(free).filter(|schema| !can_end(schema, self.ends)) else { continue };
+            let required = |reason: String| Some((format!("{at}/required"), reason));
+            let fault = match (own, schema) {
+                (None, Value::Bool(false)) => {
+                    required(format!("'{name}' is required, but it is not among 'properties' and 'additionalProperties' is false"))
+                }
+                (_, Value::Bool(false)) => required(format!("'{name}' is required, but its schema is false")),
+                (Some(_), schema) => self.schema(schema, &format!("{at}/properties/{name}")),
+                (None, schema) => self.schema(schema, &format!("{at}/additionalProperties")),
+            };
+            if fault.is_some() {
+                return fault;
+            }
+        }
+        None
+    }
+
+    fn array(&mut self, map: &'a Map<String, Value>, at: &str) -> Option<(String, String)> {
+        let least = map.get("minItems").and_then(Value::as_u64).unwrap_or(0);
+        let ends = self.ends;
+        items(map, least).filter(|schema| !can_end(schema, ends)).find_map(|schema| match schema {
+            Value::Bool(false) => {
+                Some((format!("{at}/minItems"), format!("{least} items are required, but the schema of one of them is false")))
+            }
+            schema => self.schema(schema, &format!("{at}/items")),
+        })
     }
 }
