@@ -276,7 +276,7 @@ async fn a_prediction_is_cut_to_what_the_context_can_hold_before_the_engine_sees
 
 #[tokio::test]
 async fn an_image_in_an_older_turn_is_a_note_that_the_warnings_name() {
-    let app = app().await;
+    let app = TestApp::with_template(Setup::default(), "{% for message in messages %}{{ message.content }}{% endfor %}").await;
     let turns = |kind: &str| {
         let image = json!({"role": "user", "content": [{"type": kind}]});
         json!([image, {"role": "assistant", "content": "I cannot see it."}, {"role": "user", "content": "go on"}])
