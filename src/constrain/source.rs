@@ -43,8 +43,8 @@ pub(super) fn read(constraint: &Constraint) -> Result<CompilerInput, ConstraintE
     }
 }
 
-/// The same constraint without these loose parts of its schema, and a note of the error that is the reason; `None` if it
-/// has no such parts.
+/// The same constraint without these loose parts of its schema, and a note of the error that is the reason; `None` if
+/// it has no such parts.
 pub(super) fn loosened(constraint: &Constraint, error: &ConstraintError, which: Loosen) -> Option<(Constraint, Notes)> {
     let Constraint::JsonSchema(text) = constraint else { return None };
     let (text, notes) = schema::without_loose_parts(text, error, which)?;

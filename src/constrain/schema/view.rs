@@ -79,7 +79,7 @@ type Parts<'a> = Option<Vec<&'a Map<String, Value>>>;
 
 /// The schemas that a search has found.
 #[derive(Debug, Default)]
-struct Found<'a> {
+struct PartsFound<'a> {
     parts: Vec<&'a Map<String, Value>>,
     /// True if there may be more: a reference points nowhere, something is no schema, or the search was cut off.
     is_incomplete: bool,
@@ -96,7 +96,7 @@ impl RootSchema {
 
     /// The types that a value of the schema may have.
     pub(super) fn types(&self, schema: &Map<String, Value>) -> Types {
-        let mut found = Found::default();
+        let mut found = PartsFound::default();
         let parts = self.collect_map(schema, 0, &mut found).then_some(found.parts);
         self.types_of(&parts, 0)
     }
@@ -111,14 +111,14 @@ impl RootSchema {
     /// # Errors
     /// There may be more.
     pub(super) fn all_parts<'a>(&'a self, schema: &'a Value) -> Result<Parts<'a>, Incomplete> {
-        let mut found = Found::default();
+        let mut found = PartsFound::default();
         let allows_some = self.collect(schema, 0, &mut found);
         if allows_some && found.is_incomplete { Err(Incomplete) } else { Ok(allows_some.then_some(found.parts)) }
     }
 
     /// As [`Self::all_parts`], without those that were not found.
     fn parts<'a>(&'a self, schema: &'a Value) -> Parts<'a> {
-        let mut found = Found::default();
+        let mut found = PartsFound::default();
         self.collect(schema, 0, &mut found).then_some(found.parts)
     }
 
@@ -128,7 +128,7 @@ impl RootSchema {
         let kept = self.steps.get() / 4;
         self.steps.set(self.steps.get() - kept);
         let with = |schema| {
-            let mut found = Found { parts: vec![beside], is_incomplete: false };
+            let mut found = PartsFound { parts: vec![beside], is_incomplete: false };
             self.collect(schema, 0, &mut found).then_some(found.parts)
         };
         let all: Vec<Parts<'_>> = schemas.iter().map(with).collect();
@@ -152,7 +152,7 @@ impl RootSchema {
     }
 
     /// `false` if the schema allows nothing.
-    fn collect<'a>(&'a self, schema: &'a Value, depth: usize, found: &mut Found<'a>) -> bool {
+    fn collect<'a>(&'a self, schema: &'a Value, depth: usize, found: &mut PartsFound<'a>) -> bool {
         match schema {
             Value::Object(schema) => self.collect_map(schema, depth, found),
             Value::Bool(allows_all) => *allows_all,
@@ -163,7 +163,7 @@ impl RootSchema {
         }
     }
 
-    fn collect_map<'a>(&'a self, schema: &'a Map<String, Value>, depth: usize, found: &mut Found<'a>) -> bool {
+    fn collect_map<'a>(&'a self, schema: &'a Map<String, Value>, depth: usize, found: &mut PartsFound<'a>) -> bool {
         if depth > MAX_DEPTH || !self.step() {
             found.is_incomplete = true;
             return true;
@@ -271,7 +271,7 @@ impl RootSchema {
 
     /// The schemas of a property.
     fn property<'a>(&'a self, parts: &[&'a Map<String, Value>], name: &str) -> Parts<'a> {
-        let mut found = Found::default();
+        let mut found = PartsFound::default();
         for part in parts {
             let own = part.get("properties").and_then(|properties| properties.get(name));
             let free = if part.contains_key("patternProperties") { None } else { part.get("additionalProperties") };
