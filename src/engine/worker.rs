@@ -212,7 +212,8 @@ impl<'a> Worker<'a> {
         }
         let tokens: Vec<Token> = request.prompt.iter().chain(&request.resume).copied().collect();
         let scored = GenerationState::scored_positions(request);
-        self.scheduler.submit(NewSequence { id: request.id, tokens, max_len, scored, namespace: request.namespace })?;
+        let (namespace, repeatable) = (request.namespace, request.sampling.repeatable);
+        self.scheduler.submit(NewSequence { id: request.id, tokens, max_len, scored, namespace, repeatable })?;
         self.generations.insert(request.id, GenerationState::new(request, matcher, self.tokenizer.as_ref()));
         Ok(())
     }

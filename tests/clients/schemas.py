@@ -2,11 +2,16 @@
 
 Bounded means that every text which a schema accepts is short, whatever a model prefers: strings have a greatest length,
 arrays a greatest count, numbers a last decimal, and nothing is recursive. So a text that was cut shows a fault.
+
+`Generator(seed, extremes=True)` makes other schemas too: numbers between bounds of every kind and size, which may have
+any number of digits, and texts with control characters. A text that was cut then shows nothing.
 """
 
 import random
 
 NAMES = ["id", "name", "with space", 'quo"te', "back\\slash", "größe", "日本", "$dollar", "a/b", "x.y", "last_updated_at", "n", "", "é"]
+CONTROL = ["e\u0001f", "\u0000", "\u001f\u007f", "tab\there", "\r\n", "\u0085\u2028", "\b\f"]
+CONTROL_PATTERNS = ["^a\u0001{1,2}b$", "^[\u0000-\u001f]{1,3}$", "^(?:x|\\x07|\\t)y$", "^\\u0002[a-c]{2}$"]
 WORDS = ["red", "green", "blue", "", "naïve", "two words", 'say "hi"', "line\nbreak", "日本語", "🙂", "\\", "null", "42"]
 # Each matches texts of at most 20 characters.
 PATTERNS = ["^[a-z]{2,6}$", "^[A-Z]{3}-[0-9]{2,4}$", "^(?:yes|no|maybe)$", "^#[0-9a-f]{6}$", "^v[0-9]{1,2}(\\.[0-9]{1,2}){0,2}$",
@@ -20,8 +25,9 @@ DEEPEST = 3
 class Generator:
     """One schema per call, the same ones for the same seed."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, extremes=False):
         self.random = random.Random(seed)
+        self.extremes = extremes
 
     def schema(self):
         """An object schema of the size that people write, half of the times with definitions that it refers to."""
@@ -37,6 +43,8 @@ class Generator:
 
     def any(self, depth):
         leaves = [self.string, self.string, self.formatted, self.integer, self.number, self.enum, self.const, self.plain]
+        if self.extremes:
+            leaves += [self.bounded_number] * 3 + [self.control]
         if self.definitions:
             leaves += [self.reference] * 2
         branches = [self.object, self.array, self.tuple, self.map, self.any_of, self.one_of, self.all_of]
@@ -69,6 +77,30 @@ class Generator:
         high = round(low + self.random.uniform(1, 1000), 2)
         limits = self.random.choice([("minimum", "maximum"), ("exclusiveMinimum", "exclusiveMaximum")])
         return {"type": "number", limits[0]: low, limits[1]: high, "multipleOf": self.random.choice([0.5, 0.25, 0.1, 0.01])}
+
+    def bounded_number(self):
+        """A number or an integer with one or two bounds, open or closed, near or far, of either sign, in any of JSON's spellings."""
+        low, high = sorted(self.bound() for _ in range(2))
+        if low == high or self.random.random() < 0.3:
+            high = float(f"{low + self.random.choice([1e-9, 0.001, 0.1, 0.5, 1, 2.5, 1000]):.12g}")
+        lower = {self.random.choice(["minimum", "exclusiveMinimum"]): low}
+        upper = {self.random.choice(["maximum", "exclusiveMaximum"]): high}
+        bounds = self.random.choice([lower | upper, lower | upper, lower, upper])
+        return {"type": self.random.choice(["number", "number", "integer", ["number", "null"]])} | bounds
+
+    def bound(self):
+        size = self.random.choice([0, 1e-15, 1e-7, 0.1, 0.5, 1, 1.5, 9.99, 10, 10.5, 99, 1e3, 65535, 1e9, 2.5e15, 2**53 - 1])
+        return self.random.choice([1, -1]) * self.random.choice([size, round(self.random.uniform(0, 20), self.random.randint(0, 6))])
+
+    def control(self):
+        """Texts with control characters: one, one of several, or some that a pattern demands."""
+        text = self.random.choice(CONTROL)
+        return self.random.choice([
+            {"const": text},
+            {"const": {"k": [text]}},
+            {"enum": self.random.sample(CONTROL + WORDS, 4)},
+            {"type": "string", "pattern": self.random.choice(CONTROL_PATTERNS)},
+        ])
 
     def enum(self):
         values = self.random.sample(WORDS, 3) + [self.random.randint(-99, 99), self.random.choice([True, False]), None, [1, "a"], {"k": "v"}]

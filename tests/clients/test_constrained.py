@@ -6,6 +6,7 @@ their constraints, so each must end by itself within its budget.
 
 import ast
 import json
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -18,6 +19,8 @@ from support import MODEL, ROOT
 pytestmark = pytest.mark.timeout(900)
 
 SCHEMAS = 100
+# How many schemas with extremes are tried, of which seed. Each text takes about 60 tokens.
+EXTREMES, EXTREMES_SEED = int(os.environ.get("LLAMERO_TEST_SCHEMAS", 100)), os.environ.get("LLAMERO_TEST_SCHEMAS_SEED", "1")
 CONCURRENCY = 8
 MAX_TOKENS = 1500
 PATIENCE = 300
@@ -56,6 +59,15 @@ def finished(answer):
     return text
 
 
+def refused_by_name(answer):
+    """Whether a schema was refused with an error that names its field and a place in it."""
+    if answer.status != 400:
+        return False
+    error = answer.json()["error"]
+    names_place = "#" in error["message"] or "Unsatisfiable schema" in error["message"]
+    return error["param"] in ("structured_outputs.json", "json_schema", "guided_json") and names_place
+
+
 def judged(answer, schema):
     """None, or what is wrong with an answer under a schema. Numbers are read exactly, and so are the schema's."""
     try:
@@ -83,6 +95,30 @@ def test_a_hundred_random_schemas_are_obeyed(server, route):
         faults = [fault for fault in pool.map(run, range(SCHEMAS)) if fault]
 
     assert not faults, f"{len(faults)} of {SCHEMAS}:\n" + "\n".join(faults)
+
+
+@pytest.mark.timeout(EXTREMES * 10)
+def test_schemas_with_extremes_are_obeyed_or_refused_by_name(server):
+    """Bounds of every kind and size, and control characters. Texts may be cut, where numbers have ever more digits."""
+    generator = Generator(f"extremes {EXTREMES_SEED}", extremes=True)
+    schemas = [generator.schema() for _ in range(EXTREMES)]
+
+    def run(seed):
+        answer = complete(server, seed, COMPLETION_FIELDS[seed % len(COMPLETION_FIELDS)](schemas[seed]))
+        if refused_by_name(answer):
+            return "refused"
+        if answer.status == 200 and answer.json()["choices"][0]["finish_reason"] == "length":
+            return "cut"
+        return judged(answer, schemas[seed]) or "obeyed"
+
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        results = list(pool.map(run, range(EXTREMES)))
+    counts = {result: results.count(result) for result in ("obeyed", "refused", "cut")}
+    faults = [result for result in results if result not in counts]
+
+    print(f"\n{EXTREMES} schemas: {counts}")
+    assert not faults, f"{len(faults)} of {EXTREMES}:\n" + "\n".join(faults)
+    assert counts["obeyed"] >= 0.9 * EXTREMES, counts
 
 
 @pytest.mark.parametrize(
@@ -157,3 +193,40 @@ def test_a_keyword_that_is_not_supported_is_refused_by_name(server, entry):
             assert answer.status == 400, answer.body
             assert named in error["message"], error
             assert error["param"].startswith(field), error
+
+
+SEEDED = {
+    "free": {},
+    "schema": chat_field({
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer", "minimum": 0, "maximum": 120},
+                       "tags": {"type": "array", "items": {"enum": ["red", "green", "blue"]}, "maxItems": 3}},
+        "required": ["name", "age", "tags"],
+        "additionalProperties": False,
+    }),
+    "call": {
+        "tools": [{"type": "function", "function": {"name": "introduce", "parameters": {
+            "type": "object", "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}}, "required": ["name", "age"]}}}],
+        "tool_choice": "required",
+    },
+}
+
+
+def written(messages):
+    """The content and the arguments of calls in a message, or in the deltas of a stream."""
+    content = "".join(message.content or "" for message in messages)
+    return content, "".join(call.function.arguments for message in messages for call in message.tool_calls or [])
+
+
+@pytest.mark.parametrize("kind", SEEDED)
+def test_a_seed_gives_the_same_text_cold_cached_and_streamed(client, kind):
+    differ = []
+    for number in range(8):
+        messages = [{"role": "user", "content": f"Case {number} ({kind}): invent a person who likes {'rain' if number % 2 else 'chess'}."}]
+        request = {"model": MODEL, "messages": messages, "max_tokens": 40, "temperature": 1, "seed": number} | SEEDED[kind]
+        cold, cached = (written([client.chat.completions.create(**request).choices[0].message]) for _ in range(2))
+        streamed = written([piece.choices[0].delta for piece in client.chat.completions.create(**request, stream=True) if piece.choices])
+        if not cold == cached == streamed:
+            differ.append((number, cold, cached, streamed))
+
+    assert not differ, f"{len(differ)} of 8: {differ[:3]}"

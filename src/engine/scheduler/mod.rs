@@ -72,6 +72,9 @@ pub struct NewSequence {
     pub scored: Range<u32>,
     /// The namespace within which sequences share cached tokens.
     pub namespace: u64,
+    /// True if the prompt's last row is computed as a row of its own, as it is where a cache supplies the rows before.
+    /// Its logits and its KV are then rounded the same way with and without the cache. Costs a step.
+    pub repeatable: bool,
 }
 
 /// A sequence that would use a draft in the next step.
@@ -179,7 +182,7 @@ impl Scheduler {
     /// # Errors
     /// `Invalid` if the sequence breaks a condition of [`NewSequence`]; nothing is queued then.
     pub fn submit(&mut self, sequence: NewSequence) -> Result<(), GenerationError> {
-        let NewSequence { id, tokens, max_len, scored, namespace } = sequence;
+        let NewSequence { id, tokens, max_len, scored, namespace, repeatable } = sequence;
         let longest = self.limits.max_model_len.min(self.limits.kv_cells);
         let invalid = |why: String| Err(GenerationError::Invalid(why));
         if self.sequences.contains_key(&id) {
@@ -192,7 +195,7 @@ impl Scheduler {
             return invalid(format!("a sequence of {max_len} positions is longer than {longest}"));
         }
         if u32::try_from(tokens.len()).is_ok_and(|len| len <= max_len) {
-            self.sequences.insert(id, Sequence::new(tokens, max_len, scored, namespace));
+            self.sequences.insert(id, Sequence::new(tokens, max_len, scored, namespace, repeatable));
             self.queue.push(namespace, id);
             Ok(())
         } else {

@@ -121,7 +121,8 @@ impl Scheduler {
         let Some(slot) = sequence.slot() else { return 0 };
         let (held, len) = (self.cache.held(slot), sequence.len());
         let wanted = count(rows.iter().filter(|row| row.sample).count());
-        let max_rows = self.rows_before_stop(id, held, max_rows.min(len - held));
+        let max_rows = sequence.rows_before_last(held, max_rows.min(len - held));
+        let max_rows = self.rows_before_stop(id, held, max_rows);
         let mut planned = sequence.rows_within(held, max_rows, self.limits.scored_rows().saturating_sub(wanted));
         if planned > self.cache.slots.free_cells() {
             planned = planned.min(self.cache.slots.reclaimable_cells());

@@ -37,10 +37,12 @@ pub(super) struct Sequence {
     /// Positions whose logits are wanted in addition to the last token's.
     scored: Range<u32>,
     max_len: u32,
+    /// True if the prompt's last row is computed without the rows before it (`NewSequence::repeatable`).
+    repeatable: bool,
 }
 
 impl Sequence {
-    pub(super) fn new(tokens: Vec<Token>, max_len: u32, scored: Range<u32>, namespace: u64) -> Self {
+    pub(super) fn new(tokens: Vec<Token>, max_len: u32, scored: Range<u32>, namespace: u64, repeatable: bool) -> Self {
         let prompt_len = count(tokens.len());
         let acceptance = Acceptance::default();
         let draft = Vec::new();
@@ -56,6 +58,7 @@ impl Sequence {
             prompt_rows: prompt_len,
             scored,
             max_len,
+            repeatable,
         }
     }
 
@@ -101,6 +104,13 @@ impl Sequence {
             return rows;
         }
         rows.min(self.scored.start.saturating_sub(held) + scored_rows.max(1))
+    }
+
+    /// Number of the next `rows` from `held` on that are planned if those of a repeatable prompt stop before its last.
+    /// Prompts with scored rows never come from a cache.
+    pub(super) fn rows_before_last(&self, held: u32, rows: u32) -> u32 {
+        let reaches_last = held + rows == self.prompt_len && self.len() == self.prompt_len;
+        if self.repeatable && self.scored.is_empty() && reaches_last && rows > 1 { rows - 1 } else { rows }
     }
 
     /// Number of KV cells that the sequence needs to compute all its tokens and one more.

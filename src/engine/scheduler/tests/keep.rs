@@ -73,7 +73,10 @@ fn what_an_earlier_engine_parked_serves_whoever_begins_with_it() {
 
     assert_eq!(bench.step(&[3]), step(&[load(0, 0, 90)], &[chunk(3, 0, &prompt, 90..95)]));
     assert_eq!(bench.0.parked(Parked(0)).unwrap().hits, 3);
-    bench.0.submit(NewSequence { id: SequenceId(4), tokens: text(1, 95), max_len: 100, scored: 0..0, namespace: 9 }).unwrap();
+    bench
+        .0
+        .submit(NewSequence { id: SequenceId(4), tokens: text(1, 95), max_len: 100, scored: 0..0, namespace: 9, repeatable: false })
+        .unwrap();
     bench.plan();
     assert_eq!(bench.0.take_started().last(), Some(&(SequenceId(4), 0)), "not in another namespace");
 }

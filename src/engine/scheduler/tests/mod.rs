@@ -9,6 +9,7 @@ mod gaps;
 mod keep;
 mod leave_out;
 mod parking;
+mod repeatable;
 mod shares;
 
 use super::*;
@@ -54,7 +55,9 @@ impl Bench {
 
     fn submit(&mut self, id: u64, tokens: &[Token]) {
         let max_len = self.0.limits.max_model_len;
-        self.0.submit(NewSequence { id: SequenceId(id), tokens: tokens.to_vec(), max_len, scored: 0..0, namespace: 0 }).unwrap();
+        self.0
+            .submit(NewSequence { id: SequenceId(id), tokens: tokens.to_vec(), max_len, scored: 0..0, namespace: 0, repeatable: false })
+            .unwrap();
     }
 
     fn plan(&mut self) -> Step {
@@ -284,7 +287,7 @@ fn the_namespaces_of_a_cache_are_apart() {
     let mut bench = Bench::new(limits(2, 64, 64));
     bench.compute_and_finish(1, &text(1, 20));
 
-    let other = NewSequence { id: SequenceId(2), tokens: text(1, 20), max_len: 30, scored: 0..0, namespace: 1 };
+    let other = NewSequence { id: SequenceId(2), tokens: text(1, 20), max_len: 30, scored: 0..0, namespace: 1, repeatable: false };
     bench.0.submit(other).unwrap();
 
     assert_eq!(bench.plan(), step(&[truncate(0, 0)], &[chunk(2, 0, &text(1, 20), 0..20)]));
@@ -411,7 +414,8 @@ fn an_id_submitted_anew_in_flight_does_not_get_what_its_predecessor_sampled() {
 #[test]
 fn what_breaks_the_promises_of_a_new_sequence_is_refused_and_not_queued() {
     let mut bench = Bench::new(limits(2, 64, 64));
-    let new = |id, len, max_len| NewSequence { id: SequenceId(id), tokens: text(1, len), max_len, scored: 0..0, namespace: 0 };
+    let new =
+        |id, len, max_len| NewSequence { id: SequenceId(id), tokens: text(1, len), max_len, scored: 0..0, namespace: 0, repeatable: false };
     assert_eq!(bench.0.submit(new(1, 63, 64)), Ok(()));
 
     for (sequence, why) in [

@@ -260,7 +260,7 @@ fn another_namespace_does_not_get_what_is_parked() {
     bench.compute_and_finish(1, &text(1, 100));
     kv_of(&mut bench, 2, &text(2, 5));
 
-    let other = NewSequence { id: SequenceId(3), tokens: text(1, 100), max_len: 200, scored: 0..0, namespace: 1 };
+    let other = NewSequence { id: SequenceId(3), tokens: text(1, 100), max_len: 200, scored: 0..0, namespace: 1, repeatable: false };
     bench.0.submit(other).unwrap();
 
     assert_eq!(bench.plan().rows, chunk(3, 0, &text(1, 100), 0..100));
