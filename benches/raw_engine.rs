@@ -80,7 +80,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batches: Vec<u32> = matches.remove_many("batch").into_iter().flatten().collect();
     let options = EngineOptions {
         max_model_len: Some(max_model_len),
-        max_num_seqs: batches.iter().copied().max().unwrap_or(1),
+        max_num_seqs: Some(batches.iter().copied().max().unwrap_or(1)),
         threads: Some(threads),
         kv_layout,
         kv_cache_dtype,

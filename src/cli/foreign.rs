@@ -5,7 +5,7 @@
 use clap::error::{ContextKind, ContextValue};
 
 /// Flags of vLLM, llama-server and Ollama, and the way to what they do.
-const FLAGS: [(&[&str], &str); 13] = [
+const FLAGS: [(&[&str], &str); 14] = [
     (
         &["--gpu-memory-utilization", "--cpu-offload-gb", "--kv-cache-memory-bytes"],
         "memory is bounded by --max-model-len and --max-num-seqs; --n-gpu-layers puts a part of the layers on the GPU",
@@ -38,6 +38,18 @@ const FLAGS: [(&[&str], &str); 13] = [
     (
         &["--enforce-eager", "--swap-space-gb", "--block-size", "--ubatch-size", "-ub", "--mlock", "--no-mmap", "--numa"],
         "leave it out: there is nothing to choose",
+    ),
+    (
+        &[
+            "--yarn-orig-ctx",
+            "--yarn-ext-factor",
+            "--yarn-attn-factor",
+            "--yarn-beta-slow",
+            "--yarn-beta-fast",
+            "--rope-freq-base",
+            "--rope-freq-scale",
+        ],
+        "--max-model-len with --rope-scaling yarn or linear is enough: the rest is that of the GGUF file",
     ),
     (&["--lora", "--enable-lora", "--lora-modules", "--mmproj", "-mm"], "adapters and other media are not supported"),
     (

@@ -96,7 +96,7 @@ async fn serve(setup: Setup, environment: &Environment, signals: Signals) -> any
     let Signals { stop: mut signals, hangup } = signals;
     let server = Server::bind(&config.listen, &keys)?;
     let address = server.address();
-    let (engine, prepared) = supervisor::prepare(config.engine.max_num_seqs, config.supervision.clone());
+    let (engine, prepared) = supervisor::prepare(config.engine.max_num_seqs(), config.supervision.clone());
     let api = Arc::new(config.api.clone());
     let models = Models::of_one(engine.clone(), templates, Arc::clone(&api));
     let model = models.first();

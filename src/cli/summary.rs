@@ -24,7 +24,7 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
             ),
         ),
         ("served as", config.api.served_model_names.join(", ")),
-        ("context", format!("{} tokens per sequence, trained for {}", model.max_model_len, model.n_ctx_train)),
+        ("context", context(config, model)),
         ("sequences", format!("{} at once, {} tokens per step", model.max_num_seqs, model.max_num_batched_tokens)),
         match &model.kind {
             ModelKind::Generates(generation) => ("KV cache", kv_cache(generation)),
@@ -68,6 +68,16 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
         );
     }
     text
+}
+
+fn context(config: &ServeConfig, model: &ModelInfo) -> String {
+    let (length, trained) = (model.max_model_len, model.n_ctx_train);
+    let beyond = if length > trained {
+        format!(" and stretched (--rope-scaling {}): texts may lose quality", config.engine.rope_scaling.name())
+    } else {
+        String::new()
+    };
+    format!("{length} tokens per sequence, trained for {trained}{beyond}")
 }
 
 fn kv_cache(generation: &GenerationInfo) -> String {

@@ -1,7 +1,7 @@
 //! Options of the model and of the engine that opens it.
 
 use super::{Kind, OptionSpec, values::SettingsReader};
-use crate::protocol::{EngineOptions, FlashAttention, KvLayout, KvType};
+use crate::protocol::{EngineOptions, FlashAttention, KvLayout, KvType, RopeScaling};
 use std::path::PathBuf;
 
 const NO_WORDS: &[&str] = &[];
@@ -19,12 +19,30 @@ const MAX_MODEL_LEN: OptionSpec = OptionSpec::new(
     "max_model_len",
     Kind::Integer { min: 2, max: 16_777_216, auto: &["auto", "0", "-1"] },
     "auto",
-    "Longest prompt + completion of one sequence, tokens (llama-server's -c is shared among all); auto is the training context, at most 8192 and less where memory is short.",
+    "Longest prompt + completion of one sequence, tokens (llama-server's -c is shared among all); auto is the training context, at most 32768, and less where four such sequences have no room in a quarter of the memory (four fifths of a GPU's).",
 )
 .also(&["-c", "--ctx-size"], &["LLAMA_ARG_CTX_SIZE"]);
-const MAX_NUM_SEQS: OptionSpec =
-    OptionSpec::new("max_num_seqs", Kind::Integer { min: 1, max: 256, auto: NO_WORDS }, "16", "Sequences in one step at most.")
-        .also(&["-np", "--parallel"], &["LLAMA_ARG_N_PARALLEL"]);
+const MAX_NUM_SEQS: OptionSpec = OptionSpec::new(
+    "max_num_seqs",
+    Kind::Integer { min: 1, max: 256, auto: &["auto"] },
+    "auto",
+    "Sequences in one step at most; auto is as many as have room in memory at that length, up to 16.",
+)
+.also(&["-np", "--parallel"], &["LLAMA_ARG_N_PARALLEL"]);
+const ROPE_SCALING: OptionSpec = OptionSpec::new(
+    "rope_scaling",
+    Kind::Choice(&["model", "none", "linear", "yarn"]),
+    "model",
+    "How positions beyond the training context are computed, so that max_model_len may be longer; texts, short ones too, may lose quality. With model it may not be longer.",
+)
+.also(&[], &["LLAMA_ARG_ROPE_SCALING_TYPE"]);
+const ROPE_SCALE: OptionSpec = OptionSpec::new(
+    "rope_scale",
+    Kind::Number { min: 1.0, max: 1024.0, auto: &["auto"] },
+    "auto",
+    "How many times linear and yarn stretch the training context; auto is max_model_len divided by it.",
+)
+.also(&[], &["LLAMA_ARG_ROPE_SCALE"]);
 const MAX_NUM_BATCHED_TOKENS: OptionSpec = OptionSpec::new(
     "max_num_batched_tokens",
     Kind::Integer { min: 1, max: 65_536, auto: NO_WORDS },
@@ -123,6 +141,8 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     MODELS_DIR,
     MAX_MODEL_LEN,
     MAX_NUM_SEQS,
+    ROPE_SCALING,
+    ROPE_SCALE,
     MAX_NUM_BATCHED_TOKENS,
     N_GPU_LAYERS,
     THREADS,
@@ -145,7 +165,15 @@ pub(super) fn read_engine(values: &mut SettingsReader) -> EngineOptions {
         model_path: PathBuf::new(),
         model_files: Vec::new(),
         max_model_len: values.optional_integer(&MAX_MODEL_LEN),
-        max_num_seqs: values.integer(&MAX_NUM_SEQS),
+        max_num_seqs: values.optional_integer(&MAX_NUM_SEQS),
+        rope_scaling: values.choice(&ROPE_SCALING, |word| match word {
+            "model" => Some(RopeScaling::Model),
+            "none" => Some(RopeScaling::None),
+            "linear" => Some(RopeScaling::Linear),
+            "yarn" => Some(RopeScaling::Yarn),
+            _ => None,
+        }),
+        rope_scale: values.optional_number(&ROPE_SCALE),
         max_num_batched_tokens: values.integer(&MAX_NUM_BATCHED_TOKENS),
         n_gpu_layers: values.optional_integer(&N_GPU_LAYERS),
         threads: values.optional_integer(&THREADS),
@@ -192,8 +220,8 @@ pub(super) fn read_prefix_cache_dir(values: &mut SettingsReader, engine: &Engine
 }
 
 fn check_together(values: &mut SettingsReader, options: &EngineOptions) {
-    if options.max_num_batched_tokens < options.max_num_seqs {
-        let (tokens, seqs) = (options.max_num_batched_tokens, options.max_num_seqs);
+    if let Some(seqs) = options.max_num_seqs.filter(|seqs| options.max_num_batched_tokens < *seqs) {
+        let tokens = options.max_num_batched_tokens;
         let message = format!("{tokens} is less than max_num_seqs, {seqs}: every sequence needs a token in each step");
         values.problem(&MAX_NUM_BATCHED_TOKENS, message);
     }

@@ -41,7 +41,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(config.api.served_model_names, ["smollm2-135m-instruct"]);
     assert_eq!((config.listen.host.to_string().as_str(), config.listen.port), ("127.0.0.1", 8000));
     assert_eq!(config.engine, EngineOptions::new(PathBuf::new()), "one set of defaults");
-    assert_eq!((config.engine.max_num_seqs, config.engine.max_num_batched_tokens), (16, 512));
+    assert_eq!((config.engine.max_num_seqs, config.engine.max_num_batched_tokens), (None, 512));
     assert_eq!((config.engine.max_model_len, config.engine.n_gpu_layers, config.engine.threads), (None, None, None));
     assert_eq!((config.engine.kv_layout, config.engine.prefill_step_ratio), (KvLayout::Split, 2.0));
     assert_eq!(config.engine.num_speculative_tokens, 8);
@@ -64,7 +64,7 @@ fn flags_beat_the_environment_which_beats_the_file() {
 
     let config = from_file(file, flags(&[("port", "100")]), &environment).unwrap().config;
 
-    assert_eq!((config.listen.port, config.engine.max_num_seqs, config.supervision.max_waiting), (100, 20, 3));
+    assert_eq!((config.listen.port, config.engine.max_num_seqs, config.supervision.max_waiting), (100, Some(20), 3));
 }
 
 #[test]
@@ -148,10 +148,10 @@ fn an_alias_in_the_environment_is_taken_noted_and_weaker_than_the_canonical_name
     let alias = from_environment(&[("LLAMA_ARG_N_PARALLEL", "3"), ("LLAMA_ARG_N_GPU_LAYERS", "-1")]).unwrap();
     let both = from_environment(&[("LLAMA_ARG_N_PARALLEL", "3"), ("LLAMERO_MAX_NUM_SEQS", "5")]).unwrap();
 
-    assert_eq!((alias.config.engine.max_num_seqs, alias.config.engine.n_gpu_layers), (3, None));
+    assert_eq!((alias.config.engine.max_num_seqs, alias.config.engine.n_gpu_layers), (Some(3), None));
     let noted = ["LLAMA_ARG_N_PARALLEL is read as LLAMERO_MAX_NUM_SEQS", "LLAMA_ARG_N_GPU_LAYERS is read as LLAMERO_N_GPU_LAYERS"];
     assert_eq!(alias.notes, noted);
-    assert_eq!((both.config.engine.max_num_seqs, both.notes.len()), (5, 0));
+    assert_eq!((both.config.engine.max_num_seqs, both.notes.len()), (Some(5), 0));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::engine::{
     tokenizers::TOKENIZER_STACK_BYTES,
 };
 use crate::llama::{self, GeneratingModel, LoadedModel};
-use crate::protocol::{EngineOptions, KvLayout, LoadError, MemoryNeed, Token};
+use crate::protocol::{EngineOptions, KvLayout, LoadError, MemoryNeed, RopeScaling, Token};
 use std::{io, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -71,6 +71,9 @@ fn load_draft(path: &Path, options: &EngineOptions, served: &GeneratingModel) ->
             draft_model: None,
             draft_files: Vec::new(),
             max_model_len,
+            max_num_seqs: Some(served.max_num_seqs()),
+            rope_scaling: RopeScaling::Model,
+            rope_scale: None,
             kv_layout: KvLayout::Split,
             kv_cache_tokens: None,
             // The slots of a draft model are cut at any position.

@@ -165,6 +165,11 @@ impl<L: Launcher> RunLoop<L> {
             }
             FromEngine::Ready(info) => {
                 engine.on_ready()?;
+                if info.generation().is_some() {
+                    // The next engine has room for all that is admitted under these sizes.
+                    self.options.max_model_len = Some(info.max_model_len);
+                    self.options.max_num_seqs = Some(info.max_num_seqs);
+                }
                 self.status.facts.send_modify(|facts| facts.model = Some(Arc::new(*info)));
                 self.history.was_ready = true;
                 self.history.failed_loads = 0;
@@ -439,7 +444,7 @@ impl<L: Launcher> RunLoop<L> {
 
 /// Number of sequences that an engine computes at once.
 fn slots(status: &StatusBoard, options: &EngineOptions) -> usize {
-    let slots = status.facts.borrow().model.as_ref().map_or(options.max_num_seqs, |model| model.max_num_seqs);
+    let slots = status.facts.borrow().model.as_ref().map_or(options.max_num_seqs(), |model| model.max_num_seqs);
     usize::try_from(slots).unwrap_or(usize::MAX)
 }
 

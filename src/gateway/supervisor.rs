@@ -52,7 +52,7 @@ pub fn prepare(max_num_seqs: u32, supervision: SupervisionConfig) -> (EngineHand
 /// Returns at once; the handle's state tells the progress of the load.
 #[must_use]
 pub fn start<L: Launcher>(launcher: L, options: EngineOptions, supervision: SupervisionConfig) -> (EngineHandle, Supervisor) {
-    let (handle, prepared) = prepare(options.max_num_seqs, supervision);
+    let (handle, prepared) = prepare(options.max_num_seqs(), supervision);
     (handle, prepared.start(launcher, options))
 }
 

@@ -259,7 +259,7 @@ pub(crate) fn request(max_tokens: u32) -> SequenceRequest {
 
 /// Options of an engine that loads nothing.
 pub(crate) fn options(max_num_seqs: u32) -> EngineOptions {
-    EngineOptions { max_num_seqs, ..EngineOptions::new("model.gguf".into()) }
+    EngineOptions { max_num_seqs: Some(max_num_seqs), ..EngineOptions::new("model.gguf".into()) }
 }
 
 /// A configuration that restarts engines at once, up to four times in a row.

@@ -1,7 +1,10 @@
 //! The kind of a model (embedding or not), its pooling, and the sizes of its context: pure decisions from the file's
 //! metadata and the options.
 
-use super::plan::{Attention, Plan};
+use super::{
+    plan::{Attention, Plan},
+    rope::Rope,
+};
 use crate::{
     engine::embedder::EmbedLimits,
     protocol::{EngineOptions, FlashAttention, KvLayout, KvType, LoadError, MAX_FRAME_BYTES, Pooling, RankScore},
@@ -126,6 +129,7 @@ impl EmbedPlan {
             kv_type: KvType::F16,
             attention: self.attention,
             window: None,
+            rope: Rope::Model,
         }
     }
 }

@@ -141,6 +141,7 @@ mod tests {
     use crate::llama::{
         cells::Defaults,
         plan::{Attention, PlannedWindow},
+        rope::Rope,
     };
 
     /// The sizes of SmolLM2-135M.
@@ -171,6 +172,7 @@ mod tests {
             kv_type: KvType::F16,
             attention: Attention::Plain,
             window: None,
+            rope: Rope::Model,
         }
     }
 

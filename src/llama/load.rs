@@ -16,6 +16,7 @@ use super::{
     memory::{self, Free},
     plan::{Given, Plan},
     raw,
+    rope::{Trained, stretched_thousandths},
     suitability::{architecture, check_header, check_model},
     tokenizer::LlamaTokenizer,
 };
@@ -56,9 +57,9 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     let pooling = pooling(&architecture, metadata, model.n_cls_out())?;
     check_model(&model, pooling.is_some())?;
     let cores = cpu::cores();
-    let (n_ctx_train, heads) = (model.n_ctx_train(), model.n_head());
-    let cells = cells(&model);
+    let (n_ctx_train, heads, cells) = (model.n_ctx_train(), model.n_head(), cells(&model));
     let causal = is_causal(&architecture, metadata);
+    let trained = trained(&model, &architecture);
     let model = Arc::new(model);
     let tokenizer = LlamaTokenizer::new(Arc::clone(&model));
     let (plan, embedding, tokenizer) = if let Some(pooling) = pooling {
@@ -73,11 +74,11 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     } else {
         cells.check(options.kv_cache_dtype)?;
         let (cell_bytes, kv_budget_bytes) = (cells.bytes(options.kv_cache_dtype), memory::kv_budget_bytes(on_gpu));
-        let given = Given { n_ctx_train, cores, on_gpu, heads, cell_bytes, window: None, kv_budget_bytes };
+        let given = Given { trained, cores, on_gpu, heads, cell_bytes, window: None, kv_budget_bytes };
         let mut plan = Plan::new(options, given)?;
         if has_window(&model) {
-            let token = tokenizer.bos().unwrap_or(Token(0));
-            plan = Plan::new(options, Given { window: measure::window(&model, backend, &plan, token)?, ..given })?;
+            let window = measure::window(&model, backend, &plan, tokenizer.bos().unwrap_or(Token(0)))?;
+            plan = Plan::new(options, Given { window, ..given })?;
         }
         (plan, None, tokenizer)
     };
@@ -95,6 +96,7 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     let file = LoadedFile {
         tokenizer: Arc::new(tokenizer),
         model,
+        n_ctx_train,
         plan,
         on_gpu,
         memory,
@@ -109,6 +111,15 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
             LoadedModel::Generates(GeneratingModel { file, swap_bytes })
         }
     })
+}
+
+/// The context that a model was trained for.
+fn trained(model: &LlamaModel, architecture: &str) -> Trained {
+    Trained {
+        length: model.n_ctx_train(),
+        stretched_thousandths: stretched_thousandths(architecture, |key| model.meta_val_str(key).ok()),
+        rotates: model.rope_type().is_some(),
+    }
 }
 
 /// The same as [`load`], for a model that generates.

@@ -64,6 +64,8 @@ pub struct EmbeddingModel {
 pub(super) struct LoadedFile {
     pub(super) model: Arc<LlamaModel>,
     pub(super) tokenizer: Arc<LlamaTokenizer>,
+    /// As the file says. llama.cpp's own field changes when a context stretches it (`llama_init_from_model`).
+    pub(super) n_ctx_train: u32,
     pub(super) plan: Plan,
     pub(super) on_gpu: bool,
     pub(super) memory: Vec<MemoryNeed>,
@@ -78,6 +80,12 @@ impl GeneratingModel {
     #[must_use]
     pub fn tokenizer(&self) -> Arc<LlamaTokenizer> {
         Arc::clone(&self.file.tokenizer)
+    }
+
+    /// Number of slots of the model's runner.
+    #[must_use]
+    pub fn max_num_seqs(&self) -> u32 {
+        self.file.plan.slots
     }
 
     /// Positions of one slot of the model's runner.
@@ -229,7 +237,7 @@ impl LoadedFile {
             quantization: file_type.map_or_else(|| "unknown".to_owned(), raw::file_type_name),
             parameters: self.model.n_params(),
             size_bytes: self.model.size(),
-            n_ctx_train: self.model.n_ctx_train(),
+            n_ctx_train: self.n_ctx_train,
             max_model_len: self.plan.max_model_len,
             max_num_seqs: self.plan.slots,
             max_num_batched_tokens: max_rows,

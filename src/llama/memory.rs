@@ -10,7 +10,7 @@ use std::{
 
 /// Divisor of the usable memory that gives the default for KV cells: the weights, other programs and the page cache
 /// need the rest.
-const SHARE_OF_RAM: u64 = 8;
+const SHARE_OF_RAM: u64 = 4;
 /// Divisor of the usable memory that gives the space for parked KV. [`MOST_SWAP_BYTES`], vLLM's default of
 /// `--swap-space`, is the upper bound.
 const SWAP_SHARE_OF_RAM: u64 = 16;
@@ -43,7 +43,7 @@ fn ram_bytes() -> Option<u64> {
 }
 
 /// Bytes that KV cells may take by default: four fifths of the memory that the weights left free on the GPUs. Without a
-/// GPU, or if it does not tell its memory, an eighth of the memory that this process may use.
+/// GPU, or if it does not tell its memory, a quarter of the memory that this process may use.
 pub(super) fn kv_budget_bytes(on_gpu: bool) -> u64 {
     if let Some(free) = gpus().filter(|_| on_gpu) {
         return free.bytes / 5 * 4;

@@ -30,7 +30,9 @@ mod neighbours;
 mod pieces;
 mod plan;
 mod raw;
+mod rope;
 mod runner;
+mod sequences;
 mod special;
 mod suitability;
 #[cfg(test)]

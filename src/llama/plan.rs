@@ -1,5 +1,9 @@
 //! The sizes of a context, decided before llama.cpp opens it: pure arithmetic on the options and the model.
 
+use super::{
+    rope::{self, Rope},
+    sequences::{self, Sequences},
+};
 use crate::{
     engine::runner::{Limits, SwapLimits},
     protocol::{EngineOptions, FlashAttention, KvLayout, KvType, LoadError},
@@ -8,14 +12,8 @@ use crate::{
 /// llama.cpp's `LLAMA_MAX_SEQ`: it refuses more sequence ids.
 const MAX_SLOTS: u32 = 256;
 
-/// Longest context chosen by default: longer ones cost memory that few requests use.
-const DEFAULT_MAX_MODEL_LEN: u32 = 8192;
-
-/// A default that is lowered to save memory is not below this (or below the model's own length, if that is less).
-const LEAST_DEFAULT_MODEL_LEN: u32 = 2048;
-
 /// Rows that one graph computes on a GPU, or in blocks: llama.cpp's default `n_ubatch`.
-const MAX_ROWS_PER_GRAPH: u32 = 512;
+pub(super) const MAX_ROWS_PER_GRAPH: u32 = 512;
 
 /// The same on a CPU without flash attention: 128 to 256 are the fastest there (docs/benchmarks). The scores take
 /// scratch memory of rows × cells × heads, a float each.
@@ -54,6 +52,8 @@ pub(super) struct Plan {
     pub attention: Attention,
     /// Set if cells that a sliding window has passed are reused (llama.cpp's `swa_full` turned off).
     pub window: Option<PlannedWindow>,
+    /// The way in which positions are rotated.
+    pub rope: Rope,
 }
 
 /// The sliding window of a model in which only some layers have one.
@@ -79,8 +79,8 @@ pub(super) enum Attention {
 /// Facts about the model and the machine from which the plan is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Given {
-    /// Context length that the model was trained for, tokens.
-    pub n_ctx_train: u32,
+    /// The context that the model was trained for.
+    pub trained: rope::Trained,
     /// Physical cores of the machine.
     pub cores: u32,
     /// True if layers are computed on a GPU.
@@ -101,11 +101,12 @@ impl Plan {
     /// # Errors
     /// `Unsupported`, with the name of the option to change.
     pub(super) fn new(options: &EngineOptions, given: Given) -> Result<Self, LoadError> {
-        let slots = options.max_num_seqs;
-        if !(1..=MAX_SLOTS).contains(&slots) {
+        if let Some(slots) = options.max_num_seqs.filter(|slots| !(1..=MAX_SLOTS).contains(slots)) {
             return unsupported(format!("--max-num-seqs must be 1 to {MAX_SLOTS}, not {slots}"));
         }
-        let max_model_len = max_model_len(options, given)?;
+        let longest = rope::longest(options, given.trained)?;
+        let Sequences { slots, max_model_len } = sequences::choose(options, &given, longest);
+        let rope = rope::choose(options, given.trained, max_model_len);
         let Some(full_length_cells) = slots.checked_mul(max_model_len).filter(|cells| i32::try_from(*cells).is_ok()) else {
             return unsupported(format!("{slots} sequences of {max_model_len} tokens are too many cells; lower --max-model-len"));
         };
@@ -148,6 +149,7 @@ impl Plan {
             kv_type: options.kv_cache_dtype,
             attention,
             window,
+            rope,
         })
     }
 
@@ -187,12 +189,12 @@ impl Plan {
 /// True if cells that a window has passed are reused: if that saves any, and slots have cells of their own. In one pool
 /// llama.cpp relies on each cell belonging to one sequence (`llama_kv_cache::find_slot`), and copied prefixes belong to
 /// several.
-fn slides(options: &EngineOptions, window: PlannedWindow, max_model_len: u32, rows_per_graph: u32) -> bool {
+pub(super) fn slides(options: &EngineOptions, window: PlannedWindow, max_model_len: u32, rows_per_graph: u32) -> bool {
     !options.swa_full && options.kv_layout == KvLayout::Split && window_cells(window, rows_per_graph) < max_model_len
 }
 
 /// Number of cells that llama.cpp allocates for a stream in layers with a window (`llama_kv_cache_iswa`).
-fn window_cells(window: PlannedWindow, rows_per_graph: u32) -> u32 {
+pub(super) fn window_cells(window: PlannedWindow, rows_per_graph: u32) -> u32 {
     window.positions.saturating_add(rows_per_graph).checked_next_multiple_of(CELLS_PER_BLOCK).unwrap_or(u32::MAX)
 }
 
@@ -225,42 +227,7 @@ fn rows_per_cpu_graph(cells: u32, heads: u32) -> u32 {
     rows.clamp(LEAST_ROWS_PER_GRAPH, MAX_ROWS_PER_CPU_GRAPH)
 }
 
-fn max_model_len(options: &EngineOptions, given: Given) -> Result<u32, LoadError> {
-    let n_ctx_train = given.n_ctx_train;
-    match options.max_model_len {
-        _ if n_ctx_train == 0 => unsupported("the file does not say which context the model was trained for".to_owned()),
-        Some(0) => unsupported("--max-model-len must be at least 1".to_owned()),
-        Some(length) if length > n_ctx_train => unsupported(format!(
-            "--max-model-len {length} is longer than the {n_ctx_train} tokens that the model was trained for; \
-             ask for at most {n_ctx_train}"
-        )),
-        Some(length) => Ok(length),
-        None => Ok(default_model_len(options, given)),
-    }
-}
-
-/// The training context up to [`DEFAULT_MAX_MODEL_LEN`], halved until the cells of all sequences fit into the budget.
-/// It is not halved for a pool whose size the user chose, because that costs the same for any length.
-fn default_model_len(options: &EngineOptions, given: Given) -> u32 {
-    let mut length = given.n_ctx_train.min(DEFAULT_MAX_MODEL_LEN);
-    if let (KvLayout::Unified, Some(_)) = (options.kv_layout, options.kv_cache_tokens) {
-        return length;
-    }
-    let bytes = |length: u32| {
-        let passed = given.window.filter(|window| slides(options, *window, length, MAX_ROWS_PER_GRAPH)).map_or(0, |window| {
-            let passed = length.saturating_sub(window_cells(window, MAX_ROWS_PER_GRAPH));
-            u64::from(passed).saturating_mul(window.cell_bytes)
-        });
-        let slot = u64::from(length).saturating_mul(given.cell_bytes).saturating_sub(passed);
-        slot.saturating_mul(options.max_num_seqs.into())
-    };
-    while length / 2 >= LEAST_DEFAULT_MODEL_LEN && bytes(length) > given.kv_budget_bytes {
-        length /= 2;
-    }
-    length
-}
-
-fn unsupported<T>(reason: String) -> Result<T, LoadError> {
+pub(super) fn unsupported<T>(reason: String) -> Result<T, LoadError> {
     Err(LoadError::Unsupported(reason))
 }
 
@@ -274,7 +241,8 @@ mod tests {
 
     /// A machine with two cores and unlimited memory.
     fn given(n_ctx_train: u32) -> Given {
-        Given { n_ctx_train, cores: 2, on_gpu: false, heads: 8, cell_bytes: 1000, window: None, kv_budget_bytes: u64::MAX }
+        let trained = rope::Trained { length: n_ctx_train, stretched_thousandths: 1000, rotates: true };
+        Given { trained, cores: 2, on_gpu: false, heads: 8, cell_bytes: 1000, window: None, kv_budget_bytes: u64::MAX }
     }
 
     fn refusal(options: &EngineOptions, n_ctx_train: u32) -> String {
@@ -282,39 +250,12 @@ mod tests {
     }
 
     #[test]
-    fn a_default_context_is_halved_until_its_cells_fit_the_memory_but_not_below_2048() {
-        let length = |megabytes: u64, asked| {
-            let options = EngineOptions { max_model_len: asked, ..options() };
-            Plan::new(&options, Given { kv_budget_bytes: megabytes * 1_000_000, ..given(8192) }).unwrap().max_model_len
-        };
-
-        // 16 sequences of 8192 cells of 1000 bytes are 131 MB.
-        assert_eq!((length(132, None), length(131, None), length(40, None), length(1, None)), (8192, 4096, 2048, 2048));
-        assert_eq!(length(1, Some(8192)), 8192, "what was asked for is not cut");
-    }
-
-    #[test]
-    fn the_context_defaults_to_what_the_model_was_trained_for_but_at_most_8192() {
-        assert_eq!(Plan::new(&options(), given(2048)).unwrap().max_model_len, 2048);
-        assert_eq!(Plan::new(&options(), given(131_072)).unwrap().max_model_len, 8192);
-    }
-
-    #[test]
-    fn a_context_longer_than_the_training_context_is_refused_by_the_name_of_the_option() {
-        let at_most = EngineOptions { max_model_len: Some(2048), ..options() };
-        let too_long = EngineOptions { max_model_len: Some(2049), ..options() };
-
-        assert_eq!(Plan::new(&at_most, given(2048)).unwrap().max_model_len, 2048);
-        assert!(refusal(&too_long, 2048).contains("--max-model-len 2049"));
-    }
-
-    #[test]
     fn one_to_256_sequences_are_accepted() {
         for slots in [1, 256] {
-            assert_eq!(Plan::new(&EngineOptions { max_num_seqs: slots, ..options() }, given(512)).unwrap().slots, slots);
+            assert_eq!(Plan::new(&EngineOptions { max_num_seqs: Some(slots), ..options() }, given(512)).unwrap().slots, slots);
         }
         for slots in [0, 257] {
-            assert!(refusal(&EngineOptions { max_num_seqs: slots, ..options() }, 512).contains("--max-num-seqs"));
+            assert!(refusal(&EngineOptions { max_num_seqs: Some(slots), ..options() }, 512).contains("--max-num-seqs"));
         }
     }
 
@@ -401,14 +342,6 @@ mod tests {
     }
 
     #[test]
-    fn a_sliding_window_leaves_room_for_a_longer_default_context() {
-        // 16 slots of 2048 cells of 1000 bytes; with the window, 8192 cells of 200 bytes and 1024 of 800.
-        let of = |window| Plan::new(&options(), Given { window, kv_budget_bytes: 40_000_000, ..given(8192) }).unwrap().max_model_len;
-
-        assert_eq!((of(None), of(Some(PlannedWindow { positions: 512, cell_bytes: 800 }))), (2048, 8192));
-    }
-
-    #[test]
     fn threads_default_to_the_cores() {
         assert_eq!(Plan::new(&options(), Given { cores: 6, ..given(512) }).unwrap().threads, 6);
         assert_eq!(Plan::new(&EngineOptions { threads: Some(3), ..options() }, Given { cores: 6, ..given(512) }).unwrap().threads, 3);
@@ -426,7 +359,7 @@ mod tests {
 
     #[test]
     fn cells_beyond_llama_cpps_index_type_are_refused_instead_of_wrapping() {
-        let huge = EngineOptions { max_num_seqs: 256, max_model_len: Some(u32::MAX), ..options() };
+        let huge = EngineOptions { max_num_seqs: Some(256), max_model_len: Some(u32::MAX), ..options() };
 
         assert!(refusal(&huge, u32::MAX).contains("--max-model-len"));
     }

@@ -83,9 +83,10 @@ impl<'m> LlamaRunner<'m> {
             KvLayout::Split => Copying::Streams(StreamCopies::new(on_gpu)),
         };
         let format = format!(
-            "{:?} cells, {:?} attention, {:?}: {} slots of {}, {} cells, on {}",
+            "{:?} cells, {:?} attention, {:?} positions, {:?}: {} slots of {}, {} cells, on {}",
             plan.kv_type,
             plan.attention,
+            plan.rope,
             plan.layout,
             plan.slots,
             plan.max_model_len,

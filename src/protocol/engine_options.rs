@@ -12,10 +12,16 @@ pub struct EngineOptions {
     /// The model's files, first part first, as the server opened them. If empty, whatever is at `model_path` is loaded.
     pub model_files: Vec<OpenedFile>,
     /// Longest prompt + completion, tokens (vLLM `--max-model-len`). Default: the model's training context, at most
-    /// 8192, and less if the KV cells of all sequences would take too much memory.
+    /// 32,768, and less if the KV cells would take too much memory.
     pub max_model_len: Option<u32>,
-    /// Largest number of sequences in one step, 1–256 (vLLM `--max-num-seqs`).
-    pub max_num_seqs: u32,
+    /// Largest number of sequences in one step, 1–256 (vLLM `--max-num-seqs`). Default: as many as have room in memory,
+    /// at most [`DEFAULT_MAX_NUM_SEQS`].
+    pub max_num_seqs: Option<u32>,
+    /// The way in which positions beyond the training context are computed.
+    pub rope_scaling: RopeScaling,
+    /// The number of times that the training context is stretched, ≥ 1 (llama.cpp `--rope-scale`). `None`: as often as
+    /// `max_model_len` is longer.
+    pub rope_scale: Option<f32>,
     /// Largest number of rows in one step (vLLM `--max-num-batched-tokens`, llama.cpp `n_batch`), ≥ `max_num_seqs`.
     pub max_num_batched_tokens: u32,
     /// Number of layers to put on the GPU (llama.cpp `n_gpu_layers`); `None` puts all there if a GPU backend is built
@@ -54,7 +60,16 @@ pub struct EngineOptions {
     pub num_speculative_tokens: u32,
 }
 
+/// Largest number of sequences in one step, if the options do not say it.
+pub const DEFAULT_MAX_NUM_SEQS: u32 = 16;
+
 impl EngineOptions {
+    /// Number of sequences in one step at most, as far as the options tell it.
+    #[must_use]
+    pub fn max_num_seqs(&self) -> u32 {
+        self.max_num_seqs.unwrap_or(DEFAULT_MAX_NUM_SEQS)
+    }
+
     /// The options of `llamero serve` for this model without any other option.
     #[must_use]
     pub fn new(model_path: PathBuf) -> Self {
@@ -62,7 +77,9 @@ impl EngineOptions {
             model_path,
             model_files: Vec::new(),
             max_model_len: None,
-            max_num_seqs: 16,
+            max_num_seqs: None,
+            rope_scaling: RopeScaling::default(),
+            rope_scale: None,
             max_num_batched_tokens: 512,
             n_gpu_layers: None,
             threads: None,
@@ -181,4 +198,33 @@ pub enum FlashAttention {
     On,
     /// Never used.
     Off,
+}
+
+/// The way in which positions beyond the training context are computed (llama.cpp `--rope-scaling`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RopeScaling {
+    /// The way that the model's file names. There are no positions beyond the training context then.
+    #[default]
+    Model,
+    /// The same way as those within it.
+    None,
+    /// All positions are divided by the number of times that the context is stretched (Chen et al. 2023, position
+    /// interpolation).
+    Linear,
+    /// `YaRN` (Peng et al. 2023): slow rotations are divided, fast ones stay.
+    Yarn,
+}
+
+impl RopeScaling {
+    /// The word for it in the option `rope_scaling`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::None => "none",
+            Self::Linear => "linear",
+            Self::Yarn => "yarn",
+        }
+    }
 }

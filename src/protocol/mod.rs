@@ -18,7 +18,9 @@ mod stats;
 pub use call::{Answer, CallId, CheckConstraint, Detokenize, EngineCall, EngineReply, Question, SpecialText, Spell, TextSize, Tokenize};
 pub use constraint::{Constraint, ConstraintError, ConstraintErrorKind, ConstraintPlace};
 pub use embedding::{EmbedBatch, EmbedError, EmbeddingInfo, Pooling, RankScore};
-pub use engine_options::{EngineOptions, FlashAttention, KvLayout, KvType, OpenedFile, PrefixCacheFolder};
+pub use engine_options::{
+    DEFAULT_MAX_NUM_SEQS, EngineOptions, FlashAttention, KvLayout, KvType, OpenedFile, PrefixCacheFolder, RopeScaling,
+};
 pub use event::{
     Drafts, Finish, GenerationError, LoadError, SequenceOutput, Started, StepReport, TextError, TokenAlternative, TokenLogprob,
 };

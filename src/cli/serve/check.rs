@@ -4,6 +4,7 @@
 use crate::{
     config::{ConfigErrors, Environment, LoadedConfig},
     models::{Catalog, LocalModel, ModelSearch, Resolved},
+    protocol::{EngineOptions, RopeScaling},
 };
 
 /// Checks the models of a configuration. Returns the report, a line for each fact.
@@ -21,7 +22,7 @@ pub(super) fn check(loaded: &LoadedConfig, environment: &Environment) -> Result<
             LocalModel::Here(model) => {
                 // A draft model that was trained for less is used as far as that goes.
                 if option == "model" {
-                    check_length(&model, config.engine.max_model_len).map_err(problem)?;
+                    check_length(&model, &config.engine).map_err(problem)?;
                 }
                 report.push(format!("{option}: {}", described(&model)));
             }
@@ -33,11 +34,12 @@ pub(super) fn check(loaded: &LoadedConfig, environment: &Environment) -> Result<
 }
 
 /// llama.cpp's rule, of which the engine would tell after the model was loaded.
-fn check_length(model: &Resolved, wanted: Option<u32>) -> Result<(), String> {
-    match (wanted, model.summary.context_length) {
-        (Some(wanted), Some(trained)) if wanted > trained => {
-            Err(format!("--max-model-len {wanted} is longer than the {trained} tokens that {} was trained for", model.path.display()))
-        }
+fn check_length(model: &Resolved, options: &EngineOptions) -> Result<(), String> {
+    match (options.max_model_len, model.summary.context_length) {
+        (Some(wanted), Some(trained)) if wanted > trained && options.rope_scaling == RopeScaling::Model => Err(format!(
+            "--max-model-len {wanted} is longer than the {trained} tokens that {} was trained for, and --rope-scaling is not given",
+            model.path.display()
+        )),
         _ => Ok(()),
     }
 }

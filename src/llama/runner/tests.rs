@@ -43,8 +43,13 @@ fn return_codes_keep_their_meaning() {
 #[test]
 fn a_step_runs_on_as_many_threads_as_were_chosen() {
     let Some(path) = model_path() else { return };
-    let small =
-        EngineOptions { max_model_len: Some(256), max_num_seqs: 2, n_gpu_layers: Some(0), threads: Some(2), ..EngineOptions::new(path) };
+    let small = EngineOptions {
+        max_model_len: Some(256),
+        max_num_seqs: Some(2),
+        n_gpu_layers: Some(0),
+        threads: Some(2),
+        ..EngineOptions::new(path)
+    };
     let loaded = load_generating(&small, |_| {}).unwrap();
     let mut runner = loaded.runner().unwrap();
     let mut choice = Threads::new(2, 2);

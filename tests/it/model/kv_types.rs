@@ -117,7 +117,7 @@ fn a_context_that_the_memory_cannot_hold_is_refused_before_it_is_opened() {
     let large = EngineOptions {
         model_path: path,
         max_model_len: Some(8192),
-        max_num_seqs: 256,
+        max_num_seqs: Some(256),
         max_num_batched_tokens: 256,
         ..options(KvLayout::Split)
     };

@@ -1,7 +1,7 @@
 //! Loading: the reported facts of a model, and the files and sizes that are refused, with the wording.
 
 use super::*;
-use llamero::protocol::LoadError;
+use llamero::protocol::{LoadError, RopeScaling};
 use std::sync::mpsc;
 
 #[test]
@@ -54,6 +54,24 @@ fn a_receiver_of_progress_that_panics_fails_the_load_and_nothing_else() {
 
     let Err(LoadError::Backend(reason)) = failed else { panic!("the load must fail") };
     assert!(reason.contains("progress"), "{reason}");
+}
+
+#[test]
+fn a_stretched_context_is_longer_than_the_training_context_which_is_told_as_it_was() {
+    if model_path().is_none() {
+        return;
+    }
+    for rope_scaling in [RopeScaling::None, RopeScaling::Linear, RopeScaling::Yarn] {
+        let options = EngineOptions { max_model_len: Some(100_000), max_num_seqs: Some(1), rope_scaling, ..options(KvLayout::Split) };
+
+        let loaded = load_generating(&options, |_| {}).unwrap();
+        let mut runner = loaded.runner().unwrap();
+        let info = loaded.info(&runner);
+
+        assert_eq!(info.max_model_len, 100_000);
+        assert!(info.n_ctx_train < 100_000, "{info:?}");
+        prefill(&mut runner, 0, 0, &[Token(1)], 1);
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub(crate) fn model_path() -> Option<PathBuf> {
 pub(crate) fn small_options(model_path: PathBuf) -> EngineOptions {
     EngineOptions {
         max_model_len: Some(512),
-        max_num_seqs: 4,
+        max_num_seqs: Some(4),
         max_num_batched_tokens: 128,
         n_gpu_layers: Some(0),
         threads: Some(1),

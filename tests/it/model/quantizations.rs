@@ -137,7 +137,7 @@ fn seeded_texts_of_every_quantization_hardly_depend_on_company_the_cache_and_a_r
     drop(load_generating(&gguf::engine_options(&source), |_| {}).unwrap_or_else(|error| panic!("{error}")));
     for (name, file_type) in QUANTIZATIONS {
         let file = quantized(&source, file_type);
-        let options = EngineOptions { max_num_seqs: 20, ..gguf::engine_options(&file) };
+        let options = EngineOptions { max_num_seqs: Some(20), ..gguf::engine_options(&file) };
         let loaded = load_generating(&options, |_| {}).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut runner = loaded.runner().unwrap();
         let expected = texts(&mut runner, ALONE);

@@ -106,7 +106,7 @@ impl Engine<'_, '_> {
         let id = SequenceId(self.next);
         self.next += 1;
         let max_len = u32::try_from(prompt.len()).unwrap() + count;
-        self.scheduler.submit(NewSequence { id, tokens: prompt.to_vec(), max_len, scored: 0..0, namespace: 0 }).unwrap();
+        self.scheduler.submit(NewSequence { id, tokens: prompt.to_vec(), max_len, scored: 0..0, namespace: 0, repeatable: false }).unwrap();
         let (mut tokens, mut cached) = (Vec::new(), 0);
         while let Some(step) = self.scheduler.next_step() {
             cached = self.scheduler.take_started().first().map_or(cached, |(_, cached)| *cached);

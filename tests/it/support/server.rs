@@ -103,7 +103,7 @@ impl TestServer {
 
     async fn of(config: ServeConfig) -> Self {
         let room = if config.engine.prefix_cache.is_some() { swap(10_000) } else { SwapLimits::default() };
-        let launcher = ThreadLauncher::new(Limits { swap: room, ..limits(config.engine.max_num_seqs.min(4), 64, 4096) });
+        let launcher = ThreadLauncher::new(Limits { swap: room, ..limits(config.engine.max_num_seqs().min(4), 64, 4096) });
         let (engine, supervisor) = supervisor::start(launcher.clone(), config.engine.clone(), config.supervision.clone());
         let keys = KeyRing::load(&config.keys).unwrap();
         let hosts = HostPolicy::new(config.listen.host, &keys, &config.api);

@@ -140,7 +140,7 @@ impl Toy {
 pub(crate) fn engine_options(path: &Path) -> EngineOptions {
     EngineOptions {
         max_model_len: Some(256),
-        max_num_seqs: 2,
+        max_num_seqs: Some(2),
         max_num_batched_tokens: 64,
         n_gpu_layers: Some(0),
         threads: Some(1),
