@@ -54,6 +54,12 @@ impl Call {
         self.models().first().of_caller(self.principal.id)
     }
 
+    /// The model that may answer in place of one that is not served; none in a strict request.
+    pub(super) fn stand_in(&self) -> Option<Model> {
+        let model = if self.policy.is_strict() { None } else { self.models().stand_in() };
+        model.map(|model| model.of_caller(self.principal.id))
+    }
+
     /// Accepts these warnings, unless the request is strict.
     ///
     /// # Errors

@@ -17,14 +17,44 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 const INVALID_REQUEST: &str = "invalid_request_error";
 const SERVER_ERROR: &str = "server_error";
 /// The longest suggested wait that older SDKs honour; beyond it they retry too early (openai-python before 2.52).
 const LONGEST_HONOURED_WAIT: Duration = Duration::from_secs(60);
+/// Characters of a client's origin that an error repeats.
+const MAX_NAME: usize = 128;
 /// Suggested wait when the cause is a short disturbance.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
+
+/// The length of a prompt, tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptLength {
+    /// The number of its tokens.
+    Exactly(u64),
+    /// A lower bound: the text was not tokenized.
+    AtLeast(u64),
+}
+
+impl PromptLength {
+    /// The number, or the lower bound.
+    #[must_use]
+    pub fn tokens(self) -> u64 {
+        match self {
+            Self::Exactly(tokens) | Self::AtLeast(tokens) => tokens,
+        }
+    }
+}
+
+impl fmt::Display for PromptLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(tokens) => write!(f, "{tokens}"),
+            Self::AtLeast(tokens) => write!(f, "at least {tokens}"),
+        }
+    }
+}
 
 /// The reason why a request is answered with something else than its result. The message is written for the client's
 /// developer.
@@ -43,7 +73,7 @@ pub enum ApiError {
     /// A field of the request is at fault.
     #[error("{0}")]
     Field(#[from] FieldError),
-    /// Prompt and completion do not fit the model together.
+    /// A strict request's prompt and completion do not fit the model together.
     #[error(
         "This model's maximum context length is {max_model_len} tokens, however you requested {} tokens ({prompt_tokens} in your \
          prompt; {max_tokens} for the completion). Please reduce your prompt or completion length.",
@@ -56,17 +86,21 @@ pub enum ApiError {
         max_tokens: u64,
         /// Tokens that fit.
         max_model_len: u64,
+        /// The field in which the client sent `max_tokens`.
+        param: &'static str,
     },
-    /// The prompt's text alone does not fit the model; it was not tokenized.
+    /// The prompt alone does not fit the model, or leaves no room for an answer.
     #[error(
-        "This model's maximum context length is {max_model_len} tokens, however you requested more: your prompt has at least {fewest} \
-         tokens. Please reduce its length."
+        "This model's maximum context length is {max_model_len} tokens, however your prompt has {length} tokens, which leaves no room for \
+         an answer. Please reduce its length."
     )]
     PromptTooLong {
-        /// A lower bound of the tokens in the longest prompt.
-        fewest: u64,
+        /// Tokens in the longest prompt.
+        length: PromptLength,
         /// Tokens that fit.
         max_model_len: u64,
+        /// The field that the prompt was made of.
+        param: &'static str,
     },
     /// A key is required and none was sent.
     #[error("You didn't provide an API key. Send it as `Authorization: Bearer YOUR_KEY`, `x-api-key` or `api-key`.")]
@@ -84,7 +118,7 @@ pub enum ApiError {
         host: String,
     },
     /// The request comes from a web page that may not use this server.
-    #[error("Pages of the origin '{origin}' are not allowed to call this server. Allow them with --allowed-origins.")]
+    #[error("Pages of the origin '{origin}' are not allowed to call this server. Allow them with --cors-origins {origin}.")]
     OriginNotAllowed {
         /// The origin that the browser sent.
         origin: String,
@@ -245,6 +279,12 @@ impl ApiError {
         }
     }
 
+    /// The refusal of a page's origin, of which a very long one is cut.
+    #[must_use]
+    pub(in crate::api) fn origin_not_allowed(origin: &str) -> Self {
+        Self::OriginNotAllowed { origin: origin.chars().take(MAX_NAME).collect() }
+    }
+
     /// The response's status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -269,9 +309,7 @@ impl ApiError {
         match self {
             Self::BadRequest { param, .. } => param.as_deref(),
             Self::Field(error) => error.param(),
-            Self::ContextLength { prompt_tokens, max_model_len, .. } if prompt_tokens >= max_model_len => Some("prompt"),
-            Self::PromptTooLong { .. } => Some("prompt"),
-            Self::ContextLength { .. } => Some("max_tokens"),
+            Self::ContextLength { param, .. } | Self::PromptTooLong { param, .. } => Some(param),
             Self::ModelNotFound { .. } => Some("model"),
             _ => None,
         }

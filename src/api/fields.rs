@@ -7,6 +7,7 @@
 mod error;
 pub mod ignored;
 pub mod spec;
+pub mod token_caps;
 pub mod values;
 
 pub use error::{FieldError, FieldFault};

@@ -26,6 +26,8 @@ pub mod server;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod turns;
 mod warnings;

@@ -87,7 +87,8 @@ impl TestApp {
         Self::of_model(setup, model_info()).await
     }
 
-    async fn of_model(setup: Setup, model: ModelInfo) -> Self {
+    /// As [`Self::start`], with this model.
+    pub(crate) async fn of_model(setup: Setup, model: ModelInfo) -> Self {
         let submitted = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&submitted);
         let app = Self::start_with(setup, model, move |message| answers(message, &seen)).await;

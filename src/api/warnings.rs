@@ -38,6 +38,11 @@ impl WarningPolicy {
         };
         Self { strict, in_body: value(&X_LLAMERO_WARNINGS) == Some("body") }
     }
+
+    /// True if a request that would be answered with a warning is refused.
+    pub(super) fn is_strict(self) -> bool {
+        self.strict
+    }
 }
 
 /// The parts of a request that had no effect or were changed.
@@ -65,6 +70,12 @@ impl Warnings {
         self.clamped.push((param.to_owned(), text));
     }
 
+    /// Adds the warnings of another part of the request.
+    pub(super) fn extend(&mut self, others: Self) {
+        self.ignored.extend(others.ignored);
+        self.clamped.extend(others.clamped);
+    }
+
     /// Accepts the warnings, unless the policy is strict and there is one.
     ///
     /// # Errors
@@ -89,8 +100,8 @@ impl Warnings {
     }
 }
 
-/// The part of a client's field name that is safe to repeat in a header.
-fn visible(name: &str) -> String {
+/// The part of a client's word, such as the name of a field, that is safe to repeat in a header.
+pub(super) fn visible(name: &str) -> String {
     name.chars().filter(char::is_ascii_graphic).take(MAX_NAME_LENGTH).collect()
 }
 

@@ -58,7 +58,7 @@ const FLAGS: [(&[&str], &str); 14] = [
     ),
     (
         &["--cors-allowed-origins", "--allow-credentials", "--allowed-headers", "--allowed-methods"],
-        "--allowed-origins names the pages that may call",
+        "--cors-origins names the pages that may call",
     ),
     (
         &["--slots", "--props", "--metrics", "--embeddings", "--embedding", "--reranking", "--pooling"],

@@ -12,7 +12,7 @@ pub struct ApiConfig {
     pub max_body_bytes: usize,
     /// Longest wait for a whole request body, counted from the request's head. Default 30 s.
     pub body_timeout: Duration,
-    /// Maximum number of stop strings, up to 16. Default 4 (OpenAI).
+    /// Maximum number of stop strings of a request, up to 256. Default 64.
     pub max_stop_strings: usize,
     /// Maximum number of alternatives per token that a request may ask for, 0–100. `None` is OpenAI's limit: 5 for
     /// completions and 20 for chat.
@@ -31,7 +31,7 @@ pub struct ApiConfig {
     pub requests_per_minute: Option<u32>,
     /// Host names that requests may name, in lower case; `*` allows all, `*.name` all below a name.
     pub allowed_hosts: Vec<String>,
-    /// Origins from which browsers may call; empty allows none, `*` all.
+    /// Origins besides those of this machine from which browsers may call; `*` allows all.
     pub allowed_origins: Vec<String>,
 }
 
@@ -50,9 +50,9 @@ const BODY_TIMEOUT: OptionSpec =
     OptionSpec::new("body_timeout", Kind::Duration { min_s: 1, max_s: 3600 }, "30s", "Longest wait for a whole request body.");
 const MAX_STOP_STRINGS: OptionSpec = OptionSpec::new(
     "max_stop_strings",
-    Kind::Integer { min: 1, max: 16, auto: &[] },
-    "4",
-    "Stop strings that a request may have (OpenAI allows 4); /v1/messages takes 64 in any case.",
+    Kind::Integer { min: 1, max: 256, auto: &[] },
+    "64",
+    "Stop strings that a request may have, on every route (OpenAI allows 4).",
 );
 const STRICT: OptionSpec = OptionSpec::new(
     "strict",
@@ -95,8 +95,9 @@ const ALLOWED_ORIGINS: OptionSpec = OptionSpec::new(
     "allowed_origins",
     Kind::List,
     "",
-    "Origins whose pages may call this server from a browser, such as https://chat.example; * allows all.",
-);
+    "Origins whose pages may call this server from a browser, such as https://chat.example; * allows all. Pages of this machine, such as http://localhost:3000, may always call a server that listens on loopback without keys.",
+)
+.also(&["--cors-origins"], &["LLAMERO_CORS_ORIGINS"]);
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
     SERVED_MODEL_NAME,
@@ -153,7 +154,7 @@ impl ApiConfig {
             served_model_names: names.iter().map(|name| (*name).to_owned()).collect(),
             max_body_bytes: 2 << 20,
             body_timeout: Duration::from_secs(30),
-            max_stop_strings: 4,
+            max_stop_strings: 64,
             strict: false,
             max_logprobs: None,
             keep_alive: Duration::from_secs(10),

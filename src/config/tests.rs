@@ -46,7 +46,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!((config.engine.kv_layout, config.engine.prefill_step_ratio), (KvLayout::Split, 2.0));
     assert_eq!(config.engine.num_speculative_tokens, 8);
     assert_eq!((config.engine.kv_cache_dtype, config.engine.flash_attn), (KvType::F16, FlashAttention::Auto));
-    assert_eq!((config.api.max_body_bytes, config.api.max_stop_strings), (2 * 1024 * 1024, 4));
+    assert_eq!((config.api.max_body_bytes, config.api.max_stop_strings), (2 * 1024 * 1024, 64));
     assert_eq!(config.api.max_logprobs, None);
     assert_eq!((config.api.keep_alive, config.api.hold_status), (Duration::from_secs(10), Duration::from_secs(10)));
     // Together with the end of the engine, this is within the 30 s after which Kubernetes kills.

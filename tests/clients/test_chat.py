@@ -131,7 +131,11 @@ def test_without_a_limit_the_answer_ends_by_itself(client):
         ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"temperature": 3}, "temperature"),
-        ({"max_completion_tokens": 100_000, "max_tokens": openai.NOT_GIVEN}, "max_tokens"),
+        ({"max_completion_tokens": 0, "max_tokens": openai.NOT_GIVEN}, "max_completion_tokens"),
+        (
+            {"max_completion_tokens": 100_000, "max_tokens": openai.NOT_GIVEN, "extra_headers": {"x-llamero-strict": "1"}},
+            "max_completion_tokens",
+        ),
         ({"modalities": ["audio"]}, "modalities"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"extra_body": {"chat_template_kwargs": {"enable_thinkin": False}}}, "chat_template_kwargs.enable_thinkin"),

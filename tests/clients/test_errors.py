@@ -69,9 +69,16 @@ def test_probes_need_no_key(locked):
     assert [locked.ask(path).status for path in ("/livez", "/readyz", "/health")] == [200, 200, 200]
 
 
-def test_an_unknown_model_is_not_found(client):
+def test_the_one_model_answers_to_a_placeholder_and_says_so(client):
+    raw = client.completions.with_raw_response.create(model="gpt-9", prompt="Hello", max_tokens=1)
+
+    assert raw.parse().model == MODEL
+    assert raw.headers["x-llamero-warnings"] == f"model gpt-9 is not served here, so {MODEL} answered"
+
+
+def test_an_unknown_model_is_not_found_by_a_strict_request(client):
     with pytest.raises(openai.NotFoundError) as caught:
-        create(client, model="gpt-9")
+        create(client, model="gpt-9", extra_headers={"x-llamero-strict": "1"})
 
     assert caught.value.code == "model_not_found"
     assert "gpt-9" in caught.value.message
@@ -85,12 +92,12 @@ def test_an_unknown_model_is_not_found(client):
         ("top_p", 1.5),
         ("n", 0),
         ("n", 129),
-        ("max_tokens", -1),
+        ("max_tokens", -2),
         ("logprobs", 6),
         ("presence_penalty", 2.1),
         ("frequency_penalty", -2.1),
         ("stop", [""]),
-        ("stop", ["a", "b", "c", "d", "e"]),
+        ("stop", [f"{n}:" for n in range(65)]),
         ("prompt", []),
         ("prompt", [10**9]),
         ("prompt", {"text": "Hello"}),
@@ -108,16 +115,23 @@ def test_a_field_that_cannot_be_served_is_a_bad_request_naming_it(client, param,
     assert error.type == "invalid_request_error"
 
 
-def test_the_context_is_served_to_its_last_token_and_refused_beyond(serve):
+def test_the_context_is_served_to_its_last_token_and_a_limit_beyond_is_reduced_to_it(serve):
     small = connect(serve("--max-model-len", "256"))
 
-    fits = create(small, prompt=[504] * 255, max_tokens=1)
-    assert fits.usage.total_tokens == 256
+    for prompt, max_tokens in ((255, 1), (255, 32_000), (250, 2**31), (250, -1)):
+        raw = small.completions.with_raw_response.create(
+            model=MODEL, prompt=[504] * prompt, max_tokens=max_tokens, extra_body={"ignore_eos": True}
+        )
+        fits, warnings = raw.parse(), raw.headers.get("x-llamero-warnings", "")
+        assert (fits.usage.total_tokens, fits.choices[0].finish_reason) == (256, "length")
+        room = f"max_tokens was reduced to {256 - prompt}, the room that the prompt leaves in the context"
+        assert warnings == (room if max_tokens > 1 else "")
 
-    for prompt, max_tokens in (([504] * 255, 2), ("one two three " * 400, 1)):
+    strict = {"x-llamero-strict": "1"}
+    for prompt, headers in (([504] * 250, strict), ([504] * 256, {}), ("one two three " * 400, {})):
         with pytest.raises(openai.BadRequestError) as caught:
-            create(small, prompt=prompt, max_tokens=max_tokens)
-        assert caught.value.code == "context_length_exceeded"
+            create(small, prompt=prompt, max_tokens=7, extra_headers=headers)
+        assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "max_tokens" if headers else "prompt")
         assert "256" in caught.value.message, "the limit is named"
 
 

@@ -48,10 +48,9 @@ CORPUS = {
     "logit_bias value": completion(logit_bias={"1": 101}),
     "logit_bias size": completion(logit_bias={str(i): 1 for i in range(301)}),
     # Numbers.
-    "max_tokens -1": completion(max_tokens=-1),
-    "max_tokens 2^31": completion(max_tokens=2**31),
+    "max_tokens -2": completion(max_tokens=-2),
     "max_tokens 1e300": raw_completion(b'"max_tokens": 1e300'),
-    "max_tokens over the context": completion(max_tokens=100_000),
+    "max_tokens 2^63": completion(max_tokens=2**63),
     "n 0": completion(n=0),
     "n 129": completion(n=129),
     "n 10^9": completion(n=10**9),
@@ -76,7 +75,7 @@ CORPUS = {
     "presence_penalty 3": completion(presence_penalty=3),
     "frequency_penalty -3": completion(frequency_penalty=-3),
     # Stop strings.
-    "five stops": completion(stop=["a", "b", "c", "d", "e"]),
+    "65 stops": completion(stop=["a"] * 65),
     "10,000 stops": completion(stop=["x"] * 10_000),
     "long stop": completion(stop=["x" * 257]),
     "stop number": completion(stop=[1]),
@@ -98,7 +97,7 @@ CORPUS = {
     "no body": ("/v1/completions", b""),
     "a list": ("/v1/completions", b"[]"),
     "3 MB": ("/v1/completions", b" " * 3_000_000),
-    "unknown model": ("/v1/completions", b'{"model": "gpt-9", "prompt": "a"}'),
+    "model number": ("/v1/completions", b'{"model": 5, "prompt": "a"}'),
     "stream_options without stream": completion(stream_options={"include_usage": True}),
     # The legacy route.
     "legacy: no prompt": ("/generate", b"{}"),

@@ -221,9 +221,15 @@ def test_a_request_like_claude_codes_is_answered(claude):
 @pytest.mark.parametrize(
     ("fields", "error", "kind", "part"),
     [
-        ({"model": "claude-nope"}, anthropic.NotFoundError, "not_found_error", "claude-nope"),
+        ({"model": "claude-nope", "extra_headers": {"x-llamero-strict": "1"}}, anthropic.NotFoundError, "not_found_error", "claude-nope"),
         ({"max_tokens": 0}, anthropic.BadRequestError, "invalid_request_error", "'max_tokens'"),
-        ({"max_tokens": 20_000}, anthropic.BadRequestError, "invalid_request_error", "maximum context length"),
+        (
+            {"max_tokens": 20_000, "extra_headers": {"x-llamero-strict": "1"}},
+            anthropic.BadRequestError,
+            "invalid_request_error",
+            "input length and `max_tokens` exceed context limit: ",
+        ),
+        ({"messages": [{"role": "user", "content": "word " * 9000}]}, anthropic.BadRequestError, "invalid_request_error", "prompt is too long: "),
         ({"messages": []}, anthropic.BadRequestError, "invalid_request_error", "'messages'"),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image", "source": {"type": "url", "url": "https://x"}}]}]},
@@ -242,6 +248,17 @@ def test_what_is_wrong_is_a_typed_error_that_names_it(claude, fields, error, kin
     assert (caught.value.type, caught.value.body["type"]) == (kind, "error")
     assert part in caught.value.api_message
     assert caught.value.request_id == caught.value.body["request_id"]
+
+
+def test_a_limit_above_the_context_and_a_model_of_anthropics_are_answered_and_said(claude):
+    raw = claude.messages.with_raw_response.create(
+        model="claude-haiku-4-5", max_tokens=32_000, stop_sequences=[" "], messages=[{"role": "user", "content": "Hi"}]
+    )
+
+    model, limit = raw.headers["x-llamero-warnings"].split("; ")
+    assert model == f"model claude-haiku-4-5 is not served here, so {MODEL} answered"
+    assert limit.startswith("max_tokens was reduced to ")
+    assert raw.parse().model == MODEL
 
 
 def test_names_of_128_characters_and_many_stop_sequences_are_taken(claude):

@@ -174,7 +174,7 @@ def test_an_answer_is_parsed_into_a_model_of_pydantic(client):
         ({"background": True}, "background"),
         ({"truncation": "auto"}, "truncation"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
-        ({"max_output_tokens": 100_000}, "max_output_tokens"),
+        ({"max_output_tokens": 100_000, "extra_headers": {"x-llamero-strict": "1"}}, "max_output_tokens"),
         ({"temperature": 3}, "temperature"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tool_choice": "required"}, "tool_choice"),

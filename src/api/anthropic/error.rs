@@ -37,8 +37,24 @@ struct Inner {
 impl ErrorObject {
     /// The object for `error`, with the id of the request if there is one.
     pub(super) fn new(error: &ApiError, request_id: Option<&RequestId>) -> Self {
-        let inner = Inner { r#type: row(error).1, message: error.message(PathStyle::Dots) };
+        let inner = Inner { r#type: row(error).1, message: message(error) };
         Self { r#type: "error", error: inner, request_id: request_id.map(|id| id.as_str().to_owned()) }
+    }
+}
+
+/// The message. Two sentences are Anthropic's own: Claude Code reads the numbers in them, and sends a shorter request.
+fn message(error: &ApiError) -> String {
+    match error {
+        // A prompt that just fills the context leaves no room for an answer.
+        ApiError::PromptTooLong { length, max_model_len, .. } => {
+            let tokens = length.tokens();
+            format!("prompt is too long: {tokens} tokens > {} maximum", (*max_model_len).min(tokens.saturating_sub(1)))
+        }
+        ApiError::ContextLength { prompt_tokens, max_tokens, max_model_len, .. } => format!(
+            "input length and `max_tokens` exceed context limit: {prompt_tokens} + {max_tokens} > {max_model_len}, decrease input length or \
+             `max_tokens` and try again"
+        ),
+        other => other.message(PathStyle::Dots),
     }
 }
 

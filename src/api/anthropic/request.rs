@@ -23,6 +23,7 @@ use crate::{
             shared::{
                 ending::{self, Ending, read_stop},
                 limits::{RequestLimits, STREAM},
+                room::TokenLimit,
                 sampling::Sampling,
                 structured::Constrained,
             },
@@ -90,11 +91,11 @@ impl MessageRequest {
         let turns = MessageTurns::read(system, messages)?;
         ignored.extend(turns.ignored);
         let Offer { tools, calls, parallel } = tools::read(&mut f, &mut ignored)?;
-        let max_tokens = f.get(&specs::MAX_TOKENS)?.map(i64::unsigned_abs);
-        if max_tokens.is_none() && aim == MessagesEndpoint::Create {
+        let limit = f.get(&specs::MAX_TOKENS)?.map(|tokens| TokenLimit::at_most(specs::MAX_TOKENS.name, tokens.unsigned_abs()));
+        if limit.is_none() && aim == MessagesEndpoint::Create {
             return Err(FieldError::missing(specs::MAX_TOKENS.name));
         }
-        let strings = stop_sequences(&mut f)?;
+        let strings = stop_sequences(&mut f, limits.max_stop_strings)?;
         let sampling = sampling(&mut f, limits.vocabulary_size)?;
         let stream = f.get(&STREAM)?;
         let mut switches = Switches::of_kwargs(&mut f)?;
@@ -114,7 +115,7 @@ impl MessageRequest {
             tools,
             calls,
             parallel,
-            max_tokens,
+            limit,
             constrained: format,
             ending: Ending { strings, ..Ending::default() },
             stream,
@@ -149,13 +150,13 @@ fn without_effect(f: &mut Fields) -> Result<Ignored, FieldError> {
 }
 
 /// The strings that end the answer.
-fn stop_sequences(f: &mut Fields) -> Result<Vec<String>, FieldError> {
+fn stop_sequences(f: &mut Fields, max_strings: usize) -> Result<Vec<String>, FieldError> {
     const NAME: &str = specs::STOP_SEQUENCES.name;
     match f.get(&specs::STOP_SEQUENCES)? {
         None => Ok(Vec::new()),
         Some(strings @ Value::Array(_)) => {
             let mut stop = Fields::new(Map::from_iter([(ending::STOP.name.to_owned(), strings)]));
-            read_stop(&mut stop, specs::MAX_STOP_SEQUENCES).map_err(|error| error.at(NAME))
+            read_stop(&mut stop, max_strings).map_err(|error| error.at(NAME))
         }
         Some(other) => Err(FieldError::wrong_type(NAME, "an array of strings", &other)),
     }

@@ -12,7 +12,7 @@ use crate::api::{
     openai::{
         chat::specs as chat,
         shared::{
-            ending::MAX_STOP_BYTES,
+            ending::{MAX_STOP_BYTES, MAX_STOP_STRINGS},
             limits::{MODEL, STREAM},
             sampling::specs as sampling,
         },
@@ -22,19 +22,18 @@ use serde_json::{Value, json};
 
 /// The longest name of a tool, characters (Anthropic).
 pub(super) const MAX_TOOL_NAME: usize = 128;
-/// The maximum number of `stop_sequences`. Anthropic states none; each costs some steps for every byte of the answer.
-pub(super) const MAX_STOP_SEQUENCES: usize = 64;
 
 pub(in crate::api) const MAX_TOKENS: FieldSpec<Integers> = integer("max_tokens", 1..=i64::MAX)
     .example("8")
-    .about("Tokens to generate at most, thinking included; more than the context has left is a 400. Not needed to count.");
+    .about("Tokens to generate at most, thinking included; more than the context has left is reduced to that, which is reported. Not needed to count.");
 pub(in crate::api) const MESSAGES: FieldSpec<Shaped> = shaped("messages", messages).example(r#"[{"role":"user","content":"Hi"}]"#).about(
     "The conversation: text, tool calls and their results, thinking. Other blocks are refused by their place, such as \
          `messages.0.content.1`; a last message of the assistant begins the answer. A failed result is told by `Error: ` before its text.",
 );
 pub(in crate::api) const SYSTEM: FieldSpec<Shaped> = shaped("system", system).example("\"Be brief.\"").about("The system prompt.");
-pub(in crate::api) const STOP_SEQUENCES: FieldSpec<Shaped> =
-    shaped("stop_sequences", stop_sequences).example(r#"["\n"]"#).about("Strings that end the text and are not included in it.");
+pub(in crate::api) const STOP_SEQUENCES: FieldSpec<Shaped> = shaped("stop_sequences", stop_sequences)
+    .example(r#"["\n"]"#)
+    .about("Strings that end the text and are not included in it; together 16 KiB at most. `--max-stop-strings` sets their number.");
 pub(in crate::api) const TOOLS: FieldSpec<Shaped> = shaped("tools", tools).example(r#"[{"name":"f","input_schema":{"type":"object"}}]"#).about("The client's own tools; those that Anthropic runs or trains its models for are refused. `defer_loading`, `allowed_callers` and `input_examples` are reported.");
 pub(in crate::api) const TOOL_CHOICE: FieldSpec<Objects> = object("tool_choice", tool_choice)
     .example(r#"{"type":"any"}"#)
@@ -175,7 +174,7 @@ fn system() -> Value {
 
 fn stop_sequences() -> Value {
     let text = json!({"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES});
-    json!({"type": "array", "maxItems": MAX_STOP_SEQUENCES, "items": text})
+    json!({"type": "array", "maxItems": MAX_STOP_STRINGS, "items": text})
 }
 
 fn tools() -> Value {

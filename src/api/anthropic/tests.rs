@@ -104,7 +104,7 @@ async fn a_prompt_that_does_not_fit_is_counted_and_not_answered() {
 
     assert!(json_of(&counted)["input_tokens"].as_u64().unwrap() > u64::try_from(long.len()).unwrap());
     assert_eq!((counted.status.as_u16(), refused.status.as_u16()), (200, 400));
-    assert!(json_of(&refused)["error"]["message"].as_str().unwrap().contains("maximum context length"));
+    assert!(json_of(&refused)["error"]["message"].as_str().unwrap().starts_with("prompt is too long: "));
 }
 
 #[tokio::test]
@@ -136,10 +136,7 @@ async fn a_call_that_must_be_made_and_a_format_are_constraints() {
 async fn refusals_name_the_field_of_this_route_and_nothing_reaches_the_engine() {
     let app = app().await;
     let rows = [
-        (json!({"model": "gpt"}), 404, "not_found_error", "The model `gpt` does not exist."),
-        (json!({"model": null}), 400, "invalid_request_error", "'model'"),
         (json!({"max_tokens": null}), 400, "invalid_request_error", "'max_tokens'"),
-        (json!({"max_tokens": 100_000}), 400, "invalid_request_error", "maximum context length"),
         (json!({"messages": [{"role": "user", "content": [{"type": "image"}]}]}), 400, "invalid_request_error", "'messages.0.content.0'"),
         (json!({"stop_sequences": [""]}), 400, "invalid_request_error", "'stop_sequences'"),
         (json!({"stop_sequences": vec!["a"; 65]}), 400, "invalid_request_error", "'stop_sequences'"),

@@ -10,7 +10,7 @@ fn wait(milliseconds: u64) -> Duration {
 }
 
 fn context(prompt_tokens: u64, max_tokens: u64) -> ApiError {
-    ApiError::ContextLength { prompt_tokens, max_tokens, max_model_len: 100 }
+    ApiError::ContextLength { prompt_tokens, max_tokens, max_model_len: 100, param: "max_completion_tokens" }
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -26,14 +26,13 @@ fn every_variant_has_its_status_type_code_and_param() {
     let loading = ApiError::ModelLoading { message: "m".into(), retry_after: wait(1) };
     let rows = [
         (bad, 400, "invalid_request_error", Some("invalid_type"), Some("stop")),
-        (context(101, 0), 400, "invalid_request_error", Some("context_length_exceeded"), Some("prompt")),
-        (context(60, 41), 400, "invalid_request_error", Some("context_length_exceeded"), Some("max_tokens")),
+        (context(60, 41), 400, "invalid_request_error", Some("context_length_exceeded"), Some("max_completion_tokens")),
         (
-            ApiError::PromptTooLong { fewest: 101, max_model_len: 100 },
+            ApiError::PromptTooLong { length: PromptLength::AtLeast(101), max_model_len: 100, param: "input" },
             400,
             "invalid_request_error",
             Some("context_length_exceeded"),
-            Some("prompt"),
+            Some("input"),
         ),
         (ApiError::MissingKey, 401, "invalid_request_error", Some("invalid_api_key"), None),
         (ApiError::WrongKey, 401, "invalid_request_error", Some("invalid_api_key"), None),

@@ -27,14 +27,15 @@ use request::{InfillLimits, InfillRequest};
 /// # Errors
 /// Any failure before the response has begun.
 pub(super) async fn infill(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
-    let model = models::requested_or_first(&call, &mut fields)?;
+    let mut warnings = Warnings::default();
+    let model = models::requested_or_first(&call, &mut fields, &mut warnings)?;
     let info = models::loaded(&model)?;
     let marks = marks(&info)?;
     let limits = InfillLimits { vocabulary_size: info.vocabulary_size, max_stop_strings: model.config.max_stop_strings };
     let mut request = InfillRequest::read(fields, &limits)?;
 
-    let mut warnings = Warnings::ignored(std::mem::take(&mut request.unknown));
-    let window = window::fit(&model.handle, &info, &marks, request.take_texts(), request.n_predict).await?;
+    warnings.ignore(std::mem::take(&mut request.unknown));
+    let window = window::fit(&model.handle, &info, &marks, request.take_texts(), request.limit).await?;
     for (param, text) in window.cuts {
         warnings.clamped(param, text);
     }

@@ -7,9 +7,10 @@ pub(in crate::api) mod specs;
 
 use crate::{
     api::{
-        fields::{FieldError, Fields, ignored::Ignored, spec::FieldSpec, values::Shaped},
+        fields::{FieldError, Fields, ignored::Ignored, spec::FieldSpec, token_caps::TokenCap, values::Shaped},
         openai::shared::{
             ending::read_stop,
+            room::TokenLimit,
             sampling::{self, Sampling},
         },
     },
@@ -72,8 +73,8 @@ pub(super) struct ExtraFile {
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::api) struct InfillRequest {
     texts: Texts,
-    /// The maximum number of tokens to generate; `None` continues until the context is full.
-    pub(super) n_predict: Option<u64>,
+    /// The limit of the answer; as many as fit continues until the context is full.
+    pub(super) limit: TokenLimit,
     pub(super) sampling: Sampling,
     pub(super) stop: Vec<String>,
     pub(super) ignore_eos: bool,
@@ -93,11 +94,11 @@ impl InfillRequest {
         let texts = Texts::read(&mut f)?;
         let mut unknown = use_samplers(&mut f)?;
         f.check(specs::REFUSED)?;
-        let n_predict = f.get(&specs::N_PREDICT)?;
+        let limit = limit(&mut f, &mut unknown)?;
         let time_limit = f.get(&specs::T_MAX_PREDICT_MS)?;
         let mut request = Self {
             texts,
-            n_predict: u64::try_from(n_predict).ok(),
+            limit,
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
             stop: read_stop(&mut f, limits.max_stop_strings)?,
             ignore_eos: f.get(&specs::IGNORE_EOS)?,
@@ -136,6 +137,21 @@ impl Texts {
         let suffix = f.require(&specs::INPUT_SUFFIX)?;
         Ok(Self { prefix, suffix, extra: extra(f)? })
     }
+}
+
+/// Reads `n_predict`, or `max_tokens`. Below 0, each is as many as fit.
+fn limit(f: &mut Fields, ignored: &mut Ignored) -> Result<TokenLimit, FieldError> {
+    const NAME: &str = specs::N_PREDICT.name;
+    const OTHER: &str = specs::MAX_TOKENS.name;
+    let (sent, other) = (f.sent(&specs::N_PREDICT)?, f.get(&specs::MAX_TOKENS)?);
+    if sent.is_some_and(|sent| other.is_some_and(|other| other != sent)) {
+        ignored.add(OTHER);
+    }
+    let (field, tokens) = match (sent, other) {
+        (None, Some(tokens)) => (OTHER, tokens),
+        (sent, _) => (NAME, sent.unwrap_or(specs::N_PREDICT.values.default)),
+    };
+    Ok(TokenLimit { field, cap: u64::try_from(tokens).map_or(TokenCap::AsManyAsFit, TokenCap::AtMost) })
 }
 
 /// Reads `input_extra`: `[{"filename": …, "text": …}]`.

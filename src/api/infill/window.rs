@@ -11,7 +11,10 @@ use super::request::{ExtraFile, Texts};
 use crate::{
     api::{
         error::ApiError,
-        openai::completions::fim::{FimPrompt, FimTexts, begin},
+        openai::{
+            completions::fim::{FimPrompt, FimTexts, begin},
+            shared::room::{self, TokenLimit},
+        },
     },
     gateway::handle::EngineHandle,
     protocol::{FimTokens, ModelInfo, SpecialText, Token},
@@ -49,12 +52,12 @@ pub(super) async fn fit(
     model: &ModelInfo,
     marks: &FimTokens,
     texts: Texts,
-    n_predict: Option<u64>,
+    limit: TokenLimit,
 ) -> Result<Window, ApiError> {
     let prompt = FimPrompt { prefix: texts.prefix, suffix: texts.suffix };
     let (hole, extra) =
         tokio::try_join!(prompt.tokenize(engine, "input_prefix", "input_suffix"), Extra::tokenize(engine, marks, texts.extra))?;
-    Ok(cut(model, marks, hole, &extra, n_predict))
+    Ok(cut(model, marks, hole, &extra, limit))
 }
 
 /// Other files as tokens.
@@ -104,10 +107,10 @@ impl Extra {
 }
 
 /// Fits tokens into the context; see the module.
-fn cut(model: &ModelInfo, marks: &FimTokens, mut hole: FimTexts, extra: &Extra, n_predict: Option<u64>) -> Window {
+fn cut(model: &ModelInfo, marks: &FimTokens, mut hole: FimTexts, extra: &Extra, limit: TokenLimit) -> Window {
     let context = usize::try_from(model.max_model_len).unwrap_or(usize::MAX);
-    let asked = n_predict.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
-    // The answer gets at most half of the context, a quarter if the request has no `n_predict`, and at least one token.
+    let asked = limit.tokens().map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+    // The answer gets at most half of the context, a quarter if the request has no limit, and at least one token.
     let reserved = asked.map_or(context / 4, |asked| asked.min(context / 2)).max(1);
     let room = context.saturating_sub(reserved + MARKS);
 
@@ -130,7 +133,7 @@ fn cut(model: &ModelInfo, marks: &FimTokens, mut hole: FimTexts, extra: &Extra, 
     let left = context.saturating_sub(prompt.len());
     let max_tokens = asked.map_or(left, |asked| asked.min(left));
     if asked.is_some_and(|asked| asked > left) {
-        cuts.push(("n_predict", format!("n_predict was reduced to {left}, the room that the prompt leaves in the context")));
+        cuts.push((limit.field, room::reduced(limit.field, left)));
     }
     Window {
         prompt,

@@ -1,13 +1,20 @@
-//! CORS, only if origins are configured. This layer then answers browsers' pre-flights. Any other OPTIONS request, such
-//! as HAProxy's health check, goes on to its route.
+//! CORS: decides which web pages may read answers. This layer answers browsers' pre-flights; those of other pages get a
+//! 403 that names the option that allows them. Any other OPTIONS request, such as HAProxy's health check, goes on to
+//! its route.
+//!
+//! Pages of the configured origins may read answers. On loopback without keys, pages that may call the server at all
+//! may read its answers too: those of this machine, and of the hosts that are allowed (`hosts.rs`).
 
+use super::hosts::HostPolicy;
+use crate::api::{error::ApiError, routes::family_of};
 use axum::{
     extract::Request,
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     response::Response,
 };
-use futures_util::future::Either;
+use futures_util::future::{Either, Ready, ready};
 use std::{
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -39,16 +46,14 @@ const EXPOSED: [HeaderName; 18] = [
 /// Time for which a browser may remember a pre-flight's answer; Chromium caps it at two hours.
 const MAX_AGE: Duration = Duration::from_secs(7200);
 
-/// The layer for these origins: scheme, host and port, or `*` for all. `None` if there are none.
-pub(super) fn layer(origins: &[String]) -> Option<PageCors> {
-    if origins.is_empty() {
-        return None;
-    }
+/// The layer for these origins: scheme, host and port, or `*` for all.
+pub(super) fn layer(origins: &[String], hosts: &HostPolicy) -> PageCors {
+    let readers = PageReaders { origins: origins.into(), hosts: hosts.clone() };
     let origin = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
     } else {
-        // A text that is no header value cannot be a browser's origin.
-        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin.trim_end_matches('/')).ok()))
+        let readers = readers.clone();
+        AllowOrigin::predicate(move |origin, _| readers.include(origin))
     };
     let layer = CorsLayer::new()
         .allow_origin(origin)
@@ -58,32 +63,57 @@ pub(super) fn layer(origins: &[String]) -> Option<PageCors> {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(EXPOSED)
         .max_age(MAX_AGE);
-    Some(PageCors(layer))
+    PageCors { layer, readers }
+}
+
+/// The web pages that may read answers.
+#[derive(Debug, Clone)]
+struct PageReaders {
+    /// The configured origins; `*` stands for all.
+    origins: Arc<[String]>,
+    hosts: HostPolicy,
+}
+
+impl PageReaders {
+    fn include(&self, origin: &HeaderValue) -> bool {
+        let Ok(origin) = origin.to_str() else { return false };
+        let is_configured = |allowed: &String| allowed == "*" || allowed.trim_end_matches('/') == origin;
+        self.origins.iter().any(is_configured) || self.hosts.allows_pages_of(origin)
+    }
+
+    /// The first origin of a request whose pages may not read answers.
+    fn refused<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        headers.get_all(header::ORIGIN).iter().find(|origin| !self.include(origin))
+    }
 }
 
 /// The layer of `tower-http`, which would take every OPTIONS request for a pre-flight.
 #[derive(Debug, Clone)]
-pub(super) struct PageCors(CorsLayer);
+pub(super) struct PageCors {
+    layer: CorsLayer,
+    readers: PageReaders,
+}
 
 /// The service that [`PageCors`] makes.
 #[derive(Debug, Clone)]
 pub(super) struct WithCors<S> {
     pages: Cors<S>,
     plain: S,
+    readers: PageReaders,
 }
 
 impl<S: Clone> Layer<S> for PageCors {
     type Service = WithCors<S>;
 
     fn layer(&self, inner: S) -> WithCors<S> {
-        WithCors { pages: self.0.layer(inner.clone()), plain: inner }
+        WithCors { pages: self.layer.layer(inner.clone()), plain: inner, readers: self.readers.clone() }
     }
 }
 
 impl<S: Service<Request, Response = Response>> Service<Request> for WithCors<S> {
     type Response = Response;
     type Error = S::Error;
-    type Future = Either<<Cors<S> as Service<Request>>::Future, S::Future>;
+    type Future = Either<Either<<Cors<S> as Service<Request>>::Future, S::Future>, Ready<Result<Response, S::Error>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         match Service::<Request>::poll_ready(&mut self.pages, cx) {
@@ -93,11 +123,22 @@ impl<S: Service<Request, Response = Response>> Service<Request> for WithCors<S> 
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let is_preflight = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        if request.method() == Method::OPTIONS && !is_preflight {
-            Either::Right(self.plain.call(request))
-        } else {
-            Either::Left(self.pages.call(request))
+        let is_options = request.method() == Method::OPTIONS;
+        let is_preflight = is_options && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        if is_options && !is_preflight {
+            return Either::Left(Either::Right(self.plain.call(request)));
+        }
+        match self.readers.refused(request.headers()).filter(|_| is_preflight) {
+            Some(origin) => Either::Right(ready(Ok(refusal(request.uri().path(), origin)))),
+            None => Either::Left(Either::Left(self.pages.call(request))),
         }
     }
+}
+
+/// The answer to the pre-flight of a page that may not read answers. Browsers tell the page nothing of it but
+/// "network error", so that it is also in the log.
+fn refusal(path: &str, origin: &HeaderValue) -> Response {
+    let error = ApiError::origin_not_allowed(origin.to_str().unwrap_or_default());
+    tracing::warn!("{error}");
+    family_of(path).refuse(&error)
 }

@@ -44,6 +44,15 @@ impl HostPolicy {
         Self::ThisMachine { allowed_hosts, allowed_origins }
     }
 
+    /// True if pages of this origin may call the server because of its policy. A server with keys, or one that others
+    /// reach, leaves that to the configured origins.
+    pub(super) fn allows_pages_of(&self, origin: &str) -> bool {
+        match self {
+            Self::Any => false,
+            Self::ThisMachine { allowed_hosts, allowed_origins } => is_allowed_origin(origin, allowed_hosts, allowed_origins),
+        }
+    }
+
     fn check(&self, request: &Request) -> Result<(), ApiError> {
         let Self::ThisMachine { allowed_hosts, allowed_origins } = self else { return Ok(()) };
         // All browsers send Host; a client that sends none (HTTP/1.0) is no browser that a page could mislead. A
@@ -56,7 +65,7 @@ impl HostPolicy {
         let is_same = |origin: &str| authority_of(origin).is_some_and(|origin| hosts.contains(&origin));
         let is_allowed = |origin: &str| is_same(origin) || is_allowed_origin(origin, allowed_hosts, allowed_origins);
         match values(request.headers(), &header::ORIGIN).find(|origin| !is_allowed(origin)) {
-            Some(origin) => Err(ApiError::OriginNotAllowed { origin: shortened(origin) }),
+            Some(origin) => Err(ApiError::origin_not_allowed(origin)),
             None => Ok(()),
         }
     }

@@ -346,7 +346,8 @@ async fn a_configured_origin_may_call_with_the_sdks_headers_and_read_ours_withou
     assert_eq!(allowed.header("access-control-allow-origin"), "https://app.example");
     assert!(allowed.header("access-control-allow-headers").contains("x-stainless-lang"));
     assert!(allowed.header("access-control-allow-methods").contains("POST"));
-    assert_eq!(other.header("access-control-allow-origin"), "");
+    assert_eq!((other.status.as_u16(), other.header("access-control-allow-origin")), (403, ""));
+    assert!(other.body.contains("--cors-origins https://evil.example"), "{}", other.body);
     assert_eq!((refused.status.as_u16(), refused.header("access-control-allow-origin")), (401, "https://app.example"));
     for name in ["x-request-id", "x-ratelimit-remaining-requests", "retry-after-ms", "openai-processing-ms", "x-llamero-warnings"] {
         assert!(refused.header("access-control-expose-headers").contains(name), "{name}");
@@ -363,13 +364,42 @@ async fn a_star_allows_every_origin() {
 }
 
 #[tokio::test]
-async fn without_configured_origins_there_is_no_cors() {
+async fn on_loopback_without_keys_pages_of_this_machine_may_call_and_read_without_any_option() {
+    let app = on_loopback(&["llm.example"]).await;
+
+    for origin in ["http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:5173", "https://app.localhost", "https://llm.example"] {
+        let allowed = preflight(&app, origin).await;
+        assert_eq!((allowed.status.as_u16(), allowed.header("access-control-allow-origin")), (200, origin));
+        assert!(allowed.header("access-control-allow-headers").contains("x-stainless-lang"), "{origin}");
+        let answer = with_headers(&app, Method::GET, "/v1/models", &[("host", "localhost:8000"), ("origin", origin)]).await;
+        assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, origin));
+        assert!(answer.header("vary").to_ascii_lowercase().contains("origin"), "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn other_pages_are_refused_and_told_the_option_that_allows_them() {
+    for app in [on_loopback(&[]).await, TestApp::start(Setup::default()).await] {
+        for origin in ["https://app.example", "null", "http://localhost.evil.example:3000", "file://localhost"] {
+            let refused = preflight(&app, origin).await;
+
+            assert_eq!((refused.status.as_u16(), refused.header("access-control-allow-origin")), (403, ""), "{origin}");
+            assert!(refused.body.contains(&format!("Allow them with --cors-origins {origin}.")), "{}", refused.body);
+        }
+    }
+    let long = preflight(&on_loopback(&[]).await, &format!("https://{}", "x".repeat(5000))).await;
+    assert!(long.body.len() < 500, "{}", long.body);
+}
+
+#[tokio::test]
+async fn a_server_with_keys_or_for_other_machines_allows_no_page_by_itself() {
     let app = TestApp::start(Setup::default()).await;
 
-    let answer = preflight(&app, "https://app.example").await;
+    let answer = preflight(&app, "http://localhost:3000").await;
 
-    assert_eq!(answer.status, 405);
-    assert_eq!(answer.header("access-control-allow-origin"), "");
+    assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (403, ""));
+    let read = with_headers(&app, Method::GET, "/v1/models", &[("origin", "http://localhost:3000")]).await;
+    assert_eq!((read.status.as_u16(), read.header("access-control-allow-origin")), (200, ""));
 }
 
 // === hosts ===
@@ -395,7 +425,7 @@ async fn on_loopback_without_keys_foreign_hosts_and_origins_are_refused_in_the_f
     assert_eq!(legacy.status, 403);
     assert!(legacy.body.starts_with(r#"{"detail":"The host name 'evil.example'"#), "{}", legacy.body);
     assert!(openai.body.contains(r#""type":"permission_error""#) && openai.body.contains("--allowed-hosts"), "{}", openai.body);
-    assert!(page.body.contains("origin 'https://evil.example'") && page.body.contains("--allowed-origins"), "{}", page.body);
+    assert!(page.body.contains("origin 'https://evil.example'") && page.body.contains("--cors-origins"), "{}", page.body);
     assert!(page.body.contains(r#""code":"origin_not_allowed""#), "{}", page.body);
 }
 

@@ -60,6 +60,12 @@ pub(super) enum Rule {
         max: usize,
         actual: usize,
     },
+    /// The texts of a list have `actual` bytes together, of which at most `max` are allowed. pydantic has no such rule;
+    /// this is its form for a validator of one's own.
+    TooManyBytes {
+        max: usize,
+        actual: usize,
+    },
 }
 
 impl Rule {
@@ -83,6 +89,7 @@ impl Rule {
             Self::LessThanEqual(..) => "less_than_equal",
             Self::ListType => "list_type",
             Self::TooLong { .. } => "too_long",
+            Self::TooManyBytes { .. } => "value_error",
         }
     }
 
@@ -106,6 +113,9 @@ impl Rule {
             Self::LessThanEqual(bound) => return format!("Input should be less than or equal to {}", bound.message()),
             Self::ListType => "Input should be a valid list",
             Self::TooLong { max, actual } => return format!("List should have at most {max} items after validation, not {actual}"),
+            Self::TooManyBytes { max, actual } => {
+                return format!("Value error, List should have at most {max} bytes in all items together, not {actual}");
+            }
         };
         text.to_owned()
     }
@@ -120,6 +130,7 @@ impl Rule {
             Self::GreaterThanEqual(bound) => Some(format!("{{\"ge\":{}}}", bound.context())),
             Self::LessThanEqual(bound) => Some(format!("{{\"le\":{}}}", bound.context())),
             Self::TooLong { max, actual } => Some(format!("{{\"field_type\":\"List\",\"max_length\":{max},\"actual_length\":{actual}}}")),
+            Self::TooManyBytes { .. } => Some("{\"error\":{}}".to_owned()),
             _ => None,
         }
     }

@@ -1,12 +1,12 @@
 //! `POST /generate`: answers a prompt with its completion, through the same driver as every other generation.
 
-use super::request::GenerateRequest;
+use super::request::{GenerateRequest, specs};
 use crate::{
     api::{
         call::Call,
         driver::{self, Submission},
-        error::ApiError,
-        openai::shared::length,
+        error::{ApiError, PromptLength},
+        openai::shared::{length, room},
         respond::{Usage, WireFormat},
         state::AppState,
         warnings::Warnings,
@@ -22,6 +22,8 @@ use axum::{
 };
 use serde::Serialize;
 
+const PROMPT: &str = specs::PROMPT.name;
+const LIMIT: &str = specs::MAX_TOKENS.name;
 /// The temperature below which vLLM samples greedily instead of dividing by almost nothing (`_SAMPLING_EPS`).
 const GREEDY_BELOW: f32 = 1e-5;
 
@@ -37,7 +39,7 @@ impl FromRequest<AppState> for GenerateRequest {
     async fn from_request(mut request: Request, state: &AppState) -> Result<Self, Response> {
         let headers = std::mem::take(request.headers_mut());
         let body = Bytes::from_request(request, state).await.map_err(|refusal| refusal.into_response())?;
-        Self::read(&headers, &body)
+        Self::read(&headers, &body, state.config.max_stop_strings)
             .map_err(|refusal| (refusal.status, [(header::CONTENT_TYPE, "application/json")], refusal.body).into_response())
     }
 }
@@ -45,7 +47,7 @@ impl FromRequest<AppState> for GenerateRequest {
 async fn complete(call: &Call, request: GenerateRequest) -> Result<Response, ApiError> {
     let model = call.first_model();
     if let Some(info) = &model.info {
-        length::check(&[&request.prompt], info)?;
+        length::check(&[&request.prompt], info, PROMPT)?;
     }
     let prompt = model.handle.tokenize(request.prompt.clone(), true, SpecialText::Recognised).await?;
     // The model may have been loaded meanwhile.
@@ -54,7 +56,7 @@ async fn complete(call: &Call, request: GenerateRequest) -> Result<Response, Api
         tracing::error!("the engine tokenizes before its model is known");
         return Err(ApiError::Internal);
     };
-    let max_tokens = room(&prompt, request.max_tokens, info.max_model_len)?;
+    let max_tokens = fitting(&prompt, request.max_tokens, info.max_model_len)?;
     let warnings = call.enforce(warnings(&request, max_tokens))?;
     let format = Completion { text: String::new(), prompt: request.prompt.clone(), model: model.name.clone() };
     let sequences = vec![sequence(request, prompt, max_tokens)?];
@@ -63,14 +65,15 @@ async fn complete(call: &Call, request: GenerateRequest) -> Result<Response, Api
 
 /// The number of tokens to generate: the number of the request, reduced to the rest of the context. Old callers send
 /// 512 to any model.
-fn room(prompt: &[Token], max_tokens: u64, max_model_len: u32) -> Result<u32, ApiError> {
+fn fitting(prompt: &[Token], max_tokens: u64, max_model_len: u32) -> Result<u32, ApiError> {
     if prompt.is_empty() {
-        return Err(ApiError::invalid("prompt", "The prompt has no tokens. Please send at least one character."));
+        return Err(ApiError::invalid(PROMPT, "The prompt has no tokens. Please send at least one character."));
     }
     let prompt_tokens = u64::try_from(prompt.len()).unwrap_or(u64::MAX);
     let left = u64::from(max_model_len).saturating_sub(prompt_tokens);
     if left == 0 {
-        return Err(ApiError::ContextLength { prompt_tokens, max_tokens, max_model_len: u64::from(max_model_len) });
+        let (length, max_model_len) = (PromptLength::Exactly(prompt_tokens), u64::from(max_model_len));
+        return Err(ApiError::PromptTooLong { length, max_model_len, param: PROMPT });
     }
     // The number is at most `max_model_len`, so it fits.
     Ok(u32::try_from(max_tokens.min(left)).unwrap_or(max_model_len))
@@ -101,7 +104,7 @@ fn sequence(request: GenerateRequest, prompt: Vec<Token>, max_tokens: u32) -> Re
 fn warnings(request: &GenerateRequest, max_tokens: u32) -> Warnings {
     let mut warnings = Warnings::ignored(request.ignored.clone());
     if u64::from(max_tokens) < request.max_tokens {
-        warnings.clamped("max_tokens", format!("max_tokens was reduced to {max_tokens}, the room that the prompt leaves in the context"));
+        warnings.clamped(LIMIT, room::reduced(LIMIT, max_tokens));
     }
     warnings
 }

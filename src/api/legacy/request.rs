@@ -11,15 +11,16 @@ use super::{
     fault::{Bound, Rule, ValidationFault, detail},
     json::{self, Json, JsonError},
 };
-use crate::api::fields::{
-    ignored::Ignored,
-    spec::FieldSpec,
-    values::{Numbers, Or},
+use crate::api::{
+    fields::{
+        ignored::Ignored,
+        spec::FieldSpec,
+        values::{Numbers, Or},
+    },
+    openai::shared::ending::MAX_STOP_BYTES_TOGETHER,
 };
 use axum::http::{HeaderMap, StatusCode, header};
 
-/// The maximum number of stop strings of this route. vLLM had no bound; OpenAI's is 4.
-const MAX_STOP_STRINGS: usize = 16;
 /// The maximum length of a stop string, characters.
 const MAX_STOP_CHARACTERS: usize = 256;
 /// FastAPI's words for a body on which its JSON reader fails.
@@ -36,7 +37,7 @@ pub(in crate::api) struct GenerateRequest {
     pub(super) temperature: f32,
     /// The `top_p` of the request, 0 < p ≤ 1.
     pub(super) top_p: f32,
-    /// The stop strings, at most 16, none empty.
+    /// The stop strings, none empty.
     pub(super) stop: Vec<String>,
     /// Names of fields that were sent and mean nothing on this route, in order.
     pub(super) ignored: Ignored,
@@ -52,11 +53,11 @@ pub(super) struct Refusal {
 }
 
 impl GenerateRequest {
-    /// Reads a request from its headers and body.
+    /// Reads a request from its headers and body, with at most `max_stop_strings`.
     ///
     /// # Errors
     /// The answer that FastAPI would give.
-    pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn read(headers: &HeaderMap, body: &[u8], max_stop_strings: usize) -> Result<Self, Refusal> {
         if body.is_empty() {
             return Err(unprocessable(&[ValidationFault::no_body()]));
         }
@@ -71,19 +72,19 @@ impl GenerateRequest {
             Json::String(text.to_owned())
         };
         match &document {
-            Json::Object(members) => Self::from_members(&document, members),
+            Json::Object(members) => Self::from_members(&document, members, max_stop_strings),
             _ => Err(unprocessable(&[ValidationFault::of_body(Rule::ModelAttributesType, &document)])),
         }
     }
 
-    fn from_members(body: &Json, members: &[(String, Json)]) -> Result<Self, Refusal> {
+    fn from_members(body: &Json, members: &[(String, Json)], max_stop_strings: usize) -> Result<Self, Refusal> {
         let mut fields = LegacyFields { body, members, faults: Vec::new(), taken: Vec::new() };
         let request = Self {
             prompt: fields.prompt(),
             max_tokens: fields.max_tokens(),
             temperature: fields.number(&specs::TEMPERATURE),
             top_p: fields.number(&specs::TOP_P),
-            stop: fields.stop(),
+            stop: fields.stop(max_stop_strings),
             ignored: fields.leftovers(),
         };
         if fields.faults.is_empty() { Ok(request) } else { Err(unprocessable(&fields.faults)) }
@@ -151,15 +152,15 @@ impl<'a> LegacyFields<'a> {
         number.min(f64::from(f32::MAX)) as f32
     }
 
-    fn stop(&mut self) -> Vec<String> {
+    fn stop(&mut self, max_strings: usize) -> Vec<String> {
         const NAME: &str = specs::STOP.name;
         let Some(value) = self.take_unless_null(NAME) else { return Vec::new() };
         let Json::Array(items) = value else {
             self.fault(Rule::ListType, NAME, None, value);
             return Vec::new();
         };
-        if items.len() > MAX_STOP_STRINGS {
-            self.fault(Rule::TooLong { max: MAX_STOP_STRINGS, actual: items.len() }, NAME, None, value);
+        if items.len() > max_strings {
+            self.fault(Rule::TooLong { max: max_strings, actual: items.len() }, NAME, None, value);
             return Vec::new();
         }
         let mut stop = Vec::new();
@@ -172,6 +173,10 @@ impl<'a> LegacyFields<'a> {
                 Json::String(text) => stop.push(text.clone()),
                 _ => self.fault(Rule::StringType, NAME, Some(index), item),
             }
+        }
+        let actual = stop.iter().map(String::len).sum();
+        if actual > MAX_STOP_BYTES_TOGETHER {
+            self.fault(Rule::TooManyBytes { max: MAX_STOP_BYTES_TOGETHER, actual }, NAME, None, value);
         }
         stop
     }

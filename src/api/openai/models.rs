@@ -1,20 +1,23 @@
 //! `GET /v1/models` and `/v1/models/{id}`, and the one rule for the field `model`.
 //!
-//! All served names refer to the one model of this server. A name that is not served is a 404, never a silent fallback.
+//! All served names refer to the one model of this server. It answers to names that are not served too, and the
+//! warnings say so; in a strict request such a name is a 404. `Models::stand_in` decides which model may answer.
 
 use crate::{
     api::{
         call::Call,
         error::ApiError,
-        fields::Fields,
+        fields::{FieldError, Fields},
         openai::shared::limits::{MODEL, MODEL_OR_FIRST},
         state::AppState,
+        warnings::{Warnings, visible},
     },
+    chat::output::Reasoning,
     gateway::{
         error::{RETRY_FAILED, RETRY_LOADING, SubmitError},
         models::{Model, ModelState},
     },
-    protocol::ModelInfo,
+    protocol::{ModelInfo, Pooling},
 };
 use axum::{
     Json,
@@ -30,10 +33,37 @@ pub(in crate::api) struct ModelObject {
     object: &'static str,
     created: u64,
     owned_by: &'static str,
-    /// vLLM's extension: the maximum of prompt and completion together, tokens. Absent until the model has been loaded
-    /// once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_model_len: Option<u32>,
+    /// Absent until the model has been loaded once.
+    #[serde(flatten)]
+    facts: Option<ModelFacts>,
+}
+
+/// Facts about a loaded model by which clients measure their prompts. OpenAI has none of them; each is under the name
+/// of the servers and editors that know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct ModelFacts {
+    /// vLLM's name of the maximum of prompt and completion together, tokens.
+    max_model_len: u32,
+    /// The same, as OpenRouter and LM Studio name it.
+    context_length: u32,
+    /// The same, as Groq and editors name it.
+    context_window: u32,
+    /// The same, as llama-server names it.
+    n_ctx: u32,
+    meta: ModelMeta,
+    /// The abilities of the model in Ollama's words.
+    capabilities: Vec<&'static str>,
+}
+
+/// llama-server's `meta`, as far as this server knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct ModelMeta {
+    /// The context that the model was trained for, tokens.
+    n_ctx_train: u32,
+    n_vocab: u32,
+    n_params: u64,
+    /// The size of the tensors, bytes.
+    size: u64,
 }
 
 /// OpenAI's `ListModelsResponse`.
@@ -61,24 +91,51 @@ pub(in crate::api) async fn get(
     Ok(Json(object(&model, models.created())))
 }
 
-/// Takes the required field `model`.
+/// Takes the field `model`. A request without one, or for a model that is not served, is answered by the model that may
+/// stand in for it, and the warnings name that.
 ///
 /// # Errors
-/// The field is missing, is no string, or names a model that is not served here.
-pub(super) fn requested(call: &Call, fields: &mut Fields) -> Result<Model, ApiError> {
-    let name = fields.require(&MODEL)?;
-    call.model(&name).ok_or_else(|| not_found(&name))
+/// The field is no string; or it is absent or names a model that is not served here, and no model may stand in for it.
+pub(super) fn requested(call: &Call, fields: &mut Fields, warnings: &mut Warnings) -> Result<Model, ApiError> {
+    match fields.get(&MODEL)? {
+        Some(name) => named(call, &name, warnings),
+        None => {
+            let model = call.stand_in().ok_or_else(|| FieldError::missing(MODEL.name))?;
+            report(&model, "no model was named", warnings);
+            Ok(model)
+        }
+    }
 }
 
 /// Takes the field `model` on a route where it may be absent, which means the first model.
 ///
 /// # Errors
-/// The field is no string, or names a model that is not served here.
-pub(in crate::api) fn requested_or_first(call: &Call, fields: &mut Fields) -> Result<Model, ApiError> {
+/// The field is no string, or names a model that is not served here, and no model may stand in for it.
+pub(in crate::api) fn requested_or_first(call: &Call, fields: &mut Fields, warnings: &mut Warnings) -> Result<Model, ApiError> {
     match fields.get(&MODEL_OR_FIRST)? {
-        Some(name) => call.model(&name).ok_or_else(|| not_found(&name)),
+        Some(name) => named(call, &name, warnings),
         None => Ok(call.first_model()),
     }
+}
+
+/// The model of this name, or the one that may stand in for it: editors and agents send placeholders, such as
+/// `gpt-4o-mini` or the name of a small model for their side jobs.
+fn named(call: &Call, name: &str, warnings: &mut Warnings) -> Result<Model, ApiError> {
+    if let Some(model) = call.model(name) {
+        return Ok(model);
+    }
+    let model = call.stand_in().ok_or_else(|| not_found(name))?;
+    let cause = match visible(name) {
+        shown if shown.is_empty() => "the model that was named is not served here".to_owned(),
+        shown => format!("model {shown} is not served here"),
+    };
+    report(&model, &cause, warnings);
+    Ok(model)
+}
+
+/// Adds a warning that names the model which answers.
+fn report(model: &Model, cause: &str, warnings: &mut Warnings) {
+    warnings.clamped(MODEL.name, format!("{cause}, so {} answered", visible(&model.name)));
 }
 
 /// Facts about the model.
@@ -117,8 +174,27 @@ fn not_found(name: &str) -> ApiError {
 }
 
 fn object(model: &Model, created: u64) -> ModelObject {
-    let max_model_len = model.info.as_ref().map(|info| info.max_model_len);
-    ModelObject { id: model.name.clone(), object: "model", created, owned_by: "llamero", max_model_len }
+    let facts = model.info.as_ref().map(|info| ModelFacts {
+        max_model_len: info.max_model_len,
+        context_length: info.max_model_len,
+        context_window: info.max_model_len,
+        n_ctx: info.max_model_len,
+        meta: ModelMeta { n_ctx_train: info.n_ctx_train, n_vocab: info.vocabulary_size, n_params: info.parameters, size: info.size_bytes },
+        capabilities: capabilities(model, info),
+    });
+    ModelObject { id: model.name.clone(), object: "model", created, owned_by: "llamero", facts }
+}
+
+/// The abilities of a model in Ollama's words, and `rerank`.
+fn capabilities(model: &Model, info: &Arc<ModelInfo>) -> Vec<&'static str> {
+    if let Some(embedding) = info.embedding() {
+        return vec![if matches!(embedding.pooling, Pooling::Rank(_)) { "rerank" } else { "embedding" }];
+    }
+    let template = model.templates.of(info).ok().map(|templates| Arc::clone(templates.select(true)));
+    let shows_tools = template.as_ref().is_some_and(|template| template.mentions().contains("tools"));
+    let thinks = template.is_some_and(|template| Reasoning::detect(template.source(), "") != Reasoning::None);
+    let all = [("completion", true), ("tools", shows_tools), ("insert", info.fim.is_some()), ("thinking", thinks)];
+    all.into_iter().filter(|(_, has)| *has).map(|(word, _)| word).collect()
 }
 
 #[cfg(test)]

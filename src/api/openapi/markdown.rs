@@ -45,6 +45,19 @@ of a request that the model's chat template does not show, such as `tools` of a 
 - With the request header `x-llamero-warnings: body` the names also stand in the body's `warnings`.
 - With the request header `x-llamero-strict: 1`, or a server started with `--strict`, such a request is a 400.
 
+## Limits above the context, and other names of models
+
+`max_tokens` and its other names are upper bounds. A limit above the room that the prompt leaves in the context is
+reduced to it, and `x-llamero-warnings` names the field that was sent. -1 is as many tokens as fit. These are refused:
+
+| refused | answer |
+| --- | --- |
+| a prompt that does not fit by itself, or leaves no room | 400 `context_length_exceeded`; on `/v1/messages` `prompt is too long: N tokens > M maximum` |
+| a limit above the room, in a strict request | the same code, with the limit's field; on `/v1/messages` ``input length and `max_tokens` exceed context limit: A + B > M, …`` |
+
+The one model that is served answers to every `model`, and to requests without one; `x-llamero-warnings` says so. A
+strict request must name one of the served names: otherwise it is a 404, or a 400 without a name.
+
 ## Control tokens in texts
 
 In chat, only the template's own words become control tokens, whatever messages, tools and their results spell. Texts

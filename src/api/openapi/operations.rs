@@ -35,26 +35,26 @@ const ANTHROPICS_REFUSALS: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 422, 42
 
 const COMPLETION: Body = Body {
     fields: &[COMPLETIONS, NOT_IMPLEMENTED, SAMPLING, ENDING, &[&RESPONSE_FORMAT], STRUCTURED],
-    required: &["model", "prompt"],
+    required: &["prompt"],
     example: r#"{"model":"MODEL","prompt":"The capital of France is","max_tokens":8,"temperature":0}"#,
 };
 
 const CHAT_COMPLETION: Body = Body {
     fields: &[CHAT, NOT_IMPLEMENTED, SAMPLING, ENDING, &[&RESPONSE_FORMAT], STRUCTURED],
-    required: &["model", "messages"],
+    required: &["messages"],
     example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_completion_tokens":8,"temperature":0}"#,
 };
 
 const RANKED: Body = Body {
     fields: &[RERANK],
-    required: &["model", "query", "documents"],
+    required: &["query", "documents"],
     example: r#"{"model":"MODEL","query":"bank","documents":["river","money"]}"#,
 };
 
 const SCORED: Body = Body {
     fields: &[SCORE],
     // One of several names for each side must be there.
-    required: &["model"],
+    required: &[],
     example: r#"{"model":"MODEL","text_1":"bank","text_2":["river","money"]}"#,
 };
 
@@ -74,7 +74,7 @@ pub(in crate::api) const RESPONSES_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
         fields: &[RESPONSES, NOT_IMPLEMENTED, SAMPLING, ENDING, STRUCTURED],
-        required: &["model", "input"],
+        required: &["input"],
         example: r#"{"model":"MODEL","input":"What is the capital of France?","max_output_tokens":8,"temperature":0}"#,
     }),
     answers: &[(JSON, "Response"), (EVENTS, "ResponseEvents")],
@@ -85,7 +85,7 @@ pub(in crate::api) const MESSAGES_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
         fields: &[MESSAGE_FIELDS],
-        required: &["model", "messages", "max_tokens"],
+        required: &["messages", "max_tokens"],
         example: r#"{"model":"MODEL","max_tokens":8,"messages":[{"role":"user","content":"What is the capital of France?"}],"temperature":0}"#,
     }),
     answers: &[(JSON, "Message"), (EVENTS, "MessageEvents")],
@@ -96,7 +96,7 @@ pub(in crate::api) const COUNT_TOKENS_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
         fields: &[MESSAGE_FIELDS],
-        required: &["model", "messages"],
+        required: &["messages"],
         example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}]}"#,
     }),
     answers: &[(JSON, "TokenCount")],
@@ -105,7 +105,7 @@ pub(in crate::api) const COUNT_TOKENS_DOCS: &[Docs] = &[Docs {
 /// The bodies and answers of `/v1/embeddings`.
 pub(in crate::api) const EMBEDDINGS_DOCS: &[Docs] = &[Docs {
     about: None,
-    body: Some(Body { fields: &[EMBEDDINGS], required: &["model", "input"], example: r#"{"model":"MODEL","input":"The river bank"}"# }),
+    body: Some(Body { fields: &[EMBEDDINGS], required: &["input"], example: r#"{"model":"MODEL","input":"The river bank"}"# }),
     answers: &[(JSON, "EmbeddingList")],
     refusals: REFUSALS,
 }];

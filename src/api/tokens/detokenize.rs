@@ -53,10 +53,12 @@ pub(in crate::api) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<T
 /// # Errors
 /// A field is at fault, an id is outside the vocabulary, the text is too long, or the engine is not available.
 pub(in crate::api) async fn detokenize(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
-    let model = models::requested_or_first(&call, &mut fields)?;
+    let mut warnings = Warnings::default();
+    let model = models::requested_or_first(&call, &mut fields, &mut warnings)?;
     let info = models::loaded(&model)?;
     let tokens = read(&mut fields, info.vocabulary_size)?;
-    let warnings = call.enforce(Warnings::ignored(fields.finish()))?;
+    warnings.ignore(fields.finish());
+    let warnings = call.enforce(warnings)?;
 
     let prompt = model.handle.detokenize(tokens).await.map_err(|error| ApiError::of_text(TOKENS.name, error))?;
     let mut response = Json(Detokenized { content: prompt.clone(), prompt }).into_response();

@@ -86,18 +86,20 @@ fn text_or_bytes<S: Serializer>(piece: &[u8], serializer: S) -> Result<S::Ok, S:
 /// # Errors
 /// A field is at fault, the text cannot be tokenized, or the engine is not available.
 pub(in crate::api) async fn tokenize(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
-    let model = models::requested_or_first(&call, &mut fields)?;
+    let mut warnings = Warnings::default();
+    let model = models::requested_or_first(&call, &mut fields, &mut warnings)?;
     let max_model_len = models::loaded(&model)?.max_model_len;
     let (tokens, details, param, warnings) = if fields.has("messages") {
         let TokenizeChat { mut chat, details } = TokenizeChat::read(&mut fields)?;
         chat.insert("model".to_owned(), model.name.clone().into());
         let understood = understand(&call, Fields::new(chat)).await?;
-        let mut warnings = understood.warnings;
+        warnings.extend(understood.warnings);
         warnings.ignore(fields.finish());
         (understood.tokens, details, "messages", call.enforce(warnings)?)
     } else {
         let TokenizeRequest { text, param, add_special, special, details } = TokenizeRequest::read(&mut fields)?;
-        let warnings = call.enforce(Warnings::ignored(fields.finish()))?;
+        warnings.ignore(fields.finish());
+        let warnings = call.enforce(warnings)?;
         let tokens = model.handle.tokenize(text, add_special, special).await.map_err(|error| ApiError::of_text(param, error))?;
         (tokens, details, param, warnings)
     };

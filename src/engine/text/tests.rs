@@ -1,5 +1,7 @@
 //! Behaviour of the text assembler: examples of each rule, then properties against a reference on the whole text.
 
+mod speed;
+
 use super::{Released, TextAssembler};
 use crate::protocol::{Token, TokenAlternative, TokenLogprob};
 use proptest::prelude::*;

@@ -68,7 +68,7 @@ def test_text_completions_go_on_with_the_text(server, stream):
     ("fields", "kind"),
     [
         ({"temperature": 9}, litellm.BadRequestError),
-        ({"model": "openai/gpt-9"}, litellm.NotFoundError),
+        ({"model": "openai/gpt-9", "extra_headers": {"x-llamero-strict": "1"}}, litellm.NotFoundError),
         ({"messages": [{"role": "user", "content": "word " * 5000}]}, litellm.ContextWindowExceededError),
     ],
     ids=["a wrong field", "an unknown model", "too long a prompt"],

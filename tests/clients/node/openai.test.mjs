@@ -107,7 +107,10 @@ test("errors are typed and name the field", async () => {
   const ask = (fields) => client.chat.completions.create({ ...greedy, messages, ...fields });
 
   await assert.rejects(ask({ temperature: 9 }), (error) => error instanceof OpenAI.BadRequestError && error.param === "temperature");
-  await assert.rejects(ask({ model: "gpt-9" }), (error) => error instanceof OpenAI.NotFoundError && error.code === "model_not_found");
+  await assert.rejects(
+    client.chat.completions.create({ ...greedy, messages, model: "gpt-9" }, { headers: { "x-llamero-strict": "1" } }),
+    (error) => error instanceof OpenAI.NotFoundError && error.code === "model_not_found",
+  );
   await assert.rejects(
     ask({ messages: [{ role: "user", content: "word ".repeat(5000) }] }),
     (error) => error.code === "context_length_exceeded" && typeof error.requestID === "string",

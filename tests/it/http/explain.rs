@@ -73,9 +73,9 @@ async fn what_would_be_refused_in_a_chat_is_refused_with_the_same_words() {
     let server = TestServer::start().await;
     for request in [
         json!({"model": "fake", "messages": []}),
-        json!({"model": "gpt", "messages": [{"role": "user", "content": "Hi"}]}),
+        json!({"model": 5, "messages": [{"role": "user", "content": "Hi"}]}),
         json!({"model": "fake", "messages": [{"role": "robot", "content": "Hi"}]}),
-        json!({"model": "fake", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5000}),
+        json!({"model": "fake", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": -2}),
         json!({"model": "fake", "messages": [{"role": "user", "content": "Hi"}], "guided_regex": "("}),
     ] {
         let done = server.post("/v1/chat/completions", &request).await;
@@ -142,9 +142,9 @@ async fn what_would_be_refused_is_refused_with_the_same_words() {
     let server = TestServer::start().await;
     for request in [
         json!({"model": "fake"}),
-        json!({"model": "gpt", "prompt": "a"}),
+        json!({"model": 5, "prompt": "a"}),
         json!({"model": "fake", "prompt": [9999]}),
-        json!({"model": "fake", "prompt": "a", "max_tokens": 5000}),
+        json!({"model": "fake", "prompt": "a", "max_tokens": -2}),
         json!({"model": "fake", "prompt": [97], "suffix": "b"}),
         json!({"model": "fake", "prompt": "a", "suffix": "b", "truncate_prompt_tokens": 3}),
         json!({"model": "fake", "prompt": "a", "suffix": "b", "echo": true, "logprobs": 0}),

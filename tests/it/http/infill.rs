@@ -173,7 +173,7 @@ async fn what_is_at_fault_is_named() {
         ("n_predict", json!("many")),
         ("samplers", json!("top_k")),
         ("stop", json!([""])),
-        ("model", json!("gpt")),
+        ("model", json!(5)),
     ] {
         let mut body = request();
         body[field] = value;

@@ -1,7 +1,10 @@
 //! The table of errors, row by row, and the shape of refusals in every layer.
 
 use super::*;
-use crate::api::testing::{Setup, TestApp};
+use crate::api::{
+    error::PromptLength,
+    testing::{Setup, TestApp},
+};
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -12,8 +15,6 @@ fn every_variant_has_its_status_and_type() {
     let text = || "m".to_owned();
     let rows = [
         (ApiError::invalid("stop_sequences", "m"), 400, "invalid_request_error"),
-        (ApiError::ContextLength { prompt_tokens: 1, max_tokens: 1, max_model_len: 1 }, 400, "invalid_request_error"),
-        (ApiError::PromptTooLong { fewest: 2, max_model_len: 1 }, 400, "invalid_request_error"),
         (ApiError::Quarantined, 422, "invalid_request_error"),
         (ApiError::MissingKey, 401, "authentication_error"),
         (ApiError::WrongKey, 401, "authentication_error"),
@@ -41,6 +42,24 @@ fn every_variant_has_its_status_and_type() {
         assert_eq!(response.status(), status, "{error:?}");
         assert_eq!(response.headers().get("retry-after-ms"), error.headers().get("retry-after-ms"), "{error:?}");
     }
+}
+
+/// Claude Code finds the numbers in these sentences; of another sentence it makes nothing.
+#[test]
+fn what_is_too_long_is_said_in_the_sentences_that_anthropics_clients_parse() {
+    let message = |error: ApiError| {
+        assert_eq!(row(&error), (StatusCode::BAD_REQUEST, "invalid_request_error"));
+        serde_json::to_value(ErrorObject::new(&error, None)).unwrap()["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let prompt = |length| ApiError::PromptTooLong { length, max_model_len: 8192, param: "messages" };
+    let both = ApiError::ContextLength { prompt_tokens: 7000, max_tokens: 32_000, max_model_len: 8192, param: "max_tokens" };
+
+    assert_eq!(message(prompt(PromptLength::Exactly(20_400))), "prompt is too long: 20400 tokens > 8192 maximum");
+    assert_eq!(message(prompt(PromptLength::AtLeast(9000))), "prompt is too long: 9000 tokens > 8192 maximum");
+    assert_eq!(message(prompt(PromptLength::Exactly(8192))), "prompt is too long: 8192 tokens > 8191 maximum");
+    let sentence =
+        "input length and `max_tokens` exceed context limit: 7000 + 32000 > 8192, decrease input length or `max_tokens` and try again";
+    assert_eq!(message(both), sentence);
 }
 
 #[tokio::test]

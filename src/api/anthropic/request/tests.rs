@@ -6,7 +6,7 @@ use crate::{
     field_path::PathStyle,
 };
 
-const LIMITS: RequestLimits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 4, max_logprobs: None };
+const LIMITS: RequestLimits = RequestLimits { vocabulary_size: 100, max_num_seqs: 16, max_stop_strings: 64, max_logprobs: None };
 
 fn read(mut body: Value) -> Result<MessageRequest, FieldError> {
     let fields = body.as_object_mut().unwrap();
@@ -116,7 +116,7 @@ fn limits_and_samplers_are_those_of_chat() {
         "metadata": {"user_id": "me"}, "service_tier": "auto", "cache_control": {"type": "ephemeral"}, "speed": "standard"}));
 
     let same = of_chat(json!({"max_tokens": 8, "stop": ["x"], "temperature": 0.5, "top_p": 1.0, "top_k": 3, "stream": true, "seed": 7}));
-    assert_eq!((read.max_tokens, read.ending, read.stream), (Some(8), same.ending, true));
+    assert_eq!((read.limit, read.ending, read.stream), (Some(TokenLimit::at_most("max_tokens", 8)), same.ending, true));
     assert_eq!(read.sampling, same.sampling);
 }
 
@@ -155,7 +155,7 @@ fn only_an_answer_needs_max_tokens() {
     let error = MessageRequest::read(body(), MessagesEndpoint::Create, &LIMITS).unwrap_err();
 
     assert_eq!(error.to_string(), "Missing required parameter: 'max_tokens'.");
-    assert_eq!(MessageRequest::read(body(), MessagesEndpoint::Count, &LIMITS).unwrap().chat.max_tokens, None);
+    assert_eq!(MessageRequest::read(body(), MessagesEndpoint::Count, &LIMITS).unwrap().chat.limit, None);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(in crate::api) const N_PREDICT: FieldSpec<Or<Integers>> = integer("n_predict
     .extra()
     .example("9")
     .about("Tokens to generate at most; below 0 until the context is full, 0 computes the prompt for the next request.");
+pub(in crate::api) const MAX_TOKENS: FieldSpec<Integers> =
+    integer("max_tokens", -2..=u32::MAX as i64).extra().example("16").about("Another name of `n_predict`, which counts if both are sent.");
 pub(in crate::api) const T_MAX_PREDICT_MS: FieldSpec<Or<Integers>> = integer("t_max_predict_ms", -1..=u32::MAX as i64)
     .or(0)
     .extra()
@@ -61,6 +63,7 @@ pub(in crate::api) const INFILL: Specs = &[
     &PROMPT,
     &INPUT_EXTRA,
     &N_PREDICT,
+    &MAX_TOKENS,
     &T_MAX_PREDICT_MS,
     &SAMPLERS,
     &STOP,

@@ -23,7 +23,7 @@ fn the_defaults_are_llama_servers() {
     assert_eq!(sampling(json!({})), expected);
 
     let request = read(json!({})).unwrap();
-    assert_eq!((request.n_predict, request.time_limit, request.stream), (None, None, false));
+    assert_eq!((request.limit.tokens(), request.time_limit, request.stream), (None, None, false));
     assert!(request.unknown.is_empty() && request.includes("prompt") && request.includes("timings"));
 }
 
@@ -55,7 +55,7 @@ fn values_that_mean_nothing_are_not_reported() {
         "n_probs": 0, "lora": [], "n_cmpl": 1, "timings_per_token": false, "repeat_penalty": 1.0
     });
     let request = read(nothing).unwrap();
-    assert_eq!((request.unknown.len(), request.n_predict, request.sampling.seed), (0, None, None));
+    assert_eq!((request.unknown.len(), request.limit.tokens(), request.sampling.seed), (0, None, None));
 
     let something = read(json!({"n_indent": 4, "cache_prompt": false, "t_max_prompt_ms": 500, "foo": 1})).unwrap();
     assert_eq!(something.unknown, ["cache_prompt", "n_indent", "t_max_prompt_ms", "foo"]);
@@ -69,11 +69,24 @@ fn what_is_set_is_taken() {
     }));
 
     let mut request = request.unwrap();
-    assert_eq!((request.n_predict, request.sampling.seed, request.time_limit), (Some(7), Some(5), Some(Duration::from_millis(250))));
+    assert_eq!((request.limit.tokens(), request.sampling.seed, request.time_limit), (Some(7), Some(5), Some(Duration::from_millis(250))));
     assert_eq!(request.sampling.for_choice(0, 5).repetition_penalty, 1.5);
     assert!(request.includes("timings") && !request.includes("prompt"));
     let file = |filename: &str, text: &str| ExtraFile { filename: filename.into(), text: text.into() };
     assert_eq!(request.take_texts().extra, [file("a.c", "x"), file("tmp", "")]);
+}
+
+#[test]
+fn max_tokens_is_another_name_of_n_predict_which_counts_if_both_are_sent() {
+    let limit = |body| {
+        let request = read(body).unwrap();
+        (request.limit.field, request.limit.tokens(), request.unknown.len())
+    };
+
+    assert_eq!(limit(json!({"max_tokens": 5})), ("max_tokens", Some(5), 0));
+    assert_eq!(limit(json!({"max_tokens": -1})), ("max_tokens", None, 0));
+    assert_eq!(limit(json!({"max_tokens": 5, "n_predict": 5})), ("n_predict", Some(5), 0));
+    assert_eq!(limit(json!({"max_tokens": 5, "n_predict": 6})), ("n_predict", Some(6), 1));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Texts are cut to exactly the tokens that fit.
 
 use super::*;
-use crate::gateway::testing::model_info;
+use crate::{api::fields::token_caps::TokenCap, gateway::testing::model_info};
 
 const MARKED: FimTokens = FimTokens { prefix: Token(250), suffix: Token(251), middle: Token(252), repository: None, file: None };
 
@@ -9,7 +9,11 @@ const MARKED: FimTokens = FimTokens { prefix: Token(250), suffix: Token(251), mi
 fn cut_to_100(prefix: usize, suffix: usize, extra: &Extra, n_predict: Option<u64>) -> Window {
     let model = ModelInfo { max_model_len: 100, ..model_info() };
     let hole = FimTexts { prefix: tokens(0, prefix), suffix: tokens(1000, suffix) };
-    cut(&model, &MARKED, hole, extra, n_predict)
+    cut(&model, &MARKED, hole, extra, limit(n_predict))
+}
+
+fn limit(n_predict: Option<u64>) -> TokenLimit {
+    TokenLimit { field: "n_predict", cap: n_predict.map_or(TokenCap::AsManyAsFit, TokenCap::AtMost) }
 }
 
 fn tokens(from: u32, count: usize) -> Vec<Token> {
@@ -91,7 +95,7 @@ fn no_context_is_so_small_that_anything_overflows() {
         let model = ModelInfo { max_model_len, ..model_info() };
         let hole = FimTexts { prefix: tokens(0, 5), suffix: tokens(9, 5) };
 
-        let window = cut(&model, &MARKED, hole, &extra(&[1]), Some(3));
+        let window = cut(&model, &MARKED, hole, &extra(&[1]), limit(Some(3)));
 
         assert!(max_model_len < 6 || window.prompt.len() < max_model_len as usize, "{max_model_len}: {window:?}");
     }

@@ -1,10 +1,13 @@
 //! The fields of `POST /generate`: those of the FastAPI script. Their values are read as pydantic reads them: `"5"` is
 //! a number.
 
-use super::{MAX_STOP_CHARACTERS, MAX_STOP_STRINGS};
-use crate::api::fields::{
-    spec::{FieldSpec, Specs},
-    values::{Integers, Numbers, Or, Shaped, Strings, integer, number, shaped, string},
+use super::MAX_STOP_CHARACTERS;
+use crate::api::{
+    fields::{
+        spec::{FieldSpec, Specs},
+        values::{Integers, Numbers, Or, Shaped, Strings, integer, number, shaped, string},
+    },
+    openai::shared::ending::MAX_STOP_STRINGS,
 };
 use serde_json::json;
 
@@ -24,7 +27,7 @@ pub(in crate::api) const STOP: FieldSpec<Shaped> = shaped("stop", || {
 })
 .extra()
 .example(r#"["\n"]"#)
-.about("Strings that end the text and are not included in it.");
+.about("Strings that end the text and are not included in it. `--max-stop-strings` sets their number.");
 
 /// All fields of `POST /generate`.
 pub(in crate::api) const GENERATE: Specs = &[&PROMPT, &MAX_TOKENS, &TEMPERATURE, &TOP_P, &STOP];

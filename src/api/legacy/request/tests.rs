@@ -13,7 +13,7 @@ fn read(content_type: Option<&str>, body: &[u8]) -> Result<GenerateRequest, Refu
     if let Some(content_type) = content_type {
         headers.insert(header::CONTENT_TYPE, HeaderValue::try_from(content_type).unwrap());
     }
-    GenerateRequest::read(&headers, body)
+    GenerateRequest::read(&headers, body, 16)
 }
 
 fn read_json(body: &str) -> Result<GenerateRequest, Refusal> {
@@ -89,6 +89,19 @@ fn fields_that_mean_nothing_here_are_ignored_and_named() {
     let request = read_json(r#"{"stream":true,"prompt":"a","n":4,"max_tokens":null,"Stop":[]}"#).unwrap();
 
     assert_eq!(request.ignored, ["stream", "n", "Stop"]);
+}
+
+#[test]
+fn stop_strings_are_bounded_by_their_bytes_together() {
+    let body = |count| json!({"prompt": "a", "stop": vec!["\u{20ac}".repeat(256); count]}).to_string();
+    let read = |count| GenerateRequest::read(&HeaderMap::new(), body(count).as_bytes(), 64);
+
+    assert_eq!(read(21).unwrap().stop.len(), 21);
+    let refusal = read(22).unwrap_err();
+    assert_eq!(refusal.status, 422);
+    let detail = &serde_json::from_str::<Value>(&refusal.body).unwrap()["detail"][0];
+    assert_eq!((&detail["type"], &detail["loc"]), (&json!("value_error"), &json!(["body", "stop"])));
+    assert_eq!(detail["msg"], "Value error, List should have at most 16384 bytes in all items together, not 16896");
 }
 
 #[test]

@@ -8,8 +8,6 @@
 pub(in crate::api) struct FieldNames {
     /// The field with the conversation, for refusals by a template and for prompts that are too long.
     pub(in crate::api) conversation: &'static str,
-    /// The field that limits the tokens of the answer.
-    pub(in crate::api) max_tokens: &'static str,
     /// The path of a message, for keys that a template ignores.
     pub(in crate::api) message: &'static str,
     /// The path of the tool calls in a message.
@@ -25,7 +23,6 @@ pub(in crate::api) struct FieldNames {
 /// The names in `/v1/chat/completions`.
 pub(in crate::api) const CHAT: FieldNames = FieldNames {
     conversation: "messages",
-    max_tokens: "max_tokens",
     message: "messages[]",
     calls: "messages[].tool_calls",
     thoughts: "messages[].reasoning_content",

@@ -17,11 +17,11 @@ pub(in crate::api) mod specs;
 pub(in crate::api) mod switches;
 
 use super::{
-    completions::room,
     models,
     shared::answer::{ResponseHead, draw_seed},
     shared::length,
     shared::limits::RequestLimits,
+    shared::room::AnswerRoom,
     shared::structured::{self, Constrained},
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
         call::Call,
         driver::{Submission, generate},
         error::ApiError,
-        fields::{FieldError, Fields},
+        fields::{FieldError, Fields, token_caps::TokenCap},
         warnings::Warnings,
     },
     chat::output::{Calls, OutputSpec, Reasoning, forced_constraint, in_words_of_tools, offered_constraint},
@@ -38,7 +38,6 @@ use crate::{
 };
 use axum::response::Response;
 use format::{ChatFormat, ChatView};
-use prompt::about_length;
 use request::ChatRequest;
 use std::sync::Arc;
 
@@ -120,7 +119,7 @@ pub(in crate::api) async fn understand_as<T>(
     fields: Fields,
     reader: impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, T), FieldError>,
 ) -> Result<(Understood, T), ApiError> {
-    read(call, fields, reader, |_, _| Ok(())).await
+    read(call, fields, reader, |_, _, _| Ok(())).await
 }
 
 fn of_chat(fields: Fields, limits: &RequestLimits) -> Result<(ChatRequest, ()), FieldError> {
@@ -132,9 +131,10 @@ async fn read<T>(
     call: &Call,
     mut fields: Fields,
     reader: impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, T), FieldError>,
-    check_length: impl Fn(&[&str], &ModelInfo) -> Result<(), ApiError>,
+    check_length: impl Fn(&[&str], &ModelInfo, &'static str) -> Result<(), ApiError>,
 ) -> Result<(Understood, T), ApiError> {
-    let model = models::requested(call, &mut fields)?;
+    let mut warnings = Warnings::default();
+    let model = models::requested(call, &mut fields, &mut warnings)?;
     let info = models::generating(&model)?;
     let limits = RequestLimits::of(&model, &info);
     let (mut request, rest) = reader(fields, &limits)?;
@@ -143,7 +143,7 @@ async fn read<T>(
     let free = request.constrained.is_none() && !is_forced(&request.calls);
     let mut prompt = prompt::render(call, &model, &info, &mut request, free).await?;
     request.ignored.extend(std::mem::take(&mut prompt.ignored));
-    let mut warnings = Warnings::ignored(request.ignored.clone());
+    warnings.ignore(request.ignored.clone());
     warnings.ignore(std::mem::take(&mut request.ignored_last));
     if let Some((param, text)) = overruled {
         warnings.clamped(&param, text);
@@ -159,7 +159,7 @@ async fn read<T>(
     }
     let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
     let constrained: Option<Constrained> = forced.or(request.constrained.take());
-    check_length(&[&prompt.text], &info).map_err(|error| about_length(error, names))?;
+    check_length(&[&prompt.text], &info, names.conversation)?;
     structured::check(&model.handle, constrained.as_ref(), &mut warnings, |text| in_words_of_tools(&prompt.output, text)).await?;
     let tokens = prompt::encode(&model, &mut prompt, names).await?;
     // A constraint defines the end of its text, and a request that ignores every end ignores the end marks too.
@@ -188,10 +188,18 @@ pub(in crate::api) async fn prepare_as<T>(
     reader: impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, T), FieldError>,
 ) -> Result<(PreparedChat, T), ApiError> {
     let (understood, rest) = read(call, fields, reader, length::check).await?;
-    let Understood { request, model, info, warnings, output, constrained, end_marks, tokens } = understood;
+    let Understood { request, model, info, mut warnings, output, constrained, end_marks, tokens } = understood;
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
     let output = Arc::new(output);
-    let max_tokens = fitting(tokens.len(), &request, u64::from(info.max_model_len))?;
+    let room = AnswerRoom {
+        max_model_len: info.max_model_len.into(),
+        limit: request.limit,
+        default: TokenCap::AsManyAsFit,
+        prompt: request.names.conversation,
+        strict: call.policy.is_strict(),
+    };
+    let max_tokens = room.after(tokens.len())?;
+    room.report([tokens.len()], &mut warnings);
     let prediction = prompt::encode_prediction(&model, request.prediction.as_deref(), &info).await?;
     let sequence = SequenceRequest {
         max_tokens,
@@ -244,14 +252,6 @@ fn settle(request: &mut ChatRequest, model: &Model, info: &Arc<ModelInfo>) -> Re
     request.calls = Calls::None;
     let text = format!("no tool was offered: {format} rules the whole answer");
     Ok(Some(("tools".to_owned(), text)))
-}
-
-/// The maximum number of tokens to generate after a prompt: the number of the request, or all that fit if it has none.
-/// A number that does not fit is an error.
-fn fitting(prompt_tokens: usize, request: &ChatRequest, max_model_len: u64) -> Result<u32, ApiError> {
-    let left = max_model_len.saturating_sub(u64::try_from(prompt_tokens).unwrap_or(u64::MAX));
-    let asked = request.max_tokens.unwrap_or(left.max(1));
-    room(prompt_tokens, Some(asked), max_model_len).map_err(|error| about_length(error, request.names))
 }
 
 /// True if the marks of calls or thoughts can be control tokens, whose text is empty unless special tokens are written

@@ -159,19 +159,6 @@ pub(super) async fn encode_prediction(model: &Model, text: Option<&str>, info: &
     Ok(tokens)
 }
 
-/// An error about the length of a prompt, naming the field that the prompt was made of or the one that limits the
-/// answer.
-pub(super) fn about_length(error: ApiError, names: &FieldNames) -> ApiError {
-    let param = match &error {
-        ApiError::Field(fault) => return fault.clone().at(names.conversation).into(),
-        ApiError::PromptTooLong { .. } => names.conversation,
-        ApiError::ContextLength { .. } if error.param() == Some("prompt") => names.conversation,
-        ApiError::ContextLength { .. } => names.max_tokens,
-        _ => return error,
-    };
-    ApiError::BadRequest { message: error.to_string(), param: Some(param.to_owned()), code: error.code() }
-}
-
 /// The error for a template that fails on one conversation. It serves others, so the request is at fault and not the
 /// server.
 fn of_template(error: TemplateError, names: &FieldNames) -> ApiError {

@@ -19,6 +19,7 @@ use crate::{
             shared::limits::{
                 N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, most_choices, refuse_what_would_change_the_result, stream_options,
             },
+            shared::room::TokenLimit,
             shared::sampling::Sampling,
             shared::structured::{Constrained, read_constraint},
         },
@@ -48,8 +49,8 @@ pub(in crate::api) struct ChatRequest {
     pub(in crate::api) parallel: bool,
     /// The inputs of the template besides messages and tools.
     pub(in crate::api) switches: Switches,
-    /// The maximum number of tokens to generate; `None` is the room that the prompt leaves in the context.
-    pub(in crate::api) max_tokens: Option<u64>,
+    /// The limit of the answer; `None` is the room that the prompt leaves in the context.
+    pub(in crate::api) limit: Option<TokenLimit>,
     /// Number of choices, 1 to 8. Default 1.
     pub(in crate::api) n: usize,
     /// The parameters for drawing tokens.
@@ -89,7 +90,7 @@ impl ChatRequest {
             constrained: None,
             parallel: true,
             switches,
-            max_tokens: None,
+            limit: None,
             n: 1,
             sampling,
             ending: Ending::default(),
@@ -121,9 +122,9 @@ impl ChatRequest {
         let tools = tools.map(read_tools).transpose()?.unwrap_or_default();
         let calls = read_tool_choice(tool_choice.unwrap_or(Value::Null), &tools)?;
         let n = f.get(&N.within(1..=most_choices(limits.max_num_seqs)))?;
-        let max_tokens = max_tokens(&mut f)?;
+        let limit = limit(&mut f)?;
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
-        ending.check(max_tokens)?;
+        ending.check(limit)?;
         let stream = f.get(&STREAM)?;
         let (include_usage, mut ignored) = stream_options(&mut f, stream)?;
         let constrained = read_constraint(&mut f)?;
@@ -135,7 +136,7 @@ impl ChatRequest {
             calls,
             constrained,
             parallel,
-            max_tokens,
+            limit,
             n: usize::try_from(n).expect("the range fits"),
             ending,
             logprobs: logprobs(&mut f, limits.most_alternatives())?,
@@ -155,16 +156,16 @@ impl ChatRequest {
 }
 
 /// Reads `max_completion_tokens`, or `max_tokens`, which it replaced.
-fn max_tokens(f: &mut Fields) -> Result<Option<u64>, FieldError> {
-    const REPLACEMENT: &str = specs::MAX_COMPLETION_TOKENS.name;
-    let old = f.get(&specs::MAX_TOKENS)?;
-    let new = f.get(&specs::MAX_COMPLETION_TOKENS)?;
-    match (old, new) {
+fn limit(f: &mut Fields) -> Result<Option<TokenLimit>, FieldError> {
+    const OLD: &str = specs::MAX_TOKENS.name;
+    const NEW: &str = specs::MAX_COMPLETION_TOKENS.name;
+    let limit = |field| move |cap| TokenLimit { field, cap };
+    match (f.get(&specs::MAX_TOKENS)?, f.get(&specs::MAX_COMPLETION_TOKENS)?) {
         (Some(old), Some(new)) if old != new => {
-            let reason = format!("it is {old}, but '{REPLACEMENT}', which replaced it, is {new}; send one");
-            Err(FieldError::invalid(specs::MAX_TOKENS.name, reason))
+            let reason = format!("it is {}, but '{NEW}', which replaced it, is {}; send one", Value::from(old), Value::from(new));
+            Err(FieldError::invalid(OLD, reason))
         }
-        _ => Ok(new.or(old).map(i64::unsigned_abs)),
+        (old, new) => Ok(new.map(limit(NEW)).or(old.map(limit(OLD)))),
     }
 }
 

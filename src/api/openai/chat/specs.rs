@@ -3,6 +3,7 @@
 use crate::api::{
     fields::{
         spec::{FieldSpec, Specs},
+        token_caps::{TokenCaps, token_cap},
         values::{
             Booleans, Integers, Objects, OneOf, Or, Refused, Shaped, Unused, boolean, integer, is_off, object, one_of, refused, shaped,
             unused,
@@ -19,11 +20,12 @@ pub(in crate::api) const MESSAGES: FieldSpec<Shaped> = shaped("messages", messag
     "The conversation, text only; rendered by the model's own template, in which no word of a user becomes a control token. \
          System messages that the template does not take where they stand are put into user turns, and reported.",
 );
-pub(in crate::api) const MAX_COMPLETION_TOKENS: FieldSpec<Integers> = integer("max_completion_tokens", 1..=i64::MAX)
-    .example("8")
-    .about("Tokens to generate at most, reasoning included; by default the room that the prompt leaves in the context.");
-pub(in crate::api) const MAX_TOKENS: FieldSpec<Integers> =
-    integer("max_tokens", 1..=i64::MAX).example("8").about("The older name of `max_completion_tokens`.");
+pub(in crate::api) const MAX_COMPLETION_TOKENS: FieldSpec<TokenCaps> = token_cap("max_completion_tokens", 1).example("8").about(
+    "Tokens to generate at most, reasoning included; by default, and for -1, the room that the prompt leaves in the context. \
+         More than that is reduced to it, which is reported.",
+);
+pub(in crate::api) const MAX_TOKENS: FieldSpec<TokenCaps> =
+    token_cap("max_tokens", 1).example("8").about("The older name of `max_completion_tokens`.");
 pub(in crate::api) const LOGPROBS: FieldSpec<Or<Booleans>> = boolean("logprobs")
     .or(false)
     .about("Report the log-probability of every token, reasoning and calls included, before temperature and truncation.");

@@ -11,10 +11,12 @@ pub mod request;
 use super::{
     models,
     shared::{
+        self,
         answer::{ResponseHead, draw_seed},
         length,
         limits::RequestLimits,
         prompt::Prompt,
+        room::AnswerRoom,
         structured,
     },
 };
@@ -23,7 +25,7 @@ use crate::{
         call::Call,
         driver::{Submission, generate},
         error::ApiError,
-        fields::{FieldError, Fields},
+        fields::{FieldError, Fields, token_caps::TokenCap},
         warnings::Warnings,
     },
     gateway::{handle::EngineHandle, models::Model},
@@ -36,8 +38,9 @@ use futures_util::future::try_join_all;
 use request::{CompletionRequest, PromptEncoding, PromptTruncation};
 use std::sync::Arc;
 
+const PROMPT: &str = shared::prompt::PROMPT.name;
 /// OpenAI's default for `max_tokens`.
-const DEFAULT_MAX_TOKENS: u64 = request::specs::MAX_TOKENS.values.default.unsigned_abs();
+const DEFAULT_LIMIT: TokenCap = request::specs::MAX_TOKENS.values.default;
 /// The maximum number of tokens in all prompts together, as a multiple of the context's.
 const MAX_BATCH_CONTEXTS: u64 = 2;
 
@@ -89,23 +92,31 @@ pub(super) struct PreparedCompletion {
 /// # Errors
 /// Any fault of the request, or the engine is not available.
 pub(super) async fn prepare(call: &Call, mut fields: Fields) -> Result<PreparedCompletion, ApiError> {
-    let model = models::requested(call, &mut fields)?;
+    let mut warnings = Warnings::default();
+    let model = models::requested(call, &mut fields, &mut warnings)?;
     let info = models::generating(&model)?;
     let limits = RequestLimits::of(&model, &info);
     let mut request = CompletionRequest::read(fields, &limits)?;
-    let mut warnings = Warnings::ignored(request.unknown.clone());
-
+    warnings.ignore(request.unknown.clone());
     let prompts = std::mem::take(&mut request.prompts);
     check_lengths(&request, &prompts, &info)?;
-    let encoder = Encoder::new(&model.handle, &request, &info).await?;
+    let room = AnswerRoom {
+        max_model_len: info.max_model_len.into(),
+        limit: request.limit,
+        default: DEFAULT_LIMIT,
+        prompt: PROMPT,
+        strict: call.policy.is_strict(),
+    };
+    let encoder = Encoder::new(&model.handle, &request, &info, room).await?;
     let encoded = try_join_all(prompts.into_iter().map(|prompt| encoder.encode(prompt))).await?;
     for dropped in encoded.iter().map(|prompt| prompt.dropped).filter(|dropped| *dropped > 0) {
         warnings.clamped("truncate_prompt_tokens", format!("the first {dropped} tokens of a prompt were dropped"));
     }
     structured::check(&model.handle, request.constraint.as_ref(), &mut warnings, |text| text).await?;
+    room.report(encoded.iter().map(|prompt| prompt.tokens.len()), &mut warnings);
     let (tokens, prompts) = encoded.into_iter().map(|prompt| (prompt.tokens, prompt.view)).unzip();
     let seed = request.sampling.seed.map_or_else(draw_seed, Ok)?;
-    let sequences = sequences(&request, tokens, u64::from(info.max_model_len), seed)?;
+    let sequences = sequences(&request, tokens, &room, seed)?;
     Ok(PreparedCompletion { request, model, info, warnings, seed, prompts, sequences })
 }
 
@@ -117,7 +128,7 @@ fn check_lengths(request: &CompletionRequest, prompts: &[Prompt], info: &ModelIn
     // The suffix follows each of the prompts, and its bytes are counted once.
     let suffix = info.fewest_tokens(&[request.suffix.as_deref().unwrap_or_default()]);
     prompts.iter().try_for_each(|prompt| match prompt {
-        Prompt::Text(text) => length::check_tokens(suffix + info.fewest_tokens(&[text]), info),
+        Prompt::Text(text) => length::check_tokens(suffix + info.fewest_tokens(&[text]), info, PROMPT),
         Prompt::Tokens(_) => Ok(()),
     })
 }
@@ -127,6 +138,7 @@ struct Encoder<'a> {
     engine: &'a EngineHandle,
     request: &'a CompletionRequest,
     info: &'a ModelInfo,
+    room: AnswerRoom,
     /// The tokens that follow the text to be filled in, the same for every prompt, and the model's FIM tokens.
     suffix: Option<(Vec<Token>, FimTokens)>,
 }
@@ -140,7 +152,12 @@ struct EncodedPrompt {
 }
 
 impl<'a> Encoder<'a> {
-    async fn new(engine: &'a EngineHandle, request: &'a CompletionRequest, info: &'a ModelInfo) -> Result<Self, ApiError> {
+    async fn new(
+        engine: &'a EngineHandle,
+        request: &'a CompletionRequest,
+        info: &'a ModelInfo,
+        room: AnswerRoom,
+    ) -> Result<Self, ApiError> {
         let suffix = match request.suffix.clone() {
             None => None,
             Some(text) => {
@@ -150,7 +167,7 @@ impl<'a> Encoder<'a> {
                 Some((fim::suffix(engine, text, "suffix").await?, marks))
             }
         };
-        Ok(Self { engine, request, info, suffix })
+        Ok(Self { engine, request, info, room, suffix })
     }
 
     /// Turns a prompt into tokens. Text gets BOS where the vocabulary requires it; tokens are taken as they are.
@@ -167,7 +184,7 @@ impl<'a> Encoder<'a> {
         let begins_with_bos = keeps_bos && tokens.first().copied() == self.info.bos;
         let dropped = truncate(&mut tokens, self.most_tokens(), begins_with_bos);
         // The length is checked before the engine detokenizes, for `echo`, a prompt that it will not compute.
-        room(tokens.len(), self.request.max_tokens, u64::from(self.info.max_model_len))?;
+        self.room.after(tokens.len())?;
         let text = match text {
             Some(text) if dropped == 0 => text,
             _ if !self.returns_text() => String::new(),
@@ -195,12 +212,21 @@ impl<'a> Encoder<'a> {
         let max = match self.request.encoding.truncation {
             PromptTruncation::None => return None,
             PromptTruncation::Keep(max) => max,
-            PromptTruncation::Fit => {
-                u64::from(self.info.max_model_len).saturating_sub(self.request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)).max(1)
-            }
+            PromptTruncation::Fit => prompt_share(&self.room),
         };
         Some(usize::try_from(max).unwrap_or(usize::MAX))
     }
+}
+
+/// The number of tokens that a prompt may keep which is cut to fit. The answer gets the rest of the context, but not
+/// more than half of it, as large limits are only upper bounds. An answer without a number gets a quarter.
+fn prompt_share(room: &AnswerRoom) -> u64 {
+    let context = room.max_model_len;
+    let reserved = match room.limit.map_or(room.default, |limit| limit.cap) {
+        TokenCap::AsManyAsFit => context / 4,
+        TokenCap::AtMost(tokens) => tokens.min(context / 2),
+    };
+    context.saturating_sub(reserved).max(1)
 }
 
 /// Keeps the last `max` tokens, and the first one if it is a BOS that the server added. Returns the number of dropped
@@ -218,14 +244,14 @@ fn truncate(tokens: &mut Vec<Token>, max: Option<usize>, keep_first: bool) -> us
 fn sequences(
     request: &CompletionRequest,
     prompts: Vec<Vec<Token>>,
-    max_model_len: u64,
+    room: &AnswerRoom,
     seed: i64,
 ) -> Result<Vec<SequenceRequest>, ApiError> {
-    let rooms: Vec<u32> = prompts.iter().map(|prompt| room(prompt.len(), request.max_tokens, max_model_len)).collect::<Result<_, _>>()?;
+    let rooms: Vec<u32> = prompts.iter().map(|prompt| room.after(prompt.len())).collect::<Result<_, _>>()?;
     let total: u64 = prompts.iter().map(|prompt| u64::try_from(prompt.len()).unwrap_or(u64::MAX)).sum();
-    let most = MAX_BATCH_CONTEXTS * max_model_len;
+    let most = MAX_BATCH_CONTEXTS * room.max_model_len;
     if total > most {
-        return Err(FieldError::invalid("prompt", format!("the prompts have {total} tokens together; at most {most} are accepted")).into());
+        return Err(FieldError::invalid(PROMPT, format!("the prompts have {total} tokens together; at most {most} are accepted")).into());
     }
     // Candidates are compared by the log-probabilities of their tokens.
     let compared = (request.best_of > request.n).then_some(0);
@@ -251,26 +277,6 @@ fn sequences(
         }
     }
     Ok(sequences)
-}
-
-/// The maximum number of tokens to generate after a prompt: the number of the request, or 16 or as many as fit if it
-/// has none. A number that does not fit is an error.
-pub(super) fn room(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<u32, ApiError> {
-    if prompt_tokens == 0 {
-        return Err(
-            FieldError::invalid("prompt", "it is empty, and this model has no token to begin with; send at least one character").into()
-        );
-    }
-    let prompt_tokens = u64::try_from(prompt_tokens).unwrap_or(u64::MAX);
-    let left = max_model_len.checked_sub(prompt_tokens);
-    let too_long = |max_tokens| ApiError::ContextLength { prompt_tokens, max_tokens, max_model_len };
-    match (left, asked) {
-        (Some(left), Some(asked)) if asked <= left => Ok(asked),
-        (Some(left), None) if left > 0 => Ok(left.min(DEFAULT_MAX_TOKENS)),
-        // A request without a number asks for at least one token.
-        _ => Err(too_long(asked.unwrap_or(1))),
-    }
-    .map(|fitting| u32::try_from(fitting).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

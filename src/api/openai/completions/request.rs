@@ -11,6 +11,7 @@ use crate::api::{
         ending::Ending,
         limits::{N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, USER, most_choices, refuse_what_would_change_the_result, stream_options},
         prompt::{Prompt, read_prompts},
+        room::TokenLimit,
         sampling::Sampling,
         structured::{Constrained, read_constraint},
     },
@@ -29,8 +30,8 @@ pub struct CompletionRequest {
     /// The text after the hole that the completion fills; `None` without a hole. If there is one, it is not empty and
     /// all prompts are text.
     pub suffix: Option<String>,
-    /// The maximum number of tokens to generate; `None` is OpenAI's 16, or fewer where no more fit.
-    pub max_tokens: Option<u64>,
+    /// The limit of the answer; `None` is OpenAI's 16 tokens, or fewer where no more fit.
+    pub(in crate::api) limit: Option<TokenLimit>,
     /// Number of choices per prompt, 1 to 8. Default 1.
     pub n: usize,
     /// Number of candidates per prompt, `n` to 8; the `n` with the highest log-probability per token are returned.
@@ -91,9 +92,9 @@ impl CompletionRequest {
         let encoding = PromptEncoding::read(&mut f)?;
         let stream = f.get(&STREAM)?;
         let (n, best_of) = read_choices(&mut f, limits.max_num_seqs, stream)?;
-        let max_tokens = f.sent(&specs::MAX_TOKENS)?.map(i64::unsigned_abs);
+        let limit = f.sent(&specs::MAX_TOKENS)?.map(|cap| TokenLimit { field: specs::MAX_TOKENS.name, cap });
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
-        ending.check(max_tokens)?;
+        ending.check(limit)?;
         let suffix = read_suffix(&mut f, &prompts, encoding)?;
         let most = limits.max_logprobs.unwrap_or(MAX_LOGPROBS);
         let prompt_logprobs = alternatives(&mut f, &specs::PROMPT_LOGPROBS, most)?;
@@ -105,7 +106,7 @@ impl CompletionRequest {
             prompts,
             encoding,
             suffix,
-            max_tokens,
+            limit,
             n,
             best_of,
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,

@@ -6,7 +6,7 @@ pub mod vectors;
 
 use super::{models, shared::prompt::Prompt};
 use crate::{
-    api::{call::Call, error::ApiError, fields::Fields, heavy},
+    api::{call::Call, error::ApiError, fields::Fields, heavy, warnings::Warnings},
     protocol::Pooling,
 };
 use axum::response::Response;
@@ -37,8 +37,9 @@ struct Embedding {
 /// # Errors
 /// The fault of the request, or the engine's failure.
 pub(in crate::api) async fn create(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
-    let model = models::requested(&call, &mut fields)?;
-    let mut run = EmbeddingRun::new(&call, &model)?;
+    let mut warnings = Warnings::default();
+    let model = models::requested(&call, &mut fields, &mut warnings)?;
+    let mut run = EmbeddingRun::new(&call, &model, warnings)?;
     let result = embed(&mut run, model.name, fields).await;
     run.answer(result).await
 }

@@ -58,11 +58,11 @@ pub(in crate::api::openai) struct EmbeddingRun {
 }
 
 impl EmbeddingRun {
-    /// A run for a request that names this model.
+    /// A run for a request that is answered by this model, and has these warnings so far.
     ///
     /// # Errors
     /// The model has never been loaded.
-    pub(in crate::api::openai) fn new(call: &Call, model: &Model) -> Result<Self, ApiError> {
+    pub(in crate::api::openai) fn new(call: &Call, model: &Model, warnings: Warnings) -> Result<Self, ApiError> {
         let info = models::loaded(model)?;
         let record = EmbeddingRecord {
             endpoint: call.route.label,
@@ -81,14 +81,14 @@ impl EmbeddingRun {
             record,
             refused: false,
             policy: call.policy,
-            warnings: Warnings::default(),
+            warnings,
             reported: Reported::default(),
         })
     }
 
     /// Takes note of fields that have no effect.
     pub(in crate::api::openai) fn ignored(&mut self, fields: Ignored) {
-        self.warnings = Warnings::ignored(fields);
+        self.warnings.ignore(fields);
     }
 
     /// The model's facts about embeddings.

@@ -14,7 +14,7 @@ use super::{
     shared::prompt::Prompt,
 };
 use crate::{
-    api::{call::Call, error::ApiError, fields::Fields, heavy},
+    api::{call::Call, error::ApiError, fields::Fields, heavy, warnings::Warnings},
     protocol::{Pooling, RankScore, Token},
 };
 use axum::response::Response;
@@ -76,8 +76,9 @@ struct Sides {
 /// # Errors
 /// The fault of the request, or the engine's failure.
 pub(in crate::api) async fn rerank(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
-    let model = models::requested(&call, &mut fields)?;
-    let mut run = EmbeddingRun::new(&call, &model)?;
+    let mut warnings = Warnings::default();
+    let model = models::requested(&call, &mut fields, &mut warnings)?;
+    let mut run = EmbeddingRun::new(&call, &model, warnings)?;
     let result = rank(&mut run, model.name, fields).await;
     run.answer(result).await
 }
@@ -87,8 +88,9 @@ pub(in crate::api) async fn rerank(call: Call, mut fields: Fields) -> Result<Res
 /// # Errors
 /// As [`rerank`].
 pub(in crate::api) async fn score(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
-    let model = models::requested(&call, &mut fields)?;
-    let mut run = EmbeddingRun::new(&call, &model)?;
+    let mut warnings = Warnings::default();
+    let model = models::requested(&call, &mut fields, &mut warnings)?;
+    let mut run = EmbeddingRun::new(&call, &model, warnings)?;
     let result = compare(&mut run, model.name, fields).await;
     run.answer(result).await
 }

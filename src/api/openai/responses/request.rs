@@ -27,6 +27,7 @@ use crate::{
             shared::{
                 ending::Ending,
                 limits::{INCLUDE_OBFUSCATION, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, refuse_what_would_change_the_result},
+                room::TokenLimit,
                 sampling::{self, Sampling},
                 structured::{Constrained, read_constraint_beside},
             },
@@ -43,7 +44,6 @@ use serde_json::{Map, Value, json};
 /// This route's names for the fields that error messages of chat's code mention.
 static NAMES: FieldNames = FieldNames {
     conversation: specs::INPUT.name,
-    max_tokens: specs::MAX_OUTPUT_TOKENS.name,
     message: "input[]",
     // A call is an item of its own, and so is reasoning.
     calls: "input[].function_call",
@@ -107,16 +107,16 @@ impl ResponsesRequest {
         let logprobs = reading.logprobs(&mut f, limits)?;
         let stream = reading.stream(&mut f)?;
         reading.repeat(&mut f, instructions)?;
-        let max_tokens = f.get(&specs::MAX_OUTPUT_TOKENS)?.map(i64::unsigned_abs);
+        let limit = f.get(&specs::MAX_OUTPUT_TOKENS)?.map(|cap| TokenLimit { field: specs::MAX_OUTPUT_TOKENS.name, cap });
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
-        ending.check_under(NAMES.max_tokens, max_tokens)?;
+        ending.check(limit)?;
         let sampling = Sampling::read(&mut f, limits.vocabulary_size)?;
         let mut chat = ChatRequest {
             tools,
             calls,
             constrained: read_constraint_beside(format, &mut f)?,
             parallel: f.get(&chat::PARALLEL_TOOL_CALLS)?,
-            max_tokens,
+            limit,
             ending,
             logprobs,
             include_reasoning: f.get(&specs::INCLUDE_REASONING)?,
@@ -241,7 +241,8 @@ impl Reading {
         for (name, default) in defaults {
             self.show(name, f.peek(name).cloned().unwrap_or(default));
         }
-        self.show(NAMES.max_tokens, f.peek(NAMES.max_tokens).cloned().unwrap_or(Value::Null));
+        const LIMIT: &str = specs::MAX_OUTPUT_TOKENS.name;
+        self.show(LIMIT, f.peek(LIMIT).cloned().unwrap_or(Value::Null));
         self.show(specs::METADATA.name, metadata(f)?.into());
         for spec in [specs::USER, specs::SAFETY_IDENTIFIER, specs::PROMPT_CACHE_KEY] {
             self.show(spec.name, f.get(&spec)?.into());

@@ -3,9 +3,10 @@
 use crate::api::{
     fields::{
         spec::{AnySpec as _, FieldSpec, Specs},
+        token_caps::{TokenCaps, token_cap},
         values::{
-            Booleans, Integers, Objects, OneOf, Or, Refused, Shaped, Strings, Unused, integer, is_off, object, one_of, refused, shaped,
-            string, unused,
+            Booleans, Integers, Objects, OneOf, Or, Refused, Shaped, Strings, Unused, is_off, object, one_of, refused, shaped, string,
+            unused,
         },
     },
     openai::{
@@ -25,9 +26,10 @@ pub(in crate::api) const INPUT: FieldSpec<Shaped> = shaped("input", input).examp
 );
 pub(in crate::api) const INSTRUCTIONS: FieldSpec<Strings> =
     string("instructions").example("\"Be brief.\"").about("A system message before the input.");
-pub(in crate::api) const MAX_OUTPUT_TOKENS: FieldSpec<Integers> = integer("max_output_tokens", 1..=i64::MAX)
-    .example("8")
-    .about("Tokens to generate at most, reasoning included; by default the room that the input leaves in the context.");
+pub(in crate::api) const MAX_OUTPUT_TOKENS: FieldSpec<TokenCaps> = token_cap("max_output_tokens", 1).example("8").about(
+    "Tokens to generate at most, reasoning included; by default, and for -1, the room that the input leaves in the context. More than \
+         that is reduced to it, which is reported.",
+);
 pub(in crate::api) const STREAM_OPTIONS: FieldSpec<Objects> =
     object("stream_options", || json!({"type": "object", "properties": {INCLUDE_OBFUSCATION.name: {"type": ["boolean", "null"]}}}))
         .example(r#"{"include_obfuscation":false}"#)

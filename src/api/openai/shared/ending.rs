@@ -2,6 +2,7 @@
 //!
 //! Sources: OpenAI's `stop`; vLLM's `SamplingParams` for the others.
 
+use super::room::TokenLimit;
 use crate::{
     api::fields::{
         self, FieldError, Fields,
@@ -12,10 +13,13 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// The maximum number of entries in `stop` (OpenAI), unless the operator sets another.
-pub(in crate::api) const MAX_STOP_STRINGS: usize = 4;
+/// The default of `--max-stop-strings`. OpenAI takes 4; editors and front-ends send a dozen or two.
+pub(in crate::api) const MAX_STOP_STRINGS: usize = 64;
 /// The maximum length of a stop string, bytes.
 pub(in crate::api) const MAX_STOP_BYTES: usize = 256;
+/// The maximum length of all stop strings of a request together, bytes: each costs a comparison for each byte of each
+/// answer, and memory in each sequence.
+pub(in crate::api) const MAX_STOP_BYTES_TOGETHER: usize = 16 * 1024;
 /// The maximum number of entries in `stop_token_ids`.
 const MAX_STOP_TOKENS: usize = 128;
 
@@ -24,7 +28,7 @@ pub(in crate::api) const STOP: FieldSpec<Shaped> = shaped("stop", || {
     json!({"anyOf": [text, {"type": "array", "maxItems": MAX_STOP_STRINGS, "items": text}]})
 })
 .example(r#"["\n"]"#)
-.about("Strings that end the text and are not included in it; `--max-stop-strings` allows more.");
+.about("Strings that end the text and are not included in it; together 16 KiB at most. `--max-stop-strings` sets their number.");
 const STOP_TOKEN_IDS: FieldSpec<Shaped> =
     shaped("stop_token_ids", || json!({"type": "array", "maxItems": MAX_STOP_TOKENS, "items": {"type": "integer", "minimum": 0}}))
         .extra()
@@ -70,32 +74,25 @@ impl Ending {
         })
     }
 
-    /// Refuses a `min_tokens` that is more than `max_tokens`.
+    /// Refuses a `min_tokens` that is more than the limit of the request.
     ///
     /// # Errors
     /// `Invalid`, which names `min_tokens`.
-    pub fn check(&self, max_tokens: Option<u64>) -> Result<(), FieldError> {
-        self.check_under("max_tokens", max_tokens)
-    }
-
-    /// As [`Ending::check`], for a route where `max_tokens` has the name `limit`.
-    ///
-    /// # Errors
-    /// As [`Ending::check`].
-    pub fn check_under(&self, limit: &str, max_tokens: Option<u64>) -> Result<(), FieldError> {
-        match max_tokens {
-            Some(most) if u64::from(self.min_tokens) > most => {
-                Err(FieldError::invalid(MIN_TOKENS.name, format!("{} are more than the {most} of '{limit}'", self.min_tokens)))
+    pub(in crate::api) fn check(&self, limit: Option<TokenLimit>) -> Result<(), FieldError> {
+        match limit.and_then(|limit| Some((limit.field, limit.tokens()?))) {
+            Some((field, most)) if u64::from(self.min_tokens) > most => {
+                Err(FieldError::invalid(MIN_TOKENS.name, format!("{} are more than the {most} of '{field}'", self.min_tokens)))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Reads `stop`: a string or up to `max_strings` of them, each of 1 to 256 bytes. An empty array stops nowhere.
+/// Reads `stop`: a string or up to `max_strings` of them, each of 1 to 256 bytes, together 16 KiB at most. An empty
+/// array stops nowhere.
 ///
 /// # Errors
-/// The value has another type, or there are too many strings, an empty one, or one that is too long.
+/// The value has another type, there are too many strings or bytes, an empty string, or one that is too long.
 pub fn read_stop(f: &mut Fields, max_strings: usize) -> Result<Vec<String>, FieldError> {
     let values = match f.get(&STOP)? {
         None => return Ok(Vec::new()),
@@ -105,7 +102,14 @@ pub fn read_stop(f: &mut Fields, max_strings: usize) -> Result<Vec<String>, Fiel
     if values.len() > max_strings {
         return Err(FieldError::invalid(STOP.name, format!("it has {} strings; at most {max_strings} are accepted", values.len())));
     }
-    values.into_iter().map(stop_string).collect()
+    let strings: Vec<String> = values.into_iter().map(stop_string).collect::<Result<_, _>>()?;
+    match strings.iter().map(String::len).sum::<usize>() {
+        bytes if bytes > MAX_STOP_BYTES_TOGETHER => {
+            let reason = format!("its strings have {bytes} bytes together; at most {MAX_STOP_BYTES_TOGETHER} are accepted");
+            Err(FieldError::invalid(STOP.name, reason))
+        }
+        _ => Ok(strings),
+    }
 }
 
 fn stop_string(value: Value) -> Result<String, FieldError> {
@@ -171,8 +175,28 @@ mod tests {
             assert_eq!(read(json!({field: bad})).unwrap_err().param(), Some(field), "{bad}");
         }
         let ending = read(json!({"min_tokens": 5})).unwrap();
-        assert_eq!((ending.check(Some(5)), ending.check(None)), (Ok(()), Ok(())));
-        assert_eq!(ending.check(Some(4)).unwrap_err().param(), Some("min_tokens"));
+        let limit = |tokens| Some(TokenLimit::at_most("max_output_tokens", tokens));
+        assert_eq!((ending.check(limit(5)), ending.check(None)), (Ok(()), Ok(())));
+        let error = ending.check(limit(4)).unwrap_err();
+        assert_eq!(error.to_string(), "Invalid 'min_tokens': 5 are more than the 4 of 'max_output_tokens'.");
+    }
+
+    #[test]
+    fn stop_strings_are_bounded_by_their_number_and_by_their_bytes_together() {
+        let read = |count: usize, bytes: usize, max| {
+            let strings = json!(vec!["x".repeat(bytes); count]);
+            read_stop(&mut Fields::new([("stop".to_owned(), strings)].into_iter().collect()), max).map(|strings| strings.len())
+        };
+
+        assert_eq!(read(64, 256, 64), Ok(64));
+        assert_eq!(read(256, 64, 256), Ok(256));
+        for (error, words) in [
+            (read(65, 1, 64), "it has 65 strings; at most 64 are accepted"),
+            (read(65, 253, 256), "its strings have 16445 bytes together; at most 16384 are accepted"),
+        ] {
+            let error = error.unwrap_err();
+            assert_eq!((error.param(), error.to_string().contains(words)), (Some("stop"), true), "{error}");
+        }
     }
 
     fn stop(value: Value) -> Result<Vec<String>, FieldError> {

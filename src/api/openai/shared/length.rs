@@ -1,23 +1,29 @@
 //! Refuses texts that cannot fit the context, whatever their tokens are, by their bytes, before an engine spends
 //! seconds on them.
 
-use crate::{api::error::ApiError, protocol::ModelInfo};
+use crate::{
+    api::error::{ApiError, PromptLength},
+    protocol::ModelInfo,
+};
 
-/// Checks the number of bytes in the texts that make a prompt.
+/// Checks the number of bytes in the texts that make a prompt; `param` is the field that they come from.
 ///
 /// # Errors
 /// The texts have more tokens than the context holds.
-pub(in crate::api) fn check(texts: &[&str], info: &ModelInfo) -> Result<(), ApiError> {
-    check_tokens(info.fewest_tokens(texts), info)
+pub(in crate::api) fn check(texts: &[&str], info: &ModelInfo, param: &'static str) -> Result<(), ApiError> {
+    check_tokens(info.fewest_tokens(texts), info, param)
 }
 
 /// As [`check`], for texts that are known to have at least `fewest` tokens.
 ///
 /// # Errors
 /// As [`check`].
-pub(in crate::api) fn check_tokens(fewest: u64, info: &ModelInfo) -> Result<(), ApiError> {
+pub(in crate::api) fn check_tokens(fewest: u64, info: &ModelInfo, param: &'static str) -> Result<(), ApiError> {
     let max_model_len = u64::from(info.max_model_len);
-    if fewest > max_model_len { Err(ApiError::PromptTooLong { fewest, max_model_len }) } else { Ok(()) }
+    if fewest <= max_model_len {
+        return Ok(());
+    }
+    Err(ApiError::PromptTooLong { length: PromptLength::AtLeast(fewest), max_model_len, param })
 }
 
 /// The beginning of a text of which the first `max_model_len` tokens are wanted: the whole text if the vocabulary gives
@@ -38,20 +44,22 @@ mod tests {
     use super::*;
     use crate::gateway::testing::model_info;
 
+    const TOO_LONG: ApiError = ApiError::PromptTooLong { length: PromptLength::AtLeast(21), max_model_len: 20, param: "prompt" };
+
     #[test]
     fn a_text_that_might_just_fit_passes_and_one_byte_more_does_not() {
         let info = ModelInfo { longest_piece: Some(5), max_model_len: 20, ..model_info() };
 
-        assert_eq!(check(&[&"x".repeat(60), &"y".repeat(40)], &info), Ok(()));
-        assert_eq!(check(&[&"x".repeat(101)], &info), Err(ApiError::PromptTooLong { fewest: 21, max_model_len: 20 }));
+        assert_eq!(check(&[&"x".repeat(60), &"y".repeat(40)], &info, "prompt"), Ok(()));
+        assert_eq!(check(&[&"x".repeat(101)], &info, "prompt"), Err(TOO_LONG));
     }
 
     #[test]
     fn bytes_that_the_vocabulary_leaves_out_do_not_count() {
         let info = ModelInfo { longest_piece: Some(5), dropped_bytes: vec![4, 6], max_model_len: 20, ..model_info() };
 
-        assert_eq!(check(&[&"\u{4}\u{6}x".repeat(100)], &info), Ok(()));
-        assert_eq!(check(&[&"\u{4}\u{6}x".repeat(101)], &info), Err(ApiError::PromptTooLong { fewest: 21, max_model_len: 20 }));
+        assert_eq!(check(&[&"\u{4}\u{6}x".repeat(100)], &info, "prompt"), Ok(()));
+        assert_eq!(check(&[&"\u{4}\u{6}x".repeat(101)], &info, "prompt"), Err(TOO_LONG));
     }
 
     #[test]
@@ -71,6 +79,6 @@ mod tests {
     fn nothing_is_refused_where_bytes_say_nothing() {
         let info = ModelInfo { longest_piece: None, max_model_len: 20, ..model_info() };
 
-        assert_eq!(check(&[&"x".repeat(10_000)], &info), Ok(()));
+        assert_eq!(check(&[&"x".repeat(10_000)], &info, "prompt"), Ok(()));
     }
 }

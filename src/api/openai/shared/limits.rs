@@ -20,9 +20,9 @@ use serde_json::json;
 pub(in crate::api) const MAX_N: u32 = 8;
 
 pub(in crate::api) const MODEL: FieldSpec<Strings> =
-    string("model").example("\"tiny\"").about("One of the names that `GET /v1/models` lists.");
+    string("model").example("\"tiny\"").about("One of the names that `GET /v1/models` lists. The one model that is served answers to any other name and to none, which is reported; strict requests get a 404.");
 pub(in crate::api) const MODEL_OR_FIRST: FieldSpec<Strings> =
-    MODEL.extra().about("One of the names that `GET /v1/models` lists; the first if absent.");
+    MODEL.extra().about("One of the names that `GET /v1/models` lists; the first if absent. The one model that is served answers to any other name, which is reported; strict requests get a 404.");
 pub(in crate::api) const N: FieldSpec<Or<Integers>> = integer("n", 1..=MAX_N as i64).or(1).example("2").about("Choices per prompt.");
 pub(in crate::api) const STREAM: FieldSpec<Or<Booleans>> = boolean("stream").or(false).about("Server-sent events.");
 pub(in crate::api) const STREAM_OPTIONS: FieldSpec<Objects> = object("stream_options", || {

@@ -6,5 +6,6 @@ pub mod length;
 pub mod limits;
 pub mod logprobs;
 pub mod prompt;
+pub mod room;
 pub mod sampling;
 pub mod structured;

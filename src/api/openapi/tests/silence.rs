@@ -88,6 +88,7 @@ const OF_ROUTES: &[(&str, Case)] = &[
         "/v1/responses",
         ("/parallel_tool_calls", r#"{"tools":[{"type":"function","name":"f","parameters":{}}],"tool_choice":"required"}"#, "false"),
     ),
+    ("/infill", ("/max_tokens", r#"{"n_predict":null}"#, "5")),
     ("/v1/responses", ("/truncation", "{}", "\"auto\"")),
     ("/v1/responses", ("/prompt_cache_options", "{}", r#"{"prewarm":true}"#)),
     ("/v1/messages", ("/tool_choice", r#"{"tools":[{"name":"f","input_schema":{"type":"object"}}]}"#, r#"{"type":"any"}"#)),
@@ -165,7 +166,8 @@ async fn fault(bench: &Bench, path: &str, body: &Value, (pointer, beside, value)
         Seen { status: 200, ref warnings, .. } if names(warnings, &field) => {
             let strict = bench.post_strictly(path, &with).await;
             // FastAPI's and Anthropic's shapes have no place for a field's name.
-            if strict.status == 400 && (strict.param.is_some() || ["/generate", "/v1/messages"].contains(&path)) {
+            // A strict request for a model that is not served is a 404.
+            if [400, 404].contains(&strict.status) && (strict.param.is_some() || ["/generate", "/v1/messages"].contains(&path)) {
                 None
             } else {
                 told("it is reported, and a strict request goes on")

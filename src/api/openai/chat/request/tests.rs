@@ -18,7 +18,7 @@ fn a_request_of_messages_alone_has_openais_defaults() {
     let request = read(json!({})).unwrap();
 
     assert_eq!(request.conversation.for_template(&crate::chat::Abilities::default()), [json!({"role": "user", "content": "Hi"})]);
-    assert_eq!((request.max_tokens, request.n, request.logprobs, request.stream), (None, 1, None, false));
+    assert_eq!((request.limit, request.n, request.logprobs, request.stream), (None, 1, None, false));
     assert_eq!((request.calls, request.parallel, request.tools.specs.len()), (Calls::None, true, 0));
     assert_eq!((request.ending, request.include_reasoning, request.show_special), (Ending::default(), true, false));
     assert!(request.switches.add_generation_prompt && request.ignored.is_empty());
@@ -76,7 +76,10 @@ fn everything_may_be_said() {
     }))
     .unwrap();
 
-    assert_eq!((request.max_tokens, request.n, request.logprobs, request.stream), (Some(7), 8, Some(20), true));
+    assert_eq!(
+        (request.limit, request.n, request.logprobs, request.stream),
+        (Some(TokenLimit::at_most("max_completion_tokens", 7)), 8, Some(20), true)
+    );
     assert_eq!((request.calls, request.parallel, request.include_usage), (Calls::Required, false, true));
     assert_eq!((request.include_reasoning, request.show_special, request.ending.min_tokens), (false, true, 2));
     assert_eq!(request.ignored, [""; 0]);
@@ -89,7 +92,7 @@ fn what_is_wrong_or_unsupported_is_named() {
         ("messages", json!({"messages": []})),
         ("messages[0].role", json!({"messages": [{"role": "me", "content": "x"}]})),
         ("max_tokens", json!({"max_tokens": 0})),
-        ("max_completion_tokens", json!({"max_completion_tokens": -1})),
+        ("max_completion_tokens", json!({"max_completion_tokens": -2})),
         ("max_tokens", json!({"max_tokens": 5, "max_completion_tokens": 6})),
         ("min_tokens", json!({"min_tokens": 6, "max_completion_tokens": 5})),
         ("n", json!({"n": 9})),

@@ -4,6 +4,7 @@ use super::MAX_LOGPROBS;
 use crate::api::{
     fields::{
         spec::{FieldSpec, Specs},
+        token_caps::{TokenCap, TokenCaps, token_cap},
         values::{Booleans, Integers, Or, Strings, boolean, integer, string},
     },
     openai::shared::{
@@ -21,8 +22,10 @@ pub(in crate::api) const LOGPROBS: FieldSpec<Integers> = integer("logprobs", 0..
     .example("1")
     .about("Alternatives to report per token; log-probabilities are those before temperature and truncation.");
 /// The field `max_tokens`. If fewer tokens fit than its default, that number is the default.
-pub(in crate::api) const MAX_TOKENS: FieldSpec<Or<Integers>> =
-    integer("max_tokens", 0..=i64::MAX).or(16).example("1").about("Tokens to generate at most; 0 only scores the prompt.");
+pub(in crate::api) const MAX_TOKENS: FieldSpec<Or<TokenCaps>> = token_cap("max_tokens", 0).or(TokenCap::AtMost(16)).example("1").about(
+    "Tokens to generate at most; 0 only scores the prompt, -1 is as many as fit. More than the context has left is reduced to that, \
+             which is reported.",
+);
 pub(in crate::api) const SUFFIX: FieldSpec<Strings> =
     string("suffix").example("\"\"").about("The text after the gap to fill, for models with fill-in-the-middle tokens.");
 pub(in crate::api) const ADD_SPECIAL_TOKENS: FieldSpec<Or<Booleans>> = boolean("add_special_tokens")

@@ -24,7 +24,7 @@ fn a_bare_prompt_gets_openais_defaults() {
     let request = read(json!({})).unwrap();
 
     assert_eq!(request.prompts, [Prompt::Text("x".into())]);
-    assert_eq!((request.max_tokens, request.n, request.logprobs), (None, 1, None));
+    assert_eq!((request.limit, request.n, request.logprobs), (None, 1, None));
     assert!(!(request.echo || request.stream || request.include_usage || request.ending.ignore_eos));
     assert!(request.ending.strings.is_empty() && request.unknown.is_empty());
 }
@@ -70,7 +70,7 @@ fn null_in_every_optional_field_equals_absence() {
 fn every_field_is_accepted_at_its_limits_and_refused_past_them() {
     let rows = [
         ("n", vec![json!(1), json!(8), json!(8.0)], vec![json!(0), json!(9), json!("1"), json!(true), json!(1.5)]),
-        ("max_tokens", vec![json!(0), json!(i64::MAX), json!(100.0)], vec![json!(-1), json!(1e300), json!("16"), json!(false)]),
+        ("max_tokens", vec![json!(-1), json!(0), json!(i64::MAX), json!(100.0)], vec![json!(-2), json!(1e300), json!("16"), json!(false)]),
         ("logprobs", vec![json!(0), json!(5)], vec![json!(-1), json!(6), json!(true)]),
         ("best_of", vec![json!(0), json!(1), json!(8.0)], vec![json!(-1), json!(9), json!("1")]),
         ("prompt_logprobs", vec![json!(0), json!(5)], vec![json!(-1), json!(6), json!(true)]),
@@ -204,7 +204,7 @@ fn values_arrive_in_the_request() {
     let request = read(body).unwrap();
 
     assert_eq!(request.prompts, [Prompt::Tokens(vec![Token(1), Token(2)]), Prompt::Tokens(vec![Token(3)])]);
-    assert_eq!((request.max_tokens, request.n, request.logprobs), (Some(0), 2, Some(3)));
+    assert_eq!((request.limit, request.n, request.logprobs), (Some(TokenLimit::at_most("max_tokens", 0)), 2, Some(3)));
     assert_eq!((request.ending.strings, request.sampling.seed), (vec!["\n".to_owned()], Some(-7)));
     assert!(request.ending.ignore_eos && request.stream);
 }

@@ -65,7 +65,10 @@ fn limits_and_samplers_are_those_of_chat() {
     let request = read(fields).unwrap().chat;
 
     let chat = of_chat(json!({"max_completion_tokens": 5, "temperature": 0.5, "seed": 1, "top_k": 3, "stop": "x"}));
-    assert_eq!((request.max_tokens, request.sampling, request.ending), (Some(5), chat.sampling, chat.ending));
+    assert_eq!(
+        (request.limit, request.sampling, request.ending),
+        (Some(TokenLimit::at_most("max_output_tokens", 5)), chat.sampling, chat.ending)
+    );
 }
 
 #[test]
