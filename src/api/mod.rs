@@ -28,4 +28,5 @@ pub mod state;
 pub(crate) mod testing;
 mod tokens;
 mod turns;
+mod warning_log;
 mod warnings;

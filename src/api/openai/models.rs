@@ -34,6 +34,9 @@ pub(in crate::api) struct ModelObject {
     /// once.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_model_len: Option<u32>,
+    /// The abilities of a model that generates text. Absent until the model has been loaded once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    capabilities: Vec<&'static str>,
 }
 
 /// OpenAI's `ListModelsResponse`.
@@ -45,7 +48,11 @@ pub(in crate::api) struct ModelList {
 
 /// `GET /v1/models`.
 pub(in crate::api) async fn list(State(AppState { models, .. }): State<AppState>) -> Json<ModelList> {
-    Json(ModelList { object: "list", data: models.all().map(|model| object(&model, models.created())).collect() })
+    let mut data = Vec::new();
+    for model in models.all() {
+        data.push(object(&model, models.created()).await);
+    }
+    Json(ModelList { object: "list", data })
 }
 
 /// `GET /v1/models/{id}`; the id may contain `/` and `:`, percent-encoded or not.
@@ -58,7 +65,7 @@ pub(in crate::api) async fn get(
 ) -> Result<Json<ModelObject>, ApiError> {
     let Path(id) = id.unwrap_or_else(|_| Path(String::from("\u{FFFD}")));
     let model = models.get(&id).or_else(|| models.get(id.trim_end_matches('/'))).ok_or_else(|| not_found(&id))?;
-    Ok(Json(object(&model, models.created())))
+    Ok(Json(object(&model, models.created()).await))
 }
 
 /// Takes the required field `model`.
@@ -116,9 +123,16 @@ fn not_found(name: &str) -> ApiError {
     ApiError::ModelNotFound { model: name.chars().take(128).collect() }
 }
 
-fn object(model: &Model, created: u64) -> ModelObject {
+async fn object(model: &Model, created: u64) -> ModelObject {
     let max_model_len = model.info.as_ref().map(|info| info.max_model_len);
-    ModelObject { id: model.name.clone(), object: "model", created, owned_by: "llamero", max_model_len }
+    let capabilities = match &model.info {
+        Some(info) if info.embedding().is_none() => {
+            let tools = model.templates.tool_capabilities(info, model.config.generic_tools).await;
+            [&["completion"], tools].concat()
+        }
+        Some(_) | None => Vec::new(),
+    };
+    ModelObject { id: model.name.clone(), object: "model", created, owned_by: "llamero", max_model_len, capabilities }
 }
 
 #[cfg(test)]

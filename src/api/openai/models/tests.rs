@@ -46,13 +46,30 @@ async fn a_long_unknown_name_is_not_repeated_in_full() {
 async fn a_model_is_openais_object_with_vllms_max_model_len_once_it_is_known() {
     let (handle, _supervisor, _engines) = start_scripted(1, 1);
     let models: Models = served_as(&["org/tiny:q4", "m"], handle);
-    let text = serde_json::to_string(&object(&models.first(), 7)).unwrap();
+    let text = serde_json::to_string(&object(&models.first(), 7).await).unwrap();
     assert_eq!(text, r#"{"id":"org/tiny:q4","object":"model","created":7,"owned_by":"llamero"}"#);
 
-    let loaded = ModelObject { max_model_len: Some(8192), ..object(&models.get("m").unwrap(), 7) };
+    let loaded = ModelObject { max_model_len: Some(8192), ..object(&models.get("m").unwrap(), 7).await };
     let list = serde_json::to_string(&ModelList { object: "list", data: vec![loaded] }).unwrap();
     let expected = r#"{"object":"list","data":[{"id":"m","object":"model","created":7,"owned_by":"llamero","max_model_len":8192}]}"#;
     assert_eq!(list, expected);
+}
+
+#[tokio::test]
+async fn capabilities_say_how_tools_reach_the_model() {
+    let capabilities = async |template: &str, generic_tools: bool| {
+        let mut setup = Setup::default();
+        setup.config.generic_tools = generic_tools;
+        let app = TestApp::with_template(setup, template).await;
+        let list: Value = serde_json::from_str(&app.get("/v1/models").await.body).unwrap();
+        list["data"][0]["capabilities"].clone()
+    };
+    let plain = "{% for message in messages %}{{ message.content }}{% endfor %}";
+    let with_tools = &[plain, "{{ tools }}"].concat();
+
+    assert_eq!(capabilities(with_tools, true).await, json!(["completion", "tools"]));
+    assert_eq!(capabilities(plain, true).await, json!(["completion", "tools", "generic_tools"]));
+    assert_eq!(capabilities(plain, false).await, json!(["completion"]));
 }
 
 #[test]
