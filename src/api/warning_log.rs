@@ -1,5 +1,5 @@
-//! Shows the warnings of requests to the operator: each distinct one is a log line once per key and hour, and each counts
-//! in the metrics by its name.
+//! Shows the warnings of requests to the operator: each distinct one is a log line once per key and hour, and each
+//! counts in the metrics by its name.
 //!
 //! No client shows the header `x-llamero-warnings` to anybody, so a warning would otherwise be seen by nobody. Owns the
 //! table of warnings that were logged, which has a bound on keys and on the warnings of each.

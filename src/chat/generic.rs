@@ -2,8 +2,8 @@
 //! of turns.
 //!
 //! The format of a call is that of Hermes and Qwen, `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, which many
-//! models have seen; [`ToolFormat::Json`](super::output::ToolFormat::Json) reads it. All texts count as words of a user,
-//! so that no tag becomes a control token. Takes time linear in the conversation and the tools.
+//! models have seen; [`ToolFormat::Json`](super::output::ToolFormat::Json) reads it. All texts count as words of a
+//! user, so that no tag becomes a control token. Takes time linear in the conversation and the tools.
 
 use super::{
     conversation::{CALL_ID, Conversation, Message, Role, ToolCall},

@@ -1,7 +1,7 @@
 //! A model's chat templates, compiled once for each text, and the operator's own template (`--chat-template`).
 //!
-//! Owns the cache. `crate::chat` defines templates; the API limits how many are rendered at a time. Templates are compiled
-//! on a thread for blocking work, one model's at a time, while the requests that need them wait.
+//! Owns the cache. `crate::chat` defines templates; the API limits how many are rendered at a time. Templates are
+//! compiled on a thread for blocking work, one model's at a time, while the requests that need them wait.
 
 use crate::{
     chat::{ChatTemplate, ChatTemplates, SystemMessages, TemplateTokens},

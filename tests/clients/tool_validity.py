@@ -2,8 +2,8 @@
 
     .venv/bin/python tool_validity.py [--base-url http://127.0.0.1:8000/v1] [--model NAME]
 
-Without an address it starts the default model. Prints a line for each choice: answers with a call, calls, and how many of these
-have arguments that the tool's schema accepts. Generation is greedy and has no tokens to spare, so a long argument may be cut off.
+Without an address it starts the default model. Prints a line for each choice: answers with a call, calls, how many of these have
+arguments that the tool's schema accepts, and how many answers `max_tokens` cut off: a small model may repeat a string without end.
 """
 
 import argparse
@@ -30,7 +30,7 @@ TOOLS = [
     function("get_time", "Tells the time in a city", ["city"], city=TEXT),
     function("add", "Adds two numbers", ["a", "b"], a=NUMBER, b=NUMBER),
     function("send_mail", "Sends a mail", ["to", "subject"], to=TEXT, subject=TEXT, body=TEXT),
-    function("set_alarm", "Sets an alarm", ["hour", "minute"], hour={"type": "integer"}, minute={"type": "integer"}, days={"type": "array", "items": TEXT}),
+    function("set_alarm", "Sets an alarm", ["hour", "minute"], hour={"type": "integer"}, minute={"type": "integer"}, days={"type": "array", "items": TEXT, "maxItems": 7}),
 ]
 
 PROMPTS = [
@@ -78,18 +78,19 @@ def is_valid(call):
 
 
 def measure(client, model, choice):
-    """Answers with a call, calls, and valid calls of all prompts under this `tool_choice`."""
-    answers = calls = valid = 0
+    """Answers with a call, calls, valid calls, and answers that were cut off, of all prompts under this `tool_choice`."""
+    answers = calls = valid = cut = 0
     for prompt in PROMPTS:
         messages = [{"role": "user", "content": prompt}]
         answer = client.chat.completions.create(
             model=model, messages=messages, tools=TOOLS, tool_choice=choice, parallel_tool_calls=False, temperature=0, max_tokens=200
         )
+        cut += answer.choices[0].finish_reason == "length"
         made = answer.choices[0].message.tool_calls or []
         answers += bool(made)
         calls += len(made)
         valid += sum(map(is_valid, made))
-    return answers, calls, valid
+    return answers, calls, valid, cut
 
 
 @contextlib.contextmanager
@@ -109,8 +110,8 @@ def main():
         url = options.base_url or stack.enter_context(started()).base_url
         client = openai.OpenAI(base_url=url, api_key="none", timeout=120)
         for choice in ("required", "auto"):
-            answers, calls, valid = measure(client, options.model, choice)
-            print(f"{choice}: {answers} of {len(PROMPTS)} answers have a call; {valid} of {calls} calls obey the schema")
+            answers, calls, valid, cut = measure(client, options.model, choice)
+            print(f"{choice}: {answers} of {len(PROMPTS)} answers have a call; {valid} of {calls} calls obey the schema; {cut} answers are cut off")
 
 
 if __name__ == "__main__":
