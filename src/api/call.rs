@@ -11,6 +11,7 @@ use super::{
     fields::Fields,
     route::Route,
     state::AppState,
+    warning_log::WarningGate,
     warnings::{Reported, WarningPolicy, Warnings},
 };
 use crate::gateway::{
@@ -60,12 +61,18 @@ impl Call {
         model.map(|model| model.of_caller(self.principal.id))
     }
 
-    /// Accepts these warnings, unless the request is strict.
+    /// Accepts these warnings, unless the request is strict, and shows them to the operator.
     ///
     /// # Errors
     /// As [`Warnings::enforce`].
     pub(super) fn enforce(&self, warnings: Warnings) -> Result<Reported, ApiError> {
-        warnings.enforce(self.policy)
+        self.gate().enforce(warnings)
+    }
+
+    /// The gate for warnings of this call, for work that outlives it.
+    pub(super) fn gate(&self) -> WarningGate {
+        let (caller, endpoint) = (self.principal.id, self.route.label);
+        WarningGate { policy: self.policy, caller, endpoint, log: self.state.warning_log.clone() }
     }
 
     fn models(&self) -> &Models {

@@ -67,7 +67,7 @@ fn start(call: &Call, submission: Submission) -> Result<(Run, Reported), ApiErro
     // Cached prompts are shared within a key and never between keys.
     let namespace = call.principal.id.namespace();
     sequences.iter_mut().for_each(|sequence| sequence.namespace = namespace);
-    let recorder = Recorder::new(call.route.label, &model.name, stream, call.received);
+    let recorder = Recorder::new(call.route.label, &model.name, stream, call.received).with_warnings(warnings.for_log());
     let run = Run::start(&model.handle, sequences, choices, recorder)?;
     let run = match line_limit {
         Some(limit) => run.end_lines_after(limit),

@@ -30,4 +30,5 @@ pub(crate) mod testing;
 mod tests;
 mod tokens;
 mod turns;
+mod warning_log;
 mod warnings;

@@ -1,6 +1,6 @@
 //! State that all requests share.
 
-use super::renders::Renders;
+use super::{renders::Renders, warning_log::WarningLog};
 use crate::{
     config::ApiConfig,
     gateway::{keys::KeyRing, limits::RequestLimiter, models::Models},
@@ -20,6 +20,8 @@ pub struct AppState {
     pub config: Arc<ApiConfig>,
     /// The turns of callers at rendering chat templates.
     pub(super) renders: Renders,
+    /// The warnings that were logged lately.
+    pub(super) warning_log: WarningLog,
 }
 
 impl AppState {
@@ -27,6 +29,6 @@ impl AppState {
     #[must_use]
     pub fn new(models: Models, keys: Arc<KeyRing>, config: Arc<ApiConfig>) -> Self {
         let limiter = Arc::new(RequestLimiter::new(config.requests_per_minute));
-        Self { models: Arc::new(models), keys, limiter, config, renders: Renders::default() }
+        Self { models: Arc::new(models), keys, limiter, config, renders: Renders::default(), warning_log: WarningLog::default() }
     }
 }

@@ -42,7 +42,8 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let config = ApiConfig { max_body_bytes: 4096, ..ApiConfig::served_as(&["tiny"]) };
+        // A description of tools would not fit into the small context of the scripted model.
+        let config = ApiConfig { max_body_bytes: 4096, generic_tools: false, ..ApiConfig::served_as(&["tiny"]) };
         Self { keys: &[], config, hosts: HostPolicy::Any, loads: true }
     }
 }
@@ -85,6 +86,13 @@ impl TestApp {
     /// As [`Self::start`], with a model that has no chat template.
     pub(crate) async fn without_template(setup: Setup) -> Self {
         Self::of_model(setup, model_info()).await
+    }
+
+    /// As [`Self::start`], with a model that has these templates, whose context holds a description of tools.
+    pub(crate) async fn with_generic_tools(chat_templates: Vec<(String, String)>) -> Self {
+        let mut setup = Setup::default();
+        setup.config.generic_tools = true;
+        Self::of_model(setup, ModelInfo { chat_templates, max_model_len: 2048, ..model_info() }).await
     }
 
     /// As [`Self::start`], with this model.

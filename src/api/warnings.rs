@@ -5,6 +5,7 @@
 use crate::{
     api::{error::ApiError, fields::ignored::Ignored},
     config::ApiConfig,
+    telemetry::metrics::WarningName,
 };
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue},
@@ -17,6 +18,8 @@ pub(super) const X_LLAMERO_WARNINGS: HeaderName = HeaderName::from_static("x-lla
 const X_LLAMERO_STRICT: HeaderName = HeaderName::from_static("x-llamero-strict");
 /// The maximum length of a name, characters.
 const MAX_NAME_LENGTH: usize = 64;
+/// The maximum length of all warnings in a log line, characters.
+const MAX_LOGGED: usize = 500;
 
 /// The way in which warnings are reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,12 +94,30 @@ impl Warnings {
             };
             texts.push(format!("ignored fields: {}{rest}", names.join(", ")));
         }
+        let of_fields = (!names.is_empty()).then_some(WarningName::IgnoredFields);
+        let kinds = of_fields.into_iter().chain(self.clamped.iter().map(|(param, _)| name_of(param))).collect();
         texts.extend(self.clamped.into_iter().map(|(_, text)| text));
         if policy.strict && !texts.is_empty() {
             let message = format!("Strict request not carried out: {}.", texts.join("; "));
             return Err(ApiError::BadRequest { message, param, code: Some("unsupported_parameter") });
         }
-        Ok(Reported { texts, in_body: policy.in_body })
+        Ok(Reported { texts, names: kinds, in_body: policy.in_body })
+    }
+}
+
+/// The name under which a warning about this field is counted.
+fn name_of(param: &str) -> WarningName {
+    let field = param.split(['.', '[']).next().unwrap_or_default();
+    match field {
+        "model" => WarningName::Model,
+        "tools" | "tool_choice" | "parallel_tool_calls" => WarningName::Tools,
+        "messages" | "input" | "instructions" | "system" | "prompt" | "query" | "documents" => WarningName::Messages,
+        "max_tokens" | "max_completion_tokens" | "max_output_tokens" | "n_predict" | "truncate_prompt_tokens" => WarningName::Length,
+        "response_format" | "text" | "output_config" | "structured_outputs" | "grammar" | "json_schema" | "regex" | "ebnf" => {
+            WarningName::Format
+        }
+        field if field.starts_with("guided_") => WarningName::Format,
+        _ => WarningName::Other,
     }
 }
 
@@ -109,6 +130,7 @@ pub(super) fn visible(name: &str) -> String {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Reported {
     texts: Vec<String>,
+    names: Vec<WarningName>,
     in_body: bool,
 }
 
@@ -116,6 +138,16 @@ impl Reported {
     /// All warnings, in order.
     pub(super) fn all(&self) -> &[String] {
         &self.texts
+    }
+
+    /// The names under which the warnings are counted, in order.
+    pub(super) fn names(&self) -> &[WarningName] {
+        &self.names
+    }
+
+    /// The warnings for the log line of the request, at most 500 characters; `None` without warnings.
+    pub(super) fn for_log(&self) -> Option<String> {
+        (!self.texts.is_empty()).then(|| self.texts.join("; ").chars().take(MAX_LOGGED).collect())
     }
 
     /// The warnings for the body, if the request asked for them there.
@@ -170,6 +202,21 @@ mod tests {
         assert_eq!((error.status().as_u16(), error.param(), error.code()), (400, Some("foo"), Some("unsupported_parameter")));
         assert_eq!(error.detail(), "Strict request not carried out: ignored fields: foo; max_tokens was reduced to 5.");
         assert_eq!(Warnings::default().enforce(strict), Ok(Reported::default()));
+    }
+
+    #[test]
+    fn warnings_are_counted_by_names_of_a_closed_set_whatever_the_client_writes() {
+        let mut warnings = Warnings::ignored(["foo", "bar"].into_iter().collect());
+        for param in ["max_tokens", "text.format", "guided_choice", "messages[3].content", "frobnicate"] {
+            warnings.clamped(param, "x".repeat(400));
+        }
+
+        let reported = warnings.enforce(WarningPolicy::default()).unwrap();
+
+        use WarningName::{Format, IgnoredFields, Length, Messages, Other};
+        assert_eq!(reported.names(), [IgnoredFields, Length, Format, Format, Messages, Other]);
+        assert_eq!(reported.for_log().unwrap().len(), MAX_LOGGED);
+        assert_eq!(Reported::default().for_log(), None);
     }
 
     #[test]

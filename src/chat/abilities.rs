@@ -11,6 +11,14 @@ pub struct Abilities {
     pub content: ContentForms,
     /// The places where system messages may stand.
     pub system: SystemMessages,
+    /// True if the template shows the tools of a request.
+    pub shows_tools: bool,
+    /// True if the template shows calls and their results.
+    pub shows_calls: bool,
+    /// True if the template shows the reasoning before an earlier message.
+    pub shows_thoughts: bool,
+    /// True if a message may have one call only, but further messages with calls may follow.
+    pub wants_single_calls: bool,
     /// The key of a message for the reasoning before it, if it is not `reasoning_content`.
     pub thought_key: Option<&'static str>,
     /// True if a message with calls may have a thought or a text, but not both.
@@ -92,6 +100,10 @@ impl Default for Abilities {
         Self {
             content: ContentForms::default(),
             system: SystemMessages::Everywhere,
+            shows_tools: true,
+            shows_calls: true,
+            shows_thoughts: true,
+            wants_single_calls: false,
             thought_key: None,
             thought_replaces_text: false,
             wants_short_ids: false,

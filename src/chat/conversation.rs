@@ -132,6 +132,22 @@ impl Message {
         }
     }
 
+    /// The text of all parts, joined by a line break.
+    pub(super) fn text(&self) -> String {
+        joined(&self.content)
+    }
+
+    /// Adds a text to the end, parted by `separator` from the text so far, if there is any.
+    pub(super) fn append(&mut self, separator: &str, text: &str) {
+        match self.content.last_mut() {
+            Some(Part::Text { text: last, .. }) => {
+                last.push_str(if last.is_empty() { "" } else { separator });
+                last.push_str(text);
+            }
+            None => self.content.push(Part::Text { text: text.to_owned(), at: self.at.clone() }),
+        }
+    }
+
     /// The keys, besides `role` and `content`, that a template finds in the message.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         let calls = (!self.calls.is_empty()).then_some(TOOL_CALLS);

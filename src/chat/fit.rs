@@ -1,5 +1,5 @@
-//! Renders a conversation in the form that the template takes: folded system messages, whole tools, keys and ids that
-//! the template knows.
+//! Renders a conversation in the form that the template takes: folded system messages, whole tools, one call in a turn,
+//! keys and ids that the template knows.
 //!
 //! The abilities of the template decide the form. A template that refuses it still, because of the places of later
 //! system messages, gets the conversation once more with all of them in user turns.
@@ -9,6 +9,7 @@ use super::{
     conversation::{Conversation, Role},
     fold::{Folding, UserTurn, fold},
     rendering::{ChatInput, RenderedPrompt, TemplateError},
+    single_calls::part_calls,
     template::ChatTemplate,
 };
 use serde_json::{Map, Value, json};
@@ -20,6 +21,8 @@ pub struct FittedPrompt {
     pub prompt: RenderedPrompt,
     /// The changes to system messages.
     pub folding: Option<Folding>,
+    /// True if calls of one turn were put into turns of their own.
+    pub single_calls: bool,
 }
 
 impl ChatTemplate {
@@ -27,7 +30,8 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// As [`ChatTemplate::render`].
-    pub fn render_conversation(&self, conversation: &Conversation, mut input: ChatInput) -> Result<FittedPrompt, TemplateError> {
+    pub fn render_conversation(&self, mut conversation: Conversation, mut input: ChatInput) -> Result<FittedPrompt, TemplateError> {
+        let single_calls = self.abilities().wants_single_calls && part_calls(&mut conversation);
         for tool in input.tools.iter_mut().flatten() {
             complete(tool, self.abilities().tools);
         }
@@ -35,7 +39,7 @@ impl ChatTemplate {
             let mut folded = conversation.clone();
             let folding = fold(&mut folded, taken, turn);
             input.messages = folded.for_template(self.abilities());
-            (self.render(&input).map(|prompt| FittedPrompt { prompt, folding }), folding)
+            (self.render(&input).map(|prompt| FittedPrompt { prompt, folding, single_calls }), folding)
         };
         let (fitted, folding) = attempt(self.abilities().system, UserTurn::Beside);
         let has_system = conversation.messages.iter().any(|message| message.role == Role::System);

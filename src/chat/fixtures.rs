@@ -77,7 +77,7 @@ fn fitted(template: &ChatTemplate, request: &Json) -> Result<String, TemplateErr
     let kwargs = Map::from_iter([("date_string".to_owned(), "26 Jul 2024".into())]);
     let input = ChatInput { tools: (!tools.is_empty()).then_some(tools), add_generation_prompt: true, kwargs, ..ChatInput::default() };
     let conversation = read_messages(request["messages"].clone()).unwrap();
-    template.render_conversation(&conversation, input).map(|fitted| fitted.prompt.text)
+    template.render_conversation(conversation, input).map(|fitted| fitted.prompt.text)
 }
 
 /// The requests that are not rendered as transformers does, and why. Where transformers fails or the template refuses,

@@ -99,7 +99,7 @@ impl Folded {
     /// Adds a system message to the one before it.
     fn join(&mut self, message: Message) {
         match self.messages.last_mut() {
-            Some(last) => append(last, text_of(&message)),
+            Some(last) => last.append(BREAK, &message.text()),
             None => self.messages.push(message),
         }
     }
@@ -123,7 +123,7 @@ impl Folded {
     fn settle(&mut self, place: Option<usize>) {
         let Some(waiting) = joined(&std::mem::take(&mut self.waiting)) else { return };
         match place.and_then(|place| self.messages.get_mut(place)) {
-            Some(user) => append(user, waiting.text),
+            Some(user) => user.append(BREAK, &waiting.text),
             None => {
                 self.last_user = Some(self.messages.len());
                 self.messages.push(Message::of_text(Role::User, waiting.text, waiting.at));
@@ -145,21 +145,7 @@ struct Joined {
 
 fn joined(messages: &[Message]) -> Option<Joined> {
     let at = messages.first()?.at.clone();
-    Some(Joined { text: messages.iter().map(text_of).collect::<Vec<String>>().join(BREAK), at })
-}
-
-fn text_of(message: &Message) -> String {
-    message.content.iter().map(Part::text).collect::<Vec<&str>>().join("\n")
-}
-
-fn append(message: &mut Message, text: String) {
-    match message.content.last_mut() {
-        Some(Part::Text { text: last, .. }) => {
-            last.push_str(BREAK);
-            last.push_str(&text);
-        }
-        None => message.content.push(Part::Text { text, at: message.at.clone() }),
-    }
+    Some(Joined { text: messages.iter().map(Message::text).collect::<Vec<String>>().join(BREAK), at })
 }
 
 fn prepend(message: &mut Message, text: &str) {
@@ -189,7 +175,7 @@ mod tests {
     fn folded(turns: &[(char, &str)], taken: SystemMessages, turn: UserTurn) -> (String, Option<Folding>) {
         let mut conversation = conversation(turns);
         let folding = fold(&mut conversation, taken, turn);
-        let shown = conversation.messages.iter().map(|message| format!("{}:{}", message.role.name(), text_of(message)));
+        let shown = conversation.messages.iter().map(|message| format!("{}:{}", message.role.name(), message.text()));
         (shown.collect::<Vec<_>>().join("|").replace(BREAK, "+"), folding)
     }
 

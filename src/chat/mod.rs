@@ -16,6 +16,7 @@ mod cuts;
 mod environment;
 mod fit;
 mod fold;
+mod generic;
 mod guard;
 mod json;
 mod mentions;
@@ -24,15 +25,18 @@ pub mod output;
 mod rendering;
 mod samples;
 mod select;
+mod single_calls;
 mod template;
 
-pub use abilities::Abilities;
+pub use abilities::{Abilities, SystemMessages};
 pub use conversation::{CALL_ID, Conversation, Message, Part, REASONING, Role, TOOL_CALLS, ToolCall};
 pub use fit::FittedPrompt;
 pub use fold::Folding;
+pub use generic::{GenericTools, OfferedTools};
 pub use mentions::Mentions;
 pub use rendering::{ChatInput, ContinuationError, RenderedPrompt, TemplateError, TemplateTokens};
 pub use select::{ChatTemplates, FALLBACK, FALLBACK_MARKS};
+pub use single_calls::SINGLE_CALLS;
 pub use template::ChatTemplate;
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ const THOUGHT_KEYS: [&str; 4] = [REASONING, "thinking", "reasoning", "thought"];
 /// Two texts that no template contains.
 const ONE: &str = "llamero-sample-1";
 const TWO: &str = "llamero-sample-2";
-/// A call's id that every template takes, and one as OpenAI makes them.
+/// Two ids of calls that every template takes, and one as OpenAI makes them.
 const SHORT_ID: &str = "abcdefghi";
+const OTHER_ID: &str = "ihgfedcba";
 const LONG_ID: &str = "call_abcdefghijklmnopqrstuvwx";
 
 /// Renders samples by one template. Takes some milliseconds.
@@ -32,13 +33,24 @@ impl Samples<'_> {
     pub(super) fn abilities(&self) -> Abilities {
         let Some(user) = self.content(Role::User) else { return Abilities::default() };
         let content = |role| self.content(role).unwrap_or_default();
-        let (thought_key, thought_replaces_text) = self.thoughts();
-        let (wants_no_content, arguments) = self.calls();
+        let thoughts = self.thoughts();
+        let calls_form = self.calls();
+        let (wants_no_content, arguments) = calls_form.unwrap_or((false, ArgumentsForm::Any));
+        let tool_content = self.content(Role::Tool);
         Abilities {
-            content: ContentForms { system: content(Role::System), user, assistant: content(Role::Assistant), tool: content(Role::Tool) },
+            content: ContentForms {
+                system: content(Role::System),
+                user,
+                assistant: content(Role::Assistant),
+                tool: tool_content.unwrap_or_default(),
+            },
             system: self.system(),
-            thought_key,
-            thought_replaces_text,
+            shows_tools: self.shows_tools(),
+            shows_calls: calls_form.is_some() && tool_content.is_some(),
+            shows_thoughts: thoughts.is_some(),
+            wants_single_calls: self.wants_single_calls(),
+            thought_key: thoughts.and_then(|(key, _)| (key != REASONING).then_some(key)),
+            thought_replaces_text: thoughts.is_some_and(|(_, replaces_text)| replaces_text),
             wants_short_ids: self.only_second(&calls(LONG_ID, &json!({})), &calls(SHORT_ID, &json!({}))),
             wants_no_content,
             arguments,
@@ -102,31 +114,52 @@ impl Samples<'_> {
         }
     }
 
-    /// The key of thoughts, and whether a thought beside calls excludes a text.
-    fn thoughts(&self) -> (Option<&'static str>, bool) {
+    /// True if the name of a tool is in the prompt. Of a template that renders no tool, its source decides.
+    fn shows_tools(&self) -> bool {
+        let mut named = tool();
+        named["name"] = ONE.into();
+        let rendered = self.render(&json!([user("a")]), Some(named));
+        rendered.map_or_else(|| self.mentions.contains("tools"), |rendered| rendered.contains(ONE))
+    }
+
+    /// True if two calls are shown in two messages, and not in one.
+    fn wants_single_calls(&self) -> bool {
+        let shown = |messages: &Value| {
+            let rendered = self.render(messages, Some(tool()));
+            rendered.is_some_and(|rendered| rendered.contains(ONE) && rendered.contains(TWO))
+        };
+        let (one, two) = (calls(SHORT_ID, &json!({"a": ONE})), calls(OTHER_ID, &json!({"a": TWO})));
+        let mut calling = one[1].clone();
+        calling[TOOL_CALLS] = json!([one[1][TOOL_CALLS][0], two[1][TOOL_CALLS][0]]);
+        let both = json!([one[0], calling, one[2], two[2]]);
+        let apart = json!([one[0], one[1], one[2], two[1], two[2]]);
+        !shown(&both) && shown(&apart)
+    }
+
+    /// The key of thoughts, and true if a thought beside calls excludes a text. `None` if no thought is shown.
+    fn thoughts(&self) -> Option<(&'static str, bool)> {
         let before_calls = |key: &str, text: &str| {
             let mut messages = calls(SHORT_ID, &json!({}));
             messages[1]["content"] = text.into();
             messages[1][key] = ONE.into();
             self.render(&messages, Some(tool()))
         };
-        let other = |key: &'static str| (key != REASONING).then_some(key);
         for key in THOUGHT_KEYS.into_iter().filter(|key| self.mentions.contains(key)) {
             if before_calls(key, "").is_some_and(|rendered| rendered.contains(ONE)) {
-                return (other(key), before_calls(key, TWO).is_none());
+                return Some((key, before_calls(key, TWO).is_none()));
             }
             let answer = json!([user("a"), {"role": "assistant", "content": "b", key: ONE}, user("c")]);
             if self.shows(&answer, &[ONE]) {
-                return (other(key), false);
+                return Some((key, false));
             }
         }
-        (None, false)
+        None
     }
 
     /// True if a message with calls must have no content, and the form of arguments: the first forms that are shown,
     /// and of two that are the shorter one, since a template may print `null` as a word, or a message that is not
-    /// there.
-    fn calls(&self) -> (bool, ArgumentsForm) {
+    /// there. `None` if calls are shown in no form.
+    fn calls(&self) -> Option<(bool, ArgumentsForm)> {
         let shown = |content: Value, arguments: &Value| {
             let mut messages = calls(SHORT_ID, arguments);
             messages[1]["content"] = content;
@@ -142,9 +175,9 @@ impl Samples<'_> {
             };
             let cut = calls(SHORT_ID, &json!("{\"a\": "));
             let wants_object = form == ArgumentsForm::Any && self.only_second(&cut, &calls(SHORT_ID, &object));
-            return (wants_no_content, if wants_object { ArgumentsForm::Object } else { form });
+            return Some((wants_no_content, if wants_object { ArgumentsForm::Object } else { form }));
         }
-        (false, ArgumentsForm::Any)
+        None
     }
 
     fn tools(&self) -> ToolNeeds {

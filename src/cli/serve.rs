@@ -171,7 +171,8 @@ async fn announce(model: Model, config: ServeConfig, address: SocketAddr) {
     let ready = state.wait_for(|state| matches!(state, EngineState::Ready)).await.is_ok();
     if let (true, Some(model)) = (ready, handle.model()) {
         // Not a log line of a module, so that no `--log-level` hides it from a person at the terminal.
-        logging::write_to_stderr(Level::INFO, &summary(&model, &config, address, templates.complaint(&model).as_deref()));
+        let chat = templates.facts(&model, config.api.generic_tools).await;
+        logging::write_to_stderr(Level::INFO, &summary(&model, &config, address, &chat));
         tracing::info!(%address, model = %model.name, "ready");
     }
 }

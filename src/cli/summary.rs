@@ -4,13 +4,14 @@
 use crate::{
     build_info,
     config::ServeConfig,
+    gateway::templates::ChatFacts,
     protocol::{EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling},
 };
 use std::net::SocketAddr;
 
-/// The start-up summary. Pure: everything comes from the arguments and the build. `about_chat` is a warning about the
+/// The start-up summary. Pure: everything comes from the arguments and the build. `chat` has facts about the
 /// model's chat template.
-pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAddr, about_chat: Option<&str>) -> String {
+pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAddr, chat: &ChatFacts) -> String {
     let mut rows = vec![
         (
             "model",
@@ -31,6 +32,7 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
             ModelKind::Embeds(embedding) => ("embeds", embeds(embedding)),
         },
     ];
+    rows.extend(chat.shown.iter().map(|shown| ("template", shown.clone())));
     rows.extend(model.memory.iter().map(|need| (place(need), memory(need))));
     if let Some(swap_bytes) = model.generation().map(|generation| generation.swap_bytes).filter(|bytes| *bytes > 0) {
         let bytes = human_bytes(swap_bytes);
@@ -58,8 +60,8 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
     if let Some(missing) = &model.slow_kernels {
         text.push_str(&format!("\nWARNING: the CPU kernels are slow: {missing}\n"));
     }
-    if let Some(about_chat) = about_chat {
-        text.push_str(&format!("\nWARNING: {about_chat}\n"));
+    if let Some(warning) = &chat.warning {
+        text.push_str(&format!("\nWARNING: {warning}\n"));
     }
     if is_open(config) {
         text.push_str(
@@ -224,7 +226,8 @@ mod tests {
 
     #[test]
     fn the_summary_names_model_limits_device_address_and_callers() {
-        let text = summary(&model(), &config(&[("served_model_name", "small,tiny")]), "127.0.0.1:8000".parse().unwrap(), None);
+        let text =
+            summary(&model(), &config(&[("served_model_name", "small,tiny")]), "127.0.0.1:8000".parse().unwrap(), &ChatFacts::default());
 
         let expected = format!(
             "\
@@ -252,7 +255,7 @@ llamero {} is ready
         let (path, model_checksum) = ("/var/cache/llamero".into(), String::new());
         config.engine.prefix_cache = Some(PrefixCacheFolder { path, model_checksum, discard: false });
 
-        let text = |model: &ModelInfo| summary(model, &config, "127.0.0.1:8000".parse().unwrap(), None);
+        let text = |model: &ModelInfo| summary(model, &config, "127.0.0.1:8000".parse().unwrap(), &ChatFacts::default());
 
         assert!(text(&model()).contains("for cached prompts, kept in /var/cache/llamero\n"));
         assert!(!text(&with_cache(|cache| cache.swap_bytes = 0)).contains("swap space"));
@@ -263,7 +266,7 @@ llamero {} is ready
         let slow = ModelInfo { slow_kernels: Some("AVX-512 is missing".into()), ..model() };
         let open = config(&[("host", "0.0.0.0"), ("insecure_no_auth", "true")]);
 
-        let text = summary(&slow, &open, "0.0.0.0:8000".parse().unwrap(), None);
+        let text = summary(&slow, &open, "0.0.0.0:8000".parse().unwrap(), &ChatFacts::default());
 
         assert!(text.contains("\nWARNING: the CPU kernels are slow: AVX-512 is missing\n"), "{text}");
         assert!(text.contains("\nWARNING: no key is asked for"), "{text}");
@@ -273,7 +276,7 @@ llamero {} is ready
     fn the_cells_of_layers_with_a_sliding_window_are_named() {
         let text = |cells| {
             let model = with_cache(|cache| cache.kv_window = Some(KvWindow { positions: 512, cells }));
-            summary(&model, &config(&[]), "127.0.0.1:8000".parse().unwrap(), None)
+            summary(&model, &config(&[]), "127.0.0.1:8000".parse().unwrap(), &ChatFacts::default())
         };
 
         assert!(text(Some(768)).contains(" tokens of f16, split; layers with a window of 512 keep 768 for each sequence (--swa-full"));
@@ -287,21 +290,29 @@ llamero {} is ready
             model
         };
 
-        let text = summary(&short(model()), &config(&[]), "127.0.0.1:8000".parse().unwrap(), None);
+        let text = summary(&short(model()), &config(&[]), "127.0.0.1:8000".parse().unwrap(), &ChatFacts::default());
 
         assert!(text.contains("\nWARNING: more memory is needed than was available: about 1.7 GB of 1.6 GB available ("), "{text}");
     }
 
     #[test]
     fn a_model_without_a_chat_template_is_warned_of() {
-        let text = summary(&model(), &config(&[]), "127.0.0.1:8000".parse().unwrap(), Some("no template"));
+        let chat = ChatFacts { shown: Some("shows no tools".to_owned()), warning: Some("no template".to_owned()) };
+        let text = summary(&model(), &config(&[]), "127.0.0.1:8000".parse().unwrap(), &chat);
+
+        assert!(text.contains("\n  template   shows no tools\n"), "{text}");
 
         assert!(text.ends_with("\nWARNING: no template\n"), "{text}");
     }
 
     #[test]
     fn keys_are_counted_and_never_shown() {
-        let text = summary(&model(), &config(&[("host", "0.0.0.0"), ("api_key", "sk-a,sk-b")]), "0.0.0.0:8000".parse().unwrap(), None);
+        let text = summary(
+            &model(),
+            &config(&[("host", "0.0.0.0"), ("api_key", "sk-a,sk-b")]),
+            "0.0.0.0:8000".parse().unwrap(),
+            &ChatFacts::default(),
+        );
 
         assert!(text.contains("auth       2 keys\n") && !text.contains("sk-") && !text.contains("WARNING"), "{text}");
     }

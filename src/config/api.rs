@@ -22,6 +22,8 @@ pub struct ApiConfig {
     pub keep_alive: Duration,
     /// File with a chat template, or the template itself; `None` uses the model's own.
     pub chat_template: Option<String>,
+    /// True if tools that a chat template does not show are described in the system turn. Default true.
+    pub generic_tools: bool,
     /// Longest time for which the status of a stream is held back until its first token. Default 10 s.
     pub hold_status: Duration,
     /// True if requests with a field that would be ignored or clamped are refused. Default false; `x-llamero-strict`
@@ -79,6 +81,12 @@ const CHAT_TEMPLATE: OptionSpec = OptionSpec::new(
     "A file with the Jinja template of /v1/chat/completions, or the template itself; by default the model's own.",
 )
 .also(&["--chat-template-file"], &["LLAMA_ARG_CHAT_TEMPLATE_FILE", "LLAMA_ARG_CHAT_TEMPLATE"]);
+const NO_GENERIC_TOOLS: OptionSpec = OptionSpec::new(
+    "no_generic_tools",
+    Kind::Switch,
+    "false",
+    "Leave out tools that the chat template does not show, instead of describing them in the system turn in a generic format.",
+);
 const HOLD_STATUS: OptionSpec = OptionSpec::new(
     "hold_status",
     Kind::Duration { min_s: 0, max_s: 300 },
@@ -108,6 +116,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     STRICT,
     MAX_LOGPROBS,
     CHAT_TEMPLATE,
+    NO_GENERIC_TOOLS,
     KEEP_ALIVE,
     HOLD_STATUS,
     ALLOWED_HOSTS,
@@ -138,6 +147,7 @@ impl ApiConfig {
             max_logprobs: values.optional_integer(&MAX_LOGPROBS),
             keep_alive: values.duration(&KEEP_ALIVE),
             chat_template: values.optional_text(&CHAT_TEMPLATE),
+            generic_tools: !values.switch(&NO_GENERIC_TOOLS),
             hold_status: values.duration(&HOLD_STATUS),
             requests_per_minute: values.optional_integer(&RPM),
             allowed_hosts,
@@ -159,6 +169,7 @@ impl ApiConfig {
             max_logprobs: None,
             keep_alive: Duration::from_secs(10),
             chat_template: None,
+            generic_tools: true,
             hold_status: Duration::from_secs(10),
             requests_per_minute: None,
             allowed_hosts: Vec::new(),

@@ -1,9 +1,10 @@
 //! A model's chat templates, compiled once for each text, and the operator's own template (`--chat-template`).
 //!
-//! Owns the cache. `crate::chat` defines templates; the API limits how many are rendered at a time.
+//! Owns the cache. `crate::chat` defines templates; the API limits how many are rendered at a time. Templates are
+//! compiled on a thread for blocking work, one model's at a time, while the requests that need them wait.
 
 use crate::{
-    chat::{ChatTemplate, ChatTemplates, TemplateTokens},
+    chat::{ChatTemplate, ChatTemplates, SystemMessages, TemplateTokens},
     protocol::{ModelInfo, Token},
 };
 use std::{
@@ -22,6 +23,17 @@ pub struct TemplateCache {
     of_operator: Option<String>,
     /// The templates and the value of their model that was seen last.
     compiled: Mutex<Option<(Arc<ModelInfo>, CompileResult)>>,
+    /// Held while templates are compiled, so that they are compiled once.
+    compiling: tokio::sync::Mutex<()>,
+}
+
+/// Facts about chat with a model, in words for the operator.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChatFacts {
+    /// The parts of a conversation that the template shows, and those that it does not.
+    pub shown: Option<String>,
+    /// The reason why chat with this model will not work as expected.
+    pub warning: Option<String>,
 }
 
 /// The reason why the operator's template cannot be used.
@@ -66,16 +78,41 @@ impl TemplateCache {
     ///
     /// # Errors
     /// The reason why one of the templates does not compile.
-    pub fn of(&self, model: &Arc<ModelInfo>) -> CompileResult {
+    pub async fn of(self: &Arc<Self>, model: &Arc<ModelInfo>) -> CompileResult {
+        if let Some(compiled) = self.cached(model) {
+            return compiled;
+        }
+        let _one_at_a_time = self.compiling.lock().await;
+        if let Some(compiled) = self.cached(model) {
+            return compiled;
+        }
+        let (cache, of) = (Arc::clone(self), Arc::clone(model));
+        let compiled = tokio::task::spawn_blocking(move || cache.compile_and_keep(&of)).await;
+        compiled.unwrap_or_else(|error| Err(format!("compiling its template ended early: {error}")))
+    }
+
+    /// The words by which a list of models says that tools can be used with this model: `tools`, and `generic_tools` if
+    /// they are described in the system turn because the template shows none.
+    pub async fn tool_capabilities(self: &Arc<Self>, model: &Arc<ModelInfo>, generic_tools: bool) -> &'static [&'static str] {
+        match self.of(model).await {
+            Ok(templates) if templates.select(true).abilities().shows_tools => &["tools"],
+            Ok(_) if generic_tools => &["tools", "generic_tools"],
+            Ok(_) | Err(_) => &[],
+        }
+    }
+
+    /// The templates of `model`, if they were the last ones that were compiled.
+    fn cached(&self, model: &Arc<ModelInfo>) -> Option<CompileResult> {
         // The cached value is complete whenever the lock is free.
         let mut cached = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, compiled)) = &mut *cached
-            && (Arc::ptr_eq(of, model) || has_same_templates(of, model))
-        {
-            // An engine that starts again brings the same model as another value, which is compared only once.
-            *of = Arc::clone(model);
-            return compiled.clone();
-        }
+        let (of, compiled) = cached.as_mut().filter(|(of, _)| Arc::ptr_eq(of, model) || has_same_templates(of, model))?;
+        // An engine that starts again brings the same model as another value, which is compared only once.
+        *of = Arc::clone(model);
+        Some(compiled.clone())
+    }
+
+    /// Compiles the templates of `model`, logs their oddities and keeps the result.
+    fn compile_and_keep(&self, model: &Arc<ModelInfo>) -> CompileResult {
         let compiled = self.compile(model);
         match &compiled {
             Err(reason) => tracing::error!(%reason, "chat is not available with this model; set --chat-template to a template that works"),
@@ -84,19 +121,25 @@ impl TemplateCache {
             }
             Ok(_) => {}
         }
-        *cached = Some((Arc::clone(model), compiled.clone()));
+        *self.compiled.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(model), compiled.clone()));
         compiled
     }
 
-    /// A sentence for the operator, at the start, if chat with this model will not work as expected. Compiles the
-    /// templates.
-    pub fn complaint(&self, model: &Arc<ModelInfo>) -> Option<String> {
+    /// Facts about chat with this model for the operator, at the start. Compiles the templates. `generic_tools` is true
+    /// if tools that a template does not show are described in the system turn.
+    pub async fn facts(self: &Arc<Self>, model: &Arc<ModelInfo>, generic_tools: bool) -> ChatFacts {
         if model.embedding().is_some() {
-            return None;
+            return ChatFacts::default();
         }
-        match self.of(model) {
-            Ok(templates) => templates.is_fallback().then(|| NO_TEMPLATE.to_owned()),
-            Err(reason) => Some(format!("chat is not available: {reason}; set --chat-template to a template that works")),
+        match self.of(model).await {
+            Ok(templates) => ChatFacts {
+                shown: Some(shown(&templates, generic_tools)),
+                warning: templates.is_fallback().then(|| NO_TEMPLATE.to_owned()),
+            },
+            Err(reason) => {
+                let warning = format!("chat is not available: {reason}; set --chat-template to a template that works");
+                ChatFacts { shown: None, warning: Some(warning) }
+            }
         }
     }
 
@@ -104,6 +147,27 @@ impl TemplateCache {
         let tokens = template_tokens(model);
         let templates = ChatTemplates::new(&model.chat_templates, self.of_operator.as_deref(), &tokens);
         templates.map(Arc::new).map_err(|error| error.to_string())
+    }
+}
+
+/// The parts of a conversation that templates show, and those that they do not.
+fn shown(templates: &ChatTemplates, generic_tools: bool) -> String {
+    let (plain, tools) = (templates.select(false).abilities(), templates.select(true).abilities());
+    let no_tools = if generic_tools { "tools (they are described in the system turn)" } else { "tools (they are left out)" };
+    let parts = [
+        (tools.shows_tools, "tools", no_tools),
+        (plain.system != SystemMessages::Nowhere, "system messages", "system messages (they are put into user turns)"),
+        (plain.shows_thoughts, "reasoning", "reasoning of earlier turns (it is left out)"),
+    ];
+    let listed = |wanted: bool| {
+        let listed: Vec<&str> =
+            parts.iter().filter(|(is_shown, ..)| *is_shown == wanted).map(|(_, yes, no)| if wanted { *yes } else { *no }).collect();
+        listed.join(", ")
+    };
+    match (listed(true), listed(false)) {
+        (yes, no) if no.is_empty() => format!("shows {yes}"),
+        (yes, no) if yes.is_empty() => format!("shows no {no}"),
+        (yes, no) => format!("shows {yes}; does not show {no}"),
     }
 }
 
@@ -134,7 +198,7 @@ mod tests {
     use serde_json::json;
 
     fn rendered(cache: &TemplateCache, model: ModelInfo) -> String {
-        let templates = cache.of(&Arc::new(model)).unwrap();
+        let templates = cache.compile_and_keep(&Arc::new(model)).unwrap();
         let input = ChatInput { messages: vec![json!({"role": "user", "content": "Hi"})], ..ChatInput::default() };
         templates.select(false).render(&input).unwrap().text
     }
@@ -160,41 +224,73 @@ mod tests {
         assert!(matches!(TemplateCache::load(Some("{% if %}")), Err(TemplateFileError::Template(_))));
     }
 
-    #[test]
-    fn a_models_template_that_does_not_compile_costs_it_its_chat_and_nothing_else() {
-        let cache = TemplateCache::default();
+    #[tokio::test]
+    async fn a_models_template_that_does_not_compile_costs_it_its_chat_and_nothing_else() {
+        let cache = Arc::new(TemplateCache::default());
         let broken = Arc::new(model("{% if %}"));
 
-        assert!(cache.of(&broken).is_err());
-        assert!(cache.of(&broken).is_err(), "the answer is kept");
+        assert!(cache.of(&broken).await.is_err());
+        assert!(cache.of(&broken).await.is_err(), "the answer is kept");
         assert_eq!(rendered(&cache, model("of another")), "of another");
     }
 
-    #[test]
-    fn templates_are_compiled_again_only_if_their_text_or_their_tokens_change() {
-        let cache = TemplateCache::default();
-        let first = cache.of(&Arc::new(model("a"))).unwrap();
+    #[tokio::test]
+    async fn templates_are_compiled_again_only_if_their_text_or_their_tokens_change() {
+        let cache = Arc::new(TemplateCache::default());
+        let first = cache.of(&Arc::new(model("a"))).await.unwrap();
         let restarted = Arc::new(ModelInfo { threads: model("a").threads + 1, ..model("a") });
 
-        assert!(Arc::ptr_eq(&first, &cache.of(&restarted).unwrap()), "an engine that starts again");
-        assert!(Arc::ptr_eq(&first, &cache.of(&restarted).unwrap()));
+        assert!(Arc::ptr_eq(&first, &cache.of(&restarted).await.unwrap()), "an engine that starts again");
+        assert!(Arc::ptr_eq(&first, &cache.of(&restarted).await.unwrap()));
         let tokens = ModelInfo { control_tokens: vec![("<x>".to_owned(), Token(1))], ..model("a") };
-        assert!(!Arc::ptr_eq(&first, &cache.of(&Arc::new(tokens)).unwrap()));
-        let again = cache.of(&restarted).unwrap();
-        assert!(!Arc::ptr_eq(&again, &cache.of(&Arc::new(model("b"))).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &cache.of(&Arc::new(tokens)).await.unwrap()));
+        let again = cache.of(&restarted).await.unwrap();
+        assert!(!Arc::ptr_eq(&again, &cache.of(&Arc::new(model("b"))).await.unwrap()));
     }
 
-    #[test]
-    fn what_is_wrong_with_chat_is_known_at_the_start() {
-        let complaint = |model: ModelInfo| TemplateCache::default().complaint(&Arc::new(model)).unwrap_or_default();
+    /// The runtime of this test has one thread: it could not count if a template were compiled on it.
+    #[tokio::test]
+    async fn other_requests_go_on_while_a_template_is_compiled_and_it_is_compiled_once() {
+        let cache = Arc::new(TemplateCache::default());
+        let slow = Arc::new(model(&"{% if x %}{{ x }}{% endif %}".repeat(20_000)));
 
-        assert_eq!(complaint(model("fine")), "");
-        assert_eq!(complaint(model_info()), NO_TEMPLATE);
-        assert_eq!(complaint(model(" \n")), NO_TEMPLATE, "a blank one says nothing of messages");
-        let broken = complaint(model("{% if %}"));
+        let (one, other) = (cache.of(&slow), cache.of(&slow));
+        tokio::pin!(one, other);
+        assert!(futures_util::poll!(&mut one).is_pending(), "it is compiled elsewhere");
+        assert!(futures_util::poll!(&mut other).is_pending());
+
+        assert!(Arc::ptr_eq(&one.await.unwrap(), &other.await.unwrap()));
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_chat_is_known_at_the_start() {
+        let facts = async |model: ModelInfo| Arc::new(TemplateCache::default()).facts(&Arc::new(model), true).await;
+        let warning = async |model: ModelInfo| facts(model).await.warning.unwrap_or_default();
+
+        assert_eq!(warning(model("fine")).await, "");
+        assert_eq!(warning(model_info()).await, NO_TEMPLATE);
+        assert_eq!(warning(model(" \n")).await, NO_TEMPLATE, "a blank one says nothing of messages");
+        let broken = warning(model("{% if %}")).await;
         assert!(broken.starts_with("chat is not available: ") && broken.contains("--chat-template"), "{broken}");
-        let operators = TemplateCache::load(Some("{{ messages }}")).unwrap();
-        assert_eq!(operators.complaint(&Arc::new(model_info())), None);
+        let operators = Arc::new(TemplateCache::load(Some("{{ messages }}")).unwrap());
+        assert_eq!(operators.facts(&Arc::new(model_info()), true).await.warning, None);
+    }
+
+    #[tokio::test]
+    async fn what_a_template_does_not_show_is_known_at_the_start() {
+        let plain = "{% for message in messages %}{% if message.role != 'system' %}{{ message.content }}{% endif %}{% endfor %}";
+        let whole = "{{ tools }}{% for message in messages %}{{ message.content }}{{ message.reasoning_content }}{% endfor %}";
+        let shown = async |source: &str, generic: bool| {
+            let cache = Arc::new(TemplateCache::default());
+            cache.facts(&Arc::new(model(source)), generic).await.shown.unwrap()
+        };
+
+        assert_eq!(shown(whole, true).await, "shows tools, system messages, reasoning");
+        let nothing = "system messages (they are put into user turns), reasoning of earlier turns (it is left out)";
+        assert_eq!(shown(plain, true).await, format!("shows no tools (they are described in the system turn), {nothing}"));
+        assert_eq!(shown(plain, false).await, format!("shows no tools (they are left out), {nothing}"));
+        let system = shown("{% for message in messages %}{{ message.content }}{% endfor %}", true).await;
+        assert!(system.starts_with("shows system messages; does not show tools (they"), "{system}");
     }
 
     #[test]

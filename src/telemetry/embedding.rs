@@ -19,6 +19,8 @@ pub struct EmbeddingRecord {
     pub prompt_tokens: usize,
     /// Time from receipt to the end.
     pub total: Duration,
+    /// The warnings of the request; `None` if it was done as asked.
+    pub warnings: Option<String>,
     /// The way in which the request ended.
     pub outcome: Outcome,
 }
@@ -36,6 +38,7 @@ pub fn record_embedding(record: &EmbeddingRecord) {
         inputs = record.inputs,
         prompt_tokens = record.prompt_tokens,
         total_seconds = logged_seconds(record.total),
+        warnings = record.warnings.as_deref(),
         outcome,
         detail,
         "embedding"

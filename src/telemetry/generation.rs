@@ -41,6 +41,8 @@ pub struct GenerationRecord {
     pub total: Duration,
     /// OpenAI's finish reasons of the choices that finished.
     pub finish_reasons: Vec<&'static str>,
+    /// The warnings of the request; `None` if it was done as asked.
+    pub warnings: Option<String>,
     /// The way in which the generation ended.
     pub outcome: Outcome,
 }
@@ -85,6 +87,7 @@ fn log(record: &GenerationRecord) {
         first_token_seconds = record.first_token.map(logged_seconds),
         total_seconds = logged_seconds(record.total),
         finish_reasons = record.finish_reasons.join(","),
+        warnings = record.warnings.as_deref(),
         outcome,
         detail,
         "generation"
@@ -177,6 +180,7 @@ mod tests {
             inference: None,
             total: Duration::from_secs(5),
             finish_reasons: vec!["length"; choices],
+            warnings: None,
             outcome: Outcome::Finished,
         }
     }

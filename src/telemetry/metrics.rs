@@ -6,7 +6,7 @@
 mod page;
 mod table;
 
-pub use table::REFUSED_STATUSES;
+pub use table::{REFUSED_STATUSES, WarningName};
 pub(super) use table::{STATUS_CLASSES, name};
 
 use super::{engine_process::ProcessReading, log_writer};
@@ -106,8 +106,18 @@ fn begin_at_zero() {
     for reason in FINISHED_REASONS {
         counter!(name::SUCCESS, "finished_reason" => reason).absolute(0);
     }
+    for warning in WarningName::ALL {
+        counter!(name::WARNINGS, "warning" => warning.text()).absolute(0);
+    }
     for status in REFUSED_STATUSES {
         counter!(name::REFUSED, "status" => status.to_string()).absolute(0);
+    }
+}
+
+/// Counts the warnings of a request.
+pub fn record_warnings(names: &[WarningName]) {
+    for warning in names {
+        counter!(name::WARNINGS, "warning" => warning.text()).increment(1);
     }
 }
 

@@ -21,3 +21,4 @@ pub fn logged_seconds(time: std::time::Duration) -> f64 {
 
 pub use embedding::{EmbeddingRecord, record_embedding};
 pub use generation::{GenerationRecord, Outcome, record_first_token, record_generation, record_itl, record_prompt};
+pub use metrics::record_warnings;

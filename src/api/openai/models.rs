@@ -75,7 +75,11 @@ pub(in crate::api) struct ModelList {
 
 /// `GET /v1/models`.
 pub(in crate::api) async fn list(State(AppState { models, .. }): State<AppState>) -> Json<ModelList> {
-    Json(ModelList { object: "list", data: models.all().map(|model| object(&model, models.created())).collect() })
+    let mut data = Vec::new();
+    for model in models.all() {
+        data.push(object(&model, models.created()).await);
+    }
+    Json(ModelList { object: "list", data })
 }
 
 /// `GET /v1/models/{id}`; the id may contain `/` and `:`, percent-encoded or not.
@@ -88,7 +92,7 @@ pub(in crate::api) async fn get(
 ) -> Result<Json<ModelObject>, ApiError> {
     let Path(id) = id.unwrap_or_else(|_| Path(String::from("\u{FFFD}")));
     let model = models.get(&id).or_else(|| models.get(id.trim_end_matches('/'))).ok_or_else(|| not_found(&id))?;
-    Ok(Json(object(&model, models.created())))
+    Ok(Json(object(&model, models.created()).await))
 }
 
 /// Takes the field `model`. A request without one, or for a model that is not served, is answered by the model that may
@@ -173,28 +177,36 @@ fn not_found(name: &str) -> ApiError {
     ApiError::ModelNotFound { model: name.chars().take(128).collect() }
 }
 
-fn object(model: &Model, created: u64) -> ModelObject {
-    let facts = model.info.as_ref().map(|info| ModelFacts {
-        max_model_len: info.max_model_len,
-        context_length: info.max_model_len,
-        context_window: info.max_model_len,
-        n_ctx: info.max_model_len,
-        meta: ModelMeta { n_ctx_train: info.n_ctx_train, n_vocab: info.vocabulary_size, n_params: info.parameters, size: info.size_bytes },
-        capabilities: capabilities(model, info),
-    });
+async fn object(model: &Model, created: u64) -> ModelObject {
+    let facts = match &model.info {
+        Some(info) => Some(ModelFacts {
+            max_model_len: info.max_model_len,
+            context_length: info.max_model_len,
+            context_window: info.max_model_len,
+            n_ctx: info.max_model_len,
+            meta: ModelMeta {
+                n_ctx_train: info.n_ctx_train,
+                n_vocab: info.vocabulary_size,
+                n_params: info.parameters,
+                size: info.size_bytes,
+            },
+            capabilities: capabilities(model, info).await,
+        }),
+        None => None,
+    };
     ModelObject { id: model.name.clone(), object: "model", created, owned_by: "llamero", facts }
 }
 
-/// The abilities of a model in Ollama's words, and `rerank`.
-fn capabilities(model: &Model, info: &Arc<ModelInfo>) -> Vec<&'static str> {
+/// The abilities of a model in Ollama's words, `generic_tools` and `rerank`.
+async fn capabilities(model: &Model, info: &Arc<ModelInfo>) -> Vec<&'static str> {
     if let Some(embedding) = info.embedding() {
         return vec![if matches!(embedding.pooling, Pooling::Rank(_)) { "rerank" } else { "embedding" }];
     }
-    let template = model.templates.of(info).ok().map(|templates| Arc::clone(templates.select(true)));
-    let shows_tools = template.as_ref().is_some_and(|template| template.mentions().contains("tools"));
+    let tools = model.templates.tool_capabilities(info, model.config.generic_tools).await;
+    let template = model.templates.of(info).await.ok().map(|templates| Arc::clone(templates.select(true)));
     let thinks = template.is_some_and(|template| Reasoning::detect(template.source(), "") != Reasoning::None);
-    let all = [("completion", true), ("tools", shows_tools), ("insert", info.fim.is_some()), ("thinking", thinks)];
-    all.into_iter().filter(|(_, has)| *has).map(|(word, _)| word).collect()
+    let more = [("insert", info.fim.is_some()), ("thinking", thinks)].into_iter().filter(|(_, has)| *has).map(|(word, _)| word);
+    ["completion"].into_iter().chain(tools.iter().copied()).chain(more).collect()
 }
 
 #[cfg(test)]

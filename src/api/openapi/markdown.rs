@@ -40,7 +40,7 @@ Each field of a request has one of four states. `null` equals absence.
 
 Nothing is ignored in silence. The answer's header `x-llamero-warnings` names each field that this server does not know
 or obeys only in part. The first 16 are named and the others counted. This holds for fields inside fields, and for parts
-of a request that the model's chat template does not show, such as `tools` of a model without them.
+of a request that the model's chat template does not show, such as the reasoning of earlier turns.
 
 - With the request header `x-llamero-warnings: body` the names also stand in the body's `warnings`.
 - With the request header `x-llamero-strict: 1`, or a server started with `--strict`, such a request is a 400.
@@ -57,6 +57,14 @@ reduced to it, and `x-llamero-warnings` names the field that was sent. -1 is as 
 
 The one model that is served answers to every `model`, and to requests without one; `x-llamero-warnings` says so. A
 strict request must name one of the served names: otherwise it is a 404, or a 400 without a name.
+
+## Tools and chat templates
+
+Where the model's chat template shows no tools, the system turn describes them, and a warning says so. The model then
+calls by `<tool_call>{\"name\": …, \"arguments\": {…}}</tool_call>` or by the JSON object alone. Earlier calls are written
+in the same way, and results as `<tool_response>` in users' turns. Calls that must be made (`required`, or a named
+function) are constrained, as with any template. `capabilities` of `/v1/models` has `generic_tools` for such a model.
+`--no-generic-tools` leaves tools out that the template does not show.
 
 ## Control tokens in texts
 

@@ -54,9 +54,17 @@ impl Recorder {
             inference: None,
             total: Duration::ZERO,
             finish_reasons: Vec::new(),
+            warnings: None,
             outcome: Outcome::ClientGone,
         };
         Self { received, span: tracing::Span::current(), choices: Vec::new(), first_row: None, record }
+    }
+
+    /// Sets the warnings of the request.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: Option<String>) -> Self {
+        self.record.warnings = warnings;
+        self
     }
 
     /// Sets the number of choices, `n` for each prompt.

@@ -30,6 +30,7 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const EMBEDDED_TOTAL: &str = "llamero:embedded_inputs_total";
     pub(in crate::telemetry) const SUCCESS: &str = "vllm:request_success_total";
     pub(in crate::telemetry) const REFUSED: &str = "llamero:requests_refused_total";
+    pub(in crate::telemetry) const WARNINGS: &str = "llamero:request_warnings_total";
     pub(in crate::telemetry) const DEATHS: &str = "llamero:engine_deaths_total";
     pub(in crate::telemetry) const LOG_LINES_LOST: &str = "llamero:log_lines_lost_total";
     pub(in crate::telemetry) const WAITING_BY_REASON: &str = "vllm:num_requests_waiting_by_reason";
@@ -80,6 +81,7 @@ pub(super) const COUNTERS: &[(&str, &str)] = &[
     (name::EMBEDDED_TOTAL, "Inputs that vectors or scores were computed for."),
     (name::SUCCESS, "Generations, and requests for vectors, by how they ended: stop, length, abort (the client left), error."),
     (name::REFUSED, "Requests answered with an error status, by status."),
+    (name::WARNINGS, "Warnings of requests that were not done exactly as asked (x-llamero-warnings), by what they concern."),
     (name::HTTP_REQUESTS, "HTTP requests by route, method and class of the status; probes are not counted."),
     ("vllm:num_preemptions_total", "Sequences put back to wait because the KV cache was full."),
     ("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache."),
@@ -125,6 +127,44 @@ pub(super) const PROMPT_SOURCES: [&str; 3] = ["local_compute", "local_cache_hit"
 
 /// The error statuses that this server answers with.
 pub const REFUSED_STATUSES: [u16; 14] = [400, 401, 403, 404, 405, 408, 413, 415, 422, 426, 429, 500, 503, 529];
+
+/// The names by which warnings of requests are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WarningName {
+    /// Fields without effect.
+    IgnoredFields,
+    /// The model that answers.
+    Model,
+    /// The length of prompt or answer.
+    Length,
+    /// Messages, and other texts that are read.
+    Messages,
+    /// Tools and calls.
+    Tools,
+    /// The format of the answer.
+    Format,
+    /// Another field.
+    Other,
+}
+
+impl WarningName {
+    /// All names.
+    pub(super) const ALL: [Self; 7] =
+        [Self::IgnoredFields, Self::Model, Self::Length, Self::Messages, Self::Tools, Self::Format, Self::Other];
+
+    /// The name as a label.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::IgnoredFields => "ignored_fields",
+            Self::Model => "model",
+            Self::Length => "length",
+            Self::Messages => "messages",
+            Self::Tools => "tools",
+            Self::Format => "format",
+            Self::Other => "other",
+        }
+    }
+}
 
 /// Classes of statuses.
 pub(in crate::telemetry) const STATUS_CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];

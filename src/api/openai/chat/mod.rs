@@ -139,7 +139,7 @@ async fn read<T>(
     let limits = RequestLimits::of(&model, &info);
     let (mut request, rest) = reader(fields, &limits)?;
     let names = request.names;
-    let overruled = settle(&mut request, &model, &info)?;
+    let overruled = settle(&mut request, &model, &info).await?;
     let free = request.constrained.is_none() && !is_forced(&request.calls);
     let mut prompt = prompt::render(call, &model, &info, &mut request, free).await?;
     request.ignored.extend(std::mem::take(&mut prompt.ignored));
@@ -151,10 +151,7 @@ async fn read<T>(
     if !prompt.end_marks.is_empty() {
         warnings.clamped(names.conversation, NO_TEMPLATE.to_owned());
     }
-    if let Some(folding) = prompt.folding {
-        warnings.clamped(names.conversation, folding.text().to_owned());
-    }
-    for (param, text) in std::mem::take(&mut request.partly) {
+    for (param, text) in std::mem::take(&mut prompt.changes).into_iter().chain(std::mem::take(&mut request.partly)) {
         warnings.clamped(param, text.to_owned());
     }
     let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
@@ -232,7 +229,7 @@ fn is_forced(calls: &Calls) -> bool {
 ///
 /// # Errors
 /// The model has no template that compiles.
-fn settle(request: &mut ChatRequest, model: &Model, info: &Arc<ModelInfo>) -> Result<Option<(String, String)>, ApiError> {
+async fn settle(request: &mut ChatRequest, model: &Model, info: &Arc<ModelInfo>) -> Result<Option<(String, String)>, ApiError> {
     let Some(Constrained { constraint, path }) = &mut request.constrained else { return Ok(None) };
     let format = path.to_string();
     if is_forced(&request.calls) {
@@ -244,7 +241,7 @@ fn settle(request: &mut ChatRequest, model: &Model, info: &Arc<ModelInfo>) -> Re
         return Ok(None);
     }
     let control = |mark: &str| info.control_tokens.iter().find(|(text, _)| text == mark).map(|(_, token)| *token);
-    let syntax = prompt::call_syntax(model, info)?;
+    let syntax = prompt::call_syntax(model, info).await?;
     if let Some(both) = offered_constraint(&request.tools.specs, request.parallel, syntax, constraint, control) {
         *constraint = both;
         return Ok(None);

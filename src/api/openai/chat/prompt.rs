@@ -11,8 +11,8 @@ use crate::{
         openai::shared::length,
     },
     chat::{
-        CALL_ID, ChatInput, ChatTemplate, ChatTemplates, FALLBACK_MARKS, FittedPrompt, Folding, Message, REASONING, TOOL_CALLS,
-        TemplateError,
+        CALL_ID, ChatInput, ChatTemplate, ChatTemplates, FALLBACK_MARKS, FittedPrompt, Folding, GenericTools, Message, OfferedTools,
+        REASONING, Role, SINGLE_CALLS, TOOL_CALLS, TemplateError,
         output::{Calls, OutputSpec, Reasoning, ToolFormat},
     },
     gateway::models::Model,
@@ -31,8 +31,8 @@ pub(super) struct ChatPrompt {
     pub(super) output: OutputSpec,
     /// Names of fields that had no effect on the template.
     pub(super) ignored: Ignored,
-    /// The changes to system messages.
-    pub(super) folding: Option<Folding>,
+    /// The changes that the template asked for: the field concerned, and the change in words.
+    pub(super) changes: Vec<(&'static str, &'static str)>,
     /// Texts that end the answer: the marks of the fallback template, which the model writes as text because they are
     /// no tokens of its vocabulary.
     pub(super) end_marks: Vec<String>,
@@ -49,25 +49,30 @@ pub(super) async fn render(
     request: &mut ChatRequest,
     free: bool,
 ) -> Result<ChatPrompt, ApiError> {
-    let templates = templates(model, info)?;
+    let templates = templates(model, info).await?;
     let has_tools = !request.tools.values.is_empty() && request.calls != Calls::None;
     let template = Arc::clone(templates.select(has_tools));
     let (kwargs, mut ignored) = request.switches.kwargs(template.mentions(), free)?;
-    ignored.extend(unshown(&template, request));
-    let input = ChatInput {
+    let generic = generic_tools(model, &template, has_tools, request);
+    ignored.extend(unshown(&template, generic, request));
+    let mut input = ChatInput {
         messages: Vec::new(),
         tools: has_tools.then(|| std::mem::take(&mut request.tools.values)),
         add_generation_prompt: request.switches.add_generation_prompt,
         continue_final_message: request.switches.continue_final_message,
         kwargs,
     };
-    let conversation = std::mem::take(&mut request.conversation);
+    let mut conversation = std::mem::take(&mut request.conversation);
+    let has_system = conversation.messages.iter().any(|message| message.role == Role::System);
+    let (calls, parallel) = (request.calls.clone(), request.parallel);
     let turn = call.state.renders.turn(call.principal).await;
     let rendering = {
         let template = Arc::clone(&template);
         // A request that is cancelled meanwhile keeps its permit until the rendering ends.
         tokio::task::spawn_blocking(move || {
-            let rendered = template.render_conversation(&conversation, input);
+            let tools = if generic.tools { input.tools.take().unwrap_or_default() } else { Vec::new() };
+            generic.write(&mut conversation, &OfferedTools { tools, calls, parallel });
+            let rendered = template.render_conversation(conversation, input);
             drop(turn);
             rendered
         })
@@ -76,39 +81,73 @@ pub(super) async fn render(
         tracing::error!(%error, "rendering a chat template ended early");
         ApiError::Internal
     })?;
-    let FittedPrompt { prompt: rendered, folding } = rendered.map_err(|error| of_template(error, request.names))?;
+    let FittedPrompt { prompt: rendered, folding, single_calls } = rendered.map_err(|error| of_template(error, request.names))?;
     let reasoning = if free { Reasoning::detect(template.source(), &rendered.text) } else { Reasoning::Excluded };
     let output = OutputSpec {
         tools: std::mem::take(&mut request.tools.specs),
         calls: request.calls.clone(),
         parallel: request.parallel,
-        format: ToolFormat::detect(template.source(), &info.architecture, &info.name),
+        format: tool_format(&template, model, info),
         reasoning,
     };
     let end_marks = if templates.is_fallback() { FALLBACK_MARKS.map(str::to_owned).to_vec() } else { Vec::new() };
-    Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored, folding, end_marks })
+    // The only system message may be the server's own description of the tools.
+    let folding = folding.filter(|_| has_system);
+    let changes = changes(request.names, folding, generic, single_calls);
+    Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored, changes, end_marks })
+}
+
+/// The parts of the request that become text because the template does not show them.
+fn generic_tools(model: &Model, template: &ChatTemplate, has_tools: bool, request: &ChatRequest) -> GenericTools {
+    if model.config.generic_tools { GenericTools::of(template, has_tools, &request.conversation) } else { GenericTools::default() }
+}
+
+/// The changes for the warnings: the field concerned, and the change in words.
+fn changes(
+    names: &'static FieldNames,
+    folding: Option<Folding>,
+    generic: GenericTools,
+    single_calls: bool,
+) -> Vec<(&'static str, &'static str)> {
+    let of_generic = if generic.tools { "tools" } else { names.calls };
+    let changes = [
+        folding.map(|folding| (names.conversation, folding.text())),
+        generic.text().map(|text| (of_generic, text)),
+        single_calls.then_some((names.calls, SINGLE_CALLS)),
+    ];
+    changes.into_iter().flatten().collect()
 }
 
 /// The syntax of calls of a model that is told of tools.
 ///
 /// # Errors
 /// The model has no template that compiles: 500.
-pub(super) fn call_syntax(model: &Model, info: &Arc<ModelInfo>) -> Result<ToolFormat, ApiError> {
-    let templates = templates(model, info)?;
-    Ok(ToolFormat::detect(templates.select(true).source(), &info.architecture, &info.name))
+pub(super) async fn call_syntax(model: &Model, info: &Arc<ModelInfo>) -> Result<ToolFormat, ApiError> {
+    let templates = templates(model, info).await?;
+    Ok(tool_format(templates.select(true), model, info))
 }
 
-fn templates(model: &Model, info: &Arc<ModelInfo>) -> Result<Arc<ChatTemplates>, ApiError> {
-    let compiled = model.templates.of(info);
+/// The syntax of calls under this template: the family's, or that of the generic description of tools.
+fn tool_format(template: &ChatTemplate, model: &Model, info: &ModelInfo) -> ToolFormat {
+    if model.config.generic_tools && !template.abilities().shows_tools {
+        return ToolFormat::Json;
+    }
+    ToolFormat::detect(template.source(), &info.architecture, &info.name)
+}
+
+async fn templates(model: &Model, info: &Arc<ModelInfo>) -> Result<Arc<ChatTemplates>, ApiError> {
+    let compiled = model.templates.of(info).await;
     compiled.map_err(|reason| ApiError::EngineFailed { message: format!("Chat is not available: {reason}.") })
 }
 
 /// Names of keys in messages and tools that this template ignores, so that the model does not see them.
-fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
+fn unshown(template: &ChatTemplate, generic: GenericTools, request: &ChatRequest) -> Ignored {
     // The order of the messages shows, too, which call a result belongs to.
     let is_hidden = |key: &&str| {
         let shown_as = if *key == REASONING { template.abilities().thought_key.unwrap_or(REASONING) } else { key };
-        *key != CALL_ID && !template.renders_whole_messages() && !template.mentions().contains(shown_as)
+        let is_written = generic.calls && *key == TOOL_CALLS;
+        let is_shown = template.renders_whole_messages() || template.mentions().contains(shown_as);
+        !(*key == CALL_ID || is_written || is_shown)
     };
     let mut names = Ignored::default();
     for key in request.conversation.messages.iter().flat_map(Message::keys).filter(is_hidden) {
@@ -119,7 +158,7 @@ fn unshown(template: &ChatTemplate, request: &ChatRequest) -> Ignored {
         }
     }
     let tools = &request.tools;
-    if !tools.values.is_empty() && !template.mentions().contains("tools") {
+    if !tools.values.is_empty() && !generic.tools && !template.mentions().contains("tools") {
         match request.calls {
             Calls::None => {}
             Calls::Auto => names.add("tools"),

@@ -12,6 +12,8 @@ use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
+mod generic_tools;
+
 async fn app() -> TestApp {
     TestApp::start(Setup::default()).await
 }
@@ -212,12 +214,12 @@ async fn the_same_templates_serve_until_a_model_with_others_is_loaded() {
     let model = app.state.models.first().info.unwrap();
 
     let templates = app.state.models.first().templates;
-    let first = templates.of(&model).unwrap();
-    let again = templates.of(&model).unwrap();
-    let reloaded = templates.of(&std::sync::Arc::new((*model).clone())).unwrap();
+    let first = templates.of(&model).await.unwrap();
+    let again = templates.of(&model).await.unwrap();
+    let reloaded = templates.of(&std::sync::Arc::new((*model).clone())).await.unwrap();
     let mut other = (*model).clone();
     other.chat_templates = vec![("default".to_owned(), "another".to_owned())];
-    let other = templates.of(&std::sync::Arc::new(other)).unwrap();
+    let other = templates.of(&std::sync::Arc::new(other)).await.unwrap();
 
     assert!(std::sync::Arc::ptr_eq(&first, &again));
     assert!(std::sync::Arc::ptr_eq(&first, &reloaded));

@@ -9,7 +9,8 @@ use crate::{
         heavy,
         openai::{models, shared::prompt::Prompt},
         request_log,
-        warnings::{Reported, WarningPolicy, Warnings},
+        warning_log::WarningGate,
+        warnings::{Reported, Warnings},
     },
     gateway::{
         error::{SubmitError, TokenizeError},
@@ -52,7 +53,7 @@ pub(in crate::api::openai) struct EmbeddingRun {
     /// True if the request was refused for a fault of the client: it then has the log line of any refusal, and does not
     /// count as a failure.
     refused: bool,
-    policy: WarningPolicy,
+    gate: WarningGate,
     warnings: Warnings,
     reported: Reported,
 }
@@ -70,6 +71,7 @@ impl EmbeddingRun {
             inputs: 0,
             prompt_tokens: 0,
             total: Duration::ZERO,
+            warnings: None,
             // This is the outcome if the run is dropped before another one is known.
             outcome: Outcome::ClientGone,
         };
@@ -80,7 +82,7 @@ impl EmbeddingRun {
             span: tracing::Span::current(),
             record,
             refused: false,
-            policy: call.policy,
+            gate: call.gate(),
             warnings,
             reported: Reported::default(),
         })
@@ -188,7 +190,8 @@ impl EmbeddingRun {
     pub(in crate::api::openai) async fn embed(&mut self, param: &str, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, ApiError> {
         let tokens = inputs.iter().map(Vec::len).sum();
         few_tokens(param, tokens)?;
-        self.reported = std::mem::take(&mut self.warnings).enforce(self.policy)?;
+        self.reported = self.gate.enforce(std::mem::take(&mut self.warnings))?;
+        self.record.warnings = self.reported.for_log();
         self.record.inputs = inputs.len();
         self.record.prompt_tokens = tokens;
         Ok(self.handle.embed(inputs).await?)

@@ -64,11 +64,11 @@ async fn a_strict_request_must_name_a_model_that_is_served() {
 async fn a_model_is_openais_object_and_once_it_is_known_has_its_context_under_the_names_that_clients_read() {
     let (handle, _supervisor, _engines) = start_scripted(1, 1);
     let models: Models = served_as(&["org/tiny:q4", "m"], handle);
-    let text = serde_json::to_string(&object(&models.first(), 7)).unwrap();
+    let text = serde_json::to_string(&object(&models.first(), 7).await).unwrap();
     assert_eq!(text, r#"{"id":"org/tiny:q4","object":"model","created":7,"owned_by":"llamero"}"#);
 
     let loaded = Model { info: Some(Arc::new(ModelInfo { n_ctx_train: 2048, ..model_info() })), ..models.get("m").unwrap() };
-    let list = serde_json::to_value(ModelList { object: "list", data: vec![object(&loaded, 7)] }).unwrap();
+    let list = serde_json::to_value(ModelList { object: "list", data: vec![object(&loaded, 7).await] }).unwrap();
     let expected = json!({
         "id": "m", "object": "model", "created": 7, "owned_by": "llamero",
         "max_model_len": 128, "context_length": 128, "context_window": 128, "n_ctx": 128,
@@ -82,14 +82,31 @@ async fn a_model_is_openais_object_and_once_it_is_known_has_its_context_under_th
 async fn capabilities_are_those_of_the_template_the_vocabulary_and_the_kind_of_model() {
     let (handle, _supervisor, _engines) = start_scripted(1, 1);
     let models: Models = served_as(&["m"], handle);
-    let of = |info: ModelInfo| capabilities(&models.first(), &Arc::new(info));
+    let of = async |info: ModelInfo| capabilities(&models.first(), &Arc::new(info)).await;
     let template = "{% for tool in tools %}{{ tool }}{% endfor %}<think>".to_owned();
     let fim = FimTokens { prefix: Token(1), suffix: Token(2), middle: Token(3), repository: None, file: None };
 
-    assert_eq!(of(model_info()), ["completion"]);
+    assert_eq!(of(model_info()).await, ["completion"]);
     let rich = ModelInfo { chat_templates: vec![("default".to_owned(), template)], fim: Some(fim), ..model_info() };
-    assert_eq!(of(rich), ["completion", "tools", "insert", "thinking"]);
-    assert_eq!(of(ModelInfo { kind: ModelKind::Embeds(embedding_info()), ..model_info() }), ["embedding"]);
+    assert_eq!(of(rich).await, ["completion", "tools", "insert", "thinking"]);
+    assert_eq!(of(ModelInfo { kind: ModelKind::Embeds(embedding_info()), ..model_info() }).await, ["embedding"]);
+}
+
+#[tokio::test]
+async fn capabilities_say_how_tools_reach_the_model() {
+    let capabilities = async |template: &str, generic_tools: bool| {
+        let mut setup = Setup::default();
+        setup.config.generic_tools = generic_tools;
+        let app = TestApp::with_template(setup, template).await;
+        let list: Value = serde_json::from_str(&app.get("/v1/models").await.body).unwrap();
+        list["data"][0]["capabilities"].clone()
+    };
+    let plain = "{% for message in messages %}{{ message.content }}{% endfor %}";
+    let with_tools = &[plain, "{{ tools }}"].concat();
+
+    assert_eq!(capabilities(with_tools, true).await, json!(["completion", "tools"]));
+    assert_eq!(capabilities(plain, true).await, json!(["completion", "tools", "generic_tools"]));
+    assert_eq!(capabilities(plain, false).await, json!(["completion"]));
 }
 
 #[test]
