@@ -2,7 +2,7 @@
 //! the format and calls in the family's syntax, and nothing else; and the parser finds the calls.
 
 use llamero::{
-    chat::output::{Calls, OutputDelta, OutputParser, OutputSpec, Reasoning, ToolFormat, ToolSpec, offered_constraint},
+    chat::output::{Calls, OutputDelta, OutputParser, OutputSpec, Reasoning, ToolFormat, ToolInput, ToolSpec, offered_constraint},
     constrain::{Compiler, Piece, Vocabulary, Words},
     protocol::{Constraint, Token},
 };
@@ -55,7 +55,7 @@ fn tokens(mut text: &str) -> Vec<Token> {
 }
 
 fn spec(format: ToolFormat, parallel: bool) -> OutputSpec {
-    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false };
+    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false, input: ToolInput::Arguments };
     OutputSpec { tools: vec![tool("get_weather"), tool("add")], calls: Calls::Auto, parallel, format, reasoning: Reasoning::Excluded }
 }
 
@@ -184,7 +184,7 @@ fn formats_that_are_no_json_and_families_whose_calls_are_no_json_rule_the_whole_
 #[test]
 fn a_grammar_that_is_too_long_for_the_engine_is_not_offered() {
     let compiler = compiler();
-    let tool = |at: usize| ToolSpec { name: format!("f{at:_<127}"), parameters: json!({}), strict: false };
+    let tool = |at: usize| ToolSpec { name: format!("f{at:_<127}"), parameters: json!({}), strict: false, input: ToolInput::Arguments };
     let schema = |length: usize| Constraint::JsonSchema(json!({"type": "object", "description": "x".repeat(length)}).to_string());
     for family in FAMILIES {
         let spec = OutputSpec { tools: (0..128).map(tool).collect(), ..spec(family, true) };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::respond::{Mode, Recorder, Run, respond},
-    chat::output::{Calls, Reasoning, ToolFormat, ToolSpec},
+    chat::output::{Calls, Reasoning, ToolFormat, ToolInput, ToolSpec},
     protocol::{GenerationError, SequenceId, SequenceOutput, Started, Token},
 };
 use axum::body::to_bytes;
@@ -25,7 +25,7 @@ fn thinking() -> OutputSpec {
 }
 
 fn calling() -> OutputSpec {
-    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false };
+    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false, input: ToolInput::Arguments };
     OutputSpec { tools: vec![tool("f"), tool("g")], calls: Calls::Auto, format: ToolFormat::Hermes, ..plain() }
 }
 

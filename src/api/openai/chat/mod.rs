@@ -157,6 +157,9 @@ async fn read<T>(
     for (param, text) in std::mem::take(&mut request.partly) {
         warnings.clamped(param, text.to_owned());
     }
+    for (param, text) in std::mem::take(&mut request.left_out).warnings() {
+        warnings.clamped(&param, text);
+    }
     let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
     let constrained: Option<Constrained> = forced.or(request.constrained.take());
     check_length(&[&prompt.text], &info).map_err(|error| about_length(error, names))?;

@@ -16,6 +16,7 @@ use crate::{
         fields::{FieldError, Fields, ignored::Ignored},
         openai::{
             shared::ending::Ending,
+            shared::left_out::{LeftOut, LeftOutPart},
             shared::limits::{
                 N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, most_choices, refuse_what_would_change_the_result, stream_options,
             },
@@ -74,6 +75,8 @@ pub(in crate::api) struct ChatRequest {
     /// Names of a route's own fields that had no effect. Warnings list them after those that the template does not
     /// know.
     pub(in crate::api) ignored_last: Ignored,
+    /// Tools and items of the history that are left out because of their type.
+    pub(in crate::api) left_out: LeftOut,
     /// Fields that are obeyed only in part, each with its warning in visible ASCII and spaces.
     pub(in crate::api) partly: Vec<(&'static str, &'static str)>,
 }
@@ -101,6 +104,7 @@ impl ChatRequest {
             include_usage: false,
             ignored: Ignored::default(),
             ignored_last: Ignored::default(),
+            left_out: LeftOut::default(),
             partly: Vec::new(),
         }
     }
@@ -118,7 +122,8 @@ impl ChatRequest {
         let conversation = read_messages(messages)?;
         refuse_what_is_not_text(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
-        let tools = tools.map(read_tools).transpose()?.unwrap_or_default();
+        let mut left_out = LeftOut::default();
+        let tools = read_tools(tools.unwrap_or(Value::Null), &mut |at, kind| left_out.add(LeftOutPart::Tool, kind, at))?;
         let calls = read_tool_choice(tool_choice.unwrap_or(Value::Null), &tools)?;
         let n = f.get(&N.within(1..=most_choices(limits.max_num_seqs)))?;
         let max_tokens = max_tokens(&mut f)?;
@@ -144,6 +149,7 @@ impl ChatRequest {
             prediction: prediction(&mut f)?,
             stream,
             include_usage,
+            left_out,
             ..Self::new(conversation, sampling, switches, &CHAT)
         };
         ignored.extend(hidden);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::respond::{Mode, Recorder, Run, respond},
-    chat::output::{Calls, Reasoning, ToolFormat, ToolSpec},
+    chat::output::{Calls, Reasoning, ToolFormat, ToolInput, ToolSpec},
     protocol::{SequenceId, SequenceOutput, Token, TokenAlternative, TokenLogprob},
 };
 use axum::body::to_bytes;
@@ -33,7 +33,7 @@ fn thinking() -> OutputSpec {
 }
 
 fn calling() -> OutputSpec {
-    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false };
+    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false, input: ToolInput::Arguments };
     OutputSpec { tools: vec![tool("f"), tool("g")], calls: Calls::Auto, format: ToolFormat::Hermes, ..plain() }
 }
 
@@ -277,4 +277,23 @@ fn tokens_are_listed_where_they_have_log_probabilities() {
     let listed = |view: ChatView| ChatFormat::new(head(), view, &Arc::new(plain())).listed_tokens(&usage);
 
     assert_eq!((listed(view()), listed(ChatView { logprobs: true, ..view() })), (0, 10));
+}
+
+#[tokio::test]
+async fn a_call_of_a_custom_tool_has_its_text_instead_of_arguments() {
+    let text = "<tool_call>{\"name\": \"f\", \"arguments\": {\"input\": \"a\\nb\"}}</tool_call>";
+    let tools = || vec![ToolSpec { name: "f".into(), parameters: json!({}), strict: false, input: ToolInput::Text { grammar: None } }];
+    let spec = || OutputSpec { tools: tools(), calls: Calls::Auto, format: ToolFormat::Hermes, ..plain() };
+    let events = || vec![event(0, &text[..55], None), event(0, &text[55..], Some(Finish::EndOfGeneration))];
+
+    let body = whole(view(), spec(), events()).await;
+    let deltas = deltas(&chunks(streamed(), spec(), events()).await);
+
+    let call = &body["choices"][0]["message"]["tool_calls"][0];
+    assert_eq!((&call["type"], &call["custom"]), (&json!("custom"), &json!({"name": "f", "input": "a\nb"})));
+    assert_eq!((call.get("function"), &body["choices"][0]["finish_reason"]), (None, &json!("tool_calls")));
+    let calls: Vec<Value> = deltas.iter().filter_map(|delta| delta["tool_calls"].get(0)).map(|call| call["custom"].clone()).collect();
+    assert_eq!(calls[0], json!({"name": "f", "input": ""}));
+    let joined: String = calls.iter().map(|call| call["input"].as_str().unwrap()).collect();
+    assert_eq!(joined, "a\nb");
 }
