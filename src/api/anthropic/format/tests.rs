@@ -258,3 +258,18 @@ async fn a_stream_that_fails_says_so_in_an_event() {
     let message = "The engine stopped while it worked on this request. Please try again.";
     assert_eq!(events[3], json!({"type": "error", "error": {"type": "api_error", "message": message}}));
 }
+
+#[tokio::test]
+async fn the_progress_of_a_prompt_is_a_ping_once_the_message_has_begun() {
+    let progress = PromptProgress { choice: 0, total: 5, cache: 3, processed: 4, time_ms: 1 };
+    let mut format = MessageFormat::new("m".to_owned(), view(), Arc::new(plain()));
+    let comment = ": prompt: 4 of 5 tokens, 3 of them cached\n\n";
+
+    let early = format.progress(&progress);
+    format.chunks(started());
+    let late = format.progress(&progress);
+
+    assert_eq!(early, format!("{comment}: ping\n\n"));
+    assert_eq!(late, format!("{comment}event: ping\ndata: {{\"type\":\"ping\"}}\n\n"));
+    assert_eq!(format.keep_alive(), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+}

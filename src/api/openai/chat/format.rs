@@ -14,7 +14,7 @@ use crate::{
             completions::format::stop_reason,
             shared::answer::{ResponseHead, UsageField, UsageObject},
         },
-        respond::{Usage, WireFormat, finish_reason},
+        respond::{ProgressChunk, PromptProgress, Usage, WireFormat, finish_reason, sse},
     },
     chat::{
         messages::{CUSTOM, FUNCTION},
@@ -23,6 +23,7 @@ use crate::{
     gateway::handle::GenerationEvent,
     protocol::Finish,
 };
+use axum::body::Bytes;
 use std::sync::Arc;
 
 /// The parts of an answer that a request asked for.
@@ -53,6 +54,7 @@ pub(super) struct ChatFormat {
     places: Vec<ChatChoiceState>,
     /// The chunks of each choice so far, joined, for an answer without streaming.
     whole: Vec<ChatChoiceObject>,
+    shows_progress: bool,
 }
 
 /// The progress of one choice.
@@ -82,7 +84,13 @@ impl ChatFormat {
         };
         let places = (0..view.n).map(place).collect();
         let whole = (0..view.n).map(|index| ChatChoiceObject::new(index, view.logprobs)).collect();
-        Self { head: Arc::new(head), view, places, whole }
+        Self { head: Arc::new(head), view, places, whole, shows_progress: false }
+    }
+
+    /// The same format; if `shown`, its streams have chunks that tell how far the prompt is.
+    pub(super) fn with_progress(mut self, shown: bool) -> Self {
+        self.shows_progress = shown;
+        self
     }
 
     fn chunk(&self, choice: Option<ChatChunkChoice>) -> ChatChunk {
@@ -176,6 +184,19 @@ impl WireFormat for ChatFormat {
             last.stop_reason = stop_reason(finish, &self.view.stop);
         }
         choices.into_iter().map(|choice| self.chunk(Some(choice))).collect()
+    }
+
+    fn shows_progress(&self) -> bool {
+        self.shows_progress
+    }
+
+    fn progress(&self, progress: &PromptProgress) -> Bytes {
+        if !self.shows_progress {
+            return progress.comment();
+        }
+        let (index, delta) = (progress.choice, ChatDelta::default());
+        let chunk = self.chunk(Some(ChatChunkChoice { index, delta, logprobs: None, finish_reason: None, stop_reason: None }));
+        sse::frame(None, &ProgressChunk { chunk, prompt_progress: *progress })
     }
 
     fn closing(&mut self, usage: &Usage) -> Vec<ChatChunk> {

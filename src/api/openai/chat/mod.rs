@@ -62,6 +62,7 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
         stop: request.ending.strings,
     };
     let format = ChatFormat::new(ResponseHead::new("chatcmpl", model.name.clone(), &info), view, &output);
+    let format = format.with_progress(request.return_progress);
     let submission = Submission { model, sequences, choices: request.n, stream: request.stream, warnings, line_limit: None };
     generate(&call, submission, format).await
 }
@@ -215,6 +216,16 @@ pub(in crate::api) async fn prepare_as<T>(
     let choice = |k| SequenceRequest { sampling: request.sampling.for_choice(k, seed), ..sequence.clone() };
     let sequences = (0..request.n).map(choice).collect();
     Ok((PreparedChat { request, model, info, warnings, seed, output, sequences }, rest))
+}
+
+/// The number of tokens in the prompt that these messages and tools make.
+///
+/// # Errors
+/// The template refuses them, or the engine is not available.
+pub(in crate::api) async fn count(call: &Call, model: &Model, info: &Arc<ModelInfo>, mut request: ChatRequest) -> Result<usize, ApiError> {
+    let free = request.constrained.is_none() && !is_forced(&request.calls);
+    let mut prompt = prompt::render(call, model, info, &mut request, free).await?;
+    Ok(prompt::encode(model, &mut prompt, request.names).await?.len())
 }
 
 fn is_forced(calls: &Calls) -> bool {

@@ -18,7 +18,8 @@ use crate::{
             shared::ending::Ending,
             shared::left_out::{LeftOut, LeftOutPart},
             shared::limits::{
-                N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, most_choices, refuse_what_would_change_the_result, stream_options,
+                N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, most_choices, refuse_what_would_change_the_result, return_progress,
+                stream_options,
             },
             shared::sampling::Sampling,
             shared::structured::{Constrained, read_constraint},
@@ -68,6 +69,8 @@ pub(in crate::api) struct ChatRequest {
     pub(in crate::api) prediction: Option<String>,
     /// True if the answer is streamed as server-sent events. Default false.
     pub(in crate::api) stream: bool,
+    /// llama-server's `return_progress`: true if a stream tells how far the prompt is. Default false.
+    pub(in crate::api) return_progress: bool,
     /// True if a stream ends with a chunk that has the usage. Default false.
     pub(in crate::api) include_usage: bool,
     /// Names of fields that had no effect.
@@ -101,6 +104,7 @@ impl ChatRequest {
             show_special: false,
             prediction: None,
             stream: false,
+            return_progress: false,
             include_usage: false,
             ignored: Ignored::default(),
             ignored_last: Ignored::default(),
@@ -131,6 +135,7 @@ impl ChatRequest {
         ending.check(max_tokens)?;
         let stream = f.get(&STREAM)?;
         let (include_usage, mut ignored) = stream_options(&mut f, stream)?;
+        let return_progress = return_progress(&mut f, stream, &mut ignored)?;
         let constrained = read_constraint(&mut f)?;
         let parallel = f.get(&specs::PARALLEL_TOOL_CALLS)?;
         let switches = Switches::read(&mut f)?;
@@ -148,6 +153,7 @@ impl ChatRequest {
             show_special: !f.get(&SKIP_SPECIAL_TOKENS)?,
             prediction: prediction(&mut f)?,
             stream,
+            return_progress,
             include_usage,
             left_out,
             ..Self::new(conversation, sampling, switches, &CHAT)

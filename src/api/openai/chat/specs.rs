@@ -8,7 +8,7 @@ use crate::api::{
             unused,
         },
     },
-    openai::shared::limits::{MAX_TOP_LOGPROBS, MODEL, N, SKIP_SPECIAL_TOKENS, STREAM, STREAM_OPTIONS, USER},
+    openai::shared::limits::{MAX_TOP_LOGPROBS, MODEL, N, RETURN_PROGRESS, SKIP_SPECIAL_TOKENS, STREAM, STREAM_OPTIONS, USER},
 };
 use serde_json::{Value, json};
 
@@ -135,6 +135,7 @@ pub(in crate::api) const CHAT: Specs = &[
     &CONTINUE_FINAL_MESSAGE,
     &INCLUDE_REASONING,
     &SKIP_SPECIAL_TOKENS,
+    &RETURN_PROGRESS,
     &SEPARATE_REASONING,
     &STREAM_REASONING,
     &NO_STOP_TRIM,
