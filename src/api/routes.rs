@@ -161,7 +161,7 @@ pub(super) static ROUTES: &[Route] = &[
     Route {
         path: "/v1/explain",
         label: "explain",
-        summary: "The plan for a completions request: its tokens, parameters, limits and times. Nothing is generated.",
+        summary: "The plan for a request: its tokens, what fills its prompt, parameters, limits and times. Nothing is generated.",
         docs: operations::EXPLAIN_DOCS,
         handler: Here(|| post(explain::explain)),
         ..OPENAI

@@ -73,7 +73,7 @@ fn every_template_renders_every_case_as_pythons_jinja_does() {
 
 /// A request of `requests.json`, rendered as the route does.
 fn fitted(template: &ChatTemplate, request: &Json) -> Result<String, TemplateError> {
-    let tools = read_tools(request.get("tools").cloned().unwrap_or_default()).unwrap().values;
+    let tools = read_tools(request.get("tools").cloned().unwrap_or_default(), &mut |_, _| {}).unwrap().values;
     let kwargs = Map::from_iter([("date_string".to_owned(), "26 Jul 2024".into())]);
     let input = ChatInput { tools: (!tools.is_empty()).then_some(tools), add_generation_prompt: true, kwargs, ..ChatInput::default() };
     let conversation = read_messages(request["messages"].clone()).unwrap();

@@ -20,13 +20,15 @@
 mod media;
 #[cfg(test)]
 mod tests;
+mod text_tools;
 mod tools;
 mod unread;
 
 pub use media::replace_old_media;
 pub use unread::{unread, unread_in_parts};
 
-pub use tools::{MAX_TOOL_BYTES, MAX_TOOLS, Tools, function_type, named_function, read_tool_choice, read_tools};
+pub use text_tools::{TextTool, text_arguments};
+pub use tools::{CUSTOM, FUNCTION, MAX_TOOL_BYTES, MAX_TOOLS, Tools, named_function, read_tool_choice, read_tools, tool_kind};
 
 use super::conversation::{CALL_ID, Conversation, Message, Part, REASONING, Role, TOOL_CALLS, ToolCall};
 use crate::field_path::FieldPath;
@@ -196,7 +198,9 @@ fn read_calls(calls: Value, at: &FieldPath) -> Result<Vec<ToolCall>, MessageErro
 
 fn read_call(call: Value, at: FieldPath) -> Result<ToolCall, MessageError> {
     let mut fields = object(call, &at, "an object with 'id', 'type' and 'function'")?;
-    function_type(&fields, &at)?;
+    if tool_kind(&fields, &at)? == CUSTOM {
+        return read_text_call(fields, at);
+    }
     let function_at = at.field("function");
     let Some(function) = fields.shift_remove("function") else {
         return Err(MessageError::missing(function_at));
@@ -210,6 +214,21 @@ fn read_call(call: Value, at: FieldPath) -> Result<ToolCall, MessageError> {
     call.read(at)
 }
 
+/// Reads a past call of a tool whose input is a text.
+fn read_text_call(mut fields: Map<String, Value>, at: FieldPath) -> Result<ToolCall, MessageError> {
+    let inner_at = at.field(CUSTOM);
+    let Some(inner) = fields.shift_remove(CUSTOM) else {
+        return Err(MessageError::missing(inner_at));
+    };
+    let mut inner = object(inner, &inner_at, "an object with 'name' and 'input'")?;
+    let call = CallFields {
+        id: (fields.shift_remove("id"), at.field("id")),
+        name: (inner.shift_remove("name"), inner_at.field("name")),
+        arguments: (inner.shift_remove("input"), inner_at.field("input")),
+    };
+    call.read_text(at)
+}
+
 /// The fields of a past call with their paths, which differ from route to route.
 #[derive(Debug)]
 pub struct CallFields {
@@ -217,11 +236,24 @@ pub struct CallFields {
     pub id: (Option<Value>, FieldPath),
     /// The function's name.
     pub name: (Option<Value>, FieldPath),
-    /// The arguments: JSON text in a string, or an object.
+    /// The arguments: JSON text in a string, or an object. For a tool whose input is a text, that text.
     pub arguments: (Option<Value>, FieldPath),
 }
 
 impl CallFields {
+    /// Reads the call whose path is `at`, of a tool whose input is a text.
+    ///
+    /// # Errors
+    /// As [`CallFields::read`].
+    pub fn read_text(mut self, at: FieldPath) -> Result<ToolCall, MessageError> {
+        self.arguments.0 = match self.arguments.0.take() {
+            Some(Value::String(text)) => Some(text_arguments(&text)),
+            None | Some(Value::Null) => Some(text_arguments("")),
+            Some(other) => return Err(MessageError::wrong_type(self.arguments.1, "a string", &other)),
+        };
+        self.read(at)
+    }
+
     /// Reads the call whose path is `at`.
     ///
     /// # Errors

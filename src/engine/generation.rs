@@ -5,6 +5,7 @@
 use crate::constrain::Matcher;
 use crate::engine::{
     lookup::Lookup,
+    progress::ProgressReports,
     runner::Tokenizer,
     text::{Released, TextAssembler},
 };
@@ -29,6 +30,8 @@ pub(super) struct GenerationState {
     scoring: Option<Scoring>,
     repeatable: bool,
     lookup: Lookup,
+    /// The reports of the prompt's progress.
+    pub(super) progress: ProgressReports,
 }
 
 /// The tokens that end the generation, and the number of tokens from which on they may.
@@ -96,8 +99,10 @@ impl GenerationState {
             // The engine that generated these tokens has reported the text that they release.
             text.push(shown(token, request.show_special, tokenizer), None);
         }
+        let now = Instant::now();
         Self {
-            received: Instant::now(),
+            received: now,
+            progress: ProgressReports::new(now),
             sampler: Sampler::new(request.sampling.clone(), &request.prompt, &request.resume),
             matcher,
             text,

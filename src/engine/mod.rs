@@ -16,6 +16,7 @@ pub mod generation;
 mod lookup;
 mod masks;
 pub mod process;
+mod progress;
 pub mod runner;
 pub mod scheduler;
 pub mod serve;

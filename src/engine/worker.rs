@@ -13,7 +13,7 @@ use crate::engine::{
     draws::{Draw, Drawers, Drawn},
     generation::GenerationState,
     masks::Masks,
-    runner::{ModelRunner, Step, StepError, Tokenizer},
+    runner::{ModelRunner, Row, Step, StepError, Tokenizer},
     scheduler::{NewSequence, Sampled, Scheduler},
 };
 use crate::protocol::{
@@ -283,6 +283,7 @@ impl<'a> Worker<'a> {
                     }
                 }
                 let sampled = self.sample(step, &mut outputs);
+                self.report_progress(step, &mut outputs);
                 self.scheduler.complete(step, &sampled, begun.elapsed());
             }
             Err(error) => self.failed_step(step, &error, &mut outputs),
@@ -318,6 +319,19 @@ impl<'a> Worker<'a> {
         }
         let drawn = self.drawers.draw(draws, self.tokenizer.as_ref());
         drawn.into_iter().filter_map(|drawn| self.take(drawn, outputs)).collect()
+    }
+
+    /// Reports how far the prompts of the step are that have more rows to come.
+    fn report_progress(&mut self, step: &Step, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) {
+        let now = Instant::now();
+        for last in step.rows.chunk_by(|a, b| a.seq == b.seq).filter_map(<[Row]>::last) {
+            let (id, processed) = (last.seq, last.pos + 1);
+            let is_prompt = usize::try_from(processed).is_ok_and(|processed| processed < self.scheduler.tokens(id).len());
+            let generation = self.generations.get_mut(&id).filter(|_| is_prompt);
+            if generation.is_some_and(|generation| generation.progress.is_due(now)) {
+                outputs.entry(id).or_insert_with(|| SequenceOutput::empty(id)).processed = Some(processed);
+            }
+        }
     }
 
     fn take(&mut self, drawn: Drawn, outputs: &mut BTreeMap<SequenceId, SequenceOutput>) -> Option<Sampled> {

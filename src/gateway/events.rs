@@ -25,8 +25,9 @@ pub(super) type EventReceiver = mpsc::UnboundedReceiver<Box<GenerationEvent>>;
 /// A request's channel of events.
 ///
 /// Unbounded so that a slow reader never holds up the others. Its bound is the number of events of its choices: for
-/// each choice at most `max_tokens` reports with tokens, one more for held-back text and one for the finish.
-#[expect(clippy::disallowed_methods, reason = "bounded by max_tokens + 2 events for each choice, see above")]
+/// each choice at most `max_tokens` reports with tokens, one more for held-back text and one for the finish, and before
+/// them four a second, and no more than the prompt has tokens, of the progress of the prompt.
+#[expect(clippy::disallowed_methods, reason = "bounded by the tokens of prompt and answer of each choice, see above")]
 pub(super) fn events() -> (EventSender, EventReceiver) {
     mpsc::unbounded_channel()
 }

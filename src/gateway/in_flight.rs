@@ -78,10 +78,13 @@ impl LiveSequence {
         }
         self.started |= output.started.is_some();
         self.request.resume.extend_from_slice(&output.tokens);
+        // A replay computes the tokens of the answer so far as if they were part of the prompt.
+        output.processed = output.processed.filter(|_| self.request.resume.is_empty());
         let scored = u32::try_from(output.prompt_logprobs.len()).unwrap_or(u32::MAX);
         self.request.prompt_scored = self.request.prompt_scored.saturating_add(scored);
         let finished = output.finish.is_some();
         let is_news = output.started.is_some()
+            || output.processed.is_some()
             || !output.tokens.is_empty()
             || !output.text.is_empty()
             || !output.logprobs.is_empty()

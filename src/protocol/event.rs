@@ -19,6 +19,8 @@ pub struct SequenceOutput {
     pub id: SequenceId,
     /// Set once, in the first report of a sequence.
     pub started: Option<Started>,
+    /// Tokens of the prompt that are computed or cached so far, while others are left. Reported a few times a second.
+    pub processed: Option<u32>,
     /// Log-probabilities of prompt tokens computed since the last report, in order; empty unless asked for. The first
     /// token of a prompt has no log-probability: 0 is reported for it, without alternatives.
     pub prompt_logprobs: Vec<TokenLogprob>,
@@ -44,6 +46,7 @@ impl SequenceOutput {
         Self {
             id,
             started: None,
+            processed: None,
             prompt_logprobs: Vec::new(),
             drafts: Drafts::default(),
             tokens: Vec::new(),

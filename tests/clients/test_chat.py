@@ -63,6 +63,19 @@ def test_a_stream_joins_to_the_answer_that_is_sent_whole(client, greedy):
     assert (last.choices, last.usage.completion_tokens) == ([], greedy.usage.completion_tokens)
 
 
+def test_a_stream_says_how_far_its_prompt_is_if_asked(client):
+    words = " ".join(f"word{number}" for number in range(400))
+
+    chunks = list(chat(client, [{"role": "user", "content": words}], stream=True, max_tokens=2, extra_body={"return_progress": True}))
+
+    told = [chunk.model_extra["prompt_progress"] for chunk in chunks if "prompt_progress" in chunk.model_extra]
+    assert all(set(progress) == {"total", "cache", "processed", "time_ms"} for progress in told)
+    assert told[0]["processed"] == told[0]["cache"]
+    assert told[-1]["processed"] == told[-1]["total"] > 800
+    assert [progress["processed"] for progress in told] == sorted(progress["processed"] for progress in told)
+    assert all(not chunk.choices[0].delta.content for chunk in chunks[: len(told) + 1])
+
+
 def test_the_sdks_own_stream_helper_puts_the_same_message_together(client, greedy):
     with client.chat.completions.stream(model=MODEL, messages=QUESTION, max_tokens=32, temperature=0) as stream:
         message = stream.get_final_completion().choices[0].message

@@ -237,7 +237,7 @@ def test_a_request_like_claude_codes_is_answered(claude):
             "invalid_request_error",
             "'messages.0.content.1'",
         ),
-        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, anthropic.BadRequestError, "invalid_request_error", "'tools.0.type'"),
+        ({"tools": [{"type": "custom", "name": "a b", "input_schema": {}}]}, anthropic.BadRequestError, "invalid_request_error", "'tools.0.name'"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])

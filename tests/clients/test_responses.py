@@ -1,6 +1,7 @@
 """What a user of `openai` gets from /v1/responses: answers, events, calls and their outputs, parsed objects, refusals."""
 
 import json
+import re
 from typing import Literal
 
 import openai
@@ -176,7 +177,7 @@ def test_an_answer_is_parsed_into_a_model_of_pydantic(client):
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_output_tokens": 100_000, "extra_headers": {"x-llamero-strict": "1"}}, "max_output_tokens"),
         ({"temperature": 3}, "temperature"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice.type"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"text": {"format": {"type": "json_schema", "name": "n", "schema": {"$ref": "#/nowhere"}}}}, "text.format"),
     ],
@@ -199,6 +200,39 @@ def test_responses_cannot_be_fetched_because_they_are_not_stored(client, greedy)
     for ask in (client.responses.retrieve, client.responses.delete, client.responses.cancel, client.responses.input_items.list):
         with pytest.raises(openai.NotFoundError, match="does not store responses"):
             list(ask(greedy.id) or [])
+
+
+def test_tools_that_nothing_here_can_run_are_left_out_and_named(client):
+    raw = client.responses.with_raw_response.create(
+        model=MODEL, input=QUESTION, max_output_tokens=1, tools=[{"type": "web_search"}, {"type": "mcp", "server_label": "x", "server_url": "https://x"}]
+    )
+
+    told = [f"tools of type '{kind}' were left out: nothing here can run them" for kind in ("web_search", "mcp")]
+    assert raw.headers["x-llamero-warnings"] == "; ".join(told)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_custom_tool_is_called_with_a_text_that_obeys_its_grammar(client, stream):
+    grammar = {"type": "grammar", "syntax": "lark", "definition": 'start: "add " NUMBER " " NUMBER\nNUMBER: /[0-9]{1,3}/'}
+    tool = {"type": "custom", "name": "calculate", "description": "Adds.", "format": grammar}
+    namespace = {"type": "namespace", "name": "maths", "description": "Numbers.", "tools": [tool]}
+    fields = {"tools": [namespace], "tool_choice": {"type": "custom", "name": "calculate"}, "max_output_tokens": 64}
+
+    if stream:
+        events = list(respond(client, stream=True, **fields))
+        answer = events[-1].response
+        deltas = [event.delta for event in events if event.type == "response.custom_tool_call_input.delta"]
+        done = [event.input for event in events if event.type == "response.custom_tool_call_input.done"]
+        assert ["".join(deltas)] == done == [answer.output[0].input]
+    else:
+        answer = respond(client, **fields)
+
+    [call] = answer.output
+    assert (call.type, call.name, call.namespace) == ("custom_tool_call", "calculate", "maths")
+    assert re.fullmatch(r"add [0-9]{1,3} [0-9]{1,3}", call.input)
+    output = {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "3"}
+    again = respond(client, input=[{"role": "user", "content": "1 + 2?"}, call.model_dump(), output], tools=[namespace], max_output_tokens=1)
+    assert again.usage.input_tokens > 0
 
 
 def test_what_is_not_done_is_named_in_a_header(client):

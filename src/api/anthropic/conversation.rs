@@ -14,7 +14,10 @@
 
 use super::tools::{self, object, string};
 use crate::{
-    api::fields::{FieldError, Fields, ignored::Ignored},
+    api::{
+        fields::{FieldError, Fields, ignored::Ignored},
+        openai::shared::left_out::{LeftOut, LeftOutPart},
+    },
     chat::{CALL_ID, Conversation, Message, Part, REASONING, Role, ToolCall, messages::check_count},
     field_path::{FieldPath, PathStyle},
 };
@@ -29,6 +32,8 @@ pub(super) struct MessageTurns {
     pub(super) continues: bool,
     /// Paths of the fields that have no effect.
     pub(super) ignored: Ignored,
+    /// Blocks that are left out because of their type.
+    pub(super) left_out: LeftOut,
 }
 
 impl MessageTurns {
@@ -123,6 +128,11 @@ impl MessageTurns {
             }
             (_, "tool_use" | "thinking" | "redacted_thinking" | "tool_result") => {
                 return Err(FieldError::invalid(at, format!("a message of role '{}' has no blocks of type '{kind}'", role.name())));
+            }
+            // Calls and results of tools that another server ran.
+            (Role::Assistant, _) => {
+                self.left_out.add(LeftOutPart::Block, &kind, &at);
+                return Ok(());
             }
             _ => return Err(not_text(&kind, at)),
         }

@@ -12,7 +12,7 @@ use crate::{
     api::{
         error::ApiError,
         request_id::RequestId,
-        respond::{Usage, WireFormat, sse},
+        respond::{PromptProgress, Usage, WireFormat, sse},
     },
     chat::output::{OutputDelta, OutputParser, OutputSpec},
     gateway::handle::GenerationEvent,
@@ -217,6 +217,15 @@ impl WireFormat for MessageFormat {
         vec![MessageStreamEvent::MessageDelta { delta: self.ending(), usage }, MessageStreamEvent::MessageStop]
     }
 
+    /// A comment with the numbers, and a `ping` once the message has begun.
+    fn progress(&self, progress: &PromptProgress) -> Bytes {
+        [progress.comment(), self.keep_alive()].concat().into()
+    }
+
+    fn keep_alive(&self) -> Bytes {
+        if self.begun { sse::frame(Some(MessageStreamEvent::Ping.name()), &MessageStreamEvent::Ping) } else { sse::PING }
+    }
+
     fn event_name(event: &MessageStreamEvent) -> Option<&'static str> {
         Some(event.name())
     }
@@ -239,7 +248,8 @@ impl WireFormat for MessageFormat {
             MessageStreamEvent::MessageStart { .. }
             | MessageStreamEvent::ContentBlockStop { .. }
             | MessageStreamEvent::MessageDelta { .. }
-            | MessageStreamEvent::MessageStop => {}
+            | MessageStreamEvent::MessageStop
+            | MessageStreamEvent::Ping => {}
         }
     }
 

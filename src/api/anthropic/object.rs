@@ -58,6 +58,7 @@ pub(super) enum MessageStreamEvent {
     ContentBlockStop { index: usize },
     MessageDelta { delta: MessageEndObject, usage: AnthropicUsageObject },
     MessageStop,
+    Ping,
 }
 
 impl MessageStreamEvent {
@@ -70,6 +71,7 @@ impl MessageStreamEvent {
             Self::ContentBlockStop { .. } => "content_block_stop",
             Self::MessageDelta { .. } => "message_delta",
             Self::MessageStop => "message_stop",
+            Self::Ping => "ping",
         }
     }
 }

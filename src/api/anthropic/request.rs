@@ -41,6 +41,7 @@ static NAMES: FieldNames = FieldNames {
     calls: "messages.content.tool_use",
     thoughts: "messages.content.thinking",
     function: "tools",
+    text_tool: "tools",
     continuation: "a last message of the assistant",
     ..field_names::CHAT
 };
@@ -90,7 +91,8 @@ impl MessageRequest {
         replace_old_media(&mut messages, &specs::MESSAGES.name.into(), &mut |at| ignored.add(&at.spelled(PathStyle::Dots)));
         let turns = MessageTurns::read(system, messages)?;
         ignored.extend(turns.ignored);
-        let Offer { tools, calls, parallel } = tools::read(&mut f, &mut ignored)?;
+        let Offer { tools, calls, parallel, mut left_out } = tools::read(&mut f, &mut ignored)?;
+        left_out.extend(turns.left_out);
         let limit = f.get(&specs::MAX_TOKENS)?.map(|tokens| TokenLimit::at_most(specs::MAX_TOKENS.name, tokens.unsigned_abs()));
         if limit.is_none() && aim == MessagesEndpoint::Create {
             return Err(FieldError::missing(specs::MAX_TOKENS.name));
@@ -120,6 +122,7 @@ impl MessageRequest {
             ending: Ending { strings, ..Ending::default() },
             stream,
             ignored_last: ignored,
+            left_out,
             partly,
             ..ChatRequest::new(turns.conversation, sampling, switches, &NAMES)
         };

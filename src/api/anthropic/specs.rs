@@ -27,14 +27,14 @@ pub(in crate::api) const MAX_TOKENS: FieldSpec<Integers> = integer("max_tokens",
     .example("8")
     .about("Tokens to generate at most, thinking included; more than the context has left is reduced to that, which is reported. Not needed to count.");
 pub(in crate::api) const MESSAGES: FieldSpec<Shaped> = shaped("messages", messages).example(r#"[{"role":"user","content":"Hi"}]"#).about(
-    "The conversation: text, tool calls and their results, thinking. Other blocks are refused by their place, such as \
+    "The conversation: text, tool calls and their results, thinking. Other blocks are left out of answers and reported, and refused elsewhere by their place, such as \
          `messages.0.content.1`; a last message of the assistant begins the answer. A failed result is told by `Error: ` before its text.",
 );
 pub(in crate::api) const SYSTEM: FieldSpec<Shaped> = shaped("system", system).example("\"Be brief.\"").about("The system prompt.");
 pub(in crate::api) const STOP_SEQUENCES: FieldSpec<Shaped> = shaped("stop_sequences", stop_sequences)
     .example(r#"["\n"]"#)
     .about("Strings that end the text and are not included in it; together 16 KiB at most. `--max-stop-strings` sets their number.");
-pub(in crate::api) const TOOLS: FieldSpec<Shaped> = shaped("tools", tools).example(r#"[{"name":"f","input_schema":{"type":"object"}}]"#).about("The client's own tools; those that Anthropic runs or trains its models for are refused. `defer_loading`, `allowed_callers` and `input_examples` are reported.");
+pub(in crate::api) const TOOLS: FieldSpec<Shaped> = shaped("tools", tools).example(r#"[{"name":"f","input_schema":{"type":"object"}}]"#).about("The client's own tools; those that Anthropic runs or trains its models for are left out and reported. `defer_loading`, `allowed_callers` and `input_examples` are reported.");
 pub(in crate::api) const TOOL_CHOICE: FieldSpec<Objects> = object("tool_choice", tool_choice)
     .example(r#"{"type":"any"}"#)
     .about("`any` and `tool` constrain the answer, so that its input obeys the schema.");
@@ -185,7 +185,7 @@ fn tools() -> Value {
             "type": "object",
             "required": ["name", "input_schema"],
             "properties": {
-                "type": {"const": "custom"},
+                "type": {"type": "string"},
                 "name": {"type": "string", "pattern": format!("^[a-zA-Z0-9_-]{{1,{MAX_TOOL_NAME}}}$")},
                 "description": {"type": ["string", "null"]},
                 "input_schema": {"type": "object"},

@@ -1,11 +1,14 @@
 //! `tools` and `tool_choice`, read into chat's types.
 //!
-//! The client's own tools are accepted; tools that Anthropic runs, or that its models were trained for, are refused by
-//! name.
+//! The client's own tools are accepted; tools that Anthropic runs, or that its models were trained for, are left out and
+//! reported.
 
 use super::specs;
 use crate::{
-    api::fields::{FieldError, Fields, ignored::Ignored},
+    api::{
+        fields::{FieldError, Fields, ignored::Ignored},
+        openai::shared::left_out::{LeftOut, LeftOutPart},
+    },
     chat::{
         messages::{Tools, read_name},
         output::Calls,
@@ -20,6 +23,8 @@ pub(super) struct Offer {
     pub(super) calls: Calls,
     /// True if several may be called at once.
     pub(super) parallel: bool,
+    /// Tools that are left out because of their type.
+    pub(super) left_out: LeftOut,
 }
 
 /// Reads `tools` and `tool_choice`, and adds the paths of fields without effect to `ignored`.
@@ -34,15 +39,21 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
         Some(Value::Array(values)) => values,
         Some(other) => return Err(FieldError::wrong_type(path, "an array of tools", &other)),
     };
-    Tools::check_count(values.len())?;
-    let (mut tools, mut nested) = (Tools::default(), Vec::new());
+    let (mut tools, mut nested, mut left_out) = (Tools::default(), Vec::new(), LeftOut::default());
+    let mut own = Vec::new();
     for (index, value) in values.into_iter().enumerate() {
-        let at = path.index(index);
+        match value.get("type").and_then(Value::as_str) {
+            None | Some("custom") => own.push((path.index(index), value)),
+            Some(kind) => left_out.add(LeftOutPart::Tool, kind, &path.index(index)),
+        }
+    }
+    Tools::check_count(own.len())?;
+    for (at, value) in own {
         let function = function(value, &at, ignored)?;
         nested.push(json!({"type": "function", "function": function}));
         tools.add(function, &at, specs::MAX_TOOL_NAME)?;
     }
-    let mut offer = Offer { calls: tools.default_calls(), tools, parallel: true };
+    let mut offer = Offer { calls: tools.default_calls(), tools, parallel: true, left_out };
     if let Some(choice) = f.get(&specs::TOOL_CHOICE)? {
         let mut choice = Fields::new(choice);
         offer.calls = chosen(&mut choice, &offer.tools)?;
@@ -50,7 +61,7 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
         offer.parallel = alone != Some(true);
         ignored.extend_inside(CHOICE, &choice.finish());
     }
-    Tools::check_size(&nested)?;
+    Tools::check_size(nested.iter())?;
     Ok(offer)
 }
 
@@ -58,14 +69,8 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
 fn function(value: Value, at: &FieldPath, ignored: &mut Ignored) -> Result<Map<String, Value>, FieldError> {
     let inside = |error: FieldError| error.inside(at);
     let mut tool = object(value, at)?;
-    match tool.string("type").map_err(inside)?.as_deref() {
-        None | Some("custom") => {}
-        Some(kind) => {
-            let shown: String = kind.chars().take(64).collect();
-            let reason = format!("tools of type '{shown}' are not supported: only the client's own ('custom') are");
-            return Err(FieldError::invalid(at.field("type"), reason));
-        }
-    }
+    // Tools of other types were left out before.
+    tool.string("type").map_err(inside)?;
     let name = name(&mut tool, at)?;
     let schema_at = at.field("input_schema");
     let schema = tool.object("input_schema").map_err(inside)?.ok_or_else(|| FieldError::missing(&schema_at))?;

@@ -5,10 +5,11 @@
 
 use super::request::InfillRequest;
 use crate::{
-    api::respond::{Usage, WireFormat},
+    api::respond::{ProgressChunk, PromptProgress, Usage, WireFormat, sse},
     gateway::handle::GenerationEvent,
     protocol::{Finish, SequenceRequest, Token},
 };
+use axum::body::Bytes;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -57,6 +58,7 @@ pub(super) struct InfillFormat {
     response_fields: Vec<String>,
     /// True if an answer without streaming contains the tokens; a stream always does.
     return_tokens: bool,
+    shows_progress: bool,
     clock: Clock,
     content: String,
     tokens: Vec<Token>,
@@ -81,12 +83,26 @@ impl InfillFormat {
             stop: request.stop,
             response_fields: request.response_fields,
             return_tokens: request.return_tokens,
+            shows_progress: request.return_progress,
             clock: Clock { submitted: Instant::now(), queue: Duration::ZERO, first: None, last: None },
             content: String::new(),
             tokens: Vec::new(),
             predicted: 0,
             finish: None,
         }
+    }
+
+    /// An object of a stream that is not the last.
+    fn part(&self, content: &str, tokens: &[Token]) -> Value {
+        json!({
+            "index": 0,
+            "content": content,
+            "tokens": ids(tokens),
+            "stop": false,
+            "id_slot": -1,
+            "tokens_predicted": self.predicted,
+            "tokens_evaluated": self.head.prompt_tokens,
+        })
     }
 
     /// The last object, with `content` and `tokens` as given.
@@ -198,15 +214,18 @@ impl WireFormat for InfillFormat {
         self.predicted += u64::try_from(output.tokens.len()).unwrap_or(u64::MAX);
         self.content.push_str(&output.text);
         self.tokens.extend_from_slice(&output.tokens);
-        Some(json!({
-            "index": 0,
-            "content": output.text,
-            "tokens": ids(&output.tokens),
-            "stop": false,
-            "id_slot": -1,
-            "tokens_predicted": self.predicted,
-            "tokens_evaluated": self.head.prompt_tokens,
-        }))
+        Some(self.part(&output.text, &output.tokens))
+    }
+
+    fn shows_progress(&self) -> bool {
+        self.shows_progress
+    }
+
+    fn progress(&self, progress: &PromptProgress) -> Bytes {
+        if !self.shows_progress {
+            return progress.comment();
+        }
+        sse::frame(None, &ProgressChunk { chunk: self.part("", &[]), prompt_progress: *progress })
     }
 
     fn closing(&mut self, usage: &Usage) -> Vec<Value> {

@@ -10,6 +10,7 @@ use crate::{
         fields::{FieldError, Fields, ignored::Ignored, spec::FieldSpec, token_caps::TokenCap, values::Shaped},
         openai::shared::{
             ending::read_stop,
+            limits::return_progress,
             room::TokenLimit,
             sampling::{self, Sampling},
         },
@@ -84,6 +85,8 @@ pub(in crate::api) struct InfillRequest {
     pub(super) response_fields: Vec<String>,
     pub(super) return_tokens: bool,
     pub(super) stream: bool,
+    /// True if a stream tells how far the prompt is.
+    pub(super) return_progress: bool,
     /// Names of fields that had no effect.
     pub(in crate::api) unknown: Ignored,
 }
@@ -96,6 +99,7 @@ impl InfillRequest {
         f.check(specs::REFUSED)?;
         let limit = limit(&mut f, &mut unknown)?;
         let time_limit = f.get(&specs::T_MAX_PREDICT_MS)?;
+        let stream = f.get(&specs::STREAM)?;
         let mut request = Self {
             texts,
             limit,
@@ -105,7 +109,8 @@ impl InfillRequest {
             time_limit: u64::try_from(time_limit).ok().filter(|limit| *limit > 0).map(Duration::from_millis),
             response_fields: names(&mut f, &specs::RESPONSE_FIELDS)?,
             return_tokens: f.get(&specs::RETURN_TOKENS)?,
-            stream: f.get(&specs::STREAM)?,
+            stream,
+            return_progress: return_progress(&mut f, stream, &mut unknown)?,
             unknown: Ignored::default(),
         };
         // The prefix cache is always used; a request can neither ask for it nor refuse it.

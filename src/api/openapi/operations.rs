@@ -125,7 +125,7 @@ pub(in crate::api) const RENDERED_CHAT_DOCS: &[Docs] =
 pub(in crate::api) const EXPLAIN_DOCS: &[Docs] = &[
     Docs { about: None, body: Some(COMPLETION), answers: &[(JSON, "Explanation")], refusals: REFUSALS },
     Docs {
-        about: Some("The same of a chat request: a body with `messages`."),
+        about: Some("The same of a conversation: a body of chat; those of `/v1/responses` and `/v1/messages` are known by their fields."),
         body: Some(CHAT_COMPLETION),
         answers: &[(JSON, "Explanation")],
         refusals: REFUSALS,

@@ -10,11 +10,13 @@
 //!                         └─▶ Recorder ──▶ telemetry, once, on drop
 //! ```
 
+mod progress;
 mod recorder;
 mod run;
 pub(in crate::api) mod sse;
 mod time_limit;
 
+pub use progress::{ProgressChunk, PromptProgress};
 pub use recorder::Recorder;
 pub use run::{Run, Usage, finish_reason};
 
@@ -30,6 +32,7 @@ use axum::{
     response::Response,
 };
 use futures_util::{TryFutureExt as _, future::BoxFuture};
+use progress::{ProgressNotices, is_progress_alone};
 use serde::Serialize;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -65,6 +68,21 @@ pub trait WireFormat: Send + 'static {
     /// The name of a chunk's frame, if it has one.
     fn event_name(_chunk: &Self::Chunk) -> Option<&'static str> {
         None
+    }
+
+    /// True if the request asked for the progress of its prompt, in frames of this format.
+    fn shows_progress(&self) -> bool {
+        false
+    }
+
+    /// The frame that tells the progress of a prompt: a comment, unless the request asked for more.
+    fn progress(&self, progress: &PromptProgress) -> Bytes {
+        progress.comment()
+    }
+
+    /// The frame that keeps a silent connection alive.
+    fn keep_alive(&self) -> Bytes {
+        sse::PING
     }
 
     /// The frames that end a stream which fails, before `[DONE]`. An end without an error frame would look like success
@@ -121,7 +139,7 @@ pub fn respond<F: WireFormat>(mut run: Run, format: F, mode: Mode) -> BoxFuture<
     match mode {
         Mode::Whole => Box::pin(collect(run, format).and_then(|Collected { whole, is_long }| heavy::json(is_long, whole))),
         Mode::Stream { hold_status, keep_alive } => Box::pin(async move {
-            let held = hold(&mut run, hold_status).await?;
+            let held = hold(&mut run, hold_status, format.shows_progress()).await?;
             let frames = stream_frames(run, format, held, keep_alive);
             Ok((sse::HEADERS, Body::from_stream(frames)).into_response())
         }),
@@ -159,15 +177,19 @@ pub fn collect<F: WireFormat>(mut run: Run, mut format: F) -> impl Future<Output
     }
 }
 
-/// Waits for the first token or finish, but not longer than `hold_status`, and returns the events until then:
-/// at most one per choice, because a choice has nothing else to report before its first token.
-async fn hold(run: &mut Run, hold_status: Duration) -> Result<Vec<GenerationEvent>, ApiError> {
+/// Waits for the first token or finish, or the first report of progress if that `is_shown`, but not longer than
+/// `hold_status`, and returns the events until then: at most one per choice and one more, because a choice has nothing
+/// else to report before its first token.
+async fn hold(run: &mut Run, hold_status: Duration, is_shown: bool) -> Result<Vec<GenerationEvent>, ApiError> {
     let deadline = Instant::now() + hold_status;
     let mut held = Vec::new();
     while let Ok(next) = timeout_at(deadline, run.next()).await {
         let Some(event) = next? else { break };
-        let decided = !event.output.tokens.is_empty() || event.output.finish.is_some();
-        held.push(event);
+        let is_progress = is_progress_alone(&event);
+        let decided = !event.output.tokens.is_empty() || event.output.finish.is_some() || (is_progress && is_shown);
+        if !is_progress || is_shown {
+            held.push(event);
+        }
         if decided {
             break;
         }
@@ -190,7 +212,11 @@ fn stream_frames<F: WireFormat>(
             // The head is sent with the first bytes of the body; a waiting proxy needs the head now.
             yield Ok(sse::PING);
         }
+        let mut notices = ProgressNotices::new(format.shows_progress());
         for event in held {
+            if let Some(progress) = notices.before(&event, run.prompt_tokens(event.choice), Instant::now()) {
+                yield Ok(format.progress(&progress));
+            }
             for chunk in format.chunks(event) {
                 yield Ok(frame::<F>(&chunk));
             }
@@ -198,10 +224,15 @@ fn stream_frames<F: WireFormat>(
         let mut ping_at = Instant::now() + keep_alive;
         loop {
             match timeout_at(ping_at, run.next()).await {
-                Err(_) => yield Ok(sse::PING),
+                Err(_) => yield Ok(format.keep_alive()),
                 Ok(Ok(Some(event))) => {
+                    let progress = notices.before(&event, run.prompt_tokens(event.choice), Instant::now());
+                    let is_silent = progress.is_none();
+                    if let Some(progress) = progress {
+                        yield Ok(format.progress(&progress));
+                    }
                     let mut chunks = format.chunks(event).into_iter().peekable();
-                    if chunks.peek().is_none() {
+                    if chunks.peek().is_none() && is_silent {
                         continue;
                     }
                     for chunk in chunks {

@@ -123,6 +123,11 @@ impl Run {
         Ok(Some(event))
     }
 
+    /// Number of tokens in the prompt of a choice.
+    pub(super) fn prompt_tokens(&self, choice: usize) -> usize {
+        self.prompts.get(choice / self.n).map_or(0, |(tokens, _)| *tokens)
+    }
+
     /// The token counts so far.
     #[must_use]
     pub fn usage(&self) -> Usage {

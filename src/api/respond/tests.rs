@@ -184,11 +184,43 @@ async fn the_status_waits_for_a_token_and_not_for_the_start() {
     let events = stream::iter([started(0, 0, 5)]).chain(stream::pending()).boxed();
     let mut run = run_of(events, &[3], 1);
 
-    assert!(hold(&mut run, HOUR).now_or_never().is_none());
+    assert!(hold(&mut run, HOUR, false).now_or_never().is_none());
 
     let events = stream::iter([started(0, 0, 5), text(0, "a")]).chain(stream::pending()).boxed();
-    let held = hold(&mut run_of(events, &[3], 1), HOUR).now_or_never().unwrap().unwrap();
+    let held = hold(&mut run_of(events, &[3], 1), HOUR, false).now_or_never().unwrap().unwrap();
     assert_eq!(held, vec![started(0, 0, 5), text(0, "a")]);
+}
+
+fn processed(choice: usize, tokens: u32) -> GenerationEvent {
+    let mut event = news(choice);
+    event.output.processed = Some(tokens);
+    event
+}
+
+#[tokio::test]
+async fn the_progress_of_a_prompt_is_a_comment_once_the_status_is_sent() {
+    let events = vec![started(0, 2, 5), processed(0, 4), text(0, "a"), end(0, Finish::Length)];
+
+    let early = respond(run_of(stream::iter(events.clone()).boxed(), &[9], 1), Plain::default(), streaming()).await.unwrap();
+    let mode = Mode::Stream { hold_status: Duration::ZERO, keep_alive: HOUR };
+    let late = stream::iter([started(0, 2, 5)]).chain(stream::iter(events[1..].to_vec()).then(async |event| {
+        tokio::task::yield_now().await;
+        event
+    }));
+    let late = respond(run_of(late.boxed(), &[9], 1), Plain::default(), mode).await.unwrap();
+
+    assert!(!body(early).await.contains("prompt"));
+    let comment = ": prompt: 4 of 9 tokens, 2 of them cached\n\n";
+    assert_eq!(body(late).await, format!("data: \"<\"\n\n{comment}data: \"a\"\n\ndata: \"1 tokens\"\n\ndata: [DONE]\n\n"));
+}
+
+#[tokio::test]
+async fn the_status_does_not_wait_for_a_token_if_the_progress_is_shown() {
+    let events = || stream::iter([started(0, 2, 5), processed(0, 4)]).chain(stream::pending()).boxed();
+
+    assert!(hold(&mut run_of(events(), &[9], 1), HOUR, false).now_or_never().is_none());
+    let held = hold(&mut run_of(events(), &[9], 1), HOUR, true).now_or_never().unwrap().unwrap();
+    assert_eq!(held, [started(0, 2, 5), processed(0, 4)]);
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ pub fn replace_old_media(turns: &mut Value, at: &FieldPath, found: &mut impl FnM
 
 /// The index of the first message of the newest turn.
 fn newest(turns: &[Value]) -> usize {
-    let is_result = |turn: &Value| turn["role"] == "tool" || turn["type"] == "function_call_output";
+    let is_output = |turn: &Value| turn["type"].as_str().is_some_and(|kind| kind.ends_with("_output"));
+    let is_result = |turn: &Value| turn["role"] == "tool" || is_output(turn);
     let is_system = |turn: &Value| turn["role"] == "system" || turn["role"] == "developer";
     // Items of /v1/responses without a role are the model's calls and thoughts.
     let is_answer = |turn: &Value| !is_result(turn) && turn["role"].as_str().is_none_or(|role| role == "assistant");
@@ -107,6 +108,9 @@ mod tests {
         }
         let call = json!({"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"});
         let output = json!({"type": "function_call_output", "call_id": "1", "output": "r"});
+        assert_eq!(replaced(json!([image(), call, output])).1, ["m[0].content[0]"]);
+        let call = json!({"type": "custom_tool_call", "call_id": "1", "name": "f", "input": "x"});
+        let output = json!({"type": "custom_tool_call_output", "call_id": "1", "output": "r"});
         assert_eq!(replaced(json!([image(), call, output])).1, ["m[0].content[0]"]);
     }
 

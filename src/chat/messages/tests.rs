@@ -3,7 +3,7 @@
 use super::*;
 use crate::chat::{
     Abilities,
-    output::{Calls, ToolSpec},
+    output::{Calls, ToolInput, ToolSpec},
 };
 use serde_json::json;
 
@@ -76,7 +76,8 @@ fn messages_that_break_a_rule_are_refused_by_name() {
         (json!({"role": "assistant", "content": "a", "audio": {"id": "x"}}), "messages[0].audio"),
         (json!({"role": "assistant", "function_call": {"name": "f", "arguments": ""}}), "messages[0].function_call"),
         (json!({"role": "assistant", "tool_calls": [5]}), "messages[0].tool_calls[0]"),
-        (json!({"role": "assistant", "tool_calls": [{"id": "1", "type": "custom"}]}), "messages[0].tool_calls[0].type"),
+        (json!({"role": "assistant", "tool_calls": [{"id": "1", "type": "custom"}]}), "messages[0].tool_calls[0].custom"),
+        (json!({"role": "assistant", "tool_calls": [{"id": "1", "type": "mcp"}]}), "messages[0].tool_calls[0].type"),
         (json!({"role": "assistant", "tool_calls": [{"id": "1"}]}), "messages[0].tool_calls[0].function"),
         (json!({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}), "messages[0].tool_calls[0].id"),
         (json!({"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "a b"}}]}), "messages[0].tool_calls[0].function.name"),
@@ -100,22 +101,27 @@ fn the_number_of_messages_is_limited() {
     assert_eq!(error.to_string(), "Invalid 'messages': expected 1 to 2048 messages, but got 2049 instead.");
 }
 
+/// Tools of which none is left out.
+fn tools_of(value: Value) -> Result<Tools, MessageError> {
+    read_tools(value, &mut |at, kind| panic!("{at:?} of type {kind}"))
+}
+
 fn tool(name: &str) -> Value {
     json!({"type": "function", "function": {"name": name, "description": "d", "parameters": {"type": "object"}, "strict": true}})
 }
 
 #[test]
 fn tools_are_read_for_the_parser_and_for_the_template() {
-    let tools = read_tools(json!([tool("f"), {"type": "function", "function": {"name": "g", "parameters": null}}])).unwrap();
-    let spec = |name: &str, parameters: Value, strict| ToolSpec { name: name.to_owned(), parameters, strict };
+    let tools = tools_of(json!([tool("f"), {"type": "function", "function": {"name": "g", "parameters": null}}])).unwrap();
+    let spec = |name: &str, parameters: Value, strict| ToolSpec { name: name.to_owned(), parameters, strict, input: ToolInput::Arguments };
     assert_eq!(tools.specs, [spec("f", json!({"type": "object"}), true), spec("g", json!({}), false)]);
     let for_template = [
         json!({"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}),
         json!({"type": "function", "function": {"name": "g"}}),
     ];
     assert_eq!(tools.values, for_template);
-    assert_eq!(read_tools(json!(null)).unwrap(), Tools::default());
-    assert_eq!(read_tools(json!([])).unwrap(), Tools::default());
+    assert_eq!(tools_of(json!(null)).unwrap(), Tools::default());
+    assert_eq!(tools_of(json!([])).unwrap(), Tools::default());
 }
 
 #[test]
@@ -123,7 +129,11 @@ fn tools_that_break_a_rule_are_refused_by_name() {
     let cases = [
         (json!("f"), "tools"),
         (json!([5]), "tools[0]"),
-        (json!([{"type": "custom", "custom": {"name": "f"}}]), "tools[0].type"),
+        (json!([{"type": "custom"}]), "tools[0].custom"),
+        (json!([{"type": "custom", "custom": {}}]), "tools[0].custom.name"),
+        (json!([{"type": "custom", "custom": {"name": "f", "format": {"type": "x"}}}]), "tools[0].custom.format.type"),
+        (json!([tool("f"), {"type": "custom", "custom": {"name": "f"}}]), "tools[1].custom.name"),
+        (json!([{"type": 5}]), "tools[0].type"),
         (json!([{"type": "function"}]), "tools[0].function"),
         (json!([{"type": "function", "function": {}}]), "tools[0].function.name"),
         (json!([tool("a.b")]), "tools[0].function.name"),
@@ -135,22 +145,55 @@ fn tools_that_break_a_rule_are_refused_by_name() {
         (json!([{"function": {"name": "f", "description": {}}}]), "tools[0].function.description"),
     ];
     for (tools, param) in cases {
-        assert_eq!(refused(read_tools(tools.clone())), param, "{tools}");
+        assert_eq!(refused(tools_of(tools.clone())), param, "{tools}");
     }
+}
+
+#[test]
+fn tools_that_nothing_here_can_run_are_left_out_and_told() {
+    let mut left_out = Vec::new();
+
+    let sent = json!([{"type": "web_search"}, tool("f"), {"type": "x", "name": 5}]);
+    let tools = read_tools(sent, &mut |at, kind| left_out.push(format!("{} {kind}", at.as_str()))).unwrap();
+
+    assert_eq!(tools.specs.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["f"]);
+    assert_eq!(left_out, ["tools[0] web_search", "tools[2] x"]);
+}
+
+#[test]
+fn a_custom_tool_is_a_function_with_one_text() {
+    let tools = tools_of(json!([{"type": "custom", "custom": {"name": "f", "description": "d"}}])).unwrap();
+
+    assert_eq!(tools.specs[0].input, ToolInput::Text { grammar: None });
+    assert_eq!(tools.values[0]["function"]["parameters"], tools.specs[0].parameters);
+    let choice = json!({"type": "custom", "custom": {"name": "f"}});
+    assert_eq!(read_tool_choice(choice, &tools), Ok(Calls::Named("f".to_owned())));
+}
+
+#[test]
+fn a_past_call_of_a_custom_tool_has_its_text_as_argument() {
+    let call = json!({"id": "1", "type": "custom", "custom": {"name": "f", "input": "a\nb"}});
+
+    let seen = one(json!({"role": "assistant", "tool_calls": [call]})).unwrap();
+
+    let expected = json!({"id": "1", "type": "function", "function": {"name": "f", "arguments": {"input": "a\nb"}}});
+    assert_eq!(seen["tool_calls"], json!([expected]));
+    let wrong = json!({"id": "1", "type": "custom", "custom": {"name": "f", "input": 5}});
+    assert_eq!(refused(one(json!({"role": "assistant", "tool_calls": [wrong]}))), "messages[0].tool_calls[0].custom.input");
 }
 
 #[test]
 fn the_number_and_the_size_of_tools_are_limited() {
     let many = |count: usize| Value::Array((0..count).map(|at| tool(&format!("f{at}"))).collect());
-    assert_eq!(read_tools(many(MAX_TOOLS)).unwrap().specs.len(), MAX_TOOLS);
-    assert_eq!(refused(read_tools(many(MAX_TOOLS + 1))), "tools");
+    assert_eq!(tools_of(many(MAX_TOOLS)).unwrap().specs.len(), MAX_TOOLS);
+    assert_eq!(refused(tools_of(many(MAX_TOOLS + 1))), "tools");
     let long = json!([{"function": {"name": "f", "description": "d".repeat(MAX_TOOL_BYTES)}}]);
-    assert_eq!(refused(read_tools(long)), "tools");
+    assert_eq!(refused(tools_of(long)), "tools");
 }
 
 #[test]
 fn a_tool_choice_is_one_of_the_tools_or_a_word() {
-    let tools = read_tools(json!([tool("f")])).unwrap();
+    let tools = tools_of(json!([tool("f")])).unwrap();
     let named = |name: &str| json!({"type": "function", "function": {"name": name}});
     assert_eq!(read_tool_choice(json!(null), &tools), Ok(Calls::Auto));
     assert_eq!(read_tool_choice(json!("auto"), &tools), Ok(Calls::Auto));

@@ -1,8 +1,8 @@
 //! `tools` and `tool_choice`: the functions that a model may, must or must not call.
 
-use super::{MAX_FUNCTION_NAME, MessageError, object, read_name};
+use super::{MAX_FUNCTION_NAME, MessageError, object, read_name, text_tools::TextTool};
 use crate::{
-    chat::output::{Calls, ToolSpec},
+    chat::output::{Calls, ToolInput, ToolSpec},
     field_path::FieldPath,
 };
 use serde_json::{Map, Value, json};
@@ -39,9 +39,9 @@ impl Tools {
     ///
     /// # Errors
     /// There are more than [`MAX_TOOLS`], or they are larger than [`MAX_TOOL_BYTES`].
-    pub fn check_size(tools: &[Value]) -> Result<(), MessageError> {
+    pub fn check_size<'a>(tools: impl ExactSizeIterator<Item = &'a Value>) -> Result<(), MessageError> {
         Self::check_count(tools.len())?;
-        let bytes: usize = tools.iter().map(|tool| tool.to_string().len()).sum();
+        let bytes: usize = tools.map(|tool| tool.to_string().len()).sum();
         if bytes > MAX_TOOL_BYTES {
             let reason = format!("expected at most {MAX_TOOL_BYTES} bytes of JSON in all tools together, but got {bytes} instead");
             return Err(MessageError::new("tools", reason));
@@ -75,8 +75,20 @@ impl Tools {
         if self.specs.iter().any(|spec| spec.name == name) {
             return Err(MessageError::new(at.field("name"), format!("'{name}' is there twice")));
         }
-        self.specs.push(ToolSpec { name, parameters, strict });
+        self.specs.push(ToolSpec { name, parameters, strict, input: ToolInput::Arguments });
         self.values.push(json!({"type": "function", "function": function}));
+        Ok(())
+    }
+
+    /// Adds a tool whose input is a text.
+    ///
+    /// # Errors
+    /// As [`Tools::add`].
+    pub fn add_text(&mut self, tool: TextTool, at: &FieldPath, longest_name: usize) -> Result<(), MessageError> {
+        self.add(tool.function, at, longest_name)?;
+        if let Some(spec) = self.specs.last_mut() {
+            spec.input = ToolInput::Text { grammar: tool.grammar };
+        }
         Ok(())
     }
 
@@ -87,29 +99,42 @@ impl Tools {
     }
 }
 
-/// Reads chat's `tools`; `null` and an empty list mean none.
+/// Reads chat's `tools`; `null` and an empty list mean none. Calls `left_out` with the place and the type of each tool
+/// that is neither a function nor a `custom` tool, because nothing here could run it.
 ///
 /// # Errors
-/// There are more than [`MAX_TOOLS`], they are larger than [`MAX_TOOL_BYTES`], one is no function, or a name occurs
-/// twice.
-pub fn read_tools(value: Value) -> Result<Tools, MessageError> {
+/// There are more than [`MAX_TOOLS`], they are larger than [`MAX_TOOL_BYTES`], one lacks a part, or a name occurs twice.
+pub fn read_tools(value: Value, left_out: &mut impl FnMut(&FieldPath, &str)) -> Result<Tools, MessageError> {
     let at = FieldPath::from("tools");
     let tools = match value {
         Value::Null => return Ok(Tools::default()),
         Value::Array(tools) => tools,
         other => return Err(MessageError::wrong_type(at, "an array of tools", &other)),
     };
-    Tools::check_size(&tools)?;
-    let mut read = Tools::default();
+    let mut own = Vec::new();
     for (index, tool) in tools.into_iter().enumerate() {
         let at = at.index(index);
+        match tool.get("type").and_then(Value::as_str) {
+            None | Some("function" | "custom") => own.push((at, tool)),
+            Some(kind) => left_out(&at, kind),
+        }
+    }
+    Tools::check_size(own.iter().map(|(_, tool)| tool))?;
+    let mut read = Tools::default();
+    for (at, tool) in own {
         let mut fields = object(tool, &at, "an object with 'type' and 'function'")?;
-        function_type(&fields, &at)?;
-        let at = at.field("function");
-        let Some(function) = fields.shift_remove("function") else {
+        let kind = tool_kind(&fields, &at)?;
+        let at = at.field(kind);
+        let Some(tool) = fields.shift_remove(kind) else {
             return Err(MessageError::missing(at));
         };
-        read.add(object(function, &at, "an object with 'name' and 'parameters'")?, &at, MAX_FUNCTION_NAME)?;
+        let mut tool = object(tool, &at, "an object with 'name'")?;
+        if kind == CUSTOM {
+            let tool = TextTool::read(&mut tool, &at)?;
+            read.add_text(tool, &at, MAX_FUNCTION_NAME)?;
+        } else {
+            read.add(tool, &at, MAX_FUNCTION_NAME)?;
+        }
     }
     Ok(read)
 }
@@ -117,8 +142,7 @@ pub fn read_tools(value: Value) -> Result<Tools, MessageError> {
 /// Reads chat's `tool_choice`; `null` means `auto` if there are tools, else `none`.
 ///
 /// # Errors
-/// The value is neither `none`, `auto`, `required` nor one of the functions, or asks for a call although there is no
-/// tool.
+/// The value is neither `none`, `auto`, `required` nor one of the tools, or asks for a call although there is no tool.
 pub fn read_tool_choice(value: Value, tools: &Tools) -> Result<Calls, MessageError> {
     let at = FieldPath::from("tool_choice");
     let mut fields = match value {
@@ -128,22 +152,22 @@ pub fn read_tool_choice(value: Value, tools: &Tools) -> Result<Calls, MessageErr
         Value::String(choice) if choice == "auto" => return Ok(tools.default_calls()),
         Value::String(choice) if choice == "required" => {
             if tools.specs.is_empty() {
-                return Err(MessageError::new(at, "'required' needs at least one of 'tools'"));
+                return Err(MessageError::new(at, "'required' needs at least one of 'tools' that is a function or a 'custom' tool"));
             }
             return Ok(Calls::Required);
         }
         _ => return Err(MessageError::new(at, "expected 'none', 'auto', 'required' or an object that names a function")),
     };
-    function_type(&fields, &at)?;
-    let at = at.field("function");
-    let Some(function) = fields.shift_remove("function") else {
+    let kind = tool_kind(&fields, &at)?;
+    let at = at.field(kind);
+    let Some(function) = fields.shift_remove(kind) else {
         return Err(MessageError::missing(at));
     };
     let name = object(function, &at, "an object with 'name'")?.shift_remove("name");
     named_function(name, &at.field("name"), tools)
 }
 
-/// The choice of the function named in the field `at`.
+/// The choice of the tool named in the field `at`.
 ///
 /// # Errors
 /// The value is no name, or not that of one of `tools`.
@@ -156,15 +180,27 @@ pub fn named_function(name: Option<Value>, at: &FieldPath, tools: &Tools) -> Res
     }
 }
 
-/// Checks that the `type` of a tool, a call or a choice at `at`, if it is given, is `function`.
+/// The type of a function, and chat's key for its fields.
+pub const FUNCTION: &str = "function";
+/// The type of a tool whose input is a text, and chat's key for its fields.
+pub const CUSTOM: &str = "custom";
+
+/// The `type` of a tool, a call or a choice at `at`: [`FUNCTION`], which is the default, or [`CUSTOM`].
 ///
 /// # Errors
-/// The type is another one.
-pub fn function_type(fields: &Map<String, Value>, at: &FieldPath) -> Result<(), MessageError> {
+/// The type is another one: the server runs no tools itself.
+pub fn tool_kind(fields: &Map<String, Value>, at: &FieldPath) -> Result<&'static str, MessageError> {
     match fields.get("type") {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::String(kind)) if kind == "function" => Ok(()),
-        Some(Value::String(_)) => Err(MessageError::new(at.field("type"), "only 'function' is supported")),
+        None | Some(Value::Null) => Ok(FUNCTION),
+        Some(Value::String(kind)) => match [FUNCTION, CUSTOM].into_iter().find(|known| kind == known) {
+            Some(known) => Ok(known),
+            None => {
+                let shown: String = kind.chars().take(32).collect();
+                let reason =
+                    format!("'{shown}' is not supported: only 'function' and 'custom' are, because this server runs no tools itself");
+                Err(MessageError::new(at.field("type"), reason))
+            }
+        },
         Some(other) => Err(MessageError::wrong_type(at.field("type"), "a string", other)),
     }
 }

@@ -4,6 +4,7 @@
 //! out whether the template shows them. Checks nothing; values of the wrong shape are refused elsewhere. Stores
 //! nothing: a request can have hundreds of thousands of such fields.
 
+use super::{CUSTOM, FUNCTION};
 use serde_json::Value;
 
 /// Calls `found` with the path and the name of each unread field of chat, such as `messages[].content[]` and
@@ -13,15 +14,28 @@ pub fn unread(messages: &Value, tools: Option<&Value>, tool_choice: Option<&Valu
         unread_in_parts(message.get("content"), "messages[].content[]", found);
         for call in items(message.get("tool_calls")) {
             // Clients copy `index` from the chunks of a stream.
-            report("messages[].tool_calls[]", Some(call), &["id", "type", "function", "index"], found);
+            report("messages[].tool_calls[]", Some(call), &["id", "type", kind_of(call), "index"], found);
             report("messages[].tool_calls[].function", call.get("function"), &["name", "arguments"], found);
+            report("messages[].tool_calls[].custom", call.get("custom"), &["name", "input"], found);
         }
     }
     for tool in items(tools) {
-        report("tools[]", Some(tool), &["type", "function"], found);
+        // A tool of another type is left out, and its type is told.
+        let kind = kind_of(tool);
+        if [FUNCTION, CUSTOM].contains(&kind) {
+            report("tools[]", Some(tool), &["type", kind], found);
+        }
+        report("tools[].custom", tool.get(CUSTOM), &["name", "description", "format"], found);
     }
-    report("tool_choice", tool_choice, &["type", "function"], found);
-    report("tool_choice.function", tool_choice.and_then(|choice| choice.get("function")), &["name"], found);
+    let kind = tool_choice.map_or(FUNCTION, kind_of);
+    report("tool_choice", tool_choice, &["type", kind], found);
+    let at = if kind == CUSTOM { "tool_choice.custom" } else { "tool_choice.function" };
+    report(at, tool_choice.and_then(|choice| choice.get(kind)), &["name"], found);
+}
+
+/// The `type` of a tool, a call or a choice, which is also the key of its fields.
+fn kind_of(object: &Value) -> &str {
+    object.get("type").and_then(Value::as_str).unwrap_or(FUNCTION)
 }
 
 /// Calls `found` with `at` and the name of each unread field in the parts of a message's content.

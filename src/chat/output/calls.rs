@@ -52,6 +52,10 @@ enum CallParserState {
     Text,
     /// The arguments of the named function must begin.
     Named,
+    /// The input of the named tool, which is the whole output.
+    Alone {
+        begun: bool,
+    },
     /// A call, or a list of calls, must begin.
     Open,
     Object(CallObject),
@@ -77,6 +81,7 @@ impl CallParser {
             _ if spec.tools.is_empty() => CallParserState::Plain,
             Calls::Auto if is_beside_format(&spec) => CallParserState::Either,
             Calls::Auto | Calls::Required => CallParserState::Text,
+            Calls::Named(_) if spec.text_alone().is_some() => CallParserState::Alone { begun: false },
             Calls::Named(_) => CallParserState::Named,
         };
         let marks = MarkMatcher::new([syntax.open, syntax.close].concat());
@@ -100,6 +105,7 @@ impl CallParser {
     }
 
     pub(super) fn finish(&mut self, sink: &mut Sink) {
+        self.alone("", sink);
         let rest = self.marks.finish();
         rest.chars().for_each(|c| self.text(c, sink));
         let pending = std::mem::take(&mut self.pending);
@@ -121,6 +127,7 @@ impl CallParser {
             CallParserState::Plain => sink.content(c.encode_utf8(&mut [0; 4])),
             CallParserState::Either => self.decide(c, sink),
             CallParserState::Text => self.watch(c, sink),
+            CallParserState::Alone { .. } => self.alone(c.encode_utf8(&mut [0; 4]), sink),
             CallParserState::Named if is_blank(c) => self.blank.push(c),
             CallParserState::Named => return self.named(c, sink),
             CallParserState::Open => return self.open(c, sink),
@@ -229,6 +236,15 @@ impl CallParser {
             }
             _ => self.reject(sink),
         }
+    }
+
+    /// Adds to the input that is the whole output, and begins its call. Does nothing in other states.
+    fn alone(&mut self, more: &str, sink: &mut Sink) {
+        let CallParserState::Alone { begun } = &mut self.state else { return };
+        if !std::mem::replace(begun, true) {
+            sink.start(self.spec.text_alone().map_or("", |tool| &tool.name));
+        }
+        sink.arguments(more);
     }
 
     fn begins_bare(&self, c: char) -> bool {

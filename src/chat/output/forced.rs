@@ -1,8 +1,9 @@
 //! The constraint for calls that must be made, and so the shape that the parser expects.
 //!
-//! For a named function that is its arguments alone; for any function, a list of `{"name": …, "parameters": {…}}`.
+//! For a named function that is its arguments alone; for any function, a list of `{"name": …, "parameters": {…}}`. For a
+//! named tool whose input is a text with a grammar, it is that grammar.
 
-use super::{Calls, OutputSpec, ToolSpec};
+use super::{Calls, OutputSpec, ToolInput, ToolSpec};
 use crate::protocol::Constraint;
 use serde_json::{Map, Value, json};
 
@@ -13,6 +14,9 @@ const LOOSE: &str = "x-llamero-loose";
 /// is no constraint for [`Calls::None`] and [`Calls::Auto`], without tools, and if `Named` names none of the tools.
 #[must_use]
 pub fn forced_constraint(spec: &OutputSpec) -> Option<Constraint> {
+    if let Some(ToolSpec { input: ToolInput::Text { grammar }, .. }) = spec.text_alone() {
+        return grammar.clone();
+    }
     let schema = match &spec.calls {
         Calls::None | Calls::Auto => return None,
         Calls::Named(name) => arguments(spec.tools.iter().find(|tool| tool.name == *name)?, ""),

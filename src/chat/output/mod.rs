@@ -24,7 +24,8 @@
 //! # Guarantees
 //! - A call begins once, with its complete name, and `index` counts from 0. Only names of the tools are calls.
 //! - Arguments are the model's own JSON text of one object, checked as it streams. Control characters that the model
-//!   wrote bare in a string are escaped, because JSON forbids them and models write them.
+//!   wrote bare in a string are escaped, because JSON forbids them and models write them. Of a tool whose input is a
+//!   text, they are that text.
 //! - Under [`forced_constraint`] nothing is content: text around the calls was prescribed and not the model's choice.
 //! - Under [`offered_constraint`] an output is either calls or content. Marks of calls within an answer are content.
 //! - Otherwise text that is no call is content, unchanged, even if it looked like a call until its end. Only the marks
@@ -47,6 +48,7 @@ mod call_object;
 mod calls;
 mod forced;
 mod format;
+mod input;
 mod json;
 mod marks;
 mod offered;
@@ -59,11 +61,12 @@ mod xml;
 
 pub use forced::{forced_constraint, in_words_of_tools};
 pub use format::ToolFormat;
+pub use input::TEXT_ARGUMENT;
 pub use offered::offered_constraint;
 pub use reasoning::Reasoning;
 
+use crate::protocol::Constraint;
 use calls::CallParser;
-use forced::is_forced;
 use reasoning::{OutputPart, ReasoningParser};
 use sink::Sink;
 use std::sync::Arc;
@@ -86,12 +89,44 @@ pub struct OutputSpec {
 /// A function that may be called.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolSpec {
-    /// `[a-zA-Z0-9_-]{1,128}`, unique within a request.
+    /// `[a-zA-Z0-9_-]{1,130}`, unique within a request.
     pub name: String,
     /// JSON Schema of the arguments, an object; `{}` means that there are none.
     pub parameters: serde_json::Value,
     /// OpenAI's `strict`. The module's header describes its effect.
     pub strict: bool,
+    /// The form of the input that the caller of the tool gets.
+    pub input: ToolInput,
+}
+
+/// The form of a tool's input.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum ToolInput {
+    /// The arguments, a JSON object.
+    #[default]
+    Arguments,
+    /// A text. The model writes it as the argument [`TEXT_ARGUMENT`], or alone under `grammar`.
+    Text {
+        /// The grammar that the text obeys if the tool is the one that must be called.
+        grammar: Option<Constraint>,
+    },
+}
+
+impl ToolSpec {
+    /// True if the input of the tool is a text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self.input, ToolInput::Text { .. })
+    }
+}
+
+impl OutputSpec {
+    /// The tool that must be called and whose input is the whole output, because a grammar describes it.
+    fn text_alone(&self) -> Option<&ToolSpec> {
+        let Calls::Named(name) = &self.calls else { return None };
+        let has_grammar = |tool: &&ToolSpec| matches!(tool.input, ToolInput::Text { grammar: Some(_) });
+        self.tools.iter().find(|tool| tool.name == *name).filter(has_grammar)
+    }
 }
 
 /// OpenAI's `tool_choice`.
@@ -144,8 +179,7 @@ impl OutputParser {
     pub fn new(spec: Arc<OutputSpec>) -> Self {
         let forced = matches!(spec.calls, Calls::Required | Calls::Named(_));
         let reasoning = if forced { Reasoning::None } else { spec.reasoning };
-        let sink = if is_forced(&spec) { Sink::of_calls(spec.parallel) } else { Sink::new(spec.parallel) };
-        Self { reasoning: ReasoningParser::new(reasoning), sink, calls: CallParser::new(spec) }
+        Self { reasoning: ReasoningParser::new(reasoning), sink: Sink::new(&spec), calls: CallParser::new(spec) }
     }
 
     /// Adds `text`, and returns the deltas that are certain now; there may be none.
@@ -170,6 +204,7 @@ impl OutputParser {
             OutputPart::Said => calls.push(c, sink),
         });
         calls.finish(sink);
+        sink.end_call();
         sink.take()
     }
 

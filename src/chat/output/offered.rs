@@ -15,19 +15,48 @@ const MAX_SCHEMA_BYTES: usize = 40 << 10;
 /// The maximum length of a grammar for the engine (`src/constrain/limits.rs`), bytes.
 const MAX_GRAMMAR_BYTES: usize = 64 << 10;
 
+/// The deepest nesting of a schema beside calls. The engine takes a grammar of 100 levels, and the rules around the
+/// schema need some.
+const MAX_DEPTH: usize = 90;
+
 /// The schema of a format that can stand beside calls: `None` for formats that are no JSON, and for schemas that are no
-/// object or too long.
+/// object, too long or too deep.
 fn schema_beside_calls(format: &Constraint) -> Option<Map<String, Value>> {
     match format {
         Constraint::JsonObject => Some(Map::from_iter([("type".to_owned(), "object".into())])),
-        Constraint::JsonSchema(text) if text.len() <= MAX_SCHEMA_BYTES => serde_json::from_str(text).ok(),
+        Constraint::JsonSchema(text) if text.len() <= MAX_SCHEMA_BYTES && nesting(text) <= MAX_DEPTH => serde_json::from_str(text).ok(),
         Constraint::JsonSchema(_) | Constraint::Regex(_) | Constraint::Choice(_) | Constraint::Grammar(_) => None,
     }
 }
 
+/// The nesting of brackets as the engine counts it in a grammar: in strings too, unless a backslash is before them.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest, mut escaped) = (0_usize, 0, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// True if the schema describes objects that look like a call without a mark: it has properties for a name and
+/// arguments, and demands nothing that a call does not have. An answer would be taken for a call.
+fn describes_calls(schema: &Map<String, Value>) -> bool {
+    let has = |name: &str| schema.get("properties").and_then(|properties| properties.get(name)).is_some();
+    let is_of_call = |name: &Value| ["name", "arguments", "parameters", "id", "type"].iter().any(|known| name == known);
+    let required = schema.get("required").and_then(Value::as_array);
+    has("name") && (has("arguments") || has("parameters")) && required.into_iter().flatten().all(is_of_call)
+}
+
 /// The constraint under which generation runs if the model may call `tools` in this syntax or answer in `format`.
 /// `control` finds a control token by its text. `None` if no grammar says both: there are no tools, the format is no
-/// JSON, the syntax is no JSON, or the grammar would be too long.
+/// JSON, the syntax is no JSON, the grammar would be too long or too deep, or answers would look like calls.
 #[must_use]
 pub fn offered_constraint(
     tools: &[ToolSpec],
@@ -39,7 +68,11 @@ pub fn offered_constraint(
     if tools.is_empty() {
         return None;
     }
-    let schema = Value::Object(schema_beside_calls(format)?);
+    let schema = schema_beside_calls(format)?;
+    if matches!(syntax, ToolFormat::Json | ToolFormat::Llama3Json) && describes_calls(&schema) {
+        return None;
+    }
+    let schema = Value::Object(schema);
     let grammar = CallGrammar { names: tools.iter().map(|tool| tool.name.as_str()).collect(), parallel, control };
     let calls = grammar.calls(syntax)?;
     let grammar = format!("start: answer | calls\nanswer: %json {schema}\n{calls}");

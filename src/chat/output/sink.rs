@@ -1,6 +1,7 @@
-//! Collects deltas: joins deltas of one kind, numbers the calls and drops those that do not count.
+//! Collects deltas: joins deltas of one kind, numbers the calls, drops those that do not count, and reads the input of
+//! tools whose input is a text.
 
-use super::OutputDelta;
+use super::{OutputDelta, OutputSpec, forced::is_forced, input::InputReader};
 
 /// The deltas since the last [`Sink::take`], joined.
 #[derive(Debug)]
@@ -9,18 +10,27 @@ pub(super) struct Sink {
     /// Number of calls that have begun, including those that do not count.
     begun: usize,
     parallel: bool,
-    /// True if the output is nothing but calls, in a form that the constraint prescribes.
+    /// True if the output is nothing but calls, in a form that the constraint prescribes: text around them is not the
+    /// model's, and dropped.
     of_calls: bool,
+    /// Names of the tools whose input is a text that stands in the arguments.
+    texts: Vec<String>,
+    /// The input of the call that began last, if it is such a text.
+    input: Option<InputReader>,
 }
 
 impl Sink {
-    pub(super) fn new(parallel: bool) -> Self {
-        Self { deltas: Vec::new(), begun: 0, parallel, of_calls: false }
-    }
-
-    /// A sink for an output that a constraint holds to calls: text around them is not the model's, and dropped.
-    pub(super) fn of_calls(parallel: bool) -> Self {
-        Self { of_calls: true, ..Self::new(parallel) }
+    pub(super) fn new(spec: &OutputSpec) -> Self {
+        let stands_alone = spec.text_alone().map(|tool| &tool.name);
+        let texts = spec.tools.iter().filter(|tool| tool.is_text() && Some(&tool.name) != stands_alone);
+        Self {
+            deltas: Vec::new(),
+            begun: 0,
+            parallel: spec.parallel,
+            of_calls: is_forced(spec),
+            texts: texts.map(|tool| tool.name.clone()).collect(),
+            input: None,
+        }
     }
 
     pub(super) fn take(&mut self) -> Vec<OutputDelta> {
@@ -32,6 +42,7 @@ impl Sink {
     }
 
     pub(super) fn reasoning(&mut self, c: char) {
+        self.end_call();
         if let Some(OutputDelta::Reasoning(text)) = self.deltas.last_mut() {
             text.push(c);
         } else {
@@ -40,6 +51,9 @@ impl Sink {
     }
 
     pub(super) fn content(&mut self, more: &str) {
+        if !more.is_empty() {
+            self.end_call();
+        }
         if more.is_empty() || self.of_calls {
             return;
         }
@@ -51,6 +65,8 @@ impl Sink {
     }
 
     pub(super) fn start(&mut self, name: &str) {
+        self.end_call();
+        self.input = self.texts.iter().any(|text| text == name).then(InputReader::default);
         self.begun += 1;
         if self.counts() {
             self.deltas.push(OutputDelta::CallStart { index: self.begun - 1, name: name.to_owned() });
@@ -59,6 +75,23 @@ impl Sink {
 
     /// Adds to the arguments of the call that began last.
     pub(super) fn arguments(&mut self, more: &str) {
+        match &mut self.input {
+            None => self.add_input(more),
+            Some(input) => {
+                let text = input.push(more);
+                self.add_input(&text);
+            }
+        }
+    }
+
+    /// Ends the input of the call that began last.
+    pub(super) fn end_call(&mut self) {
+        if let Some(input) = self.input.take() {
+            self.add_input(&input.finish());
+        }
+    }
+
+    fn add_input(&mut self, more: &str) {
         if more.is_empty() || !self.counts() {
             return;
         }

@@ -29,7 +29,7 @@ const FORMATS: [ToolFormat; 9] = [
 ];
 
 fn spec(format: ToolFormat) -> OutputSpec {
-    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false };
+    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false, input: ToolInput::Arguments };
     OutputSpec { tools: vec![tool("get_weather"), tool("add")], calls: Calls::Auto, parallel: true, format, reasoning: Reasoning::None }
 }
 
@@ -369,4 +369,29 @@ fn control_characters_in_strings_are_escaped() {
     let text = "<tool_call>{\"name\": \"add\", \"arguments\": {\"a\": \"x\ny\tz\u{1}\"}}</tool_call>";
     let expected = said("", &[("add", "{\"a\": \"x\\ny\\tz\\u0001\"}")]);
     assert_eq!(whole(ToolFormat::Hermes, text), expected);
+}
+
+#[test]
+fn the_input_of_a_text_tool_is_the_text_in_its_arguments_in_every_syntax() {
+    let mut spec = spec(ToolFormat::Hermes);
+    spec.tools[1].input = ToolInput::Text { grammar: None };
+    let text = "<tool_call>{\"name\": \"add\", \"arguments\": {\"input\": \"a\\nb\"}}</tool_call>";
+    assert_eq!(meaning(spec.clone(), [text]).calls, [("add".to_owned(), "a\nb".to_owned())]);
+    let other = "<tool_call>{\"arguments\": {\"patch\": \"a\"}, \"name\": \"add\"}</tool_call>later";
+    let seen = meaning(spec.clone(), other.split_inclusive(' '));
+    assert_eq!((seen.calls, seen.content.as_str()), (vec![("add".to_owned(), "a".to_owned())], "later"));
+    spec.format = ToolFormat::FunctionXml;
+    let xml = "<tool_call><function=add><parameter=input>a\nb</parameter></function></tool_call>";
+    assert_eq!(meaning(spec, [xml]).calls, [("add".to_owned(), "a\nb".to_owned())]);
+}
+
+#[test]
+fn a_grammar_makes_the_whole_output_the_input_of_the_named_tool() {
+    let grammar = Constraint::Grammar("start: /a+/".to_owned());
+    let mut spec = OutputSpec { calls: Calls::Named("add".to_owned()), ..spec(ToolFormat::Hermes) };
+    spec.tools[1].input = ToolInput::Text { grammar: Some(grammar.clone()) };
+
+    assert_eq!(forced_constraint(&spec), Some(grammar));
+    assert_eq!(meaning(spec.clone(), ["a \"", "{b"]).calls, [("add".to_owned(), "a \"{b".to_owned())]);
+    assert_eq!(meaning(spec, [""]).calls, [("add".to_owned(), String::new())]);
 }

@@ -15,7 +15,7 @@ fn compiled(source: &str) -> ChatTemplate {
 }
 
 fn fitted(source: &str, messages: Value, tools: Value) -> Result<FittedPrompt, TemplateError> {
-    let tools = read_tools(tools).unwrap().values;
+    let tools = read_tools(tools, &mut |_, _| {}).unwrap().values;
     let input = ChatInput { tools: (!tools.is_empty()).then_some(tools), add_generation_prompt: true, ..ChatInput::default() };
     compiled(source).render_conversation(read_messages(messages).unwrap(), input)
 }

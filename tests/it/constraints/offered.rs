@@ -2,7 +2,7 @@
 //! the format and calls in the family's syntax, and nothing else; and the parser finds the calls.
 
 use llamero::{
-    chat::output::{Calls, OutputDelta, OutputParser, OutputSpec, Reasoning, ToolFormat, ToolSpec, offered_constraint},
+    chat::output::{Calls, OutputDelta, OutputParser, OutputSpec, Reasoning, ToolFormat, ToolInput, ToolSpec, offered_constraint},
     constrain::{Compiler, Piece, Vocabulary, Words},
     protocol::{Constraint, Token},
 };
@@ -55,7 +55,7 @@ fn tokens(mut text: &str) -> Vec<Token> {
 }
 
 fn spec(format: ToolFormat, parallel: bool) -> OutputSpec {
-    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false };
+    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false, input: ToolInput::Arguments };
     OutputSpec { tools: vec![tool("get_weather"), tool("add")], calls: Calls::Auto, parallel, format, reasoning: Reasoning::Excluded }
 }
 
@@ -184,7 +184,7 @@ fn formats_that_are_no_json_and_families_whose_calls_are_no_json_rule_the_whole_
 #[test]
 fn a_grammar_that_is_too_long_for_the_engine_is_not_offered() {
     let compiler = compiler();
-    let tool = |at: usize| ToolSpec { name: format!("f{at:_<127}"), parameters: json!({}), strict: false };
+    let tool = |at: usize| ToolSpec { name: format!("f{at:_<127}"), parameters: json!({}), strict: false, input: ToolInput::Arguments };
     let schema = |length: usize| Constraint::JsonSchema(json!({"type": "object", "description": "x".repeat(length)}).to_string());
     for family in FAMILIES {
         let spec = OutputSpec { tools: (0..128).map(tool).collect(), ..spec(family, true) };
@@ -195,4 +195,33 @@ fn a_grammar_that_is_too_long_for_the_engine_is_not_offered() {
     }
     let mistral = OutputSpec { tools: (0..128).map(tool).collect(), ..spec(ToolFormat::Mistral, true) };
     assert_eq!(offered(&mistral, &schema(40_000)), None);
+}
+
+/// A left-over of issue 13: such an answer was taken for a call.
+#[test]
+fn tools_are_not_offered_where_an_answer_would_look_like_a_call() {
+    let answer = |required: serde_json::Value| {
+        let schema = json!({"type": "object", "properties": {"name": {}, "parameters": {}, "why": {}}, "required": required});
+        Constraint::JsonSchema(schema.to_string())
+    };
+    for family in [ToolFormat::Json, ToolFormat::Llama3Json] {
+        assert_eq!(offered(&spec(family, true), &answer(json!(["name"]))), None, "{family:?}");
+        assert!(offered(&spec(family, true), &answer(json!(["name", "why"]))).is_some(), "{family:?}");
+    }
+    assert!(offered(&spec(ToolFormat::Hermes, true), &answer(json!([]))).is_some());
+}
+
+/// A left-over of issue 13: the grammar was refused, although the schema alone is not.
+#[test]
+fn a_schema_that_is_too_deep_for_a_grammar_stands_alone() {
+    let compiler = compiler();
+    let deep = |levels: usize| {
+        let schema = (0..levels).fold(json!({"type": "string"}), |inner, _| json!({"type": "object", "properties": {"a": inner}}));
+        Constraint::JsonSchema(schema.to_string())
+    };
+    for family in FAMILIES {
+        let constraint = offered(&spec(family, true), &deep(39)).unwrap();
+        compiler.compile(&constraint).unwrap_or_else(|error| panic!("{family:?}: {error}"));
+    }
+    assert_eq!(offered(&spec(ToolFormat::Hermes, true), &deep(46)), None);
 }

@@ -122,7 +122,7 @@ impl<'a> Chat<'a> {
     fn controls(&self, body: &Value) -> (Vec<String>, String) {
         let input = ChatInput {
             messages: read_messages(body["messages"].clone()).unwrap().for_template(&Abilities::default()),
-            tools: Some(read_tools(body["tools"].clone()).unwrap().values),
+            tools: Some(read_tools(body["tools"].clone(), &mut |_, _| {}).unwrap().values),
             add_generation_prompt: true,
             continue_final_message: false,
             kwargs: body["kwargs"].as_object().cloned().unwrap_or_else(Map::new),

@@ -68,6 +68,35 @@ async fn a_chat_is_explained_with_its_parameters_and_what_has_no_effect() {
     assert!(rendered["request_id"].as_str().unwrap().starts_with("chatcmpl-"));
 }
 
+/// An agent's request (issue 14).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conversation_of_any_route_is_told_what_fills_its_prompt() {
+    let server = TestServer::start().await;
+    let (system, asked, said, newest) = ("s".repeat(40), "a".repeat(30), "b".repeat(20), "c".repeat(10));
+    let turns = |key: &str| {
+        let turn = |role: &str, text: &str| json!({"role": role, key: text});
+        vec![turn("user", &asked), turn("assistant", &said), turn("user", &newest)]
+    };
+    let mut chat = vec![json!({"role": "system", "content": system})];
+    chat.extend(turns("content"));
+    let rows = [
+        ("/v1/chat/completions", json!({"model": "fake", "messages": chat, "max_tokens": 3})),
+        ("/v1/messages", json!({"model": "fake", "system": system, "messages": turns("content"), "max_tokens": 3})),
+        ("/v1/responses", json!({"model": "fake", "instructions": system, "input": turns("content"), "max_output_tokens": 3})),
+    ];
+    for (endpoint, request) in rows {
+        let told = server.post("/v1/explain", &request).await.json();
+
+        let parts = &told["prompt_parts"];
+        let expected = json!({"system": 40, "tools": 0, "history": 50, "newest_turn": 10, "template": parts["template"]});
+        assert_eq!((&told["endpoint"], parts), (&json!(endpoint), &expected), "{told}");
+        let sum: u64 = parts.as_object().unwrap().values().map(|part| part.as_u64().unwrap()).sum();
+        assert_eq!(json!(sum), told["prompt_tokens"], "{told}");
+    }
+    let completion = server.post("/v1/explain", &complete(json!({"prompt": "a"}))).await.json();
+    assert_eq!(completion["prompt_parts"], Value::Null);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_would_be_refused_in_a_chat_is_refused_with_the_same_words() {
     let server = TestServer::start().await;

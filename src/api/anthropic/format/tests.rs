@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::respond::{Mode, Recorder, Run, respond},
-    chat::output::{Calls, Reasoning, ToolFormat, ToolSpec},
+    chat::output::{Calls, Reasoning, ToolFormat, ToolInput, ToolSpec},
     protocol::{GenerationError, SequenceId, SequenceOutput, Started, Token},
 };
 use axum::body::to_bytes;
@@ -25,7 +25,7 @@ fn thinking() -> OutputSpec {
 }
 
 fn calling() -> OutputSpec {
-    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false };
+    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false, input: ToolInput::Arguments };
     OutputSpec { tools: vec![tool("f"), tool("g")], calls: Calls::Auto, format: ToolFormat::Hermes, ..plain() }
 }
 
@@ -257,4 +257,19 @@ async fn a_stream_that_fails_says_so_in_an_event() {
     assert_eq!(kinds(&events), ["message_start", "content_block_start", "content_block_delta", "error"]);
     let message = "The engine stopped while it worked on this request. Please try again.";
     assert_eq!(events[3], json!({"type": "error", "error": {"type": "api_error", "message": message}}));
+}
+
+#[tokio::test]
+async fn the_progress_of_a_prompt_is_a_ping_once_the_message_has_begun() {
+    let progress = PromptProgress { choice: 0, total: 5, cache: 3, processed: 4, time_ms: 1 };
+    let mut format = MessageFormat::new("m".to_owned(), view(), Arc::new(plain()));
+    let comment = ": prompt: 4 of 5 tokens, 3 of them cached\n\n";
+
+    let early = format.progress(&progress);
+    format.chunks(started());
+    let late = format.progress(&progress);
+
+    assert_eq!(early, format!("{comment}: ping\n\n"));
+    assert_eq!(late, format!("{comment}event: ping\ndata: {{\"type\":\"ping\"}}\n\n"));
+    assert_eq!(format.keep_alive(), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
 }

@@ -261,6 +261,23 @@ fn what_has_no_effect_is_named_by_its_place() {
 }
 
 #[test]
+fn tools_and_blocks_of_anthropics_own_are_left_out_and_told() {
+    let block = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}});
+    let said = json!({"role": "assistant", "content": [block, {"type": "text", "text": "a"}]});
+    let turns = json!([{"role": "user", "content": "q"}, said, {"role": "user", "content": "r"}]);
+    let tools = json!([{"type": "web_search_20250305", "name": "web_search"}, {"name": "f", "input_schema": {}}]);
+
+    let request = chat(json!({"messages": turns, "tools": tools}));
+
+    assert_eq!(request.tools.specs.len(), 1);
+    let expected = [
+        ("tools[0]", "tools of type 'web_search_20250305' were left out: nothing here can run them"),
+        ("messages[1].content[0]", "blocks of type 'server_tool_use' were left out of the prompt"),
+    ];
+    assert_eq!(request.left_out.warnings(), expected.map(|(at, text)| (at.to_owned(), text.to_owned())));
+}
+
+#[test]
 fn what_is_wrong_is_named_by_its_place() {
     let user = |block: Value| json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}, block]}]});
     let assistant = |block: Value| json!({"messages": [{"role": "assistant", "content": [block]}, {"role": "user", "content": "x"}]});
@@ -285,10 +302,9 @@ fn what_is_wrong_is_named_by_its_place() {
         (assistant(json!({"type": "tool_use", "id": "t", "name": "f"})), "messages.0.content.0.input"),
         (assistant(json!({"type": "tool_use", "id": "t", "name": "f g", "input": {}})), "messages.0.content.0.name"),
         (assistant(json!({"type": "thinking"})), "messages.0.content.0.thinking"),
-        (assistant(json!({"type": "server_tool_use"})), "messages.0.content.0"),
         (json!({"system": [{"type": "image"}]}), "system.0"),
         (json!({"system": 5}), "system"),
-        (tool(json!({"type": "web_search_20250305", "name": "web_search"})), "tools.0.type"),
+        (tool(json!({"type": 5, "name": "f", "input_schema": {}})), "tools.0.type"),
         (tool(json!({"name": "f"})), "tools.0.input_schema"),
         (tool(json!({"name": "f", "input_schema": {"type": "array"}})), "tools.0.input_schema.type"),
         (tool(json!({"name": "", "input_schema": {}})), "tools.0.name"),

@@ -22,6 +22,7 @@ fn format(max_tokens: u32, is_cut_short: bool) -> InfillFormat {
         stop: vec!["END".into()],
         response_fields: vec![],
         return_tokens: true,
+        shows_progress: true,
         clock: Clock { submitted: Instant::now(), queue: Duration::ZERO, first: None, last: None },
         content: String::new(),
         tokens: vec![],
@@ -110,4 +111,15 @@ async fn timings_leave_the_queue_out() {
         (timings["prompt_per_second"].as_f64().unwrap().round(), timings["predicted_per_second"].as_f64().unwrap().round()),
         (60.0, 40.0)
     );
+}
+
+#[test]
+fn the_progress_of_a_prompt_is_an_object_without_content() {
+    let progress = PromptProgress { choice: 0, total: 10, cache: 2, processed: 6, time_ms: 5 };
+
+    let frame = format(5, false).progress(&progress);
+
+    let object: Value = serde_json::from_slice(frame.strip_prefix(b"data: ").unwrap()).unwrap();
+    assert_eq!(object["prompt_progress"], json!({"total": 10, "cache": 2, "processed": 6, "time_ms": 5}));
+    assert_eq!((&object["content"], &object["stop"], &object["tokens_evaluated"]), (&json!(""), &json!(false), &json!(10)));
 }

@@ -72,6 +72,7 @@ pub(in crate::api) const INFILL: Specs = &[
     &RETURN_TOKENS,
     &STREAM,
     &CACHE_PROMPT,
+    &limits::RETURN_PROGRESS,
 ];
 
 /// Fields without effect on this server. In llama-server, too, they have none when they are `false`, 0, -1 or empty.
@@ -81,7 +82,6 @@ pub(in crate::api) const WITHOUT_EFFECT: Specs = &[
     &without_effect("n_cache_reuse"),
     &without_effect("t_max_prompt_ms"),
     &without_effect("timings_per_token"),
-    &without_effect("return_progress"),
     &without_effect("id_slot"),
     &without_effect("min_keep"),
     &without_effect("post_sampling_probs"),

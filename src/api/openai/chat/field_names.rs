@@ -16,6 +16,8 @@ pub(in crate::api) struct FieldNames {
     pub(in crate::api) thoughts: &'static str,
     /// The path of the function of a tool.
     pub(in crate::api) function: &'static str,
+    /// The path of the fields of a tool whose input is a text.
+    pub(in crate::api) text_tool: &'static str,
     /// The words that name a request to continue the last message.
     pub(in crate::api) continuation: &'static str,
 }
@@ -27,5 +29,6 @@ pub(in crate::api) const CHAT: FieldNames = FieldNames {
     calls: "messages[].tool_calls",
     thoughts: "messages[].reasoning_content",
     function: "tools[].function",
+    text_tool: "tools[].custom",
     continuation: "`continue_final_message`",
 };

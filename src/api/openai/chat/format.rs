@@ -6,7 +6,7 @@
 
 use super::{
     logprobs::ChatLogprobs,
-    object::{CallDelta, ChatChoiceObject, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta, FunctionDelta},
+    object::{CallDelta, CalledDelta, ChatChoiceObject, ChatChunk, ChatChunkChoice, ChatCompletion, ChatDelta},
 };
 use crate::{
     api::{
@@ -14,12 +14,16 @@ use crate::{
             completions::format::stop_reason,
             shared::answer::{ResponseHead, UsageField, UsageObject},
         },
-        respond::{Usage, WireFormat, finish_reason},
+        respond::{ProgressChunk, PromptProgress, Usage, WireFormat, finish_reason, sse},
     },
-    chat::output::{OutputDelta, OutputParser, OutputSpec},
+    chat::{
+        messages::{CUSTOM, FUNCTION},
+        output::{OutputDelta, OutputParser, OutputSpec},
+    },
     gateway::handle::GenerationEvent,
     protocol::Finish,
 };
+use axum::body::Bytes;
 use std::sync::Arc;
 
 /// The parts of an answer that a request asked for.
@@ -50,12 +54,16 @@ pub(super) struct ChatFormat {
     places: Vec<ChatChoiceState>,
     /// The chunks of each choice so far, joined, for an answer without streaming.
     whole: Vec<ChatChoiceObject>,
+    shows_progress: bool,
 }
 
 /// The progress of one choice.
 #[derive(Debug)]
 struct ChatChoiceState {
     parser: OutputParser,
+    spec: Arc<OutputSpec>,
+    /// True if the input of the tool that was called last is a text.
+    calls_text: bool,
     /// Log-probabilities of tokens that no chunk contained yet. There is at most one for each token of the choice.
     logprobs: Option<ChatLogprobs>,
     tokens: u64,
@@ -68,13 +76,21 @@ impl ChatFormat {
     pub(super) fn new(head: ResponseHead, view: ChatView, spec: &Arc<OutputSpec>) -> Self {
         let place = |_| ChatChoiceState {
             parser: OutputParser::new(Arc::clone(spec)),
+            spec: Arc::clone(spec),
+            calls_text: false,
             logprobs: view.logprobs.then(ChatLogprobs::default),
             tokens: 0,
             reasoning_tokens: 0,
         };
         let places = (0..view.n).map(place).collect();
         let whole = (0..view.n).map(|index| ChatChoiceObject::new(index, view.logprobs)).collect();
-        Self { head: Arc::new(head), view, places, whole }
+        Self { head: Arc::new(head), view, places, whole, shows_progress: false }
+    }
+
+    /// The same format; if `shown`, its streams have chunks that tell how far the prompt is.
+    pub(super) fn with_progress(mut self, shown: bool) -> Self {
+        self.shows_progress = shown;
+        self
     }
 
     fn chunk(&self, choice: Option<ChatChunkChoice>) -> ChatChunk {
@@ -99,11 +115,30 @@ impl ChatChoiceState {
         if found.iter().any(|delta| matches!(delta, OutputDelta::Reasoning(_))) {
             self.reasoning_tokens = self.tokens;
         }
-        let mut deltas: Vec<ChatDelta> = found.into_iter().map(delta).collect();
+        let mut deltas: Vec<ChatDelta> = found.into_iter().map(|found| self.delta(found)).collect();
         if ends {
             deltas.push(ChatDelta::default());
         }
         deltas
+    }
+
+    /// A finding of the parser as the delta that a client adds to its message.
+    fn delta(&mut self, found: OutputDelta) -> ChatDelta {
+        let call = |index, id, kind, call| ChatDelta { tool_calls: vec![CallDelta { index, id, kind, call }], ..ChatDelta::default() };
+        match found {
+            OutputDelta::Content(text) => ChatDelta { content: Some(text), ..ChatDelta::default() },
+            OutputDelta::Reasoning(text) => ChatDelta { reasoning_content: Some(text), ..ChatDelta::default() },
+            OutputDelta::CallStart { index, name } => {
+                self.calls_text = self.spec.tools.iter().any(|tool| tool.name == name && tool.is_text());
+                let kind = if self.calls_text { CUSTOM } else { FUNCTION };
+                call(index, Some(call_id()), Some(kind), self.called(Some(name), String::new()))
+            }
+            OutputDelta::CallArguments { index, text } => call(index, None, None, self.called(None, text)),
+        }
+    }
+
+    fn called(&self, name: Option<String>, input: String) -> CalledDelta {
+        if self.calls_text { CalledDelta::Custom { name, input } } else { CalledDelta::Function { name, arguments: input } }
     }
 
     /// OpenAI's finish reason of a choice.
@@ -151,6 +186,19 @@ impl WireFormat for ChatFormat {
         choices.into_iter().map(|choice| self.chunk(Some(choice))).collect()
     }
 
+    fn shows_progress(&self) -> bool {
+        self.shows_progress
+    }
+
+    fn progress(&self, progress: &PromptProgress) -> Bytes {
+        if !self.shows_progress {
+            return progress.comment();
+        }
+        let (index, delta) = (progress.choice, ChatDelta::default());
+        let chunk = self.chunk(Some(ChatChunkChoice { index, delta, logprobs: None, finish_reason: None, stop_reason: None }));
+        sse::frame(None, &ProgressChunk { chunk, prompt_progress: *progress })
+    }
+
     fn closing(&mut self, usage: &Usage) -> Vec<ChatChunk> {
         let wanted = self.view.stream_usage == Some(true);
         wanted.then(|| ChatChunk { head: Arc::clone(&self.head), choice: None, usage: self.usage(usage) }).into_iter().collect()
@@ -172,21 +220,6 @@ impl WireFormat for ChatFormat {
         let usage = self.usage(usage);
         let (choices, warnings) = (std::mem::take(&mut self.whole), self.view.warnings.take());
         ChatCompletion { head: self.head, choices, usage, seed: self.view.seed, warnings }
-    }
-}
-
-/// A finding of the parser as the delta that a client adds to its message.
-fn delta(found: OutputDelta) -> ChatDelta {
-    let call = |index, id: Option<String>, name: Option<String>, arguments| {
-        let kind = id.is_some().then_some("function");
-        let call = CallDelta { index, id, kind, function: FunctionDelta { name, arguments } };
-        ChatDelta { tool_calls: vec![call], ..ChatDelta::default() }
-    };
-    match found {
-        OutputDelta::Content(text) => ChatDelta { content: Some(text), ..ChatDelta::default() },
-        OutputDelta::Reasoning(text) => ChatDelta { reasoning_content: Some(text), ..ChatDelta::default() },
-        OutputDelta::CallStart { index, name } => call(index, Some(call_id()), Some(name), String::new()),
-        OutputDelta::CallArguments { index, text } => call(index, None, None, text),
     }
 }
 

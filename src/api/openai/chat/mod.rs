@@ -61,6 +61,7 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
         stop: request.ending.strings,
     };
     let format = ChatFormat::new(ResponseHead::new("chatcmpl", model.name.clone(), &info), view, &output);
+    let format = format.with_progress(request.return_progress);
     let submission = Submission { model, sequences, choices: request.n, stream: request.stream, warnings, line_limit: None };
     generate(&call, submission, format).await
 }
@@ -154,6 +155,9 @@ async fn read<T>(
     for (param, text) in std::mem::take(&mut prompt.changes).into_iter().chain(std::mem::take(&mut request.partly)) {
         warnings.clamped(param, text.to_owned());
     }
+    for (param, text) in std::mem::take(&mut request.left_out).warnings() {
+        warnings.clamped(&param, text);
+    }
     let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
     let constrained: Option<Constrained> = forced.or(request.constrained.take());
     check_length(&[&prompt.text], &info, names.conversation)?;
@@ -217,6 +221,16 @@ pub(in crate::api) async fn prepare_as<T>(
     let choice = |k| SequenceRequest { sampling: request.sampling.for_choice(k, seed), ..sequence.clone() };
     let sequences = (0..request.n).map(choice).collect();
     Ok((PreparedChat { request, model, info, warnings, seed, output, sequences }, rest))
+}
+
+/// The number of tokens in the prompt that these messages and tools make.
+///
+/// # Errors
+/// The template refuses them, or the engine is not available.
+pub(in crate::api) async fn count(call: &Call, model: &Model, info: &Arc<ModelInfo>, mut request: ChatRequest) -> Result<usize, ApiError> {
+    let free = request.constrained.is_none() && !is_forced(&request.calls);
+    let mut prompt = prompt::render(call, model, info, &mut request, free).await?;
+    Ok(prompt::encode(model, &mut prompt, request.names).await?.len())
 }
 
 fn is_forced(calls: &Calls) -> bool {

@@ -4,9 +4,12 @@
 //! DeepSeek's and vLLM's, `stop_reason` vLLM's, `seed` and `warnings` ours. `format.rs` fills them.
 
 use super::logprobs::ChatLogprobs;
-use crate::api::openai::{
-    completions::format::StopReason,
-    shared::answer::{ResponseHead, UsageField},
+use crate::{
+    api::openai::{
+        completions::format::StopReason,
+        shared::answer::{ResponseHead, UsageField},
+    },
+    chat::messages::{CUSTOM, FUNCTION},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::sync::Arc;
@@ -44,7 +47,7 @@ pub(super) struct ChatDelta {
     pub(super) tool_calls: Vec<CallDelta>,
 }
 
-/// A part of a tool call: the first has `id`, `type` and the name, later ones only more arguments.
+/// A part of a tool call: the first has `id`, `type` and the name, later ones only more input.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct CallDelta {
     pub(super) index: usize,
@@ -52,15 +55,26 @@ pub(super) struct CallDelta {
     pub(super) id: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<&'static str>,
-    pub(super) function: FunctionDelta,
+    #[serde(flatten)]
+    pub(super) call: CalledDelta,
 }
 
-/// The function's part of a [`CallDelta`].
+/// The tool's part of a [`CallDelta`], under the key of its kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct FunctionDelta {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) name: Option<String>,
-    pub(super) arguments: String,
+#[serde(rename_all = "snake_case")]
+pub(super) enum CalledDelta {
+    /// A function; the arguments are JSON as text.
+    Function {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        arguments: String,
+    },
+    /// A tool whose input is a text.
+    Custom {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        input: String,
+    },
 }
 
 /// The answer without streaming.
@@ -97,8 +111,10 @@ pub(super) struct ResponseMessage {
 pub(super) struct ToolCallObject {
     pub(super) id: String,
     pub(super) name: String,
-    /// JSON as text.
-    pub(super) arguments: String,
+    /// JSON as text; the text itself for a tool whose input is a text.
+    pub(super) input: String,
+    /// True for a tool whose input is a text.
+    pub(super) is_text: bool,
 }
 
 impl ChatChoiceObject {
@@ -123,14 +139,16 @@ impl ResponseMessage {
     fn append(&mut self, delta: ChatDelta) {
         self.content.push_str(&delta.content.unwrap_or_default());
         self.reasoning.push_str(&delta.reasoning_content.unwrap_or_default());
-        for CallDelta { index, id, function, .. } in delta.tool_calls {
+        for CallDelta { index, id, call: called, .. } in delta.tool_calls {
             if index == self.calls.len() {
                 self.calls.push(ToolCallObject::default());
             }
             if let Some(call) = self.calls.get_mut(index) {
                 call.id.push_str(&id.unwrap_or_default());
-                call.name.push_str(&function.name.unwrap_or_default());
-                call.arguments.push_str(&function.arguments);
+                call.is_text = matches!(called, CalledDelta::Custom { .. });
+                let (CalledDelta::Function { name, arguments: input } | CalledDelta::Custom { name, input }) = called;
+                call.name.push_str(&name.unwrap_or_default());
+                call.input.push_str(&input);
             }
         }
     }
@@ -194,10 +212,21 @@ impl Serialize for ToolCallObject {
             name: &'a str,
             arguments: &'a str,
         }
+        #[derive(Serialize)]
+        struct Custom<'a> {
+            name: &'a str,
+            input: &'a str,
+        }
         let mut object = serializer.serialize_struct("ToolCallObject", 3)?;
         object.serialize_field("id", &self.id)?;
-        object.serialize_field("type", "function")?;
-        object.serialize_field("function", &Function { name: &self.name, arguments: &self.arguments })?;
+        let (name, input) = (&self.name, &self.input);
+        if self.is_text {
+            object.serialize_field("type", CUSTOM)?;
+            object.serialize_field(CUSTOM, &Custom { name, input })?;
+        } else {
+            object.serialize_field("type", FUNCTION)?;
+            object.serialize_field(FUNCTION, &Function { name, arguments: input })?;
+        }
         object.end()
     }
 }

@@ -13,10 +13,10 @@ use crate::{
     chat::{
         CALL_ID, ChatInput, ChatTemplate, ChatTemplates, FALLBACK_MARKS, FittedPrompt, Folding, GenericTools, Message, OfferedTools,
         REASONING, Role, SINGLE_CALLS, TOOL_CALLS, TemplateError,
-        output::{Calls, OutputSpec, Reasoning, ToolFormat},
+        output::{Calls, OutputSpec, Reasoning, ToolFormat, ToolInput, ToolSpec},
     },
     gateway::models::Model,
-    protocol::{ModelInfo, SpecialText, Token},
+    protocol::{Constraint, ModelInfo, SpecialText, Token},
 };
 use std::sync::Arc;
 
@@ -173,7 +173,21 @@ fn unshown(template: &ChatTemplate, generic: GenericTools, request: &ChatRequest
         // Nothing constrains a call that the model may or may not make.
         names.add_inside(request.names.function, "strict");
     }
+    if tools.specs.iter().any(|tool| misses_grammar(tool, &request.calls)) {
+        names.add_inside(request.names.text_tool, "format");
+    }
     names
+}
+
+/// True if nothing holds the input of the tool to its grammar: only a tool that must be called has all of it, and a
+/// list of calls can hold a regular expression.
+fn misses_grammar(tool: &ToolSpec, calls: &Calls) -> bool {
+    let ToolInput::Text { grammar: Some(grammar) } = &tool.input else { return false };
+    match calls {
+        Calls::None | Calls::Named(_) => false,
+        Calls::Auto => true,
+        Calls::Required => !matches!(grammar, Constraint::Regex(_)),
+    }
 }
 
 /// Turns a rendered prompt into tokens, with BOS in front where the vocabulary requires it and the template left it

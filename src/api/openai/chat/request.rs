@@ -16,8 +16,10 @@ use crate::{
         fields::{FieldError, Fields, ignored::Ignored},
         openai::{
             shared::ending::Ending,
+            shared::left_out::{LeftOut, LeftOutPart},
             shared::limits::{
-                N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, most_choices, refuse_what_would_change_the_result, stream_options,
+                N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, most_choices, refuse_what_would_change_the_result, return_progress,
+                stream_options,
             },
             shared::room::TokenLimit,
             shared::sampling::Sampling,
@@ -68,6 +70,8 @@ pub(in crate::api) struct ChatRequest {
     pub(in crate::api) prediction: Option<String>,
     /// True if the answer is streamed as server-sent events. Default false.
     pub(in crate::api) stream: bool,
+    /// llama-server's `return_progress`: true if a stream tells how far the prompt is. Default false.
+    pub(in crate::api) return_progress: bool,
     /// True if a stream ends with a chunk that has the usage. Default false.
     pub(in crate::api) include_usage: bool,
     /// Names of fields that had no effect.
@@ -75,6 +79,8 @@ pub(in crate::api) struct ChatRequest {
     /// Names of a route's own fields that had no effect. Warnings list them after those that the template does not
     /// know.
     pub(in crate::api) ignored_last: Ignored,
+    /// Tools and items of the history that are left out because of their type.
+    pub(in crate::api) left_out: LeftOut,
     /// Fields that are obeyed only in part, each with its warning in visible ASCII and spaces.
     pub(in crate::api) partly: Vec<(&'static str, &'static str)>,
 }
@@ -99,9 +105,11 @@ impl ChatRequest {
             show_special: false,
             prediction: None,
             stream: false,
+            return_progress: false,
             include_usage: false,
             ignored: Ignored::default(),
             ignored_last: Ignored::default(),
+            left_out: LeftOut::default(),
             partly: Vec::new(),
         }
     }
@@ -119,7 +127,8 @@ impl ChatRequest {
         let conversation = read_messages(messages)?;
         refuse_what_is_not_text(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
-        let tools = tools.map(read_tools).transpose()?.unwrap_or_default();
+        let mut left_out = LeftOut::default();
+        let tools = read_tools(tools.unwrap_or(Value::Null), &mut |at, kind| left_out.add(LeftOutPart::Tool, kind, at))?;
         let calls = read_tool_choice(tool_choice.unwrap_or(Value::Null), &tools)?;
         let n = f.get(&N.within(1..=most_choices(limits.max_num_seqs)))?;
         let limit = limit(&mut f)?;
@@ -127,6 +136,7 @@ impl ChatRequest {
         ending.check(limit)?;
         let stream = f.get(&STREAM)?;
         let (include_usage, mut ignored) = stream_options(&mut f, stream)?;
+        let return_progress = return_progress(&mut f, stream, &mut ignored)?;
         let constrained = read_constraint(&mut f)?;
         let parallel = f.get(&specs::PARALLEL_TOOL_CALLS)?;
         let switches = Switches::read(&mut f)?;
@@ -144,7 +154,9 @@ impl ChatRequest {
             show_special: !f.get(&SKIP_SPECIAL_TOKENS)?,
             prediction: prediction(&mut f)?,
             stream,
+            return_progress,
             include_usage,
+            left_out,
             ..Self::new(conversation, sampling, switches, &CHAT)
         };
         ignored.extend(hidden);

@@ -9,7 +9,7 @@ use crate::api::{
             unused,
         },
     },
-    openai::shared::limits::{MAX_TOP_LOGPROBS, MODEL, N, SKIP_SPECIAL_TOKENS, STREAM, STREAM_OPTIONS, USER},
+    openai::shared::limits::{MAX_TOP_LOGPROBS, MODEL, N, RETURN_PROGRESS, SKIP_SPECIAL_TOKENS, STREAM, STREAM_OPTIONS, USER},
 };
 use serde_json::{Value, json};
 
@@ -32,8 +32,9 @@ pub(in crate::api) const LOGPROBS: FieldSpec<Or<Booleans>> = boolean("logprobs")
 pub(in crate::api) const TOP_LOGPROBS: FieldSpec<Integers> = integer("top_logprobs", 0..=MAX_TOP_LOGPROBS as i64)
     .example("0")
     .about("Alternatives to report per token; needs `logprobs`. `--max-logprobs` sets the most.");
-pub(in crate::api) const TOOLS: FieldSpec<Shaped> =
-    shaped("tools", tools).example(r#"[{"type":"function","function":{"name":"f"}}]"#).about("Functions that the model may call.");
+pub(in crate::api) const TOOLS: FieldSpec<Shaped> = shaped("tools", tools)
+    .example(r#"[{"type":"function","function":{"name":"f"}}]"#)
+    .about("Functions and custom tools that the model may call and you run; other types are left out and reported.");
 pub(in crate::api) const TOOL_CHOICE: FieldSpec<Shaped> = shaped("tool_choice", tool_choice)
     .example("\"none\"")
     .about("`none`, `auto`, `required` or a function; the last two constrain the answer, so that its arguments obey the schema.");
@@ -136,6 +137,7 @@ pub(in crate::api) const CHAT: Specs = &[
     &CONTINUE_FINAL_MESSAGE,
     &INCLUDE_REASONING,
     &SKIP_SPECIAL_TOKENS,
+    &RETURN_PROGRESS,
     &SEPARATE_REASONING,
     &STREAM_REASONING,
     &NO_STOP_TRIM,
@@ -207,9 +209,17 @@ fn tools() -> Value {
         "type": "array",
         "items": {
             "type": "object",
-            "required": ["function"],
             "properties": {
-                "type": {"const": "function"},
+                "type": {"type": "string", "description": "`function`, the default, or `custom`; others are left out"},
+                "custom": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {
+                        "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
+                        "description": {"type": ["string", "null"]},
+                        "format": {"type": ["object", "null"]},
+                    },
+                },
                 "function": {
                     "type": "object",
                     "required": ["name"],

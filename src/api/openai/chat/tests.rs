@@ -295,3 +295,18 @@ async fn an_image_in_an_older_turn_is_a_note_that_the_warnings_name() {
         assert!(prompt.contains("[image left out: this model reads text only]"), "{prompt}");
     }
 }
+
+#[tokio::test]
+async fn tools_of_other_types_are_left_out_and_named() {
+    let app = app().await;
+    let tools = json!([{"type": "web_search"}, {"type": "custom", "custom": {"name": "f"}}]);
+
+    let answer = chat(&app, json!({"tools": tools, "tool_choice": {"type": "custom", "custom": {"name": "f"}}})).await;
+    let refused = chat(&app, json!({"tools": tools, "tool_choice": {"type": "web_search"}})).await;
+
+    assert_eq!(answer.header("x-llamero-warnings"), "tools of type 'web_search' were left out: nothing here can run them");
+    let error = &json_of(&refused)["error"];
+    let message = "Invalid 'tool_choice.type': 'web_search' is not supported: only 'function' and 'custom' are, because this server \
+                   runs no tools itself.";
+    assert_eq!((refused.status.as_u16(), &error["message"]), (400, &json!(message)));
+}

@@ -11,11 +11,12 @@ use crate::{
             answer::{ResponseHead, UsageField, UsageObject},
             logprobs::{CharacterOffset, LogprobsObject},
         },
-        respond::{Usage, WireFormat, finish_reason},
+        respond::{ProgressChunk, PromptProgress, Usage, WireFormat, finish_reason, sse},
     },
     gateway::handle::GenerationEvent,
     protocol::{Finish, SequenceOutput, Token},
 };
+use axum::body::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ pub struct CompletionFormat {
     places: Vec<CandidateState>,
     /// The chunks of each candidate so far, joined, for an answer without streaming.
     whole: Vec<CompletionChoiceObject>,
+    shows_progress: bool,
 }
 
 /// The progress of one candidate.
@@ -91,7 +93,14 @@ impl CompletionFormat {
         };
         let places = (0..candidates).map(place).collect();
         let whole = (0..candidates).map(|index| CompletionChoiceObject::new(index, &view)).collect();
-        Self { head: Arc::new(head), view, prompts, places, whole }
+        Self { head: Arc::new(head), view, prompts, places, whole, shows_progress: false }
+    }
+
+    /// The same format; if `shown`, its streams have chunks that tell how far a prompt is.
+    #[must_use]
+    pub fn with_progress(mut self, shown: bool) -> Self {
+        self.shows_progress = shown;
+        self
     }
 
     fn object(&self, choices: Vec<CompletionChoiceObject>, usage: UsageField) -> CompletionObject {
@@ -194,6 +203,18 @@ impl WireFormat for CompletionFormat {
             text: output.text,
         };
         Some(self.running(choice))
+    }
+
+    fn shows_progress(&self) -> bool {
+        self.shows_progress
+    }
+
+    fn progress(&self, progress: &PromptProgress) -> Bytes {
+        if !self.shows_progress {
+            return progress.comment();
+        }
+        let chunk = self.running(CompletionChoiceObject::new(progress.choice, &self.view));
+        sse::frame(None, &ProgressChunk { chunk, prompt_progress: *progress })
     }
 
     fn closing(&mut self, usage: &Usage) -> Vec<CompletionObject> {

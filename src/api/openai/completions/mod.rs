@@ -64,6 +64,7 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
         stop: request.ending.strings,
     };
     let format = CompletionFormat::new(ResponseHead::new("cmpl", model.name.clone(), &info), view, prompts);
+    let format = format.with_progress(request.return_progress);
     let submission = Submission { model, sequences, choices: request.best_of, stream: request.stream, warnings, line_limit: None };
     generate(&call, submission, format).await
 }

@@ -9,7 +9,10 @@ use crate::api::{
     fields::{FieldError, Fields, ignored::Ignored, spec::FieldSpec, values::Integers},
     openai::shared::{
         ending::Ending,
-        limits::{N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, USER, most_choices, refuse_what_would_change_the_result, stream_options},
+        limits::{
+            N, RequestLimits, SKIP_SPECIAL_TOKENS, STREAM, USER, most_choices, refuse_what_would_change_the_result, return_progress,
+            stream_options,
+        },
         prompt::{Prompt, read_prompts},
         room::TokenLimit,
         sampling::Sampling,
@@ -58,6 +61,8 @@ pub struct CompletionRequest {
     pub stream: bool,
     /// True if a stream ends with a chunk that has the usage. Default false.
     pub include_usage: bool,
+    /// llama-server's `return_progress`: true if a stream tells how far the prompts are. Default false.
+    pub return_progress: bool,
     /// Names of unknown fields, which had no effect.
     pub unknown: Ignored,
 }
@@ -102,6 +107,7 @@ impl CompletionRequest {
             return Err(FieldError::invalid(specs::PROMPT_LOGPROBS.name, "it is not available when 'stream' is true"));
         }
         let (include_usage, mut unknown) = stream_options(&mut f, stream)?;
+        let return_progress = return_progress(&mut f, stream, &mut unknown)?;
         let mut request = Self {
             prompts,
             encoding,
@@ -119,6 +125,7 @@ impl CompletionRequest {
             show_special: !f.get(&SKIP_SPECIAL_TOKENS)?,
             stream,
             include_usage,
+            return_progress,
             unknown: Ignored::default(),
         };
         if request.suffix.is_some() && request.echo && request.logprobs.is_some() {

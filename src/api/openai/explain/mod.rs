@@ -1,16 +1,29 @@
-//! `POST /v1/explain`: describes how a completions or chat request would be handled, without running it.
+//! `POST /v1/explain`: describes how a request that generates would be handled, without running it.
 //!
-//! The body is that of `POST /v1/chat/completions` if it has `messages`, else that of `POST /v1/completions`. The
-//! `prepare` of that route prepares it, so that refusals are the same and `prompt_tokens` is the later
-//! `usage.prompt_tokens`. A call counts as one request against the limit per minute. `prediction.rs` predicts the
-//! times.
+//! The body is that of `POST /v1/responses` if it has `input`, of `POST /v1/messages` if it has `messages` and Anthropic's
+//! fields, of `POST /v1/chat/completions` if it has other `messages`, else that of `POST /v1/completions`. The `prepare`
+//! of that route prepares it, so that refusals are the same and `prompt_tokens` is the later `usage.prompt_tokens`. A
+//! call counts as one request against the limit per minute. `prediction.rs` predicts the times, and `parts.rs` measures
+//! what fills the prompt of a conversation.
 
 mod parameters;
+mod parts;
 mod prediction;
 
-use super::{chat, completions};
+use super::{
+    chat::{self, request::ChatRequest},
+    completions,
+    responses::request::ResponsesRequest,
+    shared::limits::RequestLimits,
+};
 use crate::{
-    api::{call::Call, error::ApiError, fields::Fields, warnings::Warnings},
+    api::{
+        anthropic::request::{MessageRequest, MessagesEndpoint},
+        call::Call,
+        error::ApiError,
+        fields::{FieldError, Fields},
+        warnings::Warnings,
+    },
     gateway::{handle::EngineHandle, keys::KeyId, limits::Allowance, models::Model},
     protocol::{Forecast, Prospect, SequenceRequest},
 };
@@ -20,6 +33,7 @@ use axum::{
 };
 use futures_util::future::try_join_all;
 use parameters::Parameters;
+use parts::{PromptParts, measure};
 use prediction::{Prediction, predict};
 use serde::Serialize;
 
@@ -33,6 +47,8 @@ struct Explanation {
     /// The part of `prompt_tokens` that the prefix cache would supply now.
     cached_tokens: u64,
     prompts: Vec<ExplainedPrompt>,
+    /// What fills the prompt of a conversation, tokens; `null` for completions.
+    prompt_parts: Option<PromptParts>,
     parameters: Parameters,
     /// Names of the first 16 fields that would have no effect.
     ignored_fields: Vec<String>,
@@ -78,7 +94,27 @@ struct RequestsPerMinute {
 /// A request that was prepared and will not be run.
 enum Subject {
     Completion(Box<completions::PreparedCompletion>),
-    Chat(Box<chat::PreparedChat>),
+    Chat { endpoint: &'static str, prepared: Box<chat::PreparedChat> },
+}
+
+/// Reads the fields of a route with a conversation.
+type Reader = fn(Fields, &RequestLimits) -> Result<ChatRequest, FieldError>;
+
+/// The route with a conversation that a body is for, and its reader; `None` for a completion.
+fn conversation_route(fields: &Fields) -> Option<(&'static str, Reader)> {
+    if fields.has("input") {
+        return Some(("/v1/responses", |fields, limits| ResponsesRequest::read(fields, limits).map(|request| request.chat)));
+    }
+    if !fields.has("messages") {
+        return None;
+    }
+    let tools = fields.peek("tools").and_then(serde_json::Value::as_array);
+    let is_anthropics = fields.has("system") || tools.into_iter().flatten().any(|tool| tool.get("input_schema").is_some());
+    Some(if is_anthropics {
+        ("/v1/messages", |fields, limits| MessageRequest::read(fields, MessagesEndpoint::Create, limits).map(|request| request.chat))
+    } else {
+        ("/v1/chat/completions", ChatRequest::read)
+    })
 }
 
 /// The handler of `POST /v1/explain`.
@@ -86,17 +122,28 @@ enum Subject {
 /// # Errors
 /// The errors of the request itself.
 pub(in crate::api) async fn explain(call: Call, fields: Fields) -> Result<Response, ApiError> {
-    let mut subject = if fields.has("messages") {
-        Subject::Chat(Box::new(chat::prepare(&call, fields).await?))
-    } else {
-        Subject::Completion(Box::new(completions::prepare(&call, fields).await?))
+    let (mut subject, sent) = match conversation_route(&fields) {
+        Some((endpoint, read)) => {
+            let twice = |fields, limits: &RequestLimits| read(fields, limits).map(|request| (request.clone(), request));
+            let (prepared, sent) = chat::prepare_as(&call, fields, twice).await?;
+            (Subject::Chat { endpoint, prepared: Box::new(prepared) }, Some(Box::new(sent)))
+        }
+        None => (Subject::Completion(Box::new(completions::prepare(&call, fields).await?)), None),
     };
     let warnings = call.enforce(subject.take_warnings())?;
+    let prompt_parts = match (&subject, sent) {
+        (Subject::Chat { prepared, .. }, Some(sent)) => {
+            let total = subject.prompts().map(|sequence| wide(sequence.prompt.len())).sum();
+            Some(Box::pin(measure(&call, prepared, *sent, total)).await)
+        }
+        _ => None,
+    };
     let engine = subject.model().handle.clone();
     let forecast = engine.forecast(subject.prospect(call.principal.id)).await?;
     let texts = try_join_all(subject.prompts().map(|sequence| engine.detokenize(sequence.prompt.clone()))).await?;
     let mut explanation = subject.explanation(&forecast, texts, call.allowance, &engine);
     explanation.warnings = warnings.all().to_vec();
+    explanation.prompt_parts = prompt_parts;
     let mut response = Json(explanation).into_response();
     warnings.write_header(&mut response);
     Ok(response)
@@ -107,21 +154,21 @@ impl Subject {
     fn take_warnings(&mut self) -> Warnings {
         std::mem::take(match self {
             Self::Completion(prepared) => &mut prepared.warnings,
-            Self::Chat(prepared) => &mut prepared.warnings,
+            Self::Chat { prepared, .. } => &mut prepared.warnings,
         })
     }
 
     fn model(&self) -> &Model {
         match self {
             Self::Completion(prepared) => &prepared.model,
-            Self::Chat(prepared) => &prepared.model,
+            Self::Chat { prepared, .. } => &prepared.model,
         }
     }
 
     fn sequences(&self) -> &[SequenceRequest] {
         match self {
             Self::Completion(prepared) => &prepared.sequences,
-            Self::Chat(prepared) => &prepared.sequences,
+            Self::Chat { prepared, .. } => &prepared.sequences,
         }
     }
 
@@ -129,7 +176,7 @@ impl Subject {
     fn candidates(&self) -> usize {
         match self {
             Self::Completion(prepared) => prepared.request.best_of,
-            Self::Chat(prepared) => prepared.request.n,
+            Self::Chat { prepared, .. } => prepared.request.n,
         }
     }
 
@@ -167,10 +214,10 @@ impl Subject {
                 let info = prepared.info.clone();
                 ("/v1/completions", info, ignored, Parameters::of_completion(*prepared))
             }
-            Self::Chat(mut prepared) => {
+            Self::Chat { endpoint, mut prepared } => {
                 let ignored = std::mem::take(&mut prepared.request.ignored);
                 let info = prepared.info.clone();
-                ("/v1/chat/completions", info, ignored, Parameters::of_chat(*prepared))
+                (endpoint, info, ignored, Parameters::of_chat(*prepared))
             }
         };
         Explanation {
@@ -182,8 +229,9 @@ impl Subject {
             prompts,
             parameters,
             ignored_fields: ignored.shown().map(str::to_owned).collect(),
-            // The handler sets it.
+            // The handler sets these two.
             warnings: Vec::new(),
+            prompt_parts: None,
             limits: limits(info.max_model_len, used, count, allowance, engine),
             prediction: predict(forecast, engine.pace(), count, max_tokens),
         }

@@ -8,8 +8,11 @@
 //! created · in_progress · (item added · (part added · delta … · text done · part done) · item done) … · completed
 //! ```
 
-use super::object::{
-    ContentPart, Echo, EventBody, Failure, IncompleteDetails, Item, ResponseObject, ResponseStreamEvent, ResponseUsage, Status, new_id,
+use super::{
+    names::ToolNames,
+    object::{
+        ContentPart, Echo, EventBody, Failure, IncompleteDetails, Item, ResponseObject, ResponseStreamEvent, ResponseUsage, Status, new_id,
+    },
 };
 use crate::{
     api::{
@@ -40,6 +43,8 @@ pub(super) struct ResponseView {
     pub(super) warnings: Option<Vec<String>>,
     /// The keys of the response that repeat the request.
     pub(super) echo: Map<String, Value>,
+    /// The names by which the client knows the tools.
+    pub(super) names: ToolNames,
 }
 
 /// Writes one response. See the module.
@@ -48,6 +53,8 @@ pub(super) struct ResponsesFormat {
     /// The response so far; `output` has the items that are whole.
     response: ResponseObject,
     parser: OutputParser,
+    spec: Arc<OutputSpec>,
+    names: ToolNames,
     shows_logprobs: bool,
     shows_reasoning: bool,
     /// The number of the next event.
@@ -82,6 +89,8 @@ impl ResponsesFormat {
         Self {
             response,
             parser: OutputParser::new(Arc::clone(spec)),
+            spec: Arc::clone(spec),
+            names: view.names,
             shows_logprobs: view.logprobs,
             shows_reasoning: view.reasoning,
             sequence_number: 0,
@@ -120,7 +129,11 @@ impl ResponsesFormat {
                 }
                 self.extend(&delta, events);
             }
-            OutputDelta::CallStart { name, .. } => self.begin(Item::call(name), events),
+            OutputDelta::CallStart { name, .. } => {
+                let is_text = self.spec.tools.iter().any(|tool| tool.name == name && tool.is_text());
+                let name = self.names.for_client(name);
+                self.begin(if is_text { Item::text_call(name) } else { Item::call(name) }, events);
+            }
             OutputDelta::CallArguments { text, .. } => self.extend(&text, events),
         }
     }
@@ -136,7 +149,7 @@ impl ResponsesFormat {
                 let logprobs = TokenLogprobs::default();
                 Some((content, ContentPart::OutputText { text: String::new(), annotations: [], logprobs }))
             }
-            Item::FunctionCall { .. } => None,
+            Item::FunctionCall { .. } | Item::CustomToolCall { .. } => None,
         };
         if let Some((content, part)) = part {
             content.push(part.clone());
@@ -155,6 +168,10 @@ impl ResponsesFormat {
             Item::FunctionCall { arguments, .. } => {
                 arguments.push_str(more);
                 ("response.function_call_arguments.delta", EventBody::ArgumentsDelta { item_id, output_index, delta })
+            }
+            Item::CustomToolCall { input, .. } => {
+                input.push_str(more);
+                ("response.custom_tool_call_input.delta", EventBody::ArgumentsDelta { item_id, output_index, delta })
             }
             Item::Reasoning { content, .. } | Item::Message { content, .. } => match content.first_mut() {
                 Some(ContentPart::ReasoningText { text }) => {
@@ -185,6 +202,10 @@ impl ResponsesFormat {
             Item::FunctionCall { name, arguments, .. } => {
                 let body = EventBody::ArgumentsDone { item_id, output_index, name: name.clone(), arguments: arguments.clone() };
                 events.push(self.event("response.function_call_arguments.done", body));
+            }
+            Item::CustomToolCall { input, .. } => {
+                let body = EventBody::InputDone { item_id, output_index, input: input.clone() };
+                events.push(self.event("response.custom_tool_call_input.done", body));
             }
             Item::Reasoning { content, .. } | Item::Message { content, .. } => {
                 for (content_index, part) in content.iter().enumerate() {

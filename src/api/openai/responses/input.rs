@@ -1,18 +1,22 @@
 //! `instructions` and `input` of the Responses API, read into a conversation.
 //!
 //! Owns the kinds of items and the rule by which they join: the messages, reasoning and calls of one assistant turn
-//! become one message, however many items they were. `crate::chat` reads content and calls, with the paths of the
-//! items.
+//! become one message, however many items they were. Items of kinds that have no place in a prompt are left out and
+//! reported. `crate::chat` reads content and calls, with the paths of the items.
 
+use super::names::ToolNames;
 use crate::{
-    api::fields::{FieldError, Fields, ignored::Ignored},
+    api::{
+        fields::{FieldError, Fields, ignored::Ignored},
+        openai::shared::left_out::{LeftOut, LeftOutPart},
+    },
     chat::{
-        CALL_ID, Conversation, Message, Role,
+        CALL_ID, Conversation, Message, Role, ToolCall,
         messages::{CallFields, MessageError, check_count, read_content, unread_in_parts},
     },
     field_path::FieldPath,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The conversation that `instructions` and `input` make.
 #[derive(Debug, Default, PartialEq)]
@@ -23,6 +27,8 @@ pub(super) struct InputItems {
     pub(super) hidden: Ignored,
     /// Fields of items that had no effect, such as `input[2].encrypted_content`.
     pub(super) ignored: Ignored,
+    /// Items that are left out because of their type.
+    pub(super) left_out: LeftOut,
 }
 
 /// A message of the assistant that the next item may extend.
@@ -32,19 +38,22 @@ struct Turn {
     is_said: bool,
 }
 
+/// The calls of OpenAI's own tools that the client runs. Their results are items of the same name with `_output`.
+const CLIENT_CALLS: [&str; 3] = ["local_shell_call", "shell_call", "apply_patch_call"];
+
 /// Reads items, one after the other.
-#[derive(Default)]
-struct Reader {
+struct Reader<'a> {
     read: InputItems,
     turn: Option<Turn>,
+    names: &'a ToolNames,
 }
 
-/// Reads `instructions` and `input`.
+/// Reads `instructions` and `input`. Past calls get the names by which the model knows the tools of this request.
 ///
 /// # Errors
-/// `input` has another type, or an item is of a kind that is not supported or lacks a field that its kind needs.
-pub(super) fn read(instructions: Option<String>, input: Value) -> Result<InputItems, FieldError> {
-    let mut reader = Reader::default();
+/// `input` has another type, or an item refers to something that is stored, or lacks a field that its kind needs.
+pub(super) fn read(instructions: Option<String>, input: Value, names: &ToolNames) -> Result<InputItems, FieldError> {
+    let mut reader = Reader { read: InputItems::default(), turn: None, names };
     let at = FieldPath::from("input");
     if let Some(instructions) = instructions {
         reader.add(Message::of_text(Role::System, instructions, "instructions".into()));
@@ -66,21 +75,21 @@ pub(super) fn read(instructions: Option<String>, input: Value) -> Result<InputIt
     Ok(reader.read)
 }
 
-impl Reader {
+impl Reader<'_> {
     fn item(&mut self, item: Value, at: &FieldPath) -> Result<(), FieldError> {
         let Value::Object(mut item) = item else { return Err(FieldError::wrong_type(at, "an item object", &item)) };
         item.retain(|_, value| !value.is_null());
         let mut item = Fields::new(item);
         let kind = item.string("type").map_err(|error| error.inside(at))?;
         // Items of an earlier answer have these two fields; they change nothing.
-        for name in ["id", "status"] {
-            item.take(name);
-        }
+        let id = item.take("id");
+        item.take("status");
         match kind.as_deref() {
             Some("message") => self.message(&mut item, at)?,
             None if item.has("role") => self.message(&mut item, at)?,
-            Some("function_call") => self.call(&mut item, at)?,
-            Some("function_call_output") => self.output(&mut item, at)?,
+            Some("function_call") => self.call(&mut item, at, CallFields::read)?,
+            Some("custom_tool_call") => self.call(&mut item, at, CallFields::read_text)?,
+            Some("function_call_output" | "custom_tool_call_output") => self.output(&mut item, at)?,
             Some("reasoning") => self.reasoning(&mut item, at)?,
             None => return Err(FieldError::missing(at.field("type"))),
             Some("item_reference") => {
@@ -88,11 +97,8 @@ impl Reader {
                 return Err(FieldError::invalid(at.field("type"), reason));
             }
             Some(other) => {
-                let shown: String = other.chars().take(32).collect();
-                let reason = format!(
-                    "items of type '{shown}' are not supported; 'message', 'function_call', 'function_call_output' and 'reasoning' are"
-                );
-                return Err(FieldError::invalid(at.field("type"), reason));
+                self.other(other, id, item, at);
+                return Ok(());
             }
         }
         let unread = item.finish();
@@ -128,12 +134,46 @@ impl Reader {
         Ok(())
     }
 
-    fn call(&mut self, item: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
+    /// Reads a call of a function or of a custom tool.
+    fn call(
+        &mut self,
+        item: &mut Fields,
+        at: &FieldPath,
+        read: fn(CallFields, FieldPath) -> Result<ToolCall, MessageError>,
+    ) -> Result<(), FieldError> {
+        let namespace = item.string("namespace").map_err(|error| error.inside(at))?;
+        let input = if item.has("input") { "input" } else { "arguments" };
         let mut field = |name: &str| (item.take(name), at.field(name));
-        let call = CallFields { id: field("call_id"), name: field("name"), arguments: field("arguments") };
-        let call = call.read(at.clone())?;
+        let call = CallFields { id: field("call_id"), name: field("name"), arguments: field(input) };
+        let mut call = read(call, at.clone())?;
+        call.name = self.names.for_model(namespace, call.name);
         self.turn(at, |_| true).message.calls.push(call);
         Ok(())
+    }
+
+    /// Reads an item of another kind. A call that the client ran, and its result, become a call and a result of a
+    /// function; anything else is left out, and so is an item without an id.
+    fn other(&mut self, kind: &str, id: Option<Value>, mut item: Fields, at: &FieldPath) {
+        let (call, is_output) = kind.strip_suffix("_output").map_or((kind, false), |call| (call, true));
+        let id = item.take("call_id").or(id);
+        let (true, Some(Value::String(id))) = (CLIENT_CALLS.contains(&call), id) else {
+            self.read.left_out.add(LeftOutPart::Item, kind, at);
+            return;
+        };
+        if is_output {
+            let text = match item.take("output") {
+                Some(Value::String(text)) => text,
+                other => other.unwrap_or(Value::Null).to_string(),
+            };
+            let mut message = Message::of_text(Role::Tool, text, at.clone());
+            message.fields.insert(CALL_ID.to_owned(), id.into());
+            self.add(message);
+        } else {
+            let action = item.take("action").or_else(|| item.take("operation"));
+            let arguments = action.filter(Value::is_object).unwrap_or_else(|| Value::Object(Map::new()));
+            let name = call.trim_end_matches("_call").to_owned();
+            self.turn(at, |_| true).message.calls.push(ToolCall { id, name, arguments, at: at.clone() });
+        }
     }
 
     fn output(&mut self, item: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {

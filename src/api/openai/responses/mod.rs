@@ -9,6 +9,7 @@
 
 mod format;
 mod input;
+mod names;
 mod object;
 pub(in crate::api) mod request;
 pub(in crate::api) mod specs;
@@ -30,8 +31,10 @@ use request::ResponsesRequest;
 /// # Errors
 /// Any failure before the response has begun.
 pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Response, ApiError> {
-    let read = |fields, limits: &RequestLimits| ResponsesRequest::read(fields, limits).map(|request| (request.chat, request.echo));
-    let (prepared, echo) = chat::prepare_as(&call, fields, read).await?;
+    let read = |fields, limits: &RequestLimits| {
+        ResponsesRequest::read(fields, limits).map(|request| (request.chat, (request.echo, request.names)))
+    };
+    let (prepared, (echo, names)) = chat::prepare_as(&call, fields, read).await?;
     let warnings = call.enforce(prepared.warnings)?;
     let (request, model) = (prepared.request, prepared.model);
     let view = ResponseView {
@@ -41,6 +44,7 @@ pub(in crate::api) async fn create(call: Call, fields: Fields) -> Result<Respons
         seed: prepared.seed,
         warnings: warnings.for_body(),
         echo,
+        names,
     };
     let format = ResponsesFormat::new(view, &prepared.output);
     let submission = Submission { model, sequences: prepared.sequences, choices: 1, stream: request.stream, warnings, line_limit: None };

@@ -115,7 +115,25 @@ pub(super) enum Item {
     /// Text of the answer.
     Message { id: String, role: &'static str, content: Vec<ContentPart>, status: Status },
     /// A call of a function; the arguments are JSON as text.
-    FunctionCall { id: String, call_id: String, name: String, arguments: String, status: Status },
+    FunctionCall {
+        id: String,
+        call_id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        name: String,
+        arguments: String,
+        status: Status,
+    },
+    /// A call of a tool whose input is a text.
+    CustomToolCall {
+        id: String,
+        call_id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        name: String,
+        input: String,
+        status: Status,
+    },
 }
 
 /// A part of an item's content. An item has one.
@@ -137,21 +155,30 @@ impl Item {
         Self::Message { id: new_id("msg"), role: "assistant", content: Vec::new(), status: Status::InProgress }
     }
 
-    /// A call without arguments yet.
-    pub(super) fn call(name: String) -> Self {
+    /// A call of a function without arguments yet.
+    pub(super) fn call((namespace, name): (Option<String>, String)) -> Self {
         let (id, call_id) = (new_id("fc"), new_id("call"));
-        Self::FunctionCall { id, call_id, name, arguments: String::new(), status: Status::InProgress }
+        Self::FunctionCall { id, call_id, namespace, name, arguments: String::new(), status: Status::InProgress }
+    }
+
+    /// A call without input yet, of a tool whose input is a text.
+    pub(super) fn text_call((namespace, name): (Option<String>, String)) -> Self {
+        let (id, call_id) = (new_id("ctc"), new_id("call"));
+        Self::CustomToolCall { id, call_id, namespace, name, input: String::new(), status: Status::InProgress }
     }
 
     pub(super) fn id(&self) -> &str {
         match self {
-            Self::Reasoning { id, .. } | Self::Message { id, .. } | Self::FunctionCall { id, .. } => id,
+            Self::Reasoning { id, .. } | Self::Message { id, .. } | Self::FunctionCall { id, .. } | Self::CustomToolCall { id, .. } => id,
         }
     }
 
     pub(super) fn set_status(&mut self, new: Status) {
         match self {
-            Self::Reasoning { status, .. } | Self::Message { status, .. } | Self::FunctionCall { status, .. } => *status = new,
+            Self::Reasoning { status, .. }
+            | Self::Message { status, .. }
+            | Self::FunctionCall { status, .. }
+            | Self::CustomToolCall { status, .. } => *status = new,
         }
     }
 }
@@ -188,6 +215,8 @@ pub(super) enum EventBody {
     ReasoningDone { item_id: String, output_index: usize, content_index: usize, text: String },
     /// An addition to a call's arguments.
     ArgumentsDelta { item_id: String, output_index: usize, delta: String },
+    /// The complete input of a call of a tool whose input is a text; its additions are as those of arguments.
+    InputDone { item_id: String, output_index: usize, input: String },
     /// The complete arguments of a call.
     ArgumentsDone { item_id: String, output_index: usize, name: String, arguments: String },
     /// The error that ended the stream.

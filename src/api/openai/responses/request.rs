@@ -6,8 +6,9 @@
 
 use super::{
     input::{self, InputItems},
+    names::ToolNames,
     specs,
-    tools::{text_format, tool_choice, tools},
+    tools::{Offer, text_format, tool_choice, tools},
 };
 use crate::{
     api::{
@@ -33,10 +34,7 @@ use crate::{
             },
         },
     },
-    chat::{
-        messages::{Tools, replace_old_media},
-        output::Calls,
-    },
+    chat::{messages::replace_old_media, output::Calls},
     field_path::FieldPath,
 };
 use serde_json::{Map, Value, json};
@@ -49,10 +47,10 @@ static NAMES: FieldNames = FieldNames {
     calls: "input[].function_call",
     thoughts: "input[].reasoning",
     function: "tools[]",
+    text_tool: "tools[]",
     ..field_names::CHAT
 };
 const LOGPROBS: &str = "message.output_text.logprobs";
-const ENCRYPTED: &str = "reasoning.encrypted_content";
 /// Names of results of OpenAI's tools, and of images. There are neither, so there is nothing to include.
 const NOTHING_TO_INCLUDE: [&str; 6] = [
     "file_search_call.results",
@@ -72,6 +70,8 @@ pub(in crate::api) struct ResponsesRequest {
     pub(in crate::api) chat: ChatRequest,
     /// The keys of a response that repeat the request.
     pub(super) echo: Map<String, Value>,
+    /// The names by which the client knows the tools.
+    pub(super) names: ToolNames,
 }
 
 /// The results of the fields read so far that do not belong to the computation.
@@ -97,11 +97,18 @@ impl ResponsesRequest {
         let mut input = f.require(&specs::INPUT)?;
         let mut replaced = Ignored::default();
         replace_old_media(&mut input, &specs::INPUT.name.into(), &mut |at| replaced.add(at.as_str()));
-        let InputItems { conversation, mut hidden, ignored } = input::read(instructions.clone(), input)?;
+        let mut ignored_tools = Ignored::default();
+        let offer = tools(&mut f, &mut ignored_tools)?;
+        let items = input::read(instructions.clone(), input, &offer.names)?;
+        let InputItems { conversation, mut hidden, mut ignored, left_out: items_left_out } = items;
         hidden.extend(replaced);
+        ignored.extend(ignored_tools);
         let mut reading = Reading { hidden, ignored, ..Reading::default() };
         let mut switches = Switches::of_kwargs(&mut f)?;
-        let (tools, calls) = reading.tools(&mut f)?;
+        let calls = reading.tool_choice(&mut f, &offer)?;
+        let Offer { tools, names, shown, mut left_out } = offer;
+        left_out.extend(items_left_out);
+        reading.show(specs::TOOLS.name, shown.into());
         let format = reading.text(&mut f, &mut switches)?;
         reading.reasoning(&mut f, &mut switches)?;
         let logprobs = reading.logprobs(&mut f, limits)?;
@@ -122,12 +129,13 @@ impl ResponsesRequest {
             include_reasoning: f.get(&specs::INCLUDE_REASONING)?,
             show_special: !f.get(&SKIP_SPECIAL_TOKENS)?,
             stream,
+            left_out,
             ..ChatRequest::new(conversation, sampling, switches, &NAMES)
         };
         reading.without_effect(&mut f)?;
         reading.ignored.extend(f.finish());
         (chat.ignored, chat.ignored_last) = (reading.hidden, reading.ignored);
-        Ok(Self { chat, echo: reading.echo })
+        Ok(Self { chat, echo: reading.echo, names })
     }
 }
 
@@ -137,12 +145,10 @@ impl Reading {
         self.echo.insert(name.to_owned(), value);
     }
 
-    fn tools(&mut self, f: &mut Fields) -> Result<(Tools, Calls), FieldError> {
-        let (tools, shown) = tools(f, &mut self.ignored)?;
-        let (calls, shown_choice) = tool_choice(f, &tools, &mut self.ignored)?;
-        self.show(specs::TOOLS.name, shown.into());
-        self.show(specs::TOOL_CHOICE.name, shown_choice);
-        Ok((tools, calls))
+    fn tool_choice(&mut self, f: &mut Fields, offer: &Offer) -> Result<Calls, FieldError> {
+        let (calls, shown) = tool_choice(f, offer, &mut self.ignored)?;
+        self.show(specs::TOOL_CHOICE.name, shown);
+        Ok(calls)
     }
 
     /// Reads `text`: the format and the verbosity.
@@ -191,12 +197,8 @@ impl Reading {
             let at = FieldPath::from(NAME).index(index);
             match value.as_str() {
                 Some(LOGPROBS) => wanted = true,
-                Some(ENCRYPTED) => self.ignored.add(at.as_str()),
                 Some(name) if NOTHING_TO_INCLUDE.contains(&name) => {}
-                Some(_) => {
-                    let reason = format!("expected '{LOGPROBS}', which works, or another of OpenAI's names");
-                    return Err(FieldError::invalid(at, reason));
-                }
+                Some(_) => self.ignored.add(at.as_str()),
                 None => return Err(FieldError::wrong_type(at, "a string", value)),
             }
         }
@@ -247,9 +249,8 @@ impl Reading {
         for spec in [specs::USER, specs::SAFETY_IDENTIFIER, specs::PROMPT_CACHE_KEY] {
             self.show(spec.name, f.get(&spec)?.into());
         }
-        for name in [specs::MAX_TOOL_CALLS.name, specs::PREVIOUS_RESPONSE_ID.name] {
-            self.show(name, Value::Null);
-        }
+        self.show(specs::MAX_TOOL_CALLS.name, f.get(&specs::MAX_TOOL_CALLS)?.into());
+        self.show(specs::PREVIOUS_RESPONSE_ID.name, Value::Null);
         for name in [specs::BACKGROUND.name, chat::STORE.name] {
             self.show(name, false.into());
         }

@@ -22,7 +22,7 @@ pub(super) const MAX_METADATA: usize = 16;
 pub(super) const MAX_METADATA_VALUE: usize = 512;
 
 pub(in crate::api) const INPUT: FieldSpec<Shaped> = shaped("input", input).example(r#"[{"role":"user","content":"Hi"}]"#).about(
-    "A text, or items: messages, calls, their outputs and what was thought, text only. Items of an answer can be sent back as they are.",
+    "A text, or items: messages, calls of functions and custom tools, their outputs and what was thought, text only. Items of an answer can be sent back as they are; items of other types are left out and reported, and `item_reference` is refused.",
 );
 pub(in crate::api) const INSTRUCTIONS: FieldSpec<Strings> =
     string("instructions").example("\"Be brief.\"").about("A system message before the input.");
@@ -39,7 +39,7 @@ pub(in crate::api) const TOP_LOGPROBS: FieldSpec<Integers> = chat::TOP_LOGPROBS
     .about("Alternatives to report per token; without log-probabilities in `include` it is reported. `--max-logprobs` sets the most.");
 pub(in crate::api) const TOOLS: FieldSpec<Shaped> = shaped("tools", tools)
     .example(r#"[{"type":"function","name":"f"}]"#)
-    .about("Functions that the model may call and you run; OpenAI's built-in tools are refused.");
+    .about("Functions and custom tools that the model may call and you run, in namespaces too. Other types, such as `web_search`, are left out and reported. A grammar of a custom tool is told to the model; it is enforced if `tool_choice` names the tool.");
 pub(in crate::api) const TOOL_CHOICE: FieldSpec<Shaped> = shaped("tool_choice", tool_choice)
     .example("\"none\"")
     .about("`none`, `auto`, `required` or a function; the last two constrain the answer, so that its arguments obey the schema.");
@@ -82,10 +82,10 @@ pub(in crate::api) const PROMPT: FieldSpec<Refused> =
     refused("prompt", "is not supported: prompt templates are not stored here; send 'instructions' and 'input'")
         .example(r#"{"id":"pmpt_1"}"#)
         .about("Prompt templates are not stored; send `instructions` and `input`.");
-pub(in crate::api) const MAX_TOOL_CALLS: FieldSpec<Refused> =
-    refused("max_tool_calls", "is not supported: it limits OpenAI's built-in tools, and there are none")
-        .example("1")
-        .about("It limits OpenAI's built-in tools, and there are none.");
+pub(in crate::api) const MAX_TOOL_CALLS: FieldSpec<Integers> = integer("max_tool_calls", 0..=i64::MAX)
+    .accepted()
+    .example("1")
+    .about("Repeated in the answer; it limits OpenAI's built-in tools, and none runs here.");
 pub(in crate::api) const CONTEXT_MANAGEMENT: FieldSpec<Refused> =
     refused("context_management", "is not supported: leave out old items instead")
         .example(r#"[{"type":"compaction"}]"#)
@@ -141,17 +141,8 @@ pub(in crate::api) const RESPONSES: Specs = &[
 
 /// The refused fields: first those that need a stored response or conversation, then those that would change an answer
 /// and are not implemented. They are read in this order, and the error names the first one at fault.
-pub(super) const REFUSED: Specs = &[
-    &PREVIOUS_RESPONSE_ID,
-    &CONVERSATION,
-    &BACKGROUND,
-    &BACKGROUND_OPTIONS,
-    &PROMPT,
-    &MAX_TOOL_CALLS,
-    &CONTEXT_MANAGEMENT,
-    &MODERATION,
-    &PROMPT_EMBEDS,
-];
+pub(super) const REFUSED: Specs =
+    &[&PREVIOUS_RESPONSE_ID, &CONVERSATION, &BACKGROUND, &BACKGROUND_OPTIONS, &PROMPT, &CONTEXT_MANAGEMENT, &MODERATION, &PROMPT_EMBEDS];
 
 /// Fields without effect: there is one tier, there are no programs, prompts are cached by their text, and no image is
 /// read.
@@ -176,7 +167,7 @@ fn input() -> Value {
                 "items": {
                     "type": "object",
                     "properties": {
-                        "type": {"enum": ["message", "function_call", "function_call_output", "reasoning"]},
+                        "type": {"type": "string"},
                         "role": {"enum": ["user", "system", "developer", "assistant"]},
                         "content": {},
                         "call_id": {"type": "string"},
@@ -196,13 +187,15 @@ fn tools() -> Value {
         "type": "array",
         "items": {
             "type": "object",
-            "required": ["type", "name"],
+            "required": ["type"],
             "properties": {
-                "type": {"const": "function"},
+                "type": {"type": "string", "description": "`function`, `custom` or `namespace`; others are left out"},
                 "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
                 "description": {"type": ["string", "null"]},
                 "parameters": {"type": ["object", "null"]},
                 "strict": {"type": ["boolean", "null"]},
+                "format": {"type": ["object", "null"], "description": "of a custom tool"},
+                "tools": {"type": ["array", "null"], "description": "of a namespace"},
             },
         },
     })
@@ -215,7 +208,7 @@ fn tool_choice() -> Value {
             {
                 "type": "object",
                 "required": ["type", "name"],
-                "properties": {"type": {"const": "function"}, "name": {"type": "string"}},
+                "properties": {"type": {"enum": ["function", "custom"]}, "namespace": {"type": "string"}, "name": {"type": "string"}},
             },
         ],
     })

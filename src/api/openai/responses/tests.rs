@@ -192,3 +192,40 @@ async fn whoever_asks_for_a_stored_response_is_told_that_none_is() {
         assert_eq!((answer.status.as_u16(), &json_of(&answer)["error"]["message"]), (404, &message), "{method} {path}");
     }
 }
+
+/// Codex's tools (issue 14).
+#[tokio::test]
+async fn tools_that_nothing_here_can_run_are_a_warning_and_a_refusal_if_strict() {
+    let app = app().await;
+    let body = json!({"model": "tiny", "input": "Hi", "tools": [function(), {"type": "web_search"}], "tool_choice": "none"});
+
+    let answer = respond(&app, body.clone()).await;
+    let strict = Request::post("/v1/responses").header("x-llamero-strict", "1").body(Body::from(body.to_string())).unwrap();
+
+    let told = "tools of type 'web_search' were left out: nothing here can run them";
+    assert_eq!((answer.status.as_u16(), answer.header("x-llamero-warnings")), (200, told));
+    let refused = app.send(strict).await;
+    assert_eq!((refused.status.as_u16(), &json_of(&refused)["error"]["param"]), (400, &json!("tools[1]")));
+}
+
+#[tokio::test]
+async fn a_named_custom_tool_is_generated_under_its_grammar_and_others_say_that_it_is_not_enforced() {
+    let app = app().await;
+    let format = |syntax: &str, definition: &str| json!({"type": "grammar", "syntax": syntax, "definition": definition});
+    let tool = json!({"type": "custom", "name": "c", "format": format("lark", "start: /a+/")});
+    let regex = json!({"type": "custom", "name": "r", "format": format("regex", "a+")});
+    let tools = json!([tool, regex]);
+
+    let named = respond(&app, json!({"tools": tools, "tool_choice": {"type": "custom", "name": "c"}})).await;
+    let free = respond(&app, json!({"tools": tools})).await;
+    let one_of = respond(&app, json!({"tools": tools, "tool_choice": "required"})).await;
+    let only_regex = respond(&app, json!({"tools": [regex], "tool_choice": "required"})).await;
+
+    assert_eq!(app.submitted()[0].constraint, Some(Constraint::Grammar("start: /a+/".into())));
+    let item = &json_of(&named)["output"][0];
+    assert_eq!((&item["type"], &item["name"], &item["input"]), (&json!("custom_tool_call"), &json!("c"), &json!(" world")));
+    // The template of this test shows no tools, so that descriptions are lost.
+    assert_eq!(free.header("x-llamero-warnings"), "ignored fields: tools, tools[].format");
+    assert_eq!(one_of.header("x-llamero-warnings"), "ignored fields: tools[].description, tools[].format");
+    assert_eq!(only_regex.header("x-llamero-warnings"), "ignored fields: tools[].description");
+}

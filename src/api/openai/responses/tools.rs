@@ -1,83 +1,242 @@
 //! `tools`, `tool_choice` and `text.format` of the Responses API, which are flat where chat's are nested.
 //!
-//! Refuses OpenAI's built-in tools, which the server would run. The rules that functions and formats share with chat's
-//! are checked by chat's code.
+//! Functions and custom tools are offered to the model, those in namespaces too. Tools that somebody else would have to
+//! run (OpenAI's built-in tools, MCP servers, types that are not known here) are left out and reported. The rules that
+//! functions and formats share with chat's are checked by chat's code.
 
-use super::specs;
+use super::{names::ToolNames, specs};
 use crate::{
     api::{
         fields::{FieldError, Fields, ignored::Ignored},
-        openai::shared::structured::{Constrained, read_format, read_json_schema},
+        openai::shared::{
+            left_out::{LeftOut, LeftOutPart},
+            structured::{Constrained, read_format, read_json_schema},
+        },
     },
     chat::{
-        messages::{MAX_FUNCTION_NAME, Tools, function_type, named_function, read_tool_choice},
+        messages::{CUSTOM, FUNCTION, MAX_FUNCTION_NAME, TextTool, Tools, named_function, read_name, read_tool_choice, tool_kind},
         output::Calls,
     },
     field_path::FieldPath,
 };
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
-/// Reads `tools`. Returns them also in the form in which a response repeats them.
+/// The type of a group of tools.
+const NAMESPACE: &str = "namespace";
+/// The longest name of a tool for the model, characters: a namespace, two underscores and a name.
+const MAX_MODEL_NAME: usize = 2 * MAX_FUNCTION_NAME + 2;
+
+/// The tools of a request.
+#[derive(Debug, Default)]
+pub(super) struct Offer {
+    /// The tools under the names that the model knows.
+    pub(super) tools: Tools,
+    pub(super) names: ToolNames,
+    /// The tools that are not left out, in the form in which a response repeats them.
+    pub(super) shown: Vec<Value>,
+    /// The tools that are left out.
+    pub(super) left_out: LeftOut,
+}
+
+/// A tool that is not left out.
+struct ListedTool {
+    at: FieldPath,
+    namespace: Option<String>,
+    name: String,
+    tool: OfferedTool,
+}
+
+/// A tool in the form in which the model is offered it.
+enum OfferedTool {
+    Function(Map<String, Value>),
+    Text(TextTool),
+}
+
+/// Reads the elements of `tools`.
+#[derive(Default)]
+struct ToolReader {
+    listed: Vec<ListedTool>,
+    shown: Vec<Value>,
+    left_out: LeftOut,
+}
+
+/// Reads `tools`. Adds members without effect to `ignored`.
 ///
 /// # Errors
-/// The field is no list of objects, a tool is no function, or a function breaks a rule of chat's.
-pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<(Tools, Vec<Value>), FieldError> {
+/// The field is no list of objects with a type, or a function, a custom tool or a namespace breaks a rule.
+pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, FieldError> {
     let path = FieldPath::from(specs::TOOLS.name);
     let tools = match f.get(&specs::TOOLS)? {
-        None => return Ok((Tools::default(), Vec::new())),
+        None => return Ok(Offer::default()),
         Some(Value::Array(tools)) => tools,
         Some(other) => return Err(FieldError::wrong_type(path, "an array of tools", &other)),
     };
-    let (mut nested, mut shown) = (Vec::new(), Vec::new());
+    let mut reader = ToolReader::default();
     for (index, tool) in tools.into_iter().enumerate() {
-        let at = path.index(index);
-        let Value::Object(mut tool) = tool else { return Err(FieldError::wrong_type(at, "a tool object", &tool)) };
-        tool.retain(|_, value| !value.is_null());
-        let mut tool = Fields::new(tool);
-        match tool.string("type").map_err(|error| error.inside(&at))?.as_deref() {
-            Some("function") => {}
-            None => return Err(FieldError::missing(at.field("type"))),
-            Some(other) => {
-                let shown: String = other.chars().take(32).collect();
-                let reason = format!("'{shown}' is not supported: only functions are, which the caller runs");
-                return Err(FieldError::invalid(at.field("type"), reason));
+        reader.tool(tool, &path.index(index), ignored)?;
+    }
+    reader.offer()
+}
+
+impl ToolReader {
+    /// Reads one element of `tools`.
+    fn tool(&mut self, tool: Value, at: &FieldPath, ignored: &mut Ignored) -> Result<(), FieldError> {
+        let (kind, mut tool) = typed(tool, at)?;
+        match kind.as_str() {
+            FUNCTION | CUSTOM => {
+                let shown = self.own(&kind, &mut tool, at, None)?;
+                self.shown.push(shown);
+            }
+            NAMESPACE => {
+                let shown = self.namespace(&mut tool, at, ignored)?;
+                self.shown.push(shown);
+            }
+            _ => {
+                self.left_out.add(LeftOutPart::Tool, &kind, at);
+                return Ok(());
             }
         }
-        let [name, description, parameters, strict] = ["name", "description", "parameters", "strict"].map(|name| tool.take(name));
-        let function = json!({"name": name, "description": description, "parameters": parameters, "strict": strict});
-        nested.push(json!({"type": "function", "function": function}));
-        let strict = strict.unwrap_or(Value::Bool(false));
-        shown.push(json!({"type": "function", "name": name, "description": description, "parameters": parameters, "strict": strict}));
-        ignored.extend_inside(at.as_str(), &tool.finish());
+        ignored.extend_inside(at.as_str(), &Fields::new(tool).finish());
+        Ok(())
     }
-    Tools::check_size(&nested)?;
-    let mut read = Tools::default();
-    for (index, mut tool) in nested.into_iter().enumerate() {
-        if let Value::Object(function) = tool["function"].take() {
-            read.add(function, &path.index(index), MAX_FUNCTION_NAME)?;
+
+    /// Reads a tool that the caller runs, and removes the fields that were read. Returns its form in a response.
+    fn own(&mut self, kind: &str, tool: &mut Map<String, Value>, at: &FieldPath, namespace: Option<&str>) -> Result<Value, FieldError> {
+        let mut shown = Map::from_iter([("type".to_owned(), Value::from(kind))]);
+        let fields: &[&str] =
+            if kind == CUSTOM { &["name", "description", "format"] } else { &["name", "description", "parameters", "strict"] };
+        for name in fields {
+            shown.insert((*name).to_owned(), tool.get(*name).cloned().unwrap_or(Value::Null));
+        }
+        let name = read_name(tool.get("name").cloned(), &at.field("name"), MAX_FUNCTION_NAME)?;
+        let offered = if kind == CUSTOM {
+            shown.retain(|_, value| !value.is_null());
+            OfferedTool::Text(TextTool::read(tool, at)?)
+        } else {
+            let function = fields.iter().filter_map(|name| Some(((*name).to_owned(), tool.shift_remove(*name)?)));
+            let function = function.collect();
+            if shown["strict"].is_null() {
+                shown.insert("strict".to_owned(), false.into());
+            }
+            OfferedTool::Function(function)
+        };
+        self.listed.push(ListedTool { at: at.clone(), namespace: namespace.map(str::to_owned), name, tool: offered });
+        Ok(Value::Object(shown))
+    }
+
+    /// Reads a namespace: its tools, and its description, which is told with the first of them.
+    fn namespace(&mut self, group: &mut Map<String, Value>, at: &FieldPath, ignored: &mut Ignored) -> Result<Value, FieldError> {
+        let mut take = |name: &str| group.shift_remove(name);
+        let name = read_name(take("name"), &at.field("name"), MAX_FUNCTION_NAME)?;
+        let description = match take("description") {
+            None => None,
+            Some(Value::String(text)) => Some(text),
+            Some(other) => return Err(FieldError::wrong_type(at.field("description"), "a string", &other)),
+        };
+        let tools = match take("tools") {
+            None => Vec::new(),
+            Some(Value::Array(tools)) => tools,
+            Some(other) => return Err(FieldError::wrong_type(at.field("tools"), "an array of tools", &other)),
+        };
+        let (first, mut shown) = (self.listed.len(), Vec::new());
+        for (index, tool) in tools.into_iter().enumerate() {
+            let at = at.field("tools").index(index);
+            let (kind, mut tool) = typed(tool, &at)?;
+            if matches!(kind.as_str(), FUNCTION | CUSTOM) {
+                shown.push(self.own(&kind, &mut tool, &at, Some(&name))?);
+                ignored.extend_inside(at.as_str(), &Fields::new(tool).finish());
+            } else {
+                self.left_out.add(LeftOutPart::Tool, &kind, &at);
+            }
+        }
+        if let (Some(first), Some(description)) = (self.listed.get_mut(first), &description) {
+            first.tool.describe(description);
+        }
+        Ok(json!({"type": NAMESPACE, "name": name, "description": description, "tools": shown}))
+    }
+
+    /// Gives each tool its name for the model.
+    fn offer(self) -> Result<Offer, FieldError> {
+        // Before any pair of names is compared.
+        Tools::check_count(self.listed.len())?;
+        let mut taken: HashMap<String, usize> = HashMap::new();
+        for tool in &self.listed {
+            *taken.entry(tool.name.clone()).or_default() += 1;
+        }
+        let mut offer = Offer { shown: self.shown, left_out: self.left_out, ..Offer::default() };
+        let (mut named, mut nested) = (Vec::new(), Vec::new());
+        for ListedTool { at, namespace, name, mut tool } in self.listed {
+            if let Some(namespace) = namespace {
+                let model_name = offer.names.add(&namespace, &name, taken.get(&name).is_some_and(|tools| *tools > 1));
+                tool.function().insert("name".to_owned(), model_name.into());
+            }
+            nested.push(json!({"type": FUNCTION, "function": tool.function()}));
+            named.push((at, tool));
+        }
+        Tools::check_size(nested.iter())?;
+        for (at, tool) in named {
+            match tool {
+                OfferedTool::Function(function) => offer.tools.add(function, &at, MAX_MODEL_NAME)?,
+                OfferedTool::Text(tool) => offer.tools.add_text(tool, &at, MAX_MODEL_NAME)?,
+            }
+        }
+        Ok(offer)
+    }
+}
+
+impl OfferedTool {
+    fn function(&mut self) -> &mut Map<String, Value> {
+        match self {
+            Self::Function(function) => function,
+            Self::Text(tool) => &mut tool.function,
         }
     }
-    Ok((read, shown))
+
+    /// Puts the description of a namespace before that of the tool. A description that is no text is refused later.
+    fn describe(&mut self, namespace: &str) {
+        let description = self.function().entry("description").or_insert(Value::Null);
+        match description {
+            Value::Null => *description = namespace.into(),
+            Value::String(text) => *text = format!("{namespace}\n\n{text}"),
+            _ => {}
+        }
+    }
+}
+
+/// The type of a tool and its fields, without those that are null.
+fn typed(tool: Value, at: &FieldPath) -> Result<(String, Map<String, Value>), FieldError> {
+    let Value::Object(mut tool) = tool else { return Err(FieldError::wrong_type(at, "a tool object", &tool)) };
+    tool.retain(|_, value| !value.is_null());
+    match tool.shift_remove("type") {
+        Some(Value::String(kind)) => Ok((kind, tool)),
+        Some(other) => Err(FieldError::wrong_type(at.field("type"), "a string", &other)),
+        None => Err(FieldError::missing(at.field("type"))),
+    }
 }
 
 /// Reads `tool_choice`. Returns it also in the form in which a response repeats it. Adds members without effect to
 /// `ignored`.
 ///
 /// # Errors
-/// The value is no choice, or names a function that is not among `tools`.
-pub(super) fn tool_choice(f: &mut Fields, tools: &Tools, ignored: &mut Ignored) -> Result<(Calls, Value), FieldError> {
+/// The value is no choice, or names a tool that is not among `tools` or that was left out.
+pub(super) fn tool_choice(f: &mut Fields, offer: &Offer, ignored: &mut Ignored) -> Result<(Calls, Value), FieldError> {
     let given = f.get(&specs::TOOL_CHOICE)?;
     let shown = given.clone().unwrap_or_else(|| "auto".into());
     let calls = match given {
         Some(Value::Object(mut choice)) => {
             let at = FieldPath::from(specs::TOOL_CHOICE.name);
-            function_type(&choice, &at)?;
+            tool_kind(&choice, &at)?;
             choice.shift_remove("type");
-            let calls = named_function(choice.shift_remove("name"), &at.field("name"), tools)?;
+            let (namespace, mut name) = (choice.shift_remove("namespace"), choice.shift_remove("name"));
+            if let (Some(Value::String(namespace)), Some(Value::String(own))) = (namespace, &name) {
+                name = Some(offer.names.for_model(Some(namespace), own.clone()).into());
+            }
+            let calls = named_function(name, &at.field("name"), &offer.tools)?;
             ignored.extend_inside(at.as_str(), &Fields::new(choice).finish());
             calls
         }
-        other => read_tool_choice(other.unwrap_or(Value::Null), tools)?,
+        other => read_tool_choice(other.unwrap_or(Value::Null), &offer.tools)?,
     };
     Ok((calls, shown))
 }

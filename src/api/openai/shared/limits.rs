@@ -36,6 +36,10 @@ const INCLUDE_USAGE: FieldSpec<Or<Booleans>> = boolean("include_usage").or(false
 pub(in crate::api) const INCLUDE_OBFUSCATION: FieldSpec<Or<Booleans>> = boolean("include_obfuscation").or(false);
 pub(in crate::api) const SKIP_SPECIAL_TOKENS: FieldSpec<Or<Booleans>> =
     boolean("skip_special_tokens").or(true).extra().example("false").about("Leave control tokens out of the text (vLLM).");
+pub(in crate::api) const RETURN_PROGRESS: FieldSpec<Or<Booleans>> = boolean("return_progress")
+    .or(false)
+    .extra()
+    .about("Tell a stream how far its prompt is, in chunks with `prompt_progress`; other streams have comments (llama-server).");
 pub(in crate::api) const USER: FieldSpec<Unused> = unused("user").about("Accepted, not used, never logged.");
 
 /// vLLM's fields that would change the result and are not implemented; values without an effect are accepted.
@@ -92,6 +96,15 @@ pub(in crate::api) fn most_choices(max_num_seqs: u32) -> i64 {
 /// Refuses the fields of [`NOT_IMPLEMENTED`].
 pub(in crate::api) fn refuse_what_would_change_the_result(f: &mut Fields) -> Result<(), FieldError> {
     f.check(NOT_IMPLEMENTED)
+}
+
+/// Reads `return_progress`. Without a stream it has no effect, and is added to `ignored`.
+pub(in crate::api) fn return_progress(f: &mut Fields, stream: bool, ignored: &mut Ignored) -> Result<bool, FieldError> {
+    let wanted = f.get(&RETURN_PROGRESS)?;
+    if wanted && !stream {
+        ignored.add(RETURN_PROGRESS.name);
+    }
+    Ok(wanted && stream)
 }
 
 /// Reads `stream_options`. Returns `include_usage`, and the names of options without effect.

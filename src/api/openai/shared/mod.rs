@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod ending;
+pub mod left_out;
 pub mod length;
 pub mod limits;
 pub mod logprobs;

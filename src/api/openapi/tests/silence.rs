@@ -27,6 +27,7 @@ const BY_NATURE: &[(&str, &str)] = &[
     ("response_format.json_schema.name", "a label, which OpenAI requires"),
     ("response_format.json_schema.strict", "a schema is always obeyed"),
     ("access_programs", "there are none"),
+    ("max_tool_calls", "it limits tools that do not run here, and is repeated in the answer"),
     ("image", "no image is read"),
     ("cache_control", "what prompts have in common is always cached"),
     ("inference_geo", "the answer is made here"),

@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     api::respond::{Mode, Recorder, Run, respond},
-    chat::output::{Calls, Reasoning, ToolFormat, ToolSpec},
-    protocol::{SequenceId, SequenceOutput, Token, TokenAlternative, TokenLogprob},
+    chat::output::{Calls, Reasoning, ToolFormat, ToolInput, ToolSpec},
+    protocol::{SequenceId, SequenceOutput, Started, Token, TokenAlternative, TokenLogprob},
 };
 use axum::body::to_bytes;
 use futures_util::{StreamExt, stream};
@@ -33,7 +33,7 @@ fn thinking() -> OutputSpec {
 }
 
 fn calling() -> OutputSpec {
-    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false };
+    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false, input: ToolInput::Arguments };
     OutputSpec { tools: vec![tool("f"), tool("g")], calls: Calls::Auto, format: ToolFormat::Hermes, ..plain() }
 }
 
@@ -277,4 +277,50 @@ fn tokens_are_listed_where_they_have_log_probabilities() {
     let listed = |view: ChatView| ChatFormat::new(head(), view, &Arc::new(plain())).listed_tokens(&usage);
 
     assert_eq!((listed(view()), listed(ChatView { logprobs: true, ..view() })), (0, 10));
+}
+
+#[tokio::test]
+async fn a_call_of_a_custom_tool_has_its_text_instead_of_arguments() {
+    let text = "<tool_call>{\"name\": \"f\", \"arguments\": {\"input\": \"a\\nb\"}}</tool_call>";
+    let tools = || vec![ToolSpec { name: "f".into(), parameters: json!({}), strict: false, input: ToolInput::Text { grammar: None } }];
+    let spec = || OutputSpec { tools: tools(), calls: Calls::Auto, format: ToolFormat::Hermes, ..plain() };
+    let events = || vec![event(0, &text[..55], None), event(0, &text[55..], Some(Finish::EndOfGeneration))];
+
+    let body = whole(view(), spec(), events()).await;
+    let deltas = deltas(&chunks(streamed(), spec(), events()).await);
+
+    let call = &body["choices"][0]["message"]["tool_calls"][0];
+    assert_eq!((&call["type"], &call["custom"]), (&json!("custom"), &json!({"name": "f", "input": "a\nb"})));
+    assert_eq!((call.get("function"), &body["choices"][0]["finish_reason"]), (None, &json!("tool_calls")));
+    let calls: Vec<Value> = deltas.iter().filter_map(|delta| delta["tool_calls"].get(0)).map(|call| call["custom"].clone()).collect();
+    assert_eq!(calls[0], json!({"name": "f", "input": ""}));
+    let joined: String = calls.iter().map(|call| call["input"].as_str().unwrap()).collect();
+    assert_eq!(joined, "a\nb");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_progress_gets_chunks_without_content_before_the_first_token() {
+    let mut started = event(0, "", None);
+    started.output.tokens.clear();
+    started.output.started = Some(Started { cached_tokens: 2, queue_us: 0 });
+    let mut computed = event(0, "", None);
+    computed.output.tokens.clear();
+    computed.output.processed = Some(4);
+    let script = vec![started, computed, event(0, "Hi", Some(Finish::Length))];
+    let hour = Duration::from_secs(3600);
+    let run = Run::follow(stream::iter(script).boxed(), &[5], 1, Recorder::new("chat", "m", true, Instant::now()));
+    let head = ResponseHead { id: "chatcmpl-1".into(), created: 1, model: "m".into(), system_fingerprint: "f".into() };
+    let format = ChatFormat::new(head, streamed(), &Arc::new(plain())).with_progress(true);
+
+    let response = respond(run, format, Mode::Stream { hold_status: hour, keep_alive: hour }).await.unwrap();
+
+    let body = String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();
+    let frames = body.strip_suffix("data: [DONE]\n\n").unwrap().split_terminator("\n\n");
+    let chunks: Vec<Value> = frames.map(|frame| serde_json::from_str(frame.strip_prefix("data: ").unwrap()).unwrap()).collect();
+    let processed: Vec<&Value> = chunks.iter().map(|chunk| &chunk["prompt_progress"]["processed"]).collect();
+    assert_eq!(processed, [&Value::Null, &json!(2), &json!(4), &json!(5), &Value::Null, &Value::Null]);
+    let told = &chunks[2];
+    assert_eq!((&told["prompt_progress"]["total"], &told["prompt_progress"]["cache"]), (&json!(5), &json!(2)));
+    assert!(told["prompt_progress"]["time_ms"].is_u64(), "{told}");
+    assert_eq!((&told["object"], &told["choices"][0]["delta"]), (&json!("chat.completion.chunk"), &json!({})));
 }

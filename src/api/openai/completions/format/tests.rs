@@ -306,3 +306,17 @@ fn tokens_are_listed_where_they_have_ids_or_log_probabilities_and_of_prompts_onl
     assert_eq!(listed(CompletionView { prompt_logprobs: true, ..view() }), 1000);
     assert_eq!(listed(CompletionView { token_ids: true, ..view() }), 1010);
 }
+
+#[test]
+fn the_progress_of_a_prompt_is_a_chunk_without_text_if_it_is_shown() {
+    let head = ResponseHead { id: "cmpl-1".into(), created: 7, model: "m".into(), system_fingerprint: "fp_0".into() };
+    let progress = PromptProgress { choice: 0, total: 5, cache: 3, processed: 4, time_ms: 1 };
+    let format = CompletionFormat::new(head, view(), vec![PromptView::default()]);
+
+    assert!(format.progress(&progress).starts_with(b": prompt: 4 of 5 tokens"));
+    let frame = format.with_progress(true).progress(&progress);
+
+    let chunk: Value = serde_json::from_slice(frame.strip_prefix(b"data: ").unwrap()).unwrap();
+    assert_eq!(chunk["prompt_progress"], json!({"total": 5, "cache": 3, "processed": 4, "time_ms": 1}));
+    assert_eq!((&chunk["object"], &chunk["choices"][0]["text"]), (&json!("text_completion"), &json!("")));
+}

@@ -8,7 +8,7 @@ use crate::api::{
         values::{Booleans, Integers, Or, Strings, boolean, integer, string},
     },
     openai::shared::{
-        limits::{MAX_N, MODEL, N, SKIP_SPECIAL_TOKENS, STREAM, STREAM_OPTIONS, USER},
+        limits::{MAX_N, MODEL, N, RETURN_PROGRESS, SKIP_SPECIAL_TOKENS, STREAM, STREAM_OPTIONS, USER},
         prompt::PROMPT,
     },
 };
@@ -62,4 +62,5 @@ pub(in crate::api) const COMPLETIONS: Specs = &[
     &PROMPT_LOGPROBS,
     &RETURN_TOKEN_IDS,
     &SKIP_SPECIAL_TOKENS,
+    &RETURN_PROGRESS,
 ];

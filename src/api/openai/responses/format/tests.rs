@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::respond::{Mode, Recorder, Run, respond},
-    chat::output::{Calls, Reasoning, ToolFormat, ToolSpec},
+    chat::output::{Calls, Reasoning, ToolFormat, ToolInput, ToolSpec},
     protocol::{GenerationError, SequenceId, SequenceOutput, Token, TokenAlternative, TokenLogprob},
 };
 use axum::body::to_bytes;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 fn view() -> ResponseView {
     let echo = Map::from_iter([("temperature".to_owned(), json!(1.0))]);
-    ResponseView { model: "m".into(), logprobs: false, reasoning: true, seed: 42, warnings: None, echo }
+    ResponseView { model: "m".into(), logprobs: false, reasoning: true, seed: 42, warnings: None, echo, names: ToolNames::default() }
 }
 
 fn plain() -> OutputSpec {
@@ -23,7 +23,7 @@ fn plain() -> OutputSpec {
 
 /// The spec of an output with reasoning, text and calls.
 fn everything() -> OutputSpec {
-    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false };
+    let tool = |name: &str| ToolSpec { name: name.to_owned(), parameters: json!({}), strict: false, input: ToolInput::Arguments };
     let reasoning = Reasoning::Tags { open: "<think>", close: "</think>", begins_inside: true };
     OutputSpec { tools: vec![tool("f"), tool("g")], calls: Calls::Auto, format: ToolFormat::Hermes, reasoning, ..plain() }
 }
@@ -94,6 +94,8 @@ fn fold(events: &[Value]) -> Value {
                 let more = event["logprobs"].as_array().unwrap().clone();
                 item["content"][0]["logprobs"].as_array_mut().unwrap().extend(more);
             }
+            "custom_tool_call_input.delta" => add(&mut item["input"], &event["delta"]),
+            "custom_tool_call_input.done" => assert_eq!(event["input"], item["input"]),
             "function_call_arguments.delta" => add(&mut item["arguments"], &event["delta"]),
             "output_text.done" | "reasoning_text.done" => assert_eq!(event["text"], item["content"][0]["text"]),
             "function_call_arguments.done" => assert_eq!(event["arguments"], item["arguments"]),
@@ -198,6 +200,47 @@ async fn a_stream_folds_to_the_whole_answer_wherever_it_was_cut_and_however_it_e
         let last = &events.last().unwrap()["response"];
         assert_eq!(fold(&events), last["output"], "{length} {finish:?}");
         assert_eq!(without_chance(last.clone()), without_chance(whole), "{length} {finish:?}");
+    }
+}
+
+/// A spec whose tool `f` takes a text; `f` is in the namespace `n`.
+fn text_tool() -> (ResponseView, OutputSpec) {
+    let mut spec = everything();
+    spec.tools[0].input = ToolInput::Text { grammar: None };
+    let mut view = view();
+    view.names.add("n", "f", false);
+    view.names.add("m", "g", false);
+    (view, spec)
+}
+
+const TEXT_SCRIPT: &str = "Well.</think><tool_call>{\"name\": \"f\", \"arguments\": {\"input\": \"a\\n\\\"b\\\"\"}}</tool_call>\
+                           <tool_call>{\"name\": \"g\", \"arguments\": {\"a\": 1}}</tool_call>";
+
+#[tokio::test]
+async fn the_input_of_a_custom_tool_is_its_text_and_names_have_their_namespaces() {
+    let (view, spec) = text_tool();
+
+    let body = without_chance(whole(view, spec, letters(TEXT_SCRIPT, Finish::EndOfGeneration)).await);
+
+    let text = json!({"type": "custom_tool_call", "id": "ctc_", "call_id": "call_", "namespace": "n", "name": "f", "input": "a\n\"b\"",
+        "status": "completed"});
+    let function = json!({"type": "function_call", "id": "fc_", "call_id": "call_", "namespace": "m", "name": "g",
+        "arguments": "{\"a\": 1}", "status": "completed"});
+    assert_eq!(body["output"].as_array().unwrap()[1..], [text, function]);
+}
+
+#[tokio::test]
+async fn the_stream_of_a_custom_tool_folds_to_the_whole_answer_wherever_it_was_cut() {
+    for length in 0..=TEXT_SCRIPT.len() {
+        let script = || letters(&TEXT_SCRIPT[..length], Finish::Length);
+        let ((view, spec), (other_view, other_spec)) = (text_tool(), text_tool());
+
+        let events = events(view, spec, script()).await;
+        let whole = whole(other_view, other_spec, script()).await;
+
+        let last = &events.last().unwrap()["response"];
+        assert_eq!(fold(&events), last["output"], "{length}");
+        assert_eq!(without_chance(last.clone()), without_chance(whole), "{length}");
     }
 }
 

@@ -3,6 +3,11 @@
 use super::*;
 use serde_json::json;
 
+/// Reads an input whose tools have no namespaces.
+fn read(instructions: Option<String>, input: Value) -> Result<InputItems, FieldError> {
+    super::read(instructions, input, &ToolNames::default())
+}
+
 /// The messages of an input as a template sees them.
 fn messages(input: Value) -> Value {
     read(None, input).unwrap().conversation.for_template(&crate::chat::Abilities::default()).into()
@@ -95,12 +100,12 @@ fn what_an_item_says_besides_is_reported_unless_it_is_null() {
     let items = json!([
         {"role": "user", "content": "a", "name": "Bob", "phase": null, "colour": null},
         {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"},
-        {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}", "namespace": "n"},
+        {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}", "colour": "red"},
     ]);
 
     let read = read(None, items).unwrap();
 
-    assert_eq!(read.ignored, ["input[0].name", "input[1].encrypted_content", "input[2].namespace"]);
+    assert_eq!(read.ignored, ["input[0].name", "input[1].encrypted_content", "input[2].colour"]);
 }
 
 #[test]
@@ -112,7 +117,10 @@ fn items_that_break_a_rule_are_refused_by_name() {
         (json!([{"content": "a"}]), "input[0].type"),
         (json!([{"type": 5}]), "input[0].type"),
         (json!([{"type": "item_reference", "id": "msg_1"}]), "input[0].type"),
-        (json!([{"type": "computer_call"}]), "input[0].type"),
+        (json!([{"type": "computer_call"}]), "input"),
+        (json!([{"type": "custom_tool_call", "call_id": "1", "name": "f", "input": 5}]), "input[0].input"),
+        (json!([{"type": "custom_tool_call", "name": "f", "input": "x"}]), "input[0].call_id"),
+        (json!([{"type": "function_call", "call_id": "1", "name": "f", "namespace": 5}]), "input[0].namespace"),
         (json!([{"role": "tool", "content": "a"}]), "input[0].role"),
         (json!([{"type": "message", "content": "a"}]), "input[0].role"),
         (json!([{"role": "user"}]), "input[0].content"),
@@ -141,4 +149,59 @@ fn what_a_part_says_besides_is_reported_under_the_key_that_it_is_in() {
     ]);
 
     assert_eq!(read(None, items).unwrap().hidden, ["input[].content[].colour", "input[].output[].colour"]);
+}
+
+/// Codex's history (issue 14).
+#[test]
+fn calls_of_custom_tools_and_of_a_shell_are_calls_of_functions() {
+    let action = json!({"type": "exec", "command": ["ls"]});
+    let items = json!([
+        {"role": "user", "content": "q"},
+        {"type": "custom_tool_call", "id": "ctc_1", "call_id": "1", "name": "apply_patch", "input": "*** a", "status": "completed"},
+        {"type": "custom_tool_call_output", "call_id": "1", "output": [{"type": "input_text", "text": "done"}]},
+        {"type": "local_shell_call", "call_id": "2", "status": "completed", "action": action},
+        {"type": "local_shell_call_output", "id": "2", "output": {"stdout": "a"}},
+    ]);
+
+    let call =
+        |id: &str, name: &str, arguments: Value| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
+    let expected = json!([
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "", "tool_calls": [call("1", "apply_patch", json!({"input": "*** a"}))]},
+        {"role": "tool", "content": "done", "tool_call_id": "1"},
+        {"role": "assistant", "content": "", "tool_calls": [call("2", "local_shell", action)]},
+        {"role": "tool", "content": "{\"stdout\":\"a\"}", "tool_call_id": "2"},
+    ]);
+    assert_eq!(messages(items), expected);
+}
+
+#[test]
+fn items_of_other_kinds_are_left_out_and_told() {
+    let items = json!([
+        {"role": "user", "content": "q"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}},
+        {"type": "reasoning", "summary": [], "encrypted_content": "x"},
+        {"type": "tool_search_output", "call_id": "1", "tools": []},
+        {"type": "local_shell_call", "action": {}},
+        {"type": "brand_new", "call_id": "1"},
+        {"role": "assistant", "content": "a"},
+    ]);
+
+    let read = read(None, items).unwrap();
+
+    assert_eq!(places(&read.conversation), ["input[0]", "input[6]"]);
+    let told: Vec<String> = read.left_out.warnings().into_iter().map(|(at, _)| at).collect();
+    assert_eq!(told, ["input[1]", "input[3]", "input[4]", "input[5]"]);
+}
+
+#[test]
+fn a_call_in_a_namespace_has_the_name_that_the_model_knows() {
+    let mut names = ToolNames::default();
+    names.add("a", "f", true);
+    let call = |namespace| json!({"type": "function_call", "call_id": "1", "namespace": namespace, "name": "f", "arguments": "{}"});
+
+    let read = super::read(None, json!([call(json!("a")), call(json!("gone")), call(json!(null))]), &names).unwrap();
+
+    let calls: Vec<&str> = read.conversation.messages[0].calls.iter().map(|call| call.name.as_str()).collect();
+    assert_eq!(calls, ["a__f", "f", "f"]);
 }

@@ -41,6 +41,55 @@ fn flat_tools_and_choices_are_those_of_chat_and_flat_in_the_answer() {
     assert_eq!((&plain.echo["tools"], &plain.echo["tool_choice"]), (&json!([]), &json!("auto")));
 }
 
+/// Codex's tools (issue 14).
+#[test]
+fn tools_that_nothing_here_can_run_are_left_out_and_the_others_are_offered() {
+    let patch = json!({"type": "custom", "name": "apply_patch", "description": "d", "format": {"type": "text"}});
+    let kinds = ["web_search", "web_search_preview", "file_search", "mcp", "image_generation", "code_interpreter", "brand_new"];
+    let mut tools: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind, "name": "x", "colour": "red"})).collect();
+    tools.insert(1, patch.clone());
+
+    let request = read(json!({"tools": tools})).unwrap();
+
+    let names: Vec<&str> = request.chat.tools.specs.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!((names, request.chat.calls), (vec!["apply_patch"], Calls::Auto));
+    assert_eq!(request.echo["tools"], json!([patch]));
+    assert_eq!(request.chat.ignored_last, [""; 0]);
+    let told = request.chat.left_out.warnings();
+    assert_eq!(told.len(), kinds.len());
+    assert_eq!(told[1], ("tools[2]".into(), "tools of type 'web_search_preview' were left out: nothing here can run them".into()));
+    assert_eq!(read(json!({"tools": [{"type": "local_shell"}]})).unwrap().chat.calls, Calls::None);
+}
+
+#[test]
+fn a_namespace_is_taken_apart_and_its_names_are_translated() {
+    let function = |name: &str| json!({"type": "function", "name": name, "description": "d", "parameters": null, "strict": false});
+    let group = |name: &str, tools: Vec<Value>| json!({"type": "namespace", "name": name, "description": "About.", "tools": tools});
+    let custom = json!({"type": "custom", "name": "c"});
+    let tools = json!([group("a", vec![function("f"), function("g")]), group("b", vec![function("f"), custom]), function("h")]);
+
+    let request = read(json!({"tools": tools})).unwrap();
+
+    let offered = &request.chat.tools;
+    let names: Vec<&str> = offered.specs.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!(names, ["a__f", "g", "b__f", "c", "h"]);
+    let told: Vec<&Value> = offered.values.iter().map(|tool| &tool["function"]["description"]).collect();
+    assert_eq!(told, [&json!("About.\n\nd"), &json!("d"), &json!("About.\n\nd"), &Value::Null, &json!("d")]);
+    assert_eq!(request.names.for_client("b__f".into()), (Some("b".into()), "f".into()));
+    assert_eq!(request.echo["tools"], tools);
+    let chosen = |choice: Value| read(json!({"tools": tools, "tool_choice": choice})).unwrap().chat.calls;
+    assert_eq!(chosen(json!({"type": "function", "namespace": "b", "name": "f"})), Calls::Named("b__f".into()));
+    assert_eq!(chosen(json!({"type": "custom", "name": "c"})), Calls::Named("c".into()));
+}
+
+#[test]
+fn the_tools_of_all_namespaces_are_counted_before_their_names_are_compared() {
+    let many: Vec<Value> = (0..200).map(|index| json!({"type": "function", "name": format!("f{index}")})).collect();
+    let group = json!({"type": "namespace", "name": "n", "tools": many});
+
+    assert_eq!(read(json!({"tools": [group]})).unwrap_err().param(), Some("tools"));
+}
+
 #[test]
 fn the_format_of_a_text_is_the_format_of_an_answer() {
     let schema = json!({"type": "object"});
@@ -82,7 +131,8 @@ fn log_probabilities_are_there_if_they_are_included() {
 
 #[test]
 fn an_answer_repeats_the_request_and_says_what_always_holds() {
-    let fields = json!({"instructions": "i", "temperature": 0, "metadata": {"a": "b"}, "user": "u", "max_output_tokens": 9});
+    let fields =
+        json!({"instructions": "i", "temperature": 0, "metadata": {"a": "b"}, "user": "u", "max_output_tokens": 9, "max_tool_calls": 3});
 
     let echo = Value::from(read(fields).unwrap().echo);
 
@@ -90,7 +140,7 @@ fn an_answer_repeats_the_request_and_says_what_always_holds() {
         "tools": [], "tool_choice": "auto", "text": {"format": {"type": "text"}, "verbosity": "medium"},
         "reasoning": {"effort": null, "summary": null}, "top_logprobs": 0, "instructions": "i", "temperature": 0, "top_p": 1.0,
         "parallel_tool_calls": true, "max_output_tokens": 9, "metadata": {"a": "b"}, "user": "u", "safety_identifier": null,
-        "prompt_cache_key": null, "max_tool_calls": null, "previous_response_id": null, "background": false, "store": false,
+        "prompt_cache_key": null, "max_tool_calls": 3, "previous_response_id": null, "background": false, "store": false,
         "service_tier": "default", "truncation": "disabled",
     });
     assert_eq!(echo, expected);
@@ -101,6 +151,7 @@ fn what_is_not_done_is_reported() {
     let rows = [
         (json!({"store": true}), "store"),
         (json!({"include": ["reasoning.encrypted_content"]}), "include[0]"),
+        (json!({"include": ["everything"]}), "include[0]"),
         (json!({"reasoning": {"summary": "auto"}}), "reasoning.summary"),
         (json!({"reasoning": {"mode": "pro"}}), "reasoning.mode"),
         (json!({"text": {"colour": "red"}}), "text.colour"),
@@ -150,17 +201,25 @@ fn fields_at_fault_are_refused_by_name() {
         (json!({"conversation": {"id": "conv_1"}}), "conversation"),
         (json!({"background": true}), "background"),
         (json!({"prompt": {"id": "pmpt_1"}}), "prompt"),
-        (json!({"max_tool_calls": 1}), "max_tool_calls"),
+        (json!({"max_tool_calls": -1}), "max_tool_calls"),
         (json!({"prompt_embeds": []}), "prompt_embeds"),
         (json!({"truncation": "auto"}), "truncation"),
         (json!({"truncation": "some"}), "truncation"),
         (json!({"prompt_cache_options": {"prewarm": true}}), "prompt_cache_options.prewarm"),
-        (json!({"include": ["everything"]}), "include[0]"),
+        (json!({"include": [5]}), "include[0]"),
         (json!({"include": "all"}), "include"),
         (json!({"tools": {}}), "tools"),
         (json!({"tools": ["f"]}), "tools[0]"),
         (json!({"tools": [{"name": "f"}]}), "tools[0].type"),
-        (json!({"tools": [{"type": "web_search"}]}), "tools[0].type"),
+        (json!({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}), "tool_choice.type"),
+        (json!({"tools": [{"type": "web_search"}], "tool_choice": "required"}), "tool_choice"),
+        (json!({"tools": [{"type": "custom"}]}), "tools[0].name"),
+        (json!({"tools": [{"type": "custom", "name": "f", "format": {"type": "grammar", "syntax": "x"}}]}), "tools[0].format.syntax"),
+        (json!({"tools": [{"type": "namespace", "tools": []}]}), "tools[0].name"),
+        (json!({"tools": [{"type": "namespace", "name": "n", "tools": {}}]}), "tools[0].tools"),
+        (json!({"tools": [{"type": "namespace", "name": "n", "tools": [{"name": "f"}]}]}), "tools[0].tools[0].type"),
+        (json!({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function"}]}]}), "tools[0].tools[0].name"),
+        (json!({"tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "f"}]}), "tools[1].name"),
         (json!({"text": {"format": "json"}}), "text.format"),
         (json!({"stream": "yes"}), "stream"),
         (json!({"stream_options": {"include_obfuscation": false}}), "stream_options"),
