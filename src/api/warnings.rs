@@ -47,12 +47,14 @@ pub(super) struct Warnings {
     ignored: Ignored,
     /// Fields that were obeyed only in part, each with its warning.
     clamped: Vec<(String, String)>,
+    /// Notes on how the request was understood. A strict request is not refused for them.
+    notes: Vec<String>,
 }
 
 impl Warnings {
     /// Warnings about these ignored fields, if there are any.
     pub(super) fn ignored(fields: Ignored) -> Self {
-        Self { ignored: fields, clamped: Vec::new() }
+        Self { ignored: fields, ..Self::default() }
     }
 
     /// Adds ignored fields.
@@ -63,6 +65,11 @@ impl Warnings {
     /// Adds that a field was obeyed only in part; `text` is visible ASCII and spaces.
     pub(super) fn clamped(&mut self, param: &str, text: String) {
         self.clamped.push((param.to_owned(), text));
+    }
+
+    /// Adds a note, which a strict request gets too; `text` is visible ASCII and spaces.
+    pub(super) fn note(&mut self, text: String) {
+        self.notes.push(text);
     }
 
     /// Accepts the warnings, unless the policy is strict and there is one.
@@ -85,6 +92,7 @@ impl Warnings {
             let message = format!("Strict request not carried out: {}.", texts.join("; "));
             return Err(ApiError::BadRequest { message, param, code: Some("unsupported_parameter") });
         }
+        texts.extend(self.notes);
         Ok(Reported { texts, in_body: policy.in_body })
     }
 }
@@ -159,6 +167,9 @@ mod tests {
         assert_eq!((error.status().as_u16(), error.param(), error.code()), (400, Some("foo"), Some("unsupported_parameter")));
         assert_eq!(error.detail(), "Strict request not carried out: ignored fields: foo; max_tokens was reduced to 5.");
         assert_eq!(Warnings::default().enforce(strict), Ok(Reported::default()));
+        let mut noted = Warnings::default();
+        noted.note("objects are closed".into());
+        assert_eq!(noted.enforce(strict).unwrap().all(), ["objects are closed"]);
     }
 
     #[test]
