@@ -45,13 +45,15 @@ of a request that the model's chat template does not show, such as `tools` of a 
 - With the request header `x-llamero-warnings: body` the names also stand in the body's `warnings`.
 - With the request header `x-llamero-strict: 1`, or a server started with `--strict`, such a request is a 400.
 
+The header also says that objects of a schema were closed (docs/STRUCTURED_OUTPUT.md); this is no 400.
+
 ## Control tokens in texts
 
 In chat, only the template's own words become control tokens, whatever messages, tools and their results spell. Texts
 for `suffix`, `/infill`, embeddings, rerank and score are plain too.
 
-A `prompt` of completions or `/generate` is raw: the control tokens that it spells become those tokens, as in vLLM and
-llama-server. A text for `/tokenize` is raw unless `parse_special` is false.
+A `prompt` of completions, `/completion` or `/generate` is raw: the control tokens that it spells become those tokens, as
+in vLLM and llama-server. A text for `/tokenize` is raw unless `parse_special` is false.
 ";
 
 /// The whole text of `docs/API.md`.

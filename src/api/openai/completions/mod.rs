@@ -222,11 +222,7 @@ fn sequences(
     seed: i64,
 ) -> Result<Vec<SequenceRequest>, ApiError> {
     let rooms: Vec<u32> = prompts.iter().map(|prompt| room(prompt.len(), request.max_tokens, max_model_len)).collect::<Result<_, _>>()?;
-    let total: u64 = prompts.iter().map(|prompt| u64::try_from(prompt.len()).unwrap_or(u64::MAX)).sum();
-    let most = MAX_BATCH_CONTEXTS * max_model_len;
-    if total > most {
-        return Err(FieldError::invalid("prompt", format!("the prompts have {total} tokens together; at most {most} are accepted")).into());
-    }
+    check_total(prompts.iter().map(Vec::len), max_model_len)?;
     // Candidates are compared by the log-probabilities of their tokens.
     let compared = (request.best_of > request.n).then_some(0);
     let mut sequences = Vec::with_capacity(prompts.len() * request.best_of);
@@ -253,9 +249,22 @@ fn sequences(
     Ok(sequences)
 }
 
+/// Refuses prompts of too many tokens together.
+///
+/// # Errors
+/// The prompts have more tokens than [`MAX_BATCH_CONTEXTS`] contexts.
+pub(in crate::api) fn check_total(lengths: impl Iterator<Item = usize>, max_model_len: u64) -> Result<(), FieldError> {
+    let total: u64 = lengths.map(|length| u64::try_from(length).unwrap_or(u64::MAX)).fold(0, u64::saturating_add);
+    let most = MAX_BATCH_CONTEXTS * max_model_len;
+    if total > most {
+        return Err(FieldError::invalid("prompt", format!("the prompts have {total} tokens together; at most {most} are accepted")));
+    }
+    Ok(())
+}
+
 /// The maximum number of tokens to generate after a prompt: the number of the request, or 16 or as many as fit if it
 /// has none. A number that does not fit is an error.
-pub(super) fn room(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<u32, ApiError> {
+pub(in crate::api) fn room(prompt_tokens: usize, asked: Option<u64>, max_model_len: u64) -> Result<u32, ApiError> {
     if prompt_tokens == 0 {
         return Err(
             FieldError::invalid("prompt", "it is empty, and this model has no token to begin with; send at least one character").into()
