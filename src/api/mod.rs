@@ -13,6 +13,7 @@ mod heavy;
 mod infill;
 pub mod layers;
 pub mod legacy;
+mod llama_server;
 pub mod openai;
 pub mod openapi;
 mod renders;

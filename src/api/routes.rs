@@ -8,7 +8,7 @@
 use super::{
     anthropic,
     family::Family,
-    health, infill, legacy,
+    health, infill, legacy, llama_server,
     openai::{chat, completions, embeddings, explain, models, render, rerank, responses},
     openapi::{self, operations},
     route::{
@@ -197,6 +197,62 @@ pub(super) static ROUTES: &[Route] = &[
         docs: operations::INFILL_DOCS,
         handler: Here(|| post(infill::infill)),
         ..OPENAI
+    },
+    Route {
+        path: "/completion",
+        label: "completion",
+        summary: "llama-server's completion in its own shape, whole or as server-sent events.",
+        docs: operations::LLAMA_COMPLETION_DOCS,
+        handler: Here(|| post(llama_server::completion::complete)),
+        ..OPENAI
+    },
+    Route {
+        path: "/completions",
+        label: "completions_unprefixed",
+        summary: "`/v1/completions` where a base URL lacks `/v1`, unless the body has `n_predict`.",
+        docs: operations::EITHER_COMPLETIONS_DOCS,
+        handler: Here(|| post(llama_server::completion::complete_either)),
+        ..OPENAI
+    },
+    Route {
+        path: "/embedding",
+        label: "embedding",
+        summary: "llama-server's vectors in its own shape, where an embedding model is served.",
+        docs: operations::LLAMA_EMBEDDING_DOCS,
+        handler: Here(|| post(llama_server::embedding::embed)),
+        ..OPENAI
+    },
+    Route {
+        path: "/embeddings",
+        label: "embeddings_unprefixed",
+        summary: "`/v1/embeddings` where a base URL lacks `/v1`, unless the body has `content`.",
+        docs: operations::EITHER_EMBEDDINGS_DOCS,
+        handler: Here(|| post(llama_server::embedding::embed_either)),
+        ..OPENAI
+    },
+    Route {
+        path: "/apply-template",
+        label: "apply_template",
+        summary: "The text that the model's chat template makes of messages, for `/completion` (llama-server).",
+        docs: operations::APPLY_TEMPLATE_DOCS,
+        handler: Here(|| post(llama_server::template::apply)),
+        ..OPENAI
+    },
+    Route {
+        path: "/props",
+        label: "props",
+        summary: "Facts about the server and its model under llama-server's names.",
+        docs: operations::PROPS_DOCS,
+        handler: Here(|| get(llama_server::props::props)),
+        ..LOOK_UP
+    },
+    Route {
+        path: "/slots",
+        label: "slots",
+        summary: "The places for sequences and the number of busy ones (llama-server); prompts are not shown.",
+        docs: operations::SLOTS_DOCS,
+        handler: Here(|| get(llama_server::slots::slots)),
+        ..LOOK_UP
     },
     Route {
         path: "/v1/models",

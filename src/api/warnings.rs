@@ -55,12 +55,14 @@ pub(super) struct Warnings {
     ignored: Ignored,
     /// Fields that were obeyed only in part, each with its warning.
     clamped: Vec<(String, String)>,
+    /// Notes on how the request was understood. A strict request is not refused for them.
+    notes: Vec<String>,
 }
 
 impl Warnings {
     /// Warnings about these ignored fields, if there are any.
     pub(super) fn ignored(fields: Ignored) -> Self {
-        Self { ignored: fields, clamped: Vec::new() }
+        Self { ignored: fields, ..Self::default() }
     }
 
     /// Adds ignored fields.
@@ -77,6 +79,12 @@ impl Warnings {
     pub(super) fn extend(&mut self, others: Self) {
         self.ignored.extend(others.ignored);
         self.clamped.extend(others.clamped);
+        self.notes.extend(others.notes);
+    }
+
+    /// Adds a note on the form of an answer, which a strict request gets too; `text` is visible ASCII and spaces.
+    pub(super) fn note(&mut self, text: String) {
+        self.notes.push(text);
     }
 
     /// Accepts the warnings, unless the policy is strict and there is one.
@@ -95,12 +103,14 @@ impl Warnings {
             texts.push(format!("ignored fields: {}{rest}", names.join(", ")));
         }
         let of_fields = (!names.is_empty()).then_some(WarningName::IgnoredFields);
-        let kinds = of_fields.into_iter().chain(self.clamped.iter().map(|(param, _)| name_of(param))).collect();
+        let mut kinds: Vec<WarningName> = of_fields.into_iter().chain(self.clamped.iter().map(|(param, _)| name_of(param))).collect();
         texts.extend(self.clamped.into_iter().map(|(_, text)| text));
         if policy.strict && !texts.is_empty() {
             let message = format!("Strict request not carried out: {}.", texts.join("; "));
             return Err(ApiError::BadRequest { message, param, code: Some("unsupported_parameter") });
         }
+        kinds.extend(self.notes.iter().map(|_| WarningName::Format));
+        texts.extend(self.notes);
         Ok(Reported { texts, names: kinds, in_body: policy.in_body })
     }
 }
@@ -202,6 +212,9 @@ mod tests {
         assert_eq!((error.status().as_u16(), error.param(), error.code()), (400, Some("foo"), Some("unsupported_parameter")));
         assert_eq!(error.detail(), "Strict request not carried out: ignored fields: foo; max_tokens was reduced to 5.");
         assert_eq!(Warnings::default().enforce(strict), Ok(Reported::default()));
+        let mut noted = Warnings::default();
+        noted.note("objects are closed".into());
+        assert_eq!(noted.enforce(strict).unwrap().all(), ["objects are closed"]);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! JSON schemas inside a Lark grammar (`%json { … }`): checked by the same rules as a schema that stands alone, and
-//! compiled with the same options. llguidance checks the rest of the grammar.
+//! compiled with the same options. In regular expressions `\d`, `\w` and `\s` become ASCII. llguidance checks the rest
+//! of the grammar.
 
 use super::{
+    ascii,
     json_style::with_options,
     schema::{self, Notes},
 };
@@ -27,30 +29,71 @@ pub(super) fn prepare(text: &str) -> Result<(String, Notes), ConstraintError> {
         let checked = schema::prepare(&value.to_string())?;
         notes.append(&checked.notes);
         let value = with_options(checked.schema);
-        prepared.push_str(before);
+        push_with_ascii_classes(before, &mut prepared);
         prepared.push(' ');
         prepared.push_str(&value.to_string());
         rest = &schema[values.byte_offset()..];
     }
-    prepared.push_str(rest);
+    push_with_ascii_classes(rest, &mut prepared);
     Ok((prepared, notes))
 }
 
 /// The offset of the next [`JSON`] that is not part of a string, a regular expression or a comment.
 fn next_schema(text: &str) -> Option<usize> {
+    parts(text).find(|part| part.kind == PartKind::Json).map(|part| part.start)
+}
+
+/// Copies a part of a grammar without schemas. Its regular expressions get ASCII classes.
+fn push_with_ascii_classes(text: &str, written: &mut String) {
+    let mut copied = 0;
+    for LarkPart { start, end, .. } in parts(text).filter(|part| part.kind == PartKind::Regex) {
+        written.push_str(&text[copied..start]);
+        written.push_str(&ascii::shorthands(&text[start..end]));
+        copied = end;
+    }
+    written.push_str(&text[copied..]);
+}
+
+/// A part of a grammar that is found by scanning it, by its offsets.
+struct LarkPart {
+    kind: PartKind,
+    start: usize,
+    end: usize,
+}
+
+#[derive(PartialEq, Eq)]
+enum PartKind {
+    /// A regular expression with its slashes.
+    Regex,
+    /// The directive [`JSON`].
+    Json,
+}
+
+/// The regular expressions and [`JSON`]s, but not those in strings, expressions and comments. Each byte is looked at
+/// once.
+fn parts(text: &str) -> impl Iterator<Item = LarkPart> {
     let bytes = text.as_bytes();
     let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => at = after(bytes, at + 1, b'"'),
-            b'#' => at = line_end(bytes, at),
-            b'/' if bytes.get(at + 1) == Some(&b'/') => at = line_end(bytes, at),
-            b'/' => at = after(bytes, at + 1, b'/'),
-            b'%' if bytes[at..].starts_with(JSON.as_bytes()) => return Some(at),
-            _ => at += 1,
+    std::iter::from_fn(move || {
+        while at < bytes.len() {
+            let start = at;
+            match bytes[at] {
+                b'"' => at = after(bytes, at + 1, b'"'),
+                b'#' => at = line_end(bytes, at),
+                b'/' if bytes.get(at + 1) == Some(&b'/') => at = line_end(bytes, at),
+                b'/' => {
+                    at = after(bytes, at + 1, b'/');
+                    return Some(LarkPart { kind: PartKind::Regex, start, end: at });
+                }
+                b'%' if bytes[at..].starts_with(JSON.as_bytes()) => {
+                    at += JSON.len();
+                    return Some(LarkPart { kind: PartKind::Json, start, end: at });
+                }
+                _ => at += 1,
+            }
         }
-    }
-    None
+        None
+    })
 }
 
 /// The offset of the next line end, from `at` on.
@@ -92,6 +135,14 @@ mod tests {
             let refused = prepare(grammar).unwrap_err().to_string();
             assert!(refused.contains(reason), "{grammar}: {refused}");
         }
+    }
+
+    #[test]
+    fn regular_expressions_get_ascii_classes() {
+        let (prepared, _) = prepare("start: A \"\\d\" %json {\"pattern\": \"\\\\d\"} B\nA: /\\d\\//  // \\d\nB: /\\w/i\n").unwrap();
+
+        assert!(prepared.starts_with("start: A \"\\d\" %json {\"pattern\":\"\\\\d\""), "{prepared}");
+        assert!(prepared.ends_with(" B\nA: /[0-9]\\//  // \\d\nB: /[0-9A-Za-z_]/i\n"), "{prepared}");
     }
 
     #[test]

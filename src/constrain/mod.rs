@@ -11,6 +11,7 @@
 //! tried out in a separate process first (`trial`). `docs/STRUCTURED_OUTPUT.md` lists the keywords of JSON schema that
 //! work; a test keeps the list true.
 
+mod ascii;
 mod cache;
 mod compiled;
 mod compiler;

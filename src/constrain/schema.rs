@@ -5,6 +5,7 @@
 //! draft. Names that JSON schema does not define are annotations (core specification 2020-12, 4.3.1) and ignored.
 
 mod bounds;
+mod closed;
 mod controls;
 mod endings;
 mod formats;
@@ -21,7 +22,7 @@ use super::limits;
 use crate::protocol::{
     ConstraintError,
     ConstraintErrorKind::{Invalid, TooLarge},
-    ConstraintPlace,
+    ConstraintPlace, OBJECTS_ARE_CLOSED,
 };
 pub(super) use controls::need_unicode_escapes;
 pub(super) use loose::{Loosen, without_loose_parts};
@@ -96,7 +97,11 @@ pub(super) fn prepare(text: &str) -> Result<Prepared, ConstraintError> {
     if !schema.is_object() {
         return Err(ConstraintPlace::Schema.predicate(Invalid, "is not a JSON object"));
     }
+    let is_closed = closed::close(&mut schema);
     let mut walk = Walk::new(schema.clone());
+    if is_closed {
+        walk.notes.add(OBJECTS_ARE_CLOSED);
+    }
     walk.schema(&mut schema, "#", 0)?;
     walk.steps.check()?;
     walk.renamed.update(&mut schema);

@@ -1,7 +1,7 @@
 //! A constraint as llguidance's own input: a JSON schema with our options, or a grammar in Lark's notation.
 
 use super::{
-    gbnf,
+    ascii, gbnf,
     json_style::with_options,
     lark,
     literal::quoted,
@@ -62,7 +62,7 @@ fn regex(text: &str) -> Result<TopLevelGrammar, ConstraintError> {
     if text.is_empty() {
         return Err(ConstraintPlace::Regex.predicate(Invalid, "is empty"));
     }
-    Ok(TopLevelGrammar::from_regex(text))
+    Ok(TopLevelGrammar::from_regex(&ascii::shorthands(text)))
 }
 
 fn choice(texts: &[String]) -> String {

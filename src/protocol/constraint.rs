@@ -19,6 +19,10 @@ pub enum Constraint {
     Grammar(String),
 }
 
+/// The note on a schema whose objects were closed: they have no other properties than those that it names.
+pub const OBJECTS_ARE_CLOSED: &str =
+    "objects have no other properties than those that the schema names, where it says nothing about additionalProperties";
+
 impl Constraint {
     /// The size of all texts in the constraint, bytes.
     #[must_use]

@@ -4,6 +4,7 @@ mod chat;
 mod completions;
 mod departure;
 mod early_answers;
+mod editors;
 mod engine_death;
 mod explain;
 mod infill;

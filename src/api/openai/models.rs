@@ -154,7 +154,7 @@ pub(in crate::api) fn loaded(model: &Model) -> Result<Arc<ModelInfo>, ApiError> 
 ///
 /// # Errors
 /// As [`loaded`]; or the model computes embeddings: a 400 that says so.
-pub(super) fn generating(model: &Model) -> Result<Arc<ModelInfo>, ApiError> {
+pub(in crate::api) fn generating(model: &Model) -> Result<Arc<ModelInfo>, ApiError> {
     let info = loaded(model)?;
     if info.embedding().is_some() { Err(SubmitError::NotGenerating.into()) } else { Ok(info) }
 }

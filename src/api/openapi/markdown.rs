@@ -45,6 +45,8 @@ of a request that the model's chat template does not show, such as the reasoning
 - With the request header `x-llamero-warnings: body` the names also stand in the body's `warnings`.
 - With the request header `x-llamero-strict: 1`, or a server started with `--strict`, such a request is a 400.
 
+The header also says that objects of a schema were closed (docs/STRUCTURED_OUTPUT.md); this is no 400.
+
 ## Limits above the context, and other names of models
 
 `max_tokens` and its other names are upper bounds. A limit above the room that the prompt leaves in the context is
@@ -71,8 +73,8 @@ function) are constrained, as with any template. `capabilities` of `/v1/models` 
 In chat, only the template's own words become control tokens, whatever messages, tools and their results spell. Texts
 for `suffix`, `/infill`, embeddings, rerank and score are plain too.
 
-A `prompt` of completions or `/generate` is raw: the control tokens that it spells become those tokens, as in vLLM and
-llama-server. A text for `/tokenize` is raw unless `parse_special` is false.
+A `prompt` of completions, `/completion` or `/generate` is raw: the control tokens that it spells become those tokens, as
+in vLLM and llama-server. A text for `/tokenize` is raw unless `parse_special` is false.
 ";
 
 /// The whole text of `docs/API.md`.

@@ -4,8 +4,13 @@
 use super::docs::{Body, Docs};
 use crate::api::{
     anthropic::specs::MESSAGE_FIELDS,
-    infill::request::specs as infill,
+    infill::request::specs::INFILL,
     legacy::request::specs::GENERATE,
+    llama_server::{
+        completion::specs::COMPLETION as LLAMA_COMPLETION,
+        embedding::specs::EMBEDDING as LLAMA_EMBEDDING,
+        options::specs::{OTHER_DEFAULTS, SHARED, WITHOUT_EFFECT},
+    },
     openai::{
         chat::specs::CHAT,
         completions::request::specs::COMPLETIONS,
@@ -14,14 +19,14 @@ use crate::api::{
         responses::specs::RESPONSES,
         shared::{
             ending::ENDING,
-            limits::NOT_IMPLEMENTED,
+            limits::{MODEL_OR_FIRST, NOT_IMPLEMENTED},
             sampling::specs::SAMPLING,
             structured::specs::{RESPONSE_FORMAT, STRUCTURED},
         },
     },
     tokens::{
         detokenize::DETOKENIZE,
-        tokenize::specs::{TOKENIZE, TOKENIZE_CHAT},
+        tokenize::specs::{OF_CHAT, REFUSED_BY_CHAT, TOKENIZE, TOKENIZE_CHAT},
     },
 };
 
@@ -44,6 +49,16 @@ const CHAT_COMPLETION: Body = Body {
     required: &["messages"],
     example: r#"{"model":"MODEL","messages":[{"role":"user","content":"What is the capital of France?"}],"max_completion_tokens":8,"temperature":0}"#,
 };
+
+const LLAMA_BODY: Body = Body {
+    fields: &[LLAMA_COMPLETION, SHARED, WITHOUT_EFFECT, OTHER_DEFAULTS, SAMPLING, ENDING],
+    required: &["prompt"],
+    example: r#"{"prompt":"The capital of France is","n_predict":8,"temperature":0}"#,
+};
+
+const VECTORS: Body = Body { fields: &[EMBEDDINGS], required: &["input"], example: r#"{"model":"MODEL","input":"The river bank"}"# };
+
+const LLAMA_VECTORS: Body = Body { fields: &[LLAMA_EMBEDDING], required: &["content"], example: r#"{"content":"The river bank"}"# };
 
 const RANKED: Body = Body {
     fields: &[RERANK],
@@ -103,12 +118,8 @@ pub(in crate::api) const COUNT_TOKENS_DOCS: &[Docs] = &[Docs {
     refusals: ANTHROPICS_REFUSALS,
 }];
 /// The bodies and answers of `/v1/embeddings`.
-pub(in crate::api) const EMBEDDINGS_DOCS: &[Docs] = &[Docs {
-    about: None,
-    body: Some(Body { fields: &[EMBEDDINGS], required: &["input"], example: r#"{"model":"MODEL","input":"The river bank"}"# }),
-    answers: &[(JSON, "EmbeddingList")],
-    refusals: REFUSALS,
-}];
+pub(in crate::api) const EMBEDDINGS_DOCS: &[Docs] =
+    &[Docs { about: None, body: Some(VECTORS), answers: &[(JSON, "EmbeddingList")], refusals: REFUSALS }];
 /// The bodies and answers of `/v1/rerank`.
 pub(in crate::api) const RERANK_DOCS: &[Docs] =
     &[Docs { about: None, body: Some(RANKED), answers: &[(JSON, "Ranking")], refusals: REFUSALS }];
@@ -160,13 +171,54 @@ pub(in crate::api) const TOKENIZER_INFO_DOCS: &[Docs] =
 pub(in crate::api) const INFILL_DOCS: &[Docs] = &[Docs {
     about: None,
     body: Some(Body {
-        fields: &[infill::INFILL, infill::WITHOUT_EFFECT, infill::REFUSED, infill::OTHER_DEFAULTS, SAMPLING],
+        fields: &[INFILL, SHARED, WITHOUT_EFFECT, OTHER_DEFAULTS, SAMPLING, ENDING],
         required: &["input_prefix", "input_suffix"],
         example: r#"{"input_prefix":"fn main() {\n","input_suffix":"\n}\n","n_predict":16}"#,
     }),
-    answers: &[(JSON, "Infill"), (EVENTS, "Events")],
+    answers: &[(JSON, "LlamaCompletion"), (EVENTS, "Events")],
     refusals: REFUSALS,
 }];
+/// The bodies and answers of `/completion`.
+pub(in crate::api) const LLAMA_COMPLETION_DOCS: &[Docs] =
+    &[Docs { about: None, body: Some(LLAMA_BODY), answers: &[(JSON, "LlamaCompletion"), (EVENTS, "Events")], refusals: REFUSALS }];
+/// The bodies and answers of `/completions`.
+pub(in crate::api) const EITHER_COMPLETIONS_DOCS: &[Docs] = &[
+    Docs { about: None, body: Some(COMPLETION), answers: &[(JSON, "Completion"), (EVENTS, "Events")], refusals: REFUSALS },
+    Docs {
+        about: Some("`/completion` where the body has `n_predict`, as llama-server has it."),
+        body: Some(LLAMA_BODY),
+        answers: &[(JSON, "LlamaCompletion"), (EVENTS, "Events")],
+        refusals: REFUSALS,
+    },
+];
+/// The bodies and answers of `/embedding`.
+pub(in crate::api) const LLAMA_EMBEDDING_DOCS: &[Docs] =
+    &[Docs { about: None, body: Some(LLAMA_VECTORS), answers: &[(JSON, "IndexedVectors")], refusals: REFUSALS }];
+/// The bodies and answers of `/embeddings`.
+pub(in crate::api) const EITHER_EMBEDDINGS_DOCS: &[Docs] = &[
+    Docs { about: None, body: Some(VECTORS), answers: &[(JSON, "EmbeddingList")], refusals: REFUSALS },
+    Docs {
+        about: Some("`/embedding` where the body has `content`, as llama-server has it."),
+        body: Some(LLAMA_VECTORS),
+        answers: &[(JSON, "IndexedVectors")],
+        refusals: REFUSALS,
+    },
+];
+/// The bodies and answers of `/apply-template`.
+pub(in crate::api) const APPLY_TEMPLATE_DOCS: &[Docs] = &[Docs {
+    about: None,
+    body: Some(Body {
+        fields: &[&[&MODEL_OR_FIRST], OF_CHAT, REFUSED_BY_CHAT],
+        required: &["messages"],
+        example: r#"{"messages":[{"role":"user","content":"Hello"}]}"#,
+    }),
+    answers: &[(JSON, "AppliedTemplate")],
+    refusals: REFUSALS,
+}];
+/// The answers of `/props`.
+pub(in crate::api) const PROPS_DOCS: &[Docs] = &page(&[(JSON, "Props")], &[401, 403, 422, 500, 503]);
+/// The answers of `/slots`.
+pub(in crate::api) const SLOTS_DOCS: &[Docs] = &page(&[(JSON, "Slots")], &[401, 403, 503]);
 /// The bodies and answers of `/v1/models`.
 pub(in crate::api) const MODELS_DOCS: &[Docs] = &[Docs { about: None, body: None, answers: &[(JSON, "ModelList")], refusals: &[401, 403] }];
 /// The bodies and answers of `/v1/models/{id}`.

@@ -19,7 +19,8 @@ use crate::{
             ignored::Ignored,
             spec::{AnySpec, Support},
         },
-        infill::request::{InfillLimits, InfillRequest},
+        infill::request::InfillRequest,
+        llama_server::{completion::LlamaCompletion, embedding::LlamaEmbedding, template},
         openai::{
             chat::request::ChatRequest,
             completions::request::CompletionRequest,
@@ -49,7 +50,11 @@ fn reader(operation: &Operation) -> Reader {
     match operation.path {
         "/v1/chat/completions" | "/v1/chat/completions/render" => chat,
         "/v1/explain" if operation.body.is_some_and(|body| body.required.contains(&"messages")) => chat,
-        "/v1/completions" | "/v1/completions/render" | "/v1/explain" => |mut fields| {
+        "/completion" | "/completions" if operation.answers.iter().any(|(_, schema)| *schema == "LlamaCompletion") => |mut fields| {
+            fields.take("model");
+            LlamaCompletion::read(fields, &LIMITS).map(|request| request.options.unknown)
+        },
+        "/v1/completions" | "/completions" | "/v1/completions/render" | "/v1/explain" => |mut fields| {
             fields.take("model");
             CompletionRequest::read(fields, &LIMITS).map(|request| request.unknown)
         },
@@ -65,7 +70,11 @@ fn reader(operation: &Operation) -> Reader {
             fields.take("model");
             MessageRequest::read(fields, MessagesEndpoint::Count, &LIMITS).map(|request| request.chat.ignored_last)
         },
-        "/v1/embeddings" => |mut fields| {
+        "/embedding" | "/embeddings" if operation.answers.iter().any(|(_, schema)| *schema == "IndexedVectors") => |mut fields| {
+            fields.take("model");
+            LlamaEmbedding::read(fields, 100).map(|request| request.unknown)
+        },
+        "/v1/embeddings" | "/embeddings" => |mut fields| {
             fields.take("model");
             EmbeddingRequest::read(fields, &embedding_info(), 100).map(|request| request.unknown)
         },
@@ -93,7 +102,12 @@ fn reader(operation: &Operation) -> Reader {
         },
         "/infill" => |mut fields| {
             fields.take("model");
-            InfillRequest::read(fields, &InfillLimits { vocabulary_size: 100, max_stop_strings: 4 }).map(|request| request.unknown)
+            InfillRequest::read(fields, &LIMITS).map(|request| request.options.unknown)
+        },
+        "/apply-template" => |mut fields| {
+            fields.take("model");
+            let ignored = chat(template::of_chat(&mut fields))?;
+            Ok(both(ignored, fields.finish()))
         },
         path => panic!("{path} has a body and no reader here"),
     }
@@ -129,9 +143,14 @@ fn body_with(operation: &Operation, field: &dyn AnySpec) -> Map<String, Value> {
     if field.name() == "tool_choice" && operation.path.starts_with("/v1/messages") {
         body.insert("tools".to_owned(), json!([{"name": "f", "input_schema": {"type": "object"}}]));
     }
-    for (name, same) in
-        [("max_completion_tokens", "max_tokens"), ("data_1", "text_1"), ("queries", "text_1"), ("data_2", "text_2"), ("items", "text_2")]
-    {
+    for (name, same) in [
+        ("max_completion_tokens", "max_tokens"),
+        ("max_tokens", "n_predict"),
+        ("data_1", "text_1"),
+        ("queries", "text_1"),
+        ("data_2", "text_2"),
+        ("items", "text_2"),
+    ] {
         if field.name() == name {
             body.remove(same);
         }

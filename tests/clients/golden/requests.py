@@ -37,6 +37,8 @@ MINIMAL = {
     "/tokenize": {"content": "Hello <|im_end|>"},
     "/detokenize": {"tokens": [1, 2, 3, 100]},
     "/infill": {"input_prefix": "a", "input_suffix": "b", "n_predict": 4, "temperature": 0},
+    "/completion": {"prompt": "The future is", "n_predict": 6, "temperature": 0},
+    "/apply-template": {"messages": USER},
     "/generate": {"prompt": "The future is", "max_tokens": 6, "temperature": 0},
 }
 
@@ -160,6 +162,7 @@ MORE = {
     "/v1/explain": [{"prompt": None, "messages": USER}, {"n": 2, "nonsense": 1}],
     "/tokenize": [{"content": None, "messages": USER}, {"with_pieces": True}, {"parse_special": False}, {"return_token_strs": True}],
     "/infill": [{"stream": True}],
+    "/completion": [{"stream": True}, {"n_probs": 2}, {"prompt": ["One", [1, "two"]]}, {"temperature": 9}, {"json_schema": SCHEMA}],
     "/generate": [{"top_p": 0.5}, {"stop": ["."]}, {"stream": True}],
 }
 
@@ -248,6 +251,8 @@ GETS = [
     f"/v1/models/{MODEL}",
     "/v1/models/other",
     "/tokenizer_info",
+    "/props",
+    "/slots",
     "/openapi.json",
     "/docs",
     "/nowhere",

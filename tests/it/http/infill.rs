@@ -168,11 +168,11 @@ async fn what_is_at_fault_is_named() {
         ("input_suffix", json!(5)),
         ("input_extra", json!("a")),
         ("input_extra", json!(["a"])),
-        ("grammar", json!("root ::= \"a\"")),
-        ("n_probs", json!(3)),
+        ("grammar", json!(5)),
+        ("n_probs", json!("3")),
         ("n_predict", json!("many")),
-        ("samplers", json!("top_k")),
-        ("stop", json!([""])),
+        ("samplers", json!(5)),
+        ("stop", json!([5])),
         ("model", json!(5)),
     ] {
         let mut body = request();

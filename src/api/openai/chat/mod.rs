@@ -111,6 +111,21 @@ pub(in crate::api) async fn understand(call: &Call, fields: Fields) -> Result<Un
     Ok(understood)
 }
 
+/// The text that the template makes of a conversation, and the warnings of the request. It is tokenized too, so that a
+/// text that cannot be is refused here and not by the next request.
+///
+/// # Errors
+/// As [`understand`].
+pub(in crate::api) async fn render_text(call: &Call, fields: Fields) -> Result<(String, Warnings), ApiError> {
+    let mut text = String::new();
+    let keep = |texts: &[&str], _: &ModelInfo| {
+        text = texts.concat();
+        Ok(())
+    };
+    let (understood, ()) = read(call, fields, of_chat, keep).await?;
+    Ok((text, understood.warnings))
+}
+
 /// As [`understand`] for another route: `reader` reads its fields and may return a second value, which is passed on.
 ///
 /// # Errors
@@ -132,7 +147,7 @@ async fn read<T>(
     call: &Call,
     mut fields: Fields,
     reader: impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, T), FieldError>,
-    check_length: impl Fn(&[&str], &ModelInfo, &'static str) -> Result<(), ApiError>,
+    check_length: impl FnOnce(&[&str], &ModelInfo, &'static str) -> Result<(), ApiError>,
 ) -> Result<(Understood, T), ApiError> {
     let mut warnings = Warnings::default();
     let model = models::requested(call, &mut fields, &mut warnings)?;

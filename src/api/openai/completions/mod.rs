@@ -249,11 +249,7 @@ fn sequences(
     seed: i64,
 ) -> Result<Vec<SequenceRequest>, ApiError> {
     let rooms: Vec<u32> = prompts.iter().map(|prompt| room.after(prompt.len())).collect::<Result<_, _>>()?;
-    let total: u64 = prompts.iter().map(|prompt| u64::try_from(prompt.len()).unwrap_or(u64::MAX)).sum();
-    let most = MAX_BATCH_CONTEXTS * room.max_model_len;
-    if total > most {
-        return Err(FieldError::invalid(PROMPT, format!("the prompts have {total} tokens together; at most {most} are accepted")).into());
-    }
+    check_total(prompts.iter().map(Vec::len), room.max_model_len)?;
     // Candidates are compared by the log-probabilities of their tokens.
     let compared = (request.best_of > request.n).then_some(0);
     let mut sequences = Vec::with_capacity(prompts.len() * request.best_of);
@@ -278,6 +274,19 @@ fn sequences(
         }
     }
     Ok(sequences)
+}
+
+/// Refuses prompts of too many tokens together.
+///
+/// # Errors
+/// The prompts have more tokens than [`MAX_BATCH_CONTEXTS`] contexts.
+pub(in crate::api) fn check_total(lengths: impl Iterator<Item = usize>, max_model_len: u64) -> Result<(), FieldError> {
+    let total: u64 = lengths.map(|length| u64::try_from(length).unwrap_or(u64::MAX)).fold(0, u64::saturating_add);
+    let most = MAX_BATCH_CONTEXTS * max_model_len;
+    if total > most {
+        return Err(FieldError::invalid("prompt", format!("the prompts have {total} tokens together; at most {most} are accepted")));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `POST /v1/embeddings`: answers texts or lists of tokens with one normalised vector for each.
 
 pub mod request;
-pub(super) mod run;
+pub(in crate::api) mod run;
 pub mod vectors;
 
 use super::{models, shared::prompt::Prompt};

@@ -7,7 +7,7 @@ pub(in crate::api) mod specs;
 use super::vectors::VectorEncoding;
 use crate::{
     api::{
-        fields::{self, FieldError, FieldFault, Fields, ignored::Ignored},
+        fields::{self, FieldError, FieldFault, Fields, ignored::Ignored, spec::FieldSpec, values::Shaped},
         openai::shared::{limits::USER, prompt::Prompt},
     },
     protocol::{EmbeddingInfo, Token},
@@ -16,7 +16,6 @@ use serde_json::Value;
 
 /// The maximum number of inputs in one request (OpenAI).
 pub const MAX_INPUTS: usize = 2048;
-const NAME: &str = specs::INPUT.name;
 const EXPECTED: &str = "a string, an array of strings, an array of token ids, or an array of arrays of token ids";
 
 /// A request whose fields are each valid.
@@ -43,7 +42,7 @@ impl EmbeddingRequest {
     /// # Errors
     /// The first field at fault.
     pub fn read(mut f: Fields, info: &EmbeddingInfo, vocabulary_size: u32) -> Result<Self, FieldError> {
-        let inputs = read_inputs(&mut f, vocabulary_size)?;
+        let inputs = read_inputs(&mut f, &specs::INPUT, vocabulary_size)?;
         let encoding = match f.get(&specs::ENCODING_FORMAT)? {
             "base64" => VectorEncoding::Base64,
             _ => VectorEncoding::Float,
@@ -74,23 +73,28 @@ pub(in crate::api) fn read_truncation(f: &mut Fields, info: &EmbeddingInfo) -> R
     Ok(truncate.map(|tokens| usize::try_from(tokens).expect("the range fits")))
 }
 
-/// Reads `input`. The first element tells one input of token ids from several inputs.
-fn read_inputs(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, FieldError> {
-    let elements = match f.require(&specs::INPUT)? {
-        Value::String(text) => return Ok(vec![Prompt::Text(not_empty(NAME, text)?)]),
+/// Reads `input`, or the field of another route that has the same values. The first element tells one input of token
+/// ids from several inputs.
+///
+/// # Errors
+/// The field is absent, empty, of another type or too long, or has an id outside the vocabulary.
+pub(in crate::api) fn read_inputs(f: &mut Fields, spec: &FieldSpec<Shaped>, vocabulary_size: u32) -> Result<Vec<Prompt>, FieldError> {
+    let name = spec.name;
+    let elements = match f.require(spec)? {
+        Value::String(text) => return Ok(vec![Prompt::Text(not_empty(name, text)?)]),
         Value::Array(elements) => elements,
-        other => return Err(FieldError::wrong_type(NAME, EXPECTED, &other)),
+        other => return Err(FieldError::wrong_type(name, EXPECTED, &other)),
     };
     match elements.first() {
-        None => Err(FieldError::invalid(NAME, "the array is empty")),
-        Some(Value::Number(_)) => Ok(vec![tokens(NAME, &elements, vocabulary_size)?]),
+        None => Err(FieldError::invalid(name, "the array is empty")),
+        Some(Value::Number(_)) => Ok(vec![tokens(name, &elements, vocabulary_size)?]),
         Some(Value::String(_) | Value::Array(_)) if elements.len() > MAX_INPUTS => {
-            Err(FieldError::invalid(NAME, format!("there are {} inputs; at most {MAX_INPUTS} are accepted", elements.len())))
+            Err(FieldError::invalid(name, format!("there are {} inputs; at most {MAX_INPUTS} are accepted", elements.len())))
         }
-        Some(Value::String(_)) => Ok(read_texts(NAME, elements)?.into_iter().map(Prompt::Text).collect()),
+        Some(Value::String(_)) => Ok(read_texts(name, elements)?.into_iter().map(Prompt::Text).collect()),
         Some(Value::Array(_)) => {
             let input = |(index, ids): (usize, &Value)| {
-                let name = format!("{NAME}[{index}]");
+                let name = format!("{name}[{index}]");
                 let Value::Array(ids) = ids else {
                     return Err(FieldError::wrong_type(&name, "an array of token ids, as the first is one", ids));
                 };
@@ -98,7 +102,7 @@ fn read_inputs(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<Prompt>, Fiel
             };
             elements.iter().enumerate().map(input).collect()
         }
-        Some(other) => Err(FieldError::wrong_type(NAME, EXPECTED, other)),
+        Some(other) => Err(FieldError::wrong_type(name, EXPECTED, other)),
     }
 }
 

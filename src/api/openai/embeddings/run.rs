@@ -37,16 +37,16 @@ const LIGHT_NUMBERS: usize = 16 * 1024;
 
 /// OpenAI's usage of an embedding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(in crate::api::openai) struct EmbeddingUsageObject {
+pub(in crate::api) struct EmbeddingUsageObject {
     prompt_tokens: usize,
     total_tokens: usize,
 }
 
 /// A request that needs vectors. Exactly one record of it is written, in the span of the request, unless it is refused.
-pub(in crate::api::openai) struct EmbeddingRun {
+pub(in crate::api) struct EmbeddingRun {
     handle: EngineHandle,
     /// Facts about the model.
-    pub(in crate::api::openai) model: Arc<ModelInfo>,
+    pub(in crate::api) model: Arc<ModelInfo>,
     received: Instant,
     span: tracing::Span,
     record: EmbeddingRecord,
@@ -63,7 +63,7 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// The model has never been loaded.
-    pub(in crate::api::openai) fn new(call: &Call, model: &Model, warnings: Warnings) -> Result<Self, ApiError> {
+    pub(in crate::api) fn new(call: &Call, model: &Model, warnings: Warnings) -> Result<Self, ApiError> {
         let info = models::loaded(model)?;
         let record = EmbeddingRecord {
             endpoint: call.route.label,
@@ -89,7 +89,7 @@ impl EmbeddingRun {
     }
 
     /// Takes note of fields that have no effect.
-    pub(in crate::api::openai) fn ignored(&mut self, fields: Ignored) {
+    pub(in crate::api) fn ignored(&mut self, fields: Ignored) {
         self.warnings.ignore(fields);
     }
 
@@ -97,7 +97,7 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// The model generates text instead.
-    pub(in crate::api::openai) fn info(&self) -> Result<&EmbeddingInfo, ApiError> {
+    pub(in crate::api) fn info(&self) -> Result<&EmbeddingInfo, ApiError> {
         self.model.embedding().ok_or_else(|| SubmitError::NotEmbedding.into())
     }
 
@@ -105,7 +105,7 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// As [`Self::fit`].
-    pub(in crate::api::openai) fn check_lengths<'a>(
+    pub(in crate::api) fn check_lengths<'a>(
         &self,
         name: impl Fn(usize) -> String,
         texts: impl Iterator<Item = &'a str>,
@@ -130,7 +130,7 @@ impl EmbeddingRun {
     /// # Errors
     /// A text cannot be tokenized (the error has `name`, with the text's index if `is_list`), or the engine is not
     /// available.
-    pub(in crate::api::openai) async fn tokenize(
+    pub(in crate::api) async fn tokenize(
         &self,
         name: &str,
         is_list: bool,
@@ -152,7 +152,7 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// A list is too long or empty; the error names the input.
-    pub(in crate::api::openai) fn fit(
+    pub(in crate::api) fn fit(
         &mut self,
         name: impl Fn(usize) -> String,
         inputs: &mut [Vec<Token>],
@@ -187,7 +187,7 @@ impl EmbeddingRun {
     /// # Errors
     /// The inputs have too many tokens together (the error names `param`), a strict request has a warning, or the
     /// engine fails.
-    pub(in crate::api::openai) async fn embed(&mut self, param: &str, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, ApiError> {
+    pub(in crate::api) async fn embed(&mut self, param: &str, inputs: Vec<Vec<Token>>) -> Result<Vec<Vec<f32>>, ApiError> {
         let tokens = inputs.iter().map(Vec::len).sum();
         few_tokens(param, tokens)?;
         self.reported = self.gate.enforce(std::mem::take(&mut self.warnings))?;
@@ -198,13 +198,13 @@ impl EmbeddingRun {
     }
 
     /// True if the vectors have more than `LIGHT_NUMBERS` numbers together.
-    pub(in crate::api::openai) fn is_heavy(&self) -> bool {
+    pub(in crate::api) fn is_heavy(&self) -> bool {
         let dimensions = self.model.embedding().map_or(0, |info| info.dimensions as usize);
         self.record.inputs.saturating_mul(dimensions) > LIGHT_NUMBERS
     }
 
     /// The usage: the tokens of all inputs.
-    pub(in crate::api::openai) fn usage(&self) -> EmbeddingUsageObject {
+    pub(in crate::api) fn usage(&self) -> EmbeddingUsageObject {
         EmbeddingUsageObject { prompt_tokens: self.record.prompt_tokens, total_tokens: self.record.prompt_tokens }
     }
 
@@ -212,10 +212,7 @@ impl EmbeddingRun {
     ///
     /// # Errors
     /// The error of `result`, and `Internal` for a body that cannot be written.
-    pub(in crate::api::openai) async fn answer<T: Serialize + Send + 'static>(
-        mut self,
-        result: Result<T, ApiError>,
-    ) -> Result<Response, ApiError> {
+    pub(in crate::api) async fn answer<T: Serialize + Send + 'static>(mut self, result: Result<T, ApiError>) -> Result<Response, ApiError> {
         let written = match result {
             Ok(body) => heavy::json(self.is_heavy(), body).await,
             Err(error) => Err(error),
@@ -247,7 +244,7 @@ impl Drop for EmbeddingRun {
 }
 
 /// The error for an input that has more tokens than the model takes.
-pub(in crate::api::openai) fn too_long(param: &str, tokens: &str, longest: usize) -> FieldError {
+pub(in crate::api) fn too_long(param: &str, tokens: &str, longest: usize) -> FieldError {
     let reason = format!("it has {tokens} tokens and this model takes {longest} at most; shorten it or send 'truncate_prompt_tokens': -1");
     FieldError::invalid(param, reason)
 }
@@ -256,7 +253,7 @@ pub(in crate::api::openai) fn too_long(param: &str, tokens: &str, longest: usize
 ///
 /// # Errors
 /// There are more than [`MAX_TOKENS`]; the error names `param` and the limit.
-pub(in crate::api::openai) fn few_tokens(param: &str, tokens: usize) -> Result<(), FieldError> {
+pub(in crate::api) fn few_tokens(param: &str, tokens: usize) -> Result<(), FieldError> {
     if tokens > MAX_TOKENS {
         return Err(FieldError::invalid(param, format!("the inputs have {tokens} tokens together; at most {MAX_TOKENS} are accepted")));
     }
@@ -264,7 +261,7 @@ pub(in crate::api::openai) fn few_tokens(param: &str, tokens: usize) -> Result<(
 }
 
 /// `name`, or the name of its `index`-th element.
-pub(in crate::api::openai) fn element(name: &str, is_list: bool, index: usize) -> String {
+pub(in crate::api) fn element(name: &str, is_list: bool, index: usize) -> String {
     if is_list { format!("{name}[{index}]") } else { name.to_owned() }
 }
 

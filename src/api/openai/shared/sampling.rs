@@ -51,7 +51,10 @@ impl Sampling {
         let top_p = narrow(f.get(&specs::TOP_P)?).max(f32::MIN_POSITIVE);
         // vLLM's -1 and llama.cpp's 0 both mean all.
         let top_k = f.get(&specs::TOP_K)?.max(0);
-        f.check(&[&specs::MIROSTAT_TAU, &specs::MIROSTAT_ETA, &specs::MIROSTAT])?;
+        f.check(&[&specs::MIROSTAT_TAU, &specs::MIROSTAT_ETA])?;
+        if f.get(&specs::MIROSTAT)? != 0 {
+            f.report(specs::MIROSTAT.name);
+        }
         let params = SamplingParams {
             temperature: if temperature < COLDEST { 0.0 } else { narrow(temperature) },
             dynatemp_range: narrow(f.get(&specs::DYNATEMP_RANGE)?),

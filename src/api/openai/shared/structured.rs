@@ -6,21 +6,22 @@
 //! | `structured_outputs` | vLLM |
 //! | `guided_json`, `guided_regex`, `guided_choice`, `guided_grammar` | vLLM before 0.12 |
 //! | `json_schema`, `grammar` | llama-server |
+//! | `regex`, `ebnf`, and `json_schema` as JSON text | SGLang |
 //!
-//! A request may use one of them. `specs` has name and description of each. `protocol::Constraint` defines the meaning
-//! of a constraint; nothing is compiled here.
+//! A request may use one of them, or several that say the same. Empty ones are absent. `specs` has name and description
+//! of each. `protocol::Constraint` defines the meaning of a constraint; nothing is compiled here.
 
 pub(in crate::api) mod specs;
 
 use crate::{
     api::{
         error::ApiError,
-        fields::{FieldError, Fields},
+        fields::{FieldError, Fields, spec::FieldSpec, values::Strings},
         warnings::Warnings,
     },
     field_path::FieldPath,
     gateway::{error::CheckError, handle::EngineHandle},
-    protocol::Constraint,
+    protocol::{Constraint, OBJECTS_ARE_CLOSED},
 };
 use serde_json::Value;
 
@@ -51,25 +52,66 @@ pub fn read_constraint(f: &mut Fields) -> Result<Option<Constrained>, FieldError
 /// # Errors
 /// As [`read_constraint`].
 pub fn read_constraint_beside(format: Option<Constrained>, f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
-    let mut found = format;
-    let constraints = [
+    let others = [
         (specs::STRUCTURED_OUTPUTS.name, structured_outputs(f)?),
         (specs::GUIDED_JSON.name, schema(f.get(&specs::GUIDED_JSON)?, specs::GUIDED_JSON.name)?),
-        (specs::GUIDED_REGEX.name, f.get(&specs::GUIDED_REGEX)?.map(Constraint::Regex)),
+        (specs::GUIDED_REGEX.name, text(f, &specs::GUIDED_REGEX)?.map(Constraint::Regex)),
         (specs::GUIDED_CHOICE.name, choice(f.get(&specs::GUIDED_CHOICE)?, specs::GUIDED_CHOICE.name)?),
-        (specs::GUIDED_GRAMMAR.name, f.get(&specs::GUIDED_GRAMMAR)?.map(Constraint::Grammar)),
-        (specs::JSON_SCHEMA.name, schema(f.get(&specs::JSON_SCHEMA)?, specs::JSON_SCHEMA.name)?),
-        // llama-server's clients send an empty grammar for none.
-        (specs::GRAMMAR.name, f.get(&specs::GRAMMAR)?.filter(|grammar| !grammar.is_empty()).map(Constraint::Grammar)),
+        (specs::GUIDED_GRAMMAR.name, text(f, &specs::GUIDED_GRAMMAR)?.map(Constraint::Grammar)),
+        (specs::REGEX.name, text(f, &specs::REGEX)?.map(Constraint::Regex)),
+        (specs::EBNF.name, text(f, &specs::EBNF)?.map(Constraint::Grammar)),
     ];
-    for (param, constraint) in constraints {
-        let Some(constraint) = constraint else { continue };
-        if let Some(Constrained { path, .. }) = &found {
-            return Err(FieldError::invalid(param, format!("it cannot be used together with '{path}'; send one of them")));
+    let others = others.into_iter().chain(llama_servers(f)?);
+    only_one(format, others.filter_map(|(param, found)| Some(Constrained { constraint: found?, path: param.into() })))
+}
+
+/// Reads llama-server's own fields, `json_schema` and `grammar`, for its own routes.
+///
+/// # Errors
+/// As [`read_constraint`].
+pub fn read_llama_servers_constraint(f: &mut Fields) -> Result<Option<Constrained>, FieldError> {
+    let found = llama_servers(f)?.into_iter();
+    only_one(None, found.filter_map(|(param, found)| Some(Constrained { constraint: found?, path: param.into() })))
+}
+
+fn llama_servers(f: &mut Fields) -> Result<[(&'static str, Option<Constraint>); 2], FieldError> {
+    Ok([
+        (specs::JSON_SCHEMA.name, schema(f.get(&specs::JSON_SCHEMA)?, specs::JSON_SCHEMA.name)?),
+        (specs::GRAMMAR.name, text(f, &specs::GRAMMAR)?.map(Constraint::Grammar)),
+    ])
+}
+
+/// The only constraint of a request. Clients that know several generations of servers send the same one in several
+/// fields; the first counts.
+fn only_one(first: Option<Constrained>, others: impl Iterator<Item = Constrained>) -> Result<Option<Constrained>, FieldError> {
+    let mut found = first;
+    for other in others {
+        match &found {
+            None => found = Some(other),
+            Some(earlier) if is_same(&earlier.constraint, &other.constraint) => {}
+            Some(Constrained { path, .. }) => {
+                let reason = format!("it cannot be used together with '{path}'; send one of them");
+                return Err(FieldError::invalid(other.path, reason));
+            }
         }
-        found = Some(Constrained { constraint, path: param.into() });
     }
     Ok(found)
+}
+
+/// True if two constraints say the same; schemas may be written differently.
+fn is_same(one: &Constraint, other: &Constraint) -> bool {
+    match (one, other) {
+        (Constraint::JsonSchema(one), Constraint::JsonSchema(other)) if one != other => {
+            let parsed = |text: &str| serde_json::from_str::<Value>(text).ok();
+            parsed(one).is_some_and(|one| parsed(other) == Some(one))
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// Reads a text; clients send an empty one for none.
+fn text(f: &mut Fields, spec: &FieldSpec<Strings>) -> Result<Option<String>, FieldError> {
+    Ok(f.get(spec)?.filter(|text| !text.is_empty()))
 }
 
 /// Asks the engine whether the constraint compiles, and warns of the parts that text will not be held to. `reword` gets
@@ -94,7 +136,11 @@ pub(in crate::api) async fn check(
         CheckError::Engine(error) => ApiError::from(error),
     })?;
     for note in notes {
-        warnings.clamped(&path.to_string(), format!("{path}: {}", reword(note)));
+        if note == OBJECTS_ARE_CLOSED {
+            warnings.note(format!("{path}: {note}"));
+        } else {
+            warnings.clamped(&path.to_string(), format!("{path}: {}", reword(note)));
+        }
     }
     Ok(())
 }
@@ -170,39 +216,46 @@ pub fn read_json_schema(object: &mut Fields, at: &FieldPath) -> Result<Constrain
     constraint.ok_or_else(|| FieldError::missing(at.field("schema")))
 }
 
-/// Reads vLLM's `structured_outputs`. Its other options change the output, so none is ignored.
+/// Reads vLLM's `structured_outputs`. Options that say how white space is written are reported; an option that asks for
+/// another kind of constraint is refused.
 fn structured_outputs(f: &mut Fields) -> Result<Option<Constraint>, FieldError> {
     const NAME: &str = specs::STRUCTURED_OUTPUTS.name;
     let Some(options) = f.get(&specs::STRUCTURED_OUTPUTS)? else { return Ok(None) };
     let mut options = Fields::new(options);
     let at = FieldPath::from(NAME);
     let inner = |error: FieldError| error.inside(NAME);
+    let text = |options: &mut Fields, name| options.string(name).map(|text| text.filter(|text| !text.is_empty())).map_err(inner);
     let found = [
-        schema(options.take("json"), at.field("json"))?,
-        options.string("regex").map_err(inner)?.map(Constraint::Regex),
-        choice(options.take("choice"), at.field("choice"))?,
-        options.string("grammar").map_err(inner)?.map(Constraint::Grammar),
-        options.boolean("json_object").map_err(inner)?.filter(|wanted| *wanted).map(|_| Constraint::JsonObject),
+        ("json", schema(options.take("json"), at.field("json"))?),
+        ("regex", text(&mut options, "regex")?.map(Constraint::Regex)),
+        ("choice", choice(options.take("choice"), at.field("choice"))?),
+        ("grammar", text(&mut options, "grammar")?.map(Constraint::Grammar)),
+        ("json_object", options.boolean("json_object").map_err(inner)?.filter(|wanted| *wanted).map(|_| Constraint::JsonObject)),
     ];
     // `disable_fallback` chooses another way to compile, which would not change the output; here there is only one way.
     options.boolean("disable_fallback").map_err(inner)?;
+    let mut without_effect = Fields::new(serde_json::Map::new());
+    for name in ["whitespace_pattern", "disable_any_whitespace"] {
+        if options.take(name).is_some_and(|value| value != Value::Bool(false)) {
+            without_effect.report(name);
+        }
+    }
     if let Some(name) = options.finish().shown().next() {
         return Err(FieldError::unsupported(
             at.field(name),
             "is not supported; 'json', 'regex', 'choice', 'grammar' and 'json_object' are",
         ));
     }
-    let mut found = found.into_iter().flatten();
-    match (found.next(), found.next()) {
-        (Some(constraint), None) => Ok(Some(constraint)),
-        _ => Err(FieldError::invalid(NAME, "it needs exactly one of 'json', 'regex', 'choice', 'grammar' and 'json_object'")),
-    }
+    f.leave(NAME, without_effect);
+    let found = found.into_iter().filter_map(|(name, found)| Some(Constrained { constraint: found?, path: at.field(name) }));
+    Ok(only_one(None, found)?.map(|constrained| constrained.constraint))
 }
 
 /// Reads a schema, an object or JSON text.
 fn schema(sent: Option<Value>, at: impl Into<FieldPath>) -> Result<Option<Constraint>, FieldError> {
     match sent {
         None => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
         Some(Value::String(text)) => Ok(Some(Constraint::JsonSchema(text))),
         Some(object @ Value::Object(_)) => Ok(Some(Constraint::JsonSchema(object.to_string()))),
         Some(other) => Err(FieldError::wrong_type(at, "an object", &other)),
@@ -214,6 +267,7 @@ fn choice(sent: Option<Value>, at: impl Into<FieldPath>) -> Result<Option<Constr
     let at = at.into();
     let values = match sent {
         None => return Ok(None),
+        Some(Value::Array(values)) if values.is_empty() => return Ok(None),
         Some(Value::Array(values)) => values,
         Some(other) => return Err(FieldError::wrong_type(at, "an array of strings", &other)),
     };

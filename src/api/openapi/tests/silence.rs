@@ -33,8 +33,8 @@ const BY_NATURE: &[(&str, &str)] = &[
     ("inference_geo", "the answer is made here"),
     ("user_profile_id", "for the operator's books; never logged"),
     ("workspace_id", "for the operator's books; never logged"),
-    ("mirostat_tau", "a parameter of mirostat, which is refused"),
-    ("mirostat_eta", "a parameter of mirostat, which is refused"),
+    ("mirostat_tau", "a parameter of mirostat, which is not there"),
+    ("mirostat_eta", "a parameter of mirostat, which is not there"),
     ("messages[].tool_call_id", "which call a result belongs to is said by their order; templates that print it are given it"),
     ("t_max_predict_ms", "it acts after a time, and the engine of this test takes none"),
 ];
@@ -77,6 +77,11 @@ const DOCUMENTED: &[Case] = &[
     ("/id_slot", "{}", "5"),
     ("/min_keep", "{}", "5"),
     ("/post_sampling_probs", "{}", "true"),
+    ("/n_discard", "{}", "5"),
+    ("/sse_ping_interval", "{}", "5"),
+    ("/lora", "{}", r#"[{"id":0,"scale":1}]"#),
+    ("/mirostat", "{}", "2"),
+    ("/repeat_last_n", "{}", "7"),
     ("/n_predict", "{}", "5"),
     ("/top_n", "{}", "1"),
     ("/model", "{}", "\"other\""),
@@ -95,6 +100,16 @@ const OF_ROUTES: &[(&str, Case)] = &[
     ("/v1/messages", ("/tool_choice", r#"{"tools":[{"name":"f","input_schema":{"type":"object"}}]}"#, r#"{"type":"any"}"#)),
     ("/v1/messages", ("/speed", "{}", "\"fast\"")),
     ("/v1/messages", ("/diagnostics", "{}", r#"{"previous_message_id":"x"}"#)),
+    // The embeddings of other routes are asked for by `input`.
+    ("/embedding", ("/content", "{}", "\"other\"")),
+    ("/embedding", ("/input", "{}", "\"other\"")),
+    // Each chunk of a stream has the timings.
+    ("/completion", ("/timings_per_token", r#"{"stream":true}"#, "true")),
+    ("/infill", ("/timings_per_token", r#"{"stream":true}"#, "true")),
+    ("/completion", ("/max_tokens", "{}", "5")),
+    ("/infill", ("/max_tokens", "{}", "5")),
+    ("/apply-template", ("/tools", "{}", r#"[{"type":"function","function":{"name":"f"}}]"#)),
+    ("/apply-template", ("/chat_template_kwargs", "{}", r#"{"frobnicate":true}"#)),
     ("/v1/messages", ("/context_management", "{}", r#"{"edits":[{"type":"x"}]}"#)),
 ];
 
@@ -113,6 +128,9 @@ const ROUTES: &[(&str, &str)] = &[
     ("/v1/rerank", r#"{"model":"tiny","query":"Hello","documents":["there","now"]}"#),
     ("/v1/score", r#"{"model":"tiny","text_1":"Hello","text_2":["there"]}"#),
     ("/infill", r#"{"input_prefix":"Hello","input_suffix":"there","seed":1,"n_predict":9}"#),
+    ("/completion", r#"{"prompt":"Hello","seed":1,"n_predict":9}"#),
+    ("/embedding", r#"{"content":"Hello there"}"#),
+    ("/apply-template", r#"{"messages":[{"role":"user","content":"Hello"}]}"#),
     ("/tokenize", r#"{"prompt":"Hello"}"#),
     ("/detokenize", r#"{"tokens":[72,73]}"#),
     ("/generate", r#"{"prompt":"Hello","max_tokens":9,"temperature":0}"#),
@@ -213,7 +231,7 @@ async fn no_field_of_any_route_is_ignored_in_silence() {
     let (generating, embedding) = (Bench::generating(RICH).await, Bench::embedding().await);
     let mut all = Vec::new();
     for (path, body) in ROUTES {
-        let embeds = ["/v1/embeddings", "/v1/rerank", "/v1/score"].contains(path);
+        let embeds = ["/v1/embeddings", "/embedding", "/v1/rerank", "/v1/score"].contains(path);
         all.extend(faults(if embeds { &embedding } else { &generating }, path, body).await);
     }
 

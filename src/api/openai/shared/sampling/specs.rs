@@ -5,9 +5,8 @@
 
 use super::{MAX_BIAS, MAX_LOGIT_BIAS, MAX_SEQUENCE_BREAKERS};
 use crate::api::fields::{
-    self,
     spec::{FieldSpec, Specs},
-    values::{Integers, Numbers, Objects, Or, Refused, Shaped, integer, number, object, refused, shaped},
+    values::{Integers, Numbers, Objects, Or, Shaped, integer, number, object, shaped},
 };
 use serde_json::json;
 
@@ -101,13 +100,11 @@ pub(in crate::api) const DRY_SEQUENCE_BREAKERS: FieldSpec<Shaped> =
 /// Mirostat's state depends on the surprise of each earlier token, so that it cannot be derived from the tokens alone:
 /// a sequence that continues after a restart of the engine would continue differently. Without Mirostat, its two
 /// parameters have no effect, as in llama.cpp.
-pub(in crate::api) const MIROSTAT: FieldSpec<Refused> = refused(
-    "mirostat",
-    "is not supported, unless it is 0: its state cannot be restored when the engine restarts. 'typical_p' and 'top_n_sigma' are",
-)
-.unless(|name, value| Ok(fields::integer(name, value, 0..=2)? == 0))
-.example("2")
-.about("llama-server's; its state cannot be restored when the engine restarts.");
+pub(in crate::api) const MIROSTAT: FieldSpec<Or<Integers>> = integer("mirostat", 0..=2)
+    .or(0)
+    .accepted()
+    .example("0")
+    .about("llama-server's; not there, and reported unless it is 0: `typical_p` and `top_n_sigma` are.");
 pub(in crate::api) const MIROSTAT_TAU: FieldSpec<Numbers> =
     number("mirostat_tau", 0.0..=1000.0).extra().example("5").about("Without effect, as `mirostat` is not there.");
 pub(in crate::api) const MIROSTAT_ETA: FieldSpec<Numbers> =

@@ -29,13 +29,16 @@ pub(in crate::api) const GUIDED_GRAMMAR: FieldSpec<Strings> =
 pub(in crate::api) const JSON_SCHEMA: FieldSpec<Shaped> = shaped("json_schema", || json!({"type": ["object", "string"]}))
     .extra()
     .example(r#"{"type":"object"}"#)
-    .about("A JSON Schema (llama-server).");
+    .about("A JSON Schema, an object or its text (llama-server, SGLang).");
 pub(in crate::api) const GRAMMAR: FieldSpec<Strings> =
     string("grammar").extra().example(r#""root ::= \"a\"""#).about("A grammar in GBNF (llama-server).");
+pub(in crate::api) const REGEX: FieldSpec<Strings> =
+    string("regex").extra().example("\"a+\"").about("A regular expression that the whole text matches (SGLang).");
+pub(in crate::api) const EBNF: FieldSpec<Strings> = string("ebnf").extra().example(r#""root ::= \"a\"""#).about("A grammar (SGLang).");
 
 /// The fields that constrain an output besides the format field of a route.
 pub(in crate::api) const STRUCTURED: Specs =
-    &[&STRUCTURED_OUTPUTS, &GUIDED_JSON, &GUIDED_REGEX, &GUIDED_CHOICE, &GUIDED_GRAMMAR, &JSON_SCHEMA, &GRAMMAR];
+    &[&STRUCTURED_OUTPUTS, &GUIDED_JSON, &GUIDED_REGEX, &GUIDED_CHOICE, &GUIDED_GRAMMAR, &REGEX, &EBNF, &JSON_SCHEMA, &GRAMMAR];
 
 fn response_format() -> Value {
     json!({

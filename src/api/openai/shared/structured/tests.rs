@@ -49,6 +49,9 @@ fn each_field_gives_its_constraint_and_its_name() {
         (json!({"guided_grammar": "root ::= \"a\""}), Constraint::Grammar("root ::= \"a\"".into()), "guided_grammar"),
         (json!({"json_schema": schema}), json_schema(), "json_schema"),
         (json!({"grammar": "root ::= \"a\""}), Constraint::Grammar("root ::= \"a\"".into()), "grammar"),
+        (json!({"regex": "a+"}), Constraint::Regex("a+".into()), "regex"),
+        (json!({"ebnf": "root ::= \"a\""}), Constraint::Grammar("root ::= \"a\"".into()), "ebnf"),
+        (json!({"json_schema": text}), json_schema(), "json_schema"),
     ];
     for (body, constraint, param) in cases {
         assert_eq!(read(body.clone()), Ok(Some(Constrained { constraint, path: param.into() })), "{body}");
@@ -62,6 +65,9 @@ fn absent_null_and_empty_ones_leave_the_output_free() {
         json!({"response_format": null, "guided_json": null, "structured_outputs": null, "grammar": null}),
         json!({"response_format": {"type": "text"}}),
         json!({"grammar": ""}),
+        json!({"guided_json": "", "guided_regex": "", "guided_choice": [], "guided_grammar": "", "regex": "", "ebnf": "", "json_schema": ""}),
+        json!({"structured_outputs": {}}),
+        json!({"structured_outputs": {"json": "", "regex": "", "choice": [], "grammar": "", "json_object": false}}),
     ] {
         assert_eq!(read(body.clone()), Ok(None), "{body}");
     }
@@ -74,8 +80,41 @@ fn two_constraints_are_refused_naming_both() {
     assert!(message.contains("'response_format'"), "{message}");
 
     let (param, message) = refusal(json!({"structured_outputs": {"regex": "a", "choice": ["a"]}}));
-    assert_eq!(param, "structured_outputs");
-    assert!(message.contains("exactly one"), "{message}");
+    assert_eq!(param, "structured_outputs.choice");
+    assert!(message.contains("'structured_outputs.regex'"), "{message}");
+}
+
+/// guidance sends the fields of old and of new servers.
+#[test]
+fn the_same_constraint_in_two_fields_is_one() {
+    let grammar = "root ::= \"a\"";
+    let schema = json!({"type": "object", "properties": {"a": {}}});
+    let cases = [
+        json!({"guided_grammar": grammar, "structured_outputs": {"grammar": grammar}}),
+        json!({"guided_json": schema, "structured_outputs": {"json": "{\"properties\": {\"a\": {}}, \"type\": \"object\"}"}}),
+        json!({"guided_regex": "a", "regex": "a", "structured_outputs": {"regex": "a"}}),
+        json!({"guided_choice": ["a"], "structured_outputs": {"choice": ["a"]}}),
+        json!({"guided_grammar": grammar, "ebnf": grammar, "grammar": grammar}),
+    ];
+    for body in cases {
+        assert!(matches!(read(body.clone()), Ok(Some(_))), "{body}");
+    }
+    let different = json!({"guided_grammar": grammar, "structured_outputs": {"grammar": "start: \"a\""}});
+    assert_eq!(refusal(different).0, "guided_grammar");
+}
+
+/// Outlines sends the pattern beside a schema.
+#[test]
+fn options_about_white_space_are_reported() {
+    let body =
+        json!({"structured_outputs": {"json": {}, "whitespace_pattern": " ?", "disable_any_whitespace": true}, "whitespace_pattern": "x"});
+    let Value::Object(map) = body else { panic!("an object") };
+    let mut fields = Fields::new(map);
+
+    assert!(read_constraint(&mut fields).unwrap().is_some());
+
+    let reported = ["whitespace_pattern", "structured_outputs.whitespace_pattern", "structured_outputs.disable_any_whitespace"];
+    assert_eq!(fields.finish(), reported);
 }
 
 #[test]
@@ -97,12 +136,9 @@ fn what_has_the_wrong_shape_is_named_by_its_path() {
             "response_format.json_schema.strict",
         ),
         (json!({"response_format": {"type": "json_schema", "json_schema": {"schema": [1]}}}), "response_format.json_schema.schema"),
-        (json!({"structured_outputs": {}}), "structured_outputs"),
-        (json!({"structured_outputs": {"json_object": false}}), "structured_outputs"),
         (json!({"structured_outputs": {"regex": 1}}), "structured_outputs.regex"),
         (json!({"structured_outputs": {"choice": [1]}}), "structured_outputs.choice"),
         (json!({"structured_outputs": {"structural_tag": "x", "regex": "a"}}), "structured_outputs.structural_tag"),
-        (json!({"structured_outputs": {"whitespace_pattern": "x", "json": {}}}), "structured_outputs.whitespace_pattern"),
         (json!({"guided_json": [1]}), "guided_json"),
         (json!({"guided_regex": {}}), "guided_regex"),
         (json!({"guided_choice": "a"}), "guided_choice"),
