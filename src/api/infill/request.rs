@@ -62,21 +62,6 @@ impl Texts {
     }
 }
 
-/// Reads `n_predict`, or `max_tokens`. Below 0, each is as many as fit.
-fn limit(f: &mut Fields, ignored: &mut Ignored) -> Result<TokenLimit, FieldError> {
-    const NAME: &str = specs::N_PREDICT.name;
-    const OTHER: &str = specs::MAX_TOKENS.name;
-    let (sent, other) = (f.sent(&specs::N_PREDICT)?, f.get(&specs::MAX_TOKENS)?);
-    if sent.is_some_and(|sent| other.is_some_and(|other| other != sent)) {
-        ignored.add(OTHER);
-    }
-    let (field, tokens) = match (sent, other) {
-        (None, Some(tokens)) => (OTHER, tokens),
-        (sent, _) => (NAME, sent.unwrap_or(specs::N_PREDICT.values.default)),
-    };
-    Ok(TokenLimit { field, cap: u64::try_from(tokens).map_or(TokenCap::AsManyAsFit, TokenCap::AtMost) })
-}
-
 /// Reads `input_extra`: `[{"filename": …, "text": …}]`.
 fn extra(f: &mut Fields) -> Result<Vec<ExtraFile>, FieldError> {
     const NAME: &str = specs::INPUT_EXTRA.name;

@@ -98,7 +98,7 @@ impl SharedOptions {
             unknown: Ignored::default(),
             changes,
         };
-        options.ending.check_under(limit.field, limit.tokens())?;
+        options.ending.check(Some(limit))?;
         // The prefix cache is always used; a request can neither ask for it nor refuse it.
         if !f.get(&specs::CACHE_PROMPT)? {
             unknown.add(specs::CACHE_PROMPT.name);

@@ -27,8 +27,8 @@ use serde_json::{Map, Value, json};
 pub(in crate::api) async fn props(call: Call) -> Result<Json<Value>, ApiError> {
     let model = call.first_model();
     let info = models::loaded(&model)?;
-    let templates =
-        model.templates.of(&info).map_err(|reason| ApiError::EngineFailed { message: format!("No chat template: {reason}.") })?;
+    let templates = model.templates.of(&info).await;
+    let templates = templates.map_err(|reason| ApiError::EngineFailed { message: format!("No chat template: {reason}.") })?;
     let (plain, with_tools) = (templates.select(false).source(), templates.select(true).source());
     let bos_token = spelled(&model, info.bos).await?;
     let eos_token = spelled(&model, info.eos).await?;

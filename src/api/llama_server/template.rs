@@ -11,6 +11,7 @@ use crate::api::{
     fields::Fields,
     openai::chat,
     tokens::tokenize::specs::{OF_CHAT, REFUSED_BY_CHAT},
+    warnings::Warnings,
 };
 use axum::{
     Json,
@@ -29,10 +30,12 @@ struct AppliedTemplate {
 /// # Errors
 /// A field is at fault, the template refuses the messages, or the engine is not available.
 pub(in crate::api) async fn apply(call: Call, mut fields: Fields) -> Result<Response, ApiError> {
-    let model = requested(&call, &mut fields)?;
+    let mut about_model = Warnings::default();
+    let model = requested(&call, &mut fields, &mut about_model)?;
     let mut chat = of_chat(&mut fields);
     chat.set_default("model", model.name.into());
     let (prompt, mut warnings) = chat::render_text(&call, chat).await?;
+    warnings.extend(about_model);
     warnings.ignore(fields.finish());
     let warnings = call.enforce(warnings)?;
     let mut response = Json(AppliedTemplate { prompt }).into_response();

@@ -118,7 +118,7 @@ pub(in crate::api) async fn understand(call: &Call, fields: Fields) -> Result<Un
 /// As [`understand`].
 pub(in crate::api) async fn render_text(call: &Call, fields: Fields) -> Result<(String, Warnings), ApiError> {
     let mut text = String::new();
-    let keep = |texts: &[&str], _: &ModelInfo| {
+    let keep = |texts: &[&str], _: &ModelInfo, _| {
         text = texts.concat();
         Ok(())
     };

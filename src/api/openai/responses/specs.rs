@@ -5,8 +5,8 @@ use crate::api::{
         spec::{AnySpec as _, FieldSpec, Specs},
         token_caps::{TokenCaps, token_cap},
         values::{
-            Booleans, Integers, Objects, OneOf, Or, Refused, Shaped, Strings, Unused, is_off, object, one_of, refused, shaped, string,
-            unused,
+            Booleans, Integers, Objects, OneOf, Or, Refused, Shaped, Strings, Unused, integer, is_off, object, one_of, refused, shaped,
+            string, unused,
         },
     },
     openai::{
