@@ -140,7 +140,7 @@ def test_a_call_is_made_and_its_output_goes_back_in(client, choice, stream):
     raw = client.responses.with_raw_response.create(model=MODEL, input=items, tools=[WEATHER], tool_choice="none", max_output_tokens=16)
     assert raw.parse().output_text
     # This model's template knows of no calls, and its user hears of it.
-    assert raw.headers["x-llamero-warnings"] == "ignored fields: input[].function_call"
+    assert raw.headers["x-llamero-warnings"] == "calls and their results are written as text: the model's chat template shows none"
 
 
 def test_a_conversation_goes_on_with_the_items_of_the_answer(client, greedy):
