@@ -73,8 +73,8 @@ function) are constrained, as with any template. `capabilities` of `/v1/models` 
 In chat, only the template's own words become control tokens, whatever messages, tools and their results spell. Texts
 for `suffix`, `/infill`, embeddings, rerank and score are plain too.
 
-A `prompt` of completions, `/completion` or `/generate` is raw: the control tokens that it spells become those tokens, as
-in vLLM and llama-server. A text for `/tokenize` is raw unless `parse_special` is false.
+A `prompt` of completions, `/completion` or `/generate` is raw: the control tokens that it spells become those tokens,
+as in vLLM and llama-server. A text for `/tokenize` is raw unless `parse_special` is false.
 ";
 
 /// The whole text of `docs/API.md`.
