@@ -1,7 +1,7 @@
 //! `tools` and `tool_choice`, read into chat's types.
 //!
-//! The client's own tools are accepted; tools that Anthropic runs, or that its models were trained for, are left out and
-//! reported.
+//! The client's own tools are accepted. Tools that Anthropic runs, or that its models were trained for, are left out
+//! and reported.
 
 use super::specs;
 use crate::{

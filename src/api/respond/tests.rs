@@ -199,19 +199,22 @@ fn processed(choice: usize, tokens: u32) -> GenerationEvent {
 
 #[tokio::test]
 async fn the_progress_of_a_prompt_is_a_comment_once_the_status_is_sent() {
-    let events = vec![started(0, 2, 5), processed(0, 4), text(0, "a"), end(0, Finish::Length)];
-
-    let early = respond(run_of(stream::iter(events.clone()).boxed(), &[9], 1), Plain::default(), streaming()).await.unwrap();
+    let script = [started(0, 2, 5), processed(0, 4), text(0, "a"), end(0, Finish::Length)];
+    let (sender, receiver) = tokio::sync::mpsc::channel::<GenerationEvent>(4);
+    let events = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))).boxed();
     let mode = Mode::Stream { hold_status: Duration::ZERO, keep_alive: HOUR };
-    let late = stream::iter([started(0, 2, 5)]).chain(stream::iter(events[1..].to_vec()).then(async |event| {
-        tokio::task::yield_now().await;
-        event
-    }));
-    let late = respond(run_of(late.boxed(), &[9], 1), Plain::default(), mode).await.unwrap();
 
-    assert!(!body(early).await.contains("prompt"));
+    let held = respond(run_of(stream::iter(script.clone()).boxed(), &[9], 1), Plain::default(), streaming()).await.unwrap();
+    let [first, rest @ ..] = script;
+    sender.send(first).await.unwrap();
+    let sent = respond(run_of(events, &[9], 1), Plain::default(), mode).await.unwrap();
+    for event in rest {
+        sender.send(event).await.unwrap();
+    }
+
+    assert!(!body(held).await.contains("prompt"));
     let comment = ": prompt: 4 of 9 tokens, 2 of them cached\n\n";
-    assert_eq!(body(late).await, format!("data: \"<\"\n\n{comment}data: \"a\"\n\ndata: \"1 tokens\"\n\ndata: [DONE]\n\n"));
+    assert_eq!(body(sent).await, format!("data: \"<\"\n\n{comment}data: \"a\"\n\ndata: \"1 tokens\"\n\ndata: [DONE]\n\n"));
 }
 
 #[tokio::test]

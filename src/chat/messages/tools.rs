@@ -103,7 +103,8 @@ impl Tools {
 /// that is neither a function nor a `custom` tool, because nothing here could run it.
 ///
 /// # Errors
-/// There are more than [`MAX_TOOLS`], they are larger than [`MAX_TOOL_BYTES`], one lacks a part, or a name occurs twice.
+/// There are more than [`MAX_TOOLS`], they are larger than [`MAX_TOOL_BYTES`], one lacks a part, or a name occurs
+/// twice.
 pub fn read_tools(value: Value, left_out: &mut impl FnMut(&FieldPath, &str)) -> Result<Tools, MessageError> {
     let at = FieldPath::from("tools");
     let tools = match value {

@@ -1,7 +1,7 @@
 //! The constraint for calls that must be made, and so the shape that the parser expects.
 //!
-//! For a named function that is its arguments alone; for any function, a list of `{"name": …, "parameters": {…}}`. For a
-//! named tool whose input is a text with a grammar, it is that grammar.
+//! For a named function that is its arguments alone; for any function, a list of `{"name": …, "parameters": {…}}`.
+//! For a named tool whose input is a text with a grammar, it is that grammar.
 
 use super::{Calls, OutputSpec, ToolInput, ToolSpec};
 use crate::protocol::Constraint;

@@ -221,7 +221,7 @@ ODD = {
         {"previous_response_id": "resp_1"},
         {"background": True},
         {"max_output_tokens": 1},
-        {"tools": [{"type": "web_search"}]},
+        {"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}},
         {"tools": [{"type": "function", **FUNCTION}], "tool_choice": {"type": "function", "name": "messages"}},
         {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
         {"text": {"format": {"type": "xml"}}},

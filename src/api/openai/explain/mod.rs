@@ -1,10 +1,10 @@
 //! `POST /v1/explain`: describes how a request that generates would be handled, without running it.
 //!
-//! The body is that of `POST /v1/responses` if it has `input`, of `POST /v1/messages` if it has `messages` and Anthropic's
-//! fields, of `POST /v1/chat/completions` if it has other `messages`, else that of `POST /v1/completions`. The `prepare`
-//! of that route prepares it, so that refusals are the same and `prompt_tokens` is the later `usage.prompt_tokens`. A
-//! call counts as one request against the limit per minute. `prediction.rs` predicts the times, and `parts.rs` measures
-//! what fills the prompt of a conversation.
+//! The body is that of `POST /v1/responses` if it has `input`, of `POST /v1/messages` if it has `messages` and
+//! Anthropic's fields, of `POST /v1/chat/completions` if it has other `messages`, else that of `POST /v1/completions`.
+//! The `prepare` of that route prepares it, so that refusals are the same and `prompt_tokens` is the later
+//! `usage.prompt_tokens`. A call counts as one request against the limit per minute. `prediction.rs` predicts the
+//! times, and `parts.rs` measures what fills the prompt of a conversation.
 
 mod parameters;
 mod parts;
@@ -98,10 +98,10 @@ enum Subject {
 }
 
 /// Reads the fields of a route with a conversation.
-type Reader = fn(Fields, &RequestLimits) -> Result<ChatRequest, FieldError>;
+type ConversationReader = fn(Fields, &RequestLimits) -> Result<ChatRequest, FieldError>;
 
 /// The route with a conversation that a body is for, and its reader; `None` for a completion.
-fn conversation_route(fields: &Fields) -> Option<(&'static str, Reader)> {
+fn conversation_route(fields: &Fields) -> Option<(&'static str, ConversationReader)> {
     if fields.has("input") {
         return Some(("/v1/responses", |fields, limits| ResponsesRequest::read(fields, limits).map(|request| request.chat)));
     }

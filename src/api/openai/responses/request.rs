@@ -8,7 +8,7 @@ use super::{
     input::{self, InputItems},
     names::ToolNames,
     specs,
-    tools::{Offer, text_format, tool_choice, tools},
+    tools::{OfferedTools, text_format, tool_choice, tools},
 };
 use crate::{
     api::{
@@ -106,7 +106,7 @@ impl ResponsesRequest {
         let mut reading = Reading { hidden, ignored, ..Reading::default() };
         let mut switches = Switches::of_kwargs(&mut f)?;
         let calls = reading.tool_choice(&mut f, &offer)?;
-        let Offer { tools, names, shown, mut left_out } = offer;
+        let OfferedTools { tools, names, shown, mut left_out } = offer;
         left_out.extend(items_left_out);
         reading.show(specs::TOOLS.name, shown.into());
         let format = reading.text(&mut f, &mut switches)?;
@@ -145,7 +145,7 @@ impl Reading {
         self.echo.insert(name.to_owned(), value);
     }
 
-    fn tool_choice(&mut self, f: &mut Fields, offer: &Offer) -> Result<Calls, FieldError> {
+    fn tool_choice(&mut self, f: &mut Fields, offer: &OfferedTools) -> Result<Calls, FieldError> {
         let (calls, shown) = tool_choice(f, offer, &mut self.ignored)?;
         self.show(specs::TOOL_CHOICE.name, shown);
         Ok(calls)

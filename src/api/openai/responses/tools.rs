@@ -29,7 +29,7 @@ const MAX_MODEL_NAME: usize = 2 * MAX_FUNCTION_NAME + 2;
 
 /// The tools of a request.
 #[derive(Debug, Default)]
-pub(super) struct Offer {
+pub(super) struct OfferedTools {
     /// The tools under the names that the model knows.
     pub(super) tools: Tools,
     pub(super) names: ToolNames,
@@ -65,10 +65,10 @@ struct ToolReader {
 ///
 /// # Errors
 /// The field is no list of objects with a type, or a function, a custom tool or a namespace breaks a rule.
-pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, FieldError> {
+pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<OfferedTools, FieldError> {
     let path = FieldPath::from(specs::TOOLS.name);
     let tools = match f.get(&specs::TOOLS)? {
-        None => return Ok(Offer::default()),
+        None => return Ok(OfferedTools::default()),
         Some(Value::Array(tools)) => tools,
         Some(other) => return Err(FieldError::wrong_type(path, "an array of tools", &other)),
     };
@@ -157,14 +157,14 @@ impl ToolReader {
     }
 
     /// Gives each tool its name for the model.
-    fn offer(self) -> Result<Offer, FieldError> {
+    fn offer(self) -> Result<OfferedTools, FieldError> {
         // Before any pair of names is compared.
         Tools::check_count(self.listed.len())?;
         let mut taken: HashMap<String, usize> = HashMap::new();
         for tool in &self.listed {
             *taken.entry(tool.name.clone()).or_default() += 1;
         }
-        let mut offer = Offer { shown: self.shown, left_out: self.left_out, ..Offer::default() };
+        let mut offer = OfferedTools { shown: self.shown, left_out: self.left_out, ..OfferedTools::default() };
         let (mut named, mut nested) = (Vec::new(), Vec::new());
         for ListedTool { at, namespace, name, mut tool } in self.listed {
             if let Some(namespace) = namespace {
@@ -220,7 +220,7 @@ fn typed(tool: Value, at: &FieldPath) -> Result<(String, Map<String, Value>), Fi
 ///
 /// # Errors
 /// The value is no choice, or names a tool that is not among `tools` or that was left out.
-pub(super) fn tool_choice(f: &mut Fields, offer: &Offer, ignored: &mut Ignored) -> Result<(Calls, Value), FieldError> {
+pub(super) fn tool_choice(f: &mut Fields, offer: &OfferedTools, ignored: &mut Ignored) -> Result<(Calls, Value), FieldError> {
     let given = f.get(&specs::TOOL_CHOICE)?;
     let shown = given.clone().unwrap_or_else(|| "auto".into());
     let calls = match given {

@@ -39,6 +39,7 @@ pub(in crate::api) const SKIP_SPECIAL_TOKENS: FieldSpec<Or<Booleans>> =
 pub(in crate::api) const RETURN_PROGRESS: FieldSpec<Or<Booleans>> = boolean("return_progress")
     .or(false)
     .extra()
+    .example("false")
     .about("Tell a stream how far its prompt is, in chunks with `prompt_progress`; other streams have comments (llama-server).");
 pub(in crate::api) const USER: FieldSpec<Unused> = unused("user").about("Accepted, not used, never logged.");
 
