@@ -43,7 +43,7 @@ fn two_calls() -> Value {
 
 fn rendered(template: &ChatTemplate, messages: Value, calls: Calls, parallel: bool) -> Result<FittedPrompt, crate::chat::TemplateError> {
     let mut conversation = read_messages(messages).unwrap();
-    let tools = read_tools(weather()).unwrap().values;
+    let tools = read_tools(weather(), &mut |_, _| ()).unwrap().values;
     let generic = GenericTools::of(template, true, &conversation);
     generic.write(&mut conversation, &OfferedTools { tools: tools.clone(), calls, parallel });
     let input = ChatInput { tools: (!generic.tools).then_some(tools), add_generation_prompt: true, ..ChatInput::default() };
@@ -95,7 +95,8 @@ fn calls_and_results_become_texts_of_turns_that_alternate() {
 
 #[test]
 fn the_description_names_the_format_that_the_constraint_prescribes() {
-    let text = |calls, parallel| OfferedTools { tools: read_tools(weather()).unwrap().values, calls, parallel }.instruction();
+    let text =
+        |calls, parallel| OfferedTools { tools: read_tools(weather(), &mut |_, _| ()).unwrap().values, calls, parallel }.instruction();
 
     let auto = text(Calls::Auto, true);
     let function = r#"{"name":"get_weather","description":"Tells the weather","parameters":{"type":"object"}}"#;
