@@ -20,6 +20,9 @@ import toy  # noqa: E402
 PATH = os.pathsep.join([str(programs.NODE.parent), "/usr/local/bin", "/usr/bin", "/bin"])
 UNSHARE = ["unshare", "--net", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 
+# What agents need and is no default: their first prompts have up to 19,000 tokens.
+OPTIONS = ("--max-model-len", str(programs.CONTEXT), "--max-num-seqs", "4")
+
 
 def can_be_alone():
     try:
@@ -29,12 +32,13 @@ def can_be_alone():
 
 
 def pytest_collection_modifyitems(items):
-    """Without a binary, a model or networks of their own every test is skipped aloud."""
+    """Without a binary, a model or networks of their own, tests of programs are skipped aloud."""
     reason = support.missing()
     if not reason and not can_be_alone():
         reason = "SKIPPED: programs cannot have a network of their own here (unshare --net --mount)"
     for item in items if reason else []:
-        item.add_marker(pytest.mark.skip(reason=reason))
+        if "alone" in item.fixturenames:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +49,6 @@ def server(tmp_path_factory):
     running = support.Server(folder / "log", *OPTIONS, model=model, served_as=programs.MODEL).wait_ready()
     yield running
     running.stop()
-
-
-# What agents need and is no default: their first prompts have up to 19,000 tokens.
-OPTIONS = ("--max-model-len", str(programs.CONTEXT), "--max-num-seqs", "4")
 
 
 class Alone:
