@@ -1,6 +1,6 @@
 """Runs a command on a network of its own, which has nothing but a loopback with one port of the world outside.
 
-    unshare --net --mount python alone.py PORT SOCKET NAMES COMMAND...
+    unshare --net --mount-proc --pid --fork --kill-child python alone.py PORT SOCKET NAMES COMMAND...
 
 What connects to PORT of 127.0.0.1 reaches the Unix socket SOCKET. No other host can be reached. The names that the command
 looks up are written to the file NAMES, one a line, and found nowhere: who sees that file empty knows that it did not even try.

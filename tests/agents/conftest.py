@@ -18,7 +18,8 @@ import support  # noqa: E402
 import toy  # noqa: E402
 
 PATH = os.pathsep.join([str(programs.NODE.parent), "/usr/local/bin", "/usr/bin", "/bin"])
-UNSHARE = ["unshare", "--net", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+# Its process is the first of its own, so that nothing of a program outlives it.
+UNSHARE = ["unshare", "--net", "--mount-proc", "--pid", "--fork", "--kill-child", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 
 # What agents need and is no default: their first prompts have up to 19,000 tokens.
 OPTIONS = ("--max-model-len", str(programs.CONTEXT), "--max-num-seqs", "4")
@@ -35,7 +36,7 @@ def pytest_collection_modifyitems(items):
     """Without a binary, a model or networks of their own, tests of programs are skipped aloud."""
     reason = support.missing()
     if not reason and not can_be_alone():
-        reason = "SKIPPED: programs cannot have a network of their own here (unshare --net --mount)"
+        reason = "SKIPPED: programs cannot have a network of their own here (unshare --net --pid)"
     for item in items if reason else []:
         if "alone" in item.fixturenames:
             item.add_marker(pytest.mark.skip(reason=reason))

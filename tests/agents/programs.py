@@ -5,9 +5,9 @@ The settings are those that docs/CLIENTS.md tells people. Every program gets a h
 
 import json
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
 
 FOLDER = Path(__file__).parent
 MODULES = FOLDER / "node_modules"

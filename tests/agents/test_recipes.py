@@ -17,6 +17,6 @@ def versions():
         yield from PINNED.findall((FOLDER / folder / "requirements.txt").read_text())
 
 
-@pytest.mark.parametrize(("name", "version"), versions())
+@pytest.mark.parametrize(("name", "version"), list(versions()))
 def test_the_version_that_was_tried_is_named(name, version):
     assert re.search(rf"(?<![0-9.]){re.escape(version)}(?![0-9])", RECIPES), f"docs/CLIENTS.md does not name {name} {version}"

@@ -9,6 +9,7 @@ A file has 25 MB; a prompt of 20,000 tokens takes seconds.
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import gguf
@@ -84,7 +85,10 @@ def pieces(name, arguments):
 def write(source, target):
     """Writes the toy with the vocabulary of the model file `source`."""
     fields = gguf.GGUFReader(source).fields
-    value = lambda name: fields[f"tokenizer.ggml.{name}"].contents()  # noqa: E731
+
+    def value(name):
+        return fields[f"tokenizer.ggml.{name}"].contents()
+
     tokens, types, chains = value("tokens"), value("token_type"), []
     end = value("eos_token_id")
 
@@ -113,7 +117,7 @@ def write(source, target):
             output[at, 0] = 1 if set(text) & set("[,") else 2
     direction = 1
     for chain in chains:
-        for token, following in zip(chain, chain[1:]):
+        for token, following in pairwise(chain):
             at = 0
             if token is not None:
                 at, direction = direction, direction + 1

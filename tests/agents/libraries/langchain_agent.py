@@ -10,9 +10,7 @@ ASKED = {"messages": [{"role": "user", "content": QUESTION}]}
 LIMIT = {"recursion_limit": 40}
 
 for responses in (False, True):
-    model = ChatOpenAI(
-        model=MODEL, base_url=BASE_URL, api_key="EMPTY", max_tokens=200, max_retries=0, use_responses_api=responses
-    )
+    model = ChatOpenAI(model=MODEL, base_url=BASE_URL, api_key="EMPTY", max_tokens=200, max_retries=0, use_responses_api=responses)
     plain = create_agent(model, tools=[get_weather], system_prompt="Answer briefly.")
     assert plain.invoke(ASKED, LIMIT)["messages"][-1].content
     assert list(plain.stream(ASKED, LIMIT, stream_mode="messages"))
