@@ -62,18 +62,18 @@ class Answer:
 class Server:
     """A `llamero serve` on a free port of 127.0.0.1. Standard error goes to the file `log`, or to the descriptor `stderr`.
 
-    `within` is a command that starts it, such as `unshare`.
+    `within` is a command that starts it, such as `unshare`; `served_as` is the name of the model.
     """
 
-    def __init__(self, log, *arguments, model=MODEL_FILE, stderr=subprocess.STDOUT, environment=None, cwd=None, within=()):
+    def __init__(self, log, *arguments, model=MODEL_FILE, stderr=subprocess.STDOUT, environment=None, cwd=None, within=(), served_as=MODEL):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.base_url = f"{self.url}/v1"
-        self.model = MODEL
+        self.model = served_as
         self.log = log
         self.seconds_to_ready = None
         self.begun = time.monotonic()
-        command = [*within, BINARY, "serve", "--model", model, "--served-model-name", MODEL, "--port", self.port, *arguments]
+        command = [*within, BINARY, "serve", "--model", model, "--served-model-name", served_as, "--port", self.port, *arguments]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [str(word) for word in command],

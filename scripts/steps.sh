@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# Steps of a test script, counted, and the environments in which tests run; sourced by scripts/test and scripts/test-agents
+# after scripts/setup.sh.
+
+passed=0 failed=0 skipped=0
+
+# step NAME LIMIT COMMAND...: runs a command with a time limit; the summary counts it.
+step() {
+    local name=$1 limit=$2 status=0 begun=$SECONDS
+    shift 2
+    printf '\n=== %s\n' "$name"
+    timeout --kill-after=30s "$limit" "$@" </dev/null || status=$?
+    [ "$status" -ne 124 ] || printf 'stopped after its limit of %s\n' "$limit"
+    if [ "$status" -eq 0 ]; then
+        passed=$((passed + 1))
+        printf '=== %s: passed in %s s\n' "$name" $((SECONDS - begun))
+    else
+        failed=$((failed + 1))
+        printf '=== %s: FAILED (exit %s) after %s s\n' "$name" "$status" $((SECONDS - begun))
+        return 1
+    fi
+}
+
+skip() {
+    skipped=$((skipped + 1))
+    printf '\n=== %s: SKIPPED: %s\n' "$1" "$2"
+}
+
+# conclude NAME: the line of counts; fails if a step has failed.
+conclude() {
+    printf '\n%s: %s passed, %s failed, %s skipped\n' "$1" "$passed" "$failed" "$skipped"
+    [ "$failed" -eq 0 ]
+}
+
+# python_environment FOLDER: FOLDER/.venv with what FOLDER/requirements.txt names; made anew when that changes.
+python_environment() {
+    local wanted=$1/requirements.txt made=$1/.venv
+    ! cmp -s "$wanted" "$made/requirements.txt" || return 0
+    rm -rf "$made"
+    if ! python3 -m venv "$made"; then
+        ! can_apt || apt_install "the client tests run in a Python environment" python3-venv || true
+        python3 -m venv "$made" || return 1
+    fi
+    "$made/bin/python" -m pip install --quiet --no-input -r "$wanted" </dev/null || return 1
+    cp "$wanted" "$made/requirements.txt"
+}

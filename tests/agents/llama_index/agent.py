@@ -1,0 +1,54 @@
+"""llama-index: an agent with a tool, a stream, and a typed result."""
+
+import asyncio
+import os
+from typing import Literal
+
+import pydantic
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.llms import ChatMessage
+from llama_index.llms.openai_like import OpenAILike
+
+QUESTION = "How is the weather in Paris?"
+llm = OpenAILike(
+    model=os.environ["MODEL"],
+    api_base=os.environ["BASE_URL"],
+    api_key="EMPTY",
+    is_chat_model=True,
+    is_function_calling_model=True,
+    should_use_structured_outputs=True,
+    context_window=8192,
+    max_tokens=200,
+    max_retries=0,
+)
+
+
+class Verdict(pydantic.BaseModel):
+    """How somebody likes the weather."""
+
+    mood: Literal["good", "bad"]
+    certain: bool
+
+
+def get_weather(city: Literal["Paris", "Rome"]) -> str:
+    """The weather in a city."""
+    called.append(city)
+    return f"Sunny in {city}."
+
+
+called = []
+assert llm.complete("The capital of France is").text
+assert llm.chat([ChatMessage(role="user", content=QUESTION)]).message.content
+assert list(llm.stream_chat([ChatMessage(role="user", content=QUESTION)]))
+assert isinstance(llm.as_structured_llm(Verdict).complete(QUESTION).raw, Verdict)
+
+
+async def main():
+    agent = FunctionAgent(tools=[get_weather], llm=llm, system_prompt="Answer briefly.")
+    answer = await agent.run(QUESTION, max_iterations=4)
+    assert answer.response.content, answer
+
+
+asyncio.run(main())
+print("calls", len(called))
+print("done")
