@@ -5,7 +5,7 @@ use crate::{
     build_info,
     config::ServeConfig,
     gateway::templates::ChatFacts,
-    protocol::{EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling},
+    protocol::{EmbeddingInfo, GenerationInfo, KvLayout, KvWindow, MemoryNeed, MemoryPlace, ModelInfo, ModelKind, Pooling, RopeScaling},
 };
 use std::net::SocketAddr;
 
@@ -74,11 +74,10 @@ pub(super) fn summary(model: &ModelInfo, config: &ServeConfig, address: SocketAd
 
 fn context(config: &ServeConfig, model: &ModelInfo) -> String {
     let (length, trained) = (model.max_model_len, model.n_ctx_train);
-    let beyond = if length > trained {
-        format!(" and stretched (--rope-scaling {}): texts may lose quality", config.engine.rope_scaling.name())
-    } else {
-        String::new()
-    };
+    let scaling = config.engine.rope_scaling;
+    let is_scaled = scaling != RopeScaling::Model && (length > trained || config.engine.rope_scale.is_some_and(|times| times > 1.0));
+    let beyond =
+        if is_scaled { format!(" and stretched (--rope-scaling {}): texts may lose quality", scaling.name()) } else { String::new() };
     format!("{length} tokens per sequence, trained for {trained}{beyond}")
 }
 

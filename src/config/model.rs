@@ -40,7 +40,7 @@ const ROPE_SCALE: OptionSpec = OptionSpec::new(
     "rope_scale",
     Kind::Number { min: 1.0, max: 1024.0, auto: &["auto"] },
     "auto",
-    "How many times linear and yarn stretch the training context; auto is max_model_len divided by it.",
+    "How many times linear and yarn stretch the context (that before the file's own stretch, as in llama.cpp); auto is as often as max_model_len needs.",
 )
 .also(&[], &["LLAMA_ARG_ROPE_SCALE"]);
 const MAX_NUM_BATCHED_TOKENS: OptionSpec = OptionSpec::new(
@@ -224,6 +224,9 @@ fn check_together(values: &mut SettingsReader, options: &EngineOptions) {
         let tokens = options.max_num_batched_tokens;
         let message = format!("{tokens} is less than max_num_seqs, {seqs}: every sequence needs a token in each step");
         values.problem(&MAX_NUM_BATCHED_TOKENS, message);
+    }
+    if options.rope_scale.is_some() && !matches!(options.rope_scaling, RopeScaling::Linear | RopeScaling::Yarn) {
+        values.problem(&ROPE_SCALE, "is for rope_scaling linear and yarn; choose one of them, or leave this out");
     }
     if options.kv_cache_dtype.is_quantized() && options.flash_attn == FlashAttention::Off {
         values.problem(&FLASH_ATTN, format!("kv_cache_dtype {} needs it; leave this at auto", options.kv_cache_dtype.name()));

@@ -44,11 +44,11 @@ fn push_escape(written: &mut String, kind: char, is_in_class: bool) {
         _ => return written.extend(['\\', kind]),
     };
     let not = if kind.is_ascii_uppercase() { "^" } else { "" };
-    if is_in_class && not.is_empty() {
-        written.push_str(members);
-    } else {
-        written.extend(["[", not, members, "]"]);
+    // A hyphen beside a class is itself and begins no range.
+    if is_in_class && written.ends_with('-') && !written.ends_with("--") && !written.ends_with(r"\-") {
+        written.insert(written.len() - 1, '\\');
     }
+    written.extend(["[", not, members, "]"]);
 }
 
 #[cfg(test)]
@@ -59,12 +59,13 @@ mod tests {
     fn each_class_is_written_out_where_it_stands() {
         for (regex, written) in [
             (r"\d{4}-\D", "[0-9]{4}-[^0-9]"),
-            (r"[\d.]+[^\w-]", "[0-9.]+[^0-9A-Za-z_-]"),
+            (r"[\d.]+[^\w-]", "[[0-9].]+[^[0-9A-Za-z_]-]"),
+            (r"[\s-:][+-\d]", r"[[\t\n\x0B\f\r\x20]-:][+\-[0-9]]"),
             (r"[a\S]", r"[a[^\t\n\x0B\f\r\x20]]"),
             (r"\\d\.\p{L}", r"\\d\.\p{L}"),
-            (r"[]\d][^]\d]", r"[\]0-9][^\]0-9]"),
-            (r"[[:alpha:]\d]\]", r"[[:alpha:]0-9]\]"),
-            (r"[[\d]&&[1]]\d", r"[[0-9]&&[1]][0-9]"),
+            (r"[]\d][^]\d]", r"[\][0-9]][^\][0-9]]"),
+            (r"[[:alpha:]\d]\]", r"[[:alpha:][0-9]]\]"),
+            (r"[[\d]&&[1]]\d", r"[[[0-9]]&&[1]][0-9]"),
             (r"é\w", "é[0-9A-Za-z_]"),
             (r"a\", r"a\"),
         ] {

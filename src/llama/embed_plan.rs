@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     engine::embedder::EmbedLimits,
-    protocol::{EngineOptions, FlashAttention, KvLayout, KvType, LoadError, MAX_FRAME_BYTES, Pooling, RankScore},
+    protocol::{EngineOptions, FlashAttention, KvLayout, KvType, LoadError, MAX_FRAME_BYTES, Pooling, RankScore, RopeScaling},
 };
 
 /// Architectures whose tokens attend to the whole input (llama.cpp's `LLM_ARCH_NAMES`): they embed and cannot generate.
@@ -136,6 +136,9 @@ impl EmbedPlan {
 
 fn max_input(options: &EngineOptions, given: EmbedGiven) -> Result<u32, LoadError> {
     let trained = given.n_ctx_train;
+    if options.rope_scaling != RopeScaling::Model {
+        return unsupported("--rope-scaling is for models that generate text; leave it out".to_owned());
+    }
     match options.max_model_len {
         _ if trained == 0 => unsupported("the file does not say which context the model was trained for".to_owned()),
         Some(0) => unsupported("--max-model-len must be at least 1".to_owned()),

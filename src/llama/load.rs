@@ -14,7 +14,7 @@ use super::{
     loaded::{EmbeddingModel, GeneratingModel, LoadedFile, LoadedModel},
     measure,
     memory::{self, Free},
-    plan::{Given, Plan},
+    plan::{Given, Plan, PlannedWindow},
     raw,
     rope::{Trained, stretched_thousandths},
     suitability::{architecture, check_header, check_model},
@@ -32,6 +32,8 @@ use std::{
 
 /// The number of layers that means all: no model has as many.
 const ALL_LAYERS: u32 = 999;
+/// Memory for KV cells below which default sizes are not lowered any more.
+const LEAST_BUDGET_BYTES: u64 = 64 << 20;
 
 /// Loads the model that `options` name. `progress` gets the share that is loaded, 0–1, on this thread; a panic in it
 /// fails the load. It is `'static` because llama-cpp-2 keeps it boxed; give it a channel.
@@ -62,6 +64,8 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
     let trained = trained(&model, &architecture);
     let model = Arc::new(model);
     let tokenizer = LlamaTokenizer::new(Arc::clone(&model));
+    let shape = if causal { cells.clone() } else { CellShape::none() };
+    let sizes = sizes(&model, shape, if on_gpu { gpu_layers } else { 0 }, tokenizer.vocabulary_size());
     let (plan, embedding, tokenizer) = if let Some(pooling) = pooling {
         if model.is_recurrent() || model.is_hybrid() {
             return Err(LoadError::Unsupported(format!("{architecture} models with a state are not served for embeddings")));
@@ -75,22 +79,12 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
         cells.check(options.kv_cache_dtype)?;
         let (cell_bytes, kv_budget_bytes) = (cells.bytes(options.kv_cache_dtype), memory::kv_budget_bytes(on_gpu));
         let given = Given { trained, cores, on_gpu, heads, cell_bytes, window: None, kv_budget_bytes };
-        let mut plan = Plan::new(options, given)?;
-        if has_window(&model) {
-            let window = measure::window(&model, backend, &plan, tokenizer.bos().unwrap_or(Token(0)))?;
-            plan = Plan::new(options, Given { window, ..given })?;
-        }
+        let has_room = |plan: &Plan| has_room(plan, &sizes, before);
+        let plan = plan_generating(options, given, has_room, |plan| {
+            let token = tokenizer.bos().unwrap_or(Token(0));
+            if has_window(&model) { measure::window(&model, backend, plan, token) } else { Ok(None) }
+        })?;
         (plan, None, tokenizer)
-    };
-    let sizes = Sizes {
-        weights_bytes: model.size(),
-        cells: if causal { cells } else { CellShape::none() },
-        cells_at_most: model.is_hybrid(),
-        layers: model.n_layer(),
-        gpu_layers: if on_gpu { gpu_layers } else { 0 },
-        width: u32::try_from(model.n_embd()).unwrap_or(0),
-        heads,
-        vocabulary_size: tokenizer.vocabulary_size(),
     };
     let memory = fit(&plan, &sizes, before)?;
     let file = LoadedFile {
@@ -111,6 +105,41 @@ pub fn load(options: &EngineOptions, progress: impl FnMut(f32) + 'static) -> Res
             LoadedModel::Generates(GeneratingModel { file, swap_bytes })
         }
     })
+}
+
+/// Plans the context of a model that generates. Where the options leave sizes open and the planned ones have no room in
+/// the memory that is free now, smaller ones are planned.
+///
+/// # Errors
+/// Those of [`Plan::new`] and of `window`, which measures the model's sliding window.
+fn plan_generating(
+    options: &EngineOptions,
+    mut given: Given,
+    has_room: impl Fn(&Plan) -> bool,
+    window: impl Fn(&Plan) -> Result<Option<PlannedWindow>, LoadError>,
+) -> Result<Plan, LoadError> {
+    let is_open = options.max_model_len.is_none() || options.max_num_seqs.is_none();
+    given.window = window(&Plan::new(options, given)?)?;
+    loop {
+        let plan = Plan::new(options, given)?;
+        if !is_open || has_room(&plan) || given.kv_budget_bytes < LEAST_BUDGET_BYTES {
+            return Ok(plan);
+        }
+        given.kv_budget_bytes /= 2;
+    }
+}
+
+fn sizes(model: &LlamaModel, cells: CellShape, gpu_layers: u32, vocabulary_size: u32) -> Sizes {
+    Sizes {
+        weights_bytes: model.size(),
+        cells,
+        cells_at_most: model.is_hybrid(),
+        layers: model.n_layer(),
+        gpu_layers,
+        width: u32::try_from(model.n_embd()).unwrap_or(0),
+        heads: model.n_head(),
+        vocabulary_size,
+    }
 }
 
 /// The context that a model was trained for.
@@ -152,9 +181,7 @@ fn cells(model: &LlamaModel) -> CellShape {
 
 /// Compares a plan with the memory before the model was loaded and the memory now, on the host and the GPUs.
 fn fit(plan: &Plan, sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> Result<Vec<MemoryNeed>, LoadError> {
-    let host = Room { place: MemoryPlace::Host, before: before.0, now: memory::host() };
-    let gpu = Room { place: MemoryPlace::Gpu, before: before.1, now: memory::gpus() };
-    let rooms = if sizes.gpu_layers > 0 { vec![gpu, host] } else { vec![host] };
+    let rooms = rooms(sizes, before);
     let needs = fit::needs(plan, sizes, &rooms);
     for need in needs.iter().filter(|need| need.is_tight()) {
         // Logged here too: if the kernel kills this process for its memory, this is its last log line.
@@ -162,4 +189,18 @@ fn fit(plan: &Plan, sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> Resu
     }
     fit::check(plan, sizes, &needs, &rooms)?;
     Ok(needs)
+}
+
+/// True if a context has room in the memory that is free now.
+fn has_room(plan: &Plan, sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> bool {
+    let rooms = rooms(sizes, before);
+    let needs = fit::needs(plan, sizes, &rooms);
+    fit::check(plan, sizes, &needs, &rooms).is_ok()
+}
+
+/// The kinds of memory that a model uses. `before` is the free memory, host's and GPUs', before its weights were loaded.
+fn rooms(sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> Vec<Room> {
+    let host = Room { place: MemoryPlace::Host, before: before.0, now: memory::host() };
+    let gpu = Room { place: MemoryPlace::Gpu, before: before.1, now: memory::gpus() };
+    if sizes.gpu_layers > 0 { vec![gpu, host] } else { vec![host] }
 }

@@ -1,7 +1,9 @@
 //! The sizes of a context, decided before llama.cpp opens it: pure arithmetic on the options and the model.
 
+// Import circle: the choice of sequences (`sequences`) is a part of the plan, and reads the facts that the plan is made
+// from.
 use super::{
-    rope::{self, Rope},
+    rope::{self, Rope, unsupported},
     sequences::{self, Sequences},
 };
 use crate::{
@@ -227,10 +229,6 @@ fn rows_per_cpu_graph(cells: u32, heads: u32) -> u32 {
     rows.clamp(LEAST_ROWS_PER_GRAPH, MAX_ROWS_PER_CPU_GRAPH)
 }
 
-pub(super) fn unsupported<T>(reason: String) -> Result<T, LoadError> {
-    Err(LoadError::Unsupported(reason))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,8 +259,8 @@ mod tests {
 
     #[test]
     fn a_step_must_hold_a_row_of_every_sequence() {
-        let exact = EngineOptions { max_num_batched_tokens: 16, ..options() };
-        let short = EngineOptions { max_num_batched_tokens: 15, ..options() };
+        let exact = EngineOptions { max_num_seqs: Some(16), max_num_batched_tokens: 16, ..options() };
+        let short = EngineOptions { max_num_seqs: Some(16), max_num_batched_tokens: 15, ..options() };
 
         let plan = Plan::new(&exact, given(512)).unwrap();
         assert_eq!((plan.max_rows, plan.rows_per_graph), (16, 16));
@@ -314,7 +312,9 @@ mod tests {
         assert_eq!(Plan::new(&unified(None), given(512)).unwrap().kv_cells, 16 * 512);
         assert_eq!(Plan::new(&unified(Some(512)), given(512)).unwrap().kv_cells, 512);
         assert_eq!(Plan::new(&unified(Some(1 << 30)), given(512)).unwrap().kv_cells, 16 * 512);
-        assert!(refusal(&unified(Some(511)), 512).contains("--kv-cache-tokens"));
+        assert_eq!(Plan::new(&unified(Some(511)), given(512)).unwrap().max_model_len, 511);
+        let longer = EngineOptions { max_model_len: Some(512), ..unified(Some(511)) };
+        assert!(refusal(&longer, 512).contains("--kv-cache-tokens"));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 //! llama.cpp's `llama_context` has the same three ways. It leaves the number of times that the context is stretched to
 //! the user (`--rope-scale`); here it follows from `--max-model-len`.
 
-use super::plan::unsupported;
 use crate::protocol::{EngineOptions, LoadError, RopeScaling};
+
+pub(super) fn unsupported<T>(reason: String) -> Result<T, LoadError> {
+    Err(LoadError::Unsupported(reason))
+}
 
 /// The context that a model was trained for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +55,8 @@ impl Stretch {
 /// `LLM_KV_ROPE_SCALING_FACTOR` and its earlier name). `metadata` reads an entry of the file.
 pub(super) fn stretched_thousandths(architecture: &str, metadata: impl Fn(&str) -> Option<String>) -> u32 {
     let named = ["rope.scaling.factor", "rope.scale_linear"].iter().find_map(|key| metadata(&format!("{architecture}.{key}")));
-    let times = named.and_then(|text| text.parse().ok()).filter(|times| *times >= 1.0);
-    stretched(1000, times.unwrap_or(1.0))
+    let times = named.and_then(|text| text.parse::<f64>().ok()).filter(|times| *times >= 1.0);
+    rounded(1000.0 * times.unwrap_or(1.0))
 }
 
 /// The longest context that the options allow, tokens.
@@ -79,13 +82,14 @@ pub(super) fn longest(options: &EngineOptions, trained: Trained) -> Result<u32, 
         }
         (Some(wanted), _) => Ok(wanted),
         (None, RopeScaling::Model | RopeScaling::None) => Ok(length),
-        (None, RopeScaling::Linear | RopeScaling::Yarn) => Ok(stretched(length, options.rope_scale.unwrap_or(1.0))),
+        (None, RopeScaling::Linear | RopeScaling::Yarn) => Ok(options.rope_scale.map_or(length, |times| trained.stretched(times))),
     }
 }
 
-/// The way in which positions up to `max_model_len` are rotated. A context that is not stretched stays as it was trained.
+/// The way in which positions up to `max_model_len` are rotated. A context that is not stretched stays as it was
+/// trained.
 pub(super) fn choose(options: &EngineOptions, trained: Trained, max_model_len: u32) -> Rope {
-    let to = options.rope_scale.map_or(max_model_len.max(trained.length), |times| stretched(trained.length, times));
+    let to = options.rope_scale.map_or(max_model_len.max(trained.length), |times| trained.stretched(times));
     let stretch = Stretch { from: trained.length, to, stretched_thousandths: trained.stretched_thousandths };
     match options.rope_scaling {
         RopeScaling::None => Rope::Unscaled,
@@ -95,9 +99,17 @@ pub(super) fn choose(options: &EngineOptions, trained: Trained, max_model_len: u
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a product of two numbers ≥ 1, cut at u32::MAX by `as`")]
-fn stretched(length: u32, times: f32) -> u32 {
-    (f64::from(length) * f64::from(times)).round() as u32
+impl Trained {
+    /// The context that is `times` as long as the one before the file's own stretch: llama.cpp's `--rope-scale` replaces
+    /// that stretch.
+    fn stretched(self, times: f32) -> u32 {
+        rounded(f64::from(self.length) * f64::from(times) * 1000.0 / f64::from(self.stretched_thousandths.max(1)))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number ≥ 0, cut at u32::MAX by `as`")]
+fn rounded(number: f64) -> u32 {
+    number.round() as u32
 }
 
 #[cfg(test)]
@@ -156,6 +168,9 @@ mod tests {
         let Rope::Yarn(stretch) = choose(&options(RopeScaling::Yarn, None), twice, 32_768) else { panic!("not stretched") };
 
         assert!((stretch.freq_scale() - 0.125).abs() < 1e-9, "{stretch:?}");
+        let asked = |times| EngineOptions { rope_scale: Some(times), ..options(RopeScaling::Yarn, None) };
+        assert_eq!(choose(&asked(2.0), twice, 8192), Rope::Model, "the scale that was asked for is the file's");
+        assert_eq!(longest(&asked(8.0), twice).unwrap(), 32_768);
     }
 
     #[test]

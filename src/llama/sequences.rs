@@ -27,13 +27,14 @@ pub(super) struct Sequences {
 }
 
 /// Chooses what `options` leave open, for a model of at most `longest` positions. A pool of a size that the user chose
-/// costs the same for any length and number.
+/// costs the same for any length that it holds, and any number.
 pub(super) fn choose(options: &EngineOptions, given: &Given, longest: u32) -> Sequences {
-    let is_pool = options.kv_layout == KvLayout::Unified && options.kv_cache_tokens.is_some();
-    let fits = |slots: u32, length: u32| is_pool || bytes(options, given, length).saturating_mul(slots.into()) <= given.kv_budget_bytes;
+    let pool = options.kv_cache_tokens.filter(|_| options.kv_layout == KvLayout::Unified);
+    let fits =
+        |slots: u32, length: u32| pool.is_some() || bytes(options, given, length).saturating_mul(slots.into()) <= given.kv_budget_bytes;
     let max_model_len = options.max_model_len.unwrap_or_else(|| {
         let least_slots = options.max_num_seqs.unwrap_or(LEAST_SEQUENCES);
-        let mut length = longest.min(DEFAULT_MAX_MODEL_LEN);
+        let mut length = longest.min(DEFAULT_MAX_MODEL_LEN).min(pool.unwrap_or(u32::MAX));
         while length / 2 >= LEAST_DEFAULT_MODEL_LEN && !fits(least_slots, length) {
             length /= 2;
         }
@@ -112,9 +113,10 @@ mod tests {
 
     #[test]
     fn a_pool_whose_size_was_asked_for_costs_the_same_for_any_length() {
-        let pool = EngineOptions { kv_layout: KvLayout::Unified, kv_cache_tokens: Some(40_000), ..options() };
+        let pool = |cells| EngineOptions { kv_layout: KvLayout::Unified, kv_cache_tokens: Some(cells), ..options() };
 
-        assert_eq!(chosen(&pool, 1, 131_072), (16, 32_768));
+        assert_eq!(chosen(&pool(40_000), 1, 131_072), (16, 32_768));
+        assert_eq!(chosen(&pool(16_384), 1, 131_072), (16, 16_384));
     }
 
     #[test]

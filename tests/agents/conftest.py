@@ -21,9 +21,6 @@ PATH = os.pathsep.join([str(programs.NODE.parent), "/usr/local/bin", "/usr/bin",
 # Its process is the first of its own, so that nothing of a program outlives it.
 UNSHARE = ["unshare", "--net", "--mount-proc", "--pid", "--fork", "--kill-child", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 
-# What agents need and is no default: their first prompts have up to 19,000 tokens.
-OPTIONS = ("--max-model-len", str(programs.CONTEXT), "--max-num-seqs", "4")
-
 
 def can_be_alone():
     try:
@@ -47,7 +44,7 @@ def server(tmp_path_factory):
     """A server with defaults, for a model that calls tools."""
     folder = tmp_path_factory.mktemp("server")
     model = toy.write(support.MODEL_FILE, folder / "toy.gguf")
-    running = support.Server(folder / "log", *OPTIONS, model=model, served_as=programs.MODEL).wait_ready()
+    running = support.Server(folder / "log", model=model, served_as=programs.MODEL).wait_ready()
     yield running
     running.stop()
 

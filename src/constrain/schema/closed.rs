@@ -3,17 +3,21 @@
 //! llama.cpp close them too.
 //!
 //! An object stays open where closing could exclude what the schema asks for: if several schemas describe the same
-//! value (`allOf`, `$ref` beside other keywords and so on, also through references), a required name is not among the
-//! properties, or their number is bounded. `"x-llamero-open": true` in a schema leaves it and all schemas within it as
+//! value or a value around it (`allOf`, `$ref` beside other keywords and so on, also through references), if it is one
+//! of several alternatives of a `oneOf` that do not exclude each other, if a required name is not among the properties,
+//! or if their number is bounded. `"x-llamero-open": true` in a schema leaves it and all schemas within it as
 //! JSON Schema has them.
 
+use super::view::RootSchema;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
 /// The keyword that leaves a schema open, if it is true.
 const MARK: &str = "x-llamero-open";
-/// Keywords that say what other properties an object may have, or how many.
-const ABOUT_OTHERS: [&str; 7] = [
+/// Keywords that say what other properties an object may have, or how many, or list whole objects.
+const ABOUT_OTHERS: [&str; 9] = [
+    "const",
+    "enum",
     "additionalProperties",
     "unevaluatedProperties",
     "patternProperties",
@@ -28,57 +32,87 @@ const OF_OBJECTS: [&str; 5] = ["properties", "required", "minProperties", "patte
 const CHOICES: [&str; 2] = ["anyOf", "oneOf"];
 /// Keywords with schemas for the same value that apply beside others.
 const BESIDE: [&str; 6] = ["not", "if", "then", "else", "dependentSchemas", "$dynamicRef"];
-/// Keywords with objects of schemas for other values.
-const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
+/// Keywords with objects of schemas.
+const NAMED: [&str; 5] = ["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"];
+/// Those whose schemas describe nothing by themselves.
+const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 /// Keywords with a schema, or an array of them, for other values.
 const PARTS: [&str; 7] =
     ["items", "prefixItems", "additionalItems", "additionalProperties", "contains", "unevaluatedItems", "unevaluatedProperties"];
 
+/// Largest number of schemas that are visited to find those that are described elsewhere. A schema of 256 KiB in which
+/// each part is described once has fewer.
+const MAX_VISITS: usize = 200_000;
+
 /// Closes the objects of a schema. Returns true if one was closed.
 pub(super) fn close(schema: &mut Value) -> bool {
-    let open = described_elsewhere(schema);
-    close_within(schema, "#", false, &open)
+    let document = RootSchema::new(schema.clone());
+    let mut survey = Survey { document: &document, references: Vec::new(), visits: 0 };
+    let Some(open) = survey.described_elsewhere(schema) else { return false };
+    close_within(schema, "#", false, (&document, &open))
 }
 
-/// The references to schemas that apply beside others to the same value. Each is followed once.
-fn described_elsewhere(root: &Value) -> HashSet<String> {
-    let mut queue = Vec::new();
-    survey(root, false, true, &mut queue);
-    let mut found = HashSet::new();
-    while let Some(reference) = queue.pop() {
-        if let Some(target) = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer))
-            && found.insert(reference.clone())
-        {
-            survey(target, true, false, &mut queue);
-        }
-    }
-    found
+/// The search for references to schemas that apply beside others to the same value.
+struct Survey<'a> {
+    document: &'a RootSchema,
+    references: Vec<String>,
+    visits: usize,
 }
 
-/// Collects the references in schemas that apply beside others. `is_shared` is true if `schema` does; `deep` visits
-/// the schemas for other values too.
-fn survey(schema: &Value, is_shared: bool, deep: bool, found: &mut Vec<String>) {
-    let Value::Object(schema) = schema else { return };
-    let is_shared = is_shared || has_company(schema);
-    for (keyword, value) in schema {
-        let is_same = keyword == "allOf" || CHOICES.contains(&keyword.as_str()) || BESIDE.contains(&keyword.as_str());
-        match value {
-            Value::String(reference) if keyword == "$ref" && is_shared => found.push(reference.clone()),
-            Value::Array(schemas) if is_same => schemas.iter().for_each(|schema| survey(schema, is_shared, deep, found)),
-            Value::Object(schemas) if keyword == "dependentSchemas" => {
-                schemas.values().for_each(|schema| survey(schema, is_shared, deep, found));
+impl Survey<'_> {
+    /// All such references; `None` if the search takes more than [`MAX_VISITS`].
+    fn described_elsewhere(&mut self, root: &Value) -> Option<HashSet<String>> {
+        self.visit(root, false);
+        let mut found = HashSet::new();
+        while let Some(reference) = self.references.pop() {
+            if self.visits > MAX_VISITS {
+                return None;
             }
-            schema if is_same => survey(schema, is_shared, deep, found),
-            Value::Object(schemas) if deep && NAMED.contains(&keyword.as_str()) => {
-                schemas.values().for_each(|schema| survey(schema, false, deep, found));
+            if let Some(target) = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer))
+                && found.insert(reference.clone())
+            {
+                self.visit(target, true);
             }
-            Value::Array(schemas) if deep && PARTS.contains(&keyword.as_str()) => {
-                schemas.iter().for_each(|schema| survey(schema, false, deep, found));
+        }
+        (self.visits <= MAX_VISITS).then_some(found)
+    }
+
+    /// Visits a schema and those within it. `is_shared` is true if it applies beside others.
+    fn visit(&mut self, schema: &Value, is_shared: bool) {
+        let Value::Object(schema) = schema else { return };
+        self.visits += 1;
+        if self.visits > MAX_VISITS {
+            return;
+        }
+        let is_shared = is_shared || has_company(schema) || overlaps(schema, self.document);
+        for (keyword, value) in schema {
+            let keyword = keyword.as_str();
+            let within = is_shared && !DEFINITIONS.contains(&keyword);
+            match value {
+                Value::String(reference) if keyword == "$ref" && is_shared => self.references.push(reference.clone()),
+                Value::Array(schemas) if is_same(keyword) || PARTS.contains(&keyword) => {
+                    schemas.iter().for_each(|schema| self.visit(schema, within));
+                }
+                Value::Object(schemas) if NAMED.contains(&keyword) => schemas.values().for_each(|schema| self.visit(schema, within)),
+                schema if is_same(keyword) || PARTS.contains(&keyword) => self.visit(schema, within),
+                _ => {}
             }
-            schema if deep && PARTS.contains(&keyword.as_str()) => survey(schema, false, deep, found),
-            _ => {}
         }
     }
+}
+
+/// True if a keyword has schemas for the same value.
+fn is_same(keyword: &str) -> bool {
+    keyword == "allOf" || CHOICES.contains(&keyword) || BESIDE.contains(&keyword)
+}
+
+/// True if a value may fulfil two alternatives of the schema's `oneOf`. Closed ones could exclude each other by names
+/// that the open ones allow, and what is generated under one would then fulfil two of those that were asked for.
+fn overlaps(schema: &Map<String, Value>, document: &RootSchema) -> bool {
+    let Some(alternatives) = schema.get("oneOf").and_then(Value::as_array) else { return false };
+    let mut beside = schema.clone();
+    beside.remove("oneOf");
+    !document.exclude_each_other(&beside, alternatives)
 }
 
 /// True if several parts of this schema describe the same value.
@@ -89,32 +123,34 @@ fn has_company(schema: &Map<String, Value>) -> bool {
     own + all + count(&["$ref"]) + count(&CHOICES) + 2 * count(&BESIDE) > 1
 }
 
-fn close_within(schema: &mut Value, at: &str, is_shared: bool, open: &HashSet<String>) -> bool {
+/// Closes the objects of a schema and of those within it, but for those that other schemas describe too. They are so
+/// down to their leaves: what is within them is described by parts of the other schemas.
+fn close_within(schema: &mut Value, at: &str, is_shared: bool, known: (&RootSchema, &HashSet<String>)) -> bool {
     let Value::Object(schema) = schema else { return false };
     if schema.get(MARK) == Some(&Value::Bool(true)) {
         return false;
     }
-    let is_shared = is_shared || has_company(schema) || open.contains(at);
+    let (document, open) = known;
+    let is_shared = is_shared || has_company(schema) || open.contains(at) || overlaps(schema, document);
     let mut closed = !is_shared && can_be_closed(schema);
     if closed {
         schema.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
     for (keyword, value) in schema.iter_mut() {
-        let here = format!("{at}/{keyword}");
-        let is_same = keyword == "allOf" || CHOICES.contains(&keyword.as_str()) || BESIDE.contains(&keyword.as_str());
-        let shared = is_same && is_shared;
+        let (here, keyword) = (format!("{at}/{keyword}"), keyword.as_str());
+        let shared = is_shared && !DEFINITIONS.contains(&keyword);
         match value {
-            Value::Array(schemas) if is_same || PARTS.contains(&keyword.as_str()) => {
+            Value::Array(schemas) if is_same(keyword) || PARTS.contains(&keyword) => {
                 for (index, schema) in schemas.iter_mut().enumerate() {
-                    closed |= close_within(schema, &format!("{here}/{index}"), shared, open);
+                    closed |= close_within(schema, &format!("{here}/{index}"), shared, known);
                 }
             }
-            Value::Object(schemas) if NAMED.contains(&keyword.as_str()) || keyword == "dependentSchemas" => {
+            Value::Object(schemas) if NAMED.contains(&keyword) => {
                 for (name, schema) in schemas.iter_mut() {
-                    closed |= close_within(schema, &format!("{here}/{name}"), shared, open);
+                    closed |= close_within(schema, &format!("{here}/{name}"), shared, known);
                 }
             }
-            schema if is_same || PARTS.contains(&keyword.as_str()) => closed |= close_within(schema, &here, shared, open),
+            schema if is_same(keyword) || PARTS.contains(&keyword) => closed |= close_within(schema, &here, shared, known),
             _ => {}
         }
     }
@@ -160,6 +196,17 @@ mod tests {
         object(&json!({}))
     }
 
+    /// An alternative that excludes those of other kinds.
+    fn kind(kind: u32) -> Value {
+        json!({"type": "object", "properties": {"k": {"const": kind}}, "required": ["k"]})
+    }
+
+    fn shut_kind(number: u32) -> Value {
+        let mut shut = kind(number);
+        shut["additionalProperties"] = json!(false);
+        shut
+    }
+
     #[test]
     fn an_object_with_named_properties_is_closed_wherever_it_stands() {
         for (schema, expected) in [
@@ -171,6 +218,7 @@ mod tests {
             (json!({"$ref": "#/$defs/a", "$defs": {"a": plain()}}), json!({"$ref": "#/$defs/a", "$defs": {"a": shut()}})),
             (json!({"properties": {}}), json!({"properties": {}, "additionalProperties": false})),
             (json!({"additionalProperties": plain()}), json!({"additionalProperties": shut()})),
+            (json!({"oneOf": [kind(1), kind(2)]}), json!({"oneOf": [shut_kind(1), shut_kind(2)]})),
         ] {
             assert_eq!(closed(schema.clone()), expected, "{schema}");
         }
@@ -186,6 +234,8 @@ mod tests {
             json!({"propertyNames": {"maxLength": 3}}),
             json!({"required": ["b"]}),
             json!({"minProperties": 1}),
+            json!({"enum": [{"a": 1, "b": 2}]}),
+            json!({"const": {"a": 1, "b": 2}}),
             json!({"x-llamero-open": true}),
             json!({"type": "string"}),
         ] {
@@ -204,6 +254,9 @@ mod tests {
             object(&json!({"if": plain(), "then": plain()})),
             json!({"allOf": [reference, plain()], "$defs": defs}),
             object(&json!({"$ref": "#/$defs/a", "$defs": defs})),
+            json!({"allOf": [{"properties": {"m": plain()}}, {"properties": {"m": plain()}}]}),
+            json!({"allOf": [reference, {"properties": {"m": plain()}}], "$defs": {"a": {"properties": {"m": plain()}}}}),
+            json!({"oneOf": [plain(), object(&json!({"required": ["a"]}))]}),
             json!({"allOf": [{"$ref": "#/$defs/b"}, plain()], "$defs": {"a": plain(), "b": {"anyOf": [reference]}}}),
         ] {
             assert_eq!(closed(schema.clone()), schema, "{schema}");

@@ -73,7 +73,7 @@ async fn a_model_is_openais_object_and_once_it_is_known_has_its_context_under_th
         "id": "m", "object": "model", "created": 7, "owned_by": "llamero",
         "max_model_len": 128, "context_length": 128, "context_window": 128, "n_ctx": 128,
         "meta": {"n_ctx_train": 2048, "n_vocab": 256, "n_params": 1000, "size": 1000},
-        "capabilities": ["completion"],
+        "capabilities": ["completion", "tools", "generic_tools"],
     });
     assert_eq!(list, json!({"object": "list", "data": [expected]}));
 }
@@ -86,7 +86,7 @@ async fn capabilities_are_those_of_the_template_the_vocabulary_and_the_kind_of_m
     let template = "{% for tool in tools %}{{ tool }}{% endfor %}<think>".to_owned();
     let fim = FimTokens { prefix: Token(1), suffix: Token(2), middle: Token(3), repository: None, file: None };
 
-    assert_eq!(of(model_info()).await, ["completion"]);
+    assert_eq!(of(model_info()).await, ["completion", "tools", "generic_tools"]);
     let rich = ModelInfo { chat_templates: vec![("default".to_owned(), template)], fim: Some(fim), ..model_info() };
     assert_eq!(of(rich).await, ["completion", "tools", "insert", "thinking"]);
     assert_eq!(of(ModelInfo { kind: ModelKind::Embeds(embedding_info()), ..model_info() }).await, ["embedding"]);
