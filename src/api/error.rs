@@ -118,7 +118,7 @@ pub enum ApiError {
         host: String,
     },
     /// The request comes from a web page that may not use this server.
-    #[error("Pages of the origin '{origin}' are not allowed to call this server. Allow them with --cors-origins {origin}.")]
+    #[error("{}", refused_pages(.origin))]
     OriginNotAllowed {
         /// The origin that the browser sent.
         origin: String,
@@ -390,6 +390,17 @@ impl ApiError {
         let (_, kind, code) = self.row();
         Envelope { error: Inner { message: self.to_string(), r#type: kind, param: self.param().map(str::to_owned), code } }
     }
+}
+
+/// The refusal of the pages of an origin. The origin `null` is never recommended: any website can call under it, from a
+/// sandboxed frame.
+fn refused_pages(origin: &str) -> String {
+    if origin.eq_ignore_ascii_case("null") {
+        return "Pages without an origin (opened as a file, or sandboxed) are not allowed to call this server. Serve the page, for \
+                example from http://localhost."
+            .to_owned();
+    }
+    format!("Pages of the origin '{origin}' are not allowed to call this server. Allow them with --cors-origins {origin}.")
 }
 
 impl IntoResponse for ApiError {

@@ -21,7 +21,7 @@ struct Generating {
     prompt: &'static str,
 }
 
-const ROUTES: [Generating; 6] = [
+const ROUTES: [Generating; 7] = [
     Generating {
         path: "/v1/completions",
         body: r#"{"model":"tiny","prompt":"Hello"}"#,
@@ -58,6 +58,13 @@ const ROUTES: [Generating; 6] = [
         prompt: "input_prefix",
     },
     Generating { path: "/generate", body: r#"{"prompt":"Hello"}"#, limits: &["max_tokens"], stop: "stop", prompt: "prompt" },
+    Generating {
+        path: "/completion",
+        body: r#"{"prompt":"Hello","response_fields":["content"]}"#,
+        limits: &["n_predict", "max_tokens"],
+        stop: "stop",
+        prompt: "prompt",
+    },
 ];
 
 impl Generating {
@@ -244,8 +251,12 @@ async fn without_a_model_or_with_a_placeholder_the_one_model_answers_and_is_name
 #[tokio::test]
 async fn where_the_model_is_optional_only_a_placeholder_is_named() {
     let app = app().await;
-    let rows =
-        [("/infill", ROUTES[4].body), ("/tokenize", r#"{"prompt":"a"}"#), ("/tokenize", r#"{"messages":[{"role":"user","content":"a"}]}"#)];
+    let rows = [
+        ("/infill", ROUTES[4].body),
+        ("/completion", ROUTES[6].body),
+        ("/tokenize", r#"{"prompt":"a"}"#),
+        ("/tokenize", r#"{"messages":[{"role":"user","content":"a"}]}"#),
+    ];
     for (path, body) in rows {
         let mut named: Value = serde_json::from_str(body).unwrap();
         named["model"] = json!("gpt");

@@ -33,7 +33,8 @@ pub(super) struct WarningLog(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     digests: RandomState,
-    /// The warnings of each key, by the digest of their texts.
+    /// The warnings of each key, by the digest of their texts without digits: a limit that was reduced to another number,
+    /// or the same field of another message, is no other warning.
     keys: HashMap<KeyId, HashMap<u64, Logged>>,
 }
 
@@ -58,8 +59,13 @@ impl WarningLog {
             }
         }
         let logged = keys.entry(key).or_default();
-        texts.iter().filter_map(|text| line(logged, text, |text| digests.hash_one(text), now)).collect()
+        texts.iter().filter_map(|text| line(logged, text, |text| digest(digests, text), now)).collect()
     }
+}
+
+/// The digest of a text without its ASCII digits.
+fn digest(digests: &RandomState, text: &str) -> u64 {
+    digests.hash_one(text.replace(|c: char| c.is_ascii_digit(), ""))
 }
 
 /// The line for a warning, unless there was one within the period.
@@ -145,9 +151,18 @@ mod tests {
     }
 
     #[test]
+    fn warnings_that_differ_only_in_their_numbers_are_one() {
+        let (log, now) = (WarningLog::default(), Instant::now());
+        let lines = |text: &str| log.lines(KeyId::Anonymous, &texts(&[text]), now).len();
+
+        assert_eq!((lines("max_tokens was reduced to 5"), lines("max_tokens was reduced to 6")), (1, 0));
+        assert_eq!((lines("messages[2].x"), lines("messages[17].x"), lines("messages[2].y")), (1, 0, 1));
+    }
+
+    #[test]
     fn a_client_with_ever_new_warnings_gets_a_bounded_number_of_lines() {
         let (log, now) = (WarningLog::default(), Instant::now());
-        let many: Vec<String> = (0..10_000).map(|number| format!("w{number}")).collect();
+        let many: Vec<String> = ('\u{4e00}'..'\u{7000}').map(String::from).collect();
 
         let lines = log.lines(KeyId::Anonymous, &many, now);
 

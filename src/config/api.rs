@@ -103,7 +103,7 @@ const ALLOWED_ORIGINS: OptionSpec = OptionSpec::new(
     "allowed_origins",
     Kind::List,
     "",
-    "Origins whose pages may call this server from a browser, such as https://chat.example; * allows all. Pages of this machine, such as http://localhost:3000, may always call a server that listens on loopback without keys.",
+    "Origins whose pages may call this server from a browser, such as https://chat.example; * allows all. Do not list null: any website can call as that, from a sandboxed frame. Pages of this machine, such as http://localhost:3000, may always call a server that listens on loopback without keys.",
 )
 .also(&["--cors-origins"], &["LLAMERO_CORS_ORIGINS"]);
 

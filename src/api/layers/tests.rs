@@ -380,7 +380,7 @@ async fn on_loopback_without_keys_pages_of_this_machine_may_call_and_read_withou
 #[tokio::test]
 async fn other_pages_are_refused_and_told_the_option_that_allows_them() {
     for app in [on_loopback(&[]).await, TestApp::start(Setup::default()).await] {
-        for origin in ["https://app.example", "null", "http://localhost.evil.example:3000", "file://localhost"] {
+        for origin in ["https://app.example", "http://localhost.evil.example:3000", "file://localhost"] {
             let refused = preflight(&app, origin).await;
 
             assert_eq!((refused.status.as_u16(), refused.header("access-control-allow-origin")), (403, ""), "{origin}");
@@ -389,6 +389,19 @@ async fn other_pages_are_refused_and_told_the_option_that_allows_them() {
     }
     let long = preflight(&on_loopback(&[]).await, &format!("https://{}", "x".repeat(5000))).await;
     assert!(long.body.len() < 500, "{}", long.body);
+}
+
+/// Any website can send `null`, from a sandboxed frame.
+#[tokio::test]
+async fn pages_without_an_origin_are_never_told_to_be_allowed() {
+    let headers = [("host", "localhost"), ("origin", "null")];
+    let app = on_loopback(&[]).await;
+
+    for refused in [preflight(&app, "null").await, with_headers(&app, Method::GET, "/v1/models", &headers).await] {
+        assert_eq!((refused.status.as_u16(), refused.header("access-control-allow-origin")), (403, ""));
+        assert!(refused.body.contains("Pages without an origin (opened as a file, or sandboxed)"), "{}", refused.body);
+        assert!(!refused.body.contains("--cors-origins"), "{}", refused.body);
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::{
         openai::{
             embeddings::{
                 self,
-                request::read_inputs,
+                request::{read_inputs, read_truncation},
                 run::{EmbeddingRun, element},
                 vectors::normalised,
             },
@@ -21,7 +21,7 @@ use crate::{
         },
         warnings::Warnings,
     },
-    protocol::Pooling,
+    protocol::{EmbeddingInfo, Pooling},
 };
 use axum::response::Response;
 use serde::Serialize;
@@ -36,6 +36,8 @@ pub(in crate::api) struct LlamaEmbedding {
     param: &'static str,
     inputs: Vec<Prompt>,
     norm: VectorNorm,
+    /// Number of tokens to which longer inputs are cut (vLLM's `truncate_prompt_tokens`).
+    truncate: Option<usize>,
     /// Names of unknown fields, which had no effect.
     pub(in crate::api) unknown: Ignored,
 }
@@ -66,7 +68,7 @@ impl LlamaEmbedding {
     ///
     /// # Errors
     /// The first field at fault.
-    pub(in crate::api) fn read(mut f: Fields, vocabulary_size: u32) -> Result<Self, FieldError> {
+    pub(in crate::api) fn read(mut f: Fields, info: &EmbeddingInfo, vocabulary_size: u32) -> Result<Self, FieldError> {
         let is_input = f.has(specs::INPUT.name) && !f.has(specs::CONTENT.name);
         let spec = if is_input { &specs::INPUT } else { &specs::CONTENT };
         let inputs = read_inputs(&mut f, spec, vocabulary_size)?;
@@ -79,7 +81,8 @@ impl LlamaEmbedding {
             2 => VectorNorm::Euclidean,
             power => VectorNorm::Power(i32::try_from(power).expect("the range fits")),
         };
-        Ok(Self { param: spec.name, inputs, norm, unknown: f.finish() })
+        let truncate = read_truncation(&mut f, info)?;
+        Ok(Self { param: spec.name, inputs, norm, truncate, unknown: f.finish() })
     }
 }
 
@@ -108,14 +111,14 @@ async fn vectors(run: &mut EmbeddingRun, fields: Fields) -> Result<Vec<IndexedVe
     if matches!(info.pooling, Pooling::Rank(_)) {
         return Err(ApiError::wrong_kind_of_model("the model ranks documents and has no embeddings; use /v1/rerank or /v1/score"));
     }
-    let LlamaEmbedding { param, inputs, norm, unknown } = LlamaEmbedding::read(fields, run.model.vocabulary_size)?;
+    let LlamaEmbedding { param, inputs, norm, truncate, unknown } = LlamaEmbedding::read(fields, &info, run.model.vocabulary_size)?;
     run.ignored(unknown);
     let is_list = inputs.len() > 1;
     let name = |index| element(param, is_list, index);
     let texts = inputs.iter().map(|input| if let Prompt::Text(text) = input { text } else { "" });
-    run.check_lengths(name, texts, None)?;
+    run.check_lengths(name, texts, truncate)?;
     let mut tokens = run.tokenize(param, is_list, inputs, true).await?;
-    run.fit(name, &mut tokens, None, 0)?;
+    run.fit(name, &mut tokens, truncate, info.around_text.1.len())?;
     let vectors = run.embed(param, tokens).await?;
     let scaled = move |(index, vector)| IndexedVector { index, embedding: [norm.scale(vector)] };
     Ok(heavy::run_if(run.is_heavy(), async move { vectors.into_iter().enumerate().map(scaled).collect() }).await)
@@ -172,6 +175,19 @@ mod tests {
         assert_eq!((input.0, &input.1[0]["embedding"]), (200, &expected[1]["embedding"]));
         assert_eq!((openais.0, &openais.1["object"]), (200, &json!("list")));
         assert_eq!(post("/embedding", json!({})).await.1["error"]["param"], "content");
+    }
+
+    #[tokio::test]
+    async fn a_text_that_is_too_long_is_refused_or_cut_as_the_error_says() {
+        let model = ModelInfo { kind: ModelKind::Embeds(embedding_info()), vocabulary_size: 0x11_0000, ..model_info() };
+        let app = TestApp::start_with(Setup::default(), model, embeddings_script).await;
+        let long = "abcdefghijklmnop";
+
+        let refused = app.post("/embedding", &json!({"content": long}).to_string()).await;
+        let cut = app.post("/embedding", &json!({"content": long, "truncate_prompt_tokens": -1}).to_string()).await;
+
+        assert!(refused.status == 400 && refused.body.contains("send 'truncate_prompt_tokens': -1"), "{}", refused.body);
+        assert_eq!((cut.status.as_u16(), cut.header("x-llamero-warnings")), (200, "1 inputs were truncated to 16 tokens"));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) const BUILD: &str = concat!("llamero-", env!("CARGO_PKG_VERSION"));
 /// Takes the field `model`. llama.vim sends an empty name for none.
 ///
 /// # Errors
-/// The field is no string, or names a model that is not served here.
+/// The field is no string, or a strict request names a model that is not served here.
 pub(super) fn requested(call: &Call, fields: &mut Fields, warnings: &mut Warnings) -> Result<Model, ApiError> {
     if fields.peek("model").is_some_and(|name| name == "") {
         fields.take("model");

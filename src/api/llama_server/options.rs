@@ -73,7 +73,7 @@ impl SharedOptions {
     /// # Errors
     /// The first field at fault.
     pub(in crate::api) fn read(mut f: Fields, limits: &RequestLimits) -> Result<Self, FieldError> {
-        let mut changes = lenient::adjust(&mut f)?;
+        let mut changes = lenient::adjust(&mut f, limits.vocabulary_size)?;
         let mut unknown = use_samplers(&mut f)?;
         let limit = limit(&mut f, &mut unknown)?;
         let stream = f.get(&specs::STREAM)?;
@@ -81,7 +81,7 @@ impl SharedOptions {
         let n_probs = n_probs(&mut f, limits.most_alternatives(), &mut changes)?;
         let mut options = Self {
             limit,
-            n: n(&mut f, limits.max_num_seqs)?,
+            n: n(&mut f, limits.max_num_seqs, &mut unknown)?,
             sampling: Sampling::read(&mut f, limits.vocabulary_size)?,
             ending: Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?,
             time_limit: u64::try_from(time_limit).ok().filter(|limit| *limit > 0).map(Duration::from_millis),
@@ -137,10 +137,14 @@ fn limit(f: &mut Fields, unknown: &mut Ignored) -> Result<TokenLimit, FieldError
 }
 
 /// Reads `n_cmpl`, or `n`, its other name.
-fn n(f: &mut Fields, max_num_seqs: u32) -> Result<usize, FieldError> {
+fn n(f: &mut Fields, max_num_seqs: u32, unknown: &mut Ignored) -> Result<usize, FieldError> {
     let most = most_choices(max_num_seqs);
-    let n = f.get(&N.within(1..=most))?;
-    let count = f.sent(&specs::N_CMPL.within(1..=most))?.unwrap_or(n);
+    let other = f.sent(&N.within(1..=most))?;
+    let sent = f.sent(&specs::N_CMPL.within(1..=most))?;
+    if sent.is_some_and(|sent| other.is_some_and(|other| other != sent)) {
+        unknown.add(N.name);
+    }
+    let count = sent.or(other).unwrap_or(specs::N_CMPL.values.default);
     Ok(usize::try_from(count).expect("the range fits"))
 }
 
@@ -154,7 +158,7 @@ fn n_probs(f: &mut Fields, most: u8, changes: &mut Vec<(String, String)>) -> Res
 }
 
 /// True for `null`, `false`, 0, -1, and empty texts, lists and objects.
-fn is_neutral(value: &Value) -> bool {
+pub(super) fn is_neutral(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(value) => !value,

@@ -27,9 +27,10 @@ use serde_json::{Map, Value, json};
 pub(in crate::api) async fn props(call: Call) -> Result<Json<Value>, ApiError> {
     let model = call.first_model();
     let info = models::loaded(&model)?;
-    let templates = model.templates.of(&info).await;
-    let templates = templates.map_err(|reason| ApiError::EngineFailed { message: format!("No chat template: {reason}.") })?;
-    let (plain, with_tools) = (templates.select(false).source(), templates.select(true).source());
+    // Without a template that works there is no chat, and everything else here still holds.
+    let templates = model.templates.of(&info).await.ok();
+    let source = |with_tools: bool| templates.as_ref().map_or("", |templates| templates.select(with_tools).source());
+    let (plain, with_tools) = (source(false), source(true));
     let bos_token = spelled(&model, info.bos).await?;
     let eos_token = spelled(&model, info.eos).await?;
     let mut props = json!({
@@ -68,4 +69,33 @@ pub(super) fn defaults(model: &Model, info: &ModelInfo) -> Result<Value, ApiErro
 async fn spelled(model: &Model, token: Option<Token>) -> Result<String, ApiError> {
     let pieces = model.handle.spell(token.into_iter().collect()).await?;
     Ok(pieces.iter().map(|piece| String::from_utf8_lossy(piece)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        api::testing::{Setup, TestApp},
+        gateway::testing::model_info,
+        protocol::{EngineCall, EngineReply, FromEngine, ModelInfo, ToEngine},
+    };
+    use serde_json::{Value, json};
+
+    #[tokio::test]
+    async fn a_model_whose_chat_template_is_broken_has_props_without_one() {
+        let chat_templates = vec![("default".to_owned(), "{% if %}".to_owned())];
+        let spells = |message| match message {
+            ToEngine::Call { id, call: EngineCall::Spell(_) } => {
+                vec![FromEngine::Reply { id, reply: EngineReply::Spell(Ok(vec![b"<s>".to_vec()])) }]
+            }
+            _ => Vec::new(),
+        };
+        let app = TestApp::start_with(Setup::default(), ModelInfo { chat_templates, ..model_info() }, spells).await;
+
+        let answer = app.get("/props").await;
+
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let props: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((&props["chat_template"], &props["model_alias"]), (&json!(""), &json!("tiny")));
+        assert_eq!(props.get("chat_template_tool_use"), None);
+    }
 }

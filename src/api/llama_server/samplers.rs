@@ -47,14 +47,18 @@ pub(super) fn all() -> impl Iterator<Item = &'static str> {
 }
 
 /// Takes out the fields of samplers that `samplers` does not list, and gives those that are used llama-server's
-/// defaults. Returns the listed names that this server does not have. Samplers always run in the same order here.
+/// defaults. Returns the listed names and letters that this server does not have. Samplers always run in the same order here.
 pub(super) fn use_samplers(f: &mut Fields) -> Result<Ignored, FieldError> {
     const NAME: &str = specs::SAMPLERS.name;
     let all = !f.has(NAME);
+    let mut unknown = Ignored::default();
     let listed = match f.peek(NAME) {
         Some(Value::String(letters)) => {
-            let named = letters.chars().filter_map(|letter| LETTERS.iter().find(|(known, _)| *known == letter));
-            let named = named.map(|(_, name)| (*name).to_owned()).take(LETTERS.len() * 2).collect();
+            let is_known = |letter: &char| LETTERS.iter().any(|(known, _)| known == letter);
+            let others = letters.chars().filter(|letter| !is_known(letter));
+            others.for_each(|letter| unknown.add_inside(NAME, letter.encode_utf8(&mut [0; 4])));
+            let named = LETTERS.iter().filter(|(letter, _)| letters.contains(*letter));
+            let named = named.map(|(_, name)| (*name).to_owned()).collect();
             f.take(NAME);
             named
         }
@@ -76,7 +80,6 @@ pub(super) fn use_samplers(f: &mut Fields) -> Result<Ignored, FieldError> {
         f.set_default(field, default);
     }
     let is_here = |name: &String| SAMPLERS.iter().any(|(sampler, _)| sampler == name);
-    let mut unknown = Ignored::default();
     listed.iter().filter(|name| !is_here(name)).for_each(|name| unknown.add_inside(NAME, name));
     Ok(unknown)
 }

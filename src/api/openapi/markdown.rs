@@ -42,7 +42,8 @@ Nothing is ignored in silence. The answer's header `x-llamero-warnings` names ea
 or obeys only in part. The first 16 are named and the others counted. This holds for fields inside fields, and for parts
 of a request that the model's chat template does not show, such as the reasoning of earlier turns.
 
-- With the request header `x-llamero-warnings: body` the names also stand in the body's `warnings`.
+- With the request header `x-llamero-warnings: body` the names also stand in the body's `warnings`, on
+  `/v1/completions`, `/v1/chat/completions`, `/v1/responses` and `/v1/messages`. Other routes have the header alone.
 - With the request header `x-llamero-strict: 1`, or a server started with `--strict`, such a request is a 400.
 
 The header also says that objects of a schema were closed (docs/STRUCTURED_OUTPUT.md); this is no 400.
@@ -50,7 +51,8 @@ The header also says that objects of a schema were closed (docs/STRUCTURED_OUTPU
 ## Limits above the context, and other names of models
 
 `max_tokens` and its other names are upper bounds. A limit above the room that the prompt leaves in the context is
-reduced to it, and `x-llamero-warnings` names the field that was sent. -1 is as many tokens as fit. These are refused:
+reduced to it, and `x-llamero-warnings` names the field that was sent. -1 is as many tokens as fit, except on
+`/v1/messages` and `/generate`, which refuse it. These are refused on all routes:
 
 | refused | answer |
 | --- | --- |

@@ -72,7 +72,7 @@ fn reader(operation: &Operation) -> Reader {
         },
         "/embedding" | "/embeddings" if operation.answers.iter().any(|(_, schema)| *schema == "IndexedVectors") => |mut fields| {
             fields.take("model");
-            LlamaEmbedding::read(fields, 100).map(|request| request.unknown)
+            LlamaEmbedding::read(fields, &embedding_info(), 100).map(|request| request.unknown)
         },
         "/v1/embeddings" | "/embeddings" => |mut fields| {
             fields.take("model");

@@ -92,11 +92,11 @@ impl Run {
         run
     }
 
-    /// Ends a generation of one choice with the first tokens that come `limit` after its first ones and after a line
-    /// break: `Finish::Length`. Text that was held back for a stop string is not sent.
+    /// Ends each choice with the first tokens that come `limit` after its first ones and after a line break:
+    /// `Finish::Length`. Text that was held back for a stop string is not sent.
     #[must_use]
     pub fn end_lines_after(mut self, limit: Duration) -> Self {
-        self.events = time_limit::end_lines_after(self.events, limit);
+        self.events = time_limit::end_lines_after(self.events, self.unfinished, limit);
         self
     }
 

@@ -88,11 +88,6 @@ fn twinny() -> Value {
     json!({"prompt": "<PRE>fn main<SUF>}<MID>", "stream": true, "temperature": 0.2, "max_tokens": 12, "stop": ["<EOT>", "\n\n\n"]})
 }
 
-/// Editors send up to nine stops.
-async fn server() -> TestServer {
-    TestServer::with(&[("max_stop_strings", "16")]).await
-}
-
 /// The objects of llama-server's stream, which has no `[DONE]`.
 fn frames(answer: &Answer) -> Vec<Value> {
     assert!(!answer.text.contains("[DONE]"), "{}", answer.text);
@@ -107,7 +102,7 @@ fn streamed(answer: &Answer) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_editor_and_front_end_gets_its_answer() {
-    let server = server().await;
+    let server = TestServer::start().await;
     let requests = [
         ("/infill", llama_vscode()),
         ("/infill", warming_up()),
@@ -125,7 +120,7 @@ async fn every_editor_and_front_end_gets_its_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn llama_vim_finds_the_keys_that_it_asks_for() {
-    let server = server().await;
+    let server = TestServer::start().await;
 
     let answer = server.post("/infill", &llama_vim()).await;
 
@@ -138,7 +133,7 @@ async fn llama_vim_finds_the_keys_that_it_asks_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn continue_and_twinny_read_the_contents_of_a_stream() {
-    let server = server().await;
+    let server = TestServer::start().await;
     for body in [continues(), twinny()] {
         let answer = server.post("/completion", &body).await;
 
@@ -153,7 +148,7 @@ async fn continue_and_twinny_read_the_contents_of_a_stream() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silly_tavern_reads_text_and_probabilities_and_is_told_what_was_changed() {
-    let server = server().await;
+    let server = TestServer::start().await;
 
     let answer = server.post("/completion", &silly_tavern()).await;
 
@@ -170,7 +165,7 @@ async fn silly_tavern_reads_text_and_probabilities_and_is_told_what_was_changed(
 /// SillyTavern asks for the models and the chat template when it connects; llama.vscode sizes its prompts by the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn front_ends_learn_model_template_and_context() {
-    let server = server().await;
+    let server = TestServer::start().await;
 
     let (props, slots) = (server.get("/props").await.json(), server.get("/slots").await.json());
 
@@ -190,7 +185,7 @@ async fn front_ends_learn_model_template_and_context() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_slot_is_shown_and_none_free_is_an_error_on_request() {
-    let server = server().await;
+    let server = TestServer::start().await;
     server.gate().hold_after(1);
     let body = json!({"prompt": "a", "n_predict": 2000, "ignore_eos": true, "stream": true, "n_cmpl": 4});
     let stream = server.stream("/completion", &body).await;
@@ -201,13 +196,14 @@ async fn a_busy_slot_is_shown_and_none_free_is_an_error_on_request() {
     server.gate().open();
     drop(stream);
     assert_eq!((slots.status.as_u16(), refused.status.as_u16()), (200, 503));
+    assert_eq!((&refused.json()["error"]["message"], refused.header("retry-after")), (&json!("No slot is free."), "1"));
     assert!(slots.json().as_array().unwrap().iter().all(|slot| slot["is_processing"] == true), "{slots:?}");
     assert!(!slots.text.contains("prompt\""), "{slots:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_text_of_a_template_is_that_of_the_chat_route() {
-    let server = server().await;
+    let server = TestServer::start().await;
     let messages = json!({"messages": [{"role": "user", "content": "Hello"}]});
 
     let text = server.post("/apply-template", &messages).await.json()["prompt"].as_str().unwrap().to_owned();
@@ -222,7 +218,7 @@ async fn the_text_of_a_template_is_that_of_the_chat_route() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_with_n_predict_is_llama_servers_and_others_are_openais() {
-    let server = server().await;
+    let server = TestServer::start().await;
 
     let theirs = server.post("/completions", &json!({"prompt": "a", "n_predict": 3, "temperature": 0})).await.json();
     let openais = server.post("/completions", &json!({"model": "fake", "prompt": "a", "max_tokens": 3, "temperature": 0})).await.json();
@@ -237,7 +233,7 @@ async fn a_request_with_n_predict_is_llama_servers_and_others_are_openais() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_tokens_than_fit_are_reduced_and_a_prompt_that_fills_the_context_is_refused() {
-    let server = server().await;
+    let server = TestServer::start().await;
     let long = |length: usize| json!({"prompt": "x".repeat(length), "n_predict": 100, "ignore_eos": true});
 
     let reduced = server.post("/completion", &long(4090)).await;
@@ -251,7 +247,7 @@ async fn more_tokens_than_fit_are_reduced_and_a_prompt_that_fills_the_context_is
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_prompts_and_answers_are_an_array() {
-    let server = server().await;
+    let server = TestServer::start().await;
     let body = json!({"prompt": ["ab", [97, "b"], {"prompt_string": "ab"}], "n_predict": 4, "temperature": 0, "n_cmpl": 2});
 
     let answers = server.post("/completion", &body).await.json();
@@ -263,8 +259,21 @@ async fn several_prompts_and_answers_are_an_array() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_limit_holds_for_each_of_several_answers() {
+    let server = TestServer::start().await;
+    let body = json!({"prompt": ["a", "b"], "n_predict": 3, "ignore_eos": true, "t_max_predict_ms": 60_000});
+
+    let answer = server.post("/completion", &body).await;
+
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let answers = answer.json();
+    assert!(answers.as_array().unwrap().iter().all(|answer| answer["tokens_predicted"] == 3), "{answers}");
+    assert_eq!(answers.as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n_predict_zero_computes_the_prompt_for_the_next_request_and_generates_nothing() {
-    let server = server().await;
+    let server = TestServer::start().await;
 
     let first = server.post("/completion", &json!({"prompt": "hello world", "n_predict": 0})).await.json();
     let second = server.post("/completion", &json!({"prompt": "hello world", "n_predict": 2})).await.json();

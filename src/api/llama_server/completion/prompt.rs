@@ -3,7 +3,10 @@
 //!
 //! `["a", "b"]` are two prompts and `[1, "b"]` is one, as llama-server reads them. Nothing is tokenized here.
 
-use super::specs::{MAX_PROMPTS, PROMPT};
+use super::{
+    super::options::is_neutral,
+    specs::{MAX_PROMPTS, PROMPT},
+};
 use crate::{
     api::{
         fields::{FieldError, Fields},
@@ -16,6 +19,8 @@ use serde_json::Value;
 /// The maximum number of texts in a prompt of texts and token ids.
 const MAX_PARTS: usize = 64;
 const NAME: &str = PROMPT.name;
+/// The name of an element in warnings.
+const ELEMENT: &str = "prompt[]";
 const EXPECTED: &str = "a string, an array of token ids and strings, or an array of such prompts";
 
 /// A prompt: its parts in order, at least one.
@@ -46,7 +51,7 @@ impl PromptPart {
 pub(super) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<MixedPrompt>, FieldError> {
     let elements = match f.require(&PROMPT)? {
         Value::Array(elements) => elements,
-        single => return Ok(vec![one(single, vocabulary_size)?]),
+        single => return Ok(vec![one(f, NAME, single, vocabulary_size)?]),
     };
     let has_ids = elements.iter().any(Value::is_number);
     if has_ids {
@@ -58,20 +63,22 @@ pub(super) fn read(f: &mut Fields, vocabulary_size: u32) -> Result<Vec<MixedProm
     if elements.len() > MAX_PROMPTS {
         return Err(FieldError::invalid(NAME, format!("there are {} prompts; at most {MAX_PROMPTS} are accepted", elements.len())));
     }
-    elements.into_iter().map(|element| one(element, vocabulary_size)).collect()
+    elements.into_iter().map(|element| one(f, ELEMENT, element, vocabulary_size)).collect()
 }
 
-fn one(value: Value, vocabulary_size: u32) -> Result<MixedPrompt, FieldError> {
+/// Reads a prompt that the field `place` of `f` contains. Unknown fields of an object are left to `f`.
+fn one(f: &mut Fields, place: &str, value: Value, vocabulary_size: u32) -> Result<MixedPrompt, FieldError> {
     match value {
         Value::String(text) => Ok(vec![PromptPart::Text(text)]),
         Value::Array(elements) => mixed(elements, vocabulary_size),
         Value::Object(object) => {
             let mut object = Fields::new(object);
             let inside = |error: FieldError| error.inside(NAME);
-            if object.take("multimodal_data").is_some_and(|data| data != Value::Array(Vec::new())) {
+            if object.take("multimodal_data").is_some_and(|data| !is_neutral(&data)) {
                 return Err(FieldError::unsupported(NAME, "has 'multimodal_data', and this server reads no images and no audio"));
             }
             let text = object.string("prompt_string").map_err(inside)?;
+            f.leave(place, object);
             Ok(vec![PromptPart::Text(text.ok_or_else(|| FieldError::missing(format!("{NAME}.prompt_string")))?)])
         }
         other => Err(FieldError::wrong_type(NAME, EXPECTED, &other)),
@@ -121,11 +128,25 @@ mod tests {
             (json!([1, 2]), vec![vec![ids(&[1, 2])]]),
             (json!([1, 2, "a", 3]), vec![vec![ids(&[1, 2]), text("a"), ids(&[3])]]),
             (json!({"prompt_string": "a", "multimodal_data": []}), vec![vec![text("a")]]),
+            (json!({"prompt_string": "a", "multimodal_data": {}}), vec![vec![text("a")]]),
+            (json!({"prompt_string": "a", "multimodal_data": ""}), vec![vec![text("a")]]),
             (json!(["a", "b"]), vec![vec![text("a")], vec![text("b")]]),
             (json!(["a", [1, "b"], {"prompt_string": "c"}]), vec![vec![text("a")], vec![ids(&[1]), text("b")], vec![text("c")]]),
         ];
         for (prompt, expected) in cases {
             assert_eq!(prompts(prompt.clone()), Ok(expected), "{prompt}");
+        }
+    }
+
+    #[test]
+    fn what_an_object_has_besides_its_text_is_reported() {
+        for (prompt, name) in
+            [(json!({"prompt_string": "a", "foo": 1}), "prompt.foo"), (json!(["a", {"prompt_string": "b", "foo": 1}]), "prompt[].foo")]
+        {
+            let mut fields = Fields::new([("prompt".to_owned(), prompt)].into_iter().collect());
+            read(&mut fields, 100).unwrap();
+
+            assert_eq!(fields.finish(), [name]);
         }
     }
 

@@ -6,7 +6,10 @@ use crate::api::{
         spec::{FieldSpec, Specs},
         values::{Integers, Or, Shaped, integer},
     },
-    openai::{embeddings::request::specs as openai, shared::limits::MODEL_OR_FIRST},
+    openai::{
+        embeddings::request::specs::{self as openai, TRUNCATE_PROMPT_TOKENS},
+        shared::limits::MODEL_OR_FIRST,
+    },
 };
 
 pub(in crate::api) const CONTENT: FieldSpec<Shaped> = FieldSpec { name: "content", ..openai::INPUT }
@@ -22,4 +25,4 @@ pub(in crate::api) const EMBD_NORMALIZE: FieldSpec<Or<Integers>> = integer("embd
     .about("-1 leaves the vector as it is, 0 scales its largest number to 32,760, p its p-norm to 1.");
 
 /// All fields of `POST /embedding`.
-pub(in crate::api) const EMBEDDING: Specs = &[&MODEL_OR_FIRST, &CONTENT, &INPUT, &EMBD_NORMALIZE];
+pub(in crate::api) const EMBEDDING: Specs = &[&MODEL_OR_FIRST, &CONTENT, &INPUT, &EMBD_NORMALIZE, &TRUNCATE_PROMPT_TOKENS];

@@ -46,6 +46,8 @@ fn samplers_may_be_letters() {
     let body = |samplers: Value| json!({"samplers": samplers, "top_k": 30, "temperature": 0.1, "typ_p": 0.5});
 
     assert_eq!(sampling(body(json!("kt?"))), sampling(body(json!(["top_k", "temperature"]))));
+    assert_eq!(sampling(body(json!("k".repeat(99) + "t"))), sampling(body(json!("kt"))));
+    assert_eq!(read(json!({"samplers": "k?t?z"})).unwrap().unknown, ["samplers.?", "samplers.z"]);
     assert_eq!(sampling(json!({"samplers": "edkypmxt"})), sampling(json!({})));
     assert_eq!(read(json!({"samplers": "kia"})).unwrap().unknown, ["samplers.infill", "samplers.adaptive_p"]);
 }
@@ -91,7 +93,15 @@ fn n_predict_has_another_name_and_counts_where_they_differ() {
     assert_eq!(of(json!({"max_tokens": 5, "n_predict": 5})), (Some(5), 0));
     assert_eq!(of(json!({"max_tokens": 6, "n_predict": 5})), (Some(5), 1));
     assert_eq!(of(json!({"max_tokens": -1})), (None, 0));
-    assert_eq!(read(json!({"n": 2})).unwrap().n, 2);
+}
+
+#[test]
+fn n_cmpl_has_another_name_and_counts_where_they_differ() {
+    let of = |body: Value| read(body).map(|options| (options.n, options.unknown.len())).unwrap();
+
+    assert_eq!(of(json!({"n": 2})), (2, 0));
+    assert_eq!(of(json!({"n": 2, "n_cmpl": 2})), (2, 0));
+    assert_eq!(of(json!({"n": 2, "n_cmpl": 3})), (3, 1));
 }
 
 #[test]
@@ -112,9 +122,56 @@ fn biases_may_be_a_list() {
 
     assert_eq!(options.sampling.for_choice(0, 0).logit_bias, [(Token(5), 1.5), (Token(6), -100.0)]);
     assert_eq!(options.changes[0].1, "logit_bias: 1 entries with a text instead of a token id had no effect");
-    for bad in [json!([5]), json!([[5]]), json!([[5, 1, 2]]), json!([[100, 1]])] {
+    for bad in [json!([5]), json!([[5]]), json!([[5, 1, 2]]), json!([[5, "x"]])] {
         assert_eq!(read(json!({"logit_bias": bad})).unwrap_err().param(), Some("logit_bias"), "{bad}");
     }
+}
+
+#[test]
+fn biases_beyond_the_range_are_moved_and_those_of_no_token_are_counted() {
+    let biases = json!({"5": 1000, "6": -1e9, "7": false, "8": 2, "100": 1, "-1": 1, "4294967296": 1, "word": 1});
+    let options = read(json!({"logit_bias": biases})).unwrap();
+
+    let expected = [(Token(5), 100.0), (Token(6), -100.0), (Token(7), -100.0), (Token(8), 2.0)];
+    assert_eq!(options.sampling.for_choice(0, 0).logit_bias, expected);
+    let changes: Vec<&str> = options.changes.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(
+        changes,
+        [
+            "logit_bias: 1 entries with a text instead of a token id had no effect",
+            "logit_bias: 3 entries with a token id outside the vocabulary had no effect",
+            "logit_bias: 2 biases were changed to -100 or 100, the nearest numbers that are accepted",
+        ]
+    );
+    assert!(sampling(json!({"logit_bias": [[100, 1]]})).logit_bias.is_empty());
+}
+
+#[test]
+fn sequence_breakers_that_cannot_be_used_are_left_out_and_counted() {
+    let of = |breakers: Value| {
+        let options = read(json!({"dry_multiplier": 1, "dry_sequence_breakers": breakers})).unwrap();
+        let changes: Vec<String> = options.changes.into_iter().map(|(_, text)| text).collect();
+        (options.sampling.for_choice(0, 0).dry.unwrap().sequence_breakers, changes.join(""))
+    };
+
+    assert_eq!(of(json!(["", "a"])), (vec!["a".to_owned()], String::new()));
+    let told = "dry_sequence_breakers: 1 strings were left out; at most 16 of at most 40 bytes are used";
+    assert_eq!(of(json!(["x".repeat(41), "a"])), (vec!["a".to_owned()], told.to_owned()));
+    let many: Vec<String> = (0..17).map(|number| number.to_string()).collect();
+    assert_eq!(of(json!(many)), (many[..16].to_vec(), told.to_owned()));
+    assert_eq!(read(json!({"dry_sequence_breakers": [1]})).unwrap_err().param(), Some("dry_sequence_breakers"));
+}
+
+/// llama-server reads `typical_p` and `repeat_penalty`.
+#[test]
+fn of_two_names_with_two_values_one_counts_and_the_other_is_reported() {
+    let options = read(json!({"typical_p": 0.5, "typ_p": 0.6, "repeat_penalty": 1.5, "repetition_penalty": 1.1})).unwrap();
+
+    let params = options.sampling.for_choice(0, 0);
+    assert_eq!((params.typical_p, params.repetition_penalty), (0.5, 1.5));
+    assert_eq!(options.changes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["typ_p", "repetition_penalty"]);
+    assert_eq!(options.changes[0].1, "typ_p had no effect, because typical_p is another number");
+    assert!(read(json!({"typical_p": 1, "typ_p": 1.0})).unwrap().changes.is_empty());
 }
 
 #[test]

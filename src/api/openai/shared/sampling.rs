@@ -21,13 +21,13 @@ use std::collections::BTreeMap;
 /// The maximum number of entries in `logit_bias` (OpenAI's own limit).
 const MAX_LOGIT_BIAS: usize = 300;
 /// The maximum bias of a token; the minimum is its negative (OpenAI).
-const MAX_BIAS: i32 = 100;
+pub(in crate::api) const MAX_BIAS: i32 = 100;
 /// Texts that a repetition does not go across, unless the request names others (DRY's and llama.cpp's).
 const SEQUENCE_BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 /// The maximum number of sequence breakers.
-const MAX_SEQUENCE_BREAKERS: usize = 16;
+pub(in crate::api) const MAX_SEQUENCE_BREAKERS: usize = 16;
 /// The maximum length of a sequence breaker, bytes (llama.cpp cuts longer ones).
-const MAX_SEQUENCE_BREAKER_BYTES: usize = 40;
+pub(in crate::api) const MAX_SEQUENCE_BREAKER_BYTES: usize = 40;
 /// The temperature below which the likeliest token is certain in `f32` and a division only overflows. It counts as 0.
 const COLDEST: f64 = 1e-5;
 

@@ -107,7 +107,6 @@ const OF_ROUTES: &[(&str, Case)] = &[
     ("/completion", ("/timings_per_token", r#"{"stream":true}"#, "true")),
     ("/infill", ("/timings_per_token", r#"{"stream":true}"#, "true")),
     ("/completion", ("/max_tokens", "{}", "5")),
-    ("/infill", ("/max_tokens", "{}", "5")),
     ("/apply-template", ("/tools", "{}", r#"[{"type":"function","function":{"name":"f"}}]"#)),
     ("/apply-template", ("/chat_template_kwargs", "{}", r#"{"frobnicate":true}"#)),
     ("/v1/messages", ("/context_management", "{}", r#"{"edits":[{"type":"x"}]}"#)),

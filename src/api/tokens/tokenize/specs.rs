@@ -40,7 +40,7 @@ pub(in crate::api) const OF_CHAT: Specs = &[
     &shaped(chat::TOOLS.name, || json!({"type": "array", "items": {"type": "object"}}))
         .extra()
         .example(chat::TOOLS.example)
-        .about("Told to the model's template, reported if it shows none (vLLM)."),
+        .about("Told to the model's template; if it shows none, the system turn describes them (vLLM)."),
     &boolean(chat::ADD_GENERATION_PROMPT.name).extra().example("false").about("The prompt ends where the assistant begins (vLLM)."),
     &chat::CONTINUE_FINAL_MESSAGE.example("false").about("The prompt ends within the last message (vLLM)."),
     &CHAT_TEMPLATE_KWARGS,
