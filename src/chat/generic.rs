@@ -31,6 +31,8 @@ pub struct OfferedTools {
     pub calls: Calls,
     /// True if more than one call counts.
     pub parallel: bool,
+    /// True if the answer is the input of the tool that must be called, a text under a grammar, and no JSON.
+    pub is_text_alone: bool,
 }
 
 impl GenericTools {
@@ -74,6 +76,7 @@ impl OfferedTools {
             Calls::Required => {
                 "Answer only with a JSON list of calls:\n[{\"name\": \"<function>\", \"parameters\": {<arguments>}}]".to_owned()
             }
+            Calls::Named(name) if self.is_text_alone => format!("Answer only with the input of {name}."),
             Calls::Named(name) => format!("Answer only with the JSON object of the arguments of {name}."),
             Calls::Auto | Calls::None => {
                 let each = if self.parallel { ", once for each call" } else { ", with one call" };
@@ -162,7 +165,8 @@ fn call(call: &ToolCall) -> String {
 }
 
 fn result(name: &str, message: &Message) -> String {
-    let text = message.text();
+    // The words of a tool must not end its result and go on as the user's.
+    let text = message.text().replace("</tool_response", "<\\/tool_response");
     let name = if name.is_empty() { String::new() } else { format!(" name=\"{name}\"") };
     format!("<tool_response{name}>\n{text}\n</tool_response>")
 }

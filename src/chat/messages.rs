@@ -6,7 +6,7 @@
 //! Changes on the way to the template:
 //! - `developer` becomes `system`, the name that templates use.
 //! - Text parts stay a list where the template takes lists, else they become one string, joined by a line break, as in
-//!   vLLM. Other parts are refused by name in the newest turn, and replaced by a note in older ones (`media`).
+//!   vLLM. Other parts are refused by name in a user's newest turn, else replaced by a note (`media`).
 //! - An assistant's message without content gets the empty string, since templates print `None` as a word; `None` where
 //!   the template would else leave its calls out.
 //! - The arguments of calls become objects instead of JSON text, unless the text is no object or the template wants
@@ -24,7 +24,7 @@ mod text_tools;
 mod tools;
 mod unread;
 
-pub use media::replace_old_media;
+pub use media::replace_media;
 pub use unread::{unread, unread_in_parts};
 
 pub use text_tools::{TextTool, text_arguments};

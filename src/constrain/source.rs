@@ -7,7 +7,7 @@ use super::{
     literal::quoted,
     schema::{self, Loosen, Notes, Prepared},
 };
-use crate::protocol::{Constraint, ConstraintError, ConstraintErrorKind::Invalid, ConstraintPlace};
+use crate::protocol::{Constraint, ConstraintError, ConstraintErrorKind::Invalid, ConstraintPlace, without_outer_anchors};
 use llguidance::api::TopLevelGrammar;
 use serde_json::json;
 
@@ -54,11 +54,7 @@ pub(super) fn loosened(constraint: &Constraint, error: &ConstraintError, which: 
 /// The grammar of a regular expression. The whole text must match, so anchors at its very ends change nothing;
 /// llguidance refuses them anywhere else.
 fn regex(text: &str) -> Result<TopLevelGrammar, ConstraintError> {
-    let text = text.strip_prefix('^').unwrap_or(text);
-    let text = match text.strip_suffix('$') {
-        Some(rest) if rest.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0 => rest,
-        _ => text,
-    };
+    let text = without_outer_anchors(text);
     if text.is_empty() {
         return Err(ConstraintPlace::Regex.predicate(Invalid, "is empty"));
     }

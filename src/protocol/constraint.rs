@@ -35,6 +35,16 @@ impl Constraint {
     }
 }
 
+/// A regular expression without anchors at its very ends. The whole text must match, so they change nothing.
+#[must_use]
+pub fn without_outer_anchors(pattern: &str) -> &str {
+    let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
+    match pattern.strip_suffix('$') {
+        Some(rest) if rest.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 0 => rest,
+        _ => pattern,
+    }
+}
+
 /// The reason why a constraint cannot be used, for its author. Its `Display` is the sentence that a client reads: the
 /// place and the message are put together there and nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,8 +7,10 @@
 //! | `tool_result` | a message of the role `tool`, in its place between the blocks before and after it |
 //! | `thinking` | the message's `reasoning_content`; the template decides whether the model sees it |
 //! | `redacted_thinking` | nothing, which is reported: only Anthropic can read it |
+//! | `tool_reference` | a text in the result of a tool that looks for tools |
+//! | `tool_addition`, `tool_removal` | nothing, which is reported: every tool of a request is offered |
 //!
-//! Other blocks are refused by name in the newest turn, and replaced by a note in older ones. Messages of one role in
+//! Other blocks are refused by name in a user's newest turn, else replaced by a note. Messages of one role in
 //! a row become one message, as Anthropic documents, so that templates which require alternating roles accept them. A
 //! last message of the assistant is the beginning of the answer.
 
@@ -22,6 +24,10 @@ use crate::{
     field_path::{FieldPath, PathStyle},
 };
 use serde_json::{Value, json};
+
+/// Blocks of system turns that change the tools that may be called.
+const TOOL_ADDITION: &str = "tool_addition";
+const TOOL_REMOVAL: &str = "tool_removal";
 
 /// The messages so far, oldest first.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,7 +51,7 @@ impl MessageTurns {
         let mut read = Self::default();
         if let Some(system) = system {
             let at = FieldPath::from("system");
-            let content = read.texts(system, &at)?;
+            let content = read.texts(Role::System, system, &at)?;
             if content.iter().any(|part| !part.text().is_empty()) {
                 read.turn(Role::System, &at).content = content;
             }
@@ -129,8 +135,8 @@ impl MessageTurns {
             (_, "tool_use" | "thinking" | "redacted_thinking" | "tool_result") => {
                 return Err(FieldError::invalid(at, format!("a message of role '{}' has no blocks of type '{kind}'", role.name())));
             }
-            // Calls and results of tools that another server ran.
-            (Role::Assistant, _) => {
+            // Calls and results of tools that another server ran, and changes of the tools that may be called.
+            (Role::Assistant, _) | (Role::System, TOOL_ADDITION | TOOL_REMOVAL) => {
                 self.left_out.add(LeftOutPart::Block, &kind, &at);
                 return Ok(());
             }
@@ -144,7 +150,7 @@ impl MessageTurns {
     /// Adds the message with the result of a tool.
     fn result(&mut self, block: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
         let call_id = string(block, "tool_use_id", at)?;
-        let content = block.take("content").map(|content| self.texts(content, &at.field("content"))).transpose()?;
+        let content = block.take("content").map(|content| self.texts(Role::Tool, content, &at.field("content"))).transpose()?;
         let mut content = content.unwrap_or_default();
         // Templates have no field for a failed call, so the text states it, unless it does already.
         let failed = block.boolean("is_error").map_err(|error| error.inside(at))? == Some(true);
@@ -161,8 +167,8 @@ impl MessageTurns {
         Ok(())
     }
 
-    /// Reads a string, or an array of blocks that are all text.
-    fn texts(&mut self, content: Value, at: &FieldPath) -> Result<Vec<Part>, FieldError> {
+    /// Reads the content of a system prompt or of a tool's result: a string, or an array of blocks that become text.
+    fn texts(&mut self, role: Role, content: Value, at: &FieldPath) -> Result<Vec<Part>, FieldError> {
         let blocks = match content {
             Value::String(text) => return Ok(vec![Part::Text { text, at: at.clone() }]),
             Value::Array(blocks) => blocks,
@@ -173,12 +179,26 @@ impl MessageTurns {
             let at = at.index(index);
             let mut block = object(block, &at)?;
             let kind = string(&mut block, "type", &at)?;
-            if kind != "text" {
-                return Err(not_text(&kind, at));
-            }
-            texts.push(Part::Text { text: self.text(block, &at)?, at });
+            let text = match (role, kind.as_str()) {
+                (_, "text") => self.text(block, &at)?,
+                (Role::Tool, "tool_reference") => self.tool_reference(block, &at)?,
+                (Role::System, TOOL_ADDITION | TOOL_REMOVAL) => {
+                    self.left_out.add(LeftOutPart::Block, &kind, &at);
+                    continue;
+                }
+                _ => return Err(not_text(&kind, at)),
+            };
+            texts.push(Part::Text { text, at });
         }
         Ok(texts)
+    }
+
+    /// Returns the text for a tool that Claude Code's search has found. All tools are offered, so the name is enough.
+    fn tool_reference(&mut self, mut block: Fields, at: &FieldPath) -> Result<String, FieldError> {
+        let name = string(&mut block, "tool_name", at)?;
+        block.take("cache_control");
+        self.report(block, at);
+        Ok(format!("Tool {name} can be called now."))
     }
 
     /// Returns the text of a text block, whose `type` was taken before.

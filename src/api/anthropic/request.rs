@@ -29,7 +29,7 @@ use crate::{
             },
         },
     },
-    chat::messages::replace_old_media,
+    chat::messages::replace_media,
     field_path::{FieldPath, PathStyle},
     protocol::Constraint,
 };
@@ -88,10 +88,10 @@ impl MessageRequest {
         let mut ignored = without_effect(&mut f)?;
         let system = f.get(&specs::SYSTEM)?;
         let mut messages = f.require(&specs::MESSAGES)?;
-        replace_old_media(&mut messages, &specs::MESSAGES.name.into(), &mut |at| ignored.add(&at.spelled(PathStyle::Dots)));
+        replace_media(&mut messages, &specs::MESSAGES.name.into(), &mut |at| ignored.add(&at.spelled(PathStyle::Dots)));
         let turns = MessageTurns::read(system, messages)?;
         ignored.extend(turns.ignored);
-        let Offer { tools, calls, parallel, mut left_out } = tools::read(&mut f, &mut ignored)?;
+        let Offer { tools, calls, parallel, mut left_out, mut partly } = tools::read(&mut f, &mut ignored)?;
         left_out.extend(turns.left_out);
         let limit = f.get(&specs::MAX_TOKENS)?.map(|tokens| TokenLimit::at_most(specs::MAX_TOKENS.name, tokens.unsigned_abs()));
         if limit.is_none() && aim == MessagesEndpoint::Create {
@@ -108,10 +108,9 @@ impl MessageRequest {
         let OutputConfig { effort, format } = output_config(&mut f, &mut ignored)?;
         let (effort, from) = settle_effort(thinking, effort, &mut ignored);
         switches.set_effort(effort, from);
-        let partly = match thinking {
-            Some(Thinking { has_budget: true, .. }) => vec![("thinking.budget_tokens", "thinking.budget_tokens is not enforced")],
-            _ => Vec::new(),
-        };
+        if matches!(thinking, Some(Thinking { has_budget: true, .. })) {
+            partly.push(("thinking.budget_tokens", "thinking.budget_tokens is not enforced"));
+        }
         ignored.extend(f.finish());
         let chat = ChatRequest {
             tools,

@@ -7,7 +7,10 @@ use super::specs;
 use crate::{
     api::{
         fields::{FieldError, Fields, ignored::Ignored},
-        openai::shared::left_out::{LeftOut, LeftOutPart},
+        openai::shared::{
+            left_out::{LeftOut, LeftOutPart},
+            unmet_choice::{NOT_APPLIED, asks_for_left_out},
+        },
     },
     chat::{
         messages::{Tools, read_name},
@@ -25,6 +28,8 @@ pub(super) struct Offer {
     pub(super) parallel: bool,
     /// Tools that are left out because of their type.
     pub(super) left_out: LeftOut,
+    /// The warning for a choice that is not applied.
+    pub(super) partly: Vec<(&'static str, &'static str)>,
 }
 
 /// Reads `tools` and `tool_choice`, and adds the paths of fields without effect to `ignored`.
@@ -44,7 +49,10 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
     for (index, value) in values.into_iter().enumerate() {
         match value.get("type").and_then(Value::as_str) {
             None | Some("custom") => own.push((path.index(index), value)),
-            Some(kind) => left_out.add(LeftOutPart::Tool, kind, &path.index(index)),
+            Some(kind) => {
+                left_out.add(LeftOutPart::Tool, kind, &path.index(index));
+                value.get("name").and_then(Value::as_str).into_iter().for_each(|name| left_out.add_tool_name(name));
+            }
         }
     }
     Tools::check_count(own.len())?;
@@ -53,10 +61,18 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
         nested.push(json!({"type": "function", "function": function}));
         tools.add(function, &at, specs::MAX_TOOL_NAME)?;
     }
-    let mut offer = Offer { calls: tools.default_calls(), tools, parallel: true, left_out };
+    let mut offer = Offer { calls: tools.default_calls(), tools, parallel: true, left_out, partly: Vec::new() };
     if let Some(choice) = f.get(&specs::TOOL_CHOICE)? {
+        let is_unmet = asks_for_left_out(Some(&Value::Object(choice.clone())), &offer.tools, &offer.left_out);
         let mut choice = Fields::new(choice);
-        offer.calls = chosen(&mut choice, &offer.tools)?;
+        if is_unmet {
+            for name in ["type", "name"] {
+                choice.take(name);
+            }
+            offer.partly.push(NOT_APPLIED);
+        } else {
+            offer.calls = chosen(&mut choice, &offer.tools)?;
+        }
         let alone = choice.boolean("disable_parallel_tool_use").map_err(|error| error.inside(CHOICE))?;
         offer.parallel = alone != Some(true);
         ignored.extend_inside(CHOICE, &choice.finish());

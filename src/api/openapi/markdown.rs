@@ -68,7 +68,20 @@ Where the model's chat template shows no tools, the system turn describes them, 
 calls by `<tool_call>{\"name\": …, \"arguments\": {…}}</tool_call>` or by the JSON object alone. Earlier calls are written
 in the same way, and results as `<tool_response>` in users' turns. Calls that must be made (`required`, or a named
 function) are constrained, as with any template. `capabilities` of `/v1/models` has `generic_tools` for such a model.
-`--no-generic-tools` leaves tools out that the template does not show.
+`--no-generic-tools` leaves tools out that the template does not show, and no text is a call then. Where the description
+does not fit into the context, tools that need not be called are left out, and a warning says so.
+
+A tool of a type that nothing here can run is left out with a warning, and a `tool_choice` that asks for it counts as
+`auto`. A note takes the place of an image or another medium in older turns and in results of tools. These are refused:
+
+| refused | reason |
+| --- | --- |
+| more than 128 tools, or 262144 bytes of JSON in all of them | templates, schemas and grammars are made from each tool |
+| an image or another medium in what a user says in the newest turn | the model reads text only, so the answer would mislead |
+| a part or block of a type that is not known here | its meaning may change the answer |
+| a `tool_choice` that names a tool which is not sent, or asks for a call without tools | no answer can be such a call |
+| tools that must be called and whose description does not fit | the call would be made without knowing the tool |
+| whatever a warning would tell, in a strict request | the client asked for it |
 
 ## Control tokens in texts
 

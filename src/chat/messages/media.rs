@@ -1,5 +1,6 @@
-//! Images and other media in earlier turns: a note takes their place, so that a conversation in which a client once
-//! sent one goes on. In the newest turn they stay, and the readers of all routes refuse them by name.
+//! Images and other media in earlier turns and in results of tools: a note takes their place, so that a conversation in
+//! which a client once sent one, or in which a tool read one, goes on. What a user sends in the newest turn stays, and
+//! the readers of all routes refuse it by name.
 //!
 //! Works on the JSON of messages and items, whose shapes are alike on all routes; what is malformed is left to the
 //! readers.
@@ -11,17 +12,27 @@ use serde_json::{Value, json};
 const MEDIA: [&str; 10] =
     ["image", "image_url", "input_image", "input_audio", "video_url", "audio_url", "file", "input_file", "document", "video"];
 
-/// Replaces the media of all turns but the newest. Calls `found` with the place of each.
+/// The parts of a message whose media are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replaced {
+    All,
+    /// Only the parts of results of tools.
+    Results,
+}
+
+/// Replaces the media of all turns but the newest, and those of all results of tools. Calls `found` with the place of
+/// each.
 ///
 /// The newest turn is all that users and tools said since the last answer. It stays the newest while an answer after it
 /// is continued, and system messages make no difference.
-pub fn replace_old_media(turns: &mut Value, at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
+pub fn replace_media(turns: &mut Value, at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
     let Some(turns) = turns.as_array_mut() else { return };
     let newest = newest(turns);
-    for (index, turn) in turns[..newest].iter_mut().enumerate() {
+    for (index, turn) in turns.iter_mut().enumerate() {
+        let what = if index < newest || is_result(turn) { Replaced::All } else { Replaced::Results };
         for field in ["content", "output"] {
             if let Some(parts) = turn.get_mut(field).and_then(Value::as_array_mut) {
-                replace(parts, &at.index(index).field(field), found);
+                replace(parts, what, &at.index(index).field(field), found);
             }
         }
     }
@@ -29,8 +40,6 @@ pub fn replace_old_media(turns: &mut Value, at: &FieldPath, found: &mut impl FnM
 
 /// The index of the first message of the newest turn.
 fn newest(turns: &[Value]) -> usize {
-    let is_output = |turn: &Value| turn["type"].as_str().is_some_and(|kind| kind.ends_with("_output"));
-    let is_result = |turn: &Value| turn["role"] == "tool" || is_output(turn);
     let is_system = |turn: &Value| turn["role"] == "system" || turn["role"] == "developer";
     // Items of /v1/responses without a role are the model's calls and thoughts.
     let is_answer = |turn: &Value| !is_result(turn) && turn["role"].as_str().is_none_or(|role| role == "assistant");
@@ -38,7 +47,12 @@ fn newest(turns: &[Value]) -> usize {
     turns[..last].iter().rposition(is_answer).map_or(0, |answer| answer + 1)
 }
 
-fn replace(parts: &mut [Value], at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
+/// True for a message or an item that is the result of a tool.
+fn is_result(turn: &Value) -> bool {
+    turn["role"] == "tool" || turn["type"].as_str().is_some_and(|kind| kind.ends_with("_output"))
+}
+
+fn replace(parts: &mut [Value], what: Replaced, at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
     for (index, part) in parts.iter_mut().enumerate() {
         let at = at.index(index);
         // Anthropic's results of tools are parts with parts. There is no third level.
@@ -46,7 +60,7 @@ fn replace(parts: &mut [Value], at: &FieldPath, found: &mut impl FnMut(&FieldPat
             && let Some(inner) = part.get_mut("content").and_then(Value::as_array_mut)
         {
             inner.iter_mut().enumerate().for_each(|(index, part)| replace_part(part, &at.field("content").index(index), found));
-        } else {
+        } else if what == Replaced::All {
             replace_part(part, &at, found);
         }
     }
@@ -65,7 +79,7 @@ mod tests {
 
     fn replaced(mut turns: Value) -> (Value, Vec<String>) {
         let mut places = Vec::new();
-        replace_old_media(&mut turns, &"m".into(), &mut |at| places.push(at.as_str().to_owned()));
+        replace_media(&mut turns, &"m".into(), &mut |at| places.push(at.as_str().to_owned()));
         (turns, places)
     }
 
@@ -115,18 +129,22 @@ mod tests {
     }
 
     #[test]
-    fn results_of_tools_at_the_end_are_one_turn_and_those_before_are_old() {
+    fn media_in_results_of_tools_are_replaced_in_every_turn() {
         let result = |kind: &str| json!({"role": "tool", "tool_call_id": "1", "content": [{"type": kind}]});
         let item = |kind: &str| json!({"type": "function_call_output", "call_id": "1", "output": [{"type": kind}]});
 
-        assert_eq!(replaced(json!([user(&json!("a")), result("image"), result("text")])).1, Vec::<String>::new());
-        assert_eq!(replaced(json!([item("input_image"), item("text")])).1, Vec::<String>::new());
+        assert_eq!(replaced(json!([user(&json!("a")), result("image"), result("text")])).1, ["m[1].content[0]"]);
+        assert_eq!(replaced(json!([item("input_image"), item("text")])).1, ["m[0].output[0]"]);
+        let custom = json!({"type": "custom_tool_call_output", "call_id": "1", "output": [{"type": "text"}, {"type": "input_file"}]});
+        assert_eq!(replaced(json!([custom])).1, ["m[0].output[1]"]);
         assert_eq!(replaced(json!([item("input_image"), {"type": "reasoning"}, item("text")])).1, ["m[0].output[0]"]);
         let block = user(&json!([{"type": "tool_result", "content": [{"type": "text", "text": "a"}, {"type": "image", "source": {}}]}]));
         let answer = json!({"role": "assistant", "content": "a"});
         assert_eq!(replaced(json!([block, answer, user(&json!("b"))])).1, ["m[0].content[0].content[1]"]);
-        assert_eq!(replaced(json!([block, user(&json!("b"))])).1, Vec::<String>::new());
-        assert_eq!(replaced(json!([block])).1, Vec::<String>::new());
+        assert_eq!(replaced(json!([block, user(&json!("b"))])).1, ["m[0].content[0].content[1]"]);
+        assert_eq!(replaced(json!([block])).1, ["m[0].content[0].content[1]"]);
+        let own = user(&json!([{"type": "tool_result", "content": [{"type": "image"}]}, {"type": "image"}]));
+        assert_eq!(replaced(json!([own])).1, ["m[0].content[0].content[0]"], "the user's own image is refused");
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! grammar is told in its description; the parser of answers takes the text out again.
 
 use super::{MessageError, object};
-use crate::{chat::output::TEXT_ARGUMENT, field_path::FieldPath, protocol::Constraint};
+use crate::{
+    chat::output::TEXT_ARGUMENT,
+    field_path::FieldPath,
+    protocol::{Constraint, without_outer_anchors},
+};
 use serde_json::{Map, Value, json};
 
 /// A tool whose input is a text, in the form of a function.
@@ -113,7 +117,7 @@ fn read_format(format: Value, at: &FieldPath) -> Result<Option<Format>, MessageE
 fn parameters(format: Option<&Format>) -> Value {
     let mut input = json!({"type": "string", "description": "The input of the tool, as it is."});
     if let Some(Format { definition, .. }) = format.filter(|format| format.syntax == GrammarSyntax::Regex) {
-        input["pattern"] = format!("^(?:{definition})$").into();
+        input["pattern"] = format!("^(?:{})$", without_outer_anchors(definition)).into();
     }
     json!({"type": "object", "properties": {TEXT_ARGUMENT: input}, "required": [TEXT_ARGUMENT], "additionalProperties": false})
 }
@@ -149,6 +153,18 @@ mod tests {
         assert_eq!(lark.function["description"], "d\n\nThe input must match this Lark grammar:\nstart: /a+/");
         assert_eq!(regex.grammar, Some(Constraint::Regex("a|b".into())));
         assert_eq!(regex.function["parameters"]["properties"]["input"]["pattern"], "^(?:a|b)$");
+    }
+
+    #[test]
+    fn a_regular_expression_with_anchors_is_a_pattern_with_one_pair_of_them() {
+        for (definition, pattern) in [("^a|b$", "^(?:a|b)$"), ("^a", "^(?:a)$"), ("a\\$", "^(?:a\\$)$"), ("a\\\\$", "^(?:a\\\\)$")] {
+            let format = json!({"type": "grammar", "syntax": "regex", "definition": definition});
+
+            let tool = read(json!({"name": "f", "format": format})).unwrap();
+
+            assert_eq!(tool.function["parameters"]["properties"]["input"]["pattern"], pattern, "{definition}");
+            assert_eq!(tool.grammar, Some(Constraint::Regex(definition.to_owned())));
+        }
     }
 
     #[test]

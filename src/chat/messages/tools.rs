@@ -165,15 +165,15 @@ pub fn read_tool_choice(value: Value, tools: &Tools) -> Result<Calls, MessageErr
         return Err(MessageError::missing(at));
     };
     let name = object(function, &at, "an object with 'name'")?.shift_remove("name");
-    named_function(name, &at.field("name"), tools)
+    named_function(name, &at.field("name"), tools, MAX_FUNCTION_NAME)
 }
 
-/// The choice of the tool named in the field `at`.
+/// The choice of the tool named in the field `at`, by at most `longest` characters.
 ///
 /// # Errors
 /// The value is no name, or not that of one of `tools`.
-pub fn named_function(name: Option<Value>, at: &FieldPath, tools: &Tools) -> Result<Calls, MessageError> {
-    let name = read_name(name, at, MAX_FUNCTION_NAME)?;
+pub fn named_function(name: Option<Value>, at: &FieldPath, tools: &Tools, longest: usize) -> Result<Calls, MessageError> {
+    let name = read_name(name, at, longest)?;
     if tools.specs.iter().any(|spec| spec.name == name) {
         Ok(Calls::Named(name))
     } else {

@@ -121,12 +121,18 @@ impl ToolSpec {
 }
 
 impl OutputSpec {
-    /// The tool that must be called and whose input is the whole output, because a grammar describes it.
+    /// As the function [`text_alone`].
     fn text_alone(&self) -> Option<&ToolSpec> {
-        let Calls::Named(name) = &self.calls else { return None };
-        let has_grammar = |tool: &&ToolSpec| matches!(tool.input, ToolInput::Text { grammar: Some(_) });
-        self.tools.iter().find(|tool| tool.name == *name).filter(has_grammar)
+        text_alone(&self.tools, &self.calls)
     }
+}
+
+/// The tool that must be called and whose input is the whole output, because a grammar describes it.
+#[must_use]
+pub fn text_alone<'a>(tools: &'a [ToolSpec], calls: &Calls) -> Option<&'a ToolSpec> {
+    let Calls::Named(name) = calls else { return None };
+    let has_grammar = |tool: &&ToolSpec| matches!(tool.input, ToolInput::Text { grammar: Some(_) });
+    tools.iter().find(|tool| tool.name == *name).filter(has_grammar)
 }
 
 /// OpenAI's `tool_choice`.

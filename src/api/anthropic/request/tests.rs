@@ -278,6 +278,66 @@ fn tools_and_blocks_of_anthropics_own_are_left_out_and_told() {
 }
 
 #[test]
+fn a_choice_of_a_tool_that_was_left_out_is_not_applied_and_told() {
+    let search = json!({"type": "web_search_20250305", "name": "web_search"});
+    let function = json!({"name": "f", "input_schema": {}});
+    let rows = [
+        (json!({"tools": [search], "tool_choice": {"type": "any"}}), Calls::None),
+        (json!({"tools": [search, function], "tool_choice": {"type": "tool", "name": "web_search"}}), Calls::Auto),
+    ];
+    for (body, calls) in rows {
+        let request = chat(body.clone());
+        let told = ("tool_choice", "tool_choice was not applied: the tool was left out");
+        assert_eq!((request.calls, request.partly), (calls, vec![told]), "{body}");
+    }
+}
+
+/// Claude Code's search for tools (issue 14).
+#[test]
+fn tools_that_a_search_found_are_texts_of_its_result() {
+    let call = json!({"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "ToolSearch", "input": {}}]});
+    let found = json!([{"type": "tool_reference", "tool_name": "WebFetch"}, {"type": "tool_reference", "tool_name": "Cron"}]);
+    let result = json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": found}]});
+
+    let seen = messages(json!({"messages": [{"role": "user", "content": "q"}, call, result]}));
+
+    assert_eq!(seen[2]["content"], "Tool WebFetch can be called now.\nTool Cron can be called now.");
+}
+
+#[test]
+fn changes_of_the_tools_in_system_turns_are_left_out_and_told() {
+    let block = |kind: &str| json!({"type": kind, "tool": {"name": "f"}});
+    let system = json!([block("tool_removal"), {"type": "text", "text": "Be kind."}]);
+    let turns = json!([{"role": "user", "content": "q"}, {"role": "system", "content": [block("tool_addition")]}]);
+
+    let request = chat(json!({"system": system, "messages": turns}));
+
+    let roles: Vec<&str> = request.conversation.messages.iter().map(|message| message.role.name()).collect();
+    assert_eq!(roles, ["system", "user"]);
+    let expected = [
+        ("system[0]", "blocks of type 'tool_removal' were left out of the prompt"),
+        ("messages[1].content[0]", "blocks of type 'tool_addition' were left out of the prompt"),
+    ];
+    assert_eq!(request.left_out.warnings(), expected.map(|(at, text)| (at.to_owned(), text.to_owned())));
+}
+
+/// Claude Code reads a picture by a tool (issue 14).
+#[test]
+fn an_image_in_a_tools_result_is_a_note_and_a_users_own_is_refused() {
+    let call = json!({"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": {}}]});
+    let image = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}});
+    let result = json!({"type": "tool_result", "tool_use_id": "t", "content": [image]});
+    let body = |blocks: Value| json!({"messages": [{"role": "user", "content": "q"}, call, {"role": "user", "content": blocks}]});
+
+    let request = read(body(json!([result]))).unwrap().chat;
+
+    let seen = request.conversation.for_template(&Abilities::default());
+    assert_eq!(seen[2]["content"], "[image left out: this model reads text only]");
+    assert_eq!(request.ignored_last.shown().collect::<Vec<_>>(), ["messages.2.content.0.content.0"]);
+    assert_eq!(fault(&body(json!([result, image]))).0, "messages.2.content.1");
+}
+
+#[test]
 fn what_is_wrong_is_named_by_its_place() {
     let user = |block: Value| json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}, block]}]});
     let assistant = |block: Value| json!({"messages": [{"role": "assistant", "content": [block]}, {"role": "user", "content": "x"}]});
@@ -297,7 +357,13 @@ fn what_is_wrong_is_named_by_its_place() {
         (user(json!({"text": "x"})), "messages.0.content.1.type"),
         (user(json!({"type": "text"})), "messages.0.content.1.text"),
         (user(json!({"type": "tool_result"})), "messages.0.content.1.tool_use_id"),
-        (user(json!({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image"}]})), "messages.0.content.1.content.0"),
+        (user(json!({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "poem"}]})), "messages.0.content.1.content.0"),
+        (
+            user(json!({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_reference"}]})),
+            "messages.0.content.1.content.0.tool_name",
+        ),
+        (user(json!({"type": "tool_reference", "tool_name": "f"})), "messages.0.content.1"),
+        (user(json!({"type": "tool_addition"})), "messages.0.content.1"),
         (user(json!({"type": "tool_result", "tool_use_id": "t", "is_error": "no"})), "messages.0.content.1.is_error"),
         (assistant(json!({"type": "tool_use", "id": "t", "name": "f"})), "messages.0.content.0.input"),
         (assistant(json!({"type": "tool_use", "id": "t", "name": "f g", "input": {}})), "messages.0.content.0.name"),

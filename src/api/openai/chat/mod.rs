@@ -44,6 +44,9 @@ use std::sync::Arc;
 /// Warning for answers made without a template. It goes into a header, so it has no semicolon.
 const NO_TEMPLATE: &str = "the model has no chat template, so ChatML was used, which it may not know (--chat-template gives it one)";
 
+/// Warning for tools that are left out because the text that describes them is too long.
+const TOOLS_TOO_LONG: &str = "no tool was offered: their description in the system turn does not fit into the context";
+
 /// The handler of `POST /v1/chat/completions`.
 ///
 /// # Errors
@@ -142,46 +145,86 @@ fn of_chat(fields: Fields, limits: &RequestLimits) -> Result<(ChatRequest, ()), 
     ChatRequest::read(fields, limits).map(|request| (request, ()))
 }
 
-/// Reads a request and calls `check_length` on the rendered text before tokenizing it.
+/// Reads a request and calls `check_length` on the rendered text before tokenizing it. Tools that only a text of this
+/// server's describes are left out if they are what does not fit; `check_length` is then called a second time.
 async fn read<T>(
     call: &Call,
     mut fields: Fields,
     reader: impl FnOnce(Fields, &RequestLimits) -> Result<(ChatRequest, T), FieldError>,
-    check_length: impl FnOnce(&[&str], &ModelInfo, &'static str) -> Result<(), ApiError>,
+    mut check_length: impl FnMut(&[&str], &ModelInfo, &'static str) -> Result<(), ApiError>,
 ) -> Result<(Understood, T), ApiError> {
     let mut warnings = Warnings::default();
     let model = models::requested(call, &mut fields, &mut warnings)?;
     let info = models::generating(&model)?;
     let limits = RequestLimits::of(&model, &info);
     let (mut request, rest) = reader(fields, &limits)?;
-    let names = request.names;
-    let overruled = settle(&mut request, &model, &info).await?;
-    let free = request.constrained.is_none() && !is_forced(&request.calls);
-    let mut prompt = prompt::render(call, &model, &info, &mut request, free).await?;
-    request.ignored.extend(std::mem::take(&mut prompt.ignored));
-    warnings.ignore(request.ignored.clone());
-    warnings.ignore(std::mem::take(&mut request.ignored_last));
-    if let Some((param, text)) = overruled {
-        warnings.clamped(&param, text);
+    prompt::drop_unseen_tools(&model, &info, &mut request).await?;
+    let may_drop_tools = !call.policy.is_strict() && prompt::describes_optional_tools(&model, &info, &request).await?;
+    let unrendered = Box::new(Unrendered { model, info, request, warnings });
+    let spare = may_drop_tools.then(|| unrendered.clone());
+    // Boxes keep the futures of routes small.
+    let first = Box::pin(unrendered.render(call, &mut check_length)).await;
+    let Some(mut spare) = spare.filter(|_| is_too_long(&first)) else { return Ok((first?, rest)) };
+    drop(first);
+    spare.request.calls = Calls::None;
+    spare.warnings.clamped("tools", TOOLS_TOO_LONG.to_owned());
+    Ok((Box::pin(spare.render(call, &mut check_length)).await?, rest))
+}
+
+/// True if no answer fits after this prompt.
+fn is_too_long(understood: &Result<Understood, ApiError>) -> bool {
+    match understood {
+        Ok(understood) => u64::try_from(understood.tokens.len()).is_ok_and(|tokens| tokens >= u64::from(understood.info.max_model_len)),
+        Err(error) => matches!(error, ApiError::PromptTooLong { .. }),
     }
-    if !prompt.end_marks.is_empty() {
-        warnings.clamped(names.conversation, NO_TEMPLATE.to_owned());
+}
+
+/// A request whose fields are read.
+#[derive(Clone)]
+struct Unrendered {
+    model: Model,
+    info: Arc<ModelInfo>,
+    request: ChatRequest,
+    warnings: Warnings,
+}
+
+impl Unrendered {
+    /// Renders the messages, checks their length and the constraint, and turns them into tokens.
+    async fn render(
+        self,
+        call: &Call,
+        check_length: &mut impl FnMut(&[&str], &ModelInfo, &'static str) -> Result<(), ApiError>,
+    ) -> Result<Understood, ApiError> {
+        let Self { model, info, mut request, mut warnings } = self;
+        let names = request.names;
+        let overruled = settle(&mut request, &model, &info).await?;
+        let free = request.constrained.is_none() && !is_forced(&request.calls);
+        let mut prompt = prompt::render(call, &model, &info, &mut request, free).await?;
+        request.ignored.extend(std::mem::take(&mut prompt.ignored));
+        warnings.ignore(request.ignored.clone());
+        warnings.ignore(std::mem::take(&mut request.ignored_last));
+        if let Some((param, text)) = overruled {
+            warnings.clamped(&param, text);
+        }
+        if !prompt.end_marks.is_empty() {
+            warnings.clamped(names.conversation, NO_TEMPLATE.to_owned());
+        }
+        for (param, text) in std::mem::take(&mut prompt.changes).into_iter().chain(std::mem::take(&mut request.partly)) {
+            warnings.clamped(param, text.to_owned());
+        }
+        for (param, text) in std::mem::take(&mut request.left_out).warnings() {
+            warnings.clamped(&param, text);
+        }
+        let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
+        let constrained: Option<Constrained> = forced.or(request.constrained.take());
+        check_length(&[&prompt.text], &info, names.conversation)?;
+        structured::check(&model.handle, constrained.as_ref(), &mut warnings, |text| in_words_of_tools(&prompt.output, text)).await?;
+        let tokens = prompt::encode(&model, &mut prompt, names).await?;
+        // A constraint defines the end of its text, and a request that ignores every end ignores the end marks too.
+        let ends_by_itself = constrained.is_some() || request.ending.ignore_eos;
+        let end_marks = if ends_by_itself { Vec::new() } else { prompt.end_marks };
+        Ok(Understood { request, model, info, warnings, output: prompt.output, constrained, end_marks, tokens })
     }
-    for (param, text) in std::mem::take(&mut prompt.changes).into_iter().chain(std::mem::take(&mut request.partly)) {
-        warnings.clamped(param, text.to_owned());
-    }
-    for (param, text) in std::mem::take(&mut request.left_out).warnings() {
-        warnings.clamped(&param, text);
-    }
-    let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
-    let constrained: Option<Constrained> = forced.or(request.constrained.take());
-    check_length(&[&prompt.text], &info, names.conversation)?;
-    structured::check(&model.handle, constrained.as_ref(), &mut warnings, |text| in_words_of_tools(&prompt.output, text)).await?;
-    let tokens = prompt::encode(&model, &mut prompt, names).await?;
-    // A constraint defines the end of its text, and a request that ignores every end ignores the end marks too.
-    let ends_by_itself = constrained.is_some() || request.ending.ignore_eos;
-    let end_marks = if ends_by_itself { Vec::new() } else { prompt.end_marks };
-    Ok((Understood { request, model, info, warnings, output: prompt.output, constrained, end_marks, tokens }, rest))
 }
 
 /// Reads a request of this route, renders its messages, turns them into tokens and checks their number. Nothing is

@@ -2,7 +2,7 @@
 //!
 //! Also derives, from the template and its output, the form in which this model writes calls and reasoning.
 
-use super::{field_names::FieldNames, request::ChatRequest};
+use super::{field_names::FieldNames, is_forced, request::ChatRequest};
 use crate::{
     api::{
         call::Call,
@@ -13,11 +13,12 @@ use crate::{
     chat::{
         CALL_ID, ChatInput, ChatTemplate, ChatTemplates, FALLBACK_MARKS, FittedPrompt, Folding, GenericTools, Message, OfferedTools,
         REASONING, Role, SINGLE_CALLS, TOOL_CALLS, TemplateError,
-        output::{Calls, OutputSpec, Reasoning, ToolFormat, ToolInput, ToolSpec},
+        output::{Calls, OutputSpec, Reasoning, ToolFormat, ToolInput, ToolSpec, text_alone},
     },
     gateway::models::Model,
     protocol::{Constraint, ModelInfo, SpecialText, Token},
 };
+use serde_json::Value;
 use std::sync::Arc;
 
 /// A rendered prompt, and the rules for parsing the text that the model adds to it.
@@ -65,13 +66,14 @@ pub(super) async fn render(
     let mut conversation = std::mem::take(&mut request.conversation);
     let has_system = conversation.messages.iter().any(|message| message.role == Role::System);
     let (calls, parallel) = (request.calls.clone(), request.parallel);
+    let is_text_alone = text_alone(&request.tools.specs, &calls).is_some();
     let turn = call.state.renders.turn(call.principal).await;
     let rendering = {
         let template = Arc::clone(&template);
         // A request that is cancelled meanwhile keeps its permit until the rendering ends.
         tokio::task::spawn_blocking(move || {
             let tools = if generic.tools { input.tools.take().unwrap_or_default() } else { Vec::new() };
-            generic.write(&mut conversation, &OfferedTools { tools, calls, parallel });
+            generic.write(&mut conversation, &OfferedTools { tools, calls, parallel, is_text_alone });
             let rendered = template.render_conversation(conversation, input);
             drop(turn);
             rendered
@@ -95,6 +97,30 @@ pub(super) async fn render(
     let folding = folding.filter(|_| has_system);
     let changes = changes(request.names, folding, generic, single_calls);
     Ok(ChatPrompt { text: rendered.text, special: SpecialText::RecognisedOutside(rendered.barriers), output, ignored, changes, end_marks })
+}
+
+/// Forbids calls that the model may make of tools that it does not see, and reports the tools.
+///
+/// # Errors
+/// The model has no template that compiles: 500.
+pub(super) async fn drop_unseen_tools(model: &Model, info: &Arc<ModelInfo>, request: &mut ChatRequest) -> Result<(), ApiError> {
+    if request.calls == Calls::Auto && !model.config.generic_tools && !shows_tools(model, info).await? {
+        request.calls = Calls::None;
+        request.ignored.add("tools");
+    }
+    Ok(())
+}
+
+/// True if the model may call tools that the template does not show, so that the system turn describes them.
+///
+/// # Errors
+/// The model has no template that compiles: 500.
+pub(super) async fn describes_optional_tools(model: &Model, info: &Arc<ModelInfo>, request: &ChatRequest) -> Result<bool, ApiError> {
+    Ok(request.calls == Calls::Auto && model.config.generic_tools && !shows_tools(model, info).await?)
+}
+
+async fn shows_tools(model: &Model, info: &Arc<ModelInfo>) -> Result<bool, ApiError> {
+    Ok(templates(model, info).await?.select(true).abilities().shows_tools)
 }
 
 /// The parts of the request that become text because the template does not show them.
@@ -158,16 +184,11 @@ fn unshown(template: &ChatTemplate, generic: GenericTools, request: &ChatRequest
         }
     }
     let tools = &request.tools;
-    if !tools.values.is_empty() && !generic.tools && !template.mentions().contains("tools") {
-        match request.calls {
-            Calls::None => {}
-            Calls::Auto => names.add("tools"),
-            // The constraint has the names and parameters of the tools; only their descriptions are lost.
-            Calls::Required | Calls::Named(_) if tools.values.iter().any(|tool| tool["function"].get("description").is_some()) => {
-                names.add_inside(request.names.function, "description");
-            }
-            Calls::Required | Calls::Named(_) => {}
-        }
+    // The constraint has the names and parameters of tools that must be called; only their descriptions are lost.
+    let is_described = |tool: &Value| tool["function"].get("description").is_some();
+    let is_lost = is_forced(&request.calls) && !generic.tools && !template.abilities().shows_tools;
+    if is_lost && tools.values.iter().any(is_described) {
+        names.add_inside(request.names.function, "description");
     }
     if request.calls == Calls::Auto && tools.specs.iter().any(|tool| tool.strict) {
         // Nothing constrains a call that the model may or may not make.

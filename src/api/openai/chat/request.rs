@@ -24,11 +24,12 @@ use crate::{
             shared::room::TokenLimit,
             shared::sampling::Sampling,
             shared::structured::{Constrained, read_constraint},
+            shared::unmet_choice::{NOT_APPLIED, asks_for_left_out},
         },
     },
     chat::{
         Conversation,
-        messages::{Tools, read_messages, read_tool_choice, read_tools, replace_old_media, unread},
+        messages::{Tools, read_messages, read_tool_choice, read_tools, replace_media, unread},
         output::Calls,
     },
 };
@@ -122,14 +123,18 @@ impl ChatRequest {
         let mut messages = f.require(&specs::MESSAGES)?;
         let (tools, tool_choice) = (f.get(&specs::TOOLS)?, f.get(&specs::TOOL_CHOICE)?);
         let mut hidden = Ignored::default();
-        replace_old_media(&mut messages, &specs::MESSAGES.name.into(), &mut |at| hidden.add(at.as_str()));
+        replace_media(&mut messages, &specs::MESSAGES.name.into(), &mut |at| hidden.add(at.as_str()));
         unread(&messages, tools.as_ref(), tool_choice.as_ref(), &mut |at, name| hidden.add_inside(at, name));
         let conversation = read_messages(messages)?;
         refuse_what_is_not_text(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
         let mut left_out = LeftOut::default();
         let tools = read_tools(tools.unwrap_or(Value::Null), &mut |at, kind| left_out.add(LeftOutPart::Tool, kind, at))?;
-        let calls = read_tool_choice(tool_choice.unwrap_or(Value::Null), &tools)?;
+        let (calls, partly) = if asks_for_left_out(tool_choice.as_ref(), &tools, &left_out) {
+            (tools.default_calls(), vec![NOT_APPLIED])
+        } else {
+            (read_tool_choice(tool_choice.unwrap_or(Value::Null), &tools)?, Vec::new())
+        };
         let n = f.get(&N.within(1..=most_choices(limits.max_num_seqs)))?;
         let limit = limit(&mut f)?;
         let ending = Ending::read(&mut f, limits.vocabulary_size, limits.max_stop_strings)?;
@@ -157,6 +162,7 @@ impl ChatRequest {
             return_progress,
             include_usage,
             left_out,
+            partly,
             ..Self::new(conversation, sampling, switches, &CHAT)
         };
         ignored.extend(hidden);

@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex};
 
 mod generic_tools;
 
+/// A template that shows tools.
+const WITH_TOOLS: &str = "{% for message in messages %}{{ message.content }}{% endfor %}{% for tool in tools or [] %}<tool_call>{{ tool.function.name }}{% endfor %}";
+
 async fn app() -> TestApp {
     TestApp::start(Setup::default()).await
 }
@@ -83,7 +86,7 @@ async fn the_last_message_is_continued_if_it_is_to_be() {
 
 #[tokio::test]
 async fn special_tokens_are_shown_where_calls_are_looked_for() {
-    let app = app().await;
+    let app = TestApp::with_template(Setup::default(), WITH_TOOLS).await;
     let tools = json!([{"type": "function", "function": {"name": "f"}}]);
 
     chat(&app, json!({"tools": tools})).await;
@@ -95,7 +98,7 @@ async fn special_tokens_are_shown_where_calls_are_looked_for() {
 
 #[tokio::test]
 async fn one_rule_holds_for_the_whole_answer() {
-    let app = app().await;
+    let app = TestApp::with_template(Setup::default(), WITH_TOOLS).await;
     let tools = json!([{"type": "function", "function": {"name": "f"}}]);
     let format = json!({"type": "json_object"});
 
@@ -110,8 +113,7 @@ async fn one_rule_holds_for_the_whole_answer() {
 
 #[tokio::test]
 async fn a_format_in_json_leaves_the_tools_in_the_prompt_and_in_the_constraint() {
-    let template = "{% for message in messages %}{{ message.content }}{% endfor %}{% for tool in tools or [] %}<tool_call>{{ tool.function.name }}{% endfor %}";
-    let app = TestApp::with_template(Setup::default(), template).await;
+    let app = TestApp::with_template(Setup::default(), WITH_TOOLS).await;
     let tools = json!([{"type": "function", "function": {"name": "find_it"}}]);
     let schema = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object", "title": "Answer"}}});
 
@@ -302,11 +304,15 @@ async fn tools_of_other_types_are_left_out_and_named() {
     let tools = json!([{"type": "web_search"}, {"type": "custom", "custom": {"name": "f"}}]);
 
     let answer = chat(&app, json!({"tools": tools, "tool_choice": {"type": "custom", "custom": {"name": "f"}}})).await;
-    let refused = chat(&app, json!({"tools": tools, "tool_choice": {"type": "web_search"}})).await;
+    let unmet = chat(&app, json!({"tools": tools, "tool_choice": {"type": "web_search"}})).await;
+    let refused = chat(&app, json!({"tools": tools, "tool_choice": {"type": "mcp"}})).await;
 
     assert_eq!(answer.header("x-llamero-warnings"), "tools of type 'web_search' were left out: nothing here can run them");
+    let told = "tool_choice was not applied: the tool was left out";
+    assert_eq!(unmet.status, 200, "{}", unmet.body);
+    assert!(unmet.header("x-llamero-warnings").contains(told), "{:?}", unmet.headers);
     let error = &json_of(&refused)["error"];
-    let message = "Invalid 'tool_choice.type': 'web_search' is not supported: only 'function' and 'custom' are, because this server \
+    let message = "Invalid 'tool_choice.type': 'mcp' is not supported: only 'function' and 'custom' are, because this server \
                    runs no tools itself.";
     assert_eq!((refused.status.as_u16(), &error["message"]), (400, &json!(message)));
 }

@@ -39,11 +39,15 @@ impl ToolNames {
         }
     }
 
+    /// The name for the model of a tool that is offered.
+    pub(super) fn offered(&self, namespace: &str, name: &str) -> Option<String> {
+        let client = NamespacedName { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.model_names.get(&client).cloned()
+    }
+
     /// The name of a tool for the model. Tools of earlier turns may not be offered any more.
     pub(super) fn for_model(&self, namespace: Option<String>, name: String) -> String {
-        let Some(namespace) = namespace else { return name };
-        let client = NamespacedName { namespace, name };
-        self.model_names.get(&client).cloned().unwrap_or(client.name)
+        namespace.and_then(|namespace| self.offered(&namespace, &name)).unwrap_or(name)
     }
 }
 

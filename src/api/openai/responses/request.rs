@@ -8,7 +8,7 @@ use super::{
     input::{self, InputItems},
     names::ToolNames,
     specs,
-    tools::{OfferedTools, text_format, tool_choice, tools},
+    tools::{OfferedTools, ToolChoice, text_format, tool_choice, tools},
 };
 use crate::{
     api::{
@@ -31,10 +31,11 @@ use crate::{
                 room::TokenLimit,
                 sampling::{self, Sampling},
                 structured::{Constrained, read_constraint_beside},
+                unmet_choice::NOT_APPLIED,
             },
         },
     },
-    chat::{messages::replace_old_media, output::Calls},
+    chat::{messages::replace_media, output::Calls},
     field_path::FieldPath,
 };
 use serde_json::{Map, Value, json};
@@ -82,6 +83,8 @@ struct Reading {
     hidden: Ignored,
     /// Names of this route's own fields that had no effect.
     ignored: Ignored,
+    /// Fields that are obeyed only in part, each with its warning.
+    partly: Vec<(&'static str, &'static str)>,
 }
 
 impl ResponsesRequest {
@@ -96,7 +99,7 @@ impl ResponsesRequest {
         let instructions = f.get(&specs::INSTRUCTIONS)?;
         let mut input = f.require(&specs::INPUT)?;
         let mut replaced = Ignored::default();
-        replace_old_media(&mut input, &specs::INPUT.name.into(), &mut |at| replaced.add(at.as_str()));
+        replace_media(&mut input, &specs::INPUT.name.into(), &mut |at| replaced.add(at.as_str()));
         let mut ignored_tools = Ignored::default();
         let offer = tools(&mut f, &mut ignored_tools)?;
         let items = input::read(instructions.clone(), input, &offer.names)?;
@@ -130,6 +133,7 @@ impl ResponsesRequest {
             show_special: !f.get(&SKIP_SPECIAL_TOKENS)?,
             stream,
             left_out,
+            partly: reading.partly.clone(),
             ..ChatRequest::new(conversation, sampling, switches, &NAMES)
         };
         reading.without_effect(&mut f)?;
@@ -146,8 +150,11 @@ impl Reading {
     }
 
     fn tool_choice(&mut self, f: &mut Fields, offer: &OfferedTools) -> Result<Calls, FieldError> {
-        let (calls, shown) = tool_choice(f, offer, &mut self.ignored)?;
+        let ToolChoice { calls, shown, is_applied } = tool_choice(f, offer, &mut self.ignored)?;
         self.show(specs::TOOL_CHOICE.name, shown);
+        if !is_applied {
+            self.partly.push(NOT_APPLIED);
+        }
         Ok(calls)
     }
 

@@ -11,6 +11,7 @@ use crate::{
         openai::shared::{
             left_out::{LeftOut, LeftOutPart},
             structured::{Constrained, read_format, read_json_schema},
+            unmet_choice::asks_for_left_out,
         },
     },
     chat::{
@@ -215,30 +216,51 @@ fn typed(tool: Value, at: &FieldPath) -> Result<(String, Map<String, Value>), Fi
     }
 }
 
-/// Reads `tool_choice`. Returns it also in the form in which a response repeats it. Adds members without effect to
-/// `ignored`.
+/// The calls that `tool_choice` asks for or allows.
+#[derive(Debug)]
+pub(super) struct ToolChoice {
+    pub(super) calls: Calls,
+    /// The form in which a response repeats it.
+    pub(super) shown: Value,
+    /// False if it asks for a tool that was left out.
+    pub(super) is_applied: bool,
+}
+
+/// Reads `tool_choice`. Adds members without effect to `ignored`.
 ///
 /// # Errors
-/// The value is no choice, or names a tool that is not among `tools` or that was left out.
-pub(super) fn tool_choice(f: &mut Fields, offer: &OfferedTools, ignored: &mut Ignored) -> Result<(Calls, Value), FieldError> {
+/// The value is no choice, or names a tool that is not among `tools`.
+pub(super) fn tool_choice(f: &mut Fields, offer: &OfferedTools, ignored: &mut Ignored) -> Result<ToolChoice, FieldError> {
     let given = f.get(&specs::TOOL_CHOICE)?;
+    if asks_for_left_out(given.as_ref(), &offer.tools, &offer.left_out) {
+        return Ok(ToolChoice { calls: offer.tools.default_calls(), shown: "auto".into(), is_applied: false });
+    }
     let shown = given.clone().unwrap_or_else(|| "auto".into());
     let calls = match given {
         Some(Value::Object(mut choice)) => {
             let at = FieldPath::from(specs::TOOL_CHOICE.name);
             tool_kind(&choice, &at)?;
             choice.shift_remove("type");
-            let (namespace, mut name) = (choice.shift_remove("namespace"), choice.shift_remove("name"));
-            if let (Some(Value::String(namespace)), Some(Value::String(own))) = (namespace, &name) {
-                name = Some(offer.names.for_model(Some(namespace), own.clone()).into());
+            let namespace = choice.shift_remove("namespace").filter(|namespace| !namespace.is_null());
+            let mut name = choice.shift_remove("name");
+            if let Some(namespace) = namespace {
+                name = Some(namespaced(namespace, name, &at, offer)?.into());
             }
-            let calls = named_function(name, &at.field("name"), &offer.tools)?;
+            let calls = named_function(name, &at.field("name"), &offer.tools, MAX_MODEL_NAME)?;
             ignored.extend_inside(at.as_str(), &Fields::new(choice).finish());
             calls
         }
         other => read_tool_choice(other.unwrap_or(Value::Null), &offer.tools)?,
     };
-    Ok((calls, shown))
+    Ok(ToolChoice { calls, shown, is_applied: true })
+}
+
+/// The model's name for the tool `name` in `namespace`, both fields of the choice `at`.
+fn namespaced(namespace: Value, name: Option<Value>, at: &FieldPath, offer: &OfferedTools) -> Result<String, FieldError> {
+    let namespace = read_name(Some(namespace), &at.field("namespace"), MAX_FUNCTION_NAME)?;
+    let name = read_name(name, &at.field("name"), MAX_FUNCTION_NAME)?;
+    let unknown = || FieldError::invalid(at.field("name"), format!("'{namespace}.{name}' is not among 'tools'"));
+    offer.names.offered(&namespace, &name).ok_or_else(unknown)
 }
 
 /// Reads `text.format`, whose schema is not nested. Adds fields without effect: those that chat knows to `hidden`,

@@ -7,6 +7,8 @@ use crate::field_path::FieldPath;
 
 /// Number of types that are named.
 const MAX_KINDS: usize = 8;
+/// Number of tools whose names are kept.
+const MAX_TOOL_NAMES: usize = 128;
 /// The maximum length of a type's name, characters.
 const MAX_NAME: usize = 32;
 
@@ -16,6 +18,8 @@ pub struct LeftOut {
     named: Vec<NamedKind>,
     /// Number of parts whose types are not named.
     others: usize,
+    /// Names of tools that are left out, if they have names beside their types.
+    tool_names: Vec<String>,
 }
 
 /// A type of which parts are left out.
@@ -51,6 +55,26 @@ impl LeftOut {
         } else {
             self.others += 1;
         }
+    }
+
+    /// Adds the name of a tool that is left out, so that a choice of it is understood.
+    pub fn add_tool_name(&mut self, name: &str) {
+        if self.tool_names.len() < MAX_TOOL_NAMES {
+            self.tool_names.push(name.to_owned());
+        }
+    }
+
+    /// True if tools are left out.
+    #[must_use]
+    pub fn has_tools(&self) -> bool {
+        self.named.iter().any(|named| named.part == LeftOutPart::Tool)
+    }
+
+    /// True if a tool of this type or name is left out, and is among the first ones.
+    #[must_use]
+    pub fn has_tool(&self, name: &str) -> bool {
+        let is_kind = |named: &NamedKind| named.part == LeftOutPart::Tool && named.kind == name;
+        self.named.iter().any(is_kind) || self.tool_names.iter().any(|known| known == name)
     }
 
     /// Adds parts that were left out later.

@@ -10,3 +10,4 @@ pub mod prompt;
 pub mod room;
 pub mod sampling;
 pub mod structured;
+pub mod unmet_choice;

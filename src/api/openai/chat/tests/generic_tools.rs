@@ -140,7 +140,53 @@ async fn without_generic_tools_what_the_template_does_not_show_is_left_out() {
     let answer = app.post(path, &body.to_string()).await;
 
     assert_eq!(answer.header("x-llamero-warnings"), "ignored fields: tools");
-    assert_eq!(prompt_of(&app.submitted()[0]), "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n");
+    let request = &app.submitted()[0];
+    assert_eq!(prompt_of(request), "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n");
+    assert!(!request.show_special, "no text is a call of a tool that the model has not seen");
+}
+
+#[tokio::test]
+async fn without_generic_tools_a_template_that_mentions_tools_and_shows_none_leaves_them_out() {
+    let template = "{% if tools is defined %}{% endif %}{% for message in messages %}{{ message.content }}{% endfor %}";
+    let app = TestApp::with_template(Setup::default(), template).await;
+    let [(path, body), ..] = bodies("auto");
+    let [_, _, (messages_path, required)] = bodies("required");
+
+    let optional = app.post(path, &body.to_string()).await;
+    let forced = app.post(messages_path, &required.to_string()).await;
+
+    assert_eq!(optional.header("x-llamero-warnings"), "ignored fields: tools");
+    assert_eq!(forced.header("x-llamero-warnings"), "ignored fields: tools.description");
+}
+
+/// SmolLM2's context holds Claude Code's words, but not its tools (issue 14).
+#[tokio::test]
+async fn tools_whose_description_does_not_fit_are_not_offered_and_told() {
+    let model = ModelInfo { chat_templates: fallback(), max_model_len: 2048, ..model_info() };
+    let mut setup = Setup::default();
+    (setup.config.generic_tools, setup.config.max_body_bytes) = (true, 1 << 20);
+    let app = TestApp::of_model(setup, model).await;
+    let long = |body: Value, length| body.to_string().replace("finds it", &"x".repeat(length));
+    let told = "no tool was offered: their description in the system turn does not fit into the context";
+
+    // The first length is too much by the tokens, the second one by the bytes.
+    for length in [2048, 20_000] {
+        for (path, body) in bodies("auto") {
+            let answer = app.post(path, &long(body, length)).await;
+
+            assert_eq!((answer.status.as_u16(), answer.header("x-llamero-warnings")), (200, told), "{path}: {}", answer.body);
+            let request = app.submitted().pop().unwrap();
+            assert_eq!(prompt_of(&request), "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n", "{path}");
+            assert!(!request.show_special, "{path}");
+        }
+        let [(path, body), ..] = bodies("required");
+        let forced = app.post(path, &long(body, length)).await;
+        let [(_, body), ..] = bodies("auto");
+        let strict = Request::post(path).header("x-llamero-strict", "1").body(Body::from(long(body, length))).unwrap();
+        for refused in [forced, app.send(strict).await] {
+            assert_eq!((refused.status.as_u16(), &json_of(&refused)["error"]["code"]), (400, &json!("context_length_exceeded")));
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The meaning of fields, the keys that an answer repeats, and the names in refusals.
 
 use super::*;
-use crate::protocol::Constraint;
+use crate::{field_path::PathStyle, protocol::Constraint};
 
 fn read(fields: Value) -> Result<ResponsesRequest, FieldError> {
     let Value::Object(mut map) = fields else { panic!("{fields} is no object") };
@@ -80,6 +80,44 @@ fn a_namespace_is_taken_apart_and_its_names_are_translated() {
     let chosen = |choice: Value| read(json!({"tools": tools, "tool_choice": choice})).unwrap().chat.calls;
     assert_eq!(chosen(json!({"type": "function", "namespace": "b", "name": "f"})), Calls::Named("b__f".into()));
     assert_eq!(chosen(json!({"type": "custom", "name": "c"})), Calls::Named("c".into()));
+}
+
+#[test]
+fn a_choice_in_a_namespace_is_one_of_its_tools() {
+    let long = |letter: &str| letter.repeat(64);
+    let group = |name: &str, tool: &str| json!({"type": "namespace", "name": name, "tools": [{"type": "function", "name": tool}]});
+    let tools = json!([group("a", "f"), group(&long("n"), &long("t")), group(&long("m"), &long("t"))]);
+    let choose = |namespace: Value, name: &str| {
+        let choice = json!({"type": "function", "namespace": namespace, "name": name});
+        read(json!({"tools": tools, "tool_choice": choice}))
+    };
+
+    assert_eq!(choose(json!("a"), "f").unwrap().chat.calls, Calls::Named("f".into()));
+    assert_eq!(choose(Value::Null, "f").unwrap().chat.calls, Calls::Named("f".into()));
+    let qualified = format!("{}__{}", long("n"), long("t"));
+    assert_eq!(choose(json!(long("n")), &long("t")).unwrap().chat.calls, Calls::Named(qualified));
+    let unknown = choose(json!("b"), "f").unwrap_err();
+    let told = "Invalid 'tool_choice.name': 'b.f' is not among 'tools'.";
+    assert_eq!(unknown.sentence(PathStyle::Brackets), told);
+    assert_eq!(choose(json!(5), "f").unwrap_err().path.as_str(), "tool_choice.namespace");
+}
+
+/// Codex and Copilot ask for tools that nothing here can run (issue 14).
+#[test]
+fn a_choice_of_a_tool_that_was_left_out_is_not_applied_and_told() {
+    let search = json!({"type": "web_search"});
+    let function = json!({"type": "function", "name": "f"});
+    let rows = [
+        (json!({"tools": [search], "tool_choice": {"type": "web_search"}}), Calls::None),
+        (json!({"tools": [search], "tool_choice": "required"}), Calls::None),
+        (json!({"tools": [search, function], "tool_choice": {"type": "web_search"}}), Calls::Auto),
+    ];
+    for (body, calls) in rows {
+        let request = read(body.clone()).unwrap();
+        let told = ("tool_choice", "tool_choice was not applied: the tool was left out");
+        assert_eq!((request.chat.calls, request.chat.partly), (calls, vec![told]), "{body}");
+        assert_eq!(request.echo["tool_choice"], "auto");
+    }
 }
 
 #[test]
@@ -211,8 +249,8 @@ fn fields_at_fault_are_refused_by_name() {
         (json!({"tools": {}}), "tools"),
         (json!({"tools": ["f"]}), "tools[0]"),
         (json!({"tools": [{"name": "f"}]}), "tools[0].type"),
-        (json!({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}), "tool_choice.type"),
-        (json!({"tools": [{"type": "web_search"}], "tool_choice": "required"}), "tool_choice"),
+        (json!({"tools": [{"type": "web_search"}], "tool_choice": {"type": "mcp"}}), "tool_choice.type"),
+        (json!({"tool_choice": "required"}), "tool_choice"),
         (json!({"tools": [{"type": "custom"}]}), "tools[0].name"),
         (json!({"tools": [{"type": "custom", "name": "f", "format": {"type": "grammar", "syntax": "x"}}]}), "tools[0].format.syntax"),
         (json!({"tools": [{"type": "namespace", "tools": []}]}), "tools[0].name"),
