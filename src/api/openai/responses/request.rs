@@ -8,7 +8,7 @@ use super::{
     input::{self, InputItems},
     names::ToolNames,
     specs,
-    tools::{OfferedTools, ToolChoice, text_format, tool_choice, tools},
+    tools::{ToolChoice, ToolOffer, text_format, tool_choice, tools},
 };
 use crate::{
     api::{
@@ -109,7 +109,7 @@ impl ResponsesRequest {
         let mut reading = Reading { hidden, ignored, ..Reading::default() };
         let mut switches = Switches::of_kwargs(&mut f)?;
         let calls = reading.tool_choice(&mut f, &offer)?;
-        let OfferedTools { tools, names, shown, mut left_out } = offer;
+        let ToolOffer { tools, names, shown, mut left_out } = offer;
         left_out.extend(items_left_out);
         reading.show(specs::TOOLS.name, shown.into());
         let format = reading.text(&mut f, &mut switches)?;
@@ -149,7 +149,7 @@ impl Reading {
         self.echo.insert(name.to_owned(), value);
     }
 
-    fn tool_choice(&mut self, f: &mut Fields, offer: &OfferedTools) -> Result<Calls, FieldError> {
+    fn tool_choice(&mut self, f: &mut Fields, offer: &ToolOffer) -> Result<Calls, FieldError> {
         let ToolChoice { calls, shown, is_applied } = tool_choice(f, offer, &mut self.ignored)?;
         self.show(specs::TOOL_CHOICE.name, shown);
         if !is_applied {

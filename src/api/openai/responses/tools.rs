@@ -30,7 +30,7 @@ const MAX_MODEL_NAME: usize = 2 * MAX_FUNCTION_NAME + 2;
 
 /// The tools of a request.
 #[derive(Debug, Default)]
-pub(super) struct OfferedTools {
+pub(super) struct ToolOffer {
     /// The tools under the names that the model knows.
     pub(super) tools: Tools,
     pub(super) names: ToolNames,
@@ -66,10 +66,10 @@ struct ToolReader {
 ///
 /// # Errors
 /// The field is no list of objects with a type, or a function, a custom tool or a namespace breaks a rule.
-pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<OfferedTools, FieldError> {
+pub(super) fn tools(f: &mut Fields, ignored: &mut Ignored) -> Result<ToolOffer, FieldError> {
     let path = FieldPath::from(specs::TOOLS.name);
     let tools = match f.get(&specs::TOOLS)? {
-        None => return Ok(OfferedTools::default()),
+        None => return Ok(ToolOffer::default()),
         Some(Value::Array(tools)) => tools,
         Some(other) => return Err(FieldError::wrong_type(path, "an array of tools", &other)),
     };
@@ -158,14 +158,14 @@ impl ToolReader {
     }
 
     /// Gives each tool its name for the model.
-    fn offer(self) -> Result<OfferedTools, FieldError> {
+    fn offer(self) -> Result<ToolOffer, FieldError> {
         // Before any pair of names is compared.
         Tools::check_count(self.listed.len())?;
         let mut taken: HashMap<String, usize> = HashMap::new();
         for tool in &self.listed {
             *taken.entry(tool.name.clone()).or_default() += 1;
         }
-        let mut offer = OfferedTools { shown: self.shown, left_out: self.left_out, ..OfferedTools::default() };
+        let mut offer = ToolOffer { shown: self.shown, left_out: self.left_out, ..ToolOffer::default() };
         let (mut named, mut nested) = (Vec::new(), Vec::new());
         for ListedTool { at, namespace, name, mut tool } in self.listed {
             if let Some(namespace) = namespace {
@@ -230,7 +230,7 @@ pub(super) struct ToolChoice {
 ///
 /// # Errors
 /// The value is no choice, or names a tool that is not among `tools`.
-pub(super) fn tool_choice(f: &mut Fields, offer: &OfferedTools, ignored: &mut Ignored) -> Result<ToolChoice, FieldError> {
+pub(super) fn tool_choice(f: &mut Fields, offer: &ToolOffer, ignored: &mut Ignored) -> Result<ToolChoice, FieldError> {
     let given = f.get(&specs::TOOL_CHOICE)?;
     if asks_for_left_out(given.as_ref(), &offer.tools, &offer.left_out) {
         return Ok(ToolChoice { calls: offer.tools.default_calls(), shown: "auto".into(), is_applied: false });
@@ -256,7 +256,7 @@ pub(super) fn tool_choice(f: &mut Fields, offer: &OfferedTools, ignored: &mut Ig
 }
 
 /// The model's name for the tool `name` in `namespace`, both fields of the choice `at`.
-fn namespaced(namespace: Value, name: Option<Value>, at: &FieldPath, offer: &OfferedTools) -> Result<String, FieldError> {
+fn namespaced(namespace: Value, name: Option<Value>, at: &FieldPath, offer: &ToolOffer) -> Result<String, FieldError> {
     let namespace = read_name(Some(namespace), &at.field("namespace"), MAX_FUNCTION_NAME)?;
     let name = read_name(name, &at.field("name"), MAX_FUNCTION_NAME)?;
     let unknown = || FieldError::invalid(at.field("name"), format!("'{namespace}.{name}' is not among 'tools'"));
