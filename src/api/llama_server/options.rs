@@ -120,8 +120,8 @@ impl SharedOptions {
     }
 }
 
-/// Reads `n_predict`, and `max_tokens`, which Twinny and SillyTavern send in its place or beside it. Below 0, each is as
-/// many as fit.
+/// Reads `n_predict`, and `max_tokens`, which Twinny and SillyTavern send in its place or beside it. Below 0, each is
+/// as many as fit.
 fn limit(f: &mut Fields, unknown: &mut Ignored) -> Result<TokenLimit, FieldError> {
     const NAME: &str = specs::N_PREDICT.name;
     const OTHER: &str = specs::MAX_TOKENS.name;
