@@ -33,8 +33,8 @@ pub(super) struct WarningLog(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     digests: RandomState,
-    /// The warnings of each key, by the digest of their texts without digits: a limit that was reduced to another number,
-    /// or the same field of another message, is no other warning.
+    /// The warnings of each key, by the digest of their texts without digits: a limit that was reduced to another
+    /// number, or the same field of another message, is no other warning.
     keys: HashMap<KeyId, HashMap<u64, Logged>>,
 }
 

@@ -190,3 +190,13 @@ fn only_a_401_asks_for_credentials() {
     assert_eq!(header(&ApiError::WrongKey.headers(), "www-authenticate"), Some("Bearer"));
     assert_eq!(header(&ApiError::HostNotAllowed { host: "h".to_owned() }.headers(), "www-authenticate"), None);
 }
+
+/// Any website can send `null`, from a sandboxed frame.
+#[test]
+fn pages_without_an_origin_are_never_told_to_be_allowed() {
+    let told = ApiError::origin_not_allowed("null").to_string();
+
+    assert!(told.starts_with("Pages without an origin (opened as a file, or sandboxed) are not allowed"), "{told}");
+    assert!(!told.contains("--cors-origins"), "{told}");
+    assert!(ApiError::origin_not_allowed("https://a.example").to_string().contains("--cors-origins https://a.example"));
+}

@@ -391,19 +391,6 @@ async fn other_pages_are_refused_and_told_the_option_that_allows_them() {
     assert!(long.body.len() < 500, "{}", long.body);
 }
 
-/// Any website can send `null`, from a sandboxed frame.
-#[tokio::test]
-async fn pages_without_an_origin_are_never_told_to_be_allowed() {
-    let headers = [("host", "localhost"), ("origin", "null")];
-    let app = on_loopback(&[]).await;
-
-    for refused in [preflight(&app, "null").await, with_headers(&app, Method::GET, "/v1/models", &headers).await] {
-        assert_eq!((refused.status.as_u16(), refused.header("access-control-allow-origin")), (403, ""));
-        assert!(refused.body.contains("Pages without an origin (opened as a file, or sandboxed)"), "{}", refused.body);
-        assert!(!refused.body.contains("--cors-origins"), "{}", refused.body);
-    }
-}
-
 #[tokio::test]
 async fn a_server_with_keys_or_for_other_machines_allows_no_page_by_itself() {
     let app = TestApp::start(Setup::default()).await;

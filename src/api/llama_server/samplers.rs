@@ -47,7 +47,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static str> {
 }
 
 /// Takes out the fields of samplers that `samplers` does not list, and gives those that are used llama-server's
-/// defaults. Returns the listed names and letters that this server does not have. Samplers always run in the same order here.
+/// defaults. Returns the listed names and letters that this server does not have. Samplers always run in the
+/// same order here.
 pub(super) fn use_samplers(f: &mut Fields) -> Result<Ignored, FieldError> {
     const NAME: &str = specs::SAMPLERS.name;
     let all = !f.has(NAME);
