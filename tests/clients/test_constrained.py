@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(900)
 
 SCHEMAS = 100
 # How many schemas with extremes are tried, of which seed. Each text takes about 60 tokens.
-EXTREMES, EXTREMES_SEED = int(os.environ.get("LLAMERO_TEST_SCHEMAS", 100)), os.environ.get("LLAMERO_TEST_SCHEMAS_SEED", "1")
+EXTREMES, EXTREMES_SEED = int(os.environ.get("LLAMERO_TEST_SCHEMAS", 60)), os.environ.get("LLAMERO_TEST_SCHEMAS_SEED", "1")
 CONCURRENCY = 8
 MAX_TOKENS = 1500
 PATIENCE = 300
@@ -221,7 +221,7 @@ def written(messages):
 @pytest.mark.parametrize("kind", SEEDED)
 def test_a_seed_gives_the_same_text_cold_cached_and_streamed(client, kind):
     differ = []
-    for number in range(8):
+    for number in range(6):
         messages = [{"role": "user", "content": f"Case {number} ({kind}): invent a person who likes {'rain' if number % 2 else 'chess'}."}]
         request = {"model": MODEL, "messages": messages, "max_tokens": 40, "temperature": 1, "seed": number} | SEEDED[kind]
         cold, cached = (written([client.chat.completions.create(**request).choices[0].message]) for _ in range(2))
@@ -229,4 +229,4 @@ def test_a_seed_gives_the_same_text_cold_cached_and_streamed(client, kind):
         if not cold == cached == streamed:
             differ.append((number, cold, cached, streamed))
 
-    assert not differ, f"{len(differ)} of 8: {differ[:3]}"
+    assert not differ, f"{len(differ)} of 6: {differ[:3]}"
