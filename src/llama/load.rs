@@ -198,7 +198,8 @@ fn has_room(plan: &Plan, sizes: &Sizes, before: (Option<Free>, Option<Free>)) ->
     fit::check(plan, sizes, &needs, &rooms).is_ok()
 }
 
-/// The kinds of memory that a model uses. `before` is the free memory, host's and GPUs', before its weights were loaded.
+/// The kinds of memory that a model uses. `before` is the free memory, host's and GPUs', before its weights were
+/// loaded.
 fn rooms(sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> Vec<Room> {
     let host = Room { place: MemoryPlace::Host, before: before.0, now: memory::host() };
     let gpu = Room { place: MemoryPlace::Gpu, before: before.1, now: memory::gpus() };

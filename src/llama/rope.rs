@@ -100,8 +100,8 @@ pub(super) fn choose(options: &EngineOptions, trained: Trained, max_model_len: u
 }
 
 impl Trained {
-    /// The context that is `times` as long as the one before the file's own stretch: llama.cpp's `--rope-scale` replaces
-    /// that stretch.
+    /// The context that is `times` as long as the one before the file's own stretch: llama.cpp's `--rope-scale`
+    /// replaces that stretch.
     fn stretched(self, times: f32) -> u32 {
         rounded(f64::from(self.length) * f64::from(times) * 1000.0 / f64::from(self.stretched_thousandths.max(1)))
     }
