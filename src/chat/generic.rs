@@ -74,7 +74,9 @@ impl OfferedTools {
         let functions: Vec<String> = self.tools.iter().map(|tool| tool["function"].to_string()).collect();
         let rule = match &self.calls {
             Calls::Required => {
-                "Answer only with a JSON list of calls:\n[{\"name\": \"<function>\", \"parameters\": {<arguments>}}]".to_owned()
+                // The constraint puts calls into a list. Shown the list, small models repeat calls without end.
+                let call = "{\"name\": \"<function>\", \"parameters\": {<arguments>}}";
+                format!("Answer only with the calls that are needed. A call is {call}.")
             }
             Calls::Named(name) if self.is_text_alone => format!("Answer only with the input of {name}."),
             Calls::Named(name) => format!("Answer only with the JSON object of the arguments of {name}."),

@@ -177,7 +177,7 @@ def test_an_answer_is_parsed_into_a_model_of_pydantic(client):
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_output_tokens": 100_000, "extra_headers": {"x-llamero-strict": "1"}}, "max_output_tokens"),
         ({"temperature": 3}, "temperature"),
-        ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice.type"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}, "extra_headers": {"x-llamero-strict": "1"}}, "tool_choice"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"text": {"format": {"type": "json_schema", "name": "n", "schema": {"$ref": "#/nowhere"}}}}, "text.format"),
     ],

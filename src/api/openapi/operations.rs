@@ -183,11 +183,11 @@ pub(in crate::api) const LLAMA_COMPLETION_DOCS: &[Docs] =
     &[Docs { about: None, body: Some(LLAMA_BODY), answers: &[(JSON, "LlamaCompletion"), (EVENTS, "Events")], refusals: REFUSALS }];
 /// The bodies and answers of `/completions`.
 pub(in crate::api) const EITHER_COMPLETIONS_DOCS: &[Docs] = &[
-    Docs { about: None, body: Some(COMPLETION), answers: &[(JSON, "Completion"), (EVENTS, "Events")], refusals: REFUSALS },
+    Docs { about: None, body: Some(COMPLETION), answers: &[(JSON, "EitherCompletion"), (EVENTS, "Events")], refusals: REFUSALS },
     Docs {
         about: Some("`/completion` where the body has `n_predict`, as llama-server has it."),
         body: Some(LLAMA_BODY),
-        answers: &[(JSON, "LlamaCompletion"), (EVENTS, "Events")],
+        answers: &[(JSON, "EitherCompletion"), (EVENTS, "Events")],
         refusals: REFUSALS,
     },
 ];
@@ -196,11 +196,11 @@ pub(in crate::api) const LLAMA_EMBEDDING_DOCS: &[Docs] =
     &[Docs { about: None, body: Some(LLAMA_VECTORS), answers: &[(JSON, "IndexedVectors")], refusals: REFUSALS }];
 /// The bodies and answers of `/embeddings`.
 pub(in crate::api) const EITHER_EMBEDDINGS_DOCS: &[Docs] = &[
-    Docs { about: None, body: Some(VECTORS), answers: &[(JSON, "EmbeddingList")], refusals: REFUSALS },
+    Docs { about: None, body: Some(VECTORS), answers: &[(JSON, "EitherVectors")], refusals: REFUSALS },
     Docs {
         about: Some("`/embedding` where the body has `content`, as llama-server has it."),
         body: Some(LLAMA_VECTORS),
-        answers: &[(JSON, "IndexedVectors")],
+        answers: &[(JSON, "EitherVectors")],
         refusals: REFUSALS,
     },
 ];

@@ -123,7 +123,7 @@ fn the_description_names_the_format_that_the_constraint_prescribes() {
     assert!(auto.starts_with(&format!("You can call these functions:\n{function}\n\n")), "{auto}");
     assert!(auto.contains("<tool_call>\n{\"name\"") && auto.contains("once for each call"), "{auto}");
     assert!(text(Calls::Auto, false).contains("with one call"));
-    assert!(text(Calls::Required, true).contains("[{\"name\": \"<function>\", \"parameters\": {<arguments>}}]"));
+    assert!(text(Calls::Required, true).ends_with("A call is {\"name\": \"<function>\", \"parameters\": {<arguments>}}."));
     assert!(text(Calls::Named("get_weather".to_owned()), true).ends_with("the arguments of get_weather."));
     assert!(offered(Calls::Named("get_weather".to_owned()), true, true).ends_with("\n\nAnswer only with the input of get_weather."));
 }

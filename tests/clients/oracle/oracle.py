@@ -1,7 +1,7 @@
 """What a model computes, by llama-cpp-python: a program that reads questions as JSON and prints the answers as JSON.
 
 Runs in its own process and in its own environment (requirements.txt), knows nothing of llamero, and computes one
-text at a time: each prompt in one batch, then token by token. In: {"model": path, "scored": [[context, continuation]],
+text at a time: each prompt in one batch (for `greedy` all of it but the last token), then token by token. In: {"model": path, "scored": [[context, continuation]],
 "prompts": [text], "max_tokens": n}. Out: {"scored": [...], "greedy": [...]}, as `score` and `complete` below make them.
 """
 
@@ -48,7 +48,9 @@ def complete(llm, prompt, max_tokens):
     """The likeliest tokens after a prompt, with the lead of each over the second likeliest (natural log)."""
     prompt_tokens = llm.tokenize(prompt.encode(), add_bos=True)  # Where the model wants one.
     llm.reset()
-    llm.eval(prompt_tokens)
+    # The last token by itself, as the server computes it where a seed is given.
+    for batch in filter(None, (prompt_tokens[:-1], prompt_tokens[-1:])):
+        llm.eval(batch)
     tokens, margins = [], []
     while len(tokens) < max_tokens:
         logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(llm.ctx, -1), shape=(llm.n_vocab(),))
