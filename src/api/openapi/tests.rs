@@ -50,7 +50,7 @@ fn reader(operation: &Operation) -> Reader {
     match operation.path {
         "/v1/chat/completions" | "/v1/chat/completions/render" => chat,
         "/v1/explain" if operation.body.is_some_and(|body| body.required.contains(&"messages")) => chat,
-        "/completion" | "/completions" if operation.answers.iter().any(|(_, schema)| *schema == "LlamaCompletion") => |mut fields| {
+        "/completion" | "/completions" if has_field(operation, "n_predict") => |mut fields| {
             fields.take("model");
             LlamaCompletion::read(fields, &LIMITS).map(|request| request.options.unknown)
         },
@@ -70,7 +70,7 @@ fn reader(operation: &Operation) -> Reader {
             fields.take("model");
             MessageRequest::read(fields, MessagesEndpoint::Count, &LIMITS).map(|request| request.chat.ignored_last)
         },
-        "/embedding" | "/embeddings" if operation.answers.iter().any(|(_, schema)| *schema == "IndexedVectors") => |mut fields| {
+        "/embedding" | "/embeddings" if has_field(operation, "content") => |mut fields| {
             fields.take("model");
             LlamaEmbedding::read(fields, &embedding_info(), 100).map(|request| request.unknown)
         },
@@ -125,6 +125,10 @@ fn chat(mut fields: Fields) -> Result<Ignored, FieldError> {
 
 /// Routes whose fields are read as [`Fields`]. `/generate` reads JSON as Python does, and `silence` compares it with
 /// its table.
+fn has_field(operation: &Operation, name: &str) -> bool {
+    fields(operation).iter().any(|field| field.name() == name)
+}
+
 fn with_bodies() -> impl Iterator<Item = &'static Operation> {
     OPERATIONS.iter().filter(|operation| operation.body.is_some() && operation.path != "/generate")
 }
