@@ -3,23 +3,19 @@
 use crate::protocol::{
     Constraint, ConstraintError,
     ConstraintErrorKind::{Invalid, TooLarge},
-    ConstraintPlace,
+    ConstraintPlace, MAX_GRAMMAR_BYTES, MAX_GRAMMAR_DEPTH, bracket_depth,
 };
 use llguidance::api::ParserLimits;
 use regex_syntax::ast::ErrorKind;
 
 /// Longest JSON schema, bytes: the schemas of some hundred tools together.
 const MAX_SCHEMA_BYTES: usize = 256 << 10;
-/// Longest grammar, bytes.
-const MAX_GRAMMAR_BYTES: usize = 64 << 10;
 /// Longest regular expression, bytes; also a schema's `pattern`.
 const MAX_REGEX_BYTES: usize = 8 << 10;
 /// Largest number of texts in a choice.
 const MAX_CHOICES: usize = 1_000;
 /// Longest text in a choice, bytes.
 const MAX_CHOICE_BYTES: usize = 4 << 10;
-/// Deepest nesting of brackets in regular expressions and grammars: their parsers recurse.
-const MAX_NESTING: usize = 100;
 
 /// Sets the bounds of llguidance's work. The numbers are its defaults where no comment gives another reason.
 pub(super) fn apply(limits: &mut ParserLimits) {
@@ -92,21 +88,10 @@ fn at_most(at: &ConstraintPlace, text: &str, max: usize) -> Result<(), Constrain
     Err(at.clone().predicate(TooLarge, format!("has {} bytes; at most {max} are accepted", text.len())))
 }
 
-/// Checks the nesting of brackets that no backslash escapes. Brackets in quotes and classes count too, which is wrong
-/// only for texts that have a hundred more opening than closing brackets.
+/// Checks the nesting of brackets.
 fn nesting(at: &ConstraintPlace, text: &str) -> Result<(), ConstraintError> {
-    let (mut depth, mut escaped) = (0_usize, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_NESTING {
-            return Err(at.clone().predicate(TooLarge, format!("is nested more than {MAX_NESTING} deep")));
-        }
+    if bracket_depth(text) <= MAX_GRAMMAR_DEPTH {
+        return Ok(());
     }
-    Ok(())
+    Err(at.clone().predicate(TooLarge, format!("is nested more than {MAX_GRAMMAR_DEPTH} deep")))
 }

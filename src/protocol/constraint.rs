@@ -35,6 +35,29 @@ impl Constraint {
     }
 }
 
+/// Longest grammar that an engine takes, bytes.
+pub const MAX_GRAMMAR_BYTES: usize = 64 << 10;
+/// Deepest nesting of brackets in regular expressions and grammars that an engine takes: their parsers recurse.
+pub const MAX_GRAMMAR_DEPTH: usize = 100;
+
+/// The nesting of brackets that no backslash escapes. Brackets in quotes and classes count too, which matters only for
+/// texts that have a hundred more opening than closing brackets.
+#[must_use]
+pub fn bracket_depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut escaped) = (0_usize, 0, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
 /// A regular expression without anchors at its very ends. The whole text must match, so they change nothing.
 #[must_use]
 pub fn without_outer_anchors(pattern: &str) -> &str {

@@ -16,7 +16,10 @@ mod request;
 mod stats;
 
 pub use call::{Answer, CallId, CheckConstraint, Detokenize, EngineCall, EngineReply, Question, SpecialText, Spell, TextSize, Tokenize};
-pub use constraint::{Constraint, ConstraintError, ConstraintErrorKind, ConstraintPlace, OBJECTS_ARE_CLOSED, without_outer_anchors};
+pub use constraint::{
+    Constraint, ConstraintError, ConstraintErrorKind, ConstraintPlace, MAX_GRAMMAR_BYTES, MAX_GRAMMAR_DEPTH, OBJECTS_ARE_CLOSED,
+    bracket_depth, without_outer_anchors,
+};
 pub use embedding::{EmbedBatch, EmbedError, EmbeddingInfo, Pooling, RankScore};
 pub use engine_options::{
     DEFAULT_MAX_NUM_SEQS, EngineOptions, FlashAttention, KvLayout, KvType, OpenedFile, PrefixCacheFolder, RopeScaling,

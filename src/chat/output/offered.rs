@@ -6,43 +6,25 @@
 //! first characters (`Reasoning::Excluded`), so that a text is either calls or an answer in the format.
 
 use super::{ToolFormat, ToolSpec};
-use crate::protocol::{Constraint, Token};
+use crate::protocol::{Constraint, MAX_GRAMMAR_BYTES, MAX_GRAMMAR_DEPTH, Token, bracket_depth};
 use serde_json::{Map, Value, json};
 
 /// The maximum length of a schema beside calls, bytes. A grammar may have 64 KiB, and the names of tools need room.
 const MAX_SCHEMA_BYTES: usize = 40 << 10;
 
-/// The maximum length of a grammar for the engine (`src/constrain/limits.rs`), bytes.
-const MAX_GRAMMAR_BYTES: usize = 64 << 10;
-
-/// The deepest nesting of a schema beside calls. The engine takes a grammar of 100 levels, and the rules around the
-/// schema need some.
-const MAX_DEPTH: usize = 90;
+/// The deepest nesting of a schema beside calls. The rules of the grammar around the schema need some levels.
+const MAX_DEPTH: usize = MAX_GRAMMAR_DEPTH - 10;
 
 /// The schema of a format that can stand beside calls: `None` for formats that are no JSON, and for schemas that are no
 /// object, too long or too deep.
 fn schema_beside_calls(format: &Constraint) -> Option<Map<String, Value>> {
     match format {
         Constraint::JsonObject => Some(Map::from_iter([("type".to_owned(), "object".into())])),
-        Constraint::JsonSchema(text) if text.len() <= MAX_SCHEMA_BYTES && nesting(text) <= MAX_DEPTH => serde_json::from_str(text).ok(),
+        Constraint::JsonSchema(text) if text.len() <= MAX_SCHEMA_BYTES && bracket_depth(text) <= MAX_DEPTH => {
+            serde_json::from_str(text).ok()
+        }
         Constraint::JsonSchema(_) | Constraint::Regex(_) | Constraint::Choice(_) | Constraint::Grammar(_) => None,
     }
-}
-
-/// The nesting of brackets as the engine counts it in a grammar: in strings too, unless a backslash is before them.
-fn nesting(text: &str) -> usize {
-    let (mut depth, mut deepest, mut escaped) = (0_usize, 0, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
 }
 
 /// True if the schema describes objects that look like a call without a mark: it has properties for a name and

@@ -8,7 +8,7 @@
 //! or if their number is bounded. `"x-llamero-open": true` in a schema leaves it and all schemas within it as
 //! JSON Schema has them.
 
-use super::view::RootSchema;
+use super::{NAMED, view::RootSchema};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
@@ -32,9 +32,9 @@ const OF_OBJECTS: [&str; 5] = ["properties", "required", "minProperties", "patte
 const CHOICES: [&str; 2] = ["anyOf", "oneOf"];
 /// Keywords with schemas for the same value that apply beside others.
 const BESIDE: [&str; 6] = ["not", "if", "then", "else", "dependentSchemas", "$dynamicRef"];
-/// Keywords with objects of schemas.
-const NAMED: [&str; 5] = ["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"];
-/// Those whose schemas describe nothing by themselves.
+/// Keywords with schemas for the values of properties.
+const OF_PROPERTIES: [&str; 2] = ["properties", "patternProperties"];
+/// Keywords whose schemas apply only where a `$ref` names them.
 const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 /// Keywords with a schema, or an array of them, for other values.
 const PARTS: [&str; 7] =
@@ -85,16 +85,17 @@ impl Survey<'_> {
             return;
         }
         let is_shared = is_shared || has_company(schema) || overlaps(schema, self.document);
+        let shares = shares_properties(schema);
         for (keyword, value) in schema {
             let keyword = keyword.as_str();
-            let within = is_shared && !DEFINITIONS.contains(&keyword);
+            let within = (is_shared && !DEFINITIONS.contains(&keyword)) || (shares && OF_PROPERTIES.contains(&keyword));
             match value {
                 Value::String(reference) if keyword == "$ref" && is_shared => self.references.push(reference.clone()),
-                Value::Array(schemas) if is_same(keyword) || PARTS.contains(&keyword) => {
+                Value::Array(schemas) if applies_to_same_value(keyword) || PARTS.contains(&keyword) => {
                     schemas.iter().for_each(|schema| self.visit(schema, within));
                 }
                 Value::Object(schemas) if NAMED.contains(&keyword) => schemas.values().for_each(|schema| self.visit(schema, within)),
-                schema if is_same(keyword) || PARTS.contains(&keyword) => self.visit(schema, within),
+                schema if applies_to_same_value(keyword) || PARTS.contains(&keyword) => self.visit(schema, within),
                 _ => {}
             }
         }
@@ -102,8 +103,13 @@ impl Survey<'_> {
 }
 
 /// True if a keyword has schemas for the same value.
-fn is_same(keyword: &str) -> bool {
+fn applies_to_same_value(keyword: &str) -> bool {
     keyword == "allOf" || CHOICES.contains(&keyword) || BESIDE.contains(&keyword)
+}
+
+/// True if the value of a property may be described by its name and by a pattern.
+fn shares_properties(schema: &Map<String, Value>) -> bool {
+    OF_PROPERTIES.iter().all(|keyword| schema.contains_key(*keyword))
 }
 
 /// True if a value may fulfil two alternatives of the schema's `oneOf`. Closed ones could exclude each other by names
@@ -123,8 +129,8 @@ fn has_company(schema: &Map<String, Value>) -> bool {
     own + all + count(&["$ref"]) + count(&CHOICES) + 2 * count(&BESIDE) > 1
 }
 
-/// Closes the objects of a schema and of those within it, but for those that other schemas describe too. They are so
-/// down to their leaves: what is within them is described by parts of the other schemas.
+/// Closes the objects of a schema and of the schemas within it. Leaves open each schema whose values another schema
+/// describes too, and everything within it, because the other schema may describe those parts as well.
 fn close_within(schema: &mut Value, at: &str, is_shared: bool, known: (&RootSchema, &HashSet<String>)) -> bool {
     let Value::Object(schema) = schema else { return false };
     if schema.get(MARK) == Some(&Value::Bool(true)) {
@@ -132,15 +138,16 @@ fn close_within(schema: &mut Value, at: &str, is_shared: bool, known: (&RootSche
     }
     let (document, open) = known;
     let is_shared = is_shared || has_company(schema) || open.contains(at) || overlaps(schema, document);
+    let shares = shares_properties(schema);
     let mut closed = !is_shared && can_be_closed(schema);
     if closed {
         schema.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
     for (keyword, value) in schema.iter_mut() {
         let (here, keyword) = (format!("{at}/{keyword}"), keyword.as_str());
-        let shared = is_shared && !DEFINITIONS.contains(&keyword);
+        let shared = (is_shared && !DEFINITIONS.contains(&keyword)) || (shares && OF_PROPERTIES.contains(&keyword));
         match value {
-            Value::Array(schemas) if is_same(keyword) || PARTS.contains(&keyword) => {
+            Value::Array(schemas) if applies_to_same_value(keyword) || PARTS.contains(&keyword) => {
                 for (index, schema) in schemas.iter_mut().enumerate() {
                     closed |= close_within(schema, &format!("{here}/{index}"), shared, known);
                 }
@@ -150,7 +157,7 @@ fn close_within(schema: &mut Value, at: &str, is_shared: bool, known: (&RootSche
                     closed |= close_within(schema, &format!("{here}/{name}"), shared, known);
                 }
             }
-            schema if is_same(keyword) || PARTS.contains(&keyword) => closed |= close_within(schema, &here, shared, known),
+            schema if applies_to_same_value(keyword) || PARTS.contains(&keyword) => closed |= close_within(schema, &here, shared, known),
             _ => {}
         }
     }
@@ -256,6 +263,7 @@ mod tests {
             object(&json!({"$ref": "#/$defs/a", "$defs": defs})),
             json!({"allOf": [{"properties": {"m": plain()}}, {"properties": {"m": plain()}}]}),
             json!({"allOf": [reference, {"properties": {"m": plain()}}], "$defs": {"a": {"properties": {"m": plain()}}}}),
+            json!({"properties": {"m": plain()}, "patternProperties": {"^m": plain()}}),
             json!({"oneOf": [plain(), object(&json!({"required": ["a"]}))]}),
             json!({"allOf": [{"$ref": "#/$defs/b"}, plain()], "$defs": {"a": plain(), "b": {"anyOf": [reference]}}}),
         ] {
