@@ -40,7 +40,7 @@ const ROPE_SCALE: OptionSpec = OptionSpec::new(
     "rope_scale",
     Kind::Number { min: 1.0, max: 1024.0, auto: &["auto"] },
     "auto",
-    "How many times linear and yarn stretch the context (that before the file's own stretch, as in llama.cpp); auto is as often as max_model_len needs.",
+    "Factor by which linear and yarn stretch the context that the file had before any stretch of its own (as in llama.cpp); auto is the factor that max_model_len needs.",
 )
 .also(&[], &["LLAMA_ARG_ROPE_SCALE"]);
 const MAX_NUM_BATCHED_TOKENS: OptionSpec = OptionSpec::new(

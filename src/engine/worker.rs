@@ -326,9 +326,11 @@ impl<'a> Worker<'a> {
         let now = Instant::now();
         for last in step.rows.chunk_by(|a, b| a.seq == b.seq).filter_map(<[Row]>::last) {
             let (id, processed) = (last.seq, last.pos + 1);
-            let is_prompt = usize::try_from(processed).is_ok_and(|processed| processed < self.scheduler.tokens(id).len());
-            let generation = self.generations.get_mut(&id).filter(|_| is_prompt);
-            if generation.is_some_and(|generation| generation.progress.is_due(now)) {
+            // Streams, which have all their rows, are the most.
+            if usize::try_from(processed).is_ok_and(|processed| processed >= self.scheduler.tokens(id).len()) {
+                continue;
+            }
+            if self.generations.get_mut(&id).is_some_and(|generation| generation.progress.is_due(now)) {
                 outputs.entry(id).or_insert_with(|| SequenceOutput::empty(id)).processed = Some(processed);
             }
         }

@@ -96,13 +96,6 @@ impl Models {
         self.named(self.config.served_model_names.first().map_or("", String::as_str))
     }
 
-    /// The model that answers requests for a model that is not here: the only one, under its first name. Where several
-    /// are served, none may answer, because the choice would be a guess.
-    #[must_use]
-    pub fn stand_in(&self) -> Option<Model> {
-        Some(self.first())
-    }
-
     /// All names, in the order of the configuration, with the models that they stand for.
     pub fn all(&self) -> impl Iterator<Item = Model> {
         self.config.served_model_names.iter().map(|name| self.named(name))

@@ -24,7 +24,7 @@ pub struct TemplateCache {
     /// The templates and the value of their model that was seen last.
     compiled: Mutex<Option<(Arc<ModelInfo>, CompileResult)>>,
     /// Held while templates are compiled, so that they are compiled once.
-    compiling: tokio::sync::Mutex<()>,
+    compiling: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Facts about chat with a model, in words for the operator.
@@ -82,12 +82,17 @@ impl TemplateCache {
         if let Some(compiled) = self.cached(model) {
             return compiled;
         }
-        let _one_at_a_time = self.compiling.lock().await;
+        let one_at_a_time = Arc::clone(&self.compiling).lock_owned().await;
         if let Some(compiled) = self.cached(model) {
             return compiled;
         }
         let (cache, of) = (Arc::clone(self), Arc::clone(model));
-        let compiled = tokio::task::spawn_blocking(move || cache.compile_and_keep(&of)).await;
+        // A request that is cancelled meanwhile holds the lock until the templates are compiled and kept.
+        let compile = move || {
+            let _held = one_at_a_time;
+            cache.compile_and_keep(&of)
+        };
+        let compiled = tokio::task::spawn_blocking(compile).await;
         compiled.unwrap_or_else(|error| Err(format!("compiling its template ended early: {error}")))
     }
 
@@ -260,6 +265,17 @@ mod tests {
         assert!(futures_util::poll!(&mut other).is_pending());
 
         assert!(Arc::ptr_eq(&one.await.unwrap(), &other.await.unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_cancelled_leaves_its_compilation_to_the_next() {
+        let cache = Arc::new(TemplateCache::default());
+        let slow = Arc::new(model(&"{% if x %}{{ x }}{% endif %}".repeat(20_000)));
+
+        assert!(futures_util::poll!(Box::pin(cache.of(&slow))).is_pending());
+
+        assert!(cache.compiling.try_lock().is_err(), "the compilation goes on");
+        cache.of(&slow).await.unwrap();
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 
 use super::{
     plan::{Attention, Plan},
-    rope::Rope,
+    rope::{Rope, unsupported},
 };
 use crate::{
     engine::embedder::EmbedLimits,
@@ -183,10 +183,6 @@ pub(super) fn pooling(architecture: &str, metadata: impl Fn(&str) -> Option<Stri
 /// True if a token attends only to those before it.
 pub(super) fn is_causal(architecture: &str, metadata: impl Fn(&str) -> Option<String>) -> bool {
     !ENCODERS.contains(&architecture) && metadata(&format!("{architecture}.attention.causal")).is_none_or(|value| value != "false")
-}
-
-fn unsupported<T>(reason: String) -> Result<T, LoadError> {
-    Err(LoadError::Unsupported(reason))
 }
 
 #[cfg(test)]

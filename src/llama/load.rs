@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     engine::runner::Tokenizer,
-    protocol::{EngineOptions, LoadError, MemoryNeed, MemoryPlace, Pooling, Token},
+    protocol::{EngineOptions, KvLayout, LoadError, MemoryNeed, MemoryPlace, Pooling, Token},
 };
 use llama_cpp_2::model::LlamaModel;
 use std::{
@@ -118,7 +118,8 @@ fn plan_generating(
     has_room: impl Fn(&Plan) -> bool,
     window: impl Fn(&Plan) -> Result<Option<PlannedWindow>, LoadError>,
 ) -> Result<Plan, LoadError> {
-    let is_open = options.max_model_len.is_none() || options.max_num_seqs.is_none();
+    let is_pool = options.kv_layout == KvLayout::Unified && options.kv_cache_tokens.is_some();
+    let is_open = !is_pool && (options.max_model_len.is_none() || options.max_num_seqs.is_none());
     given.window = window(&Plan::new(options, given)?)?;
     loop {
         let plan = Plan::new(options, given)?;
@@ -204,4 +205,51 @@ fn rooms(sizes: &Sizes, before: (Option<Free>, Option<Free>)) -> Vec<Room> {
     let host = Room { place: MemoryPlace::Host, before: before.0, now: memory::host() };
     let gpu = Room { place: MemoryPlace::Gpu, before: before.1, now: memory::gpus() };
     if sizes.gpu_layers > 0 { vec![gpu, host] } else { vec![host] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// A model of 1,000 bytes a cell, with memory for 16 sequences of 32,768 cells.
+    fn given() -> Given {
+        let trained = Trained { length: 131_072, stretched_thousandths: 1000, rotates: true };
+        Given { trained, cores: 2, on_gpu: false, heads: 8, cell_bytes: 1000, window: None, kv_budget_bytes: 600_000_000 }
+    }
+
+    fn planned(options: &EngineOptions, has_room: impl Fn(&Plan) -> bool) -> (u32, u32) {
+        let plan = plan_generating(options, given(), has_room, |_| Ok(None)).unwrap();
+        (plan.slots, plan.max_model_len)
+    }
+
+    #[test]
+    fn sizes_that_are_open_are_lowered_until_they_have_room() {
+        let open = EngineOptions::new("model.gguf".into());
+
+        assert_eq!(planned(&open, |_| true), (16, 32_768));
+        assert_eq!(planned(&open, |plan| plan.kv_cells <= 200_000), (4, 32_768));
+        assert_eq!(planned(&open, |plan| plan.max_model_len <= 8192), (4, 8192));
+        assert_eq!(planned(&open, |_| false), (4, 8192), "the smallest that is tried; the check after it refuses");
+    }
+
+    #[test]
+    fn sizes_that_were_asked_for_are_kept_without_room() {
+        let asked = EngineOptions { max_model_len: Some(9000), max_num_seqs: Some(3), ..EngineOptions::new("model.gguf".into()) };
+
+        assert_eq!(planned(&asked, |_| false), (3, 9000));
+    }
+
+    #[test]
+    fn the_window_is_measured_once() {
+        let measured = Cell::new(0);
+        let window = |_: &Plan| {
+            measured.set(measured.get() + 1);
+            Ok(None)
+        };
+
+        plan_generating(&EngineOptions::new("model.gguf".into()), given(), |_| false, window).unwrap();
+
+        assert_eq!(measured.get(), 1);
+    }
 }

@@ -1,7 +1,7 @@
-//! Positions beyond the context that a model was trained for: whether there are any, and how they are rotated.
+//! The rotation of positions beyond the context that a model was trained for.
 //!
-//! llama.cpp's `llama_context` has the same three ways. It leaves the number of times that the context is stretched to
-//! the user (`--rope-scale`); here it follows from `--max-model-len`.
+//! llama.cpp's `llama_context` has the same three ways. `--rope-scale` says how often the context is stretched, as
+//! there; without it, that follows from `--max-model-len`.
 
 use crate::protocol::{EngineOptions, LoadError, RopeScaling};
 

@@ -1,6 +1,6 @@
 //! The number of sequences and their length, where the options leave them open: long ones before many.
 //!
-//! The first prompts of coding agents have 7,000 to 21,000 tokens. A sequence that has no room for one is of no use to
+//! The first prompts of coding agents have up to 18,300 tokens. A sequence that has no room for one is of no use to
 //! them, and a short one costs nothing in a long slot: attention reads the cells that are used. So the length comes
 //! first, up to [`DEFAULT_MAX_MODEL_LEN`], as long as [`LEAST_SEQUENCES`] sequences of it have room; then come as many
 //! sequences as have room.
@@ -17,7 +17,7 @@ const LEAST_DEFAULT_MODEL_LEN: u32 = 2048;
 /// Number of sequences that a default length leaves room for, if the options do not name one.
 const LEAST_SEQUENCES: u32 = 4;
 
-/// See the module.
+/// The number of sequences and their length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sequences {
     /// Number of sequences.

@@ -25,6 +25,31 @@ async fn nothing_is_taken_in_during_the_first_load() {
     assert_eq!(handle.pid(), Some(4711));
 }
 
+/// The sizes that an engine is told to load.
+fn sizes(load: Option<ToEngine>) -> (Option<u32>, Option<u32>) {
+    match load {
+        Some(ToEngine::Load { options, .. }) => (options.max_model_len, options.max_num_seqs),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_replaces_another_one_is_told_the_sizes_of_the_first() {
+    let (launcher, mut engines) = testing::scripted();
+    let options = EngineOptions::new("model.gguf".into());
+    let (handle, _supervisor) = crate::gateway::start(launcher, options, testing::supervision(2));
+    let mut first = engines.next().await;
+
+    let asked = sizes(first.receive().await);
+    first.send(FromEngine::Ready(Box::new(testing::model_info()))).await;
+    until(&handle, |state| *state == EngineState::Ready).await;
+    first.die(DeathCause::Signal(9));
+    let again = sizes(engines.next().await.receive().await);
+
+    let loaded = testing::model_info();
+    assert_eq!((asked, again), ((None, None), (Some(loaded.max_model_len), Some(loaded.max_num_seqs))));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_load_goes_on_while_its_process_reads_and_is_given_up_when_it_does_not() {
     let (launcher, mut engines) = testing::scripted();
