@@ -57,8 +57,7 @@ impl Call {
 
     /// The model that may answer in place of one that is not served; none in a strict request.
     pub(super) fn stand_in(&self) -> Option<Model> {
-        let model = if self.policy.is_strict() { None } else { self.models().stand_in() };
-        model.map(|model| model.of_caller(self.principal.id))
+        (!self.policy.is_strict()).then(|| self.first_model())
     }
 
     /// Accepts these warnings, unless the request is strict, and shows them to the operator.

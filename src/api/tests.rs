@@ -1,5 +1,5 @@
-//! What agents, editors and front-ends send in good faith is answered on every route, and said aloud: limits above the
-//! context, many stop strings, placeholders for a model. Strict requests are refused for it.
+//! Requests of agents, editors and front-ends that ask for more than there is: limits above the context, many stop
+//! strings, placeholders for a model. Every route answers them and names what it changed; strict requests are refused.
 
 use super::testing::{Answer, Setup, TestApp};
 use crate::{

@@ -44,7 +44,7 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
         Some(Value::Array(values)) => values,
         Some(other) => return Err(FieldError::wrong_type(path, "an array of tools", &other)),
     };
-    let (mut tools, mut nested, mut left_out) = (Tools::default(), Vec::new(), LeftOut::default());
+    let (mut tools, mut left_out) = (Tools::default(), LeftOut::default());
     let mut own = Vec::new();
     for (index, value) in values.into_iter().enumerate() {
         match value.get("type").and_then(Value::as_str) {
@@ -58,7 +58,6 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
     Tools::check_count(own.len())?;
     for (at, value) in own {
         let function = function(value, &at, ignored)?;
-        nested.push(json!({"type": "function", "function": function}));
         tools.add(function, &at, specs::MAX_TOOL_NAME)?;
     }
     let mut offer = Offer { calls: tools.default_calls(), tools, parallel: true, left_out, partly: Vec::new() };
@@ -77,7 +76,7 @@ pub(super) fn read(f: &mut Fields, ignored: &mut Ignored) -> Result<Offer, Field
         offer.parallel = alone != Some(true);
         ignored.extend_inside(CHOICE, &choice.finish());
     }
-    Tools::check_size(nested.iter())?;
+    Tools::check_size(offer.tools.values.iter())?;
     Ok(offer)
 }
 

@@ -110,8 +110,8 @@ impl Extra {
 fn cut(model: &ModelInfo, marks: &FimTokens, mut hole: FimTexts, extra: &Extra, limit: TokenLimit) -> Window {
     let context = usize::try_from(model.max_model_len).unwrap_or(usize::MAX);
     let asked = limit.tokens().map(|most| usize::try_from(most).unwrap_or(usize::MAX));
-    // The answer gets at most half of the context, a quarter if the request has no limit, and at least one token.
-    let reserved = asked.map_or(context / 4, |asked| asked.min(context / 2)).max(1);
+    // The answer gets at least one token.
+    let reserved = usize::try_from(room::reserved(limit.cap, model.max_model_len.into())).unwrap_or(context).max(1);
     let room = context.saturating_sub(reserved + MARKS);
 
     let mut cuts = Vec::new();

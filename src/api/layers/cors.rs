@@ -128,10 +128,10 @@ impl<S: Service<Request, Response = Response>> Service<Request> for WithCors<S> 
         if is_options && !is_preflight {
             return Either::Left(Either::Right(self.plain.call(request)));
         }
-        match self.readers.refused(request.headers()).filter(|_| is_preflight) {
-            Some(origin) => Either::Right(ready(Ok(refusal(request.uri().path(), origin)))),
-            None => Either::Left(Either::Left(self.pages.call(request))),
+        if is_preflight && let Some(origin) = self.readers.refused(request.headers()) {
+            return Either::Right(ready(Ok(refusal(request.uri().path(), origin))));
         }
+        Either::Left(Either::Left(self.pages.call(request)))
     }
 }
 

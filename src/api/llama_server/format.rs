@@ -50,10 +50,12 @@ pub(in crate::api) struct LlamaFormat {
 struct AnswerState {
     clock: Clock,
     cached_tokens: u32,
-    content: String,
-    tokens: Vec<Token>,
-    probabilities: Vec<Value>,
     predicted: u64,
+    has_new_line: bool,
+    /// The text, the token ids and the log-probabilities; empty in a stream, which has sent them.
+    content: String,
+    tokens: Vec<Value>,
+    probabilities: Vec<Value>,
     finish: Option<Finish>,
 }
 
@@ -103,11 +105,11 @@ impl LlamaFormat {
             Some(Finish::Failed(_)) | None => ("none", ""),
         };
         let is_full = answer.finish == Some(Finish::Length) && answer.predicted >= u64::from(head.max_tokens);
-        let tokens: &[Token] = if is_whole && self.view.return_tokens { &answer.tokens } else { &[] };
+        let tokens: &[Value] = if is_whole && self.view.return_tokens { &answer.tokens } else { &[] };
         let mut whole = json!({
             "index": index,
             "content": if is_whole { answer.content.as_str() } else { "" },
-            "tokens": ids(tokens),
+            "tokens": tokens,
             "id_slot": -1,
             "stop": true,
             "model": head.model,
@@ -116,7 +118,7 @@ impl LlamaFormat {
             "tokens_cached": answer.cached_tokens,
             "generation_settings": head.settings,
             "prompt": head.prompt,
-            "has_new_line": answer.content.contains('\n'),
+            "has_new_line": answer.has_new_line,
             "truncated": is_full && head.is_cut_short,
             "stop_type": stop_type,
             "stopping_word": stopping_word,
@@ -156,10 +158,11 @@ impl AnswerState {
         Self {
             clock: Clock { submitted: Instant::now(), queue: Duration::ZERO, first: None, last: None },
             cached_tokens: 0,
+            predicted: 0,
+            has_new_line: false,
             content: String::new(),
             tokens: Vec::new(),
             probabilities: Vec::new(),
-            predicted: 0,
             finish: None,
         }
     }
@@ -242,14 +245,11 @@ impl WireFormat for LlamaFormat {
             return None;
         }
         answer.predicted += u64::try_from(output.tokens.len()).unwrap_or(u64::MAX);
-        answer.content.push_str(&output.text);
-        answer.tokens.extend_from_slice(&output.tokens);
-        let probabilities: Vec<Value> = output.logprobs.into_iter().map(probability).collect();
-        answer.probabilities.extend_from_slice(&probabilities);
+        answer.has_new_line |= output.text.contains('\n');
         let (head, answer) = (self.head(index), &self.answers[index]);
         let mut chunk = self.part(index, &output.text, &output.tokens);
         if self.has_probabilities {
-            chunk["completion_probabilities"] = probabilities.into();
+            chunk["completion_probabilities"] = output.logprobs.into_iter().map(probability).collect();
         }
         if self.view.timings_per_token {
             chunk["timings"] = answer.timings(head);
@@ -272,8 +272,18 @@ impl WireFormat for LlamaFormat {
         (0..self.answers.len()).map(|index| self.last(index, false)).collect()
     }
 
-    fn absorb(&mut self, _chunk: Value) {
-        // `chunks` has kept the text and tokens that the whole needs.
+    fn absorb(&mut self, mut chunk: Value) {
+        let index = chunk["index"].as_u64().and_then(|index| usize::try_from(index).ok());
+        let Some(answer) = index.and_then(|index| self.answers.get_mut(index)) else { return };
+        if let Value::String(text) = chunk["content"].take() {
+            answer.content.push_str(&text);
+        }
+        if let Value::Array(ids) = chunk["tokens"].take() {
+            answer.tokens.extend(ids);
+        }
+        if let Some(Value::Array(probabilities)) = chunk.get_mut("completion_probabilities").map(Value::take) {
+            answer.probabilities.extend(probabilities);
+        }
     }
 
     fn listed_tokens(&self, usage: &Usage) -> u64 {

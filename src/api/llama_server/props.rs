@@ -97,5 +97,7 @@ mod tests {
         let props: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((&props["chat_template"], &props["model_alias"]), (&json!(""), &json!("tiny")));
         assert_eq!(props.get("chat_template_tool_use"), None);
+        let samplers = &props["default_generation_settings"]["params"]["samplers"];
+        assert_eq!(samplers, &json!(["penalties", "dry", "temperature", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc"]));
     }
 }

@@ -8,13 +8,15 @@ use crate::api::{
 };
 use serde_json::Value;
 
-/// Samplers of llama-server that this server has, with their fields.
+/// Samplers of llama-server that this server has, with their fields, in the order in which they are applied
+/// (`src/sampling`).
 const SAMPLERS: [(&str, &[&str]); 10] = {
     use sampling::specs::*;
     let typical_p: &[&str] = &[TYP_P.name, TYPICAL_P.name];
     [
         ("penalties", &[REPETITION_PENALTY.name, REPEAT_PENALTY.name, PRESENCE_PENALTY.name, FREQUENCY_PENALTY.name, REPEAT_LAST_N.name]),
         ("dry", &[DRY_MULTIPLIER.name]),
+        ("temperature", &[TEMPERATURE.name, DYNATEMP_RANGE.name]),
         ("top_n_sigma", &[TOP_N_SIGMA.name]),
         ("top_k", &[TOP_K.name]),
         ("typ_p", typical_p),
@@ -22,7 +24,6 @@ const SAMPLERS: [(&str, &[&str]); 10] = {
         ("top_p", &[TOP_P.name]),
         ("min_p", &[MIN_P.name]),
         ("xtc", &[XTC_PROBABILITY.name]),
-        ("temperature", &[TEMPERATURE.name, DYNATEMP_RANGE.name]),
     ]
 };
 
@@ -70,15 +71,8 @@ pub(super) fn use_samplers(f: &mut Fields) -> Result<Ignored, FieldError> {
     for field in SAMPLERS.iter().copied().flat_map(|(_, fields)| fields).filter(|field| !is_used(field)) {
         f.take(field);
     }
-    let defaults: [(&str, Value); 5] = [
-        (specs::TEMPERATURE.name, specs::TEMPERATURE.values.default.into()),
-        (specs::TOP_K.name, specs::TOP_K.values.default.into()),
-        (specs::TOP_P.name, specs::TOP_P.values.default.into()),
-        (specs::MIN_P.name, specs::MIN_P.values.default.into()),
-        (specs::REPEAT_LAST_N.name, specs::REPEAT_LAST_N.values.default.into()),
-    ];
-    for (field, default) in defaults.into_iter().filter(|(field, _)| is_used(field)) {
-        f.set_default(field, default);
+    for spec in specs::OTHER_DEFAULTS.iter().filter(|spec| is_used(spec.name())) {
+        f.set_default(spec.name(), spec.schema()["default"].clone());
     }
     let is_here = |name: &String| SAMPLERS.iter().any(|(sampler, _)| sampler == name);
     listed.iter().filter(|name| !is_here(name)).for_each(|name| unknown.add_inside(NAME, name));

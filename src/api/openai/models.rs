@@ -1,7 +1,7 @@
 //! `GET /v1/models` and `/v1/models/{id}`, and the one rule for the field `model`.
 //!
 //! All served names refer to the one model of this server. It answers to names that are not served too, and the
-//! warnings say so; in a strict request such a name is a 404. `Models::stand_in` decides which model may answer.
+//! warnings say so; in a strict request such a name is a 404. `Call::stand_in` decides which model may answer.
 
 use crate::{
     api::{

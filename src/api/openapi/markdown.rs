@@ -60,7 +60,9 @@ reduced to it, and `x-llamero-warnings` names the field that was sent. -1 is as 
 | a limit above the room, in a strict request | the same code, with the limit's field; on `/v1/messages` ``input length and `max_tokens` exceed context limit: A + B > M, …`` |
 
 The one model that is served answers to every `model`, and to requests without one; `x-llamero-warnings` says so. A
-strict request must name one of the served names: otherwise it is a 404, or a 400 without a name.
+strict request must name one of the served names: otherwise it is a 404, or a 400 without a name. On llama-server's and
+vLLM's own routes, such as `/completion`, `/infill` and `/tokenize`, a request without `model` gets the first one
+without a warning, strict or not.
 
 ## Tools and chat templates
 
@@ -78,10 +80,10 @@ A tool of a type that nothing here can run is left out with a warning, and a `to
 | --- | --- |
 | more than 128 tools, or 262144 bytes of JSON in all of them | templates, schemas and grammars are made from each tool |
 | an image or another medium in what a user says in the newest turn | the model reads text only, so the answer would mislead |
-| a part or block of a type that is not known here | its meaning may change the answer |
+| a part of a type that is not known here, or such a block in what a user or a tool says | its meaning may change the answer |
 | a `tool_choice` that names a tool which is not sent, or asks for a call without tools | no answer can be such a call |
 | tools that must be called and whose description does not fit | the call would be made without knowing the tool |
-| whatever a warning would tell, in a strict request | the client asked for it |
+| a strict request that would be answered with a warning, except that objects are closed | the client asked for it |
 
 ## Control tokens in texts
 

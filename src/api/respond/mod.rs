@@ -178,9 +178,9 @@ pub fn collect<F: WireFormat>(mut run: Run, mut format: F) -> impl Future<Output
 }
 
 /// Waits for the first token or finish, or the first report of progress if that `is_shown`, but not longer than
-/// `hold_status`, and returns the events until then: at most one per choice and one more, because a choice has nothing
-/// else to report before its first token.
-async fn hold(run: &mut Run, hold_status: Duration, is_shown: bool) -> Result<Vec<GenerationEvent>, ApiError> {
+/// `hold_status`, and returns the events until then with the times of their arrival: at most one per choice and one
+/// more, because a choice has nothing else to report before its first token.
+async fn hold(run: &mut Run, hold_status: Duration, is_shown: bool) -> Result<Vec<(Instant, GenerationEvent)>, ApiError> {
     let deadline = Instant::now() + hold_status;
     let mut held = Vec::new();
     while let Ok(next) = timeout_at(deadline, run.next()).await {
@@ -188,7 +188,7 @@ async fn hold(run: &mut Run, hold_status: Duration, is_shown: bool) -> Result<Ve
         let is_progress = is_progress_alone(&event);
         let decided = !event.output.tokens.is_empty() || event.output.finish.is_some() || (is_progress && is_shown);
         if !is_progress || is_shown {
-            held.push(event);
+            held.push((Instant::now(), event));
         }
         if decided {
             break;
@@ -201,7 +201,7 @@ async fn hold(run: &mut Run, hold_status: Duration, is_shown: bool) -> Result<Ve
 fn stream_frames<F: WireFormat>(
     mut run: Run,
     mut format: F,
-    held: Vec<GenerationEvent>,
+    held: Vec<(Instant, GenerationEvent)>,
     keep_alive: Duration,
 ) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send {
     stream! {
@@ -213,8 +213,8 @@ fn stream_frames<F: WireFormat>(
             yield Ok(sse::PING);
         }
         let mut notices = ProgressNotices::new(format.shows_progress());
-        for event in held {
-            if let Some(progress) = notices.before(&event, run.prompt_tokens(event.choice), Instant::now()) {
+        for (arrived, event) in held {
+            if let Some(progress) = notices.before(&event, run.prompt_tokens(event.choice), arrived) {
                 yield Ok(format.progress(&progress));
             }
             for chunk in format.chunks(event) {

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_object_has_besides_its_text_is_reported() {
+    fn unknown_keys_of_a_prompt_object_are_reported() {
         for (prompt, name) in
             [(json!({"prompt_string": "a", "foo": 1}), "prompt.foo"), (json!(["a", {"prompt_string": "b", "foo": 1}]), "prompt[].foo")]
         {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_prompt_is_refused() {
+    fn other_values_are_refused_as_prompts() {
         for prompt in [
             Value::Null,
             json!(5),

@@ -37,9 +37,14 @@ fn started(cached_tokens: u32) -> GenerationEvent {
     GenerationEvent { choice: 0, output }
 }
 
+/// Writes an event into an answer that is not streamed.
+fn collect(format: &mut LlamaFormat, event: GenerationEvent) {
+    format.chunks(event).into_iter().for_each(|chunk| format.absorb(chunk));
+}
+
 fn ended(mut format: LlamaFormat, finish: Finish) -> Value {
-    format.chunks(event("a\n", None));
-    format.chunks(event("b", Some(finish)));
+    collect(&mut format, event("a\n", None));
+    collect(&mut format, event("b", Some(finish)));
     format.whole(&USAGE)
 }
 
@@ -56,7 +61,7 @@ fn every_end_has_its_name() {
 }
 
 #[test]
-fn truncated_is_what_filled_the_context_before_it_was_done() {
+fn truncated_is_true_only_where_the_context_ended_the_answer() {
     assert_eq!(ended(format(2, true), Finish::Length)["truncated"], true);
     assert_eq!(ended(format(2, false), Finish::Length)["truncated"], false);
     assert_eq!(ended(format(2, true), Finish::EndOfGeneration)["truncated"], false);
@@ -102,9 +107,9 @@ async fn timings_leave_the_queue_out() {
     tokio::time::advance(Duration::from_millis(107)).await;
     let mut first = event("a", None);
     first.output.started = Some(Started { cached_tokens: 4, queue_us: 7000 });
-    format.chunks(first);
+    collect(&mut format, first);
     tokio::time::advance(Duration::from_millis(50)).await;
-    format.chunks(event("b", Some(Finish::Length)));
+    collect(&mut format, event("b", Some(Finish::Length)));
 
     let timings = format.whole(&USAGE)["timings"].clone();
 
@@ -135,6 +140,7 @@ fn several_answers_are_an_array_in_the_order_of_their_prompts() {
     for choice in [3, 0, 2, 1] {
         let chunk = format.chunks(GenerationEvent { choice, ..event(&choice.to_string(), Some(Finish::Length)) }).unwrap();
         assert_eq!((&chunk["index"], &chunk["stop"]), (&json!(choice), &json!(false)));
+        format.absorb(chunk);
     }
 
     let ends = format.closing(&USAGE);
@@ -160,6 +166,7 @@ fn probabilities_have_ids_texts_bytes_and_alternatives() {
     }]);
     assert_eq!(chunk["completion_probabilities"], expected);
     assert_eq!(format.closing(&USAGE)[0].get("completion_probabilities"), None);
+    format.absorb(chunk);
     assert_eq!(format.whole(&USAGE)["completion_probabilities"], expected);
 }
 

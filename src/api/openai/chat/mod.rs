@@ -201,8 +201,8 @@ impl Unrendered {
         let free = request.constrained.is_none() && !is_forced(&request.calls);
         let mut prompt = prompt::render(call, &model, &info, &mut request, free).await?;
         request.ignored.extend(std::mem::take(&mut prompt.ignored));
+        request.ignored.extend(std::mem::take(&mut request.ignored_last));
         warnings.ignore(request.ignored.clone());
-        warnings.ignore(std::mem::take(&mut request.ignored_last));
         if let Some((param, text)) = overruled {
             warnings.clamped(&param, text);
         }

@@ -16,7 +16,7 @@ use super::{
         length,
         limits::RequestLimits,
         prompt::Prompt,
-        room::AnswerRoom,
+        room::{AnswerRoom, reserved},
         structured,
     },
 };
@@ -219,15 +219,11 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// The number of tokens that a prompt may keep which is cut to fit. The answer gets the rest of the context, but not
-/// more than half of it, as large limits are only upper bounds. An answer without a number gets a quarter.
+/// The number of tokens that a prompt may keep which is cut to fit. The answer gets the rest of the context.
 fn prompt_share(room: &AnswerRoom) -> u64 {
     let context = room.max_model_len;
-    let reserved = match room.limit.map_or(room.default, |limit| limit.cap) {
-        TokenCap::AsManyAsFit => context / 4,
-        TokenCap::AtMost(tokens) => tokens.min(context / 2),
-    };
-    context.saturating_sub(reserved).max(1)
+    let cap = room.limit.map_or(room.default, |limit| limit.cap);
+    context.saturating_sub(reserved(cap, context)).max(1)
 }
 
 /// Keeps the last `max` tokens, and the first one if it is a BOS that the server added. Returns the number of dropped

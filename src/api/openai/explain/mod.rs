@@ -47,7 +47,7 @@ struct Explanation {
     /// The part of `prompt_tokens` that the prefix cache would supply now.
     cached_tokens: u64,
     prompts: Vec<ExplainedPrompt>,
-    /// What fills the prompt of a conversation, tokens; `null` for completions.
+    /// The tokens of each part of a conversation's prompt; `null` for completions.
     prompt_parts: Option<PromptParts>,
     parameters: Parameters,
     /// Names of the first 16 fields that would have no effect.

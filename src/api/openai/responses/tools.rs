@@ -166,22 +166,17 @@ impl ToolReader {
             *taken.entry(tool.name.clone()).or_default() += 1;
         }
         let mut offer = ToolOffer { shown: self.shown, left_out: self.left_out, ..ToolOffer::default() };
-        let (mut named, mut nested) = (Vec::new(), Vec::new());
         for ListedTool { at, namespace, name, mut tool } in self.listed {
             if let Some(namespace) = namespace {
                 let model_name = offer.names.add(&namespace, &name, taken.get(&name).is_some_and(|tools| *tools > 1));
                 tool.function().insert("name".to_owned(), model_name.into());
             }
-            nested.push(json!({"type": FUNCTION, "function": tool.function()}));
-            named.push((at, tool));
-        }
-        Tools::check_size(nested.iter())?;
-        for (at, tool) in named {
             match tool {
                 OfferedTool::Function(function) => offer.tools.add(function, &at, MAX_MODEL_NAME)?,
                 OfferedTool::Text(tool) => offer.tools.add_text(tool, &at, MAX_MODEL_NAME)?,
             }
         }
+        Tools::check_size(offer.tools.values.iter())?;
         Ok(offer)
     }
 }

@@ -96,6 +96,15 @@ impl AnswerRoom {
     }
 }
 
+/// The number of tokens to keep for an answer where a prompt is cut: the limit, but at most half of the context; a
+/// quarter without a limit.
+pub(in crate::api) fn reserved(cap: TokenCap, context: u64) -> u64 {
+    match cap {
+        TokenCap::AsManyAsFit => context / 4,
+        TokenCap::AtMost(tokens) => tokens.min(context / 2),
+    }
+}
+
 /// The warning for a limit that is reduced to the room.
 pub(in crate::api) fn reduced(field: &str, left: impl std::fmt::Display) -> String {
     format!("{field} was reduced to {left}, the room that the prompt leaves in the context")
