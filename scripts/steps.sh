@@ -38,7 +38,7 @@ python_environment() {
     ! cmp -s "$wanted" "$made/requirements.txt" || return 0
     rm -rf "$made"
     if ! python3 -m venv "$made"; then
-        ! can_apt || apt_install "the client tests run in a Python environment" python3-venv || true
+        ! can_apt || apt_install "these tests run in a Python environment" python3-venv || true
         python3 -m venv "$made" || return 1
     fi
     "$made/bin/python" -m pip install --quiet --no-input -r "$wanted" </dev/null || return 1

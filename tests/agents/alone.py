@@ -3,7 +3,7 @@
     unshare --net --mount-proc --pid --fork --kill-child python alone.py PORT SOCKET NAMES COMMAND...
 
 What connects to PORT of 127.0.0.1 reaches the Unix socket SOCKET. No other host can be reached. The names that the command
-looks up are written to the file NAMES, one a line, and found nowhere: who sees that file empty knows that it did not even try.
+looks up are written to the file NAMES, one a line, and found nowhere: an empty file means that the command looked nothing up.
 """
 
 import fcntl

@@ -18,7 +18,7 @@ import support  # noqa: E402
 import toy  # noqa: E402
 
 PATH = os.pathsep.join([str(programs.NODE.parent), "/usr/local/bin", "/usr/bin", "/bin"])
-# Its process is the first of its own, so that nothing of a program outlives it.
+# The program gets a PID namespace, so that its children end with it.
 UNSHARE = ["unshare", "--net", "--mount-proc", "--pid", "--fork", "--kill-child", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 
 
@@ -30,10 +30,10 @@ def can_be_alone():
 
 
 def pytest_collection_modifyitems(items):
-    """Without a binary, a model or networks of their own, tests of programs are skipped aloud."""
+    """Without a binary or a model, tests of programs are skipped aloud. Without networks of their own, the run fails."""
     reason = support.missing()
     if not reason and not can_be_alone():
-        reason = "SKIPPED: programs cannot have a network of their own here (unshare --net --pid)"
+        pytest.exit("programs cannot have a network of their own here (unshare --net --pid)", returncode=1)
     for item in items if reason else []:
         if "alone" in item.fixturenames:
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -81,7 +81,7 @@ class Alone:
         return ended, exchanges
 
     def keep(self, exchanges):
-        """Writes the exchanges to a file where LLAMERO_AGENTS_RECORD names a folder, for those who ask what a program sends."""
+        """Writes the exchanges to a file in the folder LLAMERO_AGENTS_RECORD, if it is set."""
         if folder := os.environ.get("LLAMERO_AGENTS_RECORD"):
             name = f"{self.home.parent.name}-{len(list(Path(folder).glob('*')))}.json"
             (Path(folder) / name).write_text(json.dumps([exchange.as_dict() for exchange in exchanges], indent=1))

@@ -1,6 +1,6 @@
 """The agents of the command line: how each is told where the server is, kept from the rest of the world, and asked something.
 
-The settings are those that docs/CLIENTS.md tells people. Every program gets a home of its own, and reaches the server at HERE.
+The settings are those of docs/CLIENTS.md, without limits for Claude Code's and pi's answers. Every program gets a home of its own, and reaches the server at HERE.
 """
 
 import json
@@ -44,8 +44,8 @@ class Program:
     looks_up: frozenset = frozenset()
 
     def missing(self):
-        """Why it cannot run here, or None."""
-        return None if self.needs.exists() else f"SKIPPED: no {self.name} here: scripts/test-agents installs it where the registry has it"
+        """The reason why it cannot run here, or None."""
+        return None if self.needs.exists() and Path(self.first[0]).exists() else f"SKIPPED: no {self.name} here: scripts/test-agents installs it where the registry has it"
 
 
 def claude_code():

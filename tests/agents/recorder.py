@@ -39,9 +39,6 @@ class Exchange:
         lines = (line.removeprefix("data:").strip() for line in self.answer.decode().splitlines() if line.startswith("data:"))
         return [line if line == "[DONE]" else json.loads(line) for line in lines]
 
-    def warnings(self):
-        return self.answer_headers.get("x-llamero-warnings")
-
     def __repr__(self):
         return f"{self.route} {len(self.body)} B: {self.status} {self.answer[:600]!r}"
 
@@ -65,10 +62,10 @@ class Recorder(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path, upstream):
         super().__init__(str(path), Handler)
-        self.path, self.upstream, self.exchanges = path, upstream, []
+        self.upstream, self.exchanges = upstream, []
 
     def take(self):
-        """What was recorded since the last call."""
+        """Removes and returns the exchanges recorded so far."""
         taken, self.exchanges = self.exchanges, []
         return taken
 

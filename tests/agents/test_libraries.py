@@ -11,7 +11,7 @@ LIBRARIES = {
     "outlines": "libraries/outlines_types.py",
     "llama-index": "llama_index/agent.py",
 }
-# Who looks up a name in spite of these fails.
+# Settings that turn telemetry off. A library that looks up a host name all the same fails its test.
 AT_HOME = {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "LANGSMITH_TRACING": "false", "OPENAI_AGENTS_DISABLE_TRACING": "1"}
 
 
@@ -30,5 +30,3 @@ def test_a_library_does_its_work(library, alone):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.endswith("done\n")
     assert alone.looked_up() == set()
-    calls = [int(line.split()[1]) for line in ended.stdout.splitlines() if line.startswith("calls ")]
-    assert all(calls), "a tool was called"

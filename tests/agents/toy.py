@@ -18,8 +18,8 @@ import numpy as np
 WIDTH, HEADS, KV_HEADS = 128, 2, 1
 TRAINED = 131_072  # Positions, more than any agent's prompt.
 
-# What the model calls, by the name of a tool: arguments that the agent's own schema takes, and that change nothing. Where an
-# agent offers several of these, the first counts.
+# Arguments of the toy's call, by tool name. They fit the agent's schema and change nothing. If several tools are offered, the
+# toy calls the first of this table.
 CALLS = {
     "exec_command": {"cmd": "echo hello from exec_command"},
     "shell": {"command": ["echo", "hello from shell"]},
@@ -31,7 +31,7 @@ CALLS = {
     "List": {"dirpath": "."},
     "get_weather": {"city": "Paris"},
 }
-# What it calls after that, where it is offered: libraries ask for their result by such a tool.
+# Calls made after a tool's result, if such a tool is offered: libraries ask for their result by such a tool.
 RESULTS = {
     "final_result": {"mood": "good", "certain": True},
     "Verdict": {"mood": "good", "certain": False},
@@ -97,7 +97,8 @@ def write(source, target):
         types.append(kind)
         return len(tokens) - 1
 
-    # A chain is what comes after a token; that of the answer comes after every token that has no chain.
+    # A chain lists the tokens that follow its first one. The answer's chain has no first token: it follows every token that
+    # begins no other chain.
     for name, arguments in (CALLS | RESULTS).items():
         mark = new(f"<|call {name}|>", gguf.TokenType.CONTROL)
         chains.append([mark, *(new(spelled(piece), gguf.TokenType.NORMAL) for piece in pieces(name, arguments)), end])

@@ -19,7 +19,7 @@ from support import MODEL, ROOT
 pytestmark = pytest.mark.timeout(900)
 
 SCHEMAS = 100
-# How many schemas with extremes are tried, of which seed. Each text takes about 60 tokens.
+# Number and seed of the schemas with extremes. Each text takes about 60 tokens.
 EXTREMES, EXTREMES_SEED = int(os.environ.get("LLAMERO_TEST_SCHEMAS", 60)), os.environ.get("LLAMERO_TEST_SCHEMAS_SEED", "1")
 CONCURRENCY = 8
 MAX_TOKENS = 1500
@@ -60,7 +60,7 @@ def finished(answer):
 
 
 def refused_by_name(answer):
-    """Whether a schema was refused with an error that names its field and a place in it."""
+    """True if a schema was refused with an error that names its field and a place in it."""
     if answer.status != 400:
         return False
     error = answer.json()["error"]
@@ -224,7 +224,10 @@ def test_a_seed_gives_the_same_text_cold_cached_and_streamed(client, kind):
     for number in range(6):
         messages = [{"role": "user", "content": f"Case {number} ({kind}): invent a person who likes {'rain' if number % 2 else 'chess'}."}]
         request = {"model": MODEL, "messages": messages, "max_tokens": 40, "temperature": 1, "seed": number} | SEEDED[kind]
-        cold, cached = (written([client.chat.completions.create(**request).choices[0].message]) for _ in range(2))
+        answers = [client.chat.completions.create(**request) for _ in range(2)]
+        tokens = [answer.usage.prompt_tokens_details.cached_tokens for answer in answers]
+        assert tokens[1] == answers[1].usage.prompt_tokens - 1 > tokens[0], tokens
+        cold, cached = (written([answer.choices[0].message]) for answer in answers)
         streamed = written([piece.choices[0].delta for piece in client.chat.completions.create(**request, stream=True) if piece.choices])
         if not cold == cached == streamed:
             differ.append((number, cold, cached, streamed))

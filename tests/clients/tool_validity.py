@@ -1,4 +1,4 @@
-"""How often a model's tool calls obey the schemas of the tools: 30 prompts, each with `tool_choice` required and auto.
+"""Counts the tool calls of a model that obey their tool's schema: 30 prompts, each with `tool_choice` required and auto.
 
     .venv/bin/python tool_validity.py [--base-url http://127.0.0.1:8000/v1] [--model NAME]
 

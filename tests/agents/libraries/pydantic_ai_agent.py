@@ -15,10 +15,11 @@ async def main():
             agent = Agent(kind(MODEL, provider=provider), output_type=output, tools=[get_weather], model_settings={"max_tokens": 200})
             answer = await agent.run(QUESTION)
             assert isinstance(answer.output, str if output is str else Verdict), answer
+        assert called, f"no call of a tool with {kind.__name__}"
+        called.clear()
         agent = Agent(kind(MODEL, provider=provider), tools=[get_weather], model_settings={"max_tokens": 200})
         async with agent.run_stream(QUESTION) as stream:
             assert await stream.get_output()
-    print("calls", len(called))
     print("done")
 
 

@@ -1,4 +1,4 @@
-"""What the libraries are asked: a tool, the form of a result, and where the server is. Each of them prints "done" at its end."""
+"""The question, the tool and the result type that all scripts share. Each script prints "done" at its end."""
 
 import os
 from typing import Literal

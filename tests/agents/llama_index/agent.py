@@ -1,18 +1,20 @@
 """llama-index: an agent with a tool, a stream, and a typed result."""
 
 import asyncio
-import os
-from typing import Literal
+import sys
+from pathlib import Path
 
-import pydantic
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms import ChatMessage
 from llama_index.llms.openai_like import OpenAILike
 
-QUESTION = "How is the weather in Paris?"
+sys.path.append(str(Path(__file__).parents[1] / "libraries"))
+
+from shapes import BASE_URL, MODEL, QUESTION, Verdict, called, get_weather  # noqa: E402
+
 llm = OpenAILike(
-    model=os.environ["MODEL"],
-    api_base=os.environ["BASE_URL"],
+    model=MODEL,
+    api_base=BASE_URL,
     api_key="EMPTY",
     is_chat_model=True,
     is_function_calling_model=True,
@@ -22,21 +24,6 @@ llm = OpenAILike(
     max_retries=0,
 )
 
-
-class Verdict(pydantic.BaseModel):
-    """How somebody likes the weather."""
-
-    mood: Literal["good", "bad"]
-    certain: bool
-
-
-def get_weather(city: Literal["Paris", "Rome"]) -> str:
-    """The weather in a city."""
-    called.append(city)
-    return f"Sunny in {city}."
-
-
-called = []
 assert llm.complete("The capital of France is").text
 assert llm.chat([ChatMessage(role="user", content=QUESTION)]).message.content
 assert list(llm.stream_chat([ChatMessage(role="user", content=QUESTION)]))
@@ -50,5 +37,5 @@ async def main():
 
 
 asyncio.run(main())
-print("calls", len(called))
+assert called, "a tool was called"
 print("done")

@@ -1,8 +1,9 @@
 """What a model computes, by llama-cpp-python: a program that reads questions as JSON and prints the answers as JSON.
 
 Runs in its own process and in its own environment (requirements.txt), knows nothing of llamero, and computes one
-text at a time: each prompt in one batch (for `greedy` all of it but the last token), then token by token. In: {"model": path, "scored": [[context, continuation]],
-"prompts": [text], "max_tokens": n}. Out: {"scored": [...], "greedy": [...]}, as `score` and `complete` below make them.
+text at a time: each prompt in one batch (for `greedy` all of it but the last token), then token by token.
+In: {"model": path, "scored": [[context, continuation]], "prompts": [text], "max_tokens": n}.
+Out: {"scored": [...], "greedy": [...]}, as `score` and `complete` below make them.
 """
 
 import json
