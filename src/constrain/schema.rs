@@ -14,6 +14,7 @@ mod loose;
 mod names;
 mod notes;
 mod one_of;
+mod quotes;
 mod steps;
 mod unique;
 mod view;
@@ -107,6 +108,7 @@ pub(super) fn prepare(text: &str) -> Result<Prepared, ConstraintError> {
     walk.renamed.update(&mut schema);
     let checked = endings::check(&schema).and_then(|()| controls::check(&schema));
     checked.map_err(|error| walk.renamed.restore(error))?;
+    quotes::exclude(&mut schema);
     Ok(Prepared { schema, notes: walk.notes, overlapping: walk.overlapping })
 }
 

@@ -2,6 +2,7 @@
 
 mod corpora;
 mod coverage;
+mod patterns;
 mod ranges;
 mod reworded;
 

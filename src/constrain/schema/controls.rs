@@ -112,6 +112,6 @@ fn is_control(c: char) -> bool {
 }
 
 /// A control character without an escape of two characters.
-fn is_unspellable(c: char) -> bool {
+pub(super) fn is_unspellable(c: char) -> bool {
     is_control(c) && !matches!(c, '\x08' | '\t' | '\n' | '\x0c' | '\r')
 }

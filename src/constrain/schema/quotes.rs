@@ -1,0 +1,123 @@
+//! Patterns with classes that have every control character but lack `"` or `\`, such as `[^"]`. In JSON llguidance
+//! (derivre 0.3.13, `json_quote`) writes all control characters of such a class by any escape, `\"` and `\\` among
+//! them, so that texts would have what the pattern excludes. A class that lacks one control character is written right.
+
+use super::{DATA, NAMED, controls::is_unspellable};
+use regex_syntax::{
+    ast::{self, Ast, Span, Visitor},
+    hir::{Class, Hir, HirKind, translate::Translator},
+};
+use serde_json::{Map, Value};
+use std::convert::Infallible;
+
+/// All control characters of JSON strings, as bits.
+const ALL: u32 = u32::MAX;
+
+/// Rewrites such patterns in a schema and those within it. They then exclude one control character besides.
+pub(super) fn exclude(schema: &mut Value) {
+    visit(schema, false);
+}
+
+/// `are_names`: the value is an object of schemas, and its names are no keywords.
+fn visit(value: &mut Value, are_names: bool) {
+    match value {
+        Value::Object(schemas) if are_names => schemas.values_mut().for_each(|schema| visit(schema, false)),
+        Value::Object(schema) => {
+            for (keyword, value) in schema.iter_mut().filter(|(keyword, _)| !DATA.contains(&keyword.as_str())) {
+                match (keyword.as_str(), value) {
+                    ("pattern", Value::String(pattern)) => *pattern = reworded(pattern),
+                    ("patternProperties", Value::Object(patterns)) => {
+                        let schemas = std::mem::take(patterns).into_iter().map(|(pattern, schema)| (reworded(&pattern), schema));
+                        *patterns = schemas.collect::<Map<_, _>>();
+                        patterns.values_mut().for_each(|schema| visit(schema, false));
+                    }
+                    (keyword, value) => visit(value, NAMED.contains(&keyword)),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| visit(value, false)),
+        _ => {}
+    }
+}
+
+/// The pattern whose classes and characters together do not have all control characters, unless they have `"` and `\`
+/// as well. A malformed pattern stays as it is, since llguidance refuses it.
+fn reworded(pattern: &str) -> String {
+    let parts = parts(pattern);
+    let together = parts.iter().fold(0, |all, part| all | part.controls);
+    // llguidance unites alternatives before it writes them, so it is not enough to look at each class alone.
+    if together | 1 << b'\n' != ALL {
+        return pattern.to_owned();
+    }
+    let uses = |control: u8| parts.iter().filter(|part| part.has(control)).count();
+    // One that only `\uXXXX` spells, since few texts have it.
+    let unspellable = (0..32).filter(|control| is_unspellable(char::from(*control)));
+    let Some(spare) = unspellable.min_by_key(|control| uses(*control)) else { return pattern.to_owned() };
+    let mut written = String::with_capacity(pattern.len() + 16 * parts.len());
+    let mut copied = 0;
+    for Part { span, .. } in parts.iter().filter(|part| part.has(spare)) {
+        written.push_str(&pattern[copied..span.start.offset]);
+        written.push_str(&format!(r"[{}&&[^\x{spare:02x}]]", &pattern[span.start.offset..span.end.offset]));
+        copied = span.end.offset;
+    }
+    written + &pattern[copied..]
+}
+
+/// A class or a character of a pattern that lacks `"` or `\`.
+struct Part {
+    span: Span,
+    /// The control characters that it matches, as bits.
+    controls: u32,
+}
+
+impl Part {
+    fn has(&self, control: u8) -> bool {
+        self.controls >> control & 1 == 1
+    }
+}
+
+/// The parts of a pattern with control characters, in their order.
+fn parts(pattern: &str) -> Vec<Part> {
+    let Ok(tree) = ast::parse::Parser::new().parse(pattern) else { return Vec::new() };
+    match ast::visit(&tree, Parts { pattern, found: Vec::new() }) {
+        Ok(found) => found,
+        Err(never) => match never {},
+    }
+}
+
+struct Parts<'a> {
+    pattern: &'a str,
+    found: Vec<Part>,
+}
+
+impl Visitor for Parts<'_> {
+    type Output = Vec<Part>;
+    type Err = Infallible;
+
+    fn finish(self) -> Result<Self::Output, Infallible> {
+        Ok(self.found)
+    }
+
+    fn visit_pre(&mut self, part: &Ast) -> Result<(), Infallible> {
+        if matches!(part, Ast::Literal(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_) | Ast::ClassBracketed(_))
+            && let Ok(meaning) = Translator::new().translate(self.pattern, part)
+            && let controls @ 1.. = controls(&meaning)
+        {
+            self.found.push(Part { span: *part.span(), controls });
+        }
+        Ok(())
+    }
+}
+
+/// The control characters that a class or character matches, as bits; 0 if it matches `"` and `\` as well.
+fn controls(meaning: &Hir) -> u32 {
+    let has = |c: char| match meaning.kind() {
+        HirKind::Literal(literal) => literal.0.as_ref() == c.encode_utf8(&mut [0; 4]).as_bytes(),
+        HirKind::Class(Class::Unicode(class)) => class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&c)),
+        _ => false,
+    };
+    if has('"') && has('\\') {
+        return 0;
+    }
+    (0..32_u8).filter(|control| has(char::from(*control))).fold(0, |bits, control| bits | 1 << control)
+}
