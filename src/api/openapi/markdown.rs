@@ -3,6 +3,7 @@
 use super::{
     docs::Body,
     listed::{OPERATIONS, Operation},
+    refusals::REFUSALS,
 };
 use crate::{
     api::{
@@ -52,12 +53,7 @@ The header also says that objects of a schema were closed (docs/STRUCTURED_OUTPU
 
 `max_tokens` and its other names are upper bounds. A limit above the room that the prompt leaves in the context is
 reduced to it, and `x-llamero-warnings` names the field that was sent. -1 is as many tokens as fit, except on
-`/v1/messages` and `/generate`, which refuse it. These are refused on all routes:
-
-| refused | answer |
-| --- | --- |
-| a prompt that does not fit by itself, or leaves no room | 400 `context_length_exceeded`; on `/v1/messages` `prompt is too long: N tokens > M maximum` |
-| a limit above the room, in a strict request | the same code, with the limit's field; on `/v1/messages` ``input length and `max_tokens` exceed context limit: A + B > M, …`` |
+`/v1/messages` and `/generate`, which refuse it. A prompt that leaves no room is [refused](#prompts-and-lengths).
 
 The one model that is served answers to every `model`, and to requests without one; `x-llamero-warnings` says so. A
 strict request must name one of the served names: otherwise it is a 404, or a 400 without a name. On llama-server's and
@@ -74,16 +70,8 @@ function) are constrained, as with any template. `capabilities` of `/v1/models` 
 does not fit into the context, tools that need not be called are left out, and a warning says so.
 
 A tool of a type that nothing here can run is left out with a warning, and a `tool_choice` that asks for it counts as
-`auto`. A note takes the place of an image or another medium in older turns and in results of tools. These are refused:
-
-| refused | reason |
-| --- | --- |
-| more than 128 tools, or 262144 bytes of JSON in all of them | templates, schemas and grammars are made from each tool |
-| an image or another medium in what a user says in the newest turn | the model reads text only, so the answer would mislead |
-| a part of a type that is not known here, or such a block in what a user or a tool says | its meaning may change the answer |
-| a `tool_choice` that names a tool which is not sent, or asks for a call without tools | no answer can be such a call |
-| tools that must be called and whose description does not fit | the call would be made without knowing the tool |
-| a strict request that would be answered with a warning, except that objects are closed | the client asked for it |
+`auto`. A note takes the place of an image or another medium in older turns and in results of tools.
+[Messages and media](#messages-and-media) and [Tools](#tools) say what is refused.
 
 ## Control tokens in texts
 
@@ -96,7 +84,7 @@ as in vLLM and llama-server. A text for `/tokenize` is raw unless `parse_special
 
 /// The whole text of `docs/API.md`.
 pub(super) fn file() -> String {
-    let mut text = format!("{HEAD}\n## Routes\n\n| route | purpose |\n| --- | --- |\n");
+    let mut text = format!("{HEAD}\n{REFUSALS}\n## Routes\n\n| route | purpose |\n| --- | --- |\n");
     let headings: Vec<String> =
         OPERATIONS.iter().map(|Operation { method, path, .. }| format!("{} {path}", method.to_uppercase())).collect();
     for (at, operation) in OPERATIONS.iter().enumerate() {

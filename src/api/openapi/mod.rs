@@ -9,6 +9,8 @@ mod listed;
 #[cfg(test)]
 mod markdown;
 pub(super) mod operations;
+#[cfg(test)]
+mod refusals;
 
 use super::{error::ApiError, family::Family, state::AppState};
 use axum::{
