@@ -66,8 +66,12 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let in_configuration = error.downcast_ref::<ConfigErrors>();
+            if let Some(format) = in_configuration.and_then(|errors| errors.log_format) {
+                logging::expect(format);
+            }
             logging::write_to_stderr(Level::ERROR, &format!("llamero: {error:#}\n"));
-            if error.is::<ConfigErrors>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+            if in_configuration.is_some() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -84,6 +84,7 @@ impl Setup {
     fn read(flags: &Flags, environment: &Environment) -> Result<Self, ConfigErrors> {
         let problem = |at: &str, message: String| ConfigErrors::one(at, message);
         let loaded = load(flags, environment)?;
+        logging::expect(loaded.config.log_format);
         let keys = KeyRing::load(&loaded.config.keys).map_err(|error| problem("keys", error.to_string()))?;
         let templates = TemplateCache::load(loaded.config.api.chat_template.as_deref());
         Ok(Self { loaded, keys, templates: templates.map_err(|error| problem("chat_template", error.to_string()))? })

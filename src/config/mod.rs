@@ -113,7 +113,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<LoadedConfig, Co
     let (log_format, log_level) = logs::read(&mut values);
     debug_assert!(options().all(|spec| values.read.contains(&spec.key)), "an option that nobody reads");
     if !values.problems.is_empty() {
-        return Err(ConfigErrors { problems: values.problems });
+        return Err(ConfigErrors { problems: values.problems, log_format: Some(log_format) });
     }
     let toml = print::render(&values.settings);
     let config =

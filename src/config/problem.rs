@@ -1,5 +1,6 @@
 //! The problems of a configuration: all of them at once, each with its place.
 
+use super::LogFormat;
 use std::fmt;
 
 /// All problems of a configuration. Never empty.
@@ -7,6 +8,8 @@ use std::fmt;
 pub struct ConfigErrors {
     /// The problems, in the order in which they were found.
     pub problems: Vec<Problem>,
+    /// The format of log lines that was asked for, if that was read.
+    pub log_format: Option<LogFormat>,
 }
 
 /// One problem of a configuration.
@@ -22,7 +25,7 @@ impl ConfigErrors {
     /// A single problem.
     #[must_use]
     pub fn one(at: &str, message: String) -> Self {
-        Self { problems: vec![Problem { at: at.to_owned(), message }] }
+        Self { problems: vec![Problem { at: at.to_owned(), message }], log_format: None }
     }
 }
 

@@ -34,6 +34,14 @@ fn problems(result: Result<LoadedConfig, ConfigErrors>) -> Vec<String> {
 }
 
 #[test]
+fn problems_come_with_the_log_format_of_the_file() {
+    let format = |text: &str| from_file(text, Flags::default(), &Environment::default()).unwrap_err().log_format;
+
+    assert_eq!(format("log_format = \"json\"\nport = \"x\""), Some(LogFormat::Json));
+    assert_eq!(format("port = \"x\""), Some(LogFormat::Text));
+}
+
+#[test]
 fn the_defaults_are_those_of_the_documentation() {
     let config = from_flags(&[]).unwrap().config;
 

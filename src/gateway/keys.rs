@@ -9,7 +9,7 @@ use crate::config::KeyConfig;
 use sha2::{Digest, Sha256};
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
@@ -147,7 +147,7 @@ impl KeyRing {
     /// See [`KeyError`]; in that case nothing has changed.
     pub fn reload(&self) -> Result<Option<usize>, KeyError> {
         let Some(file) = self.file.as_deref() else { return Ok(None) };
-        if !file.is_file() && file.exists() {
+        if fs::metadata(file).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
             // Opening a pipe waits for a writer, perhaps for ever.
             return Err(KeyError::Pipe { path: file.to_owned() });
         }

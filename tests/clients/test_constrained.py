@@ -8,6 +8,7 @@ import ast
 import json
 import os
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
@@ -64,8 +65,8 @@ def refused_by_name(answer):
     if answer.status != 400:
         return False
     error = answer.json()["error"]
-    names_place = "#" in error["message"] or "Unsatisfiable schema" in error["message"]
-    return error["param"] in ("structured_outputs.json", "json_schema", "guided_json") and names_place
+    names_place = "#" in error["message"] or "nsatisfiable" in error["message"]
+    return error["param"] in ("structured_outputs", "structured_outputs.json", "json_schema", "guided_json") and names_place
 
 
 def judged(answer, schema):

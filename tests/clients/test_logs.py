@@ -134,6 +134,16 @@ def test_with_json_a_start_that_fails_is_an_object_too(arguments, status, words)
     assert any(line["level"] == "ERROR" and words in line["message"] for line in lines), lines
 
 
+@pytest.mark.parametrize(("line", "words"), [('port = "x"', "port"), ('api_key_file = "/no/such"', "/no/such"), ('model = "/no/such.gguf"', "/no/such.gguf")])
+def test_a_format_that_only_the_file_names_holds_for_a_start_that_fails(tmp_path, line, words):
+    (tmp_path / "llamero.toml").write_text(f'log_format = "json"\n{line}\n')
+    command = [str(BINARY), "serve", "--config", str(tmp_path / "llamero.toml")]
+    ended = subprocess.run(command, capture_output=True, timeout=60, env=clean_environment(), check=False)
+
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert any(line["level"] == "ERROR" and words in line["message"] for line in lines), lines
+
+
 def test_a_load_that_fails_is_told_once(tmp_path):
     text = b"general.architecture"
     header = b"GGUF" + (3).to_bytes(4, "little") + bytes(8) + (1).to_bytes(8, "little") + len(text).to_bytes(8, "little") + text

@@ -142,6 +142,29 @@ async fn a_head_that_does_not_end_in_time_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_silent_after_an_answer_is_closed_after_the_idle_timeout() {
+    let short = Duration::from_millis(20);
+    let server = start(&ListenConfig { header_timeout: short, idle_timeout: short, ..config() }, 8, hello());
+
+    assert!(exchange(server.address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn a_connection_may_be_silent_for_longer_than_a_head_may_take() {
+    let server = start(&ListenConfig { header_timeout: Duration::from_millis(20), ..config() }, 8, hello());
+    let mut kept = TcpStream::connect(server.address).await.unwrap();
+    kept.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 4096];
+    assert_ne!(kept.read(&mut answer).await.unwrap(), 0);
+
+    // The time of a head passes.
+    assert_eq!(exchange(server.address, "GET / HTTP/1.1\r\n").await, "");
+    kept.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+
+    assert!(read_all(&mut kept).await.ends_with("hello"));
+}
+
+#[tokio::test]
 async fn a_client_that_never_reads_loses_its_stream() {
     let dropped = Arc::new(Notify::new());
     let told = Arc::clone(&dropped);
