@@ -82,15 +82,17 @@ impl<'m> LlamaRunner<'m> {
             KvLayout::Unified => Copying::Mark,
             KvLayout::Split => Copying::Streams(StreamCopies::new(on_gpu)),
         };
-        let streams = if plan.layout == KvLayout::Split { plan.slots } else { 1 };
         let format = format!(
-            "{:?} cells, {:?} attention, {:?} positions, {:?}, contexts of {}, on {}",
+            "{:?} cells, {:?} attention, {:?} positions, {:?}: {} slots of {}, {} cells, on {}",
             plan.kv_type,
             plan.attention,
             plan.rope,
             plan.layout,
-            // llama.cpp's `n_ctx_seq`: some models rotate keys depending on it (`llama_model::get_rope_factors`).
-            context.n_ctx() / streams.max(1),
+            // A state has an entry for each stream, and is read only where there are as many (`llama_kv_cache::state_read`).
+            plan.slots,
+            plan.max_model_len,
+            // Some models rotate keys depending on it (`llama_model::get_rope_factors`).
+            context.n_ctx(),
             device(on_gpu)
         );
         Self {
