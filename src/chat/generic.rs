@@ -168,8 +168,10 @@ fn call(call: &ToolCall) -> String {
 
 fn result(name: &str, message: &Message) -> String {
     // The words of a tool must not end its result and go on as the user's.
-    let text = message.text().replace("</tool_response", "<\\/tool_response");
-    let name = if name.is_empty() { String::new() } else { format!(" name=\"{name}\"") };
+    let inside = |text: &str| text.replace("</tool_response", "<\\/tool_response");
+    let text = inside(&message.text());
+    // A name of the history may have any characters.
+    let name = if name.is_empty() { String::new() } else { format!(" name={}", inside(&json!(name).to_string())) };
     format!("<tool_response{name}>\n{text}\n</tool_response>")
 }
 

@@ -6,17 +6,18 @@
 //! Changes on the way to the template:
 //! - `developer` becomes `system`, the name that templates use.
 //! - Text parts stay a list where the template takes lists, else they become one string, joined by a line break, as in
-//!   vLLM. Other parts are refused by name in a user's newest turn, else replaced by a note (`media`).
+//!   vLLM. Other parts and `audio` are refused by name in a user's newest turn, else replaced by a note (`media`).
 //! - An assistant's message without content gets the empty string, since templates print `None` as a word; `None` where
 //!   the template would else leave its calls out.
 //! - The arguments of calls become objects instead of JSON text, unless the text is no object or the template wants
 //!   text.
 //! - `reasoning_content` gets the name that the template reads, and ids of calls become shorter where it wants that.
 //! - Fields that are `null` count as absent. Fields without meaning here are kept: a template may use them.
-//!
-//! OpenAI's predecessors of tools (`functions`, `function_call`, the role `function`) are refused by name, because an
-//! answer to them would need their shape too.
+//! - A call or a result without an id gets one by its place (`call_ids`).
+//! - In the history, OpenAI's predecessors of tool calls (`function_call`, the role `function`) are calls and results.
 
+mod allowed_tools;
+mod call_ids;
 mod media;
 #[cfg(test)]
 mod tests;
@@ -24,21 +25,31 @@ mod text_tools;
 mod tools;
 mod unread;
 
-pub use media::replace_media;
+pub use allowed_tools::{ALLOWED_TOOLS, allow_only, name_in_choice};
+pub use call_ids::fill_call_ids;
+pub use media::{is_text_part, replace_unread_parts};
 pub use unread::{unread, unread_in_parts};
 
 pub use text_tools::{TextTool, text_arguments};
-pub use tools::{CUSTOM, FUNCTION, MAX_TOOL_BYTES, MAX_TOOLS, Tools, named_function, read_tool_choice, read_tools, tool_kind};
+pub use tools::{
+    CUSTOM, FUNCTION, MAX_TOOL_BYTES, MAX_TOOLS, Tools, named_function, read_tool_choice, read_tools, settle_schema_type, tool_kind,
+};
 
 use super::conversation::{CALL_ID, Conversation, Message, Part, REASONING, Role, TOOL_CALLS, ToolCall};
 use crate::field_path::FieldPath;
 use serde_json::{Map, Value};
+
+/// The predecessor of [`TOOL_CALLS`] in messages.
+const FUNCTION_CALL: &str = "function_call";
 
 /// Maximum number of messages in one request.
 pub const MAX_MESSAGES: usize = 2048;
 
 /// The longest name of a function in OpenAI's APIs, characters. Other families have limits of their own.
 pub const MAX_FUNCTION_NAME: usize = 64;
+
+/// The longest name of a past call, bytes. It was made elsewhere, so it may have any characters.
+pub const MAX_PAST_NAME: usize = 1024;
 
 /// The reason why messages or tools cannot be accepted. The client is always at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +100,9 @@ pub fn read_messages(value: Value) -> Result<Conversation, MessageError> {
     };
     check_count(messages.len(), &at)?;
     let messages = messages.into_iter().enumerate().map(|(index, message)| read_message(message, at.index(index)));
-    Ok(Conversation { messages: messages.collect::<Result<_, _>>()? })
+    let mut conversation = Conversation { messages: messages.collect::<Result<_, _>>()? };
+    fill_call_ids(&mut conversation);
+    Ok(conversation)
 }
 
 /// Checks the number of messages in the field `at`.
@@ -112,26 +125,18 @@ fn read_message(message: Value, at: FieldPath) -> Result<Message, MessageError> 
             return Err(MessageError::wrong_type(at.field(name), "a string", other));
         }
     }
-    for (name, instead) in [("function_call", "send 'tool_calls'"), ("audio", "the model reads text only")] {
-        if fields.contains_key(name) {
-            return Err(MessageError::new(at.field(name), format!("it is not supported: {instead}")));
-        }
+    if fields.contains_key("audio") {
+        return Err(MessageError::new(at.field("audio"), "it is not supported: the model reads text only"));
     }
     let content_at = at.field("content");
     let content = fields.shift_remove("content").map(|content| read_content(content, &content_at)).transpose()?;
-    let calls = fields.shift_remove(TOOL_CALLS).map(|calls| read_calls(calls, &at.field(TOOL_CALLS))).transpose()?.unwrap_or_default();
+    let calls = calls_of(role, &mut fields, &at)?;
     let content = match (role, content) {
         (_, Some(content)) => content,
-        (Role::Assistant, None) if !calls.is_empty() => Vec::new(),
-        (Role::Assistant, None) => assistant_without_content(&mut fields, &at).ok_or_else(|| MessageError::missing(content_at))?,
-        _ => return Err(MessageError::missing(content_at)),
+        (Role::Assistant, None) if calls.is_empty() => refusal(&mut fields, &at),
+        (Role::Assistant | Role::Tool, None) => Vec::new(),
+        (Role::System | Role::User, None) => return Err(MessageError::missing(content_at)),
     };
-    if role != Role::Assistant && !calls.is_empty() {
-        return Err(MessageError::new(at.field(TOOL_CALLS), format!("a message of role '{}' makes no calls", role.name())));
-    }
-    if role == Role::Tool && !fields.contains_key(CALL_ID) {
-        return Err(MessageError::missing(at.field(CALL_ID)));
-    }
     Ok(Message { role, content, calls, fields, at })
 }
 
@@ -141,8 +146,7 @@ fn read_role(role: Option<Value>, at: &FieldPath) -> Result<Role, MessageError> 
             "system" | "developer" => Ok(Role::System),
             "user" => Ok(Role::User),
             "assistant" => Ok(Role::Assistant),
-            "tool" => Ok(Role::Tool),
-            "function" => Err(MessageError::new(at, "'function' is not supported: use 'tool' with 'tool_call_id'")),
+            "tool" | "function" => Ok(Role::Tool),
             _ => Err(MessageError::new(at, "expected one of 'system', 'developer', 'user', 'assistant' and 'tool'")),
         },
         Some(other) => Err(MessageError::wrong_type(at, "a string", &other)),
@@ -150,22 +154,39 @@ fn read_role(role: Option<Value>, at: &FieldPath) -> Result<Role, MessageError> 
     }
 }
 
-/// The content of an assistant's message without `content`: its refusal, or the empty text if there is reasoning.
-fn assistant_without_content(fields: &mut Map<String, Value>, at: &FieldPath) -> Option<Vec<Part>> {
+/// The content of an assistant's message without `content`: its refusal, if there is one.
+fn refusal(fields: &mut Map<String, Value>, at: &FieldPath) -> Vec<Part> {
     match fields.shift_remove("refusal") {
-        Some(Value::String(text)) => Some(vec![Part::Text { text, at: at.field("refusal") }]),
-        _ => fields.contains_key(REASONING).then(Vec::new),
+        Some(Value::String(text)) => vec![Part::Text { text, at: at.field("refusal") }],
+        _ => Vec::new(),
     }
+}
+
+/// The calls in the fields of a message, and the one in `function_call`, the predecessor of `tool_calls`.
+fn calls_of(role: Role, fields: &mut Map<String, Value>, at: &FieldPath) -> Result<Vec<ToolCall>, MessageError> {
+    let (at_calls, at_call) = (at.field(TOOL_CALLS), at.field(FUNCTION_CALL));
+    let mut calls = fields.shift_remove(TOOL_CALLS).map(|calls| read_calls(calls, &at_calls)).transpose()?.unwrap_or_default();
+    let no_calls = |at: FieldPath| Err(MessageError::new(at, format!("a message of role '{}' makes no calls", role.name())));
+    if role != Role::Assistant && !calls.is_empty() {
+        return no_calls(at_calls);
+    }
+    let Some(call) = fields.shift_remove(FUNCTION_CALL) else { return Ok(calls) };
+    if role != Role::Assistant {
+        return no_calls(at_call);
+    }
+    if calls.is_empty() {
+        calls.push(read_function((None, at_call.clone()), call, &at_call, at_call.clone())?);
+    }
+    Ok(calls)
 }
 
 /// Reads the content of a message: a string, or a list of parts.
 ///
 /// # Errors
-/// The value is neither, the list is empty, or a part is no text.
+/// The value is neither, or a part is no text. No parts mean the empty text.
 pub fn read_content(content: Value, at: &FieldPath) -> Result<Vec<Part>, MessageError> {
     match content {
         Value::String(text) => Ok(vec![Part::Text { text, at: at.clone() }]),
-        Value::Array(parts) if parts.is_empty() => Err(MessageError::new(at, "expected at least one part, but got an empty array instead")),
         Value::Array(parts) => parts.into_iter().enumerate().map(|(index, part)| read_part(part, at.index(index))).collect(),
         other => Err(MessageError::wrong_type(at, "a string or an array of parts", &other)),
     }
@@ -179,7 +200,10 @@ fn read_part(part: Value, at: FieldPath) -> Result<Part, MessageError> {
         Some(kind @ ("image_url" | "input_image" | "input_audio" | "video_url" | "audio_url" | "file" | "input_file")) => {
             return Err(MessageError::new(at, format!("parts of type '{kind}' are not supported: the model reads text only")));
         }
-        Some(_) => return Err(MessageError::new(at.field("type"), "expected 'text'")),
+        Some(kind) => {
+            let shown: String = kind.chars().take(32).collect();
+            return Err(MessageError::new(at.field("type"), format!("'{shown}' is not known here: expected 'text'")));
+        }
         None => return Err(MessageError::missing(at.field("type"))),
     };
     match fields.shift_remove(field) {
@@ -205,9 +229,19 @@ fn read_call(call: Value, at: FieldPath) -> Result<ToolCall, MessageError> {
     let Some(function) = fields.shift_remove("function") else {
         return Err(MessageError::missing(function_at));
     };
-    let mut function = object(function, &function_at, "an object with 'name' and 'arguments'")?;
+    read_function((fields.shift_remove("id"), at.field("id")), function, &function_at, at)
+}
+
+/// Reads the function of the past call at `at`.
+fn read_function(
+    id: (Option<Value>, FieldPath),
+    function: Value,
+    function_at: &FieldPath,
+    at: FieldPath,
+) -> Result<ToolCall, MessageError> {
+    let mut function = object(function, function_at, "an object with 'name' and 'arguments'")?;
     let call = CallFields {
-        id: (fields.shift_remove("id"), at.field("id")),
+        id,
         name: (function.shift_remove("name"), function_at.field("name")),
         arguments: (function.shift_remove("arguments"), function_at.field("arguments")),
     };
@@ -254,13 +288,13 @@ impl CallFields {
         self.read(at)
     }
 
-    /// Reads the call whose path is `at`.
+    /// Reads the call whose path is `at`. A call without an id gets an empty one, for [`fill_call_ids`].
     ///
     /// # Errors
-    /// A field is missing or has the wrong type, or the name breaks OpenAI's rule.
+    /// A field has the wrong type, or the name is missing, empty or above [`MAX_PAST_NAME`].
     pub fn read(self, at: FieldPath) -> Result<ToolCall, MessageError> {
         let (name, name_at) = self.name;
-        let name = read_name(name, &name_at, MAX_FUNCTION_NAME)?;
+        let name = read_past_name(name, &name_at)?;
         let arguments = match self.arguments {
             (None | Some(Value::Null), _) => Value::Object(Map::new()),
             (Some(Value::String(text)), _) => as_object(text),
@@ -269,7 +303,7 @@ impl CallFields {
         };
         match self.id {
             (Some(Value::String(id)), _) => Ok(ToolCall { id, name, arguments, at }),
-            (Some(Value::Null) | None, id_at) => Err(MessageError::missing(id_at)),
+            (Some(Value::Null) | None, _) => Ok(ToolCall { id: String::new(), name, arguments, at }),
             (Some(other), id_at) => Err(MessageError::wrong_type(id_at, "a string", &other)),
         }
     }
@@ -293,6 +327,19 @@ pub fn read_name(name: Option<Value>, at: &FieldPath, longest: usize) -> Result<
     match name {
         Some(Value::String(name)) if (1..=longest).contains(&name.len()) && name.chars().all(allowed) => Ok(name),
         Some(Value::String(_)) => Err(MessageError::new(at, format!("expected 1 to {longest} letters, digits, underscores and hyphens"))),
+        Some(Value::Null) | None => Err(MessageError::missing(at)),
+        Some(other) => Err(MessageError::wrong_type(at, "a string", &other)),
+    }
+}
+
+/// Reads the name of a past call, whose tool may have been offered elsewhere, under other rules.
+///
+/// # Errors
+/// The name is missing, no string, empty, or above [`MAX_PAST_NAME`].
+pub fn read_past_name(name: Option<Value>, at: &FieldPath) -> Result<String, MessageError> {
+    match name {
+        Some(Value::String(name)) if (1..=MAX_PAST_NAME).contains(&name.len()) => Ok(name),
+        Some(Value::String(_)) => Err(MessageError::new(at, format!("expected 1 to {MAX_PAST_NAME} bytes"))),
         Some(Value::Null) | None => Err(MessageError::missing(at)),
         Some(other) => Err(MessageError::wrong_type(at, "a string", &other)),
     }

@@ -7,6 +7,7 @@
 //! | `tool_result` | a message of the role `tool`, in its place between the blocks before and after it |
 //! | `thinking` | the message's `reasoning_content`; the template decides whether the model sees it |
 //! | `redacted_thinking` | nothing, which is reported: only Anthropic can read it |
+//! | `document` of text, `search_result` | a text: the title, the context or the address, and the content |
 //! | `tool_reference` | a text in the result of a tool that looks for tools |
 //! | `tool_addition`, `tool_removal` | nothing, which is reported: every tool of a request is offered |
 //!
@@ -14,20 +15,48 @@
 //! a row become one message, as Anthropic documents, so that templates which require alternating roles accept them. A
 //! last message of the assistant is the beginning of the answer.
 
-use super::tools::{self, object, string};
+use super::tools::{object, string};
 use crate::{
     api::{
         fields::{FieldError, Fields, ignored::Ignored},
         openai::shared::left_out::{LeftOut, LeftOutPart},
     },
-    chat::{CALL_ID, Conversation, Message, Part, REASONING, Role, ToolCall, messages::check_count},
+    chat::{
+        CALL_ID, Conversation, Message, Part, REASONING, Role, ToolCall,
+        messages::{check_count, fill_call_ids, read_past_name},
+    },
     field_path::{FieldPath, PathStyle},
 };
 use serde_json::{Value, json};
 
+/// Blocks that are text.
+const TEXT: &str = "text";
+const DOCUMENT: &str = "document";
+const SEARCH_RESULT: &str = "search_result";
 /// Blocks of system turns that change the tools that may be called.
 const TOOL_ADDITION: &str = "tool_addition";
 const TOOL_REMOVAL: &str = "tool_removal";
+
+/// True if the reader reads the block, or leaves it out and reports it, in a message of this role.
+pub(super) fn is_read(role: &str, block: &Value) -> bool {
+    let Some(kind) = block["type"].as_str() else { return true };
+    match kind {
+        DOCUMENT => is_text_document(block),
+        TEXT | SEARCH_RESULT | "tool_use" | "tool_result" | "thinking" | "redacted_thinking" | "tool_reference" => true,
+        TOOL_ADDITION | TOOL_REMOVAL => role == "system",
+        _ => role == "assistant",
+    }
+}
+
+/// True for a document whose source is text and no file.
+fn is_text_document(block: &Value) -> bool {
+    let source = &block["source"];
+    match (source["type"].as_str(), &source["content"]) {
+        (Some("text"), _) | (Some("content"), Value::String(_)) => true,
+        (Some("content"), Value::Array(blocks)) => blocks.iter().all(|block| block["type"] == TEXT),
+        _ => false,
+    }
+}
 
 /// The messages so far, oldest first.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,20 +91,20 @@ impl MessageTurns {
             Value::Array(_) => return Err(FieldError::invalid(at, "at least one message is required")),
             other => return Err(FieldError::wrong_type(at, "an array of messages", &other)),
         };
-        let last = messages.len() - 1;
         let mut role = Role::User;
         for (index, message) in messages.into_iter().enumerate() {
-            role = read.message(message, &at.index(index), index == last)?;
+            role = read.message(message, &at.index(index))?;
         }
         if role == Role::Assistant {
             read.settle_prefill()?;
         }
         check_count(read.conversation.messages.len(), &at)?;
         read.join_texts();
+        fill_call_ids(&mut read.conversation);
         Ok(read)
     }
 
-    fn message(&mut self, message: Value, at: &FieldPath, is_last: bool) -> Result<Role, FieldError> {
+    fn message(&mut self, message: Value, at: &FieldPath) -> Result<Role, FieldError> {
         let mut message = object(message, at)?;
         let role = match string(&mut message, "role", at)?.as_str() {
             "user" => Role::User,
@@ -86,16 +115,19 @@ impl MessageTurns {
         let place = at.field("content");
         match message.take("content") {
             Some(Value::String(text)) => self.turn(role, at).content.push(Part::Text { text, at: place }),
-            // An empty last message of the assistant asks for an answer without a given beginning.
-            Some(Value::Array(blocks)) if blocks.is_empty() && !(is_last && role == Role::Assistant) => {
-                return Err(FieldError::invalid(place, "at least one block is required"));
-            }
             Some(Value::Array(blocks)) => {
+                // A message without blocks is an empty one.
+                if blocks.is_empty() {
+                    self.turn(role, at);
+                }
                 for (index, block) in blocks.into_iter().enumerate() {
                     self.block(role, block, place.index(index))?;
                 }
             }
             Some(other) => return Err(FieldError::wrong_type(place, "a string or an array of blocks", &other)),
+            None if role == Role::Assistant => {
+                self.turn(role, at);
+            }
             None => return Err(FieldError::missing(place)),
         }
         self.report(message, at);
@@ -106,14 +138,14 @@ impl MessageTurns {
         let mut block = object(block, &at)?;
         let kind = string(&mut block, "type", &at)?;
         match (role, kind.as_str()) {
-            (_, "text") => {
-                let text = self.text(block, &at)?;
+            (_, TEXT | DOCUMENT | SEARCH_RESULT) => {
+                let text = self.text_of(&kind, block, &at)?;
                 self.turn(role, &at).content.push(Part::Text { text, at });
                 return Ok(());
             }
             (Role::Assistant, "tool_use") => {
-                let id = string(&mut block, "id", &at)?;
-                let name = tools::name(&mut block, &at)?;
+                let id = block.string("id").map_err(|error| error.inside(&at))?.unwrap_or_default();
+                let name = read_past_name(block.take("name"), &at.field("name"))?;
                 let input = block.object("input").map_err(|error| error.inside(&at))?;
                 let input = input.ok_or_else(|| FieldError::missing(at.field("input")))?;
                 self.turn(role, &at).calls.push(ToolCall { id, name, arguments: Value::Object(input), at: at.clone() });
@@ -149,7 +181,7 @@ impl MessageTurns {
 
     /// Adds the message with the result of a tool.
     fn result(&mut self, block: &mut Fields, at: &FieldPath) -> Result<(), FieldError> {
-        let call_id = string(block, "tool_use_id", at)?;
+        let call_id = block.string("tool_use_id").map_err(|error| error.inside(at))?;
         let content = block.take("content").map(|content| self.texts(Role::Tool, content, &at.field("content"))).transpose()?;
         let mut content = content.unwrap_or_default();
         // Templates have no field for a failed call, so the text states it, unless it does already.
@@ -162,7 +194,7 @@ impl MessageTurns {
         }
         block.take("toolset_name");
         let mut message = Message { content, ..Message::new(Role::Tool, at.clone()) };
-        message.fields.insert(CALL_ID.to_owned(), call_id.into());
+        message.fields.extend(call_id.map(|id| (CALL_ID.to_owned(), id.into())));
         self.conversation.messages.push(message);
         Ok(())
     }
@@ -180,7 +212,7 @@ impl MessageTurns {
             let mut block = object(block, &at)?;
             let kind = string(&mut block, "type", &at)?;
             let text = match (role, kind.as_str()) {
-                (_, "text") => self.text(block, &at)?,
+                (_, TEXT | DOCUMENT | SEARCH_RESULT) => self.text_of(&kind, block, &at)?,
                 (Role::Tool, "tool_reference") => self.tool_reference(block, &at)?,
                 (Role::System, TOOL_ADDITION | TOOL_REMOVAL) => {
                     self.left_out.add(LeftOutPart::Block, &kind, &at);
@@ -199,6 +231,60 @@ impl MessageTurns {
         block.take("cache_control");
         self.report(block, at);
         Ok(format!("Tool {name} can be called now."))
+    }
+
+    /// Returns the text of a block of a type that is text, whose `type` was taken before.
+    fn text_of(&mut self, kind: &str, block: Fields, at: &FieldPath) -> Result<String, FieldError> {
+        match kind {
+            DOCUMENT => self.document(block, at),
+            SEARCH_RESULT => self.search_result(block, at),
+            _ => self.text(block, at),
+        }
+    }
+
+    /// Returns the title, the context and the text of a document. A source that is a file or an address is refused.
+    fn document(&mut self, mut block: Fields, at: &FieldPath) -> Result<String, FieldError> {
+        let inside = |error: FieldError| error.inside(at);
+        let source_at = at.field("source");
+        let mut texts =
+            [block.string("title").map_err(inside)?, block.string("context").map_err(inside)?].map(Option::unwrap_or_default).to_vec();
+        let mut source = Fields::new(block.object("source").map_err(inside)?.ok_or_else(|| FieldError::missing(&source_at))?);
+        match string(&mut source, "type", &source_at)?.as_str() {
+            "text" => {
+                source.take("media_type");
+                texts.push(string(&mut source, "data", &source_at)?);
+            }
+            "content" => texts.extend(self.inner_texts(&mut source, &source_at)?),
+            _ => return Err(not_text(DOCUMENT, at.clone())),
+        }
+        block.leave("source", source);
+        self.end_source(block, at);
+        Ok(joined(texts))
+    }
+
+    /// Returns the title, the address and the text of a search result.
+    fn search_result(&mut self, mut block: Fields, at: &FieldPath) -> Result<String, FieldError> {
+        let mut text = |name| block.string(name).map_err(|error| error.inside(at)).map(Option::unwrap_or_default);
+        let mut texts = vec![text("title")?, text("source")?];
+        texts.extend(self.inner_texts(&mut block, at)?);
+        self.end_source(block, at);
+        Ok(joined(texts))
+    }
+
+    /// The texts of the required `content` of a source.
+    fn inner_texts(&mut self, source: &mut Fields, at: &FieldPath) -> Result<Vec<String>, FieldError> {
+        let at = at.field("content");
+        let content = source.take("content").ok_or_else(|| FieldError::missing(&at))?;
+        Ok(self.texts(Role::User, content, &at)?.into_iter().map(|Part::Text { text, .. }| text).collect())
+    }
+
+    /// Reports the fields of a document or a search result that have no effect. The answer cites nothing.
+    fn end_source(&mut self, mut block: Fields, at: &FieldPath) {
+        block.take("cache_control");
+        if block.take("citations").is_some_and(|citations| citations["enabled"] == true) {
+            self.ignored.add_inside(&at.spelled(PathStyle::Dots), "citations");
+        }
+        self.report(block, at);
     }
 
     /// Returns the text of a text block, whose `type` was taken before.
@@ -252,6 +338,11 @@ impl MessageTurns {
             self.ignored.extend_inside(&at.spelled(PathStyle::Dots), &unread);
         }
     }
+}
+
+/// The texts that are not empty, each on lines of its own.
+fn joined(texts: Vec<String>) -> String {
+    texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<String>>().join("\n")
 }
 
 /// True if a tool's text begins with the word `error`.

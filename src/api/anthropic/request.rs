@@ -7,7 +7,7 @@
 //! by default.
 
 use super::{
-    conversation::MessageTurns,
+    conversation::{MessageTurns, is_read},
     specs,
     tools::{self, Offer},
 };
@@ -29,7 +29,7 @@ use crate::{
             },
         },
     },
-    chat::messages::replace_media,
+    chat::messages::replace_unread_parts,
     field_path::{FieldPath, PathStyle},
     protocol::Constraint,
 };
@@ -88,7 +88,8 @@ impl MessageRequest {
         let mut ignored = without_effect(&mut f)?;
         let system = f.get(&specs::SYSTEM)?;
         let mut messages = f.require(&specs::MESSAGES)?;
-        replace_media(&mut messages, &specs::MESSAGES.name.into(), &mut |at| ignored.add(&at.spelled(PathStyle::Dots)));
+        let at = specs::MESSAGES.name.into();
+        replace_unread_parts(&mut messages, &at, is_read, &mut |at| ignored.add(&at.spelled(PathStyle::Dots)));
         let turns = MessageTurns::read(system, messages)?;
         ignored.extend(turns.ignored);
         let Offer { tools, calls, parallel, mut left_out, mut partly } = tools::read(&mut f, &mut ignored)?;

@@ -27,7 +27,7 @@ pub(in crate::api) const MAX_TOKENS: FieldSpec<Integers> = integer("max_tokens",
     .example("8")
     .about("Tokens to generate at most, thinking included; more than the context has left is reduced to that, which is reported. Not needed to count.");
 pub(in crate::api) const MESSAGES: FieldSpec<Shaped> = shaped("messages", messages).example(r#"[{"role":"user","content":"Hi"}]"#).about(
-    "The conversation: text, tool calls and their results, thinking. Other blocks are left out of answers and reported, and refused elsewhere by their place, such as \
+    "The conversation: text, documents of text, tool calls and their results, thinking. Other blocks are left out of answers and reported, and refused elsewhere by their place, such as \
          `messages.0.content.1`; a last message of the assistant begins the answer. A failed result is told by `Error: ` before its text.",
 );
 pub(in crate::api) const SYSTEM: FieldSpec<Shaped> = shaped("system", system).example("\"Be brief.\"").about("The system prompt.");

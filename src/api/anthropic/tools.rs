@@ -13,7 +13,7 @@ use crate::{
         },
     },
     chat::{
-        messages::{Tools, read_name},
+        messages::{Tools, read_name, settle_schema_type},
         output::Calls,
     },
     field_path::{FieldPath, PathStyle},
@@ -88,8 +88,8 @@ fn function(value: Value, at: &FieldPath, ignored: &mut Ignored) -> Result<Map<S
     tool.string("type").map_err(inside)?;
     let name = name(&mut tool, at)?;
     let schema_at = at.field("input_schema");
-    let schema = tool.object("input_schema").map_err(inside)?.ok_or_else(|| FieldError::missing(&schema_at))?;
-    if schema.get("type").is_some_and(|kind| kind != "object") {
+    let mut schema = tool.object("input_schema").map_err(inside)?.ok_or_else(|| FieldError::missing(&schema_at))?;
+    if !settle_schema_type(&mut schema) {
         return Err(FieldError::invalid(schema_at.field("type"), "expected 'object'"));
     }
     let mut function = Map::from_iter([("name".to_owned(), name.into()), ("parameters".to_owned(), schema.into())]);
@@ -132,8 +132,8 @@ fn chosen(choice: &mut Fields, tools: &Tools) -> Result<Calls, FieldError> {
     }
 }
 
-/// The required field `name`, of a tool, a call or a choice.
-pub(super) fn name(fields: &mut Fields, at: &FieldPath) -> Result<String, FieldError> {
+/// The required field `name`, of a tool or a choice.
+fn name(fields: &mut Fields, at: &FieldPath) -> Result<String, FieldError> {
     Ok(read_name(fields.take("name"), &at.field("name"), specs::MAX_TOOL_NAME)?)
 }
 

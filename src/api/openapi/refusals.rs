@@ -73,28 +73,27 @@ the same request may succeed (`Retry-After` says when). The column *where* has t
 | refused | where | status | reason |
 | --- | --- | --- | --- |
 | no message, or more than 2,048 | chats | 400 | templates take time for each message |
-| a role that the route does not have, `function` among them; an item without a type and role | chats; responses | 400 | its place in the prompt is not known |
-| no `content`, except beside an assistant's `tool_calls`, `refusal` or `reasoning_content` on *chat*; an empty array in its place, except of the assistant at the end of *messages* | chats | 400 | nothing was said |
+| a role that the route does not have; an item without a type and role | chats; responses | 400 | its place in the prompt is not known |
+| no `content` of a user or of `system` | chats | 400 | nothing was said; an empty array is the empty text |
 | an image or another medium in what a user says in the newest turn; `multimodal_data` | chats; `/completion` | 400 | the model reads text only, so the answer would mislead |
-| a part of a type that is not known here, or without its text | chat, responses | 400 | its meaning may change the answer |
-| such a block in what a user or a tool says or in `system`; a block that its role cannot have | messages | 400 | the same; in answers they are left out and reported |
-| `function_call` or `audio` in a message | chat | 400 | OpenAI replaced the first by `tool_calls`; the model reads text only |
-| a call without an id, or with a name that breaks the rule for tools; a result without the id of its call; calls in a message that is not the assistant's | chats | 400 | templates print them |
+| there, a part of a type that is not known here, or `audio` on *chat*; anywhere, a part without its text | chat, responses | 400 | its meaning may change the answer; in answers, results and older turns a note takes its place and is reported |
+| such a block there or in `system`; a document that is a file or an address; a block that its role cannot have | messages | 400 | the same; in answers they are left out and reported |
+| a call without a name, or with one above 1,024 bytes; calls in a message that is not the assistant's | chats | 400 | templates print them; ids that are missing follow from the order |
 | a last message of the assistant with `tool_use`, or with `thinking` alone | messages | 400 | only text can be continued |
 | `continue_final_message` with `add_generation_prompt` or without text in the last message; a text that the template changes or leaves out | chats | 400 | the answer would not continue it |
 | a conversation that the model's chat template refuses or fails on | chats | 400 | the message has the template's reason |
 | more than 32 `chat_template_kwargs`; one that neither the template nor usual ones know, or that the server sets | chats | 400 | a misspelled switch would do nothing |
-| `chat_template`, `add_special_tokens: true`; on *chat* also `documents`, `truncate_prompt_tokens`, `echo: true` | chat, `/tokenize`, `/apply-template` | 400 | the operator chooses the template, which writes special tokens; documents belong into `messages`, and old messages can be left out |
+| `chat_template`, `add_special_tokens: true`; on *chat* also `documents` that are not empty, `truncate_prompt_tokens`, `echo: true` | chat, `/tokenize`, `/apply-template` | 400 | the operator chooses the template, which writes special tokens; documents belong into `messages`, and old messages can be left out |
 
 ### Tools
 
 | refused | where | status | reason |
 | --- | --- | --- | --- |
 | more than 128 tools, or 262,144 bytes of JSON in all of them; tools that are left out do not count | chats | 400 | templates, schemas and grammars are made from each tool |
-| a name with other characters than letters, digits, `_` and `-`, or more than 64 (*messages*: 128), or that of another tool | chats | 400 | OpenAI's and Anthropic's rule; a call would be ambiguous |
+| a name with other characters than letters, digits, `_` and `-`, or more than 64 (*messages*: 128), or that of another tool with other contents | chats | 400 | OpenAI's and Anthropic's rule; a call would be ambiguous |
 | parameters that are no schema of type `object`; a custom tool's `format` other than `text` or a `grammar` in `lark` or `regex` | chats; chat, responses | 400 | the input could not be held to it |
-| a `tool_choice` of another type, such as `allowed_tools` | chats | 400 | it would not be obeyed; send only the tools that may be called |
-| a `tool_choice` that names a tool which is not sent, or asks for a call without tools | chats | 400 | no answer can be such a call; if the tool was left out, this is a warning |
+| a `tool_choice` of a type that is not known here | chats | 400 | it would not be obeyed |
+| a `tool_choice` that names a tool which is not sent, also in `allowed_tools`, or asks for a call without tools | chats | 400 | no answer can be such a call; if the tool was left out, this is a warning |
 | tools that must be called and whose description does not fit | chats | 400 `context_length_exceeded` | the call would be made without knowing the tool |
 
 ### Structured output
@@ -123,8 +122,8 @@ the same request may succeed (`Retry-After` says when). The column *where* has t
 
 | refused | where | status | reason |
 | --- | --- | --- | --- |
-| `audio`; `modalities` other than text; `web_search_options`; a `prediction` that is not text | chat | 400 | the answer is text, and this server does not search the web |
-| `functions`, `function_call` | chat | 400 | OpenAI replaced them by `tools` and `tool_choice` |
+| `modalities` other than text; `web_search_options`; a `prediction` that is not text | chat | 400 | the answer is text, and this server does not search the web |
+| `functions`, unless empty; `function_call`, unless `none` | chat | 400 | OpenAI replaced them by `tools` and `tool_choice` |
 | `previous_response_id`, `conversation`, `prompt`, items of type `item_reference`; `background: true`, `background_options` | responses | 400 | nothing is stored, so send the items; no answer can be fetched later. `store: true` is a warning |
 | `truncation: auto`, `context_management`; `moderation`; `prewarm: true` in `prompt_cache_options` | responses | 400 | leave out old items instead; nothing is moderated; each request generates |
 | `metadata` of more than 16 keys of 64 characters, or of strings of more than 512 | responses | 400 | OpenAI's limits; it is repeated in the answer |

@@ -1,18 +1,26 @@
-//! Images and other media in earlier turns and in results of tools: a note takes their place, so that a conversation in
-//! which a client once sent one, or in which a tool read one, goes on. What a user sends in the newest turn stays, and
-//! the readers of all routes refuse it by name.
+//! Images, other media and parts of types that are not known here, in answers, in earlier turns and in results of
+//! tools: a note takes their place, so that a conversation in which a client once sent one, or in which a tool read
+//! one, goes on. What a user sends in the newest turn stays, and the readers of all routes refuse it by name.
 //!
 //! Works on the JSON of messages and items, whose shapes are alike on all routes; what is malformed is left to the
-//! readers.
+//! readers. Each route says which parts its reader reads.
 
 use crate::field_path::FieldPath;
 use serde_json::{Value, json};
 
-/// Types of parts that are not text, on any route.
-const MEDIA: [&str; 10] =
-    ["image", "image_url", "input_image", "input_audio", "video_url", "audio_url", "file", "input_file", "document", "video"];
+/// Maximum length of a type in a note, characters.
+const MAX_KIND: usize = 32;
 
-/// The parts of a message whose media are replaced.
+/// True if the reader of a route reads the part, in a message of this role; items of /v1/responses may have no role.
+type IsRead = fn(role: &str, part: &Value) -> bool;
+
+/// [`IsRead`] for the readers of OpenAI's routes, which share [`read_content`](super::read_content).
+#[must_use]
+pub fn is_text_part(_role: &str, part: &Value) -> bool {
+    part["type"].as_str().is_none_or(|kind| matches!(kind, "text" | "input_text" | "output_text" | "refusal"))
+}
+
+/// The parts of a message that are replaced unless they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Replaced {
     All,
@@ -20,22 +28,51 @@ enum Replaced {
     Results,
 }
 
-/// Replaces the media of all turns but the newest, and those of all results of tools. Calls `found` with the place of
-/// each.
+/// Replaces the parts that are not read in all turns but the newest, and in all answers and results of tools. Calls
+/// `found` with the place of each.
 ///
 /// The newest turn is all that users and tools said since the last answer. It stays the newest while an answer after it
 /// is continued, and system messages make no difference.
-pub fn replace_media(turns: &mut Value, at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
+pub fn replace_unread_parts(turns: &mut Value, at: &FieldPath, is_read: IsRead, found: &mut impl FnMut(&FieldPath)) {
     let Some(turns) = turns.as_array_mut() else { return };
     let newest = newest(turns);
     for (index, turn) in turns.iter_mut().enumerate() {
-        let what = if index < newest || is_result(turn) { Replaced::All } else { Replaced::Results };
+        // Items that are no messages, such as thoughts, have parts of their own.
+        if !turn["role"].is_string() && !is_result(turn) {
+            continue;
+        }
+        let at = at.index(index);
+        let is_answer = turn["role"] == "assistant";
+        if is_answer || index < newest {
+            replace_audio(turn, &at, found);
+        }
+        let what = if index < newest || is_answer || is_result(turn) { Replaced::All } else { Replaced::Results };
+        let role = turn["role"].as_str().unwrap_or_default().to_owned();
+        let unread = |part: &Value| !is_read(&role, part);
         for field in ["content", "output"] {
             if let Some(parts) = turn.get_mut(field).and_then(Value::as_array_mut) {
-                replace(parts, what, &at.index(index).field(field), found);
+                replace(parts, what, &at.field(field), (&unread, found));
             }
         }
     }
+}
+
+/// Puts what was spoken, or a note, in the place of a message's `audio`.
+fn replace_audio(turn: &mut Value, at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
+    let Some(fields) = turn.as_object_mut().filter(|fields| fields.get("audio").is_some_and(|audio| !audio.is_null())) else { return };
+    let audio = fields.shift_remove("audio").unwrap_or_default();
+    let spoken = audio["transcript"].as_str().map_or_else(|| note("audio"), str::to_owned);
+    let part = |text: &str| json!({"type": "text", "text": text});
+    match fields.entry("content").or_insert(Value::Null) {
+        content @ Value::Null => *content = spoken.into(),
+        Value::Array(parts) => parts.push(part(&spoken)),
+        content => {
+            if let Some(text) = content.as_str() {
+                *content = if text.is_empty() { spoken.into() } else { json!([part(text), part(&spoken)]) };
+            }
+        }
+    }
+    found(&at.field("audio"));
 }
 
 /// The index of the first message of the newest turn.
@@ -49,28 +86,36 @@ fn newest(turns: &[Value]) -> usize {
 
 /// True for a message or an item that is the result of a tool.
 fn is_result(turn: &Value) -> bool {
-    turn["role"] == "tool" || turn["type"].as_str().is_some_and(|kind| kind.ends_with("_output"))
+    turn["role"] == "tool" || turn["role"] == "function" || turn["type"].as_str().is_some_and(|kind| kind.ends_with("_output"))
 }
 
-fn replace(parts: &mut [Value], what: Replaced, at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
+fn replace<F: FnMut(&FieldPath)>(parts: &mut [Value], what: Replaced, at: &FieldPath, (unread, found): (&dyn Fn(&Value) -> bool, &mut F)) {
     for (index, part) in parts.iter_mut().enumerate() {
         let at = at.index(index);
         // Anthropic's results of tools are parts with parts. There is no third level.
         if part["type"] == "tool_result"
             && let Some(inner) = part.get_mut("content").and_then(Value::as_array_mut)
         {
-            inner.iter_mut().enumerate().for_each(|(index, part)| replace_part(part, &at.field("content").index(index), found));
-        } else if what == Replaced::All {
+            for (index, part) in inner.iter_mut().enumerate().filter(|(_, part)| unread(part)) {
+                replace_part(part, &at.field("content").index(index), found);
+            }
+        } else if what == Replaced::All && unread(part) {
             replace_part(part, &at, found);
         }
     }
 }
 
 fn replace_part(part: &mut Value, at: &FieldPath, found: &mut impl FnMut(&FieldPath)) {
-    let Some(kind) = MEDIA.into_iter().find(|kind| part["type"] == *kind) else { return };
-    let name = kind.trim_start_matches("input_").trim_end_matches("_url");
-    *part = json!({"type": "text", "text": format!("[{name} left out: this model reads text only]")});
+    let Some(kind) = part["type"].as_str() else { return };
+    let note = note(kind.trim_start_matches("input_").trim_end_matches("_url"));
+    *part = json!({"type": "text", "text": note});
     found(at);
+}
+
+/// The text in the place of a part of this type.
+fn note(kind: &str) -> String {
+    let kind: String = kind.chars().take(MAX_KIND).collect();
+    format!("[{kind} left out: this model reads text only]")
 }
 
 #[cfg(test)]
@@ -79,7 +124,9 @@ mod tests {
 
     fn replaced(mut turns: Value) -> (Value, Vec<String>) {
         let mut places = Vec::new();
-        replace_media(&mut turns, &"m".into(), &mut |at| places.push(at.as_str().to_owned()));
+        // As on /v1/messages, whose blocks of results have parts of their own.
+        let is_read = |role: &str, part: &Value| part["type"] == "tool_result" || is_text_part(role, part);
+        replace_unread_parts(&mut turns, &"m".into(), is_read, &mut |at| places.push(at.as_str().to_owned()));
         (turns, places)
     }
 
@@ -145,6 +192,42 @@ mod tests {
         assert_eq!(replaced(json!([block])).1, ["m[0].content[0].content[1]"]);
         let own = user(&json!([{"type": "tool_result", "content": [{"type": "image"}]}, {"type": "image"}]));
         assert_eq!(replaced(json!([own])).1, ["m[0].content[0].content[0]"], "the user's own image is refused");
+    }
+
+    #[test]
+    fn parts_of_unknown_types_are_replaced_in_answers_and_in_earlier_turns() {
+        let poem = json!([{"type": "poem", "poem": "x"}]);
+        let answer = json!({"role": "assistant", "content": poem});
+
+        let (turns, places) = replaced(json!([user(&poem), answer, user(&poem)]));
+        assert_eq!(turns[0]["content"][0], json!({"type": "text", "text": "[poem left out: this model reads text only]"}));
+        assert_eq!(places, ["m[0].content[0]", "m[1].content[0]"], "the newest one is refused");
+        assert_eq!(replaced(json!([user(&poem), answer])).1, ["m[1].content[0]"], "an answer that is continued");
+        let thought = json!({"type": "reasoning", "content": [{"type": "reasoning_text", "text": "x"}]});
+        assert_eq!(replaced(json!([user(&json!("a")), thought, user(&json!("b"))])).1, [""; 0]);
+    }
+
+    #[test]
+    fn the_audio_of_an_answer_is_what_was_spoken_or_a_note() {
+        let answer = |content: Value, audio: Value| json!([user(&json!("a")), {"role": "assistant", "content": content, "audio": audio}]);
+        let note = "[audio left out: this model reads text only]";
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let rows = [
+            (json!(null), json!({"id": "x"}), json!(note)),
+            (json!(""), json!({"id": "x", "transcript": "Hi"}), json!("Hi")),
+            (json!("b"), json!({"id": "x"}), json!([text("b"), text(note)])),
+            (json!([text("b")]), json!({"id": "x"}), json!([text("b"), text(note)])),
+        ];
+        for (content, audio, expected) in rows {
+            let (turns, places) = replaced(answer(content.clone(), audio));
+            assert_eq!(
+                (&turns[1]["content"], turns[1].get("audio"), places),
+                (&expected, None, vec!["m[1].audio".to_owned()]),
+                "{content}"
+            );
+        }
+        let own = json!([{"role": "user", "content": "a", "audio": {"id": "x"}}]);
+        assert_eq!(replaced(own.clone()), (own, vec![]), "what the user says in the newest turn is refused");
     }
 
     #[test]

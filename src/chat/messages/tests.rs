@@ -58,11 +58,10 @@ fn messages_that_break_a_rule_are_refused_by_name() {
         (json!(5), "messages[0]"),
         (json!({"content": "a"}), "messages[0].role"),
         (json!({"role": "king", "content": "a"}), "messages[0].role"),
-        (json!({"role": "function", "name": "f", "content": "a"}), "messages[0].role"),
         (json!({"role": "user"}), "messages[0].content"),
-        (json!({"role": "assistant"}), "messages[0].content"),
+        (json!({"role": "user", "content": null}), "messages[0].content"),
+        (json!({"role": "system"}), "messages[0].content"),
         (json!({"role": "user", "content": 5}), "messages[0].content"),
-        (json!({"role": "user", "content": []}), "messages[0].content"),
         (json!({"role": "user", "content": ["a"]}), "messages[0].content[0]"),
         (
             json!({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {}}]}),
@@ -72,15 +71,16 @@ fn messages_that_break_a_rule_are_refused_by_name() {
         (json!({"role": "user", "content": [{"type": "poem", "text": "a"}]}), "messages[0].content[0].type"),
         (json!({"role": "user", "content": "a", "name": 5}), "messages[0].name"),
         (json!({"role": "user", "content": "a", "tool_calls": call}), "messages[0].tool_calls"),
-        (json!({"role": "tool", "content": "a"}), "messages[0].tool_call_id"),
-        (json!({"role": "assistant", "content": "a", "audio": {"id": "x"}}), "messages[0].audio"),
-        (json!({"role": "assistant", "function_call": {"name": "f", "arguments": ""}}), "messages[0].function_call"),
+        (json!({"role": "user", "content": "a", "function_call": {"name": "f"}}), "messages[0].function_call"),
+        (json!({"role": "tool", "content": "a", "tool_call_id": 5}), "messages[0].tool_call_id"),
+        (json!({"role": "user", "content": "a", "audio": {"id": "x"}}), "messages[0].audio"),
+        (json!({"role": "assistant", "function_call": {"arguments": ""}}), "messages[0].function_call.name"),
         (json!({"role": "assistant", "tool_calls": [5]}), "messages[0].tool_calls[0]"),
         (json!({"role": "assistant", "tool_calls": [{"id": "1", "type": "custom"}]}), "messages[0].tool_calls[0].custom"),
         (json!({"role": "assistant", "tool_calls": [{"id": "1", "type": "mcp"}]}), "messages[0].tool_calls[0].type"),
         (json!({"role": "assistant", "tool_calls": [{"id": "1"}]}), "messages[0].tool_calls[0].function"),
-        (json!({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}), "messages[0].tool_calls[0].id"),
-        (json!({"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "a b"}}]}), "messages[0].tool_calls[0].function.name"),
+        (json!({"role": "assistant", "tool_calls": [{"id": 5, "function": {"name": "f"}}]}), "messages[0].tool_calls[0].id"),
+        (json!({"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": ""}}]}), "messages[0].tool_calls[0].function.name"),
         (
             json!({"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": 5}}]}),
             "messages[0].tool_calls[0].function.arguments",
@@ -89,6 +89,58 @@ fn messages_that_break_a_rule_are_refused_by_name() {
     for (message, param) in cases {
         assert_eq!(refused(one(message.clone())), param, "{message}");
     }
+}
+
+#[test]
+fn an_empty_content_is_an_empty_text() {
+    let call = json!([{"id": "1", "type": "function", "function": {"name": "f", "arguments": {}}}]);
+    let rows = [
+        json!({"role": "user", "content": []}),
+        json!({"role": "system", "content": []}),
+        json!({"role": "assistant", "content": []}),
+        json!({"role": "assistant", "content": null}),
+        json!({"role": "assistant"}),
+        json!({"role": "assistant", "content": [], "tool_calls": call}),
+        json!({"role": "tool", "content": [], "tool_call_id": "1"}),
+        json!({"role": "tool", "content": null, "tool_call_id": "1"}),
+        json!({"role": "tool", "tool_call_id": "1"}),
+    ];
+    for message in rows {
+        assert_eq!(one(message.clone()).unwrap()["content"], "", "{message}");
+    }
+}
+
+#[test]
+fn names_of_past_calls_need_not_obey_the_rule_for_tools() {
+    let called = |name: &str| one(json!({"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": name}}]}));
+
+    for name in ["server.tool/x", "a b", &"a".repeat(MAX_PAST_NAME)] {
+        assert_eq!(called(name).unwrap()["tool_calls"][0]["function"]["name"], name);
+    }
+    assert_eq!(refused(called(&"a".repeat(MAX_PAST_NAME + 1))), "messages[0].tool_calls[0].function.name");
+}
+
+#[test]
+fn a_function_call_and_its_result_are_a_call_and_a_result() {
+    let turns = json!([
+        {"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{\"a\": 1}"}},
+        {"role": "function", "name": "f", "content": "r"},
+    ]);
+
+    let seen: Value = read_messages(turns).unwrap().for_template(&Abilities::default()).into();
+
+    let call = json!({"id": "call_1", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}});
+    let expected = json!([
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "r", "name": "f", "tool_call_id": "call_1"},
+    ]);
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_refused_part_is_named_by_its_type() {
+    let error = one(json!({"role": "user", "content": [{"type": "poem", "text": "a"}]})).unwrap_err();
+    assert_eq!(error.to_string(), "Invalid 'messages[0].content[0].type': 'poem' is not known here: expected 'text'.");
 }
 
 #[test]
@@ -104,6 +156,11 @@ fn the_number_of_messages_is_limited() {
 /// Tools of which none is left out.
 fn tools_of(value: Value) -> Result<Tools, MessageError> {
     read_tools(value, &mut |at, kind| panic!("{at:?} of type {kind}"))
+}
+
+/// A choice beside tools of which none is left out.
+fn choice_of(choice: Value, tools: &Tools) -> Result<Calls, MessageError> {
+    read_tool_choice(choice, &mut tools.clone(), |_| false)
 }
 
 fn tool(name: &str) -> Value {
@@ -138,7 +195,7 @@ fn tools_that_break_a_rule_are_refused_by_name() {
         (json!([{"type": "function", "function": {}}]), "tools[0].function.name"),
         (json!([tool("a.b")]), "tools[0].function.name"),
         (json!([tool(&"a".repeat(65))]), "tools[0].function.name"),
-        (json!([tool("f"), tool("f")]), "tools[1].function.name"),
+        (json!([tool("f"), {"function": {"name": "f"}}]), "tools[1].function.name"),
         (json!([{"function": {"name": "f", "parameters": []}}]), "tools[0].function.parameters"),
         (json!([{"function": {"name": "f", "parameters": {"type": "string"}}}]), "tools[0].function.parameters.type"),
         (json!([{"function": {"name": "f", "strict": "yes"}}]), "tools[0].function.strict"),
@@ -147,6 +204,28 @@ fn tools_that_break_a_rule_are_refused_by_name() {
     for (tools, param) in cases {
         assert_eq!(refused(tools_of(tools.clone())), param, "{tools}");
     }
+}
+
+#[test]
+fn a_tool_that_was_sent_twice_with_equal_contents_is_there_once() {
+    let custom = json!({"type": "custom", "custom": {"name": "g"}});
+
+    let tools = tools_of(json!([tool("f"), custom, tool("f"), custom, tool("f")])).unwrap();
+
+    assert_eq!(tools.specs.iter().map(|tool| tool.name.as_str()).collect::<Vec<_>>(), ["f", "g"]);
+    assert_eq!((tools.values.len(), tools.repeated), (2, vec!["f".to_owned(), "g".to_owned()]));
+}
+
+#[test]
+fn a_schema_whose_type_is_null_or_a_list_of_object_is_one_of_an_object() {
+    for kind in [json!(null), json!(["object"])] {
+        let tools = tools_of(json!([{"function": {"name": "f", "parameters": {"type": kind, "properties": {}}}}])).unwrap();
+
+        let expected = json!({"type": "object", "properties": {}});
+        assert_eq!((&tools.specs[0].parameters, &tools.values[0]["function"]["parameters"]), (&expected, &expected));
+    }
+    let other = json!([{"function": {"name": "f", "parameters": {"type": ["object", "null"]}}}]);
+    assert_eq!(refused(tools_of(other)), "tools[0].function.parameters.type");
 }
 
 #[test]
@@ -167,7 +246,7 @@ fn a_custom_tool_is_a_function_with_one_text() {
     assert_eq!(tools.specs[0].input, ToolInput::Text { grammar: None });
     assert_eq!(tools.values[0]["function"]["parameters"], tools.specs[0].parameters);
     let choice = json!({"type": "custom", "custom": {"name": "f"}});
-    assert_eq!(read_tool_choice(choice, &tools), Ok(Calls::Named("f".to_owned())));
+    assert_eq!(choice_of(choice, &tools), Ok(Calls::Named("f".to_owned())));
 }
 
 #[test]
@@ -195,18 +274,19 @@ fn the_number_and_the_size_of_tools_are_limited() {
 fn a_tool_choice_is_one_of_the_tools_or_a_word() {
     let tools = tools_of(json!([tool("f")])).unwrap();
     let named = |name: &str| json!({"type": "function", "function": {"name": name}});
-    assert_eq!(read_tool_choice(json!(null), &tools), Ok(Calls::Auto));
-    assert_eq!(read_tool_choice(json!("auto"), &tools), Ok(Calls::Auto));
-    assert_eq!(read_tool_choice(json!("none"), &tools), Ok(Calls::None));
-    assert_eq!(read_tool_choice(json!("required"), &tools), Ok(Calls::Required));
-    assert_eq!(read_tool_choice(named("f"), &tools), Ok(Calls::Named("f".to_owned())));
-    assert_eq!(read_tool_choice(json!(null), &Tools::default()), Ok(Calls::None));
-    assert_eq!(read_tool_choice(json!("auto"), &Tools::default()), Ok(Calls::None));
-    assert_eq!(refused(read_tool_choice(named("g"), &tools)), "tool_choice.function.name");
-    assert_eq!(refused(read_tool_choice(json!({"type": "allowed_tools"}), &tools)), "tool_choice.type");
-    assert_eq!(refused(read_tool_choice(json!("any"), &tools)), "tool_choice");
-    assert_eq!(refused(read_tool_choice(json!(1), &tools)), "tool_choice");
-    assert_eq!(refused(read_tool_choice(json!("required"), &Tools::default())), "tool_choice");
+    assert_eq!(choice_of(json!(null), &tools), Ok(Calls::Auto));
+    assert_eq!(choice_of(json!("auto"), &tools), Ok(Calls::Auto));
+    assert_eq!(choice_of(json!("none"), &tools), Ok(Calls::None));
+    assert_eq!(choice_of(json!("required"), &tools), Ok(Calls::Required));
+    assert_eq!(choice_of(named("f"), &tools), Ok(Calls::Named("f".to_owned())));
+    assert_eq!(choice_of(json!(null), &Tools::default()), Ok(Calls::None));
+    assert_eq!(choice_of(json!("auto"), &Tools::default()), Ok(Calls::None));
+    assert_eq!(refused(choice_of(named("g"), &tools)), "tool_choice.function.name");
+    assert_eq!(refused(choice_of(json!({"type": "allowed_tools"}), &tools)), "tool_choice.allowed_tools");
+    assert_eq!(refused(choice_of(json!({"type": "mcp"}), &tools)), "tool_choice.type");
+    assert_eq!(refused(choice_of(json!("any"), &tools)), "tool_choice");
+    assert_eq!(refused(choice_of(json!(1), &tools)), "tool_choice");
+    assert_eq!(refused(choice_of(json!("required"), &Tools::default())), "tool_choice");
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! `tools` and `tool_choice`: the functions that a model may, must or must not call.
 
-use super::{MAX_FUNCTION_NAME, MessageError, object, read_name, text_tools::TextTool};
+use super::{
+    MAX_FUNCTION_NAME, MessageError,
+    allowed_tools::{ALLOWED_TOOLS, allow_only, name_in_choice},
+    object, read_name,
+    text_tools::TextTool,
+};
 use crate::{
     chat::output::{Calls, ToolInput, ToolSpec},
     field_path::FieldPath,
 };
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// Maximum number of tools in one request.
 pub const MAX_TOOLS: usize = 128;
@@ -21,6 +27,8 @@ pub struct Tools {
     /// The functions for the template, as they were sent, but without `null` and without `strict`, which is for the
     /// server.
     pub values: Vec<Value>,
+    /// Names of tools that were sent more than once with equal contents, and are here once.
+    pub repeated: Vec<String>,
 }
 
 impl Tools {
@@ -53,8 +61,18 @@ impl Tools {
     /// characters.
     ///
     /// # Errors
-    /// A field has the wrong type, or the name breaks the rule of [`read_name`] or is taken already.
-    pub fn add(&mut self, mut function: Map<String, Value>, at: &FieldPath, longest_name: usize) -> Result<(), MessageError> {
+    /// A field has the wrong type, the name breaks the rule of [`read_name`], or another tool has it.
+    pub fn add(&mut self, function: Map<String, Value>, at: &FieldPath, longest_name: usize) -> Result<(), MessageError> {
+        self.add_with(function, ToolInput::Arguments, at, longest_name)
+    }
+
+    fn add_with(
+        &mut self,
+        mut function: Map<String, Value>,
+        input: ToolInput,
+        at: &FieldPath,
+        longest_name: usize,
+    ) -> Result<(), MessageError> {
         function.retain(|_, value| !value.is_null());
         let name = read_name(function.get("name").cloned(), &at.field("name"), longest_name)?;
         if let Some(other) = function.get("description").filter(|value| !value.is_string()) {
@@ -66,17 +84,33 @@ impl Tools {
             Some(other) => return Err(MessageError::wrong_type(at.field("strict"), "a boolean", &other)),
         };
         let parameters_at = at.field("parameters");
-        let parameters = match function.get("parameters") {
+        let parameters = match function.get_mut("parameters") {
             None => Value::Object(Map::new()),
-            Some(Value::Object(schema)) if schema.get("type").is_none_or(|kind| kind == "object") => Value::Object(schema.clone()),
-            Some(Value::Object(_)) => return Err(MessageError::new(parameters_at.field("type"), "expected 'object'")),
+            Some(Value::Object(schema)) => {
+                if !settle_schema_type(schema) {
+                    return Err(MessageError::new(parameters_at.field("type"), "expected 'object'"));
+                }
+                Value::Object(schema.clone())
+            }
             Some(other) => return Err(MessageError::wrong_type(parameters_at, "a JSON Schema object", other)),
         };
-        if self.specs.iter().any(|spec| spec.name == name) {
-            return Err(MessageError::new(at.field("name"), format!("'{name}' is there twice")));
+        let spec = ToolSpec { name, parameters, strict, input };
+        let value = json!({"type": "function", "function": function});
+        match self.specs.iter().position(|known| known.name == spec.name) {
+            None => {
+                self.specs.push(spec);
+                self.values.push(value);
+            }
+            Some(place) if self.specs[place] == spec && self.values[place] == value => {
+                if !self.repeated.contains(&spec.name) {
+                    self.repeated.push(spec.name);
+                }
+            }
+            Some(_) => {
+                let reason = format!("'{}' is there twice, with different contents", spec.name);
+                return Err(MessageError::new(at.field("name"), reason));
+            }
         }
-        self.specs.push(ToolSpec { name, parameters, strict, input: ToolInput::Arguments });
-        self.values.push(json!({"type": "function", "function": function}));
         Ok(())
     }
 
@@ -85,11 +119,22 @@ impl Tools {
     /// # Errors
     /// As [`Tools::add`].
     pub fn add_text(&mut self, tool: TextTool, at: &FieldPath, longest_name: usize) -> Result<(), MessageError> {
-        self.add(tool.function, at, longest_name)?;
-        if let Some(spec) = self.specs.last_mut() {
-            spec.input = ToolInput::Text { grammar: tool.grammar };
-        }
-        Ok(())
+        self.add_with(tool.function, ToolInput::Text { grammar: tool.grammar }, at, longest_name)
+    }
+
+    /// True if there is a tool of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.specs.iter().any(|spec| spec.name == name)
+    }
+
+    /// Removes the tools with other names.
+    pub(super) fn keep(&mut self, names: &HashSet<String>) {
+        let kept: Vec<bool> = self.specs.iter().map(|spec| names.contains(&spec.name)).collect();
+        let mut is_kept = kept.iter();
+        self.specs.retain(|_| is_kept.next() == Some(&true));
+        is_kept = kept.iter();
+        self.values.retain(|_| is_kept.next() == Some(&true));
     }
 
     /// The calls that are allowed for a request without `tool_choice`.
@@ -140,11 +185,25 @@ pub fn read_tools(value: Value, left_out: &mut impl FnMut(&FieldPath, &str)) -> 
     Ok(read)
 }
 
-/// Reads chat's `tool_choice`; `null` means `auto` if there are tools, else `none`.
+/// Reads the `type` of a tool's schema: `null` and `["object"]` become `object`. False if it is another type.
+pub fn settle_schema_type(schema: &mut Map<String, Value>) -> bool {
+    match schema.get_mut("type") {
+        None => true,
+        Some(kind) => {
+            if kind.is_null() || *kind == json!([OBJECT]) {
+                *kind = OBJECT.into();
+            }
+            kind == OBJECT
+        }
+    }
+}
+
+/// Reads chat's `tool_choice`; `null` means `auto` if there are tools, else `none`. Tools that a choice of
+/// [`ALLOWED_TOOLS`] does not name are removed; `is_left_out` is as for [`allow_only`].
 ///
 /// # Errors
-/// The value is neither `none`, `auto`, `required` nor one of the tools, or asks for a call although there is no tool.
-pub fn read_tool_choice(value: Value, tools: &Tools) -> Result<Calls, MessageError> {
+/// The value is neither `none`, `auto`, `required` nor some of the tools, or asks for a call although there is no tool.
+pub fn read_tool_choice(value: Value, tools: &mut Tools, is_left_out: impl Fn(&Value) -> bool) -> Result<Calls, MessageError> {
     let at = FieldPath::from("tool_choice");
     let mut fields = match value {
         Value::Null => return Ok(tools.default_calls()),
@@ -159,6 +218,12 @@ pub fn read_tool_choice(value: Value, tools: &Tools) -> Result<Calls, MessageErr
         }
         _ => return Err(MessageError::new(at, "expected 'none', 'auto', 'required' or an object that names a function")),
     };
+    if fields.get("type").is_some_and(|kind| kind == ALLOWED_TOOLS) {
+        let at = at.field(ALLOWED_TOOLS);
+        let inner = fields.shift_remove(ALLOWED_TOOLS).ok_or_else(|| MessageError::missing(&at))?;
+        let mut inner = object(inner, &at, "an object with 'mode' and 'tools'")?;
+        return allow_only(&mut inner, &at, tools, |entry| name_in_choice(entry).map(str::to_owned), is_left_out);
+    }
     let kind = tool_kind(&fields, &at)?;
     let at = at.field(kind);
     let Some(function) = fields.shift_remove(kind) else {
@@ -174,13 +239,11 @@ pub fn read_tool_choice(value: Value, tools: &Tools) -> Result<Calls, MessageErr
 /// The value is no name, or not that of one of `tools`.
 pub fn named_function(name: Option<Value>, at: &FieldPath, tools: &Tools, longest: usize) -> Result<Calls, MessageError> {
     let name = read_name(name, at, longest)?;
-    if tools.specs.iter().any(|spec| spec.name == name) {
-        Ok(Calls::Named(name))
-    } else {
-        Err(MessageError::new(at, format!("'{name}' is not among 'tools'")))
-    }
+    if tools.has(&name) { Ok(Calls::Named(name)) } else { Err(MessageError::new(at, format!("'{name}' is not among 'tools'"))) }
 }
 
+/// The type of a schema for the arguments of a function.
+const OBJECT: &str = "object";
 /// The type of a function, and chat's key for its fields.
 pub const FUNCTION: &str = "function";
 /// The type of a tool whose input is a text, and chat's key for its fields.

@@ -4,7 +4,7 @@
 //! out whether the template shows them. Checks nothing; values of the wrong shape are refused elsewhere. Stores
 //! nothing: a request can have hundreds of thousands of such fields.
 
-use super::{CUSTOM, FUNCTION};
+use super::{ALLOWED_TOOLS, CUSTOM, FUNCTION, FUNCTION_CALL, TOOL_CALLS};
 use serde_json::Value;
 
 /// Calls `found` with the path and the name of each unread field of chat, such as `messages[].content[]` and
@@ -12,7 +12,12 @@ use serde_json::Value;
 pub fn unread(messages: &Value, tools: Option<&Value>, tool_choice: Option<&Value>, found: &mut impl FnMut(&str, &str)) {
     for message in items(Some(messages)) {
         unread_in_parts(message.get("content"), "messages[].content[]", found);
-        for call in items(message.get("tool_calls")) {
+        let has_calls = message.get(TOOL_CALLS).and_then(Value::as_array).is_some_and(|calls| !calls.is_empty());
+        if has_calls && message.get(FUNCTION_CALL).is_some_and(|call| !call.is_null()) {
+            found("messages[]", FUNCTION_CALL);
+        }
+        report("messages[].function_call", message.get(FUNCTION_CALL), &["name", "arguments"], found);
+        for call in items(message.get(TOOL_CALLS)) {
             // Clients copy `index` from the chunks of a stream.
             report("messages[].tool_calls[]", Some(call), &["id", "type", kind_of(call), "index"], found);
             report("messages[].tool_calls[].function", call.get("function"), &["name", "arguments"], found);
@@ -29,8 +34,12 @@ pub fn unread(messages: &Value, tools: Option<&Value>, tool_choice: Option<&Valu
     }
     let kind = tool_choice.map_or(FUNCTION, kind_of);
     report("tool_choice", tool_choice, &["type", kind], found);
-    let at = if kind == CUSTOM { "tool_choice.custom" } else { "tool_choice.function" };
-    report(at, tool_choice.and_then(|choice| choice.get(kind)), &["name"], found);
+    let (at, known): (_, &[&str]) = match kind {
+        ALLOWED_TOOLS => ("tool_choice.allowed_tools", &["mode", "tools"]),
+        CUSTOM => ("tool_choice.custom", &["name"]),
+        _ => ("tool_choice.function", &["name"]),
+    };
+    report(at, tool_choice.and_then(|choice| choice.get(kind)), known, found);
 }
 
 /// The `type` of a tool, a call or a choice, which is also the key of its fields.

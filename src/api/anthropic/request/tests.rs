@@ -142,7 +142,7 @@ fn names_and_stop_sequences_have_anthropics_limits_and_not_openais() {
     let (path, sentence) = fault(&json!({"tools": [tool(129)]}));
     assert_eq!(path, "tools.0.name");
     assert!(sentence.contains("expected 1 to 128 letters"), "{sentence}");
-    assert_eq!(fault(&called(129)).0, "messages.1.content.0.name");
+    assert_eq!(chat(called(129)).conversation.messages[1].calls[0].name.len(), 129, "the history has no rule for names");
     let (path, sentence) = fault(&stops(65));
     assert_eq!(path, "stop_sequences");
     assert!(sentence.contains("at most 64 are accepted"), "{sentence}");
@@ -338,6 +338,77 @@ fn an_image_in_a_tools_result_is_a_note_and_a_users_own_is_refused() {
 }
 
 #[test]
+fn empty_contents_are_empty_texts_and_missing_ids_follow_from_the_order() {
+    let read = messages(json!({"messages": [
+        {"role": "user", "content": []},
+        {"role": "assistant", "content": [{"type": "tool_use", "name": "mcp.f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "content": []}]},
+        {"role": "assistant", "content": null},
+        {"role": "user", "content": "q"},
+    ]}));
+
+    let call = json!({"id": "call_1", "type": "function", "function": {"name": "mcp.f", "arguments": {}}});
+    let expected = json!([
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "", "tool_call_id": "call_1"},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "q"},
+    ]);
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn documents_of_text_and_search_results_are_their_texts() {
+    let text = json!([{"type": "text", "text": "c"}, {"type": "text", "text": "d"}]);
+    let document =
+        |source: Value| json!({"type": "document", "title": "T", "context": "C", "source": source, "citations": {"enabled": false}});
+    let plain = json!({"type": "text", "media_type": "text/plain", "data": "a"});
+    let found = json!({"type": "search_result", "source": "https://x", "title": "S", "content": text, "citations": {"enabled": false}});
+    let result = json!({"type": "tool_result", "tool_use_id": "t", "content": [found, document(plain.clone())]});
+    let rows = [
+        (document(plain.clone()), "T\nC\na"),
+        (json!({"type": "document", "source": plain}), "a"),
+        (document(json!({"type": "content", "content": "b"})), "T\nC\nb"),
+        (document(json!({"type": "content", "content": text})), "T\nC\nc\nd"),
+        (found.clone(), "S\nhttps://x\nc\nd"),
+        (result, "S\nhttps://x\nc\nd\nT\nC\na"),
+    ];
+    for (block, expected) in rows {
+        for later in [json!([]), json!([{"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}])] {
+            let mut turns = vec![json!({"role": "user", "content": [block]})];
+            turns.extend(later.as_array().unwrap().clone());
+            assert_eq!(messages(json!({"messages": turns}))[0]["content"], expected, "{block}");
+        }
+    }
+    assert_eq!(messages(json!({"system": [found]}))[0]["content"], "S\nhttps://x\nc\nd");
+}
+
+#[test]
+fn a_document_of_a_file_and_an_unknown_block_are_notes_in_older_turns() {
+    let file = json!({"type": "document", "source": {"type": "base64", "data": "x"}});
+    let asked = json!({"role": "user", "content": [file, {"type": "poem"}, {"type": "text", "text": "q"}]});
+    let turns = json!([asked, {"role": "assistant", "content": "a"}, {"role": "user", "content": "r"}]);
+
+    let request = read(json!({"messages": turns})).unwrap().chat;
+
+    let seen = request.conversation.for_template(&Abilities::default());
+    let notes = "[document left out: this model reads text only]\n[poem left out: this model reads text only]\nq";
+    assert_eq!(seen[0]["content"], notes);
+    assert_eq!(request.ignored_last.shown().collect::<Vec<_>>(), ["messages.0.content.0", "messages.0.content.1"]);
+}
+
+#[test]
+fn citations_that_are_asked_for_are_told() {
+    let document = json!({"type": "document", "source": {"type": "text", "data": "a", "x": 1}, "citations": {"enabled": true}});
+
+    let request = read(json!({"messages": [{"role": "user", "content": [document]}]})).unwrap().chat;
+
+    let told: Vec<&str> = request.ignored_last.shown().collect();
+    assert_eq!(told, ["messages.0.content.0.citations", "messages.0.content.0.source.x"]);
+}
+
+#[test]
 fn what_is_wrong_is_named_by_its_place() {
     let user = |block: Value| json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}, block]}]});
     let assistant = |block: Value| json!({"messages": [{"role": "assistant", "content": [block]}, {"role": "user", "content": "x"}]});
@@ -349,15 +420,18 @@ fn what_is_wrong_is_named_by_its_place() {
         (json!({"messages": [{"content": "x"}]}), "messages.0.role"),
         (json!({"messages": [{"role": "tool", "content": "x"}]}), "messages.0.role"),
         (json!({"messages": [{"role": "user"}]}), "messages.0.content"),
-        (json!({"messages": [{"role": "user", "content": []}]}), "messages.0.content"),
+        (json!({"messages": [{"role": "user", "content": null}]}), "messages.0.content"),
         (json!({"messages": [{"role": "user", "content": 5}]}), "messages.0.content"),
         (user(json!({"type": "image", "source": {}})), "messages.0.content.1"),
-        (user(json!({"type": "document"})), "messages.0.content.1"),
+        (user(json!({"type": "document"})), "messages.0.content.1.source"),
+        (user(json!({"type": "document", "source": {"type": "url", "url": "x"}})), "messages.0.content.1"),
+        (user(json!({"type": "search_result", "source": "x"})), "messages.0.content.1.content"),
+        (user(json!({"type": "poem"})), "messages.0.content.1"),
         (user(json!({"type": "tool_use"})), "messages.0.content.1"),
         (user(json!({"text": "x"})), "messages.0.content.1.type"),
         (user(json!({"type": "text"})), "messages.0.content.1.text"),
-        (user(json!({"type": "tool_result"})), "messages.0.content.1.tool_use_id"),
-        (user(json!({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "poem"}]})), "messages.0.content.1.content.0"),
+        (user(json!({"type": "tool_result", "tool_use_id": 5})), "messages.0.content.1.tool_use_id"),
+        (user(json!({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "thinking"}]})), "messages.0.content.1.content.0"),
         (
             user(json!({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_reference"}]})),
             "messages.0.content.1.content.0.tool_name",
@@ -366,7 +440,7 @@ fn what_is_wrong_is_named_by_its_place() {
         (user(json!({"type": "tool_addition"})), "messages.0.content.1"),
         (user(json!({"type": "tool_result", "tool_use_id": "t", "is_error": "no"})), "messages.0.content.1.is_error"),
         (assistant(json!({"type": "tool_use", "id": "t", "name": "f"})), "messages.0.content.0.input"),
-        (assistant(json!({"type": "tool_use", "id": "t", "name": "f g", "input": {}})), "messages.0.content.0.name"),
+        (assistant(json!({"type": "tool_use", "id": "t", "name": "", "input": {}})), "messages.0.content.0.name"),
         (assistant(json!({"type": "thinking"})), "messages.0.content.0.thinking"),
         (json!({"system": [{"type": "image"}]}), "system.0"),
         (json!({"system": 5}), "system"),
@@ -374,7 +448,7 @@ fn what_is_wrong_is_named_by_its_place() {
         (tool(json!({"name": "f"})), "tools.0.input_schema"),
         (tool(json!({"name": "f", "input_schema": {"type": "array"}})), "tools.0.input_schema.type"),
         (tool(json!({"name": "", "input_schema": {}})), "tools.0.name"),
-        (json!({"tools": [{"name": "f", "input_schema": {}}, {"name": "f", "input_schema": {}}]}), "tools.1.name"),
+        (json!({"tools": [{"name": "f", "input_schema": {}}, {"name": "f", "input_schema": {"type": "object"}}]}), "tools.1.name"),
         (json!({"tool_choice": {"type": "any"}}), "tool_choice"),
         (json!({"tool_choice": {"type": "tool", "name": "f"}}), "tool_choice.name"),
         (json!({"tool_choice": {"type": "some"}}), "tool_choice.type"),

@@ -215,6 +215,9 @@ impl Unrendered {
         for (param, text) in std::mem::take(&mut request.left_out).warnings() {
             warnings.clamped(&param, text);
         }
+        if let Some(text) = repeated(&request.tools.repeated) {
+            warnings.clamped("tools", text);
+        }
         let forced = forced_constraint(&prompt.output).map(|constraint| Constrained { constraint, path: "tools".into() });
         let constrained: Option<Constrained> = forced.or(request.constrained.take());
         check_length(&[&prompt.text], &info, names.conversation)?;
@@ -289,6 +292,14 @@ pub(in crate::api) async fn count(call: &Call, model: &Model, info: &Arc<ModelIn
     let free = request.constrained.is_none() && !is_forced(&request.calls);
     let mut prompt = prompt::render(call, model, info, &mut request, free).await?;
     Ok(prompt::encode(model, &mut prompt, request.names).await?.len())
+}
+
+/// The warning for tools that were sent more than once with equal contents.
+fn repeated(names: &[String]) -> Option<String> {
+    const SHOWN: usize = 8;
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<&str>>().join(", ");
+    (!names.is_empty()).then(|| format!("tools that were sent more than once count once: {shown}{more}"))
 }
 
 fn is_forced(calls: &Calls) -> bool {

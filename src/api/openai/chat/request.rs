@@ -24,12 +24,12 @@ use crate::{
             shared::room::TokenLimit,
             shared::sampling::Sampling,
             shared::structured::{Constrained, read_constraint},
-            shared::unmet_choice::{NOT_APPLIED, asks_for_left_out},
+            shared::unmet_choice::{NOT_APPLIED, asks_for_left_out, is_left_out},
         },
     },
     chat::{
         Conversation,
-        messages::{Tools, read_messages, read_tool_choice, read_tools, replace_media, unread},
+        messages::{Tools, is_text_part, read_messages, read_tool_choice, read_tools, replace_unread_parts, unread},
         output::Calls,
     },
 };
@@ -123,17 +123,17 @@ impl ChatRequest {
         let mut messages = f.require(&specs::MESSAGES)?;
         let (tools, tool_choice) = (f.get(&specs::TOOLS)?, f.get(&specs::TOOL_CHOICE)?);
         let mut hidden = Ignored::default();
-        replace_media(&mut messages, &specs::MESSAGES.name.into(), &mut |at| hidden.add(at.as_str()));
+        replace_unread_parts(&mut messages, &specs::MESSAGES.name.into(), is_text_part, &mut |at| hidden.add(at.as_str()));
         unread(&messages, tools.as_ref(), tool_choice.as_ref(), &mut |at, name| hidden.add_inside(at, name));
         let conversation = read_messages(messages)?;
-        refuse_what_is_not_text(&mut f)?;
+        let asks_nothing = refuse_what_is_not_text(&mut f)?;
         refuse_what_would_change_the_result(&mut f)?;
         let mut left_out = LeftOut::default();
-        let tools = read_tools(tools.unwrap_or(Value::Null), &mut |at, kind| left_out.add(LeftOutPart::Tool, kind, at))?;
+        let mut tools = read_tools(tools.unwrap_or(Value::Null), &mut |at, kind| left_out.add(LeftOutPart::Tool, kind, at))?;
         let (calls, partly) = if asks_for_left_out(tool_choice.as_ref(), &tools, &left_out) {
             (tools.default_calls(), vec![NOT_APPLIED])
         } else {
-            (read_tool_choice(tool_choice.unwrap_or(Value::Null), &tools)?, Vec::new())
+            (read_tool_choice(tool_choice.unwrap_or(Value::Null), &mut tools, |entry| is_left_out(entry, &left_out))?, Vec::new())
         };
         let n = f.get(&N.within(1..=most_choices(limits.max_num_seqs)))?;
         let limit = limit(&mut f)?;
@@ -166,6 +166,7 @@ impl ChatRequest {
             ..Self::new(conversation, sampling, switches, &CHAT)
         };
         ignored.extend(hidden);
+        ignored.extend(asks_nothing);
         ignored.extend(without_effect(&mut f)?);
         ignored.extend(f.finish());
         request.ignored = ignored;
@@ -211,14 +212,20 @@ fn prediction(f: &mut Fields) -> Result<Option<String>, FieldError> {
     }
 }
 
-/// Refuses fields that ask for more than text, made by the served model alone, from these messages alone.
-fn refuse_what_is_not_text(f: &mut Fields) -> Result<(), FieldError> {
+/// Refuses fields that ask for more than text, made by the served model alone, from these messages alone. Returns the
+/// names of those that are there and ask for nothing.
+fn refuse_what_is_not_text(f: &mut Fields) -> Result<Ignored, FieldError> {
+    let mut names: Ignored = specs::REPORTED_IF_EMPTY.into_iter().filter(|name| f.has(name)).collect();
     f.check(specs::REFUSED)?;
     match f.get(&specs::MODALITIES)? {
-        Some(Value::Array(kinds)) if kinds.iter().all(|kind| kind == "text") => Ok(()),
-        Some(_) => Err(FieldError::unsupported(specs::MODALITIES.name, "must be [\"text\"]")),
-        None => Ok(()),
+        Some(Value::Array(kinds)) if kinds.iter().all(|kind| kind == "text") => {}
+        Some(_) => return Err(FieldError::unsupported(specs::MODALITIES.name, "must be [\"text\"]")),
+        None => {}
     }
+    if f.get(&specs::AUDIO)?.is_some_and(|audio| !audio.is_empty()) {
+        names.add(specs::AUDIO.name);
+    }
+    Ok(names)
 }
 
 /// Takes the known fields that have no effect on the answer. Returns the names of those that ask for something that is

@@ -5,8 +5,8 @@ use crate::api::{
         spec::{FieldSpec, Specs},
         token_caps::{TokenCaps, token_cap},
         values::{
-            Booleans, Integers, Objects, OneOf, Or, Refused, Shaped, Unused, boolean, integer, is_off, object, one_of, refused, shaped,
-            unused,
+            Booleans, Integers, Objects, OneOf, Or, Refused, Shaped, Unused, boolean, integer, is_empty_array, is_off, object, one_of,
+            refused, shaped, unused,
         },
     },
     openai::shared::limits::{MAX_TOP_LOGPROBS, MODEL, N, RETURN_PROGRESS, SKIP_SPECIAL_TOKENS, STREAM, STREAM_OPTIONS, USER},
@@ -37,7 +37,7 @@ pub(in crate::api) const TOOLS: FieldSpec<Shaped> = shaped("tools", tools)
     .about("Functions and custom tools that the model may call and you run; other types are left out and reported.");
 pub(in crate::api) const TOOL_CHOICE: FieldSpec<Shaped> = shaped("tool_choice", tool_choice)
     .example("\"none\"")
-    .about("`none`, `auto`, `required` or a function; the last two constrain the answer, so that its arguments obey the schema.");
+    .about("`none`, `auto`, `required` or a function; the last two constrain the answer, so that its arguments obey the schema. Of `allowed_tools` only these are offered.");
 pub(in crate::api) const PARALLEL_TOOL_CALLS: FieldSpec<Or<Booleans>> =
     boolean("parallel_tool_calls").or(true).example("false").about("More than one call may be made.");
 pub(in crate::api) const REASONING_EFFORT: FieldSpec<OneOf> = one_of("reasoning_effort", &["none", "minimal", "low", "medium", "high", "xhigh", "max"]).example("\"low\"").about("Told to the template if it knows the name, else `none` turns its thinking off and anything else on; reported if it has no such switch.");
@@ -59,16 +59,20 @@ pub(in crate::api) const SAFETY_IDENTIFIER: FieldSpec<Unused> = unused("safety_i
 pub(in crate::api) const PROMPT_CACHE_KEY: FieldSpec<Unused> = unused("prompt_cache_key").about("Prompts are cached by what they say.");
 pub(in crate::api) const PROMPT_CACHE_RETENTION: FieldSpec<Unused> =
     unused("prompt_cache_retention").about("The least used prompts leave the cache first.");
-pub(in crate::api) const AUDIO: FieldSpec<Refused> =
-    refused("audio", "is not supported: the answer is text").example("{}").about("The answer is text.");
+pub(in crate::api) const AUDIO: FieldSpec<Objects> =
+    object("audio", || json!({"type": "object"})).accepted().about("Reported: the answer is text.");
 pub(in crate::api) const WEB_SEARCH_OPTIONS: FieldSpec<Refused> =
     refused("web_search_options", "is not supported: this server does not search the web")
         .example("{}")
         .about("This server does not search the web.");
-pub(in crate::api) const FUNCTIONS: FieldSpec<Refused> =
-    refused("functions", "is not supported: send 'tools'").example("[]").about("OpenAI replaced it by `tools`.");
-pub(in crate::api) const FUNCTION_CALL: FieldSpec<Refused> =
-    refused("function_call", "is not supported: send 'tool_choice'").example("\"auto\"").about("OpenAI replaced it by `tool_choice`.");
+pub(in crate::api) const FUNCTIONS: FieldSpec<Refused> = refused("functions", "is not supported: send 'tools'")
+    .unless(is_empty_array)
+    .example(r#"[{"name":"f"}]"#)
+    .about("OpenAI replaced it by `tools`; an empty array is reported.");
+pub(in crate::api) const FUNCTION_CALL: FieldSpec<Refused> = refused("function_call", "is not supported: send 'tool_choice'")
+    .unless(|_, value| Ok(value == "none"))
+    .example("\"auto\"")
+    .about("OpenAI replaced it by `tool_choice`; `none` is reported.");
 pub(in crate::api) const CHAT_TEMPLATE_KWARGS: FieldSpec<Objects> =
     object("chat_template_kwargs", || json!({"type": "object", "maxProperties": MAX_KWARGS}))
         .extra()
@@ -92,8 +96,10 @@ pub(in crate::api) const CHAT_TEMPLATE: FieldSpec<Refused> =
     refused("chat_template", "is not supported: the server's operator chooses the template (--chat-template)")
         .example("\"{{ x }}\"")
         .about("vLLM's; the operator chooses the template (`--chat-template`).");
-pub(in crate::api) const DOCUMENTS: FieldSpec<Refused> =
-    refused("documents", "is not supported: put documents into 'messages'").example("[]").about("vLLM's; put documents into `messages`.");
+pub(in crate::api) const DOCUMENTS: FieldSpec<Refused> = refused("documents", "is not supported: put documents into 'messages'")
+    .unless(is_empty_array)
+    .example(r#"[{"text":"x"}]"#)
+    .about("vLLM's; put documents into `messages`. An empty array is reported.");
 pub(in crate::api) const TRUNCATE_PROMPT_TOKENS: FieldSpec<Refused> =
     refused("truncate_prompt_tokens", "is not supported in chat: leave out old messages instead")
         .example("5")
@@ -150,17 +156,11 @@ pub(in crate::api) const CHAT: Specs = &[
 ];
 
 /// The refused fields, in the order in which they are read: the error names the first one at fault.
-pub(super) const REFUSED: Specs = &[
-    &AUDIO,
-    &WEB_SEARCH_OPTIONS,
-    &DOCUMENTS,
-    &CHAT_TEMPLATE,
-    &TRUNCATE_PROMPT_TOKENS,
-    &FUNCTIONS,
-    &FUNCTION_CALL,
-    &ECHO,
-    &ADD_SPECIAL_TOKENS,
-];
+pub(super) const REFUSED: Specs =
+    &[&WEB_SEARCH_OPTIONS, &DOCUMENTS, &CHAT_TEMPLATE, &TRUNCATE_PROMPT_TOKENS, &FUNCTIONS, &FUNCTION_CALL, &ECHO, &ADD_SPECIAL_TOKENS];
+
+/// Refused fields with a value that asks for nothing and is reported.
+pub(super) const REPORTED_IF_EMPTY: [&str; 3] = [DOCUMENTS.name, FUNCTIONS.name, FUNCTION_CALL.name];
 
 /// Fields for the operator's books and caches. Nothing is done with them, and they are never logged.
 pub(super) const UNUSED: Specs = &[&USER, &METADATA, &SAFETY_IDENTIFIER, &PROMPT_CACHE_KEY, &PROMPT_CACHE_RETENTION, &SERVICE_TIER];
@@ -179,13 +179,12 @@ fn messages() -> Value {
             "type": "object",
             "required": ["role"],
             "properties": {
-                "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
+                "role": {"enum": ["system", "developer", "user", "assistant", "tool", "function"]},
                 "content": {
                     "anyOf": [
                         {"type": "string"},
                         {
                             "type": "array",
-                            "minItems": 1,
                             "items": {
                                 "type": "object",
                                 "required": ["type"],
@@ -196,6 +195,7 @@ fn messages() -> Value {
                     ],
                 },
                 "tool_calls": {"type": ["array", "null"]},
+                "function_call": {"type": ["object", "null"], "description": "the predecessor of `tool_calls`"},
                 "tool_call_id": {"type": ["string", "null"]},
                 "name": {"type": ["string", "null"]},
                 "reasoning_content": {"type": ["string", "null"]},
@@ -245,6 +245,18 @@ fn tool_choice() -> Value {
                 "properties": {
                     "type": {"const": "function"},
                     "function": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+                },
+            },
+            {
+                "type": "object",
+                "required": ["type", "allowed_tools"],
+                "properties": {
+                    "type": {"const": "allowed_tools"},
+                    "allowed_tools": {
+                        "type": "object",
+                        "required": ["tools"],
+                        "properties": {"mode": {"enum": ["auto", "required"]}, "tools": {"type": "array"}},
+                    },
                 },
             },
         ],

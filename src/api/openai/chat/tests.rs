@@ -172,7 +172,7 @@ async fn refusals_name_the_field_and_nothing_reaches_the_engine() {
         (json!({"messages": [{"role": "user", "content": long}]}), 400, "messages", "context_length_exceeded"),
         (json!({"max_tokens": 0}), 400, "max_tokens", "invalid_value"),
         (json!({"chat_template_kwargs": {"x": 1}}), 400, "chat_template_kwargs.x", "invalid_value"),
-        (json!({"audio": {}}), 400, "audio", "unsupported_parameter"),
+        (json!({"modalities": ["audio"], "audio": {"voice": "x"}}), 400, "modalities", "unsupported_parameter"),
     ];
     for (body, status, param, code) in rows {
         let answer = chat(&app, body.clone()).await;

@@ -12,7 +12,7 @@ use crate::{
     },
     chat::{
         CALL_ID, Conversation, Message, Role, ToolCall,
-        messages::{CallFields, MessageError, check_count, read_content, unread_in_parts},
+        messages::{CallFields, MessageError, check_count, fill_call_ids, read_content, unread_in_parts},
     },
     field_path::FieldPath,
 };
@@ -72,6 +72,7 @@ pub(super) fn read(instructions: Option<String>, input: Value, names: &ToolNames
     }
     reader.end_turn();
     check_count(reader.read.conversation.messages.len(), &at)?;
+    fill_call_ids(&mut reader.read.conversation);
     Ok(reader.read)
 }
 
@@ -113,7 +114,6 @@ impl Reader<'_> {
         item.take("phase");
         let missing = |name: &str| FieldError::missing(at.field(name));
         let role = item.string("role").map_err(|error| error.inside(at))?.ok_or_else(|| missing("role"))?;
-        let content = item.take("content").ok_or_else(|| missing("content"))?;
         let role = match role.as_str() {
             "user" => Role::User,
             "system" | "developer" => Role::System,
@@ -122,6 +122,10 @@ impl Reader<'_> {
                 let reason = "expected one of 'user', 'system', 'developer' and 'assistant'";
                 return Err(FieldError::invalid(at.field("role"), reason));
             }
+        };
+        let content = match item.take("content") {
+            None if role != Role::Assistant => return Err(missing("content")),
+            content => content.unwrap_or_else(|| Value::Array(Vec::new())),
         };
         unread_in_parts(Some(&content), "input[].content[]", &mut |at, name| self.read.hidden.add_inside(at, name));
         let content = read_content(content, &at.field("content"))?;
@@ -183,11 +187,10 @@ impl Reader<'_> {
             text => Ok(text),
         };
         let (name, id) = (text(item, "name")?, text(item, "call_id")?);
-        let output = item.take("output").ok_or_else(|| MessageError::missing(&output_at))?;
+        let output = item.take("output").unwrap_or_else(|| Value::Array(Vec::new()));
         unread_in_parts(Some(&output), "input[].output[]", &mut |at, name| self.read.hidden.add_inside(at, name));
         let mut message = Message { content: read_content(output, &output_at)?, ..Message::new(Role::Tool, at.clone()) };
-        let id = id.ok_or_else(|| MessageError::missing(at.field("call_id")))?;
-        message.fields.insert(CALL_ID.to_owned(), id);
+        message.fields.extend(id.map(|id| (CALL_ID.to_owned(), id)));
         message.fields.extend(name.map(|name| ("name".to_owned(), name)));
         self.add(message);
         Ok(())

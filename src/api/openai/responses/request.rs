@@ -35,7 +35,10 @@ use crate::{
             },
         },
     },
-    chat::{messages::replace_media, output::Calls},
+    chat::{
+        messages::{is_text_part, replace_unread_parts},
+        output::Calls,
+    },
     field_path::FieldPath,
 };
 use serde_json::{Map, Value, json};
@@ -99,16 +102,16 @@ impl ResponsesRequest {
         let instructions = f.get(&specs::INSTRUCTIONS)?;
         let mut input = f.require(&specs::INPUT)?;
         let mut replaced = Ignored::default();
-        replace_media(&mut input, &specs::INPUT.name.into(), &mut |at| replaced.add(at.as_str()));
+        replace_unread_parts(&mut input, &specs::INPUT.name.into(), is_text_part, &mut |at| replaced.add(at.as_str()));
         let mut ignored_tools = Ignored::default();
-        let offer = tools(&mut f, &mut ignored_tools)?;
+        let mut offer = tools(&mut f, &mut ignored_tools)?;
         let items = input::read(instructions.clone(), input, &offer.names)?;
         let InputItems { conversation, mut hidden, mut ignored, left_out: items_left_out } = items;
         hidden.extend(replaced);
         ignored.extend(ignored_tools);
         let mut reading = Reading { hidden, ignored, ..Reading::default() };
         let mut switches = Switches::of_kwargs(&mut f)?;
-        let calls = reading.tool_choice(&mut f, &offer)?;
+        let calls = reading.tool_choice(&mut f, &mut offer)?;
         let ToolOffer { tools, names, shown, mut left_out } = offer;
         left_out.extend(items_left_out);
         reading.show(specs::TOOLS.name, shown.into());
@@ -149,7 +152,7 @@ impl Reading {
         self.echo.insert(name.to_owned(), value);
     }
 
-    fn tool_choice(&mut self, f: &mut Fields, offer: &ToolOffer) -> Result<Calls, FieldError> {
+    fn tool_choice(&mut self, f: &mut Fields, offer: &mut ToolOffer) -> Result<Calls, FieldError> {
         let ToolChoice { calls, shown, is_applied } = tool_choice(f, offer, &mut self.ignored)?;
         self.show(specs::TOOL_CHOICE.name, shown);
         if !is_applied {

@@ -210,6 +210,15 @@ fn tool_choice() -> Value {
                 "required": ["type", "name"],
                 "properties": {"type": {"enum": ["function", "custom"]}, "namespace": {"type": "string"}, "name": {"type": "string"}},
             },
+            {
+                "type": "object",
+                "required": ["type", "tools"],
+                "properties": {
+                    "type": {"const": "allowed_tools"},
+                    "mode": {"enum": ["auto", "required"]},
+                    "tools": {"type": "array"},
+                },
+            },
         ],
     })
 }

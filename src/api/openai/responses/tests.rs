@@ -91,8 +91,8 @@ async fn refusals_name_the_callers_field_and_nothing_reaches_the_engine() {
     let rows = [
         (json!({"input": null}), 400, "input", "missing_required_parameter"),
         (json!({"input": image}), 400, "input[1].content[0]", "invalid_value"),
-        (json!({"input": [{"type": "function_call_output", "output": "x"}]}), 400, "input[0].call_id", "invalid_value"),
-        (json!({"input": [{"type": "function_call", "call_id": "1", "name": "a b"}]}), 400, "input[0].name", "invalid_value"),
+        (json!({"input": [{"type": "function_call_output", "output": 5}]}), 400, "input[0].output", "invalid_value"),
+        (json!({"input": [{"type": "function_call", "call_id": "1", "name": ""}]}), 400, "input[0].name", "invalid_value"),
         (json!({"input": long}), 400, "input", "context_length_exceeded"),
         (json!({"max_output_tokens": 0}), 400, "max_output_tokens", "invalid_value"),
         (json!({"max_output_tokens": 1, "min_tokens": 2}), 400, "min_tokens", "invalid_value"),
@@ -102,7 +102,7 @@ async fn refusals_name_the_callers_field_and_nothing_reaches_the_engine() {
         (json!({"reasoning": {"effort": "much"}}), 400, "reasoning.effort", "invalid_value"),
         (json!({"tools": [{"type": "function", "parameters": {}}]}), 400, "tools[0].name", "invalid_value"),
         (json!({"tools": [function()], "tool_choice": {"type": "function", "name": "g"}}), 400, "tool_choice.name", "invalid_value"),
-        (json!({"tools": [function()], "tool_choice": {"type": "allowed_tools"}}), 400, "tool_choice.type", "invalid_value"),
+        (json!({"tools": [function()], "tool_choice": {"type": "allowed_tools"}}), 400, "tool_choice.tools", "invalid_value"),
         (json!({"previous_response_id": "resp_1"}), 400, "previous_response_id", "unsupported_parameter"),
         (json!({"temperature": 3}), 400, "temperature", "invalid_value"),
     ];
@@ -144,7 +144,10 @@ async fn a_clients_own_words_are_repeated_as_they_are() {
             json!({"tools": [function()], "tool_choice": {"type": "function", "name": "messages"}}),
             "Invalid 'tool_choice.name': 'messages' is not among 'tools'.",
         ),
-        (json!({"tools": [tool("verbosity"), tool("verbosity")]}), "Invalid 'tools[1].name': 'verbosity' is there twice."),
+        (
+            json!({"tools": [tool("verbosity"), {"type": "function", "name": "verbosity"}]}),
+            "Invalid 'tools[1].name': 'verbosity' is there twice, with different contents.",
+        ),
         (
             json!({"text": {"format": {"type": "max_tokens"}}}),
             "Invalid 'text.format.type': expected 'text', 'json_object' or 'json_schema', but got 'max_tokens' instead.",
@@ -191,6 +194,17 @@ async fn whoever_asks_for_a_stored_response_is_told_that_none_is() {
         let message = json!("Response with id 'resp_1' not found: this server does not store responses.");
         assert_eq!((answer.status.as_u16(), &json_of(&answer)["error"]["message"]), (404, &message), "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn a_tool_that_was_sent_twice_is_told() {
+    let app = app().await;
+    let body = json!({"tools": [function(), function()], "tool_choice": "none"});
+
+    let answer = respond(&app, body).await;
+
+    assert_eq!((answer.status.as_u16(), answer.header("x-llamero-warnings")), (200, "tools that were sent more than once count once: f"));
+    assert_eq!(json_of(&answer)["tools"].as_array().unwrap().len(), 2);
 }
 
 /// Codex's tools (issue 14).

@@ -11,11 +11,14 @@ use crate::{
         openai::shared::{
             left_out::{LeftOut, LeftOutPart},
             structured::{Constrained, read_format, read_json_schema},
-            unmet_choice::asks_for_left_out,
+            unmet_choice::{asks_for_left_out, is_left_out},
         },
     },
     chat::{
-        messages::{CUSTOM, FUNCTION, MAX_FUNCTION_NAME, TextTool, Tools, named_function, read_name, read_tool_choice, tool_kind},
+        messages::{
+            ALLOWED_TOOLS, CUSTOM, FUNCTION, MAX_FUNCTION_NAME, TextTool, Tools, allow_only, name_in_choice, named_function, read_name,
+            read_tool_choice, tool_kind,
+        },
         output::Calls,
     },
     field_path::FieldPath,
@@ -221,19 +224,31 @@ pub(super) struct ToolChoice {
     pub(super) is_applied: bool,
 }
 
-/// Reads `tool_choice`. Adds members without effect to `ignored`.
+/// Reads `tool_choice`, and removes the tools that it does not allow. Adds members without effect to `ignored`.
 ///
 /// # Errors
 /// The value is no choice, or names a tool that is not among `tools`.
-pub(super) fn tool_choice(f: &mut Fields, offer: &ToolOffer, ignored: &mut Ignored) -> Result<ToolChoice, FieldError> {
+pub(super) fn tool_choice(f: &mut Fields, offer: &mut ToolOffer, ignored: &mut Ignored) -> Result<ToolChoice, FieldError> {
     let given = f.get(&specs::TOOL_CHOICE)?;
     if asks_for_left_out(given.as_ref(), &offer.tools, &offer.left_out) {
         return Ok(ToolChoice { calls: offer.tools.default_calls(), shown: "auto".into(), is_applied: false });
     }
     let shown = given.clone().unwrap_or_else(|| "auto".into());
+    let at = FieldPath::from(specs::TOOL_CHOICE.name);
+    let left_out = &offer.left_out;
     let calls = match given {
+        Some(Value::Object(mut choice)) if choice.get("type").is_some_and(|kind| kind == ALLOWED_TOOLS) => {
+            choice.shift_remove("type");
+            let names = &offer.names;
+            let name_of = |entry: &Value| match entry["namespace"].as_str() {
+                Some(namespace) => names.offered(namespace, name_in_choice(entry)?),
+                None => name_in_choice(entry).map(str::to_owned),
+            };
+            let calls = allow_only(&mut choice, &at, &mut offer.tools, name_of, |entry| is_left_out(entry, left_out))?;
+            ignored.extend_inside(at.as_str(), &Fields::new(choice).finish());
+            calls
+        }
         Some(Value::Object(mut choice)) => {
-            let at = FieldPath::from(specs::TOOL_CHOICE.name);
             tool_kind(&choice, &at)?;
             choice.shift_remove("type");
             let namespace = choice.shift_remove("namespace").filter(|namespace| !namespace.is_null());
@@ -245,7 +260,7 @@ pub(super) fn tool_choice(f: &mut Fields, offer: &ToolOffer, ignored: &mut Ignor
             ignored.extend_inside(at.as_str(), &Fields::new(choice).finish());
             calls
         }
-        other => read_tool_choice(other.unwrap_or(Value::Null), &offer.tools)?,
+        other => read_tool_choice(other.unwrap_or(Value::Null), &mut offer.tools, |_| false)?,
     };
     Ok(ToolChoice { calls, shown, is_applied: true })
 }

@@ -51,6 +51,7 @@ const DOCUMENTED: &[Case] = &[
     ("/suffix", "{}", "\"x\""),
     ("/max_completion_tokens", r#"{"max_tokens":null}"#, "5"),
     ("/modalities", "{}", r#"["text","audio"]"#),
+    ("/audio", "{}", r#"{"voice":"x"}"#),
     ("/verbosity", "{}", "\"low\""),
     ("/tool_choice", r#"{"tools":[{"type":"function","function":{"name":"f"}}]}"#, "\"required\""),
     ("/parallel_tool_calls", r#"{"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required"}"#, "false"),

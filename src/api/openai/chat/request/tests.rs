@@ -101,13 +101,12 @@ fn what_is_wrong_or_unsupported_is_named() {
         ("logprobs", json!({"logprobs": 5})),
         ("tool_choice", json!({"tool_choice": "required"})),
         ("stream_options", json!({"stream_options": {}})),
-        ("audio", json!({"audio": {"voice": "x"}})),
-        ("modalities", json!({"modalities": ["text", "audio"]})),
+        ("modalities", json!({"modalities": ["text", "audio"], "audio": {"voice": "x"}})),
         ("web_search_options", json!({"web_search_options": {}})),
-        ("functions", json!({"functions": []})),
+        ("functions", json!({"functions": [{"name": "f"}], "function_call": "none"})),
         ("function_call", json!({"function_call": "auto"})),
         ("chat_template", json!({"chat_template": "{{ x }}"})),
-        ("documents", json!({"documents": []})),
+        ("documents", json!({"documents": [{"text": "x"}]})),
         ("truncate_prompt_tokens", json!({"truncate_prompt_tokens": 5})),
         ("echo", json!({"echo": true})),
         ("reasoning_effort", json!({"reasoning_effort": "much"})),
@@ -132,4 +131,37 @@ fn books_are_taken_in_silence_and_what_is_not_done_is_reported() {
         "store": true, "return_hidden_states": true, "frobnicate": 1,
     });
     assert_eq!(read(reported).unwrap().ignored, ["store", "return_hidden_states", "frobnicate"]);
+    let empty = json!({"audio": {"voice": "x"}, "functions": [], "function_call": "none", "documents": [], "modalities": ["text"]});
+    assert_eq!(read(empty).unwrap().ignored, ["documents", "functions", "function_call", "audio"]);
+}
+
+#[test]
+fn parts_and_audio_of_earlier_turns_are_replaced_and_named() {
+    let poem = json!([{"type": "poem"}]);
+    let request = read(json!({"messages": [
+        {"role": "user", "content": poem},
+        {"role": "assistant", "content": null, "audio": {"id": "x"}},
+        {"role": "user", "content": "Hi"},
+    ]}));
+
+    assert_eq!(request.unwrap().ignored, ["messages[0].content[0]", "messages[1].audio"]);
+    assert_eq!(read(json!({"messages": [{"role": "user", "content": poem}]})).unwrap_err().param(), Some("messages[0].content[0].type"));
+}
+
+#[test]
+fn allowed_tools_are_the_only_ones_that_are_offered() {
+    let tools = json!([{"function": {"name": "f"}}, {"function": {"name": "g"}}, {"type": "web_search"}]);
+    let choose = |mode: &str, entries: Value| {
+        read(json!({"tools": tools, "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": entries}}}))
+    };
+    let g = json!({"type": "function", "function": {"name": "g"}});
+
+    let request = choose("required", json!([g, {"type": "web_search"}])).unwrap();
+    assert_eq!((request.tools.specs[0].name.as_str(), request.tools.specs.len(), request.calls), ("g", 1, Calls::Required));
+    let unmet = choose("required", json!([{"type": "web_search"}])).unwrap();
+    assert_eq!((unmet.tools.specs.len(), unmet.calls, unmet.partly), (2, Calls::Auto, vec![NOT_APPLIED]));
+    assert_eq!(choose("auto", json!([{"type": "mcp"}])).unwrap_err().param(), Some("tool_choice.allowed_tools.tools[0]"));
+    let odd = json!({"type": "allowed_tools", "allowed_tools": {"tools": [g], "x": 1}, "y": 1});
+    let odd = read(json!({"tools": tools, "tool_choice": odd})).unwrap();
+    assert_eq!(odd.ignored, ["tool_choice.y", "tool_choice.allowed_tools.x"]);
 }

@@ -119,7 +119,6 @@ fn items_that_break_a_rule_are_refused_by_name() {
         (json!([{"type": "item_reference", "id": "msg_1"}]), "input[0].type"),
         (json!([{"type": "computer_call"}]), "input"),
         (json!([{"type": "custom_tool_call", "call_id": "1", "name": "f", "input": 5}]), "input[0].input"),
-        (json!([{"type": "custom_tool_call", "name": "f", "input": "x"}]), "input[0].call_id"),
         (json!([{"type": "function_call", "call_id": "1", "name": "f", "namespace": 5}]), "input[0].namespace"),
         (json!([{"role": "tool", "content": "a"}]), "input[0].role"),
         (json!([{"type": "message", "content": "a"}]), "input[0].role"),
@@ -128,16 +127,46 @@ fn items_that_break_a_rule_are_refused_by_name() {
         (json!([{"type": "reasoning", "summary": [{}]}]), "input[0].summary[0]"),
         (json!([{"type": "reasoning", "summary": []}]), "input"),
         (json!([{"role": "user", "content": [{"type": "input_image"}]}]), "input[0].content[0]"),
-        (json!([{"type": "function_call", "name": "f", "arguments": "{}"}]), "input[0].call_id"),
-        (json!([{"type": "function_call", "call_id": "1", "name": "a b"}]), "input[0].name"),
+        (json!([{"type": "function_call", "call_id": "1", "name": ""}]), "input[0].name"),
         (json!([{"type": "function_call", "call_id": "1", "name": "f", "arguments": 5}]), "input[0].arguments"),
-        (json!([{"type": "function_call_output", "call_id": "1"}]), "input[0].output"),
+        (json!([{"type": "function_call_output", "call_id": "1", "output": 5}]), "input[0].output"),
         (json!([{"type": "function_call_output", "call_id": 1, "output": "x"}]), "input[0].call_id"),
         (json!([{"type": "function_call_output", "output": [{"type": "input_file"}]}]), "input[0].output[0]"),
     ];
     for (input, param) in rows {
         assert_eq!(read(None, input.clone()).unwrap_err().param(), Some(param), "{input}");
     }
+}
+
+#[test]
+fn an_empty_content_or_output_is_an_empty_text() {
+    let items = json!([
+        {"role": "user", "content": []},
+        {"role": "assistant", "content": null},
+        {"role": "assistant"},
+        {"type": "function_call_output", "call_id": "1", "output": []},
+        {"type": "function_call_output", "call_id": "1", "output": null},
+        {"type": "function_call_output", "call_id": "1"},
+    ]);
+
+    let contents: Vec<Value> = messages(items).as_array().unwrap().iter().map(|turn| turn["content"].clone()).collect();
+
+    assert_eq!(contents, ["", "", "", "", "", ""]);
+}
+
+#[test]
+fn calls_and_results_without_ids_belong_together_by_their_order() {
+    let items = json!([
+        {"type": "function_call", "name": "mcp.a", "arguments": "{}"},
+        {"type": "custom_tool_call", "call_id": "1", "name": "g", "input": "x"},
+        {"type": "function_call_output", "output": "a"},
+        {"type": "custom_tool_call_output", "output": "b"},
+    ]);
+
+    let turns = messages(items);
+
+    assert_eq!((&turns[0]["tool_calls"][0]["id"], &turns[0]["tool_calls"][0]["function"]["name"]), (&json!("call_1"), &json!("mcp.a")));
+    assert_eq!((&turns[1]["tool_call_id"], &turns[2]["tool_call_id"]), (&json!("call_1"), &json!("1")));
 }
 
 #[test]

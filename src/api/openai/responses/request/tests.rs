@@ -278,3 +278,21 @@ fn metadata_has_sixteen_short_entries_at_most() {
     assert_eq!(read(json!({"metadata": entries(17)})).unwrap_err().param(), Some("metadata"));
     assert_eq!(read(json!({"metadata": {"a": "v".repeat(513)}})).unwrap_err().param(), Some("metadata"));
 }
+
+#[test]
+fn allowed_tools_are_the_only_ones_that_are_offered_and_all_are_repeated() {
+    let tool = |name: &str| json!({"type": "function", "name": name, "description": null, "parameters": null, "strict": false});
+    let group = json!({"type": "namespace", "name": "n", "description": null, "tools": [tool("g"), tool("h")]});
+    let tools = json!([tool("f"), tool("g"), group]);
+    let choice = |entries: Value| json!({"type": "allowed_tools", "mode": "required", "tools": entries});
+    let allowed = choice(json!([{"type": "function", "name": "f"}, {"type": "function", "namespace": "n", "name": "g"}]));
+
+    let request = read(json!({"tools": tools, "tool_choice": allowed})).unwrap();
+
+    let names: Vec<&str> = request.chat.tools.specs.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!((names, request.chat.calls), (vec!["f", "n__g"], Calls::Required));
+    assert_eq!((&request.echo["tools"], &request.echo["tool_choice"]), (&tools, &allowed));
+    let unknown = choice(json!([{"type": "function", "name": "x"}]));
+    let error = read(json!({"tools": tools, "tool_choice": unknown})).unwrap_err();
+    assert_eq!(error.to_string(), "Invalid 'tool_choice.tools[0]': 'x' is not among 'tools'.");
+}
