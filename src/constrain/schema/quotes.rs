@@ -79,18 +79,18 @@ impl Part {
 /// The parts of a pattern with control characters, in their order.
 fn parts(pattern: &str) -> Vec<Part> {
     let Ok(tree) = ast::parse::Parser::new().parse(pattern) else { return Vec::new() };
-    match ast::visit(&tree, Parts { pattern, found: Vec::new() }) {
+    match ast::visit(&tree, PartFinder { pattern, found: Vec::new() }) {
         Ok(found) => found,
         Err(never) => match never {},
     }
 }
 
-struct Parts<'a> {
+struct PartFinder<'a> {
     pattern: &'a str,
     found: Vec<Part>,
 }
 
-impl Visitor for Parts<'_> {
+impl Visitor for PartFinder<'_> {
     type Output = Vec<Part>;
     type Err = Infallible;
 
